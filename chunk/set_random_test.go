@@ -1,0 +1,163 @@
+package chunk
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// A source makes the choices of a random run: a *rand.Rand in the tests with a
+// seed, a script in the fuzz tests.
+type source interface {
+	IntN(n int) int // in [0, n)
+}
+
+// A script is a source that spends one byte a choice, so that a fuzzer can
+// change one choice and keep the others. Spent, it chooses 0.
+type script struct{ left []byte }
+
+func (s *script) IntN(n int) int {
+	if len(s.left) == 0 {
+		return 0
+	}
+	x := int(s.left[0])
+	s.left = s.left[1:]
+	return x % n
+}
+
+// newSource returns the source of a seed that a failing test prints.
+func newSource(seed uint64) source { return rand.New(rand.NewPCG(seed, 0)) }
+
+const bitmapWidth = 200
+
+// A bitmap is the plainest possible set: one bool for each byte from origin on.
+type bitmap struct {
+	origin int64
+	bits   [bitmapWidth]bool
+}
+
+// set makes every byte of r present or absent.
+func (b *bitmap) set(r Range, present bool) {
+	for off := r.Off; off < r.End; off++ {
+		b.bits[off-b.origin] = present
+	}
+}
+
+// runs returns the longest ranges of in whose bytes are all present, or absent.
+func (b *bitmap) runs(in Range, present bool) []Range {
+	var runs []Range
+	for off := in.Off; off < in.End; off++ {
+		if b.bits[off-b.origin] != present {
+			continue
+		}
+		if n := len(runs); n > 0 && runs[n-1].End == off {
+			runs[n-1].End++
+		} else {
+			runs = append(runs, Range{off, off + 1})
+		}
+	}
+	return runs
+}
+
+// all is the range of the bytes that b knows.
+func (b *bitmap) all() Range { return Range{b.origin, b.origin + bitmapWidth} }
+
+// pick chooses a range within b, now and then an empty or a reversed one.
+func (b *bitmap) pick(src source) Range {
+	off := src.IntN(bitmapWidth + 1)
+	end := min(off+src.IntN(40)-2, bitmapWidth)
+	return Range{b.origin + int64(off), b.origin + int64(end)}
+}
+
+// checkSet reports what of Set's own promise s breaks.
+func checkSet(s *Set) error {
+	for i, r := range s.ranges {
+		if r.Empty() || r.Off < 0 {
+			return fmt.Errorf("range %d, %#v, is empty or below zero", i, r)
+		}
+		if i > 0 && r.Off <= s.ranges[i-1].End {
+			return fmt.Errorf("range %d, %v, is not above %v with a gap", i, r, s.ranges[i-1])
+		}
+	}
+	return nil
+}
+
+// compare reports in what s, asked about r, differs from b.
+func (b *bitmap) compare(s *Set, r Range) error {
+	want := b.runs(b.all(), true)
+	var total, prefix int64
+	for _, run := range want {
+		total += run.Len()
+		if run.Off == 0 {
+			prefix = run.End
+		}
+	}
+	switch gaps := b.runs(r, false); {
+	case !slices.Equal(s.ranges, want):
+		return fmt.Errorf("got %v, want %v", s.ranges, want)
+	case s.Len() != total:
+		return fmt.Errorf("Len: got %d, want %d", s.Len(), total)
+	case s.Prefix() != prefix:
+		return fmt.Errorf("Prefix: got %d, want %d", s.Prefix(), prefix)
+	case s.Contains(r) != (len(gaps) == 0):
+		return fmt.Errorf("Contains(%#v): got %t, want %t", r, s.Contains(r), len(gaps) == 0)
+	case !slices.Equal(slices.Collect(s.Missing(r)), gaps):
+		return fmt.Errorf("Missing(%#v): got %v, want %v", r, slices.Collect(s.Missing(r)), gaps)
+	}
+	return nil
+}
+
+// rereads reports how s fails to come back from its text.
+func rereads(s *Set) error {
+	var again Set
+	if err := again.UnmarshalText([]byte(s.String())); err != nil {
+		return err
+	}
+	if !again.Equal(*s) {
+		return fmt.Errorf("text %q: got %v, want %v", s, again.ranges, s.ranges)
+	}
+	return nil
+}
+
+// runSet does steps random operations on a set and a bitmap, and returns the
+// first difference between them.
+func runSet(src source, steps int) error {
+	var s Set
+	var b bitmap
+	if src.IntN(2) == 1 { // where sums of offsets could overflow
+		b.origin = Unbounded - bitmapWidth
+	}
+	for i := range steps {
+		before, r, add := s.Clone(), b.pick(src), src.IntN(2) == 1
+		if b.set(r, add); add {
+			s.Add(r)
+		} else {
+			s.Remove(r)
+		}
+		if err := errors.Join(checkSet(&s), b.compare(&s, b.pick(src)), rereads(&s)); err != nil {
+			return fmt.Errorf("step %d, %v, add %t, %#v: %w", i, before.ranges, add, r, err)
+		}
+	}
+	return nil
+}
+
+func TestSetRandom(t *testing.T) {
+	for seed := range uint64(100) {
+		if err := runSet(newSource(seed), 150); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+func FuzzSetOps(f *testing.F) {
+	f.Add([]byte{0, 10, 20, 1, 0, 39, 30, 5, 1, 0, 39, 12, 4, 0, 0, 39})
+	f.Add([]byte{1, 199, 39, 1, 190, 39, 180, 39, 1, 0, 0, 200, 39, 0, 5, 9})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		// A step takes five bytes; more steps than a thousand only take time.
+		if err := runSet(&script{data}, min(len(data)/5, 1000)); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"pawl/chunk"
+)
+
+// Create begins a download (step 0). rec gives URL, Target, Size, validators,
+// Sum and Replace; the rest is filled in. A record that already stands for
+// Target is replaced, the caller having decided so. The errors are ErrBusy,
+// ErrForeign, ErrNoSpace and those of the file system and the state file; after
+// an error nothing is left behind.
+func (s *Store) Create(rec Record) (*Part, error) {
+	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
+		return nil, err
+	}
+	lock, err := s.lockFresh(&rec)
+	if err != nil {
+		return nil, err
+	}
+	rec.ID, rec.State, rec.Held = newID(), Active, chunk.Set{}
+	rec.Created = time.Now()
+	p := &Part{store: s, lock: lock, rec: rec}
+	if err := p.begin(); err != nil {
+		s.fs.Remove(rec.Part()) // empty, locked and without a record
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// lockFresh locks an empty part file for rec, once the target is free.
+func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
+	for range 10 {
+		if err := s.checkTarget(rec); err != nil {
+			return nil, err
+		}
+		lock, err := s.fs.Lock(rec.Part(), true)
+		if err != nil {
+			return nil, lockError(rec.Target, err)
+		}
+		empty, err := s.emptyPart(rec)
+		if err == nil {
+			err = s.checkTarget(rec) // another download may have finished in between
+		}
+		if err == nil && empty {
+			return lock, nil
+		}
+		lock.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%q keeps changing: %w", rec.Part(), ErrBusy)
+}
+
+// lockError says which target a failure to lock is about.
+func lockError(target string, err error) error {
+	if errors.Is(err, ErrBusy) {
+		return fmt.Errorf("%q: %w", target, err)
+	}
+	return err
+}
+
+// checkTarget returns ErrForeign if something is at the target that may not be
+// replaced.
+func (s *Store) checkTarget(rec *Record) error {
+	info, err := s.fs.Lstat(rec.Target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%q: %w: it is a directory", rec.Target, ErrForeign)
+	case !rec.Replace:
+		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
+	}
+	return nil
+}
+
+// emptyPart makes the locked part file empty if it is an earlier record's of
+// the same target. One that no record knows is not ours to destroy: it is moved
+// aside, and the caller has to lock a new one.
+func (s *Store) emptyPart(rec *Record) (bool, error) {
+	info, err := s.fs.Lstat(rec.Part())
+	if err != nil || info.Size() == 0 {
+		return err == nil, err
+	}
+	old, err := s.ByTarget(rec.Target)
+	if err == nil && old.State != Done {
+		f, err := s.fs.Open(rec.Part())
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		if err := s.write(func(t tx) error { return t.drop(&old) }); err != nil {
+			return false, err // the record must not outlive the bytes it claims
+		}
+		return true, f.Truncate(0)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false, err
+	}
+	for n := 1; n < 1000; n++ {
+		aside := fmt.Sprintf("%s.%d", rec.Part(), n)
+		err = s.fs.Rename(rec.Part(), aside, false)
+		if err == nil {
+			s.warn(fmt.Sprintf("%q is not of a download that is on record; it was kept as %q", rec.Part(), aside))
+			return false, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return false, err
+		}
+	}
+	return false, err
+}
+
+// begin opens the empty, locked part file and records it.
+func (p *Part) begin() (err error) {
+	if err := p.checkSpace(); err != nil {
+		return err
+	}
+	if p.file, err = p.store.fs.Open(p.rec.Part()); err != nil {
+		return err
+	}
+	p.rec.Updated = p.rec.Created
+	return p.store.write(func(t tx) error {
+		old, err := t.byTarget(p.rec.Target)
+		if err == nil {
+			err = t.drop(&old)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := t.put(&p.rec); err != nil {
+			return err
+		}
+		return t.index(&p.rec)
+	})
+}
+
+// checkSpace returns ErrNoSpace if the disk cannot hold what is missing.
+func (p *Part) checkSpace() error {
+	if p.rec.Size < 0 {
+		return nil
+	}
+	free, err := p.store.fs.Free(filepath.Dir(p.rec.Target))
+	if missing := p.rec.Size - p.rec.Held.Len(); err == nil && missing > free {
+		return fmt.Errorf("%q: %w: %d bytes are missing, %d are free", p.rec.Target, ErrNoSpace, missing, free)
+	}
+	return nil // where free space cannot be told, writing will tell
+}

@@ -1,0 +1,271 @@
+package store
+
+// This file is the state file: the only one that knows bbolt.
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/gofrs/flock"
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	fileName    = "pawl.db"
+	lockName    = "pawl.lock"
+	lockTimeout = 30 * time.Second // longest wait for other processes' transactions
+
+	schemaVersion = 1
+)
+
+var (
+	metaBucket    = []byte("meta")      // "version" -> schemaVersion
+	recordBucket  = []byte("downloads") // ID -> encoded Record
+	targetBucket  = []byte("targets")   // Target -> ID
+	askedBucket   = []byte("asked")     // directory NUL URL -> ID
+	versionKey    = []byte("version")
+	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, askedBucket}
+)
+
+func (s *Store) path() string { return filepath.Join(s.dir, fileName) }
+
+// transact runs do on the opened state file. A missing file is created and a
+// damaged one replaced, once.
+func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
+	err := withDB(s.path(), readOnly, do)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) {
+		if err := s.renew(); err != nil {
+			return err
+		}
+		err = withDB(s.path(), readOnly, do)
+	}
+	return err
+}
+
+// errDamaged says that the state file is no sound bbolt file.
+var errDamaged = errors.New("damaged")
+
+// errUser wraps what a transaction's own function returned, to tell it from
+// bbolt's errors.
+type errUser struct{ error }
+
+// withDB opens the state file, which must exist, calls do and closes it. Where
+// bbolt panics or faults on a damaged file, it returns errDamaged and lets go of
+// the file and so of its lock; only the address space of the mapping stays.
+func withDB(path string, readOnly bool, do func(*bolt.DB) error) (err error) {
+	var file *os.File
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a mapping beyond the end of the file faults
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w %q: %w: %v", ErrState, path, errDamaged, p)
+			file.Close()
+		}
+	}()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:  lockTimeout,
+		ReadOnly: readOnly,
+		OpenFile: func(name string, flag int, perm os.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(name, flag&^os.O_CREATE, perm)
+			return file, err
+		},
+	})
+	if err != nil {
+		return stateError(path, err)
+	}
+	err = do(db)
+	if closeErr := db.Close(); err == nil {
+		err = closeErr
+	}
+	return stateError(path, err)
+}
+
+// stateError says of bbolt's errors which file they are about, and passes on
+// those of the transaction's own function.
+func stateError(path string, err error) error {
+	var user errUser
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &user):
+		return user.error
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("%w %q: locked by another process for %v", ErrState, path, lockTimeout)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
+		errors.Is(err, bolterrors.ErrVersionMismatch), isShort(path):
+		return fmt.Errorf("%w %q: %w: %w", ErrState, path, errDamaged, err)
+	}
+	return fmt.Errorf("%w: %w", ErrState, err)
+}
+
+// isShort reports whether the file is too short for what its header promises;
+// bbolt has no error value for it.
+func isShort(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() < int64(4*os.Getpagesize())
+}
+
+// renew makes a new state file where there is none or a damaged one, which is
+// kept under another name. Of several processes that come here at once, one does it.
+func (s *Store) renew() error {
+	lock := flock.New(filepath.Join(s.dir, lockName))
+	if err := lock.Lock(); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	defer lock.Unlock()
+	err := withDB(s.path(), true, func(*bolt.DB) error { return nil })
+	switch {
+	case errors.Is(err, errDamaged):
+		aside := s.path() + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")
+		if err := os.Rename(s.path(), aside); err != nil {
+			return fmt.Errorf("%w: %w", ErrState, err)
+		}
+		s.warn(fmt.Sprintf("the state file was damaged; it was kept as %q and a new one begun", aside))
+	case !errors.Is(err, fs.ErrNotExist):
+		return err // nil: another process was faster
+	}
+	return s.create()
+}
+
+// create makes the state file under another name first, so that a crash leaves
+// a whole one or none.
+func (s *Store) create() error {
+	tmp := s.path() + ".new"
+	err := os.WriteFile(tmp, nil, 0o600) // also empties what an earlier crash left
+	if err == nil {
+		err = withDB(tmp, false, func(db *bolt.DB) error { return db.Update(createSchema) })
+	}
+	if err == nil {
+		err = os.Rename(tmp, s.path())
+	}
+	if err == nil {
+		err = osFS{}.SyncDir(s.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	return nil
+}
+
+func createSchema(tx *bolt.Tx) error {
+	for _, name := range schemaBuckets {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(metaBucket).Put(versionKey, []byte(strconv.Itoa(schemaVersion)))
+}
+
+// tx is a transaction on the current schema. Its methods' results do not share
+// memory with the file.
+type tx struct{ *bolt.Tx }
+
+// read runs fn in a read-only transaction.
+func (s *Store) read(fn func(tx) error) error {
+	return s.transact(true, func(db *bolt.DB) error { return db.View(s.guarded(fn)) })
+}
+
+// write runs fn in a transaction that is durable when write returns nil.
+func (s *Store) write(fn func(tx) error) error {
+	return s.transact(false, func(db *bolt.DB) error { return db.Update(s.guarded(fn)) })
+}
+
+// guarded is fn behind the check of the schema, its errors told from bbolt's.
+func (s *Store) guarded(fn func(tx) error) func(*bolt.Tx) error {
+	return func(t *bolt.Tx) error {
+		err := s.checkSchema(t)
+		if err == nil {
+			err = fn(tx{t})
+		}
+		if err != nil {
+			return errUser{err}
+		}
+		return nil
+	}
+}
+
+// checkSchema refuses a state file of another layout.
+func (s *Store) checkSchema(t *bolt.Tx) error {
+	for _, name := range schemaBuckets {
+		if t.Bucket(name) == nil {
+			return fmt.Errorf("%w %q has no bucket %q", ErrState, s.path(), name)
+		}
+	}
+	v, err := strconv.Atoi(string(t.Bucket(metaBucket).Get(versionKey)))
+	if err != nil || v > schemaVersion {
+		return fmt.Errorf("%w %q: %w", ErrState, s.path(), ErrNewer)
+	}
+	return nil
+}
+
+// askedKey is the key of askedBucket for what was asked of url into dir.
+func askedKey(dir, url string) []byte { return []byte(dir + "\x00" + url) }
+
+// get returns the record of id, or ErrNotFound.
+func (t tx) get(id ID) (Record, error) {
+	data := t.Bucket(recordBucket).Get([]byte(id))
+	if data == nil {
+		return Record{}, ErrNotFound
+	}
+	return decodeRecord(data)
+}
+
+// byTarget returns the record of the finished file's path, or ErrNotFound.
+func (t tx) byTarget(target string) (Record, error) {
+	return t.get(ID(t.Bucket(targetBucket).Get([]byte(target))))
+}
+
+// byURL returns the record of what was last asked of url into dir, or ErrNotFound.
+func (t tx) byURL(dir, url string) (Record, error) {
+	return t.get(ID(t.Bucket(askedBucket).Get(askedKey(dir, url))))
+}
+
+// all calls fn with each record, or with why it cannot be decoded.
+func (t tx) all(fn func(ID, Record, error)) error {
+	return t.Bucket(recordBucket).ForEach(func(id, data []byte) error {
+		r, err := decodeRecord(data)
+		fn(ID(id), r, err)
+		return nil
+	})
+}
+
+// put writes a record.
+func (t tx) put(r *Record) error {
+	data, err := r.encode()
+	if err != nil {
+		return err
+	}
+	return t.Bucket(recordBucket).Put([]byte(r.ID), data)
+}
+
+// index makes r the record of its target and of its URL.
+func (t tx) index(r *Record) error {
+	if err := t.Bucket(targetBucket).Put([]byte(r.Target), []byte(r.ID)); err != nil {
+		return err
+	}
+	return t.Bucket(askedBucket).Put(askedKey(filepath.Dir(r.Target), r.URL), []byte(r.ID))
+}
+
+// drop deletes a record and the index entries that point to it.
+func (t tx) drop(r *Record) error {
+	for _, e := range []struct{ bucket, key []byte }{
+		{targetBucket, []byte(r.Target)},
+		{askedBucket, askedKey(filepath.Dir(r.Target), r.URL)},
+	} {
+		b := t.Bucket(e.bucket)
+		if !bytes.Equal(b.Get(e.key), []byte(r.ID)) {
+			continue
+		}
+		if err := b.Delete(e.key); err != nil {
+			return err
+		}
+	}
+	return t.Bucket(recordBucket).Delete([]byte(r.ID))
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pawl/chunk"
+)
+
+// Finish gives the file its modification time, unless that is zero, and its
+// final name (steps 4 and 5). All bytes must have been committed. ErrForeign
+// says that a file has come to the target since Create; the complete part file
+// and its record then stay, and a later Resume tries again.
+func (p *Part) Finish(modTime time.Time) error {
+	if err := p.trust(); err != nil {
+		return err
+	}
+	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) {
+		return fmt.Errorf("finish %q: bytes are missing", p.rec.Target)
+	}
+	if err := p.file.Truncate(p.rec.Size); err != nil {
+		return p.breakWith(err)
+	}
+	if !modTime.IsZero() {
+		if err := p.file.SetModTime(modTime); err != nil {
+			return err
+		}
+	}
+	if err := p.file.Sync(); err != nil {
+		return p.breakWith(fmt.Errorf("sync %q: %w", p.rec.Part(), err))
+	}
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	err = p.Update(func(r *Record) { r.State, r.ModTime, r.Reason = Finishing, info.ModTime(), "" })
+	if err != nil {
+		return err
+	}
+	return p.rename()
+}
+
+// rename is step 5; it may be repeated.
+func (p *Part) rename() error {
+	fsys, rec := p.store.fs, &p.rec
+	if err := p.file.Close(); err != nil { // some systems do not rename an open file
+		return err
+	}
+	p.file = nil
+	err := fsys.Rename(rec.Part(), rec.Target, rec.Replace)
+	if errors.Is(err, fs.ErrExist) {
+		err = p.linked()
+	}
+	if err != nil {
+		return err
+	}
+	return p.recordDone()
+}
+
+// linked tells why a file is at the target: where a rename is a link and an
+// unlink, a crash between the two leaves one file under both names.
+func (p *Part) linked() error {
+	fsys, rec := p.store.fs, &p.rec
+	part, err := fsys.Lstat(rec.Part())
+	if err != nil {
+		return err
+	}
+	target, err := fsys.Lstat(rec.Target)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(part, target) {
+		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
+	}
+	return fsys.Remove(rec.Part())
+}
+
+// recordDone ends step 5.
+func (p *Part) recordDone() error {
+	if p.rec.State == Done {
+		return nil
+	}
+	if err := p.store.fs.SyncDir(filepath.Dir(p.rec.Target)); err != nil {
+		return err
+	}
+	return p.Update(func(r *Record) { r.State = Done })
+}

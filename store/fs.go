@@ -1,0 +1,157 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// FS is what this package asks of the file system that part files live in. It
+// is an interface so that tests can crash it at any step; paths are absolute.
+type FS interface {
+	// Lock takes the advisory lock of a part file without waiting, and creates
+	// the file if create is set. ErrBusy says that another holds the lock,
+	// fs.ErrNotExist that there is no file. Closing releases it.
+	Lock(part string, create bool) (io.Closer, error)
+	// Open opens an existing regular file for reading and writing.
+	Open(name string) (File, error)
+	Lstat(name string) (fs.FileInfo, error)
+	// MkdirAll creates a directory and its parents, durably.
+	MkdirAll(dir string) error
+	// Rename fails with fs.ErrExist where to exists, unless replace is set.
+	Rename(from, to string, replace bool) error
+	Remove(name string) error
+	// SyncDir makes the entries of dir durable.
+	SyncDir(dir string) error
+	// Free returns how many bytes the user may still write below dir.
+	Free(dir string) (int64, error)
+}
+
+// File is an open part file.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error
+	// Sync makes data and metadata durable, DataSync only what is needed to
+	// read the data back.
+	Sync() error
+	DataSync() error
+	SetModTime(t time.Time) error
+	// Reserve asks the file system for the blocks of r where it gives them
+	// without writing zeros, and does nothing elsewhere. The size of the file
+	// stays. It blocks writers for as long as it takes.
+	Reserve(off, length int64) error
+}
+
+// osFS is the real file system.
+type osFS struct{}
+
+// osFile is a real file.
+type osFile struct{ *os.File }
+
+func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
+func (osFS) Remove(name string) error               { return os.Remove(name) }
+
+// Lock takes the lock and makes sure that it is that of the file now at the
+// path: another process may have renamed the locked one to its final name.
+func (osFS) Lock(part string, create bool) (io.Closer, error) {
+	flag := os.O_RDWR | openNoFollow
+	if create || lockSuffix != "" {
+		flag |= os.O_CREATE
+	}
+	if lockSuffix != "" && !create { // the lock file is not the part file
+		if _, err := os.Lstat(part); err != nil {
+			return nil, err
+		}
+	}
+	name := part + lockSuffix
+	for range 10 {
+		lock := flock.New(name, flock.SetFlag(flag), flock.SetPermissions(0o666))
+		if ok, err := lock.TryLock(); err != nil {
+			return nil, err
+		} else if !ok {
+			return nil, ErrBusy
+		}
+		locked, err := lock.Stat()
+		if err == nil {
+			var there fs.FileInfo
+			there, err = os.Lstat(name)
+			if err == nil && os.SameFile(locked, there) {
+				return heldLock{lock}, nil
+			}
+		}
+		lock.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%q keeps changing: %w", name, ErrBusy)
+}
+
+// heldLock is a lock that takes its own file with it, where there is one.
+type heldLock struct{ *flock.Flock }
+
+func (l heldLock) Close() error {
+	err := l.Flock.Close()
+	if lockSuffix != "" {
+		os.Remove(l.Path()) // fails where another process has it locked by now
+	}
+	return err
+}
+
+func (osFS) Open(name string) (File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|openNoFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (fsys osFS) MkdirAll(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := fsys.MkdirAll(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return fsys.SyncDir(parent)
+}
+
+func (osFS) Rename(from, to string, replace bool) error {
+	if replace {
+		return os.Rename(from, to)
+	}
+	return renameNoReplace(from, to)
+}
+
+// renameChecked is for file systems that cannot rename without replacing: it
+// looks first, and leaves a window of microseconds.
+func renameChecked(from, to string) error {
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
+	}
+	return os.Rename(from, to)
+}
+
+// SetModTime works on the path, as the os package has no call for an open file.
+func (f osFile) SetModTime(t time.Time) error { return os.Chtimes(f.Name(), time.Time{}, t) }

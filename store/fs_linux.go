@@ -1,0 +1,52 @@
+package store
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// DataSync is fdatasync(2).
+func (f osFile) DataSync() error {
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// cheapFallocate lists the file systems that give blocks without writing them:
+// they mark them unwritten. Elsewhere, tmpfs among them, it costs as much as
+// writing or is not there.
+var cheapFallocate = []int64{
+	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
+}
+
+// Reserve is fallocate(2) that keeps the size.
+func (f osFile) Reserve(off, length int64) error {
+	fd := int(f.Fd())
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return nil
+	}
+	for _, magic := range cheapFallocate {
+		if int64(st.Type) != magic {
+			continue
+		}
+		err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, length)
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+			return err
+		}
+	}
+	return nil // a reservation is a favour: all but a full disk is ignored
+}
+
+// renameNoReplace is renameat2(2) with RENAME_NOREPLACE.
+func renameNoReplace(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
+		return renameChecked(from, to)
+	}
+	return linkError(from, to, err)
+}

@@ -1,0 +1,29 @@
+//go:build unix && !linux
+
+package store
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// DataSync is a full sync; on darwin the os package asks for F_FULLFSYNC.
+func (f osFile) DataSync() error { return f.File.Sync() }
+
+// Reserve does nothing: files are sparse.
+func (f osFile) Reserve(off, length int64) error { return nil }
+
+// renameNoReplace links the new name, which fails where one exists, and drops
+// the old one. A crash between the two leaves both names on one file.
+func renameNoReplace(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSYS):
+		return renameChecked(from, to)
+	case err != nil:
+		return err
+	}
+	return os.Remove(from)
+}

@@ -1,0 +1,41 @@
+//go:build unix
+
+package store
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	openNoFollow = unix.O_NOFOLLOW // a planted symbolic link is not followed
+	lockSuffix   = ""              // the part file itself is locked
+)
+
+// SyncDir is fsync(2) of a directory.
+func (osFS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Free is statfs(2): the blocks that an ordinary user may take.
+func (osFS) Free(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// linkError gives err the paths it is about; nil stays nil.
+func linkError(from, to string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+}

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"pawl/chunk"
+)
+
+// An ID names a download: 16 hex digits.
+type ID string
+
+// newID returns a random ID.
+func newID() ID {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return ID(hex.EncodeToString(b[:]))
+}
+
+// A State says how far a download has come.
+type State string
+
+// The states of a download. Whether an Active one still runs is not recorded,
+// because a killed process cannot unrecord it: Store.Running tells.
+const (
+	Active    State = "active"    // begun, and not ended in order
+	Paused    State = "paused"    // interrupted; to be resumed
+	Failed    State = "failed"    // given up for the recorded reason
+	Finishing State = "finishing" // complete and synced; the rename may be done or not
+	Done      State = "done"      // there, under its final name
+)
+
+// A Record is what is remembered of a download. No password, header or cookie
+// is ever in it.
+type Record struct {
+	ID     ID     `json:"id"`
+	URL    string `json:"url"`    // as asked, without user and password
+	Target string `json:"target"` // absolute path of the finished file
+	Size   int64  `json:"size"`   // bytes; -1 unknown
+
+	ETag         string `json:"etag,omitempty"`          // as sent, weak ones with their W/
+	LastModified string `json:"last_modified,omitempty"` // as sent
+	NoRanges     bool   `json:"no_ranges,omitempty"`     // the server sends whole files only
+
+	Held   chunk.Set `json:"held"` // durable bytes of the part file
+	State  State     `json:"state"`
+	Reason string    `json:"reason,omitempty"` // why it Failed, in words
+	Rate   int64     `json:"rate,omitempty"`   // bytes per second when last committed
+
+	Sum     chunk.Sum `json:"sum,omitzero"`      // the digest asked for, if any
+	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced at the end
+
+	Created time.Time `json:"created"`
+	Updated time.Time `json:"updated"`          // of the last transaction
+	ModTime time.Time `json:"modtime,omitzero"` // of the finished file, as the file system keeps it
+}
+
+// Part returns the path of the part file.
+func (r *Record) Part() string { return r.Target + ".part" }
+
+// recordVersion is the version of the encoding that encode writes.
+const recordVersion = 1
+
+// versioned is the stored form of a record.
+type versioned struct {
+	V int `json:"v"`
+	*Record
+}
+
+func (r *Record) encode() ([]byte, error) {
+	return json.Marshal(versioned{recordVersion, r})
+}
+
+// decodeRecord reads what encode wrote and refuses what cannot be a record.
+func decodeRecord(data []byte) (Record, error) {
+	var r Record
+	v := versioned{Record: &r}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return Record{}, fmt.Errorf("record: %w", err)
+	}
+	switch {
+	case v.V > recordVersion:
+		return Record{}, fmt.Errorf("record %s: version %d: %w", r.ID, v.V, ErrNewer)
+	case v.V < 1 || v.Record == nil:
+		return Record{}, fmt.Errorf("record has no version")
+	case r.ID == "" || !filepath.IsAbs(r.Target) || r.Size < -1:
+		return Record{}, fmt.Errorf("record %q: id, target or size is missing", r.ID)
+	case r.Size >= 0 && !r.Held.Equal(clip(r.Held, r.Size)):
+		return Record{}, fmt.Errorf("record %s holds bytes beyond its size", r.ID)
+	}
+	return r, nil
+}
+
+// clip returns what of s lies below size.
+func clip(s chunk.Set, size int64) chunk.Set {
+	c := s.Clone()
+	c.Remove(chunk.Range{Off: size, End: chunk.Unbounded})
+	return c
+}

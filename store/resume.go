@@ -1,0 +1,128 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+)
+
+// Resume opens the download id and goes on with it: it repeats what a crash in
+// Finish has left to do, and gives up ranges that the part file no longer has,
+// which Lost then tells. The Part of a finished download has state Done and
+// takes no more bytes. ErrNotFound, ErrBusy, and what Finish returns.
+func (s *Store) Resume(id ID) (*Part, error) {
+	rec, err := s.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if rec.State == Done {
+		return &Part{store: s, rec: rec}, nil
+	}
+	lock, err := s.fs.Lock(rec.Part(), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.resumeLost(id)
+	}
+	if err != nil {
+		return nil, lockError(rec.Target, err)
+	}
+	return s.resumeLocked(id, lock)
+}
+
+// resumeLost resumes where there is no part file: either the rename of step 5
+// is done, or the file is lost.
+func (s *Store) resumeLost(id ID) (*Part, error) {
+	rec, err := s.Get(id) // again: another process may have finished since
+	if err != nil {
+		return nil, err
+	}
+	if rec.State == Done || rec.State == Finishing && s.Intact(rec) {
+		p := &Part{store: s, rec: rec}
+		return p, p.recordDone()
+	}
+	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
+		return nil, err
+	}
+	lock, err := s.fs.Lock(rec.Part(), true)
+	if err != nil {
+		return nil, lockError(rec.Target, err)
+	}
+	return s.resumeLocked(id, lock)
+}
+
+// resumeLocked goes on under the lock, which it owns.
+func (s *Store) resumeLocked(id ID, lock io.Closer) (_ *Part, err error) {
+	p := &Part{store: s, lock: lock}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if p.rec, err = s.Get(id); err != nil { // what was read before the lock is stale
+		return nil, err
+	}
+	if p.file, err = s.fs.Open(p.rec.Part()); err != nil {
+		return nil, err
+	}
+	info, err := p.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	held := clip(p.rec.Held, info.Size())
+	p.lost = p.rec.Held.Len() - held.Len()
+	if p.rec.State == Finishing && p.lost == 0 {
+		return p, p.rename()
+	}
+	if err := p.checkSpace(); err != nil {
+		return nil, err
+	}
+	return p, p.Update(func(r *Record) { r.Held, r.State, r.Reason = held, Active, "" })
+}
+
+// Intact reports whether the finished file of rec is on disk as it was left:
+// same size, same modification time.
+func (s *Store) Intact(rec Record) bool {
+	info, err := s.fs.Lstat(rec.Target)
+	return err == nil && info.Mode().IsRegular() && info.Size() == rec.Size && info.ModTime().Equal(rec.ModTime)
+}
+
+// Running reports whether some process works on the download of rec. The
+// answer may be out of date when it arrives.
+func (s *Store) Running(rec Record) bool {
+	if rec.State == Done {
+		return false
+	}
+	lock, err := s.fs.Lock(rec.Part(), false)
+	if err == nil {
+		lock.Close()
+	}
+	return errors.Is(err, ErrBusy)
+}
+
+// Remove forgets the download id and, with files, deletes its part file, never
+// a finished one. ErrBusy if it is running.
+func (s *Store) Remove(id ID, files bool) error {
+	rec, err := s.Get(id)
+	if err != nil {
+		return err
+	}
+	if rec.State != Done {
+		lock, err := s.fs.Lock(rec.Part(), false)
+		switch {
+		case err == nil:
+			defer lock.Close()
+		case !errors.Is(err, fs.ErrNotExist):
+			return lockError(rec.Target, err)
+		}
+	}
+	if err := s.write(func(t tx) error { return t.drop(&rec) }); err != nil {
+		return err
+	}
+	if !files || rec.State == Done {
+		return nil
+	}
+	if err := s.fs.Remove(rec.Part()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

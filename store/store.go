@@ -1,0 +1,104 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+var (
+	// ErrNotFound says that there is no such record.
+	ErrNotFound = errors.New("no such download")
+	// ErrBusy says that another process, or another download of this one,
+	// works on the same target.
+	ErrBusy = errors.New("another pawl is downloading to it")
+	// ErrForeign says that a file is in the way that this download did not make.
+	ErrForeign = errors.New("a file that this download did not make is in the way")
+	// ErrNewer says that a newer version of pawl wrote the state.
+	ErrNewer = errors.New("written by a newer pawl")
+	// ErrNoSpace says that the disk has no room for the file.
+	ErrNoSpace = errors.New("not enough disk space")
+	// ErrState says that the state file cannot be read or written.
+	ErrState = errors.New("state file")
+)
+
+// Options are a Store's settings; the zero value is good.
+type Options struct {
+	// FS is the file system of the part files; nil means the real one.
+	// The state file is always a real file.
+	FS FS
+	// Warn is told what the user should know though it is no error, such as a
+	// damaged state file that was set aside; nil drops it.
+	Warn func(string)
+}
+
+// A Store keeps the records of downloads in a state directory and makes their
+// part files. It holds no file open between calls. Safe for concurrent use, and
+// shared with other processes.
+type Store struct {
+	dir  string
+	fs   FS
+	warn func(string)
+}
+
+// Open returns the store in dir, which is created, for the user alone, when missing.
+func Open(dir string, opts Options) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	s := &Store{dir: dir, fs: opts.FS, warn: opts.Warn}
+	if s.fs == nil {
+		s.fs = osFS{}
+	}
+	if s.warn == nil {
+		s.warn = func(string) {}
+	}
+	return s, nil
+}
+
+// Get returns the record of id, or ErrNotFound.
+func (s *Store) Get(id ID) (Record, error) {
+	return s.find(func(t tx) (Record, error) { return t.get(id) })
+}
+
+// ByTarget returns the record whose finished file is at the absolute path
+// target, or ErrNotFound.
+func (s *Store) ByTarget(target string) (Record, error) {
+	return s.find(func(t tx) (Record, error) { return t.byTarget(target) })
+}
+
+// ByURL returns the record of what was last asked of url into the absolute
+// directory dir, or ErrNotFound.
+func (s *Store) ByURL(dir, url string) (Record, error) {
+	return s.find(func(t tx) (Record, error) { return t.byURL(dir, url) })
+}
+
+func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {
+	err = s.read(func(t tx) error {
+		r, err = by(t)
+		return err
+	})
+	return r, err
+}
+
+// Records returns all records, oldest first. One that cannot be decoded is told
+// to Warn and left out.
+func (s *Store) Records() ([]Record, error) {
+	var records []Record
+	var bad []string
+	err := s.read(func(t tx) error {
+		return t.all(func(id ID, r Record, err error) {
+			if err != nil {
+				bad = append(bad, fmt.Sprintf("download %s cannot be read: %v", id, err))
+				return
+			}
+			records = append(records, r)
+		})
+	})
+	for _, msg := range bad { // not inside the transaction
+		s.warn(msg)
+	}
+	slices.SortStableFunc(records, func(a, b Record) int { return a.Created.Compare(b.Created) })
+	return records, err
+}

@@ -85,7 +85,7 @@ func (p *Plan) Steal(least int64, cost func(*Claim) float64) *Claim {
 	var victim *Claim
 	var highest float64
 	for _, c := range p.claims {
-		if c.Arriving().Len() < 2*max(least, 1) {
+		if c.Arriving().Len()/2 < max(least, 1) {
 			continue
 		}
 		if x := cost(c); x > highest {
@@ -137,11 +137,10 @@ func (p *Plan) Hold(c *Claim, n int64) {
 	p.settle(c)
 }
 
-// Release ends c: what of it is not held is unclaimed again.
+// Release ends c: what of it is not held is unclaimed again. An ended claim is
+// empty, and may be released again.
 func (p *Plan) Release(c *Claim) {
-	if slices.Contains(p.claims, c) {
-		p.free.Add(c.whole())
-	}
+	p.free.Add(c.whole())
 	c.base, c.off = c.end, c.end
 	p.settle(c)
 }
@@ -157,14 +156,14 @@ func (p *Plan) SetSize(size int64) error {
 		return fmt.Errorf("size %d is below what is held, %s", size, p.held)
 	}
 	for _, c := range p.claims {
-		if c.off > size {
+		if c.off > max(size, c.base) { // something of it has arrived
 			return fmt.Errorf("size %d is below what has arrived, %d", size, c.off)
 		}
 	}
 	p.size = size
 	p.free.Remove(Range{size, Unbounded})
 	for _, c := range slices.Clone(p.claims) {
-		c.end = min(c.end, size)
+		c.end = max(c.off, min(c.end, size))
 		p.settle(c)
 	}
 	return nil

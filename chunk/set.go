@@ -104,7 +104,7 @@ func (s *Set) Missing(in Range) iter.Seq[Range] {
 			if gap := (Range{off, r.Off}); !gap.Empty() && !yield(gap) {
 				return
 			}
-			off = max(off, r.End)
+			off = r.End
 		}
 		if gap := (Range{off, in.End}); !gap.Empty() {
 			yield(gap)

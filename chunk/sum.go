@@ -35,7 +35,7 @@ func ParseSum(text string) (Sum, error) {
 	if i < 0 {
 		return Sum{}, fmt.Errorf("checksum %q is not ALGO:HEX", text)
 	}
-	algo := strings.ReplaceAll(strings.ToLower(text[:i]), "-", "")
+	algo := strings.Replace(strings.ToLower(text[:i]), "sha-", "sha", 1)
 	newHash, ok := algorithms[algo]
 	if !ok {
 		return Sum{}, fmt.Errorf("checksum algorithm %q is not one of md5, sha1, sha224, sha256, sha384, sha512", text[:i])

@@ -126,3 +126,11 @@ func (s *Store) Remove(id ID, files bool) error {
 	}
 	return nil
 }
+
+// OpenDone opens the finished file of rec for reading.
+func (s *Store) OpenDone(rec Record) (interface {
+	io.ReaderAt
+	io.Closer
+}, error) {
+	return s.fs.Open(rec.Target)
+}

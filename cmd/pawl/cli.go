@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/alecthomas/kong"
+
+	"pawl/chunk"
+	"pawl/store"
+)
+
+// CLI is the command line. It reads like the help page.
+type CLI struct {
+	Globals
+
+	Get    GetCmd    `cmd:"" default:"withargs" help:"Download each URL, going on where an earlier run was interrupted (the default command)."`
+	Resume ResumeCmd `cmd:"" help:"Go on with unfinished downloads."`
+	List   ListCmd   `cmd:"" help:"List downloads; works while others run."`
+	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
+}
+
+// Globals are the options of every command.
+type Globals struct {
+	State    string           `placeholder:"DIR" type:"path" group:"Where things are" help:"Directory of the state file (default: $${XDG_STATE_HOME}/pawl or ~/.local/state/pawl)."`
+	Config   string           `placeholder:"FILE" type:"path" group:"Where things are" help:"Read options from FILE, lines of name = value, in place of the user's config file."`
+	NoConfig bool             `group:"Where things are" help:"Read no config file."`
+	Quiet    bool             `short:"q" group:"Output" help:"Print errors only."`
+	Verbose  bool             `short:"v" group:"Output" help:"Print every retry and refusal."`
+	JSON     bool             `name:"json" group:"Output" help:"Print events, one JSON object a line, on stdout."`
+	Version  kong.VersionFlag `short:"V" group:"Output" help:"Print the version."`
+}
+
+// Transfer are the options of the commands that download.
+type Transfer struct {
+	Connections    int       `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as there is work."`
+	Jobs           int       `short:"j" default:"4" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files at once (default: ${default})."`
+	LimitRate      byteRate  `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all together, such as 500K, 10M or 1G."`
+	Tries          tries     `default:"10" placeholder:"N" aliases:"max-tries,retry,retries" group:"Patience" help:"Consecutive failures without a byte before giving up (default: ${default}); 0 or inf for no end."`
+	RetryWait      duration  `default:"1s" placeholder:"D" group:"Patience" help:"Wait after the first failure, doubling (default: ${default})."`
+	RetryMaxWait   *duration `placeholder:"D" group:"Patience" help:"Longest wait (default: 60s, and 5m where the server asks for it)."`
+	ConnectTimeout *duration `placeholder:"D" group:"Patience" help:"Longest wait for a connection (default: 30s)."`
+	StallTimeout   *duration `placeholder:"D" group:"Patience" help:"Longest silence of a connection (default: 30s)."`
+	Timeout        duration  `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
+	Deadline       duration  `placeholder:"D" group:"Patience" help:"Stop in order after D, with exit code 75."`
+	Header         []header  `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header, to the host of the URL only; repeatable."`
+	UserAgent      string    `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
+	Referer        string    `placeholder:"URL" group:"Request" help:"Send as Referer."`
+	CACert         string    `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"existingfile" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`
+	Insecure       bool      `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not ask servers to prove who they are, and follow redirects from https to http."`
+	Overwrite      bool      `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
+	Restart        bool      `group:"Files" help:"Forget progress and begin again."`
+	NoRemoteTime   bool      `group:"Files" help:"Do not take the modification time from the server."`
+	NoProgress     bool      `group:"Output" help:"Draw no progress bar."`
+	NoColor        bool      `hidden:"" help:"Accepted; there is no color."`
+	Fail           bool      `short:"f" hidden:"" help:"Accepted for those who paste curl's flags."`
+	Location       bool      `short:"L" hidden:"" help:"Accepted for those who paste curl's flags."`
+}
+
+// GetCmd downloads URLs.
+type GetCmd struct {
+	URLs     []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs."`
+	Output   string    `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL); - streams to stdout."`
+	Dir      string    `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
+	Checksum chunk.Sum `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384 or sha512 (one URL)."`
+	SHA256   string    `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
+	Transfer
+}
+
+// ResumeCmd goes on with recorded downloads.
+type ResumeCmd struct {
+	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Which ones; all unfinished ones if none is named."`
+	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"New address, where a signed link has expired (one download)."`
+	Transfer
+}
+
+// ListCmd prints records.
+type ListCmd struct {
+	All bool `short:"a" help:"Finished ones too."`
+}
+
+// RemoveCmd forgets records.
+type RemoveCmd struct {
+	Downloads []string `arg:"" placeholder:"ID|PATH" help:"Which ones."`
+	Files     bool     `help:"Delete their part files too, never finished files."`
+}
+
+// help prints the page of a command; that of the program has the options of
+// its default command, too.
+func help(options kong.HelpOptions, ctx *kong.Context) error {
+	if ctx.Selected() == nil || ctx.Selected().Name == "get" && len(ctx.Args) > 0 && ctx.Args[0] != "get" {
+		options.NoExpandSubcommands = true
+	}
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	_, err := io.WriteString(ctx.Stdout, exitCodes)
+	return err
+}
+
+// exitCodes ends every help page.
+const exitCodes = `
+Exit codes: 0 all is there, whole and durable; 1 other error; 2 usage; 3 local file;
+4 network; 5 TLS; 6 authentication; 7 protocol; 8 the server said no; 9 disk full;
+13 a foreign file is in the way; 32 checksum mismatch; 75 temporary, run again;
+130 interrupted and 143 terminated, resumable.
+`
+
+// stateDir is where the state file is.
+func (g *Globals) stateDir() (string, error) {
+	if g.State != "" {
+		return g.State, nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "pawl"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", store.ErrState, err)
+	}
+	switch runtime.GOOS {
+	case "darwin":
+		return filepath.Join(home, "Library", "Application Support", "pawl"), nil
+	case "windows":
+		if dir, err := os.UserCacheDir(); err == nil { // %LocalAppData%
+			return filepath.Join(dir, "pawl"), nil
+		}
+	}
+	return filepath.Join(home, ".local", "state", "pawl"), nil
+}
+
+// openStore opens the records; what they have to say goes to say.
+func (g *Globals) openStore(say *speaker) (*store.Store, error) {
+	dir, err := g.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(dir, store.Options{Warn: func(msg string) { say.warn("%s", msg) }})
+}

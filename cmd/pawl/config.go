@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// A configFile holds the lines "name = value" of one file. It is a kong
+// resolver, and leaves alone what the environment sets: kong itself would let
+// the file win.
+type configFile struct {
+	path   string
+	values map[string][]string // by long option name
+	lines  map[string]int      // of the last value
+}
+
+// loadConfig gives the parser the config files: the one named with --config or
+// else the user's, before the system's.
+func loadConfig(ctx *kong.Context) error {
+	named, none := "", false
+	for _, flag := range ctx.Flags() {
+		switch flag.Name {
+		case "config":
+			named, _ = ctx.FlagValue(flag).(string)
+		case "no-config":
+			none, _ = ctx.FlagValue(flag).(bool)
+		}
+	}
+	if named == "" {
+		named = os.Getenv("PAWL_CONFIG")
+	}
+	if none {
+		return nil
+	}
+	paths := []string{"/etc/pawl/config"}
+	if dir, err := os.UserConfigDir(); err == nil && named == "" {
+		paths = append(paths, filepath.Join(dir, "pawl", "config"))
+	}
+	if named != "" {
+		paths = append(paths, named)
+	}
+	for _, path := range paths { // kong lets the later ones win
+		c, err := readConfig(path)
+		if errors.Is(err, fs.ErrNotExist) && path != named {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.Validate(ctx.Model); err != nil {
+			return err
+		}
+		ctx.AddResolver(c)
+	}
+	return nil
+}
+
+// readConfig reads one file. Blank lines and those that begin with # are skipped.
+func readConfig(path string) (*configFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("config file: %w", err)
+	}
+	defer f.Close()
+	c := &configFile{path, make(map[string][]string), make(map[string]int)}
+	in := bufio.NewScanner(f)
+	for n := 1; in.Scan(); n++ {
+		line := strings.TrimSpace(in.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		name = strings.ReplaceAll(strings.TrimSpace(name), "_", "-")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("config file %q line %d: not of the form name = value", path, n)
+		}
+		c.values[name] = append(c.values[name], strings.TrimSpace(value))
+		c.lines[name] = n
+	}
+	return c, in.Err()
+}
+
+// Validate refuses names that no command has.
+func (c *configFile) Validate(app *kong.Application) error {
+	known := make(map[string]bool)
+	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			known[flag.Name] = true
+		}
+		return next(nil)
+	})
+	if err != nil {
+		return err
+	}
+	for name, n := range c.lines {
+		if !known[name] || name == "config" || name == "help" || name == "version" {
+			return fmt.Errorf("config file %q line %d: there is no option %q", c.path, n, name)
+		}
+	}
+	return nil
+}
+
+// Resolve returns the value for a flag, nil if the file or the environment
+// leaves it to others.
+func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, env := range flag.Envs {
+		if _, ok := os.LookupEnv(env); ok {
+			return nil, nil
+		}
+	}
+	values, ok := c.values[flag.Name]
+	switch {
+	case !ok:
+		return nil, nil
+	case flag.IsSlice():
+		return values, nil
+	}
+	return values[len(values)-1], nil
+}

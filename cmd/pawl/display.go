@@ -1,0 +1,276 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"pawl/downloader"
+)
+
+const (
+	drawEvery  = 200 * time.Millisecond // the bar
+	jsonEvery  = time.Second            // progress objects
+	plainEvery = 10 * time.Second       // progress lines where there is no terminal
+	rateOver   = 3 * time.Second        // the shown rate is the mean of this long
+)
+
+// displayOptions say what is shown.
+type displayOptions struct {
+	json    bool // events on stdout
+	verbose bool // retries, too
+	bar     bool // progress on stderr
+	paths   bool // the path of each finished file on stdout
+	files   int  // how many are asked for
+}
+
+// A display shows downloads. Its one goroutine owns stdout and stderr from start
+// to stop; everybody else only leaves messages, and waits for no terminal.
+type display struct {
+	displayOptions
+	say      *speaker
+	snapshot func() []downloader.Progress
+	bar      *bar // nil where there is no terminal
+
+	mu    sync.Mutex
+	queue []func() // what the goroutine is to print next; guarded by mu
+
+	quit, done chan struct{}
+
+	// of the goroutine alone
+	finished  int64 // bytes of the files that are done
+	doneFiles int
+	rate      meter
+	lastJSON  time.Time
+	lastPlain time.Time
+}
+
+func newDisplay(say *speaker, o displayOptions) *display {
+	s := &display{displayOptions: o, say: say, quit: make(chan struct{}), done: make(chan struct{})}
+	if f, ok := say.stderr.(*os.File); ok && o.bar && !o.json && term.IsTerminal(int(f.Fd())) {
+		s.bar = newBar(f)
+	}
+	return s
+}
+
+// start shows what snapshot tells, until stop.
+func (s *display) start(snapshot func() []downloader.Progress) {
+	s.snapshot = snapshot
+	s.lastPlain, s.lastJSON = time.Now(), time.Now()
+	s.say.divert(func(line string) { s.later(func() { fmt.Fprintln(s.say.stderr, line) }) })
+	go s.loop()
+}
+
+// stop shows what is left to show, and returns the streams to their owner.
+func (s *display) stop() {
+	close(s.quit)
+	<-s.done
+	s.say.divert(nil)
+}
+
+func (s *display) later(print func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, print)
+}
+
+func (s *display) loop() {
+	defer close(s.done)
+	tick := time.NewTicker(drawEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			s.flush()
+			s.progress(now)
+		case <-s.quit:
+			s.flush()
+			s.bar.clear()
+			return
+		}
+	}
+}
+
+// flush prints what was left, above the bar.
+func (s *display) flush() {
+	s.mu.Lock()
+	queue := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	if len(queue) > 0 {
+		s.bar.clear()
+	}
+	for _, print := range queue {
+		print()
+	}
+}
+
+// progress shows how far the downloads are.
+func (s *display) progress(now time.Time) {
+	all := s.snapshot()
+	v := view{have: s.finished, total: s.finished, files: s.files, done: s.doneFiles}
+	for _, p := range all {
+		v.have += p.Have
+		v.conns += p.Conns
+		if p.Size < 0 || v.total < 0 {
+			v.total = -1
+		} else {
+			v.total += p.Size
+		}
+		v.name = printable(filepath.Base(p.Target))
+	}
+	if s.files-s.doneFiles > len(all) {
+		v.total = -1 // some have not begun, and nobody knows how large they are
+	}
+	v.rate = s.rate.at(now, v.have)
+	switch {
+	case len(all) == 0:
+	case s.json && now.Sub(s.lastJSON) >= jsonEvery:
+		s.lastJSON = now
+		for _, p := range all {
+			s.object(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns})
+		}
+	case s.bar != nil:
+		s.bar.draw(v)
+	case s.displayOptions.bar && !s.json && now.Sub(s.lastPlain) >= plainEvery:
+		s.lastPlain = now
+		s.println("pawl: %s: %s", v.title(), v.text())
+	}
+}
+
+func (s *display) println(format string, args ...any) {
+	fmt.Fprintln(s.say.stderr, fmt.Sprintf(format, args...))
+}
+
+func (s *display) object(fields map[string]any) {
+	fields["v"] = 1
+	enc := json.NewEncoder(s.say.stdout)
+	enc.SetEscapeHTML(false)
+	enc.Encode(fields) // a closed stdout is no reason to stop a download
+}
+
+// event takes a transition of the engine's.
+func (s *display) event(e downloader.Event) {
+	s.later(func() {
+		if s.json {
+			s.object(eventFields(e))
+		}
+		s.tell(e)
+	})
+}
+
+// tell says in words what e says.
+func (s *display) tell(e downloader.Event) {
+	name := printable(filepath.Base(e.Target))
+	reason := ""
+	if e.Err != nil {
+		reason = printable(e.Err.Error())
+	}
+	switch e.Kind {
+	case downloader.Started:
+		if e.Held > 0 {
+			s.note("%s: going on from %s of %s", name, size(e.Held), sizeOr(e.Size))
+		}
+	case downloader.Lost:
+		s.warning("%s: %s of it are no longer in the part file, and are fetched again", name, size(e.Held))
+	case downloader.Restarted:
+		s.warning("%s: starting over, as %s", name, reason)
+	case downloader.Warning:
+		s.warning("%s: %s", name, reason)
+	case downloader.Retrying:
+		if e.Attempt > 1 || e.Wait > 5*time.Second || s.verbose {
+			s.note("%s: %s; trying again in %s (%d%s)", name, reason, span(e.Wait), e.Attempt, ofTries(e.Tries))
+		}
+	case downloader.Limited:
+		if s.verbose {
+			s.note("%s: %s; going on with %d connections", name, reason, e.Conns)
+		}
+	case downloader.Finished:
+		s.finish(e, name)
+	}
+}
+
+// finish tells that a file is there, on stdout for scripts and on stderr for
+// people.
+func (s *display) finish(e downloader.Event, name string) {
+	s.finished += e.Size
+	s.doneFiles++
+	if s.paths && !isTerminal(s.say.stdout) {
+		fmt.Fprintln(s.say.stdout, nearby(e.Target))
+	}
+	switch {
+	case e.Current:
+		s.note("%s: already there, and unchanged", name)
+	case e.Target == "-":
+		s.note("%s in %s", size(e.Fetched), span(e.Elapsed))
+	default:
+		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Elapsed), size(int64(float64(e.Fetched)/max(e.Elapsed.Seconds(), 0.001))))
+	}
+}
+
+func (s *display) note(format string, args ...any) {
+	if !s.say.quiet {
+		s.println("pawl: "+format, args...)
+	}
+}
+
+func (s *display) warning(format string, args ...any) {
+	s.println("pawl: warning: "+format, args...)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func sizeOr(n int64) string {
+	if n < 0 {
+		return "unknown size"
+	}
+	return size(n)
+}
+
+func ofTries(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" of %d", n)
+}
+
+// eventFields is the JSON form of an event.
+func eventFields(e downloader.Event) map[string]any {
+	f := map[string]any{"event": e.Kind, "time": e.Time, "url": e.URL}
+	optional := func(name string, value any, known bool) {
+		if known {
+			f[name] = value
+		}
+	}
+	optional("id", e.ID, e.ID != "")
+	optional("path", e.Target, e.Target != e.URL)
+	switch e.Kind {
+	case downloader.Started:
+		f["size"], f["held"] = e.Size, e.Held
+	case downloader.Finished:
+		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Fetched, e.Elapsed.Seconds(), e.Current
+	case downloader.Stopped, downloader.Lost, downloader.Restarted:
+		f["held"] = e.Held
+	case downloader.Retrying:
+		f["attempt"], f["tries"], f["wait"] = e.Attempt, e.Tries, e.Wait.Seconds()
+	case downloader.Limited:
+		f["connections"] = e.Conns
+	}
+	if e.Err != nil {
+		f["error"] = e.Err.Error()
+	}
+	if e.Kind == downloader.Stopped && !errors.Is(e.Err, errDeadline) {
+		f["exit"] = exitCode(e.Err)
+	}
+	return f
+}

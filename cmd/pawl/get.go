@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pawl/chunk"
+	"pawl/downloader"
+	"pawl/store"
+)
+
+// Validate refuses what cannot be meant, before anything is done.
+func (c *GetCmd) Validate() error {
+	for _, s := range c.URLs {
+		if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return fmt.Errorf("%q is not an http or https URL%s", s, suggestion(s))
+		}
+	}
+	if c.SHA256 != "" {
+		sum, err := chunk.ParseSum("sha256:" + c.SHA256)
+		if err != nil {
+			return err
+		}
+		c.Checksum = sum
+	}
+	if len(c.URLs) > 1 && (c.Output != "" || !c.Checksum.IsZero()) {
+		return errors.New("--output and --checksum are for one URL")
+	}
+	return nil
+}
+
+// suggestion guesses what a word that is no URL was meant to be.
+func suggestion(word string) string {
+	if strings.Contains(word, ".") || strings.Contains(word, "/") {
+		return fmt.Sprintf("; did you mean %q?", "https://"+strings.TrimPrefix(word, "//"))
+	}
+	for _, command := range []string{"get", "resume", "list", "remove"} {
+		if distance(word, command) <= 2 {
+			return fmt.Sprintf("; did you mean %q?", "pawl "+command)
+		}
+	}
+	return ""
+}
+
+// distance is the number of letters to insert, delete or replace between a and
+// b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := diagonal
+			if a[i] != b[j] {
+				next = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}
+
+// Run downloads the URLs.
+func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
+	st, err := g.openStore(say)
+	if err != nil {
+		return err
+	}
+	requests := make([]downloader.Request, len(c.URLs))
+	for i, u := range c.URLs {
+		requests[i] = downloader.Request{URL: u, Dir: c.Dir, Output: c.Output, Sum: c.Checksum}
+		if c.Output == "-" {
+			requests[i].Output, requests[i].Stream = "", say.stdout
+		}
+	}
+	return c.transfer(ctx, g, say, st, requests)
+}
+
+// transfer does the requests, and tells each failure as it comes.
+func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *store.Store, requests []downloader.Request) error {
+	if t.Deadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(t.Deadline), errDeadline)
+		defer cancel()
+	}
+	opts, err := t.options()
+	if err != nil {
+		return err
+	}
+	streams := len(requests) == 1 && requests[0].Stream != nil
+	show := newDisplay(say, displayOptions{
+		json: g.JSON && !streams, verbose: g.Verbose, bar: !g.Quiet && !t.NoProgress, paths: !g.JSON && !streams, files: len(requests),
+	})
+	opts.OnEvent = show.event
+	d := downloader.New(st, opts)
+	defer d.Close()
+	show.start(d.Snapshot)
+	defer show.stop()
+
+	var mu sync.Mutex
+	var failures []error
+	var group errgroup.Group
+	group.SetLimit(max(1, t.Jobs))
+	for _, req := range requests {
+		t.fill(&req)
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return nil // told once, at the end
+			}
+			if _, err := d.Get(ctx, req); err != nil && ctx.Err() == nil {
+				say.tell(err, hint(err, resumeCommand(st, req)))
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err)
+			}
+			return nil
+		})
+	}
+	group.Wait()
+	if ctx.Err() != nil {
+		say.tell(context.Cause(ctx), hint(context.Cause(ctx), "pawl resume"))
+		failures = append(failures, context.Cause(ctx))
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	return toldError{errors.Join(failures...)}
+}
+
+// resumeCommand is what goes on with req, if anything of it is recorded.
+func resumeCommand(st *store.Store, req downloader.Request) string {
+	if rec, err := find(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
+		return "pawl resume " + string(rec.ID)
+	}
+	return ""
+}
+
+// find returns the record of what req asks for.
+func find(st *store.Store, req downloader.Request) (store.Record, error) {
+	if req.ID != "" {
+		return st.Get(req.ID)
+	}
+	records, err := st.Records()
+	if err != nil {
+		return store.Record{}, err
+	}
+	u, err := url.Parse(req.URL)
+	if err != nil {
+		return store.Record{}, err
+	}
+	u.User, u.Fragment = nil, ""
+	for _, r := range records {
+		if r.URL == u.String() {
+			return r, nil
+		}
+	}
+	return store.Record{}, store.ErrNotFound
+}
+
+// fill adds to req what the options say of every request.
+func (t *Transfer) fill(req *downloader.Request) {
+	req.Header = make(http.Header)
+	for _, h := range t.Header {
+		req.Header.Add(h.name, h.value)
+	}
+	if t.Referer != "" {
+		req.Header.Set("Referer", t.Referer)
+	}
+	req.Overwrite, req.Restart = t.Overwrite, t.Restart
+}
+
+// options are the engine's.
+func (t *Transfer) options() (downloader.Options, error) {
+	o := downloader.Options{
+		Connections:    t.Connections,
+		Tries:          int(t.Tries),
+		RetryWait:      time.Duration(t.RetryWait),
+		RetryMaxWait:   t.RetryMaxWait.or(time.Minute),
+		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute),
+		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),
+		StallTimeout:   t.StallTimeout.or(time.Duration(t.Timeout)),
+		LimitRate:      int64(t.LimitRate),
+		NoRemoteTime:   t.NoRemoteTime,
+		UserAgent:      t.UserAgent,
+		Proxy:          http.ProxyFromEnvironment,
+		Insecure:       t.Insecure,
+	}
+	if o.Tries == 0 {
+		o.Tries = -1
+	}
+	if o.Connections < 1 || t.Jobs < 1 {
+		return o, usageError(errors.New("--connections and --jobs are at least 1"))
+	}
+	if t.CACert == "" {
+		return o, nil
+	}
+	pem, err := os.ReadFile(t.CACert)
+	if err != nil {
+		return o, err
+	}
+	if o.RootCAs, err = x509.SystemCertPool(); err != nil {
+		o.RootCAs = x509.NewCertPool()
+	}
+	if !o.RootCAs.AppendCertsFromPEM(pem) {
+		return o, usageError(fmt.Errorf("--cacert %q holds no certificate", t.CACert))
+	}
+	return o, nil
+}
+

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"pawl/downloader"
+	"pawl/store"
+)
+
+// pick returns the record that a user's word names: an ID, the beginning of
+// one, or the path of the file or its part file.
+func pick(st *store.Store, word string) (store.Record, error) {
+	if rec, err := st.Get(store.ID(word)); err == nil || !errors.Is(err, store.ErrNotFound) {
+		return rec, err
+	}
+	path, err := filepath.Abs(strings.TrimSuffix(word, ".part"))
+	if err != nil {
+		return store.Record{}, err
+	}
+	if rec, err := st.ByTarget(path); err == nil || !errors.Is(err, store.ErrNotFound) {
+		return rec, err
+	}
+	records, err := st.Records()
+	if err != nil {
+		return store.Record{}, err
+	}
+	var found []store.Record
+	for _, r := range records {
+		if len(word) >= 4 && strings.HasPrefix(string(r.ID), word) {
+			found = append(found, r)
+		}
+	}
+	if len(found) != 1 {
+		return store.Record{}, fmt.Errorf("%q: %w", word, store.ErrNotFound)
+	}
+	return found[0], nil
+}
+
+// Run goes on with the named downloads, or all unfinished ones.
+func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
+	if c.URL != "" && len(c.Downloads) != 1 {
+		return usageError(errors.New("--url is for one download"))
+	}
+	st, err := g.openStore(say)
+	if err != nil {
+		return err
+	}
+	records, err := c.records(st)
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		say.note("nothing to resume")
+		return nil
+	}
+	requests := make([]downloader.Request, len(records))
+	for i, r := range records {
+		requests[i] = downloader.Request{ID: r.ID, URL: c.URL, Sum: r.Sum}
+	}
+	return c.transfer(ctx, g, say, st, requests)
+}
+
+// records returns what is to be resumed. Without names, downloads that run in
+// another process are left to it.
+func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
+	var records []store.Record
+	for _, word := range c.Downloads {
+		r, err := pick(st, word)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	if len(c.Downloads) > 0 {
+		return records, nil
+	}
+	all, err := st.Records()
+	for _, r := range all {
+		if r.State != store.Done && !st.Running(r) {
+			records = append(records, r)
+		}
+	}
+	return records, err
+}
+
+// listed is the JSON form of a download.
+type listed struct {
+	V       int       `json:"v"`
+	ID      store.ID  `json:"id"`
+	State   string    `json:"state"`
+	URL     string    `json:"url"`
+	Path    string    `json:"path"`
+	Size    int64     `json:"size"` // -1 unknown
+	Held    int64     `json:"held"`
+	Rate    int64     `json:"rate,omitempty"` // bytes per second, while running
+	Reason  string    `json:"reason,omitempty"`
+	Created time.Time `json:"created"`
+	Updated time.Time `json:"updated"`
+}
+
+// Run prints the downloads.
+func (c *ListCmd) Run(g *Globals, say *speaker) error {
+	st, err := g.openStore(say)
+	if err != nil {
+		return err
+	}
+	records, err := st.Records()
+	if err != nil {
+		return err
+	}
+	var list []listed
+	for _, r := range records {
+		if c.All || r.State != store.Done {
+			list = append(list, c.describe(st, r))
+		}
+	}
+	if g.JSON {
+		enc := json.NewEncoder(say.stdout)
+		enc.SetEscapeHTML(false)
+		for _, l := range list {
+			if err := enc.Encode(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(list) == 0 {
+		say.note("no downloads%s", map[bool]string{false: " are unfinished; --all shows the others"}[c.All])
+		return nil
+	}
+	return table(say, list)
+}
+
+// describe says how a download stands. One that is recorded as active but has
+// no process any more was interrupted.
+func (c *ListCmd) describe(st *store.Store, r store.Record) listed {
+	l := listed{1, r.ID, string(r.State), r.URL, r.Target, r.Size, r.Held.Len(), 0, r.Reason, r.Created, r.Updated}
+	switch {
+	case r.State == store.Done:
+		l.Held = r.Size
+	case st.Running(r):
+		l.State, l.Rate = "running", r.Rate
+	case r.State == store.Active:
+		l.State = "interrupted"
+	}
+	return l
+}
+
+func table(say *speaker, list []listed) error {
+	w := tabwriter.NewWriter(say.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSTATE\tDONE\tSIZE\tRATE\tPATH")
+	for _, l := range list {
+		done, total, rate := "-", "?", "-"
+		if l.Size >= 0 {
+			total = size(l.Size)
+			done = fmt.Sprintf("%.1f%%", 100*float64(l.Held)/float64(max(1, l.Size)))
+		} else {
+			done = size(l.Held)
+		}
+		if l.Rate > 0 {
+			rate = size(l.Rate) + "/s"
+		}
+		path := printable(nearby(l.Path))
+		if l.Reason != "" {
+			path += " (" + printable(l.Reason) + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
+	}
+	return w.Flush()
+}
+
+// Run forgets downloads.
+func (c *RemoveCmd) Run(g *Globals, say *speaker) error {
+	st, err := g.openStore(say)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, word := range c.Downloads {
+		rec, err := pick(st, word)
+		if err == nil {
+			err = st.Remove(rec.ID, c.Files)
+		}
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		if rec.State == store.Done || c.Files {
+			say.note("%q is forgotten", nearby(rec.Target))
+		} else {
+			say.note("%q is forgotten; its part file is left", nearby(rec.Target))
+		}
+	}
+	return errors.Join(failures...)
+}

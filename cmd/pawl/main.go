@@ -1,0 +1,108 @@
+// Command pawl downloads large files over HTTP(S), over several connections at
+// once, and goes on from the last recorded byte after whatever interrupted it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"pawl/downloader"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the whole program. It returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	say := &speaker{stdout: stdout, stderr: stderr}
+	var cli CLI
+	exit := -1
+	app, err := kong.New(&cli,
+		kong.Name("pawl"),
+		kong.Description("Downloads large files, and resumes what was interrupted."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.DefaultEnvars("PAWL"),
+		kong.Vars{"version": version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.Help(help),
+		kong.WithBeforeResolve(loadConfig),
+		kong.Bind(say),
+	)
+	if err != nil {
+		panic(err) // the grammar itself is wrong, which each test would show
+	}
+	parsed, err := app.Parse(args)
+	if exit >= 0 { // --help and --version have said it all
+		return exit
+	}
+	if err != nil {
+		return say.failure(usageError(err))
+	}
+	say.quiet = cli.Quiet
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return say.failure(parsed.Run(&cli.Globals))
+}
+
+// usageError is err as a mistake of the command line's.
+func usageError(err error) error {
+	return fmt.Errorf("%w: %w", downloader.ErrUsage, err)
+}
+
+// A signalError is the cause of a context that a signal ended.
+type signalError struct{ syscall.Signal }
+
+func (e signalError) Error() string {
+	if e.Signal == syscall.SIGINT {
+		return "interrupted"
+	}
+	return "terminated"
+}
+
+// untilSignal returns a context that the first signal cancels, so that what has
+// arrived is committed; the second one kills.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() { // ends with stop
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			cancel(signalError{s.(syscall.Signal)})
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// version is what the build says of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "pawl (unknown version)"
+	}
+	return "pawl " + strings.Trim(info.Main.Version, "()")
+}
+
+// isInterrupt reports whether err is a signal's, and which.
+func isInterrupt(err error) (signalError, bool) {
+	var s signalError
+	ok := errors.As(err, &s)
+	return s, ok
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"pawl/downloader"
+	"pawl/store"
+)
+
+// This file is how pawl speaks. The rules:
+//
+//   - Results go to stdout; everything else goes to stderr, behind "pawl:".
+//   - No capital at the beginning, no full stop at the end; what the user
+//     typed, and what a server sent, is quoted.
+//   - An error says what happened to which file; a hint says what to type next.
+
+// A speaker writes the messages. Safe for concurrent use.
+type speaker struct {
+	stdout, stderr io.Writer
+	quiet          bool // errors only
+
+	mu   sync.Mutex
+	post func(line string) // takes the lines while a display owns stderr; guarded by mu
+}
+
+func (s *speaker) line(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	if s.post != nil {
+		s.post(text)
+		return
+	}
+	fmt.Fprintln(s.stderr, text)
+}
+
+// divert gives all further lines to post, or to stderr again if that is nil.
+func (s *speaker) divert(post func(string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.post = post
+}
+
+// note tells what is worth knowing and no problem.
+func (s *speaker) note(format string, args ...any) {
+	if !s.quiet {
+		s.line("pawl: "+format, args...)
+	}
+}
+
+// warn tells of something that the user may want to do something about.
+func (s *speaker) warn(format string, args ...any) {
+	s.line("pawl: warning: "+format, args...)
+}
+
+// failure tells err, with a hint where there is one, and returns the exit code.
+func (s *speaker) failure(err error) int {
+	var told toldError
+	if err != nil && !errors.As(err, &told) {
+		s.tell(err, hint(err, ""))
+	}
+	return exitCode(err)
+}
+
+func (s *speaker) tell(err error, hint string) {
+	s.line("pawl: error: %s", printable(err.Error()))
+	if hint != "" {
+		s.line("pawl: hint: %s", hint)
+	}
+}
+
+// A toldError has been told to the user; only its exit code is left to use.
+type toldError struct{ error }
+
+func (e toldError) Unwrap() error { return e.error }
+
+// errDeadline is the cause of a context that --deadline ended.
+var errDeadline = errors.New("the deadline has passed")
+
+// exitKinds maps kinds of errors to exit codes. Of several failures the first
+// one here is the exit code; of several kinds that one error is, too.
+var exitKinds = []struct {
+	kind error
+	code int
+}{
+	{downloader.ErrUsage, 2},
+	{store.ErrNotFound, 2},
+	{downloader.ErrChecksum, 32},
+	{store.ErrNoSpace, 9},
+	{syscall.ENOSPC, 9},
+	{syscall.EDQUOT, 9},
+	{store.ErrBusy, 3},
+	{store.ErrState, 3},
+	{downloader.ErrChanged, 17},
+	{store.ErrForeign, 13},
+	{downloader.ErrClaimed, 13},
+	{downloader.ErrAuth, 6},
+	{downloader.ErrRefused, 8},
+	{downloader.ErrProtocol, 7},
+	{downloader.ErrTLS, 5},
+	{downloader.ErrNetwork, 4},
+	{downloader.ErrThrottled, 75},
+	{errDeadline, 75},
+}
+
+// exitCode returns the exit code of err: a signal's, else that of the worst
+// of the failures in it.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if s, ok := isInterrupt(err); ok {
+		return 128 + int(s.Signal)
+	}
+	for _, k := range exitKinds {
+		if errors.Is(err, k.kind) {
+			return k.code
+		}
+		if k.kind == store.ErrState && isLocal(err) {
+			return k.code
+		}
+	}
+	return 1
+}
+
+// isLocal reports whether err is of the file system.
+func isLocal(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link)
+}
+
+// hint says what to type next. goOn is the command that resumes, if there is
+// anything to resume.
+func hint(err error, goOn string) string {
+	switch {
+	case errors.Is(err, downloader.ErrUsage):
+		return "see: pawl --help"
+	case errors.Is(err, store.ErrNotFound):
+		return "see what there is with: pawl list --all"
+	case errors.Is(err, store.ErrBusy):
+		return "see it with: pawl list"
+	case errors.Is(err, store.ErrNewer):
+		return "use that pawl, or another state directory with --state DIR"
+	case errors.Is(err, store.ErrForeign):
+		return "give another name with -o FILE, or replace the file with --overwrite"
+	case errors.Is(err, downloader.ErrClaimed):
+		return "go on from this URL with: pawl resume ID --url URL; or begin again with --restart"
+	case errors.Is(err, downloader.ErrChecksum):
+		return "the part file was kept; fetch it again with --restart"
+	case errors.Is(err, downloader.ErrAuth):
+		return "give credentials with -H 'Authorization: …'"
+	case errors.Is(err, downloader.ErrTLS):
+		return "trust a certificate with --cacert FILE, or do without proof with --insecure"
+	case goOn != "":
+		return "what has arrived is kept; go on with: " + goOn
+	}
+	return ""
+}
+
+// asUser asks the context's error for what the user did about it.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err
+}
+
+// printable makes of text from elsewhere one line without control characters.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// nearby returns path as the user would type it.
+func nearby(path string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	rel, err := filepath.Rel(wd, path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return path
+	}
+	return rel
+}

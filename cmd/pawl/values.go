@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// duration is a time.Duration that also takes a bare number, of seconds, as
+// the users of other downloaders type it.
+type duration time.Duration
+
+func (d *duration) UnmarshalText(text []byte) error {
+	s := string(text)
+	v, err := time.ParseDuration(s)
+	if n, numErr := strconv.ParseFloat(s, 64); numErr == nil {
+		v, err = time.Duration(n*float64(time.Second)), nil
+	}
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration such as 30s, 5m or 1h30m", s)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// or returns d, or other where it was not given.
+func (d *duration) or(other time.Duration) time.Duration {
+	if d == nil {
+		return other
+	}
+	return time.Duration(*d)
+}
+
+// byteRate is a number of bytes per second, 0 for no limit. Its letters are
+// powers of 1024, as in curl, wget and aria2.
+type byteRate int64
+
+func (r *byteRate) UnmarshalText(text []byte) error {
+	s := strings.ToUpper(string(text))
+	if s == "OFF" {
+		*r = 0
+		return nil
+	}
+	digits := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(s, "/S"), "B"), "I")
+	factor := 1.0
+	if n := len(digits); n > 0 {
+		if i := strings.IndexByte("KMGT", digits[n-1]); i >= 0 {
+			factor, digits = math.Pow(1024, float64(i+1)), digits[:n-1]
+		}
+	}
+	v, err := strconv.ParseFloat(digits, 64)
+	if err != nil || v < 0 || v*factor > math.MaxInt64/2 {
+		return fmt.Errorf("%q is not a rate such as 500K, 10M or 1G", text)
+	}
+	*r = byteRate(v * factor)
+	return nil
+}
+
+// tries is a number of tries, 0 for no end.
+type tries int
+
+func (t *tries) UnmarshalText(text []byte) error {
+	if s := string(text); s == "inf" || s == "unlimited" {
+		*t = 0
+		return nil
+	}
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is not a number of tries, 0 or inf for no end", text)
+	}
+	*t = tries(n)
+	return nil
+}
+
+// header is one header field.
+type header struct{ name, value string }
+
+func (h *header) UnmarshalText(text []byte) error {
+	name, value, ok := strings.Cut(string(text), ":")
+	if !ok || name == "" || strings.ContainsAny(name, " \t\r\n\"(),/;<=>?@[\\]{}") || strings.ContainsAny(value, "\r\n\x00") {
+		return fmt.Errorf("header is not of the form 'Name: value'") // its value may be a secret
+	}
+	h.name, h.value = name, strings.TrimSpace(value)
+	return nil
+}
+
+// size formats a number of bytes for people.
+func size(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, unit := float64(n), ""
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
+		if v /= 1024; v < 999.95 {
+			break
+		}
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
+
+// span formats a duration for people, to the second.
+func span(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}

@@ -1,0 +1,137 @@
+package downloader
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"pawl/chunk"
+)
+
+// An identity is what a server says a file is, so that bytes of two versions
+// are never mixed.
+type identity struct {
+	size         int64  // bytes; -1 unknown
+	etag         string // as sent
+	lastModified string // as sent
+}
+
+// strongETag returns the entity tag if it may be used in If-Range: a weak one
+// does not promise equal bytes (RFC 9110 §8.8.1, §13.1.5).
+func (id identity) strongETag() string {
+	if strings.HasPrefix(id.etag, `"`) {
+		return id.etag
+	}
+	return ""
+}
+
+// differs says in words how o is another version than id, or returns "". What
+// one of the two does not tell is no difference.
+func (id identity) differs(o identity) string {
+	switch {
+	case id.size >= 0 && o.size >= 0 && id.size != o.size:
+		return fmt.Sprintf("its size was %d and is %d", id.size, o.size)
+	case id.etag != "" && o.etag != "" && id.etag != o.etag:
+		return fmt.Sprintf("its ETag was %s and is %s", id.etag, o.etag)
+	case id.lastModified != "" && o.lastModified != "" && id.lastModified != o.lastModified:
+		return fmt.Sprintf("it was modified %s and now %s", id.lastModified, o.lastModified)
+	}
+	return ""
+}
+
+// proves reports whether o is surely the same version as id, by which a stream
+// without ranges may go on where it broke off.
+func (id identity) proves(o identity) bool {
+	return id.differs(o) == "" && o.strongETag() != "" && id.etag == o.etag
+}
+
+// An answer is what a response to a request for bytes means.
+type answer struct {
+	whole bool        // the body is the file from byte 0, whatever was asked
+	body  chunk.Range // bytes of the file that the body is; End may be Unbounded
+	id    identity
+}
+
+var (
+	// errLie says that a partial response is not what was asked for.
+	errLie = errors.New("the server lies about ranges")
+	// errUnsatisfiable says that the file has no byte at the start of the range.
+	errUnsatisfiable = errors.New("the range is beyond the end of the file")
+)
+
+// readAnswer says what resp means as the answer to a request for asked, or for
+// the whole file if asked is empty. It judges the header alone; whether the
+// version is the wanted one is the caller's to compare. Its errors are a
+// StatusError, errLie, and errUnsatisfiable along with an answer whose id.size
+// is the size that the server told, or -1 (RFC 9110 §14.4, §15.3.7, §15.5.17).
+func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
+	h := resp.Header
+	a := answer{id: identity{size: -1, etag: h.Get("ETag"), lastModified: h.Get("Last-Modified")}}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		a.whole = true
+		a.id.size = resp.ContentLength
+		a.body = chunk.Range{End: chunk.Unbounded}
+		if a.id.size >= 0 {
+			a.body.End = a.id.size
+		}
+		return a, nil
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && !asked.Empty():
+		if r, total, ok := parseContentRange(h.Get("Content-Range")); ok && r.Empty() {
+			a.id.size = total
+		}
+		return a, errUnsatisfiable
+	case resp.StatusCode != http.StatusPartialContent:
+		return a, &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+	case asked.Empty():
+		return a, fmt.Errorf("%w: a part, where the whole was asked for", errLie)
+	}
+	r, total, ok := parseContentRange(h.Get("Content-Range"))
+	switch {
+	case !ok || r.Empty():
+		return a, fmt.Errorf("%w: Content-Range %q", errLie, h.Get("Content-Range"))
+	case r.Off != asked.Off || !asked.Contains(r):
+		return a, fmt.Errorf("%w: asked for %s, got %s", errLie, asked, r)
+	case resp.ContentLength >= 0 && resp.ContentLength != r.Len():
+		return a, fmt.Errorf("%w: %d bytes for the range %s", errLie, resp.ContentLength, r)
+	case h.Get("Content-Encoding") != "" && !strings.EqualFold(h.Get("Content-Encoding"), "identity"):
+		return a, fmt.Errorf("%w: a range of a coded body", errLie)
+	}
+	a.body, a.id.size = r, total
+	return a, nil
+}
+
+// parseContentRange reads "bytes first-last/total" and "bytes */total", the
+// latter as an empty range; total is -1 where it is "*". ok is false for
+// everything else (RFC 9110 §14.4).
+func parseContentRange(v string) (r chunk.Range, total int64, ok bool) {
+	unit, rest, _ := strings.Cut(strings.TrimSpace(v), " ")
+	span, size, found := strings.Cut(strings.TrimSpace(rest), "/")
+	if !strings.EqualFold(unit, "bytes") || !found {
+		return chunk.Range{}, 0, false
+	}
+	total = -1
+	if size != "*" {
+		if total, ok = parseDigits(size); !ok {
+			return chunk.Range{}, 0, false
+		}
+	}
+	if span == "*" {
+		return chunk.Range{}, total, total >= 0
+	}
+	first, last, _ := strings.Cut(span, "-")
+	a, okA := parseDigits(first)
+	b, okB := parseDigits(last)
+	if !okA || !okB || b < a || b == chunk.Unbounded || total >= 0 && b >= total {
+		return chunk.Range{}, 0, false
+	}
+	return chunk.Range{Off: a, End: b + 1}, total, true
+}
+
+// parseDigits reads 1*DIGIT, which no sign or blank is part of.
+func parseDigits(s string) (int64, bool) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil
+}

@@ -1,0 +1,277 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"pawl/chunk"
+)
+
+// A reply is a response whose header has been checked. Its body is open.
+type reply struct {
+	*http.Response
+	answer
+	ctx    context.Context // of the request
+	cancel context.CancelCauseFunc
+}
+
+func (r *reply) close() {
+	r.Body.Close()
+	r.cancel(nil)
+}
+
+var (
+	// errSeized is the cause of a request that ended because another
+	// connection took over.
+	errSeized = errors.New("another connection took over")
+	// errSteppedDown says that the worker left the pool.
+	errSteppedDown = errors.New("stepped down")
+)
+
+// A restartError says why the bytes so far cannot be used together with those
+// that the server has now.
+type restartError struct {
+	why    string
+	single bool // and that this server is to be asked for one stream
+}
+
+func (e restartError) Error() string { return e.why }
+
+// request builds the request for r of the file, the whole if r is empty.
+func (j *job) request(ctx context.Context, u *url.URL, r chunk.Range) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	for name, values := range j.req.Header {
+		req.Header[name] = values
+	}
+	if !sameOrigin(u, j.asked) {
+		dropSecrets(req.Header)
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", j.d.opts.UserAgent)
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if !r.Empty() {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", r.Off, r.End-1))
+		if tag := j.id.strongETag(); tag != "" {
+			req.Header.Set("If-Range", tag)
+		}
+	}
+	return req, nil
+}
+
+// ask requests r of the file, the whole if r is empty, and returns a checked
+// reply of the wanted version. It obeys the host's waits, tries again while
+// there is patience, and resolves the asked URL anew when the resolved one has
+// expired. w is the worker that asks, nil before there is a pool.
+//
+// Apart from failures for good it returns restartError, errSteppedDown, and
+// errUnsatisfiable along with a reply that has no body.
+func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
+	for {
+		if err := sleep(ctx, j.host.held(time.Now())); err != nil {
+			return nil, err
+		}
+		u := j.source()
+		rep, err := j.askOnce(ctx, u, w, r)
+		if err == nil {
+			j.resolved(rep.Request.URL)
+			if err = j.compare(rep, r); err == nil {
+				return rep, nil
+			}
+			rep.close()
+		}
+		var status *StatusError
+		switch {
+		case errors.As(err, &status) && status.expired() && u != j.asked:
+			j.resolved(nil) // signed links expire
+		case errors.As(err, &status) && status.expired() && j.stepDown(w, err):
+			return nil, errSteppedDown
+		case errors.Is(err, errLie):
+			if err := j.lied(err); err != nil {
+				return nil, err
+			}
+		default:
+			return rep, err
+		}
+	}
+}
+
+// askOnce is one exchange, retries included. The request lives until the reply
+// is closed.
+func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range) (_ *reply, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer func() {
+		if err != nil {
+			cancel(err)
+		}
+	}()
+	if w != nil {
+		j.pool.asking(w, cancel, time.Now())
+	}
+	req, err := j.request(ctx, u, r)
+	if err != nil {
+		return nil, err
+	}
+	var failed error // of the last attempt, in our terms
+	var failures int
+	resp, err := exchange(j.d.http, req, func(resp *http.Response, err error) verdict {
+		if failed = outcome(resp, err); failed == nil {
+			return verdict{}
+		}
+		failures++
+		return j.judge(w, resp, failed, u != j.asked)
+	})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err == nil && failed != nil {
+		resp.Body.Close()
+	}
+	switch {
+	case failed != nil:
+		return nil, failed
+	case err != nil:
+		return nil, explain(err)
+	}
+	if failures > 0 {
+		j.host.recovered()
+	}
+	a, err := readAnswer(resp, r)
+	rep := &reply{resp, a, ctx, cancel}
+	if errors.Is(err, errUnsatisfiable) {
+		resp.Body.Close()
+		return rep, err
+	}
+	if err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return rep, nil
+}
+
+// outcome returns the error of an attempt, nil if there is an answer to read.
+func outcome(resp *http.Response, err error) error {
+	if err != nil {
+		return explain(err)
+	}
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
+		return nil
+	}
+	return &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+}
+
+// judge says whether a failed attempt is worth another, and notes what it tells
+// about the host.
+func (j *job) judge(w *worker, resp *http.Response, failed error, resolved bool) verdict {
+	var status *StatusError
+	if isPermanent(failed) || resolved && errors.As(failed, &status) && status.expired() {
+		return verdict{}
+	}
+	now := time.Now()
+	if resp != nil {
+		j.obey(resp, w, now)
+	}
+	if j.stepDown(w, failed) {
+		return verdict{}
+	}
+	wait, again := j.setback(failed)
+	return verdict{again, max(wait, j.host.held(now))}
+}
+
+// obey notes a Retry-After. That of a 429 is for all requests to the host; any
+// other only says that there are enough connections, as long as there is one.
+func (j *job) obey(resp *http.Response, w *worker, now time.Time) {
+	d, ok := retryAfter(resp.Header, now)
+	if !ok {
+		return
+	}
+	until := now.Add(min(d, j.d.opts.RetryAfterMax))
+	if resp.StatusCode == http.StatusTooManyRequests || w == nil || j.pool.conns() == 1 {
+		j.host.hold(until)
+	} else {
+		j.host.holdGrowth(until)
+	}
+}
+
+// stepDown ends w's part in the download because of err, if others go on.
+func (j *job) stepDown(w *worker, err error) bool {
+	if w == nil {
+		return false
+	}
+	left, ok := j.pool.stepDown(w)
+	if ok {
+		j.host.refused(time.Now())
+		j.emit(Event{Kind: Limited, Conns: left, Err: err})
+	}
+	return ok
+}
+
+// unknownHostTries is how often a name without an address is looked up: it
+// rarely gets one.
+const unknownHostTries = 3
+
+// setback counts a failure without a byte, and tells how long to wait before
+// the next try, if there is to be one.
+func (j *job) setback(err error) (wait time.Duration, again bool) {
+	n, wait, again := j.patience.fail()
+	if isUnknownHost(err) && n >= unknownHostTries && j.patience.tries > 0 {
+		again = false
+	}
+	if again {
+		wait = max(wait, j.host.held(time.Now()))
+		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: j.patience.tries})
+	}
+	return wait, again
+}
+
+// compare checks that rep is of the version that the download has bytes of, and
+// is no whole file for a worker that has its place in the middle.
+func (j *job) compare(rep *reply, r chunk.Range) error {
+	if why := j.id.differs(rep.id); why != "" {
+		return restartError{why: why}
+	}
+	if rep.whole && r.Off > 0 && j.pool != nil {
+		return fmt.Errorf("%w: the whole file, where the range %s was asked for", errLie, r)
+	}
+	return nil
+}
+
+// lied counts a lie about ranges. The second one ends the use of ranges.
+func (j *job) lied(err error) error {
+	if j.lies.Add(1) < 2 {
+		j.emit(Event{Kind: Warning, Err: err})
+		return nil
+	}
+	return restartError{why: err.Error(), single: true}
+}
+
+// source returns the URL to ask: where the asked one led, if that is known.
+func (j *job) source() *url.URL {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.final != nil {
+		return j.final
+	}
+	return j.asked
+}
+
+// resolved notes where the asked URL led, nil if that no longer holds.
+func (j *job) resolved(u *url.URL) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if u != nil && j.final == nil && u.String() == j.asked.String() {
+		return
+	}
+	j.final = u
+}

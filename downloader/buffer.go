@@ -1,0 +1,87 @@
+package downloader
+
+import (
+	"io"
+	"sync"
+)
+
+// bufferSize is what one connection may have read and not written; it is
+// written when half full, so that every read has room for a large piece.
+const bufferSize = 512 << 10
+
+// A buffer gathers what one connection reads until a write is worth its while.
+// One goroutine reads into it; any may flush it, so that a commit need not wait
+// for a slow connection. A flush of a buffer that has gone to another
+// connection meanwhile is right, too: the buffer itself knows where to write.
+type buffer struct {
+	b []byte // the reader alone touches b[n:]
+
+	mu      sync.Mutex // taken before pool.mu
+	to      io.WriterAt
+	wrote   func(n int64) // counts what is written, under mu, so that nothing counts twice
+	off     int64         // where b[0] belongs in the file
+	n       int           // bytes read into b
+	written int           // of them written
+}
+
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, bufferSize)} }}
+
+// newBuffer returns an empty buffer for one connection.
+func newBuffer(to io.WriterAt, wrote func(n int64)) *buffer {
+	b := buffers.Get().(*buffer)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.to, b.wrote, b.n, b.written = to, wrote, 0, 0
+	return b
+}
+
+// free ends the connection's use of the buffer, which must be flushed.
+func (b *buffer) free() {
+	b.mu.Lock()
+	b.to, b.wrote, b.n, b.written = nil, nil, 0, 0
+	b.mu.Unlock()
+	buffers.Put(b)
+}
+
+// seek points the empty buffer at a place in the file.
+func (b *buffer) seek(off int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.off, b.n, b.written = off, 0, 0
+}
+
+// space returns where the reader may read to, at most most bytes and never none.
+func (b *buffer) space(most int) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.n == b.written {
+		b.off += int64(b.n)
+		b.n, b.written = 0, 0
+	}
+	return b.b[b.n:min(len(b.b), b.n+most)]
+}
+
+// filled notes that n bytes were read into space, and reports whether it is
+// time to flush.
+func (b *buffer) filled(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.n += n
+	return b.n >= len(b.b)/2
+}
+
+// flush writes what has not been written. After an error the rest is forgotten.
+func (b *buffer) flush() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.n == b.written {
+		return nil
+	}
+	n, err := b.to.WriteAt(b.b[b.written:b.n], b.off+int64(b.written))
+	b.written += n
+	b.wrote(int64(n))
+	if err != nil {
+		b.n = b.written
+	}
+	return err
+}

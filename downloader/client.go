@@ -1,0 +1,236 @@
+package downloader
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+const (
+	readBuffer   = 64 << 10 // bytes of each connection's buffer for headers and small reads
+	maxRedirects = 20
+)
+
+// newHTTPClient returns the one client of a Downloader. Ranges go over
+// HTTP/1.1, because HTTP/2 would put them all on one TCP connection.
+func newHTTPClient(o Options) *http.Client {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}
+	t := &http.Transport{
+		Proxy:                 o.Proxy,
+		DialContext:           dialer.DialContext,
+		TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
+		TLSHandshakeTimeout:   o.ConnectTimeout,
+		ResponseHeaderTimeout: o.StallTimeout,
+		MaxIdleConnsPerHost:   o.Connections,
+		IdleConnTimeout:       90 * time.Second,
+		ReadBufferSize:        readBuffer,
+		DisableCompression:    true, // a range of a coded body is no range of the file
+		Protocols:             &protocols,
+	}
+	return &http.Client{
+		Transport:     watchdog{t, o.StallTimeout},
+		CheckRedirect: o.checkRedirect,
+	}
+}
+
+// watchdog ends a response body on which no byte arrives for the timeout, in
+// place of a deadline on the whole transfer. It has RoundTrip alone, so that
+// nobody closes the idle connections of all downloads through it.
+type watchdog struct {
+	next    http.RoundTripper
+	timeout time.Duration
+}
+
+func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	resp, err := d.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel(err)
+		return nil, err
+	}
+	b := &watchedBody{body: resp.Body, timeout: d.timeout, ctx: ctx, cancel: cancel}
+	b.timer = time.AfterFunc(time.Hour, func() { cancel(errStalled) })
+	b.timer.Stop()
+	resp.Body = b
+	return resp, nil
+}
+
+// watchedBody is a body under the watchdog. The clock runs only while a Read
+// waits, so a reader may take its time.
+type watchedBody struct {
+	body    io.ReadCloser
+	timeout time.Duration
+	timer   *time.Timer
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.timer.Reset(b.timeout)
+	n, err := b.body.Read(p)
+	b.timer.Stop()
+	if err != nil && err != io.EOF && context.Cause(b.ctx) == errStalled {
+		err = errStalled
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	b.timer.Stop()
+	err := b.body.Close()
+	b.cancel(nil)
+	return err
+}
+
+// harmless lists the headers that may follow a redirect to another host. All
+// others that the user set may be secrets.
+var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "User-Agent"}
+
+// checkRedirect lets a redirect be followed, without credentials where it
+// leaves the origin that was asked.
+func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return permanentError{fmt.Errorf("%w: %d redirects in a row", ErrProtocol, maxRedirects)}
+	}
+	last := via[len(via)-1].URL
+	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.Insecure {
+		return permanentError{fmt.Errorf("%w: %s redirects from https to %s", ErrTLS, last.Host, req.URL.Scheme)}
+	}
+	req.Header.Del("Referer") // net/http put the last URL there, which may be signed
+	if !sameOrigin(req.URL, via[0].URL) {
+		dropSecrets(req.Header)
+	} else if ref := via[0].Header.Get("Referer"); ref != "" {
+		req.Header.Set("Referer", ref)
+	}
+	return nil
+}
+
+// sameOrigin reports whether credentials for a may be shown to b (RFC 6454).
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+}
+
+func dropSecrets(h http.Header) {
+	kept := make(http.Header)
+	for _, name := range harmless {
+		if v, ok := h[name]; ok {
+			kept[name] = v
+		}
+	}
+	clear(h)
+	for name, v := range kept {
+		h[name] = v
+	}
+}
+
+// A verdict is what is to be done about the outcome of one attempt.
+type verdict struct {
+	again bool          // send the request again
+	wait  time.Duration // after this
+}
+
+// exchange sends req until judge is content, and returns the last response with
+// its status whatever it is. The body is the caller's to close and, where it
+// breaks off, to go on with.
+func exchange(hc *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
+	var v verdict
+	rc := retryablehttp.Client{
+		HTTPClient: hc,
+		RetryMax:   math.MaxInt,
+		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			if ctx.Err() != nil {
+				return false, context.Cause(ctx)
+			}
+			v = judge(resp, err)
+			return v.again, nil
+		},
+		Backoff: func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return v.wait },
+		ErrorHandler: func(resp *http.Response, err error, _ int) (*http.Response, error) {
+			if err != nil && resp != nil { // cancelled after the header
+				resp.Body.Close()
+				resp = nil
+			}
+			return resp, err
+		},
+	}
+	rr, err := retryablehttp.FromRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	return rc.Do(rr)
+}
+
+// retryAfter reads the Retry-After field, seconds or a date (RFC 9110 §10.2.3).
+func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	if n, err := strconv.ParseUint(v, 10, 63); err == nil {
+		if n > uint64(math.MaxInt64/time.Second) {
+			return math.MaxInt64, true
+		}
+		return time.Duration(n) * time.Second, true
+	} else if errors.Is(err, strconv.ErrRange) {
+		return math.MaxInt64, true
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, t.Sub(now)), true
+	}
+	return 0, false
+}
+
+// patience is the retry budget of one download: consecutive failures without a
+// byte received. Progress refills it. Safe for concurrent use.
+type patience struct {
+	tries    int // 0 is without end
+	min, max time.Duration
+
+	mu       sync.Mutex
+	failures int // guarded by mu
+}
+
+// fail counts a failure, and returns how many there are now, how long to wait
+// before the next try and whether there is to be one.
+func (p *patience) fail() (n int, wait time.Duration, again bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failures++
+	wait = p.max
+	if shift := p.failures - 1; shift < 30 && p.min<<shift < p.max {
+		wait = p.min << shift
+	}
+	wait = wait*3/4 + rand.N(wait/2+1) // jitter, so that many do not return in step
+	return p.failures, wait, p.tries == 0 || p.failures < p.tries
+}
+
+// refill forgets the failures, because bytes have arrived.
+func (p *patience) refill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failures = 0
+}
+
+// sleep waits for d or the end of ctx, whose cause it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

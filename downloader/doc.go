@@ -1,0 +1,20 @@
+// Package downloader moves the bytes of files from HTTP servers into package
+// store. It is a library: it prints nothing, reads no environment and exits
+// nothing; a front end polls Snapshot and listens to events.
+//
+// # The life of a download
+//
+//	find    is the target done already, or begun? (job.go)
+//	ask     a GET for the first missing range; its answer tells size, ranges,
+//	        version and name, its body is the first connection's work (ask.go)
+//	plan    a pool says which connection fetches what (pool.go)
+//	fetch   each connection reads its claim into a buffer and writes it at its
+//	        place; a body that breaks off is continued at its byte (fetch.go)
+//	commit  one goroutine makes what is written durable, by time and volume
+//	        (commit.go)
+//	verify  one goroutine hashes behind the growing finished prefix (verify.go)
+//	finish  checked, renamed, recorded (job.go)
+//
+// A server without ranges gets one stream (stream.go). Where bytes of two
+// versions could mix, the download starts over and says so.
+package downloader

@@ -1,0 +1,222 @@
+package downloader
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"pawl/chunk"
+	"pawl/store"
+)
+
+// Options are the settings of a Downloader. The zero value is good.
+type Options struct {
+	Connections    int           // most per host; default 16
+	Tries          int           // consecutive failures without a byte; default 10, negative without end
+	RetryWait      time.Duration // after the first failure; default 1s, doubling
+	RetryMaxWait   time.Duration // longest of these waits; default 60s
+	RetryAfterMax  time.Duration // longest wait that a server may ask for; default 5m
+	ConnectTimeout time.Duration // for TCP and again for TLS; default 30s
+	StallTimeout   time.Duration // for the header, and for each next byte; default 30s
+	LimitRate      int64         // bytes per second of all downloads together; default no limit
+	NoRemoteTime   bool          // do not take Last-Modified as modification time
+	UserAgent      string        // default "pawl"
+
+	Proxy    func(*http.Request) (*url.URL, error) // default none
+	RootCAs  *x509.CertPool                        // default the system's
+	Insecure bool                                  // no proof of identity asked; redirects to plain http followed
+
+	// OnEvent is told transitions, by any goroutine but never by two at once.
+	// It must return soon. Default none.
+	OnEvent func(Event)
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&o.RetryWait, time.Second)
+	def(&o.RetryMaxWait, time.Minute)
+	def(&o.RetryAfterMax, 5*time.Minute)
+	def(&o.ConnectTimeout, 30*time.Second)
+	def(&o.StallTimeout, 30*time.Second)
+	if o.Connections <= 0 {
+		o.Connections = 16
+	}
+	switch {
+	case o.Tries == 0:
+		o.Tries = 10
+	case o.Tries < 0:
+		o.Tries = 0
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "pawl"
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = func(Event) {}
+	}
+	return o
+}
+
+// A Request asks for one file.
+type Request struct {
+	// URL is http or https. A user and password in it are sent, to its origin
+	// only, and never recorded.
+	URL string
+	// ID names the download to go on with; then URL, if not empty, is its new
+	// address, and Dir and Output are not used.
+	ID store.ID
+	// Dir is where the file goes, default the working directory; Output its
+	// name or path, default what server or URL call it.
+	Dir, Output string
+	// Stream, if not nil, takes the bytes in order in place of a file. Nothing
+	// is recorded then.
+	Stream io.Writer
+	// Header is sent along, to the origin of URL only unless it is harmless.
+	Header http.Header
+	// Sum is the digest that the file must have, if not zero.
+	Sum chunk.Sum
+	// Overwrite replaces a file that pawl did not make.
+	Overwrite bool
+	// Restart forgets what there is of the download.
+	Restart bool
+}
+
+// A Result says how a download ended well.
+type Result struct {
+	ID      store.ID
+	Target  string // absolute path; "-" for a stream
+	Size    int64  // bytes
+	Fetched int64  // bytes received by this run, those fetched twice included
+	Elapsed time.Duration
+	Current bool // nothing was transferred: the file was there, and is unchanged
+}
+
+// A Downloader moves files into a Store. Safe for concurrent use; all its
+// downloads share their connections per host, rate and waits.
+type Downloader struct {
+	store   *store.Store
+	opts    Options
+	http    *http.Client
+	limiter *rate.Limiter
+
+	eventMu sync.Mutex // orders events
+
+	mu    sync.Mutex
+	hosts map[string]*host // by scheme and authority; guarded by mu
+	jobs  []*job           // running, in order of their start; guarded by mu
+}
+
+// New returns a Downloader into s.
+func New(s *store.Store, o Options) *Downloader {
+	o = o.withDefaults()
+	return &Downloader{
+		store:   s,
+		opts:    o,
+		http:    newHTTPClient(o),
+		limiter: newLimiter(o.LimitRate),
+		hosts:   make(map[string]*host),
+	}
+}
+
+// Close closes idle connections. No download may be running.
+func (d *Downloader) Close() {
+	d.http.Transport.(watchdog).next.(*http.Transport).CloseIdleConnections()
+}
+
+// Get downloads one file, or goes on with it, and returns when it is whole and
+// durable, when it failed, or when ctx is cancelled; then what has arrived is
+// committed first. Its error is one of the kinds of this package and of store,
+// or the cause of ctx.
+func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
+	j, err := newJob(d, req)
+	if err != nil {
+		return Result{}, err
+	}
+	d.mu.Lock()
+	d.jobs = append(d.jobs, j)
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.jobs = slices.DeleteFunc(d.jobs, func(o *job) bool { return o == j })
+	}()
+	return j.run(ctx)
+}
+
+// Snapshot returns the progress of the running downloads, in order of their
+// start. It waits for no download.
+func (d *Downloader) Snapshot() []Progress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make([]Progress, len(d.jobs))
+	for i, j := range d.jobs {
+		all[i] = j.progress()
+	}
+	return all
+}
+
+// host returns what is shared about the server of u.
+func (d *Downloader) host(u *url.URL) *host {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := u.Scheme + "://" + strings.ToLower(u.Host)
+	h := d.hosts[key]
+	if h == nil {
+		h = newHost(u.Host, d.opts.Connections)
+		d.hosts[key] = h
+	}
+	return h
+}
+
+func (d *Downloader) emit(e Event) {
+	d.eventMu.Lock()
+	defer d.eventMu.Unlock()
+	e.Time = time.Now()
+	d.opts.OnEvent(e)
+}
+
+// parseURL accepts what can be downloaded.
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		var bad *url.Error
+		if errors.As(err, &bad) {
+			err = bad.Err
+		}
+		return nil, fmt.Errorf("%w: URL %q: %w", ErrUsage, s, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%w: %q is not an http or https URL", ErrUsage, u.Redacted())
+	}
+	u.Fragment = ""
+	return u, nil
+}
+
+// withoutUser returns u as it may be recorded and shown.
+func withoutUser(u *url.URL) string {
+	c := *u
+	c.User = nil
+	return c.String()
+}
+
+// absTarget returns the absolute path of name in dir.
+func absTarget(dir, name string) (string, error) {
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	return filepath.Abs(name)
+}

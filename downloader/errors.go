@@ -1,0 +1,130 @@
+package downloader
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+)
+
+// The kinds of failure; every error that a download ends with is one of these,
+// one of package store's, a context's, or one of the file system.
+var (
+	// ErrNetwork says that the server could not be reached or broke off.
+	ErrNetwork = errors.New("network")
+	// ErrTLS says that the server could not prove who it is.
+	ErrTLS = errors.New("tls")
+	// ErrAuth says that the server wants other credentials.
+	ErrAuth = errors.New("authentication")
+	// ErrRefused says that the server answered with a status that is final.
+	ErrRefused = errors.New("refused by the server")
+	// ErrThrottled says that the server asked to come again later, and still
+	// did when patience was at its end.
+	ErrThrottled = errors.New("the server asks to come later")
+	// ErrProtocol says that the server's answers make no sense.
+	ErrProtocol = errors.New("protocol")
+	// ErrChecksum says that the bytes do not have the digest asked for.
+	ErrChecksum = errors.New("checksum mismatch")
+	// ErrChanged says that the remote file changed and what was written cannot
+	// be taken back.
+	ErrChanged = errors.New("the remote file changed")
+	// ErrClaimed says that the target belongs to a download of another URL.
+	ErrClaimed = errors.New("belongs to a download of another URL")
+	// ErrUsage says that a request cannot be meant so.
+	ErrUsage = errors.New("bad request")
+)
+
+// A StatusError is an answer whose status ends an exchange. It is ErrAuth,
+// ErrThrottled or ErrRefused to errors.Is.
+type StatusError struct {
+	Code int    // HTTP status
+	Host string // that answered
+}
+
+func (e *StatusError) Error() string {
+	text := http.StatusText(e.Code)
+	if text == "" {
+		text = "unknown status"
+	}
+	return fmt.Sprintf("%s answered %d %s", e.Host, e.Code, text)
+}
+
+// Is says which kind of failure the status is.
+func (e *StatusError) Is(kind error) bool {
+	switch e.Code {
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
+		return kind == ErrAuth
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly:
+		return kind == ErrThrottled
+	}
+	return kind == ErrRefused
+}
+
+// retryable reports whether the same request may be answered well later
+// (DESIGN: 408, 425, 429, 500, 502, 503, 504 and the gateway codes 520 to 524).
+func (e *StatusError) retryable() bool {
+	return slices.Contains([]int{408, 425, 429, 500, 502, 503, 504}, e.Code) || e.Code >= 520 && e.Code <= 524
+}
+
+// expired reports whether the status may mean that a resolved URL no longer
+// holds, while the asked one still does.
+func (e *StatusError) expired() bool {
+	return slices.Contains([]int{401, 403, 404, 410}, e.Code)
+}
+
+// A permanentError is one that asking again will not mend.
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
+// errStalled is the cause of an attempt that was silent for too long.
+var errStalled = fmt.Errorf("%w: no byte arrived in time", ErrNetwork)
+
+// explain turns an error of net/http into one of the kinds, without the URL,
+// which may carry a secret.
+func explain(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	var perm permanentError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &perm), errors.Is(err, ErrNetwork):
+		return err
+	case isTLS(err):
+		return permanentError{fmt.Errorf("%w: %w", ErrTLS, err)}
+	}
+	return fmt.Errorf("%w: %w", ErrNetwork, err)
+}
+
+func isTLS(err error) bool {
+	var (
+		verify  *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		header  tls.RecordHeaderError
+		alert   tls.AlertError
+	)
+	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||
+		errors.As(err, &invalid) || errors.As(err, &header) || errors.As(err, &alert)
+}
+
+// isUnknownHost reports whether the name has no address, which rarely mends
+// itself.
+func isUnknownHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+// isPermanent reports whether asking again will not mend err.
+func isPermanent(err error) bool {
+	var perm permanentError
+	var status *StatusError
+	return errors.As(err, &perm) || errors.As(err, &status) && !status.retryable()
+}

@@ -1,0 +1,153 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// worthDraining is how many unwanted bytes at the end of a response are read to
+// keep its connection.
+const worthDraining = 64 << 10
+
+// work is the life of one connection: it fetches claim after claim until there
+// is none for it. rep is a reply that is already there for its first claim, or nil.
+func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
+	defer j.pool.leave(w)
+	defer j.attach(w)()
+	for rep != nil || j.pool.next(w, time.Now()) {
+		err := j.fetch(ctx, w, rep)
+		rep = nil
+		j.pool.release(w)
+		if errors.Is(err, errSteppedDown) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach gives w a buffer, and returns what takes it back.
+func (j *job) attach(w *worker) func() {
+	b := newBuffer(j.sink, func(n int64) { j.advanced(j.pool.wrote(w, n)) })
+	j.pool.setBuffer(w, b)
+	return func() {
+		j.pool.setBuffer(w, nil)
+		b.free()
+	}
+}
+
+// fetch gets the claim of w, with as many requests as that takes.
+func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
+	for {
+		r := j.pool.arriving(w)
+		if r.Empty() {
+			if rep != nil {
+				rep.close()
+			}
+			return nil
+		}
+		if rep == nil {
+			var err error
+			if rep, err = j.ask(ctx, w, r); errors.Is(err, errSeized) {
+				return nil
+			} else if errors.Is(err, errUnsatisfiable) {
+				return restartError{why: fmt.Sprintf("it ends before byte %d now", r.Off)}
+			} else if err != nil {
+				return err
+			}
+		}
+		w.buf.seek(r.Off)
+		got, err := j.copy(ctx, w, rep)
+		j.leaveReply(rep, w, err)
+		rep = nil
+		if err == io.EOF && got == 0 {
+			err = fmt.Errorf("%w: an empty body", ErrNetwork)
+		}
+		if err := j.recover(ctx, w, got, err); err != nil {
+			return err
+		}
+	}
+}
+
+// recover says what the outcome of one body means for the claim: nil to go on
+// with what is left of it.
+func (j *job) recover(ctx context.Context, w *worker, got int64, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == nil, errors.Is(err, errSeized):
+		return nil
+	case isPermanent(err):
+		return err
+	case got > 0:
+		return nil // it was worth the request; the next one tells if it was the last
+	}
+	return j.pause(ctx, w, err)
+}
+
+// pause is for a body that ended without a byte: others go on without w, or it
+// waits, or patience is at its end.
+func (j *job) pause(ctx context.Context, w *worker, err error) error {
+	if j.stepDown(w, err) {
+		return errSteppedDown
+	}
+	wait, again := j.setback(err)
+	if !again {
+		return err
+	}
+	return sleep(ctx, wait)
+}
+
+// copy reads the body of rep into the claim of w, until the claim or the body
+// ends, and returns how many bytes of it were wanted; all of them are written,
+// whatever the error. That is io.EOF where the body ends before the claim.
+func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err error) {
+	for more := true; more && err == nil; {
+		var n, kept int
+		n, err = rep.Body.Read(w.buf.space(j.d.paceMost()))
+		kept, more = j.pool.arrive(w, n, time.Now())
+		got += int64(kept)
+		j.fetched.Add(int64(n))
+		j.have.Add(int64(kept))
+		if full := w.buf.filled(kept); full || !more || err != nil {
+			if err := w.buf.flush(); err != nil {
+				return got, permanentError{err}
+			}
+		}
+		if paceErr := j.d.pace(ctx, n); paceErr != nil {
+			return got, paceErr
+		}
+	}
+	switch {
+	case err == nil || err == io.EOF && j.pool.arriving(w).Empty():
+		return got, nil
+	case err == io.EOF:
+		return got, io.EOF
+	case context.Cause(rep.ctx) == errSeized:
+		return got, errSeized
+	}
+	return got, explain(err)
+}
+
+// leaveReply closes rep so that its connection can be used again if little or
+// nothing is left on it, and is closed otherwise.
+func (j *job) leaveReply(rep *reply, w *worker, err error) {
+	defer rep.close()
+	if err != nil {
+		return
+	}
+	left := rep.body.End - j.pool.arriving(w).End
+	if left > worthDraining {
+		return
+	}
+	n, _ := io.CopyN(io.Discard, rep.Body, left+1) // the one more meets the end
+	j.fetched.Add(n)
+	if n > left {
+		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes than the range %s has", errLie, rep.body)})
+	}
+}

@@ -1,0 +1,135 @@
+package downloader
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	firstPenalty = 5 * time.Second // after a refused connection, before the next try to open one
+	maxPenalty   = 5 * time.Minute
+)
+
+// A host is what all downloads of a Downloader share about one server: how many
+// connections are open to it, how many it lets us have, and when it wants to
+// be asked again. Safe for concurrent use.
+type host struct {
+	name    string
+	ceiling int
+
+	mu        sync.Mutex
+	open      int           // connections in use
+	waiting   int           // downloads without any connection
+	freed     chan struct{} // closed and replaced when a connection is given back
+	limit     int           // connections the server lets us have, as far as is known
+	growAfter time.Time     // no further connection before
+	penalty   time.Duration // after the next refusal
+	notBefore time.Time     // no request at all before
+}
+
+func newHost(name string, ceiling int) *host {
+	return &host{name: name, ceiling: ceiling, limit: ceiling, penalty: firstPenalty, freed: make(chan struct{})}
+}
+
+// enter takes the first connection of a download, and waits for it if need be.
+func (h *host) enter(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		if h.open < h.limit {
+			h.open++
+			h.mu.Unlock()
+			return nil
+		}
+		freed := h.freed
+		h.waiting++
+		h.mu.Unlock()
+		var err error
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		h.mu.Lock()
+		h.waiting--
+		h.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// enterMore takes a further connection of a download, unless the limit is
+// reached, a refusal is fresh, or another download has none yet.
+func (h *host) enterMore(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting > 0 || h.open >= h.ceiling || now.Before(h.growAfter) || now.Before(h.notBefore) {
+		return false
+	}
+	if h.open >= h.limit {
+		h.limit = h.open + 1 // the refusal has grown old: try again
+	}
+	h.open++
+	return true
+}
+
+// crowded reports whether another download waits for its first connection.
+func (h *host) crowded() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.waiting > 0
+}
+
+// leave gives a connection back.
+func (h *host) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open--
+	close(h.freed)
+	h.freed = make(chan struct{})
+}
+
+// refused notes that the server refused a further connection while others
+// worked. It returns how many the host is left with.
+func (h *host) refused(now time.Time) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.limit = max(1, min(h.limit, h.open-1))
+	h.growAfter = now.Add(h.penalty)
+	h.penalty = min(2*h.penalty, maxPenalty)
+	return h.limit
+}
+
+// recovered notes that the server answers again after an outage of all
+// connections, so that refusals during it told nothing about a limit.
+func (h *host) recovered() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.limit, h.growAfter, h.penalty = h.ceiling, time.Time{}, firstPenalty
+}
+
+// hold lets no request to the host begin before t.
+func (h *host) hold(t time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.After(h.notBefore) {
+		h.notBefore = t
+	}
+}
+
+// holdGrowth lets no further connection be opened before t.
+func (h *host) holdGrowth(t time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.After(h.growAfter) {
+		h.growAfter = t
+	}
+}
+
+// held returns how long the host wants to be left alone.
+func (h *host) held(now time.Time) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return max(0, h.notBefore.Sub(now))
+}

@@ -1,0 +1,361 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pawl/chunk"
+	"pawl/store"
+)
+
+// maxChanges is how often the remote file may change before one stream is asked
+// for, which cannot mix versions.
+const maxChanges = 3
+
+// A job is one download, from finding its record to its end.
+type job struct {
+	d        *Downloader
+	req      Request
+	asked    *url.URL // immutable
+	shown    string   // asked, without user and password; immutable
+	patience *patience
+
+	part    *store.Part // nil before the name is known, and for a stream
+	sink    io.WriterAt // where bytes go; nil like part
+	id      identity    // of the version that the bytes are of; size -1 before any
+	host    *host       // that is asked
+	entered bool        // the first connection is counted at host
+	pool    *pool       // of the transfer under way; nil before
+	single  bool        // no ranges are asked for any more
+
+	fetched atomic.Int64 // bytes received by this run
+	have    atomic.Int64 // bytes that are there
+	most    atomic.Int64 // bytes that ever were: what is fetched again is no progress
+	lies    atomic.Int64
+
+	mu    sync.Mutex
+	final *url.URL // where asked led, nil if not known; guarded by mu
+	seen  Progress // what a front end sees; guarded by mu
+}
+
+func newJob(d *Downloader, req Request) (*job, error) {
+	j := &job{d: d, req: req, id: identity{size: -1}}
+	j.patience = &patience{tries: d.opts.Tries, min: d.opts.RetryWait, max: d.opts.RetryMaxWait}
+	if req.ID != "" && req.URL == "" {
+		rec, err := d.store.Get(req.ID)
+		if err != nil {
+			return nil, err
+		}
+		j.req.URL = rec.URL
+	}
+	var err error
+	if j.asked, err = parseURL(j.req.URL); err != nil {
+		return nil, err
+	}
+	j.shown = withoutUser(j.asked)
+	j.seen = Progress{Target: j.shown, Size: -1}
+	return j, nil
+}
+
+// run does the download and tells how it ended.
+func (j *job) run(ctx context.Context) (Result, error) {
+	begun := time.Now()
+	current, err := j.get(ctx)
+	if j.part != nil {
+		err = j.end(ctx, err)
+	}
+	p := j.progress()
+	e := Event{Kind: Finished, Size: p.Size, Held: p.Have, Fetched: j.fetched.Load(), Elapsed: time.Since(begun), Current: current}
+	if err != nil {
+		e.Kind, e.Err = Stopped, err
+		j.emit(e)
+		return Result{}, err
+	}
+	j.emit(e)
+	return Result{ID: p.ID, Target: p.Target, Size: p.Size, Fetched: e.Fetched, Elapsed: e.Elapsed, Current: current}, nil
+}
+
+// get brings the file to its final name. current says that it was there.
+func (j *job) get(ctx context.Context) (current bool, err error) {
+	if j.req.Stream != nil {
+		j.sink = newStreamSink(j.req.Stream, j.req.Sum)
+		j.show(store.Record{Target: "-", Size: -1})
+	} else {
+		rec, err := j.find()
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+		if err == nil {
+			if current, err := j.open(ctx, rec); current || err != nil {
+				return current, err
+			}
+		}
+	}
+	for changes := 0; ; changes++ {
+		err := j.attempt(ctx)
+		var again restartError
+		if !errors.As(err, &again) {
+			return false, err
+		}
+		if err := j.restart(ctx, again); err != nil {
+			return false, err
+		}
+		j.single = j.single || again.single || changes >= maxChanges
+	}
+}
+
+// find returns the record of what the request is about, or ErrNotFound.
+func (j *job) find() (store.Record, error) {
+	if j.req.ID != "" {
+		return j.d.store.Get(j.req.ID)
+	}
+	if j.req.Output == "" {
+		dir, err := filepath.Abs(j.req.Dir)
+		if err != nil {
+			return store.Record{}, err
+		}
+		return j.d.store.ByURL(dir, j.shown)
+	}
+	target, err := absTarget(j.req.Dir, j.req.Output)
+	if err != nil {
+		return store.Record{}, err
+	}
+	rec, err := j.d.store.ByTarget(target)
+	if err == nil && rec.URL != j.shown && !j.req.Restart && !j.req.Overwrite {
+		return rec, claimed(rec)
+	}
+	return rec, err
+}
+
+// claimed is the error for a target that another URL's download has.
+func claimed(rec store.Record) error {
+	if rec.State == store.Done {
+		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, rec.URL)
+	}
+	return fmt.Errorf("%q %w, %s (%s)", rec.Target, ErrClaimed, rec.URL, rec.ID)
+}
+
+// open goes on with a recorded download, or finds that there is nothing to do.
+func (j *job) open(ctx context.Context, rec store.Record) (current bool, err error) {
+	j.show(rec)
+	if rec.State == store.Done {
+		return j.reopen(ctx, rec)
+	}
+	if rec.URL != j.shown && j.req.ID == "" {
+		return false, j.discard(rec)
+	}
+	part, err := j.d.store.Resume(rec.ID)
+	if err != nil {
+		return false, err
+	}
+	rec = part.Record()
+	j.show(rec)
+	if rec.State == store.Done { // a crash had left no more than the rename to do
+		return true, part.Close()
+	}
+	j.part, j.sink = part, part
+	if n := part.Lost(); n > 0 {
+		j.emit(Event{Kind: Lost, Held: n})
+	}
+	if j.req.Sum.IsZero() {
+		j.req.Sum = rec.Sum
+	}
+	if j.req.Restart {
+		return false, j.forget()
+	}
+	j.id = identity{rec.Size, rec.ETag, rec.LastModified}
+	return false, part.Update(func(r *store.Record) {
+		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
+	})
+}
+
+// discard forgets a download of another URL for the target of this one, as was
+// asked for.
+func (j *job) discard(rec store.Record) error {
+	j.req.Output = rec.Target
+	return j.d.store.Remove(rec.ID, true)
+}
+
+// reopen looks whether a finished download is still what the server has. If
+// not, it is fetched anew and replaced at the end.
+func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
+	j.req.Output = rec.Target
+	if !j.d.store.Intact(rec) {
+		return false, nil // gone, or altered and no longer ours: Create tells
+	}
+	if rec.URL != j.shown && !j.req.Overwrite {
+		return false, claimed(rec)
+	}
+	if !j.req.Restart && rec.URL == j.shown {
+		same, err := j.unchanged(ctx, rec)
+		if err != nil {
+			return false, err
+		}
+		if same {
+			j.have.Store(rec.Size)
+			return true, j.recheck(ctx, rec)
+		}
+		j.emit(Event{Kind: Restarted, Err: errors.New("the remote file is another one now")})
+	}
+	j.req.Overwrite = true // the file is ours
+	return false, nil
+}
+
+// unchanged asks the server whether it still has the version of rec, in one
+// small request (RFC 9110 §13.1).
+func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
+	header := j.req.Header
+	defer func() { j.req.Header = header }()
+	j.req.Header = header.Clone()
+	if j.req.Header == nil {
+		j.req.Header = make(http.Header)
+	}
+	if rec.ETag != "" {
+		j.req.Header.Set("If-None-Match", rec.ETag)
+	} else if rec.LastModified != "" {
+		j.req.Header.Set("If-Modified-Since", rec.LastModified)
+	}
+	if err := j.enter(ctx, j.d.host(j.asked)); err != nil {
+		return false, err
+	}
+	defer j.leave()
+	rep, err := j.ask(ctx, nil, chunk.Range{End: 1})
+	var status *StatusError
+	switch {
+	case errors.As(err, &status) && status.Code == http.StatusNotModified:
+		return true, nil
+	case errors.Is(err, errUnsatisfiable):
+		return rep.id.size == rec.Size || rep.id.size < 0 && rec.Size == 0, nil
+	case err != nil:
+		return false, err
+	}
+	rep.close()
+	return identity{rec.Size, rec.ETag, rec.LastModified}.differs(rep.id) == "", nil
+}
+
+// recheck compares a finished file with a digest that it was not checked
+// against when it was fetched.
+func (j *job) recheck(ctx context.Context, rec store.Record) error {
+	if j.req.Sum.IsZero() || j.req.Sum == rec.Sum {
+		return nil
+	}
+	f, err := j.d.store.OpenDone(rec)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return newVerifier(j.req.Sum, f).verdict(ctx, rec.Size)
+}
+
+// restart forgets what has been fetched, because of why. A server that is
+// already asked for one stream only gets as many as there is patience.
+func (j *job) restart(ctx context.Context, why restartError) error {
+	if lost := j.have.Load(); lost > 0 {
+		j.emit(Event{Kind: Restarted, Held: lost, Err: why})
+	}
+	if err := j.rewind(); err != nil {
+		return fmt.Errorf("%w: %w", err, why)
+	}
+	j.have.Store(0)
+	if !j.single {
+		return nil
+	}
+	wait, again := j.setback(why)
+	if !again {
+		return fmt.Errorf("%w: %w", ErrProtocol, why)
+	}
+	return sleep(ctx, wait)
+}
+
+// rewind makes ready to fetch from byte 0.
+func (j *job) rewind() error {
+	j.id = identity{size: -1}
+	if j.part != nil {
+		return j.forget()
+	}
+	if s, ok := j.sink.(*streamSink); ok && s.off > 0 {
+		return ErrChanged
+	}
+	return nil
+}
+
+// forget empties the part file, and its record of all that the server said.
+func (j *job) forget() error {
+	return j.part.Restart(func(r *store.Record) {
+		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
+		r.Size, r.ETag, r.LastModified, r.NoRanges = -1, "", "", false
+	})
+}
+
+// end records how the download ended and lets go of the part file.
+func (j *job) end(ctx context.Context, err error) error {
+	if err != nil {
+		note := j.part.Update(func(r *store.Record) {
+			switch {
+			case r.State == store.Finishing: // complete; the next Resume finishes it
+			case ctx.Err() != nil:
+				r.State, r.Reason = store.Paused, ""
+			default:
+				r.State, r.Reason = store.Failed, err.Error()
+			}
+		})
+		if note != nil && !errors.Is(err, store.ErrState) {
+			j.emit(Event{Kind: Warning, Err: note})
+		}
+	}
+	return errors.Join(err, j.part.Close())
+}
+
+// advanced notes how many bytes of the file are written; more than ever before
+// is progress, which refills patience.
+func (j *job) advanced(have int64) {
+	for {
+		most := j.most.Load()
+		if have <= most {
+			return
+		}
+		if j.most.CompareAndSwap(most, have) {
+			j.patience.refill()
+			return
+		}
+	}
+}
+
+func (j *job) setPool(p *pool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pool = p
+}
+
+// show makes what is known of the download visible.
+func (j *job) show(r store.Record) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.seen.ID, j.seen.Target, j.seen.Size = r.ID, r.Target, r.Size
+}
+
+// progress is for front ends.
+func (j *job) progress() Progress {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	p := j.seen
+	p.Have = j.have.Load()
+	if j.pool != nil {
+		p.Conns = j.pool.conns()
+	}
+	return p
+}
+
+func (j *job) emit(e Event) {
+	p := j.progress()
+	e.ID, e.URL, e.Target = p.ID, j.shown, p.Target
+	j.d.emit(e)
+}

@@ -1,0 +1,81 @@
+package downloader
+
+import (
+	"mime"
+	"net/url"
+	"path"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// fallbackName is the local name where neither server nor URL has one.
+const fallbackName = "index.html"
+
+// maxName is how many bytes a local name may have, so that ".part" and a number
+// fit behind it on common file systems.
+const maxName = 240
+
+// localName returns a safe name for a file in one directory, from the
+// Content-Disposition field (RFC 6266) or else the last segment of the URL.
+func localName(disposition string, u *url.URL) string {
+	if _, params, err := mime.ParseMediaType(disposition); err == nil {
+		if name := safeName(params["filename"]); name != "" {
+			return name
+		}
+	}
+	if name := safeName(path.Base(u.Path)); name != "" {
+		return name
+	}
+	return fallbackName
+}
+
+// safeName makes of a name that somebody else chose one that names a plain,
+// visible file in one directory on every system, or returns "".
+func safeName(name string) string {
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == utf8.RuneError || unicode.IsControl(r) || unicode.Is(unicode.Cf, r):
+			return -1
+		case strings.ContainsRune(`<>:"|?*`, r):
+			return '_'
+		}
+		return r
+	}, name)
+	name = strings.TrimRight(strings.TrimLeft(name, ". "), ". ")
+	if isReserved(name) {
+		name = "_" + name
+	}
+	return shorten(name)
+}
+
+// isReserved reports whether Windows takes the name for a device, whatever its
+// extension.
+func isReserved(name string) bool {
+	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
+	switch stem {
+	case "CON", "PRN", "AUX", "NUL":
+		return true
+	}
+	return len(stem) == 4 && (strings.HasPrefix(stem, "COM") || strings.HasPrefix(stem, "LPT")) &&
+		stem[3] >= '1' && stem[3] <= '9'
+}
+
+// shorten cuts a name to maxName bytes between its stem and its extension.
+func shorten(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	ext := path.Ext(name)
+	if len(ext) > 20 {
+		ext = ""
+	}
+	cut := maxName - len(ext)
+	for !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return name[:cut] + ext
+}

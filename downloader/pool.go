@@ -1,0 +1,365 @@
+package downloader
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"pawl/chunk"
+)
+
+const (
+	firstRange  = 4 << 20          // bytes of a connection's first request, before its rate is known
+	leastRange  = 1 << 20          // bytes of the smallest request, but for what is left over
+	leastSteal  = 64 << 10         // bytes of the smallest half worth a new request
+	runLength   = 10 * time.Second // a request asks for what the connection fetches in this time
+	worthSteal  = time.Second      // what a connection needs longer for may be shared
+	stuckAfter  = 5 * time.Second  // without a byte, others may take all that a connection has left
+	muchSlower  = 8                // times slower than the taker is slow enough to take all, too
+	rateWindow  = 500 * time.Millisecond
+	rateHistory = 0.5 // weight of the windows before the newest
+)
+
+// A pool says which connection of one download fetches what. All methods are
+// safe for concurrent use, and none waits.
+type pool struct {
+	host   *host
+	single bool // one connection takes everything, in ascending order
+
+	mu      sync.Mutex
+	plan    *chunk.Plan
+	workers []*worker // alive; the last one never steps down
+}
+
+// A worker is one connection's share of the work.
+type worker struct {
+	// guarded by pool.mu
+	buf      *buffer                 // bytes read and not yet written; nil before the first
+	claim    *chunk.Claim            // nil between requests
+	cancel   context.CancelCauseFunc // ends the request under way; nil between requests
+	rate     float64                 // bytes per second; 0 unknown
+	lastByte time.Time               // or when the request began
+	winStart time.Time               // of the rate window
+	winBytes int64
+	waiting  bool // for its next try
+}
+
+// newPool returns the pool of a plan; its first worker has a connection that is
+// counted at the host.
+func newPool(h *host, plan *chunk.Plan, single bool) *pool {
+	return &pool{host: h, plan: plan, single: single}
+}
+
+// begin admits w with a request under way, which asked for the lowest length
+// unclaimed bytes and which cancel ends.
+func (p *pool) begin(w *worker, length int64, cancel context.CancelCauseFunc, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.workers = append(p.workers, w)
+	if length > 0 {
+		p.assign(w, p.plan.Take(length), now)
+	}
+	w.cancel = cancel
+}
+
+// next gives w its next claim: unclaimed bytes first, then half of what the
+// slowest has left, then all of what a stuck one has left. Without any, w is
+// no longer of the pool, and next returns false.
+func (p *pool) next(w *worker, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.workers) > 1 && p.host.crowded() {
+		p.remove(w)
+		return false
+	}
+	c := p.plan.Take(p.share(w))
+	if c == nil && !p.single {
+		c = p.plan.Steal(leastSteal, func(c *chunk.Claim) float64 {
+			if left := p.timeLeft(c, now); left > worthSteal.Seconds() {
+				return left
+			}
+			return 0
+		})
+	}
+	if c == nil {
+		c = p.seizeStuck(w, now)
+	}
+	if c == nil {
+		p.remove(w)
+		return false
+	}
+	p.assign(w, c, now)
+	return true
+}
+
+func (p *pool) assign(w *worker, c *chunk.Claim, now time.Time) {
+	w.claim, w.lastByte = c, now
+	w.winStart, w.winBytes = now, 0
+}
+
+// share returns how many bytes w should ask for: what it fetches in runLength,
+// but no more than leaves something for the others.
+func (p *pool) share(w *worker) int64 {
+	if p.single {
+		return chunk.Unbounded
+	}
+	want := int64(firstRange)
+	if w.rate > 0 {
+		want = int64(w.rate * runLength.Seconds())
+	}
+	fair := p.plan.Unclaimed() / int64(2*(len(p.workers)+1))
+	return max(leastRange, min(want, fair))
+}
+
+// timeLeft returns the seconds that the owner of c needs for the rest of it, as
+// far as can be told; a rate measured before a silence is worth less with each
+// moment of it.
+func (p *pool) timeLeft(c *chunk.Claim, now time.Time) float64 {
+	w := p.owner(c)
+	if w == nil {
+		return 0
+	}
+	rate := w.rate
+	if rate == 0 {
+		rate = p.meanRate()
+	}
+	if silent := now.Sub(w.lastByte); silent > rateWindow {
+		rate *= rateWindow.Seconds() / silent.Seconds()
+	}
+	return float64(c.Arriving().Len()) / max(rate, 1)
+}
+
+// meanRate is what is expected of a connection that has not been measured yet.
+// It is high where none has.
+func (p *pool) meanRate() float64 {
+	sum, n := 0.0, 0
+	for _, w := range p.workers {
+		if w.rate > 0 {
+			sum, n = sum+w.rate, n+1
+		}
+	}
+	if n == 0 {
+		return firstRange
+	}
+	return sum / float64(n)
+}
+
+func (p *pool) owner(c *chunk.Claim) *worker {
+	for _, w := range p.workers {
+		if w.claim == c {
+			return w
+		}
+	}
+	return nil
+}
+
+// seizeStuck takes all that a worker has left that is silent, or much slower
+// than w, and ends its request.
+func (p *pool) seizeStuck(w *worker, now time.Time) *chunk.Claim {
+	for _, v := range p.workers {
+		if v == w || !p.isStuck(v, w.rate, now) {
+			continue
+		}
+		if c := p.plan.Seize(v.claim); c != nil {
+			v.cancel(errSeized)
+			return c
+		}
+	}
+	return nil
+}
+
+// isStuck reports whether another connection of the given rate, 0 if unknown,
+// should take over from v.
+func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
+	if v.claim == nil || v.cancel == nil || v.claim.Arriving().Empty() {
+		return false
+	}
+	left := p.timeLeft(v.claim, now)
+	if left < stuckAfter.Seconds() {
+		return false
+	}
+	silent := now.Sub(v.lastByte) > stuckAfter
+	return silent || rate > 0 && left > muchSlower*float64(v.claim.Arriving().Len())/rate
+}
+
+// wants reports whether a further connection would have something to do.
+func (p *pool) wants(now time.Time) bool {
+	if p.plan.Unclaimed() > 0 {
+		return true
+	}
+	for _, v := range p.workers {
+		if p.isStuck(v, 0, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// grow admits a further worker, whose connection then is open to the host, or
+// returns nil if there is no work for it, the host takes none, or one is still
+// waiting for its first byte. spawn is called before another worker can leave.
+func (p *pool) grow(now time.Time, spawn func(*worker)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.single || len(p.workers) == 0 || !p.wants(now) {
+		return
+	}
+	for _, w := range p.workers {
+		if w.rate == 0 && w.winBytes == 0 || w.waiting {
+			return // connections open one by one
+		}
+	}
+	if !p.host.enterMore(now) {
+		return
+	}
+	w := &worker{}
+	p.workers = append(p.workers, w)
+	spawn(w)
+}
+
+// asking notes that w sends a request that cancel ends.
+func (p *pool) asking(w *worker, cancel context.CancelCauseFunc, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.cancel, w.lastByte = cancel, now
+}
+
+// arrive notes n bytes read by w. It returns how many of them are wanted, and
+// whether more are.
+func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, more bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.waiting = false
+	k := p.plan.Arrive(w.claim, int64(n))
+	w.lastByte = now
+	w.winBytes += int64(n)
+	if d := now.Sub(w.winStart); d >= rateWindow {
+		r := float64(w.winBytes) / d.Seconds()
+		if w.rate > 0 {
+			r = rateHistory*w.rate + (1-rateHistory)*r
+		}
+		w.rate, w.winStart, w.winBytes = r, now, 0
+	}
+	return int(k), !w.claim.Arriving().Empty()
+}
+
+// arriving returns the bytes that w has yet to read.
+func (p *pool) arriving(w *worker) chunk.Range {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.claim == nil {
+		return chunk.Range{}
+	}
+	return w.claim.Arriving()
+}
+
+// setBuffer makes b the buffer of w, for the committer to find.
+func (p *pool) setBuffer(w *worker, b *buffer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.buf = b
+}
+
+// wrote notes that the next n arrived bytes of w are written. It returns how
+// many bytes of the file now are.
+func (p *pool) wrote(w *worker, n int64) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan.Hold(w.claim, n)
+	return p.plan.HeldLen()
+}
+
+// ended notes that the file ends at size, where a stream of unknown length did.
+func (p *pool) ended(size int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan.SetSize(size)
+}
+
+// held returns the bytes that are written.
+func (p *pool) held() chunk.Set {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan.Held()
+}
+
+// prefix returns how many bytes are written without a gap from the start.
+func (p *pool) prefix() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan.Prefix()
+}
+
+// done reports whether every byte is written, and the size.
+func (p *pool) done() (size int64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan.Size(), p.plan.Done()
+}
+
+// buffers returns those of the workers.
+func (p *pool) buffers() []*buffer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*buffer
+	for _, w := range p.workers {
+		if w.buf != nil {
+			all = append(all, w.buf)
+		}
+	}
+	return all
+}
+
+// release ends the claim of w; what of it is not written is unclaimed again.
+func (p *pool) release(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop(w)
+}
+
+func (p *pool) drop(w *worker) {
+	if w.claim != nil {
+		p.plan.Release(w.claim)
+	}
+	w.claim, w.cancel = nil, nil
+}
+
+// stepDown takes w out of the pool if others are left, who go on without it.
+// Otherwise w is the last, and waits for its next try.
+func (p *pool) stepDown(w *worker) (left int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.workers) == 1 {
+		w.waiting = true
+		return 1, false
+	}
+	p.remove(w)
+	return len(p.workers), true
+}
+
+// remove takes w out of the pool, with p.mu held. The caller's worker must end
+// without asking for anything more.
+func (p *pool) remove(w *worker) {
+	p.drop(w)
+	for i, o := range p.workers {
+		if o == w {
+			p.workers = append(p.workers[:i], p.workers[i+1:]...)
+			p.host.leave()
+			return
+		}
+	}
+}
+
+// leave takes w out of the pool when it ends, if it is still there.
+func (p *pool) leave(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.remove(w)
+}
+
+// conns returns how many connections work.
+func (p *pool) conns() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.workers)
+}

@@ -1,0 +1,66 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"pawl/chunk"
+)
+
+// followEvery is how often the hash looks whether the finished prefix has grown.
+const followEvery = 20 * time.Millisecond
+
+// A verifier hashes a file from its start as its finished prefix grows, off the
+// network's path, so that the verdict comes with the last byte.
+type verifier struct {
+	sum  chunk.Sum
+	hash hash.Hash
+	file io.ReaderAt
+	off  int64 // bytes hashed
+	buf  []byte
+}
+
+func newVerifier(sum chunk.Sum, file io.ReaderAt) *verifier {
+	return &verifier{sum: sum, hash: sum.NewHash(), file: file, buf: make([]byte, 256<<10)}
+}
+
+// loop follows prefix until ctx ends.
+func (v *verifier) loop(ctx context.Context, prefix func() int64) error {
+	for sleep(ctx, followEvery) == nil {
+		if err := v.follow(ctx, prefix()); err != nil && ctx.Err() == nil {
+			return permanentError{err}
+		}
+	}
+	return nil
+}
+
+// follow hashes what is not hashed yet below end.
+func (v *verifier) follow(ctx context.Context, end int64) error {
+	for v.off < end {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, err := v.file.ReadAt(v.buf[:min(int64(len(v.buf)), end-v.off)], v.off)
+		v.hash.Write(v.buf[:n])
+		v.off += int64(n)
+		if err != nil && (!errors.Is(err, io.EOF) || v.off < end) {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdict hashes the rest of a file of size bytes and compares.
+func (v *verifier) verdict(ctx context.Context, size int64) error {
+	if err := v.follow(ctx, size); err != nil {
+		return err
+	}
+	if got := v.sum.Of(v.hash); got != v.sum {
+		return fmt.Errorf("%w: it should be %s and is %s", ErrChecksum, v.sum, got)
+	}
+	return nil
+}

@@ -129,7 +129,11 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 			return verdict{}
 		}
 		failures++
-		return j.judge(w, resp, failed, u != j.asked)
+		v, stepped := j.judge(w, resp, failed)
+		if stepped {
+			failed = errSteppedDown
+		}
+		return v
 	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -171,22 +175,20 @@ func outcome(resp *http.Response, err error) error {
 	return &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
 }
 
-// judge says whether a failed attempt is worth another, and notes what it tells
-// about the host.
-func (j *job) judge(w *worker, resp *http.Response, failed error, resolved bool) verdict {
-	var status *StatusError
-	if isPermanent(failed) || resolved && errors.As(failed, &status) && status.expired() {
-		return verdict{}
+// judge says whether a failed attempt is worth another, or whether w has
+// stepped down because of it, and notes what it tells about the host.
+func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, stepped bool) {
+	if isPermanent(failed) {
+		return verdict{}, false
 	}
-	now := time.Now()
 	if resp != nil {
-		j.obey(resp, w, now)
+		j.obey(resp, w, time.Now())
 	}
 	if j.stepDown(w, failed) {
-		return verdict{}
+		return verdict{}, true
 	}
 	wait, again := j.setback(failed)
-	return verdict{again, max(wait, j.host.held(now))}
+	return verdict{again, wait}, false
 }
 
 // obey notes a Retry-After. That of a 429 is for all requests to the host; any

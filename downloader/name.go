@@ -19,15 +19,25 @@ const maxName = 240
 // localName returns a safe name for a file in one directory, from the
 // Content-Disposition field (RFC 6266) or else the last segment of the URL.
 func localName(disposition string, u *url.URL) string {
-	if _, params, err := mime.ParseMediaType(disposition); err == nil {
-		if name := safeName(params["filename"]); name != "" {
-			return name
-		}
+	if name := safeName(dispositionName(disposition)); name != "" {
+		return name
 	}
 	if name := safeName(path.Base(u.Path)); name != "" {
 		return name
 	}
 	return fallbackName
+}
+
+// dispositionName returns the filename parameter, of fields too that are not
+// quoted as they should be.
+func dispositionName(disposition string) string {
+	_, params, err := mime.ParseMediaType(disposition)
+	if err == nil {
+		return params["filename"]
+	}
+	_, rest, _ := strings.Cut(disposition, "filename=")
+	name, _, _ := strings.Cut(rest, ";")
+	return strings.Trim(strings.TrimSpace(name), `"`)
 }
 
 // safeName makes of a name that somebody else chose one that names a plain,

@@ -88,11 +88,17 @@ type RemoveCmd struct {
 	Files     bool     `help:"Delete their part files too, never finished files."`
 }
 
-// help prints the page of a command; that of the program has the options of
-// its default command, too.
+// help prints the page of a command. That of the program has the options of its
+// default command, too, which kong leaves out.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
-	if ctx.Selected() == nil || ctx.Selected().Name == "get" && len(ctx.Args) > 0 && ctx.Args[0] != "get" {
-		options.NoExpandSubcommands = true
+	if ctx.Selected() == nil {
+		get, err := kong.Trace(ctx.Kong, []string{"get"})
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(ctx.Stdout, overview)
+		options.NoAppSummary = true
+		ctx = get
 	}
 	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
 		return err
@@ -100,6 +106,20 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 	_, err := io.WriteString(ctx.Stdout, exitCodes)
 	return err
 }
+
+// overview begins the help page of the program.
+const overview = `Usage: pawl URL... [flags]
+       pawl COMMAND [flags]
+
+Downloads large files, and goes on where an earlier run was interrupted.
+
+Commands (see "pawl COMMAND --help"):
+  get URL...            download, the default
+  resume [ID|PATH...]   go on with unfinished downloads
+  list                  list downloads; works while others run
+  remove ID|PATH...     forget downloads
+
+`
 
 // exitCodes ends every help page.
 const exitCodes = `

@@ -120,7 +120,11 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	case !ok:
 		return nil, nil
 	case flag.IsSlice():
-		return values, nil
+		list := make([]any, len(values)) // the form that kong knows from JSON
+		for i, v := range values {
+			list[i] = v
+		}
+		return list, nil
 	}
 	return values[len(values)-1], nil
 }

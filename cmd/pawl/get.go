@@ -44,12 +44,16 @@ func suggestion(word string) string {
 	if strings.Contains(word, ".") || strings.Contains(word, "/") {
 		return fmt.Sprintf("; did you mean %q?", "https://"+strings.TrimPrefix(word, "//"))
 	}
+	near, least := "", 3
 	for _, command := range []string{"get", "resume", "list", "remove"} {
-		if distance(word, command) <= 2 {
-			return fmt.Sprintf("; did you mean %q?", "pawl "+command)
+		if d := distance(word, command); d < least {
+			near, least = command, d
 		}
 	}
-	return ""
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", "pawl "+near)
 }
 
 // distance is the number of letters to insert, delete or replace between a and

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"pawl/downloader/faultserver"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pawl": main})
+}
+
+// TestScripts runs testdata/*.txtar: the real program against a fault server of
+// the script's own.
+//
+//	serve NAME SIZE [SEED]     puts a file of SIZE bytes (K, M, G) on the server
+//	faults [FAULT...]          makes it misbehave so from now on; without any, no more
+//	same PATH NAME             compares a file on disk with one served
+//	[!] requests N             compares the number of requests since the last reset
+//	sent LIMIT                 fails if more bytes were sent than LIMIT times what is served
+//	reset                      forgets what was counted
+//	killat BYTES SIGNAL CMD... runs CMD, and signals it when so many bytes were sent;
+//	                           the exit code goes to $code
+//	killmany N CMD...          kills CMD -9 at N random points, then lets it end
+//	during BYTES CMD... -- CMD...  runs the second one when so many bytes were sent to the first
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			srv := faultserver.New()
+			e.Defer(srv.Close)
+			e.Values["rig"] = &scriptRig{Server: srv, files: make(map[string]faultserver.File)}
+			e.Setenv("URL", srv.URL)
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
+			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve": cmdServe, "faults": cmdFaults, "same": cmdSame, "requests": cmdRequests, "sent": cmdSent,
+			"reset": cmdReset, "killat": cmdKillAt, "killmany": cmdKillMany, "during": cmdDuring,
+		},
+	})
+}
+
+// A scriptRig is the server of one script and what it serves.
+type scriptRig struct {
+	*faultserver.Server
+	files map[string]faultserver.File
+}
+
+func rigOf(ts *testscript.TestScript) *scriptRig { return ts.Value("rig").(*scriptRig) }
+
+func bytesOf(ts *testscript.TestScript, s string) int64 {
+	var r byteRate
+	ts.Check(r.UnmarshalText([]byte(s)))
+	return int64(r)
+}
+
+func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: serve NAME SIZE [SEED]")
+	}
+	seed := uint64(1)
+	if len(args) > 2 {
+		var err error
+		seed, err = strconv.ParseUint(args[2], 10, 64)
+		ts.Check(err)
+	}
+	r := rigOf(ts)
+	r.files[args[0]] = faultserver.NewFile(bytesOf(ts, args[1]), seed)
+	r.Put(args[0], r.files[args[0]])
+}
+
+func cmdFaults(ts *testscript.TestScript, _ bool, args []string) {
+	var faults []faultserver.Fault
+	for _, a := range args {
+		name, value, _ := strings.Cut(a, "=")
+		switch name {
+		case "noranges":
+			faults = append(faults, faultserver.NoRanges)
+		case "nolength":
+			faults = append(faults, faultserver.NoLength)
+		case "rate":
+			faults = append(faults, faultserver.Rate(bytesOf(ts, value)))
+		case "cut":
+			faults = append(faults, faultserver.Cut(bytesOf(ts, value)))
+		case "stall":
+			faults = append(faults, faultserver.Stall(bytesOf(ts, value)))
+		case "status":
+			code, err := strconv.Atoi(value)
+			ts.Check(err)
+			faults = append(faults, faultserver.Status(code, -1))
+		case "disposition":
+			faults = append(faults, faultserver.SetHeader("Content-Disposition", value))
+		default:
+			ts.Fatalf("no fault %q", a)
+		}
+	}
+	rigOf(ts).Set(faults...)
+}
+
+func cmdSame(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	file, ok := rigOf(ts).files[args[1]]
+	if !ok {
+		ts.Fatalf("nothing is served as %q", args[1])
+	}
+	ts.Check(file.Check(f))
+}
+
+func cmdRequests(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := len(rigOf(ts).Requests()); (got == want) == neg {
+		ts.Fatalf("%d requests", got)
+	}
+}
+
+func cmdSent(ts *testscript.TestScript, _ bool, args []string) {
+	limit, err := strconv.ParseFloat(args[0], 64)
+	ts.Check(err)
+	r := rigOf(ts)
+	var served int64
+	for _, f := range r.files {
+		served += f.Size
+	}
+	ratio := float64(r.Sent()) / float64(served)
+	ts.Logf("sent / served: %.4f", ratio)
+	if ratio > limit {
+		ts.Fatalf("sent %d bytes of %d, %.4f times", r.Sent(), served, ratio)
+	}
+}
+
+func cmdReset(ts *testscript.TestScript, _ bool, _ []string) { rigOf(ts).Reset() }
+
+// start starts a program of the script.
+func start(ts *testscript.TestScript, args []string) *exec.Cmd {
+	path, err := lookPath(ts, args[0])
+	ts.Check(err)
+	cmd := exec.Command(path, args[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "TMPDIR"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	ts.Check(cmd.Start())
+	ts.Defer(func() { cmd.Process.Kill() })
+	return cmd
+}
+
+func lookPath(ts *testscript.TestScript, name string) (string, error) {
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no program %q", name)
+}
+
+// signalAt signals cmd when n bytes were sent, unless it ends before, and waits
+// for it.
+func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) {
+	ended := make(chan struct{})
+	signalled := make(chan struct{})
+	go func() {
+		defer close(signalled)
+		if rigOf(ts).WaitSent(n, ended) {
+			cmd.Process.Signal(sig)
+		}
+	}()
+	cmd.Wait()
+	close(ended)
+	<-signalled
+	ts.Logf("%v", cmd.Stdout)
+}
+
+var signals = map[string]os.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+
+func cmdKillAt(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 3 || signals[args[1]] == nil {
+		ts.Fatalf("usage: killat BYTES SIGNAL CMD...")
+	}
+	cmd := start(ts, args[2:])
+	begun := time.Now()
+	signalAt(ts, cmd, bytesOf(ts, args[0]), signals[args[1]])
+	ts.Logf("ended %v after its start", time.Since(begun))
+	ts.Setenv("code", strconv.Itoa(cmd.ProcessState.ExitCode()))
+}
+
+func cmdKillMany(ts *testscript.TestScript, _ bool, args []string) {
+	kills, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	r := rigOf(ts)
+	seed := rand.Uint64()
+	ts.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	var served int64
+	for _, f := range r.files {
+		served += f.Size
+	}
+	for i := range kills { // each in its own part of the way, so that all of them happen
+		part := served / int64(kills+1)
+		signalAt(ts, start(ts, args[1:]), max(part*int64(i)+random.Int64N(part), r.Sent()+1), syscall.SIGKILL)
+	}
+	cmd := start(ts, args[1:])
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("the last run: %v\n%v", err, cmd.Stdout)
+	}
+}
+
+func cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
+	i := 1
+	for i < len(args) && args[i] != "--" {
+		i++
+	}
+	if i >= len(args)-1 {
+		ts.Fatalf("usage: during BYTES CMD... -- CMD...")
+	}
+	cmd := start(ts, args[1:i])
+	ended := make(chan struct{})
+	if !rigOf(ts).WaitSent(bytesOf(ts, args[0]), ended) {
+		ts.Fatalf("ended too early")
+	}
+	err := ts.Exec(args[i+1], args[i+2:]...)
+	if (err != nil) != neg {
+		ts.Fatalf("the second command: %v", err)
+	}
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("the first command: %v\n%v", err, cmd.Stdout)
+	}
+	close(ended)
+}

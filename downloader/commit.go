@@ -7,9 +7,9 @@ import (
 
 const (
 	commitEvery = time.Second           // at the latest, when there is anything to commit
-	commitRest  = 20 * time.Millisecond // at the soonest after the last one
-	commitShare = 5                     // a commit is followed by a rest of this many times its own length
-	commitBytes = 1 << 20               // bytes that are worth one before commitEvery
+	commitRest  = 10 * time.Millisecond // at the soonest after the last one
+	commitShare = 3                     // a commit is followed by a rest of this many times its own length
+	commitBytes = 512 << 10             // bytes that are worth one before commitEvery
 )
 
 // A committer makes the bytes of one download durable. A crash costs what came

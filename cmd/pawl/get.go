@@ -223,4 +223,3 @@ func (t *Transfer) options() (downloader.Options, error) {
 	}
 	return o, nil
 }
-

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -165,14 +164,6 @@ func hint(err error, goOn string) string {
 		return "what has arrived is kept; go on with: " + goOn
 	}
 	return ""
-}
-
-// asUser asks the context's error for what the user did about it.
-func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
-		return errors.Join(context.Cause(ctx), err)
-	}
-	return err
 }
 
 // printable makes of text from elsewhere one line without control characters.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is the shape of the program: what each package may import of the
+// program itself, of others, and what of the standard library it must not know.
+// A name that ends in /... stands for all below it.
+var mayImport = map[string]struct{ own, others, not []string }{
+	"pawl/chunk": {
+		not: []string{"bufio", "context", "database/...", "io", "io/...", "net", "net/...", "os", "os/...", "runtime", "sync", "sync/...", "time"},
+	},
+	"pawl/store": {
+		own:    []string{"pawl/chunk"},
+		others: []string{"go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "github.com/gofrs/flock", "golang.org/x/sys/..."},
+		not:    []string{"net", "net/...", "context"},
+	},
+	"pawl/downloader": {
+		own:    []string{"pawl/chunk", "pawl/store"},
+		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/...", "golang.org/x/time/..."},
+		not:    []string{"os", "os/...", "log", "flag"},
+	},
+	"pawl/downloader/faultserver": {
+		others: []string{"golang.org/x/time/..."},
+	},
+	"pawl/cmd/pawl": {
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader"},
+		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync/..."},
+	},
+}
+
+// oneFile lists the libraries that one file each knows.
+var oneFile = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3"}
+
+// topLevel is what the root directory may hold.
+var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}
+
+type listedPackage struct {
+	ImportPath, Dir  string
+	Imports, GoFiles []string
+}
+
+func listPackages(t *testing.T) []listedPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,GoFiles", "pawl/...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listedPackage
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listedPackage
+		if err := dec.Decode(&p); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func matches(patterns []string, imported string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		below, all := strings.CutSuffix(p, "...")
+		return p == imported || all && strings.HasPrefix(imported, below)
+	})
+}
+
+// TestImports: imports point right only, and each library is behind one file.
+func TestImports(t *testing.T) {
+	users := make(map[string][]string)
+	for _, p := range listPackages(t) {
+		may, ok := mayImport[p.ImportPath]
+		if !ok {
+			t.Errorf("package %s has no place in the shape", p.ImportPath)
+			continue
+		}
+		for _, i := range p.Imports {
+			first, _, _ := strings.Cut(i, "/")
+			switch {
+			case first == "pawl" && !matches(may.own, i),
+				strings.Contains(first, ".") && !matches(may.others, i),
+				first != "pawl" && !strings.Contains(first, ".") && matches(may.not, i):
+				t.Errorf("%s must not import %s", p.ImportPath, i)
+			}
+		}
+		for _, name := range p.GoFiles {
+			for _, i := range importsOf(t, p, filepath.Join(p.Dir, name)) {
+				users[i] = append(users[i], path.Join(p.ImportPath, name))
+			}
+		}
+	}
+	for _, library := range oneFile {
+		if len(users[library]) != 1 {
+			t.Errorf("%s is imported by %v, want one file", library, users[library])
+		}
+	}
+}
+
+// importsOf returns what a file imports. It also checks that package store
+// starts no goroutine and no package has an init.
+func importsOf(t *testing.T, p listedPackage, file string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			if p.ImportPath == "pawl/store" || p.ImportPath == "pawl/chunk" {
+				t.Errorf("%s starts a goroutine", file)
+			}
+		case *ast.FuncDecl:
+			if n.Name.Name == "init" && n.Recv == nil {
+				t.Errorf("%s has an init", file)
+			}
+		}
+		return true
+	})
+	var all []string
+	for _, i := range f.Imports {
+		all = append(all, strings.Trim(i.Path.Value, `"`))
+	}
+	return all
+}
+
+// TestTopLevel: the root directory holds what it should and nothing else that
+// is part of the project.
+func TestTopLevel(t *testing.T) {
+	out, err := exec.Command("git", "-C", "../..", "ls-files").Output()
+	if err != nil {
+		t.Skipf("not a checkout: %v", err)
+	}
+	for file := range strings.Lines(string(out)) {
+		first, _, _ := strings.Cut(strings.TrimSpace(file), "/")
+		if !slices.Contains(topLevel, first) {
+			t.Errorf("%q is at the top level", first)
+		}
+	}
+}

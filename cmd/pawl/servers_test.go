@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pawl/downloader/faultserver"
+)
+
+// A realServer is how to run one of the servers that people meet. In its
+// config DIR, ROOT, ADDR and PORT stand for where it works, what it serves and
+// where it listens.
+type realServer struct {
+	name   string
+	binary string
+	config string   // written to DIR/conf
+	args   []string // with the same words
+}
+
+var realServers = []realServer{
+	{"nginx", "nginx", `
+daemon off; master_process off; pid DIR/pid; error_log DIR/error.log;
+events {}
+http { access_log off; sendfile on; client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f;
+uwsgi_temp_path DIR/u; scgi_temp_path DIR/s; server { listen ADDR; root ROOT; } }`,
+		[]string{"-p", "DIR", "-e", "DIR/error.log", "-c", "DIR/conf"}},
+	{"apache2", "apache2", `
+ServerRoot DIR
+ServerName localhost
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+Listen ADDR
+PidFile DIR/pid
+ErrorLog DIR/error.log
+DefaultRuntimeDir DIR
+DocumentRoot ROOT
+User www-data
+Group www-data
+<Directory ROOT>
+Require all granted
+</Directory>`,
+		[]string{"-f", "DIR/conf", "-DFOREGROUND"}},
+	{"lighttpd", "lighttpd", `
+server.document-root = "ROOT"
+server.bind = "127.0.0.1"
+server.port = PORT
+server.errorlog = "DIR/error.log"`,
+		[]string{"-D", "-f", "DIR/conf"}},
+	{"caddy", "caddy", "", []string{"file-server", "--root", "ROOT", "--listen", "ADDR"}},
+	{"python", "python3", "", []string{"-m", "http.server", "--bind", "127.0.0.1", "--directory", "ROOT", "PORT"}},
+}
+
+// TestRealServers downloads from each server that is installed, whole and after
+// an interruption. With PAWL_TEST_SERVERS=required a missing one is a failure.
+func TestRealServers(t *testing.T) {
+	f := faultserver.NewFile(40<<20+123, 1)
+	for _, s := range realServers {
+		t.Run(s.name, func(t *testing.T) {
+			dir := publicDir(t)
+			root := filepath.Join(dir, "root")
+			if err := os.Mkdir(root, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for name, file := range map[string]faultserver.File{"a.bin": f, "empty.bin": {}, "one.bin": faultserver.NewFile(1, 2)} {
+				writeFile(t, filepath.Join(root, name), file)
+			}
+			url := s.start(t, dir, root)
+			for name, file := range map[string]faultserver.File{"a.bin": f, "empty.bin": {}, "one.bin": faultserver.NewFile(1, 2)} {
+				pawlOK(t, dir, "-q", url+"/"+name)
+				checkFile(t, filepath.Join(dir, name), file)
+			}
+			interrupted(t, dir, url, f, s.name != "python")
+			if out := pawlOK(t, dir, url+"/a.bin"); !strings.Contains(out, "already there") {
+				t.Errorf("a second run: %s", out)
+			}
+		})
+	}
+}
+
+// interrupted downloads a.bin under another name, interrupted in the middle.
+func interrupted(t *testing.T, dir, url string, f faultserver.File, ranges bool) {
+	t.Helper()
+	cmd := pawlCommand(dir, "-q", "--limit-rate", "20M", "-o", "b.bin", url+"/a.bin")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		info, err := os.Stat(filepath.Join(dir, "b.bin.part"))
+		return err == nil && info.Size() > 8<<20
+	})
+	cmd.Process.Signal(syscall.SIGINT)
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+		t.Errorf("interrupted: exit code %d, want 130", cmd.ProcessState.ExitCode())
+	}
+	out := pawlOK(t, dir, "resume")
+	if ranges && !strings.Contains(out, "going on from") {
+		t.Errorf("resume began again: %s", out)
+	}
+	checkFile(t, filepath.Join(dir, "b.bin"), f)
+}
+
+// start runs the server until the end of the test.
+func (s realServer) start(t *testing.T, dir, root string) (url string) {
+	t.Helper()
+	bin, err := exec.LookPath(s.binary)
+	if err != nil {
+		bin, err = exec.LookPath("/usr/sbin/" + s.binary)
+	}
+	if err != nil {
+		if os.Getenv("PAWL_TEST_SERVERS") == "required" {
+			t.Fatalf("%s is required and not installed", s.binary)
+		}
+		t.Skipf("%s is not installed", s.binary)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	l.Close() // the server takes the port over
+	fill := strings.NewReplacer("DIR", dir, "ROOT", root, "ADDR", addr, "PORT", port)
+	config := fill.Replace(s.config)
+	if os.Getuid() == 0 && s.name == "nginx" {
+		config = "user root;" + config
+	}
+	if os.Getuid() != 0 && s.name == "apache2" {
+		config = strings.NewReplacer("User www-data\n", "", "Group www-data\n", "").Replace(config)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var args []string
+	for _, a := range s.args {
+		args = append(args, fill.Replace(a))
+	}
+	cmd := exec.Command(bin, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		timer := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
+		cmd.Wait()
+		timer.Stop()
+		if t.Failed() {
+			t.Logf("%s said: %s", s.name, out.String())
+		}
+	})
+	waitFor(t, func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return "http://" + addr
+}
+
+// waitFor waits until ready, for ten seconds at most.
+func waitFor(t *testing.T, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited for 10 s in vain")
+		}
+	}
+}
+
+// publicDir returns a directory that a server may read under another user.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pawl-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func writeFile(t *testing.T, path string, f faultserver.File) {
+	t.Helper()
+	w, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := io.Copy(w, io.NewSectionReader(f, 0, f.Size)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkFile(t *testing.T, path string, f faultserver.File) {
+	t.Helper()
+	got, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	if err := f.Check(got); err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
+}
+
+// pawlCommand is the program, which testscript.Main has put on the PATH, at
+// work in dir with a state of its own.
+func pawlCommand(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command("pawl", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"))
+	return cmd
+}
+
+// pawlOK runs the program, which must succeed, and returns what it said.
+func pawlOK(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	out, err := pawlCommand(dir, args...).CombinedOutput()
+	if err != nil {
+		t.Fatal(fmt.Errorf("pawl %q: %w\n%s", args, err, out))
+	}
+	return string(out)
+}

@@ -81,10 +81,16 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		if err := sleep(ctx, j.host.held(time.Now())); err != nil {
 			return nil, err
 		}
-		u := j.source()
+		u, release, err := j.source(ctx)
+		if err != nil {
+			return nil, err
+		}
 		rep, err := j.askOnce(ctx, u, w, r)
 		if err == nil {
 			j.resolved(rep.Request.URL)
+		}
+		release()
+		if err == nil {
 			if err = j.compare(rep, r); err == nil {
 				return rep, nil
 			}
@@ -93,7 +99,7 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		var status *StatusError
 		switch {
 		case errors.As(err, &status) && status.expired() && u != j.asked:
-			j.resolved(nil) // signed links expire
+			j.expired(u) // signed links do
 		case errors.As(err, &status) && status.expired() && j.stepDown(w, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errLie):
@@ -258,22 +264,53 @@ func (j *job) lied(err error) error {
 	return restartError{why: err.Error(), single: true}
 }
 
-// source returns the URL to ask: where the asked one led, if that is known.
-func (j *job) source() *url.URL {
+// source returns the URL to ask: where the asked one led, if that is known. To
+// find out anew is for one connection at a time, which has to call release
+// when it has.
+func (j *job) source(ctx context.Context) (u *url.URL, release func(), err error) {
+	none := func() {}
+	if u, redirects := j.target(); u != j.asked || !redirects {
+		return u, none, nil
+	}
+	select {
+	case j.resolving <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+	release = func() { <-j.resolving }
+	if u, _ := j.target(); u != j.asked { // another connection found out meanwhile
+		release()
+		return u, none, nil
+	}
+	return j.asked, release, nil
+}
+
+// target returns where to ask, as far as is known now, and whether the asked
+// URL is known to redirect.
+func (j *job) target() (u *url.URL, redirects bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.final != nil {
-		return j.final
+		return j.final, true
 	}
-	return j.asked
+	return j.asked, j.redirects
 }
 
-// resolved notes where the asked URL led, nil if that no longer holds.
+// resolved notes that u answered.
 func (j *job) resolved(u *url.URL) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if u != nil && j.final == nil && u.String() == j.asked.String() {
+	if j.final == nil && u.String() == j.asked.String() {
 		return
 	}
-	j.final = u
+	j.final, j.redirects = u, true
+}
+
+// expired notes that u, where the asked URL led, holds no longer.
+func (j *job) expired(u *url.URL) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.final == u {
+		j.final = nil
+	}
 }

@@ -41,13 +41,16 @@ type job struct {
 	most    atomic.Int64 // bytes that ever were: what is fetched again is no progress
 	lies    atomic.Int64
 
-	mu    sync.Mutex
-	final *url.URL // where asked led, nil if not known; guarded by mu
-	seen  Progress // what a front end sees; guarded by mu
+	resolving chan struct{} // holds a token while one connection asks where asked leads
+
+	mu        sync.Mutex
+	final     *url.URL // where asked led, nil if not known; guarded by mu
+	redirects bool     // asked led elsewhere; guarded by mu
+	seen      Progress // what a front end sees; guarded by mu
 }
 
 func newJob(d *Downloader, req Request) (*job, error) {
-	j := &job{d: d, req: req, id: identity{size: -1}}
+	j := &job{d: d, req: req, id: identity{size: -1}, resolving: make(chan struct{}, 1)}
 	j.patience = &patience{tries: d.opts.Tries, min: d.opts.RetryWait, max: d.opts.RetryMaxWait}
 	if req.ID != "" && req.URL == "" {
 		rec, err := d.store.Get(req.ID)

@@ -30,7 +30,8 @@ func (j *job) attempt(ctx context.Context) error {
 		return j.finish(ctx, nil)
 	}
 	j.setPool(nil)
-	if err := j.enter(ctx, j.d.host(j.source())); err != nil {
+	u, _ := j.target()
+	if err := j.enter(ctx, j.d.host(u)); err != nil {
 		return err
 	}
 	rep, err := j.probe(ctx, held)

@@ -7,6 +7,8 @@
 package faultserver
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,6 +44,7 @@ type Server struct {
 	requests []*Request
 	grown    chan struct{} // closed and replaced when sent grows
 	now      int           // requests under way
+	idle     *sync.Cond    // on mu; told when now falls
 	peak     int           // most requests that were under way at once
 }
 
@@ -61,6 +64,7 @@ func NewTLS() *Server {
 
 func newServer() *Server {
 	s := &Server{files: make(map[string]File), grown: make(chan struct{})}
+	s.idle = sync.NewCond(&s.mu)
 	s.Set()
 	return s
 }
@@ -135,6 +139,15 @@ func (s *Server) WaitSent(n int64, cancel <-chan struct{}) bool {
 	}
 }
 
+// WaitIdle returns when no request is under way any more.
+func (s *Server) WaitIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.now > 0 {
+		s.idle.Wait()
+	}
+}
+
 // ServeHTTP counts, and hands on to the faults.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req := &Request{Method: r.Method, Path: r.URL.Path, Range: r.Header.Get("Range"), Header: r.Header.Clone()}
@@ -148,6 +161,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.now--
+		s.idle.Broadcast()
 	}()
 	h.ServeHTTP(&counter{ResponseWriter: w, server: s, req: req}, r)
 }
@@ -223,11 +237,15 @@ func (f File) ReadAt(b []byte, off int64) (int, error) {
 	}
 	n := int(min(int64(len(b)), f.Size-off))
 	for i := 0; i < n; {
-		word := f.word((off + int64(i)) / 8)
-		for k := (off + int64(i)) % 8; k < 8 && i < n; k++ {
-			b[i] = byte(word >> (8 * k))
-			i++
+		at := off + int64(i)
+		word := f.word(at / 8)
+		if at%8 == 0 && n-i >= 8 {
+			binary.LittleEndian.PutUint64(b[i:], word)
+			i += 8
+			continue
 		}
+		b[i] = byte(word >> (8 * (at % 8)))
+		i++
 	}
 	if n < len(b) {
 		return n, io.EOF
@@ -250,7 +268,7 @@ func (f File) Check(got io.Reader) error {
 	for off := int64(0); ; {
 		n, err := io.ReadFull(got, a)
 		m, _ := io.ReadFull(want, b)
-		if n != m || !slices.Equal(a[:n], b[:m]) {
+		if n != m || !bytes.Equal(a[:n], b[:m]) {
 			return fmt.Errorf("differs from the served file in the %d bytes from %d (%d there, %d expected)", len(a), off, n, m)
 		}
 		off += int64(n)

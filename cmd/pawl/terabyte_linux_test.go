@@ -1,0 +1,74 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"pawl/downloader/faultserver"
+)
+
+// TestTerabyte: a file of 1 TiB costs no more to begin, to go on with and to
+// keep track of than a small one. It needs a file system that has the room, and
+// so root, to mount an empty one in memory that says it had.
+func TestTerabyte(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("pawl-test", dir, "tmpfs", 0, "size=2T"); err != nil {
+		if os.Getenv("PAWL_TEST_SERVERS") == "required" {
+			t.Fatalf("mount: %v", err)
+		}
+		t.Skipf("no file system with 1 TiB of room: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	srv := faultserver.New()
+	defer srv.Close()
+	srv.Put("huge", faultserver.NewFile(1<<40, 1))
+	srv.Set(faultserver.Rate(100 << 20))
+
+	for run := range 2 {
+		first, rss := terabyteRun(t, srv, dir, int64(run+1)*150<<20)
+		t.Logf("run %d: first byte after %v, peak RSS %d KiB", run, first, rss)
+		if first > 300*time.Millisecond && !raceEnabled {
+			t.Errorf("run %d: first byte after %v, want 300ms at most", run, first)
+		}
+		if rss > 40<<10 && !raceEnabled {
+			t.Errorf("run %d: peak RSS %d KiB, want 40 MiB at most", run, rss)
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "state", "pawl", "pawl.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("state file: %d KiB", info.Size()>>10)
+	if info.Size() > 1<<20 {
+		t.Errorf("state file: %d bytes, want 1 MiB at most", info.Size())
+	}
+	if r := float64(srv.Sent()) / float64(300<<20); r > 1.1 {
+		t.Errorf("sent %.3f times what was to be fetched", r)
+	}
+}
+
+// terabyteRun runs pawl until the server has sent so many bytes in all, and
+// kills it. It returns when the first byte of the body left, and the peak RSS in KiB.
+func terabyteRun(t *testing.T, srv *faultserver.Server, dir string, until int64) (first time.Duration, rss int64) {
+	t.Helper()
+	cmd := pawlCommand(dir, "-q", srv.URL+"/huge")
+	cmd.Env = append(cmd.Env, "XDG_STATE_HOME="+filepath.Join(dir, "state"))
+	cmd.Stderr = os.Stderr
+	srv.WaitIdle()
+	before, begun := srv.Sent(), time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	defer stop.Stop()
+	never := make(chan struct{})
+	srv.WaitSent(before+1, never)
+	first = time.Since(begun)
+	srv.WaitSent(until, never)
+	cmd.Process.Kill()
+	cmd.Wait()
+	return first, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+}

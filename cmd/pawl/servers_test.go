@@ -223,7 +223,8 @@ func checkFile(t *testing.T, path string, f faultserver.File) {
 func pawlCommand(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("pawl", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"))
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
+		"GORACE="+noRaceWait)
 	return cmd
 }
 

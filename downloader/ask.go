@@ -45,7 +45,7 @@ func (e restartError) Error() string { return e.why }
 func (j *job) request(ctx context.Context, u *url.URL, r chunk.Range) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+		return nil, kindError{err, ErrUsage}
 	}
 	for name, values := range j.req.Header {
 		req.Header[name] = values

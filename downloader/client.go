@@ -105,11 +105,11 @@ var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modi
 // leaves the origin that was asked.
 func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
-		return permanentError{fmt.Errorf("%w: %d redirects in a row", ErrProtocol, maxRedirects)}
+		return permanentError{kindError{fmt.Errorf("%d redirects in a row", maxRedirects), ErrProtocol}}
 	}
 	last := via[len(via)-1].URL
 	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.Insecure {
-		return permanentError{fmt.Errorf("%w: %s redirects from https to %s", ErrTLS, last.Host, req.URL.Scheme)}
+		return permanentError{kindError{fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme), ErrTLS}}
 	}
 	req.Header.Del("Referer") // net/http put the last URL there, which may be signed
 	if !sameOrigin(req.URL, via[0].URL) {

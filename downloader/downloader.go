@@ -197,10 +197,10 @@ func parseURL(s string) (*url.URL, error) {
 		if errors.As(err, &bad) {
 			err = bad.Err
 		}
-		return nil, fmt.Errorf("%w: URL %q: %w", ErrUsage, s, err)
+		return nil, kindError{fmt.Errorf("%q is not a URL: %w", s, err), ErrUsage}
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("%w: %q is not an http or https URL", ErrUsage, u.Redacted())
+		return nil, kindError{fmt.Errorf("%q is not an http or https URL", u.Redacted()), ErrUsage}
 	}
 	u.Fragment = ""
 	return u, nil

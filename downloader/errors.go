@@ -82,8 +82,17 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
+// A kindError is an error of elsewhere that is one of our kinds, too; its words
+// stay as they are.
+type kindError struct {
+	error
+	kind error
+}
+
+func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
+
 // errStalled is the cause of an attempt that was silent for too long.
-var errStalled = fmt.Errorf("%w: no byte arrived in time", ErrNetwork)
+var errStalled error = kindError{errors.New("no byte arrived in time"), ErrNetwork}
 
 // explain turns an error of net/http into one of the kinds, without the URL,
 // which may carry a secret.
@@ -97,9 +106,9 @@ func explain(err error) error {
 	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &perm), errors.Is(err, ErrNetwork):
 		return err
 	case isTLS(err):
-		return permanentError{fmt.Errorf("%w: %w", ErrTLS, err)}
+		return permanentError{kindError{err, ErrTLS}}
 	}
-	return fmt.Errorf("%w: %w", ErrNetwork, err)
+	return kindError{err, ErrNetwork}
 }
 
 func isTLS(err error) bool {
@@ -111,7 +120,7 @@ func isTLS(err error) bool {
 		header  tls.RecordHeaderError
 		alert   tls.AlertError
 	)
-	return errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||
 		errors.As(err, &invalid) || errors.As(err, &header) || errors.As(err, &alert)
 }
 

@@ -66,7 +66,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 		j.leaveReply(rep, w, err)
 		rep = nil
 		if err == io.EOF && got == 0 {
-			err = fmt.Errorf("%w: an empty body", ErrNetwork)
+			err = kindError{errors.New("an empty body"), ErrNetwork}
 		}
 		if err := j.recover(ctx, w, got, err); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pawl/chunk"
@@ -22,11 +23,14 @@ type Part struct {
 	file  File      // nil once the download is done
 	lost  int64     // immutable after Resume
 
-	dirSynced bool // step 2 has synced the directory; guarded by mu
+	dirSynced bool // step 2 has synced the directory; of Commit alone
 
-	mu     sync.Mutex
-	rec    Record // as in the state file; guarded by mu
-	broken error  // the failed sync or truncation that ended trust; guarded by mu
+	// broken is the failed sync or truncation that ended trust. It has no lock,
+	// so that WriteAt does not wait for a transaction.
+	broken atomic.Pointer[error]
+
+	mu  sync.Mutex
+	rec Record // as in the state file; guarded by mu
 }
 
 // Lost returns how many recorded bytes the part file no longer had when it was
@@ -80,9 +84,10 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 
 // trust returns the error that ended trust in the part file, if any.
 func (p *Part) trust() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.broken
+	if err := p.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Commit makes held durable and records it (steps 2 and 3), along with rate in
@@ -122,9 +127,7 @@ func (p *Part) sync() error {
 }
 
 func (p *Part) breakWith(err error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.broken = err
+	p.broken.CompareAndSwap(nil, &err)
 	return err
 }
 

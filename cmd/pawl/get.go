@@ -125,7 +125,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 				return nil // told once, at the end
 			}
 			if _, err := d.Get(ctx, req); err != nil && ctx.Err() == nil {
-				say.tell(err, hint(err, resumeCommand(st, req)))
+				say.tell(fmt.Errorf("%q: %w", subject(req), err), hint(err, resumeCommand(st, req)))
 				mu.Lock()
 				defer mu.Unlock()
 				failures = append(failures, err)
@@ -142,6 +142,16 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 		return nil
 	}
 	return toldError{errors.Join(failures...)}
+}
+
+// subject is what req is about, for people: no user, no password.
+func subject(req downloader.Request) string {
+	u, err := url.Parse(req.URL)
+	if err != nil || req.URL == "" {
+		return string(req.ID)
+	}
+	u.User = nil
+	return u.String()
 }
 
 // resumeCommand is what goes on with req, if anything of it is recorded.

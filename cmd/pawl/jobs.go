@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,7 +63,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	}
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
-		requests[i] = downloader.Request{ID: r.ID, URL: c.URL, Sum: r.Sum}
+		requests[i] = downloader.Request{ID: r.ID, URL: cmp.Or(c.URL, r.URL), Sum: r.Sum}
 	}
 	return c.transfer(ctx, g, say, st, requests)
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -55,9 +54,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // usageError is err as a mistake of the command line's.
-func usageError(err error) error {
-	return fmt.Errorf("%w: %w", downloader.ErrUsage, err)
-}
+func usageError(err error) error { return mistake{err} }
+
+// A mistake is an error of the kind ErrUsage that does not say so.
+type mistake struct{ error }
+
+func (m mistake) Unwrap() []error { return []error{m.error, downloader.ErrUsage} }
 
 // A signalError is the cause of a context that a signal ended.
 type signalError struct{ syscall.Signal }

@@ -90,6 +90,8 @@ func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 	}
 	r, total, ok := parseContentRange(h.Get("Content-Range"))
 	switch {
+	case strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "multipart/byteranges"):
+		return a, fmt.Errorf("%w: several parts, where one was asked for", errLie)
 	case !ok || r.Empty():
 		return a, fmt.Errorf("%w: Content-Range %q", errLie, h.Get("Content-Range"))
 	case r.Off != asked.Off || !asked.Contains(r):

@@ -22,6 +22,7 @@ type buffer struct {
 	off     int64         // where b[0] belongs in the file
 	n       int           // bytes read into b
 	written int           // of them written
+	err     error         // of a write; what came after it has no place any more
 }
 
 var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, bufferSize)} }}
@@ -31,14 +32,14 @@ func newBuffer(to io.WriterAt, wrote func(n int64)) *buffer {
 	b := buffers.Get().(*buffer)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.to, b.wrote, b.n, b.written = to, wrote, 0, 0
+	b.to, b.wrote, b.n, b.written, b.err = to, wrote, 0, 0, nil
 	return b
 }
 
 // free ends the connection's use of the buffer, which must be flushed.
 func (b *buffer) free() {
 	b.mu.Lock()
-	b.to, b.wrote, b.n, b.written = nil, nil, 0, 0
+	b.to, b.wrote, b.n, b.written, b.err = nil, nil, 0, 0, nil
 	b.mu.Unlock()
 	buffers.Put(b)
 }
@@ -70,18 +71,17 @@ func (b *buffer) filled(n int) bool {
 	return b.n >= len(b.b)/2
 }
 
-// flush writes what has not been written. After an error the rest is forgotten.
+// flush writes what has not been written. After an error it writes nothing more,
+// and returns that error again.
 func (b *buffer) flush() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.n == b.written {
-		return nil
+	if b.n == b.written || b.err != nil {
+		return b.err
 	}
 	n, err := b.to.WriteAt(b.b[b.written:b.n], b.off+int64(b.written))
 	b.written += n
 	b.wrote(int64(n))
-	if err != nil {
-		b.n = b.written
-	}
+	b.err = err
 	return err
 }

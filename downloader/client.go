@@ -120,9 +120,16 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// sameOrigin reports whether credentials for a may be shown to b (RFC 6454).
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+// sameOrigin reports whether credentials for a may be shown to b.
+func sameOrigin(a, b *url.URL) bool { return origin(a) == origin(b) }
+
+// origin is scheme, host and port, the default one too (RFC 6454 §4).
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 func dropSecrets(h http.Header) {
@@ -172,7 +179,14 @@ func exchange(hc *http.Client, req *http.Request, judge func(*http.Response, err
 	if err != nil {
 		return nil, err
 	}
-	return rc.Do(rr)
+	resp, err := rc.Do(rr)
+	if ctx := req.Context(); ctx.Err() != nil {
+		if err == nil {
+			resp.Body.Close()
+		}
+		return nil, context.Cause(ctx)
+	}
+	return resp, err
 }
 
 // retryAfter reads the Retry-After field, seconds or a date (RFC 9110 §10.2.3).
@@ -209,7 +223,7 @@ func (p *patience) fail() (n int, wait time.Duration, again bool) {
 	defer p.mu.Unlock()
 	p.failures++
 	wait = p.max
-	if shift := p.failures - 1; shift < 30 && p.min<<shift < p.max {
+	if shift := min(p.failures-1, 62); p.min < p.max>>shift {
 		wait = p.min << shift
 	}
 	wait = wait*3/4 + rand.N(wait/2+1) // jitter, so that many do not return in step

@@ -3,7 +3,6 @@ package downloader
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -116,7 +115,7 @@ type Downloader struct {
 	eventMu sync.Mutex // orders events
 
 	mu    sync.Mutex
-	hosts map[string]*host // by scheme and authority; guarded by mu
+	hosts map[string]*host // by origin; guarded by mu
 	jobs  []*job           // running, in order of their start; guarded by mu
 }
 
@@ -173,7 +172,7 @@ func (d *Downloader) Snapshot() []Progress {
 func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := u.Scheme + "://" + strings.ToLower(u.Host)
+	key := origin(u)
 	h := d.hosts[key]
 	if h == nil {
 		h = newHost(u.Host, d.opts.Connections)
@@ -192,25 +191,29 @@ func (d *Downloader) emit(e Event) {
 // parseURL accepts what can be downloaded.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
-	if err != nil {
-		var bad *url.Error
-		if errors.As(err, &bad) {
-			err = bad.Err
-		}
-		return nil, kindError{fmt.Errorf("%q is not a URL: %w", s, err), ErrUsage}
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, kindError{fmt.Errorf("%q is not an http or https URL", u.Redacted()), ErrUsage}
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, kindError{fmt.Errorf("%q is not an http or https URL", ShownURL(s)), ErrUsage}
 	}
 	u.Fragment = ""
 	return u, nil
 }
 
-// withoutUser returns u as it may be recorded and shown.
-func withoutUser(u *url.URL) string {
-	c := *u
-	c.User = nil
-	return c.String()
+// ShownURL returns a URL as it may be recorded and shown: without user and
+// password, even if it is none that can be parsed.
+func ShownURL(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		scheme, rest = "", s
+	}
+	authority, path := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+	}
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	if ok {
+		scheme += "://"
+	}
+	return scheme + authority + path
 }
 
 // absTarget returns the absolute path of name in dir.

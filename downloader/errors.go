@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // The kinds of failure; every error that a download ends with is one of these,
@@ -105,6 +106,8 @@ func explain(err error) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &perm), errors.Is(err, ErrNetwork):
 		return err
+	case strings.HasPrefix(err.Error(), "failed to parse Location header"): // which it quotes, and which may be signed
+		return permanentError{kindError{errors.New("the server redirects to what is no URL"), ErrProtocol}}
 	case isTLS(err):
 		return permanentError{kindError{err, ErrTLS}}
 	}
@@ -120,6 +123,10 @@ func isTLS(err error) bool {
 		header  tls.RecordHeaderError
 		alert   tls.AlertError
 	)
+	var op *net.OpError
+	if errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") {
+		return true // an alert, of a type that crypto/tls keeps to itself
+	}
 	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||
 		errors.As(err, &invalid) || errors.As(err, &header) || errors.As(err, &alert)
 }

@@ -114,13 +114,14 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		got += int64(kept)
 		j.fetched.Add(int64(n))
 		j.have.Add(int64(kept))
-		if full := w.buf.filled(kept); full || !more || err != nil {
+		full := w.buf.filled(kept)
+		if paceErr := j.d.pace(ctx, n); paceErr != nil {
+			err = paceErr
+		}
+		if full || !more || err != nil {
 			if err := w.buf.flush(); err != nil {
 				return got, permanentError{err}
 			}
-		}
-		if paceErr := j.d.pace(ctx, n); paceErr != nil {
-			return got, paceErr
 		}
 	}
 	switch {

@@ -21,7 +21,7 @@ type host struct {
 	mu        sync.Mutex
 	open      int           // connections in use
 	waiting   int           // downloads without any connection
-	freed     chan struct{} // closed and replaced when a connection is given back
+	freed     chan struct{} // closed and replaced when there may be room for a connection
 	limit     int           // connections the server lets us have, as far as is known
 	growAfter time.Time     // no further connection before
 	penalty   time.Duration // after the next refusal
@@ -86,16 +86,21 @@ func (h *host) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.open--
+	h.wake()
+}
+
+// wake lets those look again who wait for their first connection, with mu held.
+func (h *host) wake() {
 	close(h.freed)
 	h.freed = make(chan struct{})
 }
 
-// refused notes that the server refused a further connection while others
-// worked. It returns how many the host is left with.
+// refused notes that the server refused a further connection, which has been
+// given back, while others worked. It returns how many the host is left with.
 func (h *host) refused(now time.Time) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit = max(1, min(h.limit, h.open-1))
+	h.limit = max(1, min(h.limit, h.open))
 	h.growAfter = now.Add(h.penalty)
 	h.penalty = min(2*h.penalty, maxPenalty)
 	return h.limit
@@ -107,6 +112,7 @@ func (h *host) recovered() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.limit, h.growAfter, h.penalty = h.ceiling, time.Time{}, firstPenalty
+	h.wake()
 }
 
 // hold lets no request to the host begin before t.

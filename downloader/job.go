@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -63,9 +64,29 @@ func newJob(d *Downloader, req Request) (*job, error) {
 	if j.asked, err = parseURL(j.req.URL); err != nil {
 		return nil, err
 	}
-	j.shown = withoutUser(j.asked)
+	j.takeUser()
+	j.shown = j.asked.String()
 	j.seen = Progress{Target: j.shown, Size: -1}
 	return j, nil
+}
+
+// takeUser turns user and password of the URL into a header, which goes to its
+// origin only, wherever that redirects to.
+func (j *job) takeUser() {
+	user := j.asked.User
+	if user == nil {
+		return
+	}
+	j.asked.User = nil
+	j.req.Header = j.req.Header.Clone()
+	if j.req.Header == nil {
+		j.req.Header = make(http.Header)
+	}
+	if j.req.Header.Get("Authorization") == "" {
+		password, _ := user.Password()
+		basic := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
+		j.req.Header.Set("Authorization", "Basic "+basic)
+	}
 }
 
 // run does the download and tells how it ended.

@@ -55,23 +55,27 @@ func safeName(name string) string {
 		}
 		return r
 	}, name)
-	name = strings.TrimRight(strings.TrimLeft(name, ". "), ". ")
+	name = strings.TrimLeft(name, ". ")
 	if isReserved(name) {
 		name = "_" + name
 	}
-	return shorten(name)
+	return strings.TrimRight(shorten(name), ". ")
 }
 
 // isReserved reports whether Windows takes the name for a device, whatever its
 // extension.
 func isReserved(name string) bool {
 	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
+	stem = strings.TrimRight(stem, " ")
 	switch stem {
-	case "CON", "PRN", "AUX", "NUL":
+	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
 		return true
 	}
-	return len(stem) == 4 && (strings.HasPrefix(stem, "COM") || strings.HasPrefix(stem, "LPT")) &&
-		stem[3] >= '1' && stem[3] <= '9'
+	number, device := strings.CutPrefix(stem, "COM")
+	if !device {
+		number, device = strings.CutPrefix(stem, "LPT")
+	}
+	return device && utf8.RuneCountInString(number) == 1 && strings.Contains("123456789¹²³", number)
 }
 
 // shorten cuts a name to maxName bytes between its stem and its extension.

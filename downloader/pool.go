@@ -93,8 +93,10 @@ func (p *pool) next(w *worker, now time.Time) bool {
 }
 
 func (p *pool) assign(w *worker, c *chunk.Claim, now time.Time) {
+	if now.Sub(w.lastByte) > rateWindow { // it was idle, and the window tells nothing
+		w.winStart, w.winBytes = now, 0
+	}
 	w.claim, w.lastByte = c, now
-	w.winStart, w.winBytes = now, 0
 }
 
 // share returns how many bytes w should ask for: what it fetches in runLength,
@@ -174,12 +176,11 @@ func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
 	if v.claim == nil || v.cancel == nil || v.claim.Arriving().Empty() {
 		return false
 	}
-	left := p.timeLeft(v.claim, now)
-	if left < stuckAfter.Seconds() {
-		return false
+	if now.Sub(v.lastByte) > stuckAfter {
+		return true
 	}
-	silent := now.Sub(v.lastByte) > stuckAfter
-	return silent || rate > 0 && left > muchSlower*float64(v.claim.Arriving().Len())/rate
+	left := p.timeLeft(v.claim, now)
+	return rate > 0 && left > stuckAfter.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
 }
 
 // wants reports whether a further connection would have something to do.

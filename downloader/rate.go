@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -16,12 +17,18 @@ func newLimiter(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), int(min(max(bytesPerSecond/20, 1<<10), bufferSize)))
 }
 
-// pace waits until n more bytes were due. n must be at most paceMost.
+// pace waits until n more bytes are due, or for the end of ctx, whose cause it
+// returns. n must be at most paceMost.
 func (d *Downloader) pace(ctx context.Context, n int) error {
-	if d.limiter == nil {
+	if d.limiter == nil || n == 0 {
 		return nil
 	}
-	return d.limiter.WaitN(ctx, n)
+	r := d.limiter.ReserveN(time.Now(), n) // WaitN would give up ahead of a deadline
+	err := sleep(ctx, r.Delay())
+	if err != nil {
+		r.Cancel()
+	}
+	return err
 }
 
 // paceMost returns how many bytes one read may take.

@@ -28,11 +28,19 @@ func (s *Store) Create(rec Record) (*Part, error) {
 	rec.Created = time.Now()
 	p := &Part{store: s, lock: lock, rec: rec}
 	if err := p.begin(); err != nil {
-		s.fs.Remove(rec.Part()) // empty, locked and without a record
+		s.removeEmpty(rec.Part())
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// removeEmpty takes away the part file of a download that did not begin, which
+// must be locked.
+func (s *Store) removeEmpty(part string) {
+	if info, err := s.fs.Lstat(part); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		s.fs.Remove(part)
+	}
 }
 
 // lockFresh locks an empty part file for rec, once the target is free.
@@ -51,6 +59,9 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 		}
 		if err == nil && empty {
 			return lock, nil
+		}
+		if err != nil {
+			s.removeEmpty(rec.Part())
 		}
 		lock.Close()
 		if err != nil {
@@ -90,8 +101,13 @@ func (s *Store) checkTarget(rec *Record) error {
 // aside, and the caller has to lock a new one.
 func (s *Store) emptyPart(rec *Record) (bool, error) {
 	info, err := s.fs.Lstat(rec.Part())
-	if err != nil || info.Size() == 0 {
-		return err == nil, err
+	switch {
+	case err != nil:
+		return false, err
+	case !info.Mode().IsRegular():
+		return false, fmt.Errorf("%q: %w: it is not a regular file", rec.Part(), ErrForeign)
+	case info.Size() == 0:
+		return true, nil
 	}
 	old, err := s.ByTarget(rec.Target)
 	if err == nil && old.State != Done {
@@ -124,7 +140,7 @@ func (s *Store) emptyPart(rec *Record) (bool, error) {
 
 // begin opens the empty, locked part file and records it.
 func (p *Part) begin() (err error) {
-	if err := p.checkSpace(); err != nil {
+	if err := p.checkSpace(0); err != nil {
 		return err
 	}
 	if p.file, err = p.store.fs.Open(p.rec.Part()); err != nil {
@@ -146,13 +162,14 @@ func (p *Part) begin() (err error) {
 	})
 }
 
-// checkSpace returns ErrNoSpace if the disk cannot hold what is missing.
-func (p *Part) checkSpace() error {
+// checkSpace returns ErrNoSpace if the disk cannot hold the file, of which the
+// part file has so many bytes allocated.
+func (p *Part) checkSpace(allocated int64) error {
 	if p.rec.Size < 0 {
 		return nil
 	}
 	free, err := p.store.fs.Free(filepath.Dir(p.rec.Target))
-	if missing := p.rec.Size - p.rec.Held.Len(); err == nil && missing > free {
+	if missing := p.rec.Size - allocated; err == nil && missing > free {
 		return fmt.Errorf("%q: %w: %d bytes are missing, %d are free", p.rec.Target, ErrNoSpace, missing, free)
 	}
 	return nil // where free space cannot be told, writing will tell

@@ -40,14 +40,23 @@ func (s *Store) path() string { return filepath.Join(s.dir, fileName) }
 // transact runs do on the opened state file. A missing file is created and a
 // damaged one replaced, once.
 func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
-	err := withDB(s.path(), readOnly, do)
+	err := s.open(readOnly, do)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) {
 		if err := s.renew(); err != nil {
 			return err
 		}
-		err = withDB(s.path(), readOnly, do)
+		err = s.open(readOnly, do)
 	}
 	return err
+}
+
+// open is withDB on the state file. An empty one is damaged, as it is made whole
+// under another name.
+func (s *Store) open(readOnly bool, do func(*bolt.DB) error) error {
+	if info, err := os.Stat(s.path()); err == nil && info.Size() == 0 {
+		return fmt.Errorf("%w %q: %w: it is empty", ErrState, s.path(), errDamaged)
+	}
+	return withDB(s.path(), readOnly, do)
 }
 
 // errDamaged says that the state file is no sound bbolt file.
@@ -66,6 +75,7 @@ func withDB(path string, readOnly bool, do func(*bolt.DB) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w %q: %w: %v", ErrState, path, errDamaged, p)
+			unlock(file) // closing alone leaves it locked, while it is mapped
 			file.Close()
 		}
 	}()
@@ -73,7 +83,7 @@ func withDB(path string, readOnly bool, do func(*bolt.DB) error) (err error) {
 		Timeout:  lockTimeout,
 		ReadOnly: readOnly,
 		OpenFile: func(name string, flag int, perm os.FileMode) (_ *os.File, err error) {
-			file, err = os.OpenFile(name, flag&^os.O_CREATE, perm)
+			file, err = openRegular(name, flag&^os.O_CREATE, perm)
 			return file, err
 		},
 	})
@@ -120,7 +130,8 @@ func (s *Store) renew() error {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
 	defer lock.Unlock()
-	err := withDB(s.path(), true, func(*bolt.DB) error { return nil })
+	// Not read-only, which would leave the list of free pages unread.
+	err := s.open(false, func(*bolt.DB) error { return nil })
 	switch {
 	case errors.Is(err, errDamaged):
 		aside := s.path() + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")

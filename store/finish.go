@@ -19,6 +19,9 @@ func (p *Part) Finish(modTime time.Time) error {
 	if err := p.trust(); err != nil {
 		return err
 	}
+	if err := p.syncDir(); err != nil { // an empty file was never committed
+		return err
+	}
 	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) {
 		return fmt.Errorf("finish %q: bytes are missing", p.rec.Target)
 	}
@@ -51,6 +54,7 @@ func (p *Part) rename() error {
 		return err
 	}
 	p.file = nil
+	p.broken.Store(&errFinished)
 	err := fsys.Rename(rec.Part(), rec.Target, rec.Replace)
 	if errors.Is(err, fs.ErrExist) {
 		err = p.linked()

@@ -108,7 +108,16 @@ func (l heldLock) Close() error {
 }
 
 func (osFS) Open(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|openNoFollow, 0)
+	f, err := openRegular(name, os.O_RDWR|openNoFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// openRegular is os.OpenFile for regular files only.
+func openRegular(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +129,7 @@ func (osFS) Open(name string) (File, error) {
 		f.Close()
 		return nil, err
 	}
-	return osFile{f}, nil
+	return f, nil
 }
 
 func (fsys osFS) MkdirAll(dir string) error {

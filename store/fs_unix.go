@@ -3,7 +3,9 @@
 package store
 
 import (
+	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +33,18 @@ func (osFS) Free(dir string) (int64, error) {
 	}
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
+
+// allocated returns how many bytes of the disk a file takes, reserved ones too.
+func allocated(info fs.FileInfo) (n int64, ok bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int64(st.Blocks) * 512, true // whatever the block size (POSIX)
+}
+
+// unlock gives up bbolt's lock on f, which is of flock(2).
+func unlock(f *os.File) { unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
 // linkError gives err the paths it is about; nil stays nil.
 func linkError(from, to string, err error) error {

@@ -43,6 +43,12 @@ func (osFS) Free(dir string) (int64, error) {
 	return int64(free), nil
 }
 
+// allocated is not known.
+func allocated(info fs.FileInfo) (n int64, ok bool) { return 0, false }
+
+// unlock does nothing: closing the file unlocks it.
+func unlock(f *os.File) {}
+
 // renameNoReplace is MoveFileEx without leave to replace.
 func renameNoReplace(from, to string) error {
 	old, err := windows.UTF16PtrFromString(from)

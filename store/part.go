@@ -12,6 +12,9 @@ import (
 	"pawl/chunk"
 )
 
+// errFinished is what a Part says when its file has gone to its final name.
+var errFinished = errors.New("the download is finished")
+
 // A Part is an open download: a locked part file and its record. The step
 // numbers in this file are those of the commit protocol in the package comment.
 //
@@ -69,10 +72,20 @@ func (p *Part) update(fn func(*Record)) error {
 }
 
 // Reserve asks for the blocks of r beforehand, where that is free of cost.
-func (p *Part) Reserve(r chunk.Range) error { return p.file.Reserve(r.Off, r.Len()) }
+func (p *Part) Reserve(r chunk.Range) error {
+	if err := p.trust(); err != nil {
+		return err
+	}
+	return p.file.Reserve(r.Off, r.Len())
+}
 
 // ReadAt reads bytes that were written, durable or not.
-func (p *Part) ReadAt(b []byte, off int64) (int, error) { return p.file.ReadAt(b, off) }
+func (p *Part) ReadAt(b []byte, off int64) (int, error) {
+	if err := p.trust(); err != nil {
+		return 0, err
+	}
+	return p.file.ReadAt(b, off)
+}
 
 // WriteAt writes b at its final offset (step 1).
 func (p *Part) WriteAt(b []byte, off int64) (int, error) {
@@ -103,6 +116,9 @@ func (p *Part) Commit(held chunk.Set, rate int64) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.rec.Size >= 0 && !held.Equal(clip(held, p.rec.Size)) {
+		return fmt.Errorf("commit %q: bytes beyond the end", p.rec.Target)
+	}
 	return p.update(func(r *Record) {
 		for x := range held.All() {
 			r.Held.Add(x)
@@ -116,6 +132,11 @@ func (p *Part) sync() error {
 	if err := p.file.DataSync(); err != nil {
 		return fmt.Errorf("sync %q: %w", p.rec.Part(), err)
 	}
+	return p.syncDir()
+}
+
+// syncDir makes the part file's name durable, once.
+func (p *Part) syncDir() error {
 	if p.dirSynced {
 		return nil
 	}
@@ -147,7 +168,12 @@ func (p *Part) Restart(fn func(*Record)) error {
 	if err := p.file.Truncate(0); err != nil {
 		return p.breakWith(err)
 	}
-	return p.checkSpace()
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	n, _ := allocated(info) // what was reserved may still be
+	return p.checkSpace(n)
 }
 
 // Close releases the lock and the file. What was committed stays, and nothing

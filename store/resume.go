@@ -17,7 +17,7 @@ func (s *Store) Resume(id ID) (*Part, error) {
 		return nil, err
 	}
 	if rec.State == Done {
-		return &Part{store: s, rec: rec}, nil
+		return s.donePart(rec), nil
 	}
 	lock, err := s.fs.Lock(rec.Part(), false)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -26,7 +26,14 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	if err != nil {
 		return nil, lockError(rec.Target, err)
 	}
-	return s.resumeLocked(id, lock)
+	return s.resumeLocked(id, lock, false)
+}
+
+// donePart is the Part of a download whose file has its final name.
+func (s *Store) donePart(rec Record) *Part {
+	p := &Part{store: s, rec: rec}
+	p.broken.Store(&errFinished)
+	return p
 }
 
 // resumeLost resumes where there is no part file: either the rename of step 5
@@ -37,7 +44,7 @@ func (s *Store) resumeLost(id ID) (*Part, error) {
 		return nil, err
 	}
 	if rec.State == Done || rec.State == Finishing && s.Intact(rec) {
-		p := &Part{store: s, rec: rec}
+		p := s.donePart(rec)
 		return p, p.recordDone()
 	}
 	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
@@ -47,11 +54,12 @@ func (s *Store) resumeLost(id ID) (*Part, error) {
 	if err != nil {
 		return nil, lockError(rec.Target, err)
 	}
-	return s.resumeLocked(id, lock)
+	return s.resumeLocked(id, lock, true)
 }
 
-// resumeLocked goes on under the lock, which it owns.
-func (s *Store) resumeLocked(id ID, lock io.Closer) (_ *Part, err error) {
+// resumeLocked goes on under the lock, which it owns. lost says that the part
+// file is new, even if nothing of it had been held.
+func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err error) {
 	p := &Part{store: s, lock: lock}
 	defer func() {
 		if err != nil {
@@ -70,13 +78,17 @@ func (s *Store) resumeLocked(id ID, lock io.Closer) (_ *Part, err error) {
 	}
 	held := clip(p.rec.Held, info.Size())
 	p.lost = p.rec.Held.Len() - held.Len()
-	if p.rec.State == Finishing && p.lost == 0 {
+	if p.rec.State == Finishing && p.lost == 0 && !lost {
 		return p, p.rename()
 	}
-	if err := p.checkSpace(); err != nil {
+	err = p.Update(func(r *Record) { r.Held, r.State, r.Reason = held, Active, "" })
+	if err != nil {
 		return nil, err
 	}
-	return p, p.Update(func(r *Record) { r.Held, r.State, r.Reason = held, Active, "" })
+	if n, ok := allocated(info); ok {
+		return p, p.checkSpace(n)
+	}
+	return p, nil // reserving, or else writing, will tell
 }
 
 // Intact reports whether the finished file of rec is on disk as it was left:

@@ -23,7 +23,7 @@ import (
 func (c *GetCmd) Validate() error {
 	for _, s := range c.URLs {
 		if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return fmt.Errorf("%q is not an http or https URL%s", s, suggestion(s))
+			return fmt.Errorf("%q is not an http or https URL%s", downloader.ShownURL(s), suggestion(downloader.ShownURL(s)))
 		}
 	}
 	if c.SHA256 != "" {
@@ -146,12 +146,10 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 
 // subject is what req is about, for people: no user, no password.
 func subject(req downloader.Request) string {
-	u, err := url.Parse(req.URL)
-	if err != nil || req.URL == "" {
+	if req.URL == "" {
 		return string(req.ID)
 	}
-	u.User = nil
-	return u.String()
+	return downloader.ShownURL(req.URL)
 }
 
 // resumeCommand is what goes on with req, if anything of it is recorded.

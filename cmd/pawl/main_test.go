@@ -101,6 +101,10 @@ func cmdFaults(ts *testscript.TestScript, _ bool, args []string) {
 			faults = append(faults, faultserver.Rate(bytesOf(ts, value)))
 		case "cut":
 			faults = append(faults, faultserver.Cut(bytesOf(ts, value)))
+		case "conns":
+			n, err := strconv.Atoi(value)
+			ts.Check(err)
+			faults = append(faults, faultserver.MoreThan(n, faultserver.Status(503, 1)))
 		case "stall":
 			faults = append(faults, faultserver.Stall(bytesOf(ts, value)))
 		case "status":
@@ -182,16 +186,23 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 // for it.
 func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) {
 	ended := make(chan struct{})
-	signalled := make(chan struct{})
+	signalled := make(chan time.Time, 1)
 	go func() {
 		defer close(signalled)
 		if rigOf(ts).WaitSent(n, ended) {
 			cmd.Process.Signal(sig)
+			signalled <- time.Now()
 		}
 	}()
 	cmd.Wait()
+	end := time.Now()
 	close(ended)
-	<-signalled
+	if at, ok := <-signalled; ok {
+		ts.Logf("ended %v after the signal", end.Sub(at))
+		if end.Sub(at) > 2*time.Second {
+			ts.Fatalf("ended %v after the signal, want 2s at most", end.Sub(at))
+		}
+	}
 	ts.Logf("%v", cmd.Stdout)
 }
 
@@ -202,9 +213,7 @@ func cmdKillAt(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: killat BYTES SIGNAL CMD...")
 	}
 	cmd := start(ts, args[2:])
-	begun := time.Now()
 	signalAt(ts, cmd, bytesOf(ts, args[0]), signals[args[1]])
-	ts.Logf("ended %v after its start", time.Since(begun))
 	ts.Setenv("code", strconv.Itoa(cmd.ProcessState.ExitCode()))
 }
 

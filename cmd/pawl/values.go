@@ -15,7 +15,7 @@ type duration time.Duration
 func (d *duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	v, err := time.ParseDuration(s)
-	if n, numErr := strconv.ParseFloat(s, 64); numErr == nil {
+	if n, numErr := strconv.ParseFloat(s, 64); numErr == nil && n >= 0 && n < math.MaxInt64/1e9 {
 		v, err = time.Duration(n*float64(time.Second)), nil
 	}
 	if err != nil || v < 0 {
@@ -51,7 +51,7 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 		}
 	}
 	v, err := strconv.ParseFloat(digits, 64)
-	if err != nil || v < 0 || v*factor > math.MaxInt64/2 {
+	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) { // NaN is neither
 		return fmt.Errorf("%q is not a rate such as 500K, 10M or 1G", text)
 	}
 	*r = byteRate(v * factor)
@@ -79,12 +79,15 @@ type header struct{ name, value string }
 
 func (h *header) UnmarshalText(text []byte) error {
 	name, value, ok := strings.Cut(string(text), ":")
-	if !ok || name == "" || strings.ContainsAny(name, " \t\r\n\"(),/;<=>?@[\\]{}") || strings.ContainsAny(value, "\r\n\x00") {
+	if !ok || name == "" || strings.ContainsFunc(name, notToken) || strings.ContainsAny(value, "\r\n\x00") {
 		return fmt.Errorf("header is not of the form 'Name: value'") // its value may be a secret
 	}
 	h.name, h.value = name, strings.TrimSpace(value)
 	return nil
 }
+
+// notToken reports whether r cannot be in the name of a header field (RFC 9110 §5.6.2).
+func notToken(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) }
 
 // size formats a number of bytes for people.
 func size(n int64) string {

@@ -87,7 +87,9 @@ func (h *header) UnmarshalText(text []byte) error {
 }
 
 // notToken reports whether r cannot be in the name of a header field (RFC 9110 §5.6.2).
-func notToken(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) }
+func notToken(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+}
 
 // size formats a number of bytes for people.
 func size(n int64) string {

@@ -176,6 +176,11 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	if rec.URL != j.shown && j.req.ID == "" {
 		return false, j.discard(rec)
 	}
+	if j.req.Overwrite {
+		if err := j.d.store.AllowReplace(rec.ID); err != nil {
+			return false, err
+		}
+	}
 	part, err := j.d.store.Resume(rec.ID)
 	if err != nil {
 		return false, err

@@ -21,6 +21,8 @@ type FS interface {
 	Lock(part string, create bool) (io.Closer, error)
 	// Open opens an existing regular file for reading and writing.
 	Open(name string) (File, error)
+	// OpenRead opens an existing regular file for reading only.
+	OpenRead(name string) (ReadFile, error)
 	Lstat(name string) (fs.FileInfo, error)
 	// MkdirAll creates a directory and its parents, durably.
 	MkdirAll(dir string) error
@@ -31,6 +33,12 @@ type FS interface {
 	SyncDir(dir string) error
 	// Free returns how many bytes the user may still write below dir.
 	Free(dir string) (int64, error)
+}
+
+// ReadFile is a finished file, open for reading.
+type ReadFile interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // File is an open part file.
@@ -114,6 +122,8 @@ func (osFS) Open(name string) (File, error) {
 	}
 	return osFile{f}, nil
 }
+
+func (osFS) OpenRead(name string) (ReadFile, error) { return openRegular(name, os.O_RDONLY, 0) }
 
 // openRegular is os.OpenFile for regular files only.
 func openRegular(name string, flag int, perm fs.FileMode) (*os.File, error) {

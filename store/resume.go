@@ -81,14 +81,27 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if p.rec.State == Finishing && p.lost == 0 && !lost {
 		return p, p.rename()
 	}
-	err = p.Update(func(r *Record) { r.Held, r.State, r.Reason = held, Active, "" })
-	if err != nil {
-		return nil, err
+	if err := s.checkTarget(&p.rec); err != nil {
+		return nil, err // now, not when all has been fetched
 	}
-	if n, ok := allocated(info); ok {
-		return p, p.checkSpace(n)
+	if n, ok := allocated(info); ok { // where it is not known, reserving or writing will tell
+		if err := p.checkSpace(n); err != nil {
+			return nil, err
+		}
 	}
-	return p, nil // reserving, or else writing, will tell
+	return p, p.Update(func(r *Record) { r.Held, r.State, r.Reason = held, Active, "" })
+}
+
+// AllowReplace lets the unfinished download id replace what is at its target.
+func (s *Store) AllowReplace(id ID) error {
+	return s.write(func(t tx) error {
+		rec, err := t.get(id)
+		if err != nil {
+			return err
+		}
+		rec.Replace = true
+		return t.put(&rec)
+	})
 }
 
 // Intact reports whether the finished file of rec is on disk as it was left:
@@ -140,9 +153,4 @@ func (s *Store) Remove(id ID, files bool) error {
 }
 
 // OpenDone opens the finished file of rec for reading.
-func (s *Store) OpenDone(rec Record) (interface {
-	io.ReaderAt
-	io.Closer
-}, error) {
-	return s.fs.Open(rec.Target)
-}
+func (s *Store) OpenDone(rec Record) (ReadFile, error) { return s.fs.OpenRead(rec.Target) }

@@ -36,10 +36,30 @@ var (
 // that the server has now.
 type restartError struct {
 	why    string
-	single bool // and that this server is to be asked for one stream
+	single bool  // this server is to be asked for one stream
+	keep   bool  // the bytes so far are right: only ranges are no more asked for
+	cause  error // what broke off, or nil
 }
 
-func (e restartError) Error() string { return e.why }
+func (e restartError) Error() string {
+	if e.cause != nil {
+		return fmt.Sprintf("%s (%v)", e.why, e.cause)
+	}
+	return e.why
+}
+
+// final is the error where there is no other attempt: of the kind of its cause,
+// or else of kind.
+func (e restartError) final(kind error) error {
+	if e.cause != nil {
+		return kindError{errors.New(e.why), e.cause}
+	}
+	return kindError{errors.New(e.why), kind}
+}
+
+// errCrowded says that the first connection of a download was refused while
+// others have some.
+var errCrowded = errors.New("the host has no connection left")
 
 // request builds the request for r of the file, the whole if r is empty.
 func (j *job) request(ctx context.Context, u *url.URL, r chunk.Range) (*http.Request, error) {
@@ -92,12 +112,22 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		release()
 		if err == nil {
 			if err = j.compare(rep, r); err == nil {
+				if !rep.whole {
+					j.lies.Store(0)
+				}
 				return rep, nil
 			}
 			rep.close()
 		}
+		if errors.Is(err, errUnsatisfiable) && j.id.size > r.Off {
+			err = j.denied(rep, r)
+		}
 		var status *StatusError
 		switch {
+		case errors.Is(err, errCrowded):
+			if err := j.giveWay(ctx); err != nil {
+				return nil, err
+			}
 		case errors.As(err, &status) && status.expired() && u != j.asked:
 			j.expired(u) // signed links do
 		case errors.As(err, &status) && status.expired() && j.stepDown(w, err):
@@ -110,6 +140,23 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 			return rep, err
 		}
 	}
+}
+
+// denied says what an answer means that there is no byte where there must be.
+func (j *job) denied(rep *reply, r chunk.Range) error {
+	if rep.id.size >= 0 && rep.id.size != j.id.size {
+		return restartError{why: fmt.Sprintf("its size was %d and is %d", j.id.size, rep.id.size)}
+	}
+	return fmt.Errorf("%w: it has no range %s", errLie, r)
+}
+
+// giveWay hands back the download's first connection, and waits for another.
+func (j *job) giveWay(ctx context.Context) error {
+	h := j.host
+	j.leave()
+	h.refused(time.Now())
+	j.emit(Event{Kind: Limited, Err: errCrowded})
+	return j.enter(ctx, h)
 }
 
 // askOnce is one exchange, retries included. The request lives until the reply
@@ -135,9 +182,9 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 			return verdict{}
 		}
 		failures++
-		v, stepped := j.judge(w, resp, failed)
-		if stepped {
-			failed = errSteppedDown
+		v, instead := j.judge(w, resp, failed)
+		if instead != nil {
+			failed = instead
 		}
 		return v
 	})
@@ -181,20 +228,27 @@ func outcome(resp *http.Response, err error) error {
 	return &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
 }
 
-// judge says whether a failed attempt is worth another, or whether w has
-// stepped down because of it, and notes what it tells about the host.
-func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, stepped bool) {
+// judge says whether a failed attempt is worth another, and notes what it tells
+// about the host. instead is errSteppedDown if w has stepped down because of it,
+// and errCrowded if others have the connections.
+func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, instead error) {
+	if errors.Is(failed, ErrTLS) && j.stepDown(w, failed) { // one of several machines
+		return verdict{}, errSteppedDown
+	}
 	if isPermanent(failed) {
-		return verdict{}, false
+		return verdict{}, nil
 	}
 	if resp != nil {
 		j.obey(resp, w, time.Now())
 	}
 	if j.stepDown(w, failed) {
-		return verdict{}, true
+		return verdict{}, errSteppedDown
+	}
+	if w == nil && j.host.others() {
+		return verdict{}, errCrowded
 	}
 	wait, again := j.setback(failed)
-	return verdict{again, wait}, false
+	return verdict{again, wait}, nil
 }
 
 // obey notes a Retry-After. That of a 429 is for all requests to the host; any
@@ -261,7 +315,7 @@ func (j *job) lied(err error) error {
 		j.emit(Event{Kind: Warning, Err: err})
 		return nil
 	}
-	return restartError{why: err.Error(), single: true}
+	return restartError{why: err.Error(), single: true, keep: true}
 }
 
 // source returns the URL to ask: where the asked one led, if that is known. To

@@ -199,21 +199,17 @@ func parseURL(s string) (*url.URL, error) {
 }
 
 // ShownURL returns a URL as it may be recorded and shown: without user and
-// password, even if it is none that can be parsed.
+// password. Of what is no URL it shows what surely is neither.
 func ShownURL(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		scheme, rest = "", s
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		return s[strings.LastIndexByte(s, '@')+1:]
 	}
-	authority, path := rest, ""
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority, path = rest[:i], rest[i:]
+	if u.User == nil {
+		return s
 	}
-	authority = authority[strings.LastIndexByte(authority, '@')+1:]
-	if ok {
-		scheme += "://"
-	}
-	return scheme + authority + path
+	u.User = nil
+	return u.String()
 }
 
 // absTarget returns the absolute path of name in dir.

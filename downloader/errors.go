@@ -114,6 +114,15 @@ func explain(err error) error {
 	return kindError{err, ErrNetwork}
 }
 
+// explainBody is explain for a read of a body: a server that has proved who it is
+// can only break off.
+func explainBody(err error) error {
+	if isTLS(err) {
+		return kindError{err, ErrNetwork}
+	}
+	return explain(err)
+}
+
 func isTLS(err error) bool {
 	var (
 		verify  *tls.CertificateVerificationError
@@ -124,7 +133,7 @@ func isTLS(err error) bool {
 		alert   tls.AlertError
 	)
 	var op *net.OpError
-	if errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") {
+	if errors.As(err, &op) && op.Op == "remote error" {
 		return true // an alert, of a type that crypto/tls keeps to itself
 	}
 	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||

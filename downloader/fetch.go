@@ -55,8 +55,6 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			var err error
 			if rep, err = j.ask(ctx, w, r); errors.Is(err, errSeized) {
 				return nil
-			} else if errors.Is(err, errUnsatisfiable) {
-				return restartError{why: fmt.Sprintf("it ends before byte %d now", r.Off)}
 			} else if err != nil {
 				return err
 			}
@@ -107,10 +105,11 @@ func (j *job) pause(ctx context.Context, w *worker, err error) error {
 // ends, and returns how many bytes of it were wanted; all of them are written,
 // whatever the error. That is io.EOF where the body ends before the claim.
 func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err error) {
-	for more := true; more && err == nil; {
+	for left := j.pool.arriving(w).Len(); left > 0 && err == nil; {
 		var n, kept int
-		n, err = rep.Body.Read(w.buf.space(j.d.paceMost()))
-		kept, more = j.pool.arrive(w, n, time.Now())
+		most := min(left, int64(j.d.paceMost())) // no more: a stream goes on behind the claim
+		n, err = rep.Body.Read(w.buf.space(int(most)))
+		kept, left = j.pool.arrive(w, n, time.Now())
 		got += int64(kept)
 		j.fetched.Add(int64(n))
 		j.have.Add(int64(kept))
@@ -118,7 +117,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		if paceErr := j.d.pace(ctx, n); paceErr != nil {
 			err = paceErr
 		}
-		if full || !more || err != nil {
+		if full || left == 0 || err != nil {
 			if err := w.buf.flush(); err != nil {
 				return got, permanentError{err}
 			}
@@ -132,7 +131,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 	case context.Cause(rep.ctx) == errSeized:
 		return got, errSeized
 	}
-	return got, explain(err)
+	return got, explainBody(err)
 }
 
 // leaveReply closes rep so that its connection can be used again if little or

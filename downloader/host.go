@@ -36,20 +36,28 @@ func newHost(name string, ceiling int) *host {
 func (h *host) enter(ctx context.Context) error {
 	for {
 		h.mu.Lock()
-		if h.open < h.limit {
+		old := time.Until(h.growAfter) // how long until a refusal has grown old
+		if h.open < h.limit || h.open < h.ceiling && old <= 0 {
 			h.open++
+			h.limit = max(h.limit, h.open)
 			h.mu.Unlock()
 			return nil
 		}
 		freed := h.freed
 		h.waiting++
 		h.mu.Unlock()
+		if old <= 0 {
+			old = maxPenalty
+		}
+		retry := time.NewTimer(old)
 		var err error
 		select {
 		case <-freed:
+		case <-retry.C:
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
+		retry.Stop()
 		h.mu.Lock()
 		h.waiting--
 		h.mu.Unlock()
@@ -79,6 +87,13 @@ func (h *host) crowded() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.waiting > 0
+}
+
+// others reports whether more than one connection is open.
+func (h *host) others() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open > 1
 }
 
 // leave gives a connection back.

@@ -114,7 +114,7 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		j.show(store.Record{Target: "-", Size: -1})
 	} else {
 		rec, err := j.find()
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err != nil && (j.req.ID != "" || !errors.Is(err, store.ErrNotFound)) {
 			return false, err
 		}
 		if err == nil {
@@ -123,8 +123,15 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 			}
 		}
 	}
-	for changes := 0; ; changes++ {
+	for changes := 0; ; {
 		err := j.attempt(ctx)
+		var begun begunError
+		if errors.As(err, &begun) {
+			if current, err := j.open(ctx, begun.rec); current || err != nil {
+				return current, err
+			}
+			continue
+		}
 		var again restartError
 		if !errors.As(err, &again) {
 			return false, err
@@ -132,7 +139,8 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		if err := j.restart(ctx, again); err != nil {
 			return false, err
 		}
-		j.single = j.single || again.single || changes >= maxChanges
+		changes++
+		j.single = j.single || again.single || changes > maxChanges
 	}
 }
 
@@ -159,6 +167,12 @@ func (j *job) find() (store.Record, error) {
 	return rec, err
 }
 
+// A begunError says that the target has an unfinished download of the same URL,
+// which had another name to be found by.
+type begunError struct{ rec store.Record }
+
+func (e begunError) Error() string { return "begun already" }
+
 // claimed is the error for a target that another URL's download has.
 func claimed(rec store.Record) error {
 	if rec.State == store.Done {
@@ -174,6 +188,9 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 		return j.reopen(ctx, rec)
 	}
 	if rec.URL != j.shown && j.req.ID == "" {
+		if !j.req.Restart && !j.req.Overwrite {
+			return false, claimed(rec)
+		}
 		return false, j.discard(rec)
 	}
 	if j.req.Overwrite {
@@ -188,7 +205,8 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	rec = part.Record()
 	j.show(rec)
 	if rec.State == store.Done { // a crash had left no more than the rename to do
-		return true, part.Close()
+		j.have.Store(rec.Size)
+		return true, errors.Join(part.Close(), j.recheck(ctx, rec))
 	}
 	j.part, j.sink = part, part
 	if n := part.Lost(); n > 0 {
@@ -257,6 +275,11 @@ func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	}
 	defer j.leave()
 	rep, err := j.ask(ctx, nil, chunk.Range{End: 1})
+	var again restartError
+	if errors.As(err, &again) { // ranges are not to be had
+		j.single = true
+		rep, err = j.ask(ctx, nil, chunk.Range{})
+	}
 	var status *StatusError
 	switch {
 	case errors.As(err, &status) && status.Code == http.StatusNotModified:
@@ -284,36 +307,41 @@ func (j *job) recheck(ctx context.Context, rec store.Record) error {
 	return newVerifier(j.req.Sum, f).verdict(ctx, rec.Size)
 }
 
-// restart forgets what has been fetched, because of why. A server that is
+// restart makes ready for another attempt, because of why. A server that is
 // already asked for one stream only gets as many as there is patience.
 func (j *job) restart(ctx context.Context, why restartError) error {
-	if lost := j.have.Load(); lost > 0 {
-		j.emit(Event{Kind: Restarted, Held: lost, Err: why})
+	if !why.keep {
+		if lost := j.have.Load(); lost > 0 {
+			j.emit(Event{Kind: Restarted, Held: lost, Err: why})
+		}
+		if err := j.rewind(why); err != nil {
+			return err
+		}
 	}
-	if err := j.rewind(); err != nil {
-		return fmt.Errorf("%w: %w", err, why)
-	}
-	j.have.Store(0)
 	if !j.single {
 		return nil
 	}
 	wait, again := j.setback(why)
 	if !again {
-		return fmt.Errorf("%w: %w", ErrProtocol, why)
+		return why.final(ErrProtocol)
 	}
 	return sleep(ctx, wait)
 }
 
-// rewind makes ready to fetch from byte 0.
-func (j *job) rewind() error {
-	j.id = identity{size: -1}
-	if j.part != nil {
-		return j.forget()
-	}
+// rewind makes ready to fetch from byte 0, because of why.
+func (j *job) rewind(why restartError) error {
 	if s, ok := j.sink.(*streamSink); ok && s.off > 0 {
-		return ErrChanged
+		return why.final(ErrChanged)
 	}
-	return nil
+	j.id = identity{size: -1}
+	j.have.Store(0)
+	if !j.single { // else the most that ever was is what has to be surpassed
+		j.most.Store(0)
+	}
+	if j.part == nil {
+		return nil
+	}
+	return j.forget()
 }
 
 // forget empties the part file, and its record of all that the server said.

@@ -226,8 +226,8 @@ func (p *pool) asking(w *worker, cancel context.CancelCauseFunc, now time.Time) 
 }
 
 // arrive notes n bytes read by w. It returns how many of them are wanted, and
-// whether more are.
-func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, more bool) {
+// how many more are.
+func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.waiting = false
@@ -241,7 +241,7 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, more bool) {
 		}
 		w.rate, w.winStart, w.winBytes = r, now, 0
 	}
-	return int(k), !w.claim.Arriving().Empty()
+	return int(k), w.claim.Arriving().Len()
 }
 
 // arriving returns the bytes that w has yet to read.

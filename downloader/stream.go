@@ -3,7 +3,6 @@ package downloader
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -34,12 +33,13 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 				return err
 			}
 		}
+		broke := err
 		if rep, err = j.ask(ctx, w, chunk.Range{}); err != nil {
 			return err
 		}
 		if !j.id.proves(rep.id) {
 			rep.close()
-			return restartError{why: fmt.Sprintf("it broke off (%v), and the server can only send it from the start", err), single: true}
+			return restartError{why: "it broke off, and the server can only send it from the start", single: true, cause: broke}
 		}
 	}
 }
@@ -50,10 +50,8 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 	pos := int64(0)
 	for j.pool.next(w, time.Now()) {
 		r := j.pool.arriving(w)
-		n, err := io.CopyN(io.Discard, rep.Body, r.Off-pos)
-		j.fetched.Add(n)
-		if err != nil {
-			return explain(noEOF(err))
+		if _, err := io.CopyN(io.Discard, pacedReader{ctx, j, rep.Body}, r.Off-pos); err != nil {
+			return explainBody(noEOF(err))
 		}
 		w.buf.seek(r.Off)
 		got, err := j.copy(ctx, w, rep)
@@ -62,11 +60,27 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 			return j.pool.ended(pos)
 		}
 		if err != nil {
-			return explain(noEOF(err))
+			return explainBody(noEOF(err))
 		}
 		j.pool.release(w)
 	}
 	return nil
+}
+
+// pacedReader counts and paces what is read to be thrown away.
+type pacedReader struct {
+	ctx  context.Context
+	j    *job
+	body io.Reader
+}
+
+func (r pacedReader) Read(p []byte) (int, error) {
+	n, err := r.body.Read(p[:min(len(p), r.j.d.paceMost())])
+	r.j.fetched.Add(int64(n))
+	if paceErr := r.j.d.pace(r.ctx, n); paceErr != nil {
+		err = paceErr
+	}
+	return n, err
 }
 
 // noEOF turns an end that came too early into an error that says so.

@@ -24,6 +24,8 @@ func (j *job) attempt(ctx context.Context) error {
 	var held chunk.Set
 	if j.part != nil {
 		held = j.part.Record().Held
+	} else if s, ok := j.sink.(*streamSink); ok {
+		held.Add(chunk.Range{End: s.off})
 	}
 	j.have.Store(held.Len())
 	if j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) && j.part != nil {
@@ -77,8 +79,6 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	}
 	rep, err := j.ask(ctx, nil, r)
 	switch {
-	case errors.Is(err, errUnsatisfiable) && r.Off > 0:
-		return nil, restartError{why: fmt.Sprintf("it ends before byte %d now", r.Off)}
 	case errors.Is(err, errUnsatisfiable):
 		return j.ask(ctx, nil, chunk.Range{}) // an empty file, most likely
 	case err != nil:
@@ -105,12 +105,12 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it coded as %q; it is stored so", coding)})
 	}
 	if rep.whole && held.Len() > 0 && !j.id.proves(rep.id) {
-		if err := j.rewind(); err != nil {
+		why := restartError{why: "the server no longer sends parts of it"}
+		j.emit(Event{Kind: Restarted, Held: held.Len(), Err: why})
+		if err := j.rewind(why); err != nil {
 			return err
 		}
-		j.emit(Event{Kind: Restarted, Held: held.Len(), Err: errors.New("the server no longer sends parts of it")})
 		*held = chunk.Set{}
-		j.have.Store(0)
 	}
 	if j.id.size < 0 {
 		j.id.size = rep.id.size
@@ -149,11 +149,12 @@ func (j *job) create(rep *reply, note func(*store.Record)) error {
 	if err != nil {
 		return err
 	}
-	if j.req.Output == "" && !j.req.Overwrite && !j.req.Restart {
-		old, err := j.d.store.ByTarget(target)
-		if err == nil && old.URL != j.shown && old.State != store.Done {
+	old, err := j.d.store.ByTarget(target)
+	if err == nil && old.State != store.Done && !j.req.Overwrite && !j.req.Restart {
+		if old.URL != j.shown {
 			return claimed(old)
 		}
+		return begunError{old}
 	}
 	rec := store.Record{URL: j.shown, Target: target, Sum: j.req.Sum, Replace: j.req.Overwrite}
 	note(&rec)
@@ -181,6 +182,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // it was asked for under the outer one
 	var workers, services errgroup.Group
 	start := func(g *errgroup.Group, do func() error) {
 		g.Go(func() error {

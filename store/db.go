@@ -4,6 +4,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -126,8 +127,10 @@ func isShort(path string) bool {
 // kept under another name. Of several processes that come here at once, one does it.
 func (s *Store) renew() error {
 	lock := flock.New(filepath.Join(s.dir, lockName))
-	if err := lock.Lock(); err != nil {
-		return fmt.Errorf("%w: %w", ErrState, err)
+	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
+	defer cancel()
+	if _, err := lock.TryLockContext(ctx, 10*time.Millisecond); err != nil {
+		return fmt.Errorf("%w: lock %q: %w", ErrState, lock.Path(), err)
 	}
 	defer lock.Unlock()
 	// Not read-only, which would leave the list of free pages unread.
@@ -266,6 +269,14 @@ func (t tx) index(r *Record) error {
 
 // drop deletes a record and the index entries that point to it.
 func (t tx) drop(r *Record) error {
+	if err := t.unindex(r); err != nil {
+		return err
+	}
+	return t.Bucket(recordBucket).Delete([]byte(r.ID))
+}
+
+// unindex deletes the index entries that point to r.
+func (t tx) unindex(r *Record) error {
 	for _, e := range []struct{ bucket, key []byte }{
 		{targetBucket, []byte(r.Target)},
 		{askedBucket, askedKey(filepath.Dir(r.Target), r.URL)},
@@ -278,5 +289,5 @@ func (t tx) drop(r *Record) error {
 			return err
 		}
 	}
-	return t.Bucket(recordBucket).Delete([]byte(r.ID))
+	return nil
 }

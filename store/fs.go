@@ -127,7 +127,7 @@ func (osFS) OpenRead(name string) (ReadFile, error) { return openRegular(name, o
 
 // openRegular is os.OpenFile for regular files only.
 func openRegular(name string, flag int, perm fs.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(name, flag, perm)
+	f, err := os.OpenFile(name, flag|openNonblock, perm)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,8 +11,11 @@ import (
 func (f osFile) DataSync() error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))
+		if err == nil {
+			return nil
+		}
 		if !errors.Is(err, unix.EINTR) {
-			return err
+			return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
 		}
 	}
 }
@@ -36,7 +40,7 @@ func (f osFile) Reserve(off, length int64) error {
 		}
 		err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, length)
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
-			return err
+			return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 		}
 	}
 	return nil // a reservation is a favour: all but a full disk is ignored

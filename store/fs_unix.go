@@ -12,6 +12,7 @@ import (
 
 const (
 	openNoFollow = unix.O_NOFOLLOW // a planted symbolic link is not followed
+	openNonblock = unix.O_NONBLOCK // nor a pipe waited for; files do not mind
 	lockSuffix   = ""              // the part file itself is locked
 )
 

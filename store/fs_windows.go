@@ -10,6 +10,7 @@ import (
 
 const (
 	openNoFollow = 0
+	openNonblock = 0
 	// lockSuffix: locks are mandatory on this system, so one on the part file
 	// would keep the download itself from writing.
 	lockSuffix = ".lock"

@@ -64,7 +64,18 @@ func (p *Part) update(fn func(*Record)) error {
 	rec.Held = rec.Held.Clone()
 	fn(&rec)
 	rec.Updated = time.Now()
-	if err := p.store.write(func(t tx) error { return t.put(&rec) }); err != nil {
+	err := p.store.write(func(t tx) error {
+		if rec.URL != p.rec.URL {
+			if err := t.unindex(&p.rec); err != nil {
+				return err
+			}
+			if err := t.index(&rec); err != nil {
+				return err
+			}
+		}
+		return t.put(&rec)
+	})
+	if err != nil {
 		return err
 	}
 	p.rec = rec

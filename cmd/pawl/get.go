@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -108,6 +110,9 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	show := newDisplay(say, displayOptions{
 		json: g.JSON && !streams, verbose: g.Verbose, bar: !g.Quiet && !t.NoProgress, paths: !g.JSON && !streams, files: len(requests),
 	})
+	if !streams {
+		signal.Ignore(syscall.SIGPIPE) // that nobody reads the names is no reason to stop
+	}
 	opts.OnEvent = show.event
 	d := downloader.New(st, opts)
 	defer d.Close()
@@ -133,15 +138,44 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 			return nil
 		})
 	}
-	group.Wait()
+	wait(ctx, &group, streams)
 	if ctx.Err() != nil {
-		say.tell(context.Cause(ctx), hint(context.Cause(ctx), "pawl resume"))
+		goOn := "pawl resume"
+		if streams {
+			goOn = ""
+		}
+		say.tell(context.Cause(ctx), hint(context.Cause(ctx), goOn))
+		mu.Lock()
 		failures = append(failures, context.Cause(ctx))
+		mu.Unlock()
 	}
 	if len(failures) == 0 {
 		return nil
 	}
 	return toldError{errors.Join(failures...)}
+}
+
+// wait waits for the downloads. A stream may hang in a write to a pipe that
+// nobody reads, which cannot be interrupted: it is given up soon after ctx.
+func wait(ctx context.Context, group *errgroup.Group, stream bool) {
+	if !stream {
+		group.Wait()
+		return
+	}
+	done := make(chan struct{})
+	go func() { // ends with the group, or with the process
+		group.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
 }
 
 // subject is what req is about, for people: no user, no password.
@@ -199,7 +233,7 @@ func (t *Transfer) options() (downloader.Options, error) {
 	o := downloader.Options{
 		Connections:    t.Connections,
 		Tries:          int(t.Tries),
-		RetryWait:      time.Duration(t.RetryWait),
+		RetryWait:      max(1, time.Duration(t.RetryWait)), // 0 is the engine's word for its default
 		RetryMaxWait:   t.RetryMaxWait.or(time.Minute),
 		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute),
 		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),

@@ -26,7 +26,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/store": {
 		own:    []string{"pawl/chunk"},
 		others: []string{"go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "github.com/gofrs/flock", "golang.org/x/sys/..."},
-		not:    []string{"net", "net/...", "context"},
+		not:    []string{"net", "net/..."},
 	},
 	"pawl/downloader": {
 		own:    []string{"pawl/chunk", "pawl/store"},

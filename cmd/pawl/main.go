@@ -76,7 +76,11 @@ func (e signalError) Error() string {
 func untilSignal(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as under nohup, and in the background of some shells
+			signal.Notify(signals, s)
+		}
+	}
 	done := make(chan struct{})
 	go func() { // ends with stop
 		select {

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"pawl/chunk"
+)
+
+// A scenario is what the first process does, until the power fails.
+type scenario struct {
+	name  string
+	etag  string // the version that the download ends with
+	old   bool   // another file is at the target, to be replaced
+	first func(*session)
+}
+
+var scenarios = []scenario{
+	{"straight", "v1", false, straight},
+	{"replace", "v1", true, straight},
+	{"restart", "v2", false, func(s *session) {
+		s.create("v1", 2900)
+		s.write(0, 1100)
+		s.write(2500, 2900)
+		s.commit()
+		s.restart("v2")
+		s.write(1500, 2300) // the first page of the file is that of v1, or a hole
+		s.commit()
+		s.rest()
+		s.close()
+	}},
+	{"resume", "v1", false, func(s *session) {
+		s.create("v1", 2900)
+		s.write(900, 1300)
+		s.commit()
+		s.write(1300, 1500) // is forgotten
+		s.update(func(r *Record) { r.State = Paused })
+		s.close()
+		s.written = chunk.Set{}
+		s.resume()
+		s.rest()
+		s.close()
+	}},
+	{"again", "v2", false, func(s *session) {
+		s.create("v1", 2900)
+		s.write(0, 2000)
+		s.commit()
+		s.close()
+		s.create("v2", 2300)
+		s.write(1700, 2300)
+		s.commit()
+		s.rest()
+		s.close()
+	}},
+	{"unknown size", "v1", false, func(s *session) {
+		s.create("v1", -1)
+		s.write(0, 1400)
+		s.commit()
+		s.write(1400, 2900)
+		s.commit()
+		s.update(func(r *Record) { r.Size = 2900 })
+		s.finish()
+		s.close()
+	}},
+	{"too long", "v1", false, func(s *session) {
+		s.create("v1", 2900)
+		s.write(0, 2900)
+		s.do("WriteAt", func() error {
+			_, err := s.part.WriteAt(make([]byte, 900), 2900) // more than was promised
+			return err
+		})
+		s.commit()
+		s.finish()
+		s.close()
+	}},
+}
+
+func straight(s *session) {
+	s.create("v1", 2900)
+	s.write(1400, 2100)
+	s.write(0, 700)
+	s.commit()
+	s.write(2800, 2900)
+	s.write(700, 1400)
+	s.commit()
+	s.write(2100, 2800)
+	s.commit()
+	s.finish()
+	s.close()
+}
+
+// Cut the power before and after each operation of each scenario.
+func TestCrashEverywhere(t *testing.T) {
+	for _, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			crashEverywhere(t, sc)
+		})
+	}
+}
+
+// An empty file is finished without a single commit.
+func TestCrashEmptyFile(t *testing.T) {
+	crashEverywhere(t, scenario{"empty", "empty", false, func(s *session) {
+		s.create("empty", 0)
+		s.finish()
+		s.close()
+	}})
+}
+
+func crashEverywhere(t *testing.T, sc scenario) {
+	fresh := newWorld(t, sc, 0)
+	n := 0
+	for crashed := true; crashed; {
+		n++
+		for _, does := range []string{"before", "after"} {
+			w := fresh.anew(uint64(n))
+			w.fs.trap = trap{n: n, does: does}
+			crashed = crashes(func() { w.firstRun(sc) })
+			w.surviveAll() // without a crash: the power fails when all is done
+		}
+		if t.Failed() {
+			return // the operations after it would say the same many times
+		}
+	}
+	if t.Logf("%d operations", n-1); n < 15 {
+		t.Errorf("operations: got %d, want more: the scenario has ended early", n-1)
+	}
+}
+
+// firstRun runs what a scenario begins with.
+func (w *world) firstRun(sc scenario) {
+	w.t.Helper()
+	s := &session{w: w}
+	if sc.first(s); s.err != nil {
+		w.errorf("%v", s.err)
+	}
+}
+
+// surviveAll checks what each kind of disk has after the power failure, and that
+// the download goes on from there.
+func (w *world) surviveAll() {
+	w.t.Helper()
+	names, data := w.fs.unsynced()
+	keep := [][2]float64{{0, 0}} // nothing that was not synced
+	if names {
+		keep = append(keep, [2]float64{1, 0}) // names before what they name
+	}
+	if data {
+		keep = append(keep, [2]float64{0, 1}, [2]float64{.5, .5})
+	}
+	for _, k := range keep {
+		next := w.reboot(k[0], k[1])
+		next.check()
+		next.complete()
+	}
+}
+
+// FuzzCrashes lets the power fail again and again, in recovery too. What happens
+// follows from the seed alone, so its corpus needs no files.
+func FuzzCrashes(f *testing.F) {
+	for seed := range uint64(60) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		sc := scenarios[rng.IntN(len(scenarios))]
+		w := newWorld(t, sc, seed)
+		w.story += ", " + sc.name
+		run := func() { w.firstRun(sc) }
+		for range 6 {
+			w.fs.trap = trap{n: 1 + rng.IntN(40), does: []string{"before", "after"}[rng.IntN(2)]}
+			if !crashes(run) {
+				break
+			}
+			w = w.reboot(rng.Float64(), rng.Float64())
+			w.check()
+			run = w.complete
+		}
+		w.fs.trap = trap{}
+		w.complete()
+		w = w.reboot(0, 0)
+		w.check()
+	})
+}

@@ -1,0 +1,233 @@
+package store
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// memPage is the unit in which unsynced bytes reach the disk, or do not. It is
+// small, and no range of the tests ends on it, so that pages are shared by bytes
+// that are recorded and bytes that are not.
+const memPage = 512
+
+// An inode is a file or directory of a crashFS, which guards it.
+type inode struct {
+	dir     bool
+	seen    content  // by programs
+	safe    content  // on disk
+	unsaved []change // what leads from safe to seen, oldest first
+
+	reserved int64 // bytes that it takes of the disk, if these are more than its size
+}
+
+type content struct {
+	data  []byte
+	mtime time.Time
+}
+
+func (c content) clone() content { return content{slices.Clone(c.data), c.mtime} }
+
+func (c *content) grow(size int) {
+	if n := size - len(c.data); n > 0 {
+		c.data = append(c.data, make([]byte, n)...)
+	}
+}
+
+// cut sets the size; what it adds is zeros.
+func (c *content) cut(size int) {
+	c.data = slices.Clone(c.data[:min(size, len(c.data))])
+	c.grow(size)
+}
+
+// A change is one thing that a disk does whole or not at all.
+type change struct {
+	of    kind
+	apply func(*content)
+}
+
+type kind int
+
+const (
+	ofPage kind = iota
+	ofSize      // a failed sync does not lose it, as file systems keep a journal
+	ofTime      // likewise, and a DataSync leaves it: it is not needed to read the data
+)
+
+func newInode(dir bool, mtime time.Time) *inode {
+	return &inode{dir: dir, seen: content{mtime: mtime}, safe: content{mtime: mtime}}
+}
+
+// note makes a change that programs see at once.
+func (n *inode) note(of kind, apply func(*content)) {
+	apply(&n.seen)
+	n.unsaved = append(n.unsaved, change{of, apply})
+}
+
+func (n *inode) setTime(t time.Time) { n.note(ofTime, func(c *content) { c.mtime = t }) }
+
+// write puts b at off: a new size, if any, and then whole pages.
+func (n *inode) write(b []byte, off int, now time.Time) {
+	end := off + len(b)
+	if end > len(n.seen.data) {
+		n.note(ofSize, func(c *content) { c.grow(end) })
+	}
+	copy(n.seen.data[off:], b)
+	for start := off - off%memPage; start < end; start += memPage {
+		page := slices.Clone(n.seen.data[start:min(start+memPage, len(n.seen.data))])
+		n.note(ofPage, func(c *content) {
+			if start < len(c.data) { // else the size did not reach the disk
+				copy(c.data[start:], page)
+			}
+		})
+	}
+	n.setTime(now)
+}
+
+// save is a sync: of everything, or of all but times.
+func (n *inode) save(times bool) {
+	var left []change
+	for _, x := range n.unsaved {
+		if x.of == ofTime && !times {
+			left = append(left, x)
+			continue
+		}
+		x.apply(&n.safe)
+	}
+	n.unsaved = left
+}
+
+// lose is a sync that fails: some of the pages have reached the disk, and no later
+// sync will bring the rest, though programs go on seeing them.
+func (n *inode) lose(rng *rand.Rand) {
+	var left []change
+	for _, x := range n.unsaved {
+		if x.of != ofPage {
+			left = append(left, x)
+		} else if rng.IntN(2) == 0 {
+			x.apply(&n.safe)
+		}
+	}
+	n.unsaved = left
+}
+
+// survivor returns n as a crash leaves it, each change with probability keep.
+func (n *inode) survivor(rng *rand.Rand, keep float64) *inode {
+	left := n.safe.clone()
+	for _, x := range n.unsaved {
+		if rng.Float64() < keep {
+			x.apply(&left)
+		}
+	}
+	return &inode{dir: n.dir, seen: left, safe: left.clone(), reserved: n.reserved}
+}
+
+func (n *inode) info(name string) fs.FileInfo {
+	size := int64(len(n.seen.data))
+	return memInfo{filepath.Base(name), n.dir, size, n.seen.mtime, max(size, n.reserved)}
+}
+
+// memInfo is what Lstat and Stat return; it does not change with the file.
+type memInfo struct {
+	name  string
+	dir   bool
+	size  int64
+	mtime time.Time
+	taken int64 // of the disk
+}
+
+func (i memInfo) Name() string       { return i.name }
+func (i memInfo) Size() int64        { return i.size }
+func (i memInfo) ModTime() time.Time { return i.mtime }
+func (i memInfo) IsDir() bool        { return i.dir }
+func (i memInfo) Sys() any           { return statOf(i.taken) }
+func (i memInfo) Mode() fs.FileMode {
+	if i.dir {
+		return fs.ModeDir | 0o755
+	}
+	return 0o644
+}
+
+// A memFile is an open file. It holds to its inode, whatever becomes of the name.
+type memFile struct {
+	fs     *crashFS
+	node   *inode
+	closed bool
+}
+
+// step is the file system's, for a file that must be open.
+func (f *memFile) step(op string, do func() error, half func()) error {
+	return f.fs.step(op, func() error {
+		if f.closed {
+			return fs.ErrClosed
+		}
+		return do()
+	}, half)
+}
+
+func (f *memFile) ReadAt(b []byte, off int64) (n int, err error) {
+	err = f.step("read", func() error {
+		n, err = bytes.NewReader(f.node.seen.data).ReadAt(b, off)
+		return err
+	}, nil)
+	return n, err
+}
+
+// WriteAt writes some of b when it fails.
+func (f *memFile) WriteAt(b []byte, off int64) (n int, err error) {
+	write := func(b []byte) {
+		f.node.write(b, int(off), f.fs.now())
+		n = len(b)
+	}
+	err = f.step("write", func() error { write(b); return nil }, func() { write(b[:f.fs.rng.IntN(len(b))]) })
+	return n, err
+}
+
+func (f *memFile) Close() error {
+	return f.step("close", func() error { f.closed = true; return nil }, func() { f.closed = true })
+}
+
+func (f *memFile) Stat() (info fs.FileInfo, err error) {
+	err = f.step("stat", func() error { info = f.node.info(""); return nil }, nil)
+	return info, err
+}
+
+func (f *memFile) Truncate(size int64) error {
+	return f.step("truncate", func() error {
+		f.node.note(ofSize, func(c *content) { c.cut(int(size)) })
+		f.node.setTime(f.fs.now())
+		return nil
+	}, nil)
+}
+
+func (f *memFile) Sync() error {
+	return f.step("sync", func() error { f.node.save(true); return nil }, func() { f.node.lose(f.fs.rng) })
+}
+
+func (f *memFile) DataSync() error {
+	return f.step("datasync", func() error { f.node.save(false); return nil }, func() { f.node.lose(f.fs.rng) })
+}
+
+func (f *memFile) SetModTime(t time.Time) error {
+	return f.step("settime", func() error { f.node.setTime(t); return nil }, nil)
+}
+
+// Reserve takes the space at once, and for good. It is of a range that the file
+// has nothing of yet.
+func (f *memFile) Reserve(_, length int64) error {
+	return f.step("reserve", func() error {
+		f.fs.space -= length
+		f.node.reserved += length
+		return nil
+	}, nil)
+}
+
+var (
+	_ FS        = (*crashFS)(nil)
+	_ File      = (*memFile)(nil)
+	_ io.Closer = memLock{}
+)

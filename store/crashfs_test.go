@@ -1,0 +1,258 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A crashFS is a file system in memory that remembers after a power failure
+// only what was synced, and of the rest what chance gives. It keeps two views
+// of everything: what programs see, and what is on disk. Directories have no
+// modification times and there are no links.
+type crashFS struct {
+	mu     sync.Mutex // guards all below
+	rng    *rand.Rand
+	trap   trap
+	down   bool // the power is off; every operation fails
+	names  map[string]*inode
+	safe   map[string]*inode // names, as on disk
+	moves  []move            // what leads from safe to names, oldest first
+	locked map[*inode]bool
+	clock  int64 // seconds; every write takes one
+	space  int64 // free bytes; only Reserve takes of them
+}
+
+// A move is a change of directory entries that is on disk whole or not at all.
+type move struct {
+	dir  string
+	sets map[string]*inode // nil for a name that goes away
+}
+
+func (m move) apply(names map[string]*inode) {
+	for name, node := range m.sets {
+		if names[name] = node; node == nil {
+			delete(names, name)
+		}
+	}
+}
+
+// newCrashFS returns an empty file system with room for everything.
+func newCrashFS(seed uint64) *crashFS {
+	return &crashFS{
+		rng:    rand.New(rand.NewPCG(seed, 0)),
+		names:  map[string]*inode{},
+		safe:   map[string]*inode{},
+		locked: map[*inode]bool{},
+		clock:  1e9,
+		space:  math.MaxInt64,
+	}
+}
+
+// reboot returns the file system that the next start finds: what was synced, and
+// of the changes that were not, each of a name and each of a file with the given
+// probability.
+func (c *crashFS) reboot(names, data float64) *crashFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left := maps.Clone(c.safe)
+	for _, m := range c.moves {
+		if c.rng.Float64() < names {
+			m.apply(left)
+		}
+	}
+	next := newCrashFS(c.rng.Uint64())
+	next.clock, next.space = c.clock, c.space
+	nodes := map[*inode]*inode{}
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		node := left[name]
+		if dir := filepath.Dir(name); !isRoot(dir) && next.names[dir] == nil {
+			continue // its directory is gone
+		}
+		if nodes[node] == nil {
+			nodes[node] = node.survivor(c.rng, data)
+		}
+		next.names[name] = nodes[node]
+	}
+	next.safe = maps.Clone(next.names)
+	return next
+}
+
+// unsynced reports whether a crash now could lose names, and data.
+func (c *crashFS) unsynced() (names, data bool) {
+	for _, node := range c.names {
+		data = data || len(node.unsaved) > 0
+	}
+	return len(c.moves) > 0, data
+}
+
+// plant puts a durable file there, uncounted.
+func (c *crashFS) plant(name string, data []byte) {
+	node := newInode(false, time.Unix(c.clock, 0))
+	node.seen.data, node.safe.data = slices.Clone(data), slices.Clone(data)
+	for dir := filepath.Dir(name); !isRoot(dir); dir = filepath.Dir(dir) {
+		c.names[dir] = newInode(true, time.Time{})
+		c.safe[dir] = c.names[dir]
+	}
+	c.names[name], c.safe[name] = node, node
+}
+
+// peek returns what programs see of a file, uncounted.
+func (c *crashFS) peek(name string) (content, bool) {
+	if node := c.names[name]; node != nil {
+		return node.seen, true
+	}
+	return content{}, false
+}
+
+func isRoot(dir string) bool { return filepath.Dir(dir) == dir }
+
+// change makes a move that programs see at once.
+func (c *crashFS) change(dir string, sets map[string]*inode) {
+	m := move{dir, sets}
+	m.apply(c.names)
+	c.moves = append(c.moves, m)
+}
+
+// node returns the file or directory at name.
+func (c *crashFS) node(op, name string) (*inode, error) {
+	if node := c.names[name]; node != nil {
+		return node, nil
+	}
+	return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+}
+
+func (c *crashFS) now() time.Time {
+	c.clock++
+	return time.Unix(c.clock, 0)
+}
+
+func (c *crashFS) Lock(part string, create bool) (io.Closer, error) {
+	var node *inode
+	err := c.step("lock", func() (err error) {
+		if node = c.names[part]; node == nil && create {
+			dir := filepath.Dir(part)
+			if _, err := c.node("lock", dir); err != nil && !isRoot(dir) {
+				return err
+			}
+			c.change(dir, map[string]*inode{part: newInode(false, c.now())})
+		}
+		if node, err = c.node("lock", part); err != nil {
+			return err
+		}
+		if c.locked[node] {
+			return ErrBusy
+		}
+		c.locked[node] = true
+		return nil
+	}, nil)
+	return memLock{c, node}, err
+}
+
+type memLock struct {
+	fs   *crashFS
+	node *inode
+}
+
+func (l memLock) Close() error {
+	unlock := func() { delete(l.fs.locked, l.node) }
+	return l.fs.step("unlock", func() error { unlock(); return nil }, unlock)
+}
+
+// OpenRead is Open: nothing that a crash could lose is done with it.
+func (c *crashFS) OpenRead(name string) (ReadFile, error) { return c.Open(name) }
+
+func (c *crashFS) Open(name string) (_ File, err error) {
+	f := &memFile{fs: c}
+	err = c.step("open", func() error {
+		f.node, err = c.node("open", name)
+		return err
+	}, nil)
+	return f, err
+}
+
+func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
+	err = c.step("lstat", func() error {
+		node, err := c.node("lstat", name)
+		if err == nil {
+			info = node.info(name)
+		}
+		return err
+	}, nil)
+	return info, err
+}
+
+func (c *crashFS) MkdirAll(dir string) error {
+	if _, err := c.Lstat(dir); isRoot(dir) || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if !isRoot(parent) {
+		if err := c.MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	err := c.step("mkdir", func() error {
+		c.change(parent, map[string]*inode{dir: newInode(true, time.Time{})})
+		return nil
+	}, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.SyncDir(parent); err != nil {
+		return errors.Join(err, c.Remove(dir)) // so that another try syncs it
+	}
+	return nil
+}
+
+func (c *crashFS) Rename(from, to string, replace bool) error {
+	return c.step("rename", func() error {
+		node, err := c.node("rename", from)
+		if err != nil {
+			return err
+		}
+		if there := c.names[to]; there != nil && (there.dir || !replace) {
+			return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
+		}
+		c.change(filepath.Dir(to), map[string]*inode{from: nil, to: node})
+		return nil
+	}, nil)
+}
+
+func (c *crashFS) Remove(name string) error {
+	return c.step("remove", func() error {
+		if _, err := c.node("remove", name); err != nil {
+			return err
+		}
+		c.change(filepath.Dir(name), map[string]*inode{name: nil})
+		return nil
+	}, nil)
+}
+
+func (c *crashFS) SyncDir(dir string) error {
+	return c.step("syncdir", func() error {
+		var left []move
+		for _, m := range c.moves {
+			if m.dir == dir {
+				m.apply(c.safe)
+			} else {
+				left = append(left, m)
+			}
+		}
+		c.moves = left
+		return nil
+	}, nil)
+}
+
+func (c *crashFS) Free(string) (free int64, err error) {
+	err = c.step("free", func() error { free = c.space; return nil }, nil)
+	return free, err
+}

@@ -1,0 +1,290 @@
+package store
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// What may be at the target, and how to see that it was left alone.
+func targets() map[string]struct{ put, want func(*place) } {
+	type tc = struct{ put, want func(*place) }
+	return map[string]tc{
+		"file": {
+			func(l *place) { l.put(l.target, "foreign") },
+			func(l *place) { l.wantFile(l.target, "foreign") },
+		},
+		"empty file": {
+			func(l *place) { l.put(l.target, "") },
+			func(l *place) { l.wantFile(l.target, "") },
+		},
+		"directory": {
+			func(l *place) { l.put(filepath.Join(l.target, "inside"), "foreign") },
+			func(l *place) { l.wantFile(filepath.Join(l.target, "inside"), "foreign") },
+		},
+		"dangling link": {
+			func(l *place) { l.symlink(l.target+".nowhere", l.target) },
+			func(l *place) { l.wantLink(l.target, l.target+".nowhere") },
+		},
+		"link to a file": {
+			func(l *place) { l.put(l.target+".linked", "foreign"); l.symlink(l.target+".linked", l.target) },
+			func(l *place) {
+				l.wantLink(l.target, l.target+".linked")
+				l.wantFile(l.target+".linked", "foreign")
+			},
+		},
+	}
+}
+
+func (l *place) wantLink(name, to string) {
+	l.t.Helper()
+	if got, err := os.Readlink(name); got != to {
+		l.t.Errorf("link: got %q, %v, want it to lead to %q still", got, err, to)
+	}
+	l.wantNo(l.target + ".nowhere")
+}
+
+func TestCreateForeignTarget(t *testing.T) {
+	for name, target := range targets() {
+		t.Run(name, func(t *testing.T) {
+			l := newPlace(t)
+			target.put(l)
+			_, err := l.store.Create(l.record())
+			l.wantErr("Create", err, ErrForeign)
+			target.want(l)
+			l.wantNo(l.target + ".part")
+			_, err = l.store.ByTarget(l.target)
+			l.wantErr("ByTarget", err, ErrNotFound)
+		})
+	}
+}
+
+// A file that comes to the target while the download runs stays, and the
+// download too; both when it is noticed at the end only.
+func TestFinishForeignTarget(t *testing.T) {
+	for name, target := range targets() {
+		t.Run(name, func(t *testing.T) {
+			l := newPlace(t)
+			p := l.create()
+			l.write(p, 0, 100_000)
+			target.put(l)
+			l.wantErr("Finish", p.Finish(time.Time{}), ErrForeign)
+			must(t, p.Close())
+			target.want(l)
+			l.wantFile(l.target+".part", string(l.data))
+			_, err := l.store.Resume(l.onRecord().ID)
+			l.wantErr("Resume", err, ErrForeign)
+			target.want(l)
+			must(t, os.RemoveAll(l.target))
+			must(t, l.resume().Close())
+			l.wantDone()
+		})
+	}
+}
+
+// Resume does not begin what could not end, and changes nothing then.
+func TestResumeForeignTarget(t *testing.T) {
+	for name, target := range targets() {
+		t.Run(name, func(t *testing.T) {
+			l := newPlace(t)
+			p := l.create()
+			l.write(p, 0, 70_000)
+			must(t, p.Close(), os.Truncate(l.target+".part", 50_000))
+			target.put(l)
+			_, err := l.store.Resume(l.onRecord().ID)
+			l.wantErr("Resume", err, ErrForeign)
+			target.want(l)
+			if held := l.onRecord().Held; held.String() != "0+70000" {
+				t.Errorf("held: got %s, want 0+70000 still", held)
+			}
+			must(t, os.RemoveAll(l.target))
+			p = l.resume()
+			if p.Lost() != 20_000 {
+				t.Errorf("Lost: got %d, want 20000", p.Lost())
+			}
+			l.rest(p)
+		})
+	}
+}
+
+// The user may allow it later.
+func TestAllowReplace(t *testing.T) {
+	for name, target := range targets() {
+		t.Run(name, func(t *testing.T) {
+			l := newPlace(t)
+			p := l.create()
+			l.write(p, 0, 100_000)
+			target.put(l)
+			l.wantErr("Finish", p.Finish(time.Time{}), ErrForeign)
+			id := p.Record().ID
+			must(t, p.Close(), l.store.AllowReplace(id))
+			if name == "directory" {
+				_, err := l.store.Resume(id)
+				l.wantErr("Resume", err, ErrForeign)
+				target.want(l)
+				return
+			}
+			must(t, l.resume().Close())
+			l.wantDone()
+		})
+	}
+	l := newPlace(t)
+	l.wantErr("AllowReplace of nothing", l.store.AllowReplace("0123456789abcdef"), ErrNotFound)
+}
+
+// Replace is leave to replace a file or a link, but not a directory.
+func TestReplace(t *testing.T) {
+	for name, target := range targets() {
+		t.Run(name, func(t *testing.T) {
+			l := newPlace(t)
+			rec := l.record()
+			rec.Replace = true
+			target.put(l)
+			p, err := l.store.Create(rec)
+			if name == "directory" {
+				l.wantErr("Create", err, ErrForeign)
+				target.want(l)
+				return
+			}
+			l.opened(p, err)
+			l.write(p, 0, 50_000)
+			target.want(l)
+			l.rest(p)
+			if name == "link to a file" {
+				l.wantFile(l.target+".linked", "foreign")
+			}
+			l.wantNo(l.target + ".nowhere")
+		})
+	}
+}
+
+// A directory that comes while the download runs is not replaced either.
+func TestFinishReplacesNoDirectory(t *testing.T) {
+	l := newPlace(t)
+	rec := l.record()
+	rec.Replace = true
+	p := l.opened(l.store.Create(rec))
+	l.write(p, 0, 100_000)
+	must(t, os.Mkdir(l.target, 0o777)) // even an empty one
+	l.wantErr("Finish", p.Finish(time.Time{}), ErrForeign)
+	must(t, p.Close(), os.Remove(l.target), l.resume().Close())
+	l.wantDone()
+}
+
+// A part file that no record knows is kept, each under a name of its own.
+func TestUnknownPart(t *testing.T) {
+	l := newPlace(t)
+	part := l.target + ".part"
+	for n, foreign := range []string{"foreign", "foreign too"} {
+		l.put(part, foreign)
+		l.rest(l.create())
+		must(t, os.Remove(l.target))
+		l.wantWarnings(n + 1)
+	}
+	l.wantFile(part+".1", "foreign")
+	l.wantFile(part+".2", "foreign too")
+	if records, err := l.store.Records(); err != nil || len(records) != 1 {
+		t.Errorf("Records: got %d, %v, want only the last of the target", len(records), err)
+	}
+}
+
+// An empty one is taken over, as nothing is lost.
+func TestEmptyPart(t *testing.T) {
+	l := newPlace(t)
+	l.put(l.target+".part", "")
+	l.rest(l.create())
+	l.wantWarnings(0)
+	l.wantNo(l.target + ".part.1")
+}
+
+// The part file of an earlier download of the same target is begun anew.
+func TestCreateAgain(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 70_000)
+	old := p.Record().ID
+	must(t, p.Close())
+	p = l.create()
+	if rec := p.Record(); rec.Held.Len() != 0 || rec.ID == old {
+		t.Errorf("second record: got %s holding %q, want another than %s, empty", rec.ID, rec.Held, old)
+	}
+	_, err := l.store.Get(old)
+	l.wantErr("Get of the first record", err, ErrNotFound)
+	l.rest(p)
+	l.wantWarnings(0)
+}
+
+// Symbolic links that were planted where the part file goes are not followed.
+func TestPlantedLink(t *testing.T) {
+	for _, victim := range []string{"precious", ""} { // "": the link dangles
+		l := newPlace(t)
+		precious := filepath.Join(t.TempDir(), "precious")
+		if victim != "" {
+			l.put(precious, victim)
+		}
+		l.symlink(precious, l.target+".part")
+		if _, err := l.store.Create(l.record()); err == nil {
+			t.Errorf("Create through a link: got no error")
+		}
+		must(t, os.Remove(l.target+".part"))
+		p := l.create()
+		l.write(p, 0, 10)
+		must(t, p.Close(), os.Remove(l.target+".part"), os.Symlink(precious, l.target+".part"))
+		if _, err := l.store.Resume(l.onRecord().ID); err == nil {
+			t.Errorf("Resume through a link: got no error")
+		}
+		if victim != "" {
+			l.wantFile(precious, victim)
+		} else {
+			l.wantNo(precious)
+		}
+	}
+}
+
+// A hookFS does something after each lock that it gives.
+type hookFS struct {
+	FS
+	locked func()
+}
+
+func (h hookFS) Lock(part string, create bool) (io.Closer, error) {
+	lock, err := h.FS.Lock(part, create)
+	if err == nil {
+		h.locked()
+	}
+	return lock, err
+}
+
+// Another process may finish the same target just before Create gets the lock.
+func TestCreateTooLate(t *testing.T) {
+	l := newPlace(t)
+	l.store.fs = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
+	_, err := l.store.Create(l.record())
+	l.wantErr("Create", err, ErrForeign)
+	l.wantFile(l.target, "foreign")
+}
+
+// Then too it leaves nothing behind.
+func TestCreateTooLateLeavesNothing(t *testing.T) {
+	l := newPlace(t)
+	l.store.fs = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
+	if _, err := l.store.Create(l.record()); err == nil {
+		t.Errorf("Create: got no error")
+	}
+	l.wantNo(l.target + ".part")
+}
+
+// What is neither a file nor a link is not pawl's to remove.
+func TestPipeAtPart(t *testing.T) {
+	l := newPlace(t)
+	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777))
+	makePipe(t, l.target+".part")
+	_, err := l.store.Create(l.record())
+	l.wantErr("Create", err, ErrForeign)
+	if info, err := os.Lstat(l.target + ".part"); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		t.Errorf("pipe: got %v, %v, want it still there", info, err)
+	}
+}

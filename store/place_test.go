@@ -1,0 +1,170 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pawl/chunk"
+)
+
+// A place is a store on the real file system and one download in it.
+type place struct {
+	t      *testing.T
+	store  *Store
+	state  string // directory of the state file
+	target string
+	data   []byte   // the file to be downloaded
+	warned []string // what Warn was told
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	dir := t.TempDir()
+	l := &place{t: t, state: filepath.Join(dir, "state"), target: filepath.Join(dir, "files", "file.bin")}
+	l.data = make([]byte, 100_000)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range l.data {
+		l.data[i] = byte(1 + rng.IntN(255))
+	}
+	l.open()
+	return l
+}
+
+// open opens the store, as another process would.
+func (l *place) open() {
+	l.t.Helper()
+	s, err := Open(l.state, Options{Warn: func(msg string) { l.warned = append(l.warned, msg) }})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.store = s
+}
+
+func (l *place) record() Record {
+	return Record{URL: "https://example.com/file.bin", Target: l.target, Size: int64(len(l.data))}
+}
+
+// create begins the download; the Part is closed when the test ends.
+func (l *place) create() *Part {
+	l.t.Helper()
+	return l.opened(l.store.Create(l.record()))
+}
+
+// resume opens the download again.
+func (l *place) resume() *Part {
+	l.t.Helper()
+	return l.opened(l.store.Resume(l.onRecord().ID))
+}
+
+func (l *place) opened(p *Part, err error) *Part {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// onRecord returns the record of the target.
+func (l *place) onRecord() Record {
+	l.t.Helper()
+	rec, err := l.store.ByTarget(l.target)
+	if err != nil {
+		l.t.Fatalf("record: %v", err)
+	}
+	return rec
+}
+
+// write writes and commits a range of the file.
+func (l *place) write(p *Part, off, end int64) {
+	l.t.Helper()
+	if n, err := p.WriteAt(l.data[off:end], off); err != nil || n != int(end-off) {
+		l.t.Fatalf("WriteAt: got %d, %v", n, err)
+	}
+	if err := p.Commit(chunk.NewSet(chunk.Range{Off: off, End: end}), 1); err != nil {
+		l.t.Fatalf("Commit: %v", err)
+	}
+}
+
+// rest fetches what is missing, finishes and closes.
+func (l *place) rest(p *Part) {
+	l.t.Helper()
+	held := p.Record().Held
+	for r := range held.Missing(chunk.Range{End: int64(len(l.data))}) {
+		l.write(p, r.Off, r.End)
+	}
+	if err := p.Finish(time.Time{}); err != nil {
+		l.t.Fatalf("Finish: %v", err)
+	}
+	if err := p.Close(); err != nil {
+		l.t.Fatalf("Close: %v", err)
+	}
+	l.wantDone()
+}
+
+// wantDone asserts that the download is finished and the file whole.
+func (l *place) wantDone() {
+	l.t.Helper()
+	got, err := os.ReadFile(l.target)
+	if err != nil || !bytes.Equal(got, l.data) {
+		l.t.Errorf("finished file: got %d bytes, %v, want the %d of the source", len(got), err, len(l.data))
+	}
+	if rec := l.onRecord(); rec.State != Done || !l.store.Intact(rec) {
+		l.t.Errorf("record: got %s, intact %t, want %s and intact", rec.State, l.store.Intact(rec), Done)
+	}
+	l.wantNo(l.target + ".part")
+}
+
+// wantNo asserts that nothing is there.
+func (l *place) wantNo(name string) {
+	l.t.Helper()
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		l.t.Errorf("%s: got %v, want it not there", filepath.Base(name), err)
+	}
+}
+
+// wantFile asserts what is in a file.
+func (l *place) wantFile(name, content string) {
+	l.t.Helper()
+	if got, err := os.ReadFile(name); err != nil || string(got) != content {
+		l.t.Errorf("%s: got %.40q, %v, want %q", filepath.Base(name), got, err, content)
+	}
+}
+
+// wantWarnings asserts how often Warn was called.
+func (l *place) wantWarnings(n int) {
+	l.t.Helper()
+	if len(l.warned) != n {
+		l.t.Errorf("warnings: got %q, want %d", l.warned, n)
+	}
+}
+
+func (l *place) wantErr(what string, err, want error) {
+	l.t.Helper()
+	if !errors.Is(err, want) {
+		l.t.Errorf("%s: got error %v, want %v", what, err, want)
+	}
+}
+
+// put writes a file that pawl did not make.
+func (l *place) put(name, content string) {
+	l.t.Helper()
+	must(l.t, os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(content), 0o666))
+}
+
+// symlink makes a symbolic link, where the system and the user may.
+func (l *place) symlink(to, name string) {
+	l.t.Helper()
+	must(l.t, os.MkdirAll(filepath.Dir(name), 0o777))
+	if err := os.Symlink(to, name); err != nil {
+		l.t.Skip(err)
+	}
+}
+
+func (l *place) dbPath() string { return filepath.Join(l.state, fileName) }

@@ -1,0 +1,195 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pawl/chunk"
+)
+
+// fullRecord returns a record without a zero field.
+func fullRecord(t testing.TB) Record {
+	t.Helper()
+	target, err := filepath.Abs("/downloads/größe \"1\"\n.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := chunk.ParseSum("md5:d41d8cd98f00b204e9800998ecf8427e")
+	if err != nil {
+		t.Fatal(err)
+	}
+	when := time.Date(2024, 2, 29, 23, 59, 59, 123456789, time.FixedZone("", 5*3600+1800))
+	return Record{
+		ID: newID(), URL: "https://example.com/a?b=c&d=<e>", Target: target, Size: 1 << 40,
+		ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", NoRanges: true,
+		Held:  chunk.NewSet(chunk.Range{Off: 0, End: 10}, chunk.Range{Off: 1 << 39, End: 1 << 40}),
+		State: Failed, Reason: "it broke", Rate: 12345,
+		Sum: sum, Replace: true, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
+	}
+}
+
+// sameRecord reports whether two records say the same; times may be of
+// different zones.
+func sameRecord(a, b Record) bool {
+	times := a.Created.Equal(b.Created) && a.Updated.Equal(b.Updated) && a.ModTime.Equal(b.ModTime)
+	held := a.Held.Equal(b.Held)
+	for _, r := range []*Record{&a, &b} {
+		r.Created, r.Updated, r.ModTime, r.Held = time.Time{}, time.Time{}, time.Time{}, chunk.Set{}
+	}
+	return times && held && reflect.DeepEqual(a, b)
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	full := fullRecord(t)
+	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("field %s is zero; give it a value", v.Type().Field(i).Name)
+		}
+	}
+	least := Record{ID: newID(), Target: full.Target}
+	unknown := Record{ID: newID(), Target: full.Target, Size: -1, Held: full.Held}
+	for _, rec := range []Record{full, least, unknown} {
+		data, err := rec.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeRecord(data)
+		if err != nil || !sameRecord(got, rec) {
+			t.Errorf("round trip: got %+v, %v, want %+v", got, err, rec)
+		}
+	}
+}
+
+// A new field is a decision: no header, password or cookie may be in a record,
+// and what older versions of pawl have written must still be read.
+func TestRecordKeys(t *testing.T) {
+	rec := fullRecord(t)
+	data, err := rec.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(data, &fields); err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(maps.Keys(fields))
+	want := strings.Fields("created etag held id last_modified modtime no_ranges rate reason replace size state sum target updated url v")
+	if !slices.Equal(got, want) {
+		t.Errorf("keys: got %q, want %q", got, want)
+	}
+	if n := reflect.TypeFor[Record]().NumField(); n != len(want)-1 {
+		t.Errorf("fields: got %d, want %d, each with its key", n, len(want)-1)
+	}
+}
+
+func TestDecodeRecordRefuses(t *testing.T) {
+	full := fullRecord(t)
+	// edit returns the encoded record with fields replaced; nil deletes one.
+	edit := func(changes map[string]any) string {
+		data, err := full.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields map[string]any
+		if err := json.Unmarshal(data, &fields); err != nil {
+			t.Fatal(err)
+		}
+		for key, value := range changes {
+			if fields[key] = value; value == nil {
+				delete(fields, key)
+			}
+		}
+		if data, err = json.Marshal(fields); err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if _, err := decodeRecord([]byte(edit(nil))); err != nil {
+		t.Fatalf("unchanged: got %v", err)
+	}
+	for name, text := range map[string]string{
+		"nothing":           "",
+		"no JSON":           "nonsense",
+		"null":              "null",
+		"a list":            "[]",
+		"empty":             "{}",
+		"cut":               edit(nil)[:100],
+		"more after it":     edit(nil) + "{}",
+		"no version":        edit(map[string]any{"v": nil}),
+		"version 0":         edit(map[string]any{"v": 0}),
+		"version -1":        edit(map[string]any{"v": -1}),
+		"no id":             edit(map[string]any{"id": nil}),
+		"no target":         edit(map[string]any{"target": nil}),
+		"relative target":   edit(map[string]any{"target": "file"}),
+		"size -2":           edit(map[string]any{"size": -2}),
+		"size too big":      edit(map[string]any{"size": 1e19}),
+		"held beyond size":  edit(map[string]any{"held": "0+10", "size": 9}),
+		"held not in order": edit(map[string]any{"held": "5+1,0+1"}),
+		"held below zero":   edit(map[string]any{"held": "-5+1"}),
+		"held no text":      edit(map[string]any{"held": 5}),
+		"sum":               edit(map[string]any{"sum": "md5:00"}),
+		"time":              edit(map[string]any{"created": "yesterday"}),
+	} {
+		if rec, err := decodeRecord([]byte(text)); err == nil {
+			t.Errorf("%s: got %+v, want an error", name, rec)
+		} else if errors.Is(err, ErrNewer) {
+			t.Errorf("%s: got %v, want another error", name, err)
+		}
+	}
+	if _, err := decodeRecord([]byte(edit(map[string]any{"v": 2, "target": nil}))); !errors.Is(err, ErrNewer) {
+		t.Errorf("newer version: got %v, want %v", err, ErrNewer)
+	}
+	// A field that is not known is of a version that thought it harmless.
+	if _, err := decodeRecord([]byte(edit(map[string]any{"color": "red"}))); err != nil {
+		t.Errorf("unknown field: got %v, want none", err)
+	}
+}
+
+func TestNewID(t *testing.T) {
+	seen := map[ID]bool{}
+	for range 1000 {
+		id := newID()
+		if len(id) != 16 || strings.Trim(string(id), "0123456789abcdef") != "" || seen[id] {
+			t.Fatalf("got %q, want 16 hex digits, new ones", id)
+		}
+		seen[id] = true
+	}
+}
+
+// What is read can be written, and says the same then.
+func FuzzDecodeRecord(f *testing.F) {
+	full := fullRecord(f)
+	data, err := full.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	target, _ := json.Marshal(full.Target)
+	for _, more := range []string{
+		``, `,"size":-1,"held":"5+7"`, `,"held":null`, `,"sum":""`, `,"ID":"y","STATE":"x"`, `,"url":"\ud800"`,
+		`,"modtime":"0001-01-01T01:00:00+01:00"`, `,"created":"9999-12-31T23:59:59-23:59"`,
+		`,"created":"0000-01-01T00:00:00+23:59"`, `,"size":9223372036854775807,"held":"0+9223372036854775807"`,
+	} {
+		f.Add([]byte(`{"v":1,"id":"x","target":` + string(target) + more + `}`))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rec, err := decodeRecord(data)
+		if err != nil {
+			return
+		}
+		again, err := rec.encode()
+		if err != nil {
+			t.Fatalf("%q is read, but not written: %v", data, err)
+		}
+		if got, err := decodeRecord(again); err != nil || !sameRecord(got, rec) {
+			t.Errorf("%q becomes %q: got %+v, %v, want %+v", data, again, got, err, rec)
+		}
+	})
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"pawl/chunk"
+)
+
+// A session is one process that works on the download of a world. Its methods
+// do nothing after the first error.
+type session struct {
+	w       *world
+	part    *Part
+	written chunk.Set // since the last commit
+	err     error
+}
+
+func (s *session) do(name string, f func() error) {
+	if s.err != nil {
+		return
+	}
+	if err := f(); err != nil {
+		s.err = fmt.Errorf("%s: %w", name, err)
+	}
+}
+
+// create begins the download of a version. Size -1 leaves its size unknown.
+func (s *session) create(etag string, size int64) {
+	s.w.promised = chunk.Set{}
+	rec := Record{URL: "https://example.com/file", Target: s.w.target, Size: size, ETag: etag, Replace: s.w.old != nil}
+	s.do("Create", func() (err error) {
+		s.part, err = s.w.store.Create(rec)
+		return err
+	})
+}
+
+// resume opens what is on record.
+func (s *session) resume() {
+	s.do("Resume", func() error {
+		rec, err := s.w.store.ByTarget(s.w.target)
+		if err != nil {
+			return err
+		}
+		s.part, err = s.w.store.Resume(rec.ID)
+		if err == nil && s.part.Lost() != 0 {
+			s.w.errorf("Lost: got %d, want 0", s.part.Lost())
+		}
+		return err
+	})
+}
+
+func (s *session) write(off, end int64) {
+	s.do("WriteAt", func() error {
+		_, err := s.part.WriteAt(version(s.part.Record().ETag)[off:end], off)
+		return err
+	})
+	s.written.Add(chunk.Range{Off: off, End: end})
+}
+
+func (s *session) commit() {
+	s.do("Commit", func() error {
+		err := s.part.Commit(s.written, 1)
+		if err == nil {
+			for r := range s.written.All() {
+				s.w.promised.Add(r)
+			}
+			s.written = chunk.Set{}
+		}
+		return err
+	})
+}
+
+func (s *session) update(fn func(*Record)) {
+	s.do("Update", func() error { return s.part.Update(fn) })
+}
+
+func (s *session) restart(etag string) {
+	s.w.promised, s.written = chunk.Set{}, chunk.Set{}
+	s.do("Restart", func() error {
+		return s.part.Restart(func(r *Record) { r.ETag, r.Size = etag, int64(versions[etag]) })
+	})
+}
+
+func (s *session) finish() {
+	s.do("Finish", func() error {
+		err := s.part.Finish(modified(s.part.Record().ETag))
+		s.w.finished = err == nil
+		return err
+	})
+}
+
+func (s *session) close() { s.do("Close", func() error { return s.part.Close() }) }
+
+// rest fetches all that is missing and finishes.
+func (s *session) rest() {
+	if s.err != nil {
+		return
+	}
+	held := s.part.Record().Held
+	whole := chunk.Range{End: int64(versions[s.part.Record().ETag])}
+	for r := range held.Missing(whole) {
+		for off := r.Off; off < r.End; off += 1300 {
+			s.write(off, min(off+1300, r.End))
+			s.commit()
+		}
+	}
+	s.finish()
+}
+
+// goOn begins the download or resumes it, and brings it to its end.
+func (s *session) goOn() {
+	_, err := s.w.store.ByTarget(s.w.target)
+	if size := int64(versions[s.w.etag]); errors.Is(err, ErrNotFound) {
+		s.create(s.w.etag, size)
+	} else {
+		s.resume()
+	}
+	if s.err == nil && s.part.Record().State != Done {
+		if rec := s.part.Record(); rec.ETag != s.w.etag {
+			s.restart(s.w.etag)
+		} else if rec.Size < 0 {
+			s.update(func(r *Record) { r.Size = int64(versions[r.ETag]) })
+		}
+		s.rest()
+	}
+	s.close()
+}

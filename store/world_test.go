@@ -1,0 +1,187 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pawl/chunk"
+)
+
+// versions are the files that crash tests download: their sizes in bytes, none a
+// multiple of memPage.
+var versions = map[string]int{"v1": 2900, "v2": 2300, "empty": 0}
+
+// version returns the bytes of a version. None of them is zero, so that a hole
+// is never right.
+func version(etag string) []byte {
+	rng := rand.New(rand.NewPCG(uint64(versions[etag]), 0))
+	b := make([]byte, versions[etag])
+	for i := range b {
+		b[i] = byte(1 + rng.IntN(255))
+	}
+	return b
+}
+
+// modified returns the modification time of a version.
+func modified(etag string) time.Time {
+	return time.Date(2019, 3, 4, 5, 6, versions[etag]%60, 0, time.UTC)
+}
+
+// A world is a file system that can crash, a state file that cannot, and what
+// has been promised about the one download in them.
+type world struct {
+	t      *testing.T
+	fs     *crashFS
+	store  *Store
+	tmp    string // directory for state directories
+	state  string // directory of the state file
+	target string
+	etag   string // the version that the download ends with
+	old    []byte // what may be at the target, to be replaced; nil for nothing
+	story  string // what happened so far, for messages
+
+	promised chunk.Set // what Commit has returned nil for, since the last start
+	finished bool      // Finish has returned nil
+}
+
+// newWorld returns a world for a scenario, whose choices follow from seed. There
+// is a state file already, without records.
+func newWorld(t *testing.T, sc scenario, seed uint64) *world {
+	t.Helper()
+	target, err := filepath.Abs("/dl/deep/file.bin") // in memory
+	must(t, err)
+	w := &world{t: t, tmp: t.TempDir(), target: target, etag: sc.etag}
+	if sc.old {
+		w.old = []byte("another file")
+	}
+	w.open(newCrashFS(seed), filepath.Join(w.tmp, "first"))
+	_, err = w.store.Records()
+	must(t, err)
+	return w.anew(seed)
+}
+
+// anew returns a world for the same scenario, in which nothing has happened.
+func (w *world) anew(seed uint64) *world {
+	w.t.Helper()
+	next := &world{t: w.t, tmp: w.tmp, target: w.target, etag: w.etag, old: w.old, story: fmt.Sprintf("seed %d", seed)}
+	fs := newCrashFS(seed)
+	if w.old != nil {
+		fs.plant(w.target, w.old)
+	}
+	next.open(fs, w.copyState())
+	return next
+}
+
+func (w *world) open(fs *crashFS, state string) {
+	w.t.Helper()
+	var err error
+	w.store, err = Open(state, Options{FS: fs})
+	must(w.t, err)
+	w.fs, w.state = fs, state
+}
+
+func (w *world) copyState() string {
+	w.t.Helper()
+	db, err := os.ReadFile(filepath.Join(w.state, fileName))
+	must(w.t, err)
+	state, err := os.MkdirTemp(w.tmp, "")
+	must(w.t, err, os.WriteFile(filepath.Join(state, fileName), db, 0o600))
+	return state
+}
+
+// reboot returns the world after a power failure; see crashFS.reboot.
+func (w *world) reboot(names, data float64) *world {
+	w.t.Helper()
+	next := *w
+	next.open(w.fs.reboot(names, data), w.copyState())
+	next.promised = w.promised.Clone()
+	next.story += fmt.Sprintf(", %s, keep %v of names and %v of data", &w.fs.trap, names, data)
+	return &next
+}
+
+func (w *world) errorf(format string, args ...any) {
+	w.t.Helper()
+	w.t.Errorf("%s: %s", w.story, fmt.Sprintf(format, args...))
+}
+
+// check asserts what must be true whenever the download is not running.
+func (w *world) check() {
+	w.t.Helper()
+	rec, err := w.store.ByTarget(w.target)
+	target, hasTarget := w.fs.peek(w.target)
+	isOld := w.old != nil && bytes.Equal(target.data, w.old)
+	if errors.Is(err, ErrNotFound) {
+		if hasTarget && !isOld {
+			w.errorf("a file is at the target without a record")
+		}
+		rec.State = "none"
+	} else if err != nil {
+		w.errorf("ByTarget: %v", err)
+		return
+	}
+	if w.finished && rec.State != Done {
+		w.errorf("state after Finish: got %s, want %s", rec.State, Done)
+	}
+	for lost := range w.promised.All() {
+		if !rec.Held.Contains(lost) {
+			w.errorf("held: got %s, want what was committed, %s", rec.Held, w.promised)
+		}
+	}
+	isNew := bytes.Equal(target.data, version(rec.ETag)) && target.mtime.Equal(modified(rec.ETag))
+	if hasTarget && !isOld && !isNew {
+		w.errorf("%d bytes of %v at the target: not the whole file of %v", len(target.data), target.mtime, modified(rec.ETag))
+	}
+	w.checkFiles(rec, hasTarget && isNew)
+}
+
+// checkFiles asserts that the bytes that rec holds are on disk.
+func (w *world) checkFiles(rec Record, complete bool) {
+	w.t.Helper()
+	part, hasPart := w.fs.peek(rec.Part())
+	switch {
+	case rec.State == Done && (hasPart || !complete):
+		w.errorf("done: got complete %t, part file %t", complete, hasPart)
+	case rec.State == Finishing && !hasPart && !complete:
+		w.errorf("finishing: neither the part file nor the whole file is there")
+	}
+	if complete {
+		return
+	}
+	src := version(rec.ETag)
+	for r := range rec.Held.All() {
+		if got := int64(len(part.data)); got < r.End {
+			w.errorf("part file: got %d bytes, want those of %s", got, r)
+		} else if !bytes.Equal(part.data[r.Off:r.End], src[r.Off:r.End]) {
+			w.errorf("part file: wrong bytes in %s, which is held", r)
+		}
+	}
+}
+
+// complete drives the download to its end, whatever there is of it, and asserts
+// that the file is right then. It leaves a crash to the caller.
+func (w *world) complete() {
+	w.t.Helper()
+	s := &session{w: w}
+	s.goOn()
+	if s.err != nil {
+		w.errorf("going on: %v", s.err)
+	}
+	w.check()
+	if info, err := w.fs.Lstat(w.target); err != nil || info.Size() != int64(versions[w.etag]) {
+		w.errorf("at the end, the target: got %v, %v, want the whole file", info, err)
+	}
+	rec, err := w.store.ByTarget(w.target)
+	if err != nil || rec.State != Done || rec.ETag != w.etag || !w.store.Intact(rec) {
+		w.errorf("at the end: got %s, %s, %v, intact %t, want done and intact", rec.ETag, rec.State, err, w.store.Intact(rec))
+	}
+	if _, err := w.fs.Lstat(rec.Part()); !errors.Is(err, fs.ErrNotExist) {
+		w.errorf("at the end, the part file: got %v, want it gone", err)
+	}
+}

@@ -26,6 +26,7 @@ type rig struct {
 	srv   *faultserver.Server
 	store *store.Store
 	dir   string
+	state string // of the store
 	opts  Options
 
 	mu     sync.Mutex
@@ -44,8 +45,9 @@ func newRig(t *testing.T) *rig {
 		defer r.mu.Unlock()
 		r.events = append(r.events, e)
 	}
+	r.state = filepath.Join(t.TempDir(), "state")
 	var err error
-	if r.store, err = store.Open(filepath.Join(t.TempDir(), "state"), store.Options{}); err != nil {
+	if r.store, err = store.Open(r.state, store.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

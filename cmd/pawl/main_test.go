@@ -206,7 +206,7 @@ func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) 
 	ts.Logf("%v", cmd.Stdout)
 }
 
-var signals = map[string]os.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+var signals = map[string]os.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
 
 func cmdKillAt(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 3 || signals[args[1]] == nil {

@@ -49,9 +49,9 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 		if err := s.checkTarget(rec); err != nil {
 			return nil, err
 		}
-		lock, err := s.fs.Lock(rec.Part(), true)
+		lock, err := s.lock(rec, true)
 		if err != nil {
-			return nil, lockError(rec.Target, err)
+			return nil, err
 		}
 		empty, err := s.emptyPart(rec)
 		if err == nil {
@@ -71,12 +71,20 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 	return nil, fmt.Errorf("%q keeps changing: %w", rec.Part(), ErrBusy)
 }
 
-// lockError says which target a failure to lock is about.
-func lockError(target string, err error) error {
-	if errors.Is(err, ErrBusy) {
-		return fmt.Errorf("%q: %w", target, err)
+// lockPatience is how long a lock is waited for: Running has one for an instant.
+const lockPatience = 100 * time.Millisecond
+
+// lock locks the part file of rec.
+func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
+	for begun := time.Now(); ; time.Sleep(lockPatience / 10) {
+		lock, err := s.fs.Lock(rec.Part(), create)
+		if !errors.Is(err, ErrBusy) {
+			return lock, err
+		}
+		if time.Since(begun) > lockPatience {
+			return nil, fmt.Errorf("%q: %w", rec.Target, err)
+		}
 	}
-	return err
 }
 
 // checkTarget returns ErrForeign if something is at the target that may not be

@@ -54,7 +54,7 @@ func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
 // open is withDB on the state file. An empty one is damaged, as it is made whole
 // under another name.
 func (s *Store) open(readOnly bool, do func(*bolt.DB) error) error {
-	if info, err := os.Stat(s.path()); err == nil && info.Size() == 0 {
+	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: it is empty", ErrState, s.path(), errDamaged)
 	}
 	return withDB(s.path(), readOnly, do)

@@ -153,7 +153,11 @@ func (fsys osFS) MkdirAll(dir string) error {
 	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return fsys.SyncDir(parent)
+	if err := fsys.SyncDir(parent); err != nil {
+		os.Remove(dir) // so that the next call does not take it for durable
+		return err
+	}
+	return nil
 }
 
 func (osFS) Rename(from, to string, replace bool) error {

@@ -78,3 +78,20 @@ func TestByURL(t *testing.T) {
 		t.Errorf("ByURL after the first was removed: got %s, %v, want %s", got.ID, err, records[1].ID)
 	}
 }
+
+// A download whose URL changes is found by the new one, and by that alone.
+func TestByURLAfterUpdate(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	old := p.Record()
+	l.wantErr("Update", p.Update(func(r *Record) { r.URL = "https://example.org/moved" }), nil)
+	got, err := l.store.ByURL(filepath.Dir(l.target), "https://example.org/moved")
+	if err != nil || got.ID != old.ID {
+		t.Errorf("ByURL of the new URL: got %s, %v, want %s", got.ID, err, old.ID)
+	}
+	_, err = l.store.ByURL(filepath.Dir(l.target), old.URL)
+	l.wantErr("ByURL of the old URL", err, ErrNotFound)
+	if rec := l.onRecord(); rec.ID != old.ID || rec.URL != "https://example.org/moved" {
+		t.Errorf("ByTarget: got %s of %s, want %s", rec.ID, rec.URL, old.ID)
+	}
+}

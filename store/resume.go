@@ -19,12 +19,12 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	if rec.State == Done {
 		return s.donePart(rec), nil
 	}
-	lock, err := s.fs.Lock(rec.Part(), false)
+	lock, err := s.lock(&rec, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.resumeLost(id)
 	}
 	if err != nil {
-		return nil, lockError(rec.Target, err)
+		return nil, err
 	}
 	return s.resumeLocked(id, lock, false)
 }
@@ -50,9 +50,9 @@ func (s *Store) resumeLost(id ID) (*Part, error) {
 	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
 		return nil, err
 	}
-	lock, err := s.fs.Lock(rec.Part(), true)
+	lock, err := s.lock(&rec, true)
 	if err != nil {
-		return nil, lockError(rec.Target, err)
+		return nil, err
 	}
 	return s.resumeLocked(id, lock, true)
 }
@@ -132,19 +132,24 @@ func (s *Store) Remove(id ID, files bool) error {
 		return err
 	}
 	if rec.State != Done {
-		lock, err := s.fs.Lock(rec.Part(), false)
+		lock, err := s.lock(&rec, false)
 		switch {
 		case err == nil:
 			defer lock.Close()
 		case !errors.Is(err, fs.ErrNotExist):
-			return lockError(rec.Target, err)
+			return err
 		}
 	}
-	if err := s.write(func(t tx) error { return t.drop(&rec) }); err != nil {
+	err = s.write(func(t tx) error {
+		latest, err := t.byTarget(rec.Target)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		files = files && latest.ID == id && latest.State != Done // else the part file is another's, or gone
+		return t.drop(&rec)
+	})
+	if err != nil || !files {
 		return err
-	}
-	if !files || rec.State == Done {
-		return nil
 	}
 	if err := s.fs.Remove(rec.Part()); !errors.Is(err, fs.ErrNotExist) {
 		return err

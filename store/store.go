@@ -88,6 +88,7 @@ func (s *Store) Records() ([]Record, error) {
 	var records []Record
 	var bad []string
 	err := s.read(func(t tx) error {
+		records, bad = nil, nil // it may be called again, on a new file
 		return t.all(func(id ID, r Record, err error) {
 			if err != nil {
 				bad = append(bad, fmt.Sprintf("download %s cannot be read: %v", id, err))

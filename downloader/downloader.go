@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -191,11 +192,20 @@ func (d *Downloader) emit(e Event) {
 // parseURL accepts what can be downloaded.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return nil, kindError{fmt.Errorf("%q is not an http or https URL", ShownURL(s)), ErrUsage}
+	}
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
+		return nil, kindError{fmt.Errorf("%q has no port from 0 to 65535", ShownURL(s)), ErrUsage}
 	}
 	u.Fragment = ""
 	return u, nil
+}
+
+// CheckURL says why s is nothing that can be downloaded, nil if it may be.
+func CheckURL(s string) error {
+	_, err := parseURL(s)
+	return err
 }
 
 // ShownURL returns a URL as it may be recorded and shown: without user and

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"pawl/store"
 )
 
 // The kinds of failure; every error that a download ends with is one of these,
@@ -77,6 +79,16 @@ func (e *StatusError) retryable() bool {
 func (e *StatusError) expired() bool {
 	return slices.Contains([]int{401, 403, 404, 410}, e.Code)
 }
+
+// A ClaimedError is an ErrClaimed; it has the download that the target belongs to.
+type ClaimedError struct{ Record store.Record }
+
+func (e *ClaimedError) Error() string {
+	return fmt.Sprintf("%q %v, %s", e.Record.Target, ErrClaimed, e.Record.URL)
+}
+
+// Is is for errors.Is.
+func (e *ClaimedError) Is(kind error) bool { return kind == ErrClaimed }
 
 // A permanentError is one that asking again will not mend.
 type permanentError struct{ error }

@@ -36,6 +36,8 @@ type job struct {
 	entered bool        // the first connection is counted at host
 	pool    *pool       // of the transfer under way; nil before
 	single  bool        // no ranges are asked for any more
+	named   bool        // the user chose the name
+	moved   bool        // to go on from another URL than the recorded one
 
 	fetched atomic.Int64 // bytes received by this run
 	have    atomic.Int64 // bytes that are there
@@ -51,7 +53,7 @@ type job struct {
 }
 
 func newJob(d *Downloader, req Request) (*job, error) {
-	j := &job{d: d, req: req, id: identity{size: -1}, resolving: make(chan struct{}, 1)}
+	j := &job{d: d, req: req, named: req.Output != "", id: identity{size: -1}, resolving: make(chan struct{}, 1)}
 	j.patience = &patience{tries: d.opts.Tries, min: d.opts.RetryWait, max: d.opts.RetryMaxWait}
 	if req.ID != "" && req.URL == "" {
 		rec, err := d.store.Get(req.ID)
@@ -136,6 +138,9 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		if !errors.As(err, &again) {
 			return false, err
 		}
+		if j.moved { // a login page, perhaps; nothing is given up for it
+			return false, kindError{fmt.Errorf("the new address has another file: %w", err), ErrChanged}
+		}
 		if err := j.restart(ctx, again); err != nil {
 			return false, err
 		}
@@ -178,7 +183,7 @@ func claimed(rec store.Record) error {
 	if rec.State == store.Done {
 		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, rec.URL)
 	}
-	return fmt.Errorf("%q %w, %s (%s)", rec.Target, ErrClaimed, rec.URL, rec.ID)
+	return &ClaimedError{rec}
 }
 
 // open goes on with a recorded download, or finds that there is nothing to do.
@@ -219,8 +224,9 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 		return false, j.forget()
 	}
 	j.id = identity{rec.Size, rec.ETag, rec.LastModified}
+	j.moved = rec.URL != j.shown && rec.Held.Len() > 0
 	return false, part.Update(func(r *store.Record) {
-		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
+		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite
 	})
 }
 
@@ -234,9 +240,12 @@ func (j *job) discard(rec store.Record) error {
 // reopen looks whether a finished download is still what the server has. If
 // not, it is fetched anew and replaced at the end.
 func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
-	j.req.Output = rec.Target
+	j.req.Output, j.named = rec.Target, rec.Named
 	if !j.d.store.Intact(rec) {
-		return false, nil // gone, or altered and no longer ours: Create tells
+		if j.d.store.Exists(rec) && !j.req.Overwrite {
+			return false, fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
+		}
+		return false, nil
 	}
 	if rec.URL != j.shown && !j.req.Overwrite {
 		return false, claimed(rec)

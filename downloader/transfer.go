@@ -105,7 +105,10 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it coded as %q; it is stored so", coding)})
 	}
 	if rep.whole && held.Len() > 0 && !j.id.proves(rep.id) {
-		why := restartError{why: "the server no longer sends parts of it"}
+		why := restartError{why: "the server sends it from the start only"}
+		if j.moved {
+			return why
+		}
 		j.emit(Event{Kind: Restarted, Held: held.Len(), Err: why})
 		if err := j.rewind(why); err != nil {
 			return err
@@ -121,7 +124,9 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 	if rep.id.lastModified != "" {
 		j.id.lastModified = rep.id.lastModified
 	}
+	j.moved = false // it has the same file
 	note := func(r *store.Record) {
+		r.URL = j.shown
 		r.Size, r.ETag, r.LastModified, r.NoRanges = j.id.size, j.id.etag, j.id.lastModified, rep.whole
 	}
 	switch {
@@ -156,7 +161,7 @@ func (j *job) create(rep *reply, note func(*store.Record)) error {
 		}
 		return begunError{old}
 	}
-	rec := store.Record{URL: j.shown, Target: target, Sum: j.req.Sum, Replace: j.req.Overwrite}
+	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite}
 	note(&rec)
 	part, err := j.d.store.Create(rec)
 	if err != nil {

@@ -97,7 +97,9 @@ func (s *Store) checkTarget(rec *Record) error {
 	case err != nil:
 		return err
 	case info.IsDir():
-		return fmt.Errorf("%q: %w: it is a directory", rec.Target, ErrForeign)
+		return fmt.Errorf("%q: %w: it is a directory", rec.Target, ErrIrregular)
+	case !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink:
+		return fmt.Errorf("%q: %w: it is a device, pipe or socket", rec.Target, ErrIrregular)
 	case !rec.Replace:
 		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
 	}
@@ -178,7 +180,7 @@ func (p *Part) checkSpace(allocated int64) error {
 	}
 	free, err := p.store.fs.Free(filepath.Dir(p.rec.Target))
 	if missing := p.rec.Size - allocated; err == nil && missing > free {
-		return fmt.Errorf("%q: %w: %d bytes are missing, %d are free", p.rec.Target, ErrNoSpace, missing, free)
+		return fmt.Errorf("%q: %w: %d bytes are needed, %d are free", p.rec.Target, ErrNoSpace, missing, free)
 	}
 	return nil // where free space cannot be told, writing will tell
 }

@@ -259,10 +259,13 @@ func (t tx) put(r *Record) error {
 	return t.Bucket(recordBucket).Put([]byte(r.ID), data)
 }
 
-// index makes r the record of its target and of its URL.
+// index makes r the record of its target and, unless the user chose that, of its URL.
 func (t tx) index(r *Record) error {
 	if err := t.Bucket(targetBucket).Put([]byte(r.Target), []byte(r.ID)); err != nil {
 		return err
+	}
+	if r.Named {
+		return nil
 	}
 	return t.Bucket(askedBucket).Put(askedKey(filepath.Dir(r.Target), r.URL), []byte(r.ID))
 }

@@ -111,6 +111,12 @@ func (s *Store) Intact(rec Record) bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() == rec.Size && info.ModTime().Equal(rec.ModTime)
 }
 
+// Exists reports whether anything is at the target of rec.
+func (s *Store) Exists(rec Record) bool {
+	_, err := s.fs.Lstat(rec.Target)
+	return err == nil
+}
+
 // Running reports whether some process works on the download of rec. The
 // answer may be out of date when it arrives.
 func (s *Store) Running(rec Record) bool {

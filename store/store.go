@@ -15,6 +15,8 @@ var (
 	ErrBusy = errors.New("another pawl is downloading to it")
 	// ErrForeign says that a file is in the way that this download did not make.
 	ErrForeign = errors.New("a file that this download did not make is in the way")
+	// ErrIrregular is an ErrForeign that cannot be replaced.
+	ErrIrregular = fmt.Errorf("%w for good", ErrForeign)
 	// ErrNewer says that a newer version of pawl wrote the state.
 	ErrNewer = errors.New("written by a newer pawl")
 	// ErrNoSpace says that the disk has no room for the file.

@@ -58,6 +58,7 @@ type Transfer struct {
 	NoColor        bool      `hidden:"" help:"Accepted; there is no color."`
 	Fail           bool      `short:"f" hidden:"" help:"Accepted for those who paste curl's flags."`
 	Location       bool      `short:"L" hidden:"" help:"Accepted for those who paste curl's flags."`
+	Continue       bool      `short:"c" hidden:"" help:"Accepted for those who type wget's flags: pawl always goes on."`
 }
 
 // GetCmd downloads URLs.
@@ -123,10 +124,13 @@ Commands (see "pawl COMMAND --help"):
 
 // exitCodes ends every help page.
 const exitCodes = `
-Exit codes: 0 all is there, whole and durable; 1 other error; 2 usage; 3 local file;
-4 network; 5 TLS; 6 authentication; 7 protocol; 8 the server said no; 9 disk full;
-13 a foreign file is in the way; 32 checksum mismatch; 75 temporary, run again;
+Exit codes: 0 all is there, whole and durable; 1 other error; 2 usage;
+3 local file, or another pawl has it; 4 network; 5 TLS; 6 authentication;
+7 protocol; 8 the server said no; 9 disk full; 13 a foreign file is in the way;
+17 the remote file changed; 32 checksum mismatch; 75 temporary, run again;
 130 interrupted and 143 terminated, resumable.
+Proxies are taken from http_proxy, https_proxy and no_proxy; options also from
+~/.config/pawl/config and from PAWL_NAME in the environment.
 `
 
 // stateDir is where the state file is.

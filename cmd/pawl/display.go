@@ -18,7 +18,8 @@ import (
 const (
 	drawEvery  = 200 * time.Millisecond // the bar
 	jsonEvery  = time.Second            // progress objects
-	plainEvery = 10 * time.Second       // progress lines where there is no terminal
+	plainEvery = 10 * time.Second       // progress lines where there is no terminal, at first
+	plainMost  = 5 * time.Minute        // and in the end
 	rateOver   = 3 * time.Second        // the shown rate is the mean of this long
 )
 
@@ -47,6 +48,8 @@ type display struct {
 	// of the goroutine alone
 	finished  int64 // bytes of the files that are done
 	doneFiles int
+	failed    int
+	plainWait time.Duration // until the next progress line, growing
 	rate      meter
 	lastJSON  time.Time
 	lastPlain time.Time
@@ -54,7 +57,7 @@ type display struct {
 
 func newDisplay(say *speaker, o displayOptions) *display {
 	s := &display{displayOptions: o, say: say, quit: make(chan struct{}), done: make(chan struct{})}
-	if f, ok := say.stderr.(*os.File); ok && o.bar && !o.json && term.IsTerminal(int(f.Fd())) {
+	if f, ok := say.stderr.(*os.File); ok && o.bar && !o.json && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		s.bar = newBar(f)
 	}
 	return s
@@ -64,6 +67,7 @@ func newDisplay(say *speaker, o displayOptions) *display {
 func (s *display) start(snapshot func() []downloader.Progress) {
 	s.snapshot = snapshot
 	s.lastPlain, s.lastJSON = time.Now(), time.Now()
+	s.plainWait = plainEvery
 	s.say.divert(func(line string) { s.later(func() { fmt.Fprintln(s.say.stderr, line) }) })
 	go s.loop()
 }
@@ -115,7 +119,7 @@ func (s *display) flush() {
 // progress shows how far the downloads are.
 func (s *display) progress(now time.Time) {
 	all := s.snapshot()
-	v := view{have: s.finished, total: s.finished, files: s.files, done: s.doneFiles}
+	v := view{have: s.finished, total: s.finished, files: s.files, done: s.doneFiles, failed: s.failed}
 	for _, p := range all {
 		v.have += p.Have
 		v.conns += p.Conns
@@ -126,7 +130,7 @@ func (s *display) progress(now time.Time) {
 		}
 		v.name = printable(filepath.Base(p.Target))
 	}
-	if s.files-s.doneFiles > len(all) {
+	if s.files-s.doneFiles-s.failed > len(all) {
 		v.total = -1 // some have not begun, and nobody knows how large they are
 	}
 	v.rate = s.rate.at(now, v.have)
@@ -139,8 +143,9 @@ func (s *display) progress(now time.Time) {
 		}
 	case s.bar != nil:
 		s.bar.draw(v)
-	case s.displayOptions.bar && !s.json && now.Sub(s.lastPlain) >= plainEvery:
+	case s.displayOptions.bar && !s.json && now.Sub(s.lastPlain) >= s.plainWait:
 		s.lastPlain = now
+		s.plainWait = min(s.plainWait*3/2, plainMost)
 		s.println("pawl: %s: %s", v.title(), v.text())
 	}
 }
@@ -194,6 +199,8 @@ func (s *display) tell(e downloader.Event) {
 		}
 	case downloader.Finished:
 		s.finish(e, name)
+	case downloader.Stopped:
+		s.failed++ // told by whoever asked for it
 	}
 }
 

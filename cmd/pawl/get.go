@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,9 +24,12 @@ import (
 // Validate refuses what cannot be meant, before anything is done.
 func (c *GetCmd) Validate() error {
 	for _, s := range c.URLs {
-		if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return fmt.Errorf("%q is not an http or https URL%s", downloader.ShownURL(s), suggestion(downloader.ShownURL(s)))
+		if err := downloader.CheckURL(s); err != nil {
+			return fmt.Errorf("%w%s", err, suggestion(s))
 		}
+	}
+	if c.Output == "/dev/stdout" {
+		c.Output = "-"
 	}
 	if c.SHA256 != "" {
 		sum, err := chunk.ParseSum("sha256:" + c.SHA256)
@@ -43,8 +46,11 @@ func (c *GetCmd) Validate() error {
 
 // suggestion guesses what a word that is no URL was meant to be.
 func suggestion(word string) string {
-	if strings.Contains(word, ".") || strings.Contains(word, "/") {
-		return fmt.Sprintf("; did you mean %q?", "https://"+strings.TrimPrefix(word, "//"))
+	if strings.Contains(word, "://") {
+		return ""
+	}
+	if host, _, _ := strings.Cut(word, "/"); strings.Contains(host, ".") && downloader.CheckURL("https://"+word) == nil {
+		return fmt.Sprintf("; did you mean %q?", "https://"+downloader.ShownURL(word))
 	}
 	near, least := "", 3
 	for _, command := range []string{"get", "resume", "list", "remove"} {
@@ -85,12 +91,20 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if err != nil {
 		return err
 	}
-	requests := make([]downloader.Request, len(c.URLs))
+	if c.Output == "-" && isTerminal(say.stdout) {
+		return usageError(errors.New("standard output is a terminal; pipe it somewhere, or give -o FILE"))
+	}
+	var requests []downloader.Request
 	for i, u := range c.URLs {
-		requests[i] = downloader.Request{URL: u, Dir: c.Dir, Output: c.Output, Sum: c.Checksum}
-		if c.Output == "-" {
-			requests[i].Output, requests[i].Stream = "", say.stdout
+		if slices.Contains(c.URLs[:i], u) {
+			say.note("%q is given twice, and downloaded once", downloader.ShownURL(u))
+			continue
 		}
+		req := downloader.Request{URL: u, Dir: c.Dir, Output: c.Output, Sum: c.Checksum}
+		if c.Output == "-" {
+			req.Output, req.Stream = "", say.stdout
+		}
+		requests = append(requests, req)
 	}
 	return c.transfer(ctx, g, say, st, requests)
 }
@@ -130,7 +144,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 				return nil // told once, at the end
 			}
 			if _, err := d.Get(ctx, req); err != nil && ctx.Err() == nil {
-				say.tell(fmt.Errorf("%q: %w", subject(req), err), hint(err, resumeCommand(st, req)))
+				say.tell(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinished(st, req)))
 				mu.Lock()
 				defer mu.Unlock()
 				failures = append(failures, err)
@@ -140,11 +154,15 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	}
 	wait(ctx, &group, streams)
 	if ctx.Err() != nil {
-		goOn := "pawl resume"
-		if streams {
-			goOn = ""
+		held := false
+		for _, req := range requests {
+			held = held || unfinished(st, req) != ""
 		}
-		say.tell(context.Cause(ctx), hint(context.Cause(ctx), goOn))
+		next := "nothing has arrived that could be kept; run the same command again"
+		if held {
+			next = "what has arrived is kept; go on with: pawl resume"
+		}
+		say.tell(context.Cause(ctx), next)
 		mu.Lock()
 		failures = append(failures, context.Cause(ctx))
 		mu.Unlock()
@@ -186,34 +204,35 @@ func subject(req downloader.Request) string {
 	return downloader.ShownURL(req.URL)
 }
 
-// resumeCommand is what goes on with req, if anything of it is recorded.
-func resumeCommand(st *store.Store, req downloader.Request) string {
+// unfinished returns the ID of the download of req, if something of it is kept
+// and not all is done.
+func unfinished(st *store.Store, req downloader.Request) store.ID {
+	if req.Stream != nil {
+		return ""
+	}
 	if rec, err := find(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
-		return "pawl resume " + string(rec.ID)
+		return rec.ID
 	}
 	return ""
 }
 
-// find returns the record of what req asks for.
-func find(st *store.Store, req downloader.Request) (store.Record, error) {
+// find returns the record of what req asks for, the newest if there are several.
+func find(st *store.Store, req downloader.Request) (found store.Record, err error) {
 	if req.ID != "" {
 		return st.Get(req.ID)
 	}
 	records, err := st.Records()
 	if err != nil {
-		return store.Record{}, err
+		return found, err
 	}
-	u, err := url.Parse(req.URL)
-	if err != nil {
-		return store.Record{}, err
-	}
-	u.User, u.Fragment = nil, ""
+	shown, _, _ := strings.Cut(downloader.ShownURL(req.URL), "#")
+	err = store.ErrNotFound
 	for _, r := range records {
-		if r.URL == u.String() {
-			return r, nil
+		if r.URL == shown {
+			found, err = r, nil
 		}
 	}
-	return store.Record{}, store.ErrNotFound
+	return found, err
 }
 
 // fill adds to req what the options say of every request.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -161,7 +162,10 @@ func table(say *speaker, list []listed) error {
 		done, total, rate := "-", "?", "-"
 		if l.Size >= 0 {
 			total = size(l.Size)
-			done = fmt.Sprintf("%.1f%%", 100*float64(l.Held)/float64(max(1, l.Size)))
+			done = "100.0%"
+			if l.Held < l.Size {
+				done = fmt.Sprintf("%.1f%%", math.Floor(1000*float64(l.Held)/float64(l.Size))/10) // never 100 before it is
+			}
 		} else {
 			done = size(l.Held)
 		}
@@ -170,7 +174,7 @@ func table(say *speaker, list []listed) error {
 		}
 		path := printable(nearby(l.Path))
 		if l.Reason != "" {
-			path += " (" + printable(l.Reason) + ")"
+			path += " (" + cut(printable(l.Reason), 60) + ")"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
 	}

@@ -39,12 +39,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		panic(err) // the grammar itself is wrong, which each test would show
 	}
+	if len(args) > 0 && args[0] == "help" {
+		args = append(args[1:], "--help")
+	}
 	parsed, err := app.Parse(args)
 	if exit >= 0 { // --help and --version have said it all
 		return exit
 	}
 	if err != nil {
-		return say.failure(usageError(err))
+		return say.failure(usageError(errors.New(strings.TrimPrefix(err.Error(), "get: "))))
 	}
 	say.quiet = cli.Quiet
 	ctx, stop := untilSignal(context.Background())

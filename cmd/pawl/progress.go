@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -15,21 +14,26 @@ import (
 // A view is what a progress line tells.
 type view struct {
 	name        string // of one of the files
-	files, done int
+	files       int    // asked for
+	done        int
+	failed      int
 	have, total int64 // bytes; total -1 unknown
 	rate        float64
 	conns       int
 }
 
 func (v view) title() string {
-	if v.files > 1 {
+	switch {
+	case v.files > 1 && v.failed > 0:
+		return fmt.Sprintf("%d of %d files, %d failed", v.done, v.files, v.failed)
+	case v.files > 1:
 		return fmt.Sprintf("%d of %d files", v.done, v.files)
 	}
 	return v.name
 }
 
-// text is the part that a bar does not show.
-func (v view) text() string {
+// numbers is how far the downloads are, how fast, and how long they will take.
+func (v view) numbers() string {
 	parts := []string{size(v.have)}
 	if v.total >= 0 {
 		parts[0] += "/" + size(v.total)
@@ -40,11 +44,30 @@ func (v view) text() string {
 	if v.total > v.have && v.rate > 1 {
 		parts = append(parts, "eta "+eta(time.Duration(float64(v.total-v.have)/v.rate*float64(time.Second))))
 	}
+	return strings.Join(parts, ", ")
+}
+
+func (v view) text() string {
 	plural := "s"
 	if v.conns == 1 {
 		plural = ""
 	}
-	return strings.Join(append(parts, fmt.Sprintf("%d connection%s", v.conns, plural)), ", ")
+	return fmt.Sprintf("%s, %d connection%s", v.numbers(), v.conns, plural)
+}
+
+// leastTitle is how many columns a title has before the connections go.
+const leastTitle = 12
+
+// fit is as much of the view as columns have room for: the numbers come first,
+// then the title, then the connections.
+func (v view) fit(columns int) string {
+	for _, text := range []string{v.text(), fmt.Sprintf("%s, %d conn", v.numbers(), v.conns), v.numbers()} {
+		room := columns - utf8.RuneCountInString(text) - 2
+		if room >= min(leastTitle, utf8.RuneCountInString(v.title())) {
+			return text + "  " + cut(v.title(), room)
+		}
+	}
+	return cut(v.numbers(), columns)
 }
 
 // eta formats a remaining time, which is never exact.
@@ -94,24 +117,10 @@ func (m *meter) at(now time.Time, have int64) float64 {
 // A bar is the one line at the bottom of a terminal. A nil bar draws nothing.
 type bar struct {
 	tty   *os.File
-	bar   *progressbar.ProgressBar
 	shown bool
 }
 
-// terminal hides that it is a file: the bar library would sync it at each draw.
-type terminal struct{ io.Writer }
-
-func newBar(tty *os.File) *bar {
-	return &bar{tty: tty, bar: progressbar.NewOptions64(1,
-		progressbar.OptionSetWriter(terminal{tty}),
-		progressbar.OptionSetWidth(min(30, width(tty)/4)),
-		progressbar.OptionSetPredictTime(false),
-		progressbar.OptionSetElapsedTime(false),
-		progressbar.OptionShowDescriptionAtLineEnd(),
-		progressbar.OptionUseANSICodes(true),
-		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}),
-	)}
-}
+func newBar(tty *os.File) *bar { return &bar{tty: tty} }
 
 func width(tty *os.File) int {
 	if w, _, err := term.GetSize(int(tty.Fd())); err == nil && w > 0 {
@@ -122,20 +131,33 @@ func width(tty *os.File) int {
 
 // draw shows v.
 func (b *bar) draw(v view) {
-	if b == nil {
-		return
+	if b != nil {
+		b.shown = true
+		fmt.Fprint(b.tty, "\r"+barLine(v, width(b.tty)-1)+"\x1b[K")
 	}
-	text := v.text() + "  " + v.title()
-	b.clear()
-	b.shown = true
-	if v.total <= 0 {
-		fmt.Fprint(b.tty, cut(text, width(b.tty)-1))
-		return
+}
+
+// barLine is the line for v in a number of columns. The library draws the bar
+// into memory: it would sync a file at each draw, and wrap what is too long.
+func barLine(v view, columns int) string {
+	if v.total <= 0 || columns < 40 {
+		return v.fit(columns)
 	}
-	room := width(b.tty) - min(30, width(b.tty)/4) - 10 // percent, brackets, blanks
-	b.bar.Describe(cut(text, room))
-	b.bar.ChangeMax64(v.total + 1) // never full: a full bar ends, and more files may come
-	b.bar.Set64(v.have)            // its error is that of a bar, and no business of a download's
+	length := min(26, columns/6)
+	var out strings.Builder
+	p := progressbar.NewOptions64(v.total,
+		progressbar.OptionSetWriter(&out),
+		progressbar.OptionSetWidth(length),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}),
+	)
+	// Its errors are those of a bar, and no business of a download's.
+	p.RenderBlank()
+	p.Set64(min(v.have, v.total))
+	line := strings.TrimRight(out.String(), " \r\n")
+	line = strings.TrimPrefix(line[strings.LastIndexByte(line, '\r')+1:], " ") // of no description
+	return line + " " + v.fit(columns-utf8.RuneCountInString(line)-1)
 }
 
 // clear takes the bar off the screen, for a line to be printed.

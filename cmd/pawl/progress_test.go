@@ -1,8 +1,10 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // TestMeter: the rate is that of the last seconds, whatever came before, and
@@ -62,5 +64,30 @@ func TestCut(t *testing.T) {
 		if got := cut("größte", n); got != want {
 			t.Errorf("%d: got %q, want %q", n, got, want)
 		}
+	}
+}
+
+// TestBarLine: one line, never longer than there are columns, and the name on
+// it wherever there is room.
+func TestBarLine(t *testing.T) {
+	v := view{name: "archive.tar.zst", files: 1, have: 8 << 30, total: 20 << 30, rate: 71 << 20, conns: 16}
+	for columns := 1; columns < 200; columns++ {
+		line := barLine(v, columns)
+		if n := utf8.RuneCountInString(line); n > columns {
+			t.Errorf("%d columns: got %d: %q", columns, n, line)
+		}
+		if columns >= 79 && !strings.Contains(line, "archive.tar") {
+			t.Errorf("%d columns: no name in %q", columns, line)
+		}
+	}
+	for have, want := range map[int64]string{0: "  0% [", 8 << 30: " 40% [=", 20 << 30: "100% [="} {
+		v.have = have
+		if line := barLine(v, 99); !strings.HasPrefix(line, want) {
+			t.Errorf("%d bytes: got %q, want %q at the beginning", have, line, want)
+		}
+	}
+	v.have, v.total = 20<<30, -1
+	if line := barLine(v, 99); !strings.HasPrefix(line, "20.0 GiB, 71.0 MiB/s, 16 connections  archive") {
+		t.Errorf("unknown size: got %q", line)
 	}
 }

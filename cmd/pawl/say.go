@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,9 +139,10 @@ func isLocal(err error) bool {
 	return errors.As(err, &path) || errors.As(err, &link)
 }
 
-// hint says what to type next. goOn is the command that resumes, if there is
-// anything to resume.
-func hint(err error, goOn string) string {
+// hint says what to type next. id is the download that err is about, if
+// something of it is kept.
+func hint(err error, id store.ID) string {
+	var claimed *downloader.ClaimedError
 	switch {
 	case errors.Is(err, downloader.ErrUsage):
 		return "see: pawl --help"
@@ -150,18 +152,30 @@ func hint(err error, goOn string) string {
 		return "see it with: pawl list"
 	case errors.Is(err, store.ErrNewer):
 		return "use that pawl, or another state directory with --state DIR"
+	case errors.Is(err, store.ErrIrregular):
+		return "give another name with -o FILE, or another directory with -d DIR"
 	case errors.Is(err, store.ErrForeign):
 		return "give another name with -o FILE, or replace the file with --overwrite"
-	case errors.Is(err, downloader.ErrClaimed):
-		return "go on from this URL with: pawl resume ID --url URL; or begin again with --restart"
+	case errors.As(err, &claimed):
+		return fmt.Sprintf("go on with it from here with: pawl resume --url URL %s; or begin again with --restart", claimed.Record.ID)
+	case errors.Is(err, downloader.ErrChecksum) && id != "":
+		return "the part file was kept; fetch it again with --restart, or forget it with: pawl remove --files " + string(id)
 	case errors.Is(err, downloader.ErrChecksum):
-		return "the part file was kept; fetch it again with --restart"
+		return ""
+	case errors.Is(err, downloader.ErrChanged) && id != "":
+		return "what has arrived is kept; give another --url, or begin again with --restart"
 	case errors.Is(err, downloader.ErrAuth):
 		return "give credentials with -H 'Authorization: …'"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "try it with http:// in place of https://"
 	case errors.Is(err, downloader.ErrTLS):
 		return "trust a certificate with --cacert FILE, or do without proof with --insecure"
-	case goOn != "":
-		return "what has arrived is kept; go on with: " + goOn
+	case exitCode(err) == 9 && id != "":
+		return "free some space, then: pawl resume " + string(id)
+	case exitCode(err) == 9:
+		return "free some space, or give another directory with -d DIR"
+	case id != "":
+		return "what has arrived is kept; go on with: pawl resume " + string(id)
 	}
 	return ""
 }

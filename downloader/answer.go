@@ -33,13 +33,18 @@ func (id identity) differs(o identity) string {
 	switch {
 	case id.size >= 0 && o.size >= 0 && id.size != o.size:
 		return fmt.Sprintf("its size was %d and is %d", id.size, o.size)
-	case id.etag != "" && o.etag != "" && id.etag != o.etag:
+	case id.etag != "" && o.etag != "" && opaque(id.etag) != opaque(o.etag):
 		return fmt.Sprintf("its ETag was %s and is %s", id.etag, o.etag)
 	case id.lastModified != "" && o.lastModified != "" && id.lastModified != o.lastModified:
 		return fmt.Sprintf("it was modified %s and now %s", id.lastModified, o.lastModified)
 	}
 	return ""
 }
+
+// opaque is an entity tag without its mark of weakness, for the weak comparison
+// (RFC 9110 §8.8.3.2). Apache sends a tag as weak while the file is young, and
+// as strong from then on.
+func opaque(etag string) string { return strings.TrimPrefix(etag, "W/") }
 
 // proves reports whether o is surely the same version as id, by which a stream
 // without ranges may go on where it broke off.

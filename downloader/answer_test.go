@@ -252,7 +252,8 @@ func TestIdentity(t *testing.T) {
 		{identity{5, `"a"`, day}, identity{5, `"a"`, later}, true, false},
 		{identity{5, `"a"`, day}, identity{5, "", day}, false, false},
 		{identity{5, "", day}, identity{5, `"a"`, day}, false, false},
-		{identity{5, `"a"`, ""}, identity{5, `W/"a"`, ""}, true, false},
+		{identity{5, `"a"`, ""}, identity{5, `W/"a"`, ""}, false, false}, // as Apache says it of a young file
+		{identity{5, `W/"a"`, ""}, identity{5, `W/"b"`, ""}, true, false},
 		{identity{5, `W/"a"`, ""}, identity{5, `W/"a"`, ""}, false, false}, // weak: equal meaning, not equal bytes
 		{identity{5, "", day}, identity{5, "", day}, false, false},         // a second is long
 		{identity{5, "", day}, identity{5, "", later}, true, false},

@@ -211,3 +211,25 @@ func TestPatienceAfterChange(t *testing.T) {
 	}()
 	r.mustGet("f", next)
 }
+
+// TestWeakThenStrong: Apache marks the tag of a young file as weak, and a second
+// later no more. That is no other version.
+func TestWeakThenStrong(t *testing.T) {
+	const size = 16 << 20
+	r := newRig(t)
+	f := faultserver.File{Size: size, Seed: 1, ETag: `W/"a"`}
+	r.srv.Put("f", f)
+	r.srv.Set(faultserver.Rate(64 << 20))
+	if err := r.getUntil(6<<20, "f"); !errors.Is(err, errTestCancel) {
+		t.Fatal(err)
+	}
+	f.ETag = `"a"`
+	r.srv.Put("f", f)
+	r.mustGet("f", f)
+	if res := r.mustGet("f", f); !res.Current {
+		t.Errorf("a second run: %+v", res)
+	}
+	if n := r.count(Restarted); n != 0 {
+		t.Errorf("started over %d times", n)
+	}
+}

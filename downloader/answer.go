@@ -121,7 +121,7 @@ func parseContentRange(v string) (r chunk.Range, total int64, ok bool) {
 	}
 	total = -1
 	if size != "*" {
-		if total, ok = parseDigits(size); !ok {
+		if total, ok = parseDigits(size); !ok || total == chunk.Unbounded {
 			return chunk.Range{}, 0, false
 		}
 	}

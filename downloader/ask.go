@@ -79,6 +79,9 @@ func (j *job) request(ctx context.Context, u *url.URL, r chunk.Range) (*http.Req
 	if host := req.Header.Get("Host"); host != "" {
 		req.Host = host
 	}
+	for _, ours := range []string{"Range", "If-Range", "If-Match"} { // what is asked for is not the user's to say
+		req.Header.Del(ours)
+	}
 	req.Header.Set("Accept-Encoding", "identity")
 	if !r.Empty() {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", r.Off, r.End-1))

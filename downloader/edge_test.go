@@ -233,3 +233,12 @@ func TestWeakThenStrong(t *testing.T) {
 		t.Errorf("started over %d times", n)
 	}
 }
+
+// TestUserRange: a Range of the user's own does not make a part the whole.
+func TestUserRange(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(6<<20, 1)
+	r.srv.Put("f", f)
+	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole is asked for in the end
+	r.mustGet("f", f, func(q *Request) { q.Header = http.Header{"Range": {"bytes=0-99"}} })
+}

@@ -4,7 +4,7 @@
 //
 // # The life of a download
 //
-//	find    is the target done already, or begun? (job.go)
+//	find    is the target done already, or begun? (find.go)
 //	ask     a GET for the first missing range; its answer tells size, ranges,
 //	        version and name, its body is the first connection's work (ask.go)
 //	plan    a pool says which connection fetches what (pool.go)
@@ -13,7 +13,7 @@
 //	commit  one goroutine makes what is written durable, by time and volume
 //	        (commit.go)
 //	verify  one goroutine hashes behind the growing finished prefix (verify.go)
-//	finish  checked, renamed, recorded (job.go)
+//	finish  checked, renamed, recorded (transfer.go)
 //
 // A server without ranges gets one stream (stream.go). Where bytes of two
 // versions could mix, the download starts over and says so.

@@ -1,0 +1,182 @@
+package downloader
+
+// This file is about what is there already: the record of a target, begun or
+// done, and whether it is still what the server has.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+
+	"pawl/chunk"
+	"pawl/store"
+)
+
+// find returns the record of what the request is about, or ErrNotFound.
+func (j *job) find() (store.Record, error) {
+	if j.req.ID != "" {
+		return j.d.store.Get(j.req.ID)
+	}
+	if j.req.Output == "" {
+		dir, err := filepath.Abs(j.req.Dir)
+		if err != nil {
+			return store.Record{}, err
+		}
+		return j.d.store.ByURL(dir, j.shown)
+	}
+	target, err := absTarget(j.req.Dir, j.req.Output)
+	if err != nil {
+		return store.Record{}, err
+	}
+	rec, err := j.d.store.ByTarget(target)
+	if err == nil && rec.URL != j.shown && !j.req.Restart && !j.req.Overwrite {
+		return rec, claimed(rec)
+	}
+	return rec, err
+}
+
+// A begunError says that the target has an unfinished download of the same URL,
+// which had another name to be found by.
+type begunError struct{ rec store.Record }
+
+func (e begunError) Error() string { return "begun already" }
+
+// claimed is the error for a target that another URL's download has.
+func claimed(rec store.Record) error {
+	if rec.State == store.Done {
+		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, rec.URL)
+	}
+	return &ClaimedError{rec}
+}
+
+// open goes on with a recorded download, or finds that there is nothing to do.
+func (j *job) open(ctx context.Context, rec store.Record) (current bool, err error) {
+	j.show(rec)
+	if rec.State == store.Done {
+		return j.reopen(ctx, rec)
+	}
+	if rec.URL != j.shown && j.req.ID == "" {
+		if !j.req.Restart && !j.req.Overwrite {
+			return false, claimed(rec)
+		}
+		return false, j.discard(rec)
+	}
+	if j.req.Overwrite {
+		if err := j.d.store.AllowReplace(rec.ID); err != nil {
+			return false, err
+		}
+	}
+	part, err := j.d.store.Resume(rec.ID)
+	if err != nil {
+		return false, err
+	}
+	rec = part.Record()
+	j.show(rec)
+	if rec.State == store.Done { // a crash had left no more than the rename to do
+		j.have.Store(rec.Size)
+		return true, errors.Join(part.Close(), j.recheck(ctx, rec))
+	}
+	j.part, j.sink = part, part
+	if n := part.Lost(); n > 0 {
+		j.emit(Event{Kind: Lost, Held: n})
+	}
+	if j.req.Sum.IsZero() {
+		j.req.Sum = rec.Sum
+	}
+	if j.req.Restart {
+		return false, j.forget()
+	}
+	j.id = identity{rec.Size, rec.ETag, rec.LastModified}
+	j.moved = rec.URL != j.shown && rec.Held.Len() > 0
+	return false, part.Update(func(r *store.Record) {
+		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite
+	})
+}
+
+// discard forgets a download of another URL for the target of this one, as was
+// asked for.
+func (j *job) discard(rec store.Record) error {
+	j.req.Output = rec.Target
+	return j.d.store.Remove(rec.ID, true)
+}
+
+// reopen looks whether a finished download is still what the server has. If
+// not, it is fetched anew and replaced at the end.
+func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
+	j.req.Output, j.named = rec.Target, rec.Named
+	if !j.d.store.Intact(rec) {
+		if j.d.store.Exists(rec) && !j.req.Overwrite {
+			return false, fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
+		}
+		return false, nil
+	}
+	if rec.URL != j.shown && !j.req.Overwrite {
+		return false, claimed(rec)
+	}
+	if !j.req.Restart && rec.URL == j.shown {
+		same, err := j.unchanged(ctx, rec)
+		if err != nil {
+			return false, err
+		}
+		if same {
+			j.have.Store(rec.Size)
+			return true, j.recheck(ctx, rec)
+		}
+		j.emit(Event{Kind: Restarted, Err: errors.New("the remote file is another one now")})
+	}
+	j.req.Overwrite = true // the file is ours
+	return false, nil
+}
+
+// unchanged asks the server whether it still has the version of rec, in one
+// small request (RFC 9110 §13.1).
+func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
+	header := j.req.Header
+	defer func() { j.req.Header = header }()
+	j.req.Header = header.Clone()
+	if j.req.Header == nil {
+		j.req.Header = make(http.Header)
+	}
+	if rec.ETag != "" {
+		j.req.Header.Set("If-None-Match", rec.ETag)
+	} else if rec.LastModified != "" {
+		j.req.Header.Set("If-Modified-Since", rec.LastModified)
+	}
+	if err := j.enter(ctx, j.d.host(j.asked)); err != nil {
+		return false, err
+	}
+	defer j.leave()
+	rep, err := j.ask(ctx, nil, chunk.Range{End: 1})
+	var again restartError
+	if errors.As(err, &again) { // ranges are not to be had
+		j.single = true
+		rep, err = j.ask(ctx, nil, chunk.Range{})
+	}
+	var status *StatusError
+	switch {
+	case errors.As(err, &status) && status.Code == http.StatusNotModified:
+		return true, nil
+	case errors.Is(err, errUnsatisfiable):
+		return rep.id.size == rec.Size || rep.id.size < 0 && rec.Size == 0, nil
+	case err != nil:
+		return false, err
+	}
+	rep.close()
+	return identity{rec.Size, rec.ETag, rec.LastModified}.differs(rep.id) == "", nil
+}
+
+// recheck compares a finished file with a digest that it was not checked
+// against when it was fetched.
+func (j *job) recheck(ctx context.Context, rec store.Record) error {
+	if j.req.Sum.IsZero() || j.req.Sum == rec.Sum {
+		return nil
+	}
+	f, err := j.d.store.OpenDone(rec)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return newVerifier(j.req.Sum, f).verdict(ctx, rec.Size)
+}

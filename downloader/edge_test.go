@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -241,4 +242,33 @@ func TestUserRange(t *testing.T) {
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole is asked for in the end
 	r.mustGet("f", f, func(q *Request) { q.Header = http.Header{"Range": {"bytes=0-99"}} })
+}
+
+// TestLastCommitFails: a cancelled download whose last commit fails says so, for
+// what has arrived since the one before is not kept.
+func TestLastCommitFails(t *testing.T) {
+	r := newRig(t)
+	r.srv.Put("f", faultserver.NewFile(4<<20, 1))
+	r.srv.Set(faultserver.Rate(400 << 10)) // too slow for a commit to be due before the end
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if r.srv.WaitSent(150<<10, stop) {
+			if err := os.Rename(r.state, r.state+".gone"); err != nil {
+				t.Error(err)
+			}
+			if err := os.WriteFile(r.state, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+			cancel(errTestCancel)
+		}
+	})
+	_, err := r.get(ctx, "f")
+	close(stop)
+	wg.Wait()
+	cancel(nil)
+	if !errors.Is(err, store.ErrState) {
+		t.Errorf("got error %v, want ErrState", err)
+	}
 }

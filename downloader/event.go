@@ -14,7 +14,7 @@ const (
 	Started   Kind = "started"   // bytes are about to move; Held are there already
 	Lost      Kind = "lost"      // the part file no longer had Held bytes of its record
 	Retrying  Kind = "retrying"  // Err; asking again after Wait, Attempt of Tries
-	Limited   Kind = "limited"   // the host refused a further connection: Err; Conns go on
+	Limited   Kind = "limited"   // the host refused a further connection: Err; Conns go on, or it waits if 0
 	Restarted Kind = "restarted" // the bytes so far cannot be used: Err
 	Warning   Kind = "warning"   // Err is worth knowing, and no failure
 	Finished  Kind = "finished"  // the file is there

@@ -224,8 +224,8 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if serviceErr := services.Wait(); serviceErr != nil {
 		err = serviceErr // the workers only saw that all had to stop
 	}
-	if commitErr := c.commit(); commitErr != nil && err == nil {
-		err = commitErr
+	if commitErr := c.commit(); commitErr != nil {
+		err = commitErr // worse than whatever ended the transfer: bytes are lost
 	}
 	if err != nil {
 		return err

@@ -194,8 +194,10 @@ func (s *display) tell(e downloader.Event) {
 			s.note("%s: %s; trying again in %s (%d%s)", name, reason, span(e.Wait), e.Attempt, ofTries(e.Tries))
 		}
 	case downloader.Limited:
-		if s.verbose {
+		if s.verbose && e.Conns > 0 {
 			s.note("%s: %s; going on with %d connections", name, reason, e.Conns)
+		} else if s.verbose {
+			s.note("%s: %s; waiting for one", name, reason)
 		}
 	case downloader.Finished:
 		s.finish(e, name)

@@ -133,8 +133,9 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	show.start(d.Snapshot)
 	defer show.stop()
 
-	var mu sync.Mutex
+	var mu sync.Mutex // of what the downloads leave behind
 	var failures []error
+	ended := 0 // downloads that were not interrupted
 	var group errgroup.Group
 	group.SetLimit(max(1, t.Jobs))
 	for _, req := range requests {
@@ -143,17 +144,26 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 			if ctx.Err() != nil {
 				return nil // told once, at the end
 			}
-			if _, err := d.Get(ctx, req); err != nil && ctx.Err() == nil {
+			_, err := d.Get(ctx, req)
+			if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
+				return nil
+			}
+			if err != nil {
 				say.tell(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinished(st, req)))
-				mu.Lock()
-				defer mu.Unlock()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ended++
+			if err != nil {
 				failures = append(failures, err)
 			}
 			return nil
 		})
 	}
 	wait(ctx, &group, streams)
-	if ctx.Err() != nil {
+	mu.Lock()
+	defer mu.Unlock()
+	if ended < len(requests) {
 		held := false
 		for _, req := range requests {
 			held = held || unfinished(st, req) != ""
@@ -163,9 +173,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 			next = "what has arrived is kept; go on with: pawl resume"
 		}
 		say.tell(context.Cause(ctx), next)
-		mu.Lock()
 		failures = append(failures, context.Cause(ctx))
-		mu.Unlock()
 	}
 	if len(failures) == 0 {
 		return nil

@@ -28,6 +28,9 @@ func (w writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // NoRanges answers every request with the whole file.
 func NoRanges(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "" {
+			met(r)
+		}
 		r.Header.Del("Range")
 		next.ServeHTTP(headerEdit(w, func(h http.Header) { h.Del("Accept-Ranges") }), r)
 	})
@@ -44,6 +47,7 @@ func NoLength(next http.Handler) http.Handler {
 func NoValidators(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(headerEdit(w, func(h http.Header) {
+			met(r)
 			h.Del("ETag")
 			h.Del("Last-Modified")
 		}), r)
@@ -54,7 +58,7 @@ func NoValidators(next http.Handler) http.Handler {
 func SetHeader(name, value string) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(headerEdit(w, func(h http.Header) { h.Set(name, value) }), r)
+			next.ServeHTTP(headerEdit(w, func(h http.Header) { met(r); h.Set(name, value) }), r)
 		})
 	}
 }
@@ -132,6 +136,7 @@ func after(n int64, do func(w http.ResponseWriter, r *http.Request)) Fault {
 					return k, err
 				}
 				http.NewResponseController(w).Flush()
+				met(r)
 				do(w, r)
 				m, err := w.Write(b[k:])
 				left = 1 << 62 // once in each body
@@ -170,6 +175,7 @@ func Stall(n int64) Fault {
 func Delay(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			met(r)
 			if wait(r.Context(), d) {
 				next.ServeHTTP(w, r)
 			}
@@ -193,6 +199,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 func Status(code, retryAfter int) Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			met(r)
 			if retryAfter >= 0 {
 				w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 			}
@@ -206,6 +213,7 @@ func Redirect(from, to string) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == from {
+				met(r)
 				http.Redirect(w, r, to, http.StatusFound)
 				return
 			}

@@ -8,6 +8,7 @@ package faultserver
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ type Server struct {
 	*httptest.Server
 
 	sent atomic.Int64 // bytes of all bodies
+	met  atomic.Int64 // times that a fault acted
 
 	mu       sync.Mutex
 	files    map[string]File
@@ -96,6 +98,19 @@ func (s *Server) Set(faults ...Fault) {
 // Sent returns how many bytes of bodies were handed to the network.
 func (s *Server) Sent() int64 { return s.sent.Load() }
 
+// Met returns how many times a fault has acted. One that only paces never does.
+func (s *Server) Met() int64 { return s.met.Load() }
+
+// metKey is that of the context value by which a fault finds the counter.
+type metKey struct{}
+
+// met notes that a fault acts on r.
+func met(r *http.Request) {
+	if n, ok := r.Context().Value(metKey{}).(*atomic.Int64); ok {
+		n.Add(1)
+	}
+}
+
 // Requests returns what was asked so far, in the order of arrival.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
@@ -119,6 +134,7 @@ func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent.Store(0)
+	s.met.Store(0)
 	s.requests, s.peak = nil, s.now
 }
 
@@ -163,6 +179,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.now--
 		s.idle.Broadcast()
 	}()
+	r = r.WithContext(context.WithValue(r.Context(), metKey{}, &s.met))
 	h.ServeHTTP(&counter{ResponseWriter: w, server: s, req: req}, r)
 }
 

@@ -1,0 +1,4 @@
+package main
+
+// breaks are hazards of TestHazards.
+var breaks = []hazard{}

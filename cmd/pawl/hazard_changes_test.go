@@ -1,0 +1,4 @@
+package main
+
+// changes are hazards of TestHazards.
+var changes = []hazard{}

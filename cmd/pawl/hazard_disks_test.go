@@ -1,0 +1,4 @@
+package main
+
+// disks are hazards of TestHazards.
+var disks = []hazard{}

@@ -1,0 +1,4 @@
+package main
+
+// limits are hazards of TestHazards.
+var limits = []hazard{}

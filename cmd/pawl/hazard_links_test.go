@@ -1,0 +1,4 @@
+package main
+
+// links are hazards of TestHazards.
+var links = []hazard{}

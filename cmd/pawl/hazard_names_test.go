@@ -1,0 +1,4 @@
+package main
+
+// names are hazards of TestHazards.
+var names = []hazard{}

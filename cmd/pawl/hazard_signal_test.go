@@ -1,0 +1,4 @@
+package main
+
+// signalHazards are hazards of TestHazards.
+var signalHazards = []hazard{}

@@ -1,0 +1,4 @@
+package main
+
+// states are hazards of TestHazards.
+var states = []hazard{}

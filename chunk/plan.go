@@ -7,7 +7,7 @@ import (
 
 // A Plan says who fetches which bytes of one file. At any moment each byte of
 // the file is in exactly one of three places: held (arrived and written),
-// unclaimed, or in one Claim. Held bytes only grow.
+// unclaimed, or in one Claim. Held bytes only grow, but for Lose.
 //
 // A Plan knows bytes, not time: what is slow or worth stealing is the caller's
 // to say.
@@ -110,6 +110,36 @@ func (p *Plan) Seize(c *Claim) *Claim {
 	c.end = c.off
 	p.settle(c)
 	return p.claim(r)
+}
+
+// Extend adds to c the unclaimed bytes that follow it, at most most of them, and
+// returns how many. A claim that has ended lives again with them.
+func (p *Plan) Extend(c *Claim, most int64) int64 {
+	for r := range p.free.All() {
+		if r.Off > c.end || r.End <= c.end {
+			continue
+		}
+		n := min(most, r.End-c.end)
+		p.free.Remove(Range{c.end, c.end + n})
+		if c.whole().Empty() && n > 0 {
+			p.claims = append(p.claims, c)
+		}
+		c.end += n
+		return n
+	}
+	return 0
+}
+
+// Lose makes the held bytes of r unclaimed.
+func (p *Plan) Lose(r Range) {
+	lost := p.held.Clone()
+	p.held.Remove(r)
+	for x := range p.held.All() {
+		lost.Remove(x)
+	}
+	for x := range lost.All() {
+		p.free.Add(x)
+	}
 }
 
 func (p *Plan) claim(r Range) *Claim {

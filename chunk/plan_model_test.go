@@ -114,6 +114,35 @@ func (m *planModel) seize(c *Claim) error {
 	return m.begin(m.plan.Seize(c), want)
 }
 
+func (m *planModel) extend(c *Claim, most int64) error {
+	end := c.end
+	var want int64
+	for i, cell := range m.cells {
+		if cell.off == end+want && cell.place == '.' && want < most {
+			m.cells[i].place, m.cells[i].owner = 'a', c
+			want++
+		}
+	}
+	if i := slices.Index(m.ended, c); i >= 0 && want > 0 {
+		m.ended = slices.Delete(m.ended, i, i+1)
+		m.claims = append(m.claims, c)
+	}
+	if got := m.plan.Extend(c, most); got != want {
+		return fmt.Errorf("got %d, want %d", got, want)
+	}
+	return nil
+}
+
+func (m *planModel) lose(r Range) {
+	for i, c := range m.cells {
+		if r.Off <= c.off && c.off < r.End && c.place == '#' {
+			m.cells[i].place = '.'
+		}
+	}
+	m.drawn = ""
+	m.plan.Lose(r)
+}
+
 func (m *planModel) arrive(c *Claim, n int64) error {
 	r := m.find('a', c)
 	want := min(n, r.Len())

@@ -50,8 +50,12 @@ func (r *planRun) claim() *Claim {
 // step does one operation and checks everything.
 func (r *planRun) step() error {
 	var err error
-	if op, c := r.src.IntN(20), r.claim(); op == 0 {
+	if op, c := r.src.IntN(20), r.claim(); op == 0 && r.src.IntN(4) == 0 {
+		r.doLose()
+	} else if op == 0 {
 		err = r.doSetSize()
+	} else if op == 1 && c != nil {
+		err = r.doExtend(c)
 	} else if op < 6 || c == nil {
 		err = r.doClaim()
 	} else {
@@ -80,6 +84,24 @@ func (r *planRun) doClaim() error {
 	}
 	r.logf("take %d", most)
 	return r.take(most)
+}
+
+// doExtend is a connection that could read on.
+func (r *planRun) doExtend(c *Claim) error {
+	if c.end >= modelBytes {
+		return nil // no border beyond the known bytes
+	}
+	most := min(int64(1+r.src.IntN(20)), modelBytes-c.end)
+	r.logf("extend %d by %d", slices.Index(r.claims, c), most)
+	return r.extend(c, most)
+}
+
+// doLose is damage that has been found.
+func (r *planRun) doLose() {
+	off := int64(r.src.IntN(modelBytes))
+	lost := Range{off, min(off+int64(r.src.IntN(6)), modelBytes)}
+	r.logf("lose %v", lost)
+	r.lose(lost)
 }
 
 func (r *planRun) doSteal() error {

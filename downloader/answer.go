@@ -1,9 +1,13 @@
 package downloader
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +20,12 @@ type identity struct {
 	size         int64  // bytes; -1 unknown
 	etag         string // as sent
 	lastModified string // as sent
+	media        string // media type without parameters; "" unknown
+}
+
+// sizeDiffers reports whether both sizes are known, and differ.
+func (id identity) sizeDiffers(o identity) bool {
+	return id.size >= 0 && o.size >= 0 && id.size != o.size
 }
 
 // strongETag returns the entity tag if it may be used in If-Range: a weak one
@@ -31,7 +41,7 @@ func (id identity) strongETag() string {
 // one of the two does not tell is no difference.
 func (id identity) differs(o identity) string {
 	switch {
-	case id.size >= 0 && o.size >= 0 && id.size != o.size:
+	case id.sizeDiffers(o):
 		return fmt.Sprintf("its size was %d and is %d", id.size, o.size)
 	case id.etag != "" && o.etag != "" && opaque(id.etag) != opaque(o.etag):
 		return fmt.Sprintf("its ETag was %s and is %s", id.etag, o.etag)
@@ -46,22 +56,32 @@ func (id identity) differs(o identity) string {
 // as strong from then on.
 func opaque(etag string) string { return strings.TrimPrefix(etag, "W/") }
 
-// proves reports whether o is surely the same version as id, by which a stream
-// without ranges may go on where it broke off.
+// proves reports whether o is surely the same version as id.
 func (id identity) proves(o identity) bool {
 	return id.differs(o) == "" && o.strongETag() != "" && id.etag == o.etag
 }
 
+// isPage reports whether o is a web page where id is another kind of file: a
+// login page, most likely, or that of a captive portal.
+func (id identity) isPage(o identity) bool {
+	page := func(media string) bool { return media == "text/html" || media == "application/xhtml+xml" }
+	same := id.etag != "" && opaque(id.etag) == opaque(o.etag)
+	return id.media != "" && !page(id.media) && page(o.media) && !same
+}
+
 // An answer is what a response to a request for bytes means.
 type answer struct {
-	whole bool        // the body is the file from byte 0, whatever was asked
-	body  chunk.Range // bytes of the file that the body is; End may be Unbounded
-	id    identity
+	whole  bool        // the body is the file from byte 0, whatever was asked
+	body   chunk.Range // bytes of the file that the body is; End may be Unbounded
+	coding string      // of a body that has to be decoded, "gzip" or ""
+	id     identity
 }
 
 var (
 	// errLie says that a partial response is not what was asked for.
 	errLie = errors.New("the server lies about ranges")
+	// errPage says that a web page has come in place of the file.
+	errPage error = permanentError{kindError{errors.New("the server sends a web page in place of the file, perhaps to log in"), ErrPage}}
 	// errUnsatisfiable says that the file has no byte at the start of the range.
 	errUnsatisfiable = errors.New("the range is beyond the end of the file")
 )
@@ -73,8 +93,15 @@ var (
 // is the size that the server told, or -1 (RFC 9110 §14.4, §15.3.7, §15.5.17).
 func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 	h := resp.Header
-	a := answer{id: identity{size: -1, etag: h.Get("ETag"), lastModified: h.Get("Last-Modified")}}
+	media, _, _ := mime.ParseMediaType(h.Get("Content-Type")) // what it says before an error is good
+	a := answer{id: identity{size: -1, etag: h.Get("ETag"), lastModified: h.Get("Last-Modified"), media: media}}
+	coding := coding(resp)
 	switch {
+	case resp.StatusCode == http.StatusOK && coding == "gzip":
+		a.whole, a.coding, a.body.End = true, coding, chunk.Unbounded
+		return a, nil
+	case resp.StatusCode == http.StatusOK && coding != "":
+		return a, permanentError{kindError{fmt.Errorf("the server sends it coded as %q, which was not asked for", coding), ErrProtocol}}
 	case resp.StatusCode == http.StatusOK:
 		a.whole = true
 		a.id.size = resp.ContentLength
@@ -90,24 +117,73 @@ func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 		return a, errUnsatisfiable
 	case resp.StatusCode != http.StatusPartialContent:
 		return a, &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
-	case asked.Empty():
-		return a, fmt.Errorf("%w: a part, where the whole was asked for", errLie)
 	}
 	r, total, ok := parseContentRange(h.Get("Content-Range"))
+	if asked.Empty() && r.Off == 0 && r.End == total { // a strange way to say it, but all of it
+		a.whole, asked = true, r
+	}
 	switch {
 	case strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "multipart/byteranges"):
 		return a, fmt.Errorf("%w: several parts, where one was asked for", errLie)
 	case !ok || r.Empty():
 		return a, fmt.Errorf("%w: Content-Range %q", errLie, h.Get("Content-Range"))
-	case r.Off != asked.Off || !asked.Contains(r):
-		return a, fmt.Errorf("%w: asked for %s, got %s", errLie, asked, r)
+	case asked.Empty():
+		return a, fmt.Errorf("%w: a part, where the whole was asked for", errLie)
+	case r.Off != asked.Off: // what is beyond the end of asked is right, and need not be read
+		return a, fmt.Errorf("%w: asked for %s, got %s", errLie, span(asked), span(r))
 	case resp.ContentLength >= 0 && resp.ContentLength != r.Len():
-		return a, fmt.Errorf("%w: %d bytes for the range %s", errLie, resp.ContentLength, r)
-	case h.Get("Content-Encoding") != "" && !strings.EqualFold(h.Get("Content-Encoding"), "identity"):
+		return a, fmt.Errorf("%w: a body of %d bytes for %s", errLie, resp.ContentLength, span(r))
+	case coding != "":
 		return a, fmt.Errorf("%w: a range of a coded body", errLie)
 	}
 	a.body, a.id.size = r, total
 	return a, nil
+}
+
+// coding returns the content coding that has to be undone to get the file, or
+// "". A server that calls an archive coded because its name ends in ".gz" sends
+// the file as it is.
+func coding(resp *http.Response) string {
+	c := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
+	if c = strings.TrimPrefix(c, "x-"); c == "identity" {
+		return ""
+	}
+	name := strings.ToLower(resp.Request.URL.Path)
+	if d := dispositionName(resp.Header.Get("Content-Disposition")); d != "" {
+		name = strings.ToLower(d)
+	}
+	suffixes := map[string][]string{"gzip": {".gz", ".tgz", ".svgz"}, "br": {".br"}, "zstd": {".zst"}, "compress": {".z"}, "bzip2": {".bz2"}}
+	if slices.ContainsFunc(suffixes[c], func(s string) bool { return strings.HasSuffix(name, s) }) {
+		return ""
+	}
+	return c
+}
+
+// decoded undoes the gzip coding of a body. It reads nothing before it is read.
+type decoded struct {
+	io.ReadCloser
+	zip *gzip.Reader
+}
+
+func (d *decoded) Read(p []byte) (n int, err error) {
+	if d.zip == nil {
+		d.zip, err = gzip.NewReader(d.ReadCloser)
+	}
+	if err == nil {
+		n, err = d.zip.Read(p)
+	}
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+		err = kindError{err, ErrNetwork}
+	}
+	return n, err
+}
+
+// span is r as HTTP and people write it.
+func span(r chunk.Range) string {
+	if r.End == chunk.Unbounded {
+		return fmt.Sprintf("the bytes from %d", r.Off)
+	}
+	return fmt.Sprintf("bytes %d-%d", r.Off, r.End-1)
 }
 
 // parseContentRange reads "bytes first-last/total" and "bytes */total", the

@@ -124,6 +124,8 @@ func TestReadAnswer(t *testing.T) {
 		return answer{body: chunk.Range{Off: off, End: end}, id: identity{size: total}}
 	}
 	size := func(n int64) answer { return answer{id: identity{size: n}} }
+	zipped := whole(-1)
+	zipped.coding = "gzip"
 	tests := []struct {
 		name  string
 		resp  *http.Response
@@ -136,7 +138,10 @@ func TestReadAnswer(t *testing.T) {
 		{"200 of nothing", respond(200, 0), chunk.Range{}, whole(0), nil},
 		{"200 to a range", respond(200, 500), part, whole(500), nil},
 		{"200 with a Content-Range", respond(200, 500, cr, "bytes 100-199/500"), part, whole(500), nil},
-		{"200 coded", respond(200, 50, "Content-Encoding", "gzip"), chunk.Range{}, whole(50), nil},
+		{"200 gzip", respond(200, 50, "Content-Encoding", "gzip"), chunk.Range{}, zipped, nil},
+		{"200 gzip by its old name", respond(200, 50, "Content-Encoding", "X-GZip"), part, zipped, nil},
+		{"200 of another coding", respond(200, 50, "Content-Encoding", "br"), chunk.Range{}, size(-1), ErrProtocol},
+		{"200 coded twice", respond(200, 50, "Content-Encoding", "gzip, br"), chunk.Range{}, size(-1), ErrProtocol},
 
 		{"206", respond(206, 100, cr, "bytes 100-199/500"), part, got(100, 200, 500), nil},
 		{"206 of unknown total", respond(206, 100, cr, "bytes 100-199/*"), part, got(100, 200, -1), nil},
@@ -145,7 +150,8 @@ func TestReadAnswer(t *testing.T) {
 		{"206 to the end", respond(206, 50, cr, "bytes 100-149/150"), part, got(100, 150, 150), nil},
 		{"206 identity", respond(206, 100, cr, "bytes 100-199/500", "Content-Encoding", "Identity"), part, got(100, 200, 500), nil},
 
-		{"206 longer", respond(206, 101, cr, "bytes 100-200/500"), part, size(-1), errLie},
+		{"206 longer", respond(206, 101, cr, "bytes 100-200/500"), part, got(100, 201, 500), nil},
+		{"206 shorter than it says", respond(206, 100, cr, "bytes 100-200/500"), part, size(-1), errLie},
 		{"206 from before", respond(206, 101, cr, "bytes 99-199/500"), part, size(-1), errLie},
 		{"206 from behind", respond(206, 99, cr, "bytes 101-199/500"), part, size(-1), errLie},
 		{"206 elsewhere", respond(206, 100, cr, "bytes 0-99/500"), part, size(-1), errLie},
@@ -159,7 +165,9 @@ func TestReadAnswer(t *testing.T) {
 		{"206 too short a body", respond(206, 99, cr, "bytes 100-199/500"), part, size(-1), errLie},
 		{"206 empty body", respond(206, 0, cr, "bytes 100-199/500"), part, size(-1), errLie},
 		{"206 coded", respond(206, 100, cr, "bytes 100-199/500", "Content-Encoding", "gzip"), part, size(-1), errLie},
-		{"206 to a plain GET", respond(206, 500, cr, "bytes 0-499/500"), chunk.Range{}, size(-1), errLie},
+		{"206 of all to a plain GET", respond(206, 500, cr, "bytes 0-499/500"), chunk.Range{}, whole(500), nil},
+		{"206 to a plain GET", respond(206, 499, cr, "bytes 0-498/500"), chunk.Range{}, size(-1), errLie},
+		{"206 of unknown total to a plain GET", respond(206, 500, cr, "bytes 0-499/*"), chunk.Range{}, size(-1), errLie},
 
 		{"416 with total", respond(416, 0, cr, "bytes */50"), part, size(50), errUnsatisfiable},
 		{"416 of an empty file", respond(416, 0, cr, "bytes */0"), part, size(0), errUnsatisfiable},
@@ -167,9 +175,9 @@ func TestReadAnswer(t *testing.T) {
 		{"416 with a range", respond(416, 0, cr, "bytes 0-9/50"), part, size(-1), errUnsatisfiable},
 		{"416 to a plain GET", respond(416, 0, cr, "bytes */50"), chunk.Range{}, size(-1), ErrRefused},
 
-		{"204", respond(204, 0), part, size(-1), ErrRefused},
-		{"302", respond(302, 0), part, size(-1), ErrRefused},
-		{"304", respond(304, 0), part, size(-1), ErrRefused},
+		{"204", respond(204, 0), part, size(-1), ErrProtocol},
+		{"302", respond(302, 0), part, size(-1), ErrProtocol},
+		{"304", respond(304, 0), part, size(-1), ErrProtocol},
 		{"401", respond(401, 0), part, size(-1), ErrAuth},
 		{"404", respond(404, 0), part, size(-1), ErrRefused},
 		{"500 with a Content-Range", respond(500, 100, cr, "bytes 100-199/500"), part, size(-1), ErrRefused},
@@ -181,6 +189,7 @@ func TestReadAnswer(t *testing.T) {
 			tt.resp.Header.Set("Last-Modified", "then")
 			tt.want.id.etag, tt.want.id.lastModified = `"v"`, "then"
 			a, err := readAnswer(tt.resp, tt.asked)
+			a.id.media = ""
 			if !errors.Is(err, tt.err) || a != tt.want {
 				t.Errorf("got %+v, %v, want %+v, %v", a, err, tt.want, tt.err)
 			}
@@ -222,7 +231,7 @@ func FuzzReadAnswer(f *testing.F) {
 			if status != 200 || a.body.Off != 0 || a.id.size != length || length >= 0 && a.body.Len() != length {
 				t.Errorf("got %+v for status %d, length %d", a, status, length)
 			}
-		case status != 206 || a.body.Empty() || a.body.Off != asked.Off || !asked.Contains(a.body):
+		case status != 206 || a.body.Empty() || a.body.Off != asked.Off:
 			t.Errorf("asked for %v, got %+v", asked, a)
 		case length >= 0 && length != a.body.Len():
 			t.Errorf("length %d, got %+v", length, a)
@@ -239,24 +248,24 @@ func TestIdentity(t *testing.T) {
 		differs bool
 		proves  bool // that b is a
 	}{
-		{identity{-1, "", ""}, identity{-1, "", ""}, false, false},
-		{identity{5, "", ""}, identity{5, "", ""}, false, false},
-		{identity{5, "", ""}, identity{6, "", ""}, true, false},
-		{identity{0, "", ""}, identity{6, "", ""}, true, false}, // 0 is a size that is known
-		{identity{-1, "", ""}, identity{6, "", ""}, false, false},
-		{identity{5, `"a"`, day}, identity{5, `"a"`, day}, false, true},
-		{identity{5, `"a"`, day}, identity{-1, `"a"`, ""}, false, true},
-		{identity{-1, `"a"`, ""}, identity{5, `"a"`, ""}, false, true},
-		{identity{5, `"a"`, ""}, identity{5, `"b"`, ""}, true, false},
-		{identity{5, `"a"`, ""}, identity{6, `"a"`, ""}, true, false},
-		{identity{5, `"a"`, day}, identity{5, `"a"`, later}, true, false},
-		{identity{5, `"a"`, day}, identity{5, "", day}, false, false},
-		{identity{5, "", day}, identity{5, `"a"`, day}, false, false},
-		{identity{5, `"a"`, ""}, identity{5, `W/"a"`, ""}, false, false}, // as Apache says it of a young file
-		{identity{5, `W/"a"`, ""}, identity{5, `W/"b"`, ""}, true, false},
-		{identity{5, `W/"a"`, ""}, identity{5, `W/"a"`, ""}, false, false}, // weak: equal meaning, not equal bytes
-		{identity{5, "", day}, identity{5, "", day}, false, false},         // a second is long
-		{identity{5, "", day}, identity{5, "", later}, true, false},
+		{identity{-1, "", "", ""}, identity{-1, "", "", ""}, false, false},
+		{identity{5, "", "", ""}, identity{5, "", "", ""}, false, false},
+		{identity{5, "", "", ""}, identity{6, "", "", ""}, true, false},
+		{identity{0, "", "", ""}, identity{6, "", "", ""}, true, false}, // 0 is a size that is known
+		{identity{-1, "", "", ""}, identity{6, "", "", ""}, false, false},
+		{identity{5, `"a"`, day, ""}, identity{5, `"a"`, day, ""}, false, true},
+		{identity{5, `"a"`, day, ""}, identity{-1, `"a"`, "", ""}, false, true},
+		{identity{-1, `"a"`, "", ""}, identity{5, `"a"`, "", ""}, false, true},
+		{identity{5, `"a"`, "", ""}, identity{5, `"b"`, "", ""}, true, false},
+		{identity{5, `"a"`, "", ""}, identity{6, `"a"`, "", ""}, true, false},
+		{identity{5, `"a"`, day, ""}, identity{5, `"a"`, later, ""}, true, false},
+		{identity{5, `"a"`, day, ""}, identity{5, "", day, ""}, false, false},
+		{identity{5, "", day, ""}, identity{5, `"a"`, day, ""}, false, false},
+		{identity{5, `"a"`, "", ""}, identity{5, `W/"a"`, "", ""}, false, false}, // as Apache says it of a young file
+		{identity{5, `W/"a"`, "", ""}, identity{5, `W/"b"`, "", ""}, true, false},
+		{identity{5, `W/"a"`, "", ""}, identity{5, `W/"a"`, "", ""}, false, false}, // weak: equal meaning, not equal bytes
+		{identity{5, "", day, ""}, identity{5, "", day, ""}, false, false},         // a second is long
+		{identity{5, "", day, ""}, identity{5, "", later, ""}, true, false},
 	}
 	for _, tt := range tests {
 		there, back := tt.a.differs(tt.b), tt.b.differs(tt.a)

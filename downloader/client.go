@@ -108,8 +108,11 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 		return permanentError{kindError{fmt.Errorf("%d redirects in a row", maxRedirects), ErrProtocol}}
 	}
 	last := via[len(via)-1].URL
+	if req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
+		return permanentError{kindError{fmt.Errorf("%s redirects to what is no http or https URL", last.Host), ErrProtocol}}
+	}
 	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.Insecure {
-		return permanentError{kindError{fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme), ErrTLS}}
+		return permanentError{kindError{fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme), ErrDowngrade}}
 	}
 	req.Header.Del("Referer") // net/http put the last URL there, which may be signed
 	if !sameOrigin(req.URL, via[0].URL) {
@@ -201,6 +204,9 @@ func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 		return math.MaxInt64, true
 	}
 	if t, err := http.ParseTime(v); err == nil {
+		if date, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = date // the server's clock need not be ours
+		}
 		return max(0, t.Sub(now)), true
 	}
 	return 0, false
@@ -213,7 +219,25 @@ type patience struct {
 	min, max time.Duration
 
 	mu       sync.Mutex
-	failures int // guarded by mu
+	failures int  // guarded by mu
+	ended    bool // guarded by mu
+}
+
+// exhausted reports after how many failures it was at its end, or 0.
+func (p *patience) exhausted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return p.failures
+	}
+	return 0
+}
+
+// end makes the last failure the last one.
+func (p *patience) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
 }
 
 // fail counts a failure, and returns how many there are now, how long to wait

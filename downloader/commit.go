@@ -51,8 +51,7 @@ func (c *committer) commit() error {
 			return err
 		}
 	}
-	held, now := c.j.pool.held(), time.Now()
-	n := held.Len()
+	n, now := c.j.pool.heldLen(), time.Now()
 	if d := now.Sub(c.last).Seconds(); d > 0 {
 		weight := min(d/2, 1) // the rate of about two seconds
 		c.rate += weight * (float64(n-c.have)/d - c.rate)
@@ -61,5 +60,5 @@ func (c *committer) commit() error {
 	if c.j.part == nil {
 		return nil
 	}
-	return c.j.part.Commit(held, int64(max(c.rate, 0)))
+	return c.j.part.Commit(int64(max(c.rate, 0)))
 }

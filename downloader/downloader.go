@@ -93,6 +93,9 @@ type Request struct {
 	Overwrite bool
 	// Restart forgets what there is of the download.
 	Restart bool
+	// FailOnChange ends the download with ErrChanged, and keeps what is there,
+	// where the remote file is another one now. Else it starts over.
+	FailOnChange bool
 }
 
 // A Result says how a download ended well.

@@ -198,10 +198,10 @@ func TestSkipPaced(t *testing.T) {
 // TestPatienceAfterChange: after starting over, bytes count as progress again.
 func TestPatienceAfterChange(t *testing.T) {
 	r := newRig(t)
-	r.opts.Connections, r.opts.Tries = 1, 4
+	r.opts.Connections, r.opts.Tries = 1, 6
 	old, next := faultserver.NewFile(24<<20, 1), faultserver.NewFile(24<<20, 2)
 	r.srv.Put("f", old)
-	r.srv.Set(faultserver.Rate(64 << 20))
+	r.srv.Set(faultserver.Rate(64<<20), faultserver.Cut(7<<20))
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,6 +23,10 @@ var (
 	ErrNetwork = errors.New("network")
 	// ErrTLS says that the server could not prove who it is.
 	ErrTLS = errors.New("tls")
+	// ErrDowngrade says that a server redirects from https to http.
+	ErrDowngrade = fmt.Errorf("%w: downgrade", ErrTLS)
+	// ErrPage says that a web page came in place of the file.
+	ErrPage = fmt.Errorf("%w: web page", ErrProtocol)
 	// ErrAuth says that the server wants other credentials.
 	ErrAuth = errors.New("authentication")
 	// ErrRefused says that the server answered with a status that is final.
@@ -51,6 +56,9 @@ type StatusError struct {
 
 func (e *StatusError) Error() string {
 	text := http.StatusText(e.Code)
+	if e.Code >= 300 && e.Code < 304 {
+		text += " without an address"
+	}
 	if text == "" {
 		text = "unknown status"
 	}
@@ -64,6 +72,9 @@ func (e *StatusError) Is(kind error) bool {
 		return kind == ErrAuth
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly:
 		return kind == ErrThrottled
+	}
+	if e.Code < 400 { // a redirect to nowhere, or what answers no GET
+		return kind == ErrProtocol
 	}
 	return kind == ErrRefused
 }
@@ -104,6 +115,9 @@ type kindError struct {
 
 func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 
+// errMalformed says that an answer was no HTTP.
+var errMalformed = fmt.Errorf("%w: malformed", ErrProtocol)
+
 // errStalled is the cause of an attempt that was silent for too long.
 var errStalled error = kindError{errors.New("no byte arrived in time"), ErrNetwork}
 
@@ -122,6 +136,10 @@ func explain(err error) error {
 		return permanentError{kindError{errors.New("the server redirects to what is no URL"), ErrProtocol}}
 	case isTLS(err):
 		return permanentError{kindError{err, ErrTLS}}
+	case isMalformed(err): // it quotes the header, of any length
+		return kindError{errors.New("the server sends a malformed header"), errMalformed}
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return kindError{errors.New("the server broke off"), ErrNetwork}
 	}
 	return kindError{err, ErrNetwork}
 }
@@ -150,6 +168,12 @@ func isTLS(err error) bool {
 	}
 	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||
 		errors.As(err, &invalid) || errors.As(err, &header) || errors.As(err, &alert)
+}
+
+// isMalformed reports whether the answer was no HTTP. That may come from bytes
+// too many of the answer before, and so does not count as final at once.
+func isMalformed(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "malformed ") // net/http has no error value for it
 }
 
 // isUnknownHost reports whether the name has no address, which rarely mends

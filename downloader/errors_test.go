@@ -45,7 +45,8 @@ func TestStatusError(t *testing.T) {
 		{[]int{403, 404, 410}, ErrRefused, false, true},
 		{[]int{408, 425, 429, 503}, ErrThrottled, true, false},
 		{[]int{500, 502, 504, 520, 521, 522, 523, 524}, ErrRefused, true, false},
-		{[]int{100, 204, 300, 304, 400, 405, 406, 416, 451, 501, 505, 519, 525, 999}, ErrRefused, false, false},
+		{[]int{100, 204, 300, 304}, ErrProtocol, false, false},
+		{[]int{400, 405, 406, 416, 451, 501, 505, 519, 525, 999}, ErrRefused, false, false},
 	}
 	for _, tt := range tests {
 		for _, code := range tt.codes {

@@ -58,6 +58,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			} else if err != nil {
 				return err
 			}
+			j.pool.answered(w, rep.wanted().End)
 		}
 		w.buf.seek(r.Off)
 		got, err := j.copy(ctx, w, rep)
@@ -113,6 +114,9 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		got += int64(kept)
 		j.fetched.Add(int64(n))
 		j.have.Add(int64(kept))
+		if left == 0 && err == nil {
+			left = j.pool.extend(w)
+		}
 		full := w.buf.filled(kept)
 		if paceErr := j.d.pace(ctx, n); paceErr != nil {
 			err = paceErr
@@ -130,6 +134,8 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		return got, io.EOF
 	case context.Cause(rep.ctx) == errSeized:
 		return got, errSeized
+	case context.Cause(rep.ctx) == errDrips:
+		return got, errDrips
 	}
 	return got, explainBody(err)
 }
@@ -147,7 +153,7 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) {
 	}
 	n, _ := io.CopyN(io.Discard, rep.Body, left+1) // the one more meets the end
 	j.fetched.Add(n)
-	if n > left {
-		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes than the range %s has", errLie, rep.body)})
+	if n > left && j.surplus.CompareAndSwap(false, true) {
+		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes came than %s", errLie, span(rep.body))})
 	}
 }

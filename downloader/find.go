@@ -14,6 +14,11 @@ import (
 	"pawl/store"
 )
 
+// identityOf is the version that rec has bytes of.
+func identityOf(rec store.Record) identity {
+	return identity{rec.Size, rec.ETag, rec.LastModified, rec.Type}
+}
+
 // find returns the record of what the request is about, or ErrNotFound.
 func (j *job) find() (store.Record, error) {
 	if j.req.ID != "" {
@@ -31,6 +36,11 @@ func (j *job) find() (store.Record, error) {
 		return store.Record{}, err
 	}
 	rec, err := j.d.store.ByTarget(target)
+	if errors.Is(err, store.ErrNotFound) {
+		if err := j.d.store.CheckTarget(target, j.req.Overwrite); err != nil { // before anything is asked
+			return rec, err
+		}
+	}
 	if err == nil && rec.URL != j.shown && !j.req.Restart && !j.req.Overwrite {
 		return rec, claimed(rec)
 	}
@@ -76,7 +86,7 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	j.show(rec)
 	if rec.State == store.Done { // a crash had left no more than the rename to do
 		j.have.Store(rec.Size)
-		return true, errors.Join(part.Close(), j.recheck(ctx, rec))
+		return true, errors.Join(part.Close(), j.recheckSum(ctx, rec))
 	}
 	j.part, j.sink = part, part
 	if n := part.Lost(); n > 0 {
@@ -88,7 +98,7 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	if j.req.Restart {
 		return false, j.forget()
 	}
-	j.id = identity{rec.Size, rec.ETag, rec.LastModified}
+	j.id = identityOf(rec)
 	j.moved = rec.URL != j.shown && rec.Held.Len() > 0
 	return false, part.Update(func(r *store.Record) {
 		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite
@@ -107,6 +117,9 @@ func (j *job) discard(rec store.Record) error {
 func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
 	j.req.Output, j.named = rec.Target, rec.Named
 	if !j.d.store.Intact(rec) {
+		if err := j.d.store.CheckTarget(rec.Target, true); err != nil {
+			return false, err
+		}
 		if j.d.store.Exists(rec) && !j.req.Overwrite {
 			return false, fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
 		}
@@ -122,7 +135,10 @@ func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err e
 		}
 		if same {
 			j.have.Store(rec.Size)
-			return true, j.recheck(ctx, rec)
+			return true, j.recheckSum(ctx, rec)
+		}
+		if j.req.FailOnChange {
+			return false, kindError{errors.New("the remote file is another one now"), ErrChanged}
 		}
 		j.emit(Event{Kind: Restarted, Err: errors.New("the remote file is another one now")})
 	}
@@ -164,12 +180,16 @@ func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 		return false, err
 	}
 	rep.close()
-	return identity{rec.Size, rec.ETag, rec.LastModified}.differs(rep.id) == "", nil
+	was := identityOf(rec)
+	if was.isPage(rep.id) {
+		return false, errPage
+	}
+	return was.differs(rep.id) == "", nil
 }
 
-// recheck compares a finished file with a digest that it was not checked
+// recheckSum compares a finished file with a digest that it was not checked
 // against when it was fetched.
-func (j *job) recheck(ctx context.Context, rec store.Record) error {
+func (j *job) recheckSum(ctx context.Context, rec store.Record) error {
 	if j.req.Sum.IsZero() || j.req.Sum == rec.Sum {
 		return nil
 	}

@@ -15,10 +15,6 @@ import (
 	"pawl/store"
 )
 
-// maxChanges is how often the remote file may change before one stream is asked
-// for, which cannot mix versions.
-const maxChanges = 3
-
 // A job is one download, from finding its record to its end.
 type job struct {
 	d        *Downloader
@@ -36,11 +32,15 @@ type job struct {
 	single  bool        // no ranges are asked for any more
 	named   bool        // the user chose the name
 	moved   bool        // to go on from another URL than the recorded one
+	started bool        // which is told once
 
 	fetched atomic.Int64 // bytes received by this run
 	have    atomic.Int64 // bytes that are there
 	most    atomic.Int64 // bytes that ever were: what is fetched again is no progress
-	lies    atomic.Int64
+	lies    atomic.Int64 // about ranges, in a row
+	answers atomic.Int64 // that were of use
+	surplus atomic.Bool  // more bytes came than were asked for; told once
+	doubts  doubts
 
 	resolving chan struct{} // holds a token while one connection asks where asked leads
 
@@ -93,6 +93,9 @@ func (j *job) takeUser() {
 func (j *job) run(ctx context.Context) (Result, error) {
 	begun := time.Now()
 	current, err := j.get(ctx)
+	if n := j.patience.exhausted(); err != nil && n > 1 {
+		err = fmt.Errorf("%w; given up after %d tries without a byte", err, n)
+	}
 	if j.part != nil {
 		err = j.end(ctx, err)
 	}
@@ -142,7 +145,9 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		if err := j.restart(ctx, again); err != nil {
 			return false, err
 		}
-		changes++
+		if !again.keep {
+			changes++
+		}
 		j.single = j.single || again.single || changes > maxChanges
 	}
 }
@@ -151,7 +156,11 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 // already asked for one stream only gets as many as there is patience.
 func (j *job) restart(ctx context.Context, why restartError) error {
 	if !why.keep {
-		if lost := j.have.Load(); lost > 0 {
+		lost := j.have.Load()
+		if lost > 0 && j.req.FailOnChange {
+			return why.final(ErrChanged)
+		}
+		if lost > 0 {
 			j.emit(Event{Kind: Restarted, Held: lost, Err: why})
 		}
 		if err := j.rewind(why); err != nil {
@@ -173,7 +182,8 @@ func (j *job) rewind(why restartError) error {
 	if s, ok := j.sink.(*streamSink); ok && s.off > 0 {
 		return why.final(ErrChanged)
 	}
-	j.id = identity{size: -1}
+	j.doubts.left(j.id)
+	j.id = identity{size: -1, media: j.id.media}
 	j.have.Store(0)
 	if !j.single { // else the most that ever was is what has to be surpassed
 		j.most.Store(0)
@@ -188,7 +198,7 @@ func (j *job) rewind(why restartError) error {
 func (j *job) forget() error {
 	return j.part.Restart(func(r *store.Record) {
 		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
-		r.Size, r.ETag, r.LastModified, r.NoRanges = -1, "", "", false
+		r.Size, r.ETag, r.LastModified, r.Type, r.NoRanges = -1, "", "", "", false
 	})
 }
 

@@ -48,7 +48,7 @@ func safeName(name string) string {
 	}
 	name = strings.Map(func(r rune) rune {
 		switch {
-		case r == utf8.RuneError || unicode.IsControl(r) || unicode.Is(unicode.Cf, r):
+		case r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
 			return -1
 		case strings.ContainsRune(`<>:"|?*`, r):
 			return '_'

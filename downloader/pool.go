@@ -17,7 +17,8 @@ const (
 	stuckAfter  = 5 * time.Second  // without a byte, others may take all that a connection has left
 	muchSlower  = 8                // times slower than the taker is slow enough to take all, too
 	rateWindow  = 500 * time.Millisecond
-	rateHistory = 0.5 // weight of the windows before the newest
+	rateHistory = 0.5     // weight of the windows before the newest
+	leastRate   = 1 << 10 // bytes per second; less than this for long is no better than silence
 )
 
 // A pool says which connection of one download fetches what. All methods are
@@ -37,11 +38,13 @@ type worker struct {
 	buf      *buffer                 // bytes read and not yet written; nil before the first
 	claim    *chunk.Claim            // nil between requests
 	cancel   context.CancelCauseFunc // ends the request under way; nil between requests
+	reach    int64                   // where the body of the answer ends; 0 before there is one
 	rate     float64                 // bytes per second; 0 unknown
 	lastByte time.Time               // or when the request began
 	winStart time.Time               // of the rate window
 	winBytes int64
-	waiting  bool // for its next try
+	dripping time.Time // since when the rate is below leastRate; zero if it is not
+	waiting  bool      // for its next try
 }
 
 // newPool returns the pool of a plan; its first worker has a connection that is
@@ -50,16 +53,43 @@ func newPool(h *host, plan *chunk.Plan, single bool) *pool {
 	return &pool{host: h, plan: plan, single: single}
 }
 
-// begin admits w with a request under way, which asked for the lowest length
-// unclaimed bytes and which cancel ends.
-func (p *pool) begin(w *worker, length int64, cancel context.CancelCauseFunc, now time.Time) {
+// begin admits w with an answer under way, whose body is the bytes of r, the
+// first of which is the lowest unclaimed one, and which cancel ends. A part has its
+// claim at once, and can extend it as far as the body goes.
+func (p *pool) begin(w *worker, r chunk.Range, whole bool, cancel context.CancelCauseFunc, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.workers = append(p.workers, w)
-	if length > 0 {
-		p.assign(w, p.plan.Take(length), now)
+	if !whole {
+		p.assign(w, p.plan.Take(min(r.Len(), firstRange)), now)
 	}
-	w.cancel = cancel
+	w.cancel, w.reach = cancel, r.End
+}
+
+// answered notes that the body of the answer to w's request ends at reach.
+func (p *pool) answered(w *worker, reach int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.reach = reach
+}
+
+// extend adds to the claim of w what its answer has beyond it and nobody else
+// fetches, and returns how many bytes w then has yet to read.
+func (p *pool) extend(w *worker) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.claim == nil {
+		return 0
+	}
+	p.stretch(w, p.share(w))
+	return w.claim.Arriving().Len()
+}
+
+// stretch is extend by so many bytes at most.
+func (p *pool) stretch(w *worker, most int64) {
+	if most = min(most, w.reach-w.claim.Arriving().End); most > 0 {
+		p.plan.Extend(w.claim, most)
+	}
 }
 
 // next gives w its next claim: unclaimed bytes first, then half of what the
@@ -106,11 +136,19 @@ func (p *pool) share(w *worker) int64 {
 		return chunk.Unbounded
 	}
 	want := int64(firstRange)
-	if w.rate > 0 {
-		want = int64(w.rate * runLength.Seconds())
+	if rate := w.rateNow(); rate > 0 {
+		want = int64(rate * runLength.Seconds())
 	}
 	fair := p.plan.Unclaimed() / int64(2*(len(p.workers)+1))
 	return max(leastRange, min(want, fair))
+}
+
+// rateNow is the rate, if need be as far as it can be told within the first window.
+func (w *worker) rateNow() float64 {
+	if d := w.lastByte.Sub(w.winStart); w.rate == 0 && d > growEvery/2 {
+		return float64(w.winBytes) / d.Seconds()
+	}
+	return w.rate
 }
 
 // timeLeft returns the seconds that the owner of c needs for the rest of it, as
@@ -206,12 +244,17 @@ func (p *pool) grow(now time.Time, spawn func(*worker)) {
 		return
 	}
 	for _, w := range p.workers {
-		if w.rate == 0 && w.winBytes == 0 || w.waiting {
+		if w.waiting || w.rate == 0 && w.winBytes == 0 && !p.isStuck(w, 0, now) {
 			return // connections open one by one
 		}
 	}
 	if !p.host.enterMore(now) {
 		return
+	}
+	for _, w := range p.workers {
+		if w.claim != nil && w.reach > w.claim.Arriving().End { // before another takes what follows
+			p.stretch(w, p.share(w)-w.claim.Arriving().Len())
+		}
 	}
 	w := &worker{}
 	p.workers = append(p.workers, w)
@@ -222,7 +265,35 @@ func (p *pool) grow(now time.Time, spawn func(*worker)) {
 func (p *pool) asking(w *worker, cancel context.CancelCauseFunc, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.cancel, w.lastByte = cancel, now
+	w.cancel, w.lastByte, w.reach, w.dripping = cancel, now, 0, time.Time{}
+}
+
+// unhang ends requests that are no use: those of a further connection that got
+// no answer for long though others did, which is how some servers refuse one,
+// and those of a connection on which next to nothing has come for patience.
+func (p *pool) unhang(now time.Time, patience time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		switch {
+		case w.cancel == nil || p.single:
+		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now):
+			w.cancel(errHung)
+		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
+			w.cancel(errDrips)
+			w.dripping = time.Time{}
+		}
+	}
+}
+
+// othersMove reports whether a worker other than w has just received something.
+func (p *pool) othersMove(w *worker, now time.Time) bool {
+	for _, v := range p.workers {
+		if v != w && v.reach > 0 && now.Sub(v.lastByte) < time.Second {
+			return true
+		}
+	}
+	return false
 }
 
 // arrive notes n bytes read by w. It returns how many of them are wanted, and
@@ -236,6 +307,11 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 	w.winBytes += int64(n)
 	if d := now.Sub(w.winStart); d >= rateWindow {
 		r := float64(w.winBytes) / d.Seconds()
+		if r >= leastRate {
+			w.dripping = time.Time{}
+		} else if w.dripping.IsZero() {
+			w.dripping = w.winStart
+		}
 		if w.rate > 0 {
 			r = rateHistory*w.rate + (1-rateHistory)*r
 		}
@@ -277,11 +353,18 @@ func (p *pool) ended(size int64) error {
 	return p.plan.SetSize(size)
 }
 
-// held returns the bytes that are written.
-func (p *pool) held() chunk.Set {
+// heldLen returns how many bytes are written.
+func (p *pool) heldLen() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.plan.Held()
+	return p.plan.HeldLen()
+}
+
+// lose makes what is written from off on missing again.
+func (p *pool) lose(off int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan.Lose(chunk.Range{Off: off, End: chunk.Unbounded})
 }
 
 // prefix returns how many bytes are written without a gap from the start.

@@ -40,7 +40,10 @@ func poolOf(t *testing.T, free int64, members ...member) (*pool, []*worker, []er
 	workers, causes := make([]*worker, len(members)), make([]error, len(members))
 	for i, m := range members {
 		w := &worker{}
-		p.begin(w, m.bytes, func(err error) { causes[i] = err }, start.Add(-m.silent))
+		p.begin(w, chunk.Range{End: m.bytes}, m.bytes == 0, func(err error) { causes[i] = err }, start.Add(-m.silent))
+		if w.claim != nil {
+			p.plan.Extend(w.claim, m.bytes-w.claim.Arriving().Len())
+		}
 		w.rate, w.lastByte = m.rate, start.Add(-m.silent)
 		workers[i] = w
 	}
@@ -132,7 +135,7 @@ func TestPoolSilence(t *testing.T) {
 			}
 		}
 	}
-	p.begin(w, 100*mB, func(error) {}, start)
+	p.begin(w, chunk.Range{End: 100 * mB}, false, func(error) {}, start)
 	silent(start)
 	p.arrive(w, 1, start.Add(time.Minute))
 	silent(start.Add(time.Minute))
@@ -165,7 +168,7 @@ func TestPoolSingle(t *testing.T) {
 	enterNow(t, h, 1)
 	p := newPool(h, chunk.NewPlan(chunk.Unbounded, chunk.NewSet(chunk.Range{Off: 10, End: 20})), true)
 	w := &worker{rate: 1e3}
-	p.begin(w, 0, nil, start)
+	p.begin(w, chunk.Range{}, true, nil, start)
 	for _, want := range []chunk.Range{{Off: 0, End: 10}, {Off: 20, End: chunk.Unbounded}} {
 		if !p.next(w, start) || p.arriving(w) != want {
 			t.Fatalf("got %v, want %v", p.arriving(w), want)
@@ -343,7 +346,7 @@ func newSimulation(seed uint64) *simulation {
 	s.p = newPool(newHost("h", 1+s.IntN(8)), chunk.NewPlan(size, s.read), s.IntN(10) == 0)
 	s.p.host.open = 1
 	first := &worker{}
-	s.p.begin(first, firstRange, func(error) {}, s.now)
+	s.p.begin(first, chunk.Range{End: firstRange}, false, func(error) {}, s.now)
 	s.spawn(first)
 	return s
 }

@@ -126,7 +126,7 @@ func TestCopyPaced(t *testing.T) {
 	j.host, j.sink = newHost("h", 1), f
 	enterNow(t, j.host, 1)
 	j.pool = newPool(j.host, chunk.NewPlan(size, chunk.Set{}), false)
-	j.pool.begin(w, size, func(error) {}, time.Now())
+	j.pool.begin(w, chunk.Range{End: size}, false, func(error) {}, time.Now())
 	defer j.attach(w)()
 	w.buf.seek(0)
 	ctx, cancel := context.WithCancel(t.Context())

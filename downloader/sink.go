@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/maphash"
 	"io"
 
 	"pawl/chunk"
@@ -13,8 +14,9 @@ import (
 type streamSink struct {
 	w    io.Writer
 	sum  chunk.Sum
-	hash hash.Hash // nil without a sum
-	off  int64     // bytes written
+	hash hash.Hash    // nil without a sum
+	all  maphash.Hash // of all that was written, to know it again
+	off  int64        // bytes written
 }
 
 func newStreamSink(w io.Writer, sum chunk.Sum) *streamSink {
@@ -32,8 +34,19 @@ func (s *streamSink) WriteAt(b []byte, off int64) (int, error) {
 		return 0, errors.New("bytes out of order")
 	}
 	n, err := s.w.Write(b)
+	s.all.Write(b[:n])
 	s.off += int64(n)
 	return n, err
+}
+
+// agrees reads as many bytes as were written, and reports whether they are the same.
+func (s *streamSink) agrees(body io.Reader) (bool, error) {
+	var again maphash.Hash
+	again.SetSeed(s.all.Seed())
+	if _, err := io.CopyN(&again, body, s.off); err != nil {
+		return false, err
+	}
+	return again.Sum64() == s.all.Sum64(), nil
 }
 
 // verdict tells whether what was written has the sum.

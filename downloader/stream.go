@@ -10,8 +10,8 @@ import (
 )
 
 // stream fetches a file from a server without ranges: one response from byte 0
-// to its end. When it breaks off, the next one is read up to where the first
-// came, if it surely is of the same version; else the download starts over.
+// to its end. When it breaks off, the next one is compared with what has come
+// before, so that the file ends as one version whatever the server does.
 func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 	defer j.pool.leave(w)
 	defer j.attach(w)()
@@ -20,12 +20,13 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 		err := j.streamOnce(ctx, w, rep)
 		rep.close()
 		j.pool.release(w)
+		var again restartError
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case isPermanent(err):
+		case isPermanent(err), errors.As(err, &again):
 			return err
 		}
 		if j.most.Load() == before { // fetching the same bytes again and again is no progress
@@ -33,41 +34,38 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 				return err
 			}
 		}
-		broke := err
 		if rep, err = j.ask(ctx, w, chunk.Range{}); err != nil {
 			return err
-		}
-		if !j.id.proves(rep.id) {
-			rep.close()
-			return restartError{why: "it broke off, and the server can only send it from the start", single: true, cause: broke}
 		}
 	}
 }
 
-// streamOnce reads one body from byte 0 into what is missing, and throws away
-// what is not.
+// streamOnce reads one body from byte 0: first what is held, which is all below
+// what is missing, then the rest.
 func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
-	pos := int64(0)
-	for j.pool.next(w, time.Now()) {
-		r := j.pool.arriving(w)
-		if _, err := io.CopyN(io.Discard, pacedReader{ctx, j, rep.Body}, r.Off-pos); err != nil {
-			return explainBody(noEOF(err))
+	if err := j.agree(ctx, rep); err != nil {
+		return err
+	}
+	if !j.pool.next(w, time.Now()) {
+		return nil
+	}
+	r := j.pool.arriving(w)
+	w.buf.seek(r.Off)
+	got, err := j.copy(ctx, w, rep)
+	switch {
+	case err == io.EOF && r.End == chunk.Unbounded:
+		return j.pool.ended(r.Off + got)
+	case err != nil:
+		return explainBody(noEOF(err))
+	case rep.body.End == chunk.Unbounded && r.End != chunk.Unbounded:
+		if n, _ := io.ReadFull(rep.Body, make([]byte, 1)); n > 0 {
+			return restartError{why: "it is longer than it was"}
 		}
-		w.buf.seek(r.Off)
-		got, err := j.copy(ctx, w, rep)
-		pos = r.Off + got
-		if err == io.EOF && r.End == chunk.Unbounded {
-			return j.pool.ended(pos)
-		}
-		if err != nil {
-			return explainBody(noEOF(err))
-		}
-		j.pool.release(w)
 	}
 	return nil
 }
 
-// pacedReader counts and paces what is read to be thrown away.
+// pacedReader counts and paces what is read to be compared.
 type pacedReader struct {
 	ctx  context.Context
 	j    *job

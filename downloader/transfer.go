@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -27,16 +28,22 @@ func (j *job) attempt(ctx context.Context) error {
 	} else if s, ok := j.sink.(*streamSink); ok {
 		held.Add(chunk.Range{End: s.off})
 	}
-	j.have.Store(held.Len())
 	if j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) && j.part != nil {
-		return j.finish(ctx, nil)
+		if lost, err := j.recheck(ctx); err != nil {
+			return err
+		} else if lost == 0 {
+			j.have.Store(held.Len())
+			return j.finish(ctx, nil)
+		}
+		held = j.part.Record().Held
 	}
+	j.have.Store(held.Len())
 	j.setPool(nil)
 	u, _ := j.target()
 	if err := j.enter(ctx, j.d.host(u)); err != nil {
 		return err
 	}
-	rep, err := j.probe(ctx, held)
+	rep, err := j.begin(ctx, held)
 	if err == nil {
 		if err = j.accept(rep, &held); err == nil {
 			return j.transfer(ctx, rep, held)
@@ -45,6 +52,27 @@ func (j *job) attempt(ctx context.Context) error {
 	}
 	j.leave()
 	return err
+}
+
+// begin returns the answer to begin with, whose version surely is that of what is
+// held, unless it is the whole file.
+func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
+	unproven := j.part != nil && held.Len() > 0 && !j.single
+	if unproven && j.id.strongETag() == "" {
+		if err := j.prove(ctx, held); err != nil {
+			return nil, err
+		}
+		unproven = false
+	}
+	rep, err := j.probe(ctx, held)
+	if err != nil || !unproven || rep.whole || j.id.proves(rep.id) {
+		return rep, err
+	}
+	rep.close() // one connection has to do
+	if err := j.prove(ctx, held); err != nil {
+		return nil, err
+	}
+	return j.probe(ctx, held)
 }
 
 // enter takes the download's first connection, to h. The pool gives it back
@@ -73,6 +101,8 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	}
 	if j.id.size >= 0 {
 		r.End = min(r.End, j.id.size)
+	} else if r.Off == 0 { // without end: some links may be asked only once
+		r.End = chunk.Unbounded
 	}
 	if j.single {
 		r = chunk.Range{}
@@ -92,8 +122,8 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 }
 
 // accept makes the version of rep that of the download, and opens the part file
-// if it is not. A whole file in answer to a range beyond byte 0 is used if it
-// surely is the same version; what is held of another one is given up.
+// if it is not. Where rep is the whole file and something of it is held, that is
+// left to agree, which compares.
 func (j *job) accept(rep *reply, held *chunk.Set) error {
 	if final := j.d.host(rep.Request.URL); final != j.host { // later requests go there
 		j.leave()
@@ -101,51 +131,67 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 			return err
 		}
 	}
-	if coding := rep.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it coded as %q; it is stored so", coding)})
-	}
-	if rep.whole && held.Len() > 0 && !j.id.proves(rep.id) {
-		why := restartError{why: "the server sends it from the start only"}
-		if j.moved {
-			return why
-		}
-		j.emit(Event{Kind: Restarted, Held: held.Len(), Err: why})
-		if err := j.rewind(why); err != nil {
-			return err
-		}
-		*held = chunk.Set{}
-	}
-	if j.id.size < 0 {
-		j.id.size = rep.id.size
-	}
-	if rep.id.etag != "" {
-		j.id.etag = rep.id.etag
-	}
-	if rep.id.lastModified != "" {
-		j.id.lastModified = rep.id.lastModified
-	}
-	j.moved = false // it has the same file
-	note := func(r *store.Record) {
-		r.URL = j.shown
-		r.Size, r.ETag, r.LastModified, r.NoRanges = j.id.size, j.id.etag, j.id.lastModified, rep.whole
+	if rep.coding != "" {
+		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server codes it as %s, which was not asked for; it is decoded", rep.coding)})
 	}
 	switch {
-	case j.req.Stream != nil:
+	case j.part == nil && j.req.Stream == nil:
+		j.take(rep.id)
+		return j.create(rep)
+	case !rep.whole || held.Len() == 0:
+		return j.adopt(rep.answer)
+	case j.part != nil && held.Len() > held.Prefix(): // a stream reads it again anyway
+		if err := j.part.Cut(held.Prefix()); err != nil {
+			return err
+		}
+		*held = chunk.NewSet(chunk.Range{End: held.Prefix()})
+	}
+	return nil
+}
+
+// adopt makes the version of a that of the download, and records it.
+func (j *job) adopt(a answer) error {
+	j.take(a.id)
+	j.moved = false // it has the same file
+	if j.req.Stream != nil {
 		j.show(store.Record{Target: "-", Size: j.id.size})
 		return nil
-	case j.part == nil:
-		return j.create(rep, note)
 	}
-	if err := j.part.Update(note); err != nil {
+	if rec := j.part.Record(); identityOf(rec) == j.id && rec.URL == j.shown && rec.NoRanges == a.whole {
+		return nil
+	}
+	if err := j.part.Update(func(r *store.Record) { j.note(r, a.whole) }); err != nil {
 		return err
 	}
 	j.show(j.part.Record())
 	return nil
 }
 
+// take takes over what id tells.
+func (j *job) take(id identity) {
+	if j.id.size < 0 {
+		j.id.size = id.size
+	}
+	if id.etag != "" {
+		j.id.etag = id.etag
+	}
+	if id.lastModified != "" {
+		j.id.lastModified = id.lastModified
+	}
+	if id.media != "" {
+		j.id.media = id.media
+	}
+}
+
+// note writes into a record what is known of the version.
+func (j *job) note(r *store.Record, whole bool) {
+	r.URL, r.NoRanges = j.shown, whole
+	r.Size, r.ETag, r.LastModified, r.Type = j.id.size, j.id.etag, j.id.lastModified, j.id.media
+}
+
 // create makes the part file under the name that was asked for or that the
 // answer tells.
-func (j *job) create(rep *reply, note func(*store.Record)) error {
+func (j *job) create(rep *reply) error {
 	name := j.req.Output
 	if name == "" {
 		name = localName(rep.Header.Get("Content-Disposition"), j.asked)
@@ -155,14 +201,15 @@ func (j *job) create(rep *reply, note func(*store.Record)) error {
 		return err
 	}
 	old, err := j.d.store.ByTarget(target)
-	if err == nil && old.State != store.Done && !j.req.Overwrite && !j.req.Restart {
-		if old.URL != j.shown {
-			return claimed(old)
-		}
+	switch {
+	case err != nil || j.req.Overwrite || j.req.Restart:
+	case old.URL == j.shown && (old.State != store.Done || j.d.store.Exists(old)):
 		return begunError{old}
+	case old.State != store.Done:
+		return claimed(old)
 	}
 	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite}
-	note(&rec)
+	j.note(&rec, rep.whole)
 	part, err := j.d.store.Create(rec)
 	if err != nil {
 		return err
@@ -183,12 +230,15 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	j.entered = false // from here on, the pool gives the connection back
 	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.whole || j.req.Stream != nil))
 	j.advanced(held.Len())
-	j.emit(Event{Kind: Started, Size: j.id.size, Held: held.Len()})
+	if !j.started {
+		j.emit(Event{Kind: Started, Size: j.id.size, Held: held.Len()})
+	}
+	j.started = true
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // it was asked for under the outer one
-	var workers, services errgroup.Group
+	var workers, services, checks errgroup.Group
 	start := func(g *errgroup.Group, do func() error) {
 		g.Go(func() error {
 			err := do()
@@ -212,14 +262,22 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		v = newVerifier(j.req.Sum, j.part)
 		start(&services, func() error { return v.loop(serving, j.pool.prefix) })
 	}
-	if rep.whole {
-		j.pool.begin(first, 0, rep.cancel, time.Now())
-		start(&workers, func() error { return j.stream(ctx, first, rep) })
-	} else {
-		j.pool.begin(first, rep.body.Len(), rep.cancel, time.Now())
-		start(&workers, func() error { return j.work(ctx, first, rep) })
-	}
+	var lost int64 // by damage to the part file
+	start(&checks, func() (err error) {
+		lost, err = j.recheck(ctx)
+		return err
+	})
+	j.pool.begin(first, rep.wanted(), rep.whole, rep.cancel, time.Now())
+	start(&workers, func() error {
+		if rep.whole {
+			return j.stream(ctx, first, rep)
+		}
+		return j.work(ctx, first, rep)
+	})
 	err := workers.Wait()
+	if checkErr := checks.Wait(); err == nil {
+		err = checkErr
+	}
 	stop()
 	if serviceErr := services.Wait(); serviceErr != nil {
 		err = serviceErr // the workers only saw that all had to stop
@@ -230,13 +288,27 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if err != nil {
 		return err
 	}
+	if again, err := j.recheck(ctx); err != nil { // somebody has touched it meanwhile
+		return err
+	} else if lost += again; lost > 0 {
+		return restartError{why: "some of what was held is damaged", keep: true}
+	}
+	if err := j.proveAgain(ctx); err != nil {
+		return err
+	}
 	return j.finish(ctx, v)
 }
 
-// tend opens further connections as long as there is work for them.
+// tend opens further connections as long as there is work for them, and ends
+// requests that lead to nothing.
 func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
+	drips := j.d.opts.StallTimeout
+	if limit := j.d.opts.LimitRate; limit > 0 && limit < 1<<20 {
+		drips = math.MaxInt64 // it may be us who are slow
+	}
 	for sleep(ctx, growEvery) == nil {
 		j.pool.grow(time.Now(), spawn)
+		j.pool.unhang(time.Now(), drips)
 	}
 	return nil
 }

@@ -25,14 +25,24 @@ func (s *Store) Create(rec Record) (*Part, error) {
 		return nil, err
 	}
 	rec.ID, rec.State, rec.Held = newID(), Active, chunk.Set{}
+	rec.Piece = pieceLength(rec.Size)
 	rec.Created = time.Now()
-	p := &Part{store: s, lock: lock, rec: rec}
+	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWritten(rec.Piece)}
+	p.setSize()
 	if err := p.begin(); err != nil {
 		s.removeEmpty(rec.Part())
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// pieceLength is that for a file of size bytes, -1 if not known.
+func pieceLength(size int64) int64 {
+	if size < 0 {
+		size = chunk.Unbounded
+	}
+	return chunk.PieceLength(size)
 }
 
 // removeEmpty takes away the part file of a download that did not begin, which
@@ -78,7 +88,20 @@ const lockPatience = 100 * time.Millisecond
 func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 	for begun := time.Now(); ; time.Sleep(lockPatience / 10) {
 		lock, err := s.fs.Lock(rec.Part(), create)
-		if !errors.Is(err, ErrBusy) {
+		info, statErr := s.fs.Lstat(rec.Part())
+		if statErr == nil && !info.Mode().IsRegular() {
+			statErr = fmt.Errorf("%q: %w: it is not a regular file", rec.Part(), ErrIrregular)
+		}
+		switch {
+		case statErr != nil && err == nil:
+			if create {
+				s.removeEmpty(rec.Part())
+			}
+			lock.Close()
+			return nil, statErr
+		case errors.Is(statErr, ErrIrregular):
+			return nil, statErr
+		case !errors.Is(err, ErrBusy):
 			return lock, err
 		}
 		if time.Since(begun) > lockPatience {
@@ -115,7 +138,7 @@ func (s *Store) emptyPart(rec *Record) (bool, error) {
 	case err != nil:
 		return false, err
 	case !info.Mode().IsRegular():
-		return false, fmt.Errorf("%q: %w: it is not a regular file", rec.Part(), ErrForeign)
+		return false, fmt.Errorf("%q: %w: it is not a regular file", rec.Part(), ErrIrregular)
 	case info.Size() == 0:
 		return true, nil
 	}
@@ -153,14 +176,18 @@ func (p *Part) begin() (err error) {
 	if err := p.checkSpace(0); err != nil {
 		return err
 	}
-	if p.file, err = p.store.fs.Open(p.rec.Part()); err != nil {
+	if p.file, err = p.store.fs.Open(p.name); err != nil {
 		return err
 	}
 	p.rec.Updated = p.rec.Created
 	return p.store.write(func(t tx) error {
 		old, err := t.byTarget(p.rec.Target)
-		if err == nil {
+		var bad unreadableError
+		switch {
+		case err == nil:
 			err = t.drop(&old)
+		case errors.As(err, &bad):
+			err = t.dropID(bad.id)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err

@@ -66,11 +66,23 @@ var scenarios = []scenario{
 		s.create("v1", 2900)
 		s.write(0, 2900)
 		s.do("WriteAt", func() error {
-			_, err := s.part.WriteAt(make([]byte, 900), 2900) // more than was promised
+			_, err := s.part.file.WriteAt(make([]byte, 900), 2900) // by somebody else
 			return err
 		})
 		s.commit()
 		s.finish()
+		s.close()
+	}},
+	{"cut", "v1", false, func(s *session) {
+		s.create("v1", 2900)
+		s.write(0, 1700)
+		s.write(2100, 2900)
+		s.commit()
+		s.write(1700, 1900) // in the piece that is cut
+		s.cut(1100)
+		s.write(1100, 1500)
+		s.commit()
+		s.rest()
 		s.close()
 	}},
 }
@@ -137,6 +149,9 @@ func (w *world) firstRun(sc scenario) {
 	}
 }
 
+// killed is what is kept when only the process ends: everything.
+var killed = [2]float64{1, 1}
+
 // surviveAll checks what each kind of disk has after the power failure, and that
 // the download goes on from there.
 func (w *world) surviveAll() {
@@ -148,6 +163,9 @@ func (w *world) surviveAll() {
 	}
 	if data {
 		keep = append(keep, [2]float64{0, 1}, [2]float64{.5, .5})
+	}
+	if names || data {
+		keep = append(keep, killed)
 	}
 	for _, k := range keep {
 		next := w.reboot(k[0], k[1])
@@ -173,7 +191,11 @@ func FuzzCrashes(f *testing.F) {
 			if !crashes(run) {
 				break
 			}
-			w = w.reboot(rng.Float64(), rng.Float64())
+			if keep := killed; rng.IntN(3) == 0 {
+				w = w.reboot(keep[0], keep[1])
+			} else {
+				w = w.reboot(rng.Float64(), rng.Float64())
+			}
 			w.check()
 			run = w.complete
 		}

@@ -128,7 +128,7 @@ func (n *inode) survivor(rng *rand.Rand, keep float64) *inode {
 
 func (n *inode) info(name string) fs.FileInfo {
 	size := int64(len(n.seen.data))
-	return memInfo{filepath.Base(name), n.dir, size, n.seen.mtime, max(size, n.reserved)}
+	return memInfo{filepath.Base(name), n.dir, size, n.seen.mtime, max(size, n.reserved), n}
 }
 
 // memInfo is what Lstat and Stat return; it does not change with the file.
@@ -138,6 +138,7 @@ type memInfo struct {
 	size  int64
 	mtime time.Time
 	taken int64 // of the disk
+	node  *inode
 }
 
 func (i memInfo) Name() string       { return i.name }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -180,7 +181,11 @@ func (c *crashFS) Open(name string) (_ File, err error) {
 }
 
 func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
-	err = c.step("lstat", func() error {
+	op := "lstat"
+	if strings.HasSuffix(name, ".part") {
+		op = "lstat part"
+	}
+	err = c.step(op, func() error {
 		node, err := c.node("lstat", name)
 		if err == nil {
 			info = node.info(name)
@@ -189,6 +194,8 @@ func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
 	}, nil)
 	return info, err
 }
+
+func (c *crashFS) SameFile(a, b fs.FileInfo) bool { return a.(memInfo).node == b.(memInfo).node }
 
 func (c *crashFS) MkdirAll(dir string) error {
 	if _, err := c.Lstat(dir); isRoot(dir) || !errors.Is(err, fs.ErrNotExist) {

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"pawl/chunk"
 )
 
 // soundState returns the bytes of a state file with so many records that its
@@ -37,10 +35,7 @@ func addRecord(n int) func(tx) error {
 	}
 }
 
-const (
-	metaPage     = 0x04
-	freelistPage = 0x10
-)
+const metaPage = 0x04
 
 // wipe fills b with noise.
 func wipe(b []byte, rng *rand.Rand) {
@@ -189,12 +184,19 @@ func wipeElements(page []byte, rng *rand.Rand) {
 }
 
 // useDamaged makes a new download on a damaged state file and returns what kept
-// it from that. It fails the test on a panic or when nothing comes back.
+// it from that.
 func (l *place) useDamaged(readFirst bool) error {
+	l.t.Helper()
+	return l.unhung(func() error { return l.newDownload(readFirst) })
+}
+
+// unhung returns what f returns. It fails the test on a panic or when nothing
+// comes back.
+func (l *place) unhung(f func() error) error {
 	l.t.Helper()
 	done := make(chan error, 1)
 	go func() { // joined below, unless it hangs
-		done <- panicking(func() error { return l.newDownload(readFirst) })
+		done <- panicking(f)
 	}()
 	select {
 	case err := <-done:
@@ -222,7 +224,7 @@ func (l *place) newDownload(readFirst bool) error {
 	if _, err := p.WriteAt(l.data, 0); err != nil {
 		return err
 	}
-	if err := p.Commit(chunk.NewSet(chunk.Range{End: int64(len(l.data))}), 0); err != nil {
+	if err := p.Commit(0); err != nil {
 		return err
 	}
 	return p.Finish(time.Time{})

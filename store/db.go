@@ -5,13 +5,16 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -32,6 +35,7 @@ var (
 	recordBucket  = []byte("downloads") // ID -> encoded Record
 	targetBucket  = []byte("targets")   // Target -> ID
 	askedBucket   = []byte("asked")     // directory NUL URL -> ID
+	pieceBucket   = []byte("pieces")    // ID, number of the page -> sealed sums of pieces; made when first needed
 	versionKey    = []byte("version")
 	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, askedBucket}
 )
@@ -39,11 +43,16 @@ var (
 func (s *Store) path() string { return filepath.Join(s.dir, fileName) }
 
 // transact runs do on the opened state file. A missing file is created and a
-// damaged one replaced, once.
+// damaged one replaced: if it proves to be so when all of it is read, or if it
+// still fails then.
 func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
 	err := s.open(readOnly, do)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) {
-		if err := s.renew(); err != nil {
+	for _, certain := range []bool{false, true} {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errDamaged) {
+			return err
+		}
+		damaged, _ := os.Stat(s.path())
+		if err := s.renew(damaged, certain); err != nil {
 			return err
 		}
 		err = s.open(readOnly, do)
@@ -57,7 +66,40 @@ func (s *Store) open(readOnly bool, do func(*bolt.DB) error) error {
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: it is empty", ErrState, s.path(), errDamaged)
 	}
+	if err := s.inspect(); err != nil {
+		return err
+	}
 	return withDB(s.path(), readOnly, do)
+}
+
+// inspect checks the structure of the state file, once for each Store, under the
+// lock that bbolt takes as well. On Windows the two locks are not the same, and so
+// nothing is checked.
+func (s *Store) inspect() error {
+	if s.inspected.Load() || runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := openRegular(s.path(), os.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	defer f.Close()
+	lock := flock.New(s.path(), flock.SetFlag(os.O_RDONLY))
+	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
+	defer cancel()
+	if _, err := lock.TryRLockContext(ctx, 10*time.Millisecond); err != nil {
+		return fmt.Errorf("%w: lock %q: %w", ErrState, s.path(), err)
+	}
+	defer lock.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if err := checkStructure(f, info.Size()); err != nil {
+		return fmt.Errorf("%w %q: %w: %w", ErrState, s.path(), errDamaged, err)
+	}
+	s.inspected.Store(true)
+	return nil
 }
 
 // errDamaged says that the state file is no sound bbolt file.
@@ -109,6 +151,8 @@ func stateError(path string, err error) error {
 		return user.error
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("%w %q: locked by another process for %v", ErrState, path, lockTimeout)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w %q: %w", ErrState, path, err)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
 		errors.Is(err, bolterrors.ErrVersionMismatch), isShort(path):
 		return fmt.Errorf("%w %q: %w: %w", ErrState, path, errDamaged, err)
@@ -124,8 +168,9 @@ func isShort(path string) bool {
 }
 
 // renew makes a new state file where there is none or a damaged one, which is
-// kept under another name. Of several processes that come here at once, one does it.
-func (s *Store) renew() error {
+// kept under another name. Of several processes that come here at once, one does
+// it. certain says that was, which may be nil, is damaged though it can be read.
+func (s *Store) renew(was fs.FileInfo, certain bool) error {
 	lock := flock.New(filepath.Join(s.dir, lockName))
 	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
 	defer cancel()
@@ -133,8 +178,12 @@ func (s *Store) renew() error {
 		return fmt.Errorf("%w: lock %q: %w", ErrState, lock.Path(), err)
 	}
 	defer lock.Unlock()
+	s.inspected.Store(false)
 	// Not read-only, which would leave the list of free pages unread.
-	err := s.open(false, func(*bolt.DB) error { return nil })
+	err := s.open(false, func(db *bolt.DB) error { return db.View(readAll) })
+	if now, statErr := os.Stat(s.path()); err == nil && certain && statErr == nil && os.SameFile(was, now) {
+		err = errDamaged
+	}
 	switch {
 	case errors.Is(err, errDamaged):
 		aside := s.path() + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")
@@ -146,6 +195,21 @@ func (s *Store) renew() error {
 		return err // nil: another process was faster
 	}
 	return s.create()
+}
+
+// readAll reads everything in the state file: damage shows when it is met.
+func readAll(t *bolt.Tx) error {
+	left := t.Size() / 8 // keys; more there cannot be, but for pages that lead in a circle
+	count := func(_, _ []byte) error {
+		if left--; left < 0 {
+			return errUser{errDamaged}
+		}
+		return nil
+	}
+	if err := schemaOf(t); err != nil {
+		return errUser{err}
+	}
+	return t.ForEach(func(_ []byte, b *bolt.Bucket) error { return b.ForEach(count) })
 }
 
 // create makes the state file under another name first, so that a crash leaves
@@ -162,10 +226,10 @@ func (s *Store) create() error {
 	if err == nil {
 		err = osFS{}.SyncDir(s.dir)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrState) {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
-	return nil
+	return err
 }
 
 func createSchema(tx *bolt.Tx) error {
@@ -207,14 +271,29 @@ func (s *Store) guarded(fn func(tx) error) func(*bolt.Tx) error {
 
 // checkSchema refuses a state file of another layout.
 func (s *Store) checkSchema(t *bolt.Tx) error {
+	if err := schemaOf(t); err != nil {
+		return fmt.Errorf("%w %q: %w", ErrState, s.path(), err)
+	}
+	return nil
+}
+
+// schemaOf returns errDamaged or ErrNewer where the layout is not ours.
+func schemaOf(t *bolt.Tx) error {
+	meta := t.Bucket(metaBucket)
+	if meta == nil {
+		return fmt.Errorf("%w: it has no bucket %q", errDamaged, metaBucket)
+	}
+	v, err := strconv.Atoi(string(meta.Get(versionKey)))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: it has no version", errDamaged)
+	case v > schemaVersion:
+		return ErrNewer
+	}
 	for _, name := range schemaBuckets {
 		if t.Bucket(name) == nil {
-			return fmt.Errorf("%w %q has no bucket %q", ErrState, s.path(), name)
+			return fmt.Errorf("%w: it has no bucket %q", errDamaged, name)
 		}
-	}
-	v, err := strconv.Atoi(string(t.Bucket(metaBucket).Get(versionKey)))
-	if err != nil || v > schemaVersion {
-		return fmt.Errorf("%w %q: %w", ErrState, s.path(), ErrNewer)
 	}
 	return nil
 }
@@ -228,7 +307,27 @@ func (t tx) get(id ID) (Record, error) {
 	if data == nil {
 		return Record{}, ErrNotFound
 	}
-	return decodeRecord(data)
+	r, err := decodeRecord(data)
+	switch {
+	case errors.Is(err, ErrNewer):
+		return Record{}, err
+	case err == nil && r.ID != id:
+		err = fmt.Errorf("it is that of %s", r.ID)
+	}
+	if err != nil {
+		return Record{}, unreadableError{id, err}
+	}
+	return r, nil
+}
+
+// An unreadableError says that a record is damaged.
+type unreadableError struct {
+	id  ID
+	err error
+}
+
+func (e unreadableError) Error() string {
+	return fmt.Sprintf("the record of download %s is damaged: %v", e.id, e.err)
 }
 
 // byTarget returns the record of the finished file's path, or ErrNotFound.
@@ -241,11 +340,10 @@ func (t tx) byURL(dir, url string) (Record, error) {
 	return t.get(ID(t.Bucket(askedBucket).Get(askedKey(dir, url))))
 }
 
-// all calls fn with each record, or with why it cannot be decoded.
-func (t tx) all(fn func(ID, Record, error)) error {
-	return t.Bucket(recordBucket).ForEach(func(id, data []byte) error {
-		r, err := decodeRecord(data)
-		fn(ID(id), r, err)
+// all calls fn with each record, or with why it cannot be read.
+func (t tx) all(fn func(Record, error)) error {
+	return t.Bucket(recordBucket).ForEach(func(id, _ []byte) error {
+		fn(t.get(ID(id)))
 		return nil
 	})
 }
@@ -259,15 +357,72 @@ func (t tx) put(r *Record) error {
 	return t.Bucket(recordBucket).Put([]byte(r.ID), data)
 }
 
-// index makes r the record of its target and, unless the user chose that, of its URL.
-func (t tx) index(r *Record) error {
-	if err := t.Bucket(targetBucket).Put([]byte(r.Target), []byte(r.ID)); err != nil {
-		return err
-	}
-	if r.Named {
+// pageKey is the key of pieceBucket for page n of a download.
+func pageKey(id ID, n int) []byte { return binary.BigEndian.AppendUint32([]byte(id), uint32(n)) }
+
+// putPages writes sums of the pieces of a download.
+func (t tx) putPages(id ID, pages []page) error {
+	if len(pages) == 0 {
 		return nil
 	}
-	return t.Bucket(askedBucket).Put(askedKey(filepath.Dir(r.Target), r.URL), []byte(r.ID))
+	b, err := t.CreateBucketIfNotExists(pieceBucket)
+	if err != nil {
+		return err
+	}
+	for _, pg := range pages {
+		if err := b.Put(pageKey(id, pg.n), pg.sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pages returns all sums of the pieces of a download.
+func (t tx) pages(id ID) []page {
+	var all []page
+	if b := t.Bucket(pieceBucket); b != nil {
+		c := b.Cursor()
+		for k, v := c.Seek([]byte(id)); len(k) == len(id)+4 && ID(k[:len(id)]) == id; k, v = c.Next() {
+			all = append(all, page{int(binary.BigEndian.Uint32(k[len(id):])), bytes.Clone(v)})
+		}
+	}
+	return all
+}
+
+// An entry is one of an index.
+type entry struct{ bucket, key []byte }
+
+// entries returns those that should lead to r: its target and, unless the user
+// chose that, its URL.
+func (r *Record) entries() []entry {
+	all := []entry{{targetBucket, []byte(r.Target)}}
+	if !r.Named {
+		all = append(all, entry{askedBucket, askedKey(filepath.Dir(r.Target), r.URL)})
+	}
+	return all
+}
+
+// index makes the entries lead to r.
+func (t tx) index(r *Record) error {
+	for _, e := range r.entries() {
+		if err := t.Bucket(e.bucket).Put(e.key, []byte(r.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indexAgain makes those entries lead to r that are missing, as in a new state
+// file.
+func (t tx) indexAgain(r *Record) error {
+	for _, e := range r.entries() {
+		if b := t.Bucket(e.bucket); b.Get(e.key) == nil {
+			if err := b.Put(e.key, []byte(r.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // drop deletes a record and the index entries that point to it.
@@ -275,15 +430,22 @@ func (t tx) drop(r *Record) error {
 	if err := t.unindex(r); err != nil {
 		return err
 	}
-	return t.Bucket(recordBucket).Delete([]byte(r.ID))
+	return t.dropID(r.ID)
+}
+
+// dropID deletes a record, and leaves index entries that lead nowhere.
+func (t tx) dropID(id ID) error {
+	for _, pg := range t.pages(id) {
+		if err := t.Bucket(pieceBucket).Delete(pageKey(id, pg.n)); err != nil {
+			return err
+		}
+	}
+	return t.Bucket(recordBucket).Delete([]byte(id))
 }
 
 // unindex deletes the index entries that point to r.
 func (t tx) unindex(r *Record) error {
-	for _, e := range []struct{ bucket, key []byte }{
-		{targetBucket, []byte(r.Target)},
-		{askedBucket, askedKey(filepath.Dir(r.Target), r.URL)},
-	} {
+	for _, e := range r.entries() {
 		b := t.Bucket(e.bucket)
 		if !bytes.Equal(b.Get(e.key), []byte(r.ID)) {
 			continue

@@ -13,7 +13,8 @@
 //
 //	DIR/NAME.part   the bytes that have arrived, each at its final offset
 //	DIR/NAME        the finished file
-//	STATE/pawl.db   one bbolt file with the records of all downloads
+//	STATE/pawl.db   one bbolt file with the records of all downloads, and the
+//	                sums of what is held of their part files
 //	STATE/pawl.lock taken while pawl.db is created or set aside
 //
 // # The commit protocol
@@ -21,7 +22,8 @@
 //	begin   0. lock NAME.part (creating it), record the download: nothing held
 //	commit  1. WriteAt the bytes of a range
 //	        2. fdatasync NAME.part; the first time, fsync DIR too
-//	        3. one bbolt transaction adds the range        <- the commit point
+//	        3. one bbolt transaction adds the range, and the sums of the
+//	           pieces that it is in                        <- the commit point
 //	finish  4. check that all is held; cut to size, set the modification time,
 //	           fsync NAME.part; record "finishing" with size and time
 //	        5. rename NAME.part to NAME (never over a foreign file), fsync DIR,
@@ -36,8 +38,27 @@
 //	                that step 4 recorded, and step 5 is completed
 //
 // Recovery is the normal path: to resume is to open and go on. A part file that
-// is shorter than its record loses the ranges beyond its end, and the caller is
-// told. A lost part file loses them all.
+// is shorter than its record loses the pieces that it no longer has whole, and the
+// caller is told. A lost part file loses them all.
+//
+// # What somebody else does
+//
+// Step 3 also records when the part file was last changed. If Resume finds
+// another time, a process was killed before it could record its last writes, or
+// somebody has touched the file. Then the Part is Suspect: what is held is to be
+// read again, piece by piece, and compared with the sums (Recheck), while the
+// download goes on. A piece that differs is given up, and so is one that cannot be
+// read. Finish refuses a Part that is Suspect. Before bytes are given up because
+// the server has others (Cut), that is recorded; only then are they overwritten.
+//
+// A part file that is moved, deleted or cut while it is written is noticed by the
+// next commit, which then takes back all that was held.
+//
+// The state file may be damaged, too. bbolt keeps checksums of its own header
+// alone, so each record and each page of sums has one here. A damaged record is
+// forgotten, and told; a file whose structure is damaged is kept under another
+// name, and a new one begun. A record that is no longer in the state file is
+// written there again by the next commit.
 //
 // A failed sync ends trust in all bytes since the last good one: the kernel may
 // have dropped them and report the next sync as good. So the Part refuses all

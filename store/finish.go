@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -22,7 +21,10 @@ func (p *Part) Finish(modTime time.Time) error {
 	if err := p.syncDir(); err != nil { // an empty file was never committed
 		return err
 	}
-	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) {
+	if p.suspect.Load() {
+		return fmt.Errorf("finish %q: what is held has not been checked again", p.rec.Target)
+	}
+	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) || !p.written.set.Contains(whole) {
 		return fmt.Errorf("finish %q: bytes are missing", p.rec.Target)
 	}
 	if err := p.file.Truncate(p.rec.Size); err != nil {
@@ -34,13 +36,15 @@ func (p *Part) Finish(modTime time.Time) error {
 		}
 	}
 	if err := p.file.Sync(); err != nil {
-		return p.breakWith(fmt.Errorf("sync %q: %w", p.rec.Part(), err))
+		return p.breakWith(fmt.Errorf("sync %q: %w", p.name, err))
 	}
 	info, err := p.file.Stat()
 	if err != nil {
 		return err
 	}
-	err = p.Update(func(r *Record) { r.State, r.ModTime, r.Reason = Finishing, info.ModTime(), "" })
+	err = p.Update(func(r *Record) {
+		r.State, r.ModTime, r.Touched, r.Reason = Finishing, info.ModTime(), touched(info), ""
+	})
 	if err != nil {
 		return err
 	}
@@ -50,6 +54,9 @@ func (p *Part) Finish(modTime time.Time) error {
 // rename is step 5; it may be repeated.
 func (p *Part) rename() error {
 	fsys, rec := p.store.fs, &p.rec
+	if _, err := p.inPlace(); err != nil {
+		return err
+	}
 	if err := p.file.Close(); err != nil { // some systems do not rename an open file
 		return err
 	}
@@ -77,7 +84,7 @@ func (p *Part) linked() error {
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(part, target) {
+	if !fsys.SameFile(part, target) {
 		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
 	}
 	return fsys.Remove(rec.Part())

@@ -24,6 +24,8 @@ type FS interface {
 	// OpenRead opens an existing regular file for reading only.
 	OpenRead(name string) (ReadFile, error)
 	Lstat(name string) (fs.FileInfo, error)
+	// SameFile reports whether both are of one file.
+	SameFile(a, b fs.FileInfo) bool
 	// MkdirAll creates a directory and its parents, durably.
 	MkdirAll(dir string) error
 	// Rename fails with fs.ErrExist where to exists, unless replace is set.
@@ -66,6 +68,7 @@ type osFS struct{}
 type osFile struct{ *os.File }
 
 func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
+func (osFS) SameFile(a, b fs.FileInfo) bool         { return os.SameFile(a, b) }
 func (osFS) Remove(name string) error               { return os.Remove(name) }
 
 // Lock takes the lock and makes sure that it is that of the file now at the

@@ -2,7 +2,10 @@ package store
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,6 +47,15 @@ func (f osFile) Reserve(off, length int64) error {
 		}
 	}
 	return nil // a reservation is a favour: all but a full disk is ignored
+}
+
+// touched returns when a file was last changed in any way: the change time, which
+// nobody can put back.
+func touched(info fs.FileInfo) time.Time {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Ctim.Nano() != 0 {
+		return time.Unix(0, st.Ctim.Nano())
+	}
+	return info.ModTime()
 }
 
 // renameNoReplace is renameat2(2) with RENAME_NOREPLACE.

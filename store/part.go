@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -18,10 +19,11 @@ var errFinished = errors.New("the download is finished")
 // A Part is an open download: a locked part file and its record. The step
 // numbers in this file are those of the commit protocol in the package comment.
 //
-// WriteAt and ReadAt may be called concurrently with each other and with
-// Commit; the other methods by one goroutine at a time.
+// WriteAt, ReadAt, Commit and Recheck may be called concurrently with each other;
+// the other methods by one goroutine at a time.
 type Part struct {
 	store *Store
+	name  string    // path of the part file; immutable
 	lock  io.Closer // held until Close
 	file  File      // nil once the download is done
 	lost  int64     // immutable after Resume
@@ -31,6 +33,15 @@ type Part struct {
 	// broken is the failed sync or truncation that ended trust. It has no lock,
 	// so that WriteAt does not wait for a transaction.
 	broken atomic.Pointer[error]
+
+	// suspect says that the part file was touched since the last commit.
+	suspect atomic.Bool
+
+	committing sync.Mutex // of Commit, Restart and what gives up bytes; taken before the others
+
+	writing sync.Mutex // is never held while something waits for the disk
+	written written    // guarded by writing
+	size    int64      // of the finished file, chunk.Unbounded if not known; guarded by writing
 
 	mu  sync.Mutex
 	rec Record // as in the state file; guarded by mu
@@ -54,16 +65,24 @@ func (p *Part) Record() Record {
 func (p *Part) Update(fn func(*Record)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.update(fn)
+	return p.update(fn, nil, false)
 }
 
-// update is Update with mu held. The record changes only if the transaction
-// succeeds.
-func (p *Part) update(fn func(*Record)) error {
+// errNewState says that the state file does not have the record: somebody has
+// taken it away, and there is a new one.
+var errNewState = errors.New("the state file is another one")
+
+// update is Update with mu held, which writes pages, too. They are all there are
+// if all is set; else a state file that is a new one is an error. The record
+// changes only if the transaction succeeds.
+func (p *Part) update(fn func(*Record), pages []page, all bool) error {
 	rec := p.rec
 	rec.Held = rec.Held.Clone()
 	fn(&rec)
 	rec.Updated = time.Now()
+	if rec.Size >= 0 && !rec.Held.Equal(clip(rec.Held, rec.Size)) {
+		return fmt.Errorf("record %q: a size of %d bytes is less than what is held", rec.Target, rec.Size)
+	}
 	err := p.store.write(func(t tx) error {
 		if rec.URL != p.rec.URL {
 			if err := t.unindex(&p.rec); err != nil {
@@ -73,13 +92,32 @@ func (p *Part) update(fn func(*Record)) error {
 				return err
 			}
 		}
+		if len(pages) > 0 && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
+			return errNewState
+		}
+		if err := t.indexAgain(&rec); err != nil {
+			return err
+		}
+		if err := t.putPages(rec.ID, pages); err != nil {
+			return err
+		}
 		return t.put(&rec)
 	})
 	if err != nil {
 		return err
 	}
 	p.rec = rec
+	p.setSize()
 	return nil
+}
+
+// setSize takes over the size of the record.
+func (p *Part) setSize() {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	if p.size = p.rec.Size; p.size < 0 {
+		p.size = chunk.Unbounded
+	}
 }
 
 // Reserve asks for the blocks of r beforehand, where that is free of cost.
@@ -98,12 +136,26 @@ func (p *Part) ReadAt(b []byte, off int64) (int, error) {
 	return p.file.ReadAt(b, off)
 }
 
-// WriteAt writes b at its final offset (step 1).
+// WriteAt writes b at its final offset (step 1). No byte may be written twice,
+// and none beyond the end. After an error nothing of b counts as written.
 func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	if err := p.trust(); err != nil {
 		return 0, err
 	}
-	return p.file.WriteAt(b, off)
+	r := chunk.Range{Off: off, End: off + int64(len(b))}
+	p.writing.Lock()
+	wrong := off < 0 || r.End > p.size || p.written.has(r)
+	p.writing.Unlock()
+	if wrong {
+		return 0, fmt.Errorf("write %q: %s is beyond its end, or written already", p.name, r)
+	}
+	if _, err := p.file.WriteAt(b, off); err != nil {
+		return 0, err
+	}
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.written.add(off, b)
+	return len(b), nil
 }
 
 // trust returns the error that ended trust in the part file, if any.
@@ -114,34 +166,86 @@ func (p *Part) trust() error {
 	return nil
 }
 
-// Commit makes held durable and records it (steps 2 and 3), along with rate in
-// bytes per second. Every byte of held must have been written before the call;
-// bytes committed earlier stay held. After a failed sync the Part is broken and
-// every later call fails; after a failed transaction Commit may be called again.
-func (p *Part) Commit(held chunk.Set, rate int64) error {
+// Commit makes durable and records all that was written before the call (steps 2
+// and 3), along with rate in bytes per second. After a failed sync the Part is
+// broken and every later call fails; after a failed transaction Commit may be
+// called again. ErrGone ends the download: nothing of it is held any more.
+func (p *Part) Commit(rate int64) error {
 	if err := p.trust(); err != nil {
 		return err
 	}
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	return p.commit(func(r *Record) { r.Rate = rate })
+}
+
+// commit is Commit with committing held, and changes the record by fn, too.
+func (p *Part) commit(fn func(*Record)) error {
+	err := p.commitOnce(fn, false)
+	if errors.Is(err, errNewState) {
+		err = p.commitOnce(fn, true)
+	}
+	return err
+}
+
+// commitOnce commits, with the sums of all pieces or of those that have changed.
+func (p *Part) commitOnce(fn func(*Record), all bool) (err error) {
+	p.writing.Lock()
+	held, pages := p.written.set.Clone(), p.written.pages(all) // of one moment
+	p.writing.Unlock()
+	defer func() {
+		if err != nil {
+			p.writing.Lock()
+			defer p.writing.Unlock()
+			p.written.soil(pages)
+		}
+	}()
 	if err := p.sync(); err != nil {
 		return p.breakWith(err)
 	}
+	info, err := p.inPlace()
+	if err == nil && !held.Equal(clip(held, info.Size())) {
+		err = fmt.Errorf("%q: %w", p.name, ErrGone)
+	}
+	if errors.Is(err, ErrGone) {
+		p.breakWith(err)
+		return errors.Join(err, p.Update(func(r *Record) { r.Held = chunk.Set{} }))
+	}
+	if err != nil {
+		return err
+	}
+	if n, ok := allocated(info); ok && n < held.Len() {
+		p.suspect.Store(true) // a hole, where somebody cut it; or a file system that compresses
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.rec.Size >= 0 && !held.Equal(clip(held, p.rec.Size)) {
-		return fmt.Errorf("commit %q: bytes beyond the end", p.rec.Target)
-	}
 	return p.update(func(r *Record) {
-		for x := range held.All() {
-			r.Held.Add(x)
+		fn(r)
+		r.Held, r.Touched = held, touched(info)
+		if p.suspect.Load() {
+			r.Touched = time.Time{} // it stays so until all is checked again
 		}
-		r.Rate = rate
-	})
+	}, pages, all)
+}
+
+// inPlace returns what the part file is like, or ErrGone where another file or
+// none is at its path.
+func (p *Part) inPlace() (fs.FileInfo, error) {
+	info, err := p.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	there, err := p.store.fs.Lstat(p.name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !p.store.fs.SameFile(info, there) {
+		return nil, fmt.Errorf("%q: %w", p.name, ErrGone)
+	}
+	return info, err
 }
 
 // sync is step 2.
 func (p *Part) sync() error {
 	if err := p.file.DataSync(); err != nil {
-		return fmt.Errorf("sync %q: %w", p.rec.Part(), err)
+		return fmt.Errorf("sync %q: %w", p.name, err)
 	}
 	return p.syncDir()
 }
@@ -169,13 +273,21 @@ func (p *Part) Restart(fn func(*Record)) error {
 	if err := p.trust(); err != nil {
 		return err
 	}
-	err := p.Update(func(r *Record) {
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.update(func(r *Record) {
 		fn(r)
-		r.Held, r.State, r.Reason = chunk.Set{}, Active, ""
-	})
+		r.Held, r.Piece, r.State, r.Reason = chunk.Set{}, pieceLength(r.Size), Active, ""
+	}, nil, false)
 	if err != nil {
 		return err
 	}
+	p.writing.Lock()
+	p.written = newWritten(p.rec.Piece) // the pages on record are those of nothing held
+	p.writing.Unlock()
+	p.suspect.Store(false)
 	if err := p.file.Truncate(0); err != nil {
 		return p.breakWith(err)
 	}

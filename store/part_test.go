@@ -90,9 +90,11 @@ func TestFinishTooEarly(t *testing.T) {
 func TestFinishCuts(t *testing.T) {
 	l := newPlace(t)
 	p := l.create()
-	if _, err := p.WriteAt([]byte("too much"), 100_000); err != nil {
-		t.Fatal(err)
+	if _, err := p.WriteAt([]byte("too much"), 100_000); err == nil {
+		t.Errorf("WriteAt beyond the end: got no error")
 	}
+	_, err := p.file.WriteAt([]byte("too much"), 100_000) // by somebody else
+	must(t, err)
 	l.rest(p)
 }
 
@@ -172,16 +174,16 @@ func TestRecordIsACopy(t *testing.T) {
 // what it holds.
 func TestCommitBeyondSize(t *testing.T) {
 	l := newPlace(t)
-	p := l.create()
+	rec := l.record()
+	rec.Size = -1
+	p := l.opened(l.store.Create(rec))
 	l.write(p, 0, 10)
-	if _, err := p.WriteAt([]byte("too much"), 100_000); err != nil {
-		t.Fatal(err)
+	_, err := p.WriteAt(l.data[10:20], 10)
+	must(t, err, p.Update(func(r *Record) { r.Size = 15 }))
+	if err := p.Commit(1); err == nil {
+		t.Errorf("Commit beyond the size: got no error")
 	}
-	commitErr := p.Commit(chunk.NewSet(chunk.Range{Off: 100_000, End: 100_008}), 0)
-	rec, err := l.store.Get(p.Record().ID)
-	if err != nil || !rec.Held.Contains(chunk.Range{End: 10}) {
-		t.Errorf("record after Commit beyond the size (%v): got held %q, %v, want 0+10", commitErr, rec.Held, err)
-	}
+	l.wantHeld(p, "0+10")
 }
 
 // The Part of a finished download takes no more bytes, and its record stays.
@@ -198,7 +200,7 @@ func TestDonePart(t *testing.T) {
 		call   func() error
 	}{
 		{"WriteAt", true, func() error { _, err := p.WriteAt([]byte{1}, 0); return err }},
-		{"Commit", true, func() error { return p.Commit(chunk.NewSet(chunk.Range{End: 1}), 0) }},
+		{"Commit", true, func() error { return p.Commit(0) }},
 		{"Restart", true, func() error { return p.Restart(func(*Record) {}) }},
 		{"ReadAt", false, func() error { _, err := p.ReadAt([]byte{1}, 0); return err }},
 		{"Reserve", false, func() error { return p.Reserve(chunk.Range{End: 1}) }},

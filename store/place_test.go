@@ -50,10 +50,19 @@ func (l *place) record() Record {
 	return Record{URL: "https://example.com/file.bin", Target: l.target, Size: int64(len(l.data))}
 }
 
-// create begins the download; the Part is closed when the test ends.
+// create begins the download, in small pieces; the Part is closed when the test
+// ends.
 func (l *place) create() *Part {
 	l.t.Helper()
-	return l.opened(l.store.Create(l.record()))
+	p := l.opened(l.store.Create(l.record()))
+	must(l.t, smallPieces(p, 10_000))
+	return p
+}
+
+// smallPieces gives a Part that holds nothing pieces of so many bytes.
+func smallPieces(p *Part, length int64) error {
+	p.written = newWritten(length)
+	return p.Update(func(r *Record) { r.Piece = length })
 }
 
 // resume opens the download again.
@@ -87,14 +96,47 @@ func (l *place) write(p *Part, off, end int64) {
 	if n, err := p.WriteAt(l.data[off:end], off); err != nil || n != int(end-off) {
 		l.t.Fatalf("WriteAt: got %d, %v", n, err)
 	}
-	if err := p.Commit(chunk.NewSet(chunk.Range{Off: off, End: end}), 1); err != nil {
+	if err := p.Commit(1); err != nil {
 		l.t.Fatalf("Commit: %v", err)
 	}
 }
 
-// rest fetches what is missing, finishes and closes.
+// recheck reads again all that is held and returns how much of it is lost.
+func (l *place) recheck(p *Part) (lost int64) {
+	l.t.Helper()
+	for i, more := 0, true; more; i++ {
+		n, again, err := p.Recheck(i)
+		if err != nil {
+			l.t.Fatalf("Recheck of piece %d: %v", i, err)
+		}
+		lost, more = lost+n, again
+	}
+	if p.Suspect() {
+		l.t.Errorf("Suspect after all was checked again: got true")
+	}
+	return lost
+}
+
+// wantHeld asserts what is held, by the Part and on record.
+func (l *place) wantHeld(p *Part, want string) {
+	l.t.Helper()
+	if got := p.Record().Held; got.String() != want {
+		l.t.Errorf("held: got %s, want %s", got, want)
+	}
+	if got := l.onRecord().Held; got.String() != want {
+		l.t.Errorf("held on record: got %s, want %s", got, want)
+	}
+}
+
+// rest fetches what is missing, finishes and closes. All that is held must have
+// its sum.
 func (l *place) rest(p *Part) {
 	l.t.Helper()
+	if p.Suspect() {
+		if lost := l.recheck(p); lost != 0 {
+			l.t.Errorf("Recheck: got %d bytes lost, want 0", lost)
+		}
+	}
 	held := p.Record().Held
 	for r := range held.Missing(chunk.Range{End: int64(len(l.data))}) {
 		l.write(p, r.Off, r.End)

@@ -2,9 +2,12 @@ package store
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 	"time"
 
@@ -45,12 +48,16 @@ type Record struct {
 
 	ETag         string `json:"etag,omitempty"`          // as sent, weak ones with their W/
 	LastModified string `json:"last_modified,omitempty"` // as sent
+	Type         string `json:"type,omitempty"`          // media type, without parameters
 	NoRanges     bool   `json:"no_ranges,omitempty"`     // the server sends whole files only
 
-	Held   chunk.Set `json:"held"` // durable bytes of the part file
-	State  State     `json:"state"`
-	Reason string    `json:"reason,omitempty"` // why it Failed, in words
-	Rate   int64     `json:"rate,omitempty"`   // bytes per second when last committed
+	Held    chunk.Set `json:"held"`             // durable bytes of the part file
+	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
+	Touched time.Time `json:"touched,omitzero"` // when the part file was last changed, at the time that Held was known to be in it
+
+	State  State  `json:"state"`
+	Reason string `json:"reason,omitempty"` // why it Failed, in words
+	Rate   int64  `json:"rate,omitempty"`   // bytes per second when last committed
 
 	Sum     chunk.Sum `json:"sum,omitzero"`      // the digest asked for, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced at the end
@@ -73,12 +80,17 @@ type versioned struct {
 }
 
 func (r *Record) encode() ([]byte, error) {
-	return json.Marshal(versioned{recordVersion, r})
+	data, err := json.Marshal(versioned{recordVersion, r})
+	return seal(data), err
 }
 
 // decodeRecord reads what encode wrote and refuses what cannot be a record.
-func decodeRecord(data []byte) (Record, error) {
+func decodeRecord(sealed []byte) (Record, error) {
 	var r Record
+	data, err := unseal(sealed)
+	if err != nil {
+		return Record{}, fmt.Errorf("record: %w", err)
+	}
 	v := versioned{Record: &r}
 	if err := json.Unmarshal(data, &v); err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
@@ -94,6 +106,26 @@ func decodeRecord(data []byte) (Record, error) {
 		return Record{}, fmt.Errorf("record %s holds bytes beyond its size", r.ID)
 	}
 	return r, nil
+}
+
+// errSeal says that a value of the state file is not what was written.
+var errSeal = errors.New("its checksum is wrong")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// seal adds a CRC-32C to data: bbolt has none for what it keeps, and one flipped
+// bit in a record would claim bytes that are not there.
+func seal(data []byte) []byte {
+	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
+}
+
+// unseal returns what was sealed. It shares memory with its argument.
+func unseal(sealed []byte) ([]byte, error) {
+	n := len(sealed) - crc32.Size
+	if n < 0 || binary.BigEndian.Uint32(sealed[n:]) != crc32.Checksum(sealed[:n], castagnoli) {
+		return nil, errSeal
+	}
+	return sealed[:n], nil
 }
 
 // clip returns what of s lies below size.

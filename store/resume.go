@@ -5,6 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+
+	"pawl/chunk"
 )
 
 // Resume opens the download id and goes on with it: it repeats what a crash in
@@ -69,6 +71,7 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if p.rec, err = s.Get(id); err != nil { // what was read before the lock is stale
 		return nil, err
 	}
+	p.name = p.rec.Part()
 	if p.file, err = s.fs.Open(p.rec.Part()); err != nil {
 		return nil, err
 	}
@@ -76,11 +79,13 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if err != nil {
 		return nil, err
 	}
-	held := clip(p.rec.Held, info.Size())
-	p.lost = p.rec.Held.Len() - held.Len()
-	if p.rec.State == Finishing && p.lost == 0 && !lost {
+	if err := p.load(info.Size()); err != nil {
+		return nil, err
+	}
+	if p.rec.State == Finishing && p.lost == 0 && !lost && info.ModTime().Equal(p.rec.ModTime) {
 		return p, p.rename()
 	}
+	p.suspect.Store(p.written.set.Len() > 0 && !touched(info).Equal(p.rec.Touched))
 	if err := s.checkTarget(&p.rec); err != nil {
 		return nil, err // now, not when all has been fetched
 	}
@@ -89,11 +94,57 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 			return nil, err
 		}
 	}
-	return p, p.Update(func(r *Record) { r.Held, r.State, r.Reason = held, Active, "" })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p, p.update(func(r *Record) {
+		r.Held, r.Piece, r.State, r.Reason = p.written.set.Clone(), p.written.sums.Length(), Active, ""
+	}, p.written.pages(false), true)
+}
+
+// load reads the sums of what is held. A piece that the part file, of so many
+// bytes, has no longer whole is lost, and so is one without a sum.
+func (p *Part) load(size int64) error {
+	p.setSize()
+	if p.rec.Piece <= 0 {
+		p.rec.Piece, p.rec.Held = pieceLength(p.rec.Size), chunk.Set{}
+	}
+	p.written = newWritten(p.rec.Piece)
+	w := &p.written
+	w.set = p.rec.Held.Clone()
+	var pages []page
+	err := p.store.read(func(t tx) error {
+		pages = t.pages(p.rec.ID)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	known := make(map[int]bool) // pieces that have a sum
+	for _, pg := range pages {
+		w.readPage(pg, known)
+	}
+	for r := range p.rec.Held.All() {
+		for i := w.sums.Index(r.Off); i <= w.sums.Index(r.End-1); i++ {
+			if in := w.in(i); !known[i] || !in.Equal(clip(in, size)) {
+				p.lost += in.Len()
+				w.lose(i, in, w.sums.Sum(i))
+			}
+		}
+	}
+	return nil
+}
+
+// CheckTarget returns ErrForeign if something is at the absolute path target that
+// a download may not replace, with replace as in Record.
+func (s *Store) CheckTarget(target string, replace bool) error {
+	return s.checkTarget(&Record{Target: target, Replace: replace})
 }
 
 // AllowReplace lets the unfinished download id replace what is at its target.
 func (s *Store) AllowReplace(id ID) error {
+	if _, err := s.Get(id); err != nil {
+		return err
+	}
 	return s.write(func(t tx) error {
 		rec, err := t.get(id)
 		if err != nil {

@@ -30,7 +30,9 @@ func (s *session) create(etag string, size int64) {
 	s.w.promised = chunk.Set{}
 	rec := Record{URL: "https://example.com/file", Target: s.w.target, Size: size, ETag: etag, Replace: s.w.old != nil}
 	s.do("Create", func() (err error) {
-		s.part, err = s.w.store.Create(rec)
+		if s.part, err = s.w.store.Create(rec); err == nil {
+			err = smallPieces(s.part, 1000)
+		}
 		return err
 	})
 }
@@ -48,19 +50,45 @@ func (s *session) resume() {
 		}
 		return err
 	})
+	s.recheck()
+}
+
+// recheck reads again what is held, which must be as it was recorded, unless it
+// cannot be read.
+func (s *session) recheck() {
+	if s.err != nil || !s.part.Suspect() {
+		return
+	}
+	s.do("Recheck", func() error {
+		for i, more := 0, true; more; i++ {
+			lost, again, err := s.part.Recheck(i)
+			if err != nil {
+				return err
+			}
+			if s.w.fs.trap.last == "read" && s.w.fs.trap.does == "fail" {
+				s.w.promised.Remove(chunk.Range{Off: int64(i) * 1000, End: int64(i+1) * 1000})
+			} else if lost != 0 {
+				s.w.errorf("Recheck of piece %d: %d bytes are lost", i, lost)
+			}
+			more = again
+		}
+		return nil
+	})
 }
 
 func (s *session) write(off, end int64) {
 	s.do("WriteAt", func() error {
 		_, err := s.part.WriteAt(version(s.part.Record().ETag)[off:end], off)
+		if err == nil {
+			s.written.Add(chunk.Range{Off: off, End: end})
+		}
 		return err
 	})
-	s.written.Add(chunk.Range{Off: off, End: end})
 }
 
 func (s *session) commit() {
 	s.do("Commit", func() error {
-		err := s.part.Commit(s.written, 1)
+		err := s.part.Commit(1)
 		if err == nil {
 			for r := range s.written.All() {
 				s.w.promised.Add(r)
@@ -69,6 +97,14 @@ func (s *session) commit() {
 		}
 		return err
 	})
+}
+
+// cut gives up what is held from off on.
+func (s *session) cut(off int64) {
+	for _, set := range []*chunk.Set{&s.w.promised, &s.written} {
+		set.Remove(chunk.Range{Off: off, End: chunk.Unbounded})
+	}
+	s.do("Cut", func() error { return s.part.Cut(off) })
 }
 
 func (s *session) update(fn func(*Record)) {

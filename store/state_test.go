@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"pawl/chunk"
 )
 
 // breakState puts a directory where the state file is, and returns what undoes
@@ -34,9 +32,8 @@ func TestCommitBrokenState(t *testing.T) {
 	if _, err := p.WriteAt(l.data[10:20], 10); err != nil {
 		t.Errorf("WriteAt: %v", err)
 	}
-	more := chunk.NewSet(chunk.Range{Off: 10, End: 20})
 	for range 2 {
-		l.wantErr("Commit", p.Commit(more, 0), ErrState)
+		l.wantErr("Commit", p.Commit(0), ErrState)
 	}
 	if held := p.Record().Held; held.String() != "0+10" {
 		t.Errorf("held after failed commits: got %s, want 0+10", held)
@@ -45,7 +42,7 @@ func TestCommitBrokenState(t *testing.T) {
 	if held := l.onRecord().Held; held.String() != "0+10" {
 		t.Errorf("held on record: got %s, want 0+10", held)
 	}
-	must(t, p.Commit(more, 0))
+	must(t, p.Commit(0))
 	if held := l.onRecord().Held; held.String() != "0+20" {
 		t.Errorf("held after the next commit: got %s, want 0+20", held)
 	}
@@ -126,7 +123,7 @@ func TestNewerRecord(t *testing.T) {
 	rec := p.Record()
 	newer, err := json.Marshal(versioned{recordVersion + 1, &rec})
 	must(t, err)
-	must(t, l.store.write(func(t tx) error { return t.Bucket(recordBucket).Put([]byte(rec.ID), newer) }))
+	must(t, l.store.write(func(t tx) error { return t.Bucket(recordBucket).Put([]byte(rec.ID), seal(newer)) }))
 	_, err = l.store.ByTarget(l.target)
 	l.wantErr("ByTarget", err, ErrNewer)
 	_, err = l.store.Resume(rec.ID)

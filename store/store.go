@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 )
 
 var (
@@ -16,7 +17,9 @@ var (
 	// ErrForeign says that a file is in the way that this download did not make.
 	ErrForeign = errors.New("a file that this download did not make is in the way")
 	// ErrIrregular is an ErrForeign that cannot be replaced.
-	ErrIrregular = fmt.Errorf("%w for good", ErrForeign)
+	ErrIrregular error = irregular{}
+	// ErrGone says that somebody else took away the part file, or some of it.
+	ErrGone = errors.New("it was moved, deleted or cut while it was being written")
 	// ErrNewer says that a newer version of pawl wrote the state.
 	ErrNewer = errors.New("written by a newer pawl")
 	// ErrNoSpace says that the disk has no room for the file.
@@ -24,6 +27,12 @@ var (
 	// ErrState says that the state file cannot be read or written.
 	ErrState = errors.New("state file")
 )
+
+// irregular is the type of ErrIrregular.
+type irregular struct{}
+
+func (irregular) Error() string        { return "what is in the way cannot be replaced" }
+func (irregular) Is(target error) bool { return target == ErrForeign }
 
 // Options are a Store's settings; the zero value is good.
 type Options struct {
@@ -42,6 +51,8 @@ type Store struct {
 	dir  string
 	fs   FS
 	warn func(string)
+
+	inspected atomic.Bool // the structure of the state file has been checked
 }
 
 // Open returns the store in dir, which is created, for the user alone, when missing.
@@ -81,26 +92,46 @@ func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {
 		r, err = by(t)
 		return err
 	})
+	var bad unreadableError
+	if errors.As(err, &bad) {
+		s.giveUp(bad)
+		err = ErrNotFound
+	}
 	return r, err
 }
 
-// Records returns all records, oldest first. One that cannot be decoded is told
-// to Warn and left out.
+// giveUp tells that a record is damaged, and deletes it. Its part file is
+// left, as one that no record knows.
+func (s *Store) giveUp(bad unreadableError) {
+	s.warn(bad.Error() + "; it is forgotten")
+	err := s.write(func(t tx) error { return t.dropID(bad.id) })
+	if err != nil {
+		s.warn(err.Error())
+	}
+}
+
+// Records returns all records, oldest first. One that is damaged is told to
+// Warn and forgotten; one of a newer pawl is told and left out.
 func (s *Store) Records() ([]Record, error) {
 	var records []Record
-	var bad []string
+	var failures []error
 	err := s.read(func(t tx) error {
-		records, bad = nil, nil // it may be called again, on a new file
-		return t.all(func(id ID, r Record, err error) {
+		records, failures = nil, nil // it may be called again, on a new file
+		return t.all(func(r Record, err error) {
 			if err != nil {
-				bad = append(bad, fmt.Sprintf("download %s cannot be read: %v", id, err))
+				failures = append(failures, err)
 				return
 			}
 			records = append(records, r)
 		})
 	})
-	for _, msg := range bad { // not inside the transaction
-		s.warn(msg)
+	for _, failure := range failures { // not inside the transaction
+		var bad unreadableError
+		if errors.As(failure, &bad) {
+			s.giveUp(bad)
+			continue
+		}
+		s.warn(failure.Error())
 	}
 	slices.SortStableFunc(records, func(a, b Record) int { return a.Created.Compare(b.Created) })
 	return records, err

@@ -53,6 +53,7 @@ type Transfer struct {
 	Insecure       bool      `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not ask servers to prove who they are, and follow redirects from https to http."`
 	Overwrite      bool      `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
 	Restart        bool      `group:"Files" help:"Forget progress and begin again."`
+	OnChange       string    `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
 	NoRemoteTime   bool      `group:"Files" help:"Do not take the modification time from the server."`
 	NoProgress     bool      `group:"Output" help:"Draw no progress bar."`
 	NoColor        bool      `hidden:"" help:"Accepted; there is no color."`

@@ -191,11 +191,11 @@ func (s *display) tell(e downloader.Event) {
 		s.warning("%s: %s", name, reason)
 	case downloader.Retrying:
 		if e.Attempt > 1 || e.Wait > 5*time.Second || s.verbose {
-			s.note("%s: %s; trying again in %s (%d%s)", name, reason, span(e.Wait), e.Attempt, ofTries(e.Tries))
+			s.note("%s: %s; trying again %s (%d%s)", name, reason, in(e.Wait), e.Attempt, ofTries(e.Tries))
 		}
 	case downloader.Limited:
 		if s.verbose && e.Conns > 0 {
-			s.note("%s: %s; going on with %d connections", name, reason, e.Conns)
+			s.note("%s: %s; going on with %s", name, reason, connections(e.Conns))
 		} else if s.verbose {
 			s.note("%s: %s; waiting for one", name, reason)
 		}
@@ -244,6 +244,14 @@ func sizeOr(n int64) string {
 		return "unknown size"
 	}
 	return size(n)
+}
+
+// in says when something will be.
+func in(d time.Duration) string {
+	if d < 100*time.Millisecond {
+		return "at once"
+	}
+	return "in " + span(d)
 }
 
 func ofTries(n int) string {

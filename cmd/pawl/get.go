@@ -252,7 +252,7 @@ func (t *Transfer) fill(req *downloader.Request) {
 	if t.Referer != "" {
 		req.Header.Set("Referer", t.Referer)
 	}
-	req.Overwrite, req.Restart = t.Overwrite, t.Restart
+	req.Overwrite, req.Restart, req.FailOnChange = t.Overwrite, t.Restart, t.OnChange == "fail"
 }
 
 // options are the engine's.

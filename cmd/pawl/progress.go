@@ -47,12 +47,13 @@ func (v view) numbers() string {
 	return strings.Join(parts, ", ")
 }
 
-func (v view) text() string {
-	plural := "s"
-	if v.conns == 1 {
-		plural = ""
+func (v view) text() string { return v.numbers() + ", " + connections(v.conns) }
+
+func connections(n int) string {
+	if n == 1 {
+		return "1 connection"
 	}
-	return fmt.Sprintf("%s, %d connection%s", v.numbers(), v.conns, plural)
+	return fmt.Sprintf("%d connections", n)
 }
 
 // leastTitle is how many columns a title has before the connections go.

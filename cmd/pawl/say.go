@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unicode"
 
 	"pawl/downloader"
 	"pawl/store"
@@ -99,6 +100,7 @@ var exitKinds = []struct {
 	{syscall.ENOSPC, 9},
 	{syscall.EDQUOT, 9},
 	{store.ErrBusy, 3},
+	{store.ErrGone, 3},
 	{store.ErrState, 3},
 	{downloader.ErrChanged, 17},
 	{store.ErrForeign, 13},
@@ -152,6 +154,12 @@ func hint(err error, id store.ID) string {
 		return "see it with: pawl list"
 	case errors.Is(err, store.ErrNewer):
 		return "use that pawl, or another state directory with --state DIR"
+	case errors.Is(err, store.ErrGone):
+		return "run the same command again"
+	case errors.Is(err, store.ErrState) && exitCode(err) == 9:
+		return "free some space, or give another state directory with --state DIR"
+	case errors.Is(err, store.ErrState):
+		return "give another state directory with --state DIR"
 	case errors.Is(err, store.ErrIrregular):
 		return "give another name with -o FILE, or another directory with -d DIR"
 	case errors.Is(err, store.ErrForeign):
@@ -163,30 +171,58 @@ func hint(err error, id store.ID) string {
 	case errors.Is(err, downloader.ErrChecksum):
 		return ""
 	case errors.Is(err, downloader.ErrChanged) && id != "":
-		return "what has arrived is kept; give another --url, or begin again with --restart"
+		return fmt.Sprintf("what has arrived is kept; begin again with --restart, or give another address with: pawl resume --url URL %s", id)
 	case errors.Is(err, downloader.ErrAuth):
 		return "give credentials with -H 'Authorization: …'"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "try it with http:// in place of https://"
+	case errors.Is(err, downloader.ErrDowngrade):
+		return "follow it all the same with --insecure"
 	case errors.Is(err, downloader.ErrTLS):
 		return "trust a certificate with --cacert FILE, or do without proof with --insecure"
+	case errors.Is(err, syscall.EFBIG):
+		return "raise the limit of file sizes (ulimit -f), or give another directory with -d DIR"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
+		return "give another directory with -d DIR, or another name with -o FILE"
 	case exitCode(err) == 9 && id != "":
 		return "free some space, then: pawl resume " + string(id)
 	case exitCode(err) == 9:
 		return "free some space, or give another directory with -d DIR"
-	case id != "":
-		return "what has arrived is kept; go on with: pawl resume " + string(id)
+	}
+	return hintServer(err, id)
+}
+
+// hintServer is hint for what a server or the way to it did.
+func hintServer(err error, id store.ID) string {
+	then := "run the same command again"
+	if id != "" {
+		then = "what has arrived is kept; go on with: pawl resume " + string(id)
+	}
+	switch {
+	case errors.Is(err, downloader.ErrPage) && id != "":
+		return "what has arrived is kept; log in, or give -H 'Cookie: …', then: pawl resume " + string(id)
+	case errors.Is(err, downloader.ErrPage):
+		return "log in, or give -H 'Cookie: …'; what was downloaded before is left as it was"
+	case errors.Is(err, downloader.ErrThrottled):
+		return "later, " + then
+	case errors.Is(err, downloader.ErrRefused) && id != "":
+		return fmt.Sprintf("%s; or from another address, with --url URL", then)
+	case errors.Is(err, downloader.ErrRefused), errors.Is(err, downloader.ErrProtocol) && id == "":
+		return "check the address"
+	case errors.Is(err, downloader.ErrNetwork), id != "":
+		return then
 	}
 	return ""
 }
 
-// printable makes of text from elsewhere one line without control characters.
+// printable makes of text from elsewhere one line without control characters, and
+// without those that turn the direction of the text.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
+		if unicode.IsPrint(r) {
+			return r
 		}
-		return r
+		return ' '
 	}, text)
 }
 

@@ -1,0 +1,112 @@
+package downloader
+
+// This file is about what a failed attempt means: for the host, for the
+// connection that made it, and for whether there is another one.
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// errCrowded says that the first connection of a download was refused while
+// others have some.
+var errCrowded = errors.New("the host has no connection left")
+
+// outcome returns the error of an attempt, nil if there is an answer to read.
+func outcome(resp *http.Response, err error) error {
+	if err != nil {
+		return explain(err)
+	}
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
+		return nil
+	}
+	return &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+}
+
+// judge says whether a failed attempt is worth another, and notes what it tells
+// about the host. instead is errSteppedDown if w has stepped down because of it,
+// and errCrowded if others have the connections.
+func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, instead error) {
+	if errors.Is(failed, ErrTLS) && j.stepDown(w, failed) { // one of several machines
+		return verdict{}, errSteppedDown
+	}
+	if isPermanent(failed) {
+		return verdict{}, nil
+	}
+	if resp != nil {
+		j.obey(resp, w, time.Now())
+	}
+	if j.stepDown(w, failed) {
+		return verdict{}, errSteppedDown
+	}
+	if w == nil && j.host.others() {
+		return verdict{}, errCrowded
+	}
+	wait, again := j.setback(failed)
+	return verdict{again, wait}, nil
+}
+
+// longHold is how long all connections of a host wait because of one of several,
+// which may be one too many. For longer, none is opened, and the others go on.
+const longHold = 10 * time.Second
+
+// obey notes a Retry-After. That of a 429 is for all requests to the host, unless
+// it is long; any other only says that there are enough connections, as long as
+// there is one.
+func (j *job) obey(resp *http.Response, w *worker, now time.Time) {
+	d, ok := retryAfter(resp.Header, now)
+	if !ok {
+		return
+	}
+	until := now.Add(min(d, j.d.opts.RetryAfterMax))
+	if w == nil || j.pool.conns() == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
+		j.host.hold(until)
+	} else {
+		j.host.holdGrowth(until)
+	}
+}
+
+// stepDown ends w's part in the download because of err, if others go on.
+func (j *job) stepDown(w *worker, err error) bool {
+	if w == nil {
+		return false
+	}
+	left, ok := j.pool.stepDown(w)
+	if ok {
+		j.host.refused(time.Now())
+		j.emit(Event{Kind: Limited, Conns: left, Err: err})
+	}
+	return ok
+}
+
+// hopelessTries is how often a name without an address is looked up, and a server
+// asked that does not speak HTTP: neither mends itself often.
+const hopelessTries = 3
+
+// setback counts a failure without a byte, and tells how long to wait before
+// the next try, if there is to be one.
+func (j *job) setback(err error) (wait time.Duration, again bool) {
+	n, wait, again := j.patience.fail()
+	if (isUnknownHost(err) || errors.Is(err, errMalformed)) && n >= hopelessTries && j.patience.tries > 0 {
+		again = false
+	}
+	if !again {
+		j.patience.end()
+	} else {
+		wait = max(wait, j.host.held(time.Now()))
+		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: j.patience.tries})
+	}
+	return wait, again
+}
+
+// giveWay hands back the download's first connection, and waits for another.
+func (j *job) giveWay(ctx context.Context) error {
+	h := j.host
+	j.leave()
+	h.refused(time.Now())
+	j.emit(Event{Kind: Limited, Err: errCrowded})
+	return j.enter(ctx, h)
+}

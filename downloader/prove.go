@@ -1,0 +1,225 @@
+package downloader
+
+// This file is about bytes as proof: where validators do not tell whether the
+// server still has the version of which bytes are held, some of them are fetched
+// again and compared.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+
+	"pawl/chunk"
+)
+
+const (
+	sampleBytes  = 16 << 10 // of one sample
+	moreSamples  = 2        // besides the first and the last
+	compareBytes = 256 << 10
+)
+
+// errOtherBytes says that the server has other bytes than are held.
+var errOtherBytes = restartError{why: "the server has other bytes where some were compared"}
+
+// prove compares samples of held with the server's bytes. It returns errOtherBytes
+// if they differ, and nil as soon as a strong validator makes more of it
+// unnecessary, or the server sends whole files only, which are compared as they come.
+func (j *job) prove(ctx context.Context, held chunk.Set) error {
+	for _, r := range samples(held) {
+		proved, err := j.proveSample(ctx, r)
+		if err != nil || proved {
+			return err
+		}
+	}
+	return nil
+}
+
+// proveSample compares one sample, and reports whether that settles the matter.
+func (j *job) proveSample(ctx context.Context, r chunk.Range) (settled bool, err error) {
+	for {
+		rep, err := j.ask(ctx, nil, r)
+		if err != nil {
+			return false, err
+		}
+		if rep.whole || j.id.proves(rep.id) {
+			rep.close()
+			return true, nil
+		}
+		got := make([]byte, r.Intersect(rep.body).Len())
+		n, err := io.ReadFull(rep.Body, got)
+		j.fetched.Add(int64(n))
+		rep.close()
+		if err == nil {
+			held := make([]byte, len(got))
+			if _, err := j.part.ReadAt(held, r.Off); err != nil {
+				return false, permanentError{err}
+			}
+			if !bytes.Equal(got, held) {
+				return false, errOtherBytes
+			}
+			return false, nil
+		}
+		wait, again := j.setback(explainBody(noEOF(err)))
+		if !again {
+			return false, explainBody(noEOF(err))
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return false, err
+		}
+	}
+}
+
+// samples chooses which bytes of held to compare: the first, the last, and some
+// at random.
+func samples(held chunk.Set) []chunk.Range {
+	n := held.Len()
+	starts := []int64{0, max(0, n-sampleBytes)}
+	for range moreSamples {
+		starts = append(starts, rand.Int64N(max(1, n-sampleBytes)))
+	}
+	var all []chunk.Range
+	var chosen chunk.Set
+	for _, nth := range starts {
+		r := nthBytes(held, nth, sampleBytes)
+		if !chosen.Contains(r) {
+			all = append(all, r)
+			chosen.Add(r)
+		}
+	}
+	return all
+}
+
+// nthBytes returns up to n bytes of s in one piece, from the one that has nth
+// below it on.
+func nthBytes(s chunk.Set, nth, n int64) chunk.Range {
+	for r := range s.All() {
+		if nth < r.Len() {
+			return chunk.Range{Off: r.Off + nth, End: min(r.End, r.Off+nth+n)}
+		}
+		nth -= r.Len()
+	}
+	return chunk.Range{}
+}
+
+// proveAgain is prove for a server that tells nothing to know versions by, when
+// all is fetched by more than one request: the file may have changed between
+// them. That it cannot be asked any more proves nothing.
+func (j *job) proveAgain(ctx context.Context) error {
+	if j.part == nil || j.id.etag != "" || j.id.lastModified != "" || j.pool.single || j.answers.Load() < 2 {
+		return nil
+	}
+	if err := j.enter(ctx, j.host); err != nil {
+		return err
+	}
+	defer j.leave()
+	err := j.prove(ctx, chunk.NewSet(chunk.Range{End: j.id.size}))
+	var again restartError
+	if errors.As(err, &again) || ctx.Err() != nil {
+		return err
+	}
+	return nil
+}
+
+// agree reads as much of the body of rep, a whole file, as is held, and
+// compares. Where it differs, the rest of what is held is given up, and the
+// download is of the version of rep from then on. rep is left at the first
+// byte that is missing.
+func (j *job) agree(ctx context.Context, rep *reply) error {
+	held := j.pool.prefix()
+	body := pacedReader{ctx, j, rep.Body}
+	if s, ok := j.sink.(*streamSink); ok {
+		same, err := s.agrees(body)
+		if err != nil {
+			return explainBody(noEOF(err))
+		}
+		if !same {
+			return errOtherBytes
+		}
+		return nil
+	}
+	same, rest, err := j.compareHeld(body, held)
+	if err != nil {
+		return err
+	}
+	if same < held {
+		if err := j.giveUp(same, held); err != nil {
+			return err
+		}
+		rep.Body = readCloser{io.MultiReader(bytes.NewReader(rest), rep.Body), rep.Body}
+		j.fetched.Add(-int64(len(rest))) // counted again when it is read
+	}
+	was := j.id
+	if j.id = rep.id; j.id.size < 0 {
+		j.id.size = was.size
+	}
+	return j.adopt(rep.answer)
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// compareHeld compares the next held bytes of body with the part file. It
+// returns how many are the same, and what it has read beyond them.
+func (j *job) compareHeld(body io.Reader, held int64) (same int64, rest []byte, err error) {
+	got, have := make([]byte, compareBytes), make([]byte, compareBytes)
+	for same < held {
+		n, err := io.ReadFull(body, got[:min(compareBytes, held-same)])
+		if _, err := j.part.ReadAt(have[:n], same); err != nil && !errors.Is(err, io.EOF) {
+			return 0, nil, permanentError{err}
+		}
+		for i := range n {
+			if got[i] != have[i] {
+				return same + int64(i), got[i:n], nil
+			}
+		}
+		same += int64(n)
+		switch {
+		case err == nil:
+		case (err == io.EOF || err == io.ErrUnexpectedEOF) && j.id.size < 0: // it ends here now
+			return same, nil, nil
+		default:
+			return 0, nil, explainBody(noEOF(err))
+		}
+	}
+	return same, nil, nil
+}
+
+// giveUp gives up what is held from off on, because the server has other bytes.
+func (j *job) giveUp(off, held int64) error {
+	if j.moved || j.req.FailOnChange {
+		return errOtherBytes
+	}
+	j.emit(Event{Kind: Restarted, Held: held - off, Err: errOtherBytes})
+	if err := j.part.Cut(off); err != nil {
+		return permanentError{err}
+	}
+	j.pool.lose(off)
+	j.have.Store(off)
+	return nil
+}
+
+// recheck reads again what is held of a part file that was touched since the
+// last commit, and returns how many bytes are no longer what was recorded.
+func (j *job) recheck(ctx context.Context) (lost int64, err error) {
+	if j.part == nil || !j.part.Suspect() {
+		return 0, nil
+	}
+	for i, more := 0, true; more; i++ {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		var n int64
+		if n, more, err = j.part.Recheck(i); err != nil {
+			return 0, permanentError{err}
+		}
+		lost += n
+	}
+	if lost > 0 {
+		j.emit(Event{Kind: Lost, Held: lost})
+	}
+	return lost, nil
+}

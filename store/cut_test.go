@@ -1,0 +1,124 @@
+package store
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Cut gives up what is held from any offset on, durably, and no more; what is
+// left still has its sums, and the rest can be written again.
+func TestCut(t *testing.T) {
+	for _, tc := range []struct {
+		off  int64
+		held string
+	}{
+		{0, ""},
+		{1, "0+1"},
+		{9_999, "0+9999"},
+		{10_000, "0+10000"},
+		{10_001, "0+10001"},
+		{25_000, "0+25000"},
+		{30_000, "0+26000"},
+		{41_500, "0+26000,41000+500"},
+		{45_000, "0+26000,41000+3000"}, // between two ranges of a piece
+		{48_000, "0+26000,41000+3000,47000+1000"},
+		{60_000, "0+26000,41000+3000,47000+6000"},
+		{99_999, "0+26000,41000+3000,47000+6000,90000+9999"},
+		{100_000, "0+26000,41000+3000,47000+6000,90000+10000"},
+		{1 << 30, "0+26000,41000+3000,47000+6000,90000+10000"},
+	} {
+		t.Run(fmt.Sprint(tc.off), func(t *testing.T) {
+			t.Parallel()
+			l := newPlace(t)
+			p := l.create()
+			l.write(p, 0, 26_000)
+			l.write(p, 41_000, 44_000)
+			l.write(p, 47_000, 53_000)
+			_, err := p.WriteAt(l.data[90_000:], 90_000) // uncommitted
+			must(t, err, p.Cut(tc.off), p.Commit(1))
+			l.wantHeld(p, tc.held)
+			must(t, p.Close(), l.touch(l.target+".part"))
+			p = l.resume()
+			l.wantHeld(p, tc.held)
+			if lost := l.recheck(p); lost != 0 {
+				t.Errorf("lost: got %d, want 0", lost)
+			}
+			if tc.off < 60_000 {
+				l.write(p, 60_000, 61_000)
+				must(t, p.Cut(60_000), p.Close(), l.touch(l.target+".part"))
+				p = l.resume()
+			}
+			l.wantHeld(p, tc.held)
+			l.rest(p)
+		})
+	}
+}
+
+// However far beyond the end it is, Cut costs nothing.
+func TestCutFar(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 10_000)
+	must(t, p.Cut(1<<34))
+	if n := p.written.sums.Len(); n > 10 {
+		t.Errorf("sums: got %d, want those of 10 pieces at most", n)
+	}
+	l.rest(p)
+}
+
+// Cut does not make good what it leaves of a piece that is damaged.
+func TestCutDamaged(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 50_000)
+	must(t, p.Close())
+	l.damage(flip(21_000))
+	p = l.resume()
+	must(t, p.Cut(25_000))
+	l.recheck(p)
+	l.wantHeld(p, "0+20000")
+	l.rest(p)
+}
+
+// A Cut that could not be recorded is recorded by the next commit, and Finish does
+// not bring back what was given up.
+func TestCutBrokenState(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 100_000)
+	mend := l.breakState()
+	l.wantErr("Cut", p.Cut(25_000), ErrState)
+	mend()
+	if err := p.Finish(time.Time{}); err == nil {
+		t.Errorf("Finish after a failed Cut: got no error")
+	}
+	must(t, p.Commit(1))
+	l.wantHeld(p, "0+25000")
+	must(t, p.Close(), l.touch(l.target+".part"))
+	l.rest(l.resume())
+}
+
+// After a restart, sums of the earlier version mean nothing.
+func TestRestartSums(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	must(t, smallPieces(p, 100)) // several pages of sums
+	l.write(p, 0, 90_000)
+	must(t, p.Restart(func(*Record) {}), p.Close())
+	for i := range l.data {
+		l.data[i] ^= 0xff
+	}
+	p = l.resume()
+	l.wantHeld(p, "")
+	for _, off := range []int64{50, 30_050, 95_000} {
+		l.write(p, off, off+1_000)
+		must(t, p.Close(), l.touch(l.target+".part"))
+		p = l.resume()
+		if lost := l.recheck(p) + p.Lost(); lost != 0 {
+			t.Errorf("lost: got %d, want 0", lost)
+		}
+	}
+	l.wantHeld(p, "50+1000,30050+1000,95000+1000")
+	l.rest(p)
+}

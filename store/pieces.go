@@ -1,0 +1,218 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+
+	"pawl/chunk"
+)
+
+// pageSums is how many sums of pieces are kept together, as one value of the
+// state file, so that a commit writes only those that changed.
+const pageSums = 256
+
+// written is what has been written to a part file since it was created: which
+// bytes, and the sums of their pieces. The caller holds a lock.
+type written struct {
+	set   chunk.Set
+	sums  *chunk.Pieces
+	dirty map[int]bool // pages whose sums are not yet in the state file
+}
+
+func newWritten(pieceLength int64) written {
+	return written{sums: chunk.NewPieces(pieceLength), dirty: make(map[int]bool)}
+}
+
+// has reports whether any byte of r is written.
+func (w *written) has(r chunk.Range) bool {
+	for gap := range w.set.Missing(r) {
+		return gap != r
+	}
+	return !r.Empty()
+}
+
+// add notes that b was written at off.
+func (w *written) add(off int64, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	r := chunk.Range{Off: off, End: off + int64(len(b))}
+	w.set.Add(r)
+	w.sums.Add(off, b)
+	for i := w.sums.Index(r.Off); i <= w.sums.Index(r.End-1); i++ {
+		w.dirty[i/pageSums] = true
+	}
+}
+
+// in returns what of piece i is written.
+func (w *written) in(i int) chunk.Set {
+	r := w.sums.Range(i)
+	s := chunk.NewSet(r)
+	for gap := range w.set.Missing(r) {
+		s.Remove(gap)
+	}
+	return s
+}
+
+// lose forgets the bytes of s, which are in piece i and have sum.
+func (w *written) lose(i int, s chunk.Set, sum uint32) {
+	for r := range s.All() {
+		w.set.Remove(r)
+	}
+	w.sums.SetSum(i, w.sums.Sum(i)^sum)
+	w.dirty[i/pageSums] = true
+}
+
+// A page is one value of sums: number and sealed contents.
+type page struct {
+	n      int
+	sealed []byte
+}
+
+// pages returns the dirty pages, or all, which are clean from then on.
+func (w *written) pages(all bool) []page {
+	for i := 0; all && i < w.sums.Len(); i += pageSums {
+		w.dirty[i/pageSums] = true
+	}
+	var pages []page
+	for n := range w.dirty {
+		b := binary.BigEndian.AppendUint32(nil, uint32(n)) // or it could be taken for another
+		for i := n * pageSums; i < min((n+1)*pageSums, w.sums.Len()); i++ {
+			b = binary.BigEndian.AppendUint32(b, w.sums.Sum(i))
+		}
+		pages = append(pages, page{n, seal(b)})
+	}
+	clear(w.dirty)
+	return pages
+}
+
+// soil makes pages dirty again, which could not be written.
+func (w *written) soil(pages []page) {
+	for _, pg := range pages {
+		w.dirty[pg.n] = true
+	}
+}
+
+// readPage takes over the sums of the pieces in a page of which something is
+// held: those of others may be of bytes given up since. It adds the pieces to
+// known; a damaged page has none.
+func (w *written) readPage(pg page, known map[int]bool) {
+	b, err := unseal(pg.sealed)
+	if err != nil || len(b) < 4 || binary.BigEndian.Uint32(b) != uint32(pg.n) {
+		return
+	}
+	b = b[4:]
+	for i := pg.n * pageSums; len(b) >= 4; i++ {
+		if in := w.in(i); in.Len() > 0 {
+			w.sums.SetSum(i, binary.BigEndian.Uint32(b))
+			known[i] = true
+		}
+		b = b[4:]
+	}
+}
+
+// sumOf reads the bytes of s, which are in one piece, and returns their sum.
+func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
+	var sum uint32
+	buf := make([]byte, 256<<10)
+	for r := range s.All() {
+		for r.Off < r.End {
+			n, err := f.ReadAt(buf[:min(int64(len(buf)), r.Len())], r.Off)
+			if n == 0 {
+				if err == nil || errors.Is(err, io.EOF) {
+					err = io.ErrUnexpectedEOF
+				}
+				return 0, err
+			}
+			sum ^= chunk.PieceSum(length, r.Off, buf[:n])
+			r.Off += int64(n)
+		}
+	}
+	return sum, nil
+}
+
+// Suspect reports whether the part file has been touched since the last commit:
+// by a process that was killed before it could record what it wrote, or by
+// somebody else. Then Recheck tells what of it is still as it was recorded.
+func (p *Part) Suspect() bool { return p.suspect.Load() }
+
+// Recheck reads again what is held of piece i, and gives it up, durably, if it
+// has not the sum that was recorded. It returns how many bytes are lost, and
+// whether there are more pieces; after the last one, the Part is no longer
+// Suspect. It may run beside WriteAt and Commit; a commit waits for it.
+func (p *Part) Recheck(i int) (lost int64, more bool, err error) {
+	if err := p.trust(); err != nil {
+		return 0, false, err
+	}
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	p.writing.Lock()
+	held, sum := p.written.in(i), p.written.sums.Sum(i)
+	length := p.written.sums.Length()
+	more = i+1 < p.written.sums.Len()
+	p.writing.Unlock()
+	got, readErr := sumOf(p.file, held, length)
+	if errors.Is(readErr, fs.ErrClosed) {
+		return 0, false, readErr
+	}
+	if readErr != nil || got != sum { // what cannot be read is to be written anew
+		if err := p.lose(i, held, sum); err != nil {
+			return 0, false, err
+		}
+		lost = held.Len()
+	}
+	if !more {
+		p.suspect.Store(false)
+	}
+	return lost, more, nil
+}
+
+// lose gives up the bytes of s, which are in piece i and have sum, with
+// committing held.
+func (p *Part) lose(i int, s chunk.Set, sum uint32) error {
+	p.writing.Lock()
+	p.written.lose(i, s, sum)
+	p.writing.Unlock()
+	err := p.commit(func(*Record) {})
+	if err != nil { // it still is on record, to be found again
+		p.writing.Lock()
+		defer p.writing.Unlock()
+		p.written.lose(i, chunk.Set{}, sum)
+		for x := range s.All() {
+			p.written.set.Add(x)
+		}
+	}
+	return err
+}
+
+// Cut gives up, durably, what is held from off on. Nothing may be written
+// meanwhile from the beginning of the piece on that off is in.
+func (p *Part) Cut(off int64) error {
+	if err := p.trust(); err != nil {
+		return err
+	}
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	w := &p.written
+	p.writing.Lock()
+	i := w.sums.Index(off)
+	in, sum, length := w.in(i), w.sums.Sum(i), w.sums.Length()
+	p.writing.Unlock()
+	below := clip(in, off)
+	kept, err := sumOf(p.file, below, length)
+	if whole, wholeErr := sumOf(p.file, in, length); err != nil || wholeErr != nil || whole != sum {
+		kept, below = 0, chunk.Set{} // a new sum would make good what is damaged
+	}
+	p.writing.Lock()
+	w.lose(i, in, sum^kept)
+	for r := range below.All() {
+		w.set.Add(r)
+	}
+	for i++; i < w.sums.Len(); i++ {
+		w.lose(i, w.in(i), w.sums.Sum(i))
+	}
+	p.writing.Unlock()
+	return p.commit(func(*Record) {})
+}

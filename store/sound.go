@@ -1,0 +1,214 @@
+package store
+
+// This file reads the structure of the state file before bbolt does. bbolt trusts
+// it: a page that leads back to itself overflows the stack, and a length beyond the
+// file asks for all memory, neither of which can be recovered from.
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+)
+
+// Of bbolt's file format, which has not changed since 2014, this much is known
+// here: two meta pages, of which the one with the higher transaction and a right
+// checksum counts, and from there a tree of pages.
+const (
+	pageHead    = 16 // bytes: number uint64, flags and count uint16, overflow uint32
+	elementSize = 16 // bytes, of a branch and of a leaf
+	bucketHead  = 16 // bytes: root and sequence uint64
+
+	branchPage   = 0x01
+	leafPage     = 0x02
+	freelistPage = 0x10
+	bucketFlag   = 0x01 // of a leaf element
+
+	metaMagic  = 0xed0cdaed
+	noFreelist = 1<<64 - 1 // where the list of free pages is not kept
+)
+
+// A walk goes through the pages of a state file. The file must not change
+// meanwhile.
+type walk struct {
+	file     io.ReaderAt
+	pageSize uint64
+	pages    uint64 // in the file, as far as the meta page tells
+	seen     map[uint64]bool
+	next     []uint64
+}
+
+var errStructure = errors.New("its structure is wrong")
+
+// checkStructure returns an error if the pages of a state file of size bytes do
+// not make a tree within the file.
+func checkStructure(file io.ReaderAt, size int64) error {
+	w := &walk{file: file, seen: make(map[uint64]bool)}
+	root, free, err := w.meta()
+	if err != nil || w.pages > uint64(size)/w.pageSize {
+		return errors.Join(err, errStructure)
+	}
+	var unused []uint64
+	if free != noFreelist {
+		if unused, err = w.freelist(free); err != nil {
+			return err
+		}
+	}
+	w.next = append(w.next, root)
+	for len(w.next) > 0 {
+		n := w.next[len(w.next)-1]
+		w.next = w.next[:len(w.next)-1]
+		b, err := w.page(n)
+		if err == nil {
+			err = w.tree(b)
+		}
+		if err != nil {
+			return fmt.Errorf("page %d: %w", n, err)
+		}
+	}
+	for _, n := range unused {
+		if w.seen[n] || n >= w.pages {
+			return fmt.Errorf("page %d is free and in use: %w", n, errStructure)
+		}
+	}
+	return nil
+}
+
+// meta reads the meta pages, and returns the pages of the root and of the list of
+// free ones. Whether they are sound is bbolt's to say; where none looks so, the
+// file is damaged.
+func (w *walk) meta() (root, free uint64, err error) {
+	var latest uint64
+	found := false
+	for _, at := range w.metaOffsets() {
+		b := make([]byte, 64)
+		if _, err := w.file.ReadAt(b, at+pageHead); err != nil || binary.NativeEndian.Uint32(b) != metaMagic {
+			continue
+		}
+		sum := fnv.New64a()
+		sum.Write(b[:56])
+		if sum.Sum64() != binary.NativeEndian.Uint64(b[56:]) {
+			continue
+		}
+		if tx := binary.NativeEndian.Uint64(b[48:]); !found || tx > latest {
+			found, latest = true, tx
+			w.pageSize = uint64(binary.NativeEndian.Uint32(b[8:]))
+			root, free, w.pages = binary.NativeEndian.Uint64(b[16:]), binary.NativeEndian.Uint64(b[32:]), binary.NativeEndian.Uint64(b[40:])
+		}
+	}
+	if !found || w.pageSize < 1024 || w.pageSize > 64<<10 {
+		return 0, 0, errStructure
+	}
+	return root, free, nil
+}
+
+// metaOffsets returns where the second meta page may be; its place is the size of
+// a page, which only the first one tells.
+func (w *walk) metaOffsets() []int64 {
+	all := []int64{0}
+	for size := int64(1024); size <= 64<<10; size *= 2 {
+		all = append(all, size)
+	}
+	return all
+}
+
+// page reads page n with those that it overflows into, each only once.
+func (w *walk) page(n uint64) ([]byte, error) {
+	head := make([]byte, pageHead)
+	if n < 2 || n >= w.pages {
+		return nil, errStructure
+	}
+	if _, err := w.file.ReadAt(head, int64(n*w.pageSize)); err != nil {
+		return nil, err
+	}
+	over := uint64(binary.NativeEndian.Uint32(head[12:]))
+	if binary.NativeEndian.Uint64(head) != n || over >= w.pages-n {
+		return nil, errStructure
+	}
+	for i := n; i <= n+over; i++ {
+		if w.seen[i] {
+			return nil, errStructure
+		}
+		w.seen[i] = true
+	}
+	b := make([]byte, (over+1)*w.pageSize)
+	_, err := w.file.ReadAt(b, int64(n*w.pageSize))
+	return b, err
+}
+
+// freelist reads the page that lists the free ones.
+func (w *walk) freelist(n uint64) (free []uint64, err error) {
+	b, err := w.page(n)
+	if err != nil {
+		return nil, err
+	}
+	count := uint64(binary.NativeEndian.Uint16(b[10:]))
+	entries := b[pageHead:]
+	if count == 0xffff { // then the first entry is the count
+		count, entries = binary.NativeEndian.Uint64(entries), entries[8:]
+	}
+	if flags := binary.NativeEndian.Uint16(b[8:]); flags != freelistPage || count > uint64(len(entries))/8 {
+		return nil, errStructure
+	}
+	for i := range count {
+		free = append(free, binary.NativeEndian.Uint64(entries[8*i:]))
+	}
+	return free, nil
+}
+
+// tree checks the elements of a page, or of one that is kept within a value, and
+// notes the pages that they lead to.
+func (w *walk) tree(b []byte) error {
+	flags, count := binary.NativeEndian.Uint16(b[8:]), int(binary.NativeEndian.Uint16(b[10:]))
+	if flags != branchPage && flags != leafPage || pageHead+count*elementSize > len(b) {
+		return errStructure
+	}
+	for i := range count {
+		at := pageHead + i*elementSize
+		e := b[at : at+elementSize]
+		if flags == branchPage {
+			if !inside(b, at, e[0:], e[4:]) {
+				return errStructure
+			}
+			w.next = append(w.next, binary.NativeEndian.Uint64(e[8:]))
+			continue
+		}
+		if !inside(b, at, e[4:], e[8:], e[12:]) {
+			return errStructure
+		}
+		if binary.NativeEndian.Uint32(e)&bucketFlag != 0 {
+			from := at + int(binary.NativeEndian.Uint32(e[4:])) + int(binary.NativeEndian.Uint32(e[8:]))
+			if err := w.bucket(b[from : from+int(binary.NativeEndian.Uint32(e[12:]))]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inside reports whether what an element at at points to is in b: the sum of a
+// position and lengths, each uint32.
+func inside(b []byte, at int, parts ...[]byte) bool {
+	end := uint64(at)
+	for _, p := range parts {
+		end += uint64(binary.NativeEndian.Uint32(p))
+	}
+	return end <= uint64(len(b))
+}
+
+// bucket checks the value of a bucket: the page of its root, or a small page
+// behind the head.
+func (w *walk) bucket(v []byte) error {
+	if len(v) < bucketHead {
+		return errStructure
+	}
+	if root := binary.NativeEndian.Uint64(v); root != 0 {
+		w.next = append(w.next, root)
+		return nil
+	}
+	if len(v) < bucketHead+pageHead || binary.NativeEndian.Uint16(v[bucketHead+8:]) != leafPage {
+		return errStructure
+	}
+	return w.tree(v[bucketHead:])
+}

@@ -369,7 +369,8 @@ var volatile = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
 	{regexp.MustCompile(`\[::1\]:\d+`), "HOST"},
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
-	{regexp.MustCompile(`\b\d{4,}\b`), "N"},
+	{regexp.MustCompile(`\b\d{4,}\b|\b\d+ are free`), "N"},
+	{regexp.MustCompile(`"[0-9a-f]+-[0-9a-fN]+"`), "TAG"},
 	{regexp.MustCompile(`\b[0-9.]+ (B|KiB|MiB|GiB)\b`), "SIZE"},
 }
 

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// Hazards of TestHazards that only Linux can make.
+var linuxDisks, linuxStates []hazard

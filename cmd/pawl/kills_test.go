@@ -1,0 +1,214 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pawl/downloader/faultserver"
+	"pawl/store"
+)
+
+// TestThousandKills kills downloads at random moments until they happen to be
+// done, and looks after each kill whether what is on record is there.
+// PAWL_TEST_LONG=1 makes it a thousand kills; else they are a few.
+//
+//	go test ./cmd/pawl -run ThousandKills -v -count=1 -seed 7
+func TestThousandKills(t *testing.T) {
+	kills := 40
+	if os.Getenv("PAWL_TEST_LONG") != "" {
+		kills = 1000
+	}
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d", seed)
+	k := &killer{T: t, srv: faultserver.New(), rand: rand.New(rand.NewPCG(seed, 0))}
+	defer k.srv.Close()
+	for k.kills < kills && !t.Failed() {
+		k.download(kills)
+	}
+	t.Logf("%d kills, %d runs that ended, %d files, %d kept ranges checked; sent/size %.3f",
+		k.kills, k.ends, k.files, k.ranges, float64(k.srv.Sent())/float64(k.size))
+}
+
+// A killer kills downloads.
+type killer struct {
+	*testing.T
+	srv  *faultserver.Server
+	rand *rand.Rand
+	dir  string                      // of the download under way
+	now  map[string]faultserver.File // what it is to get
+
+	kills, ends, files, ranges int
+	size                       int64 // of all files
+	held                       int64 // on record, of the download under way
+}
+
+// download gets a few files with one command, killed until it succeeds.
+func (k *killer) download(most int) {
+	k.dir, k.now = k.TempDir(), make(map[string]faultserver.File)
+	args := append([]string{}, impatient...)
+	var size int64
+	for range 1 + k.rand.IntN(2) {
+		name := fmt.Sprintf("%d.bin", k.files)
+		f := faultserver.NewFile(4<<20+k.rand.Int64N(20<<20), k.rand.Uint64N(1<<40))
+		k.srv.Put(name, f)
+		k.now[name] = f
+		k.files++
+		size += f.Size
+		args = append(args, k.srv.URL+"/"+name)
+	}
+	k.size += size
+	for k.held = 0; ; {
+		k.srv.Set(faultserver.Rate(64 << 20))
+		cmd := pawlCommand(k.dir, args...)
+		if k.kills >= most || !k.kill(cmd, size-k.held) {
+			k.end(pawlCommand(k.dir, args...)) // again, also where it has ended by itself
+			break
+		}
+		k.check()
+	}
+	os.RemoveAll(k.dir)
+}
+
+// kill runs cmd and kills it at a random moment, missing bytes being about what
+// is still to be fetched. It reports whether it did not end before.
+func (k *killer) kill(cmd *exec.Cmd, missing int64) bool {
+	if err := cmd.Start(); err != nil {
+		k.Fatal(err)
+	}
+	exited, done := make(chan struct{}), make(chan struct{})
+	moment := k.moment(max(missing, 1))
+	go func() {
+		defer close(done)
+		moment(exited)
+		cmd.Process.Kill()
+	}()
+	stop := time.AfterFunc(time.Minute, func() {
+		cmd.Process.Kill()
+		k.Errorf("pawl %q did not end", cmd.Args[1:])
+	})
+	cmd.Wait()
+	close(exited)
+	<-done
+	stop.Stop()
+	code := cmd.ProcessState.ExitCode()
+	if code > 0 {
+		k.Errorf("exit %d after %d kills", code, k.kills)
+	}
+	if code == -1 {
+		k.kills++
+	}
+	return code == -1
+}
+
+// moment returns a wait until a random moment of a run that is to fetch so many
+// bytes: its very start, any time, any byte, or its end with the last commit and
+// the rename.
+func (k *killer) moment(missing int64) func(exited <-chan struct{}) {
+	sent := k.srv.Sent()
+	after := func(n int64, d time.Duration) func(<-chan struct{}) {
+		return func(exited <-chan struct{}) {
+			if n == 0 || k.srv.WaitSent(sent+n, exited) {
+				time.Sleep(d)
+			}
+		}
+	}
+	within := func(d time.Duration) time.Duration { return time.Duration(k.rand.Int64N(int64(d))) }
+	switch k.rand.IntN(6) {
+	case 0:
+		return after(0, within(40*time.Millisecond))
+	case 1, 2:
+		return after(0, within(400*time.Millisecond))
+	case 3, 4:
+		return after(1+k.rand.Int64N(missing), 0)
+	}
+	return after(missing, within(12*time.Millisecond))
+}
+
+// end runs cmd, which must succeed and leave the right files.
+func (k *killer) end(cmd *exec.Cmd) {
+	stop := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	defer stop.Stop()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		k.Errorf("after %d kills: %v\n%s", k.kills, err, out)
+	}
+	k.ends++
+	k.check()
+	for name, f := range k.now {
+		if !isFile(filepath.Join(k.dir, name), f) {
+			k.Errorf("%s is not what is served", name)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(k.dir, "*.part*")); len(left) > 0 {
+		k.Errorf("left: %q", left)
+	}
+}
+
+// check compares what is on record with what is on disk: no byte is claimed that
+// is not there, and no file has its final name that is not whole. It counts what is held.
+func (k *killer) check() {
+	state := filepath.Join(k.dir, "state", "pawl")
+	if _, err := os.Lstat(filepath.Join(state, "pawl.db")); err != nil {
+		return // killed before there was one, which the next run is to make
+	}
+	st, err := store.Open(state, store.Options{Warn: func(s string) { k.Errorf("warning: %s", s) }})
+	if err != nil {
+		k.Fatal(err)
+	}
+	records, err := st.Records()
+	if err != nil {
+		k.Fatal(err)
+	}
+	k.held = 0
+	for _, rec := range records {
+		k.held += rec.Held.Len()
+		f := k.now[filepath.Base(rec.Target)]
+		if _, err := os.Lstat(rec.Target); err == nil || rec.State == store.Done {
+			if !isFile(rec.Target, f) {
+				k.Errorf("after %d kills: %s, %s, is not the file", k.kills, rec.Target, rec.State)
+			}
+			continue
+		}
+		for r := range rec.Held.All() {
+			k.ranges++
+			if !k.has(rec.Part(), f, r.Off, r.End) {
+				k.Errorf("after %d kills: %s does not have all of %v, which is on record", k.kills, rec.Part(), r)
+			}
+		}
+	}
+	for name, f := range k.now { // also what no record knows
+		path := filepath.Join(k.dir, name)
+		if _, err := os.Lstat(path); err == nil && !isFile(path, f) {
+			k.Errorf("after %d kills: %s is not the file", k.kills, path)
+		}
+	}
+}
+
+// has reports whether the bytes of f from off to end are those of the file at path.
+func (k *killer) has(path string, f faultserver.File, off, end int64) bool {
+	part, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer part.Close()
+	got, want := make([]byte, 256<<10), make([]byte, 256<<10)
+	for ; off < end; off += int64(len(got)) {
+		n := min(int64(len(got)), end-off)
+		if _, err := part.ReadAt(got[:n], off); err != nil && err != io.EOF {
+			return false
+		}
+		f.ReadAt(want[:n], off)
+		if string(got[:n]) != string(want[:n]) {
+			return false
+		}
+	}
+	return true
+}

@@ -34,3 +34,12 @@ func BenchmarkPlanSteal(b *testing.B) {
 		b.Errorf("bytes in the plan: got %d, want %d", got, p.Size())
 	}
 }
+
+// BenchmarkPieces is the sum of what is written at once.
+func BenchmarkPieces(b *testing.B) {
+	p, buf := NewPieces(1<<20), make([]byte, 256<<10)
+	b.SetBytes(int64(len(buf)))
+	for i := range b.N {
+		p.Add(int64(i%4096)*int64(len(buf)), buf)
+	}
+}

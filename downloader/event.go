@@ -14,6 +14,7 @@ const (
 	Started   Kind = "started"   // bytes are about to move; Held are there already
 	Lost      Kind = "lost"      // the part file no longer had Held bytes of its record
 	Retrying  Kind = "retrying"  // Err; asking again after Wait, Attempt of Tries
+	Waiting   Kind = "waiting"   // Err; nothing is asked for Wait, as the host wants it
 	Limited   Kind = "limited"   // the host refused a further connection: Err; Conns go on, or it waits if 0
 	Restarted Kind = "restarted" // the bytes so far cannot be used: Err
 	Warning   Kind = "warning"   // Err is worth knowing, and no failure

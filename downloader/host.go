@@ -130,13 +130,16 @@ func (h *host) recovered() {
 	h.wake()
 }
 
-// hold lets no request to the host begin before t.
-func (h *host) hold(t time.Time) {
+// hold lets no request to the host begin before t, and reports whether that is
+// later than it was by a second at least.
+func (h *host) hold(t time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	later := t.Sub(h.notBefore) >= time.Second
 	if t.After(h.notBefore) {
 		h.notBefore = t
 	}
+	return later
 }
 
 // holdGrowth lets no further connection be opened before t.

@@ -37,7 +37,7 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 		return verdict{}, nil
 	}
 	if resp != nil {
-		j.obey(resp, w, time.Now())
+		j.obey(resp, failed, w, time.Now())
 	}
 	if j.stepDown(w, failed) {
 		return verdict{}, errSteppedDown
@@ -56,14 +56,16 @@ const longHold = 10 * time.Second
 // obey notes a Retry-After. That of a 429 is for all requests to the host, unless
 // it is long; any other only says that there are enough connections, as long as
 // there is one.
-func (j *job) obey(resp *http.Response, w *worker, now time.Time) {
+func (j *job) obey(resp *http.Response, failed error, w *worker, now time.Time) {
 	d, ok := retryAfter(resp.Header, now)
 	if !ok {
 		return
 	}
 	until := now.Add(min(d, j.d.opts.RetryAfterMax))
 	if w == nil || j.pool.conns() == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
-		j.host.hold(until)
+		if j.host.hold(until) && w != nil && j.pool.conns() > 1 { // or the retry tells it
+			j.emit(Event{Kind: Waiting, Err: failed, Wait: until.Sub(now)})
+		}
 	} else {
 		j.host.holdGrowth(until)
 	}

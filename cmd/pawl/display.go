@@ -193,6 +193,8 @@ func (s *display) tell(e downloader.Event) {
 		if e.Attempt > 1 || e.Wait > 5*time.Second || s.verbose {
 			s.note("%s: %s; trying again %s (%d%s)", name, reason, in(e.Wait), e.Attempt, ofTries(e.Tries))
 		}
+	case downloader.Waiting:
+		s.note("%s: %s, and wants to be asked again in %s", name, reason, span(e.Wait))
 	case downloader.Limited:
 		if s.verbose && e.Conns > 0 {
 			s.note("%s: %s; going on with %s", name, reason, connections(e.Conns))
@@ -280,6 +282,8 @@ func eventFields(e downloader.Event) map[string]any {
 		f["held"] = e.Held
 	case downloader.Retrying:
 		f["attempt"], f["tries"], f["wait"] = e.Attempt, e.Tries, e.Wait.Seconds()
+	case downloader.Waiting:
+		f["wait"] = e.Wait.Seconds()
 	case downloader.Limited:
 		f["connections"] = e.Conns
 	}

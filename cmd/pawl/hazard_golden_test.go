@@ -1,0 +1,89 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// volatile are the parts of a message that differ from run to run.
+var volatile = []struct {
+	re *regexp.Regexp
+	to string
+}{
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
+	{regexp.MustCompile(`\[::1\]:\d+`), "HOST"},
+	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
+	{regexp.MustCompile(`\b\d{4,}\b|\b\d+ are free`), "N"},
+	{regexp.MustCompile(`"[0-9a-f]+-[0-9a-fN]+"`), "TAG"},
+	{regexp.MustCompile(`\b[0-9.]+ (B|KiB|MiB|GiB)\b`), "SIZE"},
+}
+
+// errorLines returns what the program said to the user in the end, without
+// what differs from run to run.
+func (o outcome) errorLines() string {
+	var b strings.Builder
+	for line := range strings.Lines(o.stderr) {
+		if !strings.HasPrefix(line, "pawl: error: ") && !strings.HasPrefix(line, "pawl: hint: ") {
+			continue
+		}
+		line = strings.ReplaceAll(line, o.tr.dir, "DIR")
+		for _, v := range volatile {
+			line = v.re.ReplaceAllString(line, v.to)
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// checkGolden compares the errors of the hazards with testdata/errors.golden,
+// paragraphs of a hazard's name and what it told.
+func checkGolden(t *testing.T, trials []*trial) {
+	const path = "testdata/errors.golden"
+	got := make(map[string]string)
+	for _, tr := range trials {
+		if !tr.ran || tr.skipped {
+			continue
+		}
+		text := ""
+		for _, o := range tr.outcomes {
+			if lines := o.errorLines(); !strings.HasSuffix(text, lines) {
+				text += lines
+			}
+		}
+		got[tr.name] = text
+	}
+	data, err := os.ReadFile(path)
+	if err != nil && !*updateFlag {
+		t.Fatal(err)
+	}
+	want := make(map[string]string)
+	for _, p := range strings.Split(string(data), "\n\n") {
+		name, text, _ := strings.Cut(strings.Trim(p, "\n")+"\n", "\n")
+		want[strings.TrimPrefix(name, "# ")] = text
+	}
+	if *updateFlag {
+		var b strings.Builder
+		for name, text := range got {
+			want[name] = text
+		}
+		for _, hz := range slices.SortedFunc(slices.Values(hazards()), func(a, b hazard) int { return cmp.Compare(a.name, b.name) }) {
+			if text := want[hz.name]; text != "" {
+				fmt.Fprintf(&b, "# %s\n%s\n", hz.name, text)
+			}
+		}
+		if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for name, text := range got {
+		if text != want[name] {
+			t.Errorf("%s: the errors are told differently:\n%swant\n%s(-update takes them over)", name, text, want[name])
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package downloader
+
+// This file is about connections that are slow: how long each still needs, and
+// who takes over from whom.
+
+import (
+	"time"
+
+	"pawl/chunk"
+)
+
+// rateNow is the rate, if need be as far as it can be told within the first window.
+func (w *worker) rateNow() float64 {
+	if d := w.lastByte.Sub(w.winStart); w.rate == 0 && d > growEvery/2 {
+		return float64(w.winBytes) / d.Seconds()
+	}
+	return w.rate
+}
+
+// timeLeft returns the seconds that the owner of c needs for the rest of it, as
+// far as can be told; a rate measured before a silence is worth less with each
+// moment of it.
+func (p *pool) timeLeft(c *chunk.Claim, now time.Time) float64 {
+	w := p.owner(c)
+	if w == nil {
+		return 0
+	}
+	rate := w.rate
+	if rate == 0 {
+		rate = p.meanRate()
+	}
+	if silent := now.Sub(w.lastByte); silent > rateWindow {
+		rate *= rateWindow.Seconds() / silent.Seconds()
+	}
+	return float64(c.Arriving().Len()) / max(rate, 1)
+}
+
+// meanRate is what is expected of a connection that has not been measured yet.
+// It is high where none has.
+func (p *pool) meanRate() float64 {
+	sum, n := 0.0, 0
+	for _, w := range p.workers {
+		if w.rate > 0 {
+			sum, n = sum+w.rate, n+1
+		}
+	}
+	if n == 0 {
+		return firstRange
+	}
+	return sum / float64(n)
+}
+
+func (p *pool) owner(c *chunk.Claim) *worker {
+	for _, w := range p.workers {
+		if w.claim == c {
+			return w
+		}
+	}
+	return nil
+}
+
+// seizeStuck takes all that a worker has left that is silent, or much slower
+// than w, and ends its request.
+func (p *pool) seizeStuck(w *worker, now time.Time) *chunk.Claim {
+	for _, v := range p.workers {
+		if v == w || !p.isStuck(v, w.rate, now) {
+			continue
+		}
+		if c := p.plan.Seize(v.claim); c != nil {
+			v.cancel(errSeized)
+			return c
+		}
+	}
+	return nil
+}
+
+// isStuck reports whether another connection of the given rate, 0 if unknown,
+// should take over from v.
+func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
+	if v.claim == nil || v.cancel == nil || v.claim.Arriving().Empty() {
+		return false
+	}
+	if now.Sub(v.lastByte) > stuckAfter {
+		return true
+	}
+	left := p.timeLeft(v.claim, now)
+	return rate > 0 && left > stuckAfter.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
+}
+
+// wants reports whether a further connection would have something to do.
+func (p *pool) wants(now time.Time) bool {
+	if p.plan.Unclaimed() > 0 {
+		return true
+	}
+	for _, v := range p.workers {
+		if p.isStuck(v, 0, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// unhang ends requests that are no use: those of a further connection that got
+// no answer for long though others did, which is how some servers refuse one,
+// and those of a connection on which next to nothing has come for patience.
+func (p *pool) unhang(now time.Time, patience time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		switch {
+		case w.cancel == nil || p.single:
+		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now):
+			w.cancel(errHung)
+		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
+			w.cancel(errDrips)
+			w.dripping = time.Time{}
+		}
+	}
+}
+
+// othersMove reports whether a worker other than w has just received something.
+func (p *pool) othersMove(w *worker, now time.Time) bool {
+	for _, v := range p.workers {
+		if v != w && v.reach > 0 && now.Sub(v.lastByte) < time.Second {
+			return true
+		}
+	}
+	return false
+}

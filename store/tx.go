@@ -1,0 +1,170 @@
+package store
+
+// This file is what is done within a transaction on the state file.
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+)
+
+// askedKey is the key of askedBucket for what was asked of url into dir.
+func askedKey(dir, url string) []byte { return []byte(dir + "\x00" + url) }
+
+// get returns the record of id, or ErrNotFound.
+func (t tx) get(id ID) (Record, error) {
+	data := t.Bucket(recordBucket).Get([]byte(id))
+	if data == nil {
+		return Record{}, ErrNotFound
+	}
+	r, err := decodeRecord(data)
+	switch {
+	case errors.Is(err, ErrNewer):
+		return Record{}, err
+	case err == nil && r.ID != id:
+		err = fmt.Errorf("it is that of %s", r.ID)
+	}
+	if err != nil {
+		return Record{}, unreadableError{id, err}
+	}
+	return r, nil
+}
+
+// An unreadableError says that a record is damaged.
+type unreadableError struct {
+	id  ID
+	err error
+}
+
+func (e unreadableError) Error() string {
+	return fmt.Sprintf("the record of download %s is damaged: %v", e.id, e.err)
+}
+
+// byTarget returns the record of the finished file's path, or ErrNotFound.
+func (t tx) byTarget(target string) (Record, error) {
+	return t.get(ID(t.Bucket(targetBucket).Get([]byte(target))))
+}
+
+// byURL returns the record of what was last asked of url into dir, or ErrNotFound.
+func (t tx) byURL(dir, url string) (Record, error) {
+	return t.get(ID(t.Bucket(askedBucket).Get(askedKey(dir, url))))
+}
+
+// all calls fn with each record, or with why it cannot be read.
+func (t tx) all(fn func(Record, error)) error {
+	return t.Bucket(recordBucket).ForEach(func(id, _ []byte) error {
+		fn(t.get(ID(id)))
+		return nil
+	})
+}
+
+// put writes a record.
+func (t tx) put(r *Record) error {
+	data, err := r.encode()
+	if err != nil {
+		return err
+	}
+	return t.Bucket(recordBucket).Put([]byte(r.ID), data)
+}
+
+// pageKey is the key of pieceBucket for page n of a download.
+func pageKey(id ID, n int) []byte { return binary.BigEndian.AppendUint32([]byte(id), uint32(n)) }
+
+// putPages writes sums of the pieces of a download.
+func (t tx) putPages(id ID, pages []page) error {
+	if len(pages) == 0 {
+		return nil
+	}
+	b, err := t.CreateBucketIfNotExists(pieceBucket)
+	if err != nil {
+		return err
+	}
+	for _, pg := range pages {
+		if err := b.Put(pageKey(id, pg.n), pg.sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pages returns all sums of the pieces of a download.
+func (t tx) pages(id ID) []page {
+	var all []page
+	if b := t.Bucket(pieceBucket); b != nil {
+		c := b.Cursor()
+		for k, v := c.Seek([]byte(id)); len(k) == len(id)+4 && ID(k[:len(id)]) == id; k, v = c.Next() {
+			all = append(all, page{int(binary.BigEndian.Uint32(k[len(id):])), bytes.Clone(v)})
+		}
+	}
+	return all
+}
+
+// An entry is one of an index.
+type entry struct{ bucket, key []byte }
+
+// entries returns those that should lead to r: its target and, unless the user
+// chose that, its URL.
+func (r *Record) entries() []entry {
+	all := []entry{{targetBucket, []byte(r.Target)}}
+	if !r.Named {
+		all = append(all, entry{askedBucket, askedKey(filepath.Dir(r.Target), r.URL)})
+	}
+	return all
+}
+
+// index makes the entries lead to r.
+func (t tx) index(r *Record) error {
+	for _, e := range r.entries() {
+		if err := t.Bucket(e.bucket).Put(e.key, []byte(r.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indexAgain makes those entries lead to r that are missing, as in a new state
+// file.
+func (t tx) indexAgain(r *Record) error {
+	for _, e := range r.entries() {
+		if b := t.Bucket(e.bucket); b.Get(e.key) == nil {
+			if err := b.Put(e.key, []byte(r.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// drop deletes a record and the index entries that point to it.
+func (t tx) drop(r *Record) error {
+	if err := t.unindex(r); err != nil {
+		return err
+	}
+	return t.dropID(r.ID)
+}
+
+// dropID deletes a record, and leaves index entries that lead nowhere.
+func (t tx) dropID(id ID) error {
+	for _, pg := range t.pages(id) {
+		if err := t.Bucket(pieceBucket).Delete(pageKey(id, pg.n)); err != nil {
+			return err
+		}
+	}
+	return t.Bucket(recordBucket).Delete([]byte(id))
+}
+
+// unindex deletes the index entries that point to r.
+func (t tx) unindex(r *Record) error {
+	for _, e := range r.entries() {
+		b := t.Bucket(e.bucket)
+		if !bytes.Equal(b.Get(e.key), []byte(r.ID)) {
+			continue
+		}
+		if err := b.Delete(e.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

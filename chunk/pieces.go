@@ -20,7 +20,7 @@ const (
 // to its place. To add the same bytes again takes them out.
 type Pieces struct {
 	length int64    // of a piece in bytes
-	sums   []uint32 // of the pieces, up to the last one of which something is held
+	sums   []uint32 // of the pieces, up to the last one that was ever added to
 }
 
 // NewPieces returns the sums of nothing, in pieces of so many bytes.
@@ -42,7 +42,7 @@ func PieceLength(size int64) int64 {
 // Length returns the length of a piece in bytes.
 func (p *Pieces) Length() int64 { return p.length }
 
-// Len returns the number of pieces up to the last one that has a sum.
+// Len returns the number of pieces up to the last one that was ever added to.
 func (p *Pieces) Len() int { return len(p.sums) }
 
 // Range returns the bytes of piece i. Those of the last one may lie beyond the
@@ -62,9 +62,6 @@ func (p *Pieces) Sum(i int) uint32 {
 
 // SetSum makes sum that of piece i.
 func (p *Pieces) SetSum(i int, sum uint32) {
-	if sum == 0 && i >= len(p.sums) {
-		return
-	}
 	for len(p.sums) <= i {
 		p.sums = append(p.sums, 0)
 	}

@@ -69,6 +69,23 @@ func (id identity) isPage(o identity) bool {
 	return id.media != "" && !page(id.media) && page(o.media) && !same
 }
 
+// impostor reports whether o has no validator where id has one, and not its size:
+// an error that is told as if all were well, most likely. It proves no change.
+func (id identity) impostor(o identity) bool {
+	return (id.etag != "" || id.lastModified != "") && o.etag == "" && o.lastModified == "" && id.size != o.size
+}
+
+// strange returns why o is not the file at all, nil if it may be a version of it.
+func (id identity) strange(o identity) error {
+	switch {
+	case id.isPage(o):
+		return errPage
+	case id.sizeDiffers(o) && id.impostor(o):
+		return errImpostor
+	}
+	return nil
+}
+
 // An answer is what a response to a request for bytes means.
 type answer struct {
 	whole  bool        // the body is the file from byte 0, whatever was asked
@@ -80,8 +97,10 @@ type answer struct {
 var (
 	// errLie says that a partial response is not what was asked for.
 	errLie = errors.New("the server lies about ranges")
+	// errImpostor says that what has come is not the file, by all that is known.
+	errImpostor error = kindError{errors.New("the server sends something else in place of the file, that has no validator"), ErrPage}
 	// errPage says that a web page has come in place of the file.
-	errPage error = permanentError{kindError{errors.New("the server sends a web page in place of the file, perhaps to log in"), ErrPage}}
+	errPage error = kindError{errors.New("the server sends a web page in place of the file, perhaps to log in"), ErrPage}
 	// errUnsatisfiable says that the file has no byte at the start of the range.
 	errUnsatisfiable = errors.New("the range is beyond the end of the file")
 )
@@ -99,6 +118,7 @@ func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 	switch {
 	case resp.StatusCode == http.StatusOK && coding == "gzip":
 		a.whole, a.coding, a.body.End = true, coding, chunk.Unbounded
+		a.id.etag = "" // it is that of the coded bytes (RFC 9110 §8.8.1)
 		return a, nil
 	case resp.StatusCode == http.StatusOK && coding != "":
 		return a, permanentError{kindError{fmt.Errorf("the server sends it coded as %q, which was not asked for", coding), ErrProtocol}}

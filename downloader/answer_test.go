@@ -188,6 +188,9 @@ func TestReadAnswer(t *testing.T) {
 			tt.resp.Header.Set("ETag", `"v"`)
 			tt.resp.Header.Set("Last-Modified", "then")
 			tt.want.id.etag, tt.want.id.lastModified = `"v"`, "then"
+			if tt.want.coding != "" { // the tag is that of the coded bytes
+				tt.want.id.etag = ""
+			}
 			a, err := readAnswer(tt.resp, tt.asked)
 			a.id.media = ""
 			if !errors.Is(err, tt.err) || a != tt.want {

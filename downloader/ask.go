@@ -166,11 +166,11 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 			if err := sleep(ctx, doubtWait); err != nil {
 				return nil, err
 			}
-		case errors.Is(err, errHung), errors.Is(err, errPage):
-			if j.stepDown(w, err) {
-				return nil, errSteppedDown
-			}
-			if errors.Is(err, errPage) {
+		case errors.Is(err, errHung) && j.stepDown(w, err):
+			return nil, errSteppedDown
+		case errors.Is(err, errHung):
+		case errors.Is(err, ErrPage):
+			if err := j.pause(ctx, w, err); err != nil {
 				return nil, err
 			}
 		default:

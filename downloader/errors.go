@@ -129,6 +129,7 @@ func explain(err error) error {
 		err = u.Err
 	}
 	var perm permanentError
+	var op *net.OpError
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &perm), errors.Is(err, ErrNetwork):
 		return err
@@ -136,6 +137,10 @@ func explain(err error) error {
 		return permanentError{kindError{errors.New("the server redirects to what is no URL"), ErrProtocol}}
 	case isTLS(err):
 		return permanentError{kindError{err, ErrTLS}}
+	case errors.As(err, &op) && op.Op == "dial" && op.Addr != nil:
+		return kindError{fmt.Errorf("cannot connect to %v: %w", op.Addr, op.Err), ErrNetwork}
+	case strings.Contains(err.Error(), "timeout awaiting response headers"): // an error of a type that net/http keeps to itself
+		return kindError{errors.New("no answer in time"), ErrNetwork}
 	case isMalformed(err): // it quotes the header, of any length
 		return kindError{errors.New("the server sends a malformed header"), errMalformed}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
@@ -173,7 +178,7 @@ func isTLS(err error) bool {
 // isMalformed reports whether the answer was no HTTP. That may come from bytes
 // too many of the answer before, and so does not count as final at once.
 func isMalformed(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "malformed ") // net/http has no error value for it
+	return err != nil && (strings.Contains(err.Error(), "malformed ") || strings.Contains(err.Error(), "bad Content-Length")) // net/http has no error value for it
 }
 
 // isUnknownHost reports whether the name has no address, which rarely mends

@@ -51,6 +51,9 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			}
 			return nil
 		}
+		if rep == nil && j.req.Stream != nil && r.Off > 0 && j.id.strongETag() == "" {
+			return errWhole // to be compared with what was written
+		}
 		if rep == nil {
 			var err error
 			if rep, err = j.ask(ctx, w, r); errors.Is(err, errSeized) {
@@ -67,15 +70,15 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 		if err == io.EOF && got == 0 {
 			err = kindError{errors.New("an empty body"), ErrNetwork}
 		}
-		if err := j.recover(ctx, w, got, err); err != nil {
+		if err := j.settle(ctx, w, got, err); err != nil {
 			return err
 		}
 	}
 }
 
-// recover says what the outcome of one body means for the claim: nil to go on
+// settle says what the outcome of one body means for the claim: nil to go on
 // with what is left of it.
-func (j *job) recover(ctx context.Context, w *worker, got int64, err error) error {
+func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -132,10 +135,9 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		return got, nil
 	case err == io.EOF:
 		return got, io.EOF
-	case context.Cause(rep.ctx) == errSeized:
-		return got, errSeized
-	case context.Cause(rep.ctx) == errDrips:
-		return got, errDrips
+	}
+	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errDrips || cause == errHung {
+		return got, cause
 	}
 	return got, explainBody(err)
 }

@@ -92,14 +92,17 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	if n := part.Lost(); n > 0 {
 		j.emit(Event{Kind: Lost, Held: n})
 	}
-	if j.req.Sum.IsZero() {
-		j.req.Sum = rec.Sum
-	}
 	if j.req.Restart {
 		return false, j.forget()
 	}
+	if j.req.Sum.IsZero() {
+		j.req.Sum = rec.Sum
+	}
 	j.id = identityOf(rec)
-	j.moved = rec.URL != j.shown && rec.Held.Len() > 0
+	j.resumed = rec.Held.Len() > 0
+	if j.moved = rec.URL != j.shown && rec.Held.Len() > 0; j.moved { // a mirror has validators of its own
+		j.id.etag, j.id.lastModified = "", ""
+	}
 	return false, part.Update(func(r *store.Record) {
 		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite
 	})
@@ -181,8 +184,11 @@ func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	}
 	rep.close()
 	was := identityOf(rec)
-	if was.isPage(rep.id) {
-		return false, errPage
+	if err := was.strange(rep.id); err != nil {
+		return false, err
+	}
+	if rep.id.size < 0 && rep.id.etag == "" && rep.id.lastModified == "" {
+		j.emit(Event{Kind: Warning, Err: errors.New("the server does not tell whether it has changed")})
 	}
 	return was.differs(rep.id) == "", nil
 }

@@ -15,6 +15,10 @@ import (
 	"pawl/store"
 )
 
+// maxDamages is how often the part file may be damaged; a disk that does not keep
+// what is written is no use.
+const maxDamages = 3
+
 // A job is one download, from finding its record to its end.
 type job struct {
 	d        *Downloader
@@ -33,14 +37,18 @@ type job struct {
 	named   bool        // the user chose the name
 	moved   bool        // to go on from another URL than the recorded one
 	started bool        // which is told once
+	resumed bool        // an earlier run has fetched some of it
+	damages int         // how often what was held proved to be damaged
+	gaveWay int         // times that it handed back its first connection, in a row
 
-	fetched atomic.Int64 // bytes received by this run
-	have    atomic.Int64 // bytes that are there
-	most    atomic.Int64 // bytes that ever were: what is fetched again is no progress
-	lies    atomic.Int64 // about ranges, in a row
-	answers atomic.Int64 // that were of use
-	surplus atomic.Bool  // more bytes came than were asked for; told once
-	doubts  doubts
+	fetched  atomic.Int64 // bytes received by this run
+	have     atomic.Int64 // bytes that are there
+	most     atomic.Int64 // bytes that ever were: what is fetched again is no progress
+	lies     atomic.Int64 // about ranges, in a row
+	surplus  atomic.Bool  // more bytes came than were asked for; told once
+	answers  atomic.Int64 // that were of use
+	doubts   doubts
+	untagged atomic.Bool // some answers came without the strong ETag that others had
 
 	resolving chan struct{} // holds a token while one connection asks where asked leads
 
@@ -147,6 +155,11 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		}
 		if !again.keep {
 			changes++
+		}
+		if again == errDamaged {
+			if j.damages++; j.damages > maxDamages {
+				return false, fmt.Errorf("%s, again and again", again.why)
+			}
 		}
 		j.single = j.single || again.single || changes > maxChanges
 	}

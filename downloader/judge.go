@@ -42,7 +42,7 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 	if j.stepDown(w, failed) {
 		return verdict{}, errSteppedDown
 	}
-	if w == nil && j.host.others() {
+	if w == nil && j.gaveWay < mostGiveWay && mayBeLimit(failed) && j.host.others() {
 		return verdict{}, errCrowded
 	}
 	wait, again := j.setback(failed)
@@ -52,6 +52,20 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 // longHold is how long all connections of a host wait because of one of several,
 // which may be one too many. For longer, none is opened, and the others go on.
 const longHold = 10 * time.Second
+
+// mostGiveWay is how often a download hands back its first connection before its
+// failures count as its own.
+const mostGiveWay = 5
+
+// mayBeLimit reports whether a host may refuse a connection so because it has
+// given enough of them.
+func mayBeLimit(err error) bool {
+	var status *StatusError
+	if errors.As(err, &status) {
+		return errors.Is(err, ErrThrottled) || status.Code == http.StatusForbidden
+	}
+	return errors.Is(err, ErrNetwork) && !isUnknownHost(err)
+}
 
 // obey notes a Retry-After. That of a 429 is for all requests to the host, unless
 // it is long; any other only says that there are enough connections, as long as
@@ -88,11 +102,18 @@ func (j *job) stepDown(w *worker, err error) bool {
 // asked that does not speak HTTP: neither mends itself often.
 const hopelessTries = 3
 
+// pageTries is how often something else may come in place of the file, as during
+// maintenance.
+const pageTries = 5
+
 // setback counts a failure without a byte, and tells how long to wait before
 // the next try, if there is to be one.
 func (j *job) setback(err error) (wait time.Duration, again bool) {
 	n, wait, again := j.patience.fail()
 	if (isUnknownHost(err) || errors.Is(err, errMalformed)) && n >= hopelessTries && j.patience.tries > 0 {
+		again = false
+	}
+	if errors.Is(err, ErrPage) && n >= pageTries && j.patience.tries > 0 {
 		again = false
 	}
 	if !again {
@@ -107,6 +128,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 // giveWay hands back the download's first connection, and waits for another.
 func (j *job) giveWay(ctx context.Context) error {
 	h := j.host
+	j.gaveWay++
 	j.leave()
 	h.refused(time.Now())
 	j.emit(Event{Kind: Limited, Err: errCrowded})

@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	firstRange  = 4 << 20          // bytes of a connection's first request, before its rate is known
-	leastRange  = 1 << 20          // bytes of the smallest request, but for what is left over
-	leastSteal  = 64 << 10         // bytes of the smallest half worth a new request
-	runLength   = 10 * time.Second // a request asks for what the connection fetches in this time
-	worthSteal  = time.Second      // what a connection needs longer for may be shared
-	stuckAfter  = 5 * time.Second  // without a byte, others may take all that a connection has left
-	muchSlower  = 8                // times slower than the taker is slow enough to take all, too
-	rateWindow  = 500 * time.Millisecond
-	rateHistory = 0.5     // weight of the windows before the newest
-	leastRate   = 1 << 10 // bytes per second; less than this for long is no better than silence
+	firstRange   = 4 << 20                // bytes of a connection's first request, before its rate is known
+	leastRange   = 1 << 20                // bytes of the smallest request, but for what is left over
+	leastSteal   = 64 << 10               // bytes of the smallest half worth a new request
+	runLength    = 10 * time.Second       // a request asks for what the connection fetches in this time
+	worthOpening = 300 * time.Millisecond // what is done sooner is not worth another connection
+	worthSteal   = time.Second            // what a connection needs longer for may be shared
+	stuckAfter   = 5 * time.Second        // without a byte, others may take all that a connection has left
+	muchSlower   = 8                      // times slower than the taker is slow enough to take all, too
+	rateWindow   = 500 * time.Millisecond
+	rateHistory  = 0.5     // weight of the windows before the newest
+	leastRate    = 1 << 10 // bytes per second; less than this for long is no better than silence
 )
 
 // A pool says which connection of one download fetches what. All methods are
@@ -184,6 +185,9 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 	defer p.mu.Unlock()
 	w.waiting = false
 	k := p.plan.Arrive(w.claim, int64(n))
+	if k < int64(n) { // the body is beyond the claim, and must not be read on
+		w.reach = w.claim.Arriving().End
+	}
 	w.lastByte = now
 	w.winBytes += int64(n)
 	if d := now.Sub(w.winStart); d >= rateWindow {

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 
@@ -20,32 +21,34 @@ const (
 	compareBytes = 256 << 10
 )
 
-// errOtherBytes says that the server has other bytes than are held.
-var errOtherBytes = restartError{why: "the server has other bytes where some were compared"}
+// errOtherBytes says that the server has other bytes than are held, and errWhole
+// that it sends whole files, which are compared as they come.
+var (
+	errOtherBytes = restartError{why: "the server has other bytes where some were compared"}
+	errWhole      = restartError{why: "the server sends whole files", single: true, keep: true}
+)
 
-// prove compares samples of held with the server's bytes. It returns errOtherBytes
-// if they differ, and nil as soon as a strong validator makes more of it
-// unnecessary, or the server sends whole files only, which are compared as they come.
+// prove compares samples of held with the server's bytes. It returns nil if they
+// are the same, errOtherBytes if not, and errWhole if the server sends no samples.
 func (j *job) prove(ctx context.Context, held chunk.Set) error {
 	for _, r := range samples(held) {
-		proved, err := j.proveSample(ctx, r)
-		if err != nil || proved {
+		if err := j.proveSample(ctx, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// proveSample compares one sample, and reports whether that settles the matter.
-func (j *job) proveSample(ctx context.Context, r chunk.Range) (settled bool, err error) {
+// proveSample compares one sample.
+func (j *job) proveSample(ctx context.Context, r chunk.Range) error {
 	for {
 		rep, err := j.ask(ctx, nil, r)
 		if err != nil {
-			return false, err
+			return err
 		}
-		if rep.whole || j.id.proves(rep.id) {
+		if rep.whole {
 			rep.close()
-			return true, nil
+			return errWhole
 		}
 		got := make([]byte, r.Intersect(rep.body).Len())
 		n, err := io.ReadFull(rep.Body, got)
@@ -54,19 +57,19 @@ func (j *job) proveSample(ctx context.Context, r chunk.Range) (settled bool, err
 		if err == nil {
 			held := make([]byte, len(got))
 			if _, err := j.part.ReadAt(held, r.Off); err != nil {
-				return false, permanentError{err}
+				return permanentError{err}
 			}
 			if !bytes.Equal(got, held) {
-				return false, errOtherBytes
+				return errOtherBytes
 			}
-			return false, nil
+			return nil
 		}
 		wait, again := j.setback(explainBody(noEOF(err)))
 		if !again {
-			return false, explainBody(noEOF(err))
+			return explainBody(noEOF(err))
 		}
 		if err := sleep(ctx, wait); err != nil {
-			return false, err
+			return err
 		}
 	}
 }
@@ -103,11 +106,13 @@ func nthBytes(s chunk.Set, nth, n int64) chunk.Range {
 	return chunk.Range{}
 }
 
-// proveAgain is prove for a server that tells nothing to know versions by, when
-// all is fetched by more than one request: the file may have changed between
-// them. That it cannot be asked any more proves nothing.
+// proveAgain is prove for a server whose validators do not promise equal bytes,
+// when all is there: the file may have changed between two requests. What was
+// fetched first is always among the samples. That the server cannot be asked any
+// more proves nothing.
 func (j *job) proveAgain(ctx context.Context) error {
-	if j.part == nil || j.id.etag != "" || j.id.lastModified != "" || j.pool.single || j.answers.Load() < 2 {
+	sure := j.id.strongETag() != "" && !j.untagged.Load()
+	if j.part == nil || sure || j.answers.Load() < 2 && !j.resumed || j.pool != nil && j.pool.single {
 		return nil
 	}
 	if err := j.enter(ctx, j.host); err != nil {
@@ -116,7 +121,7 @@ func (j *job) proveAgain(ctx context.Context) error {
 	defer j.leave()
 	err := j.prove(ctx, chunk.NewSet(chunk.Range{End: j.id.size}))
 	var again restartError
-	if errors.As(err, &again) || ctx.Err() != nil {
+	if errors.As(err, &again) && !again.keep || ctx.Err() != nil {
 		return err
 	}
 	return nil
@@ -139,9 +144,24 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 		}
 		return nil
 	}
+	if lost, err := j.recheck(ctx); err != nil {
+		return err
+	} else if lost > 0 { // or damage here would look like a change there
+		return errDamaged
+	}
 	same, rest, err := j.compareHeld(body, held)
 	if err != nil {
 		return err
+	}
+	rec := j.part.Record()
+	if beyond := rec.Held.Len() - held; beyond > 0 && same == held {
+		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it from the start only; %d bytes that are held are fetched again", beyond)})
+		if err := j.part.Cut(held); err != nil {
+			return permanentError{err}
+		}
+	}
+	if same < held && j.id.impostor(rep.id) {
+		return errImpostor
 	}
 	if same < held {
 		if err := j.giveUp(same, held); err != nil {
@@ -167,7 +187,7 @@ type readCloser struct {
 func (j *job) compareHeld(body io.Reader, held int64) (same int64, rest []byte, err error) {
 	got, have := make([]byte, compareBytes), make([]byte, compareBytes)
 	for same < held {
-		n, err := io.ReadFull(body, got[:min(compareBytes, held-same)])
+		n, err := readFull(body, got[:min(compareBytes, held-same)])
 		if _, err := j.part.ReadAt(have[:n], same); err != nil && !errors.Is(err, io.EOF) {
 			return 0, nil, permanentError{err}
 		}
@@ -179,13 +199,26 @@ func (j *job) compareHeld(body io.Reader, held int64) (same int64, rest []byte, 
 		same += int64(n)
 		switch {
 		case err == nil:
-		case (err == io.EOF || err == io.ErrUnexpectedEOF) && j.id.size < 0: // it ends here now
+		case err == io.EOF && j.id.size < 0: // it ends here now
 			return same, nil, nil
 		default:
 			return 0, nil, explainBody(noEOF(err))
 		}
 	}
 	return same, nil, nil
+}
+
+// readFull is io.ReadFull that tells the body's own error: only io.EOF is an end.
+func readFull(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var k int
+		k, err = r.Read(b[n:])
+		n += k
+	}
+	if n == len(b) {
+		err = nil
+	}
+	return n, err
 }
 
 // giveUp gives up what is held from off on, because the server has other bytes.
@@ -201,6 +234,10 @@ func (j *job) giveUp(off, held int64) error {
 	j.have.Store(off)
 	return nil
 }
+
+// errDamaged says that something of what was held has been found to be damaged,
+// and is no longer held.
+var errDamaged = restartError{why: "some of what was held is damaged", keep: true}
 
 // recheck reads again what is held of a part file that was touched since the
 // last commit, and returns how many bytes are no longer what was recorded.

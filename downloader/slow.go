@@ -87,9 +87,22 @@ func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
 	return rate > 0 && left > stuckAfter.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
 }
 
+// untilDone returns the seconds that the connections need for all that is missing,
+// as far as can be told.
+func (p *pool) untilDone(now time.Time) float64 {
+	missing, rate := p.plan.Unclaimed(), 0.0
+	for _, w := range p.workers {
+		if w.claim != nil {
+			missing += w.claim.Arriving().Len()
+		}
+		rate += w.rateNow()
+	}
+	return float64(missing) / max(rate, 1)
+}
+
 // wants reports whether a further connection would have something to do.
 func (p *pool) wants(now time.Time) bool {
-	if p.plan.Unclaimed() > 0 {
+	if p.plan.Unclaimed() > 0 && p.untilDone(now) > worthOpening.Seconds() {
 		return true
 	}
 	for _, v := range p.workers {

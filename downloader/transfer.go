@@ -28,14 +28,23 @@ func (j *job) attempt(ctx context.Context) error {
 	} else if s, ok := j.sink.(*streamSink); ok {
 		held.Add(chunk.Range{End: s.off})
 	}
-	if j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) && j.part != nil {
+	whole := chunk.Range{End: j.id.size}
+	complete := j.part != nil && j.id.size >= 0 && held.Contains(whole)
+	if complete || j.single || j.moved || j.id.strongETag() == "" { // else beside the transfer
 		if lost, err := j.recheck(ctx); err != nil {
 			return err
-		} else if lost == 0 {
-			j.have.Store(held.Len())
-			return j.finish(ctx, nil)
+		} else if lost > 0 {
+			held, complete = j.part.Record().Held, false
 		}
-		held = j.part.Record().Held
+	}
+	if complete {
+		j.have.Store(held.Len())
+		u, _ := j.target()
+		j.host = j.d.host(u)
+		if err := j.proveAgain(ctx); err != nil {
+			return err
+		}
+		return j.finish(ctx, nil)
 	}
 	j.have.Store(held.Len())
 	j.setPool(nil)
@@ -54,21 +63,19 @@ func (j *job) attempt(ctx context.Context) error {
 	return err
 }
 
-// begin returns the answer to begin with, whose version surely is that of what is
-// held, unless it is the whole file.
+// begin returns the answer to begin with. Its version is that of what is held, by a
+// strong validator or by samples, unless it is the whole file.
 func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
-	unproven := j.part != nil && held.Len() > 0 && !j.single
-	if unproven && j.id.strongETag() == "" {
-		if err := j.prove(ctx, held); err != nil {
-			return nil, err
+	if j.part == nil || held.Len() == 0 || j.single {
+		return j.probe(ctx, held)
+	}
+	if j.id.strongETag() != "" {
+		rep, err := j.probe(ctx, held)
+		if err != nil || rep.whole || j.id.proves(rep.id) {
+			return rep, err
 		}
-		unproven = false
+		rep.close() // one connection has to do
 	}
-	rep, err := j.probe(ctx, held)
-	if err != nil || !unproven || rep.whole || j.id.proves(rep.id) {
-		return rep, err
-	}
-	rep.close() // one connection has to do
 	if err := j.prove(ctx, held); err != nil {
 		return nil, err
 	}
@@ -140,12 +147,8 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		return j.create(rep)
 	case !rep.whole || held.Len() == 0:
 		return j.adopt(rep.answer)
-	case j.part != nil && held.Len() > held.Prefix(): // a stream reads it again anyway
-		if err := j.part.Cut(held.Prefix()); err != nil {
-			return err
-		}
-		*held = chunk.NewSet(chunk.Range{End: held.Prefix()})
 	}
+	*held = chunk.NewSet(chunk.Range{End: held.Prefix()}) // a stream brings the rest again
 	return nil
 }
 
@@ -291,7 +294,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if again, err := j.recheck(ctx); err != nil { // somebody has touched it meanwhile
 		return err
 	} else if lost += again; lost > 0 {
-		return restartError{why: "some of what was held is damaged", keep: true}
+		return errDamaged
 	}
 	if err := j.proveAgain(ctx); err != nil {
 		return err

@@ -86,8 +86,8 @@ func (d *doubts) disagreed(id identity, why string) error {
 // bytes are compared.
 func (j *job) compare(rep *reply, r chunk.Range) error {
 	why := j.id.differs(rep.id)
-	if j.id.isPage(rep.id) {
-		return errPage
+	if err := j.id.strange(rep.id); err != nil {
+		return err
 	}
 	if rep.whole && (r.Empty() || j.pool == nil && !rep.conditional) {
 		if j.id.sizeDiffers(rep.id) {
@@ -99,6 +99,9 @@ func (j *job) compare(rep *reply, r chunk.Range) error {
 		return j.doubts.disagreed(rep.id, why)
 	}
 	j.doubts.agreed()
+	if j.id.strongETag() != "" && !j.id.proves(rep.id) {
+		j.untagged.Store(true)
+	}
 	if rep.whole && r.Off > 0 && j.pool != nil {
 		return fmt.Errorf("%w: the whole file, where %s were asked for", errLie, span(r))
 	}

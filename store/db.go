@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,8 +94,12 @@ func (s *Store) inspect() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
-	if err := checkStructure(f, info.Size()); err != nil {
-		return fmt.Errorf("%w %q: %w: %w", ErrState, s.path(), errDamaged, err)
+	err = checkStructure(f, info.Size())
+	if errors.Is(err, errStructure) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w %q: %w", ErrState, s.path(), err)
 	}
 	s.inspected.Store(true)
 	return nil

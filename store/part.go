@@ -38,6 +38,7 @@ type Part struct {
 	suspect atomic.Bool
 
 	committing sync.Mutex // of Commit, Restart and what gives up bytes; taken before the others
+	allocated  int64      // bytes of the disk at the last commit; guarded by committing
 
 	writing sync.Mutex // is never held while something waits for the disk
 	written written    // guarded by writing
@@ -64,8 +65,14 @@ func (p *Part) Record() Record {
 // Restart's business.
 func (p *Part) Update(fn func(*Record)) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.update(fn, nil, false)
+	err := p.update(fn, nil, false)
+	p.mu.Unlock()
+	if errors.Is(err, errNewState) {
+		p.committing.Lock()
+		defer p.committing.Unlock()
+		err = p.commitOnce(fn, true)
+	}
+	return err
 }
 
 // errNewState says that the state file does not have the record: somebody has
@@ -92,7 +99,8 @@ func (p *Part) update(fn func(*Record), pages []page, all bool) error {
 				return err
 			}
 		}
-		if len(pages) > 0 && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
+		claims := rec.Held.Len() > 0 && rec.State != Done // which would have no sums there
+		if claims && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
 			return errNewState
 		}
 		if err := t.indexAgain(&rec); err != nil {
@@ -214,9 +222,11 @@ func (p *Part) commitOnce(fn func(*Record), all bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if n, ok := allocated(info); ok && n < held.Len() {
-		p.suspect.Store(true) // a hole, where somebody cut it; or a file system that compresses
+	n, _ := allocated(info)
+	if n < p.allocated {
+		p.suspect.Store(true) // somebody has cut it, even if it has grown again
 	}
+	p.allocated = n
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.update(func(r *Record) {
@@ -284,6 +294,7 @@ func (p *Part) Restart(fn func(*Record)) error {
 	if err != nil {
 		return err
 	}
+	p.allocated = 0
 	p.writing.Lock()
 	p.written = newWritten(p.rec.Piece) // the pages on record are those of nothing held
 	p.writing.Unlock()

@@ -61,6 +61,9 @@ func (w *written) lose(i int, s chunk.Set, sum uint32) {
 	for r := range s.All() {
 		w.set.Remove(r)
 	}
+	if i >= w.sums.Len() {
+		return
+	}
 	w.sums.SetSum(i, w.sums.Sum(i)^sum)
 	w.dirty[i/pageSums] = true
 }

@@ -181,3 +181,35 @@ func TestWriteTwice(t *testing.T) {
 	must(t, p.Close(), l.touch(l.target+".part"))
 	l.rest(l.resume())
 }
+
+// Zeros are bytes, too: a piece of nothing else has the sum 0, and is held.
+func TestZeros(t *testing.T) {
+	l := newPlace(t)
+	clear(l.data[20_000:])
+	p := l.create()
+	l.write(p, 0, 90_000)
+	_, err := p.WriteAt(l.data[90_000:95_000], 90_000) // is not committed
+	must(t, err, p.Close())
+	p = l.resume()
+	if p.Lost() != 0 || !p.Suspect() {
+		t.Errorf("resumed: lost %d, suspect %v, want none, and true", p.Lost(), p.Suspect())
+	}
+	l.recheck(p)
+	must(t, p.Cut(50_000))
+	l.wantHeld(p, "0+50000")
+	l.rest(p)
+}
+
+// A new state file gets the sums, too, with the first transaction of any kind.
+func TestNewStateSums(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 40_000)
+	must(t, os.Remove(l.dbPath()), p.Update(func(r *Record) { r.State = Paused }), p.Commit(1), p.Close())
+	p = l.resume()
+	if p.Lost() != 0 {
+		t.Errorf("lost %d bytes that were recorded and durable", p.Lost())
+	}
+	l.wantHeld(p, "0+40000")
+	l.rest(p)
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -49,7 +50,11 @@ func (s *Store) resumeLost(id ID) (*Part, error) {
 		p := s.donePart(rec)
 		return p, p.recordDone()
 	}
-	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
+	dir := filepath.Dir(rec.Target)
+	if _, err := s.fs.Lstat(dir); errors.Is(err, fs.ErrNotExist) && rec.Held.Len() > 0 {
+		return nil, fmt.Errorf("%q: %w", dir, ErrNoDirectory)
+	}
+	if err := s.fs.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	lock, err := s.lock(&rec, true)

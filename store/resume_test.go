@@ -35,7 +35,12 @@ func TestResumeLost(t *testing.T) {
 		l.write(p, 50_000, 77_000)
 		must(t, p.Close())
 		if part := l.target + ".part"; tc.size < 0 {
-			must(t, os.RemoveAll(filepath.Dir(part))) // with its directory
+			dir := filepath.Dir(part)
+			must(t, os.RemoveAll(dir))
+			_, err := l.store.Resume(p.Record().ID)
+			l.wantErr("Resume without a directory", err, ErrNoDirectory)
+			l.wantNo(dir)
+			must(t, os.MkdirAll(dir, 0o777))
 		} else {
 			must(t, os.Truncate(part, tc.size))
 		}

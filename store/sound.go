@@ -41,13 +41,16 @@ type walk struct {
 
 var errStructure = errors.New("its structure is wrong")
 
-// checkStructure returns an error if the pages of a state file of size bytes do
+// checkStructure returns errStructure or io.EOF if the pages of a state file of size bytes do
 // not make a tree within the file.
 func checkStructure(file io.ReaderAt, size int64) error {
 	w := &walk{file: file, seen: make(map[uint64]bool)}
 	root, free, err := w.meta()
-	if err != nil || w.pages > uint64(size)/w.pageSize {
-		return errors.Join(err, errStructure)
+	if err != nil {
+		return err
+	}
+	if w.pages > uint64(size)/w.pageSize {
+		return errStructure
 	}
 	var unused []uint64
 	if free != noFreelist {
@@ -83,7 +86,9 @@ func (w *walk) meta() (root, free uint64, err error) {
 	found := false
 	for _, at := range w.metaOffsets() {
 		b := make([]byte, 64)
-		if _, err := w.file.ReadAt(b, at+pageHead); err != nil || binary.NativeEndian.Uint32(b) != metaMagic {
+		if _, err := w.file.ReadAt(b, at+pageHead); err != nil && !errors.Is(err, io.EOF) {
+			return 0, 0, err
+		} else if err != nil || binary.NativeEndian.Uint32(b) != metaMagic {
 			continue
 		}
 		sum := fnv.New64a()

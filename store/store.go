@@ -20,6 +20,9 @@ var (
 	ErrIrregular error = irregular{}
 	// ErrGone says that somebody else took away the part file, or some of it.
 	ErrGone = errors.New("it was moved, deleted or cut while it was being written")
+	// ErrNoDirectory says that a directory with an unfinished download is gone,
+	// perhaps with its disk.
+	ErrNoDirectory = errors.New("the directory of the download is gone")
 	// ErrNewer says that a newer version of pawl wrote the state.
 	ErrNewer = errors.New("written by a newer pawl")
 	// ErrNoSpace says that the disk has no room for the file.
@@ -94,15 +97,15 @@ func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {
 	})
 	var bad unreadableError
 	if errors.As(err, &bad) {
-		s.giveUp(bad)
+		s.forget(bad)
 		err = ErrNotFound
 	}
 	return r, err
 }
 
-// giveUp tells that a record is damaged, and deletes it. Its part file is
+// forget tells that a record is damaged, and deletes it. Its part file is
 // left, as one that no record knows.
-func (s *Store) giveUp(bad unreadableError) {
+func (s *Store) forget(bad unreadableError) {
 	s.warn(bad.Error() + "; it is forgotten")
 	err := s.write(func(t tx) error { return t.dropID(bad.id) })
 	if err != nil {
@@ -128,7 +131,7 @@ func (s *Store) Records() ([]Record, error) {
 	for _, failure := range failures { // not inside the transaction
 		var bad unreadableError
 		if errors.As(failure, &bad) {
-			s.giveUp(bad)
+			s.forget(bad)
 			continue
 		}
 		s.warn(failure.Error())

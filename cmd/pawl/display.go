@@ -221,6 +221,8 @@ func (s *display) finish(e downloader.Event, name string) {
 		s.note("%s: already there, and unchanged", name)
 	case e.Target == "-":
 		s.note("%s in %s", size(e.Fetched), span(e.Elapsed))
+	case e.Fetched == 0:
+		s.note("%s: done, %s, all of it had arrived before", name, size(e.Size))
 	default:
 		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Elapsed), size(int64(float64(e.Fetched)/max(e.Elapsed.Seconds(), 0.001))))
 	}

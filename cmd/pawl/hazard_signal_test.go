@@ -16,7 +16,7 @@ var signalHazards = slices.Concat([]hazard{
 		if os.Getenv("PAWL_TEST_LONG") == "" {
 			tr.Skip("it takes long; PAWL_TEST_LONG=1 runs it")
 		}
-		killed(tr, 96<<20, 48<<20, 1.05)
+		killed(tr, 200<<20, 40<<20, 1.05)
 	}},
 	{name: "signals: killed at once, ten times", try: func(tr *trial) {
 		f := tr.serve(8 << 20)

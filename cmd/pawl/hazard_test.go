@@ -334,7 +334,7 @@ func printTrials(t *testing.T, trials []*trial) {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "hazard\toutcome\tmet\texit codes\tsent/size\ttime")
-	right, unmet := 0, 0
+	right, skipped, unmet := 0, 0, 0
 	for _, tr := range trials {
 		verdict, met := "right", "yes"
 		switch {
@@ -342,6 +342,7 @@ func printTrials(t *testing.T, trials []*trial) {
 			verdict = "WRONG"
 		case tr.skipped:
 			verdict = "skipped"
+			skipped++
 		default:
 			right++
 		}
@@ -357,5 +358,5 @@ func printTrials(t *testing.T, trials []*trial) {
 			float64(tr.srv.Sent())/float64(max(tr.size, 1)), tr.elapsed.Round(10*time.Millisecond))
 	}
 	w.Flush()
-	t.Logf("%d hazards, %d right, %d not met\n%s", len(trials), right, unmet, b.String())
+	t.Logf("%d hazards, %d right, %d skipped, %d not met\n%s", len(trials), right, skipped, unmet, b.String())
 }

@@ -101,6 +101,7 @@ var exitKinds = []struct {
 	{syscall.EDQUOT, 9},
 	{store.ErrBusy, 3},
 	{store.ErrGone, 3},
+	{store.ErrNoDirectory, 3},
 	{store.ErrState, 3},
 	{downloader.ErrChanged, 17},
 	{store.ErrForeign, 13},
@@ -154,6 +155,8 @@ func hint(err error, id store.ID) string {
 		return "see it with: pawl list"
 	case errors.Is(err, store.ErrNewer):
 		return "use that pawl, or another state directory with --state DIR"
+	case errors.Is(err, store.ErrNoDirectory):
+		return "is its disk mounted? make the directory to begin again there, or forget the download with: pawl remove " + string(id)
 	case errors.Is(err, store.ErrGone):
 		return "run the same command again"
 	case errors.Is(err, store.ErrState) && exitCode(err) == 9:
@@ -165,13 +168,15 @@ func hint(err error, id store.ID) string {
 	case errors.Is(err, store.ErrForeign):
 		return "give another name with -o FILE, or replace the file with --overwrite"
 	case errors.As(err, &claimed):
-		return fmt.Sprintf("go on with it from here with: pawl resume --url URL %s; or begin again with --restart", claimed.Record.ID)
+		return fmt.Sprintf("give another name with -o FILE or -d DIR; if it is the same file at a new address: pawl resume --url URL %s", claimed.Record.ID)
 	case errors.Is(err, downloader.ErrChecksum) && id != "":
-		return "the part file was kept; fetch it again with --restart, or forget it with: pawl remove --files " + string(id)
+		return "the part file was kept; give the right digest with --checksum, fetch it again with --restart, or forget it with: pawl remove --files " + string(id)
 	case errors.Is(err, downloader.ErrChecksum):
 		return ""
 	case errors.Is(err, downloader.ErrChanged) && id != "":
 		return fmt.Sprintf("what has arrived is kept; begin again with --restart, or give another address with: pawl resume --url URL %s", id)
+	case errors.Is(err, downloader.ErrAuth) && isProxy(err):
+		return "give user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"
 	case errors.Is(err, downloader.ErrAuth):
 		return "give credentials with -H 'Authorization: …'"
 	case errors.Is(err, http.ErrSchemeMismatch):
@@ -192,8 +197,16 @@ func hint(err error, id store.ID) string {
 	return hintServer(err, id)
 }
 
+// isProxy reports whether it is a proxy that wants credentials.
+func isProxy(err error) bool {
+	var status *downloader.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusProxyAuthRequired
+}
+
 // hintServer is hint for what a server or the way to it did.
 func hintServer(err error, id store.ID) string {
+	var status *downloader.StatusError
+	server := errors.As(err, &status) && status.Code >= 500
 	then := "run the same command again"
 	if id != "" {
 		then = "what has arrived is kept; go on with: pawl resume " + string(id)
@@ -203,7 +216,7 @@ func hintServer(err error, id store.ID) string {
 		return "what has arrived is kept; log in, or give -H 'Cookie: …', then: pawl resume " + string(id)
 	case errors.Is(err, downloader.ErrPage):
 		return "log in, or give -H 'Cookie: …'; what was downloaded before is left as it was"
-	case errors.Is(err, downloader.ErrThrottled):
+	case errors.Is(err, downloader.ErrThrottled), server:
 		return "later, " + then
 	case errors.Is(err, downloader.ErrRefused) && id != "":
 		return fmt.Sprintf("%s; or from another address, with --url URL", then)

@@ -1,0 +1,111 @@
+package downloader
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"pawl/chunk"
+)
+
+// TestPoolUnhang: a further connection without an answer is given up when others
+// move, one that drips for too long always, and no other.
+func TestPoolUnhang(t *testing.T) {
+	const patience = 10 * time.Second
+	tests := []struct {
+		name     string
+		answered bool
+		silent   time.Duration // since the request, or the last byte
+		dripping time.Duration // 0 for not
+		others   time.Duration // since another got a byte; negative if there is none
+		want     error
+	}{
+		{"no answer, others move", false, stuckAfter + 1, 0, 0, errHung},
+		{"no answer, not for long", false, stuckAfter, 0, 0, nil},
+		{"no answer, others silent too", false, stuckAfter + 1, 0, 2 * time.Second, nil},
+		{"no answer, no others", false, stuckAfter + 1, 0, -1, nil},
+		{"answered, then silent", true, stuckAfter + 1, 0, 0, nil}, // others take over, or the watchdog ends it
+		{"drips", true, 0, patience + 1, 0, errDrips},
+		{"drips alone", true, 0, patience + 1, -1, errDrips},
+		{"drips, not for long", true, 0, patience, 0, nil},
+	}
+	for _, tt := range tests {
+		members := []member{{bytes: mB, silent: tt.silent}}
+		if tt.others >= 0 {
+			members = append(members, member{bytes: mB, rate: float64(mB), silent: tt.others})
+		}
+		p, workers, causes := poolOf(t, 0, members...)
+		if !tt.answered {
+			workers[0].reach = 0
+		}
+		if tt.dripping > 0 {
+			workers[0].dripping = start.Add(-tt.dripping)
+		}
+		p.unhang(start, patience)
+		if got := causes[0]; !errors.Is(got, tt.want) || tt.want == nil && got != nil {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+		if len(causes) > 1 && causes[1] != nil {
+			t.Errorf("%s: the other was ended, too: %v", tt.name, causes[1])
+		}
+	}
+}
+
+// TestPoolDrips: what counts is the rate over a window, from the first slow one on.
+func TestPoolDrips(t *testing.T) {
+	p, workers, _ := poolOf(t, 0, member{bytes: 100 * mB})
+	w, now := workers[0], start
+	read := func(n int) {
+		now = now.Add(rateWindow)
+		p.arrive(w, n, now)
+	}
+	read(int(mB))
+	if !w.dripping.IsZero() {
+		t.Error("a fast connection drips")
+	}
+	since := now
+	read(leastRate/2 - 1)
+	read(100)
+	if !w.dripping.Equal(since) {
+		t.Errorf("drips since %v, want %v", w.dripping, since)
+	}
+	read(leastRate)
+	if !w.dripping.IsZero() {
+		t.Error("it still drips, though its rate is good again")
+	}
+}
+
+// TestPoolExtend: an answer that goes on is read on, as long as nobody else
+// fetches what follows; and when another connection comes, it gets what it will fetch.
+func TestPoolExtend(t *testing.T) {
+	h := newHost("h", 16)
+	enterNow(t, h, 1)
+	p, w := newPool(h, chunk.NewPlan(1000*mB, chunk.Set{}), false), &worker{}
+	p.begin(w, chunk.Range{End: 1000 * mB}, false, func(error) {}, start)
+	if got := p.arriving(w); got.Len() != firstRange {
+		t.Fatalf("first claim: got %v, want %d bytes", got, firstRange)
+	}
+	p.arrive(w, firstRange, start.Add(200*time.Millisecond))
+	if left := p.extend(w); left <= 0 {
+		t.Fatalf("extended by %d bytes", left)
+	}
+	p.arrive(w, int(mB), start.Add(time.Second))
+	before := p.arriving(w)
+	p.grow(start.Add(time.Second), func(*worker) {})
+	if got := p.arriving(w); got.End < before.End || got.Len() < 40*mB {
+		t.Errorf("when another comes: got %v, want what it fetches in 10 s", got)
+	}
+	other := p.workers[1]
+	if !p.next(other, start.Add(time.Second)) || p.arriving(other).Off != p.arriving(w).End {
+		t.Errorf("the other one: got %v, want what follows %v", p.arriving(other), p.arriving(w))
+	}
+	p.arrive(w, int(p.arriving(w).Len()), start.Add(2*time.Second))
+	if left := p.extend(w); left != 0 {
+		t.Errorf("extended by %d bytes that another fetches", left)
+	}
+	p.release(other)
+	p.answered(w, p.arriving(w).End+5)
+	if left := p.extend(w); left != 5 {
+		t.Errorf("extended by %d bytes, want the 5 that the answer has", left)
+	}
+}

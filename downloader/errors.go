@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 
 	"pawl/store"
 )
@@ -138,7 +139,11 @@ func explain(err error) error {
 	case isTLS(err):
 		return permanentError{kindError{err, ErrTLS}}
 	case errors.As(err, &op) && op.Op == "dial" && op.Addr != nil:
-		return kindError{fmt.Errorf("cannot connect to %v: %w", op.Addr, op.Err), ErrNetwork}
+		cause := op.Err
+		if errno := syscall.Errno(0); errors.As(cause, &errno) { // without the name of the system call
+			cause = errno
+		}
+		return kindError{fmt.Errorf("cannot connect to %v: %w", op.Addr, cause), ErrNetwork}
 	case strings.Contains(err.Error(), "timeout awaiting response headers"): // an error of a type that net/http keeps to itself
 		return kindError{errors.New("no answer in time"), ErrNetwork}
 	case isMalformed(err): // it quotes the header, of any length

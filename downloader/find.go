@@ -79,6 +79,10 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 		}
 	}
 	part, err := j.d.store.Resume(rec.ID)
+	if errors.Is(err, store.ErrNoDirectory) && j.req.ID == "" { // which has been asked for again
+		j.emit(Event{Kind: Lost, Held: rec.Held.Len()})
+		return false, j.d.store.Remove(rec.ID, false)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -224,6 +224,10 @@ var midRun = []hazard{
 		tr.signalAt(3<<20, syscall.SIGKILL, "-d", "sub", tr.url())
 		tr.srv.Set()
 		must(tr, os.RemoveAll(filepath.Join(tr.dir, "sub")))
+		tr.run("resume").fails(3) // its disk may be elsewhere
+		if _, err := os.Lstat(filepath.Join(tr.dir, "sub")); err == nil {
+			tr.Errorf("the directory was made")
+		}
 		tr.run("-d", "sub", tr.url()).good("sub/f.bin", f)
 		tr.met()
 	}},

@@ -216,8 +216,10 @@ func hintServer(err error, id store.ID) string {
 		return "what has arrived is kept; log in, or give -H 'Cookie: …', then: pawl resume " + string(id)
 	case errors.Is(err, downloader.ErrPage):
 		return "log in, or give -H 'Cookie: …'; what was downloaded before is left as it was"
+	case (errors.Is(err, downloader.ErrThrottled) || server) && id != "":
+		return "what has arrived is kept; later: pawl resume " + string(id)
 	case errors.Is(err, downloader.ErrThrottled), server:
-		return "later, " + then
+		return "run the same command again later"
 	case errors.Is(err, downloader.ErrRefused) && id != "":
 		return fmt.Sprintf("%s; or from another address, with --url URL", then)
 	case errors.Is(err, downloader.ErrRefused), errors.Is(err, downloader.ErrProtocol) && id == "":

@@ -37,6 +37,7 @@ type job struct {
 	named   bool        // the user chose the name
 	moved   bool        // to go on from another URL than the recorded one
 	started bool        // which is told once
+	gaveUp  bool        // some of what was held was given up for another version
 	resumed bool        // an earlier run has fetched some of it
 	damages int         // how often what was held proved to be damaged
 	gaveWay int         // times that it handed back its first connection, in a row

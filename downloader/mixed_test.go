@@ -276,3 +276,13 @@ func TestImpostor(t *testing.T) {
 		r.check(filepath.Join(r.dir, "f"), f)
 	}
 }
+
+// TestChangedSum: the digest is that of the version that came in the end, not of
+// bytes that were given up for it.
+func TestChangedSum(t *testing.T) {
+	old, next := faultserver.NewFile(24<<20, 1), faultserver.NewFile(24<<20, 2)
+	r := begun(t, old, 12<<20, faultserver.NoRanges)
+	r.srv.Put("f", next)
+	r.srv.Set(faultserver.NoRanges, faultserver.Rate(64<<20)) // so that the verifier follows
+	r.mustGet("f", next, func(q *Request) { q.Sum = sumOf(t, "sha256", next) })
+}

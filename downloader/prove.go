@@ -231,6 +231,7 @@ func (j *job) giveUp(off, held int64) error {
 		return permanentError{err}
 	}
 	j.pool.lose(off)
+	j.gaveUp = true
 	j.have.Store(off)
 	return nil
 }

@@ -4,52 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
 	"pawl/store"
 )
 
-const (
-	growEvery = 100 * time.Millisecond // between two looks whether a further connection has work
-	reserveBy = 1 << 30                // bytes of one reservation, which blocks writers while it lasts
-)
-
 // attempt asks for what is missing, fetches it, and finishes. restartError
 // asks for another attempt from the start.
 func (j *job) attempt(ctx context.Context) error {
-	var held chunk.Set
-	if j.part != nil {
-		held = j.part.Record().Held
-	} else if s, ok := j.sink.(*streamSink); ok {
-		held.Add(chunk.Range{End: s.off})
+	held, err := j.held(ctx)
+	if err != nil {
+		return err
 	}
-	whole := chunk.Range{End: j.id.size}
-	complete := j.part != nil && j.id.size >= 0 && held.Contains(whole)
-	if complete || j.single || j.moved || j.id.strongETag() == "" { // else beside the transfer
-		if lost, err := j.recheck(ctx); err != nil {
-			return err
-		} else if lost > 0 {
-			held, complete = j.part.Record().Held, false
-		}
-	}
-	if complete {
-		j.have.Store(held.Len())
-		u, _ := j.target()
-		j.host = j.d.host(u)
+	j.have.Store(held.Len())
+	j.setPool(nil)
+	u, _ := j.target()
+	j.host = j.d.host(u)
+	if j.part != nil && j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) {
 		if err := j.proveAgain(ctx); err != nil {
 			return err
 		}
 		return j.finish(ctx, nil)
 	}
-	j.have.Store(held.Len())
-	j.setPool(nil)
-	u, _ := j.target()
-	if err := j.enter(ctx, j.d.host(u)); err != nil {
+	if err := j.enter(ctx, j.host); err != nil {
 		return err
 	}
 	rep, err := j.begin(ctx, held)
@@ -61,6 +40,23 @@ func (j *job) attempt(ctx context.Context) error {
 	}
 	j.leave()
 	return err
+}
+
+// held returns what is there. It is checked again, if it has to be, before it is
+// finished or compared with what the server has; else beside the transfer.
+func (j *job) held(ctx context.Context) (held chunk.Set, err error) {
+	if s, ok := j.sink.(*streamSink); ok {
+		return chunk.NewSet(chunk.Range{End: s.off}), nil
+	}
+	if j.part == nil {
+		return held, nil
+	}
+	held = j.part.Record().Held
+	if j.single || j.moved || j.id.strongETag() == "" || j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) {
+		_, err = j.recheck(ctx)
+		held = j.part.Record().Held
+	}
+	return held, err
 }
 
 // begin returns the answer to begin with. Its version is that of what is held, by a
@@ -241,93 +237,30 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // it was asked for under the outer one
-	var workers, services, checks errgroup.Group
-	start := func(g *errgroup.Group, do func() error) {
-		g.Go(func() error {
-			err := do()
-			if err != nil {
-				cancel(err) // all stop when one fails
-			}
-			return err
-		})
-	}
-	serving, stop := context.WithCancel(ctx)
-	c := &committer{j: j}
-	start(&services, func() error { return c.loop(serving) })
-	start(&services, func() error { return j.reserve(serving, size) })
-	start(&services, func() error {
-		return j.tend(serving, func(w *worker) {
-			start(&workers, func() error { return j.work(ctx, w, nil) })
-		})
-	})
-	var v *verifier
-	if !j.req.Sum.IsZero() && j.part != nil {
-		v = newVerifier(j.req.Sum, j.part)
-		start(&services, func() error { return v.loop(serving, j.pool.prefix) })
-	}
-	var lost int64 // by damage to the part file
-	start(&checks, func() (err error) {
-		lost, err = j.recheck(ctx)
-		return err
-	})
+	c := &crew{job: j, cancel: cancel, commits: committer{j: j}}
+	c.serve(ctx, size)
 	j.pool.begin(first, rep.wanted(), rep.whole, rep.cancel, time.Now())
-	start(&workers, func() error {
+	c.start(&c.workers, func() error {
 		if rep.whole {
 			return j.stream(ctx, first, rep)
 		}
 		return j.work(ctx, first, rep)
 	})
-	err := workers.Wait()
-	if checkErr := checks.Wait(); err == nil {
-		err = checkErr
-	}
-	stop()
-	if serviceErr := services.Wait(); serviceErr != nil {
-		err = serviceErr // the workers only saw that all had to stop
-	}
-	if commitErr := c.commit(); commitErr != nil {
-		err = commitErr // worse than whatever ended the transfer: bytes are lost
-	}
-	if err != nil {
+	if err := c.wait(); err != nil {
 		return err
 	}
 	if again, err := j.recheck(ctx); err != nil { // somebody has touched it meanwhile
 		return err
-	} else if lost += again; lost > 0 {
+	} else if c.lost+again > 0 {
 		return errDamaged
 	}
 	if err := j.proveAgain(ctx); err != nil {
 		return err
 	}
-	return j.finish(ctx, v)
-}
-
-// tend opens further connections as long as there is work for them, and ends
-// requests that lead to nothing.
-func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
-	drips := j.d.opts.StallTimeout
-	if limit := j.d.opts.LimitRate; limit > 0 && limit < 1<<20 {
-		drips = math.MaxInt64 // it may be us who are slow
+	if j.gaveUp { // the verifier has bytes that are no longer there
+		c.verifier = nil
 	}
-	for sleep(ctx, growEvery) == nil {
-		j.pool.grow(time.Now(), spawn)
-		j.pool.unhang(time.Now(), drips)
-	}
-	return nil
-}
-
-// reserve asks for the file's blocks, in steps between which writers get their
-// turn.
-func (j *job) reserve(ctx context.Context, size int64) error {
-	if j.part == nil || size == chunk.Unbounded {
-		return nil
-	}
-	for off := int64(0); off < size && ctx.Err() == nil; off += reserveBy {
-		if err := j.part.Reserve(chunk.Range{Off: off, End: min(off+reserveBy, size)}); err != nil {
-			return permanentError{err}
-		}
-	}
-	return nil
+	return j.finish(ctx, c.verifier)
 }
 
 // finish checks the whole file and gives it its name. v is the verifier that

@@ -1,0 +1,107 @@
+package downloader
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pawl/chunk"
+)
+
+const (
+	growEvery = 100 * time.Millisecond // between two looks whether a further connection has work
+	reserveBy = 1 << 30                // bytes of one reservation, which blocks writers while it lasts
+)
+
+// A crew is the goroutines of one transfer: the workers, which fetch; the
+// services, which go on as long as these do; and the checks, which have an end of
+// their own. All stop when one fails.
+type crew struct {
+	*job
+	cancel  context.CancelCauseFunc // ends all
+	commits committer
+
+	workers, services, checks errgroup.Group
+
+	stop     context.CancelFunc // ends the services
+	verifier *verifier          // nil without a digest
+	lost     int64              // bytes, by damage to the part file; of checks until they end
+}
+
+// start runs do in a group.
+func (c *crew) start(g *errgroup.Group, do func() error) {
+	g.Go(func() error {
+		err := do()
+		if err != nil {
+			c.cancel(err)
+		}
+		return err
+	})
+}
+
+// serve starts the services and the checks.
+func (c *crew) serve(ctx context.Context, size int64) {
+	serving, stop := context.WithCancel(ctx)
+	c.stop = stop
+	c.start(&c.services, func() error { return c.commits.loop(serving) })
+	c.start(&c.services, func() error { return c.reserve(serving, size) })
+	c.start(&c.services, func() error {
+		return c.tend(serving, func(w *worker) {
+			c.start(&c.workers, func() error { return c.work(ctx, w, nil) })
+		})
+	})
+	if !c.req.Sum.IsZero() && c.part != nil {
+		c.verifier = newVerifier(c.req.Sum, c.part)
+		c.start(&c.services, func() error { return c.verifier.loop(serving, c.pool.prefix) })
+	}
+	c.start(&c.checks, func() (err error) {
+		c.lost, err = c.recheck(ctx)
+		return err
+	})
+}
+
+// wait returns when all have ended, and what has arrived is committed.
+func (c *crew) wait() error {
+	err := c.workers.Wait()
+	if checkErr := c.checks.Wait(); err == nil {
+		err = checkErr
+	}
+	c.stop()
+	if serviceErr := c.services.Wait(); serviceErr != nil {
+		err = serviceErr // the workers only saw that all had to stop
+	}
+	if commitErr := c.commits.commit(); commitErr != nil {
+		err = commitErr // worse than whatever ended the transfer: bytes are lost
+	}
+	return err
+}
+
+// tend opens further connections as long as there is work for them, and ends
+// requests that lead to nothing.
+func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
+	drips := j.d.opts.StallTimeout
+	if limit := j.d.opts.LimitRate; limit > 0 && limit < 1<<20 {
+		drips = math.MaxInt64 // it may be us who are slow
+	}
+	for sleep(ctx, growEvery) == nil {
+		j.pool.grow(time.Now(), spawn)
+		j.pool.unhang(time.Now(), drips)
+	}
+	return nil
+}
+
+// reserve asks for the file's blocks, in steps between which writers get their
+// turn.
+func (j *job) reserve(ctx context.Context, size int64) error {
+	if j.part == nil || size == chunk.Unbounded {
+		return nil
+	}
+	for off := int64(0); off < size && ctx.Err() == nil; off += reserveBy {
+		if err := j.part.Reserve(chunk.Range{Off: off, End: min(off+reserveBy, size)}); err != nil {
+			return permanentError{err}
+		}
+	}
+	return nil
+}

@@ -280,9 +280,9 @@ func TestImpostor(t *testing.T) {
 // TestChangedSum: the digest is that of the version that came in the end, not of
 // bytes that were given up for it.
 func TestChangedSum(t *testing.T) {
-	old, next := faultserver.NewFile(24<<20, 1), faultserver.NewFile(24<<20, 2)
-	r := begun(t, old, 12<<20, faultserver.NoRanges)
+	old, next := faultserver.NewFile(3<<20, 1), faultserver.NewFile(3<<20, 2)
+	r := begun(t, old, 2<<20, faultserver.NoRanges)
 	r.srv.Put("f", next)
-	r.srv.Set(faultserver.NoRanges, faultserver.Rate(64<<20)) // so that the verifier follows
+	r.srv.Set(faultserver.NoRanges, faultserver.Rate(4<<20)) // so that the verifier is ahead
 	r.mustGet("f", next, func(q *Request) { q.Sum = sumOf(t, "sha256", next) })
 }

@@ -2,6 +2,7 @@ package chunk
 
 import (
 	"hash/crc32"
+	"iter"
 	"math"
 )
 
@@ -70,11 +71,25 @@ func (p *Pieces) SetSum(i int, sum uint32) {
 
 // Add adds the bytes b, which belong at off.
 func (p *Pieces) Add(off int64, b []byte) {
-	for len(b) > 0 {
-		i := p.Index(off)
-		n := min(int64(len(b)), p.Range(i).End-off)
-		p.SetSum(i, p.Sum(i)^PieceSum(p.length, off, b[:n]))
-		off, b = off+n, b[n:]
+	for i, sum := range PieceSums(p.length, off, b) {
+		p.AddSum(i, sum)
+	}
+}
+
+// AddSum adds bytes of piece i by what PieceSums says of them.
+func (p *Pieces) AddSum(i int, sum uint32) { p.SetSum(i, p.Sum(i)^sum) }
+
+// PieceSums yields what the bytes b, which belong at off, add to the sums of their
+// pieces, each of so many bytes. It is the work of Add that needs no lock.
+func PieceSums(length, off int64, b []byte) iter.Seq2[int, uint32] {
+	return func(yield func(int, uint32) bool) {
+		for len(b) > 0 {
+			n := min(int64(len(b)), length-off%length)
+			if !yield(int(off/length), PieceSum(length, off, b[:n])) {
+				return
+			}
+			off, b = off+n, b[n:]
+		}
 	}
 }
 

@@ -153,6 +153,7 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	r := chunk.Range{Off: off, End: off + int64(len(b))}
 	p.writing.Lock()
 	wrong := off < 0 || r.End > p.size || p.written.has(r)
+	length := p.written.sums.Length()
 	p.writing.Unlock()
 	if wrong {
 		return 0, fmt.Errorf("write %q: %s is beyond its end, or written already", p.name, r)
@@ -160,9 +161,14 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	if _, err := p.file.WriteAt(b, off); err != nil {
 		return 0, err
 	}
+	var few [4]pieceSum // rarely more
+	sums := few[:0]
+	for i, sum := range chunk.PieceSums(length, off, b) {
+		sums = append(sums, pieceSum{i, sum})
+	}
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	p.written.add(off, b)
+	p.written.add(r, sums)
 	return len(b), nil
 }
 

@@ -33,16 +33,18 @@ func (w *written) has(r chunk.Range) bool {
 	return !r.Empty()
 }
 
-// add notes that b was written at off.
-func (w *written) add(off int64, b []byte) {
-	if len(b) == 0 {
-		return
-	}
-	r := chunk.Range{Off: off, End: off + int64(len(b))}
+// A pieceSum is what some bytes add to the sum of a piece.
+type pieceSum struct {
+	piece int
+	sum   uint32
+}
+
+// add notes that r was written, whose bytes add sums.
+func (w *written) add(r chunk.Range, sums []pieceSum) {
 	w.set.Add(r)
-	w.sums.Add(off, b)
-	for i := w.sums.Index(r.Off); i <= w.sums.Index(r.End-1); i++ {
-		w.dirty[i/pageSums] = true
+	for _, s := range sums {
+		w.sums.AddSum(s.piece, s.sum)
+		w.dirty[s.piece/pageSums] = true
 	}
 }
 

@@ -319,9 +319,13 @@ func (tr *trial) kept() {
 	}
 }
 
-// overhead checks how many bytes were sent for each byte of the file.
+// overhead checks how many bytes were sent for each byte of the file. Under the
+// race detector the program reads so slowly that more is under way.
 func (tr *trial) overhead(most float64) {
 	tr.Helper()
+	if raceEnabled {
+		most += 0.25
+	}
 	if got := float64(tr.srv.Sent()) / float64(tr.size); got > most {
 		tr.Errorf("bytes sent / size: got %.3f, want at most %.3f", got, most)
 	}

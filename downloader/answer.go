@@ -139,7 +139,7 @@ func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 		return a, &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
 	}
 	r, total, ok := parseContentRange(h.Get("Content-Range"))
-	if asked.Empty() && r.Off == 0 && r.End == total { // a strange way to say it, but all of it
+	if ok && asked.Empty() && !r.Empty() && r.Off == 0 && r.End == total { // a strange way to say it, but all of it
 		a.whole, asked = true, r
 	}
 	switch {

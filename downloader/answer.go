@@ -139,8 +139,9 @@ func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 		return a, &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
 	}
 	r, total, ok := parseContentRange(h.Get("Content-Range"))
-	if ok && asked.Empty() && !r.Empty() && r.Off == 0 && r.End == total { // a strange way to say it, but all of it
-		a.whole, asked = true, r
+	whole := ok && asked.Empty() && !r.Empty() && r.Off == 0 && r.End == total
+	if whole { // a strange way to say it, but all of it
+		asked = r
 	}
 	switch {
 	case strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "multipart/byteranges"):
@@ -156,7 +157,7 @@ func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 	case coding != "":
 		return a, fmt.Errorf("%w: a range of a coded body", errLie)
 	}
-	a.body, a.id.size = r, total
+	a.whole, a.body, a.id.size = whole, r, total
 	return a, nil
 }
 

@@ -141,6 +141,9 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 					j.lies.Store(0)
 				}
 				j.answers.Add(1)
+				if w == nil {
+					j.gaveWay = 0
+				}
 				return rep, nil
 			}
 			rep.close()

@@ -177,14 +177,7 @@ func TestDamageIsNoChange(t *testing.T) {
 	for name, fault := range map[string]faultserver.Fault{"samples": faultserver.NoValidators, "whole": faultserver.NoRanges} {
 		f := faultserver.File{Size: 24 << 20, Seed: 1}
 		r := begun(t, f, 12<<20)
-		part, err := os.OpenFile(filepath.Join(r.dir, "f.part"), os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := part.WriteAt([]byte("damage"), 100); err != nil {
-			t.Fatal(err)
-		}
-		part.Close()
+		damage(t, filepath.Join(r.dir, "f.part"))
 		r.srv.Set(fault)
 		r.mustGet("f", f, func(q *Request) { q.FailOnChange = true })
 		if r.count(Lost) != 1 || r.count(Restarted) != 0 {
@@ -285,4 +278,48 @@ func TestChangedSum(t *testing.T) {
 	r.srv.Put("f", next)
 	r.srv.Set(faultserver.NoRanges, faultserver.Rate(4<<20)) // so that the verifier is ahead
 	r.mustGet("f", next, func(q *Request) { q.Sum = sumOf(t, "sha256", next) })
+}
+
+// TestKeptWithoutStart: where nothing of the start is held, a whole file cannot be
+// compared, and what is promised to be kept is.
+func TestKeptWithoutStart(t *testing.T) {
+	f, other := faultserver.File{Size: 24 << 20, Seed: 1, ETag: `W/"1"`}, faultserver.File{Size: 24 << 20, Seed: 2, ETag: `W/"2"`}
+	r := begun(t, f, 12<<20)
+	rec := r.record()
+	part, err := r.store.Resume(rec.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, more := 0, true; more; i++ { // that of piece 0 finds damage
+		if i == 0 {
+			damage(t, filepath.Join(r.dir, "f.part"))
+		}
+		if _, more, err = part.Recheck(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part.Close()
+	before := r.record().Held
+	if before.Prefix() != 0 || before.Len() == 0 {
+		t.Fatalf("held %s, want something, but not the start", before)
+	}
+	r.srv.Put("f", other)
+	r.srv.Set(faultserver.NoRanges)
+	_, err = r.get(t.Context(), "f", func(q *Request) { q.FailOnChange = true })
+	if after := r.record().Held; !errors.Is(err, ErrChanged) || !after.Equal(before) {
+		t.Errorf("got error %v, held %s, want ErrChanged, %s", err, after, before)
+	}
+}
+
+// damage overwrites a few bytes near the start of a file.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("damage"), 100); err != nil {
+		t.Fatal(err)
+	}
 }

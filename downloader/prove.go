@@ -115,11 +115,13 @@ func (j *job) proveAgain(ctx context.Context) error {
 	if j.part == nil || sure || j.answers.Load() < 2 && !j.resumed || j.pool != nil && j.pool.single {
 		return nil
 	}
-	if err := j.enter(ctx, j.host); err != nil {
-		return err
+	asking, cancel := context.WithTimeout(ctx, 2*j.d.opts.StallTimeout) // all is there, and need not wait long
+	defer cancel()
+	err := j.enter(asking, j.host)
+	if err == nil {
+		err = j.prove(asking, chunk.NewSet(chunk.Range{End: j.id.size}))
+		j.leave()
 	}
-	defer j.leave()
-	err := j.prove(ctx, chunk.NewSet(chunk.Range{End: j.id.size}))
 	var again restartError
 	if errors.As(err, &again) && !again.keep || ctx.Err() != nil {
 		return err
@@ -154,7 +156,18 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 		return err
 	}
 	rec := j.part.Record()
-	if beyond := rec.Held.Len() - held; beyond > 0 && same == held {
+	beyond := rec.Held.Len() - held
+	if beyond > 0 && held == 0 { // nothing could be compared
+		switch differs := j.id.differs(rep.id); {
+		case j.id.impostor(rep.id):
+			return errImpostor
+		case j.moved:
+			return restartError{why: "the server sends it from the start only, of which nothing is held"}
+		case differs != "" && j.req.FailOnChange:
+			return restartError{why: differs}
+		}
+	}
+	if beyond > 0 && same == held {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it from the start only; %d bytes that are held are fetched again", beyond)})
 		if err := j.part.Cut(held); err != nil {
 			return permanentError{err}

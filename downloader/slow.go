@@ -89,7 +89,7 @@ func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
 
 // untilDone returns the seconds that the connections need for all that is missing,
 // as far as can be told.
-func (p *pool) untilDone(now time.Time) float64 {
+func (p *pool) untilDone() float64 {
 	missing, rate := p.plan.Unclaimed(), 0.0
 	for _, w := range p.workers {
 		if w.claim != nil {
@@ -102,7 +102,7 @@ func (p *pool) untilDone(now time.Time) float64 {
 
 // wants reports whether a further connection would have something to do.
 func (p *pool) wants(now time.Time) bool {
-	if p.plan.Unclaimed() > 0 && p.untilDone(now) > worthOpening.Seconds() {
+	if p.plan.Unclaimed() > 0 && p.untilDone() > worthOpening.Seconds() {
 		return true
 	}
 	for _, v := range p.workers {

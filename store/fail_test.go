@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -243,4 +244,42 @@ func TestResumeLostNeedsSpace(t *testing.T) {
 	if lost, err := resume(10_000); err != nil || lost != 2100 {
 		t.Errorf("Resume with 10000 bytes free: got %d lost, %v, want 2100", lost, err)
 	}
+}
+
+// After a failed sync nothing is recorded, not even in a new state file, where the
+// record has to be written again.
+func TestNewStateAfterFailedSync(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 10_000)
+	p.file = failingSync{p.file, new(bool)}
+	if _, err := p.WriteAt(l.data[10_000:20_000], 10_000); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Commit(1); err == nil {
+		t.Fatal("Commit with a failed sync: got no error")
+	}
+	must(t, os.Remove(l.dbPath()))
+	if err := p.Update(func(r *Record) { r.State = Failed }); err == nil {
+		t.Error("Update: got no error")
+	}
+	all, err := l.store.Records()
+	must(t, err)
+	for _, r := range all {
+		t.Errorf("%s is held on record", r.Held)
+	}
+}
+
+// failingSync is a file whose first sync fails, and later ones do not.
+type failingSync struct {
+	File
+	failed *bool
+}
+
+func (f failingSync) DataSync() error {
+	if *f.failed {
+		return f.File.DataSync()
+	}
+	*f.failed = true
+	return errors.New("injected: the disk is gone")
 }

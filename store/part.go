@@ -67,12 +67,15 @@ func (p *Part) Update(fn func(*Record)) error {
 	p.mu.Lock()
 	err := p.update(fn, nil, false)
 	p.mu.Unlock()
-	if errors.Is(err, errNewState) {
-		p.committing.Lock()
-		defer p.committing.Unlock()
-		err = p.commitOnce(fn, true)
+	if !errors.Is(err, errNewState) {
+		return err
 	}
-	return err
+	if err := p.trust(); err != nil { // what was written may not be there, and is not to be claimed
+		return err
+	}
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	return p.commitOnce(fn, true)
 }
 
 // errNewState says that the state file does not have the record: somebody has

@@ -121,7 +121,7 @@ func (w *written) readPage(pg page, known map[int]bool) {
 // sumOf reads the bytes of s, which are in one piece, and returns their sum.
 func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 	var sum uint32
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, min(256<<10, s.Len()))
 	for r := range s.All() {
 		for r.Off < r.End {
 			n, err := f.ReadAt(buf[:min(int64(len(buf)), r.Len())], r.Off)

@@ -433,7 +433,7 @@ func TestStream(t *testing.T) {
 			if err := f.Check(&out); err != nil {
 				t.Error(err)
 			}
-			if recs, err := r.store.Records(); len(recs) != 0 || err != nil {
+			if recs, err := r.store.Unfinished(); len(recs) != 0 || err != nil {
 				t.Errorf("records: %v, %v", recs, err)
 			}
 		})

@@ -36,7 +36,7 @@ func begun(t *testing.T, f faultserver.File, n int64, faults ...faultserver.Faul
 // record returns the one record of a rig.
 func (r *rig) record() store.Record {
 	r.t.Helper()
-	all, err := r.store.Records()
+	all, err := r.store.Unfinished()
 	if err != nil || len(all) != 1 {
 		r.t.Fatalf("got %d records, %v, want one", len(all), err)
 	}

@@ -184,10 +184,10 @@ func (p *Part) begin() (err error) {
 		old, err := t.byTarget(p.rec.Target)
 		var bad unreadableError
 		switch {
-		case err == nil:
+		case err == nil && old.State != Done: // a finished file stays what it is until it is replaced
 			err = t.drop(&old)
 		case errors.As(err, &bad):
-			err = t.dropID(bad.id)
+			err = t.dropUnreadable(bad)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err

@@ -209,6 +209,8 @@ func (f *memFile) Sync() error {
 	return f.step("sync", func() error { f.node.save(true); return nil }, func() { f.node.lose(f.fs.rng) })
 }
 
+func (f *memFile) StartSync() {}
+
 func (f *memFile) DataSync() error {
 	return f.step("datasync", func() error { f.node.save(false); return nil }, func() { f.node.lose(f.fs.rng) })
 }

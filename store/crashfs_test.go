@@ -180,6 +180,27 @@ func (c *crashFS) Open(name string) (_ File, err error) {
 	return f, err
 }
 
+func (c *crashFS) Unnamed(dir string) (f File, err error) {
+	err = c.step("unnamed", func() error {
+		if _, err := c.node("unnamed", dir); err != nil && !isRoot(dir) {
+			return err
+		}
+		f = &memFile{fs: c, node: newInode(false, c.now())}
+		return nil
+	}, nil)
+	return f, err
+}
+
+func (c *crashFS) Link(f File, name string) error {
+	return c.step("link", func() error {
+		if c.names[name] != nil {
+			return &os.LinkError{Op: "link", New: name, Err: fs.ErrExist}
+		}
+		c.change(filepath.Dir(name), map[string]*inode{name: f.(*memFile).node})
+		return nil
+	}, nil)
+}
+
 func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
 	op := "lstat"
 	if strings.HasSuffix(name, ".part") {

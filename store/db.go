@@ -31,10 +31,11 @@ const (
 
 var (
 	metaBucket    = []byte("meta")      // "version" -> schemaVersion
-	recordBucket  = []byte("downloads") // ID -> encoded Record
+	recordBucket  = []byte("downloads") // ID -> encoded Record of what is not finished
 	targetBucket  = []byte("targets")   // Target -> ID
-	askedBucket   = []byte("asked")     // directory NUL URL -> ID
+	askedBucket   = []byte("asked")     // directory NUL URL -> ID, or Target of a finished file
 	pieceBucket   = []byte("pieces")    // ID, number of the page -> sealed sums of pieces; made when first needed
+	ledgerBucket  = []byte("files")     // Target of a finished file -> entry; made when first needed
 	versionKey    = []byte("version")
 	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, askedBucket}
 )

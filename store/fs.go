@@ -21,6 +21,11 @@ type FS interface {
 	Lock(part string, create bool) (io.Closer, error)
 	// Open opens an existing regular file for reading and writing.
 	Open(name string) (File, error)
+	// Unnamed opens a new file in dir that has no name, for Link to give it one.
+	// errors.ErrUnsupported where there is no such thing.
+	Unnamed(dir string) (File, error)
+	// Link gives an unnamed file its name; fs.ErrExist where that is taken.
+	Link(f File, name string) error
 	// OpenRead opens an existing regular file for reading only.
 	OpenRead(name string) (ReadFile, error)
 	Lstat(name string) (fs.FileInfo, error)
@@ -54,6 +59,8 @@ type File interface {
 	// read the data back.
 	Sync() error
 	DataSync() error
+	// StartSync lets the disk begin with what a Sync that follows waits for.
+	StartSync()
 	SetModTime(t time.Time) error
 	// Reserve asks the file system for the blocks of r where it gives them
 	// without writing zeros, and does nothing elsewhere. The size of the file

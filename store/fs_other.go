@@ -14,6 +14,15 @@ import (
 // DataSync is a full sync; on darwin the os package asks for F_FULLFSYNC.
 func (f osFile) DataSync() error { return f.File.Sync() }
 
+// Unnamed is not to be had here.
+func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
+
+// Link is for what Unnamed opens.
+func (osFS) Link(File, string) error { return errors.ErrUnsupported }
+
+// StartSync does nothing.
+func (f osFile) StartSync() {}
+
 // Reserve does nothing: files are sparse.
 func (f osFile) Reserve(off, length int64) error { return nil }
 

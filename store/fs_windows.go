@@ -20,6 +20,15 @@ const (
 // DataSync is FlushFileBuffers.
 func (f osFile) DataSync() error { return f.File.Sync() }
 
+// Unnamed is not to be had here.
+func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
+
+// Link is for what Unnamed opens.
+func (osFS) Link(File, string) error { return errors.ErrUnsupported }
+
+// StartSync does nothing.
+func (f osFile) StartSync() {}
+
 // Reserve makes the file sparse, so that a write far beyond its end does not
 // fill the gap with zeros.
 func (f osFile) Reserve(off, length int64) error {

@@ -61,10 +61,16 @@ type Record struct {
 
 	Sum     chunk.Sum `json:"sum,omitzero"`      // the digest asked for, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced at the end
+	List    string    `json:"list,omitempty"`    // the list that names it, or ""
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`          // of the last transaction
 	ModTime time.Time `json:"modtime,omitzero"` // of the finished file, as the file system keeps it
+
+	// Of finished files alone.
+	CRC      uint32 `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
+	Placing  bool   `json:"-"` // the last step of Place may not be done, so that another file at Target is not ours
+	Replaces Mark   `json:"-"` // the file of ours that Place was to replace, if any
 }
 
 // Part returns the path of the part file.

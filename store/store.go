@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -56,6 +57,9 @@ type Store struct {
 	warn func(string)
 
 	inspected atomic.Bool // the structure of the state file has been checked
+
+	placing sync.Mutex // taken before a transaction
+	placed  []Record   // that are in their place and recorded as "placing"; guarded by placing
 }
 
 // Open returns the store in dir, which is created, for the user alone, when missing.
@@ -107,20 +111,21 @@ func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {
 // left, as one that no record knows.
 func (s *Store) forget(bad unreadableError) {
 	s.warn(bad.Error() + "; it is forgotten")
-	err := s.write(func(t tx) error { return t.dropID(bad.id) })
+	err := s.write(func(t tx) error { return t.dropUnreadable(bad) })
 	if err != nil {
 		s.warn(err.Error())
 	}
 }
 
-// Records returns all records, oldest first. One that is damaged is told to
-// Warn and forgotten; one of a newer pawl is told and left out.
-func (s *Store) Records() ([]Record, error) {
+// Unfinished returns the records of downloads that are not finished, oldest first.
+// One that is damaged is told to Warn and forgotten; one of a newer pawl is told
+// and left out.
+func (s *Store) Unfinished() ([]Record, error) {
 	var records []Record
 	var failures []error
 	err := s.read(func(t tx) error {
 		records, failures = nil, nil // it may be called again, on a new file
-		return t.all(func(r Record, err error) {
+		return t.unfinished(func(r Record, err error) {
 			if err != nil {
 				failures = append(failures, err)
 				return

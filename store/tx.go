@@ -13,11 +13,13 @@ import (
 // askedKey is the key of askedBucket for what was asked of url into dir.
 func askedKey(dir, url string) []byte { return []byte(dir + "\x00" + url) }
 
+func (r *Record) askedKey() []byte { return askedKey(filepath.Dir(r.Target), r.URL) }
+
 // get returns the record of id, or ErrNotFound.
 func (t tx) get(id ID) (Record, error) {
 	data := t.Bucket(recordBucket).Get([]byte(id))
 	if data == nil {
-		return Record{}, ErrNotFound
+		return t.finishedID(id)
 	}
 	r, err := decodeRecord(data)
 	switch {
@@ -27,41 +29,62 @@ func (t tx) get(id ID) (Record, error) {
 		err = fmt.Errorf("it is that of %s", r.ID)
 	}
 	if err != nil {
-		return Record{}, unreadableError{id, err}
+		return Record{}, unreadableError{id: id, err: err}
 	}
 	return r, nil
 }
 
-// An unreadableError says that a record is damaged.
+// An unreadableError says that the record of a download, or the entry of a
+// finished file, is damaged.
 type unreadableError struct {
-	id  ID
-	err error
+	id     ID
+	target string // of an entry
+	err    error
 }
 
 func (e unreadableError) Error() string {
+	if e.target != "" {
+		return fmt.Sprintf("the record of %q is damaged: %v", e.target, e.err)
+	}
 	return fmt.Sprintf("the record of download %s is damaged: %v", e.id, e.err)
 }
 
-// byTarget returns the record of the finished file's path, or ErrNotFound.
+// byTarget returns the record of the finished file's path, of an unfinished
+// download of it before that of a finished one, or ErrNotFound.
 func (t tx) byTarget(target string) (Record, error) {
-	return t.get(ID(t.Bucket(targetBucket).Get([]byte(target))))
+	if id := t.Bucket(targetBucket).Get([]byte(target)); id != nil {
+		if r, err := t.get(ID(id)); !errors.Is(err, ErrNotFound) {
+			return r, err
+		}
+	}
+	return t.finished(target)
 }
 
 // byURL returns the record of what was last asked of url into dir, or ErrNotFound.
 func (t tx) byURL(dir, url string) (Record, error) {
-	return t.get(ID(t.Bucket(askedBucket).Get(askedKey(dir, url))))
+	to := string(t.Bucket(askedBucket).Get(askedKey(dir, url)))
+	if filepath.IsAbs(to) {
+		return t.finished(to)
+	}
+	return t.get(ID(to))
 }
 
-// all calls fn with each record, or with why it cannot be read.
-func (t tx) all(fn func(Record, error)) error {
+// unfinished calls fn with each record, or with why it cannot be read.
+func (t tx) unfinished(fn func(Record, error)) error {
 	return t.Bucket(recordBucket).ForEach(func(id, _ []byte) error {
 		fn(t.get(ID(id)))
 		return nil
 	})
 }
 
-// put writes a record.
+// put writes a record; that of a finished file goes to the ledger.
 func (t tx) put(r *Record) error {
+	if r.State == Done {
+		if err := t.dropRecord(r); err != nil {
+			return err
+		}
+		return t.putFinished(r)
+	}
 	data, err := r.encode()
 	if err != nil {
 		return err
@@ -109,7 +132,7 @@ type entry struct{ bucket, key []byte }
 func (r *Record) entries() []entry {
 	all := []entry{{targetBucket, []byte(r.Target)}}
 	if !r.Named {
-		all = append(all, entry{askedBucket, askedKey(filepath.Dir(r.Target), r.URL)})
+		all = append(all, entry{askedBucket, r.askedKey()})
 	}
 	return all
 }
@@ -137,22 +160,52 @@ func (t tx) indexAgain(r *Record) error {
 	return nil
 }
 
-// drop deletes a record and the index entries that point to it.
+// drop deletes all that is known of a download or a finished file.
 func (t tx) drop(r *Record) error {
+	if r.State == Done {
+		if err := t.dropFinished(r); err != nil {
+			return err
+		}
+	}
+	if err := t.dropRecord(r); err != nil {
+		return err
+	}
+	return t.dropPages(r.ID)
+}
+
+// dropRecord deletes a record and the index entries that point to it. The sums of
+// its pieces stay.
+func (t tx) dropRecord(r *Record) error {
 	if err := t.unindex(r); err != nil {
 		return err
 	}
-	return t.dropID(r.ID)
+	if old, err := t.finished(r.Target); err == nil && !old.Named && r.State != Done { // which was to be fetched again
+		if err := t.Bucket(askedBucket).Put(old.askedKey(), []byte(old.Target)); err != nil {
+			return err
+		}
+	}
+	return t.Bucket(recordBucket).Delete([]byte(r.ID))
 }
 
-// dropID deletes a record, and leaves index entries that lead nowhere.
-func (t tx) dropID(id ID) error {
+// dropPages deletes the sums of the pieces of a download.
+func (t tx) dropPages(id ID) error {
 	for _, pg := range t.pages(id) {
 		if err := t.Bucket(pieceBucket).Delete(pageKey(id, pg.n)); err != nil {
 			return err
 		}
 	}
-	return t.Bucket(recordBucket).Delete([]byte(id))
+	return nil
+}
+
+// dropUnreadable deletes what is damaged, and leaves index entries that lead nowhere.
+func (t tx) dropUnreadable(bad unreadableError) error {
+	if bad.target != "" {
+		return t.Bucket(ledgerBucket).Delete([]byte(bad.target))
+	}
+	if err := t.dropPages(bad.id); err != nil {
+		return err
+	}
+	return t.Bucket(recordBucket).Delete([]byte(bad.id))
 }
 
 // unindex deletes the index entries that point to r.

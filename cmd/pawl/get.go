@@ -229,7 +229,7 @@ func find(st *store.Store, req downloader.Request) (found store.Record, err erro
 	if req.ID != "" {
 		return st.Get(req.ID)
 	}
-	records, err := st.Records()
+	records, err := st.Unfinished()
 	if err != nil {
 		return found, err
 	}

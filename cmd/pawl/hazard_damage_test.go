@@ -68,7 +68,7 @@ func (tr *trial) held() (held chunk.Set) {
 	tr.Helper()
 	st, err := store.Open(filepath.Dir(tr.statePath()), store.Options{})
 	must(tr, err)
-	records, err := st.Records()
+	records, err := st.Unfinished()
 	must(tr, err)
 	for _, r := range records {
 		if filepath.Base(r.Target) == "f.bin" {

@@ -29,7 +29,7 @@ func pick(st *store.Store, word string) (store.Record, error) {
 	if rec, err := st.ByTarget(path); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
-	records, err := st.Records()
+	records, err := st.Unfinished()
 	if err != nil {
 		return store.Record{}, err
 	}
@@ -83,7 +83,7 @@ func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 	if len(c.Downloads) > 0 {
 		return records, nil
 	}
-	all, err := st.Records()
+	all, err := st.Unfinished()
 	for _, r := range all {
 		if r.State != store.Done && !st.Running(r) {
 			records = append(records, r)
@@ -113,7 +113,7 @@ func (c *ListCmd) Run(g *Globals, say *speaker) error {
 	if err != nil {
 		return err
 	}
-	records, err := st.Records()
+	records, err := st.Unfinished()
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func (k *killer) check() {
 	if err != nil {
 		k.Fatal(err)
 	}
-	records, err := st.Records()
+	records, err := st.Unfinished()
 	if err != nil {
 		k.Fatal(err)
 	}

@@ -1,0 +1,238 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// A mirror is what crash tests of Place do: small files in groups, of which some
+// replace others, beside a file that is not ours.
+type groups struct {
+	t       *testing.T
+	fs      *crashFS
+	store   *Store
+	state   string
+	written map[string][]string // all versions that were begun of each name
+	there   map[string]string   // what Place has returned nil for
+}
+
+const foreignName = "/dl/foreign"
+
+func newGroups(t *testing.T, seed uint64) *groups {
+	g := &groups{t: t, state: t.TempDir(), written: map[string][]string{}, there: map[string]string{}}
+	g.fs = newCrashFS(seed)
+	g.fs.plant(foreignName, []byte("precious"))
+	g.open()
+	return g
+}
+
+func (g *groups) open() {
+	var err error
+	g.store, err = Open(g.state, Options{FS: g.fs})
+	must(g.t, err)
+}
+
+// unnamed begins a file with a content.
+func (g *groups) unnamed(name, content string, replace bool) *Unnamed {
+	g.written[name] = append(g.written[name], content)
+	rec := Record{URL: "https://example.com" + name, Target: name, Replace: replace, ModTime: time.Unix(int64(len(content)), 0)}
+	u, err := g.store.Unnamed(rec)
+	if err != nil {
+		return nil
+	}
+	for _, part := range []string{content[:2], content[2:]} {
+		if _, err := u.Write([]byte(part)); err != nil {
+			return nil
+		}
+	}
+	return u
+}
+
+// place is Place of names and their contents.
+func (g *groups) place(replace bool, files ...[2]string) {
+	var group []*Unnamed
+	for _, f := range files {
+		if u := g.unnamed(f[0], f[1], replace); u != nil {
+			group = append(group, u)
+		}
+	}
+	for i, err := range g.store.Place(group) {
+		rec := group[i].Record()
+		if err == nil {
+			g.there[rec.Target] = g.written[rec.Target][len(g.written[rec.Target])-1]
+		}
+	}
+}
+
+// run is what the first process does.
+func (g *groups) run() {
+	g.place(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
+	g.place(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/sub/c", "the c"})
+	g.place(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/d", "a d"})
+	g.store.Placed()
+}
+
+// check asserts what must be true after a crash.
+func (g *groups) check(story string) {
+	g.t.Helper()
+	if got, ok := g.fs.peek(foreignName); !ok || string(got.data) != "precious" {
+		g.t.Errorf("%s: the foreign file: got %q, %v", story, got.data, ok)
+	}
+	for name, versions := range g.written {
+		if name == foreignName {
+			continue
+		}
+		got, exists := g.fs.peek(name)
+		whole := false
+		for _, v := range versions {
+			whole = whole || string(got.data) == v
+		}
+		rec, err := g.store.ByTarget(name)
+		switch {
+		case exists && !whole:
+			g.t.Errorf("%s: %s: got %q, want one of %q", story, name, got.data, versions)
+		case exists && (err != nil || !g.store.Ours(rec)):
+			g.t.Errorf("%s: %s is there, and not known to be ours: %v", story, name, err)
+		case g.there[name] != "" && (err != nil || string(got.data) < g.there[name] && len(got.data) < len(g.there[name])):
+			g.t.Errorf("%s: %s: got %q, %v, want %q, as Place had promised", story, name, got.data, err, g.there[name])
+		}
+	}
+}
+
+// mend does what the next process does: what is not there is fetched again.
+func (g *groups) mend(story string) {
+	g.t.Helper()
+	want := map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c", "/dl/d": "a d"}
+	for name, content := range want {
+		rec, err := g.store.ByTarget(name)
+		if err == nil {
+			if ok, err := g.store.Settle(rec); err != nil {
+				g.t.Fatalf("%s: %s: Settle: %v", story, name, err)
+			} else if got, _ := g.fs.peek(name); ok && string(got.data) == content {
+				continue
+			}
+		}
+		u := g.unnamed(name, content, err == nil && g.store.Ours(rec))
+		if u == nil {
+			g.t.Fatalf("%s: %s cannot be written", story, name)
+		}
+		if errs := g.store.Place([]*Unnamed{u}); errs[0] != nil {
+			g.t.Fatalf("%s: %s: %v", story, name, errs[0])
+		}
+	}
+	must(g.t, g.store.Placed())
+	for name, content := range want {
+		rec, err := g.store.ByTarget(name)
+		if got, _ := g.fs.peek(name); err != nil || string(got.data) != content || !g.store.Intact(rec) || rec.Placing {
+			g.t.Errorf("%s: %s at the end: got %q, %+v, %v, want %q", story, name, got.data, rec, err, content)
+		}
+	}
+}
+
+// reboot is the next start after a power failure.
+func (g *groups) reboot(names, data float64) *groups {
+	next := &groups{t: g.t, written: map[string][]string{}, there: g.there}
+	for name, v := range g.written {
+		next.written[name] = append(next.written[name], v...)
+	}
+	next.state = g.t.TempDir()
+	db, err := os.ReadFile(filepath.Join(g.state, fileName))
+	if err == nil {
+		must(g.t, os.WriteFile(filepath.Join(next.state, fileName), db, 0o600))
+	}
+	next.fs = g.fs.reboot(names, data)
+	next.open()
+	return next
+}
+
+// Cut the power before and after each operation of Place.
+func TestPlaceCrash(t *testing.T) {
+	n, crashed := 0, true
+	for ; crashed && !t.Failed(); n++ {
+		for _, does := range []string{"before", "after"} {
+			g := newGroups(t, uint64(n))
+			g.fs.trap = trap{n: n + 1, does: does}
+			crashed = crashes(g.run)
+			for _, keep := range [][2]float64{{0, 0}, {1, 0}, {0, 1}, {.5, .5}, {1, 1}} {
+				story := fmt.Sprintf("%s, keep %v", &g.fs.trap, keep)
+				next := g.reboot(keep[0], keep[1])
+				next.check(story)
+				next.mend(story)
+				next.check(story + ", mended")
+			}
+		}
+	}
+	if n < 40 && !t.Failed() {
+		t.Errorf("operations: got %d, want more", n)
+	}
+}
+
+// Let each operation of Place fail, once.
+func TestPlaceFails(t *testing.T) {
+	failed := true
+	for n := 1; failed && !t.Failed(); n++ {
+		g := newGroups(t, uint64(n))
+		g.fs.trap = trap{n: n, does: "fail"}
+		g.run()
+		failed = g.fs.trap.last != ""
+		g.fs.trap = trap{}
+		story := fmt.Sprintf("operation %d failed", n)
+		g.check(story)
+		g.mend(story)
+	}
+}
+
+// TestPlaceReal places files on the real file system.
+func TestPlaceReal(t *testing.T) {
+	l := newPlace(t)
+	var group []*Unnamed
+	for i := range 10 {
+		u, err := l.store.Unnamed(Record{URL: "https://example.com/", Target: l.path(fmt.Sprintf("sub/%d", i%5)), Named: true, ModTime: time.Unix(1e9, 5000)})
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("no files without a name here")
+		}
+		must(t, err)
+		_, err = u.Write(bytes.Repeat([]byte{byte(i)}, i))
+		must(t, err)
+		group = append(group, u)
+	}
+	for i, err := range l.store.Place(group) {
+		if want := i >= 5; errors.Is(err, ErrForeign) != want || !want && err != nil {
+			t.Errorf("file %d: got %v, want an error: %v", i, err, want)
+		}
+	}
+	for i := range 5 {
+		rec, err := l.store.ByTarget(l.path(fmt.Sprintf("sub/%d", i)))
+		if err != nil || !l.store.Intact(rec) || !rec.ModTime.Equal(time.Unix(1e9, 5000)) || rec.ID != group[i].Record().ID {
+			t.Errorf("file %d: got %+v, %v", i, rec, err)
+		}
+	}
+	names, err := filepath.Glob(l.path("sub/*"))
+	if err != nil || len(names) != 5 {
+		t.Errorf("got %q, %v, want the five files and nothing else", names, err)
+	}
+}
+
+// Many files of random groups, some of which are there already, whatever fails.
+func TestPlaceRandom(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for seed := range uint64(30) {
+		g := newGroups(t, seed)
+		for range 4 {
+			g.fs.trap = trap{n: 1 + rng.IntN(60), does: []string{"before", "after", "fail"}[rng.IntN(3)]}
+			crashed := crashes(g.run)
+			story := fmt.Sprintf("seed %d, %s", seed, &g.fs.trap)
+			if g.fs.trap = (trap{}); crashed {
+				g = g.reboot(rng.Float64(), rng.Float64())
+			}
+			g.check(story)
+		}
+		g.mend(fmt.Sprintf("seed %d", seed))
+	}
+}

@@ -1,0 +1,283 @@
+package store
+
+// This file is about small files, which come by the thousand: each is written
+// without a name, and a group of them is made durable, recorded and named together.
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"path/filepath"
+	"time"
+)
+
+// An Unnamed is a file that is being written, in the directory of its target but
+// without a name, so that a crash leaves nothing of it. It is for one goroutine
+// at a time. Place or Close ends it.
+type Unnamed struct {
+	rec  Record
+	was  Record // of the finished file that it replaces, zero if there is none
+	file File
+	off  int64 // bytes written
+}
+
+// Unnamed begins a file for rec, which gives URL, Target, validators, Sum, List and
+// Replace. ErrForeign and errors of the file system; errors.ErrUnsupported where
+// files cannot be without a name: Create can do it there.
+func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
+	if err := s.checkTarget(&rec); err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(rec.Target)
+	f, err := s.fs.Unnamed(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.fs.MkdirAll(dir); err != nil {
+			return nil, err
+		}
+		f, err = s.fs.Unnamed(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec.ID, rec.State, rec.Created, rec.Placing = newID(), Done, time.Now(), true
+	return &Unnamed{rec: rec, file: f}, nil
+}
+
+// Write appends b.
+func (u *Unnamed) Write(b []byte) (int, error) {
+	n, err := u.file.WriteAt(b, u.off)
+	u.rec.CRC = crc32.Update(u.rec.CRC, castagnoli, b[:n])
+	u.off += int64(n)
+	return n, err
+}
+
+// Rewind forgets all that was written.
+func (u *Unnamed) Rewind() error {
+	u.off, u.rec.CRC = 0, 0
+	return u.file.Truncate(0)
+}
+
+// Update changes the record by fn.
+func (u *Unnamed) Update(fn func(*Record)) { fn(&u.rec) }
+
+// Record returns the record, which is final once the file is placed.
+func (u *Unnamed) Record() Record { return u.rec }
+
+// Close drops the file.
+func (u *Unnamed) Close() error { return u.file.Close() }
+
+// Place gives complete files their names, and returns an error for each, nil for
+// those that are there, durable and on record. It closes them all. For a group
+// it does once what Finish does for each:
+//
+//  1. set the modification times; fsync the files
+//  2. record all as finished, and as "placing"            <- the commit point
+//  3. link each to its name (never over a foreign file), fsync the directories
+//
+// A crash before 2 leaves nothing. After it the files are on record, and those
+// that step 3 has not named are missing, as if somebody had deleted them. Until a
+// later Place, or Placed, has taken back "placing", a file at the target that is
+// not the recorded one is known not to be ours.
+func (s *Store) Place(group []*Unnamed) []error {
+	errs := make([]error, len(group))
+	for _, u := range group {
+		u.file.StartSync()
+	}
+	for i, u := range group {
+		errs[i] = u.settle()
+		defer u.file.Close()
+	}
+	if err := s.recordPlacing(group, errs); err != nil {
+		for i := range errs {
+			errs[i] = errors.Join(errs[i], err)
+		}
+		return errs
+	}
+	dirs := make(map[string]error)
+	for i, u := range group {
+		if errs[i] == nil {
+			errs[i] = s.name(u)
+			dirs[filepath.Dir(u.rec.Target)] = nil
+		}
+	}
+	for dir := range dirs {
+		dirs[dir] = s.fs.SyncDir(dir)
+	}
+	s.settled(group, errs, dirs)
+	return errs
+}
+
+// settle is step 1 for one file.
+func (u *Unnamed) settle() error {
+	if !u.rec.ModTime.IsZero() {
+		if err := u.file.SetModTime(u.rec.ModTime); err != nil {
+			return err
+		}
+	}
+	if err := u.file.Sync(); err != nil {
+		return fmt.Errorf("sync %q: %w", u.rec.Target, err)
+	}
+	info, err := u.file.Stat()
+	if err != nil {
+		return err
+	}
+	u.rec.Size, u.rec.ModTime, u.rec.Updated = info.Size(), info.ModTime(), time.Now()
+	if u.rec.Size != u.off {
+		return fmt.Errorf("%q: %w", u.rec.Target, ErrGone)
+	}
+	return nil
+}
+
+// recordPlacing is step 2 for those without an error. It also notes that the
+// groups before are all in their place.
+func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
+	s.placing.Lock()
+	defer s.placing.Unlock()
+	if len(s.placed)+len(group) == 0 {
+		return nil
+	}
+	err := s.write(func(t tx) error {
+		if err := t.placed(s.placed); err != nil {
+			return err
+		}
+		for i, u := range group {
+			if errs[i] != nil {
+				continue
+			}
+			if was, err := t.finished(u.rec.Target); err == nil {
+				u.was, u.rec.Replaces = was, Mark{was.Size, was.ModTime}
+			}
+			if err := t.put(&u.rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		s.placed = nil
+	}
+	return err
+}
+
+// name is step 3 for one file. What it replaces goes in one step, by way of the
+// name of a part file.
+func (s *Store) name(u *Unnamed) error {
+	err := s.fs.Link(u.file, u.rec.Target)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := s.checkTarget(&u.rec); err != nil {
+		return err
+	}
+	err = s.fs.Link(u.file, u.rec.Part())
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%q: %w", u.rec.Part(), ErrForeign)
+	}
+	if err != nil {
+		return err
+	}
+	if err = s.fs.Rename(u.rec.Part(), u.rec.Target, u.rec.Replace); err != nil {
+		return errors.Join(err, s.fs.Remove(u.rec.Part()))
+	}
+	return nil
+}
+
+// settled keeps in mind which files are in their place, and puts what the ledger
+// had before back in the place of those that are not.
+func (s *Store) settled(group []*Unnamed, errs []error, dirs map[string]error) {
+	var wrong []*Unnamed
+	s.placing.Lock()
+	defer s.placing.Unlock()
+	for i, u := range group {
+		named := errs[i] == nil
+		if err := dirs[filepath.Dir(u.rec.Target)]; named && err != nil {
+			errs[i] = err
+		}
+		if errs[i] == nil {
+			s.placed = append(s.placed, u.rec)
+		} else if !named {
+			wrong = append(wrong, u)
+		}
+	}
+	if len(wrong) == 0 {
+		return
+	}
+	if err := s.write(func(t tx) error { return t.takeBack(wrong) }); err != nil {
+		s.warn(err.Error())
+	}
+}
+
+// takeBack undoes what the ledger says of files that are not in their place.
+func (t tx) takeBack(wrong []*Unnamed) error {
+	for _, u := range wrong {
+		if err := t.dropFinished(&u.rec); err != nil {
+			return err
+		}
+		if _, err := t.finished(u.rec.Target); u.was.ID == "" || !errors.Is(err, ErrNotFound) {
+			continue // another process has put something there
+		}
+		if err := t.put(&u.was); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Placed notes that all that Place has done is in its place. It is for the end
+// of a run.
+func (s *Store) Placed() error { return s.recordPlacing(nil, nil) }
+
+// placed takes "placing" back from entries.
+func (t tx) placed(records []Record) error {
+	for i := range records {
+		r := records[i]
+		there, err := t.finished(r.Target)
+		if err != nil || there.ID != r.ID {
+			continue // it is another file's by now
+		}
+		r.Placing, r.Replaces = false, Mark{}
+		if err := t.put(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ours reports whether the file at the target of rec, a finished one, is one that
+// pawl put there, even if it has been altered since. A file that is missing is.
+func (s *Store) Ours(rec Record) bool {
+	if !rec.Placing {
+		return true
+	}
+	info, err := s.fs.Lstat(rec.Target)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	is := func(m Mark) bool { return info.Size() == m.Size && info.ModTime().Equal(m.ModTime) }
+	return is(rec.Replaces) || is(Mark{rec.Size, rec.ModTime})
+}
+
+// Settle completes the last step of a Place that was cut short between two names,
+// if it was, and reports whether the finished file of rec is intact.
+func (s *Store) Settle(rec Record) (bool, error) {
+	intact := s.Intact(rec)
+	if !rec.Placing {
+		return intact, nil
+	}
+	if part := (Record{Target: rec.Part(), Size: rec.Size, ModTime: rec.ModTime}); !intact {
+		if !s.Intact(part) || !s.Ours(rec) {
+			return false, nil
+		}
+		if err := s.fs.Rename(part.Target, rec.Target, true); err != nil {
+			return false, err
+		}
+	}
+	if err := s.fs.SyncDir(filepath.Dir(rec.Target)); err != nil {
+		return false, err
+	}
+	s.placing.Lock()
+	defer s.placing.Unlock()
+	s.placed = append(s.placed, rec)
+	return true, nil
+}

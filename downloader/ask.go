@@ -200,7 +200,11 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 	}
 	var failed error // of the last attempt, in our terms
 	var failures int
-	resp, err := exchange(j.d.http, req, func(resp *http.Response, err error) verdict {
+	client := j.d.http
+	if w == nil && j.req.Listed != nil {
+		client = j.d.http2
+	}
+	resp, err := exchange(client, req, func(resp *http.Response, err error) verdict {
 		if failed = outcome(resp, err); failed == nil {
 			return verdict{}
 		}

@@ -24,11 +24,12 @@ const (
 	maxRedirects = 20
 )
 
-// newHTTPClient returns the one client of a Downloader. Ranges go over
-// HTTP/1.1, because HTTP/2 would put them all on one TCP connection.
-func newHTTPClient(o Options) *http.Client {
+// newHTTPClient returns a client of a Downloader. Ranges go over HTTP/1.1, because
+// HTTP/2, which is for small files, would put them all on one TCP connection.
+func newHTTPClient(o Options, http2 bool) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(http2)
 	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		Proxy:                 o.Proxy,

@@ -9,7 +9,8 @@ const (
 	commitEvery = time.Second           // at the latest, when there is anything to commit
 	commitRest  = 10 * time.Millisecond // at the soonest after the last one
 	commitShare = 3                     // a commit is followed by a rest of this many times its own length
-	commitBytes = 512 << 10             // bytes that are worth one before commitEvery
+	commitBytes = 512 << 10             // bytes of all downloads that are worth one before commitEvery
+	commitLeast = 64 << 10              // of which one download may have so many
 )
 
 // A committer makes the bytes of one download durable. A crash costs what came
@@ -32,7 +33,8 @@ func (c *committer) loop(ctx context.Context) error {
 		}
 		since := time.Since(c.last)
 		grown := c.j.have.Load() - c.have
-		if grown == 0 || grown < commitBytes && since < commitEvery {
+		worth := max(commitBytes/c.j.d.running(), commitLeast)
+		if grown == 0 || grown < worth && since < commitEvery {
 			rest = commitRest
 			continue
 		}

@@ -96,6 +96,9 @@ type Request struct {
 	// FailOnChange ends the download with ErrChanged, and keeps what is there,
 	// where the remote file is another one now. Else it starts over.
 	FailOnChange bool
+	// Listed is for a file of a list: Output is its path then, and Record is taken
+	// for what is on record of that. Nil for others.
+	Listed *Listed
 }
 
 // A Result says how a download ended well.
@@ -105,7 +108,10 @@ type Result struct {
 	Size    int64  // bytes
 	Fetched int64  // bytes received by this run, those fetched twice included
 	Elapsed time.Duration
-	Current bool // nothing was transferred: the file was there, and is unchanged
+	Current bool      // nothing was transferred: the file was there, and is unchanged
+	Retries int       // failures that were followed by another try
+	Final   string    // URL that the bytes came from, without user and password; "" if none did
+	Sum     chunk.Sum // digest that the file was checked against, if any
 }
 
 // A Downloader moves files into a Store. Safe for concurrent use; all its
@@ -113,8 +119,10 @@ type Result struct {
 type Downloader struct {
 	store   *store.Store
 	opts    Options
-	http    *http.Client
+	http    *http.Client // for ranges, over HTTP/1.1
+	http2   *http.Client // for small files, over HTTP/2 where there is
 	limiter *rate.Limiter
+	placer  placer
 
 	eventMu sync.Mutex // orders events
 
@@ -129,7 +137,9 @@ func New(s *store.Store, o Options) *Downloader {
 	return &Downloader{
 		store:   s,
 		opts:    o,
-		http:    newHTTPClient(o),
+		http:    newHTTPClient(o, false),
+		http2:   newHTTPClient(o, true),
+		placer:  placer{store: s},
 		limiter: newLimiter(o.LimitRate),
 		hosts:   make(map[string]*host),
 	}
@@ -137,7 +147,9 @@ func New(s *store.Store, o Options) *Downloader {
 
 // Close closes idle connections. No download may be running.
 func (d *Downloader) Close() {
-	d.http.Transport.(watchdog).next.(*http.Transport).CloseIdleConnections()
+	for _, c := range []*http.Client{d.http, d.http2} {
+		c.Transport.(watchdog).next.(*http.Transport).CloseIdleConnections()
+	}
 }
 
 // Get downloads one file, or goes on with it, and returns when it is whole and
@@ -170,6 +182,23 @@ func (d *Downloader) Snapshot() []Progress {
 		all[i] = j.progress()
 	}
 	return all
+}
+
+// running returns how many downloads there are, one at least.
+func (d *Downloader) running() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int64(max(1, len(d.jobs)))
+}
+
+// Connections returns how many connections are in use.
+func (d *Downloader) Connections() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.hosts {
+		n += h.inUse()
+	}
+	return n
 }
 
 // host returns what is shared about the server of u.

@@ -186,8 +186,8 @@ func closedPort(t *testing.T) string {
 // not tell what the user and the query are.
 func failWith(t *testing.T, name, u string, o Options) error {
 	t.Helper()
-	hc := newHTTPClient(o.withDefaults())
-	defer (&Downloader{http: hc}).Close()
+	hc := newHTTPClient(o.withDefaults(), false)
+	defer (&Downloader{http: hc, http2: hc}).Close()
 	resp, err := hc.Get(strings.Replace(u, "//", "//user:hunter2@", 1))
 	if err == nil {
 		resp.Body.Close()

@@ -24,6 +24,9 @@ func (j *job) find() (store.Record, error) {
 	if j.req.ID != "" {
 		return j.d.store.Get(j.req.ID)
 	}
+	if j.req.Listed != nil {
+		return j.findListed()
+	}
 	if j.req.Output == "" {
 		dir, err := filepath.Abs(j.req.Dir)
 		if err != nil {
@@ -123,6 +126,9 @@ func (j *job) discard(rec store.Record) error {
 // not, it is fetched anew and replaced at the end.
 func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
 	j.req.Output, j.named = rec.Target, rec.Named
+	if j.req.Listed != nil {
+		return j.reopenListed(ctx, rec)
+	}
 	if !j.d.store.Intact(rec) {
 		if err := j.d.store.CheckTarget(rec.Target, true); err != nil {
 			return false, err

@@ -89,6 +89,13 @@ func (h *host) crowded() bool {
 	return h.waiting > 0
 }
 
+// inUse returns how many connections are.
+func (h *host) inUse() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open
+}
+
 // others reports whether more than one connection is open.
 func (h *host) others() bool {
 	h.mu.Lock()

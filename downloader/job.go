@@ -48,6 +48,7 @@ type job struct {
 	lies     atomic.Int64 // about ranges, in a row
 	surplus  atomic.Bool  // more bytes came than were asked for; told once
 	answers  atomic.Int64 // that were of use
+	retries  atomic.Int64 // failures that are followed by another try
 	doubts   doubts
 	untagged atomic.Bool // some answers came without the strong ETag that others had
 
@@ -116,7 +117,12 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	j.emit(e)
-	return Result{ID: p.ID, Target: p.Target, Size: p.Size, Fetched: e.Fetched, Elapsed: e.Elapsed, Current: current}, nil
+	r := Result{ID: p.ID, Target: p.Target, Size: p.Size, Fetched: e.Fetched, Elapsed: e.Elapsed, Current: current}
+	r.Retries, r.Sum = int(j.retries.Load()), j.req.Sum
+	if u, _ := j.target(); r.Fetched > 0 {
+		r.Final = ShownURL(u.String())
+	}
+	return r, nil
 }
 
 // get brings the file to its final name. current says that it was there.

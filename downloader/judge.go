@@ -119,6 +119,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 	if !again {
 		j.patience.end()
 	} else {
+		j.retries.Add(1)
 		wait = max(wait, j.host.held(time.Now()))
 		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: j.patience.tries})
 	}

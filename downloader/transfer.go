@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"pawl/chunk"
@@ -32,12 +31,21 @@ func (j *job) attempt(ctx context.Context) error {
 		return err
 	}
 	rep, err := j.begin(ctx, held)
-	if err == nil {
-		if err = j.accept(rep, &held); err == nil {
-			return j.transfer(ctx, rep, held)
-		}
-		rep.close()
+	if err != nil {
+		j.leave()
+		return err
 	}
+	file, err := j.small(rep)
+	if file != nil {
+		return j.fetchSmall(ctx, rep, file)
+	}
+	if err == nil {
+		err = j.accept(rep, &held)
+	}
+	if err == nil {
+		return j.transfer(ctx, rep, held)
+	}
+	rep.close()
 	j.leave()
 	return err
 }
@@ -139,6 +147,9 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 	}
 	switch {
 	case j.part == nil && j.req.Stream == nil:
+		if err := j.fits(rep.id); err != nil {
+			return err
+		}
 		j.take(rep.id)
 		return j.create(rep)
 	case !rep.whole || held.Len() == 0:
@@ -208,6 +219,9 @@ func (j *job) create(rep *reply) error {
 		return claimed(old)
 	}
 	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite}
+	if j.req.Listed != nil {
+		rec.List = j.req.Listed.List
+	}
 	j.note(&rec, rep.whole)
 	part, err := j.d.store.Create(rec)
 	if err != nil {
@@ -290,9 +304,5 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 			return err
 		}
 	}
-	var modTime time.Time
-	if t, err := http.ParseTime(j.id.lastModified); err == nil && !j.d.opts.NoRemoteTime {
-		modTime = t
-	}
-	return j.part.Finish(modTime)
+	return j.part.Finish(j.modTime(j.id))
 }

@@ -316,3 +316,13 @@ func (s *Store) Forget(records []Record) error {
 		return nil
 	})
 }
+
+// Amend replaces the entry of a finished file that is still on record.
+func (s *Store) Amend(r Record) error {
+	return s.write(func(t tx) error {
+		if there, err := t.finished(r.Target); err != nil || there.ID != r.ID {
+			return err
+		}
+		return t.put(&r)
+	})
+}

@@ -24,7 +24,14 @@ const (
 	abcSHA512 = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
 )
 
-var abcSums = []string{abcMD5, abcSHA1, abcSHA224, abcSHA256, abcSHA384, abcSHA512}
+// The sums of "abc" by RFC 7693 appendix A, by RFC 3720 §12.1 and by RFC 1950 §9.
+const (
+	abcBLAKE2b = "blake2b:ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923"
+	abcCRC32C  = "crc32c:364b3fb7"
+	abcAdler32 = "adler32:024d0127"
+)
+
+var abcSums = []string{abcMD5, abcSHA1, abcSHA224, abcSHA256, abcSHA384, abcSHA512, abcBLAKE2b, abcCRC32C, abcAdler32}
 
 // mustSum reads a sum that a test writes down as text.
 func mustSum(t testing.TB, text string) Sum {
@@ -92,6 +99,32 @@ func TestParseSumSpellings(t *testing.T) {
 		if got := mustSum(t, dashed).String(); got != text {
 			t.Errorf("ParseSum(%q): got %q, want %q", dashed, got, text)
 		}
+		if got := mustSum(t, text).Algorithm(); got != name {
+			t.Errorf("Algorithm of %s: got %q, want %q", text, got, name)
+		}
+	}
+	_, digest, _ = strings.Cut(abcBLAKE2b, ":")
+	for _, name := range []string{"blake2b", "BLAKE2b", "b2", "B2", "blake2b-512", "BLAKE2B-512"} {
+		if got := mustSum(t, name+":"+digest).String(); got != abcBLAKE2b {
+			t.Errorf("ParseSum of a %s: got %q, want %q", name, got, abcBLAKE2b)
+		}
+	}
+}
+
+// Who names an unknown algorithm is told the known ones.
+func TestParseSumErrorListsAlgorithms(t *testing.T) {
+	_, err := ParseSum("whirlpool:00")
+	if err == nil {
+		t.Fatal("ParseSum of a whirlpool: got no error")
+	}
+	names := strings.Split(algorithmNames, ", ")
+	if len(names) != len(algorithms) || !strings.Contains(err.Error(), algorithmNames) {
+		t.Errorf("got error %v, want one that lists the %d algorithms", err, len(algorithms))
+	}
+	for _, name := range names {
+		if algorithms[name] == nil {
+			t.Errorf("%q is listed and unknown", name)
+		}
 	}
 }
 
@@ -104,6 +137,9 @@ var malformedSums = []struct{ name, text, quoted string }{
 	{"empty algorithm", strings.TrimPrefix(abcMD5, "md5"), ""},
 	{"unknown algorithm", "crc32:00000000", "crc32"},
 	{"unknown, in capitals", "CRC-32=00000000", "CRC-32"},
+	{"BLAKE2b of other length", "blake2b-256:00", "blake2b-256"},
+	{"BLAKE2s", "blake2s:00", "blake2s"},
+	{"dashed twice", strings.Replace(abcSHA1, "sha1", "sha--1", 1), "sha--1"},
 	{"truncated SHA-2", "sha512/256:00", "sha512/256"},
 	{"space before", " " + abcMD5, " md5"},
 	{"space after the name", strings.Replace(abcMD5, ":", " :", 1), "md5 "},
@@ -178,6 +214,7 @@ func FuzzSum(f *testing.F) {
 	for _, text := range abcSums {
 		f.Add(text)
 		f.Add(strings.Replace(strings.ToUpper(text), ":", "=", 1))
+		f.Add(strings.Replace(text, "blake2b", "b2", 1))
 	}
 	for _, tc := range malformedSums {
 		f.Add(tc.text)
@@ -191,7 +228,11 @@ func FuzzSum(f *testing.F) {
 			}
 			return
 		}
-		if want := strings.ReplaceAll(strings.ToLower(name), "-", "") + ":" + strings.ToLower(digits); s.String() != want {
+		key := strings.Replace(strings.ToLower(name), "sha-", "sha", 1)
+		if strings.HasPrefix(key, "b") {
+			key = "blake2b"
+		}
+		if want := key + ":" + strings.ToLower(digits); s.String() != want {
 			t.Errorf("ParseSum(%q): got %q, want %q", text, s, want)
 		}
 		if again, err := ParseSum(s.String()); again != s || err != nil {

@@ -254,6 +254,26 @@ func ShownURL(s string) string {
 	return u.String()
 }
 
+// Recorded returns a URL as records have it, "" for what is none.
+func Recorded(s string) string {
+	u, err := parseURL(s)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
+}
+
+// HostOf returns the scheme, host and port of a URL, by which connections are
+// limited; "" for what is none.
+func HostOf(s string) string {
+	u, err := parseURL(s)
+	if err != nil {
+		return ""
+	}
+	return origin(u)
+}
+
 // absTarget returns the absolute path of name in dir.
 func absTarget(dir, name string) (string, error) {
 	if !filepath.IsAbs(name) {

@@ -326,3 +326,12 @@ func (s *Store) Amend(r Record) error {
 		return t.put(&r)
 	})
 }
+
+// Delete deletes the finished file of rec if it is as it was left, and reports
+// whether it was. The entry stays, for Forget.
+func (s *Store) Delete(rec Record) (bool, error) {
+	if !s.Intact(rec) {
+		return false, nil
+	}
+	return true, s.fs.Remove(rec.Target)
+}

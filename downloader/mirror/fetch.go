@@ -1,0 +1,112 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+
+	"pawl/downloader"
+	"pawl/store"
+)
+
+// fetch brings one file, from the first of its sources that has it.
+func (m *Run) fetch(ctx context.Context, it *item) Outcome {
+	o := it.outcome(Failed, nil)
+	for _, u := range sources(it) {
+		res, err := m.get(ctx, it, u)
+		if err == nil {
+			o.State, o.URL, o.Result, o.Err = Fetched, u, res, nil
+			if res.Current {
+				o.State = Unchanged
+			}
+			return o
+		}
+		if o.Err == nil || !mayMend(err) {
+			o.URL = u
+		}
+		if o.Err = worse(o.Err, err); ctx.Err() != nil || !isSource(err) {
+			break
+		}
+	}
+	return o
+}
+
+// worse returns what to say of a file that two sources did not have: that which
+// may mend, or else the first.
+func worse(a, b error) error {
+	if a == nil || !mayMend(a) && mayMend(b) {
+		return b
+	}
+	return a
+}
+
+// isSource reports whether err is one that another source may not have.
+func isSource(err error) bool {
+	for _, kind := range []error{
+		downloader.ErrNetwork, downloader.ErrTLS, downloader.ErrAuth, downloader.ErrRefused, downloader.ErrThrottled,
+		downloader.ErrProtocol, downloader.ErrChecksum, downloader.ErrChanged,
+	} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// sources returns the URLs of an entry in the order in which they are asked: that
+// of which something is held goes first.
+func sources(it *item) []string {
+	urls := slices.Clone(it.Entry.URLs)
+	if i := slices.IndexFunc(urls, func(u string) bool { return downloader.Recorded(u) == it.Record.URL }); i > 0 {
+		u := urls[i]
+		urls = slices.Insert(slices.Delete(urls, i, i+1), 0, u)
+	}
+	return urls
+}
+
+// get asks one source. What another source has left is gone on with, if this one
+// has the same bytes; else what is there is given up, as the list decides.
+func (m *Run) get(ctx context.Context, it *item, u string) (downloader.Result, error) {
+	req := m.request(it, u)
+	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != downloader.Recorded(u) {
+		if r.Held.Len() > 0 {
+			req.ID = r.ID
+		} else {
+			req.Overwrite = req.Overwrite || r.Replace
+			req.Restart = true
+		}
+	}
+	res, err := m.d.Get(ctx, req)
+	if req.ID != "" && errors.Is(err, downloader.ErrChanged) && !req.FailOnChange {
+		req.ID, req.Restart = "", true
+		res, err = m.d.Get(ctx, req)
+	}
+	if err != nil {
+		m.refresh(it)
+	}
+	return res, err
+}
+
+// refresh looks up what a failed try has left on record.
+func (m *Run) refresh(it *item) {
+	if records, err := m.st.Look([]string{it.Path}); err == nil {
+		it.Record = records[0]
+	}
+}
+
+// request is that for a file from u.
+func (m *Run) request(it *item, u string) downloader.Request {
+	req := m.opts.Request
+	req.URL, req.Output, req.Sum = u, it.Path, it.Entry.Sum
+	req.Header = maps.Clone(req.Header)
+	for name, values := range it.Entry.Header {
+		if req.Header == nil {
+			req.Header = make(http.Header)
+		}
+		req.Header[name] = values
+	}
+	req.Listed = &downloader.Listed{Record: it.Record, List: m.opts.List, Size: it.Entry.Size, Update: m.opts.Update}
+	return req
+}

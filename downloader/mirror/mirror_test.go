@@ -1,0 +1,342 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pawl/downloader"
+	"pawl/downloader/faultserver"
+	"pawl/downloader/list"
+	"pawl/store"
+)
+
+// A rig is a server, a state and a directory to mirror into.
+type rig struct {
+	t     *testing.T
+	srv   *faultserver.Server
+	store *store.Store
+	state string
+	dir   string
+	opts  downloader.Options
+	files map[string]faultserver.File
+
+	outcomes map[string]Outcome // of the last run, by path below dir
+	problems []error
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, srv: faultserver.New(), state: t.TempDir(), dir: t.TempDir(), files: map[string]faultserver.File{}}
+	t.Cleanup(r.srv.Close)
+	st, err := store.Open(r.state, store.Options{Warn: func(s string) { t.Log(s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.store = st
+	r.opts = downloader.Options{Tries: 2, RetryWait: time.Millisecond, StallTimeout: time.Second, ConnectTimeout: time.Second}
+	return r
+}
+
+// put makes n small files and returns a list of them.
+func (r *rig) put(n int) string {
+	var lines strings.Builder
+	for i := range n {
+		name := fmt.Sprintf("f%04d", i)
+		r.files[name] = faultserver.NewFile(int64(100+37*i), uint64(i))
+		r.srv.Put(name, r.files[name])
+		fmt.Fprintf(&lines, "%s/%s\n", r.srv.URL, name)
+	}
+	return lines.String()
+}
+
+// run mirrors a list.
+func (r *rig) run(ctx context.Context, text string, change ...func(*Options)) (Counts, error) {
+	r.t.Helper()
+	d := downloader.New(r.store, r.opts)
+	defer d.Close()
+	r.outcomes, r.problems = map[string]Outcome{}, nil
+	o := Options{
+		Dir: r.dir, List: "test", RoundWait: time.Millisecond,
+		OnOutcome: func(o Outcome) {
+			rel, _ := filepath.Rel(r.dir, o.Path)
+			if old, twice := r.outcomes[rel]; twice {
+				r.t.Errorf("%s: got two outcomes, %s and %s", rel, old.State, o.State)
+			}
+			r.outcomes[rel] = o
+		},
+		OnProblem: func(err error) { r.problems = append(r.problems, err) },
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	m := NewRun(d, r.store, o)
+	err := m.Do(ctx, list.Read("list", strings.NewReader(text), list.Options{}))
+	return m.Counts(), err
+}
+
+// mustRun is run that must go well.
+func (r *rig) mustRun(text string, change ...func(*Options)) Counts {
+	r.t.Helper()
+	c, err := r.run(r.t.Context(), text, change...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// check compares all files on disk with those of the server.
+func (r *rig) check() {
+	r.t.Helper()
+	for name, f := range r.files {
+		r.checkFile(name, f)
+	}
+}
+
+func (r *rig) checkFile(name string, f faultserver.File) {
+	r.t.Helper()
+	got, err := os.ReadFile(filepath.Join(r.dir, name))
+	want := make([]byte, f.Size)
+	f.ReadAt(want, 0)
+	if err != nil || !bytes.Equal(got, want) {
+		r.t.Errorf("%s: got %d bytes, %v, want the %d of the server", name, len(got), err, len(want))
+	}
+}
+
+func (r *rig) requests() int { return len(r.srv.Requests()) }
+
+func TestMirror(t *testing.T) {
+	r := newRig(t)
+	text := r.put(300)
+	if c := r.mustRun(text); c.Fetched != 300 || c.Listed != 300 || !c.Read || r.requests() != 300 {
+		t.Errorf("first run: got %+v, %d requests", c, r.requests())
+	}
+	r.check()
+	r.srv.Reset()
+	if c := r.mustRun(text); c.Current != 300 || r.requests() != 0 {
+		t.Errorf("second run: got %+v, %d requests, want none", c, r.requests())
+	}
+}
+
+// TestUpdate: -N asks each file once, and fetches those that have changed.
+func TestUpdate(t *testing.T) {
+	r := newRig(t)
+	text := r.put(100)
+	r.mustRun(text)
+	for i := range 7 {
+		name := fmt.Sprintf("f%04d", 13*i)
+		r.files[name] = faultserver.NewFile(int64(50+i), uint64(5000+i))
+		r.srv.Put(name, r.files[name])
+	}
+	r.srv.Reset()
+	if c := r.mustRun(text); c.Current != 100 || r.requests() != 0 {
+		t.Errorf("without Update: got %+v, %d requests", c, r.requests())
+	}
+	c := r.mustRun(text, func(o *Options) { o.Update = true })
+	notModified := 0
+	for _, q := range r.srv.Requests() {
+		if q.Status == 304 {
+			notModified++
+		}
+	}
+	if c.Fetched != 7 || c.Unchanged != 93 || notModified != 93 || r.requests() > 93+2*7 {
+		t.Errorf("Update: got %+v, %d requests, %d not modified, want 7 fetched, 93 not modified", c, r.requests(), notModified)
+	}
+	r.check()
+}
+
+// TestAltered: a file that is missing or altered on disk is fetched again, and one
+// that is not ours is left.
+func TestAltered(t *testing.T) {
+	r := newRig(t)
+	text := r.put(5)
+	foreign := filepath.Join(r.dir, "f0004")
+	if err := os.WriteFile(foreign, []byte("precious"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := r.mustRun(text)
+	if c.Fetched != 4 || c.Failed != 1 || !errors.Is(r.outcomes["f0004"].Err, store.ErrForeign) || r.requests() != 4 {
+		t.Errorf("got %+v, %v, %d requests, want one foreign file", c, r.outcomes["f0004"].Err, r.requests())
+	}
+	os.Remove(filepath.Join(r.dir, "f0001"))
+	os.WriteFile(filepath.Join(r.dir, "f0002"), []byte("altered"), 0o666)
+	c = r.mustRun(text)
+	if c.Fetched != 2 || c.Current != 2 || c.Failed != 1 {
+		t.Errorf("altered: got %+v", c)
+	}
+	if got, _ := os.ReadFile(foreign); string(got) != "precious" {
+		t.Errorf("the foreign file: got %q", got)
+	}
+	delete(r.files, "f0004")
+	r.check()
+}
+
+// TestPaths: one path for two URLs, the same URL twice, and paths that leave the
+// directory.
+func TestPaths(t *testing.T) {
+	r := newRig(t)
+	r.put(3)
+	u := r.srv.URL
+	text := u + "/f0000\n" + u + "/f0000\n" + u + "/f0001\n  out=f0000\n" +
+		u + "/f0001\n  out=../away\n" + u + "/f0001\n  dir=/etc\n  out=passwd\n" + u + "/f0002\n  dir=a/b\n  out=c\n"
+	c := r.mustRun(text)
+	if c.Fetched != 2 || c.Problems != 3 || r.requests() != 2 {
+		t.Errorf("got %+v, %d requests, problems %q", c, r.requests(), r.problems)
+	}
+	for i, want := range []string{"list:3: ", "list:6: ", "list:7: "} {
+		if i >= len(r.problems) || !strings.HasPrefix(r.problems[i].Error(), want) {
+			t.Errorf("problem %d: got %v, want %q", i, r.problems, want)
+		}
+	}
+	r.checkFile("f0000", r.files["f0000"])
+	r.checkFile("a/b/c", r.files["f0002"])
+}
+
+// TestMirrors: sources are tried in order; what is wrong with one is no matter if
+// another has the file.
+func TestMirrors(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(3<<20, 1)
+	r.srv.Put("good", f)
+	dead := "http://127.0.0.1:1/x"
+	c := r.mustRun(fmt.Sprintf("%s\t%s/missing\t%s/good\n  out=f\n%s\t%s/missing\n  out=g\n", dead, r.srv.URL, r.srv.URL, dead, r.srv.URL))
+	if c.Fetched != 1 || c.Failed != 1 || r.outcomes["g"].Rounds != 3 {
+		t.Errorf("got %+v, %+v", c, r.outcomes["g"])
+	}
+	r.checkFile("f", f)
+	r.srv.Reset()
+	if c := r.mustRun(fmt.Sprintf("%s\t%s/good\n  out=f\n", dead, r.srv.URL)); c.Current != 1 || r.requests() != 0 {
+		t.Errorf("again: got %+v, %d requests", c, r.requests())
+	}
+}
+
+// TestChecksums: a file that does not have the list's digest or size is an error,
+// and one that is there with another digest is fetched again.
+func TestChecksums(t *testing.T) {
+	r := newRig(t)
+	text := r.put(2)
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	bad := lines[0] + "\n  checksum=sha-256=" + strings.Repeat("0", 64) + "\n" + lines[1] + "\n  size=5\n"
+	c := r.mustRun(bad)
+	if c.Failed != 2 || !errors.Is(r.outcomes["f0000"].Err, downloader.ErrChecksum) || !errors.Is(r.outcomes["f0001"].Err, downloader.ErrChecksum) {
+		t.Errorf("got %+v, %v, %v", c, r.outcomes["f0000"].Err, r.outcomes["f0001"].Err)
+	}
+	if names, _ := filepath.Glob(filepath.Join(r.dir, "*")); len(names) != 0 {
+		t.Errorf("left: %q", names)
+	}
+	r.mustRun(text)
+	h := crc(r.files["f0000"])
+	good := lines[0] + "\n  checksum=" + h + "\n"
+	for range 2 {
+		r.srv.Reset()
+		if c := r.mustRun(good); c.Unchanged+c.Current != 1 || r.requests() != 0 {
+			t.Errorf("the right digest: got %+v, %d requests", c, r.requests())
+		}
+	}
+	if r.outcomes["f0000"].State != Current {
+		t.Errorf("second time: got %s, want that the digest was remembered", r.outcomes["f0000"].State)
+	}
+}
+
+// TestPrune: what an earlier run made and the lists no longer name goes, and
+// nothing else.
+func TestPrune(t *testing.T) {
+	r := newRig(t)
+	text := r.put(6)
+	r.mustRun(text)
+	mine := filepath.Join(r.dir, "mine")
+	os.WriteFile(mine, []byte("mine"), 0o666)
+	os.WriteFile(filepath.Join(r.dir, "f0005"), []byte("altered"), 0o666)
+	prune := func(o *Options) { o.Prune = true }
+	r.files["gone"] = r.files["f0000"]
+	if _, err := r.run(t.Context(), text[:4*strings.Index(text, "\n")+4]+r.srv.URL+"/none\n", prune); !errors.Is(err, ErrNotPruned) {
+		t.Errorf("after a failure: got %v, want ErrNotPruned", err)
+	}
+	if _, err := r.run(t.Context(), "# nothing\n", prune); !errors.Is(err, ErrNotPruned) {
+		t.Errorf("an empty list: got %v, want ErrNotPruned", err)
+	}
+	four := text[:4*strings.Index(text, "\n")+4]
+	if c := r.mustRun(four, prune, func(o *Options) { o.List = "another" }); c.Pruned != 0 {
+		t.Errorf("another list: got %+v", c)
+	}
+	if c := r.mustRun(four, prune); c.Pruned != 1 || c.Current != 4 {
+		t.Errorf("got %+v, want one pruned", c)
+	}
+	for name, want := range map[string]bool{"f0003": true, "f0004": false, "f0005": true, "mine": true} {
+		if _, err := os.Stat(filepath.Join(r.dir, name)); (err == nil) != want {
+			t.Errorf("%s: got %v, want it there: %v", name, err, want)
+		}
+	}
+}
+
+// TestDeadHosts: dead hosts cost their own files, and the others do not wait.
+func TestDeadHosts(t *testing.T) {
+	r := newRig(t)
+	text := r.put(50)
+	var dead strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&dead, "http://127.0.0.1:%d/x%d\n", 1+i%3, i)
+	}
+	begun := time.Now()
+	c := r.mustRun(dead.String() + text)
+	if c.Fetched != 50 || c.Failed != 300 || time.Since(begun) > 20*time.Second {
+		t.Errorf("got %+v in %v", c, time.Since(begun))
+	}
+	r.check()
+}
+
+// TestRounds: what fails for a while is there in the end.
+func TestRounds(t *testing.T) {
+	r := newRig(t)
+	text := r.put(20)
+	r.srv.Set(faultserver.First(7, faultserver.Status(503, 0)))
+	rounds := 0
+	c := r.mustRun(text, func(o *Options) { o.OnRound = func(int, int, time.Duration) { rounds++ } })
+	if c.Fetched != 20 || rounds == 0 {
+		t.Errorf("got %+v in %d further rounds", c, rounds)
+	}
+	r.check()
+}
+
+// TestCancel: what the end of a run leaves is told as pending, and the next run
+// goes on.
+func TestCancel(t *testing.T) {
+	r := newRig(t)
+	text := r.put(100)
+	r.srv.Set(faultserver.Delay(20 * time.Millisecond))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	n := 0
+	in, out := io.Pipe()
+	go func() { io.WriteString(out, text) }() // and the end never comes
+	d := downloader.New(r.store, r.opts)
+	defer d.Close()
+	states := map[State]int{}
+	m := NewRun(d, r.store, Options{Dir: r.dir, List: "test", OnOutcome: func(o Outcome) {
+		if states[o.State]++; o.State == Fetched {
+			if n++; n == 20 {
+				cancel(gone)
+			}
+		}
+	}})
+	if err := m.Do(ctx, list.Read("list", in, list.Options{})); !errors.Is(err, gone) {
+		t.Errorf("got error %v, want the cause", err)
+	}
+	out.Close()
+	if states[Fetched] < 20 || states[Fetched]+states[Pending] != m.Counts().Listed || m.Counts().Read {
+		t.Errorf("got %v, %+v", states, m.Counts())
+	}
+	r.srv.Set()
+	r.srv.Reset()
+	if c := r.mustRun(text); c.Current < 20 || c.Current+c.Fetched != 100 || r.requests() != c.Fetched {
+		t.Errorf("the next run: got %+v, %d requests", c, r.requests())
+	}
+	r.check()
+}

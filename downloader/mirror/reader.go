@@ -1,0 +1,218 @@
+package mirror
+
+// This file is about what a list names, and whether it is there already.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"pawl/downloader"
+	"pawl/downloader/list"
+	"pawl/store"
+)
+
+// lookMost is how many entries are looked up in one transaction: its memory is
+// that of the pages it touches.
+const lookMost = 256
+
+// An item is what the queue keeps of an entry that has to be fetched.
+type item struct {
+	Entry  list.Entry
+	Path   string       // absolute
+	Record store.Record // of the path, zero for nothing
+	Rounds int          // in which it was tried
+	Failed string       // why it failed the last time
+}
+
+// read goes through entries until ctx ends.
+func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (err error) {
+	found := make(chan item, 2*lookMost)
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		for batch := range batches(found) {
+			if lookErr := m.look(ctx, batch); lookErr != nil && err == nil {
+				err = lookErr
+				m.fail(lookErr)
+			}
+		}
+	})
+	for e, entryErr := range entries {
+		if ctx.Err() != nil {
+			break
+		}
+		var p *list.Problem
+		if entryErr == nil {
+			var it item
+			if it, entryErr = m.place(e); entryErr == nil && it.Path != "" {
+				found <- it
+			}
+		}
+		if entryErr != nil {
+			m.problem(entryErr)
+		}
+		if entryErr != nil && !errors.As(entryErr, &p) {
+			continue // of one list of several
+		}
+	}
+	close(found)
+	looking.Wait()
+	if err == nil && ctx.Err() != nil {
+		err = errUnread
+	}
+	return err
+}
+
+// errUnread says that a list was not read to its end, because the run ended.
+var errUnread = errors.New("the lists were not read to their end")
+
+// batches gathers what is there without waiting for more.
+func batches(found <-chan item) iter.Seq[[]item] {
+	return func(yield func([]item) bool) {
+		for it := range found {
+			batch := []item{it}
+			for len(batch) < lookMost && len(found) > 0 {
+				batch = append(batch, <-found)
+			}
+			if !yield(batch) {
+				return
+			}
+		}
+	}
+}
+
+// place returns where an entry goes, without a path if an earlier one has named
+// the same file.
+func (m *Run) place(e list.Entry) (item, error) {
+	wrong := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
+	rel, err := localPath(m.opts.Dir, e)
+	if err != nil {
+		return item{}, wrong(err)
+	}
+	switch m.seen.Add(rel, e.URLs[0]) {
+	case Same:
+		return item{}, nil
+	case Other:
+		return item{}, wrong(fmt.Errorf("%q is the path of an earlier entry, too; it is not fetched", rel))
+	}
+	if e.Sum.IsZero() {
+		if e.Sum, err = m.opts.Sum(filepath.ToSlash(rel)); err != nil {
+			return item{}, wrong(err)
+		}
+	}
+	m.mu.Lock()
+	m.counts.Listed++
+	m.mu.Unlock()
+	return item{Entry: e, Path: filepath.Join(m.opts.Dir, rel)}, nil
+}
+
+// localPath returns the path of e below dir, which it must not leave.
+func localPath(dir string, e list.Entry) (string, error) {
+	name := e.Out
+	if name == "" {
+		name = downloader.NameOf(e.URLs[0])
+	}
+	path := filepath.FromSlash(name)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.FromSlash(e.Dir), path)
+	}
+	if filepath.IsAbs(path) {
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return "", err
+		}
+		path = rel
+	}
+	if strings.HasSuffix(name, "/") || !filepath.IsLocal(path) || path == "." {
+		return "", fmt.Errorf("%q is not in the directory %q; it is not fetched", filepath.Join(e.Dir, name), dir)
+	}
+	return path, nil
+}
+
+// look asks the ledger for a batch of entries, and queues those that have to be
+// fetched.
+func (m *Run) look(ctx context.Context, batch []item) error {
+	if ctx.Err() != nil {
+		m.pending(batch)
+		return nil
+	}
+	targets := make([]string, len(batch))
+	for i, it := range batch {
+		targets[i] = it.Path
+	}
+	records, err := m.st.Look(targets)
+	if err != nil {
+		m.pending(batch)
+		return err
+	}
+	for i := range batch {
+		it := batch[i]
+		it.Record = records[i]
+		there, err := m.isThere(&it)
+		switch {
+		case err != nil:
+			m.tell(it.outcome(Failed, err))
+		case there:
+			m.tell(it.outcome(Current, nil))
+		case m.opts.DryRun:
+			m.tell(it.outcome(Wanted, nil))
+		default:
+			if err := m.push(it); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isThere reports whether the ledger and the disk have what the entry wants, so
+// that nobody has to be asked.
+func (m *Run) isThere(it *item) (bool, error) {
+	r, e := it.Record, it.Entry
+	if r.ID == "" || r.State != store.Done || m.opts.Update || m.opts.Request.Restart {
+		return false, nil
+	}
+	if e.Size >= 0 && e.Size != r.Size || !e.Sum.IsZero() && e.Sum != r.Sum {
+		return false, nil
+	}
+	if !slices.ContainsFunc(e.URLs, func(u string) bool { return downloader.Recorded(u) == r.URL }) {
+		return false, nil
+	}
+	return m.st.Settle(r)
+}
+
+// push queues it for this round.
+func (m *Run) push(it item) error {
+	b, err := json.Marshal(it)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changed.Signal()
+	return m.queue.Push(it.host(), b)
+}
+
+// host is that of the best source.
+func (it item) host() string { return downloader.HostOf(it.Entry.URLs[0]) }
+
+func (it item) outcome(s State, err error) Outcome {
+	return Outcome{Entry: it.Entry, Path: it.Path, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}
+}
+
+// pending tells that the run ended before these.
+func (m *Run) pending(items []item) {
+	for _, it := range items {
+		var err error
+		if it.Failed != "" {
+			err = errors.New(it.Failed)
+		}
+		m.tell(it.outcome(Pending, err))
+	}
+}

@@ -1,0 +1,225 @@
+package mirror
+
+// This file is about when an entry is fetched.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"pawl/downloader"
+)
+
+const (
+	doubtful   = 2   // files at once of a host that has not answered yet
+	perRoom    = 3   // files at once for each connection: while one is made durable, others are fetched
+	jobsMost   = 256 // files at once of all hosts
+	downAfter  = 2   // failures in a row after which a host is left alone until the next round
+	roundRatio = 3   // each wait between rounds is so many times the one before
+)
+
+// A host is what a run knows of one. The mu of its Run guards it.
+type host struct {
+	running int
+	works   bool  // it has answered in this round
+	failed  int   // files in a row that failed for a reason that may be the host's
+	down    error // the last of them, once there are enough
+}
+
+// schedule fetches what is queued, round by round, until all is done, or ctx or
+// stopped ends. It returns when nothing runs any more.
+func (m *Run) schedule(ctx, stopped context.Context) {
+	var jobs sync.WaitGroup
+	defer jobs.Wait()
+	for {
+		host, it, ok := m.next(stopped)
+		if ok {
+			jobs.Go(func() { m.job(ctx, host, it) })
+			continue
+		}
+		jobs.Wait()
+		if stopped.Err() != nil || !m.nextRound(stopped) {
+			return
+		}
+	}
+}
+
+// next waits for an entry whose host has room. Without any left in this round, or
+// when ctx ends, it returns false.
+func (m *Run) next(ctx context.Context) (string, item, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		if ctx.Err() != nil || m.fatal != nil {
+			return "", item{}, false
+		}
+		var it item
+		host, b, ok, err := m.take()
+		if ok {
+			err = json.Unmarshal(b, &it)
+		}
+		if err != nil {
+			m.fatal = err
+			continue
+		}
+		if ok {
+			return host, it, true
+		}
+		if !m.reading && m.running == 0 && m.queue.Len() == 0 {
+			return "", item{}, false
+		}
+		m.changed.Wait()
+	}
+}
+
+// take takes an entry out of the queue, with mu held, and counts it as running.
+func (m *Run) take() (host string, b []byte, ok bool, err error) {
+	if m.running >= m.jobs() {
+		return "", nil, false, nil
+	}
+	host, b, ok, err = m.queue.Next(m.hasRoom)
+	if ok {
+		m.running++
+		m.hosts[host].running++
+	}
+	return host, b, ok, err
+}
+
+func (m *Run) jobs() int {
+	if m.opts.Jobs > 0 {
+		return m.opts.Jobs
+	}
+	return jobsMost
+}
+
+// hasRoom reports whether another file of a host may begin.
+func (m *Run) hasRoom(name string) bool {
+	h := m.hosts[name]
+	if h == nil {
+		h = &host{}
+		m.hosts[name] = h
+	}
+	if h.works || h.down != nil { // those of a host that is down are put off at once
+		return h.running < perRoom*m.opts.PerHost
+	}
+	return h.running < doubtful
+}
+
+// job fetches one file, and tells how that ended, or queues it for the next round.
+func (m *Run) job(ctx context.Context, name string, it item) {
+	m.mu.Lock()
+	err := m.hosts[name].down
+	m.mu.Unlock()
+	o := it.outcome(Failed, err)
+	if err == nil {
+		o = m.fetch(ctx, &it)
+	}
+	o.Rounds = it.Rounds + 1
+	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.opts.Rounds
+	m.mu.Lock()
+	m.ended(name, o.Err)
+	m.mu.Unlock()
+	switch {
+	case o.State == Failed && ctx.Err() != nil:
+		o.State = Pending
+	case again:
+		it.Rounds, it.Failed = o.Rounds, o.Err.Error()
+		if err := m.putOff(name, it); err != nil {
+			m.fail(err)
+		} else {
+			return
+		}
+	}
+	m.tell(o)
+}
+
+// ended notes, with mu held, what the end of a file tells about its host.
+func (m *Run) ended(name string, err error) {
+	h := m.hosts[name]
+	m.running--
+	h.running--
+	switch {
+	case h.down != nil:
+	case mayBeHost(err):
+		if h.failed++; h.failed >= downAfter && !h.works {
+			h.down = err
+		}
+	default:
+		h.works, h.failed = true, 0
+	}
+	m.queue.Wake(name)
+	m.changed.Signal()
+}
+
+// mayBeHost reports whether err is one that all files of a host may end with.
+func mayBeHost(err error) bool {
+	return errors.Is(err, downloader.ErrNetwork) || errors.Is(err, downloader.ErrThrottled)
+}
+
+// mayMend reports whether another round may end otherwise.
+func mayMend(err error) bool {
+	var status *downloader.StatusError
+	return mayBeHost(err) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, downloader.ErrPage)
+}
+
+// putOff queues it for the next round.
+func (m *Run) putOff(name string, it item) error {
+	b, err := json.Marshal(it)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.again.Push(name, b)
+}
+
+// nextRound makes what failed the queue, after a wait, and reports whether there
+// was any.
+func (m *Run) nextRound(ctx context.Context) bool {
+	m.mu.Lock()
+	n, fatal := m.again.Len(), m.fatal
+	m.mu.Unlock()
+	if n == 0 || fatal != nil {
+		return false
+	}
+	wait := m.opts.RoundWait
+	for range m.round - 1 {
+		wait *= roundRatio
+	}
+	m.telling.Lock()
+	m.opts.OnRound(m.round+1, n, wait)
+	m.telling.Unlock()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue, m.again = m.again, m.queue
+	m.round++
+	clear(m.hosts)
+	return true
+}
+
+// rest tells of what is still queued that the run ended before it.
+func (m *Run) rest() {
+	for _, q := range []*Queue{m.queue, m.again} {
+		for q.Len() > 0 {
+			_, b, ok, err := q.Next(func(string) bool { return true })
+			var it item
+			if ok {
+				err = json.Unmarshal(b, &it)
+			}
+			if err != nil || !ok {
+				m.fail(err)
+				break
+			}
+			m.pending([]item{it})
+		}
+	}
+}

@@ -30,6 +30,7 @@ type Options struct {
 	ConnectTimeout time.Duration // for TCP and again for TLS; default 30s
 	StallTimeout   time.Duration // for the header, and for each next byte; default 30s
 	LimitRate      int64         // bytes per second of all downloads together; default no limit
+	WaitNetwork    bool          // while the machine has no network at all, wait, without end
 	NoRemoteTime   bool          // do not take Last-Modified as modification time
 	UserAgent      string        // default "pawl"
 
@@ -111,6 +112,7 @@ type Result struct {
 	Current bool      // nothing was transferred: the file was there, and is unchanged
 	Retries int       // failures that were followed by another try
 	Final   string    // URL that the bytes came from, without user and password; "" if none did
+	CRC     uint32    // CRC-32C of a small file of a list (RFC 3720 §12.1)
 	Sum     chunk.Sum // digest that the file was checked against, if any
 }
 
@@ -123,6 +125,7 @@ type Downloader struct {
 	http2   *http.Client // for small files, over HTTP/2 where there is
 	limiter *rate.Limiter
 	placer  placer
+	outage  *outage
 
 	eventMu sync.Mutex // orders events
 
@@ -140,6 +143,7 @@ func New(s *store.Store, o Options) *Downloader {
 		http:    newHTTPClient(o, false),
 		http2:   newHTTPClient(o, true),
 		placer:  placer{store: s},
+		outage:  newOutage(o.WaitNetwork),
 		limiter: newLimiter(o.LimitRate),
 		hosts:   make(map[string]*host),
 	}

@@ -15,6 +15,7 @@ const (
 	Lost      Kind = "lost"      // the part file no longer had Held bytes of its record
 	Retrying  Kind = "retrying"  // Err; asking again after Wait, Attempt of Tries
 	Waiting   Kind = "waiting"   // Err; nothing is asked for Wait, as the host wants it
+	Offline   Kind = "offline"   // the machine has no network: Err; told once, for all downloads
 	Limited   Kind = "limited"   // the host refused a further connection: Err; Conns go on, or it waits if 0
 	Restarted Kind = "restarted" // the bytes so far cannot be used: Err
 	Warning   Kind = "warning"   // Err is worth knowing, and no failure

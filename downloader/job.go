@@ -40,6 +40,7 @@ type job struct {
 	gaveUp  bool        // some of what was held was given up for another version
 	resumed bool        // an earlier run has fetched some of it
 	damages int         // how often what was held proved to be damaged
+	crc     uint32      // of a small file
 	gaveWay int         // times that it handed back its first connection, in a row
 
 	fetched  atomic.Int64 // bytes received by this run
@@ -118,7 +119,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	}
 	j.emit(e)
 	r := Result{ID: p.ID, Target: p.Target, Size: p.Size, Fetched: e.Fetched, Elapsed: e.Elapsed, Current: current}
-	r.Retries, r.Sum = int(j.retries.Load()), j.req.Sum
+	r.Retries, r.Sum, r.CRC = int(j.retries.Load()), j.req.Sum, j.crc
 	if u, _ := j.target(); r.Fetched > 0 {
 		r.Final = ShownURL(u.String())
 	}

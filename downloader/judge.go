@@ -15,10 +15,11 @@ import (
 var errCrowded = errors.New("the host has no connection left")
 
 // outcome returns the error of an attempt, nil if there is an answer to read.
-func outcome(resp *http.Response, err error) error {
+func (d *Downloader) outcome(resp *http.Response, err error) error {
 	if err != nil {
 		return explain(err)
 	}
+	d.outage.over()
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
 		return nil
@@ -109,6 +110,12 @@ const pageTries = 5
 // setback counts a failure without a byte, and tells how long to wait before
 // the next try, if there is to be one.
 func (j *job) setback(err error) (wait time.Duration, again bool) {
+	if offline, first := j.d.outage.is(err); offline {
+		if first {
+			j.emit(Event{Kind: Offline, Err: err})
+		}
+		return offlineEvery, true
+	}
 	n, wait, again := j.patience.fail()
 	if (isUnknownHost(err) || errors.Is(err, errMalformed)) && n >= hopelessTries && j.patience.tries > 0 {
 		again = false

@@ -153,6 +153,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 		return err
 	}
 	j.show(u.Record())
+	j.crc = u.Record().CRC
 	return nil
 }
 

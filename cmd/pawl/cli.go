@@ -18,6 +18,7 @@ type CLI struct {
 	Globals
 
 	Get    GetCmd    `cmd:"" default:"withargs" help:"Download each URL, going on where an earlier run was interrupted (the default command)."`
+	Mirror MirrorCmd `cmd:"" help:"Bring a directory in line with lists of files, unattended."`
 	Resume ResumeCmd `cmd:"" help:"Go on with unfinished downloads."`
 	List   ListCmd   `cmd:"" help:"List downloads; works while others run."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
@@ -37,9 +38,9 @@ type Globals struct {
 // Transfer are the options of the commands that download.
 type Transfer struct {
 	Connections    int       `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as there is work."`
-	Jobs           int       `short:"j" default:"4" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files at once (default: ${default})."`
+	Jobs           int       `short:"j" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files at once (default: 4, and in mirror as many as the connections have room for)."`
 	LimitRate      byteRate  `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all together, such as 500K, 10M or 1G."`
-	Tries          tries     `default:"10" placeholder:"N" aliases:"max-tries,retry,retries" group:"Patience" help:"Consecutive failures without a byte before giving up (default: ${default}); 0 or inf for no end."`
+	Tries          *tries    `placeholder:"N" aliases:"max-tries,retry,retries" group:"Patience" help:"Consecutive failures without a byte before giving up (default: 10, and 5 in each round of mirror); 0 or inf for no end."`
 	RetryWait      duration  `default:"1s" placeholder:"D" group:"Patience" help:"Wait after the first failure, doubling (default: ${default})."`
 	RetryMaxWait   *duration `placeholder:"D" group:"Patience" help:"Longest wait (default: 60s, and 5m where the server asks for it)."`
 	ConnectTimeout *duration `placeholder:"D" group:"Patience" help:"Longest wait for a connection (default: 30s)."`
@@ -55,6 +56,9 @@ type Transfer struct {
 	Restart        bool      `group:"Files" help:"Forget progress and begin again."`
 	OnChange       string    `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
 	NoRemoteTime   bool      `group:"Files" help:"Do not take the modification time from the server."`
+	Report         string    `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome."`
+	OnComplete     string    `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each file that was fetched, and PAWL_FILE_* in its environment."`
+	OnError        string    `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"The same for each file that failed."`
 	NoProgress     bool      `group:"Output" help:"Draw no progress bar."`
 	NoColor        bool      `hidden:"" help:"Accepted; there is no color."`
 	Fail           bool      `short:"f" hidden:"" help:"Accepted for those who paste curl's flags."`
@@ -117,6 +121,7 @@ Downloads large files, and goes on where an earlier run was interrupted.
 
 Commands (see "pawl COMMAND --help"):
   get URL...            download, the default
+  mirror LIST...        bring a directory in line with lists of files
   resume [ID|PATH...]   go on with unfinished downloads
   list                  list downloads; works while others run
   remove ID|PATH...     forget downloads

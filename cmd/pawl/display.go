@@ -29,7 +29,21 @@ type displayOptions struct {
 	verbose bool // retries, too
 	bar     bool // progress on stderr
 	paths   bool // the path of each finished file on stdout
-	files   int  // how many are asked for
+	files   int  // how many are asked for; setFiles changes it
+	recent  bool // under a bar the last finished files, in place of a line for each
+
+	// counts, where it is set, says how many files have come to which end, in
+	// place of what the events say, and the bar then measures files rather than
+	// bytes; it is called often, and must not wait.
+	counts func() fileCounts
+}
+
+// fileCounts are how many files have come to which end.
+type fileCounts struct {
+	fetched   int
+	current   int // here before, and nobody was asked
+	unchanged int // here before, and the same on the server
+	failed    int // and not to be tried again
 }
 
 // A display shows downloads. Its one goroutine owns stdout and stderr from start
@@ -42,13 +56,14 @@ type display struct {
 
 	mu    sync.Mutex
 	queue []func() // what the goroutine is to print next; guarded by mu
+	more  bool     // files will grow; both guarded by mu
 
 	quit, done chan struct{}
 
 	// of the goroutine alone
 	finished  int64 // bytes of the files that are done
-	doneFiles int
-	failed    int
+	before    int64 // bytes that were here before, and are no part of the rate
+	ended     fileCounts
 	plainWait time.Duration // until the next progress line, growing
 	rate      meter
 	lastJSON  time.Time
@@ -63,12 +78,20 @@ func newDisplay(say *speaker, o displayOptions) *display {
 	return s
 }
 
+// setFiles says that n files are asked for; more, that there will be further
+// ones, as a list is not read to its end.
+func (s *display) setFiles(n int, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files, s.more = n, more
+}
+
 // start shows what snapshot tells, until stop.
 func (s *display) start(snapshot func() []downloader.Progress) {
 	s.snapshot = snapshot
 	s.lastPlain, s.lastJSON = time.Now(), time.Now()
 	s.plainWait = plainEvery
-	s.say.divert(func(line string) { s.later(func() { fmt.Fprintln(s.say.stderr, line) }) })
+	s.say.divert(func(line string) { s.later(func() { s.say.print(line) }) })
 	go s.loop()
 }
 
@@ -116,13 +139,23 @@ func (s *display) flush() {
 	}
 }
 
-// progress shows how far the downloads are.
-func (s *display) progress(now time.Time) {
-	all := s.snapshot()
-	v := view{have: s.finished, total: s.finished, files: s.files, done: s.doneFiles, failed: s.failed}
-	for _, p := range all {
+// view is what there is to tell of the downloads that run, and of all others.
+func (s *display) view(running []downloader.Progress) view {
+	c := s.ended
+	if s.counts != nil {
+		c = s.counts()
+	}
+	v := view{have: s.finished, total: s.finished, before: c.current + c.unchanged, failed: c.failed, byFiles: s.counts != nil}
+	v.done = c.fetched + v.before
+	s.mu.Lock()
+	v.files, v.more = s.files, s.more
+	s.mu.Unlock()
+	for _, p := range running {
 		v.have += p.Have
 		v.conns += p.Conns
+		if p.Size > 0 {
+			v.begun += 0
+		}
 		if p.Size < 0 || v.total < 0 {
 			v.total = -1
 		} else {
@@ -130,12 +163,19 @@ func (s *display) progress(now time.Time) {
 		}
 		v.name = printable(filepath.Base(p.Target))
 	}
-	if s.files-s.doneFiles-s.failed > len(all) {
+	if v.more || v.files-v.done-v.failed > len(running) {
 		v.total = -1 // some have not begun, and nobody knows how large they are
 	}
-	v.rate = s.rate.at(now, v.have)
+	return v
+}
+
+// progress shows how far the downloads are.
+func (s *display) progress(now time.Time) {
+	all := s.snapshot()
+	v := s.view(all)
+	v.rate = s.rate.at(now, v.have-s.before)
 	switch {
-	case len(all) == 0:
+	case len(all) == 0 && !v.several():
 	case s.json && now.Sub(s.lastJSON) >= jsonEvery:
 		s.lastJSON = now
 		for _, p := range all {
@@ -151,7 +191,7 @@ func (s *display) progress(now time.Time) {
 }
 
 func (s *display) println(format string, args ...any) {
-	fmt.Fprintln(s.say.stderr, fmt.Sprintf(format, args...))
+	s.say.print(fmt.Sprintf(format, args...))
 }
 
 func (s *display) object(fields map[string]any) {
@@ -180,6 +220,7 @@ func (s *display) tell(e downloader.Event) {
 	}
 	switch e.Kind {
 	case downloader.Started:
+		s.before += e.Held
 		if e.Held > 0 {
 			s.note("%s: going on from %s of %s", name, size(e.Held), sizeOr(e.Size))
 		}
@@ -195,6 +236,8 @@ func (s *display) tell(e downloader.Event) {
 		}
 	case downloader.Waiting:
 		s.note("%s: %s, and wants to be asked again in %s", name, reason, span(e.Wait))
+	case downloader.Offline:
+		s.note("no network (%s); waiting for it, which costs no tries", reason)
 	case downloader.Limited:
 		if s.verbose && e.Conns > 0 {
 			s.note("%s: %s; going on with %s", name, reason, connections(e.Conns))
@@ -204,7 +247,7 @@ func (s *display) tell(e downloader.Event) {
 	case downloader.Finished:
 		s.finish(e, name)
 	case downloader.Stopped:
-		s.failed++ // told by whoever asked for it
+		s.ended.failed++ // told by whoever asked for it
 	}
 }
 
@@ -212,11 +255,20 @@ func (s *display) tell(e downloader.Event) {
 // people.
 func (s *display) finish(e downloader.Event, name string) {
 	s.finished += e.Size
-	s.doneFiles++
+	if e.Current {
+		s.ended.unchanged++
+		s.before += e.Size
+	} else {
+		s.ended.fetched++
+	}
 	if s.paths && !isTerminal(s.say.stdout) {
 		fmt.Fprintln(s.say.stdout, nearby(e.Target))
 	}
 	switch {
+	case s.bar != nil && s.recent && e.Current:
+		s.bar.add(name + "  unchanged")
+	case s.bar != nil && s.recent:
+		s.bar.add(name + "  " + sizeOr(e.Size))
 	case e.Current:
 		s.note("%s: already there, and unchanged", name)
 	case e.Target == "-":

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -20,6 +21,9 @@ import (
 	"pawl/downloader"
 	"pawl/store"
 )
+
+// defaultJobs is how many files are fetched at once.
+const defaultJobs = 4
 
 // Validate refuses what cannot be meant, before anything is done.
 func (c *GetCmd) Validate() error {
@@ -53,7 +57,7 @@ func suggestion(word string) string {
 		return fmt.Sprintf("; did you mean %q?", "https://"+downloader.ShownURL(word))
 	}
 	near, least := "", 3
-	for _, command := range []string{"get", "resume", "list", "remove"} {
+	for _, command := range []string{"get", "mirror", "resume", "list", "remove"} {
 		if d := distance(word, command); d < least {
 			near, least = command, d
 		}
@@ -111,11 +115,8 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 
 // transfer does the requests, and tells each failure as it comes.
 func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *store.Store, requests []downloader.Request) error {
-	if t.Deadline > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(t.Deadline), errDeadline)
-		defer cancel()
-	}
+	ctx, cancel := t.deadline(ctx)
+	defer cancel()
 	opts, err := t.options()
 	if err != nil {
 		return err
@@ -137,7 +138,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	var failures []error
 	ended := 0 // downloads that were not interrupted
 	var group errgroup.Group
-	group.SetLimit(max(1, t.Jobs))
+	group.SetLimit(cmp.Or(t.Jobs, defaultJobs))
 	for _, req := range requests {
 		t.fill(&req)
 		group.Go(func() error {
@@ -179,6 +180,14 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 		return nil
 	}
 	return toldError{errors.Join(failures...)}
+}
+
+// deadline is ctx with that of the options, if there is one.
+func (t *Transfer) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if t.Deadline == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, time.Duration(t.Deadline), errDeadline)
 }
 
 // wait waits for the downloads. A stream may hang in a write to a pipe that
@@ -259,7 +268,6 @@ func (t *Transfer) fill(req *downloader.Request) {
 func (t *Transfer) options() (downloader.Options, error) {
 	o := downloader.Options{
 		Connections:    t.Connections,
-		Tries:          int(t.Tries),
 		RetryWait:      max(1, time.Duration(t.RetryWait)), // 0 is the engine's word for its default
 		RetryMaxWait:   t.RetryMaxWait.or(time.Minute),
 		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute),
@@ -271,10 +279,10 @@ func (t *Transfer) options() (downloader.Options, error) {
 		Proxy:          http.ProxyFromEnvironment,
 		Insecure:       t.Insecure,
 	}
-	if o.Tries == 0 {
-		o.Tries = -1
+	if t.Tries != nil {
+		o.Tries = cmp.Or(int(*t.Tries), -1)
 	}
-	if o.Connections < 1 || t.Jobs < 1 {
+	if o.Connections < 1 || t.Jobs < 0 {
 		return o, usageError(errors.New("--connections and --jobs are at least 1"))
 	}
 	if t.CACert == "" {

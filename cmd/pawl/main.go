@@ -54,7 +54,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return say.failure(usageError(errors.New(strings.TrimPrefix(err.Error(), "get: "))))
 	}
 	say.quiet = cli.Quiet
-	ctx, stop := untilSignal(context.Background())
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	if parsed.Selected().Name == "mirror" { // to which SIGHUP says something else
+		ends = ends[:2]
+	}
+	ctx, stop := untilSignal(context.Background(), ends)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return say.failure(parsed.Run(&cli.Globals))
@@ -78,12 +82,12 @@ func (e signalError) Error() string {
 	return "terminated"
 }
 
-// untilSignal returns a context that the first signal cancels, so that what has
+// untilSignal returns a context that the first of the signals cancels, so that what has
 // arrived is committed; the second one kills.
-func untilSignal(parent context.Context) (context.Context, func()) {
+func untilSignal(parent context.Context, ends []os.Signal) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range ends {
 		if !signal.Ignored(s) { // as under nohup, and in the background of some shells
 			signal.Notify(signals, s)
 		}

@@ -2,34 +2,63 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
 // A view is what a progress line tells.
 type view struct {
 	name        string // of one of the files
-	files       int    // asked for
+	files       int    // asked for, as far as is known
+	more        bool   // files will grow
 	done        int
+	before      int // of the done ones, those that were here before
 	failed      int
-	have, total int64 // bytes; total -1 unknown
+	begun       float64 // how much of the running ones is there, in files
+	byFiles     bool    // measure files even where all sizes are known: see scale
+	have, total int64   // bytes; total -1 unknown
 	rate        float64
 	conns       int
 }
 
+// several reports whether v is about more than one file.
+func (v view) several() bool { return v.files > 1 || v.more }
+
 func (v view) title() string {
 	switch {
-	case v.files > 1 && v.failed > 0:
-		return fmt.Sprintf("%d of %d files, %d failed", v.done, v.files, v.failed)
-	case v.files > 1:
-		return fmt.Sprintf("%d of %d files", v.done, v.files)
+	case !v.several():
+		return v.name
+	case v.files == 0:
+		return "reading the lists"
 	}
-	return v.name
+	title := fmt.Sprintf("%d of %d files", v.done, v.files)
+	if v.more {
+		title += " so far"
+	}
+	if v.failed > 0 {
+		title += fmt.Sprintf(", %d failed", v.failed)
+	}
+	if v.before > 0 {
+		title += fmt.Sprintf(", %d here before", v.before)
+	}
+	return title
+}
+
+// scale is what the bar measures: bytes, or where the size of some files is not
+// known thousandths of files; most is 0 if neither can be measured.
+func (v view) scale() (done, most int64) {
+	switch byFiles := v.files > 1 && (v.byFiles || v.total < 0); {
+	case byFiles && v.more:
+		return 0, 0
+	case byFiles:
+		most = 1000 * int64(v.files)
+		return min(int64(1000*(float64(v.done+v.failed)+v.begun)), most), most
+	case v.total > 0:
+		return min(v.have, v.total), v.total
+	}
+	return 0, 0
 }
 
 // numbers is how far the downloads are, how fast, and how long they will take.
@@ -63,8 +92,8 @@ const leastTitle = 12
 // then the title, then the connections.
 func (v view) fit(columns int) string {
 	for _, text := range []string{v.text(), fmt.Sprintf("%s, %d conn", v.numbers(), v.conns), v.numbers()} {
-		room := columns - utf8.RuneCountInString(text) - 2
-		if room >= min(leastTitle, utf8.RuneCountInString(v.title())) {
+		room := columns - columnsOf(text) - 2
+		if room >= min(leastTitle, columnsOf(v.title())) {
 			return text + "  " + cut(v.title(), room)
 		}
 	}
@@ -115,38 +144,16 @@ func (m *meter) at(now time.Time, have int64) float64 {
 	return float64(have-m.bytes[oldest]) / d
 }
 
-// A bar is the one line at the bottom of a terminal. A nil bar draws nothing.
-type bar struct {
-	tty   *os.File
-	shown bool
-}
-
-func newBar(tty *os.File) *bar { return &bar{tty: tty} }
-
-func width(tty *os.File) int {
-	if w, _, err := term.GetSize(int(tty.Fd())); err == nil && w > 0 {
-		return w
-	}
-	return 80
-}
-
-// draw shows v.
-func (b *bar) draw(v view) {
-	if b != nil {
-		b.shown = true
-		fmt.Fprint(b.tty, "\r"+barLine(v, width(b.tty)-1)+"\x1b[K")
-	}
-}
-
 // barLine is the line for v in a number of columns. The library draws the bar
 // into memory: it would sync a file at each draw, and wrap what is too long.
 func barLine(v view, columns int) string {
-	if v.total <= 0 || columns < 40 {
+	done, most := v.scale()
+	if most == 0 || columns < 40 {
 		return v.fit(columns)
 	}
 	length := min(26, columns/6)
 	var out strings.Builder
-	p := progressbar.NewOptions64(v.total,
+	p := progressbar.NewOptions64(most,
 		progressbar.OptionSetWriter(&out),
 		progressbar.OptionSetWidth(length),
 		progressbar.OptionSetPredictTime(false),
@@ -155,24 +162,8 @@ func barLine(v view, columns int) string {
 	)
 	// Its errors are those of a bar, and no business of a download's.
 	p.RenderBlank()
-	p.Set64(min(v.have, v.total))
+	p.Set64(done)
 	line := strings.TrimRight(out.String(), " \r\n")
 	line = strings.TrimPrefix(line[strings.LastIndexByte(line, '\r')+1:], " ") // of no description
-	return line + " " + v.fit(columns-utf8.RuneCountInString(line)-1)
-}
-
-// clear takes the bar off the screen, for a line to be printed.
-func (b *bar) clear() {
-	if b != nil && b.shown {
-		fmt.Fprint(b.tty, "\r\x1b[K")
-		b.shown = false
-	}
-}
-
-// cut shortens text to n columns, about.
-func cut(text string, n int) string {
-	for n > 0 && utf8.RuneCountInString(text) > n {
-		text = string([]rune(text)[:n-1]) + "…"
-	}
-	return text
+	return line + " " + v.fit(columns-columnsOf(line)-1)
 }

@@ -49,6 +49,47 @@ func TestViewText(t *testing.T) {
 	}
 }
 
+func TestViewTitle(t *testing.T) {
+	tests := []struct {
+		view view
+		want string
+	}{
+		{view{name: "a", files: 1, done: 1}, "a"},
+		{view{name: "a", files: 3, done: 1}, "1 of 3 files"},
+		{view{files: 9, done: 5, failed: 1, before: 2}, "5 of 9 files, 1 failed, 2 here before"},
+		{view{more: true}, "reading the lists"},
+		{view{files: 1, more: true}, "0 of 1 files so far"},
+	}
+	for _, tt := range tests {
+		if got := tt.view.title(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+// TestViewScale: a bar of bytes, or else of files, or else none.
+func TestViewScale(t *testing.T) {
+	tests := []struct {
+		view       view
+		done, most int64
+	}{
+		{view{files: 1, have: 3, total: 9}, 3, 9},
+		{view{files: 4, done: 1, have: 12, total: 9}, 9, 9},
+		{view{files: 4, done: 1, failed: 1, begun: 1.25, have: 3, total: -1}, 3250, 4000},
+		{view{files: 4, done: 1, have: 3, total: 9, byFiles: true}, 1000, 4000},
+		{view{files: 1, have: 3, total: 9, byFiles: true}, 3, 9},
+		{view{files: 4, done: 5, total: -1}, 4000, 4000},
+		{view{files: 4, done: 1, more: true, total: -1}, 0, 0},
+		{view{files: 1, have: 3, total: -1}, 0, 0},
+		{view{files: 1, total: 0}, 0, 0},
+	}
+	for _, tt := range tests {
+		if done, most := tt.view.scale(); done != tt.done || most != tt.most {
+			t.Errorf("%+v: got %d of %d, want %d of %d", tt.view, done, most, tt.done, tt.most)
+		}
+	}
+}
+
 func TestETA(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		900 * time.Millisecond: "1s", 59 * time.Second: "59s", time.Minute: "1m00s", 3725 * time.Second: "1h02m", 101 * time.Hour: "4d",
@@ -60,9 +101,30 @@ func TestETA(t *testing.T) {
 }
 
 func TestCut(t *testing.T) {
-	for n, want := range map[int]string{10: "größte", 6: "größte", 4: "grö…", 1: "…"} {
+	for n, want := range map[int]string{10: "größte", 6: "größte", 4: "grö…", 1: "…", 0: "", -3: ""} {
 		if got := cut("größte", n); got != want {
 			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+	for n, want := range map[int]string{7: "漢字e\u0301ガ", 6: "漢字e\u0301…", 5: "漢字…", 4: "漢…", 3: "漢…", 2: "…"} {
+		if got := cut("漢字e\u0301ガ", n); got != want {
+			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+}
+
+// TestWide: the table is in order, as it is searched by halves.
+func TestWide(t *testing.T) {
+	last := rune(0x300)
+	for _, w := range wide {
+		if w.from <= last || w.to < w.from {
+			t.Errorf("%x to %x after %x", w.from, w.to, last)
+		}
+		last = w.to
+	}
+	for r, want := range map[rune]int{'a': 1, 'ß': 1, '–': 1, '…': 1, '\u0301': 0, '漢': 2, 'か': 2, '한': 2, '🚀': 2, 'я': 1, '\u1160': 1, '\u303f': 1} {
+		if got := columnOf(r); got != want {
+			t.Errorf("%q: got %d, want %d", r, got, want)
 		}
 	}
 }

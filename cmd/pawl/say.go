@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unicode"
 
 	"pawl/downloader"
@@ -28,6 +29,7 @@ import (
 type speaker struct {
 	stdout, stderr io.Writer
 	quiet          bool // errors only
+	times          bool // each line on stderr begins with the time; see keepTimes
 
 	mu   sync.Mutex
 	post func(line string) // takes the lines while a display owns stderr; guarded by mu
@@ -41,7 +43,24 @@ func (s *speaker) line(format string, args ...any) {
 		s.post(text)
 		return
 	}
+	s.print(text)
+}
+
+// print writes a line to stderr. It is for whoever owns that: line, or the
+// display that lines are diverted to.
+func (s *speaker) print(text string) {
+	if s.times {
+		text = time.Now().Format("2006-01-02 15:04:05 ") + text
+	}
 	fmt.Fprintln(s.stderr, text)
+}
+
+// keepTimes has each further line begin with the local time, if stderr is a log:
+// no terminal, and not the journal, which has times of its own. It comes before
+// anybody else knows s.
+func (s *speaker) keepTimes() {
+	_, journal := os.LookupEnv("JOURNAL_STREAM")
+	s.times = !journal && !isTerminal(s.stderr)
 }
 
 // divert gives all further lines to post, or to stderr again if that is nil.
@@ -113,6 +132,20 @@ var exitKinds = []struct {
 	{downloader.ErrNetwork, 4},
 	{downloader.ErrThrottled, 75},
 	{errDeadline, 75},
+	{lockedError{}, 75},
+}
+
+// exitOrder ranks exit codes: of several failures the first here is the exit code.
+var exitOrder = []int{143, 130, 129, 32, 9, 3, 17, 13, 6, 8, 7, 5, 4, 2, 1, 75}
+
+// worstCode returns the exit code of failures that have codes, 0 without any.
+func worstCode(codes map[int]int) int {
+	for _, code := range exitOrder {
+		if codes[code] > 0 {
+			return code
+		}
+	}
+	return 0
 }
 
 // exitCode returns the exit code of err: a signal's, else that of the worst
@@ -123,6 +156,10 @@ func exitCode(err error) int {
 	}
 	if s, ok := isInterrupt(err); ok {
 		return 128 + int(s.Signal)
+	}
+	var code codeError
+	if errors.As(err, &code) {
+		return int(code)
 	}
 	for _, k := range exitKinds {
 		if errors.Is(err, k.kind) {
@@ -146,11 +183,19 @@ func isLocal(err error) bool {
 // something of it is kept.
 func hint(err error, id store.ID) string {
 	var claimed *downloader.ClaimedError
+	var output *outputError
+	var locked lockedError
 	switch {
+	case errors.As(err, &output) && exitCode(err) == 9:
+		return "free some space, or name a file on another disk"
+	case errors.As(err, &output):
+		return "name another file"
 	case errors.Is(err, downloader.ErrUsage):
 		return "see: pawl --help"
 	case errors.Is(err, store.ErrNotFound):
 		return "see what there is with: pawl list --all"
+	case errors.As(err, &locked):
+		return "wait for it to end, or stop it"
 	case errors.Is(err, store.ErrBusy):
 		return "see it with: pawl list"
 	case errors.Is(err, store.ErrNewer):

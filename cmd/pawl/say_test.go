@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pawl/downloader"
 	"pawl/store"
@@ -59,5 +62,44 @@ func TestTell(t *testing.T) {
 	s.tell(errors.New("a\x1b[31mb\nc"), "do this")
 	if got, want := out.String(), "pawl: error: a [31mb c\npawl: hint: do this\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestTimes: each line of a log has its time, whoever prints it, but in the
+// journal, and not unless it was asked for.
+func TestTimes(t *testing.T) {
+	print := func(s *speaker) {
+		s.note("a")
+		show := newDisplay(s, displayOptions{bar: true, files: 1})
+		show.start(func() []downloader.Progress { return []downloader.Progress{{Target: "/d/f", Have: 1, Size: 2}} })
+		s.warn("b")
+		show.event(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Current: true})
+		time.Sleep(plainEvery)
+		show.stop()
+	}
+	for journal, want := range map[bool]string{
+		false: "2000-01-01 01:00:00 pawl: a\n2000-01-01 01:00:00 pawl: warning: b\n2000-01-01 01:00:00 pawl: f: already there, and unchanged\n2000-01-01 01:00:10 pawl: f: 1 B/2 B, 0 connections\n",
+		true:  "pawl: a\npawl: warning: b\npawl: f: already there, and unchanged\npawl: f: 1 B/2 B, 0 connections\n",
+	} {
+		t.Setenv("JOURNAL_STREAM", "8:1")
+		if !journal {
+			os.Unsetenv("JOURNAL_STREAM") // t sets it right again
+		}
+		synctest.Test(t, func(t *testing.T) { // which begins in the year 2000
+			local := time.Local
+			time.Local = time.FixedZone("", 3600)
+			defer func() { time.Local = local }()
+			var out, plain strings.Builder
+			s := &speaker{stderr: &out, stdout: &out}
+			s.keepTimes()
+			print(s)
+			if got := out.String(); got != want {
+				t.Errorf("journal %v: got\n%swant\n%s", journal, got, want)
+			}
+			print(&speaker{stderr: &plain, stdout: &out})
+			if strings.Contains(plain.String(), "2000") {
+				t.Errorf("not asked for: got %s", plain.String())
+			}
+		})
 	}
 }

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestHookLines: output is told in lines, however it comes, and none is endless.
+func TestHookLines(t *testing.T) {
+	long := strings.Repeat("x", hookLine)
+	for _, tt := range []struct {
+		text string
+		want []string
+	}{
+		{"", nil},
+		{"a\nb\r\n\nc", []string{"a", "b", "", "c"}},
+		{"\x1b[31mred\n", []string{" [31mred"}},
+		{long + "\n", []string{long}},
+		{long + long + "y\nz", []string{long, long, "y", "z"}},
+	} {
+		for _, step := range []int{1, 3, 100, 1 << 20} {
+			var out strings.Builder
+			l := &hookLines{say: &speaker{stderr: &out}}
+			for rest := tt.text; rest != ""; {
+				n := min(step, len(rest))
+				l.Write([]byte(rest[:n]))
+				rest = rest[n:]
+			}
+			l.end()
+			want := ""
+			for _, line := range tt.want {
+				want += "pawl: hook: " + line + "\n"
+			}
+			if got := out.String(); got != want {
+				t.Errorf("%.20q by %d: got %.200q, want %.200q", tt.text, step, got, want)
+			}
+		}
+	}
+}

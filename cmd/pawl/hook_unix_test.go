@@ -1,0 +1,213 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pawl/downloader"
+)
+
+// A lockedText is text that several goroutines write.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// awaitText waits until out holds text.
+func awaitText(t *testing.T, out *lockedText, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %q in %q", text, out.String())
+		}
+	}
+}
+
+// TestHookArguments: the path is one argument, whatever is in it, and what is
+// known of the file is in the environment, secrets and stale values are not.
+func TestHookArguments(t *testing.T) {
+	t.Setenv("PAWL_FILE_ERROR", "stale")
+	const path = `/d/a "b" $(c) 'd'`
+	var out lockedText
+	h := newHooks(t.Context(), `test $# = 0; env | grep ^PAWL_FILE_ | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &speaker{stderr: &out})
+	h.push(hookFile{path: path, url: "http://u:p@h/x", size: 0, id: "0123456789abcdef"})
+	h.push(hookFile{size: -1, err: fmt.Errorf("a\n%w\x00", downloader.ErrRefused)})
+	h.close()
+	want := strings.Join([]string{
+		"PAWL_FILE_EXIT=0", "PAWL_FILE_ID=0123456789abcdef", "PAWL_FILE_PATH=" + path, "PAWL_FILE_SIZE=0", "PAWL_FILE_URL=http://h/x", path + "|",
+		"err 8 a " + downloader.ErrRefused.Error() + "  . 0", "",
+	}, "\npawl: hook: ")
+	if got, want := out.String(), "pawl: hook: "+strings.TrimSuffix(want, "pawl: hook: "); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestHookPathIsNotRun: a command that ends where another one could begin gets
+// the path, and does not run it.
+func TestHookPathIsNotRun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	os.WriteFile(path, []byte("#!/bin/sh\necho run\n"), 0o777)
+	for _, command := range []string{"echo got;", "echo got & ", "echo got\n", `f() { echo "got $1"; }; f`, `test "$1" && echo got;`} {
+		var out lockedText
+		h := newHooks(t.Context(), command, "", &speaker{stderr: &out})
+		h.push(hookFile{path: path})
+		h.close()
+		if got := out.String(); !strings.HasPrefix(got, "pawl: hook: got") || strings.Count(got, "\n") != 1 {
+			t.Errorf("%q: got %q", command, got)
+		}
+	}
+}
+
+// TestHookOrder: one after another, in order, all of them before close returns;
+// a kind without a hook, and no hooks at all, do nothing.
+func TestHookOrder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out")
+	h := newHooks(t.Context(), `mkdir "`+file+`.lock" && sleep 0.01 && rmdir "`+file+`.lock" && echo >>"`+file+`"`, "", &speaker{stderr: &lockedText{}})
+	var want strings.Builder
+	for i := range 20 {
+		h.push(hookFile{path: fmt.Sprint(i)})
+		h.push(hookFile{path: "x", err: errors.New("x")})
+		fmt.Fprintln(&want, i)
+	}
+	h.close()
+	if got, err := os.ReadFile(file); string(got) != want.String() {
+		t.Errorf("got %q, %v", got, err)
+	}
+	none := newHooks(t.Context(), "", "", nil)
+	none.push(hookFile{})
+	none.close()
+}
+
+// TestHookFails: a failure is a warning that names the command and the file, and
+// the next hook runs.
+func TestHookFails(t *testing.T) {
+	var out lockedText
+	h := newHooks(t.Context(), "exit 3;", "no-such-command", &speaker{stderr: &out})
+	h.push(hookFile{path: "/a"})
+	h.push(hookFile{path: "/b", err: errors.New("x")})
+	h.close()
+	for _, want := range []string{`pawl: warning: hook "exit 3;" for "/a": exit status 3`, `pawl: warning: hook "no-such-command" for "/b": exit status 127`} {
+		if !strings.Contains(out.String(), want+"\n") {
+			t.Errorf("no %q in %q", want, out.String())
+		}
+	}
+}
+
+// interruptHook runs a command that says "ready" for many files, interrupts it
+// when no more of them can wait, and returns what was said, when all processes of
+// the command are gone.
+func interruptHook(t *testing.T, command string, grace time.Duration) (said string, took time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		os.ReadFile(fifo) // ends when nobody has it open any more
+		close(gone)
+	}()
+	var out lockedText
+	h := newHooks(ctx, `exec 9>"`+fifo+`"; `+command, "", &speaker{stderr: &out})
+	h.grace = grace
+	pushed := make(chan struct{})
+	go func() {
+		for range hooksWaiting + 50 {
+			h.push(hookFile{path: "/a"})
+		}
+		close(pushed)
+	}()
+	awaitText(t, &out, "ready")
+	for len(h.queue) < hooksWaiting {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-pushed:
+		t.Error("nobody was held up")
+	default:
+	}
+	begun := time.Now()
+	cancel()
+	<-pushed
+	h.close()
+	took = time.Since(begun)
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("a process is left")
+	}
+	return out.String(), took
+}
+
+// TestHookInterrupted: an interrupt ends the hook that runs, also one with a
+// child and one that will not hear, and all that wait; who pushes is let go.
+func TestHookInterrupted(t *testing.T) {
+	const short, long = 300 * time.Millisecond, 20 * time.Second
+	for name, tt := range map[string]struct {
+		command string
+		grace   time.Duration
+	}{
+		"by SIGTERM":         {`trap 'echo heard; exit' TERM; echo ready; while :; do sleep 0.01; done;`, long},
+		"a child by SIGTERM": {`echo ready; sleep 60; :`, long},
+		"by SIGKILL":         {`trap '' TERM; echo ready; while :; do sleep 0.01; done;`, short},
+		"a child by SIGKILL": {`echo ready; (trap '' TERM; sleep 60; sleep 60); :`, short},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			said, took := interruptHook(t, tt.command, tt.grace)
+			if kill := took >= tt.grace; kill != (tt.grace == short) || took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			for _, want := range []string{`for "/a": interrupted` + "\n", fmt.Sprintf("pawl: warning: %d hooks were not run", hooksWaiting+49)} {
+				if !strings.Contains(said, want) {
+					t.Errorf("no %q in %q", want, said)
+				}
+			}
+			if name == "by SIGTERM" && !strings.Contains(said, "heard") {
+				t.Errorf("no SIGTERM: %q", said)
+			}
+		})
+	}
+}
+
+// TestHookChild: what a hook leaves running is not waited for.
+func TestHookChild(t *testing.T) {
+	var out lockedText
+	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &speaker{stderr: &out})
+	h.grace = 100 * time.Millisecond
+	begun := time.Now()
+	h.push(hookFile{path: "/a"})
+	h.close()
+	if took := time.Since(begun); took > 20*time.Second || strings.Contains(out.String(), "warning") {
+		t.Errorf("took %v: %q", took, out.String())
+	}
+	var pid int
+	fmt.Sscanf(out.String(), "pawl: hook: %d", &pid)
+	if child, err := os.FindProcess(pid); err == nil && pid > 1 {
+		child.Kill()
+	}
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pawl/downloader"
+	"pawl/downloader/list"
+)
+
+// An openedList is a list to read, with the name that messages have for it.
+type openedList struct {
+	io.ReadCloser
+	name string
+	base string // URL that it came from, "" for a file
+}
+
+// openList opens a file, what a URL leads to, or standard input.
+func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name string) (openedList, error) {
+	switch {
+	case name == "-":
+		return openedList{io.NopCloser(os.Stdin), "standard input", ""}, nil
+	case !strings.Contains(name, "://"):
+		f, err := os.Open(name)
+		return openedList{f, name, ""}, err
+	}
+	dir, err := g.stateDir()
+	if err != nil {
+		return openedList{}, err
+	}
+	shown := downloader.ShownURL(name)
+	hash := sha256.Sum256([]byte(shown))
+	req := downloader.Request{URL: name, Dir: filepath.Join(dir, "lists"), Output: hex.EncodeToString(hash[:8])}
+	res, err := d.Get(ctx, req) // which asks for it only if it has changed
+	if err != nil {
+		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
+	}
+	f, err := os.Open(res.Target)
+	return openedList{f, shown, shown}, err
+}
+
+// entries reads all lists, one after another. An error of one does not end the others.
+func (c *MirrorCmd) entries(ctx context.Context, d *downloader.Downloader, g *Globals) iter.Seq2[list.Entry, error] {
+	return func(yield func(list.Entry, error) bool) {
+		for _, name := range c.Lists {
+			in, err := openList(ctx, d, g, name)
+			if err != nil {
+				if !yield(list.Entry{}, err) {
+					return
+				}
+				continue
+			}
+			base := c.Base
+			if base == "" {
+				base = in.base
+			}
+			for e, err := range list.Read(in.name, in, list.Options{Format: list.Format(c.Format), Base: base, Glob: c.Glob}) {
+				if !yield(e, err) {
+					in.Close()
+					return
+				}
+			}
+			in.Close()
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"pawl/chunk"
+	"pawl/downloader"
+	"pawl/downloader/list"
+	"pawl/downloader/mirror"
+	"pawl/store"
+)
+
+// MirrorCmd brings a directory in line with lists.
+type MirrorCmd struct {
+	Lists     []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
+	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
+	Update    bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
+	Prune     bool     `group:"Files" help:"Delete files that an earlier run of the same lists made and they no longer name, after a run without failure."`
+	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
+	DryRun    bool     `aliases:"spider" group:"Files" help:"Print what would be fetched and deleted."`
+	Format    string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
+	Base      string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
+	Glob      bool     `group:"Lists" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns."`
+	Failed    string   `placeholder:"FILE" type:"path" group:"Output" help:"Write what is not here at the end to FILE, as a list to pass back."`
+	Rounds    int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
+	RoundWait duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
+	Every     duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
+	Transfer
+}
+
+// mirrorTries are the tries within one round.
+const mirrorTries = 5
+
+// Validate refuses what cannot be meant, before anything is done.
+func (c *MirrorCmd) Validate() error {
+	if c.Rounds < 1 {
+		return errors.New("--rounds is at least 1")
+	}
+	if c.Base != "" {
+		if err := downloader.CheckURL(c.Base); err != nil {
+			return fmt.Errorf("--base: %w", err)
+		}
+	}
+	if n := slices.Index(c.Lists, "-"); n >= 0 && (c.Every > 0 || slices.Contains(c.Lists[n+1:], "-")) {
+		return errors.New("standard input can be read once only")
+	}
+	return nil
+}
+
+// Run mirrors the lists, once or every so often.
+func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
+	say.keepTimes()
+	st, err := g.openStore(say)
+	if err != nil {
+		return err
+	}
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+		return err
+	}
+	lock, err := c.lock(st)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	ctx, stop := c.deadline(ctx)
+	defer stop()
+	opts, err := c.options()
+	if err != nil {
+		return err
+	}
+	opts.WaitNetwork = true
+	if c.Tries == nil {
+		opts.Tries = mirrorTries
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		again, err := c.once(ctx, g, say, st, opts, hup)
+		if again {
+			say.note("SIGHUP: the lists are read anew")
+			continue
+		}
+		if c.Every == 0 || ctx.Err() != nil {
+			return err
+		}
+		say.failure(err)
+		if err := c.rest(ctx, say, hup); err != nil {
+			return err
+		}
+	}
+}
+
+// rest waits until the next repetition.
+func (c *MirrorCmd) rest(ctx context.Context, say *speaker, hup <-chan os.Signal) error {
+	d := time.Duration(c.Every)
+	d += rand.N(d/5+1) - d/10 // so that many machines do not come at once
+	say.note("next at %s", time.Now().Add(d).Format(time.DateTime))
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-hup:
+		say.note("SIGHUP: now")
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// A lockedError says that the same lists are being mirrored into the same directory.
+type lockedError struct{ who string }
+
+// Is is for errors.Is, whoever has the lock.
+func (e lockedError) Is(target error) bool {
+	_, ok := target.(lockedError)
+	return ok
+}
+
+func (e lockedError) Error() string {
+	return fmt.Sprintf("the same lists are being mirrored into the same directory by %s", e.who)
+}
+
+// lock keeps the same lists from being mirrored into the same directory twice at once.
+func (c *MirrorCmd) lock(st *store.Store) (interface{ Close() error }, error) {
+	who := fmt.Sprintf("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime))
+	lock, holder, err := st.LockRun(c.key(), who)
+	if errors.Is(err, store.ErrBusy) {
+		return nil, lockedError{holder}
+	}
+	return lock, err
+}
+
+// key names the lists and the directory.
+func (c *MirrorCmd) key() string {
+	var names []string
+	for _, name := range c.Lists {
+		if name != "-" && !strings.Contains(name, "://") {
+			if abs, err := filepath.Abs(name); err == nil {
+				name = abs
+			}
+		}
+		names = append(names, downloader.ShownURL(name))
+	}
+	slices.Sort(names)
+	sum := sha256.Sum256([]byte(c.Dir + "\x00" + strings.Join(names, "\x00")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// once mirrors the lists. again says that SIGHUP ended it, for the lists to be
+// read anew.
+func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *store.Store, opts downloader.Options, hup <-chan os.Signal) (again bool, err error) {
+	out, err := c.newOutcomes(ctx, say)
+	if err != nil {
+		return false, err
+	}
+	show := newDisplay(say, displayOptions{
+		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, counts: out.counts,
+	})
+	opts.OnEvent = show.event
+	d := downloader.New(st, opts)
+	defer d.Close()
+	quiet := opts
+	quiet.OnEvent = nil
+	lists := downloader.New(st, quiet)
+	defer lists.Close()
+	sums, err := c.sums(ctx, lists, g)
+	if err != nil {
+		out.abort()
+		return false, err
+	}
+	stopped := make(chan struct{})
+	m := mirror.NewRun(d, st, mirror.Options{
+		Dir: c.Dir, List: c.key(), PerHost: opts.Connections, Jobs: c.Jobs,
+		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
+		Update: c.Update, Prune: c.Prune, DryRun: c.DryRun, Sum: sums,
+		Request:   c.template(),
+		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
+		Stop: stopped,
+	})
+	out.show, out.run = show, m
+	show.start(d.Snapshot)
+	ended := make(chan struct{})
+	go func() { // ends with ended
+		select {
+		case <-hup:
+			close(stopped)
+		case <-ended:
+		}
+	}()
+	err = m.Do(ctx, c.entries(ctx, lists, g))
+	close(ended)
+	show.stop()
+	select {
+	case <-stopped:
+		out.abort()
+		return ctx.Err() == nil, err
+	default:
+	}
+	return false, out.end(ctx, g, err)
+}
+
+// template is what all requests have in common.
+func (c *MirrorCmd) template() downloader.Request {
+	var req downloader.Request
+	c.fill(&req)
+	return req
+}
+
+// sums returns what tells the digests of --checksums.
+func (c *MirrorCmd) sums(ctx context.Context, d *downloader.Downloader, g *Globals) (func(string) (chunk.Sum, error), error) {
+	if c.Checksums == "" {
+		return nil, nil
+	}
+	in, err := openList(ctx, d, g, c.Checksums)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	sums, problems, err := list.ReadSums(in.name, in)
+	if err != nil {
+		return nil, err
+	}
+	return sums.Find, errors.Join(problems...)
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pawl/downloader"
+	"pawl/downloader/list"
+	"pawl/downloader/mirror"
+)
+
+// outcomes are what becomes of the files of lists: told, counted, reported, and
+// kept as a list of what is not here. Its functions are called one at a time.
+type outcomes struct {
+	cmd     *MirrorCmd
+	say     *speaker
+	show    *display
+	run     *mirror.Run
+	report  *report
+	failed  *atomicFile
+	hooks   *hooks
+	begun   time.Time
+	codes   map[int]int // exit codes of failures, and how many have each
+	unlists []error     // what is wrong with lists as a whole
+}
+
+func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
+	o := &outcomes{cmd: c, say: say, begun: time.Now(), codes: make(map[int]int)}
+	var err error
+	if c.Failed != "" {
+		if o.failed, err = newAtomicFile(c.Failed); err != nil {
+			return nil, err
+		}
+	}
+	if c.Report != "" {
+		o.report, err = newReport(c.Report, reportHeader{Pawl: version(), Started: o.begun, Lists: c.Lists, Dir: c.Dir})
+		if err != nil {
+			o.failed.abort()
+			return nil, err
+		}
+	}
+	o.hooks = newHooks(ctx, c.OnComplete, c.OnError, say)
+	return o, nil
+}
+
+// abort ends what was begun without a run, or one that is begun again.
+func (o *outcomes) abort() {
+	o.failed.abort()
+	o.report.abort()
+	o.hooks.close()
+}
+
+// counts is for the display.
+func (o *outcomes) counts() fileCounts {
+	c := o.run.Counts()
+	o.show.setFiles(c.Listed, !c.Read)
+	return fileCounts{fetched: c.Fetched, current: c.Current, unchanged: c.Unchanged, failed: c.Failed + c.Pending}
+}
+
+// outcome takes how one file ended.
+func (o *outcomes) outcome(x mirror.Outcome) {
+	name := nearby(x.Path)
+	switch x.State {
+	case mirror.Failed:
+		o.codes[exitCode(x.Err)]++
+		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.ShownURL(x.URL), x.Err)))
+		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
+	case mirror.Fetched:
+		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
+	case mirror.Wanted:
+		o.say.note("%q would be fetched", name)
+	case mirror.Pruned:
+		verb := map[bool]string{true: "would be deleted", false: "deleted"}[o.cmd.DryRun]
+		o.say.note("%q %s, as the lists no longer name it", name, verb)
+	}
+	if x.State == mirror.Failed || x.State == mirror.Pending {
+		o.keep(x.Entry)
+	}
+	if o.report != nil {
+		o.report.file(reported(x))
+	}
+}
+
+// keep writes what is not here to the list of --failed, with a path that does not
+// depend on where that is read.
+func (o *outcomes) keep(e list.Entry) {
+	if o.failed != nil {
+		list.Write(o.failed, e) // commit tells what went wrong
+	}
+}
+
+// reported is the form of x in a report.
+func reported(x mirror.Outcome) reportFile {
+	f := reportFile{
+		Path: x.Path, URL: downloader.ShownURL(x.URL), FinalURL: x.Result.Final, Outcome: end(x.State), Size: -1,
+		Fetched: x.Result.Fetched, Seconds: x.Result.Elapsed.Seconds(), Retries: x.Result.Retries, Rounds: x.Rounds,
+		List: x.Entry.List, Line: x.Entry.Line,
+	}
+	switch x.State {
+	case mirror.Fetched, mirror.Unchanged:
+		f.Size, f.Sum, f.CRC32C = knownSize(x.Result.Size), x.Result.Sum.String(), hexCRC(x.Result.CRC)
+	case mirror.Current, mirror.Pruned:
+		f.Size, f.Sum, f.CRC32C = knownSize(x.Record.Size), x.Record.Sum.String(), hexCRC(x.Record.CRC)
+	}
+	if x.Err != nil {
+		f.Error, f.Exit = x.Err.Error(), exitCode(x.Err)
+	}
+	return f
+}
+
+func hexCRC(crc uint32) string {
+	if crc == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%08x", crc)
+}
+
+// problem takes what is wrong with a list.
+func (o *outcomes) problem(err error) {
+	var p *list.Problem
+	switch isLine := errors.As(err, &p); {
+	case isLine && p.Warning:
+		o.say.warn("%s", printable(err.Error()))
+		return
+	case isLine:
+		o.codes[2]++
+		o.report.problem(reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()})
+	default:
+		o.codes[exitCode(err)]++
+		o.report.problem(reportProblem{Error: err.Error()})
+	}
+	o.say.line("pawl: error: %s", printable(err.Error()))
+}
+
+// round takes that files are tried again.
+func (o *outcomes) round(n, files int, wait time.Duration) {
+	o.say.note("%s failed, and %s tried again %s (round %d of %d)", filesOf(files), map[bool]string{true: "is", false: "are"}[files == 1], in(wait), n, o.cmd.Rounds)
+}
+
+func filesOf(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
+}
+
+// end tells the end of a run, which err ended if it is not nil.
+func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
+	o.hooks.close()
+	if errors.Is(err, mirror.ErrNotPruned) {
+		o.say.warn("%v", err)
+		err = nil
+	}
+	s := o.summary(err)
+	if ctx.Err() == nil && err != nil {
+		o.say.tell(err, hint(err, ""))
+	}
+	for _, closeErr := range []error{o.failed.commit(), o.report.close(s)} {
+		if closeErr != nil {
+			o.say.tell(closeErr, hint(closeErr, ""))
+			s.Exit = worstCode(map[int]int{s.Exit: 1, exitCode(closeErr): 1})
+		}
+	}
+	if !o.cmd.DryRun {
+		for _, line := range summaryLines(s) {
+			o.say.note("%s", line)
+		}
+	}
+	if g.JSON {
+		o.show.object(map[string]any{"event": "summary", "time": time.Now(), "summary": s})
+	}
+	if ctx.Err() != nil {
+		o.say.tell(context.Cause(ctx), "what has arrived is kept; run the same command again to go on")
+	}
+	if s.Exit == 0 {
+		return nil
+	}
+	return toldError{codeError(s.Exit)}
+}
+
+// summary says how a run ended.
+func (o *outcomes) summary(err error) summary {
+	c := o.run.Counts()
+	codes := make(map[int]int)
+	for code, n := range o.codes {
+		codes[code] = n
+	}
+	if err != nil {
+		codes[exitCode(err)]++
+	}
+	return summary{
+		Files: c.Listed, Fetched: c.Fetched, Current: c.Current, Unchanged: c.Unchanged, Failed: c.Failed, Pending: c.Pending + c.Wanted,
+		Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.begun).Seconds(), Exit: worstCode(codes), Failures: o.codes,
+	}
+}
+
+// A codeError is an exit code, and nothing more to say.
+type codeError int
+
+func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A summary is how a run over lists ended. The counts from Fetched to Pending
+// make up Files.
+type summary struct {
+	Files     int  `json:"files"` // that the lists name, as far as they were read
+	Fetched   int  `json:"fetched"`
+	Current   int  `json:"current"`
+	Unchanged int  `json:"unchanged"`
+	Failed    int  `json:"failed"`
+	Pending   int  `json:"pending"` // interrupted ones, too
+	Problems  int  `json:"problems"`
+	More      bool `json:"more,omitempty"` // the lists were not read to their end
+
+	Bytes   int64   `json:"bytes"` // received, of files that failed, too
+	Seconds float64 `json:"seconds"`
+	Exit    int     `json:"exit"`
+
+	Failures map[int]int `json:"-"` // of the Failed ones, how many have which exit code
+}
+
+// failureNames are the kinds of failures, for people, by exit code.
+var failureNames = map[int]string{
+	1: "other", 2: "usage", 3: "local file", 4: "network", 5: "TLS", 6: "authentication", 7: "protocol", 8: "the server said no",
+	9: "disk full", 13: "a foreign file is in the way", 17: "the remote file changed", 32: "checksum mismatch", 75: "temporary",
+}
+
+// summaryLines says in five lines or fewer what s says, each for
+// speaker.note. Of what there was none there is no line.
+func summaryLines(s summary) []string {
+	lines := []string{s.hereLine()}
+	optional := func(n int, one, many string) {
+		switch {
+		case n == 1:
+			lines = append(lines, one)
+		case n > 1:
+			lines = append(lines, fmt.Sprintf(many, n))
+		}
+	}
+	kinds := s.kinds()
+	optional(s.Failed, "1 failed"+kinds, "%d failed"+kinds)
+	optional(s.Pending, "1 is left for another run", "%d are left for another run")
+	optional(s.Problems, "1 line of the lists cannot be used", "%d lines of the lists cannot be used")
+	if s.More {
+		lines = append(lines, "the lists were not read to their end")
+	}
+	return lines
+}
+
+// hereLine says how many files there are now, and where they are from.
+func (s summary) hereLine() string {
+	here := s.Fetched + s.Current + s.Unchanged
+	var line string
+	switch {
+	case s.Files == 0 && s.More:
+		return "no file was read from the lists"
+	case s.Files == 0:
+		return "the lists name no files"
+	case s.Files == 1 && here == 1 && !s.More:
+		line = "the one file is here"
+	case here == s.Files && !s.More:
+		line = fmt.Sprintf("all %d files are here", here)
+	default:
+		line = fmt.Sprintf("%d of %s here", here, are(s.Files, s.More))
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		text string
+	}{{s.Fetched, "fetched"}, {s.Current, "here before"}, {s.Unchanged, "asked for and unchanged"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
+		}
+	}
+	if s.Bytes > 0 {
+		parts = append(parts, s.received())
+	}
+	if len(parts) == 0 {
+		return line
+	}
+	return line + ": " + strings.Join(parts, ", ")
+}
+
+// are is the middle of "2 of 3 files are here".
+func are(files int, more bool) string {
+	switch {
+	case more && files == 1:
+		return "the 1 file read so far is"
+	case more:
+		return fmt.Sprintf("the %d files read so far are", files)
+	case files == 1:
+		return "1 file is"
+	}
+	return fmt.Sprintf("%d files are", files)
+}
+
+// received says how much has arrived, how fast.
+func (s summary) received() string {
+	elapsed := time.Duration(s.Seconds * float64(time.Second))
+	return fmt.Sprintf("%s received in %s (%s/s)", size(s.Bytes), span(elapsed), size(int64(float64(s.Bytes)/max(s.Seconds, 0.001))))
+}
+
+// kinds says what the failures were, the most frequent ones first, behind a
+// colon; nothing if nobody knows.
+func (s summary) kinds() string {
+	codes := make([]int, 0, len(s.Failures))
+	for code, n := range s.Failures {
+		if n > 0 {
+			codes = append(codes, code)
+		}
+	}
+	slices.SortFunc(codes, func(a, b int) int {
+		return cmp.Or(cmp.Compare(s.Failures[b], s.Failures[a]), cmp.Compare(a, b))
+	})
+	var parts []string
+	for _, code := range codes {
+		parts = append(parts, fmt.Sprintf("%d %s", s.Failures[code], cmp.Or(failureNames[code], fmt.Sprintf("exit code %d", code))))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
+}

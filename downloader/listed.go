@@ -17,6 +17,9 @@ type Listed struct {
 	List   string       // names the list in the ledger
 	Size   int64        // bytes that the file must have; -1 unknown
 	Update bool         // ask whether a finished file has changed
+	// Released is told that the file needs no connection any more, and waits for
+	// others to be made durable with it.
+	Released func()
 }
 
 // findListed is find for a file of a list.

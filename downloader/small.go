@@ -21,8 +21,12 @@ import (
 // connections, and a crash loses all of it.
 const smallMost = 256 << 10
 
-// groupMost is how many files are made durable together.
-const groupMost = 256
+const (
+	groupMost  = 256                    // files that are made durable together
+	groupRest  = 10 * time.Millisecond  // at the least between two groups, for one to gather
+	groupShare = 3                      // a group is followed by a rest of this many times its own length
+	groupWait  = 250 * time.Millisecond // the longest of these rests
+)
 
 // A placer makes groups of small files durable: whoever comes while no group is
 // under way leads one, of all that wait by then, and those that come meanwhile
@@ -31,8 +35,10 @@ type placer struct {
 	store *store.Store
 
 	mu      sync.Mutex
-	waiting []placing // guarded by mu
-	leading bool      // a group is under way; guarded by mu
+	waiting []placing     // guarded by mu
+	leading bool          // a group is under way; guarded by mu
+	full    chan struct{} // of capacity 1, told that a whole group waits
+	next    time.Time     // when the next group may go; of the leader
 }
 
 // A placing is one file that waits for its group.
@@ -50,6 +56,12 @@ func (p *placer) place(u *store.Unnamed) error {
 	me := placing{u, make(chan error, 1)}
 	p.mu.Lock()
 	p.waiting = append(p.waiting, me)
+	if len(p.waiting) == groupMost {
+		select {
+		case p.full <- struct{}{}:
+		default:
+		}
+	}
 	lead := !p.leading
 	p.leading = true
 	p.mu.Unlock()
@@ -64,6 +76,7 @@ func (p *placer) place(u *store.Unnamed) error {
 
 // lead places those that wait, the caller's file first, and passes the lead on.
 func (p *placer) lead() {
+	p.gather()
 	p.mu.Lock()
 	n := min(len(p.waiting), groupMost)
 	group := p.waiting[:n:n]
@@ -73,15 +86,27 @@ func (p *placer) lead() {
 	for i, w := range group {
 		files[i] = w.file
 	}
+	begun := time.Now()
 	for i, err := range p.store.Place(files) {
 		group[i].done <- err
 	}
+	p.next = time.Now().Add(min(max(groupRest, groupShare*time.Since(begun)), groupWait))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.leading = len(p.waiting) > 0; p.leading {
 		p.waiting[0].done <- errLead
 	} else {
 		p.waiting = nil
+	}
+}
+
+// gather waits until a group is worth its while.
+func (p *placer) gather() {
+	timer := time.NewTimer(time.Until(p.next))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.full:
 	}
 }
 
@@ -148,6 +173,9 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 			return err
 		}
 		return restartError{why: "its body broke off", keep: true}
+	}
+	if released := j.req.Listed.Released; released != nil {
+		released()
 	}
 	if err := j.d.placer.place(u); err != nil {
 		return err

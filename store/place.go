@@ -4,6 +4,7 @@ package store
 // without a name, and a group of them is made durable, recorded and named together.
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -228,16 +229,25 @@ func (t tx) takeBack(wrong []*Unnamed) error {
 // of a run.
 func (s *Store) Placed() error { return s.recordPlacing(nil, nil) }
 
-// placed takes "placing" back from entries.
+// placed takes "placing" back from entries, but for those that are another file's
+// by now.
 func (t tx) placed(records []Record) error {
 	for i := range records {
 		r := records[i]
-		there, err := t.finished(r.Target)
-		if err != nil || there.ID != r.ID {
-			continue // it is another file's by now
+		was, err := r.encodeEntry()
+		if err != nil {
+			return err
+		}
+		b := t.Bucket(ledgerBucket)
+		if b == nil || !bytes.Equal(b.Get([]byte(r.Target)), was) {
+			continue
 		}
 		r.Placing, r.Replaces = false, Mark{}
-		if err := t.put(&r); err != nil {
+		is, err := r.encodeEntry()
+		if err != nil {
+			return err
+		}
+		if err := b.Put([]byte(r.Target), is); err != nil {
 			return err
 		}
 	}

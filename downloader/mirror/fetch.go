@@ -12,10 +12,10 @@ import (
 )
 
 // fetch brings one file, from the first of its sources that has it.
-func (m *Run) fetch(ctx context.Context, it *item) Outcome {
+func (m *Run) fetch(ctx context.Context, it *item, released func()) Outcome {
 	o := it.outcome(Failed, nil)
 	for _, u := range sources(it) {
-		res, err := m.get(ctx, it, u)
+		res, err := m.get(ctx, it, u, released)
 		if err == nil {
 			o.State, o.URL, o.Result, o.Err = Fetched, u, res, nil
 			if res.Current {
@@ -68,8 +68,9 @@ func sources(it *item) []string {
 
 // get asks one source. What another source has left is gone on with, if this one
 // has the same bytes; else what is there is given up, as the list decides.
-func (m *Run) get(ctx context.Context, it *item, u string) (downloader.Result, error) {
+func (m *Run) get(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
 	req := m.request(it, u)
+	req.Listed.Released = released
 	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != downloader.Recorded(u) {
 		if r.Held.Len() > 0 {
 			req.ID = r.ID

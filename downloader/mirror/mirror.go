@@ -129,7 +129,8 @@ type Run struct {
 	queue   *Queue     // of this round; guarded by mu
 	again   *Queue     // of the next; guarded by mu
 	hosts   map[string]*host
-	running int
+	running int // that have a connection, or wait for one
+	placing int // that wait to be made durable
 	reading bool
 	round   int
 	counts  Counts

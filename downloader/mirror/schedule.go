@@ -14,8 +14,9 @@ import (
 
 const (
 	doubtful   = 2   // files at once of a host that has not answered yet
-	perRoom    = 3   // files at once for each connection: while one is made durable, others are fetched
+	ahead      = 2   // files at once of a host for each connection, so that none is idle
 	jobsMost   = 256 // files at once of all hosts
+	placeMost  = 512 // files that have been fetched, and wait to be made durable
 	downAfter  = 2   // failures in a row after which a host is left alone until the next round
 	roundRatio = 3   // each wait between rounds is so many times the one before
 )
@@ -76,7 +77,7 @@ func (m *Run) next(ctx context.Context) (string, item, bool) {
 
 // take takes an entry out of the queue, with mu held, and counts it as running.
 func (m *Run) take() (host string, b []byte, ok bool, err error) {
-	if m.running >= m.jobs() {
+	if m.running >= m.jobs() || m.placing >= placeMost {
 		return "", nil, false, nil
 	}
 	host, b, ok, err = m.queue.Next(m.hasRoom)
@@ -102,7 +103,7 @@ func (m *Run) hasRoom(name string) bool {
 		m.hosts[name] = h
 	}
 	if h.works || h.down != nil { // those of a host that is down are put off at once
-		return h.running < perRoom*m.opts.PerHost
+		return h.running < ahead*m.opts.PerHost
 	}
 	return h.running < doubtful
 }
@@ -113,13 +114,29 @@ func (m *Run) job(ctx context.Context, name string, it item) {
 	err := m.hosts[name].down
 	m.mu.Unlock()
 	o := it.outcome(Failed, err)
+	released := false // guarded by mu
 	if err == nil {
-		o = m.fetch(ctx, &it)
+		o = m.fetch(ctx, &it, func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if !released {
+				released = true
+				m.placing++
+				m.leave(name)
+				m.answered(name)
+			}
+		})
 	}
 	o.Rounds = it.Rounds + 1
 	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.opts.Rounds
 	m.mu.Lock()
-	m.ended(name, o.Err)
+	if released {
+		m.placing--
+		m.changed.Signal()
+	} else {
+		m.ended(name, o.Err)
+		m.leave(name)
+	}
 	m.mu.Unlock()
 	switch {
 	case o.State == Failed && ctx.Err() != nil:
@@ -138,8 +155,6 @@ func (m *Run) job(ctx context.Context, name string, it item) {
 // ended notes, with mu held, what the end of a file tells about its host.
 func (m *Run) ended(name string, err error) {
 	h := m.hosts[name]
-	m.running--
-	h.running--
 	switch {
 	case h.down != nil:
 	case mayBeHost(err):
@@ -147,8 +162,20 @@ func (m *Run) ended(name string, err error) {
 			h.down = err
 		}
 	default:
-		h.works, h.failed = true, 0
+		m.answered(name)
 	}
+}
+
+// answered notes, with mu held, that a host works.
+func (m *Run) answered(name string) {
+	h := m.hosts[name]
+	h.works, h.failed = true, 0
+}
+
+// leave makes room for another file of a host, with mu held.
+func (m *Run) leave(name string) {
+	m.running--
+	m.hosts[name].running--
 	m.queue.Wake(name)
 	m.changed.Signal()
 }

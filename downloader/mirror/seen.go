@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	seenShards  = 64 // of like size, so that one that grows is little beside all
 	shardBits   = 6
+	seenShards  = 1 << shardBits // of like size, so that one that grows is little beside all
 	leastSlots  = 16
 	mostFull    = 7 // eighths of the slots of a shard that may be taken
 	growthShare = 4 // a shard grows by one slot in so many

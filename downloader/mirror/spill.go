@@ -87,8 +87,9 @@ func (s *spill) release(page uint32) {
 	}
 }
 
-// write puts b at off of a page, where what was written before ends, or sooner.
-// If it fails, which is for want of room, the page is what it was.
+// write puts b, which is not empty, at off of a page, where what was written
+// before ends, or sooner; then what follows b is gone. If it fails, which is for
+// want of room, the page is what it was.
 func (s *spill) write(page uint32, off int, b []byte) error {
 	f := s.where[page]
 	if f == nil {
@@ -103,9 +104,9 @@ func (s *spill) write(page uint32, off int, b []byte) error {
 	}
 	copy(f.data[off:], b)
 	if f.lo == f.hi {
-		f.lo, f.hi = off, off
+		f.lo = off
 	}
-	f.lo, f.hi = min(f.lo, off), max(f.hi, off+len(b))
+	f.lo, f.hi = min(f.lo, off), off+len(b)
 	f.used = true
 	return nil
 }

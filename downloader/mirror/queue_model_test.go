@@ -1,0 +1,186 @@
+package mirror
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// A queueModel is the plainest possible queue.
+type queueModel struct {
+	items  map[string][][]byte
+	turns  []string // hosts awake
+	asleep map[string]bool
+}
+
+func (m *queueModel) push(host string, item []byte) {
+	m.items[host] = append(m.items[host], item)
+	if len(m.items[host]) == 1 {
+		m.turns = append(m.turns, host)
+	}
+}
+
+// turn returns the host whose turn is over, and the hosts that were asked.
+func (m *queueModel) turn(ready func(string) bool) (host string, asked []string) {
+	for len(m.turns) > 0 {
+		host := m.turns[0]
+		m.turns = m.turns[1:]
+		asked = append(asked, host)
+		if ready(host) {
+			return host, asked
+		}
+		m.asleep[host] = true
+	}
+	return "", asked
+}
+
+// served takes out the item of a host whose turn is over, unless that failed.
+func (m *queueModel) served(host string, failed bool) {
+	if !failed {
+		m.items[host] = m.items[host][1:]
+	}
+	if len(m.items[host]) > 0 {
+		m.turns = append(m.turns, host)
+	}
+}
+
+func (m *queueModel) wake(host string) {
+	if m.asleep[host] {
+		delete(m.asleep, host)
+		m.turns = append(m.turns, host)
+	}
+}
+
+// A queueRun does the same to a queue and its model.
+type queueRun struct {
+	*testing.T
+	rnd   *rand.Rand
+	q     *Queue
+	model queueModel
+	hosts int
+	awake map[string]bool // what ready says
+	n     int
+}
+
+func (r *queueRun) host() string { return fmt.Sprint("h", r.rnd.IntN(r.hosts)) }
+
+// item returns a new one, often such that a page ends within or just beside its
+// length.
+func (r *queueRun) item() []byte {
+	n := r.rnd.IntN(300)
+	switch r.rnd.IntN(20) {
+	case 0:
+		n = r.rnd.IntN(4 * pageSize)
+	case 1:
+		n = 0
+	case 2, 3, 4:
+		n = pageData - 2*sizeSize + r.rnd.IntN(3*sizeSize)
+	}
+	return randomBytes(r.rnd, n)
+}
+
+func (r *queueRun) push() {
+	host, item := r.host(), r.item()
+	given := bytes.Clone(item)
+	if err := r.q.Push(host, given); err == nil {
+		r.model.push(host, item)
+		r.n++
+	} else if !errors.Is(err, errBroken) {
+		r.Fatalf("push: %v", err)
+	}
+	clear(given) // it is ours
+}
+
+func (r *queueRun) next() {
+	var asked []string
+	host, item, ok, err := r.q.Next(func(host string) bool {
+		asked = append(asked, host)
+		return r.awake[host]
+	})
+	wantHost, wantAsked := r.model.turn(func(host string) bool { return r.awake[host] })
+	if host != wantHost || !slices.Equal(asked, wantAsked) {
+		r.Fatalf("next: got host %q after asking %q, want %q after %q", host, asked, wantHost, wantAsked)
+	}
+	switch {
+	case wantHost == "" && !ok && err == nil:
+		return
+	case wantHost == "" || ok != (err == nil) || err != nil && !errors.Is(err, errBroken):
+		r.Fatalf("next: host %q, %v, %v", host, ok, err)
+	}
+	if want := r.model.items[host][0]; ok && !bytes.Equal(item, want) {
+		r.Fatalf("item of %q: got %d bytes %.20x…, want %d bytes %.20x…", host, len(item), item, len(want), want)
+	}
+	r.model.served(host, !ok)
+	if ok {
+		r.n--
+	}
+}
+
+// step does one thing; of ten, so many are a push.
+func (r *queueRun) step(pushes int) {
+	switch k := r.rnd.IntN(10); {
+	case k < pushes:
+		r.push()
+	case k < 8:
+		r.next()
+	case k == 8:
+		host := r.host()
+		r.awake[host] = !r.awake[host]
+	default:
+		host := r.host()
+		r.q.Wake(host)
+		r.model.wake(host)
+	}
+	host := r.host()
+	if got, want := r.q.LenHost(host), len(r.model.items[host]); got != want || r.q.Len() != r.n {
+		r.Fatalf("%d items of %d, want %d of %d", got, r.q.Len(), want, r.n)
+	}
+}
+
+// drain takes out all that is left.
+func (r *queueRun) drain() {
+	for i := range r.hosts {
+		host := fmt.Sprint("h", i)
+		r.awake[host] = true
+		r.q.Wake(host)
+		r.model.wake(host)
+	}
+	for r.n > 0 {
+		r.next()
+	}
+	r.next()
+	if s := r.q.pages; s.pages != 0 || len(s.where) != 0 || len(r.q.lines) != 0 {
+		r.Errorf("empty, it has %d pages, %d in memory, and %d lines", s.pages, len(s.where), len(r.q.lines))
+	}
+}
+
+// TestQueueModel: any operations give the same items, hosts and questions in
+// the same order as a map of slices, whatever fails between.
+func TestQueueModel(t *testing.T) {
+	for _, hosts := range []int{1, 3, 50} {
+		for _, pages := range []int{1, 2, 5, 30} {
+			for _, failing := range []int{0, 1} {
+				t.Run(fmt.Sprintf("%d hosts, %d pages, %d in 10 calls fail", hosts, pages, failing), func(t *testing.T) {
+					rnd := rand.New(rand.NewPCG(uint64(hosts), uint64(10*pages+failing)))
+					q, d := newTestQueue(pages)
+					d.breaks = func() bool { return rnd.IntN(10) < failing }
+					r := &queueRun{T: t, rnd: rnd, q: q, hosts: hosts, awake: make(map[string]bool),
+						model: queueModel{items: make(map[string][][]byte), asleep: make(map[string]bool)}}
+					for i := range 10_000 {
+						r.step(2 + 5*(i/1000%2)) // by turns it grows and shrinks
+						if i%100 == 0 {
+							checkSpill(t, q.pages)
+						}
+					}
+					r.drain()
+					if d.writes == 0 || (failing > 0) != (d.failed > 0) {
+						t.Errorf("%d writes, %d failures", d.writes, d.failed)
+					}
+				})
+			}
+		}
+	}
+}

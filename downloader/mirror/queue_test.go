@@ -1,0 +1,271 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// newTestQueue returns a queue with so many pages in memory, and its disk.
+func newTestQueue(pages int) (*Queue, *disk) {
+	q := NewQueue("")
+	s, d := newTestSpill(pages)
+	q.pages = s
+	return q, d
+}
+
+func always(string) bool { return true }
+
+// push is Push that must succeed.
+func push[T string | []byte](t *testing.T, q *Queue, host string, item T) {
+	t.Helper()
+	if err := q.Push(host, []byte(item)); err != nil {
+		t.Fatalf("push to %q: %v", host, err)
+	}
+}
+
+// next returns "host item" of a Next that must succeed, or "" if there is none.
+func next(t *testing.T, q *Queue, ready func(string) bool) string {
+	t.Helper()
+	host, item, ok, err := q.Next(ready)
+	switch {
+	case err != nil:
+		t.Fatalf("next: %v", err)
+	case !ok:
+		return ""
+	}
+	return host + " " + string(item)
+}
+
+// TestQueueTurns: hosts take turns; one that is new, awakes or had its turn is
+// the last.
+func TestQueueTurns(t *testing.T) {
+	q, d := newTestQueue(memoryPages)
+	for _, item := range []string{"1", "2", "3"} {
+		push(t, q, "a", item)
+	}
+	push(t, q, "b", "1")
+	push(t, q, "c", "1")
+	push(t, q, "c", "2")
+	notA := func(host string) bool { return host != "a" }
+	for i, tt := range []struct {
+		ready func(string) bool
+		wake  string // before
+		want  string
+	}{
+		{always, "", "a 1"},
+		{always, "", "b 1"},
+		{always, "", "c 1"},
+		{notA, "", "c 2"},
+		{always, "", ""}, // a sleeps
+		{always, "b", ""},
+		{always, "a", "a 2"},
+		{always, "a", "a 3"},
+		{always, "a", ""},
+	} {
+		q.Wake(tt.wake)
+		if got := next(t, q, tt.ready); got != tt.want {
+			t.Errorf("%d: got %q, want %q", i, got, tt.want)
+		}
+	}
+	if d.opens != 0 {
+		t.Error("few items are in a file")
+	}
+}
+
+// TestQueueAsksLittle: that ten thousand hosts are not ready costs one question
+// each, not one for each item of the others.
+func TestQueueAsksLittle(t *testing.T) {
+	const hosts, each, ready = 10_000, 3, 5
+	q, _ := newTestQueue(memoryPages)
+	for i := range hosts * each {
+		push(t, q, fmt.Sprint(i%hosts), "x")
+	}
+	for i := range 1000 {
+		push(t, q, fmt.Sprint(i%ready), "x")
+	}
+	asked := 0
+	some := func(host string) bool {
+		asked++
+		return len(host) == 1 && host[0] < '0'+ready
+	}
+	taken := 0
+	for next(t, q, some) != "" {
+		taken++
+	}
+	if want := 1000 + each*ready; taken != want || q.Len() != (hosts-ready)*each {
+		t.Errorf("took %d and left %d, want %d and %d", taken, q.Len(), want, (hosts-ready)*each)
+	}
+	if want := taken + hosts - ready; asked != want {
+		t.Errorf("asked %d times, want %d", asked, want)
+	}
+	q.Wake("777")
+	if asked = 0; next(t, q, some) != "" || asked != 1 {
+		t.Errorf("after one woke, asked %d times", asked)
+	}
+}
+
+// TestQueueDiskFull: Push fails when memory and disk are full, and nothing of
+// what was pushed is lost; when the disk has room again, it succeeds.
+func TestQueueDiskFull(t *testing.T) {
+	q, d := newTestQueue(8)
+	d.room = 20*pageSize + 100
+	fill := func(from int) int {
+		for i := from; ; i++ {
+			err := q.Push(fmt.Sprint(i%3), fmt.Appendf(nil, "%0300d", i))
+			if errors.Is(err, errFull) {
+				return i
+			} else if err != nil || i > from+1000 {
+				t.Fatalf("after %d: %v", i, err)
+			}
+		}
+	}
+	pushed := fill(0)
+	if least := 20 * pageData / 304; pushed < least {
+		t.Errorf("full after %d, want %d at least", pushed, least)
+	}
+	if err := q.Push("new", make([]byte, 10*pageSize)); !errors.Is(err, errFull) || q.LenHost("new") != 0 {
+		t.Errorf("a host more: %v, %d items", err, q.LenHost("new"))
+	}
+	check := func(from, to int) {
+		for i := from; i < to; i++ {
+			if got, want := next(t, q, always), fmt.Sprintf("%d %0300d", i%3, i); got != want {
+				t.Fatalf("got %.10q…%d, want %.10q…%d", got, len(got), want, len(want))
+			}
+		}
+	}
+	half := pushed / 2 / 3 * 3
+	check(0, half)
+	d.room += 20 * pageSize
+	more := pushed/3*3 + 3 // so that turns and items go on alike
+	for i := pushed; i < more; i++ {
+		push(t, q, fmt.Sprint(i%3), fmt.Sprintf("%0300d", i))
+	}
+	end := fill(more)
+	if end < more+half/3 {
+		t.Errorf("full again at %d", end)
+	}
+	check(half, end)
+	if got := next(t, q, always); got != "" {
+		t.Errorf("left: %.10q", got)
+	}
+	if got := fill(0); got < end-half {
+		t.Errorf("empty, it took %d, want %d at least", got, end-half)
+	}
+}
+
+// TestQueueReadFails: an item that cannot be read stays, and its host does not
+// keep the others waiting.
+func TestQueueReadFails(t *testing.T) {
+	q, d := newTestQueue(2)
+	for i := range 20 {
+		push(t, q, "a", fmt.Sprintf("%0500d", i))
+	}
+	push(t, q, "b", "x")
+	d.breaks = func() bool { return true }
+	if host, _, ok, err := q.Next(always); host != "a" || ok || !errors.Is(err, errBroken) {
+		t.Errorf("got %q, %v, %v", host, ok, err)
+	}
+	if got := next(t, q, always); got != "b x" {
+		t.Errorf("then got %.10q", got)
+	}
+	d.breaks = nil
+	for i := range 20 {
+		if got, want := next(t, q, always), fmt.Sprintf("a %0500d", i); got != want {
+			t.Fatalf("got %.10q, want %.10q", got, want)
+		}
+	}
+}
+
+// TestQueueFileStays: items that come and go for ever, past hosts that sleep,
+// need no more room than at the start.
+func TestQueueFileStays(t *testing.T) {
+	const hosts, waiting = 40, 2000
+	q, d := newTestQueue(16)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	most := 0
+	for i := range 60_000 {
+		push(t, q, fmt.Sprint(rnd.IntN(hosts)), make([]byte, 50+rnd.IntN(300)))
+		if q.Len() < waiting {
+			continue
+		}
+		if next(t, q, func(host string) bool { return host != "7" || i < 10_000 }) == "" {
+			t.Fatal("no item")
+		}
+		if q.LenHost("7") > 200 {
+			q.Wake("7")
+			for next(t, q, func(host string) bool { return host == "7" }) != "" {
+			}
+			for i := range hosts {
+				q.Wake(fmt.Sprint(i))
+			}
+		}
+		most = max(most, int(q.pages.pages))
+	}
+	if bound := waiting*(350+sizeSize)/pageData + 2*hosts + 50; most > bound || len(d.b) > bound*pageSize {
+		t.Errorf("the file had %d pages, want at most %d", most, bound)
+	}
+}
+
+// TestQueueLongItem: an item may be longer than the memory.
+func TestQueueLongItem(t *testing.T) {
+	q := NewQueue(t.TempDir())
+	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), memoryPages*pageSize*3/2))
+	push(t, q, "a", "x")
+	push(t, q, "a", long)
+	push(t, q, "a", "y")
+	for _, want := range []string{"a x", "a " + long, "a y"} {
+		if got := next(t, q, always); got != want {
+			t.Errorf("got %d bytes, want %d", len(got), len(want))
+		}
+	}
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestQueueClose: all is gone, and closing again does nothing.
+func TestQueueClose(t *testing.T) {
+	dir := t.TempDir()
+	real := NewQueue(dir)
+	real.pages.limit = 1
+	fake, d := newTestQueue(1)
+	for _, q := range []*Queue{real, fake} {
+		for range 10 {
+			push(t, q, "a", make([]byte, pageSize))
+		}
+		for range 2 {
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if q.Len() != 0 || q.LenHost("a") != 0 || next(t, q, always) != "" {
+			t.Errorf("closed, it has %d items", q.Len())
+		}
+	}
+	if names := namesIn(t, dir); len(names) > 0 || !d.closed {
+		t.Errorf("left %q; closed: %v", names, d.closed)
+	}
+	if err := NewQueue(dir).Close(); err != nil {
+		t.Errorf("close of an unused queue: %v", err)
+	}
+}
+
+// TestQueueNoFile: if there can be no file, what fits in memory is not lost.
+func TestQueueNoFile(t *testing.T) {
+	q := NewQueue(t.TempDir() + "/none")
+	q.pages.limit = 3
+	n := 0
+	for q.Push("a", fmt.Appendf(nil, "%0200d", n)) == nil {
+		n++
+	}
+	if n < 10 {
+		t.Errorf("%d items fit in three pages", n)
+	}
+	for i := range n {
+		if got, want := next(t, q, always), fmt.Sprintf("a %0200d", i); got != want {
+			t.Errorf("got %.10q, want %.10q", got, want)
+		}
+	}
+}

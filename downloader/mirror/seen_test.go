@@ -1,0 +1,135 @@
+package mirror
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestSeenVerdicts(t *testing.T) {
+	var s Seen
+	if s.Has("a") || s.Has("") || s.Len() != 0 {
+		t.Error("it has seen what never was")
+	}
+	for i, tt := range []struct {
+		path, url string
+		want      Verdict
+		len       int
+	}{
+		{"a", "u", New, 1},
+		{"a", "u", Same, 1},
+		{"a", "v", Other, 1},
+		{"a", "v", Other, 1}, // the first one counts
+		{"a", "u", Same, 1},
+		{"b", "u", New, 2},
+		{"", "", New, 3},
+		{"", "", Same, 3},
+		{"", "u", Other, 3},
+	} {
+		if got := s.Add(tt.path, tt.url); got != tt.want || s.Len() != tt.len {
+			t.Errorf("%d: %q from %q: got %v of %d, want %v of %d", i, tt.path, tt.url, got, s.Len(), tt.want, tt.len)
+		}
+	}
+	if !s.Has("a") || !s.Has("b") || !s.Has("") || s.Has("c") {
+		t.Error("it does not know what it has seen")
+	}
+}
+
+// TestSeenModel: it says the same as a map, but where the 16 bits of two URLs
+// are equal.
+func TestSeenModel(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	var s Seen
+	model := make(map[string]string)
+	counts := make(map[Verdict]int)
+	for range 200_000 {
+		path, url := fmt.Sprint("p", rnd.IntN(50_000)), fmt.Sprint("u", rnd.IntN(3))
+		first, ok := model[path]
+		if s.Has(path) != ok {
+			t.Fatalf("%q: has %v, want %v", path, !ok, ok)
+		}
+		want := Other
+		switch {
+		case !ok:
+			want, model[path] = New, url
+		case first == url || uint16(maphash.String(s.seed, first)) == uint16(maphash.String(s.seed, url)):
+			want = Same
+		}
+		got := s.Add(path, url)
+		if got != want || s.Len() != len(model) {
+			t.Fatalf("%q from %q: got %v of %d, want %v of %d", path, url, got, s.Len(), want, len(model))
+		}
+		counts[got]++
+	}
+	for v := New; v <= Other; v++ {
+		if counts[v] < 1000 {
+			t.Errorf("%v only %d times", v, counts[v])
+		}
+	}
+}
+
+// TestSeenCrowd: hashes that want the same slot, the last of all too, find one
+// each, also after growing.
+func TestSeenCrowd(t *testing.T) {
+	for _, first := range []uint64{1, 1 << 40, 1<<63 + 7, ^uint64(0) - 1000} {
+		var s Seen
+		for round, want := range []Verdict{New, Same} {
+			for i := range uint64(1000) {
+				if got := s.add(first+i, uint16(i)); got != want {
+					t.Fatalf("round %d, hash %x: got %v, want %v", round, first+i, got, want)
+				}
+			}
+		}
+		if got := s.add(first, 7); got != Other {
+			t.Errorf("hash %x: got %v", first, got)
+		}
+	}
+}
+
+// slotBytes returns the bytes of all slots, and what more the largest shard needs
+// while it grows.
+func (s *Seen) slotBytes() (all, growing int) {
+	for i := range s.shards {
+		n := cap(s.shards[i].paths)*8 + cap(s.shards[i].urls)*2
+		all += n
+		growing = max(growing, n+n/growthShare)
+	}
+	return all, growing
+}
+
+// TestSeenMillions: two million paths take 16 bytes each, and never more than 20
+// on the way. None is wrongly known, and few URLs are.
+func TestSeenMillions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two million paths")
+	}
+	const n, few = 2_000_000, 50_000
+	before := heapBytes()
+	var s Seen
+	path := func(i int) string { return fmt.Sprintf("dir/%d/file-%d.bin", i%1000, i) }
+	for i := range n {
+		if got := s.Add(path(i), "u"); got != New {
+			t.Fatalf("path %d: got %v, want %v", i, got, New)
+		}
+		if i >= few && i%1000 == 0 {
+			if all, growing := s.slotBytes(); all+growing > 20*i {
+				t.Fatalf("%d paths take %d bytes and %d to grow", i, all, growing)
+			}
+		}
+	}
+	heap := heapBytes() - before
+	if all, _ := s.slotBytes(); all > 16*n || heap > 16*n {
+		t.Errorf("%d paths take %d bytes, %d of the heap", n, all, heap)
+	}
+	same := 0
+	for i := range n / 4 {
+		if s.Add(path(i), fmt.Sprint(i)) == Same {
+			same++
+		}
+	}
+	if most := n / 4 / 65536 * 5; same > most {
+		t.Errorf("%d of %d other URLs were taken for the first, want at most %d", same, n/4, most)
+	}
+	t.Logf("%.1f bytes a path", float64(heap)/n)
+}

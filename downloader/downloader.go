@@ -142,7 +142,7 @@ func New(s *store.Store, o Options) *Downloader {
 		opts:    o,
 		http:    newHTTPClient(o, false),
 		http2:   newHTTPClient(o, true),
-		placer:  placer{store: s, full: make(chan struct{}, 1)},
+		placer:  placer{store: s, good: make(chan struct{}, 1)},
 		outage:  newOutage(o.WaitNetwork),
 		limiter: newLimiter(o.LimitRate),
 		hosts:   make(map[string]*host),

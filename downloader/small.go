@@ -22,7 +22,8 @@ import (
 const smallMost = 256 << 10
 
 const (
-	groupMost  = 256                    // files that are made durable together
+	groupMost  = 256                    // files that are made durable together, at most
+	groupGood  = 64                     // of so many, each costs little: nothing more is waited for
 	groupRest  = 10 * time.Millisecond  // at the least between two groups, for one to gather
 	groupShare = 3                      // a group is followed by a rest of this many times its own length
 	groupWait  = 250 * time.Millisecond // the longest of these rests
@@ -37,7 +38,7 @@ type placer struct {
 	mu      sync.Mutex
 	waiting []placing     // guarded by mu
 	leading bool          // a group is under way; guarded by mu
-	full    chan struct{} // of capacity 1, told that a whole group waits
+	good    chan struct{} // of capacity 1, told that a good group waits
 	next    time.Time     // when the next group may go; of the leader
 }
 
@@ -56,9 +57,9 @@ func (p *placer) place(u *store.Unnamed) error {
 	me := placing{u, make(chan error, 1)}
 	p.mu.Lock()
 	p.waiting = append(p.waiting, me)
-	if len(p.waiting) == groupMost {
+	if len(p.waiting) == groupGood {
 		select {
-		case p.full <- struct{}{}:
+		case p.good <- struct{}{}:
 		default:
 		}
 	}
@@ -102,11 +103,17 @@ func (p *placer) lead() {
 
 // gather waits until a group is worth its while.
 func (p *placer) gather() {
+	p.mu.Lock()
+	good := len(p.waiting) >= groupGood
+	p.mu.Unlock()
+	if good {
+		return
+	}
 	timer := time.NewTimer(time.Until(p.next))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-p.full:
+	case <-p.good:
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -27,36 +26,6 @@ func (f osFile) DataSync() error {
 // StartSync is sync_file_range(2) that does not wait.
 func (f osFile) StartSync() {
 	unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE) // a favour; Sync tells what fails
-}
-
-// unnamedFile is a file without a name, which its name in /proc leads to.
-type unnamedFile struct{ osFile }
-
-func (f unnamedFile) path() string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
-
-// SetModTime is utimensat(2).
-func (f unnamedFile) SetModTime(t time.Time) error { return os.Chtimes(f.path(), time.Time{}, t) }
-
-// Unnamed is open(2) with O_TMPFILE.
-func (osFS) Unnamed(dir string) (File, error) {
-	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o666)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EINVAL) {
-		return nil, errors.ErrUnsupported
-	}
-	if err != nil {
-		return nil, err
-	}
-	return unnamedFile{osFile{f}}, nil
-}
-
-// Link is linkat(2).
-func (osFS) Link(f File, name string) error {
-	from := f.(unnamedFile).path()
-	err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
-	if err != nil {
-		return &os.LinkError{Op: "link", Old: from, New: name, Err: err}
-	}
-	return nil
 }
 
 // cheapFallocate lists the file systems that give blocks without writing them:

@@ -24,12 +24,10 @@ type Unnamed struct {
 }
 
 // Unnamed begins a file for rec, which gives URL, Target, validators, Sum, List and
-// Replace. ErrForeign and errors of the file system; errors.ErrUnsupported where
-// files cannot be without a name: Create can do it there.
+// Replace. Whether something is in the way is for CheckTarget to tell before, and
+// for Place. errors.ErrUnsupported where files cannot be without a name: Create can
+// do it there.
 func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
-	if err := s.checkTarget(&rec); err != nil {
-		return nil, err
-	}
 	dir := filepath.Dir(rec.Target)
 	f, err := s.fs.Unnamed(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,12 +80,17 @@ func (u *Unnamed) Close() error { return u.file.Close() }
 // not the recorded one is known not to be ours.
 func (s *Store) Place(group []*Unnamed) []error {
 	errs := make([]error, len(group))
-	for _, u := range group {
+	for i, u := range group { // first all that changes, so that one commit of the file system's journal has it all
+		defer u.file.Close()
+		if !u.rec.ModTime.IsZero() {
+			errs[i] = u.file.SetModTime(u.rec.ModTime)
+		}
 		u.file.StartSync()
 	}
 	for i, u := range group {
-		errs[i] = u.settle()
-		defer u.file.Close()
+		if errs[i] == nil {
+			errs[i] = u.settle()
+		}
 	}
 	if err := s.recordPlacing(group, errs); err != nil {
 		for i := range errs {
@@ -109,13 +112,8 @@ func (s *Store) Place(group []*Unnamed) []error {
 	return errs
 }
 
-// settle is step 1 for one file.
+// settle ends step 1 for one file.
 func (u *Unnamed) settle() error {
-	if !u.rec.ModTime.IsZero() {
-		if err := u.file.SetModTime(u.rec.ModTime); err != nil {
-			return err
-		}
-	}
 	if err := u.file.Sync(); err != nil {
 		return fmt.Errorf("sync %q: %w", u.rec.Target, err)
 	}

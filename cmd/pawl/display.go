@@ -154,7 +154,7 @@ func (s *display) view(running []downloader.Progress) view {
 		v.have += p.Have
 		v.conns += p.Conns
 		if p.Size > 0 {
-			v.begun += 0
+			v.begun += float64(p.Have) / float64(p.Size)
 		}
 		if p.Size < 0 || v.total < 0 {
 			v.total = -1

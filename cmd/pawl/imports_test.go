@@ -21,7 +21,8 @@ import (
 // A name that ends in /... stands for all below it.
 var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/chunk": {
-		not: []string{"bufio", "context", "database/...", "io", "io/...", "net", "net/...", "os", "os/...", "runtime", "sync", "sync/...", "time"},
+		others: []string{"golang.org/x/crypto/blake2b"},
+		not:    []string{"bufio", "context", "database/...", "io", "io/...", "net", "net/...", "os", "os/...", "runtime", "sync", "sync/...", "time"},
 	},
 	"pawl/store": {
 		own:    []string{"pawl/chunk"},
@@ -33,11 +34,15 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/...", "golang.org/x/time/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
+	"pawl/downloader/list": {
+		own: []string{"pawl/chunk"},
+		not: []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list"},
 		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }
@@ -111,8 +116,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// importsOf returns what a file imports. It also checks that package store
-// starts no goroutine and no package has an init.
+// importsOf returns what a file imports. It also checks that packages
+// store, chunk and list start no goroutine and no package has an init.
 func importsOf(t *testing.T, p listedPackage, file string) []string {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
@@ -122,7 +127,7 @@ func importsOf(t *testing.T, p listedPackage, file string) []string {
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.GoStmt:
-			if p.ImportPath == "pawl/store" || p.ImportPath == "pawl/chunk" {
+			if p.ImportPath == "pawl/store" || p.ImportPath == "pawl/chunk" || p.ImportPath == "pawl/downloader/list" {
 				t.Errorf("%s starts a goroutine", file)
 			}
 		case *ast.FuncDecl:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -62,6 +63,8 @@ func (c *MirrorCmd) Validate() error {
 // Run mirrors the lists, once or every so often.
 func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	say.keepTimes()
+	debug.SetGCPercent(400)        // garbage of many small requests; little of it is kept
+	debug.SetMemoryLimit(64 << 20) // beyond which it is collected as ever
 	st, err := g.openStore(say)
 	if err != nil {
 		return err

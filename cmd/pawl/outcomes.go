@@ -61,7 +61,6 @@ func (o *outcomes) counts() fileCounts {
 
 // outcome takes how one file ended.
 func (o *outcomes) outcome(x mirror.Outcome) {
-	name := nearby(x.Path)
 	switch x.State {
 	case mirror.Failed:
 		o.codes[exitCode(x.Err)]++
@@ -70,10 +69,10 @@ func (o *outcomes) outcome(x mirror.Outcome) {
 	case mirror.Fetched:
 		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
 	case mirror.Wanted:
-		o.say.note("%q would be fetched", name)
+		o.say.note("%q would be fetched", nearby(x.Path))
 	case mirror.Pruned:
 		verb := map[bool]string{true: "would be deleted", false: "deleted"}[o.cmd.DryRun]
-		o.say.note("%q %s, as the lists no longer name it", name, verb)
+		o.say.note("%q %s, as the lists no longer name it", nearby(x.Path), verb)
 	}
 	if x.State == mirror.Failed || x.State == mirror.Pending {
 		o.keep(x.Entry)

@@ -41,7 +41,8 @@ func (r *aria2Reader) line(text []byte, n int) {
 	}
 	r.finish()
 	r.begin(n)
-	for u := range strings.SplitSeq(string(text), "\t") {
+	for u, rest, more := "", string(text), true; more; {
+		u, rest, more = strings.Cut(rest, "\t")
 		if u = strings.Trim(u, blanks); u != "" {
 			r.e.URLs = append(r.e.URLs, u)
 		}

@@ -54,6 +54,9 @@ func isOutside(name string) bool {
 
 // checkURL says why s is nothing that can be downloaded, nil if it may be.
 func checkURL(s string) error {
+	if isPlainURL(s) {
+		return nil
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return fmt.Errorf("%q is not an http or https URL", shownURL(s))
@@ -63,6 +66,31 @@ func checkURL(s string) error {
 	}
 	return nil
 }
+
+// isPlainURL reports whether s surely is a good URL: most are, and are not parsed
+// for it. Behind a plain host, all that is printed in ASCII is good, but for a
+// percent, which may be the beginning of something else.
+func isPlainURL(s string) bool {
+	rest, ok := strings.CutPrefix(s, "https://")
+	if !ok {
+		rest, ok = strings.CutPrefix(s, "http://")
+	}
+	host := 0
+	for host < len(rest) && isHostByte(rest[host]) {
+		host++
+	}
+	if !ok || host == 0 || host < len(rest) && rest[host] != '/' {
+		return false
+	}
+	for i := host; i < len(rest); i++ {
+		if c := rest[i]; c <= ' ' || c >= 0x7f || c == '%' {
+			return false
+		}
+	}
+	return true
+}
+
+func isHostByte(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' || c == '.' || c == '-' }
 
 // shownURL returns a URL, or what should be one, without user and password.
 func shownURL(s string) string {

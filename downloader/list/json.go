@@ -2,6 +2,7 @@ package list
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -41,8 +42,11 @@ func (v *values) UnmarshalJSON(text []byte) error {
 
 func (r *jsonReader) line(text []byte, n int) {
 	var j jsonEntry
-	err := json.Unmarshal(text, &j)
 	var e Entry
+	err := json.Unmarshal(text, &j)
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		err = fmt.Errorf("key %q cannot be a %s", wrong.Field, wrong.Value)
+	}
 	if err == nil {
 		e, err = j.entry(n)
 	}

@@ -82,7 +82,7 @@ type Options struct {
 func Read(name string, r io.Reader, o Options) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		c := &collector{name: name, o: o, yield: yield}
-		if err := c.read(r); err != nil && !c.stopped {
+		if err := c.read(r); err != nil {
 			yield(Entry{}, err)
 		}
 	}

@@ -156,13 +156,14 @@ func TestReadError(t *testing.T) {
 	fails := func(text string) io.Reader {
 		return io.MultiReader(strings.NewReader(text), iotest.ErrReader(errors.New("disk on fire")))
 	}
-	for _, text := range []string{"http://h/x\nhttp://h/y\n out=z\n check", "http://h/x\nhttp://h/y"} {
-		got := read("L", fails(text), Options{})
-		if n := strings.Count(text, "\n"); !slices.Equal(got[1:], []string{fmt.Sprintf("end L: after line %d: disk on fire", n)}) && n > 1 {
-			t.Errorf("%q: got %q", text, got)
-		}
-		if strings.Contains(strings.Join(got, "\n"), "http://h/y") {
-			t.Errorf("%q: got half an entry: %q", text, got)
+	for text, want := range map[string][]string{
+		"http://h/x\nhttp://h/y\n out=z\n check": {"1: http://h/x", "end L: after line 3: disk on fire"},
+		"http://h/x\nhttp://h/y":                 {"end L: after line 1: disk on fire"},
+		"":                                       {"end L: after line 0: disk on fire"},
+		"<metalink xmlns='http://www.metalinker.org/'>": {"end L: disk on fire"},
+	} {
+		if got := read("L", fails(text), Options{}); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 	z := gzipped("http://h/x\nhttp://h/y\n")

@@ -1,0 +1,127 @@
+package list
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestExpand(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"http://h/x":                 "http://h/x",
+		"":                           "",
+		"{a,b,cc}":                   "a b cc",
+		"x{a}y":                      "xay",
+		"x{,a}y":                     "xy xay",
+		"[1-3]":                      "1 2 3",
+		"[8-11]":                     "8 9 10 11",
+		"[08-11]":                    "08 09 10 11",
+		"[098-100]":                  "098 099 100",
+		"[000-100:50]":               "000 050 100",
+		"[000-100:60]":               "000 060",
+		"[0-2]":                      "0 1 2",
+		"[1-1]":                      "1",
+		"[99-101]":                   "99 100 101",
+		"[a-c]":                      "a b c",
+		"[A-E:2]":                    "A C E",
+		"[z-z]":                      "z",
+		"<[1-2]>{a,b}[x-y]":          "<1>ax <1>ay <1>bx <1>by <2>ax <2>ay <2>bx <2>by",
+		"http://[::1]/[1-2]":         "http://[::1]/1 http://[::1]/2",
+		"http://u:p@[fe80::1-2]:80/": "http://u:p@[fe80::1-2]:80/",
+		"http://[1-2]:80/":           "http://1:80/ http://2:80/",
+		"http://h/[1-2]@x":           "http://h/1@x http://h/2@x",
+		"[999999999999999999-999999999999999999]": "999999999999999999",
+	} {
+		seq, err := Expand(pattern)
+		if err != nil {
+			t.Errorf("Expand(%q): %v", pattern, err)
+			continue
+		}
+		got := slices.Collect(seq)
+		if strings.Join(got, " ") != want {
+			t.Errorf("Expand(%q): got %q, want %q", pattern, got, want)
+		}
+		if n, err := Count(pattern); n != int64(len(got)) || err != nil {
+			t.Errorf("Count(%q): got %d, %v, want %d", pattern, n, err, len(got))
+		}
+		for range seq {
+			break // a yield after that panics
+		}
+	}
+}
+
+func TestExpandMalformed(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"{":                       `"{" is not closed`,
+		"[1-2":                    `"[" is not closed`,
+		"x}":                      `"}" closes nothing`,
+		"x]":                      `"]" closes nothing`,
+		"{}":                      "it is empty",
+		"[]":                      "it is empty",
+		"{a,{b}}":                 "one pattern is in another",
+		"{a[1-2]}":                "one pattern is in another",
+		"[1]":                     `"1" is not a range`,
+		"[a]":                     `"a" is not a range`,
+		"[1-]":                    `"1-" is not a range`,
+		"[-1]":                    `"-1" is not a range`,
+		"[1--2]":                  `"1--2" is not a range`,
+		"[3-1]":                   `"3-1" is not a range`,
+		"[c-a]":                   `"c-a" is not a range`,
+		"[a-Z]":                   `"a-Z" is not a range`,
+		"[A-z]":                   `"A-z" is not a range`,
+		"[a-1]":                   `"a-1" is not a range`,
+		"[aa-bb]":                 `"aa-bb" is not a range`,
+		"[1-3:0]":                 `"1-3:0" is not a range`,
+		"[1-3:]":                  `"1-3:" is not a range`,
+		"[1-3:-1]":                `"1-3:-1" is not a range`,
+		"[+1-3]":                  `"+1-3" is not a range`,
+		"[1-1000000000000000000]": "is not a range",
+		"[1-1000000001]":          "more than 1000000000 URLs",
+		"[1-100000][1-100000]":    "more than 1000000000 URLs",
+		"http://[::1/":            `"[" is not closed`,
+	} {
+		seq, err := Expand(pattern)
+		if err == nil || seq != nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Expand(%q): got %v, want an error with %q", pattern, err, want)
+		}
+		if n, err := Count(pattern); n != 0 || err == nil {
+			t.Errorf("Count(%q): got %d, %v, want an error", pattern, n, err)
+		}
+	}
+	if n, err := Count("[1-1000000000]"); n != mostExpanded || err != nil {
+		t.Errorf("Count of the most: got %d, %v", n, err)
+	}
+	if _, err := Expand("http://u:secret@h/{"); strings.Contains(err.Error(), "secret") {
+		t.Errorf("the error tells a password: %v", err)
+	}
+}
+
+// A pattern expands to as many URLs as it counts, and what comes out has none of
+// its brackets but those of an address.
+func FuzzExpand(f *testing.F) {
+	for _, s := range []string{"http://h/{a,b}[1-3]", "[001-100:2]", "[a-z:3]", "http://[::1]/{}", "[9-1]", "{a,{b}}", "]", "[1-99999999999]"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, pattern string) {
+		n, err := Count(pattern)
+		seq, err2 := Expand(pattern)
+		if (err == nil) != (err2 == nil) || err == nil && (n < 1 || n > mostExpanded) {
+			t.Fatalf("%q: Count got %d, %v, Expand %v", pattern, n, err, err2)
+		}
+		if err != nil {
+			return
+		}
+		address, got := addressEnd(pattern), int64(0)
+		for url := range seq {
+			if got++; got > 1000 {
+				return
+			}
+			if len(url) < address || url[:address] != pattern[:address] || strings.ContainsAny(url[address:], "{}[]") {
+				t.Fatalf("%q: got %q", pattern, url)
+			}
+		}
+		if got != n {
+			t.Errorf("%q: got %d URLs, want %d", pattern, got, n)
+		}
+	})
+}

@@ -1,0 +1,188 @@
+package list
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pawl/chunk"
+)
+
+func TestWrite(t *testing.T) {
+	e := Entry{
+		URLs: []string{"http://a/x", "https://b/x y"}, Dir: "/d", Out: "o/p", Sum: mustSum(t, "sha256:"+hex64), Size: 0, List: "L", Line: 9,
+		Header: http.Header{"Referer": {"r"}, "Authorization": {"Bearer T"}, "X-A": {"1", ""}},
+	}
+	want := "http://a/x\thttps://b/x y\n  dir=/d\n  out=o/p\n  checksum=sha-256=" + hex64 +
+		"\n  size=0\n  header=Authorization: Bearer T\n  header=Referer: r\n  header=X-A: 1\n  header=X-A: \n"
+	var b bytes.Buffer
+	if err := Write(&b, e); b.String() != want || err != nil {
+		t.Errorf("got %q, %v, want %q", b.String(), err, want)
+	}
+	b.Reset()
+	if err := Write(&b, Entry{URLs: []string{"http://a/x"}, Size: -1}); b.String() != "http://a/x\n" || err != nil {
+		t.Errorf("the least entry: got %q, %v", b.String(), err)
+	}
+}
+
+// What Read would not read back as it was is not written.
+func TestWriteRefuses(t *testing.T) {
+	for name, change := range map[string]func(e *Entry){
+		"no URL":             func(e *Entry) { e.URLs = nil },
+		"scheme":             func(e *Entry) { e.URLs = append(e.URLs, "ftp://h/x") },
+		"tab in URL":         func(e *Entry) { e.URLs[0] += "\tx" },
+		"blank behind URL":   func(e *Entry) { e.URLs[0] += " " },
+		"long URL":           func(e *Entry) { e.URLs[0] += strings.Repeat("x", maxLine) },
+		"line end in out":    func(e *Entry) { e.Out = "a\nb" },
+		"outside":            func(e *Entry) { e.Out = "../a" },
+		"unclean":            func(e *Entry) { e.Out = "./a" },
+		"blank behind out":   func(e *Entry) { e.Out = "a " },
+		"line end in dir":    func(e *Entry) { e.Dir = "a\nb" },
+		"blank before dir":   func(e *Entry) { e.Dir = " a" },
+		"line end in header": func(e *Entry) { e.Header = http.Header{"A": {"b\n out=x"}} },
+		"blank in header":    func(e *Entry) { e.Header = http.Header{"A": {"b "}} },
+		"header name":        func(e *Entry) { e.Header = http.Header{"A:": {"b"}} },
+		"referer":            func(e *Entry) { e.Header = http.Header{"Referer": {"*"}} },
+	} {
+		e := Entry{URLs: []string{"http://h/x"}, Size: -1}
+		change(&e)
+		var b bytes.Buffer
+		if err := Write(&b, e); err == nil || b.Len() > 0 {
+			t.Errorf("%s: got %d bytes, %v, want an error", name, b.Len(), err)
+		}
+	}
+}
+
+func TestWriteError(t *testing.T) {
+	full := errors.New("full")
+	if err := Write(writerFunc(func([]byte) (int, error) { return 0, full }), Entry{URLs: []string{"http://h/"}}); err != full {
+		t.Errorf("got %v, want %v", err, full)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// readBack returns what Read makes of entries that were written.
+func readBack(t *testing.T, entries []Entry) []string {
+	t.Helper()
+	var b bytes.Buffer
+	for _, e := range entries {
+		if err := Write(&b, e); err != nil {
+			t.Fatalf("Write of %s: %v", brief(e), err)
+		}
+	}
+	return read("L", &b, Options{})
+}
+
+// sameEntries checks a round trip; lines and list do not come back.
+func sameEntries(t *testing.T, got []string, want []Entry) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("got %q for %d entries", got, len(want))
+	}
+	for i, e := range want {
+		_, g, _ := strings.Cut(got[i], ": ")
+		if _, w, _ := strings.Cut(brief(e), ": "); g != w {
+			t.Errorf("got %q, want %q", g, w)
+		}
+	}
+}
+
+func TestWriteRoundTrip(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	word := func() string {
+		b := make([]rune, 1+r.IntN(8))
+		for i := range b {
+			b[i] = []rune("abcXYZ019=:#{}[]*%,;é世")[r.IntN(21)]
+		}
+		return "ww" + string(b)
+	}
+	sums := []chunk.Sum{{}, mustSum(t, "md5:"+hex32), mustSum(t, "sha1:"+hex40), mustSum(t, "blake2b:"+hex128), mustSum(t, "crc32c:01234567"), mustSum(t, "adler32:01234567")}
+	for range 200 {
+		var entries []Entry
+		for range 1 + r.IntN(4) {
+			e := Entry{Sum: sums[r.IntN(len(sums))], Size: r.Int64N(1<<62)>>r.IntN(62) - 1}
+			for range 1 + r.IntN(3) {
+				e.URLs = append(e.URLs, "http://h/"+strings.ReplaceAll(word(), "%", "%25"))
+			}
+			if r.IntN(2) == 0 {
+				e.Dir, e.Out = "/"+word()+" "+word(), word()+"/"+word()
+			}
+			for range r.IntN(3) {
+				if e.Header == nil {
+					e.Header = make(http.Header)
+				}
+				e.Header.Add([]string{"Referer", "User-Agent", "X-A"}[r.IntN(3)], word())
+			}
+			entries = append(entries, e)
+		}
+		sameEntries(t, readBack(t, entries), entries)
+	}
+}
+
+// Whatever a list is, Read ends, each entry is one that may be downloaded, each
+// problem has its line, nothing is told of a password, and what was read can be
+// written and read again.
+func FuzzRead(f *testing.F) {
+	seeds := []string{
+		"http://a/x\thttp://b/x\n  dir=/d\n  out=x\n  checksum=md5=" + hex32 + "\n  header=A: b\n size=1\n referer=*\n http-user=u\n",
+		hex64 + "  a\n" + hex64 + " *./b\nSHA256 (c) = " + hex64 + "\n\\" + hex32 + "  a\\n\n",
+		pgpMessage + "\nHash: SHA256\n\n- " + hex64 + "  a\n" + pgpSignature,
+		four + "<file name='x'><size>1</size><hash type='sha-256'>" + hex64 + "</hash><url priority='1'>http://h/x</url></file></metalink>",
+		three + "<file name='x'><resources><url type='http' preference='1'>http://h/x</url></resources></file></files></metalink>",
+		`{"url":"http://h/[1-2]","mirrors":["http://i/{a,b}"],"headers":{"a":["b"]},"size":1}`,
+		gzipped("http://h/x\n"), "<html>", markUTF8 + "x", "a.iso\n b\n#\n",
+	}
+	for _, s := range seeds {
+		for i := range byte(16) {
+			f.Add([]byte(s), i)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte, how byte) {
+		formats := []Format{"", Aria2, Checksum, Metalink}
+		o := Options{Format: formats[how&3], Glob: how&4 != 0}
+		if how&8 != 0 {
+			o.Base = "https://base/d/list?q"
+		}
+		n, ended := 0, false
+		for e, err := range Read("L", bytes.NewReader(text), o) {
+			if n++; n > 2000 {
+				break // of a pattern
+			}
+			var p *Problem
+			switch {
+			case ended:
+				t.Fatalf("got %v, %v after the end", e, err)
+			case err == nil:
+				checkEntry(t, e)
+			case !errors.As(err, &p):
+				ended = true
+			case p.Line < 1 || p.List != "L" || p.Err == nil || err.Error() != fmt.Sprintf("L:%d: %v", p.Line, p.Err):
+				t.Fatalf("got problem %#v", p)
+			}
+		}
+		if s, problems, err := ReadSums("L", bytes.NewReader(text)); (s == nil) == (err == nil) || len(problems) > len(text) {
+			t.Fatalf("ReadSums: got %v, %d problems, %v", s, len(problems), err)
+		}
+	})
+}
+
+func checkEntry(t *testing.T, e Entry) {
+	t.Helper()
+	if len(e.URLs) == 0 || e.Line < 1 || e.List != "L" || e.Size < -1 || e.Out != "" && !filepath.IsLocal(e.Out) {
+		t.Fatalf("got %#v", e)
+	}
+	for _, u := range e.URLs {
+		if _, err := http.NewRequest("GET", u, nil); err != nil || !strings.HasPrefix(strings.ToLower(u), "http") {
+			t.Fatalf("got URL %q: %v", u, err)
+		}
+	}
+	sameEntries(t, readBack(t, []Entry{e}), []Entry{e})
+}

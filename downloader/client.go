@@ -24,9 +24,10 @@ const (
 	maxRedirects = 20
 )
 
-// newHTTPClient returns a client of a Downloader. Ranges go over HTTP/1.1, because
-// HTTP/2, which is for small files, would put them all on one TCP connection.
-func newHTTPClient(o Options, http2 bool) *http.Client {
+// newHTTPClient returns a client of a Downloader, whose connections take their slots
+// of shared. Ranges go over HTTP/1.1, because HTTP/2, which is for small files,
+// would put them all on one TCP connection.
+func newHTTPClient(o Options, shared *slots, http2 bool) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
@@ -44,7 +45,7 @@ func newHTTPClient(o Options, http2 bool) *http.Client {
 		Protocols:             &protocols,
 	}
 	return &http.Client{
-		Transport:     watchdog{t, o.StallTimeout},
+		Transport:     watchdog{shared.share(t), o.StallTimeout},
 		CheckRedirect: o.checkRedirect,
 	}
 }

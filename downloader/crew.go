@@ -88,6 +88,7 @@ func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
 	for sleep(ctx, growEvery) == nil {
 		j.pool.grow(time.Now(), spawn)
 		j.pool.unhang(time.Now(), drips)
+		j.pool.giveBack()
 	}
 	return nil
 }

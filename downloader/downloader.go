@@ -117,12 +117,14 @@ type Result struct {
 }
 
 // A Downloader moves files into a Store. Safe for concurrent use; all its
-// downloads share their connections per host, rate and waits.
+// downloads share their connections per host, rate and waits, and connections also
+// with the other processes that use the Store's directory.
 type Downloader struct {
 	store   *store.Store
 	opts    Options
 	http    *http.Client // for ranges, over HTTP/1.1
 	http2   *http.Client // for small files, over HTTP/2 where there is
+	slots   *slots       // of both
 	limiter *rate.Limiter
 	placer  placer
 	outage  *outage
@@ -137,11 +139,13 @@ type Downloader struct {
 // New returns a Downloader into s.
 func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
+	shared := newSlots(s, o.Connections)
 	return &Downloader{
 		store:   s,
 		opts:    o,
-		http:    newHTTPClient(o, false),
-		http2:   newHTTPClient(o, true),
+		http:    newHTTPClient(o, shared, false),
+		http2:   newHTTPClient(o, shared, true),
+		slots:   shared,
 		placer:  placer{store: s, good: make(chan struct{}, 1)},
 		outage:  newOutage(o.WaitNetwork),
 		limiter: newLimiter(o.LimitRate),
@@ -150,11 +154,7 @@ func New(s *store.Store, o Options) *Downloader {
 }
 
 // Close closes idle connections. No download may be running.
-func (d *Downloader) Close() {
-	for _, c := range []*http.Client{d.http, d.http2} {
-		c.Transport.(watchdog).next.(*http.Transport).CloseIdleConnections()
-	}
-}
+func (d *Downloader) Close() { d.slots.close() }
 
 // Get downloads one file, or goes on with it, and returns when it is whole and
 // durable, when it failed, or when ctx is cancelled; then what has arrived is
@@ -213,6 +213,7 @@ func (d *Downloader) host(u *url.URL) *host {
 	h := d.hosts[key]
 	if h == nil {
 		h = newHost(u.Host, d.opts.Connections)
+		h.group = d.slots.group(dialed(u, d.opts.Proxy))
 		d.hosts[key] = h
 	}
 	return h

@@ -186,8 +186,9 @@ func closedPort(t *testing.T) string {
 // not tell what the user and the query are.
 func failWith(t *testing.T, name, u string, o Options) error {
 	t.Helper()
-	hc := newHTTPClient(o.withDefaults(), false)
-	defer (&Downloader{http: hc, http2: hc}).Close()
+	shared := newSlots(nil, 1)
+	defer shared.close()
+	hc := newHTTPClient(o.withDefaults(), shared, false)
 	resp, err := hc.Get(strings.Replace(u, "//", "//user:hunter2@", 1))
 	if err == nil {
 		resp.Body.Close()

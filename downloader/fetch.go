@@ -82,7 +82,9 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err == nil, errors.Is(err, errSeized):
+	case errors.Is(err, errGiveBack) && j.pool.goWithout(w):
+		return errSteppedDown
+	case err == nil, errors.Is(err, errSeized), errors.Is(err, errGiveBack):
 		return nil
 	case isPermanent(err):
 		return err
@@ -136,7 +138,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 	case err == io.EOF:
 		return got, io.EOF
 	}
-	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errDrips || cause == errHung {
+	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errDrips || cause == errHung || cause == errGiveBack {
 		return got, cause
 	}
 	return got, explainBody(err)

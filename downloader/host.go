@@ -17,6 +17,7 @@ const (
 type host struct {
 	name    string
 	ceiling int
+	group   *group // of the connections that it shares with other processes; nil if none
 
 	mu        sync.Mutex
 	open      int           // connections in use
@@ -67,12 +68,13 @@ func (h *host) enter(ctx context.Context) error {
 	}
 }
 
-// enterMore takes a further connection of a download, unless the limit is
-// reached, a refusal is fresh, or another download has none yet.
+// enterMore takes a further connection of a download, unless the limit or the
+// share of this process is reached, a refusal is fresh, or another download has
+// none yet.
 func (h *host) enterMore(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.waiting > 0 || h.open >= h.ceiling || now.Before(h.growAfter) || now.Before(h.notBefore) {
+	if h.waiting > 0 || h.open >= h.share() || now.Before(h.growAfter) || now.Before(h.notBefore) {
 		return false
 	}
 	if h.open >= h.limit {
@@ -82,11 +84,20 @@ func (h *host) enterMore(now time.Time) bool {
 	return true
 }
 
-// crowded reports whether another download waits for its first connection.
+// share returns how many of the ceiling are for this process, which may change.
+func (h *host) share() int {
+	if h.group == nil {
+		return h.ceiling
+	}
+	return min(h.ceiling, h.group.share())
+}
+
+// crowded reports whether another download waits for its first connection, or
+// another process for one.
 func (h *host) crowded() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.waiting > 0
+	return h.waiting > 0 || h.open > h.share()
 }
 
 // inUse returns how many connections are.

@@ -122,7 +122,7 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 	for _, w := range p.workers {
 		switch {
 		case w.cancel == nil || p.single:
-		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now):
+		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now) && !p.host.group.queued():
 			w.cancel(errHung)
 		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
 			w.cancel(errDrips)

@@ -1,0 +1,314 @@
+package store
+
+import (
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// slotsOf returns the Slots of as many processes, as it were: separate opens of a
+// file exclude each other like those of separate processes.
+func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
+	t.Helper()
+	all := make([]*Slots, processes)
+	for i := range all {
+		s, err := Open(state, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = s.Slots("host:80", n)
+		t.Cleanup(func() { all[i].Close() })
+	}
+	return all
+}
+
+// lookAgain makes the next share look who the members are.
+func lookAgain(all []*Slots) {
+	for _, s := range all {
+		s.looked = time.Time{}
+	}
+}
+
+// take takes places until there is none, and returns them.
+func take(s *Slots) (taken []io.Closer) {
+	for {
+		c, ok := s.Try()
+		if !ok {
+			return taken
+		}
+		taken = append(taken, c)
+	}
+}
+
+func TestShareOf(t *testing.T) {
+	for _, c := range []struct {
+		n, members int
+		want       string // shares by rank
+	}{
+		{8, 1, "8"}, {8, 2, "44"}, {8, 3, "332"}, {8, 5, "22211"}, {8, 8, "11111111"}, {1, 1, "1"}, {3, 2, "21"},
+	} {
+		got := ""
+		for rank := range c.members {
+			got += string(rune('0' + shareOf(c.n, c.members, rank, time.Now())))
+		}
+		if got != c.want {
+			t.Errorf("%d places, %d members: got %s, want %s", c.n, c.members, got, c.want)
+		}
+	}
+}
+
+// TestShareOfTurns: with more members than places all places are given at any
+// time, and each member has its turn as often as any other.
+func TestShareOfTurns(t *testing.T) {
+	for members := 2; members <= 12; members++ {
+		for n := 1; n < members; n++ {
+			turns := make([]int, members)
+			for turn := range members {
+				now, sum := time.Unix(1e9, 0).Add(time.Duration(turn)*turnLength), 0
+				for rank := range members {
+					share := shareOf(n, members, rank, now)
+					turns[rank] += share
+					sum += share
+				}
+				if sum != n {
+					t.Errorf("%d places, %d members, turn %d: %d given", n, members, turn, sum)
+				}
+			}
+			for rank, got := range turns {
+				if got != n {
+					t.Errorf("%d places, %d members: the one of rank %d has %d turns of %d, want %d", n, members, rank, got, members, n)
+				}
+			}
+		}
+	}
+}
+
+// TestSlotsShared: who comes first has all until it gives back; then each has its
+// share; and what one leaves goes to the others.
+func TestSlotsShared(t *testing.T) {
+	all := slotsOf(t, t.TempDir(), 8, 3)
+	first := take(all[0])
+	if len(first) != 8 || all[0].Held() != 8 {
+		t.Fatalf("alone: got %d places, %d held, want 8", len(first), all[0].Held())
+	}
+	if got := len(take(all[1])) + len(take(all[2])); got != 0 {
+		t.Errorf("while one has all: the others got %d", got)
+	}
+	lookAgain(all)
+	if got := all[0].Share(); got != 3 {
+		t.Errorf("share of the first of three: got %d, want 3", got)
+	}
+	for _, c := range first[:5] {
+		if c.Close() != nil || c.Close() != nil {
+			t.Error("a place is not given back")
+		}
+	}
+	if got := len(take(all[0])); got != 0 {
+		t.Errorf("beyond its share: got %d", got)
+	}
+	if a, b := len(take(all[1])), len(take(all[2])); a != 3 || b != 2 {
+		t.Errorf("given back: got %d and %d, want 3 and 2", a, b)
+	}
+	all[1].Close()
+	lookAgain(all)
+	if a, b := len(take(all[0])), len(take(all[2])); a != 1 || b != 2 {
+		t.Errorf("after one has ended: got %d and %d more, want 1 and 2", a, b)
+	}
+}
+
+// TestSlotsClosedTwice: a place that was given back is not given back again by who
+// had it, whoever has it now.
+func TestSlotsClosedTwice(t *testing.T) {
+	s := slotsOf(t, t.TempDir(), 1, 1)[0]
+	first, _ := s.Try()
+	must(t, first.Close())
+	take(s)
+	must(t, first.Close())
+	if s.Held() != 1 || len(take(s)) > 0 {
+		t.Errorf("got %d held, want 1", s.Held())
+	}
+}
+
+// TestSlotsLookers: who only looks is no member.
+func TestSlotsLookers(t *testing.T) {
+	all := slotsOf(t, t.TempDir(), 8, 2)
+	take(all[0])
+	all[1].join()
+	all[1].Close()
+	looker := flock.New(all[0].memberFile(1), flock.SetFlag(os.O_RDONLY))
+	if ok, err := looker.TryRLock(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	defer looker.Close()
+	lookAgain(all)
+	if got := all[0].Share(); got != 8 {
+		t.Errorf("got a share of %d, want 8", got)
+	}
+}
+
+// TestSlotsLookSeldom: the members are not counted at each call.
+func TestSlotsLookSeldom(t *testing.T) {
+	all := slotsOf(t, t.TempDir(), 8, 2)
+	take(all[0])
+	at := all[0].looked
+	take(all[1])
+	for at := at; at.Before(all[0].looked.Add(lookEvery)); at = at.Add(lookEvery / 4) {
+		if got := all[0].share(at); got != 8 {
+			t.Errorf("%v after a look: got a share of %d, want 8", at.Sub(all[0].looked), got)
+		}
+	}
+	if got := all[0].share(at.Add(lookEvery)); got != 4 {
+		t.Errorf("at the next look: got a share of %d, want 4", got)
+	}
+}
+
+// TestSlotsNumbers: one with less places finds some that one with more has left.
+func TestSlotsNumbers(t *testing.T) {
+	state := t.TempDir()
+	many, few := slotsOf(t, state, 16, 1)[0], slotsOf(t, state, 8, 1)[0]
+	few.join()
+	if a, b := len(take(many)), len(take(few)); a != 8 || b != 4 {
+		t.Errorf("got %d of 16 and %d of 8, want 8 and 4", a, b)
+	}
+}
+
+// TestSlotsNames: other names and other state directories have other places.
+func TestSlotsNames(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{})
+	must(t, err)
+	a, b := s.Slots("a:80", 2), s.Slots("a:81", 2)
+	defer a.Close()
+	defer b.Close()
+	if x, y := len(take(a)), len(take(b)); x != 2 || y != 2 {
+		t.Errorf("got %d and %d places, want 2 and 2", x, y)
+	}
+}
+
+// TestSlotsMany: with all member files taken, one more still has a share.
+func TestSlotsMany(t *testing.T) {
+	all := slotsOf(t, t.TempDir(), 100, mostMembers+1)
+	for _, s := range all {
+		s.join()
+	}
+	last := all[mostMembers]
+	if last.member != nil || last.Share() != 1 {
+		t.Errorf("got member %v, share %d, want none, 1", last.member, last.Share())
+	}
+	if _, ok := last.Try(); !ok {
+		t.Error("it gets no place")
+	}
+}
+
+// TestSlotsWithoutLocks: where there can be no locks everybody has all places.
+func TestSlotsWithoutLocks(t *testing.T) {
+	state := t.TempDir()
+	all := slotsOf(t, state, 2, 2)
+	must(t, os.WriteFile(filepath.Join(state, hostsName), nil, 0o600)) // where the directory should be
+	for _, s := range all {
+		for range 5 {
+			if c, ok := s.Try(); !ok || c.Close() != nil {
+				t.Fatal("got no place")
+			}
+		}
+		if s.Share() != 2 || s.Close() != nil {
+			t.Errorf("got a share of %d, want 2", s.Share())
+		}
+	}
+	must(t, os.Remove(filepath.Join(state, hostsName)))
+	if got := len(take(all[0])); got != 2 {
+		t.Errorf("after Close and with locks: got %d places, want 2", got)
+	}
+}
+
+// TestSlotsSymlink: a planted symbolic link is not followed.
+func TestSlotsSymlink(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("symbolic links need rights")
+	}
+	state := t.TempDir()
+	s := slotsOf(t, state, 1, 1)[0]
+	must(t, os.Mkdir(filepath.Join(state, hostsName), 0o700))
+	aim := filepath.Join(t.TempDir(), "aim")
+	must(t, os.Symlink(aim, s.memberFile(0)))
+	if _, ok := s.Try(); !ok {
+		t.Error("got no place")
+	}
+	if _, err := os.Lstat(aim); err == nil {
+		t.Error("the link was followed")
+	}
+}
+
+// TestSlotsRandom: whatever the processes do, no place is taken twice, each keeps
+// to its share when it takes one, and only empty files are left.
+func TestSlotsRandom(t *testing.T) {
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		state, n := t.TempDir(), 1+r.IntN(6)
+		all := slotsOf(t, state, n, 1+r.IntN(4))
+		held := make([][]io.Closer, len(all))
+		for range 200 {
+			i, total := r.IntN(len(all)), 0
+			switch s := all[i]; r.IntN(8) {
+			case 0:
+				s.Close()
+				held[i] = nil
+			case 1, 2:
+				if k := len(held[i]); k > 0 {
+					held[i][0].Close()
+					held[i] = held[i][1:]
+				}
+			default:
+				lookAgain(all)
+				if c, ok := s.Try(); ok {
+					held[i] = append(held[i], c)
+					if share := s.Share(); s.n >= len(all) && len(held[i]) > share {
+						t.Fatalf("seed %d: took one beyond its share of %d", seed, share)
+					}
+				}
+			}
+			for i := range held {
+				total += len(held[i])
+				if all[i].Held() != len(held[i]) {
+					t.Fatalf("seed %d: got %d held, want %d", seed, all[i].Held(), len(held[i]))
+				}
+			}
+			if total > n {
+				t.Fatalf("seed %d: %d of %d places are taken", seed, total, n)
+			}
+		}
+		files, _ := filepath.Glob(filepath.Join(state, "*", "*"))
+		for _, name := range files {
+			if info, err := os.Lstat(name); err != nil || info.Size() != 0 || !strings.Contains(name, hostsName) {
+				t.Errorf("left: %s, %v", name, err)
+			}
+		}
+	}
+}
+
+func BenchmarkSlot(b *testing.B) {
+	for _, c := range []struct {
+		name      string
+		processes int
+	}{{"alone", 1}, {"three", 3}} {
+		b.Run(c.name, func(b *testing.B) {
+			all := slotsOf(b, b.TempDir(), 16, c.processes)
+			for _, s := range all {
+				s.join()
+			}
+			for b.Loop() {
+				c, ok := all[0].Try()
+				if !ok {
+					b.Fatal("got no place")
+				}
+				c.Close()
+			}
+		})
+	}
+}

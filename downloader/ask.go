@@ -193,6 +193,7 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 	}()
 	if w != nil {
 		j.pool.asking(w, cancel, time.Now())
+		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
 	}
 	req, err := j.request(ctx, u, r)
 	if err != nil {

@@ -24,15 +24,15 @@ const (
 	maxRedirects = 20
 )
 
-// newHTTPClient returns a client of a Downloader, whose connections take their slots
-// of shared. Ranges go over HTTP/1.1, because HTTP/2, which is for small files,
-// would put them all on one TCP connection.
-func newHTTPClient(o Options, shared *slots, http2 bool) *http.Client {
+// newHTTPClient returns a client of a Downloader, whose requests wait for their turns,
+// and whose connections take their slots of shared. Ranges go over HTTP/1.1,
+// because HTTP/2, which is for small files, would put them all on one TCP connection.
+func newHTTPClient(o Options, shared *slots, t *turns, http2 bool) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
 	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}
-	t := &http.Transport{
+	transport := &http.Transport{
 		Proxy:                 o.Proxy,
 		DialContext:           dialer.DialContext,
 		TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
@@ -45,20 +45,25 @@ func newHTTPClient(o Options, shared *slots, http2 bool) *http.Client {
 		Protocols:             &protocols,
 	}
 	return &http.Client{
-		Transport:     watchdog{shared.share(t), o.StallTimeout},
+		Transport:     watchdog{shared.share(transport), o.StallTimeout, t},
 		CheckRedirect: o.checkRedirect,
 	}
 }
 
 // watchdog ends a response body on which no byte arrives for the timeout, in
-// place of a deadline on the whole transfer. It has RoundTrip alone, so that
+// place of a deadline on the whole transfer. Before, it lets the request wait for
+// its turn, also where that is a redirect or another try. It has RoundTrip alone, so that
 // nobody closes the idle connections of all downloads through it.
 type watchdog struct {
 	next    http.RoundTripper
 	timeout time.Duration
+	turns   *turns
 }
 
 func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := d.turns.wait(req.Context(), req.URL); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	resp, err := d.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {

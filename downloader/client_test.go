@@ -167,7 +167,7 @@ func send(ctx context.Context, s *scripted, judge func(*http.Response, error) ve
 	if err != nil {
 		return nil, err
 	}
-	return exchange(&http.Client{Transport: watchdog{s, time.Minute}}, req, judge)
+	return exchange(&http.Client{Transport: watchdog{s, time.Minute, nil}}, req, judge)
 }
 
 // TestExchange: retries follow the verdicts, in fake time; the last response is
@@ -318,7 +318,7 @@ func TestWatchdog(t *testing.T) {
 				d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
 					ctx = req.Context()
 					return &http.Response{Body: &dripBody{ctx, tt.gaps}}, nil
-				}), limit}
+				}), limit, nil}
 				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
 				resp, err := d.RoundTrip(req)
 				if err != nil {
@@ -347,7 +347,7 @@ func TestWatchdogError(t *testing.T) {
 	d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
 		ctx = req.Context()
 		return nil, errScripted
-	}), time.Minute}
+	}), time.Minute, nil}
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
 	if _, err := d.RoundTrip(req); err != errScripted || ctx.Err() == nil {
 		t.Errorf("got error %v, context %v, want %v, cancelled", err, ctx.Err(), errScripted)

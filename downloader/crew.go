@@ -2,7 +2,6 @@ package downloader
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -81,13 +80,12 @@ func (c *crew) wait() error {
 // tend opens further connections as long as there is work for them, and ends
 // requests that lead to nothing.
 func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
-	drips := j.d.opts.StallTimeout
-	if limit := j.d.opts.LimitRate; limit > 0 && limit < 1<<20 {
-		drips = math.MaxInt64 // it may be us who are slow
-	}
 	for sleep(ctx, growEvery) == nil {
+		if j.d.slowed() { // the limit may change while it runs
+			j.pool.forgiveDrips()
+		}
 		j.pool.grow(time.Now(), spawn)
-		j.pool.unhang(time.Now(), drips)
+		j.pool.unhang(time.Now(), j.d.opts.StallTimeout)
 		j.pool.giveBack()
 	}
 	return nil

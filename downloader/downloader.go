@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"pawl/chunk"
 	"pawl/store"
 )
@@ -30,6 +28,7 @@ type Options struct {
 	ConnectTimeout time.Duration // for TCP and again for TLS; default 30s
 	StallTimeout   time.Duration // for the header, and for each next byte; default 30s
 	LimitRate      int64         // bytes per second of all downloads together; default no limit
+	RequestRate    float64       // requests per second to each host; default no limit
 	WaitNetwork    bool          // while the machine has no network at all, wait, without end
 	NoRemoteTime   bool          // do not take Last-Modified as modification time
 	UserAgent      string        // default "pawl"
@@ -120,14 +119,15 @@ type Result struct {
 // downloads share their connections per host, rate and waits, and connections also
 // with the other processes that use the Store's directory.
 type Downloader struct {
-	store   *store.Store
-	opts    Options
-	http    *http.Client // for ranges, over HTTP/1.1
-	http2   *http.Client // for small files, over HTTP/2 where there is
-	slots   *slots       // of both
-	limiter *rate.Limiter
-	placer  placer
-	outage  *outage
+	store  *store.Store
+	opts   Options
+	http   *http.Client // for ranges, over HTTP/1.1
+	http2  *http.Client // for small files, over HTTP/2 where there is
+	slots  *slots       // of connections of both
+	turns  *turns       // of requests; nil without a limit
+	bytes  *bucket      // of all bodies
+	placer placer
+	outage *outage
 
 	eventMu sync.Mutex // orders events
 
@@ -139,17 +139,18 @@ type Downloader struct {
 // New returns a Downloader into s.
 func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
-	shared := newSlots(s, o.Connections)
+	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
 	return &Downloader{
-		store:   s,
-		opts:    o,
-		http:    newHTTPClient(o, shared, false),
-		http2:   newHTTPClient(o, shared, true),
-		slots:   shared,
-		placer:  placer{store: s, good: make(chan struct{}, 1)},
-		outage:  newOutage(o.WaitNetwork),
-		limiter: newLimiter(o.LimitRate),
-		hosts:   make(map[string]*host),
+		store:  s,
+		opts:   o,
+		http:   newHTTPClient(o, shared, t, false),
+		http2:  newHTTPClient(o, shared, t, true),
+		slots:  shared,
+		turns:  t,
+		bytes:  newBucket(float64(max(0, o.LimitRate)), burstTime),
+		placer: placer{store: s, good: make(chan struct{}, 1)},
+		outage: newOutage(o.WaitNetwork),
+		hosts:  make(map[string]*host),
 	}
 }
 

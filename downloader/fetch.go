@@ -113,8 +113,8 @@ func (j *job) pause(ctx context.Context, w *worker, err error) error {
 func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err error) {
 	for left := j.pool.arriving(w).Len(); left > 0 && err == nil; {
 		var n, kept int
-		most := min(left, int64(j.d.paceMost())) // no more: a stream goes on behind the claim
-		n, err = rep.Body.Read(w.buf.space(int(most)))
+		most := min(left, bufferSize) // no more: a stream goes on behind the claim
+		n, err = j.d.read(rep.ctx, rep.Body, w.buf.space(int(most)))
 		kept, left = j.pool.arrive(w, n, time.Now())
 		got += int64(kept)
 		j.fetched.Add(int64(n))
@@ -123,9 +123,6 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 			left = j.pool.extend(w)
 		}
 		full := w.buf.filled(kept)
-		if paceErr := j.d.pace(ctx, n); paceErr != nil {
-			err = paceErr
-		}
 		if full || left == 0 || err != nil {
 			if err := w.buf.flush(); err != nil {
 				return got, permanentError{err}
@@ -152,11 +149,10 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) {
 		return
 	}
 	left := rep.body.End - j.pool.arriving(w).End
-	if left > worthDraining {
+	if left > j.d.drainMost() {
 		return
 	}
-	n, _ := io.CopyN(io.Discard, rep.Body, left+1) // the one more meets the end
-	j.fetched.Add(n)
+	n, _ := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // the one more meets the end
 	if n > left && j.surplus.CompareAndSwap(false, true) {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes came than %s", errLie, span(rep.body))})
 	}

@@ -46,6 +46,7 @@ type worker struct {
 	winBytes int64
 	dripping time.Time // since when the rate is below leastRate; zero if it is not
 	waiting  bool      // for its next try
+	queued   bool      // its request waits for its turn, and is not yet sent
 }
 
 // newPool returns the pool of a plan; its first worker has a connection that is
@@ -176,6 +177,13 @@ func (p *pool) asking(w *worker, cancel context.CancelCauseFunc, now time.Time) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.cancel, w.lastByte, w.reach, w.dripping = cancel, now, 0, time.Time{}
+}
+
+// queue notes that the request of w begins to wait for its turn, or has waited.
+func (p *pool) queue(w *worker, waits bool, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.queued, w.lastByte = waits, now
 }
 
 // arrive notes n bytes read by w. It returns how many of them are wanted, and

@@ -51,8 +51,7 @@ func (j *job) proveSample(ctx context.Context, r chunk.Range) error {
 			return errWhole
 		}
 		got := make([]byte, r.Intersect(rep.body).Len())
-		n, err := io.ReadFull(rep.Body, got)
-		j.fetched.Add(int64(n))
+		_, err = io.ReadFull(pacedReader{ctx, j, rep.Body}, got)
 		rep.close()
 		if err == nil {
 			held := make([]byte, len(got))
@@ -115,7 +114,8 @@ func (j *job) proveAgain(ctx context.Context) error {
 	if j.part == nil || sure || j.answers.Load() < 2 && !j.resumed || j.pool != nil && j.pool.single {
 		return nil
 	}
-	asking, cancel := context.WithTimeout(ctx, 2*j.d.opts.StallTimeout) // all is there, and need not wait long
+	patience := 2*j.d.opts.StallTimeout + j.d.turns.span(2*(2+moreSamples)) // all is there, and need not wait long
+	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := j.enter(asking, j.host)
 	if err == nil {

@@ -77,7 +77,7 @@ func (p *pool) seizeStuck(w *worker, now time.Time) *chunk.Claim {
 // isStuck reports whether another connection of the given rate, 0 if unknown,
 // should take over from v.
 func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
-	if v.claim == nil || v.cancel == nil || v.claim.Arriving().Empty() {
+	if v.claim == nil || v.cancel == nil || v.queued || v.claim.Arriving().Empty() {
 		return false
 	}
 	if now.Sub(v.lastByte) > stuckAfter {
@@ -121,13 +121,23 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 	defer p.mu.Unlock()
 	for _, w := range p.workers {
 		switch {
-		case w.cancel == nil || p.single:
+		case w.cancel == nil || w.queued || p.single:
 		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now) && !p.host.group.queued():
 			w.cancel(errHung)
 		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
 			w.cancel(errDrips)
 			w.dripping = time.Time{}
 		}
+	}
+}
+
+// forgiveDrips forgets which connections are next to silent, where that tells
+// nothing about the server.
+func (p *pool) forgiveDrips() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		w.dripping = time.Time{}
 	}
 }
 

@@ -200,7 +200,9 @@ func (j *job) readSmall(ctx context.Context, rep *reply, u *store.Unnamed) error
 		sum = j.req.Sum.NewHash()
 		to = io.MultiWriter(to, sum)
 	}
-	n, err := io.Copy(to, counted{j, pacedReader{ctx, j, io.LimitReader(rep.Body, rep.id.size)}})
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
+	n, err := io.CopyBuffer(to, counted{j, pacedReader{ctx, j, io.LimitReader(rep.Body, rep.id.size)}}, buf.b)
 	if err == nil && n < rep.id.size {
 		err = io.ErrUnexpectedEOF
 	}

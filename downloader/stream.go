@@ -65,7 +65,7 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 	return nil
 }
 
-// pacedReader counts and paces what is read to be compared.
+// pacedReader counts and paces what is read, but not to be written.
 type pacedReader struct {
 	ctx  context.Context
 	j    *job
@@ -73,11 +73,8 @@ type pacedReader struct {
 }
 
 func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.body.Read(p[:min(len(p), r.j.d.paceMost())])
+	n, err := r.j.d.read(r.ctx, r.body, p)
 	r.j.fetched.Add(int64(n))
-	if paceErr := r.j.d.pace(r.ctx, n); paceErr != nil {
-		err = paceErr
-	}
 	return n, err
 }
 

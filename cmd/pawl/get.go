@@ -131,6 +131,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	opts.OnEvent = show.event
 	d := downloader.New(st, opts)
 	defer d.Close()
+	defer t.LimitRate.follow(d.SetLimitRate)()
 	show.start(d.Snapshot)
 	defer show.stop()
 
@@ -273,7 +274,8 @@ func (t *Transfer) options() (downloader.Options, error) {
 		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute),
 		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),
 		StallTimeout:   t.StallTimeout.or(time.Duration(t.Timeout)),
-		LimitRate:      int64(t.LimitRate),
+		LimitRate:      t.LimitRate.at(time.Now()),
+		RequestRate:    float64(t.MaxRequestRate),
 		NoRemoteTime:   t.NoRemoteTime,
 		UserAgent:      t.UserAgent,
 		Proxy:          http.ProxyFromEnvironment,

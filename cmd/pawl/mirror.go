@@ -176,6 +176,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	opts.OnEvent = show.event
 	d := downloader.New(st, opts)
 	defer d.Close()
+	defer c.LimitRate.follow(d.SetLimitRate)()
 	quiet := opts
 	quiet.OnEvent = nil
 	lists := downloader.New(st, quiet)

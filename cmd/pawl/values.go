@@ -58,6 +58,33 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// requestRate is a number of requests per second, 0 for no limit.
+type requestRate float64
+
+func (r *requestRate) UnmarshalText(text []byte) error {
+	s := strings.ToLower(string(text))
+	if s == "off" {
+		*r = 0
+		return nil
+	}
+	number, perMinute := strings.CutSuffix(s, "/m")
+	if !perMinute {
+		number = strings.TrimSuffix(s, "/s")
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if perMinute {
+		v /= 60
+	}
+	if err != nil || !(v == 0 || v >= leastRequestRate && v <= mostRequestRate) { // NaN is neither
+		return fmt.Errorf("%q is not a rate of requests such as 10, 0.5/s or 30/m", text)
+	}
+	*r = requestRate(v)
+	return nil
+}
+
+// Requests per second that can be meant: once a day, and more than there can be.
+const leastRequestRate, mostRequestRate = 1.0 / 86400, 1e6
+
 // tries is a number of tries, 0 for no end.
 type tries int
 

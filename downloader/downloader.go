@@ -101,11 +101,11 @@ type Request struct {
 	Listed *Listed
 }
 
-// A Result says how a download ended well.
+// A Result says how a download ended; after an error, as far as it had come.
 type Result struct {
 	ID      store.ID
-	Target  string // absolute path; "-" for a stream
-	Size    int64  // bytes
+	Target  string // absolute path; "-" for a stream, "" if it was never known
+	Size    int64  // bytes; -1 if it was never known
 	Fetched int64  // bytes received by this run, those fetched twice included
 	Elapsed time.Duration
 	Current bool      // nothing was transferred: the file was there, and is unchanged

@@ -114,16 +114,17 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	e := Event{Kind: Finished, Size: p.Size, Held: p.Have, Fetched: j.fetched.Load(), Elapsed: time.Since(begun), Current: current}
 	if err != nil {
 		e.Kind, e.Err = Stopped, err
-		j.emit(e)
-		return Result{}, err
 	}
 	j.emit(e)
 	r := Result{ID: p.ID, Target: p.Target, Size: p.Size, Fetched: e.Fetched, Elapsed: e.Elapsed, Current: current}
+	if p.Target == j.shown { // it was never known
+		r.Target = ""
+	}
 	r.Retries, r.Sum, r.CRC = int(j.retries.Load()), j.req.Sum, j.crc
 	if u, _ := j.target(); r.Fetched > 0 {
 		r.Final = ShownURL(u.String())
 	}
-	return r, nil
+	return r, err
 }
 
 // get brings the file to its final name. current says that it was there.

@@ -19,6 +19,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader"
+	"pawl/downloader/list"
 	"pawl/store"
 )
 
@@ -27,6 +28,9 @@ const defaultJobs = 4
 
 // Validate refuses what cannot be meant, before anything is done.
 func (c *GetCmd) Validate() error {
+	if err := c.expand(); err != nil {
+		return err
+	}
 	for _, s := range c.URLs {
 		if err := downloader.CheckURL(s); err != nil {
 			return fmt.Errorf("%w%s", err, suggestion(s))
@@ -45,6 +49,33 @@ func (c *GetCmd) Validate() error {
 	if len(c.URLs) > 1 && (c.Output != "" || !c.Checksum.IsZero()) {
 		return errors.New("--output and --checksum are for one URL")
 	}
+	return nil
+}
+
+// mostURLs is how many URLs the patterns of a command line may stand for.
+const mostURLs = 10_000
+
+// expand puts what patterns stand for in their place.
+func (c *GetCmd) expand() error {
+	if !c.Glob {
+		return nil
+	}
+	var all []string
+	for _, s := range c.URLs {
+		n, err := list.Count(s)
+		if err != nil {
+			return fmt.Errorf("%w; --no-glob takes it as it is", err)
+		}
+		if n+int64(len(all)) > mostURLs {
+			return fmt.Errorf("%q stands for %d URLs, more than %d; pawl mirror --glob has no limit", downloader.ShownURL(s), n, mostURLs)
+		}
+		urls, err := list.Expand(s)
+		if err != nil {
+			return err
+		}
+		all = slices.AppendSeq(all, urls)
+	}
+	c.URLs = all
 	return nil
 }
 
@@ -98,6 +129,10 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if c.Output == "-" && isTerminal(say.stdout) {
 		return usageError(errors.New("standard output is a terminal; pipe it somewhere, or give -o FILE"))
 	}
+	sum, err := c.sums(ctx, g, st)
+	if err != nil {
+		return err
+	}
 	var requests []downloader.Request
 	for i, u := range c.URLs {
 		if slices.Contains(c.URLs[:i], u) {
@@ -105,6 +140,11 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			continue
 		}
 		req := downloader.Request{URL: u, Dir: c.Dir, Output: c.Output, Sum: c.Checksum}
+		if sum != nil {
+			if req.Sum, err = sum(downloader.NameOf(u)); err != nil {
+				return fmt.Errorf("%q: %w", downloader.ShownURL(u), err)
+			}
+		}
 		if c.Output == "-" {
 			req.Output, req.Stream = "", say.stdout
 		}
@@ -113,11 +153,29 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	return c.transfer(ctx, g, say, st, requests)
 }
 
+// sums returns what tells the digests of --checksums, nil without.
+func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store) (func(string) (chunk.Sum, error), error) {
+	if c.Checksums == "" {
+		return nil, nil
+	}
+	opts, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	d := downloader.New(st, opts)
+	defer d.Close()
+	return readSums(ctx, d, g, c.Checksums)
+}
+
 // transfer does the requests, and tells each failure as it comes.
 func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *store.Store, requests []downloader.Request) error {
 	ctx, cancel := t.deadline(ctx)
 	defer cancel()
 	opts, err := t.options()
+	if err != nil {
+		return err
+	}
+	ends, err := t.newEnds(ctx, say, reportHeader{})
 	if err != nil {
 		return err
 	}
@@ -137,25 +195,29 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 
 	var mu sync.Mutex // of what the downloads leave behind
 	var failures []error
-	ended := 0 // downloads that were not interrupted
+	var s summary
+	s.Files = len(requests)
+	ended := make(map[int]bool) // downloads that were not interrupted
 	var group errgroup.Group
 	group.SetLimit(cmp.Or(t.Jobs, defaultJobs))
-	for _, req := range requests {
+	for i, req := range requests {
 		t.fill(&req)
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return nil // told once, at the end
 			}
-			_, err := d.Get(ctx, req)
+			res, err := d.Get(ctx, req)
 			if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
 				return nil
 			}
 			if err != nil {
 				say.tell(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinished(st, req)))
 			}
+			ends.took(req, res, err)
 			mu.Lock()
 			defer mu.Unlock()
-			ended++
+			ended[i] = true
+			s.count(res, err)
 			if err != nil {
 				failures = append(failures, err)
 			}
@@ -165,9 +227,14 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	wait(ctx, &group, streams)
 	mu.Lock()
 	defer mu.Unlock()
-	if ended < len(requests) {
+	if len(ended) < len(requests) {
 		held := false
-		for _, req := range requests {
+		for i, req := range requests {
+			if !ended[i] {
+				rec, _ := find(st, req) // of those that were begun
+				ends.pending(req, rec)
+				s.Pending++
+			}
 			held = held || unfinished(st, req) != ""
 		}
 		next := "nothing has arrived that could be kept; run the same command again"
@@ -176,6 +243,10 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 		}
 		say.tell(context.Cause(ctx), next)
 		failures = append(failures, context.Cause(ctx))
+	}
+	if err := ends.close(s, errors.Join(failures...)); err != nil {
+		say.tell(err, hint(err, ""))
+		failures = append(failures, err)
 	}
 	if len(failures) == 0 {
 		return nil

@@ -31,18 +31,22 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/downloader": {
 		own:    []string{"pawl/chunk", "pawl/store"},
-		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/...", "golang.org/x/time/..."},
+		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader/list": {
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
+	"pawl/downloader/mirror": { // os for the temporary file of its queue
+		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list"},
+		not: []string{"os/...", "log", "flag", "net", "net/http/..."},
+	},
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list", "pawl/downloader/mirror"},
 		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"math"
 	"path/filepath"
 	"strings"
@@ -29,12 +31,11 @@ func pick(st *store.Store, word string) (store.Record, error) {
 	if rec, err := st.ByTarget(path); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
-	records, err := st.Unfinished()
-	if err != nil {
-		return store.Record{}, err
-	}
 	var found []store.Record
-	for _, r := range records {
+	for r, err := range all(st, true) {
+		if err != nil {
+			return store.Record{}, err
+		}
 		if len(word) >= 4 && strings.HasPrefix(string(r.ID), word) {
 			found = append(found, r)
 		}
@@ -43,6 +44,31 @@ func pick(st *store.Store, word string) (store.Record, error) {
 		return store.Record{}, fmt.Errorf("%q: %w", word, store.ErrNotFound)
 	}
 	return found[0], nil
+}
+
+// all returns the records of unfinished downloads, oldest first, and then, if they
+// are wanted, those of finished files, by path.
+func all(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
+	return func(yield func(store.Record, error) bool) {
+		records, err := st.Unfinished()
+		if err != nil {
+			yield(store.Record{}, err)
+			return
+		}
+		for _, r := range records {
+			if (finished || r.State != store.Done) && !yield(r, nil) {
+				return
+			}
+		}
+		if !finished {
+			return
+		}
+		for r, err := range st.Finished("") {
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
 }
 
 // Run goes on with the named downloads, or all unfinished ones.
@@ -107,37 +133,44 @@ type listed struct {
 	Updated time.Time `json:"updated"`
 }
 
+// tableRows is how many rows of a table have common columns: there may be millions.
+const tableRows = 1000
+
 // Run prints the downloads.
 func (c *ListCmd) Run(g *Globals, say *speaker) error {
 	st, err := g.openStore(say)
 	if err != nil {
 		return err
 	}
-	records, err := st.Unfinished()
-	if err != nil {
-		return err
-	}
-	var list []listed
-	for _, r := range records {
-		if c.All || r.State != store.Done {
-			list = append(list, c.describe(st, r))
+	enc := json.NewEncoder(say.stdout)
+	enc.SetEscapeHTML(false)
+	w := tabwriter.NewWriter(say.stdout, 0, 0, 2, ' ', 0)
+	n := 0
+	for r, err := range all(st, c.All) {
+		if err != nil {
+			return err
+		}
+		l := c.describe(st, r)
+		switch n++; {
+		case g.JSON:
+			err = enc.Encode(l)
+		case n == 1:
+			fmt.Fprintln(w, "ID\tSTATE\tDONE\tSIZE\tRATE\tPATH")
+			fallthrough
+		default:
+			l.row(w)
+		}
+		if n%tableRows == 0 && err == nil {
+			err = w.Flush()
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if g.JSON {
-		enc := json.NewEncoder(say.stdout)
-		enc.SetEscapeHTML(false)
-		for _, l := range list {
-			if err := enc.Encode(l); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if len(list) == 0 {
+	if n == 0 && !g.JSON {
 		say.note("no downloads%s", map[bool]string{false: " are unfinished; --all shows the others"}[c.All])
-		return nil
 	}
-	return table(say, list)
+	return w.Flush()
 }
 
 // describe says how a download stands. One that is recorded as active but has
@@ -155,30 +188,26 @@ func (c *ListCmd) describe(st *store.Store, r store.Record) listed {
 	return l
 }
 
-func table(say *speaker, list []listed) error {
-	w := tabwriter.NewWriter(say.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATE\tDONE\tSIZE\tRATE\tPATH")
-	for _, l := range list {
-		done, total, rate := "-", "?", "-"
-		if l.Size >= 0 {
-			total = size(l.Size)
-			done = "100.0%"
-			if l.Held < l.Size {
-				done = fmt.Sprintf("%.1f%%", math.Floor(1000*float64(l.Held)/float64(l.Size))/10) // never 100 before it is
-			}
-		} else {
-			done = size(l.Held)
+// row prints l as one of a table.
+func (l listed) row(w io.Writer) {
+	done, total, rate := "-", "?", "-"
+	if l.Size >= 0 {
+		total = size(l.Size)
+		done = "100.0%"
+		if l.Held < l.Size {
+			done = fmt.Sprintf("%.1f%%", math.Floor(1000*float64(l.Held)/float64(l.Size))/10) // never 100 before it is
 		}
-		if l.Rate > 0 {
-			rate = size(l.Rate) + "/s"
-		}
-		path := printable(nearby(l.Path))
-		if l.Reason != "" {
-			path += " (" + cut(printable(l.Reason), 60) + ")"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
+	} else {
+		done = size(l.Held)
 	}
-	return w.Flush()
+	if l.Rate > 0 {
+		rate = size(l.Rate) + "/s"
+	}
+	path := printable(nearby(l.Path))
+	if l.Reason != "" {
+		path += " (" + cut(printable(l.Reason), 60) + ")"
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
 }
 
 // Run forgets downloads.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pawl/chunk"
 	"pawl/downloader"
 	"pawl/downloader/list"
 )
@@ -37,13 +38,41 @@ func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name st
 	}
 	shown := downloader.ShownURL(name)
 	hash := sha256.Sum256([]byte(shown))
-	req := downloader.Request{URL: name, Dir: filepath.Join(dir, "lists"), Output: hex.EncodeToString(hash[:8])}
+	req := downloader.Request{URL: name, Dir: filepath.Join(dir, "lists"), Output: hex.EncodeToString(hash[:8]), Overwrite: true}
 	res, err := d.Get(ctx, req) // which asks for it only if it has changed
 	if err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
 	}
 	f, err := os.Open(res.Target)
 	return openedList{f, shown, shown}, err
+}
+
+// readSums reads a checksum file, and returns what tells the digest of a file by its
+// path. That it has none is an error: what is to be proved is not fetched unproved.
+// It returns nil if there is no such file to read.
+func readSums(ctx context.Context, d *downloader.Downloader, g *Globals, name string) (func(string) (chunk.Sum, error), error) {
+	if name == "" {
+		return nil, nil
+	}
+	in, err := openList(ctx, d, g, name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	sums, problems, err := list.ReadSums(in.name, in)
+	if err == nil && len(problems) > 0 {
+		err = usageError(problems[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(path string) (chunk.Sum, error) {
+		sum, err := sums.Find(path)
+		if err == nil && sum.IsZero() {
+			err = usageError(fmt.Errorf("%q has no digest for %q; it is not fetched", in.name, path))
+		}
+		return sum, err
+	}, nil
 }
 
 // entries reads all lists, one after another. An error of one does not end the others.

@@ -16,9 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"pawl/chunk"
 	"pawl/downloader"
-	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
 )
@@ -181,14 +179,19 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	quiet.OnEvent = nil
 	lists := downloader.New(st, quiet)
 	defer lists.Close()
-	sums, err := c.sums(ctx, lists, g)
+	sums, err := readSums(ctx, lists, g, c.Checksums)
+	if err != nil {
+		out.abort()
+		return false, err
+	}
+	temp, err := g.stateDir() // where there is room for what was not fetched yet
 	if err != nil {
 		out.abort()
 		return false, err
 	}
 	stopped := make(chan struct{})
 	m := mirror.NewRun(d, st, mirror.Options{
-		Dir: c.Dir, List: c.key(), PerHost: opts.Connections, Jobs: c.Jobs,
+		Dir: c.Dir, List: c.key(), Temp: temp, PerHost: opts.Connections, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, DryRun: c.DryRun, Sum: sums,
 		Request:   c.template(),
@@ -222,21 +225,4 @@ func (c *MirrorCmd) template() downloader.Request {
 	var req downloader.Request
 	c.fill(&req)
 	return req
-}
-
-// sums returns what tells the digests of --checksums.
-func (c *MirrorCmd) sums(ctx context.Context, d *downloader.Downloader, g *Globals) (func(string) (chunk.Sum, error), error) {
-	if c.Checksums == "" {
-		return nil, nil
-	}
-	in, err := openList(ctx, d, g, c.Checksums)
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	sums, problems, err := list.ReadSums(in.name, in)
-	if err != nil {
-		return nil, err
-	}
-	return sums.Find, errors.Join(problems...)
 }

@@ -14,42 +14,35 @@ import (
 // outcomes are what becomes of the files of lists: told, counted, reported, and
 // kept as a list of what is not here. Its functions are called one at a time.
 type outcomes struct {
+	*ends
 	cmd     *MirrorCmd
 	say     *speaker
 	show    *display
 	run     *mirror.Run
-	report  *report
 	failed  *atomicFile
-	hooks   *hooks
-	begun   time.Time
 	codes   map[int]int // exit codes of failures, and how many have each
 	unlists []error     // what is wrong with lists as a whole
 }
 
 func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
-	o := &outcomes{cmd: c, say: say, begun: time.Now(), codes: make(map[int]int)}
+	o := &outcomes{cmd: c, say: say, codes: make(map[int]int)}
 	var err error
 	if c.Failed != "" {
 		if o.failed, err = newAtomicFile(c.Failed); err != nil {
 			return nil, err
 		}
 	}
-	if c.Report != "" {
-		o.report, err = newReport(c.Report, reportHeader{Pawl: version(), Started: o.begun, Lists: c.Lists, Dir: c.Dir})
-		if err != nil {
-			o.failed.abort()
-			return nil, err
-		}
+	if o.ends, err = c.newEnds(ctx, say, reportHeader{Lists: c.Lists, Dir: c.Dir}); err != nil {
+		o.failed.abort()
+		return nil, err
 	}
-	o.hooks = newHooks(ctx, c.OnComplete, c.OnError, say)
 	return o, nil
 }
 
 // abort ends what was begun without a run, or one that is begun again.
 func (o *outcomes) abort() {
 	o.failed.abort()
-	o.report.abort()
-	o.hooks.close()
+	o.ends.abort()
 }
 
 // counts is for the display.
@@ -77,9 +70,7 @@ func (o *outcomes) outcome(x mirror.Outcome) {
 	if x.State == mirror.Failed || x.State == mirror.Pending {
 		o.keep(x.Entry)
 	}
-	if o.report != nil {
-		o.report.file(reported(x))
-	}
+	o.report.file(reported(x))
 }
 
 // keep writes what is not here to the list of --failed, with a path that does not

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"pawl/downloader"
 )
 
 // A summary is how a run over lists ended. The counts from Fetched to Pending
@@ -25,6 +27,19 @@ type summary struct {
 	Exit    int     `json:"exit"`
 
 	Failures map[int]int `json:"-"` // of the Failed ones, how many have which exit code
+}
+
+// count adds the end of one download.
+func (s *summary) count(res downloader.Result, err error) {
+	s.Bytes += res.Fetched
+	switch {
+	case err != nil:
+		s.Failed++
+	case res.Current:
+		s.Unchanged++
+	default:
+		s.Fetched++
+	}
 }
 
 // failureNames are the kinds of failures, for people, by exit code.

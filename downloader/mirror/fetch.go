@@ -26,6 +26,8 @@ func (m *Run) fetch(ctx context.Context, it *item, released func()) Outcome {
 		if o.Err == nil || !mayMend(err) {
 			o.URL = u
 		}
+		res.Fetched += o.Result.Fetched
+		o.Result = res
 		if o.Err = worse(o.Err, err); ctx.Err() != nil || !isSource(err) {
 			break
 		}

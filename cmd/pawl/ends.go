@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"pawl/downloader"
+	"pawl/store"
+)
+
+// ends are what is done about the end of each download, besides telling it: it is
+// reported, and hooks are run. Safe for concurrent use.
+type ends struct {
+	report *report
+	hooks  *hooks
+	begun  time.Time
+}
+
+// newEnds begins the report and the hooks that the options ask for.
+func (t *Transfer) newEnds(ctx context.Context, say *speaker, h reportHeader) (*ends, error) {
+	e := &ends{begun: time.Now()}
+	if t.Report != "" {
+		h.Pawl, h.Started = version(), e.begun
+		var err error
+		if e.report, err = newReport(t.Report, h); err != nil {
+			return nil, err
+		}
+	}
+	e.hooks = newHooks(ctx, t.OnComplete, t.OnError, say)
+	return e, nil
+}
+
+// abort drops the report, and waits for hooks.
+func (e *ends) abort() {
+	e.report.abort()
+	e.hooks.close()
+}
+
+// took takes the end of a download of req.
+func (e *ends) took(req downloader.Request, res downloader.Result, err error) {
+	f := reportFile{
+		Path: res.Target, URL: downloader.ShownURL(req.URL), FinalURL: res.Final, Outcome: endFetched, Size: knownSize(res.Size),
+		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(),
+	}
+	switch {
+	case err != nil:
+		f.Outcome, f.Size, f.Error, f.Exit = endFailed, -1, err.Error(), exitCode(err)
+		e.hooks.push(hookFile{res.Target, req.URL, -1, res.ID, err})
+	case res.Current:
+		f.Outcome = endUnchanged
+	default:
+		e.hooks.push(hookFile{res.Target, req.URL, res.Size, res.ID, nil})
+	}
+	e.report.file(f)
+}
+
+// pending takes that a download of req was interrupted, or never begun.
+func (e *ends) pending(req downloader.Request, rec store.Record) {
+	f := reportFile{URL: downloader.ShownURL(req.URL), Path: rec.Target, Outcome: endPending, Size: -1}
+	if rec.ID != "" {
+		f.Outcome = endInterrupted
+	}
+	e.report.file(f)
+}
+
+// close waits for the hooks and ends the report of a run that ended so.
+func (e *ends) close(s summary, err error) error {
+	e.hooks.close()
+	s.Seconds, s.Exit = time.Since(e.begun).Seconds(), exitCode(err)
+	return e.report.close(s)
+}

@@ -133,6 +133,9 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		rep, err := j.askOnce(ctx, u, w, r)
 		if err == nil {
 			j.resolved(rep.Request.URL)
+			if rep.ProtoMajor == 2 {
+				j.host.multiplexes()
+			}
 		}
 		release()
 		if err == nil {

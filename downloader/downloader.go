@@ -189,6 +189,18 @@ func (d *Downloader) Snapshot() []Progress {
 	return all
 }
 
+// Room returns how many small files the host of a URL is asked for at once.
+func (d *Downloader) Room(u string) int {
+	asked, err := parseURL(u)
+	if err != nil {
+		return 1
+	}
+	h := d.host(asked)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.most()
+}
+
 // running returns how many downloads there are, one at least.
 func (d *Downloader) running() int64 {
 	d.mu.Lock()

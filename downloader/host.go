@@ -23,6 +23,7 @@ type host struct {
 	open      int           // connections in use
 	waiting   int           // downloads without any connection
 	freed     chan struct{} // closed and replaced when there may be room for a connection
+	streams   bool          // it speaks HTTP/2
 	limit     int           // connections the server lets us have, as far as is known
 	growAfter time.Time     // no further connection before
 	penalty   time.Duration // after the next refusal
@@ -38,7 +39,7 @@ func (h *host) enter(ctx context.Context) error {
 	for {
 		h.mu.Lock()
 		old := time.Until(h.growAfter) // how long until a refusal has grown old
-		if h.open < h.limit || h.open < h.ceiling && old <= 0 {
+		if h.open < h.limit || h.open < h.most() && old <= 0 {
 			h.open++
 			h.limit = max(h.limit, h.open)
 			h.mu.Unlock()
@@ -65,6 +66,30 @@ func (h *host) enter(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// streamsMost is how many files are asked for at once where one connection has room
+// for many: servers allow a hundred streams or so (RFC 9113 §6.5.2).
+const streamsMost = 64
+
+// most returns how many first connections may be in use, with mu held. Of HTTP/2
+// they are streams of one connection.
+func (h *host) most() int {
+	if h.streams {
+		return max(h.ceiling, streamsMost)
+	}
+	return h.ceiling
+}
+
+// multiplexes notes that the host speaks HTTP/2.
+func (h *host) multiplexes() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.streams {
+		h.streams = true
+		h.limit = max(h.limit, h.most())
+		h.wake()
 	}
 }
 

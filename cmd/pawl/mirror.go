@@ -191,7 +191,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	}
 	stopped := make(chan struct{})
 	m := mirror.NewRun(d, st, mirror.Options{
-		Dir: c.Dir, List: c.key(), Temp: temp, PerHost: opts.Connections, Jobs: c.Jobs,
+		Dir: c.Dir, List: c.key(), Temp: temp, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, DryRun: c.DryRun, Sum: sums,
 		Request:   c.template(),

@@ -30,8 +30,7 @@ type Options struct {
 	List string // names the lists in the ledger, for Prune to know what they named before
 	Temp string // directory of temporary files; default that of the system
 
-	Jobs      int           // files at once; default as many as keep PerHost connections of each host busy
-	PerHost   int           // connections per host that the Downloader may open; default 16
+	Jobs      int           // files at once; default as many as keep the connections of each host busy
 	Rounds    int           // how often an entry is tried; default 3
 	RoundWait time.Duration // before the second round, three times as long before each further one; default 10s
 
@@ -57,7 +56,6 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.PerHost = cmp.Or(o.PerHost, 16)
 	o.Rounds = cmp.Or(o.Rounds, 3)
 	o.RoundWait = cmp.Or(o.RoundWait, 10*time.Second)
 	if o.Sum == nil {

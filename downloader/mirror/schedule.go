@@ -14,7 +14,7 @@ import (
 
 const (
 	doubtful   = 2   // files at once of a host that has not answered yet
-	ahead      = 2   // files at once of a host for each connection, so that none is idle
+	ahead      = 16  // more files at once of a host than it has room for, so that none is idle
 	jobsMost   = 256 // files at once of all hosts
 	placeMost  = 512 // files that have been fetched, and wait to be made durable
 	downAfter  = 2   // failures in a row after which a host is left alone until the next round
@@ -103,7 +103,7 @@ func (m *Run) hasRoom(name string) bool {
 		m.hosts[name] = h
 	}
 	if h.works || h.down != nil { // those of a host that is down are put off at once
-		return h.running < ahead*m.opts.PerHost
+		return h.running < m.d.Room(name)+ahead
 	}
 	return h.running < doubtful
 }

@@ -172,12 +172,14 @@ func (c *crowd) checkFair(from, to []int64) {
 // TestSharedConnections: three processes, each of which may have 8 connections,
 // have 8 together, and get about the same.
 func TestSharedConnections(t *testing.T) {
+	t.Parallel()
 	for _, s := range []struct {
 		jobs  string
 		small int
 		large int64
 	}{{"2", 40, 64 << 20}, {"8", 40, 64 << 20}, {"8", 200, 300 << 10}} {
 		t.Run(fmt.Sprintf("%s jobs, %d small files", s.jobs, s.small), func(t *testing.T) {
+			t.Parallel()
 			c := newCrowd(t, 3, s.small, s.large, 4<<20)
 			var cmds []*exec.Cmd
 			for p := range 3 {
@@ -200,6 +202,7 @@ func TestSharedConnections(t *testing.T) {
 // TestSharedLater: who comes when one process has all connections gets its share,
 // though that one has as many large files as connections.
 func TestSharedLater(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 2, 0, 24<<20, 2<<20)
 	for i := 1; i < 8; i++ {
 		f := faultserver.NewFile(24<<20, uint64(i+100))
@@ -226,6 +229,7 @@ func TestSharedLater(t *testing.T) {
 
 // TestSharedTurns: with more processes than connections each has its turn.
 func TestSharedTurns(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 3, 3, 10<<20, 1<<20)
 	var cmds []*exec.Cmd
 	for p := range 3 {
@@ -242,6 +246,7 @@ func TestSharedTurns(t *testing.T) {
 // TestSharedKilled: the connections of a killed process are those of the others
 // within a second.
 func TestSharedKilled(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, 2, 0, 64<<20, 2<<20)
 	victim, heir := c.start(0, "-x", "8"), c.start(1, "-x", "8")
 	waitFor(t, func() bool {

@@ -168,61 +168,74 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	if err != nil {
 		return false, err
 	}
-	show := newDisplay(say, displayOptions{
+	lists := downloader.New(st, opts) // which tells nothing
+	defer lists.Close()
+	out.show = newDisplay(say, displayOptions{
 		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, counts: out.counts,
 	})
-	opts.OnEvent = show.event
+	opts.OnEvent = out.show.event
 	d := downloader.New(st, opts)
 	defer d.Close()
 	defer c.LimitRate.follow(d.SetLimitRate)()
-	quiet := opts
-	quiet.OnEvent = nil
-	lists := downloader.New(st, quiet)
-	defer lists.Close()
-	sums, err := readSums(ctx, lists, g, c.Checksums)
+	stop := make(chan struct{})
+	o, err := c.runOptions(ctx, g, lists, out)
 	if err != nil {
 		out.abort()
 		return false, err
 	}
-	temp, err := g.stateDir() // where there is room for what was not fetched yet
-	if err != nil {
-		out.abort()
-		return false, err
-	}
-	stopped := make(chan struct{})
-	m := mirror.NewRun(d, st, mirror.Options{
-		Dir: c.Dir, List: c.key(), Temp: temp, Jobs: c.Jobs,
-		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
-		Update: c.Update, Prune: c.Prune, DryRun: c.DryRun, Sum: sums,
-		Request:   c.template(),
-		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
-		Stop: stopped,
+	o.Stop = stop
+	out.run = mirror.NewRun(d, st, o)
+	out.show.start(d.Snapshot)
+	again, err = untilHangup(ctx, hup, stop, func(ctx context.Context) error {
+		return out.run.Do(ctx, c.entries(ctx, lists, g))
 	})
-	out.show, out.run = show, m
-	show.start(d.Snapshot)
-	ended := make(chan struct{})
-	go func() { // ends with ended
-		select {
-		case <-hup:
-			close(stopped)
-		case <-ended:
-		}
-	}()
-	err = m.Do(ctx, c.entries(ctx, lists, g))
-	close(ended)
-	show.stop()
-	select {
-	case <-stopped:
+	out.show.stop()
+	if again {
 		out.abort()
-		return ctx.Err() == nil, err
-	default:
+		return true, nil
 	}
 	return false, out.end(ctx, g, err)
 }
 
-// template is what all requests have in common.
-func (c *MirrorCmd) template() downloader.Request {
-	var req downloader.Request
-	c.fill(&req)
-	return req
+// runOptions are those of one run, whose outcomes go to out.
+func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists *downloader.Downloader, out *outcomes) (o mirror.Options, err error) {
+	o = mirror.Options{
+		Dir: c.Dir, List: c.key(), Jobs: c.Jobs,
+		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
+		Update: c.Update, Prune: c.Prune, DryRun: c.DryRun,
+		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
+	}
+	c.fill(&o.Request)
+	if o.Temp, err = g.stateDir(); err != nil { // where there is room for what was not fetched yet
+		return o, err
+	}
+	o.Sum, err = readSums(ctx, lists, g, c.Checksums)
+	return o, err
+}
+
+// rereadAfter is how long files that are under way may take to end, before they are
+// interrupted for the lists to be read anew; then they are gone on with.
+const rereadAfter = 10 * time.Second
+
+var errReread = errors.New("the lists are read anew")
+
+// untilHangup calls do, and closes stop when a signal comes that asks for it to be
+// done again.
+func untilHangup(ctx context.Context, hup <-chan os.Signal, stop chan struct{}, do func(context.Context) error) (again bool, err error) {
+	run, end := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() { // ends with run
+		defer close(watched)
+		select {
+		case <-hup:
+			again = true
+			close(stop)
+			time.AfterFunc(rereadAfter, func() { end(errReread) })
+		case <-run.Done():
+		}
+	}()
+	err = do(run)
+	end(nil)
+	<-watched
+	return again && ctx.Err() == nil, err
 }

@@ -270,6 +270,12 @@ func (p *patience) refill() {
 
 // sleep waits for d or the end of ctx, whose cause it returns.
 func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -189,13 +189,14 @@ func (d *Downloader) Snapshot() []Progress {
 	return all
 }
 
-// Room returns how many small files the host of a URL is asked for at once.
-func (d *Downloader) Room(u string) int {
-	asked, err := parseURL(u)
-	if err != nil {
-		return 1
+// Room returns how many small files a host, of HostOf, is asked for at once.
+func (d *Downloader) Room(name string) int {
+	d.mu.Lock()
+	h := d.hosts[name]
+	d.mu.Unlock()
+	if h == nil {
+		return d.opts.Connections
 	}
-	h := d.host(asked)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.most()

@@ -33,7 +33,7 @@ type item struct {
 
 // read goes through entries until ctx ends.
 func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (err error) {
-	found := make(chan item, 2*lookMost)
+	found := make(chan *item, 2*lookMost)
 	var looking sync.WaitGroup
 	looking.Go(func() {
 		for batch := range batches(found) {
@@ -49,8 +49,8 @@ func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (e
 		}
 		var p *list.Problem
 		if entryErr == nil {
-			var it item
-			if it, entryErr = m.place(e); entryErr == nil && it.Path != "" {
+			var it *item
+			if it, entryErr = m.place(e); it != nil {
 				found <- it
 			}
 		}
@@ -73,10 +73,10 @@ func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (e
 var errUnread = errors.New("the lists were not read to their end")
 
 // batches gathers what is there without waiting for more.
-func batches(found <-chan item) iter.Seq[[]item] {
-	return func(yield func([]item) bool) {
+func batches(found <-chan *item) iter.Seq[[]*item] {
+	return func(yield func([]*item) bool) {
 		for it := range found {
-			batch := []item{it}
+			batch := []*item{it}
 			for len(batch) < lookMost && len(found) > 0 {
 				batch = append(batch, <-found)
 			}
@@ -87,29 +87,28 @@ func batches(found <-chan item) iter.Seq[[]item] {
 	}
 }
 
-// place returns where an entry goes, without a path if an earlier one has named
-// the same file.
-func (m *Run) place(e list.Entry) (item, error) {
+// place returns where an entry goes, nil if an earlier one has named the same file.
+func (m *Run) place(e list.Entry) (*item, error) {
 	wrong := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
 	rel, err := localPath(m.opts.Dir, e)
 	if err != nil {
-		return item{}, wrong(err)
+		return nil, wrong(err)
 	}
 	switch m.seen.Add(rel, e.URLs[0]) {
 	case Same:
-		return item{}, nil
+		return nil, nil
 	case Other:
-		return item{}, wrong(fmt.Errorf("%q is the path of an earlier entry, too; it is not fetched", rel))
+		return nil, wrong(fmt.Errorf("%q is the path of an earlier entry, too; it is not fetched", rel))
 	}
 	if e.Sum.IsZero() {
 		if e.Sum, err = m.opts.Sum(filepath.ToSlash(rel)); err != nil {
-			return item{}, wrong(err)
+			return nil, wrong(err)
 		}
 	}
 	m.mu.Lock()
 	m.counts.Listed++
 	m.mu.Unlock()
-	return item{Entry: e, Path: filepath.Join(m.opts.Dir, rel)}, nil
+	return &item{Entry: e, Path: filepath.Join(m.opts.Dir, rel)}, nil
 }
 
 // localPath returns the path of e below dir, which it must not leave.
@@ -137,7 +136,7 @@ func localPath(dir string, e list.Entry) (string, error) {
 
 // look asks the ledger for a batch of entries, and queues those that have to be
 // fetched.
-func (m *Run) look(ctx context.Context, batch []item) error {
+func (m *Run) look(ctx context.Context, batch []*item) error {
 	if ctx.Err() != nil {
 		m.pending(batch)
 		return nil
@@ -151,10 +150,9 @@ func (m *Run) look(ctx context.Context, batch []item) error {
 		m.pending(batch)
 		return err
 	}
-	for i := range batch {
-		it := batch[i]
+	for i, it := range batch {
 		it.Record = records[i]
-		there, err := m.isThere(&it)
+		there, err := m.isThere(it)
 		switch {
 		case err != nil:
 			m.tell(it.outcome(Failed, err))
@@ -188,7 +186,7 @@ func (m *Run) isThere(it *item) (bool, error) {
 }
 
 // push queues it for this round.
-func (m *Run) push(it item) error {
+func (m *Run) push(it *item) error {
 	b, err := json.Marshal(it)
 	if err != nil {
 		return err
@@ -200,14 +198,14 @@ func (m *Run) push(it item) error {
 }
 
 // host is that of the best source.
-func (it item) host() string { return downloader.HostOf(it.Entry.URLs[0]) }
+func (it *item) host() string { return downloader.HostOf(it.Entry.URLs[0]) }
 
-func (it item) outcome(s State, err error) Outcome {
+func (it *item) outcome(s State, err error) Outcome {
 	return Outcome{Entry: it.Entry, Path: it.Path, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}
 }
 
 // pending tells that the run ended before these.
-func (m *Run) pending(items []item) {
+func (m *Run) pending(items []*item) {
 	for _, it := range items {
 		var err error
 		if it.Failed != "" {

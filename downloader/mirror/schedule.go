@@ -49,12 +49,12 @@ func (m *Run) schedule(ctx, stopped context.Context) {
 
 // next waits for an entry whose host has room. Without any left in this round, or
 // when ctx ends, it returns false.
-func (m *Run) next(ctx context.Context) (string, item, bool) {
+func (m *Run) next(ctx context.Context) (string, *item, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
 		if ctx.Err() != nil || m.fatal != nil {
-			return "", item{}, false
+			return "", nil, false
 		}
 		var it item
 		host, b, ok, err := m.take()
@@ -66,10 +66,10 @@ func (m *Run) next(ctx context.Context) (string, item, bool) {
 			continue
 		}
 		if ok {
-			return host, it, true
+			return host, &it, true
 		}
 		if !m.reading && m.running == 0 && m.queue.Len() == 0 {
-			return "", item{}, false
+			return "", nil, false
 		}
 		m.changed.Wait()
 	}
@@ -109,14 +109,14 @@ func (m *Run) hasRoom(name string) bool {
 }
 
 // job fetches one file, and tells how that ended, or queues it for the next round.
-func (m *Run) job(ctx context.Context, name string, it item) {
+func (m *Run) job(ctx context.Context, name string, it *item) {
 	m.mu.Lock()
 	err := m.hosts[name].down
 	m.mu.Unlock()
 	o := it.outcome(Failed, err)
 	released := false // guarded by mu
 	if err == nil {
-		o = m.fetch(ctx, &it, func() {
+		o = m.fetch(ctx, it, func() {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			if !released {
@@ -192,7 +192,7 @@ func mayMend(err error) bool {
 }
 
 // putOff queues it for the next round.
-func (m *Run) putOff(name string, it item) error {
+func (m *Run) putOff(name string, it *item) error {
 	b, err := json.Marshal(it)
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ func (m *Run) rest() {
 				m.fail(err)
 				break
 			}
-			m.pending([]item{it})
+			m.pending([]*item{&it})
 		}
 	}
 }

@@ -209,7 +209,7 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 		client = j.d.http2
 	}
 	resp, err := exchange(client, req, func(resp *http.Response, err error) verdict {
-		if failed = j.d.outcome(resp, err); failed == nil {
+		if failed = j.outcome(resp, err); failed == nil {
 			return verdict{}
 		}
 		failures++

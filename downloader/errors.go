@@ -131,6 +131,7 @@ func explain(err error) error {
 	}
 	var perm permanentError
 	var op *net.OpError
+	var dns *net.DNSError
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &perm), errors.Is(err, ErrNetwork):
 		return err
@@ -138,6 +139,10 @@ func explain(err error) error {
 		return permanentError{kindError{errors.New("the server redirects to what is no URL"), ErrProtocol}}
 	case isTLS(err):
 		return permanentError{kindError{err, ErrTLS}}
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return kindError{kindError{fmt.Errorf("%q has no address", dns.Name), dns}, ErrNetwork}
+	case errors.As(err, &dns):
+		return kindError{kindError{fmt.Errorf("the address of %q cannot be found: %s", dns.Name, dns.Err), dns}, ErrNetwork}
 	case errors.As(err, &op) && op.Op == "dial" && op.Addr != nil:
 		cause := op.Err
 		if errno := syscall.Errno(0); errors.As(cause, &errno) { // without the name of the system call

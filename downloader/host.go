@@ -23,6 +23,7 @@ type host struct {
 	open      int           // connections in use
 	waiting   int           // downloads without any connection
 	freed     chan struct{} // closed and replaced when there may be room for a connection
+	works     bool          // it has answered something
 	streams   bool          // it speaks HTTP/2
 	limit     int           // connections the server lets us have, as far as is known
 	growAfter time.Time     // no further connection before
@@ -132,11 +133,19 @@ func (h *host) inUse() int {
 	return h.open
 }
 
-// others reports whether more than one connection is open.
+// answered notes that the host is there.
+func (h *host) answered() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.works = true
+}
+
+// others reports whether more than one connection is open, to a host that has
+// answered: one that has not is no host that has given enough.
 func (h *host) others() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.open > 1
+	return h.open > 1 && h.works
 }
 
 // leave gives a connection back.

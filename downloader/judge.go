@@ -15,11 +15,12 @@ import (
 var errCrowded = errors.New("the host has no connection left")
 
 // outcome returns the error of an attempt, nil if there is an answer to read.
-func (d *Downloader) outcome(resp *http.Response, err error) error {
+func (j *job) outcome(resp *http.Response, err error) error {
 	if err != nil {
 		return explain(err)
 	}
-	d.outage.over()
+	j.d.outage.over()
+	j.host.answered()
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
 		return nil

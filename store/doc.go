@@ -13,9 +13,15 @@
 //
 //	DIR/NAME.part   the bytes that have arrived, each at its final offset
 //	DIR/NAME        the finished file
-//	STATE/pawl.db   one bbolt file with the records of all downloads, and the
-//	                sums of what is held of their part files
+//	STATE/pawl.db   one bbolt file with the records of all downloads, the sums
+//	                of what is held of their part files, and the ledger
 //	STATE/pawl.lock taken while pawl.db is created or set aside
+//	STATE/hosts/    empty files whose locks are the connections to a host, which
+//	                all processes share: see Slots
+//	STATE/runs/     a file for each list and directory, locked while that is
+//	                mirrored, with the name of who has it: see LockRun
+//
+// What is in hosts and runs may be deleted while no process runs.
 //
 // # The commit protocol
 //
@@ -40,6 +46,53 @@
 // Recovery is the normal path: to resume is to open and go on. A part file that
 // is shorter than its record loses the pieces that it no longer has whole, and the
 // caller is told. A lost part file loses them all.
+//
+// # The ledger
+//
+// The record of a finished file is an entry of the ledger, a bucket whose keys are
+// paths: a second run of a list looks its files up there, some hundreds in one
+// transaction (Look), and asks nobody for those whose size and modification time
+// are still the ones recorded (Settle). There may be millions, so an entry is short,
+// and nothing reads all of them into memory at once. It has a checksum of its own, as
+// records do; a damaged one is forgotten, and its file is then one that pawl did not
+// make.
+//
+// An entry goes when its file is pruned (Delete, then Forget: a crash between the
+// two leaves an entry without a file, which is as if somebody had deleted it), or
+// when another file takes its path.
+//
+// # Many small files
+//
+// A sync for each of thousands of small files would take longer than they do. So
+// each is written without a name (Unnamed), from which a crash leaves nothing, and a
+// group of them goes through one protocol (Place):
+//
+//	place   1. set the modification times, fsync each file
+//	        2. one bbolt transaction adds all to the ledger, as "placing"
+//	                                                      <- the commit point
+//	        3. link each to its name (never over a foreign file), fsync the
+//	           directories
+//
+// The order is that of Finish, so both promises hold for each file: what has a name
+// was synced before, and what the ledger calls finished is on disk. What a crash
+// leaves:
+//
+//	before 2        nothing
+//	after 2         files on record, of which step 3 has named some, perhaps not
+//	                durably; the next run finds the others missing, and fetches them
+//
+// "Placing" says that an entry may be of that kind. Where it stands, a file at the
+// target which is neither the recorded one nor the one that this replaces is not
+// ours; and one that is there gets its directory synced before it is believed
+// (Settle). The transaction of the next group takes it back, and at the end of a run
+// Placed does.
+//
+// A file that is replaced goes in one step: the new one is linked to NAME.part, and
+// renamed over it. A crash between these leaves both, and Settle completes the
+// rename. An error of one file is that of one file: its entry becomes again what it
+// was before, and the others of the group are placed.
+//
+// Where files cannot be without a name, small ones go through NAME.part as all do.
 //
 // # What somebody else does
 //

@@ -21,16 +21,18 @@ const (
 	plainEvery = 10 * time.Second       // progress lines where there is no terminal, at first
 	plainMost  = 5 * time.Minute        // and in the end
 	rateOver   = 3 * time.Second        // the shown rate is the mean of this long
+	ratedFrom  = 1 << 20                // bytes of a file of a list that make a rate; smaller ones mostly wait
 )
 
 // displayOptions say what is shown.
 type displayOptions struct {
-	json    bool // events on stdout
-	verbose bool // retries, too
-	bar     bool // progress on stderr
-	paths   bool // the path of each finished file on stdout
-	files   int  // how many are asked for; setFiles changes it
-	recent  bool // under a bar the last finished files, in place of a line for each
+	json    bool   // events on stdout
+	verbose bool   // retries, too
+	bar     bool   // progress on stderr
+	paths   bool   // the path of each finished file on stdout
+	files   int    // how many are asked for; setFiles changes it
+	recent  bool   // under a bar the last finished files, in place of a line for each
+	dir     string // names are paths below it, or base names if it is empty
 
 	// counts, where it is set, says how many files have come to which end, in
 	// place of what the events say, and the bar then measures files rather than
@@ -68,6 +70,8 @@ type display struct {
 	rate      meter
 	lastJSON  time.Time
 	lastPlain time.Time
+	retried   string    // the reason of the last retry that was told
+	retriedAt time.Time // when that was
 }
 
 func newDisplay(say *speaker, o displayOptions) *display {
@@ -161,7 +165,7 @@ func (s *display) view(running []downloader.Progress) view {
 		} else {
 			v.total += p.Size
 		}
-		v.name = printable(filepath.Base(p.Target))
+		v.name = s.name(p.Target)
 	}
 	if v.more || v.files-v.done-v.failed > len(running) {
 		v.total = -1 // some have not begun, and nobody knows how large they are
@@ -211,9 +215,35 @@ func (s *display) event(e downloader.Event) {
 	})
 }
 
+// name is how messages call a file.
+func (s *display) name(target string) string {
+	if s.dir != "" {
+		if rel, err := filepath.Rel(s.dir, target); err == nil && filepath.IsLocal(rel) {
+			return printable(rel)
+		}
+	}
+	return printable(filepath.Base(target))
+}
+
+// tellsRetry reports whether a retry is worth a line. Of the many files of lists
+// that fail for one reason it is one every few seconds, as the end of each is told.
+func (s *display) tellsRetry(e downloader.Event, reason string) bool {
+	if s.verbose {
+		return true
+	}
+	if e.Attempt <= 1 && e.Wait <= 5*time.Second {
+		return false
+	}
+	if s.counts != nil && reason == s.retried && time.Since(s.retriedAt) < plainEvery {
+		return false
+	}
+	s.retried, s.retriedAt = reason, time.Now()
+	return true
+}
+
 // tell says in words what e says.
 func (s *display) tell(e downloader.Event) {
-	name := printable(filepath.Base(e.Target))
+	name := s.name(e.Target)
 	reason := ""
 	if e.Err != nil {
 		reason = printable(e.Err.Error())
@@ -231,7 +261,7 @@ func (s *display) tell(e downloader.Event) {
 	case downloader.Warning:
 		s.warning("%s: %s", name, reason)
 	case downloader.Retrying:
-		if e.Attempt > 1 || e.Wait > 5*time.Second || s.verbose {
+		if s.tellsRetry(e, reason) {
 			s.note("%s: %s; trying again %s (%d%s)", name, reason, in(e.Wait), e.Attempt, ofTries(e.Tries))
 		}
 	case downloader.Waiting:
@@ -269,12 +299,15 @@ func (s *display) finish(e downloader.Event, name string) {
 		s.bar.add(name + "  unchanged")
 	case s.bar != nil && s.recent:
 		s.bar.add(name + "  " + sizeOr(e.Size))
+	case e.Current && s.counts != nil && !s.verbose: // which may be most of a list
 	case e.Current:
 		s.note("%s: already there, and unchanged", name)
 	case e.Target == "-":
 		s.note("%s in %s", size(e.Fetched), span(e.Elapsed))
-	case e.Fetched == 0:
+	case e.Fetched == 0 && e.Size > 0:
 		s.note("%s: done, %s, all of it had arrived before", name, size(e.Size))
+	case e.Size == 0, s.counts != nil && e.Fetched < ratedFrom:
+		s.note("%s: done, %s", name, size(e.Size))
 	default:
 		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Elapsed), size(int64(float64(e.Fetched)/max(e.Elapsed.Seconds(), 0.001))))
 	}

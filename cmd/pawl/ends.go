@@ -56,11 +56,7 @@ func (e *ends) took(req downloader.Request, res downloader.Result, err error) {
 
 // pending takes that a download of req was interrupted, or never begun.
 func (e *ends) pending(req downloader.Request, rec store.Record) {
-	f := reportFile{URL: downloader.ShownURL(req.URL), Path: rec.Target, Outcome: endPending, Size: -1}
-	if rec.ID != "" {
-		f.Outcome = endInterrupted
-	}
-	e.report.file(f)
+	e.report.file(reportFile{URL: downloader.ShownURL(req.URL), Path: rec.Target, Outcome: endPending, Size: -1})
 }
 
 // close waits for the hooks and ends the report of a run that ended so.

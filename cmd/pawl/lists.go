@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"pawl/chunk"
 	"pawl/downloader"
@@ -23,6 +26,17 @@ type openedList struct {
 	base string // URL that it came from, "" for a file
 }
 
+// A listError says that a list cannot be read, for a reason of its own.
+type listError struct{ error }
+
+func (e listError) Unwrap() error { return e.error }
+
+// Is is for errors.Is, whatever the reason.
+func (e listError) Is(target error) bool {
+	_, ok := target.(listError)
+	return ok
+}
+
 // openList opens a file, what a URL leads to, or standard input.
 func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name string) (openedList, error) {
 	switch {
@@ -30,6 +44,13 @@ func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name st
 		return openedList{io.NopCloser(os.Stdin), "standard input", ""}, nil
 	case !strings.Contains(name, "://"):
 		f, err := os.Open(name)
+		if info, statErr := f.Stat(); statErr == nil && info.IsDir() {
+			f.Close()
+			err = &fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}
+		}
+		if err != nil {
+			err = listError{err}
+		}
 		return openedList{f, name, ""}, err
 	}
 	dir, err := g.stateDir()
@@ -91,6 +112,10 @@ func (c *MirrorCmd) entries(ctx context.Context, d *downloader.Downloader, g *Gl
 				base = in.base
 			}
 			for e, err := range list.Read(in.name, in, list.Options{Format: list.Format(c.Format), Base: base, Glob: c.Glob}) {
+				var p *list.Problem
+				if err != nil && !errors.As(err, &p) {
+					err = listError{err}
+				}
 				if !yield(e, err) {
 					in.Close()
 					return

@@ -51,7 +51,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	if err != nil {
-		return say.failure(usageError(errors.New(strings.TrimPrefix(err.Error(), "get: "))))
+		return say.failure(usageError(errors.New(withoutCommand(err.Error()))))
 	}
 	say.quiet = cli.Quiet
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
@@ -62,6 +62,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return say.failure(parsed.Run(&cli.Globals))
+}
+
+// withoutCommand is what kong says, without the command that it is about.
+func withoutCommand(text string) string {
+	for _, command := range []string{"get: ", "mirror: "} {
+		text = strings.TrimPrefix(text, command)
+	}
+	return text
 }
 
 // usageError is err as a mistake of the command line's.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -28,7 +29,7 @@ type MirrorCmd struct {
 	Update    bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
 	Prune     bool     `group:"Files" help:"Delete files that an earlier run of the same lists made and they no longer name, after a run without failure."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
-	DryRun    bool     `aliases:"spider" group:"Files" help:"Print what would be fetched and deleted."`
+	DryRun    bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
 	Format    string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
 	Base      string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
 	Glob      bool     `group:"Lists" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns."`
@@ -70,6 +71,9 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err
 	}
+	if info, err := os.Stat(c.Dir); err == nil && !info.IsDir() {
+		return &fs.PathError{Op: "mirror into", Path: c.Dir, Err: syscall.ENOTDIR}
+	}
 	lock, err := c.lock(st)
 	if err != nil {
 		return err
@@ -88,10 +92,12 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	pipe := make(chan os.Signal, 1) // that nobody reads the log is no reason to stop; hooks are to stop all the same
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	for {
 		again, err := c.once(ctx, g, say, st, opts, hup)
 		if again {
-			say.note("SIGHUP: the lists are read anew")
 			continue
 		}
 		if c.Every == 0 || ctx.Err() != nil {
@@ -171,7 +177,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	lists := downloader.New(st, opts) // which tells nothing
 	defer lists.Close()
 	out.show = newDisplay(say, displayOptions{
-		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, counts: out.counts,
+		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, dir: c.Dir, counts: out.counts,
 	})
 	opts.OnEvent = out.show.event
 	d := downloader.New(st, opts)
@@ -186,13 +192,16 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	o.Stop = stop
 	out.run = mirror.NewRun(d, st, o)
 	out.show.start(d.Snapshot)
-	again, err = untilHangup(ctx, hup, stop, func(ctx context.Context) error {
+	again, err = untilHangup(ctx, hup, func(ctx context.Context) error {
 		return out.run.Do(ctx, c.entries(ctx, lists, g))
+	}, func() {
+		say.note("SIGHUP: the lists are read anew, as soon as what is under way is done or interrupted")
+		close(stop)
 	})
 	out.show.stop()
 	if again {
 		out.abort()
-		return true, nil
+		return true, nil // what was wrong will be so again
 	}
 	return false, out.end(ctx, g, err)
 }
@@ -206,7 +215,7 @@ func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists *downloade
 		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
 	}
 	c.fill(&o.Request)
-	if o.Temp, err = g.stateDir(); err != nil { // where there is room for what was not fetched yet
+	if o.Temp, err = g.stateDir(); err != nil { // rather than /tmp, which may be memory
 		return o, err
 	}
 	o.Sum, err = readSums(ctx, lists, g, c.Checksums)
@@ -219,9 +228,9 @@ const rereadAfter = 10 * time.Second
 
 var errReread = errors.New("the lists are read anew")
 
-// untilHangup calls do, and closes stop when a signal comes that asks for it to be
-// done again.
-func untilHangup(ctx context.Context, hup <-chan os.Signal, stop chan struct{}, do func(context.Context) error) (again bool, err error) {
+// untilHangup calls do, and stop when a signal comes that asks for it to be done
+// again.
+func untilHangup(ctx context.Context, hup <-chan os.Signal, do func(context.Context) error, stop func()) (again bool, err error) {
 	run, end := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() { // ends with run
@@ -229,7 +238,7 @@ func untilHangup(ctx context.Context, hup <-chan os.Signal, stop chan struct{}, 
 		select {
 		case <-hup:
 			again = true
-			close(stop)
+			stop()
 			time.AfterFunc(rereadAfter, func() { end(errReread) })
 		case <-run.Done():
 		}

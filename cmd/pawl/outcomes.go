@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"pawl/downloader"
@@ -15,21 +17,25 @@ import (
 // kept as a list of what is not here. Its functions are called one at a time.
 type outcomes struct {
 	*ends
-	cmd     *MirrorCmd
-	say     *speaker
-	show    *display
-	run     *mirror.Run
-	failed  *atomicFile
-	codes   map[int]int // exit codes of failures, and how many have each
-	unlists []error     // what is wrong with lists as a whole
+	cmd    *MirrorCmd
+	say    *speaker
+	show   *display
+	run    *mirror.Run
+	failed *atomicFile
+	codes  map[int]int // exit codes of files that failed, and how many have each
+	wrong  map[int]int // the same of lines of the lists, and of lists that cannot be read
+	unread int         // those lists
 }
 
 func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
-	o := &outcomes{cmd: c, say: say, codes: make(map[int]int)}
+	o := &outcomes{cmd: c, say: say, codes: make(map[int]int), wrong: make(map[int]int)}
 	var err error
 	if c.Failed != "" {
 		if o.failed, err = newAtomicFile(c.Failed); err != nil {
 			return nil, err
+		}
+		if _, err := os.Stat(c.Failed); errors.Is(err, fs.ErrNotExist) {
+			o.failed.tmp.Chmod(0o600) // as it has the passwords of the lists
 		}
 	}
 	if o.ends, err = c.newEnds(ctx, say, reportHeader{Lists: c.Lists, Dir: c.Dir}); err != nil {
@@ -62,15 +68,27 @@ func (o *outcomes) outcome(x mirror.Outcome) {
 	case mirror.Fetched:
 		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
 	case mirror.Wanted:
-		o.say.note("%q would be fetched", nearby(x.Path))
+		o.say.note("%s: would be fetched", o.show.name(x.Path))
 	case mirror.Pruned:
 		verb := map[bool]string{true: "would be deleted", false: "deleted"}[o.cmd.DryRun]
-		o.say.note("%q %s, as the lists no longer name it", nearby(x.Path), verb)
+		o.say.note("%s: %s, as the lists no longer name it", o.show.name(x.Path), verb)
 	}
 	if x.State == mirror.Failed || x.State == mirror.Pending {
 		o.keep(x.Entry)
 	}
-	o.report.file(reported(x))
+	file := reported(x)
+	o.report.file(file)
+	if x.State != mirror.Fetched && x.State != mirror.Current && x.State != mirror.Unchanged { // of which the engine tells, or there may be millions
+		o.event("outcome", "file", file.shown())
+	}
+}
+
+// event tells --json what the engine does not know.
+func (o *outcomes) event(kind, name string, v any) {
+	if o.show.json {
+		now := time.Now()
+		o.show.later(func() { o.show.object(map[string]any{"event": kind, "time": now, name: v}) })
+	}
 }
 
 // keep writes what is not here to the list of --failed, with a path that does not
@@ -95,7 +113,10 @@ func reported(x mirror.Outcome) reportFile {
 		f.Size, f.Sum, f.CRC32C = knownSize(x.Record.Size), x.Record.Sum.String(), hexCRC(x.Record.CRC)
 	}
 	if x.Err != nil {
-		f.Error, f.Exit = x.Err.Error(), exitCode(x.Err)
+		f.Error = x.Err.Error()
+	}
+	if x.State == mirror.Failed { // of a file that waited for another round only the words are left
+		f.Exit = exitCode(x.Err)
 	}
 	return f
 }
@@ -110,18 +131,22 @@ func hexCRC(crc uint32) string {
 // problem takes what is wrong with a list.
 func (o *outcomes) problem(err error) {
 	var p *list.Problem
+	told := reportProblem{Error: err.Error()}
 	switch isLine := errors.As(err, &p); {
 	case isLine && p.Warning:
 		o.say.warn("%s", printable(err.Error()))
 		return
 	case isLine:
-		o.codes[2]++
-		o.report.problem(reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()})
+		o.wrong[2]++
+		told = reportProblem{List: shownList(p.List), Line: p.Line, Error: p.Err.Error()}
+		o.say.tell(err, "")
 	default:
-		o.codes[exitCode(err)]++
-		o.report.problem(reportProblem{Error: err.Error()})
+		o.wrong[exitCode(err)]++
+		o.unread++
+		o.say.tell(err, hint(err, ""))
 	}
-	o.say.line("pawl: error: %s", printable(err.Error()))
+	o.report.problem(told)
+	o.event("problem", "problem", told)
 }
 
 // round takes that files are tried again.
@@ -140,7 +165,11 @@ func filesOf(n int) string {
 func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 	o.hooks.close()
 	if errors.Is(err, mirror.ErrNotPruned) {
-		o.say.warn("%v", err)
+		why := err.Error()
+		if c := o.run.Counts(); c.Listed+c.Problems == 0 {
+			why = "nothing is pruned, as the lists name no files"
+		}
+		o.say.warn("%s", why)
 		err = nil
 	}
 	s := o.summary(err)
@@ -153,16 +182,16 @@ func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 			s.Exit = worstCode(map[int]int{s.Exit: 1, exitCode(closeErr): 1})
 		}
 	}
-	if !o.cmd.DryRun {
-		for _, line := range summaryLines(s) {
-			o.say.note("%s", line)
-		}
+	for _, line := range summaryLines(s) {
+		o.say.note("%s", line)
 	}
 	if g.JSON {
 		o.show.object(map[string]any{"event": "summary", "time": time.Now(), "summary": s})
 	}
 	if ctx.Err() != nil {
 		o.say.tell(context.Cause(ctx), "what has arrived is kept; run the same command again to go on")
+	} else if next := o.next(); next != "" && o.cmd.Every == 0 {
+		o.say.line("pawl: hint: %s", next)
 	}
 	if s.Exit == 0 {
 		return nil
@@ -170,19 +199,45 @@ func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 	return toldError{codeError(s.Exit)}
 }
 
+// next says what to type where files are missing, "" if none is.
+func (o *outcomes) next() string {
+	again := "run the same command again: it asks only for what is missing"
+	switch code := worstCode(o.codes); code {
+	case 0:
+		return ""
+	case 9:
+		return "free some space, then " + again
+	case 13:
+		return "move these files away, or replace them with --overwrite"
+	case 6:
+		return "give credentials with -H 'Authorization: …', or a line header=Authorization: … beneath the URL in the list"
+	case 8:
+		return "mend these addresses in the lists, or " + again
+	case 3:
+		return "see to these paths, then " + again
+	case 32:
+		return "mend these digests in the lists, or " + again
+	default:
+		return again
+	}
+}
+
 // summary says how a run ended.
 func (o *outcomes) summary(err error) summary {
 	c := o.run.Counts()
 	codes := make(map[int]int)
-	for code, n := range o.codes {
-		codes[code] = n
+	for _, of := range []map[int]int{o.codes, o.wrong} {
+		for code, n := range of {
+			codes[code] += n
+		}
 	}
 	if err != nil {
 		codes[exitCode(err)]++
 	}
 	return summary{
 		Files: c.Listed, Fetched: c.Fetched, Current: c.Current, Unchanged: c.Unchanged, Failed: c.Failed, Pending: c.Pending + c.Wanted,
-		Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.begun).Seconds(), Exit: worstCode(codes), Failures: o.codes,
+		Pruned: c.Pruned, Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.begun).Seconds(), Exit: worstCode(codes), Failures: o.codes,
+		Unread: o.unread, DryRun: o.cmd.DryRun,
 	}
 }
 

@@ -23,12 +23,12 @@ const reportVersion = 1
 //	   "sum":"sha256:…", "crc32c":…, "list":…, "line":…, "error":…, "exit":…},
 //	  …],
 //	 "problems":[{"list":…, "line":…, "error":…}, …],
-//	 "summary":{"files":…, "fetched":…, "current":…, "unchanged":…, "failed":…, "pending":…, "problems":…, "more":true,
+//	 "summary":{"files":…, "fetched":…, "current":…, "unchanged":…, "failed":…, "pending":…, "pruned":…, "problems":…, "more":true,
 //	            "bytes":…, "seconds":…, "exit":…},
 //	 "ended":RFC3339}
 //
 // A field of an entry that is empty, zero or unknown is left out, but for a size
-// of 0; those of the summary are all there, but for "more". URLs are without
+// of 0; those of the summary are all there, but for "pruned" and "more". URLs are without
 // user and password. Each entry has a line of its own, and they come in the order
 // in which the files ended. What is in a name that is not UTF-8 is U+FFFD there.
 //
@@ -59,12 +59,13 @@ type reportHeader struct {
 type end string
 
 const (
-	endFetched     end = "fetched"     // it is there, of this run
-	endCurrent     end = "current"     // it was there, and nobody was asked
-	endUnchanged   end = "unchanged"   // it was there, and the server said that it is still the same
-	endFailed      end = "failed"      // Error says why
-	endInterrupted end = "interrupted" // begun, and to be gone on with
-	endPending     end = "pending"     // not begun
+	endFetched   end = "fetched"   // it is there, of this run
+	endCurrent   end = "current"   // it was there, and nobody was asked
+	endUnchanged end = "unchanged" // it was there, and the server said that it is still the same
+	endFailed    end = "failed"    // Error says why
+	endWanted    end = "wanted"    // it would be fetched, but for --dry-run
+	endPending   end = "pending"   // the run ended before it was tried, or tried again
+	endPruned    end = "pruned"    // deleted, as the lists no longer name it
 )
 
 // A knownSize is a number of bytes; -1, for an unknown one, is left out.
@@ -147,13 +148,19 @@ func (r *report) add(out *atomicFile, v any, first bool) {
 	}
 }
 
+// shown is f without user and password in its URLs.
+func (f reportFile) shown() reportFile {
+	f.List = shownList(f.List)
+	f.URL, f.FinalURL = downloader.ShownURL(f.URL), downloader.ShownURL(f.FinalURL)
+	return f
+}
+
 // file tells of a file. What goes wrong is for close to tell.
 func (r *report) file(f reportFile) {
 	if r == nil {
 		return
 	}
-	f.List = shownList(f.List)
-	f.URL, f.FinalURL = downloader.ShownURL(f.URL), downloader.ShownURL(f.FinalURL)
+	f = f.shown()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.add(r.out, f, r.files == 0)

@@ -133,6 +133,7 @@ var exitKinds = []struct {
 	{downloader.ErrThrottled, 75},
 	{errDeadline, 75},
 	{lockedError{}, 75},
+	{listError{}, 2},
 }
 
 // exitOrder ranks exit codes: of several failures the first here is the exit code.
@@ -185,7 +186,10 @@ func hint(err error, id store.ID) string {
 	var claimed *downloader.ClaimedError
 	var output *outputError
 	var locked lockedError
+	var unread listError
 	switch {
+	case errors.As(err, &unread):
+		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:
 		return "free some space, or name a file on another disk"
 	case errors.As(err, &output):

@@ -19,6 +19,7 @@ type summary struct {
 	Unchanged int  `json:"unchanged"`
 	Failed    int  `json:"failed"`
 	Pending   int  `json:"pending"` // interrupted ones, too
+	Pruned    int  `json:"pruned,omitempty"`
 	Problems  int  `json:"problems"`
 	More      bool `json:"more,omitempty"` // the lists were not read to their end
 
@@ -27,6 +28,8 @@ type summary struct {
 	Exit    int     `json:"exit"`
 
 	Failures map[int]int `json:"-"` // of the Failed ones, how many have which exit code
+	Unread   int         `json:"-"` // lists that cannot be read; of Problems, too
+	DryRun   bool        `json:"-"` // Pending ones would be fetched
 }
 
 // count adds the end of one download.
@@ -44,7 +47,7 @@ func (s *summary) count(res downloader.Result, err error) {
 
 // failureNames are the kinds of failures, for people, by exit code.
 var failureNames = map[int]string{
-	1: "other", 2: "usage", 3: "local file", 4: "network", 5: "TLS", 6: "authentication", 7: "protocol", 8: "the server said no",
+	1: "other", 2: "usage", 3: "local file, or another pawl has it", 4: "network", 5: "TLS", 6: "authentication", 7: "protocol", 8: "the server said no",
 	9: "disk full", 13: "a foreign file is in the way", 17: "the remote file changed", 32: "checksum mismatch", 75: "temporary",
 }
 
@@ -62,12 +65,40 @@ func summaryLines(s summary) []string {
 	}
 	kinds := s.kinds()
 	optional(s.Failed, "1 failed"+kinds, "%d failed"+kinds)
-	optional(s.Pending, "1 is left for another run", "%d are left for another run")
-	optional(s.Problems, "1 line of the lists cannot be used", "%d lines of the lists cannot be used")
+	if s.DryRun {
+		optional(s.Pending, "1 would be fetched", "%d would be fetched")
+	} else {
+		optional(s.Pending, "1 is left for another run", "%d are left for another run")
+	}
+	deleted := map[bool]string{true: "would be deleted", false: "deleted"}[s.DryRun]
+	optional(s.Pruned, "1 "+deleted, "%d "+deleted)
+	if wrong := s.wrong(); wrong != "" {
+		lines = append(lines, wrong)
+	}
 	if s.More {
 		lines = append(lines, "the lists were not read to their end")
 	}
 	return lines
+}
+
+// wrong says what is wrong with the lists, "" for nothing.
+func (s summary) wrong() string {
+	var parts []string
+	for _, p := range []struct {
+		n         int
+		one, many string
+	}{
+		{s.Unread, "1 list cannot be read", "%d lists cannot be read"},
+		{s.Problems - s.Unread, "1 line of the lists cannot be used", "%d lines of the lists cannot be used"},
+	} {
+		switch {
+		case p.n == 1:
+			parts = append(parts, p.one)
+		case p.n > 1:
+			parts = append(parts, fmt.Sprintf(p.many, p.n))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // hereLine says how many files there are now, and where they are from.
@@ -75,7 +106,7 @@ func (s summary) hereLine() string {
 	here := s.Fetched + s.Current + s.Unchanged
 	var line string
 	switch {
-	case s.Files == 0 && s.More:
+	case s.Files == 0 && (s.More || s.Problems > 0):
 		return "no file was read from the lists"
 	case s.Files == 0:
 		return "the lists name no files"
@@ -123,6 +154,10 @@ func (s summary) received() string {
 	return fmt.Sprintf("%s received in %s (%s/s)", size(s.Bytes), span(elapsed), size(int64(float64(s.Bytes)/max(s.Seconds, 0.001))))
 }
 
+func failureName(code int) string {
+	return cmp.Or(failureNames[code], fmt.Sprintf("exit code %d", code))
+}
+
 // kinds says what the failures were, the most frequent ones first, behind a
 // colon; nothing if nobody knows.
 func (s summary) kinds() string {
@@ -135,9 +170,12 @@ func (s summary) kinds() string {
 	slices.SortFunc(codes, func(a, b int) int {
 		return cmp.Or(cmp.Compare(s.Failures[b], s.Failures[a]), cmp.Compare(a, b))
 	})
+	if len(codes) == 1 {
+		return ": " + failureName(codes[0])
+	}
 	var parts []string
 	for _, code := range codes {
-		parts = append(parts, fmt.Sprintf("%d %s", s.Failures[code], cmp.Or(failureNames[code], fmt.Sprintf("exit code %d", code))))
+		parts = append(parts, fmt.Sprintf("%d %s", s.Failures[code], failureName(code)))
 	}
 	if len(parts) == 0 {
 		return ""

@@ -12,7 +12,10 @@ func TestSummaryLines(t *testing.T) {
 	}{
 		{summary{}, "the lists name no files"},
 		{summary{More: true}, "no file was read from the lists\nthe lists were not read to their end"},
-		{summary{Problems: 2}, "the lists name no files\n2 lines of the lists cannot be used"},
+		{summary{Problems: 2}, "no file was read from the lists\n2 lines of the lists cannot be used"},
+		{summary{Problems: 3, Unread: 1}, "no file was read from the lists\n1 list cannot be read, 2 lines of the lists cannot be used"},
+		{summary{Files: 3, Current: 1, Pending: 2, Pruned: 1, DryRun: true}, "1 of 3 files are here: 1 here before\n2 would be fetched\n1 would be deleted"},
+		{summary{Files: 2, Failed: 2, Failures: map[int]int{8: 2, 4: 0}}, "0 of 2 files are here\n2 failed: the server said no"},
 		{summary{Files: 1, Fetched: 1, Bytes: 10 << 20, Seconds: 2}, "the one file is here: 1 fetched, 10.0 MiB received in 2.0s (5.0 MiB/s)"},
 		{summary{Files: 3, Current: 2, Unchanged: 1}, "all 3 files are here: 2 here before, 1 asked for and unchanged"},
 		{summary{Files: 1, Pending: 1}, "0 of 1 file is here\n1 is left for another run"},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // bufferSize is how much of a list is read at a time.
@@ -77,6 +78,9 @@ func open(r io.Reader) (*bufio.Reader, error) {
 	}
 	if firstByte(text) == '<' && isWebPage(text) {
 		return nil, errWebPage
+	}
+	if b, _ := text.Peek(text.Buffered()); bytes.IndexByte(b, 0) >= 0 && !utf8.Valid(b) {
+		return nil, errors.New("is a binary file, no list")
 	}
 	return text, nil
 }

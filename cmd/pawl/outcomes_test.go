@@ -1,0 +1,79 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pawl/downloader"
+)
+
+// TestNext: the hint at the end is about the worst of what happened.
+func TestNext(t *testing.T) {
+	tests := []struct {
+		codes map[int]int
+		want  string
+	}{
+		{nil, ""},
+		{map[int]int{4: 3}, "run the same command again"},
+		{map[int]int{75: 1, 8: 100}, "mend these addresses"},
+		{map[int]int{8: 100, 9: 1}, "free some space"},
+		{map[int]int{13: 1}, "--overwrite"},
+		{map[int]int{32: 1, 13: 1}, "mend these digests"},
+		{map[int]int{6: 1}, "give credentials"},
+		{map[int]int{3: 1}, "see to these paths"},
+	}
+	for _, tt := range tests {
+		o := &outcomes{codes: tt.codes}
+		got := o.next()
+		if !strings.HasPrefix(got, tt.want) && !strings.HasSuffix(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%v: got %q, want %q", tt.codes, got, tt.want)
+		}
+	}
+}
+
+// TestDisplayName: files of lists are told by their paths below the directory.
+func TestDisplayName(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct{ dir, target, want string }{
+		{dir, filepath.Join(dir, "a", "b.bin"), filepath.Join("a", "b.bin")},
+		{dir, filepath.Join(filepath.Dir(dir), "b.bin"), "b.bin"},
+		{dir, "https://example.com/b.bin", "b.bin"},
+		{"", filepath.Join(dir, "a", "b.bin"), "b.bin"},
+	} {
+		s := &display{displayOptions: displayOptions{dir: tt.dir}}
+		if got := s.name(tt.target); got != tt.want {
+			t.Errorf("%q in %q: got %q, want %q", tt.target, tt.dir, got, tt.want)
+		}
+	}
+}
+
+// TestTellsRetry: of many files of lists that fail for one reason, one retry is
+// told every few seconds; without lists each is.
+func TestTellsRetry(t *testing.T) {
+	second := downloader.Event{Kind: downloader.Retrying, Attempt: 2}
+	lists := &display{displayOptions: displayOptions{counts: func() fileCounts { return fileCounts{} }}}
+	for i, tt := range []struct {
+		e      downloader.Event
+		reason string
+		later  time.Duration
+		want   bool
+	}{
+		{downloader.Event{Attempt: 1}, "refused", 0, false},
+		{second, "refused", 0, true},
+		{second, "refused", 0, false},
+		{second, "reset", 0, true},
+		{second, "reset", 0, false},
+		{second, "reset", plainEvery, true},
+	} {
+		lists.retriedAt = lists.retriedAt.Add(-tt.later)
+		if got := lists.tellsRetry(tt.e, tt.reason); got != tt.want {
+			t.Errorf("%d: got %v, want %v", i, got, tt.want)
+		}
+	}
+	few := &display{}
+	if !few.tellsRetry(second, "refused") || !few.tellsRetry(second, "refused") {
+		t.Error("a retry is not told without lists")
+	}
+}

@@ -22,6 +22,7 @@ import (
 const (
 	readBuffer   = 64 << 10 // bytes of each connection's buffer for headers and small reads
 	maxRedirects = 20
+	idleMost     = 128 // connections that are kept, of however many hosts
 )
 
 // newHTTPClient returns a client of a Downloader, whose requests wait for their turns,
@@ -38,6 +39,7 @@ func newHTTPClient(o Options, shared *slots, t *turns, http2 bool) *http.Client 
 		TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
 		TLSHandshakeTimeout:   o.ConnectTimeout,
 		ResponseHeaderTimeout: o.StallTimeout,
+		MaxIdleConns:          max(idleMost, o.Connections),
 		MaxIdleConnsPerHost:   o.Connections,
 		IdleConnTimeout:       90 * time.Second,
 		ReadBufferSize:        readBuffer,

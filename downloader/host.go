@@ -94,6 +94,15 @@ func (h *host) multiplexes() {
 	}
 }
 
+// join counts the first connection of a download that has one already. It does
+// not wait: who holds a connection without reading may hold that which those need
+// who have entered.
+func (h *host) join() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open++
+}
+
 // enterMore takes a further connection of a download, unless the limit or the
 // share of this process is reached, a refusal is fresh, or another download has
 // none yet.

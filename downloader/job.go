@@ -27,21 +27,22 @@ type job struct {
 	shown    string   // asked, without user and password; immutable
 	patience *patience
 
-	part    *store.Part // nil before the name is known, and for a stream
-	sink    io.WriterAt // where bytes go; nil like part
-	id      identity    // of the version that the bytes are of; size -1 before any
-	host    *host       // that is asked
-	entered bool        // the first connection is counted at host
-	pool    *pool       // of the transfer under way; nil before
-	single  bool        // no ranges are asked for any more
-	named   bool        // the user chose the name
-	moved   bool        // to go on from another URL than the recorded one
-	started bool        // which is told once
-	gaveUp  bool        // some of what was held was given up for another version
-	resumed bool        // an earlier run has fetched some of it
-	damages int         // how often what was held proved to be damaged
-	crc     uint32      // of a small file
-	gaveWay int         // times that it handed back its first connection, in a row
+	part     *store.Part // nil before the name is known, and for a stream
+	sink     io.WriterAt // where bytes go; nil like part
+	id       identity    // of the version that the bytes are of; size -1 before any
+	host     *host       // that is asked
+	entered  bool        // the first connection is counted at host
+	pool     *pool       // of the transfer under way; nil before
+	single   bool        // no ranges are asked for any more
+	named    bool        // the user chose the name
+	moved    bool        // to go on from another URL than the recorded one
+	started  bool        // which is told once
+	gaveUp   bool        // some of what was held was given up for another version
+	brokeOff bool        // a small file's body did; it gets a part file
+	resumed  bool        // an earlier run has fetched some of it
+	damages  int         // how often what was held proved to be damaged
+	crc      uint32      // of a small file
+	gaveWay  int         // times that it handed back its first connection, in a row
 
 	fetched  atomic.Int64 // bytes received by this run
 	have     atomic.Int64 // bytes that are there

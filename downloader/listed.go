@@ -51,6 +51,8 @@ func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool,
 		return false, fmt.Errorf("%q: %w", rec.Target, store.ErrForeign)
 	case intact && rec.URL != j.shown && rec.List == "" && !j.req.Overwrite:
 		return false, claimed(rec)
+	case !intact && rec.List == "" && !j.req.Overwrite && j.d.store.Exists(rec): // no list has made it
+		return false, fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
 	}
 	if intact && rec.URL == j.shown && !j.req.Restart && j.fits(identityOf(rec)) == nil {
 		if current, err := j.stillWanted(ctx, rec); current || err != nil {
@@ -59,6 +61,19 @@ func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool,
 	}
 	j.req.Overwrite = true
 	return false, j.d.store.CheckTarget(rec.Target, true)
+}
+
+// changedIfWrong takes what became of a complete part file of an earlier run. If it
+// is not what the list wants, and the server has another version by now, that is
+// to be fetched: nobody is there to give it up.
+func (j *job) changedIfWrong(ctx context.Context, err error) error {
+	if j.req.Listed == nil || !errors.Is(err, ErrChecksum) {
+		return err
+	}
+	if same, askErr := j.unchanged(ctx, j.part.Record()); same || askErr != nil {
+		return err
+	}
+	return restartError{why: "what was fetched is not what the list wants, and the server has another version"}
 }
 
 // stillWanted compares an intact file with the list's digest and, if that is asked

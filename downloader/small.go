@@ -121,7 +121,7 @@ func (p *placer) gather() {
 // one, or cannot be without a name.
 func (j *job) small(rep *reply) (*store.Unnamed, error) {
 	size := rep.id.size
-	if j.req.Listed == nil || j.part != nil || rep.coding != "" || size < 0 || size > smallMost || rep.body != (chunk.Range{End: size}) {
+	if j.req.Listed == nil || j.brokeOff || j.part != nil || rep.coding != "" || size < 0 || size > smallMost || rep.body != (chunk.Range{End: size}) {
 		return nil, nil
 	}
 	if err := j.fits(rep.id); err != nil {
@@ -161,7 +161,7 @@ func (j *job) modTime(id identity) time.Time {
 }
 
 // fetchSmall reads rep into u and places it. A body that breaks off is asked for
-// again, from its start.
+// again from its start, into a part file: the server may do so each time.
 func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) error {
 	err := j.readSmall(ctx, rep, u)
 	rep.close()
@@ -172,6 +172,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 			return errors.Join(context.Cause(ctx), err)
 		}
 		j.have.Store(0)
+		j.brokeOff = true
 		wait, again := j.setback(err)
 		if !again {
 			return err

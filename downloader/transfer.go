@@ -25,7 +25,7 @@ func (j *job) attempt(ctx context.Context) error {
 		if err := j.proveAgain(ctx); err != nil {
 			return err
 		}
-		return j.finish(ctx, nil)
+		return j.changedIfWrong(ctx, j.finish(ctx, nil))
 	}
 	if err := j.enter(ctx, j.host); err != nil {
 		return err
@@ -138,9 +138,8 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 func (j *job) accept(rep *reply, held *chunk.Set) error {
 	if final := j.d.host(rep.Request.URL); final != j.host { // later requests go there
 		j.leave()
-		if err := j.enter(rep.ctx, final); err != nil {
-			return err
-		}
+		final.join()
+		j.host, j.entered = final, true
 	}
 	if rep.coding != "" {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server codes it as %s, which was not asked for; it is decoded", rep.coding)})
@@ -295,6 +294,9 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 			}
 			j.show(j.part.Record())
 		}
+	}
+	if err := j.fits(j.id); err != nil {
+		return err
 	}
 	if v == nil && !j.req.Sum.IsZero() {
 		v = newVerifier(j.req.Sum, j.part)

@@ -59,6 +59,9 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 		if err := s.checkTarget(rec); err != nil {
 			return nil, err
 		}
+		if _, err := s.ByTarget(rec.Part()); err == nil {
+			return nil, fmt.Errorf("%q: %w: it is a download of its own", rec.Part(), ErrForeign)
+		}
 		lock, err := s.lock(rec, true)
 		if err != nil {
 			return nil, err
@@ -190,6 +193,9 @@ func (p *Part) begin() (err error) {
 			err = t.dropUnreadable(bad)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := t.moveFinished(p.rec.Target); err != nil { // or nothing would lead to it any more
 			return err
 		}
 		if err := t.put(&p.rec); err != nil {

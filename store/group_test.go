@@ -236,3 +236,87 @@ func TestPlaceRandom(t *testing.T) {
 		g.mend(fmt.Sprintf("seed %d", seed))
 	}
 }
+
+// A file of ours that somebody has altered is still to be replaced after a crash
+// between the record and the name.
+func TestPlaceAlteredCrash(t *testing.T) {
+	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
+		g := newGroups(t, uint64(n))
+		g.place(false, [2]string{"/dl/a", "first a"})
+		must(t, g.store.Placed())
+		g.fs.plant("/dl/a", []byte("altered by somebody"))
+		g.fs.trap = trap{n: n, does: "before"}
+		crashed = crashes(func() { g.place(true, [2]string{"/dl/a", "second, longer a"}) })
+		next := g.reboot(1, 1)
+		rec, err := next.store.ByTarget("/dl/a")
+		if err != nil || !next.store.Ours(rec) {
+			t.Errorf("%s: got %+v, %v, want that it is ours", &g.fs.trap, rec, err)
+		}
+	}
+}
+
+// A record of a finished file that a pawl without a ledger has left gives way to
+// the ledger's, however the file is replaced.
+func TestReplaceOldRecord(t *testing.T) {
+	for _, way := range []string{"Place", "Finish", "neither"} {
+		l := newPlace(t)
+		target := l.path("f")
+		old := Record{ID: newID(), URL: "https://example.com/", Target: target, State: Done, Created: time.Now(), ModTime: time.Unix(1e9, 0)}
+		must(t, l.store.write(func(tx tx) error { // as put did
+			data, err := old.encode()
+			if err == nil {
+				err = tx.Bucket(recordBucket).Put([]byte(old.ID), data)
+			}
+			if err == nil {
+				err = tx.index(&old)
+			}
+			return err
+		}))
+		want := old.ID
+		rec := Record{URL: old.URL, Target: target, Named: true, Size: 0, Replace: true}
+		switch way {
+		case "Place":
+			u, err := l.store.Unnamed(rec)
+			if errors.Is(err, errors.ErrUnsupported) {
+				continue
+			}
+			must(t, err)
+			must(t, l.store.Place([]*Unnamed{u})[0])
+			want = u.Record().ID
+		case "Finish":
+			p, err := l.store.Create(rec)
+			must(t, err)
+			must(t, p.Finish(time.Time{}))
+			want = p.Record().ID
+			must(t, p.Close())
+		}
+		if got, err := l.store.ByTarget(target); err != nil || got.ID != want || got.State != Done {
+			t.Errorf("%s: got %+v, %v, want %s", way, got, err, want)
+		}
+		if all, err := l.store.Unfinished(); err != nil || len(all) != 0 && way != "neither" {
+			t.Errorf("%s: got %d records, %v, want none", way, len(all), err)
+		}
+	}
+}
+
+// The part file's name may be that of a finished file, which is not moved.
+func TestCreatePartIsFinished(t *testing.T) {
+	l := newPlace(t)
+	for _, content := range []string{"", "a file"} {
+		name := fmt.Sprintf("f%d", len(content))
+		u, err := l.store.Unnamed(Record{URL: "https://example.com/", Target: l.path(name + ".part"), Named: true})
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("no files without a name here")
+		}
+		must(t, err)
+		_, err = u.Write([]byte(content))
+		must(t, err)
+		must(t, l.store.Place([]*Unnamed{u})[0])
+		if _, err := l.store.Create(Record{URL: "https://example.com/f", Target: l.path(name), Named: true, Size: 10}); !errors.Is(err, ErrForeign) {
+			t.Errorf("%q: got %v, want ErrForeign", content, err)
+		}
+		if rec, err := l.store.ByTarget(l.path(name + ".part")); err != nil || !l.store.Intact(rec) {
+			t.Errorf("%q: got %+v, %v, want it left alone", content, rec, err)
+		}
+	}
+}

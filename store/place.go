@@ -136,6 +136,14 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 	if len(s.placed)+len(group) == 0 {
 		return nil
 	}
+	for i, u := range group { // what is to go may not be what is on record
+		if errs[i] != nil || !u.rec.Replace {
+			continue
+		}
+		if info, err := s.fs.Lstat(u.rec.Target); err == nil {
+			u.rec.Replaces = Mark{info.Size(), info.ModTime()}
+		}
+	}
 	err := s.write(func(t tx) error {
 		if err := t.placed(s.placed); err != nil {
 			return err
@@ -144,8 +152,13 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 			if errs[i] != nil {
 				continue
 			}
+			if err := t.moveFinished(u.rec.Target); err != nil {
+				return err
+			}
 			if was, err := t.finished(u.rec.Target); err == nil {
-				u.was, u.rec.Replaces = was, Mark{was.Size, was.ModTime}
+				if u.was = was; u.rec.Replaces.ModTime.IsZero() {
+					u.rec.Replaces = Mark{was.Size, was.ModTime}
+				}
 			}
 			if err := t.put(&u.rec); err != nil {
 				return err
@@ -253,14 +266,17 @@ func (t tx) placed(records []Record) error {
 }
 
 // Ours reports whether the file at the target of rec, a finished one, is one that
-// pawl put there, even if it has been altered since. A file that is missing is.
+// pawl put there, even if it has been altered since. A file that is missing is, and
+// a symbolic link in its place is not.
 func (s *Store) Ours(rec Record) bool {
-	if !rec.Placing {
-		return true
-	}
 	info, err := s.fs.Lstat(rec.Target)
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil:
+		return !rec.Placing || errors.Is(err, fs.ErrNotExist)
+	case !info.Mode().IsRegular():
+		return false
+	case !rec.Placing:
+		return true
 	}
 	is := func(m Mark) bool { return info.Size() == m.Size && info.ModTime().Equal(m.ModTime) }
 	return is(rec.Replaces) || is(Mark{rec.Size, rec.ModTime})

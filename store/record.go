@@ -70,7 +70,7 @@ type Record struct {
 	// Of finished files alone.
 	CRC      uint32 `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
 	Placing  bool   `json:"-"` // the last step of Place may not be done, so that another file at Target is not ours
-	Replaces Mark   `json:"-"` // the file of ours that Place was to replace, if any
+	Replaces Mark   `json:"-"` // what Place was to replace, if anything
 }
 
 // Part returns the path of the part file.

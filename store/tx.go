@@ -83,6 +83,9 @@ func (t tx) put(r *Record) error {
 		if err := t.dropRecord(r); err != nil {
 			return err
 		}
+		if err := t.moveFinished(r.Target); err != nil {
+			return err
+		}
 		return t.putFinished(r)
 	}
 	data, err := r.encode()
@@ -90,6 +93,23 @@ func (t tx) put(r *Record) error {
 		return err
 	}
 	return t.Bucket(recordBucket).Put([]byte(r.ID), data)
+}
+
+// moveFinished moves what is on record of the finished file target to the ledger,
+// if a pawl that had none has left it among the downloads.
+func (t tx) moveFinished(target string) error {
+	id := t.Bucket(targetBucket).Get([]byte(target))
+	if id == nil {
+		return nil
+	}
+	data := t.Bucket(recordBucket).Get(id)
+	if data == nil {
+		return nil
+	}
+	if r, err := decodeRecord(data); err == nil && r.State == Done && r.Target == target {
+		return t.put(&r)
+	}
+	return nil
 }
 
 // pageKey is the key of pieceBucket for page n of a download.

@@ -34,15 +34,15 @@ type outputError struct {
 func (e *outputError) Error() string { return fmt.Sprintf("%q cannot be written: %v", e.path, e.err) }
 func (e *outputError) Unwrap() error { return e.err }
 
-// newAtomicFile begins the file at path, which need not exist. Where that can
-// never be written it fails at once.
-func newAtomicFile(path string) (*atomicFile, error) {
+// newAtomicFile begins the file at path, which need not exist, and then gets the
+// mode perm, less the umask. Where it can never be written that fails at once.
+func newAtomicFile(path string, perm fs.FileMode) (*atomicFile, error) {
 	target, mode, err := replaceable(path)
 	if err != nil {
 		return nil, &outputError{path, err}
 	}
 	name := filepath.Join(filepath.Dir(target), fmt.Sprintf(".pawl-%016x.tmp", rand.Uint64()))
-	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return nil, &outputError{path, err}
 	}

@@ -13,11 +13,16 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"pawl/chunk"
 	"pawl/downloader"
 	"pawl/downloader/list"
+	"pawl/store"
 )
+
+// busyList is how long another process may take to fetch the same list.
+const busyList = 10 * time.Minute
 
 // An openedList is a list to read, with the name that messages have for it.
 type openedList struct {
@@ -61,6 +66,13 @@ func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name st
 	hash := sha256.Sum256([]byte(shown))
 	req := downloader.Request{URL: name, Dir: filepath.Join(dir, "lists"), Output: hex.EncodeToString(hash[:8]), Overwrite: true}
 	res, err := d.Get(ctx, req) // which asks for it only if it has changed
+	for end := time.Now().Add(busyList); errors.Is(err, store.ErrBusy) && time.Now().Before(end) && ctx.Err() == nil; {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+		res, err = d.Get(ctx, req)
+	}
 	if err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
 	}

@@ -55,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	say.quiet = cli.Quiet
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	if parsed.Selected().Name == "mirror" { // to which SIGHUP says something else
+	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsInput() { // to which SIGHUP says something else
 		ends = ends[:2]
 	}
 	ctx, stop := untilSignal(context.Background(), ends)

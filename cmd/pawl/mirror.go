@@ -90,7 +90,9 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 		opts.Tries = mirrorTries
 	}
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
+	if !c.readsInput() {
+		signal.Notify(hup, syscall.SIGHUP)
+	}
 	defer signal.Stop(hup)
 	pipe := make(chan os.Signal, 1) // that nobody reads the log is no reason to stop; hooks are to stop all the same
 	signal.Notify(pipe, syscall.SIGPIPE)
@@ -108,6 +110,15 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			return err
 		}
 	}
+}
+
+// readsInput reports whether a list is standard input or another pipe, which cannot
+// be read anew: then SIGHUP ends the run, or what has been read would be missing.
+func (c *MirrorCmd) readsInput() bool {
+	return slices.ContainsFunc(c.Lists, func(name string) bool {
+		info, err := os.Stat(name)
+		return name == "-" || err == nil && !info.Mode().IsRegular()
+	})
 }
 
 // rest waits until the next repetition.

@@ -31,7 +31,7 @@ func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, e
 	o := &outcomes{cmd: c, say: say, codes: make(map[int]int), wrong: make(map[int]int)}
 	var err error
 	if c.Failed != "" {
-		if o.failed, err = newAtomicFile(c.Failed); err != nil {
+		if o.failed, err = newAtomicFile(c.Failed, 0o600); err != nil {
 			return nil, err
 		}
 		if _, err := os.Stat(c.Failed); errors.Is(err, fs.ErrNotExist) {

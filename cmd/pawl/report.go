@@ -102,7 +102,7 @@ type reportProblem struct {
 
 // newReport begins the report at path. To end it there is close, or else abort.
 func newReport(path string, h reportHeader) (*report, error) {
-	out, err := newAtomicFile(path)
+	out, err := newAtomicFile(path, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (r *report) problem(p reportProblem) {
 	defer r.mu.Unlock()
 	first := r.problems == nil
 	if first && r.err == nil {
-		r.problems, r.err = newAtomicFile(r.out.path)
+		r.problems, r.err = newAtomicFile(r.out.path, 0o666)
 	}
 	if r.problems != nil {
 		r.add(r.problems, p, first)

@@ -15,12 +15,19 @@ import (
 func (m *Run) fetch(ctx context.Context, it *item, released func()) Outcome {
 	o := it.outcome(Failed, nil)
 	for _, u := range sources(it) {
-		res, err := m.get(ctx, it, u, released)
+		res, err := m.getFrom(ctx, it, u, released)
 		if err == nil {
 			o.State, o.URL, o.Result, o.Err = Fetched, u, res, nil
-			if res.Current {
+			switch {
+			case res.Current && m.opts.Update:
 				o.State = Unchanged
+			case res.Current: // its digest was wanted, and nobody asked
+				o.State, o.Record = Current, it.Record
 			}
+			return o
+		}
+		if errors.Is(err, store.ErrForeign) && m.came(it) {
+			o.State, o.URL, o.Record, o.Err = Current, u, it.Record, nil
 			return o
 		}
 		if o.Err == nil || !mayMend(err) {
@@ -33,6 +40,31 @@ func (m *Run) fetch(ctx context.Context, it *item, released func()) Outcome {
 		}
 	}
 	return o
+}
+
+// came reports whether what is in the way is the file itself, which another process
+// has fetched meanwhile.
+func (m *Run) came(it *item) bool {
+	there, err := m.isThere(it)
+	return there && err == nil
+}
+
+// getFrom is get, unless the host of u is down, and notes what it tells about that.
+func (m *Run) getFrom(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
+	name := downloader.HostOf(u)
+	if err := m.down(name); err != nil {
+		return downloader.Result{}, err
+	}
+	answered := false
+	res, err := m.get(ctx, it, u, func() {
+		answered = true
+		m.asked(name, nil)
+		released()
+	})
+	if !answered {
+		m.asked(name, err)
+	}
+	return res, err
 }
 
 // worse returns what to say of a file that two sources did not have: that which

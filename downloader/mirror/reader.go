@@ -4,7 +4,6 @@ package mirror
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -162,6 +161,7 @@ func (m *Run) look(ctx context.Context, batch []*item) error {
 			m.tell(it.outcome(Wanted, nil))
 		default:
 			if err := m.push(it); err != nil {
+				m.pending(batch[i:])
 				return err
 			}
 		}
@@ -187,7 +187,7 @@ func (m *Run) isThere(it *item) (bool, error) {
 
 // push queues it for this round.
 func (m *Run) push(it *item) error {
-	b, err := json.Marshal(it)
+	b, err := it.encode()
 	if err != nil {
 		return err
 	}

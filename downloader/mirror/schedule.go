@@ -4,7 +4,6 @@ package mirror
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -59,7 +58,7 @@ func (m *Run) next(ctx context.Context) (string, *item, bool) {
 		var it item
 		host, b, ok, err := m.take()
 		if ok {
-			err = json.Unmarshal(b, &it)
+			err = it.decode(b)
 		}
 		if err != nil {
 			m.fatal = err
@@ -97,11 +96,7 @@ func (m *Run) jobs() int {
 
 // hasRoom reports whether another file of a host may begin.
 func (m *Run) hasRoom(name string) bool {
-	h := m.hosts[name]
-	if h == nil {
-		h = &host{}
-		m.hosts[name] = h
-	}
+	h := m.host(name)
 	if h.works || h.down != nil { // those of a host that is down are put off at once
 		return h.running < m.d.Room(name)+ahead
 	}
@@ -110,23 +105,16 @@ func (m *Run) hasRoom(name string) bool {
 
 // job fetches one file, and tells how that ended, or queues it for the next round.
 func (m *Run) job(ctx context.Context, name string, it *item) {
-	m.mu.Lock()
-	err := m.hosts[name].down
-	m.mu.Unlock()
-	o := it.outcome(Failed, err)
 	released := false // guarded by mu
-	if err == nil {
-		o = m.fetch(ctx, it, func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			if !released {
-				released = true
-				m.placing++
-				m.leave(name)
-				m.answered(name)
-			}
-		})
-	}
+	o := m.fetch(ctx, it, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if !released {
+			released = true
+			m.placing++
+			m.leave(name)
+		}
+	})
 	o.Rounds = it.Rounds + 1
 	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.opts.Rounds
 	m.mu.Lock()
@@ -134,7 +122,6 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 		m.placing--
 		m.changed.Signal()
 	} else {
-		m.ended(name, o.Err)
 		m.leave(name)
 	}
 	m.mu.Unlock()
@@ -152,24 +139,41 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 	m.tell(o)
 }
 
-// ended notes, with mu held, what the end of a file tells about its host.
-func (m *Run) ended(name string, err error) {
+// host returns what is known of one, with mu held.
+func (m *Run) host(name string) *host {
 	h := m.hosts[name]
+	if h == nil {
+		h = &host{}
+		m.hosts[name] = h
+	}
+	return h
+}
+
+// down returns why a host is left alone in this round, nil if it is not.
+func (m *Run) down(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.host(name).down
+}
+
+// asked notes what the end of a file tells about the host that was asked for it.
+func (m *Run) asked(name string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.host(name)
 	switch {
 	case h.down != nil:
 	case mayBeHost(err):
 		if h.failed++; h.failed >= downAfter && !h.works {
 			h.down = err
+			m.queue.Wake(name)
+			m.changed.Signal()
 		}
 	default:
-		m.answered(name)
+		h.works, h.failed = true, 0
+		m.queue.Wake(name)
+		m.changed.Signal()
 	}
-}
-
-// answered notes, with mu held, that a host works.
-func (m *Run) answered(name string) {
-	h := m.hosts[name]
-	h.works, h.failed = true, 0
 }
 
 // leave makes room for another file of a host, with mu held.
@@ -193,7 +197,7 @@ func mayMend(err error) bool {
 
 // putOff queues it for the next round.
 func (m *Run) putOff(name string, it *item) error {
-	b, err := json.Marshal(it)
+	b, err := it.encode()
 	if err != nil {
 		return err
 	}
@@ -240,7 +244,7 @@ func (m *Run) rest() {
 			_, b, ok, err := q.Next(func(string) bool { return true })
 			var it item
 			if ok {
-				err = json.Unmarshal(b, &it)
+				err = it.decode(b)
 			}
 			if err != nil || !ok {
 				m.fail(err)

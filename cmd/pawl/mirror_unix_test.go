@@ -1,0 +1,50 @@
+//go:build unix
+
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// What cannot be read anew is not: SIGHUP ends a run over it. Otherwise the rest of
+// it would pass for the whole list, and --prune delete what the run had read before.
+func TestReadsInput(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "list")
+	if err := os.WriteFile(file, []byte("http://127.0.0.1/x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		lists []string
+		want  bool
+	}{
+		{[]string{file, "http://127.0.0.1/list"}, false},
+		{[]string{file, filepath.Join(dir, "none")}, false},
+		{[]string{file, "-"}, true},
+		{[]string{os.DevNull}, true},
+	} {
+		c := MirrorCmd{Lists: tt.lists}
+		if got := c.readsInput(); got != tt.want {
+			t.Errorf("%q: got %v, want %v", tt.lists, got, tt.want)
+		}
+	}
+}
+
+// --failed has the credentials of the lists, so that it is for the user alone.
+func TestFailedMode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "failed")
+	c := MirrorCmd{Failed: path}
+	o, err := c.newOutcomes(t.Context(), &speaker{stdout: io.Discard, stderr: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.failed.commit(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("got %v, %v, want it private", info.Mode(), err)
+	}
+}

@@ -1,0 +1,48 @@
+package mirror
+
+import (
+	"net/http"
+	"reflect"
+	"testing"
+	"time"
+
+	"pawl/chunk"
+	"pawl/downloader/list"
+	"pawl/store"
+)
+
+// An item comes out of a queue as it went in, whatever bytes its texts have.
+func TestItem(t *testing.T) {
+	sum, err := chunk.ParseSum("md5:00112233445566778899aabbccddeeff")
+	if err != nil {
+		t.Fatal(err)
+	}
+	when := time.Unix(1e9, 7).UTC()
+	for _, text := range []string{"plain", "caf\xe9 \xff"} {
+		want := item{
+			Entry: list.Entry{
+				URLs: []string{"http://a/" + text, "http://b/"}, Out: text, Dir: "d" + text, Sum: sum, Size: 5, List: text, Line: 7,
+				Header: http.Header{"A": {text, "x"}, "B": {"y" + text}},
+			},
+			Path: "/d/" + text, Rounds: 2, Failed: "why " + text,
+			Record: store.Record{
+				ID: "0123456789abcdef", URL: text, Target: "/d/" + text, Named: true, Size: 5, ETag: text, LastModified: text, Type: text,
+				NoRanges: true, Held: chunk.NewSet(chunk.Range{End: 5}), Piece: 3, Touched: when, State: store.Done, Reason: text, Rate: 4, Sum: sum,
+				Replace: true, List: text, Created: when, Updated: when, ModTime: when, CRC: 9, Placing: true, Replaces: store.Mark{Size: 3, ModTime: when},
+			},
+		}
+		for v, i := reflect.ValueOf(want.Record), 0; i < v.NumField(); i++ {
+			if v.Field(i).IsZero() {
+				t.Errorf("field %s is zero; give it a value", v.Type().Field(i).Name)
+			}
+		}
+		b, err := want.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got item
+		if err := got.decode(b); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	}
+}

@@ -19,6 +19,7 @@ const (
 	pollSpread  = 30 * time.Millisecond   // up to so much longer, at random
 	outOfUse    = time.Second             // an idle connection is closed after, where others want one
 	lastAfter   = time.Second             // over its share, before downloads give back their only connection
+	longestTurn = 2 * time.Minute         // until a slot that others have is given up
 	leaveAfter  = 1500 * time.Millisecond // without connections, before an address is left
 	afterClose  = 50 * time.Millisecond   // until a server has noticed that a connection was closed
 	afterClosed = 5 * time.Millisecond    // until it counts one as closed that it has closed itself
@@ -33,6 +34,7 @@ type group struct {
 	mu         sync.Mutex
 	conns      map[*slotConn]struct{} // open; guarded by mu
 	waiting    int                    // dials without a slot; guarded by mu
+	ever       bool                   // there has been a connection; guarded by mu
 	kept       bool                   // its keeper runs; guarded by mu
 	debt       int                    // connections to be given back; guarded by mu
 	overSince  time.Time              // zero if it has its share; guarded by mu
@@ -55,6 +57,7 @@ func (g *group) dial(ctx context.Context, dial func() (net.Conn, error)) (net.Co
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conns[c] = struct{}{}
+	g.ever = true
 	return c, nil
 }
 
@@ -75,9 +78,12 @@ func (g *group) acquire(ctx context.Context) (io.Closer, error) {
 	case <-g.owner.done:
 		return nil, errClosedSlots
 	}
-	for {
+	for begun := time.Now(); ; {
 		if slot, ok := g.slots.Try(); ok {
 			return slot, nil
+		}
+		if time.Since(begun) > longestTurn {
+			return nil, kindError{errors.New("other pawls have all connections to the host that there may be, for too long"), ErrThrottled}
 		}
 		g.owner.dropIdle()
 		poll := time.NewTimer(firstPoll + rand.N(pollSpread))
@@ -136,7 +142,7 @@ func (g *group) look(now time.Time) (drop, left bool) {
 		g.emptySince = time.Time{}
 	case g.emptySince.IsZero():
 		g.emptySince = now
-	case now.Sub(g.emptySince) >= leaveAfter:
+	case now.Sub(g.emptySince) >= leaveAfter || !g.ever: // a host that cannot be reached keeps nothing open
 		g.slots.Close()
 		g.kept, g.emptySince = false, time.Time{}
 		return false, true

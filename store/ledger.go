@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"path/filepath"
 	"time"
 
 	"pawl/chunk"
@@ -333,5 +334,8 @@ func (s *Store) Delete(rec Record) (bool, error) {
 	if !s.Intact(rec) {
 		return false, nil
 	}
-	return true, s.fs.Remove(rec.Target)
+	if err := s.fs.Remove(rec.Target); err != nil {
+		return false, err
+	}
+	return true, s.fs.SyncDir(filepath.Dir(rec.Target))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -72,10 +73,11 @@ func (sl *slot) Close() error {
 	s := sl.of
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held[sl.n] == sl {
-		delete(s.held, sl.n)
+	if s.held[sl.n] != sl { // it has been given back
+		return nil
 	}
-	return sl.lock.Close()
+	delete(s.held, sl.n)
+	return release(sl.lock)
 }
 
 // Try takes a place, and is a member from then on, until Close. It fails if none
@@ -113,15 +115,36 @@ func (s *Slots) lock(path string) *flock.Flock {
 			ok, err = lock.TryLock()
 		}
 	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return nil // for now
+	}
 	s.off = s.off || err != nil
-	if !ok {
+	if !ok || !inPlace(lock) {
+		lock.Close()
 		return nil
 	}
 	return lock
 }
 
-// join becomes a member. Numbers are taken from 0 on, so that the files of lower
-// numbers are always there. Called with s.mu held.
+// inPlace reports whether what is locked still is the file at its path, which its
+// last owner may have removed.
+func inPlace(lock *flock.Flock) bool {
+	locked, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(lock.Path())
+	return err == nil && os.SameFile(locked, there)
+}
+
+// release gives up a lock, and removes its file, so that there are no more files
+// than there are connections.
+func release(lock *flock.Flock) error {
+	os.Remove(lock.Path()) // not on Windows, where it is open
+	return lock.Close()
+}
+
+// join becomes a member. Called with s.mu held.
 func (s *Slots) join() {
 	for n := 0; n < mostMembers && !s.joined && !s.off; n++ {
 		s.member = s.lock(s.memberFile(n))
@@ -184,8 +207,11 @@ func (s *Slots) look() {
 		}
 		probe := flock.New(path, flock.SetFlag(os.O_RDONLY|openNoFollow|openNonblock))
 		free, err := probe.TryRLock()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
-			break // there is no such file, and none of a higher number
+			break
 		}
 		probe.Close()
 		if free {
@@ -211,11 +237,11 @@ func (s *Slots) Close() error {
 	defer s.mu.Unlock()
 	var errs []error
 	for n, sl := range s.held {
-		errs = append(errs, sl.lock.Close())
+		errs = append(errs, release(sl.lock))
 		delete(s.held, n)
 	}
 	if s.member != nil {
-		errs = append(errs, s.member.Close())
+		errs = append(errs, release(s.member))
 	}
 	s.member, s.joined, s.off = nil, false, false
 	return errors.Join(errs...)

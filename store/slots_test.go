@@ -140,8 +140,7 @@ func TestSlotsClosedTwice(t *testing.T) {
 func TestSlotsLookers(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
-	all[1].join()
-	all[1].Close()
+	must(t, os.WriteFile(all[0].memberFile(1), nil, 0o600)) // as a killed process leaves it
 	looker := flock.New(all[0].memberFile(1), flock.SetFlag(os.O_RDONLY))
 	if ok, err := looker.TryRLock(); !ok || err != nil {
 		t.Fatal(ok, err)
@@ -310,5 +309,27 @@ func BenchmarkSlot(b *testing.B) {
 				c.Close()
 			}
 		})
+	}
+}
+
+// TestSlotsLeaveNoFiles: who has been at many hosts leaves nothing of them, and a
+// lock of a file that was removed meanwhile is none.
+func TestSlotsLeaveNoFiles(t *testing.T) {
+	state := t.TempDir()
+	all := slotsOf(t, state, 4, 2)
+	held := take(all[0])
+	stale := flock.New(all[0].held[3].lock.Path())
+	must(t, held[0].Close())
+	if ok, err := stale.TryLock(); !ok || err != nil { // a new file by that name
+		t.Fatal(ok, err)
+	}
+	must(t, os.Remove(stale.Path()))
+	if inPlace(stale) {
+		t.Error("the lock of a removed file counts")
+	}
+	stale.Close()
+	must(t, all[0].Close(), all[1].Close())
+	if names, _ := filepath.Glob(filepath.Join(state, hostsName, "*")); len(names) != 0 {
+		t.Errorf("got %q left", names)
 	}
 }

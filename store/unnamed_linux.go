@@ -24,7 +24,12 @@ func (osFS) Unnamed(dir string) (File, error) {
 		fd, err := unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o666)
 		switch {
 		case err == nil:
-			return &unnamedFile{fd, dir}, nil
+			f := &unnamedFile{fd, dir}
+			if unix.Access(f.path(), unix.F_OK) != nil { // without /proc it could never be linked
+				unix.Close(fd)
+				return nil, errors.ErrUnsupported
+			}
+			return f, nil
 		case err == unix.EINTR:
 		case err == unix.EOPNOTSUPP, err == unix.EISDIR, err == unix.EINVAL:
 			return nil, errors.ErrUnsupported

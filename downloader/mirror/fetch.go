@@ -135,6 +135,7 @@ func (m *Run) refresh(it *item) {
 func (m *Run) request(it *item, u string) downloader.Request {
 	req := m.opts.Request
 	req.URL, req.Output, req.Sum = u, it.Path, it.Entry.Sum
+	req.Restart = req.Restart && it.Rounds == 0 // the next round goes on from there
 	req.Header = maps.Clone(req.Header)
 	for name, values := range it.Entry.Header {
 		if req.Header == nil {

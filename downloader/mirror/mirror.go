@@ -127,9 +127,12 @@ type Run struct {
 	queue   *Queue     // of this round; guarded by mu
 	again   *Queue     // of the next; guarded by mu
 	hosts   map[string]*host
-	running int // that have a connection, or wait for one
-	placing int // that wait to be made durable
+	running int      // that have a connection, or wait for one
+	doubted int      // of those, begun before their host had answered
+	shy     []string // hosts that wait for one of those to end
+	placing int      // that wait to be made durable
 	reading bool
+	over    bool // nothing more is queued
 	round   int
 	counts  Counts
 	fatal   error // ends the run; guarded by mu
@@ -181,8 +184,15 @@ func (m *Run) Do(ctx context.Context, entries iter.Seq2[list.Entry, error]) erro
 	case readErr = <-reader:
 	case <-time.After(readerGrace): // it waits for input that may never come
 	}
+	m.mu.Lock()
+	m.over = true // even if the reader comes back
+	m.mu.Unlock()
 	m.rest()
-	err := errors.Join(m.fatal, readErr, m.st.Placed())
+	err := m.fatal
+	if err == nil {
+		err = readErr
+	}
+	err = errors.Join(err, m.st.Placed())
 	if ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -339,4 +340,35 @@ func TestCancel(t *testing.T) {
 		t.Errorf("the next run: got %+v, %d requests", c, r.requests())
 	}
 	r.check()
+}
+
+// TestManyDeadHosts: however many hosts are silent, those that answer are not held.
+func TestManyDeadHosts(t *testing.T) {
+	r := newRig(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	_, port, _ := net.SplitHostPort(silent.Addr().String())
+	var dead strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&dead, "http://127.0.%d.%d:%s/x%d\n", i/250, 1+i%250, port, i)
+	}
+	lines := strings.SplitAfter(r.put(40), "\n")
+	r.opts.Tries, r.opts.StallTimeout = 1, 2*time.Second
+	begun := time.Now()
+	var last time.Duration
+	c := r.mustRun(lines[0]+dead.String()+strings.Join(lines[1:], ""), func(o *Options) {
+		o.Rounds, o.Jobs = 1, 8
+		tell := o.OnOutcome
+		o.OnOutcome = func(x Outcome) {
+			if tell(x); x.State == Fetched {
+				last = time.Since(begun)
+			}
+		}
+	})
+	if c.Fetched != 40 || c.Failed != 300 || last > time.Second {
+		t.Errorf("got %+v; the last file that was to be had came after %v", c, last)
+	}
 }

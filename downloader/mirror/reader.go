@@ -37,7 +37,7 @@ func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (e
 	looking.Go(func() {
 		for batch := range batches(found) {
 			if lookErr := m.look(ctx, batch); lookErr != nil && err == nil {
-				err = lookErr
+				err = errUnread
 				m.fail(lookErr)
 			}
 		}
@@ -193,6 +193,9 @@ func (m *Run) push(it *item) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.over {
+		return errUnread
+	}
 	m.changed.Signal()
 	return m.queue.Push(it.host(), b)
 }

@@ -23,6 +23,7 @@ const (
 // A host is what a run knows of one. The mu of its Run guards it.
 type host struct {
 	running int
+	doubted int   // of these, begun before it had answered
 	works   bool  // it has answered in this round
 	failed  int   // files in a row that failed for a reason that may be the host's
 	down    error // the last of them, once there are enough
@@ -80,9 +81,13 @@ func (m *Run) take() (host string, b []byte, ok bool, err error) {
 		return "", nil, false, nil
 	}
 	host, b, ok, err = m.queue.Next(m.hasRoom)
-	if ok {
+	if h := m.hosts[host]; ok {
 		m.running++
-		m.hosts[host].running++
+		h.running++
+		if !h.works && h.down == nil {
+			h.doubted++
+			m.doubted++
+		}
 	}
 	return host, b, ok, err
 }
@@ -100,7 +105,14 @@ func (m *Run) hasRoom(name string) bool {
 	if h.works || h.down != nil { // those of a host that is down are put off at once
 		return h.running < m.d.Room(name)+ahead
 	}
-	return h.running < doubtful
+	if h.running >= doubtful {
+		return false
+	}
+	if m.doubted >= max(1, m.jobs()*3/4) { // the rest is for hosts that work
+		m.shy = append(m.shy, name)
+		return false
+	}
+	return true
 }
 
 // job fetches one file, and tells how that ended, or queues it for the next round.
@@ -178,8 +190,17 @@ func (m *Run) asked(name string, err error) {
 
 // leave makes room for another file of a host, with mu held.
 func (m *Run) leave(name string) {
+	h := m.hosts[name]
 	m.running--
-	m.hosts[name].running--
+	h.running--
+	if h.doubted > 0 {
+		h.doubted--
+		m.doubted--
+		if len(m.shy) > 0 {
+			m.queue.Wake(m.shy[0])
+			m.shy = m.shy[1:]
+		}
+	}
 	m.queue.Wake(name)
 	m.changed.Signal()
 }
@@ -234,6 +255,7 @@ func (m *Run) nextRound(ctx context.Context) bool {
 	m.queue, m.again = m.again, m.queue
 	m.round++
 	clear(m.hosts)
+	m.shy = nil
 	return true
 }
 

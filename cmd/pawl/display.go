@@ -95,7 +95,7 @@ func (s *display) start(snapshot func() []downloader.Progress) {
 	s.snapshot = snapshot
 	s.lastPlain, s.lastJSON = time.Now(), time.Now()
 	s.plainWait = plainEvery
-	s.say.divert(func(line string) { s.later(func() { s.say.print(line) }) })
+	s.say.divert(func(line string) { s.later(func() { s.say.print(line) }) }, func() {})
 	go s.loop()
 }
 
@@ -103,7 +103,7 @@ func (s *display) start(snapshot func() []downloader.Progress) {
 func (s *display) stop() {
 	close(s.quit)
 	<-s.done
-	s.say.divert(nil)
+	s.say.divert(nil, s.flush)
 }
 
 func (s *display) later(print func()) {

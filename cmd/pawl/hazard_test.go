@@ -182,8 +182,8 @@ func (tr *trial) command(args []string) *exec.Cmd {
 	case len(args) == 0:
 		args = append(slices.Clone(impatient), tr.url())
 	case slices.Contains([]string{"list", "remove"}, args[0]):
-	case args[0] == "resume":
-		args = append([]string{"resume"}, append(slices.Clone(impatient), args[1:]...)...)
+	case args[0] == "resume" || args[0] == "mirror":
+		args = append([]string{args[0]}, append(slices.Clone(impatient), args[1:]...)...)
 	default:
 		args = append(slices.Clone(impatient), args...)
 	}

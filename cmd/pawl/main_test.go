@@ -34,13 +34,20 @@ func TestMain(m *testing.M) {
 //	                           the exit code goes to $code
 //	killmany N CMD...          kills CMD -9 at N random points, then lets it end
 //	during BYTES CMD... -- CMD...  runs the second one when so many bytes were sent to the first
+//	exits CODE CMD...          runs CMD, and compares its exit code
+//	publish NAME FILE          puts a file of the script on the server
+//	fill FILE...               replaces $VARIABLES in files of the script
+//	digest VAR NAME            sets VAR to the SHA-256 of what is served as NAME
+//	asked NAME N               compares the number of requests for NAME since the last reset
+//	answered STATUS N          compares the number of requests that were answered so
+//	received NAME FIELD VALUE  compares a header field of the last request for NAME
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			srv := faultserver.New()
 			e.Defer(srv.Close)
-			e.Values["rig"] = &scriptRig{Server: srv, files: make(map[string]faultserver.File)}
+			e.Values["rig"] = &scriptRig{Server: srv, files: make(map[string]faultserver.File), texts: make(map[string]string)}
 			e.Setenv("URL", srv.URL)
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
@@ -51,6 +58,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": cmdServe, "faults": cmdFaults, "same": cmdSame, "requests": cmdRequests, "sent": cmdSent,
 			"reset": cmdReset, "killat": cmdKillAt, "killmany": cmdKillMany, "during": cmdDuring,
+			"exits": cmdExits, "publish": cmdPublish, "fill": cmdFill, "digest": cmdDigest, "asked": cmdAsked, "answered": cmdAnswered, "received": cmdReceived,
 		},
 	})
 }
@@ -63,6 +71,7 @@ const noRaceWait = "atexit_sleep_ms=0"
 type scriptRig struct {
 	*faultserver.Server
 	files map[string]faultserver.File
+	texts map[string]string // published, by name
 }
 
 func rigOf(ts *testscript.TestScript) *scriptRig { return ts.Value("rig").(*scriptRig) }
@@ -117,7 +126,8 @@ func cmdFaults(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("no fault %q", a)
 		}
 	}
-	rigOf(ts).Set(faults...)
+	r := rigOf(ts)
+	r.Set(append(faults, r.published)...)
 }
 
 func cmdSame(ts *testscript.TestScript, _ bool, args []string) {

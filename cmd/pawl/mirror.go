@@ -102,8 +102,14 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 		if again {
 			continue
 		}
-		if c.Every == 0 || ctx.Err() != nil {
+		if c.Every == 0 {
 			return err
+		}
+		if end := context.Cause(ctx); end != nil { // also where it came after the last file
+			if exitCode(err) == exitCode(end) {
+				return err
+			}
+			return end
 		}
 		say.failure(err)
 		if err := c.rest(ctx, say, hup); err != nil {
@@ -185,7 +191,9 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	if err != nil {
 		return false, err
 	}
-	lists := downloader.New(st, opts) // which tells nothing
+	quiet := opts
+	quiet.OnEvent = func(e downloader.Event) { listEvent(say, e) }
+	lists := downloader.New(st, quiet)
 	defer lists.Close()
 	out.show = newDisplay(say, displayOptions{
 		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, dir: c.Dir, counts: out.counts,
@@ -215,6 +223,16 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 		return true, nil // what was wrong will be so again
 	}
 	return false, out.end(ctx, g, err)
+}
+
+// listEvent tells what keeps a list from coming; nothing else of it is news.
+func listEvent(say *speaker, e downloader.Event) {
+	switch {
+	case e.Kind == downloader.Offline:
+		say.note("no network (%s); waiting for it, which costs no tries", printable(e.Err.Error()))
+	case e.Kind == downloader.Retrying && e.Attempt > 1:
+		say.note("list %q: %s; trying again %s (%d%s)", e.URL, printable(e.Err.Error()), in(e.Wait), e.Attempt, ofTries(e.Tries))
+	}
 }
 
 // runOptions are those of one run, whose outcomes go to out.

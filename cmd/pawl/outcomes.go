@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"pawl/downloader"
@@ -33,9 +31,6 @@ func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, e
 	if c.Failed != "" {
 		if o.failed, err = newAtomicFile(c.Failed, 0o600); err != nil {
 			return nil, err
-		}
-		if _, err := os.Stat(c.Failed); errors.Is(err, fs.ErrNotExist) {
-			o.failed.tmp.Chmod(0o600) // as it has the passwords of the lists
 		}
 	}
 	if o.ends, err = c.newEnds(ctx, say, reportHeader{Lists: c.Lists, Dir: c.Dir}); err != nil {

@@ -63,10 +63,12 @@ func (s *speaker) keepTimes() {
 	s.times = !journal && !isTerminal(s.stderr)
 }
 
-// divert gives all further lines to post, or to stderr again if that is nil.
-func (s *speaker) divert(post func(string)) {
+// divert gives all further lines to post, or to stderr again if that is nil. Before
+// any of them it calls first, which may print.
+func (s *speaker) divert(post func(string), first func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	first()
 	s.post = post
 }
 

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"pawl/downloader"
+)
+
+// TestDisplayStop: lines that come while a display ends, as those of a hook may,
+// are not lost.
+func TestDisplayStop(t *testing.T) {
+	const lines = 50
+	for range 200 {
+		var out strings.Builder
+		say := &speaker{stderr: &out}
+		show := newDisplay(say, displayOptions{})
+		show.start(func() []downloader.Progress { return nil })
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			for range lines {
+				say.note("a line")
+			}
+		})
+		show.stop()
+		writer.Wait()
+		if got := strings.Count(out.String(), "\n"); got != lines {
+			t.Fatalf("got %d lines, want %d", got, lines)
+		}
+	}
+}

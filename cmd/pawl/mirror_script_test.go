@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"pawl/downloader/faultserver"
+)
+
+// This file is the commands of TestScripts that scripts about lists need.
+
+// published is a fault of the server's: it serves the texts that are there now.
+func (r *scriptRig) published(next http.Handler) http.Handler {
+	return publishing(maps.Clone(r.texts))(next)
+}
+
+// publishing serves texts by their names, and all else as before.
+func publishing(texts map[string]string) faultserver.Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			text, ok := texts[strings.TrimPrefix(req.URL.Path, "/")]
+			if !ok {
+				next.ServeHTTP(w, req)
+				return
+			}
+			w.Header().Set("Content-Type", http.DetectContentType([]byte(text)))
+			w.Header().Set("ETag", fmt.Sprintf("%q", digestOf(strings.NewReader(text))))
+			http.ServeContent(w, req, "", time.Time{}, strings.NewReader(text))
+		})
+	}
+}
+
+// digestOf returns the SHA-256 of what r holds.
+func digestOf(r io.Reader) string {
+	h := sha256.New()
+	io.Copy(h, r)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// sumOf returns the SHA-256 of a served file.
+func sumOf(f faultserver.File) string { return digestOf(io.NewSectionReader(f, 0, f.Size)) }
+
+func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: exits CODE CMD...")
+	}
+	code := 0
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d", code)
+	}
+}
+
+func cmdPublish(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: publish NAME FILE")
+	}
+	r := rigOf(ts)
+	r.texts[args[0]] = ts.ReadFile(args[1])
+	r.Set(r.published)
+}
+
+func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o666))
+	}
+}
+
+func cmdDigest(ts *testscript.TestScript, _ bool, args []string) {
+	f, ok := rigOf(ts).files[args[1]]
+	if !ok {
+		ts.Fatalf("nothing is served as %q", args[1])
+	}
+	ts.Setenv(args[0], sumOf(f))
+}
+
+// count compares the number of requests that are meant with the last argument.
+func count(ts *testscript.TestScript, neg bool, want string, meant func(faultserver.Request) bool) {
+	n, err := strconv.Atoi(want)
+	ts.Check(err)
+	got := 0
+	var all bytes.Buffer
+	for _, r := range rigOf(ts).Requests() {
+		fmt.Fprintf(&all, "%s %s %s: %d\n", r.Method, r.Path, r.Range, r.Status)
+		if meant(r) {
+			got++
+		}
+	}
+	if (got == n) == neg {
+		ts.Fatalf("%d of\n%s", got, all.String())
+	}
+}
+
+func cmdAsked(ts *testscript.TestScript, neg bool, args []string) {
+	count(ts, neg, args[1], func(r faultserver.Request) bool { return r.Path == "/"+args[0] })
+}
+
+func cmdAnswered(ts *testscript.TestScript, neg bool, args []string) {
+	status, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	count(ts, neg, args[1], func(r faultserver.Request) bool { return r.Status == status })
+}
+
+func cmdReceived(ts *testscript.TestScript, neg bool, args []string) {
+	got := "nothing, as there was no request"
+	for _, r := range rigOf(ts).Requests() {
+		if r.Path == "/"+args[0] {
+			got = strings.Join(r.Header.Values(args[1]), ", ")
+		}
+	}
+	if (got == args[2]) == neg {
+		ts.Fatalf("%s of %s: %q", args[1], args[0], got)
+	}
+}

@@ -3,14 +3,16 @@ package downloader
 import (
 	"context"
 	"time"
+
+	"pawl/store"
 )
 
 const (
 	commitEvery = time.Second           // at the latest, when there is anything to commit
 	commitRest  = 10 * time.Millisecond // at the soonest after the last one
-	commitShare = 3                     // a commit is followed by a rest of this many times its own length
+	commitShare = 3                     // a commit is followed by a rest of this many times its own length, divided among the downloads
 	commitBytes = 512 << 10             // bytes of all downloads that are worth one before commitEvery
-	commitLeast = 64 << 10              // of which one download may have so many
+	commitLeast = 16 << 10              // of which one download may have so many
 )
 
 // A committer makes the bytes of one download durable. A crash costs what came
@@ -42,7 +44,8 @@ func (c *committer) loop(ctx context.Context) error {
 		if err := c.commit(); err != nil {
 			return permanentError{err}
 		}
-		rest = min(max(commitRest, commitShare*time.Since(begun)), commitEvery)
+		long := commitShare * time.Since(begun) / time.Duration(c.j.d.running()) // it was one for all of them
+		rest = min(max(commitRest, long), commitEvery)
 	}
 }
 
@@ -62,5 +65,20 @@ func (c *committer) commit() error {
 	if c.j.part == nil {
 		return nil
 	}
-	return c.j.part.Commit(int64(max(c.rate, 0)))
+	return c.j.d.commits.do(committing{c.j.part, int64(max(c.rate, 0))})
+}
+
+// A committing is a part file whose bytes are to be made durable.
+type committing struct {
+	part *store.Part
+	rate int64 // bytes per second
+}
+
+// commitAll commits the part files of a group in one transaction.
+func commitAll(s *store.Store, group []committing) []error {
+	parts, rates := make([]*store.Part, len(group)), make([]int64, len(group))
+	for i, c := range group {
+		parts[i], rates[i] = c.part, c.rate
+	}
+	return s.Commit(parts, rates)
 }

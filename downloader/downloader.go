@@ -119,15 +119,16 @@ type Result struct {
 // downloads share their connections per host, rate and waits, and connections also
 // with the other processes that use the Store's directory.
 type Downloader struct {
-	store  *store.Store
-	opts   Options
-	http   *http.Client // for ranges, over HTTP/1.1
-	http2  *http.Client // for small files, over HTTP/2 where there is
-	slots  *slots       // of connections of both
-	turns  *turns       // of requests; nil without a limit
-	bytes  *bucket      // of all bodies
-	placer placer
-	outage *outage
+	store   *store.Store
+	opts    Options
+	http    *http.Client              // for ranges, over HTTP/1.1
+	http2   *http.Client              // for small files, over HTTP/2 where there is
+	slots   *slots                    // of connections of both
+	turns   *turns                    // of requests; nil without a limit
+	bytes   *bucket                   // of all bodies
+	placing *together[*store.Unnamed] // of small files
+	commits *together[committing]
+	outage  *outage
 
 	eventMu sync.Mutex // orders events
 
@@ -141,16 +142,17 @@ func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
 	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
 	return &Downloader{
-		store:  s,
-		opts:   o,
-		http:   newHTTPClient(o, shared, t, false),
-		http2:  newHTTPClient(o, shared, t, true),
-		slots:  shared,
-		turns:  t,
-		bytes:  newBucket(float64(max(0, o.LimitRate)), burstTime),
-		placer: placer{store: s, good: make(chan struct{}, 1)},
-		outage: newOutage(o.WaitNetwork),
-		hosts:  make(map[string]*host),
+		store:   s,
+		opts:    o,
+		http:    newHTTPClient(o, shared, t, false),
+		http2:   newHTTPClient(o, shared, t, true),
+		slots:   shared,
+		turns:   t,
+		bytes:   newBucket(float64(max(0, o.LimitRate)), burstTime),
+		placing: newTogether(true, s.Place),
+		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
+		outage:  newOutage(o.WaitNetwork),
+		hosts:   make(map[string]*host),
 	}
 }
 

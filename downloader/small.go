@@ -10,7 +10,6 @@ import (
 	"hash"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"pawl/chunk"
@@ -20,102 +19,6 @@ import (
 // smallMost is how many bytes a small file may have: it is not worth several
 // connections, and a crash loses all of it.
 const smallMost = 256 << 10
-
-const (
-	groupMost  = 256                    // files that are made durable together, at most
-	groupGood  = 64                     // of so many, each costs little: nothing more is waited for
-	groupRest  = 10 * time.Millisecond  // at the least between two groups, for one to gather
-	groupShare = 3                      // a group is followed by a rest of this many times its own length
-	groupWait  = 250 * time.Millisecond // the longest of these rests
-)
-
-// A placer makes groups of small files durable: whoever comes while no group is
-// under way leads one, of all that wait by then, and those that come meanwhile
-// make the next. Safe for concurrent use.
-type placer struct {
-	store *store.Store
-
-	mu      sync.Mutex
-	waiting []placing     // guarded by mu
-	leading bool          // a group is under way; guarded by mu
-	good    chan struct{} // of capacity 1, told that a good group waits
-	next    time.Time     // when the next group may go; of the leader
-}
-
-// A placing is one file that waits for its group.
-type placing struct {
-	file *store.Unnamed
-	done chan error // of capacity 1; errLead makes its owner the next leader
-}
-
-// errLead tells one that waits to lead the next group, its own file among it.
-var errLead = errors.New("lead the next group")
-
-// place returns when the file is durable, on record and in its place, or why it
-// is not. It closes the file.
-func (p *placer) place(u *store.Unnamed) error {
-	me := placing{u, make(chan error, 1)}
-	p.mu.Lock()
-	p.waiting = append(p.waiting, me)
-	if len(p.waiting) == groupGood {
-		select {
-		case p.good <- struct{}{}:
-		default:
-		}
-	}
-	lead := !p.leading
-	p.leading = true
-	p.mu.Unlock()
-	if !lead {
-		if err := <-me.done; err != errLead {
-			return err
-		}
-	}
-	p.lead()
-	return <-me.done
-}
-
-// lead places those that wait, the caller's file first, and passes the lead on.
-func (p *placer) lead() {
-	p.gather()
-	p.mu.Lock()
-	n := min(len(p.waiting), groupMost)
-	group := p.waiting[:n:n]
-	p.waiting = p.waiting[n:]
-	p.mu.Unlock()
-	files := make([]*store.Unnamed, n)
-	for i, w := range group {
-		files[i] = w.file
-	}
-	begun := time.Now()
-	for i, err := range p.store.Place(files) {
-		group[i].done <- err
-	}
-	p.next = time.Now().Add(min(max(groupRest, groupShare*time.Since(begun)), groupWait))
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.leading = len(p.waiting) > 0; p.leading {
-		p.waiting[0].done <- errLead
-	} else {
-		p.waiting = nil
-	}
-}
-
-// gather waits until a group is worth its while.
-func (p *placer) gather() {
-	p.mu.Lock()
-	good := len(p.waiting) >= groupGood
-	p.mu.Unlock()
-	if good {
-		return
-	}
-	timer := time.NewTimer(time.Until(p.next))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.good:
-	}
-}
 
 // small returns a file for the answer rep to go to, nil if it is not a small
 // one, or cannot be without a name.
@@ -185,7 +88,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 	if released := j.req.Listed.Released; released != nil {
 		released()
 	}
-	if err := j.d.placer.place(u); err != nil {
+	if err := j.d.placing.do(u); err != nil {
 		return err
 	}
 	j.show(u.Record())

@@ -86,40 +86,57 @@ var errNewState = errors.New("the state file is another one")
 // if all is set; else a state file that is a new one is an error. The record
 // changes only if the transaction succeeds.
 func (p *Part) update(fn func(*Record), pages []page, all bool) error {
+	rec, err := p.next(fn)
+	if err != nil {
+		return err
+	}
+	if err := p.store.write(func(t tx) error { return p.put(t, &rec, pages, all) }); err != nil {
+		return err
+	}
+	p.took(rec)
+	return nil
+}
+
+// next returns the record as fn changes it, with mu held.
+func (p *Part) next(fn func(*Record)) (Record, error) {
 	rec := p.rec
 	rec.Held = rec.Held.Clone()
 	fn(&rec)
 	rec.Updated = time.Now()
 	if rec.Size >= 0 && !rec.Held.Equal(clip(rec.Held, rec.Size)) {
-		return fmt.Errorf("record %q: a size of %d bytes is less than what is held", rec.Target, rec.Size)
+		return rec, fmt.Errorf("record %q: a size of %d bytes is less than what is held", rec.Target, rec.Size)
 	}
-	err := p.store.write(func(t tx) error {
-		if rec.URL != p.rec.URL {
-			if err := t.unindex(&p.rec); err != nil {
-				return err
-			}
-			if err := t.index(&rec); err != nil {
-				return err
-			}
-		}
-		claims := rec.Held.Len() > 0 && rec.State != Done // which would have no sums there
-		if claims && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
-			return errNewState
-		}
-		if err := t.indexAgain(&rec); err != nil {
+	return rec, nil
+}
+
+// put writes rec, which is to be the Part's, and pages. With errNewState nothing is
+// written.
+func (p *Part) put(t tx, rec *Record, pages []page, all bool) error {
+	claims := rec.Held.Len() > 0 && rec.State != Done // which would have no sums there
+	if claims && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
+		return errNewState
+	}
+	if rec.URL != p.rec.URL {
+		if err := t.unindex(&p.rec); err != nil {
 			return err
 		}
-		if err := t.putPages(rec.ID, pages); err != nil {
+		if err := t.index(rec); err != nil {
 			return err
 		}
-		return t.put(&rec)
-	})
-	if err != nil {
+	}
+	if err := t.indexAgain(rec); err != nil {
 		return err
 	}
+	if err := t.putPages(rec.ID, pages); err != nil {
+		return err
+	}
+	return t.put(rec)
+}
+
+// took takes over a record that has been written, with mu held.
+func (p *Part) took(rec Record) {
 	p.rec = rec
 	p.setSize()
-	return nil
 }
 
 // setSize takes over the size of the record.
@@ -183,70 +200,6 @@ func (p *Part) trust() error {
 	return nil
 }
 
-// Commit makes durable and records all that was written before the call (steps 2
-// and 3), along with rate in bytes per second. After a failed sync the Part is
-// broken and every later call fails; after a failed transaction Commit may be
-// called again. ErrGone ends the download: nothing of it is held any more.
-func (p *Part) Commit(rate int64) error {
-	if err := p.trust(); err != nil {
-		return err
-	}
-	p.committing.Lock()
-	defer p.committing.Unlock()
-	return p.commit(func(r *Record) { r.Rate = rate })
-}
-
-// commit is Commit with committing held, and changes the record by fn, too.
-func (p *Part) commit(fn func(*Record)) error {
-	err := p.commitOnce(fn, false)
-	if errors.Is(err, errNewState) {
-		err = p.commitOnce(fn, true)
-	}
-	return err
-}
-
-// commitOnce commits, with the sums of all pieces or of those that have changed.
-func (p *Part) commitOnce(fn func(*Record), all bool) (err error) {
-	p.writing.Lock()
-	held, pages := p.written.set.Clone(), p.written.pages(all) // of one moment
-	p.writing.Unlock()
-	defer func() {
-		if err != nil {
-			p.writing.Lock()
-			defer p.writing.Unlock()
-			p.written.soil(pages)
-		}
-	}()
-	if err := p.sync(); err != nil {
-		return p.breakWith(err)
-	}
-	info, err := p.inPlace()
-	if err == nil && !held.Equal(clip(held, info.Size())) {
-		err = fmt.Errorf("%q: %w", p.name, ErrGone)
-	}
-	if errors.Is(err, ErrGone) {
-		p.breakWith(err)
-		return errors.Join(err, p.Update(func(r *Record) { r.Held = chunk.Set{} }))
-	}
-	if err != nil {
-		return err
-	}
-	n, _ := allocated(info)
-	if n < p.allocated {
-		p.suspect.Store(true) // somebody has cut it, even if it has grown again
-	}
-	p.allocated = n
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.update(func(r *Record) {
-		fn(r)
-		r.Held, r.Touched = held, touched(info)
-		if p.suspect.Load() {
-			r.Touched = time.Time{} // it stays so until all is checked again
-		}
-	}, pages, all)
-}
-
 // inPlace returns what the part file is like, or ErrGone where another file or
 // none is at its path.
 func (p *Part) inPlace() (fs.FileInfo, error) {
@@ -259,14 +212,6 @@ func (p *Part) inPlace() (fs.FileInfo, error) {
 		return nil, fmt.Errorf("%q: %w", p.name, ErrGone)
 	}
 	return info, err
-}
-
-// sync is step 2.
-func (p *Part) sync() error {
-	if err := p.file.DataSync(); err != nil {
-		return fmt.Errorf("sync %q: %w", p.name, err)
-	}
-	return p.syncDir()
 }
 
 // syncDir makes the part file's name durable, once.

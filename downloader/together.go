@@ -11,9 +11,9 @@ import (
 const (
 	groupMost  = 256                    // that are done together, at most
 	groupGood  = 64                     // of so many, each costs little: nothing more is waited for
-	groupRest  = 10 * time.Millisecond  // at the least between two groups, for one to gather
-	groupShare = 3                      // a group is followed by a rest of this many times its own length
-	groupWait  = 250 * time.Millisecond // the longest of these rests
+	groupRest  = 5 * time.Millisecond   // at the least between two groups, for one to gather
+	groupShare = 2                      // a group is followed by a rest of its own length, divided by this
+	groupWait  = 100 * time.Millisecond // the longest of these rests
 )
 
 // A together does work for whole groups: whoever comes while no group is under way
@@ -84,7 +84,7 @@ func (t *together[T]) lead() {
 	for i, err := range t.all(all) {
 		group[i].done <- err
 	}
-	t.next = time.Now().Add(min(max(groupRest, groupShare*time.Since(begun)), groupWait))
+	t.next = time.Now().Add(min(max(groupRest, time.Since(begun)/groupShare), groupWait))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.leading = len(t.waiting) > 0; t.leading {

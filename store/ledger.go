@@ -318,13 +318,23 @@ func (s *Store) Forget(records []Record) error {
 	})
 }
 
-// Amend replaces the entry of a finished file that is still on record.
-func (s *Store) Amend(r Record) error {
+// Amend replaces the entries of finished files that are still on record, in one
+// transaction.
+func (s *Store) Amend(records ...Record) error {
+	if len(records) == 0 {
+		return nil
+	}
 	return s.write(func(t tx) error {
-		if there, err := t.finished(r.Target); err != nil || there.ID != r.ID {
-			return err
+		for i := range records {
+			there, err := t.finished(records[i].Target)
+			if err == nil && there.ID == records[i].ID {
+				err = t.put(&records[i])
+			}
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
 		}
-		return t.put(&r)
+		return nil
 	})
 }
 

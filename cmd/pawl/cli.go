@@ -29,7 +29,7 @@ type Globals struct {
 	State    string           `placeholder:"DIR" type:"path" group:"Where things are" help:"Directory of the state file (default: $${XDG_STATE_HOME}/pawl or ~/.local/state/pawl)."`
 	Config   string           `placeholder:"FILE" type:"path" group:"Where things are" help:"Read options from FILE, lines of name = value, in place of the user's config file."`
 	NoConfig bool             `group:"Where things are" help:"Read no config file."`
-	Quiet    bool             `short:"q" group:"Output" help:"Print errors only."`
+	Quiet    bool             `short:"q" group:"Output" help:"Print errors and warnings only."`
 	Verbose  bool             `short:"v" group:"Output" help:"Print every retry and refusal."`
 	JSON     bool             `name:"json" group:"Output" help:"Print events, one JSON object a line, on stdout."`
 	Version  kong.VersionFlag `short:"V" group:"Output" help:"Print the version."`

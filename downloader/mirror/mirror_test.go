@@ -277,6 +277,19 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// TestPruneAdopts: a file that another list has fetched is this one's to prune, once
+// it has named it.
+func TestPruneAdopts(t *testing.T) {
+	r := newRig(t)
+	text := r.put(3)
+	prune := func(o *Options) { o.Prune = true }
+	r.mustRun(text, func(o *Options) { o.List = "another" })
+	r.mustRun(text, prune)
+	if c := r.mustRun(text[:strings.Index(text, "\n")+1], prune); c.Pruned != 2 || c.Current != 1 {
+		t.Errorf("got %+v, want two pruned", c)
+	}
+}
+
 // TestDeadHosts: dead hosts cost their own files, and the others do not wait.
 func TestDeadHosts(t *testing.T) {
 	r := newRig(t)

@@ -149,9 +149,14 @@ func (m *Run) look(ctx context.Context, batch []*item) error {
 		m.pending(batch)
 		return err
 	}
+	var adopted []store.Record
 	for i, it := range batch {
 		it.Record = records[i]
 		there, err := m.isThere(it)
+		if r := it.Record; there && m.opts.Prune && r.List != "" && r.List != m.opts.List {
+			r.List = m.opts.List // the last list to name a file is the one to prune it
+			adopted = append(adopted, r)
+		}
 		switch {
 		case err != nil:
 			m.tell(it.outcome(Failed, err))
@@ -166,7 +171,7 @@ func (m *Run) look(ctx context.Context, batch []*item) error {
 			}
 		}
 	}
-	return nil
+	return m.st.Amend(adopted...)
 }
 
 // isThere reports whether the ledger and the disk have what the entry wants, so

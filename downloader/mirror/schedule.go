@@ -105,7 +105,7 @@ func (m *Run) hasRoom(name string) bool {
 	if h.works || h.down != nil { // those of a host that is down are put off at once
 		return h.running < m.d.Room(name)+ahead
 	}
-	if h.running >= doubtful {
+	if h.running >= max(1, doubtful-h.failed) {
 		return false
 	}
 	if m.doubted >= max(1, m.jobs()*3/4) { // the rest is for hosts that work

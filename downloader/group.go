@@ -64,7 +64,10 @@ func (g *group) dial(ctx context.Context, dial func() (net.Conn, error)) (net.Co
 // acquire waits for a slot. The connections that are in its way may be our own
 // idle ones.
 func (g *group) acquire(ctx context.Context) (io.Closer, error) {
-	g.wait()
+	if !g.wait() {
+		return nil, errClosedSlots
+	}
+	defer g.owner.dials.Done()
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -99,17 +102,23 @@ func (g *group) acquire(ctx context.Context) (io.Closer, error) {
 	}
 }
 
-// wait counts a dial that waits, and sees that the group is kept.
-func (g *group) wait() {
+// wait counts a dial that waits, and sees that the group is kept. It returns false
+// when nothing may be dialed any more.
+func (g *group) wait() bool {
 	g.owner.mu.Lock()
 	defer g.owner.mu.Unlock()
+	if g.owner.ended {
+		return false
+	}
+	g.owner.dials.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting++
-	if !g.kept && !g.owner.ended {
+	if !g.kept {
 		g.kept = true
 		g.owner.keepers.Go(g.keep)
 	}
+	return true
 }
 
 // keep looks after the connections until the address is left.

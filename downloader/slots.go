@@ -35,6 +35,7 @@ type slots struct {
 
 	done    chan struct{}  // closed by close
 	keepers sync.WaitGroup // one for each address that is in use
+	dials   sync.WaitGroup // that wait for a slot
 }
 
 func newSlots(s *store.Store, most int) *slots {
@@ -132,6 +133,7 @@ func (s *slots) close() {
 		return
 	}
 	close(s.done)
+	s.dials.Wait()
 	s.keepers.Wait()
 	shared := false
 	for _, g := range s.groups { // no more are made

@@ -203,9 +203,9 @@ func TestSharedConnections(t *testing.T) {
 // though that one has as many large files as connections.
 func TestSharedLater(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 2, 0, 24<<20, 2<<20)
+	c := newCrowd(t, 2, 0, 12<<20, 2<<20)
 	for i := 1; i < 8; i++ {
-		f := faultserver.NewFile(24<<20, uint64(i+100))
+		f := faultserver.NewFile(12<<20, uint64(i+100))
 		c.names[fmt.Sprintf("0/%d.bin", i)] = f
 		c.files.Put(fmt.Sprintf("0/%d.bin", i), f)
 	}
@@ -214,7 +214,7 @@ func TestSharedLater(t *testing.T) {
 	second := c.start(1, "-x", "8")
 	begun := time.Now()
 	err := second.Wait()
-	t.Logf("24 MiB at 2 MiB/s of each connection took %v beside another process", time.Since(begun))
+	t.Logf("12 MiB at 2 MiB/s of each connection took %v beside another process", time.Since(begun))
 	if err != nil || time.Since(begun) > 8*time.Second { // 3 s with four connections
 		t.Errorf("second: %v after %v", err, time.Since(begun))
 	}
@@ -230,7 +230,7 @@ func TestSharedLater(t *testing.T) {
 // TestSharedTurns: with more processes than connections each has its turn.
 func TestSharedTurns(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 3, 3, 10<<20, 1<<20)
+	c := newCrowd(t, 3, 3, 4<<20, 1<<20)
 	var cmds []*exec.Cmd
 	for p := range 3 {
 		cmds = append(cmds, c.start(p, "-x", "2", "-j", "2"))

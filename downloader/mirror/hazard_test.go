@@ -217,7 +217,7 @@ func TestRedirectDeadlock(t *testing.T) {
 		}
 		content("x", body)(w, q)
 	})
-	a := serve(t, func(w http.ResponseWriter, q *http.Request) { http.Redirect(w, q, b+q.URL.Path, 302) })
+	a := serve(t, func(w http.ResponseWriter, q *http.Request) { http.Redirect(w, q, b+q.URL.Path, http.StatusFound) })
 	var text strings.Builder
 	for i := range 4 {
 		fmt.Fprintf(&text, "%s/f%d\n", a, i)

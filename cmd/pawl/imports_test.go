@@ -45,6 +45,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
+	"pawl/cmd/bench": {}, // the standard library alone
 	"pawl/cmd/pawl": {
 		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list", "pawl/downloader/mirror"},
 		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync/..."},

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var updateFlag = flag.Bool("update", false, "write testdata/commands.golden anew")
+
+// TestCommandLines: each command line, over HTTP and HTTPS, is that of the
+// golden file.
+func TestCommandLines(t *testing.T) {
+	const file = "testdata/commands.golden"
+	var got strings.Builder
+	for _, k := range []kind{oneFile, limited, manyFile, atOnce, killed, twoHosts} {
+		for _, ca := range []string{"", "/c/ca.pem"} {
+			scheme := "http"
+			if ca != "" {
+				scheme = "https"
+			}
+			fmt.Fprintf(&got, "# %s, %s\n", k, scheme)
+			j := job{base: scheme + "://a:1", base2: scheme + "://b:2", name: "f.bin", size: 3200, dir: "/d", state: "/s", ca: ca}
+			for _, c := range commands[k] {
+				fmt.Fprintf(&got, "%-28s %q\n", c, c.argv(j))
+			}
+		}
+	}
+	if *updateFlag {
+		os.Mkdir("testdata", 0o777)
+		if err := os.WriteFile(file, []byte(got.String()), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLines := strings.Split(strings.ReplaceAll(string(want), "\r\n", "\n"), "\n")
+	for i, line := range strings.Split(got.String(), "\n") {
+		if i >= len(wantLines) || line != wantLines[i] {
+			t.Fatalf("line %d: got\n%s\nwhich differs from %s (-update takes it over)", i+1, line, file)
+		}
+	}
+}
+
+// TestCommandsSound: what no golden file can say of all commands.
+func TestCommandsSound(t *testing.T) {
+	for k, all := range commands {
+		seen := make(map[string]bool)
+		for _, c := range all {
+			if seen[c.String()] {
+				t.Errorf("%s: %s is there twice", k, c)
+			}
+			seen[c.String()] = true
+			switch {
+			case c.line == "" && cannot[k] == "":
+				t.Errorf("%s: %s has no line, and nothing says why", k, c)
+			case c.line != "" && (c.conns == 0 || strings.Fields(c.line)[0] != c.tool):
+				t.Errorf("%s: %s: %d connections, line %q", k, c, c.conns, c.line)
+			}
+			if left := strings.Join(c.argv(job{}), " "); strings.ContainsAny(left, "{}") {
+				t.Errorf("%s: %s: a name is not known in %q", k, c, left)
+			}
+		}
+	}
+}
+
+// TestWorksSound: each work has commands, of pawl too, and less to do in quick.
+func TestWorksSound(t *testing.T) {
+	names := make(map[string]bool)
+	for _, w := range works {
+		if names[w.Name] {
+			t.Errorf("%s is there twice", w.Name)
+		}
+		names[w.Name] = true
+		if w.Quick.total() >= w.Full.total() {
+			t.Errorf("%s: %v in quick, %v else", w.Name, w.Quick, w.Full)
+		}
+		pawl := func(c command) bool { return c.tool == "pawl" && w.wants(c) && w.inReach(c) }
+		if !slices.ContainsFunc(commands[w.Kind], pawl) {
+			t.Errorf("%s: pawl has no command", w.Name)
+		}
+	}
+}
+
+func TestWhoDoesWhat(t *testing.T) {
+	byName := func(name string) work {
+		return works[slices.IndexFunc(works, func(w work) bool { return w.Name == name })]
+	}
+	b := &bench{options: options{quick: true}, tools: []tool{
+		{Name: "pawl", pawl: true}, {Name: "old", pawl: true}, {Name: "axel"}, {Name: "curl"}, {Name: "bare"}}}
+	tests := []struct{ work, in, out string }{
+		{"throttle", "pawl, pawl -x 32, old, old -x 32, axel -n16, axel -n32", "axel -n4, curl"},
+		{"loopback", "pawl, old, axel -n4, axel -n16, axel -n32, curl, bare 4", ""},
+		{"loopback-https", "pawl, old, axel -n4, axel -n16, axel -n32, curl, bare 1", ""},
+		{"kill", "pawl, old, axel -n16, curl -C -", ""},
+		{"small-h1", "pawl, old, axel, curl parallel 50, curl parallel 100, waiting", "curl parallel 16"},
+	}
+	join := func(all []contender) string {
+		var names []string
+		for _, c := range all {
+			names = append(names, c.String())
+		}
+		return strings.Join(names, ", ")
+	}
+	for _, test := range tests {
+		in, out := b.contenders(byName(test.work))
+		if join(in) != test.in || join(out) != test.out {
+			t.Errorf("%s: got %q, without %q; want %q, without %q", test.work, join(in), join(out), test.in, test.out)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func serve(t *testing.T, c serverConfig) *server {
+	t.Helper()
+	s, err := startServer(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	return s
+}
+
+func fetch(t *testing.T, client *http.Client, url, span string) (*http.Response, string) {
+	t.Helper()
+	req, _ := http.NewRequest("GET", url, nil)
+	if span != "" {
+		req.Header.Set("Range", "bytes="+span)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Error(err)
+		return &http.Response{}, ""
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return resp, string(body)
+}
+
+// TestServed: generated or from a real file, shaped or not, the same bytes.
+func TestServed(t *testing.T) {
+	c := content{noise(), 1, 100_000}
+	real := filepath.Join(t.TempDir(), "real")
+	if err := c.write(real); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := io.ReadAll(c.reader())
+	for _, shape := range []Shape{{}, {RTT: time.Millisecond, SlowStart: true}} {
+		for _, file := range []string{"", real} {
+			s := serve(t, serverConfig{Shape: shape, Files: map[string]content{"f": c}, Real: file})
+			client := &http.Client{Transport: &http.Transport{}}
+			if _, body := fetch(t, client, s.base+"/f", ""); body != string(all) {
+				t.Errorf("%+v, %q: other bytes than the content's", shape, file)
+			}
+			resp, body := fetch(t, client, s.base+"/f", "5000-5999")
+			if resp.StatusCode != 206 || body != string(all[5000:6000]) {
+				t.Errorf("%+v, %q: part: got %s and %d bytes", shape, file, resp.Status, len(body))
+			}
+			if _, body := fetch(t, client, s.base+"/", ""); !strings.Contains(body, `href="f"`) {
+				t.Errorf("index: got %q", body)
+			}
+			if n := s.conns.Load(); n != 1 {
+				t.Errorf("connections: got %d, want 1", n)
+			}
+			client.CloseIdleConnections()
+		}
+	}
+}
+
+// TestRefusals: with two answers under way the third request gets 503, and when
+// they are over there is room again.
+func TestRefusals(t *testing.T) {
+	s := serve(t, serverConfig{Shape: Shape{ConnRate: mega}, Busy: 2, Files: map[string]content{"f": {noise(), 1, 300_000}}})
+	status := make([]int, 3)
+	var all sync.WaitGroup
+	for i := range status {
+		all.Go(func() {
+			resp, _ := fetch(t, http.DefaultClient, s.base+"/f", "")
+			status[i] = resp.StatusCode
+		})
+	}
+	all.Wait()
+	if slices.Sort(status); !slices.Equal(status, []int{200, 200, 503}) || s.refused.Load() != 1 {
+		t.Errorf("got %v and %d refused, want 200, 200, 503 and 1", status, s.refused.Load())
+	}
+	if resp, _ := fetch(t, http.DefaultClient, s.base+"/f", ""); resp.StatusCode != 200 {
+		t.Errorf("afterwards: got %d, want 200", resp.StatusCode)
+	}
+	s.reset()
+	if s.refused.Load() != 0 || s.sent.Load() != 0 {
+		t.Error("counters are not 0 after reset")
+	}
+}
+
+// TestResets: while one connection is open the next is reset.
+func TestResets(t *testing.T) {
+	s := serve(t, serverConfig{Most: 1, Files: map[string]content{"f": {noise(), 1, 100}}})
+	first, second := &http.Client{Transport: &http.Transport{}}, &http.Client{Transport: &http.Transport{}}
+	fetch(t, first, s.base+"/f", "")
+	if resp, err := second.Get(s.base + "/f"); err == nil {
+		t.Errorf("second connection: got %s, want an error", resp.Status)
+	}
+	fetch(t, first, s.base+"/f", "")
+	if s.conns.Load() != 1 || s.refused.Load() == 0 {
+		t.Errorf("got %d connections and %d refused, want 1 and some", s.conns.Load(), s.refused.Load())
+	}
+	first.CloseIdleConnections()
+}
+
+func TestTLS(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	cert, err := newCert(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, _ := os.ReadFile(ca)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	for _, http2 := range []bool{false, true} {
+		s := serve(t, serverConfig{Shape: Shape{RTT: time.Millisecond}, Cert: cert, HTTP2: http2,
+			Files: map[string]content{"f": {noise(), 1, 1000}}})
+		client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
+		resp, body := fetch(t, client, s.base+"/f", "")
+		if len(body) != 1000 || (resp.ProtoMajor == 2) != http2 {
+			t.Errorf("got %d bytes by %s, want 1000, HTTP/2: %v", len(body), resp.Proto, http2)
+		}
+		client.CloseIdleConnections()
+	}
+}
+
+// TestRealTime: what holds under fake time holds on real sockets. The best of
+// some tries counts, as the machine may be busy.
+func TestRealTime(t *testing.T) {
+	shape := Shape{ConnRate: 4 * mega}
+	for _, conns := range []int{1, 16} {
+		best(t, "rate", 3, 25*time.Millisecond, func() time.Duration {
+			s := serve(t, serverConfig{Shape: shape, Files: map[string]content{"f": {noise(), 1, 2 * mega}}})
+			client := &http.Client{Transport: &http.Transport{}}
+			var all sync.WaitGroup
+			begin := time.Now()
+			for range conns {
+				all.Go(func() {
+					resp, err := client.Get(s.base + "/f")
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				})
+			}
+			all.Wait()
+			return time.Since(begin) - time.Second/2
+		})
+	}
+	s := serve(t, serverConfig{Shape: Shape{RTT: 40 * time.Millisecond}, Files: map[string]content{"f": {noise(), 1, 10}}})
+	client := &http.Client{Transport: &http.Transport{}}
+	fetch(t, client, s.base+"/f", "")
+	best(t, "round trip", 10, 2*time.Millisecond, func() time.Duration {
+		begin := time.Now()
+		fetch(t, client, s.base+"/f", "")
+		return time.Since(begin) - 40*time.Millisecond
+	})
+}
+
+// best fails the test if the least of what off returns is not within bound.
+func best(t *testing.T, what string, tries int, bound time.Duration, off func() time.Duration) {
+	t.Helper()
+	least := time.Hour
+	for range tries {
+		if d := off(); d.Abs() < least.Abs() {
+			least = d
+		}
+		if least.Abs() <= bound {
+			return
+		}
+	}
+	t.Errorf("%s: got %v off, want within %v", what, least, bound)
+}

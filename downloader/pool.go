@@ -30,6 +30,7 @@ type pool struct {
 
 	mu      sync.Mutex
 	plan    *chunk.Plan
+	growth  growth
 	workers []*worker // alive; the last one never steps down
 }
 
@@ -145,23 +146,36 @@ func (p *pool) share(w *worker) int64 {
 	return max(leastRange, min(want, fair))
 }
 
-// grow admits a further worker, whose connection then is open to the host, or
-// returns nil if there is no work for it, the host takes none, or one is still
-// waiting for its first byte. spawn is called before another worker can leave.
+// grow admits further workers, whose connections then are open to the host, unless
+// there is no work for them, the host takes none, or one is still waiting for its
+// first byte. spawn is called before another worker can leave.
 func (p *pool) grow(now time.Time, spawn func(*worker)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.single || len(p.workers) == 0 || !p.wants(now) {
+	if p.single || len(p.workers) == 0 {
 		return
 	}
+	rate := 0.0
 	for _, w := range p.workers {
 		if w.waiting || w.rate == 0 && w.winBytes == 0 && !p.isStuck(w, 0, now) {
-			return // connections open one by one
+			p.growth.starting()
+			return // those that are opened together have to work first
 		}
+		rate += w.rateNow()
 	}
-	if !p.host.enterMore(now) {
+	if !p.wants(now) {
 		return
 	}
+	for range p.growth.more(len(p.workers), rate, now) {
+		if !p.wants(now) || !p.host.enterMore(now) {
+			return
+		}
+		p.admit(spawn)
+	}
+}
+
+// admit admits a worker whose connection is counted at the host.
+func (p *pool) admit(spawn func(*worker)) {
 	for _, w := range p.workers {
 		if w.claim != nil && w.reach > w.claim.Arriving().End { // before another takes what follows
 			p.stretch(w, p.share(w)-w.claim.Arriving().Len())

@@ -167,6 +167,9 @@ func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 		o.say.warn("%s", why)
 		err = nil
 	}
+	if err == nil {
+		err = context.Cause(ctx) // while hooks ran
+	}
 	s := o.summary(err)
 	if ctx.Err() == nil && err != nil {
 		o.say.tell(err, hint(err, ""))

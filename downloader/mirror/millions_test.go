@@ -3,6 +3,7 @@ package mirror
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -84,7 +85,7 @@ func (c *crowd) checkHeap(when string) {
 // TestQueueMillions: two million items, all there at once, take little memory
 // but for the hosts, and little time.
 func TestQueueMillions(t *testing.T) {
-	if testing.Short() {
+	if os.Getenv("PAWL_TEST_LONG") == "" {
 		t.Skip("two million items")
 	}
 	for _, tt := range []struct {

@@ -162,8 +162,7 @@ func (m *Run) Counts() Counts {
 // told as Pending because ctx was cancelled. Its error is one of the run's own: of
 // the lists as a whole, the state file, or the cause of ctx. It may be called once.
 func (m *Run) Do(ctx context.Context, entries iter.Seq2[list.Entry, error]) error {
-	defer m.queue.Close()
-	defer m.again.Close()
+	defer m.drop()
 	defer context.AfterFunc(ctx, m.wake)()
 	stopped, stop := context.WithCancel(ctx)
 	defer stop()
@@ -200,6 +199,14 @@ func (m *Run) Do(ctx context.Context, entries iter.Seq2[list.Entry, error]) erro
 		err = m.prune(ctx)
 	}
 	return err
+}
+
+// drop ends the queues, which Counts may still be asked about.
+func (m *Run) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue.Close()
+	m.again.Close()
 }
 
 // readerGrace is how long a reader of lists may take to end, when all else has.

@@ -384,4 +384,10 @@ func TestManyDeadHosts(t *testing.T) {
 	if c.Fetched != 40 || c.Failed != 300 || last > time.Second {
 		t.Errorf("got %+v; the last file that was to be had came after %v", c, last)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	c, _ = r.run(ctx, dead.String(), func(o *Options) { o.Jobs = 8 })
+	if len(r.outcomes) != 300 || c.Pending != 300 { // those, too, that had not their turn
+		t.Errorf("cancelled: got %d outcomes, %+v", len(r.outcomes), c)
+	}
 }

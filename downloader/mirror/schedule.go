@@ -261,18 +261,35 @@ func (m *Run) nextRound(ctx context.Context) bool {
 
 // rest tells of what is still queued that the run ended before it.
 func (m *Run) rest() {
+	for {
+		it, err := m.left()
+		if err != nil {
+			m.fail(err)
+		}
+		if it == nil {
+			return
+		}
+		m.pending([]*item{it})
+	}
+}
+
+// left takes what is still queued, nil if that is nothing.
+func (m *Run) left() (*item, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, host := range m.shy {
+		m.queue.Wake(host)
+	}
+	m.shy = nil
 	for _, q := range []*Queue{m.queue, m.again} {
-		for q.Len() > 0 {
-			_, b, ok, err := q.Next(func(string) bool { return true })
+		_, b, ok, err := q.Next(func(string) bool { return true })
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			var it item
-			if ok {
-				err = it.decode(b)
-			}
-			if err != nil || !ok {
-				m.fail(err)
-				break
-			}
-			m.pending([]*item{&it})
+			return &it, it.decode(b)
 		}
 	}
+	return nil, nil
 }

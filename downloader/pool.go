@@ -18,6 +18,7 @@ const (
 	stuckAfter   = 5 * time.Second        // without a byte, others may take all that a connection has left
 	muchSlower   = 8                      // times slower than the taker is slow enough to take all, too
 	rateWindow   = 500 * time.Millisecond
+	fallen       = 2       // times less than before is a rate that has fallen, at once
 	rateHistory  = 0.5     // weight of the windows before the newest
 	leastRate    = 1 << 10 // bytes per second; less than this for long is no better than silence
 )
@@ -219,7 +220,7 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 		} else if w.dripping.IsZero() {
 			w.dripping = w.winStart
 		}
-		if w.rate > 0 {
+		if w.rate > 0 && r > w.rate/fallen { // else it is another connection, or a shaped one
 			r = rateHistory*w.rate + (1-rateHistory)*r
 		}
 		w.rate, w.winStart, w.winBytes = r, now, 0

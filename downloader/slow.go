@@ -26,8 +26,10 @@ func (p *pool) timeLeft(c *chunk.Claim, now time.Time) float64 {
 		return 0
 	}
 	rate := w.rate
-	if rate == 0 && w.lastByte.Sub(w.winStart) > rateWindow/2 { // soon enough to tell one that is slow
-		rate = w.rateNow()
+	if d := now.Sub(w.winStart); d > rateWindow/2 { // soon enough to tell one that is slow
+		if lately := float64(w.winBytes) / d.Seconds(); rate == 0 || lately < rate/fallen {
+			rate = lately
+		}
 	}
 	if rate == 0 {
 		rate = p.meanRate()

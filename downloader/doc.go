@@ -10,11 +10,16 @@
 //	plan    a pool says which connection fetches what (pool.go)
 //	fetch   each connection reads its claim into a buffer and writes it at its
 //	        place; a body that breaks off is continued at its byte (fetch.go)
-//	commit  one goroutine makes what is written durable, by time and volume
-//	        (commit.go)
+//	commit  one goroutine makes what is written durable, by time and volume, and
+//	        together with what other downloads have (commit.go, together.go)
 //	verify  one goroutine hashes behind the growing finished prefix (verify.go)
 //	finish  checked, renamed, recorded (transfer.go)
 //
 // A server without ranges gets one stream (stream.go). Where bytes of two
-// versions could mix, the download starts over and says so.
+// versions could mix, the download starts over and says so. A small file of a list
+// is one answer, which needs no plan, and is made durable in a group (small.go).
+//
+// Connections to a host are limited for all downloads together (host.go), and for
+// all processes of a user (slots.go); how many of them one download opens is
+// measured (growth.go).
 package downloader

@@ -137,6 +137,9 @@ func TestTLS(t *testing.T) {
 // TestRealTime: what holds under fake time holds on real sockets. The best of
 // some tries counts, as the machine may be busy.
 func TestRealTime(t *testing.T) {
+	if os.Getenv("PAWL_TEST_LONG") == "" {
+		t.Skip("PAWL_TEST_LONG is not set: it takes a machine that does nothing else")
+	}
 	shape := Shape{ConnRate: 4 * mega}
 	for _, conns := range []int{1, 16} {
 		best(t, "rate", 3, 25*time.Millisecond, func() time.Duration {

@@ -71,8 +71,21 @@ func (m *Run) next(ctx context.Context) (string, *item, bool) {
 		if !m.reading && m.running == 0 && m.queue.Len() == 0 {
 			return "", nil, false
 		}
+		if m.doubted == 0 && len(m.shy) > 0 { // nobody is left to wake them
+			m.wakeShy()
+			continue
+		}
 		m.changed.Wait()
 	}
+}
+
+// wakeShy lets all those hosts have another look, with mu held, that waited for
+// room among the hosts that have not answered.
+func (m *Run) wakeShy() {
+	for _, host := range m.shy {
+		m.queue.Wake(host)
+	}
+	m.shy = nil
 }
 
 // take takes an entry out of the queue, with mu held, and counts it as running.
@@ -277,10 +290,7 @@ func (m *Run) rest() {
 func (m *Run) left() (*item, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, host := range m.shy {
-		m.queue.Wake(host)
-	}
-	m.shy = nil
+	m.wakeShy()
 	for _, q := range []*Queue{m.queue, m.again} {
 		_, b, ok, err := q.Next(func(string) bool { return true })
 		if err != nil {

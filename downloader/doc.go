@@ -20,6 +20,5 @@
 // is one answer, which needs no plan, and is made durable in a group (small.go).
 //
 // Connections to a host are limited for all downloads together (host.go), and for
-// all processes of a user (slots.go); how many of them one download opens is
-// measured (growth.go).
+// all processes of a user (slots.go).
 package downloader

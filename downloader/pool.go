@@ -18,7 +18,6 @@ const (
 	stuckAfter   = 5 * time.Second        // without a byte, others may take all that a connection has left
 	muchSlower   = 8                      // times slower than the taker is slow enough to take all, too
 	rateWindow   = 500 * time.Millisecond
-	fallen       = 2       // times less than before is a rate that has fallen, at once
 	rateHistory  = 0.5     // weight of the windows before the newest
 	leastRate    = 1 << 10 // bytes per second; less than this for long is no better than silence
 )
@@ -31,7 +30,6 @@ type pool struct {
 
 	mu      sync.Mutex
 	plan    *chunk.Plan
-	growth  growth
 	workers []*worker // alive; the last one never steps down
 }
 
@@ -147,36 +145,23 @@ func (p *pool) share(w *worker) int64 {
 	return max(leastRange, min(want, fair))
 }
 
-// grow admits further workers, whose connections then are open to the host, unless
-// there is no work for them, the host takes none, or one is still waiting for its
-// first byte. spawn is called before another worker can leave.
+// grow admits a further worker, whose connection then is open to the host, or
+// returns nil if there is no work for it, the host takes none, or one is still
+// waiting for its first byte. spawn is called before another worker can leave.
 func (p *pool) grow(now time.Time, spawn func(*worker)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.single || len(p.workers) == 0 {
+	if p.single || len(p.workers) == 0 || !p.wants(now) {
 		return
 	}
-	rate := 0.0
 	for _, w := range p.workers {
 		if w.waiting || w.rate == 0 && w.winBytes == 0 && !p.isStuck(w, 0, now) {
-			p.growth.starting()
-			return // those that are opened together have to work first
+			return // connections open one by one
 		}
-		rate += w.rateNow()
 	}
-	if !p.wants(now) {
+	if !p.host.enterMore(now) {
 		return
 	}
-	for range p.growth.more(len(p.workers), rate, now) {
-		if !p.wants(now) || !p.host.enterMore(now) {
-			return
-		}
-		p.admit(spawn)
-	}
-}
-
-// admit admits a worker whose connection is counted at the host.
-func (p *pool) admit(spawn func(*worker)) {
 	for _, w := range p.workers {
 		if w.claim != nil && w.reach > w.claim.Arriving().End { // before another takes what follows
 			p.stretch(w, p.share(w)-w.claim.Arriving().Len())
@@ -220,7 +205,7 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 		} else if w.dripping.IsZero() {
 			w.dripping = w.winStart
 		}
-		if w.rate > 0 && r > w.rate/fallen { // else it is another connection, or a shaped one
+		if w.rate > 0 {
 			r = rateHistory*w.rate + (1-rateHistory)*r
 		}
 		w.rate, w.winStart, w.winBytes = r, now, 0

@@ -94,8 +94,7 @@ func TestPoolTakeOver(t *testing.T) {
 		{"unknown rates are as the others'", []member{idle, {20 * mB, 0, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
 		{"nearly done", []member{idle, {mB, 1e6, 0}, {10 * mB, 20e6, 0}}, chunk.Range{}, 0},
 		{"a little longer", []member{idle, {mB + 2, 1e6, 0}}, chunk.Range{Off: mB/2 + 1, End: mB + 2}, 0},
-		{"too small to share", []member{idle, {2*leastSteal - 2, 126e3, 0}}, chunk.Range{}, 0},
-		{"small, and much slower", []member{idle, {2*leastSteal - 2, 50e3, 0}}, chunk.Range{Off: 0, End: 2*leastSteal - 2}, 1},
+		{"too small to share", []member{idle, {2*leastSteal - 2, 50e3, 0}}, chunk.Range{}, 0},
 		{"small enough to share", []member{idle, {2 * leastSteal, 50e3, 0}}, chunk.Range{Off: leastSteal, End: 2 * leastSteal}, 0},
 		{"stuck", []member{idle, {10 * kB, 1e6, 0}, {100 * kB, 1e3, 6 * time.Second}}, chunk.Range{Off: 10 * kB, End: 110 * kB}, 2},
 		{"stuck at the end of a fast run", []member{idle, {100 * kB, 1e6, 6 * time.Second}}, chunk.Range{Off: 0, End: 100 * kB}, 1},
@@ -226,69 +225,35 @@ func TestPoolStepDown(t *testing.T) {
 	}
 }
 
-// TestPoolGrow: connections open as there is work, as many as work already.
+// TestPoolGrow: connections open one by one, as long as there is work.
 func TestPoolGrow(t *testing.T) {
 	p, ws, _ := poolOf(t, 100*mB, member{mB, 0, 0})
-	grow := func(now time.Time, want int) (grown []*worker) {
+	grow := func(now time.Time, want bool) *worker {
 		t.Helper()
-		p.grow(now, func(n *worker) { grown = append(grown, n) })
-		if len(grown) != want || p.conns() != p.host.open {
-			t.Fatalf("grown: got %d with %d workers, %d open, want %d", len(grown), p.conns(), p.host.open, want)
+		var w *worker
+		p.grow(now, func(n *worker) { w = n })
+		if (w != nil) != want || p.conns() != p.host.open {
+			t.Fatalf("grown: got %v with %d workers, %d open, want %v", w != nil, p.conns(), p.host.open, want)
 		}
-		return grown
+		return w
 	}
-	grow(start, 0) // no byte yet
+	grow(start, false) // no byte yet
 	p.arrive(ws[0], 1, start)
-	w := grow(start, 1)[0]
-	grow(start, 0) // the second has no byte yet
+	w := grow(start, true)
+	grow(start, false) // the second has no byte yet
 	p.next(w, start)
-	grow(start, 0)
+	grow(start, false)
 	p.arrive(w, 1, start)
-	more := grow(start, 2)
-	grow(start.Add(time.Hour), 0)
+	grow(start, true)
+	grow(start.Add(time.Hour), false)
 	p.host.holdGrowth(start.Add(time.Hour))
-	for _, v := range append(more, ws[0]) {
-		p.stepDown(v)
-	}
-	grow(start.Add(time.Minute), 0) // held
+	p.stepDown(p.workers[2])
+	grow(start.Add(time.Minute), false) // held
+	p.stepDown(ws[0])
 	p.stepDown(w)
-	grow(start.Add(time.Hour), 0) // the last waits for its next try
+	grow(start.Add(time.Hour), false) // the last waits for its next try
 	p.arrive(w, 0, start)
-	grow(start.Add(time.Hour), 1)
-}
-
-// TestGrowth: four at least; then twice as many as long as that pays, and one more
-// now and then.
-func TestGrowth(t *testing.T) {
-	var g growth
-	at := func(after time.Duration) time.Time { return start.Add(after) }
-	const ms = time.Millisecond
-	for i, step := range []struct {
-		n     int
-		rate  float64
-		after time.Duration
-		want  int
-	}{
-		{1, 1e6, 0, 1}, {2, 9e6, 100 * ms, 2}, // a burst, perhaps
-		{4, 2e6, 300 * ms, 4},
-		{8, 2.3e6, 400 * ms, 8},
-		{16, 2.4e6, 700 * ms, 0}, {16, 9e6, 800 * ms, 0}, // the last eight did not pay
-		{16, 2.4e6, 2800 * ms, 1}, // again, by one
-		{17, 2.42e6, 3100 * ms, 17},
-	} {
-		if got := g.more(step.n, step.rate, at(step.after)); got != step.want {
-			t.Errorf("step %d: got %d more, want %d", i, got, step.want)
-		}
-	}
-	g = growth{}
-	g.more(4, 1e6, at(0))
-	g.starting()
-	if got := g.more(4, 5e6, at(300*ms)) + g.more(4, 5e6, at(499*ms)); got != 0 {
-		t.Errorf("before all have settled: got %d more", got)
-	}
-	if got := g.more(4, 5e6, at(500*ms)); got != 4 {
-		t.Errorf("when all have settled: got %d more, want 4", got)
-	}
+	grow(start.Add(time.Hour), true)
 }
 
 func TestPoolGrowForWork(t *testing.T) {

@@ -302,8 +302,8 @@ func TestRateReal(t *testing.T) {
 	due := first*changed.Seconds() + second*(took-changed).Seconds()
 	ratio := float64(large+60*small) / due
 	t.Logf("%.3f of the limit in %v", ratio, took)
-	if most := 1.05 + burstTime.Seconds()/took.Seconds(); ratio > most || ratio < 0.5 { // the machine may be busy
-		t.Errorf("got %.3f of the limit in %v, want 0.5 to %.3f", ratio, took, most)
+	if most := 1.05 + burstTime.Seconds()/took.Seconds(); ratio > most || ratio < 0.2 { // the machine may be busy
+		t.Errorf("got %.3f of the limit in %v, want 0.2 to %.3f", ratio, took, most)
 	}
 }
 

@@ -26,11 +26,6 @@ func (p *pool) timeLeft(c *chunk.Claim, now time.Time) float64 {
 		return 0
 	}
 	rate := w.rate
-	if d := now.Sub(w.winStart); d > rateWindow/2 { // soon enough to tell one that is slow
-		if lately := float64(w.winBytes) / d.Seconds(); rate == 0 || lately < rate/fallen {
-			rate = lately
-		}
-	}
 	if rate == 0 {
 		rate = p.meanRate()
 	}
@@ -89,7 +84,7 @@ func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
 		return true
 	}
 	left := p.timeLeft(v.claim, now)
-	return rate > 0 && left > worthSteal.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
+	return rate > 0 && left > stuckAfter.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
 }
 
 // untilDone returns the seconds that the connections need for all that is missing,
@@ -111,20 +106,11 @@ func (p *pool) wants(now time.Time) bool {
 		return true
 	}
 	for _, v := range p.workers {
-		if p.isStuck(v, 0, now) || p.isSlow(v, now) {
+		if p.isStuck(v, 0, now) {
 			return true
 		}
 	}
 	return false
-}
-
-// isSlow reports whether v has much left for how slow it is, compared with the
-// others, who would do it sooner.
-func (p *pool) isSlow(v *worker, now time.Time) bool {
-	if v.claim == nil || v.reach == 0 || len(p.workers) == 1 && v.rate == 0 {
-		return false
-	}
-	return v.claim.Arriving().Len() >= 2*leastSteal && p.timeLeft(v.claim, now) > 2*worthSteal.Seconds()
 }
 
 // unhang ends requests that are no use: those of a further connection that got

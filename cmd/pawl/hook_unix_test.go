@@ -174,7 +174,7 @@ func TestHookInterrupted(t *testing.T) {
 		"by SIGTERM":         {`trap 'echo heard; exit' TERM; echo ready; while :; do sleep 0.01; done;`, long},
 		"a child by SIGTERM": {`echo ready; sleep 60; :`, long},
 		"by SIGKILL":         {`trap '' TERM; echo ready; while :; do sleep 0.01; done;`, short},
-		"a child by SIGKILL": {`echo ready; (trap '' TERM; sleep 60; sleep 60); :`, short},
+		"a child by SIGKILL": {`(trap '' TERM; echo ready; sleep 60; sleep 60); :`, short},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -211,16 +211,6 @@ func (d *Downloader) running() int64 {
 	return int64(max(1, len(d.jobs)))
 }
 
-// Connections returns how many connections are in use.
-func (d *Downloader) Connections() (n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, h := range d.hosts {
-		n += h.inUse()
-	}
-	return n
-}
-
 // host returns what is shared about the server of u.
 func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()

@@ -135,13 +135,6 @@ func (h *host) crowded() bool {
 	return h.waiting > 0 || h.open > h.share()
 }
 
-// inUse returns how many connections are.
-func (h *host) inUse() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.open
-}
-
 // answered notes that the host is there.
 func (h *host) answered() {
 	h.mu.Lock()

@@ -51,15 +51,6 @@ func (u *Unnamed) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Rewind forgets all that was written.
-func (u *Unnamed) Rewind() error {
-	u.off, u.rec.CRC = 0, 0
-	return u.file.Truncate(0)
-}
-
-// Update changes the record by fn.
-func (u *Unnamed) Update(fn func(*Record)) { fn(&u.rec) }
-
 // Record returns the record, which is final once the file is placed.
 func (u *Unnamed) Record() Record { return u.rec }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"pawl/chunk"
 )
 
 // What surrounds the lines of a checksum file that is signed.
@@ -62,16 +64,8 @@ type sumsReader struct {
 }
 
 func (r *sumsReader) line(text []byte, n int) {
-	line, ok := r.text.content(text)
+	sum, name, ok := r.c.digest(&r.text, text, n)
 	if !ok {
-		return
-	}
-	sum, name, err := parseDigest(line, r.c.name)
-	if err == nil && name == "" {
-		name, err = companion(r.c.name)
-	}
-	if err != nil {
-		r.c.problem(n, err)
 		return
 	}
 	r.good++
@@ -82,6 +76,23 @@ func (r *sumsReader) line(text []byte, n int) {
 	}
 	at := r.c.base.ResolveReference(&url.URL{Path: "./" + out})
 	r.c.one(Entry{URLs: []string{at.String()}, Out: out, Sum: sum, Size: -1, Line: n})
+}
+
+// digest returns what a line of a checksum file says. Without ok it says nothing of
+// a file, or what is wrong with it has been told.
+func (c *collector) digest(clear *clearText, text []byte, n int) (sum chunk.Sum, name string, ok bool) {
+	line, ok := clear.content(text)
+	if !ok {
+		return sum, "", false
+	}
+	sum, name, err := parseDigest(line, c.name)
+	if err == nil && name == "" {
+		name, err = companion(c.name)
+	}
+	if err != nil {
+		c.problem(n, err)
+	}
+	return sum, name, err == nil
 }
 
 func (r *sumsReader) skip([]byte) {}

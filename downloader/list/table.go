@@ -63,16 +63,8 @@ type tableReader struct {
 }
 
 func (r *tableReader) line(text []byte, n int) {
-	line, ok := r.text.content(text)
+	sum, name, ok := r.c.digest(&r.text, text, n)
 	if !ok {
-		return
-	}
-	sum, name, err := parseDigest(line, r.c.name)
-	if err == nil && name == "" {
-		name, err = companion(r.c.name)
-	}
-	if err != nil {
-		r.c.problem(n, err)
 		return
 	}
 	r.to.add(name, sum)

@@ -49,14 +49,29 @@ func (tr *trial) launch(cmd *exec.Cmd) *running {
 // during runs the program, and does do when the server has sent n more bytes.
 func (tr *trial) during(n int64, do func(*running), args ...string) outcome {
 	tr.Helper()
+	return tr.beside(func(r *running, n int64) {
+		if tr.srv.WaitSent(n, r.exited) {
+			do(r)
+		}
+	}, n, args)
+}
+
+// at is during, and the server sends nothing meanwhile.
+func (tr *trial) at(n int64, do func(*running), args ...string) outcome {
+	tr.Helper()
+	return tr.beside(func(r *running, n int64) { tr.srv.DoAt(n, r.exited, func() { do(r) }) }, n, args)
+}
+
+// beside runs the program and at the same time do, which is told how many bytes
+// the server will have sent with n more.
+func (tr *trial) beside(do func(*running, int64), n int64, args []string) outcome {
+	tr.Helper()
 	n += tr.srv.Sent()
 	r := tr.start(args...)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if tr.srv.WaitSent(n, r.exited) {
-			do(r)
-		}
+		do(r, n)
 	}()
 	o := r.wait()
 	<-done
@@ -249,7 +264,7 @@ func (o outcome) refuses(codes ...int) {
 	if !slices.Contains(codes, o.code) {
 		tr.Errorf("exit %d, want one of %d", o.code, codes)
 	}
-	if o.elapsed > 5*time.Second {
+	if o.elapsed > soon(5*time.Second) {
 		tr.Errorf("it took %v", o.elapsed)
 	}
 	o.clear()

@@ -104,7 +104,7 @@ var inTheWay = []hazard{
 		delete(tr.versions, "f.bin")
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		path, mine := filepath.Join(tr.dir, "f.bin"), tr.random(1000)
-		o := tr.during(2<<20, func(*running) { tr.write(path, mine) })
+		o := tr.at(2<<20, func(*running) { tr.write(path, mine) })
 		o.refuses(13)
 		tr.kept()
 		if !same(path, mine) {
@@ -160,7 +160,7 @@ func vanishing(name string, codes []int, do func(tr *trial, sub string)) hazard 
 		tr.srv.Set(faultserver.Rate(12 << 20))
 		sub := filepath.Join(tr.dir, "sub")
 		var at time.Time
-		o := tr.during(6<<20, func(*running) {
+		o := tr.at(6<<20, func(*running) {
 			do(tr, sub)
 			at = time.Now()
 		}, "-d", "sub", tr.url())
@@ -192,7 +192,7 @@ var midRun = []hazard{
 	{name: "disks: part file deleted near the end", try: func(tr *trial) {
 		f := tr.serve(8 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.during(tr.size-tr.rand.Int64N(1<<20), func(*running) { os.Remove(tr.partPath()) })
+		o := tr.at(tr.size-tr.rand.Int64N(1<<20), func(*running) { os.Remove(tr.partPath()) })
 		o.sound(f)
 		tr.unsaid()
 		tr.met()
@@ -202,7 +202,7 @@ var midRun = []hazard{
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		mine := tr.random(16 << 20)
 		tr.write(filepath.Join(tr.dir, "mine"), mine)
-		o := tr.during(6<<20, func(*running) { os.Rename(filepath.Join(tr.dir, "mine"), tr.partPath()) })
+		o := tr.at(6<<20, func(*running) { os.Rename(filepath.Join(tr.dir, "mine"), tr.partPath()) })
 		o.refuses(3, 13)
 		o.fails(o.code)
 		tr.srv.Set()
@@ -212,7 +212,7 @@ var midRun = []hazard{
 	{name: "disks: part file cut in mid-run", try: func(tr *trial) {
 		f := tr.serve(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.during(8<<20, func(*running) { os.Truncate(tr.partPath(), 1<<20) })
+		o := tr.at(8<<20, func(*running) { os.Truncate(tr.partPath(), 1<<20) })
 		tr.srv.Set()
 		o.sound(f)
 		tr.unsaid()

@@ -40,7 +40,7 @@ var limits = []hazard{
 		tr.srv.Set(only(2, faultserver.Mute), faultserver.ConnRate(3<<20))
 		o := tr.run("--stall-timeout", "30s", tr.url())
 		o.good("f.bin", f)
-		if o.elapsed > 15*time.Second {
+		if o.elapsed > soon(15*time.Second) {
 			tr.Errorf("it waited for a connection that others could do without: %v", o.elapsed)
 		}
 	}},
@@ -104,7 +104,7 @@ func waits(l faultserver.Later) func(*trial) {
 		if n := t.Early(); n > 0 {
 			tr.Errorf("%d requests came too early", n)
 		}
-		if most := t.Wait + 10*time.Second; o.elapsed > most {
+		if most := t.Wait + soon(10*time.Second); o.elapsed > most {
 			tr.Errorf("it waited too long: %v", o.elapsed)
 		}
 	}

@@ -46,7 +46,7 @@ func (o outcome) soon(requests int) {
 	if n := len(o.tr.srv.Requests()); n > requests {
 		o.tr.Errorf("%d requests, want at most %d", n, requests)
 	}
-	if o.elapsed > 10*time.Second {
+	if o.elapsed > soon(10*time.Second) {
 		o.tr.Errorf("it took %v", o.elapsed)
 	}
 }
@@ -217,9 +217,7 @@ func (tr *trial) killFrom(srv *faultserver.Server, n int64) {
 	srv.Set(faultserver.Rate(16 << 20))
 	r := tr.start()
 	go func() {
-		if srv.WaitSent(n, r.exited) {
-			r.cmd.Process.Signal(syscall.SIGKILL)
-		}
+		srv.DoAt(n, r.exited, func() { r.end(syscall.SIGKILL) })
 	}()
 	if o := r.wait(); o.code != -1 {
 		tr.Fatalf("exit %d before it was killed", o.code)

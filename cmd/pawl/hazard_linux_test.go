@@ -109,7 +109,7 @@ var linuxDisks = []hazard{
 		tr.onDisk("size=32m")
 		f := tr.serve(24 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		tr.during(6<<20, func(*running) { tr.fill(tr.dir) }).full()
+		tr.at(6<<20, func(*running) { tr.fill(tr.dir) }).full()
 		tr.srv.Set()
 		must(tr, os.Remove(filepath.Join(tr.dir, "mine")))
 		tr.run().good("f.bin", f)
@@ -198,7 +198,7 @@ var linuxDisks = []hazard{
 		tr.onDisk("size=32m")
 		tr.serve(16 << 20)
 		tr.srv.Set(faultserver.Rate(8 << 20))
-		o := tr.during(4<<20, func(*running) { syscall.Unmount(tr.dir, syscall.MNT_DETACH) })
+		o := tr.at(4<<20, func(*running) { syscall.Unmount(tr.dir, syscall.MNT_DETACH) })
 		o.fails(3)
 		o.clear()
 		tr.unsaid()
@@ -295,7 +295,7 @@ var linuxStates = []hazard{
 		dir := tr.withState("size=256k")
 		f := tr.serve(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		if o := tr.during(4<<20, func(*running) { tr.fill(dir) }); o.code != 0 {
+		if o := tr.at(4<<20, func(*running) { tr.fill(dir) }); o.code != 0 {
 			o.fails(9)
 			o.clear()
 		}
@@ -342,7 +342,7 @@ func unwritable(tr *trial, path string, mode, normal os.FileMode) {
 	o.fails(3)
 	o.refuses(3)
 	o.tells("permission denied")
-	if took := time.Since(begun); took > 3*time.Second {
+	if took := time.Since(begun); took > soon(3*time.Second) {
 		tr.Errorf("it took %v", took)
 	}
 	tr.fewRequests(requests)

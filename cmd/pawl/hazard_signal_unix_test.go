@@ -27,10 +27,11 @@ func (tr *trial) stopped(r *running, sig syscall.Signal, ready func(*running) bo
 		}
 	}()
 	o := r.wait()
+	tr.srv.Open()
 	ended := time.Now()
 	if begun, ok := <-at; !ok {
 		tr.Errorf("it ended before it was signalled")
-	} else if took := ended.Sub(begun); took > 2*time.Second {
+	} else if took := ended.Sub(begun); took > soon(2*time.Second) {
 		tr.Errorf("it ended %v after the signal", took)
 	}
 	o.fails(128 + int(sig))
@@ -42,7 +43,7 @@ func (tr *trial) stopped(r *running, sig syscall.Signal, ready func(*running) bo
 
 // sent is when the server has sent n bytes in all.
 func (tr *trial) sent(n int64) func(*running) bool {
-	return func(r *running) bool { return tr.srv.WaitSent(n, r.exited) }
+	return func(r *running) bool { return tr.srv.HoldAt(n, r.exited) }
 }
 
 // quarrel is when a fault has acted and nothing more happens for a while.
@@ -155,9 +156,7 @@ var unixSignals = []hazard{
 		cmd := underShell(tr.command(nil), `trap "" HUP; exec "$0" "$@"`)
 		r := tr.launch(cmd)
 		go func() {
-			if tr.srv.WaitSent(6<<20, r.exited) {
-				r.cmd.Process.Signal(syscall.SIGHUP)
-			}
+			tr.srv.DoAt(6<<20, r.exited, func() { r.cmd.Process.Signal(syscall.SIGHUP) })
 		}()
 		r.wait().good("f.bin", f)
 		tr.overhead(1.05)
@@ -226,7 +225,7 @@ var unixSignals = []hazard{
 		io.CopyN(io.Discard, out, 1<<20)
 		out.Close()
 		o := r.wait()
-		if o.code == 0 || o.elapsed > 5*time.Second {
+		if o.code == 0 || o.elapsed > soon(5*time.Second) {
 			tr.Errorf("exit %d after %v, want a failure at once", o.code, o.elapsed)
 		}
 		o.clear()

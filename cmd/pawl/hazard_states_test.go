@@ -106,7 +106,7 @@ var spoiled = []hazard{
 	{name: "states: deleted in mid-run", try: func(tr *trial) {
 		f := tr.serve(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.during(6<<20, func(*running) { os.Remove(tr.statePath()) })
+		o := tr.at(6<<20, func(*running) { os.Remove(tr.statePath()) })
 		tr.srv.Set()
 		o.sound(f)
 		tr.unsaid()
@@ -115,7 +115,7 @@ var spoiled = []hazard{
 	{name: "states: directory deleted in mid-run", try: func(tr *trial) {
 		f := tr.serve(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.during(6<<20, func(*running) { os.RemoveAll(filepath.Dir(tr.statePath())) })
+		o := tr.at(6<<20, func(*running) { os.RemoveAll(filepath.Dir(tr.statePath())) })
 		tr.srv.Set()
 		o.sound(f)
 		tr.unsaid()
@@ -124,7 +124,7 @@ var spoiled = []hazard{
 	{name: "states: cut in mid-run", try: func(tr *trial) {
 		f := tr.serve(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.during(6<<20, func(*running) { os.Truncate(tr.statePath(), 9000) })
+		o := tr.at(6<<20, func(*running) { os.Truncate(tr.statePath(), 9000) })
 		tr.srv.Set()
 		o.sound(f)
 		tr.unsaid()
@@ -228,9 +228,9 @@ var shared = []hazard{
 	{name: "states: a second process later", try: func(tr *trial) {
 		f := tr.serve(8 << 20)
 		tr.srv.Set(faultserver.Rate(8 << 20))
-		tr.during(3<<20, func(*running) {
+		tr.at(3<<20, func(*running) {
 			o := tr.run()
-			if o.refuses(3); o.elapsed > 2*time.Second {
+			if o.refuses(3); o.elapsed > soon(2*time.Second) {
 				tr.Errorf("it took %v", o.elapsed)
 			}
 		}).good("f.bin", f)

@@ -162,8 +162,12 @@ func (c *crowd) checkFair(from, to []int64) {
 		sum += got[p]
 	}
 	c.Logf("bytes of each process in the middle third: %d; at most %d connections", got, c.peak)
+	most := int64(2)
+	if raceEnabled {
+		most = 3
+	}
 	for p, n := range got {
-		if mean := sum / int64(len(got)); n < mean/2 || n > mean*2 {
+		if mean := sum / int64(len(got)); n < mean/most || n > mean*most {
 			c.Errorf("process %d: got %d bytes, the mean is %d", p, n, mean)
 		}
 	}
@@ -177,10 +181,10 @@ func TestSharedConnections(t *testing.T) {
 		jobs  string
 		small int
 		large int64
-	}{{"2", 40, 64 << 20}, {"8", 40, 64 << 20}, {"8", 200, 300 << 10}} {
+	}{{"2", 40, 24 << 20}, {"8", 40, 24 << 20}, {"8", 100, 300 << 10}} {
 		t.Run(fmt.Sprintf("%s jobs, %d small files", s.jobs, s.small), func(t *testing.T) {
 			t.Parallel()
-			c := newCrowd(t, 3, s.small, s.large, 4<<20)
+			c := newCrowd(t, 3, s.small, s.large, 2<<20)
 			var cmds []*exec.Cmd
 			for p := range 3 {
 				cmds = append(cmds, c.start(p, "-x", "8", "-j", s.jobs))
@@ -215,7 +219,7 @@ func TestSharedLater(t *testing.T) {
 	begun := time.Now()
 	err := second.Wait()
 	t.Logf("12 MiB at 2 MiB/s of each connection took %v beside another process", time.Since(begun))
-	if err != nil || time.Since(begun) > 8*time.Second { // 3 s with four connections
+	if err != nil || time.Since(begun) > soon(8*time.Second) { // 3 s with four connections
 		t.Errorf("second: %v after %v", err, time.Since(begun))
 	}
 	if err := first.Wait(); err != nil {
@@ -259,11 +263,7 @@ func TestSharedKilled(t *testing.T) {
 	before := c.connections(1)
 	waitFor(t, func() bool { return c.connections(1) == 8 })
 	t.Logf("%v after the kill the other one has 8 connections, of %d", time.Since(killed), before)
-	most := 1500 * time.Millisecond
-	if raceEnabled {
-		most *= 4
-	}
-	if time.Since(killed) > most || before > 4 {
+	if time.Since(killed) > soon(time.Second) || before > 4 {
 		t.Errorf("got all of them after %v, and %d before", time.Since(killed), before)
 	}
 	if err := heir.Wait(); err != nil {

@@ -9,9 +9,9 @@ package faultserver
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -45,6 +45,8 @@ type Server struct {
 	faults   http.Handler // the handler behind the faults of the day
 	requests []*Request
 	grown    chan struct{} // closed and replaced when sent grows
+	gate     int64         // bytes of all bodies after which none goes on; 0 without
+	opened   chan struct{} // closed and replaced when gate changes
 	now      int           // requests under way
 	idle     *sync.Cond    // on mu; told when now falls
 	peak     int           // most requests that were under way at once
@@ -65,7 +67,7 @@ func NewTLS() *Server {
 }
 
 func newServer() *Server {
-	s := &Server{files: make(map[string]File), grown: make(chan struct{})}
+	s := &Server{files: make(map[string]File), grown: make(chan struct{}), opened: make(chan struct{})}
 	s.idle = sync.NewCond(&s.mu)
 	s.Set()
 	return s
@@ -155,6 +157,52 @@ func (s *Server) WaitSent(n int64, cancel <-chan struct{}) bool {
 	}
 }
 
+// HoldAt is WaitSent, and no body goes on then until Open, give or take a piece of
+// each: what is to be done at that point is in time however slow the machine is.
+func (s *Server) HoldAt(n int64, cancel <-chan struct{}) bool {
+	s.setGate(max(n, 1))
+	return s.WaitSent(n, cancel)
+}
+
+// Open lets bodies go on.
+func (s *Server) Open() { s.setGate(0) }
+
+// DoAt calls do when n bytes were sent in all, while no body goes on. It returns
+// false when cancel was closed first.
+func (s *Server) DoAt(n int64, cancel <-chan struct{}, do func()) bool {
+	defer s.Open()
+	reached := s.HoldAt(n, cancel)
+	if reached {
+		do()
+	}
+	return reached
+}
+
+func (s *Server) setGate(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gate = n
+	close(s.opened)
+	s.opened = make(chan struct{})
+}
+
+// pass waits until the gate is open, or the client is gone.
+func (s *Server) pass(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		shut, opened := s.gate > 0 && s.Sent() >= s.gate, s.opened
+		s.mu.Unlock()
+		if !shut {
+			return
+		}
+		select {
+		case <-opened:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // WaitIdle returns when no request is under way any more.
 func (s *Server) WaitIdle() {
 	s.mu.Lock()
@@ -180,7 +228,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.idle.Broadcast()
 	}()
 	r = r.WithContext(context.WithValue(r.Context(), metKey{}, &s.met))
-	h.ServeHTTP(&counter{ResponseWriter: w, server: s, req: req}, r)
+	h.ServeHTTP(&counter{ResponseWriter: w, server: s, req: req, ctx: r.Context()}, r)
 }
 
 // counter counts what one request sends.
@@ -188,6 +236,7 @@ type counter struct {
 	http.ResponseWriter
 	server *Server
 	req    *Request
+	ctx    context.Context // of the request
 }
 
 // Unwrap is for http.ResponseController.
@@ -201,8 +250,9 @@ func (c *counter) WriteHeader(status int) {
 }
 
 func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.ResponseWriter.Write(b)
 	s := c.server
+	s.pass(c.ctx)
+	n, err := c.ResponseWriter.Write(b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.req.Bytes += int64(n)
@@ -247,22 +297,29 @@ func NewFile(size int64, seed uint64) File {
 	return File{Size: size, Seed: seed, ETag: fmt.Sprintf(`"%x-%x"`, seed, size), Modified: modified}
 }
 
-// ReadAt computes the bytes at off.
+const (
+	blockBytes = 64 << 10
+	noiseBytes = 1 << 20
+)
+
+// noise is what all files are made of: each of their blocks is a piece of it.
+var noise = func() []byte {
+	b := make([]byte, noiseBytes+blockBytes)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}()
+
+// ReadAt copies the bytes at off. Where a block begins in the noise depends on the
+// seed and its number, so that neither another file nor another place has it.
 func (f File) ReadAt(b []byte, off int64) (int, error) {
 	if off >= f.Size {
 		return 0, io.EOF
 	}
 	n := int(min(int64(len(b)), f.Size-off))
 	for i := 0; i < n; {
-		at := off + int64(i)
-		word := f.word(at / 8)
-		if at%8 == 0 && n-i >= 8 {
-			binary.LittleEndian.PutUint64(b[i:], word)
-			i += 8
-			continue
-		}
-		b[i] = byte(word >> (8 * (at % 8)))
-		i++
+		block, in := (off+int64(i))/blockBytes, (off+int64(i))%blockBytes
+		at := int64(f.hash(block) % noiseBytes)
+		i += copy(b[i:n], noise[at+in:at+blockBytes])
 	}
 	if n < len(b) {
 		return n, io.EOF
@@ -270,8 +327,8 @@ func (f File) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// word mixes the seed and the position (the finalizer of SplitMix64).
-func (f File) word(i int64) uint64 {
+// hash mixes the seed and a number (the finalizer of SplitMix64).
+func (f File) hash(i int64) uint64 {
 	x := f.Seed*0x9e3779b97f4a7c15 + uint64(i)
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

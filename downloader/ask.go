@@ -34,6 +34,9 @@ func (r *reply) close() {
 	r.cancel(nil)
 }
 
+// liesMost is how often a server may lie to one that asks, whatever others get.
+const liesMost = 5
+
 var (
 	// errSeized is the cause of a request that ended because another
 	// connection took over.
@@ -117,12 +120,13 @@ func rangeField(r chunk.Range) string {
 // ask requests r of the file, the whole if r is empty, and returns a checked
 // reply of the wanted version. It obeys the host's waits, tries again while
 // there is patience, and resolves the asked URL anew when the resolved one has
-// expired. w is the worker that asks, nil before there is a pool.
+// expired; a second lie about ranges ends their use, unless others have
+// had answers of use meanwhile. w is the worker that asks, nil before there is a pool.
 //
 // Apart from failures for good it returns restartError, errSteppedDown, and
 // errUnsatisfiable along with a reply that has no body.
 func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
-	for {
+	for lies, answers := 0, j.answers.Load(); ; {
 		if err := sleep(ctx, j.host.held(time.Now())); err != nil {
 			return nil, err
 		}
@@ -140,9 +144,6 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		release()
 		if err == nil {
 			if err = j.compare(rep, r); err == nil {
-				if !rep.whole {
-					j.lies.Store(0)
-				}
 				j.answers.Add(1)
 				if w == nil {
 					j.gaveWay = 0
@@ -165,9 +166,10 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		case errors.As(err, &status) && status.expired() && j.stepDown(w, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errLie):
-			if err := j.lied(err); err != nil {
-				return nil, err
+			if lies++; lies > liesMost || lies > 1 && j.answers.Load() == answers {
+				return nil, restartError{why: err.Error(), single: true, keep: true}
 			}
+			j.emit(Event{Kind: Warning, Err: err})
 		case errors.Is(err, errDoubt):
 			if err := sleep(ctx, doubtWait); err != nil {
 				return nil, err

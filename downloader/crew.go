@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	growEvery = 100 * time.Millisecond // between two looks whether a further connection has work
-	reserveBy = 1 << 30                // bytes of one reservation, which blocks writers while it lasts
+	growEvery = 50 * time.Millisecond // between two looks whether a further connection has work
+	reserveBy = 1 << 30               // bytes of one reservation, which blocks writers while it lasts
 )
 
 // A crew is the goroutines of one transfer: the workers, which fetch; the

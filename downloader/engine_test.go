@@ -176,11 +176,11 @@ func TestFaults(t *testing.T) {
 		faults []faultserver.Fault
 		most   float64 // bytes sent / size; the first answer has no end, and is cut once others have what follows
 	}{
-		{"plain", nil, 1.2},
+		{"plain", nil, 1.4},
 		{"cut every 700 kB", []faultserver.Fault{faultserver.Cut(700_000)}, 1.2},
-		{"reset every 900 kB", []faultserver.Fault{faultserver.Reset(900_000)}, 3}, // a reset destroys what is under way
-		{"three 503 first", []faultserver.Fault{faultserver.First(3, faultserver.Status(503, -1))}, 1.2},
-		{"every third request 500", []faultserver.Fault{faultserver.Only(func(n int) bool { return n%3 == 2 }, faultserver.Status(500, -1))}, 1.2},
+		{"reset every 900 kB", []faultserver.Fault{faultserver.Reset(900_000)}, 4}, // a reset destroys what is under way
+		{"three 503 first", []faultserver.Fault{faultserver.First(3, faultserver.Status(503, -1))}, 1.4},
+		{"every third request 500", []faultserver.Fault{faultserver.Only(func(n int) bool { return n%3 == 2 }, faultserver.Status(500, -1))}, 1.4},
 		{"two connections, 503 beyond", []faultserver.Fault{faultserver.Rate(40 << 20), faultserver.MoreThan(2, faultserver.Status(503, 1))}, 1.2},
 		{"two connections, reset beyond", []faultserver.Fault{faultserver.Rate(40 << 20), faultserver.MoreThan(2, faultserver.Reset(0))}, 1.2},
 		{"two connections, silence beyond", []faultserver.Fault{faultserver.Rate(40 << 20), faultserver.MoreThan(2, faultserver.Stall(0))}, 1.25},
@@ -294,13 +294,7 @@ func TestChanged(t *testing.T) {
 					}
 					r.srv.Put("f", tt.next)
 				} else {
-					stop := make(chan struct{})
-					defer close(stop)
-					go func() {
-						if r.srv.WaitSent(10<<20, stop) {
-							r.srv.Put("f", tt.next)
-						}
-					}()
+					r.srv.Set(faultserver.CutAt(1<<20, func() { r.srv.Put("f", tt.next) }), faultserver.Rate(64<<20))
 				}
 				r.mustGet("f", tt.next)
 				if r.count(Restarted) == 0 {

@@ -21,7 +21,7 @@ func (p *pool) giveBack() {
 		if w.claim == nil || w.cancel == nil || w.reach == 0 || time.Since(w.lastByte) > stuckAfter {
 			continue // nothing comes on it yet; or no more, which is another matter
 		}
-		if p.host.group.owes(len(p.workers) == 1) {
+		if w.lane.host.group.owes(len(p.workers) == 1) {
 			w.reach = 0 // it is not extended any more
 			w.cancel(errGiveBack)
 		}

@@ -191,7 +191,7 @@ func TestGroupLeaves(t *testing.T) {
 func TestPoolGivesBack(t *testing.T) {
 	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
 	g := openSlots(t, t.TempDir(), 4).group("h:80")
-	p.host.group = g
+	p.lanes[0].host.group = g
 	var causes []error
 	for _, w := range ws {
 		w.cancel, w.reach, w.lastByte = func(err error) { causes = append(causes, err) }, mB, time.Now()
@@ -210,8 +210,8 @@ func TestPoolGivesBack(t *testing.T) {
 	if len(causes) != 1 {
 		t.Error("a connection is given back twice")
 	}
-	if !p.goWithout(ws[1]) || len(p.workers) != 1 || p.host.open != 1 {
-		t.Errorf("got %d workers, %d open, want 1, 1", len(p.workers), p.host.open)
+	if !p.goWithout(ws[1]) || len(p.workers) != 1 || p.lanes[0].host.open != 1 {
+		t.Errorf("got %d workers, %d open, want 1, 1", len(p.workers), p.lanes[0].host.open)
 	}
 	if p.goWithout(ws[0]) || ws[0].claim == nil {
 		t.Error("the last worker has left")
@@ -243,15 +243,15 @@ func TestSettleGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	j.host, j.pool = p.host, p
+	j.host, j.pool = p.lanes[0].host, p
 	if err := j.settle(t.Context(), ws[1], 0, errGiveBack); err != errSteppedDown || len(p.workers) != 1 {
 		t.Errorf("one of two: got %v, %d workers", err, len(p.workers))
 	}
 	if err := j.settle(t.Context(), ws[0], 0, errGiveBack); err != nil || len(p.workers) != 1 {
 		t.Errorf("the last: got %v, %d workers", err, len(p.workers))
 	}
-	if p.host.limit != 16 || j.patience.failures != 0 {
-		t.Errorf("got limit %d, %d failures, want 16, 0", p.host.limit, j.patience.failures)
+	if p.lanes[0].host.limit != 16 || j.patience.failures != 0 {
+		t.Errorf("got limit %d, %d failures, want 16, 0", p.lanes[0].host.limit, j.patience.failures)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestQueuedNotHung(t *testing.T) {
 	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
 	now := start
 	g := openSlots(t, t.TempDir(), 4).group("h:80")
-	p.host.group = g
+	p.lanes[0].host.group = g
 	hung := 0
 	ws[0].reach, ws[0].lastByte = mB, now
 	ws[1].reach, ws[1].lastByte, ws[1].cancel = 0, now.Add(-2*stuckAfter), func(error) { hung++ }

@@ -124,9 +124,9 @@ func TestStepDownLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	j.host, j.pool = p.host, p
-	if !j.stepDown(ws[2], errScripted) || p.host.limit != 2 || p.host.open != 2 {
-		t.Errorf("a third connection was refused: got limit %d, %d open, want 2, 2", p.host.limit, p.host.open)
+	j.host, j.pool = p.lanes[0].host, p
+	if !j.stepDown(ws[2], errScripted) || p.lanes[0].host.limit != 2 || p.lanes[0].host.open != 2 {
+		t.Errorf("a third connection was refused: got limit %d, %d open, want 2, 2", p.lanes[0].host.limit, p.lanes[0].host.open)
 	}
 }
 

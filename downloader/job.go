@@ -47,7 +47,6 @@ type job struct {
 	fetched  atomic.Int64 // bytes received by this run
 	have     atomic.Int64 // bytes that are there
 	most     atomic.Int64 // bytes that ever were: what is fetched again is no progress
-	lies     atomic.Int64 // about ranges, in a row
 	surplus  atomic.Bool  // more bytes came than were asked for; told once
 	answers  atomic.Int64 // that were of use
 	retries  atomic.Int64 // failures that are followed by another try

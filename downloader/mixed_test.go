@@ -49,7 +49,7 @@ func TestMisaligned(t *testing.T) {
 	h := newHost("h", 16)
 	enterNow(t, h, 2)
 	p := newPool(h, chunk.NewPlan(4<<20, chunk.Set{}), false)
-	w, thief := &worker{}, &worker{}
+	w, thief := &worker{}, &worker{lane: p.lanes[0]}
 	p.begin(w, chunk.Range{End: 4 << 20}, false, func(error) {}, start)
 	p.workers = append(p.workers, thief)
 	p.arrive(w, 4<<20-300<<10, start)

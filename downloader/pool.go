@@ -13,11 +13,13 @@ const (
 	leastRange   = 1 << 20                // bytes of the smallest request, but for what is left over
 	leastSteal   = 64 << 10               // bytes of the smallest half worth a new request
 	runLength    = 10 * time.Second       // a request asks for what the connection fetches in this time
-	worthOpening = 300 * time.Millisecond // what is done sooner is not worth another connection
-	worthSteal   = time.Second            // what a connection needs longer for may be shared
-	stuckAfter   = 5 * time.Second        // without a byte, others may take all that a connection has left
-	muchSlower   = 8                      // times slower than the taker is slow enough to take all, too
+	worthOpening = 100 * time.Millisecond // what is done sooner, or in a few round trips, is not worth another connection
+	worthTrips   = 3
+	worthSteal   = time.Second     // what a connection needs longer for may be shared
+	stuckAfter   = 5 * time.Second // without a byte, others may take all that a connection has left
+	muchSlower   = 8               // times slower than the taker is slow enough to take all, too
 	rateWindow   = 500 * time.Millisecond
+	hasFallen    = 2       // times less than before is a rate that is believed at once
 	rateHistory  = 0.5     // weight of the windows before the newest
 	leastRate    = 1 << 10 // bytes per second; less than this for long is no better than silence
 )
@@ -25,17 +27,25 @@ const (
 // A pool says which connection of one download fetches what. All methods are
 // safe for concurrent use, and none waits.
 type pool struct {
-	host   *host
 	single bool // one connection takes everything, in ascending order
 
 	mu      sync.Mutex
 	plan    *chunk.Plan
+	lanes   []*lane   // the first one is that of the URL asked
 	workers []*worker // alive; the last one never steps down
+}
+
+// A lane is the connections of one download to one source.
+type lane struct {
+	host   *host
+	growth growth // guarded by pool.mu
+	bytes  int64  // received; guarded by pool.mu
 }
 
 // A worker is one connection's share of the work.
 type worker struct {
 	// guarded by pool.mu
+	lane     *lane
 	buf      *buffer                 // bytes read and not yet written; nil before the first
 	claim    *chunk.Claim            // nil between requests
 	cancel   context.CancelCauseFunc // ends the request under way; nil between requests
@@ -52,7 +62,7 @@ type worker struct {
 // newPool returns the pool of a plan; its first worker has a connection that is
 // counted at the host.
 func newPool(h *host, plan *chunk.Plan, single bool) *pool {
-	return &pool{host: h, plan: plan, single: single}
+	return &pool{lanes: []*lane{{host: h}}, plan: plan, single: single}
 }
 
 // begin admits w with an answer under way, whose body is the bytes of r, the
@@ -61,6 +71,7 @@ func newPool(h *host, plan *chunk.Plan, single bool) *pool {
 func (p *pool) begin(w *worker, r chunk.Range, whole bool, cancel context.CancelCauseFunc, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	w.lane = p.lanes[0]
 	p.workers = append(p.workers, w)
 	if !whole {
 		p.assign(w, p.plan.Take(min(r.Len(), firstRange)), now)
@@ -69,10 +80,11 @@ func (p *pool) begin(w *worker, r chunk.Range, whole bool, cancel context.Cancel
 }
 
 // answered notes that the body of the answer to w's request ends at reach.
-func (p *pool) answered(w *worker, reach int64) {
+func (p *pool) answered(w *worker, reach int64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.reach = reach
+	w.lane.growth.answered(now.Sub(w.lastByte))
 }
 
 // extend adds to the claim of w what its answer has beyond it and nobody else
@@ -100,7 +112,7 @@ func (p *pool) stretch(w *worker, most int64) {
 func (p *pool) next(w *worker, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.workers) > 1 && p.host.crowded() {
+	if len(p.workers) > 1 && (w.lane.host.crowded() || p.plan.Unclaimed() > 0 && w.lane.growth.tooMany(p.countOf(w.lane))) {
 		p.remove(w)
 		return false
 	}
@@ -145,31 +157,64 @@ func (p *pool) share(w *worker) int64 {
 	return max(leastRange, min(want, fair))
 }
 
-// grow admits a further worker, whose connection then is open to the host, or
-// returns nil if there is no work for it, the host takes none, or one is still
-// waiting for its first byte. spawn is called before another worker can leave.
+// grow admits further workers, whose connections then are open to their hosts, where
+// there is work for them and the host takes them. spawn is called before another
+// worker can leave.
 func (p *pool) grow(now time.Time, spawn func(*worker)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.single || len(p.workers) == 0 || !p.wants(now) {
+	if p.single || len(p.workers) == 0 {
 		return
 	}
-	for _, w := range p.workers {
-		if w.waiting || w.rate == 0 && w.winBytes == 0 && !p.isStuck(w, 0, now) {
-			return // connections open one by one
+	for _, l := range p.lanes {
+		for range p.room(l, now) {
+			if !p.wants(l, now) || !l.host.enterMore(now) {
+				break
+			}
+			p.admit(l, spawn)
 		}
 	}
-	if !p.host.enterMore(now) {
-		return
+}
+
+// room returns how many workers l may have in addition.
+func (p *pool) room(l *lane, now time.Time) int {
+	n, works := 0, true
+	for _, w := range p.workers {
+		if w.lane != l {
+			continue
+		}
+		if n++; w.waiting {
+			return 0
+		}
+		works = works && (w.rate > 0 || w.winBytes > 0 || p.isStuck(w, 0, now))
 	}
+	more := l.growth.more(n, works, l.bytes, now)
+	if n == 0 || works && p.plan.Unclaimed() == 0 { // it begins, or takes over from one that is slow
+		return 1
+	}
+	return more
+}
+
+// admit admits a worker whose connection is counted at the host.
+func (p *pool) admit(l *lane, spawn func(*worker)) {
 	for _, w := range p.workers {
 		if w.claim != nil && w.reach > w.claim.Arriving().End { // before another takes what follows
 			p.stretch(w, p.share(w)-w.claim.Arriving().Len())
 		}
 	}
-	w := &worker{}
+	w := &worker{lane: l}
 	p.workers = append(p.workers, w)
 	spawn(w)
+}
+
+// countOf returns how many workers l has.
+func (p *pool) countOf(l *lane) (n int) {
+	for _, w := range p.workers {
+		if w.lane == l {
+			n++
+		}
+	}
+	return n
 }
 
 // asking notes that w sends a request that cancel ends.
@@ -198,6 +243,7 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 	}
 	w.lastByte = now
 	w.winBytes += int64(n)
+	w.lane.bytes += int64(n)
 	if d := now.Sub(w.winStart); d >= rateWindow {
 		r := float64(w.winBytes) / d.Seconds()
 		if r >= leastRate {
@@ -205,7 +251,7 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 		} else if w.dripping.IsZero() {
 			w.dripping = w.winStart
 		}
-		if w.rate > 0 {
+		if w.rate > 0 && r > w.rate/hasFallen { // else it is another connection, or a shaped one
 			r = rateHistory*w.rate + (1-rateHistory)*r
 		}
 		w.rate, w.winStart, w.winBytes = r, now, 0
@@ -321,7 +367,7 @@ func (p *pool) remove(w *worker) {
 	for i, o := range p.workers {
 		if o == w {
 			p.workers = append(p.workers[:i], p.workers[i+1:]...)
-			p.host.leave()
+			w.lane.host.leave()
 			return
 		}
 	}

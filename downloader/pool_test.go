@@ -94,7 +94,8 @@ func TestPoolTakeOver(t *testing.T) {
 		{"unknown rates are as the others'", []member{idle, {20 * mB, 0, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
 		{"nearly done", []member{idle, {mB, 1e6, 0}, {10 * mB, 20e6, 0}}, chunk.Range{}, 0},
 		{"a little longer", []member{idle, {mB + 2, 1e6, 0}}, chunk.Range{Off: mB/2 + 1, End: mB + 2}, 0},
-		{"too small to share", []member{idle, {2*leastSteal - 2, 50e3, 0}}, chunk.Range{}, 0},
+		{"too small to share", []member{{0, 200e3, 0}, {2*leastSteal - 2, 50e3, 0}}, chunk.Range{}, 0},
+		{"too small to share, and much slower", []member{idle, {2*leastSteal - 2, 50e3, 0}}, chunk.Range{Off: 0, End: 2*leastSteal - 2}, 1},
 		{"small enough to share", []member{idle, {2 * leastSteal, 50e3, 0}}, chunk.Range{Off: leastSteal, End: 2 * leastSteal}, 0},
 		{"stuck", []member{idle, {10 * kB, 1e6, 0}, {100 * kB, 1e3, 6 * time.Second}}, chunk.Range{Off: 10 * kB, End: 110 * kB}, 2},
 		{"stuck at the end of a fast run", []member{idle, {100 * kB, 1e6, 6 * time.Second}}, chunk.Range{Off: 0, End: 100 * kB}, 1},
@@ -117,8 +118,8 @@ func TestPoolTakeOver(t *testing.T) {
 				t.Errorf("%s: the seized one still has %v", tt.name, p.arriving(ws[i]))
 			}
 		}
-		if n := len(tt.members) - map[bool]int{false: 1}[ok]; p.conns() != n || p.host.open != n {
-			t.Errorf("%s: got %d workers, %d open, want %d", tt.name, p.conns(), p.host.open, n)
+		if n := len(tt.members) - map[bool]int{false: 1}[ok]; p.conns() != n || p.lanes[0].host.open != n {
+			t.Errorf("%s: got %d workers, %d open, want %d", tt.name, p.conns(), p.lanes[0].host.open, n)
 		}
 	}
 }
@@ -192,25 +193,25 @@ func TestPoolSingle(t *testing.T) {
 // TestPoolCrowded: where another download waits, all but one worker leave.
 func TestPoolCrowded(t *testing.T) {
 	p, ws, _ := poolOf(t, 100*mB, make([]member, 3)...)
-	p.host.waiting = 1
+	p.lanes[0].host.waiting = 1
 	for i, want := range []bool{false, false, true} {
 		if got := p.next(ws[i], start); got != want {
 			t.Errorf("worker %d of 3: got work %v, want %v", i, got, want)
 		}
 	}
-	if p.conns() != 1 || p.host.open != 1 {
-		t.Errorf("got %d workers, %d open, want 1", p.conns(), p.host.open)
+	if p.conns() != 1 || p.lanes[0].host.open != 1 {
+		t.Errorf("got %d workers, %d open, want 1", p.conns(), p.lanes[0].host.open)
 	}
 }
 
 func TestPoolStepDown(t *testing.T) {
 	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0}, member{mB, 1e6, 0})
 	for i, want := range []int{2, 1} {
-		if left, ok := p.stepDown(ws[i]); left != want || !ok || p.host.open != want {
-			t.Errorf("got %d left, %v, %d open, want %d", left, ok, p.host.open, want)
+		if left, ok := p.stepDown(ws[i]); left != want || !ok || p.lanes[0].host.open != want {
+			t.Errorf("got %d left, %v, %d open, want %d", left, ok, p.lanes[0].host.open, want)
 		}
 	}
-	if left, ok := p.stepDown(ws[2]); left != 1 || ok || p.conns() != 1 || p.host.open != 1 {
+	if left, ok := p.stepDown(ws[2]); left != 1 || ok || p.conns() != 1 || p.lanes[0].host.open != 1 {
 		t.Errorf("the last: got %d left, %v, want 1, false", left, ok)
 	}
 	if got := p.arriving(ws[2]); got != (chunk.Range{Off: 2 * mB, End: 3 * mB}) {
@@ -220,40 +221,44 @@ func TestPoolStepDown(t *testing.T) {
 		t.Errorf("unclaimed: got %d, want what two had, %d", got, 2*mB)
 	}
 	p.leave(ws[0]) // as its goroutine does at its end
-	if p.host.open != 1 {
-		t.Errorf("a worker that was gone left: %d open, want 1", p.host.open)
+	if p.lanes[0].host.open != 1 {
+		t.Errorf("a worker that was gone left: %d open, want 1", p.lanes[0].host.open)
 	}
 }
 
-// TestPoolGrow: connections open one by one, as long as there is work.
+// TestPoolGrow: twice as many connections at a time when all have their first bytes,
+// as long as there is work, and none when the host is held.
 func TestPoolGrow(t *testing.T) {
 	p, ws, _ := poolOf(t, 100*mB, member{mB, 0, 0})
-	grow := func(now time.Time, want bool) *worker {
+	grow := func(now time.Time, want int) (all []*worker) {
 		t.Helper()
-		var w *worker
-		p.grow(now, func(n *worker) { w = n })
-		if (w != nil) != want || p.conns() != p.host.open {
-			t.Fatalf("grown: got %v with %d workers, %d open, want %v", w != nil, p.conns(), p.host.open, want)
+		p.grow(now, func(n *worker) { all = append(all, n) })
+		if len(all) != want || p.conns() != p.lanes[0].host.open {
+			t.Fatalf("grown: got %d, with %d workers, %d open, want %d", len(all), p.conns(), p.lanes[0].host.open, want)
 		}
-		return w
+		for _, w := range all {
+			p.next(w, now)
+		}
+		return all
 	}
-	grow(start, false) // no byte yet
+	grow(start, 0) // no byte yet
 	p.arrive(ws[0], 1, start)
-	w := grow(start, true)
-	grow(start, false) // the second has no byte yet
-	p.next(w, start)
-	grow(start, false)
-	p.arrive(w, 1, start)
-	grow(start, true)
-	grow(start.Add(time.Hour), false)
-	p.host.holdGrowth(start.Add(time.Hour))
-	p.stepDown(p.workers[2])
-	grow(start.Add(time.Minute), false) // held
+	second := grow(start, 1)
+	grow(start, 0) // the second has no byte yet
+	p.arrive(second[0], 1, start)
+	two := grow(start, 2)
+	p.arrive(two[0], 1, start)
+	grow(start, 0)
+	p.lanes[0].host.holdGrowth(start.Add(time.Hour))
+	p.arrive(two[1], 1, start)
+	grow(start.Add(time.Minute), 0) // held
 	p.stepDown(ws[0])
-	p.stepDown(w)
-	grow(start.Add(time.Hour), false) // the last waits for its next try
-	p.arrive(w, 0, start)
-	grow(start.Add(time.Hour), true)
+	p.stepDown(two[0])
+	p.stepDown(two[1])
+	p.stepDown(second[0])
+	grow(start.Add(time.Hour), 0) // the last waits for its next try
+	p.arrive(second[0], 0, start)
+	grow(start.Add(time.Hour), 1)
 }
 
 func TestPoolGrowForWork(t *testing.T) {
@@ -344,7 +349,7 @@ func newSimulation(seed uint64) *simulation {
 	off := s.Int64N(size + 1)
 	s.read = chunk.NewSet(chunk.Range{Off: off, End: off + s.Int64N(size-off+1)}) // of an earlier run
 	s.p = newPool(newHost("h", 1+s.IntN(8)), chunk.NewPlan(size, s.read), s.IntN(10) == 0)
-	s.p.host.open = 1
+	s.p.lanes[0].host.open = 1
 	first := &worker{}
 	s.p.begin(first, chunk.Range{End: firstRange}, false, func(error) {}, s.now)
 	s.spawn(first)
@@ -360,7 +365,7 @@ func (s *simulation) spawn(w *worker) {
 func (s *simulation) step(d time.Duration) string {
 	s.now = s.now.Add(d)
 	s.p.grow(s.now, s.spawn)
-	s.p.host.waiting = max(0, s.IntN(20)-18)
+	s.p.lanes[0].host.waiting = max(0, s.IntN(20)-18)
 	var going []*worker
 	for _, w := range s.alive {
 		if s.p.arriving(w).Empty() {
@@ -401,7 +406,7 @@ func (s *simulation) step(d time.Duration) string {
 	switch {
 	case given.Len() != sum:
 		return "two workers have the same bytes"
-	case s.p.conns() != len(s.alive) || s.p.host.open != len(s.alive):
+	case s.p.conns() != len(s.alive) || s.p.lanes[0].host.open != len(s.alive):
 		return "workers and connections are not counted right"
 	}
 	return ""
@@ -440,8 +445,8 @@ func TestPoolRandom(t *testing.T) {
 				t.Fatalf("seed %d: not done after a day: %v", seed, s.p.plan.Held())
 			}
 		}
-		if _, ok := s.p.done(); !ok || s.p.host.open != 0 {
-			t.Fatalf("seed %d: at the end, done %v, %d connections open", seed, ok, s.p.host.open)
+		if _, ok := s.p.done(); !ok || s.p.lanes[0].host.open != 0 {
+			t.Fatalf("seed %d: at the end, done %v, %d connections open", seed, ok, s.p.lanes[0].host.open)
 		}
 	}
 }

@@ -165,7 +165,7 @@ func FuzzResponses(f *testing.F) {
 			defer cancel()
 			var wg sync.WaitGroup
 			for range 2 {
-				w := &worker{}
+				w := &worker{lane: j.pool.lanes[0]}
 				j.pool.mu.Lock()
 				j.pool.workers = append(j.pool.workers, w)
 				j.pool.mu.Unlock()

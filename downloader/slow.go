@@ -26,6 +26,11 @@ func (p *pool) timeLeft(c *chunk.Claim, now time.Time) float64 {
 		return 0
 	}
 	rate := w.rate
+	if d := now.Sub(w.winStart); d > rateWindow/2 { // soon enough to tell one that is slow
+		if lately := float64(w.winBytes) / d.Seconds(); rate == 0 || lately < rate/hasFallen {
+			rate = lately
+		}
+	}
 	if rate == 0 {
 		rate = p.meanRate()
 	}
@@ -84,7 +89,7 @@ func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
 		return true
 	}
 	left := p.timeLeft(v.claim, now)
-	return rate > 0 && left > stuckAfter.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
+	return rate > 0 && left > worthSteal.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
 }
 
 // untilDone returns the seconds that the connections need for all that is missing,
@@ -100,17 +105,25 @@ func (p *pool) untilDone() float64 {
 	return float64(missing) / max(rate, 1)
 }
 
-// wants reports whether a further connection would have something to do.
-func (p *pool) wants(now time.Time) bool {
-	if p.plan.Unclaimed() > 0 && p.untilDone() > worthOpening.Seconds() {
+// wants reports whether a further connection of l would have something to do.
+func (p *pool) wants(l *lane, now time.Time) bool {
+	if p.plan.Unclaimed() > 0 && p.untilDone() > max(worthOpening, worthTrips*l.growth.trip).Seconds() {
 		return true
 	}
 	for _, v := range p.workers {
-		if p.isStuck(v, 0, now) {
+		if p.isStuck(v, 0, now) || p.isSlow(v, now) {
 			return true
 		}
 	}
 	return false
+}
+
+// isSlow reports whether v has much left for how slow it is.
+func (p *pool) isSlow(v *worker, now time.Time) bool {
+	if v.claim == nil || v.reach == 0 || len(p.workers) == 1 && v.rate == 0 {
+		return false
+	}
+	return v.claim.Arriving().Len() >= 2*leastSteal && p.timeLeft(v.claim, now) > 2*worthSteal.Seconds()
 }
 
 // unhang ends requests that are no use: those of a further connection that got
@@ -122,7 +135,7 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 	for _, w := range p.workers {
 		switch {
 		case w.cancel == nil || w.queued || p.single:
-		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now) && !p.host.group.queued():
+		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now) && !w.lane.host.group.queued():
 			w.cancel(errHung)
 		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
 			w.cancel(errDrips)

@@ -115,12 +115,3 @@ func (j *job) denied(rep *reply, r chunk.Range) error {
 	}
 	return fmt.Errorf("%w: it says it has no %s", errLie, span(r))
 }
-
-// lied counts a lie about ranges. The second one ends the use of ranges.
-func (j *job) lied(err error) error {
-	if j.lies.Add(1) < 2 {
-		j.emit(Event{Kind: Warning, Err: err})
-		return nil
-	}
-	return restartError{why: err.Error(), single: true, keep: true}
-}

@@ -50,7 +50,7 @@ var changesUnderWay = []hazard{
 		third, pace := make(chan faultserver.File, 1), early()
 		o := tr.changing(func() {
 			tr.serve(16 << 20)
-			tr.srv.Set(faultserver.CutAt(2<<20, func() { third <- tr.serve(12 << 20) }), pace)
+			tr.srv.Set(faultserver.CutAt(1<<20, func() { third <- tr.serve(12 << 20) }), pace)
 		}, pace)
 		select {
 		case f := <-third:

@@ -21,13 +21,13 @@ func (tr *trial) interruptUnder(faults ...faultserver.Fault) {
 	tr.srv.Set(faults...)
 }
 
-// changing runs the program, calls do when 2 MiB of a body were sent, and then
+// changing runs the program, calls do when 1 MiB of a body was sent, and then
 // cuts that. The hazard is met by whatever is asked for after that. At the pace
 // early that is the first body, before there is another connection.
 func (tr *trial) changing(do func(), pace faultserver.Fault, args ...string) outcome {
 	tr.Helper()
 	asked := make(chan int, 1)
-	tr.srv.Set(faultserver.CutAt(2<<20, func() {
+	tr.srv.Set(faultserver.CutAt(1<<20, func() {
 		do()
 		asked <- len(tr.srv.Requests())
 	}), pace)

@@ -1,0 +1,104 @@
+package downloader
+
+import "time"
+
+const (
+	growFreely = 8                      // so many connections are opened, twice as many at a time, without asking whether they pay
+	growSettle = 150 * time.Millisecond // least, after all have their first bytes, until their rate tells
+	growTrips  = 4                      // round trips until it does (slow start, RFC 5681 §3.1)
+	growPays   = 0.1                    // of the rate must be added by as many connections again
+	growAgain  = 2 * time.Second        // after some did not pay, until others are tried; doubling
+	growRarely = time.Minute            // most of it
+	growFallen = 1.4                    // times less than before is a rate that tells that something has changed
+)
+
+// A growth decides how many connections a download has to one source: twice as many
+// at a time as long as their rate together rises, and back to as many as there were
+// where it did not. It is pure but for what it is told of the time.
+type growth struct {
+	start int           // how many to begin with, as far as is known
+	most  int           // how many there should be at most; 0 for any number
+	best  int           // the most that have paid; 0 unknown
+	trip  time.Duration // least time that an answer took; 0 unknown
+
+	since  time.Time     // when the window began: all connections worked; zero while some do not
+	bytes  int64         // that had come by then
+	tried  int           // how many there were before those that are on trial; 0 for no trial
+	before float64       // bytes per second of these
+	hold   time.Time     // no trial before
+	again  time.Duration // the length of that
+}
+
+// answered notes how long an answer took.
+func (g *growth) answered(took time.Duration) {
+	if g.trip == 0 || took < g.trip {
+		g.trip = took
+	}
+}
+
+// settle returns how long a rate has to be measured until it tells.
+func (g *growth) settle() time.Duration { return max(growSettle, growTrips*g.trip) }
+
+// more returns how many connections to open beside n, on which so many bytes have
+// come since the beginning. works says that something has come on each of them.
+func (g *growth) more(n int, works bool, bytes int64, now time.Time) int {
+	if !works {
+		g.since = time.Time{}
+		return 0
+	}
+	if g.since.IsZero() {
+		g.since, g.bytes = now, bytes
+	}
+	if n < g.start {
+		return g.open(g.start - n)
+	}
+	if g.start == 0 && g.tried == 0 && g.most == 0 && n < growFreely {
+		return g.open(min(n, growFreely-n)) // they are cheap, and a rate that young tells nothing
+	}
+	d := now.Sub(g.since)
+	if d < g.settle() {
+		return 0
+	}
+	rate := float64(bytes-g.bytes) / d.Seconds()
+	g.since, g.bytes = now, bytes
+	if g.tried > 0 && n > g.tried {
+		return g.judge(n, rate, now)
+	}
+	if now.Before(g.hold) && rate > g.before/growFallen {
+		return 0
+	}
+	return g.try(n, rate)
+}
+
+// judge says whether those beyond the tried ones have paid, and then what is next.
+func (g *growth) judge(n int, rate float64, now time.Time) int {
+	added := min(1, float64(n-g.tried)/float64(g.tried))
+	if rate >= g.before*(1+growPays*added) {
+		g.best, g.again = n, 0
+		return g.try(n, rate)
+	}
+	g.best, g.most = g.tried, g.tried
+	g.again = min(max(growAgain, 2*g.again), growRarely)
+	g.hold, g.tried = now.Add(g.again), 0
+	return 0
+}
+
+// try puts as many connections again on trial, or half as many after some that did
+// not pay.
+func (g *growth) try(n int, rate float64) int {
+	more := n
+	if g.again > 0 {
+		more = max(1, n/2)
+	}
+	g.tried, g.before, g.most = n, rate, 0
+	return g.open(more)
+}
+
+// open begins a new window with n more connections.
+func (g *growth) open(n int) int {
+	g.since = time.Time{}
+	return n
+}
+
+// tooMany reports whether n connections are more than have paid.
+func (g *growth) tooMany(n int) bool { return g.most > 0 && n > g.most }

@@ -4,6 +4,7 @@ import "time"
 
 const (
 	growFreely = 8                      // so many connections are opened, twice as many at a time, without asking whether they pay
+	growFast   = 4 << 20                // bytes of each connection by then: these are fast enough to be asked
 	growSettle = 150 * time.Millisecond // least, after all have their first bytes, until their rate tells
 	growTrips  = 4                      // round trips until it does (slow start, RFC 5681 §3.1)
 	growPays   = 0.1                    // of the rate must be added by as many connections again
@@ -52,8 +53,8 @@ func (g *growth) more(n int, works bool, bytes int64, now time.Time) int {
 	if n < g.start {
 		return g.open(g.start - n)
 	}
-	if g.start == 0 && g.tried == 0 && g.most == 0 && n < growFreely {
-		return g.open(min(n, growFreely-n)) // they are cheap, and a rate that young tells nothing
+	if g.start == 0 && g.tried == 0 && g.most == 0 && n < growFreely && bytes < int64(n)*growFast {
+		return g.open(min(n, growFreely-n)) // they are slow, cheap, and a rate that young tells nothing
 	}
 	d := now.Sub(g.since)
 	if d < g.settle() {

@@ -11,11 +11,13 @@ import (
 const (
 	firstRange   = 4 << 20                // bytes of a connection's first request, before its rate is known
 	leastRange   = 1 << 20                // bytes of the smallest request, but for what is left over
-	leastSteal   = 64 << 10               // bytes of the smallest half worth a new request
+	rangeTrips   = 20                     // round trips that a request lasts at least: between two is one without a byte
+	leastHalf    = 64 << 10               // bytes of the smallest half worth a new request
 	runLength    = 10 * time.Second       // a request asks for what the connection fetches in this time
 	worthOpening = 100 * time.Millisecond // what is done sooner, or in a few round trips, is not worth another connection
 	worthTrips   = 3
-	worthSteal   = time.Second     // what a connection needs longer for may be shared
+	leastSteal   = 200 * time.Millisecond // what a connection needs longer for, and than a few round trips, may be shared
+	stealTrips   = 4
 	stuckAfter   = 5 * time.Second // without a byte, others may take all that a connection has left
 	muchSlower   = 8               // times slower than the taker is slow enough to take all, too
 	rateWindow   = 500 * time.Millisecond
@@ -118,8 +120,8 @@ func (p *pool) next(w *worker, now time.Time) bool {
 	}
 	c := p.plan.Take(p.share(w))
 	if c == nil && !p.single {
-		c = p.plan.Steal(leastSteal, func(c *chunk.Claim) float64 {
-			if left := p.timeLeft(c, now); left > worthSteal.Seconds() {
+		c = p.plan.Steal(leastHalf, func(c *chunk.Claim) float64 {
+			if left := p.timeLeft(c, now); left > p.worthSteal(p.owner(c)) {
 				return left
 			}
 			return 0
@@ -154,7 +156,8 @@ func (p *pool) share(w *worker) int64 {
 		want = int64(rate * runLength.Seconds())
 	}
 	fair := p.plan.Unclaimed() / int64(2*(len(p.workers)+1))
-	return max(leastRange, min(want, fair))
+	least := max(leastRange, int64(w.rateNow()*(rangeTrips*w.lane.growth.trip).Seconds()))
+	return max(least, min(want, fair))
 }
 
 // grow admits further workers, whose connections then are open to their hosts, where

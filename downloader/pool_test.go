@@ -92,11 +92,11 @@ func TestPoolTakeOver(t *testing.T) {
 		{"the slowest by bytes", []member{idle, {20 * mB, 1e6, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
 		{"silence slows", []member{idle, {20 * mB, 10e6, 10 * time.Second}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
 		{"unknown rates are as the others'", []member{idle, {20 * mB, 0, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
-		{"nearly done", []member{idle, {mB, 1e6, 0}, {10 * mB, 20e6, 0}}, chunk.Range{}, 0},
-		{"a little longer", []member{idle, {mB + 2, 1e6, 0}}, chunk.Range{Off: mB/2 + 1, End: mB + 2}, 0},
-		{"too small to share", []member{{0, 200e3, 0}, {2*leastSteal - 2, 50e3, 0}}, chunk.Range{}, 0},
-		{"too small to share, and much slower", []member{idle, {2*leastSteal - 2, 50e3, 0}}, chunk.Range{Off: 0, End: 2*leastSteal - 2}, 1},
-		{"small enough to share", []member{idle, {2 * leastSteal, 50e3, 0}}, chunk.Range{Off: leastSteal, End: 2 * leastSteal}, 0},
+		{"nearly done", []member{idle, {150 * kB, 1e6, 0}, {3 * mB, 20e6, 0}}, chunk.Range{}, 0},
+		{"a little longer", []member{idle, {200*kB + 2, 1e6, 0}}, chunk.Range{Off: 100*kB + 1, End: 200*kB + 2}, 0},
+		{"too small to share", []member{{0, 200e3, 0}, {2*leastHalf - 2, 50e3, 0}}, chunk.Range{}, 0},
+		{"too small to share, and much slower", []member{idle, {2*leastHalf - 2, 50e3, 0}}, chunk.Range{Off: 0, End: 2*leastHalf - 2}, 1},
+		{"small enough to share", []member{idle, {2 * leastHalf, 50e3, 0}}, chunk.Range{Off: leastHalf, End: 2 * leastHalf}, 0},
 		{"stuck", []member{idle, {10 * kB, 1e6, 0}, {100 * kB, 1e3, 6 * time.Second}}, chunk.Range{Off: 10 * kB, End: 110 * kB}, 2},
 		{"stuck at the end of a fast run", []member{idle, {100 * kB, 1e6, 6 * time.Second}}, chunk.Range{Off: 0, End: 100 * kB}, 1},
 		{"not yet stuck", []member{{0, 0, 0}, {100 * kB, 1e3, 4 * time.Second}}, chunk.Range{}, 0},
@@ -269,7 +269,8 @@ func TestPoolGrowForWork(t *testing.T) {
 		want bool
 	}{
 		{"unclaimed bytes", 1, member{mB, 1e6, 0}, true},
-		{"nearly done", 0, member{mB, 1e6, 0}, false},
+		{"nearly done", 0, member{300 * kB, 1e6, 0}, false},
+		{"much to do for one", 0, member{mB, 1e6, 0}, true},
 		{"a stuck one", 0, member{100 * kB, 1e3, 6 * time.Second}, true},
 		{"a stuck one at the end of a fast run", 0, member{100 * kB, 1e6, 6 * time.Second}, true},
 	}

@@ -89,7 +89,7 @@ func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
 		return true
 	}
 	left := p.timeLeft(v.claim, now)
-	return rate > 0 && left > worthSteal.Seconds() && left > muchSlower*float64(v.claim.Arriving().Len())/rate
+	return rate > 0 && left > p.worthSteal(v) && left > muchSlower*float64(v.claim.Arriving().Len())/rate
 }
 
 // untilDone returns the seconds that the connections need for all that is missing,
@@ -118,12 +118,18 @@ func (p *pool) wants(l *lane, now time.Time) bool {
 	return false
 }
 
+// worthSteal is what a connection must need longer for to be shared: a new request
+// has to pay.
+func (p *pool) worthSteal(v *worker) float64 {
+	return max(leastSteal, stealTrips*v.lane.growth.trip).Seconds()
+}
+
 // isSlow reports whether v has much left for how slow it is.
 func (p *pool) isSlow(v *worker, now time.Time) bool {
 	if v.claim == nil || v.reach == 0 || len(p.workers) == 1 && v.rate == 0 {
 		return false
 	}
-	return v.claim.Arriving().Len() >= 2*leastSteal && p.timeLeft(v.claim, now) > 2*worthSteal.Seconds()
+	return v.claim.Arriving().Len() >= 2*leastHalf && p.timeLeft(v.claim, now) > 2*p.worthSteal(v)
 }
 
 // unhang ends requests that are no use: those of a further connection that got

@@ -91,6 +91,7 @@ func TestPoolExtend(t *testing.T) {
 	}
 	p.arrive(w, int(mB), start.Add(time.Second))
 	before := p.arriving(w)
+	p.grow(start.Add(time.Second-growSettle), func(*worker) {})
 	p.grow(start.Add(time.Second), func(*worker) {})
 	if got := p.arriving(w); got.End < before.End || got.Len() < 40*mB {
 		t.Errorf("when another comes: got %v, want what it fetches in 10 s", got)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync"
 	"time"
 
 	"pawl/chunk"
@@ -17,6 +19,7 @@ type reply struct {
 	answer
 	asked       chunk.Range     // empty for the whole
 	conditional bool            // it answers a request with If-Range
+	took        time.Duration   // from the request to the first byte of the answer; 0 unknown
 	ctx         context.Context // of the request
 	cancel      context.CancelCauseFunc
 }
@@ -41,6 +44,9 @@ var (
 	// errSeized is the cause of a request that ended because another
 	// connection took over.
 	errSeized = errors.New("another connection took over")
+	// errReplaced is the cause of a request that ended because its connection was
+	// much slower than others.
+	errReplaced = errors.New("much slower than others")
 	// errHung is the cause of a request that ended because no answer came,
 	// though others had theirs.
 	errHung error = kindError{errors.New("no answer, while others have one"), ErrNetwork}
@@ -187,6 +193,30 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 	}
 }
 
+// timed returns a context of a request that notes how long its last answer took,
+// without the connection that it may have needed.
+func timed(ctx context.Context) (context.Context, func() time.Duration) {
+	var mu sync.Mutex // the answer may come before the whole request is sent
+	var sent, answered time.Time
+	note := func(t *time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		*t = time.Now()
+	}
+	trace := &httptrace.ClientTrace{
+		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&sent) },
+		GotFirstResponseByte: func() { note(&answered) },
+	}
+	return httptrace.WithClientTrace(ctx, trace), func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		if sent.IsZero() {
+			return 0
+		}
+		return max(0, answered.Sub(sent))
+	}
+}
+
 // askOnce is one exchange, retries included. The request lives until the reply
 // is closed.
 func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range) (_ *reply, err error) {
@@ -200,6 +230,7 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 		j.pool.asking(w, cancel, time.Now())
 		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
 	}
+	ctx, took := timed(ctx)
 	req, err := j.request(ctx, u, r)
 	if err != nil {
 		return nil, err
@@ -237,7 +268,7 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 		j.host.recovered()
 	}
 	a, err := readAnswer(resp, r)
-	rep := &reply{resp, a, r, req.Header.Get("If-Range") != "", ctx, cancel}
+	rep := &reply{resp, a, r, req.Header.Get("If-Range") != "", took(), ctx, cancel}
 	if a.coding != "" {
 		resp.Body = &decoded{ReadCloser: resp.Body}
 	}

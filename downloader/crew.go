@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	growEvery = 50 * time.Millisecond // between two looks whether a further connection has work
+	growEvery = 20 * time.Millisecond // between two looks whether a further connection has work
 	reserveBy = 1 << 30               // bytes of one reservation, which blocks writers while it lasts
 )
 
@@ -86,7 +86,8 @@ func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
 		}
 		j.pool.grow(time.Now(), spawn)
 		j.pool.unhang(time.Now(), j.d.opts.StallTimeout)
-		j.pool.giveBack()
+		j.pool.replace(time.Now())
+		j.pool.giveBack(time.Now())
 	}
 	return nil
 }

@@ -219,6 +219,7 @@ func (d *Downloader) host(u *url.URL) *host {
 	h := d.hosts[key]
 	if h == nil {
 		h = newHost(u.Host, d.opts.Connections)
+		h.origin = key
 		h.group = d.slots.group(dialed(u, d.opts.Proxy))
 		d.hosts[key] = h
 	}

@@ -61,7 +61,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			} else if err != nil {
 				return err
 			}
-			j.pool.answered(w, rep.wanted().End, time.Now())
+			j.pool.answered(w, rep.wanted().End, rep.took)
 		}
 		w.buf.seek(r.Off)
 		got, err := j.copy(ctx, w, rep)
@@ -84,7 +84,7 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 		return context.Cause(ctx)
 	case errors.Is(err, errGiveBack) && j.pool.goWithout(w):
 		return errSteppedDown
-	case err == nil, errors.Is(err, errSeized), errors.Is(err, errGiveBack):
+	case err == nil, errors.Is(err, errSeized), errors.Is(err, errReplaced), errors.Is(err, errGiveBack):
 		return nil
 	case isPermanent(err):
 		return err
@@ -135,7 +135,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 	case err == io.EOF:
 		return got, io.EOF
 	}
-	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errDrips || cause == errHung || cause == errGiveBack {
+	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errReplaced || cause == errDrips || cause == errHung || cause == errGiveBack {
 		return got, cause
 	}
 	return got, explainBody(err)

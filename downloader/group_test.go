@@ -196,17 +196,17 @@ func TestPoolGivesBack(t *testing.T) {
 	for _, w := range ws {
 		w.cancel, w.reach, w.lastByte = func(err error) { causes = append(causes, err) }, mB, time.Now()
 	}
-	p.giveBack()
+	p.giveBack(time.Now())
 	if len(causes) != 0 {
 		t.Error("something is given back though nothing is owed")
 	}
 	g.debt = 5
 	ws[0].reach = 0 // no answer yet
-	p.giveBack()
+	p.giveBack(time.Now())
 	if len(causes) != 1 || causes[0] != errGiveBack || g.debt != 4 || ws[1].reach != 0 {
 		t.Errorf("got %v, debt %d", causes, g.debt)
 	}
-	p.giveBack()
+	p.giveBack(time.Now())
 	if len(causes) != 1 {
 		t.Error("a connection is given back twice")
 	}
@@ -217,18 +217,18 @@ func TestPoolGivesBack(t *testing.T) {
 		t.Error("the last worker has left")
 	}
 	ws[0].reach, g.overSince = mB, time.Now()
-	p.giveBack()
+	p.giveBack(time.Now())
 	if len(causes) != 1 {
 		t.Error("the only connection is given back at once")
 	}
 	g.overSince = time.Now().Add(-lastAfter)
 	p.single = true
-	p.giveBack()
+	p.giveBack(time.Now())
 	if len(causes) != 1 {
 		t.Error("a stream is interrupted")
 	}
 	p.single = false
-	p.giveBack()
+	p.giveBack(time.Now())
 	if len(causes) != 2 {
 		t.Error("the only connection is not given back")
 	}

@@ -3,14 +3,15 @@ package downloader
 import "time"
 
 const (
-	growFreely = 8                      // so many connections are opened, twice as many at a time, without asking whether they pay
-	growFast   = 4 << 20                // bytes of each connection by then: these are fast enough to be asked
-	growSettle = 150 * time.Millisecond // least, after all have their first bytes, until their rate tells
-	growTrips  = 4                      // round trips until it does (slow start, RFC 5681 §3.1)
-	growPays   = 0.1                    // of the rate must be added by as many connections again
-	growAgain  = 2 * time.Second        // after some did not pay, until others are tried; doubling
-	growRarely = time.Minute            // most of it
-	growFallen = 1.4                    // times less than before is a rate that tells that something has changed
+	growFirst  = 4                     // connections that are opened when there is an answer
+	growFreely = 8                     // so many are opened without asking whether they pay
+	growFast   = 4 << 20               // bytes of each connection by then: these are fast enough to be asked
+	growSettle = 80 * time.Millisecond // least, after all have their first bytes, until their rate tells
+	growTrips  = 2                     // least number of round trips until it does
+	growPays   = 0.1                   // of the rate must be added by as many connections again
+	growAgain  = 2 * time.Second       // after some did not pay, until others are tried; doubling
+	growRarely = time.Minute           // most of it
+	growFallen = 1.4                   // times less than before is a rate that tells that something has changed
 )
 
 // A growth decides how many connections a download has to one source: twice as many
@@ -30,9 +31,10 @@ type growth struct {
 	again  time.Duration // the length of that
 }
 
-// answered notes how long an answer took.
+// answered notes how long an answer took, from the request to its first byte; 0 if
+// that is not known.
 func (g *growth) answered(took time.Duration) {
-	if g.trip == 0 || took < g.trip {
+	if took > 0 && (g.trip == 0 || took < g.trip) {
 		g.trip = took
 	}
 }
@@ -54,7 +56,7 @@ func (g *growth) more(n int, works bool, bytes int64, now time.Time) int {
 		return g.open(g.start - n)
 	}
 	if g.start == 0 && g.tried == 0 && g.most == 0 && n < growFreely && bytes < int64(n)*growFast {
-		return g.open(min(n, growFreely-n)) // they are slow, cheap, and a rate that young tells nothing
+		return g.open(max(growFirst-n, min(n, growFreely-n))) // they are slow, cheap, and a rate that young tells nothing
 	}
 	d := now.Sub(g.since)
 	if d < g.settle() {

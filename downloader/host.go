@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"pawl/store"
 )
 
 const (
@@ -15,20 +17,26 @@ const (
 // connections are open to it, how many it lets us have, and when it wants to
 // be asked again. Safe for concurrent use.
 type host struct {
-	name    string
-	ceiling int
-	group   *group // of the connections that it shares with other processes; nil if none
+	name     string
+	origin   string
+	ceiling  int
+	group    *group // of the connections that it shares with other processes; nil if none
+	recalled sync.Once
 
 	mu        sync.Mutex
-	open      int           // connections in use
-	waiting   int           // downloads without any connection
-	freed     chan struct{} // closed and replaced when there may be room for a connection
-	works     bool          // it has answered something
-	streams   bool          // it speaks HTTP/2
-	limit     int           // connections the server lets us have, as far as is known
-	growAfter time.Time     // no further connection before
-	penalty   time.Duration // after the next refusal
-	notBefore time.Time     // no request at all before
+	note      store.HostNote // what was remembered of it
+	start     int            // connections to begin with; 0 unknown
+	downloads int            // under way that may have several connections
+	open      int            // connections in use
+	waiting   int            // downloads without any connection
+	freed     chan struct{}  // closed and replaced when there may be room for a connection
+	works     bool           // it has answered something
+	streams   bool           // it speaks HTTP/2
+	limit     int            // connections the server lets us have, as far as is known
+	refuses   bool           // it has refused one beyond
+	growAfter time.Time      // no further connection before
+	penalty   time.Duration  // after the next refusal
+	notBefore time.Time      // no request at all before
 }
 
 func newHost(name string, ceiling int) *host {
@@ -169,7 +177,7 @@ func (h *host) wake() {
 func (h *host) refused(now time.Time) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit = max(1, min(h.limit, h.open))
+	h.limit, h.refuses = max(1, min(h.limit, h.open)), true
 	h.growAfter = now.Add(h.penalty)
 	h.penalty = min(2*h.penalty, maxPenalty)
 	return h.limit
@@ -180,7 +188,7 @@ func (h *host) refused(now time.Time) int {
 func (h *host) recovered() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit, h.growAfter, h.penalty = h.ceiling, time.Time{}, firstPenalty
+	h.limit, h.growAfter, h.penalty, h.refuses = h.ceiling, time.Time{}, firstPenalty, false
 	h.wake()
 }
 

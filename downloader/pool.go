@@ -16,10 +16,14 @@ const (
 	runLength    = 10 * time.Second       // a request asks for what the connection fetches in this time
 	worthOpening = 100 * time.Millisecond // what is done sooner, or in a few round trips, is not worth another connection
 	worthTrips   = 3
-	leastSteal   = 200 * time.Millisecond // what a connection needs longer for, and than a few round trips, may be shared
+	leastSteal   = 50 * time.Millisecond // what a connection needs longer for, and than a few round trips, may be shared
 	stealTrips   = 4
 	stuckAfter   = 5 * time.Second // without a byte, others may take all that a connection has left
 	muchSlower   = 8               // times slower than the taker is slow enough to take all, too
+	replaceAmong = 4               // connections, of which one may be much slower than the others
+	replaceAfter = time.Second     // of a request, and before its end, one is replaced
+	replaceEvery = 250 * time.Millisecond
+	tooSlow      = 3 // times slower than the mean is slow enough for that
 	rateWindow   = 500 * time.Millisecond
 	hasFallen    = 2       // times less than before is a rate that is believed at once
 	rateHistory  = 0.5     // weight of the windows before the newest
@@ -31,10 +35,12 @@ const (
 type pool struct {
 	single bool // one connection takes everything, in ascending order
 
-	mu      sync.Mutex
-	plan    *chunk.Plan
-	lanes   []*lane   // the first one is that of the URL asked
-	workers []*worker // alive; the last one never steps down
+	mu       sync.Mutex
+	plan     *chunk.Plan
+	lanes    []*lane   // the first one is that of the URL asked
+	workers  []*worker // alive; the last one never steps down
+	replaced time.Time // when a slow connection was last replaced
+	yielded  time.Time // when a connection was last given to another download
 }
 
 // A lane is the connections of one download to one source.
@@ -53,6 +59,7 @@ type worker struct {
 	cancel   context.CancelCauseFunc // ends the request under way; nil between requests
 	reach    int64                   // where the body of the answer ends; 0 before there is one
 	rate     float64                 // bytes per second; 0 unknown
+	asked    time.Time               // when the request began
 	lastByte time.Time               // or when the request began
 	winStart time.Time               // of the rate window
 	winBytes int64
@@ -64,7 +71,25 @@ type worker struct {
 // newPool returns the pool of a plan; its first worker has a connection that is
 // counted at the host.
 func newPool(h *host, plan *chunk.Plan, single bool) *pool {
-	return &pool{lanes: []*lane{{host: h}}, plan: plan, single: single}
+	p := &pool{plan: plan, single: single}
+	p.lanes = []*lane{newLane(h)}
+	return p
+}
+
+func newLane(h *host) *lane {
+	return &lane{host: h, growth: growth{start: h.begin()}}
+}
+
+// end gives up the lanes, when all workers have left. It returns how many
+// connections were best on each, 0 where that is not known.
+func (p *pool) end() (best []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.lanes {
+		l.host.end()
+		best = append(best, l.growth.best)
+	}
+	return best
 }
 
 // begin admits w with an answer under way, whose body is the bytes of r, the
@@ -78,15 +103,15 @@ func (p *pool) begin(w *worker, r chunk.Range, whole bool, cancel context.Cancel
 	if !whole {
 		p.assign(w, p.plan.Take(min(r.Len(), firstRange)), now)
 	}
-	w.cancel, w.reach = cancel, r.End
+	w.cancel, w.reach, w.asked = cancel, r.End, now
 }
 
 // answered notes that the body of the answer to w's request ends at reach.
-func (p *pool) answered(w *worker, reach int64, now time.Time) {
+func (p *pool) answered(w *worker, reach int64, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.reach = reach
-	w.lane.growth.answered(now.Sub(w.lastByte))
+	w.lane.growth.answered(took)
 }
 
 // extend adds to the claim of w what its answer has beyond it and nobody else
@@ -114,7 +139,7 @@ func (p *pool) stretch(w *worker, most int64) {
 func (p *pool) next(w *worker, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.workers) > 1 && (w.lane.host.crowded() || p.plan.Unclaimed() > 0 && w.lane.growth.tooMany(p.countOf(w.lane))) {
+	if len(p.workers) > 1 && (w.lane.host.crowded() || p.plan.Unclaimed() > 0 && p.tooMany(w.lane)) {
 		p.remove(w)
 		return false
 	}
@@ -155,9 +180,9 @@ func (p *pool) share(w *worker) int64 {
 	if rate := w.rateNow(); rate > 0 {
 		want = int64(rate * runLength.Seconds())
 	}
-	fair := p.plan.Unclaimed() / int64(2*(len(p.workers)+1))
-	least := max(leastRange, int64(w.rateNow()*(rangeTrips*w.lane.growth.trip).Seconds()))
-	return max(least, min(want, fair))
+	fair := p.plan.Unclaimed() / int64(len(p.workers)+1)
+	least := int64(w.rateNow() * (rangeTrips * w.lane.growth.trip).Seconds())
+	return max(leastRange, min(least, fair), min(want, fair/2))
 }
 
 // grow admits further workers, whose connections then are open to their hosts, where
@@ -171,7 +196,7 @@ func (p *pool) grow(now time.Time, spawn func(*worker)) {
 	}
 	for _, l := range p.lanes {
 		for range p.room(l, now) {
-			if !p.wants(l, now) || !l.host.enterMore(now) {
+			if !p.wants(l, now) || p.countOf(l) >= l.host.fair() || !l.host.enterMore(now) {
 				break
 			}
 			p.admit(l, spawn)
@@ -210,6 +235,12 @@ func (p *pool) admit(l *lane, spawn func(*worker)) {
 	spawn(w)
 }
 
+// tooMany reports whether l has more workers than pay, or than its share.
+func (p *pool) tooMany(l *lane) bool {
+	n := p.countOf(l)
+	return l.growth.tooMany(n) || n > l.host.fair()
+}
+
 // countOf returns how many workers l has.
 func (p *pool) countOf(l *lane) (n int) {
 	for _, w := range p.workers {
@@ -224,7 +255,7 @@ func (p *pool) countOf(l *lane) (n int) {
 func (p *pool) asking(w *worker, cancel context.CancelCauseFunc, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.cancel, w.lastByte, w.reach, w.dripping = cancel, now, 0, time.Time{}
+	w.cancel, w.asked, w.lastByte, w.reach, w.dripping = cancel, now, now, 0, time.Time{}
 }
 
 // queue notes that the request of w begins to wait for its turn, or has waited.

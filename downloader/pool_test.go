@@ -92,7 +92,7 @@ func TestPoolTakeOver(t *testing.T) {
 		{"the slowest by bytes", []member{idle, {20 * mB, 1e6, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
 		{"silence slows", []member{idle, {20 * mB, 10e6, 10 * time.Second}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
 		{"unknown rates are as the others'", []member{idle, {20 * mB, 0, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
-		{"nearly done", []member{idle, {150 * kB, 1e6, 0}, {3 * mB, 20e6, 0}}, chunk.Range{}, 0},
+		{"nearly done", []member{idle, {150 * kB, 4e6, 0}, {800 * kB, 20e6, 0}}, chunk.Range{}, 0},
 		{"a little longer", []member{idle, {200*kB + 2, 1e6, 0}}, chunk.Range{Off: 100*kB + 1, End: 200*kB + 2}, 0},
 		{"too small to share", []member{{0, 200e3, 0}, {2*leastHalf - 2, 50e3, 0}}, chunk.Range{}, 0},
 		{"too small to share, and much slower", []member{idle, {2*leastHalf - 2, 50e3, 0}}, chunk.Range{Off: 0, End: 2*leastHalf - 2}, 1},
@@ -226,7 +226,7 @@ func TestPoolStepDown(t *testing.T) {
 	}
 }
 
-// TestPoolGrow: twice as many connections at a time when all have their first bytes,
+// TestPoolGrow: several connections at a time when all have their first bytes,
 // as long as there is work, and none when the host is held.
 func TestPoolGrow(t *testing.T) {
 	p, ws, _ := poolOf(t, 100*mB, member{mB, 0, 0})
@@ -243,22 +243,21 @@ func TestPoolGrow(t *testing.T) {
 	}
 	grow(start, 0) // no byte yet
 	p.arrive(ws[0], 1, start)
-	second := grow(start, 1)
-	grow(start, 0) // the second has no byte yet
-	p.arrive(second[0], 1, start)
-	two := grow(start, 2)
-	p.arrive(two[0], 1, start)
+	three := grow(start, growFirst-1)
+	grow(start, 0) // they have no byte yet
+	p.arrive(three[0], 1, start)
+	p.arrive(three[1], 1, start)
 	grow(start, 0)
 	p.lanes[0].host.holdGrowth(start.Add(time.Hour))
-	p.arrive(two[1], 1, start)
+	p.arrive(three[2], 1, start)
 	grow(start.Add(time.Minute), 0) // held
 	p.stepDown(ws[0])
-	p.stepDown(two[0])
-	p.stepDown(two[1])
-	p.stepDown(second[0])
+	for _, w := range three {
+		p.stepDown(w)
+	}
 	grow(start.Add(time.Hour), 0) // the last waits for its next try
-	p.arrive(second[0], 0, start)
-	grow(start.Add(time.Hour), 1)
+	p.arrive(three[2], 0, start)
+	grow(start.Add(time.Hour), growFirst-1)
 }
 
 func TestPoolGrowForWork(t *testing.T) {
@@ -269,7 +268,7 @@ func TestPoolGrowForWork(t *testing.T) {
 		want bool
 	}{
 		{"unclaimed bytes", 1, member{mB, 1e6, 0}, true},
-		{"nearly done", 0, member{300 * kB, 1e6, 0}, false},
+		{"nearly done", 0, member{300 * kB, 4e6, 0}, false},
 		{"much to do for one", 0, member{mB, 1e6, 0}, true},
 		{"a stuck one", 0, member{100 * kB, 1e3, 6 * time.Second}, true},
 		{"a stuck one at the end of a fast run", 0, member{100 * kB, 1e6, 6 * time.Second}, true},

@@ -40,6 +40,17 @@ func (p *pool) timeLeft(c *chunk.Claim, now time.Time) float64 {
 	return float64(c.Arriving().Len()) / max(rate, 1)
 }
 
+// meanOf is the mean of the rates of the connections of l that have been measured.
+func (p *pool) meanOf(l *lane) float64 {
+	sum, n := 0.0, 0
+	for _, w := range p.workers {
+		if w.lane == l && w.rate > 0 {
+			sum, n = sum+w.rate, n+1
+		}
+	}
+	return sum / float64(max(n, 1))
+}
+
 // meanRate is what is expected of a connection that has not been measured yet.
 // It is high where none has.
 func (p *pool) meanRate() float64 {
@@ -146,6 +157,29 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
 			w.cancel(errDrips)
 			w.dripping = time.Time{}
+		}
+	}
+}
+
+// replace ends the request of a connection that is much slower than the others of
+// its lane, so that what is left goes on over a new one, which may be better: some
+// machines behind an address are slow, and a connection that has lost packets takes
+// long to become as fast as a new one is. One at a time, as there may be a reason.
+func (p *pool) replace(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.replaced) < replaceEvery || len(p.workers) < replaceAmong {
+		return
+	}
+	for _, w := range p.workers {
+		if w.cancel == nil || w.claim == nil || w.reach == 0 || w.rate == 0 || now.Sub(w.asked) < replaceAfter {
+			continue
+		}
+		left := p.timeLeft(w.claim, now)
+		if left > replaceAfter.Seconds() && w.rate < p.meanOf(w.lane)/tooSlow {
+			p.replaced = now
+			w.cancel(errReplaced)
+			return
 		}
 	}
 }

@@ -240,7 +240,9 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	}
 	first := &worker{}
 	j.entered = false // from here on, the pool gives the connection back
+	j.d.recall(j.host)
 	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.whole || j.req.Stream != nil))
+	defer j.endPool()
 	j.advanced(held.Len())
 	if !j.started {
 		j.emit(Event{Kind: Started, Size: j.id.size, Held: held.Len()})
@@ -253,6 +255,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	c := &crew{job: j, cancel: cancel, commits: committer{j: j}}
 	c.serve(ctx, size)
 	j.pool.begin(first, rep.wanted(), rep.whole, rep.cancel, time.Now())
+	j.pool.answered(first, rep.wanted().End, rep.took)
 	c.start(&c.workers, func() error {
 		if rep.whole {
 			return j.stream(ctx, first, rep)
@@ -274,6 +277,13 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		c.verifier = nil
 	}
 	return j.finish(ctx, c.verifier)
+}
+
+// endPool remembers what the transfer has learned of its hosts.
+func (j *job) endPool() {
+	for i, best := range j.pool.end() {
+		j.d.learn(j.pool.lanes[i].host, best)
+	}
 }
 
 // finish checks the whole file and gives it its name. v is the verifier that

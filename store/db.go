@@ -34,6 +34,7 @@ var (
 	recordBucket  = []byte("downloads") // ID -> encoded Record of what is not finished
 	targetBucket  = []byte("targets")   // Target -> ID
 	askedBucket   = []byte("asked")     // directory NUL URL -> ID, or Target of a finished file
+	hostBucket    = []byte("hosts")     // origin -> HostNote; made when first needed
 	pieceBucket   = []byte("pieces")    // ID, number of the page -> sealed sums of pieces; made when first needed
 	ledgerBucket  = []byte("files")     // Target of a finished file -> entry; made when first needed
 	versionKey    = []byte("version")

@@ -245,8 +245,10 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 		if failed = j.outcome(resp, err); failed == nil {
 			return verdict{}
 		}
-		failures++
 		v, instead := j.judge(w, resp, failed)
+		if !v.limit {
+			failures++
+		}
 		if instead != nil {
 			failed = instead
 		}

@@ -161,6 +161,7 @@ func dropSecrets(h http.Header) {
 type verdict struct {
 	again bool          // send the request again
 	wait  time.Duration // after this
+	limit bool          // because of how many connections there are: it is no outage
 }
 
 // exchange sends req until judge is content, and returns the last response with

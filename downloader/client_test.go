@@ -199,7 +199,7 @@ func TestExchange(t *testing.T) {
 					if judged > len(tt.again) {
 						return verdict{}
 					}
-					return verdict{true, tt.again[judged-1]}
+					return verdict{again: true, wait: tt.again[judged-1]}
 				})
 				var want time.Duration
 				for _, d := range tt.again {
@@ -257,7 +257,7 @@ func TestExchangeCancelled(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				s, begun := &scripted{}, time.Now()
 				s.do = func(_ int, req *http.Request) (*http.Response, error) { return do(req, cancel) }
-				resp, err := send(ctx, s, func(*http.Response, error) verdict { return verdict{true, time.Hour} })
+				resp, err := send(ctx, s, func(*http.Response, error) verdict { return verdict{again: true, wait: time.Hour} })
 				if !errors.Is(err, cause) || resp != nil {
 					t.Errorf("got %v, %v, want the context's cause", resp, err)
 				}

@@ -65,7 +65,9 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 		}
 		w.buf.seek(r.Off)
 		got, err := j.copy(ctx, w, rep)
-		j.leaveReply(rep, w, err)
+		if !j.leaveReply(rep, w, err) && w.lane.host.limited() { // or it is one more for a moment
+			sleep(ctx, afterClose)
+		}
 		rep = nil
 		if err == io.EOF && got == 0 {
 			err = kindError{errors.New("an empty body"), ErrNetwork}
@@ -142,18 +144,19 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 }
 
 // leaveReply closes rep so that its connection can be used again if little or
-// nothing is left on it, and is closed otherwise.
-func (j *job) leaveReply(rep *reply, w *worker, err error) {
+// nothing is left on it, and is closed otherwise. It reports which.
+func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 	defer rep.close()
 	if err != nil {
-		return
+		return false
 	}
 	left := rep.body.End - j.pool.arriving(w).End
 	if left > j.d.drainMost() {
-		return
+		return false
 	}
 	n, _ := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // the one more meets the end
 	if n > left && j.surplus.CompareAndSwap(false, true) {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes came than %s", errLie, span(rep.body))})
 	}
+	return true
 }

@@ -23,20 +23,23 @@ type host struct {
 	group    *group // of the connections that it shares with other processes; nil if none
 	recalled sync.Once
 
-	mu        sync.Mutex
-	note      store.HostNote // what was remembered of it
-	start     int            // connections to begin with; 0 unknown
-	downloads int            // under way that may have several connections
-	open      int            // connections in use
-	waiting   int            // downloads without any connection
-	freed     chan struct{}  // closed and replaced when there may be room for a connection
-	works     bool           // it has answered something
-	streams   bool           // it speaks HTTP/2
-	limit     int            // connections the server lets us have, as far as is known
-	refuses   bool           // it has refused one beyond
-	growAfter time.Time      // no further connection before
-	penalty   time.Duration  // after the next refusal
-	notBefore time.Time      // no request at all before
+	mu         sync.Mutex
+	note       store.HostNote // what was remembered of it
+	start      int            // connections to begin with; 0 unknown
+	downloads  int            // under way that may have several connections
+	open       int            // connections in use
+	waiting    int            // downloads without any connection
+	freed      chan struct{}  // closed and replaced when there may be room for a connection
+	works      bool           // it has answered something
+	streams    bool           // it speaks HTTP/2
+	limit      int            // connections the server lets us have, as far as is known
+	refuses    bool           // it refuses those beyond
+	hasRefused bool           // and did so in this run
+	growAfter  time.Time      // no further connection before
+	tryAfter   time.Time      // none beyond the limit before
+	peak       int            // most that were in use at once
+	penalty    time.Duration  // after the next refusal
+	notBefore  time.Time      // no request at all before
 }
 
 func newHost(name string, ceiling int) *host {
@@ -47,7 +50,7 @@ func newHost(name string, ceiling int) *host {
 func (h *host) enter(ctx context.Context) error {
 	for {
 		h.mu.Lock()
-		old := time.Until(h.growAfter) // how long until a refusal has grown old
+		old := max(time.Until(h.growAfter), time.Until(h.tryAfter)) // how long until a refusal has grown old
 		if h.open < h.limit || h.open < h.most() && old <= 0 {
 			h.open++
 			h.limit = max(h.limit, h.open)
@@ -120,10 +123,14 @@ func (h *host) enterMore(now time.Time) bool {
 	if h.waiting > 0 || h.open >= h.share() || now.Before(h.growAfter) || now.Before(h.notBefore) {
 		return false
 	}
+	if h.open >= h.limit && now.Before(h.tryAfter) {
+		return false
+	}
 	if h.open >= h.limit {
 		h.limit = h.open + 1 // the refusal has grown old: try again
 	}
 	h.open++
+	h.peak = max(h.peak, h.open)
 	return true
 }
 
@@ -177,7 +184,7 @@ func (h *host) wake() {
 func (h *host) refused(now time.Time) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit, h.refuses = max(1, min(h.limit, h.open)), true
+	h.limit, h.refuses, h.hasRefused = max(1, min(h.limit, h.open)), true, true
 	h.growAfter = now.Add(h.penalty)
 	h.penalty = min(2*h.penalty, maxPenalty)
 	return h.limit
@@ -188,7 +195,7 @@ func (h *host) refused(now time.Time) int {
 func (h *host) recovered() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit, h.growAfter, h.penalty, h.refuses = h.ceiling, time.Time{}, firstPenalty, false
+	h.limit, h.growAfter, h.tryAfter, h.penalty, h.refuses, h.hasRefused = h.ceiling, time.Time{}, time.Time{}, firstPenalty, false, false
 	h.wake()
 }
 

@@ -41,6 +41,9 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 	if resp != nil {
 		j.obey(resp, failed, w, time.Now())
 	}
+	if w != nil && mayBeLimit(failed) && j.pool.again(w) {
+		return verdict{again: true, wait: againAfter, limit: true}, nil
+	}
 	if j.stepDown(w, failed) {
 		return verdict{}, errSteppedDown
 	}
@@ -48,8 +51,12 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 		return verdict{}, errCrowded
 	}
 	wait, again := j.setback(failed)
-	return verdict{again, wait}, nil
+	return verdict{again: again, wait: wait}, nil
 }
+
+// againAfter is how long a connection that has worked waits before it asks again
+// when it is refused: the server may not have noticed yet that its last one is closed.
+const againAfter = 100 * time.Millisecond
 
 // longHold is how long all connections of a host wait because of one of several,
 // which may be one too many. For longer, none is opened, and the others go on.

@@ -33,7 +33,7 @@ func (h *host) remember(n store.HostNote, now time.Time) {
 	h.start = n.Limit
 	if now.Sub(n.Seen) < limitHolds {
 		h.limit, h.refuses, h.penalty = n.Limit, true, maxPenalty
-		h.growAfter = now.Add(h.penalty)
+		h.tryAfter = now.Add(h.penalty)
 	}
 }
 
@@ -55,13 +55,24 @@ func (h *host) learned(best int, now time.Time) (n store.HostNote, news bool) {
 	}
 	if h.refuses {
 		n.Limit = h.limit
+	} else if h.peak <= h.note.Limit { // it was not put to the test
+		n.Limit = h.note.Limit
 	}
-	known := n.Best == h.note.Best && n.Limit == h.note.Limit
-	if known && (now.Sub(h.note.Seen) < noteAgain || n.Best == 0 && n.Limit == 0) {
+	if n.Limit > 0 && !h.hasRefused {
+		n.Seen = h.note.Seen // a limit grows old, though it is kept to
+	}
+	if n.Best == 0 && n.Limit == 0 || n.Best == h.note.Best && n.Limit == h.note.Limit && n.Seen.Sub(h.note.Seen) < noteAgain {
 		return n, false
 	}
 	h.note = n
 	return n, true
+}
+
+// limited reports whether the host is known to refuse connections.
+func (h *host) limited() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refuses
 }
 
 // begin counts a download that may have several connections, and returns with how

@@ -36,9 +36,7 @@ func TestHostRemembers(t *testing.T) {
 		if _, news := h.learned(5, now); !news {
 			t.Errorf("%+v: another best number is not noted", tt.note)
 		}
-		for h.open < h.limit {
-			h.enterMore(now)
-		}
+		h.open = h.limit
 		if limited := tt.limit < 16; limited && (h.enterMore(now.Add(maxPenalty-1)) || !h.enterMore(now.Add(maxPenalty))) {
 			t.Errorf("%+v: the limit is not tried again after %v, or before", tt.note, maxPenalty)
 		}

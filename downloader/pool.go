@@ -23,7 +23,8 @@ const (
 	replaceAmong = 4               // connections, of which one may be much slower than the others
 	replaceAfter = time.Second     // of a request, and before its end, one is replaced
 	replaceEvery = 250 * time.Millisecond
-	tooSlow      = 3 // times slower than the mean is slow enough for that
+	replaceMost  = 16 * time.Second // this long, doubling, after some that have not become faster
+	tooSlow      = 2                // times slower than the mean is slow enough for that
 	rateWindow   = 500 * time.Millisecond
 	hasFallen    = 2       // times less than before is a rate that is believed at once
 	rateHistory  = 0.5     // weight of the windows before the newest
@@ -37,10 +38,11 @@ type pool struct {
 
 	mu       sync.Mutex
 	plan     *chunk.Plan
-	lanes    []*lane   // the first one is that of the URL asked
-	workers  []*worker // alive; the last one never steps down
-	replaced time.Time // when a slow connection was last replaced
-	yielded  time.Time // when a connection was last given to another download
+	lanes    []*lane       // the first one is that of the URL asked
+	workers  []*worker     // alive; the last one never steps down
+	replaced time.Time     // when a slow connection was last replaced
+	patience time.Duration // until the next one is
+	yielded  time.Time     // when a connection was last given to another download
 }
 
 // A lane is the connections of one download to one source.
@@ -58,6 +60,7 @@ type worker struct {
 	claim    *chunk.Claim            // nil between requests
 	cancel   context.CancelCauseFunc // ends the request under way; nil between requests
 	reach    int64                   // where the body of the answer ends; 0 before there is one
+	was      float64                 // its rate before its connection was replaced; 0 when that is judged
 	rate     float64                 // bytes per second; 0 unknown
 	asked    time.Time               // when the request began
 	lastByte time.Time               // or when the request began
@@ -65,6 +68,7 @@ type worker struct {
 	winBytes int64
 	dripping time.Time // since when the rate is below leastRate; zero if it is not
 	waiting  bool      // for its next try
+	worked   bool      // since its last refusal
 	queued   bool      // its request waits for its turn, and is not yet sent
 }
 
@@ -270,7 +274,7 @@ func (p *pool) queue(w *worker, waits bool, now time.Time) {
 func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.waiting = false
+	w.waiting, w.worked = false, true
 	k := p.plan.Arrive(w.claim, int64(n))
 	if k < int64(n) { // the body is beyond the claim, and must not be read on
 		w.reach = w.claim.Arriving().End
@@ -289,6 +293,7 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 			r = rateHistory*w.rate + (1-rateHistory)*r
 		}
 		w.rate, w.winStart, w.winBytes = r, now, 0
+		p.judgeNew(w)
 	}
 	return int(k), w.claim.Arriving().Len()
 }
@@ -379,6 +384,15 @@ func (p *pool) drop(w *worker) {
 		p.plan.Release(w.claim)
 	}
 	w.claim, w.cancel = nil, nil
+}
+
+// again reports whether w, which is refused, has worked before, and so may ask again.
+func (p *pool) again(w *worker) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	worked := w.worked
+	w.worked = false
+	return worked
 }
 
 // stepDown takes w out of the pool if others are left, who go on without it.

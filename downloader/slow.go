@@ -168,7 +168,7 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 func (p *pool) replace(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.replaced) < replaceEvery || len(p.workers) < replaceAmong {
+	if now.Sub(p.replaced) < max(replaceEvery, p.patience) || len(p.workers) < replaceAmong {
 		return
 	}
 	for _, w := range p.workers {
@@ -177,11 +177,24 @@ func (p *pool) replace(now time.Time) {
 		}
 		left := p.timeLeft(w.claim, now)
 		if left > replaceAfter.Seconds() && w.rate < p.meanOf(w.lane)/tooSlow {
-			p.replaced = now
+			p.replaced, w.was = now, w.rate
 			w.cancel(errReplaced)
 			return
 		}
 	}
+}
+
+// judgeNew looks whether a connection that has replaced another one is faster.
+func (p *pool) judgeNew(w *worker) {
+	switch {
+	case w.was == 0 || w.reach == 0:
+		return
+	case w.rate > 1.5*w.was:
+		p.patience = 0
+	default:
+		p.patience = min(2*max(replaceEvery, p.patience), replaceMost)
+	}
+	w.was = 0
 }
 
 // forgiveDrips forgets which connections are next to silent, where that tells

@@ -110,3 +110,53 @@ func TestPoolExtend(t *testing.T) {
 		t.Errorf("extended by %d bytes, want the 5 that the answer has", left)
 	}
 }
+
+// TestPoolReplace: of several connections the one that is much slower than the mean
+// is replaced, not too often, and more seldom where that does not help.
+func TestPoolReplace(t *testing.T) {
+	fast, slow := member{100 * mB, 10e6, 0}, member{100 * mB, 4e6, 0}
+	tests := []struct {
+		name    string
+		members []member
+		want    bool // of the last one
+	}{
+		{"much slower", []member{fast, fast, fast, slow}, true},
+		{"slower", []member{fast, fast, fast, {100 * mB, 6e6, 0}}, false},
+		{"of few", []member{fast, fast, slow}, false},
+		{"nearly done", []member{fast, fast, fast, {3 * mB, 4e6, 0}}, false},
+		{"not measured", []member{fast, fast, fast, {100 * mB, 0, 0}}, false},
+	}
+	for _, tt := range tests {
+		p, ws, causes := poolOf(t, 0, tt.members...)
+		last := len(ws) - 1
+		p.replace(start.Add(replaceAfter / 2)) // no request is old enough
+		if causes[last] != nil {
+			t.Errorf("%s: replaced after %v", tt.name, replaceAfter/2)
+		}
+		for _, w := range ws {
+			w.lastByte = start.Add(replaceAfter)
+			w.winStart = w.lastByte
+		}
+		p.replace(start.Add(replaceAfter))
+		for i, cause := range causes {
+			if want := i == last && tt.want; errors.Is(cause, errReplaced) != want || !want && cause != nil {
+				t.Errorf("%s: request %d: got %v, want replaced %v", tt.name, i, cause, want)
+			}
+		}
+	}
+	p, ws, causes := poolOf(t, 0, fast, fast, fast, slow)
+	p.replaced = start.Add(replaceAfter)
+	p.replace(p.replaced.Add(replaceEvery - 1))
+	if causes[3] != nil {
+		t.Error("replaced too soon after another one")
+	}
+	for i, step := range []struct {
+		rate float64
+		want time.Duration
+	}{{5e6, 2 * replaceEvery}, {5e6, 4 * replaceEvery}, {7e6, 0}, {5e6, 2 * replaceEvery}} {
+		ws[3].was, ws[3].rate = 4e6, step.rate
+		if p.judgeNew(ws[3]); p.patience != step.want || ws[3].was != 0 {
+			t.Errorf("step %d: got patience %v, want %v", i, p.patience, step.want)
+		}
+	}
+}

@@ -74,7 +74,7 @@ func (d *doubts) disagreed(id identity, why string) error {
 	switch {
 	case d.row < most:
 		return errDoubt
-	case d.rotate || d.vary || known:
+	case d.vary || known: // else the wanted one, which had come again, is gone now
 		return restartError{why: "the server has several versions of it, by turns", single: true, keep: true}
 	}
 	return restartError{why: why}

@@ -29,7 +29,7 @@ func TestDoubts(t *testing.T) {
 		{"a change after all went well", "", "AAABBB", changed},
 		{"by turns, the wanted one among them", "", "BABABABABB", again},
 		{"the wanted one is gone", "", "BA" + "BBBBBBBBBBBBBBBBBBB", again},
-		{"for good", "", "BA" + "BBBBBBBBBBBBBBBBBBBB", turns},
+		{"for good", "", "BA" + "BBBBBBBBBBBBBBBBBBBB", changed},
 	}
 	for _, tt := range tests {
 		var d doubts

@@ -84,16 +84,34 @@ func (e restartError) final(kind error) error {
 	return kindError{errors.New(e.why), kind}
 }
 
+// A target is where a request goes, and what its failures mean.
+type target struct {
+	url     *url.URL
+	asked   *url.URL // to whose origin the user's headers may go; nil for none
+	host    *host
+	ifRange string // the strong entity tag that the file must have; "" for any
+	judge   func(*http.Response, error) (verdict, error)
+}
+
+// first is the target of a request to u, where the URL asked leads.
+func (j *job) first(u *url.URL) target {
+	to := target{url: u, asked: j.asked, host: j.host}
+	if tag := j.id.strongETag(); tag != "" && !j.doubts.any() { // its ETag is compared in any case
+		to.ifRange = tag
+	}
+	return to
+}
+
 // request builds the request for r of the file, the whole if r is empty.
-func (j *job) request(ctx context.Context, u *url.URL, r chunk.Range) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+func (j *job) request(ctx context.Context, to target, r chunk.Range) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.url.String(), nil)
 	if err != nil {
 		return nil, kindError{err, ErrUsage}
 	}
 	for name, values := range j.req.Header {
 		req.Header[name] = values
 	}
-	if !sameOrigin(u, j.asked) {
+	if to.asked == nil || !sameOrigin(to.url, to.asked) {
 		dropSecrets(req.Header)
 	}
 	if req.Header.Get("User-Agent") == "" {
@@ -108,8 +126,8 @@ func (j *job) request(ctx context.Context, u *url.URL, r chunk.Range) (*http.Req
 	req.Header.Set("Accept-Encoding", "identity")
 	if !r.Empty() {
 		req.Header.Set("Range", rangeField(r))
-		if tag := j.id.strongETag(); tag != "" && !j.doubts.any() { // its ETag is compared in any case
-			req.Header.Set("If-Range", tag)
+		if to.ifRange != "" {
+			req.Header.Set("If-Range", to.ifRange)
 		}
 	}
 	return req, nil
@@ -140,7 +158,9 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		if err != nil {
 			return nil, err
 		}
-		rep, err := j.askOnce(ctx, u, w, r)
+		to := j.first(u)
+		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(w, resp, err) }
+		rep, err := j.askOnce(ctx, to, w, r)
 		if err == nil {
 			j.resolved(rep.Request.URL)
 			if rep.ProtoMajor == 2 {
@@ -219,7 +239,7 @@ func timed(ctx context.Context) (context.Context, func() time.Duration) {
 
 // askOnce is one exchange, retries included. The request lives until the reply
 // is closed.
-func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range) (_ *reply, err error) {
+func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) (_ *reply, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer func() {
 		if err != nil {
@@ -231,7 +251,7 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
 	}
 	ctx, took := timed(ctx)
-	req, err := j.request(ctx, u, r)
+	req, err := j.request(ctx, to, r)
 	if err != nil {
 		return nil, err
 	}
@@ -242,10 +262,10 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 		client = j.d.http2
 	}
 	resp, err := exchange(client, req, func(resp *http.Response, err error) verdict {
-		if failed = j.outcome(resp, err); failed == nil {
+		if failed = j.outcome(to.host, resp, err); failed == nil {
 			return verdict{}
 		}
-		v, instead := j.judge(w, resp, failed)
+		v, instead := to.judge(resp, failed)
 		if !v.limit {
 			failures++
 		}
@@ -267,7 +287,7 @@ func (j *job) askOnce(ctx context.Context, u *url.URL, w *worker, r chunk.Range)
 		return nil, explain(err)
 	}
 	if failures > 0 {
-		j.host.recovered()
+		to.host.recovered()
 	}
 	a, err := readAnswer(resp, r)
 	rep := &reply{resp, a, r, req.Header.Get("If-Range") != "", took(), ctx, cancel}

@@ -51,6 +51,9 @@ func (c *crew) serve(ctx context.Context, size int64) {
 			c.start(&c.workers, func() error { return c.work(ctx, w, nil) })
 		})
 	})
+	if len(c.mirrors) > 0 && c.part != nil && !c.pool.single && size != chunk.Unbounded {
+		c.start(&c.services, func() error { return c.useMirrors(serving) })
+	}
 	if !c.req.Sum.IsZero() && c.part != nil {
 		c.verifier = newVerifier(c.req.Sum, c.part)
 		c.start(&c.services, func() error { return c.verifier.loop(serving, c.pool.prefix) })

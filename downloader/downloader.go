@@ -1,8 +1,10 @@
 package downloader
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -79,6 +81,9 @@ type Request struct {
 	// ID names the download to go on with; then URL, if not empty, is its new
 	// address, and Dir and Output are not used.
 	ID store.ID
+	// Mirrors are other URLs of the file. They are used beside URL, once it is proven
+	// that they have the same bytes, or in place of it where it fails, and get Header.
+	Mirrors []string
 	// Dir is where the file goes, default the working directory; Output its
 	// name or path, default what server or URL call it.
 	Dir, Output string
@@ -164,6 +169,36 @@ func (d *Downloader) Close() { d.slots.close() }
 // committed first. Its error is one of the kinds of this package and of store,
 // or the cause of ctx.
 func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
+	res, err := d.getFrom(ctx, req)
+	if req.Listed != nil || req.Stream != nil { // a list has its own order of sources
+		return res, err
+	}
+	for i, u := range req.Mirrors {
+		if err == nil || ctx.Err() != nil || !otherMayHave(err) {
+			break
+		}
+		d.emit(Event{Kind: Warning, URL: ShownURL(req.URL), Target: cmp.Or(res.Target, ShownURL(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", err, ShownURL(u))})
+		next := req
+		next.URL, next.ID = u, res.ID
+		next.Mirrors = append(slices.Clone(req.Mirrors[:i]), req.Mirrors[i+1:]...)
+		var fetched int64
+		fetched, res.Fetched = res.Fetched, 0
+		var nextErr error
+		if res, nextErr = d.getFrom(ctx, next); nextErr == nil || !otherMayHave(nextErr) {
+			err = nextErr
+		}
+		res.Fetched += fetched
+	}
+	return res, err
+}
+
+// otherMayHave reports whether err is one that another source may not have.
+func otherMayHave(err error) bool {
+	return slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
+}
+
+// getFrom is Get from the URL asked, and the mirrors beside it.
+func (d *Downloader) getFrom(ctx context.Context, req Request) (Result, error) {
 	j, err := newJob(d, req)
 	if err != nil {
 		return Result{}, err

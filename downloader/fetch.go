@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"pawl/chunk"
 )
 
 // worthDraining is how many unwanted bytes at the end of a response are read to
@@ -33,7 +35,7 @@ func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
 
 // attach gives w a buffer, and returns what takes it back.
 func (j *job) attach(w *worker) func() {
-	b := newBuffer(j.sink, func(n int64) { j.advanced(j.pool.wrote(w, n)) })
+	b := newBuffer(mirrorSink{j.sink, j.pool, w}, func(n int64) { j.advanced(j.pool.wrote(w, n)) })
 	j.pool.setBuffer(w, b)
 	return func() {
 		j.pool.setBuffer(w, nil)
@@ -56,7 +58,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 		}
 		if rep == nil {
 			var err error
-			if rep, err = j.ask(ctx, w, r); errors.Is(err, errSeized) {
+			if rep, err = j.askAs(ctx, w, r); errors.Is(err, errSeized) || errors.Is(err, errReplaced) {
 				return nil
 			} else if err != nil {
 				return err
@@ -78,6 +80,14 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 	}
 }
 
+// askAs asks for r from the source of w.
+func (j *job) askAs(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
+	if w.lane.mirror != nil {
+		return j.askMirror(ctx, w, r)
+	}
+	return j.ask(ctx, w, r)
+}
+
 // settle says what the outcome of one body means for the claim: nil to go on
 // with what is left of it.
 func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error {
@@ -86,7 +96,7 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 		return context.Cause(ctx)
 	case errors.Is(err, errGiveBack) && j.pool.goWithout(w):
 		return errSteppedDown
-	case err == nil, errors.Is(err, errSeized), errors.Is(err, errReplaced), errors.Is(err, errGiveBack):
+	case err == nil, errors.Is(err, errSeized), errors.Is(err, errReplaced), errors.Is(err, errGiveBack), errors.Is(err, errAside):
 		return nil
 	case isPermanent(err):
 		return err
@@ -137,7 +147,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 	case err == io.EOF:
 		return got, io.EOF
 	}
-	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errReplaced || cause == errDrips || cause == errHung || cause == errGiveBack {
+	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errReplaced || cause == errAside || cause == errDrips || cause == errHung || cause == errGiveBack {
 		return got, cause
 	}
 	return got, explainBody(err)

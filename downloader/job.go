@@ -53,6 +53,9 @@ type job struct {
 	doubts   doubts
 	untagged atomic.Bool // some answers came without the strong ETag that others had
 
+	mirrors []*mirror
+	digest  string // Repr-Digest of the URL asked, as sent; "" for none
+
 	resolving chan struct{} // holds a token while one connection asks where asked leads
 
 	mu        sync.Mutex
@@ -76,6 +79,7 @@ func newJob(d *Downloader, req Request) (*job, error) {
 		return nil, err
 	}
 	j.takeUser()
+	j.addMirrors(true, j.req.Mirrors...)
 	j.shown = j.asked.String()
 	j.seen = Progress{Target: j.shown, Size: -1}
 	return j, nil

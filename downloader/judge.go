@@ -15,12 +15,12 @@ import (
 var errCrowded = errors.New("the host has no connection left")
 
 // outcome returns the error of an attempt, nil if there is an answer to read.
-func (j *job) outcome(resp *http.Response, err error) error {
+func (j *job) outcome(h *host, resp *http.Response, err error) error {
 	if err != nil {
 		return explain(err)
 	}
 	j.d.outage.over()
-	j.host.answered()
+	h.answered()
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
 		return nil
@@ -101,7 +101,7 @@ func (j *job) stepDown(w *worker, err error) bool {
 	}
 	left, ok := j.pool.stepDown(w)
 	if ok {
-		j.host.refused(time.Now())
+		w.lane.host.refused(time.Now())
 		j.emit(Event{Kind: Limited, Conns: left, Err: err})
 	}
 	return ok

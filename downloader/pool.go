@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,8 +49,9 @@ type pool struct {
 // A lane is the connections of one download to one source.
 type lane struct {
 	host   *host
-	growth growth // guarded by pool.mu
-	bytes  int64  // received; guarded by pool.mu
+	mirror *mirror // nil for the URL asked
+	growth growth  // guarded by pool.mu
+	bytes  int64   // received; guarded by pool.mu
 }
 
 // A worker is one connection's share of the work.
@@ -243,6 +245,80 @@ func (p *pool) admit(l *lane, spawn func(*worker)) {
 func (p *pool) tooMany(l *lane) bool {
 	n := p.countOf(l)
 	return l.growth.tooMany(n) || n > l.host.fair()
+}
+
+// worthMirror reports whether so much is to come that a mirror may help.
+func (p *pool) worthMirror() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := false
+	for _, w := range p.workers {
+		known = known || w.rateNow() > 0
+	}
+	return known && p.plan.HeldLen() > 0 && p.untilDone() > mirrorWorth.Seconds()
+}
+
+// held returns what is written.
+func (p *pool) held() chunk.Set {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan.Held()
+}
+
+// addLane lets connections to m be opened.
+func (p *pool) addLane(m *mirror) {
+	l := newLane(m.host)
+	l.mirror = m
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lanes = append(p.lanes, l)
+}
+
+// dropLane ends the connections to m.
+func (p *pool) dropLane(m *mirror) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		if w.lane.mirror == m && w.cancel != nil {
+			w.cancel(errAside)
+		}
+	}
+	p.lanes = slices.DeleteFunc(p.lanes, func(l *lane) bool {
+		if l.mirror != m {
+			return false
+		}
+		l.host.end()
+		return true
+	})
+}
+
+// retire takes w, which is of a mirror, out of the pool if others go on. Otherwise it is
+// of the URL asked from then on.
+func (p *pool) retire(w *worker) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.workers) > 1 {
+		p.remove(w)
+		return true
+	}
+	w.lane.host.leave()
+	w.lane = p.lanes[0]
+	w.lane.host.join()
+	return false
+}
+
+// mirrorOf returns the mirror that w fetches from, nil for the URL asked.
+func (p *pool) mirrorOf(w *worker) *mirror {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.lane.mirror
+}
+
+// countOfLane returns how many workers the lane of w has.
+func (p *pool) countOfLane(w *worker) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.countOf(w.lane)
 }
 
 // countOf returns how many workers l has.

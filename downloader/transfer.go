@@ -141,6 +141,8 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		final.join()
 		j.host, j.entered = final, true
 	}
+	j.digest = rep.Header.Get("Repr-Digest")
+	j.addMirrors(false, duplicates(rep.Header, rep.Request.URL)...)
 	if rep.coding != "" {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server codes it as %s, which was not asked for; it is decoded", rep.coding)})
 	}
@@ -262,7 +264,13 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		}
 		return j.work(ctx, first, rep)
 	})
-	if err := c.wait(); err != nil {
+	err := c.wait()
+	if lost, loseErr := j.loseMirrored(false); loseErr != nil {
+		return loseErr
+	} else if lost && err == nil {
+		return errDamaged
+	}
+	if err != nil {
 		return err
 	}
 	if again, err := j.recheck(ctx); err != nil { // somebody has touched it meanwhile
@@ -273,11 +281,32 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if err := j.proveAgain(ctx); err != nil {
 		return err
 	}
+	if err := j.compareMirrored(ctx); err != nil {
+		return err
+	}
+	if lost, err := j.loseMirrored(false); err != nil {
+		return err
+	} else if lost {
+		return errMirrored
+	}
 	if j.gaveUp { // the verifier has bytes that are no longer there
 		c.verifier = nil
 	}
-	return j.finish(ctx, c.verifier)
+	err = j.finish(ctx, c.verifier)
+	if !errors.Is(err, ErrChecksum) {
+		return err
+	}
+	for _, m := range j.mirrors {
+		j.putAside(m, err)
+	}
+	if lost, loseErr := j.loseMirrored(true); loseErr != nil || !lost {
+		return err
+	}
+	return errMirrored
 }
+
+// errMirrored says that what mirrors gave is fetched again, without them.
+var errMirrored = restartError{why: "mirrors gave other bytes", keep: true}
 
 // endPool remembers what the transfer has learned of its hosts.
 func (j *job) endPool() {

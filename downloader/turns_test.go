@@ -235,9 +235,11 @@ func TestTurnsTold(t *testing.T) {
 		j.pool.begin(w, r, false, func(error) {}, time.Now())
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
+		to := j.first(j.asked)
+		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(w, resp, err) }
 		var asking sync.WaitGroup
 		asking.Go(func() {
-			if _, err := j.askOnce(ctx, j.asked, w, r); err != errScripted {
+			if _, err := j.askOnce(ctx, to, w, r); err != errScripted {
 				t.Errorf("got error %v, want %v", err, errScripted)
 			}
 		})

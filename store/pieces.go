@@ -192,9 +192,14 @@ func (p *Part) lose(i int, s chunk.Set, sum uint32) error {
 	return err
 }
 
-// Cut gives up, durably, what is held from off on. Nothing may be written
-// meanwhile from the beginning of the piece on that off is in.
+// Cut is Lose of all from off on.
 func (p *Part) Cut(off int64) error {
+	return p.Lose(chunk.NewSet(chunk.Range{Off: off, End: chunk.Unbounded}))
+}
+
+// Lose gives up, durably, what is held of lost. Nothing may be written meanwhile to
+// the pieces that lost touches.
+func (p *Part) Lose(lost chunk.Set) error {
 	if err := p.trust(); err != nil {
 		return err
 	}
@@ -202,22 +207,40 @@ func (p *Part) Cut(off int64) error {
 	defer p.committing.Unlock()
 	w := &p.written
 	p.writing.Lock()
-	i := w.sums.Index(off)
+	pieces := w.sums.Len()
+	p.writing.Unlock()
+	for i := range pieces {
+		p.losePart(i, lost)
+	}
+	return p.commit(func(*Record) {})
+}
+
+// losePart is Lose of piece i. Its sum becomes that of what is kept, if what is held
+// of it is what was written: a new sum would make good what is damaged.
+func (p *Part) losePart(i int, lost chunk.Set) {
+	w := &p.written
+	p.writing.Lock()
 	in, sum, length := w.in(i), w.sums.Sum(i), w.sums.Length()
 	p.writing.Unlock()
-	below := clip(in, off)
-	kept, err := sumOf(p.file, below, length)
-	if whole, wholeErr := sumOf(p.file, in, length); err != nil || wholeErr != nil || whole != sum {
-		kept, below = 0, chunk.Set{} // a new sum would make good what is damaged
+	below := in.Clone()
+	for r := range lost.All() {
+		below.Remove(r)
+	}
+	if below.Len() == in.Len() {
+		return
+	}
+	var kept uint32
+	if below.Len() > 0 {
+		var err error
+		kept, err = sumOf(p.file, below, length)
+		if whole, wholeErr := sumOf(p.file, in, length); err != nil || wholeErr != nil || whole != sum {
+			kept, below = 0, chunk.Set{}
+		}
 	}
 	p.writing.Lock()
+	defer p.writing.Unlock()
 	w.lose(i, in, sum^kept)
 	for r := range below.All() {
 		w.set.Add(r)
 	}
-	for i++; i < w.sums.Len(); i++ {
-		w.lose(i, w.in(i), w.sums.Sum(i))
-	}
-	p.writing.Unlock()
-	return p.commit(func(*Record) {})
 }

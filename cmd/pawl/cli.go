@@ -72,6 +72,7 @@ type GetCmd struct {
 	URLs      []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
 	Output    string    `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL); - streams to stdout."`
 	Dir       string    `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
+	Mirror    []string  `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used beside it once it is proven to have the same bytes."`
 	Checksum  chunk.Sum `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384 or sha512 (one URL)."`
 	Checksums string    `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
 	Glob      bool      `negatable:"" default:"true" group:"Request" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns (the default here)."`

@@ -46,8 +46,13 @@ func (c *GetCmd) Validate() error {
 		}
 		c.Checksum = sum
 	}
-	if len(c.URLs) > 1 && (c.Output != "" || !c.Checksum.IsZero()) {
-		return errors.New("--output and --checksum are for one URL")
+	for _, u := range c.Mirror {
+		if err := downloader.CheckURL(u); err != nil {
+			return fmt.Errorf("--mirror: %w", err)
+		}
+	}
+	if len(c.URLs) > 1 && (c.Output != "" || !c.Checksum.IsZero() || len(c.Mirror) > 0) {
+		return errors.New("--output, --checksum and --mirror are for one URL")
 	}
 	return nil
 }
@@ -139,7 +144,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			say.note("%q is given twice, and downloaded once", downloader.ShownURL(u))
 			continue
 		}
-		req := downloader.Request{URL: u, Dir: c.Dir, Output: c.Output, Sum: c.Checksum}
+		req := downloader.Request{URL: u, Mirrors: c.Mirror, Dir: c.Dir, Output: c.Output, Sum: c.Checksum}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.NameOf(u)); err != nil {
 				return fmt.Errorf("%q: %w", downloader.ShownURL(u), err)

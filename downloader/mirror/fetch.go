@@ -104,6 +104,7 @@ func sources(it *item) []string {
 // has the same bytes; else what is there is given up, as the list decides.
 func (m *Run) get(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
 	req := m.request(it, u)
+	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool { return o == u || m.down(downloader.HostOf(o)) != nil })
 	req.Listed.Released = released
 	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != downloader.Recorded(u) {
 		if r.Held.Len() > 0 {

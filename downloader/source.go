@@ -1,0 +1,369 @@
+package downloader
+
+// This file is about mirrors: other URLs of a file that are used beside the one
+// asked, once it is proven that they have the same bytes.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pawl/chunk"
+)
+
+const (
+	mostMirrors  = 8                      // that are used or proven at once
+	mirrorTries  = 3                      // failures in a row, after which one is put aside
+	mirrorWorth  = 300 * time.Millisecond // what is done sooner needs no mirror
+	mirrorLook   = 50 * time.Millisecond  // between two looks whether it is worth one
+	mirrorSample = 16 << 10               // bytes of which some are compared
+)
+
+// A mirror is another URL of the file of a job. It lives as long as the job.
+type mirror struct {
+	url   *url.URL
+	given bool // by the user, whose headers are for it, too
+
+	mu    sync.Mutex
+	host  *host     // where it led; guarded by mu, like all that follows
+	id    identity  // as it calls the version
+	sure  bool      // by a strong validator, or a digest
+	gave  chunk.Set // written in this transfer
+	fails int       // in a row
+	aside error     // why it is not used any more
+}
+
+// errAside is the cause of a request to a mirror that is not used any more.
+var errAside = errors.New("the mirror is put aside")
+
+// addMirrors makes URLs mirrors, but those that are known.
+func (j *job) addMirrors(given bool, texts ...string) {
+	for _, text := range texts {
+		u, err := parseURL(text)
+		if err != nil || !given && j.asked.Scheme == "https" && u.Scheme != "https" {
+			continue
+		}
+		u.User = nil
+		known := u.String() == j.asked.String()
+		for _, m := range j.mirrors {
+			known = known || u.String() == m.url.String()
+		}
+		if !known {
+			j.mirrors = append(j.mirrors, &mirror{url: u, given: given})
+		}
+	}
+}
+
+// useMirrors proves the mirrors and lets the pool use those that have the file.
+func (j *job) useMirrors(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(mostMirrors)
+	for _, m := range j.mirrors {
+		group.Go(func() error {
+			for m.reason() == nil && ctx.Err() == nil && !j.pool.worthMirror() {
+				sleep(ctx, mirrorLook)
+			}
+			if m.reason() != nil || ctx.Err() != nil {
+				return nil
+			}
+			if err := j.proveMirror(ctx, m); err != nil && ctx.Err() == nil {
+				j.putAside(m, err)
+			} else if err == nil {
+				j.d.recall(m.host)
+				j.pool.addLane(m)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// proveMirror returns nil if m has the version that the job has bytes of: the size is
+// the same, and so is a strong validator, a digest, or what is compared: the first and
+// the last bytes that are held, some at random, and the end of the file.
+func (j *job) proveMirror(ctx context.Context, m *mirror) error {
+	m.mu.Lock()
+	m.id, m.sure, m.gave, m.host = identity{size: -1}, false, chunk.Set{}, j.d.host(m.url)
+	m.mu.Unlock()
+	all := samples(j.pool.held())
+	if end := (chunk.Range{Off: max(0, j.id.size-mirrorSample), End: j.id.size}); !j.single {
+		all = append(all, end)
+	}
+	for !m.host.enterMore(time.Now()) {
+		if err := sleep(ctx, mirrorLook); err != nil {
+			return err
+		}
+	}
+	defer m.host.leave()
+	for i, r := range all {
+		got, rep, err := j.mirrorBytes(ctx, m, r)
+		if err != nil {
+			return err
+		}
+		if i == 0 && j.sameByHeader(rep) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.sure = true
+			return nil
+		}
+		want, err := j.ownBytes(ctx, r)
+		if err != nil {
+			if i == len(all)-1 { // the end, which is not held yet, and nobody tells
+				continue
+			}
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("%w: it has other %s", ErrChanged, span(r))
+		}
+	}
+	return nil
+}
+
+// sameByHeader reports whether the header of a mirror's answer proves that it has the
+// same version: an equal strong entity tag, or digest of the whole (RFC 9530 §3).
+func (j *job) sameByHeader(rep *reply) bool {
+	if digest := rep.Header.Get("Repr-Digest"); digest != "" && digest == j.digest {
+		return true
+	}
+	return j.id.proves(identity{size: rep.id.size, etag: rep.id.etag})
+}
+
+// mirrorBytes fetches r from m.
+func (j *job) mirrorBytes(ctx context.Context, m *mirror, r chunk.Range) ([]byte, *reply, error) {
+	rep, err := j.askMirrorOnce(ctx, m, nil, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rep.close()
+	got := make([]byte, r.Len())
+	if _, err := io.ReadFull(pacedReader{ctx, j, rep.Body}, got); err != nil {
+		return nil, nil, explainBody(noEOF(err))
+	}
+	return got, rep, nil
+}
+
+// ownBytes returns r as the job has it, or else as the URL asked has it.
+func (j *job) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
+	want := make([]byte, r.Len())
+	if held := j.pool.held(); held.Contains(r) {
+		_, err := j.part.ReadAt(want, r.Off)
+		return want, err
+	}
+	if !j.host.enterMore(time.Now()) {
+		return nil, errCrowded
+	}
+	defer j.host.leave()
+	u, _ := j.target()
+	to := j.first(u)
+	to.judge = func(*http.Response, error) (verdict, error) { return verdict{}, nil }
+	rep, err := j.askOnce(ctx, to, nil, r)
+	if err != nil {
+		return nil, err
+	}
+	defer rep.close()
+	if rep.whole || j.id.differs(rep.id) != "" {
+		return nil, errDoubt
+	}
+	_, err = io.ReadFull(pacedReader{ctx, j, rep.Body}, want)
+	return want, err
+}
+
+// askMirrorOnce asks m for r, and checks that the answer is of its version.
+func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.Range) (*reply, error) {
+	if err := sleep(ctx, m.host.held(time.Now())); err != nil {
+		return nil, err
+	}
+	to := target{url: m.url, asked: m.url, host: m.host, judge: func(resp *http.Response, _ error) (verdict, error) {
+		if resp != nil {
+			if d, ok := retryAfter(resp.Header, time.Now()); ok {
+				m.host.hold(time.Now().Add(min(d, j.d.opts.RetryAfterMax)))
+			}
+		}
+		return verdict{}, nil
+	}}
+	if !m.given {
+		to.asked = nil
+	}
+	rep, err := j.askOnce(ctx, to, w, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.check(j.id, rep); err != nil {
+		rep.close()
+		return nil, err
+	}
+	return rep, nil
+}
+
+// check says what is wrong with an answer of m, where id is the version that is wanted.
+func (m *mirror) check(id identity, rep *reply) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	own := identity{size: id.size, etag: m.id.etag, lastModified: m.id.lastModified, media: id.media}
+	switch why := own.differs(rep.id); {
+	case id.isPage(rep.id):
+		return errPage
+	case why != "":
+		return kindError{errors.New(why), ErrChanged}
+	case rep.whole:
+		return fmt.Errorf("%w: it sends whole files", errLie)
+	}
+	if m.id.size < 0 {
+		m.id = rep.id
+	}
+	m.fails = 0
+	return nil
+}
+
+// askMirror is ask for a worker of a mirror's lane. Where that fails the worker steps
+// down, or is one of the URL asked from then on.
+func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
+	m := w.lane.mirror
+	err := error(errAside)
+	if m.reason() == nil {
+		var rep *reply
+		if rep, err = j.askMirrorOnce(ctx, m, w, r); err == nil {
+			return rep, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if errors.Is(err, errSeized) || errors.Is(err, errReplaced) {
+		return nil, err
+	}
+	if err := j.mirrorFailed(m, w, err); err != nil {
+		return nil, err
+	}
+	if j.pool.retire(w) {
+		return nil, errSteppedDown
+	}
+	return j.ask(ctx, w, r)
+}
+
+// mirrorFailed notes a failure of m. One that shows that it has another version, after
+// it has given bytes, ends the transfer, so that these can be given up.
+func (j *job) mirrorFailed(m *mirror, w *worker, err error) error {
+	contradicts := errors.Is(err, ErrChanged) || errors.Is(err, ErrPage) || errors.Is(err, errLie)
+	m.mu.Lock()
+	m.fails++
+	tooOften, gave := m.fails >= mirrorTries, m.gave.Len() > 0
+	m.mu.Unlock()
+	switch {
+	case m.reason() != nil:
+	case contradicts && gave && errors.Is(err, ErrChanged):
+		j.putAside(m, err)
+		return restartError{why: fmt.Sprintf("the mirror %s has another version now", ShownURL(m.url.String())), keep: true}
+	case contradicts || tooOften || isPermanent(err):
+		j.putAside(m, err)
+	case j.pool.countOfLane(w) > 1:
+		m.host.refused(time.Now())
+	default:
+		m.host.holdGrowth(time.Now().Add(j.d.opts.RetryWait))
+	}
+	return nil
+}
+
+// reason returns why m is put aside, nil if it is not.
+func (m *mirror) reason() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.aside
+}
+
+// putAside ends the use of m for good, and says so.
+func (j *job) putAside(m *mirror, why error) {
+	m.mu.Lock()
+	known := m.aside != nil
+	if !known {
+		m.aside = why
+	}
+	m.mu.Unlock()
+	if !known {
+		j.pool.dropLane(m)
+		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", ShownURL(m.url.String()), why)})
+	}
+}
+
+// loseMirrored gives up what mirrors gave of which nobody knows any more whether it is
+// right: those that have contradicted themselves, or all that were not sure. It
+// reports whether there was any. No worker may be left.
+func (j *job) loseMirrored(all bool) (bool, error) {
+	var lost chunk.Set
+	for _, m := range j.mirrors {
+		m.mu.Lock()
+		if all || errors.Is(m.aside, ErrChanged) {
+			for r := range m.gave.All() {
+				lost.Add(r)
+			}
+			m.gave = chunk.Set{}
+		}
+		m.mu.Unlock()
+	}
+	if lost.Len() == 0 {
+		return false, nil
+	}
+	j.emit(Event{Kind: Lost, Held: lost.Len()})
+	if err := j.part.Lose(lost); err != nil {
+		return true, permanentError{err}
+	}
+	rec := j.part.Record()
+	j.have.Store(rec.Held.Len())
+	return true, nil
+}
+
+// compareMirrored compares some of what each mirror gave, and no validator or digest
+// proves, with the URL asked. A mirror that has given other bytes is put aside.
+func (j *job) compareMirrored(ctx context.Context) error {
+	doubtful := make(map[*mirror]chunk.Set)
+	for _, m := range j.mirrors {
+		m.mu.Lock()
+		if m.gave.Len() > 0 && !m.sure && j.req.Sum.IsZero() {
+			doubtful[m] = m.gave.Clone()
+		}
+		m.mu.Unlock()
+	}
+	if len(doubtful) == 0 {
+		return nil
+	}
+	if err := j.enter(ctx, j.host); err != nil {
+		return err
+	}
+	defer j.leave()
+	for m, gave := range doubtful {
+		for range moreSamples {
+			r := nthBytes(gave, rand.Int64N(max(1, gave.Len()-sampleBytes)), sampleBytes)
+			if err := j.proveSample(ctx, r); errors.Is(err, errOtherBytes) {
+				j.putAside(m, fmt.Errorf("%w: it gave other bytes", ErrChanged))
+			}
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// mirrorSink is where the bytes of one worker go, and notes those of mirrors.
+type mirrorSink struct {
+	io.WriterAt
+	pool *pool
+	w    *worker
+}
+
+func (s mirrorSink) WriteAt(b []byte, off int64) (int, error) {
+	n, err := s.WriterAt.WriteAt(b, off)
+	if m := s.pool.mirrorOf(s.w); m != nil && n > 0 {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.gave.Add(chunk.Range{Off: off, End: off + int64(n)})
+	}
+	return n, err
+}

@@ -1,0 +1,202 @@
+package downloader
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"pawl/downloader/faultserver"
+)
+
+// A mirrorRig has a second server of the same file.
+type mirrorRig struct {
+	*rig
+	second *faultserver.Server
+	f      faultserver.File
+}
+
+// newMirrorRig serves f by the first server at 10 MiB/s and connection, and by the
+// second one without a limit, both with the faults.
+func newMirrorRig(t *testing.T, size int64) *mirrorRig {
+	r := &mirrorRig{rig: newRig(t), second: faultserver.New(), f: faultserver.NewFile(size, 1)}
+	t.Cleanup(r.second.Close)
+	r.opts.Connections = 2
+	r.srv.Put("f", r.f)
+	r.second.Put("f", r.f)
+	r.srv.Set(faultserver.Rate(10 << 20))
+	r.second.Set(faultserver.Rate(40 << 20))
+	return r
+}
+
+func (r *mirrorRig) url() string { return r.second.URL + "/f" }
+
+// mirrored downloads f and checks it.
+func (r *mirrorRig) mirrored(change ...func(*Request)) Result {
+	r.t.Helper()
+	return r.mustGet("f", r.f, append([]func(*Request){func(q *Request) { q.Mirrors = []string{r.url()} }}, change...)...)
+}
+
+// warned reports whether a warning has the text.
+func (r *rig) warned(text string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Kind == Warning && strings.Contains(e.Err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestMirrors: a mirror is used beside the URL asked, and most comes from the faster
+// one, by whatever proof that it has the same bytes.
+func TestMirrors(t *testing.T) {
+	const size = 24 << 20
+	digest := faultserver.SetHeader("Repr-Digest", "sha-256=:AAAA:")
+	otherTag := faultserver.SetHeader("ETag", `"another"`)
+	tests := map[string]struct {
+		first, second []faultserver.Fault
+	}{
+		"an equal ETag":           {},
+		"an equal digest":         {[]faultserver.Fault{digest}, []faultserver.Fault{otherTag, digest}},
+		"bytes":                   {nil, []faultserver.Fault{otherTag}},
+		"bytes, no validators":    {[]faultserver.Fault{faultserver.NoValidators}, []faultserver.Fault{faultserver.NoValidators}},
+		"bytes, by a weak entity": {nil, []faultserver.Fault{faultserver.SetHeader("ETag", `W/"1"`)}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newMirrorRig(t, size)
+			r.srv.Set(append(tt.first, faultserver.Rate(10<<20))...)
+			r.second.Set(append(tt.second, faultserver.Rate(40<<20))...)
+			begun := time.Now()
+			if name == "bytes, no validators" {
+				r.f.Modified = time.Time{}
+			}
+			r.mirrored()
+			if took := time.Since(begun); took > 2*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if first, second := r.srv.Sent(), r.second.Sent(); second < first || first == 0 || first+second > size*14/10 {
+				t.Errorf("got %d bytes of the first, and %d of the mirror", first, second)
+			}
+		})
+	}
+}
+
+// TestMirrorRefused: a mirror that has not the same file, or does not say so in a way
+// that can be proven, gives nothing, and is named.
+func TestMirrorRefused(t *testing.T) {
+	const size = 16 << 20
+	other := faultserver.NewFile(size, 2)
+	tests := map[string]struct {
+		file  faultserver.File
+		fault faultserver.Fault
+		why   string
+	}{
+		"other bytes":    {other, faultserver.NoValidators, "it has other bytes"},
+		"other ETag too": {other, nil, "it has other bytes"},
+		"another size":   {faultserver.NewFile(size+1, 1), nil, "its size was"},
+		"no ranges":      {faultserver.NewFile(size, 1), faultserver.NoRanges, "whole files"},
+		"not there":      {faultserver.NewFile(size, 1), faultserver.Status(404, -1), "404"},
+		"a login page":   {faultserver.NewFile(size, 1), faultserver.LoginPart(true), "page"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newMirrorRig(t, size)
+			r.second.Put("f", tt.file)
+			if tt.fault != nil {
+				r.second.Set(tt.fault)
+			}
+			r.mirrored()
+			if !r.warned(tt.why) || !r.warned(r.url()) {
+				t.Errorf("it was not told that %q: %v", tt.why, r.events)
+			}
+			if n := len(r.second.Requests()); n > 5 {
+				t.Errorf("%d requests to it", n)
+			}
+		})
+	}
+}
+
+// TestMirrorChanges: what a mirror gave that has another version later is fetched again.
+func TestMirrorChanges(t *testing.T) {
+	const size = 24 << 20
+	r := newMirrorRig(t, size)
+	r.second.Set(faultserver.CutAt(300<<10, func() { r.second.Put("f", faultserver.NewFile(size, 2)) }), faultserver.Rate(20<<20))
+	r.mirrored()
+	if !r.warned("is not used") || r.count(Lost) == 0 {
+		t.Errorf("it was not told: %v", r.events)
+	}
+}
+
+// TestMirrorLies: a mirror whose beginning and end are right and whose other bytes are
+// not is found out by the digest, or else by bytes at the end, and then all that it gave
+// is fetched again.
+func TestMirrorLies(t *testing.T) {
+	const size = 24 << 20
+	for _, sum := range []bool{true, false} {
+		r := newMirrorRig(t, size)
+		r.second.Set(func(next http.Handler) http.Handler {
+			var asked int
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if asked++; asked > 5 { // the samples are right
+					r.second.Put("f", faultserver.File{Size: size, Seed: 2, ETag: r.f.ETag, Modified: r.f.Modified})
+				}
+				next.ServeHTTP(w, q)
+			})
+		}, faultserver.SetHeader("ETag", `"of its own"`), faultserver.Rate(40<<20))
+		r.mirrored(func(q *Request) {
+			if sum {
+				q.Sum = sumOf(t, "sha256", r.f)
+			}
+		})
+		if r.second.Sent() < 1<<20 {
+			t.Error("it was not used at all")
+		}
+		if !r.warned("is not used") || r.count(Lost) == 0 {
+			t.Errorf("sum %v: it was not told: %v", sum, r.events)
+		}
+	}
+}
+
+// TestMirrorAlone: a mirror goes on where the URL asked fails, and it where the mirror
+// fails.
+func TestMirrorAlone(t *testing.T) {
+	const size = 24 << 20
+	tests := map[string]func(r *mirrorRig){
+		"the first is gone": func(r *mirrorRig) { r.srv.Set(faultserver.Status(503, -1)) },
+		"it refuses":        func(r *mirrorRig) { r.srv.Set(faultserver.Status(404, -1)) },
+		"the mirror":        func(r *mirrorRig) { r.second.Set(faultserver.Status(503, -1)) },
+		"the mirror dies":   func(r *mirrorRig) { r.second.Close() },
+	}
+	for name, fail := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := newMirrorRig(t, size)
+			stop := make(chan struct{})
+			defer close(stop)
+			go func() {
+				if r.second.WaitSent(4<<20, stop) {
+					fail(r)
+					r.srv.CloseClientConnections()
+				}
+			}()
+			r.mirrored()
+		})
+	}
+}
+
+// TestMirrorLinked: the server itself names mirrors; what the user sends is not for them.
+func TestMirrorLinked(t *testing.T) {
+	r := newMirrorRig(t, 24<<20)
+	r.srv.Set(faultserver.SetHeader("Link", "<"+r.url()+">; rel=duplicate"), faultserver.Rate(10<<20))
+	r.mustGet("f", r.f, func(q *Request) { q.Header = http.Header{"X-Secret": {"s"}} })
+	if r.second.Sent() < 1<<20 {
+		t.Errorf("%d bytes came from it", r.second.Sent())
+	}
+	for _, q := range r.second.Requests() {
+		if q.Header.Get("X-Secret") != "" {
+			t.Fatal("it was told what is for the first one")
+		}
+	}
+}

@@ -1,10 +1,8 @@
 package downloader
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -169,32 +167,10 @@ func (d *Downloader) Close() { d.slots.close() }
 // committed first. Its error is one of the kinds of this package and of store,
 // or the cause of ctx.
 func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
-	res, err := d.getFrom(ctx, req)
-	if req.Listed != nil || req.Stream != nil { // a list has its own order of sources
-		return res, err
+	if len(req.Mirrors) == 0 || req.Listed != nil { // a list has its own order of sources
+		return d.getFrom(ctx, req)
 	}
-	for i, u := range req.Mirrors {
-		if err == nil || ctx.Err() != nil || !otherMayHave(err) {
-			break
-		}
-		d.emit(Event{Kind: Warning, URL: ShownURL(req.URL), Target: cmp.Or(res.Target, ShownURL(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", err, ShownURL(u))})
-		next := req
-		next.URL, next.ID = u, res.ID
-		next.Mirrors = append(slices.Clone(req.Mirrors[:i]), req.Mirrors[i+1:]...)
-		var fetched int64
-		fetched, res.Fetched = res.Fetched, 0
-		var nextErr error
-		if res, nextErr = d.getFrom(ctx, next); nextErr == nil || !otherMayHave(nextErr) {
-			err = nextErr
-		}
-		res.Fetched += fetched
-	}
-	return res, err
-}
-
-// otherMayHave reports whether err is one that another source may not have.
-func otherMayHave(err error) bool {
-	return slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
+	return d.getAny(ctx, req)
 }
 
 // getFrom is Get from the URL asked, and the mirrors beside it.

@@ -32,7 +32,7 @@ func (j *job) find() (store.Record, error) {
 		if err != nil {
 			return store.Record{}, err
 		}
-		return j.findByURL(dir)
+		return j.d.store.ByURL(dir, j.shown)
 	}
 	target, err := absTarget(j.req.Dir, j.req.Output)
 	if err != nil {
@@ -46,20 +46,6 @@ func (j *job) find() (store.Record, error) {
 	}
 	if err == nil && rec.URL != j.shown && !j.req.Restart && !j.req.Overwrite {
 		return rec, claimed(rec)
-	}
-	return rec, err
-}
-
-// findByURL returns what was begun from the URL asked or, in place of it, a mirror.
-func (j *job) findByURL(dir string) (store.Record, error) {
-	rec, err := j.d.store.ByURL(dir, j.shown)
-	for _, u := range j.req.Mirrors {
-		if !errors.Is(err, store.ErrNotFound) {
-			break
-		}
-		if rec, err = j.d.store.ByURL(dir, Recorded(u)); err == nil {
-			j.req.ID = rec.ID
-		}
 	}
 	return rec, err
 }

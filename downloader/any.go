@@ -1,0 +1,61 @@
+package downloader
+
+// This file is about a mirror in place of a URL that fails.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+)
+
+// getAny is Get from the URL asked or, where that fails, from the first mirror that
+// has the file. What is held of one of them comes first.
+func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
+	urls := append([]string{req.URL}, req.Mirrors...)
+	if i := slices.IndexFunc(urls, func(u string) bool { return d.began(req, u) }); i > 0 {
+		urls = slices.Concat(urls[i:i+1], urls[:i], urls[i+1:])
+	}
+	var all Result
+	var failed error
+	for i, u := range urls {
+		if i > 0 {
+			d.emit(Event{Kind: Warning, URL: ShownURL(u), Target: cmp.Or(all.Target, ShownURL(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", failed, ShownURL(u))})
+		}
+		next := req
+		next.URL, next.ID = u, cmp.Or(req.ID, all.ID)
+		next.Mirrors = urls[i+1:]
+		res, err := d.getFrom(ctx, next)
+		res.Fetched += all.Fetched
+		all = res
+		if err == nil || ctx.Err() != nil || !otherMayHave(err) {
+			return all, err
+		}
+		failed = cmp.Or(failed, err)
+	}
+	return all, failed
+}
+
+// began reports whether there is a download of u, finished or not, for the target of req.
+func (d *Downloader) began(req Request, u string) bool {
+	if req.Output == "" {
+		dir, err := filepath.Abs(req.Dir)
+		if err == nil {
+			_, err = d.store.ByURL(dir, Recorded(u))
+		}
+		return err == nil
+	}
+	target, err := absTarget(req.Dir, req.Output)
+	if err != nil {
+		return false
+	}
+	rec, err := d.store.ByTarget(target)
+	return err == nil && rec.URL == Recorded(u)
+}
+
+// otherMayHave reports whether err is one that another source may not have.
+func otherMayHave(err error) bool {
+	return slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
+}

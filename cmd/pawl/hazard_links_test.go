@@ -199,7 +199,7 @@ var linksToElsewhere = []hazard{
 		f := tr.serve(16 << 20)
 		target, next := tr.another(f), tr.another(f)
 		tr.srv.Set(faultserver.Redirect("/f.bin", target.URL+"/f.bin"))
-		target.Set(faultserver.CutAt(2<<20, func() {
+		target.Set(faultserver.CutAt(1<<20, func() {
 			tr.srv.Set(faultserver.Redirect("/f.bin", next.URL+"/f.bin"))
 			target.Set(faultserver.Status(403, -1))
 		}), early())

@@ -7,7 +7,8 @@
 //	find    is the target done already, or begun? (find.go)
 //	ask     a GET for the first missing range; its answer tells size, ranges,
 //	        version and name, its body is the first connection's work (ask.go)
-//	plan    a pool says which connection fetches what (pool.go)
+//	plan    a pool says which connection fetches what (pool.go), how many there
+//	        are (growth.go), and who takes over from one that is slow (slow.go)
 //	fetch   each connection reads its claim into a buffer and writes it at its
 //	        place; a body that breaks off is continued at its byte (fetch.go)
 //	commit  one goroutine makes what is written durable, by time and volume, and
@@ -19,6 +20,10 @@
 // versions could mix, the download starts over and says so. A small file of a list
 // is one answer, which needs no plan, and is made durable in a group (small.go).
 //
+// Mirrors of a file are used beside its URL, once they are proven (mirrors.go), or in
+// place of it (instead.go).
+//
 // Connections to a host are limited for all downloads together (host.go), and for
-// all processes of a user (slots.go).
+// all processes of a user (slots.go); what was learned of it is remembered
+// (learned.go).
 package downloader

@@ -98,7 +98,7 @@ var partDamage = []hazard{
 		tr.killHolding(9 << 20)
 		tr.write(tr.partPath(), data)
 		tr.run().good("f.bin", f)
-		tr.overhead(1.9)
+		tr.overhead(2.2)
 		tr.met()
 	}},
 	blockedPart("disks: part file replaced by a symlink", func(tr *trial, part string) {

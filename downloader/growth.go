@@ -3,15 +3,17 @@ package downloader
 import "time"
 
 const (
-	growFirst  = 4                     // connections that are opened when there is an answer
-	growFreely = 8                     // so many are opened without asking whether they pay
-	growFast   = 4 << 20               // bytes of each connection by then: these are fast enough to be asked
-	growSettle = 80 * time.Millisecond // least, after all have their first bytes, until their rate tells
-	growTrips  = 2                     // least number of round trips until it does
-	growPays   = 0.1                   // of the rate must be added by as many connections again
-	growAgain  = 2 * time.Second       // after some did not pay, until others are tried; doubling
-	growRarely = time.Minute           // most of it
-	growFallen = 1.4                   // times less than before is a rate that tells that something has changed
+	growFirst  = 4                      // connections that are opened when there is an answer
+	growFreely = 8                      // so many are opened without asking whether they pay
+	growFast   = 4 << 20                // bytes of each connection by then: these are fast enough to be asked
+	growBusy   = 200 << 20              // bytes per second, at which the machine has its share in the rate
+	growCalm   = 500 * time.Millisecond // until such a rate tells
+	growSettle = 80 * time.Millisecond  // least, after all have their first bytes, until their rate tells
+	growTrips  = 2                      // least number of round trips until it does
+	growPays   = 0.1                    // of the rate must be added by as many connections again
+	growAgain  = 2 * time.Second        // after some did not pay, until others are tried; doubling
+	growRarely = time.Minute            // most of it
+	growFallen = 1.4                    // times less than before is a rate that tells that something has changed
 )
 
 // A growth decides how many connections a download has to one source: twice as many
@@ -55,14 +57,19 @@ func (g *growth) more(n int, works bool, bytes int64, now time.Time) int {
 	if n < g.start {
 		return g.open(g.start - n)
 	}
-	if g.start == 0 && g.tried == 0 && g.most == 0 && n < growFreely && bytes < int64(n)*growFast {
-		return g.open(max(growFirst-n, min(n, growFreely-n))) // they are slow, cheap, and a rate that young tells nothing
+	if fresh := g.start == 0 && g.tried == 0 && g.most == 0; fresh && n < growFirst {
+		return g.open(growFirst - n)
+	} else if fresh && n < growFreely && bytes < int64(n)*growFast {
+		return g.open(min(n, growFreely-n)) // they are slow, cheap, and a rate that young tells nothing
 	}
 	d := now.Sub(g.since)
 	if d < g.settle() {
 		return 0
 	}
 	rate := float64(bytes-g.bytes) / d.Seconds()
+	if rate > growBusy && d < growCalm {
+		return 0
+	}
 	g.since, g.bytes = now, bytes
 	if g.tried > 0 && n > g.tried {
 		return g.judge(n, rate, now)

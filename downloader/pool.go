@@ -23,6 +23,7 @@ const (
 	muchSlower   = 8               // times slower than the taker is slow enough to take all, too
 	replaceAmong = 4               // connections, of which one may be much slower than the others
 	replaceAfter = time.Second     // of a request, and before its end, one is replaced
+	replaceBelow = 16 << 20        // bytes per second; what is faster is no burden
 	replaceEvery = 250 * time.Millisecond
 	replaceMost  = 16 * time.Second // this long, doubling, after some that have not become faster
 	tooSlow      = 2                // times slower than the mean is slow enough for that

@@ -176,7 +176,7 @@ func (p *pool) replace(now time.Time) {
 			continue
 		}
 		left := p.timeLeft(w.claim, now)
-		if left > replaceAfter.Seconds() && w.rate < p.meanOf(w.lane)/tooSlow {
+		if left > replaceAfter.Seconds() && w.rate < replaceBelow && w.rate < p.meanOf(w.lane)/tooSlow {
 			p.replaced, w.was = now, w.rate
 			w.cancel(errReplaced)
 			return

@@ -63,7 +63,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			} else if err != nil {
 				return err
 			}
-			j.pool.answered(w, rep.wanted().End, rep.took)
+			j.pool.answered(w, rep.wanted().End, rep.took, time.Now())
 		}
 		w.buf.seek(r.Off)
 		got, err := j.copy(ctx, w, rep)

@@ -6,6 +6,8 @@ const (
 	growFirst  = 4                      // connections that are opened when there is an answer
 	growFreely = 8                      // so many are opened without asking whether they pay
 	growFast   = 4 << 20                // bytes of each connection by then: these are fast enough to be asked
+	growLeast  = 16 << 10               // bytes of each connection that tell its rate
+	growSlow   = 3 * time.Second        // or this long
 	growBusy   = 200 << 20              // bytes per second, at which the machine has its share in the rate
 	growCalm   = 500 * time.Millisecond // until such a rate tells
 	growSettle = 80 * time.Millisecond  // least, after all have their first bytes, until their rate tells
@@ -63,7 +65,7 @@ func (g *growth) more(n int, works bool, bytes int64, now time.Time) int {
 		return g.open(min(n, growFreely-n)) // they are slow, cheap, and a rate that young tells nothing
 	}
 	d := now.Sub(g.since)
-	if d < g.settle() {
+	if d < g.settle() || d < growSlow && bytes-g.bytes < int64(n)*growLeast {
 		return 0
 	}
 	rate := float64(bytes-g.bytes) / d.Seconds()

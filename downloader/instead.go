@@ -30,7 +30,7 @@ func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
 		res, err := d.getFrom(ctx, next)
 		res.Fetched += all.Fetched
 		all = res
-		if err == nil || ctx.Err() != nil || !otherMayHave(err) {
+		if err == nil || ctx.Err() != nil || !otherMayHave(err) && !(i > 0 && errors.Is(err, ErrChanged)) { // nothing is given up for a mirror's
 			return all, err
 		}
 		failed = cmp.Or(failed, err)

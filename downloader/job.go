@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"pawl/chunk"
 	"pawl/store"
 )
 
@@ -25,6 +25,7 @@ type job struct {
 	req      Request
 	asked    *url.URL // immutable
 	shown    string   // asked, without user and password; immutable
+	basic    string   // Authorization by these, for the origin of asked alone; immutable
 	patience *patience
 
 	part     *store.Part // nil before the name is known, and for a stream
@@ -93,15 +94,8 @@ func (j *job) takeUser() {
 		return
 	}
 	j.asked.User = nil
-	j.req.Header = j.req.Header.Clone()
-	if j.req.Header == nil {
-		j.req.Header = make(http.Header)
-	}
-	if j.req.Header.Get("Authorization") == "" {
-		password, _ := user.Password()
-		basic := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
-		j.req.Header.Set("Authorization", "Basic "+basic)
-	}
+	password, _ := user.Password()
+	j.basic = "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
 }
 
 // run does the download and tells how it ended.
@@ -213,6 +207,11 @@ func (j *job) rewind(why restartError) error {
 	j.have.Store(0)
 	if !j.single { // else the most that ever was is what has to be surpassed
 		j.most.Store(0)
+	}
+	for _, m := range j.mirrors {
+		m.mu.Lock()
+		m.gave = chunk.Set{}
+		m.mu.Unlock()
 	}
 	if j.part == nil {
 		return nil

@@ -22,6 +22,7 @@ import (
 
 const (
 	mostMirrors  = 8                      // that are used or proven at once
+	mostLinked   = 64                     // mirrors, beyond which none is taken from a server
 	mirrorTries  = 3                      // failures in a row, after which one is put aside
 	mirrorWorth  = 300 * time.Millisecond // what is done sooner needs no mirror
 	mirrorLook   = 50 * time.Millisecond  // between two looks whether it is worth one
@@ -37,7 +38,7 @@ type mirror struct {
 	host  *host     // where it led; guarded by mu, like all that follows
 	id    identity  // as it calls the version
 	sure  bool      // by a strong validator, or a digest
-	gave  chunk.Set // written in this transfer
+	gave  chunk.Set // written since the file was begun
 	fails int       // in a row
 	aside error     // why it is not used any more
 }
@@ -48,6 +49,9 @@ var errAside = errors.New("the mirror is put aside")
 // addMirrors makes URLs mirrors, but those that are known.
 func (j *job) addMirrors(given bool, texts ...string) {
 	for _, text := range texts {
+		if !given && len(j.mirrors) >= mostLinked {
+			return
+		}
 		u, err := parseURL(text)
 		if err != nil || !given && j.asked.Scheme == "https" && u.Scheme != "https" {
 			continue
@@ -80,6 +84,8 @@ func (j *job) useMirrors(ctx context.Context) error {
 			} else if err == nil {
 				j.d.recall(m.host)
 				j.pool.addLane(m)
+				for m.reason() == nil && sleep(ctx, mirrorLook) == nil { // it keeps its place
+				}
 			}
 			return nil
 		})
@@ -88,11 +94,11 @@ func (j *job) useMirrors(ctx context.Context) error {
 }
 
 // proveMirror returns nil if m has the version that the job has bytes of: the size is
-// the same, and so is a strong validator, a digest, or what is compared: the first and
-// the last bytes that are held, some at random, and the end of the file.
+// the same, and so are the first bytes that are held along with a strong validator or
+// a digest, or else with the last ones, some at random, and the end of the file.
 func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 	m.mu.Lock()
-	m.id, m.sure, m.gave, m.host = identity{size: -1}, false, chunk.Set{}, j.d.host(m.url)
+	m.id, m.sure, m.host = identity{size: -1}, false, j.d.host(m.url)
 	m.mu.Unlock()
 	all := samples(j.pool.held())
 	if end := (chunk.Range{Off: max(0, j.id.size-mirrorSample), End: j.id.size}); !j.single {
@@ -109,12 +115,6 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 		if err != nil {
 			return err
 		}
-		if i == 0 && j.sameByHeader(rep) {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.sure = true
-			return nil
-		}
 		want, err := j.ownBytes(ctx, r)
 		if err != nil {
 			if i == len(all)-1 { // the end, which is not held yet, and nobody tells
@@ -124,6 +124,12 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 		}
 		if !bytes.Equal(got, want) {
 			return fmt.Errorf("%w: it has other %s", ErrChanged, span(r))
+		}
+		if i == 0 && j.sameByHeader(rep) { // and one sample, as it costs nothing more
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.sure = true
+			return nil
 		}
 	}
 	return nil
@@ -180,14 +186,14 @@ func (j *job) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 
 // askMirrorOnce asks m for r, and checks that the answer is of its version.
 func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.Range) (*reply, error) {
-	if err := sleep(ctx, m.host.held(time.Now())); err != nil {
-		return nil, err
+	if w == nil { // who has a claim does not wait
+		if err := sleep(ctx, m.host.held(time.Now())); err != nil {
+			return nil, err
+		}
 	}
 	to := target{url: m.url, asked: m.url, host: m.host, judge: func(resp *http.Response, _ error) (verdict, error) {
 		if resp != nil {
-			if d, ok := retryAfter(resp.Header, time.Now()); ok {
-				m.host.hold(time.Now().Add(min(d, j.d.opts.RetryAfterMax)))
-			}
+			j.obeyMirror(m, w, resp)
 		}
 		return verdict{}, nil
 	}}
@@ -203,6 +209,21 @@ func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.R
 		return nil, err
 	}
 	return rep, nil
+}
+
+// obeyMirror notes a Retry-After of m, as obey does.
+func (j *job) obeyMirror(m *mirror, w *worker, resp *http.Response) {
+	now := time.Now()
+	d, ok := retryAfter(resp.Header, now)
+	if !ok {
+		return
+	}
+	until := now.Add(min(d, j.d.opts.RetryAfterMax))
+	if w == nil || j.pool.countOfLane(w) == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
+		m.host.hold(until)
+	} else {
+		m.host.holdGrowth(until)
+	}
 }
 
 // check says what is wrong with an answer of m, where id is the version that is wanted.
@@ -226,11 +247,13 @@ func (m *mirror) check(id identity, rep *reply) error {
 }
 
 // askMirror is ask for a worker of a mirror's lane. Where that fails the worker steps
-// down, or is one of the URL asked from then on.
+// down, or is one of the URL asked from then on; so it does where m is to be left
+// alone for a while, as nobody else could take over its claim meanwhile.
 func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
 	m := w.lane.mirror
 	err := error(errAside)
-	if m.reason() == nil {
+	held := m.host.held(time.Now()) > 0
+	if m.reason() == nil && !held {
 		var rep *reply
 		if rep, err = j.askMirrorOnce(ctx, m, w, r); err == nil {
 			return rep, nil
@@ -242,21 +265,30 @@ func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, 
 	if errors.Is(err, errSeized) || errors.Is(err, errReplaced) {
 		return nil, err
 	}
-	if err := j.mirrorFailed(m, w, err); err != nil {
-		return nil, err
+	further := j.pool.countOfLane(w) > 1
+	if !held {
+		if err := j.mirrorFailed(m, further, err); err != nil {
+			return nil, err
+		}
 	}
 	if j.pool.retire(w) {
+		if further && !held {
+			m.host.refused(time.Now())
+		}
 		return nil, errSteppedDown
 	}
 	return j.ask(ctx, w, r)
 }
 
-// mirrorFailed notes a failure of m. One that shows that it has another version, after
+// mirrorFailed notes a failure of m, on a further connection or its only one: that of
+// a further one may be its limit, and does not count. One that shows that it has another version, after
 // it has given bytes, ends the transfer, so that these can be given up.
-func (j *job) mirrorFailed(m *mirror, w *worker, err error) error {
+func (j *job) mirrorFailed(m *mirror, further bool, err error) error {
 	contradicts := errors.Is(err, ErrChanged) || errors.Is(err, ErrPage) || errors.Is(err, errLie)
 	m.mu.Lock()
-	m.fails++
+	if !further {
+		m.fails++
+	}
 	tooOften, gave := m.fails >= mirrorTries, m.gave.Len() > 0
 	m.mu.Unlock()
 	switch {
@@ -266,9 +298,7 @@ func (j *job) mirrorFailed(m *mirror, w *worker, err error) error {
 		return restartError{why: fmt.Sprintf("the mirror %s has another version now", ShownURL(m.url.String())), keep: true}
 	case contradicts || tooOften || isPermanent(err):
 		j.putAside(m, err)
-	case j.pool.countOfLane(w) > 1:
-		m.host.refused(time.Now())
-	default:
+	case !further:
 		m.host.holdGrowth(time.Now().Add(j.d.opts.RetryWait))
 	}
 	return nil
@@ -284,7 +314,7 @@ func (m *mirror) reason() error {
 // putAside ends the use of m for good, and says so.
 func (j *job) putAside(m *mirror, why error) {
 	m.mu.Lock()
-	known := m.aside != nil
+	known := m.aside != nil && (!errors.Is(why, ErrChanged) || errors.Is(m.aside, ErrChanged)) // that is worse than any other
 	if !known {
 		m.aside = why
 	}
@@ -323,7 +353,8 @@ func (j *job) loseMirrored(all bool) (bool, error) {
 }
 
 // compareMirrored compares some of what each mirror gave, and no validator or digest
-// proves, with the URL asked. A mirror that has given other bytes is put aside.
+// proves, with the URL asked. A mirror that has given other bytes is put aside. That
+// the URL asked cannot be asked any more proves nothing.
 func (j *job) compareMirrored(ctx context.Context) error {
 	doubtful := make(map[*mirror]chunk.Set)
 	for _, m := range j.mirrors {
@@ -336,15 +367,19 @@ func (j *job) compareMirrored(ctx context.Context) error {
 	if len(doubtful) == 0 {
 		return nil
 	}
-	if err := j.enter(ctx, j.host); err != nil {
-		return err
+	asking, cancel := j.soon(ctx, moreSamples*len(doubtful))
+	defer cancel()
+	if j.enter(asking, j.host) != nil {
+		return context.Cause(ctx)
 	}
 	defer j.leave()
 	for m, gave := range doubtful {
 		for range moreSamples {
 			r := nthBytes(gave, rand.Int64N(max(1, gave.Len()-sampleBytes)), sampleBytes)
-			if err := j.proveSample(ctx, r); errors.Is(err, errOtherBytes) {
+			if err := j.proveSample(asking, r); errors.Is(err, errOtherBytes) {
 				j.putAside(m, fmt.Errorf("%w: it gave other bytes", ErrChanged))
+			} else if err != nil {
+				return context.Cause(ctx)
 			}
 		}
 	}

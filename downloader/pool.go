@@ -2,7 +2,6 @@ package downloader
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -47,14 +46,6 @@ type pool struct {
 	yielded  time.Time     // when a connection was last given to another download
 }
 
-// A lane is the connections of one download to one source.
-type lane struct {
-	host   *host
-	mirror *mirror // nil for the URL asked
-	growth growth  // guarded by pool.mu
-	bytes  int64   // received; guarded by pool.mu
-}
-
 // A worker is one connection's share of the work.
 type worker struct {
 	// guarded by pool.mu
@@ -65,7 +56,7 @@ type worker struct {
 	reach    int64                   // where the body of the answer ends; 0 before there is one
 	was      float64                 // its rate before its connection was replaced; 0 when that is judged
 	rate     float64                 // bytes per second; 0 unknown
-	asked    time.Time               // when the request began
+	asked    time.Time               // when the request began, and then when its answer did
 	lastByte time.Time               // or when the request began
 	winStart time.Time               // of the rate window
 	winBytes int64
@@ -83,22 +74,6 @@ func newPool(h *host, plan *chunk.Plan, single bool) *pool {
 	return p
 }
 
-func newLane(h *host) *lane {
-	return &lane{host: h, growth: growth{start: h.begin()}}
-}
-
-// end gives up the lanes, when all workers have left. It returns how many
-// connections were best on each, 0 where that is not known.
-func (p *pool) end() (best []int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range p.lanes {
-		l.host.end()
-		best = append(best, l.growth.best)
-	}
-	return best
-}
-
 // begin admits w with an answer under way, whose body is the bytes of r, the
 // first of which is the lowest unclaimed one, and which cancel ends. A part has its
 // claim at once, and can extend it as far as the body goes.
@@ -113,11 +88,15 @@ func (p *pool) begin(w *worker, r chunk.Range, whole bool, cancel context.Cancel
 	w.cancel, w.reach, w.asked = cancel, r.End, now
 }
 
-// answered notes that the body of the answer to w's request ends at reach.
-func (p *pool) answered(w *worker, reach int64, took time.Duration) {
+// answered notes that the body of the answer to w's request ends at reach. A rate that
+// counts a long wait for it would tell nothing of the connection.
+func (p *pool) answered(w *worker, reach int64, took time.Duration, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.reach = reach
+	if now.Sub(w.asked) > rateWindow/2 {
+		w.winStart, w.winBytes = now, 0
+	}
+	w.reach, w.asked = reach, now
 	w.lane.growth.answered(took)
 }
 
@@ -190,146 +169,6 @@ func (p *pool) share(w *worker) int64 {
 	fair := p.plan.Unclaimed() / int64(len(p.workers)+1)
 	least := int64(w.rateNow() * (rangeTrips * w.lane.growth.trip).Seconds())
 	return max(leastRange, min(least, fair), min(want, fair/2))
-}
-
-// grow admits further workers, whose connections then are open to their hosts, where
-// there is work for them and the host takes them. spawn is called before another
-// worker can leave.
-func (p *pool) grow(now time.Time, spawn func(*worker)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.single || len(p.workers) == 0 {
-		return
-	}
-	for _, l := range p.lanes {
-		for range p.room(l, now) {
-			if !p.wants(l, now) || p.countOf(l) >= l.host.fair() || !l.host.enterMore(now) {
-				break
-			}
-			p.admit(l, spawn)
-		}
-	}
-}
-
-// room returns how many workers l may have in addition.
-func (p *pool) room(l *lane, now time.Time) int {
-	n, works := 0, true
-	for _, w := range p.workers {
-		if w.lane != l {
-			continue
-		}
-		if n++; w.waiting {
-			return 0
-		}
-		works = works && (w.rate > 0 || w.winBytes > 0 || p.isStuck(w, 0, now))
-	}
-	more := l.growth.more(n, works, l.bytes, now)
-	if n == 0 || works && p.plan.Unclaimed() == 0 { // it begins, or takes over from one that is slow
-		return 1
-	}
-	return more
-}
-
-// admit admits a worker whose connection is counted at the host.
-func (p *pool) admit(l *lane, spawn func(*worker)) {
-	for _, w := range p.workers {
-		if w.claim != nil && w.reach > w.claim.Arriving().End { // before another takes what follows
-			p.stretch(w, p.share(w)-w.claim.Arriving().Len())
-		}
-	}
-	w := &worker{lane: l}
-	p.workers = append(p.workers, w)
-	spawn(w)
-}
-
-// tooMany reports whether l has more workers than pay, or than its share.
-func (p *pool) tooMany(l *lane) bool {
-	n := p.countOf(l)
-	return l.growth.tooMany(n) || n > l.host.fair()
-}
-
-// worthMirror reports whether so much is to come that a mirror may help.
-func (p *pool) worthMirror() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	known := false
-	for _, w := range p.workers {
-		known = known || w.rateNow() > 0
-	}
-	return known && p.plan.HeldLen() > 0 && p.untilDone() > mirrorWorth.Seconds()
-}
-
-// held returns what is written.
-func (p *pool) held() chunk.Set {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.plan.Held()
-}
-
-// addLane lets connections to m be opened.
-func (p *pool) addLane(m *mirror) {
-	l := newLane(m.host)
-	l.mirror = m
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lanes = append(p.lanes, l)
-}
-
-// dropLane ends the connections to m.
-func (p *pool) dropLane(m *mirror) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range p.workers {
-		if w.lane.mirror == m && w.cancel != nil {
-			w.cancel(errAside)
-		}
-	}
-	p.lanes = slices.DeleteFunc(p.lanes, func(l *lane) bool {
-		if l.mirror != m {
-			return false
-		}
-		l.host.end()
-		return true
-	})
-}
-
-// retire takes w, which is of a mirror, out of the pool if others go on. Otherwise it is
-// of the URL asked from then on.
-func (p *pool) retire(w *worker) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.workers) > 1 {
-		p.remove(w)
-		return true
-	}
-	w.lane.host.leave()
-	w.lane = p.lanes[0]
-	w.lane.host.join()
-	return false
-}
-
-// mirrorOf returns the mirror that w fetches from, nil for the URL asked.
-func (p *pool) mirrorOf(w *worker) *mirror {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return w.lane.mirror
-}
-
-// countOfLane returns how many workers the lane of w has.
-func (p *pool) countOfLane(w *worker) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.countOf(w.lane)
-}
-
-// countOf returns how many workers l has.
-func (p *pool) countOf(l *lane) (n int) {
-	for _, w := range p.workers {
-		if w.lane == l {
-			n++
-		}
-	}
-	return n
 }
 
 // asking notes that w sends a request that cancel ends.

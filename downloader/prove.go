@@ -114,8 +114,7 @@ func (j *job) proveAgain(ctx context.Context) error {
 	if j.part == nil || sure || j.answers.Load() < 2 && !j.resumed || j.pool != nil && j.pool.single {
 		return nil
 	}
-	patience := 2*j.d.opts.StallTimeout + j.d.turns.span(2*(2+moreSamples)) // all is there, and need not wait long
-	asking, cancel := context.WithTimeout(ctx, patience)
+	asking, cancel := j.soon(ctx, 2+moreSamples)
 	defer cancel()
 	err := j.enter(asking, j.host)
 	if err == nil {
@@ -127,6 +126,11 @@ func (j *job) proveAgain(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// soon limits how long so many samples may take: all is there, and need not wait long.
+func (j *job) soon(ctx context.Context, samples int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 2*j.d.opts.StallTimeout+j.d.turns.span(2*samples))
 }
 
 // agree reads as much of the body of rep, a whole file, as is held, and

@@ -105,7 +105,7 @@ func TestPoolExtend(t *testing.T) {
 		t.Errorf("extended by %d bytes that another fetches", left)
 	}
 	p.release(other)
-	p.answered(w, p.arriving(w).End+5, 0)
+	p.answered(w, p.arriving(w).End+5, 0, start)
 	if left := p.extend(w); left != 5 {
 		t.Errorf("extended by %d bytes, want the 5 that the answer has", left)
 	}

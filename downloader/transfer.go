@@ -257,7 +257,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	c := &crew{job: j, cancel: cancel, commits: committer{j: j}}
 	c.serve(ctx, size)
 	j.pool.begin(first, rep.wanted(), rep.whole, rep.cancel, time.Now())
-	j.pool.answered(first, rep.wanted().End, rep.took)
+	j.pool.answered(first, rep.wanted().End, rep.took, time.Now())
 	c.start(&c.workers, func() error {
 		if rep.whole {
 			return j.stream(ctx, first, rep)
@@ -308,10 +308,14 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 // errMirrored says that what mirrors gave is fetched again, without them.
 var errMirrored = restartError{why: "mirrors gave other bytes", keep: true}
 
-// endPool remembers what the transfer has learned of its hosts.
+// endPool remembers what the transfer has learned of its hosts. Where it has broken
+// off, what refused connections may have been an outage.
 func (j *job) endPool() {
+	_, done := j.pool.done()
 	for i, best := range j.pool.end() {
-		j.d.learn(j.pool.lanes[i].host, best)
+		if h := j.pool.lanes[i].host; done || !h.limited() {
+			j.d.learn(h, best)
+		}
 	}
 }
 

@@ -87,7 +87,7 @@ func TestMirrors(t *testing.T) {
 // TestMirrorRefused: a mirror that has not the same file, or does not say so in a way
 // that can be proven, gives nothing, and is named.
 func TestMirrorRefused(t *testing.T) {
-	const size = 16 << 20
+	const size = 6 << 20
 	other := faultserver.NewFile(size, 2)
 	tests := map[string]struct {
 		file  faultserver.File

@@ -110,8 +110,9 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	if j.moved = rec.URL != j.shown && rec.Held.Len() > 0; j.moved { // a mirror has validators of its own
 		j.id.etag, j.id.lastModified = "", ""
 	}
+	j.addMirrors(true, rec.Mirrors...)
 	return false, part.Update(func(r *store.Record) {
-		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite
+		r.Sum, r.Replace, r.Mirrors = j.req.Sum, r.Replace || j.req.Overwrite, j.givenMirrors()
 	})
 }
 

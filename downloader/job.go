@@ -223,7 +223,7 @@ func (j *job) rewind(why restartError) error {
 func (j *job) forget() error {
 	return j.part.Restart(func(r *store.Record) {
 		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
-		r.Size, r.ETag, r.LastModified, r.Type, r.NoRanges = -1, "", "", "", false
+		r.Size, r.ETag, r.LastModified, r.Type, r.NoRanges, r.Mixed = -1, "", "", "", false, false
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
+	"pawl/store"
 )
 
 const (
@@ -82,8 +82,9 @@ func (j *job) useMirrors(ctx context.Context) error {
 			if err := j.proveMirror(ctx, m); err != nil && ctx.Err() == nil {
 				j.putAside(m, err)
 			} else if err == nil {
-				j.d.recall(m.host)
-				j.pool.addLane(m)
+				if err := j.admit(m); err != nil {
+					return err
+				}
 				for m.reason() == nil && sleep(ctx, mirrorLook) == nil { // it keeps its place
 				}
 			}
@@ -91,6 +92,32 @@ func (j *job) useMirrors(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// admit lets the pool use m, which is proven. What is mixed without a promise that
+// all is equal is on record before.
+func (j *job) admit(m *mirror) error {
+	m.mu.Lock()
+	sure := m.sure
+	m.mu.Unlock()
+	if !sure && !j.part.Record().Mixed {
+		if err := j.part.Update(func(r *store.Record) { r.Mixed = true }); err != nil {
+			return permanentError{err}
+		}
+	}
+	j.d.recall(m.host)
+	j.pool.addLane(m)
+	return nil
+}
+
+// givenMirrors returns the URLs of the mirrors that the user gave.
+func (j *job) givenMirrors() (urls []string) {
+	for _, m := range j.mirrors {
+		if m.given {
+			urls = append(urls, m.url.String())
+		}
+	}
+	return urls
 }
 
 // proveMirror returns nil if m has the version that the job has bytes of: the size is
@@ -323,82 +350,4 @@ func (j *job) putAside(m *mirror, why error) {
 		j.pool.dropLane(m)
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", ShownURL(m.url.String()), why)})
 	}
-}
-
-// loseMirrored gives up what mirrors gave of which nobody knows any more whether it is
-// right: those that have contradicted themselves, or all that were not sure. It
-// reports whether there was any. No worker may be left.
-func (j *job) loseMirrored(all bool) (bool, error) {
-	var lost chunk.Set
-	for _, m := range j.mirrors {
-		m.mu.Lock()
-		if all || errors.Is(m.aside, ErrChanged) {
-			for r := range m.gave.All() {
-				lost.Add(r)
-			}
-			m.gave = chunk.Set{}
-		}
-		m.mu.Unlock()
-	}
-	if lost.Len() == 0 {
-		return false, nil
-	}
-	j.emit(Event{Kind: Lost, Held: lost.Len()})
-	if err := j.part.Lose(lost); err != nil {
-		return true, permanentError{err}
-	}
-	rec := j.part.Record()
-	j.have.Store(rec.Held.Len())
-	return true, nil
-}
-
-// compareMirrored compares some of what each mirror gave, and no validator or digest
-// proves, with the URL asked. A mirror that has given other bytes is put aside. That
-// the URL asked cannot be asked any more proves nothing.
-func (j *job) compareMirrored(ctx context.Context) error {
-	doubtful := make(map[*mirror]chunk.Set)
-	for _, m := range j.mirrors {
-		m.mu.Lock()
-		if m.gave.Len() > 0 && !m.sure && j.req.Sum.IsZero() {
-			doubtful[m] = m.gave.Clone()
-		}
-		m.mu.Unlock()
-	}
-	if len(doubtful) == 0 {
-		return nil
-	}
-	asking, cancel := j.soon(ctx, moreSamples*len(doubtful))
-	defer cancel()
-	if j.enter(asking, j.host) != nil {
-		return context.Cause(ctx)
-	}
-	defer j.leave()
-	for m, gave := range doubtful {
-		for range moreSamples {
-			r := nthBytes(gave, rand.Int64N(max(1, gave.Len()-sampleBytes)), sampleBytes)
-			if err := j.proveSample(asking, r); errors.Is(err, errOtherBytes) {
-				j.putAside(m, fmt.Errorf("%w: it gave other bytes", ErrChanged))
-			} else if err != nil {
-				return context.Cause(ctx)
-			}
-		}
-	}
-	return context.Cause(ctx)
-}
-
-// mirrorSink is where the bytes of one worker go, and notes those of mirrors.
-type mirrorSink struct {
-	io.WriterAt
-	pool *pool
-	w    *worker
-}
-
-func (s mirrorSink) WriteAt(b []byte, off int64) (int, error) {
-	n, err := s.WriterAt.WriteAt(b, off)
-	if m := s.pool.mirrorOf(s.w); m != nil && n > 0 {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.gave.Add(chunk.Range{Off: off, End: off + int64(n)})
-	}
-	return n, err
 }

@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -202,5 +203,41 @@ func TestEdgeGaveKept(t *testing.T) {
 	r.mirrored(func(q *Request) { q.Mirrors = []string{r.url(), third.URL + "/f"} })
 	for _, e := range r.events {
 		t.Log(e.Kind, e.Err)
+	}
+}
+
+// TestEdgeMixedKept: after an interruption bytes of a mirror that only samples have
+// proven are compared again, and the mirrors are known without being named.
+func TestEdgeMixedKept(t *testing.T) {
+	const size = 24 << 20
+	r := newMirrorRig(t, size)
+	r.second.Set(faultserver.SetHeader("ETag", `"of its own"`), faultserver.Rate(40<<20))
+	mirror := func(q *Request) { q.Mirrors = []string{r.url()} }
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		if r.second.WaitSent(3<<20, stop) {
+			cancel(errTestCancel)
+		}
+	}()
+	if _, err := r.get(ctx, "f", mirror); !errors.Is(err, errTestCancel) {
+		t.Fatal(err)
+	}
+	rec := r.record()
+	if !rec.Mixed || len(rec.Mirrors) != 1 || rec.Mirrors[0] != r.url() {
+		t.Fatalf("on record: mixed %v, mirrors %q", rec.Mixed, rec.Mirrors)
+	}
+	r.srv.Reset()
+	r.second.Reset()
+	r.mustGet("f", r.f, func(q *Request) { q.ID, q.URL = rec.ID, "" })
+	small := 0
+	for _, q := range r.srv.Requests() {
+		if q.Bytes == sampleBytes {
+			small++
+		}
+	}
+	if small < 4 || r.second.Sent() == 0 {
+		t.Errorf("%d samples were compared, and %d bytes came from the mirror", small, r.second.Sent())
 	}
 }

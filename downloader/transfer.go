@@ -73,7 +73,7 @@ func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
 	if j.part == nil || held.Len() == 0 || j.single {
 		return j.probe(ctx, held)
 	}
-	if j.id.strongETag() != "" {
+	if j.id.strongETag() != "" && !j.part.Record().Mixed {
 		rep, err := j.probe(ctx, held)
 		if err != nil || rep.whole || j.id.proves(rep.id) {
 			return rep, err
@@ -219,7 +219,7 @@ func (j *job) create(rep *reply) error {
 	case old.State != store.Done:
 		return claimed(old)
 	}
-	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite}
+	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite, Mirrors: j.givenMirrors()}
 	if j.req.Listed != nil {
 		rec.List = j.req.Listed.List
 	}
@@ -278,9 +278,6 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	} else if c.lost+again > 0 {
 		return errDamaged
 	}
-	if err := j.proveAgain(ctx); err != nil {
-		return err
-	}
 	if err := j.compareMirrored(ctx); err != nil {
 		return err
 	}
@@ -288,6 +285,9 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		return err
 	} else if lost {
 		return errMirrored
+	}
+	if err := j.proveAgain(ctx); err != nil {
+		return err
 	}
 	if j.gaveUp { // the verifier has bytes that are no longer there
 		c.verifier = nil
@@ -299,10 +299,15 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	for _, m := range j.mirrors {
 		j.putAside(m, err)
 	}
-	if lost, loseErr := j.loseMirrored(true); loseErr != nil || !lost {
-		return err
+	switch lost, loseErr := j.loseMirrored(true); {
+	case loseErr != nil:
+		return loseErr
+	case lost:
+		return errMirrored
+	case j.part != nil && j.part.Record().Mixed: // by an earlier run, and nobody knows where
+		return restartError{why: "mirrors gave other bytes"}
 	}
-	return errMirrored
+	return err
 }
 
 // errMirrored says that what mirrors gave is fetched again, without them.

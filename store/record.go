@@ -46,10 +46,12 @@ type Record struct {
 	Named  bool   `json:"named,omitempty"` // the user chose the name, so that the URL alone does not lead to it
 	Size   int64  `json:"size"`            // bytes; -1 unknown
 
-	ETag         string `json:"etag,omitempty"`          // as sent, weak ones with their W/
-	LastModified string `json:"last_modified,omitempty"` // as sent
-	Type         string `json:"type,omitempty"`          // media type, without parameters
-	NoRanges     bool   `json:"no_ranges,omitempty"`     // the server sends whole files only
+	ETag         string   `json:"etag,omitempty"`          // as sent, weak ones with their W/
+	LastModified string   `json:"last_modified,omitempty"` // as sent
+	Type         string   `json:"type,omitempty"`          // media type, without parameters
+	Mirrors      []string `json:"mirrors,omitempty"`       // other URLs of it, best first
+	Mixed        bool     `json:"mixed,omitempty"`         // some bytes may be of a mirror that only samples have proven
+	NoRanges     bool     `json:"no_ranges,omitempty"`     // the server sends whole files only
 
 	Held    chunk.Set `json:"held"`             // durable bytes of the part file
 	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums

@@ -322,7 +322,7 @@ func finishedThen(name string, code int, fault faultserver.Fault) hazard {
 		tr.run().leaves(code, tr.look, before)
 		tr.srv.Set()
 		tr.run().good("f.bin", f)
-		tr.overhead(1.2)
+		tr.overhead(1.8)
 	}}
 }
 

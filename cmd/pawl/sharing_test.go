@@ -76,6 +76,13 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.files.ServeHTTP(w, r)
 }
 
+// most returns the most connections that were open at once.
+func (c *crowd) most() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peak
+}
+
 // connections returns how many process p has.
 func (c *crowd) connections(p int) (n int) {
 	c.mu.Lock()
@@ -161,7 +168,7 @@ func (c *crowd) checkFair(from, to []int64) {
 		got[p] = to[p] - from[p]
 		sum += got[p]
 	}
-	c.Logf("bytes of each process in the middle third: %d; at most %d connections", got, c.peak)
+	c.Logf("bytes of each process in the middle third: %d; at most %d connections", got, c.most())
 	most := int64(2)
 	if raceEnabled {
 		most = 3
@@ -191,8 +198,8 @@ func TestSharedConnections(t *testing.T) {
 			}
 			samples := c.sample(cmds)
 			c.checkFiles()
-			if c.peak > 8 || c.peak < 7 {
-				t.Errorf("most connections at once: got %d, want 8", c.peak)
+			if c.most() > 8 || c.most() < 7 {
+				t.Errorf("most connections at once: got %d, want 8", c.most())
 			}
 			if n := len(samples); n < 9 {
 				t.Errorf("only %d samples", n)
@@ -226,8 +233,8 @@ func TestSharedLater(t *testing.T) {
 		t.Errorf("first: %v", err)
 	}
 	c.checkFiles()
-	if c.peak > 8 {
-		t.Errorf("most connections at once: got %d, want 8", c.peak)
+	if c.most() > 8 {
+		t.Errorf("most connections at once: got %d, want 8", c.most())
 	}
 }
 
@@ -241,8 +248,8 @@ func TestSharedTurns(t *testing.T) {
 	}
 	samples := c.sample(cmds)
 	c.checkFiles()
-	if c.peak > 2 {
-		t.Errorf("most connections at once: got %d, want 2", c.peak)
+	if c.most() > 2 {
+		t.Errorf("most connections at once: got %d, want 2", c.most())
 	}
 	t.Logf("%d samples, the last %d", len(samples), samples[len(samples)-1])
 }
@@ -270,7 +277,7 @@ func TestSharedKilled(t *testing.T) {
 		t.Errorf("the other process: %v", err)
 	}
 	checkFile(t, filepath.Join(c.dir, "1/0.bin"), c.names["1/0.bin"])
-	if c.peak > 8 {
-		t.Errorf("most connections at once: got %d, want 8", c.peak)
+	if c.most() > 8 {
+		t.Errorf("most connections at once: got %d, want 8", c.most())
 	}
 }

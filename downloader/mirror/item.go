@@ -31,6 +31,9 @@ func (it *item) texts() []*string {
 	for i := range e.URLs {
 		all = append(all, &e.URLs[i])
 	}
+	for i := range r.Mirrors {
+		all = append(all, &r.Mirrors[i])
+	}
 	for _, name := range slices.Sorted(maps.Keys(e.Header)) {
 		for i := range e.Header[name] {
 			all = append(all, &e.Header[name][i])

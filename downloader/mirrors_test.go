@@ -69,14 +69,10 @@ func TestMirrors(t *testing.T) {
 			r := newMirrorRig(t, size)
 			r.srv.Set(append(tt.first, faultserver.Rate(10<<20))...)
 			r.second.Set(append(tt.second, faultserver.Rate(40<<20))...)
-			begun := time.Now()
 			if name == "bytes, no validators" {
 				r.f.Modified = time.Time{}
 			}
 			r.mirrored()
-			if took := time.Since(begun); took > 2*time.Second {
-				t.Errorf("it took %v", took)
-			}
 			if first, second := r.srv.Sent(), r.second.Sent(); second < first || first == 0 || first+second > size*14/10 {
 				t.Errorf("got %d bytes of the first, and %d of the mirror", first, second)
 			}

@@ -9,7 +9,7 @@ import (
 
 const (
 	commitEvery = time.Second           // at the latest, when there is anything to commit
-	commitRest  = 30 * time.Millisecond // at the soonest after the last one
+	commitRest  = 10 * time.Millisecond // at the soonest after the last one
 	commitShare = 3                     // a commit is followed by a rest of this many times its own length, divided among the downloads
 	commitBytes = 512 << 10             // bytes of all downloads that are worth one before commitEvery
 	commitLeast = 16 << 10              // of which one download may have so many

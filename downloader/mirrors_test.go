@@ -3,6 +3,7 @@ package downloader
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,9 +135,9 @@ func TestMirrorLies(t *testing.T) {
 	for _, sum := range []bool{true, false} {
 		r := newMirrorRig(t, size)
 		r.second.Set(func(next http.Handler) http.Handler {
-			var asked int
+			var asked atomic.Int64
 			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-				if asked++; asked > 5 { // the samples are right
+				if asked.Add(1) > 5 { // the samples are right
 					r.second.Put("f", faultserver.File{Size: size, Seed: 2, ETag: r.f.ETag, Modified: r.f.Modified})
 				}
 				next.ServeHTTP(w, q)

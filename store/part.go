@@ -19,7 +19,7 @@ var errFinished = errors.New("the download is finished")
 // A Part is an open download: a locked part file and its record. The step
 // numbers in this file are those of the commit protocol in the package comment.
 //
-// WriteAt, ReadAt, Commit and Recheck may be called concurrently with each other;
+// WriteAt, ReadAt, Record, Update, Commit and Recheck may be called concurrently;
 // the other methods by one goroutine at a time.
 type Part struct {
 	store *Store
@@ -219,7 +219,7 @@ func (p *Part) syncDir() error {
 	if p.dirSynced {
 		return nil
 	}
-	if err := p.store.fs.SyncDir(filepath.Dir(p.rec.Target)); err != nil {
+	if err := p.store.fs.SyncDir(filepath.Dir(p.name)); err != nil {
 		return err
 	}
 	p.dirSynced = true

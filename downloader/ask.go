@@ -119,7 +119,7 @@ func (j *job) request(ctx context.Context, to target, r chunk.Range) (*http.Requ
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", j.d.opts.UserAgent)
 	}
-	if host := req.Header.Get("Host"); host != "" {
+	if host := req.Header.Get("Host"); host != "" && sameOrigin(to.url, j.asked) { // a mirror has its own
 		req.Host = host
 	}
 	for _, ours := range []string{"Range", "If-Range", "If-Match"} { // what is asked for is not the user's to say

@@ -30,7 +30,7 @@ func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
 		res, err := d.getFrom(ctx, next)
 		res.Fetched += all.Fetched
 		all = res
-		if err == nil || ctx.Err() != nil || !otherMayHave(err) && !(i > 0 && errors.Is(err, ErrChanged)) { // nothing is given up for a mirror's
+		if err == nil || ctx.Err() != nil || !OtherMayHave(err) && !(i > 0 && errors.Is(err, ErrChanged)) { // nothing is given up for a mirror's
 			return all, err
 		}
 		failed = cmp.Or(failed, err)
@@ -55,7 +55,8 @@ func (d *Downloader) began(req Request, u string) bool {
 	return err == nil && rec.URL == Recorded(u)
 }
 
-// otherMayHave reports whether err is one that another source may not have.
-func otherMayHave(err error) bool {
+// OtherMayHave reports whether err is of the source that was asked, so that another one
+// may have the file.
+func OtherMayHave(err error) bool {
 	return slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
 }

@@ -41,8 +41,8 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 	if resp != nil {
 		j.obey(resp, failed, w, time.Now())
 	}
-	if w != nil && mayBeLimit(failed) && j.pool.again(w) {
-		return verdict{again: true, wait: againAfter, limit: true}, nil
+	if w != nil && mayBeLimit(failed) && !saysWhen(resp) && j.pool.again(w) {
+		return verdict{again: true, wait: max(againAfter, j.host.held(time.Now())), limit: true}, nil
 	}
 	if j.stepDown(w, failed) {
 		return verdict{}, errSteppedDown
@@ -52,6 +52,15 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 	}
 	wait, again := j.setback(failed)
 	return verdict{again: again, wait: wait}, nil
+}
+
+// saysWhen reports whether an answer, which may be nil, has a Retry-After.
+func saysWhen(resp *http.Response) bool {
+	if resp == nil {
+		return false
+	}
+	_, ok := retryAfter(resp.Header, time.Now())
+	return ok
 }
 
 // againAfter is how long a connection that has worked waits before it asks again

@@ -21,12 +21,11 @@ import (
 )
 
 const (
-	mostMirrors  = 8                      // that are used or proven at once
-	mostLinked   = 64                     // mirrors, beyond which none is taken from a server
-	mirrorTries  = 3                      // failures in a row, after which one is put aside
-	mirrorWorth  = 300 * time.Millisecond // what is done sooner needs no mirror
-	mirrorLook   = 50 * time.Millisecond  // between two looks whether it is worth one
-	mirrorSample = 16 << 10               // bytes of which some are compared
+	mostMirrors = 8                      // that are used or proven at once
+	mostLinked  = 64                     // mirrors, beyond which none is taken from a server
+	mirrorTries = 3                      // failures in a row, after which one is put aside
+	mirrorWorth = 300 * time.Millisecond // what is done sooner needs no mirror
+	mirrorLook  = 50 * time.Millisecond  // between two looks whether it is worth one
 )
 
 // A mirror is another URL of the file of a job. It lives as long as the job.
@@ -127,10 +126,7 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 	m.mu.Lock()
 	m.id, m.sure, m.host = identity{size: -1}, false, j.d.host(m.url)
 	m.mu.Unlock()
-	all := samples(j.pool.held())
-	if end := (chunk.Range{Off: max(0, j.id.size-mirrorSample), End: j.id.size}); !j.single {
-		all = append(all, end)
-	}
+	all := append(samples(j.pool.held()), chunk.Range{Off: max(0, j.id.size-sampleBytes), End: j.id.size})
 	for !m.host.enterMore(time.Now()) {
 		if err := sleep(ctx, mirrorLook); err != nil {
 			return err

@@ -268,7 +268,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if lost, loseErr := j.loseMirrored(false); loseErr != nil {
 		return loseErr
 	} else if lost && err == nil {
-		return errDamaged
+		return errMirrored
 	}
 	if err != nil {
 		return err

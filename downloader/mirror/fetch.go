@@ -76,17 +76,10 @@ func worse(a, b error) error {
 	return a
 }
 
-// isSource reports whether err is one that another source may not have.
+// isSource reports whether err is one that another source may not have: of a list,
+// that may be the one with the right version.
 func isSource(err error) bool {
-	for _, kind := range []error{
-		downloader.ErrNetwork, downloader.ErrTLS, downloader.ErrAuth, downloader.ErrRefused, downloader.ErrThrottled,
-		downloader.ErrProtocol, downloader.ErrChecksum, downloader.ErrChanged,
-	} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
+	return downloader.OtherMayHave(err) || errors.Is(err, downloader.ErrChecksum) || errors.Is(err, downloader.ErrChanged)
 }
 
 // sources returns the URLs of an entry in the order in which they are asked: that

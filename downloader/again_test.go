@@ -1,0 +1,50 @@
+package downloader
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"pawl/chunk"
+)
+
+// TestAgainObeys: a connection that has worked asks again soon when it is refused, but
+// not where the server says when, nor while the host is held.
+func TestAgainObeys(t *testing.T) {
+	for _, after := range []string{"", "2"} {
+		j, err := newJob(New(nil, Options{}), Request{URL: "http://h/f"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
+		j.host, j.pool = p.lanes[0].host, p
+		ws[0].worked = true
+		u := &url.URL{Scheme: "http", Host: "h"}
+		resp := &http.Response{StatusCode: 503, Header: http.Header{}, Request: &http.Request{URL: u}}
+		if after != "" {
+			resp.Header.Set("Retry-After", after)
+		}
+		v, instead := j.judge(ws[0], resp, &StatusError{Code: 503, Host: "h"})
+		if again := after == ""; v.again != again || (instead == errSteppedDown) == again {
+			t.Errorf("Retry-After %q: got %+v, %v", after, v, instead)
+		}
+	}
+}
+
+// TestMirrorHost: a Host field of the user's is for the URL asked, not for mirrors.
+func TestMirrorHost(t *testing.T) {
+	j, err := newJob(New(nil, Options{}), Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := j.mirrors[0].url
+	for _, tt := range []struct {
+		to   target
+		want string
+	}{{target{url: j.asked, asked: j.asked}, "name"}, {target{url: u, asked: u}, "m"}} {
+		req, err := j.request(t.Context(), tt.to, chunk.Range{End: 1})
+		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
+			t.Errorf("%s: got Host %q, token %q, %v, want Host %q and the token", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want)
+		}
+	}
+}

@@ -78,36 +78,15 @@ func (p *Plan) Take(most int64) *Claim {
 	return nil
 }
 
-// Steal cuts the claim with the highest cost in two halves and returns the
-// upper half as a new claim. Claims with fewer than twice least bytes to come
-// or a cost of zero or less are left alone. It returns nil when none is left.
-func (p *Plan) Steal(least int64, cost func(*Claim) float64) *Claim {
-	var victim *Claim
-	var highest float64
-	for _, c := range p.claims {
-		if c.Arriving().Len()/2 < max(least, 1) {
-			continue
-		}
-		if x := cost(c); x > highest {
-			victim, highest = c, x
-		}
-	}
-	if victim == nil {
-		return nil
-	}
-	half := Range{victim.end - victim.Arriving().Len()/2, victim.end}
-	victim.end = half.Off
-	return p.claim(half)
-}
-
-// Seize moves all that c has yet to read to a new claim, and leaves c with what
-// has arrived. It returns nil when nothing is to come.
-func (p *Plan) Seize(c *Claim) *Claim {
+// Steal moves the last n bytes that c has yet to read to a new claim, all of them if
+// there are no more. It returns nil when there is nothing to move.
+func (p *Plan) Steal(c *Claim, n int64) *Claim {
 	r := c.Arriving()
+	r.Off = r.End - min(n, r.Len())
 	if r.Empty() {
 		return nil
 	}
-	c.end = c.off
+	c.end = r.Off
 	p.settle(c)
 	return p.claim(r)
 }

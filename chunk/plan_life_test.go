@@ -25,9 +25,9 @@ func TestPlanArrive(t *testing.T) {
 			p.Release(c)
 			return p.Arrive(c, 3)
 		}, 0, ".........."},
-		{"after seizure", false, "", func(p *Plan) any {
+		{"after all was stolen", false, "", func(p *Plan) any {
 			c := take(p, 6, 2)
-			p.Seize(c)
+			p.Steal(c, Unbounded)
 			return p.Arrive(c, 3)
 		}, 0, "AAbbbb...."},
 	})
@@ -115,13 +115,13 @@ func TestPlanRelease(t *testing.T) {
 		}, 1, "aaaa......"},
 		{"not what was stolen", false, "", func(p *Plan) any {
 			c := take(p, 8, 2)
-			p.Steal(1, costs(p, 1))
+			p.Steal(c, 3)
 			p.Release(c)
 			return len(p.claims)
 		}, 1, ".....aaa.."},
-		{"not what was seized", false, "", func(p *Plan) any {
+		{"not what was stolen, all of it", false, "", func(p *Plan) any {
 			c := take(p, 8, 2)
-			p.Seize(c)
+			p.Steal(c, Unbounded)
 			p.Release(c)
 			return len(p.claims)
 		}, 1, "..aaaaaa.."},

@@ -97,21 +97,10 @@ func (m *planModel) take(most int64) error {
 	return m.begin(m.plan.Take(most), want)
 }
 
-func (m *planModel) steal(least int64, cost map[*Claim]float64) error {
-	var want Range
-	var highest float64
-	for _, c := range m.claims {
-		if r := m.find('a', c); r.Len() >= 2*least && cost[c] > highest {
-			want, highest = Range{r.End - r.Len()/2, r.End}, cost[c]
-		}
-	}
-	c := m.plan.Steal(least, func(c *Claim) float64 { return cost[c] })
-	return m.begin(c, want)
-}
-
-func (m *planModel) seize(c *Claim) error {
+func (m *planModel) steal(c *Claim, n int64) error {
 	want := m.find('a', c)
-	return m.begin(m.plan.Seize(c), want)
+	want.Off = max(want.Off, want.End-n)
+	return m.begin(m.plan.Steal(c, n), want)
 }
 
 func (m *planModel) extend(c *Claim, most int64) error {

@@ -75,9 +75,6 @@ func (r *planRun) doClaim() error {
 	if len(r.claims) >= connections {
 		return nil
 	}
-	if r.src.IntN(3) == 0 {
-		return r.doSteal()
-	}
 	most := int64(1 + r.src.IntN(20))
 	if lowest := r.find('.', nil); lowest.Off+most > modelBytes {
 		most = Unbounded // no border beyond the known bytes
@@ -104,19 +101,6 @@ func (r *planRun) doLose() {
 	r.lose(lost)
 }
 
-func (r *planRun) doSteal() error {
-	costs := make(map[*Claim]float64)
-	for _, c := range r.claims {
-		costs[c] = float64(r.src.IntN(5) - 1)
-		if r.find('a', c).End == Unbounded {
-			costs[c] = 0 // no border beyond the known bytes
-		}
-	}
-	least := int64(1 + r.src.IntN(4))
-	r.logf("steal %d", least)
-	return r.steal(least, costs)
-}
-
 // doRead is what happens to the connection of c.
 func (r *planRun) doRead(op int, c *Claim) error {
 	index := slices.Index(r.claims, c) // -1 for one that ended
@@ -136,8 +120,12 @@ func (r *planRun) doRead(op int, c *Claim) error {
 		r.logf("release %d", index)
 		r.release(c)
 	default:
-		r.logf("seize %d", index)
-		return r.seize(c)
+		n := int64(r.src.IntN(12))
+		if coming := r.find('a', c); coming.End == Unbounded && n > 0 {
+			n = Unbounded // no border beyond the known bytes
+		}
+		r.logf("steal %d of %d", n, index)
+		return r.steal(c, n)
 	}
 	return nil
 }

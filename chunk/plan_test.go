@@ -166,12 +166,3 @@ func TestPlanTake(t *testing.T) {
 		{"all of the unknown", true, "0+1", func(p *Plan) any { return coming(p.Take(Unbounded)) }, "1+9223372036854775806", "#aaaaaaaaa"},
 	})
 }
-
-// costs gives the first claim the first cost and so on.
-func costs(p *Plan, costs ...float64) func(*Claim) float64 {
-	byClaim := make(map[*Claim]float64)
-	for i, x := range costs {
-		byClaim[p.claims[i]] = x
-	}
-	return func(c *Claim) float64 { return byClaim[c] }
-}

@@ -17,9 +17,9 @@ import (
 type reply struct {
 	*http.Response
 	answer
-	asked       chunk.Range     // empty for the whole
-	conditional bool            // it answers a request with If-Range
-	took        time.Duration   // from the request to the first byte of the answer; 0 unknown
+	asked       chunk.Range // empty for the whole
+	conditional bool        // it answers a request with If-Range
+	way         way
 	ctx         context.Context // of the request
 	cancel      context.CancelCauseFunc
 }
@@ -215,27 +215,38 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 	}
 }
 
-// timed returns a context of a request that notes how long its last answer took,
-// without the connection that it may have needed.
-func timed(ctx context.Context) (context.Context, func() time.Duration) {
+// A way is what an exchange tells of the connection to the server.
+type way struct {
+	took time.Duration // from the request to the first byte of the answer; 0 unknown
+	new  bool          // the connection was opened for it
+}
+
+// traced returns a context of a request that notes the way of its last answer.
+func traced(ctx context.Context) (context.Context, func() way) {
 	var mu sync.Mutex // the answer may come before the whole request is sent
 	var sent, answered time.Time
+	var reused bool
 	note := func(t *time.Time) {
 		mu.Lock()
 		defer mu.Unlock()
 		*t = time.Now()
 	}
 	trace := &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			reused = info.Reused
+		},
 		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&sent) },
 		GotFirstResponseByte: func() { note(&answered) },
 	}
-	return httptrace.WithClientTrace(ctx, trace), func() time.Duration {
+	return httptrace.WithClientTrace(ctx, trace), func() way {
 		mu.Lock()
 		defer mu.Unlock()
 		if sent.IsZero() {
-			return 0
+			return way{new: !reused}
 		}
-		return max(0, answered.Sub(sent))
+		return way{max(0, answered.Sub(sent)), !reused}
 	}
 }
 
@@ -252,7 +263,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		j.pool.asking(w, cancel, time.Now())
 		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
 	}
-	ctx, took := timed(ctx)
+	ctx, traced := traced(ctx)
 	req, err := j.request(ctx, to, r)
 	if err != nil {
 		return nil, err
@@ -292,7 +303,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		to.host.recovered()
 	}
 	a, err := readAnswer(resp, r)
-	rep := &reply{resp, a, r, req.Header.Get("If-Range") != "", took(), ctx, cancel}
+	rep := &reply{resp, a, r, req.Header.Get("If-Range") != "", traced(), ctx, cancel}
 	if a.coding != "" {
 		resp.Body = &decoded{ReadCloser: resp.Body}
 	}

@@ -83,7 +83,15 @@ func (c *crew) wait() error {
 // tend opens further connections as long as there is work for them, and ends
 // requests that lead to nothing.
 func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
-	for sleep(ctx, growEvery) == nil {
+	look := time.NewTicker(growEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-j.pool.news:
+		case <-ctx.Done():
+			return nil
+		}
 		if j.d.slowed() { // the limit may change while it runs
 			j.pool.forgiveDrips()
 		}
@@ -92,7 +100,6 @@ func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
 		j.pool.replace(time.Now())
 		j.pool.giveBack(time.Now())
 	}
-	return nil
 }
 
 // reserve asks for the file's blocks, in steps between which writers get their

@@ -14,6 +14,10 @@ import (
 // keep its connection.
 const worthDraining = 64 << 10
 
+// mostInFlight is how many bytes at most may be on their way to a connection, and so
+// cost nothing to read.
+const mostInFlight = 1 << 20
+
 // work is the life of one connection: it fetches claim after claim until there
 // is none for it. rep is a reply that is already there for its first claim, or nil.
 func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
@@ -63,12 +67,15 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			} else if err != nil {
 				return err
 			}
-			j.pool.answered(w, rep.wanted().End, rep.took, time.Now())
+			j.pool.answered(w, rep.wanted().End, rep.way, time.Now())
 		}
 		w.buf.seek(r.Off)
 		got, err := j.copy(ctx, w, rep)
-		if !j.leaveReply(rep, w, err) && w.lane.host.limited() { // or it is one more for a moment
-			sleep(ctx, afterClose)
+		if !j.leaveReply(rep, w, err) {
+			j.pool.closed(w)
+			if w.lane.host.limited() { // or it is one more for a moment
+				sleep(ctx, afterClose)
+			}
 		}
 		rep = nil
 		if err == io.EOF && got == 0 {
@@ -132,7 +139,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		j.fetched.Add(int64(n))
 		j.have.Add(int64(kept))
 		if left == 0 && err == nil {
-			left = j.pool.extend(w)
+			left = j.pool.extend(w, time.Now())
 		}
 		full := w.buf.filled(kept)
 		if full || left == 0 || err != nil {
@@ -161,7 +168,7 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 		return false
 	}
 	left := rep.body.End - j.pool.arriving(w).End
-	if left > j.d.drainMost() {
+	if left > j.d.drainMost(j.pool.inFlight(w, time.Now())) {
 		return false
 	}
 	n, _ := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // the one more meets the end

@@ -4,7 +4,7 @@ import "time"
 
 const (
 	growFirst  = 4                      // connections that are opened when there is an answer
-	growFreely = 8                      // so many are opened without asking whether they pay
+	growFreely = 8                      // so many are opened without asking whether they pay, at once where the way is far
 	growFast   = 4 << 20                // bytes of each connection by then: these are fast enough to be asked
 	growLeast  = 16 << 10               // bytes of each connection that tell its rate
 	growSlow   = 3 * time.Second        // or this long
@@ -31,6 +31,7 @@ type growth struct {
 	bytes  int64         // that had come by then
 	tried  int           // how many there were before those that are on trial; 0 for no trial
 	before float64       // bytes per second of these
+	early  bool          // which is measured while those on trial are opened
 	hold   time.Time     // no trial before
 	again  time.Duration // the length of that
 }
@@ -46,10 +47,19 @@ func (g *growth) answered(took time.Duration) {
 // settle returns how long a rate has to be measured until it tells.
 func (g *growth) settle() time.Duration { return max(growSettle, growTrips*g.trip) }
 
+// far reports whether it takes long until a new connection works.
+func (g *growth) far() bool { return growTrips*g.trip >= growSettle }
+
 // more returns how many connections to open beside n, on which so many bytes have
-// come since the beginning. works says that something has come on each of them.
-func (g *growth) more(n int, works bool, bytes int64, now time.Time) int {
-	if !works {
+// come since the beginning. On working of them something has come at all.
+func (g *growth) more(n, working int, bytes int64, now time.Time) int {
+	if g.early && (working > g.tried || n <= g.tried) {
+		g.before, g.early, g.since = float64(bytes-g.bytes)/now.Sub(g.since).Seconds(), false, time.Time{}
+	}
+	if g.early {
+		return 0
+	}
+	if working < n {
 		g.since = time.Time{}
 		return 0
 	}
@@ -59,10 +69,16 @@ func (g *growth) more(n int, works bool, bytes int64, now time.Time) int {
 	if n < g.start {
 		return g.open(g.start - n)
 	}
-	if fresh := g.start == 0 && g.tried == 0 && g.most == 0; fresh && n < growFirst {
+	far := g.far()
+	if fresh := g.start == 0 && g.tried == 0 && g.most == 0; fresh && n < growFirst && !far {
 		return g.open(growFirst - n)
+	} else if fresh && far && n < growFreely {
+		return g.open(growFreely - n)
 	} else if fresh && n < growFreely && bytes < int64(n)*growFast {
 		return g.open(min(n, growFreely-n)) // they are slow, cheap, and a rate that young tells nothing
+	} else if fresh && far && bytes < int64(n)*growFast { // what they bring is measured meanwhile
+		g.tried, g.early = n, true
+		return n
 	}
 	d := now.Sub(g.since)
 	if d < g.settle() || d < growSlow && bytes-g.bytes < int64(n)*growLeast {
@@ -111,6 +127,9 @@ func (g *growth) open(n int) int {
 	g.since = time.Time{}
 	return n
 }
+
+// enough reports whether n connections are as many as pay.
+func (g *growth) enough(n int) bool { return g.most > 0 && n >= g.most }
 
 // tooMany reports whether n connections are more than have paid.
 func (g *growth) tooMany(n int) bool { return g.most > 0 && n > g.most }

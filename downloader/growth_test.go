@@ -63,7 +63,7 @@ func grown(m model, remembered, ceiling int, whole time.Duration, seed uint64) (
 		if len(ages) > 0 {
 			g.answered(m.trip)
 		}
-		for range g.more(len(opened), len(ages) == len(opened), int64(bytes), now) {
+		for range g.more(len(opened), len(ages), int64(bytes), now) {
 			if !h.enterMore(now) {
 				break
 			}
@@ -101,7 +101,9 @@ func TestGrowth(t *testing.T) {
 	}{
 		{"each has a rate of its own", throttled, 0, 16, 10 * time.Second, 64 * MB, 0.93, 16, 0},
 		{"each has a rate of its own, more allowed", throttled, 0, 32, 10 * time.Second, 100 * MB, 0.92, 32, 0},
-		{"each has a rate of its own, far away", model{trip: 200 * ms, each: 4 * MB, link: 100 * MB}, 0, 16, 20 * time.Second, 64 * MB, 0.84, 16, 0},
+		{"each has a rate of its own, far away", model{trip: 200 * ms, each: 4 * MB, link: 100 * MB}, 0, 16, 20 * time.Second, 64 * MB, 0.94, 16, 0},
+		{"all share a link, far away", model{trip: 80 * ms, link: 10 * MB}, 0, 16, 20 * time.Second, 10 * MB, 0.97, 8, 0},
+		{"a limit of three, far away", model{trip: 80 * ms, each: 10 * MB, link: 1000 * MB, refuses: 3}, 0, 16, 20 * time.Second, 30 * MB, 0.95, 3, 5},
 		{"the number is remembered", throttled, 16, 16, 2 * time.Second, 64 * MB, 0.94, 16, 0},
 		{"all share a link", model{trip: 20 * ms, link: 10 * MB}, 0, 16, 10 * time.Second, 10 * MB, 0.98, 8, 0},
 		{"six fill the link", model{trip: 20 * ms, each: 10 * MB, link: 60 * MB}, 0, 16, 20 * time.Second, 60 * MB, 0.97, 8, 0},
@@ -134,7 +136,7 @@ func TestGrowthSteps(t *testing.T) {
 	step := func(n int, rate float64, after time.Duration, want int) {
 		t.Helper()
 		now, bytes = now.Add(after), bytes+rate*after.Seconds()
-		if got := g.more(n, true, int64(bytes), now); got != want {
+		if got := g.more(n, n, int64(bytes), now); got != want {
 			t.Errorf("%d connections, %.0f bytes/s: got %d more, want %d", n, rate, got, want)
 		}
 	}
@@ -156,11 +158,27 @@ func TestGrowthSteps(t *testing.T) {
 	step(24, 16e6, growSettle, 0)
 	step(16, 16e6, growAgain+growSettle, 0) // more seldom
 	step(16, 11e6, growSettle, 8)           // but at once when the rate has fallen
-	if g.more(24, false, 0, now) != 0 || !g.since.IsZero() {
+	if g.more(24, 23, 0, now) != 0 || !g.since.IsZero() {
 		t.Error("it grows, or measures, while a connection has nothing")
 	}
+	g, now, bytes = growth{}, start, 0
+	g.answered(80 * time.Millisecond) // far away: more at a time, and measured meanwhile
+	step(1, 1e6, 0, 7)
+	step(8, 1e6, 0, 8)
+	now, bytes = now.Add(200*time.Millisecond), bytes+8e6*0.2
+	if got := g.more(16, 8, int64(bytes), now); got != 0 {
+		t.Errorf("while none of the new ones works: got %d more", got)
+	}
+	if got := g.more(16, 16, int64(bytes), now); got != 0 || math.Abs(g.before-8e6) > 1 {
+		t.Errorf("when they do: got %d more, a rate of %.0f before, want 8000000", got, g.before)
+	}
+	step(16, 0, 0, 0)
+	step(16, 8.1e6, 160*time.Millisecond, 0)
+	if !g.tooMany(9) || g.tooMany(8) || g.best != 8 {
+		t.Errorf("after 16 did not pay: at most %d, best %d, want 8", g.most, g.best)
+	}
 	for n := range 8 {
-		if g := (growth{start: 6}); g.more(n, true, 0, now) != max(0, 6-n) && n < 6 {
+		if g := (growth{start: 6}); g.more(n, n, 0, now) != max(0, 6-n) && n < 6 {
 			t.Error(fmt.Sprint("remembered 6: not at once, of ", n))
 		}
 	}

@@ -185,6 +185,9 @@ func (h *host) refused(now time.Time) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.limit, h.refuses, h.hasRefused = max(1, min(h.limit, h.open)), true, true
+	if now.Before(h.growAfter) { // one of several that were opened at once
+		return h.limit
+	}
 	h.growAfter = now.Add(h.penalty)
 	h.penalty = min(2*h.penalty, maxPenalty)
 	return h.limit

@@ -16,6 +16,7 @@ type lane struct {
 	mirror *mirror // nil for the URL asked
 	growth growth  // guarded by pool.mu
 	bytes  int64   // received; guarded by pool.mu
+	usual  float64 // bytes per second of the connections that have left, 0 if unknown; guarded by pool.mu
 }
 
 func newLane(h *host) *lane {
@@ -48,14 +49,14 @@ func (p *pool) grow(now time.Time, spawn func(*worker)) {
 			if !p.wants(l, now) || p.countOf(l) >= l.host.fair() || !l.host.enterMore(now) {
 				break
 			}
-			p.admit(l, spawn)
+			p.admit(l, now, spawn)
 		}
 	}
 }
 
 // room returns how many workers l may have in addition.
 func (p *pool) room(l *lane, now time.Time) int {
-	n, works := 0, true
+	n, working := 0, 0
 	for _, w := range p.workers {
 		if w.lane != l {
 			continue
@@ -63,20 +64,22 @@ func (p *pool) room(l *lane, now time.Time) int {
 		if n++; w.waiting {
 			return 0
 		}
-		works = works && (w.rate > 0 || w.winBytes > 0 || p.isStuck(w, 0, now))
+		if w.worked || w.winBytes > 0 || p.isStuck(w, now) {
+			working++
+		}
 	}
-	more := l.growth.more(n, works, l.bytes, now)
-	if n == 0 || works && p.plan.Unclaimed() == 0 { // it begins, or takes over from one that is slow
-		return 1
+	more := l.growth.more(n, working, l.bytes, now)
+	if n == 0 || working == n && p.plan.Unclaimed() == 0 && !l.growth.enough(n) { // it begins, or takes over from one that is slow
+		return max(1, more)
 	}
 	return more
 }
 
 // admit admits a worker whose connection is counted at the host.
-func (p *pool) admit(l *lane, spawn func(*worker)) {
+func (p *pool) admit(l *lane, now time.Time, spawn func(*worker)) {
 	for _, w := range p.workers {
 		if w.claim != nil && w.reach > w.claim.Arriving().End { // before another takes what follows
-			p.stretch(w, p.share(w)-w.claim.Arriving().Len())
+			p.stretch(w, p.share(w, now)-w.claim.Arriving().Len())
 		}
 	}
 	w := &worker{lane: l}
@@ -91,14 +94,10 @@ func (p *pool) tooMany(l *lane) bool {
 }
 
 // worthMirror reports whether so much is to come that a mirror may help.
-func (p *pool) worthMirror() bool {
+func (p *pool) worthMirror(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known := false
-	for _, w := range p.workers {
-		known = known || w.rateNow() > 0
-	}
-	return known && p.plan.HeldLen() > 0 && p.untilDone() > mirrorWorth.Seconds()
+	return p.meanOf(nil, now) > 0 && p.plan.HeldLen() > 0 && p.untilDone(now) > mirrorWorth.Seconds()
 }
 
 // held returns what is written.

@@ -72,7 +72,7 @@ func (j *job) useMirrors(ctx context.Context) error {
 	group.SetLimit(mostMirrors)
 	for _, m := range j.mirrors {
 		group.Go(func() error {
-			for m.reason() == nil && ctx.Err() == nil && !j.pool.worthMirror() {
+			for m.reason() == nil && ctx.Err() == nil && !j.pool.worthMirror(time.Now()) {
 				sleep(ctx, mirrorLook)
 			}
 			if m.reason() != nil || ctx.Err() != nil {

@@ -153,7 +153,7 @@ func TestEdgeReplaceFar(t *testing.T) {
 	w, trip := ws[3], 600*time.Millisecond
 	w.winStart, w.winBytes = start.Add(-200*time.Millisecond), 2e6
 	p.asking(w, func(err error) { causes[3] = err }, start)
-	p.answered(w, 1000*mB, trip, start.Add(trip))
+	p.answered(w, 1000*mB, way{took: trip}, start.Add(trip))
 	for ms := time.Duration(1); ms < 1500; ms += 20 {
 		now := start.Add(trip + ms*time.Millisecond)
 		for _, v := range ws[:3] {

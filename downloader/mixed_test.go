@@ -52,6 +52,7 @@ func TestMisaligned(t *testing.T) {
 	w, thief := &worker{}, &worker{lane: p.lanes[0]}
 	p.begin(w, chunk.Range{End: 4 << 20}, false, func(error) {}, start)
 	p.workers = append(p.workers, thief)
+	p.plan.Extend(w.claim, 4<<20)
 	p.arrive(w, 4<<20-300<<10, start)
 	asked := int(p.arriving(w).Len()) // a Read that waits may return so many
 	if !p.next(thief, start.Add(20*time.Second)) {
@@ -61,7 +62,7 @@ func TestMisaligned(t *testing.T) {
 	if kept, _ := p.arrive(w, asked, start); kept == asked {
 		t.Fatal("nothing was stolen")
 	}
-	if left := p.extend(w); left != 0 {
+	if left := p.extend(w, start); left != 0 {
 		t.Errorf("the claim was extended by %d bytes, with a body that is elsewhere", left)
 	}
 }

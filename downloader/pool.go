@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -9,33 +10,42 @@ import (
 )
 
 const (
-	firstRange   = 4 << 20                // bytes of a connection's first request, before its rate is known
+	firstRange   = 8 << 20                // bytes of a connection's first request, before its rate is known
 	leastRange   = 1 << 20                // bytes of the smallest request, but for what is left over
-	rangeTrips   = 20                     // round trips that a request lasts at least: between two is one without a byte
-	leastHalf    = 64 << 10               // bytes of the smallest half worth a new request
+	leastFar     = 256 << 10              // where it is far, and so long until they come on one connection
+	leastTime    = 20 * time.Millisecond  // that a request lasts at least
+	leastTrips   = 4                      // and round trips: between two is one without a byte
 	runLength    = 10 * time.Second       // a request asks for what the connection fetches in this time
 	worthOpening = 100 * time.Millisecond // what is done sooner, or in a few round trips, is not worth another connection
 	worthTrips   = 3
-	leastSteal   = 50 * time.Millisecond // what a connection needs longer for, and than a few round trips, may be shared
-	stealTrips   = 4
-	stuckAfter   = 5 * time.Second // without a byte, others may take all that a connection has left
-	muchSlower   = 8               // times slower than the taker is slow enough to take all, too
-	replaceAmong = 4               // connections, of which one may be much slower than the others
-	replaceAfter = time.Second     // of a request, and before its end, one is replaced
-	replaceBelow = 16 << 20        // bytes per second; what is faster is no burden
+	leastSteal   = 64 << 10               // bytes of the least part worth a new request
+	muchGain     = 200 * time.Millisecond // that makes any part worth one
+	leastGain    = 25 * time.Millisecond  // by which, and by a round trip, a file has to be done sooner by that
+	warmTrips    = 1                      // until the first byte comes on a connection that is open
+	coldTrips    = 4                      // and on a new one, which is slow at first
+	tripTime     = 5 * time.Millisecond   // of each of these, in addition: for us and for the server
+	stuckAfter   = 5 * time.Second        // without a byte, others may take all that a connection has left
+	muchSlower   = 8                      // times slower than the taker is slow enough to take all, too
+	replaceAmong = 4                      // connections, of which one may be much slower than the others
+	replaceAfter = time.Second            // of a request, and before its end, one is replaced
+	replaceBelow = 16 << 20               // bytes per second; what is faster is no burden
 	replaceEvery = 250 * time.Millisecond
 	replaceMost  = 16 * time.Second // this long, doubling, after some that have not become faster
 	tooSlow      = 2                // times slower than the mean is slow enough for that
 	rateWindow   = 500 * time.Millisecond
-	hasFallen    = 2       // times less than before is a rate that is believed at once
+	youngest     = 100 * time.Millisecond // and a few round trips after it began, a connection's rate can be told
+	youngTrips   = 4
+	hasChanged   = 2       // times more or less than before is a rate that is believed at once
 	rateHistory  = 0.5     // weight of the windows before the newest
+	usualHistory = 0.75    // of the connections that have left before
 	leastRate    = 1 << 10 // bytes per second; less than this for long is no better than silence
 )
 
 // A pool says which connection of one download fetches what. All methods are
 // safe for concurrent use, and none waits.
 type pool struct {
-	single bool // one connection takes everything, in ascending order
+	single bool          // one connection takes everything, in ascending order
+	news   chan struct{} // holds a mark when a connection has begun to work
 
 	mu       sync.Mutex
 	plan     *chunk.Plan
@@ -63,13 +73,14 @@ type worker struct {
 	dripping time.Time // since when the rate is below leastRate; zero if it is not
 	waiting  bool      // for its next try
 	worked   bool      // since its last refusal
+	warm     bool      // its connection is open
 	queued   bool      // its request waits for its turn, and is not yet sent
 }
 
 // newPool returns the pool of a plan; its first worker has a connection that is
 // counted at the host.
 func newPool(h *host, plan *chunk.Plan, single bool) *pool {
-	p := &pool{plan: plan, single: single}
+	p := &pool{plan: plan, single: single, news: make(chan struct{}, 1)}
 	p.lanes = []*lane{newLane(h)}
 	return p
 }
@@ -83,32 +94,36 @@ func (p *pool) begin(w *worker, r chunk.Range, whole bool, cancel context.Cancel
 	w.lane = p.lanes[0]
 	p.workers = append(p.workers, w)
 	if !whole {
-		p.assign(w, p.plan.Take(min(r.Len(), firstRange)), now)
+		p.assign(w, p.plan.Take(min(r.Len(), leastRange)), now)
 	}
 	w.cancel, w.reach, w.asked = cancel, r.End, now
 }
 
 // answered notes that the body of the answer to w's request ends at reach. A rate that
-// counts a long wait for it would tell nothing of the connection.
-func (p *pool) answered(w *worker, reach int64, took time.Duration, now time.Time) {
+// counts a long wait for it would tell nothing of the connection, nor does that of
+// another connection.
+func (p *pool) answered(w *worker, reach int64, way way, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(w.asked) > rateWindow/2 {
+	if way.new {
+		w.rate, w.winBytes = 0, 0
+	}
+	if w.winBytes == 0 || now.Sub(w.asked) > rateWindow/2 {
 		w.winStart, w.winBytes = now, 0
 	}
 	w.reach, w.asked = reach, now
-	w.lane.growth.answered(took)
+	w.lane.growth.answered(way.took)
 }
 
 // extend adds to the claim of w what its answer has beyond it and nobody else
 // fetches, and returns how many bytes w then has yet to read.
-func (p *pool) extend(w *worker) int64 {
+func (p *pool) extend(w *worker, now time.Time) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w.claim == nil {
 		return 0
 	}
-	p.stretch(w, p.share(w))
+	p.stretch(w, p.share(w, now))
 	return w.claim.Arriving().Len()
 }
 
@@ -119,9 +134,8 @@ func (p *pool) stretch(w *worker, most int64) {
 	}
 }
 
-// next gives w its next claim: unclaimed bytes first, then half of what the
-// slowest has left, then all of what a stuck one has left. Without any, w is
-// no longer of the pool, and next returns false.
+// next gives w its next claim: unclaimed bytes first, then a part of what another one
+// has left. Without any, w is no longer of the pool, and next returns false.
 func (p *pool) next(w *worker, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,17 +143,9 @@ func (p *pool) next(w *worker, now time.Time) bool {
 		p.remove(w)
 		return false
 	}
-	c := p.plan.Take(p.share(w))
+	c := p.plan.Take(p.share(w, now))
 	if c == nil && !p.single {
-		c = p.plan.Steal(leastHalf, func(c *chunk.Claim) float64 {
-			if left := p.timeLeft(c, now); left > p.worthSteal(p.owner(c)) {
-				return left
-			}
-			return 0
-		})
-	}
-	if c == nil {
-		c = p.seizeStuck(w, now)
+		c = p.steal(w, now)
 	}
 	if c == nil {
 		p.remove(w)
@@ -158,17 +164,25 @@ func (p *pool) assign(w *worker, c *chunk.Claim, now time.Time) {
 
 // share returns how many bytes w should ask for: what it fetches in runLength,
 // but no more than leaves something for the others.
-func (p *pool) share(w *worker) int64 {
+func (p *pool) share(w *worker, now time.Time) int64 {
 	if p.single {
 		return chunk.Unbounded
 	}
 	want := int64(firstRange)
-	if rate := w.rateNow(); rate > 0 {
+	fair := p.plan.Unclaimed() / int64(len(p.workers)+1)
+	if w.rateAt(now) == 0 {
+		fair /= 2
+	}
+	rate := p.expected(w, now)
+	if rate > 0 {
 		want = int64(rate * runLength.Seconds())
 	}
-	fair := p.plan.Unclaimed() / int64(len(p.workers)+1)
-	least := int64(w.rateNow() * (rangeTrips * w.lane.growth.trip).Seconds())
-	return max(leastRange, min(least, fair), min(want, fair/2))
+	least := int64(leastRange)
+	if w.lane.growth.far() {
+		least = leastFar
+	}
+	least = max(least, int64(rate*max(leastTime, leastTrips*w.lane.growth.trip).Seconds()))
+	return max(least, min(want, fair))
 }
 
 // asking notes that w sends a request that cancel ends.
@@ -190,12 +204,18 @@ func (p *pool) queue(w *worker, waits bool, now time.Time) {
 func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.waiting, w.worked = false, true
+	w.waiting, w.worked, w.warm = false, true, true
 	k := p.plan.Arrive(w.claim, int64(n))
 	if k < int64(n) { // the body is beyond the claim, and must not be read on
 		w.reach = w.claim.Arriving().End
 	}
 	w.lastByte = now
+	if w.rate == 0 && w.winBytes == 0 && len(p.workers) > 1 { // how fast the first one is tells whether there are to be others
+		select {
+		case p.news <- struct{}{}:
+		default:
+		}
+	}
 	w.winBytes += int64(n)
 	w.lane.bytes += int64(n)
 	if d := now.Sub(w.winStart); d >= rateWindow {
@@ -205,7 +225,7 @@ func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 		} else if w.dripping.IsZero() {
 			w.dripping = w.winStart
 		}
-		if w.rate > 0 && r > w.rate/hasFallen { // else it is another connection, or a shaped one
+		if w.rate > 0 && !differs(r, w.rate) { // else it is another connection, a shaped one, or was slow at first
 			r = rateHistory*w.rate + (1-rateHistory)*r
 		}
 		w.rate, w.winStart, w.winBytes = r, now, 0
@@ -324,10 +344,20 @@ func (p *pool) stepDown(w *worker) (left int, ok bool) {
 	return len(p.workers), true
 }
 
+// closed notes that the connection of w is.
+func (p *pool) closed(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.warm = false
+}
+
 // remove takes w out of the pool, with p.mu held. The caller's worker must end
 // without asking for anything more.
 func (p *pool) remove(w *worker) {
 	p.drop(w)
+	if rate := w.rateAt(w.lastByte); rate > 0 {
+		w.lane.usual = cmp.Or(w.lane.usual, rate)*usualHistory + rate*(1-usualHistory)
+	}
 	for i, o := range p.workers {
 		if o == w {
 			p.workers = append(p.workers[:i], p.workers[i+1:]...)

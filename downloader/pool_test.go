@@ -44,7 +44,7 @@ func poolOf(t *testing.T, free int64, members ...member) (*pool, []*worker, []er
 		if w.claim != nil {
 			p.plan.Extend(w.claim, m.bytes-w.claim.Arriving().Len())
 		}
-		w.rate, w.lastByte = m.rate, start.Add(-m.silent)
+		w.rate, w.worked, w.lastByte = m.rate, m.rate > 0, start.Add(-m.silent)
 		workers[i] = w
 	}
 	return p, workers, causes
@@ -63,8 +63,9 @@ func TestPoolShare(t *testing.T) {
 		{"unknown rate", 1000 * mB, 0, 1, firstRange},
 		{"ten seconds", 1000 * mB, 2e6, 1, 20 * mB},
 		{"slow", 1000 * mB, 50e3, 1, leastRange},
-		{"leaves some for others", 40 * mB, 50e6, 1, 10 * mB},
-		{"leaves some for many", 100 * mB, 50e6, 4, 10 * mB},
+		{"leaves some for others", 40 * mB, 50e6, 1, 20 * mB},
+		{"leaves more where its rate is not known", 30 * mB, 0, 1, 7500 * kB},
+		{"leaves some for many", 100 * mB, 50e6, 4, 20 * mB},
 		{"small rest", 3 * mB, 50e6, 4, leastRange},
 		{"smallest rest", 5, 50e6, 4, 5},
 	}
@@ -78,8 +79,8 @@ func TestPoolShare(t *testing.T) {
 	}
 }
 
-// TestPoolTakeOver: who has nothing to do, and nothing is unclaimed, takes half
-// of what the slowest has left, or all that a stuck one has.
+// TestPoolTakeOver: who has nothing to do, and nothing is unclaimed, takes so much of what
+// the slowest has left that both are done at once, or all that a stuck one has.
 func TestPoolTakeOver(t *testing.T) {
 	idle := member{0, 1e6, 0}
 	tests := []struct {
@@ -90,24 +91,28 @@ func TestPoolTakeOver(t *testing.T) {
 	}{
 		{"the slowest by time, not by bytes", []member{idle, {20 * mB, 10e6, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 25 * mB, End: 30 * mB}, 0},
 		{"the slowest by bytes", []member{idle, {20 * mB, 1e6, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
-		{"silence slows", []member{idle, {20 * mB, 10e6, 10 * time.Second}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
+		{"silence slows", []member{idle, {20 * mB, 10e6, 4 * time.Second}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 11110 * kB, End: 20 * mB}, 0},
 		{"unknown rates are as the others'", []member{idle, {20 * mB, 0, 0}, {10 * mB, 1e6, 0}}, chunk.Range{Off: 10 * mB, End: 20 * mB}, 0},
 		{"nearly done", []member{idle, {150 * kB, 4e6, 0}, {800 * kB, 20e6, 0}}, chunk.Range{}, 0},
-		{"a little longer", []member{idle, {200*kB + 2, 1e6, 0}}, chunk.Range{Off: 100*kB + 1, End: 200*kB + 2}, 0},
-		{"too small to share", []member{{0, 200e3, 0}, {2*leastHalf - 2, 50e3, 0}}, chunk.Range{}, 0},
-		{"too small to share, and much slower", []member{idle, {2*leastHalf - 2, 50e3, 0}}, chunk.Range{Off: 0, End: 2*leastHalf - 2}, 1},
-		{"small enough to share", []member{idle, {2 * leastHalf, 50e3, 0}}, chunk.Range{Off: leastHalf, End: 2 * leastHalf}, 0},
+		{"a little longer", []member{idle, {200 * kB, 1e6, 0}}, chunk.Range{Off: 100 * kB, End: 200 * kB}, 0},
+		{"more of one that is slower", []member{idle, {500 * kB, 250e3, 0}}, chunk.Range{Off: 100 * kB, End: 500 * kB}, 0},
+		{"less of one that is faster", []member{idle, {500 * kB, 4e6, 0}}, chunk.Range{}, 0},
+		{"too small to share", []member{idle, {2*leastSteal - 2, 1e6, 0}}, chunk.Range{}, 0},
+		{"large enough to share", []member{idle, {3 * leastSteal, 1e6, 0}}, chunk.Range{Off: 3 * leastSteal / 2, End: 3 * leastSteal}, 0},
+		{"too small to share, but slow", []member{{0, 100e3, 0}, {leastSteal, 100e3, 0}}, chunk.Range{Off: leastSteal / 2, End: leastSteal}, 0},
+		{"too small to share, and much slower", []member{idle, {leastSteal - 1, 50e3, 0}}, chunk.Range{Off: 0, End: leastSteal - 1}, 1},
 		{"stuck", []member{idle, {10 * kB, 1e6, 0}, {100 * kB, 1e3, 6 * time.Second}}, chunk.Range{Off: 10 * kB, End: 110 * kB}, 2},
 		{"stuck at the end of a fast run", []member{idle, {100 * kB, 1e6, 6 * time.Second}}, chunk.Range{Off: 0, End: 100 * kB}, 1},
-		{"not yet stuck", []member{{0, 0, 0}, {100 * kB, 1e3, 4 * time.Second}}, chunk.Range{}, 0},
+		{"not yet stuck", []member{{0, 0, 0}, {100 * kB, 1e3, 4 * time.Second}}, chunk.Range{Off: 11 * kB, End: 100 * kB}, 0},
 		{"much slower", []member{idle, {100 * kB, 1e3, 0}}, chunk.Range{Off: 0, End: 100 * kB}, 1},
-		{"slower", []member{{0, 7e3, 0}, {100 * kB, 1e3, 0}}, chunk.Range{}, 0},
-		{"much slower than who is not known", []member{{0, 0, 0}, {100 * kB, 1e3, 0}}, chunk.Range{}, 0},
+		{"slower", []member{{0, 7e3, 0}, {100 * kB, 1e3, 0}}, chunk.Range{Off: 12 * kB, End: 100 * kB}, 0},
+		{"much slower than who is not known", []member{{0, 0, 0}, {100 * kB, 1e3, 0}}, chunk.Range{Off: 50 * kB, End: 100 * kB}, 0},
 	}
 	for _, tt := range tests {
 		p, ws, causes := poolOf(t, 0, tt.members...)
 		ok := p.next(ws[0], start)
-		if got := p.arriving(ws[0]); ok == tt.want.Empty() || got != tt.want {
+		const roughly = 25 * kB // what comes while the request is made
+		if got := p.arriving(ws[0]); ok == tt.want.Empty() || got.End != tt.want.End || got.Off < tt.want.Off || got.Off > tt.want.Off+roughly {
 			t.Errorf("%s: got %v, %v, want %v", tt.name, got, ok, tt.want)
 		}
 		for i, cause := range causes {
@@ -131,7 +136,7 @@ func TestPoolSilence(t *testing.T) {
 	silent := func(since time.Time) {
 		t.Helper()
 		for after, want := range map[time.Duration]bool{stuckAfter: false, stuckAfter + 1: true} {
-			if got := p.isStuck(w, 0, since.Add(after)); got != want {
+			if got := p.isStuck(w, since.Add(after)); got != want {
 				t.Errorf("silent since %v for %v: stuck: got %v, want %v", since.Sub(start), after, got, want)
 			}
 		}
@@ -268,7 +273,7 @@ func TestPoolGrowForWork(t *testing.T) {
 		want bool
 	}{
 		{"unclaimed bytes", 1, member{mB, 1e6, 0}, true},
-		{"nearly done", 0, member{300 * kB, 4e6, 0}, false},
+		{"nearly done", 0, member{250 * kB, 4e6, 0}, false},
 		{"much to do for one", 0, member{mB, 1e6, 0}, true},
 		{"a stuck one", 0, member{100 * kB, 1e3, 6 * time.Second}, true},
 		{"a stuck one at the end of a fast run", 0, member{100 * kB, 1e6, 6 * time.Second}, true},
@@ -316,19 +321,20 @@ func TestPoolRate(t *testing.T) {
 // TestPoolRateOfShortClaims: who is done with each claim in less than a window
 // is fast, and is to ask for more (DESIGN §4: about ten seconds' worth).
 func TestPoolRateOfShortClaims(t *testing.T) {
-	p, ws, _ := poolOf(t, 4000*mB, member{firstRange, 0, 0})
+	p, ws, _ := poolOf(t, 1000*1000*mB, member{firstRange, 0, 0})
 	w, now := ws[0], start
 	for range 20 {
 		now = now.Add(100 * time.Millisecond)
 		n := p.arriving(w).Len()
+		if n > 2*firstRange {
+			return
+		}
 		p.arrive(w, int(n), now)
 		p.wrote(w, n)
 		p.release(w)
 		p.next(w, now)
 	}
-	if got := p.arriving(w).Len(); got <= firstRange {
-		t.Errorf("after 2 s at %d MB/s: got a claim of %d bytes, want more than the first %d", firstRange/100_000, got, firstRange)
-	}
+	t.Errorf("after 2 s at %d MB/s: got a claim of %d bytes, want more than the first %d", firstRange/100_000, p.arriving(w).Len(), firstRange)
 }
 
 // A simulation runs workers of random speeds against a pool, by a clock of its

@@ -140,14 +140,14 @@ func (d *Downloader) readMost() int {
 	return int(max(leastRead, min(float64(limit)*readTime.Seconds(), bufferSize)))
 }
 
-// drainMost returns how many unwanted bytes are worth reading to keep a
-// connection: under a limit, no more than come in an instant.
-func (d *Downloader) drainMost() int64 {
-	limit := d.bytes.limit()
-	if limit == 0 {
-		return worthDraining
+// drainMost returns how many unwanted bytes are worth reading to keep a connection to
+// which so many are on their way: under a limit, no more than come in an instant.
+func (d *Downloader) drainMost(inFlight int64) int64 {
+	most := max(worthDraining, inFlight)
+	if limit := d.bytes.limit(); limit > 0 {
+		most = int64(min(float64(limit)*burstTime.Seconds(), float64(most)))
 	}
-	return int64(min(float64(limit)*burstTime.Seconds(), worthDraining))
+	return most
 }
 
 // read reads once from body into p, which must not be empty, when that is due.

@@ -4,143 +4,173 @@ package downloader
 // who takes over from whom.
 
 import (
+	"cmp"
 	"time"
 
 	"pawl/chunk"
 )
 
-// rateNow is the rate, if need be as far as it can be told within the first window.
-func (w *worker) rateNow() float64 {
-	if d := w.lastByte.Sub(w.winStart); w.rate == 0 && d > growEvery/2 {
-		return float64(w.winBytes) / d.Seconds()
+// rateAt returns the bytes per second of w as far as can be told at now, 0 if it is too
+// young.
+func (w *worker) rateAt(now time.Time) float64 {
+	d := now.Sub(w.winStart)
+	lately := float64(w.winBytes) / d.Seconds()
+	switch {
+	case w.winBytes == 0: // how long it has been silent tells more
+	case w.rate == 0 && d > max(youngest, youngTrips*w.lane.growth.trip):
+		return lately
+	case w.rate > 0 && d > rateWindow/2 && differs(lately, w.rate):
+		return lately
 	}
 	return w.rate
 }
 
-// timeLeft returns the seconds that the owner of c needs for the rest of it, as
-// far as can be told; a rate measured before a silence is worth less with each
-// moment of it.
-func (p *pool) timeLeft(c *chunk.Claim, now time.Time) float64 {
-	w := p.owner(c)
-	if w == nil {
-		return 0
+// roughly is rateAt of a connection that may be very young.
+func (w *worker) roughly(now time.Time) float64 {
+	if d := w.lastByte.Sub(w.winStart); w.rate == 0 && d > growEvery/2 {
+		return float64(w.winBytes) / d.Seconds()
 	}
-	rate := w.rate
-	if d := now.Sub(w.winStart); d > rateWindow/2 { // soon enough to tell one that is slow
-		if lately := float64(w.winBytes) / d.Seconds(); rate == 0 || lately < rate/hasFallen {
-			rate = lately
-		}
-	}
-	if rate == 0 {
-		rate = p.meanRate()
-	}
-	if silent := now.Sub(w.lastByte); silent > rateWindow {
-		rate *= rateWindow.Seconds() / silent.Seconds()
-	}
-	return float64(c.Arriving().Len()) / max(rate, 1)
+	return w.rateAt(now)
 }
 
-// meanOf is the mean of the rates of the connections of l that have been measured.
-func (p *pool) meanOf(l *lane) float64 {
+// differs reports whether a rate tells that something has changed.
+func differs(rate, before float64) bool {
+	return rate*hasChanged < before || rate > before*hasChanged
+}
+
+// meanOf is the mean of the rates of the connections of l, or of all where l is nil,
+// that can be told, and 0 if none can.
+func (p *pool) meanOf(l *lane, now time.Time) float64 {
 	sum, n := 0.0, 0
 	for _, w := range p.workers {
-		if w.lane == l && w.rate > 0 {
-			sum, n = sum+w.rate, n+1
+		if rate := w.rateAt(now); rate > 0 && (l == nil || w.lane == l) {
+			sum, n = sum+rate, n+1
 		}
 	}
 	return sum / float64(max(n, 1))
 }
 
-// meanRate is what is expected of a connection that has not been measured yet.
-// It is high where none has.
-func (p *pool) meanRate() float64 {
-	sum, n := 0.0, 0
-	for _, w := range p.workers {
-		if w.rate > 0 {
-			sum, n = sum+w.rate, n+1
-		}
-	}
-	if n == 0 {
-		return firstRange
-	}
-	return sum / float64(n)
+// usual is the rate that is expected of a new connection of l, 0 if nothing tells.
+func (p *pool) usual(l *lane, now time.Time) float64 {
+	return max(l.usual, p.meanOf(l, now)) // at the end, it is the fast ones that have left
 }
 
-func (p *pool) owner(c *chunk.Claim) *worker {
-	for _, w := range p.workers {
-		if w.claim == c {
-			return w
-		}
-	}
-	return nil
+// expected is the rate of w, or else what is expected of it, 0 if nothing tells.
+func (p *pool) expected(w *worker, now time.Time) float64 {
+	return cmp.Or(w.rateAt(now), p.usual(w.lane, now))
 }
 
-// seizeStuck takes all that a worker has left that is silent, or much slower
-// than w, and ends its request.
-func (p *pool) seizeStuck(w *worker, now time.Time) *chunk.Claim {
+// timeLeft returns the seconds that w needs for the rest of its claim, as far as can be
+// told; a rate measured before a silence is worth less with each moment of it.
+func (p *pool) timeLeft(w *worker, now time.Time) float64 {
+	rate := cmp.Or(p.expected(w, now), p.meanOf(nil, now), firstRange)
+	if silent := now.Sub(w.lastByte); silent > rateWindow {
+		rate *= rateWindow.Seconds() / silent.Seconds()
+	}
+	return float64(w.claim.Arriving().Len()) / max(rate, 1)
+}
+
+// A theft is what one connection may take over of what another has yet to read.
+type theft struct {
+	victim *worker
+	bytes  int64
+	all    bool    // and the request of the victim is of no more use
+	gain   float64 // seconds by which these bytes are here sooner
+}
+
+// theft returns what pays most for a connection of l with this rate, to which the first
+// byte comes after so many round trips. Where that is nothing, its victim is nil.
+func (p *pool) theft(l *lane, rate float64, trips int, now time.Time) (best theft) {
+	cost := (time.Duration(trips) * (l.growth.trip + tripTime)).Seconds()
+	best.gain = max(leastGain, l.growth.trip).Seconds()
 	for _, v := range p.workers {
-		if v == w || !p.isStuck(v, w.rate, now) {
-			continue
-		}
-		if c := p.plan.Seize(v.claim); c != nil {
-			v.cancel(errSeized)
-			return c
+		if t := p.theftOf(v, rate, cost, now); t.gain > best.gain {
+			best = t
 		}
 	}
-	return nil
+	return best
 }
 
-// isStuck reports whether another connection of the given rate, 0 if unknown,
-// should take over from v.
-func (p *pool) isStuck(v *worker, rate float64, now time.Time) bool {
-	if v.claim == nil || v.cancel == nil || v.queued || v.claim.Arriving().Empty() {
-		return false
+// theftOf splits what v has yet to read so that both are done at the same time, where the
+// other one has this rate and begins after cost seconds.
+func (p *pool) theftOf(v *worker, rate, cost float64, now time.Time) (t theft) {
+	if v.claim == nil || v.claim.Arriving().Empty() {
+		return t
 	}
-	if now.Sub(v.lastByte) > stuckAfter {
-		return true
+	len := float64(v.claim.Arriving().Len())
+	left := p.timeLeft(v, now)
+	own := len / left // bytes per second
+	stuck := p.isStuck(v, now)
+	if stuck || rate > muchSlower*own && v.cancel != nil && !v.queued {
+		if t = (theft{v, v.claim.Arriving().Len(), true, left - cost - len/max(rate, own)}); stuck {
+			t.gain = max(t.gain, stuckAfter.Seconds())
+		}
+		return t
 	}
-	left := p.timeLeft(v.claim, now)
-	return rate > 0 && left > p.worthSteal(v) && left > muchSlower*float64(v.claim.Arriving().Len())/rate
+	both := (len + rate*cost) / (own + rate)
+	t = theft{victim: v, bytes: int64(len - own*both), gain: left - both}
+	if t.bytes < leastSteal && t.gain < muchGain.Seconds() {
+		t.gain = 0
+	}
+	return t
+}
+
+// theftBy returns what pays most for w.
+func (p *pool) theftBy(w *worker, now time.Time) theft {
+	trips := warmTrips
+	if !w.warm {
+		trips = coldTrips
+	}
+	return p.theft(w.lane, p.expected(w, now), trips, now)
+}
+
+// inFlight returns how many bytes are on their way to w, whether they are wanted or
+// not, if its connection can be of use afterwards; otherwise 0.
+func (p *pool) inFlight(w *worker, now time.Time) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.plan.Unclaimed() == 0 && p.theftBy(w, now).victim == nil {
+		return 0
+	}
+	return min(int64(w.rateAt(now)*w.lane.growth.trip.Seconds()), mostInFlight)
+}
+
+// steal takes over what pays most for w, nil if nothing does.
+func (p *pool) steal(w *worker, now time.Time) *chunk.Claim {
+	t := p.theftBy(w, now)
+	if t.victim == nil {
+		return nil
+	}
+	if t.all {
+		t.victim.cancel(errSeized)
+	}
+	return p.plan.Steal(t.victim.claim, t.bytes)
+}
+
+// isStuck reports whether nothing has come on v for long, though it was asked for.
+func (p *pool) isStuck(v *worker, now time.Time) bool {
+	return v.claim != nil && v.cancel != nil && !v.queued && !v.claim.Arriving().Empty() && now.Sub(v.lastByte) > stuckAfter
 }
 
 // untilDone returns the seconds that the connections need for all that is missing,
 // as far as can be told.
-func (p *pool) untilDone() float64 {
+func (p *pool) untilDone(now time.Time) float64 {
 	missing, rate := p.plan.Unclaimed(), 0.0
 	for _, w := range p.workers {
 		if w.claim != nil {
 			missing += w.claim.Arriving().Len()
 		}
-		rate += w.rateNow()
+		rate += w.roughly(now)
 	}
 	return float64(missing) / max(rate, 1)
 }
 
 // wants reports whether a further connection of l would have something to do.
 func (p *pool) wants(l *lane, now time.Time) bool {
-	if p.plan.Unclaimed() > 0 && p.untilDone() > max(worthOpening, worthTrips*l.growth.trip).Seconds() {
+	if p.plan.Unclaimed() > 0 && p.untilDone(now) > max(worthOpening, worthTrips*l.growth.trip).Seconds() {
 		return true
 	}
-	for _, v := range p.workers {
-		if p.isStuck(v, 0, now) || p.isSlow(v, now) {
-			return true
-		}
-	}
-	return false
-}
-
-// worthSteal is what a connection must need longer for to be shared: a new request
-// has to pay.
-func (p *pool) worthSteal(v *worker) float64 {
-	return max(leastSteal, stealTrips*v.lane.growth.trip).Seconds()
-}
-
-// isSlow reports whether v has much left for how slow it is.
-func (p *pool) isSlow(v *worker, now time.Time) bool {
-	if v.claim == nil || v.reach == 0 || len(p.workers) == 1 && v.rate == 0 {
-		return false
-	}
-	return v.claim.Arriving().Len() >= 2*leastHalf && p.timeLeft(v.claim, now) > 2*p.worthSteal(v)
+	return p.theft(l, p.usual(l, now), coldTrips, now).victim != nil
 }
 
 // unhang ends requests that are no use: those of a further connection that got
@@ -175,8 +205,7 @@ func (p *pool) replace(now time.Time) {
 		if w.cancel == nil || w.claim == nil || w.reach == 0 || w.rate == 0 || now.Sub(w.asked) < replaceAfter {
 			continue
 		}
-		left := p.timeLeft(w.claim, now)
-		if left > replaceAfter.Seconds() && w.rate < replaceBelow && w.rate < p.meanOf(w.lane)/tooSlow {
+		if p.timeLeft(w, now) > replaceAfter.Seconds() && w.rate < replaceBelow && w.rate < p.meanOf(w.lane, now)/tooSlow {
 			p.replaced, w.was = now, w.rate
 			w.cancel(errReplaced)
 			return

@@ -82,14 +82,14 @@ func TestPoolExtend(t *testing.T) {
 	enterNow(t, h, 1)
 	p, w := newPool(h, chunk.NewPlan(1000*mB, chunk.Set{}), false), &worker{}
 	p.begin(w, chunk.Range{End: 1000 * mB}, false, func(error) {}, start)
-	if got := p.arriving(w); got.Len() != firstRange {
-		t.Fatalf("first claim: got %v, want %d bytes", got, firstRange)
+	if got := p.arriving(w); got.Len() != leastRange {
+		t.Fatalf("first claim: got %v, want %d bytes", got, leastRange)
 	}
-	p.arrive(w, firstRange, start.Add(200*time.Millisecond))
-	if left := p.extend(w); left <= 0 {
+	p.arrive(w, leastRange, start.Add(200*time.Millisecond))
+	if left := p.extend(w, start); left <= 0 {
 		t.Fatalf("extended by %d bytes", left)
 	}
-	p.arrive(w, int(mB), start.Add(time.Second))
+	p.arrive(w, 4*int(mB), start.Add(time.Second))
 	before := p.arriving(w)
 	p.grow(start.Add(time.Second-growSettle), func(*worker) {})
 	p.grow(start.Add(time.Second), func(*worker) {})
@@ -101,12 +101,12 @@ func TestPoolExtend(t *testing.T) {
 		t.Errorf("the other one: got %v, want what follows %v", p.arriving(other), p.arriving(w))
 	}
 	p.arrive(w, int(p.arriving(w).Len()), start.Add(2*time.Second))
-	if left := p.extend(w); left != 0 {
+	if left := p.extend(w, start); left != 0 {
 		t.Errorf("extended by %d bytes that another fetches", left)
 	}
 	p.release(other)
-	p.answered(w, p.arriving(w).End+5, 0, start)
-	if left := p.extend(w); left != 5 {
+	p.answered(w, p.arriving(w).End+5, way{}, start)
+	if left := p.extend(w, start); left != 5 {
 		t.Errorf("extended by %d bytes, want the 5 that the answer has", left)
 	}
 }

@@ -257,7 +257,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	c := &crew{job: j, cancel: cancel, commits: committer{j: j}}
 	c.serve(ctx, size)
 	j.pool.begin(first, rep.wanted(), rep.whole, rep.cancel, time.Now())
-	j.pool.answered(first, rep.wanted().End, rep.took, time.Now())
+	j.pool.answered(first, rep.wanted().End, rep.way, time.Now())
 	c.start(&c.workers, func() error {
 		if rep.whole {
 			return j.stream(ctx, first, rep)

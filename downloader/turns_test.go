@@ -155,10 +155,10 @@ func TestTurnsNoStall(t *testing.T) {
 				case <-time.After(time.Second):
 					p.mu.Lock()
 					ws[1].lastByte = time.Now() // others move
-					c := p.seizeStuck(ws[1], time.Now())
+					all := p.theftBy(ws[1], time.Now()).all
 					p.mu.Unlock()
 					p.unhang(time.Now(), time.Hour)
-					if causes[0] != nil || c != nil {
+					if causes[0] != nil || all {
 						t.Errorf("request %d was ended while it waited: %v", i, causes[0])
 					}
 				}

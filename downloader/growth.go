@@ -22,6 +22,7 @@ const (
 // at a time as long as their rate together rises, and back to as many as there were
 // where it did not. It is pure but for what it is told of the time.
 type growth struct {
+	tls   bool          // the connections are of TLS
 	start int           // how many to begin with, as far as is known
 	most  int           // how many there should be at most; 0 for any number
 	best  int           // the most that have paid; 0 unknown
@@ -69,8 +70,11 @@ func (g *growth) more(n, working int, bytes int64, now time.Time) int {
 	if n < g.start {
 		return g.open(g.start - n)
 	}
-	far := g.far()
-	if fresh := g.start == 0 && g.tried == 0 && g.most == 0; fresh && n < growFirst && !far {
+	fresh, far := g.start == 0 && g.tried == 0 && g.most == 0, g.far()
+	if g.tls && n == 1 && float64(bytes) > growBusy*max(now.Sub(g.since), growEvery).Seconds() {
+		fresh = false // how fast we can decipher is the limit: each one has to pay
+	}
+	if fresh && n < growFirst && !far {
 		return g.open(growFirst - n)
 	} else if fresh && far && n < growFreely {
 		return g.open(growFreely - n)

@@ -177,6 +177,12 @@ func TestGrowthSteps(t *testing.T) {
 	if !g.tooMany(9) || g.tooMany(8) || g.best != 8 {
 		t.Errorf("after 16 did not pay: at most %d, best %d, want 8", g.most, g.best)
 	}
+	g, now, bytes = growth{tls: true}, start, 10e6 // in the first instant
+	step(1, 1e9, 0, 0)
+	step(1, 1e9, growCalm-1, 0)
+	step(1, 1e9, 1, 1) // on trial
+	g, now, bytes = growth{tls: true}, start, 1e6
+	step(1, 100e6, 0, 3)
 	for n := range 8 {
 		if g := (growth{start: 6}); g.more(n, n, 0, now) != max(0, 6-n) && n < 6 {
 			t.Error(fmt.Sprint("remembered 6: not at once, of ", n))

@@ -5,6 +5,7 @@ package downloader
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"pawl/chunk"
@@ -20,7 +21,7 @@ type lane struct {
 }
 
 func newLane(h *host) *lane {
-	return &lane{host: h, growth: growth{start: h.begin()}}
+	return &lane{host: h, growth: growth{start: h.begin(), tls: strings.HasPrefix(h.origin, "https:")}}
 }
 
 // end gives up the lanes, when all workers have left. It returns how many

@@ -28,14 +28,13 @@ const (
 // newHTTPClient returns a client of a Downloader, whose requests wait for their turns,
 // and whose connections take their slots of shared. Ranges go over HTTP/1.1,
 // because HTTP/2, which is for small files, would put them all on one TCP connection.
-func newHTTPClient(o Options, shared *slots, t *turns, http2 bool) *http.Client {
+func newHTTPClient(o Options, d *dialer, shared *slots, t *turns, http2 bool) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
-	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}
 	transport := &http.Transport{
 		Proxy:                 o.Proxy,
-		DialContext:           dialer.DialContext,
+		DialContext:           d.dial,
 		TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
 		TLSHandshakeTimeout:   o.ConnectTimeout,
 		ResponseHeaderTimeout: o.StallTimeout,

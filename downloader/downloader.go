@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -144,11 +145,12 @@ type Downloader struct {
 func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
 	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
+	dial := &dialer{Dialer: net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}}
 	return &Downloader{
 		store:   s,
 		opts:    o,
-		http:    newHTTPClient(o, shared, t, false),
-		http2:   newHTTPClient(o, shared, t, true),
+		http:    newHTTPClient(o, dial, shared, t, false),
+		http2:   newHTTPClient(o, dial, shared, t, true),
 		slots:   shared,
 		turns:   t,
 		bytes:   newBucket(float64(max(0, o.LimitRate)), burstTime),

@@ -188,7 +188,7 @@ func failWith(t *testing.T, name, u string, o Options) error {
 	t.Helper()
 	shared := newSlots(nil, 1)
 	defer shared.close()
-	hc := newHTTPClient(o.withDefaults(), shared, nil, false)
+	hc := newHTTPClient(o.withDefaults(), &dialer{}, shared, nil, false)
 	resp, err := hc.Get(strings.Replace(u, "//", "//user:hunter2@", 1))
 	if err == nil {
 		resp.Body.Close()

@@ -82,8 +82,8 @@ func (h *host) enter(ctx context.Context) error {
 }
 
 // streamsMost is how many files are asked for at once where one connection has room
-// for many: servers allow a hundred streams or so (RFC 9113 §6.5.2).
-const streamsMost = 64
+// for many: servers are told to allow a hundred streams at least (RFC 9113 §6.5.2).
+const streamsMost = 100
 
 // most returns how many first connections may be in use, with mu held. Of HTTP/2
 // they are streams of one connection.

@@ -384,7 +384,7 @@ func TestOneConnectionEach(t *testing.T) {
 	defer srv.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
-	hc := newHTTPClient(Options{RootCAs: roots, StallTimeout: 5 * time.Second}.withDefaults(), newSlots(nil, 16), nil, false)
+	hc := newHTTPClient(Options{RootCAs: roots, StallTimeout: 5 * time.Second}.withDefaults(), &dialer{}, newSlots(nil, 16), nil, false)
 	var clients sync.WaitGroup
 	for range n {
 		clients.Go(func() {

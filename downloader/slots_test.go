@@ -135,7 +135,7 @@ func TestRequestEndsConnection(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { addrs = append(addrs, r.RemoteAddr) }))
 	defer srv.Close()
 	s := openSlots(t, t.TempDir(), 4)
-	hc := newHTTPClient(Options{}.withDefaults(), s, nil, false)
+	hc := newHTTPClient(Options{}.withDefaults(), &dialer{}, s, nil, false)
 	u, _ := url.Parse(srv.URL)
 	for i := range 4 {
 		if i == 1 {

@@ -86,6 +86,7 @@ var commands = map[kind][]command{
 	},
 	manyFile: {
 		{tool: "pawl", conns: 16, line: pawlMany},
+		{tool: "pawl", label: "-x 100", conns: 100, line: pawlMany + "-x 100"},
 		{tool: "aria2c", label: "-j16", conns: 16, line: aria2 + "-j16 -x16 -i {list}"},
 		{tool: "curl", label: "parallel 16", conns: 16, line: curl + "--parallel --parallel-immediate --parallel-max 16 -K {curllist}", slow: true},
 		{tool: "curl", label: "parallel 50", conns: 50, line: curl + "--parallel --parallel-immediate --parallel-max 50 -K {curllist}"},

@@ -31,7 +31,8 @@ const (
 // A mirror is another URL of the file of a job. It lives as long as the job.
 type mirror struct {
 	url   *url.URL
-	given bool // by the user, whose headers are for it, too
+	given bool          // by the user, whose headers are for it, too
+	ended chan struct{} // closed when it is put aside
 
 	mu    sync.Mutex
 	host  *host     // where it led; guarded by mu, like all that follows
@@ -61,7 +62,7 @@ func (j *job) addMirrors(given bool, texts ...string) {
 			known = known || u.String() == m.url.String()
 		}
 		if !known {
-			j.mirrors = append(j.mirrors, &mirror{url: u, given: given})
+			j.mirrors = append(j.mirrors, &mirror{url: u, given: given, ended: make(chan struct{})})
 		}
 	}
 }
@@ -84,7 +85,9 @@ func (j *job) useMirrors(ctx context.Context) error {
 				if err := j.admit(m); err != nil {
 					return err
 				}
-				for m.reason() == nil && sleep(ctx, mirrorLook) == nil { // it keeps its place
+				select { // it keeps its place
+				case <-m.ended:
+				case <-ctx.Done():
 				}
 			}
 			return nil
@@ -338,6 +341,9 @@ func (m *mirror) reason() error {
 func (j *job) putAside(m *mirror, why error) {
 	m.mu.Lock()
 	known := m.aside != nil && (!errors.Is(why, ErrChanged) || errors.Is(m.aside, ErrChanged)) // that is worse than any other
+	if m.aside == nil {
+		close(m.ended)
+	}
 	if !known {
 		m.aside = why
 	}

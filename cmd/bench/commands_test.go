@@ -98,7 +98,7 @@ func TestWhoDoesWhat(t *testing.T) {
 		{"loopback", "pawl, old, axel -n4, axel -n16, axel -n32, curl, bare 4", ""},
 		{"loopback-https", "pawl, old, axel -n4, axel -n16, axel -n32, curl, bare 1", ""},
 		{"kill", "pawl, old, axel -n16, curl -C -", ""},
-		{"small-h1", "pawl, old, axel, curl parallel 50, curl parallel 100, waiting", "curl parallel 16"},
+		{"small-h1", "pawl, pawl -x 100, old, old -x 100, axel, curl parallel 50, curl parallel 100, waiting", "curl parallel 16"},
 	}
 	join := func(all []contender) string {
 		var names []string

@@ -26,7 +26,7 @@ type command struct {
 	line  string
 	needs string // what the help of the tool must have; "" for nothing
 	twice bool   // the same was done before, untimed, with another file of the server
-	slow  bool   // known to be no good anywhere; --quick leaves it out
+	slow  bool   // known to be no good anywhere; --few leaves it out
 }
 
 func (c command) String() string { return strings.TrimSpace(c.tool + " " + c.label) }

@@ -91,7 +91,7 @@ func TestWhoDoesWhat(t *testing.T) {
 	byName := func(name string) work {
 		return works[slices.IndexFunc(works, func(w work) bool { return w.Name == name })]
 	}
-	b := &bench{options: options{quick: true}, tools: []tool{
+	b := &bench{options: options{few: true}, tools: []tool{
 		{Name: "pawl", pawl: true}, {Name: "old", pawl: true}, {Name: "axel"}, {Name: "curl"}, {Name: "bare"}}}
 	tests := []struct{ work, in, out string }{
 		{"throttle", "pawl, pawl -x 32, old, old -x 32, axel -n16, axel -n32", "axel -n4, curl"},

@@ -46,6 +46,7 @@ type options struct {
 	also   []tool // other pawls
 	rounds int    // 0 for the default
 	quick  bool
+	few    bool           // leave out what is hopeless, as quick does
 	only   *regexp.Regexp // of names of works
 	dir    string         // "" for the default
 	disk   bool
@@ -75,6 +76,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	})
 	f.IntVar(&o.rounds, "rounds", 0, "rounds of each work (default 5, with --quick 2)")
 	f.BoolVar(&o.quick, "quick", false, "less of everything, in under three minutes")
+	f.BoolVar(&o.few, "few", false, "leave out commands that are hopeless for a work, as --quick does")
 	f.Func("only", "do the works whose names match `REGEXP`", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
 		return err
@@ -96,6 +98,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("no arguments are taken, but there is %q", f.Arg(0))
 	}
+	o.few = o.few || o.quick
 	if o.rounds < 0 {
 		return o, fmt.Errorf("%d rounds are too few", o.rounds)
 	}

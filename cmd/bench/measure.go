@@ -33,14 +33,14 @@ type contender struct {
 
 func (c contender) String() string { return strings.TrimSpace(c.tool.Name + " " + c.label) }
 
-// contenders returns who does a work, and those that --quick leaves out.
+// contenders returns who does a work, and those that --few leaves out.
 func (b *bench) contenders(w work) (in, out []contender) {
 	for _, t := range b.tools {
 		for _, c := range commands[w.Kind] {
 			if c.tool != t.Name && !(t.pawl && c.tool == "pawl") || !w.wants(c) {
 				continue
 			}
-			if b.quick && !w.inReach(c) {
+			if b.few && !w.inReach(c) {
 				out = append(out, contender{c, t})
 				continue
 			}

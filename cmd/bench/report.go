@@ -34,7 +34,7 @@ type workResult struct {
 	Limit   float64  `json:"limit_s"`   // with up to 16 connections; 0 if unknown
 	Limit32 float64  `json:"limit32_s"` // with 32
 	NotRun  string   `json:"not_run"`   // why it was not; "" if it was
-	LeftOut []string `json:"left_out"`  // by --quick
+	LeftOut []string `json:"left_out"`  // by --few
 	Rows    []*row   `json:"rows"`      // in the order of the commands
 	work    work     `json:"-"`
 }

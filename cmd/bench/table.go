@@ -29,7 +29,7 @@ func (r *workResult) print(w io.Writer) {
 		}
 	}
 	if len(r.LeftOut) > 0 {
-		fmt.Fprintf(w, "\nleft out by --quick: %s\n", strings.Join(r.LeftOut, ", "))
+		fmt.Fprintf(w, "\nleft out: %s\n", strings.Join(r.LeftOut, ", "))
 	}
 }
 

@@ -57,7 +57,7 @@ medians of 3:
 
 failed: broken: exit status 1: no
 
-left out by --quick: a, b -x
+left out: a, b -x
 `
 	var got strings.Builder
 	r.print(&got)

@@ -118,7 +118,7 @@ func (w work) ideal(a amount, conns int) time.Duration {
 	return shape.ideal(size, conns, w.TLS)
 }
 
-// inReach reports whether --quick measures a command in this work: where the
+// inReach reports whether --few measures a command in this work: where the
 // shape makes a connection slow, few of them are known to be hopeless.
 func (w work) inReach(c command) bool {
 	few := w.Kind == oneFile || w.Kind == manyFile

@@ -44,6 +44,8 @@ var (
 	// errSeized is the cause of a request that ended because another
 	// connection took over.
 	errSeized = errors.New("another connection took over")
+	// errDrained ends the reading of unwanted bytes that took too long.
+	errDrained = errors.New("nothing more of it is wanted")
 	// errReplaced is the cause of a request that ended because its connection was
 	// much slower than others.
 	errReplaced = errors.New("much slower than others")

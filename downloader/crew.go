@@ -95,6 +95,7 @@ func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
 		if j.d.slowed() { // the limit may change while it runs
 			j.pool.forgiveDrips()
 		}
+		j.pool.setCapped(float64(j.d.bytes.limit())/float64(j.d.running()), time.Now())
 		j.pool.grow(time.Now(), spawn)
 		j.pool.unhang(time.Now(), j.d.opts.StallTimeout)
 		j.pool.replace(time.Now())

@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -33,13 +34,27 @@ func (d *dialer) dial(ctx context.Context, network, hostPort string) (net.Conn, 
 		return d.DialContext(ctx, network, hostPort)
 	}
 	if a := d.recall(hostPort, time.Now()); a != "" {
-		if c, err := d.DialContext(ctx, network, a); err == nil || ctx.Err() != nil {
-			return c, err
+		c, err := d.DialContext(ctx, network, a)
+		if err == nil {
+			return c, nil
+		}
+		d.forget(hostPort)
+		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || ctx.Err() != nil { // there is no time left
+			return nil, err
 		}
 	}
 	c, err := d.DialContext(ctx, network, hostPort)
-	d.remember(hostPort, c, time.Now())
+	if err == nil {
+		d.remember(hostPort, c.RemoteAddr().String(), time.Now())
+	}
 	return c, err
+}
+
+// forget lets a name be looked up again: another of its machines may do better.
+func (d *dialer) forget(hostPort string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.known, hostPort)
 }
 
 func (d *dialer) recall(hostPort string, now time.Time) string {
@@ -51,16 +66,12 @@ func (d *dialer) recall(hostPort string, now time.Time) string {
 	return ""
 }
 
-// remember notes where hostPort has led, nil for nowhere.
-func (d *dialer) remember(hostPort string, c net.Conn, now time.Time) {
+// remember notes where hostPort has led.
+func (d *dialer) remember(hostPort, ipPort string, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c == nil {
-		delete(d.known, hostPort)
-		return
-	}
 	if d.known == nil {
 		d.known = make(map[string]address)
 	}
-	d.known[hostPort] = address{c.RemoteAddr().String(), now.Add(nameHolds)}
+	d.known[hostPort] = address{ipPort, now.Add(nameHolds)}
 }

@@ -127,6 +127,7 @@ type Downloader struct {
 	opts    Options
 	http    *http.Client              // for ranges, over HTTP/1.1
 	http2   *http.Client              // for small files, over HTTP/2 where there is
+	dialer  *dialer                   // of both
 	slots   *slots                    // of connections of both
 	turns   *turns                    // of requests; nil without a limit
 	bytes   *bucket                   // of all bodies
@@ -151,6 +152,7 @@ func New(s *store.Store, o Options) *Downloader {
 		opts:    o,
 		http:    newHTTPClient(o, dial, shared, t, false),
 		http2:   newHTTPClient(o, dial, shared, t, true),
+		dialer:  dial,
 		slots:   shared,
 		turns:   t,
 		bytes:   newBucket(float64(max(0, o.LimitRate)), burstTime),
@@ -233,7 +235,8 @@ func (d *Downloader) host(u *url.URL) *host {
 	if h == nil {
 		h = newHost(u.Host, d.opts.Connections)
 		h.origin = key
-		h.group = d.slots.group(dialed(u, d.opts.Proxy))
+		h.addr = dialed(u, d.opts.Proxy)
+		h.group = d.slots.group(h.addr)
 		d.hosts[key] = h
 	}
 	return h

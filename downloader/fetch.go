@@ -103,7 +103,10 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 		return context.Cause(ctx)
 	case errors.Is(err, errGiveBack) && j.pool.goWithout(w):
 		return errSteppedDown
-	case err == nil, errors.Is(err, errSeized), errors.Is(err, errReplaced), errors.Is(err, errGiveBack), errors.Is(err, errAside):
+	case errors.Is(err, errReplaced):
+		j.d.dialer.forget(w.lane.host.addr) // another machine may be better
+		return nil
+	case err == nil, errors.Is(err, errSeized), errors.Is(err, errGiveBack), errors.Is(err, errAside):
 		return nil
 	case isPermanent(err):
 		return err
@@ -168,12 +171,16 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 		return false
 	}
 	left := rep.body.End - j.pool.arriving(w).End
-	if left > j.d.drainMost(j.pool.inFlight(w, time.Now())) {
-		return false
+	if left > j.d.drainMost(worthDraining) {
+		n, in := j.pool.inFlight(w, time.Now())
+		if left > j.d.drainMost(n) {
+			return false
+		}
+		defer time.AfterFunc(in, func() { rep.cancel(errDrained) }).Stop()
 	}
-	n, _ := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // the one more meets the end
+	n, err := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // the one more meets the end
 	if n > left && j.surplus.CompareAndSwap(false, true) {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes came than %s", errLie, span(rep.body))})
 	}
-	return true
+	return err == io.EOF
 }

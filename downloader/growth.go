@@ -1,6 +1,9 @@
 package downloader
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 const (
 	growFirst  = 4                      // connections that are opened when there is an answer
@@ -27,6 +30,7 @@ type growth struct {
 	most  int           // how many there should be at most; 0 for any number
 	best  int           // the most that have paid; 0 unknown
 	trip  time.Duration // least time that an answer took; 0 unknown
+	wait  time.Duration // time that answers took of late, mostly; 0 unknown
 
 	since  time.Time     // when the window began: all connections worked; zero while some do not
 	bytes  int64         // that had come by then
@@ -40,8 +44,8 @@ type growth struct {
 // answered notes how long an answer took, from the request to its first byte; 0 if
 // that is not known.
 func (g *growth) answered(took time.Duration) {
-	if took > 0 && (g.trip == 0 || took < g.trip) {
-		g.trip = took
+	if took > 0 {
+		g.trip, g.wait = min(took, cmp.Or(g.trip, took)), (took+cmp.Or(g.wait, took))/2
 	}
 }
 
@@ -54,10 +58,12 @@ func (g *growth) far() bool { return growTrips*g.trip >= growSettle }
 // more returns how many connections to open beside n, on which so many bytes have
 // come since the beginning. On working of them something has come at all.
 func (g *growth) more(n, working int, bytes int64, now time.Time) int {
-	if g.early && (working > g.tried || n <= g.tried) {
+	switch {
+	case g.early && working > g.tried:
 		g.before, g.early, g.since = float64(bytes-g.bytes)/now.Sub(g.since).Seconds(), false, time.Time{}
-	}
-	if g.early {
+	case g.early && n <= g.tried: // there is no room for others
+		g.start, g.tried, g.early = n, 0, false
+	case g.early:
 		return 0
 	}
 	if working < n {
@@ -71,8 +77,11 @@ func (g *growth) more(n, working int, bytes int64, now time.Time) int {
 		return g.open(g.start - n)
 	}
 	fresh, far := g.start == 0 && g.tried == 0 && g.most == 0, g.far()
-	if g.tls && n == 1 && float64(bytes) > growBusy*max(now.Sub(g.since), growEvery).Seconds() {
-		fresh = false // how fast we can decipher is the limit: each one has to pay
+	if came, d := bytes-g.bytes, now.Sub(g.since); g.tls && n == 1 {
+		if d == 0 {
+			came, d = bytes, growEvery // the first look, which is no later
+		}
+		fresh = fresh && float64(came) <= growBusy*d.Seconds() // else deciphering is the limit: each one has to pay
 	}
 	if fresh && n < growFirst && !far {
 		return g.open(growFirst - n)

@@ -19,6 +19,7 @@ const (
 type host struct {
 	name     string
 	origin   string
+	addr     string // host and port of it, or of its proxy
 	ceiling  int
 	group    *group // of the connections that it shares with other processes; nil if none
 	recalled sync.Once
@@ -39,6 +40,7 @@ type host struct {
 	tryAfter   time.Time      // none beyond the limit before
 	peak       int            // most that were in use at once
 	penalty    time.Duration  // after the next refusal
+	penalized  time.Time      // end of the penalty of the last one
 	notBefore  time.Time      // no request at all before
 }
 
@@ -185,10 +187,11 @@ func (h *host) refused(now time.Time) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.limit, h.refuses, h.hasRefused = max(1, min(h.limit, h.open)), true, true
-	if now.Before(h.growAfter) { // one of several that were opened at once
+	if now.Before(h.penalized) { // one of several that were opened at once
 		return h.limit
 	}
-	h.growAfter = now.Add(h.penalty)
+	h.penalized = now.Add(h.penalty)
+	h.growAfter = later(h.growAfter, h.penalized)
 	h.penalty = min(2*h.penalty, maxPenalty)
 	return h.limit
 }
@@ -199,6 +202,7 @@ func (h *host) recovered() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.limit, h.growAfter, h.tryAfter, h.penalty, h.refuses, h.hasRefused = h.ceiling, time.Time{}, time.Time{}, firstPenalty, false, false
+	h.penalized = time.Time{}
 	h.wake()
 }
 

@@ -16,6 +16,9 @@ var errCrowded = errors.New("the host has no connection left")
 
 // outcome returns the error of an attempt, nil if there is an answer to read.
 func (j *job) outcome(h *host, resp *http.Response, err error) error {
+	if err != nil || resp.StatusCode >= 500 {
+		j.d.dialer.forget(h.addr) // it may be one of several machines
+	}
 	if err != nil {
 		return explain(err)
 	}

@@ -38,6 +38,7 @@ const (
 	hasChanged   = 2       // times more or less than before is a rate that is believed at once
 	rateHistory  = 0.5     // weight of the windows before the newest
 	usualHistory = 0.75    // of the connections that have left before
+	nearLimit    = 1.5     // times the rate is more than our own limit: that is what limits it
 	leastRate    = 1 << 10 // bytes per second; less than this for long is no better than silence
 )
 
@@ -54,6 +55,8 @@ type pool struct {
 	replaced time.Time     // when a slow connection was last replaced
 	patience time.Duration // until the next one is
 	yielded  time.Time     // when a connection was last given to another download
+	hangs    time.Duration // without an answer, if longer than stuckAfter, is a request stuck
+	capped   bool          // our own limit is the bottleneck
 }
 
 // A worker is one connection's share of the work.
@@ -181,8 +184,8 @@ func (p *pool) share(w *worker, now time.Time) int64 {
 	if w.lane.growth.far() {
 		least = leastFar
 	}
-	least = max(least, int64(rate*max(leastTime, leastTrips*w.lane.growth.trip).Seconds()))
-	return max(least, min(want, fair))
+	long := int64(rate * max(leastTime, leastTrips*w.lane.growth.trip).Seconds())
+	return max(least, min(long, 2*fair), min(want, fair))
 }
 
 // asking notes that w sends a request that cancel ends.
@@ -190,6 +193,7 @@ func (p *pool) asking(w *worker, cancel context.CancelCauseFunc, now time.Time) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.cancel, w.asked, w.lastByte, w.reach, w.dripping = cancel, now, now, 0, time.Time{}
+	w.warm = false // until there is an answer
 }
 
 // queue notes that the request of w begins to wait for its turn, or has waited.
@@ -355,12 +359,12 @@ func (p *pool) closed(w *worker) {
 // without asking for anything more.
 func (p *pool) remove(w *worker) {
 	p.drop(w)
-	if rate := w.rateAt(w.lastByte); rate > 0 {
-		w.lane.usual = cmp.Or(w.lane.usual, rate)*usualHistory + rate*(1-usualHistory)
-	}
 	for i, o := range p.workers {
 		if o == w {
 			p.workers = append(p.workers[:i], p.workers[i+1:]...)
+			if rate := w.rateAt(w.lastByte); rate > 0 {
+				w.lane.usual = cmp.Or(w.lane.usual, rate)*usualHistory + rate*(1-usualHistory)
+			}
 			w.lane.host.leave()
 			return
 		}

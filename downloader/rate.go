@@ -140,10 +140,9 @@ func (d *Downloader) readMost() int {
 	return int(max(leastRead, min(float64(limit)*readTime.Seconds(), bufferSize)))
 }
 
-// drainMost returns how many unwanted bytes are worth reading to keep a connection to
-// which so many are on their way: under a limit, no more than come in an instant.
-func (d *Downloader) drainMost(inFlight int64) int64 {
-	most := max(worthDraining, inFlight)
+// drainMost returns how many unwanted bytes are worth reading to keep a connection: so
+// many, or, under a limit, no more than come in an instant.
+func (d *Downloader) drainMost(most int64) int64 {
 	if limit := d.bytes.limit(); limit > 0 {
 		most = int64(min(float64(limit)*burstTime.Seconds(), float64(most)))
 	}

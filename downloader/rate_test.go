@@ -106,8 +106,8 @@ func TestRateSilent(t *testing.T) {
 func TestRateUnlimited(t *testing.T) {
 	for _, perSecond := range []int64{0, -1} {
 		d := New(nil, Options{LimitRate: perSecond})
-		if d.readMost() != bufferSize || d.drainMost(0) != worthDraining || d.slowed() {
-			t.Errorf("limit %d: got reads of %d, drains of %d", perSecond, d.readMost(), d.drainMost(0))
+		if d.readMost() != bufferSize || d.drainMost(worthDraining) != worthDraining || d.slowed() {
+			t.Errorf("limit %d: got reads of %d, drains of %d", perSecond, d.readMost(), d.drainMost(worthDraining))
 		}
 		if err := d.bytes.take(t.Context(), math.MaxInt); err != nil {
 			t.Errorf("limit %d: got error %v", perSecond, err)

@@ -52,7 +52,11 @@ func (p *pool) meanOf(l *lane, now time.Time) float64 {
 
 // usual is the rate that is expected of a new connection of l, 0 if nothing tells.
 func (p *pool) usual(l *lane, now time.Time) float64 {
-	return max(l.usual, p.meanOf(l, now)) // at the end, it is the fast ones that have left
+	usual := max(l.usual, p.meanOf(l, now)) // at the end, it is the fast ones that have left
+	if l.bytes == 0 {                       // as those of others, until it is tried
+		usual = cmp.Or(usual, p.meanOf(nil, now))
+	}
+	return usual
 }
 
 // expected is the rate of w, or else what is expected of it, 0 if nothing tells.
@@ -61,87 +65,102 @@ func (p *pool) expected(w *worker, now time.Time) float64 {
 }
 
 // timeLeft returns the seconds that w needs for the rest of its claim, as far as can be
-// told; a rate measured before a silence is worth less with each moment of it.
+// told; a rate measured before a silence is worth less with each moment of it, once
+// there is an answer.
 func (p *pool) timeLeft(w *worker, now time.Time) float64 {
 	rate := cmp.Or(p.expected(w, now), p.meanOf(nil, now), firstRange)
-	if silent := now.Sub(w.lastByte); silent > rateWindow {
+	wait := w.lane.growth.wait - now.Sub(w.asked)
+	if w.reach > 0 || w.cancel == nil {
+		wait = 0
+	}
+	if silent := now.Sub(w.lastByte); silent > rateWindow && w.reach > 0 {
 		rate *= rateWindow.Seconds() / silent.Seconds()
 	}
-	return float64(w.claim.Arriving().Len()) / max(rate, 1)
+	return max(0, wait.Seconds()) + float64(w.claim.Arriving().Len())/max(rate, 1)
 }
 
 // A theft is what one connection may take over of what another has yet to read.
 type theft struct {
 	victim *worker
 	bytes  int64
-	all    bool    // and the request of the victim is of no more use
-	gain   float64 // seconds by which these bytes are here sooner
+	all    bool // and the request of the victim is of no more use
 }
 
-// theft returns what pays most for a connection of l with this rate, to which the first
-// byte comes after so many round trips. Where that is nothing, its victim is nil.
-func (p *pool) theft(l *lane, rate float64, trips int, now time.Time) (best theft) {
-	cost := (time.Duration(trips) * (l.growth.trip + tripTime)).Seconds()
-	best.gain = max(leastGain, l.growth.trip).Seconds()
+// theft returns what to take over for a connection of l that is expected to have this
+// rate, measured or not, and whose first byte comes after so many round trips: of the
+// claim that would be done last, if that is gained enough by. Otherwise there is no victim.
+func (p *pool) theft(l *lane, rate float64, measured bool, trips int, now time.Time) (best theft) {
+	cost := (time.Duration(trips)*(l.growth.trip+tripTime) + l.growth.wait - l.growth.trip).Seconds()
+	least, longest := max(leastGain, l.growth.trip).Seconds(), 0.0
 	for _, v := range p.workers {
-		if t := p.theftOf(v, rate, cost, now); t.gain > best.gain {
-			best = t
+		if v.claim == nil || v.claim.Arriving().Empty() || v.queued { // who would take it would have to queue, too
+			continue
+		}
+		left := p.timeLeft(v, now)
+		t, gain := p.split(v, left, rate, measured, cost, now)
+		if gain > least && left > longest {
+			best, longest = t, left
 		}
 	}
 	return best
 }
 
-// theftOf splits what v has yet to read so that both are done at the same time, where the
-// other one has this rate and begins after cost seconds.
-func (p *pool) theftOf(v *worker, rate, cost float64, now time.Time) (t theft) {
-	if v.claim == nil || v.claim.Arriving().Empty() {
-		return t
+// split divides what v has yet to read, which takes it left seconds, so that both are
+// done at the same time, where the other one has this rate and begins after cost
+// seconds. It returns by how many seconds they are done sooner, 0 if it is not worth it.
+// All is taken from one that is stuck, or much slower than what has been measured.
+func (p *pool) split(v *worker, left, rate float64, measured bool, cost float64, now time.Time) (t theft, gain float64) {
+	size := float64(v.claim.Arriving().Len())
+	own := size / left // bytes per second
+	if p.isStuck(v, now) {
+		return theft{v, v.claim.Arriving().Len(), true}, stuckAfter.Seconds()
 	}
-	len := float64(v.claim.Arriving().Len())
-	left := p.timeLeft(v, now)
-	own := len / left // bytes per second
-	stuck := p.isStuck(v, now)
-	if stuck || rate > muchSlower*own && v.cancel != nil && !v.queued {
-		if t = (theft{v, v.claim.Arriving().Len(), true, left - cost - len/max(rate, own)}); stuck {
-			t.gain = max(t.gain, stuckAfter.Seconds())
-		}
-		return t
+	if p.capped { // by ourselves
+		return t, 0
 	}
-	both := (len + rate*cost) / (own + rate)
-	t = theft{victim: v, bytes: int64(len - own*both), gain: left - both}
-	if t.bytes < leastSteal && t.gain < muchGain.Seconds() {
-		t.gain = 0
+	if measured && rate > muchSlower*own && v.cancel != nil {
+		return theft{v, v.claim.Arriving().Len(), true}, left - cost - size/rate
 	}
-	return t
+	both := (size + rate*cost) / (own + rate)
+	t, gain = theft{victim: v, bytes: int64(size - own*both)}, left-both
+	if t.bytes < leastSteal && gain < muchGain.Seconds() || t.bytes < leastSteal/4 {
+		gain = 0
+	}
+	return t, gain
 }
 
-// theftBy returns what pays most for w.
+// theftBy returns what w is to take over.
 func (p *pool) theftBy(w *worker, now time.Time) theft {
 	trips := warmTrips
 	if !w.warm {
 		trips = coldTrips
 	}
-	return p.theft(w.lane, p.expected(w, now), trips, now)
+	return p.theft(w.lane, p.expected(w, now), w.rateAt(now) > 0, trips, now)
 }
 
 // inFlight returns how many bytes are on their way to w, whether they are wanted or
-// not, if its connection can be of use afterwards; otherwise 0.
-func (p *pool) inFlight(w *worker, now time.Time) int64 {
+// not, and how soon they are there, if its connection can be of use afterwards;
+// otherwise 0.
+func (p *pool) inFlight(w *worker, now time.Time) (n int64, in time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.plan.Unclaimed() == 0 && p.theftBy(w, now).victim == nil {
-		return 0
+		return 0, 0
 	}
-	return min(int64(w.rateAt(now)*w.lane.growth.trip.Seconds()), mostInFlight)
+	trip := w.lane.growth.trip
+	return min(int64(w.rateAt(now)*trip.Seconds()), mostInFlight), 2 * (trip + tripTime)
 }
 
-// steal takes over what pays most for w, nil if nothing does.
+// steal takes over for w what another has yet to read, nil if that does not pay.
 func (p *pool) steal(w *worker, now time.Time) *chunk.Claim {
 	t := p.theftBy(w, now)
 	if t.victim == nil {
 		return nil
 	}
 	if t.all {
+		if t.victim.reach == 0 {
+			p.waitLonger()
+		}
 		t.victim.cancel(errSeized)
 	}
 	return p.plan.Steal(t.victim.claim, t.bytes)
@@ -149,7 +168,22 @@ func (p *pool) steal(w *worker, now time.Time) *chunk.Claim {
 
 // isStuck reports whether nothing has come on v for long, though it was asked for.
 func (p *pool) isStuck(v *worker, now time.Time) bool {
-	return v.claim != nil && v.cancel != nil && !v.queued && !v.claim.Arriving().Empty() && now.Sub(v.lastByte) > stuckAfter
+	if v.claim == nil || v.cancel == nil || v.queued || v.claim.Arriving().Empty() {
+		return false
+	}
+	silent := now.Sub(v.lastByte)
+	return silent > stuckAfter && (v.reach > 0 || silent > p.hangs)
+}
+
+// setCapped notes whether our own limit is what keeps all from being faster.
+func (p *pool) setCapped(limit float64, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rate := 0.0
+	for _, w := range p.workers {
+		rate += w.rateAt(now)
+	}
+	p.capped = limit > 0 && rate*nearLimit > limit
 }
 
 // untilDone returns the seconds that the connections need for all that is missing,
@@ -170,7 +204,7 @@ func (p *pool) wants(l *lane, now time.Time) bool {
 	if p.plan.Unclaimed() > 0 && p.untilDone(now) > max(worthOpening, worthTrips*l.growth.trip).Seconds() {
 		return true
 	}
-	return p.theft(l, p.usual(l, now), coldTrips, now).victim != nil
+	return p.theft(l, p.usual(l, now), false, coldTrips, now).victim != nil
 }
 
 // unhang ends requests that are no use: those of a further connection that got
@@ -179,17 +213,26 @@ func (p *pool) wants(l *lane, now time.Time) bool {
 func (p *pool) unhang(now time.Time, patience time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	hung := false
 	for _, w := range p.workers {
 		switch {
 		case w.cancel == nil || w.queued || p.single:
-		case w.reach == 0 && now.Sub(w.lastByte) > stuckAfter && p.othersMove(w, now) && !w.lane.host.group.queued():
+		case w.reach == 0 && now.Sub(w.lastByte) > max(stuckAfter, p.hangs) && p.othersMove(w, now) && !w.lane.host.group.queued():
 			w.cancel(errHung)
+			hung = true
 		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
 			w.cancel(errDrips)
 			w.dripping = time.Time{}
 		}
 	}
+	if hung {
+		p.waitLonger()
+	}
 }
+
+// waitLonger lets requests go without an answer for longer from now on, as perhaps all
+// of them take so long.
+func (p *pool) waitLonger() { p.hangs = 2 * max(stuckAfter, p.hangs) }
 
 // replace ends the request of a connection that is much slower than the others of
 // its lane, so that what is left goes on over a new one, which may be better: some

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,5 +108,23 @@ func TestDialer(t *testing.T) {
 	}
 	if dial(gone.Addr().String(), false) != 0 || len(d.known) != 0 {
 		t.Error("an address needs no lookup, nor to be remembered")
+	}
+}
+
+// TestMachineForgotten: after an error of a machine, its name is looked up again.
+func TestMachineForgotten(t *testing.T) {
+	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
+		d := New(nil, Options{})
+		h := &host{addr: "files.example:80"}
+		d.dialer.remember(h.addr, "127.0.0.1:1", time.Now())
+		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
+		(&job{d: d}).outcome(h, resp, nil)
+		if got := d.dialer.recall(h.addr, time.Now()) == ""; got != want {
+			t.Errorf("after %d: forgotten: got %v, want %v", code, got, want)
+		}
+		d.dialer.remember(h.addr, "127.0.0.1:1", time.Now())
+		if (&job{d: d}).outcome(h, nil, io.EOF); d.dialer.recall(h.addr, time.Now()) != "" {
+			t.Error("a broken connection leaves its address")
+		}
 	}
 }

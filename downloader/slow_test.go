@@ -1,8 +1,11 @@
 package downloader
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pawl/chunk"
@@ -159,4 +162,37 @@ func TestPoolReplace(t *testing.T) {
 			t.Errorf("step %d: got patience %v, want %v", i, p.patience, step.want)
 		}
 	}
+}
+
+// endless is a body that goes on, slowly, until its request is cancelled.
+type endless struct{ ctx context.Context }
+
+func (e endless) Read(b []byte) (int, error) {
+	if err := sleep(e.ctx, 100*time.Millisecond); err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+func (e endless) Close() error { return nil }
+
+// TestDrainEnds: what is no longer wanted, and was believed to be on its way, is waited
+// for no longer than for a few round trips.
+func TestDrainEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, ws, _ := poolOf(t, 100*mB, member{bytes: mB, rate: 10e6})
+		w := ws[0]
+		w.lane.growth.answered(50 * time.Millisecond)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		j := &job{d: New(nil, Options{}), pool: p}
+		rep := &reply{Response: &http.Response{Body: endless{ctx}}, ctx: ctx, cancel: cancel}
+		rep.body = chunk.Range{End: p.arriving(w).End + 400*kB} // of 500 kB in flight
+		begun := time.Now()
+		if j.leaveReply(rep, w, nil) {
+			t.Error("the connection is kept, with a body that goes on")
+		}
+		if d := time.Since(begun); d < 100*time.Millisecond || d > 200*time.Millisecond {
+			t.Errorf("it took %v, want two round trips of 50 ms and a little", d)
+		}
+	})
 }

@@ -18,6 +18,9 @@ const worthDraining = 64 << 10
 // cost nothing to read.
 const mostInFlight = 1 << 20
 
+// preciousEvery is the time between two looks whether a body is needed any more.
+const preciousEvery = 5 * time.Millisecond
+
 // work is the life of one connection: it fetches claim after claim until there
 // is none for it. rep is a reply that is already there for its first claim, or nil.
 func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
@@ -143,6 +146,10 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		j.have.Add(int64(kept))
 		if left == 0 && err == nil {
 			left = j.pool.extend(w, time.Now())
+			for left == 0 && err == nil && j.pool.precious(w, time.Now()) {
+				err = sleep(rep.ctx, preciousEvery)
+				left = j.pool.extend(w, time.Now())
+			}
 		}
 		full := w.buf.filled(kept)
 		if full || left == 0 || err != nil {

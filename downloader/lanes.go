@@ -15,9 +15,12 @@ import (
 type lane struct {
 	host   *host
 	mirror *mirror // nil for the URL asked
-	growth growth  // guarded by pool.mu
-	bytes  int64   // received; guarded by pool.mu
-	usual  float64 // bytes per second of the connections that have left, 0 if unknown; guarded by pool.mu
+
+	// guarded by pool.mu
+	growth  growth
+	bytes   int64   // received
+	usual   float64 // bytes per second of the connections that have left, 0 if unknown
+	repeats bool    // more than one request has had an answer
 }
 
 func newLane(h *host) *lane {

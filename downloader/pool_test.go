@@ -456,3 +456,40 @@ func TestPoolRandom(t *testing.T) {
 		}
 	}
 }
+
+// TestPoolPrecious: a link may be good for one request, so its body is kept until
+// another one has an answer, or whoever takes what follows has gone.
+func TestPoolPrecious(t *testing.T) {
+	ready := func() (p *pool, first, thief *worker) {
+		p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{0, 0, 0})
+		first, thief = ws[0], ws[1]
+		if !p.next(thief, start) {
+			t.Fatal("there is nothing to take over")
+		}
+		p.asking(thief, func(error) {}, start)
+		p.arrive(first, int(p.arriving(first).Len()), start)
+		return p, first, thief
+	}
+	t.Run("until there is an answer", func(t *testing.T) {
+		p, first, thief := ready()
+		if !p.precious(first, start) || p.extend(first, start) != 0 {
+			t.Error("the body is left while nobody knows whether there is another one")
+		}
+		p.answered(thief, p.arriving(thief).End, way{}, start)
+		if p.precious(first, start) {
+			t.Error("the body is kept though another request has an answer")
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		p, first, thief := ready()
+		p.stepDown(thief)
+		if p.precious(first, start) || p.extend(first, start) == 0 {
+			t.Error("what follows is not taken back")
+		}
+	})
+	t.Run("not for ever", func(t *testing.T) {
+		if p, first, _ := ready(); p.precious(first, start.Add(stuckAfter)) {
+			t.Error("it waits for one that is stuck")
+		}
+	})
+}

@@ -463,6 +463,7 @@ func TestPoolPrecious(t *testing.T) {
 	ready := func() (p *pool, first, thief *worker) {
 		p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{0, 0, 0})
 		first, thief = ws[0], ws[1]
+		p.answered(first, mB, way{}, start)
 		if !p.next(thief, start) {
 			t.Fatal("there is nothing to take over")
 		}

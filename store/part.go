@@ -6,12 +6,18 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"pawl/chunk"
 )
+
+// blockSize is how many bytes are written at once. Where it is more, file systems look
+// for larger pieces of memory, which a virtual machine may first have to get from its
+// host: with 256 KiB, loopback to ext4 took 1.4 times as long and 1.6 times the CPU.
+const blockSize = 64 << 10
 
 // errFinished is what a Part says when its file has gone to its final name.
 var errFinished = errors.New("the download is finished")
@@ -40,6 +46,7 @@ type Part struct {
 	committing sync.Mutex // of Commit, Restart and what gives up bytes; taken before the others
 	allocated  int64      // bytes of the disk at the last commit; guarded by committing
 
+	turn    sync.Mutex // to write to the part file
 	writing sync.Mutex // is never held while something waits for the disk
 	written written    // guarded by writing
 	size    int64      // of the finished file, chunk.Unbounded if not known; guarded by writing
@@ -178,7 +185,7 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	if wrong {
 		return 0, fmt.Errorf("write %q: %s is beyond its end, or written already", p.name, r)
 	}
-	if _, err := p.file.WriteAt(b, off); err != nil {
+	if err := p.writeBlocks(b, off); err != nil {
 		return 0, err
 	}
 	var few [4]pieceSum // rarely more
@@ -190,6 +197,20 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	defer p.writing.Unlock()
 	p.written.add(r, sums)
 	return len(b), nil
+}
+
+// writeBlocks writes b, one caller after another: so does the kernel, for each file,
+// but there those who wait spin.
+func (p *Part) writeBlocks(b []byte, off int64) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	for block := range slices.Chunk(b, blockSize) {
+		if _, err := p.file.WriteAt(block, off); err != nil {
+			return err
+		}
+		off += int64(len(block))
+	}
+	return nil
 }
 
 // trust returns the error that ended trust in the part file, if any.

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"pawl/chunk"
@@ -19,6 +20,9 @@ import (
 // smallMost is how many bytes a small file may have: it is not worth several
 // connections, and a crash loses all of it.
 const smallMost = 256 << 10
+
+// smallBuffers are for many files at once, so that they stay in the processor's cache.
+var smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallMost/4); return &b }}
 
 // small returns a file for the answer rep to go to, nil if it is not a small
 // one, or cannot be without a name.
@@ -104,9 +108,9 @@ func (j *job) readSmall(ctx context.Context, rep *reply, u *store.Unnamed) error
 		sum = j.req.Sum.NewHash()
 		to = io.MultiWriter(to, sum)
 	}
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
-	n, err := io.CopyBuffer(to, counted{j, pacedReader{ctx, j, io.LimitReader(rep.Body, rep.id.size)}}, buf.b)
+	buf := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(buf)
+	n, err := io.CopyBuffer(to, counted{j, pacedReader{ctx, j, io.LimitReader(rep.Body, rep.id.size)}}, *buf)
 	if err == nil && n < rep.id.size {
 		err = io.ErrUnexpectedEOF
 	}

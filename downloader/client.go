@@ -28,11 +28,11 @@ const (
 // newHTTPClient returns a client of a Downloader, whose requests wait for their turns,
 // and whose connections take their slots of shared. Ranges go over HTTP/1.1,
 // because HTTP/2, which is for small files, would put them all on one TCP connection.
-func newHTTPClient(o Options, d *dialer, shared *slots, t *turns, http2 bool) *http.Client {
+func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
-	transport := &http.Transport{
+	t := &http.Transport{
 		Proxy:                 o.Proxy,
 		DialContext:           d.dial,
 		TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
@@ -45,8 +45,12 @@ func newHTTPClient(o Options, d *dialer, shared *slots, t *turns, http2 bool) *h
 		DisableCompression:    true, // a range of a coded body is no range of the file
 		Protocols:             &protocols,
 	}
+	var over transport = t
+	if http2 {
+		over = newMultiplexer(t, o.Connections)
+	}
 	return &http.Client{
-		Transport:     watchdog{shared.share(transport), o.StallTimeout, t},
+		Transport:     watchdog{shared.share(t, over), o.StallTimeout, turns},
 		CheckRedirect: o.checkRedirect,
 	}
 }

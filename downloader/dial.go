@@ -2,7 +2,6 @@ package downloader
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -39,7 +38,7 @@ func (d *dialer) dial(ctx context.Context, network, hostPort string) (net.Conn, 
 			return c, nil
 		}
 		d.forget(hostPort)
-		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || ctx.Err() != nil { // there is no time left
+		if isTimeout(err) || ctx.Err() != nil { // there is no time left
 			return nil, err
 		}
 	}

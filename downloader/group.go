@@ -223,8 +223,7 @@ type slotConn struct {
 func (c *slotConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.used.Store(time.Now().UnixNano())
-	var timeout net.Error
-	if err != nil && !errors.Is(err, net.ErrClosed) && !(errors.As(err, &timeout) && timeout.Timeout()) {
+	if err != nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
 		c.gone.Store(true)
 	}
 	return n, err

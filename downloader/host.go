@@ -83,12 +83,12 @@ func (h *host) enter(ctx context.Context) error {
 	}
 }
 
-// streamsMost is how many files are asked for at once where one connection has room
-// for many: servers are told to allow a hundred streams at least (RFC 9113 §6.5.2).
-const streamsMost = 100
+// streamsMost is how many files are asked for at once where a connection has room for
+// many: servers allow a hundred and some mostly (RFC 9113 §6.5.2), so that it takes two.
+const streamsMost = 256
 
 // most returns how many first connections may be in use, with mu held. Of HTTP/2
-// they are streams of one connection.
+// they are streams of few connections.
 func (h *host) most() int {
 	if h.streams {
 		return max(h.ceiling, streamsMost)

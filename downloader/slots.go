@@ -42,29 +42,36 @@ func newSlots(s *store.Store, most int) *slots {
 	return &slots{store: s, most: most, groups: make(map[string]*group), done: make(chan struct{})}
 }
 
+// A transport is what slots are shared by.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
 // share makes t take slots for its connections, and returns what is to be used in
-// its place. It is called before the first request.
-func (s *slots) share(t *http.Transport) http.RoundTripper {
-	s.closeIdle = append(s.closeIdle, t.CloseIdleConnections)
+// place of over, which is t or uses it. It is called before the first request.
+func (s *slots) share(t *http.Transport, over transport) http.RoundTripper {
+	s.closeIdle = append(s.closeIdle, over.CloseIdleConnections)
 	if s.store == nil {
-		return t
+		return over
 	}
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return s.group(addr).dial(ctx, func() (net.Conn, error) { return dial(ctx, network, addr) })
 	}
-	return sharing{s, t}
+	return sharing{s, over, t.Proxy}
 }
 
 // sharing is a transport whose requests end their connections, in order, while
 // too many are open.
 type sharing struct {
 	slots *slots
-	next  *http.Transport
+	next  http.RoundTripper
+	proxy func(*http.Request) (*url.URL, error)
 }
 
 func (s sharing) RoundTrip(req *http.Request) (*http.Response, error) {
-	if s.slots.group(dialed(req.URL, s.next.Proxy)).owes(false) {
+	if s.slots.group(dialed(req.URL, s.proxy)).owes(false) {
 		req = req.WithContext(req.Context()) // a copy: the caller's is not ours to change
 		req.Close = true
 	}

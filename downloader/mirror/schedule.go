@@ -14,7 +14,7 @@ import (
 const (
 	doubtful   = 2   // files at once of a host that has not answered yet
 	ahead      = 16  // more files at once of a host than it has room for, so that none is idle
-	jobsMost   = 256 // files at once of all hosts
+	jobsMost   = 320 // files at once of all hosts
 	placeMost  = 512 // files that have been fetched, and wait to be made durable
 	downAfter  = 2   // failures in a row after which a host is left alone until the next round
 	roundRatio = 3   // each wait between rounds is so many times the one before

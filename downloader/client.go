@@ -44,6 +44,7 @@ func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool
 		ReadBufferSize:        readBuffer,
 		DisableCompression:    true, // a range of a coded body is no range of the file
 		Protocols:             &protocols,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: o.StallTimeout, PingTimeout: o.StallTimeout},
 	}
 	var over transport = t
 	if http2 {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"net/http"
@@ -13,13 +14,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 )
 
-// unansweredTries is how many connections one request may go over that are closed
-// before there is an answer, as servers do after so many requests or so long
-// (RFC 9113 §6.8).
-const unansweredTries = 3
+const (
+	deadTries  = 3                      // connections without any answer that one request may go over
+	endedTries = 32                     // and such that end, as servers do after so many requests (RFC 9113 §6.8)
+	trialMost  = 250 * time.Millisecond // until a connection is used in full without an answer: its limit is known by then
+	trunkAgain = 10 * time.Second       // until another connection is tried, after one was not to be had
+)
 
 // A multiplexer is a transport that sends requests to https servers as streams of
 // HTTP/2 connections: as many on each as the server allows, and then over a further one,
@@ -37,12 +41,13 @@ type multiplexer struct {
 // A trunk is the connections to one origin.
 type trunk struct {
 	dial func(context.Context) (*http.ClientConn, error)
+	most int // connections
 
 	mu      sync.Mutex         // taken before queue
 	conns   []*stem            // guarded by mu
-	most    int                // connections, as far as is known; guarded by mu
 	plain   bool               // the server has no HTTP/2; guarded by mu
 	dialing context.CancelFunc // ends the dial under way, nil if there is none; guarded by mu
+	refused time.Time          // when the last connection was not to be had beside others; guarded by mu
 
 	queue   sync.Mutex
 	waiting []chan error // of capacity 1: nil tells a request to look again; guarded by queue
@@ -52,10 +57,22 @@ type trunk struct {
 type stem struct {
 	*http.ClientConn
 	proven bool // there has been an answer, so that it is known how many streams it may have
+	late   bool // that takes long
 	trial  bool // the request that is to prove it is under way
 }
 
+// urlKey is that of the context value of a dial, the *url.URL that it is for.
+type urlKey struct{}
+
 func newMultiplexer(t *http.Transport, most int) *multiplexer {
+	if proxy := t.Proxy; proxy != nil {
+		t.Proxy = func(req *http.Request) (*url.URL, error) {
+			if u, ok := req.Context().Value(urlKey{}).(*url.URL); ok { // else without its port
+				req = &http.Request{URL: u}
+			}
+			return proxy(req)
+		}
+	}
 	return &multiplexer{Transport: t, most: most, trunks: make(map[string]*trunk)}
 }
 
@@ -65,7 +82,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return m.Transport.RoundTrip(req)
 	}
 	t := m.of(req.URL)
-	for try := 1; ; try++ {
+	for dead, ended := 0, 0; ; ended++ {
 		s, err := t.take(req.Context())
 		switch {
 		case err != nil:
@@ -74,8 +91,11 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 			return m.Transport.RoundTrip(req)
 		}
 		resp, err := s.RoundTrip(req)
-		t.tried(s, resp)
-		if err == nil || try == unansweredTries || s.Available() > 0 || isTimeout(err) || req.Context().Err() != nil {
+		if !t.tried(s, resp) {
+			dead++
+		}
+		usable := s.Err() == nil && s.Available() > 0 && !isRefusedStream(err)
+		if err == nil || usable || dead == deadTries || ended == endedTries || isTimeout(err) || req.Context().Err() != nil {
 			return resp, err
 		}
 	}
@@ -90,7 +110,7 @@ func (m *multiplexer) of(u *url.URL) *trunk {
 	if t == nil {
 		addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
 		t = &trunk{most: m.most, dial: func(ctx context.Context) (*http.ClientConn, error) {
-			return m.NewClientConn(ctx, u.Scheme, addr)
+			return m.NewClientConn(context.WithValue(ctx, urlKey{}, u), u.Scheme, addr)
 		}}
 		m.trunks[key] = t
 	}
@@ -138,39 +158,70 @@ func (t *trunk) take(ctx context.Context) (*stem, error) {
 func (t *trunk) reserve() (*stem, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.conns = slices.DeleteFunc(t.conns, func(s *stem) bool { return s.Err() != nil })
-	for _, s := range t.conns {
-		if !s.trial && s.Reserve() == nil {
-			s.trial = !s.proven
-			return s, true
+	t.conns = slices.DeleteFunc(t.conns, func(s *stem) bool {
+		if s.Err() == nil && s.InFlight() == 0 && s.Available() == 0 { // the server has ended it, but for closing it
+			s.Close()
 		}
+		return s.Err() != nil
+	})
+	for _, s := range t.conns {
+		if s.trial && !s.late || s.Reserve() != nil {
+			continue
+		}
+		if !s.proven && !s.trial {
+			s.trial = true
+			time.AfterFunc(trialMost, func() { t.delayed(s) })
+		}
+		return s, true
 	}
 	return nil, t.plain
 }
 
-// tried notes the answer to the request that s was reserved for, nil for none.
-func (t *trunk) tried(s *stem, resp *http.Response) {
+// delayed lets others go over s, too, where its first answer takes long.
+func (t *trunk) delayed(s *stem) {
 	t.mu.Lock()
-	trial := s.trial && !s.proven
-	s.trial, s.proven = false, s.proven || resp != nil
-	switch {
-	case !trial:
-	case resp != nil:
-		t.plain = resp.ProtoMajor < 2
-	case s.Err() != nil: // perhaps it was one too many
-		t.most = max(1, len(t.conns)-1)
+	s.late = true
+	t.mu.Unlock()
+	t.fill(s)
+}
+
+// fill tells as many requests as s has room for, and opens another connection for the others.
+func (t *trunk) fill(s *stem) {
+	t.wake(max(1, s.Available()), nil)
+	if t.waits() {
+		t.open()
 	}
-	plain := t.plain
+}
+
+// tried notes the answer to the request that s was reserved for, nil for none. It
+// reports whether there was ever an answer over s.
+func (t *trunk) tried(s *stem, resp *http.Response) bool {
+	t.mu.Lock()
+	trial, plain := s.trial && !s.proven, resp != nil && resp.ProtoMajor < 2
+	s.trial, s.proven = false, s.proven || resp != nil
+	if plain {
+		t.plain = true
+		t.conns = slices.DeleteFunc(t.conns, func(o *stem) bool { return o == s })
+	}
+	if trial && resp == nil && s.Err() != nil { // perhaps it was one too many
+		t.refused = time.Now()
+	}
+	proven := s.proven
 	t.mu.Unlock()
 	switch {
-	case !trial:
 	case plain:
+		s.SetStateHook(closeUnused)
 		t.wake(math.MaxInt, nil)
-	default:
-		t.wake(max(1, s.Available()), nil)
-		if t.waits() {
-			t.open()
-		}
+	case trial:
+		t.fill(s)
+	}
+	return proven
+}
+
+// closeUnused closes a connection of HTTP/1.1 when its answer has been read.
+func closeUnused(c *http.ClientConn) {
+	if c.InFlight() == 0 {
+		c.Close()
 	}
 }
 
@@ -179,7 +230,8 @@ func (t *trunk) tried(s *stem, resp *http.Response) {
 func (t *trunk) open() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.dialing != nil || len(t.conns) >= t.most || slices.ContainsFunc(t.conns, func(s *stem) bool { return !s.proven }) {
+	enough := len(t.conns) >= t.most || len(t.conns) > 0 && time.Since(t.refused) < trunkAgain
+	if t.dialing != nil || enough || slices.ContainsFunc(t.conns, func(s *stem) bool { return !s.proven && !s.late }) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -187,25 +239,31 @@ func (t *trunk) open() {
 	go func() {
 		defer cancel()
 		c, err := t.dial(ctx)
-		if err == nil && ctx.Err() != nil {
-			err = errors.Join(ctx.Err(), c.Close())
-		}
-		t.opened(c, err)
+		t.opened(ctx, c, err)
 	}()
 }
 
-// opened takes over what open has led to.
-func (t *trunk) opened(c *http.ClientConn, err error) {
+// opened takes over what open has led to. Where closeIdle has ended that, it is done
+// again for those that wait by now.
+func (t *trunk) opened(ctx context.Context, c *http.ClientConn, err error) {
 	t.mu.Lock()
 	t.dialing = nil
-	first := len(t.conns) == 0
-	if err == nil {
+	first, ended := len(t.conns) == 0, ctx.Err() != nil
+	switch {
+	case ended && err == nil:
+		c.Close()
+	case ended:
+	case err == nil:
 		t.conns = append(t.conns, &stem{ClientConn: c})
-	} else {
-		t.most = max(1, len(t.conns))
+	default:
+		t.refused = time.Now()
 	}
 	t.mu.Unlock()
 	switch {
+	case ended:
+		if t.waits() {
+			t.open()
+		}
 	case err == nil:
 		c.SetStateHook(func(c *http.ClientConn) { t.wake(max(1, c.Available()), nil) })
 		t.wake(1, nil)
@@ -266,6 +324,22 @@ func (t *trunk) waits() bool {
 	t.queue.Lock()
 	defer t.queue.Unlock()
 	return len(t.waiting) > 0
+}
+
+// A streamError is how net/http tells, to errors.As, that the server ended a stream.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string { return fmt.Sprintf("stream %d: code %d", e.StreamID, e.Code) }
+
+// isRefusedStream reports whether the server has ended a request without a look at it
+// (RFC 9113 §8.7).
+func isRefusedStream(err error) bool {
+	e, ok := errors.AsType[streamError](err)
+	return ok && e.Code == 7
 }
 
 func isASCII(s string) bool {

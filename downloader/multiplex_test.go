@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,7 +70,6 @@ func getMany(t *testing.T, c *http.Client, url string, n int) (good int) {
 		all.Go(func() {
 			resp, err := c.Get(url)
 			if err != nil {
-				t.Log(err)
 				return
 			}
 			defer resp.Body.Close()
@@ -246,5 +246,87 @@ func TestTrunkDequeue(t *testing.T) {
 	case <-second:
 	default:
 		t.Error("the next one is not told")
+	}
+}
+
+// TestMultiplexerSlow: a first answer that takes long, or never comes, does not hold up
+// the others for long.
+func TestMultiplexerSlow(t *testing.T) {
+	t.Run("slow", func(t *testing.T) {
+		var n atomic.Int32
+		hold := make(chan struct{})
+		s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1) == 1 {
+				<-hold
+			}
+		})
+		var all sync.WaitGroup
+		all.Go(func() { getMany(t, c, s.URL, 1) })
+		for n.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if good := getMany(t, c, s.URL, 20); good != 20 { // else it takes until the client's timeout
+			t.Errorf("%d of 20 requests had answers", good)
+		}
+		close(hold)
+		all.Wait()
+	})
+	t.Run("silent", func(t *testing.T) {
+		hold := make(chan struct{})
+		s, c, m := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) { <-hold })
+		m.ResponseHeaderTimeout = time.Second
+		begun := time.Now()
+		getMany(t, c, s.URL, 10)
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("10 requests took %v, one after the other", took)
+		}
+		close(hold)
+	})
+}
+
+// TestMultiplexerProxy: what chooses the proxy is told the same URL as by net/http.
+func TestMultiplexerProxy(t *testing.T) {
+	for _, raw := range []string{"https://example.invalid:8443/x", "https://[::1]:8443/x", "https://[::1]/x"} {
+		var seen []string
+		errSeen := errors.New("seen")
+		plain := &http.Transport{Proxy: func(r *http.Request) (*url.URL, error) {
+			seen = append(seen, r.URL.Host)
+			return nil, errSeen
+		}}
+		for _, rt := range []http.RoundTripper{plain, newMultiplexer(plain.Clone(), 5)} {
+			req, _ := http.NewRequest(http.MethodGet, raw, nil)
+			if _, err := rt.RoundTrip(req); !errors.Is(err, errSeen) {
+				t.Errorf("%s: got %v, want %v", raw, err, errSeen)
+			}
+		}
+		if len(seen) != 2 || seen[0] != seen[1] {
+			t.Errorf("%s: got %q", raw, seen)
+		}
+	}
+}
+
+// TestTrunkEndedDial: a dial that was ended when nobody waited is no error for who comes
+// after that.
+func TestTrunkEndedDial(t *testing.T) {
+	gate, errAgain := make(chan struct{}), errors.New("dialed again")
+	var dials atomic.Int32
+	tr := &trunk{most: 16, dial: func(ctx context.Context) (*http.ClientConn, error) {
+		if dials.Add(1) > 1 {
+			return nil, errAgain
+		}
+		<-ctx.Done()
+		<-gate
+		return nil, ctx.Err()
+	}}
+	tr.open()
+	tr.closeIdle()
+	got := make(chan error, 1)
+	go func() { _, err := tr.take(t.Context()); got <- err }()
+	for !tr.waits() {
+		time.Sleep(time.Millisecond)
+	}
+	close(gate)
+	if err := <-got; !errors.Is(err, errAgain) {
+		t.Errorf("got %v, want %v", err, errAgain)
 	}
 }

@@ -1,0 +1,312 @@
+package downloader
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A rawServer is an https server whose HTTP/2 frames (RFC 9113 §6) a test sends by hand.
+type rawServer struct {
+	url   string
+	conns atomic.Int32
+	live  atomic.Int32
+}
+
+// A rawConn is one of its connections.
+type rawConn struct {
+	net.Conn
+	mu sync.Mutex // of writes
+}
+
+func (c *rawConn) frame(typ, flags byte, id uint32, payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := make([]byte, 9, 9+len(payload))
+	h[0], h[1], h[2] = byte(len(payload)>>16), byte(len(payload)>>8), byte(len(payload))
+	h[3], h[4] = typ, flags
+	binary.BigEndian.PutUint32(h[5:], id)
+	c.Write(append(h, payload...))
+}
+
+func (c *rawConn) settings(streams uint32) {
+	p := make([]byte, 6)
+	binary.BigEndian.PutUint16(p, 3)
+	binary.BigEndian.PutUint32(p[2:], streams)
+	c.frame(4, 0, 0, p)
+}
+func (c *rawConn) ok(id uint32)      { c.frame(1, 5, id, []byte{0x88}) }
+func (c *rawConn) headers(id uint32) { c.frame(1, 4, id, []byte{0x88}) }
+func (c *rawConn) end(id uint32)     { c.frame(0, 1, id, []byte("ok")) }
+func (c *rawConn) reset(id uint32, code uint32) {
+	p := make([]byte, 4)
+	binary.BigEndian.PutUint32(p, code)
+	c.frame(3, 0, id, p)
+}
+func (c *rawConn) goaway(last uint32) {
+	p := make([]byte, 8)
+	binary.BigEndian.PutUint32(p, last)
+	c.frame(7, 0, 0, p)
+}
+
+// read calls on for each request, until the end; pings are answered if pong.
+func (c *rawConn) read(pong bool, on func(id uint32)) {
+	pre := make([]byte, 24)
+	if _, err := io.ReadFull(c, pre); err != nil {
+		return
+	}
+	for {
+		h := make([]byte, 9)
+		if _, err := io.ReadFull(c, h); err != nil {
+			return
+		}
+		p := make([]byte, int(h[0])<<16|int(h[1])<<8|int(h[2]))
+		if _, err := io.ReadFull(c, p); err != nil {
+			return
+		}
+		id := binary.BigEndian.Uint32(h[5:])
+		switch {
+		case h[3] == 1:
+			on(id)
+		case h[3] == 4 && h[4]&1 == 0:
+			c.frame(4, 1, 0, nil)
+		case h[3] == 6 && h[4]&1 == 0 && pong:
+			c.frame(6, 1, 0, p)
+		}
+	}
+}
+
+// newRawServer starts a server that serves connection n, from 1, by serve, and a client of
+// it with at most so many connections.
+func newRawServer(t *testing.T, most int, serve func(n int32, c *rawConn)) (*rawServer, *http.Client, *multiplexer) {
+	hs := httptest.NewUnstartedServer(nil)
+	hs.StartTLS()
+	cert := hs.TLS.Certificates[0]
+	hs.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &rawServer{url: "https://" + l.Addr().String()}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			n := s.conns.Add(1)
+			s.live.Add(1)
+			t.Cleanup(func() { c.Close() })
+			go func() {
+				defer s.live.Add(-1)
+				defer c.Close()
+				serve(n, &rawConn{Conn: c})
+			}()
+		}
+	}()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	m := newMultiplexer(&http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: &protocols, IdleConnTimeout: 90 * time.Second}, most)
+	t.Cleanup(m.CloseIdleConnections)
+	return s, &http.Client{Transport: m, Timeout: 10 * time.Second}, m
+}
+
+// TestMultiplexerEnding: nginx tells with the last request that it answers that it ends the
+// connection; those sent meanwhile go over others.
+func TestMultiplexerEnding(t *testing.T) {
+	for _, k := range []int{10, 50, 100} {
+		s, c, _ := newRawServer(t, 16, func(_ int32, c *rawConn) {
+			c.settings(128)
+			i := 0
+			var all sync.WaitGroup
+			c.read(true, func(id uint32) {
+				if i++; i > k {
+					return
+				}
+				all.Go(func() { time.Sleep(20 * time.Millisecond); c.ok(id) })
+				if i == k {
+					c.goaway(id)
+					go func() { all.Wait(); c.Close() }()
+				}
+			})
+		})
+		if good := getMany(t, c, s.url, 256); good != 256 {
+			t.Errorf("%d requests a connection: %d of 256 had answers", k, good)
+		}
+	}
+}
+
+// TestMultiplexerRefusedStream: a request that the server did not look at is sent again.
+func TestMultiplexerRefusedStream(t *testing.T) {
+	var n atomic.Int32
+	s, c, _ := newRawServer(t, 16, func(_ int32, c *rawConn) {
+		c.settings(128)
+		c.read(true, func(id uint32) {
+			if i := n.Add(1); i == 10 || i == 11 {
+				c.reset(id, 7)
+				return
+			}
+			c.ok(id)
+		})
+	})
+	for i := range 20 {
+		if getMany(t, c, s.url, 1) != 1 {
+			t.Errorf("request %d had no answer", i+1)
+		}
+	}
+}
+
+// TestMultiplexerClosedAfterTLS: a further connection that is closed at once takes no
+// request with it.
+func TestMultiplexerClosedAfterTLS(t *testing.T) {
+	for range 20 {
+		s, c, _ := newRawServer(t, 16, func(n int32, c *rawConn) {
+			if n > 1 {
+				c.Conn.(*tls.Conn).Handshake()
+				return
+			}
+			c.settings(5)
+			c.read(true, func(id uint32) { time.AfterFunc(5*time.Millisecond, func() { c.ok(id) }) })
+		})
+		getMany(t, c, s.url, 1)
+		if good := getMany(t, c, s.url, 30); good != 30 {
+			t.Errorf("%d of 30 requests had answers", good)
+		}
+	}
+}
+
+// TestMultiplexerEnded: a connection that the server has ended, and not closed, is given
+// up, whether there was an answer over it or not.
+func TestMultiplexerEnded(t *testing.T) {
+	for _, used := range []bool{true, false} {
+		ended := make(chan struct{})
+		s, c, m := newRawServer(t, 1, func(n int32, c *rawConn) {
+			c.settings(128)
+			end := func(last uint32) {
+				if n == 1 {
+					c.goaway(last)
+					close(ended)
+				}
+			}
+			if !used {
+				end(0)
+			}
+			c.read(true, func(id uint32) {
+				c.ok(id)
+				if used {
+					end(id)
+				}
+			})
+		})
+		if used {
+			getMany(t, c, s.url, 1)
+		} else {
+			u, _ := url.Parse(s.url)
+			m.of(u).open() // for one that does not wait any more
+		}
+		<-ended
+		c.Timeout = 5 * time.Second
+		if good := getMany(t, c, s.url, 3); good != 3 {
+			t.Errorf("used %v: %d of 3 requests had answers", used, good)
+		}
+	}
+}
+
+// TestMultiplexerStress: whatever a server does, no request waits for ever, and no
+// connection is left at the end.
+func TestMultiplexerStress(t *testing.T) {
+	end := time.Now().Add(3 * time.Second)
+	var mean atomic.Bool
+	mean.Store(true)
+	s, _, m := newRawServer(t, 4, func(n int32, c *rawConn) {
+		c.settings(uint32(1 + rand.N(8)))
+		life := 1 + rand.N(40)
+		i := 0
+		c.read(rand.N(2) == 0 || !mean.Load(), func(id uint32) {
+			i++
+			if mean.Load() {
+				switch k := rand.N(60); {
+				case i > life && k < 20:
+					c.goaway(id - 2)
+					time.AfterFunc(50*time.Millisecond, func() { c.Close() })
+					return
+				case k == 0:
+					c.Close()
+					return
+				case k == 1:
+					return // silent
+				case k == 2:
+					c.reset(id, 7)
+					return
+				case k == 3:
+					c.settings(uint32(1 + rand.N(8)))
+				case k == 4:
+					c.headers(id)
+					time.AfterFunc(20*time.Millisecond, func() { c.end(id) })
+					return
+				}
+			}
+			time.AfterFunc(rand.N(5*time.Millisecond), func() { c.ok(id) })
+		})
+	})
+	m.ResponseHeaderTimeout = 200 * time.Millisecond
+	m.IdleConnTimeout = 2 * time.Second
+	var all sync.WaitGroup
+	var good, bad, late atomic.Int32
+	for range 64 {
+		all.Go(func() {
+			for time.Now().Before(end) {
+				ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+				if rand.N(10) == 0 {
+					time.AfterFunc(rand.N(10*time.Millisecond), cancel)
+				}
+				req, _ := http.NewRequestWithContext(ctx, "GET", s.url, nil)
+				req.Close = rand.N(50) == 0
+				resp, err := m.RoundTrip(req)
+				switch {
+				case err == nil:
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					good.Add(1)
+				case ctx.Err() == context.DeadlineExceeded:
+					late.Add(1)
+				default:
+					bad.Add(1)
+				}
+				cancel()
+				if rand.N(500) == 0 {
+					m.CloseIdleConnections()
+				}
+			}
+		})
+	}
+	all.Wait()
+	mean.Store(false)
+	time.Sleep(300 * time.Millisecond)
+	t.Logf("good %d, bad %d, waited 8 s in vain %d; %d conns", good.Load(), bad.Load(), late.Load(), s.conns.Load())
+	if late.Load() > 0 {
+		t.Error("some waited for ever")
+	}
+	for _, tr := range m.trunks {
+		if tr.waits() {
+			t.Error("some wait")
+		}
+	}
+	m.CloseIdleConnections()
+	time.Sleep(300 * time.Millisecond)
+	if s.live.Load() > 0 {
+		t.Errorf("%d connections are left", s.live.Load())
+	}
+}

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	deadTries  = 3                      // connections without any answer that one request may go over
-	endedTries = 32                     // and such that end, as servers do after so many requests (RFC 9113 §6.8)
+	deadTries  = 3                      // for one request: that are refused, or over a connection without any answer
+	endedTries = 32                     // over such that end, as servers do after so many requests (RFC 9113 §6.8)
 	trialMost  = 250 * time.Millisecond // until a connection is used in full without an answer: its limit is known by then
 	trunkAgain = 10 * time.Second       // until another connection is tried, after one was not to be had
 )
@@ -91,10 +91,11 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 			return m.Transport.RoundTrip(req)
 		}
 		resp, err := s.RoundTrip(req)
-		if !t.tried(s, resp) {
+		proven, refused := t.tried(s, resp), isRefusedStream(err)
+		if !proven || refused {
 			dead++
 		}
-		usable := s.Err() == nil && s.Available() > 0 && !isRefusedStream(err)
+		usable := s.Err() == nil && s.Available() > 0 && !refused
 		if err == nil || usable || dead == deadTries || ended == endedTries || isTimeout(err) || req.Context().Err() != nil {
 			return resp, err
 		}

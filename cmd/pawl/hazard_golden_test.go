@@ -15,11 +15,11 @@ var volatile = []struct {
 	re *regexp.Regexp
 	to string
 }{
+	{regexp.MustCompile(`"[0-9a-f]+-[0-9a-f]+"`), "TAG"}, // before its digits are taken for a number
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
 	{regexp.MustCompile(`\[::1\]:\d+`), "HOST"},
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},
 	{regexp.MustCompile(`\b\d{4,}\b|\b\d+ are free`), "N"},
-	{regexp.MustCompile(`"[0-9a-f]+-[0-9a-fN]+"`), "TAG"},
 	{regexp.MustCompile(`\b[0-9.]+ (B|KiB|MiB|GiB)\b`), "SIZE"},
 }
 

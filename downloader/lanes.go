@@ -91,6 +91,21 @@ func (p *pool) admit(l *lane, now time.Time, spawn func(*worker)) {
 	spawn(w)
 }
 
+// precious reports whether w is to keep its open body, which goes on behind its claim:
+// no other request of its lane has ever had an answer, and the one for what follows has
+// none yet. Where a link may be asked only once, nobody else brings that.
+func (p *pool) precious(w *worker, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.claim == nil || w.lane.repeats {
+		return false
+	}
+	end := w.claim.Arriving().End
+	return end < w.reach && slices.ContainsFunc(p.workers, func(v *worker) bool {
+		return v.claim != nil && v.claim.Arriving().Off == end && (v.cancel == nil || v.reach == 0) && now.Sub(v.lastByte) < stuckAfter
+	})
+}
+
 // tooMany reports whether l has more workers than pay, or than its share.
 func (p *pool) tooMany(l *lane) bool {
 	n := p.countOf(l)

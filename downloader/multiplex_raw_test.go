@@ -115,12 +115,8 @@ func newRawServer(t *testing.T, most int, serve func(n int32, c *rawConn)) (*raw
 			}()
 		}
 	}()
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
-	m := newMultiplexer(&http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: &protocols, IdleConnTimeout: 90 * time.Second}, most)
-	t.Cleanup(m.CloseIdleConnections)
-	return s, &http.Client{Transport: m, Timeout: 10 * time.Second}, m
+	c, m := multiplexed(t, &tls.Config{InsecureSkipVerify: true}, most)
+	return s, c, m
 }
 
 // TestMultiplexerEnding: nginx tells with the last request that it answers that it ends the

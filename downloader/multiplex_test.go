@@ -53,12 +53,18 @@ func newStreamServer(t *testing.T, streams, conns int, do http.HandlerFunc) (*st
 	t.Cleanup(s.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
+	c, m := multiplexed(t, &tls.Config{RootCAs: roots}, conns)
+	return s, c, m
+}
+
+// multiplexed returns a client over a multiplexer of at most so many connections.
+func multiplexed(t *testing.T, c *tls.Config, most int) (*http.Client, *multiplexer) {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
-	m := newMultiplexer(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Protocols: &protocols}, conns)
+	m := newMultiplexer(&http.Transport{TLSClientConfig: c, Protocols: &protocols, IdleConnTimeout: 90 * time.Second}, most)
 	t.Cleanup(m.CloseIdleConnections)
-	return s, &http.Client{Transport: m, Timeout: 20 * time.Second}, m
+	return &http.Client{Transport: m, Timeout: 20 * time.Second}, m
 }
 
 // getMany asks n times at once for the URL, and returns how many had answers.

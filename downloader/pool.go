@@ -3,7 +3,6 @@ package downloader
 import (
 	"cmp"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -130,21 +129,6 @@ func (p *pool) extend(w *worker, now time.Time) int64 {
 	}
 	p.stretch(w, p.share(w, now))
 	return w.claim.Arriving().Len()
-}
-
-// precious reports whether w is to keep its open body, which goes on behind its claim:
-// no other request of its lane has ever had an answer, and the one for what follows has
-// none yet. Where a link may be asked only once, nobody else brings that.
-func (p *pool) precious(w *worker, now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if w.claim == nil || w.lane.repeats {
-		return false
-	}
-	end := w.claim.Arriving().End
-	return end < w.reach && slices.ContainsFunc(p.workers, func(v *worker) bool {
-		return v.claim != nil && v.claim.Arriving().Off == end && (v.cancel == nil || v.reach == 0) && now.Sub(v.lastByte) < stuckAfter
-	})
 }
 
 // stretch is extend by so many bytes at most.

@@ -10,10 +10,12 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -56,9 +58,30 @@ type trunk struct {
 // A stem is a connection of a trunk.
 type stem struct {
 	*http.ClientConn
-	proven bool // there has been an answer, so that it is known how many streams it may have
-	late   bool // that takes long
-	trial  bool // the request that is to prove it is under way
+	unsent atomic.Int32 // requests that take gave it and that are no streams yet; increased under the trunk's mu
+	proven bool         // there has been an answer, so that it is known how many streams it may have
+	late   bool         // that takes long
+	trial  bool         // the request that is to prove it is under way
+}
+
+// free returns how many more requests may go over it, at least. Its own Reserve is not
+// used: where the server lowers its limit, net/http lets a request that is to become a
+// stream wait for the reservations of those behind it (Go 1.26).
+func (s *stem) free() int {
+	return max(0, s.Available()-int(s.unsent.Load()))
+}
+
+// next returns how many that wait are to look again: one where it has ended.
+func (s *stem) next() int {
+	if s.Err() != nil {
+		return 1
+	}
+	return s.free()
+}
+
+// idle reports whether no request has it.
+func (s *stem) idle() bool {
+	return s.InFlight() == 0 && s.unsent.Load() == 0
 }
 
 // urlKey is that of the context value of a dial, the *url.URL that it is for.
@@ -90,7 +113,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 		case s == nil:
 			return m.Transport.RoundTrip(req)
 		}
-		resp, err := s.RoundTrip(req)
+		resp, err := t.send(s, req)
 		proven, refused := t.tried(s, resp), isRefusedStream(err)
 		if !proven || refused {
 			dead++
@@ -129,8 +152,8 @@ func (m *multiplexer) CloseIdleConnections() {
 	}
 }
 
-// take reserves a stream, and waits for it if need be. It returns nil where the server
-// has no HTTP/2.
+// take returns a connection with a stream for the caller, who then sends over it, and
+// waits for it if need be. It returns nil where the server has no HTTP/2.
 func (t *trunk) take(ctx context.Context) (*stem, error) {
 	for {
 		if s, ok := t.reserve(); ok {
@@ -160,15 +183,16 @@ func (t *trunk) reserve() (*stem, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns = slices.DeleteFunc(t.conns, func(s *stem) bool {
-		if s.Err() == nil && s.InFlight() == 0 && s.Available() == 0 { // the server has ended it, but for closing it
+		if s.Err() == nil && s.idle() && s.Available() == 0 { // the server has ended it, but for closing it
 			s.Close()
 		}
 		return s.Err() != nil
 	})
 	for _, s := range t.conns {
-		if s.trial && !s.late || s.Reserve() != nil {
+		if s.trial && !s.late || s.free() == 0 {
 			continue
 		}
+		s.unsent.Add(1)
 		if !s.proven && !s.trial {
 			s.trial = true
 			time.AfterFunc(trialMost, func() { t.delayed(s) })
@@ -176,6 +200,14 @@ func (t *trunk) reserve() (*stem, bool) {
 		return s, true
 	}
 	return nil, t.plain
+}
+
+// send sends a request over s, which take has returned for it.
+func (t *trunk) send(s *stem, req *http.Request) (*http.Response, error) {
+	sent := sync.OnceFunc(func() { s.unsent.Add(-1) })
+	defer sent() // where it has not come so far
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent(); t.fill(s) }}
+	return s.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }
 
 // delayed lets others go over s, too, where its first answer takes long.
@@ -188,7 +220,13 @@ func (t *trunk) delayed(s *stem) {
 
 // fill tells as many requests as s has room for, and opens another connection for the others.
 func (t *trunk) fill(s *stem) {
-	t.wake(max(1, s.Available()), nil)
+	t.mu.Lock()
+	trial := s.trial && !s.late
+	t.mu.Unlock()
+	if trial {
+		return
+	}
+	t.wake(s.next(), nil)
 	if t.waits() {
 		t.open()
 	}
@@ -209,12 +247,11 @@ func (t *trunk) tried(s *stem, resp *http.Response) bool {
 	}
 	proven := s.proven
 	t.mu.Unlock()
-	switch {
-	case plain:
+	if plain {
 		s.SetStateHook(closeUnused)
 		t.wake(math.MaxInt, nil)
-	case trial:
-		t.fill(s)
+	} else {
+		t.fill(s) // the state hook is not told of a request that has ended by now
 	}
 	return proven
 }
@@ -226,13 +263,14 @@ func closeUnused(c *http.ClientConn) {
 	}
 }
 
-// open opens a connection, unless that is under way, or the newest is not proven, or
-// there are enough.
+// open opens a connection, unless that is under way, or one is not proven or has room yet,
+// or there are enough.
 func (t *trunk) open() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	enough := len(t.conns) >= t.most || len(t.conns) > 0 && time.Since(t.refused) < trunkAgain
-	if t.dialing != nil || enough || slices.ContainsFunc(t.conns, func(s *stem) bool { return !s.proven && !s.late }) {
+	room := func(s *stem) bool { return s.Err() == nil && (!s.proven && !s.late || s.Available() > 0) }
+	if t.dialing != nil || enough || slices.ContainsFunc(t.conns, room) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -250,12 +288,13 @@ func (t *trunk) opened(ctx context.Context, c *http.ClientConn, err error) {
 	t.mu.Lock()
 	t.dialing = nil
 	first, ended := len(t.conns) == 0, ctx.Err() != nil
+	s := &stem{ClientConn: c}
 	switch {
 	case ended && err == nil:
 		c.Close()
 	case ended:
 	case err == nil:
-		t.conns = append(t.conns, &stem{ClientConn: c})
+		t.conns = append(t.conns, s)
 	default:
 		t.refused = time.Now()
 	}
@@ -266,7 +305,7 @@ func (t *trunk) opened(ctx context.Context, c *http.ClientConn, err error) {
 			t.open()
 		}
 	case err == nil:
-		c.SetStateHook(func(c *http.ClientConn) { t.wake(max(1, c.Available()), nil) })
+		c.SetStateHook(func(*http.ClientConn) { t.wake(s.next(), nil) })
 		t.wake(1, nil)
 	case first:
 		t.wake(math.MaxInt, err)
@@ -281,7 +320,7 @@ func (t *trunk) closeIdle() {
 		t.dialing()
 	}
 	for _, s := range t.conns {
-		if s.InFlight() == 0 {
+		if s.idle() {
 			s.Close()
 		}
 	}

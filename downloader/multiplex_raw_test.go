@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -183,6 +184,42 @@ func TestMultiplexerClosedAfterTLS(t *testing.T) {
 	}
 }
 
+// TestMultiplexerFewerStreams: a server lowers its limit while requests are on their way
+// to the connection, as the one before them is not written yet; they go one by one then.
+func TestMultiplexerFewerStreams(t *testing.T) {
+	s, _, m := newRawServer(t, 1, func(_ int32, c *rawConn) {
+		c.settings(128)
+		first := true
+		c.read(true, func(id uint32) {
+			c.ok(id)
+			if first {
+				first = false
+				time.Sleep(300 * time.Millisecond) // reads nothing, and so the client cannot write
+				c.settings(1)
+				time.Sleep(300 * time.Millisecond)
+			}
+		})
+	})
+	var all sync.WaitGroup
+	var good atomic.Int32
+	for range 100 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			req, _ := http.NewRequestWithContext(ctx, "GET", s.url, nil)
+			req.Header.Set("Big", strings.Repeat("x", 1<<20))
+			if resp, err := m.RoundTrip(req); err == nil {
+				resp.Body.Close()
+				good.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if good.Load() != 100 {
+		t.Errorf("%d of 100 requests had answers", good.Load())
+	}
+}
+
 // TestMultiplexerEnded: a connection that the server has ended, and not closed, is given
 // up, whether there was an answer over it or not.
 func TestMultiplexerEnded(t *testing.T) {
@@ -259,6 +296,7 @@ func TestMultiplexerStress(t *testing.T) {
 	})
 	m.ResponseHeaderTimeout = 200 * time.Millisecond
 	m.IdleConnTimeout = 2 * time.Second
+	m.HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second} // as pawl does, but for the times
 	var all sync.WaitGroup
 	var good, bad, late atomic.Int32
 	for range 64 {
@@ -290,7 +328,6 @@ func TestMultiplexerStress(t *testing.T) {
 	}
 	all.Wait()
 	mean.Store(false)
-	time.Sleep(300 * time.Millisecond)
 	t.Logf("good %d, bad %d, waited 8 s in vain %d; %d conns", good.Load(), bad.Load(), late.Load(), s.conns.Load())
 	if late.Load() > 0 {
 		t.Error("some waited for ever")
@@ -300,8 +337,11 @@ func TestMultiplexerStress(t *testing.T) {
 			t.Error("some wait")
 		}
 	}
-	m.CloseIdleConnections()
-	time.Sleep(300 * time.Millisecond)
+	// At the latest when they have been idle for long enough: net/http counts requests that
+	// were given up, until a ping is answered.
+	for end := time.Now().Add(10 * time.Second); s.live.Load() > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		m.CloseIdleConnections()
+	}
 	if s.live.Load() > 0 {
 		t.Errorf("%d connections are left", s.live.Load())
 	}

@@ -72,6 +72,9 @@ func TestMirrorHooksEnd(t *testing.T) {
 	started := filepath.Join(s.dir, "started")
 	r := s.startMirror("--on-complete", "trap '' TERM; echo >>'"+started+"'; sleep 30; :", "list")
 	waitFor(t, func() bool { return exists(started) })
+	for name, f := range s.files {
+		waitFor(t, func() bool { return isFile(s.path(name), f) })
+	}
 	signalled := time.Now()
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	r.wait().exits(143)

@@ -70,6 +70,8 @@ type worker struct {
 	was      float64                 // its rate before its connection was replaced; 0 when that is judged
 	rate     float64                 // bytes per second; 0 unknown
 	asked    time.Time               // when the request began, and then when its answer did
+	instead  time.Duration           // how long that had no answer in whose place its request is; 0 for none
+	overdue  bool                    // its request had none, and another is in its place
 	lastByte time.Time               // or when the request began
 	winStart time.Time               // of the rate window
 	winBytes int64
@@ -143,10 +145,11 @@ func (p *pool) stretch(w *worker, most int64) {
 func (p *pool) next(w *worker, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.workers) > 1 && (w.lane.host.crowded() || p.plan.Unclaimed() > 0 && p.tooMany(w.lane)) {
+	if len(p.workers) > 1 && (w.overdue || w.lane.host.crowded() || p.plan.Unclaimed() > 0 && p.tooMany(w.lane)) {
 		p.remove(w)
 		return false
 	}
+	w.instead, w.overdue = 0, false
 	c := p.plan.Take(p.share(w, now))
 	if c == nil && !p.single {
 		c = p.steal(w, now)

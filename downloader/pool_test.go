@@ -129,6 +129,40 @@ func TestPoolTakeOver(t *testing.T) {
 	}
 }
 
+// TestPoolOverdue: a request without an answer, for longer than answers take, loses all
+// to a connection that gets some, and its own is given up. The request in place of it
+// has twice its time.
+func TestPoolOverdue(t *testing.T) {
+	setUp := func(waited time.Duration) (*pool, []*worker, []error) {
+		p, ws, causes := poolOf(t, 0, member{0, 1e6, 0}, member{50 * kB, 0, 0}, member{0, 1e6, 0}, member{30 * kB, 1e6, 0})
+		ws[1].reach, ws[1].asked = 0, start.Add(-waited)
+		p.lanes[0].growth.trip, p.lanes[0].growth.wait = time.Millisecond, 10*time.Millisecond
+		return p, ws, causes
+	}
+	for waited, want := range map[time.Duration]bool{10 * time.Millisecond: false, 2 * time.Second: true} {
+		for _, capped := range []bool{false, true} {
+			p, ws, causes := setUp(waited)
+			p.capped = capped
+			if got := p.next(ws[0], start); got != want || errors.Is(causes[1], errSeized) != want {
+				t.Errorf("after %v, capped %v: taken %v (%v), want %v", waited, capped, got, causes[1], want)
+			}
+		}
+	}
+	p, ws, _ := setUp(2 * time.Second)
+	p.next(ws[0], start)
+	p.release(ws[1])
+	p.release(ws[3])
+	if p.next(ws[1], start) || !p.next(ws[3], start) {
+		t.Error("it is not the one without an answer that leaves")
+	}
+	p.asking(ws[0], func(error) {}, start)
+	for after, want := range map[time.Duration]bool{time.Second: false, 4 * time.Second: false, 4*time.Second + 1: true} {
+		if got := p.theftBy(ws[2], start.Add(after)); got.all != want {
+			t.Errorf("after %v, the one in its place: taken %v, want %v", after, got.all, want)
+		}
+	}
+}
+
 // TestPoolSilence: it is counted from the last byte or the request, whichever
 // came later.
 func TestPoolSilence(t *testing.T) {

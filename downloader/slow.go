@@ -69,15 +69,30 @@ func (p *pool) expected(w *worker, now time.Time) float64 {
 // there is an answer.
 func (p *pool) timeLeft(w *worker, now time.Time) float64 {
 	rate := cmp.Or(p.expected(w, now), p.meanOf(nil, now), firstRange)
-	wait := w.lane.growth.wait - now.Sub(w.asked)
-	if w.reach > 0 || w.cancel == nil {
-		wait = 0
-	}
 	if silent := now.Sub(w.lastByte); silent > rateWindow && w.reach > 0 {
 		rate *= rateWindow.Seconds() / silent.Seconds()
 	}
-	return max(0, wait.Seconds()) + float64(w.claim.Arriving().Len())/max(rate, 1)
+	return w.untilAnswer(now).Seconds() + float64(w.claim.Arriving().Len())/max(rate, 1)
 }
+
+// untilAnswer returns how long the answer to w's request is to be waited for still: what
+// answers have taken of late, and where it is overdue, as long again. A request in place
+// of one without an answer is overdue after twice the time of that one, so that at last
+// one of them has the time that the server needs.
+func (w *worker) untilAnswer(now time.Time) time.Duration {
+	if !w.unanswered() {
+		return 0
+	}
+	l, waited := w.lane.growth, now.Sub(w.asked)
+	usual := l.wait + coldTrips*(l.trip+tripTime)
+	if waited > max(usual, 2*w.instead) {
+		return waited
+	}
+	return max(0, usual-waited)
+}
+
+// unanswered reports whether a request of w has no answer yet.
+func (w *worker) unanswered() bool { return w.cancel != nil && w.reach == 0 && !w.queued }
 
 // A theft is what one connection may take over of what another has yet to read.
 type theft struct {
@@ -115,11 +130,14 @@ func (p *pool) split(v *worker, left, rate float64, measured bool, cost float64,
 	if p.isStuck(v, now) {
 		return theft{v, v.claim.Arriving().Len(), true}, stuckAfter.Seconds()
 	}
-	if p.capped { // by ourselves
+	if p.capped && !v.unanswered() { // by ourselves
 		return t, 0
 	}
 	if measured && rate > muchSlower*own && v.cancel != nil {
 		return theft{v, v.claim.Arriving().Len(), true}, left - cost - size/rate
+	}
+	if p.capped {
+		return t, 0
 	}
 	both := (size + rate*cost) / (own + rate)
 	t, gain = theft{victim: v, bytes: int64(size - own*both)}, left-both
@@ -158,8 +176,11 @@ func (p *pool) steal(w *worker, now time.Time) *chunk.Claim {
 		return nil
 	}
 	if t.all {
-		if t.victim.reach == 0 {
-			p.waitLonger()
+		if t.victim.unanswered() {
+			w.instead, t.victim.overdue = now.Sub(t.victim.asked), true
+			if p.isStuck(t.victim, now) {
+				p.waitLonger()
+			}
 		}
 		t.victim.cancel(errSeized)
 	}

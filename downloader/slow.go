@@ -84,11 +84,10 @@ func (w *worker) untilAnswer(now time.Time) time.Duration {
 		return 0
 	}
 	l, waited := w.lane.growth, now.Sub(w.asked)
-	usual := l.wait + coldTrips*(l.trip+tripTime)
-	if waited > max(usual, 2*w.instead) {
+	if waited > max(l.wait+coldTrips*(l.trip+tripTime), 2*w.instead) {
 		return waited
 	}
-	return max(0, usual-waited)
+	return max(0, l.wait-waited)
 }
 
 // unanswered reports whether a request of w has no answer yet.

@@ -25,6 +25,7 @@ const (
 	coldTrips    = 4                      // and on a new one, which is slow at first
 	tripTime     = 5 * time.Millisecond   // of each of these, in addition: for us and for the server
 	stuckAfter   = 5 * time.Second        // without a byte, others may take all that a connection has left
+	overdueLeast = 200 * time.Millisecond // and longer than answers take, the answer to a request is overdue
 	muchSlower   = 8                      // times slower than the taker is slow enough to take all, too
 	replaceAmong = 4                      // connections, of which one may be much slower than the others
 	replaceAfter = time.Second            // of a request, and before its end, one is replaced
@@ -71,7 +72,7 @@ type worker struct {
 	rate     float64                 // bytes per second; 0 unknown
 	asked    time.Time               // when the request began, and then when its answer did
 	instead  time.Duration           // how long that had no answer in whose place its request is; 0 for none
-	overdue  bool                    // its request had none, and another is in its place
+	relieved bool                    // its request had none, and another is in its place
 	lastByte time.Time               // or when the request began
 	winStart time.Time               // of the rate window
 	winBytes int64
@@ -117,7 +118,7 @@ func (p *pool) answered(w *worker, reach int64, way way, now time.Time) {
 		w.winStart, w.winBytes = now, 0
 	}
 	w.lane.repeats = w.lane.repeats || w.reach == 0 // else it is the first one, which the pool began with
-	w.reach, w.asked = reach, now
+	w.reach, w.asked, w.instead = reach, now, 0
 	w.lane.growth.answered(way.took)
 }
 
@@ -145,11 +146,11 @@ func (p *pool) stretch(w *worker, most int64) {
 func (p *pool) next(w *worker, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.workers) > 1 && (w.overdue || w.lane.host.crowded() || p.plan.Unclaimed() > 0 && p.tooMany(w.lane)) {
+	if len(p.workers) > 1 && (w.relieved || w.lane.host.crowded() || p.plan.Unclaimed() > 0 && p.tooMany(w.lane)) {
 		p.remove(w)
 		return false
 	}
-	w.instead, w.overdue = 0, false
+	w.relieved = false
 	c := p.plan.Take(p.share(w, now))
 	if c == nil && !p.single {
 		c = p.steal(w, now)

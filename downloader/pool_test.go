@@ -129,9 +129,9 @@ func TestPoolTakeOver(t *testing.T) {
 	}
 }
 
-// TestPoolOverdue: a request without an answer, for longer than answers take, loses all
-// to a connection that gets some, and its own is given up. The request in place of it
-// has twice its time.
+// TestPoolOverdue: a request whose answer is overdue loses all to a connection that gets
+// answers, where that is sooner done, and its own is given up. The request in place of
+// it has twice its time.
 func TestPoolOverdue(t *testing.T) {
 	setUp := func(waited time.Duration) (*pool, []*worker, []error) {
 		p, ws, causes := poolOf(t, 0, member{0, 1e6, 0}, member{50 * kB, 0, 0}, member{0, 1e6, 0}, member{30 * kB, 1e6, 0})
@@ -139,26 +139,43 @@ func TestPoolOverdue(t *testing.T) {
 		p.lanes[0].growth.trip, p.lanes[0].growth.wait = time.Millisecond, 10*time.Millisecond
 		return p, ws, causes
 	}
-	for waited, want := range map[time.Duration]bool{10 * time.Millisecond: false, 2 * time.Second: true} {
-		for _, capped := range []bool{false, true} {
-			p, ws, causes := setUp(waited)
-			p.capped = capped
-			if got := p.next(ws[0], start); got != want || errors.Is(causes[1], errSeized) != want {
-				t.Errorf("after %v, capped %v: taken %v (%v), want %v", waited, capped, got, causes[1], want)
-			}
+	for waited, want := range map[time.Duration]bool{10 * time.Millisecond: false, overdueLeast: false, overdueLeast + 1: true, 2 * time.Second: true} {
+		p, ws, causes := setUp(waited)
+		if got := p.next(ws[0], start); got != want || errors.Is(causes[1], errSeized) != want {
+			t.Errorf("after %v: taken %v (%v), want %v", waited, got, causes[1], want)
 		}
 	}
-	p, ws, _ := setUp(2 * time.Second)
-	p.next(ws[0], start)
+	p, ws, causes := setUp(2 * time.Second)
+	p.capped = true // but that is not why there is no answer
+	if p.next(ws[0], start); !errors.Is(causes[1], errSeized) {
+		t.Error("with our own limit, it is not taken")
+	}
 	p.release(ws[1])
 	p.release(ws[3])
 	if p.next(ws[1], start) || !p.next(ws[3], start) {
 		t.Error("it is not the one without an answer that leaves")
 	}
+	p.capped = false
 	p.asking(ws[0], func(error) {}, start)
 	for after, want := range map[time.Duration]bool{time.Second: false, 4 * time.Second: false, 4*time.Second + 1: true} {
 		if got := p.theftBy(ws[2], start.Add(after)); got.all != want {
 			t.Errorf("after %v, the one in its place: taken %v, want %v", after, got.all, want)
+		}
+	}
+	p.answered(ws[0], 50*kB, way{}, start)
+	p.asking(ws[0], func(error) {}, start)
+	if got := p.theftBy(ws[2], start.Add(time.Second)); !got.all {
+		t.Error("the next request has twice the time, too")
+	}
+}
+
+// TestPoolCapped: where our own limit is what makes them slow, nobody takes from others.
+func TestPoolCapped(t *testing.T) {
+	for _, capped := range []bool{false, true} {
+		p, ws, _ := poolOf(t, 0, member{0, 1e6, 0}, member{10 * mB, 1e6, 0})
+		p.capped = capped
+		if got := p.next(ws[0], start); got == capped {
+			t.Errorf("capped %v: taken %v", capped, got)
 		}
 	}
 }

@@ -76,18 +76,23 @@ func (p *pool) timeLeft(w *worker, now time.Time) float64 {
 }
 
 // untilAnswer returns how long the answer to w's request is to be waited for still: what
-// answers have taken of late, and where it is overdue, as long again. A request in place
-// of one without an answer is overdue after twice the time of that one, so that at last
-// one of them has the time that the server needs.
+// answers have taken of late, and where it is overdue, as long again.
 func (w *worker) untilAnswer(now time.Time) time.Duration {
-	if !w.unanswered() {
+	switch {
+	case !w.unanswered():
 		return 0
+	case w.isOverdue(now):
+		return now.Sub(w.asked)
 	}
-	l, waited := w.lane.growth, now.Sub(w.asked)
-	if waited > max(l.wait+coldTrips*(l.trip+tripTime), 2*w.instead) {
-		return waited
-	}
-	return max(0, l.wait-waited)
+	return max(0, w.lane.growth.wait-now.Sub(w.asked))
+}
+
+// isOverdue reports whether w has no answer for longer than answers take. A request in
+// place of one without an answer has twice the time of that one, so that at last one of
+// them has the time that the server needs.
+func (w *worker) isOverdue(now time.Time) bool {
+	g := w.lane.growth
+	return w.unanswered() && now.Sub(w.asked) > max(overdueLeast, g.wait+coldTrips*(g.trip+tripTime), 2*w.instead)
 }
 
 // unanswered reports whether a request of w has no answer yet.
@@ -122,26 +127,25 @@ func (p *pool) theft(l *lane, rate float64, measured bool, trips int, now time.T
 // split divides what v has yet to read, which takes it left seconds, so that both are
 // done at the same time, where the other one has this rate and begins after cost
 // seconds. It returns by how many seconds they are done sooner, 0 if it is not worth it.
-// All is taken from one that is stuck, or much slower than what has been measured.
+// All is taken from one that is stuck, or much slower than what has been measured, and
+// what is too little to be divided from one whose answer is overdue.
 func (p *pool) split(v *worker, left, rate float64, measured bool, cost float64, now time.Time) (t theft, gain float64) {
 	size := float64(v.claim.Arriving().Len())
 	own := size / left // bytes per second
+	all, gainOfAll := theft{v, v.claim.Arriving().Len(), true}, left-cost-size/rate
 	if p.isStuck(v, now) {
-		return theft{v, v.claim.Arriving().Len(), true}, stuckAfter.Seconds()
+		return all, stuckAfter.Seconds()
 	}
-	if p.capped && !v.unanswered() { // by ourselves
-		return t, 0
-	}
-	if measured && rate > muchSlower*own && v.cancel != nil {
-		return theft{v, v.claim.Arriving().Len(), true}, left - cost - size/rate
-	}
-	if p.capped {
-		return t, 0
+	if measured && rate > muchSlower*own && v.cancel != nil && (v.unanswered() || !p.capped) {
+		return all, gainOfAll
 	}
 	both := (size + rate*cost) / (own + rate)
 	t, gain = theft{victim: v, bytes: int64(size - own*both)}, left-both
-	if t.bytes < leastSteal && gain < muchGain.Seconds() || t.bytes < leastSteal/4 {
-		gain = 0
+	switch few := t.bytes < leastSteal && gain < muchGain.Seconds() || t.bytes < leastSteal/4; {
+	case few && measured && v.isOverdue(now):
+		return all, gainOfAll
+	case few || p.capped: // by ourselves
+		return t, 0
 	}
 	return t, gain
 }
@@ -176,7 +180,7 @@ func (p *pool) steal(w *worker, now time.Time) *chunk.Claim {
 	}
 	if t.all {
 		if t.victim.unanswered() {
-			w.instead, t.victim.overdue = now.Sub(t.victim.asked), true
+			w.instead, t.victim.relieved = now.Sub(t.victim.asked), true
 			if p.isStuck(t.victim, now) {
 				p.waitLonger()
 			}
@@ -229,7 +233,8 @@ func (p *pool) wants(l *lane, now time.Time) bool {
 
 // unhang ends requests that are no use: those of a further connection that got
 // no answer for long though others did, which is how some servers refuse one,
-// and those of a connection on which next to nothing has come for patience.
+// and those of a connection on which next to nothing has come for patience. One that is
+// overdue is asked again where nobody has an answer who could take it over.
 func (p *pool) unhang(now time.Time, patience time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -237,9 +242,15 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 	for _, w := range p.workers {
 		switch {
 		case w.cancel == nil || w.queued || p.single:
-		case w.reach == 0 && now.Sub(w.lastByte) > max(stuckAfter, p.hangs) && p.othersMove(w, now) && !w.lane.host.group.queued():
-			w.cancel(errHung)
-			hung = true
+		case w.reach == 0 && w.lane.host.group.queued():
+		case w.reach == 0 && p.othersMove(w, now):
+			if now.Sub(w.lastByte) > max(stuckAfter, p.hangs) {
+				w.cancel(errHung)
+				hung = true
+			}
+		case w.lane.growth.wait > 0 && w.isOverdue(now):
+			w.instead = now.Sub(w.asked)
+			w.cancel(errReplaced)
 		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:
 			w.cancel(errDrips)
 			w.dripping = time.Time{}

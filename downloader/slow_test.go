@@ -21,16 +21,21 @@ func TestPoolUnhang(t *testing.T) {
 		silent   time.Duration // since the request, or the last byte
 		dripping time.Duration // 0 for not
 		others   time.Duration // since another got a byte; negative if there is none
+		wait     time.Duration // that answers take; 0 unknown
 		want     error
 	}{
-		{"no answer, others move", false, stuckAfter + 1, 0, 0, errHung},
-		{"no answer, not for long", false, stuckAfter, 0, 0, nil},
-		{"no answer, others silent too", false, stuckAfter + 1, 0, 2 * time.Second, nil},
-		{"no answer, no others", false, stuckAfter + 1, 0, -1, nil},
-		{"answered, then silent", true, stuckAfter + 1, 0, 0, nil}, // others take over, or the watchdog ends it
-		{"drips", true, 0, patience + 1, 0, errDrips},
-		{"drips alone", true, 0, patience + 1, -1, errDrips},
-		{"drips, not for long", true, 0, patience, 0, nil},
+		{"no answer, others move", false, stuckAfter + 1, 0, 0, 0, errHung},
+		{"no answer, not for long", false, stuckAfter, 0, 0, 0, nil},
+		{"no answer, others silent too", false, stuckAfter + 1, 0, 2 * time.Second, 0, nil},
+		{"no answer, no others", false, stuckAfter + 1, 0, -1, 0, nil},
+		{"overdue, others move", false, 2 * time.Second, 0, 0, time.Second, nil}, // who take over
+		{"overdue, others silent too", false, 2 * time.Second, 0, 2 * time.Second, time.Second, errReplaced},
+		{"overdue, no others", false, 2 * time.Second, 0, -1, time.Second, errReplaced},
+		{"nearly overdue, no others", false, time.Second, 0, -1, time.Second, nil},
+		{"answered, then silent", true, stuckAfter + 1, 0, 0, time.Second, nil}, // others take over, or the watchdog ends it
+		{"drips", true, 0, patience + 1, 0, 0, errDrips},
+		{"drips alone", true, 0, patience + 1, -1, 0, errDrips},
+		{"drips, not for long", true, 0, patience, 0, 0, nil},
 	}
 	for _, tt := range tests {
 		members := []member{{bytes: mB, silent: tt.silent}}
@@ -44,12 +49,30 @@ func TestPoolUnhang(t *testing.T) {
 		if tt.dripping > 0 {
 			workers[0].dripping = start.Add(-tt.dripping)
 		}
+		p.lanes[0].growth.wait = tt.wait
 		p.unhang(start, patience)
 		if got := causes[0]; !errors.Is(got, tt.want) || tt.want == nil && got != nil {
 			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 		}
 		if len(causes) > 1 && causes[1] != nil {
 			t.Errorf("%s: the other was ended, too: %v", tt.name, causes[1])
+		}
+	}
+}
+
+// TestPoolUnhangAgain: what is asked again has twice the time.
+func TestPoolUnhangAgain(t *testing.T) {
+	p, ws, causes := poolOf(t, 0, member{bytes: mB, silent: 2 * time.Second})
+	ws[0].reach, p.lanes[0].growth.wait = 0, time.Millisecond
+	p.unhang(start, time.Minute)
+	if !errors.Is(causes[0], errReplaced) {
+		t.Fatalf("got %v, want %v", causes[0], errReplaced)
+	}
+	var again error
+	p.asking(ws[0], func(err error) { again = err }, start)
+	for _, after := range []time.Duration{4 * time.Second, 4*time.Second + 1} {
+		if p.unhang(start.Add(after), time.Minute); (again != nil) != (after > 4*time.Second) {
+			t.Errorf("after %v: got %v", after, again)
 		}
 	}
 }

@@ -223,8 +223,9 @@ type way struct {
 	new  bool          // the connection was opened for it
 }
 
-// traced returns a context of a request that notes the way of its last answer.
-func traced(ctx context.Context) (context.Context, func() way) {
+// traced returns a context of a request that notes the way of its last answer. Each time
+// that it is sent, after a redirect or a failure again, wrote is called.
+func traced(ctx context.Context, wrote func()) (context.Context, func() way) {
 	var mu sync.Mutex // the answer may come before the whole request is sent
 	var sent, answered time.Time
 	var reused bool
@@ -239,7 +240,7 @@ func traced(ctx context.Context) (context.Context, func() way) {
 			defer mu.Unlock()
 			reused = info.Reused
 		},
-		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&sent) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&sent); wrote() },
 		GotFirstResponseByte: func() { note(&answered) },
 	}
 	return httptrace.WithClientTrace(ctx, trace), func() way {
@@ -261,11 +262,13 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 			cancel(err)
 		}
 	}()
+	sent := func(bool) {}
 	if w != nil {
 		j.pool.asking(w, cancel, time.Now())
+		sent = func(yes bool) { j.pool.sent(w, yes, time.Now()) }
 		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
 	}
-	ctx, traced := traced(ctx)
+	ctx, traced := traced(ctx, func() { sent(true) })
 	req, err := j.request(ctx, to, r)
 	if err != nil {
 		return nil, err
@@ -280,6 +283,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		if failed = j.outcome(to.host, resp, err); failed == nil {
 			return verdict{}
 		}
+		sent(false)
 		v, instead := to.judge(resp, failed)
 		if !v.limit {
 			failures++

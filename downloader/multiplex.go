@@ -24,6 +24,7 @@ const (
 	deadTries  = 3                      // for one request: that are refused, or over a connection without any answer
 	endedTries = 32                     // over such that end, as servers do after so many requests (RFC 9113 §6.8)
 	trialMost  = 250 * time.Millisecond // until a connection is used in full without an answer: its limit is known by then
+	lookAgain  = time.Second            // at the latest, for a stream: net/http may miss to tell of one that began and ended while it told of another
 	trunkAgain = 10 * time.Second       // until another connection is tried, after one was not to be had
 )
 
@@ -68,7 +69,8 @@ type stem struct {
 // used: where the server lowers its limit, net/http lets a request that is to become a
 // stream wait for the reservations of those behind it (Go 1.26).
 func (s *stem) free() int {
-	return max(0, s.Available()-int(s.unsent.Load()))
+	unsent := int(s.unsent.Load()) // first: what becomes a stream meanwhile counts twice, and not never
+	return max(0, s.Available()-unsent)
 }
 
 // next returns how many that wait are to look again: one where it has ended.
@@ -81,7 +83,7 @@ func (s *stem) next() int {
 
 // idle reports whether no request has it.
 func (s *stem) idle() bool {
-	return s.InFlight() == 0 && s.unsent.Load() == 0
+	return s.unsent.Load() == 0 && s.InFlight() == 0
 }
 
 // urlKey is that of the context value of a dial, the *url.URL that it is for.
@@ -170,6 +172,8 @@ func (t *trunk) take(ctx context.Context) (*stem, error) {
 			if err != nil {
 				return nil, err
 			}
+		case <-time.After(lookAgain):
+			t.dequeue(me)
 		case <-ctx.Done():
 			t.dequeue(me)
 			return nil, context.Cause(ctx)

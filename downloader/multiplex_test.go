@@ -336,3 +336,34 @@ func TestTrunkEndedDial(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errAgain)
 	}
 }
+
+// TestMultiplexerMissed: net/http tells nothing of a stream that begins and ends while it
+// tells of another; who waits for it looks again.
+func TestMultiplexerMissed(t *testing.T) {
+	goOn := make(chan struct{})
+	s, c, m := newStreamServer(t, 1, 1, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		if r.URL.Path == "/held" {
+			<-goOn
+		}
+	})
+	getMany(t, c, s.URL, 1)
+	u, _ := url.Parse(s.URL)
+	tr := m.of(u)
+	tr.conns[0].SetStateHook(nil) // it tells nothing at all
+	time.Sleep(2 * trialMost)     // nor does the end of the trial
+	resp, err := c.Get(s.URL + "/held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	go func() {
+		for !tr.waits() {
+			time.Sleep(time.Millisecond)
+		}
+		close(goOn)
+	}()
+	if getMany(t, c, s.URL, 1) != 1 {
+		t.Error("it waits for ever")
+	}
+}

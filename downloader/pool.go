@@ -70,7 +70,8 @@ type worker struct {
 	reach    int64                   // where the body of the answer ends; 0 before there is one
 	was      float64                 // its rate before its connection was replaced; 0 when that is judged
 	rate     float64                 // bytes per second; 0 unknown
-	asked    time.Time               // when the request began, and then when its answer did
+	asked    time.Time               // when the request began, then when it was sent, then when its answer began
+	awaits   bool                    // its request is sent, and has neither an answer nor a refusal
 	instead  time.Duration           // how long that had no answer in whose place its request is; 0 for none
 	relieved bool                    // its request had none, and another is in its place
 	lastByte time.Time               // or when the request began
@@ -118,7 +119,7 @@ func (p *pool) answered(w *worker, reach int64, way way, now time.Time) {
 		w.winStart, w.winBytes = now, 0
 	}
 	w.lane.repeats = w.lane.repeats || w.reach == 0 // else it is the first one, which the pool began with
-	w.reach, w.asked, w.instead = reach, now, 0
+	w.reach, w.asked, w.awaits, w.instead = reach, now, false, 0
 	w.lane.growth.answered(way.took)
 }
 
@@ -198,7 +199,7 @@ func (p *pool) asking(w *worker, cancel context.CancelCauseFunc, now time.Time) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.cancel, w.asked, w.lastByte, w.reach, w.dripping = cancel, now, now, 0, time.Time{}
-	w.warm = false // until there is an answer
+	w.warm, w.awaits = false, false // until there is an answer, and until it is sent
 }
 
 // queue notes that the request of w begins to wait for its turn, or has waited.
@@ -328,7 +329,7 @@ func (p *pool) drop(w *worker) {
 	if w.claim != nil {
 		p.plan.Release(w.claim)
 	}
-	w.claim, w.cancel = nil, nil
+	w.claim, w.cancel, w.awaits = nil, nil, false
 }
 
 // again reports whether w, which is refused, has worked before, and so may ask again.

@@ -135,7 +135,7 @@ func TestPoolTakeOver(t *testing.T) {
 func TestPoolOverdue(t *testing.T) {
 	setUp := func(waited time.Duration) (*pool, []*worker, []error) {
 		p, ws, causes := poolOf(t, 0, member{0, 1e6, 0}, member{50 * kB, 0, 0}, member{0, 1e6, 0}, member{30 * kB, 1e6, 0})
-		ws[1].reach, ws[1].asked = 0, start.Add(-waited)
+		ws[1].reach, ws[1].awaits, ws[1].asked = 0, true, start.Add(-waited)
 		p.lanes[0].growth.trip, p.lanes[0].growth.wait = time.Millisecond, 10*time.Millisecond
 		return p, ws, causes
 	}
@@ -157,6 +157,7 @@ func TestPoolOverdue(t *testing.T) {
 	}
 	p.capped = false
 	p.asking(ws[0], func(error) {}, start)
+	p.sent(ws[0], true, start)
 	for after, want := range map[time.Duration]bool{time.Second: false, 4 * time.Second: false, 4*time.Second + 1: true} {
 		if got := p.theftBy(ws[2], start.Add(after)); got.all != want {
 			t.Errorf("after %v, the one in its place: taken %v, want %v", after, got.all, want)
@@ -164,6 +165,7 @@ func TestPoolOverdue(t *testing.T) {
 	}
 	p.answered(ws[0], 50*kB, way{}, start)
 	p.asking(ws[0], func(error) {}, start)
+	p.sent(ws[0], true, start)
 	if got := p.theftBy(ws[2], start.Add(time.Second)); !got.all {
 		t.Error("the next request has twice the time, too")
 	}

@@ -79,7 +79,7 @@ func (p *pool) timeLeft(w *worker, now time.Time) float64 {
 // answers have taken of late, and where it is overdue, as long again.
 func (w *worker) untilAnswer(now time.Time) time.Duration {
 	switch {
-	case !w.unanswered():
+	case w.reach > 0 || w.cancel == nil:
 		return 0
 	case w.isOverdue(now):
 		return now.Sub(w.asked)
@@ -87,16 +87,22 @@ func (w *worker) untilAnswer(now time.Time) time.Duration {
 	return max(0, w.lane.growth.wait-now.Sub(w.asked))
 }
 
-// isOverdue reports whether w has no answer for longer than answers take. A request in
-// place of one without an answer has twice the time of that one, so that at last one of
+// isOverdue reports whether w's request was sent long ago, for what answers take. One in
+// place of another without an answer has twice the time of that, so that at last one of
 // them has the time that the server needs.
 func (w *worker) isOverdue(now time.Time) bool {
 	g := w.lane.growth
-	return w.unanswered() && now.Sub(w.asked) > max(overdueLeast, g.wait+coldTrips*(g.trip+tripTime), 2*w.instead)
+	return w.awaits && now.Sub(w.asked) > max(overdueLeast, 2*g.wait+coldTrips*(g.trip+tripTime), 2*w.instead)
 }
 
-// unanswered reports whether a request of w has no answer yet.
-func (w *worker) unanswered() bool { return w.cancel != nil && w.reach == 0 && !w.queued }
+// sent notes that the request of w is sent, or has failed and will be tried again.
+func (p *pool) sent(w *worker, yes bool, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.awaits = yes; yes {
+		w.asked = now
+	}
+}
 
 // A theft is what one connection may take over of what another has yet to read.
 type theft struct {
@@ -136,7 +142,7 @@ func (p *pool) split(v *worker, left, rate float64, measured bool, cost float64,
 	if p.isStuck(v, now) {
 		return all, stuckAfter.Seconds()
 	}
-	if measured && rate > muchSlower*own && v.cancel != nil && (v.unanswered() || !p.capped) {
+	if measured && rate > muchSlower*own && v.cancel != nil && (v.awaits || !p.capped) {
 		return all, gainOfAll
 	}
 	both := (size + rate*cost) / (own + rate)
@@ -179,11 +185,11 @@ func (p *pool) steal(w *worker, now time.Time) *chunk.Claim {
 		return nil
 	}
 	if t.all {
-		if t.victim.unanswered() {
+		if t.victim.awaits {
 			w.instead, t.victim.relieved = now.Sub(t.victim.asked), true
-			if p.isStuck(t.victim, now) {
-				p.waitLonger()
-			}
+		}
+		if t.victim.reach == 0 && p.isStuck(t.victim, now) {
+			p.waitLonger()
 		}
 		t.victim.cancel(errSeized)
 	}
@@ -242,13 +248,10 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 	for _, w := range p.workers {
 		switch {
 		case w.cancel == nil || w.queued || p.single:
-		case w.reach == 0 && w.lane.host.group.queued():
-		case w.reach == 0 && p.othersMove(w, now):
-			if now.Sub(w.lastByte) > max(stuckAfter, p.hangs) {
-				w.cancel(errHung)
-				hung = true
-			}
-		case w.lane.growth.wait > 0 && w.isOverdue(now):
+		case w.reach == 0 && now.Sub(w.lastByte) > max(stuckAfter, p.hangs) && p.othersMove(w, now) && !w.lane.host.group.queued():
+			w.cancel(errHung)
+			hung = true
+		case w.lane.growth.wait > 0 && w.isOverdue(now) && !p.othersMove(w, now):
 			w.instead = now.Sub(w.asked)
 			w.cancel(errReplaced)
 		case w.reach > 0 && !w.dripping.IsZero() && now.Sub(w.dripping) > patience:

@@ -28,10 +28,10 @@ func TestPoolUnhang(t *testing.T) {
 		{"no answer, not for long", false, stuckAfter, 0, 0, 0, nil},
 		{"no answer, others silent too", false, stuckAfter + 1, 0, 2 * time.Second, 0, nil},
 		{"no answer, no others", false, stuckAfter + 1, 0, -1, 0, nil},
-		{"overdue, others move", false, 2 * time.Second, 0, 0, time.Second, nil}, // who take over
-		{"overdue, others silent too", false, 2 * time.Second, 0, 2 * time.Second, time.Second, errReplaced},
-		{"overdue, no others", false, 2 * time.Second, 0, -1, time.Second, errReplaced},
-		{"nearly overdue, no others", false, time.Second, 0, -1, time.Second, nil},
+		{"overdue, others move", false, 3 * time.Second, 0, 0, time.Second, nil}, // who take over
+		{"overdue, others silent too", false, 3 * time.Second, 0, 2 * time.Second, time.Second, errReplaced},
+		{"overdue, no others", false, 3 * time.Second, 0, -1, time.Second, errReplaced},
+		{"nearly overdue, no others", false, 2 * time.Second, 0, -1, time.Second, nil},
 		{"answered, then silent", true, stuckAfter + 1, 0, 0, time.Second, nil}, // others take over, or the watchdog ends it
 		{"drips", true, 0, patience + 1, 0, 0, errDrips},
 		{"drips alone", true, 0, patience + 1, -1, 0, errDrips},
@@ -44,7 +44,7 @@ func TestPoolUnhang(t *testing.T) {
 		}
 		p, workers, causes := poolOf(t, 0, members...)
 		if !tt.answered {
-			workers[0].reach = 0
+			workers[0].reach, workers[0].awaits = 0, true
 		}
 		if tt.dripping > 0 {
 			workers[0].dripping = start.Add(-tt.dripping)
@@ -63,13 +63,15 @@ func TestPoolUnhang(t *testing.T) {
 // TestPoolUnhangAgain: what is asked again has twice the time.
 func TestPoolUnhangAgain(t *testing.T) {
 	p, ws, causes := poolOf(t, 0, member{bytes: mB, silent: 2 * time.Second})
-	ws[0].reach, p.lanes[0].growth.wait = 0, time.Millisecond
+	ws[0].reach, ws[0].awaits, p.lanes[0].growth.wait = 0, true, time.Millisecond
 	p.unhang(start, time.Minute)
 	if !errors.Is(causes[0], errReplaced) {
 		t.Fatalf("got %v, want %v", causes[0], errReplaced)
 	}
 	var again error
-	p.asking(ws[0], func(err error) { again = err }, start)
+	p.asking(ws[0], func(err error) { again = err }, start.Add(-time.Minute)) // it waits, or connects
+	p.unhang(start, time.Minute)
+	p.sent(ws[0], true, start)
 	for _, after := range []time.Duration{4 * time.Second, 4*time.Second + 1} {
 		if p.unhang(start.Add(after), time.Minute); (again != nil) != (after > 4*time.Second) {
 			t.Errorf("after %v: got %v", after, again)

@@ -1,0 +1,146 @@
+package downloader
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pawl/store"
+)
+
+// brokenServer returns a server of a file that ends its connection after each quarter
+// of it, and does what later says from the second request on.
+func brokenServer(later func(http.ResponseWriter) (done bool)) *httptest.Server {
+	const size = 4 << 20
+	var n atomic.Int32
+	return httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) > 1 && later(w) {
+			return
+		}
+		from, to := 0, size-1
+		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to)
+		w.Header().Set("ETag", `"a"`)
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, size))
+		w.Header().Set("Content-Length", fmt.Sprint(to-from+1))
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write(make([]byte, min(to-from+1, size/4)))
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+}
+
+// getOverdue gets the file of s over one connection.
+func getOverdue(t *testing.T, s *httptest.Server, o Options) error {
+	st, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Connections = 1
+	d := New(st, o)
+	defer d.Close()
+	_, err = d.Get(t.Context(), Request{URL: s.URL + "/f", Dir: t.TempDir()})
+	return err
+}
+
+// TestOverdueBackoff: the wait for the next try is not one for an answer.
+func TestOverdueBackoff(t *testing.T) {
+	s := brokenServer(func(w http.ResponseWriter) bool { http.Error(w, "down", http.StatusServiceUnavailable); return true })
+	s.Start()
+	defer s.Close()
+	begun, waits := time.Now(), time.Duration(0)
+	err := getOverdue(t, s, Options{Tries: 4, RetryWait: 400 * time.Millisecond, OnEvent: func(e Event) {
+		if e.Kind == Retrying {
+			waits += e.Wait
+		}
+	}})
+	if took := time.Since(begun); err == nil || waits < time.Second || took < waits {
+		t.Errorf("gave up after %v (%v), where the waits are of %v", took, err, waits)
+	}
+}
+
+// TestOverdueConnect: nor is the time that a connection takes to be there.
+func TestOverdueConnect(t *testing.T) {
+	s := brokenServer(func(http.ResponseWriter) bool { return false })
+	l := &slowListener{Listener: s.Listener}
+	s.Listener = l
+	s.StartTLS()
+	defer s.Close()
+	if err := getOverdue(t, s, Options{Insecure: true}); err != nil || l.n.Load() > 5 {
+		t.Errorf("%d connections for 4 requests; %v", l.n.Load(), err)
+	}
+}
+
+// A slowListener has connections that take long until TLS.
+type slowListener struct {
+	net.Listener
+	n atomic.Int32
+}
+
+func (l *slowListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	l.n.Add(1)
+	return &slowConn{Conn: c}, err
+}
+
+type slowConn struct {
+	net.Conn
+	once sync.Once
+}
+
+func (c *slowConn) Read(b []byte) (int, error) {
+	c.once.Do(func() { time.Sleep(700 * time.Millisecond) })
+	return c.Conn.Read(b)
+}
+
+// TestOverdueSlow: a server that is slow, always or now and then, is soon left in peace.
+func TestOverdueSlow(t *testing.T) {
+	for _, takes := range [][]time.Duration{
+		{12 * time.Second},
+		{500 * time.Millisecond, time.Second, 1500 * time.Millisecond},
+	} {
+		p, ws, _ := poolOf(t, 0, member{bytes: mB})
+		p.lanes[0].growth.answered(5 * time.Millisecond)
+		now, requests := start, 0
+		for i := range 12 {
+			for took, done := takes[i%len(takes)], false; !done; requests++ {
+				var ended error
+				p.asking(ws[0], func(err error) { ended = err }, now)
+				p.sent(ws[0], true, now)
+				sent := now
+				for now.Sub(sent) < took && ended == nil {
+					now = now.Add(growEvery)
+					p.unhang(now, time.Minute)
+				}
+				if done = ended == nil; done {
+					p.answered(ws[0], mB, way{took: took}, now)
+				}
+			}
+		}
+		if requests > 12+8 {
+			t.Errorf("answers that take %v: %d requests for 12", takes, requests)
+		}
+	}
+}
+
+// TestOverdueQueue: nor is what waits for its turn.
+func TestOverdueQueue(t *testing.T) {
+	p, ws, _ := poolOf(t, 0, member{bytes: mB})
+	p.lanes[0].growth.answered(5 * time.Millisecond)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	p.asking(ws[0], cancel, start)
+	p.queue(ws[0], true, start)
+	p.unhang(start.Add(2*time.Second), time.Minute)
+	p.queue(ws[0], false, start.Add(3*time.Second))
+	p.unhang(start.Add(3*time.Second), time.Minute)
+	p.sent(ws[0], true, start.Add(3*time.Second))
+	p.unhang(start.Add(3*time.Second+overdueLeast), time.Minute)
+	if err := context.Cause(ctx); err != nil {
+		t.Errorf("it ended: %v", err)
+	}
+}

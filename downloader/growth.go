@@ -124,6 +124,12 @@ func (g *growth) judge(n int, rate float64, now time.Time) int {
 	return 0
 }
 
+// silent notes that connections beyond n were opened and got no answer, while these did:
+// they did not pay.
+func (g *growth) silent(n int, now time.Time) {
+	g.most, g.tried, g.early, g.hold = n, 0, false, now.Add(max(growAgain, g.again))
+}
+
 // try puts as many connections again on trial, or half as many after some that did
 // not pay.
 func (g *growth) try(n int, rate float64) int {

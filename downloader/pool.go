@@ -25,7 +25,7 @@ const (
 	coldTrips    = 4                      // and on a new one, which is slow at first
 	tripTime     = 5 * time.Millisecond   // of each of these, in addition: for us and for the server
 	stuckAfter   = 5 * time.Second        // without a byte, others may take all that a connection has left
-	overdueLeast = 200 * time.Millisecond // and longer than answers take, the answer to a request is overdue
+	overdueLeast = 500 * time.Millisecond // and longer than answers take, the answer to a request is overdue
 	muchSlower   = 8                      // times slower than the taker is slow enough to take all, too
 	replaceAmong = 4                      // connections, of which one may be much slower than the others
 	replaceAfter = time.Second            // of a request, and before its end, one is replaced
@@ -149,6 +149,9 @@ func (p *pool) next(w *worker, now time.Time) bool {
 	defer p.mu.Unlock()
 	if len(p.workers) > 1 && (w.relieved || w.lane.host.crowded() || p.plan.Unclaimed() > 0 && p.tooMany(w.lane)) {
 		p.remove(w)
+		if w.relieved && !w.worked {
+			w.lane.growth.silent(p.countOf(w.lane), now)
+		}
 		return false
 	}
 	w.relieved = false

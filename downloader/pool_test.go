@@ -155,6 +155,9 @@ func TestPoolOverdue(t *testing.T) {
 	if p.next(ws[1], start) || !p.next(ws[3], start) {
 		t.Error("it is not the one without an answer that leaves")
 	}
+	if n := p.room(p.lanes[0], start.Add(growSettle)); n > 0 {
+		t.Errorf("%d are opened in its place", n)
+	}
 	p.capped = false
 	p.asking(ws[0], func(error) {}, start)
 	p.sent(ws[0], true, start)

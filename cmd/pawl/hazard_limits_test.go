@@ -119,7 +119,7 @@ func twoOnly(f faultserver.Fault) func(*trial) {
 		tr.srv.Set(only(2, f), faultserver.ConnRate(3<<20))
 		tr.run("--retry-max-wait", "10m", tr.url()).good("f.bin", file)
 		tr.overhead(1.1)
-		if n := tr.srv.Met(); n > 8 { // 2 mostly, 4 where it is silent, and more on a machine that is slow to end a request
+		if n := tr.srv.Met(); n > 4 {
 			tr.Errorf("%d requests had to be refused", n)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // nothing has to be looked up for it.
 type Listed struct {
 	Record store.Record // what is on record of the target, the zero Record for nothing
-	List   string       // names the list in the ledger
+	Lists  store.Lists  // those that claim the file once it is fetched
 	Size   int64        // bytes that the file must have; -1 unknown
 	Update bool         // ask whether a finished file has changed
 	// Released is told that the file needs no connection any more, and waits for
@@ -49,9 +49,9 @@ func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool,
 		return false, err
 	case !intact && !j.d.store.Ours(rec) && !j.req.Overwrite:
 		return false, fmt.Errorf("%q: %w", rec.Target, store.ErrForeign)
-	case intact && rec.URL != j.shown && rec.List == "" && !j.req.Overwrite:
+	case intact && rec.URL != j.shown && len(rec.Lists) == 0 && !j.req.Overwrite:
 		return false, claimed(rec)
-	case !intact && rec.List == "" && !j.req.Overwrite && j.d.store.Exists(rec): // no list has made it
+	case !intact && len(rec.Lists) == 0 && !j.req.Overwrite && j.d.store.Exists(rec): // no list has made it
 		return false, fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
 	}
 	if intact && rec.URL == j.shown && !j.req.Restart && j.fits(identityOf(rec)) == nil {

@@ -221,7 +221,7 @@ func (j *job) create(rep *reply) error {
 	}
 	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite, Mirrors: j.givenMirrors()}
 	if j.req.Listed != nil {
-		rec.List = j.req.Listed.List
+		rec.Lists = j.req.Listed.Lists
 	}
 	j.note(&rec, rep.whole)
 	part, err := j.d.store.Create(rec)

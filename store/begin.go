@@ -12,7 +12,7 @@ import (
 )
 
 // Create begins a download (step 0). rec gives URL, Target, Size, validators,
-// Sum and Replace; the rest is filled in. A record that already stands for
+// Sum, Lists and Replace; the rest is filled in. A record that already stands for
 // Target is replaced, the caller having decided so. The errors are ErrBusy,
 // ErrForeign, ErrNoSpace and those of the file system and the state file; after
 // an error nothing is left behind.
@@ -147,6 +147,7 @@ func (s *Store) emptyPart(rec *Record) (bool, error) {
 	}
 	old, err := s.ByTarget(rec.Target)
 	if err == nil && old.State != Done {
+		rec.inherit(&old)
 		f, err := s.fs.Open(rec.Part())
 		if err != nil {
 			return false, err
@@ -188,6 +189,7 @@ func (p *Part) begin() (err error) {
 		var bad unreadableError
 		switch {
 		case err == nil && old.State != Done: // a finished file stays what it is until it is replaced
+			p.rec.inherit(&old)
 			err = t.drop(&old)
 		case errors.As(err, &bad):
 			err = t.dropUnreadable(bad)

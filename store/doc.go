@@ -57,9 +57,15 @@
 // records do; a damaged one is forgotten, and its file is then one that pawl did not
 // make.
 //
-// An entry goes when its file is pruned (Delete, then Forget: a crash between the
-// two leaves an entry without a file, which is as if somebody had deleted it), or
-// when another file takes its path.
+// A record, finished or not, has the keys of the lists that have named the file. Each
+// run of a list adds its key (Claim), and a run that prunes takes it from files that
+// the list no longer names (Release, Abandon). A file goes with its last key. Each of
+// the three looks at the keys on record and writes in one transaction, in which Release
+// also deletes the file, so two processes cannot disagree about who names it. A crash
+// in Release leaves an entry without a file, as if somebody had deleted it. A record
+// written from memory keeps the keys that others have added meanwhile.
+//
+// An entry also goes when another file takes its path; that one gets its keys.
 //
 // # Many small files
 //

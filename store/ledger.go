@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"path/filepath"
 	"time"
 
 	"pawl/chunk"
@@ -35,7 +34,7 @@ const (
 
 // texts are the fields of an entry that are strings, in their order.
 func (r *Record) texts() []*string {
-	return []*string{(*string)(&r.ID), &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.List}
+	return []*string{(*string)(&r.ID), &r.URL, &r.ETag, &r.LastModified, &r.Type}
 }
 
 // flags gathers the fields of an entry that are of one bit.
@@ -59,9 +58,10 @@ func (r *Record) encodeEntry() ([]byte, error) {
 	}
 	b := binary.AppendUvarint([]byte{entryVersion}, r.flags())
 	for _, s := range r.texts() {
-		b = append(binary.AppendUvarint(b, uint64(len(*s))), *s...)
+		b = appendText(b, *s)
 	}
-	b = append(binary.AppendUvarint(b, uint64(len(sum))), sum...)
+	b = appendText(b, r.Lists.String())
+	b = appendText(b, string(sum))
 	for _, n := range []int64{r.Size, r.ModTime.UnixNano(), r.Created.UnixNano(), r.Updated.UnixNano(), r.Piece, int64(r.CRC)} {
 		b = binary.AppendVarint(b, n)
 	}
@@ -69,6 +69,11 @@ func (r *Record) encodeEntry() ([]byte, error) {
 		b = binary.AppendVarint(binary.AppendVarint(b, r.Replaces.Size), r.Replaces.ModTime.UnixNano())
 	}
 	return seal(b), nil
+}
+
+// appendText appends s behind its length.
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
 // errEntry says that an entry is not of the form that encodeEntry writes.
@@ -134,13 +139,13 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	for _, s := range r.texts() {
 		*s = e.text()
 	}
-	sum := e.text()
+	lists, sum := e.text(), e.text()
 	r.Size, r.ModTime, r.Created, r.Updated = e.varint(), e.time(), e.time(), e.time()
 	r.Piece, r.CRC = e.varint(), uint32(e.varint())
 	if flags&entryReplaces != 0 {
 		r.Replaces = Mark{e.varint(), e.time()}
 	}
-	if err := r.Sum.UnmarshalText([]byte(sum)); err != nil || e.failed || r.Size < 0 || r.ID == "" {
+	if err := errors.Join(r.Lists.UnmarshalText([]byte(lists)), r.Sum.UnmarshalText([]byte(sum))); err != nil || e.failed || r.Size < 0 || r.ID == "" {
 		return Record{}, errEntry
 	}
 	r.Held = chunk.NewSet(chunk.Range{End: r.Size})
@@ -194,12 +199,8 @@ func (t tx) putFinished(r *Record) error {
 			return err
 		}
 	}
-	data, err := r.encodeEntry()
-	if err != nil {
-		return err
-	}
 	b.FillPercent = 0.9 // lists come in order, mostly
-	if err := b.Put([]byte(r.Target), data); err != nil || r.Named {
+	if err := t.rewrite(r); err != nil || r.Named {
 		return err
 	}
 	return t.Bucket(askedBucket).Put(r.askedKey(), []byte(r.Target))
@@ -303,23 +304,9 @@ func (s *Store) finishedFrom(from []byte, prefix string) (step []Record, next []
 	return step, next, err
 }
 
-// Forget takes finished files out of the ledger, in one transaction.
-func (s *Store) Forget(records []Record) error {
-	if len(records) == 0 {
-		return nil
-	}
-	return s.write(func(t tx) error {
-		for i := range records {
-			if err := t.dropFinished(&records[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // Amend replaces the entries of finished files that are still on record, in one
-// transaction.
+// transaction. The lists on record stay, too, because other processes may have added
+// some since the records were read.
 func (s *Store) Amend(records ...Record) error {
 	if len(records) == 0 {
 		return nil
@@ -336,16 +323,4 @@ func (s *Store) Amend(records ...Record) error {
 		}
 		return nil
 	})
-}
-
-// Delete deletes the finished file of rec if it is as it was left, and reports
-// whether it was. The entry stays, for Forget.
-func (s *Store) Delete(rec Record) (bool, error) {
-	if !s.Intact(rec) {
-		return false, nil
-	}
-	if err := s.fs.Remove(rec.Target); err != nil {
-		return false, err
-	}
-	return true, s.fs.SyncDir(filepath.Dir(rec.Target))
 }

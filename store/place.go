@@ -4,7 +4,6 @@ package store
 // without a name, and a group of them is made durable, recorded and named together.
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -23,7 +22,7 @@ type Unnamed struct {
 	off  int64 // bytes written
 }
 
-// Unnamed begins a file for rec, which gives URL, Target, validators, Sum, List and
+// Unnamed begins a file for rec, which gives URL, Target, validators, Sum, Lists and
 // Replace. Whether something is in the way is for CheckTarget to tell before, and
 // for Place. errors.ErrUnsupported where files cannot be without a name: Create can
 // do it there.
@@ -167,6 +166,11 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 // name of a part file.
 func (s *Store) name(u *Unnamed) error {
 	err := s.fs.Link(u.file, u.rec.Target)
+	if errors.Is(err, fs.ErrNotExist) { // its directory was empty, and another process has pruned it
+		if err = s.fs.MkdirAll(filepath.Dir(u.rec.Target)); err == nil {
+			err = s.fs.Link(u.file, u.rec.Target)
+		}
+	}
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -211,9 +215,13 @@ func (s *Store) settled(group []*Unnamed, errs []error, dirs map[string]error) {
 	}
 }
 
-// takeBack undoes what the ledger says of files that are not in their place.
+// takeBack undoes what the ledger says of files that are not in their place. The
+// lists that claim one of them have named the file that is there, too.
 func (t tx) takeBack(wrong []*Unnamed) error {
 	for _, u := range wrong {
+		if there, err := t.finished(u.rec.Target); err == nil && there.ID == u.rec.ID {
+			u.was.inherit(&there)
+		}
 		if err := t.dropFinished(&u.rec); err != nil {
 			return err
 		}
@@ -231,25 +239,16 @@ func (t tx) takeBack(wrong []*Unnamed) error {
 // of a run.
 func (s *Store) Placed() error { return s.recordPlacing(nil, nil) }
 
-// placed takes "placing" back from entries, but for those that are another file's
-// by now.
+// placed takes "placing" back from the entries with the IDs of records. An entry may
+// have other lists by now, and a path may have the entry of another file, which stays.
 func (t tx) placed(records []Record) error {
-	for i := range records {
-		r := records[i]
-		was, err := r.encodeEntry()
-		if err != nil {
-			return err
-		}
-		b := t.Bucket(ledgerBucket)
-		if b == nil || !bytes.Equal(b.Get([]byte(r.Target)), was) {
+	for _, r := range records {
+		there, err := t.finished(r.Target)
+		if err != nil || there.ID != r.ID || !there.Placing {
 			continue
 		}
-		r.Placing, r.Replaces = false, Mark{}
-		is, err := r.encodeEntry()
-		if err != nil {
-			return err
-		}
-		if err := b.Put([]byte(r.Target), is); err != nil {
+		there.Placing, there.Replaces = false, Mark{}
+		if err := t.rewrite(&there); err != nil {
 			return err
 		}
 	}

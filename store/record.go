@@ -63,7 +63,7 @@ type Record struct {
 
 	Sum     chunk.Sum `json:"sum,omitzero"`      // the digest asked for, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced at the end
-	List    string    `json:"list,omitempty"`    // the list that names it, or ""
+	Lists   Lists     `json:"list,omitempty"`    // those that claim it; empty if no list made it
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`          // of the last transaction

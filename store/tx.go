@@ -77,8 +77,10 @@ func (t tx) unfinished(fn func(Record, error)) error {
 	})
 }
 
-// put writes a record; that of a finished file goes to the ledger.
+// put writes a record; that of a finished file goes to the ledger. It adds lists to r,
+// see takeOver.
 func (t tx) put(r *Record) error {
+	t.takeOver(r)
 	if r.State == Done {
 		if err := t.dropRecord(r); err != nil {
 			return err
@@ -88,11 +90,7 @@ func (t tx) put(r *Record) error {
 		}
 		return t.putFinished(r)
 	}
-	data, err := r.encode()
-	if err != nil {
-		return err
-	}
-	return t.Bucket(recordBucket).Put([]byte(r.ID), data)
+	return t.rewrite(r)
 }
 
 // moveFinished moves what is on record of the finished file target to the ledger,

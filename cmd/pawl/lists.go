@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,13 +12,13 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"pawl/chunk"
 	"pawl/downloader"
 	"pawl/downloader/list"
+	"pawl/downloader/mirror"
 	"pawl/store"
 )
 
@@ -27,8 +28,10 @@ const busyList = 10 * time.Minute
 // An openedList is a list to read, with the name that messages have for it.
 type openedList struct {
 	io.ReadCloser
-	name string
-	base string // URL that it came from, "" for a file
+	name     string
+	base     string // URL that it came from, "" for a file
+	nameless bool   // see isNameless
+	whole    bool   // its end is known to be the end of the list, and not a cut
 }
 
 // A listError says that a list cannot be read, for a reason of its own.
@@ -46,17 +49,9 @@ func (e listError) Is(target error) bool {
 func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name string) (openedList, error) {
 	switch {
 	case name == "-":
-		return openedList{io.NopCloser(os.Stdin), "standard input", ""}, nil
-	case !strings.Contains(name, "://"):
-		f, err := os.Open(name)
-		if info, statErr := f.Stat(); statErr == nil && info.IsDir() {
-			f.Close()
-			err = &fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}
-		}
-		if err != nil {
-			err = listError{err}
-		}
-		return openedList{f, name, ""}, err
+		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, whole: true}, nil
+	case !isURL(name):
+		return openFile(name)
 	}
 	dir, err := g.stateDir()
 	if err != nil {
@@ -77,7 +72,24 @@ func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name st
 		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
 	}
 	f, err := os.Open(res.Target)
-	return openedList{f, shown, shown}, err
+	whole := true // not if the response was without framing, once res says so
+	return openedList{ReadCloser: f, name: shown, base: shown, whole: whole}, err
+}
+
+// openFile opens a list that is a file or a pipe.
+func openFile(name string) (openedList, error) {
+	nameless := isNameless(name)
+	f, err := os.Open(name)
+	info, statErr := f.Stat()
+	if statErr == nil && info.IsDir() {
+		f.Close()
+		err = &fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}
+	}
+	if err != nil {
+		return openedList{}, listError{err}
+	}
+	nameless = nameless || statErr != nil || !info.Mode().IsRegular() // of the file that is read, too
+	return openedList{ReadCloser: f, name: name, nameless: nameless, whole: true}, nil
 }
 
 // readSums reads a checksum file, and returns what tells the digest of a file by its
@@ -108,32 +120,41 @@ func readSums(ctx context.Context, d *downloader.Downloader, g *Globals, name st
 	}, nil
 }
 
-// entries reads all lists, one after another. An error of one does not end the others.
-func (c *MirrorCmd) entries(ctx context.Context, d *downloader.Downloader, g *Globals) iter.Seq2[list.Entry, error] {
-	return func(yield func(list.Entry, error) bool) {
+// lists opens all lists, one after another. An error of one does not end the others.
+func (c *MirrorCmd) lists(ctx context.Context, d *downloader.Downloader, g *Globals, say *speaker) iter.Seq2[mirror.List, error] {
+	return func(yield func(mirror.List, error) bool) {
 		for _, name := range c.Lists {
 			in, err := openList(ctx, d, g, name)
 			if err != nil {
-				if !yield(list.Entry{}, err) {
+				if !yield(mirror.List{}, err) {
 					return
 				}
 				continue
 			}
-			base := c.Base
-			if base == "" {
-				base = in.base
+			if c.Prune && !in.whole {
+				say.warn("list %q came without a length, so it may have been cut; it prunes nothing", in.name)
 			}
-			for e, err := range list.Read(in.name, in, list.Options{Format: list.Format(c.Format), Base: base, Glob: c.Glob}) {
-				var p *list.Problem
-				if err != nil && !errors.As(err, &p) {
-					err = listError{err}
-				}
-				if !yield(e, err) {
-					in.Close()
-					return
-				}
-			}
+			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Whole: in.whole, Entries: c.entries(in)}, nil)
 			in.Close()
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// entries reads one list.
+func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
+	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob}
+	return func(yield func(list.Entry, error) bool) {
+		for e, err := range list.Read(in.name, in, o) {
+			var p *list.Problem
+			if err != nil && !errors.As(err, &p) {
+				err = listError{err}
+			}
+			if !yield(e, err) {
+				return
+			}
 		}
 	}
 }

@@ -27,7 +27,6 @@ type MirrorCmd struct {
 	Lists     []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
 	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
 	Update    bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
-	Prune     bool     `group:"Files" help:"Delete files that an earlier run of the same lists made and they no longer name, after a run without failure."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
 	DryRun    bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
 	Format    string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
@@ -37,7 +36,15 @@ type MirrorCmd struct {
 	Rounds    int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
 	RoundWait duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
 	Every     duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
+	Pruning
 	Transfer
+}
+
+// Pruning are the options about files that lists no longer name.
+type Pruning struct {
+	Prune     bool         `group:"Files" help:"Delete files that earlier runs of the lists made and that no list names any more, after a run without failure."`
+	MaxDelete mirror.Limit `placeholder:"N|N%" group:"Files" help:"Most files that --prune may delete, as a number or as a share of the files that earlier runs made (default: half of them, but not less than ten). If it would be more, nothing is deleted and the run fails; inf for no limit."`
+	ListName  listName     `placeholder:"NAME" group:"Lists" help:"Know the lists by NAME, not by where they are read from. Standard input and pipes have no name of their own, and prune nothing without it."`
 }
 
 // mirrorTries are the tries within one round.
@@ -79,6 +86,7 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 		return err
 	}
 	defer lock.Close()
+	c.warnNameless(say)
 	ctx, stop := c.deadline(ctx)
 	defer stop()
 	opts, err := c.options()
@@ -120,11 +128,16 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 
 // readsInput reports whether a list is standard input or another pipe, which cannot
 // be read anew: then SIGHUP ends the run, or what has been read would be missing.
-func (c *MirrorCmd) readsInput() bool {
-	return slices.ContainsFunc(c.Lists, func(name string) bool {
-		info, err := os.Stat(name)
-		return name == "-" || err == nil && !info.Mode().IsRegular()
-	})
+func (c *MirrorCmd) readsInput() bool { return slices.ContainsFunc(c.Lists, isNameless) }
+
+// warnNameless warns of lists that prune nothing because they have no name.
+func (c *MirrorCmd) warnNameless(say *speaker) {
+	if !c.Prune || c.ListName != "" {
+		return
+	}
+	if i := slices.IndexFunc(c.Lists, isNameless); i >= 0 {
+		say.warn("list %q has no name of its own, so it prunes nothing; give it one with --list-name NAME", c.Lists[i])
+	}
 }
 
 // rest waits until the next repetition.
@@ -161,26 +174,40 @@ func (e lockedError) Error() string {
 // lock keeps the same lists from being mirrored into the same directory twice at once.
 func (c *MirrorCmd) lock(st *store.Store) (interface{ Close() error }, error) {
 	who := fmt.Sprintf("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime))
-	lock, holder, err := st.LockRun(c.key(), who)
+	lock, holder, err := st.LockRun(c.runKey(), who)
 	if errors.Is(err, store.ErrBusy) {
 		return nil, lockedError{holder}
 	}
 	return lock, err
 }
 
-// key names the lists and the directory.
-func (c *MirrorCmd) key() string {
+// runKey names the lists of a run and the directory.
+func (c *MirrorCmd) runKey() string {
+	if c.ListName != "" {
+		return c.key("name", string(c.ListName))
+	}
 	var names []string
 	for _, name := range c.Lists {
-		if name != "-" && !strings.Contains(name, "://") {
-			if abs, err := filepath.Abs(name); err == nil {
-				name = abs
-			}
-		}
-		names = append(names, downloader.ShownURL(name))
+		names = append(names, identity(name))
 	}
 	slices.Sort(names)
-	sum := sha256.Sum256([]byte(c.Dir + "\x00" + strings.Join(names, "\x00")))
+	return c.key(names...)
+}
+
+// listKey names one list and the directory in the ledger.
+func (c *MirrorCmd) listKey(name string, nameless bool) string {
+	switch {
+	case c.ListName != "":
+		return c.key("name", string(c.ListName))
+	case nameless:
+		return store.Nameless
+	}
+	return c.key(identity(name))
+}
+
+// key is a hash of the directory and of parts.
+func (c *MirrorCmd) key(parts ...string) string {
+	sum := sha256.Sum256([]byte(c.Dir + "\x00" + strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -212,7 +239,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	out.run = mirror.NewRun(d, st, o)
 	out.show.start(d.Snapshot)
 	again, err = untilHangup(ctx, hup, func(ctx context.Context) error {
-		return out.run.Do(ctx, c.entries(ctx, lists, g))
+		return out.run.Do(ctx, c.lists(ctx, lists, g, say))
 	}, func() {
 		say.note("SIGHUP: the lists are read anew, as soon as what is under way is done or interrupted")
 		close(stop)
@@ -238,9 +265,9 @@ func listEvent(say *speaker, e downloader.Event) {
 // runOptions are those of one run, whose outcomes go to out.
 func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists *downloader.Downloader, out *outcomes) (o mirror.Options, err error) {
 	o = mirror.Options{
-		Dir: c.Dir, List: c.key(), Jobs: c.Jobs,
+		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
-		Update: c.Update, Prune: c.Prune, DryRun: c.DryRun,
+		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
 		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
 	}
 	c.fill(&o.Request)

@@ -118,12 +118,9 @@ func (m *Run) get(ctx context.Context, it *item, u string, released func()) (dow
 	return res, err
 }
 
-// refresh looks up what a failed try has left on record.
-func (m *Run) refresh(it *item) {
-	if records, err := m.st.Look([]string{it.Path}); err == nil {
-		it.Record = records[0]
-	}
-}
+// refresh looks up what a failed try has left on record, or another process has put
+// there. If that fails, what was known before stays.
+func (m *Run) refresh(it *item) { m.recall([]*item{it}) }
 
 // request is that for a file from u.
 func (m *Run) request(it *item, u string) downloader.Request {
@@ -137,6 +134,6 @@ func (m *Run) request(it *item, u string) downloader.Request {
 		}
 		req.Header[name] = values
 	}
-	req.Listed = &downloader.Listed{Record: it.Record, List: m.opts.List, Size: it.Entry.Size, Update: m.opts.Update}
+	req.Listed = &downloader.Listed{Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: m.opts.Update}
 	return req
 }

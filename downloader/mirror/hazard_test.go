@@ -354,7 +354,7 @@ func TestOtherProcess(t *testing.T) {
 		if !begun.Swap(true) {
 			other := &rig{t: t, state: r.state, dir: r.dir, opts: r.opts}
 			other.store, _ = store.Open(r.state, store.Options{})
-			other.run(t.Context(), "http://"+q.Host+"/x\n", func(o *Options) { o.List = "another" })
+			other.runLists(t.Context(), oneList("bbbbbbbbbbbbbbbb", strings.NewReader("http://"+q.Host+"/x\n")))
 		}
 		content("x", "x")(w, q)
 	})

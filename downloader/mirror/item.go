@@ -27,7 +27,7 @@ type stored struct {
 // texts returns what of it may be any bytes, always in the same order.
 func (it *item) texts() []*string {
 	e, r := &it.Entry, &it.Record
-	all := []*string{&it.Path, &it.Failed, &e.Out, &e.Dir, &e.List, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Reason, &r.List}
+	all := []*string{&it.Path, &it.List, &it.Failed, &e.Out, &e.Dir, &e.List, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Reason}
 	for i := range e.URLs {
 		all = append(all, &e.URLs[i])
 	}

@@ -24,19 +24,19 @@ import (
 	"pawl/store"
 )
 
-// Options say what is to be done. Dir and List must be set.
+// Options say what is to be done. Dir must be set.
 type Options struct {
 	Dir  string // absolute; nothing is written outside of it
-	List string // names the lists in the ledger, for Prune to know what they named before
 	Temp string // directory of temporary files; default that of the system
 
 	Jobs      int           // files at once; default as many as keep the connections of each host busy
 	Rounds    int           // how often an entry is tried; default 3
 	RoundWait time.Duration // before the second round, three times as long before each further one; default 10s
 
-	Update bool // ask servers whether finished files have changed
-	Prune  bool // delete files that an earlier run made and the lists no longer name
-	DryRun bool // fetch and delete nothing
+	Update    bool  // ask servers whether finished files have changed
+	Prune     bool  // delete files that earlier runs made and no list names any more
+	MaxDelete Limit // of Prune
+	DryRun    bool  // fetch and delete nothing, and record nothing
 
 	// Request is what all requests have in common.
 	Request downloader.Request
@@ -137,13 +137,13 @@ type Run struct {
 	counts  Counts
 	fatal   error // ends the run; guarded by mu
 
-	seen Seen // of the reader alone
+	named naming
 }
 
 // NewRun returns a run that Do does.
 func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	o = o.withDefaults()
-	m := &Run{d: d, st: st, opts: o, hosts: make(map[string]*host), round: 1, reading: true}
+	m := &Run{d: d, st: st, opts: o, hosts: make(map[string]*host), round: 1, reading: true, named: newNaming(o.Temp)}
 	m.changed = sync.NewCond(&m.mu)
 	m.queue, m.again = NewQueue(o.Temp), NewQueue(o.Temp)
 	return m
@@ -158,10 +158,12 @@ func (m *Run) Counts() Counts {
 	return c
 }
 
-// Do goes through entries and returns when each of them has ended, or has been
-// told as Pending because ctx was cancelled. Its error is one of the run's own: of
-// the lists as a whole, the state file, or the cause of ctx. It may be called once.
-func (m *Run) Do(ctx context.Context, entries iter.Seq2[list.Entry, error]) error {
+// Do goes through the entries of lists, one list after another, and returns when each
+// entry has ended, or has been told as Pending because ctx was cancelled. An error in
+// place of a list is a problem of that list. The error of Do is one of the run's own:
+// of the lists as a whole, the state file, too much to delete (LimitError), or the
+// cause of ctx. It may be called once.
+func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 	defer m.drop()
 	defer context.AfterFunc(ctx, m.wake)()
 	stopped, stop := context.WithCancel(ctx)
@@ -175,23 +177,18 @@ func (m *Run) Do(ctx context.Context, entries iter.Seq2[list.Entry, error]) erro
 		}
 	}()
 	reader := make(chan error, 1)
-	go func() { reader <- m.reader(stopped, entries) }()
+	go func() { reader <- m.reader(stopped, lists) }()
 	m.schedule(ctx, stopped)
 	stop()
-	readErr := errUnread
-	select {
-	case readErr = <-reader:
-	case <-time.After(readerGrace): // it waits for input that may never come
-	}
-	m.mu.Lock()
-	m.over = true // even if the reader comes back
-	m.mu.Unlock()
+	err := m.ended(reader)
 	m.rest()
-	err := m.fatal
-	if err == nil {
-		err = readErr
+	if m.fatal != nil {
+		err = m.fatal
 	}
 	err = errors.Join(err, m.st.Placed())
+	if claimErr := m.claimRest(ctx); err == nil {
+		err = claimErr
+	}
 	if ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), err)
 	}
@@ -201,20 +198,34 @@ func (m *Run) Do(ctx context.Context, entries iter.Seq2[list.Entry, error]) erro
 	return err
 }
 
+// ended waits for the reader for a moment, and returns what it has returned.
+func (m *Run) ended(reader <-chan error) error {
+	err := errUnread
+	select {
+	case err = <-reader:
+	case <-time.After(readerGrace): // it waits for input that may never come
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.over = true // even if the reader comes back
+	return err
+}
+
 // drop ends the queues, which Counts may still be asked about.
 func (m *Run) drop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.queue.Close()
 	m.again.Close()
+	m.named.later.Close()
 }
 
 // readerGrace is how long a reader of lists may take to end, when all else has.
 const readerGrace = time.Second
 
 // reader is read, which tells the scheduler when it ends.
-func (m *Run) reader(ctx context.Context, entries iter.Seq2[list.Entry, error]) error {
-	err := m.read(ctx, entries)
+func (m *Run) reader(ctx context.Context, lists iter.Seq2[List, error]) error {
+	err := m.read(ctx, lists)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reading = false
@@ -233,6 +244,11 @@ func (m *Run) wake() {
 func (m *Run) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.failLocked(err)
+}
+
+// failLocked is fail with mu held.
+func (m *Run) failLocked(err error) {
 	m.fatal = errors.Join(m.fatal, err)
 	m.changed.Broadcast()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"path/filepath"
@@ -58,14 +59,30 @@ func (r *rig) put(n int) string {
 	return lines.String()
 }
 
+// listA is the key of the list that tests mirror.
+const listA = "aaaaaaaaaaaaaaaa"
+
+// oneList is a run's only list.
+func oneList(key string, r io.Reader) iter.Seq2[List, error] {
+	return func(yield func(List, error) bool) {
+		yield(List{Key: key, Whole: true, Entries: list.Read("list", r, list.Options{})}, nil)
+	}
+}
+
 // run mirrors a list.
 func (r *rig) run(ctx context.Context, text string, change ...func(*Options)) (Counts, error) {
+	r.t.Helper()
+	return r.runLists(ctx, oneList(listA, strings.NewReader(text)), change...)
+}
+
+// runLists mirrors lists.
+func (r *rig) runLists(ctx context.Context, lists iter.Seq2[List, error], change ...func(*Options)) (Counts, error) {
 	r.t.Helper()
 	d := downloader.New(r.store, r.opts)
 	defer d.Close()
 	r.outcomes, r.problems = map[string]Outcome{}, nil
 	o := Options{
-		Dir: r.dir, List: "test", RoundWait: time.Millisecond,
+		Dir: r.dir, RoundWait: time.Millisecond,
 		OnOutcome: func(o Outcome) {
 			rel, _ := filepath.Rel(r.dir, o.Path)
 			if old, twice := r.outcomes[rel]; twice {
@@ -79,7 +96,7 @@ func (r *rig) run(ctx context.Context, text string, change ...func(*Options)) (C
 		c(&o)
 	}
 	m := NewRun(d, r.store, o)
-	err := m.Do(ctx, list.Read("list", strings.NewReader(text), list.Options{}))
+	err := m.Do(ctx, lists)
 	return m.Counts(), err
 }
 
@@ -246,50 +263,6 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// TestPrune: what an earlier run made and the lists no longer name goes, and
-// nothing else.
-func TestPrune(t *testing.T) {
-	r := newRig(t)
-	text := r.put(6)
-	r.mustRun(text)
-	mine := filepath.Join(r.dir, "mine")
-	os.WriteFile(mine, []byte("mine"), 0o666)
-	os.WriteFile(filepath.Join(r.dir, "f0005"), []byte("altered"), 0o666)
-	prune := func(o *Options) { o.Prune = true }
-	r.files["gone"] = r.files["f0000"]
-	if _, err := r.run(t.Context(), text[:4*strings.Index(text, "\n")+4]+r.srv.URL+"/none\n", prune); !errors.Is(err, ErrNotPruned) {
-		t.Errorf("after a failure: got %v, want ErrNotPruned", err)
-	}
-	if _, err := r.run(t.Context(), "# nothing\n", prune); !errors.Is(err, ErrNotPruned) {
-		t.Errorf("an empty list: got %v, want ErrNotPruned", err)
-	}
-	four := text[:4*strings.Index(text, "\n")+4]
-	if c := r.mustRun(four, prune, func(o *Options) { o.List = "another" }); c.Pruned != 0 {
-		t.Errorf("another list: got %+v", c)
-	}
-	if c := r.mustRun(four, prune); c.Pruned != 1 || c.Current != 4 {
-		t.Errorf("got %+v, want one pruned", c)
-	}
-	for name, want := range map[string]bool{"f0003": true, "f0004": false, "f0005": true, "mine": true} {
-		if _, err := os.Stat(filepath.Join(r.dir, name)); (err == nil) != want {
-			t.Errorf("%s: got %v, want it there: %v", name, err, want)
-		}
-	}
-}
-
-// TestPruneAdopts: a file that another list has fetched is this one's to prune, once
-// it has named it.
-func TestPruneAdopts(t *testing.T) {
-	r := newRig(t)
-	text := r.put(3)
-	prune := func(o *Options) { o.Prune = true }
-	r.mustRun(text, func(o *Options) { o.List = "another" })
-	r.mustRun(text, prune)
-	if c := r.mustRun(text[:strings.Index(text, "\n")+1], prune); c.Pruned != 2 || c.Current != 1 {
-		t.Errorf("got %+v, want two pruned", c)
-	}
-}
-
 // TestDeadHosts: dead hosts cost their own files, and the others do not wait.
 func TestDeadHosts(t *testing.T) {
 	r := newRig(t)
@@ -333,14 +306,14 @@ func TestCancel(t *testing.T) {
 	d := downloader.New(r.store, r.opts)
 	defer d.Close()
 	states := map[State]int{}
-	m := NewRun(d, r.store, Options{Dir: r.dir, List: "test", OnOutcome: func(o Outcome) {
+	m := NewRun(d, r.store, Options{Dir: r.dir, OnOutcome: func(o Outcome) {
 		if states[o.State]++; o.State == Fetched {
 			if n++; n == 20 {
 				cancel(gone)
 			}
 		}
 	}})
-	if err := m.Do(ctx, list.Read("list", in, list.Options{})); !errors.Is(err, gone) {
+	if err := m.Do(ctx, oneList(listA, in)); !errors.Is(err, gone) {
 		t.Errorf("got error %v, want the cause", err)
 	}
 	out.Close()

@@ -1,60 +1,220 @@
 package mirror
 
+// This file is about files that the lists of a run no longer name.
+
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
 	"pawl/store"
 )
 
-// forgetMost is how many files are forgotten in one transaction.
-const forgetMost = 256
+// releaseMost is how many records a prune has in memory.
+const releaseMost = 256
 
 // ErrNotPruned says that nothing was deleted, because not all went well.
 var ErrNotPruned = errors.New("nothing is pruned, as not all went well")
 
-// prune deletes the files that an earlier run of the same lists made, that are as
-// it left them, and that the lists no longer name. A crash in it leaves files
-// deleted that the ledger still has; the next run forgets them.
+// A pruning takes the claims of this run's lists from the files that none of them
+// names. It deletes those that no other list claims, and that are as earlier runs left
+// them.
+type pruning struct {
+	*Run
+	ctx    context.Context
+	keys   []string // of the lists that may prune
+	limit  int      // files that may be deleted
+	failed int      // files that cannot be deleted
+	first  error    // why the first of them cannot
+}
+
+// prune deletes what the lists no longer name, unless that is too much.
 func (m *Run) prune(ctx context.Context) error {
-	if c := m.Counts(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.seen.Len() == 0 {
+	p := &pruning{Run: m, ctx: ctx, keys: m.named.pruning()}
+	if c := m.Counts(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.named.seen.Len() == 0 {
 		return ErrNotPruned
 	}
-	prefix := strings.TrimSuffix(m.opts.Dir, string(filepath.Separator)) + string(filepath.Separator)
-	var gone []store.Record
-	for rec, err := range m.st.Finished(prefix) {
+	if len(p.keys) == 0 {
+		return nil
+	}
+	for _, step := range []func() error{p.count, p.files, p.parts} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	if p.failed > 0 {
+		return fmt.Errorf("%d files that the lists no longer name cannot be deleted: %w", p.failed, p.first)
+	}
+	return nil
+}
+
+// each calls fn for the finished files of lists below Dir, until ctx ends, and says
+// whether this run has named each of them.
+func (p *pruning) each(fn func(rec store.Record, named bool) error) error {
+	prefix := strings.TrimSuffix(p.opts.Dir, string(filepath.Separator)) + string(filepath.Separator)
+	for rec, err := range p.st.Finished(prefix) {
+		if err == nil {
+			err = context.Cause(p.ctx)
+		}
+		if err == nil && len(rec.Lists) > 0 {
+			err = fn(rec, p.named.seen.Has(strings.TrimPrefix(rec.Target, prefix)))
+		}
 		if err != nil {
 			return err
 		}
-		if rel := strings.TrimPrefix(rec.Target, prefix); rec.List != m.opts.List || m.seen.Has(rel) {
-			continue
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		if !m.opts.DryRun {
-			deleted, err := m.st.Delete(rec)
-			if err != nil {
-				m.problem(err)
-				continue
-			}
-			gone = append(gone, rec)
-			if !deleted { // it is not what we left
-				continue
-			}
-		}
-		m.tell(Outcome{Path: rec.Target, State: Pruned, URL: rec.URL, Record: rec})
-		if len(gone) == forgetMost {
-			if err := m.st.Forget(gone); err != nil {
-				return err
-			}
-			gone = gone[:0]
-		}
 	}
-	if err := m.st.Forget(gone); err != nil {
+	return nil
+}
+
+// drops reports whether the lists of this run claim a file that they no longer name.
+func (p *pruning) drops(rec store.Record, named bool) bool {
+	return !named && rec.Lists.Has(p.keys...)
+}
+
+// frees reports whether no other list claims a file.
+func (p *pruning) frees(rec store.Record) bool { return len(rec.Lists.Without(p.keys...)) == 0 }
+
+// count returns a LimitError if too many files would be deleted. Of the files that
+// this run has named, those count that were there before it.
+func (p *pruning) count() error {
+	made, going := 0, 0
+	err := p.each(func(rec store.Record, named bool) error {
+		if named || rec.Lists.Has(p.keys...) {
+			made++
+		}
+		if !p.drops(rec, named) || !p.frees(rec) {
+			return nil
+		}
+		intact, err := p.st.Settle(rec) // a crash may have left it without its name
+		if intact {
+			going++
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	return context.Cause(ctx)
+	made = max(0, made-p.named.fresh)
+	if p.limit = p.opts.MaxDelete.of(made); going > p.limit {
+		return &LimitError{Delete: going, Made: made, Most: p.limit}
+	}
+	return nil
+}
+
+// files releases finished files. It keeps to the limit even if other processes have
+// released more of them since they were counted.
+func (p *pruning) files() error {
+	var batch []store.Record
+	left := p.limit
+	err := p.each(func(rec store.Record, named bool) error {
+		if !p.drops(rec, named) {
+			return nil
+		}
+		if deletes := p.frees(rec) && p.st.Intact(rec); deletes && left == 0 {
+			return nil
+		} else if deletes {
+			left--
+			p.would(rec.Target, rec)
+		}
+		if batch = append(batch, rec); len(batch) < releaseMost {
+			return nil
+		}
+		err := p.release(batch)
+		batch = batch[:0]
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return p.release(batch)
+}
+
+// release takes the claims from a batch of finished files, and then removes the
+// directories that this has emptied.
+func (p *pruning) release(batch []store.Record) error {
+	for len(batch) > 0 && !p.opts.DryRun {
+		ends, err := p.st.Release(batch, p.keys)
+		if err != nil {
+			return err
+		}
+		for _, end := range ends {
+			if end.Err != nil {
+				p.fails(end.Err)
+			} else if end.Deleted {
+				p.deleted(end.Record.Target, end.Record)
+			}
+		}
+		for _, end := range ends {
+			if end.Deleted {
+				p.st.RemoveEmpty(p.opts.Dir, filepath.Dir(end.Record.Target))
+			}
+		}
+		batch = batch[len(ends):]
+	}
+	return nil
+}
+
+// parts abandons unfinished downloads. A running one stays.
+func (p *pruning) parts() error {
+	records, err := p.st.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		rel, err := filepath.Rel(p.opts.Dir, rec.Target)
+		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.named.seen.Has(rel)) {
+			continue
+		}
+		if p.ctx.Err() != nil {
+			return context.Cause(p.ctx)
+		}
+		if p.opts.DryRun {
+			if p.frees(rec) && !p.st.Running(rec) {
+				p.would(rec.Part(), store.Record{Size: -1})
+			}
+			continue
+		}
+		p.part(rec)
+	}
+	return nil
+}
+
+// part abandons one download. One that is complete, but for its name, gets that, and
+// the next run prunes it.
+func (p *pruning) part(rec store.Record) {
+	if rec.State == store.Finishing {
+		if part, err := p.st.Resume(rec.ID); err == nil {
+			part.Close()
+			return
+		}
+	}
+	switch removed, err := p.st.Abandon(rec.ID, p.keys); {
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		p.fails(err)
+	case removed:
+		p.deleted(rec.Part(), store.Record{Size: -1})
+		p.st.RemoveEmpty(p.opts.Dir, filepath.Dir(rec.Target))
+	}
+}
+
+// would tells of a file that a dry run would delete.
+func (p *pruning) would(path string, rec store.Record) {
+	if p.opts.DryRun {
+		p.deleted(path, rec)
+	}
+}
+
+// deleted tells of a file that is gone.
+func (p *pruning) deleted(path string, rec store.Record) {
+	p.tell(Outcome{Path: path, State: Pruned, URL: rec.URL, Record: rec})
+}
+
+// fails notes that a file cannot be deleted.
+func (p *pruning) fails(err error) {
+	if p.failed++; p.first == nil {
+		p.first = err
+	}
 }

@@ -24,14 +24,15 @@ const lookMost = 256
 // An item is what the queue keeps of an entry that has to be fetched.
 type item struct {
 	Entry  list.Entry
+	List   string       // key
 	Path   string       // absolute
 	Record store.Record // of the path, zero for nothing
 	Rounds int          // in which it was tried
 	Failed string       // why it failed the last time
 }
 
-// read goes through entries until ctx ends.
-func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (err error) {
+// read goes through the entries of lists until ctx ends.
+func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
 	found := make(chan *item, 2*lookMost)
 	var looking sync.WaitGroup
 	looking.Go(func() {
@@ -42,23 +43,15 @@ func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (e
 			}
 		}
 	})
-	for e, entryErr := range entries {
+	for l, listErr := range lists {
 		if ctx.Err() != nil {
 			break
 		}
-		var p *list.Problem
-		if entryErr == nil {
-			var it *item
-			if it, entryErr = m.place(e); it != nil {
-				found <- it
-			}
+		if listErr != nil { // of one list of several
+			m.problem(listErr)
+			continue
 		}
-		if entryErr != nil {
-			m.problem(entryErr)
-		}
-		if entryErr != nil && !errors.As(entryErr, &p) {
-			continue // of one list of several
-		}
+		m.readList(ctx, l, found)
 	}
 	close(found)
 	looking.Wait()
@@ -66,6 +59,26 @@ func (m *Run) read(ctx context.Context, entries iter.Seq2[list.Entry, error]) (e
 		err = errUnread
 	}
 	return err
+}
+
+// readList goes through the entries of one list until ctx ends.
+func (m *Run) readList(ctx context.Context, l List, found chan<- *item) {
+	m.named.open(l)
+	for e, err := range l.Entries {
+		if ctx.Err() != nil {
+			return
+		}
+		var it *item
+		if err == nil {
+			it, err = m.place(l.Key, e)
+		}
+		if it != nil {
+			found <- it
+		}
+		if err != nil {
+			m.problem(err)
+		}
+	}
 }
 
 // errUnread says that a list was not read to its end, because the run ended.
@@ -86,28 +99,33 @@ func batches(found <-chan *item) iter.Seq[[]*item] {
 	}
 }
 
-// place returns where an entry goes, nil if an earlier one has named the same file.
-func (m *Run) place(e list.Entry) (*item, error) {
+// place returns where an entry of the list with this key goes, nil if an earlier one
+// has named the same file.
+func (m *Run) place(key string, e list.Entry) (*item, error) {
 	wrong := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
 	rel, err := localPath(m.opts.Dir, e)
 	if err != nil {
 		return nil, wrong(err)
 	}
-	switch m.seen.Add(rel, e.URLs[0]) {
+	m.named.names(key)
+	switch m.named.seen.Add(rel, e.URLs[0]) {
 	case Same:
+		m.nameAgain(key, rel)
 		return nil, nil
 	case Other:
+		m.nameAgain(key, rel)
 		return nil, wrong(fmt.Errorf("%q is the path of an earlier entry, too; it is not fetched", rel))
 	}
 	if e.Sum.IsZero() {
 		if e.Sum, err = m.opts.Sum(filepath.ToSlash(rel)); err != nil {
+			m.claimLater(key, rel)
 			return nil, wrong(err)
 		}
 	}
 	m.mu.Lock()
 	m.counts.Listed++
 	m.mu.Unlock()
-	return &item{Entry: e, Path: filepath.Join(m.opts.Dir, rel)}, nil
+	return &item{Entry: e, List: key, Path: filepath.Join(m.opts.Dir, rel)}, nil
 }
 
 // localPath returns the path of e below dir, which it must not leave.
@@ -133,30 +151,16 @@ func localPath(dir string, e list.Entry) (string, error) {
 	return path, nil
 }
 
-// look asks the ledger for a batch of entries, and queues those that have to be
-// fetched.
+// look asks the ledger for a batch of entries, which it also claims, and queues those
+// that have to be fetched.
 func (m *Run) look(ctx context.Context, batch []*item) error {
-	if ctx.Err() != nil {
-		m.pending(batch)
-		return nil
-	}
-	targets := make([]string, len(batch))
-	for i, it := range batch {
-		targets[i] = it.Path
-	}
-	records, err := m.st.Look(targets)
-	if err != nil {
+	err := m.recall(batch) // even if ctx has ended, because the lists have named them
+	if err != nil || ctx.Err() != nil {
 		m.pending(batch)
 		return err
 	}
-	var adopted []store.Record
 	for i, it := range batch {
-		it.Record = records[i]
 		there, err := m.isThere(it)
-		if r := it.Record; there && m.opts.Prune && r.List != "" && r.List != m.opts.List {
-			r.List = m.opts.List // the last list to name a file is the one to prune it
-			adopted = append(adopted, r)
-		}
 		switch {
 		case err != nil:
 			m.tell(it.outcome(Failed, err))
@@ -165,13 +169,16 @@ func (m *Run) look(ctx context.Context, batch []*item) error {
 		case m.opts.DryRun:
 			m.tell(it.outcome(Wanted, nil))
 		default:
+			if it.fresh() {
+				m.named.fresh++
+			}
 			if err := m.push(it); err != nil {
 				m.pending(batch[i:])
 				return err
 			}
 		}
 	}
-	return m.st.Amend(adopted...)
+	return nil
 }
 
 // isThere reports whether the ledger and the disk have what the entry wants, so
@@ -203,6 +210,13 @@ func (m *Run) push(it *item) error {
 	}
 	m.changed.Signal()
 	return m.queue.Push(it.host(), b)
+}
+
+// fresh reports whether the file will be one of lists, and no earlier run has finished
+// it. An unfinished download that replaces a file has that one on record, too.
+func (it *item) fresh() bool {
+	r := it.Record
+	return r.ID == "" || r.State != store.Done && !r.Replace && len(r.Lists) > 0
 }
 
 // host is that of the best source.

@@ -1,0 +1,304 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pawl/downloader/list"
+	"pawl/store"
+)
+
+const listB = "bbbbbbbbbbbbbbbb"
+
+func withPrune(o *Options) { o.Prune = true }
+
+// A text is a list by its text.
+type text struct {
+	key, entries string
+	cut          bool // it may be
+}
+
+// lists are those of a run.
+func lists(texts ...text) iter.Seq2[List, error] {
+	return func(yield func(List, error) bool) {
+		for _, t := range texts {
+			entries := list.Read("list", strings.NewReader(t.entries), list.Options{})
+			if !yield(List{Key: t.key, Whole: !t.cut, Entries: entries}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// mustRunLists is runLists that must go well.
+func (r *rig) mustRunLists(texts []text, change ...func(*Options)) Counts {
+	r.t.Helper()
+	c, err := r.runLists(r.t.Context(), lists(texts...), change...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// firstOf returns the first n lines of a list.
+func firstOf(n int, entries string) string {
+	return strings.Join(strings.SplitAfter(entries, "\n")[:n], "")
+}
+
+// wantThere checks which files there are.
+func (r *rig) wantThere(want map[string]bool) {
+	r.t.Helper()
+	for name, want := range want {
+		if _, err := os.Lstat(filepath.Join(r.dir, name)); (err == nil) != want {
+			r.t.Errorf("%s: got %v, want it there: %v", name, err, want)
+		}
+	}
+}
+
+// claims returns the lists that claim a finished file.
+func (r *rig) claims(name string) store.Lists {
+	r.t.Helper()
+	rec, err := r.store.ByTarget(filepath.Join(r.dir, name))
+	if err != nil || rec.State != store.Done {
+		r.t.Fatalf("%s: got %+v, %v", name, rec, err)
+	}
+	return rec.Lists
+}
+
+// TestPrune: what earlier runs made and the list no longer names goes, and nothing
+// else.
+func TestPrune(t *testing.T) {
+	r := newRig(t)
+	all := r.put(6)
+	r.mustRun(all)
+	os.WriteFile(filepath.Join(r.dir, "mine"), []byte("mine"), 0o666)
+	os.WriteFile(filepath.Join(r.dir, "f0005"), []byte("altered"), 0o666)
+	r.files["gone"] = r.files["f0000"]
+	if _, err := r.run(t.Context(), firstOf(4, all)+r.srv.URL+"/none\n", withPrune); !errors.Is(err, ErrNotPruned) {
+		t.Errorf("after a failure: got %v, want ErrNotPruned", err)
+	}
+	if _, err := r.run(t.Context(), "# nothing\n", withPrune); !errors.Is(err, ErrNotPruned) {
+		t.Errorf("an empty list: got %v, want ErrNotPruned", err)
+	}
+	if c := r.mustRunLists([]text{{key: listB, entries: firstOf(4, all)}}, withPrune); c.Pruned != 0 {
+		t.Errorf("another list: got %+v", c)
+	}
+	if c := r.mustRun(firstOf(4, all), withPrune); c.Pruned != 1 || c.Current != 4 {
+		t.Errorf("got %+v, want one pruned", c)
+	}
+	r.wantThere(map[string]bool{"f0003": true, "f0004": false, "f0005": true, "mine": true})
+}
+
+// TestClaims: a list claims all files that it names and a list has made, with or
+// without Prune, whatever becomes of them.
+func TestClaims(t *testing.T) {
+	r := newRig(t)
+	all := r.put(4)
+	r.mustRun(firstOf(3, all))
+	both := []string{listA, listB}
+	os.Remove(filepath.Join(r.dir, "f0001"))
+	other := firstOf(2, all) + r.srv.URL + "/none\n  out=f0002\n" + r.srv.URL + "/f0003\n"
+	r.mustRunLists([]text{{key: listB, entries: other}}, func(o *Options) { o.DryRun = true })
+	if got := r.claims("f0000"); !slices.Equal(got, []string{listA}) {
+		t.Errorf("after a dry run: got %v", got)
+	}
+	r.mustRunLists([]text{{key: listB, entries: other}})
+	for name, want := range map[string][]string{"f0000": both, "f0001": both, "f0002": both, "f0003": {listB}} {
+		if got := r.claims(name); !slices.Equal(got, want) {
+			t.Errorf("%s: got lists %v, want %v", name, got, want)
+		}
+	}
+	r.mustRunLists([]text{{key: store.Nameless, entries: all}})
+	if got := r.claims("f0003"); !slices.Equal(got, []string{store.Nameless, listB}) {
+		t.Errorf("after a list without a name: got %v", got)
+	}
+}
+
+// TestClaimsOfOverlap: of two lists of one run, each claims what both of them name,
+// whatever is on record before, and even if the run has failures.
+func TestClaimsOfOverlap(t *testing.T) {
+	r := newRig(t)
+	all := r.put(3*lookMost + 7)
+	lines := strings.SplitAfter(all, "\n")
+	r.mustRun(firstOf(100, all))
+	twice := []text{
+		{key: listA, entries: firstOf(2*lookMost, all) + lines[0] + r.srv.URL + "/none\n"},
+		{key: listB, entries: strings.Join(lines[50:], "") + lines[50]},
+	}
+	for range 2 {
+		if c := r.mustRunLists(twice); c.Failed != 1 || c.Problems != 0 {
+			t.Fatalf("got %+v", c)
+		}
+		for i := range 3*lookMost + 7 {
+			var want []string
+			if i < 2*lookMost {
+				want = append(want, listA)
+			}
+			if i >= 50 {
+				want = append(want, listB)
+			}
+			if got := r.claims(fmt.Sprintf("f%04d", i)); !slices.Equal(got, want) {
+				t.Fatalf("f%04d: got lists %v, want %v", i, got, want)
+			}
+		}
+	}
+}
+
+// An interrupted run has claimed what it has read.
+func TestClaimsOfInterrupted(t *testing.T) {
+	r := newRig(t)
+	all := r.put(20)
+	r.mustRun(all)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	stop := func(yield func(List, error) bool) {
+		for l := range lists(text{key: listB, entries: all}, text{key: "cccccccccccccccc", entries: all}) {
+			if !yield(l, nil) {
+				return
+			}
+		}
+		cancel(gone)
+	}
+	if _, err := r.runLists(ctx, stop); !errors.Is(err, gone) {
+		t.Errorf("got error %v, want the cause", err)
+	}
+	if got := r.claims("f0019"); len(got) != 3 {
+		t.Errorf("got lists %v, want three", got)
+	}
+}
+
+// TestPrunes: which lists of a run prune.
+func TestPrunes(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		texts func(one, other string) []text
+		want  bool // that what only listA named goes
+	}{
+		{"whole", func(one, other string) []text { return []text{{key: listA, entries: one}} }, true},
+		{"cut", func(one, other string) []text { return []text{{key: listA, entries: one, cut: true}} }, false},
+		{"nameless", func(one, other string) []text { return []text{{key: store.Nameless, entries: one}} }, false},
+		{"beside a nameless one", func(one, other string) []text {
+			return []text{{key: store.Nameless, entries: other}, {key: listA, entries: one}}
+		}, true},
+		{"beside a cut one", func(one, other string) []text {
+			return []text{{key: listB, entries: other, cut: true}, {key: listA, entries: one}}
+		}, true},
+		{"one key, and a part cut", func(one, other string) []text {
+			return []text{{key: listA, entries: other, cut: true}, {key: listA, entries: one}}
+		}, false},
+		{"one key, and the last part cut", func(one, other string) []text {
+			return []text{{key: listA, entries: other}, {key: listA, entries: one, cut: true}}
+		}, false},
+		{"one key, and a part empty", func(one, other string) []text {
+			return []text{{key: listA}, {key: listA, entries: one}}
+		}, true},
+		{"empty beside another", func(one, other string) []text { return []text{{key: listA}, {key: listB, entries: other}} }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			lines := strings.SplitAfter(r.put(3), "\n")
+			r.mustRun(lines[0] + lines[1])
+			r.mustRunLists(tt.texts(lines[1], lines[2]), withPrune)
+			r.wantThere(map[string]bool{"f0000": !tt.want, "f0001": true})
+		})
+	}
+}
+
+// TestPruneFull: a file that too many lists have named is never deleted.
+func TestPruneFull(t *testing.T) {
+	r := newRig(t)
+	lines := strings.SplitAfter(r.put(2), "\n")
+	var keys []string
+	for i := range 40 {
+		keys = append(keys, fmt.Sprintf("%016x", i))
+		r.mustRunLists([]text{{key: keys[i], entries: lines[0]}})
+	}
+	for _, key := range keys {
+		r.mustRunLists([]text{{key: key, entries: lines[1]}}, withPrune)
+	}
+	r.wantThere(map[string]bool{"f0000": true})
+	if got := r.claims("f0000"); !slices.Equal(got, []string{store.Nameless}) {
+		t.Errorf("got lists %v", got)
+	}
+}
+
+// A file that a crash has left without its name is no file to delete, and is forgotten.
+func TestPrunePlacing(t *testing.T) {
+	r := newRig(t)
+	all := r.put(2)
+	r.mustRun(all)
+	r.placing("f0001", func(*store.Record) {})
+	mine := filepath.Join(r.dir, "f0001")
+	os.Remove(mine)
+	os.WriteFile(mine, []byte("mine"), 0o666)
+	if c := r.mustRun(firstOf(1, all), withPrune, func(o *Options) { o.MaxDelete = Limit{kind: limitFiles} }); c.Pruned != 0 {
+		t.Errorf("got %+v", c)
+	}
+	if got, _ := os.ReadFile(mine); string(got) != "mine" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestPruneWhileNamed: while one list drops files and prunes, another list begins to
+// name them. However the two runs meet, in the end that list has all its files.
+func TestPruneWhileNamed(t *testing.T) {
+	r := newRig(t)
+	all := r.put(60)
+	for round := range 15 {
+		r.mustRunLists([]text{{key: listA, entries: all}})
+		r.mustRunLists([]text{{key: listB, entries: firstOf(1, all)}}, withPrune, withoutLimit)
+		other := &rig{t: t, srv: r.srv, state: r.state, dir: r.dir, opts: r.opts, files: r.files}
+		other.store, _ = store.Open(r.state, store.Options{})
+		var both sync.WaitGroup
+		both.Go(func() { r.run(t.Context(), firstOf(1, all), withPrune, withoutLimit) })
+		both.Go(func() {
+			if c, err := other.runLists(t.Context(), lists(text{key: listB, entries: all})); err != nil || c.Fetched+c.Current != 60 {
+				t.Errorf("round %d: got %+v, %v", round, c, err)
+			}
+		})
+		both.Wait()
+		r.check()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func withoutLimit(o *Options) { o.MaxDelete = Limit{kind: noLimit} }
+
+func TestLimit(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		made int
+		want int
+	}{
+		{"", 0, 10}, {"", 19, 10}, {"", 20, 10}, {"", 21, 10}, {"", 22, 11}, {"", 1000, 500},
+		{"0", 1000, 0}, {"1", 1000, 1}, {"2147483647", 3, math.MaxInt32},
+		{"0%", 1000, 0}, {"29%", 100, 29}, {"50%", 3, 1}, {"0.1%", 1000, 1}, {"99.9%", 10, 9},
+		{"100%", 10, math.MaxInt}, {"100.0%", 10, math.MaxInt}, {"inf", 0, math.MaxInt}, {"unlimited", 0, math.MaxInt},
+	} {
+		var l Limit
+		if tt.text != "" {
+			if err := l.UnmarshalText([]byte(tt.text)); err != nil {
+				t.Errorf("%q: %v", tt.text, err)
+			}
+		}
+		if got := l.of(tt.made); got != tt.want {
+			t.Errorf("%q of %d: got %d, want %d", tt.text, tt.made, got, tt.want)
+		}
+	}
+	for _, text := range []string{"", "%", "-1", "-1%", "101%", "NaN%", "inf%", "1.5", "ten", "2147483648", "1e3", "5 %", "0x10"} {
+		if err := new(Limit).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q: got no error", text)
+		}
+	}
+}

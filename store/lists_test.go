@@ -1,0 +1,227 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+const keyA, keyB, keyC = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"
+
+// manyLists returns the keys of n lists.
+func manyLists(n int) (all Lists) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("%016x", i))
+	}
+	return all
+}
+
+func TestLists(t *testing.T) {
+	full := manyLists(mostLists)
+	for _, tc := range []struct{ name, got, want string }{
+		{"the first", Lists(nil).With(keyA).String(), keyA},
+		{"sorted", Lists{keyB}.With(keyC, keyA, Nameless).String(), "- " + keyA + " " + keyB + " " + keyC},
+		{"twice", Lists{keyA}.With(keyA, keyB, keyB).String(), keyA + " " + keyB},
+		{"none", Lists{keyA}.With().String(), keyA},
+		{"without", Lists{keyA, keyB, keyC}.Without(keyC, keyA).String(), keyB},
+		{"without another", Lists{keyA}.Without(keyB).String(), keyA},
+		{"the last", Lists{keyA}.Without(keyA).String(), ""},
+		{"full", full.With(keyA).String(), full.With(Nameless).String()},
+		{"full, again", full.With(keyA).With(keyB).String(), full.With(Nameless).String()},
+		{"full, a known one", full.With(full[7]).String(), full.String()},
+		{"almost full", full[1:].With(full[0], Nameless).String(), full.With(Nameless).String()},
+		{"too many at once", Lists(nil).With(append(full, keyA)...).String(), Nameless},
+		{"released of a full one", full.With(keyA).Without(full...).String(), Nameless},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, tc.got, tc.want)
+		}
+	}
+	if l := (Lists{keyA, keyB}); l.Has(keyC) || !l.Has(keyC, keyB) || l.Has() || Lists(nil).Has(keyA) {
+		t.Errorf("Has is wrong")
+	}
+	l := Lists{keyA, keyC}
+	l.With(keyB)
+	if l.Without(keyA); !slices.Equal(l, Lists{keyA, keyC}) {
+		t.Errorf("changed in place: %v", l)
+	}
+}
+
+// The text of one list is its key, as a pawl wrote it that knew one list only.
+func TestListsText(t *testing.T) {
+	for text, want := range map[string]Lists{
+		"": nil, keyA: {keyA}, keyB + " " + keyA + " " + keyB: {keyA, keyB}, "- " + keyA: {Nameless, keyA},
+		manyLists(mostLists + 1).String(): {Nameless},
+	} {
+		var got Lists
+		if err := got.UnmarshalText([]byte(text)); err != nil || !slices.Equal(got, want) || (got == nil) != (want == nil) {
+			t.Errorf("%q: got %v, %v, want %v", text, got, err, want)
+		}
+	}
+}
+
+// made puts a finished file of lists on disk and on record.
+func (l *place) made(name string, lists ...string) Record {
+	l.t.Helper()
+	rec := l.recordOf(name, lists...)
+	p := l.opened(l.store.Create(rec))
+	l.write(p, 0, 10)
+	must(l.t, p.Finish(time.Time{}), p.Close())
+	return p.Record()
+}
+
+// begun begins a download for lists, and leaves it.
+func (l *place) begun(name string, lists ...string) Record {
+	l.t.Helper()
+	p := l.opened(l.store.Create(l.recordOf(name, lists...)))
+	l.write(p, 0, 5)
+	must(l.t, p.Close())
+	return p.Record()
+}
+
+func (l *place) recordOf(name string, lists ...string) Record {
+	return Record{Target: l.path(name), URL: "https://example.com/" + name, Size: 10, Lists: lists, Named: true, Replace: true}
+}
+
+// claim claims files for a list.
+func (l *place) claim(key string, names ...string) {
+	l.t.Helper()
+	var claims []Claim
+	for _, name := range names {
+		claims = append(claims, Claim{l.path(name), key})
+	}
+	must(l.t, l.store.Claim(claims))
+}
+
+// wantLists asserts which lists claim a finished file.
+func (l *place) wantLists(name string, want ...string) {
+	l.t.Helper()
+	var got Record
+	err := l.store.read(func(t tx) (err error) {
+		got, err = t.finished(l.path(name))
+		return err
+	})
+	if err != nil || !slices.Equal(got.Lists, want) {
+		l.t.Errorf("lists of %s: got %v, %v, want %v", name, got.Lists, err, want)
+	}
+}
+
+// wantBegunLists is wantLists of an unfinished download.
+func (l *place) wantBegunLists(name string, want ...string) {
+	l.t.Helper()
+	got, err := l.store.ByTarget(l.path(name))
+	if err != nil || got.State == Done || !slices.Equal(got.Lists, want) {
+		l.t.Errorf("lists of %s: got %v, %s, %v, want %v", name, got.Lists, got.State, err, want)
+	}
+}
+
+// A claim counts for what a list has made, finished or not, and for both if both are
+// there; without anything to record nothing is written.
+func TestClaim(t *testing.T) {
+	l := newPlace(t)
+	l.made("done", keyA)
+	l.made("both", keyA)
+	l.begun("both", keyA)
+	l.begun("begun", keyA)
+	l.made("got")
+	l.begun("got, begun")
+	l.made("full", manyLists(mostLists)...)
+	names := []string{"done", "both", "begun", "got", "got, begun", "none", "full"}
+	l.claim(keyB, names...)
+	before, err := os.ReadFile(l.dbPath())
+	must(t, err)
+	l.claim(keyB, names...)
+	l.claim(keyC, "full", "got", "none")
+	after, err := os.ReadFile(l.dbPath())
+	must(t, err)
+	if !slices.Equal(before, after) {
+		t.Errorf("claims that are on record: the state file was written")
+	}
+	l.wantLists("done", keyA, keyB)
+	l.wantLists("both", keyA, keyB)
+	l.wantBegunLists("both", keyA, keyB)
+	l.wantBegunLists("begun", keyA, keyB)
+	l.wantLists("got")
+	l.wantBegunLists("got, begun")
+	l.wantLists("full", manyLists(mostLists).With(Nameless)...)
+}
+
+// A claim that another process makes while a download runs stays, to its end and
+// beyond.
+func TestClaimWhileRunning(t *testing.T) {
+	l := newPlace(t)
+	l.made("f", keyA)
+	p := l.opened(l.store.Create(l.recordOf("f", keyB)))
+	l.claim(keyC, "f")
+	l.write(p, 0, 10)
+	l.wantBegunLists("f", keyB, keyC)
+	must(t, p.Finish(time.Time{}), p.Close())
+	l.wantLists("f", keyA, keyB, keyC)
+}
+
+// What replaces a file of lists is theirs, too, unless no list asked for it.
+func TestListsStay(t *testing.T) {
+	l := newPlace(t)
+	l.begun("begun", keyA)
+	l.made("begun", keyB)
+	l.wantLists("begun", keyA, keyB)
+
+	l.made("done", keyA)
+	l.made("done", keyB)
+	l.wantLists("done", keyA, keyB)
+
+	l.made("got", keyA)
+	l.made("got")
+	l.wantLists("got")
+
+	rec := l.made("amended", keyA)
+	l.claim(keyB, "amended")
+	must(t, l.store.Amend(rec))
+	l.wantLists("amended", keyA, keyB)
+}
+
+// placedBy places a small file for lists.
+func (l *place) placedBy(name string, replace bool, lists ...string) error {
+	l.t.Helper()
+	rec := l.recordOf(name, lists...)
+	rec.Replace = replace
+	u, err := l.store.Unnamed(rec)
+	if errors.Is(err, errors.ErrUnsupported) {
+		l.t.Skip("no files without a name here")
+	}
+	must(l.t, err)
+	return l.store.Place([]*Unnamed{u})[0]
+}
+
+func TestListsOfSmallFiles(t *testing.T) {
+	l := newPlace(t)
+	must(t, l.placedBy("f", false, keyA), l.placedBy("f", true, keyB))
+	l.claim(keyC, "f")
+	must(t, l.store.Placed())
+	l.wantLists("f", keyA, keyB, keyC)
+	if rec, err := l.store.ByTarget(l.path("f")); err != nil || rec.Placing || !rec.Replaces.ModTime.IsZero() {
+		t.Errorf("a claim before Placed: got %+v, %v, want that it is in its place", rec, err)
+	}
+
+	// A file that has come first stays, and is claimed by whoever wanted to make it.
+	must(t, l.placedBy("g", false, keyA))
+	l.wantErr("Place", l.placedBy("g", false, keyB), ErrForeign)
+	l.wantLists("g", keyA, keyB)
+}
+
+// The directory of a file without a name may be pruned before it gets one.
+func TestPlaceWithoutDirectory(t *testing.T) {
+	l := newPlace(t)
+	u, err := l.store.Unnamed(l.recordOf("sub/f", keyA))
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("no files without a name here")
+	}
+	must(t, err)
+	l.store.RemoveEmpty(l.path("."), l.path("sub"))
+	l.wantNo(l.path("sub"))
+	must(t, l.store.Place([]*Unnamed{u})[0])
+	l.wantFile(l.path("sub/f"), "")
+}

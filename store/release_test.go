@@ -1,0 +1,250 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// release releases files for keyA, and returns which were deleted.
+func (l *place) release(records ...Record) map[string]bool {
+	l.t.Helper()
+	ends, err := l.store.Release(records, []string{keyA})
+	if err != nil || len(ends) != len(records) {
+		l.t.Fatalf("Release: got %d ends, %v, want %d", len(ends), err, len(records))
+	}
+	deleted := make(map[string]bool)
+	for i, end := range ends {
+		if end.Record.Target != records[i].Target || end.Err != nil {
+			l.t.Errorf("Release of %q: got %q, %v", records[i].Target, end.Record.Target, end.Err)
+		}
+		deleted[filepath.Base(end.Record.Target)] = end.Deleted
+	}
+	return deleted
+}
+
+// wantForgotten asserts that there is no record of a file.
+func (l *place) wantForgotten(name string) {
+	l.t.Helper()
+	if rec, err := l.store.ByTarget(l.path(name)); !errors.Is(err, ErrNotFound) {
+		l.t.Errorf("%s: got %+v, %v, want no record", name, rec, err)
+	}
+}
+
+// A file goes with its last list, if it is as it was left; what is on record counts,
+// not what was read before.
+func TestRelease(t *testing.T) {
+	l := newPlace(t)
+	shared := l.made("shared", keyA, keyB)
+	nameless := l.made("nameless", keyA, Nameless)
+	alone := l.made("alone", keyA)
+	altered := l.made("altered", keyA)
+	l.put(altered.Target, "by somebody else")
+	missing := l.made("missing", keyA)
+	must(t, os.Remove(missing.Target))
+	claimed := l.made("claimed", keyA)
+	l.claim(keyB, "claimed")
+	got := l.made("got", keyA)
+	l.made("got")
+	replaced := l.made("replaced", keyA)
+	l.made("replaced", keyA)
+
+	deleted := l.release(shared, nameless, alone, altered, missing, claimed, got, replaced)
+	for name := range deleted {
+		if deleted[name] != (name == "alone") {
+			t.Errorf("%s: got deleted %v", name, deleted[name])
+		}
+	}
+	l.wantLists("shared", keyB)
+	l.wantLists("nameless", Nameless)
+	l.wantLists("claimed", keyB)
+	l.wantLists("got")
+	l.wantLists("replaced", keyA)
+	for _, name := range []string{"shared", "nameless", "claimed", "got", "replaced"} {
+		if rec, err := l.store.ByTarget(l.path(name)); err != nil || !l.store.Intact(rec) {
+			t.Errorf("%s: got %v, want it intact", name, err)
+		}
+	}
+	l.wantNo(alone.Target)
+	l.wantFile(altered.Target, "by somebody else")
+	for _, name := range []string{"alone", "altered", "missing"} {
+		l.wantForgotten(name)
+	}
+}
+
+// A releaseFS is the real file system, which fails or is looked at in the middle of
+// Release.
+type releaseFS struct {
+	osFS
+	remove, syncDir func(name string) error // before the operation; nil for nothing
+}
+
+func (f releaseFS) Remove(name string) error {
+	if f.remove != nil {
+		if err := f.remove(name); err != nil {
+			return err
+		}
+	}
+	return f.osFS.Remove(name)
+}
+
+func (f releaseFS) SyncDir(dir string) error {
+	if f.syncDir != nil {
+		if err := f.syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return f.osFS.SyncDir(dir)
+}
+
+// A file that cannot be deleted, or not durably, keeps its record and its lists; the
+// others go.
+func TestReleaseFails(t *testing.T) {
+	for _, tc := range []struct {
+		fs   releaseFS
+		left []string // on record
+	}{
+		{releaseFS{remove: func(name string) error {
+			if filepath.Base(name) == "b" {
+				return errInjected
+			}
+			return nil
+		}}, []string{"b"}},
+		{releaseFS{syncDir: func(string) error { return errInjected }}, []string{"a", "b"}},
+	} {
+		l := newPlace(t)
+		a, b := l.made("a", keyA), l.made("b", keyA)
+		l.store.fs = tc.fs
+		ends, err := l.store.Release([]Record{a, b}, []string{keyA})
+		must(t, err)
+		failed := 0
+		for _, end := range ends {
+			if errors.Is(end.Err, errInjected) {
+				failed++
+			}
+		}
+		if failed != len(tc.left) {
+			t.Errorf("got %d failures, want %d", failed, len(tc.left))
+		}
+		for _, name := range tc.left {
+			l.wantLists(name, keyA)
+		}
+		l.store.fs = osFS{}
+		if deleted := l.release(a, b); deleted["a"] {
+			t.Errorf("a was deleted twice")
+		}
+		l.wantForgotten("a")
+		l.wantForgotten("b")
+	}
+}
+
+// A crash before the commit leaves a record for each file, deleted or not, and the
+// next prune goes on from there.
+func TestReleaseCrash(t *testing.T) {
+	l := newPlace(t)
+	a, b := l.made("a", keyA), l.made("b", keyA)
+	var crashed []byte // the state file when the deletion is durable
+	l.store.fs = releaseFS{syncDir: func(string) (err error) {
+		l.wantNo(a.Target)
+		l.wantNo(b.Target)
+		crashed, err = os.ReadFile(l.dbPath())
+		return err
+	}}
+	l.release(a, b)
+	must(t, os.WriteFile(l.dbPath(), crashed, 0o600))
+	l.open()
+	l.wantLists("a", keyA)
+	l.wantLists("b", keyA)
+	l.release(a, b)
+	l.wantForgotten("a")
+	l.wantForgotten("b")
+	l.wantWarnings(0)
+}
+
+// Release ends its transaction after a while, and the caller goes on.
+func TestReleaseTime(t *testing.T) {
+	l := newPlace(t)
+	a, b := l.made("a", keyA), l.made("b", keyA)
+	l.store.fs = releaseFS{remove: func(string) error {
+		time.Sleep(releaseTime + releaseTime/10)
+		return nil
+	}}
+	for _, records := range [][]Record{{a, b}, {b}} {
+		if ends, err := l.store.Release(records, []string{keyA}); err != nil || len(ends) != 1 || !ends[0].Deleted {
+			t.Errorf("got %+v, %v, want the first of %d", ends, err, len(records))
+		}
+	}
+}
+
+func TestAbandon(t *testing.T) {
+	l := newPlace(t)
+	alone, shared, none := l.begun("alone", keyA), l.begun("shared", keyA, keyB), l.begun("none", keyB)
+	noPart := l.begun("no part", keyA)
+	must(t, os.Remove(noPart.Part()))
+	l.made("again", keyA)
+	again := l.begun("again", keyA)
+	running := l.opened(l.store.Create(l.recordOf("running", keyA)))
+	for _, tc := range []struct {
+		rec  Record
+		want bool
+		err  error
+	}{{alone, true, nil}, {shared, false, nil}, {none, false, nil}, {noPart, true, nil}, {again, true, nil}, {running.Record(), false, ErrBusy}, {alone, false, ErrNotFound}} {
+		if got, err := l.store.Abandon(tc.rec.ID, []string{keyA}); got != tc.want || !errors.Is(err, tc.err) {
+			t.Errorf("%s: got %v, %v, want %v, %v", filepath.Base(tc.rec.Target), got, err, tc.want, tc.err)
+		}
+	}
+	l.wantForgotten("alone")
+	l.wantForgotten("no part")
+	l.wantNo(alone.Part())
+	l.wantNo(again.Part())
+	l.wantBegunLists("shared", keyB)
+	l.wantBegunLists("none", keyB)
+	l.wantBegunLists("running", keyA)
+	l.wantLists("again", keyA) // it was to be replaced, and was not
+	for _, part := range []string{shared.Part(), none.Part(), l.path("running.part")} {
+		if _, err := os.Lstat(part); err != nil {
+			t.Error(err)
+		}
+	}
+	if removed, err := l.store.Abandon(l.onRecordAt("again").ID, []string{keyA}); removed || err != nil {
+		t.Errorf("a finished file: got %v, %v", removed, err)
+	}
+}
+
+func (l *place) onRecordAt(name string) Record {
+	l.t.Helper()
+	rec, err := l.store.ByTarget(l.path(name))
+	must(l.t, err)
+	return rec
+}
+
+func TestRemoveEmpty(t *testing.T) {
+	l := newPlace(t)
+	root := l.path(".")
+	l.put(l.path("a/b/c/file"), "x")
+	must(t, os.MkdirAll(l.path("a/b/d/e"), 0o777), os.MkdirAll(l.path("f/g"), 0o777))
+	l.store.RemoveEmpty(root, l.path("a/b/d/e"))
+	l.wantNo(l.path("a/b/d"))
+	l.wantFile(l.path("a/b/c/file"), "x")
+	l.store.RemoveEmpty(root, l.path("a/b/c"))
+	l.wantFile(l.path("a/b/c/file"), "x")
+	l.store.RemoveEmpty(root, l.path("f/g"))
+	l.wantNo(l.path("f"))
+	must(t, os.RemoveAll(l.path("a")))
+	for _, dir := range []string{root, filepath.Dir(root), l.path("none/none")} {
+		l.store.RemoveEmpty(root, dir)
+	}
+	if _, err := os.Lstat(root); err != nil {
+		t.Errorf("the root: %v", err)
+	}
+	elsewhere := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(elsewhere, "sub"), 0o777))
+	l.symlink(elsewhere, l.path("link"))
+	l.store.RemoveEmpty(root, l.path("link/sub"))
+	l.store.RemoveEmpty(root, l.path("link"))
+	if _, err := os.Readlink(l.path("link")); err != nil {
+		t.Errorf("the link: %v", err)
+	}
+}

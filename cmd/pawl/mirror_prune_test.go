@@ -108,7 +108,8 @@ func TestPruneKills(t *testing.T) {
 		s.mirror("-q", "list").exits(0)
 		s.listUntil("list", 20)
 		r := s.startMirror("-q", "--prune", "--max-delete", "inf", "list")
-		for file := s.path(fmt.Sprintf("f%04d", 20+s.rand.IntN(580))); exists(file); {
+		file := s.path(fmt.Sprintf("f%04d", 20+s.rand.IntN(580)))
+		for begun := time.Now(); exists(file) && time.Since(begun) < 10*time.Second; {
 			time.Sleep(10 * time.Microsecond)
 		}
 		r.cmd.Process.Kill()

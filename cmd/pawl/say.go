@@ -193,7 +193,7 @@ func hint(err error, id store.ID) string {
 	var much *mirror.LimitError
 	switch {
 	case errors.As(err, &much):
-		return fmt.Sprintf("if the lists are right, let them be deleted with: --max-delete %d", much.Delete)
+		return fmt.Sprintf("if the lists are right, allow it with: --max-delete %d", much.Delete)
 	case errors.As(err, &unread):
 		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:

@@ -194,6 +194,8 @@ func hint(err error, id store.ID) string {
 	switch {
 	case errors.As(err, &much):
 		return fmt.Sprintf("if the lists are right, allow it with: --max-delete %d", much.Delete)
+	case errors.Is(err, mirror.ErrUndeleted):
+		return "see to their directories, then run the same command again"
 	case errors.As(err, &unread):
 		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:

@@ -15,8 +15,12 @@ import (
 // releaseMost is how many records a prune has in memory.
 const releaseMost = 256
 
-// ErrNotPruned says that nothing was deleted, because not all went well.
-var ErrNotPruned = errors.New("nothing is pruned, as not all went well")
+var (
+	// ErrNotPruned says that nothing was deleted, because not all went well.
+	ErrNotPruned = errors.New("nothing is pruned, as not all went well")
+	// ErrUndeleted says that the file system did not let files be deleted.
+	ErrUndeleted = errors.New("files that no list names cannot be deleted")
+)
 
 // A pruning takes the claims of this run's lists from the files that none of them
 // names. It deletes those that no other list claims, and that are as earlier runs left
@@ -25,6 +29,7 @@ type pruning struct {
 	*Run
 	ctx    context.Context
 	keys   []string // of the lists that may prune
+	drop   bool     // there are claims to take
 	limit  int      // files that may be deleted
 	failed int      // files that cannot be deleted
 	first  error    // why the first of them cannot
@@ -45,7 +50,7 @@ func (m *Run) prune(ctx context.Context) error {
 		}
 	}
 	if p.failed > 0 {
-		return fmt.Errorf("%d files that the lists no longer name cannot be deleted: %w", p.failed, p.first)
+		return fmt.Errorf("%w: %d of them, the first because of: %w", ErrUndeleted, p.failed, p.first)
 	}
 	return nil
 }
@@ -84,7 +89,10 @@ func (p *pruning) count() error {
 		if named || rec.Lists.Has(p.keys...) {
 			made++
 		}
-		if !p.drops(rec, named) || !p.frees(rec) {
+		if !p.drops(rec, named) {
+			return nil
+		}
+		if p.drop = true; !p.frees(rec) {
 			return nil
 		}
 		intact, err := p.st.Settle(rec) // a crash may have left it without its name
@@ -106,15 +114,19 @@ func (p *pruning) count() error {
 // files releases finished files. It keeps to the limit even if other processes have
 // released more of them since they were counted.
 func (p *pruning) files() error {
+	if !p.drop {
+		return nil
+	}
 	var batch []store.Record
 	left := p.limit
 	err := p.each(func(rec store.Record, named bool) error {
 		if !p.drops(rec, named) {
 			return nil
 		}
-		if deletes := p.frees(rec) && p.st.Intact(rec); deletes && left == 0 {
-			return nil
-		} else if deletes {
+		if p.frees(rec) && p.st.Intact(rec) {
+			if left == 0 {
+				return nil
+			}
 			left--
 			p.would(rec.Target, rec)
 		}

@@ -64,7 +64,7 @@ func TestPatience(t *testing.T) {
 		low, high := time.Duration(math.MaxInt64), time.Duration(0)
 		for range rounds {
 			p := patience{tries: 6, min: time.Second, max: 10 * time.Second, failures: i}
-			n, wait, again := p.fail()
+			n, wait, again := p.fail(nil, p.tries)
 			if n != i+1 || again != (i < 5) {
 				t.Fatalf("failure %d of 6: got number %d, again %v", i+1, n, again)
 			}
@@ -79,8 +79,8 @@ func TestPatience(t *testing.T) {
 	}
 	p := patience{tries: 3, min: 1, max: 1}
 	for range 10 { // a byte now and then is enough to go on for ever
-		p.fail()
-		if n, _, again := p.fail(); n != 2 || !again {
+		p.fail(nil, p.tries)
+		if n, _, again := p.fail(nil, p.tries); n != 2 || !again {
 			t.Fatalf("after progress: got failure %d, again %v, want 2, true", n, again)
 		}
 		p.refill()
@@ -98,7 +98,7 @@ func TestPatienceEndless(t *testing.T) {
 				}
 			}()
 			for i := range 100 {
-				n, wait, again := p.fail()
+				n, wait, again := p.fail(nil, p.tries)
 				if n != i+1 || wait < first*3/4 || wait > p.max*5/4 || !again {
 					t.Fatalf("first wait %v, failure %d: got number %d, wait %v, again %v", first, i+1, n, wait, again)
 				}

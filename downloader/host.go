@@ -32,6 +32,7 @@ type host struct {
 	waiting    int            // downloads without any connection
 	freed      chan struct{}  // closed and replaced when there may be room for a connection
 	works      bool           // it has answered something
+	ranges     rangeUse       // how it takes requests for ranges
 	streams    bool           // it speaks HTTP/2
 	limit      int            // connections the server lets us have, as far as is known
 	refuses    bool           // it refuses those beyond
@@ -42,6 +43,31 @@ type host struct {
 	penalty    time.Duration  // after the next refusal
 	penalized  time.Time      // end of the penalty of the last one
 	notBefore  time.Time      // no request at all before
+}
+
+// rangeUse is how a host takes requests with a Range field.
+type rangeUse int
+
+const (
+	rangesUntried rangeUse = iota // no range has worked yet
+	rangesWork                    // it has served one, so that an error is not about the field
+	rangesRefused                 // it refuses what it serves without the field
+)
+
+// noteRanges notes how the host takes requests for ranges. That one has worked stays so.
+func (h *host) noteRanges(use rangeUse) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ranges != rangesWork {
+		h.ranges = use
+	}
+}
+
+// rangeUse returns how the host takes requests for ranges.
+func (h *host) rangeUse() rangeUse {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ranges
 }
 
 func newHost(name string, ceiling int) *host {

@@ -111,10 +111,11 @@ func nthBytes(s chunk.Set, nth, n int64) chunk.Range {
 // more proves nothing.
 func (j *job) proveAgain(ctx context.Context) error {
 	sure := j.id.strongETag() != "" && !j.untagged.Load()
-	if sure && j.part != nil && j.part.Record().Mixed && j.req.Sum.IsZero() {
-		sure = !j.resumed // what mirrors have given to this run is compared by itself
+	resumed := j.before.Len() > 0
+	if sure && j.part != nil && j.part.Record().Mixed && j.sum.IsZero() {
+		sure = !resumed // what mirrors have given to this run is compared by itself
 	}
-	if j.part == nil || sure || j.answers.Load() < 2 && !j.resumed || j.pool != nil && j.pool.single {
+	if j.part == nil || sure || j.answers.Load() < 2 && !resumed || j.pool != nil && j.part.Record().NoRanges {
 		return nil
 	}
 	asking, cancel := j.soon(ctx, 2+moreSamples)

@@ -31,6 +31,7 @@ const (
 	entryNoRanges
 	entryPlacing
 	entryReplaces
+	entryUnframed
 )
 
 // texts are the fields of an entry that are strings, in their order.
@@ -42,6 +43,7 @@ func (r *Record) texts() []*string {
 func (r *Record) flags() (f uint64) {
 	for bit, set := range map[uint64]bool{
 		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPlacing: r.Placing, entryReplaces: !r.Replaces.ModTime.IsZero(),
+		entryUnframed: r.Unframed,
 	} {
 		if set {
 			f |= bit
@@ -131,6 +133,7 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	r := Record{Target: target, State: Done}
 	flags := e.uvarint()
 	r.Named, r.NoRanges, r.Placing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPlacing != 0
+	r.Unframed = flags&entryUnframed != 0
 	for _, s := range r.texts() {
 		*s = e.text()
 	}

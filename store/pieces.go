@@ -143,6 +143,18 @@ func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 // somebody else. Then Recheck tells what of it is still as it was recorded.
 func (p *Part) Suspect() bool { return p.suspect.Load() }
 
+// PieceSums returns the length of the pieces in bytes, and the sum of each piece up to
+// the last one that holds a byte (chunk.PieceSum). Two copies of a file differ in those
+// pieces whose sums differ.
+func (p *Part) PieceSums() (length int64, sums []uint32) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	for i := range p.written.sums.Len() {
+		sums = append(sums, p.written.sums.Sum(i))
+	}
+	return p.written.sums.Length(), sums
+}
+
 // Recheck reads again what is held of piece i, and gives it up, durably, if it
 // has not the sum that was recorded. It returns how many bytes are lost, and
 // whether there are more pieces; after the last one, the Part is no longer

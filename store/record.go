@@ -49,9 +49,11 @@ type Record struct {
 	ETag         string   `json:"etag,omitempty"`          // as sent, weak ones with their W/
 	LastModified string   `json:"last_modified,omitempty"` // as sent
 	Type         string   `json:"type,omitempty"`          // media type, without parameters
+	Coding       string   `json:"coding,omitempty"`        // content coding that belongs to the file, for example "gzip"; of unfinished ones only
 	Mirrors      []string `json:"mirrors,omitempty"`       // other URLs of it, best first
 	Mixed        bool     `json:"mixed,omitempty"`         // some bytes may be of a mirror that only samples have proven
 	NoRanges     bool     `json:"no_ranges,omitempty"`     // the server sends whole files only
+	Unframed     bool     `json:"unframed,omitempty"`      // the server did not mark the end of the file, so that it may be cut
 
 	Held    chunk.Set `json:"held"`             // durable bytes of the part file
 	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums

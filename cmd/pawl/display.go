@@ -365,6 +365,7 @@ func eventFields(e downloader.Event) map[string]any {
 		f["size"], f["held"] = e.Size, e.Held
 	case downloader.Finished:
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Fetched, e.Elapsed.Seconds(), e.Current
+		optional("complete", "unknown", e.Unframed)
 	case downloader.Stopped, downloader.Lost, downloader.Restarted:
 		f["held"] = e.Held
 	case downloader.Retrying:

@@ -353,9 +353,13 @@ func (t *Transfer) options() (downloader.Options, error) {
 		LimitRate:      t.LimitRate.at(time.Now()),
 		RequestRate:    float64(t.MaxRequestRate),
 		NoRemoteTime:   t.NoRemoteTime,
-		UserAgent:      t.UserAgent,
-		Proxy:          http.ProxyFromEnvironment,
-		Insecure:       t.Insecure,
+		WaitNetwork:    true,
+
+		SplitUnverified: t.SplitUnverified,
+
+		UserAgent: t.UserAgent,
+		Proxy:     http.ProxyFromEnvironment,
+		Insecure:  t.Insecure,
 	}
 	if t.Tries != nil {
 		o.Tries = cmp.Or(int(*t.Tries), -1)

@@ -20,7 +20,7 @@ const reportVersion = 1
 //	{"v":1, "pawl":VERSION, "started":RFC3339, "lists":[…], "dir":…,
 //	 "files":[
 //	  {"path":…, "url":…, "final_url":…, "outcome":…, "size":…, "fetched":…, "seconds":…, "retries":…, "rounds":…,
-//	   "sum":"sha256:…", "crc32c":…, "list":…, "line":…, "error":…, "exit":…},
+//	   "sum":"sha256:…", "crc32c":…, "complete":"unknown", "list":…, "line":…, "error":…, "exit":…},
 //	  …],
 //	 "problems":[{"list":…, "line":…, "error":…}, …],
 //	 "summary":{"files":…, "fetched":…, "current":…, "unchanged":…, "failed":…, "pending":…, "pruned":…, "problems":…, "more":true,
@@ -84,9 +84,10 @@ type reportFile struct {
 	Fetched  int64     `json:"fetched,omitempty"` // bytes that this run received
 	Seconds  float64   `json:"seconds,omitempty"`
 	Retries  int       `json:"retries,omitempty"`
-	Rounds   int       `json:"rounds,omitempty"` // how often it was begun
-	Sum      string    `json:"sum,omitempty"`    // ALGO:HEX
-	CRC32C   string    `json:"crc32c,omitempty"` // hex
+	Rounds   int       `json:"rounds,omitempty"`   // how often it was begun
+	Sum      string    `json:"sum,omitempty"`      // ALGO:HEX
+	CRC32C   string    `json:"crc32c,omitempty"`   // hex
+	Complete string    `json:"complete,omitempty"` // "unknown" if the server did not mark the end of the file
 	List     string    `json:"list,omitempty"`
 	Line     int       `json:"line,omitempty"`
 	Error    string    `json:"error,omitempty"`

@@ -220,8 +220,8 @@ func hint(err error, id store.ID) string {
 		return "give another name with -o FILE, or replace the file with --overwrite"
 	case errors.As(err, &claimed):
 		return fmt.Sprintf("give another name with -o FILE or -d DIR; if it is the same file at a new address: pawl resume --url URL %s", claimed.Record.ID)
-	case errors.Is(err, downloader.ErrChecksum) && id != "":
-		return "the part file was kept; give the right digest with --checksum, fetch it again with --restart, or forget it with: pawl remove --files " + string(id)
+	case errors.Is(err, downloader.ErrOtherFile):
+		return "check the digest; nothing was kept of what the server sent"
 	case errors.Is(err, downloader.ErrChecksum):
 		return ""
 	case errors.Is(err, downloader.ErrChanged) && id != "":
@@ -275,6 +275,8 @@ func hintServer(err error, id store.ID) string {
 		return fmt.Sprintf("%s; or from another address, with --url URL", then)
 	case errors.Is(err, downloader.ErrRefused), errors.Is(err, downloader.ErrProtocol) && id == "":
 		return "check the address"
+	case errors.Is(err, downloader.ErrSilent):
+		return then + "; if the server is only slow, give it more time with --stall-timeout 5m"
 	case errors.Is(err, downloader.ErrNetwork), id != "":
 		return then
 	}

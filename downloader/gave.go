@@ -22,7 +22,7 @@ func (j *job) loseMirrored() (bool, error) {
 			for r := range m.gave.All() {
 				lost.Add(r)
 			}
-			m.gave = chunk.Set{}
+			m.forget()
 		}
 		m.mu.Unlock()
 	}
@@ -75,6 +75,14 @@ func (j *job) compareMirrored(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// forget forgets what m gave, with mu held.
+func (m *mirror) forget() {
+	m.gave = chunk.Set{}
+	if m.sums != nil {
+		m.sums = chunk.NewPieces(m.sums.Length())
+	}
+}
+
 // mirrorSink is where the bytes of one worker go, and notes those of mirrors.
 type mirrorSink struct {
 	io.WriterAt
@@ -88,6 +96,7 @@ func (s mirrorSink) WriteAt(b []byte, off int64) (int, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.gave.Add(chunk.Range{Off: off, End: off + int64(n)})
+		m.sums.Add(off, b[:n])
 	}
 	return n, err
 }

@@ -35,11 +35,12 @@ type mirror struct {
 	ended chan struct{} // closed when it is put aside
 
 	mu    sync.Mutex
-	host  *host     // where it led; guarded by mu, like all that follows
-	id    identity  // as it calls the version
-	gave  chunk.Set // written since the file was begun
-	fails int       // in a row
-	aside error     // why it is not used any more
+	host  *host         // where it led; guarded by mu, like all that follows
+	id    identity      // as it calls the version
+	gave  chunk.Set     // written since the file was begun
+	sums  *chunk.Pieces // of these bytes; nil before m is admitted
+	fails int           // in a row
+	aside error         // why it is not used any more
 }
 
 // errUntrusted says that a mirror must not be mixed with the URL asked.
@@ -110,6 +111,11 @@ func (j *job) admit(m *mirror) error {
 			return permanentError{err}
 		}
 	}
+	m.mu.Lock()
+	if m.sums == nil {
+		m.sums = chunk.NewPieces(j.part.PieceSums().Length())
+	}
+	m.mu.Unlock()
 	j.d.recall(m.host)
 	j.pool.addLane(m)
 	return nil

@@ -158,7 +158,7 @@ func TestMirrorLies(t *testing.T) {
 			t.Error("it was not used at all")
 		}
 		switch {
-		case sum && (!r.warned("wrong bytes came from "+r.url()+" (") || r.count(Restarted) != 1):
+		case sum && (!r.warned("wrong bytes came from "+r.url()+";") || r.count(Restarted) != 1):
 			t.Errorf("it was not blamed: %v", r.events)
 		case !sum && (!r.warned("is not used") || r.count(Lost) == 0):
 			t.Errorf("it was not told: %v", r.events)

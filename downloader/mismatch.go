@@ -35,8 +35,6 @@ type mismatch struct {
 	want, got chunk.Sum
 	coded     bool // the bytes are in a content coding that belongs to the file
 	decoded   bool // such a coding was removed
-	length    int64
-	sums      []uint32 // of the pieces of so many bytes; nil for a small file
 	sources   []contribution
 }
 
@@ -44,6 +42,7 @@ type mismatch struct {
 type contribution struct {
 	source string // URL without credentials, or "an earlier run"
 	bytes  chunk.Set
+	sums   *chunk.Pieces // of these bytes; nil if they are not known
 }
 
 func (m *mismatch) Error() string {
@@ -173,7 +172,6 @@ func (j *job) mismatched(got chunk.Sum) error {
 	if j.part == nil {
 		return m
 	}
-	m.length, m.sums = j.part.PieceSums()
 	j.have.Store(0)
 	size := j.id.size
 	if m.coded {
@@ -185,84 +183,78 @@ func (j *job) mismatched(got chunk.Sum) error {
 	return m
 }
 
-// contributions returns who sent which bytes of the file.
+// contributions returns who sent which bytes of the file. What no mirror and no earlier run
+// has sent came from the URL asked: sums of pieces are linear (chunk.Pieces), so its sums
+// are those of the file without those of the others.
 func (j *job) contributions() []contribution {
-	rest := chunk.NewSet(chunk.Range{End: max(0, j.id.size)})
+	rest := contribution{j.shown, chunk.NewSet(chunk.Range{End: max(0, j.id.size)}), nil}
+	if j.part != nil {
+		rest.sums = j.part.PieceSums()
+	}
 	var all []contribution
-	take := func(source string, bytes chunk.Set) {
-		for r := range bytes.All() {
-			rest.Remove(r)
+	take := func(c contribution) {
+		if c.bytes.Len() == 0 {
+			return
 		}
-		if bytes.Len() > 0 {
-			all = append(all, contribution{source, bytes})
+		for r := range c.bytes.All() {
+			rest.bytes.Remove(r)
 		}
+		for i := range c.sums.Len() {
+			rest.sums.AddSum(i, c.sums.Sum(i))
+		}
+		all = append(all, c)
 	}
 	for _, m := range j.mirrors {
 		m.mu.Lock()
-		take(ShownURL(m.url.String()), m.gave.Clone())
+		take(contribution{ShownURL(m.url.String()), m.gave.Clone(), m.sums})
 		m.mu.Unlock()
 	}
-	take("an earlier run", j.before)
-	return append(all, contribution{j.shown, rest})
+	take(j.before)
+	return append(all, rest)
 }
 
 // blame names the sources of the wrong bytes of earlier downloads, as this one is right.
-func (j *job) blame() {
+// The file must still have its part file.
+func (j *job) blame() error {
 	for _, m := range j.wrong {
 		if m.coded && !m.decoded && j.decoding { // only the form was wrong
 			continue
 		}
-		if guilty, n := j.guilty(m); len(guilty) > 0 {
-			j.emit(Event{Kind: Warning, Err: fmt.Errorf("wrong bytes came from %s (in %d bytes of the file at most); they are replaced", strings.Join(guilty, " and "), n)})
-		}
-	}
-}
-
-// guilty returns the sources of the pieces in which m differs from the right file, and
-// how many bytes these pieces have: those that sent a whole such piece, or else all that
-// sent a part of one.
-func (j *job) guilty(m *mismatch) (sources []string, n int64) {
-	wrong := []chunk.Range{{End: max(0, j.id.size)}}
-	if j.part != nil && m.sums != nil {
-		if length, sums := j.part.PieceSums(); length == m.length {
-			wrong = differing(length, m.sums, sums)
-		}
-	}
-	var whole, some []string
-	for _, c := range m.sources {
-		for _, r := range wrong {
-			r.End = min(r.End, j.id.size)
-			in := c.bytes.Clone()
-			in.Remove(chunk.Range{End: r.Off})
-			in.Remove(chunk.Range{Off: r.End, End: chunk.Unbounded})
-			if n += in.Len(); in.Len() == 0 {
-				continue
+		var guilty []string
+		for _, c := range m.sources {
+			wrong, err := j.differs(c)
+			if err != nil {
+				return err
 			}
-			some = append(some, c.source)
-			if in.Contains(r) {
-				whole = append(whole, c.source)
+			if wrong {
+				guilty = append(guilty, c.source)
 			}
 		}
+		if len(guilty) > 0 {
+			j.emit(Event{Kind: Warning, Err: fmt.Errorf("wrong bytes came from %s; they are replaced", strings.Join(guilty, " and "))})
+		}
 	}
-	if len(whole) == 0 {
-		whole = some
-	}
-	slices.Sort(whole)
-	return slices.Compact(whole), n
+	return nil
 }
 
-// differing returns the pieces of so many bytes whose sums differ.
-func differing(length int64, a, b []uint32) (wrong []chunk.Range) {
-	at := func(sums []uint32, i int) uint32 {
-		if i < len(sums) {
-			return sums[i]
-		}
-		return 0
+// differs reports whether the bytes of c are not those of the part file, which is right. A
+// small file has one source, and no part file.
+func (j *job) differs(c contribution) (bool, error) {
+	if j.part == nil || c.sums == nil {
+		return c.bytes.Len() > 0, nil
 	}
-	for i := range max(len(a), len(b)) {
-		if at(a, i) != at(b, i) {
-			wrong = append(wrong, chunk.Range{Off: int64(i) * length, End: int64(i+1) * length})
+	for i := range c.sums.Len() {
+		in := c.bytes.Clone()
+		piece := c.sums.Range(i)
+		in.Remove(chunk.Range{End: piece.Off})
+		in.Remove(chunk.Range{Off: piece.End, End: chunk.Unbounded})
+		sum, err := j.part.SumOf(in, c.sums.Length())
+		if err != nil {
+			return false, permanentError{err}
+		}
+		if sum != c.sums.Sum(i) {
+			return true, nil
 		}
 	}
-	return wrong
+	return false, nil
 }

@@ -27,9 +27,10 @@ const brokenOffTries = 3
 // mayRefuseRange reports whether the failure of a request for r, which has failed so many
 // times, may be about the Range field. That is asked once, at the first byte, and only
 // as long as no range has worked on the host, so that a missing file of a list does not
-// cost two requests.
+// cost two requests. A download that began without ranges asks at any byte.
 func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
-	if r.Empty() || r.Off > 0 || j.plain || j.host.rangeUse() != rangesUntried {
+	begun := r.Off > 0 && (j.part == nil || !j.part.Record().NoRanges)
+	if r.Empty() || begun || j.plain || j.host.rangeUse() != rangesUntried {
 		return false
 	}
 	var status *StatusError

@@ -98,8 +98,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 	}
 	j.show(u.Record())
 	j.crc = u.Record().CRC
-	j.blame()
-	return nil
+	return j.blame()
 }
 
 // readSmall reads and checks the body of rep.

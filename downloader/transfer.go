@@ -344,9 +344,8 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 			return err
 		}
 	}
-	if err := j.part.Finish(j.modTime(j.id)); err != nil {
+	if err := j.blame(); err != nil {
 		return err
 	}
-	j.blame()
-	return nil
+	return j.part.Finish(j.modTime(j.id))
 }

@@ -143,16 +143,24 @@ func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 // somebody else. Then Recheck tells what of it is still as it was recorded.
 func (p *Part) Suspect() bool { return p.suspect.Load() }
 
-// PieceSums returns the length of the pieces in bytes, and the sum of each piece up to
-// the last one that holds a byte (chunk.PieceSum). Two copies of a file differ in those
-// pieces whose sums differ.
-func (p *Part) PieceSums() (length int64, sums []uint32) {
+// PieceSums returns a copy of the sums of the pieces, of all bytes that were written.
+func (p *Part) PieceSums() *chunk.Pieces {
 	p.writing.Lock()
 	defer p.writing.Unlock()
+	sums := chunk.NewPieces(p.written.sums.Length())
 	for i := range p.written.sums.Len() {
-		sums = append(sums, p.written.sums.Sum(i))
+		sums.SetSum(i, p.written.sums.Sum(i))
 	}
-	return p.written.sums.Length(), sums
+	return sums
+}
+
+// SumOf reads the bytes of s, which must lie in one piece of so many bytes, and returns
+// their sum as chunk.PieceSum has it.
+func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
+	if err := p.trust(); err != nil {
+		return 0, err
+	}
+	return sumOf(p.file, s, length)
 }
 
 // Recheck reads again what is held of piece i, and gives it up, durably, if it

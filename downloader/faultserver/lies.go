@@ -258,3 +258,27 @@ func WrongTimes(n int64, off int64) Fault {
 		})
 	}
 }
+
+// WrongEvery alters the byte at off of each step bytes of the file, whoever asks for it,
+// in requests for more than 64 KiB: samples are right.
+func WrongEvery(step, off int64) Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var at int64 // where in the file the body is
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
+			if first, last, ok := asked(r); ok && last-first < 64<<10 {
+				next.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+				b = bytes.Clone(b)
+				for i := (off - at%step + step) % step; i < int64(len(b)); i += step {
+					met(r)
+					b[i] ^= 1
+				}
+				at += int64(len(b))
+				return w.Write(b)
+			}}, r)
+		})
+	}
+}

@@ -337,7 +337,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	}
 	a, err := readAnswer(resp, r, j.knownForm())
 	rep := &reply{Response: resp, answer: a, asked: r, conditional: req.Header.Get("If-Range") != "", way: traced(), ctx: ctx, cancel: cancel}
-	rep.unframed = a.coding == "" && !isFramed(resp) // gzip marks its own end
+	rep.unframed = a.coding == "" && resp.TLS == nil && !isFramed(resp) // gzip marks its own end, and so does TLS
 	if a.coding != "" {
 		resp.Body = &decoded{ReadCloser: resp.Body}
 	}

@@ -38,11 +38,12 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 		timeout = own()
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
-	var conn atomic.Pointer[net.Conn]
+	conn := new(connHolder)
+	ctx = context.WithValue(ctx, connKey{}, conn)
 	wait := &headerTimer{timer: time.AfterFunc(time.Hour, func() { cancel(errNoAnswer) })}
 	wait.timer.Stop()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { conn.Store(&info.Conn) },
+		GotConn:      func(info httptrace.GotConnInfo) { conn.Store(endConnOf(info.Conn)) },
 		WroteRequest: func(httptrace.WroteRequestInfo) { wait.start(timeout) },
 	})
 	resp, err := d.next.RoundTrip(req.WithContext(ctx))
@@ -58,7 +59,7 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	b.timer = time.AfterFunc(time.Hour, func() { cancel(errStalled) })
 	b.timer.Stop()
 	if c := conn.Load(); c != nil && resp.TLS != nil && !isFramed(resp) {
-		b.cut = func() bool { return endedRudely(*c) }
+		b.cut = c.ended.Load
 	}
 	resp.Body = b
 	return resp, nil
@@ -147,6 +148,13 @@ func (c *endConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// connKey is that of the context value, a *connHolder, that takes the connection of a
+// request, or the one that is dialed.
+type connKey struct{}
+
+// A connHolder holds a connection, nil if it is not known.
+type connHolder struct{ atomic.Pointer[endConn] }
+
 // watchEnd makes the connections that dial opens endConns.
 func watchEnd(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -154,21 +162,25 @@ func watchEnd(dial func(ctx context.Context, network, addr string) (net.Conn, er
 		if err != nil {
 			return nil, err
 		}
-		return &endConn{Conn: c}, nil
+		conn := &endConn{Conn: c}
+		if h, ok := ctx.Value(connKey{}).(*connHolder); ok {
+			h.Store(conn)
+		}
+		return conn, nil
 	}
 }
 
-// endedRudely reports whether the TLS connection c was ended without close_notify. The
-// proxy of a tunnel may have a TLS connection beneath.
-func endedRudely(c net.Conn) bool {
+// endConnOf returns the connection beneath c, nil if it is none of watchEnd. The proxy of a
+// tunnel may have a TLS connection in between.
+func endConnOf(c net.Conn) *endConn {
 	for {
 		switch conn := c.(type) {
 		case *tls.Conn:
 			c = conn.NetConn()
 		case *endConn:
-			return conn.ended.Load()
+			return conn
 		default:
-			return false
+			return nil
 		}
 	}
 }

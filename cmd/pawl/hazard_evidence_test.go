@@ -117,6 +117,25 @@ var evidence = []hazard{
 			tr.Errorf("no event has it")
 		}
 	}},
+	{name: "evidence: https without an end, cut", try: func(tr *trial) {
+		rude(tr, 3<<20).fails(4)
+	}},
+	{name: "evidence: https without an end, cut at the end", try: func(tr *trial) { rude(tr, 5<<20).fails(4) }},
+	{name: "evidence: https without an end, cut at the start", try: func(tr *trial) { rude(tr, 0).fails(4) }},
+	{name: "evidence: https without an end, cut, for a list", try: func(tr *trial) {
+		s := overTLS(tr, faultserver.RudeEnd(3000))
+		tr.list("list", s.URL+"/f.bin")
+		tr.run("mirror", "-k", "--rounds", "1", "list").fails(4)
+	}},
+	{name: "evidence: https without an end, cut, a list itself", try: func(tr *trial) {
+		s := overTLS(tr, faultserver.RudeEnd(3000))
+		tr.run("mirror", "-k", "--rounds", "1", s.URL+"/f.bin").fails(4)
+	}},
+	{name: "evidence: https without an end, in order", try: func(tr *trial) {
+		s := overTLS(tr, faultserver.HTTP10, faultserver.NoLength)
+		tr.run("-k", s.URL+"/f.bin").good("f.bin", tr.versions["f.bin"][0])
+		tr.met()
+	}},
 	{name: "evidence: http without an end, in a list", try: func(tr *trial) {
 		tr.serve(5000)
 		tr.srv.Set(faultserver.HTTP10, faultserver.NoLength)
@@ -225,4 +244,20 @@ func reprDigest(tr *trial, f faultserver.File) string {
 	f.ReadAt(b, 0)
 	sum := sha256.Sum256(b)
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+}
+
+// overTLS serves 5 MiB as f.bin over TLS, with faults.
+func overTLS(tr *trial, faults ...faultserver.Fault) *faultserver.Server {
+	s := faultserver.NewTLS()
+	tr.Cleanup(s.Close)
+	s.Put("f.bin", tr.serve(5<<20))
+	s.Set(faults...)
+	tr.met()
+	return s
+}
+
+// rude downloads a file of 5 MiB over TLS, which is cut after n bytes.
+func rude(tr *trial, n int64) outcome {
+	s := overTLS(tr, faultserver.RudeEnd(n))
+	return tr.run("-k", s.URL+"/f.bin")
 }

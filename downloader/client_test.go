@@ -417,3 +417,24 @@ func TestCheckRedirect(t *testing.T) {
 		}
 	}
 }
+
+// TestPatienceSilence: each failure by silence doubles the time for the next try, up to a
+// limit; other failures do not, and bytes do not take it back.
+func TestPatienceSilence(t *testing.T) {
+	p := patience{tries: 100, min: 1, max: 1, timeout: 30 * time.Second}
+	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, maxTimeout, maxTimeout} {
+		if got := p.silence(); got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		p.fail(errStalled, p.tries)
+		p.refill()
+		before := p.silence()
+		if p.fail(errBrokeOff, p.tries); p.silence() != before {
+			t.Errorf("%v became %v because the server broke off", before, p.silence())
+		}
+	}
+	long := patience{min: 1, max: 1, timeout: time.Hour}
+	if long.fail(errNoAnswer, 0); long.silence() != time.Hour {
+		t.Errorf("a timeout of an hour became %v", long.silence())
+	}
+}

@@ -110,8 +110,9 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	}
 	j.id = identityOf(rec)
 	j.before = contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()}
-	if j.moved = rec.URL != j.shown && rec.Held.Len() > 0; j.moved { // a mirror has validators of its own
+	if rec.URL != j.shown { // a mirror has validators of its own
 		j.id.etag, j.id.lastModified = "", ""
+		j.moved = rec.Held.Len() > 0
 	}
 	if len(j.wrong) == 0 {
 		j.addMirrors(true, rec.Mirrors...)

@@ -100,6 +100,28 @@ var evidence = []hazard{
 	{name: "evidence: a mirror that echoes a digest and alters large ranges", try: func(tr *trial) { linked(tr, "Repr-Digest") }},
 	{name: "evidence: a mirror that alters large ranges, and a digest", try: func(tr *trial) { linked(tr, "--checksum") }},
 
+	{name: "evidence: validators are not for mirrors", try: func(tr *trial) {
+		f := tr.serve(24 << 20)
+		tr.srv.Set(faultserver.ConnRate(4 << 20))
+		s := otherSource(tr, f)
+		tr.run("-x", "2", "--mirror", s.URL+"/f.bin", tr.url()).good("f.bin", f)
+		noValidatorOf(tr, s, f)
+		tr.met()
+	}},
+	{name: "evidence: validators are not for a mirror in place of the URL", try: func(tr *trial) {
+		f := tr.serve(5 << 20)
+		tr.srv.Set(faultserver.First(1, faultserver.Cut(0)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(404, -1)))
+		s := otherSource(tr, f)
+		tr.run("--mirror", s.URL+"/f.bin", tr.url()).good("f.bin", f)
+		noValidatorOf(tr, s, f)
+	}},
+	{name: "evidence: a digest, and the URL asked is down after a mismatch", try: func(tr *trial) {
+		f := tr.serve(5 << 20)
+		tr.srv.Set(faultserver.First(1, faultserver.WrongOnce(3<<20)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(404, -1)))
+		s := otherSource(tr, f)
+		tr.run("-x", "1", "--checksum", sumText(tr, f), "--mirror", s.URL+"/f.bin", tr.url()).good("f.bin", f)
+		noValidatorOf(tr, s, f)
+	}},
 	{name: "evidence: http without an end", try: func(tr *trial) {
 		f := tr.serve(5 << 20)
 		tr.srv.Set(faultserver.HTTP10, faultserver.NoLength)
@@ -260,4 +282,25 @@ func overTLS(tr *trial, faults ...faultserver.Fault) *faultserver.Server {
 func rude(tr *trial, n int64) outcome {
 	s := overTLS(tr, faultserver.RudeEnd(n))
 	return tr.run("-k", s.URL+"/f.bin")
+}
+
+// otherSource serves f.bin by a second server, and returns that.
+func otherSource(tr *trial, f faultserver.File, faults ...faultserver.Fault) *faultserver.Server {
+	s := faultserver.New()
+	tr.Cleanup(s.Close)
+	s.Put("f.bin", f)
+	s.Set(faults...)
+	return s
+}
+
+// noValidatorOf checks that no request to s has a validator of f.
+func noValidatorOf(tr *trial, s *faultserver.Server, f faultserver.File) {
+	tr.Helper()
+	for _, r := range s.Requests() {
+		for _, name := range []string{"If-Range", "If-Match", "If-None-Match", "If-Modified-Since"} {
+			if v := r.Header.Get(name); v == f.ETag || v != "" && strings.Contains(v, "GMT") {
+				tr.Errorf("%s: %s was sent to it", name, v)
+			}
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -90,17 +91,11 @@ func readConfig(path string) (*configFile, error) {
 // Validate refuses names that no command has.
 func (c *configFile) Validate(app *kong.Application) error {
 	known := make(map[string]bool)
-	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
-			known[flag.Name] = true
-		}
-		return next(nil)
-	})
-	if err != nil {
-		return err
+	for _, flag := range flagsOf(app) {
+		known[flag.Name] = true
 	}
 	for name, n := range c.lines {
-		if !known[name] || name == "config" || name == "help" || name == "version" {
+		if !known[name] || slices.Contains([]string{"config", "no-config", "help", "version"}, name) {
 			return fmt.Errorf("config file %q line %d: there is no option %q", c.path, n, name)
 		}
 	}

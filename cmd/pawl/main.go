@@ -54,6 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return say.failure(usageError(errors.New(withoutCommand(err.Error()))))
 	}
 	say.quiet = cli.Quiet
+	warnUnused(say, app.Model, os.Environ())
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsInput() { // to which SIGHUP says something else
 		ends = ends[:2]

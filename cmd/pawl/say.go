@@ -189,7 +189,10 @@ func hint(err error, id store.ID) string {
 	var output *outputError
 	var locked lockedError
 	var unread listError
+	var setting *settingError
 	switch {
+	case errors.As(err, &setting):
+		return setting.hint
 	case errors.As(err, &unread):
 		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 )
@@ -115,8 +116,11 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	case !ok:
 		return nil, nil
 	case flag.IsSlice():
-		list := make([]any, len(values)) // the form that kong knows from JSON
+		list := make([]any, len(values)) // kong passes it through JSON
 		for i, v := range values {
+			if !utf8.ValidString(v) {
+				return nil, fmt.Errorf("config file %q: a value of %q is not UTF-8", c.path, flag.Name)
+			}
 			list[i] = v
 		}
 		return list, nil

@@ -231,10 +231,10 @@ func throughProxy(t *testing.T, dir string, env []string, args ...string) *exec.
 	return cmd
 }
 
-// TestProxies: a proxy of each scheme is used for each variable that names it, in
+// TestProxySchemes: a proxy of each scheme is used for each variable that names it, in
 // get and in mirror, with user and password where it has them. The names of the
 // servers have no address, so that no request gets there by itself.
-func TestProxies(t *testing.T) {
+func TestProxySchemes(t *testing.T) {
 	srv, tls := faultserver.New(), faultserver.NewTLS()
 	defer srv.Close()
 	defer tls.Close()

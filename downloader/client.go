@@ -56,6 +56,23 @@ func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool
 	}
 }
 
+// proxied is a transport over HTTP/2 that sends requests through an https proxy
+// over HTTP/1.1 instead. net/http would offer HTTP/2 to such a proxy, too, and
+// still speak HTTP/1.1 with it if the proxy accepts (Go 1.26).
+type proxied struct {
+	http1, http2 http.RoundTripper
+	proxy        func(*http.Request) (*url.URL, error) // may be nil
+}
+
+func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
+	if p.proxy != nil {
+		if u, err := p.proxy(req); err == nil && u != nil && u.Scheme == "https" {
+			return p.http1.RoundTrip(req)
+		}
+	}
+	return p.http2.RoundTrip(req)
+}
+
 // harmless lists the headers that may follow a redirect to another host. All
 // others that the user set may be secrets.
 var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "User-Agent"}

@@ -35,7 +35,7 @@ type Options struct {
 	SplitUnverified bool          // use several connections although nothing would tell versions apart
 	UserAgent       string        // default "pawl"
 
-	Proxy    func(*http.Request) (*url.URL, error) // default none
+	Proxy    func(*http.Request) (*url.URL, error) // default none; an error of the kind ErrUsage ends the download
 	RootCAs  *x509.CertPool                        // default the system's
 	Insecure bool                                  // no proof of identity asked; redirects to plain http followed
 
@@ -152,11 +152,13 @@ func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
 	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
 	dial := &dialer{Dialer: net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}}
+	http1, http2 := newHTTPClient(o, dial, shared, t, false), newHTTPClient(o, dial, shared, t, true)
+	http2.Transport = proxied{http1.Transport, http2.Transport, o.Proxy}
 	return &Downloader{
 		store:   s,
 		opts:    o,
-		http:    newHTTPClient(o, dial, shared, t, false),
-		http2:   newHTTPClient(o, dial, shared, t, true),
+		http:    http1,
+		http2:   http2,
 		dialer:  dial,
 		slots:   shared,
 		turns:   t,

@@ -150,6 +150,8 @@ func explain(err error) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &perm), errors.Is(err, ErrNetwork):
 		return err
+	case errors.Is(err, ErrUsage): // of Options.Proxy
+		return permanentError{err}
 	case strings.HasPrefix(err.Error(), "failed to parse Location header"): // which it quotes, and which may be signed
 		return permanentError{kindError{errors.New("the server redirects to what is no URL"), ErrProtocol}}
 	case isTLS(err):

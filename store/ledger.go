@@ -34,8 +34,8 @@ const (
 	entryUnframed
 )
 
-// texts are the fields of an entry that are strings, in their order.
-func (r *Record) texts() []*string {
+// entryTexts are the fields of an entry that are strings, in their order.
+func (r *Record) entryTexts() []*string {
 	return []*string{(*string)(&r.ID), &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.List}
 }
 
@@ -60,7 +60,7 @@ func (r *Record) encodeEntry() ([]byte, error) {
 		return nil, err
 	}
 	b := binary.AppendUvarint([]byte{entryVersion}, r.flags())
-	for _, s := range r.texts() {
+	for _, s := range r.entryTexts() {
 		b = append(binary.AppendUvarint(b, uint64(len(*s))), *s...)
 	}
 	b = append(binary.AppendUvarint(b, uint64(len(sum))), sum...)
@@ -134,7 +134,7 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	flags := e.uvarint()
 	r.Named, r.NoRanges, r.Placing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPlacing != 0
 	r.Unframed = flags&entryUnframed != 0
-	for _, s := range r.texts() {
+	for _, s := range r.entryTexts() {
 		*s = e.text()
 	}
 	sum := e.text()

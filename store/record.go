@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	"pawl/chunk"
 )
@@ -80,6 +82,36 @@ type Record struct {
 // Part returns the path of the part file.
 func (r *Record) Part() string { return r.Target + ".part" }
 
+// Texts returns the fields that may hold any bytes: paths, URLs and what a server has
+// sent need not be UTF-8. The order must stay, and a new field must be the last.
+func (r *Record) Texts() []*string {
+	var all []*string
+	for i := range r.Mirrors {
+		all = append(all, &r.Mirrors[i])
+	}
+	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Reason, &r.List)
+}
+
+// RawTexts returns the bytes of texts of a value that is stored as JSON, nil if all of
+// them are UTF-8. JSON has no other bytes; encoding/json replaces them.
+func RawTexts(texts []*string) (raw [][]byte) {
+	if !slices.ContainsFunc(texts, func(t *string) bool { return !utf8.ValidString(*t) }) {
+		return nil
+	}
+	for _, t := range texts {
+		raw = append(raw, []byte(*t))
+	}
+	return raw
+}
+
+// RestoreTexts gives the texts of a value that was read from JSON the bytes that
+// RawTexts returned for them. A pawl with fewer texts has written fewer.
+func RestoreTexts(texts []*string, raw [][]byte) {
+	for i := range min(len(texts), len(raw)) {
+		*texts[i] = string(raw[i])
+	}
+}
+
 // recordVersion is the version of the encoding that encode writes.
 const recordVersion = 1
 
@@ -87,10 +119,11 @@ const recordVersion = 1
 type versioned struct {
 	V int `json:"v"`
 	*Record
+	Raw [][]byte `json:"raw,omitempty"` // RawTexts of Texts
 }
 
 func (r *Record) encode() ([]byte, error) {
-	data, err := json.Marshal(versioned{recordVersion, r})
+	data, err := json.Marshal(versioned{recordVersion, r, RawTexts(r.Texts())})
 	return seal(data), err
 }
 
@@ -105,6 +138,7 @@ func decodeRecord(sealed []byte) (Record, error) {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
+	RestoreTexts(r.Texts(), v.Raw)
 	switch {
 	case v.V > recordVersion:
 		return Record{}, fmt.Errorf("record %s: version %d: %w", r.ID, v.V, ErrNewer)

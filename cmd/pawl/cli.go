@@ -32,7 +32,7 @@ type Globals struct {
 	Quiet    bool             `short:"q" group:"Output" help:"Print errors and warnings only."`
 	Verbose  bool             `short:"v" group:"Output" help:"Print every retry and refusal."`
 	JSON     bool             `name:"json" group:"Output" help:"Print events, one JSON object a line, on stdout."`
-	Version  kong.VersionFlag `short:"V" group:"Output" help:"Print the version."`
+	Version  kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
 }
 
 // Transfer are the options of the commands that download.
@@ -52,7 +52,7 @@ type Transfer struct {
 	Header          []header    `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header, to the host of the URL and of your mirrors only; repeatable."`
 	UserAgent       string      `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
 	Referer         string      `placeholder:"URL" group:"Request" help:"Send as Referer."`
-	CACert          string      `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"existingfile" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`
+	CACert          string      `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`
 	Insecure        bool        `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not ask servers to prove who they are, and follow redirects from https to http."`
 	Overwrite       bool        `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
 	Restart         bool        `group:"Files" help:"Forget progress and begin again."`
@@ -140,8 +140,8 @@ Exit codes: 0 all is there, whole and durable; 1 other error; 2 usage;
 7 protocol; 8 the server said no; 9 disk full; 13 a foreign file is in the way;
 17 the remote file changed; 32 checksum mismatch; 75 temporary, run again;
 130 interrupted and 143 terminated, resumable.
-Proxies are taken from http_proxy, https_proxy and no_proxy; options also from
-~/.config/pawl/config and from PAWL_NAME in the environment.
+Proxies are taken from http_proxy, https_proxy, all_proxy and no_proxy; options
+also from ~/.config/pawl/config and from PAWL_NAME in the environment.
 `
 
 // stateDir is where the state file is.

@@ -200,6 +200,11 @@ func (s *display) println(format string, args ...any) {
 
 func (s *display) object(fields map[string]any) {
 	fields["v"] = 1
+	for name, value := range fields {
+		if text, ok := value.(string); ok {
+			fields[name] = escaped(text)
+		}
+	}
 	enc := json.NewEncoder(s.say.stdout)
 	enc.SetEscapeHTML(false)
 	enc.Encode(fields) // a closed stdout is no reason to stop a download

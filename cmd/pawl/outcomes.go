@@ -141,7 +141,7 @@ func (o *outcomes) problem(err error) {
 		return
 	case isLine:
 		o.wrong[2]++
-		told = reportProblem{List: shownList(p.List), Line: p.Line, Error: p.Err.Error()}
+		told = reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()}
 		o.say.tell(err, "")
 	default:
 		o.wrong[exitCode(err)]++
@@ -149,7 +149,7 @@ func (o *outcomes) problem(err error) {
 		o.say.tell(err, hint(err, ""))
 	}
 	o.report.problem(told)
-	o.event("problem", "problem", told)
+	o.event("problem", "problem", told.shown())
 }
 
 // round takes that files are tried again.

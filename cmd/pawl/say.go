@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"pawl/downloader"
 	"pawl/store"
@@ -189,7 +190,10 @@ func hint(err error, id store.ID) string {
 	var output *outputError
 	var locked lockedError
 	var unread listError
+	var setting *settingError
 	switch {
+	case errors.As(err, &setting):
+		return setting.hint
 	case errors.As(err, &unread):
 		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:
@@ -284,14 +288,32 @@ func hintServer(err error, id store.ID) string {
 }
 
 // printable makes of text from elsewhere one line without control characters, and
-// without those that turn the direction of the text.
+// without those that turn the direction of the text. Bytes that are not UTF-8 are
+// escaped.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, text)
+	}, escaped(text))
+}
+
+// escaped returns text with each byte that is not UTF-8 as \xNN, for example "caf\xe9".
+// It is for messages, and for JSON, which has no such bytes.
+func escaped(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		if _, size := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && size == 1 {
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // nearby returns path as the user would type it.

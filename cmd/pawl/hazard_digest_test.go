@@ -20,13 +20,13 @@ var digests = []hazard{
 	{name: "digests: one wrong byte, once, for a list", try: func(tr *trial) {
 		f := tr.serve(5 << 20)
 		tr.srv.Set(faultserver.WrongTimes(1, 3<<20))
-		tr.list("list", tr.url(), "  checksum="+sumText(tr, f))
+		tr.writeList("list", tr.url(), "  checksum="+sumText(tr, f))
 		tr.run("mirror", "list").good("f.bin", f)
 	}},
 	{name: "digests: one wrong byte, once, for a small file of a list", try: func(tr *trial) {
 		f := tr.serve(50_000)
 		tr.srv.Set(faultserver.WrongTimes(1, 30_000))
-		tr.list("list", tr.url(), "  checksum="+sumText(tr, f))
+		tr.writeList("list", tr.url(), "  checksum="+sumText(tr, f))
 		tr.run("mirror", "list").good("f.bin", f)
 	}},
 	{name: "digests: a wrong byte, then a kill, then a digest", try: func(tr *trial) {
@@ -59,7 +59,7 @@ var digests = []hazard{
 	}},
 	{name: "digests: the server has another file than the list says", try: func(tr *trial) {
 		tr.serve(5 << 20)
-		tr.list("list", tr.url(), "  checksum="+sumText(tr, faultserver.NewFile(1, 99)))
+		tr.writeList("list", tr.url(), "  checksum="+sumText(tr, faultserver.NewFile(1, 99)))
 		o := tr.run("mirror", "list")
 		o.fails(32)
 		o.says("the server has another file")
@@ -119,8 +119,8 @@ func sumText(tr *trial, f faultserver.File) string {
 	return sha256Of(b)
 }
 
-// list writes a list of these lines.
-func (tr *trial) list(name string, lines ...string) {
+// writeList writes a list of these lines.
+func (tr *trial) writeList(name string, lines ...string) {
 	tr.Helper()
 	must(tr, os.WriteFile(filepath.Join(tr.dir, name), []byte(strings.Join(lines, "\n")+"\n"), 0o644))
 }
@@ -146,7 +146,7 @@ func blamed(what string, guilty int, command string) hazard {
 		}
 		args := []string{"-x", "2", "--checksum", sumText(tr, f), "--mirror", urls[1], "--mirror", urls[2], urls[0]}
 		if command == "mirror" {
-			tr.list("list", strings.Join(urls, "\t"), "  checksum="+sumText(tr, f))
+			tr.writeList("list", strings.Join(urls, "\t"), "  checksum="+sumText(tr, f))
 			args = []string{"mirror", "-x", "2", "list"}
 		}
 		o := tr.run(args...)

@@ -146,7 +146,7 @@ var evidence = []hazard{
 	{name: "evidence: https without an end, cut at the start", try: func(tr *trial) { rude(tr, 0).fails(4) }},
 	{name: "evidence: https without an end, cut, for a list", try: func(tr *trial) {
 		s := overTLS(tr, faultserver.RudeEnd(3000))
-		tr.list("list", s.URL+"/f.bin")
+		tr.writeList("list", s.URL+"/f.bin")
 		tr.run("mirror", "-k", "--rounds", "1", "list").fails(4)
 	}},
 	{name: "evidence: https without an end, cut, a list itself", try: func(tr *trial) {
@@ -161,7 +161,7 @@ var evidence = []hazard{
 	{name: "evidence: http without an end, in a list", try: func(tr *trial) {
 		tr.serve(5000)
 		tr.srv.Set(faultserver.HTTP10, faultserver.NoLength)
-		tr.list("list", tr.url())
+		tr.writeList("list", tr.url())
 		tr.run("mirror", "--report", "r.json", "list").exits(0)
 		tr.hasText("r.json", `"complete":"unknown"`)
 		tr.run("mirror", "--report", "r.json", "list").exits(0)
@@ -179,7 +179,7 @@ func newBytes(what string, small bool, args []string, faults ...faultserver.Faul
 		}
 		f := tr.put("f.bin", tr.version(size, "", never))
 		tr.srv.Set(faults...)
-		tr.list("list", tr.url())
+		tr.writeList("list", tr.url())
 		for i, a := range args {
 			if a == "URL" {
 				args[i] = tr.url()

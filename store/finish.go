@@ -126,5 +126,26 @@ func (p *Part) recordDone() error {
 	if err := p.store.fs.SyncDir(filepath.Dir(p.rec.Target)); err != nil {
 		return err
 	}
-	return p.Update(func(r *Record) { r.State = Done })
+	rec := p.rec
+	if err := p.store.lookAgain(&rec); err != nil {
+		return err
+	}
+	return p.Update(func(r *Record) { r.State, r.ModTime = Done, rec.ModTime })
+}
+
+// lookAgain sets the modification time of rec to the time that its finished file has,
+// because some file systems change it when a file is closed or renamed, and the next run
+// must find the file as it was left. A file of another size is not this file. If there
+// is none, somebody has already taken it away.
+func (s *Store) lookAgain(rec *Record) error {
+	info, err := s.fs.Lstat(rec.Target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().IsRegular() && info.Size() == rec.Size:
+		rec.ModTime = info.ModTime()
+	}
+	return nil
 }

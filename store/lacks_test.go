@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -240,6 +241,126 @@ func TestUnnamedUnsupported(t *testing.T) {
 			t.Errorf("%v: got %v, want it as it is", err, got)
 		}
 	}
+}
+
+// Files whose bytes are all there get their names, even if they cannot be linked.
+func TestPlaceUnlinkable(t *testing.T) {
+	for _, err := range plus(syscall.EPERM, syscall.EXDEV, syscall.EMLINK, syscall.EACCES, syscall.ENOENT, syscall.EINVAL) {
+		g := newGroups(t, 1)
+		g.place(false, [2]string{"/dl/a", "first a"})
+		g.fs.lacks = map[string]error{"link": err}
+		g.place(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/b", "the b"}, [2]string{"/dl/sub/c", "the c"})
+		if _, got := g.store.Unnamed(Record{Target: "/dl/d"}); !errors.Is(got, errors.ErrUnsupported) {
+			t.Errorf("%v: Unnamed afterwards: got %v, want %v", err, got, errors.ErrUnsupported)
+		}
+		for name, want := range map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c"} {
+			rec, recErr := g.store.ByTarget(name)
+			if got, _ := g.fs.peek(name); string(got.data) != want || g.there[name] != want {
+				t.Errorf("%v: %s: got %q, want %q", err, name, got.data, want)
+			}
+			if recErr != nil || rec.State != Done || !g.store.Intact(rec) || rec.ModTime.Unix() != int64(len(want)) || rec.CRC == 0 {
+				t.Errorf("%v: %s: record %+v, %v", err, name, rec, recErr)
+			}
+		}
+		g.check(fmt.Sprint(err))
+	}
+}
+
+// A foreign file is safe from that, at the target and at the name of the part file.
+func TestPlaceUnlinkableForeign(t *testing.T) {
+	g := newGroups(t, 1)
+	g.fs.plant("/dl/a.part", []byte("somebody's"))
+	g.fs.lacks = map[string]error{"link": syscall.EPERM}
+	g.place(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/a", "the a"})
+	g.check("unlinkable")
+	if _, ok := g.there[foreignName]; ok || g.there["/dl/a"] == "" {
+		t.Errorf("placed: got %v, want a alone", g.there)
+	}
+	if kept, _ := g.fs.peek("/dl/a.part.1"); string(kept.data) != "somebody's" {
+		t.Errorf("the foreign part file: got %q", kept.data)
+	}
+}
+
+// The power may be cut at any step of it.
+func TestPlaceUnlinkableCrash(t *testing.T) {
+	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
+		g := newGroups(t, uint64(n))
+		g.fs.lacks = map[string]error{"link": syscall.EPERM}
+		g.fs.trap = trap{n: n, does: "before"}
+		crashed = crashes(func() { g.place(false, [2]string{"/dl/a", "first a"}) })
+		for _, keep := range []float64{0, .5, 1} {
+			next := g.reboot(keep, keep)
+			for name := range next.written {
+				if got, ok := next.fs.peek(name); ok && string(got.data) != "first a" {
+					t.Errorf("%s: got %q under the final name", &g.fs.trap, got.data)
+				}
+			}
+		}
+	}
+}
+
+// A restlessFS is one whose files get another modification time with another name.
+type restlessFS struct{ *crashFS }
+
+func (r restlessFS) touch(name string) {
+	if node := r.names[name]; node != nil {
+		node.setTime(node.seen.mtime.Truncate(time.Hour))
+	}
+}
+
+func (r restlessFS) Rename(from, to string, replace bool) error {
+	defer r.touch(to)
+	return r.crashFS.Rename(from, to, replace)
+}
+
+func (r restlessFS) Link(f File, name string) error {
+	defer r.touch(name)
+	return r.crashFS.Link(f, name)
+}
+
+// The record has the time that the file has in the end.
+func TestTimeAsLeft(t *testing.T) {
+	w := newWorld(t, scenarioNamed(t, "straight"), 1)
+	w.store.fs.FS = restlessFS{w.fs}
+	s := &session{w: w}
+	s.goOn()
+	if rec, err := w.store.ByTarget(w.target); s.err != nil || err != nil || !w.store.Intact(rec) {
+		t.Errorf("after Finish: got %v, %v, intact %t", s.err, err, w.store.Intact(rec))
+	}
+
+	g := newGroups(t, 1)
+	g.store.fs.FS = restlessFS{g.fs}
+	g.place(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
+	g.place(true, [2]string{"/dl/a", "second, longer a"})
+	must(t, g.store.Placed())
+	for _, name := range slices.Sorted(maps.Keys(g.there)) {
+		if rec, err := g.store.ByTarget(name); err != nil || !g.store.Intact(rec) || rec.Placing {
+			t.Errorf("%s after Place: got %+v, %v, want it intact", name, rec, err)
+		}
+	}
+}
+
+// A file that somebody takes away at once was there.
+func TestTakenAtOnce(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 100_000)
+	l.store.fs.FS = takingFS{osFS{}, l.target}
+	must(t, p.Finish(time.Time{}), p.Close())
+	if rec := l.onRecord(); rec.State != Done {
+		t.Errorf("state: got %s, want %s", rec.State, Done)
+	}
+}
+
+// A takingFS is one of which somebody takes a file away as soon as it is there.
+type takingFS struct {
+	FS
+	target string
+}
+
+func (f takingFS) SyncDir(dir string) error {
+	os.Rename(f.target, f.target+".taken")
+	return f.FS.SyncDir(dir)
 }
 
 // A rename whose answer got lost has been done.

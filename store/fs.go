@@ -185,5 +185,7 @@ func (osFS) Rename(from, to string, replace bool) error {
 	return renameNoReplace(from, to)
 }
 
-// SetModTime works on the path, as the os package has no call for an open file.
-func (f osFile) SetModTime(t time.Time) error { return os.Chtimes(f.Name(), time.Time{}, t) }
+// SetModTime works on the path, as the os package has no call for an open file. It sets
+// the time of access too, because file systems made with libfuse 2 ignore a call that
+// sets one of the two.
+func (f osFile) SetModTime(t time.Time) error { return os.Chtimes(f.Name(), time.Now(), t) }

@@ -94,9 +94,9 @@ func (f *unnamedFile) DataSync() error { return f.Sync() }
 // StartSync is sync_file_range(2) that does not wait.
 func (f *unnamedFile) StartSync() { unix.SyncFileRange(f.fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) }
 
-// SetModTime is utimensat(2).
+// SetModTime is utimensat(2) for both times, as that of osFile.
 func (f *unnamedFile) SetModTime(t time.Time) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(t.UnixNano())}
+	times := []unix.Timespec{{Nsec: unix.UTIME_NOW}, unix.NsecToTimespec(t.UnixNano())}
 	return f.again("set the time of", func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, f.path(), times, 0) })
 }
 

@@ -329,16 +329,24 @@ func (s *Store) Amend(records ...Record) error {
 	}
 	return s.write(func(t tx) error {
 		for i := range records {
-			there, err := t.finished(records[i].Target)
-			if err == nil && there.ID == records[i].ID {
-				err = t.put(&records[i])
-			}
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			if err := t.amend(&records[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// amend replaces the entry of a finished file, if it is still on record.
+func (t tx) amend(r *Record) error {
+	there, err := t.finished(r.Target)
+	if err == nil && there.ID == r.ID {
+		err = t.put(r)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Delete deletes the finished file of rec if it is as it was left, and reports

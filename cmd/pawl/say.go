@@ -214,6 +214,8 @@ func hint(err error, id store.ID) string {
 		return "is its disk mounted? make the directory to begin again there, or forget the download with: pawl remove " + string(id)
 	case errors.Is(err, store.ErrGone):
 		return "run the same command again"
+	case errors.Is(err, store.ErrUncut):
+		return "delete that file, then run the same command again"
 	case errors.Is(err, store.ErrState) && exitCode(err) == 9:
 		return "free some space, or give another state directory with --state DIR"
 	case errors.Is(err, store.ErrState):
@@ -244,10 +246,14 @@ func hint(err error, id store.ID) string {
 		return "raise the limit of file sizes (ulimit -f), or give another directory with -d DIR"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
 		return "give another directory with -d DIR, or another name with -o FILE"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "allow more open files (ulimit -n), or use fewer connections with -x"
 	case exitCode(err) == 9 && id != "":
 		return "free some space, then: pawl resume " + string(id)
 	case exitCode(err) == 9:
 		return "free some space, or give another directory with -d DIR"
+	case isLocal(err) && id == "":
+		return "run the same command again, or give another directory with -d DIR"
 	}
 	return hintServer(err, id)
 }

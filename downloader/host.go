@@ -50,16 +50,29 @@ type rangeUse int
 
 const (
 	rangesUntried rangeUse = iota // no range has worked yet
-	rangesWork                    // it has served one, so that an error is not about the field
+	rangesDoubted                 // a request for one failed, perhaps by chance, and the same without it did not
 	rangesRefused                 // it refuses what it serves without the field
+	rangesWork                    // it has served one, so that an error is not about the field
 )
 
-// noteRanges notes how the host takes requests for ranges. That one has worked stays so.
-func (h *host) noteRanges(use rangeUse) {
+// rangeServed notes that the host has served a range.
+func (h *host) rangeServed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.ranges != rangesWork {
-		h.ranges = use
+	h.ranges = rangesWork
+}
+
+// rangeFailed notes that a request for a range has failed, and the same without Range has
+// not. A failure that may have passed meanwhile has to come twice.
+func (h *host) rangeFailed(mayPass bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.ranges == rangesWork:
+	case mayPass && h.ranges == rangesUntried:
+		h.ranges = rangesDoubted
+	default:
+		h.ranges = rangesRefused
 	}
 }
 

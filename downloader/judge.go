@@ -25,7 +25,7 @@ func (j *job) outcome(h *host, resp *http.Response, err error) error {
 	j.d.outage.over()
 	h.answered()
 	if resp.StatusCode == http.StatusPartialContent {
-		h.noteRanges(rangesWork)
+		h.rangeServed()
 	}
 	switch code := resp.StatusCode; {
 	case code == http.StatusAccepted && resp.Header.Get("Retry-After") != "": // the server prepares the file

@@ -30,7 +30,7 @@ const brokenOffTries = 3
 // cost two requests. A download that began without ranges asks at any byte.
 func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 	begun := r.Off > 0 && (j.part == nil || !j.part.Record().NoRanges)
-	if r.Empty() || begun || j.plain || j.host.rangeUse() != rangesUntried {
+	if r.Empty() || begun || j.plain || j.host.rangeUse() > rangesDoubted {
 		return false
 	}
 	var status *StatusError
@@ -59,8 +59,10 @@ func (j *job) askPlain(ctx context.Context, u *url.URL, failed error) (*reply, e
 	}
 	if err == nil {
 		j.resolved(rep.Request.URL)
-		j.host.noteRanges(rangesRefused)
-		j.d.host(rep.Request.URL).noteRanges(rangesRefused)
+		j.host.rangeFailed(!isPermanent(failed))
+		if final := j.d.host(rep.Request.URL); final != j.host {
+			final.rangeFailed(!isPermanent(failed))
+		}
 		j.answers.Add(1)
 		return rep, nil
 	}

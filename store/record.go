@@ -89,7 +89,7 @@ func (r *Record) Texts() []*string {
 	for i := range r.Mirrors {
 		all = append(all, &r.Mirrors[i])
 	}
-	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Reason, &r.List)
+	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason, &r.List)
 }
 
 // RawTexts returns the bytes of texts of a value that is stored as JSON, nil if all of

@@ -83,7 +83,7 @@ type Record struct {
 func (r *Record) Part() string { return r.Target + ".part" }
 
 // Texts returns the fields that may hold any bytes: paths, URLs and what a server has
-// sent need not be UTF-8. The order must stay, and a new field must be the last.
+// sent need not be UTF-8. The order must stay, and a new field must be the last in a release.
 func (r *Record) Texts() []*string {
 	var all []*string
 	for i := range r.Mirrors {

@@ -109,7 +109,7 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 		j.req.Sum, j.sum = rec.Sum, rec.Sum
 	}
 	j.id = identityOf(rec)
-	j.before = contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()}
+	j.setEarlier(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
 	if rec.URL != j.shown { // a mirror has validators of its own
 		j.id.etag, j.id.lastModified = "", ""
 		j.moved = rec.Held.Len() > 0

@@ -28,27 +28,26 @@ type job struct {
 	basic    string   // Authorization by these, for the origin of asked alone; immutable
 	patience *patience
 
-	part     *store.Part  // nil before the name is known, and for a stream
-	sink     io.WriterAt  // where bytes go; nil like part
-	id       identity     // of the version that the bytes are of; size -1 before any
-	host     *host        // that is asked
-	entered  bool         // the first connection is counted at host
-	pool     *pool        // of the transfer under way; nil before
-	single   bool         // no ranges are asked for any more
-	named    bool         // the user chose the name
-	moved    bool         // to go on from another URL than the recorded one
-	started  bool         // which is told once
-	gaveUp   bool         // some of what was held was given up for another version
-	brokeOff bool         // a small file's body did; it gets a part file
-	before   contribution // what was held when this run began
-	decoding bool         // a content coding is removed from the body
-	unframed bool         // the server does not mark the end of the body
-	wrong    mismatches   // earlier downloads of this request
-	sum      chunk.Sum    // to verify at the end: the one asked for, or else the server's; zero for none
-	damages  int          // how often what was held proved to be damaged
-	crc      uint32       // of a small file
-	gaveWay  int          // times that it handed back its first connection, in a row
-	plain    bool         // a request without Range was tried because one with it failed
+	part     *store.Part // nil before the name is known, and for a stream
+	sink     io.WriterAt // where bytes go; nil like part
+	id       identity    // of the version that the bytes are of; size -1 before any
+	host     *host       // that is asked
+	entered  bool        // the first connection is counted at host
+	pool     *pool       // of the transfer under way; nil before
+	single   bool        // no ranges are asked for any more
+	named    bool        // the user chose the name
+	moved    bool        // to go on from another URL than the recorded one
+	started  bool        // which is told once
+	gaveUp   bool        // some of what was held was given up for another version
+	brokeOff bool        // a small file's body did; it gets a part file
+	decoding bool        // a content coding is removed from the body
+	unframed bool        // the server does not mark the end of the body
+	wrong    mismatches  // earlier downloads of this request
+	sum      chunk.Sum   // to verify at the end: the one asked for, or else the server's; zero for none
+	damages  int         // how often what was held proved to be damaged
+	crc      uint32      // of a small file
+	gaveWay  int         // times that it handed back its first connection, in a row
+	plain    bool        // a request without Range was tried because one with it failed
 
 	fetched  atomic.Int64 // bytes received by this run
 	have     atomic.Int64 // bytes that are there
@@ -64,9 +63,10 @@ type job struct {
 	resolving chan struct{} // holds a token while one connection asks where asked leads
 
 	mu        sync.Mutex
-	final     *url.URL // where asked led, nil if not known; guarded by mu
-	redirects bool     // asked led elsewhere; guarded by mu
-	seen      Progress // what a front end sees; guarded by mu
+	final     *url.URL     // where asked led, nil if not known; guarded by mu
+	redirects bool         // asked led elsewhere; guarded by mu
+	before    contribution // what an earlier run has held, as far as all of it still is; guarded by mu
+	seen      Progress     // what a front end sees; guarded by mu
 }
 
 func newJob(d *Downloader, req Request) (*job, error) {
@@ -233,7 +233,7 @@ func (j *job) rewind(why restartError) error {
 // forget empties the part file, and its record of all that the server said, but for the
 // size if that stays.
 func (j *job) forget(size int64) error {
-	j.before = contribution{}
+	j.setEarlier(contribution{})
 	return j.part.Restart(func(r *store.Record) {
 		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
@@ -278,6 +278,27 @@ func (j *job) setPool(p *pool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.pool = p
+}
+
+// earlier returns what an earlier run has held.
+func (j *job) earlier() contribution {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.before
+	c.bytes = c.bytes.Clone()
+	return c
+}
+
+// isResumed reports whether an earlier run has held some of the file.
+func (j *job) isResumed() bool {
+	c := j.earlier()
+	return c.bytes.Len() > 0
+}
+
+func (j *job) setEarlier(c contribution) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.before = c
 }
 
 // show makes what is known of the download visible.

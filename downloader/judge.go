@@ -157,7 +157,7 @@ func (j *job) triesFor(err error) int {
 	most := j.patience.tries
 	switch {
 	case most == 0:
-	case isUnknownHost(err) && (j.before.bytes.Len() > 0 || j.d.dialer.hasResolved(j.host.addr)): // a network that comes and goes
+	case isUnknownHost(err) && (j.isResumed() || j.d.dialer.hasResolved(j.host.addr)): // a network that comes and goes
 	case isUnknownHost(err), errors.Is(err, errMalformed), errors.Is(err, errCut):
 		return min(most, hopelessTries)
 	case errors.Is(err, ErrPage):

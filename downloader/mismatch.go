@@ -106,7 +106,7 @@ func (all mismatches) next(sources []string) string {
 	for _, source := range sources {
 		n := 0 // downloads that it has spoilt, perhaps
 		for _, m := range all {
-			if slices.ContainsFunc(m.sources, func(c contribution) bool { return c.source == ShownURL(source) }) {
+			if slices.ContainsFunc(m.sources, func(c contribution) bool { return c.source == Recorded(source) }) {
 				n++
 			}
 		}
@@ -146,20 +146,26 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 	}
 }
 
-// discard forgets the download id, of which nothing is held, if it is on record. A finished
-// file that it was to replace is again what is on record of the target.
+// discard forgets the unfinished download id, of which nothing is held, if it is on record.
+// A finished file that it was to replace is again what is on record of the target.
 func (d *Downloader) discard(id store.ID) error {
-	err := d.store.Remove(id, true)
-	if errors.Is(err, store.ErrNotFound) {
+	if !d.isUnfinished(id) {
 		return nil
 	}
-	return err
+	return d.store.Remove(id, true)
 }
 
-// again is req to fetch all from one source, into the download id, if that is on record.
+// isUnfinished reports whether id is on record as a download that is not finished.
+func (d *Downloader) isUnfinished(id store.ID) bool {
+	rec, err := d.store.Get(id)
+	return err == nil && rec.State != store.Done
+}
+
+// again is req to fetch all from one source, into the unfinished download id, if that is on
+// record.
 func (d *Downloader) again(req Request, source string, id store.ID) Request {
 	req.URL, req.Mirrors, req.Restart = source, nil, false
-	if _, err := d.store.Get(id); err == nil {
+	if d.isUnfinished(id) {
 		req.ID = id
 	}
 	return req
@@ -209,8 +215,11 @@ func (j *job) contributions() []contribution {
 		take(contribution{ShownURL(m.url.String()), m.gave.Clone(), m.sums})
 		m.mu.Unlock()
 	}
-	take(j.before)
-	return append(all, rest)
+	take(j.earlier())
+	if rest.bytes.Len() > 0 {
+		all = append(all, rest)
+	}
+	return all
 }
 
 // blame names the sources of the wrong bytes of earlier downloads, as this one is right.

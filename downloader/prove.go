@@ -111,7 +111,7 @@ func nthBytes(s chunk.Set, nth, n int64) chunk.Range {
 // more proves nothing.
 func (j *job) proveAgain(ctx context.Context) error {
 	sure := j.id.strongETag() != "" && !j.untagged.Load()
-	resumed := j.before.bytes.Len() > 0
+	resumed := j.isResumed()
 	if sure && j.part != nil && j.part.Record().Mixed && j.sum.IsZero() {
 		sure = !resumed // what mirrors have given to this run is compared by itself
 	}
@@ -278,7 +278,7 @@ func (j *job) recheck(ctx context.Context) (lost int64, err error) {
 		lost += n
 	}
 	if lost > 0 {
-		j.before = contribution{} // it is not known which of its bytes are left
+		j.setEarlier(contribution{}) // it is not known which of its bytes are left
 		j.emit(Event{Kind: Lost, Held: lost})
 	}
 	return lost, nil

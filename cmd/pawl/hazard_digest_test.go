@@ -75,6 +75,8 @@ var digests = []hazard{
 		tr.run().good("f.bin", f)
 		tr.met()
 	}},
+	{name: "digests: a finished file of a list stays if the digest is wrong", try: func(tr *trial) { staysListed(tr, 5<<20) }},
+	{name: "digests: a small finished file of a list stays if the digest is wrong", try: func(tr *trial) { staysListed(tr, 5000) }},
 	{name: "digests: the server's own digest is wrong", try: func(tr *trial) {
 		tr.serve(5 << 20)
 		tr.srv.Set(faultserver.SetHeader("Repr-Digest", "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"))
@@ -109,6 +111,22 @@ func heals(tr *trial, times int64, args ...string) {
 	o := tr.run(append(rest, tr.url())...)
 	o.good("f.bin", f)
 	o.says("checksum mismatch")
+}
+
+// staysListed mirrors a file of a list, which another list then gives a wrong digest.
+func staysListed(tr *trial, size int64) {
+	f := tr.serve(size)
+	tr.writeList("list", tr.url())
+	tr.run("mirror", "list").good("f.bin", f)
+	tr.writeList("wrong", tr.url(), "  checksum="+sumText(tr, faultserver.NewFile(1, 99)))
+	tr.run("mirror", "wrong").exits(32)
+	tr.noPart()
+	n := len(tr.srv.Requests())
+	tr.run("mirror", "list").good("f.bin", f)
+	if got := len(tr.srv.Requests()); got != n {
+		tr.Errorf("%d requests for a file that was here", got-n)
+	}
+	tr.met()
 }
 
 // sumText is the digest of f, as options take it.

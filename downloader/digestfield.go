@@ -17,11 +17,11 @@ func reprDigest(h http.Header) (sum chunk.Sum) {
 		key, value, _ := strings.Cut(member, "=")
 		value, _, _ = strings.Cut(value, ";")
 		algorithm := map[string]string{"sha-256": "sha256", "sha-512": "sha512"}[strings.Trim(key, " \t")]
-		text, ok := strings.CutPrefix(strings.Trim(value, " \t"), ":")
-		if text, ok = strings.CutSuffix(text, ":"); algorithm == "" || !ok {
+		value = strings.Trim(value, " \t")
+		if algorithm == "" || len(value) < 2 || value[0] != ':' || value[len(value)-1] != ':' {
 			continue
 		}
-		digest, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
+		digest, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(value[1:len(value)-1], "="))
 		if err != nil {
 			continue
 		}

@@ -1,13 +1,10 @@
 package downloader
 
 import (
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +18,7 @@ type identity struct {
 	etag         string // as sent
 	lastModified string // as sent
 	media        string // media type without parameters; "" unknown
+	coding       string // content coding that belongs to the file; "" for none
 }
 
 // sizeDiffers reports whether both sizes are known, and differ.
@@ -49,6 +47,12 @@ func (id identity) differs(o identity) string {
 		return fmt.Sprintf("it was modified %s and now %s", id.lastModified, o.lastModified)
 	}
 	return ""
+}
+
+// shares reports whether both have a validator of the same kind, so that what differs
+// tells something.
+func (id identity) shares(o identity) bool {
+	return id.etag != "" && o.etag != "" || id.lastModified != "" && o.lastModified != ""
 }
 
 // opaque is an entity tag without its mark of weakness, for the weak comparison
@@ -90,7 +94,8 @@ func (id identity) strange(o identity) error {
 type answer struct {
 	whole  bool        // the body is the file from byte 0, whatever was asked
 	body   chunk.Range // bytes of the file that the body is; End may be Unbounded
-	coding string      // of a body that has to be decoded, "gzip" or ""
+	coding string      // that has to be removed from the body, "gzip" or ""
+	note   string      // what the user should know of its coding; "" for nothing
 	id     identity
 }
 
@@ -106,23 +111,25 @@ var (
 )
 
 // readAnswer says what resp means as the answer to a request for asked, or for
-// the whole file if asked is empty. It judges the header alone; whether the
-// version is the wanted one is the caller's to compare. Its errors are a
-// StatusError, errLie, and errUnsatisfiable along with an answer whose id.size
-// is the size that the server told, or -1 (RFC 9110 §14.4, §15.3.7, §15.5.17).
-func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
+// the whole file if asked is empty; k is what is known of the file. It judges the
+// header alone; the caller must compare the version with the wanted one. Its errors are a
+// StatusError, errLie, an ErrProtocol for a coding that cannot be removed, and
+// errUnsatisfiable along with an answer whose id.size is the size that the server
+// sent, or -1 (RFC 9110 §14.4, §15.3.7, §15.5.17).
+func readAnswer(resp *http.Response, asked chunk.Range, k knownForm) (answer, error) {
 	h := resp.Header
 	media, _, _ := mime.ParseMediaType(h.Get("Content-Type")) // what it says before an error is good
 	a := answer{id: identity{size: -1, etag: h.Get("ETag"), lastModified: h.Get("Last-Modified"), media: media}}
-	coding := coding(resp)
+	coding, codingErr := codingOf(resp, k)
+	a.id.coding, a.note = coding.kept, coding.note
 	switch {
-	case resp.StatusCode == http.StatusOK && coding == "gzip":
-		a.whole, a.coding, a.body.End = true, coding, chunk.Unbounded
+	case isWhole(resp.StatusCode) && codingErr != nil:
+		return a, permanentError{codingErr}
+	case isWhole(resp.StatusCode) && coding.removed != "":
+		a.whole, a.coding, a.body.End = true, coding.removed, chunk.Unbounded
 		a.id.etag = "" // it is that of the coded bytes (RFC 9110 §8.8.1)
 		return a, nil
-	case resp.StatusCode == http.StatusOK && coding != "":
-		return a, permanentError{kindError{fmt.Errorf("the server sends it coded as %q, which was not asked for", coding), ErrProtocol}}
-	case resp.StatusCode == http.StatusOK:
+	case isWhole(resp.StatusCode):
 		a.whole = true
 		a.id.size = resp.ContentLength
 		a.body = chunk.Range{End: chunk.Unbounded}
@@ -154,49 +161,21 @@ func readAnswer(resp *http.Response, asked chunk.Range) (answer, error) {
 		return a, fmt.Errorf("%w: asked for %s, got %s", errLie, span(asked), span(r))
 	case resp.ContentLength >= 0 && resp.ContentLength != r.Len():
 		return a, fmt.Errorf("%w: a body of %d bytes for %s", errLie, resp.ContentLength, span(r))
-	case coding != "":
+	case codingErr != nil:
 		return a, fmt.Errorf("%w: a range of a coded body", errLie)
 	}
 	a.whole, a.body, a.id.size = whole, r, total
 	return a, nil
 }
 
-// coding returns the content coding that has to be undone to get the file, or
-// "". A server that calls an archive coded because its name ends in ".gz" sends
-// the file as it is.
-func coding(resp *http.Response) string {
-	c := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
-	if c = strings.TrimPrefix(c, "x-"); c == "identity" {
-		return ""
+// isWhole reports whether a response of this status has the whole file as its body:
+// 200, and every other success with a body but 206 (RFC 9110 §15.3).
+func isWhole(status int) bool {
+	switch status {
+	case http.StatusNoContent, http.StatusResetContent, http.StatusPartialContent:
+		return false
 	}
-	name := strings.ToLower(resp.Request.URL.Path)
-	if d := dispositionName(resp.Header.Get("Content-Disposition")); d != "" {
-		name = strings.ToLower(d)
-	}
-	suffixes := map[string][]string{"gzip": {".gz", ".tgz", ".svgz"}, "br": {".br"}, "zstd": {".zst"}, "compress": {".z"}, "bzip2": {".bz2"}}
-	if slices.ContainsFunc(suffixes[c], func(s string) bool { return strings.HasSuffix(name, s) }) {
-		return ""
-	}
-	return c
-}
-
-// decoded undoes the gzip coding of a body. It reads nothing before it is read.
-type decoded struct {
-	io.ReadCloser
-	zip *gzip.Reader
-}
-
-func (d *decoded) Read(p []byte) (n int, err error) {
-	if d.zip == nil {
-		d.zip, err = gzip.NewReader(d.ReadCloser)
-	}
-	if err == nil {
-		n, err = d.zip.Read(p)
-	}
-	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
-		err = kindError{err, ErrNetwork}
-	}
-	return n, err
+	return status >= 200 && status < 300
 }
 
 // span is r as HTTP and people write it.

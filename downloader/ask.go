@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -19,6 +20,7 @@ type reply struct {
 	answer
 	asked       chunk.Range // empty for the whole
 	conditional bool        // it answers a request with If-Range
+	unframed    bool        // the body ends with the connection, which may be a cut
 	way         way
 	ctx         context.Context // of the request
 	cancel      context.CancelCauseFunc
@@ -91,17 +93,27 @@ type target struct {
 	url     *url.URL
 	asked   *url.URL // to whose origin the user's headers may go; nil for none
 	host    *host
-	ifRange string // the strong entity tag that the file must have; "" for any
+	ifRange string               // the strong entity tag that the file must have; "" for any
+	timeout func() time.Duration // for a response and for each next byte; nil for that of the Options
 	judge   func(*http.Response, error) (verdict, error)
 }
 
 // first is the target of a request to u, where the URL asked leads.
 func (j *job) first(u *url.URL) target {
-	to := target{url: u, asked: j.asked, host: j.host}
+	to := target{url: u, asked: j.asked, host: j.host, timeout: j.timeout}
 	if tag := j.id.strongETag(); tag != "" && !j.doubts.any() { // its ETag is compared in any case
 		to.ifRange = tag
 	}
 	return to
+}
+
+// timeout is that of a request to the URL asked. The only connection of a download has
+// the patience of the download; one of several is replaced by the others.
+func (j *job) timeout() time.Duration {
+	if j.pool != nil && j.pool.conns() > 1 {
+		return j.d.opts.StallTimeout
+	}
+	return j.patience.silence()
 }
 
 // request builds the request for r of the file, the whole if r is empty.
@@ -110,9 +122,10 @@ func (j *job) request(ctx context.Context, to target, r chunk.Range) (*http.Requ
 	if err != nil {
 		return nil, kindError{err, ErrUsage}
 	}
-	for name, values := range j.req.Header {
-		req.Header[name] = values
+	if j.req.Credentials != nil {
+		maps.Copy(req.Header, j.req.Credentials(origin(to.url)))
 	}
+	maps.Copy(req.Header, j.req.Header)
 	if to.asked == nil || !sameOrigin(to.url, to.asked) {
 		dropSecrets(req.Header)
 	} else if j.basic != "" && sameOrigin(to.url, j.asked) && req.Header.Get("Authorization") == "" {
@@ -163,7 +176,13 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 			return nil, err
 		}
 		to := j.first(u)
-		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(w, resp, err) }
+		failures := 0
+		to.judge = func(resp *http.Response, err error) (verdict, error) {
+			if failures++; w == nil && j.mayRefuseRange(r, failures, err) {
+				return verdict{}, rangeError{err}
+			}
+			return j.judge(w, resp, err)
+		}
 		rep, err := j.askOnce(ctx, to, w, r)
 		if err == nil {
 			j.resolved(rep.Request.URL)
@@ -186,6 +205,7 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 			err = j.denied(rep, r)
 		}
 		var status *StatusError
+		var refused rangeError
 		switch {
 		case errors.Is(err, errCrowded):
 			if err := j.giveWay(ctx); err != nil {
@@ -203,6 +223,10 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		case errors.Is(err, errDoubt):
 			if err := sleep(ctx, doubtWait); err != nil {
 				return nil, err
+			}
+		case errors.As(err, &refused):
+			if rep, err := j.askPlain(ctx, u, refused.error); err == nil || !errors.Is(err, errAskAgain) {
+				return rep, err
 			}
 		case errors.Is(err, errHung) && j.stepDown(w, err):
 			return nil, errSteppedDown
@@ -268,6 +292,9 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		sent = func(yes bool) { j.pool.sent(w, yes, time.Now()) }
 		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
 	}
+	if to.timeout != nil {
+		ctx = context.WithValue(ctx, timeoutKey{}, to.timeout)
+	}
 	ctx, traced := traced(ctx, func() { sent(true) })
 	req, err := j.request(ctx, to, r)
 	if err != nil {
@@ -308,8 +335,9 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	if failures > 0 {
 		to.host.recovered()
 	}
-	a, err := readAnswer(resp, r)
-	rep := &reply{resp, a, r, req.Header.Get("If-Range") != "", traced(), ctx, cancel}
+	a, err := readAnswer(resp, r, j.knownForm())
+	rep := &reply{Response: resp, answer: a, asked: r, conditional: req.Header.Get("If-Range") != "", way: traced(), ctx: ctx, cancel: cancel}
+	rep.unframed = a.coding == "" && resp.TLS == nil && !isFramed(resp) // gzip marks its own end, and so does TLS
 	if a.coding != "" {
 		resp.Body = &decoded{ReadCloser: resp.Body}
 	}

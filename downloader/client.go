@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -33,81 +32,45 @@ func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
 	t := &http.Transport{
-		Proxy:                 o.Proxy,
-		DialContext:           d.dial,
-		TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
-		TLSHandshakeTimeout:   o.ConnectTimeout,
-		ResponseHeaderTimeout: o.StallTimeout,
-		MaxIdleConns:          max(idleMost, o.Connections),
-		MaxIdleConnsPerHost:   o.Connections,
-		IdleConnTimeout:       90 * time.Second,
-		ReadBufferSize:        readBuffer,
-		DisableCompression:    true, // a range of a coded body is no range of the file
-		Protocols:             &protocols,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: o.StallTimeout, PingTimeout: o.StallTimeout},
+		Proxy:               o.Proxy,
+		DialContext:         d.dial,
+		TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
+		TLSHandshakeTimeout: o.ConnectTimeout,
+		MaxIdleConns:        max(idleMost, o.Connections),
+		MaxIdleConnsPerHost: o.Connections,
+		IdleConnTimeout:     90 * time.Second,
+		ReadBufferSize:      readBuffer,
+		DisableCompression:  true, // a range of a coded body is no range of the file
+		Protocols:           &protocols,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: o.StallTimeout, PingTimeout: o.StallTimeout},
 	}
 	var over transport = t
 	if http2 {
 		over = newMultiplexer(t, o.Connections)
 	}
+	limited := shared.share(t, over)
+	t.DialContext = watchEnd(t.DialContext)
 	return &http.Client{
-		Transport:     watchdog{shared.share(t, over), o.StallTimeout, turns},
+		Transport:     watchdog{limited, o.StallTimeout, turns},
 		CheckRedirect: o.checkRedirect,
 	}
 }
 
-// watchdog ends a response body on which no byte arrives for the timeout, in
-// place of a deadline on the whole transfer. Before, it lets the request wait for
-// its turn, also where that is a redirect or another try. It has RoundTrip alone, so that
-// nobody closes the idle connections of all downloads through it.
-type watchdog struct {
-	next    http.RoundTripper
-	timeout time.Duration
-	turns   *turns
+// proxied is a transport over HTTP/2 that sends requests through an https proxy
+// over HTTP/1.1 instead. net/http would offer HTTP/2 to such a proxy, too, and
+// still speak HTTP/1.1 with it if the proxy accepts (Go 1.26).
+type proxied struct {
+	http1, http2 http.RoundTripper
+	proxy        func(*http.Request) (*url.URL, error) // may be nil
 }
 
-func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := d.turns.wait(req.Context(), req.URL); err != nil {
-		return nil, err
+func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
+	if p.proxy != nil {
+		if u, err := p.proxy(req); err == nil && u != nil && u.Scheme == "https" {
+			return p.http1.RoundTrip(req)
+		}
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
-	resp, err := d.next.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		cancel(err)
-		return nil, err
-	}
-	b := &watchedBody{body: resp.Body, timeout: d.timeout, ctx: ctx, cancel: cancel}
-	b.timer = time.AfterFunc(time.Hour, func() { cancel(errStalled) })
-	b.timer.Stop()
-	resp.Body = b
-	return resp, nil
-}
-
-// watchedBody is a body under the watchdog. The clock runs only while a Read
-// waits, so a reader may take its time.
-type watchedBody struct {
-	body    io.ReadCloser
-	timeout time.Duration
-	timer   *time.Timer
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	b.timer.Reset(b.timeout)
-	n, err := b.body.Read(p)
-	b.timer.Stop()
-	if err != nil && err != io.EOF && context.Cause(b.ctx) == errStalled {
-		err = errStalled
-	}
-	return n, err
-}
-
-func (b *watchedBody) Close() error {
-	b.timer.Stop()
-	err := b.body.Close()
-	b.cancel(nil)
-	return err
+	return p.http2.RoundTrip(req)
 }
 
 // harmless lists the headers that may follow a redirect to another host. All
@@ -233,8 +196,20 @@ type patience struct {
 	min, max time.Duration
 
 	mu       sync.Mutex
-	failures int  // guarded by mu
-	ended    bool // guarded by mu
+	failures int           // guarded by mu
+	ended    bool          // guarded by mu
+	timeout  time.Duration // of the only connection, for a response and for each next byte; guarded by mu
+}
+
+// maxTimeout is the longest timeout that failures lead to: a server may build an archive
+// for some minutes before it sends the first byte. An hour would hide a dead server.
+const maxTimeout = 15 * time.Minute
+
+// silence returns how long the only connection of the download may be silent.
+func (p *patience) silence() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.timeout
 }
 
 // exhausted reports after how many failures it was at its end, or 0.
@@ -247,25 +222,23 @@ func (p *patience) exhausted() int {
 	return 0
 }
 
-// end makes the last failure the last one.
-func (p *patience) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-}
-
-// fail counts a failure, and returns how many there are now, how long to wait
-// before the next try and whether there is to be one.
-func (p *patience) fail() (n int, wait time.Duration, again bool) {
+// fail counts a failure, of which so many in a row end the download, 0 for no end. It
+// returns how many there are now, how long to wait before the next try and whether there
+// must be one. After silence, the next try may be silent for twice as long.
+func (p *patience) fail(err error, most int) (n int, wait time.Duration, again bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failures++
+	if errors.Is(err, ErrSilent) {
+		p.timeout = max(p.timeout, min(2*p.timeout, maxTimeout))
+	}
+	p.ended = most > 0 && p.failures >= most
 	wait = p.max
 	if shift := min(p.failures-1, 62); p.min < p.max>>shift {
 		wait = p.min << shift
 	}
 	wait = wait*3/4 + rand.N(wait/2+1) // jitter, so that many do not return in step
-	return p.failures, wait, p.tries == 0 || p.failures < p.tries
+	return p.failures, wait, !p.ended
 }
 
 // refill forgets the failures, because bytes have arrived.

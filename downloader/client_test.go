@@ -64,7 +64,7 @@ func TestPatience(t *testing.T) {
 		low, high := time.Duration(math.MaxInt64), time.Duration(0)
 		for range rounds {
 			p := patience{tries: 6, min: time.Second, max: 10 * time.Second, failures: i}
-			n, wait, again := p.fail()
+			n, wait, again := p.fail(nil, p.tries)
 			if n != i+1 || again != (i < 5) {
 				t.Fatalf("failure %d of 6: got number %d, again %v", i+1, n, again)
 			}
@@ -79,8 +79,8 @@ func TestPatience(t *testing.T) {
 	}
 	p := patience{tries: 3, min: 1, max: 1}
 	for range 10 { // a byte now and then is enough to go on for ever
-		p.fail()
-		if n, _, again := p.fail(); n != 2 || !again {
+		p.fail(nil, p.tries)
+		if n, _, again := p.fail(nil, p.tries); n != 2 || !again {
 			t.Fatalf("after progress: got failure %d, again %v, want 2, true", n, again)
 		}
 		p.refill()
@@ -98,7 +98,7 @@ func TestPatienceEndless(t *testing.T) {
 				}
 			}()
 			for i := range 100 {
-				n, wait, again := p.fail()
+				n, wait, again := p.fail(nil, p.tries)
 				if n != i+1 || wait < first*3/4 || wait > p.max*5/4 || !again {
 					t.Fatalf("first wait %v, failure %d: got number %d, wait %v, again %v", first, i+1, n, wait, again)
 				}
@@ -415,5 +415,26 @@ func TestCheckRedirect(t *testing.T) {
 		if req.Header.Get("Range") != "bytes=0-1" || req.Header.Get("User-Agent") != "pawl" {
 			t.Errorf("%s: got header %v, want Range and User-Agent as they were", tt.name, req.Header)
 		}
+	}
+}
+
+// TestPatienceSilence: each failure by silence doubles the time for the next try, up to a
+// limit; other failures do not, and bytes do not take it back.
+func TestPatienceSilence(t *testing.T) {
+	p := patience{tries: 100, min: 1, max: 1, timeout: 30 * time.Second}
+	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, maxTimeout, maxTimeout} {
+		if got := p.silence(); got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		p.fail(errStalled, p.tries)
+		p.refill()
+		before := p.silence()
+		if p.fail(errBrokeOff, p.tries); p.silence() != before {
+			t.Errorf("%v became %v because the server broke off", before, p.silence())
+		}
+	}
+	long := patience{min: 1, max: 1, timeout: time.Hour}
+	if long.fail(errNoAnswer, 0); long.silence() != time.Hour {
+		t.Errorf("a timeout of an hour became %v", long.silence())
 	}
 }

@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -17,8 +18,9 @@ const nameHolds = time.Minute
 type dialer struct {
 	net.Dialer
 
-	mu    sync.Mutex
-	known map[string]address // by host:port; guarded by mu
+	mu       sync.Mutex
+	known    map[string]address // by host:port; guarded by mu
+	resolved map[string]bool    // host:port whose name has had an address; guarded by mu
 }
 
 // An address is where a name has led.
@@ -46,7 +48,28 @@ func (d *dialer) dial(ctx context.Context, network, hostPort string) (net.Conn, 
 	if err == nil {
 		d.remember(hostPort, c.RemoteAddr().String(), time.Now())
 	}
+	var unresolved *net.DNSError
+	if err == nil || ctx.Err() == nil && !errors.As(err, &unresolved) {
+		d.noteResolved(hostPort)
+	}
 	return c, err
+}
+
+// noteResolved notes that the name of hostPort has an address.
+func (d *dialer) noteResolved(hostPort string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.resolved == nil {
+		d.resolved = make(map[string]bool)
+	}
+	d.resolved[hostPort] = true
+}
+
+// hasResolved reports whether the name of hostPort has had an address in this run.
+func (d *dialer) hasResolved(hostPort string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.resolved[hostPort]
 }
 
 // forget lets a name be looked up again: another of its machines may do better.

@@ -14,7 +14,10 @@ import (
 
 // answerDNS answers the queries on c, of a stream (RFC 1035 §4.2.2): every name has the
 // IPv4 address 127.0.0.1.
-func answerDNS(c net.Conn) {
+func answerDNS(c net.Conn) { answerNames(c, func() bool { return true }) }
+
+// answerNames is answerDNS for names that exist only if exists says so, once a query.
+func answerNames(c net.Conn, exists func() bool) {
 	defer c.Close()
 	for {
 		var n uint16
@@ -30,8 +33,12 @@ func answerDNS(c net.Conn) {
 			end += 1 + int(q[end])
 		}
 		end += 5
-		is4 := q[end-3] == 1
+		there := exists()
+		is4 := q[end-3] == 1 && there
 		a := append([]byte{q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, q[12:end]...)
+		if !there {
+			a[3] = 0x83 // NXDOMAIN
+		}
 		if is4 {
 			a[7] = 1
 			a = append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1)

@@ -21,20 +21,21 @@ import (
 
 // Options are the settings of a Downloader. The zero value is good.
 type Options struct {
-	Connections    int           // most per host; default 16
-	Tries          int           // consecutive failures without a byte; default 10, negative without end
-	RetryWait      time.Duration // after the first failure; default 1s, doubling
-	RetryMaxWait   time.Duration // longest of these waits; default 60s
-	RetryAfterMax  time.Duration // longest wait that a server may ask for; default 5m
-	ConnectTimeout time.Duration // for TCP and again for TLS; default 30s
-	StallTimeout   time.Duration // for the header, and for each next byte; default 30s
-	LimitRate      int64         // bytes per second of all downloads together; default no limit
-	RequestRate    float64       // requests per second to each host; default no limit
-	WaitNetwork    bool          // while the machine has no network at all, wait, without end
-	NoRemoteTime   bool          // do not take Last-Modified as modification time
-	UserAgent      string        // default "pawl"
+	Connections     int           // most per host; default 16
+	Tries           int           // consecutive failures without a byte; default 10, negative without end
+	RetryWait       time.Duration // after the first failure; default 1s, doubling
+	RetryMaxWait    time.Duration // longest of these waits; default 60s
+	RetryAfterMax   time.Duration // longest wait that a server may ask for; default 5m
+	ConnectTimeout  time.Duration // for TCP and again for TLS; default 30s
+	StallTimeout    time.Duration // for the header, and for each next byte; default 30s
+	LimitRate       int64         // bytes per second of all downloads together; default no limit
+	RequestRate     float64       // requests per second to each host; default no limit
+	WaitNetwork     bool          // while the machine has no network at all, wait, without end
+	NoRemoteTime    bool          // do not take Last-Modified as modification time
+	SplitUnverified bool          // use several connections although nothing would tell versions apart
+	UserAgent       string        // default "pawl"
 
-	Proxy    func(*http.Request) (*url.URL, error) // default none
+	Proxy    func(*http.Request) (*url.URL, error) // default none; an error of the kind ErrUsage ends the download
 	RootCAs  *x509.CertPool                        // default the system's
 	Insecure bool                                  // no proof of identity asked; redirects to plain http followed
 
@@ -89,8 +90,11 @@ type Request struct {
 	// Stream, if not nil, takes the bytes in order in place of a file. Nothing
 	// is recorded then.
 	Stream io.Writer
-	// Header is sent along, to the origin of URL only unless it is harmless.
+	// Header is sent along, to the origin of URL and of Mirrors only unless it is harmless.
 	Header http.Header
+	// Credentials returns further header fields for an origin, as HostOf returns it, which Header
+	// overrides. They are sent where Header is. Default none.
+	Credentials func(origin string) http.Header
 	// Sum is the digest that the file must have, if not zero.
 	Sum chunk.Sum
 	// Overwrite replaces a file that pawl did not make.
@@ -107,16 +111,17 @@ type Request struct {
 
 // A Result says how a download ended; after an error, as far as it had come.
 type Result struct {
-	ID      store.ID
-	Target  string // absolute path; "-" for a stream, "" if it was never known
-	Size    int64  // bytes; -1 if it was never known
-	Fetched int64  // bytes received by this run, those fetched twice included
-	Elapsed time.Duration
-	Current bool      // nothing was transferred: the file was there, and is unchanged
-	Retries int       // failures that were followed by another try
-	Final   string    // URL that the bytes came from, without user and password; "" if none did
-	CRC     uint32    // CRC-32C of a small file of a list (RFC 3720 §12.1)
-	Sum     chunk.Sum // digest that the file was checked against, if any
+	ID       store.ID
+	Target   string // absolute path; "-" for a stream, "" if it was never known
+	Size     int64  // bytes; -1 if it was never known
+	Fetched  int64  // bytes received by this run, those fetched twice included
+	Elapsed  time.Duration
+	Current  bool      // nothing was transferred: the file was there, and is unchanged
+	Unframed bool      // the server did not mark the end of the file: it may be cut
+	Retries  int       // failures that were followed by another try
+	Final    string    // URL that the bytes came from, without user and password; "" if none did
+	CRC      uint32    // CRC-32C of a small file of a list (RFC 3720 §12.1)
+	Sum      chunk.Sum // digest that the file was checked against, if any: the one asked for, or the server's
 }
 
 // A Downloader moves files into a Store. Safe for concurrent use; all its
@@ -147,11 +152,13 @@ func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
 	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
 	dial := &dialer{Dialer: net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}}
+	http1, http2 := newHTTPClient(o, dial, shared, t, false), newHTTPClient(o, dial, shared, t, true)
+	http2.Transport = proxied{http1.Transport, http2.Transport, o.Proxy}
 	return &Downloader{
 		store:   s,
 		opts:    o,
-		http:    newHTTPClient(o, dial, shared, t, false),
-		http2:   newHTTPClient(o, dial, shared, t, true),
+		http:    http1,
+		http2:   http2,
 		dialer:  dial,
 		slots:   shared,
 		turns:   t,
@@ -172,17 +179,19 @@ func (d *Downloader) Close() { d.slots.close() }
 // or the cause of ctx.
 func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
 	if len(req.Mirrors) == 0 || req.Listed != nil { // a list has its own order of sources
-		return d.getFrom(ctx, req)
+		return d.getVerified(ctx, req)
 	}
 	return d.getAny(ctx, req)
 }
 
-// getFrom is Get from the URL asked, and the mirrors beside it.
-func (d *Downloader) getFrom(ctx context.Context, req Request) (Result, error) {
+// getFrom is Get from the URL asked, and the mirrors beside it, once: wrong are the
+// complete downloads of req that did not have its digest.
+func (d *Downloader) getFrom(ctx context.Context, req Request, wrong mismatches) (Result, error) {
 	j, err := newJob(d, req)
 	if err != nil {
 		return Result{}, err
 	}
+	j.wrong, j.single = wrong, wrong.decode()
 	d.mu.Lock()
 	d.jobs = append(d.jobs, j)
 	d.mu.Unlock()

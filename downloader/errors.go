@@ -22,6 +22,8 @@ import (
 var (
 	// ErrNetwork says that the server could not be reached or broke off.
 	ErrNetwork = errors.New("network")
+	// ErrSilent says that no response, or no next byte, came in time. It is an ErrNetwork.
+	ErrSilent = fmt.Errorf("%w: silent", ErrNetwork)
 	// ErrTLS says that the server could not prove who it is.
 	ErrTLS = errors.New("tls")
 	// ErrDowngrade says that a server redirects from https to http.
@@ -71,7 +73,7 @@ func (e *StatusError) Is(kind error) bool {
 	switch e.Code {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
 		return kind == ErrAuth
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusAccepted:
 		return kind == ErrThrottled
 	}
 	if e.Code < 400 { // a redirect to nowhere, or what answers no GET
@@ -81,9 +83,15 @@ func (e *StatusError) Is(kind error) bool {
 }
 
 // retryable reports whether the same request may be answered well later
-// (DESIGN: 408, 425, 429, 500, 502, 503, 504 and the gateway codes 520 to 524).
+// (202 with Retry-After, 408, 425, 429, 500, 502, 503, 504, 509 and the gateway codes 520 to 530).
 func (e *StatusError) retryable() bool {
-	return slices.Contains([]int{408, 425, 429, 500, 502, 503, 504}, e.Code) || e.Code >= 520 && e.Code <= 524
+	return slices.Contains([]int{202, 408, 425, 429, 500, 502, 503, 504, 509}, e.Code) || e.Code >= 520 && e.Code <= 530
+}
+
+// mayRefuseRange reports whether the status may be the answer to the Range field of a
+// request, so that the same request without it is served.
+func (e *StatusError) mayRefuseRange() bool {
+	return slices.Contains([]int{400, 403, 404, 405, 406, 412, 500, 501}, e.Code)
 }
 
 // expired reports whether the status may mean that a resolved URL no longer
@@ -119,8 +127,15 @@ func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 // errMalformed says that an answer was no HTTP.
 var errMalformed = fmt.Errorf("%w: malformed", ErrProtocol)
 
-// errStalled is the cause of an attempt that was silent for too long.
-var errStalled error = kindError{errors.New("no byte arrived in time"), ErrNetwork}
+// errBrokeOff says that the connection ended in the middle of a response, or before it.
+var errBrokeOff error = kindError{errors.New("the server broke off"), ErrNetwork}
+
+// errStalled is the cause of an attempt whose body was silent for too long, and
+// errNoAnswer of one without a response header.
+var (
+	errStalled  error = kindError{errors.New("no byte arrived in time"), ErrSilent}
+	errNoAnswer error = kindError{errors.New("no answer in time"), ErrSilent}
+)
 
 // explain turns an error of net/http into one of the kinds, without the URL,
 // which may carry a secret.
@@ -135,6 +150,8 @@ func explain(err error) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &perm), errors.Is(err, ErrNetwork):
 		return err
+	case errors.Is(err, ErrUsage): // of Options.Proxy
+		return permanentError{err}
 	case strings.HasPrefix(err.Error(), "failed to parse Location header"): // which it quotes, and which may be signed
 		return permanentError{kindError{errors.New("the server redirects to what is no URL"), ErrProtocol}}
 	case isTLS(err):
@@ -149,12 +166,10 @@ func explain(err error) error {
 			cause = errno
 		}
 		return kindError{fmt.Errorf("cannot connect to %v: %w", op.Addr, cause), ErrNetwork}
-	case strings.Contains(err.Error(), "timeout awaiting response headers"): // an error of a type that net/http keeps to itself
-		return kindError{errors.New("no answer in time"), ErrNetwork}
 	case isMalformed(err): // it quotes the header, of any length
 		return kindError{errors.New("the server sends a malformed header"), errMalformed}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return kindError{errors.New("the server broke off"), ErrNetwork}
+		return errBrokeOff
 	}
 	return kindError{err, ErrNetwork}
 }

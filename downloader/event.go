@@ -32,16 +32,17 @@ type Event struct {
 	URL    string // as asked, without credentials
 	Target string // absolute path; "-" for a stream
 
-	Size    int64 // bytes; -1 unknown
-	Held    int64 // bytes
-	Fetched int64 // bytes that this run received (Finished, Stopped)
-	Conns   int
-	Attempt int
-	Tries   int
-	Wait    time.Duration
-	Elapsed time.Duration // of this run (Finished)
-	Current bool          // Finished without a transfer: the file was there, unchanged
-	Err     error
+	Size     int64 // bytes; -1 unknown
+	Held     int64 // bytes
+	Fetched  int64 // bytes that this run received (Finished, Stopped)
+	Conns    int
+	Attempt  int
+	Tries    int
+	Wait     time.Duration
+	Elapsed  time.Duration // of this run (Finished)
+	Current  bool          // Finished without a transfer: the file was there, unchanged
+	Unframed bool          // Finished, and the server did not mark the end of the file: it may be cut
+	Err      error
 }
 
 // Progress is how far a running download has come.

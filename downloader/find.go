@@ -4,9 +4,11 @@ package downloader
 // done, and whether it is still what the server has.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 
@@ -16,7 +18,7 @@ import (
 
 // identityOf is the version that rec has bytes of.
 func identityOf(rec store.Record) identity {
-	return identity{rec.Size, rec.ETag, rec.LastModified, rec.Type}
+	return identity{rec.Size, rec.ETag, rec.LastModified, rec.Type, rec.Coding}
 }
 
 // find returns the record of what the request is about, or ErrNotFound.
@@ -67,6 +69,7 @@ func claimed(rec store.Record) error {
 // open goes on with a recorded download, or finds that there is nothing to do.
 func (j *job) open(ctx context.Context, rec store.Record) (current bool, err error) {
 	j.show(rec)
+	j.unframed = rec.Unframed
 	if rec.State == store.Done {
 		return j.reopen(ctx, rec)
 	}
@@ -100,19 +103,25 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 		j.emit(Event{Kind: Lost, Held: n})
 	}
 	if j.req.Restart {
-		return false, j.forget()
+		return false, j.forget(-1)
 	}
 	if j.req.Sum.IsZero() {
-		j.req.Sum = rec.Sum
+		j.req.Sum, j.sum = rec.Sum, rec.Sum
 	}
 	j.id = identityOf(rec)
-	j.resumed = rec.Held.Len() > 0
-	if j.moved = rec.URL != j.shown && rec.Held.Len() > 0; j.moved { // a mirror has validators of its own
+	j.setEarlier(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
+	if rec.URL != j.shown { // a mirror has validators of its own
 		j.id.etag, j.id.lastModified = "", ""
+		j.moved = rec.Held.Len() > 0
 	}
-	j.addMirrors(true, rec.Mirrors...)
+	if len(j.wrong) == 0 {
+		j.addMirrors(true, rec.Mirrors...)
+	}
 	return false, part.Update(func(r *store.Record) {
-		r.Sum, r.Replace, r.Mirrors = j.req.Sum, r.Replace || j.req.Overwrite, j.givenMirrors()
+		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite
+		if len(j.wrong) == 0 {
+			r.Mirrors = j.givenMirrors()
+		}
 	})
 }
 
@@ -147,18 +156,26 @@ func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err e
 		if err != nil {
 			return false, err
 		}
+		why := error(errOtherNow)
 		if same {
-			j.have.Store(rec.Size)
-			return true, j.recheckSum(ctx, rec)
+			if why = j.recheckSum(ctx, rec); why == nil {
+				j.have.Store(rec.Size)
+				return true, nil
+			}
+			if !errors.Is(why, ErrChecksum) {
+				return false, why
+			}
+		} else if j.req.FailOnChange {
+			return false, errOtherNow
 		}
-		if j.req.FailOnChange {
-			return false, kindError{errors.New("the remote file is another one now"), ErrChanged}
-		}
-		j.emit(Event{Kind: Restarted, Err: errors.New("the remote file is another one now")})
+		j.emit(Event{Kind: Restarted, Err: why})
 	}
 	j.req.Overwrite = true // the file is ours
 	return false, nil
 }
+
+// errOtherNow says that the remote file has changed since it was finished here.
+var errOtherNow = kindError{errors.New("the remote file is another one now"), ErrChanged}
 
 // unchanged asks the server whether it still has the version of rec, in one
 // small request (RFC 9110 §13.1).
@@ -198,10 +215,68 @@ func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	if err := was.strange(rep.id); err != nil {
 		return false, err
 	}
-	if rep.id.size < 0 && rep.id.etag == "" && rep.id.lastModified == "" {
-		j.emit(Event{Kind: Warning, Err: errors.New("the server does not tell whether it has changed")})
+	switch {
+	case was.differs(rep.id) != "":
+		return false, nil
+	case was.shares(rep.id), !j.req.Sum.IsZero(): // the caller verifies the digest
+		return true, nil
 	}
-	return was.differs(rep.id) == "", nil
+	same, err := j.sameBytes(ctx, rec)
+	if err == nil && !same && was.impostor(rep.id) {
+		err = errImpostor
+	}
+	return same, err
+}
+
+// sameBytes compares a finished file with all bytes that the server has, as no validator
+// tells whether it has changed: missing evidence proves nothing.
+func (j *job) sameBytes(ctx context.Context, rec store.Record) (same bool, err error) {
+	f, err := j.d.store.OpenDone(rec)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	j.emit(Event{Kind: Warning, Err: errors.New("the server does not say whether the file has changed; all bytes are fetched and compared")})
+	for {
+		rep, err := j.ask(ctx, nil, chunk.Range{})
+		if err != nil {
+			return false, err
+		}
+		same, err := equalBytes(pacedReader{ctx, j, rep.Body}, io.NewSectionReader(f, 0, rec.Size))
+		rep.close()
+		if err == nil {
+			return same, nil
+		}
+		wait, again := j.setback(explainBody(err))
+		if !again {
+			return false, explainBody(err)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return false, err
+		}
+	}
+}
+
+// equalBytes reports whether body has the bytes of file, all of them and no others. The
+// error is that of body, or a permanentError of file.
+func equalBytes(body, file io.Reader) (bool, error) {
+	a, b := make([]byte, compareBytes), make([]byte, compareBytes)
+	for {
+		n, bodyErr := readFull(body, a)
+		if bodyErr != nil && bodyErr != io.EOF {
+			return false, bodyErr
+		}
+		m, err := readFull(file, b)
+		if err != nil && err != io.EOF {
+			return false, permanentError{err}
+		}
+		if n != m || !bytes.Equal(a[:n], b[:m]) {
+			return false, nil
+		}
+		if bodyErr == io.EOF {
+			return true, nil
+		}
+	}
 }
 
 // recheckSum compares a finished file with a digest that it was not checked

@@ -12,18 +12,17 @@ import (
 	"pawl/chunk"
 )
 
-// loseMirrored gives up what mirrors gave of which nobody knows any more whether it is
-// right: those that have contradicted themselves, or all that were not sure. It
-// reports whether there was any. No worker may be left.
-func (j *job) loseMirrored(all bool) (bool, error) {
+// loseMirrored discards the bytes from mirrors that have contradicted themselves. It
+// reports whether there were any. No worker may be left.
+func (j *job) loseMirrored() (bool, error) {
 	var lost chunk.Set
 	for _, m := range j.mirrors {
 		m.mu.Lock()
-		if all || errors.Is(m.aside, ErrChanged) {
+		if errors.Is(m.aside, ErrChanged) {
 			for r := range m.gave.All() {
 				lost.Add(r)
 			}
-			m.gave = chunk.Set{}
+			m.forget()
 		}
 		m.mu.Unlock()
 	}
@@ -39,14 +38,17 @@ func (j *job) loseMirrored(all bool) (bool, error) {
 	return true, nil
 }
 
-// compareMirrored compares some of what each mirror gave, and no validator or digest
-// proves, with the URL asked. A mirror that has given other bytes is put aside. That
+// compareMirrored compares some of what each mirror gave with the URL asked, if no
+// digest proves it. A mirror that has given other bytes is put aside. That
 // the URL asked cannot be asked any more proves nothing.
 func (j *job) compareMirrored(ctx context.Context) error {
+	if j.proves() { // all of the file is verified at the end
+		return nil
+	}
 	doubtful := make(map[*mirror]chunk.Set)
 	for _, m := range j.mirrors {
 		m.mu.Lock()
-		if m.gave.Len() > 0 && !m.sure && j.req.Sum.IsZero() {
+		if m.gave.Len() > 0 {
 			doubtful[m] = m.gave.Clone()
 		}
 		m.mu.Unlock()
@@ -73,6 +75,14 @@ func (j *job) compareMirrored(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// forget forgets what m gave, with mu held.
+func (m *mirror) forget() {
+	m.gave = chunk.Set{}
+	if m.sums != nil {
+		m.sums = chunk.NewPieces(m.sums.Length())
+	}
+}
+
 // mirrorSink is where the bytes of one worker go, and notes those of mirrors.
 type mirrorSink struct {
 	io.WriterAt
@@ -86,6 +96,7 @@ func (s mirrorSink) WriteAt(b []byte, off int64) (int, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.gave.Add(chunk.Range{Off: off, End: off + int64(n)})
+		m.sums.Add(off, b[:n])
 	}
 	return n, err
 }

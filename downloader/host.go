@@ -32,6 +32,7 @@ type host struct {
 	waiting    int            // downloads without any connection
 	freed      chan struct{}  // closed and replaced when there may be room for a connection
 	works      bool           // it has answered something
+	ranges     rangeUse       // how it takes requests for ranges
 	streams    bool           // it speaks HTTP/2
 	limit      int            // connections the server lets us have, as far as is known
 	refuses    bool           // it refuses those beyond
@@ -42,6 +43,44 @@ type host struct {
 	penalty    time.Duration  // after the next refusal
 	penalized  time.Time      // end of the penalty of the last one
 	notBefore  time.Time      // no request at all before
+}
+
+// rangeUse is how a host takes requests with a Range field.
+type rangeUse int
+
+const (
+	rangesUntried rangeUse = iota // no range has worked yet
+	rangesDoubted                 // a request for one failed, perhaps by chance, and the same without it did not
+	rangesRefused                 // it refuses what it serves without the field
+	rangesWork                    // it has served one, so that an error is not about the field
+)
+
+// rangeServed notes that the host has served a range.
+func (h *host) rangeServed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ranges = rangesWork
+}
+
+// rangeFailed notes that a request for a range has failed, and the same without Range has
+// not. A failure that may have passed meanwhile has to come twice.
+func (h *host) rangeFailed(mayPass bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.ranges == rangesWork:
+	case mayPass && h.ranges == rangesUntried:
+		h.ranges = rangesDoubted
+	default:
+		h.ranges = rangesRefused
+	}
+}
+
+// rangeUse returns how the host takes requests for ranges.
+func (h *host) rangeUse() rangeUse {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ranges
 }
 
 func newHost(name string, ceiling int) *host {

@@ -27,7 +27,7 @@ func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
 		next := req
 		next.URL, next.ID = u, cmp.Or(req.ID, all.ID)
 		next.Mirrors = urls[i+1:]
-		res, err := d.getFrom(ctx, next)
+		res, err := d.getVerified(ctx, next)
 		res.Fetched += all.Fetched
 		all = res
 		if err == nil || ctx.Err() != nil || !OtherMayHave(err) && !(i > 0 && errors.Is(err, ErrChanged)) { // nothing is given up for a mirror's

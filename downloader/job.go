@@ -40,10 +40,14 @@ type job struct {
 	started  bool        // which is told once
 	gaveUp   bool        // some of what was held was given up for another version
 	brokeOff bool        // a small file's body did; it gets a part file
-	resumed  bool        // an earlier run has fetched some of it
+	decoding bool        // a content coding is removed from the body
+	unframed bool        // the server does not mark the end of the body
+	wrong    mismatches  // earlier downloads of this request
+	sum      chunk.Sum   // to verify at the end: the one asked for, or else the server's; zero for none
 	damages  int         // how often what was held proved to be damaged
 	crc      uint32      // of a small file
 	gaveWay  int         // times that it handed back its first connection, in a row
+	plain    bool        // a request without Range was tried because one with it failed
 
 	fetched  atomic.Int64 // bytes received by this run
 	have     atomic.Int64 // bytes that are there
@@ -55,19 +59,19 @@ type job struct {
 	untagged atomic.Bool // some answers came without the strong ETag that others had
 
 	mirrors []*mirror
-	digest  string // Repr-Digest of the URL asked, as sent; "" for none
 
 	resolving chan struct{} // holds a token while one connection asks where asked leads
 
 	mu        sync.Mutex
-	final     *url.URL // where asked led, nil if not known; guarded by mu
-	redirects bool     // asked led elsewhere; guarded by mu
-	seen      Progress // what a front end sees; guarded by mu
+	final     *url.URL     // where asked led, nil if not known; guarded by mu
+	redirects bool         // asked led elsewhere; guarded by mu
+	before    contribution // what an earlier run has held, as far as all of it still is; guarded by mu
+	seen      Progress     // what a front end sees; guarded by mu
 }
 
 func newJob(d *Downloader, req Request) (*job, error) {
-	j := &job{d: d, req: req, named: req.Output != "", id: identity{size: -1}, resolving: make(chan struct{}, 1)}
-	j.patience = &patience{tries: d.opts.Tries, min: d.opts.RetryWait, max: d.opts.RetryMaxWait}
+	j := &job{d: d, req: req, sum: req.Sum, named: req.Output != "", id: identity{size: -1}, resolving: make(chan struct{}, 1)}
+	j.patience = &patience{tries: d.opts.Tries, min: d.opts.RetryWait, max: d.opts.RetryMaxWait, timeout: d.opts.StallTimeout}
 	if req.ID != "" && req.URL == "" {
 		rec, err := d.store.Get(req.ID)
 		if err != nil {
@@ -108,17 +112,23 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if j.part != nil {
 		err = j.end(ctx, err)
 	}
+	repeated := false
+	if j.req.Stream == nil {
+		err, repeated = j.wrong.with(err)
+	}
 	p := j.progress()
-	e := Event{Kind: Finished, Size: p.Size, Held: p.Have, Fetched: j.fetched.Load(), Elapsed: time.Since(begun), Current: current}
+	e := Event{Kind: Finished, Size: p.Size, Held: p.Have, Fetched: j.fetched.Load(), Elapsed: time.Since(begun), Current: current, Unframed: j.unframed}
 	if err != nil {
 		e.Kind, e.Err = Stopped, err
 	}
-	j.emit(e)
+	if !repeated {
+		j.emit(e)
+	}
 	r := Result{ID: p.ID, Target: p.Target, Size: p.Size, Fetched: e.Fetched, Elapsed: e.Elapsed, Current: current}
 	if p.Target == j.shown { // it was never known
 		r.Target = ""
 	}
-	r.Retries, r.Sum, r.CRC = int(j.retries.Load()), j.req.Sum, j.crc
+	r.Retries, r.Sum, r.CRC, r.Unframed = int(j.retries.Load()), j.sum, j.crc, j.unframed
 	if u, _ := j.target(); r.Fetched > 0 {
 		r.Final = ShownURL(u.String())
 	}
@@ -204,26 +214,29 @@ func (j *job) rewind(why restartError) error {
 	}
 	j.doubts.left(j.id)
 	j.id = identity{size: -1, media: j.id.media}
+	j.sum = j.req.Sum
 	j.have.Store(0)
 	if !j.single { // else the most that ever was is what has to be surpassed
 		j.most.Store(0)
 	}
 	for _, m := range j.mirrors {
 		m.mu.Lock()
-		m.gave = chunk.Set{}
+		m.forget()
 		m.mu.Unlock()
 	}
 	if j.part == nil {
 		return nil
 	}
-	return j.forget()
+	return j.forget(-1)
 }
 
-// forget empties the part file, and its record of all that the server said.
-func (j *job) forget() error {
+// forget empties the part file, and its record of all that the server said, but for the
+// size if that stays.
+func (j *job) forget(size int64) error {
+	j.setEarlier(contribution{})
 	return j.part.Restart(func(r *store.Record) {
 		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
-		r.Size, r.ETag, r.LastModified, r.Type, r.NoRanges, r.Mixed = -1, "", "", "", false, false
+		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
 	})
 }
 
@@ -265,6 +278,27 @@ func (j *job) setPool(p *pool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.pool = p
+}
+
+// earlier returns what an earlier run has held.
+func (j *job) earlier() contribution {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.before
+	c.bytes = c.bytes.Clone()
+	return c
+}
+
+// isResumed reports whether an earlier run has held some of the file.
+func (j *job) isResumed() bool {
+	c := j.earlier()
+	return c.bytes.Len() > 0
+}
+
+func (j *job) setEarlier(c contribution) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.before = c
 }
 
 // show makes what is known of the download visible.

@@ -24,8 +24,12 @@ func (j *job) outcome(h *host, resp *http.Response, err error) error {
 	}
 	j.d.outage.over()
 	h.answered()
-	switch resp.StatusCode {
-	case http.StatusOK, http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
+	if resp.StatusCode == http.StatusPartialContent {
+		h.rangeServed()
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusAccepted && resp.Header.Get("Retry-After") != "": // the server prepares the file
+	case isWhole(code), code == http.StatusPartialContent, code == http.StatusNotModified, code == http.StatusRequestedRangeNotSatisfiable:
 		return nil
 	}
 	return &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
@@ -119,8 +123,9 @@ func (j *job) stepDown(w *worker, err error) bool {
 	return ok
 }
 
-// hopelessTries is how often a name without an address is looked up, and a server
-// asked that does not speak HTTP: neither mends itself often.
+// hopelessTries is how often a name without an address is looked up that never had one
+// in this run, a server asked that does not speak HTTP, and one whose bodies are cut:
+// none of these mends itself often.
 const hopelessTries = 3
 
 // pageTries is how often something else may come in place of the file, as during
@@ -136,21 +141,29 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 		}
 		return offlineEvery, true
 	}
-	n, wait, again := j.patience.fail()
-	if (isUnknownHost(err) || errors.Is(err, errMalformed)) && n >= hopelessTries && j.patience.tries > 0 {
-		again = false
-	}
-	if errors.Is(err, ErrPage) && n >= pageTries && j.patience.tries > 0 {
-		again = false
-	}
-	if !again {
-		j.patience.end()
-	} else {
+	most := j.triesFor(err)
+	n, wait, again := j.patience.fail(err, most)
+	if again {
 		j.retries.Add(1)
 		wait = max(wait, j.host.held(time.Now()))
-		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: j.patience.tries})
+		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: most})
 	}
 	return wait, again
+}
+
+// triesFor returns how many failures in a row end the download if the last one is err,
+// 0 for no end.
+func (j *job) triesFor(err error) int {
+	most := j.patience.tries
+	switch {
+	case most == 0:
+	case isUnknownHost(err) && (j.isResumed() || j.d.dialer.hasResolved(j.host.addr)): // a network that comes and goes
+	case isUnknownHost(err), errors.Is(err, errMalformed), errors.Is(err, errCut):
+		return min(most, hopelessTries)
+	case errors.Is(err, ErrPage):
+		return min(most, pageTries)
+	}
+	return most
 }
 
 // giveWay hands back the download's first connection, and waits for another.

@@ -63,19 +63,6 @@ func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool,
 	return false, j.d.store.CheckTarget(rec.Target, true)
 }
 
-// changedIfWrong takes what became of a complete part file of an earlier run. If it
-// is not what the list wants, and the server has another version by now, that is
-// to be fetched: nobody is there to give it up.
-func (j *job) changedIfWrong(ctx context.Context, err error) error {
-	if j.req.Listed == nil || !errors.Is(err, ErrChecksum) {
-		return err
-	}
-	if same, askErr := j.unchanged(ctx, j.part.Record()); same || askErr != nil {
-		return err
-	}
-	return restartError{why: "what was fetched is not what the list wants, and the server has another version"}
-}
-
 // stillWanted compares an intact file with the list's digest and, if that is asked
 // for, with what the server has.
 func (j *job) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
@@ -85,7 +72,7 @@ func (j *job) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
 			return false, err
 		}
 		if !same && j.req.FailOnChange {
-			return false, kindError{errors.New("the remote file is another one now"), ErrChanged}
+			return false, errOtherNow
 		}
 		if !same {
 			return false, nil

@@ -35,13 +35,16 @@ type mirror struct {
 	ended chan struct{} // closed when it is put aside
 
 	mu    sync.Mutex
-	host  *host     // where it led; guarded by mu, like all that follows
-	id    identity  // as it calls the version
-	sure  bool      // by a strong validator, or a digest
-	gave  chunk.Set // written since the file was begun
-	fails int       // in a row
-	aside error     // why it is not used any more
+	host  *host         // where it led; guarded by mu, like all that follows
+	id    identity      // as it calls the version
+	gave  chunk.Set     // written since the file was begun
+	sums  *chunk.Pieces // of these bytes; nil before m is admitted
+	fails int           // in a row
+	aside error         // why it is not used any more
 }
+
+// errUntrusted says that a mirror must not be mixed with the URL asked.
+var errUntrusted = errors.New("it is http and the file is https, and no digest is known that proves what it sends")
 
 // errAside is the cause of a request to a mirror that is not used any more.
 var errAside = errors.New("the mirror is put aside")
@@ -72,6 +75,10 @@ func (j *job) useMirrors(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(mostMirrors)
 	for _, m := range j.mirrors {
+		if !j.proves() && j.asked.Scheme == "https" && m.url.Scheme != "https" {
+			j.putAside(m, errUntrusted)
+			continue
+		}
 		group.Go(func() error {
 			for m.reason() == nil && ctx.Err() == nil && !j.pool.worthMirror(time.Now()) {
 				sleep(ctx, mirrorLook)
@@ -99,14 +106,16 @@ func (j *job) useMirrors(ctx context.Context) error {
 // admit lets the pool use m, which is proven. What is mixed without a promise that
 // all is equal is on record before.
 func (j *job) admit(m *mirror) error {
-	m.mu.Lock()
-	sure := m.sure
-	m.mu.Unlock()
-	if !sure && !j.part.Record().Mixed {
+	if !j.proves() && !j.part.Record().Mixed {
 		if err := j.part.Update(func(r *store.Record) { r.Mixed = true }); err != nil {
 			return permanentError{err}
 		}
 	}
+	m.mu.Lock()
+	if m.sums == nil {
+		m.sums = chunk.NewPieces(j.part.PieceSums().Length())
+	}
+	m.mu.Unlock()
 	j.d.recall(m.host)
 	j.pool.addLane(m)
 	return nil
@@ -122,12 +131,14 @@ func (j *job) givenMirrors() (urls []string) {
 	return urls
 }
 
-// proveMirror returns nil if m has the version that the job has bytes of: the size is
-// the same, and so are the first bytes that are held along with a strong validator or
-// a digest, or else with the last ones, some at random, and the end of the file.
+// proveMirror returns nil if m seems to have the version that the job has bytes of: the
+// size is the same, and so are the first bytes that are held. If no digest is verified at
+// the end, the last ones, some at random, and the end of the file are compared too. That
+// shows another version; it does not show a mirror that answers samples correctly and
+// alters the rest. What m says of its own bytes, by an ETag or a digest, proves nothing.
 func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 	m.mu.Lock()
-	m.id, m.sure, m.host = identity{size: -1}, false, j.d.host(m.url)
+	m.id, m.host = identity{size: -1}, j.d.host(m.url)
 	m.mu.Unlock()
 	all := append(samples(j.pool.held()), chunk.Range{Off: max(0, j.id.size-sampleBytes), End: j.id.size})
 	for !m.host.enterMore(time.Now()) {
@@ -137,7 +148,7 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 	}
 	defer m.host.leave()
 	for i, r := range all {
-		got, rep, err := j.mirrorBytes(ctx, m, r)
+		got, err := j.mirrorBytes(ctx, m, r)
 		if err != nil {
 			return err
 		}
@@ -151,37 +162,25 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 		if !bytes.Equal(got, want) {
 			return fmt.Errorf("%w: it has other %s", ErrChanged, span(r))
 		}
-		if i == 0 && j.sameByHeader(rep) { // and one sample, as it costs nothing more
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.sure = true
+		if j.proves() {
 			return nil
 		}
 	}
 	return nil
 }
 
-// sameByHeader reports whether the header of a mirror's answer proves that it has the
-// same version: an equal strong entity tag, or digest of the whole (RFC 9530 §3).
-func (j *job) sameByHeader(rep *reply) bool {
-	if digest := rep.Header.Get("Repr-Digest"); digest != "" && digest == j.digest {
-		return true
-	}
-	return j.id.proves(identity{size: rep.id.size, etag: rep.id.etag})
-}
-
 // mirrorBytes fetches r from m.
-func (j *job) mirrorBytes(ctx context.Context, m *mirror, r chunk.Range) ([]byte, *reply, error) {
+func (j *job) mirrorBytes(ctx context.Context, m *mirror, r chunk.Range) ([]byte, error) {
 	rep, err := j.askMirrorOnce(ctx, m, nil, r)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer rep.close()
 	got := make([]byte, r.Len())
 	if _, err := io.ReadFull(pacedReader{ctx, j, rep.Body}, got); err != nil {
-		return nil, nil, explainBody(noEOF(err))
+		return nil, explainBody(noEOF(err))
 	}
-	return got, rep, nil
+	return got, nil
 }
 
 // ownBytes returns r as the job has it, or else as the URL asked has it.
@@ -264,6 +263,8 @@ func (m *mirror) check(id identity, rep *reply) error {
 		return kindError{errors.New(why), ErrChanged}
 	case rep.whole:
 		return fmt.Errorf("%w: it sends whole files", errLie)
+	case id.samePart(rep, rep.asked) != nil:
+		return id.samePart(rep, rep.asked)
 	}
 	if m.id.size < 0 {
 		m.id = rep.id

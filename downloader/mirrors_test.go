@@ -1,6 +1,8 @@
 package downloader
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -73,7 +75,11 @@ func TestMirrors(t *testing.T) {
 			if name == "bytes, no validators" {
 				r.f.Modified = time.Time{}
 			}
-			r.mirrored()
+			r.mirrored(func(q *Request) {
+				if name == "bytes, no validators" { // else one connection is used
+					q.Sum = sumOf(t, "sha256", r.f)
+				}
+			})
 			if first, second := r.srv.Sent(), r.second.Sent(); second < first || first == 0 || first+second > size*14/10 {
 				t.Errorf("got %d bytes of the first, and %d of the mirror", first, second)
 			}
@@ -151,8 +157,11 @@ func TestMirrorLies(t *testing.T) {
 		if r.second.Sent() < 1<<20 {
 			t.Error("it was not used at all")
 		}
-		if !r.warned("is not used") || r.count(Lost) == 0 {
-			t.Errorf("sum %v: it was not told: %v", sum, r.events)
+		switch {
+		case sum && (!r.warned("wrong bytes came from "+r.url()+";") || r.count(Restarted) != 1):
+			t.Errorf("it was not blamed: %v", r.events)
+		case !sum && (!r.warned("is not used") || r.count(Lost) == 0):
+			t.Errorf("it was not told: %v", r.events)
 		}
 	}
 }
@@ -183,11 +192,18 @@ func TestMirrorAlone(t *testing.T) {
 	}
 }
 
-// TestMirrorLinked: the server itself names mirrors; what the user sends is not for them.
+// TestMirrorLinked: mirrors that the server names are used only if a digest proves what
+// they send; what the user sends is not for them.
 func TestMirrorLinked(t *testing.T) {
 	r := newMirrorRig(t, 24<<20)
-	r.srv.Set(faultserver.SetHeader("Link", "<"+r.url()+">; rel=duplicate"), faultserver.Rate(10<<20))
-	r.mustGet("f", r.f, func(q *Request) { q.Header = http.Header{"X-Secret": {"s"}} })
+	link := faultserver.SetHeader("Link", "<"+r.url()+">; rel=duplicate")
+	r.srv.Set(link, faultserver.Rate(40<<20))
+	r.mustGet("f", r.f)
+	if n := len(r.second.Requests()); n > 0 {
+		t.Errorf("%d requests to a mirror that nobody vouches for", n)
+	}
+	r.srv.Set(link, faultserver.SetHeader("Repr-Digest", reprDigestOf(t, r.f)), faultserver.Rate(10<<20))
+	r.mustGet("f", r.f, func(q *Request) { q.Header, q.Restart, q.Overwrite = http.Header{"X-Secret": {"s"}}, true, true })
 	if r.second.Sent() < 1<<20 {
 		t.Errorf("%d bytes came from it", r.second.Sent())
 	}
@@ -196,4 +212,14 @@ func TestMirrorLinked(t *testing.T) {
 			t.Fatal("it was told what is for the first one")
 		}
 	}
+}
+
+// reprDigestOf is the Repr-Digest field of f.
+func reprDigestOf(t *testing.T, f faultserver.File) string {
+	t.Helper()
+	digest, err := hex.DecodeString(strings.TrimPrefix(sumOf(t, "sha256", f).String(), "sha256:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(digest) + ":"
 }

@@ -60,6 +60,7 @@ type trunk struct {
 type stem struct {
 	*http.ClientConn
 	unsent atomic.Int32 // requests that take gave it and that are no streams yet; increased under the trunk's mu
+	conn   *connHolder  // beneath it
 	proven bool         // there has been an answer, so that it is known how many streams it may have
 	late   bool         // that takes long
 	trial  bool         // the request that is to prove it is under way
@@ -211,6 +212,9 @@ func (t *trunk) send(s *stem, req *http.Request) (*http.Response, error) {
 	sent := sync.OnceFunc(func() { s.unsent.Add(-1) })
 	defer sent() // where it has not come so far
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent(); t.fill(s) }}
+	if h, ok := req.Context().Value(connKey{}).(*connHolder); ok { // net/http reports no connection here
+		h.Store(s.conn.Load())
+	}
 	return s.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }
 
@@ -281,21 +285,21 @@ func (t *trunk) open() {
 	t.dialing = cancel
 	go func() {
 		defer cancel()
-		c, err := t.dial(ctx)
-		t.opened(ctx, c, err)
+		conn := new(connHolder)
+		c, err := t.dial(context.WithValue(ctx, connKey{}, conn))
+		t.opened(ctx, &stem{ClientConn: c, conn: conn}, err)
 	}()
 }
 
 // opened takes over what open has led to. Where closeIdle has ended that, it is done
 // again for those that wait by now.
-func (t *trunk) opened(ctx context.Context, c *http.ClientConn, err error) {
+func (t *trunk) opened(ctx context.Context, s *stem, err error) {
 	t.mu.Lock()
 	t.dialing = nil
 	first, ended := len(t.conns) == 0, ctx.Err() != nil
-	s := &stem{ClientConn: c}
 	switch {
 	case ended && err == nil:
-		c.Close()
+		s.Close()
 	case ended:
 	case err == nil:
 		t.conns = append(t.conns, s)
@@ -309,7 +313,7 @@ func (t *trunk) opened(ctx context.Context, c *http.ClientConn, err error) {
 			t.open()
 		}
 	case err == nil:
-		c.SetStateHook(func(*http.ClientConn) { t.wake(s.next(), nil) })
+		s.SetStateHook(func(*http.ClientConn) { t.wake(s.next(), nil) })
 		t.wake(1, nil)
 	case first:
 		t.wake(math.MaxInt, err)

@@ -1,9 +1,12 @@
 package downloader
 
 import (
+	"fmt"
+	"hash/crc32"
 	"mime"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -22,10 +25,46 @@ func localName(disposition string, u *url.URL) string {
 	if name := safeName(dispositionName(disposition)); name != "" {
 		return name
 	}
-	if name := safeName(path.Base(u.Path)); name != "" {
+	if name := safeName(lastSegment(u)); name != "" {
 		return name
 	}
 	return fallbackName
+}
+
+// lastSegment returns the last segment of the path of u, decoded. It returns a segment
+// that is not UTF-8 half decoded.
+func lastSegment(u *url.URL) string {
+	name := path.Base(u.Path)
+	if utf8.ValidString(name) {
+		return name
+	}
+	return path.Base(halfDecoded(u.EscapedPath()))
+}
+
+// halfDecoded decodes the escapes of a path that is not UTF-8, but not those of bytes
+// beyond ASCII, because their encoding is unknown: "%B2%E2%20a.zip", which may be GBK
+// for "测 a.zip", becomes "%B2%E2 a.zip". Characters that safeName would replace or drop
+// stay percent-encoded too, and so does a backslash behind a byte beyond ASCII: in
+// Shift-JIS and GBK it is the second byte of a character.
+func halfDecoded(escaped string) string {
+	var b strings.Builder
+	beyond := false // the last byte was not ASCII
+	for i := 0; i < len(escaped); i++ {
+		c, spelled := escaped[i], escaped[i:i+1]
+		if c == '%' {
+			n, _ := strconv.ParseUint(escaped[i+1:i+3], 16, 8) // url.URL has valid escapes only
+			c, spelled = byte(n), escaped[i:i+3]
+			i += 2
+		}
+		switch {
+		case c >= utf8.RuneSelf, c == '%', unicode.IsControl(rune(c)), strings.IndexByte(forbidden, c) >= 0, c == '\\' && beyond:
+			b.WriteString(spelled)
+		default:
+			b.WriteByte(c)
+		}
+		beyond = c >= utf8.RuneSelf
+	}
+	return b.String()
 }
 
 // dispositionName returns the filename parameter, of fields too that are not
@@ -40,17 +79,23 @@ func dispositionName(disposition string) string {
 	return strings.Trim(strings.TrimSpace(name), `"`)
 }
 
+// forbidden are the characters that Windows has in no name.
+const forbidden = `<>:"|?*`
+
 // safeName makes of a name that somebody else chose one that names a plain,
-// visible file in one directory on every system, or returns "".
+// visible file in one directory on every system, or returns "". It is UTF-8.
 func safeName(name string) string {
+	if !utf8.ValidString(name) {
+		name = halfDecoded(url.PathEscape(name))
+	}
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
 	}
 	name = strings.Map(func(r rune) rune {
 		switch {
-		case r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
+		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
 			return -1
-		case strings.ContainsRune(`<>:"|?*`, r):
+		case strings.ContainsRune(forbidden, r):
 			return '_'
 		}
 		return r
@@ -78,7 +123,9 @@ func isReserved(name string) bool {
 	return device && utf8.RuneCountInString(number) == 1 && strings.Contains("123456789¹²³", number)
 }
 
-// shorten cuts a name to maxName bytes between its stem and its extension.
+// shorten cuts a name to maxName bytes between its stem and its extension. A name with
+// escapes gets a checksum of the whole name there, because it is long for few characters:
+// 41 characters of GBK are cut, and the names of a series often differ in the last ones.
 func shorten(name string) string {
 	if len(name) <= maxName {
 		return name
@@ -87,9 +134,15 @@ func shorten(name string) string {
 	if len(ext) > 20 {
 		ext = ""
 	}
+	if strings.Contains(name, "%") {
+		ext = fmt.Sprintf("-%08x%s", crc32.ChecksumIEEE([]byte(name)), ext)
+	}
 	cut := maxName - len(ext)
 	for !utf8.RuneStart(name[cut]) {
 		cut--
+	}
+	if escape := strings.LastIndexByte(name[:cut], '%'); escape > cut-len("%XX") {
+		cut = escape
 	}
 	return name[:cut] + ext
 }

@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,19 @@ func TestLocalName(t *testing.T) {
 		{"", "http://h/a%0Ab.txt", "ab.txt"},
 		{"", "http://h/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "passwd"},
 		{"", "http://h/..%5c..%5cboot.ini", "boot.ini"},
-		{"", "http://h/%252e%252e%252fx", "%2e%2e%2fx"}, // decoded once, which is once enough
+		{"", "http://h/%252e%252e%252fx", "%2e%2e%2fx"},                               // decoded once, which is once enough
+		{"", "http://h/%B2%E2%CA%D4%CE%C4%BC%FE.zip", "%B2%E2%CA%D4%CE%C4%BC%FE.zip"}, // GBK for 测试文件
+		{"", "http://h/%b2%E2%20%41%2e%5f.zip", "%b2%E2 A._.zip"},
+		{"", "http://h/caf\xe9.bin", "caf%E9.bin"},
+		{"", "http://h/%c3%a9%ff.bin", "%c3%a9%ff.bin"}, // é in a name that is not UTF-8 is perhaps none
+		{"", "http://h/%95%5C.zip", "%95%5C.zip"},       // Shift-JIS for 表
+		{"", "http://h/%83%7C%83|.zip", "%83%7C%83%7C.zip"},
+		{"", "http://h/%ff%2f..%2f%fe%00%0a%25b", "%fe%00%0a%25b"},
+		{"", "http://h/..%5c..%5c%ff%5cb%5cc%fe", "c%fe"},
+		{"", "http://h/%ff/", "%ff"},
+		{"", "http://h/%ff/a%20b", "a b"},
+		{"", "http://h/%ef%bf%bd", "\ufffd"},
+		{"", "http://h/x?%ff", "x"},
 		{"", "http://h/" + strings.Repeat("%c3%a9", 150), strings.Repeat("é", 120)},
 		{"attachment", fromURL, "url.zip"},
 		{"attachment; filename=x.bin", fromURL, "x.bin"},
@@ -49,6 +62,10 @@ func TestLocalName(t *testing.T) {
 		{`attachment; filename*=UTF-8''%00`, fromURL, "url.zip"},
 		{`attachment; filename*=UTF-8''%zz; filename=plain`, fromURL, "plain"},
 		{`attachment; filename*=unknown''%ff; filename=plain`, fromURL, "plain"},
+		{"attachment; filename=\"na\xefve.bin\"", fromURL, "na%EFve.bin"},
+		{"attachment; filename=na\xefve.bin", fromURL, "na%EFve.bin"},
+		{"attachment; filename=\"C:\\dir\\na\xefve.bin\"", fromURL, "na%EFve.bin"},
+		{`attachment; filename*=UTF-8''a%ff`, fromURL, "a%FF"},
 	}
 	for _, tt := range tests {
 		u, err := url.Parse(tt.url)
@@ -97,8 +114,16 @@ func TestSafeName(t *testing.T) {
 		{"a\u202egnp.exe", "agnp.exe"}, // shown as "aexe.png"
 		{"\u2066a\u2069\u200b\ufeff", "a"},
 		{"\u200e.a", "a"}, // a dot behind something invisible
-		{"a\xff\xfeb", "ab"},
-		{"\xed\xa0\x80", ""},
+		{"a\xff\xfeb", "a%FF%FEb"},
+		{"\xed\xa0\x80", "%ED%A0%80"},
+		{"a\ufffdb", "a\ufffdb"}, // which somebody may have typed
+		{"caf\xe9 100%é.bin", "caf%E9 100%25%C3%A9.bin"},
+		{"..\\..\\na\xefve.bin", "na%EFve.bin"},
+		{"../na\xefve\n|.bin", "na%EFve%0A%7C.bin"},
+		{"\x95\\\x83|.zip", "%95%5C%83%7C.zip"}, // Shift-JIS for 表ポ
+		{"\xff/con", "_con"},
+		{"con.\xff", "_con.%FF"},
+		{". \xff. ", "%FF"},
 	}
 	for _, tt := range tests {
 		if got := safeName(tt.in); got != tt.want {
@@ -135,6 +160,9 @@ func TestSafeNameLong(t *testing.T) {
 		{"two bytes each", strings.Repeat("é", 150), strings.Repeat("é", 120)},
 		{"three bytes each", strings.Repeat("€", 100) + ".txt", strings.Repeat("€", 78) + ".txt"},
 		{"four bytes each", "a" + strings.Repeat("😀", 75), "a" + strings.Repeat("😀", 59)},
+		{"escapes", strings.Repeat("\xb2\xe2", 60) + ".zip", strings.Repeat("%B2%E2", 37) + "%B2-7073f2a6.zip"},
+		{"escapes, an unlucky cut", "a" + strings.Repeat("\xb2\xe2", 60), "a" + strings.Repeat("%B2%E2", 38) + "-473b1d12"},
+		{"percent signs", strings.Repeat("%", 300), strings.Repeat("%", 230) + "-9d63e988"},
 		{"reserved", "con." + long[:300], "_con." + long[:maxName-5]},
 		{"cut behind a dot", long[:maxName-1] + "." + long[:40], long[:maxName-1]},
 		{"cut behind a blank", long[:maxName-1] + " " + long[:40], long[:maxName-1]},
@@ -146,9 +174,48 @@ func TestSafeNameLong(t *testing.T) {
 	}
 }
 
+// TestNamesApart: URLs that differ in a byte that is not UTF-8 have different names,
+// long ones too.
+func TestNamesApart(t *testing.T) {
+	seen := make(map[string]string)
+	for _, begin := range []string{"%B2", "a%83", strings.Repeat("%B2%E2", 100)} {
+		for b := 1; b < 256; b++ {
+			if b == '/' || b == '\\' || b == '.' { // the first two divide; a dot at the end is no part of a name
+				continue
+			}
+			u := fmt.Sprintf("http://h/%s%%%02X", begin, b)
+			if b == ' ' {
+				u += "x"
+			}
+			name := NameOf(u)
+			if other, ok := seen[name]; ok || len(name) > maxName {
+				t.Errorf("%q and %q are both %q", u, other, name)
+			}
+			seen[name] = u
+		}
+	}
+}
+
+// FuzzNameOf: the name of any URL is safe, and the same again as that of a server.
+func FuzzNameOf(f *testing.F) {
+	for _, s := range []string{"a", "%B2%E2.zip", "%95%5C.zip", "%ff%2f%00", "caf\xe9|", "%c3%a9%ff", "..%5c%ff", strings.Repeat("%b2", 100), strings.Repeat("%25", 300)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := url.Parse("http://h/" + s)
+		if err != nil {
+			return
+		}
+		name := localName("", u)
+		if again := safeName(name); again != name || !utf8.ValidString(name) || len(name) > maxName {
+			t.Errorf("%q: got %q, and of that %q", s, name, again)
+		}
+	})
+}
+
 func FuzzSafeName(f *testing.F) {
 	for _, s := range []string{
-		"", ".", "..", "a/b", `a\b`, "C:a", "a\x00", "a\u202eb", ".a.", " a ", "con.txt", "\xff", "~", "a\nb",
+		"", ".", "..", "a/b", `a\b`, "C:a", "a\x00", "a\u202eb", ".a.", " a ", "con.txt", "\xff", "\x95\\", "%\xff", "\xff/..", "~", "a\nb",
 		strings.Repeat("é", 150) + ".txt", strings.Repeat("a", 300), strings.Repeat(".a ", 100), "con" + strings.Repeat("\u0301", 150),
 	} {
 		f.Add(s)

@@ -111,10 +111,11 @@ func nthBytes(s chunk.Set, nth, n int64) chunk.Range {
 // more proves nothing.
 func (j *job) proveAgain(ctx context.Context) error {
 	sure := j.id.strongETag() != "" && !j.untagged.Load()
-	if sure && j.part != nil && j.part.Record().Mixed && j.req.Sum.IsZero() {
-		sure = !j.resumed // what mirrors have given to this run is compared by itself
+	resumed := j.isResumed()
+	if sure && j.part != nil && j.part.Record().Mixed && j.sum.IsZero() {
+		sure = !resumed // what mirrors have given to this run is compared by itself
 	}
-	if j.part == nil || sure || j.answers.Load() < 2 && !j.resumed || j.pool != nil && j.pool.single {
+	if j.part == nil || sure || j.answers.Load() < 2 && !resumed || j.pool != nil && j.part.Record().NoRanges {
 		return nil
 	}
 	asking, cancel := j.soon(ctx, 2+moreSamples)
@@ -277,6 +278,7 @@ func (j *job) recheck(ctx context.Context) (lost int64, err error) {
 		lost += n
 	}
 	if lost > 0 {
+		j.setEarlier(contribution{}) // it is not known which of its bytes are left
 		j.emit(Event{Kind: Lost, Held: lost})
 	}
 	return lost, nil

@@ -2,7 +2,6 @@ package downloader
 
 import (
 	"errors"
-	"fmt"
 	"hash"
 	"hash/maphash"
 	"io"
@@ -20,12 +19,17 @@ type streamSink struct {
 }
 
 func newStreamSink(w io.Writer, sum chunk.Sum) *streamSink {
-	s := &streamSink{w: w, sum: sum}
-	if !sum.IsZero() {
-		s.hash = sum.NewHash()
-		s.w = io.MultiWriter(w, s.hash)
-	}
+	s := &streamSink{w: w}
+	s.expect(sum)
 	return s
+}
+
+// expect makes sum the one to verify, if none is known and nothing was written.
+func (s *streamSink) expect(sum chunk.Sum) {
+	if s.hash == nil && s.off == 0 && !sum.IsZero() {
+		s.sum, s.hash = sum, sum.NewHash()
+		s.w = io.MultiWriter(s.w, s.hash)
+	}
 }
 
 // WriteAt writes b, which must begin where the last write ended.
@@ -49,10 +53,10 @@ func (s *streamSink) agrees(body io.Reader) (bool, error) {
 	return again.Sum64() == s.all.Sum64(), nil
 }
 
-// verdict tells whether what was written has the sum.
-func (s *streamSink) verdict() error {
+// verify returns an ErrChecksum if what was written does not have the sum.
+func (s *streamSink) verify() error {
 	if s.hash == nil || s.sum.Matches(s.hash) {
 		return nil
 	}
-	return fmt.Errorf("%w: it should be %s and is %s", ErrChecksum, s.sum, s.sum.Of(s.hash))
+	return &mismatch{want: s.sum, got: s.sum.Of(s.hash)}
 }

@@ -43,6 +43,7 @@ func (j *job) small(rep *reply) (*store.Unnamed, error) {
 		ETag: rep.id.etag, LastModified: rep.id.lastModified, Type: rep.id.media,
 		Sum: j.req.Sum, Replace: j.req.Overwrite, ModTime: j.modTime(rep.id),
 	}
+	j.id.size = size
 	j.show(store.Record{Target: target, Size: size})
 	u, err := j.d.store.Unnamed(rec)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -97,15 +98,15 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 	}
 	j.show(u.Record())
 	j.crc = u.Record().CRC
-	return nil
+	return j.blame()
 }
 
 // readSmall reads and checks the body of rep.
 func (j *job) readSmall(ctx context.Context, rep *reply, u *store.Unnamed) error {
 	var sum hash.Hash
 	to := io.Writer(localWriter{u})
-	if !j.req.Sum.IsZero() {
-		sum = j.req.Sum.NewHash()
+	if !j.sum.IsZero() {
+		sum = j.sum.NewHash()
 		to = io.MultiWriter(to, sum)
 	}
 	buf := smallBuffers.Get().(*[]byte)
@@ -117,8 +118,8 @@ func (j *job) readSmall(ctx context.Context, rep *reply, u *store.Unnamed) error
 	if err != nil {
 		return explainBody(err)
 	}
-	if sum != nil && !j.req.Sum.Matches(sum) {
-		return fmt.Errorf("%w: it should be %s and is %s", ErrChecksum, j.req.Sum, j.req.Sum.Of(sum))
+	if sum != nil && !j.sum.Matches(sum) {
+		return j.mismatched(j.sum.Of(sum))
 	}
 	io.Copy(io.Discard, io.LimitReader(rep.Body, 1)) // meets the end, so that the connection is free
 	return nil

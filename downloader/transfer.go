@@ -13,19 +13,20 @@ import (
 // attempt asks for what is missing, fetches it, and finishes. restartError
 // asks for another attempt from the start.
 func (j *job) attempt(ctx context.Context) error {
+	u, _ := j.target()
+	j.host = j.d.host(u)
+	j.single = j.single || j.host.rangeUse() == rangesRefused
 	held, err := j.held(ctx)
 	if err != nil {
 		return err
 	}
 	j.have.Store(held.Len())
 	j.setPool(nil)
-	u, _ := j.target()
-	j.host = j.d.host(u)
 	if j.part != nil && j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) {
 		if err := j.proveAgain(ctx); err != nil {
 			return err
 		}
-		return j.changedIfWrong(ctx, j.finish(ctx, nil))
+		return j.finish(ctx, nil)
 	}
 	if err := j.enter(ctx, j.host); err != nil {
 		return err
@@ -35,6 +36,7 @@ func (j *job) attempt(ctx context.Context) error {
 		j.leave()
 		return err
 	}
+	j.expect(rep)
 	file, err := j.small(rep)
 	if file != nil {
 		return j.fetchSmall(ctx, rep, file)
@@ -141,10 +143,8 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		final.join()
 		j.host, j.entered = final, true
 	}
-	j.digest = rep.Header.Get("Repr-Digest")
-	j.addMirrors(false, duplicates(rep.Header, rep.Request.URL)...)
-	if rep.coding != "" {
-		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server codes it as %s, which was not asked for; it is decoded", rep.coding)})
+	if j.proves() && len(j.wrong) == 0 { // else nobody vouches for those that a server names
+		j.addMirrors(false, duplicates(rep.Header, rep.Request.URL)...)
 	}
 	switch {
 	case j.part == nil && j.req.Stream == nil:
@@ -168,7 +168,7 @@ func (j *job) adopt(a answer) error {
 		j.show(store.Record{Target: "-", Size: j.id.size})
 		return nil
 	}
-	if rec := j.part.Record(); identityOf(rec) == j.id && rec.URL == j.shown && rec.NoRanges == a.whole {
+	if rec := j.part.Record(); identityOf(rec) == j.id && rec.URL == j.shown && rec.NoRanges == a.whole && rec.Unframed == j.unframed {
 		return nil
 	}
 	if err := j.part.Update(func(r *store.Record) { j.note(r, a.whole) }); err != nil {
@@ -192,12 +192,14 @@ func (j *job) take(id identity) {
 	if id.media != "" {
 		j.id.media = id.media
 	}
+	j.id.coding = id.coding
 }
 
 // note writes into a record what is known of the version.
 func (j *job) note(r *store.Record, whole bool) {
 	r.URL, r.NoRanges = j.shown, whole
-	r.Size, r.ETag, r.LastModified, r.Type = j.id.size, j.id.etag, j.id.lastModified, j.id.media
+	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.id.size, j.id.etag, j.id.lastModified, j.id.media, j.id.coding
+	r.Unframed = j.unframed
 }
 
 // create makes the part file under the name that was asked for or that the
@@ -243,7 +245,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	first := &worker{}
 	j.entered = false // from here on, the pool gives the connection back
 	j.d.recall(j.host)
-	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.whole || j.req.Stream != nil))
+	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.whole || j.req.Stream != nil || j.mayMix(held)))
 	defer j.endPool()
 	j.advanced(held.Len())
 	if !j.started {
@@ -265,7 +267,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		return j.work(ctx, first, rep)
 	})
 	err := c.wait()
-	if lost, loseErr := j.loseMirrored(false); loseErr != nil {
+	if lost, loseErr := j.loseMirrored(); loseErr != nil {
 		return loseErr
 	} else if lost && err == nil {
 		return errMirrored
@@ -281,7 +283,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if err := j.compareMirrored(ctx); err != nil {
 		return err
 	}
-	if lost, err := j.loseMirrored(false); err != nil {
+	if lost, err := j.loseMirrored(); err != nil {
 		return err
 	} else if lost {
 		return errMirrored
@@ -292,22 +294,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if j.gaveUp { // the verifier has bytes that are no longer there
 		c.verifier = nil
 	}
-	err = j.finish(ctx, c.verifier)
-	if !errors.Is(err, ErrChecksum) {
-		return err
-	}
-	for _, m := range j.mirrors {
-		j.putAside(m, err)
-	}
-	switch lost, loseErr := j.loseMirrored(true); {
-	case loseErr != nil:
-		return loseErr
-	case lost:
-		return errMirrored
-	case j.part != nil && j.part.Record().Mixed: // by an earlier run, and nobody knows where
-		return restartError{why: "mirrors gave other bytes"}
-	}
-	return err
+	return j.finish(ctx, c.verifier)
 }
 
 // errMirrored says that what mirrors gave is fetched again, without them.
@@ -328,7 +315,7 @@ func (j *job) endPool() {
 // has followed the transfer, or nil.
 func (j *job) finish(ctx context.Context, v *verifier) error {
 	if s, ok := j.sink.(*streamSink); ok {
-		return s.verdict()
+		return s.verify()
 	}
 	if j.pool != nil {
 		size, done := j.pool.done()
@@ -346,13 +333,19 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if err := j.fits(j.id); err != nil {
 		return err
 	}
-	if v == nil && !j.req.Sum.IsZero() {
-		v = newVerifier(j.req.Sum, j.part)
+	if v == nil && !j.sum.IsZero() {
+		v = newVerifier(j.sum, j.part)
 	}
 	if v != nil {
-		if err := v.verdict(ctx, j.id.size); err != nil {
+		var m *mismatch
+		if err := v.verdict(ctx, j.id.size); errors.As(err, &m) {
+			return j.mismatched(m.got)
+		} else if err != nil {
 			return err
 		}
+	}
+	if err := j.blame(); err != nil {
+		return err
 	}
 	return j.part.Finish(j.modTime(j.id))
 }

@@ -3,7 +3,6 @@ package downloader
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"time"
@@ -54,13 +53,14 @@ func (v *verifier) follow(ctx context.Context, end int64) error {
 	return nil
 }
 
-// verdict hashes the rest of a file of size bytes and compares.
+// verdict hashes the rest of a file of size bytes, and returns a mismatch if it does not
+// have the digest.
 func (v *verifier) verdict(ctx context.Context, size int64) error {
 	if err := v.follow(ctx, size); err != nil {
 		return err
 	}
 	if got := v.sum.Of(v.hash); got != v.sum {
-		return fmt.Errorf("%w: it should be %s and is %s", ErrChecksum, v.sum, got)
+		return &mismatch{want: v.sum, got: got}
 	}
 	return nil
 }

@@ -98,6 +98,9 @@ func (j *job) compare(rep *reply, r chunk.Range) error {
 	if why != "" {
 		return j.doubts.disagreed(rep.id, why)
 	}
+	if err := j.id.samePart(rep, r); err != nil {
+		return err
+	}
 	j.doubts.agreed()
 	if j.id.strongETag() != "" && !j.id.proves(rep.id) {
 		j.untagged.Store(true)

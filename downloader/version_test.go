@@ -81,30 +81,3 @@ func TestIsPage(t *testing.T) {
 		}
 	}
 }
-
-// TestCoding: only what was not in the file itself is undone.
-func TestCoding(t *testing.T) {
-	tests := []struct{ field, path, disposition, want string }{
-		{"", "/f", "", ""},
-		{"identity", "/f", "", ""},
-		{"Identity", "/f", "", ""},
-		{"gzip", "/f", "", "gzip"},
-		{"x-gzip", "/f.tar", "", "gzip"},
-		{"x-gzip", "/f.tar.gz", "", ""},
-		{"gzip", "/F.TGZ", "", ""},
-		{"gzip", "/download", `attachment; filename="f.tar.gz"`, ""},
-		{"gzip", "/f.gz", `attachment; filename="f.txt"`, "gzip"},
-		{"gzip", "/f.br", "", "gzip"},
-		{"br", "/f", "", "br"},
-		{"br", "/f.br", "", ""},
-		{"zstd", "/f.zst", "", ""},
-		{"gzip, br", "/f.gz", "", "gzip, br"},
-	}
-	for _, tt := range tests {
-		resp := respond(200, 1, "Content-Encoding", tt.field, "Content-Disposition", tt.disposition)
-		resp.Request.URL.Path = tt.path
-		if got := coding(resp); got != tt.want {
-			t.Errorf("%q of %s %s: got %q, want %q", tt.field, tt.path, tt.disposition, got, tt.want)
-		}
-	}
-}

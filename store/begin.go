@@ -156,7 +156,11 @@ func (s *Store) emptyPart(rec *Record) (bool, error) {
 		if err := s.write(func(t tx) error { return t.drop(&old) }); err != nil {
 			return false, err // the record must not outlive the bytes it claims
 		}
-		return true, f.Truncate(0)
+		err = f.Truncate(0)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return false, s.fs.Remove(rec.Part()) // a new one is as good
+		}
+		return true, err
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return false, err

@@ -109,7 +109,7 @@ func (c *commit) undo() {
 func (c *commit) sync() {
 	p := c.p
 	if err := p.file.DataSync(); err != nil {
-		c.err = p.breakWith(fmt.Errorf("sync %q: %w", p.name, err))
+		c.err = p.breakWith(err)
 		return
 	}
 	if err := p.syncDir(); err != nil {

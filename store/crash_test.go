@@ -13,12 +13,13 @@ type scenario struct {
 	etag  string // the version that the download ends with
 	old   bool   // another file is at the target, to be replaced
 	first func(*session)
+	lacks map[string]error // of the file system
 }
 
 var scenarios = []scenario{
-	{"straight", "v1", false, straight},
-	{"replace", "v1", true, straight},
-	{"restart", "v2", false, func(s *session) {
+	{name: "straight", etag: "v1", first: straight},
+	{name: "replace", etag: "v1", old: true, first: straight},
+	{name: "restart", etag: "v2", first: func(s *session) {
 		s.create("v1", 2900)
 		s.write(0, 1100)
 		s.write(2500, 2900)
@@ -29,7 +30,7 @@ var scenarios = []scenario{
 		s.rest()
 		s.close()
 	}},
-	{"resume", "v1", false, func(s *session) {
+	{name: "resume", etag: "v1", first: func(s *session) {
 		s.create("v1", 2900)
 		s.write(900, 1300)
 		s.commit()
@@ -41,7 +42,7 @@ var scenarios = []scenario{
 		s.rest()
 		s.close()
 	}},
-	{"again", "v2", false, func(s *session) {
+	{name: "again", etag: "v2", first: func(s *session) {
 		s.create("v1", 2900)
 		s.write(0, 2000)
 		s.commit()
@@ -52,7 +53,7 @@ var scenarios = []scenario{
 		s.rest()
 		s.close()
 	}},
-	{"unknown size", "v1", false, func(s *session) {
+	{name: "unknown size", etag: "v1", first: func(s *session) {
 		s.create("v1", -1)
 		s.write(0, 1400)
 		s.commit()
@@ -62,7 +63,7 @@ var scenarios = []scenario{
 		s.finish()
 		s.close()
 	}},
-	{"too long", "v1", false, func(s *session) {
+	{name: "too long", etag: "v1", first: func(s *session) {
 		s.create("v1", 2900)
 		s.write(0, 2900)
 		s.do("WriteAt", func() error {
@@ -73,7 +74,7 @@ var scenarios = []scenario{
 		s.finish()
 		s.close()
 	}},
-	{"cut", "v1", false, func(s *session) {
+	{name: "cut", etag: "v1", first: func(s *session) {
 		s.create("v1", 2900)
 		s.write(0, 1700)
 		s.write(2100, 2900)
@@ -113,7 +114,7 @@ func TestCrashEverywhere(t *testing.T) {
 
 // An empty file is finished without a single commit.
 func TestCrashEmptyFile(t *testing.T) {
-	crashEverywhere(t, scenario{"empty", "empty", false, func(s *session) {
+	crashEverywhere(t, scenario{name: "empty", etag: "empty", first: func(s *session) {
 		s.create("empty", 0)
 		s.finish()
 		s.close()

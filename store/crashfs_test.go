@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -18,12 +17,13 @@ import (
 // A crashFS is a file system in memory that remembers after a power failure
 // only what was synced, and of the rest what chance gives. It keeps two views
 // of everything: what programs see, and what is on disk. Directories have no
-// modification times and there are no links.
+// modification times and there are no symbolic links.
 type crashFS struct {
 	mu     sync.Mutex // guards all below
 	rng    *rand.Rand
 	trap   trap
-	down   bool // the power is off; every operation fails
+	lacks  map[string]error // operations that this file system lacks, and their errors
+	down   bool             // the power is off; every operation fails
 	names  map[string]*inode
 	safe   map[string]*inode // names, as on disk
 	moves  []move            // what leads from safe to names, oldest first
@@ -71,7 +71,7 @@ func (c *crashFS) reboot(names, data float64) *crashFS {
 		}
 	}
 	next := newCrashFS(c.rng.Uint64())
-	next.clock, next.space = c.clock, c.space
+	next.clock, next.space, next.lacks = c.clock, c.space, c.lacks
 	nodes := map[*inode]*inode{}
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		node := left[name]
@@ -128,6 +128,9 @@ func (c *crashFS) node(op, name string) (*inode, error) {
 	if node := c.names[name]; node != nil {
 		return node, nil
 	}
+	if isRoot(name) {
+		return newInode(true, time.Time{}), nil
+	}
 	return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 }
 
@@ -141,12 +144,15 @@ func (c *crashFS) Lock(part string, create bool) (io.Closer, error) {
 	err := c.step("lock", func() (err error) {
 		if node = c.names[part]; node == nil && create {
 			dir := filepath.Dir(part)
-			if _, err := c.node("lock", dir); err != nil && !isRoot(dir) {
+			if _, err := c.node("lock", dir); err != nil {
 				return err
 			}
 			c.change(dir, map[string]*inode{part: newInode(false, c.now())})
 		}
 		if node, err = c.node("lock", part); err != nil {
+			return err
+		}
+		if err := c.lacks["lock"]; err != nil {
 			return err
 		}
 		if c.locked[node] {
@@ -182,7 +188,7 @@ func (c *crashFS) Open(name string) (_ File, err error) {
 
 func (c *crashFS) Unnamed(dir string) (f File, err error) {
 	err = c.step("unnamed", func() error {
-		if _, err := c.node("unnamed", dir); err != nil && !isRoot(dir) {
+		if _, err := c.node("unnamed", dir); err != nil {
 			return err
 		}
 		f = &memFile{fs: c, node: newInode(false, c.now())}
@@ -218,31 +224,22 @@ func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
 
 func (c *crashFS) SameFile(a, b fs.FileInfo) bool { return a.(memInfo).node == b.(memInfo).node }
 
-func (c *crashFS) MkdirAll(dir string) error {
-	if _, err := c.Lstat(dir); isRoot(dir) || !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if !isRoot(parent) {
-		if err := c.MkdirAll(parent); err != nil {
+func (c *crashFS) Mkdir(dir string) error {
+	return c.step("mkdir", func() error {
+		parent := filepath.Dir(dir)
+		if _, err := c.node("mkdir", parent); err != nil {
 			return err
 		}
-	}
-	err := c.step("mkdir", func() error {
 		c.change(parent, map[string]*inode{dir: newInode(true, time.Time{})})
 		return nil
 	}, nil)
-	if err != nil {
-		return err
-	}
-	if err := c.SyncDir(parent); err != nil {
-		return errors.Join(err, c.Remove(dir)) // so that another try syncs it
-	}
-	return nil
 }
 
 func (c *crashFS) Rename(from, to string, replace bool) error {
 	return c.step("rename", func() error {
+		if err := c.lacks["exclusive"]; err != nil && !replace {
+			return err
+		}
 		node, err := c.node("rename", from)
 		if err != nil {
 			return err
@@ -251,6 +248,20 @@ func (c *crashFS) Rename(from, to string, replace bool) error {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
 		}
 		c.change(filepath.Dir(to), map[string]*inode{from: nil, to: node})
+		return nil
+	}, nil)
+}
+
+func (c *crashFS) Hardlink(from, to string) error {
+	return c.step("hardlink", func() error {
+		node, err := c.node("link", from)
+		if err != nil {
+			return err
+		}
+		if c.names[to] != nil {
+			return &os.LinkError{Op: "link", Old: from, New: to, Err: fs.ErrExist}
+		}
+		c.change(filepath.Dir(to), map[string]*inode{to: node})
 		return nil
 	}, nil)
 }

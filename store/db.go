@@ -229,7 +229,7 @@ func (s *Store) create() error {
 		err = os.Rename(tmp, s.path())
 	}
 	if err == nil {
-		err = osFS{}.SyncDir(s.dir)
+		err = s.fs.skip(noDirSync, osFS{}.SyncDir(s.dir))
 	}
 	if err != nil && !errors.Is(err, ErrState) {
 		return fmt.Errorf("%w: %w", ErrState, err)

@@ -20,8 +20,10 @@
 //	                all processes share: see Slots
 //	STATE/runs/     a file for each list and directory, locked while that is
 //	                mirrored, with the name of who has it: see LockRun
+//	STATE/locks/    a file for each part file that is in use and cannot be locked
+//	                itself, locked in its place
 //
-// What is in hosts and runs may be deleted while no process runs.
+// What is in hosts, runs and locks may be deleted while no process runs.
 //
 // # The commit protocol
 //
@@ -30,10 +32,10 @@
 //	        2. fdatasync NAME.part; the first time, fsync DIR too
 //	        3. one bbolt transaction adds the range, and the sums of the
 //	           pieces that it is in                        <- the commit point
-//	finish  4. check that all is held; cut to size, set the modification time,
-//	           fsync NAME.part; record "finishing" with size and time
+//	finish  4. check that all is held; cut to size if longer, set the modification
+//	           time, fsync NAME.part; record "finishing" with size and time
 //	        5. rename NAME.part to NAME (never over a foreign file), fsync DIR,
-//	           record "done"
+//	           record "done" with the time that NAME then has
 //
 // # What a crash leaves
 //
@@ -98,7 +100,44 @@
 // rename. An error of one file is that of one file: its entry becomes again what it
 // was before, and the others of the group are placed.
 //
-// Where files cannot be without a name, small ones go through NAME.part as all do.
+// Where files cannot be without a name, small ones go through NAME.part as all do. If
+// the file system makes such files and then refuses to link them, each file of the
+// group is copied to NAME.part and finished like a large one, so that nothing is
+// fetched again. Unnamed returns errors.ErrUnsupported from then on.
+//
+// # What a file system lacks
+//
+// Network file systems, FUSE and old disk formats lack calls that the protocol uses.
+// Pawl finds out by trying, at each call. The table in lacks.go says which errors mean
+// that a call is not there; a tolerantFS, which wraps every FS, then goes on without
+// it. If a promise becomes weaker, Warn is told so, once for each lack:
+//
+//	lock of the part file     STATE/locks/HASH.lock is locked in its place; warning
+//	open or fsync of DIR      left out; warning
+//	fdatasync                 fsync
+//	fsync of a file           left out; warning
+//	modification time         left out; warning
+//	rename without replacing  link and unlink
+//	and no links either       a look, then a rename that could replace; warning
+//	cut to size               left out if nothing is held, else ErrUncut
+//	unnamed files             part files
+//	naming them               part files
+//	space, reservation, early writing: favours, whose errors are ignored, except that
+//	                          a reservation may find the disk full
+//
+// All other errors are errors. EIO, ENOSPC and EDQUOT of a sync never mean a lack.
+// Neither do EPERM and EACCES of a file's sync, because NFS reports bytes so that it
+// could not write. An error of close is ignored, because all that is recorded was synced
+// before.
+//
+// A process that can lock the part file respects the lock in STATE/locks as well. The
+// reverse is not possible: a process that cannot lock the part file does not see that
+// another one could. Nor does a lock in STATE/locks bind a process with another state
+// directory, or on another machine.
+//
+// Some file systems set or round the modification time when a file is closed or
+// renamed. So the record gets the time that the file has at the end of step 5. Else the
+// next run would take the file for one that somebody has altered.
 //
 // # What somebody else does
 //
@@ -126,9 +165,10 @@
 //
 // # What is assumed
 //
-// That fsync and fdatasync return nil only when the data, the size and the
-// allocation are on stable storage; that rename is atomic; that an fsync of a
-// directory makes its entries durable; and what bbolt assumes of its own file.
+// That fsync and fdatasync, if the file system has them, return nil only when the data,
+// the size and the allocation are on stable storage; that rename is atomic; that an
+// fsync of a directory makes its entries durable; that the state directory can lock,
+// map and sync files; and what bbolt assumes of its own file.
 //
 // # Sharing
 //

@@ -13,7 +13,8 @@ import (
 // Finish gives the file its modification time, unless that is zero, and its
 // final name (steps 4 and 5). All bytes must have been committed. ErrForeign
 // says that a file has come to the target since Create; the complete part file
-// and its record then stay, and a later Resume tries again.
+// and its record then stay, and a later Resume tries again. ErrUncut says that the part
+// file is too long and the file system cannot cut it.
 func (p *Part) Finish(modTime time.Time) error {
 	if err := p.trust(); err != nil {
 		return err
@@ -27,8 +28,8 @@ func (p *Part) Finish(modTime time.Time) error {
 	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) || !p.written.set.Contains(whole) {
 		return fmt.Errorf("finish %q: bytes are missing", p.rec.Target)
 	}
-	if err := p.file.Truncate(p.rec.Size); err != nil {
-		return p.breakWith(err)
+	if err := p.cut(); err != nil {
+		return err
 	}
 	if !modTime.IsZero() {
 		if err := p.file.SetModTime(modTime); err != nil {
@@ -36,7 +37,7 @@ func (p *Part) Finish(modTime time.Time) error {
 		}
 	}
 	if err := p.file.Sync(); err != nil {
-		return p.breakWith(fmt.Errorf("sync %q: %w", p.name, err))
+		return p.breakWith(err)
 	}
 	info, err := p.file.Stat()
 	if err != nil {
@@ -51,20 +52,40 @@ func (p *Part) Finish(modTime time.Time) error {
 	return p.rename()
 }
 
+// cut sets the size of the part file if it is too long. One that is too short has
+// lost bytes, which zeros must not replace.
+func (p *Part) cut() error {
+	info, err := p.file.Stat()
+	switch {
+	case err != nil:
+		return err
+	case info.Size() < p.rec.Size:
+		return p.breakWith(fmt.Errorf("%q: %w", p.name, ErrGone))
+	case info.Size() == p.rec.Size:
+		return nil
+	}
+	err = p.file.Truncate(p.rec.Size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = fmt.Errorf("%q: %w: %w", p.name, ErrUncut, err)
+	}
+	if err != nil {
+		return p.breakWith(err)
+	}
+	return nil
+}
+
 // rename is step 5; it may be repeated.
 func (p *Part) rename() error {
 	fsys, rec := p.store.fs, &p.rec
 	if _, err := p.inPlace(); err != nil {
 		return err
 	}
-	if err := p.file.Close(); err != nil { // some systems do not rename an open file
-		return err
-	}
+	p.file.Close() // some systems do not rename an open file; an error loses nothing that is synced
 	p.file = nil
 	p.broken.Store(&errFinished)
 	err := fsys.Rename(rec.Part(), rec.Target, rec.Replace)
 	if errors.Is(err, fs.ErrExist) {
-		err = p.linked()
+		err = p.linked(err)
 	}
 	if err != nil {
 		return err
@@ -72,15 +93,22 @@ func (p *Part) rename() error {
 	return p.recordDone()
 }
 
-// linked tells why a file is at the target: where a rename is a link and an
-// unlink, a crash between the two leaves one file under both names.
-func (p *Part) linked() error {
+// linked tells why a file is at the target, so that the rename failed with exists: if
+// a rename is a link and an unlink, a crash between the two leaves one file under both
+// names.
+func (p *Part) linked(exists error) error {
 	fsys, rec := p.store.fs, &p.rec
 	part, err := fsys.Lstat(rec.Part())
+	if errors.Is(err, fs.ErrNotExist) && p.store.Intact(*rec) { // the rename was done, and its answer lost
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	target, err := fsys.Lstat(rec.Target)
+	if errors.Is(err, fs.ErrNotExist) { // it has come and gone
+		return exists
+	}
 	if err != nil {
 		return err
 	}
@@ -98,5 +126,26 @@ func (p *Part) recordDone() error {
 	if err := p.store.fs.SyncDir(filepath.Dir(p.rec.Target)); err != nil {
 		return err
 	}
-	return p.Update(func(r *Record) { r.State = Done })
+	rec := p.rec
+	if err := p.store.lookAgain(&rec); err != nil {
+		return err
+	}
+	return p.Update(func(r *Record) { r.State, r.ModTime = Done, rec.ModTime })
+}
+
+// lookAgain sets the modification time of rec to the time that its finished file has,
+// because some file systems change it when a file is closed or renamed, and the next run
+// must find the file as it was left. A file of another size is not this file. If there
+// is none, somebody has already taken it away.
+func (s *Store) lookAgain(rec *Record) error {
+	info, err := s.fs.Lstat(rec.Target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().IsRegular() && info.Size() == rec.Size:
+		rec.ModTime = info.ModTime()
+	}
+	return nil
 }

@@ -261,7 +261,7 @@ func (h hookFS) Lock(part string, create bool) (io.Closer, error) {
 // Another process may finish the same target just before Create gets the lock.
 func TestCreateTooLate(t *testing.T) {
 	l := newPlace(t)
-	l.store.fs = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
+	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
 	_, err := l.store.Create(l.record())
 	l.wantErr("Create", err, ErrForeign)
 	l.wantFile(l.target, "foreign")
@@ -270,7 +270,7 @@ func TestCreateTooLate(t *testing.T) {
 // Then too it leaves nothing behind.
 func TestCreateTooLateLeavesNothing(t *testing.T) {
 	l := newPlace(t)
-	l.store.fs = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
+	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
 	if _, err := l.store.Create(l.record()); err == nil {
 		t.Errorf("Create: got no error")
 	}

@@ -6,23 +6,26 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 )
 
 // FS is what this package asks of the file system that part files live in. It
-// is an interface so that tests can crash it at any step; paths are absolute.
+// is an interface so that tests can crash it at any step; paths are absolute. A
+// method whose system call fails returns its error, or errors.ErrUnsupported if there
+// is no such call. Only lacks.go decides which of them the caller sees.
 type FS interface {
 	// Lock takes the advisory lock of a part file without waiting, and creates
 	// the file if create is set. ErrBusy says that another holds the lock,
-	// fs.ErrNotExist that there is no file. Closing releases it.
+	// fs.ErrNotExist that there is no file, and another *fs.PathError that it cannot be
+	// opened. The error of the lock call itself must not be a *fs.PathError. Closing
+	// releases the lock.
 	Lock(part string, create bool) (io.Closer, error)
 	// Open opens an existing regular file for reading and writing.
 	Open(name string) (File, error)
 	// Unnamed opens a new file in dir that has no name, for Link to give it one.
-	// errors.ErrUnsupported where there is no such thing.
 	Unnamed(dir string) (File, error)
 	// Link gives an unnamed file its name; fs.ErrExist where that is taken.
 	Link(f File, name string) error
@@ -31,10 +34,12 @@ type FS interface {
 	Lstat(name string) (fs.FileInfo, error)
 	// SameFile reports whether both are of one file.
 	SameFile(a, b fs.FileInfo) bool
-	// MkdirAll creates a directory and its parents, durably.
-	MkdirAll(dir string) error
+	// Mkdir creates a directory whose parent exists.
+	Mkdir(dir string) error
 	// Rename fails with fs.ErrExist where to exists, unless replace is set.
 	Rename(from, to string, replace bool) error
+	// Hardlink gives a file a second name; fs.ErrExist where that is taken.
+	Hardlink(from, to string) error
 	Remove(name string) error
 	// SyncDir makes the entries of dir durable.
 	SyncDir(dir string) error
@@ -77,6 +82,7 @@ type osFile struct{ *os.File }
 func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 func (osFS) SameFile(a, b fs.FileInfo) bool         { return os.SameFile(a, b) }
 func (osFS) Remove(name string) error               { return os.Remove(name) }
+func (osFS) Mkdir(dir string) error                 { return os.Mkdir(dir, 0o777) }
 
 // Lock takes the lock and makes sure that it is that of the file now at the
 // path: another process may have renamed the locked one to its final name.
@@ -93,7 +99,7 @@ func (osFS) Lock(part string, create bool) (io.Closer, error) {
 	name := part + lockSuffix
 	for range 10 {
 		lock := flock.New(name, flock.SetFlag(flag), flock.SetPermissions(0o666))
-		if ok, err := lock.TryLock(); err != nil {
+		if ok, err := tryLock(lock); err != nil {
 			return nil, err
 		} else if !ok {
 			return nil, ErrBusy
@@ -112,6 +118,26 @@ func (osFS) Lock(part string, create bool) (io.Closer, error) {
 		}
 	}
 	return nil, fmt.Errorf("%q keeps changing: %w", name, ErrBusy)
+}
+
+// uninterrupted calls do again if a signal interrupts it: a hundred times, because a
+// file system may never do better.
+func uninterrupted(do func() error) (err error) {
+	for range 100 {
+		if err = do(); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	return err
+}
+
+// tryLock takes a lock without waiting.
+func tryLock(lock *flock.Flock) (ok bool, err error) {
+	err = uninterrupted(func() (err error) {
+		ok, err = lock.TryLock()
+		return err
+	})
+	return ok, err
 }
 
 // heldLock is a lock that takes its own file with it, where there is one.
@@ -152,24 +178,6 @@ func openRegular(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-func (fsys osFS) MkdirAll(dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if err := fsys.MkdirAll(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := fsys.SyncDir(parent); err != nil {
-		os.Remove(dir) // so that the next call does not take it for durable
-		return err
-	}
-	return nil
-}
-
 func (osFS) Rename(from, to string, replace bool) error {
 	if replace {
 		return os.Rename(from, to)
@@ -177,14 +185,7 @@ func (osFS) Rename(from, to string, replace bool) error {
 	return renameNoReplace(from, to)
 }
 
-// renameChecked is for file systems that cannot rename without replacing: it
-// looks first, and leaves a window of microseconds.
-func renameChecked(from, to string) error {
-	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-		return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
-	}
-	return os.Rename(from, to)
-}
-
-// SetModTime works on the path, as the os package has no call for an open file.
-func (f osFile) SetModTime(t time.Time) error { return os.Chtimes(f.Name(), time.Time{}, t) }
+// SetModTime works on the path, as the os package has no call for an open file. It sets
+// the time of access too, because file systems made with libfuse 2 ignore a call that
+// sets one of the two.
+func (f osFile) SetModTime(t time.Time) error { return os.Chtimes(f.Name(), time.Now(), t) }

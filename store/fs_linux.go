@@ -12,15 +12,11 @@ import (
 
 // DataSync is fdatasync(2).
 func (f osFile) DataSync() error {
-	for {
-		err := unix.Fdatasync(int(f.Fd()))
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-		}
+	err := uninterrupted(func() error { return unix.Fdatasync(int(f.Fd())) })
+	if err != nil {
+		return &os.PathError{Op: "sync", Path: f.Name(), Err: err}
 	}
+	return nil
 }
 
 // StartSync is sync_file_range(2) that does not wait.
@@ -65,9 +61,5 @@ func touched(info fs.FileInfo) time.Time {
 
 // renameNoReplace is renameat2(2) with RENAME_NOREPLACE.
 func renameNoReplace(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
-		return renameChecked(from, to)
-	}
-	return linkError(from, to, err)
+	return linkError(from, to, unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE))
 }

@@ -5,10 +5,7 @@ package store
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // DataSync is a full sync; on darwin the os package asks for F_FULLFSYNC.
@@ -26,18 +23,8 @@ func (f osFile) StartSync() {}
 // Reserve does nothing: files are sparse.
 func (f osFile) Reserve(off, length int64) error { return nil }
 
-// renameNoReplace links the new name, which fails where one exists, and drops
-// the old one. A crash between the two leaves both names on one file.
-func renameNoReplace(from, to string) error {
-	err := os.Link(from, to)
-	switch {
-	case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSYS):
-		return renameChecked(from, to)
-	case err != nil:
-		return err
-	}
-	return os.Remove(from)
-}
+// renameNoReplace is not to be had here.
+func renameNoReplace(_, _ string) error { return errors.ErrUnsupported }
 
 // touched returns when a file was last changed, as far as can be told.
 func touched(info fs.FileInfo) time.Time { return info.ModTime() }

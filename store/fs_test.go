@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -71,9 +73,10 @@ func TestLockRace(t *testing.T) {
 }
 
 func TestMkdirAll(t *testing.T) {
+	fsys := newPlace(t).store.fs
 	dir := filepath.Join(t.TempDir(), "a", "b", "c")
-	must(t, osFS{}.MkdirAll(dir), osFS{}.MkdirAll(dir), os.WriteFile(filepath.Join(dir, "file"), nil, 0o666))
-	if err := (osFS{}).MkdirAll(filepath.Join(dir, "file", "d")); err == nil {
+	must(t, fsys.MkdirAll(dir), fsys.MkdirAll(dir), os.WriteFile(filepath.Join(dir, "file"), nil, 0o666))
+	if err := fsys.MkdirAll(filepath.Join(dir, "file", "d")); err == nil {
 		t.Errorf("MkdirAll below a file: got no error")
 	}
 }
@@ -81,43 +84,55 @@ func TestMkdirAll(t *testing.T) {
 // A directory whose name could not be synced is not taken as durable by the
 // next call.
 func TestMkdirAllUnsynced(t *testing.T) {
-	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
-		t.Skip("needs a directory that may be written but not opened")
-	}
-	parent := t.TempDir()
-	must(t, os.Chmod(parent, 0o300))
-	defer os.Chmod(parent, 0o700)
+	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	for n := range 2 {
-		if err := (osFS{}).MkdirAll(filepath.Join(parent, "dir")); err == nil {
-			t.Errorf("MkdirAll, call %d: got no error, though the parent cannot be synced", n+1)
+		w.fs.trap = trap{op: "syncdir", n: 1, does: "fail"}
+		if err := w.store.fs.MkdirAll("/dir"); !errors.Is(err, errInjected) {
+			t.Errorf("MkdirAll, call %d: got %v, want %v", n+1, err, errInjected)
 		}
 	}
 }
 
+// Without replacing, whatever the file system lacks for it.
 func TestRename(t *testing.T) {
-	dir := t.TempDir()
-	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
-	write := func(name, content string) { must(t, os.WriteFile(name, []byte(content), 0o666)) }
-	for name, rename := range map[string]func() error{
-		"Rename":        func() error { return osFS{}.Rename(from, to, false) },
-		"renameChecked": func() error { return renameChecked(from, to) }, // where the system cannot do it at once
-	} {
-		write(from, "new")
-		write(to, "old")
-		if err := rename(); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("%s: got %v, want %v", name, err, fs.ErrExist)
-		}
-		if got, _ := os.ReadFile(to); string(got) != "old" {
-			t.Errorf("%s: got %q, want the old file untouched", name, got)
-		}
-		must(t, os.Remove(to))
-		if err := rename(); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if got, _ := os.ReadFile(to); string(got) != "new" {
-			t.Errorf("%s: got %q, want the new file", name, got)
-		}
+	for _, lacking := range [][]string{nil, {"exclusive"}, {"exclusive", "hardlink"}} {
+		l := newPlace(t)
+		dir := t.TempDir()
+		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+		l.store.fs.FS = renameFS{osFS{}, lacking}
+		l.put(from, "new")
+		l.put(to, "old")
+		l.wantErr("Rename", l.store.fs.Rename(from, to, false), fs.ErrExist)
+		l.wantFile(to, "old")
+		l.wantFile(from, "new")
+		must(t, os.Remove(to), l.store.fs.Rename(from, to, false))
+		l.wantFile(to, "new")
+		l.wantNo(from)
+		l.put(from, "newer")
+		must(t, l.store.fs.Rename(from, to, true))
+		l.wantFile(to, "newer")
+		l.wantWarnings(len(lacking) / 2)
 	}
+}
+
+// A renameFS lacks ways to rename.
+type renameFS struct {
+	FS
+	lacking []string
+}
+
+func (r renameFS) Rename(from, to string, replace bool) error {
+	if !replace && slices.Contains(r.lacking, "exclusive") {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EINVAL}
+	}
+	return r.FS.Rename(from, to, replace)
+}
+
+func (r renameFS) Hardlink(from, to string) error {
+	if slices.Contains(r.lacking, "hardlink") {
+		return &os.LinkError{Op: "link", Old: from, New: to, Err: syscall.EPERM}
+	}
+	return r.FS.Hardlink(from, to)
 }
 
 // Only a regular file is opened as a part file.

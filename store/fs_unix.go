@@ -3,7 +3,10 @@
 package store
 
 import (
+	"errors"
 	"io/fs"
+	"math"
+	"math/bits"
 	"os"
 	"syscall"
 
@@ -26,13 +29,23 @@ func (osFS) SyncDir(dir string) error {
 	return d.Sync()
 }
 
-// Free is statfs(2): the blocks that an ordinary user may take.
+// Hardlink is link(2).
+func (osFS) Hardlink(from, to string) error { return os.Link(from, to) }
+
+// Free is statfs(2): the blocks that an ordinary user may take. If the total is zero, as
+// with some FUSE file systems, the number of free blocks means nothing.
 func (osFS) Free(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	if st.Blocks == 0 || st.Bsize == 0 {
+		return 0, errors.ErrUnsupported
+	}
+	if over, free := bits.Mul64(uint64(st.Bavail), uint64(st.Bsize)); over == 0 && free <= math.MaxInt64 {
+		return int64(free), nil
+	}
+	return math.MaxInt64, nil
 }
 
 // allocated returns how many bytes of the disk a file takes, reserved ones too.

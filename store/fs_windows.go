@@ -26,6 +26,9 @@ func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
 // Link is for what Unnamed opens.
 func (osFS) Link(File, string) error { return errors.ErrUnsupported }
 
+// Hardlink is for systems that cannot rename without replacing.
+func (osFS) Hardlink(_, _ string) error { return errors.ErrUnsupported }
+
 // StartSync does nothing.
 func (f osFile) StartSync() {}
 

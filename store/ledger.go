@@ -30,10 +30,11 @@ const (
 	entryNoRanges
 	entryPlacing
 	entryReplaces
+	entryUnframed
 )
 
-// texts are the fields of an entry that are strings, in their order.
-func (r *Record) texts() []*string {
+// entryTexts are the fields of an entry that are strings, in their order.
+func (r *Record) entryTexts() []*string {
 	return []*string{(*string)(&r.ID), &r.URL, &r.ETag, &r.LastModified, &r.Type}
 }
 
@@ -41,6 +42,7 @@ func (r *Record) texts() []*string {
 func (r *Record) flags() (f uint64) {
 	for bit, set := range map[uint64]bool{
 		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPlacing: r.Placing, entryReplaces: !r.Replaces.ModTime.IsZero(),
+		entryUnframed: r.Unframed,
 	} {
 		if set {
 			f |= bit
@@ -57,7 +59,7 @@ func (r *Record) encodeEntry() ([]byte, error) {
 		return nil, err
 	}
 	b := binary.AppendUvarint([]byte{entryVersion}, r.flags())
-	for _, s := range r.texts() {
+	for _, s := range r.entryTexts() {
 		b = appendText(b, *s)
 	}
 	b = appendText(b, r.Lists.String())
@@ -136,7 +138,8 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	r := Record{Target: target, State: Done}
 	flags := e.uvarint()
 	r.Named, r.NoRanges, r.Placing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPlacing != 0
-	for _, s := range r.texts() {
+	r.Unframed = flags&entryUnframed != 0
+	for _, s := range r.entryTexts() {
 		*s = e.text()
 	}
 	lists, sum := e.text(), e.text()
@@ -313,14 +316,22 @@ func (s *Store) Amend(records ...Record) error {
 	}
 	return s.write(func(t tx) error {
 		for i := range records {
-			there, err := t.finished(records[i].Target)
-			if err == nil && there.ID == records[i].ID {
-				err = t.put(&records[i])
-			}
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			if err := t.amend(&records[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// amend replaces the entry of a finished file, if it is still on record.
+func (t tx) amend(r *Record) error {
+	there, err := t.finished(r.Target)
+	if err == nil && there.ID == r.ID {
+		err = t.put(r)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }

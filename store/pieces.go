@@ -143,6 +143,26 @@ func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 // somebody else. Then Recheck tells what of it is still as it was recorded.
 func (p *Part) Suspect() bool { return p.suspect.Load() }
 
+// PieceSums returns a copy of the sums of the pieces, of all bytes that were written.
+func (p *Part) PieceSums() *chunk.Pieces {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	sums := chunk.NewPieces(p.written.sums.Length())
+	for i := range p.written.sums.Len() {
+		sums.SetSum(i, p.written.sums.Sum(i))
+	}
+	return sums
+}
+
+// SumOf reads the bytes of s, which must lie in one piece of so many bytes, and returns
+// their sum as chunk.PieceSum has it.
+func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
+	if err := p.trust(); err != nil {
+		return 0, err
+	}
+	return sumOf(p.file, s, length)
+}
+
 // Recheck reads again what is held of piece i, and gives it up, durably, if it
 // has not the sum that was recorded. It returns how many bytes are lost, and
 // whether there are more pieces; after the last one, the Part is no longer

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -24,8 +25,8 @@ type Unnamed struct {
 
 // Unnamed begins a file for rec, which gives URL, Target, validators, Sum, Lists and
 // Replace. Whether something is in the way is for CheckTarget to tell before, and
-// for Place. errors.ErrUnsupported where files cannot be without a name: Create can
-// do it there.
+// for Place. errors.ErrUnsupported where files cannot be without a name, or could
+// not get one: Create can do it there.
 func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
 	dir := filepath.Dir(rec.Target)
 	f, err := s.fs.Unnamed(dir)
@@ -47,6 +48,9 @@ func (u *Unnamed) Write(b []byte) (int, error) {
 	n, err := u.file.WriteAt(b, u.off)
 	u.rec.CRC = crc32.Update(u.rec.CRC, castagnoli, b[:n])
 	u.off += int64(n)
+	if err != nil {
+		err = fmt.Errorf("%q: %w", u.rec.Target, err)
+	}
 	return n, err
 }
 
@@ -68,6 +72,8 @@ func (u *Unnamed) Close() error { return u.file.Close() }
 // that step 3 has not named are missing, as if somebody had deleted them. Until a
 // later Place, or Placed, has taken back "placing", a file at the target that is
 // not the recorded one is known not to be ours.
+//
+// A file that cannot be linked goes the way of a large one instead.
 func (s *Store) Place(group []*Unnamed) []error {
 	errs := make([]error, len(group))
 	for i, u := range group { // first all that changes, so that one commit of the file system's journal has it all
@@ -99,6 +105,11 @@ func (s *Store) Place(group []*Unnamed) []error {
 		dirs[dir] = s.fs.SyncDir(dir)
 	}
 	s.settled(group, errs, dirs)
+	for i, u := range group {
+		if errors.Is(errs[i], errors.ErrUnsupported) {
+			errs[i] = s.placeByPart(u)
+		}
+	}
 	return errs
 }
 
@@ -190,27 +201,62 @@ func (s *Store) name(u *Unnamed) error {
 	return nil
 }
 
-// settled keeps in mind which files are in their place, and puts what the ledger
-// had before back in the place of those that are not.
+// placeByPart copies a complete file that cannot be linked to a part file, and
+// finishes that.
+func (s *Store) placeByPart(u *Unnamed) error {
+	rec := u.rec
+	rec.Size, rec.Placing, rec.Replaces = u.off, false, Mark{}
+	p, err := s.Create(rec)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	to, from := io.NewOffsetWriter(p, 0), io.NewSectionReader(u.file, 0, u.off)
+	if _, err := io.CopyBuffer(to, from, make([]byte, blockSize)); err != nil {
+		return err
+	}
+	if err := p.Commit(0); err != nil {
+		return err
+	}
+	if err := p.Finish(rec.ModTime); err != nil {
+		return err
+	}
+	u.rec = p.Record()
+	return nil
+}
+
+// settled remembers which files are in their place, and records the times that they
+// have there. For the others it puts back the entries that the ledger had before.
 func (s *Store) settled(group []*Unnamed, errs []error, dirs map[string]error) {
-	var wrong []*Unnamed
+	var wrong, altered []*Unnamed
 	s.placing.Lock()
 	defer s.placing.Unlock()
 	for i, u := range group {
-		named := errs[i] == nil
-		if err := dirs[filepath.Dir(u.rec.Target)]; named && err != nil {
-			errs[i] = err
+		if errs[i] != nil {
+			wrong = append(wrong, u)
+			continue
+		}
+		was := u.rec.ModTime
+		errs[i] = errors.Join(dirs[filepath.Dir(u.rec.Target)], s.lookAgain(&u.rec))
+		if !u.rec.ModTime.Equal(was) {
+			altered = append(altered, u)
 		}
 		if errs[i] == nil {
 			s.placed = append(s.placed, u.rec)
-		} else if !named {
-			wrong = append(wrong, u)
 		}
 	}
-	if len(wrong) == 0 {
+	if len(wrong)+len(altered) == 0 {
 		return
 	}
-	if err := s.write(func(t tx) error { return t.takeBack(wrong) }); err != nil {
+	err := s.write(func(t tx) error {
+		for _, u := range altered {
+			if err := t.amend(&u.rec); err != nil {
+				return err
+			}
+		}
+		return t.takeBack(wrong)
+	})
+	if err != nil {
 		s.warn(err.Error())
 	}
 }

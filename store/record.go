@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	"pawl/chunk"
 )
@@ -49,9 +51,11 @@ type Record struct {
 	ETag         string   `json:"etag,omitempty"`          // as sent, weak ones with their W/
 	LastModified string   `json:"last_modified,omitempty"` // as sent
 	Type         string   `json:"type,omitempty"`          // media type, without parameters
+	Coding       string   `json:"coding,omitempty"`        // content coding that belongs to the file, for example "gzip"; of unfinished ones only
 	Mirrors      []string `json:"mirrors,omitempty"`       // other URLs of it, best first
 	Mixed        bool     `json:"mixed,omitempty"`         // some bytes may be of a mirror that only samples have proven
 	NoRanges     bool     `json:"no_ranges,omitempty"`     // the server sends whole files only
+	Unframed     bool     `json:"unframed,omitempty"`      // the server did not mark the end of the file, so that it may be cut
 
 	Held    chunk.Set `json:"held"`             // durable bytes of the part file
 	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
@@ -78,6 +82,36 @@ type Record struct {
 // Part returns the path of the part file.
 func (r *Record) Part() string { return r.Target + ".part" }
 
+// Texts returns the fields that may hold any bytes: paths, URLs and what a server has
+// sent need not be UTF-8. The order must stay, and a new field must be the last in a release.
+func (r *Record) Texts() []*string {
+	var all []*string
+	for i := range r.Mirrors {
+		all = append(all, &r.Mirrors[i])
+	}
+	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason)
+}
+
+// RawTexts returns the bytes of texts of a value that is stored as JSON, nil if all of
+// them are UTF-8. JSON has no other bytes; encoding/json replaces them.
+func RawTexts(texts []*string) (raw [][]byte) {
+	if !slices.ContainsFunc(texts, func(t *string) bool { return !utf8.ValidString(*t) }) {
+		return nil
+	}
+	for _, t := range texts {
+		raw = append(raw, []byte(*t))
+	}
+	return raw
+}
+
+// RestoreTexts gives the texts of a value that was read from JSON the bytes that
+// RawTexts returned for them. A pawl with fewer texts has written fewer.
+func RestoreTexts(texts []*string, raw [][]byte) {
+	for i := range min(len(texts), len(raw)) {
+		*texts[i] = string(raw[i])
+	}
+}
+
 // recordVersion is the version of the encoding that encode writes.
 const recordVersion = 1
 
@@ -85,10 +119,11 @@ const recordVersion = 1
 type versioned struct {
 	V int `json:"v"`
 	*Record
+	Raw [][]byte `json:"raw,omitempty"` // RawTexts of Texts
 }
 
 func (r *Record) encode() ([]byte, error) {
-	data, err := json.Marshal(versioned{recordVersion, r})
+	data, err := json.Marshal(versioned{recordVersion, r, RawTexts(r.Texts())})
 	return seal(data), err
 }
 
@@ -103,6 +138,7 @@ func decodeRecord(sealed []byte) (Record, error) {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
+	RestoreTexts(r.Texts(), v.Raw)
 	switch {
 	case v.V > recordVersion:
 		return Record{}, fmt.Errorf("record %s: version %d: %w", r.ID, v.V, ErrNewer)

@@ -28,7 +28,7 @@ func fullRecord(t testing.TB) Record {
 	when := time.Date(2024, 2, 29, 23, 59, 59, 123456789, time.FixedZone("", 5*3600+1800))
 	return Record{
 		ID: newID(), URL: "https://example.com/a?b=c&d=<e>", Target: target, Size: 1 << 40,
-		Type: "text/html", Lists: Lists{Nameless, "0123456789abcdef"}, ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", Named: true, NoRanges: true, Mixed: true, Mirrors: []string{"https://b.example/a"},
+		Type: "text/html", Lists: Lists{Nameless, "0123456789abcdef"}, ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", Named: true, NoRanges: true, Unframed: true, Coding: "gzip", Mixed: true, Mirrors: []string{"https://b.example/a"},
 		Held:  chunk.NewSet(chunk.Range{Off: 0, End: 10}, chunk.Range{Off: 1 << 39, End: 1 << 40}),
 		State: Failed, Reason: "it broke", Rate: 12345,
 		Piece: 1 << 24, Touched: when.Add(time.Minute), Sum: sum, Replace: true, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
@@ -67,6 +67,65 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
+// TestRecordBytes: texts that are not UTF-8 come back as they were, whichever of them
+// it is, and no other record changes.
+func TestRecordBytes(t *testing.T) {
+	full := fullRecord(t)
+	const bytes = "caf\xe9 \xff\xed\xa0\x80 \ufffd é"
+	texts := len(full.Texts())
+	for i := range texts {
+		rec := fullRecord(t)
+		*rec.Texts()[i] += bytes
+		sealed, err := rec.encode()
+		must(t, err)
+		if got, err := decodeRecord(sealed); err != nil || !sameRecord(got, rec) {
+			t.Errorf("text %d: got %+v, %v, want %+v", i, got, err, rec)
+		}
+	}
+	of := make(map[*string]bool) // so that no field is forgotten
+	for _, text := range full.Texts() {
+		of[text] = true
+	}
+	for v, i := reflect.ValueOf(&full).Elem(), 0; i < v.NumField(); i++ {
+		name := v.Type().Field(i).Name
+		if text, ok := v.Field(i).Addr().Interface().(*string); ok && !of[text] {
+			t.Errorf("field %s is none of Texts", name)
+		}
+	}
+	full.Target += "\ufffd"
+	sealed, err := full.encode()
+	must(t, err)
+	data, err := json.Marshal(struct {
+		V int `json:"v"`
+		*Record
+	}{1, &full})
+	must(t, err)
+	if string(sealed) != string(seal(data)) {
+		t.Errorf("a record that is UTF-8: got %q, want %q", sealed, data)
+	}
+}
+
+// TestRecordOfOlderPawl: an older pawl has lost bytes of a path, so that the entry of
+// that path leads to a record of another. Nothing is on record of it then.
+func TestRecordOfOlderPawl(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{})
+	must(t, err)
+	rec := Record{ID: newID(), Target: filepath.Join(t.TempDir(), "caf\ufffd.bin"), State: Paused}
+	target := filepath.Join(filepath.Dir(rec.Target), "caf\xe9.bin")
+	must(t, s.write(func(t tx) error {
+		if err := t.put(&rec); err != nil {
+			return err
+		}
+		return t.Bucket(targetBucket).Put([]byte(target), []byte(rec.ID))
+	}))
+	if got, err := s.ByTarget(target); !errors.Is(err, ErrNotFound) {
+		t.Errorf("got %+v, %v, want %v", got, err, ErrNotFound)
+	}
+	if got, err := s.Get(rec.ID); err != nil || got.Target != rec.Target {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // A new field is a decision: no header, password or cookie may be in a record,
 // and what older versions of pawl have written must still be read.
 func TestRecordKeys(t *testing.T) {
@@ -80,7 +139,7 @@ func TestRecordKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := slices.Sorted(maps.Keys(fields))
-	want := strings.Fields("created etag held id last_modified list mirrors mixed modtime named no_ranges piece rate reason replace size state sum target touched type updated url v")
+	want := strings.Fields("coding created etag held id last_modified list mirrors mixed modtime named no_ranges piece rate reason replace size state sum target touched type unframed updated url v")
 	if !slices.Equal(got, want) {
 		t.Errorf("keys: got %q, want %q", got, want)
 	}
@@ -134,6 +193,8 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		"held beyond size":  edit(map[string]any{"held": "0+10", "size": 9}),
 		"held not in order": edit(map[string]any{"held": "5+1,0+1"}),
 		"held below zero":   edit(map[string]any{"held": "-5+1"}),
+		"relative raw":      edit(map[string]any{"raw": []string{"", "eA=="}}), // the mirror, and the target "x"
+		"raw no list":       edit(map[string]any{"raw": "L3g="}),
 		"held no text":      edit(map[string]any{"held": 5}),
 		"sum":               edit(map[string]any{"sum": "md5:00"}),
 		"time":              edit(map[string]any{"created": "yesterday"}),
@@ -181,7 +242,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	for _, more := range []string{
 		``, `,"size":-1,"held":"5+7"`, `,"held":null`, `,"sum":""`, `,"ID":"y","STATE":"x"`, `,"url":"\ud800"`,
 		`,"modtime":"0001-01-01T01:00:00+01:00"`, `,"created":"9999-12-31T23:59:59-23:59"`,
-		`,"created":"0000-01-01T00:00:00+23:59"`, `,"size":9223372036854775807,"held":"0+9223372036854775807"`,
+		`,"created":"0000-01-01T00:00:00+23:59"`, `,"raw":["L2NhZuk=","/w==","","","","",""]`, `,"raw":[]`, `,"mirrors":["a"],"raw":["L3g=","","","","","","","6Q=="]`, `,"size":9223372036854775807,"held":"0+9223372036854775807"`,
 	} {
 		f.Add([]byte(`{"v":1,"id":"x","target":`+string(target)+more+`}`), true)
 	}

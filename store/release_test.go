@@ -116,7 +116,7 @@ func TestReleaseFails(t *testing.T) {
 	} {
 		l := newPlace(t)
 		a, b := l.made("a", keyA), l.made("b", keyA)
-		l.store.fs = tc.fs
+		l.store.fs.FS = tc.fs
 		ends, err := l.store.Release([]Record{a, b}, []string{keyA})
 		must(t, err)
 		failed := 0
@@ -131,7 +131,7 @@ func TestReleaseFails(t *testing.T) {
 		for _, name := range tc.left {
 			l.wantLists(name, keyA)
 		}
-		l.store.fs = osFS{}
+		l.store.fs.FS = osFS{}
 		if deleted := l.release(a, b); deleted["a"] {
 			t.Errorf("a was deleted twice")
 		}
@@ -146,7 +146,7 @@ func TestReleaseCrash(t *testing.T) {
 	l := newPlace(t)
 	a, b := l.made("a", keyA), l.made("b", keyA)
 	var crashed []byte // the state file when the deletion is durable
-	l.store.fs = releaseFS{syncDir: func(string) (err error) {
+	l.store.fs.FS = releaseFS{syncDir: func(string) (err error) {
 		l.wantNo(a.Target)
 		l.wantNo(b.Target)
 		crashed, err = os.ReadFile(l.dbPath())
@@ -167,7 +167,7 @@ func TestReleaseCrash(t *testing.T) {
 func TestReleaseTime(t *testing.T) {
 	l := newPlace(t)
 	a, b := l.made("a", keyA), l.made("b", keyA)
-	l.store.fs = releaseFS{remove: func(string) error {
+	l.store.fs.FS = releaseFS{remove: func(string) error {
 		time.Sleep(releaseTime + releaseTime/10)
 		return nil
 	}}

@@ -176,14 +176,7 @@ func (s *Store) Exists(rec Record) bool {
 // Running reports whether some process works on the download of rec. The
 // answer may be out of date when it arrives.
 func (s *Store) Running(rec Record) bool {
-	if rec.State == Done {
-		return false
-	}
-	lock, err := s.fs.Lock(rec.Part(), false)
-	if err == nil {
-		lock.Close()
-	}
-	return errors.Is(err, ErrBusy)
+	return rec.State != Done && s.fs.Locked(rec.Part())
 }
 
 // Remove forgets the download id and, with files, deletes its part file, never

@@ -146,7 +146,7 @@ func TestResumeReadsUnderLock(t *testing.T) {
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Close())
-	l.store.fs = hookFS{osFS{}, func() { // another process was faster, and has ended
+	l.store.fs.FS = hookFS{osFS{}, func() { // another process was faster, and has ended
 		must(t, l.store.write(func(t tx) error {
 			rec := p.Record()
 			rec.ETag, rec.Held = `"new"`, chunk.NewSet(chunk.Range{End: 5})

@@ -121,7 +121,7 @@ func TestNewerRecord(t *testing.T) {
 	l.write(p, 0, 10)
 	must(t, p.Close())
 	rec := p.Record()
-	newer, err := json.Marshal(versioned{recordVersion + 1, &rec})
+	newer, err := json.Marshal(versioned{V: recordVersion + 1, Record: &rec})
 	must(t, err)
 	must(t, l.store.write(func(t tx) error { return t.Bucket(recordBucket).Put([]byte(rec.ID), seal(newer)) }))
 	_, err = l.store.ByTarget(l.target)

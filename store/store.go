@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,8 @@ var (
 	ErrIrregular error = irregular{}
 	// ErrGone says that somebody else took away the part file, or some of it.
 	ErrGone = errors.New("it was moved, deleted or cut while it was being written")
+	// ErrUncut says that a part file is longer than the file and cannot be cut.
+	ErrUncut = errors.New("it is longer than the file, and this file system cannot cut it")
 	// ErrNoDirectory says that a directory with an unfinished download is gone,
 	// perhaps with its disk.
 	ErrNoDirectory = errors.New("the directory of the download is gone")
@@ -53,7 +56,7 @@ type Options struct {
 // shared with other processes.
 type Store struct {
 	dir  string
-	fs   FS
+	fs   *tolerantFS
 	warn func(string)
 
 	inspected atomic.Bool // the structure of the state file has been checked
@@ -67,14 +70,14 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
-	s := &Store{dir: dir, fs: opts.FS, warn: opts.Warn}
-	if s.fs == nil {
-		s.fs = osFS{}
+	if opts.FS == nil {
+		opts.FS = osFS{}
 	}
-	if s.warn == nil {
-		s.warn = func(string) {}
+	if opts.Warn == nil {
+		opts.Warn = func(string) {}
 	}
-	return s, nil
+	fsys := &tolerantFS{FS: opts.FS, locks: filepath.Join(dir, locksName), warn: opts.Warn}
+	return &Store{dir: dir, fs: fsys, warn: opts.Warn}, nil
 }
 
 // Get returns the record of id, or ErrNotFound.

@@ -59,6 +59,9 @@ func (c *crashFS) step(op string, do func() error, half func()) error {
 		return errDown // deferred calls while the panic unwinds
 	}
 	if !c.trap.sprungBy(op) {
+		if err := c.lacks[op]; err != nil && op != "lock" { // which makes the file all the same
+			return err
+		}
 		return do()
 	}
 	if c.trap.does == "fail" {

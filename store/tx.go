@@ -53,7 +53,9 @@ func (e unreadableError) Error() string {
 // download of it before that of a finished one, or ErrNotFound.
 func (t tx) byTarget(target string) (Record, error) {
 	if id := t.Bucket(targetBucket).Get([]byte(target)); id != nil {
-		if r, err := t.get(ID(id)); !errors.Is(err, ErrNotFound) {
+		r, err := t.get(ID(id))
+		isAnother := err == nil && r.Target != target // an older pawl has lost bytes of the path that are not UTF-8
+		if !isAnother && !errors.Is(err, ErrNotFound) {
 			return r, err
 		}
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -20,23 +21,19 @@ type unnamedFile struct {
 
 // Unnamed is open(2) with O_TMPFILE.
 func (osFS) Unnamed(dir string) (File, error) {
-	for {
-		fd, err := unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o666)
-		switch {
-		case err == nil:
-			f := &unnamedFile{fd, dir}
-			if unix.Access(f.path(), unix.F_OK) != nil { // without /proc it could never be linked
-				unix.Close(fd)
-				return nil, errors.ErrUnsupported
-			}
-			return f, nil
-		case err == unix.EINTR:
-		case err == unix.EOPNOTSUPP, err == unix.EISDIR, err == unix.EINVAL:
-			return nil, errors.ErrUnsupported
-		default:
-			return nil, &os.PathError{Op: "open", Path: dir, Err: err}
-		}
+	f := &unnamedFile{-1, dir}
+	err := f.again("open", func() (err error) {
+		f.fd, err = unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o666)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	if unix.Access(f.path(), unix.F_OK) != nil { // without /proc it could never be linked
+		unix.Close(f.fd)
+		return nil, errors.ErrUnsupported
+	}
+	return f, nil
 }
 
 // Link is linkat(2).
@@ -51,16 +48,12 @@ func (osFS) Link(f File, name string) error {
 // path leads to the file while it is open (proc(5)).
 func (f *unnamedFile) path() string { return "/proc/self/fd/" + strconv.Itoa(f.fd) }
 
-// again calls do until no signal interrupts it, and says of its error what it is about.
+// again calls do, again if a signal interrupts it, and says of its error what it is about.
 func (f *unnamedFile) again(op string, do func() error) error {
-	for {
-		switch err := do(); {
-		case err == nil:
-			return nil
-		case !errors.Is(err, unix.EINTR):
-			return &os.PathError{Op: op, Path: f.dir, Err: err}
-		}
+	if err := uninterrupted(do); err != nil {
+		return &os.PathError{Op: op, Path: f.dir, Err: err}
 	}
+	return nil
 }
 
 func (f *unnamedFile) ReadAt(b []byte, off int64) (n int, err error) {
@@ -68,6 +61,9 @@ func (f *unnamedFile) ReadAt(b []byte, off int64) (n int, err error) {
 		n, err = unix.Pread(f.fd, b, off)
 		return err
 	})
+	if err == nil && n < len(b) {
+		err = io.EOF
+	}
 	return max(n, 0), err
 }
 
@@ -76,6 +72,9 @@ func (f *unnamedFile) WriteAt(b []byte, off int64) (n int, err error) {
 		err = f.again("write", func() error {
 			k, err := unix.Pwrite(f.fd, b[n:], off+int64(n))
 			n += max(k, 0)
+			if err == nil && k == 0 {
+				err = io.ErrShortWrite
+			}
 			return err
 		})
 	}
@@ -95,9 +94,9 @@ func (f *unnamedFile) DataSync() error { return f.Sync() }
 // StartSync is sync_file_range(2) that does not wait.
 func (f *unnamedFile) StartSync() { unix.SyncFileRange(f.fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) }
 
-// SetModTime is utimensat(2).
+// SetModTime is utimensat(2) for both times, as that of osFile.
 func (f *unnamedFile) SetModTime(t time.Time) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(t.UnixNano())}
+	times := []unix.Timespec{{Nsec: unix.UTIME_NOW}, unix.NsecToTimespec(t.UnixNano())}
 	return f.again("set the time of", func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, f.path(), times, 0) })
 }
 

@@ -32,39 +32,40 @@ type Globals struct {
 	Quiet    bool             `short:"q" group:"Output" help:"Print errors and warnings only."`
 	Verbose  bool             `short:"v" group:"Output" help:"Print every retry and refusal."`
 	JSON     bool             `name:"json" group:"Output" help:"Print events, one JSON object a line, on stdout."`
-	Version  kong.VersionFlag `short:"V" group:"Output" help:"Print the version."`
+	Version  kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
 }
 
 // Transfer are the options of the commands that download.
 type Transfer struct {
-	Connections    int         `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as there is work."`
-	Jobs           int         `short:"j" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files at once (default: 4, and in mirror as many as the connections have room for)."`
-	LimitRate      timetable   `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all together, such as 500K, 10M or 1G, or each from its time of day on, such as 08:00=2M,18:00=off."`
-	MaxRequestRate requestRate `placeholder:"N/s" group:"Transfer" help:"Most requests to each host, per second or, as N/m, per minute."`
-	Tries          *tries      `placeholder:"N" aliases:"max-tries,retry,retries" group:"Patience" help:"Consecutive failures without a byte before giving up (default: 10, and 5 in each round of mirror); 0 or inf for no end."`
-	RetryWait      duration    `default:"1s" placeholder:"D" group:"Patience" help:"Wait after the first failure, doubling (default: ${default})."`
-	RetryMaxWait   *duration   `placeholder:"D" group:"Patience" help:"Longest wait (default: 60s, and 5m where the server asks for it)."`
-	ConnectTimeout *duration   `placeholder:"D" group:"Patience" help:"Longest wait for a connection (default: 30s)."`
-	StallTimeout   *duration   `placeholder:"D" group:"Patience" help:"Longest silence of a connection (default: 30s)."`
-	Timeout        duration    `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
-	Deadline       duration    `placeholder:"D" group:"Patience" help:"Stop in order after D, with exit code 75."`
-	Header         []header    `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header, to the host of the URL and of your mirrors only; repeatable."`
-	UserAgent      string      `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
-	Referer        string      `placeholder:"URL" group:"Request" help:"Send as Referer."`
-	CACert         string      `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"existingfile" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`
-	Insecure       bool        `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not ask servers to prove who they are, and follow redirects from https to http."`
-	Overwrite      bool        `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
-	Restart        bool        `group:"Files" help:"Forget progress and begin again."`
-	OnChange       string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
-	NoRemoteTime   bool        `group:"Files" help:"Do not take the modification time from the server."`
-	Report         string      `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome."`
-	OnComplete     string      `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each file that was fetched, and PAWL_FILE_* in its environment."`
-	OnError        string      `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"The same for each file that failed."`
-	NoProgress     bool        `group:"Output" help:"Draw no progress bar."`
-	NoColor        bool        `hidden:"" help:"Accepted; there is no color."`
-	Fail           bool        `short:"f" hidden:"" help:"Accepted for those who paste curl's flags."`
-	Location       bool        `short:"L" hidden:"" help:"Accepted for those who paste curl's flags."`
-	Continue       bool        `short:"c" hidden:"" help:"Accepted for those who type wget's flags: pawl always goes on."`
+	Connections     int         `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as there is work."`
+	SplitUnverified bool        `group:"Transfer" help:"Use several connections although the server sends no validator and no digest is known, so that two versions could be mixed without notice."`
+	Jobs            int         `short:"j" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files at once (default: 4, and in mirror as many as the connections have room for)."`
+	LimitRate       timetable   `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all together, such as 500K, 10M or 1G, or each from its time of day on, such as 08:00=2M,18:00=off."`
+	MaxRequestRate  requestRate `placeholder:"N/s" group:"Transfer" help:"Most requests to each host, per second or, as N/m, per minute."`
+	Tries           *tries      `placeholder:"N" aliases:"max-tries,retry,retries" group:"Patience" help:"Consecutive failures without a byte before giving up (default: 10, and 5 in each round of mirror); 0 or inf for no end."`
+	RetryWait       duration    `default:"1s" placeholder:"D" group:"Patience" help:"Wait after the first failure, doubling (default: ${default})."`
+	RetryMaxWait    *duration   `placeholder:"D" group:"Patience" help:"Longest wait (default: 60s, and 5m where the server asks for it)."`
+	ConnectTimeout  *duration   `placeholder:"D" group:"Patience" help:"Longest wait for a connection (default: 30s)."`
+	StallTimeout    *duration   `placeholder:"D" group:"Patience" help:"Longest silence of a connection (default: 30s)."`
+	Timeout         duration    `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
+	Deadline        duration    `placeholder:"D" group:"Patience" help:"Stop in order after D, with exit code 75."`
+	Header          []header    `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header, to the host of the URL and of your mirrors only; repeatable."`
+	UserAgent       string      `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
+	Referer         string      `placeholder:"URL" group:"Request" help:"Send as Referer."`
+	CACert          string      `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`
+	Insecure        bool        `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not ask servers to prove who they are, and follow redirects from https to http."`
+	Overwrite       bool        `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
+	Restart         bool        `group:"Files" help:"Forget progress and begin again."`
+	OnChange        string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
+	NoRemoteTime    bool        `group:"Files" help:"Do not take the modification time from the server."`
+	Report          string      `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome."`
+	OnComplete      string      `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each file that was fetched, and PAWL_FILE_* in its environment."`
+	OnError         string      `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"The same for each file that failed."`
+	NoProgress      bool        `group:"Output" help:"Draw no progress bar."`
+	NoColor         bool        `hidden:"" help:"Accepted; there is no color."`
+	Fail            bool        `short:"f" hidden:"" help:"Accepted for those who paste curl's flags."`
+	Location        bool        `short:"L" hidden:"" help:"Accepted for those who paste curl's flags."`
+	Continue        bool        `short:"c" hidden:"" help:"Accepted for those who type wget's flags: pawl always goes on."`
 }
 
 // GetCmd downloads URLs.
@@ -139,8 +140,8 @@ Exit codes: 0 all is there, whole and durable; 1 other error; 2 usage;
 7 protocol; 8 the server said no; 9 disk full; 13 a foreign file is in the way;
 17 the remote file changed; 32 checksum mismatch; 75 temporary, run again;
 130 interrupted and 143 terminated, resumable.
-Proxies are taken from http_proxy, https_proxy and no_proxy; options also from
-~/.config/pawl/config and from PAWL_NAME in the environment.
+Proxies are taken from http_proxy, https_proxy, all_proxy and no_proxy; options
+also from ~/.config/pawl/config and from PAWL_NAME in the environment.
 `
 
 // stateDir is where the state file is.

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 )
@@ -90,17 +92,11 @@ func readConfig(path string) (*configFile, error) {
 // Validate refuses names that no command has.
 func (c *configFile) Validate(app *kong.Application) error {
 	known := make(map[string]bool)
-	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
-			known[flag.Name] = true
-		}
-		return next(nil)
-	})
-	if err != nil {
-		return err
+	for _, flag := range flagsOf(app) {
+		known[flag.Name] = true
 	}
 	for name, n := range c.lines {
-		if !known[name] || name == "config" || name == "help" || name == "version" {
+		if !known[name] || slices.Contains([]string{"config", "no-config", "help", "version"}, name) {
 			return fmt.Errorf("config file %q line %d: there is no option %q", c.path, n, name)
 		}
 	}
@@ -120,8 +116,11 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	case !ok:
 		return nil, nil
 	case flag.IsSlice():
-		list := make([]any, len(values)) // the form that kong knows from JSON
+		list := make([]any, len(values)) // kong passes it through JSON
 		for i, v := range values {
+			if !utf8.ValidString(v) {
+				return nil, fmt.Errorf("config file %q: a value of %q is not UTF-8", c.path, flag.Name)
+			}
 			list[i] = v
 		}
 		return list, nil

@@ -200,6 +200,11 @@ func (s *display) println(format string, args ...any) {
 
 func (s *display) object(fields map[string]any) {
 	fields["v"] = 1
+	for name, value := range fields {
+		if text, ok := value.(string); ok {
+			fields[name] = escaped(text)
+		}
+	}
 	enc := json.NewEncoder(s.say.stdout)
 	enc.SetEscapeHTML(false)
 	enc.Encode(fields) // a closed stdout is no reason to stop a download
@@ -365,6 +370,7 @@ func eventFields(e downloader.Event) map[string]any {
 		f["size"], f["held"] = e.Size, e.Held
 	case downloader.Finished:
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Fetched, e.Elapsed.Seconds(), e.Current
+		optional("complete", "unknown", e.Unframed)
 	case downloader.Stopped, downloader.Lost, downloader.Restarted:
 		f["held"] = e.Held
 	case downloader.Retrying:

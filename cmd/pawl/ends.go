@@ -40,7 +40,7 @@ func (e *ends) abort() {
 func (e *ends) took(req downloader.Request, res downloader.Result, err error) {
 	f := reportFile{
 		Path: res.Target, URL: downloader.ShownURL(req.URL), FinalURL: res.Final, Outcome: endFetched, Size: knownSize(res.Size),
-		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(),
+		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: complete(res.Unframed),
 	}
 	switch {
 	case err != nil:

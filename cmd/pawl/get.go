@@ -3,11 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
-	"os"
 	"os/signal"
 	"slices"
 	"strings"
@@ -92,16 +91,23 @@ func suggestion(word string) string {
 	if host, _, _ := strings.Cut(word, "/"); strings.Contains(host, ".") && downloader.CheckURL("https://"+word) == nil {
 		return fmt.Sprintf("; did you mean %q?", "https://"+downloader.ShownURL(word))
 	}
-	near, least := "", 3
-	for _, command := range []string{"get", "mirror", "resume", "list", "remove"} {
-		if d := distance(word, command); d < least {
-			near, least = command, d
-		}
-	}
+	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "remove"}))
 	if near == "" {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", "pawl "+near)
+}
+
+// nearest returns the one of the known words that a misspelled word is at most two
+// letters away from, "" if there is none. Of several it is the first in the alphabet.
+func nearest(word string, known iter.Seq[string]) string {
+	near, least := "", 3
+	for _, k := range slices.Sorted(known) {
+		if d := distance(word, k); d < least {
+			near, least = k, d
+		}
+	}
+	return near
 }
 
 // distance is the number of letters to insert, delete or replace between a and
@@ -353,9 +359,11 @@ func (t *Transfer) options() (downloader.Options, error) {
 		LimitRate:      t.LimitRate.at(time.Now()),
 		RequestRate:    float64(t.MaxRequestRate),
 		NoRemoteTime:   t.NoRemoteTime,
+		WaitNetwork:    true,
 		UserAgent:      t.UserAgent,
-		Proxy:          http.ProxyFromEnvironment,
 		Insecure:       t.Insecure,
+
+		SplitUnverified: t.SplitUnverified,
 	}
 	if t.Tries != nil {
 		o.Tries = cmp.Or(int(*t.Tries), -1)
@@ -363,18 +371,10 @@ func (t *Transfer) options() (downloader.Options, error) {
 	if o.Connections < 1 || t.Jobs < 0 {
 		return o, usageError(errors.New("--connections and --jobs are at least 1"))
 	}
-	if t.CACert == "" {
-		return o, nil
-	}
-	pem, err := os.ReadFile(t.CACert)
-	if err != nil {
+	var err error
+	if o.Proxy, err = proxyFromEnvironment(); err != nil {
 		return o, err
 	}
-	if o.RootCAs, err = x509.SystemCertPool(); err != nil {
-		o.RootCAs = x509.NewCertPool()
-	}
-	if !o.RootCAs.AppendCertsFromPEM(pem) {
-		return o, usageError(fmt.Errorf("--cacert %q holds no certificate", t.CACert))
-	}
-	return o, nil
+	o.RootCAs, err = t.rootCAs()
+	return o, err
 }

@@ -16,6 +16,7 @@ var volatile = []struct {
 	to string
 }{
 	{regexp.MustCompile(`"[0-9a-f]+-[0-9a-f]+"`), "TAG"}, // before its digits are taken for a number
+	{regexp.MustCompile(`sha256:[0-9a-f]{64}`), "sha256:HEX"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
 	{regexp.MustCompile(`\[::1\]:\d+`), "HOST"},
 	{regexp.MustCompile(`\b[0-9a-f]{16}\b`), "ID"},

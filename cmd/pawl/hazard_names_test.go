@@ -16,7 +16,7 @@ import (
 
 // names are hazards of TestHazards: names that a server or a URL chooses, and
 // what is in the way of one.
-var names = slices.Concat(namesOfServers(), namesRaw, namesOfURLs(), namesTaken)
+var names = slices.Concat(namesOfServers(), namesRaw, namesOfURLs(), namesBytes, namesTaken)
 
 // dispositions are what servers send as Content-Disposition for /f.bin, and
 // the name that the file gets. OUTSIDE and CODED stand for the directory above
@@ -41,9 +41,13 @@ var dispositions = []struct{ name, field, want string }{
 	{"coded UTF-8 and a plain one", `attachment; filename="plain.bin"; filename*=UTF-8''%C3%A9.bin`, "é.bin"},
 	{"raw UTF-8", `attachment; filename="日本語 é.bin"`, "日本語 é.bin"},
 	{"raw UTF-8, not quoted", `attachment; filename=é.bin`, "é.bin"},
-	{"raw Latin-1", "attachment; filename=\"na\xefve.bin\"", "nave.bin"},
-	{"coded, not UTF-8", `attachment; filename*=UTF-8''a%ff%feb.bin`, "ab.bin"},
-	{"coded, an unfinished character", `attachment; filename*=UTF-8''ab%e2%82`, "ab"},
+	{"raw Latin-1", "attachment; filename=\"na\xefve.bin\"", "na%EFve.bin"},
+	{"raw GBK", "attachment; filename=\"\xb2\xe2\xca\xd4\xce\xc4\xbc\xfe.zip\"", "%B2%E2%CA%D4%CE%C4%BC%FE.zip"},
+	{"raw Shift-JIS, not quoted", "attachment; filename=\x95\\\x83|.zip", "%95%5C%83%7C.zip"},
+	{"raw Latin-1, up and away", "attachment; filename=\"..\\..\\na\xefve.bin\"", "na%EFve.bin"},
+	{"a replacement character", "attachment; filename=\"a\ufffdb.bin\"", "a\ufffdb.bin"},
+	{"coded, not UTF-8", `attachment; filename*=UTF-8''a%ff%feb.bin`, "a%FF%FEb.bin"},
+	{"coded, an unfinished character", `attachment; filename*=UTF-8''ab%e2%82`, "ab%E2%82"},
 	{"in pieces", `attachment; filename*0="../a"; filename*1=".bin"`, "a.bin"},
 	{"twice", `attachment; filename=a.bin; filename=b.bin`, "a.bin"},
 	{"empty", `attachment; filename=""`, "f.bin"},
@@ -152,7 +156,11 @@ var urls = []struct{ name, url, path, want string }{
 	{"a colon", "/C:evil", "/C:evil", "C_evil"},
 	{"hidden", "/.bashrc", "/.bashrc", "bashrc"},
 	{"raw UTF-8", "/日本語.bin", "/日本語.bin", "日本語.bin"},
-	{"not UTF-8", "/a%ffb.bin", "/a\xffb.bin", "ab.bin"},
+	{"not UTF-8", "/a%ffb.bin", "/a\xffb.bin", "a%ffb.bin"},
+	{"not UTF-8, raw", "/a\xffb.bin", "/a\xffb.bin", "a%FFb.bin"},
+	{"GBK", "/%B2%E2%CA%D4%CE%C4%BC%FE.zip", "/\xb2\xe2\xca\xd4\xce\xc4\xbc\xfe.zip", "%B2%E2%CA%D4%CE%C4%BC%FE.zip"},
+	{"Shift-JIS", "/%95%5c%20a.zip", "/\x95\\ a.zip", "%95%5c a.zip"},
+	{"not UTF-8, up and away", "/%ff%2f..%2f..%5cevil%fe", "/\xff/../..\\evil\xfe", "evil%fe"},
 }
 
 func namesOfURLs() []hazard {

@@ -122,9 +122,9 @@ func (h *hooks) loop() {
 		switch err := h.run(command, f); {
 		case err == nil:
 		case h.ctx.Err() != nil:
-			h.say.warn("hook %q for %q: interrupted", command, printable(f.path))
+			h.say.warn("hook %q for %q: interrupted", command, f.path)
 		default:
-			h.say.warn("hook %q for %q: %s", command, printable(f.path), printable(err.Error()))
+			h.say.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
 		}
 	}
 }

@@ -48,12 +48,12 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/cmd/bench": {}, // the standard library alone
 	"pawl/cmd/pawl": {
 		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list", "pawl/downloader/mirror"},
-		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync/..."},
+		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }
 
 // oneFile lists the libraries that one file each knows.
-var oneFile = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3"}
+var oneFile = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy"}
 
 // topLevel is what the root directory may hold.
 var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}

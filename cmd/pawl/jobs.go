@@ -118,7 +118,7 @@ func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 	return records, err
 }
 
-// listed is the JSON form of a download.
+// listed is how a download stands.
 type listed struct {
 	V       int       `json:"v"`
 	ID      store.ID  `json:"id"`
@@ -153,6 +153,7 @@ func (c *ListCmd) Run(g *Globals, say *speaker) error {
 		l := c.describe(st, r)
 		switch n++; {
 		case g.JSON:
+			l.URL, l.Path, l.Reason = escaped(l.URL), escaped(l.Path), escaped(l.Reason)
 			err = enc.Encode(l)
 		case n == 1:
 			fmt.Fprintln(w, "ID\tSTATE\tDONE\tSIZE\tRATE\tPATH")

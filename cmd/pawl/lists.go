@@ -72,8 +72,7 @@ func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name st
 		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
 	}
 	f, err := os.Open(res.Target)
-	whole := true // not if the response was without framing, once res says so
-	return openedList{ReadCloser: f, name: shown, base: shown, whole: whole}, err
+	return openedList{ReadCloser: f, name: shown, base: shown, whole: !res.Unframed}, err
 }
 
 // openFile opens a list that is a file or a pipe.

@@ -34,6 +34,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 		kong.DefaultEnvars("PAWL"),
+		rawTexts(),
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.Help(help),
@@ -54,6 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return say.failure(usageError(errors.New(withoutCommand(err.Error()))))
 	}
 	say.quiet = cli.Quiet
+	warnUnused(say, app.Model, os.Environ())
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsInput() { // to which SIGHUP says something else
 		ends = ends[:2]

@@ -93,7 +93,6 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if err != nil {
 		return err
 	}
-	opts.WaitNetwork = true
 	if c.Tries == nil {
 		opts.Tries = mirrorTries
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"pawl/downloader/faultserver"
 )
 
 // listUntil writes a list of the first n files.
@@ -96,6 +99,30 @@ func TestPruneLimitOfShared(t *testing.T) {
 	s.listUntil("b", 4)
 	s.mirror("-q", "--prune", "b").exits(1).says("it would be 15 of the 20 files that earlier runs made, and the limit is 10")
 	s.only(20)
+}
+
+// TestPruneUnframed: a list from a URL that has neither a length nor chunks may have
+// been cut, and prunes nothing, even if the server says later that it has not changed.
+func TestPruneUnframed(t *testing.T) {
+	s := newSite(t)
+	names := s.addMany(3, each(10))
+	publish := func(n int, faults ...faultserver.Fault) {
+		text := strings.Join(s.urls(names[:n]...), "\n") + "\n"
+		s.srv.Set(append(faults, publishing(map[string]string{"list": text}))...)
+	}
+	list := s.srv.URL + "/list"
+	publish(3)
+	s.mirror("-q", "--prune", list).exits(0)
+	publish(2, faultserver.HTTP10, faultserver.NoLength)
+	const warning = "came without a length, so it may have been cut; it prunes nothing"
+	s.mirror("-q", "--prune", list).exits(0).says(warning)
+	s.only(3)
+	publish(2)
+	s.mirror("-q", "--prune", list).exits(0).says(warning)
+	s.only(3)
+	publish(1, faultserver.NoLength)
+	s.mirror("-q", "--prune", list).exits(0)
+	s.only(1)
 }
 
 // TestPruneKills kills -9 a prune while it deletes. Each time the next runs go on: no

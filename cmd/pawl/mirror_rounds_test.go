@@ -19,7 +19,7 @@ func failing(fails map[string]int) faultserver.Fault {
 		return fails[name] >= 0
 	}
 	return func(next http.Handler) http.Handler {
-		refuse := faultserver.Status(http.StatusInternalServerError, -1)(next)
+		refuse := faultserver.Status(http.StatusBadGateway, -1)(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if left(r.URL.Path[1:]) {
 				refuse.ServeHTTP(w, r)

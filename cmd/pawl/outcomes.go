@@ -103,9 +103,9 @@ func reported(x mirror.Outcome) reportFile {
 	}
 	switch x.State {
 	case mirror.Fetched, mirror.Unchanged:
-		f.Size, f.Sum, f.CRC32C = knownSize(x.Result.Size), x.Result.Sum.String(), hexCRC(x.Result.CRC)
+		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Result.Size), x.Result.Sum.String(), hexCRC(x.Result.CRC), complete(x.Result.Unframed)
 	case mirror.Current, mirror.Pruned:
-		f.Size, f.Sum, f.CRC32C = knownSize(x.Record.Size), x.Record.Sum.String(), hexCRC(x.Record.CRC)
+		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Record.Size), x.Record.Sum.String(), hexCRC(x.Record.CRC), complete(x.Record.Unframed)
 	}
 	if x.Err != nil {
 		f.Error = x.Err.Error()
@@ -114,6 +114,14 @@ func reported(x mirror.Outcome) reportFile {
 		f.Exit = exitCode(x.Err)
 	}
 	return f
+}
+
+// complete is the field of that name, which only says what is not known.
+func complete(unframed bool) string {
+	if unframed {
+		return "unknown"
+	}
+	return ""
 }
 
 func hexCRC(crc uint32) string {
@@ -133,7 +141,7 @@ func (o *outcomes) problem(err error) {
 		return
 	case isLine:
 		o.wrong[2]++
-		told = reportProblem{List: shownList(p.List), Line: p.Line, Error: p.Err.Error()}
+		told = reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()}
 		o.say.tell(err, "")
 	default:
 		o.wrong[exitCode(err)]++
@@ -141,7 +149,7 @@ func (o *outcomes) problem(err error) {
 		o.say.tell(err, hint(err, ""))
 	}
 	o.report.problem(told)
-	o.event("problem", "problem", told)
+	o.event("problem", "problem", told.shown())
 }
 
 // round takes that files are tried again.

@@ -20,7 +20,7 @@ const reportVersion = 1
 //	{"v":1, "pawl":VERSION, "started":RFC3339, "lists":[…], "dir":…,
 //	 "files":[
 //	  {"path":…, "url":…, "final_url":…, "outcome":…, "size":…, "fetched":…, "seconds":…, "retries":…, "rounds":…,
-//	   "sum":"sha256:…", "crc32c":…, "list":…, "line":…, "error":…, "exit":…},
+//	   "sum":"sha256:…", "crc32c":…, "complete":"unknown", "list":…, "line":…, "error":…, "exit":…},
 //	  …],
 //	 "problems":[{"list":…, "line":…, "error":…}, …],
 //	 "summary":{"files":…, "fetched":…, "current":…, "unchanged":…, "failed":…, "pending":…, "pruned":…, "problems":…, "more":true,
@@ -30,7 +30,7 @@ const reportVersion = 1
 // A field of an entry that is empty, zero or unknown is left out, but for a size
 // of 0; those of the summary are all there, but for "pruned" and "more". URLs are without
 // user and password. Each entry has a line of its own, and they come in the order
-// in which the files ended. What is in a name that is not UTF-8 is U+FFFD there.
+// in which the files ended. Bytes that are not UTF-8 are escaped: see escaped.
 //
 // Files and problems are written as they come, so a report takes no memory,
 // however long it is; the problems go to a second temporary file until all files
@@ -84,9 +84,10 @@ type reportFile struct {
 	Fetched  int64     `json:"fetched,omitempty"` // bytes that this run received
 	Seconds  float64   `json:"seconds,omitempty"`
 	Retries  int       `json:"retries,omitempty"`
-	Rounds   int       `json:"rounds,omitempty"` // how often it was begun
-	Sum      string    `json:"sum,omitempty"`    // ALGO:HEX
-	CRC32C   string    `json:"crc32c,omitempty"` // hex
+	Rounds   int       `json:"rounds,omitempty"`   // how often it was begun
+	Sum      string    `json:"sum,omitempty"`      // ALGO:HEX
+	CRC32C   string    `json:"crc32c,omitempty"`   // hex
+	Complete string    `json:"complete,omitempty"` // "unknown" if the server did not mark the end of the file
 	List     string    `json:"list,omitempty"`
 	Line     int       `json:"line,omitempty"`
 	Error    string    `json:"error,omitempty"`
@@ -107,7 +108,7 @@ func newReport(path string, h reportHeader) (*report, error) {
 		return nil, err
 	}
 	r := &report{out: out}
-	h.V, h.Lists = reportVersion, slices.Clone(h.Lists)
+	h.V, h.Dir, h.Lists = reportVersion, escaped(h.Dir), slices.Clone(h.Lists)
 	for i, list := range h.Lists {
 		h.Lists[i] = shownList(list)
 	}
@@ -116,12 +117,13 @@ func newReport(path string, h reportHeader) (*report, error) {
 	return r, nil
 }
 
-// shownList returns the name of a list without user and password, if it is a URL.
+// shownList returns the name of a list for JSON: without user and password, if it is
+// a URL.
 func shownList(name string) string {
 	if strings.Contains(name, "://") {
-		return downloader.ShownURL(name)
+		name = downloader.ShownURL(name)
 	}
-	return name
+	return escaped(name)
 }
 
 // encode returns v as JSON, valid until the next call. mu is held, or nobody
@@ -148,11 +150,18 @@ func (r *report) add(out *atomicFile, v any, first bool) {
 	}
 }
 
-// shown is f without user and password in its URLs.
+// shown returns f for JSON: without user and password in its URLs.
 func (f reportFile) shown() reportFile {
 	f.List = shownList(f.List)
-	f.URL, f.FinalURL = downloader.ShownURL(f.URL), downloader.ShownURL(f.FinalURL)
+	f.URL, f.FinalURL = escaped(downloader.ShownURL(f.URL)), escaped(downloader.ShownURL(f.FinalURL))
+	f.Path, f.Error = escaped(f.Path), escaped(f.Error)
 	return f
+}
+
+// shown returns p for JSON.
+func (p reportProblem) shown() reportProblem {
+	p.List, p.Error = shownList(p.List), escaped(p.Error)
+	return p
 }
 
 // file tells of a file. What goes wrong is for close to tell.
@@ -172,7 +181,7 @@ func (r *report) problem(p reportProblem) {
 	if r == nil {
 		return
 	}
-	p.List = shownList(p.List)
+	p = p.shown()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	first := r.problems == nil

@@ -26,7 +26,7 @@ func TestReportText(t *testing.T) {
 		Path: "/d/a", URL: "https://u:p@h/a?b&c", FinalURL: "https://x:y@i/a", Outcome: endFetched, Fetched: 3, Seconds: 0.5,
 		Retries: 1, Rounds: 2, Sum: "sha256:00", CRC32C: "01", List: "a@b", Line: 2,
 	})
-	r.file(reportFile{URL: "http://h/<b>", Outcome: endFailed, Size: -1, Error: "4", Exit: 8})
+	r.file(reportFile{URL: "http://h/<b>?\xe9", Outcome: endFailed, Path: "/d/caf\xe9", List: "l\xe9", Size: -1, Error: "4\xff", Exit: 8})
 	if err := r.close(summary{Files: 2, Fetched: 1, Failed: 1, Bytes: 3, Seconds: 1.5, Exit: 8, Problems: 1, Failures: map[int]int{8: 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestReportText(t *testing.T) {
 	want := `{"v":1,"pawl":"1","started":"1970-01-01T00:00:00Z","lists":["a@b","https://h/l"],"dir":"/d",
 "files":[
 {"path":"/d/a","url":"https://h/a?b&c","final_url":"https://i/a","outcome":"fetched","size":0,"fetched":3,"seconds":0.5,"retries":1,"rounds":2,"sum":"sha256:00","crc32c":"01","list":"a@b","line":2},
-{"url":"http://h/<b>","outcome":"failed","error":"4","exit":8}],
+{"path":"/d/caf\\xe9","url":"http://h/<b>?\\xe9","outcome":"failed","list":"l\\xe9","error":"4\\xff","exit":8}],
 "problems":[
 {"list":"https://h/l","line":7,"error":"no"}],
 "summary":{"files":2,"fetched":1,"current":0,"unchanged":0,"failed":1,"pending":0,"problems":1,"bytes":3,"seconds":1.5,"exit":8}`

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"pawl/downloader"
 	"pawl/downloader/mirror"
@@ -190,8 +191,11 @@ func hint(err error, id store.ID) string {
 	var output *outputError
 	var locked lockedError
 	var unread listError
+	var setting *settingError
 	var much *mirror.LimitError
 	switch {
+	case errors.As(err, &setting):
+		return setting.hint
 	case errors.As(err, &much):
 		return fmt.Sprintf("if the lists are right, allow it with: --max-delete %d", much.Delete)
 	case errors.Is(err, mirror.ErrUndeleted):
@@ -216,6 +220,8 @@ func hint(err error, id store.ID) string {
 		return "is its disk mounted? make the directory to begin again there, or forget the download with: pawl remove " + string(id)
 	case errors.Is(err, store.ErrGone):
 		return "run the same command again"
+	case errors.Is(err, store.ErrUncut):
+		return "delete that file, then run the same command again"
 	case errors.Is(err, store.ErrState) && exitCode(err) == 9:
 		return "free some space, or give another state directory with --state DIR"
 	case errors.Is(err, store.ErrState):
@@ -226,8 +232,8 @@ func hint(err error, id store.ID) string {
 		return "give another name with -o FILE, or replace the file with --overwrite"
 	case errors.As(err, &claimed):
 		return fmt.Sprintf("give another name with -o FILE or -d DIR; if it is the same file at a new address: pawl resume --url URL %s", claimed.Record.ID)
-	case errors.Is(err, downloader.ErrChecksum) && id != "":
-		return "the part file was kept; give the right digest with --checksum, fetch it again with --restart, or forget it with: pawl remove --files " + string(id)
+	case errors.Is(err, downloader.ErrOtherFile):
+		return "check the digest; nothing was kept of what the server sent"
 	case errors.Is(err, downloader.ErrChecksum):
 		return ""
 	case errors.Is(err, downloader.ErrChanged) && id != "":
@@ -246,10 +252,14 @@ func hint(err error, id store.ID) string {
 		return "raise the limit of file sizes (ulimit -f), or give another directory with -d DIR"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
 		return "give another directory with -d DIR, or another name with -o FILE"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "allow more open files (ulimit -n), or use fewer connections with -x"
 	case exitCode(err) == 9 && id != "":
 		return "free some space, then: pawl resume " + string(id)
 	case exitCode(err) == 9:
 		return "free some space, or give another directory with -d DIR"
+	case isLocal(err) && id == "":
+		return "run the same command again, or give another directory with -d DIR"
 	}
 	return hintServer(err, id)
 }
@@ -281,6 +291,8 @@ func hintServer(err error, id store.ID) string {
 		return fmt.Sprintf("%s; or from another address, with --url URL", then)
 	case errors.Is(err, downloader.ErrRefused), errors.Is(err, downloader.ErrProtocol) && id == "":
 		return "check the address"
+	case errors.Is(err, downloader.ErrSilent):
+		return then + "; if the server is only slow, give it more time with --stall-timeout 5m"
 	case errors.Is(err, downloader.ErrNetwork), id != "":
 		return then
 	}
@@ -288,14 +300,32 @@ func hintServer(err error, id store.ID) string {
 }
 
 // printable makes of text from elsewhere one line without control characters, and
-// without those that turn the direction of the text.
+// without those that turn the direction of the text. Bytes that are not UTF-8 are
+// escaped.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, text)
+	}, escaped(text))
+}
+
+// escaped returns text with each byte that is not UTF-8 as \xNN, for example "caf\xe9".
+// It is for messages, and for JSON, which has no such bytes.
+func escaped(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		if _, size := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && size == 1 {
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // nearby returns path as the user would type it.

@@ -65,6 +65,21 @@ func TestTell(t *testing.T) {
 	}
 }
 
+// TestEscaped: bytes that are not UTF-8 are seen, in messages and in JSON, and a
+// character that stands for such a byte elsewhere is only itself.
+func TestEscaped(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "café \ufffd": "café \ufffd", "caf\xe9": `caf\xe9`, "\xff\xfeé\xed\xa0\x80\ufffd": `\xff\xfeé\xed\xa0\x80` + "\ufffd", `caf\xe9`: `caf\xe9`, "\x85": `\x85`,
+	} {
+		if got := escaped(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+		if got := printable(text + "\n"); got != want+" " {
+			t.Errorf("%q: got %q, want %q", text, got, want+" ")
+		}
+	}
+}
+
 // TestTimes: each line of a log has its time, whoever prints it, but in the
 // journal, and not unless it was asked for.
 func TestTimes(t *testing.T) {

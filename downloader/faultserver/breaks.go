@@ -1,6 +1,7 @@
 package faultserver
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -124,4 +125,26 @@ func (s *Server) Away(d time.Duration) error {
 	s.Listener = l
 	go s.Config.Serve(l) // until Close closes l
 	return nil
+}
+
+// RudeEnd speaks HTTP/1.0 without length, and closes the TCP connection after n bytes of
+// each body, or after all of them, without the close_notify alert of TLS.
+func RudeEnd(n int64) Fault {
+	return func(next http.Handler) http.Handler {
+		return NoRanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			met(r)
+			below := takeOver(w, "HTTP/1.0")
+			defer below.Conn.(*tls.Conn).NetConn().Close()
+			left := n
+			next.ServeHTTP(writer{headerEdit(w, func(h http.Header) { h.Del("Content-Length") }), func(b []byte) (int, error) {
+				if left < int64(len(b)) {
+					w.Write(b[:left])
+					left = 0
+					return 0, net.ErrClosed
+				}
+				left -= int64(len(b))
+				return w.Write(b)
+			}}, r)
+		}))
+	}
 }

@@ -62,14 +62,14 @@ func setOrDel(h http.Header, name, value string) {
 // several bodies for the first that comes so far.
 func At(n int64, do func()) Fault {
 	var once sync.Once
-	return after(n, func(http.ResponseWriter, *http.Request) { once.Do(do) })
+	return After(n, func(http.ResponseWriter, *http.Request) { once.Do(do) })
 }
 
 // CutAt is At, and then closes that connection, so that there is another request
 // after whatever do has changed.
 func CutAt(n int64, do func()) Fault {
 	var acted atomic.Bool
-	return after(n, func(http.ResponseWriter, *http.Request) {
+	return After(n, func(http.ResponseWriter, *http.Request) {
 		if acted.CompareAndSwap(false, true) {
 			do()
 			panic(http.ErrAbortHandler)

@@ -120,8 +120,8 @@ func paced(limiter func() *rate.Limiter) Fault {
 	}
 }
 
-// after calls do when n bytes of a body have passed, before the next one.
-func after(n int64, do func(w http.ResponseWriter, r *http.Request)) Fault {
+// After calls do when n bytes of a body have passed, before the next one.
+func After(n int64, do func(w http.ResponseWriter, r *http.Request)) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			left := n
@@ -148,12 +148,12 @@ func after(n int64, do func(w http.ResponseWriter, r *http.Request)) Fault {
 
 // Cut closes the connection after n bytes of each body.
 func Cut(n int64) Fault {
-	return after(n, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	return After(n, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
 
 // Reset resets the connection after n bytes of each body.
 func Reset(n int64) Fault {
-	return after(n, func(w http.ResponseWriter, r *http.Request) {
+	return After(n, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err == nil {
 			conn.(*net.TCPConn).SetLinger(0)
@@ -165,7 +165,7 @@ func Reset(n int64) Fault {
 
 // Stall falls silent after n bytes of each body, until the client goes away.
 func Stall(n int64) Fault {
-	return after(n, func(_ http.ResponseWriter, r *http.Request) {
+	return After(n, func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	})

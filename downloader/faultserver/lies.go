@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 )
 
 // asked returns the first and the last byte that r asks for; ok is false if
@@ -232,4 +233,52 @@ func Forgotten(next http.Handler) http.Handler {
 			met(r)
 		}
 	})
+}
+
+// WrongOnce alters the byte at off of the file, the first time that a body has it.
+func WrongOnce(off int64) Fault { return WrongTimes(1, off) }
+
+// WrongTimes alters the byte at off of the file, the first n times that a body has it.
+func WrongTimes(n int64, off int64) Fault {
+	var left atomic.Int64
+	left.Store(n)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var at int64 // where in the file the body is
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
+			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+				if i := off - at; i >= 0 && i < int64(len(b)) && left.Add(-1) >= 0 {
+					met(r)
+					b = bytes.Clone(b)
+					b[i] ^= 1
+				}
+				at += int64(len(b))
+				return w.Write(b)
+			}}, r)
+		})
+	}
+}
+
+// WrongEvery alters the byte at off of each step bytes of the file, whoever asks for it,
+// in requests for more than 64 KiB: samples are right.
+func WrongEvery(step, off int64) Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var at int64 // where in the file the body is
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
+			if first, last, ok := asked(r); ok && last-first < 64<<10 {
+				next.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+				b = bytes.Clone(b)
+				for i := (off - at%step + step) % step; i < int64(len(b)); i += step {
+					met(r)
+					b[i] ^= 1
+				}
+				at += int64(len(b))
+				return w.Write(b)
+			}}, r)
+		})
+	}
 }

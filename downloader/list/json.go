@@ -1,13 +1,17 @@
 package list
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"pawl/chunk"
 )
@@ -40,10 +44,19 @@ func (v *values) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(v))
 }
 
+// errNotUTF8 and errSurrogate are of lines that encoding/json would read as another text.
+var (
+	errNotUTF8   = errors.New("is not UTF-8, as JSON must be (RFC 8259 section 8.1)")
+	errSurrogate = errors.New(`has a \u escape that is half of a character`)
+)
+
 func (r *jsonReader) line(text []byte, n int) {
 	var j jsonEntry
 	var e Entry
-	err := json.Unmarshal(text, &j)
+	err := checkText(text)
+	if err == nil {
+		err = json.Unmarshal(text, &j)
+	}
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
 		err = fmt.Errorf("key %q cannot be a %s", wrong.Field, wrong.Value)
 	}
@@ -55,6 +68,41 @@ func (r *jsonReader) line(text []byte, n int) {
 		return
 	}
 	r.c.entry(e)
+}
+
+// checkText refuses JSON that encoding/json would change.
+func checkText(text []byte) error {
+	if !utf8.Valid(text) {
+		return errNotUTF8
+	}
+	for {
+		at := bytes.IndexByte(text, '\\')
+		if at < 0 || at+2 > len(text) {
+			return nil
+		}
+		first, second := unit(text[at:]), rune(-1)
+		text = text[at+2:] // a second backslash begins no escape
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if second = unit(text[4:]); utf16.DecodeRune(first, second) == utf8.RuneError {
+			return errSurrogate
+		}
+		text = text[4+6:]
+	}
+}
+
+// unit returns the UTF-16 unit of the escape \uXXXX that text begins with, -1 if it
+// begins with none.
+func unit(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 func (r *jsonReader) skip([]byte) {}

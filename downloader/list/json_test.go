@@ -25,6 +25,11 @@ http://h/x
 			"! L:7: invalid character 'h' looking for beginning of value", "8: http://h/x"}},
 		{name: "syntax", text: `{"url":"http://h/x"} {}` + "\n" + `{"url":"http://h/x"` + "\n" + `{}`, want: []string{
 			"! L:1: invalid character '{' after top-level value", "! L:2: unexpected end of JSON input", "! L:3: an entry without a URL"}},
+		{name: "bytes", text: "{\"url\":\"http://h/x\",\"out\":\"caf\xe9\"}\n{\"url\":\"http://h/x\",\"out\":\"caf\ufffd\"}\n" +
+			`{"url":"http://h/x","out":"\udce9"}` + "\n" + `{"url":"http://h/x","out":"\ud83d\ude00 \\ud800 \ufffd"}` + "\n" + `{"url":"http://h/x","out":"\ud83d\u0041"}` + "\n" +
+			`{"url":"http://h/x","out":"\ud83d"}` + "\n" + `{"url":"http://h/x","out":"a\u12"}`, want: []string{
+			"! L:1: is not UTF-8, as JSON must be (RFC 8259 section 8.1)", "2: http://h/x out=caf\ufffd", `! L:3: has a \u escape that is half of a character`,
+			`! L:4: file name "😀 \\ud800 �" has a backslash`, `! L:5: has a \u escape that is half of a character`, `! L:6: has a \u escape that is half of a character`, `! L:7: invalid character '"' in \u hexadecimal character escape`}},
 		{name: "types", text: `{"url":"http://h/x","headers":{"A":1}}` + "\n" + `{"url":7}`, want: []string{
 			`! L:1: key "headers" cannot be a number`,
 			`! L:2: key "url" cannot be a number`}},

@@ -79,6 +79,9 @@ func worse(a, b error) error {
 // isSource reports whether err is one that another source may not have: of a list,
 // that may be the one with the right version.
 func isSource(err error) bool {
+	if errors.Is(err, downloader.ErrOtherFile) { // all sources were tried
+		return false
+	}
 	return downloader.OtherMayHave(err) || errors.Is(err, downloader.ErrChecksum) || errors.Is(err, downloader.ErrChanged)
 }
 

@@ -4,10 +4,8 @@ package mirror
 
 import (
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
-	"unicode/utf8"
 
 	"pawl/store"
 )
@@ -16,7 +14,7 @@ import (
 // beside it if they are not all UTF-8, which names of files and headers need not be.
 type stored struct {
 	Item *item
-	Raw  [][]byte `json:",omitempty"` // of texts, in their order
+	Raw  [][]byte `json:",omitempty"` // store.RawTexts of texts
 
 	// What the JSON of a record is without.
 	CRC      uint32     `json:",omitempty"`
@@ -26,13 +24,10 @@ type stored struct {
 
 // texts returns what of it may be any bytes, always in the same order.
 func (it *item) texts() []*string {
-	e, r := &it.Entry, &it.Record
-	all := []*string{&it.Path, &it.List, &it.Failed, &e.Out, &e.Dir, &e.List, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Reason}
+	e := &it.Entry
+	all := append([]*string{&it.Path, &it.List, &it.Failed, &e.Out, &e.Dir, &e.List}, it.Record.Texts()...)
 	for i := range e.URLs {
 		all = append(all, &e.URLs[i])
-	}
-	for i := range r.Mirrors {
-		all = append(all, &r.Mirrors[i])
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Header)) {
 		for i := range e.Header[name] {
@@ -44,18 +39,9 @@ func (it *item) texts() []*string {
 
 // encode returns what decode reads.
 func (it *item) encode() ([]byte, error) {
-	s := stored{Item: it, CRC: it.Record.CRC, Placing: it.Record.Placing, Replaces: it.Record.Replaces}
-	texts := it.texts()
-	if slices.ContainsFunc(texts, func(t *string) bool { return !utf8.ValidString(*t) }) {
-		for _, t := range texts {
-			s.Raw = append(s.Raw, []byte(*t))
-		}
-	}
-	return json.Marshal(s)
+	r := &it.Record
+	return json.Marshal(stored{it, store.RawTexts(it.texts()), r.CRC, r.Placing, r.Replaces})
 }
-
-// errItem says that an item is not of the form that encode writes.
-var errItem = errors.New("an entry that waited is damaged")
 
 // decode reads what encode wrote into it, which must be zero.
 func (it *item) decode(b []byte) error {
@@ -64,15 +50,6 @@ func (it *item) decode(b []byte) error {
 		return err
 	}
 	it.Record.CRC, it.Record.Placing, it.Record.Replaces = s.CRC, s.Placing, s.Replaces
-	if s.Raw == nil {
-		return nil
-	}
-	texts := it.texts()
-	if len(texts) != len(s.Raw) {
-		return errItem
-	}
-	for i, t := range texts {
-		*t = string(s.Raw[i])
-	}
+	store.RestoreTexts(it.texts(), s.Raw)
 	return nil
 }

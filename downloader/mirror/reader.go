@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"pawl/downloader"
 	"pawl/downloader/list"
@@ -147,6 +149,9 @@ func localPath(dir string, e list.Entry) (string, error) {
 	}
 	if strings.HasSuffix(name, "/") || !filepath.IsLocal(path) || path == "." {
 		return "", fmt.Errorf("%q is not in the directory %q; it is not fetched", filepath.Join(e.Dir, name), dir)
+	}
+	if runtime.GOOS == "windows" && !utf8.ValidString(path) { // package os would give two such names the same characters
+		return "", fmt.Errorf("%q is not UTF-8, as names are on Windows; it is not fetched", path)
 	}
 	return path, nil
 }

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// parse returns what a command line means.
+func parse(t *testing.T, args ...string) (cli CLI, err error) {
+	t.Helper()
+	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTexts(), kong.Vars{"version": ""}, kong.WithBeforeResolve(loadConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = app.Parse(args)
+	return cli, err
+}
+
+// TestRawTexts: no byte of an argument, a variable of the environment or a config
+// file is changed.
+func TestRawTexts(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("PAWL_REFERER", "http://r/\xe9")
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config\xe9")
+	if err := os.WriteFile(config, []byte("user-agent = \xe9\nheader = A: é\nreport = r\xe9\n"), 0o666); err != nil {
+		t.Skip(err) // names must be UTF-8 here
+	}
+	cli, err := parse(t, "get", "-o", "o\xe9", "-dd\xe9", "--mirror", "http://m/a,\xe9", "--mirror=http://m/\xe8", "--state="+dir+"/\xe9", "--config", config,
+		"--on-complete", "c\xe9", "http://h/\xe9?\xe8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	abs := func(name string) string {
+		path, err := filepath.Abs(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	got := []any{cli.Get.Output, cli.Get.Dir, cli.Get.Mirror, cli.State, cli.Config, cli.Get.OnComplete, cli.Get.URLs, cli.Get.Referer, cli.Get.UserAgent, cli.Get.Report, cli.Get.Header}
+	want := []any{"o\xe9", abs("d\xe9"), []string{"http://m/a,\xe9", "http://m/\xe8"}, filepath.Join(dir, "\xe9"), config, "c\xe9", []string{"http://h/\xe9?\xe8"},
+		"http://r/\xe9", "\xe9", abs("r\xe9"), []header{{"A", "é"}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	cli, err = parse(t, "-H", "X: \xe9", "-H", "X: a,b", "-o", "-", "-d", "", "http://h/")
+	if want := []header{{"X", "\xe9"}, {"X", "a,b"}}; err != nil || !reflect.DeepEqual(cli.Get.Header, want) || cli.Get.Output != "-" || cli.Get.Dir != "" {
+		t.Errorf("got %q, %q, %q, %v", cli.Get.Header, cli.Get.Output, cli.Get.Dir, err)
+	}
+	if _, err := parse(t, "-o"); err == nil || !strings.Contains(err.Error(), "expected string value") {
+		t.Errorf("a flag without a value: got %v", err)
+	}
+	if err := os.WriteFile(config, []byte("header = A: \xe9\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parse(t, "--config", config, "http://h/"); err == nil || !strings.Contains(err.Error(), `a value of "header" is not UTF-8`) {
+		t.Errorf("a list that kong would change: got %v", err)
+	}
+}

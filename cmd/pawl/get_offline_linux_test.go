@@ -1,0 +1,54 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pawl/downloader/faultserver"
+)
+
+// TestGetOffline: without any network pawl waits, which costs no tries, and goes on when
+// there is one: a download that has not begun, one in the middle, and one that is resumed.
+func TestGetOffline(t *testing.T) {
+	t.Parallel()
+	if !ownNetwork(t) {
+		return
+	}
+	network(t, true)
+	s := newSite(t)
+	s.listenThere()
+	for _, name := range []string{"early", "middle", "resumed"} {
+		s.add(name, 6<<20)
+	}
+	s.srv.Set(faultserver.Rate(6 << 20))
+	get := func(args ...string) *saying {
+		return s.follow(s.command(append([]string{"--tries", "2", "--stall-timeout", "500ms", "--connect-timeout", "500ms"}, args...)))
+	}
+	middle := get(s.urls("middle")...)
+	waitFor(t, func() bool { return s.srv.Sent() > 1<<20 })
+	begun := get(s.urls("resumed")...)
+	waitFor(t, func() bool { return s.srv.Sent() > 4<<20 })
+	begun.cmd.Process.Kill()
+	<-begun.ended
+	network(t, false)
+	early := get(s.urls("early")...)
+	resumed := s.follow(s.command([]string{"resume", "--tries", "2", "resumed"}))
+	for _, r := range []*saying{early, middle, resumed} {
+		awaitText(t, r.said, "no network")
+	}
+	early.stays(4 * time.Second) // some tries
+	network(t, true)
+	for _, r := range []*saying{early, middle, resumed} {
+		r.wait()
+		if n := strings.Count(r.said.String(), "no network"); n != 1 {
+			t.Errorf("it was told %d times that there is no network:\n%s", n, r.said)
+		}
+	}
+	s.srv.Set()
+	for name, f := range s.files {
+		if !isFile(s.dir+"/"+name, f) {
+			t.Errorf("%s is not what is served", name)
+		}
+	}
+}

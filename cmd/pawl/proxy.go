@@ -1,0 +1,159 @@
+package main
+
+// This file decides which proxy a request goes through.
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// proxyFromEnvironment returns the function that chooses the proxy of a request.
+// It reads http_proxy, https_proxy, all_proxy and no_proxy, each in lower case
+// before upper case. all_proxy is for a scheme that has no variable of its own.
+//
+// httpproxy drops what it cannot parse, and the request would then go to the
+// server directly. So each variable is checked first, also one that is not used.
+func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
+	forHTTP, err1 := readVariable("http_proxy", proxyURL, proxyHint)
+	forHTTPS, err2 := readVariable("https_proxy", proxyURL, proxyHint)
+	forAll, err3 := readVariable("all_proxy", proxyURL, proxyHint)
+	exempt, err4 := readVariable("no_proxy", exemptHosts, exemptHint)
+	if err := cmp.Or(err1, err2, err3, err4); err != nil {
+		return nil, err
+	}
+	config := httpproxy.Config{
+		HTTPProxy:  cmp.Or(forHTTP, forAll),
+		HTTPSProxy: cmp.Or(forHTTPS, forAll),
+		NoProxy:    exempt,
+		// A CGI server puts the header field "Proxy" of any client into HTTP_PROXY.
+		CGI: forHTTP != "" && os.Getenv("REQUEST_METHOD") != "",
+	}
+	choose := config.ProxyFunc()
+	return func(r *http.Request) (*url.URL, error) {
+		u, err := choose(r.URL)
+		if err != nil {
+			err = &settingError{"HTTP_PROXY", "is refused under CGI (REQUEST_METHOD is set), because a client can set it", "unset REQUEST_METHOD, or give all_proxy=" + proxyHint}
+		}
+		return u, err
+	}, nil
+}
+
+const (
+	proxyHint  = `SCHEME://USER:PASSWORD@HOST:PORT, with the special characters of the password percent-encoded, for example "%" as %25`
+	exemptHint = "HOST,.DOMAIN,ADDRESS,NETWORK/BITS"
+)
+
+// readVariable returns what parse makes of a variable of the environment, in lower
+// case before upper case, "" if both are blank. hint is an example of a value.
+func readVariable(name string, parse func(string) (string, error), hint string) (found string, err error) {
+	for _, name := range []string{strings.ToUpper(name), name} { // the last one wins
+		value := strings.TrimSpace(os.Getenv(name))
+		if value == "" {
+			continue
+		}
+		if found, err = parse(value); err != nil {
+			return "", &settingError{name, err.Error(), "unset it, or give " + name + "=" + hint}
+		}
+	}
+	return found, nil
+}
+
+// proxySchemes are the protocols of proxies that net/http speaks.
+var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
+
+// proxyURL checks the URL of a proxy, for example "http://user:password@host:3128",
+// and adds the scheme http if there is none.
+func proxyURL(value string) (string, error) {
+	if !strings.Contains(value, "://") {
+		value = "http://" + value
+	}
+	scheme, rest, _ := strings.Cut(value, "://")
+	userInfo := rest[:strings.LastIndexByte(rest, '@')+1]
+	u, err := url.Parse(value)
+	escape := url.EscapeError("")
+	why := ""
+	switch {
+	case !slices.Contains(proxySchemes, strings.ToLower(scheme)):
+		why = "has a scheme that is not one of " + strings.Join(proxySchemes, ", ")
+	case errors.As(err, &escape):
+		why = `has a "%" that is not followed by two hexadecimal digits`
+	case strings.ContainsAny(userInfo, "/?#"):
+		why = `has a "/", "?" or "#" before the "@"`
+	case err != nil:
+		why = "is not a URL"
+	case u.Hostname() == "":
+		why = "has no host"
+	case u.Port() != "" && !isPort(u.Port()), strings.HasSuffix(u.Host, ":"):
+		why = "has a port that is not a number from 1 to 65535"
+	default:
+		return value, nil
+	}
+	return "", errors.New(why + shownProxy(value, u))
+}
+
+// shownProxy returns what messages may show of the URL of a proxy, u if it could be
+// parsed. A password may have any character, so nothing before the last "@" is
+// shown, and only the host if there is no "@".
+func shownProxy(value string, u *url.URL) string {
+	if at := strings.LastIndexByte(value, '@'); at >= 0 {
+		return fmt.Sprintf(" (%q)", "…"+value[at:])
+	}
+	if u != nil && u.Hostname() != "" {
+		return fmt.Sprintf(" (%q)", u.Hostname())
+	}
+	return ""
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// exemptHosts checks the entries of no_proxy and returns them with commas between
+// them, the only separator that httpproxy knows. curl takes blanks as well.
+func exemptHosts(value string) (string, error) {
+	entries := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	for i, entry := range entries {
+		if why := wrongExempt(entry); why != "" {
+			return "", fmt.Errorf("has the entry %q, which %s", entry[strings.LastIndexByte(entry, '@')+1:], why)
+		}
+		if address := strings.Trim(entry, "[]"); net.ParseIP(address) != nil {
+			entries[i] = address
+		}
+	}
+	return strings.Join(entries, ","), nil
+}
+
+// wrongExempt says why an entry of no_proxy can never match a host, "" if it can.
+// An entry is "*", an address, a network such as 10.0.0.0/8, or a host such as
+// example.com, .example.com or *.example.com. Addresses and hosts may have a port.
+func wrongExempt(entry string) string {
+	if _, _, err := net.ParseCIDR(entry); err == nil || entry == "*" || net.ParseIP(strings.Trim(entry, "[]")) != nil {
+		return ""
+	}
+	host, port, hasPort := strings.Cut(entry, ":")
+	if strings.HasPrefix(entry, "[") {
+		host, port, hasPort = strings.Cut(entry, "]:")
+	}
+	host = strings.TrimPrefix(host, "*.")
+	switch {
+	case strings.Contains(entry, "/"):
+		return "is not a network such as 10.0.0.0/8"
+	case hasPort && !isPort(port):
+		return "has a port that is not a number from 1 to 65535"
+	case strings.Trim(host, ".") == "", strings.Contains(host, "*"):
+		return "is not a host, an address or a network"
+	}
+	return ""
+}

@@ -1,0 +1,89 @@
+package downloader
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"pawl/chunk"
+)
+
+// sumNumber returns a digest that stands for the number.
+func sumNumber(t *testing.T, n int) chunk.Sum {
+	t.Helper()
+	sum, err := chunk.ParseSum(fmt.Sprintf("crc32c:%08x", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// TestMismatches: the same wrong digest three times is the end, and so are six that
+// differ. A coding that belongs to the file is removed once, which is another file.
+func TestMismatches(t *testing.T) {
+	const kept, removed = 100, 200
+	tests := []struct {
+		got    []int // digests; more than kept or removed for a coding
+		decode bool
+		end    bool
+	}{
+		{nil, false, false},
+		{[]int{1}, false, false},
+		{[]int{1, 1}, false, false},
+		{[]int{1, 1, 1}, false, true},
+		{[]int{1, 2, 1}, false, false},
+		{[]int{1, 2, 1, 1}, false, true},
+		{[]int{1, 2, 3, 4, 5}, false, false},
+		{[]int{1, 2, 3, 4, 5, 6}, false, true},
+		{[]int{kept + 1}, true, false},
+		{[]int{kept + 1, removed + 1}, false, false},
+		{[]int{kept + 1, removed + 2, kept + 1}, false, false},
+		{[]int{kept + 1, removed + 2, kept + 1, kept + 1}, false, true},
+	}
+	for _, tt := range tests {
+		var all mismatches
+		for _, n := range tt.got {
+			all = append(all, &mismatch{got: sumNumber(t, n%100), coded: n > kept && n < removed, decoded: n > removed})
+		}
+		if got := all.decode(); got != tt.decode {
+			t.Errorf("%v: decode: got %v, want %v", tt.got, got, tt.decode)
+		}
+		if len(all) == 0 {
+			continue
+		}
+		err, again := all[:len(all)-1].with(all[len(all)-1])
+		if again == tt.end || errors.Is(err, ErrOtherFile) != tt.end || !errors.Is(err, ErrChecksum) {
+			t.Errorf("%v: got %v, again %v, want the end: %v", tt.got, err, again, tt.end)
+		}
+	}
+}
+
+// TestNextSource: the next complete download comes from a source that has sent nothing
+// that was wrong, else from the one that has spoilt the fewest downloads.
+func TestNextSource(t *testing.T) {
+	sources := []string{"http://a/f", "http://b/f", "http://c/f"}
+	tests := []struct {
+		sent []string // sources of each download, by their letters
+		want string
+	}{
+		{[]string{"a"}, "http://b/f"},
+		{[]string{"ab"}, "http://c/f"},
+		{[]string{"abc"}, "http://a/f"},
+		{[]string{"abc", "a"}, "http://b/f"},
+		{[]string{"abc", "a", "b"}, "http://c/f"},
+		{[]string{"a", "b", "c"}, "http://a/f"},
+	}
+	for _, tt := range tests {
+		var all mismatches
+		for _, letters := range tt.sent {
+			m := &mismatch{}
+			for _, letter := range letters {
+				m.sources = append(m.sources, contribution{source: "http://" + string(letter) + "/f"})
+			}
+			all = append(all, m)
+		}
+		if got := all.next(sources); got != tt.want {
+			t.Errorf("after %v: got %s, want %s", tt.sent, got, tt.want)
+		}
+	}
+}

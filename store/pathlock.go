@@ -1,0 +1,120 @@
+package store
+
+// This file is about part files that cannot be locked. A file in the state directory is
+// locked in place of each, so that processes with the same state exclude each other.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+const locksName = "locks"
+
+// Lock locks the part file or, if the file system has no locks, STATE/locks/HASH.lock. A
+// process that can lock the part file must respect the other lock as well, because
+// another process perhaps could not.
+func (t *tolerantFS) Lock(part string, create bool) (io.Closer, error) {
+	lock, err := t.FS.Lock(part, create)
+	switch {
+	case unlockable(err):
+		return t.lockInstead(part, create)
+	case err != nil:
+		return nil, err
+	}
+	other, err := lockPath(t.locks, part, false)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // nobody needed it
+		return lock, nil
+	case err != nil:
+		lock.Close()
+		return nil, err
+	}
+	return bothLocks{lock, other}, nil
+}
+
+// lockInstead locks STATE/locks/HASH.lock for a part file that cannot be locked.
+func (t *tolerantFS) lockInstead(part string, create bool) (io.Closer, error) {
+	lock, err := lockPath(t.locks, part, true)
+	if err != nil {
+		return nil, err
+	}
+	own, err := t.FS.Lock(part, create) // again: the last holder may have renamed the file since
+	switch {
+	case err == nil:
+		return bothLocks{own, lock}, nil
+	case !unlockable(err):
+		lock.Close()
+		return nil, err
+	}
+	t.note(noLocks, fmt.Errorf("lock %q: %w", part, err))
+	return lock, nil
+}
+
+// Locked reports whether a lock of the part file is held. It creates no file and does
+// not warn.
+func (t *tolerantFS) Locked(part string) bool {
+	lock, err := t.FS.Lock(part, false)
+	if err == nil {
+		lock.Close()
+	}
+	if err == nil || unlockable(err) {
+		if lock, err = lockPath(t.locks, part, false); err == nil {
+			lock.Close()
+		}
+	}
+	return errors.Is(err, ErrBusy)
+}
+
+// unlockable reports whether err means that a file cannot be locked, rather than
+// that it cannot be opened.
+func unlockable(err error) bool {
+	var open *fs.PathError
+	return noLocks.means(err) && !errors.As(err, &open)
+}
+
+// bothLocks are the lock of a part file and the lock in the state directory.
+type bothLocks struct{ own, other io.Closer }
+
+func (l bothLocks) Close() error { return errors.Join(l.own.Close(), l.other.Close()) }
+
+// lockPath takes the advisory lock DIR/HASH.lock without waiting. HASH is the first 16
+// hex digits of the SHA-256 of the part file's absolute path. Without create, a missing
+// file is fs.ErrNotExist. If another process holds the lock the error is ErrBusy. Close
+// releases the lock and removes the file.
+func lockPath(dir, part string, create bool) (io.Closer, error) {
+	path := filepath.Join(dir, hashed(part)+".lock")
+	flag := os.O_RDWR | openNoFollow | openNonblock
+	if create {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrState, err)
+		}
+		flag |= os.O_CREATE
+	}
+	for range 10 {
+		lock := flock.New(path, flock.SetFlag(flag), flock.SetPermissions(0o600))
+		ok, err := tryLock(lock)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		case err != nil:
+			return nil, fmt.Errorf("%w: lock %q: %w", ErrState, path, err)
+		case !ok:
+			return nil, ErrBusy
+		case inPlace(lock):
+			return pathLock{lock}, nil
+		}
+		lock.Close()
+	}
+	return nil, fmt.Errorf("%q keeps changing: %w", path, ErrBusy)
+}
+
+// A pathLock is a lock that lockPath has taken.
+type pathLock struct{ lock *flock.Flock }
+
+func (l pathLock) Close() error { return release(l.lock) }

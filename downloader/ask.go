@@ -125,11 +125,12 @@ func (j *job) request(ctx context.Context, to target, r chunk.Range) (*http.Requ
 	if j.req.Credentials != nil {
 		maps.Copy(req.Header, j.req.Credentials(origin(to.url)))
 	}
+	if j.basic != "" && sameOrigin(to.url, j.asked) {
+		req.Header.Set("Authorization", j.basic)
+	}
 	maps.Copy(req.Header, j.req.Header)
 	if to.asked == nil || !sameOrigin(to.url, to.asked) {
 		dropSecrets(req.Header)
-	} else if j.basic != "" && sameOrigin(to.url, j.asked) && req.Header.Get("Authorization") == "" {
-		req.Header.Set("Authorization", j.basic)
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", j.d.opts.UserAgent)

@@ -92,8 +92,8 @@ type Request struct {
 	Stream io.Writer
 	// Header is sent along, to the origin of URL and of Mirrors only unless it is harmless.
 	Header http.Header
-	// Credentials returns further header fields for an origin, as HostOf returns it, which Header
-	// overrides. They are sent where Header is. Default none.
+	// Credentials returns further header fields for an origin, as HostOf returns it. The user
+	// of URL and Header override them. They are sent where Header is. Default none.
 	Credentials func(origin string) http.Header
 	// Sum is the digest that the file must have, if not zero.
 	Sum chunk.Sum

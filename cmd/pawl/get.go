@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"os/signal"
 	"slices"
 	"strings"
@@ -140,7 +139,8 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if c.Output == "-" && isTerminal(say.stdout) {
 		return usageError(errors.New("standard output is a terminal; pipe it somewhere, or give -o FILE"))
 	}
-	sum, err := c.sums(ctx, g, st)
+	headers := c.originHeaders(append([]string{c.Checksums}, c.URLs...)...)
+	sum, err := c.sums(ctx, g, st, headers)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			say.note("%q is given twice, and downloaded once", downloader.ShownURL(u))
 			continue
 		}
-		req := downloader.Request{URL: u, Mirrors: c.Mirror, Dir: c.Dir, Output: c.Output, Sum: c.Checksum}
+		req := downloader.Request{URL: u, Mirrors: c.Mirror, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.NameOf(u)); err != nil {
 				return fmt.Errorf("%q: %w", downloader.ShownURL(u), err)
@@ -165,7 +165,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 }
 
 // sums returns what tells the digests of --checksums, nil without.
-func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store) (func(string) (chunk.Sum, error), error) {
+func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store, headers originHeaders) (func(string) (chunk.Sum, error), error) {
 	if c.Checksums == "" {
 		return nil, nil
 	}
@@ -175,7 +175,11 @@ func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store) (func(st
 	}
 	d := downloader.New(st, opts)
 	defer d.Close()
-	return readSums(ctx, d, g, c.Checksums)
+	lists, err := c.newLister(d, g, headers)
+	if err != nil {
+		return nil, err
+	}
+	return lists.readSums(ctx, c.Checksums)
 }
 
 // transfer does the requests, and tells each failure as it comes.
@@ -213,6 +217,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	group.SetLimit(cmp.Or(t.Jobs, defaultJobs))
 	for i, req := range requests {
 		t.fill(&req)
+		req.Header = t.header()
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return nil // told once, at the end
@@ -337,13 +342,6 @@ func find(st *store.Store, req downloader.Request) (found store.Record, err erro
 
 // fill adds to req what the options say of every request.
 func (t *Transfer) fill(req *downloader.Request) {
-	req.Header = make(http.Header)
-	for _, h := range t.Header {
-		req.Header.Add(h.name, h.value)
-	}
-	if t.Referer != "" {
-		req.Header.Set("Referer", t.Referer)
-	}
 	req.Overwrite, req.Restart, req.FailOnChange = t.Overwrite, t.Restart, t.OnChange == "fail"
 }
 

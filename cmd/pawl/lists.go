@@ -45,28 +45,40 @@ func (e listError) Is(target error) bool {
 	return ok
 }
 
-// openList opens a file, what a URL leads to, or standard input.
-func openList(ctx context.Context, d *downloader.Downloader, g *Globals, name string) (openedList, error) {
+// A lister opens lists and checksum files. Those at URLs are kept in the state directory,
+// and asked for again only if they have changed.
+type lister struct {
+	d   *downloader.Downloader
+	req downloader.Request // what the requests for lists have in common
+}
+
+// newLister returns a lister whose requests are those of the options.
+func (t *Transfer) newLister(d *downloader.Downloader, g *Globals, headers originHeaders) (lister, error) {
+	dir, err := g.stateDir()
+	return lister{d, downloader.Request{
+		Dir: filepath.Join(dir, "lists"), Overwrite: true, Restart: t.Restart, Credentials: headers.forTyped,
+	}}, err
+}
+
+// open opens a file, what a URL leads to, or standard input.
+func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	switch {
 	case name == "-":
 		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, whole: true}, nil
 	case !isURL(name):
 		return openFile(name)
 	}
-	dir, err := g.stateDir()
-	if err != nil {
-		return openedList{}, err
-	}
 	shown := downloader.ShownURL(name)
 	hash := sha256.Sum256([]byte(shown))
-	req := downloader.Request{URL: name, Dir: filepath.Join(dir, "lists"), Output: hex.EncodeToString(hash[:8]), Overwrite: true}
-	res, err := d.Get(ctx, req) // which asks for it only if it has changed
+	req := l.req
+	req.URL, req.Output = name, hex.EncodeToString(hash[:8])
+	res, err := l.d.Get(ctx, req)
 	for end := time.Now().Add(busyList); errors.Is(err, store.ErrBusy) && time.Now().Before(end) && ctx.Err() == nil; {
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 		}
-		res, err = d.Get(ctx, req)
+		res, err = l.d.Get(ctx, req)
 	}
 	if err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
@@ -94,11 +106,11 @@ func openFile(name string) (openedList, error) {
 // readSums reads a checksum file, and returns what tells the digest of a file by its
 // path. That it has none is an error: what is to be proved is not fetched unproved.
 // It returns nil if there is no such file to read.
-func readSums(ctx context.Context, d *downloader.Downloader, g *Globals, name string) (func(string) (chunk.Sum, error), error) {
+func (l lister) readSums(ctx context.Context, name string) (func(string) (chunk.Sum, error), error) {
 	if name == "" {
 		return nil, nil
 	}
-	in, err := openList(ctx, d, g, name)
+	in, err := l.open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +132,10 @@ func readSums(ctx context.Context, d *downloader.Downloader, g *Globals, name st
 }
 
 // lists opens all lists, one after another. An error of one does not end the others.
-func (c *MirrorCmd) lists(ctx context.Context, d *downloader.Downloader, g *Globals, say *speaker) iter.Seq2[mirror.List, error] {
+func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2[mirror.List, error] {
 	return func(yield func(mirror.List, error) bool) {
 		for _, name := range c.Lists {
-			in, err := openList(ctx, d, g, name)
+			in, err := l.open(ctx, name)
 			if err != nil {
 				if !yield(mirror.List{}, err) {
 					return

@@ -219,8 +219,14 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	}
 	quiet := opts
 	quiet.OnEvent = func(e downloader.Event) { listEvent(say, e) }
-	lists := downloader.New(st, quiet)
-	defer lists.Close()
+	fetcher := downloader.New(st, quiet)
+	defer fetcher.Close()
+	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
+	lists, err := c.newLister(fetcher, g, headers)
+	if err != nil {
+		out.abort()
+		return false, err
+	}
 	out.show = newDisplay(say, displayOptions{
 		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, dir: c.Dir, counts: out.counts,
 	})
@@ -230,6 +236,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	defer c.LimitRate.follow(d.SetLimitRate)()
 	stop := make(chan struct{})
 	o, err := c.runOptions(ctx, g, lists, out)
+	o.Credentials = headers.forList
 	if err != nil {
 		out.abort()
 		return false, err
@@ -238,7 +245,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	out.run = mirror.NewRun(d, st, o)
 	out.show.start(d.Snapshot)
 	again, err = untilHangup(ctx, hup, func(ctx context.Context) error {
-		return out.run.Do(ctx, c.lists(ctx, lists, g, say))
+		return out.run.Do(ctx, c.lists(ctx, lists, say))
 	}, func() {
 		say.note("SIGHUP: the lists are read anew, as soon as what is under way is done or interrupted")
 		close(stop)
@@ -262,7 +269,7 @@ func listEvent(say *speaker, e downloader.Event) {
 }
 
 // runOptions are those of one run, whose outcomes go to out.
-func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists *downloader.Downloader, out *outcomes) (o mirror.Options, err error) {
+func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists lister, out *outcomes) (o mirror.Options, err error) {
 	o = mirror.Options{
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
@@ -273,7 +280,7 @@ func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists *downloade
 	if o.Temp, err = g.stateDir(); err != nil { // rather than /tmp, which may be memory
 		return o, err
 	}
-	o.Sum, err = readSums(ctx, lists, g, c.Checksums)
+	o.Sum, err = lists.readSums(ctx, c.Checksums)
 	return o, err
 }
 

@@ -137,6 +137,9 @@ func (m *Run) request(it *item, u string) downloader.Request {
 		}
 		req.Header[name] = values
 	}
+	if m.opts.Credentials != nil {
+		req.Credentials = func(origin string) http.Header { return m.opts.Credentials(it.Entry.List, origin) }
+	}
 	req.Listed = &downloader.Listed{Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: m.opts.Update}
 	return req
 }

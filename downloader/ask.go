@@ -26,6 +26,11 @@ type reply struct {
 	cancel      context.CancelCauseFunc
 }
 
+// leadsTo returns where the request was answered, after redirects.
+func (r *reply) leadsTo() destination {
+	return destination{url: r.Request.URL, strayed: strayed(r.Request)}
+}
+
 // wanted returns the bytes of the body that were asked for.
 func (r *reply) wanted() chunk.Range {
 	if r.whole {
@@ -98,9 +103,12 @@ type target struct {
 	judge   func(*http.Response, error) (verdict, error)
 }
 
-// first is the target of a request to u, where the URL asked leads.
-func (j *job) first(u *url.URL) target {
-	to := target{url: u, asked: j.asked, host: j.host, timeout: j.timeout}
+// first is the target of a request to dest, where the URL asked leads.
+func (j *job) first(dest destination) target {
+	to := target{url: dest.url, asked: j.asked, host: j.host, timeout: j.timeout}
+	if dest.strayed {
+		to.asked = nil
+	}
 	if tag := j.id.strongETag(); tag != "" && !j.doubts.any() { // its ETag is compared in any case
 		to.ifRange = tag
 	}
@@ -172,11 +180,11 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		if err := sleep(ctx, j.host.held(time.Now())); err != nil {
 			return nil, err
 		}
-		u, release, err := j.source(ctx)
+		dest, release, err := j.source(ctx)
 		if err != nil {
 			return nil, err
 		}
-		to := j.first(u)
+		to := j.first(dest)
 		failures := 0
 		to.judge = func(resp *http.Response, err error) (verdict, error) {
 			if failures++; w == nil && j.mayRefuseRange(r, failures, err) {
@@ -186,7 +194,7 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		}
 		rep, err := j.askOnce(ctx, to, w, r)
 		if err == nil {
-			j.resolved(rep.Request.URL)
+			j.resolved(dest, rep.leadsTo())
 			if rep.ProtoMajor == 2 {
 				j.host.multiplexes()
 			}
@@ -212,8 +220,8 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 			if err := j.giveWay(ctx); err != nil {
 				return nil, err
 			}
-		case errors.As(err, &status) && status.expired() && u != j.asked:
-			j.expired(u) // signed links do
+		case errors.As(err, &status) && status.expired() && dest.url != j.asked:
+			j.expired(dest.url) // signed links do
 		case errors.As(err, &status) && status.expired() && j.stepDown(w, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errLie):
@@ -226,7 +234,7 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 				return nil, err
 			}
 		case errors.As(err, &refused):
-			if rep, err := j.askPlain(ctx, u, refused.error); err == nil || !errors.Is(err, errAskAgain) {
+			if rep, err := j.askPlain(ctx, dest, refused.error); err == nil || !errors.Is(err, errAskAgain) {
 				return rep, err
 			}
 		case errors.Is(err, errHung) && j.stepDown(w, err):

@@ -77,8 +77,8 @@ func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
 // others that the user set may be secrets.
 var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "User-Agent"}
 
-// checkRedirect lets a redirect be followed, without credentials where it
-// leaves the origin that was asked.
+// checkRedirect lets a redirect be followed. From the first one that leaves the origin
+// that was asked, credentials must not be sent any more.
 func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return permanentError{kindError{fmt.Errorf("%d redirects in a row", maxRedirects), ErrProtocol}}
@@ -91,12 +91,23 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 		return permanentError{kindError{fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme), ErrDowngrade}}
 	}
 	req.Header.Del("Referer") // net/http put the last URL there, which may be signed
-	if !sameOrigin(req.URL, via[0].URL) {
+	if strayed(req) {         // net/http restores the header fields for each redirect
 		dropSecrets(req.Header)
 	} else if ref := via[0].Header.Get("Referer"); ref != "" {
 		req.Header.Set("Referer", ref)
 	}
 	return nil
+}
+
+// strayed reports whether a redirect on the way to req has left the origin that was asked
+// first, also if a later one has come back to it.
+func strayed(req *http.Request) bool {
+	for r := req; r.Response != nil; r = r.Response.Request {
+		if !sameOrigin(r.URL, r.Response.Request.URL) {
+			return true
+		}
+	}
+	return false
 }
 
 // sameOrigin reports whether credentials for a may be shown to b.

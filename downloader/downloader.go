@@ -277,6 +277,10 @@ func CheckURL(s string) error {
 	return err
 }
 
+// WithoutUser returns a URL without user and password. Of what is no URL it returns what
+// surely is neither.
+func WithoutUser(s string) string { return ShownURL(s) }
+
 // ShownURL returns a URL as it may be recorded and shown: without user and
 // password. Of what is no URL it shows what surely is neither.
 func ShownURL(s string) string {

@@ -339,7 +339,7 @@ func TestRedirectSecrets(t *testing.T) {
 			clear(seen)
 			u := j.asked
 			for range 2 {
-				req, err := j.request(t.Context(), j.first(u), chunk.Range{End: 5})
+				req, err := j.request(t.Context(), j.first(destination{url: u}), chunk.Range{End: 5})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -63,7 +63,7 @@ type job struct {
 	resolving chan struct{} // holds a token while one connection asks where asked leads
 
 	mu        sync.Mutex
-	final     *url.URL     // where asked led, nil if not known; guarded by mu
+	final     destination  // where asked led; guarded by mu
 	redirects bool         // asked led elsewhere; guarded by mu
 	before    contribution // what an earlier run has held, as far as all of it still is; guarded by mu
 	seen      Progress     // what a front end sees; guarded by mu
@@ -129,8 +129,8 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		r.Target = ""
 	}
 	r.Retries, r.Sum, r.CRC, r.Unframed = int(j.retries.Load()), j.sum, j.crc, j.unframed
-	if u, _ := j.target(); r.Fetched > 0 {
-		r.Final = ShownURL(u.String())
+	if to, _ := j.target(); r.Fetched > 0 {
+		r.Final = ShownURL(to.url.String())
 	}
 	return r, err
 }

@@ -194,8 +194,8 @@ func (j *job) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 		return nil, errCrowded
 	}
 	defer j.host.leave()
-	u, _ := j.target()
-	to := j.first(u)
+	dest, _ := j.target()
+	to := j.first(dest)
 	to.judge = func(*http.Response, error) (verdict, error) { return verdict{}, nil }
 	rep, err := j.askOnce(ctx, to, nil, r)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"syscall"
 
 	"pawl/chunk"
@@ -40,16 +39,16 @@ func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 	return failures >= brokenOffTries && (errors.Is(err, errBrokeOff) || errors.Is(err, syscall.ECONNRESET))
 }
 
-// askPlain asks u once without a Range field, because a request with one has failed. A
+// askPlain asks dest once without a Range field, because a request with one has failed. A
 // host that serves that is not asked for ranges any more. If both failures may pass, they
 // count as two tries, and the error is errAskAgain as long as there are tries left.
-func (j *job) askPlain(ctx context.Context, u *url.URL, failed error) (*reply, error) {
+func (j *job) askPlain(ctx context.Context, dest destination, failed error) (*reply, error) {
 	j.plain = true
 	again, err := j.tryAgain(ctx, failed)
 	if err != nil {
 		return nil, err
 	}
-	to := j.first(u)
+	to := j.first(dest)
 	to.judge = func(*http.Response, error) (verdict, error) { return verdict{}, nil }
 	rep, err := j.askOnce(ctx, to, nil, chunk.Range{})
 	if err == nil {
@@ -58,7 +57,7 @@ func (j *job) askPlain(ctx context.Context, u *url.URL, failed error) (*reply, e
 		}
 	}
 	if err == nil {
-		j.resolved(rep.Request.URL)
+		j.resolved(dest, rep.leadsTo())
 		j.host.rangeFailed(!isPermanent(failed))
 		if final := j.d.host(rep.Request.URL); final != j.host {
 			final.rangeFailed(!isPermanent(failed))

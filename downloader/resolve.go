@@ -7,53 +7,59 @@ import (
 	"net/url"
 )
 
-// source returns the URL to ask: where the asked one led, if that is known. To
-// find out anew is for one connection at a time, which has to call release
-// when it has.
-func (j *job) source(ctx context.Context) (u *url.URL, release func(), err error) {
+// A destination is where a URL has led.
+type destination struct {
+	url     *url.URL // nil if it is not known
+	strayed bool     // by way of another origin, so that the user's headers must not go there
+}
+
+// source returns where to ask: where the asked URL led, if that is known. One connection
+// at a time finds out anew; it must call release when it has.
+func (j *job) source(ctx context.Context) (to destination, release func(), err error) {
 	none := func() {}
-	if u, redirects := j.target(); u != j.asked || !redirects {
-		return u, none, nil
+	if to, redirects := j.target(); to.url != j.asked || !redirects {
+		return to, none, nil
 	}
 	select {
 	case j.resolving <- struct{}{}:
 	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
+		return to, nil, context.Cause(ctx)
 	}
 	release = func() { <-j.resolving }
-	if u, _ := j.target(); u != j.asked { // another connection found out meanwhile
+	if to, _ := j.target(); to.url != j.asked { // another connection found out meanwhile
 		release()
-		return u, none, nil
+		return to, none, nil
 	}
-	return j.asked, release, nil
+	return destination{url: j.asked}, release, nil
 }
 
 // target returns where to ask, as far as is known now, and whether the asked
 // URL is known to redirect.
-func (j *job) target() (u *url.URL, redirects bool) {
+func (j *job) target() (to destination, redirects bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.final != nil {
+	if j.final.url != nil {
 		return j.final, true
 	}
-	return j.asked, j.redirects
+	return destination{url: j.asked}, j.redirects
 }
 
-// resolved notes that u answered.
-func (j *job) resolved(u *url.URL) {
+// resolved notes that a request to from was answered, where it led to.
+func (j *job) resolved(from, to destination) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.final == nil && u.String() == j.asked.String() {
+	if j.final.url == nil && to.url.String() == j.asked.String() && !to.strayed {
 		return
 	}
-	j.final, j.redirects = u, true
+	to.strayed = to.strayed || from.strayed
+	j.final, j.redirects = to, true
 }
 
 // expired notes that u, where the asked URL led, holds no longer.
 func (j *job) expired(u *url.URL) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.final == u {
-		j.final = nil
+	if j.final.url == u {
+		j.final = destination{}
 	}
 }

@@ -13,8 +13,8 @@ import (
 // attempt asks for what is missing, fetches it, and finishes. restartError
 // asks for another attempt from the start.
 func (j *job) attempt(ctx context.Context) error {
-	u, _ := j.target()
-	j.host = j.d.host(u)
+	to, _ := j.target()
+	j.host = j.d.host(to.url)
 	j.single = j.single || j.host.rangeUse() == rangesRefused
 	held, err := j.held(ctx)
 	if err != nil {

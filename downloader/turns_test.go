@@ -235,7 +235,7 @@ func TestTurnsTold(t *testing.T) {
 		j.pool.begin(w, r, false, func(error) {}, time.Now())
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		to := j.first(j.asked)
+		to := j.first(destination{url: j.asked})
 		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(w, resp, err) }
 		var asking sync.WaitGroup
 		asking.Go(func() {

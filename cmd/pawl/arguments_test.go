@@ -45,12 +45,12 @@ func TestRawTexts(t *testing.T) {
 	}
 	got := []any{cli.Get.Output, cli.Get.Dir, cli.Get.Mirror, cli.State, cli.Config, cli.Get.OnComplete, cli.Get.URLs, cli.Get.Referer, cli.Get.UserAgent, cli.Get.Report, cli.Get.Header}
 	want := []any{"o\xe9", abs("d\xe9"), []string{"http://m/a,\xe9", "http://m/\xe8"}, filepath.Join(dir, "\xe9"), config, "c\xe9", []string{"http://h/\xe9?\xe8"},
-		"http://r/\xe9", "\xe9", abs("r\xe9"), []header{{"A", "é"}}}
+		"http://r/\xe9", "\xe9", abs("r\xe9"), []header{oneField("A", "é")}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	cli, err = parse(t, "-H", "X: \xe9", "-H", "X: a,b", "-o", "-", "-d", "", "http://h/")
-	if want := []header{{"X", "\xe9"}, {"X", "a,b"}}; err != nil || !reflect.DeepEqual(cli.Get.Header, want) || cli.Get.Output != "-" || cli.Get.Dir != "" {
+	if want := []header{oneField("X", "\xe9"), oneField("X", "a,b")}; err != nil || !reflect.DeepEqual(cli.Get.Header, want) || cli.Get.Output != "-" || cli.Get.Dir != "" {
 		t.Errorf("got %q, %q, %q, %v", cli.Get.Header, cli.Get.Output, cli.Get.Dir, err)
 	}
 	if _, err := parse(t, "-o"); err == nil || !strings.Contains(err.Error(), "expected string value") {

@@ -49,7 +49,7 @@ type Transfer struct {
 	StallTimeout    *duration   `placeholder:"D" group:"Patience" help:"Longest silence of a connection (default: 30s)."`
 	Timeout         duration    `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
 	Deadline        duration    `placeholder:"D" group:"Patience" help:"Stop in order after D, with exit code 75."`
-	Header          []header    `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header, to the host of the URL and of your mirrors only; repeatable."`
+	Header          []header    `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers, one a line; repeatable."`
 	UserAgent       string      `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
 	Referer         string      `placeholder:"URL" group:"Request" help:"Send as Referer."`
 	CACert          string      `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`

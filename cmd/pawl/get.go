@@ -139,7 +139,8 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if c.Output == "-" && isTerminal(say.stdout) {
 		return usageError(errors.New("standard output is a terminal; pipe it somewhere, or give -o FILE"))
 	}
-	headers := c.originHeaders(append([]string{c.Checksums}, c.URLs...)...)
+	c.warnLoose(say)
+	headers := c.originHeaders(slices.Concat([]string{c.Checksums}, c.URLs, c.Mirror)...)
 	sum, err := c.sums(ctx, g, st, headers)
 	if err != nil {
 		return err
@@ -150,7 +151,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			say.note("%q is given twice, and downloaded once", downloader.ShownURL(u))
 			continue
 		}
-		req := downloader.Request{URL: u, Mirrors: c.Mirror, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
+		req := downloader.Request{URL: headers.toAsk(u), Mirrors: c.Mirror, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.NameOf(u)); err != nil {
 				return fmt.Errorf("%q: %w", downloader.ShownURL(u), err)
@@ -217,7 +218,6 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	group.SetLimit(cmp.Or(t.Jobs, defaultJobs))
 	for i, req := range requests {
 		t.fill(&req)
-		req.Header = t.header()
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return nil // told once, at the end

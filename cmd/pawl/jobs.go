@@ -88,11 +88,28 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 		say.note("nothing to resume")
 		return nil
 	}
+	c.warnLoose(say)
+	headers := c.originHeaders(c.typed(records)...)
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
-		requests[i] = downloader.Request{ID: r.ID, URL: cmp.Or(c.URL, r.URL), Sum: r.Sum}
+		requests[i] = downloader.Request{ID: r.ID, URL: headers.toAsk(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Credentials: headers.forTyped}
 	}
 	return c.transfer(ctx, g, say, st, requests)
+}
+
+// typed returns the URLs that the user typed, now or when the downloads began. Those of a
+// download that a list began are not among them, unless the download is named.
+func (c *ResumeCmd) typed(records []store.Record) []string {
+	urls := []string{c.URL}
+	for _, r := range records {
+		if len(r.Lists) == 0 || len(c.Downloads) > 0 {
+			urls = append(urls, r.URL)
+		}
+		if len(r.Lists) == 0 {
+			urls = append(urls, r.Mirrors...)
+		}
+	}
+	return urls
 }
 
 // records returns what is to be resumed. Without names, downloads that run in

@@ -24,18 +24,19 @@ import (
 
 // MirrorCmd brings a directory in line with lists.
 type MirrorCmd struct {
-	Lists     []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
-	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
-	Update    bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
-	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
-	DryRun    bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
-	Format    string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
-	Base      string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
-	Glob      bool     `group:"Lists" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns."`
-	Failed    string   `placeholder:"FILE" type:"path" group:"Output" help:"Write what is not here at the end to FILE, as a list to pass back."`
-	Rounds    int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
-	RoundWait duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
-	Every     duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
+	Lists             []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
+	Dir               string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
+	Update            bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
+	Checksums         string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
+	DryRun            bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
+	Format            string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
+	Base              string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
+	Glob              bool     `group:"Lists" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns."`
+	HeadersEverywhere bool     `group:"Lists" help:"Send headers that may be secrets, such as Authorization and Cookie, to all hosts that lists of yours name, not only to those that you typed."`
+	Failed            string   `placeholder:"FILE" type:"path" group:"Output" help:"Write what is not here at the end to FILE, as a list to pass back."`
+	Rounds            int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
+	RoundWait         duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
+	Every             duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
 	Pruning
 	Transfer
 }
@@ -87,6 +88,7 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	}
 	defer lock.Close()
 	c.warnNameless(say)
+	c.warnLoose(say)
 	ctx, stop := c.deadline(ctx)
 	defer stop()
 	opts, err := c.options()
@@ -222,6 +224,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	fetcher := downloader.New(st, quiet)
 	defer fetcher.Close()
 	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
+	headers.everywhere = c.HeadersEverywhere
 	lists, err := c.newLister(fetcher, g, headers)
 	if err != nil {
 		out.abort()

@@ -9,17 +9,18 @@ import (
 	"pawl/downloader"
 )
 
-// originHeaders are the header fields of the command line, and to which origins (RFC 6454
-// §4) they go. They are never sent to an origin that only a server or a list has named.
+// originHeaders are the header fields of the command line, and the origins (RFC 6454 §4)
+// that they go to. A field must not be sent to an origin that only a server has named.
 type originHeaders struct {
-	all   http.Header            // -H and --referer
-	typed map[string]http.Header // by origin that the user typed: the credentials of the URL
+	fields     []headerField          // -H and --referer
+	typed      map[string]http.Header // by origin that the user typed: the credentials of the URL
+	everywhere bool                   // --headers-everywhere
 }
 
 // originHeaders returns the headers of the options, for the origins of the URLs that the
-// user typed: of files, lists, --checksums and --base.
+// user typed: of files, mirrors, lists, --checksums and --base.
 func (t *Transfer) originHeaders(urls ...string) originHeaders {
-	o := originHeaders{t.header(), make(map[string]http.Header)}
+	o := originHeaders{fields: t.fields(), typed: make(map[string]http.Header)}
 	for _, s := range urls {
 		origin := downloader.HostOf(s)
 		if u, err := url.Parse(s); err == nil && origin != "" && (u.User != nil || o.typed[origin] == nil) {
@@ -40,42 +41,65 @@ func credentials(u *url.URL) http.Header {
 	return http.Header{"Authorization": {"Basic " + basic}}
 }
 
-// forTyped returns the fields for an origin if the user typed it.
+// forTyped returns the fields for an origin that the user may have typed: all of them if
+// so, else those that name its host.
 func (o originHeaders) forTyped(origin string) http.Header {
-	if o.typed[origin] == nil {
-		return nil
-	}
-	return o.with(o.typed[origin])
+	return o.pick(origin, func(headerField) bool { return o.typed[origin] != nil })
 }
 
-// forAny returns the fields for any origin: for those of a list that is the user's own.
-func (o originHeaders) forAny(origin string) http.Header { return o.with(o.typed[origin]) }
+// forOwn returns the fields for an origin that a list of the user's own names. Fields that
+// may be secrets must not go to all of these origins unless the user says so.
+func (o originHeaders) forOwn(origin string) http.Header {
+	return o.pick(origin, func(f headerField) bool { return o.everywhere || o.typed[origin] != nil || !isSecret(f.name) })
+}
 
-// forList returns the fields for an origin that a list names: any if the list is the user's
-// own, else one that the user typed.
+// forList returns the fields for an origin that a list names.
 func (o originHeaders) forList(name, origin string) http.Header {
 	if isURL(name) {
 		return o.forTyped(origin)
 	}
-	return o.forAny(origin)
+	return o.forOwn(origin)
 }
 
-// with returns all fields and credentials, which they override.
-func (o originHeaders) with(credentials http.Header) http.Header {
+// pick returns the fields for an origin. A field for its host overrides the general fields
+// of that name, which pick takes if they are wanted, and these override the credentials of
+// the URL.
+func (o originHeaders) pick(origin string, wanted func(headerField) bool) http.Header {
+	general, own := make(http.Header), make(http.Header)
+	for _, f := range o.fields {
+		switch {
+		case f.host == "" && wanted(f):
+			general.Add(f.name, f.value)
+		case f.isFor(origin):
+			own.Add(f.name, f.value)
+		}
+	}
 	h := make(http.Header)
-	maps.Copy(h, credentials)
-	maps.Copy(h, o.all)
+	for _, fields := range []http.Header{o.typed[origin], general, own} {
+		maps.Copy(h, fields)
+	}
 	return h
 }
 
-// header returns -H and --referer.
-func (t *Transfer) header() http.Header {
-	h := make(http.Header)
-	for _, f := range t.Header {
-		h.Add(f.name, f.value)
+// toAsk returns a URL that the user typed as it is asked: without user and password, if a
+// header field overrides them.
+func (o originHeaders) toAsk(typed string) string {
+	origin := downloader.HostOf(typed)
+	given := o.forTyped(origin).Get("Authorization")
+	if given == "" || given == o.typed[origin].Get("Authorization") {
+		return typed
+	}
+	return downloader.WithoutUser(typed)
+}
+
+// fields returns -H and --referer.
+func (t *Transfer) fields() []headerField {
+	var all []headerField
+	for _, h := range t.Header {
+		all = append(all, h.fields...)
 	}
 	if t.Referer != "" {
-		h.Set("Referer", t.Referer)
+		all = append(all, headerField{name: "Referer", value: t.Referer})
 	}
-	return h
+	return all
 }

@@ -216,7 +216,7 @@ func (o *outcomes) next() string {
 	case 13:
 		return "move these files away, or replace them with --overwrite"
 	case 6:
-		return "give credentials with -H 'Authorization: …', or a line header=Authorization: … beneath the URL in the list"
+		return "give credentials with -H 'HOST=Authorization: …', or a line header=Authorization: … beneath the URL in the list"
 	case 8:
 		return "mend these addresses in the lists, or " + again
 	case 3:

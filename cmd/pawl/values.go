@@ -101,18 +101,6 @@ func (t *tries) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// header is one header field.
-type header struct{ name, value string }
-
-func (h *header) UnmarshalText(text []byte) error {
-	name, value, ok := strings.Cut(string(text), ":")
-	if !ok || name == "" || strings.ContainsFunc(name, notToken) || strings.ContainsAny(value, "\r\n\x00") {
-		return fmt.Errorf("header is not of the form 'Name: value'") // its value may be a secret
-	}
-	h.name, h.value = name, strings.TrimSpace(value)
-	return nil
-}
-
 // notToken reports whether r cannot be in the name of a header field (RFC 9110 §5.6.2).
 func notToken(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -275,24 +274,6 @@ func parseURL(s string) (*url.URL, error) {
 func CheckURL(s string) error {
 	_, err := parseURL(s)
 	return err
-}
-
-// WithoutUser returns a URL without user and password. Of what is no URL it returns what
-// surely is neither.
-func WithoutUser(s string) string { return ShownURL(s) }
-
-// ShownURL returns a URL as it may be recorded and shown: without user and
-// password. Of what is no URL it shows what surely is neither.
-func ShownURL(s string) string {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme == "" || u.Host == "" {
-		return s[strings.LastIndexByte(s, '@')+1:]
-	}
-	if u.User == nil {
-		return s
-	}
-	u.User = nil
-	return u.String()
 }
 
 // Recorded returns a URL as records have it, "" for what is none.

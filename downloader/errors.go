@@ -104,7 +104,7 @@ func (e *StatusError) expired() bool {
 type ClaimedError struct{ Record store.Record }
 
 func (e *ClaimedError) Error() string {
-	return fmt.Sprintf("%q %v, %s", e.Record.Target, ErrClaimed, e.Record.URL)
+	return fmt.Sprintf("%q %v, %s", e.Record.Target, ErrClaimed, ShownURL(e.Record.URL))
 }
 
 // Is is for errors.Is.

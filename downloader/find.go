@@ -34,7 +34,7 @@ func (j *job) find() (store.Record, error) {
 		if err != nil {
 			return store.Record{}, err
 		}
-		return j.d.store.ByURL(dir, j.shown)
+		return j.d.store.ByURL(dir, j.recorded)
 	}
 	target, err := absTarget(j.req.Dir, j.req.Output)
 	if err != nil {
@@ -46,7 +46,7 @@ func (j *job) find() (store.Record, error) {
 			return rec, err
 		}
 	}
-	if err == nil && rec.URL != j.shown && !j.req.Restart && !j.req.Overwrite {
+	if err == nil && rec.URL != j.recorded && !j.req.Restart && !j.req.Overwrite {
 		return rec, claimed(rec)
 	}
 	return rec, err
@@ -61,7 +61,7 @@ func (e begunError) Error() string { return "begun already" }
 // claimed is the error for a target that another URL's download has.
 func claimed(rec store.Record) error {
 	if rec.State == store.Done {
-		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, rec.URL)
+		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, ShownURL(rec.URL))
 	}
 	return &ClaimedError{rec}
 }
@@ -73,7 +73,7 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	if rec.State == store.Done {
 		return j.reopen(ctx, rec)
 	}
-	if rec.URL != j.shown && j.req.ID == "" {
+	if rec.URL != j.recorded && j.req.ID == "" {
 		if !j.req.Restart && !j.req.Overwrite {
 			return false, claimed(rec)
 		}
@@ -110,7 +110,7 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	}
 	j.id = identityOf(rec)
 	j.setEarlier(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
-	if rec.URL != j.shown { // a mirror has validators of its own
+	if rec.URL != j.recorded { // a mirror has validators of its own
 		j.id.etag, j.id.lastModified = "", ""
 		j.moved = rec.Held.Len() > 0
 	}
@@ -148,10 +148,10 @@ func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err e
 		}
 		return false, nil
 	}
-	if rec.URL != j.shown && !j.req.Overwrite {
+	if rec.URL != j.recorded && !j.req.Overwrite {
 		return false, claimed(rec)
 	}
-	if !j.req.Restart && rec.URL == j.shown {
+	if !j.req.Restart && rec.URL == j.recorded {
 		same, err := j.unchanged(ctx, rec)
 		if err != nil {
 			return false, err

@@ -333,8 +333,8 @@ func TestRedirectSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(j.shown, "password") {
-				t.Errorf("recorded and shown: %s", j.shown)
+			if strings.Contains(j.recorded, "password") {
+				t.Errorf("recorded and shown: %s", j.recorded)
 			}
 			clear(seen)
 			u := j.asked

@@ -22,7 +22,7 @@ func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
 	var failed error
 	for i, u := range urls {
 		if i > 0 {
-			d.emit(Event{Kind: Warning, URL: ShownURL(u), Target: cmp.Or(all.Target, ShownURL(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", failed, ShownURL(u))})
+			d.emit(Event{Kind: Warning, URL: WithoutUser(u), Target: cmp.Or(all.Target, WithoutUser(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", failed, ShownURL(u))})
 		}
 		next := req
 		next.URL, next.ID = u, cmp.Or(req.ID, all.ID)

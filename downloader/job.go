@@ -24,7 +24,7 @@ type job struct {
 	d        *Downloader
 	req      Request
 	asked    *url.URL // immutable
-	shown    string   // asked, without user and password; immutable
+	recorded string   // asked, as it is recorded: without user and password; immutable
 	basic    string   // Authorization by these, for the origin of asked alone; immutable
 	patience *patience
 
@@ -85,8 +85,8 @@ func newJob(d *Downloader, req Request) (*job, error) {
 	}
 	j.takeUser()
 	j.addMirrors(true, j.req.Mirrors...)
-	j.shown = j.asked.String()
-	j.seen = Progress{Target: j.shown, Size: -1}
+	j.recorded = j.asked.String()
+	j.seen = Progress{Target: j.recorded, Size: -1}
 	return j, nil
 }
 
@@ -125,12 +125,12 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		j.emit(e)
 	}
 	r := Result{ID: p.ID, Target: p.Target, Size: p.Size, Fetched: e.Fetched, Elapsed: e.Elapsed, Current: current}
-	if p.Target == j.shown { // it was never known
+	if p.Target == j.recorded { // it was never known
 		r.Target = ""
 	}
 	r.Retries, r.Sum, r.CRC, r.Unframed = int(j.retries.Load()), j.sum, j.crc, j.unframed
 	if to, _ := j.target(); r.Fetched > 0 {
-		r.Final = ShownURL(to.url.String())
+		r.Final = WithoutUser(to.url.String())
 	}
 	return r, err
 }
@@ -235,7 +235,7 @@ func (j *job) rewind(why restartError) error {
 func (j *job) forget(size int64) error {
 	j.setEarlier(contribution{})
 	return j.part.Restart(func(r *store.Record) {
-		r.URL, r.Sum, r.Replace = j.shown, j.req.Sum, r.Replace || j.req.Overwrite
+		r.URL, r.Sum, r.Replace = j.recorded, j.req.Sum, r.Replace || j.req.Overwrite
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
 	})
 }
@@ -322,6 +322,6 @@ func (j *job) progress() Progress {
 
 func (j *job) emit(e Event) {
 	p := j.progress()
-	e.ID, e.URL, e.Target = p.ID, j.shown, p.Target
+	e.ID, e.URL, e.Target = p.ID, j.recorded, p.Target
 	j.d.emit(e)
 }

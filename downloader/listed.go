@@ -49,12 +49,12 @@ func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool,
 		return false, err
 	case !intact && !j.d.store.Ours(rec) && !j.req.Overwrite:
 		return false, fmt.Errorf("%q: %w", rec.Target, store.ErrForeign)
-	case intact && rec.URL != j.shown && len(rec.Lists) == 0 && !j.req.Overwrite:
+	case intact && rec.URL != j.recorded && len(rec.Lists) == 0 && !j.req.Overwrite:
 		return false, claimed(rec)
 	case !intact && len(rec.Lists) == 0 && !j.req.Overwrite && j.d.store.Exists(rec): // no list has made it
 		return false, fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
 	}
-	if intact && rec.URL == j.shown && !j.req.Restart && j.fits(identityOf(rec)) == nil {
+	if intact && rec.URL == j.recorded && !j.req.Restart && j.fits(identityOf(rec)) == nil {
 		if current, err := j.stillWanted(ctx, rec); current || err != nil {
 			return current, err
 		}

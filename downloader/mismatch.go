@@ -141,7 +141,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		}
 		all.Retries++
 		next := wrong.next(sources)
-		d.emit(Event{Kind: Restarted, ID: res.ID, URL: ShownURL(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; all of it is fetched again from %s", err, ShownURL(next))})
+		d.emit(Event{Kind: Restarted, ID: res.ID, URL: WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; all of it is fetched again from %s", err, ShownURL(next))})
 		req = d.again(req, next, res.ID)
 	}
 }
@@ -193,7 +193,7 @@ func (j *job) mismatched(got chunk.Sum) error {
 // has sent came from the URL asked: sums of pieces are linear (chunk.Pieces), so its sums
 // are those of the file without those of the others.
 func (j *job) contributions() []contribution {
-	rest := contribution{j.shown, chunk.NewSet(chunk.Range{End: max(0, j.id.size)}), nil}
+	rest := contribution{j.recorded, chunk.NewSet(chunk.Range{End: max(0, j.id.size)}), nil}
 	if j.part != nil {
 		rest.sums = j.part.PieceSums()
 	}
@@ -212,7 +212,7 @@ func (j *job) contributions() []contribution {
 	}
 	for _, m := range j.mirrors {
 		m.mu.Lock()
-		take(contribution{ShownURL(m.url.String()), m.gave.Clone(), m.sums})
+		take(contribution{WithoutUser(m.url.String()), m.gave.Clone(), m.sums})
 		m.mu.Unlock()
 	}
 	take(j.earlier())
@@ -236,7 +236,7 @@ func (j *job) blame() error {
 				return err
 			}
 			if wrong {
-				guilty = append(guilty, c.source)
+				guilty = append(guilty, ShownURL(c.source))
 			}
 		}
 		if len(guilty) > 0 {

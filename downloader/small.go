@@ -39,7 +39,7 @@ func (j *job) small(rep *reply) (*store.Unnamed, error) {
 		return nil, err
 	}
 	rec := store.Record{
-		URL: j.shown, Target: target, Named: true, NoRanges: rep.whole, Lists: j.req.Listed.Lists,
+		URL: j.recorded, Target: target, Named: true, NoRanges: rep.whole, Lists: j.req.Listed.Lists,
 		ETag: rep.id.etag, LastModified: rep.id.lastModified, Type: rep.id.media,
 		Sum: j.req.Sum, Replace: j.req.Overwrite, ModTime: j.modTime(rep.id),
 	}

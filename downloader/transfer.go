@@ -168,7 +168,7 @@ func (j *job) adopt(a answer) error {
 		j.show(store.Record{Target: "-", Size: j.id.size})
 		return nil
 	}
-	if rec := j.part.Record(); identityOf(rec) == j.id && rec.URL == j.shown && rec.NoRanges == a.whole && rec.Unframed == j.unframed {
+	if rec := j.part.Record(); identityOf(rec) == j.id && rec.URL == j.recorded && rec.NoRanges == a.whole && rec.Unframed == j.unframed {
 		return nil
 	}
 	if err := j.part.Update(func(r *store.Record) { j.note(r, a.whole) }); err != nil {
@@ -197,7 +197,7 @@ func (j *job) take(id identity) {
 
 // note writes into a record what is known of the version.
 func (j *job) note(r *store.Record, whole bool) {
-	r.URL, r.NoRanges = j.shown, whole
+	r.URL, r.NoRanges = j.recorded, whole
 	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.id.size, j.id.etag, j.id.lastModified, j.id.media, j.id.coding
 	r.Unframed = j.unframed
 }
@@ -216,7 +216,7 @@ func (j *job) create(rep *reply) error {
 	old, err := j.d.store.ByTarget(target)
 	switch {
 	case err != nil || j.req.Overwrite || j.req.Restart:
-	case old.URL == j.shown && (old.State != store.Done || j.d.store.Exists(old)):
+	case old.URL == j.recorded && (old.State != store.Done || j.d.store.Exists(old)):
 		return begunError{old}
 	case old.State != store.Done:
 		return claimed(old)

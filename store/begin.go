@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -24,6 +25,7 @@ func (s *Store) Create(rec Record) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.keepPrivate(rec.Part())
 	rec.ID, rec.State, rec.Held = newID(), Active, chunk.Set{}
 	rec.Piece = pieceLength(rec.Size)
 	rec.Created = time.Now()
@@ -35,6 +37,18 @@ func (s *Store) Create(rec Record) (*Part, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// keepPrivate takes the rights of other users to a part file away, if it is in the state
+// directory, for example that of a list. Elsewhere the umask decides.
+func (s *Store) keepPrivate(part string) {
+	dir, err := filepath.Abs(s.dir)
+	if err != nil {
+		return
+	}
+	if rel, err := filepath.Rel(dir, part); err == nil && filepath.IsLocal(rel) {
+		os.Chmod(part, 0o600) // the directory is private, too
+	}
 }
 
 // pieceLength is that for a file of size bytes, -1 if not known.

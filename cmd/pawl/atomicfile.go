@@ -15,7 +15,8 @@ import (
 // An atomicFile is a file in the making. What is written goes to a temporary
 // file beside it, and commit puts that in its place, so that under its name
 // there is at any time either what was there before or all of what is new. A
-// process that is killed leaves the temporary file, .pawl-….tmp, behind.
+// process that is killed leaves the temporary file, .pawl-….tmp, behind. Both have mode
+// 0600, because URLs and headers in them may be secrets.
 //
 // It is owned by one goroutine. The methods do nothing where it is nil.
 type atomicFile struct {
@@ -34,28 +35,25 @@ type outputError struct {
 func (e *outputError) Error() string { return fmt.Sprintf("%q cannot be written: %v", e.path, e.err) }
 func (e *outputError) Unwrap() error { return e.err }
 
-// newAtomicFile begins the file at path, which need not exist, and then gets the
-// mode perm, less the umask. Where it can never be written that fails at once.
-func newAtomicFile(path string, perm fs.FileMode) (*atomicFile, error) {
-	target, mode, err := replaceable(path)
+// newAtomicFile begins the file at path, which need not exist. Where it can never be
+// written that fails at once.
+func newAtomicFile(path string) (*atomicFile, error) {
+	target, err := replaceable(path)
 	if err != nil {
 		return nil, &outputError{path, err}
 	}
 	name := filepath.Join(filepath.Dir(target), fmt.Sprintf(".pawl-%016x.tmp", rand.Uint64()))
-	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, &outputError{path, err}
-	}
-	if mode != 0 {
-		tmp.Chmod(mode) // a favour
 	}
 	return &atomicFile{path: target, tmp: tmp, buf: bufio.NewWriterSize(tmp, 64<<10)}, nil
 }
 
-// replaceable returns what a rename is to replace, for a path that the user
-// gave, and its mode if it exists. A symbolic link stays one; a device or a pipe
-// is refused, as a rename would put a file in its place.
-func replaceable(path string) (target string, mode fs.FileMode, err error) {
+// replaceable returns what a rename is to replace, for a path that the user gave. A
+// symbolic link stays one; a device or a pipe is refused, as a rename would put a file in
+// its place.
+func replaceable(path string) (target string, err error) {
 	target, err = filepath.EvalSymlinks(path)
 	if err != nil {
 		target = path // for Stat to say what is wrong, if anything is
@@ -64,15 +62,15 @@ func replaceable(path string) (target string, mode fs.FileMode, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		_, err = os.Stat(filepath.Dir(target))
-		return target, 0, err
+		return target, err
 	case err != nil:
-		return "", 0, err
+		return "", err
 	case info.IsDir():
-		return "", 0, &fs.PathError{Op: "open", Path: target, Err: syscall.EISDIR}
+		return "", &fs.PathError{Op: "open", Path: target, Err: syscall.EISDIR}
 	case !info.Mode().IsRegular():
-		return "", 0, &fs.PathError{Op: "open", Path: target, Err: errors.New("not a regular file")}
+		return "", &fs.PathError{Op: "open", Path: target, Err: errors.New("not a regular file")}
 	}
-	return target, info.Mode().Perm(), nil
+	return target, nil
 }
 
 // Write adds to the file. After an error there are only errors, and commit

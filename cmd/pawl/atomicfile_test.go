@@ -38,7 +38,7 @@ func begun(t *testing.T) (a *atomicFile, dir string) {
 	if err := os.WriteFile(path, []byte("old"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	a, err := newAtomicFile(path, 0o666)
+	a, err := newAtomicFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestAtomicFile(t *testing.T) {
 	}
 	a.abort()
 	holds(t, dir, map[string]string{"f": "new" + string(make([]byte, 1<<20))})
-	if info, err := os.Stat(filepath.Join(dir, "f")); runtime.GOOS != "windows" && (err != nil || info.Mode() != 0o640) {
+	if info, err := os.Stat(filepath.Join(dir, "f")); runtime.GOOS != "windows" && (err != nil || info.Mode() != 0o600) {
 		t.Errorf("mode: got %v, %v", info.Mode(), err)
 	}
 
@@ -112,7 +112,7 @@ func TestAtomicFileRefusals(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "file"), nil, 0o666)
 	for _, path := range []string{dir, filepath.Join(dir, "none", "f"), filepath.Join(dir, "file", "f"), filepath.Join(dir, strings.Repeat("x", 300)), os.DevNull} {
-		if a, err := newAtomicFile(path, 0o666); err == nil {
+		if a, err := newAtomicFile(path); err == nil {
 			t.Errorf("%.99q: no error", path)
 			a.abort()
 		} else if !strings.Contains(err.Error(), `"`+path+`"`) || exitCode(err) != 3 {
@@ -130,7 +130,7 @@ func TestAtomicFileLink(t *testing.T) {
 	if err := os.Symlink(real, link); err != nil {
 		t.Skip(err)
 	}
-	a, err := newAtomicFile(link, 0o666)
+	a, err := newAtomicFile(link)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func (e *ends) abort() {
 // took takes the end of a download of req.
 func (e *ends) took(req downloader.Request, res downloader.Result, err error) {
 	f := reportFile{
-		Path: res.Target, URL: downloader.ShownURL(req.URL), FinalURL: res.Final, Outcome: endFetched, Size: knownSize(res.Size),
+		Path: res.Target, URL: downloader.WithoutUser(req.URL), FinalURL: res.Final, Outcome: endFetched, Size: knownSize(res.Size),
 		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: complete(res.Unframed),
 	}
 	switch {
@@ -56,7 +56,7 @@ func (e *ends) took(req downloader.Request, res downloader.Result, err error) {
 
 // pending takes that a download of req was interrupted, or never begun.
 func (e *ends) pending(req downloader.Request, rec store.Record) {
-	e.report.file(reportFile{URL: downloader.ShownURL(req.URL), Path: rec.Target, Outcome: endPending, Size: -1})
+	e.report.file(reportFile{URL: downloader.WithoutUser(req.URL), Path: rec.Target, Outcome: endPending, Size: -1})
 }
 
 // close waits for the hooks and ends the report of a run that ended so.

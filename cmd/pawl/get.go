@@ -330,7 +330,7 @@ func find(st *store.Store, req downloader.Request) (found store.Record, err erro
 	if err != nil {
 		return found, err
 	}
-	shown, _, _ := strings.Cut(downloader.ShownURL(req.URL), "#")
+	shown, _, _ := strings.Cut(downloader.WithoutUser(req.URL), "#")
 	err = store.ErrNotFound
 	for _, r := range records {
 		if r.URL == shown {

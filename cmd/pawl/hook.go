@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,14 +31,19 @@ type hookFile struct {
 	err  error // what --on-error is called for, nil for --on-complete
 }
 
+// isForHooks reports whether a hook gets a variable of pawl's environment. It must not get
+// the secrets among pawl's own settings, nor the PAWL_FILE_ of a pawl that has us as its hook.
+// Variables of the system, such as http_proxy, are for all programs that the user runs.
+func isForHooks(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	setting, own := strings.CutPrefix(name, "PAWL_")
+	secret := isSecret(setting) || slices.Contains([]string{"HEADER", "USER", "PROXY", "REFERER"}, setting)
+	return !own || !secret && !strings.HasPrefix(setting, "FILE_")
+}
+
 // environ is that of pawl, and what f says. What is not known is not set.
 func (f hookFile) environ() []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "PAWL_FILE_") { // of a pawl that has us as its hook
-			env = append(env, v)
-		}
-	}
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return !isForHooks(v) })
 	set := func(name, value string) {
 		if value != "" {
 			env = append(env, "PAWL_FILE_"+name+"="+value)
@@ -50,7 +56,7 @@ func (f hookFile) environ() []string {
 		set("SIZE", strconv.FormatInt(f.size, 10))
 	}
 	if f.err != nil {
-		set("ERROR", cut(printable(f.err.Error()), hookLine))
+		set("ERROR", cut(printable(downloader.Shown(f.err.Error())), hookLine))
 	}
 	set("EXIT", strconv.Itoa(exitCode(f.err)))
 	return env

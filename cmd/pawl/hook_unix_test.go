@@ -49,14 +49,18 @@ func awaitText(t *testing.T, out *lockedText, text string) {
 // known of the file is in the environment, secrets and stale values are not.
 func TestHookArguments(t *testing.T) {
 	t.Setenv("PAWL_FILE_ERROR", "stale")
+	for _, name := range []string{"HEADER", "USER", "PROXY", "BEARER_TOKEN", "PASSWORD", "REFERER"} {
+		t.Setenv("PAWL_"+name, "secret4711")
+	}
+	t.Setenv("PAWL_STATE", "/s")
 	const path = `/d/a "b" $(c) 'd'`
 	var out lockedText
-	h := newHooks(t.Context(), `test $# = 0; env | grep ^PAWL_FILE_ | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &speaker{stderr: &out})
-	h.push(hookFile{path: path, url: "http://u:p@h/x", size: 0, id: "0123456789abcdef"})
+	h := newHooks(t.Context(), `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &speaker{stderr: &out})
+	h.push(hookFile{path: path, url: "http://u:p@h/x?sig=secret4711", size: 0, id: "0123456789abcdef"})
 	h.push(hookFile{size: -1, err: fmt.Errorf("a\n%w\x00", downloader.ErrRefused)})
 	h.close()
 	want := strings.Join([]string{
-		"PAWL_FILE_EXIT=0", "PAWL_FILE_ID=0123456789abcdef", "PAWL_FILE_PATH=" + path, "PAWL_FILE_SIZE=0", "PAWL_FILE_URL=http://h/x", path + "|",
+		"PAWL_FILE_EXIT=0", "PAWL_FILE_ID=0123456789abcdef", "PAWL_FILE_PATH=" + path, "PAWL_FILE_SIZE=0", "PAWL_FILE_URL=http://h/x?sig=…", "PAWL_STATE=/s", path + "|",
 		"err 8 a " + downloader.ErrRefused.Error() + "  . 0", "",
 	}, "\npawl: hook: ")
 	if got, want := out.String(), "pawl: hook: "+strings.TrimSuffix(want, "pawl: hook: "); got != want {

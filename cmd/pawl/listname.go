@@ -19,7 +19,7 @@ func isURL(name string) bool { return strings.Contains(name, "://") }
 func identity(name string) string {
 	switch {
 	case isURL(name):
-		return downloader.ShownURL(name)
+		return downloader.WithoutUser(name)
 	case name == "-":
 		return name
 	}

@@ -12,6 +12,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -68,10 +69,13 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	case !isURL(name):
 		return openFile(name)
 	}
-	shown := downloader.ShownURL(name)
-	hash := sha256.Sum256([]byte(shown))
+	url := downloader.WithoutUser(name)
+	hash := sha256.Sum256([]byte(url))
 	req := l.req
 	req.URL, req.Output = name, hex.EncodeToString(hash[:8])
+	if err := privateDir(l.req.Dir); err != nil {
+		return openedList{}, fmt.Errorf("list %q: %w", downloader.ShownURL(name), err)
+	}
 	res, err := l.d.Get(ctx, req)
 	for end := time.Now().Add(busyList); errors.Is(err, store.ErrBusy) && time.Now().Before(end) && ctx.Err() == nil; {
 		select {
@@ -80,11 +84,31 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 		}
 		res, err = l.d.Get(ctx, req)
 	}
+	if err == nil {
+		err = keepPrivate(res.Target, 0o600) // an earlier pawl may have made it
+	}
 	if err != nil {
-		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
+		return openedList{}, fmt.Errorf("list %q: %w", downloader.ShownURL(name), err)
 	}
 	f, err := os.Open(res.Target)
-	return openedList{ReadCloser: f, name: shown, base: shown, whole: !res.Unframed}, err
+	return openedList{ReadCloser: f, name: url, base: url, whole: !res.Unframed}, err
+}
+
+// privateDir makes a directory that is for the user alone.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return keepPrivate(dir, 0o700)
+}
+
+// keepPrivate takes the rights of other users to a file or a directory away.
+func keepPrivate(path string, mode fs.FileMode) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 || runtime.GOOS == "windows" {
+		return err
+	}
+	return os.Chmod(path, mode)
 }
 
 // openFile opens a list that is a file or a pipe.

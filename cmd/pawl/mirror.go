@@ -267,7 +267,7 @@ func listEvent(say *speaker, e downloader.Event) {
 	case e.Kind == downloader.Offline:
 		say.note("no network (%s); waiting for it, which costs no tries", printable(e.Err.Error()))
 	case e.Kind == downloader.Retrying && e.Attempt > 1:
-		say.note("list %q: %s; trying again %s (%d%s)", e.URL, printable(e.Err.Error()), in(e.Wait), e.Attempt, ofTries(e.Tries))
+		say.note("list %q: %s; trying again %s (%d%s)", downloader.ShownURL(e.URL), printable(e.Err.Error()), in(e.Wait), e.Attempt, ofTries(e.Tries))
 	}
 }
 

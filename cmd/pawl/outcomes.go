@@ -29,7 +29,7 @@ func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, e
 	o := &outcomes{cmd: c, say: say, codes: make(map[int]int), wrong: make(map[int]int)}
 	var err error
 	if c.Failed != "" {
-		if o.failed, err = newAtomicFile(c.Failed, 0o600); err != nil {
+		if o.failed, err = newAtomicFile(c.Failed); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +97,7 @@ func (o *outcomes) keep(e list.Entry) {
 // reported is the form of x in a report.
 func reported(x mirror.Outcome) reportFile {
 	f := reportFile{
-		Path: x.Path, URL: downloader.ShownURL(x.URL), FinalURL: x.Result.Final, Outcome: end(x.State), Size: -1,
+		Path: x.Path, URL: downloader.WithoutUser(x.URL), FinalURL: x.Result.Final, Outcome: end(x.State), Size: -1,
 		Fetched: x.Result.Fetched, Seconds: x.Result.Elapsed.Seconds(), Retries: x.Result.Retries, Rounds: x.Rounds,
 		List: x.Entry.List, Line: x.Entry.Line,
 	}

@@ -29,7 +29,7 @@ const reportVersion = 1
 //
 // A field of an entry that is empty, zero or unknown is left out, but for a size
 // of 0; those of the summary are all there, but for "pruned" and "more". URLs are without
-// user and password. Each entry has a line of its own, and they come in the order
+// user and password, and else in full. Each entry has a line of its own, and they come in the order
 // in which the files ended. Bytes that are not UTF-8 are escaped: see escaped.
 //
 // Files and problems are written as they come, so a report takes no memory,
@@ -103,7 +103,7 @@ type reportProblem struct {
 
 // newReport begins the report at path. To end it there is close, or else abort.
 func newReport(path string, h reportHeader) (*report, error) {
-	out, err := newAtomicFile(path, 0o666)
+	out, err := newAtomicFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func newReport(path string, h reportHeader) (*report, error) {
 // a URL.
 func shownList(name string) string {
 	if strings.Contains(name, "://") {
-		name = downloader.ShownURL(name)
+		name = downloader.WithoutUser(name)
 	}
 	return escaped(name)
 }
@@ -153,7 +153,7 @@ func (r *report) add(out *atomicFile, v any, first bool) {
 // shown returns f for JSON: without user and password in its URLs.
 func (f reportFile) shown() reportFile {
 	f.List = shownList(f.List)
-	f.URL, f.FinalURL = escaped(downloader.ShownURL(f.URL)), escaped(downloader.ShownURL(f.FinalURL))
+	f.URL, f.FinalURL = escaped(downloader.WithoutUser(f.URL)), escaped(downloader.WithoutUser(f.FinalURL))
 	f.Path, f.Error = escaped(f.Path), escaped(f.Error)
 	return f
 }
@@ -186,7 +186,7 @@ func (r *report) problem(p reportProblem) {
 	defer r.mu.Unlock()
 	first := r.problems == nil
 	if first && r.err == nil {
-		r.problems, r.err = newAtomicFile(r.out.path, 0o666)
+		r.problems, r.err = newAtomicFile(r.out.path)
 	}
 	if r.problems != nil {
 		r.add(r.problems, p, first)

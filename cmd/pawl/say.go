@@ -25,6 +25,7 @@ import (
 //   - Results go to stdout; everything else goes to stderr, behind "pawl:".
 //   - No capital at the beginning, no full stop at the end; what the user
 //     typed, and what a server sent, is quoted.
+//   - What may be a secret in a URL is shown as "…": print sees to it, whatever a message quotes.
 //   - An error says what happened to which file; a hint says what to type next.
 
 // A speaker writes the messages. Safe for concurrent use.
@@ -54,7 +55,7 @@ func (s *speaker) print(text string) {
 	if s.times {
 		text = time.Now().Format("2006-01-02 15:04:05 ") + text
 	}
-	fmt.Fprintln(s.stderr, text)
+	fmt.Fprintln(s.stderr, downloader.Shown(text))
 }
 
 // keepTimes has each further line begin with the local time, if stderr is a log:

@@ -1,0 +1,72 @@
+package downloader
+
+// This file is about what of a URL people may see, in messages and in logs. Records, and
+// all that programs read, have the URL without user and password, which still works.
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// WithoutUser returns a URL without user and password. Of what is no URL it returns what
+// surely is neither.
+func WithoutUser(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		return s[strings.LastIndexByte(s, '@')+1:]
+	}
+	if u.User == nil {
+		return s
+	}
+	u.User = nil
+	return u.String()
+}
+
+// ShownURL returns a URL for people: without user and password, and with "…" for the values
+// of parameters that may be secrets, for example "https://example.com/f?X-Amz-Signature=…".
+func ShownURL(s string) string { return Shown(WithoutUser(s)) }
+
+var (
+	// parameter matches one parameter of a query, in any text. A value ends with the word or
+	// the quotation; in a quotation \" does not end it.
+	parameter = regexp.MustCompile(`([?&;#])([^\s?&;#=<>"']+)=((?:\\.|[^\s&;#<>"'\\])+)`)
+	// userInfo matches user and password of a URL, in any text.
+	userInfo = regexp.MustCompile(`://[^\s/?#<>"']*@`)
+)
+
+// secretParameters are parts of the names of parameters whose values may be secrets, such as
+// X-Amz-Signature, X-Goog-Credential, access_token, sig, Policy, Key-Pair-Id and hdnts.
+var secretParameters = []string{"auth", "credential", "hdn", "hmac", "jwt", "key", "passw", "policy", "pwd", "secret", "session", "sig", "token"}
+
+// Shown returns a text for people, in which each URL is as ShownURL has it.
+func Shown(text string) string {
+	if strings.Contains(text, "@") {
+		text = userInfo.ReplaceAllString(text, "://")
+	}
+	if !strings.Contains(text, "=") {
+		return text
+	}
+	return parameter.ReplaceAllStringFunc(text, func(p string) string {
+		m := parameter.FindStringSubmatch(p)
+		if isSecretParameter(m[2], m[3]) {
+			return m[1] + m[2] + "=…"
+		}
+		return p
+	})
+}
+
+// isSecretParameter reports whether the value of a parameter may be a secret, by its name,
+// or because it is a URL with such a parameter.
+func isSecretParameter(name, value string) bool {
+	if decoded, err := url.QueryUnescape(name); err == nil {
+		name = decoded
+	}
+	name = strings.ToLower(name)
+	if slices.ContainsFunc(secretParameters, func(part string) bool { return strings.Contains(name, part) }) {
+		return true
+	}
+	decoded, err := url.QueryUnescape(value)
+	return err == nil && decoded != value && Shown(decoded) != decoded
+}

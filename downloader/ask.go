@@ -28,7 +28,7 @@ type reply struct {
 
 // leadsTo returns where the request was answered, after redirects.
 func (r *reply) leadsTo() destination {
-	return destination{url: r.Request.URL, strayed: strayed(r.Request)}
+	return destination{url: r.Request.URL, strayed: strayed(r.Request), public: reachOf(r.ctx).restricted}
 }
 
 // wanted returns the bytes of the body that were asked for.
@@ -98,6 +98,7 @@ type target struct {
 	url     *url.URL
 	asked   *url.URL // to whose origin the user's headers may go; nil for none
 	host    *host
+	public  bool                 // a public source named url
 	ifRange string               // the strong entity tag that the file must have; "" for any
 	timeout func() time.Duration // for a response and for each next byte; nil for that of the Options
 	judge   func(*http.Response, error) (verdict, error)
@@ -105,7 +106,7 @@ type target struct {
 
 // first is the target of a request to dest, where the URL asked leads.
 func (j *job) first(dest destination) target {
-	to := target{url: dest.url, asked: j.asked, host: j.host, timeout: j.timeout}
+	to := target{url: dest.url, asked: j.asked, host: j.host, public: dest.public, timeout: j.timeout}
 	if dest.strayed {
 		to.asked = nil
 	}
@@ -304,6 +305,8 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	if to.timeout != nil {
 		ctx = context.WithValue(ctx, timeoutKey{}, to.timeout)
 	}
+	within := &reach{public: to.public}
+	ctx = context.WithValue(ctx, reachKey{}, within)
 	ctx, traced := traced(ctx, func() { sent(true) })
 	req, err := j.request(ctx, to, r)
 	if err != nil {
@@ -316,6 +319,9 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		client = j.d.http2
 	}
 	resp, err := exchange(client, req, func(resp *http.Response, err error) verdict {
+		if resp != nil && !within.private {
+			j.public.Store(true)
+		}
 		if failed = j.outcome(to.host, resp, err); failed == nil {
 			return verdict{}
 		}

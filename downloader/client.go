@@ -28,12 +28,24 @@ const (
 // and whose connections take their slots of shared. Ranges go over HTTP/1.1,
 // because HTTP/2, which is for small files, would put them all on one TCP connection.
 func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool) *http.Client {
+	limited := newTransport(o, d.dial, shared, http2)
+	if !o.Follow.Private {
+		limited = guard{limited, newTransport(o, publicOnly(d.dial), shared, http2), o.Proxy}
+	}
+	return &http.Client{
+		Transport:     watchdog{limited, o.StallTimeout, turns},
+		CheckRedirect: o.checkRedirect,
+	}
+}
+
+// newTransport returns a transport whose connections dial opens.
+func newTransport(o Options, dial func(ctx context.Context, network, addr string) (net.Conn, error), shared *slots, http2 bool) http.RoundTripper {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
 	t := &http.Transport{
 		Proxy:               o.Proxy,
-		DialContext:         d.dial,
+		DialContext:         dial,
 		TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
 		TLSHandshakeTimeout: o.ConnectTimeout,
 		MaxIdleConns:        max(idleMost, o.Connections),
@@ -50,10 +62,7 @@ func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool
 	}
 	limited := shared.share(t, over)
 	t.DialContext = watchEnd(t.DialContext)
-	return &http.Client{
-		Transport:     watchdog{limited, o.StallTimeout, turns},
-		CheckRedirect: o.checkRedirect,
-	}
+	return limited
 }
 
 // proxied is a transport over HTTP/2 that sends requests through an https proxy
@@ -89,6 +98,9 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.Insecure {
 		return permanentError{kindError{fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme), ErrDowngrade}}
+	}
+	if err := o.Follow.checkScheme(req.URL.Scheme); err != nil {
+		return fmt.Errorf("%s redirects, but %w", last.Host, err)
 	}
 	req.Header.Del("Referer") // net/http put the last URL there, which may be signed
 	if strayed(req) {         // net/http restores the header fields for each redirect

@@ -37,6 +37,7 @@ type Options struct {
 	Proxy    func(*http.Request) (*url.URL, error) // default none; an error of the kind ErrUsage ends the download
 	RootCAs  *x509.CertPool                        // default the system's
 	Insecure bool                                  // no proof of identity asked; redirects to plain http followed
+	Follow   Follow                                // where servers and lists may lead
 
 	// OnEvent is told transitions, by any goroutine but never by two at once.
 	// It must return soon. Default none.
@@ -94,6 +95,9 @@ type Request struct {
 	// Credentials returns further header fields for an origin, as HostOf returns it. The user
 	// of URL and Header override them. They are sent where Header is. Default none.
 	Credentials func(origin string) http.Header
+	// Public reports whether a public list has named an origin, as HostOf returns it: then URL
+	// and Mirrors of that origin must not lead to a private address. Default none.
+	Public func(origin string) bool
 	// Sum is the digest that the file must have, if not zero.
 	Sum chunk.Sum
 	// Overwrite replaces a file that pawl did not make.
@@ -117,6 +121,7 @@ type Result struct {
 	Elapsed  time.Duration
 	Current  bool      // nothing was transferred: the file was there, and is unchanged
 	Unframed bool      // the server did not mark the end of the file: it may be cut
+	Private  bool      // all answers came from private addresses
 	Retries  int       // failures that were followed by another try
 	Final    string    // URL that the bytes came from, without user and password; "" if none did
 	CRC      uint32    // CRC-32C of a small file of a list (RFC 3720 §12.1)
@@ -150,7 +155,7 @@ type Downloader struct {
 func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
 	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
-	dial := &dialer{Dialer: net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}}
+	dial := &dialer{Dialer: net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second, ControlContext: refusePrivate}}
 	http1, http2 := newHTTPClient(o, dial, shared, t, false), newHTTPClient(o, dial, shared, t, true)
 	http2.Transport = proxied{http1.Transport, http2.Transport, o.Proxy}
 	return &Downloader{

@@ -145,6 +145,9 @@ func explain(err error) error {
 		err = u.Err
 	}
 	var perm permanentError
+	if errors.Is(err, ErrPrivate) && errors.As(err, &perm) {
+		return perm // without the dial that it ended
+	}
 	var op *net.OpError
 	var dns *net.DNSError
 	switch {

@@ -115,7 +115,7 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 		j.moved = rec.Held.Len() > 0
 	}
 	if len(j.wrong) == 0 {
-		j.addMirrors(true, rec.Mirrors...)
+		j.addMirrors(namer{given: true, public: rec.Public}, rec.Mirrors...)
 	}
 	return false, part.Update(func(r *store.Record) {
 		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite

@@ -54,6 +54,7 @@ type job struct {
 	most     atomic.Int64 // bytes that ever were: what is fetched again is no progress
 	surplus  atomic.Bool  // more bytes came than were asked for; told once
 	answers  atomic.Int64 // that were of use
+	public   atomic.Bool  // some answer came from a public address
 	retries  atomic.Int64 // failures that are followed by another try
 	doubts   doubts
 	untagged atomic.Bool // some answers came without the strong ETag that others had
@@ -83,8 +84,13 @@ func newJob(d *Downloader, req Request) (*job, error) {
 	if j.asked, err = parseURL(j.req.URL); err != nil {
 		return nil, err
 	}
+	if req.Listed != nil {
+		if err := d.opts.Follow.checkScheme(j.asked.Scheme); err != nil {
+			return nil, err
+		}
+	}
 	j.takeUser()
-	j.addMirrors(true, j.req.Mirrors...)
+	j.addMirrors(namer{given: true}, j.req.Mirrors...)
 	j.recorded = j.asked.String()
 	j.seen = Progress{Target: j.recorded, Size: -1}
 	return j, nil
@@ -128,6 +134,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if p.Target == j.recorded { // it was never known
 		r.Target = ""
 	}
+	r.Private = !j.public.Load()
 	r.Retries, r.Sum, r.CRC, r.Unframed = int(j.retries.Load()), j.sum, j.crc, j.unframed
 	if to, _ := j.target(); r.Fetched > 0 {
 		r.Final = WithoutUser(to.url.String())
@@ -235,7 +242,8 @@ func (j *job) rewind(why restartError) error {
 func (j *job) forget(size int64) error {
 	j.setEarlier(contribution{})
 	return j.part.Restart(func(r *store.Record) {
-		r.URL, r.Sum, r.Replace = j.recorded, j.req.Sum, r.Replace || j.req.Overwrite
+		r.URL, r.Public = j.recorded, j.req.isPublic(j.asked)
+		r.Sum, r.Replace = j.req.Sum, r.Replace || j.req.Overwrite
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
 	})
 }

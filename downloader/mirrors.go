@@ -30,8 +30,8 @@ const (
 
 // A mirror is another URL of the file of a job. It lives as long as the job.
 type mirror struct {
-	url   *url.URL
-	given bool          // by the user, whose headers are for it, too
+	url *url.URL
+	namer
 	ended chan struct{} // closed when it is put aside
 
 	mu    sync.Mutex
@@ -49,14 +49,17 @@ var errUntrusted = errors.New("it is http and the file is https, and no digest i
 // errAside is the cause of a request to a mirror that is not used any more.
 var errAside = errors.New("the mirror is put aside")
 
-// addMirrors makes URLs mirrors, but those that are known.
-func (j *job) addMirrors(given bool, texts ...string) {
+// addMirrors makes URLs that somebody has named mirrors, but those that are known.
+func (j *job) addMirrors(by namer, texts ...string) {
 	for _, text := range texts {
-		if !given && len(j.mirrors) >= mostLinked {
+		if !by.given && len(j.mirrors) >= mostLinked {
 			return
 		}
 		u, err := parseURL(text)
-		if err != nil || !given && j.asked.Scheme == "https" && u.Scheme != "https" {
+		if err != nil || !by.given && j.asked.Scheme == "https" && u.Scheme != "https" {
+			continue
+		}
+		if typed := by.given && j.req.Listed == nil; !typed && j.d.opts.Follow.checkScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil
@@ -65,7 +68,7 @@ func (j *job) addMirrors(given bool, texts ...string) {
 			known = known || u.String() == m.url.String()
 		}
 		if !known {
-			j.mirrors = append(j.mirrors, &mirror{url: u, given: given, ended: make(chan struct{})})
+			j.mirrors = append(j.mirrors, &mirror{url: u, namer: namer{by.given, by.public || j.req.isPublic(u)}, ended: make(chan struct{})})
 		}
 	}
 }
@@ -216,7 +219,7 @@ func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.R
 			return nil, err
 		}
 	}
-	to := target{url: m.url, asked: m.url, host: m.host, judge: func(resp *http.Response, _ error) (verdict, error) {
+	to := target{url: m.url, asked: m.url, host: m.host, public: m.public, judge: func(resp *http.Response, _ error) (verdict, error) {
 		if resp != nil {
 			j.obeyMirror(m, w, resp)
 		}

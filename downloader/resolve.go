@@ -11,6 +11,7 @@ import (
 type destination struct {
 	url     *url.URL // nil if it is not known
 	strayed bool     // by way of another origin, so that the user's headers must not go there
+	public  bool     // a public source named it, so that it must not be at a private address
 }
 
 // source returns where to ask: where the asked URL led, if that is known. One connection
@@ -30,7 +31,7 @@ func (j *job) source(ctx context.Context) (to destination, release func(), err e
 		release()
 		return to, none, nil
 	}
-	return destination{url: j.asked}, release, nil
+	return j.start(), release, nil
 }
 
 // target returns where to ask, as far as is known now, and whether the asked
@@ -41,8 +42,16 @@ func (j *job) target() (to destination, redirects bool) {
 	if j.final.url != nil {
 		return j.final, true
 	}
-	return destination{url: j.asked}, j.redirects
+	return j.start(), j.redirects
 }
+
+// start returns the asked URL.
+func (j *job) start() destination {
+	return destination{url: j.asked, public: j.req.isPublic(j.asked)}
+}
+
+// isPublic reports whether a public list has named u.
+func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(origin(u)) }
 
 // resolved notes that a request to from was answered, where it led to.
 func (j *job) resolved(from, to destination) {

@@ -143,8 +143,8 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		final.join()
 		j.host, j.entered = final, true
 	}
-	if j.proves() && len(j.wrong) == 0 { // else nobody vouches for those that a server names
-		j.addMirrors(false, duplicates(rep.Header, rep.Request.URL)...)
+	if j.proves() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // else nobody vouches for those that a server names
+		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, duplicates(rep.Header, rep.Request.URL)...)
 	}
 	switch {
 	case j.part == nil && j.req.Stream == nil:
@@ -197,7 +197,7 @@ func (j *job) take(id identity) {
 
 // note writes into a record what is known of the version.
 func (j *job) note(r *store.Record, whole bool) {
-	r.URL, r.NoRanges = j.recorded, whole
+	r.URL, r.Public, r.NoRanges = j.recorded, j.req.isPublic(j.asked), whole
 	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.id.size, j.id.etag, j.id.lastModified, j.id.media, j.id.coding
 	r.Unframed = j.unframed
 }

@@ -54,6 +54,9 @@ type Transfer struct {
 	Referer         string      `placeholder:"URL" group:"Request" help:"Send as Referer."`
 	CACert          string      `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`
 	Insecure        bool        `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not ask servers to prove who they are, and follow redirects from https to http."`
+	Proto           protocols   `default:"http,https" placeholder:"LIST" group:"Trust" help:"Schemes that redirects, lists, and mirrors that servers name may use, such as https (default: ${default})."`
+	AllowPrivate    bool        `group:"Trust" help:"Let public servers and lists name private addresses, such as 127.0.0.1 and 192.168.0.1."`
+	NoServerMirrors bool        `group:"Trust" help:"Do not use mirrors that a server names (Link: rel=duplicate)."`
 	Overwrite       bool        `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
 	Restart         bool        `group:"Files" help:"Forget progress and begin again."`
 	OnChange        string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`

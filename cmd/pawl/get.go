@@ -362,6 +362,7 @@ func (t *Transfer) options() (downloader.Options, error) {
 		Insecure:       t.Insecure,
 
 		SplitUnverified: t.SplitUnverified,
+		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors},
 	}
 	if t.Tries != nil {
 		o.Tries = cmp.Or(int(*t.Tries), -1)

@@ -19,7 +19,7 @@ import (
 )
 
 // links are hazards of TestHazards: where a URL leads to, and who may know what.
-var links = slices.Concat(linksRedirected, linksToElsewhere, linksThatExpire, linksWithSecrets, linksShown)
+var links = slices.Concat(linksRedirected, linksToElsewhere, linksThatExpire, linksWithSecrets, linksShown, linksToFollow)
 
 // another starts a second server that serves f as f.bin too.
 func (tr *trial) another(f faultserver.File) *faultserver.Server {

@@ -93,6 +93,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
 		requests[i] = downloader.Request{ID: r.ID, URL: headers.toAsk(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Credentials: headers.forTyped}
+		requests[i].Public = func(string) bool { return r.Public && c.URL == "" }
 	}
 	return c.transfer(ctx, g, say, st, requests)
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,6 +52,8 @@ func (e listError) Is(target error) bool {
 type lister struct {
 	d   *downloader.Downloader
 	req downloader.Request // what the requests for lists have in common
+
+	private *sync.Map // URLs of lists that came from a private address, and so may name any
 }
 
 // newLister returns a lister whose requests are those of the options.
@@ -58,7 +61,7 @@ func (t *Transfer) newLister(d *downloader.Downloader, g *Globals, headers origi
 	dir, err := g.stateDir()
 	return lister{d, downloader.Request{
 		Dir: filepath.Join(dir, "lists"), Overwrite: true, Restart: t.Restart, Credentials: headers.forTyped,
-	}}, err
+	}, new(sync.Map)}, err
 }
 
 // open opens a file, what a URL leads to, or standard input.
@@ -90,8 +93,18 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	if err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", downloader.ShownURL(name), err)
 	}
+	if res.Private {
+		l.private.Store(url, true)
+	}
 	f, err := os.Open(res.Target)
 	return openedList{ReadCloser: f, name: url, base: url, whole: !res.Unframed}, err
+}
+
+// isPublic reports whether a list came from a public address, so that it must not name
+// private ones.
+func (l lister) isPublic(name string) bool {
+	_, private := l.private.Load(name)
+	return isURL(name) && !private
 }
 
 // privateDir makes a directory that is for the user alone.

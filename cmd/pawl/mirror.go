@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -239,7 +240,11 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	defer c.LimitRate.follow(d.SetLimitRate)()
 	stop := make(chan struct{})
 	o, err := c.runOptions(ctx, g, lists, out)
-	o.Credentials = headers.forList
+	o.ForList = func(list string, req *downloader.Request) {
+		req.Credentials = func(origin string) http.Header { return headers.forList(list, origin) }
+		public, base := lists.isPublic(list), downloader.HostOf(c.Base)
+		req.Public = func(origin string) bool { return public && origin != base }
+	}
 	if err != nil {
 		out.abort()
 		return false, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type outcomes struct {
 	codes  map[int]int // exit codes of files that failed, and how many have each
 	wrong  map[int]int // the same of lines of the lists, and of lists that cannot be read
 	unread int         // those lists
+	follow string      // hint for a file that the lists may not name
 }
 
 func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
@@ -58,6 +60,7 @@ func (o *outcomes) outcome(x mirror.Outcome) {
 	switch x.State {
 	case mirror.Failed:
 		o.codes[exitCode(x.Err)]++
+		o.follow = cmp.Or(o.follow, hintFollow(x.Err))
 		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.ShownURL(x.URL), x.Err)))
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
@@ -208,7 +211,11 @@ func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 // next says what to type where files are missing, "" if none is.
 func (o *outcomes) next() string {
 	again := "run the same command again: it asks only for what is missing"
-	switch code := worstCode(o.codes); code {
+	code := worstCode(o.codes)
+	if code == exitCode(downloader.ErrProtocol) && o.follow != "" {
+		return o.follow
+	}
+	switch code {
 	case 0:
 		return ""
 	case 9:

@@ -245,6 +245,8 @@ func hint(err error, id store.ID) string {
 		return "give credentials with -H 'Authorization: …'"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "try it with http:// in place of https://"
+	case hintFollow(err) != "":
+		return hintFollow(err)
 	case errors.Is(err, downloader.ErrDowngrade):
 		return "follow it all the same with --insecure"
 	case errors.Is(err, downloader.ErrTLS):
@@ -269,6 +271,17 @@ func hint(err error, id store.ID) string {
 func isProxy(err error) bool {
 	var status *downloader.StatusError
 	return errors.As(err, &status) && status.Code == http.StatusProxyAuthRequired
+}
+
+// hintFollow is hint for where a server or a list leads to.
+func hintFollow(err error) string {
+	switch {
+	case errors.Is(err, downloader.ErrPrivate):
+		return "if you trust who names it, allow it with --allow-private"
+	case errors.Is(err, downloader.ErrScheme):
+		return "allow it with --proto http,https"
+	}
+	return ""
 }
 
 // hintServer is hint for what a server or the way to it did.

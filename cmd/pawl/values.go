@@ -85,6 +85,23 @@ func (r *requestRate) UnmarshalText(text []byte) error {
 // Requests per second that can be meant: once a day, and more than there can be.
 const leastRequestRate, mostRequestRate = 1.0 / 86400, 1e6
 
+// protocols are schemes of URLs, with commas between them.
+type protocols string
+
+// UnmarshalText accepts http, https and both.
+func (p *protocols) UnmarshalText(text []byte) error {
+	*p = protocols(strings.ToLower(string(text)))
+	for _, scheme := range p.list() {
+		if scheme != "http" && scheme != "https" {
+			return fmt.Errorf("%q is not http, https or http,https", text)
+		}
+	}
+	return nil
+}
+
+// list returns the schemes.
+func (p protocols) list() []string { return strings.Split(string(p), ",") }
+
 // tries is a number of tries, 0 for no end.
 type tries int
 

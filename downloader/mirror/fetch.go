@@ -137,8 +137,8 @@ func (m *Run) request(it *item, u string) downloader.Request {
 		}
 		req.Header[name] = values
 	}
-	if m.opts.Credentials != nil {
-		req.Credentials = func(origin string) http.Header { return m.opts.Credentials(it.Entry.List, origin) }
+	if m.opts.ForList != nil {
+		m.opts.ForList(it.Entry.List, &req)
 	}
 	req.Listed = &downloader.Listed{Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: m.opts.Update}
 	return req

@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"net/http"
 	"sync"
 	"time"
 
@@ -41,9 +40,8 @@ type Options struct {
 
 	// Request is what all requests have in common.
 	Request downloader.Request
-	// Credentials returns the header fields of Request for an origin that a list names, as
-	// downloader.Request has them. Default none.
-	Credentials func(list, origin string) http.Header
+	// ForList completes a request for a file of a list. Default none.
+	ForList func(list string, req *downloader.Request)
 	// Sum returns the digest of a file by its path below Dir, if any is known
 	// besides that of its entry. Default none.
 	Sum func(path string) (chunk.Sum, error)

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pawl/downloader/faultserver"
+)
+
+// publicAddress is taken for a public one (RFC 5737).
+const publicAddress = "203.0.113.1"
+
+// A publicSite has a server at a public address besides that of the trial at a private one.
+type publicSite struct {
+	*trial
+	public *faultserver.Server // asked at publicAddress
+	file   faultserver.File    // f.bin of both
+}
+
+// newPublicSite must be called in a network of its own.
+func newPublicSite(t *testing.T) *publicSite {
+	t.Helper()
+	tr := newSite(t).trial
+	s := &publicSite{trial: tr, file: tr.serve(12 << 20)}
+	s.public = otherSource(tr, s.file)
+	l, err := net.Listen("tcp", publicAddress+":0")
+	must(tr, err)
+	srv := &http.Server{Handler: s.public}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		srv.Serve(l)
+	}()
+	t.Cleanup(func() {
+		srv.Close()
+		<-done
+	})
+	s.public.URL = "http://" + l.Addr().String()
+	return s
+}
+
+// refused checks that a run failed because of a private address, which was not asked.
+func (s *publicSite) refused(o outcome) {
+	s.Helper()
+	if o.code != 7 || !strings.Contains(o.stderr, "private address") || !strings.Contains(o.stderr, "--allow-private") {
+		s.Errorf("pawl %q: exit %d, want 7, and a hint", o.args, o.code)
+	}
+	if n := len(s.srv.Requests()); n > 0 {
+		s.Errorf("pawl %q: %d requests to a private address", o.args, n)
+	}
+}
+
+// TestPrivateAddresses: servers and lists at a public address must not lead to private ones
+// without --allow-private. The user, their lists, and those at private addresses may.
+func TestPrivateAddresses(t *testing.T) {
+	t.Parallel()
+	if !ownNetwork(t) {
+		return
+	}
+	if out, err := exec.Command("sh", "-c", "ip link set lo up && ip addr add "+publicAddress+"/32 dev lo").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, try := range map[string]func(*publicSite){
+		"a redirect": func(s *publicSite) {
+			for _, to := range []string{s.url(), strings.Replace(s.url(), "127.0.0.1", "localhost", 1), "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/latest/", "http://0.0.0.0/"} {
+				s.public.Set(faultserver.Redirect("/f.bin", to))
+				s.refused(s.run(s.public.URL + "/f.bin"))
+			}
+			s.public.Set(faultserver.Redirect("/f.bin", s.url()))
+			s.run("--allow-private", s.public.URL+"/f.bin").good("f.bin", s.file)
+		},
+		"a redirect by way of another": func(s *publicSite) {
+			s.public.Set(faultserver.Redirect("/a", "/b"), faultserver.Redirect("/b", s.url()))
+			s.refused(s.run(s.public.URL + "/a"))
+		},
+		"a redirect from a private address": func(s *publicSite) {
+			s.srv.Set(faultserver.Redirect("/a", s.public.URL+"/b"), faultserver.Redirect("/c", s.url()))
+			s.run("-o", "f.bin", s.srv.URL+"/c").good("f.bin", s.file)
+			before := len(s.srv.Requests())
+			s.public.Set(faultserver.Redirect("/b", s.url()))
+			if o := s.run("-o", "g.bin", s.srv.URL+"/a"); o.code != 7 || len(s.srv.Requests()) != before+1 {
+				s.Errorf("exit %d; private, public, private: %v", o.code, s.srv.Requests()[before:])
+			}
+		},
+		"a redirect within": func(s *publicSite) {
+			s.public.Set(faultserver.Redirect("/a", "/f.bin"))
+			s.run("-o", "f.bin", s.public.URL+"/a").good("f.bin", s.file)
+		},
+		"a list": func(s *publicSite) {
+			list := s.url() + "\n"
+			s.public.Set(textAt("/list", &list))
+			s.refused(s.run("mirror", s.public.URL+"/list"))
+			s.run("mirror", "--allow-private", s.public.URL+"/list").good("f.bin", s.file)
+		},
+		"a list with a public URL beside it": func(s *publicSite) {
+			list := s.url() + "\t" + s.public.URL + "/f.bin\n"
+			s.public.Set(textAt("/list", &list))
+			s.run("mirror", s.public.URL+"/list").good("f.bin", s.file)
+			if n := len(s.srv.Requests()); n > 0 {
+				s.Errorf("%d requests to a private address", n)
+			}
+		},
+		"a list of the user's own": func(s *publicSite) {
+			s.writeList("list", s.url())
+			s.run("mirror", "list").good("f.bin", s.file)
+		},
+		"a list at a private address": func(s *publicSite) {
+			list := s.url() + "\n"
+			s.srv.Set(textAt("/list", &list))
+			s.run("mirror", s.srv.URL+"/list").good("f.bin", s.file)
+			s.run("mirror", s.srv.URL+"/list").exits(0) // the list is unchanged
+		},
+		"a list, resumed": func(s *publicSite) {
+			list := s.public.URL + "/f.bin\n"
+			s.public.Set(textAt("/list", &list), faultserver.Rate(8<<20))
+			r := s.start("mirror", s.public.URL+"/list")
+			go s.public.DoAt(3<<20, r.exited, func() { r.cmd.Process.Kill() })
+			r.wait()
+			s.public.Set(faultserver.Redirect("/f.bin", s.url()))
+			s.refused(s.run("resume"))
+			s.run("resume", "--url", s.url(), "f.bin").good("f.bin", s.file)
+		},
+		"a list's --base": func(s *publicSite) {
+			list := strings.TrimPrefix(sumText(s.trial, s.file), "sha256:") + "  f.bin\n"
+			s.public.Set(textAt("/SHA256SUMS", &list))
+			s.run("mirror", "--base", s.srv.URL+"/", s.public.URL+"/SHA256SUMS").good("f.bin", s.file)
+		},
+		"a mirror": func(s *publicSite) {
+			s.public.Set(faultserver.SetHeader("Link", "<"+s.url()+">; rel=duplicate"), faultserver.Rate(6<<20))
+			o := s.run("--checksum", sumText(s.trial, s.file), s.public.URL+"/f.bin")
+			o.good("f.bin", s.file)
+			if n := len(s.srv.Requests()); n > 0 || !strings.Contains(o.stderr, "private address") {
+				s.Errorf("%d requests to a private address", n)
+			}
+			os.Remove(filepath.Join(s.dir, "f.bin"))
+			s.run("--allow-private", "--checksum", sumText(s.trial, s.file), s.public.URL+"/f.bin").good("f.bin", s.file)
+			if len(s.srv.Requests()) == 0 {
+				s.Errorf("the mirror was not used")
+			}
+		},
+		"a connection that is there": func(s *publicSite) {
+			s.public.Set(faultserver.Redirect("/g.bin", s.srv.URL+"/g.bin"))
+			o := s.run("-j", "1", s.url(), s.public.URL+"/g.bin")
+			if o.code != 7 {
+				s.Errorf("exit %d", o.code)
+			}
+			for _, r := range s.srv.Requests() {
+				if r.Path == "/g.bin" {
+					s.Errorf("a connection was reused for a redirect")
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { try(newPublicSite(t)) })
+	}
+}

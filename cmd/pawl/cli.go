@@ -61,7 +61,7 @@ type Transfer struct {
 	Restart         bool        `group:"Files" help:"Forget progress and begin again."`
 	OnChange        string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
 	NoRemoteTime    bool        `group:"Files" help:"Do not take the modification time from the server."`
-	Report          string      `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome."`
+	Report          string      `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome. Its URLs are in full, so it has mode 0600."`
 	OnComplete      string      `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each file that was fetched, and PAWL_FILE_* in its environment."`
 	OnError         string      `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"The same for each file that failed."`
 	NoProgress      bool        `group:"Output" help:"Draw no progress bar."`

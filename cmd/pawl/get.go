@@ -145,13 +145,17 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if err != nil {
 		return err
 	}
+	mirrors := slices.Clone(c.Mirror)
+	for i, u := range mirrors {
+		mirrors[i] = headers.toAsk(u)
+	}
 	var requests []downloader.Request
 	for i, u := range c.URLs {
 		if slices.Contains(c.URLs[:i], u) {
 			say.note("%q is given twice, and downloaded once", downloader.ShownURL(u))
 			continue
 		}
-		req := downloader.Request{URL: headers.toAsk(u), Mirrors: c.Mirror, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
+		req := downloader.Request{URL: headers.toAsk(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.NameOf(u)); err != nil {
 				return fmt.Errorf("%q: %w", downloader.ShownURL(u), err)

@@ -51,7 +51,7 @@ func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool
 	limited := shared.share(t, over)
 	t.DialContext = watchEnd(t.DialContext)
 	return &http.Client{
-		Transport:     watchdog{limited, o.StallTimeout, turns},
+		Transport:     watchdog{limited, o.StallTimeout, turns, 2 * o.ConnectTimeout}, // for TCP and for TLS
 		CheckRedirect: o.checkRedirect,
 	}
 }
@@ -133,15 +133,19 @@ type verdict struct {
 
 // exchange sends req until judge is content, and returns the last response with
 // its status whatever it is. The body is the caller's to close and, where it
-// breaks off, to go on with.
-func exchange(hc *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
+// breaks off, to go on with. After a failure without a response, retry sends it again.
+func exchange(hc, retry *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
 	var v verdict
-	rc := retryablehttp.Client{
+	var rc retryablehttp.Client
+	rc = retryablehttp.Client{
 		HTTPClient: hc,
 		RetryMax:   math.MaxInt,
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
 			if ctx.Err() != nil {
 				return false, context.Cause(ctx)
+			}
+			if err != nil {
+				rc.HTTPClient = retry
 			}
 			v = judge(resp, err)
 			return v.again, nil

@@ -16,13 +16,28 @@ import (
 
 // watchdog ends a request when no response header, or no next byte of the body, comes
 // for the timeout, in place of a deadline on the whole transfer. A request may have a
-// timeout of its own: see timeoutKey. Before, the watchdog lets the request wait for
-// its turn, also if that is a redirect or another try. It has RoundTrip alone, so that
-// nobody closes the idle connections of all downloads through it.
+// timeout of its own: see timeoutKey. One clock runs from the moment the request has its
+// turn, whatever it waits for until the header is there: a name, a connection, a stream of
+// HTTP/2. Before, the watchdog lets the request wait for its turn, also if that is a
+// redirect or another try. It has RoundTrip alone, so that nobody closes the idle
+// connections of all downloads through it.
 type watchdog struct {
 	next    http.RoundTripper
 	timeout time.Duration
 	turns   *turns
+	connect time.Duration // in addition to timeout, until the request is sent
+}
+
+// waitKey is that of the context value, a func(connected bool), that starts the clock of a
+// request again.
+type waitKey struct{}
+
+// waitsInTurn notes that a request waits in a queue of our own, which has just moved, so that
+// the server is not silent. connected reports whether there is a connection to it.
+func waitsInTurn(ctx context.Context, connected bool) {
+	if restart, ok := ctx.Value(waitKey{}).(func(bool)); ok {
+		restart(connected)
+	}
 }
 
 // timeoutKey is that of the context value, a func() time.Duration, that returns the
@@ -41,7 +56,15 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	conn := new(connHolder)
 	ctx = context.WithValue(ctx, connKey{}, conn)
 	wait := &headerTimer{timer: time.AfterFunc(time.Hour, func() { cancel(errNoAnswer) })}
-	wait.timer.Stop()
+	restart := func(connected bool) {
+		if connected {
+			wait.start(timeout)
+			return
+		}
+		wait.start(d.connect + timeout)
+	}
+	restart(false)
+	ctx = context.WithValue(ctx, waitKey{}, restart)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      func(info httptrace.GotConnInfo) { conn.Store(endConnOf(info.Conn)) },
 		WroteRequest: func(httptrace.WroteRequestInfo) { wait.start(timeout) },

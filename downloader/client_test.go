@@ -84,7 +84,7 @@ func TestPatience(t *testing.T) {
 		if n, _, again := p.fail(nil, p.tries); n != 2 || !again {
 			t.Fatalf("after progress: got failure %d, again %v, want 2, true", n, again)
 		}
-		p.refill()
+		p.received(1 << 40)
 	}
 }
 
@@ -320,7 +320,7 @@ func TestWatchdog(t *testing.T) {
 				d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
 					ctx = req.Context()
 					return &http.Response{Body: &dripBody{ctx, tt.gaps}}, nil
-				}), limit, nil, 0}
+				}), limit, nil, 0, minRate{}}
 				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
 				resp, err := d.RoundTrip(req)
 				if err != nil {
@@ -349,7 +349,7 @@ func TestWatchdogError(t *testing.T) {
 	d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
 		ctx = req.Context()
 		return nil, errScripted
-	}), time.Minute, nil, 0}
+	}), time.Minute, nil, 0, minRate{}}
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
 	if _, err := d.RoundTrip(req); err != errScripted || ctx.Err() == nil {
 		t.Errorf("got error %v, context %v, want %v, cancelled", err, ctx.Err(), errScripted)
@@ -429,7 +429,7 @@ func TestPatienceSilence(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		p.fail(errStalled, p.tries)
-		p.refill()
+		p.received(1 << 40)
 		before := p.silence()
 		if p.fail(errBrokeOff, p.tries); p.silence() != before {
 			t.Errorf("%v became %v because the server broke off", before, p.silence())
@@ -475,7 +475,7 @@ func TestWatchdogOneClock(t *testing.T) {
 					tt.wait(req.Context())
 					<-req.Context().Done()
 					return nil, req.Context().Err()
-				}), timeout, nil, connect}
+				}), timeout, nil, connect, minRate{}}
 				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
 				begun := time.Now()
 				_, err := d.RoundTrip(req)

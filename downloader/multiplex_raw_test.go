@@ -367,7 +367,7 @@ func TestMultiplexerNoStreams(t *testing.T) {
 		},
 	} {
 		s, c, _ := newRawServer(t, most, func(_ int32, c *rawConn) { serve(c) })
-		c.Transport = watchdog{c.Transport, 300 * time.Millisecond, nil, time.Second}
+		c.Transport = watchdog{c.Transport, 300 * time.Millisecond, nil, time.Second, minRate{}}
 		done := make(chan error, 2*most)
 		for range cap(done) {
 			go func() {

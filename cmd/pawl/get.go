@@ -362,6 +362,8 @@ func (t *Transfer) options() (downloader.Options, error) {
 		Insecure:       t.Insecure,
 
 		SplitUnverified: t.SplitUnverified,
+		MinRate:         int64(t.MinRate.rate),
+		MinRateTime:     t.MinRate.span,
 	}
 	if t.Tries != nil {
 		o.Tries = cmp.Or(int(*t.Tries), -1)

@@ -32,8 +32,7 @@ var origins = []hazard{
 	{name: "origins: a list at a URL redirects elsewhere", try: func(tr *trial) {
 		f := tr.serve(5000)
 		s := otherSource(tr, f)
-		list := tr.url() + "\n"
-		s.Set(textAt("/list", &list))
+		s.Set(textAt("/list", newPage(tr.url()+"\n")))
 		tr.srv.Set(faultserver.Redirect("/list", s.URL+"/list"))
 		tr.run("mirror", "-H", "X-Token: t", tr.srv.URL+"/list").good("f.bin", f)
 		for _, r := range s.Requests() {
@@ -54,7 +53,7 @@ func listCredentials(what, command string, args []string, name, value string) ha
 		other.Put("g.bin", g)
 		sums := strings.TrimPrefix(sumText(tr, f), "sha256:") + "  f.bin\n" + strings.TrimPrefix(sumText(tr, g), "sha256:") + "  g.bin\n"
 		list := fmt.Sprintf("%s\n%s/g.bin\n", tr.url(), other.URL)
-		tr.srv.Set(wants(name, value), textAt("/SHA256SUMS", &sums), textAt("/list", &list))
+		tr.srv.Set(wants(name, value), textAt("/SHA256SUMS", newPage(sums)), textAt("/list", newPage(list)))
 		base := tr.srv.URL
 		if args == nil {
 			base = strings.Replace(base, "http://", "http://u:pw@", 1)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,9 @@ func TestGetOffline(t *testing.T) {
 	middle := get(s.urls("middle")...)
 	waitFor(t, func() bool { return s.srv.Sent() > 1<<20 })
 	begun := get(s.urls("resumed")...)
-	waitFor(t, func() bool { return s.srv.Sent() > 4<<20 })
+	waitFor(t, func() bool { // it has arrived, and is recorded
+		return slices.ContainsFunc(s.srv.Requests(), func(r faultserver.Request) bool { return r.Path == "/resumed" && r.Bytes > 2<<20 })
+	})
 	begun.cmd.Process.Kill()
 	<-begun.ended
 	network(t, false)

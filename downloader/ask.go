@@ -318,7 +318,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	if w == nil && j.req.Listed != nil {
 		client = j.d.http2
 	}
-	resp, err := exchange(client, req, func(resp *http.Response, err error) verdict {
+	resp, err := exchange(client, j.d.http, req, func(resp *http.Response, err error) verdict {
 		if resp != nil && !within.private {
 			j.public.Store(true)
 		}

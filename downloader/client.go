@@ -33,7 +33,7 @@ func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool
 		limited = guard{limited, newTransport(o, publicOnly(d.dial), shared, http2), o.Proxy}
 	}
 	return &http.Client{
-		Transport:     watchdog{limited, o.StallTimeout, turns},
+		Transport:     watchdog{limited, o.StallTimeout, turns, 2 * o.ConnectTimeout, minRate{o.MinRate, o.MinRateTime}}, // for TCP and for TLS
 		CheckRedirect: o.checkRedirect,
 	}
 }
@@ -156,15 +156,19 @@ type verdict struct {
 
 // exchange sends req until judge is content, and returns the last response with
 // its status whatever it is. The body is the caller's to close and, where it
-// breaks off, to go on with.
-func exchange(hc *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
+// breaks off, to go on with. After a failure without a response, retry sends it again.
+func exchange(hc, retry *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
 	var v verdict
-	rc := retryablehttp.Client{
+	var rc retryablehttp.Client
+	rc = retryablehttp.Client{
 		HTTPClient: hc,
 		RetryMax:   math.MaxInt,
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
 			if ctx.Err() != nil {
 				return false, context.Cause(ctx)
+			}
+			if err != nil {
+				rc.HTTPClient = retry
 			}
 			v = judge(resp, err)
 			return v.again, nil
@@ -212,14 +216,22 @@ func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-// patience is the retry budget of one download: consecutive failures without a
-// byte received. Progress refills it. Safe for concurrent use.
+// tryBytes is how many received bytes pay for one failure. A server that breaks off every
+// 16 KiB is served to the end; one that sends a byte and breaks off uses up the tries.
+// With half as many, such a server may be asked twice as often before the end; with twice
+// as many, a connection that breaks off every 20 KiB would not do any more.
+const tryBytes = 16 << 10
+
+// patience is the retry budget of one download: failures in a row, of which received
+// bytes take back one for each tryBytes. Safe for concurrent use.
 type patience struct {
 	tries    int // 0 is without end
 	min, max time.Duration
 
 	mu       sync.Mutex
 	failures int           // guarded by mu
+	credit   int64         // received bytes that have not paid for a failure; guarded by mu
+	slow     int           // failures in a row that were trickles, which no bytes pay for; guarded by mu
 	ended    bool          // guarded by mu
 	timeout  time.Duration // of the only connection, for a response and for each next byte; guarded by mu
 }
@@ -240,7 +252,7 @@ func (p *patience) exhausted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
-		return p.failures
+		return max(p.failures, p.slow)
 	}
 	return 0
 }
@@ -255,7 +267,10 @@ func (p *patience) fail(err error, most int) (n int, wait time.Duration, again b
 	if errors.Is(err, ErrSilent) {
 		p.timeout = max(p.timeout, min(2*p.timeout, maxTimeout))
 	}
-	p.ended = most > 0 && p.failures >= most
+	if p.slow++; !errors.Is(err, ErrTrickle) {
+		p.slow = 0
+	}
+	p.ended = most > 0 && max(p.failures, p.slow) >= most
 	wait = p.max
 	if shift := min(p.failures-1, 62); p.min < p.max>>shift {
 		wait = p.min << shift
@@ -264,11 +279,13 @@ func (p *patience) fail(err error, most int) (n int, wait time.Duration, again b
 	return p.failures, wait, !p.ended
 }
 
-// refill forgets the failures, because bytes have arrived.
-func (p *patience) refill() {
+// received notes that n further bytes of the file have arrived.
+func (p *patience) received(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failures = 0
+	p.credit += n
+	p.failures = int(max(0, int64(p.failures)-p.credit/tryBytes))
+	p.credit %= tryBytes
 }
 
 // sleep waits for d or the end of ctx, whose cause it returns.

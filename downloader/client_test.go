@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func TestPatience(t *testing.T) {
 		if n, _, again := p.fail(nil, p.tries); n != 2 || !again {
 			t.Fatalf("after progress: got failure %d, again %v, want 2, true", n, again)
 		}
-		p.refill()
+		p.received(1 << 40)
 	}
 }
 
@@ -167,7 +168,8 @@ func send(ctx context.Context, s *scripted, judge func(*http.Response, error) ve
 	if err != nil {
 		return nil, err
 	}
-	return exchange(&http.Client{Transport: watchdog{s, time.Minute, nil}}, req, judge)
+	hc := &http.Client{Transport: watchdog{next: s, timeout: time.Minute}}
+	return exchange(hc, hc, req, judge)
 }
 
 // TestExchange: retries follow the verdicts, in fake time; the last response is
@@ -318,7 +320,7 @@ func TestWatchdog(t *testing.T) {
 				d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
 					ctx = req.Context()
 					return &http.Response{Body: &dripBody{ctx, tt.gaps}}, nil
-				}), limit, nil}
+				}), limit, nil, 0, minRate{}}
 				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
 				resp, err := d.RoundTrip(req)
 				if err != nil {
@@ -347,7 +349,7 @@ func TestWatchdogError(t *testing.T) {
 	d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
 		ctx = req.Context()
 		return nil, errScripted
-	}), time.Minute, nil}
+	}), time.Minute, nil, 0, minRate{}}
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
 	if _, err := d.RoundTrip(req); err != errScripted || ctx.Err() == nil {
 		t.Errorf("got error %v, context %v, want %v, cancelled", err, ctx.Err(), errScripted)
@@ -430,7 +432,7 @@ func TestPatienceSilence(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		p.fail(errStalled, p.tries)
-		p.refill()
+		p.received(1 << 40)
 		before := p.silence()
 		if p.fail(errBrokeOff, p.tries); p.silence() != before {
 			t.Errorf("%v became %v because the server broke off", before, p.silence())
@@ -439,5 +441,51 @@ func TestPatienceSilence(t *testing.T) {
 	long := patience{min: 1, max: 1, timeout: time.Hour}
 	if long.fail(errNoAnswer, 0); long.silence() != time.Hour {
 		t.Errorf("a timeout of an hour became %v", long.silence())
+	}
+}
+
+// TestWatchdogOneClock: one clock runs until the response header, whatever the request
+// waits for, and starts again when a queue of our own moves.
+func TestWatchdogOneClock(t *testing.T) {
+	const timeout, connect = 10 * time.Second, time.Minute
+	tests := []struct {
+		name string
+		wait func(context.Context) // before the request waits for ever
+		took time.Duration
+	}{
+		{"never sent", func(context.Context) {}, connect + timeout},
+		{"sent", func(ctx context.Context) {
+			time.Sleep(5 * time.Second)
+			httptrace.ContextClientTrace(ctx).WroteRequest(httptrace.WroteRequestInfo{})
+		}, 5*time.Second + timeout},
+		{"in a queue before a connection", func(ctx context.Context) {
+			for range 5 {
+				time.Sleep(connect)
+				waitsInTurn(ctx, false)
+			}
+		}, 5*connect + connect + timeout},
+		{"in a queue for a stream", func(ctx context.Context) {
+			for range 5 {
+				waitsInTurn(ctx, true)
+				time.Sleep(timeout - 1)
+			}
+		}, 5*(timeout-1) + 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
+					tt.wait(req.Context())
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				}), timeout, nil, connect, minRate{}}
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
+				begun := time.Now()
+				_, err := d.RoundTrip(req)
+				if took := time.Since(begun); err != errNoAnswer || took != tt.took {
+					t.Errorf("got %v after %v, want %v after %v", err, took, errNoAnswer, tt.took)
+				}
+			})
+		})
 	}
 }

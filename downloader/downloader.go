@@ -27,6 +27,8 @@ type Options struct {
 	RetryAfterMax   time.Duration // longest wait that a server may ask for; default 5m
 	ConnectTimeout  time.Duration // for TCP and again for TLS; default 30s
 	StallTimeout    time.Duration // for the header, and for each next byte; default 30s
+	MinRate         int64         // bytes per second, below which a connection is given up; default 64
+	MinRateTime     time.Duration // for so long; default twice StallTimeout
 	LimitRate       int64         // bytes per second of all downloads together; default no limit
 	RequestRate     float64       // requests per second to each host; default no limit
 	WaitNetwork     bool          // while the machine has no network at all, wait, without end
@@ -44,6 +46,11 @@ type Options struct {
 	OnEvent func(Event)
 }
 
+// defaultMinRate is in bytes per second. The slowest mobile networks bring a thousand times
+// as much. At half of it a server could hold a small file for twice as long; a modem would
+// still be faster than twice of it.
+const defaultMinRate = 64
+
 func (o Options) withDefaults() Options {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -55,6 +62,9 @@ func (o Options) withDefaults() Options {
 	def(&o.RetryAfterMax, 5*time.Minute)
 	def(&o.ConnectTimeout, 30*time.Second)
 	def(&o.StallTimeout, 30*time.Second)
+	if o.MinRate <= 0 {
+		o.MinRate = defaultMinRate
+	}
 	if o.Connections <= 0 {
 		o.Connections = 16
 	}

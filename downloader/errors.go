@@ -24,6 +24,8 @@ var (
 	ErrNetwork = errors.New("network")
 	// ErrSilent says that no response, or no next byte, came in time. It is an ErrNetwork.
 	ErrSilent = fmt.Errorf("%w: silent", ErrNetwork)
+	// ErrTrickle says that the bytes came more slowly than Options.MinRate. It is an ErrNetwork.
+	ErrTrickle = fmt.Errorf("%w: trickle", ErrNetwork)
 	// ErrTLS says that the server could not prove who it is.
 	ErrTLS = errors.New("tls")
 	// ErrDowngrade says that a server redirects from https to http.
@@ -126,6 +128,9 @@ func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 
 // errMalformed says that an answer was no HTTP.
 var errMalformed = fmt.Errorf("%w: malformed", ErrProtocol)
+
+// errTrickle is the cause of an attempt whose body came more slowly than is worth waiting for.
+var errTrickle error = kindError{errors.New("it arrives more slowly than the least rate"), ErrTrickle}
 
 // errBrokeOff says that the connection ended in the middle of a response, or before it.
 var errBrokeOff error = kindError{errors.New("the server broke off"), ErrNetwork}

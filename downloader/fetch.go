@@ -113,14 +113,14 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 		return nil
 	case isPermanent(err):
 		return err
-	case got > 0:
+	case got >= tryBytes && !errors.Is(err, ErrTrickle):
 		return nil // it was worth the request; the next one tells if it was the last
 	}
 	return j.pause(ctx, w, err)
 }
 
-// pause is for a body that ended without a byte: others go on without w, or it
-// waits, or patience is at its end.
+// pause is for a body that ended with few bytes or none: others go on without w, or it
+// waits, or the retry budget is at its end.
 func (j *job) pause(ctx context.Context, w *worker, err error) error {
 	if j.stepDown(w, err) {
 		return errSteppedDown

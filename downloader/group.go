@@ -88,6 +88,7 @@ func (g *group) acquire(ctx context.Context) (io.Closer, error) {
 		if time.Since(begun) > longestTurn {
 			return nil, kindError{errors.New("other pawls have all connections to the host that there may be, for too long"), ErrThrottled}
 		}
+		waitsInTurn(ctx, false) // longestTurn is the limit
 		g.owner.dropIdle()
 		poll := time.NewTimer(firstPoll + rand.N(pollSpread))
 		select {

@@ -113,7 +113,11 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	begun := time.Now()
 	current, err := j.get(ctx)
 	if n := j.patience.exhausted(); err != nil && n > 1 {
-		err = fmt.Errorf("%w; given up after %d tries without a byte", err, n)
+		words := "given up after %d tries without a byte"
+		if errors.Is(err, ErrTrickle) {
+			words = "given up after %d tries"
+		}
+		err = fmt.Errorf("%w; "+words, err, n)
 	}
 	if j.part != nil {
 		err = j.end(ctx, err)
@@ -268,7 +272,7 @@ func (j *job) end(ctx context.Context, err error) error {
 }
 
 // advanced notes how many bytes of the file are written; more than ever before
-// is progress, which refills patience.
+// is progress, which refills the retry budget.
 func (j *job) advanced(have int64) {
 	for {
 		most := j.most.Load()
@@ -276,7 +280,7 @@ func (j *job) advanced(have int64) {
 			return
 		}
 		if j.most.CompareAndSwap(most, have) {
-			j.patience.refill()
+			j.patience.received(have - most)
 			return
 		}
 	}

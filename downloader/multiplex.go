@@ -46,6 +46,8 @@ type trunk struct {
 	dial func(context.Context) (*http.ClientConn, error)
 	most int // connections
 
+	begun atomic.Int64 // streams that take has returned
+
 	mu      sync.Mutex         // taken before queue
 	conns   []*stem            // guarded by mu
 	plain   bool               // the server has no HTTP/2; guarded by mu
@@ -158,9 +160,13 @@ func (m *multiplexer) CloseIdleConnections() {
 // take returns a connection with a stream for the caller, who then sends over it, and
 // waits for it if need be. It returns nil where the server has no HTTP/2.
 func (t *trunk) take(ctx context.Context) (*stem, error) {
-	for {
+	for begun := int64(-1); ; {
 		if s, ok := t.reserve(); ok {
 			return s, nil
+		}
+		if now := t.begun.Load(); now != begun { // others have got streams meanwhile
+			begun = now
+			waitsInTurn(ctx, t.connected())
 		}
 		me := t.enqueue()
 		if s, ok := t.reserve(); ok { // there may be one since
@@ -182,6 +188,13 @@ func (t *trunk) take(ctx context.Context) (*stem, error) {
 	}
 }
 
+// connected reports whether there is a connection.
+func (t *trunk) connected() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.conns) > 0
+}
+
 // reserve returns a connection with a stream for the caller, and whether there is
 // one, or none is needed.
 func (t *trunk) reserve() (*stem, bool) {
@@ -198,6 +211,7 @@ func (t *trunk) reserve() (*stem, bool) {
 			continue
 		}
 		s.unsent.Add(1)
+		t.begun.Add(1)
 		if !s.proven && !s.trial {
 			s.trial = true
 			time.AfterFunc(trialMost, func() { t.delayed(s) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -344,5 +345,48 @@ func TestMultiplexerStress(t *testing.T) {
 	}
 	if s.live.Load() > 0 {
 		t.Errorf("%d connections are left", s.live.Load())
+	}
+}
+
+// TestMultiplexerNoStreams: a server that lowers its limit of streams to none, and answers
+// pings, does not hang requests: the clock of the watchdog ends those that wait for a
+// stream, and those that wait for a response.
+func TestMultiplexerNoStreams(t *testing.T) {
+	const most = 3
+	for name, serve := range map[string]func(c *rawConn){
+		"none after the first": func(c *rawConn) {
+			c.settings(1)
+			c.read(true, func(id uint32) {
+				c.settings(0)
+				c.headers(id) // and its body never ends
+			})
+		},
+		"none from the start": func(c *rawConn) {
+			c.settings(0)
+			c.read(true, func(uint32) {})
+		},
+	} {
+		s, c, _ := newRawServer(t, most, func(_ int32, c *rawConn) { serve(c) })
+		c.Transport = watchdog{c.Transport, 300 * time.Millisecond, nil, time.Second, minRate{}}
+		done := make(chan error, 2*most)
+		for range cap(done) {
+			go func() {
+				resp, err := c.Get(s.url)
+				if err == nil {
+					t.Cleanup(func() { resp.Body.Close() })
+				}
+				done <- err
+			}()
+		}
+		for i := range cap(done) {
+			select {
+			case err := <-done:
+				if err != nil && !errors.Is(err, errNoAnswer) {
+					t.Errorf("%s: got %v, want %v", name, err, errNoAnswer)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%s: %d requests hang", name, cap(done)-i)
+			}
+		}
 	}
 }

@@ -217,7 +217,9 @@ func (p *pool) queue(w *worker, waits bool, now time.Time) {
 func (p *pool) arrive(w *worker, n int, now time.Time) (kept int, left int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.waiting, w.worked, w.warm = false, true, true
+	if n > 0 {
+		w.waiting, w.worked, w.warm = false, true, true
+	}
 	k := p.plan.Arrive(w.claim, int64(n))
 	if k < int64(n) { // the body is beyond the claim, and must not be read on
 		w.reach = w.claim.Arriving().End

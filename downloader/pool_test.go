@@ -317,7 +317,7 @@ func TestPoolGrow(t *testing.T) {
 		p.stepDown(w)
 	}
 	grow(start.Add(time.Hour), 0) // the last waits for its next try
-	p.arrive(three[2], 0, start)
+	p.arrive(three[2], 1, start)
 	grow(start.Add(time.Hour), growFirst-1)
 }
 

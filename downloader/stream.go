@@ -16,7 +16,7 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 	defer j.pool.leave(w)
 	defer j.attach(w)()
 	for {
-		before := j.most.Load()
+		worth := j.most.Load() + tryBytes
 		err := j.streamOnce(ctx, w, rep)
 		rep.close()
 		j.pool.release(w)
@@ -29,7 +29,7 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 		case isPermanent(err), errors.As(err, &again):
 			return err
 		}
-		if j.most.Load() == before { // fetching the same bytes again and again is no progress
+		if j.most.Load() < worth || errors.Is(err, ErrTrickle) { // fetching the same bytes again and again is no progress
 			if err := j.pause(ctx, w, err); err != nil {
 				return err
 			}

@@ -38,7 +38,7 @@ func TestTurns(t *testing.T) {
 					defer mu.Unlock()
 					sent[req.URL.Host] = append(sent[req.URL.Host], time.Now())
 					return roundTripOK(req)
-				}), time.Minute, newTurns(rate)}
+				}), time.Minute, newTurns(rate), 0, minRate{}}
 				for range 2 {
 					clear(sent)
 					ctx, cancel := context.WithTimeout(t.Context(), window)
@@ -95,9 +95,9 @@ func TestTurnsAll(t *testing.T) {
 			}
 			return resp, nil
 		})
-		hc := &http.Client{Transport: watchdog{tr, time.Minute, newTurns(0.1)}}
+		hc := &http.Client{Transport: watchdog{tr, time.Minute, newTurns(0.1), 0, minRate{}}}
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h/0", nil)
-		resp, err := exchange(hc, req, func(resp *http.Response, err error) verdict {
+		resp, err := exchange(hc, hc, req, func(resp *http.Response, err error) verdict {
 			return verdict{again: resp.StatusCode == 503, wait: time.Second}
 		})
 		if err != nil {
@@ -194,7 +194,7 @@ func serveEmpty(c net.Conn) {
 
 func TestTurnsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := watchdog{roundTrip(roundTripOK), time.Minute, newTurns(0.01)}
+		d := watchdog{roundTrip(roundTripOK), time.Minute, newTurns(0.01), 0, minRate{}}
 		begun := time.Now()
 		for i, want := range []time.Duration{0, 3 * time.Second, 6 * time.Second} {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errScripted)

@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,13 +17,35 @@ import (
 
 // watchdog ends a request when no response header, or no next byte of the body, comes
 // for the timeout, in place of a deadline on the whole transfer. A request may have a
-// timeout of its own: see timeoutKey. Before, the watchdog lets the request wait for
-// its turn, also if that is a redirect or another try. It has RoundTrip alone, so that
-// nobody closes the idle connections of all downloads through it.
+// timeout of its own: see timeoutKey. One clock runs from the moment the request has its
+// turn, whatever it waits for until the header is there: a name, a connection, a stream of
+// HTTP/2. Before, the watchdog lets the request wait for its turn, also if that is a
+// redirect or another try. It has RoundTrip alone, so that nobody closes the idle
+// connections of all downloads through it.
 type watchdog struct {
 	next    http.RoundTripper
 	timeout time.Duration
 	turns   *turns
+	connect time.Duration // in addition to timeout, until the request is sent
+	least   minRate       // of a body
+}
+
+// minRate is a rate below which a body is given up.
+type minRate struct {
+	bytes int64         // per second; 0 for none
+	span  time.Duration // of which the rate is the mean; 0 for twice the timeout, as a pause that is allowed is no trickle
+}
+
+// waitKey is that of the context value, a func(connected bool), that starts the clock of a
+// request again.
+type waitKey struct{}
+
+// waitsInTurn notes that a request waits in a queue of our own, which has just moved, so that
+// the server is not silent. connected reports whether there is a connection to it.
+func waitsInTurn(ctx context.Context, connected bool) {
+	if restart, ok := ctx.Value(waitKey{}).(func(bool)); ok {
+		restart(connected)
+	}
 }
 
 // timeoutKey is that of the context value, a func() time.Duration, that returns the
@@ -41,7 +64,15 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	conn := new(connHolder)
 	ctx = context.WithValue(ctx, connKey{}, conn)
 	wait := &headerTimer{timer: time.AfterFunc(time.Hour, func() { cancel(errNoAnswer) })}
-	wait.timer.Stop()
+	restart := func(connected bool) {
+		if connected {
+			wait.start(timeout)
+			return
+		}
+		wait.start(d.connect + timeout)
+	}
+	restart(false)
+	ctx = context.WithValue(ctx, waitKey{}, restart)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      func(info httptrace.GotConnInfo) { conn.Store(endConnOf(info.Conn)) },
 		WroteRequest: func(httptrace.WroteRequestInfo) { wait.start(timeout) },
@@ -55,7 +86,8 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(err)
 		return nil, err
 	}
-	b := &watchedBody{body: resp.Body, timeout: timeout, ctx: ctx, cancel: cancel}
+	b := &watchedBody{body: resp.Body, timeout: timeout, ctx: ctx, cancel: cancel, least: d.least}
+	b.least.span = cmp.Or(b.least.span, 2*timeout)
 	b.timer = time.AfterFunc(time.Hour, func() { cancel(errStalled) })
 	b.timer.Stop()
 	if c := conn.Load(); c != nil && resp.TLS != nil && !isFramed(resp) {
@@ -89,7 +121,7 @@ func (t *headerTimer) end() {
 	t.timer.Stop()
 }
 
-// watchedBody is a body under the watchdog. The clock runs only while a Read
+// watchedBody is a body under the watchdog. Its clocks run only while a Read
 // waits, so a reader may take its time.
 type watchedBody struct {
 	body    io.ReadCloser
@@ -98,19 +130,38 @@ type watchedBody struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	cut     func() bool // reports whether the end of the body may be a cut; nil if it cannot be
+
+	least  minRate
+	waited time.Duration // by Reads, since the rate was last measured
+	came   int64         // bytes since then
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.timer.Reset(b.timeout)
+	begun := time.Now()
 	n, err := b.body.Read(p)
 	b.timer.Stop()
+	b.waited, b.came = b.waited+time.Since(begun), b.came+int64(n)
 	switch {
+	case err == nil && b.trickles():
+		err = errTrickle
 	case err == io.EOF && b.cut != nil && b.cut():
 		err = errCut
 	case err != nil && err != io.EOF && context.Cause(b.ctx) == errStalled:
 		err = errStalled
 	}
 	return n, err
+}
+
+// trickles reports whether the bytes have come too slowly. It begins a new measurement when
+// the last one has ended.
+func (b *watchedBody) trickles() bool {
+	if b.least.bytes <= 0 || b.waited < b.least.span {
+		return false
+	}
+	slow := float64(b.came) < float64(b.least.bytes)*b.waited.Seconds()
+	b.waited, b.came = 0, 0
+	return slow
 }
 
 func (b *watchedBody) Close() error {

@@ -47,6 +47,7 @@ type Transfer struct {
 	RetryMaxWait    *duration   `placeholder:"D" group:"Patience" help:"Longest wait (default: 60s, and 5m where the server asks for it)."`
 	ConnectTimeout  *duration   `placeholder:"D" group:"Patience" help:"Longest wait for a connection (default: 30s)."`
 	StallTimeout    *duration   `placeholder:"D" group:"Patience" help:"Longest silence of a connection (default: 30s)."`
+	MinRate         minRate     `placeholder:"RATE[:D]" aliases:"lowest-speed-limit" group:"Patience" help:"Give up a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
 	Timeout         duration    `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
 	Deadline        duration    `placeholder:"D" group:"Patience" help:"Stop in order after D, with exit code 75."`
 	Header          []header    `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers, one a line; repeatable."`

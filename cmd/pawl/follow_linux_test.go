@@ -93,13 +93,13 @@ func TestPrivateAddresses(t *testing.T) {
 		},
 		"a list": func(s *publicSite) {
 			list := s.url() + "\n"
-			s.public.Set(textAt("/list", &list))
+			s.public.Set(textAt("/list", newPage(list)))
 			s.refused(s.run("mirror", s.public.URL+"/list"))
 			s.run("mirror", "--allow-private", s.public.URL+"/list").good("f.bin", s.file)
 		},
 		"a list with a public URL beside it": func(s *publicSite) {
 			list := s.url() + "\t" + s.public.URL + "/f.bin\n"
-			s.public.Set(textAt("/list", &list))
+			s.public.Set(textAt("/list", newPage(list)))
 			s.run("mirror", s.public.URL+"/list").good("f.bin", s.file)
 			if n := len(s.srv.Requests()); n > 0 {
 				s.Errorf("%d requests to a private address", n)
@@ -111,13 +111,13 @@ func TestPrivateAddresses(t *testing.T) {
 		},
 		"a list at a private address": func(s *publicSite) {
 			list := s.url() + "\n"
-			s.srv.Set(textAt("/list", &list))
+			s.srv.Set(textAt("/list", newPage(list)))
 			s.run("mirror", s.srv.URL+"/list").good("f.bin", s.file)
 			s.run("mirror", s.srv.URL+"/list").exits(0) // the list is unchanged
 		},
 		"a list, resumed": func(s *publicSite) {
 			list := s.public.URL + "/f.bin\n"
-			s.public.Set(textAt("/list", &list), faultserver.Rate(8<<20))
+			s.public.Set(textAt("/list", newPage(list)), faultserver.Rate(8<<20))
 			r := s.start("mirror", s.public.URL+"/list")
 			go s.public.DoAt(3<<20, r.exited, func() { r.cmd.Process.Kill() })
 			r.wait()
@@ -127,7 +127,7 @@ func TestPrivateAddresses(t *testing.T) {
 		},
 		"a list's --base": func(s *publicSite) {
 			list := strings.TrimPrefix(sumText(s.trial, s.file), "sha256:") + "  f.bin\n"
-			s.public.Set(textAt("/SHA256SUMS", &list))
+			s.public.Set(textAt("/SHA256SUMS", newPage(list)))
 			s.run("mirror", "--base", s.srv.URL+"/", s.public.URL+"/SHA256SUMS").good("f.bin", s.file)
 		},
 		"a mirror": func(s *publicSite) {

@@ -367,6 +367,8 @@ func (t *Transfer) options() (downloader.Options, error) {
 
 		SplitUnverified: t.SplitUnverified,
 		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors},
+		MinRate:         int64(t.MinRate.rate),
+		MinRateTime:     t.MinRate.span,
 	}
 	if t.Tries != nil {
 		o.Tries = cmp.Or(int(*t.Tries), -1)

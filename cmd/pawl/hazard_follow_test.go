@@ -29,7 +29,7 @@ var linksToFollow = []hazard{
 		srv.Set()
 		srv.Put("f.bin", f)
 		list := srv.URL + "/f.bin\t" + tr.url() + "\n" + tr.srv.URL + "/g.bin\n"
-		tr.srv.Set(textAt("/list", &list))
+		tr.srv.Set(textAt("/list", newPage(list)))
 		tr.run("mirror", "--rounds", "1", "--proto", "https", "--cacert", cert, tr.srv.URL+"/list").exits(7)
 		tr.hereAre("f.bin", f)
 		for _, r := range tr.srv.Requests() {

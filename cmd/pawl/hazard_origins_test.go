@@ -31,7 +31,7 @@ var origins = []hazard{
 		f := tr.serve(5000)
 		s := otherSource(tr, f)
 		list := s.URL + "/f.bin\n"
-		tr.srv.Set(textAt("/list", &list))
+		tr.srv.Set(textAt("/list", newPage(list)))
 		tr.run("mirror", "-H", "X-Token: mine", "-H", strings.TrimPrefix(s.URL, "http://")+"=X-Token: its", tr.srv.URL+"/list").good("f.bin", f)
 		tr.sees(tr.srv, "X-Token", "mine")
 		tr.sees(s, "X-Token", "its")
@@ -41,7 +41,7 @@ var origins = []hazard{
 		f := tr.serve(5000)
 		s := otherSource(tr, f)
 		list := s.URL + "/f.bin\n"
-		tr.srv.Set(textAt("/list", &list))
+		tr.srv.Set(textAt("/list", newPage(list)))
 		tr.run("mirror", "--headers-everywhere", "-H", "X-Token: t", tr.srv.URL+"/list").good("f.bin", f)
 		tr.sees(s, "X-Token", "")
 		tr.met()
@@ -104,8 +104,7 @@ var origins = []hazard{
 	{name: "origins: a list at a URL redirects elsewhere", try: func(tr *trial) {
 		f := tr.serve(5000)
 		s := otherSource(tr, f)
-		list := tr.url() + "\n"
-		s.Set(textAt("/list", &list))
+		s.Set(textAt("/list", newPage(tr.url()+"\n")))
 		tr.srv.Set(faultserver.Redirect("/list", s.URL+"/list"))
 		tr.run("mirror", "-H", "X-Token: t", tr.srv.URL+"/list").good("f.bin", f)
 		for _, r := range s.Requests() {
@@ -141,7 +140,7 @@ func resumed(what string, sent bool, args func(tr *trial, list string) []string)
 		f := tr.serve(16 << 20)
 		s := otherSource(tr, f)
 		list := s.URL + "/f.bin\n"
-		tr.srv.Set(textAt("/list", &list), faultserver.Rate(16<<20))
+		tr.srv.Set(textAt("/list", newPage(list)), faultserver.Rate(16<<20))
 		s.Set(faultserver.Rate(16 << 20))
 		from := tr.srv
 		if !sent {
@@ -190,7 +189,7 @@ func listCredentials(what, command string, args []string, name, value string) ha
 		other.Put("g.bin", g)
 		sums := strings.TrimPrefix(sumText(tr, f), "sha256:") + "  f.bin\n" + strings.TrimPrefix(sumText(tr, g), "sha256:") + "  g.bin\n"
 		list := fmt.Sprintf("%s\n%s/g.bin\n", tr.url(), other.URL)
-		tr.srv.Set(wants(name, value), textAt("/SHA256SUMS", &sums), textAt("/list", &list))
+		tr.srv.Set(wants(name, value), textAt("/SHA256SUMS", newPage(sums)), textAt("/list", newPage(list)))
 		base := tr.srv.URL
 		if args == nil {
 			base = strings.Replace(base, "http://", "http://u:pw@", 1)

@@ -126,7 +126,7 @@ var linksShown = []hazard{
 	{name: "links: a signature unshown, of a list", try: func(tr *trial) {
 		tr.serve(5000)
 		list := fmt.Sprintf("%s%s\nhttp://127.0.0.1:1/g.bin%s\nftp://h/%s\n", tr.url(), signature, signature, signature)
-		tr.srv.Set(textAt("/list", &list))
+		tr.srv.Set(textAt("/list", newPage(list)))
 		tr.run("mirror", "-v", "--rounds", "1", "--tries", "1", "--failed", "failed", tr.srv.URL+"/list"+signature).exits(4)
 		tr.run("mirror", "-v", tr.srv.URL+"/no-list"+signature).exits(8)
 		tr.unshown()

@@ -305,6 +305,8 @@ func hintServer(err error, id store.ID) string {
 		return fmt.Sprintf("%s; or from another address, with --url URL", then)
 	case errors.Is(err, downloader.ErrRefused), errors.Is(err, downloader.ErrProtocol) && id == "":
 		return "check the address"
+	case errors.Is(err, downloader.ErrTrickle):
+		return then + "; accept a lower rate with --min-rate RATE:D"
 	case errors.Is(err, downloader.ErrSilent):
 		return then + "; if the server is only slow, give it more time with --stall-timeout 5m"
 	case errors.Is(err, downloader.ErrNetwork), id != "":

@@ -58,6 +58,26 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// minRate is the rate below which a connection is given up, and for how long it must be so.
+// The zero value is the engine's default.
+type minRate struct {
+	rate byteRate
+	span time.Duration
+}
+
+func (m *minRate) UnmarshalText(text []byte) error {
+	rate, span, timed := strings.Cut(string(text), ":")
+	m.span = 30 * time.Second
+	if timed {
+		var d duration
+		if err := d.UnmarshalText([]byte(span)); err != nil || d == 0 {
+			return fmt.Errorf("%q is not a rate and a duration such as 10K:1m", text)
+		}
+		m.span = time.Duration(d)
+	}
+	return m.rate.UnmarshalText([]byte(rate))
+}
+
 // requestRate is a number of requests per second, 0 for no limit.
 type requestRate float64
 

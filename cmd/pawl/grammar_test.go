@@ -1,0 +1,361 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestGrammar runs the real program against servers whose responses come from a grammar:
+// statuses, header fields, framing, codings, ranges, sizes, versions and cuts, mostly as
+// they should be. Whatever they send:
+//
+//   - the program ends, without a panic, in less than 128 MiB of memory;
+//   - with exit code 0 the file is one of the versions, whole (a body without framing may
+//     be cut, which the program has warned of);
+//   - nothing is written outside of the directory.
+//
+// PAWL_TEST_GRAMMAR sets the number of runs, and -seed repeats the run of one seed.
+func TestGrammar(t *testing.T) {
+	runs := 1000
+	if raceEnabled || testing.Short() {
+		runs = 150
+	}
+	if s := os.Getenv("PAWL_TEST_GRAMMAR"); s != "" {
+		var err error
+		if runs, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	memory := int64(128 << 20)
+	idle := pawlCommand(t.TempDir(), "--version")
+	if err := idle.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if peakMemory(idle.ProcessState) > memory/2 { // it is that of this process, from which the other is forked
+		t.Log("memory is not measured")
+		memory = 1 << 62
+	}
+	base := rand.Uint64()
+	if *seedFlag != 0 {
+		base, runs = *seedFlag, 1
+	}
+	var all sync.WaitGroup
+	var good atomic.Int64
+	seeds := make(chan uint64)
+	for range 4 {
+		all.Go(func() {
+			for seed := range seeds {
+				good.Add(grammarRun(t, seed, memory))
+			}
+		})
+	}
+	for i := range runs {
+		seeds <- base + uint64(i)
+	}
+	close(seeds)
+	all.Wait()
+	t.Logf("%d servers from seed %d on; %d runs ended with exit code 0", runs, base, good.Load())
+	if runs >= 100 && (good.Load() < int64(runs)/4 || good.Load() > 2*int64(runs)*9/10) {
+		t.Errorf("%d runs of %d servers ended well: the grammar is too hard or too easy", good.Load(), runs)
+	}
+}
+
+// A talker is a server of one run.
+type talker struct {
+	mu       sync.Mutex
+	rand     *rand.Rand
+	versions [][]byte
+	now      int  // which version is served
+	strict   bool // validators tell the versions apart, or a digest does
+	coded    bool // sometimes a body is coded with gzip
+	unframed bool // a body without framing was sent
+	requests int
+	memory   int64 // most bytes of a run
+}
+
+// grammarRun runs the program against the server of one seed, and returns how often that
+// ended with exit code 0.
+func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	s := &talker{rand: r, strict: r.IntN(4) > 0, coded: r.IntN(4) == 0, memory: memory}
+	size := []int{0, 1, 1000, 40_000, 300_000, 2_000_000}[r.IntN(6)]
+	for range 1 + r.IntN(2) {
+		b := make([]byte, max(0, size+[]int{0, 0, 0, 1, -1, 5000}[r.IntN(6)]))
+		fillNoise(b, r.Uint64())
+		s.versions = append(s.versions, b)
+	}
+	if !s.strict {
+		s.versions = s.versions[:1]
+	}
+	srv := httptest.NewServer(s)
+	defer srv.Close()
+	home := t.TempDir()
+	dir := filepath.Join(home, "here")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Error(err)
+		return 0
+	}
+	args := slices.Concat(impatient, []string{"--tries", "4", "--stall-timeout", "300ms", "-x", strconv.Itoa(1 + r.IntN(8))})
+	name := "f.bin"
+	switch r.IntN(4) {
+	case 0:
+		args = append(args, "-o", name, srv.URL+"/f.bin")
+	case 1:
+		if s.strict && !s.coded {
+			args = append(args, "--checksum", fmt.Sprintf("sha256:%x", sha256.Sum256(s.versions[0])))
+		}
+		args = append(args, "-o", name, srv.URL+"/f.bin")
+	case 2:
+		list := filepath.Join(home, "list")
+		os.WriteFile(list, []byte(srv.URL+"/f.bin\n"), 0o644)
+		args = slices.Concat([]string{"mirror", "--rounds", "1"}, args, []string{list})
+	default:
+		name = "" // that of the server
+		args = append(args, srv.URL+"/f.bin")
+	}
+	for range 1 + r.IntN(2) { // it resumes what the first run has left
+		if grammarCheck(t, s, seed, home, name, args) {
+			good++
+		}
+	}
+	return good
+}
+
+// grammarCheck runs the program once, and reports whether it ended with exit code 0.
+func grammarCheck(t *testing.T, s *talker, seed uint64, home, name string, args []string) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), soon(60*time.Second))
+	defer cancel()
+	model := pawlCommand(filepath.Join(home, "here"), args...)
+	cmd := exec.CommandContext(ctx, model.Path, args...)
+	cmd.Dir, cmd.Env = model.Dir, append(model.Env, "HOME="+home, "XDG_STATE_HOME="+filepath.Join(home, "state"))
+	out, err := cmd.CombinedOutput()
+	fail := func(format string, args ...any) {
+		t.Errorf("seed %d: %s\npawl %q\n%s", seed, fmt.Sprintf(format, args...), cmd.Args[1:], out)
+	}
+	if ctx.Err() != nil {
+		fail("it hangs")
+		return false
+	}
+	if err == nil {
+		if rest := s.wrong(filepath.Join(home, "here"), name); rest != "" {
+			fail("exit 0, and %s", rest)
+		}
+	}
+	for _, inside := range []string{"panic", "goroutine ", "fatal error", "DATA RACE"} {
+		if bytes.Contains(out, []byte(inside)) {
+			fail("it says %q", inside)
+		}
+	}
+	if peak := peakMemory(cmd.ProcessState); peak > s.memory && !raceEnabled {
+		fail("%d bytes of memory", peak)
+	}
+	entries, _ := os.ReadDir(home)
+	for _, e := range entries {
+		if !slices.Contains([]string{"here", "state", "list", "config"}, e.Name()) {
+			fail("%s is outside of the directory", e.Name())
+		}
+	}
+	return err == nil
+}
+
+// wrong says what is wrong with the finished file, "" for nothing.
+func (s *talker) wrong(dir, name string) string {
+	if name == "" { // the one that is there
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if !strings.Contains(e.Name(), ".part") {
+				name = e.Name()
+			}
+		}
+	}
+	got, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err.Error()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.versions {
+		if bytes.Equal(got, v) || s.unframed && bytes.HasPrefix(v, got) || s.coded && bytes.Equal(got, gzipOf(v)) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s, of %d bytes, is no version of the file", name, len(got))
+}
+
+func gzipOf(b []byte) []byte {
+	var out bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	w.Write(b)
+	w.Close()
+	return out.Bytes()
+}
+
+// fillNoise fills b with bytes that depend on the seed.
+func fillNoise(b []byte, seed uint64) {
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	rand.NewChaCha8(key).Read(b)
+}
+
+// one of n, most of the time none: the choice of a fault.
+func (s *talker) one(of int) bool { return s.rand.IntN(of) == 0 }
+
+// ServeHTTP answers one request. It draws all its choices first.
+func (s *talker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.requests++; s.one(12) {
+		s.now = s.rand.IntN(len(s.versions))
+	}
+	a := s.answer(r)
+	s.mu.Unlock()
+	for name, value := range a.header {
+		w.Header()[name] = value
+	}
+	if a.raw { // no framing at all
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.0 %d X\r\n", a.status)
+		a.header.Write(conn)
+		fmt.Fprint(conn, "\r\n")
+		conn.Write(a.body)
+		return
+	}
+	w.WriteHeader(a.status)
+	w.Write(a.body)
+	if a.cut {
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// A reaction is a response of the grammar.
+type reaction struct {
+	status   int
+	header   http.Header
+	body     []byte
+	cut, raw bool
+}
+
+// answer makes up the response to r, with mu held.
+func (s *talker) answer(r *http.Request) reaction {
+	v := s.versions[s.now]
+	a := reaction{status: 200, header: http.Header{"Content-Type": {"application/octet-stream"}}, body: v}
+	if s.one(10) {
+		return s.refusal()
+	}
+	if s.strict {
+		a.header.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(v)))
+	}
+	if s.coded && s.one(3) {
+		a.body = gzipOf(v)
+		a.header.Set("Content-Encoding", "gzip")
+		a.header.Del("ETag")
+	} else {
+		s.part(r, &a)
+	}
+	if s.one(6) {
+		a.header.Set("Content-Disposition", s.pick(`attachment; filename="../../evil"`, `attachment; filename="/tmp/evil"`, `attachment; filename="a.bin"`,
+			`attachment; filename*=UTF-8''%2e%2e%2fevil`, `attachment; filename=".."`, `attachment; filename="CON"`, "attachment; filename=\"\xff\xfe\""))
+	}
+	if s.one(8) {
+		a.header.Set("X-Noise", strings.Repeat("x", s.rand.IntN(5000)))
+	}
+	s.frame(&a)
+	return a
+}
+
+func (s *talker) pick(of ...string) string { return of[s.rand.IntN(len(of))] }
+
+// refusal is a response without the file.
+func (s *talker) refusal() reaction {
+	status := []int{204, 301, 302, 304, 400, 401, 403, 404, 405, 408, 410, 416, 425, 429, 451, 500, 501, 502, 503, 504, 520, 599}[s.rand.IntN(22)]
+	a := reaction{status: status, header: http.Header{"Content-Type": {"text/html"}}}
+	switch {
+	case status >= 400:
+		a.body = []byte("<html>no</html>")
+	case status < 303 && status > 299 && s.one(2):
+		a.header.Set("Location", s.pick("/f.bin", "/else", "?x", "//", "http://[::1", "ftp://x/y", "data:,x"))
+	}
+	if s.one(3) {
+		a.header.Set("Retry-After", s.pick("0", "1", "-1", "99999999999999999999", "x", "Thu, 01 Jan 1970 00:00:00 GMT"))
+	}
+	return a
+}
+
+// part makes a the answer to a Range field, or something that is not.
+func (s *talker) part(r *http.Request, a *reaction) {
+	field := r.Header.Get("Range")
+	if field == "" || s.one(8) {
+		return
+	}
+	if cond := r.Header.Get("If-Range"); cond != "" && cond != a.header.Get("ETag") && !s.one(8) {
+		return
+	}
+	size := int64(len(a.body))
+	first, last := int64(0), size-1
+	if n, _ := fmt.Sscanf(field, "bytes=%d-%d", &first, &last); n == 0 {
+		return
+	}
+	last = min(last, size-1)
+	if first > last {
+		a.status, a.body = 416, nil
+		a.header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+		return
+	}
+	if s.one(10) { // another part, which it calls by its name
+		first = min(size-1, first+int64(s.rand.IntN(1000)))
+	}
+	if s.one(10) {
+		last = min(size-1, last+int64(s.rand.IntN(1000)))
+	}
+	if first > last {
+		last = first
+	}
+	a.status, a.body = 206, a.body[first:last+1]
+	total := fmt.Sprint(size)
+	if s.one(10) {
+		total = "*"
+	}
+	a.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%s", first, last, total))
+	if s.one(20) {
+		a.header.Set("Content-Range", s.pick("", "bytes", "bytes 0-0/0", "bytes -1-5/10", "bytes 5-1/10", "items 0-5/10"))
+	}
+}
+
+// frame decides how the end of the body is told.
+func (s *talker) frame(a *reaction) {
+	whole := len(a.body)
+	switch s.rand.IntN(12) {
+	case 0: // chunked
+	case 1:
+		if a.status == 200 && a.header.Get("Content-Encoding") == "" {
+			a.raw, s.unframed = true, true
+		}
+	default:
+		a.header.Set("Content-Length", strconv.Itoa(whole))
+	}
+	if s.one(6) && whole > 0 {
+		a.body, a.cut = a.body[:s.rand.IntN(whole)], true
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"pawl/chunk"
@@ -20,6 +21,24 @@ func (s *Store) Create(rec Record) (*Part, error) {
 	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
 		return nil, err
 	}
+	rec.PartNumber = 0
+	if old, err := s.ByTarget(rec.Target); err == nil {
+		rec.PartNumber = old.PartNumber
+	}
+	for {
+		p, err := s.tryCreate(rec)
+		if !errors.Is(err, errTaken) {
+			return p, err
+		}
+		if err := rec.nextPart(err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryCreate is Create with the part file that rec names. It returns errTaken if that
+// name cannot be used.
+func (s *Store) tryCreate(rec Record) (*Part, error) {
 	lock, err := s.lockFresh(&rec)
 	if err != nil {
 		return nil, err
@@ -46,8 +65,11 @@ func pieceLength(size int64) int64 {
 }
 
 // removeEmpty takes away the part file of a download that did not begin, which
-// must be locked.
+// must be locked. An empty file that another download has finished there stays.
 func (s *Store) removeEmpty(part string) {
+	if rec, err := s.ByTarget(part); err == nil && rec.State == Done {
+		return
+	}
 	if info, err := s.fs.Lstat(part); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		s.fs.Remove(part)
 	}
@@ -59,8 +81,8 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 		if err := s.checkTarget(rec); err != nil {
 			return nil, err
 		}
-		if _, err := s.ByTarget(rec.Part()); err == nil {
-			return nil, fmt.Errorf("%q: %w: it is a download of its own", rec.Part(), ErrForeign)
+		if err := s.vacant(rec); err != nil {
+			return nil, err
 		}
 		lock, err := s.lock(rec, true)
 		if err != nil {
@@ -115,6 +137,8 @@ func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 
 // checkTarget returns ErrForeign if something is at the target that may not be
 // replaced.
+//
+// A file that is another download's part file may never be replaced.
 func (s *Store) checkTarget(rec *Record) error {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
@@ -126,7 +150,16 @@ func (s *Store) checkTarget(rec *Record) error {
 		return fmt.Errorf("%q: %w: it is a directory", rec.Target, ErrIrregular)
 	case !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink:
 		return fmt.Errorf("%q: %w: it is a device, pipe or socket", rec.Target, ErrIrregular)
-	case !rec.Replace:
+	}
+	if strings.HasSuffix(rec.Target, partSuffix) {
+		if err := s.vacant(rec); err != nil && !errors.Is(err, errTaken) {
+			return err
+		}
+		if s.fs.Locked(rec.Target) { // by a pawl with another state directory
+			return fmt.Errorf("%q: %w", rec.Target, ErrPartFile)
+		}
+	}
+	if !rec.Replace {
 		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
 	}
 	return nil
@@ -189,6 +222,9 @@ func (p *Part) begin() (err error) {
 	}
 	p.rec.Updated = p.rec.Created
 	return p.store.write(func(t tx) error {
+		if err := t.vacant(&p.rec); err != nil {
+			return err
+		}
 		old, err := t.byTarget(p.rec.Target)
 		var bad unreadableError
 		switch {

@@ -11,7 +11,8 @@
 //
 // # Files
 //
-//	DIR/NAME.part   the bytes that have arrived, each at its final offset
+//	DIR/NAME.part   the bytes that have arrived, each at its final offset; see
+//	                "The name of a part file"
 //	DIR/NAME        the finished file
 //	STATE/pawl.db   one bbolt file with the records of all downloads, the sums
 //	                of what is held of their part files, and the ledger
@@ -24,6 +25,18 @@
 //	                itself, locked in its place
 //
 // What is in hosts, runs and locks may be deleted while no process runs.
+//
+// # The name of a part file
+//
+// A download may be called NAME.part itself, and a list may name both NAME and
+// NAME.part. So a record says which part file it has. One function, vacant, decides in
+// the transaction that begins a download:
+//
+//   - If NAME.part is the target of another download, finished or not, the part file is
+//     NAME.1.part, or NAME.2.part, and so on.
+//   - If the target is the part file of another download, the error is ErrPartFile, and
+//     no option changes that. The name is free when the other download has ended; a run
+//     of lists tries again then, which costs a round.
 //
 // # The commit protocol
 //

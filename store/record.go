@@ -61,6 +61,8 @@ type Record struct {
 	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
 	Touched time.Time `json:"touched,omitzero"` // when the part file was last changed, at the time that Held was known to be in it
 
+	PartNumber int `json:"part,omitempty"` // in the name of the part file, see Part; 0 for NAME.part
+
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // why it Failed, in words
 	Rate   int64  `json:"rate,omitempty"`   // bytes per second when last committed
@@ -78,9 +80,6 @@ type Record struct {
 	Placing  bool   `json:"-"` // the last step of Place may not be done, so that another file at Target is not ours
 	Replaces Mark   `json:"-"` // what Place was to replace, if anything
 }
-
-// Part returns the path of the part file.
-func (r *Record) Part() string { return r.Target + ".part" }
 
 // Texts returns the fields that may hold any bytes: paths, URLs and what a server has
 // sent need not be UTF-8. The order must stay, and a new field must be the last in a release.
@@ -112,8 +111,10 @@ func RestoreTexts(texts []*string, raw [][]byte) {
 	}
 }
 
-// recordVersion is the version of the encoding that encode writes.
-const recordVersion = 1
+// recordVersion is the version of the encoding that encode writes. Records with a
+// PartNumber have it, and all others version 1: a pawl that does not know the number
+// would write to the file of another download.
+const recordVersion = 2
 
 // versioned is the stored form of a record.
 type versioned struct {
@@ -123,7 +124,11 @@ type versioned struct {
 }
 
 func (r *Record) encode() ([]byte, error) {
-	data, err := json.Marshal(versioned{recordVersion, r, RawTexts(r.Texts())})
+	v := recordVersion
+	if r.PartNumber == 0 {
+		v = 1
+	}
+	data, err := json.Marshal(versioned{v, r, RawTexts(r.Texts())})
 	return seal(data), err
 }
 

@@ -24,11 +24,11 @@ func pick(st *store.Store, word string) (store.Record, error) {
 	if rec, err := st.Get(store.ID(word)); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
-	path, err := filepath.Abs(strings.TrimSuffix(word, ".part"))
+	path, err := filepath.Abs(word)
 	if err != nil {
 		return store.Record{}, err
 	}
-	if rec, err := st.ByTarget(path); err == nil || !errors.Is(err, store.ErrNotFound) {
+	if rec, err := st.ByPath(path); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
 	var found []store.Record

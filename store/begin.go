@@ -65,12 +65,14 @@ func pieceLength(size int64) int64 {
 }
 
 // removeEmpty takes away the part file of a download that did not begin, which
-// must be locked. An empty file that another download has finished there stays.
+// must be locked. An empty file that another download has finished there stays, and so
+// does one that is not ours.
 func (s *Store) removeEmpty(part string) {
 	if rec, err := s.ByTarget(part); err == nil && rec.State == Done {
 		return
 	}
-	if info, err := s.fs.Lstat(part); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+	info, err := s.fs.Lstat(part)
+	if err == nil && info.Mode().IsRegular() && info.Size() == 0 && s.fs.Alone(part, info) == nil {
 		s.fs.Remove(part)
 	}
 }
@@ -109,13 +111,14 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 // lockPatience is how long a lock is waited for: Running has one for an instant.
 const lockPatience = 100 * time.Millisecond
 
-// lock locks the part file of rec.
+// lock locks the part file of rec. The error is a strangerError if that is not ours,
+// whoever has locked it.
 func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 	for begun := time.Now(); ; time.Sleep(lockPatience / 10) {
 		lock, err := s.fs.Lock(rec.Part(), create)
 		info, statErr := s.fs.Lstat(rec.Part())
-		if statErr == nil && !info.Mode().IsRegular() {
-			statErr = fmt.Errorf("%q: %w: it is not a regular file", rec.Part(), ErrIrregular)
+		if statErr == nil {
+			statErr = s.ours(rec, info)
 		}
 		switch {
 		case statErr != nil && err == nil:
@@ -220,6 +223,13 @@ func (p *Part) begin() (err error) {
 	if p.file, err = p.store.fs.Open(p.name); err != nil {
 		return err
 	}
+	info, err := p.file.Stat()
+	if err == nil {
+		err = p.store.ours(&p.rec, info)
+	}
+	if err != nil {
+		return err
+	}
 	p.rec.Updated = p.rec.Created
 	return p.store.write(func(t tx) error {
 		if err := t.vacant(&p.rec); err != nil {
@@ -245,17 +255,4 @@ func (p *Part) begin() (err error) {
 		}
 		return t.index(&p.rec)
 	})
-}
-
-// checkSpace returns ErrNoSpace if the disk cannot hold the file, of which the
-// part file has so many bytes allocated.
-func (p *Part) checkSpace(allocated int64) error {
-	if p.rec.Size < 0 {
-		return nil
-	}
-	free, err := p.store.fs.Free(filepath.Dir(p.rec.Target))
-	if missing := p.rec.Size - allocated; err == nil && missing > free {
-		return fmt.Errorf("%q: %w: %d bytes are needed, %d are free", p.rec.Target, ErrNoSpace, missing, free)
-	}
-	return nil // where free space cannot be told, writing will tell
 }

@@ -46,7 +46,7 @@
 //	        3. one bbolt transaction adds the range, and the sums of the
 //	           pieces that it is in                        <- the commit point
 //	finish  4. check that all is held; cut to size if longer, set the modification
-//	           time, fsync NAME.part; record "finishing" with size and time
+//	           time and the mode, fsync NAME.part; record "finishing" with size and time
 //	        5. rename NAME.part to NAME (never over a foreign file), fsync DIR,
 //	           record "done" with the time that NAME then has
 //
@@ -118,6 +118,19 @@
 // group is copied to NAME.part and finished like a large one, so that nothing is
 // fetched again. Unnamed returns errors.ErrUnsupported from then on.
 //
+// # Other users of the machine
+//
+// A record says what pawl may write and delete, so whoever can write a record can have
+// any file of the user replaced. Open refuses a state directory that belongs to another
+// user, or that others may write to, and what it finds in it is checked likewise; root
+// is trusted. Open also closes to others what only they may read.
+//
+// A part file has mode 0600, because whoever can read a file can lock it. Step 4 gives it
+// the mode that the umask leaves, before the fsync. After Lock and after Open it must be a
+// regular file of this user, with one name. If it is not, it stays as it is: a new download
+// takes the next name for its part file, and an earlier one fails until the file is put
+// right. On a file system that gives all files one owner, that owner counts as this user.
+//
 // # What a file system lacks
 //
 // Network file systems, FUSE and old disk formats lack calls that the protocol uses.
@@ -130,6 +143,7 @@
 //	fdatasync                 fsync
 //	fsync of a file           left out; warning
 //	modification time         left out; warning
+//	mode of a file            left out
 //	rename without replacing  link and unlink
 //	and no links either       a look, then a rename that could replace; warning
 //	cut to size               left out if nothing is held, else ErrUncut

@@ -29,6 +29,9 @@ type Unnamed struct {
 // not get one: Create can do it there.
 func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
 	dir := filepath.Dir(rec.Target)
+	if err := s.checkFree(&rec, 0); err != nil {
+		return nil, err
+	}
 	f, err := s.fs.Unnamed(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := s.fs.MkdirAll(dir); err != nil {
@@ -333,7 +336,8 @@ func (s *Store) Settle(rec Record) (bool, error) {
 		return intact, nil
 	}
 	if part := (Record{Target: rec.Part(), Size: rec.Size, ModTime: rec.ModTime}); !intact {
-		if !s.Intact(part) || !s.Ours(rec) || s.vacant(&rec) != nil {
+		info, err := s.fs.Lstat(part.Target)
+		if err != nil || s.ours(&rec, info) != nil || !s.Intact(part) || !s.Ours(rec) || s.vacant(&rec) != nil {
 			return false, nil
 		}
 		if err := s.fs.Rename(part.Target, rec.Target, true); err != nil {

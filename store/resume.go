@@ -84,11 +84,19 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if err != nil {
 		return nil, err
 	}
+	if err := s.ours(&p.rec, info); err != nil {
+		return nil, err
+	}
 	if err := p.load(info.Size()); err != nil {
 		return nil, err
 	}
 	if p.rec.State == Finishing && p.lost == 0 && !lost && info.ModTime().Equal(p.rec.ModTime) {
 		return p, p.rename()
+	}
+	if info.Mode().Perm() != partMode { // of an older pawl, or of a Finish that failed
+		if err := p.file.Chmod(partMode); err != nil {
+			return nil, err
+		}
 	}
 	p.suspect.Store(p.written.set.Len() > 0 && !touched(info).Equal(p.rec.Touched))
 	if err := s.checkTarget(&p.rec); err != nil {
@@ -191,6 +199,8 @@ func (s *Store) Remove(id ID, files bool) error {
 		switch {
 		case err == nil:
 			defer lock.Close()
+		case errors.Is(err, errTaken):
+			files = false // the file that is there is somebody else's
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}

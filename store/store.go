@@ -3,7 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -46,6 +46,10 @@ type Options struct {
 	// FS is the file system of the part files; nil means the real one.
 	// The state file is always a real file.
 	FS FS
+	// MinFree is how many bytes of the disk a download must leave free, or it fails with
+	// ErrNoSpace: before it begins if its size is known, and else while it runs. What has
+	// arrived is kept. Default none.
+	MinFree int64
 	// Warn is told what the user should know though it is no error, such as a
 	// damaged state file that was set aside; nil drops it.
 	Warn func(string)
@@ -58,6 +62,9 @@ type Store struct {
 	dir  string
 	fs   *tolerantFS
 	warn func(string)
+	mode fs.FileMode // of finished files
+
+	minFree int64 // see Options
 
 	inspected atomic.Bool // the structure of the state file has been checked
 
@@ -65,9 +72,10 @@ type Store struct {
 	placed  []Record   // that are in their place and recorded as "placing"; guarded by placing
 }
 
-// Open returns the store in dir, which is created, for the user alone, when missing.
+// Open returns the store in dir, which is created, for the user alone, when missing. If
+// other users may have made or changed it, the error is ErrNotOurs.
 func Open(dir string, opts Options) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := checkState(dir); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	if opts.FS == nil {
@@ -77,7 +85,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Warn = func(string) {}
 	}
 	fsys := &tolerantFS{FS: opts.FS, locks: filepath.Join(dir, locksName), warn: opts.Warn}
-	return &Store{dir: dir, fs: fsys, warn: opts.Warn}, nil
+	return &Store{dir: dir, fs: fsys, warn: opts.Warn, mode: newFileMode(), minFree: opts.MinFree}, nil
 }
 
 // Get returns the record of id, or ErrNotFound.

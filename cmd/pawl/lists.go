@@ -70,6 +70,9 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	}
 	shown := downloader.ShownURL(name)
 	hash := sha256.Sum256([]byte(shown))
+	if err := os.MkdirAll(l.req.Dir, 0o700); err != nil { // lists may be as secret as their URLs
+		return openedList{}, err
+	}
 	req := l.req
 	req.URL, req.Output = name, hex.EncodeToString(hash[:8])
 	res, err := l.d.Get(ctx, req)

@@ -118,6 +118,14 @@
 // group is copied to NAME.part and finished like a large one, so that nothing is
 // fetched again. Unnamed returns errors.ErrUnsupported from then on.
 //
+// # Disk space
+//
+// A download does not begin if the disk has no room for it. While it runs, Reserve asks
+// for blocks ahead of the bytes that have arrived, as many as have arrived, but at most
+// 1 GiB: what a server announces takes no space. Close gives back what was reserved in
+// vain. A process that is killed cannot; the next one that works on the file does. With
+// Options.MinFree, a download fails when it would leave less free, or has left less.
+//
 // # Other users of the machine
 //
 // A record says what pawl may write and delete, so whoever can write a record can have
@@ -149,7 +157,7 @@
 //	cut to size               left out if nothing is held, else ErrUncut
 //	unnamed files             part files
 //	naming them               part files
-//	space, reservation, early writing: favours, whose errors are ignored, except that
+//	space, reservation, giving it back, early writing: favours, whose errors are ignored, except that
 //	                          a reservation may find the disk full
 //
 // All other errors are errors. EIO, ENOSPC and EDQUOT of a sync never mean a lack.

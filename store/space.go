@@ -6,6 +6,7 @@ package store
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"pawl/chunk"
 )
@@ -39,10 +40,11 @@ func (s *Store) checkFree(rec *Record, missing int64) error {
 	if err != nil || missing <= free-s.minFree {
 		return nil
 	}
+	text := fmt.Sprintf("%d bytes are needed, %d are free", missing, free)
 	if s.minFree > 0 {
-		return fmt.Errorf("%q: %w: %d bytes are needed, %d are free, and %d must stay free", rec.Target, ErrNoSpace, missing, free, s.minFree)
+		text += fmt.Sprintf(", and %d must stay free", s.minFree)
 	}
-	return fmt.Errorf("%q: %w: %d bytes are needed, %d are free", rec.Target, ErrNoSpace, missing, free)
+	return fmt.Errorf("%q: %w: %s", rec.Target, ErrNoSpace, strings.TrimPrefix(text, "0 bytes are needed, "))
 }
 
 // Reserve asks for disk blocks in step with the bytes that have arrived, if they cost

@@ -76,7 +76,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if c.URL != "" && len(c.Downloads) != 1 {
 		return usageError(errors.New("--url is for one download"))
 	}
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ const tableRows = 1000
 
 // Run prints the downloads.
 func (c *ListCmd) Run(g *Globals, say *speaker) error {
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{})
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (l listed) row(w io.Writer) {
 
 // Run forgets downloads.
 func (c *RemoveCmd) Run(g *Globals, say *speaker) error {
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{})
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	say.keepTimes()
 	debug.SetGCPercent(400)        // garbage of many small requests; little of it is kept
 	debug.SetMemoryLimit(64 << 20) // beyond which it is collected as ever
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
 	}

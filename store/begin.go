@@ -21,7 +21,7 @@ func (s *Store) Create(rec Record) (*Part, error) {
 	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
 		return nil, err
 	}
-	rec.PartNumber = 0
+	rec.PartNumber, rec.Root = 0, s.root
 	if old, err := s.ByTarget(rec.Target); err == nil {
 		rec.PartNumber = old.PartNumber
 	}

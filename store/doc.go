@@ -139,6 +139,18 @@
 // takes the next name for its part file, and an earlier one fails until the file is put
 // right. On a file system that gives all files one owner, that owner counts as this user.
 //
+// # Files of lists stay below their directory
+//
+// A list comes from somebody else, and so may a link in its directory. With Options.Root,
+// a belowFS opens the directory of each file below the root without following a symbolic
+// link, and creates, links, renames, locks and removes the file by way of that handle
+// (openat2 with RESOLVE_NO_SYMLINKS; the handle is used through /proc). So a directory
+// that becomes a link at any time leads nowhere. The root itself may be reached through
+// links, and a link in the place of a file is never followed in any case. Elsewhere than on
+// Linux, and without /proc, each directory is looked at before a path is used: a link that is
+// made between the two is followed. Only the free space is asked for by path. The record
+// has the root, so that Resume does the same.
+//
 // # What a file system lacks
 //
 // Network file systems, FUSE and old disk formats lack calls that the protocol uses.

@@ -61,7 +61,8 @@ type Record struct {
 	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
 	Touched time.Time `json:"touched,omitzero"` // when the part file was last changed, at the time that Held was known to be in it
 
-	PartNumber int `json:"part,omitempty"` // in the name of the part file, see Part; 0 for NAME.part
+	Root       string `json:"root,omitempty"` // Options.Root of the store that has begun it
+	PartNumber int    `json:"part,omitempty"` // in the name of the part file, see Part; 0 for NAME.part
 
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // why it Failed, in words
@@ -88,7 +89,7 @@ func (r *Record) Texts() []*string {
 	for i := range r.Mirrors {
 		all = append(all, &r.Mirrors[i])
 	}
-	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason)
+	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason, &r.Root)
 }
 
 // RawTexts returns the bytes of texts of a value that is stored as JSON, nil if all of

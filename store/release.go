@@ -119,7 +119,7 @@ func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 	switch {
 	case err == nil:
 		defer lock.Close()
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTaken):
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTaken) && !errors.Is(err, ErrLink):
 		return false, err
 	}
 	isOurs := err == nil

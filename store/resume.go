@@ -22,6 +22,7 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	if rec.State == Done {
 		return s.donePart(rec), nil
 	}
+	s = s.below(&rec)
 	lock, err := s.lock(&rec, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.resumeLost(id)
@@ -194,13 +195,14 @@ func (s *Store) Remove(id ID, files bool) error {
 	if err != nil {
 		return err
 	}
+	s = s.below(&rec)
 	if rec.State != Done {
 		lock, err := s.lock(&rec, false)
 		switch {
 		case err == nil:
 			defer lock.Close()
-		case errors.Is(err, errTaken):
-			files = false // the file that is there is somebody else's
+		case errors.Is(err, errTaken), errors.Is(err, ErrLink):
+			files = false // the file that is there is not ours
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}

@@ -24,18 +24,19 @@ import (
 
 // MirrorCmd brings a directory in line with lists.
 type MirrorCmd struct {
-	Lists     []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
-	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
-	Update    bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
-	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
-	DryRun    bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
-	Format    string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
-	Base      string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
-	Glob      bool     `group:"Lists" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns."`
-	Failed    string   `placeholder:"FILE" type:"path" group:"Output" help:"Write what is not here at the end to FILE, as a list to pass back."`
-	Rounds    int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
-	RoundWait duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
-	Every     duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
+	Lists       []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
+	Dir         string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
+	Update      bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
+	Checksums   string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
+	FollowLinks bool     `group:"Files" help:"Write, and delete, through symbolic links below the directory."`
+	DryRun      bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
+	Format      string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
+	Base        string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
+	Glob        bool     `group:"Lists" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns."`
+	Failed      string   `placeholder:"FILE" type:"path" group:"Output" help:"Write what is not here at the end to FILE, as a list to pass back."`
+	Rounds      int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
+	RoundWait   duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
+	Every       duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
 	Pruning
 	Transfer
 }
@@ -71,11 +72,12 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	say.keepTimes()
 	debug.SetGCPercent(400)        // garbage of many small requests; little of it is kept
 	debug.SetMemoryLimit(64 << 20) // beyond which it is collected as ever
-	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
-	if err != nil {
+	var err error
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err
 	}
-	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+	st, err := g.openStore(say, c.storeOptions())
+	if err != nil {
 		return err
 	}
 	if info, err := os.Stat(c.Dir); err == nil && !info.IsDir() {
@@ -123,6 +125,15 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			return err
 		}
 	}
+}
+
+// storeOptions are those of the store that the files go to.
+func (c *MirrorCmd) storeOptions() store.Options {
+	o := store.Options{MinFree: int64(c.MinFree), Root: c.Dir}
+	if c.FollowLinks {
+		o.Root = ""
+	}
+	return o
 }
 
 // readsInput reports whether a list is standard input or another pipe, which cannot

@@ -9,6 +9,7 @@ import (
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
+	"pawl/store"
 )
 
 // outcomes are what becomes of the files of lists: told, counted, reported, and
@@ -23,6 +24,7 @@ type outcomes struct {
 	codes  map[int]int // exit codes of files that failed, and how many have each
 	wrong  map[int]int // the same of lines of the lists, and of lists that cannot be read
 	unread int         // those lists
+	linked int         // files that failed because of symbolic links
 }
 
 func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
@@ -58,6 +60,9 @@ func (o *outcomes) outcome(x mirror.Outcome) {
 	switch x.State {
 	case mirror.Failed:
 		o.codes[exitCode(x.Err)]++
+		if errors.Is(x.Err, store.ErrLink) {
+			o.linked++
+		}
 		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.ShownURL(x.URL), x.Err)))
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
@@ -208,7 +213,11 @@ func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 // next says what to type where files are missing, "" if none is.
 func (o *outcomes) next() string {
 	again := "run the same command again: it asks only for what is missing"
-	switch code := worstCode(o.codes); code {
+	code := worstCode(o.codes)
+	if code == 13 && o.linked == o.codes[code] {
+		return "remove the links or, if they are meant, follow them with --follow-links"
+	}
+	switch code {
 	case 0:
 		return ""
 	case 9:

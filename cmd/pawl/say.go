@@ -231,6 +231,8 @@ func hint(err error, id store.ID) string {
 		return "free some space, or give another state directory with --state DIR"
 	case errors.Is(err, store.ErrState):
 		return "give another state directory with --state DIR"
+	case errors.Is(err, store.ErrLink):
+		return "remove the link; or, if the directory is yours and the link is meant: pawl mirror --follow-links"
 	case errors.Is(err, store.ErrIrregular):
 		return "give another name with -o FILE, or another directory with -d DIR"
 	case errors.Is(err, store.ErrForeign):

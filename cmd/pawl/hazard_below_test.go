@@ -92,7 +92,7 @@ var treeLinks = []hazard{
 				}
 				os.Rename(filepath.Join(out, "sub"), filepath.Join(out, "dir"))
 				os.Rename(filepath.Join(out, "link"), filepath.Join(out, "sub"))
-				time.Sleep(200 * time.Microsecond)
+				time.Sleep(time.Millisecond)
 				os.Rename(filepath.Join(out, "sub"), filepath.Join(out, "link"))
 				os.Rename(filepath.Join(out, "dir"), filepath.Join(out, "sub"))
 			}

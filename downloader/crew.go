@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	growEvery = 20 * time.Millisecond // between two looks whether a further connection has work
-	reserveBy = 1 << 30               // bytes of one reservation, which blocks writers while it lasts
+	growEvery    = 20 * time.Millisecond // between two looks whether a further connection has work
+	reserveEvery = 50 * time.Millisecond // between two looks at the space of the disk
 )
 
 // A crew is the goroutines of one transfer: the workers, which fetch; the
@@ -45,7 +45,7 @@ func (c *crew) serve(ctx context.Context, size int64) {
 	serving, stop := context.WithCancel(ctx)
 	c.stop = stop
 	c.start(&c.services, func() error { return c.commits.loop(serving) })
-	c.start(&c.services, func() error { return c.reserve(serving, size) })
+	c.start(&c.services, func() error { return c.reserve(serving) })
 	c.start(&c.services, func() error {
 		return c.tend(serving, func(w *worker) {
 			c.start(&c.workers, func() error { return c.work(ctx, w, nil) })
@@ -103,16 +103,21 @@ func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
 	}
 }
 
-// reserve asks for the file's blocks, in steps between which writers get their
-// turn.
-func (j *job) reserve(ctx context.Context, size int64) error {
-	if j.part == nil || size == chunk.Unbounded {
+// reserve has the part file reserve space in step with what arrives.
+func (j *job) reserve(ctx context.Context) error {
+	if j.part == nil {
 		return nil
 	}
-	for off := int64(0); off < size && ctx.Err() == nil; off += reserveBy {
-		if err := j.part.Reserve(chunk.Range{Off: off, End: min(off+reserveBy, size)}); err != nil {
+	look := time.NewTicker(reserveEvery)
+	defer look.Stop()
+	for {
+		if err := j.part.Reserve(); err != nil {
 			return permanentError{err}
 		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	return nil
 }

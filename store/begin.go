@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"pawl/chunk"
@@ -21,6 +22,24 @@ func (s *Store) Create(rec Record) (*Part, error) {
 	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
 		return nil, err
 	}
+	rec.PartNumber, rec.Root = 0, s.root
+	if old, err := s.ByTarget(rec.Target); err == nil {
+		rec.PartNumber = old.PartNumber
+	}
+	for {
+		p, err := s.tryCreate(rec)
+		if !errors.Is(err, errTaken) {
+			return p, err
+		}
+		if err := rec.nextPart(err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryCreate is Create with the part file that rec names. It returns errTaken if that
+// name cannot be used.
+func (s *Store) tryCreate(rec Record) (*Part, error) {
 	lock, err := s.lockFresh(&rec)
 	if err != nil {
 		return nil, err
@@ -60,9 +79,14 @@ func pieceLength(size int64) int64 {
 }
 
 // removeEmpty takes away the part file of a download that did not begin, which
-// must be locked.
+// must be locked. An empty file that another download has finished there stays, and so
+// does one that is not ours.
 func (s *Store) removeEmpty(part string) {
-	if info, err := s.fs.Lstat(part); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+	if rec, err := s.ByTarget(part); err == nil && rec.State == Done {
+		return
+	}
+	info, err := s.fs.Lstat(part)
+	if err == nil && info.Mode().IsRegular() && info.Size() == 0 && s.fs.Alone(part, info) == nil {
 		s.fs.Remove(part)
 	}
 }
@@ -73,8 +97,8 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 		if err := s.checkTarget(rec); err != nil {
 			return nil, err
 		}
-		if _, err := s.ByTarget(rec.Part()); err == nil {
-			return nil, fmt.Errorf("%q: %w: it is a download of its own", rec.Part(), ErrForeign)
+		if err := s.vacant(rec); err != nil {
+			return nil, err
 		}
 		lock, err := s.lock(rec, true)
 		if err != nil {
@@ -101,13 +125,14 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 // lockPatience is how long a lock is waited for: Running has one for an instant.
 const lockPatience = 100 * time.Millisecond
 
-// lock locks the part file of rec.
+// lock locks the part file of rec. The error is a strangerError if that is not ours,
+// whoever has locked it.
 func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 	for begun := time.Now(); ; time.Sleep(lockPatience / 10) {
 		lock, err := s.fs.Lock(rec.Part(), create)
 		info, statErr := s.fs.Lstat(rec.Part())
-		if statErr == nil && !info.Mode().IsRegular() {
-			statErr = fmt.Errorf("%q: %w: it is not a regular file", rec.Part(), ErrIrregular)
+		if statErr == nil {
+			statErr = s.ours(rec, info)
 		}
 		switch {
 		case statErr != nil && err == nil:
@@ -129,6 +154,8 @@ func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 
 // checkTarget returns ErrForeign if something is at the target that may not be
 // replaced.
+//
+// A file that is another download's part file may never be replaced.
 func (s *Store) checkTarget(rec *Record) error {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
@@ -140,7 +167,16 @@ func (s *Store) checkTarget(rec *Record) error {
 		return fmt.Errorf("%q: %w: it is a directory", rec.Target, ErrIrregular)
 	case !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink:
 		return fmt.Errorf("%q: %w: it is a device, pipe or socket", rec.Target, ErrIrregular)
-	case !rec.Replace:
+	}
+	if strings.HasSuffix(rec.Target, partSuffix) {
+		if err := s.vacant(rec); err != nil && !errors.Is(err, errTaken) {
+			return err
+		}
+		if s.fs.Locked(rec.Target) { // by a pawl with another state directory
+			return fmt.Errorf("%q: %w", rec.Target, ErrPartFile)
+		}
+	}
+	if !rec.Replace {
 		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
 	}
 	return nil
@@ -201,8 +237,18 @@ func (p *Part) begin() (err error) {
 	if p.file, err = p.store.fs.Open(p.name); err != nil {
 		return err
 	}
+	info, err := p.file.Stat()
+	if err == nil {
+		err = p.store.ours(&p.rec, info)
+	}
+	if err != nil {
+		return err
+	}
 	p.rec.Updated = p.rec.Created
 	return p.store.write(func(t tx) error {
+		if err := t.vacant(&p.rec); err != nil {
+			return err
+		}
 		old, err := t.byTarget(p.rec.Target)
 		var bad unreadableError
 		switch {
@@ -223,17 +269,4 @@ func (p *Part) begin() (err error) {
 		}
 		return t.index(&p.rec)
 	})
-}
-
-// checkSpace returns ErrNoSpace if the disk cannot hold the file, of which the
-// part file has so many bytes allocated.
-func (p *Part) checkSpace(allocated int64) error {
-	if p.rec.Size < 0 {
-		return nil
-	}
-	free, err := p.store.fs.Free(filepath.Dir(p.rec.Target))
-	if missing := p.rec.Size - allocated; err == nil && missing > free {
-		return fmt.Errorf("%q: %w: %d bytes are needed, %d are free", p.rec.Target, ErrNoSpace, missing, free)
-	}
-	return nil // where free space cannot be told, writing will tell
 }

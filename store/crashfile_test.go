@@ -161,6 +161,9 @@ type memFile struct {
 }
 
 // step is the file system's, for a file that must be open.
+// Chmod does nothing: there are no modes.
+func (f *memFile) Chmod(fs.FileMode) error { return f.fs.lacks["chmod"] }
+
 func (f *memFile) step(op string, do func() error, half func()) error {
 	return f.fs.step(op, func() error {
 		if f.closed {
@@ -228,6 +231,9 @@ func (f *memFile) Reserve(_, length int64) error {
 		return nil
 	}, nil)
 }
+
+// Unreserve does nothing: these files are too small to be worth it.
+func (f *memFile) Unreserve(_, _ int64) error { return nil }
 
 var (
 	_ FS        = (*crashFS)(nil)

@@ -222,6 +222,9 @@ func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
 	return info, err
 }
 
+// Alone is true of all files: there are no other users.
+func (c *crashFS) Alone(string, fs.FileInfo) error { return nil }
+
 func (c *crashFS) SameFile(a, b fs.FileInfo) bool { return a.(memInfo).node == b.(memInfo).node }
 
 func (c *crashFS) Mkdir(dir string) error {

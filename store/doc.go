@@ -11,7 +11,8 @@
 //
 // # Files
 //
-//	DIR/NAME.part   the bytes that have arrived, each at its final offset
+//	DIR/NAME.part   the bytes that have arrived, each at its final offset; see
+//	                "The name of a part file"
 //	DIR/NAME        the finished file
 //	STATE/pawl.db   one bbolt file with the records of all downloads, the sums
 //	                of what is held of their part files, and the ledger
@@ -25,6 +26,18 @@
 //
 // What is in hosts, runs and locks may be deleted while no process runs.
 //
+// # The name of a part file
+//
+// A download may be called NAME.part itself, and a list may name both NAME and
+// NAME.part. So a record says which part file it has. One function, vacant, decides in
+// the transaction that begins a download:
+//
+//   - If NAME.part is the target of another download, finished or not, the part file is
+//     NAME.1.part, or NAME.2.part, and so on.
+//   - If the target is the part file of another download, the error is ErrPartFile, and
+//     no option changes that. The name is free when the other download has ended; a run
+//     of lists tries again then, which costs a round.
+//
 // # The commit protocol
 //
 //	begin   0. lock NAME.part (creating it), record the download: nothing held
@@ -33,7 +46,7 @@
 //	        3. one bbolt transaction adds the range, and the sums of the
 //	           pieces that it is in                        <- the commit point
 //	finish  4. check that all is held; cut to size if longer, set the modification
-//	           time, fsync NAME.part; record "finishing" with size and time
+//	           time and the mode, fsync NAME.part; record "finishing" with size and time
 //	        5. rename NAME.part to NAME (never over a foreign file), fsync DIR,
 //	           record "done" with the time that NAME then has
 //
@@ -105,6 +118,39 @@
 // group is copied to NAME.part and finished like a large one, so that nothing is
 // fetched again. Unnamed returns errors.ErrUnsupported from then on.
 //
+// # Disk space
+//
+// A download does not begin if the disk has no room for it. While it runs, Reserve asks
+// for blocks ahead of the bytes that have arrived, as many as have arrived, but at most
+// 1 GiB: what a server announces takes no space. Close gives back what was reserved in
+// vain. A process that is killed cannot; the next one that works on the file does. With
+// Options.MinFree, a download fails when it would leave less free, or has left less.
+//
+// # Other users of the machine
+//
+// A record says what pawl may write and delete, so whoever can write a record can have
+// any file of the user replaced. Open refuses a state directory that belongs to another
+// user, or that others may write to, and what it finds in it is checked likewise; root
+// is trusted. Open also closes to others what only they may read.
+//
+// A part file has mode 0600, because whoever can read a file can lock it. Step 4 gives it
+// the mode that the umask leaves, before the fsync. After Lock and after Open it must be a
+// regular file of this user, with one name. If it is not, it stays as it is: a new download
+// takes the next name for its part file, and an earlier one fails until the file is put
+// right. On a file system that gives all files one owner, that owner counts as this user.
+//
+// # Files of lists stay below their directory
+//
+// A list comes from somebody else, and so may a link in its directory. With Options.Root,
+// a belowFS opens the directory of each file below the root without following a symbolic
+// link, and creates, links, renames, locks and removes the file by way of that handle
+// (openat2 with RESOLVE_NO_SYMLINKS; the handle is used through /proc). So a directory
+// that becomes a link at any time leads nowhere. The root itself may be reached through
+// links, and a link in the place of a file is never followed in any case. Elsewhere than on
+// Linux, and without /proc, each directory is looked at before a path is used: a link that is
+// made between the two is followed. Only the free space is asked for by path. The record
+// has the root, so that Resume does the same.
+//
 // # What a file system lacks
 //
 // Network file systems, FUSE and old disk formats lack calls that the protocol uses.
@@ -117,12 +163,13 @@
 //	fdatasync                 fsync
 //	fsync of a file           left out; warning
 //	modification time         left out; warning
+//	mode of a file            left out
 //	rename without replacing  link and unlink
 //	and no links either       a look, then a rename that could replace; warning
 //	cut to size               left out if nothing is held, else ErrUncut
 //	unnamed files             part files
 //	naming them               part files
-//	space, reservation, early writing: favours, whose errors are ignored, except that
+//	space, reservation, giving it back, early writing: favours, whose errors are ignored, except that
 //	                          a reservation may find the disk full
 //
 // All other errors are errors. EIO, ENOSPC and EDQUOT of a sync never mean a lack.

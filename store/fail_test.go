@@ -71,12 +71,12 @@ func TestFailures(t *testing.T) {
 		{"resume", "lock", 2, "Resume", false, Paused},
 		{"resume", "open", 2, "Resume", false, Paused},
 		{"straight", "stat", 2, "Commit", false, Active},
-		{"resume", "stat", 2, "Resume", false, Paused},
+		{"resume", "stat", 3, "Resume", false, Paused},
 		{"too long", "truncate", 1, "Finish", true, Active},
 		{"straight", "settime", 1, "Finish", false, Active},
 		{"straight", "sync", 1, "Finish", true, Active},
-		{"straight", "stat", 4, "Finish", false, Active},
 		{"straight", "stat", 5, "Finish", false, Active},
+		{"straight", "stat", 6, "Finish", false, Active},
 		{"straight", "rename", 1, "Finish", false, Finishing},
 		{"replace", "rename", 1, "Finish", false, Finishing},
 		{"straight", "syncdir", 4, "Finish", false, Finishing},
@@ -152,7 +152,7 @@ func (s *session) checkBroken(want bool) {
 // A failure that leaves the Part whole does not keep the same Part from going on.
 func TestGoOnAfterFailure(t *testing.T) {
 	sc := scenarioNamed(t, "straight")
-	for _, tr := range []trap{{op: "write", n: 1}, {op: "stat", n: 1}, {op: "settime", n: 1}, {op: "stat", n: 4}} {
+	for _, tr := range []trap{{op: "write", n: 1}, {op: "stat", n: 2}, {op: "settime", n: 1}, {op: "stat", n: 5}} {
 		w := newWorld(t, sc, 1)
 		w.fs.trap = tr
 		w.fs.trap.does = "fail"
@@ -203,7 +203,7 @@ func TestResumeReserved(t *testing.T) {
 	w.fs.space = 3000
 	s := &session{w: w}
 	s.create("v1", 2900)
-	s.do("Reserve", func() error { return s.part.Reserve(chunk.Range{End: 2900}) })
+	s.do("Reserve", s.part.Reserve)
 	s.write(0, 700)
 	s.commit()
 	s.close()

@@ -36,6 +36,9 @@ func (p *Part) Finish(modTime time.Time) error {
 			return err
 		}
 	}
+	if err := p.file.Chmod(p.store.mode); err != nil {
+		return err
+	}
 	if err := p.file.Sync(); err != nil {
 		return p.breakWith(err)
 	}

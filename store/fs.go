@@ -18,7 +18,7 @@ import (
 // is no such call. Only lacks.go decides which of them the caller sees.
 type FS interface {
 	// Lock takes the advisory lock of a part file without waiting, and creates
-	// the file if create is set. ErrBusy says that another holds the lock,
+	// the file, for this user alone, if create is set. ErrBusy says that another holds the lock,
 	// fs.ErrNotExist that there is no file, and another *fs.PathError that it cannot be
 	// opened. The error of the lock call itself must not be a *fs.PathError. Closing
 	// releases the lock.
@@ -32,6 +32,9 @@ type FS interface {
 	// OpenRead opens an existing regular file for reading only.
 	OpenRead(name string) (ReadFile, error)
 	Lstat(name string) (fs.FileInfo, error)
+	// Alone returns an ErrNotOurs unless the regular file at name, which info is about,
+	// belongs to this user and has no other name.
+	Alone(name string, info fs.FileInfo) error
 	// SameFile reports whether both are of one file.
 	SameFile(a, b fs.FileInfo) bool
 	// Mkdir creates a directory whose parent exists.
@@ -67,10 +70,14 @@ type File interface {
 	// StartSync lets the disk begin with what a Sync that follows waits for.
 	StartSync()
 	SetModTime(t time.Time) error
+	Chmod(mode fs.FileMode) error
 	// Reserve asks the file system for the blocks of r where it gives them
 	// without writing zeros, and does nothing elsewhere. The size of the file
 	// stays. It blocks writers for as long as it takes.
 	Reserve(off, length int64) error
+	// Unreserve gives back the blocks of a range that has no bytes of ours, where Reserve
+	// asks for them. The size of the file stays.
+	Unreserve(off, length int64) error
 }
 
 // osFS is the real file system.
@@ -83,6 +90,9 @@ func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 func (osFS) SameFile(a, b fs.FileInfo) bool         { return os.SameFile(a, b) }
 func (osFS) Remove(name string) error               { return os.Remove(name) }
 func (osFS) Mkdir(dir string) error                 { return os.Mkdir(dir, 0o777) }
+
+// partMode is the mode of a part file: whoever may read a file may lock it.
+const partMode = 0o600
 
 // Lock takes the lock and makes sure that it is that of the file now at the
 // path: another process may have renamed the locked one to its final name.
@@ -98,7 +108,7 @@ func (osFS) Lock(part string, create bool) (io.Closer, error) {
 	}
 	name := part + lockSuffix
 	for range 10 {
-		lock := flock.New(name, flock.SetFlag(flag), flock.SetPermissions(0o666))
+		lock := flock.New(name, flock.SetFlag(flag), flock.SetPermissions(partMode))
 		if ok, err := tryLock(lock); err != nil {
 			return nil, err
 		} else if !ok {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -31,23 +32,41 @@ var cheapFallocate = []int64{
 	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
 }
 
+// reserves reports whether the file system of f is one of cheapFallocate.
+func (f osFile) reserves() bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &st) == nil && slices.Contains(cheapFallocate, int64(st.Type))
+}
+
 // Reserve is fallocate(2) that keeps the size.
 func (f osFile) Reserve(off, length int64) error {
-	fd := int(f.Fd())
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(fd, &st); err != nil {
+	if !f.reserves() {
 		return nil
 	}
-	for _, magic := range cheapFallocate {
-		if int64(st.Type) != magic {
-			continue
-		}
-		err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, length)
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
-			return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
-		}
+	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, length)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 	}
 	return nil // a reservation is a favour: all but a full disk is ignored
+}
+
+// Unreserve makes a hole, and frees what is reserved behind the end by setting the size
+// to what it is.
+func (f osFile) Unreserve(off, length int64) error {
+	if !f.reserves() {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if inside := min(off+length, info.Size()) - off; inside > 0 {
+		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, inside)
+	}
+	if off+length > info.Size() {
+		err = errors.Join(err, f.Truncate(info.Size()))
+	}
+	return err
 }
 
 // touched returns when a file was last changed in any way: the change time, which

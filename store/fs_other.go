@@ -23,6 +23,9 @@ func (f osFile) StartSync() {}
 // Reserve does nothing: files are sparse.
 func (f osFile) Reserve(off, length int64) error { return nil }
 
+// Unreserve does nothing.
+func (f osFile) Unreserve(off, length int64) error { return nil }
+
 // renameNoReplace is not to be had here.
 func renameNoReplace(_, _ string) error { return errors.ErrUnsupported }
 

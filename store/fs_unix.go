@@ -8,6 +8,8 @@ import (
 	"math"
 	"math/bits"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -66,4 +68,31 @@ func linkError(from, to string, err error) error {
 		return nil
 	}
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+}
+
+// ownerOf returns the owner of a file and how many names it has. known is false if info
+// does not say.
+func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, false
+	}
+	return int(st.Uid), uint64(st.Nlink), true
+}
+
+// newFileMode is the mode that a new file of this process has: all that the umask leaves.
+// Linux tells the umask; elsewhere it must be set to be read, for an instant to a value
+// that gives others nothing.
+func newFileMode() fs.FileMode {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "Umask:"); ok {
+			if mask, err := strconv.ParseUint(strings.TrimSpace(text), 8, 32); err == nil {
+				return 0o666 &^ fs.FileMode(mask)
+			}
+		}
+	}
+	mask := syscall.Umask(0o077)
+	syscall.Umask(mask)
+	return 0o666 &^ fs.FileMode(mask)
 }

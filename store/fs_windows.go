@@ -41,6 +41,9 @@ func (f osFile) Reserve(off, length int64) error {
 	return nil
 }
 
+// Unreserve does nothing: a sparse file has no blocks of bytes that were not written.
+func (f osFile) Unreserve(off, length int64) error { return nil }
+
 // SyncDir does nothing: MoveFileEx writes through.
 func (osFS) SyncDir(dir string) error { return nil }
 
@@ -85,3 +88,9 @@ func renameNoReplace(from, to string) error {
 
 // touched returns when a file was last changed, as far as can be told.
 func touched(info fs.FileInfo) time.Time { return info.ModTime() }
+
+// ownerOf is not known: the access lists of this system are not looked at.
+func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) { return 0, 0, false }
+
+// newFileMode is that of a file that may be written.
+func newFileMode() fs.FileMode { return 0o666 }

@@ -299,7 +299,8 @@ func TestReplaceOldRecord(t *testing.T) {
 	}
 }
 
-// The part file's name may be that of a finished file, which is not moved.
+// The name of a part file may be that of a finished file, which stays. The part file gets
+// another name.
 func TestCreatePartIsFinished(t *testing.T) {
 	l := newPlace(t)
 	for _, content := range []string{"", "a file"} {
@@ -312,8 +313,9 @@ func TestCreatePartIsFinished(t *testing.T) {
 		_, err = u.Write([]byte(content))
 		must(t, err)
 		must(t, l.store.Place([]*Unnamed{u})[0])
-		if _, err := l.store.Create(Record{URL: "https://example.com/f", Target: l.path(name), Named: true, Size: 10}); !errors.Is(err, ErrForeign) {
-			t.Errorf("%q: got %v, want ErrForeign", content, err)
+		p := l.opened(l.store.Create(Record{URL: "https://example.com/f", Target: l.path(name), Named: true, Size: 10}))
+		if rec := p.Record(); rec.Part() != l.path(name+".1.part") {
+			t.Errorf("%q: the part file is %q", content, rec.Part())
 		}
 		if rec, err := l.store.ByTarget(l.path(name + ".part")); err != nil || !l.store.Intact(rec) {
 			t.Errorf("%q: got %+v, %v, want it left alone", content, rec, err)

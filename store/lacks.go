@@ -25,6 +25,7 @@ const (
 	noDataSync       // fdatasync
 	noSync           // fsync of a file
 	noTimes          // utimensat
+	noModes          // fchmod
 	noTruncate       // ftruncate
 	noExclusive      // rename without replacing
 	noHardlinks      // link of a named file
@@ -58,6 +59,7 @@ var lacks = [lackCount]struct {
 		others: true,
 		weaker: "this file system cannot set the time of a file; files have the time of their download",
 	},
+	noModes:    {others: true}, // such a file system has one mode for all files
 	noTruncate: {errs: []syscall.Errno{syscall.EINVAL, syscall.EPERM, syscall.EACCES}},
 	noExclusive: {
 		errs: []syscall.Errno{syscall.EEXIST}, others: true,
@@ -224,6 +226,9 @@ func (f tolerantFile) Sync() error { return f.fs.skip(noSync, f.File.Sync()) }
 
 // SetModTime may leave the time as it is. Stat reports the time that the file has.
 func (f tolerantFile) SetModTime(t time.Time) error { return f.fs.skip(noTimes, f.File.SetModTime(t)) }
+
+// Chmod may leave the mode as it is.
+func (f tolerantFile) Chmod(mode fs.FileMode) error { return f.fs.skip(noModes, f.File.Chmod(mode)) }
 
 // Truncate returns errors.ErrUnsupported if files cannot be cut.
 func (f tolerantFile) Truncate(size int64) error {

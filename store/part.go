@@ -52,6 +52,8 @@ type Part struct {
 	written written    // guarded by writing
 	size    int64      // of the finished file, chunk.Unbounded if not known; guarded by writing
 
+	reserved int64 // bytes from the beginning that Reserve has asked for; guarded by writing
+
 	mu  sync.Mutex
 	rec Record // as in the state file; guarded by mu
 }
@@ -154,14 +156,6 @@ func (p *Part) setSize() {
 	if p.size = p.rec.Size; p.size < 0 {
 		p.size = chunk.Unbounded
 	}
-}
-
-// Reserve asks for the blocks of r beforehand, where that is free of cost.
-func (p *Part) Reserve(r chunk.Range) error {
-	if err := p.trust(); err != nil {
-		return err
-	}
-	return p.file.Reserve(r.Off, r.Len())
 }
 
 // ReadAt reads bytes that were written, durable or not.
@@ -273,6 +267,7 @@ func (p *Part) Restart(fn func(*Record)) error {
 	p.allocated = 0
 	p.writing.Lock()
 	p.written = newWritten(p.rec.Piece) // the pages on record are those of nothing held
+	p.reserved = 0
 	p.writing.Unlock()
 	p.suspect.Store(false)
 	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) { // nothing of it is held
@@ -286,11 +281,12 @@ func (p *Part) Restart(fn func(*Record)) error {
 	return p.checkSpace(n)
 }
 
-// Close releases the lock and the file. What was committed stays, and nothing
-// else is promised. It returns nil: what was committed is synced, so a failure to
+// Close releases the lock and the file, and gives back disk space of bytes that have not
+// arrived. What was committed stays, and nothing else is promised. It returns nil: what was committed is synced, so a failure to
 // close loses nothing, and the end of the process releases the lock.
 func (p *Part) Close() error {
 	if p.file != nil {
+		p.release()
 		p.file.Close()
 		p.file = nil
 	}

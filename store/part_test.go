@@ -151,7 +151,7 @@ func TestReserve(t *testing.T) {
 	l := newPlace(t)
 	p := l.create()
 	l.write(p, 0, 10)
-	must(t, p.Reserve(chunk.Range{Off: 0, End: 90_000}))
+	must(t, p.Reserve())
 	if info, err := os.Lstat(l.target + ".part"); err != nil || info.Size() != 10 {
 		t.Errorf("part file after Reserve: got %v, %v, want 10 bytes", info, err)
 	}
@@ -203,7 +203,7 @@ func TestDonePart(t *testing.T) {
 		{"Commit", true, func() error { return p.Commit(0) }},
 		{"Restart", true, func() error { return p.Restart(func(*Record) {}) }},
 		{"ReadAt", false, func() error { _, err := p.ReadAt([]byte{1}, 0); return err }},
-		{"Reserve", false, func() error { return p.Reserve(chunk.Range{End: 1}) }},
+		{"Reserve", false, func() error { return p.Reserve() }},
 		{"Finish", false, func() error { return p.Finish(time.Time{}) }},
 	} {
 		if err := panicking(tc.call); errors.Is(err, errPanicked) || tc.refuse && err == nil {

@@ -29,6 +29,9 @@ type Unnamed struct {
 // not get one: Create can do it there.
 func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
 	dir := filepath.Dir(rec.Target)
+	if err := s.checkFree(&rec, 0); err != nil {
+		return nil, err
+	}
 	f, err := s.fs.Unnamed(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := s.fs.MkdirAll(dir); err != nil {
@@ -153,6 +156,10 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 			if errs[i] != nil {
 				continue
 			}
+			if errs[i] = t.vacant(&u.rec); errors.Is(errs[i], ErrPartFile) {
+				continue
+			}
+			errs[i] = nil // that its part file's name is taken is no matter before it is needed
 			if err := t.moveFinished(u.rec.Target); err != nil {
 				return err
 			}
@@ -174,7 +181,7 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 }
 
 // name is step 3 for one file. What it replaces goes in one step, by way of the
-// name of a part file.
+// name of a part file. If that name is taken, the error is errors.ErrUnsupported.
 func (s *Store) name(u *Unnamed) error {
 	err := s.fs.Link(u.file, u.rec.Target)
 	if errors.Is(err, fs.ErrNotExist) { // its directory was empty, and another process has pruned it
@@ -188,9 +195,12 @@ func (s *Store) name(u *Unnamed) error {
 	if err := s.checkTarget(&u.rec); err != nil {
 		return err
 	}
+	if err := s.vacant(&u.rec); err != nil { // Create finds another name
+		return unsupportedError{err}
+	}
 	err = s.fs.Link(u.file, u.rec.Part())
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%q: %w", u.rec.Part(), ErrForeign)
+		return unsupportedError{fmt.Errorf("%q: %w", u.rec.Part(), ErrForeign)}
 	}
 	if err != nil {
 		return err
@@ -326,7 +336,8 @@ func (s *Store) Settle(rec Record) (bool, error) {
 		return intact, nil
 	}
 	if part := (Record{Target: rec.Part(), Size: rec.Size, ModTime: rec.ModTime}); !intact {
-		if !s.Intact(part) || !s.Ours(rec) {
+		info, err := s.fs.Lstat(part.Target)
+		if err != nil || s.ours(&rec, info) != nil || !s.Intact(part) || !s.Ours(rec) || s.vacant(&rec) != nil {
 			return false, nil
 		}
 		if err := s.fs.Rename(part.Target, rec.Target, true); err != nil {

@@ -62,6 +62,9 @@ type Record struct {
 	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
 	Touched time.Time `json:"touched,omitzero"` // when the part file was last changed, at the time that Held was known to be in it
 
+	Root       string `json:"root,omitempty"` // Options.Root of the store that has begun it
+	PartNumber int    `json:"part,omitempty"` // in the name of the part file, see Part; 0 for NAME.part
+
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // why it Failed, in words
 	Rate   int64  `json:"rate,omitempty"`   // bytes per second when last committed
@@ -80,9 +83,6 @@ type Record struct {
 	Replaces Mark   `json:"-"` // what Place was to replace, if anything
 }
 
-// Part returns the path of the part file.
-func (r *Record) Part() string { return r.Target + ".part" }
-
 // Texts returns the fields that may hold any bytes: paths, URLs and what a server has
 // sent need not be UTF-8. The order must stay, and a new field must be the last in a release.
 func (r *Record) Texts() []*string {
@@ -90,7 +90,7 @@ func (r *Record) Texts() []*string {
 	for i := range r.Mirrors {
 		all = append(all, &r.Mirrors[i])
 	}
-	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason)
+	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason, &r.Root)
 }
 
 // RawTexts returns the bytes of texts of a value that is stored as JSON, nil if all of
@@ -113,8 +113,10 @@ func RestoreTexts(texts []*string, raw [][]byte) {
 	}
 }
 
-// recordVersion is the version of the encoding that encode writes.
-const recordVersion = 1
+// recordVersion is the version of the encoding that encode writes. Records with a
+// PartNumber have it, and all others version 1: a pawl that does not know the number
+// would write to the file of another download.
+const recordVersion = 2
 
 // versioned is the stored form of a record.
 type versioned struct {
@@ -124,7 +126,11 @@ type versioned struct {
 }
 
 func (r *Record) encode() ([]byte, error) {
-	data, err := json.Marshal(versioned{recordVersion, r, RawTexts(r.Texts())})
+	v := recordVersion
+	if r.PartNumber == 0 {
+		v = 1
+	}
+	data, err := json.Marshal(versioned{v, r, RawTexts(r.Texts())})
 	return seal(data), err
 }
 

@@ -30,7 +30,7 @@ func fullRecord(t testing.TB) Record {
 		ID: newID(), URL: "https://example.com/a?b=c&d=<e>", Target: target, Size: 1 << 40,
 		Type: "text/html", Lists: Lists{Nameless, "0123456789abcdef"}, ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", Public: true, Named: true, NoRanges: true, Unframed: true, Coding: "gzip", Mixed: true, Mirrors: []string{"https://b.example/a"},
 		Held:  chunk.NewSet(chunk.Range{Off: 0, End: 10}, chunk.Range{Off: 1 << 39, End: 1 << 40}),
-		State: Failed, Reason: "it broke", Rate: 12345,
+		State: Failed, Reason: "it broke", Rate: 12345, PartNumber: 3, Root: "/downloads",
 		Piece: 1 << 24, Touched: when.Add(time.Minute), Sum: sum, Replace: true, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
 	}
 }
@@ -98,7 +98,7 @@ func TestRecordBytes(t *testing.T) {
 	data, err := json.Marshal(struct {
 		V int `json:"v"`
 		*Record
-	}{1, &full})
+	}{recordVersion, &full})
 	must(t, err)
 	if string(sealed) != string(seal(data)) {
 		t.Errorf("a record that is UTF-8: got %q, want %q", sealed, data)
@@ -139,7 +139,7 @@ func TestRecordKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := slices.Sorted(maps.Keys(fields))
-	want := strings.Fields("coding created etag held id last_modified list mirrors mixed modtime named no_ranges piece public rate reason replace size state sum target touched type unframed updated url v")
+	want := strings.Fields("coding created etag held id last_modified list mirrors mixed modtime named no_ranges part piece public rate reason replace root size state sum target touched type unframed updated url v")
 	if !slices.Equal(got, want) {
 		t.Errorf("keys: got %q, want %q", got, want)
 	}
@@ -205,7 +205,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want another error", name, err)
 		}
 	}
-	if _, err := decodeRecord(seal([]byte(edit(map[string]any{"v": 2, "target": nil})))); !errors.Is(err, ErrNewer) {
+	if _, err := decodeRecord(seal([]byte(edit(map[string]any{"v": 3, "target": nil})))); !errors.Is(err, ErrNewer) {
 		t.Errorf("newer version: got %v, want %v", err, ErrNewer)
 	}
 	// A field that is not known is of a version that thought it harmless.

@@ -119,9 +119,10 @@ func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 	switch {
 	case err == nil:
 		defer lock.Close()
-	case !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTaken) && !errors.Is(err, ErrLink):
 		return false, err
 	}
+	isOurs := err == nil
 	removed := false
 	err = s.write(func(t tx) error {
 		rec, err := t.begun(rec.Target)
@@ -131,8 +132,10 @@ func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 		if rec.Lists = rec.Lists.Without(keys...); len(rec.Lists) > 0 {
 			return t.rewrite(&rec)
 		}
-		if err := s.fs.Remove(rec.Part()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if isOurs {
+			if err := s.fs.Remove(rec.Part()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 		removed = true
 		return t.drop(&rec)

@@ -22,6 +22,7 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	if rec.State == Done {
 		return s.donePart(rec), nil
 	}
+	s = s.below(&rec)
 	lock, err := s.lock(&rec, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.resumeLost(id)
@@ -84,11 +85,19 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if err != nil {
 		return nil, err
 	}
+	if err := s.ours(&p.rec, info); err != nil {
+		return nil, err
+	}
 	if err := p.load(info.Size()); err != nil {
 		return nil, err
 	}
 	if p.rec.State == Finishing && p.lost == 0 && !lost && info.ModTime().Equal(p.rec.ModTime) {
 		return p, p.rename()
+	}
+	if info.Mode().Perm() != partMode { // of an older pawl, or of a Finish that failed
+		if err := p.file.Chmod(partMode); err != nil {
+			return nil, err
+		}
 	}
 	p.suspect.Store(p.written.set.Len() > 0 && !touched(info).Equal(p.rec.Touched))
 	if err := s.checkTarget(&p.rec); err != nil {
@@ -186,11 +195,14 @@ func (s *Store) Remove(id ID, files bool) error {
 	if err != nil {
 		return err
 	}
+	s = s.below(&rec)
 	if rec.State != Done {
 		lock, err := s.lock(&rec, false)
 		switch {
 		case err == nil:
 			defer lock.Close()
+		case errors.Is(err, errTaken), errors.Is(err, ErrLink):
+			files = false // the file that is there is not ours
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}

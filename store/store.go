@@ -3,7 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -46,6 +46,14 @@ type Options struct {
 	// FS is the file system of the part files; nil means the real one.
 	// The state file is always a real file.
 	FS FS
+	// Root is the absolute directory of lists, below which no symbolic link is followed: a
+	// path through one is an ErrLink. A download that was begun so goes on so. It is for the
+	// real file system. Default none.
+	Root string
+	// MinFree is how many bytes of the disk a download must leave free, or it fails with
+	// ErrNoSpace: before it begins if its size is known, and else while it runs. What has
+	// arrived is kept. Default none.
+	MinFree int64
 	// Warn is told what the user should know though it is no error, such as a
 	// damaged state file that was set aside; nil drops it.
 	Warn func(string)
@@ -58,6 +66,10 @@ type Store struct {
 	dir  string
 	fs   *tolerantFS
 	warn func(string)
+	mode fs.FileMode // of finished files
+
+	root    string // see Options
+	minFree int64  // see Options
 
 	inspected atomic.Bool // the structure of the state file has been checked
 
@@ -65,19 +77,36 @@ type Store struct {
 	placed  []Record   // that are in their place and recorded as "placing"; guarded by placing
 }
 
-// Open returns the store in dir, which is created, for the user alone, when missing.
+// Open returns the store in dir, which is created, for the user alone, when missing. If
+// other users may have made or changed it, the error is ErrNotOurs.
 func Open(dir string, opts Options) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := checkState(dir); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	if opts.FS == nil {
 		opts.FS = osFS{}
+		if opts.Root != "" {
+			opts.FS = belowFS{root: opts.Root}
+		}
 	}
 	if opts.Warn == nil {
 		opts.Warn = func(string) {}
 	}
 	fsys := &tolerantFS{FS: opts.FS, locks: filepath.Join(dir, locksName), warn: opts.Warn}
-	return &Store{dir: dir, fs: fsys, warn: opts.Warn}, nil
+	return &Store{dir: dir, fs: fsys, warn: opts.Warn, mode: newFileMode(), root: opts.Root, minFree: opts.MinFree}, nil
+}
+
+// below returns the store by which rec goes on: it follows no link if the one that has
+// begun rec did not.
+func (s *Store) below(rec *Record) *Store {
+	if rec.Root == "" || s.root != "" {
+		return s
+	}
+	if _, isReal := s.fs.FS.(osFS); !isReal {
+		return s
+	}
+	fsys := &tolerantFS{FS: belowFS{root: rec.Root}, locks: s.fs.locks, warn: s.warn}
+	return &Store{dir: s.dir, fs: fsys, warn: s.warn, mode: s.mode, root: rec.Root, minFree: s.minFree}
 }
 
 // Get returns the record of id, or ErrNotFound.

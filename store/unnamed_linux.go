@@ -100,7 +100,13 @@ func (f *unnamedFile) SetModTime(t time.Time) error {
 	return f.again("set the time of", func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, f.path(), times, 0) })
 }
 
-func (f *unnamedFile) Reserve(_, _ int64) error { return nil }
+// Chmod is fchmod(2).
+func (f *unnamedFile) Chmod(mode fs.FileMode) error {
+	return f.again("chmod", func() error { return unix.Fchmod(f.fd, uint32(mode.Perm())) })
+}
+
+func (f *unnamedFile) Reserve(_, _ int64) error   { return nil }
+func (f *unnamedFile) Unreserve(_, _ int64) error { return nil }
 
 // Stat is fstat(2), of which it tells size and modification time.
 func (f *unnamedFile) Stat() (fs.FileInfo, error) {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"pawl/store"
 )
 
 // An atomicFile is a file in the making. What is written goes to a temporary
@@ -50,10 +52,50 @@ func newAtomicFile(path string) (*atomicFile, error) {
 	return &atomicFile{path: target, tmp: tmp, buf: bufio.NewWriterSize(tmp, 64<<10)}, nil
 }
 
-// replaceable returns what a rename is to replace, for a path that the user gave. A
-// symbolic link stays one; a device or a pipe is refused, as a rename would put a file in
-// its place.
+// checkLinks returns an ErrNotOurs if path leads through a symbolic link of somebody
+// else, who could choose by it which file is replaced.
+func checkLinks(path string) error {
+	for range 40 { // links that lead to each other; the system has the same limit
+		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+			if err := checkLink(dir); err != nil {
+				return err
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+		if err := checkLink(path); err != nil {
+			return err
+		}
+		to, err := os.Readlink(path)
+		if err != nil { // it is none
+			return nil
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return nil
+}
+
+// checkLink returns an ErrNotOurs if path is a symbolic link of somebody else.
+func checkLink(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != fs.ModeSymlink {
+		return nil
+	}
+	return store.CheckOwner(path, info)
+}
+
+// replaceable returns what a rename is to replace, for a path that the user
+// gave. A symbolic link stays one, but somebody
+// else's is refused; a device or a pipe is refused, as a rename would put a file in its
+// place.
 func replaceable(path string) (target string, err error) {
+	if err := checkLinks(path); err != nil {
+		return "", err
+	}
 	target, err = filepath.EvalSymlinks(path)
 	if err != nil {
 		target = path // for Stat to say what is wrong, if anything is

@@ -61,6 +61,7 @@ type Transfer struct {
 	Overwrite       bool        `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
 	Restart         bool        `group:"Files" help:"Forget progress and begin again."`
 	OnChange        string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
+	MinFree         byteCount   `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
 	NoRemoteTime    bool        `group:"Files" help:"Do not take the modification time from the server."`
 	Report          string      `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome. Its URLs are in full, so it has mode 0600."`
 	OnComplete      string      `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each file that was fetched, and PAWL_FILE_* in its environment."`
@@ -172,10 +173,11 @@ func (g *Globals) stateDir() (string, error) {
 }
 
 // openStore opens the records; what they have to say goes to say.
-func (g *Globals) openStore(say *speaker) (*store.Store, error) {
+func (g *Globals) openStore(say *speaker, opts store.Options) (*store.Store, error) {
 	dir, err := g.stateDir()
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(dir, store.Options{Warn: func(msg string) { say.warn("%s", msg) }})
+	opts.Warn = func(msg string) { say.warn("%s", msg) }
+	return store.Open(dir, opts)
 }

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
+
+	"pawl/store"
 )
 
 // A configFile holds the lines "name = value" of one file. It is a kong
@@ -49,6 +51,9 @@ func loadConfig(ctx *kong.Context) error {
 		paths = append(paths, named)
 	}
 	for _, path := range paths { // kong lets the later ones win
+		if err := checkConfig(path); err != nil && path != named {
+			return err
+		}
 		c, err := readConfig(path)
 		if errors.Is(err, fs.ErrNotExist) && path != named {
 			continue
@@ -60,6 +65,19 @@ func loadConfig(ctx *kong.Context) error {
 			return err
 		}
 		ctx.AddResolver(c)
+	}
+	return nil
+}
+
+// checkConfig refuses a file of another user, because its options may be commands. It is
+// for files that the user did not name.
+func checkConfig(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // readConfig says so
+	}
+	if err := store.CheckOwner(path, info); err != nil {
+		return fmt.Errorf("config file: %w; name it with --config to use it, or give --no-config", err)
 	}
 	return nil
 }

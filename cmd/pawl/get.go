@@ -132,7 +132,7 @@ func distance(a, b string) int {
 
 // Run downloads the URLs.
 func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ var changesUnderWay = []hazard{
 func changed(name string, from, to func(*trial) faultserver.File, faults ...faultserver.Fault) hazard {
 	return hazard{name: "changes: " + name, try: func(tr *trial) {
 		tr.put("f.bin", from(tr))
-		tr.interrupt()
+		tr.killHolding(1 << 20)
 		f := tr.put("f.bin", to(tr))
 		tr.srv.Set(faults...)
 		n := len(tr.srv.Requests())

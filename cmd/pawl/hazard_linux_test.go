@@ -248,7 +248,7 @@ func device(args ...string) func(tr *trial) ([]string, []string) {
 func (tr *trial) withState(options string) (dir string) {
 	tr.Helper()
 	dir = filepath.Dir(tr.statePath())
-	tr.mount(dir, options)
+	tr.mount(dir, options+",mode=700")
 	return dir
 }
 

@@ -3,4 +3,4 @@
 package main
 
 // Hazards of TestHazards that only Linux can make.
-var linuxDisks, linuxStates []hazard
+var linuxDisks, linuxStates, owners, space []hazard

@@ -24,11 +24,11 @@ func pick(st *store.Store, word string) (store.Record, error) {
 	if rec, err := st.Get(store.ID(word)); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
-	path, err := filepath.Abs(strings.TrimSuffix(word, ".part"))
+	path, err := filepath.Abs(word)
 	if err != nil {
 		return store.Record{}, err
 	}
-	if rec, err := st.ByTarget(path); err == nil || !errors.Is(err, store.ErrNotFound) {
+	if rec, err := st.ByPath(path); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
 	var found []store.Record
@@ -76,7 +76,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if c.URL != "" && len(c.Downloads) != 1 {
 		return usageError(errors.New("--url is for one download"))
 	}
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ const tableRows = 1000
 
 // Run prints the downloads.
 func (c *ListCmd) Run(g *Globals, say *speaker) error {
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{})
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (l listed) row(w io.Writer) {
 
 // Run forgets downloads.
 func (c *RemoveCmd) Run(g *Globals, say *speaker) error {
-	st, err := g.openStore(say)
+	st, err := g.openStore(say, store.Options{})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type MirrorCmd struct {
 	Dir               string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
 	Update            bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
 	Checksums         string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
+	FollowLinks       bool     `group:"Files" help:"Write, and delete, through symbolic links below the directory."`
 	DryRun            bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
 	Format            string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
 	Base              string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
@@ -73,11 +74,12 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	say.keepTimes()
 	debug.SetGCPercent(400)        // garbage of many small requests; little of it is kept
 	debug.SetMemoryLimit(64 << 20) // beyond which it is collected as ever
-	st, err := g.openStore(say)
-	if err != nil {
+	var err error
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err
 	}
-	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+	st, err := g.openStore(say, c.storeOptions())
+	if err != nil {
 		return err
 	}
 	if info, err := os.Stat(c.Dir); err == nil && !info.IsDir() {
@@ -126,6 +128,15 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			return err
 		}
 	}
+}
+
+// storeOptions are those of the store that the files go to.
+func (c *MirrorCmd) storeOptions() store.Options {
+	o := store.Options{MinFree: int64(c.MinFree), Root: c.Dir}
+	if c.FollowLinks {
+		o.Root = ""
+	}
+	return o
 }
 
 // readsInput reports whether a list is standard input or another pipe, which cannot

@@ -10,6 +10,7 @@ import (
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
+	"pawl/store"
 )
 
 // outcomes are what becomes of the files of lists: told, counted, reported, and
@@ -25,6 +26,7 @@ type outcomes struct {
 	wrong  map[int]int // the same of lines of the lists, and of lists that cannot be read
 	unread int         // those lists
 	follow string      // hint for a file that the lists may not name
+	linked int         // files that failed because of symbolic links
 }
 
 func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
@@ -61,6 +63,9 @@ func (o *outcomes) outcome(x mirror.Outcome) {
 	case mirror.Failed:
 		o.codes[exitCode(x.Err)]++
 		o.follow = cmp.Or(o.follow, hintFollow(x.Err))
+		if errors.Is(x.Err, store.ErrLink) {
+			o.linked++
+		}
 		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.ShownURL(x.URL), x.Err)))
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
@@ -214,6 +219,9 @@ func (o *outcomes) next() string {
 	code := worstCode(o.codes)
 	if code == exitCode(downloader.ErrProtocol) && o.follow != "" {
 		return o.follow
+	}
+	if code == 13 && o.linked == o.codes[code] {
+		return "remove the links or, if they are meant, follow them with --follow-links"
 	}
 	switch code {
 	case 0:

@@ -130,6 +130,7 @@ var exitKinds = []struct {
 	{downloader.ErrChanged, 17},
 	{store.ErrForeign, 13},
 	{downloader.ErrClaimed, 13},
+	{store.ErrNotOurs, 3},
 	{downloader.ErrAuth, 6},
 	{downloader.ErrRefused, 8},
 	{downloader.ErrProtocol, 7},
@@ -223,10 +224,16 @@ func hint(err error, id store.ID) string {
 		return "run the same command again"
 	case errors.Is(err, store.ErrUncut):
 		return "delete that file, then run the same command again"
+	case errors.Is(err, store.ErrState) && errors.Is(err, store.ErrNotOurs):
+		return "if nobody has tampered with it, give it to yourself with chown and chmod go-w; else give another state directory with --state DIR"
+	case errors.Is(err, store.ErrNotOurs):
+		return "if nobody has tampered with it, make it yours alone; else give another name with -o FILE, or another directory with -d DIR"
 	case errors.Is(err, store.ErrState) && exitCode(err) == 9:
 		return "free some space, or give another state directory with --state DIR"
 	case errors.Is(err, store.ErrState):
 		return "give another state directory with --state DIR"
+	case errors.Is(err, store.ErrLink):
+		return "remove the link; or, if the directory is yours and the link is meant: pawl mirror --follow-links"
 	case errors.Is(err, store.ErrIrregular):
 		return "give another name with -o FILE, or another directory with -d DIR"
 	case errors.Is(err, store.ErrForeign):

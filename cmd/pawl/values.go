@@ -43,7 +43,29 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 		*r = 0
 		return nil
 	}
-	digits := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(s, "/S"), "B"), "I")
+	n, ok := parseBytes(strings.TrimSuffix(s, "/S"))
+	if !ok {
+		return fmt.Errorf("%q is not a rate such as 500K, 10M or 1G", text)
+	}
+	*r = byteRate(n)
+	return nil
+}
+
+// byteCount is a number of bytes, with the letters of byteRate.
+type byteCount int64
+
+func (c *byteCount) UnmarshalText(text []byte) error {
+	n, ok := parseBytes(strings.ToUpper(string(text)))
+	if !ok {
+		return fmt.Errorf("%q is not a number of bytes such as 500M or 10G", text)
+	}
+	*c = byteCount(n)
+	return nil
+}
+
+// parseBytes reads a number in capital letters, such as 1.5G or 10MIB.
+func parseBytes(s string) (n int64, ok bool) {
+	digits := strings.TrimSuffix(strings.TrimSuffix(s, "B"), "I")
 	factor := 1.0
 	if n := len(digits); n > 0 {
 		if i := strings.IndexByte("KMGT", digits[n-1]); i >= 0 {
@@ -51,11 +73,11 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 		}
 	}
 	v, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) { // NaN is neither
-		return fmt.Errorf("%q is not a rate such as 500K, 10M or 1G", text)
+	ok = err == nil && v >= 0 && v*factor < math.MaxInt64/2 // NaN is neither
+	if !ok {
+		return 0, false
 	}
-	*r = byteRate(v * factor)
-	return nil
+	return int64(v * factor), true
 }
 
 // minRate is the rate below which a connection is given up, and for how long it must be so.

@@ -27,7 +27,7 @@ func TestItem(t *testing.T) {
 			List: text, Path: "/d/" + text, Rounds: 2, Failed: "why " + text,
 			Record: store.Record{
 				ID: "0123456789abcdef", URL: text, Target: "/d/" + text, Public: true, Named: true, Size: 5, ETag: text, LastModified: text, Type: text,
-				Coding: "gzip", Mirrors: []string{text}, Mixed: true, NoRanges: true, Unframed: true, Held: chunk.NewSet(chunk.Range{End: 5}), Piece: 3, Touched: when, State: store.Done, Reason: text, Rate: 4, Sum: sum,
+				Coding: "gzip", Mirrors: []string{text}, Mixed: true, NoRanges: true, Unframed: true, Held: chunk.NewSet(chunk.Range{End: 5}), Piece: 3, Touched: when, State: store.Done, Reason: text, Rate: 4, PartNumber: 2, Root: text, Sum: sum,
 				Replace: true, Lists: store.Lists{store.Nameless, "0123456789abcdef"}, Created: when, Updated: when, ModTime: when, CRC: 9, Placing: true, Replaces: store.Mark{Size: 3, ModTime: when},
 			},
 		}

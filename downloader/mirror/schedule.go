@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pawl/downloader"
+	"pawl/store"
 )
 
 const (
@@ -141,7 +142,7 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 		}
 	})
 	o.Rounds = it.Rounds + 1
-	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.opts.Rounds
+	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.rounds(o.Err)
 	m.mu.Lock()
 	if released {
 		m.placing--
@@ -223,10 +224,19 @@ func mayBeHost(err error) bool {
 	return errors.Is(err, downloader.ErrNetwork) || errors.Is(err, downloader.ErrThrottled)
 }
 
+// rounds returns how often a file is tried that fails with err. A file whose path is the
+// part file of another one waits for that, which costs a round.
+func (m *Run) rounds(err error) int {
+	if errors.Is(err, store.ErrPartFile) {
+		return m.opts.Rounds + 1
+	}
+	return m.opts.Rounds
+}
+
 // mayMend reports whether another round may end otherwise.
 func mayMend(err error) bool {
 	var status *downloader.StatusError
-	return mayBeHost(err) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, downloader.ErrPage)
+	return mayBeHost(err) || errors.Is(err, store.ErrPartFile) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, downloader.ErrPage)
 }
 
 // putOff queues it for the next round.

@@ -122,7 +122,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 			dead++
 		}
 		usable := s.Err() == nil && s.Available() > 0 && !refused
-		if err == nil || usable || dead == deadTries || ended == endedTries || isTimeout(err) || req.Context().Err() != nil {
+		if err == nil || usable || isBrokenHTTP2(err) || dead == deadTries || ended == endedTries || isTimeout(err) || req.Context().Err() != nil {
 			return resp, err
 		}
 	}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// mostHostile is the most memory in KiB that a hostile server or list may cost. A mirror
+// run of an honest list takes 40 to 70 MiB (measured); twice that shows growth.
+const mostHostile = 160 << 10
+
+// A measured run of the program, with what it has cost.
+type measured struct {
+	code   int
+	output string
+	rss    int64 // peak resident set, KiB
+	state  int64 // bytes below the state directory
+}
+
+// measure runs the program to its end in dir, for a minute at most.
+func measure(t *testing.T, dir string, args ...string) measured {
+	t.Helper()
+	cmd := pawlCommand(dir, args...)
+	return measureCommand(t, dir, cmd)
+}
+
+// measureCommand is measure of a command that is ready to start.
+func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measured {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	begun := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	defer kill.Stop()
+	ended := make(chan struct{})
+	peak := make(chan int64, 1)
+	go func() { peak <- watchRSS(cmd.Process.Pid, ended) }()
+	cmd.Wait()
+	close(ended)
+	m := measured{code: cmd.ProcessState.ExitCode(), output: out.String(), rss: <-peak, state: diskUse(t, filepath.Join(dir, "state"))}
+	shown := m.output
+	if len(shown) > 600 {
+		shown = shown[:600] + "…"
+	}
+	t.Logf("exit %d after %v, peak RSS %d MiB, state %d KiB, %d bytes of output\n%s",
+		m.code, time.Since(begun).Round(time.Millisecond), m.rss>>10, m.state>>10, len(m.output), shown)
+	return m
+}
+
+// watchRSS returns the peak resident set in KiB of a process that runs until ended.
+func watchRSS(pid int, ended <-chan struct{}) (peak int64) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return peak
+		case <-tick.C:
+		}
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		for line := range strings.Lines(string(status)) {
+			var kib int64
+			if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+				peak = max(peak, kib)
+			}
+		}
+	}
+}
+
+// diskUse returns the bytes of all files below dir.
+func diskUse(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().IsRegular() {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}
+
+// anyCode is for a test to which the exit code does not matter.
+const anyCode = -2
+
+// bounded checks what a run has cost.
+func (m measured) bounded(t *testing.T, code int, rss, state int64) {
+	t.Helper()
+	if m.code != code && code != anyCode {
+		t.Errorf("exit %d, want %d", m.code, code)
+	}
+	if m.rss > rss && !raceEnabled {
+		t.Errorf("peak RSS %d KiB, want %d at most", m.rss, rss)
+	}
+	if m.state > state {
+		t.Errorf("state: %d bytes, want %d at most", m.state, state)
+	}
+}
+
+// writeList writes a list of n files of a server, and returns its path.
+func listOf(t *testing.T, dir, url string, n int) string {
+	t.Helper()
+	var b bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&b, "%s/f%d\n", url, i)
+	}
+	path := filepath.Join(dir, "list")
+	if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestHugeHeaders: headers of 9 MB end a file for good, after one request, and cost
+// little memory, over HTTP/1 and HTTP/2, at the end of the body and before the response.
+func TestHugeHeaders(t *testing.T) {
+	big := strings.Repeat("x", 900<<10)
+	fill := func(h http.Header, prefix string) {
+		for i := range 10 {
+			h.Set(fmt.Sprintf("%sX-Big-%d", prefix, i), big)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		code  int
+		tls   bool
+		serve http.HandlerFunc
+	}{
+		{"header", 7, false, func(w http.ResponseWriter, r *http.Request) { fill(w.Header(), ""); fmt.Fprint(w, "body") }},
+		{"header over HTTP2", 7, true, func(w http.ResponseWriter, r *http.Request) { fill(w.Header(), ""); fmt.Fprint(w, "body") }},
+		{"interim responses", 7, false, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Big", big[:100<<10])
+			for range 90 {
+				w.WriteHeader(http.StatusEarlyHints)
+			}
+		}},
+		{"interim responses over HTTP2", 7, true, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Big", big[:100<<10])
+			for range 90 {
+				w.WriteHeader(http.StatusEarlyHints)
+			}
+		}},
+		{"trailer", anyCode, false, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "body")
+			http.NewResponseController(w).Flush()
+			fill(w.Header(), http.TrailerPrefix)
+
+		}},
+		{"trailer over HTTP2", anyCode, true, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "body")
+			http.NewResponseController(w).Flush()
+			fill(w.Header(), http.TrailerPrefix)
+
+		}},
+		{"location", 7, false, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "/"+big)
+			w.WriteHeader(302)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var requests atomic.Int64
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				c.serve(w, r)
+			}))
+			if srv.EnableHTTP2 = c.tls; c.tls {
+				srv.StartTLS()
+			} else {
+				srv.Start()
+			}
+			defer srv.Close()
+			dir := t.TempDir()
+			m := measure(t, dir, "mirror", "-k", "--rounds", "1", "--retry-wait", "10ms", "-d", dir, listOf(t, dir, srv.URL, 100))
+			m.bounded(t, c.code, mostHostile, 1<<20)
+			if c.code == 7 && !strings.Contains(m.output, "the server sends more than 256 KiB of header") {
+				t.Error("the reason is not told")
+			}
+			if n := requests.Load(); c.code == 7 && n > 210 { // over HTTP/2, each is asked for over HTTP/1.1, too
+				t.Errorf("%d requests for 100 files", n)
+			}
+		})
+	}
+}
+
+// TestLargeRecords: what a server sends does not make the records of files large.
+func TestLargeRecords(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("x", n) }
+	for _, c := range []struct {
+		name   string
+		header http.Header
+	}{
+		{"validators and media type", http.Header{
+			"Etag": {`"` + long(60<<10) + `"`}, "Last-Modified": {long(60 << 10)}, "Content-Type": {"application/" + long(60<<10)},
+		}},
+		{"codings", http.Header{"Content-Type": {"application/gzip"}, "Content-Encoding": {strings.Repeat("gzip,", 20<<10)}}},
+		{"an unknown coding", http.Header{"Content-Encoding": {long(200 << 10)}}},
+		{"a range that is none", http.Header{"Content-Range": {long(200 << 10)}, ":status": {"206"}}},
+		{"names and links", http.Header{
+			"Content-Disposition": {"attachment; filename=" + long(100<<10)},
+			"Link":                {strings.Repeat("<http://127.0.0.1:1/x>; rel=duplicate, ", 3000)},
+		}},
+		{"redirects", http.Header{"Location": {"ftp://" + long(200<<10)}, ":status": {"302"}}},
+		{"small fields", func() http.Header {
+			h := make(http.Header)
+			for i := range 30_000 {
+				h[fmt.Sprintf("%x", i)] = []string{""}
+			}
+			return h
+		}()},
+	} {
+		for _, size := range []int{5000, 500_000} {
+			t.Run(fmt.Sprint(c.name, size), func(t *testing.T) {
+				body := bytes.Repeat([]byte("y"), size)
+				srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					status := 200
+					for name, v := range c.header {
+						if name == ":status" {
+							fmt.Sscan(v[0], &status)
+							continue
+						}
+						w.Header()[name] = v
+					}
+					w.WriteHeader(status)
+					w.Write(body)
+				}))
+				defer srv.Close()
+				dir := t.TempDir()
+				m := measure(t, dir, "mirror", "--rounds", "1", "--retry-wait", "1ms", "--tries", "2", "-d", dir, listOf(t, dir, srv.URL, 100))
+				m.bounded(t, anyCode, mostHostile, 100*8<<10)
+				if len(m.output) > 100*2<<10 {
+					t.Errorf("%d bytes of output", len(m.output))
+				}
+			})
+		}
+	}
+}

@@ -258,8 +258,15 @@ func (d *Downloader) emit(e Event) {
 	d.opts.OnEvent(e)
 }
 
+// maxURL is how many bytes a URL may have, as many as an entry of a list. Servers accept
+// 8 KiB to 64 KiB, so double helps nobody, and half may refuse a test server.
+const maxURL = 1 << 20
+
 // parseURL accepts what can be downloaded.
 func parseURL(s string) (*url.URL, error) {
+	if len(s) > maxURL {
+		return nil, kindError{fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxURL), ErrUsage}
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return nil, kindError{fmt.Errorf("%q is not an http or https URL", ShownURL(s)), ErrUsage}

@@ -245,3 +245,61 @@ func TestLargeRecords(t *testing.T) {
 		}
 	}
 }
+
+// TestLongURL: a URL of 100 KiB is fetched, found again and gone on with. The state file
+// cannot have it as a key.
+func TestLongURL(t *testing.T) {
+	body := bytes.Repeat([]byte("y"), 500_000)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	}))
+	defer srv.Close()
+	dir := t.TempDir()
+	for _, end := range []string{"a", "b"} { // which differ at the very end
+		url := srv.URL + "/f" + end + "?" + strings.Repeat("x", 100<<10) + end
+		pawlOK(t, dir, url)
+		if out := pawlOK(t, dir, url); !strings.Contains(out, "already there") {
+			t.Errorf("it was fetched again: %.300s", out)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "list"), []byte(url+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		pawlOK(t, dir, "mirror", "-d", filepath.Join(dir, "mirror"), "list")
+	}
+	if out := pawlOK(t, dir, "list", "--all"); strings.Count(out, "f") < 4 {
+		t.Errorf("list: %.300s", out)
+	}
+}
+
+// TestIncredibleDates: a Last-Modified that cannot be true does not date the file.
+func TestIncredibleDates(t *testing.T) {
+	for date, believed := range map[string]bool{
+		"Mon, 01 Jan 1601 00:00:00 GMT":                              false,
+		"Fri, 31 Dec 9999 23:59:59 GMT":                              false,
+		time.Now().Add(48 * time.Hour).UTC().Format(http.TimeFormat): false,
+		"Thu, 01 Jan 1970 00:00:00 GMT":                              true,
+		"Sun, 06 Nov 1994 08:49:37 GMT":                              true,
+	} {
+		for _, size := range []int{500, 500_000} {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Last-Modified", date)
+				w.Write(make([]byte, size))
+			}))
+			dir := t.TempDir()
+			pawlOK(t, dir, "mirror", listOf(t, dir, srv.URL, 1))
+			pawlOK(t, dir, "mirror", "--update", listOf(t, dir, srv.URL, 1))
+			info, err := os.Stat(filepath.Join(dir, "f0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.ModTime().UTC().Format(http.TimeFormat) == date; got != believed {
+				t.Errorf("%s: the file is dated %v", date, info.ModTime())
+			}
+			if age := time.Since(info.ModTime()); !believed && (age < 0 || age > time.Minute) {
+				t.Errorf("%s: the file is dated %v", date, info.ModTime())
+			}
+			srv.Close()
+		}
+	}
+}

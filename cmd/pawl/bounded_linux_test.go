@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -302,4 +305,69 @@ func TestIncredibleDates(t *testing.T) {
 			srv.Close()
 		}
 	}
+}
+
+// listFile writes a list or checksum file with write, and returns its path.
+func listFile(t *testing.T, dir string, write func(io.Writer)) string {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "list"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	write(w)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+// TestHugeEntries: entries of a list that are as long as they may be cost little memory,
+// whatever their format and however many there are.
+func TestHugeEntries(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 300<<10)) }))
+	defer srv.Close()
+	long := strings.Repeat("x", 1<<20-100)
+	for name, write := range map[string]func(w io.Writer){
+		"metalink": func(w io.Writer) {
+			z := gzip.NewWriter(w)
+			defer z.Close()
+			fmt.Fprint(z, `<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="f">`)
+			for range 300 {
+				fmt.Fprintf(z, "<url>%s/%s</url>", srv.URL, long)
+			}
+			fmt.Fprint(z, "</file></metalink>")
+		},
+		"json": func(w io.Writer) {
+			for i := range 60 {
+				fmt.Fprintf(w, `{"url":"%s/%s","out":"f%d"}`+"\n", srv.URL, long, i)
+			}
+		},
+		"mirrors": func(w io.Writer) {
+			for i := range 150 {
+				fmt.Fprintf(w, "%s/f%d%s\n", srv.URL, i, strings.Repeat(fmt.Sprintf("\t%s/%s", srv.URL, long[:1000]), 950))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", listFile(t, dir, write))
+			m.bounded(t, anyCode, 2*mostHostile, 1<<30)
+		})
+	}
+}
+
+// TestManyChecksums: a checksum file of 3 million lines takes 100 bytes a line.
+func TestManyChecksums(t *testing.T) {
+	dir := t.TempDir()
+	sums := listFile(t, dir, func(w io.Writer) {
+		for i := range 3_000_000 {
+			fmt.Fprintf(w, "%064x  some/directory/of/it/file%d\n", i, i)
+		}
+	})
+	srv := httptest.NewServer(http.NotFoundHandler())
+	defer srv.Close()
+	m := measure(t, dir, "--checksums", sums, srv.URL+"/some/directory/of/it/file1")
+	m.bounded(t, 8, 350<<10, 1<<20)
 }

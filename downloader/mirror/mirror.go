@@ -135,6 +135,7 @@ type Run struct {
 	doubted int      // of those, begun before their host had answered
 	shy     []string // hosts that wait for one of those to end
 	placing int      // that wait to be made durable
+	bytes   int64    // of the items of all these
 	reading bool
 	over    bool // nothing more is queued
 	round   int

@@ -12,12 +12,13 @@ import (
 )
 
 const (
-	doubtful   = 2   // files at once of a host that has not answered yet
-	ahead      = 16  // more files at once of a host than it has room for, so that none is idle
-	jobsMost   = 320 // files at once of all hosts
-	placeMost  = 512 // files that have been fetched, and wait to be made durable
-	downAfter  = 2   // failures in a row after which a host is left alone until the next round
-	roundRatio = 3   // each wait between rounds is so many times the one before
+	doubtful   = 2       // files at once of a host that has not answered yet
+	ahead      = 16      // more files at once of a host than it has room for, so that none is idle
+	jobsMost   = 320     // files at once of all hosts
+	placeMost  = 512     // files that have been fetched, and wait to be made durable
+	downAfter  = 2       // failures in a row after which a host is left alone until the next round
+	bytesMost  = 8 << 20 // of the items of these: honest ones have 500 bytes, hostile ones 1 MiB, and several times that in memory
+	roundRatio = 3       // each wait between rounds is so many times the one before
 )
 
 // A host is what a run knows of one. The mu of its Run guards it.
@@ -60,6 +61,7 @@ func (m *Run) next(ctx context.Context) (string, *item, bool) {
 		host, b, ok, err := m.take()
 		if ok {
 			err = it.decode(b)
+			it.weight = int64(len(b))
 		}
 		if err != nil {
 			m.fatal = err
@@ -90,12 +92,13 @@ func (m *Run) wakeShy() {
 
 // take takes an entry out of the queue, with mu held, and counts it as running.
 func (m *Run) take() (host string, b []byte, ok bool, err error) {
-	if m.running >= m.jobs() || m.placing >= placeMost {
+	if m.running >= m.jobs() || m.placing >= placeMost || m.bytes >= bytesMost {
 		return "", nil, false, nil
 	}
 	host, b, ok, err = m.queue.Next(m.hasRoom)
 	if h := m.hosts[host]; ok {
 		m.running++
+		m.bytes += int64(len(b))
 		h.running++
 		if !h.works && h.down == nil {
 			h.doubted++
@@ -143,6 +146,7 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 	o.Rounds = it.Rounds + 1
 	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.opts.Rounds
 	m.mu.Lock()
+	m.bytes -= it.weight
 	if released {
 		m.placing--
 		m.changed.Signal()

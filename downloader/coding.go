@@ -175,6 +175,7 @@ func isContentAddress(path string) bool { return contentAddress.MatchString(path
 // nothing before it is read.
 type decoded struct {
 	io.ReadCloser
+	free  bool      // it may unfold as far as it does, because the size of the file is limited
 	plain io.Reader // nil before the first read
 }
 
@@ -193,7 +194,8 @@ func (d *decoded) Read(p []byte) (n int, err error) {
 
 // open looks at the beginning of the body.
 func (d *decoded) open() error {
-	body := bufio.NewReader(d.ReadCloser)
+	received := &countingReader{Reader: d.ReadCloser}
+	body := bufio.NewReader(received)
 	mark, err := body.Peek(2)
 	if err != nil && err != io.EOF {
 		return err
@@ -202,8 +204,14 @@ func (d *decoded) open() error {
 		d.plain = body
 		return nil
 	}
-	d.plain, err = gzip.NewReader(body)
-	return err
+	z, err := gzip.NewReader(body)
+	if err != nil {
+		return err
+	}
+	if d.plain = z; !d.free {
+		d.plain = &ratioReader{plain: z, received: received}
+	}
+	return nil
 }
 
 // knownForm returns what is known of the file before any response.

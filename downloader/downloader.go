@@ -97,6 +97,10 @@ type Request struct {
 	Credentials func(origin string) http.Header
 	// Sum is the digest that the file must have, if not zero.
 	Sum chunk.Sum
+	// MaxSize is how many bytes the file may have, 0 for no limit. A larger one ends with
+	// ErrTooLarge: before its body is read if the size is known, else when more arrive, and
+	// then the part file is removed. If something is held already, a known size keeps it.
+	MaxSize int64
 	// Overwrite replaces a file that pawl did not make.
 	Overwrite bool
 	// Restart forgets what there is of the download.

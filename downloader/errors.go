@@ -39,6 +39,8 @@ var (
 	ErrThrottled = errors.New("the server asks to come later")
 	// ErrProtocol says that the server's answers make no sense.
 	ErrProtocol = errors.New("protocol")
+	// ErrTooLarge says that the file is larger than Request.MaxSize. It is an ErrProtocol.
+	ErrTooLarge = fmt.Errorf("%w: too large", ErrProtocol)
 	// ErrChecksum says that the bytes do not have the digest asked for.
 	ErrChecksum = errors.New("checksum mismatch")
 	// ErrChanged says that the remote file changed and what was written cannot

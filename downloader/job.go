@@ -111,7 +111,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		err = fmt.Errorf("%w; given up after %d tries without a byte", err, n)
 	}
 	if j.part != nil {
-		err = j.end(ctx, err)
+		err = j.dropTooLarge(j.part.Record(), j.end(ctx, err))
 	}
 	repeated := false
 	if j.req.Stream == nil {

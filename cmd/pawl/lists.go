@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -40,6 +41,9 @@ type listError struct{ error }
 
 func (e listError) Unwrap() error { return e.error }
 
+// A largeListError says that a list is larger than --max-list-size.
+type largeListError struct{ error }
+
 // Is is for errors.Is, whatever the reason.
 func (e listError) Is(target error) bool {
 	_, ok := target.(listError)
@@ -49,16 +53,31 @@ func (e listError) Is(target error) bool {
 // A lister opens lists and checksum files. Those at URLs are kept in the state directory,
 // and asked for again only if they have changed.
 type lister struct {
-	d   *downloader.Downloader
-	req downloader.Request // what the requests for lists have in common
+	d    *downloader.Downloader
+	req  downloader.Request // what the requests for lists have in common
+	text int64              // most bytes that the text of any list may have; 0 for no limit
 }
 
-// newLister returns a lister whose requests are those of the options.
-func (t *Transfer) newLister(d *downloader.Downloader, g *Globals, headers originHeaders) (lister, error) {
+// ListLimit is the option about how large lists may be.
+type ListLimit struct {
+	MaxListSize byteSize `default:"256M" placeholder:"N" group:"Lists" help:"Most bytes of a list or checksum file from a URL, such as 500K, 10M or 1G (default: ${default}); a larger one is not used. The text of any list may have 100 times as many."`
+}
+
+// textRatio is how many times as many bytes as it is sent with the text of a list may have,
+// after gzip is undone. Lists of URLs have 5 to 30. gzip unfolds up to 1032 times, so that
+// without a limit a list of 256 MiB would be one of 258 GiB.
+const textRatio = 100
+
+// text returns how many bytes of text a list may have, 0 for no limit.
+func (l ListLimit) text() int64 {
+	return min(int64(l.MaxListSize), math.MaxInt64/textRatio) * textRatio
+}
+
+// newLister returns a lister of d, whose lists from URLs are kept in the state directory.
+func (l ListLimit) newLister(d *downloader.Downloader, g *Globals, req downloader.Request) (lister, error) {
 	dir, err := g.stateDir()
-	return lister{d, downloader.Request{
-		Dir: filepath.Join(dir, "lists"), Overwrite: true, Restart: t.Restart, Credentials: headers.forTyped,
-	}}, err
+	req.Dir, req.Overwrite, req.MaxSize = filepath.Join(dir, "lists"), true, int64(l.MaxListSize)
+	return lister{d, req, l.text()}, err
 }
 
 // open opens a file, what a URL leads to, or standard input.
@@ -80,6 +99,9 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 		case <-ctx.Done():
 		}
 		res, err = l.d.Get(ctx, req)
+	}
+	if errors.Is(err, downloader.ErrTooLarge) {
+		return openedList{}, listError{largeListError{fmt.Errorf("list %q: %v", shown, err)}}
 	}
 	if err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", shown, err)
@@ -122,7 +144,7 @@ func (l lister) readSums(ctx context.Context, name string) (func(string) (chunk.
 	}
 	defer in.Close()
 	defer debug.SetGCPercent(debug.SetGCPercent(sumsGC))
-	sums, problems, err := list.ReadSums(in.name, in)
+	sums, problems, err := list.ReadSums(in.name, in, l.text)
 	if err == nil && len(problems) > 0 {
 		err = usageError(problems[0])
 	}
@@ -163,7 +185,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2
 
 // entries reads one list.
 func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
-	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob}
+	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, Most: c.text()}
 	return func(yield func(list.Entry, error) bool) {
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem

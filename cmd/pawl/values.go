@@ -38,12 +38,32 @@ func (d *duration) or(other time.Duration) time.Duration {
 type byteRate int64
 
 func (r *byteRate) UnmarshalText(text []byte) error {
-	s := strings.ToUpper(string(text))
-	if s == "OFF" {
-		*r = 0
-		return nil
+	n, ok := parseBytes(strings.TrimSuffix(strings.ToUpper(string(text)), "/S"))
+	if !ok {
+		return fmt.Errorf("%q is not a rate such as 500K, 10M or 1G", text)
 	}
-	digits := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(s, "/S"), "B"), "I")
+	*r = byteRate(n)
+	return nil
+}
+
+// byteSize is a number of bytes, 0 for no limit, with the letters of byteRate.
+type byteSize int64
+
+func (b *byteSize) UnmarshalText(text []byte) error {
+	n, ok := parseBytes(strings.ToUpper(string(text)))
+	if !ok {
+		return fmt.Errorf("%q is not a size such as 500K, 10M or 1G", text)
+	}
+	*b = byteSize(n)
+	return nil
+}
+
+// parseBytes reads a number of bytes in upper case, such as 500K, 1.5MIB or OFF for 0.
+func parseBytes(s string) (int64, bool) {
+	if s == "OFF" {
+		return 0, true
+	}
+	digits := strings.TrimSuffix(strings.TrimSuffix(s, "B"), "I")
 	factor := 1.0
 	if n := len(digits); n > 0 {
 		if i := strings.IndexByte("KMGT", digits[n-1]); i >= 0 {
@@ -52,10 +72,9 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 	}
 	v, err := strconv.ParseFloat(digits, 64)
 	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) { // NaN is neither
-		return fmt.Errorf("%q is not a rate such as 500K, 10M or 1G", text)
+		return 0, false
 	}
-	*r = byteRate(v * factor)
-	return nil
+	return int64(v * factor), true
 }
 
 // requestRate is a number of requests per second, 0 for no limit.

@@ -40,7 +40,7 @@ func TestEntryBounds(t *testing.T) {
 func TestSumsMany(t *testing.T) {
 	const n = 100_000
 	list := &repeated{n: n, entry: func(b []byte, i int) []byte { return fmt.Appendf(b, "%064x  dir%d/file%d\n", i, i%7, i) }}
-	s, problems, err := ReadSums("L", list)
+	s, problems, err := ReadSums("L", list, 0)
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
 	}
@@ -63,12 +63,12 @@ func TestSumsBounds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it reads 4 million lines")
 	}
-	_, _, err := ReadSums("L", &repeated{n: maxSums + 1, entry: around(hex32+"  f", "\n")})
+	_, _, err := ReadSums("L", &repeated{n: maxSums + 1, entry: around(hex32+"  f", "\n")}, 0)
 	if err == nil || err.Error() != "L: more than 4000000 lines" {
 		t.Errorf("got %v", err)
 	}
 	bad := &repeated{n: 1e9, entry: around(hex32+"  good", "\nbad\n")}
-	if _, problems, err := ReadSums("L", bad); err != nil || len(problems) != mostWarned {
+	if _, problems, err := ReadSums("L", bad, 0); err != nil || len(problems) != mostWarned {
 		t.Errorf("got %d problems, %v", len(problems), err)
 	}
 }

@@ -63,16 +63,16 @@ type sumLine struct {
 	clash      bool   // it has two of one algorithm, which differ
 }
 
-// ReadSums reads a checksum file. Problems are of single lines, in order, and reading ends
+// ReadSums reads a checksum file, of at most so many bytes of text, 0 for no limit. Problems are of single lines, in order, and reading ends
 // after a thousand; the error is of the whole: it cannot be read, is too long, or has no
 // valid line.
-func ReadSums(name string, r io.Reader) (*Sums, []error, error) {
+func ReadSums(name string, r io.Reader, most int64) (*Sums, []error, error) {
 	var problems []error
 	c := &collector{name: name, o: Options{Format: Checksum}, yield: func(_ Entry, err error) bool {
 		problems = append(problems, err)
 		return len(problems) < mostWarned
 	}}
-	text, err := open(r)
+	text, err := open(r, most)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}

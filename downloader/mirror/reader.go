@@ -14,8 +14,6 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	"golang.org/x/sync/semaphore"
-
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/store"
@@ -45,12 +43,12 @@ type item struct {
 // read goes through the entries of lists until ctx ends.
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
 	found := make(chan *item, 2*lookMost)
-	room := semaphore.NewWeighted(lookBytes)
+	room := newBudget(lookBytes)
 	var looking sync.WaitGroup
 	looking.Go(func() {
 		for batch := range batches(found) {
 			lookErr := m.look(ctx, batch)
-			room.Release(weight(batch))
+			room.give(weight(batch))
 			if lookErr != nil && err == nil {
 				err = errUnread
 				m.fail(lookErr)
@@ -67,7 +65,7 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error
 		}
 		m.readList(ctx, l, func(it *item) {
 			it.weight = min(int64(it.Entry.Len()), lookBytes)
-			room.Acquire(context.Background(), it.weight) // look releases it soon, also after the end of ctx
+			room.take(it.weight) // look releases it soon, also after the end of ctx
 			found <- it
 		})
 	}
@@ -77,6 +75,37 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error
 		err = errUnread
 	}
 	return err
+}
+
+// A budget is how many bytes may be in use at once.
+type budget struct {
+	mu    sync.Mutex
+	freed *sync.Cond // on mu
+	left  int64      // guarded by mu
+}
+
+func newBudget(n int64) *budget {
+	b := &budget{left: n}
+	b.freed = sync.NewCond(&b.mu)
+	return b
+}
+
+// take waits until n bytes are left, which must be no more than the budget, and takes them.
+func (b *budget) take(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.left < n {
+		b.freed.Wait()
+	}
+	b.left -= n
+}
+
+// give gives n bytes back.
+func (b *budget) give(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+	b.freed.Broadcast()
 }
 
 // weight returns how many bytes the entries of a batch have.

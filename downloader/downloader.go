@@ -147,8 +147,8 @@ type Downloader struct {
 	eventMu sync.Mutex // orders events
 
 	mu    sync.Mutex
-	hosts map[string]*host // by origin; guarded by mu
-	jobs  []*job           // running, in order of their start; guarded by mu
+	hosts memory[*host] // by origin; guarded by mu
+	jobs  []*job        // running, in order of their start; guarded by mu
 }
 
 // New returns a Downloader into s.
@@ -170,7 +170,7 @@ func New(s *store.Store, o Options) *Downloader {
 		placing: newTogether(true, s.Place),
 		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
 		outage:  newOutage(o.WaitNetwork),
-		hosts:   make(map[string]*host),
+		hosts:   newMemory(func(h *host) bool { return h.idle(time.Now()) }),
 	}
 }
 
@@ -222,11 +222,12 @@ func (d *Downloader) Snapshot() []Progress {
 // Room returns how many small files a host, of HostOf, is asked for at once.
 func (d *Downloader) Room(name string) int {
 	d.mu.Lock()
-	h := d.hosts[name]
+	known := d.hosts.known[name]
 	d.mu.Unlock()
-	if h == nil {
+	if known == nil {
 		return d.opts.Connections
 	}
+	h := known.value
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.most()
@@ -244,15 +245,13 @@ func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := origin(u)
-	h := d.hosts[key]
-	if h == nil {
-		h = newHost(u.Host, d.opts.Connections)
+	return d.hosts.get(key, func() *host {
+		h := newHost(u.Host, d.opts.Connections)
 		h.origin = key
 		h.addr = dialed(u, d.opts.Proxy)
 		h.group = d.slots.group(h.addr)
-		d.hosts[key] = h
-	}
-	return h
+		return h
+	})
 }
 
 func (d *Downloader) emit(e Event) {

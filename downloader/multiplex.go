@@ -38,7 +38,7 @@ type multiplexer struct {
 	most int // connections to an origin
 
 	mu     sync.Mutex
-	trunks map[string]*trunk // by origin; guarded by mu
+	trunks memory[*trunk] // by origin; guarded by mu
 }
 
 // A trunk is the connections to one origin.
@@ -99,7 +99,7 @@ func newMultiplexer(t *http.Transport, most int) *multiplexer {
 			return proxy(req)
 		}
 	}
-	return &multiplexer{Transport: t, most: most, trunks: make(map[string]*trunk)}
+	return &multiplexer{Transport: t, most: most, trunks: newMemory((*trunk).idle)}
 }
 
 // RoundTrip waits for a stream first, where there is HTTP/2.
@@ -132,16 +132,12 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 func (m *multiplexer) of(u *url.URL) *trunk {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := origin(u)
-	t := m.trunks[key]
-	if t == nil {
+	return m.trunks.get(origin(u), func() *trunk {
 		addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
-		t = &trunk{most: m.most, dial: func(ctx context.Context) (*http.ClientConn, error) {
+		return &trunk{most: m.most, dial: func(ctx context.Context) (*http.ClientConn, error) {
 			return m.NewClientConn(context.WithValue(ctx, urlKey{}, u), u.Scheme, addr)
 		}}
-		m.trunks[key] = t
-	}
-	return t
+	})
 }
 
 // CloseIdleConnections is that of the transport and of the trunks. It also ends the
@@ -150,8 +146,8 @@ func (m *multiplexer) CloseIdleConnections() {
 	m.Transport.CloseIdleConnections()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, t := range m.trunks {
-		t.closeIdle()
+	for _, known := range m.trunks.known {
+		known.value.closeIdle()
 	}
 }
 
@@ -332,6 +328,14 @@ func (t *trunk) closeIdle() {
 			s.Close()
 		}
 	}
+}
+
+// idle reports whether the trunk may be forgotten: it has no connection, and no request waits
+// for one.
+func (t *trunk) idle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.conns) == 0 && t.dialing == nil && !t.waits()
 }
 
 // enqueue returns what tells the caller when to look again.

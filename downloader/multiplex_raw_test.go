@@ -332,8 +332,8 @@ func TestMultiplexerStress(t *testing.T) {
 	if late.Load() > 0 {
 		t.Error("some waited for ever")
 	}
-	for _, tr := range m.trunks {
-		if tr.waits() {
+	for _, known := range m.trunks.known {
+		if known.value.waits() {
 			t.Error("some wait")
 		}
 	}

@@ -371,3 +371,23 @@ func TestManyChecksums(t *testing.T) {
 	m := measure(t, dir, "--checksums", sums, srv.URL+"/some/directory/of/it/file1")
 	m.bounded(t, 8, 350<<10, 1<<20)
 }
+
+// TestManyHosts: what is remembered of hosts that refuse connections does not grow with their
+// number. Each took 3.5 KiB once, 56 MiB for 16,000.
+func TestManyHosts(t *testing.T) {
+	peak := make(map[int]int64)
+	for _, n := range []int{4000, 20_000} {
+		dir := t.TempDir()
+		path := listFile(t, dir, func(w io.Writer) {
+			for i := range n {
+				fmt.Fprintf(w, "http://127.%d.%d.%d:9/f%d\n", 1+i>>16, i>>8&255, i&255, i)
+			}
+		})
+		m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", "--max-request-rate", "1000", path)
+		m.bounded(t, 4, mostHostile, 1<<20)
+		peak[n] = m.rss
+	}
+	if grown := peak[20_000] - peak[4000]; grown > 16<<10 && !raceEnabled { // the queue has 250 bytes for each
+		t.Errorf("16,000 more hosts took %d KiB", grown)
+	}
+}

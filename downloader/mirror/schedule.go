@@ -168,10 +168,29 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 	m.tell(o)
 }
 
+// mostHosts is how many hosts without a file to fetch are remembered, of 150 bytes each. 320
+// files are fetched at once, so that half may forget what a list's mirrors have in common.
+const mostHosts = 1000
+
+// forgetHosts forgets the hosts without a file, with mu held, if there are many. It looks at
+// all of them, and so not again before there are twice as many.
+func (m *Run) forgetHosts() {
+	if len(m.hosts) < m.sweep {
+		return
+	}
+	for name, h := range m.hosts {
+		if h.running == 0 && m.queue.LenHost(name) == 0 {
+			delete(m.hosts, name)
+		}
+	}
+	m.sweep = 2 * max(mostHosts, len(m.hosts))
+}
+
 // host returns what is known of one, with mu held.
 func (m *Run) host(name string) *host {
 	h := m.hosts[name]
 	if h == nil {
+		m.forgetHosts()
 		h = &host{}
 		m.hosts[name] = h
 	}

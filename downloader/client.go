@@ -54,7 +54,7 @@ func newHTTPClient(o Options, d *dialer, shared *slots, turns *turns, http2 bool
 		Protocols:          &protocols,
 		HTTP2:              &http.HTTP2Config{SendPingTimeout: o.StallTimeout, PingTimeout: o.StallTimeout},
 	}
-	var over transport = t
+	var over transport = &renewing{now: t}
 	if http2 {
 		over = newMultiplexer(t, o.Connections)
 	}

@@ -34,7 +34,7 @@ const (
 // Servers without HTTP/2, and http URLs, are left to the transport. Safe for
 // concurrent use.
 type multiplexer struct {
-	*http.Transport
+	*renewing
 	most int // connections to an origin
 
 	mu     sync.Mutex
@@ -99,13 +99,13 @@ func newMultiplexer(t *http.Transport, most int) *multiplexer {
 			return proxy(req)
 		}
 	}
-	return &multiplexer{Transport: t, most: most, trunks: newMemory((*trunk).idle)}
+	return &multiplexer{renewing: &renewing{now: t}, most: most, trunks: newMemory((*trunk).idle)}
 }
 
 // RoundTrip waits for a stream first, where there is HTTP/2.
 func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" || !isASCII(req.URL.Host) { // the transport knows how to spell it
-		return m.Transport.RoundTrip(req)
+		return m.renewing.RoundTrip(req)
 	}
 	t := m.of(req.URL)
 	for dead, ended := 0, 0; ; ended++ {
@@ -114,7 +114,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 		case err != nil:
 			return nil, err
 		case s == nil:
-			return m.Transport.RoundTrip(req)
+			return m.renewing.RoundTrip(req)
 		}
 		resp, err := t.send(s, req)
 		proven, refused := t.tried(s, resp), isRefusedStream(err)
@@ -143,7 +143,7 @@ func (m *multiplexer) of(u *url.URL) *trunk {
 // CloseIdleConnections is that of the transport and of the trunks. It also ends the
 // dials that no request waits for.
 func (m *multiplexer) CloseIdleConnections() {
-	m.Transport.CloseIdleConnections()
+	m.renewing.CloseIdleConnections()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, known := range m.trunks.known {

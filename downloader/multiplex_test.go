@@ -280,7 +280,7 @@ func TestMultiplexerSlow(t *testing.T) {
 	t.Run("silent", func(t *testing.T) {
 		hold := make(chan struct{})
 		s, c, m := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) { <-hold })
-		m.ResponseHeaderTimeout = time.Second
+		m.transport().ResponseHeaderTimeout = time.Second
 		begun := time.Now()
 		getMany(t, c, s.URL, 10)
 		if took := time.Since(begun); took > 5*time.Second {

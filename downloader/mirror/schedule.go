@@ -96,7 +96,8 @@ func (m *Run) take() (host string, b []byte, ok bool, err error) {
 		return "", nil, false, nil
 	}
 	host, b, ok, err = m.queue.Next(m.hasRoom)
-	if h := m.hosts[host]; ok {
+	if ok {
+		h := m.host(host)
 		m.running++
 		m.bytes += int64(len(b))
 		h.running++
@@ -117,7 +118,10 @@ func (m *Run) jobs() int {
 
 // hasRoom reports whether another file of a host may begin.
 func (m *Run) hasRoom(name string) bool {
-	h := m.host(name)
+	h := m.hosts[name]
+	if h == nil { // which is remembered once it runs
+		h = &host{}
+	}
 	if h.works || h.down != nil { // those of a host that is down are put off at once
 		return h.running < m.d.Room(name)+ahead
 	}

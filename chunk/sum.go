@@ -78,6 +78,23 @@ func ParseSum(text string) (Sum, error) {
 	return Sum{algo, string(digest)}, nil
 }
 
+// NewSum returns the sum of an algorithm, as Algorithm returns it, whose bytes digest begins
+// with. It reports false for an unknown algorithm and for too few bytes.
+func NewSum(algorithm string, digest []byte) (Sum, bool) {
+	newHash, ok := algorithms[algorithm]
+	if !ok {
+		return Sum{}, false
+	}
+	n := newHash().Size()
+	if len(digest) < n {
+		return Sum{}, false
+	}
+	return Sum{algorithm, string(digest[:n])}, true
+}
+
+// Digest returns the bytes of the sum.
+func (s Sum) Digest() string { return s.digest }
+
 // IsZero reports whether s is no sum.
 func (s Sum) IsZero() bool { return s.algo == "" }
 

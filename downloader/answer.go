@@ -5,11 +5,57 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"pawl/chunk"
 )
+
+const (
+	// maxValidator is how many bytes an ETag or Last-Modified field may have, and the text of
+	// an answer that an error quotes. Those of known servers have less than 200. A record of
+	// a list of millions has each, so double doubles the state that a hostile server costs.
+	maxValidator = 1 << 10
+	// maxMedia is how many bytes a media type, or a list of content codings, may have: a
+	// type and a subtype of 127 each and a slash (RFC 6838 §4.2). Less refuses legal ones.
+	maxMedia = 256
+)
+
+// usedFields are the header fields of responses that pawl reads.
+var usedFields = []string{
+	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
+	"Docker-Content-Digest", "Etag", "Last-Modified", "Link", "Location", "Repr-Digest", "Retry-After", "Set-Cookie",
+}
+
+// usedHeader returns the fields of a response that pawl reads. A header of maxHeader bytes may
+// have so many short fields that they take 5 MiB, which must not last as long as the body.
+func usedHeader(h http.Header) http.Header {
+	used := make(http.Header)
+	for _, name := range usedFields {
+		if v := h[name]; len(v) > 0 {
+			used[name] = slices.Clone(v)
+		}
+	}
+	return used
+}
+
+// limited returns v, or "" if it has more than most bytes.
+func limited(v string, most int) string {
+	if len(v) > most {
+		return ""
+	}
+	return v
+}
+
+// quoted returns a text of a server as an error quotes it, cut if it is long.
+func quoted(v string) string {
+	const most = 200
+	if len(v) > most {
+		v = strings.ToValidUTF8(v[:most], "") + "…"
+	}
+	return strconv.Quote(v)
+}
 
 // An identity is what a server says a file is, so that bytes of two versions
 // are never mixed.
@@ -119,7 +165,9 @@ var (
 func readAnswer(resp *http.Response, asked chunk.Range, k knownForm) (answer, error) {
 	h := resp.Header
 	media, _, _ := mime.ParseMediaType(h.Get("Content-Type")) // what it says before an error is good
-	a := answer{id: identity{size: -1, etag: h.Get("ETag"), lastModified: h.Get("Last-Modified"), media: media}}
+	a := answer{id: identity{
+		size: -1, etag: limited(h.Get("ETag"), maxValidator), lastModified: limited(h.Get("Last-Modified"), maxValidator), media: limited(media, maxMedia),
+	}}
 	coding, codingErr := codingOf(resp, k)
 	a.id.coding, a.note = coding.kept, coding.note
 	switch {
@@ -154,7 +202,7 @@ func readAnswer(resp *http.Response, asked chunk.Range, k knownForm) (answer, er
 	case strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "multipart/byteranges"):
 		return a, fmt.Errorf("%w: several parts, where one was asked for", errLie)
 	case !ok || r.Empty():
-		return a, fmt.Errorf("%w: Content-Range %q", errLie, h.Get("Content-Range"))
+		return a, fmt.Errorf("%w: Content-Range %s", errLie, quoted(h.Get("Content-Range")))
 	case asked.Empty():
 		return a, fmt.Errorf("%w: a part, where the whole was asked for", errLie)
 	case r.Off != asked.Off: // what is beyond the end of asked is right, and need not be read

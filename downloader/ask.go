@@ -354,7 +354,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	rep := &reply{Response: resp, answer: a, asked: r, conditional: req.Header.Get("If-Range") != "", way: traced(), ctx: ctx, cancel: cancel}
 	rep.unframed = a.coding == "" && resp.TLS == nil && !isFramed(resp) // gzip marks its own end, and so does TLS
 	if a.coding != "" {
-		resp.Body = &decoded{ReadCloser: resp.Body}
+		resp.Body = &decoded{ReadCloser: resp.Body, free: j.req.MaxSize > 0}
 	}
 	if errors.Is(err, errUnsatisfiable) {
 		resp.Body.Close()

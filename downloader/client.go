@@ -22,6 +22,13 @@ const (
 	readBuffer   = 64 << 10 // bytes of each connection's buffer for headers and small reads
 	maxRedirects = 20
 	idleMost     = 128 // connections that are kept, of however many hosts
+
+	// maxHeader is how many bytes the header of a response may have, together with the interim
+	// responses before it, and those of a trailer. The default of net/http is 10 MB, which 320
+	// responses at once would multiply to 3 GiB. curl stops at 300 KiB; servers send some KiB.
+	// Half of it still suffices for known servers, double doubles the memory that a hostile
+	// server costs.
+	maxHeader = 256 << 10
 )
 
 // newHTTPClient returns a client of a Downloader, whose requests wait for their turns,
@@ -52,11 +59,14 @@ func newTransport(o Options, dial func(ctx context.Context, network, addr string
 		MaxIdleConnsPerHost: o.Connections,
 		IdleConnTimeout:     90 * time.Second,
 		ReadBufferSize:      readBuffer,
-		DisableCompression:  true, // a range of a coded body is no range of the file
-		Protocols:           &protocols,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: o.StallTimeout, PingTimeout: o.StallTimeout},
+
+		MaxResponseHeaderBytes: maxHeader,
+
+		DisableCompression: true, // a range of a coded body is no range of the file
+		Protocols:          &protocols,
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: o.StallTimeout, PingTimeout: o.StallTimeout},
 	}
-	var over transport = t
+	var over transport = &renewing{now: t}
 	if http2 {
 		over = newMultiplexer(t, o.Connections)
 	}
@@ -65,8 +75,8 @@ func newTransport(o Options, dial func(ctx context.Context, network, addr string
 	return limited
 }
 
-// proxied is a transport over HTTP/2 that sends requests through an https proxy
-// over HTTP/1.1 instead. net/http would offer HTTP/2 to such a proxy, too, and
+// proxied is a transport over HTTP/2 that sends requests through an https proxy, and those
+// that HTTP/2 has failed for, over HTTP/1.1 instead. net/http would offer HTTP/2 to such a proxy, too, and
 // still speak HTTP/1.1 with it if the proxy accepts (Go 1.26).
 type proxied struct {
 	http1, http2 http.RoundTripper
@@ -79,7 +89,23 @@ func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
 			return p.http1.RoundTrip(req)
 		}
 	}
-	return p.http2.RoundTrip(req)
+	resp, err := p.http2.RoundTrip(req)
+	if isBrokenHTTP2(err) && req.Context().Err() == nil {
+		return p.http1.RoundTrip(req)
+	}
+	return resp, err
+}
+
+// isBrokenHTTP2 reports whether the connection has ended because the server broke the rules of
+// HTTP/2, with one of its responses. A header far longer than maxHeader counts as such
+// (RFC 9113 §10.5.1), and ends the other requests of the connection, too. Over HTTP/1.1 each
+// request has its own outcome.
+func isBrokenHTTP2(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error() // net/http has no error value for it
+	return strings.Contains(text, "connection error: COMPRESSION_ERROR") || strings.Contains(text, "connection error: PROTOCOL_ERROR")
 }
 
 // harmless lists the headers that may follow a redirect to another host. All

@@ -98,9 +98,11 @@ func codingOf(resp *http.Response, k knownForm) (coding, error) {
 	c := strings.Join(applied, ", ")
 	switch {
 	case len(unknown) > 0 && c == "":
-		return coding{note: fmt.Sprintf("the server names an unknown content coding, %q; the file is stored as sent", strings.Join(unknown, ", "))}, nil
+		return coding{note: fmt.Sprintf("the server names an unknown content coding, %s; the file is stored as sent", quoted(strings.Join(unknown, ", ")))}, nil
 	case c == "":
 		return coding{}, nil
+	case len(c) > maxMedia:
+		return coding{}, kindError{errors.New("the server names too many content codings"), ErrProtocol}
 	case saysCoded(applied[len(applied)-1], resp, k):
 		return coding{kept: c}, nil
 	case c == "gzip" && offersRanges(resp) && !k.decoded:
@@ -108,7 +110,7 @@ func codingOf(resp *http.Response, k knownForm) (coding, error) {
 	case c == "gzip" && resp.StatusCode != http.StatusPartialContent:
 		return coding{removed: c, note: "the server applied the content coding gzip, which was not asked for; it is removed"}, nil
 	}
-	return coding{}, kindError{fmt.Errorf("the server sends it coded as %q, which was not asked for", c), ErrProtocol}
+	return coding{}, kindError{fmt.Errorf("the server sends it coded as %s, which was not asked for", quoted(c)), ErrProtocol}
 }
 
 // offersRanges reports whether the server serves ranges of this body.
@@ -173,6 +175,7 @@ func isContentAddress(path string) bool { return contentAddress.MatchString(path
 // nothing before it is read.
 type decoded struct {
 	io.ReadCloser
+	free  bool      // it may unfold as far as it does, because the size of the file is limited
 	plain io.Reader // nil before the first read
 }
 
@@ -191,7 +194,8 @@ func (d *decoded) Read(p []byte) (n int, err error) {
 
 // open looks at the beginning of the body.
 func (d *decoded) open() error {
-	body := bufio.NewReader(d.ReadCloser)
+	received := &countingReader{Reader: d.ReadCloser}
+	body := bufio.NewReader(received)
 	mark, err := body.Peek(2)
 	if err != nil && err != io.EOF {
 		return err
@@ -200,8 +204,14 @@ func (d *decoded) open() error {
 		d.plain = body
 		return nil
 	}
-	d.plain, err = gzip.NewReader(body)
-	return err
+	z, err := gzip.NewReader(body)
+	if err != nil {
+		return err
+	}
+	if d.plain = z; !d.free {
+		d.plain = &ratioReader{plain: z, received: received}
+	}
+	return nil
 }
 
 // knownForm returns what is known of the file before any response.

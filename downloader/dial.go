@@ -62,6 +62,7 @@ func (d *dialer) noteResolved(hostPort string) {
 	if d.resolved == nil {
 		d.resolved = make(map[string]bool)
 	}
+	trim(d.resolved, mostNames)
 	d.resolved[hostPort] = true
 }
 
@@ -95,5 +96,6 @@ func (d *dialer) remember(hostPort, ipPort string, now time.Time) {
 	if d.known == nil {
 		d.known = make(map[string]address)
 	}
+	trim(d.known, mostNames)
 	d.known[hostPort] = address{ipPort, now.Add(nameHolds)}
 }

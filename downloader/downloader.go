@@ -110,6 +110,10 @@ type Request struct {
 	Public func(origin string) bool
 	// Sum is the digest that the file must have, if not zero.
 	Sum chunk.Sum
+	// MaxSize is how many bytes the file may have, 0 for no limit. A larger one ends with
+	// ErrTooLarge: before its body is read if the size is known, else when more arrive, and
+	// then the part file is removed. If something is held already, a known size keeps it.
+	MaxSize int64
 	// Overwrite replaces a file that pawl did not make.
 	Overwrite bool
 	// Restart forgets what there is of the download.
@@ -157,8 +161,8 @@ type Downloader struct {
 	eventMu sync.Mutex // orders events
 
 	mu    sync.Mutex
-	hosts map[string]*host // by origin; guarded by mu
-	jobs  []*job           // running, in order of their start; guarded by mu
+	hosts memory[*host] // by origin; guarded by mu
+	jobs  []*job        // running, in order of their start; guarded by mu
 }
 
 // New returns a Downloader into s.
@@ -180,7 +184,7 @@ func New(s *store.Store, o Options) *Downloader {
 		placing: newTogether(true, s.Place),
 		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
 		outage:  newOutage(o.WaitNetwork),
-		hosts:   make(map[string]*host),
+		hosts:   newMemory(func(h *host) bool { return h.idle(time.Now()) }),
 	}
 }
 
@@ -232,11 +236,12 @@ func (d *Downloader) Snapshot() []Progress {
 // Room returns how many small files a host, of HostOf, is asked for at once.
 func (d *Downloader) Room(name string) int {
 	d.mu.Lock()
-	h := d.hosts[name]
+	known := d.hosts.known[name]
 	d.mu.Unlock()
-	if h == nil {
+	if known == nil {
 		return d.opts.Connections
 	}
+	h := known.value
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.most()
@@ -254,15 +259,13 @@ func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := origin(u)
-	h := d.hosts[key]
-	if h == nil {
-		h = newHost(u.Host, d.opts.Connections)
+	return d.hosts.get(key, func() *host {
+		h := newHost(u.Host, d.opts.Connections)
 		h.origin = key
 		h.addr = dialed(u, d.opts.Proxy)
 		h.group = d.slots.group(h.addr)
-		d.hosts[key] = h
-	}
-	return h
+		return h
+	})
 }
 
 func (d *Downloader) emit(e Event) {
@@ -272,8 +275,15 @@ func (d *Downloader) emit(e Event) {
 	d.opts.OnEvent(e)
 }
 
+// maxURL is how many bytes a URL may have, as many as an entry of a list. Servers accept
+// 8 KiB to 64 KiB, so double helps nobody, and half may refuse a test server.
+const maxURL = 1 << 20
+
 // parseURL accepts what can be downloaded.
 func parseURL(s string) (*url.URL, error) {
+	if len(s) > maxURL {
+		return nil, kindError{fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxURL), ErrUsage}
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return nil, kindError{fmt.Errorf("%q is not an http or https URL", ShownURL(s)), ErrUsage}

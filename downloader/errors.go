@@ -41,6 +41,8 @@ var (
 	ErrThrottled = errors.New("the server asks to come later")
 	// ErrProtocol says that the server's answers make no sense.
 	ErrProtocol = errors.New("protocol")
+	// ErrTooLarge says that the file is larger than Request.MaxSize. It is an ErrProtocol.
+	ErrTooLarge = fmt.Errorf("%w: too large", ErrProtocol)
 	// ErrChecksum says that the bytes do not have the digest asked for.
 	ErrChecksum = errors.New("checksum mismatch")
 	// ErrChanged says that the remote file changed and what was written cannot
@@ -174,6 +176,8 @@ func explain(err error) error {
 			cause = errno
 		}
 		return kindError{fmt.Errorf("cannot connect to %v: %w", op.Addr, cause), ErrNetwork}
+	case isHugeHeader(err):
+		return errHugeHeader
 	case isMalformed(err): // it quotes the header, of any length
 		return kindError{errors.New("the server sends a malformed header"), errMalformed}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
@@ -206,6 +210,21 @@ func isTLS(err error) bool {
 	}
 	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||
 		errors.As(err, &invalid) || errors.As(err, &header) || errors.As(err, &alert)
+}
+
+// errHugeHeader is permanent, because the same server sends the same header again.
+var errHugeHeader error = permanentError{kindError{fmt.Errorf("the server sends more than %d KiB of header", maxHeader>>10), ErrProtocol}}
+
+// isHugeHeader reports whether a header was longer than maxHeader. net/http has no error
+// value for it. Its texts are, in this order, those of HTTP/1, of HTTP/2, and of interim
+// responses over HTTP/2 (Go 1.26).
+func isHugeHeader(err error) bool {
+	for _, text := range []string{"response headers exceeded", "header list larger than", "header list too large"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
 }
 
 // isMalformed reports whether the answer was no HTTP. That may come from bytes

@@ -144,6 +144,9 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		got += int64(kept)
 		j.fetched.Add(int64(n))
 		j.have.Add(int64(kept))
+		if large := j.checkArrived(); large != nil && (err == nil || err == io.EOF) {
+			err = large
+		}
 		if left == 0 && err == nil {
 			left = j.pool.extend(w, time.Now())
 			for left == 0 && err == nil && j.pool.precious(w, time.Now()) {

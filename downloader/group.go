@@ -180,6 +180,15 @@ func (g *group) unused(now time.Time) bool {
 	return false
 }
 
+// idle reports whether the group may be forgotten: it has left the address. A host that still
+// has it only asks it for its share then; a further group of the address takes its slots as
+// another process does.
+func (g *group) idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.kept && g.waiting == 0 && len(g.conns) == 0 && g.slots.Held() == 0
+}
+
 // share returns how many connections there should be; at least one, which then
 // may have to wait for its slot.
 func (g *group) share() int {

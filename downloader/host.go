@@ -272,3 +272,12 @@ func (h *host) held(now time.Time) time.Duration {
 	defer h.mu.Unlock()
 	return max(0, h.notBefore.Sub(now))
 }
+
+// idle reports whether the host may be forgotten: nothing is under way, it has not asked to be
+// left alone, and it has not refused connections.
+func (h *host) idle(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	busy := h.open > 0 || h.waiting > 0 || h.downloads > 0
+	return !busy && !h.refuses && h.ranges != rangesRefused && !now.Before(later(h.notBefore, h.growAfter))
+}

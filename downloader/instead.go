@@ -58,5 +58,5 @@ func (d *Downloader) began(req Request, u string) bool {
 // OtherMayHave reports whether err is of the source that was asked, so that another one
 // may have the file.
 func OtherMayHave(err error) bool {
-	return slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
+	return !errors.Is(err, ErrTooLarge) && slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
 }

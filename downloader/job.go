@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,7 +121,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		err = fmt.Errorf("%w; "+words, err, n)
 	}
 	if j.part != nil {
-		err = j.end(ctx, err)
+		err = j.dropTooLarge(j.part.Record(), j.end(ctx, err))
 	}
 	repeated := false
 	if j.req.Stream == nil {
@@ -261,7 +262,7 @@ func (j *job) end(ctx context.Context, err error) error {
 			case ctx.Err() != nil:
 				r.State, r.Reason = store.Paused, ""
 			default:
-				r.State, r.Reason = store.Failed, err.Error()
+				r.State, r.Reason = store.Failed, limitedReason(err)
 			}
 		})
 		if note != nil && !errors.Is(err, store.ErrState) {
@@ -269,6 +270,19 @@ func (j *job) end(ctx context.Context, err error) error {
 		}
 	}
 	return errors.Join(err, j.part.Close())
+}
+
+// maxReason is how many bytes of an error a record keeps: several lines of a terminal. It
+// quotes URLs, and so may be as long as they are.
+const maxReason = 1 << 10
+
+// limitedReason returns the text of err as a record keeps it.
+func limitedReason(err error) string {
+	text := err.Error()
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
+	return text
 }
 
 // advanced notes how many bytes of the file are written; more than ever before

@@ -34,11 +34,11 @@ const (
 // Servers without HTTP/2, and http URLs, are left to the transport. Safe for
 // concurrent use.
 type multiplexer struct {
-	*http.Transport
+	*renewing
 	most int // connections to an origin
 
 	mu     sync.Mutex
-	trunks map[string]*trunk // by origin; guarded by mu
+	trunks memory[*trunk] // by origin; guarded by mu
 }
 
 // A trunk is the connections to one origin.
@@ -101,13 +101,13 @@ func newMultiplexer(t *http.Transport, most int) *multiplexer {
 			return proxy(req)
 		}
 	}
-	return &multiplexer{Transport: t, most: most, trunks: make(map[string]*trunk)}
+	return &multiplexer{renewing: &renewing{now: t}, most: most, trunks: newMemory((*trunk).idle)}
 }
 
 // RoundTrip waits for a stream first, where there is HTTP/2.
 func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" || !isASCII(req.URL.Host) { // the transport knows how to spell it
-		return m.Transport.RoundTrip(req)
+		return m.renewing.RoundTrip(req)
 	}
 	t := m.of(req.URL)
 	for dead, ended := 0, 0; ; ended++ {
@@ -116,7 +116,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 		case err != nil:
 			return nil, err
 		case s == nil:
-			return m.Transport.RoundTrip(req)
+			return m.renewing.RoundTrip(req)
 		}
 		resp, err := t.send(s, req)
 		proven, refused := t.tried(s, resp), isRefusedStream(err)
@@ -124,7 +124,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 			dead++
 		}
 		usable := s.Err() == nil && s.Available() > 0 && !refused
-		if err == nil || usable || dead == deadTries || ended == endedTries || isTimeout(err) || req.Context().Err() != nil {
+		if err == nil || usable || isBrokenHTTP2(err) || dead == deadTries || ended == endedTries || isTimeout(err) || req.Context().Err() != nil {
 			return resp, err
 		}
 	}
@@ -134,26 +134,22 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 func (m *multiplexer) of(u *url.URL) *trunk {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := origin(u)
-	t := m.trunks[key]
-	if t == nil {
+	return m.trunks.get(origin(u), func() *trunk {
 		addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
-		t = &trunk{most: m.most, dial: func(ctx context.Context) (*http.ClientConn, error) {
+		return &trunk{most: m.most, dial: func(ctx context.Context) (*http.ClientConn, error) {
 			return m.NewClientConn(context.WithValue(ctx, urlKey{}, u), u.Scheme, addr)
 		}}
-		m.trunks[key] = t
-	}
-	return t
+	})
 }
 
 // CloseIdleConnections is that of the transport and of the trunks. It also ends the
 // dials that no request waits for.
 func (m *multiplexer) CloseIdleConnections() {
-	m.Transport.CloseIdleConnections()
+	m.renewing.CloseIdleConnections()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, t := range m.trunks {
-		t.closeIdle()
+	for _, known := range m.trunks.known {
+		known.value.closeIdle()
 	}
 }
 
@@ -346,6 +342,14 @@ func (t *trunk) closeIdle() {
 			s.Close()
 		}
 	}
+}
+
+// idle reports whether the trunk may be forgotten: it has no connection, and no request waits
+// for one.
+func (t *trunk) idle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.conns) == 0 && t.dialing == nil && !t.waits()
 }
 
 // enqueue returns what tells the caller when to look again.

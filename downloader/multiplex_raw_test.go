@@ -295,9 +295,9 @@ func TestMultiplexerStress(t *testing.T) {
 			time.AfterFunc(rand.N(5*time.Millisecond), func() { c.ok(id) })
 		})
 	})
-	m.ResponseHeaderTimeout = 200 * time.Millisecond
-	m.IdleConnTimeout = 2 * time.Second
-	m.HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second} // as pawl does, but for the times
+	m.transport().ResponseHeaderTimeout = 200 * time.Millisecond
+	m.transport().IdleConnTimeout = 2 * time.Second
+	m.transport().HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second} // as pawl does, but for the times
 	var all sync.WaitGroup
 	var good, bad, late atomic.Int32
 	for range 64 {
@@ -333,8 +333,8 @@ func TestMultiplexerStress(t *testing.T) {
 	if late.Load() > 0 {
 		t.Error("some waited for ever")
 	}
-	for _, tr := range m.trunks {
-		if tr.waits() {
+	for _, known := range m.trunks.known {
+		if known.value.waits() {
 			t.Error("some wait")
 		}
 	}

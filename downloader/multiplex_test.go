@@ -198,8 +198,8 @@ func TestMultiplexerDown(t *testing.T) {
 	if took := time.Since(begun); took > c.Timeout/2 {
 		t.Errorf("it took %v", took)
 	}
-	for _, trunk := range m.trunks {
-		if trunk.waits() {
+	for _, known := range m.trunks.known {
+		if known.value.waits() {
 			t.Error("some still wait")
 		}
 	}
@@ -235,8 +235,8 @@ func TestMultiplexerCancelled(t *testing.T) {
 	if good := getMany(t, c, s.URL, 20); good != 20 {
 		t.Errorf("%d of 20 requests had answers", good)
 	}
-	for _, trunk := range m.trunks {
-		if trunk.waits() || len(trunk.conns) != 1 {
+	for _, known := range m.trunks.known {
+		if trunk := known.value; trunk.waits() || len(trunk.conns) != 1 {
 			t.Errorf("%d connections, waiting: %v", len(trunk.conns), trunk.waits())
 		}
 	}
@@ -280,7 +280,7 @@ func TestMultiplexerSlow(t *testing.T) {
 	t.Run("silent", func(t *testing.T) {
 		hold := make(chan struct{})
 		s, c, m := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) { <-hold })
-		m.ResponseHeaderTimeout = time.Second
+		m.transport().ResponseHeaderTimeout = time.Second
 		begun := time.Now()
 		getMany(t, c, s.URL, 10)
 		if took := time.Since(begun); took > 5*time.Second {

@@ -33,6 +33,13 @@ func newBucket(rate float64, burst time.Duration) *bucket {
 	return &bucket{turn: make(chan struct{}, 1), rate: rate, burst: burst, changed: make(chan struct{})}
 }
 
+// full reports whether the bucket is as a new one: nobody waits, and nothing is given away.
+func (b *bucket) full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.turn) == 0 && time.Since(b.spent) > b.burst
+}
+
 // setRate makes rate the one from now on, also for those who wait.
 func (b *bucket) setRate(rate float64) {
 	b.mu.Lock()

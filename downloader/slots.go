@@ -29,9 +29,9 @@ type slots struct {
 	closeIdle []func()     // of all transports that dial through it; immutable once one does
 
 	mu         sync.Mutex
-	groups     map[string]*group // by address; guarded by mu
-	lastClosed time.Time         // when closeIdle was called; guarded by mu
-	ended      bool              // guarded by mu
+	groups     memory[*group] // by address; guarded by mu
+	lastClosed time.Time      // when closeIdle was called; guarded by mu
+	ended      bool           // guarded by mu
 
 	done    chan struct{}  // closed by close
 	keepers sync.WaitGroup // one for each address that is in use
@@ -39,7 +39,7 @@ type slots struct {
 }
 
 func newSlots(s *store.Store, most int) *slots {
-	return &slots{store: s, most: most, groups: make(map[string]*group), done: make(chan struct{})}
+	return &slots{store: s, most: most, groups: newMemory((*group).idle), done: make(chan struct{})}
 }
 
 // A transport is what slots are shared by.
@@ -101,12 +101,9 @@ func (s *slots) group(addr string) *group {
 	addr = strings.ToLower(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.groups[addr]
-	if g == nil {
-		g = &group{owner: s, slots: s.store.Slots(addr, s.most), turn: make(chan struct{}, 1), conns: make(map[*slotConn]struct{})}
-		s.groups[addr] = g
-	}
-	return g
+	return s.groups.get(addr, func() *group {
+		return &group{owner: s, slots: s.store.Slots(addr, s.most), turn: make(chan struct{}, 1), conns: make(map[*slotConn]struct{})}
+	})
 }
 
 // dropIdle closes the idle connections of all transports, unless it just did, and
@@ -143,13 +140,14 @@ func (s *slots) close() {
 	s.dials.Wait()
 	s.keepers.Wait()
 	shared := false
-	for _, g := range s.groups { // no more are made
+	for _, known := range s.groups.known { // no more are made
+		g := known.value
 		shared = shared || g.slots.Held() > 0 && g.slots.Share() < s.most
 	}
 	if shared {
 		time.Sleep(afterClose) // or another process connects before the server has noticed
 	}
-	for _, g := range s.groups {
-		g.slots.Close()
+	for _, known := range s.groups.known {
+		known.value.slots.Close()
 	}
 }

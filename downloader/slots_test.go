@@ -139,7 +139,7 @@ func TestRequestEndsConnection(t *testing.T) {
 	u, _ := url.Parse(srv.URL)
 	for i := range 4 {
 		if i == 1 {
-			s.groups[dialed(u, nil)].debt = 1
+			s.group(dialed(u, nil)).debt = 1
 		}
 		resp, err := hc.Get(srv.URL)
 		if err != nil {
@@ -148,8 +148,8 @@ func TestRequestEndsConnection(t *testing.T) {
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	if addrs[0] != addrs[1] || addrs[1] == addrs[2] || addrs[2] != addrs[3] || len(s.groups) != 1 {
-		t.Errorf("got connections from %q, %d groups", addrs, len(s.groups))
+	if addrs[0] != addrs[1] || addrs[1] == addrs[2] || addrs[2] != addrs[3] || len(s.groups.known) != 1 {
+		t.Errorf("got connections from %q, %d groups", addrs, len(s.groups.known))
 	}
 }
 

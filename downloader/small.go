@@ -62,10 +62,20 @@ func (j *job) fits(id identity) error {
 
 // modTime is what the finished file's modification time is to be, zero for now.
 func (j *job) modTime(id identity) time.Time {
-	if t, err := http.ParseTime(id.lastModified); err == nil && !j.d.opts.NoRemoteTime {
+	if t, err := http.ParseTime(id.lastModified); err == nil && !j.d.opts.NoRemoteTime && isCredible(t, time.Now()) {
 		return t
 	}
 	return time.Time{}
+}
+
+// clockError is how far the clock of a server may be ahead of ours: a day, as servers that
+// take their local time for UTC are up to 14 hours off. Half of it refuses some of these.
+const clockError = 24 * time.Hour
+
+// isCredible reports whether a file may have been modified at t. Servers without a date
+// send 1601 or 9999, which file systems and the record cannot hold.
+func isCredible(t, now time.Time) bool {
+	return t.Unix() >= 0 && t.Before(now.Add(clockError))
 }
 
 // fetchSmall reads rep into u and places it. A body that breaks off is asked for

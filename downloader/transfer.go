@@ -13,6 +13,11 @@ import (
 // attempt asks for what is missing, fetches it, and finishes. restartError
 // asks for another attempt from the start.
 func (j *job) attempt(ctx context.Context) error {
+	if l := j.req.Listed; l != nil {
+		if err := j.checkSize(l.Size); err != nil {
+			return err
+		}
+	}
 	to, _ := j.target()
 	j.host = j.d.host(to.url)
 	j.single = j.single || j.host.rangeUse() == rangesRefused
@@ -37,7 +42,10 @@ func (j *job) attempt(ctx context.Context) error {
 		return err
 	}
 	j.expect(rep)
-	file, err := j.small(rep)
+	var file *store.Unnamed
+	if err = j.checkSize(rep.id.size); err == nil {
+		file, err = j.small(rep)
+	}
 	if file != nil {
 		return j.fetchSmall(ctx, rep, file)
 	}

@@ -14,7 +14,7 @@ type turns struct {
 	rate float64 // requests per second
 
 	mu    sync.Mutex
-	hosts map[string]*bucket // by host and port as in the URL; guarded by mu
+	hosts memory[*bucket] // by host and port as in the URL; guarded by mu
 }
 
 // newTurns returns the turns of a rate, nil for none.
@@ -22,7 +22,7 @@ func newTurns(rate float64) *turns {
 	if !(rate > 0) {
 		return nil
 	}
-	return &turns{rate: rate, hosts: make(map[string]*bucket)}
+	return &turns{rate: rate, hosts: newMemory((*bucket).full)}
 }
 
 // span returns how long n requests to one host take, 0 without a limit.
@@ -54,11 +54,5 @@ func (t *turns) wait(ctx context.Context, u *url.URL) error {
 func (t *turns) of(u *url.URL) *bucket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := strings.ToLower(u.Host)
-	b := t.hosts[key]
-	if b == nil {
-		b = newBucket(t.rate, t.span(1))
-		t.hosts[key] = b
-	}
-	return b
+	return t.hosts.get(strings.ToLower(u.Host), func() *bucket { return newBucket(t.rate, t.span(1)) })
 }

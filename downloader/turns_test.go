@@ -122,7 +122,7 @@ func TestTurnsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{StallTimeout: time.Second, RequestRate: 0.1}.withDefaults()
 		hc := newHTTPClient(o, &dialer{}, newSlots(nil, 1), newTurns(o.RequestRate), false)
-		transport := hc.Transport.(watchdog).next.(guard).all.(*http.Transport)
+		transport := hc.Transport.(watchdog).next.(guard).all.(*renewing).now
 		var servers sync.WaitGroup
 		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			ours, theirs := net.Pipe()

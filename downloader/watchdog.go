@@ -93,7 +93,7 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	if c := conn.Load(); c != nil && resp.TLS != nil && !isFramed(resp) {
 		b.cut = c.ended.Load
 	}
-	resp.Body = b
+	resp.Body, resp.Header = b, usedHeader(resp.Header)
 	return resp, nil
 }
 

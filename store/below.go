@@ -20,7 +20,9 @@ var ErrLink error = throughLink{}
 // throughLink is the type of ErrLink.
 type throughLink struct{}
 
-func (throughLink) Error() string        { return "it is a symbolic link, which is not followed below the directory of a list" }
+func (throughLink) Error() string {
+	return "it is a symbolic link, which is not followed below the directory of a list"
+}
 func (throughLink) Is(target error) bool { return target == ErrIrregular || target == ErrForeign }
 
 // A belowFS is the real file system, but for symbolic links below root, which may itself

@@ -27,13 +27,16 @@ const (
 	lockTimeout = 30 * time.Second // longest wait for other processes' transactions
 
 	schemaVersion = 1
+
+	// maxKey is how many bytes a key may have. bbolt refuses longer ones.
+	maxKey = bolt.MaxKeySize
 )
 
 var (
 	metaBucket    = []byte("meta")      // "version" -> schemaVersion
 	recordBucket  = []byte("downloads") // ID -> encoded Record of what is not finished
 	targetBucket  = []byte("targets")   // Target -> ID
-	askedBucket   = []byte("asked")     // directory NUL URL -> ID, or Target of a finished file
+	askedBucket   = []byte("asked")     // askedKey -> ID, or Target of a finished file
 	hostBucket    = []byte("hosts")     // origin -> HostNote; made when first needed
 	pieceBucket   = []byte("pieces")    // ID, number of the page -> sealed sums of pieces; made when first needed
 	ledgerBucket  = []byte("files")     // Target of a finished file -> entry; made when first needed

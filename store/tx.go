@@ -4,14 +4,24 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
 )
 
-// askedKey is the key of askedBucket for what was asked of url into dir.
-func askedKey(dir, url string) []byte { return []byte(dir + "\x00" + url) }
+// askedKey is the key of askedBucket for what was asked of url into dir: the directory, NUL
+// and the URL. If that is longer than maxKey, its end is replaced by the SHA-256 of the
+// whole. Shorter keys must stay as they are, because older state files have them.
+func askedKey(dir, url string) []byte {
+	key := []byte(dir + "\x00" + url)
+	if len(key) <= maxKey {
+		return key
+	}
+	sum := sha256.Sum256(key)
+	return append(key[:maxKey-len(sum)], sum[:]...)
+}
 
 func (r *Record) askedKey() []byte { return askedKey(filepath.Dir(r.Target), r.URL) }
 

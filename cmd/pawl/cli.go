@@ -61,7 +61,8 @@ type Transfer struct {
 	Overwrite       bool        `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
 	Restart         bool        `group:"Files" help:"Forget progress and begin again."`
 	OnChange        string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
-	MinFree         byteCount   `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
+	MinFree         byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
+	MaxSize         byteSize    `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Most bytes of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is fetched if its size is known."`
 	NoRemoteTime    bool        `group:"Files" help:"Do not take the modification time from the server."`
 	Report          string      `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome. Its URLs are in full, so it has mode 0600."`
 	OnComplete      string      `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each file that was fetched, and PAWL_FILE_* in its environment."`
@@ -83,6 +84,7 @@ type GetCmd struct {
 	Checksums string    `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
 	Glob      bool      `negatable:"" default:"true" group:"Request" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns (the default here)."`
 	SHA256    string    `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
+	ListLimit
 	Transfer
 }
 

@@ -180,7 +180,7 @@ func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store, headers 
 	}
 	d := downloader.New(st, opts)
 	defer d.Close()
-	lists, err := c.newLister(d, g, headers)
+	lists, err := c.newLister(d, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
 	if err != nil {
 		return nil, err
 	}
@@ -347,6 +347,7 @@ func find(st *store.Store, req downloader.Request) (found store.Record, err erro
 // fill adds to req what the options say of every request.
 func (t *Transfer) fill(req *downloader.Request) {
 	req.Overwrite, req.Restart, req.FailOnChange = t.Overwrite, t.Restart, t.OnChange == "fail"
+	req.MaxSize = int64(t.MaxSize)
 }
 
 // options are the engine's.

@@ -37,7 +37,7 @@ type hazard struct {
 
 // hazards is the table. Each group has a file of its own.
 func hazards() []hazard {
-	return slices.Concat(lies, breaks, limits, changes, links, names, disks, states, signalHazards, codings, rangesRefused, silences, digests, evidence, origins, trickles, partNames, owners, space, treeLinks)
+	return slices.Concat(lies, breaks, limits, changes, links, names, disks, states, signalHazards, codings, rangesRefused, silences, digests, evidence, origins, trickles, partNames, owners, space, treeLinks, sizes)
 }
 
 var (

@@ -10,9 +10,11 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -41,6 +43,9 @@ type listError struct{ error }
 
 func (e listError) Unwrap() error { return e.error }
 
+// A largeListError says that a list is larger than --max-list-size.
+type largeListError struct{ error }
+
 // Is is for errors.Is, whatever the reason.
 func (e listError) Is(target error) bool {
 	_, ok := target.(listError)
@@ -50,18 +55,33 @@ func (e listError) Is(target error) bool {
 // A lister opens lists and checksum files. Those at URLs are kept in the state directory,
 // and asked for again only if they have changed.
 type lister struct {
-	d   *downloader.Downloader
-	req downloader.Request // what the requests for lists have in common
+	d    *downloader.Downloader
+	req  downloader.Request // what the requests for lists have in common
+	text int64              // most bytes that the text of any list may have; 0 for no limit
 
 	private *sync.Map // URLs of lists that came from a private address, and so may name any
 }
 
-// newLister returns a lister whose requests are those of the options.
-func (t *Transfer) newLister(d *downloader.Downloader, g *Globals, headers originHeaders) (lister, error) {
+// ListLimit is the option about how large lists may be.
+type ListLimit struct {
+	MaxListSize byteSize `default:"256M" placeholder:"N" group:"Lists" help:"Most bytes of a list or checksum file from a URL, such as 500K, 10M or 1G (default: ${default}); a larger one is not used. The text of any list may have 100 times as many."`
+}
+
+// textRatio is how many times as many bytes as it is sent with the text of a list may have,
+// after gzip is undone. Lists of URLs have 5 to 30. gzip unfolds up to 1032 times, so that
+// without a limit a list of 256 MiB would be one of 258 GiB.
+const textRatio = 100
+
+// text returns how many bytes of text a list may have, 0 for no limit.
+func (l ListLimit) text() int64 {
+	return min(int64(l.MaxListSize), math.MaxInt64/textRatio) * textRatio
+}
+
+// newLister returns a lister of d, whose lists from URLs are kept in the state directory.
+func (l ListLimit) newLister(d *downloader.Downloader, g *Globals, req downloader.Request) (lister, error) {
 	dir, err := g.stateDir()
-	return lister{d, downloader.Request{
-		Dir: filepath.Join(dir, "lists"), Overwrite: true, Restart: t.Restart, Credentials: headers.forTyped,
-	}, new(sync.Map)}, err
+	req.Dir, req.Overwrite, req.MaxSize = filepath.Join(dir, "lists"), true, int64(l.MaxListSize)
+	return lister{d, req, l.text(), new(sync.Map)}, err
 }
 
 // open opens a file, what a URL leads to, or standard input.
@@ -89,6 +109,9 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	}
 	if err == nil {
 		err = keepPrivate(res.Target, 0o600) // an earlier pawl may have made it
+	}
+	if errors.Is(err, downloader.ErrTooLarge) {
+		return openedList{}, listError{largeListError{fmt.Errorf("list %q: %v", downloader.ShownURL(name), err)}}
 	}
 	if err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", downloader.ShownURL(name), err)
@@ -140,6 +163,11 @@ func openFile(name string) (openedList, error) {
 	return openedList{ReadCloser: f, name: name, nameless: nameless, whole: true}, nil
 }
 
+// sumsGC is the target of the garbage collector while a checksum file is read, in percent of
+// what is in use. The file may have millions of lines, all of which stay; with the default of
+// 100, as much again would be garbage. Half of it takes twice the time of the collector.
+const sumsGC = 20
+
 // readSums reads a checksum file, and returns what tells the digest of a file by its
 // path. That it has none is an error: what is to be proved is not fetched unproved.
 // It returns nil if there is no such file to read.
@@ -152,7 +180,8 @@ func (l lister) readSums(ctx context.Context, name string) (func(string) (chunk.
 		return nil, err
 	}
 	defer in.Close()
-	sums, problems, err := list.ReadSums(in.name, in)
+	defer debug.SetGCPercent(debug.SetGCPercent(sumsGC))
+	sums, problems, err := list.ReadSums(in.name, in, l.text)
 	if err == nil && len(problems) > 0 {
 		err = usageError(problems[0])
 	}
@@ -193,7 +222,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2
 
 // entries reads one list.
 func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
-	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob}
+	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, Most: c.text()}
 	return func(yield func(list.Entry, error) bool) {
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem

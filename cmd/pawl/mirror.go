@@ -39,6 +39,7 @@ type MirrorCmd struct {
 	Rounds            int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
 	RoundWait         duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
 	Every             duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
+	ListLimit
 	Pruning
 	Transfer
 }
@@ -237,7 +238,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	defer fetcher.Close()
 	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
 	headers.everywhere = c.HeadersEverywhere
-	lists, err := c.newLister(fetcher, g, headers)
+	lists, err := c.newLister(fetcher, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
 	if err != nil {
 		out.abort()
 		return false, err

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"pawl/downloader"
+	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
 )
@@ -202,6 +203,10 @@ func hint(err error, id store.ID) string {
 		return fmt.Sprintf("if the lists are right, allow it with: --max-delete %d", much.Delete)
 	case errors.Is(err, mirror.ErrUndeleted):
 		return "see to their directories, then run the same command again"
+	case errors.As(err, new(largeListError)), errors.Is(err, list.ErrTooLong):
+		return "allow it with --max-list-size N"
+	case errors.Is(err, downloader.ErrTooLarge):
+		return "allow it with --max-size N"
 	case errors.As(err, &unread):
 		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:

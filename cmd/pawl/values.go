@@ -38,12 +38,7 @@ func (d *duration) or(other time.Duration) time.Duration {
 type byteRate int64
 
 func (r *byteRate) UnmarshalText(text []byte) error {
-	s := strings.ToUpper(string(text))
-	if s == "OFF" {
-		*r = 0
-		return nil
-	}
-	n, ok := parseBytes(strings.TrimSuffix(s, "/S"))
+	n, ok := parseBytes(strings.TrimSuffix(strings.ToUpper(string(text)), "/S"))
 	if !ok {
 		return fmt.Errorf("%q is not a rate such as 500K, 10M or 1G", text)
 	}
@@ -51,20 +46,23 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// byteCount is a number of bytes, with the letters of byteRate.
-type byteCount int64
+// byteSize is a number of bytes, 0 for no limit, with the letters of byteRate.
+type byteSize int64
 
-func (c *byteCount) UnmarshalText(text []byte) error {
+func (b *byteSize) UnmarshalText(text []byte) error {
 	n, ok := parseBytes(strings.ToUpper(string(text)))
 	if !ok {
-		return fmt.Errorf("%q is not a number of bytes such as 500M or 10G", text)
+		return fmt.Errorf("%q is not a size such as 500K, 10M or 1G", text)
 	}
-	*c = byteCount(n)
+	*b = byteSize(n)
 	return nil
 }
 
-// parseBytes reads a number in capital letters, such as 1.5G or 10MIB.
-func parseBytes(s string) (n int64, ok bool) {
+// parseBytes reads a number of bytes in upper case, such as 500K, 1.5MIB or OFF for 0.
+func parseBytes(s string) (int64, bool) {
+	if s == "OFF" {
+		return 0, true
+	}
 	digits := strings.TrimSuffix(strings.TrimSuffix(s, "B"), "I")
 	factor := 1.0
 	if n := len(digits); n > 0 {
@@ -73,8 +71,7 @@ func parseBytes(s string) (n int64, ok bool) {
 		}
 	}
 	v, err := strconv.ParseFloat(digits, 64)
-	ok = err == nil && v >= 0 && v*factor < math.MaxInt64/2 // NaN is neither
-	if !ok {
+	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) { // NaN is neither
 		return 0, false
 	}
 	return int64(v * factor), true

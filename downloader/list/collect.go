@@ -7,8 +7,21 @@ import (
 	"strings"
 )
 
-// mostWarned is how many warnings are remembered, not to be given twice.
-const mostWarned = 1000
+const (
+	// mostWarned is how many warnings are remembered, not to be given twice.
+	mostWarned = 1000
+	// maxEntry is how many bytes an entry may have: its URLs, header fields and names
+	// together. A file may have 1000 mirrors of 1 KiB then. Each entry that is fetched is in
+	// memory several times, so double costs a run of a hostile list some hundred MiB more.
+	maxEntry = 1 << 20
+	// maxMirrors is how many URLs one file may have. More are not used.
+	maxMirrors = 1000
+	// mostRefused is how many URLs of one entry are reported one by one.
+	mostRefused = 10
+)
+
+// errEntry is the problem of an entry no URL of which fits into maxEntry.
+var errEntry = fmt.Errorf("an entry longer than %d bytes", maxEntry)
 
 // A collector hands on what the reader of a format finds. All formats have its
 // checks of URLs in common.
@@ -92,33 +105,83 @@ func (c *collector) patterns(e Entry) (all []*pattern, count int64, err error) {
 	return all, count, nil
 }
 
-// one yields e with those of its URLs that can be downloaded. e.URLs is changed.
+// one yields e with those of its URLs that can be downloaded and that fit into it. e.URLs
+// is changed.
 func (c *collector) one(e Entry) {
-	kept := e.URLs[:0]
+	kept, size := e.URLs[:0], e.size()
 	var refused []error
+	beyond, wrong := 0, 0 // URLs that do not fit, or cannot be downloaded
 	for _, text := range e.URLs {
-		u, err := c.absolute(text)
-		if err != nil {
-			refused = append(refused, err)
+		if len(kept) == maxMirrors || size+len(text) > maxEntry {
+			beyond++
 			continue
 		}
-		kept = append(kept, u)
+		u, err := c.absolute(text)
+		switch {
+		case err != nil:
+			if wrong++; wrong <= mostRefused {
+				refused = append(refused, err)
+			}
+		case size+len(u) > maxEntry:
+			beyond++
+		default:
+			kept, size = append(kept, u), size+len(u)
+		}
 	}
 	if len(kept) == 0 {
-		if len(refused) == 0 {
-			refused = append(refused, errors.New("an entry without a URL"))
-		}
-		c.problem(e.Line, refused[0])
+		c.problem(e.Line, noURL(refused, beyond))
 		return
 	}
 	for _, err := range refused {
 		c.warn(e.Line, fmt.Errorf("%w, and not used as a mirror", err))
 	}
+	if n := wrong - len(refused); n > 0 {
+		c.warn(e.Line, fmt.Errorf("%d more of its URLs cannot be used", n))
+	}
+	c.warnBeyond(e.Line, beyond)
 	e.URLs, e.List = kept, c.name
 	if e.Header.Get("Referer") == "*" { // as aria2 has it
 		e.Header.Set("Referer", shownReferer(kept[0]))
 	}
 	c.give(e, nil)
+}
+
+// noURL returns why an entry has no URL that can be used.
+func noURL(refused []error, beyond int) error {
+	switch {
+	case len(refused) > 0:
+		return refused[0]
+	case beyond > 0:
+		return errEntry
+	}
+	return errors.New("an entry without a URL")
+}
+
+// warnBeyond tells that n URLs of an entry do not fit into it.
+func (c *collector) warnBeyond(line, n int) {
+	if n > 0 {
+		c.warn(line, fmt.Errorf("%d of its URLs are not used: an entry has %d URLs and %d bytes at most", n, maxMirrors, maxEntry))
+	}
+}
+
+// Len returns how many bytes e has: its URLs, header fields and names together.
+func (e *Entry) Len() int {
+	n := e.size()
+	for _, u := range e.URLs {
+		n += len(u)
+	}
+	return n
+}
+
+// size returns how many bytes e has without its URLs.
+func (e *Entry) size() int {
+	n := len(e.Out) + len(e.Dir)
+	for name, values := range e.Header {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	return n
 }
 
 // absolute returns text as a URL that can be downloaded, resolved against the

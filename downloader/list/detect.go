@@ -31,7 +31,7 @@ func (c *collector) read(r io.Reader) error {
 	if err := c.prepare(); err != nil {
 		return err
 	}
-	text, err := open(r)
+	text, err := open(r, c.o.Most)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
@@ -59,16 +59,41 @@ func (c *collector) prepare() error {
 	return nil
 }
 
-// open undoes gzip, if r has its magic, and skips a byte order mark. It refuses
-// what is surely no list.
-func open(r io.Reader) (*bufio.Reader, error) {
+// ErrTooLong says that a list has more text than Options.Most.
+var ErrTooLong = errors.New("has too much text")
+
+// A limitedReader fails after left bytes.
+type limitedReader struct {
+	io.Reader
+	left int64
+	most int64 // what left was
+}
+
+func (r *limitedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if r.left -= int64(n); r.left < 0 {
+		return 0, fmt.Errorf("%w: more than %d bytes", ErrTooLong, r.most)
+	}
+	return n, err
+}
+
+// open undoes gzip, if r has its magic, and skips a byte order mark. It refuses what is
+// surely no list. The text fails after most bytes, if most is not 0.
+func open(r io.Reader, most int64) (*bufio.Reader, error) {
 	text := bufio.NewReaderSize(r, bufferSize)
+	plain := io.Reader(text)
 	if begins(text, markGzip) {
 		z, err := gzip.NewReader(text)
 		if err != nil {
 			return nil, err
 		}
-		text = bufio.NewReaderSize(z, bufferSize)
+		plain = z
+	}
+	if most > 0 {
+		plain = &limitedReader{plain, most, most}
+	}
+	if plain != io.Reader(text) {
+		text = bufio.NewReaderSize(plain, bufferSize)
 	}
 	if begins(text, markUTF16LE) || begins(text, markUTF16BE) {
 		return nil, errors.New("is UTF-16, where UTF-8 is expected")

@@ -70,6 +70,7 @@ type Options struct {
 	Format Format // "" for what the content looks like
 	Base   string // URL against which names and relative URLs are resolved (RFC 3986 §5); a directory ends in a slash
 	Glob   bool   // URLs of aria2 and JSON lists are patterns, see Expand
+	Most   int64  // bytes of text, after gzip is undone, beyond which reading fails; 0 for no limit
 }
 
 // Read returns the entries of a list and its problems, in order; name is for

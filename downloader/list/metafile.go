@@ -21,6 +21,8 @@ type mirror struct {
 type metafile struct {
 	e       Entry
 	mirrors []mirror
+	size    int   // bytes of mirrors, maxEntry at most
+	beyond  int   // URLs that do not fit
 	err     error // the first thing that is wrong with it
 }
 
@@ -110,14 +112,18 @@ func (f *metafile) url(start xml.StartElement, text string) {
 	} else if n, err := strconv.Atoi(attribute(start, "preference")); err == nil {
 		m.priority = 101 - min(max(n, 0), 100)
 	}
-	if len(f.mirrors) < maxMirrors {
-		f.mirrors = append(f.mirrors, m)
+	if len(f.mirrors) == maxMirrors || f.size+len(text) > maxEntry {
+		f.beyond++
+		return
 	}
+	f.mirrors, f.size = append(f.mirrors, m), f.size+len(text)
 }
 
 // finish yields the file, or its problem.
 func (r *metalinkReader) finish(f *metafile) {
-	if len(f.mirrors) == 0 {
+	if len(f.mirrors) == 0 && f.beyond > 0 {
+		f.note(errEntry)
+	} else if len(f.mirrors) == 0 {
 		f.note(errors.New("a file without a URL"))
 	}
 	if f.err != nil {
@@ -128,5 +134,6 @@ func (r *metalinkReader) finish(f *metafile) {
 	for _, m := range f.mirrors {
 		f.e.URLs = append(f.e.URLs, m.url)
 	}
+	r.c.warnBeyond(f.e.Line, f.beyond)
 	r.c.one(f.e)
 }

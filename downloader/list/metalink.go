@@ -9,10 +9,8 @@ import (
 	"strings"
 )
 
-const (
-	maxDepth   = 64   // of elements within each other
-	maxMirrors = 1000 // of one file; more are not used
-)
+// maxDepth is how many elements may be within each other.
+const maxDepth = 64
 
 var (
 	errNoMetalink = errors.New("is XML, but no Metalink")

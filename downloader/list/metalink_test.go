@@ -94,6 +94,12 @@ func TestReadMetalinkBounds(t *testing.T) {
 			want: []string{"2: http://h/" + long[:maxLine/2] + " out=x", "2: http://h/" + long[:maxLine/2] + " out=x",
 				"2: http://h/" + long[:maxLine/2] + " out=x", "2: http://h/" + long[:maxLine/2] + " out=x"}},
 		{name: "mirrors", text: four + "<file name='x'>" + mirrors + "</file></metalink>", want: []string{
+			"? L:2: 10 of its URLs are not used: an entry has 1000 URLs and 1048576 bytes at most",
 			fmt.Sprint("2: ", strings.TrimSpace(strings.Repeat("http://h/x ", maxMirrors)), " out=x")}},
+		{name: "large mirrors", text: four + "<file name='x'>" + strings.Repeat("<url>http://h/"+long[:maxLine/2]+"</url>", 3) + "</file></metalink>", want: []string{
+			"? L:2: 2 of its URLs are not used: an entry has 1000 URLs and 1048576 bytes at most",
+			"2: http://h/" + long[:maxLine/2] + " out=x"}},
+		{name: "a name and a URL", text: four + "<file name='" + long[:maxLine/2] + "'><url>http://h/" + long[:maxLine/2] + "</url></file></metalink>",
+			want: []string{"! L:2: an entry longer than 1048576 bytes"}},
 	})
 }

@@ -80,7 +80,7 @@ func TestSumsFind(t *testing.T) {
 		hex64 + "  a/same", hex64 + "  b/same", hex32 + "  weak", hex64 + "  weak", hex128 + "  weak", hex40 + "  weak",
 		hex64 + "  twice", hexB64 + "  twice", hex64 + "  q/twice", hex64 + "  m/late", hex64 + "  n/late", hexB64 + "  n/late", `\` + hex64 + `  n\nl`, hex64 + `  w\z.iso`, "junk", "",
 	}, "\n")
-	s, problems, err := ReadSums("L", strings.NewReader(gzipped(text)))
+	s, problems, err := ReadSums("L", strings.NewReader(gzipped(text)), 0)
 	if err != nil || len(problems) != 1 || problems[0].Error() != "L:19: is no line of a checksum file" {
 		t.Fatalf("got problems %v, error %v", problems, err)
 	}
@@ -109,12 +109,12 @@ func TestReadSumsWhole(t *testing.T) {
 		"\x1f\x8bjunk":            "x.md5: unexpected EOF",
 		hex32 + "  a\n" + "http:": "",
 	} {
-		s, _, err := ReadSums("x.md5", strings.NewReader(text))
+		s, _, err := ReadSums("x.md5", strings.NewReader(text), 0)
 		if got := fmt.Sprint(err); err != nil && got != want || err == nil && (want != "" || s == nil) {
 			t.Errorf("%q: got %v, want %q", text, err, want)
 		}
 	}
-	s, problems, err := ReadSums("x.md5", strings.NewReader(hex32))
+	s, problems, err := ReadSums("x.md5", strings.NewReader(hex32), 0)
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
 	}

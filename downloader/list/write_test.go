@@ -168,7 +168,7 @@ func FuzzRead(f *testing.F) {
 				t.Fatalf("got problem %#v", p)
 			}
 		}
-		if s, problems, err := ReadSums("L", bytes.NewReader(text)); (s == nil) == (err == nil) || len(problems) > len(text) {
+		if s, problems, err := ReadSums("L", bytes.NewReader(text), 0); (s == nil) == (err == nil) || len(problems) > len(text) {
 			t.Fatalf("ReadSums: got %v, %d problems, %v", s, len(problems), err)
 		}
 	})

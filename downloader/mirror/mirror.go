@@ -129,10 +129,12 @@ type Run struct {
 	queue   *Queue     // of this round; guarded by mu
 	again   *Queue     // of the next; guarded by mu
 	hosts   map[string]*host
+	sweep   int      // number of hosts at which idle ones are looked for
 	running int      // that have a connection, or wait for one
 	doubted int      // of those, begun before their host had answered
 	shy     []string // hosts that wait for one of those to end
 	placing int      // that wait to be made durable
+	bytes   int64    // of the items of all these
 	reading bool
 	over    bool // nothing more is queued
 	round   int
@@ -145,7 +147,7 @@ type Run struct {
 // NewRun returns a run that Do does.
 func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	o = o.withDefaults()
-	m := &Run{d: d, st: st, opts: o, hosts: make(map[string]*host), round: 1, reading: true, named: newNaming(o.Temp)}
+	m := &Run{d: d, st: st, opts: o, hosts: make(map[string]*host), sweep: 2 * mostHosts, round: 1, reading: true, named: newNaming(o.Temp)}
 	m.changed = sync.NewCond(&m.mu)
 	m.queue, m.again = NewQueue(o.Temp), NewQueue(o.Temp)
 	return m

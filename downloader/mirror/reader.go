@@ -23,6 +23,11 @@ import (
 // that of the pages it touches.
 const lookMost = 256
 
+// lookBytes is how much text the entries have together that are read and not yet queued.
+// Entries of honest lists have 100 bytes, so that lookMost of them have 25 KiB. Half of it
+// is still more than they need, double costs a run of a hostile list 8 MiB more.
+const lookBytes = 8 << 20
+
 // An item is what the queue keeps of an entry that has to be fetched.
 type item struct {
 	Entry  list.Entry
@@ -31,15 +36,20 @@ type item struct {
 	Record store.Record // of the path, zero for nothing
 	Rounds int          // in which it was tried
 	Failed string       // why it failed the last time
+
+	weight int64 // bytes: of Entry while it is read, lookBytes at most; of its JSON while it is fetched
 }
 
 // read goes through the entries of lists until ctx ends.
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
 	found := make(chan *item, 2*lookMost)
+	room := newBudget(lookBytes)
 	var looking sync.WaitGroup
 	looking.Go(func() {
 		for batch := range batches(found) {
-			if lookErr := m.look(ctx, batch); lookErr != nil && err == nil {
+			lookErr := m.look(ctx, batch)
+			room.give(weight(batch))
+			if lookErr != nil && err == nil {
 				err = errUnread
 				m.fail(lookErr)
 			}
@@ -53,7 +63,11 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error
 			m.problem(listErr)
 			continue
 		}
-		m.readList(ctx, l, found)
+		m.readList(ctx, l, func(it *item) {
+			it.weight = min(int64(it.Entry.Len()), lookBytes)
+			room.take(it.weight) // look releases it soon, also after the end of ctx
+			found <- it
+		})
 	}
 	close(found)
 	looking.Wait()
@@ -63,8 +77,47 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error
 	return err
 }
 
+// A budget is how many bytes may be in use at once.
+type budget struct {
+	mu    sync.Mutex
+	freed *sync.Cond // on mu
+	left  int64      // guarded by mu
+}
+
+func newBudget(n int64) *budget {
+	b := &budget{left: n}
+	b.freed = sync.NewCond(&b.mu)
+	return b
+}
+
+// take waits until n bytes are left, which must be no more than the budget, and takes them.
+func (b *budget) take(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.left < n {
+		b.freed.Wait()
+	}
+	b.left -= n
+}
+
+// give gives n bytes back.
+func (b *budget) give(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+	b.freed.Broadcast()
+}
+
+// weight returns how many bytes the entries of a batch have.
+func weight(batch []*item) (n int64) {
+	for _, it := range batch {
+		n += it.weight
+	}
+	return n
+}
+
 // readList goes through the entries of one list until ctx ends.
-func (m *Run) readList(ctx context.Context, l List, found chan<- *item) {
+func (m *Run) readList(ctx context.Context, l List, found func(*item)) {
 	m.named.open(l)
 	for e, err := range l.Entries {
 		if ctx.Err() != nil {
@@ -75,7 +128,7 @@ func (m *Run) readList(ctx context.Context, l List, found chan<- *item) {
 			it, err = m.place(l.Key, e)
 		}
 		if it != nil {
-			found <- it
+			found(it)
 		}
 		if err != nil {
 			m.problem(err)

@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	doubtful   = 2   // files at once of a host that has not answered yet
-	ahead      = 16  // more files at once of a host than it has room for, so that none is idle
-	jobsMost   = 320 // files at once of all hosts
-	placeMost  = 512 // files that have been fetched, and wait to be made durable
-	downAfter  = 2   // failures in a row after which a host is left alone until the next round
-	roundRatio = 3   // each wait between rounds is so many times the one before
+	doubtful   = 2       // files at once of a host that has not answered yet
+	ahead      = 16      // more files at once of a host than it has room for, so that none is idle
+	jobsMost   = 320     // files at once of all hosts
+	placeMost  = 512     // files that have been fetched, and wait to be made durable
+	downAfter  = 2       // failures in a row after which a host is left alone until the next round
+	bytesMost  = 8 << 20 // of the items of these: honest ones have 500 bytes, hostile ones 1 MiB, and several times that in memory
+	roundRatio = 3       // each wait between rounds is so many times the one before
 )
 
 // A host is what a run knows of one. The mu of its Run guards it.
@@ -61,6 +62,7 @@ func (m *Run) next(ctx context.Context) (string, *item, bool) {
 		host, b, ok, err := m.take()
 		if ok {
 			err = it.decode(b)
+			it.weight = int64(len(b))
 		}
 		if err != nil {
 			m.fatal = err
@@ -91,12 +93,14 @@ func (m *Run) wakeShy() {
 
 // take takes an entry out of the queue, with mu held, and counts it as running.
 func (m *Run) take() (host string, b []byte, ok bool, err error) {
-	if m.running >= m.jobs() || m.placing >= placeMost {
+	if m.running >= m.jobs() || m.placing >= placeMost || m.bytes >= bytesMost {
 		return "", nil, false, nil
 	}
 	host, b, ok, err = m.queue.Next(m.hasRoom)
-	if h := m.hosts[host]; ok {
+	if ok {
+		h := m.host(host)
 		m.running++
+		m.bytes += int64(len(b))
 		h.running++
 		if !h.works && h.down == nil {
 			h.doubted++
@@ -115,7 +119,10 @@ func (m *Run) jobs() int {
 
 // hasRoom reports whether another file of a host may begin.
 func (m *Run) hasRoom(name string) bool {
-	h := m.host(name)
+	h := m.hosts[name]
+	if h == nil { // which is remembered once it runs
+		h = &host{}
+	}
 	if h.works || h.down != nil { // those of a host that is down are put off at once
 		return h.running < m.d.Room(name)+ahead
 	}
@@ -144,6 +151,7 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 	o.Rounds = it.Rounds + 1
 	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.rounds(o.Err)
 	m.mu.Lock()
+	m.bytes -= it.weight
 	if released {
 		m.placing--
 		m.changed.Signal()
@@ -165,10 +173,29 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 	m.tell(o)
 }
 
+// mostHosts is how many hosts without a file to fetch are remembered, of 150 bytes each. 320
+// files are fetched at once, so that half may forget what a list's mirrors have in common.
+const mostHosts = 1000
+
+// forgetHosts forgets the hosts without a file, with mu held, if there are many. It looks at
+// all of them, and so not again before there are twice as many.
+func (m *Run) forgetHosts() {
+	if len(m.hosts) < m.sweep {
+		return
+	}
+	for name, h := range m.hosts {
+		if h.running == 0 && m.queue.LenHost(name) == 0 {
+			delete(m.hosts, name)
+		}
+	}
+	m.sweep = 2 * max(mostHosts, len(m.hosts))
+}
+
 // host returns what is known of one, with mu held.
 func (m *Run) host(name string) *host {
 	h := m.hosts[name]
 	if h == nil {
+		m.forgetHosts()
 		h = &host{}
 		m.hosts[name] = h
 	}

@@ -1,0 +1,56 @@
+package downloader
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// Hosts with nothing under way are forgotten when there are many, and no others.
+func TestForgetHosts(t *testing.T) {
+	d := New(nil, Options{})
+	at := func(name string) *host { return d.host(&url.URL{Scheme: "http", Host: name}) }
+	used, paused, refusing, recent := at("used"), at("paused"), at("refusing"), at("recent")
+	used.open++
+	paused.hold(time.Now().Add(time.Hour))
+	refusing.open++
+	refusing.refused(time.Now())
+	refusing.leave()
+	for i := range 100_000 {
+		at(fmt.Sprint("idle", i))
+		at("recent")
+	}
+	for name, h := range map[string]*host{"used": used, "paused": paused, "refusing": refusing, "recent": recent} {
+		if at(name) != h {
+			t.Errorf("%s was forgotten", name)
+		}
+	}
+	if n := len(d.hosts.known); n > 2*mostIdle+10 {
+		t.Errorf("%d hosts are remembered", n)
+	}
+}
+
+// Names, turns and trunks of many hosts are forgotten, too.
+func TestForgetNames(t *testing.T) {
+	var d dialer
+	turns := newTurns(1000)
+	m := newMultiplexer(&http.Transport{}, 2)
+	for i := range 50_000 {
+		name := fmt.Sprintf("h%d:443", i)
+		d.remember(name, "127.0.0.1:443", time.Now())
+		d.noteResolved(name)
+		turns.of(&url.URL{Host: name})
+		m.of(&url.URL{Scheme: "https", Host: name})
+	}
+	if len(d.known) > mostNames+1 || len(d.resolved) > mostNames+1 {
+		t.Errorf("%d and %d names are remembered", len(d.known), len(d.resolved))
+	}
+	if n := len(turns.hosts.known); n > 2*mostIdle {
+		t.Errorf("%d turns are remembered", n)
+	}
+	if n := len(m.trunks.known); n > 2*mostIdle {
+		t.Errorf("%d trunks are remembered", n)
+	}
+}

@@ -20,7 +20,9 @@ var ErrLink error = throughLink{}
 // throughLink is the type of ErrLink.
 type throughLink struct{}
 
-func (throughLink) Error() string        { return "it is a symbolic link, which is not followed below the directory of a list" }
+func (throughLink) Error() string {
+	return "it is a symbolic link, which is not followed below the directory of a list"
+}
 func (throughLink) Is(target error) bool { return target == ErrIrregular || target == ErrForeign }
 
 // A belowFS is the real file system, but for symbolic links below root, which may itself
@@ -29,7 +31,14 @@ func (throughLink) Is(target error) bool { return target == ErrIrregular || targ
 // files in root itself, have no link to be wary of.
 type belowFS struct {
 	osFS
-	root string // absolute
+	root   string // absolute
+	byPath bool   // handles have no paths, for want of /proc; see openBelow
+}
+
+// newBelowFS returns the file system below an absolute path.
+func newBelowFS(root string) belowFS {
+	_, err := os.Stat(handlePath)
+	return belowFS{root: root, byPath: err != nil}
 }
 
 // A belowFile is a part file below root. Its name is not a path by which to find it.
@@ -58,7 +67,7 @@ func (b belowFS) inside(dir string, do func(path string) error) error {
 	if err != nil || !filepath.IsLocal(rel) || rel == "." {
 		return do(dir)
 	}
-	path, done, err := openBelow(b.root, rel)
+	path, done, err := b.openBelow(rel)
 	if err != nil {
 		return err
 	}

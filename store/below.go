@@ -31,7 +31,14 @@ func (throughLink) Is(target error) bool { return target == ErrIrregular || targ
 // files in root itself, have no link to be wary of.
 type belowFS struct {
 	osFS
-	root string // absolute
+	root   string // absolute
+	byPath bool   // handles have no paths, for want of /proc; see openBelow
+}
+
+// newBelowFS returns the file system below an absolute path.
+func newBelowFS(root string) belowFS {
+	_, err := os.Stat(handlePath)
+	return belowFS{root: root, byPath: err != nil}
 }
 
 // A belowFile is a part file below root. Its name is not a path by which to find it.
@@ -60,7 +67,7 @@ func (b belowFS) inside(dir string, do func(path string) error) error {
 	if err != nil || !filepath.IsLocal(rel) || rel == "." {
 		return do(dir)
 	}
-	path, done, err := openBelow(b.root, rel)
+	path, done, err := b.openBelow(rel)
 	if err != nil {
 		return err
 	}

@@ -12,32 +12,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// handlePath has a path for each open file (proc(5)).
+const handlePath = "/proc/self/fd"
+
 // openBelow opens the directory rel below root without following a symbolic link on the
-// way from root, and returns a path of it that leads to the handle (proc(5)), until done
-// is called. Without /proc the path is the ordinary one, and a link that is made after
+// way from root, and returns a path of it that leads to the handle, until done is called. Without /proc the path is the ordinary one, and a link that is made after
 // the look is followed.
-func openBelow(root, rel string) (path string, done func(), err error) {
-	top, err := openDir(unix.AT_FDCWD, root, 0)
+func (b belowFS) openBelow(rel string) (path string, done func(), err error) {
+	top, err := openDir(unix.AT_FDCWD, b.root, 0)
 	if err != nil {
-		return "", nil, &fs.PathError{Op: "open", Path: root, Err: err}
+		return "", nil, &fs.PathError{Op: "open", Path: b.root, Err: err}
 	}
 	fd, err := openDir(top, rel, unix.RESOLVE_NO_SYMLINKS)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // Linux before 5.6, or a filter of calls
 		fd, err = openSteps(top, rel)
 	}
 	unix.Close(top)
-	dir := filepath.Join(root, rel)
+	dir := filepath.Join(b.root, rel)
 	if err != nil {
-		if linkErr := checkBelow(root, rel); errors.Is(linkErr, ErrLink) {
+		if linkErr := checkBelow(b.root, rel); errors.Is(linkErr, ErrLink) {
 			return "", nil, linkErr
 		}
 		return "", nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
-	done = func() { unix.Close(fd) }
-	if path = "/proc/self/fd/" + strconv.Itoa(fd); unix.Access(path, unix.F_OK) != nil {
+	if path = handlePath + "/" + strconv.Itoa(fd); b.byPath {
 		path = dir
 	}
-	return path, done, nil
+	return path, func() { unix.Close(fd) }, nil
 }
 
 // openDir is openat2(2) of a directory, or openat(2) if resolve is 0.

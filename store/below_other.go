@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 )
 
+// handlePath is none: open files have no paths by which another file could be found.
+const handlePath = ""
+
 // openBelow looks whether a directory of the path rel below root is a symbolic link. The
 // path is the ordinary one, so a link that is made after the look is followed.
-func openBelow(root, rel string) (path string, done func(), err error) {
-	return filepath.Join(root, rel), func() {}, checkBelow(root, rel)
+func (b belowFS) openBelow(rel string) (path string, done func(), err error) {
+	return filepath.Join(b.root, rel), func() {}, checkBelow(b.root, rel)
 }
 
 // named returns f, which was opened by that name.

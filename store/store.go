@@ -86,7 +86,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.FS == nil {
 		opts.FS = osFS{}
 		if opts.Root != "" {
-			opts.FS = belowFS{root: opts.Root}
+			opts.FS = newBelowFS(opts.Root)
 		}
 	}
 	if opts.Warn == nil {
@@ -105,7 +105,7 @@ func (s *Store) below(rec *Record) *Store {
 	if _, isReal := s.fs.FS.(osFS); !isReal {
 		return s
 	}
-	fsys := &tolerantFS{FS: belowFS{root: rec.Root}, locks: s.fs.locks, warn: s.warn}
+	fsys := &tolerantFS{FS: newBelowFS(rec.Root), locks: s.fs.locks, warn: s.warn}
 	return &Store{dir: s.dir, fs: fsys, warn: s.warn, mode: s.mode, root: rec.Root, minFree: s.minFree}
 }
 

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A belowFS has the errors, and the effects, of the real file system; and what a link
+// leads to is as it was after each call through one.
+func TestBelow(t *testing.T) {
+	for _, byPath := range []bool{false, true} {
+		root, away := t.TempDir(), t.TempDir()
+		b := newBelowFS(root)
+		b.byPath = b.byPath || byPath
+		dir, link := filepath.Join(root, "a", "b"), filepath.Join(root, "a", "link")
+		must(t, os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(away, "f"), []byte("mine"), 0o600))
+		if err := os.Symlink(away, link); err != nil {
+			t.Skip(err)
+		}
+		name, to := filepath.Join(dir, "f.part"), filepath.Join(dir, "f")
+		lock, err := b.Lock(name, true)
+		must(t, err)
+		f, err := b.Open(name)
+		must(t, err)
+		_, err = f.WriteAt([]byte("12345"), 0)
+		must(t, err, f.SetModTime(time.Unix(1e9, 0)), f.DataSync(), b.SyncDir(dir), b.Rename(name, to, true))
+		info, err := b.Lstat(to)
+		must(t, err, f.Close(), lock.Close(), b.Mkdir(filepath.Join(dir, "c")))
+		if info.Size() != 5 || !info.ModTime().Equal(time.Unix(1e9, 0)) {
+			t.Errorf("by path %t: got %v", byPath, info)
+		}
+		_, err = b.Lstat(filepath.Join(dir, "none"))
+		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("by path %t: a missing file: got %v", byPath, err)
+		}
+		if _, err := b.Lstat(filepath.Join(root, "none", "x")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("by path %t: a missing directory: got %v", byPath, err)
+		}
+		in := filepath.Join(link, "f")
+		for call, do := range map[string]func() error{
+			"Lock":     func() error { _, err := b.Lock(in, true); return err },
+			"Open":     func() error { _, err := b.Open(in); return err },
+			"OpenRead": func() error { _, err := b.OpenRead(in); return err },
+			"Unnamed":  func() error { _, err := b.Unnamed(link); return err },
+			"Lstat":    func() error { _, err := b.Lstat(in); return err },
+			"Mkdir":    func() error { return b.Mkdir(filepath.Join(link, "d")) },
+			"Rename":   func() error { return b.Rename(to, in, true) },
+			"from":     func() error { return b.Rename(in, to, true) },
+			"Hardlink": func() error { return b.Hardlink(to, filepath.Join(link, "g")) },
+			"Remove":   func() error { return b.Remove(in) },
+			"SyncDir":  func() error { return b.SyncDir(link) },
+		} {
+			if err := do(); !errors.Is(err, ErrLink) {
+				t.Errorf("by path %t: %s: got %v, want ErrLink", byPath, call, err)
+			}
+		}
+		if left, err := os.ReadDir(away); err != nil || len(left) != 1 {
+			t.Errorf("by path %t: left: %v, %v", byPath, left, err)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func fullEntry(t *testing.T) Record {
 // sameEntry reports whether got has what an entry keeps of want.
 func sameEntry(got, want Record) bool {
 	want.Held, want.Touched, want.Rate, want.Reason, want.Coding, want.Replace = got.Held, got.Touched, 0, "", "", false
-	want.Mirrors, want.Mixed = nil, false // of unfinished downloads alone
+	want.Mirrors, want.Mixed, want.Public = nil, false, false // of unfinished downloads alone
 	same := got.Replaces.Size == want.Replaces.Size && got.Replaces.ModTime.Equal(want.Replaces.ModTime)
 	got.Replaces, want.Replaces = Mark{}, Mark{}
 	return same && sameRecord(got, want) && got.Held.Len() == want.Size

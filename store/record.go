@@ -45,7 +45,7 @@ type Record struct {
 	ID     ID     `json:"id"`
 	URL    string `json:"url"`              // as asked, without user and password
 	Target string `json:"target"`           // absolute path of the finished file
-	Public bool   `json:"public,omitempty"` // a public list named the URL, so that it must not lead to a private address
+	Public bool   `json:"public,omitempty"` // a public list named the URL, so that it must not lead to a private address; of unfinished ones only
 	Named  bool   `json:"named,omitempty"`  // the user chose the name, so that the URL alone does not lead to it
 	Size   int64  `json:"size"`             // bytes; -1 unknown
 

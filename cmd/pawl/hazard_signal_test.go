@@ -11,7 +11,7 @@ import (
 // signalHazards are hazards of TestHazards: ways in which the program is ended
 // or held up.
 var signalHazards = slices.Concat([]hazard{
-	{name: "signals: killed ten times", alone: true, try: func(tr *trial) { killed(tr, 16<<20, 16<<20, 1.4) }},
+	{name: "signals: killed ten times", alone: true, try: func(tr *trial) { killed(tr, 16<<20, 16<<20, 2) }},
 	{name: "signals: killed ten times, a longer file", alone: true, try: func(tr *trial) {
 		if os.Getenv("PAWL_TEST_LONG") == "" {
 			tr.Skip("it takes long; PAWL_TEST_LONG=1 runs it")

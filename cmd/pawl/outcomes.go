@@ -10,7 +10,6 @@ import (
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
-	"pawl/store"
 )
 
 // outcomes are what becomes of the files of lists: told, counted, reported, and
@@ -25,12 +24,12 @@ type outcomes struct {
 	codes  map[int]int // exit codes of files that failed, and how many have each
 	wrong  map[int]int // the same of lines of the lists, and of lists that cannot be read
 	unread int         // those lists
-	follow string      // hint for a file that the lists may not name
-	linked int         // files that failed because of symbolic links
+
+	hints map[int]string // by exit code: of the first of these files with a hint of its own
 }
 
 func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
-	o := &outcomes{cmd: c, say: say, codes: make(map[int]int), wrong: make(map[int]int)}
+	o := &outcomes{cmd: c, say: say, codes: make(map[int]int), wrong: make(map[int]int), hints: make(map[int]string)}
 	var err error
 	if c.Failed != "" {
 		if o.failed, err = newAtomicFile(c.Failed); err != nil {
@@ -61,11 +60,9 @@ func (o *outcomes) counts() fileCounts {
 func (o *outcomes) outcome(x mirror.Outcome) {
 	switch x.State {
 	case mirror.Failed:
-		o.codes[exitCode(x.Err)]++
-		o.follow = cmp.Or(o.follow, hintFollow(x.Err))
-		if errors.Is(x.Err, store.ErrLink) {
-			o.linked++
-		}
+		code := exitCode(x.Err)
+		o.codes[code]++
+		o.hints[code] = cmp.Or(o.hints[code], hintAllow(x.Err))
 		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.ShownURL(x.URL), x.Err)))
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
@@ -217,11 +214,8 @@ func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 func (o *outcomes) next() string {
 	again := "run the same command again: it asks only for what is missing"
 	code := worstCode(o.codes)
-	if code == exitCode(downloader.ErrProtocol) && o.follow != "" {
-		return o.follow
-	}
-	if code == 13 && o.linked == o.codes[code] {
-		return "remove the links or, if they are meant, follow them with --follow-links"
+	if o.hints[code] != "" {
+		return o.hints[code]
 	}
 	switch code {
 	case 0:

@@ -205,8 +205,8 @@ func hint(err error, id store.ID) string {
 		return "see to their directories, then run the same command again"
 	case errors.As(err, new(largeListError)), errors.Is(err, list.ErrTooLong):
 		return "allow it with --max-list-size N"
-	case errors.Is(err, downloader.ErrTooLarge):
-		return "allow it with --max-size N"
+	case hintAllow(err) != "":
+		return hintAllow(err)
 	case errors.As(err, &unread):
 		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:
@@ -237,8 +237,6 @@ func hint(err error, id store.ID) string {
 		return "free some space, or give another state directory with --state DIR"
 	case errors.Is(err, store.ErrState):
 		return "give another state directory with --state DIR"
-	case errors.Is(err, store.ErrLink):
-		return "remove the link; or, if the directory is yours and the link is meant: pawl mirror --follow-links"
 	case errors.Is(err, store.ErrIrregular):
 		return "give another name with -o FILE, or another directory with -d DIR"
 	case errors.Is(err, store.ErrForeign):
@@ -257,8 +255,6 @@ func hint(err error, id store.ID) string {
 		return "give credentials with -H 'Authorization: …'"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "try it with http:// in place of https://"
-	case hintFollow(err) != "":
-		return hintFollow(err)
 	case errors.Is(err, downloader.ErrDowngrade):
 		return "follow it all the same with --insecure"
 	case errors.Is(err, downloader.ErrTLS):
@@ -285,9 +281,13 @@ func isProxy(err error) bool {
 	return errors.As(err, &status) && status.Code == http.StatusProxyAuthRequired
 }
 
-// hintFollow is hint for where a server or a list leads to.
-func hintFollow(err error) string {
+// hintAllow is hint for what an option allows.
+func hintAllow(err error) string {
 	switch {
+	case errors.Is(err, downloader.ErrTooLarge):
+		return "allow it with --max-size N"
+	case errors.Is(err, store.ErrLink):
+		return "remove the link or, if it is meant, follow it with: pawl mirror --follow-links"
 	case errors.Is(err, downloader.ErrPrivate):
 		return "if you trust who names it, allow it with --allow-private"
 	case errors.Is(err, downloader.ErrScheme):

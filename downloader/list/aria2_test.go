@@ -21,6 +21,8 @@ func TestReadAria2(t *testing.T) {
 		{name: "header before options", text: "http://h/x\n user-agent=A\n http-user=u\n header=User-Agent: B\n header=authorization: C\n", want: []string{
 			`1: http://h/x Authorization=["C"] User-Agent=["B"]`}},
 		{name: "referer of itself", text: "http://u:p@h/x#f\n referer=*\n", want: []string{`1: http://u:p@h/x#f Referer=["http://h/x"]`}},
+		{name: "referer of itself, signed", text: "http://h/x?sig=1\n referer=*\n", want: []string{`1: http://h/x?sig=1 Referer=["http://h/x?sig=1"]`}},
+		{name: "a signature is for its own host", text: "http://h/x?sig=1\thttp://i/x\n referer=*\n", want: []string{`1: http://h/x?sig=1 http://i/x Referer=["http://h/x"]`}},
 		{name: "size", text: "http://h/x\n size=9223372036854775807\n", want: []string{"1: http://h/x size=9223372036854775807"}},
 		{name: "blanks", text: "\t\nhttp://h/a b \t  \thttp://g/\t\n \tout = n\n", want: []string{"2: http://h/a b http://g/ out=n"}},
 		{name: "unknown and told options", text: "http://h/x\n foo=1\n foo=2\n pause=true\n bar\nhttp://h/y\n foo=3\n all-proxy=p\n", want: []string{

@@ -141,7 +141,7 @@ func (c *collector) one(e Entry) {
 	c.warnBeyond(e.Line, beyond)
 	e.URLs, e.List = kept, c.name
 	if e.Header.Get("Referer") == "*" { // as aria2 has it
-		e.Header.Set("Referer", shownReferer(kept[0]))
+		e.Header.Set("Referer", refererOf(kept))
 	}
 	c.give(e, nil)
 }
@@ -196,13 +196,17 @@ func (c *collector) absolute(text string) (string, error) {
 	return text, checkURL(text)
 }
 
-// shownReferer returns a good URL as a referer: without user, password and
-// fragment (RFC 9110 §10.1.3).
-func shownReferer(s string) string {
-	u, err := url.Parse(s)
+// refererOf returns the first of the URLs of an entry as a referer: without user, password
+// and fragment (RFC 9110 §10.1.3), and without its query, which may be a signature, if
+// mirrors are to see it.
+func refererOf(urls []string) string {
+	u, err := url.Parse(urls[0])
 	if err != nil {
 		return ""
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	if len(urls) > 1 {
+		u.RawQuery, u.ForceQuery = "", false
+	}
 	return u.String()
 }

@@ -230,7 +230,7 @@ func hint(err error, id store.ID) string {
 	case errors.Is(err, store.ErrUncut):
 		return "delete that file, then run the same command again"
 	case errors.Is(err, store.ErrState) && errors.Is(err, store.ErrNotOurs):
-		return "if nobody has tampered with it, give it to yourself with chown and chmod go-w; else give another state directory with --state DIR"
+		return "give another state directory with --state DIR or, if nobody has tampered with this one, make it yours with chown and chmod go-w"
 	case errors.Is(err, store.ErrNotOurs):
 		return "if nobody has tampered with it, make it yours alone; else give another name with -o FILE, or another directory with -d DIR"
 	case errors.Is(err, store.ErrState) && exitCode(err) == 9:

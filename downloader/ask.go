@@ -319,7 +319,9 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		client = j.d.http2
 	}
 	resp, err := exchange(client, j.d.http, req, func(resp *http.Response, err error) verdict {
-		if resp != nil && !within.private {
+		if resp != nil && within.private {
+			j.private.Store(true)
+		} else if resp != nil {
 			j.public.Store(true)
 		}
 		if failed = j.outcome(to.host, resp, err); failed == nil {

@@ -1,9 +1,14 @@
 package downloader
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -52,5 +57,57 @@ func TestForgetNames(t *testing.T) {
 	}
 	if n := len(m.trunks.known); n > 2*mostIdle {
 		t.Errorf("%d trunks are remembered", n)
+	}
+}
+
+// Of many hosts over HTTP/2 few connections stay, and no host whose connections have ended.
+func TestForgetConnected(t *testing.T) {
+	var open atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.EnableHTTP2 = true
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	s.StartTLS()
+	defer s.Close()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	m := newMultiplexer(&http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: &protocols,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
+		},
+	}, 4)
+	c := &http.Client{Transport: m}
+	few := func(most int) {
+		t.Helper()
+		for range 1000 {
+			if int(open.Load()) <= most {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Errorf("%d connections are open, want at most %d", open.Load(), most)
+	}
+	for i := range 3 * idleMost {
+		resp, err := c.Get(fmt.Sprintf("https://h%d.example/", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	few(2 * idleMost)
+	m.CloseIdleConnections()
+	few(0)
+	for origin, known := range m.trunks.known {
+		if !known.value.idle() {
+			t.Fatalf("%s would not be forgotten", origin)
+		}
 	}
 }

@@ -73,15 +73,23 @@ func (g *group) acquire(ctx context.Context) (io.Closer, error) {
 		defer g.mu.Unlock()
 		g.waiting--
 	}()
-	select {
-	case g.turn <- struct{}{}: // one after the other, as they came
-		defer func() { <-g.turn }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-g.owner.done:
-		return nil, errClosedSlots
+	begun := time.Now()
+	look := time.NewTicker(keepEvery)
+	defer look.Stop()
+	for mine := false; !mine; {
+		select {
+		case g.turn <- struct{}{}: // one after the other, as they came
+			mine = true
+		case <-look.C:
+			waitsInTurn(ctx, false)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-g.owner.done:
+			return nil, errClosedSlots
+		}
 	}
-	for begun := time.Now(); ; {
+	defer func() { <-g.turn }()
+	for {
 		if slot, ok := g.slots.Try(); ok {
 			return slot, nil
 		}

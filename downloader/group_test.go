@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -309,5 +311,39 @@ func BenchmarkDial(b *testing.B) {
 		c.once.Do(func() {}) // no timer: the slot is given back at once
 		c.slot.Close()
 		delete(g.conns, c)
+	}
+}
+
+// TestSlotNotSilence: a request that waits for a slot, also behind another, or over HTTP/2,
+// is not one that the server does not answer.
+func TestSlotNotSilence(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		dir := t.TempDir()
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		srv.EnableHTTP2 = true
+		srv.StartTLS()
+		defer srv.Close()
+		slot, err := openSlots(t, dir, 1).group(srv.Listener.Addr().String()).acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer slot.Close()
+		o := Options{Connections: 1, ConnectTimeout: 400 * time.Millisecond, StallTimeout: 400 * time.Millisecond, Insecure: true}.withDefaults()
+		c := newHTTPClient(o, &dialer{}, openSlots(t, dir, 1), nil, http2)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // the clock would run out after 1.2 s
+		defer cancel()
+		ends := make(chan error)
+		for range 2 {
+			go func() {
+				req, _ := http.NewRequestWithContext(ctx, "GET", srv.URL, nil)
+				_, err := c.Do(req)
+				ends <- err
+			}()
+		}
+		for range 2 {
+			if err := <-ends; !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil {
+				t.Errorf("HTTP/2 %t: got %v", http2, err)
+			}
+		}
 	}
 }

@@ -56,6 +56,7 @@ type job struct {
 	surplus  atomic.Bool  // more bytes came than were asked for; told once
 	answers  atomic.Int64 // that were of use
 	public   atomic.Bool  // some answer came from a public address
+	private  atomic.Bool  // some answer came from a private one
 	retries  atomic.Int64 // failures that are followed by another try
 	doubts   doubts
 	untagged atomic.Bool // some answers came without the strong ETag that others had
@@ -139,7 +140,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if p.Target == j.recorded { // it was never known
 		r.Target = ""
 	}
-	r.Private = !j.public.Load()
+	r.Private = j.private.Load() && !j.public.Load()
 	r.Retries, r.Sum, r.CRC, r.Unframed = int(j.retries.Load()), j.sum, j.crc, j.unframed
 	if to, _ := j.target(); r.Fetched > 0 {
 		r.Final = WithoutUser(to.url.String())

@@ -134,7 +134,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 			return all, errors.Join(err, d.discard(res.ID))
 		case errors.As(err, &m):
 			wrong = append(wrong, m)
-		case len(wrong) > 0 && len(sources) > 1 && OtherMayHave(err):
+		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && OtherMayHave(err):
 			sources = slices.DeleteFunc(sources, func(s string) bool { return s == req.URL })
 		default:
 			return all, err

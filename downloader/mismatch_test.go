@@ -3,6 +3,10 @@ package downloader
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"pawl/chunk"
@@ -85,5 +89,30 @@ func TestNextSource(t *testing.T) {
 		if got := all.next(sources); got != tt.want {
 			t.Errorf("after %v: got %s, want %s", tt.sent, got, tt.want)
 		}
+	}
+}
+
+// TestMismatchSameMirror: a mirror that is the URL itself is no other source.
+func TestMismatchSameMirror(t *testing.T) {
+	r := newRig(t)
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked > 1 {
+			http.Error(w, "gone", http.StatusNotFound)
+			return
+		}
+		io.WriteString(w, "wrong")
+	}))
+	defer srv.Close()
+	sum, err := chunk.ParseSum("sha256:" + strings.Repeat("0", 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.get(t.Context(), "f", func(req *Request) {
+		req.URL, req.Sum = srv.URL+"/f", sum
+		req.Mirrors = []string{req.URL}
+	})
+	if !errors.Is(err, ErrRefused) {
+		t.Errorf("got %v, want ErrRefused", err)
 	}
 }

@@ -39,6 +39,7 @@ type multiplexer struct {
 
 	mu     sync.Mutex
 	trunks memory[*trunk] // by origin; guarded by mu
+	made   int            // trunks; guarded by mu
 }
 
 // A trunk is the connections to one origin.
@@ -135,6 +136,9 @@ func (m *multiplexer) of(u *url.URL) *trunk {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.trunks.get(origin(u), func() *trunk {
+		if m.made++; m.made%idleMost == 0 { // so that a list of many hosts does not keep one to each
+			m.closeIdle()
+		}
 		addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
 		return &trunk{most: m.most, dial: func(ctx context.Context) (*http.ClientConn, error) {
 			return m.NewClientConn(context.WithValue(ctx, urlKey{}, u), u.Scheme, addr)
@@ -148,6 +152,11 @@ func (m *multiplexer) CloseIdleConnections() {
 	m.renewing.CloseIdleConnections()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.closeIdle()
+}
+
+// closeIdle is CloseIdleConnections of the trunks, with mu held.
+func (m *multiplexer) closeIdle() {
 	for _, known := range m.trunks.known {
 		known.value.closeIdle()
 	}
@@ -296,7 +305,8 @@ func (t *trunk) open() {
 	go func() {
 		defer cancel()
 		conn := new(connHolder)
-		c, err := t.dial(context.WithValue(ctx, connKey{}, conn))
+		to := context.WithValue(ctx, dialKey{}, conn)
+		c, err := t.dial(context.WithValue(to, waitKey{}, func(bool) { t.begun.Add(1) }))
 		t.opened(ctx, &stem{ClientConn: c, conn: conn}, err)
 	}()
 }
@@ -344,11 +354,12 @@ func (t *trunk) closeIdle() {
 	}
 }
 
-// idle reports whether the trunk may be forgotten: it has no connection, and no request waits
+// idle reports whether the trunk may be forgotten: it has no connection that is open, and no request waits
 // for one.
 func (t *trunk) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.conns = slices.DeleteFunc(t.conns, func(s *stem) bool { return s.Err() != nil })
 	return len(t.conns) == 0 && t.dialing == nil && !t.waits()
 }
 

@@ -17,6 +17,7 @@ const renewAfter = 1000
 type renewing struct {
 	mu   sync.Mutex
 	now  *http.Transport // guarded by mu
+	last *http.Transport // the one before, nil for none: connections may become idle late; guarded by mu
 	left int             // requests that have left something behind in it; guarded by mu
 }
 
@@ -42,9 +43,8 @@ func (r *renewing) leftBehind() {
 	if r.left++; r.left < renewAfter {
 		return
 	}
-	old := r.now
-	r.now, r.left = old.Clone(), 0
-	old.CloseIdleConnections() // and each other connection when it becomes idle
+	r.closeIdle() // and each other connection when it becomes idle, if no request still begins
+	r.now, r.last, r.left = r.now.Clone(), r.now, 0
 }
 
 // NewClientConn is that of the transport.
@@ -52,5 +52,17 @@ func (r *renewing) NewClientConn(ctx context.Context, scheme, address string) (*
 	return r.transport().NewClientConn(ctx, scheme, address)
 }
 
-// CloseIdleConnections is that of the transport.
-func (r *renewing) CloseIdleConnections() { r.transport().CloseIdleConnections() }
+// CloseIdleConnections is that of the transport, and of the one before.
+func (r *renewing) CloseIdleConnections() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closeIdle()
+}
+
+// closeIdle is CloseIdleConnections, with mu held.
+func (r *renewing) closeIdle() {
+	r.now.CloseIdleConnections()
+	if r.last != nil {
+		r.last.CloseIdleConnections()
+	}
+}

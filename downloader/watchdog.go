@@ -203,6 +203,10 @@ func (c *endConn) Read(p []byte) (int, error) {
 // request, or the one that is dialed.
 type connKey struct{}
 
+// dialKey is that of the context value of a dial that no request is for, a *connHolder. A
+// dial for a request may end when that has another connection already.
+type dialKey struct{}
+
 // A connHolder holds a connection, nil if it is not known.
 type connHolder struct{ atomic.Pointer[endConn] }
 
@@ -214,7 +218,7 @@ func watchEnd(dial func(ctx context.Context, network, addr string) (net.Conn, er
 			return nil, err
 		}
 		conn := &endConn{Conn: c}
-		if h, ok := ctx.Value(connKey{}).(*connHolder); ok {
+		if h, ok := ctx.Value(dialKey{}).(*connHolder); ok {
 			h.Store(conn)
 		}
 		return conn, nil

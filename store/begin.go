@@ -196,7 +196,7 @@ func (s *Store) emptyPart(rec *Record) (bool, error) {
 		return true, nil
 	}
 	old, err := s.ByTarget(rec.Target)
-	if err == nil && old.State != Done {
+	if err == nil && old.State != Done && old.Part() == rec.Part() {
 		rec.inherit(&old)
 		f, err := s.fs.Open(rec.Part())
 		if err != nil {

@@ -49,7 +49,7 @@ type belowFile struct {
 
 // SetModTime is that of osFile, by way of the directory.
 func (f belowFile) SetModTime(t time.Time) error {
-	return f.fs.within(f.Name(), func(path string) error { return os.Chtimes(path, time.Now(), t) })
+	return f.fs.within(f.Name(), func(path string) error { return setTimes(path, t) })
 }
 
 // within calls do with a path of the file name that leads through no symbolic link. It
@@ -107,11 +107,16 @@ func checkBelow(root, rel string) error {
 		if err != nil {
 			return err
 		}
-		if info.Mode().Type() == fs.ModeSymlink {
+		// A junction of Windows is irregular; so is a directory of a cloud, but that is one.
+		if t := info.Mode().Type(); t == fs.ModeSymlink || t&fs.ModeIrregular != 0 && !info.IsDir() {
 			return fmt.Errorf("%q: %w", dir, ErrLink)
 		}
 	}
 	return nil
+}
+
+func (b belowFS) Alone(name string, info fs.FileInfo) error {
+	return b.within(name, func(path string) error { return alone(path, name, info) })
 }
 
 func (b belowFS) Lstat(name string) (info fs.FileInfo, err error) {

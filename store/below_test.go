@@ -54,6 +54,7 @@ func TestBelow(t *testing.T) {
 			"Hardlink": func() error { return b.Hardlink(to, filepath.Join(link, "g")) },
 			"Remove":   func() error { return b.Remove(in) },
 			"SyncDir":  func() error { return b.SyncDir(link) },
+			"Alone":    func() error { return b.Alone(in, info) },
 		} {
 			if err := do(); !errors.Is(err, ErrLink) {
 				t.Errorf("by path %t: %s: got %v, want ErrLink", byPath, call, err)
@@ -62,5 +63,31 @@ func TestBelow(t *testing.T) {
 		if left, err := os.ReadDir(away); err != nil || len(left) != 1 {
 			t.Errorf("by path %t: left: %v, %v", byPath, left, err)
 		}
+	}
+}
+
+// TestNoFollow: a symbolic link that takes the place of a file is not followed by what
+// works on its path.
+func TestNoFollow(t *testing.T) {
+	dir := t.TempDir()
+	mine, part := filepath.Join(dir, "mine"), filepath.Join(dir, "f.part")
+	old := time.Unix(5e8, 0)
+	must(t, os.WriteFile(mine, []byte("mine"), 0o600), os.Chtimes(mine, old, old), os.WriteFile(part, nil, 0o600))
+	f, err := osFS{}.Open(part)
+	must(t, err)
+	defer f.Close()
+	if err := errors.Join(os.Remove(part), os.Symlink(mine, part)); err != nil {
+		t.Skip(err)
+	}
+	if openNoFollow == 0 {
+		t.Skip("no such flag here")
+	}
+	f.SetModTime(time.Unix(1e9, 0))
+	if info, err := os.Stat(mine); err != nil || !info.ModTime().Equal(old) {
+		t.Errorf("the time of the other file: got %v, %v", info.ModTime(), err)
+	}
+	if r, err := (osFS{}).OpenRead(part); err == nil {
+		r.Close()
+		t.Error("the other file was opened")
 	}
 }

@@ -169,7 +169,9 @@ func (osFS) Open(name string) (File, error) {
 	return osFile{f}, nil
 }
 
-func (osFS) OpenRead(name string) (ReadFile, error) { return openRegular(name, os.O_RDONLY, 0) }
+func (osFS) OpenRead(name string) (ReadFile, error) {
+	return openRegular(name, os.O_RDONLY|openNoFollow, 0)
+}
 
 // openRegular is os.OpenFile for regular files only.
 func openRegular(name string, flag int, perm fs.FileMode) (*os.File, error) {
@@ -198,4 +200,4 @@ func (osFS) Rename(from, to string, replace bool) error {
 // SetModTime works on the path, as the os package has no call for an open file. It sets
 // the time of access too, because file systems made with libfuse 2 ignore a call that
 // sets one of the two.
-func (f osFile) SetModTime(t time.Time) error { return os.Chtimes(f.Name(), time.Now(), t) }
+func (f osFile) SetModTime(t time.Time) error { return setTimes(f.Name(), t) }

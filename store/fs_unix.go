@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,6 +60,22 @@ func allocated(info fs.FileInfo) (n int64, ok bool) {
 	return int64(st.Blocks) * 512, true // whatever the block size (POSIX)
 }
 
+// setTimes sets the times of access, to now, and of modification. A symbolic link is not
+// followed.
+func setTimes(path string, modified time.Time) error {
+	times := make([]unix.Timespec, 2)
+	for i, t := range []time.Time{time.Now(), modified} {
+		var err error
+		if times[i], err = unix.TimeToTimespec(t); err != nil {
+			return &fs.PathError{Op: "utimensat", Path: path, Err: err}
+		}
+	}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: path, Err: err}
+	}
+	return nil
+}
+
 // unlock gives up bbolt's lock on f, which is of flock(2).
 func unlock(f *os.File) { unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
@@ -78,6 +95,15 @@ func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) {
 		return 0, 0, false
 	}
 	return int(st.Uid), uint64(st.Nlink), true
+}
+
+// fileID returns the numbers by which a file is known.
+func fileID(info fs.FileInfo) (id FileID, ok bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return FileID{}, false
+	}
+	return FileID{uint64(st.Dev), uint64(st.Ino)}, true
 }
 
 // newFileMode is the mode that a new file of this process has: all that the umask leaves.

@@ -92,5 +92,11 @@ func touched(info fs.FileInfo) time.Time { return info.ModTime() }
 // ownerOf is not known: the access lists of this system are not looked at.
 func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) { return 0, 0, false }
 
+// fileID is not to be had without opening the file.
+func fileID(fs.FileInfo) (id FileID, ok bool) { return FileID{}, false }
+
+// setTimes sets the times of access, to now, and of modification.
+func setTimes(path string, modified time.Time) error { return os.Chtimes(path, time.Now(), modified) }
+
 // newFileMode is that of a file that may be written.
 func newFileMode() fs.FileMode { return 0o666 }

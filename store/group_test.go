@@ -322,3 +322,20 @@ func TestCreatePartIsFinished(t *testing.T) {
 		}
 	}
 }
+
+// What is at the name of another part file than that of the unfinished record is not its own.
+func TestCreateKeepsOther(t *testing.T) {
+	l := newPlace(t)
+	p := l.opened(l.store.Create(l.record()))
+	must(t, p.Close())
+	mine, other := l.target+".1.part", "mine"
+	first := p.Record()
+	must(t, os.Link(first.Part(), l.path("second name")), os.WriteFile(mine, []byte(other), 0o600))
+	p = l.opened(l.store.Create(l.record()))
+	must(t, p.Close())
+	if data, err := os.ReadFile(mine); err != nil || string(data) != other {
+		if data, err = os.ReadFile(mine + ".1"); err != nil || string(data) != other { // set aside
+			t.Errorf("got %q, %v, want it kept", data, err)
+		}
+	}
+}

@@ -72,16 +72,27 @@ func checkState(dir string) error {
 	if err := checkBoth(dir); err != nil {
 		return err
 	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	closed := info.Mode().Perm()&0o011 == 0 // nobody else reaches what is in it
 	for _, name := range stateNames {
 		path := filepath.Join(dir, name)
 		info, err := os.Lstat(path)
 		if err != nil {
 			continue // it is not there, or will be an error when it is used
 		}
-		if err := checkBoth(path); err != nil {
+		link := info.Mode().Type() == fs.ModeSymlink
+		if closed && info.IsDir() { // whatever its mode: earlier versions left it to the umask
+			err = CheckOwner(path, info)
+		} else {
+			err = checkBoth(path)
+		}
+		if err != nil {
 			return err
 		}
-		if mode := info.Mode(); mode.Type() != fs.ModeSymlink && mode.Perm()&0o077 != 0 {
+		if mode := info.Mode(); !link && mode.Perm()&0o077 != 0 {
 			os.Chmod(path, mode.Perm()&^0o077) // a favour: the directory may be closed
 		}
 	}
@@ -108,14 +119,17 @@ func checkBoth(path string) error {
 
 // Alone returns an ErrNotOurs unless a regular file belongs to this user and has one
 // name. Through another name somebody else could have given us a file to write to.
-func (osFS) Alone(name string, info fs.FileInfo) error {
+func (osFS) Alone(name string, info fs.FileInfo) error { return alone(name, name, info) }
+
+// alone is Alone of a file that the user knows by name, and that is at path.
+func alone(path, name string, info fs.FileInfo) error {
 	uid, links, known := ownerOf(info)
 	switch {
 	case !known:
 		return nil
 	case links > 1:
 		return fmt.Errorf("%q has %d names: %w", name, links, ErrNotOurs)
-	case uid != os.Geteuid() && uid != ownerOfNew(filepath.Dir(name)):
+	case uid != os.Geteuid() && uid != ownerOfNew(filepath.Dir(path)):
 		return fmt.Errorf("%q belongs to user %d: %w", name, uid, ErrNotOurs)
 	}
 	return nil

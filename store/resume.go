@@ -176,6 +176,20 @@ func (s *Store) Intact(rec Record) bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() == rec.Size && info.ModTime().Equal(rec.ModTime)
 }
 
+// A FileID tells the files of this machine apart.
+type FileID struct{ device, inode uint64 }
+
+// FileID returns that of the target of rec, if it exists and the system has such numbers.
+// Two targets may be one file, by way of a symbolic link to a directory, or by names that
+// differ only in case.
+func (s *Store) FileID(rec Record) (id FileID, ok bool) {
+	info, err := s.fs.Lstat(rec.Target)
+	if err != nil {
+		return FileID{}, false
+	}
+	return fileID(info)
+}
+
 // Exists reports whether anything is at the target of rec.
 func (s *Store) Exists(rec Record) bool {
 	_, err := s.fs.Lstat(rec.Target)

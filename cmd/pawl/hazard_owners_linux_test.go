@@ -83,6 +83,16 @@ var owners = []hazard{
 		tr.closed(state)
 		tr.met()
 	}},
+	{name: "states: an earlier pawl has left the lists to a umask of 002", try: func(tr *trial) {
+		f := tr.serve(1 << 20)
+		state := filepath.Dir(tr.statePath())
+		must(tr, os.MkdirAll(filepath.Join(state, "lists"), 0o700))
+		must(tr, os.Chmod(state, 0o700))
+		must(tr, os.Chmod(filepath.Join(state, "lists"), 0o775))
+		tr.run().good("f.bin", f)
+		tr.closed(state)
+		tr.met()
+	}},
 	strangePart("empty", func(tr *trial) { tr.write(tr.partPath(), nil); tr.giveAway(tr.partPath()) }),
 	strangePart("with bytes", func(tr *trial) { tr.write(tr.partPath(), tr.random(8<<20)); tr.giveAway(tr.partPath()) }),
 	strangePart("locked by its owner", func(tr *trial) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"iter"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"pawl/downloader/list"
@@ -62,12 +63,15 @@ func (n *naming) names(key string) {
 
 // pruning returns the keys of the lists that may delete files: those that have a
 // name, are whole and name something. A list without entries is more likely broken
-// than meant.
-func (n *naming) pruning() (keys []string) {
+// than meant. If all lists may, so may together.
+func (n *naming) pruning(together string) (keys []string) {
 	for key, l := range n.lists {
 		if key != store.Nameless && l.whole && !l.empty {
 			keys = append(keys, key)
 		}
+	}
+	if together != "" && len(keys) == len(n.lists) && !slices.Contains(keys, together) {
+		keys = append(keys, together)
 	}
 	return keys
 }

@@ -33,10 +33,11 @@ type Options struct {
 	Rounds    int           // how often an entry is tried; default 3
 	RoundWait time.Duration // before the second round, three times as long before each further one; default 10s
 
-	Update    bool  // ask servers whether finished files have changed
-	Prune     bool  // delete files that earlier runs made and no list names any more
-	MaxDelete Limit // of Prune
-	DryRun    bool  // fetch and delete nothing, and record nothing
+	Update    bool   // ask servers whether finished files have changed
+	Prune     bool   // delete files that earlier runs made and no list names any more
+	MaxDelete Limit  // of Prune
+	Together  string // a key that claims files, too, which Prune releases if all lists of the run may prune; default none
+	DryRun    bool   // fetch and delete nothing, and record nothing
 
 	// Request is what all requests have in common.
 	Request downloader.Request

@@ -33,11 +33,13 @@ type pruning struct {
 	limit  int      // files that may be deleted
 	failed int      // files that cannot be deleted
 	first  error    // why the first of them cannot
+
+	shared map[store.FileID]bool // files that the lists name by another path
 }
 
 // prune deletes what the lists no longer name, unless that is too much.
 func (m *Run) prune(ctx context.Context) error {
-	p := &pruning{Run: m, ctx: ctx, keys: m.named.pruning()}
+	p := &pruning{Run: m, ctx: ctx, keys: m.named.pruning(m.opts.Together)}
 	if c := m.Counts(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.named.seen.Len() == 0 {
 		return ErrNotPruned
 	}
@@ -85,6 +87,7 @@ func (p *pruning) frees(rec store.Record) bool { return len(rec.Lists.Without(p.
 // this run has named, those count that were there before it.
 func (p *pruning) count() error {
 	made, going := 0, 0
+	ids := make(map[store.FileID]int) // of what would be deleted, and how many paths lead there
 	err := p.each(func(rec store.Record, named bool) error {
 		if named || rec.Lists.Has(p.keys...) {
 			made++
@@ -98,17 +101,44 @@ func (p *pruning) count() error {
 		intact, err := p.st.Settle(rec) // a crash may have left it without its name
 		if intact {
 			going++
+			if id, ok := p.st.FileID(rec); ok {
+				ids[id]++
+			}
 		}
 		return err
 	})
+	if err == nil {
+		err = p.share(ids)
+	}
 	if err != nil {
 		return err
+	}
+	for id := range p.shared {
+		going -= ids[id]
 	}
 	made = max(0, made-p.named.fresh)
 	if p.limit = p.opts.MaxDelete.of(made); going > p.limit {
 		return &LimitError{Delete: going, Made: made, Most: p.limit}
 	}
 	return nil
+}
+
+// share finds out which of the files are also those of paths that the lists name. They
+// stay, with their claims.
+func (p *pruning) share(ids map[store.FileID]int) error {
+	p.shared = make(map[store.FileID]bool)
+	if len(ids) == 0 {
+		return nil
+	}
+	return p.each(func(rec store.Record, named bool) error {
+		if !named {
+			return nil
+		}
+		if id, ok := p.st.FileID(rec); ok && ids[id] > 0 {
+			p.shared[id] = true
+		}
+		return nil
+	})
 }
 
 // files releases finished files. It keeps to the limit even if other processes have
@@ -124,7 +154,7 @@ func (p *pruning) files() error {
 			return nil
 		}
 		if p.frees(rec) && p.st.Intact(rec) {
-			if left == 0 {
+			if id, _ := p.st.FileID(rec); left == 0 || p.shared[id] {
 				return nil
 			}
 			left--

@@ -302,3 +302,48 @@ func TestLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestPruneTogether: what was claimed for several lists together goes when they are whole
+// and no longer name it.
+func TestPruneTogether(t *testing.T) {
+	r := newRig(t)
+	all := r.put(4)
+	const both = "cccccccccccccccc"
+	together := func(o *Options) { o.Together = both }
+	r.mustRunLists([]text{{key: both, entries: all}})
+	a, b := firstOf(2, all), strings.TrimPrefix(firstOf(3, all), firstOf(2, all))
+	r.mustRunLists([]text{{key: listA, entries: a}}, withPrune, together, func(o *Options) { o.Together = "" })
+	r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b, cut: true}}, withPrune, together)
+	r.wantThere(map[string]bool{"f0003": true})
+	if c := r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b}}, withPrune, together); c.Pruned != 1 {
+		t.Errorf("got %+v, want one pruned", c)
+	}
+	r.wantThere(map[string]bool{"f0000": true, "f0002": true, "f0003": false})
+}
+
+// TestPruneOneFile: a file that the list names by another path stays.
+func TestPruneOneFile(t *testing.T) {
+	r := newRig(t)
+	all := r.put(3)
+	entries := func(dir string) (text string) {
+		for line := range strings.Lines(all) {
+			text += line + "  dir=" + dir + "\n"
+		}
+		return text
+	}
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(filepath.Join(r.dir, "v1"), 0o777))
+	if os.Symlink("v1", filepath.Join(r.dir, "current")) != nil {
+		t.Skip("no symbolic links here")
+	}
+	r.mustRun(entries("current"))
+	c := r.mustRun(firstOf(4, entries("v1")), withPrune, func(o *Options) { o.Request.Overwrite = true })
+	if c.Pruned != 1 {
+		t.Errorf("got %+v, want one pruned", c)
+	}
+	r.wantThere(map[string]bool{"v1/f0000": true, "v1/f0001": true, "v1/f0002": false})
+}

@@ -29,7 +29,7 @@ type Unnamed struct {
 // not get one: Create can do it there.
 func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
 	dir := filepath.Dir(rec.Target)
-	if err := s.checkFree(&rec, 0); err != nil {
+	if err := s.checkFree(rec.Target, 0); err != nil {
 		return nil, err
 	}
 	f, err := s.fs.Unnamed(dir)

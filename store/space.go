@@ -27,16 +27,16 @@ const (
 // checkSpace returns ErrNoSpace if the disk cannot hold the file, of which the
 // part file has so many bytes allocated, or would have less free than Options.MinFree.
 func (p *Part) checkSpace(allocated int64) error {
-	return p.store.checkFree(&p.rec, max(0, p.rec.Size-allocated))
+	return p.store.checkFree(p.rec.Target, max(0, p.rec.Size-allocated))
 }
 
-// checkFree returns ErrNoSpace if the disk of rec has no room for so many more bytes. If
+// checkFree returns ErrNoSpace if the disk of the file target has no room for so many more bytes. If
 // free space cannot be told, writing will tell.
-func (s *Store) checkFree(rec *Record, missing int64) error {
+func (s *Store) checkFree(target string, missing int64) error {
 	if missing == 0 && s.minFree == 0 {
 		return nil
 	}
-	free, err := s.fs.Free(filepath.Dir(rec.Target))
+	free, err := s.fs.Free(filepath.Dir(target))
 	if err != nil || missing <= free-s.minFree {
 		return nil
 	}
@@ -44,7 +44,7 @@ func (s *Store) checkFree(rec *Record, missing int64) error {
 	if s.minFree > 0 {
 		text += fmt.Sprintf(", and %d must stay free", s.minFree)
 	}
-	return fmt.Errorf("%q: %w: %s", rec.Target, ErrNoSpace, strings.TrimPrefix(text, "0 bytes are needed, "))
+	return fmt.Errorf("%q: %w: %s", target, ErrNoSpace, strings.TrimPrefix(text, "0 bytes are needed, "))
 }
 
 // Reserve asks for disk blocks in step with the bytes that have arrived, if they cost
@@ -55,7 +55,10 @@ func (p *Part) Reserve() error {
 	if err := p.trust(); err != nil {
 		return err
 	}
-	if err := p.store.checkFree(&p.rec, 0); err != nil {
+	p.mu.Lock()
+	target := p.rec.Target
+	p.mu.Unlock()
+	if err := p.store.checkFree(target, 0); err != nil {
 		return err
 	}
 	r := p.toReserve()

@@ -129,7 +129,8 @@ func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 		name = "" // that of the server
 		args = append(args, srv.URL+"/f.bin")
 	}
-	for range 1 + r.IntN(2) { // it resumes what the first run has left
+	runs := 1 + r.IntN(2) // it resumes what the first run has left
+	for range runs {
 		if grammarCheck(t, s, seed, home, name, args) {
 			good++
 		}

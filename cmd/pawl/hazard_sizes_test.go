@@ -101,6 +101,9 @@ var sizes = []hazard{
 		tr.run("mirror", "--max-list-size", "2M", "list").exits(0)
 	}},
 	{name: "limits: gzip that unfolds a thousandfold", try: func(tr *trial) {
+		if raceEnabled {
+			tr.Skip("a GiB takes too long under the race detector")
+		}
 		tr.srv.Set(bombAt("/f.bin"))
 		tr.met()
 		o := tr.run()

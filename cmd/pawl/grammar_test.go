@@ -93,7 +93,7 @@ type talker struct {
 // ended with exit code 0.
 func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	s := &talker{rand: r, strict: r.IntN(4) > 0, coded: r.IntN(4) == 0, memory: memory}
+	s := &talker{rand: rand.New(rand.NewPCG(seed, 2)), strict: r.IntN(4) > 0, coded: r.IntN(4) == 0, memory: memory}
 	size := []int{0, 1, 1000, 40_000, 300_000, 2_000_000}[r.IntN(6)]
 	for range 1 + r.IntN(2) {
 		b := make([]byte, max(0, size+[]int{0, 0, 0, 1, -1, 5000}[r.IntN(6)]))
@@ -129,8 +129,7 @@ func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 		name = "" // that of the server
 		args = append(args, srv.URL+"/f.bin")
 	}
-	runs := 1 + r.IntN(2) // it resumes what the first run has left
-	for range runs {
+	for range 1 + r.IntN(2) { // it resumes what the first run has left
 		if grammarCheck(t, s, seed, home, name, args) {
 			good++
 		}

@@ -39,9 +39,10 @@ func (j *job) checkSize(size int64) error {
 	return nil
 }
 
-// checkArrived returns an error if more of the file is there than there may be.
+// checkArrived returns an error if more of a file of unknown size is there than there may be.
+// A known size is checked before; of such a file some bytes may arrive twice.
 func (j *job) checkArrived() error {
-	if most := j.req.MaxSize; most > 0 && j.have.Load() > most {
+	if most := j.req.MaxSize; most > 0 && j.id.size < 0 && j.have.Load() > most {
 		return permanentError{tooLargeError{what: fmt.Sprintf("it has more than the %d bytes that are allowed", most), arrived: true}}
 	}
 	return nil

@@ -256,7 +256,6 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.whole || j.req.Stream != nil || j.mayMix(held)))
 	defer j.endPool()
 	j.advanced(held.Len())
-	j.have.Store(held.Len())
 	if !j.started {
 		j.emit(Event{Kind: Started, Size: j.id.size, Held: held.Len()})
 	}

@@ -47,7 +47,7 @@ type trunk struct {
 	dial func(context.Context) (*http.ClientConn, error)
 	most int // connections
 
-	begun atomic.Int64 // streams that take has returned
+	begun atomic.Int64 // streams that take has returned, and looks of a dial for a slot: signs that the server is not silent
 
 	mu      sync.Mutex         // taken before queue
 	conns   []*stem            // guarded by mu
@@ -169,7 +169,7 @@ func (t *trunk) take(ctx context.Context) (*stem, error) {
 		if s, ok := t.reserve(); ok {
 			return s, nil
 		}
-		if now := t.begun.Load(); now != begun { // others have got streams meanwhile
+		if now := t.begun.Load(); now != begun { // others have got streams, or the dial waits for a slot
 			begun = now
 			waitsInTurn(ctx, t.connected())
 		}
@@ -354,8 +354,8 @@ func (t *trunk) closeIdle() {
 	}
 }
 
-// idle reports whether the trunk may be forgotten: it has no connection that is open, and no request waits
-// for one.
+// idle reports whether the trunk may be forgotten: it has no connection that is open, and no
+// request waits for one.
 func (t *trunk) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -30,8 +30,8 @@ func (p *Part) checkSpace(allocated int64) error {
 	return p.store.checkFree(p.rec.Target, max(0, p.rec.Size-allocated))
 }
 
-// checkFree returns ErrNoSpace if the disk of the file target has no room for so many more bytes. If
-// free space cannot be told, writing will tell.
+// checkFree returns ErrNoSpace if the disk of the file target has no room for so many more
+// bytes. If the free space is unknown, writing fails instead.
 func (s *Store) checkFree(target string, missing int64) error {
 	if missing == 0 && s.minFree == 0 {
 		return nil

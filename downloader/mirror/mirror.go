@@ -36,7 +36,7 @@ type Options struct {
 	Update    bool   // ask servers whether finished files have changed
 	Prune     bool   // delete files that earlier runs made and no list names any more
 	MaxDelete Limit  // of Prune
-	Together  string // a key that claims files, too, which Prune releases if all lists of the run may prune; default none
+	Together  string // key under which earlier versions claimed the files of all lists; Prune releases it if every list may prune; default none
 	DryRun    bool   // fetch and delete nothing, and record nothing
 
 	// Request is what all requests have in common.

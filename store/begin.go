@@ -175,6 +175,11 @@ func (s *Store) checkTarget(rec *Record) error {
 		if s.fs.Locked(rec.Target) { // by a pawl with another state directory
 			return fmt.Errorf("%q: %w", rec.Target, ErrPartFile)
 		}
+		// It was nobody's part file when asked, but may have been one when it was seen,
+		// whose download has been finished since: then it is gone.
+		if _, err := s.fs.Lstat(rec.Target); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 	}
 	if !rec.Replace {
 		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)

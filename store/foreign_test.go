@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -275,6 +276,38 @@ func TestCreateTooLateLeavesNothing(t *testing.T) {
 		t.Errorf("Create: got no error")
 	}
 	l.wantNo(l.target + ".part")
+}
+
+// A lookFS calls looked after it has looked at a path for the first time.
+type lookFS struct {
+	FS
+	path   string
+	looked func()
+}
+
+func (l *lookFS) Lstat(name string) (fs.FileInfo, error) {
+	info, err := l.FS.Lstat(name)
+	if looked := l.looked; name == l.path && looked != nil {
+		l.looked = nil
+		looked()
+	}
+	return info, err
+}
+
+// A part file that is renamed to its final name while its path is checked as a target
+// is not in the way.
+func TestTargetWasPartFile(t *testing.T) {
+	l := newPlace(t)
+	p := l.create()
+	l.write(p, 0, 100_000)
+	l.store.fs.FS = &lookFS{l.store.fs.FS, l.target + ".part", func() {
+		if err := errors.Join(p.Finish(time.Time{}), p.Close()); err != nil {
+			t.Error(err)
+		}
+	}}
+	if err := l.store.CheckTarget(l.target+".part", false); err != nil {
+		t.Errorf("CheckTarget: got %v, want no error", err)
+	}
 }
 
 // What is neither a file nor a link is not pawl's to remove.

@@ -315,7 +315,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	var failed error // of the last attempt, in our terms
 	var failures int
 	client := j.d.http
-	if w == nil && j.req.Listed != nil {
+	if w == nil && j.req.ListEntry != nil {
 		client = j.d.http2
 	}
 	resp, err := exchange(client, j.d.http, req, func(resp *http.Response, err error) verdict {

@@ -220,8 +220,8 @@ func (j *job) knownForm() knownForm {
 	if j.named {
 		k.name = path.Base(strings.ReplaceAll(j.req.Output, `\`, "/"))
 	}
-	if j.req.Listed != nil {
-		k.size = j.req.Listed.Size
+	if j.req.ListEntry != nil {
+		k.size = j.req.ListEntry.Size
 	}
 	return k
 }

@@ -102,10 +102,10 @@ type Request struct {
 	Stream io.Writer
 	// Header is sent along, to the origin of URL and of Mirrors only unless it is harmless.
 	Header http.Header
-	// Credentials returns further header fields for an origin, as HostOf returns it. The user
+	// Credentials returns further header fields for an origin, as Origin returns it. The user
 	// of URL and Header override them. They are sent where Header is. Default none.
 	Credentials func(origin string) http.Header
-	// Public reports whether a public list has named an origin, as HostOf returns it: then URL
+	// Public reports whether a public list has named an origin, as Origin returns it: then URL
 	// and Mirrors of that origin must not lead to a private address. Default none.
 	Public func(origin string) bool
 	// Sum is the digest that the file must have, if not zero.
@@ -121,9 +121,9 @@ type Request struct {
 	// FailOnChange ends the download with ErrChanged, and keeps what is there,
 	// where the remote file is another one now. Else it starts over.
 	FailOnChange bool
-	// Listed is for a file of a list: Output is its path then, and Record is taken
+	// ListEntry is for a file of a list: Output is its path then, and Record is taken
 	// for what is on record of that. Nil for others.
-	Listed *Listed
+	ListEntry *ListEntry
 }
 
 // A Result says how a download ended; after an error, as far as it had come.
@@ -148,13 +148,13 @@ type Result struct {
 type Downloader struct {
 	store   *store.Store
 	opts    Options
-	http    *http.Client              // for ranges, over HTTP/1.1
-	http2   *http.Client              // for small files, over HTTP/2 where there is
-	dialer  *dialer                   // of both
-	slots   *slots                    // of connections of both
-	turns   *turns                    // of requests; nil without a limit
-	bytes   *bucket                   // of all bodies
-	placing *together[*store.Unnamed] // of small files
+	http    *http.Client               // for ranges, over HTTP/1.1
+	http2   *http.Client               // for small files, over HTTP/2 where there is
+	dialer  *dialer                    // of both
+	slots   *slots                     // of connections of both
+	turns   *turns                     // of requests; nil without a limit
+	bytes   *bucket                    // of all bodies
+	placing *together[*store.TempFile] // of small files
 	commits *together[committing]
 	outage  *outage
 
@@ -181,7 +181,7 @@ func New(s *store.Store, o Options) *Downloader {
 		slots:   shared,
 		turns:   t,
 		bytes:   newBucket(float64(max(0, o.LimitRate)), burstTime),
-		placing: newTogether(true, s.Place),
+		placing: newTogether(true, s.PublishAll),
 		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
 		outage:  newOutage(o.WaitNetwork),
 		hosts:   newMemory(func(h *host) bool { return h.idle(time.Now()) }),
@@ -196,7 +196,7 @@ func (d *Downloader) Close() { d.slots.close() }
 // committed first. Its error is one of the kinds of this package and of store,
 // or the cause of ctx.
 func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
-	if len(req.Mirrors) == 0 || req.Listed != nil { // a list has its own order of sources
+	if len(req.Mirrors) == 0 || req.ListEntry != nil { // a list has its own order of sources
 		return d.getVerified(ctx, req)
 	}
 	return d.getAny(ctx, req)
@@ -233,8 +233,8 @@ func (d *Downloader) Snapshot() []Progress {
 	return all
 }
 
-// Room returns how many small files a host, of HostOf, is asked for at once.
-func (d *Downloader) Room(name string) int {
+// MaxParallel returns how many small files a host, of Origin, is asked for at once.
+func (d *Downloader) MaxParallel(name string) int {
 	d.mu.Lock()
 	known := d.hosts.known[name]
 	d.mu.Unlock()
@@ -286,10 +286,10 @@ func parseURL(s string) (*url.URL, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, kindError{fmt.Errorf("%q is not an http or https URL", ShownURL(s)), ErrUsage}
+		return nil, kindError{fmt.Errorf("%q is not an http or https URL", RedactURL(s)), ErrUsage}
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
-		return nil, kindError{fmt.Errorf("%q has no port from 0 to 65535", ShownURL(s)), ErrUsage}
+		return nil, kindError{fmt.Errorf("%q has no port from 0 to 65535", RedactURL(s)), ErrUsage}
 	}
 	u.Fragment = ""
 	return u, nil
@@ -301,8 +301,8 @@ func CheckURL(s string) error {
 	return err
 }
 
-// Recorded returns a URL as records have it, "" for what is none.
-func Recorded(s string) string {
+// CanonicalURL returns a URL as records have it, "" for what is none.
+func CanonicalURL(s string) string {
 	u, err := parseURL(s)
 	if err != nil {
 		return ""
@@ -311,9 +311,9 @@ func Recorded(s string) string {
 	return u.String()
 }
 
-// HostOf returns the scheme, host and port of a URL, by which connections are
+// Origin returns the scheme, host and port of a URL, by which connections are
 // limited; "" for what is none.
-func HostOf(s string) string {
+func Origin(s string) string {
 	u, err := parseURL(s)
 	if err != nil {
 		return ""

@@ -108,7 +108,7 @@ func (e *StatusError) expired() bool {
 type ClaimedError struct{ Record store.Record }
 
 func (e *ClaimedError) Error() string {
-	return fmt.Sprintf("%q %v, %s", e.Record.Target, ErrClaimed, ShownURL(e.Record.URL))
+	return fmt.Sprintf("%q %v, %s", e.Record.Target, ErrClaimed, RedactURL(e.Record.URL))
 }
 
 // Is is for errors.Is.

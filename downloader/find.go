@@ -26,7 +26,7 @@ func (j *job) find() (store.Record, error) {
 	if j.req.ID != "" {
 		return j.d.store.Get(j.req.ID)
 	}
-	if j.req.Listed != nil {
+	if j.req.ListEntry != nil {
 		return j.findListed()
 	}
 	if j.req.Output == "" {
@@ -61,7 +61,7 @@ func (e begunError) Error() string { return "begun already" }
 // claimed is the error for a target that another URL's download has.
 func claimed(rec store.Record) error {
 	if rec.State == store.Done {
-		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, ShownURL(rec.URL))
+		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, RedactURL(rec.URL))
 	}
 	return &ClaimedError{rec}
 }
@@ -136,7 +136,7 @@ func (j *job) discard(rec store.Record) error {
 // not, it is fetched anew and replaced at the end.
 func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
 	j.req.Output, j.named = rec.Target, rec.Named
-	if j.req.Listed != nil {
+	if j.req.ListEntry != nil {
 		return j.reopenListed(ctx, rec)
 	}
 	if !j.d.store.Intact(rec) {

@@ -22,7 +22,7 @@ func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
 	var failed error
 	for i, u := range urls {
 		if i > 0 {
-			d.emit(Event{Kind: Warning, URL: WithoutUser(u), Target: cmp.Or(all.Target, WithoutUser(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", failed, ShownURL(u))})
+			d.emit(Event{Kind: Warning, URL: WithoutUser(u), Target: cmp.Or(all.Target, WithoutUser(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", failed, RedactURL(u))})
 		}
 		next := req
 		next.URL, next.ID = u, cmp.Or(req.ID, all.ID)
@@ -30,7 +30,7 @@ func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
 		res, err := d.getVerified(ctx, next)
 		res.Fetched += all.Fetched
 		all = res
-		if err == nil || ctx.Err() != nil || !OtherMayHave(err) && !(i > 0 && errors.Is(err, ErrChanged)) { // nothing is given up for a mirror's
+		if err == nil || ctx.Err() != nil || !TryOtherSource(err) && !(i > 0 && errors.Is(err, ErrChanged)) { // nothing is given up for a mirror's
 			return all, err
 		}
 		failed = cmp.Or(failed, err)
@@ -43,7 +43,7 @@ func (d *Downloader) began(req Request, u string) bool {
 	if req.Output == "" {
 		dir, err := filepath.Abs(req.Dir)
 		if err == nil {
-			_, err = d.store.ByURL(dir, Recorded(u))
+			_, err = d.store.ByURL(dir, CanonicalURL(u))
 		}
 		return err == nil
 	}
@@ -52,11 +52,11 @@ func (d *Downloader) began(req Request, u string) bool {
 		return false
 	}
 	rec, err := d.store.ByTarget(target)
-	return err == nil && rec.URL == Recorded(u)
+	return err == nil && rec.URL == CanonicalURL(u)
 }
 
-// OtherMayHave reports whether err is of the source that was asked, so that another one
+// TryOtherSource reports whether err is of the source that was asked, so that another one
 // may have the file.
-func OtherMayHave(err error) bool {
+func TryOtherSource(err error) bool {
 	return !errors.Is(err, ErrTooLarge) && slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
 }

@@ -86,7 +86,7 @@ func newJob(d *Downloader, req Request) (*job, error) {
 	if j.asked, err = parseURL(j.req.URL); err != nil {
 		return nil, err
 	}
-	if req.Listed != nil {
+	if req.ListEntry != nil {
 		if err := d.opts.Follow.checkScheme(j.asked.Scheme); err != nil {
 			return nil, err
 		}

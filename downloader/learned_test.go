@@ -87,7 +87,7 @@ func TestLimitRemembered(t *testing.T) {
 			t.Errorf("run %d: %d refused, %d connections at once", run, refused, peak)
 		}
 	}
-	n, err := r.store.Host(HostOf(r.srv.URL))
+	n, err := r.store.Host(Origin(r.srv.URL))
 	if err != nil || n.Limit < 2 || n.Limit > 3 {
 		t.Errorf("noted: got %+v, %v, want limit 3, or 2 on a busy machine", n, err)
 	}

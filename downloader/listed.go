@@ -10,9 +10,9 @@ import (
 	"pawl/store"
 )
 
-// A Listed says what a list and the ledger know of a file beforehand, so that
+// A ListEntry says what a list and the ledger know of a file beforehand, so that
 // nothing has to be looked up for it.
-type Listed struct {
+type ListEntry struct {
 	Record store.Record // what is on record of the target, the zero Record for nothing
 	Lists  store.Lists  // those that claim the file once it is fetched
 	Size   int64        // bytes that the file must have; -1 unknown
@@ -24,7 +24,7 @@ type Listed struct {
 
 // findListed is find for a file of a list.
 func (j *job) findListed() (store.Record, error) {
-	rec := j.req.Listed.Record
+	rec := j.req.ListEntry.Record
 	if rec.ID != "" {
 		return rec, nil
 	}
@@ -43,11 +43,11 @@ func (j *job) findListed() (store.Record, error) {
 // has altered it.
 func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool, err error) {
 	j.named = true
-	intact, err := j.d.store.Settle(rec)
+	intact, err := j.d.store.Reconcile(rec)
 	switch {
 	case err != nil:
 		return false, err
-	case !intact && !j.d.store.Ours(rec) && !j.req.Overwrite:
+	case !intact && !j.d.store.OwnFile(rec) && !j.req.Overwrite:
 		return false, fmt.Errorf("%q: %w", rec.Target, store.ErrForeign)
 	case intact && rec.URL != j.recorded && len(rec.Lists) == 0 && !j.req.Overwrite:
 		return false, claimed(rec)
@@ -66,7 +66,7 @@ func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool,
 // stillWanted compares an intact file with the list's digest and, if that is asked
 // for, with what the server has.
 func (j *job) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
-	if j.req.Listed.Update {
+	if j.req.ListEntry.Update {
 		same, err := j.unchanged(ctx, rec)
 		if err != nil {
 			return false, err

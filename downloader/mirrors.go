@@ -59,7 +59,7 @@ func (j *job) addMirrors(by namer, texts ...string) {
 		if err != nil || !by.given && j.asked.Scheme == "https" && u.Scheme != "https" {
 			continue
 		}
-		if typed := by.given && j.req.Listed == nil; !typed && j.d.opts.Follow.checkScheme(u.Scheme) != nil {
+		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.checkScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil
@@ -325,7 +325,7 @@ func (j *job) mirrorFailed(m *mirror, further bool, err error) error {
 	case m.reason() != nil:
 	case contradicts && gave && errors.Is(err, ErrChanged):
 		j.putAside(m, err)
-		return restartError{why: fmt.Sprintf("the mirror %s has another version now", ShownURL(m.url.String())), keep: true}
+		return restartError{why: fmt.Sprintf("the mirror %s has another version now", RedactURL(m.url.String())), keep: true}
 	case contradicts || tooOften || isPermanent(err):
 		j.putAside(m, err)
 	case !further:
@@ -354,6 +354,6 @@ func (j *job) putAside(m *mirror, why error) {
 	m.mu.Unlock()
 	if !known {
 		j.pool.dropLane(m)
-		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", ShownURL(m.url.String()), why)})
+		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", RedactURL(m.url.String()), why)})
 	}
 }

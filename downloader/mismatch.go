@@ -106,7 +106,7 @@ func (all mismatches) next(sources []string) string {
 	for _, source := range sources {
 		n := 0 // downloads that it has spoilt, perhaps
 		for _, m := range all {
-			if slices.ContainsFunc(m.sources, func(c contribution) bool { return c.source == Recorded(source) }) {
+			if slices.ContainsFunc(m.sources, func(c contribution) bool { return c.source == CanonicalURL(source) }) {
 				n++
 			}
 		}
@@ -134,14 +134,14 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 			return all, errors.Join(err, d.discard(res.ID))
 		case errors.As(err, &m):
 			wrong = append(wrong, m)
-		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && OtherMayHave(err):
+		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && TryOtherSource(err):
 			sources = slices.DeleteFunc(sources, func(s string) bool { return s == req.URL })
 		default:
 			return all, err
 		}
 		all.Retries++
 		next := wrong.next(sources)
-		d.emit(Event{Kind: Restarted, ID: res.ID, URL: WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; all of it is fetched again from %s", err, ShownURL(next))})
+		d.emit(Event{Kind: Restarted, ID: res.ID, URL: WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; all of it is fetched again from %s", err, RedactURL(next))})
 		req = d.again(req, next, res.ID)
 	}
 }
@@ -236,7 +236,7 @@ func (j *job) blame() error {
 				return err
 			}
 			if wrong {
-				guilty = append(guilty, ShownURL(c.source))
+				guilty = append(guilty, RedactURL(c.source))
 			}
 		}
 		if len(guilty) > 0 {

@@ -295,7 +295,7 @@ func TestKeptWithoutStart(t *testing.T) {
 		if i == 0 {
 			damage(t, filepath.Join(r.dir, "f.part"))
 		}
-		if _, more, err = part.Recheck(i); err != nil {
+		if _, more, err = part.VerifyNext(i); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -147,8 +147,8 @@ func shorten(name string) string {
 	return name[:cut] + ext
 }
 
-// NameOf returns the local name of a URL that nobody has been asked about.
-func NameOf(s string) string {
+// FilenameFromURL returns the local name of a URL that nobody has been asked about.
+func FilenameFromURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
 		return fallbackName

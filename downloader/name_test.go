@@ -187,7 +187,7 @@ func TestNamesApart(t *testing.T) {
 			if b == ' ' {
 				u += "x"
 			}
-			name := NameOf(u)
+			name := FilenameFromURL(u)
 			if other, ok := seen[name]; ok || len(name) > maxName {
 				t.Errorf("%q and %q are both %q", u, other, name)
 			}

@@ -264,7 +264,7 @@ var errDamaged = restartError{why: "some of what was held is damaged", keep: tru
 // recheck reads again what is held of a part file that was touched since the
 // last commit, and returns how many bytes are no longer what was recorded.
 func (j *job) recheck(ctx context.Context) (lost int64, err error) {
-	if j.part == nil || !j.part.Suspect() {
+	if j.part == nil || !j.part.Dirty() {
 		return 0, nil
 	}
 	for i, more := 0, true; more; i++ {
@@ -272,7 +272,7 @@ func (j *job) recheck(ctx context.Context) (lost int64, err error) {
 			return 0, context.Cause(ctx)
 		}
 		var n int64
-		if n, more, err = j.part.Recheck(i); err != nil {
+		if n, more, err = j.part.VerifyNext(i); err != nil {
 			return 0, permanentError{err}
 		}
 		lost += n

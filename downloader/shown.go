@@ -24,9 +24,9 @@ func WithoutUser(s string) string {
 	return u.String()
 }
 
-// ShownURL returns a URL for people: without user and password, and with "…" for the values
+// RedactURL returns a URL for people: without user and password, and with "…" for the values
 // of parameters that may be secrets, for example "https://example.com/f?X-Amz-Signature=…".
-func ShownURL(s string) string { return Shown(WithoutUser(s)) }
+func RedactURL(s string) string { return Redact(WithoutUser(s)) }
 
 var (
 	// parameter matches one parameter of a query, in any text. A value ends with the word or
@@ -40,8 +40,8 @@ var (
 // X-Amz-Signature, X-Goog-Credential, access_token, sig, Policy, Key-Pair-Id and hdnts.
 var secretParameters = []string{"auth", "credential", "hdn", "hmac", "jwt", "key", "passw", "policy", "pwd", "secret", "session", "sig", "token"}
 
-// Shown returns a text for people, in which each URL is as ShownURL has it.
-func Shown(text string) string {
+// Redact returns a text for people, in which each URL is as RedactURL has it.
+func Redact(text string) string {
 	if strings.Contains(text, "@") {
 		text = userInfo.ReplaceAllString(text, "://")
 	}
@@ -68,5 +68,5 @@ func isSecretParameter(name, value string) bool {
 		return true
 	}
 	decoded, err := url.QueryUnescape(value)
-	return err == nil && decoded != value && Shown(decoded) != decoded
+	return err == nil && decoded != value && Redact(decoded) != decoded
 }

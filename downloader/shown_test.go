@@ -24,7 +24,7 @@ func TestShownURL(t *testing.T) {
 		if tt.shown == "" {
 			tt.shown = tt.url
 		}
-		if got := ShownURL(tt.url); got != tt.shown {
+		if got := RedactURL(tt.url); got != tt.shown {
 			t.Errorf("%s is shown as %s, want %s", tt.url, got, tt.shown)
 		}
 		if got := WithoutUser(tt.url); got != tt.recorded {
@@ -37,7 +37,7 @@ func TestShownURL(t *testing.T) {
 		`a@b, token=abc is no parameter`:                   `a@b, token=abc is no parameter`,
 		`two: http://h/?token=a and http://h/?b=c&token=d`: `two: http://h/?token=… and http://h/?b=c&token=…`,
 	} {
-		if got := Shown(text); got != want {
+		if got := Redact(text); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

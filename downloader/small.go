@@ -26,9 +26,9 @@ var smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallMost/4); r
 
 // small returns a file for the answer rep to go to, nil if it is not a small
 // one, or cannot be without a name.
-func (j *job) small(rep *reply) (*store.Unnamed, error) {
+func (j *job) small(rep *reply) (*store.TempFile, error) {
 	size := rep.id.size
-	if j.req.Listed == nil || j.brokeOff || j.part != nil || rep.coding != "" || size < 0 || size > smallMost || rep.body != (chunk.Range{End: size}) {
+	if j.req.ListEntry == nil || j.brokeOff || j.part != nil || rep.coding != "" || size < 0 || size > smallMost || rep.body != (chunk.Range{End: size}) {
 		return nil, nil
 	}
 	if err := j.fits(rep.id); err != nil {
@@ -39,13 +39,13 @@ func (j *job) small(rep *reply) (*store.Unnamed, error) {
 		return nil, err
 	}
 	rec := store.Record{
-		URL: j.recorded, Target: target, Named: true, NoRanges: rep.whole, Lists: j.req.Listed.Lists,
+		URL: j.recorded, Target: target, Named: true, NoRanges: rep.whole, Lists: j.req.ListEntry.Lists,
 		ETag: rep.id.etag, LastModified: rep.id.lastModified, Type: rep.id.media,
 		Sum: j.req.Sum, Replace: j.req.Overwrite, ModTime: j.modTime(rep.id),
 	}
 	j.id.size = size
 	j.show(store.Record{Target: target, Size: size})
-	u, err := j.d.store.Unnamed(rec)
+	u, err := j.d.store.CreateTemp(rec)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil
 	}
@@ -54,7 +54,7 @@ func (j *job) small(rep *reply) (*store.Unnamed, error) {
 
 // fits says that a version cannot be what the list wants.
 func (j *job) fits(id identity) error {
-	if l := j.req.Listed; l != nil && l.Size >= 0 && id.size >= 0 && l.Size != id.size {
+	if l := j.req.ListEntry; l != nil && l.Size >= 0 && id.size >= 0 && l.Size != id.size {
 		return kindError{fmt.Errorf("the list says that it has %d bytes, and the server that it has %d", l.Size, id.size), ErrChecksum}
 	}
 	return nil
@@ -80,7 +80,7 @@ func isCredible(t, now time.Time) bool {
 
 // fetchSmall reads rep into u and places it. A body that breaks off is asked for
 // again from its start, into a part file: the server may do so each time.
-func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) error {
+func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.TempFile) error {
 	err := j.readSmall(ctx, rep, u)
 	rep.close()
 	j.leave()
@@ -100,7 +100,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 		}
 		return restartError{why: "its body broke off", keep: true}
 	}
-	if released := j.req.Listed.Released; released != nil {
+	if released := j.req.ListEntry.Released; released != nil {
 		released()
 	}
 	if err := j.d.placing.do(u); err != nil {
@@ -112,7 +112,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.Unnamed) erro
 }
 
 // readSmall reads and checks the body of rep.
-func (j *job) readSmall(ctx context.Context, rep *reply, u *store.Unnamed) error {
+func (j *job) readSmall(ctx context.Context, rep *reply, u *store.TempFile) error {
 	var sum hash.Hash
 	to := io.Writer(localWriter{u})
 	if !j.sum.IsZero() {
@@ -136,7 +136,7 @@ func (j *job) readSmall(ctx context.Context, rep *reply, u *store.Unnamed) error
 }
 
 // localWriter makes the errors of its file permanent ones.
-type localWriter struct{ u *store.Unnamed }
+type localWriter struct{ u *store.TempFile }
 
 func (w localWriter) Write(b []byte) (int, error) {
 	n, err := w.u.Write(b)

@@ -13,7 +13,7 @@ import (
 // attempt asks for what is missing, fetches it, and finishes. restartError
 // asks for another attempt from the start.
 func (j *job) attempt(ctx context.Context) error {
-	if l := j.req.Listed; l != nil {
+	if l := j.req.ListEntry; l != nil {
 		if err := j.checkSize(l.Size); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (j *job) attempt(ctx context.Context) error {
 		return err
 	}
 	j.expect(rep)
-	var file *store.Unnamed
+	var file *store.TempFile
 	if err = j.checkSize(rep.id.size); err == nil {
 		file, err = j.small(rep)
 	}
@@ -230,8 +230,8 @@ func (j *job) create(rep *reply) error {
 		return claimed(old)
 	}
 	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite, Mirrors: j.givenMirrors()}
-	if j.req.Listed != nil {
-		rec.Lists = j.req.Listed.Lists
+	if j.req.ListEntry != nil {
+		rec.Lists = j.req.ListEntry.Lists
 	}
 	j.note(&rec, rep.whole)
 	part, err := j.d.store.Create(rec)

@@ -66,8 +66,8 @@
 //
 // The record of a finished file is an entry of the ledger, a bucket whose keys are
 // paths: a second run of a list looks its files up there, some hundreds in one
-// transaction (Look), and asks nobody for those whose size and modification time
-// are still the ones recorded (Settle). There may be millions, so an entry is short,
+// transaction (LookupTargets), and asks nobody for those whose size and modification time
+// are still the ones recorded (Reconcile). There may be millions, so an entry is short,
 // and nothing reads all of them into memory at once. It has a checksum of its own, as
 // records do; a damaged one is forgotten, and its file is then one that pawl did not
 // make.
@@ -85,8 +85,8 @@
 // # Many small files
 //
 // A sync for each of thousands of small files would take longer than they do. So
-// each is written without a name (Unnamed), from which a crash leaves nothing, and a
-// group of them goes through one protocol (Place):
+// each is written without a name (TempFile), from which a crash leaves nothing, and a
+// group of them goes through one protocol (PublishAll):
 //
 //	place   1. set the modification times, fsync each file
 //	        2. one bbolt transaction adds all to the ledger, as "placing"
@@ -105,18 +105,18 @@
 // "Placing" says that an entry may be of that kind. Where it stands, a file at the
 // target which is neither the recorded one nor the one that this replaces is not
 // ours; and one that is there gets its directory synced before it is believed
-// (Settle). The transaction of the next group takes it back, and at the end of a run
-// Placed does.
+// (Reconcile). The transaction of the next group takes it back, and at the end of a run
+// FlushPublished does.
 //
 // A file that is replaced goes in one step: the new one is linked to NAME.part, and
-// renamed over it. A crash between these leaves both, and Settle completes the
+// renamed over it. A crash between these leaves both, and Reconcile completes the
 // rename. An error of one file is that of one file: its entry becomes again what it
 // was before, and the others of the group are placed.
 //
 // Where files cannot be without a name, small ones go through NAME.part as all do. If
 // the file system makes such files and then refuses to link them, each file of the
 // group is copied to NAME.part and finished like a large one, so that nothing is
-// fetched again. Unnamed returns errors.ErrUnsupported from then on.
+// fetched again. TempFile returns errors.ErrUnsupported from then on.
 //
 // # Disk space
 //
@@ -190,10 +190,10 @@
 //
 // Step 3 also records when the part file was last changed. If Resume finds
 // another time, a process was killed before it could record its last writes, or
-// somebody has touched the file. Then the Part is Suspect: what is held is to be
-// read again, piece by piece, and compared with the sums (Recheck), while the
+// somebody has touched the file. Then the Part is Dirty: what is held is to be
+// read again, piece by piece, and compared with the sums (VerifyNext), while the
 // download goes on. A piece that differs is given up, and so is one that cannot be
-// read. Finish refuses a Part that is Suspect. Before bytes are given up because
+// read. Finish refuses a Part that is Dirty. Before bytes are given up because
 // the server has others (Cut), that is recorded; only then are they overwritten.
 //
 // A part file that is moved, deleted or cut while it is written is noticed by the

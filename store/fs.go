@@ -25,7 +25,7 @@ type FS interface {
 	Lock(part string, create bool) (io.Closer, error)
 	// Open opens an existing regular file for reading and writing.
 	Open(name string) (File, error)
-	// Unnamed opens a new file in dir that has no name, for Link to give it one.
+	// CreateTemp opens a new file in dir that has no name, for Link to give it one.
 	Unnamed(dir string) (File, error)
 	// Link gives an unnamed file its name; fs.ErrExist where that is taken.
 	Link(f File, name string) error

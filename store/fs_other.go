@@ -11,10 +11,10 @@ import (
 // DataSync is a full sync; on darwin the os package asks for F_FULLFSYNC.
 func (f osFile) DataSync() error { return f.File.Sync() }
 
-// Unnamed is not to be had here.
+// TempFile is not to be had here.
 func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
 
-// Link is for what Unnamed opens.
+// Link is for what TempFile opens.
 func (osFS) Link(File, string) error { return errors.ErrUnsupported }
 
 // StartSync does nothing.

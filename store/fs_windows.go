@@ -20,10 +20,10 @@ const (
 // DataSync is FlushFileBuffers.
 func (f osFile) DataSync() error { return f.File.Sync() }
 
-// Unnamed is not to be had here.
+// TempFile is not to be had here.
 func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
 
-// Link is for what Unnamed opens.
+// Link is for what TempFile opens.
 func (osFS) Link(File, string) error { return errors.ErrUnsupported }
 
 // Hardlink is for systems that cannot rename without replacing.

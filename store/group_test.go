@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A mirror is what crash tests of Place do: small files in groups, of which some
+// A mirror is what crash tests of PublishAll do: small files in groups, of which some
 // replace others, beside a file that is not ours.
 type groups struct {
 	t       *testing.T
@@ -19,7 +19,7 @@ type groups struct {
 	store   *Store
 	state   string
 	written map[string][]string // all versions that were begun of each name
-	there   map[string]string   // what Place has returned nil for
+	there   map[string]string   // what PublishAll has returned nil for
 }
 
 const foreignName = "/dl/foreign"
@@ -39,10 +39,10 @@ func (g *groups) open() {
 }
 
 // unnamed begins a file with a content.
-func (g *groups) unnamed(name, content string, replace bool) *Unnamed {
+func (g *groups) unnamed(name, content string, replace bool) *TempFile {
 	g.written[name] = append(g.written[name], content)
 	rec := Record{URL: "https://example.com" + name, Target: name, Replace: replace, ModTime: time.Unix(int64(len(content)), 0)}
-	u, err := g.store.Unnamed(rec)
+	u, err := g.store.CreateTemp(rec)
 	if err != nil {
 		return nil
 	}
@@ -54,15 +54,15 @@ func (g *groups) unnamed(name, content string, replace bool) *Unnamed {
 	return u
 }
 
-// place is Place of names and their contents.
+// place is PublishAll of names and their contents.
 func (g *groups) place(replace bool, files ...[2]string) {
-	var group []*Unnamed
+	var group []*TempFile
 	for _, f := range files {
 		if u := g.unnamed(f[0], f[1], replace); u != nil {
 			group = append(group, u)
 		}
 	}
-	for i, err := range g.store.Place(group) {
+	for i, err := range g.store.PublishAll(group) {
 		rec := group[i].Record()
 		if err == nil {
 			g.there[rec.Target] = g.written[rec.Target][len(g.written[rec.Target])-1]
@@ -75,7 +75,7 @@ func (g *groups) run() {
 	g.place(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
 	g.place(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/sub/c", "the c"})
 	g.place(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/d", "a d"})
-	g.store.Placed()
+	g.store.FlushPublished()
 }
 
 // check asserts what must be true after a crash.
@@ -97,7 +97,7 @@ func (g *groups) check(story string) {
 		switch {
 		case exists && !whole:
 			g.t.Errorf("%s: %s: got %q, want one of %q", story, name, got.data, versions)
-		case exists && (err != nil || !g.store.Ours(rec)):
+		case exists && (err != nil || !g.store.OwnFile(rec)):
 			g.t.Errorf("%s: %s is there, and not known to be ours: %v", story, name, err)
 		case g.there[name] != "" && (err != nil || string(got.data) < g.there[name] && len(got.data) < len(g.there[name])):
 			g.t.Errorf("%s: %s: got %q, %v, want %q, as Place had promised", story, name, got.data, err, g.there[name])
@@ -112,21 +112,21 @@ func (g *groups) mend(story string) {
 	for name, content := range want {
 		rec, err := g.store.ByTarget(name)
 		if err == nil {
-			if ok, err := g.store.Settle(rec); err != nil {
+			if ok, err := g.store.Reconcile(rec); err != nil {
 				g.t.Fatalf("%s: %s: Settle: %v", story, name, err)
 			} else if got, _ := g.fs.peek(name); ok && string(got.data) == content {
 				continue
 			}
 		}
-		u := g.unnamed(name, content, err == nil && g.store.Ours(rec))
+		u := g.unnamed(name, content, err == nil && g.store.OwnFile(rec))
 		if u == nil {
 			g.t.Fatalf("%s: %s cannot be written", story, name)
 		}
-		if errs := g.store.Place([]*Unnamed{u}); errs[0] != nil {
+		if errs := g.store.PublishAll([]*TempFile{u}); errs[0] != nil {
 			g.t.Fatalf("%s: %s: %v", story, name, errs[0])
 		}
 	}
-	must(g.t, g.store.Placed())
+	must(g.t, g.store.FlushPublished())
 	for name, content := range want {
 		rec, err := g.store.ByTarget(name)
 		if got, _ := g.fs.peek(name); err != nil || string(got.data) != content || !g.store.Intact(rec) || rec.Placing {
@@ -151,7 +151,7 @@ func (g *groups) reboot(names, data float64) *groups {
 	return next
 }
 
-// Cut the power before and after each operation of Place.
+// Cut the power before and after each operation of PublishAll.
 func TestPlaceCrash(t *testing.T) {
 	n, crashed := 0, true
 	for ; crashed && !t.Failed(); n++ {
@@ -173,7 +173,7 @@ func TestPlaceCrash(t *testing.T) {
 	}
 }
 
-// Let each operation of Place fail, once.
+// Let each operation of PublishAll fail, once.
 func TestPlaceFails(t *testing.T) {
 	failed := true
 	for n := 1; failed && !t.Failed(); n++ {
@@ -191,9 +191,9 @@ func TestPlaceFails(t *testing.T) {
 // TestPlaceReal places files on the real file system.
 func TestPlaceReal(t *testing.T) {
 	l := newPlace(t)
-	var group []*Unnamed
+	var group []*TempFile
 	for i := range 10 {
-		u, err := l.store.Unnamed(Record{URL: "https://example.com/", Target: l.path(fmt.Sprintf("sub/%d", i%5)), Named: true, ModTime: time.Unix(1e9, 5000)})
+		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(fmt.Sprintf("sub/%d", i%5)), Named: true, ModTime: time.Unix(1e9, 5000)})
 		if errors.Is(err, errors.ErrUnsupported) {
 			t.Skip("no files without a name here")
 		}
@@ -202,7 +202,7 @@ func TestPlaceReal(t *testing.T) {
 		must(t, err)
 		group = append(group, u)
 	}
-	for i, err := range l.store.Place(group) {
+	for i, err := range l.store.PublishAll(group) {
 		if want := i >= 5; errors.Is(err, ErrForeign) != want || !want && err != nil {
 			t.Errorf("file %d: got %v, want an error: %v", i, err, want)
 		}
@@ -243,13 +243,13 @@ func TestPlaceAlteredCrash(t *testing.T) {
 	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
 		g := newGroups(t, uint64(n))
 		g.place(false, [2]string{"/dl/a", "first a"})
-		must(t, g.store.Placed())
+		must(t, g.store.FlushPublished())
 		g.fs.plant("/dl/a", []byte("altered by somebody"))
 		g.fs.trap = trap{n: n, does: "before"}
 		crashed = crashes(func() { g.place(true, [2]string{"/dl/a", "second, longer a"}) })
 		next := g.reboot(1, 1)
 		rec, err := next.store.ByTarget("/dl/a")
-		if err != nil || !next.store.Ours(rec) {
+		if err != nil || !next.store.OwnFile(rec) {
 			t.Errorf("%s: got %+v, %v, want that it is ours", &g.fs.trap, rec, err)
 		}
 	}
@@ -276,12 +276,12 @@ func TestReplaceOldRecord(t *testing.T) {
 		rec := Record{URL: old.URL, Target: target, Named: true, Size: 0, Replace: true}
 		switch way {
 		case "Place":
-			u, err := l.store.Unnamed(rec)
+			u, err := l.store.CreateTemp(rec)
 			if errors.Is(err, errors.ErrUnsupported) {
 				continue
 			}
 			must(t, err)
-			must(t, l.store.Place([]*Unnamed{u})[0])
+			must(t, l.store.PublishAll([]*TempFile{u})[0])
 			want = u.Record().ID
 		case "Finish":
 			p, err := l.store.Create(rec)
@@ -305,14 +305,14 @@ func TestCreatePartIsFinished(t *testing.T) {
 	l := newPlace(t)
 	for _, content := range []string{"", "a file"} {
 		name := fmt.Sprintf("f%d", len(content))
-		u, err := l.store.Unnamed(Record{URL: "https://example.com/", Target: l.path(name + ".part"), Named: true})
+		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(name + ".part"), Named: true})
 		if errors.Is(err, errors.ErrUnsupported) {
 			t.Skip("no files without a name here")
 		}
 		must(t, err)
 		_, err = u.Write([]byte(content))
 		must(t, err)
-		must(t, l.store.Place([]*Unnamed{u})[0])
+		must(t, l.store.PublishAll([]*TempFile{u})[0])
 		p := l.opened(l.store.Create(Record{URL: "https://example.com/f", Target: l.path(name), Named: true, Size: 10}))
 		if rec := p.Record(); rec.Part() != l.path(name+".1.part") {
 			t.Errorf("%q: the part file is %q", content, rec.Part())

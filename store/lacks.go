@@ -134,7 +134,7 @@ func (t *tolerantFS) Open(name string) (File, error) {
 	return tolerantFile{f, t}, nil
 }
 
-// Unnamed returns errors.ErrUnsupported once Link has.
+// CreateTemp returns errors.ErrUnsupported once Link has.
 func (t *tolerantFS) Unnamed(dir string) (File, error) {
 	if t.knows(noNaming) {
 		return nil, errors.ErrUnsupported

@@ -230,14 +230,14 @@ func TestUnnamedUnsupported(t *testing.T) {
 	for _, err := range plus(syscall.EINVAL, syscall.EISDIR, syscall.EPERM, syscall.EACCES, syscall.EROFS) {
 		g := newGroups(t, 1)
 		g.fs.lacks = map[string]error{"unnamed": err}
-		if _, got := g.store.Unnamed(Record{Target: "/dl/a"}); !errors.Is(got, errors.ErrUnsupported) {
+		if _, got := g.store.CreateTemp(Record{Target: "/dl/a"}); !errors.Is(got, errors.ErrUnsupported) {
 			t.Errorf("%v: got %v, want %v", err, got, errors.ErrUnsupported)
 		}
 	}
 	for _, err := range []error{syscall.ENOENT, syscall.ENOTDIR, syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
 		g := newGroups(t, 1)
 		g.fs.lacks = map[string]error{"unnamed": err}
-		if _, got := g.store.Unnamed(Record{Target: "/dl/a"}); !errors.Is(got, err) || errors.Is(got, errors.ErrUnsupported) {
+		if _, got := g.store.CreateTemp(Record{Target: "/dl/a"}); !errors.Is(got, err) || errors.Is(got, errors.ErrUnsupported) {
 			t.Errorf("%v: got %v, want it as it is", err, got)
 		}
 	}
@@ -250,7 +250,7 @@ func TestPlaceUnlinkable(t *testing.T) {
 		g.place(false, [2]string{"/dl/a", "first a"})
 		g.fs.lacks = map[string]error{"link": err}
 		g.place(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/b", "the b"}, [2]string{"/dl/sub/c", "the c"})
-		if _, got := g.store.Unnamed(Record{Target: "/dl/d"}); !errors.Is(got, errors.ErrUnsupported) {
+		if _, got := g.store.CreateTemp(Record{Target: "/dl/d"}); !errors.Is(got, errors.ErrUnsupported) {
 			t.Errorf("%v: Unnamed afterwards: got %v, want %v", err, got, errors.ErrUnsupported)
 		}
 		for name, want := range map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c"} {
@@ -332,7 +332,7 @@ func TestTimeAsLeft(t *testing.T) {
 	g.store.fs.FS = restlessFS{g.fs}
 	g.place(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
 	g.place(true, [2]string{"/dl/a", "second, longer a"})
-	must(t, g.store.Placed())
+	must(t, g.store.FlushPublished())
 	for _, name := range slices.Sorted(maps.Keys(g.there)) {
 		if rec, err := g.store.ByTarget(name); err != nil || !g.store.Intact(rec) || rec.Placing {
 			t.Errorf("%s after Place: got %+v, %v, want it intact", name, rec, err)

@@ -15,8 +15,8 @@ import (
 	"pawl/chunk"
 )
 
-// A Mark tells one state of a file on disk from another.
-type Mark struct {
+// A FileStamp tells one state of a file on disk from another.
+type FileStamp struct {
 	Size    int64     // bytes
 	ModTime time.Time // as the file system keeps it
 }
@@ -146,7 +146,7 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	r.Size, r.ModTime, r.Created, r.Updated = e.varint(), e.time(), e.time(), e.time()
 	r.Piece, r.CRC = e.varint(), uint32(e.varint())
 	if flags&entryReplaces != 0 {
-		r.Replaces = Mark{e.varint(), e.time()}
+		r.Replaces = FileStamp{e.varint(), e.time()}
 	}
 	if err := errors.Join(r.Lists.UnmarshalText([]byte(lists)), r.Sum.UnmarshalText([]byte(sum))); err != nil || e.failed || r.Size < 0 || r.ID == "" {
 		return Record{}, errEntry
@@ -226,11 +226,11 @@ func (t tx) dropFinished(r *Record) error {
 	return t.Bucket(ledgerBucket).Delete([]byte(r.Target))
 }
 
-// Look returns for each of the absolute paths what is on record of it, the zero
+// LookupTargets returns for each of the absolute paths what is on record of it, the zero
 // Record if there is nothing: an unfinished download before a finished file. It is
 // one transaction, whose memory is that of the pages it touches, so that the
 // caller keeps targets to some hundreds.
-func (s *Store) Look(targets []string) ([]Record, error) {
+func (s *Store) LookupTargets(targets []string) ([]Record, error) {
 	found := make([]Record, len(targets))
 	var bad []unreadableError
 	err := s.read(func(t tx) error {

@@ -16,7 +16,7 @@ func fullEntry(t *testing.T) Record {
 	r := fullRecord(t)
 	r.Size, r.State = 12345, Done
 	r.CRC, r.Placing = 0xfedcba98, true
-	r.Replaces = Mark{77, r.ModTime.Add(-time.Hour)}
+	r.Replaces = FileStamp{77, r.ModTime.Add(-time.Hour)}
 	return r
 }
 
@@ -25,7 +25,7 @@ func sameEntry(got, want Record) bool {
 	want.Held, want.Touched, want.Rate, want.Reason, want.Coding, want.Replace, want.PartNumber, want.Root, want.Public = got.Held, got.Touched, 0, "", "", false, 0, "", false
 	want.Mirrors, want.Mixed = nil, false // of unfinished downloads alone
 	same := got.Replaces.Size == want.Replaces.Size && got.Replaces.ModTime.Equal(want.Replaces.ModTime)
-	got.Replaces, want.Replaces = Mark{}, Mark{}
+	got.Replaces, want.Replaces = FileStamp{}, FileStamp{}
 	return same && sameRecord(got, want) && got.Held.Len() == want.Size
 }
 
@@ -116,7 +116,7 @@ func TestLedger(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Finished: got %d paths, want %d in order", len(got), len(want))
 	}
-	recs, err := l.store.Look([]string{want[5], l.path("none"), want[700]})
+	recs, err := l.store.LookupTargets([]string{want[5], l.path("none"), want[700]})
 	if err != nil || recs[0].Target != want[5] || recs[1].ID != "" || recs[2].Target != want[700] {
 		t.Errorf("Look: got %v, %v", recs, err)
 	}
@@ -134,7 +134,7 @@ func TestLedgerDamage(t *testing.T) {
 		data[3] ^= 1
 		return t.Bucket(ledgerBucket).Put([]byte(a.Target), data)
 	}))
-	recs, err := l.store.Look([]string{a.Target, b.Target})
+	recs, err := l.store.LookupTargets([]string{a.Target, b.Target})
 	if err != nil || recs[0].ID != "" || recs[1].ID != b.ID {
 		t.Errorf("Look: got %v, %v, want nothing and %s", recs, err, b.ID)
 	}

@@ -110,7 +110,7 @@ func (s *Store) Claim(claims []Claim) error {
 }
 
 // unclaimed returns the records that c is missing from: of an unfinished download,
-// of a finished file, or of both. A damaged record has no claims; Look forgets it.
+// of a finished file, or of both. A damaged record has no claims; LookupTargets forgets it.
 func (t tx) unclaimed(c Claim) (all []Record) {
 	begun, begunErr := t.begun(c.Target)
 	done, doneErr := t.finished(c.Target)

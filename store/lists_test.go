@@ -188,19 +188,19 @@ func (l *place) placedBy(name string, replace bool, lists ...string) error {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
 	rec.Replace = replace
-	u, err := l.store.Unnamed(rec)
+	u, err := l.store.CreateTemp(rec)
 	if errors.Is(err, errors.ErrUnsupported) {
 		l.t.Skip("no files without a name here")
 	}
 	must(l.t, err)
-	return l.store.Place([]*Unnamed{u})[0]
+	return l.store.PublishAll([]*TempFile{u})[0]
 }
 
 func TestListsOfSmallFiles(t *testing.T) {
 	l := newPlace(t)
 	must(t, l.placedBy("f", false, keyA), l.placedBy("f", true, keyB))
 	l.claim(keyC, "f")
-	must(t, l.store.Placed())
+	must(t, l.store.FlushPublished())
 	l.wantLists("f", keyA, keyB, keyC)
 	if rec, err := l.store.ByTarget(l.path("f")); err != nil || rec.Placing || !rec.Replaces.ModTime.IsZero() {
 		t.Errorf("a claim before Placed: got %+v, %v, want that it is in its place", rec, err)
@@ -215,13 +215,13 @@ func TestListsOfSmallFiles(t *testing.T) {
 // The directory of a file without a name may be pruned before it gets one.
 func TestPlaceWithoutDirectory(t *testing.T) {
 	l := newPlace(t)
-	u, err := l.store.Unnamed(l.recordOf("sub/f", keyA))
+	u, err := l.store.CreateTemp(l.recordOf("sub/f", keyA))
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("no files without a name here")
 	}
 	must(t, err)
 	l.store.RemoveEmpty(l.path("."), l.path("sub"))
 	l.wantNo(l.path("sub"))
-	must(t, l.store.Place([]*Unnamed{u})[0])
+	must(t, l.store.PublishAll([]*TempFile{u})[0])
 	l.wantFile(l.path("sub/f"), "")
 }

@@ -41,7 +41,7 @@ func TestCommitSums(t *testing.T) {
 func TestGiveUpSums(t *testing.T) {
 	for name, giveUp := range map[string]func(*Part) error{
 		"Cut":     func(p *Part) error { return p.Cut(30_000) },
-		"Recheck": func(p *Part) error { _, _, err := p.Recheck(3); return err },
+		"Recheck": func(p *Part) error { _, _, err := p.VerifyNext(3); return err },
 	} {
 		l := newPlace(t)
 		p := l.create()
@@ -70,7 +70,7 @@ func TestRecheckBrokenState(t *testing.T) {
 	l.damage(flip(35_000))
 	p = l.resume()
 	mend := l.breakState()
-	_, _, err := p.Recheck(3)
+	_, _, err := p.VerifyNext(3)
 	l.wantErr("Recheck", err, ErrState)
 	mend()
 	if lost := l.recheck(p); lost != 10_000 {

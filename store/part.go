@@ -26,7 +26,7 @@ var errFinished = errors.New("the download is finished")
 // A Part is an open download: a locked part file and its record. The step
 // numbers in this file are those of the commit protocol in the package comment.
 //
-// WriteAt, ReadAt, Record, Update, Commit and Recheck may be called concurrently;
+// WriteAt, ReadAt, Record, Update, Commit and VerifyNext may be called concurrently;
 // the other methods by one goroutine at a time.
 type Part struct {
 	store *Store

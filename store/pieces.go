@@ -138,10 +138,10 @@ func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 	return sum, nil
 }
 
-// Suspect reports whether the part file has been touched since the last commit:
+// Dirty reports whether the part file has been touched since the last commit:
 // by a process that was killed before it could record what it wrote, or by
-// somebody else. Then Recheck tells what of it is still as it was recorded.
-func (p *Part) Suspect() bool { return p.suspect.Load() }
+// somebody else. Then VerifyNext tells what of it is still as it was recorded.
+func (p *Part) Dirty() bool { return p.suspect.Load() }
 
 // PieceSums returns a copy of the sums of the pieces, of all bytes that were written.
 func (p *Part) PieceSums() *chunk.Pieces {
@@ -163,11 +163,11 @@ func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
 	return sumOf(p.file, s, length)
 }
 
-// Recheck reads again what is held of piece i, and gives it up, durably, if it
+// VerifyNext reads again what is held of piece i, and gives it up, durably, if it
 // has not the sum that was recorded. It returns how many bytes are lost, and
 // whether there are more pieces; after the last one, the Part is no longer
-// Suspect. It may run beside WriteAt and Commit; a commit waits for it.
-func (p *Part) Recheck(i int) (lost int64, more bool, err error) {
+// Dirty. It may run beside WriteAt and Commit; a commit waits for it.
+func (p *Part) VerifyNext(i int) (lost int64, more bool, err error) {
 	if err := p.trust(); err != nil {
 		return 0, false, err
 	}

@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// An Unnamed is a file that is being written, in the directory of its target but
+// An CreateTemp is a file that is being written, in the directory of its target but
 // without a name, so that a crash leaves nothing of it. It is for one goroutine
-// at a time. Place or Close ends it.
-type Unnamed struct {
+// at a time. PublishAll or Close ends it.
+type TempFile struct {
 	rec  Record
 	was  Record // of the finished file that it replaces, zero if there is none
 	file File
 	off  int64 // bytes written
 }
 
-// Unnamed begins a file for rec, which gives URL, Target, validators, Sum, Lists and
+// CreateTemp begins a file for rec, which gives URL, Target, validators, Sum, Lists and
 // Replace. Whether something is in the way is for CheckTarget to tell before, and
-// for Place. errors.ErrUnsupported where files cannot be without a name, or could
+// for PublishAll. errors.ErrUnsupported where files cannot be without a name, or could
 // not get one: Create can do it there.
-func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
+func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	dir := filepath.Dir(rec.Target)
 	if err := s.checkFree(rec.Target, 0); err != nil {
 		return nil, err
@@ -43,11 +43,11 @@ func (s *Store) Unnamed(rec Record) (*Unnamed, error) {
 		return nil, err
 	}
 	rec.ID, rec.State, rec.Created, rec.Placing = newID(), Done, time.Now(), true
-	return &Unnamed{rec: rec, file: f}, nil
+	return &TempFile{rec: rec, file: f}, nil
 }
 
 // Write appends b.
-func (u *Unnamed) Write(b []byte) (int, error) {
+func (u *TempFile) Write(b []byte) (int, error) {
 	n, err := u.file.WriteAt(b, u.off)
 	u.rec.CRC = crc32.Update(u.rec.CRC, castagnoli, b[:n])
 	u.off += int64(n)
@@ -58,12 +58,12 @@ func (u *Unnamed) Write(b []byte) (int, error) {
 }
 
 // Record returns the record, which is final once the file is placed.
-func (u *Unnamed) Record() Record { return u.rec }
+func (u *TempFile) Record() Record { return u.rec }
 
 // Close drops the file.
-func (u *Unnamed) Close() error { return u.file.Close() }
+func (u *TempFile) Close() error { return u.file.Close() }
 
-// Place gives complete files their names, and returns an error for each, nil for
+// PublishAll gives complete files their names, and returns an error for each, nil for
 // those that are there, durable and on record. It closes them all. For a group
 // it does once what Finish does for each:
 //
@@ -73,11 +73,11 @@ func (u *Unnamed) Close() error { return u.file.Close() }
 //
 // A crash before 2 leaves nothing. After it the files are on record, and those
 // that step 3 has not named are missing, as if somebody had deleted them. Until a
-// later Place, or Placed, has taken back "placing", a file at the target that is
+// later PublishAll, or FlushPublished, has taken back "placing", a file at the target that is
 // not the recorded one is known not to be ours.
 //
 // A file that cannot be linked goes the way of a large one instead.
-func (s *Store) Place(group []*Unnamed) []error {
+func (s *Store) PublishAll(group []*TempFile) []error {
 	errs := make([]error, len(group))
 	for i, u := range group { // first all that changes, so that one commit of the file system's journal has it all
 		defer u.file.Close()
@@ -117,7 +117,7 @@ func (s *Store) Place(group []*Unnamed) []error {
 }
 
 // settle ends step 1 for one file.
-func (u *Unnamed) settle() error {
+func (u *TempFile) settle() error {
 	if err := u.file.Sync(); err != nil {
 		return fmt.Errorf("sync %q: %w", u.rec.Target, err)
 	}
@@ -134,7 +134,7 @@ func (u *Unnamed) settle() error {
 
 // recordPlacing is step 2 for those without an error. It also notes that the
 // groups before are all in their place.
-func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
+func (s *Store) recordPlacing(group []*TempFile, errs []error) error {
 	s.placing.Lock()
 	defer s.placing.Unlock()
 	if len(s.placed)+len(group) == 0 {
@@ -145,7 +145,7 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 			continue
 		}
 		if info, err := s.fs.Lstat(u.rec.Target); err == nil {
-			u.rec.Replaces = Mark{info.Size(), info.ModTime()}
+			u.rec.Replaces = FileStamp{info.Size(), info.ModTime()}
 		}
 	}
 	err := s.write(func(t tx) error {
@@ -165,7 +165,7 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 			}
 			if was, err := t.finished(u.rec.Target); err == nil {
 				if u.was = was; u.rec.Replaces.ModTime.IsZero() {
-					u.rec.Replaces = Mark{was.Size, was.ModTime}
+					u.rec.Replaces = FileStamp{was.Size, was.ModTime}
 				}
 			}
 			if err := t.put(&u.rec); err != nil {
@@ -182,7 +182,7 @@ func (s *Store) recordPlacing(group []*Unnamed, errs []error) error {
 
 // name is step 3 for one file. What it replaces goes in one step, by way of the
 // name of a part file. If that name is taken, the error is errors.ErrUnsupported.
-func (s *Store) name(u *Unnamed) error {
+func (s *Store) name(u *TempFile) error {
 	err := s.fs.Link(u.file, u.rec.Target)
 	if errors.Is(err, fs.ErrNotExist) { // its directory was empty, and another process has pruned it
 		if err = s.fs.MkdirAll(filepath.Dir(u.rec.Target)); err == nil {
@@ -213,9 +213,9 @@ func (s *Store) name(u *Unnamed) error {
 
 // placeByPart copies a complete file that cannot be linked to a part file, and
 // finishes that.
-func (s *Store) placeByPart(u *Unnamed) error {
+func (s *Store) placeByPart(u *TempFile) error {
 	rec := u.rec
-	rec.Size, rec.Placing, rec.Replaces = u.off, false, Mark{}
+	rec.Size, rec.Placing, rec.Replaces = u.off, false, FileStamp{}
 	p, err := s.Create(rec)
 	if err != nil {
 		return err
@@ -237,8 +237,8 @@ func (s *Store) placeByPart(u *Unnamed) error {
 
 // settled remembers which files are in their place, and records the times that they
 // have there. For the others it puts back the entries that the ledger had before.
-func (s *Store) settled(group []*Unnamed, errs []error, dirs map[string]error) {
-	var wrong, altered []*Unnamed
+func (s *Store) settled(group []*TempFile, errs []error, dirs map[string]error) {
+	var wrong, altered []*TempFile
 	s.placing.Lock()
 	defer s.placing.Unlock()
 	for i, u := range group {
@@ -273,7 +273,7 @@ func (s *Store) settled(group []*Unnamed, errs []error, dirs map[string]error) {
 
 // takeBack undoes what the ledger says of files that are not in their place. The
 // lists that claim one of them have named the file that is there, too.
-func (t tx) takeBack(wrong []*Unnamed) error {
+func (t tx) takeBack(wrong []*TempFile) error {
 	for _, u := range wrong {
 		if there, err := t.finished(u.rec.Target); err == nil && there.ID == u.rec.ID {
 			u.was.inherit(&there)
@@ -291,9 +291,9 @@ func (t tx) takeBack(wrong []*Unnamed) error {
 	return nil
 }
 
-// Placed notes that all that Place has done is in its place. It is for the end
+// FlushPublished notes that all that PublishAll has done is in its place. It is for the end
 // of a run.
-func (s *Store) Placed() error { return s.recordPlacing(nil, nil) }
+func (s *Store) FlushPublished() error { return s.recordPlacing(nil, nil) }
 
 // placed takes "placing" back from the entries with the IDs of records. An entry may
 // have other lists by now, and a path may have the entry of another file, which stays.
@@ -303,7 +303,7 @@ func (t tx) placed(records []Record) error {
 		if err != nil || there.ID != r.ID || !there.Placing {
 			continue
 		}
-		there.Placing, there.Replaces = false, Mark{}
+		there.Placing, there.Replaces = false, FileStamp{}
 		if err := t.rewrite(&there); err != nil {
 			return err
 		}
@@ -311,10 +311,10 @@ func (t tx) placed(records []Record) error {
 	return nil
 }
 
-// Ours reports whether the file at the target of rec, a finished one, is one that
+// OwnFile reports whether the file at the target of rec, a finished one, is one that
 // pawl put there, even if it has been altered since. A file that is missing is, and
 // a symbolic link in its place is not.
-func (s *Store) Ours(rec Record) bool {
+func (s *Store) OwnFile(rec Record) bool {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
 	case err != nil:
@@ -324,20 +324,20 @@ func (s *Store) Ours(rec Record) bool {
 	case !rec.Placing:
 		return true
 	}
-	is := func(m Mark) bool { return info.Size() == m.Size && info.ModTime().Equal(m.ModTime) }
-	return is(rec.Replaces) || is(Mark{rec.Size, rec.ModTime})
+	is := func(m FileStamp) bool { return info.Size() == m.Size && info.ModTime().Equal(m.ModTime) }
+	return is(rec.Replaces) || is(FileStamp{rec.Size, rec.ModTime})
 }
 
-// Settle completes the last step of a Place that was cut short between two names,
+// Reconcile completes the last step of a PublishAll that was cut short between two names,
 // if it was, and reports whether the finished file of rec is intact.
-func (s *Store) Settle(rec Record) (bool, error) {
+func (s *Store) Reconcile(rec Record) (bool, error) {
 	intact := s.Intact(rec)
 	if !rec.Placing {
 		return intact, nil
 	}
 	if part := (Record{Target: rec.Part(), Size: rec.Size, ModTime: rec.ModTime}); !intact {
 		info, err := s.fs.Lstat(part.Target)
-		if err != nil || s.ours(&rec, info) != nil || !s.Intact(part) || !s.Ours(rec) || s.vacant(&rec) != nil {
+		if err != nil || s.ours(&rec, info) != nil || !s.Intact(part) || !s.OwnFile(rec) || s.vacant(&rec) != nil {
 			return false, nil
 		}
 		if err := s.fs.Rename(part.Target, rec.Target, true); err != nil {

@@ -105,13 +105,13 @@ func (l *place) write(p *Part, off, end int64) {
 func (l *place) recheck(p *Part) (lost int64) {
 	l.t.Helper()
 	for i, more := 0, true; more; i++ {
-		n, again, err := p.Recheck(i)
+		n, again, err := p.VerifyNext(i)
 		if err != nil {
 			l.t.Fatalf("Recheck of piece %d: %v", i, err)
 		}
 		lost, more = lost+n, again
 	}
-	if p.Suspect() {
+	if p.Dirty() {
 		l.t.Errorf("Suspect after all was checked again: got true")
 	}
 	return lost
@@ -132,7 +132,7 @@ func (l *place) wantHeld(p *Part, want string) {
 // its sum.
 func (l *place) rest(p *Part) {
 	l.t.Helper()
-	if p.Suspect() {
+	if p.Dirty() {
 		if lost := l.recheck(p); lost != 0 {
 			l.t.Errorf("Recheck: got %d bytes lost, want 0", lost)
 		}

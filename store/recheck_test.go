@@ -105,7 +105,7 @@ func TestRecheckKeepsSumOfRest(t *testing.T) {
 	must(t, p.Close())
 	l.damage(flip(12_000))
 	p = l.resume()
-	if lost, more, err := p.Recheck(1); lost != 4_000 || more || err != nil {
+	if lost, more, err := p.VerifyNext(1); lost != 4_000 || more || err != nil {
 		t.Errorf("Recheck: got %d lost, more %t, %v, want 4000", lost, more, err)
 	}
 	l.write(p, 15_000, 20_000)
@@ -191,8 +191,8 @@ func TestZeros(t *testing.T) {
 	_, err := p.WriteAt(l.data[90_000:95_000], 90_000) // is not committed
 	must(t, err, p.Close())
 	p = l.resume()
-	if p.Lost() != 0 || !p.Suspect() {
-		t.Errorf("resumed: lost %d, suspect %v, want none, and true", p.Lost(), p.Suspect())
+	if p.Lost() != 0 || !p.Dirty() {
+		t.Errorf("resumed: lost %d, suspect %v, want none, and true", p.Lost(), p.Dirty())
 	}
 	l.recheck(p)
 	must(t, p.Cut(50_000))

@@ -78,9 +78,9 @@ type Record struct {
 	ModTime time.Time `json:"modtime,omitzero"` // of the finished file, as the file system keeps it
 
 	// Of finished files alone.
-	CRC      uint32 `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
-	Placing  bool   `json:"-"` // the last step of Place may not be done, so that another file at Target is not ours
-	Replaces Mark   `json:"-"` // what Place was to replace, if anything
+	CRC      uint32    `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
+	Placing  bool      `json:"-"` // the last step of PublishAll may not be done, so that another file at Target is not ours
+	Replaces FileStamp `json:"-"` // what PublishAll was to replace, if anything
 }
 
 // Texts returns the fields that may hold any bytes: paths, URLs and what a server has

@@ -56,12 +56,12 @@ func (s *session) resume() {
 // recheck reads again what is held, which must be as it was recorded, unless it
 // cannot be read.
 func (s *session) recheck() {
-	if s.err != nil || !s.part.Suspect() {
+	if s.err != nil || !s.part.Dirty() {
 		return
 	}
 	s.do("Recheck", func() error {
 		for i, more := 0, true; more; i++ {
-			lost, again, err := s.part.Recheck(i)
+			lost, again, err := s.part.VerifyNext(i)
 			if err != nil {
 				return err
 			}

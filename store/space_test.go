@@ -61,7 +61,7 @@ func TestCloseGivesBack(t *testing.T) {
 			p.file, p.lock = nil, nil
 			p = l.resume()
 			must(t, p.Commit(0))
-			if p.Suspect() {
+			if p.Dirty() {
 				t.Errorf("the part file of a killed process is suspect")
 			}
 		}
@@ -74,8 +74,8 @@ func TestCloseGivesBack(t *testing.T) {
 		}
 		p = l.resume()
 		rec = p.Record()
-		if p.Suspect() || p.Lost() > 0 || rec.Held.Len() != int64(3*len(data)) {
-			t.Errorf("killed %t: resumed: suspect %t, lost %d, held %s", killed, p.Suspect(), p.Lost(), rec.Held)
+		if p.Dirty() || p.Lost() > 0 || rec.Held.Len() != int64(3*len(data)) {
+			t.Errorf("killed %t: resumed: suspect %t, lost %d, held %s", killed, p.Dirty(), p.Lost(), rec.Held)
 		}
 	}
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// wantSuspect asserts what Suspect says.
+// wantSuspect asserts what Dirty says.
 func wantSuspect(t *testing.T, when string, p *Part, want bool) {
 	t.Helper()
-	if got := p.Suspect(); got != want {
+	if got := p.Dirty(); got != want {
 		t.Errorf("Suspect, %s: got %t, want %t", when, got, want)
 	}
 }
 
-// A part file is Suspect if anything was written to it since the last commit, and
+// A part file is Dirty if anything was written to it since the last commit, and
 // only then.
 func TestSuspect(t *testing.T) {
 	for _, tc := range []struct {
@@ -87,7 +87,7 @@ func TestSuspectStays(t *testing.T) {
 		l.damage(flip(55_000))
 		p = l.resume()
 		for i := range checked {
-			if lost, more, err := p.Recheck(i); lost != 0 || !more || err != nil {
+			if lost, more, err := p.VerifyNext(i); lost != 0 || !more || err != nil {
 				t.Errorf("Recheck of piece %d: got %d lost, more %t, %v, want none, and more", i, lost, more, err)
 			}
 		}

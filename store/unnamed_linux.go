@@ -19,7 +19,7 @@ type unnamedFile struct {
 	dir string
 }
 
-// Unnamed is open(2) with O_TMPFILE.
+// CreateTemp is open(2) with O_TMPFILE.
 func (osFS) Unnamed(dir string) (File, error) {
 	f := &unnamedFile{-1, dir}
 	err := f.again("open", func() (err error) {

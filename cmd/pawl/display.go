@@ -223,7 +223,7 @@ func (s *display) event(e downloader.Event) {
 // name is how messages call a file.
 func (s *display) name(target string) string {
 	if isURL(target) { // the name of the file is not known
-		target = downloader.ShownURL(target)
+		target = downloader.RedactURL(target)
 	}
 	if s.dir != "" {
 		if rel, err := filepath.Rel(s.dir, target); err == nil && filepath.IsLocal(rel) {

@@ -70,7 +70,7 @@ func (c *GetCmd) expand() error {
 			return fmt.Errorf("%w; --no-glob takes it as it is", err)
 		}
 		if n+int64(len(all)) > mostURLs {
-			return fmt.Errorf("%q stands for %d URLs, more than %d; pawl mirror --glob has no limit", downloader.ShownURL(s), n, mostURLs)
+			return fmt.Errorf("%q stands for %d URLs, more than %d; pawl mirror --glob has no limit", downloader.RedactURL(s), n, mostURLs)
 		}
 		urls, err := list.Expand(s)
 		if err != nil {
@@ -88,7 +88,7 @@ func suggestion(word string) string {
 		return ""
 	}
 	if host, _, _ := strings.Cut(word, "/"); strings.Contains(host, ".") && downloader.CheckURL("https://"+word) == nil {
-		return fmt.Sprintf("; did you mean %q?", "https://"+downloader.ShownURL(word))
+		return fmt.Sprintf("; did you mean %q?", "https://"+downloader.RedactURL(word))
 	}
 	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "remove"}))
 	if near == "" {
@@ -152,13 +152,13 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	var requests []downloader.Request
 	for i, u := range c.URLs {
 		if slices.Contains(c.URLs[:i], u) {
-			say.note("%q is given twice, and downloaded once", downloader.ShownURL(u))
+			say.note("%q is given twice, and downloaded once", downloader.RedactURL(u))
 			continue
 		}
 		req := downloader.Request{URL: headers.toAsk(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
 		if sum != nil {
-			if req.Sum, err = sum(downloader.NameOf(u)); err != nil {
-				return fmt.Errorf("%q: %w", downloader.ShownURL(u), err)
+			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
+				return fmt.Errorf("%q: %w", downloader.RedactURL(u), err)
 			}
 		}
 		if c.Output == "-" {
@@ -310,7 +310,7 @@ func subject(req downloader.Request) string {
 	if req.URL == "" {
 		return string(req.ID)
 	}
-	return downloader.ShownURL(req.URL)
+	return downloader.RedactURL(req.URL)
 }
 
 // unfinished returns the ID of the download of req, if something of it is kept

@@ -50,13 +50,13 @@ func (f hookFile) environ() []string {
 		}
 	}
 	set("PATH", f.path)
-	set("URL", printable(downloader.ShownURL(f.url)))
+	set("URL", printable(downloader.RedactURL(f.url)))
 	set("ID", string(f.id))
 	if f.size >= 0 {
 		set("SIZE", strconv.FormatInt(f.size, 10))
 	}
 	if f.err != nil {
-		set("ERROR", cut(printable(downloader.Shown(f.err.Error())), hookLine))
+		set("ERROR", cut(printable(downloader.Redact(f.err.Error())), hookLine))
 	}
 	set("EXIT", strconv.Itoa(exitCode(f.err)))
 	return env

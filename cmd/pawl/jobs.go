@@ -224,7 +224,7 @@ func (l listed) row(w io.Writer) {
 	}
 	path := printable(nearby(l.Path))
 	if l.Reason != "" {
-		path += " (" + cut(printable(downloader.Shown(l.Reason)), 60) + ")"
+		path += " (" + cut(printable(downloader.Redact(l.Reason)), 60) + ")"
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
 }

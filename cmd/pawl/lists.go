@@ -97,7 +97,7 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	req := l.req
 	req.URL, req.Output = name, hex.EncodeToString(hash[:8])
 	if err := privateDir(l.req.Dir); err != nil {
-		return openedList{}, fmt.Errorf("list %q: %w", downloader.ShownURL(name), err)
+		return openedList{}, fmt.Errorf("list %q: %w", downloader.RedactURL(name), err)
 	}
 	res, err := l.d.Get(ctx, req)
 	for end := time.Now().Add(busyList); errors.Is(err, store.ErrBusy) && time.Now().Before(end) && ctx.Err() == nil; {
@@ -111,10 +111,10 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 		err = keepPrivate(res.Target, 0o600) // an earlier pawl may have made it
 	}
 	if errors.Is(err, downloader.ErrTooLarge) {
-		return openedList{}, listError{largeListError{fmt.Errorf("list %q: %v", downloader.ShownURL(name), err)}}
+		return openedList{}, listError{largeListError{fmt.Errorf("list %q: %v", downloader.RedactURL(name), err)}}
 	}
 	if err != nil {
-		return openedList{}, fmt.Errorf("list %q: %w", downloader.ShownURL(name), err)
+		return openedList{}, fmt.Errorf("list %q: %w", downloader.RedactURL(name), err)
 	}
 	if res.Private {
 		l.private.Store(url, true)

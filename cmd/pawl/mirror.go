@@ -254,7 +254,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	o, err := c.runOptions(ctx, g, lists, out)
 	o.ForList = func(list string, req *downloader.Request) {
 		req.Credentials = func(origin string) http.Header { return headers.forList(list, origin) }
-		public, base := lists.isPublic(list), downloader.HostOf(c.Base)
+		public, base := lists.isPublic(list), downloader.Origin(c.Base)
 		req.Public = func(origin string) bool { return public && origin != base }
 	}
 	if err != nil {
@@ -284,7 +284,7 @@ func listEvent(say *speaker, e downloader.Event) {
 	case e.Kind == downloader.Offline:
 		say.note("no network (%s); waiting for it, which costs no tries", printable(e.Err.Error()))
 	case e.Kind == downloader.Retrying && e.Attempt > 1:
-		say.note("list %q: %s; trying again %s (%d%s)", downloader.ShownURL(e.URL), printable(e.Err.Error()), in(e.Wait), e.Attempt, ofTries(e.Tries))
+		say.note("list %q: %s; trying again %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), in(e.Wait), e.Attempt, ofTries(e.Tries))
 	}
 }
 

@@ -59,9 +59,9 @@ func (s *site) longList(name string, n int) {
 	w := bufio.NewWriter(f)
 	st, err := store.Open(filepath.Join(s.dir, "state", "pawl"), store.Options{})
 	must(s.trial, err)
-	var group []*store.Unnamed
+	var group []*store.TempFile
 	place := func() {
-		for _, err := range st.Place(group) {
+		for _, err := range st.PublishAll(group) {
 			must(s.trial, err)
 		}
 		group = group[:0]
@@ -74,14 +74,14 @@ func (s *site) longList(name string, n int) {
 		path := fmt.Sprintf("known/%03d/%07d.dat", i/1000, i)
 		url := s.srv.URL + "/" + path
 		fmt.Fprintf(w, "%s\n  out=%s\n", url, path)
-		u, err := st.Unnamed(store.Record{URL: url, Target: s.path(path), Named: true, ETag: fmt.Sprintf("%q", path)})
+		u, err := st.CreateTemp(store.Record{URL: url, Target: s.path(path), Named: true, ETag: fmt.Sprintf("%q", path)})
 		must(s.trial, err)
 		if group = append(group, u); len(group) == 256 {
 			place()
 		}
 	}
 	place()
-	must(s.trial, st.Placed())
+	must(s.trial, st.FlushPublished())
 	must(s.trial, w.Flush())
 }
 

@@ -22,7 +22,7 @@ type originHeaders struct {
 func (t *Transfer) originHeaders(urls ...string) originHeaders {
 	o := originHeaders{fields: t.fields(), typed: make(map[string]http.Header)}
 	for _, s := range urls {
-		origin := downloader.HostOf(s)
+		origin := downloader.Origin(s)
 		if u, err := url.Parse(s); err == nil && origin != "" && (u.User != nil || o.typed[origin] == nil) {
 			o.typed[origin] = credentials(u)
 		}
@@ -84,7 +84,7 @@ func (o originHeaders) pick(origin string, wanted func(headerField) bool) http.H
 // toAsk returns a URL that the user typed as it is asked: without user and password, if a
 // header field overrides them.
 func (o originHeaders) toAsk(typed string) string {
-	origin := downloader.HostOf(typed)
+	origin := downloader.Origin(typed)
 	given := o.forTyped(origin).Get("Authorization")
 	if given == "" || given == o.typed[origin].Get("Authorization") {
 		return typed

@@ -63,7 +63,7 @@ func (o *outcomes) outcome(x mirror.Outcome) {
 		code := exitCode(x.Err)
 		o.codes[code]++
 		o.hints[code] = cmp.Or(o.hints[code], hintAllow(x.Err))
-		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.ShownURL(x.URL), x.Err)))
+		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.RedactURL(x.URL), x.Err)))
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
 		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})

@@ -56,7 +56,7 @@ func (s *speaker) print(text string) {
 	if s.times {
 		text = time.Now().Format("2006-01-02 15:04:05 ") + text
 	}
-	fmt.Fprintln(s.stderr, downloader.Shown(text))
+	fmt.Fprintln(s.stderr, downloader.Redact(text))
 }
 
 // keepTimes has each further line begin with the local time, if stderr is a log:

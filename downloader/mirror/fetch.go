@@ -51,7 +51,7 @@ func (m *Run) came(it *item) bool {
 
 // getFrom is get, unless the host of u is down, and notes what it tells about that.
 func (m *Run) getFrom(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
-	name := downloader.HostOf(u)
+	name := downloader.Origin(u)
 	if err := m.down(name); err != nil {
 		return downloader.Result{}, err
 	}
@@ -82,14 +82,14 @@ func isSource(err error) bool {
 	if errors.Is(err, downloader.ErrOtherFile) { // all sources were tried
 		return false
 	}
-	return downloader.OtherMayHave(err) || errors.Is(err, downloader.ErrChecksum) || errors.Is(err, downloader.ErrChanged)
+	return downloader.TryOtherSource(err) || errors.Is(err, downloader.ErrChecksum) || errors.Is(err, downloader.ErrChanged)
 }
 
 // sources returns the URLs of an entry in the order in which they are asked: that
 // of which something is held goes first.
 func sources(it *item) []string {
 	urls := slices.Clone(it.Entry.URLs)
-	if i := slices.IndexFunc(urls, func(u string) bool { return downloader.Recorded(u) == it.Record.URL }); i > 0 {
+	if i := slices.IndexFunc(urls, func(u string) bool { return downloader.CanonicalURL(u) == it.Record.URL }); i > 0 {
 		u := urls[i]
 		urls = slices.Insert(slices.Delete(urls, i, i+1), 0, u)
 	}
@@ -100,9 +100,9 @@ func sources(it *item) []string {
 // has the same bytes; else what is there is given up, as the list decides.
 func (m *Run) get(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
 	req := m.request(it, u)
-	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool { return o == u || m.down(downloader.HostOf(o)) != nil })
-	req.Listed.Released = released
-	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != downloader.Recorded(u) {
+	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool { return o == u || m.down(downloader.Origin(o)) != nil })
+	req.ListEntry.Released = released
+	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != downloader.CanonicalURL(u) {
 		if r.Held.Len() > 0 {
 			req.ID = r.ID
 		} else {
@@ -140,6 +140,6 @@ func (m *Run) request(it *item, u string) downloader.Request {
 	if m.opts.ForList != nil {
 		m.opts.ForList(it.Entry.List, &req)
 	}
-	req.Listed = &downloader.Listed{Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: m.opts.Update}
+	req.ListEntry = &downloader.ListEntry{Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: m.opts.Update}
 	return req
 }

@@ -336,7 +336,7 @@ func TestPlacingPart(t *testing.T) {
 		os.Rename(name, name+".part")
 		os.WriteFile(name, []byte("the one before"), 0o666)
 		info, _ := os.Lstat(name)
-		r.placing("f0000", func(rec *store.Record) { rec.Replaces = store.Mark{Size: info.Size(), ModTime: info.ModTime()} })
+		r.placing("f0000", func(rec *store.Record) { rec.Replaces = store.FileStamp{Size: info.Size(), ModTime: info.ModTime()} })
 		for range 2 {
 			if c := r.mustRun(text, func(o *Options) { o.Update = update }); c.Failed != 0 {
 				t.Errorf("update %v: got %+v %v", update, c, r.outcomes["f0000"].Err)

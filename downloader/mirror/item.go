@@ -17,9 +17,9 @@ type stored struct {
 	Raw  [][]byte `json:",omitempty"` // store.RawTexts of texts
 
 	// What the JSON of a record is without.
-	CRC      uint32     `json:",omitempty"`
-	Placing  bool       `json:",omitempty"`
-	Replaces store.Mark `json:",omitzero"`
+	CRC      uint32          `json:",omitempty"`
+	Placing  bool            `json:",omitempty"`
+	Replaces store.FileStamp `json:",omitzero"`
 }
 
 // texts returns what of it may be any bytes, always in the same order.

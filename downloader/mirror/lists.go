@@ -31,20 +31,20 @@ const claimGrace = 500 * time.Millisecond
 // A naming is what the lists of a run have named. The reader has it until it ends,
 // except for later.
 type naming struct {
-	seen  Seen
+	seen  seen
 	lists map[string]opened // by key
 	fresh int               // files to fetch that no earlier run has finished
 
 	// later has paths below Dir that got no item, by key of the list that names them:
 	// most of them an earlier list had named. Guarded by mu of Run.
-	later *Queue
+	later *queue
 }
 
 // opened is what is known of the lists with one key.
 type opened struct{ whole, empty bool }
 
 func newNaming(temp string) naming {
-	return naming{lists: make(map[string]opened), later: NewQueue(temp)}
+	return naming{lists: make(map[string]opened), later: newQueue(temp)}
 }
 
 // open begins a list. Several lists may have one key, and prune together.
@@ -121,7 +121,7 @@ func (m *Run) lookUp(batch []*item) error {
 	for i, it := range batch {
 		targets[i] = it.Path
 	}
-	records, err := m.st.Look(targets)
+	records, err := m.st.LookupTargets(targets)
 	if err != nil {
 		return err
 	}

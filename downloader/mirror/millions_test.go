@@ -29,14 +29,14 @@ func heapBytes() int {
 // A crowd is a queue of two million items of so many hosts.
 type crowd struct {
 	*testing.T
-	q      *Queue
+	q      *queue
 	hosts  []string
 	sorted bool // items come host by host, not in turns
 	heap   int  // without the queue
 }
 
 func newCrowd(t *testing.T, hosts int, sorted bool) *crowd {
-	c := &crowd{T: t, q: NewQueue(t.TempDir()), sorted: sorted}
+	c := &crowd{T: t, q: newQueue(t.TempDir()), sorted: sorted}
 	for i := range hosts {
 		c.hosts = append(c.hosts, fmt.Sprintf("host%06d.example.org", i))
 	}

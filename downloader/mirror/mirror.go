@@ -127,8 +127,8 @@ type Run struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: there may be something to do
-	queue   *Queue     // of this round; guarded by mu
-	again   *Queue     // of the next; guarded by mu
+	queue   *queue     // of this round; guarded by mu
+	again   *queue     // of the next; guarded by mu
 	hosts   map[string]*host
 	sweep   int      // number of hosts at which idle ones are looked for
 	running int      // that have a connection, or wait for one
@@ -150,7 +150,7 @@ func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	o = o.withDefaults()
 	m := &Run{d: d, st: st, opts: o, hosts: make(map[string]*host), sweep: 2 * mostHosts, round: 1, reading: true, named: newNaming(o.Temp)}
 	m.changed = sync.NewCond(&m.mu)
-	m.queue, m.again = NewQueue(o.Temp), NewQueue(o.Temp)
+	m.queue, m.again = newQueue(o.Temp), newQueue(o.Temp)
 	return m
 }
 
@@ -190,7 +190,7 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 	if m.fatal != nil {
 		err = m.fatal
 	}
-	err = errors.Join(err, m.st.Placed())
+	err = errors.Join(err, m.st.FlushPublished())
 	if claimErr := m.claimRest(ctx); err == nil {
 		err = claimErr
 	}

@@ -98,7 +98,7 @@ func (p *pruning) count() error {
 		if p.drop = true; !p.frees(rec) {
 			return nil
 		}
-		intact, err := p.st.Settle(rec) // a crash may have left it without its name
+		intact, err := p.st.Reconcile(rec) // a crash may have left it without its name
 		if intact {
 			going++
 			if id, ok := p.st.FileID(rec); ok {

@@ -13,7 +13,7 @@ const (
 	sizeSize = 4                   // bytes before an item: its length
 )
 
-// A Queue is work that waits, by host. It gives the hosts turns, so that the
+// A queue is work that waits, by host. It gives the hosts turns, so that the
 // many items of one do not hold those of another, and lets hosts that are not
 // ready sleep.
 //
@@ -26,8 +26,8 @@ const (
 // for each KiB of it that is free. The file is no longer than what all items
 // needed at one time and up to two pages (2 KiB) for each host.
 //
-// A Queue is not safe for concurrent use.
-type Queue struct {
+// A queue is not safe for concurrent use.
+type queue struct {
 	pages       *spill
 	lines       map[string]*line // by host; none is empty
 	first, last *line            // of those awake, by turn; nil if there is none
@@ -51,18 +51,18 @@ type place struct {
 	off  int32 // in [0, pageData]
 }
 
-// NewQueue returns an empty queue that keeps what does not fit in memory in a
+// newQueue returns an empty queue that keeps what does not fit in memory in a
 // temporary file in dir. The file is created when it is first needed, and has
 // no name once it is open; where open files must have one, Close removes it.
-func NewQueue(dir string) *Queue {
-	return &Queue{pages: newSpill(dir), lines: make(map[string]*line)}
+func newQueue(dir string) *queue {
+	return &queue{pages: newSpill(dir), lines: make(map[string]*line)}
 }
 
 // Len returns the number of items.
-func (q *Queue) Len() int { return q.n }
+func (q *queue) Len() int { return q.n }
 
 // LenHost returns the number of items of one host.
-func (q *Queue) LenHost(host string) int {
+func (q *queue) LenHost(host string) int {
 	if l := q.lines[host]; l != nil {
 		return l.n
 	}
@@ -74,7 +74,7 @@ func (q *Queue) LenHost(host string) int {
 // turn; one that sleeps goes on sleeping. An error is one of the temporary
 // file, such as a full disk; the queue then is what it was, Next goes on, and
 // Push may be tried again when the disk has room, or the queue is empty.
-func (q *Queue) Push(host string, item []byte) error {
+func (q *queue) Push(host string, item []byte) error {
 	l := q.lines[host]
 	if l == nil {
 		start := place{page: q.pages.alloc()}
@@ -108,7 +108,7 @@ func (q *Queue) Push(host string, item []byte) error {
 //
 // An error is one of reading the temporary file; the item then stays the first
 // of the host, whose turn is over.
-func (q *Queue) Next(ready func(host string) bool) (host string, item []byte, ok bool, err error) {
+func (q *queue) Next(ready func(host string) bool) (host string, item []byte, ok bool, err error) {
 	for q.first != nil {
 		l := q.first
 		q.first, l.next = l.next, nil
@@ -129,7 +129,7 @@ func (q *Queue) Next(ready func(host string) bool) (host string, item []byte, ok
 
 // Wake makes Next ask again whether a host is ready, whose turn is the last. It
 // does nothing to a host that is awake or has no items.
-func (q *Queue) Wake(host string) {
+func (q *queue) Wake(host string) {
 	if l := q.lines[host]; l != nil && l.asleep {
 		l.asleep = false
 		q.queueUp(l)
@@ -138,13 +138,13 @@ func (q *Queue) Wake(host string) {
 
 // Close drops all items and the temporary file. The queue must not be used
 // afterwards, but to close it again.
-func (q *Queue) Close() error {
-	*q = Queue{pages: q.pages}
+func (q *queue) Close() error {
+	*q = queue{pages: q.pages}
 	return q.pages.close()
 }
 
 // queueUp gives a host the last turn.
-func (q *Queue) queueUp(l *line) {
+func (q *queue) queueUp(l *line) {
 	if q.first == nil {
 		q.first = l
 	} else {
@@ -155,7 +155,7 @@ func (q *Queue) queueUp(l *line) {
 
 // add writes an item and returns where the next will begin. If it fails, the
 // pages that it began are released; what it wrote to others does not count.
-func (q *Queue) add(at place, item []byte) (place, error) {
+func (q *queue) add(at place, item []byte) (place, error) {
 	q.crossed = q.crossed[:0]
 	var size [sizeSize]byte
 	binary.LittleEndian.PutUint32(size[:], uint32(len(item)))
@@ -172,7 +172,7 @@ func (q *Queue) add(at place, item []byte) (place, error) {
 }
 
 // take reads the first item of a host, and takes it out if that succeeds.
-func (q *Queue) take(l *line) ([]byte, error) {
+func (q *queue) take(l *line) ([]byte, error) {
 	q.crossed = q.crossed[:0]
 	var size [sizeSize]byte
 	at, err := q.read(l.head, size[:])
@@ -194,7 +194,7 @@ func (q *Queue) take(l *line) ([]byte, error) {
 
 // write puts b at a place and in as many further pages as it takes, and returns
 // where it ends. A page gets its link when there is something to follow.
-func (q *Queue) write(at place, b []byte) (place, error) {
+func (q *queue) write(at place, b []byte) (place, error) {
 	for len(b) > 0 {
 		if at.off == pageData {
 			next := q.pages.alloc()
@@ -217,7 +217,7 @@ func (q *Queue) write(at place, b []byte) (place, error) {
 
 // read fills b from a place and the pages that follow, and returns where it
 // ends.
-func (q *Queue) read(at place, b []byte) (place, error) {
+func (q *queue) read(at place, b []byte) (place, error) {
 	for len(b) > 0 {
 		if at.off == pageData {
 			var link [linkSize]byte

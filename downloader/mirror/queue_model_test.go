@@ -58,7 +58,7 @@ func (m *queueModel) wake(host string) {
 type queueRun struct {
 	*testing.T
 	rnd   *rand.Rand
-	q     *Queue
+	q     *queue
 	model queueModel
 	hosts int
 	awake map[string]bool // what ready says

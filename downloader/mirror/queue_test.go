@@ -8,8 +8,8 @@ import (
 )
 
 // newTestQueue returns a queue with so many pages in memory, and its disk.
-func newTestQueue(pages int) (*Queue, *disk) {
-	q := NewQueue("")
+func newTestQueue(pages int) (*queue, *disk) {
+	q := newQueue("")
 	s, d := newTestSpill(pages)
 	q.pages = s
 	return q, d
@@ -18,7 +18,7 @@ func newTestQueue(pages int) (*Queue, *disk) {
 func always(string) bool { return true }
 
 // push is Push that must succeed.
-func push[T string | []byte](t *testing.T, q *Queue, host string, item T) {
+func push[T string | []byte](t *testing.T, q *queue, host string, item T) {
 	t.Helper()
 	if err := q.Push(host, []byte(item)); err != nil {
 		t.Fatalf("push to %q: %v", host, err)
@@ -26,7 +26,7 @@ func push[T string | []byte](t *testing.T, q *Queue, host string, item T) {
 }
 
 // next returns "host item" of a Next that must succeed, or "" if there is none.
-func next(t *testing.T, q *Queue, ready func(string) bool) string {
+func next(t *testing.T, q *queue, ready func(string) bool) string {
 	t.Helper()
 	host, item, ok, err := q.Next(ready)
 	switch {
@@ -210,7 +210,7 @@ func TestQueueFileStays(t *testing.T) {
 
 // TestQueueLongItem: an item may be longer than the memory.
 func TestQueueLongItem(t *testing.T) {
-	q := NewQueue(t.TempDir())
+	q := newQueue(t.TempDir())
 	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), memoryPages*pageSize*3/2))
 	push(t, q, "a", "x")
 	push(t, q, "a", long)
@@ -228,10 +228,10 @@ func TestQueueLongItem(t *testing.T) {
 // TestQueueClose: all is gone, and closing again does nothing.
 func TestQueueClose(t *testing.T) {
 	dir := t.TempDir()
-	real := NewQueue(dir)
+	real := newQueue(dir)
 	real.pages.limit = 1
 	fake, d := newTestQueue(1)
-	for _, q := range []*Queue{real, fake} {
+	for _, q := range []*queue{real, fake} {
 		for range 10 {
 			push(t, q, "a", make([]byte, pageSize))
 		}
@@ -247,14 +247,14 @@ func TestQueueClose(t *testing.T) {
 	if names := namesIn(t, dir); len(names) > 0 || !d.closed {
 		t.Errorf("left %q; closed: %v", names, d.closed)
 	}
-	if err := NewQueue(dir).Close(); err != nil {
+	if err := newQueue(dir).Close(); err != nil {
 		t.Errorf("close of an unused queue: %v", err)
 	}
 }
 
 // TestQueueNoFile: if there can be no file, what fits in memory is not lost.
 func TestQueueNoFile(t *testing.T) {
-	q := NewQueue(t.TempDir() + "/none")
+	q := newQueue(t.TempDir() + "/none")
 	q.pages.limit = 3
 	n := 0
 	for q.Push("a", fmt.Appendf(nil, "%0200d", n)) == nil {

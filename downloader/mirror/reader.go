@@ -187,7 +187,7 @@ func (m *Run) place(key string, e list.Entry) (*item, error) {
 func localPath(dir string, e list.Entry) (string, error) {
 	name := e.Out
 	if name == "" {
-		name = downloader.NameOf(e.URLs[0])
+		name = downloader.FilenameFromURL(e.URLs[0])
 	}
 	path := filepath.FromSlash(name)
 	if !filepath.IsAbs(path) {
@@ -249,10 +249,10 @@ func (m *Run) isThere(it *item) (bool, error) {
 	if e.Size >= 0 && e.Size != r.Size || !e.Sum.IsZero() && e.Sum != r.Sum {
 		return false, nil
 	}
-	if !slices.ContainsFunc(e.URLs, func(u string) bool { return downloader.Recorded(u) == r.URL }) {
+	if !slices.ContainsFunc(e.URLs, func(u string) bool { return downloader.CanonicalURL(u) == r.URL }) {
 		return false, nil
 	}
-	return m.st.Settle(r)
+	return m.st.Reconcile(r)
 }
 
 // push queues it for this round.
@@ -278,7 +278,7 @@ func (it *item) fresh() bool {
 }
 
 // host is that of the best source.
-func (it *item) host() string { return downloader.HostOf(it.Entry.URLs[0]) }
+func (it *item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
 
 func (it *item) outcome(s State, err error) Outcome {
 	return Outcome{Entry: it.Entry, Path: it.Path, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}

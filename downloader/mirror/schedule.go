@@ -124,7 +124,7 @@ func (m *Run) hasRoom(name string) bool {
 		h = &host{}
 	}
 	if h.works || h.down != nil { // those of a host that is down are put off at once
-		return h.running < m.d.Room(name)+ahead
+		return h.running < m.d.MaxParallel(name)+ahead
 	}
 	if h.running >= max(1, doubtful-h.failed) {
 		return false
@@ -328,7 +328,7 @@ func (m *Run) left() (*item, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wakeShy()
-	for _, q := range []*Queue{m.queue, m.again} {
+	for _, q := range []*queue{m.queue, m.again} {
 		_, b, ok, err := q.Next(func(string) bool { return true })
 		if err != nil {
 			return nil, err

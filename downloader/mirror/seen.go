@@ -13,24 +13,24 @@ const (
 	growthShare = 4 // a shard grows by one slot in so many
 )
 
-// A Verdict is what a Seen says of a path and its URL.
-type Verdict int
+// A verdict is what a seen says of a path and its URL.
+type verdict int
 
 const (
-	New   Verdict = iota // the path is the first of its name
+	New   verdict = iota // the path is the first of its name
 	Same                 // the path was first seen with this very URL
 	Other                // the path was first seen with another URL
 )
 
-func (v Verdict) String() string {
+func (v verdict) String() string {
 	return [...]string{"new", "same", "other"}[v]
 }
 
-// Seen knows which local paths a list has named, by hash: 64 bits of the path
+// seen knows which local paths a list has named, by hash: 64 bits of the path
 // and 16 of the URL that it first came with. It takes 11 to 15 bytes a path,
 // however long that is, and growing takes 1/64 more for a moment.
 //
-// The zero Seen is empty and ready. It is not safe for concurrent use.
+// The zero seen is empty and ready. It is not safe for concurrent use.
 //
 // It may be wrong, as hashes may be equal:
 //   - That a new path among n has the hash of another, and thus is called Other,
@@ -40,7 +40,7 @@ func (v Verdict) String() string {
 //
 // A path that came before is never called New, and one that comes again with its
 // first URL never Other, so long as no two paths have the same hash.
-type Seen struct {
+type seen struct {
 	seed   maphash.Seed // zero before the first Add; names in a list cannot aim at it
 	shards [seenShards]shard
 	n      int
@@ -56,7 +56,7 @@ type shard struct {
 
 // Add notes that a path was named with a URL, and says whether it was before.
 // For one that was, nothing changes.
-func (s *Seen) Add(path, url string) Verdict {
+func (s *seen) Add(path, url string) verdict {
 	if s.seed == (maphash.Seed{}) {
 		s.seed = maphash.MakeSeed()
 	}
@@ -68,7 +68,7 @@ func (s *Seen) Add(path, url string) Verdict {
 }
 
 // Has reports whether a path was named.
-func (s *Seen) Has(path string) bool {
+func (s *seen) Has(path string) bool {
 	if s.n == 0 {
 		return false
 	}
@@ -78,20 +78,20 @@ func (s *Seen) Has(path string) bool {
 }
 
 // Len returns how many paths were named.
-func (s *Seen) Len() int { return s.n }
+func (s *seen) Len() int { return s.n }
 
 // hash returns what stands for a path, never 0.
-func (s *Seen) hash(path string) uint64 {
+func (s *seen) hash(path string) uint64 {
 	return max(1, maphash.String(s.seed, path))
 }
 
 // shard returns the table of the paths with this hash.
-func (s *Seen) shard(hash uint64) *shard {
+func (s *seen) shard(hash uint64) *shard {
 	return &s.shards[hash>>(64-shardBits)]
 }
 
 // add is Add of what the hashes stand for.
-func (s *Seen) add(path uint64, url uint16) Verdict {
+func (s *seen) add(path uint64, url uint16) verdict {
 	t := s.shard(path)
 	if t.n+1 > len(t.paths)/8*mostFull {
 		t.grow()

@@ -8,13 +8,13 @@ import (
 )
 
 func TestSeenVerdicts(t *testing.T) {
-	var s Seen
+	var s seen
 	if s.Has("a") || s.Has("") || s.Len() != 0 {
 		t.Error("it has seen what never was")
 	}
 	for i, tt := range []struct {
 		path, url string
-		want      Verdict
+		want      verdict
 		len       int
 	}{
 		{"a", "u", New, 1},
@@ -40,9 +40,9 @@ func TestSeenVerdicts(t *testing.T) {
 // are equal.
 func TestSeenModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
-	var s Seen
+	var s seen
 	model := make(map[string]string)
-	counts := make(map[Verdict]int)
+	counts := make(map[verdict]int)
 	for range 200_000 {
 		path, url := fmt.Sprint("p", rnd.IntN(50_000)), fmt.Sprint("u", rnd.IntN(3))
 		first, ok := model[path]
@@ -73,8 +73,8 @@ func TestSeenModel(t *testing.T) {
 // each, also after growing.
 func TestSeenCrowd(t *testing.T) {
 	for _, first := range []uint64{1, 1 << 40, 1<<63 + 7, ^uint64(0) - 1000} {
-		var s Seen
-		for round, want := range []Verdict{New, Same} {
+		var s seen
+		for round, want := range []verdict{New, Same} {
 			for i := range uint64(1000) {
 				if got := s.add(first+i, uint16(i)); got != want {
 					t.Fatalf("round %d, hash %x: got %v, want %v", round, first+i, got, want)
@@ -89,7 +89,7 @@ func TestSeenCrowd(t *testing.T) {
 
 // slotBytes returns the bytes of all slots, and what more the largest shard needs
 // while it grows.
-func (s *Seen) slotBytes() (all, growing int) {
+func (s *seen) slotBytes() (all, growing int) {
 	for i := range s.shards {
 		n := cap(s.shards[i].paths)*8 + cap(s.shards[i].urls)*2
 		all += n
@@ -106,7 +106,7 @@ func TestSeenMillions(t *testing.T) {
 	}
 	const n, few = 2_000_000, 50_000
 	before := heapBytes()
-	var s Seen
+	var s seen
 	path := func(i int) string { return fmt.Sprintf("dir/%d/file-%d.bin", i%1000, i) }
 	for i := range n {
 		if got := s.Add(path(i), "u"); got != New {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // TestAgainObeys: a connection that has worked asks again soon when it is refused, but
@@ -24,7 +25,7 @@ func TestAgainObeys(t *testing.T) {
 		if after != "" {
 			resp.Header.Set("Retry-After", after)
 		}
-		v, instead := j.judge(ws[0], resp, &StatusError{Code: 503, Host: "h"})
+		v, instead := j.judge(ws[0], resp, &failure.StatusError{Code: 503, Host: "h"})
 		if again := after == ""; v.again != again || (instead == errSteppedDown) == again {
 			t.Errorf("Retry-After %q: got %+v, %v", after, v, instead)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 const (
@@ -28,7 +29,7 @@ var usedFields = []string{
 	"Docker-Content-Digest", "Etag", "Last-Modified", "Link", "Location", "Repr-Digest", "Retry-After", "Set-Cookie",
 }
 
-// usedHeader returns the fields of a response that pawl reads. A header of maxHeader bytes may
+// usedHeader returns the fields of a response that pawl reads. A header of failure.MaxHeaderBytes bytes may
 // have so many short fields that they take 5 MiB, which must not last as long as the body.
 func usedHeader(h http.Header) http.Header {
 	used := make(http.Header)
@@ -149,9 +150,9 @@ var (
 	// errLie says that a partial response is not what was asked for.
 	errLie = errors.New("the server lies about ranges")
 	// errImpostor says that what has come is not the file, by all that is known.
-	errImpostor error = kindError{errors.New("the server sends something else in place of the file, that has no validator"), ErrPage}
+	errImpostor error = failure.New(failure.ErrPage, "the server sends something else in place of the file, that has no validator")
 	// errPage says that a web page has come in place of the file.
-	errPage error = kindError{errors.New("the server sends a web page in place of the file, perhaps to log in"), ErrPage}
+	errPage error = failure.New(failure.ErrPage, "the server sends a web page in place of the file, perhaps to log in")
 	// errUnsatisfiable says that the file has no byte at the start of the range.
 	errUnsatisfiable = errors.New("the range is beyond the end of the file")
 )
@@ -159,7 +160,7 @@ var (
 // readAnswer says what resp means as the answer to a request for asked, or for
 // the whole file if asked is empty; k is what is known of the file. It judges the
 // header alone; the caller must compare the version with the wanted one. Its errors are a
-// StatusError, errLie, an ErrProtocol for a coding that cannot be removed, and
+// StatusError, errLie, an failure.ErrProtocol for a coding that cannot be removed, and
 // errUnsatisfiable along with an answer whose id.size is the size that the server
 // sent, or -1 (RFC 9110 §14.4, §15.3.7, §15.5.17).
 func readAnswer(resp *http.Response, asked chunk.Range, k knownForm) (answer, error) {
@@ -172,7 +173,7 @@ func readAnswer(resp *http.Response, asked chunk.Range, k knownForm) (answer, er
 	a.id.coding, a.note = coding.kept, coding.note
 	switch {
 	case isWhole(resp.StatusCode) && codingErr != nil:
-		return a, permanentError{codingErr}
+		return a, failure.Permanent(codingErr)
 	case isWhole(resp.StatusCode) && coding.removed != "":
 		a.whole, a.coding, a.body.End = true, coding.removed, chunk.Unbounded
 		a.id.etag = "" // it is that of the coded bytes (RFC 9110 §8.8.1)
@@ -191,7 +192,7 @@ func readAnswer(resp *http.Response, asked chunk.Range, k knownForm) (answer, er
 		}
 		return a, errUnsatisfiable
 	case resp.StatusCode != http.StatusPartialContent:
-		return a, &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+		return a, &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
 	}
 	r, total, ok := parseContentRange(h.Get("Content-Range"))
 	whole := ok && asked.Empty() && !r.Empty() && r.Off == 0 && r.End == total

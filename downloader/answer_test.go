@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 func TestParseContentRange(t *testing.T) {
@@ -143,8 +144,8 @@ func TestReadAnswer(t *testing.T) {
 		{"200 with a Content-Range", respond(200, 500, cr, "bytes 100-199/500"), part, whole(500), nil},
 		{"200 gzip", respond(200, 50, "Content-Encoding", "gzip"), chunk.Range{}, zipped, nil},
 		{"200 gzip by its old name", respond(200, 50, "Content-Encoding", "X-GZip"), part, zipped, nil},
-		{"200 of another coding", respond(200, 50, "Content-Encoding", "br"), chunk.Range{}, size(-1), ErrProtocol},
-		{"200 coded twice", respond(200, 50, "Content-Encoding", "gzip, br"), chunk.Range{}, size(-1), ErrProtocol},
+		{"200 of another coding", respond(200, 50, "Content-Encoding", "br"), chunk.Range{}, size(-1), failure.ErrProtocol},
+		{"200 coded twice", respond(200, 50, "Content-Encoding", "gzip, br"), chunk.Range{}, size(-1), failure.ErrProtocol},
 
 		{"206", respond(206, 100, cr, "bytes 100-199/500"), part, got(100, 200, 500), nil},
 		{"206 of unknown total", respond(206, 100, cr, "bytes 100-199/*"), part, got(100, 200, -1), nil},
@@ -178,20 +179,20 @@ func TestReadAnswer(t *testing.T) {
 		{"416 of an empty file", respond(416, 0, cr, "bytes */0"), part, size(0), errUnsatisfiable},
 		{"416 without total", respond(416, 0), part, size(-1), errUnsatisfiable},
 		{"416 with a range", respond(416, 0, cr, "bytes 0-9/50"), part, size(-1), errUnsatisfiable},
-		{"416 to a plain GET", respond(416, 0, cr, "bytes */50"), chunk.Range{}, size(-1), ErrRefused},
+		{"416 to a plain GET", respond(416, 0, cr, "bytes */50"), chunk.Range{}, size(-1), failure.ErrRefused},
 
 		{"201", respond(201, 50), part, whole(50), nil},
 		{"203", respond(203, 50), part, whole(50), nil},
 		{"203 without length", respond(203, -1), chunk.Range{}, whole(-1), nil},
 		{"226", respond(226, 50), chunk.Range{}, whole(50), nil},
-		{"205", respond(205, 0), part, size(-1), ErrProtocol},
-		{"204", respond(204, 0), part, size(-1), ErrProtocol},
-		{"302", respond(302, 0), part, size(-1), ErrProtocol},
-		{"304", respond(304, 0), part, size(-1), ErrProtocol},
-		{"401", respond(401, 0), part, size(-1), ErrAuth},
-		{"404", respond(404, 0), part, size(-1), ErrRefused},
-		{"500 with a Content-Range", respond(500, 100, cr, "bytes 100-199/500"), part, size(-1), ErrRefused},
-		{"503", respond(503, 0), part, size(-1), ErrThrottled},
+		{"205", respond(205, 0), part, size(-1), failure.ErrProtocol},
+		{"204", respond(204, 0), part, size(-1), failure.ErrProtocol},
+		{"302", respond(302, 0), part, size(-1), failure.ErrProtocol},
+		{"304", respond(304, 0), part, size(-1), failure.ErrProtocol},
+		{"401", respond(401, 0), part, size(-1), failure.ErrAuth},
+		{"404", respond(404, 0), part, size(-1), failure.ErrRefused},
+		{"500 with a Content-Range", respond(500, 100, cr, "bytes 100-199/500"), part, size(-1), failure.ErrRefused},
+		{"503", respond(503, 0), part, size(-1), failure.ErrThrottled},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -206,7 +207,7 @@ func TestReadAnswer(t *testing.T) {
 			if !errors.Is(err, tt.err) || a != tt.want {
 				t.Errorf("got %+v, %v, want %+v, %v", a, err, tt.want, tt.err)
 			}
-			var status *StatusError
+			var status *failure.StatusError
 			if errors.As(err, &status) && (status.Code != tt.resp.StatusCode || status.Host != "h") {
 				t.Errorf("got status error %+v, want %d of h", status, tt.resp.StatusCode)
 			}
@@ -231,7 +232,7 @@ func FuzzReadAnswer(f *testing.F) {
 		resp := respond(status, length, "Content-Range", contentRange, "Content-Encoding", coded)
 		a, err := readAnswer(resp, asked, knownForm{size: -1})
 		coding, codingErr := codingOf(resp, knownForm{size: -1})
-		var refused *StatusError
+		var refused *failure.StatusError
 		switch {
 		case a.id.size < -1:
 			t.Errorf("got size %d", a.id.size)
@@ -239,7 +240,7 @@ func FuzzReadAnswer(f *testing.F) {
 			if a.whole || !a.body.Empty() {
 				t.Errorf("got an answer %+v with error %v", a, err)
 			}
-		case isWhole(status) && errors.Is(err, ErrProtocol):
+		case isWhole(status) && errors.Is(err, failure.ErrProtocol):
 			if codingErr == nil {
 				t.Errorf("coding %q: got error %v", coded, err)
 			}

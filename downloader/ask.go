@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // A reply is a response whose header has been checked. Its body is open.
@@ -58,9 +59,9 @@ var (
 	errReplaced = errors.New("much slower than others")
 	// errHung is the cause of a request that ended because no answer came,
 	// though others had theirs.
-	errHung error = kindError{errors.New("no answer, while others have one"), ErrNetwork}
+	errHung error = failure.New(failure.ErrNetwork, "no answer, while others have one")
 	// errDrips is the cause of a request that ended because next to nothing came.
-	errDrips error = kindError{errors.New("next to nothing arrives"), ErrNetwork}
+	errDrips error = failure.New(failure.ErrNetwork, "next to nothing arrives")
 	// errSteppedDown says that the worker left the pool.
 	errSteppedDown = errors.New("stepped down")
 )
@@ -85,12 +86,12 @@ func (e restartError) Error() string {
 // or else of kind.
 func (e restartError) final(kind error) error {
 	if e.cause != nil {
-		return kindError{errors.New(e.why), e.cause}
+		return failure.New(e.cause, e.why)
 	}
-	if kind == ErrChanged {
-		return kindError{fmt.Errorf("%w: %s", kind, e.why), kind}
+	if kind == failure.ErrChanged {
+		return failure.Wrap(kind, fmt.Errorf("%w: %s", kind, e.why))
 	}
-	return kindError{errors.New(e.why), kind}
+	return failure.New(kind, e.why)
 }
 
 // A target is where a request goes, and what its failures mean.
@@ -129,7 +130,7 @@ func (j *job) timeout() time.Duration {
 func (j *job) request(ctx context.Context, to target, r chunk.Range) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.url.String(), nil)
 	if err != nil {
-		return nil, kindError{err, ErrUsage}
+		return nil, failure.Wrap(failure.ErrUsage, err)
 	}
 	if j.req.Credentials != nil {
 		maps.Copy(req.Header, j.req.Credentials(origin(to.url)))
@@ -214,16 +215,15 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		if errors.Is(err, errUnsatisfiable) && j.id.size > r.Off {
 			err = j.denied(rep, r)
 		}
-		var status *StatusError
 		var refused rangeError
 		switch {
 		case errors.Is(err, errCrowded):
 			if err := j.giveWay(ctx); err != nil {
 				return nil, err
 			}
-		case errors.As(err, &status) && status.expired() && dest.url != j.asked:
+		case failure.MayBeExpired(err) && dest.url != j.asked:
 			j.expired(dest.url) // signed links do
-		case errors.As(err, &status) && status.expired() && j.stepDown(w, err):
+		case failure.MayBeExpired(err) && j.stepDown(w, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errLie):
 			if lies++; lies > liesMost || lies > 1 && j.answers.Load() == answers {
@@ -241,7 +241,7 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 		case errors.Is(err, errHung) && j.stepDown(w, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errHung):
-		case errors.Is(err, ErrPage):
+		case errors.Is(err, failure.ErrPage):
 			if err := j.pause(ctx, w, err); err != nil {
 				return nil, err
 			}
@@ -347,7 +347,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	case failed != nil:
 		return nil, failed
 	case err != nil:
-		return nil, explain(err)
+		return nil, failure.Explain(err)
 	}
 	if failures > 0 {
 		to.host.recovered()

@@ -16,19 +16,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
+
+	"pawl/downloader/failure"
 )
 
 const (
 	readBuffer   = 64 << 10 // bytes of each connection's buffer for headers and small reads
 	maxRedirects = 20
 	idleMost     = 128 // connections that are kept, of however many hosts
-
-	// maxHeader is how many bytes the header of a response may have, together with the interim
-	// responses before it, and those of a trailer. The default of net/http is 10 MB, which 320
-	// responses at once would multiply to 3 GiB. curl stops at 300 KiB; servers send some KiB.
-	// Half of it still suffices for known servers, double doubles the memory that a hostile
-	// server costs.
-	maxHeader = 256 << 10
 )
 
 // newHTTPClient returns a client of a Downloader, whose requests wait for their turns,
@@ -60,7 +55,7 @@ func newTransport(o Options, dial func(ctx context.Context, network, addr string
 		IdleConnTimeout:     90 * time.Second,
 		ReadBufferSize:      readBuffer,
 
-		MaxResponseHeaderBytes: maxHeader,
+		MaxResponseHeaderBytes: failure.MaxHeaderBytes,
 
 		DisableCompression: true, // a range of a coded body is no range of the file
 		Protocols:          &protocols,
@@ -97,7 +92,7 @@ func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // isBrokenHTTP2 reports whether the connection has ended because the server broke the rules of
-// HTTP/2, with one of its responses. A header far longer than maxHeader counts as such
+// HTTP/2, with one of its responses. A header far longer than failure.MaxHeaderBytes counts as such
 // (RFC 9113 §10.5.1), and ends the other requests of the connection, too. Over HTTP/1.1 each
 // request has its own outcome.
 func isBrokenHTTP2(err error) bool {
@@ -116,14 +111,14 @@ var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modi
 // that was asked, credentials must not be sent any more.
 func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
-		return permanentError{kindError{fmt.Errorf("%d redirects in a row", maxRedirects), ErrProtocol}}
+		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%d redirects in a row", maxRedirects)))
 	}
 	last := via[len(via)-1].URL
 	if req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
-		return permanentError{kindError{fmt.Errorf("%s redirects to what is no http or https URL", last.Host), ErrProtocol}}
+		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%s redirects to what is no http or https URL", last.Host)))
 	}
 	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.Insecure {
-		return permanentError{kindError{fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme), ErrDowngrade}}
+		return failure.Permanent(failure.Wrap(failure.ErrDowngrade, fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme)))
 	}
 	if err := o.Follow.checkScheme(req.URL.Scheme); err != nil {
 		return fmt.Errorf("%s redirects, but %w", last.Host, err)
@@ -290,10 +285,10 @@ func (p *patience) fail(err error, most int) (n int, wait time.Duration, again b
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failures++
-	if errors.Is(err, ErrSilent) {
+	if errors.Is(err, failure.ErrSilent) {
 		p.timeout = max(p.timeout, min(2*p.timeout, maxTimeout))
 	}
-	if p.slow++; !errors.Is(err, ErrTrickle) {
+	if p.slow++; !errors.Is(err, failure.ErrTrickle) {
 		p.slow = 0
 	}
 	p.ended = most > 0 && max(p.failures, p.slow) >= most

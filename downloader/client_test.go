@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pawl/downloader/failure"
 )
 
 func TestRetryAfterField(t *testing.T) {
@@ -373,13 +375,13 @@ func TestCheckRedirect(t *testing.T) {
 		{"other port", "http://h/a http://h:81/b", false, nil, false},
 		{"to https", "http://h/a https://h/b", false, nil, false},
 		{"to https on the same port", "http://h:81/a https://h:81/b", false, nil, false},
-		{"to http", "https://h/a http://h/b", false, ErrTLS, false},
-		{"to http in the end", "http://h/a https://h/b http://h/c", false, ErrTLS, false},
+		{"to http", "https://h/a http://h/b", false, failure.ErrTLS, false},
+		{"to http in the end", "http://h/a https://h/b http://h/c", false, failure.ErrTLS, false},
 		{"to http, allowed", "https://h/a http://h/b", true, nil, false},
 		{"on from another host", "http://h/a http://o/b http://o/c", false, nil, false},
 		{"home again", "http://h/a http://o/b http://h/c", false, nil, false},
 		{"nineteen", strings.Repeat("http://h/a ", maxRedirects-1) + "http://h/b", false, nil, true},
-		{"twenty", strings.Repeat("http://h/a ", maxRedirects) + "http://h/b", false, ErrProtocol, false},
+		{"twenty", strings.Repeat("http://h/a ", maxRedirects) + "http://h/b", false, failure.ErrProtocol, false},
 	}
 	for _, tt := range tests {
 		var via []*http.Request
@@ -402,8 +404,8 @@ func TestCheckRedirect(t *testing.T) {
 		req := via[len(via)-1]
 		req.Header.Set("Referer", "http://h/a?signature") // as net/http does
 		err := Options{Insecure: tt.insecure}.checkRedirect(req, via[:len(via)-1])
-		if !errors.Is(err, tt.err) || isPermanent(err) != (tt.err != nil) {
-			t.Errorf("%s: got error %v (permanent %v), want %v", tt.name, err, isPermanent(err), tt.err)
+		if !errors.Is(err, tt.err) || failure.IsPermanent(err) != (tt.err != nil) {
+			t.Errorf("%s: got error %v (permanent %v), want %v", tt.name, err, failure.IsPermanent(err), tt.err)
 		}
 		if tt.err != nil {
 			continue
@@ -434,7 +436,7 @@ func TestPatienceSilence(t *testing.T) {
 		p.fail(errStalled, p.tries)
 		p.received(1 << 40)
 		before := p.silence()
-		if p.fail(errBrokeOff, p.tries); p.silence() != before {
+		if p.fail(errScripted, p.tries); p.silence() != before {
 			t.Errorf("%v became %v because the server broke off", before, p.silence())
 		}
 	}

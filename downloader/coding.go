@@ -25,6 +25,7 @@ import (
 	"strings"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // A knownForm is what is known of a file before any response.
@@ -92,7 +93,7 @@ type coding struct {
 }
 
 // codingOf returns what the Content-Encoding of resp means for a file of which k is
-// known. The error is an ErrProtocol, for a coding that cannot be removed.
+// known. The error is an failure.ErrProtocol, for a coding that cannot be removed.
 func codingOf(resp *http.Response, k knownForm) (coding, error) {
 	applied, unknown := codings(resp.Header)
 	c := strings.Join(applied, ", ")
@@ -102,7 +103,7 @@ func codingOf(resp *http.Response, k knownForm) (coding, error) {
 	case c == "":
 		return coding{}, nil
 	case len(c) > maxMedia:
-		return coding{}, kindError{errors.New("the server names too many content codings"), ErrProtocol}
+		return coding{}, failure.New(failure.ErrProtocol, "the server names too many content codings")
 	case saysCoded(applied[len(applied)-1], resp, k):
 		return coding{kept: c}, nil
 	case c == "gzip" && offersRanges(resp) && !k.decoded:
@@ -110,7 +111,7 @@ func codingOf(resp *http.Response, k knownForm) (coding, error) {
 	case c == "gzip" && resp.StatusCode != http.StatusPartialContent:
 		return coding{removed: c, note: "the server applied the content coding gzip, which was not asked for; it is removed"}, nil
 	}
-	return coding{}, kindError{fmt.Errorf("the server sends it coded as %s, which was not asked for", quoted(c)), ErrProtocol}
+	return coding{}, failure.Wrap(failure.ErrProtocol, fmt.Errorf("the server sends it coded as %s, which was not asked for", quoted(c)))
 }
 
 // offersRanges reports whether the server serves ranges of this body.
@@ -187,7 +188,7 @@ func (d *decoded) Read(p []byte) (n int, err error) {
 	}
 	n, err = d.plain.Read(p)
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
-		err = kindError{err, ErrNetwork}
+		err = failure.Wrap(failure.ErrNetwork, err)
 	}
 	return n, err
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"pawl/downloader/failure"
 )
 
 // TestCodingOf: a coding is removed only if nothing says that it belongs to the file.
@@ -113,7 +115,7 @@ func TestCodingOf(t *testing.T) {
 		case c.kept != "":
 			got = kept
 		}
-		if got != tt.want || err != nil && !errors.Is(err, ErrProtocol) {
+		if got != tt.want || err != nil && !errors.Is(err, failure.ErrProtocol) {
 			t.Errorf("%q of %s with %q, known %+v: got %s, %v, want %s", tt.coding, tt.url, tt.header, tt.known, got, err, tt.want)
 		}
 	}

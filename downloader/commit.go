@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -42,7 +43,7 @@ func (c *committer) loop(ctx context.Context) error {
 		}
 		begun := time.Now()
 		if err := c.commit(); err != nil {
-			return permanentError{err}
+			return failure.Permanent(err)
 		}
 		long := commitShare * time.Since(begun) / time.Duration(c.j.d.running()) // it was one for all of them
 		rest = min(max(commitRest, long), commitEvery)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 const (
@@ -112,7 +113,7 @@ func (j *job) reserve(ctx context.Context) error {
 	defer look.Stop()
 	for {
 		if err := j.part.Reserve(); err != nil {
-			return permanentError{err}
+			return failure.Permanent(err)
 		}
 		select {
 		case <-look.C:

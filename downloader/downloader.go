@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -36,7 +37,7 @@ type Options struct {
 	SplitUnverified bool          // use several connections although nothing would tell versions apart
 	UserAgent       string        // default "pawl"
 
-	Proxy    func(*http.Request) (*url.URL, error) // default none; an error of the kind ErrUsage ends the download
+	Proxy    func(*http.Request) (*url.URL, error) // default none; an error of the kind failure.ErrUsage ends the download
 	RootCAs  *x509.CertPool                        // default the system's
 	Insecure bool                                  // no proof of identity asked; redirects to plain http followed
 	Follow   Follow                                // where servers and lists may lead
@@ -111,14 +112,14 @@ type Request struct {
 	// Sum is the digest that the file must have, if not zero.
 	Sum chunk.Sum
 	// MaxSize is how many bytes the file may have, 0 for no limit. A larger one ends with
-	// ErrTooLarge: before its body is read if the size is known, else when more arrive, and
+	// failure.ErrTooLarge: before its body is read if the size is known, else when more arrive, and
 	// then the part file is removed. If something is held already, a known size keeps it.
 	MaxSize int64
 	// Overwrite replaces a file that pawl did not make.
 	Overwrite bool
 	// Restart forgets what there is of the download.
 	Restart bool
-	// FailOnChange ends the download with ErrChanged, and keeps what is there,
+	// FailOnChange ends the download with failure.ErrChanged, and keeps what is there,
 	// where the remote file is another one now. Else it starts over.
 	FailOnChange bool
 	// ListEntry is for a file of a list: Output is its path then, and Record is taken
@@ -282,14 +283,14 @@ const maxURL = 1 << 20
 // parseURL accepts what can be downloaded.
 func parseURL(s string) (*url.URL, error) {
 	if len(s) > maxURL {
-		return nil, kindError{fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxURL), ErrUsage}
+		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxURL))
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, kindError{fmt.Errorf("%q is not an http or https URL", RedactURL(s)), ErrUsage}
+		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("%q is not an http or https URL", RedactURL(s)))
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
-		return nil, kindError{fmt.Errorf("%q has no port from 0 to 65535", RedactURL(s)), ErrUsage}
+		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("%q has no port from 0 to 65535", RedactURL(s)))
 	}
 	u.Fragment = ""
 	return u, nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
 	"pawl/store"
 )
@@ -156,8 +157,8 @@ func TestFinishingSum(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, ErrChecksum) {
-		t.Errorf("got error %v, want ErrChecksum", err)
+	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrChecksum) {
+		t.Errorf("got error %v, want failure.ErrChecksum", err)
 	}
 }
 
@@ -171,8 +172,8 @@ func TestStreamBreaks(t *testing.T) {
 			r.srv.Put("f", faultserver.NewFile(4<<20, 1))
 			r.srv.Set(faultserver.NoValidators, faultserver.NoRanges, faultserver.Cut(1<<20))
 			_, err := r.get(t.Context(), "f", func(q *Request) { q.Stream = stream })
-			if !errors.Is(err, ErrNetwork) || errors.Is(err, ErrChanged) || strings.Contains(err.Error(), "nil") {
-				t.Errorf("got error %v, want ErrNetwork", err)
+			if !errors.Is(err, failure.ErrNetwork) || errors.Is(err, failure.ErrChanged) || strings.Contains(err.Error(), "nil") {
+				t.Errorf("got error %v, want failure.ErrNetwork", err)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
 	"pawl/store"
 )
@@ -321,12 +322,12 @@ func TestGivesUp(t *testing.T) {
 		want  error
 		tries bool // only after all tries
 	}{
-		{"404", faultserver.Status(404, -1), ErrRefused, false},
-		{"401", faultserver.Status(401, -1), ErrAuth, false},
-		{"503", faultserver.Status(503, -1), ErrThrottled, true},
-		{"500", faultserver.Status(500, -1), ErrRefused, true},
-		{"reset", faultserver.Reset(0), ErrNetwork, true},
-		{"silence", faultserver.Stall(0), ErrNetwork, true},
+		{"404", faultserver.Status(404, -1), failure.ErrRefused, false},
+		{"401", faultserver.Status(401, -1), failure.ErrAuth, false},
+		{"503", faultserver.Status(503, -1), failure.ErrThrottled, true},
+		{"500", faultserver.Status(500, -1), failure.ErrRefused, true},
+		{"reset", faultserver.Reset(0), failure.ErrNetwork, true},
+		{"silence", faultserver.Stall(0), failure.ErrNetwork, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -391,14 +392,14 @@ func TestSum(t *testing.T) {
 	sum := sumOf(t, "sha256", f)
 	wrong := sumOf(t, "sha256", faultserver.NewFile(1, 2))
 	_, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong })
-	if !errors.Is(err, ErrChecksum) {
-		t.Errorf("got error %v, want ErrChecksum", err)
+	if !errors.Is(err, failure.ErrChecksum) {
+		t.Errorf("got error %v, want failure.ErrChecksum", err)
 	}
 	if _, err := os.Lstat(filepath.Join(r.dir, "f")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file has got its name: %v", err)
 	}
-	if !errors.Is(err, ErrOtherFile) || r.srv.Sent() < 3*f.Size || r.srv.Sent() > 4*f.Size {
-		t.Errorf("got error %v after %d bytes, want ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
+	if !errors.Is(err, failure.ErrOtherFile) || r.srv.Sent() < 3*f.Size || r.srv.Sent() > 4*f.Size {
+		t.Errorf("got error %v after %d bytes, want failure.ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
 	}
 	if rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("record: got %+v, %v, want none", rec, err)
@@ -407,8 +408,8 @@ func TestSum(t *testing.T) {
 		t.Errorf("the part file: %v", err)
 	}
 	r.mustGet("f", f, func(q *Request) { q.Sum = sum })
-	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, ErrOtherFile) {
-		t.Errorf("a finished file: got error %v, want ErrOtherFile", err)
+	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrOtherFile) {
+		t.Errorf("a finished file: got error %v, want failure.ErrOtherFile", err)
 	}
 	r.check(filepath.Join(r.dir, "f"), f)
 }

@@ -1,11 +1,9 @@
 package downloader
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -15,10 +13,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pawl/downloader/failure"
 )
 
-// kinds are all that a download's error may be, of this package.
-var kinds = []error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol, ErrChecksum, ErrChanged, ErrClaimed, ErrUsage}
+// kinds are the kinds of which each error has at most one.
+var kinds = []error{failure.ErrNetwork, failure.ErrTLS, failure.ErrAuth, failure.ErrRefused, failure.ErrThrottled, failure.ErrProtocol, failure.ErrChecksum, failure.ErrChanged, failure.ErrClaimed, failure.ErrUsage}
 
 // checkKind wants err to be of one kind alone, and permanent or not.
 func checkKind(t *testing.T, name string, err, kind error, permanent bool) {
@@ -28,109 +28,8 @@ func checkKind(t *testing.T, name string, err, kind error, permanent bool) {
 			t.Errorf("%s: %v is %q: got %v, want %v", name, err, k, got, want)
 		}
 	}
-	if got := isPermanent(err); got != permanent {
+	if got := failure.IsPermanent(err); got != permanent {
 		t.Errorf("%s: %v is permanent: got %v, want %v", name, err, got, permanent)
-	}
-}
-
-func TestStatusError(t *testing.T) {
-	tests := []struct {
-		codes     []int
-		kind      error
-		retryable bool
-		expired   bool
-	}{
-		{[]int{401}, ErrAuth, false, true},
-		{[]int{407}, ErrAuth, false, false},
-		{[]int{403, 404, 410}, ErrRefused, false, true},
-		{[]int{202, 408, 425, 429, 503}, ErrThrottled, true, false},
-		{[]int{500, 502, 504, 520, 521, 522, 523, 524, 525, 526, 530}, ErrRefused, true, false},
-		{[]int{100, 204, 300, 304}, ErrProtocol, false, false},
-		{[]int{400, 405, 406, 416, 451, 501, 505, 519, 531, 999}, ErrRefused, false, false},
-	}
-	for _, tt := range tests {
-		for _, code := range tt.codes {
-			status := &StatusError{Code: code, Host: "h"}
-			err := fmt.Errorf("a file: %w", status)
-			checkKind(t, fmt.Sprint(code), err, tt.kind, !tt.retryable)
-			if status.retryable() != tt.retryable || status.expired() != tt.expired {
-				t.Errorf("%d: got retryable %v, expired %v, want %v, %v", code, status.retryable(), status.expired(), tt.retryable, tt.expired)
-			}
-		}
-	}
-	for code, want := range map[int]string{404: "h answered 404 Not Found", 599: "h answered 599 unknown status"} {
-		if got := (&StatusError{Code: code, Host: "h"}).Error(); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
-func TestIsPermanent(t *testing.T) {
-	tests := []struct {
-		err  error
-		want bool
-	}{
-		{nil, false},
-		{errScripted, false},
-		{permanentError{errScripted}, true},
-		{fmt.Errorf("file: %w", permanentError{errScripted}), true},
-		{permanentError{errStalled}, true},
-		{errStalled, false},
-		{errLie, false},
-		{io.ErrUnexpectedEOF, false},
-		{&StatusError{Code: 404}, true},
-		{&StatusError{Code: 500}, false},
-		{errors.Join(errScripted, &StatusError{Code: 404}), true},
-	}
-	for _, tt := range tests {
-		if got := isPermanent(tt.err); got != tt.want {
-			t.Errorf("%v: got permanent %v, want %v", tt.err, got, tt.want)
-		}
-	}
-	if err := (permanentError{errScripted}); !errors.Is(err, errScripted) || err.Error() != errScripted.Error() {
-		t.Errorf("a permanent error hides what it is: %v", err)
-	}
-}
-
-func TestExplain(t *testing.T) {
-	const secret = "http://user:hunter2@h/f?sig=hunter2"
-	wrap := func(err error) error { return &url.Error{Op: "Get", URL: secret, Err: err} }
-	noHost := &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}
-	tests := []struct {
-		name      string
-		err       error
-		kind      error // nil for none of the kinds
-		permanent bool
-	}{
-		{"cancelled", wrap(context.Canceled), nil, false},
-		{"deadline", wrap(context.DeadlineExceeded), ErrNetwork, false},
-		{"broken off", wrap(io.ErrUnexpectedEOF), ErrNetwork, false},
-		{"unknown host", wrap(&net.OpError{Op: "dial", Err: noHost}), ErrNetwork, false},
-		{"stalled", errStalled, ErrNetwork, false},
-		{"redirects", wrap(permanentError{ErrProtocol}), ErrProtocol, true},
-		{"wrapped twice", fmt.Errorf("proxy: %w", wrap(errScripted)), ErrNetwork, false},
-		{"certificate", wrap(&tls.CertificateVerificationError{Err: errScripted}), ErrTLS, true},
-		{"unknown authority", wrap(x509.UnknownAuthorityError{}), ErrTLS, true},
-		{"host name", wrap(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), ErrTLS, true},
-		{"expired", wrap(x509.CertificateInvalidError{Reason: x509.Expired}), ErrTLS, true},
-		{"damaged on the way", wrap(&net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}), ErrNetwork, false},
-		{"no TLS", wrap(tls.RecordHeaderError{Msg: "x"}), ErrTLS, true},
-	}
-	for _, tt := range tests {
-		err := explain(tt.err)
-		checkKind(t, tt.name, err, tt.kind, tt.permanent)
-		if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: the error tells a secret: %v", tt.name, err)
-		}
-		if again := explain(err); again.Error() != err.Error() {
-			t.Errorf("%s: explained again: got %q, want %q", tt.name, again, err)
-		}
-	}
-	if err := explain(nil); err != nil {
-		t.Errorf("no error: got %v", err)
-	}
-	if !isUnknownHost(explain(wrap(noHost))) || isUnknownHost(explain(wrap(&net.DNSError{IsTemporary: true}))) || isUnknownHost(nil) {
-		t.Error("an unknown host is not told from other failures")
 	}
 }
 
@@ -194,7 +93,7 @@ func failWith(t *testing.T, name, u string, o Options) error {
 		resp.Body.Close()
 		t.Fatalf("%s: got status %d, want an error", name, resp.StatusCode)
 	}
-	if err = explain(err); strings.Contains(err.Error(), "hunter2") {
+	if err = failure.Explain(err); strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%s: the error tells a secret: %v", name, err)
 	}
 	return err
@@ -212,13 +111,13 @@ func TestExplainReal(t *testing.T) {
 		kind      error
 		permanent bool
 	}{
-		{"refused", closedPort(t) + "/f", Options{}, ErrNetwork, false},
-		{"silent", srv + "/silent", Options{StallTimeout: 20 * time.Millisecond}, ErrNetwork, false},
-		{"abort", srv + "/abort", Options{}, ErrNetwork, false},
-		{"endless redirects", srv + "/loop", Options{}, ErrProtocol, true},
-		{"unknown authority", known + "/f", Options{}, ErrTLS, true},
-		{"no common version", old + "/f", Options{RootCAs: roots}, ErrTLS, true},
-		{"https to a server of http", strings.Replace(srv, "http:", "https:", 1) + "/f", Options{}, ErrTLS, true},
+		{"refused", closedPort(t) + "/f", Options{}, failure.ErrNetwork, false},
+		{"silent", srv + "/silent", Options{StallTimeout: 20 * time.Millisecond}, failure.ErrNetwork, false},
+		{"abort", srv + "/abort", Options{}, failure.ErrNetwork, false},
+		{"endless redirects", srv + "/loop", Options{}, failure.ErrProtocol, true},
+		{"unknown authority", known + "/f", Options{}, failure.ErrTLS, true},
+		{"no common version", old + "/f", Options{RootCAs: roots}, failure.ErrTLS, true},
+		{"https to a server of http", strings.Replace(srv, "http:", "https:", 1) + "/f", Options{}, failure.ErrTLS, true},
 	}
 	for _, tt := range tests {
 		err := failWith(t, tt.name, tt.url+"?sig=hunter2", tt.opts)
@@ -249,8 +148,8 @@ func TestParseURL(t *testing.T) {
 		"http://user:hunter2/x@h/", "http://user:hunter2?x@h/", "http://user:hunter2#x@h/", // a password that is not escaped
 	} {
 		u, err := parseURL(s)
-		if !errors.Is(err, ErrUsage) || u != nil {
-			t.Errorf("%q: got %v, %v, want %v", s, u, err, ErrUsage)
+		if !errors.Is(err, failure.ErrUsage) || u != nil {
+			t.Errorf("%q: got %v, %v, want %v", s, u, err, failure.ErrUsage)
 		} else if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: the error tells the password: %v", s, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // worthDraining is how many unwanted bytes at the end of a response are read to
@@ -82,7 +83,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 		}
 		rep = nil
 		if err == io.EOF && got == 0 {
-			err = kindError{errors.New("an empty body"), ErrNetwork}
+			err = failure.New(failure.ErrNetwork, "an empty body")
 		}
 		if err := j.settle(ctx, w, got, err); err != nil {
 			return err
@@ -111,9 +112,9 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 		return nil
 	case err == nil, errors.Is(err, errSeized), errors.Is(err, errGiveBack), errors.Is(err, errAside):
 		return nil
-	case isPermanent(err):
+	case failure.IsPermanent(err):
 		return err
-	case got >= tryBytes && !errors.Is(err, ErrTrickle):
+	case got >= tryBytes && !errors.Is(err, failure.ErrTrickle):
 		return nil // it was worth the request; the next one tells if it was the last
 	}
 	return j.pause(ctx, w, err)
@@ -157,7 +158,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		full := w.buf.filled(kept)
 		if full || left == 0 || err != nil {
 			if err := w.buf.flush(); err != nil {
-				return got, permanentError{err}
+				return got, failure.Permanent(err)
 			}
 		}
 	}
@@ -170,7 +171,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errReplaced || cause == errAside || cause == errDrips || cause == errHung || cause == errGiveBack {
 		return got, cause
 	}
-	return got, explainBody(err)
+	return got, failure.ExplainBody(err)
 }
 
 // leaveReply closes rep so that its connection can be used again if little or

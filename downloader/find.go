@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -57,6 +58,19 @@ func (j *job) find() (store.Record, error) {
 type begunError struct{ rec store.Record }
 
 func (e begunError) Error() string { return "begun already" }
+
+// A ClaimedError means that the target belongs to a download of another URL. It is a
+// failure.ErrClaimed.
+type ClaimedError struct {
+	Record store.Record // the download that the target belongs to
+}
+
+func (e *ClaimedError) Error() string {
+	return fmt.Sprintf("%q %v, %s", e.Record.Target, failure.ErrClaimed, RedactURL(e.Record.URL))
+}
+
+// Is is for errors.Is.
+func (e *ClaimedError) Is(kind error) bool { return kind == failure.ErrClaimed }
 
 // claimed is the error for a target that another URL's download has.
 func claimed(rec store.Record) error {
@@ -162,7 +176,7 @@ func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err e
 				j.have.Store(rec.Size)
 				return true, nil
 			}
-			if !errors.Is(why, ErrChecksum) {
+			if !errors.Is(why, failure.ErrChecksum) {
 				return false, why
 			}
 		} else if j.req.FailOnChange {
@@ -175,7 +189,7 @@ func (j *job) reopen(ctx context.Context, rec store.Record) (current bool, err e
 }
 
 // errOtherNow says that the remote file has changed since it was finished here.
-var errOtherNow = kindError{errors.New("the remote file is another one now"), ErrChanged}
+var errOtherNow = failure.New(failure.ErrChanged, "the remote file is another one now")
 
 // unchanged asks the server whether it still has the version of rec, in one
 // small request (RFC 9110 §13.1).
@@ -201,7 +215,7 @@ func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 		j.single = true
 		rep, err = j.ask(ctx, nil, chunk.Range{})
 	}
-	var status *StatusError
+	var status *failure.StatusError
 	switch {
 	case errors.As(err, &status) && status.Code == http.StatusNotModified:
 		return true, nil
@@ -247,9 +261,9 @@ func (j *job) sameBytes(ctx context.Context, rec store.Record) (same bool, err e
 		if err == nil {
 			return same, nil
 		}
-		wait, again := j.setback(explainBody(err))
+		wait, again := j.setback(failure.ExplainBody(err))
 		if !again {
-			return false, explainBody(err)
+			return false, failure.ExplainBody(err)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return false, err
@@ -268,7 +282,7 @@ func equalBytes(body, file io.Reader) (bool, error) {
 		}
 		m, err := readFull(file, b)
 		if err != nil && err != io.EOF {
-			return false, permanentError{err}
+			return false, failure.Permanent(err)
 		}
 		if n != m || !bytes.Equal(a[:n], b[:m]) {
 			return false, nil

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // loseMirrored discards the bytes from mirrors that have contradicted themselves. It
@@ -18,7 +19,7 @@ func (j *job) loseMirrored() (bool, error) {
 	var lost chunk.Set
 	for _, m := range j.mirrors {
 		m.mu.Lock()
-		if errors.Is(m.aside, ErrChanged) {
+		if errors.Is(m.aside, failure.ErrChanged) {
 			for r := range m.gave.All() {
 				lost.Add(r)
 			}
@@ -31,7 +32,7 @@ func (j *job) loseMirrored() (bool, error) {
 	}
 	j.emit(Event{Kind: Lost, Held: lost.Len()})
 	if err := j.part.Lose(lost); err != nil {
-		return true, permanentError{err}
+		return true, failure.Permanent(err)
 	}
 	rec := j.part.Record()
 	j.have.Store(rec.Held.Len())
@@ -66,7 +67,7 @@ func (j *job) compareMirrored(ctx context.Context) error {
 		for range moreSamples {
 			r := nthBytes(gave, rand.Int64N(max(1, gave.Len()-sampleBytes)), sampleBytes)
 			if err := j.proveSample(asking, r); errors.Is(err, errOtherBytes) {
-				j.putAside(m, fmt.Errorf("%w: it gave other bytes", ErrChanged))
+				j.putAside(m, fmt.Errorf("%w: it gave other bytes", failure.ErrChanged))
 			} else if err != nil {
 				return context.Cause(ctx)
 			}

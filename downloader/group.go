@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -94,7 +95,7 @@ func (g *group) acquire(ctx context.Context) (io.Closer, error) {
 			return slot, nil
 		}
 		if time.Since(begun) > longestTurn {
-			return nil, kindError{errors.New("other pawls have all connections to the host that there may be, for too long"), ErrThrottled}
+			return nil, failure.New(failure.ErrThrottled, "other pawls have all connections to the host that there may be, for too long")
 		}
 		waitsInTurn(ctx, false) // longestTurn is the limit
 		g.owner.dropIdle()

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"pawl/downloader/failure"
 )
 
 // Follow says where servers and lists may lead. The URL that the user typed is exempt.
@@ -23,25 +25,17 @@ type Follow struct {
 	NoMirrors bool     // mirrors that servers name are not used
 }
 
-var (
-	// ErrPrivate says that a public server or list names a private address. It is an ErrProtocol.
-	ErrPrivate = fmt.Errorf("%w: private address", ErrProtocol)
-	// ErrScheme says that a server or a list names a URL whose scheme Follow does not allow. It
-	// is an ErrProtocol.
-	ErrScheme = fmt.Errorf("%w: scheme", ErrProtocol)
-)
-
 // checkScheme says that a scheme is not among those that servers and lists may name.
 func (f Follow) checkScheme(scheme string) error {
 	if len(f.Schemes) == 0 || slices.Contains(f.Schemes, scheme) {
 		return nil
 	}
-	return permanentError{kindError{fmt.Errorf("the scheme %s is not allowed, only %s", scheme, strings.Join(f.Schemes, " and ")), ErrScheme}}
+	return failure.Permanent(failure.Wrap(failure.ErrScheme, fmt.Errorf("the scheme %s is not allowed, only %s", scheme, strings.Join(f.Schemes, " and "))))
 }
 
 // privateError returns the error for a private address, for example "127.0.0.1:80".
 func privateError(address string) error {
-	return permanentError{kindError{fmt.Errorf("%s is a private address, which a public server or list must not name", address), ErrPrivate}}
+	return failure.Permanent(failure.Wrap(failure.ErrPrivate, fmt.Errorf("%s is a private address, which a public server or list must not name", address)))
 }
 
 // A namer is who has named a URL.

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -53,8 +54,8 @@ func TestGuardNames(t *testing.T) {
 			if err := get(client, false); err != nil {
 				t.Error(err)
 			}
-			err := explain(get(client, true))
-			if !errors.Is(err, ErrPrivate) || !errors.Is(err, ErrProtocol) || !isPermanent(err) || asked.Load() != 1 {
+			err := failure.Explain(get(client, true))
+			if !errors.Is(err, failure.ErrPrivate) || !errors.Is(err, failure.ErrProtocol) || !failure.IsPermanent(err) || asked.Load() != 1 {
 				t.Errorf("named by a public source: got %v after %d requests", err, asked.Load())
 			}
 			if want := "127.0.0.1:" + port + " is a private address"; err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -95,7 +96,7 @@ func TestGuardProxy(t *testing.T) {
 			if err == nil {
 				resp.Body.Close()
 			}
-			if (err == nil) != tt.want || asked.Load() == 1 != tt.want || !tt.want && !errors.Is(err, ErrPrivate) {
+			if (err == nil) != tt.want || asked.Load() == 1 != tt.want || !tt.want && !errors.Is(err, failure.ErrPrivate) {
 				t.Errorf("%s, public %v: got %v, %d requests", tt.url, tt.public, err, asked.Load())
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+
+	"pawl/downloader/failure"
 )
 
 // getAny is Get from the URL asked or, where that fails, from the first mirror that
@@ -30,7 +32,7 @@ func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
 		res, err := d.getVerified(ctx, next)
 		res.Fetched += all.Fetched
 		all = res
-		if err == nil || ctx.Err() != nil || !TryOtherSource(err) && !(i > 0 && errors.Is(err, ErrChanged)) { // nothing is given up for a mirror's
+		if err == nil || ctx.Err() != nil || !failure.TryOtherSource(err) && !(i > 0 && errors.Is(err, failure.ErrChanged)) { // nothing is given up for a mirror's
 			return all, err
 		}
 		failed = cmp.Or(failed, err)
@@ -53,10 +55,4 @@ func (d *Downloader) began(req Request, u string) bool {
 	}
 	rec, err := d.store.ByTarget(target)
 	return err == nil && rec.URL == CanonicalURL(u)
-}
-
-// TryOtherSource reports whether err is of the source that was asked, so that another one
-// may have the file.
-func TryOtherSource(err error) bool {
-	return !errors.Is(err, ErrTooLarge) && slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -116,7 +117,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	current, err := j.get(ctx)
 	if n := j.patience.exhausted(); err != nil && n > 1 {
 		words := "given up after %d tries without a byte"
-		if errors.Is(err, ErrTrickle) {
+		if errors.Is(err, failure.ErrTrickle) {
 			words = "given up after %d tries"
 		}
 		err = fmt.Errorf("%w; "+words, err, n)
@@ -178,7 +179,7 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 			return false, err
 		}
 		if j.moved { // a login page, perhaps; nothing is given up for it
-			return false, kindError{fmt.Errorf("the new address has another file: %w", err), ErrChanged}
+			return false, failure.Wrap(failure.ErrChanged, fmt.Errorf("the new address has another file: %w", err))
 		}
 		if err := j.restart(ctx, again); err != nil {
 			return false, err
@@ -201,7 +202,7 @@ func (j *job) restart(ctx context.Context, why restartError) error {
 	if !why.keep {
 		lost := j.have.Load()
 		if lost > 0 && j.req.FailOnChange {
-			return why.final(ErrChanged)
+			return why.final(failure.ErrChanged)
 		}
 		if lost > 0 {
 			j.emit(Event{Kind: Restarted, Held: lost, Err: why})
@@ -215,7 +216,7 @@ func (j *job) restart(ctx context.Context, why restartError) error {
 	}
 	wait, again := j.setback(why)
 	if !again {
-		return why.final(ErrProtocol)
+		return why.final(failure.ErrProtocol)
 	}
 	return sleep(ctx, wait)
 }
@@ -223,7 +224,7 @@ func (j *job) restart(ctx context.Context, why restartError) error {
 // rewind makes ready to fetch from byte 0, because of why.
 func (j *job) rewind(why restartError) error {
 	if s, ok := j.sink.(*streamSink); ok && s.off > 0 {
-		return why.final(ErrChanged)
+		return why.final(failure.ErrChanged)
 	}
 	j.doubts.left(j.id)
 	j.id = identity{size: -1, media: j.id.media}

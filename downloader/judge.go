@@ -8,6 +8,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"pawl/downloader/failure"
 )
 
 // errCrowded says that the first connection of a download was refused while
@@ -20,7 +22,7 @@ func (j *job) outcome(h *host, resp *http.Response, err error) error {
 		j.d.dialer.forget(h.addr) // it may be one of several machines
 	}
 	if err != nil {
-		return explain(err)
+		return failure.Explain(err)
 	}
 	j.d.outage.over()
 	h.answered()
@@ -32,29 +34,29 @@ func (j *job) outcome(h *host, resp *http.Response, err error) error {
 	case isWhole(code), code == http.StatusPartialContent, code == http.StatusNotModified, code == http.StatusRequestedRangeNotSatisfiable:
 		return nil
 	}
-	return &StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
 }
 
 // judge says whether a failed attempt is worth another, and notes what it tells
 // about the host. instead is errSteppedDown if w has stepped down because of it,
 // and errCrowded if others have the connections.
 func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, instead error) {
-	if errors.Is(failed, ErrTLS) && j.stepDown(w, failed) { // one of several machines
+	if errors.Is(failed, failure.ErrTLS) && j.stepDown(w, failed) { // one of several machines
 		return verdict{}, errSteppedDown
 	}
-	if isPermanent(failed) {
+	if failure.IsPermanent(failed) {
 		return verdict{}, nil
 	}
 	if resp != nil {
 		j.obey(resp, failed, w, time.Now())
 	}
-	if w != nil && mayBeLimit(failed) && !saysWhen(resp) && j.pool.again(w) {
+	if w != nil && failure.MayBeLimit(failed) && !saysWhen(resp) && j.pool.again(w) {
 		return verdict{again: true, wait: max(againAfter, j.host.held(time.Now())), limit: true}, nil
 	}
 	if j.stepDown(w, failed) {
 		return verdict{}, errSteppedDown
 	}
-	if w == nil && j.gaveWay < mostGiveWay && mayBeLimit(failed) && j.host.others() {
+	if w == nil && j.gaveWay < mostGiveWay && failure.MayBeLimit(failed) && j.host.others() {
 		return verdict{}, errCrowded
 	}
 	wait, again := j.setback(failed)
@@ -81,16 +83,6 @@ const longHold = 10 * time.Second
 // mostGiveWay is how often a download hands back its first connection before its
 // failures count as its own.
 const mostGiveWay = 5
-
-// mayBeLimit reports whether a host may refuse a connection so because it has
-// given enough of them.
-func mayBeLimit(err error) bool {
-	var status *StatusError
-	if errors.As(err, &status) {
-		return errors.Is(err, ErrThrottled) || status.Code == http.StatusForbidden
-	}
-	return errors.Is(err, ErrNetwork) && !isUnknownHost(err)
-}
 
 // obey notes a Retry-After. That of a 429 is for all requests to the host, unless
 // it is long; any other only says that there are enough connections, as long as
@@ -123,15 +115,6 @@ func (j *job) stepDown(w *worker, err error) bool {
 	return ok
 }
 
-// hopelessTries is how often a name without an address is looked up that never had one
-// in this run, a server asked that does not speak HTTP, and one whose bodies are cut:
-// none of these mends itself often.
-const hopelessTries = 3
-
-// pageTries is how often something else may come in place of the file, as during
-// maintenance.
-const pageTries = 5
-
 // setback counts a failure without a byte, and tells how long to wait before
 // the next try, if there is to be one.
 func (j *job) setback(err error) (wait time.Duration, again bool) {
@@ -151,19 +134,14 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 	return wait, again
 }
 
-// triesFor returns how many failures in a row end the download if the last one is err,
-// 0 for no end.
+// triesFor returns how many consecutive failures end the download if the last one is err, 0
+// for no limit. A name that had an address before is looked up as often as others, because a
+// network that comes and goes loses its name server, too.
 func (j *job) triesFor(err error) int {
-	most := j.patience.tries
-	switch {
-	case most == 0:
-	case isUnknownHost(err) && (j.isResumed() || j.d.dialer.hasResolved(j.host.addr)): // a network that comes and goes
-	case isUnknownHost(err), errors.Is(err, errMalformed), errors.Is(err, errCut):
-		return min(most, hopelessTries)
-	case errors.Is(err, ErrPage):
-		return min(most, pageTries)
+	if failure.IsUnknownHost(err) && (j.isResumed() || j.d.dialer.hasResolved(j.host.addr)) {
+		return j.patience.tries
 	}
-	return most
+	return failure.MaxTries(err, j.patience.tries)
 }
 
 // giveWay hands back the download's first connection, and waits for another.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -79,7 +80,7 @@ func (j *job) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
 		}
 	}
 	err := j.recheckSum(ctx, rec)
-	if errors.Is(err, ErrChecksum) { // the list wants another version
+	if errors.Is(err, failure.ErrChecksum) { // the list wants another version
 		return false, nil
 	}
 	if err == nil && !j.req.Sum.IsZero() && j.req.Sum != rec.Sum {

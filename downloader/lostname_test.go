@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
 	"pawl/store"
 )
@@ -117,8 +118,8 @@ func TestNameNever(t *testing.T) {
 	r := newNameRig(t, Options{})
 	r.left.Store(1 << 40)
 	err := r.get()
-	if !errors.Is(err, ErrNetwork) || !strings.Contains(err.Error(), "after 3 tries") {
-		t.Errorf("got %v, want an ErrNetwork after 3 tries", err)
+	if !errors.Is(err, failure.ErrNetwork) || !strings.Contains(err.Error(), "after 3 tries") {
+		t.Errorf("got %v, want an failure.ErrNetwork after 3 tries", err)
 	}
 	if n, tries := r.retries(); n != 2 || tries != 3 {
 		t.Errorf("reported %d of %d, want 2 of 3", n, tries)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -111,7 +112,7 @@ func (j *job) useMirrors(ctx context.Context) error {
 func (j *job) admit(m *mirror) error {
 	if !j.proves() && !j.part.Record().Mixed {
 		if err := j.part.Update(func(r *store.Record) { r.Mixed = true }); err != nil {
-			return permanentError{err}
+			return failure.Permanent(err)
 		}
 	}
 	m.mu.Lock()
@@ -163,7 +164,7 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 			return err
 		}
 		if !bytes.Equal(got, want) {
-			return fmt.Errorf("%w: it has other %s", ErrChanged, span(r))
+			return fmt.Errorf("%w: it has other %s", failure.ErrChanged, span(r))
 		}
 		if j.proves() {
 			return nil
@@ -181,7 +182,7 @@ func (j *job) mirrorBytes(ctx context.Context, m *mirror, r chunk.Range) ([]byte
 	defer rep.close()
 	got := make([]byte, r.Len())
 	if _, err := io.ReadFull(pacedReader{ctx, j, rep.Body}, got); err != nil {
-		return nil, explainBody(noEOF(err))
+		return nil, failure.ExplainBody(noEOF(err))
 	}
 	return got, nil
 }
@@ -263,7 +264,7 @@ func (m *mirror) check(id identity, rep *reply) error {
 	case id.isPage(rep.id):
 		return errPage
 	case why != "":
-		return kindError{errors.New(why), ErrChanged}
+		return failure.New(failure.ErrChanged, why)
 	case rep.whole:
 		return fmt.Errorf("%w: it sends whole files", errLie)
 	case id.samePart(rep, rep.asked) != nil:
@@ -314,7 +315,7 @@ func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, 
 // a further one may be its limit, and does not count. One that shows that it has another version, after
 // it has given bytes, ends the transfer, so that these can be given up.
 func (j *job) mirrorFailed(m *mirror, further bool, err error) error {
-	contradicts := errors.Is(err, ErrChanged) || errors.Is(err, ErrPage) || errors.Is(err, errLie)
+	contradicts := errors.Is(err, failure.ErrChanged) || errors.Is(err, failure.ErrPage) || errors.Is(err, errLie)
 	m.mu.Lock()
 	if !further {
 		m.fails++
@@ -323,10 +324,10 @@ func (j *job) mirrorFailed(m *mirror, further bool, err error) error {
 	m.mu.Unlock()
 	switch {
 	case m.reason() != nil:
-	case contradicts && gave && errors.Is(err, ErrChanged):
+	case contradicts && gave && errors.Is(err, failure.ErrChanged):
 		j.putAside(m, err)
 		return restartError{why: fmt.Sprintf("the mirror %s has another version now", RedactURL(m.url.String())), keep: true}
-	case contradicts || tooOften || isPermanent(err):
+	case contradicts || tooOften || failure.IsPermanent(err):
 		j.putAside(m, err)
 	case !further:
 		m.host.holdGrowth(time.Now().Add(j.d.opts.RetryWait))
@@ -344,7 +345,7 @@ func (m *mirror) reason() error {
 // putAside ends the use of m for good, and says so.
 func (j *job) putAside(m *mirror, why error) {
 	m.mu.Lock()
-	known := m.aside != nil && (!errors.Is(why, ErrChanged) || errors.Is(m.aside, ErrChanged)) // that is worse than any other
+	known := m.aside != nil && (!errors.Is(why, failure.ErrChanged) || errors.Is(m.aside, failure.ErrChanged)) // that is worse than any other
 	if m.aside == nil {
 		close(m.ended)
 	}

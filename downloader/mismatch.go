@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -25,12 +26,8 @@ const (
 	maxMismatches = 6
 )
 
-// ErrOtherFile says that every source has sent a file with another digest, more than
-// once. It is an ErrChecksum.
-var ErrOtherFile = fmt.Errorf("%w from every source", ErrChecksum)
-
 // A mismatch is a complete download whose bytes did not have the wanted digest. It is
-// an ErrChecksum.
+// an failure.ErrChecksum.
 type mismatch struct {
 	want, got chunk.Sum
 	coded     bool // the bytes are in a content coding that belongs to the file
@@ -46,11 +43,11 @@ type contribution struct {
 }
 
 func (m *mismatch) Error() string {
-	return fmt.Sprintf("%v: it should be %s and is %s", ErrChecksum, m.want, m.got)
+	return fmt.Sprintf("%v: it should be %s and is %s", failure.ErrChecksum, m.want, m.got)
 }
 
 // Is is for errors.Is.
-func (m *mismatch) Is(kind error) bool { return kind == ErrChecksum }
+func (m *mismatch) Is(kind error) bool { return kind == failure.ErrChecksum }
 
 // mismatches are those of one request, in order.
 type mismatches []*mismatch
@@ -92,9 +89,9 @@ func (all mismatches) final() error {
 	case all.decode():
 		return nil
 	case all.same() >= maxSameMismatch:
-		return kindError{fmt.Errorf("%w in %d complete downloads: the server has another file", last, maxSameMismatch), ErrOtherFile}
+		return failure.Wrap(failure.ErrOtherFile, fmt.Errorf("%w in %d complete downloads: the server has another file", last, maxSameMismatch))
 	case len(all) >= maxMismatches:
-		return kindError{fmt.Errorf("%w; each of %d complete downloads had another digest", last, len(all)), ErrOtherFile}
+		return failure.Wrap(failure.ErrOtherFile, fmt.Errorf("%w; each of %d complete downloads had another digest", last, len(all)))
 	}
 	return nil
 }
@@ -130,11 +127,11 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		switch {
 		case err == nil || ctx.Err() != nil || req.Stream != nil:
 			return all, err
-		case errors.Is(err, ErrOtherFile):
+		case errors.Is(err, failure.ErrOtherFile):
 			return all, errors.Join(err, d.discard(res.ID))
 		case errors.As(err, &m):
 			wrong = append(wrong, m)
-		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && TryOtherSource(err):
+		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && failure.TryOtherSource(err):
 			sources = slices.DeleteFunc(sources, func(s string) bool { return s == req.URL })
 		default:
 			return all, err
@@ -184,7 +181,7 @@ func (j *job) mismatched(got chunk.Sum) error {
 		size = -1 // the next download may have another form
 	}
 	if err := j.forget(size); err != nil {
-		return errors.Join(m, permanentError{err})
+		return errors.Join(m, failure.Permanent(err))
 	}
 	return m
 }
@@ -259,7 +256,7 @@ func (j *job) differs(c contribution) (bool, error) {
 		in.Remove(chunk.Range{Off: piece.End, End: chunk.Unbounded})
 		sum, err := j.part.SumOf(in, c.sums.Length())
 		if err != nil {
-			return false, permanentError{err}
+			return false, failure.Permanent(err)
 		}
 		if sum != c.sums.Sum(i) {
 			return true, nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // sumNumber returns a digest that stands for the number.
@@ -56,7 +57,7 @@ func TestMismatches(t *testing.T) {
 			continue
 		}
 		err, again := all[:len(all)-1].with(all[len(all)-1])
-		if again == tt.end || errors.Is(err, ErrOtherFile) != tt.end || !errors.Is(err, ErrChecksum) {
+		if again == tt.end || errors.Is(err, failure.ErrOtherFile) != tt.end || !errors.Is(err, failure.ErrChecksum) {
 			t.Errorf("%v: got %v, again %v, want the end: %v", tt.got, err, again, tt.end)
 		}
 	}
@@ -112,7 +113,7 @@ func TestMismatchSameMirror(t *testing.T) {
 		req.URL, req.Sum = srv.URL+"/f", sum
 		req.Mirrors = []string{req.URL}
 	})
-	if !errors.Is(err, ErrRefused) {
-		t.Errorf("got %v, want ErrRefused", err)
+	if !errors.Is(err, failure.ErrRefused) {
+		t.Errorf("got %v, want failure.ErrRefused", err)
 	}
 }

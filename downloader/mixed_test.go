@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
 	"pawl/store"
 )
@@ -125,8 +126,8 @@ func TestChangedStream(t *testing.T) {
 		}))
 		var out bytes.Buffer
 		_, err := r.get(t.Context(), "f", func(q *Request) { q.Stream = &out })
-		if change && !errors.Is(err, ErrChanged) {
-			t.Errorf("changed: got error %v, want ErrChanged", err)
+		if change && !errors.Is(err, failure.ErrChanged) {
+			t.Errorf("changed: got error %v, want failure.ErrChanged", err)
 		}
 		if !change && (err != nil || old.Check(&out) != nil) {
 			t.Errorf("unchanged: got error %v, or other bytes", err)
@@ -166,8 +167,8 @@ func TestKeptOnChange(t *testing.T) {
 				q.URL = r.srv.URL + "/g"
 			}
 		})
-		if after := r.record(); !errors.Is(err, ErrChanged) || !after.Held.Equal(before.Held) {
-			t.Errorf("moved %v: got error %v, held %s, want ErrChanged, %s", moved, err, after.Held, before.Held)
+		if after := r.record(); !errors.Is(err, failure.ErrChanged) || !after.Held.Equal(before.Held) {
+			t.Errorf("moved %v: got error %v, held %s, want failure.ErrChanged, %s", moved, err, after.Held, before.Held)
 		}
 	}
 }
@@ -226,8 +227,8 @@ func TestBroken(t *testing.T) {
 	for len(r.srv.Requests()) == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/broken", Dir: r.dir}); !errors.Is(err, ErrRefused) {
-		t.Errorf("got error %v, want ErrRefused", err)
+	if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/broken", Dir: r.dir}); !errors.Is(err, failure.ErrRefused) {
+		t.Errorf("got error %v, want failure.ErrRefused", err)
 	}
 	close(release) // only now
 	wg.Wait()
@@ -252,8 +253,8 @@ func TestImpostor(t *testing.T) {
 		r := begun(t, f, 12<<20)
 		before := r.record().Held
 		r.srv.Set(notice(length))
-		if _, err := r.get(t.Context(), "f"); !errors.Is(err, ErrPage) {
-			t.Errorf("in the middle: got error %v, want ErrPage", err)
+		if _, err := r.get(t.Context(), "f"); !errors.Is(err, failure.ErrPage) {
+			t.Errorf("in the middle: got error %v, want failure.ErrPage", err)
 		}
 		if after := r.record().Held; !after.Equal(before) {
 			t.Errorf("held %s, and now %s", before, after)
@@ -264,8 +265,8 @@ func TestImpostor(t *testing.T) {
 			t.Error("it started over")
 		}
 		r.srv.Set(notice(length))
-		if _, err := r.get(t.Context(), "f"); length && !errors.Is(err, ErrPage) {
-			t.Errorf("when it is done: got error %v, want ErrPage", err)
+		if _, err := r.get(t.Context(), "f"); length && !errors.Is(err, failure.ErrPage) {
+			t.Errorf("when it is done: got error %v, want failure.ErrPage", err)
 		}
 		r.check(filepath.Join(r.dir, "f"), f)
 	}
@@ -307,8 +308,8 @@ func TestKeptWithoutStart(t *testing.T) {
 	r.srv.Put("f", other)
 	r.srv.Set(faultserver.NoRanges)
 	_, err = r.get(t.Context(), "f", func(q *Request) { q.FailOnChange = true })
-	if after := r.record().Held; !errors.Is(err, ErrChanged) || !after.Equal(before) {
-		t.Errorf("got error %v, held %s, want ErrChanged, %s", err, after, before)
+	if after := r.record().Held; !errors.Is(err, failure.ErrChanged) || !after.Equal(before) {
+		t.Errorf("got error %v, held %s, want failure.ErrChanged, %s", err, after, before)
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"syscall"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // A rangeError is the failure of a request that may be about its Range field.
@@ -32,11 +32,10 @@ func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 	if r.Empty() || begun || j.plain || j.host.rangeUse() > rangesDoubted {
 		return false
 	}
-	var status *StatusError
-	if errors.As(err, &status) {
-		return status.mayRefuseRange()
+	if failure.MayRefuseRange(err) {
+		return true
 	}
-	return failures >= brokenOffTries && (errors.Is(err, errBrokeOff) || errors.Is(err, syscall.ECONNRESET))
+	return failures >= brokenOffTries && failure.IsBrokenOff(err)
 }
 
 // askPlain asks dest once without a Range field, because a request with one has failed. A
@@ -58,14 +57,14 @@ func (j *job) askPlain(ctx context.Context, dest destination, failed error) (*re
 	}
 	if err == nil {
 		j.resolved(dest, rep.leadsTo())
-		j.host.rangeFailed(!isPermanent(failed))
+		j.host.rangeFailed(!failure.IsPermanent(failed))
 		if final := j.d.host(rep.Request.URL); final != j.host {
-			final.rangeFailed(!isPermanent(failed))
+			final.rangeFailed(!failure.IsPermanent(failed))
 		}
 		j.answers.Add(1)
 		return rep, nil
 	}
-	if ctx.Err() != nil || isPermanent(err) || !again {
+	if ctx.Err() != nil || failure.IsPermanent(err) || !again {
 		return nil, err
 	}
 	if again, sleepErr := j.tryAgain(ctx, err); sleepErr != nil || !again {
@@ -77,7 +76,7 @@ func (j *job) askPlain(ctx context.Context, dest destination, failed error) (*re
 // tryAgain counts a failure that may pass, and waits before the next try, if there is one.
 // A failure that does not pass costs nothing.
 func (j *job) tryAgain(ctx context.Context, failed error) (again bool, err error) {
-	if isPermanent(failed) {
+	if failure.IsPermanent(failed) {
 		return true, nil
 	}
 	wait, again := j.setback(failed)

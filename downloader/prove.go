@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 const (
@@ -56,16 +57,16 @@ func (j *job) proveSample(ctx context.Context, r chunk.Range) error {
 		if err == nil {
 			held := make([]byte, len(got))
 			if _, err := j.part.ReadAt(held, r.Off); err != nil {
-				return permanentError{err}
+				return failure.Permanent(err)
 			}
 			if !bytes.Equal(got, held) {
 				return errOtherBytes
 			}
 			return nil
 		}
-		wait, again := j.setback(explainBody(noEOF(err)))
+		wait, again := j.setback(failure.ExplainBody(noEOF(err)))
 		if !again {
-			return explainBody(noEOF(err))
+			return failure.ExplainBody(noEOF(err))
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -147,7 +148,7 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 	if s, ok := j.sink.(*streamSink); ok {
 		same, err := s.agrees(body)
 		if err != nil {
-			return explainBody(noEOF(err))
+			return failure.ExplainBody(noEOF(err))
 		}
 		if !same {
 			return errOtherBytes
@@ -178,7 +179,7 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 	if beyond > 0 && same == held {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it from the start only; %d bytes that are held are fetched again", beyond)})
 		if err := j.part.Cut(held); err != nil {
-			return permanentError{err}
+			return failure.Permanent(err)
 		}
 	}
 	if same < held && j.id.impostor(rep.id) {
@@ -210,7 +211,7 @@ func (j *job) compareHeld(body io.Reader, held int64) (same int64, rest []byte, 
 	for same < held {
 		n, err := readFull(body, got[:min(compareBytes, held-same)])
 		if _, err := j.part.ReadAt(have[:n], same); err != nil && !errors.Is(err, io.EOF) {
-			return 0, nil, permanentError{err}
+			return 0, nil, failure.Permanent(err)
 		}
 		for i := range n {
 			if got[i] != have[i] {
@@ -223,7 +224,7 @@ func (j *job) compareHeld(body io.Reader, held int64) (same int64, rest []byte, 
 		case err == io.EOF && j.id.size < 0: // it ends here now
 			return same, nil, nil
 		default:
-			return 0, nil, explainBody(noEOF(err))
+			return 0, nil, failure.ExplainBody(noEOF(err))
 		}
 	}
 	return same, nil, nil
@@ -249,7 +250,7 @@ func (j *job) giveUp(off, held int64) error {
 	}
 	j.emit(Event{Kind: Restarted, Held: held - off, Err: errOtherBytes})
 	if err := j.part.Cut(off); err != nil {
-		return permanentError{err}
+		return failure.Permanent(err)
 	}
 	j.pool.lose(off)
 	j.gaveUp = true
@@ -273,7 +274,7 @@ func (j *job) recheck(ctx context.Context) (lost int64, err error) {
 		}
 		var n int64
 		if n, more, err = j.part.VerifyNext(i); err != nil {
-			return 0, permanentError{err}
+			return 0, failure.Permanent(err)
 		}
 		lost += n
 	}

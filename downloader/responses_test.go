@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // A liar answers requests as the bytes of a fuzzer say: any status, any headers,
@@ -57,7 +58,7 @@ func (l *liar) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	k := len(l.asked)
 	if k > 60 || len(l.script) == 0 {
-		return nil, permanentError{errors.New("enough")}
+		return nil, failure.Permanent(errors.New("enough"))
 	}
 	status := []int{206, 206, 206, 206, 200, 200, 416, 503, 403, 204}[l.next(10)]
 	l.asked = append(l.asked, lie{asked, -1})

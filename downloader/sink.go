@@ -53,7 +53,7 @@ func (s *streamSink) agrees(body io.Reader) (bool, error) {
 	return again.Sum64() == s.all.Sum64(), nil
 }
 
-// verify returns an ErrChecksum if what was written does not have the sum.
+// verify returns an failure.ErrChecksum if what was written does not have the sum.
 func (s *streamSink) verify() error {
 	if s.hash == nil || s.sum.Matches(s.hash) {
 		return nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -55,7 +56,7 @@ func (j *job) small(rep *reply) (*store.TempFile, error) {
 // fits says that a version cannot be what the list wants.
 func (j *job) fits(id identity) error {
 	if l := j.req.ListEntry; l != nil && l.Size >= 0 && id.size >= 0 && l.Size != id.size {
-		return kindError{fmt.Errorf("the list says that it has %d bytes, and the server that it has %d", l.Size, id.size), ErrChecksum}
+		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says that it has %d bytes, and the server that it has %d", l.Size, id.size))
 	}
 	return nil
 }
@@ -86,7 +87,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.TempFile) err
 	j.leave()
 	if err != nil {
 		u.Close()
-		if isPermanent(err) || ctx.Err() != nil || errors.Is(err, ErrChecksum) {
+		if failure.IsPermanent(err) || ctx.Err() != nil || errors.Is(err, failure.ErrChecksum) {
 			return errors.Join(context.Cause(ctx), err)
 		}
 		j.have.Store(0)
@@ -126,7 +127,7 @@ func (j *job) readSmall(ctx context.Context, rep *reply, u *store.TempFile) erro
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return explainBody(err)
+		return failure.ExplainBody(err)
 	}
 	if sum != nil && !j.sum.Matches(sum) {
 		return j.mismatched(j.sum.Of(sum))
@@ -141,7 +142,7 @@ type localWriter struct{ u *store.TempFile }
 func (w localWriter) Write(b []byte) (int, error) {
 	n, err := w.u.Write(b)
 	if err != nil {
-		err = permanentError{err}
+		err = failure.Permanent(err)
 	}
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // stream fetches a file from a server without ranges: one response from byte 0
@@ -26,10 +27,10 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case isPermanent(err), errors.As(err, &again):
+		case failure.IsPermanent(err), errors.As(err, &again):
 			return err
 		}
-		if j.most.Load() < worth || errors.Is(err, ErrTrickle) { // fetching the same bytes again and again is no progress
+		if j.most.Load() < worth || errors.Is(err, failure.ErrTrickle) { // fetching the same bytes again and again is no progress
 			if err := j.pause(ctx, w, err); err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 	case err == io.EOF && r.End == chunk.Unbounded:
 		return j.pool.ended(r.Off + got)
 	case err != nil:
-		return explainBody(noEOF(err))
+		return failure.ExplainBody(noEOF(err))
 	case rep.body.End == chunk.Unbounded && r.End != chunk.Unbounded:
 		if n, _ := io.ReadFull(rep.Body, make([]byte, 1)); n > 0 {
 			return restartError{why: "it is longer than it was"}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -20,7 +21,7 @@ const (
 	maxRatio = 100
 )
 
-// A tooLargeError is an ErrTooLarge.
+// A tooLargeError is an failure.ErrTooLarge.
 type tooLargeError struct {
 	what    string
 	arrived bool // the bytes beyond the limit are in the part file, and not only announced
@@ -29,12 +30,14 @@ type tooLargeError struct {
 func (e tooLargeError) Error() string { return e.what }
 
 // Is is for errors.Is.
-func (e tooLargeError) Is(kind error) bool { return kind == ErrTooLarge || kind == ErrProtocol }
+func (e tooLargeError) Is(kind error) bool {
+	return kind == failure.ErrTooLarge || kind == failure.ErrProtocol
+}
 
 // checkSize returns an error if a file of size bytes, -1 if unknown, is larger than it may be.
 func (j *job) checkSize(size int64) error {
 	if most := j.req.MaxSize; most > 0 && size > most {
-		return permanentError{tooLargeError{what: fmt.Sprintf("it has %d bytes, and %d are allowed", size, most)}}
+		return failure.Permanent(tooLargeError{what: fmt.Sprintf("it has %d bytes, and %d are allowed", size, most)})
 	}
 	return nil
 }
@@ -43,7 +46,7 @@ func (j *job) checkSize(size int64) error {
 // A known size is checked before; of such a file some bytes may arrive twice.
 func (j *job) checkArrived() error {
 	if most := j.req.MaxSize; most > 0 && j.id.size < 0 && j.have.Load() > most {
-		return permanentError{tooLargeError{what: fmt.Sprintf("it has more than the %d bytes that are allowed", most), arrived: true}}
+		return failure.Permanent(tooLargeError{what: fmt.Sprintf("it has more than the %d bytes that are allowed", most), arrived: true})
 	}
 	return nil
 }
@@ -59,7 +62,7 @@ func (j *job) dropTooLarge(rec store.Record, err error) error {
 	return errors.Join(err, j.d.store.Remove(rec.ID, true))
 }
 
-// A ratioReader is the decoded body of received. It fails with an ErrTooLarge when that has
+// A ratioReader is the decoded body of received. It fails with an failure.ErrTooLarge when that has
 // unfolded too far.
 type ratioReader struct {
 	plain    io.Reader
@@ -70,7 +73,7 @@ type ratioReader struct {
 func (r *ratioReader) Read(p []byte) (int, error) {
 	n, err := r.plain.Read(p)
 	if r.n += int64(n); r.n > freeDecoded && r.n/maxRatio > r.received.n {
-		return n, permanentError{tooLargeError{what: fmt.Sprintf("its gzip coding unfolds to more than %d times what arrives", maxRatio), arrived: true}}
+		return n, failure.Permanent(tooLargeError{what: fmt.Sprintf("its gzip coding unfolds to more than %d times what arrives", maxRatio), arrived: true})
 	}
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -328,7 +329,7 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if j.pool != nil {
 		size, done := j.pool.done()
 		if !done {
-			return fmt.Errorf("%w: bytes are missing at the end", ErrProtocol)
+			return fmt.Errorf("%w: bytes are missing at the end", failure.ErrProtocol)
 		}
 		if j.id.size != size { // a stream told its size by ending
 			j.id.size = size

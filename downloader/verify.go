@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // followEvery is how often the hash looks whether the finished prefix has grown.
@@ -31,7 +32,7 @@ func newVerifier(sum chunk.Sum, file io.ReaderAt) *verifier {
 func (v *verifier) loop(ctx context.Context, prefix func() int64) error {
 	for sleep(ctx, followEvery) == nil {
 		if err := v.follow(ctx, prefix()); err != nil && ctx.Err() == nil {
-			return permanentError{err}
+			return failure.Permanent(err)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 )
 
 // A growingFile has its first bytes; behind them is what a part file has there,
@@ -96,8 +97,8 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"right", 0, size, size, nil, nil},
 		{"right, some of it hashed", 200_000, size, size, nil, nil},
-		{"last byte wrong", 200_000, size - 1, size, nil, ErrChecksum},
-		{"too short", 0, size, size - 1, nil, ErrChecksum},
+		{"last byte wrong", 200_000, size - 1, size, nil, failure.ErrChecksum},
+		{"too short", 0, size, size - 1, nil, failure.ErrChecksum},
 		{"shorter than told", 0, size, size + 1, nil, io.EOF},
 		{"unreadable", 200_000, size, size, read, read},
 	}
@@ -114,7 +115,7 @@ func TestVerdict(t *testing.T) {
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: got error %v, want %v", tt.name, err, tt.want)
 		}
-		if tt.want == ErrChecksum && !strings.Contains(fmt.Sprint(err), sum.String()) {
+		if tt.want == failure.ErrChecksum && !strings.Contains(fmt.Sprint(err), sum.String()) {
 			t.Errorf("%s: got error %v, without the sum asked for", tt.name, err)
 		}
 	}
@@ -149,7 +150,7 @@ func TestVerifierLoopFails(t *testing.T) {
 		f := &growingFile{size: 10, broken: errors.New("a bad sector")}
 		f.there.Store(10)
 		v := newVerifier(sumAt(t, 10), f)
-		if err := v.loop(t.Context(), f.there.Load); !errors.Is(err, f.broken) || !isPermanent(err) {
+		if err := v.loop(t.Context(), f.there.Load); !errors.Is(err, f.broken) || !failure.IsPermanent(err) {
 			t.Errorf("got error %v, want %v for good", err, f.broken)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pawl/downloader/failure"
 )
 
 // watchdog ends a request when no response header, or no next byte of the body, comes
@@ -35,6 +36,15 @@ type minRate struct {
 	bytes int64         // per second; 0 for none
 	span  time.Duration // of which the rate is the mean; 0 for twice the timeout, as a pause that is allowed is no trickle
 }
+
+var (
+	// errNoAnswer ends a request whose response header does not arrive in time.
+	errNoAnswer = failure.New(failure.ErrSilent, "no response in time")
+	// errStalled ends a response when the next byte of its body does not arrive in time.
+	errStalled = failure.New(failure.ErrSilent, "no byte arrived in time")
+	// errTrickle ends a response whose body arrives at less than the minimum rate.
+	errTrickle = failure.New(failure.ErrTrickle, "it arrives more slowly than the minimum rate")
+)
 
 // waitKey is that of the context value, a func(connected bool), that starts the clock of a
 // request again.
@@ -146,7 +156,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	case err == nil && b.trickles():
 		err = errTrickle
 	case err == io.EOF && b.cut != nil && b.cut():
-		err = errCut
+		err = failure.ErrCut
 	case err != nil && err != io.EOF && context.Cause(b.ctx) == errStalled:
 		err = errStalled
 	}
@@ -178,10 +188,6 @@ func isFramed(resp *http.Response) bool {
 	return resp.ProtoMajor != 1 || resp.ContentLength >= 0 || slices.Contains(resp.TransferEncoding, "chunked") ||
 		resp.StatusCode == http.StatusPartialContent // Content-Range has the length
 }
-
-// errCut says that a body without framing ended without the close_notify alert of TLS,
-// as one does that somebody has cut (RFC 8446 §6.1).
-var errCut error = kindError{errors.New("the connection was cut at what may not be the end of the file: no length was sent, and no close_notify"), ErrNetwork}
 
 // An endConn is a connection that knows whether the peer has ended it. crypto/tls
 // reports an end without close_notify as io.EOF, as it does one with it; but after the

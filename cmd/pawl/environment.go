@@ -11,7 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"pawl/downloader"
+	"pawl/downloader/failure"
 )
 
 // A settingError says that a variable of the environment cannot be used. It
@@ -25,7 +25,7 @@ type settingError struct {
 func (e *settingError) Error() string { return e.name + " " + e.why }
 
 // Is is for errors.Is.
-func (e *settingError) Is(kind error) bool { return kind == downloader.ErrUsage }
+func (e *settingError) Is(kind error) bool { return kind == failure.ErrUsage }
 
 // foreignNames begin the names of variables that are no options: those that hooks
 // receive, and those of the tests.

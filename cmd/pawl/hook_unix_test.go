@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"pawl/downloader"
+	"pawl/downloader/failure"
 )
 
 // A lockedText is text that several goroutines write.
@@ -57,11 +57,11 @@ func TestHookArguments(t *testing.T) {
 	var out lockedText
 	h := newHooks(t.Context(), `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &speaker{stderr: &out})
 	h.push(hookFile{path: path, url: "http://u:p@h/x?sig=secret4711", size: 0, id: "0123456789abcdef"})
-	h.push(hookFile{size: -1, err: fmt.Errorf("a\n%w\x00", downloader.ErrRefused)})
+	h.push(hookFile{size: -1, err: fmt.Errorf("a\n%w\x00", failure.ErrRefused)})
 	h.close()
 	want := strings.Join([]string{
 		"PAWL_FILE_EXIT=0", "PAWL_FILE_ID=0123456789abcdef", "PAWL_FILE_PATH=" + path, "PAWL_FILE_SIZE=0", "PAWL_FILE_URL=http://h/x?sig=…", "PAWL_STATE=/s", path + "|",
-		"err 8 a " + downloader.ErrRefused.Error() + "  . 0", "",
+		"err 8 a " + failure.ErrRefused.Error() + "  . 0", "",
 	}, "\npawl: hook: ")
 	if got, want := out.String(), "pawl: hook: "+strings.TrimSuffix(want, "pawl: hook: "); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

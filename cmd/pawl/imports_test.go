@@ -29,8 +29,11 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		others: []string{"go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "github.com/gofrs/flock", "golang.org/x/sys/..."},
 		not:    []string{"net", "net/..."},
 	},
+	"pawl/downloader/failure": { // the vocabulary of errors, for all of the downloader
+		not: []string{"os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
@@ -39,7 +42,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
 	"pawl/downloader/mirror": { // os for the temporary file of its queue
-		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list"},
+		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list"},
 		not: []string{"os/...", "log", "flag", "net", "net/http/..."},
 	},
 	"pawl/downloader/faultserver": {
@@ -47,7 +50,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/cmd/bench": {}, // the standard library alone
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/list", "pawl/downloader/mirror"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror"},
 		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }

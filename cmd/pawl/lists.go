@@ -21,6 +21,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader"
+	"pawl/downloader/failure"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
@@ -110,7 +111,7 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	if err == nil {
 		err = keepPrivate(res.Target, 0o600) // an earlier pawl may have made it
 	}
-	if errors.Is(err, downloader.ErrTooLarge) {
+	if errors.Is(err, failure.ErrTooLarge) {
 		return openedList{}, listError{largeListError{fmt.Errorf("list %q: %v", downloader.RedactURL(name), err)}}
 	}
 	if err != nil {

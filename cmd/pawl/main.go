@@ -15,7 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"pawl/downloader"
+	"pawl/downloader/failure"
 )
 
 func main() {
@@ -77,10 +77,10 @@ func withoutCommand(text string) string {
 // usageError is err as a mistake of the command line's.
 func usageError(err error) error { return mistake{err} }
 
-// A mistake is an error of the kind ErrUsage that does not say so.
+// A mistake is an error of the kind failure.ErrUsage that does not say so.
 type mistake struct{ error }
 
-func (m mistake) Unwrap() []error { return []error{m.error, downloader.ErrUsage} }
+func (m mistake) Unwrap() []error { return []error{m.error, failure.ErrUsage} }
 
 // A signalError is the cause of a context that a signal ended.
 type signalError struct{ syscall.Signal }

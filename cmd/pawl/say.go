@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"pawl/downloader"
+	"pawl/downloader/failure"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
@@ -118,9 +119,9 @@ var exitKinds = []struct {
 	kind error
 	code int
 }{
-	{downloader.ErrUsage, 2},
+	{failure.ErrUsage, 2},
 	{store.ErrNotFound, 2},
-	{downloader.ErrChecksum, 32},
+	{failure.ErrChecksum, 32},
 	{store.ErrNoSpace, 9},
 	{syscall.ENOSPC, 9},
 	{syscall.EDQUOT, 9},
@@ -128,16 +129,16 @@ var exitKinds = []struct {
 	{store.ErrGone, 3},
 	{store.ErrNoDirectory, 3},
 	{store.ErrState, 3},
-	{downloader.ErrChanged, 17},
+	{failure.ErrChanged, 17},
 	{store.ErrForeign, 13},
-	{downloader.ErrClaimed, 13},
+	{failure.ErrClaimed, 13},
 	{store.ErrNotOurs, 3},
-	{downloader.ErrAuth, 6},
-	{downloader.ErrRefused, 8},
-	{downloader.ErrProtocol, 7},
-	{downloader.ErrTLS, 5},
-	{downloader.ErrNetwork, 4},
-	{downloader.ErrThrottled, 75},
+	{failure.ErrAuth, 6},
+	{failure.ErrRefused, 8},
+	{failure.ErrProtocol, 7},
+	{failure.ErrTLS, 5},
+	{failure.ErrNetwork, 4},
+	{failure.ErrThrottled, 75},
 	{errDeadline, 75},
 	{lockedError{}, 75},
 	{listError{}, 2},
@@ -213,7 +214,7 @@ func hint(err error, id store.ID) string {
 		return "free some space, or name a file on another disk"
 	case errors.As(err, &output):
 		return "name another file"
-	case errors.Is(err, downloader.ErrUsage):
+	case errors.Is(err, failure.ErrUsage):
 		return "see: pawl --help"
 	case errors.Is(err, store.ErrNotFound):
 		return "see what there is with: pawl list --all"
@@ -243,21 +244,21 @@ func hint(err error, id store.ID) string {
 		return "give another name with -o FILE, or replace the file with --overwrite"
 	case errors.As(err, &claimed):
 		return fmt.Sprintf("give another name with -o FILE or -d DIR; if it is the same file at a new address: pawl resume --url URL %s", claimed.Record.ID)
-	case errors.Is(err, downloader.ErrOtherFile):
+	case errors.Is(err, failure.ErrOtherFile):
 		return "check the digest; nothing was kept of what the server sent"
-	case errors.Is(err, downloader.ErrChecksum):
+	case errors.Is(err, failure.ErrChecksum):
 		return ""
-	case errors.Is(err, downloader.ErrChanged) && id != "":
+	case errors.Is(err, failure.ErrChanged) && id != "":
 		return fmt.Sprintf("what has arrived is kept; begin again with --restart, or give another address with: pawl resume --url URL %s", id)
-	case errors.Is(err, downloader.ErrAuth) && isProxy(err):
+	case errors.Is(err, failure.ErrAuth) && isProxy(err):
 		return "give user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"
-	case errors.Is(err, downloader.ErrAuth):
+	case errors.Is(err, failure.ErrAuth):
 		return "give credentials with -H 'Authorization: …'"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "try it with http:// in place of https://"
-	case errors.Is(err, downloader.ErrDowngrade):
+	case errors.Is(err, failure.ErrDowngrade):
 		return "follow it all the same with --insecure"
-	case errors.Is(err, downloader.ErrTLS):
+	case errors.Is(err, failure.ErrTLS):
 		return "trust a certificate with --cacert FILE, or do without proof with --insecure"
 	case errors.Is(err, syscall.EFBIG):
 		return "raise the limit of file sizes (ulimit -f), or give another directory with -d DIR"
@@ -277,20 +278,20 @@ func hint(err error, id store.ID) string {
 
 // isProxy reports whether it is a proxy that wants credentials.
 func isProxy(err error) bool {
-	var status *downloader.StatusError
+	var status *failure.StatusError
 	return errors.As(err, &status) && status.Code == http.StatusProxyAuthRequired
 }
 
 // hintAllow is hint for what an option allows.
 func hintAllow(err error) string {
 	switch {
-	case errors.Is(err, downloader.ErrTooLarge):
+	case errors.Is(err, failure.ErrTooLarge):
 		return "allow it with --max-size N"
 	case errors.Is(err, store.ErrLink):
 		return "remove the link or, if it is meant, follow it with: pawl mirror --follow-links"
-	case errors.Is(err, downloader.ErrPrivate):
+	case errors.Is(err, failure.ErrPrivate):
 		return "if you trust who names it, allow it with --allow-private"
-	case errors.Is(err, downloader.ErrScheme):
+	case errors.Is(err, failure.ErrScheme):
 		return "allow it with --proto http,https"
 	}
 	return ""
@@ -298,30 +299,30 @@ func hintAllow(err error) string {
 
 // hintServer is hint for what a server or the way to it did.
 func hintServer(err error, id store.ID) string {
-	var status *downloader.StatusError
+	var status *failure.StatusError
 	server := errors.As(err, &status) && status.Code >= 500
 	then := "run the same command again"
 	if id != "" {
 		then = "what has arrived is kept; go on with: pawl resume " + string(id)
 	}
 	switch {
-	case errors.Is(err, downloader.ErrPage) && id != "":
+	case errors.Is(err, failure.ErrPage) && id != "":
 		return "what has arrived is kept; log in, or give -H 'Cookie: …', then: pawl resume " + string(id)
-	case errors.Is(err, downloader.ErrPage):
+	case errors.Is(err, failure.ErrPage):
 		return "log in, or give -H 'Cookie: …'; what was downloaded before is left as it was"
-	case (errors.Is(err, downloader.ErrThrottled) || server) && id != "":
+	case (errors.Is(err, failure.ErrThrottled) || server) && id != "":
 		return "what has arrived is kept; later: pawl resume " + string(id)
-	case errors.Is(err, downloader.ErrThrottled), server:
+	case errors.Is(err, failure.ErrThrottled), server:
 		return "run the same command again later"
-	case errors.Is(err, downloader.ErrRefused) && id != "":
+	case errors.Is(err, failure.ErrRefused) && id != "":
 		return fmt.Sprintf("%s; or from another address, with --url URL", then)
-	case errors.Is(err, downloader.ErrRefused), errors.Is(err, downloader.ErrProtocol) && id == "":
+	case errors.Is(err, failure.ErrRefused), errors.Is(err, failure.ErrProtocol) && id == "":
 		return "check the address"
-	case errors.Is(err, downloader.ErrTrickle):
+	case errors.Is(err, failure.ErrTrickle):
 		return then + "; accept a lower rate with --min-rate RATE:D"
-	case errors.Is(err, downloader.ErrSilent):
+	case errors.Is(err, failure.ErrSilent):
 		return then + "; if the server is only slow, give it more time with --stall-timeout 5m"
-	case errors.Is(err, downloader.ErrNetwork), id != "":
+	case errors.Is(err, failure.ErrNetwork), id != "":
 		return then
 	}
 	return ""

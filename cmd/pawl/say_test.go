@@ -12,14 +12,15 @@ import (
 	"time"
 
 	"pawl/downloader"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
 // TestExitCode: each kind has its code, and of several the worst one counts.
 func TestExitCode(t *testing.T) {
 	order := []error{ // from worst to mildest, as documented
-		downloader.ErrChecksum, store.ErrNoSpace, store.ErrBusy, downloader.ErrChanged, store.ErrForeign, downloader.ErrAuth,
-		downloader.ErrRefused, downloader.ErrProtocol, downloader.ErrTLS, downloader.ErrNetwork, downloader.ErrThrottled,
+		failure.ErrChecksum, store.ErrNoSpace, store.ErrBusy, failure.ErrChanged, store.ErrForeign, failure.ErrAuth,
+		failure.ErrRefused, failure.ErrProtocol, failure.ErrTLS, failure.ErrNetwork, failure.ErrThrottled,
 	}
 	codes := []int{32, 9, 3, 17, 13, 6, 8, 7, 5, 4, 75}
 	for i, err := range order {
@@ -40,10 +41,10 @@ func TestExitCode(t *testing.T) {
 		store.ErrNotFound:                        2,
 		&fs.PathError{Err: fs.ErrClosed}:         3,
 		&fs.PathError{Err: syscall.ENOSPC}:       9,
-		downloader.ErrClaimed:                    13,
-		&downloader.StatusError{Code: 404}:       8,
-		&downloader.StatusError{Code: 401}:       6,
-		&downloader.StatusError{Code: 503}:       75,
+		failure.ErrClaimed:                       13,
+		&failure.StatusError{Code: 404}:          8,
+		&failure.StatusError{Code: 401}:          6,
+		&failure.StatusError{Code: 503}:          75,
 		errDeadline:                              75,
 		signalError{syscall.SIGINT}:              130,
 		signalError{syscall.SIGTERM}:             143,

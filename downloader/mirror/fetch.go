@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"pawl/downloader"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -79,10 +80,10 @@ func worse(a, b error) error {
 // isSource reports whether err is one that another source may not have: of a list,
 // that may be the one with the right version.
 func isSource(err error) bool {
-	if errors.Is(err, downloader.ErrOtherFile) { // all sources were tried
+	if errors.Is(err, failure.ErrOtherFile) { // all sources were tried
 		return false
 	}
-	return downloader.TryOtherSource(err) || errors.Is(err, downloader.ErrChecksum) || errors.Is(err, downloader.ErrChanged)
+	return failure.TryOtherSource(err) || errors.Is(err, failure.ErrChecksum) || errors.Is(err, failure.ErrChanged)
 }
 
 // sources returns the URLs of an entry in the order in which they are asked: that
@@ -111,7 +112,7 @@ func (m *Run) get(ctx context.Context, it *item, u string, released func()) (dow
 		}
 	}
 	res, err := m.d.Get(ctx, req)
-	if req.ID != "" && errors.Is(err, downloader.ErrChanged) && !req.FailOnChange {
+	if req.ID != "" && errors.Is(err, failure.ErrChanged) && !req.FailOnChange {
 		req.ID, req.Restart = "", true
 		res, err = m.d.Get(ctx, req)
 	}

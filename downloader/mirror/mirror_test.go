@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pawl/downloader"
+	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
 	"pawl/downloader/list"
 	"pawl/store"
@@ -243,7 +244,7 @@ func TestChecksums(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	bad := lines[0] + "\n  checksum=sha-256=" + strings.Repeat("0", 64) + "\n" + lines[1] + "\n  size=5\n"
 	c := r.mustRun(bad)
-	if c.Failed != 2 || !errors.Is(r.outcomes["f0000"].Err, downloader.ErrChecksum) || !errors.Is(r.outcomes["f0001"].Err, downloader.ErrChecksum) {
+	if c.Failed != 2 || !errors.Is(r.outcomes["f0000"].Err, failure.ErrChecksum) || !errors.Is(r.outcomes["f0001"].Err, failure.ErrChecksum) {
 		t.Errorf("got %+v, %v, %v", c, r.outcomes["f0000"].Err, r.outcomes["f0001"].Err)
 	}
 	if names, _ := filepath.Glob(filepath.Join(r.dir, "*")); len(names) != 0 {

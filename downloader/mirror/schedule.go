@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"pawl/downloader"
+	"pawl/downloader/failure"
 	"pawl/store"
 )
 
@@ -248,7 +248,7 @@ func (m *Run) leave(name string) {
 
 // mayBeHost reports whether err is one that all files of a host may end with.
 func mayBeHost(err error) bool {
-	return errors.Is(err, downloader.ErrNetwork) || errors.Is(err, downloader.ErrThrottled)
+	return errors.Is(err, failure.ErrNetwork) || errors.Is(err, failure.ErrThrottled)
 }
 
 // rounds returns how often a file is tried that fails with err. A file whose path is the
@@ -262,8 +262,8 @@ func (m *Run) rounds(err error) int {
 
 // mayMend reports whether another round may end otherwise.
 func mayMend(err error) bool {
-	var status *downloader.StatusError
-	return mayBeHost(err) || errors.Is(err, store.ErrPartFile) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, downloader.ErrPage)
+	var status *failure.StatusError
+	return mayBeHost(err) || errors.Is(err, store.ErrPartFile) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, failure.ErrPage)
 }
 
 // putOff queues it for the next round.

@@ -1,0 +1,92 @@
+package failure
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"syscall"
+)
+
+// IsPermanent reports whether the same request would fail again in the same way, so that
+// it must not be repeated.
+func IsPermanent(err error) bool {
+	var permanent permanentError
+	var status *StatusError
+	return errors.As(err, &permanent) || errors.As(err, &status) && !status.retryable()
+}
+
+// retryable reports whether a later request may succeed. 509 is the usual status for used-up
+// bandwidth, 520 to 530 are those of a content delivery network that cannot reach its origin.
+func (e *StatusError) retryable() bool {
+	return slices.Contains([]int{202, 408, 425, 429, 500, 502, 503, 504, 509}, e.Code) || e.Code >= 520 && e.Code <= 530
+}
+
+// MayBeLimit reports whether a host may refuse one of several connections with err because
+// it grants no more of them.
+func MayBeLimit(err error) bool {
+	var status *StatusError
+	if errors.As(err, &status) {
+		return errors.Is(err, ErrThrottled) || status.Code == http.StatusForbidden
+	}
+	return errors.Is(err, ErrNetwork) && !IsUnknownHost(err)
+}
+
+// TryOtherSource reports whether err is about the source that was asked, so that another
+// source may have the file.
+func TryOtherSource(err error) bool {
+	if errors.Is(err, ErrTooLarge) {
+		return false
+	}
+	return slices.ContainsFunc([]error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol}, func(kind error) bool { return errors.Is(err, kind) })
+}
+
+// MayBeExpired reports whether err is a status with which servers refuse a signed link that
+// has expired, while the URL that redirected to it still works.
+func MayBeExpired(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && slices.Contains([]int{401, 403, 404, 410}, status.Code)
+}
+
+// MayRefuseRange reports whether err is a status with which servers refuse a request for its
+// Range field, so that the same request without the field may succeed.
+func MayRefuseRange(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && slices.Contains([]int{400, 403, 404, 405, 406, 412, 500, 501}, status.Code)
+}
+
+// IsBrokenOff reports whether the server closed the connection in the middle of a response
+// or instead of one.
+func IsBrokenOff(err error) bool {
+	return errors.Is(err, errBrokenOff) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// IsUnknownHost reports whether err says that a host name has no address.
+func IsUnknownHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+const (
+	// maxHopelessTries limits the tries for failures that rarely go away: a name without an
+	// address, a server that does not send HTTP, a body that is cut each time. A guess; one
+	// try would give up when a single response was damaged, six would double a useless wait.
+	maxHopelessTries = 3
+	// maxPageTries limits the tries while a web page arrives instead of the file, as during
+	// maintenance. A guess; with the default waits, five tries take half a minute, and ten
+	// would ask a login page for a quarter of an hour.
+	maxPageTries = 5
+)
+
+// MaxTries returns how many consecutive failures end a download whose last failure is err,
+// if tries are allowed for others. 0 means no limit, for tries and for the result.
+func MaxTries(err error, tries int) int {
+	switch {
+	case tries == 0:
+	case IsUnknownHost(err), errors.Is(err, ErrMalformed), errors.Is(err, ErrCut):
+		return min(tries, maxHopelessTries)
+	case errors.Is(err, ErrPage):
+		return min(tries, maxPageTries)
+	}
+	return tries
+}

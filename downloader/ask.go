@@ -13,12 +13,13 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 )
 
 // A reply is a response whose header has been checked. Its body is open.
 type reply struct {
 	*http.Response
-	answer
+	response.Content
 	asked       chunk.Range // empty for the whole
 	conditional bool        // it answers a request with If-Range
 	unframed    bool        // the body ends with the connection, which may be a cut
@@ -34,16 +35,20 @@ func (r *reply) leadsTo() destination {
 
 // wanted returns the bytes of the body that were asked for.
 func (r *reply) wanted() chunk.Range {
-	if r.whole {
-		return r.body
+	if r.Whole {
+		return r.Range
 	}
-	return r.body.Intersect(r.asked)
+	return r.Range.Intersect(r.asked)
 }
 
 func (r *reply) close() {
 	r.Body.Close()
 	r.cancel(nil)
 }
+
+// conflictDelay is the pause before the next request after a response of another version. A
+// guess: long enough that a load balancer may choose another machine, and too short to notice.
+const conflictDelay = 30 * time.Millisecond
 
 // liesMost is how often a server may lie to one that asks, whatever others get.
 const liesMost = 5
@@ -111,7 +116,7 @@ func (j *job) first(dest destination) target {
 	if dest.strayed {
 		to.asked = nil
 	}
-	if tag := j.id.strongETag(); tag != "" && !j.doubts.any() { // its ETag is compared in any case
+	if tag := j.id.StrongETag(); tag != "" && !j.evidence.Uncertain() { // its ETag is compared in any case
 		to.ifRange = tag
 	}
 	return to
@@ -212,8 +217,8 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 			}
 			rep.close()
 		}
-		if errors.Is(err, errUnsatisfiable) && j.id.size > r.Off {
-			err = j.denied(rep, r)
+		if errors.Is(err, errUnsatisfiable) && j.id.Size > r.Off {
+			err = decided(j.evidence.JudgeUnsatisfiable(j.id, rep.Content, response.Request{Range: r}))
 		}
 		var refused rangeError
 		switch {
@@ -230,8 +235,8 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 				return nil, restartError{why: err.Error(), single: true, keep: true}
 			}
 			j.emit(Event{Kind: Warning, Err: err})
-		case errors.Is(err, errDoubt):
-			if err := sleep(ctx, doubtWait); err != nil {
+		case errors.Is(err, errConflict):
+			if err := sleep(ctx, conflictDelay); err != nil {
 				return nil, err
 			}
 		case errors.As(err, &refused):
@@ -352,19 +357,20 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 	if failures > 0 {
 		to.host.recovered()
 	}
-	a, err := readAnswer(resp, r, j.knownForm())
-	rep := &reply{Response: resp, answer: a, asked: r, conditional: req.Header.Get("If-Range") != "", way: traced(), ctx: ctx, cancel: cancel}
-	rep.unframed = a.coding == "" && resp.TLS == nil && !isFramed(resp) // gzip marks its own end, and so does TLS
-	if a.coding != "" {
+	c := response.Read(resp, r, j.known())
+	rep := &reply{Response: resp, Content: c, asked: r, conditional: req.Header.Get("If-Range") != "", way: traced(), ctx: ctx, cancel: cancel}
+	rep.unframed = !c.Gzip && resp.TLS == nil && !isFramed(resp) // gzip marks its own end, and so does TLS
+	if c.Gzip {
 		resp.Body = &decoded{ReadCloser: resp.Body, free: j.req.MaxSize > 0}
 	}
-	if errors.Is(err, errUnsatisfiable) {
+	switch err := meaningError(rep); {
+	case err == nil:
+		return rep, nil
+	case errors.Is(err, errUnsatisfiable):
 		resp.Body.Close()
 		return rep, err
-	}
-	if err != nil {
+	default:
 		resp.Body.Close()
 		return nil, err
 	}
-	return rep, nil
 }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -215,26 +214,6 @@ func exchange(hc, retry *http.Client, req *http.Request, judge func(*http.Respon
 		return nil, context.Cause(ctx)
 	}
 	return resp, err
-}
-
-// retryAfter reads the Retry-After field, seconds or a date (RFC 9110 §10.2.3).
-func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseUint(v, 10, 63); err == nil {
-		if n > uint64(math.MaxInt64/time.Second) {
-			return math.MaxInt64, true
-		}
-		return time.Duration(n) * time.Second, true
-	} else if errors.Is(err, strconv.ErrRange) {
-		return math.MaxInt64, true
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		if date, err := http.ParseTime(h.Get("Date")); err == nil {
-			now = date // the server's clock need not be ours
-		}
-		return max(0, t.Sub(now)), true
-	}
-	return 0, false
 }
 
 // tryBytes is how many received bytes pay for one failure. A server that breaks off every

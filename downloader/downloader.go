@@ -16,6 +16,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
@@ -321,6 +322,9 @@ func Origin(s string) string {
 	}
 	return origin(u)
 }
+
+// FilenameFromURL returns the local name of a file by its URL alone.
+func FilenameFromURL(s string) string { return response.FilenameFromURL(s) }
 
 // absTarget returns the absolute path of name in dir.
 func absTarget(dir, name string) (string, error) {

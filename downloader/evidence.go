@@ -8,20 +8,21 @@ import (
 	"slices"
 
 	"pawl/chunk"
+	"pawl/downloader/response"
 )
 
 // expect takes over what rep says of the whole file, beside its version: the digest,
 // unless one was asked for, whether its end is marked, and its coding.
 func (j *job) expect(rep *reply) {
-	j.decoding, j.unframed = rep.coding != "", rep.unframed
+	j.decoding, j.unframed = rep.Gzip, rep.unframed
 	if j.req.Sum.IsZero() && !j.decoding {
-		j.sum = reprDigest(rep.Header)
+		j.sum = response.ReprDigest(rep.Header)
 		if s, ok := j.sink.(*streamSink); ok {
 			s.expect(j.sum)
 		}
 	}
-	if rep.note != "" {
-		j.emit(Event{Kind: Warning, Err: errors.New(rep.note)})
+	if rep.Note != "" {
+		j.emit(Event{Kind: Warning, Err: errors.New(rep.Note)})
 	}
 	if j.unframed {
 		j.emit(Event{Kind: Warning, Err: errUnframed})
@@ -41,10 +42,10 @@ func (j *job) proves() bool {
 // neither a validator nor a digest tells them apart. Then one connection fetches
 // everything. The user is told if that costs much.
 func (j *job) mayMix(held chunk.Set) bool {
-	if j.id.etag != "" || j.id.lastModified != "" || !j.sum.IsZero() || j.req.Stream != nil || j.d.opts.SplitUnverified {
+	if j.id.ETag != "" || j.id.LastModified != "" || !j.sum.IsZero() || j.req.Stream != nil || j.d.opts.SplitUnverified {
 		return false
 	}
-	if j.id.size < 0 || j.id.size-held.Len() > leastRange {
+	if j.id.Size < 0 || j.id.Size-held.Len() > leastRange {
 		j.emit(Event{Kind: Warning, Err: errMayMix})
 	}
 	return true

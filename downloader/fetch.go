@@ -9,6 +9,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 )
 
 // worthDraining is how many unwanted bytes at the end of a response are read to
@@ -61,7 +62,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			}
 			return nil
 		}
-		if rep == nil && j.req.Stream != nil && r.Off > 0 && j.id.strongETag() == "" {
+		if rep == nil && j.req.Stream != nil && r.Off > 0 && j.id.StrongETag() == "" {
 			return errWhole // to be compared with what was written
 		}
 		if rep == nil {
@@ -181,7 +182,7 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 	if err != nil {
 		return false
 	}
-	left := rep.body.End - j.pool.arriving(w).End
+	left := rep.Range.End - j.pool.arriving(w).End
 	if left > j.d.drainMost(worthDraining) {
 		n, in := j.pool.inFlight(w, time.Now())
 		if left > j.d.drainMost(n) {
@@ -191,7 +192,7 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 	}
 	n, err := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // the one more meets the end
 	if n > left && j.surplus.CompareAndSwap(false, true) {
-		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes came than %s", errLie, span(rep.body))})
+		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes came than %s", errLie, response.FormatRange(rep.Range))})
 	}
 	return err == io.EOF
 }

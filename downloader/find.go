@@ -14,12 +14,13 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
-// identityOf is the version that rec has bytes of.
-func identityOf(rec store.Record) identity {
-	return identity{rec.Size, rec.ETag, rec.LastModified, rec.Type, rec.Coding}
+// versionOf is the version that rec has bytes of.
+func versionOf(rec store.Record) response.Version {
+	return response.Version{Size: rec.Size, ETag: rec.ETag, LastModified: rec.LastModified, MediaType: rec.Type, Coding: rec.Coding}
 }
 
 // find returns the record of what the request is about, or ErrNotFound.
@@ -122,10 +123,10 @@ func (j *job) open(ctx context.Context, rec store.Record) (current bool, err err
 	if j.req.Sum.IsZero() {
 		j.req.Sum, j.sum = rec.Sum, rec.Sum
 	}
-	j.id = identityOf(rec)
+	j.id = versionOf(rec)
 	j.setEarlier(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
 	if rec.URL != j.recorded { // a mirror has validators of its own
-		j.id.etag, j.id.lastModified = "", ""
+		j.id.ETag, j.id.LastModified = "", ""
 		j.moved = rec.Held.Len() > 0
 	}
 	if len(j.wrong) == 0 {
@@ -220,24 +221,24 @@ func (j *job) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	case errors.As(err, &status) && status.Code == http.StatusNotModified:
 		return true, nil
 	case errors.Is(err, errUnsatisfiable):
-		return rep.id.size == rec.Size || rep.id.size < 0 && rec.Size == 0, nil
+		return rep.Version.Size == rec.Size || rep.Version.Size < 0 && rec.Size == 0, nil
 	case err != nil:
 		return false, err
 	}
 	rep.close()
-	was := identityOf(rec)
-	if err := was.strange(rep.id); err != nil {
+	was := versionOf(rec)
+	if err := decided(was.Unexpected(rep.Version), ""); err != nil {
 		return false, err
 	}
 	switch {
-	case was.differs(rep.id) != "":
+	case was.Differs(rep.Version) != "":
 		return false, nil
-	case was.shares(rep.id), !j.req.Sum.IsZero(): // the caller verifies the digest
+	case was.SharesValidator(rep.Version), !j.req.Sum.IsZero(): // the caller verifies the digest
 		return true, nil
 	}
 	same, err := j.sameBytes(ctx, rec)
-	if err == nil && !same && was.impostor(rep.id) {
-		err = errImpostor
+	if err == nil && !same && was.IsSubstitute(rep.Version) {
+		err = errSubstitute
 	}
 	return same, err
 }

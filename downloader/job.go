@@ -14,12 +14,17 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
 // maxDamages is how often the part file may be damaged; a disk that does not keep
 // what is written is no use.
 const maxDamages = 3
+
+// maxChanges is how often the remote file may change during a download before one stream is
+// used, which cannot mix versions. A guess.
+const maxChanges = 3
 
 // A job is one download, from finding its record to its end.
 type job struct {
@@ -30,26 +35,26 @@ type job struct {
 	basic    string   // Authorization by these, for the origin of asked alone; immutable
 	patience *patience
 
-	part     *store.Part // nil before the name is known, and for a stream
-	sink     io.WriterAt // where bytes go; nil like part
-	id       identity    // of the version that the bytes are of; size -1 before any
-	host     *host       // that is asked
-	entered  bool        // the first connection is counted at host
-	pool     *pool       // of the transfer under way; nil before
-	single   bool        // no ranges are asked for any more
-	named    bool        // the user chose the name
-	moved    bool        // to go on from another URL than the recorded one
-	started  bool        // which is told once
-	gaveUp   bool        // some of what was held was given up for another version
-	brokeOff bool        // a small file's body did; it gets a part file
-	decoding bool        // a content coding is removed from the body
-	unframed bool        // the server does not mark the end of the body
-	wrong    mismatches  // earlier downloads of this request
-	sum      chunk.Sum   // to verify at the end: the one asked for, or else the server's; zero for none
-	damages  int         // how often what was held proved to be damaged
-	crc      uint32      // of a small file
-	gaveWay  int         // times that it handed back its first connection, in a row
-	plain    bool        // a request without Range was tried because one with it failed
+	part     *store.Part      // nil before the name is known, and for a stream
+	sink     io.WriterAt      // where bytes go; nil like part
+	id       response.Version // of the version that the bytes are of; size -1 before any
+	host     *host            // that is asked
+	entered  bool             // the first connection is counted at host
+	pool     *pool            // of the transfer under way; nil before
+	single   bool             // no ranges are asked for any more
+	named    bool             // the user chose the name
+	moved    bool             // to go on from another URL than the recorded one
+	started  bool             // which is told once
+	gaveUp   bool             // some of what was held was given up for another version
+	brokeOff bool             // a small file's body did; it gets a part file
+	decoding bool             // a content coding is removed from the body
+	unframed bool             // the server does not mark the end of the body
+	wrong    mismatches       // earlier downloads of this request
+	sum      chunk.Sum        // to verify at the end: the one asked for, or else the server's; zero for none
+	damages  int              // how often what was held proved to be damaged
+	crc      uint32           // of a small file
+	gaveWay  int              // times that it handed back its first connection, in a row
+	plain    bool             // a request without Range was tried because one with it failed
 
 	fetched  atomic.Int64 // bytes received by this run
 	have     atomic.Int64 // bytes that are there
@@ -59,8 +64,7 @@ type job struct {
 	public   atomic.Bool  // some answer came from a public address
 	private  atomic.Bool  // some answer came from a private one
 	retries  atomic.Int64 // failures that are followed by another try
-	doubts   doubts
-	untagged atomic.Bool // some answers came without the strong ETag that others had
+	evidence response.Evidence
 
 	mirrors []*mirror
 
@@ -74,7 +78,7 @@ type job struct {
 }
 
 func newJob(d *Downloader, req Request) (*job, error) {
-	j := &job{d: d, req: req, sum: req.Sum, named: req.Output != "", id: identity{size: -1}, resolving: make(chan struct{}, 1)}
+	j := &job{d: d, req: req, sum: req.Sum, named: req.Output != "", id: response.Version{Size: -1}, resolving: make(chan struct{}, 1)}
 	j.patience = &patience{tries: d.opts.Tries, min: d.opts.RetryWait, max: d.opts.RetryMaxWait, timeout: d.opts.StallTimeout}
 	if req.ID != "" && req.URL == "" {
 		rec, err := d.store.Get(req.ID)
@@ -226,8 +230,8 @@ func (j *job) rewind(why restartError) error {
 	if s, ok := j.sink.(*streamSink); ok && s.off > 0 {
 		return why.final(failure.ErrChanged)
 	}
-	j.doubts.left(j.id)
-	j.id = identity{size: -1, media: j.id.media}
+	j.evidence.Abandoned(j.id)
+	j.id = response.Version{Size: -1, MediaType: j.id.MediaType}
 	j.sum = j.req.Sum
 	j.have.Store(0)
 	if !j.single { // else the most that ever was is what has to be surpassed

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 )
 
 // errCrowded says that the first connection of a download was refused while
@@ -29,9 +30,7 @@ func (j *job) outcome(h *host, resp *http.Response, err error) error {
 	if resp.StatusCode == http.StatusPartialContent {
 		h.rangeServed()
 	}
-	switch code := resp.StatusCode; {
-	case code == http.StatusAccepted && resp.Header.Get("Retry-After") != "": // the server prepares the file
-	case isWhole(code), code == http.StatusPartialContent, code == http.StatusNotModified, code == http.StatusRequestedRangeNotSatisfiable:
+	if response.Complete(resp) {
 		return nil
 	}
 	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
@@ -68,7 +67,7 @@ func saysWhen(resp *http.Response) bool {
 	if resp == nil {
 		return false
 	}
-	_, ok := retryAfter(resp.Header, time.Now())
+	_, ok := response.RetryAfter(resp.Header, time.Now())
 	return ok
 }
 
@@ -88,7 +87,7 @@ const mostGiveWay = 5
 // it is long; any other only says that there are enough connections, as long as
 // there is one.
 func (j *job) obey(resp *http.Response, failed error, w *worker, now time.Time) {
-	d, ok := retryAfter(resp.Header, now)
+	d, ok := response.RetryAfter(resp.Header, now)
 	if !ok {
 		return
 	}

@@ -55,7 +55,7 @@ func (j *job) reopenListed(ctx context.Context, rec store.Record) (current bool,
 	case !intact && len(rec.Lists) == 0 && !j.req.Overwrite && j.d.store.Exists(rec): // no list has made it
 		return false, fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
 	}
-	if intact && rec.URL == j.recorded && !j.req.Restart && j.fits(identityOf(rec)) == nil {
+	if intact && rec.URL == j.recorded && !j.req.Restart && j.fits(versionOf(rec)) == nil {
 		if current, err := j.stillWanted(ctx, rec); current || err != nil {
 			return current, err
 		}

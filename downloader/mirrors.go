@@ -18,6 +18,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
@@ -36,12 +37,12 @@ type mirror struct {
 	ended chan struct{} // closed when it is put aside
 
 	mu    sync.Mutex
-	host  *host         // where it led; guarded by mu, like all that follows
-	id    identity      // as it calls the version
-	gave  chunk.Set     // written since the file was begun
-	sums  *chunk.Pieces // of these bytes; nil before m is admitted
-	fails int           // in a row
-	aside error         // why it is not used any more
+	host  *host            // where it led; guarded by mu, like all that follows
+	id    response.Version // as it calls the version
+	gave  chunk.Set        // written since the file was begun
+	sums  *chunk.Pieces    // of these bytes; nil before m is admitted
+	fails int              // in a row
+	aside error            // why it is not used any more
 }
 
 // errUntrusted says that a mirror must not be mixed with the URL asked.
@@ -142,9 +143,9 @@ func (j *job) givenMirrors() (urls []string) {
 // alters the rest. What m says of its own bytes, by an ETag or a digest, proves nothing.
 func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 	m.mu.Lock()
-	m.id, m.host = identity{size: -1}, j.d.host(m.url)
+	m.id, m.host = response.Version{Size: -1}, j.d.host(m.url)
 	m.mu.Unlock()
-	all := append(samples(j.pool.held()), chunk.Range{Off: max(0, j.id.size-sampleBytes), End: j.id.size})
+	all := append(samples(j.pool.held()), chunk.Range{Off: max(0, j.id.Size-sampleBytes), End: j.id.Size})
 	for !m.host.enterMore(time.Now()) {
 		if err := sleep(ctx, mirrorLook); err != nil {
 			return err
@@ -164,7 +165,7 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 			return err
 		}
 		if !bytes.Equal(got, want) {
-			return fmt.Errorf("%w: it has other %s", failure.ErrChanged, span(r))
+			return fmt.Errorf("%w: it has other %s", failure.ErrChanged, response.FormatRange(r))
 		}
 		if j.proves() {
 			return nil
@@ -206,8 +207,8 @@ func (j *job) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 		return nil, err
 	}
 	defer rep.close()
-	if rep.whole || j.id.differs(rep.id) != "" {
-		return nil, errDoubt
+	if rep.Whole || j.id.Differs(rep.Version) != "" {
+		return nil, errConflict
 	}
 	_, err = io.ReadFull(pacedReader{ctx, j, rep.Body}, want)
 	return want, err
@@ -243,7 +244,7 @@ func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.R
 // obeyMirror notes a Retry-After of m, as obey does.
 func (j *job) obeyMirror(m *mirror, w *worker, resp *http.Response) {
 	now := time.Now()
-	d, ok := retryAfter(resp.Header, now)
+	d, ok := response.RetryAfter(resp.Header, now)
 	if !ok {
 		return
 	}
@@ -256,22 +257,22 @@ func (j *job) obeyMirror(m *mirror, w *worker, resp *http.Response) {
 }
 
 // check says what is wrong with an answer of m, where id is the version that is wanted.
-func (m *mirror) check(id identity, rep *reply) error {
+func (m *mirror) check(id response.Version, rep *reply) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	own := identity{size: id.size, etag: m.id.etag, lastModified: m.id.lastModified, media: id.media}
-	switch why := own.differs(rep.id); {
-	case id.isPage(rep.id):
+	own := response.Version{Size: id.Size, ETag: m.id.ETag, LastModified: m.id.LastModified, MediaType: id.MediaType}
+	switch why := own.Differs(rep.Version); {
+	case id.IsPage(rep.Version):
 		return errPage
 	case why != "":
 		return failure.New(failure.ErrChanged, why)
-	case rep.whole:
-		return fmt.Errorf("%w: it sends whole files", errLie)
-	case id.samePart(rep, rep.asked) != nil:
-		return id.samePart(rep, rep.asked)
+	case rep.Whole:
+		return fmt.Errorf("%w: the server sends whole files", errLie)
+	case id.OtherCoding(rep.Content):
+		return fmt.Errorf("%w: the server sent a body in another content coding", errLie)
 	}
-	if m.id.size < 0 {
-		m.id = rep.id
+	if m.id.Size < 0 {
+		m.id = rep.Version
 	}
 	m.fails = 0
 	return nil

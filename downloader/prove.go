@@ -47,11 +47,11 @@ func (j *job) proveSample(ctx context.Context, r chunk.Range) error {
 		if err != nil {
 			return err
 		}
-		if rep.whole {
+		if rep.Whole {
 			rep.close()
 			return errWhole
 		}
-		got := make([]byte, r.Intersect(rep.body).Len())
+		got := make([]byte, r.Intersect(rep.Range).Len())
 		_, err = io.ReadFull(pacedReader{ctx, j, rep.Body}, got)
 		rep.close()
 		if err == nil {
@@ -111,7 +111,7 @@ func nthBytes(s chunk.Set, nth, n int64) chunk.Range {
 // fetched first is always among the samples. That the server cannot be asked any
 // more proves nothing.
 func (j *job) proveAgain(ctx context.Context) error {
-	sure := j.id.strongETag() != "" && !j.untagged.Load()
+	sure := j.id.StrongETag() != "" && !j.evidence.MissingETag()
 	resumed := j.isResumed()
 	if sure && j.part != nil && j.part.Record().Mixed && j.sum.IsZero() {
 		sure = !resumed // what mirrors have given to this run is compared by itself
@@ -123,7 +123,7 @@ func (j *job) proveAgain(ctx context.Context) error {
 	defer cancel()
 	err := j.enter(asking, j.host)
 	if err == nil {
-		err = j.prove(asking, chunk.NewSet(chunk.Range{End: j.id.size}))
+		err = j.prove(asking, chunk.NewSet(chunk.Range{End: j.id.Size}))
 		j.leave()
 	}
 	var again restartError
@@ -167,9 +167,9 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 	rec := j.part.Record()
 	beyond := rec.Held.Len() - held
 	if beyond > 0 && held == 0 { // nothing could be compared
-		switch differs := j.id.differs(rep.id); {
-		case j.id.impostor(rep.id):
-			return errImpostor
+		switch differs := j.id.Differs(rep.Version); {
+		case j.id.IsSubstitute(rep.Version):
+			return errSubstitute
 		case j.moved:
 			return restartError{why: "the server sends it from the start only, of which nothing is held"}
 		case differs != "" && j.req.FailOnChange:
@@ -182,8 +182,8 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 			return failure.Permanent(err)
 		}
 	}
-	if same < held && j.id.impostor(rep.id) {
-		return errImpostor
+	if same < held && j.id.IsSubstitute(rep.Version) {
+		return errSubstitute
 	}
 	if same < held {
 		if err := j.giveUp(same, held); err != nil {
@@ -193,10 +193,10 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 		j.fetched.Add(-int64(len(rest))) // counted again when it is read
 	}
 	was := j.id
-	if j.id = rep.id; j.id.size < 0 {
-		j.id.size = was.size
+	if j.id = rep.Version; j.id.Size < 0 {
+		j.id.Size = was.Size
 	}
-	return j.adopt(rep.answer)
+	return j.adopt(rep.Content)
 }
 
 type readCloser struct {
@@ -221,7 +221,7 @@ func (j *job) compareHeld(body io.Reader, held int64) (same int64, rest []byte, 
 		same += int64(n)
 		switch {
 		case err == nil:
-		case err == io.EOF && j.id.size < 0: // it ends here now
+		case err == io.EOF && j.id.Size < 0: // it ends here now
 			return same, nil, nil
 		default:
 			return 0, nil, failure.ExplainBody(noEOF(err))

@@ -15,6 +15,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 )
 
 // A liar answers requests as the bytes of a fuzzer say: any status, any headers,
@@ -77,11 +78,11 @@ func (l *liar) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		h.Set("Content-Range", "bytes "+number(asked.Off)+"-"+number(end-1)+"/"+total)
 	}
-	switch r, _, ok := parseContentRange(h.Get("Content-Range")); {
+	switch c := response.Read(&http.Response{StatusCode: 206, ContentLength: -1, Header: h}, asked, response.Known{Size: -1}); {
 	case status == 200:
 		l.asked[k].first = 0
-	case status == 206 && ok && !r.Empty():
-		l.asked[k].first = r.Off
+	case status == 206 && c.Meaning == response.Usable:
+		l.asked[k].first = c.Range.Off
 	}
 	if tag := []string{``, ``, `"a"`, `"a"`, `"a"`, `W/"a"`, `"b"`}[l.next(7)]; tag != "" {
 		h.Set("ETag", tag)
@@ -157,7 +158,7 @@ func FuzzResponses(f *testing.F) {
 			}
 			to := &witness{t: t, liar: l}
 			j.sink, j.host = to, d.host(j.asked)
-			j.id = identity{size: lieSize, etag: `"a"`, media: "application/x-thing"}
+			j.id = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
 			enterNow(t, j.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
 			j.setPool(newPool(j.host, chunk.NewPlan(lieSize, held), false))

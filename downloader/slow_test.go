@@ -211,7 +211,7 @@ func TestDrainEnds(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		j := &job{d: New(nil, Options{}), pool: p}
 		rep := &reply{Response: &http.Response{Body: endless{ctx}}, ctx: ctx, cancel: cancel}
-		rep.body = chunk.Range{End: p.arriving(w).End + 400*kB} // of 500 kB in flight
+		rep.Range = chunk.Range{End: p.arriving(w).End + 400*kB} // of 500 kB in flight
 		begun := time.Now()
 		if j.leaveReply(rep, w, nil) {
 			t.Error("the connection is kept, with a body that goes on")

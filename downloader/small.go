@@ -15,6 +15,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
@@ -28,11 +29,11 @@ var smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallMost/4); r
 // small returns a file for the answer rep to go to, nil if it is not a small
 // one, or cannot be without a name.
 func (j *job) small(rep *reply) (*store.TempFile, error) {
-	size := rep.id.size
-	if j.req.ListEntry == nil || j.brokeOff || j.part != nil || rep.coding != "" || size < 0 || size > smallMost || rep.body != (chunk.Range{End: size}) {
+	size := rep.Version.Size
+	if j.req.ListEntry == nil || j.brokeOff || j.part != nil || rep.Gzip || size < 0 || size > smallMost || rep.Range != (chunk.Range{End: size}) {
 		return nil, nil
 	}
-	if err := j.fits(rep.id); err != nil {
+	if err := j.fits(rep.Version); err != nil {
 		return nil, err
 	}
 	target, err := absTarget(j.req.Dir, j.req.Output)
@@ -40,11 +41,11 @@ func (j *job) small(rep *reply) (*store.TempFile, error) {
 		return nil, err
 	}
 	rec := store.Record{
-		URL: j.recorded, Target: target, Named: true, NoRanges: rep.whole, Lists: j.req.ListEntry.Lists,
-		ETag: rep.id.etag, LastModified: rep.id.lastModified, Type: rep.id.media,
-		Sum: j.req.Sum, Replace: j.req.Overwrite, ModTime: j.modTime(rep.id),
+		URL: j.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.req.ListEntry.Lists,
+		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
+		Sum: j.req.Sum, Replace: j.req.Overwrite, ModTime: j.modTime(rep.Version),
 	}
-	j.id.size = size
+	j.id.Size = size
 	j.show(store.Record{Target: target, Size: size})
 	u, err := j.d.store.CreateTemp(rec)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -54,16 +55,16 @@ func (j *job) small(rep *reply) (*store.TempFile, error) {
 }
 
 // fits says that a version cannot be what the list wants.
-func (j *job) fits(id identity) error {
-	if l := j.req.ListEntry; l != nil && l.Size >= 0 && id.size >= 0 && l.Size != id.size {
-		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says that it has %d bytes, and the server that it has %d", l.Size, id.size))
+func (j *job) fits(id response.Version) error {
+	if l := j.req.ListEntry; l != nil && l.Size >= 0 && id.Size >= 0 && l.Size != id.Size {
+		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says that it has %d bytes, and the server that it has %d", l.Size, id.Size))
 	}
 	return nil
 }
 
 // modTime is what the finished file's modification time is to be, zero for now.
-func (j *job) modTime(id identity) time.Time {
-	if t, err := http.ParseTime(id.lastModified); err == nil && !j.d.opts.NoRemoteTime && isCredible(t, time.Now()) {
+func (j *job) modTime(id response.Version) time.Time {
+	if t, err := http.ParseTime(id.LastModified); err == nil && !j.d.opts.NoRemoteTime && isCredible(t, time.Now()) {
 		return t
 	}
 	return time.Time{}
@@ -122,8 +123,8 @@ func (j *job) readSmall(ctx context.Context, rep *reply, u *store.TempFile) erro
 	}
 	buf := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(buf)
-	n, err := io.CopyBuffer(to, counted{j, pacedReader{ctx, j, io.LimitReader(rep.Body, rep.id.size)}}, *buf)
-	if err == nil && n < rep.id.size {
+	n, err := io.CopyBuffer(to, counted{j, pacedReader{ctx, j, io.LimitReader(rep.Body, rep.Version.Size)}}, *buf)
+	if err == nil && n < rep.Version.Size {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {

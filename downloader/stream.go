@@ -58,7 +58,7 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 		return j.pool.ended(r.Off + got)
 	case err != nil:
 		return failure.ExplainBody(noEOF(err))
-	case rep.body.End == chunk.Unbounded && r.End != chunk.Unbounded:
+	case rep.Range.End == chunk.Unbounded && r.End != chunk.Unbounded:
 		if n, _ := io.ReadFull(rep.Body, make([]byte, 1)); n > 0 {
 			return restartError{why: "it is longer than it was"}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
@@ -28,7 +29,7 @@ func (j *job) attempt(ctx context.Context) error {
 	}
 	j.have.Store(held.Len())
 	j.setPool(nil)
-	if j.part != nil && j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) {
+	if j.part != nil && j.id.Size >= 0 && held.Contains(chunk.Range{End: j.id.Size}) {
 		if err := j.proveAgain(ctx); err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func (j *job) attempt(ctx context.Context) error {
 	}
 	j.expect(rep)
 	var file *store.TempFile
-	if err = j.checkSize(rep.id.size); err == nil {
+	if err = j.checkSize(rep.Version.Size); err == nil {
 		file, err = j.small(rep)
 	}
 	if file != nil {
@@ -71,7 +72,7 @@ func (j *job) held(ctx context.Context) (held chunk.Set, err error) {
 		return held, nil
 	}
 	held = j.part.Record().Held
-	if j.single || j.moved || j.id.strongETag() == "" || j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) {
+	if j.single || j.moved || j.id.StrongETag() == "" || j.id.Size >= 0 && held.Contains(chunk.Range{End: j.id.Size}) {
 		_, err = j.recheck(ctx)
 		held = j.part.Record().Held
 	}
@@ -84,9 +85,9 @@ func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
 	if j.part == nil || held.Len() == 0 || j.single {
 		return j.probe(ctx, held)
 	}
-	if j.id.strongETag() != "" && !j.part.Record().Mixed {
+	if j.id.StrongETag() != "" && !j.part.Record().Mixed {
 		rep, err := j.probe(ctx, held)
-		if err != nil || rep.whole || j.id.proves(rep.id) {
+		if err != nil || rep.Whole || j.id.Proves(rep.Version) {
 			return rep, err
 		}
 		rep.close() // one connection has to do
@@ -121,8 +122,8 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 		r = chunk.Range{Off: gap.Off, End: min(gap.End, gap.Off+firstRange)}
 		break
 	}
-	if j.id.size >= 0 {
-		r.End = min(r.End, j.id.size)
+	if j.id.Size >= 0 {
+		r.End = min(r.End, j.id.Size)
 	} else if r.Off == 0 { // without end: some links may be asked only once
 		r.End = chunk.Unbounded
 	}
@@ -135,7 +136,7 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 		return j.ask(ctx, nil, chunk.Range{}) // an empty file, most likely
 	case err != nil:
 		return nil, err
-	case !rep.whole && rep.id.size < 0 && j.id.size < 0: // a part of nobody knows what
+	case !rep.Whole && rep.Version.Size < 0 && j.id.Size < 0: // a part of nobody knows what
 		rep.close()
 		j.single = true
 		return j.ask(ctx, nil, chunk.Range{})
@@ -153,61 +154,44 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		j.host, j.entered = final, true
 	}
 	if j.proves() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // else nobody vouches for those that a server names
-		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, duplicates(rep.Header, rep.Request.URL)...)
+		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, response.Duplicates(rep.Header, rep.Request.URL)...)
 	}
 	switch {
 	case j.part == nil && j.req.Stream == nil:
-		if err := j.fits(rep.id); err != nil {
+		if err := j.fits(rep.Version); err != nil {
 			return err
 		}
-		j.take(rep.id)
+		j.id = j.id.Merge(rep.Version)
 		return j.create(rep)
-	case !rep.whole || held.Len() == 0:
-		return j.adopt(rep.answer)
+	case !rep.Whole || held.Len() == 0:
+		return j.adopt(rep.Content)
 	}
 	*held = chunk.NewSet(chunk.Range{End: held.Prefix()}) // a stream brings the rest again
 	return nil
 }
 
 // adopt makes the version of a that of the download, and records it.
-func (j *job) adopt(a answer) error {
-	j.take(a.id)
+func (j *job) adopt(a response.Content) error {
+	j.id = j.id.Merge(a.Version)
 	j.moved = false // it has the same file
 	if j.req.Stream != nil {
-		j.show(store.Record{Target: "-", Size: j.id.size})
+		j.show(store.Record{Target: "-", Size: j.id.Size})
 		return nil
 	}
-	if rec := j.part.Record(); identityOf(rec) == j.id && rec.URL == j.recorded && rec.NoRanges == a.whole && rec.Unframed == j.unframed {
+	if rec := j.part.Record(); versionOf(rec) == j.id && rec.URL == j.recorded && rec.NoRanges == a.Whole && rec.Unframed == j.unframed {
 		return nil
 	}
-	if err := j.part.Update(func(r *store.Record) { j.note(r, a.whole) }); err != nil {
+	if err := j.part.Update(func(r *store.Record) { j.note(r, a.Whole) }); err != nil {
 		return err
 	}
 	j.show(j.part.Record())
 	return nil
 }
 
-// take takes over what id tells.
-func (j *job) take(id identity) {
-	if j.id.size < 0 {
-		j.id.size = id.size
-	}
-	if id.etag != "" {
-		j.id.etag = id.etag
-	}
-	if id.lastModified != "" {
-		j.id.lastModified = id.lastModified
-	}
-	if id.media != "" {
-		j.id.media = id.media
-	}
-	j.id.coding = id.coding
-}
-
 // note writes into a record what is known of the version.
 func (j *job) note(r *store.Record, whole bool) {
 	r.URL, r.Public, r.NoRanges = j.recorded, j.req.isPublic(j.asked), whole
-	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.id.size, j.id.etag, j.id.lastModified, j.id.media, j.id.coding
+	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.id.Size, j.id.ETag, j.id.LastModified, j.id.MediaType, j.id.Coding
 	r.Unframed = j.unframed
 }
 
@@ -216,7 +200,7 @@ func (j *job) note(r *store.Record, whole bool) {
 func (j *job) create(rep *reply) error {
 	name := j.req.Output
 	if name == "" {
-		name = localName(rep.Header.Get("Content-Disposition"), j.asked)
+		name = response.Filename(rep.Header.Get("Content-Disposition"), j.asked)
 	}
 	target, err := absTarget(j.req.Dir, name)
 	if err != nil {
@@ -234,7 +218,7 @@ func (j *job) create(rep *reply) error {
 	if j.req.ListEntry != nil {
 		rec.Lists = j.req.ListEntry.Lists
 	}
-	j.note(&rec, rep.whole)
+	j.note(&rec, rep.Whole)
 	part, err := j.d.store.Create(rec)
 	if err != nil {
 		return err
@@ -247,18 +231,18 @@ func (j *job) create(rep *reply) error {
 // transfer fetches what held lacks, beginning with the body of rep, and
 // finishes.
 func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
-	size := j.id.size
+	size := j.id.Size
 	if size < 0 {
 		size = chunk.Unbounded
 	}
 	first := &worker{}
 	j.entered = false // from here on, the pool gives the connection back
 	j.d.recall(j.host)
-	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.whole || j.req.Stream != nil || j.mayMix(held)))
+	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.Whole || j.req.Stream != nil || j.mayMix(held)))
 	defer j.endPool()
 	j.advanced(held.Len())
 	if !j.started {
-		j.emit(Event{Kind: Started, Size: j.id.size, Held: held.Len()})
+		j.emit(Event{Kind: Started, Size: j.id.Size, Held: held.Len()})
 	}
 	j.started = true
 
@@ -267,10 +251,10 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // it was asked for under the outer one
 	c := &crew{job: j, cancel: cancel, commits: committer{j: j}}
 	c.serve(ctx, size)
-	j.pool.begin(first, rep.wanted(), rep.whole, rep.cancel, time.Now())
+	j.pool.begin(first, rep.wanted(), rep.Whole, rep.cancel, time.Now())
 	j.pool.answered(first, rep.wanted().End, rep.way, time.Now())
 	c.start(&c.workers, func() error {
-		if rep.whole {
+		if rep.Whole {
 			return j.stream(ctx, first, rep)
 		}
 		return j.work(ctx, first, rep)
@@ -331,8 +315,8 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 		if !done {
 			return fmt.Errorf("%w: bytes are missing at the end", failure.ErrProtocol)
 		}
-		if j.id.size != size { // a stream told its size by ending
-			j.id.size = size
+		if j.id.Size != size { // a stream told its size by ending
+			j.id.Size = size
 			if err := j.part.Update(func(r *store.Record) { r.Size = size }); err != nil {
 				return err
 			}
@@ -347,7 +331,7 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	}
 	if v != nil {
 		var m *mismatch
-		if err := v.verdict(ctx, j.id.size); errors.As(err, &m) {
+		if err := v.verdict(ctx, j.id.Size); errors.As(err, &m) {
 			return j.mismatched(m.got)
 		} else if err != nil {
 			return err

@@ -32,8 +32,12 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/failure": { // the vocabulary of errors, for all of the downloader
 		not: []string{"os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
+	"pawl/downloader/response": { // pure decisions: no errors of package failure, no context
+		own: []string{"pawl/chunk"},
+		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag"},
+	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/response"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},

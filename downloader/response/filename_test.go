@@ -1,4 +1,4 @@
-package downloader
+package response
 
 import (
 	"fmt"
@@ -72,8 +72,8 @@ func TestLocalName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := localName(tt.disposition, u); got != tt.want {
-			t.Errorf("localName(%q, %q): got %q, want %q", tt.disposition, tt.url, got, tt.want)
+		if got := Filename(tt.disposition, u); got != tt.want {
+			t.Errorf("Filename(%q, %q): got %q, want %q", tt.disposition, tt.url, got, tt.want)
 		}
 	}
 }
@@ -197,7 +197,7 @@ func TestNamesApart(t *testing.T) {
 }
 
 // FuzzNameOf: the name of any URL is safe, and the same again as that of a server.
-func FuzzNameOf(f *testing.F) {
+func FuzzFilenameFromURL(f *testing.F) {
 	for _, s := range []string{"a", "%B2%E2.zip", "%95%5C.zip", "%ff%2f%00", "caf\xe9|", "%c3%a9%ff", "..%5c%ff", strings.Repeat("%b2", 100), strings.Repeat("%25", 300)} {
 		f.Add(s)
 	}
@@ -206,7 +206,7 @@ func FuzzNameOf(f *testing.F) {
 		if err != nil {
 			return
 		}
-		name := localName("", u)
+		name := Filename("", u)
 		if again := safeName(name); again != name || !utf8.ValidString(name) || len(name) > maxName {
 			t.Errorf("%q: got %q, and of that %q", s, name, again)
 		}

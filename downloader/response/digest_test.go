@@ -1,4 +1,4 @@
-package downloader
+package response
 
 import (
 	"net/http"
@@ -28,12 +28,12 @@ func TestReprDigest(t *testing.T) {
 		{"md5=:1B2M2Y8AsgTpgAmY7PhCfg==:", "", ""},
 	}
 	for _, tt := range tests {
-		sum := reprDigest(http.Header{"Repr-Digest": {tt.field}})
+		sum := ReprDigest(http.Header{"Repr-Digest": {tt.field}})
 		if sum.Algorithm() != tt.algorithm || tt.sum != "" && sum.String() != tt.sum {
 			t.Errorf("%q: got %v, want %s %s", tt.field, sum, tt.algorithm, tt.sum)
 		}
 	}
-	both := reprDigest(http.Header{"Repr-Digest": {"md5=:AAAA:", "sha-256=:" + hello256b64 + ":"}})
+	both := ReprDigest(http.Header{"Repr-Digest": {"md5=:AAAA:", "sha-256=:" + hello256b64 + ":"}})
 	if both.String() != hello256 {
 		t.Errorf("two fields: got %v", both)
 	}
@@ -43,7 +43,7 @@ func FuzzReprDigest(f *testing.F) {
 	f.Add("sha-256=:" + hello256b64 + ":, sha-512=:" + hello512b64 + ":;a=b")
 	f.Add("sha-256=:,:=;")
 	f.Fuzz(func(t *testing.T, field string) {
-		sum := reprDigest(http.Header{"Repr-Digest": {field}})
+		sum := ReprDigest(http.Header{"Repr-Digest": {field}})
 		switch sum.Algorithm() {
 		case "", "sha256", "sha512":
 		default:

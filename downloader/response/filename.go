@@ -1,4 +1,4 @@
-package downloader
+package response
 
 import (
 	"fmt"
@@ -12,16 +12,16 @@ import (
 	"unicode/utf8"
 )
 
-// fallbackName is the local name where neither server nor URL has one.
+// fallbackName is the local name if neither the server nor the URL has one.
 const fallbackName = "index.html"
 
-// maxName is how many bytes a local name may have, so that ".part" and a number
-// fit behind it on common file systems.
+// maxName limits a local name, in bytes, so that ".part" and a number fit behind it in the 255
+// bytes of common file systems. Double would fail there; half would cut names that are used.
 const maxName = 240
 
-// localName returns a safe name for a file in one directory, from the
-// Content-Disposition field (RFC 6266) or else the last segment of the URL.
-func localName(disposition string, u *url.URL) string {
+// Filename returns a safe name for a file in one directory: from the Content-Disposition field
+// (RFC 6266), or else from the last segment of the URL.
+func Filename(disposition string, u *url.URL) string {
 	if name := safeName(dispositionName(disposition)); name != "" {
 		return name
 	}
@@ -31,8 +31,8 @@ func localName(disposition string, u *url.URL) string {
 	return fallbackName
 }
 
-// lastSegment returns the last segment of the path of u, decoded. It returns a segment
-// that is not UTF-8 half decoded.
+// lastSegment returns the last segment of the path of u, decoded. If it is not UTF-8, only a
+// part of its escapes is decoded: see halfDecoded.
 func lastSegment(u *url.URL) string {
 	name := path.Base(u.Path)
 	if utf8.ValidString(name) {
@@ -41,18 +41,18 @@ func lastSegment(u *url.URL) string {
 	return path.Base(halfDecoded(u.EscapedPath()))
 }
 
-// halfDecoded decodes the escapes of a path that is not UTF-8, but not those of bytes
-// beyond ASCII, because their encoding is unknown: "%B2%E2%20a.zip", which may be GBK
-// for "测 a.zip", becomes "%B2%E2 a.zip". Characters that safeName would replace or drop
-// stay percent-encoded too, and so does a backslash behind a byte beyond ASCII: in
-// Shift-JIS and GBK it is the second byte of a character.
+// halfDecoded decodes the ASCII escapes of a path that is not UTF-8. The encoding of the other
+// bytes is unknown, so their escapes stay: "%B2%E2%20a.zip", which may be GBK for "测 a.zip",
+// becomes "%B2%E2 a.zip". The escapes of characters that safeName would replace or drop stay,
+// too, and so does a backslash behind a byte beyond ASCII: in Shift-JIS and GBK it is the
+// second byte of a character.
 func halfDecoded(escaped string) string {
 	var b strings.Builder
-	beyond := false // the last byte was not ASCII
+	beyond := false // the byte before was not ASCII
 	for i := 0; i < len(escaped); i++ {
 		c, spelled := escaped[i], escaped[i:i+1]
 		if c == '%' {
-			n, _ := strconv.ParseUint(escaped[i+1:i+3], 16, 8) // url.URL has valid escapes only
+			n, _ := strconv.ParseUint(escaped[i+1:i+3], 16, 8) // url.URL contains only valid escapes
 			c, spelled = byte(n), escaped[i:i+3]
 			i += 2
 		}
@@ -67,8 +67,8 @@ func halfDecoded(escaped string) string {
 	return b.String()
 }
 
-// dispositionName returns the filename parameter, of fields too that are not
-// quoted as they should be.
+// dispositionName returns the filename parameter of a Content-Disposition field, even if it is
+// not quoted correctly.
 func dispositionName(disposition string) string {
 	_, params, err := mime.ParseMediaType(disposition)
 	if err == nil {
@@ -79,11 +79,11 @@ func dispositionName(disposition string) string {
 	return strings.Trim(strings.TrimSpace(name), `"`)
 }
 
-// forbidden are the characters that Windows has in no name.
+// forbidden are the characters that Windows allows in no name.
 const forbidden = `<>:"|?*`
 
-// safeName makes of a name that somebody else chose one that names a plain,
-// visible file in one directory on every system, or returns "". It is UTF-8.
+// safeName turns a name from a server into the name of a plain, visible file in one directory,
+// valid on every system and in UTF-8. It returns "" if nothing is left of the name.
 func safeName(name string) string {
 	if !utf8.ValidString(name) {
 		name = halfDecoded(url.PathEscape(name))
@@ -107,8 +107,7 @@ func safeName(name string) string {
 	return strings.TrimRight(shorten(name), ". ")
 }
 
-// isReserved reports whether Windows takes the name for a device, whatever its
-// extension.
+// isReserved reports whether Windows treats the name as a device, with any extension.
 func isReserved(name string) bool {
 	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
 	stem = strings.TrimRight(stem, " ")
@@ -123,9 +122,10 @@ func isReserved(name string) bool {
 	return device && utf8.RuneCountInString(number) == 1 && strings.Contains("123456789¹²³", number)
 }
 
-// shorten cuts a name to maxName bytes between its stem and its extension. A name with
-// escapes gets a checksum of the whole name there, because it is long for few characters:
-// 41 characters of GBK are cut, and the names of a series often differ in the last ones.
+// shorten cuts the stem of a name, so that the name has at most maxName bytes. A name with
+// escapes also gets a checksum of the whole name before its extension. Such a name is long
+// although it has few characters (41 characters of GBK are cut), and the names of a series
+// often differ in the last characters only.
 func shorten(name string) string {
 	if len(name) <= maxName {
 		return name
@@ -147,11 +147,11 @@ func shorten(name string) string {
 	return name[:cut] + ext
 }
 
-// FilenameFromURL returns the local name of a URL that nobody has been asked about.
+// FilenameFromURL returns the local name of a file by its URL alone.
 func FilenameFromURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
 		return fallbackName
 	}
-	return localName("", u)
+	return Filename("", u)
 }

@@ -1,4 +1,4 @@
-package downloader
+package response
 
 import (
 	"encoding/base64"
@@ -9,10 +9,10 @@ import (
 	"pawl/chunk"
 )
 
-// reprDigest returns the digest of the whole file that a response has in its Repr-Digest
-// field, zero if there is none (RFC 9530 §3, a dictionary of RFC 9651 §3.2). Only the
+// ReprDigest returns the digest of the whole file in the Repr-Digest field, zero if there is
+// none (RFC 9530 §3, a dictionary of RFC 9651 §3.2). Only the
 // algorithms that the RFC calls active are used. A field that cannot be parsed is ignored.
-func reprDigest(h http.Header) (sum chunk.Sum) {
+func ReprDigest(h http.Header) (sum chunk.Sum) {
 	for member := range strings.SplitSeq(strings.Join(h.Values("Repr-Digest"), ","), ",") {
 		key, value, _ := strings.Cut(member, "=")
 		value, _, _ = strings.Cut(value, ";")

@@ -1,4 +1,4 @@
-package downloader
+package response
 
 import (
 	"cmp"
@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// duplicates returns the URLs of the Link fields that say where else the file is,
-// best first (RFC 6249 §3, RFC 8288 §3). Relative ones are resolved against base.
-func duplicates(h http.Header, base *url.URL) []string {
+// Duplicates returns the other URLs of the file in the Link fields, by their priority (RFC 6249
+// §3, RFC 8288 §3). Relative ones are resolved against base.
+func Duplicates(h http.Header, base *url.URL) []string {
 	type mirror struct {
 		url      string
 		priority int
@@ -43,8 +43,9 @@ func duplicates(h http.Header, base *url.URL) []string {
 	return urls
 }
 
-// nextLink takes the first link off s: "<target>; name=value; name="value", ...". The
-// target is empty where there is none. Of parameters of one name the first counts.
+// nextLink splits the first link off s, which has the form "<target>; name=value; name="value",
+// ...". The target is empty if there is no link. If two parameters have the same name, the first
+// one counts.
 func nextLink(s string) (target string, params map[string]string, rest string) {
 	_, s, found := strings.Cut(s, "<")
 	if !found {
@@ -71,7 +72,7 @@ func nextLink(s string) (target string, params map[string]string, rest string) {
 	return strings.TrimSpace(target), params, s
 }
 
-// linkValue takes a token or a quoted string off s (RFC 9110 §5.6.4).
+// linkValue splits a token or a quoted string off s (RFC 9110 §5.6.4).
 func linkValue(s string) (value, rest string) {
 	if !strings.HasPrefix(s, `"`) {
 		end := strings.IndexAny(s, ";,")

@@ -1,4 +1,4 @@
-package downloader
+package response
 
 import (
 	"net/http"
@@ -24,7 +24,7 @@ func TestDuplicates(t *testing.T) {
 		{[]string{`<https://a.example/f`, `x`, `<>; rel=duplicate`, `<%zz>; rel=duplicate`, `<a>; rel="dup`, `<b>;rel=`}, nil},
 	}
 	for _, tt := range tests {
-		if got := duplicates(http.Header{"Link": tt.fields}, linkBase); !slices.Equal(got, tt.want) {
+		if got := Duplicates(http.Header{"Link": tt.fields}, linkBase); !slices.Equal(got, tt.want) {
 			t.Errorf("%q: got %q, want %q", tt.fields, got, tt.want)
 		}
 	}
@@ -44,7 +44,7 @@ func FuzzLink(f *testing.F) {
 			}
 			rest = next
 		}
-		for _, u := range duplicates(http.Header{"Link": {field}}, linkBase) {
+		for _, u := range Duplicates(http.Header{"Link": {field}}, linkBase) {
 			if _, err := url.Parse(u); err != nil {
 				t.Error(err)
 			}

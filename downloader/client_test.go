@@ -24,8 +24,8 @@ func TestPatience(t *testing.T) {
 		want *= time.Second
 		low, high := time.Duration(math.MaxInt64), time.Duration(0)
 		for range rounds {
-			p := patience{tries: 6, min: time.Second, max: 10 * time.Second, failures: i}
-			n, wait, again := p.fail(nil, p.tries)
+			p := retryBudget{tries: 6, minWait: time.Second, maxWait: 10 * time.Second, failures: i}
+			n, wait, again := p.failed(nil, p.tries)
 			if n != i+1 || again != (i < 5) {
 				t.Fatalf("failure %d of 6: got number %d, again %v", i+1, n, again)
 			}
@@ -38,10 +38,10 @@ func TestPatience(t *testing.T) {
 			t.Errorf("wait %d: got %v to %v, want jitter", i+1, low, high)
 		}
 	}
-	p := patience{tries: 3, min: 1, max: 1}
+	p := retryBudget{tries: 3, minWait: 1, maxWait: 1}
 	for range 10 { // a byte now and then is enough to go on for ever
-		p.fail(nil, p.tries)
-		if n, _, again := p.fail(nil, p.tries); n != 2 || !again {
+		p.failed(nil, p.tries)
+		if n, _, again := p.failed(nil, p.tries); n != 2 || !again {
 			t.Fatalf("after progress: got failure %d, again %v, want 2, true", n, again)
 		}
 		p.received(1 << 40)
@@ -52,15 +52,15 @@ func TestPatience(t *testing.T) {
 func TestPatienceEndless(t *testing.T) {
 	for _, first := range []time.Duration{1, time.Millisecond, time.Second, 20 * time.Second, time.Minute, time.Hour} {
 		func() {
-			p := patience{min: first, max: 2 * time.Hour}
+			p := retryBudget{minWait: first, maxWait: 2 * time.Hour}
 			defer func() {
 				if r := recover(); r != nil {
 					t.Errorf("first wait %v, failure %d: panic: %v", first, p.failures, r)
 				}
 			}()
 			for i := range 100 {
-				n, wait, again := p.fail(nil, p.tries)
-				if n != i+1 || wait < first*3/4 || wait > p.max*5/4 || !again {
+				n, wait, again := p.failed(nil, p.tries)
+				if n != i+1 || wait < first*3/4 || wait > p.maxWait*5/4 || !again {
 					t.Fatalf("first wait %v, failure %d: got number %d, wait %v, again %v", first, i+1, n, wait, again)
 				}
 			}
@@ -386,21 +386,21 @@ func TestCheckRedirect(t *testing.T) {
 // TestPatienceSilence: each failure by silence doubles the time for the next try, up to a
 // limit; other failures do not, and bytes do not take it back.
 func TestPatienceSilence(t *testing.T) {
-	p := patience{tries: 100, min: 1, max: 1, timeout: 30 * time.Second}
-	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, maxTimeout, maxTimeout} {
-		if got := p.silence(); got != want {
+	p := retryBudget{tries: 100, minWait: 1, maxWait: 1, timeout: 30 * time.Second}
+	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, maxSilenceTimeout, maxSilenceTimeout} {
+		if got := p.silenceTimeout(); got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
-		p.fail(errStalled, p.tries)
+		p.failed(errStalled, p.tries)
 		p.received(1 << 40)
-		before := p.silence()
-		if p.fail(errScripted, p.tries); p.silence() != before {
-			t.Errorf("%v became %v because the server broke off", before, p.silence())
+		before := p.silenceTimeout()
+		if p.failed(errScripted, p.tries); p.silenceTimeout() != before {
+			t.Errorf("%v became %v because the server broke off", before, p.silenceTimeout())
 		}
 	}
-	long := patience{min: 1, max: 1, timeout: time.Hour}
-	if long.fail(errNoAnswer, 0); long.silence() != time.Hour {
-		t.Errorf("a timeout of an hour became %v", long.silence())
+	long := retryBudget{minWait: 1, maxWait: 1, timeout: time.Hour}
+	if long.failed(errNoAnswer, 0); long.silenceTimeout() != time.Hour {
+		t.Errorf("a timeout of an hour became %v", long.silenceTimeout())
 	}
 }
 

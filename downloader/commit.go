@@ -28,14 +28,14 @@ type committer struct {
 
 // loop commits until ctx ends. The last commit is run's, when all have stopped.
 func (c *committer) loop(ctx context.Context) error {
-	c.last, c.have = time.Now(), c.j.have.Load()
+	c.last, c.have = time.Now(), c.j.progress.held.Load()
 	rest := commitRest
 	for {
 		if sleep(ctx, rest) != nil {
 			return nil
 		}
 		since := time.Since(c.last)
-		grown := c.j.have.Load() - c.have
+		grown := c.j.progress.held.Load() - c.have
 		worth := max(commitBytes/c.j.d.running(), commitLeast)
 		if grown == 0 || grown < worth && since < commitEvery {
 			rest = commitRest

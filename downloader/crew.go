@@ -55,8 +55,8 @@ func (c *crew) serve(ctx context.Context, size int64) {
 	if len(c.mirrors) > 0 && c.part != nil && !c.pool.single && size != chunk.Unbounded {
 		c.start(&c.services, func() error { return c.useMirrors(serving) })
 	}
-	if !c.sum.IsZero() && c.part != nil {
-		c.verifier = newVerifier(c.sum, c.part)
+	if !c.version.digest.IsZero() && c.part != nil {
+		c.verifier = newVerifier(c.version.digest, c.part)
 		c.start(&c.services, func() error { return c.verifier.loop(serving, c.pool.prefix) })
 	}
 	c.start(&c.checks, func() (err error) {

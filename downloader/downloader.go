@@ -211,7 +211,7 @@ func (d *Downloader) getFrom(ctx context.Context, req Request, wrong mismatches)
 	if err != nil {
 		return Result{}, err
 	}
-	j.wrong, j.single = wrong, wrong.decode()
+	j.wrong, j.origin.oneStream = wrong, wrong.decode()
 	d.mu.Lock()
 	d.jobs = append(d.jobs, j)
 	d.mu.Unlock()
@@ -230,7 +230,7 @@ func (d *Downloader) Snapshot() []Progress {
 	defer d.mu.Unlock()
 	all := make([]Progress, len(d.jobs))
 	for i, j := range d.jobs {
-		all[i] = j.progress()
+		all[i] = j.progress.snapshot()
 	}
 	return all
 }
@@ -260,7 +260,7 @@ func (d *Downloader) running() int64 {
 func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := origin(u)
+	key := originOf(u)
 	return d.hosts.get(key, func() *host {
 		h := newHost(u.Host, d.opts.Connections)
 		h.origin = key
@@ -320,7 +320,7 @@ func Origin(s string) string {
 	if err != nil {
 		return ""
 	}
-	return origin(u)
+	return originOf(u)
 }
 
 // FilenameFromURL returns the local name of a file by its URL alone.

@@ -14,17 +14,17 @@ import (
 // expect takes over what rep says of the whole file, beside its version: the digest,
 // unless one was asked for, whether its end is marked, and its coding.
 func (j *job) expect(rep *reply) {
-	j.decoding, j.unframed = rep.Gzip, rep.unframed
-	if j.req.Sum.IsZero() && !j.decoding {
-		j.sum = response.ReprDigest(rep.Header)
+	j.version.gzip, j.version.unframed = rep.Gzip, rep.unframed
+	if j.goal.sum.IsZero() && !j.version.gzip {
+		j.version.digest = response.ReprDigest(rep.Header)
 		if s, ok := j.sink.(*streamSink); ok {
-			s.expect(j.sum)
+			s.expect(j.version.digest)
 		}
 	}
 	if rep.Note != "" {
 		j.emit(Event{Kind: Warning, Err: errors.New(rep.Note)})
 	}
-	if j.unframed {
+	if j.version.unframed {
 		j.emit(Event{Kind: Warning, Err: errUnframed})
 	}
 }
@@ -35,17 +35,17 @@ var errUnframed = errors.New("the server does not say where the file ends; if it
 // proves reports whether the digest that is verified at the end shows every alteration
 // of the file, and not only accidents.
 func (j *job) proves() bool {
-	return !j.sum.IsZero() && !slices.Contains([]string{"crc32c", "adler32"}, j.sum.Algorithm())
+	return !j.version.digest.IsZero() && !slices.Contains([]string{"crc32c", "adler32"}, j.version.digest.Algorithm())
 }
 
 // mayMix reports whether bytes of two versions could be mixed without notice, as
 // neither a validator nor a digest tells them apart. Then one connection fetches
 // everything. The user is told if that costs much.
 func (j *job) mayMix(held chunk.Set) bool {
-	if j.id.ETag != "" || j.id.LastModified != "" || !j.sum.IsZero() || j.req.Stream != nil || j.d.opts.SplitUnverified {
+	if j.version.ETag != "" || j.version.LastModified != "" || !j.version.digest.IsZero() || j.req.Stream != nil || j.d.opts.SplitUnverified {
 		return false
 	}
-	if j.id.Size < 0 || j.id.Size-held.Len() > leastRange {
+	if j.version.Size < 0 || j.version.Size-held.Len() > leastRange {
 		j.emit(Event{Kind: Warning, Err: errMayMix})
 	}
 	return true

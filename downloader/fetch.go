@@ -23,6 +23,21 @@ const mostInFlight = 1 << 20
 // preciousEvery is the time between two looks whether a body is needed any more.
 const preciousEvery = 5 * time.Millisecond
 
+var (
+	// errSeized is the cause of a request that ended because another connection took over.
+	errSeized = errors.New("another connection took over")
+	// errDrained ends the reading of unwanted bytes that takes too long.
+	errDrained = errors.New("no more bytes are wanted")
+	// errReplaced is the cause of a request that ended because its connection was much slower
+	// than others.
+	errReplaced = errors.New("much slower than others")
+	// errHung is the cause of a request that ended because no response came, while others got
+	// theirs.
+	errHung = failure.New(failure.ErrNetwork, "no response, while other requests have one")
+	// errDrips is the cause of a request that ended because almost no byte arrived.
+	errDrips = failure.New(failure.ErrNetwork, "almost no byte arrives")
+)
+
 // work is the life of one connection: it fetches claim after claim until there
 // is none for it. rep is a reply that is already there for its first claim, or nil.
 func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
@@ -44,7 +59,7 @@ func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
 
 // attach gives w a buffer, and returns what takes it back.
 func (j *job) attach(w *worker) func() {
-	b := newBuffer(mirrorSink{j.sink, j.pool, w}, func(n int64) { j.advanced(j.pool.wrote(w, n)) })
+	b := newBuffer(mirrorSink{j.sink, j.pool, w}, func(n int64) { j.written(j.pool.wrote(w, n)) })
 	j.pool.setBuffer(w, b)
 	return func() {
 		j.pool.setBuffer(w, nil)
@@ -62,7 +77,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 			}
 			return nil
 		}
-		if rep == nil && j.req.Stream != nil && r.Off > 0 && j.id.StrongETag() == "" {
+		if rep == nil && j.req.Stream != nil && r.Off > 0 && j.version.StrongETag() == "" {
 			return errWhole // to be compared with what was written
 		}
 		if rep == nil {
@@ -115,23 +130,10 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 		return nil
 	case failure.IsPermanent(err):
 		return err
-	case got >= tryBytes && !errors.Is(err, failure.ErrTrickle):
+	case got >= bytesPerTry && !errors.Is(err, failure.ErrTrickle):
 		return nil // it was worth the request; the next one tells if it was the last
 	}
 	return j.pause(ctx, w, err)
-}
-
-// pause is for a body that ended with few bytes or none: others go on without w, or it
-// waits, or the retry budget is at its end.
-func (j *job) pause(ctx context.Context, w *worker, err error) error {
-	if j.stepDown(w, err) {
-		return errSteppedDown
-	}
-	wait, again := j.setback(err)
-	if !again {
-		return err
-	}
-	return sleep(ctx, wait)
 }
 
 // copy reads the body of rep into the claim of w, until the claim or the body
@@ -144,8 +146,8 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		n, err = j.d.read(rep.ctx, rep.Body, w.buf.space(int(most)))
 		kept, left = j.pool.arrive(w, n, time.Now())
 		got += int64(kept)
-		j.fetched.Add(int64(n))
-		j.have.Add(int64(kept))
+		j.progress.received.Add(int64(n))
+		j.progress.held.Add(int64(kept))
 		if large := j.checkArrived(); large != nil && (err == nil || err == io.EOF) {
 			err = large
 		}
@@ -191,7 +193,7 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 		defer time.AfterFunc(in, func() { rep.cancel(errDrained) }).Stop()
 	}
 	n, err := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // the one more meets the end
-	if n > left && j.surplus.CompareAndSwap(false, true) {
+	if n > left && j.progress.surplus.CompareAndSwap(false, true) {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: more bytes came than %s", errLie, response.FormatRange(rep.Range))})
 	}
 	return err == io.EOF

@@ -35,7 +35,7 @@ func (j *job) loseMirrored() (bool, error) {
 		return true, failure.Permanent(err)
 	}
 	rec := j.part.Record()
-	j.have.Store(rec.Held.Len())
+	j.progress.held.Store(rec.Held.Len())
 	return true, nil
 }
 
@@ -59,10 +59,10 @@ func (j *job) compareMirrored(ctx context.Context) error {
 	}
 	asking, cancel := j.soon(ctx, moreSamples*len(doubtful))
 	defer cancel()
-	if j.enter(asking, j.host) != nil {
+	if j.conn.acquire(asking, j.conn.host) != nil {
 		return context.Cause(ctx)
 	}
-	defer j.leave()
+	defer j.conn.release()
 	for m, gave := range doubtful {
 		for range moreSamples {
 			r := nthBytes(gave, rand.Int64N(max(1, gave.Len()-sampleBytes)), sampleBytes)

@@ -245,15 +245,15 @@ func TestSettleGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	j.host, j.pool = p.lanes[0].host, p
+	j.conn.host, j.pool = p.lanes[0].host, p
 	if err := j.settle(t.Context(), ws[1], 0, errGiveBack); err != errSteppedDown || len(p.workers) != 1 {
 		t.Errorf("one of two: got %v, %d workers", err, len(p.workers))
 	}
 	if err := j.settle(t.Context(), ws[0], 0, errGiveBack); err != nil || len(p.workers) != 1 {
 		t.Errorf("the last: got %v, %d workers", err, len(p.workers))
 	}
-	if p.lanes[0].host.limit != 16 || j.patience.failures != 0 {
-		t.Errorf("got limit %d, %d failures, want 16, 0", p.lanes[0].host.limit, j.patience.failures)
+	if p.lanes[0].host.limit != 16 || j.budget.failures != 0 {
+		t.Errorf("got limit %d, %d failures, want 16, 0", p.lanes[0].host.limit, j.budget.failures)
 	}
 }
 

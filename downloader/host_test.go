@@ -124,7 +124,7 @@ func TestStepDownLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	j.host, j.pool = p.lanes[0].host, p
+	j.conn.host, j.pool = p.lanes[0].host, p
 	if !j.stepDown(ws[2], errScripted) || p.lanes[0].host.limit != 2 || p.lanes[0].host.open != 2 {
 		t.Errorf("a third connection was refused: got limit %d, %d open, want 2, 2", p.lanes[0].host.limit, p.lanes[0].host.open)
 	}
@@ -333,13 +333,13 @@ func TestRedirectSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(j.recorded, "password") {
-				t.Errorf("recorded and shown: %s", j.recorded)
+			if strings.Contains(j.origin.recorded, "password") {
+				t.Errorf("recorded and shown: %s", j.origin.recorded)
 			}
 			clear(seen)
-			u := j.asked
+			u := j.origin.url
 			for range 2 {
-				req, err := j.request(t.Context(), j.first(destination{url: u}), chunk.Range{End: 5})
+				req, err := j.newRequest(t.Context(), j.originTarget(destination{url: u}), chunk.Range{End: 5})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -58,14 +58,14 @@ func (j *job) addMirrors(by namer, texts ...string) {
 			return
 		}
 		u, err := parseURL(text)
-		if err != nil || !by.given && j.asked.Scheme == "https" && u.Scheme != "https" {
+		if err != nil || !by.given && j.origin.url.Scheme == "https" && u.Scheme != "https" {
 			continue
 		}
 		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.checkScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil
-		known := u.String() == j.asked.String()
+		known := u.String() == j.origin.url.String()
 		for _, m := range j.mirrors {
 			known = known || u.String() == m.url.String()
 		}
@@ -80,7 +80,7 @@ func (j *job) useMirrors(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(mostMirrors)
 	for _, m := range j.mirrors {
-		if !j.proves() && j.asked.Scheme == "https" && m.url.Scheme != "https" {
+		if !j.proves() && j.origin.url.Scheme == "https" && m.url.Scheme != "https" {
 			j.putAside(m, errUntrusted)
 			continue
 		}
@@ -145,7 +145,7 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 	m.mu.Lock()
 	m.id, m.host = response.Version{Size: -1}, j.d.host(m.url)
 	m.mu.Unlock()
-	all := append(samples(j.pool.held()), chunk.Range{Off: max(0, j.id.Size-sampleBytes), End: j.id.Size})
+	all := append(samples(j.pool.held()), chunk.Range{Off: max(0, j.version.Size-sampleBytes), End: j.version.Size})
 	for !m.host.enterMore(time.Now()) {
 		if err := sleep(ctx, mirrorLook); err != nil {
 			return err
@@ -195,19 +195,19 @@ func (j *job) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 		_, err := j.part.ReadAt(want, r.Off)
 		return want, err
 	}
-	if !j.host.enterMore(time.Now()) {
+	if !j.conn.host.enterMore(time.Now()) {
 		return nil, errCrowded
 	}
-	defer j.host.leave()
-	dest, _ := j.target()
-	to := j.first(dest)
-	to.judge = func(*http.Response, error) (verdict, error) { return verdict{}, nil }
+	defer j.conn.host.leave()
+	dest, _ := j.origin.current()
+	to := j.originTarget(dest)
+	to.judge = noRetry
 	rep, err := j.askOnce(ctx, to, nil, r)
 	if err != nil {
 		return nil, err
 	}
 	defer rep.close()
-	if rep.Whole || j.id.Differs(rep.Version) != "" {
+	if rep.Whole || j.version.Differs(rep.Version) != "" {
 		return nil, errConflict
 	}
 	_, err = io.ReadFull(pacedReader{ctx, j, rep.Body}, want)
@@ -223,7 +223,7 @@ func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.R
 	}
 	to := target{url: m.url, asked: m.url, host: m.host, public: m.public, judge: func(resp *http.Response, _ error) (verdict, error) {
 		if resp != nil {
-			j.obeyMirror(m, w, resp)
+			j.obey(m.host, w, resp)
 		}
 		return verdict{}, nil
 	}}
@@ -234,26 +234,11 @@ func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.R
 	if err != nil {
 		return nil, err
 	}
-	if err := m.check(j.id, rep); err != nil {
+	if err := m.check(j.version.Version, rep); err != nil {
 		rep.close()
 		return nil, err
 	}
 	return rep, nil
-}
-
-// obeyMirror notes a Retry-After of m, as obey does.
-func (j *job) obeyMirror(m *mirror, w *worker, resp *http.Response) {
-	now := time.Now()
-	d, ok := response.RetryAfter(resp.Header, now)
-	if !ok {
-		return
-	}
-	until := now.Add(min(d, j.d.opts.RetryAfterMax))
-	if w == nil || j.pool.countOfLane(w) == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
-		m.host.hold(until)
-	} else {
-		m.host.holdGrowth(until)
-	}
 }
 
 // check says what is wrong with an answer of m, where id is the version that is wanted.

@@ -171,12 +171,12 @@ func (d *Downloader) again(req Request, source string, id store.ID) Request {
 // mismatched notes that the complete download has the digest got. Its bytes are not
 // held any more.
 func (j *job) mismatched(got chunk.Sum) error {
-	m := &mismatch{want: j.sum, got: got, coded: j.id.Coding != "", decoded: j.decoding, sources: j.contributions()}
+	m := &mismatch{want: j.version.digest, got: got, coded: j.version.Coding != "", decoded: j.version.gzip, sources: j.contributions()}
 	if j.part == nil {
 		return m
 	}
-	j.have.Store(0)
-	size := j.id.Size
+	j.progress.held.Store(0)
+	size := j.version.Size
 	if m.coded {
 		size = -1 // the next download may have another form
 	}
@@ -190,7 +190,7 @@ func (j *job) mismatched(got chunk.Sum) error {
 // has sent came from the URL asked: sums of pieces are linear (chunk.Pieces), so its sums
 // are those of the file without those of the others.
 func (j *job) contributions() []contribution {
-	rest := contribution{j.recorded, chunk.NewSet(chunk.Range{End: max(0, j.id.Size)}), nil}
+	rest := contribution{j.origin.recorded, chunk.NewSet(chunk.Range{End: max(0, j.version.Size)}), nil}
 	if j.part != nil {
 		rest.sums = j.part.PieceSums()
 	}
@@ -223,7 +223,7 @@ func (j *job) contributions() []contribution {
 // The file must still have its part file.
 func (j *job) blame() error {
 	for _, m := range j.wrong {
-		if m.coded && !m.decoded && j.decoding { // only the form was wrong
+		if m.coded && !m.decoded && j.version.gzip { // only the form was wrong
 			continue
 		}
 		var guilty []string

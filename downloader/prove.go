@@ -111,20 +111,20 @@ func nthBytes(s chunk.Set, nth, n int64) chunk.Range {
 // fetched first is always among the samples. That the server cannot be asked any
 // more proves nothing.
 func (j *job) proveAgain(ctx context.Context) error {
-	sure := j.id.StrongETag() != "" && !j.evidence.MissingETag()
+	sure := j.version.StrongETag() != "" && !j.version.evidence.MissingETag()
 	resumed := j.isResumed()
-	if sure && j.part != nil && j.part.Record().Mixed && j.sum.IsZero() {
+	if sure && j.part != nil && j.part.Record().Mixed && j.version.digest.IsZero() {
 		sure = !resumed // what mirrors have given to this run is compared by itself
 	}
-	if j.part == nil || sure || j.answers.Load() < 2 && !resumed || j.pool != nil && j.part.Record().NoRanges {
+	if j.part == nil || sure || j.progress.useful.Load() < 2 && !resumed || j.pool != nil && j.part.Record().NoRanges {
 		return nil
 	}
 	asking, cancel := j.soon(ctx, 2+moreSamples)
 	defer cancel()
-	err := j.enter(asking, j.host)
+	err := j.conn.acquire(asking, j.conn.host)
 	if err == nil {
-		err = j.prove(asking, chunk.NewSet(chunk.Range{End: j.id.Size}))
-		j.leave()
+		err = j.prove(asking, chunk.NewSet(chunk.Range{End: j.version.Size}))
+		j.conn.release()
 	}
 	var again restartError
 	if errors.As(err, &again) && !again.keep || ctx.Err() != nil {
@@ -167,10 +167,10 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 	rec := j.part.Record()
 	beyond := rec.Held.Len() - held
 	if beyond > 0 && held == 0 { // nothing could be compared
-		switch differs := j.id.Differs(rep.Version); {
-		case j.id.IsSubstitute(rep.Version):
+		switch differs := j.version.Differs(rep.Version); {
+		case j.version.IsSubstitute(rep.Version):
 			return errSubstitute
-		case j.moved:
+		case j.file.moved:
 			return restartError{why: "the server sends it from the start only, of which nothing is held"}
 		case differs != "" && j.req.FailOnChange:
 			return restartError{why: differs}
@@ -182,7 +182,7 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 			return failure.Permanent(err)
 		}
 	}
-	if same < held && j.id.IsSubstitute(rep.Version) {
+	if same < held && j.version.IsSubstitute(rep.Version) {
 		return errSubstitute
 	}
 	if same < held {
@@ -190,11 +190,11 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 			return err
 		}
 		rep.Body = readCloser{io.MultiReader(bytes.NewReader(rest), rep.Body), rep.Body}
-		j.fetched.Add(-int64(len(rest))) // counted again when it is read
+		j.progress.received.Add(-int64(len(rest))) // counted again when it is read
 	}
-	was := j.id
-	if j.id = rep.Version; j.id.Size < 0 {
-		j.id.Size = was.Size
+	was := j.version.Version
+	if j.version.Version = rep.Version; j.version.Size < 0 {
+		j.version.Size = was.Size
 	}
 	return j.adopt(rep.Content)
 }
@@ -221,7 +221,7 @@ func (j *job) compareHeld(body io.Reader, held int64) (same int64, rest []byte, 
 		same += int64(n)
 		switch {
 		case err == nil:
-		case err == io.EOF && j.id.Size < 0: // it ends here now
+		case err == io.EOF && j.version.Size < 0: // it ends here now
 			return same, nil, nil
 		default:
 			return 0, nil, failure.ExplainBody(noEOF(err))
@@ -245,7 +245,7 @@ func readFull(r io.Reader, b []byte) (n int, err error) {
 
 // giveUp gives up what is held from off on, because the server has other bytes.
 func (j *job) giveUp(off, held int64) error {
-	if j.moved || j.req.FailOnChange {
+	if j.file.moved || j.req.FailOnChange {
 		return errOtherBytes
 	}
 	j.emit(Event{Kind: Restarted, Held: held - off, Err: errOtherBytes})
@@ -254,7 +254,7 @@ func (j *job) giveUp(off, held int64) error {
 	}
 	j.pool.lose(off)
 	j.gaveUp = true
-	j.have.Store(off)
+	j.progress.held.Store(off)
 	return nil
 }
 

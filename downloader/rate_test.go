@@ -318,9 +318,9 @@ func TestCopyPaced(t *testing.T) {
 	}
 	f := newStrictFile(size)
 	w := &worker{}
-	j.host, j.sink = newHost("h", 1), f
-	enterNow(t, j.host, 1)
-	j.pool = newPool(j.host, chunk.NewPlan(size, chunk.Set{}), false)
+	j.conn.host, j.sink = newHost("h", 1), f
+	enterNow(t, j.conn.host, 1)
+	j.pool = newPool(j.conn.host, chunk.NewPlan(size, chunk.Set{}), false)
 	j.pool.begin(w, chunk.Range{End: size}, false, func(error) {}, time.Now())
 	defer j.attach(w)()
 	w.buf.seek(0)

@@ -64,14 +64,14 @@ func decided(d response.Decision, reason string) error {
 
 // compare returns an error if rep cannot be used for range r together with the held bytes.
 func (j *job) compare(rep *reply, r chunk.Range) error {
-	return decided(j.evidence.Judge(j.id, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.pool != nil}))
+	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.pool != nil}))
 }
 
 // known returns the facts about the file that are known before any response.
 func (j *job) known() response.Known {
-	k := response.Known{Size: -1, Digest: !j.req.Sum.IsZero(), WrongCoded: j.wrong.decode()}
-	if j.named {
-		k.Name = path.Base(strings.ReplaceAll(j.req.Output, `\`, "/"))
+	k := response.Known{Size: -1, Digest: !j.goal.sum.IsZero(), WrongCoded: j.wrong.decode()}
+	if j.goal.named {
+		k.Name = path.Base(strings.ReplaceAll(j.goal.output, `\`, "/"))
 	}
 	if j.req.ListEntry != nil {
 		k.Size = j.req.ListEntry.Size

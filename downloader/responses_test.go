@@ -157,11 +157,11 @@ func FuzzResponses(f *testing.F) {
 				t.Fatal(err)
 			}
 			to := &witness{t: t, liar: l}
-			j.sink, j.host = to, d.host(j.asked)
-			j.id = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
-			enterNow(t, j.host, 2)
+			j.sink, j.conn.host = to, d.host(j.origin.url)
+			j.version.Version = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
+			enterNow(t, j.conn.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
-			j.setPool(newPool(j.host, chunk.NewPlan(lieSize, held), false))
+			j.pool = (newPool(j.conn.host, chunk.NewPlan(lieSize, held), false))
 			to.got = held.Clone()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

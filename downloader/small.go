@@ -36,17 +36,17 @@ func (j *job) small(rep *reply) (*store.TempFile, error) {
 	if err := j.fits(rep.Version); err != nil {
 		return nil, err
 	}
-	target, err := absTarget(j.req.Dir, j.req.Output)
+	target, err := absTarget(j.req.Dir, j.goal.output)
 	if err != nil {
 		return nil, err
 	}
 	rec := store.Record{
-		URL: j.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.req.ListEntry.Lists,
+		URL: j.origin.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.req.ListEntry.Lists,
 		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
-		Sum: j.req.Sum, Replace: j.req.Overwrite, ModTime: j.modTime(rep.Version),
+		Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
 	}
-	j.id.Size = size
-	j.show(store.Record{Target: target, Size: size})
+	j.version.Size = size
+	j.progress.show(store.Record{Target: target, Size: size})
 	u, err := j.d.store.CreateTemp(rec)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil
@@ -85,13 +85,13 @@ func isCredible(t, now time.Time) bool {
 func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.TempFile) error {
 	err := j.readSmall(ctx, rep, u)
 	rep.close()
-	j.leave()
+	j.conn.release()
 	if err != nil {
 		u.Close()
 		if failure.IsPermanent(err) || ctx.Err() != nil || errors.Is(err, failure.ErrChecksum) {
 			return errors.Join(context.Cause(ctx), err)
 		}
-		j.have.Store(0)
+		j.progress.held.Store(0)
 		j.brokeOff = true
 		wait, again := j.setback(err)
 		if !again {
@@ -108,7 +108,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.TempFile) err
 	if err := j.d.placing.do(u); err != nil {
 		return err
 	}
-	j.show(u.Record())
+	j.progress.show(u.Record())
 	j.crc = u.Record().CRC
 	return j.blame()
 }
@@ -117,8 +117,8 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.TempFile) err
 func (j *job) readSmall(ctx context.Context, rep *reply, u *store.TempFile) error {
 	var sum hash.Hash
 	to := io.Writer(localWriter{u})
-	if !j.sum.IsZero() {
-		sum = j.sum.NewHash()
+	if !j.version.digest.IsZero() {
+		sum = j.version.digest.NewHash()
 		to = io.MultiWriter(to, sum)
 	}
 	buf := smallBuffers.Get().(*[]byte)
@@ -130,8 +130,8 @@ func (j *job) readSmall(ctx context.Context, rep *reply, u *store.TempFile) erro
 	if err != nil {
 		return failure.ExplainBody(err)
 	}
-	if sum != nil && !j.sum.Matches(sum) {
-		return j.mismatched(j.sum.Of(sum))
+	if sum != nil && !j.version.digest.Matches(sum) {
+		return j.mismatched(j.version.digest.Of(sum))
 	}
 	io.Copy(io.Discard, io.LimitReader(rep.Body, 1)) // meets the end, so that the connection is free
 	return nil
@@ -156,6 +156,6 @@ type counted struct {
 
 func (c counted) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
-	c.j.have.Add(int64(n))
+	c.j.progress.held.Add(int64(n))
 	return n, err
 }

@@ -17,7 +17,7 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 	defer j.pool.leave(w)
 	defer j.attach(w)()
 	for {
-		worth := j.most.Load() + tryBytes
+		worth := j.progress.highWater.Load() + bytesPerTry
 		err := j.streamOnce(ctx, w, rep)
 		rep.close()
 		j.pool.release(w)
@@ -30,7 +30,7 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 		case failure.IsPermanent(err), errors.As(err, &again):
 			return err
 		}
-		if j.most.Load() < worth || errors.Is(err, failure.ErrTrickle) { // fetching the same bytes again and again is no progress
+		if j.progress.highWater.Load() < worth || errors.Is(err, failure.ErrTrickle) { // fetching the same bytes again and again is no progress
 			if err := j.pause(ctx, w, err); err != nil {
 				return err
 			}
@@ -64,25 +64,4 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 		}
 	}
 	return nil
-}
-
-// pacedReader counts and paces what is read, but not to be written.
-type pacedReader struct {
-	ctx  context.Context
-	j    *job
-	body io.Reader
-}
-
-func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.j.d.read(r.ctx, r.body, p)
-	r.j.fetched.Add(int64(n))
-	return n, err
-}
-
-// noEOF turns an end that came too early into an error that says so.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -34,7 +34,7 @@ func (j *job) checkSize(size int64) error {
 // checkArrived returns an error if more of a file of unknown size is there than there may be.
 // A known size is checked before; of such a file some bytes may arrive twice.
 func (j *job) checkArrived() error {
-	if most := j.req.MaxSize; most > 0 && j.id.Size < 0 && j.have.Load() > most {
+	if most := j.req.MaxSize; most > 0 && j.version.Size < 0 && j.progress.held.Load() > most {
 		return failure.Permanent(tooLargeError{what: fmt.Sprintf("it has more than the %d bytes that are allowed", most), arrived: true})
 	}
 	return nil
@@ -47,6 +47,6 @@ func (j *job) dropTooLarge(rec store.Record, err error) error {
 	if !errors.As(err, &large) || !large.arrived || rec.ID == "" {
 		return err
 	}
-	j.have.Store(0)
+	j.progress.held.Store(0)
 	return errors.Join(err, j.d.store.Remove(rec.ID, true))
 }

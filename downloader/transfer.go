@@ -20,27 +20,28 @@ func (j *job) attempt(ctx context.Context) error {
 			return err
 		}
 	}
-	to, _ := j.target()
-	j.host = j.d.host(to.url)
-	j.single = j.single || j.host.rangeUse() == rangesRefused
+	to, _ := j.origin.current()
+	j.conn.host = j.d.host(to.url)
+	j.origin.oneStream = j.origin.oneStream || j.conn.host.rangeUse() == rangesRefused
 	held, err := j.held(ctx)
 	if err != nil {
 		return err
 	}
-	j.have.Store(held.Len())
-	j.setPool(nil)
-	if j.part != nil && j.id.Size >= 0 && held.Contains(chunk.Range{End: j.id.Size}) {
+	j.progress.held.Store(held.Len())
+	j.pool = nil
+	j.progress.countConns(nil)
+	if j.part != nil && j.version.Size >= 0 && held.Contains(chunk.Range{End: j.version.Size}) {
 		if err := j.proveAgain(ctx); err != nil {
 			return err
 		}
 		return j.finish(ctx, nil)
 	}
-	if err := j.enter(ctx, j.host); err != nil {
+	if err := j.conn.acquire(ctx, j.conn.host); err != nil {
 		return err
 	}
 	rep, err := j.begin(ctx, held)
 	if err != nil {
-		j.leave()
+		j.conn.release()
 		return err
 	}
 	j.expect(rep)
@@ -58,7 +59,7 @@ func (j *job) attempt(ctx context.Context) error {
 		return j.transfer(ctx, rep, held)
 	}
 	rep.close()
-	j.leave()
+	j.conn.release()
 	return err
 }
 
@@ -72,7 +73,7 @@ func (j *job) held(ctx context.Context) (held chunk.Set, err error) {
 		return held, nil
 	}
 	held = j.part.Record().Held
-	if j.single || j.moved || j.id.StrongETag() == "" || j.id.Size >= 0 && held.Contains(chunk.Range{End: j.id.Size}) {
+	if j.origin.oneStream || j.file.moved || j.version.StrongETag() == "" || j.version.Size >= 0 && held.Contains(chunk.Range{End: j.version.Size}) {
 		_, err = j.recheck(ctx)
 		held = j.part.Record().Held
 	}
@@ -82,12 +83,12 @@ func (j *job) held(ctx context.Context) (held chunk.Set, err error) {
 // begin returns the answer to begin with. Its version is that of what is held, by a
 // strong validator or by samples, unless it is the whole file.
 func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
-	if j.part == nil || held.Len() == 0 || j.single {
+	if j.part == nil || held.Len() == 0 || j.origin.oneStream {
 		return j.probe(ctx, held)
 	}
-	if j.id.StrongETag() != "" && !j.part.Record().Mixed {
+	if j.version.StrongETag() != "" && !j.part.Record().Mixed {
 		rep, err := j.probe(ctx, held)
-		if err != nil || rep.Whole || j.id.Proves(rep.Version) {
+		if err != nil || rep.Whole || j.version.Proves(rep.Version) {
 			return rep, err
 		}
 		rep.close() // one connection has to do
@@ -98,22 +99,6 @@ func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
 	return j.probe(ctx, held)
 }
 
-// enter takes the download's first connection, to h. The pool gives it back
-// once there is one, and leave before.
-func (j *job) enter(ctx context.Context, h *host) error {
-	j.host = h
-	err := h.enter(ctx)
-	j.entered = err == nil
-	return err
-}
-
-func (j *job) leave() {
-	if j.entered {
-		j.host.leave()
-	}
-	j.entered = false
-}
-
 // probe asks for the first missing bytes; the answer tells all that there is to
 // know, and its body is the first connection's work.
 func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
@@ -122,12 +107,12 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 		r = chunk.Range{Off: gap.Off, End: min(gap.End, gap.Off+firstRange)}
 		break
 	}
-	if j.id.Size >= 0 {
-		r.End = min(r.End, j.id.Size)
+	if j.version.Size >= 0 {
+		r.End = min(r.End, j.version.Size)
 	} else if r.Off == 0 { // without end: some links may be asked only once
 		r.End = chunk.Unbounded
 	}
-	if j.single {
+	if j.origin.oneStream {
 		r = chunk.Range{}
 	}
 	rep, err := j.ask(ctx, nil, r)
@@ -136,9 +121,9 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 		return j.ask(ctx, nil, chunk.Range{}) // an empty file, most likely
 	case err != nil:
 		return nil, err
-	case !rep.Whole && rep.Version.Size < 0 && j.id.Size < 0: // a part of nobody knows what
+	case !rep.Whole && rep.Version.Size < 0 && j.version.Size < 0: // a part of nobody knows what
 		rep.close()
-		j.single = true
+		j.origin.oneStream = true
 		return j.ask(ctx, nil, chunk.Range{})
 	}
 	return rep, nil
@@ -148,11 +133,7 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 // if it is not. Where rep is the whole file and something of it is held, that is
 // left to agree, which compares.
 func (j *job) accept(rep *reply, held *chunk.Set) error {
-	if final := j.d.host(rep.Request.URL); final != j.host { // later requests go there
-		j.leave()
-		final.join()
-		j.host, j.entered = final, true
-	}
+	j.conn.moveTo(j.d.host(rep.Request.URL))                           // later requests go there
 	if j.proves() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // else nobody vouches for those that a server names
 		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, response.Duplicates(rep.Header, rep.Request.URL)...)
 	}
@@ -161,7 +142,7 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		if err := j.fits(rep.Version); err != nil {
 			return err
 		}
-		j.id = j.id.Merge(rep.Version)
+		j.version.Version = j.version.Merge(rep.Version)
 		return j.create(rep)
 	case !rep.Whole || held.Len() == 0:
 		return j.adopt(rep.Content)
@@ -172,35 +153,35 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 
 // adopt makes the version of a that of the download, and records it.
 func (j *job) adopt(a response.Content) error {
-	j.id = j.id.Merge(a.Version)
-	j.moved = false // it has the same file
+	j.version.Version = j.version.Merge(a.Version)
+	j.file.moved = false // it has the same file
 	if j.req.Stream != nil {
-		j.show(store.Record{Target: "-", Size: j.id.Size})
+		j.progress.show(store.Record{Target: "-", Size: j.version.Size})
 		return nil
 	}
-	if rec := j.part.Record(); versionOf(rec) == j.id && rec.URL == j.recorded && rec.NoRanges == a.Whole && rec.Unframed == j.unframed {
+	if rec := j.part.Record(); versionOf(rec) == j.version.Version && rec.URL == j.origin.recorded && rec.NoRanges == a.Whole && rec.Unframed == j.version.unframed {
 		return nil
 	}
 	if err := j.part.Update(func(r *store.Record) { j.note(r, a.Whole) }); err != nil {
 		return err
 	}
-	j.show(j.part.Record())
+	j.progress.show(j.part.Record())
 	return nil
 }
 
 // note writes into a record what is known of the version.
 func (j *job) note(r *store.Record, whole bool) {
-	r.URL, r.Public, r.NoRanges = j.recorded, j.req.isPublic(j.asked), whole
-	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.id.Size, j.id.ETag, j.id.LastModified, j.id.MediaType, j.id.Coding
-	r.Unframed = j.unframed
+	r.URL, r.Public, r.NoRanges = j.origin.recorded, j.origin.start.public, whole
+	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.version.Size, j.version.ETag, j.version.LastModified, j.version.MediaType, j.version.Coding
+	r.Unframed = j.version.unframed
 }
 
 // create makes the part file under the name that was asked for or that the
 // answer tells.
 func (j *job) create(rep *reply) error {
-	name := j.req.Output
+	name := j.goal.output
 	if name == "" {
-		name = response.Filename(rep.Header.Get("Content-Disposition"), j.asked)
+		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
 	}
 	target, err := absTarget(j.req.Dir, name)
 	if err != nil {
@@ -208,13 +189,13 @@ func (j *job) create(rep *reply) error {
 	}
 	old, err := j.d.store.ByTarget(target)
 	switch {
-	case err != nil || j.req.Overwrite || j.req.Restart:
-	case old.URL == j.recorded && (old.State != store.Done || j.d.store.Exists(old)):
+	case err != nil || j.goal.replace || j.req.Restart:
+	case old.URL == j.origin.recorded && (old.State != store.Done || j.d.store.Exists(old)):
 		return begunError{old}
 	case old.State != store.Done:
 		return claimed(old)
 	}
-	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite, Mirrors: j.givenMirrors()}
+	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
 	if j.req.ListEntry != nil {
 		rec.Lists = j.req.ListEntry.Lists
 	}
@@ -224,27 +205,27 @@ func (j *job) create(rep *reply) error {
 		return err
 	}
 	j.part, j.sink = part, part
-	j.show(part.Record())
+	j.progress.show(part.Record())
 	return nil
 }
 
 // transfer fetches what held lacks, beginning with the body of rep, and
 // finishes.
 func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
-	size := j.id.Size
+	size := j.version.Size
 	if size < 0 {
 		size = chunk.Unbounded
 	}
 	first := &worker{}
-	j.entered = false // from here on, the pool gives the connection back
-	j.d.recall(j.host)
-	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.Whole || j.req.Stream != nil || j.mayMix(held)))
+	j.conn.handOver()
+	j.d.recall(j.conn.host)
+	j.pool = newPool(j.conn.host, chunk.NewPlan(size, held), rep.Whole || j.req.Stream != nil || j.mayMix(held))
+	j.progress.countConns(j.pool.conns)
 	defer j.endPool()
-	j.advanced(held.Len())
-	if !j.started {
-		j.emit(Event{Kind: Started, Size: j.id.Size, Held: held.Len()})
+	j.written(held.Len())
+	if j.progress.start() {
+		j.emit(Event{Kind: Started, Size: j.version.Size, Held: held.Len()})
 	}
-	j.started = true
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -315,23 +296,23 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 		if !done {
 			return fmt.Errorf("%w: bytes are missing at the end", failure.ErrProtocol)
 		}
-		if j.id.Size != size { // a stream told its size by ending
-			j.id.Size = size
+		if j.version.Size != size { // a stream told its size by ending
+			j.version.Size = size
 			if err := j.part.Update(func(r *store.Record) { r.Size = size }); err != nil {
 				return err
 			}
-			j.show(j.part.Record())
+			j.progress.show(j.part.Record())
 		}
 	}
-	if err := j.fits(j.id); err != nil {
+	if err := j.fits(j.version.Version); err != nil {
 		return err
 	}
-	if v == nil && !j.sum.IsZero() {
-		v = newVerifier(j.sum, j.part)
+	if v == nil && !j.version.digest.IsZero() {
+		v = newVerifier(j.version.digest, j.part)
 	}
 	if v != nil {
 		var m *mismatch
-		if err := v.verdict(ctx, j.id.Size); errors.As(err, &m) {
+		if err := v.verdict(ctx, j.version.Size); errors.As(err, &m) {
 			return j.mismatched(m.got)
 		} else if err != nil {
 			return err
@@ -340,5 +321,5 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if err := j.blame(); err != nil {
 		return err
 	}
-	return j.part.Finish(j.modTime(j.id))
+	return j.part.Finish(j.modTime(j.version.Version))
 }

@@ -228,14 +228,14 @@ func TestTurnsTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j.host = newHost("h", 1)
-		enterNow(t, j.host, 1)
+		j.conn.host = newHost("h", 1)
+		enterNow(t, j.conn.host, 1)
 		w, r := &worker{}, chunk.Range{End: 1000}
-		j.pool = newPool(j.host, chunk.NewPlan(r.End, chunk.Set{}), false)
+		j.pool = newPool(j.conn.host, chunk.NewPlan(r.End, chunk.Set{}), false)
 		j.pool.begin(w, r, false, func(error) {}, time.Now())
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		to := j.first(destination{url: j.asked})
+		to := j.originTarget(destination{url: j.origin.url})
 		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(w, resp, err) }
 		var asking sync.WaitGroup
 		asking.Go(func() {

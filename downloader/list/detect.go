@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// readBufferSize is the size in bytes of the buffer in front of a list. It is a guess:
-// half or double makes no difference to speed. It must hold the first lines of an HTML
-// page, because isHTML looks only at buffered bytes for its first tag.
+// readBufferSize is the size in bytes of the buffer in front of a list. It is a guess; a
+// smaller buffer costs more reads. If more white space than this precedes the first tag,
+// an HTML page or a Metalink is not recognised.
 const readBufferSize = 64 << 10
 
 // Byte sequences at the start of a list that identify its encoding.

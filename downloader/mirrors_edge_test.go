@@ -131,7 +131,7 @@ func TestEdgeOutageNote(t *testing.T) {
 	defer close(stop)
 	go func() {
 		if r.srv.WaitSent(24<<20, stop) {
-			r.srv.Set(faultserver.Mute)
+			r.srv.Set(faultserver.NoResponse)
 			r.srv.Set(faultserver.ResetFirst)
 			r.srv.CloseClientConnections()
 			time.Sleep(2 * time.Second)

@@ -293,7 +293,7 @@ func (p *pool) heldLen() int64 {
 func (p *pool) lose(off int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.plan.Lose(chunk.Range{Off: off, End: chunk.Unbounded})
+	p.plan.Discard(chunk.Range{Off: off, End: chunk.Unbounded})
 }
 
 // prefix returns how many bytes are written without a gap from the start.

@@ -223,7 +223,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2
 
 // entries reads one list.
 func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
-	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, Most: c.text()}
+	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, MaxBytes: c.text()}
 	return func(yield func(list.Entry, error) bool) {
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem

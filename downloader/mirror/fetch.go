@@ -30,12 +30,12 @@ func (m *Run) fetch(ctx context.Context, it *item, released func()) Outcome {
 			o.State, o.URL, o.Record, o.Err = Current, u, it.Record, nil
 			return o
 		}
-		if o.Err == nil || !mayMend(err) {
+		if o.Err == nil || !mayRecover(err) {
 			o.URL = u
 		}
 		res.Fetched += o.Result.Fetched
 		o.Result = res
-		if o.Err = worse(o.Err, err); ctx.Err() != nil || !isSource(err) {
+		if o.Err = betterError(o.Err, err); ctx.Err() != nil || !tryOtherSource(err) {
 			break
 		}
 	}
@@ -69,8 +69,8 @@ func (m *Run) getFrom(ctx context.Context, it *item, u string, released func()) 
 
 // worse returns what to say of a file that two sources did not have: that which
 // may mend, or else the first.
-func worse(a, b error) error {
-	if a == nil || !mayMend(a) && mayMend(b) {
+func betterError(a, b error) error {
+	if a == nil || !mayRecover(a) && mayRecover(b) {
 		return b
 	}
 	return a
@@ -78,7 +78,7 @@ func worse(a, b error) error {
 
 // isSource reports whether err is one that another source may not have: of a list,
 // that may be the one with the right version.
-func isSource(err error) bool {
+func tryOtherSource(err error) bool {
 	if errors.Is(err, downloader.ErrOtherFile) { // all sources were tried
 		return false
 	}

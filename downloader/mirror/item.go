@@ -25,7 +25,7 @@ type stored struct {
 // texts returns what of it may be any bytes, always in the same order.
 func (it *item) texts() []*string {
 	e := &it.Entry
-	all := append([]*string{&it.Path, &it.List, &it.Failed, &e.Out, &e.Dir, &e.List}, it.Record.Texts()...)
+	all := append([]*string{&it.Path, &it.List, &it.LastError, &e.Out, &e.Dir, &e.List}, it.Record.Texts()...)
 	for i := range e.URLs {
 		all = append(all, &e.URLs[i])
 	}

@@ -24,7 +24,7 @@ func TestItem(t *testing.T) {
 				URLs: []string{"http://a/" + text, "http://b/"}, Out: text, Dir: "d" + text, Sum: sum, Size: 5, List: text, Line: 7,
 				Header: http.Header{"A": {text, "x"}, "B": {"y" + text}},
 			},
-			List: text, Path: "/d/" + text, Rounds: 2, Failed: "why " + text,
+			List: text, Path: "/d/" + text, Rounds: 2, LastError: "why " + text,
 			Record: store.Record{
 				ID: "0123456789abcdef", URL: text, Target: "/d/" + text, Public: true, Named: true, Size: 5, ETag: text, LastModified: text, Type: text,
 				Coding: "gzip", Mirrors: []string{text}, Mixed: true, NoRanges: true, Unframed: true, Held: chunk.NewSet(chunk.Range{End: 5}), Piece: 3, Touched: when, State: store.Done, Reason: text, Rate: 4, PartNumber: 2, Root: text, Sum: sum,

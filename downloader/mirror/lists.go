@@ -20,7 +20,7 @@ type List struct {
 	Key string
 	// Whole says that the end of Entries is known to be the end of the list. A list
 	// that may have been cut prunes nothing.
-	Whole bool
+	Complete bool
 	// Entries are read once, as list.Read returns them.
 	Entries iter.Seq2[list.Entry, error]
 }
@@ -31,7 +31,7 @@ const claimGrace = 500 * time.Millisecond
 // A naming is what the lists of a run have named. The reader has it until it ends,
 // except for later.
 type naming struct {
-	seen  seen
+	seen  pathSet
 	lists map[string]opened // by key
 	fresh int               // files to fetch that no earlier run has finished
 
@@ -50,7 +50,7 @@ func newNaming(temp string) naming {
 // open begins a list. Several lists may have one key, and prune together.
 func (n *naming) open(l List) {
 	was, again := n.lists[l.Key]
-	n.lists[l.Key] = opened{whole: l.Whole && (was.whole || !again), empty: was.empty || !again}
+	n.lists[l.Key] = opened{whole: l.Complete && (was.whole || !again), empty: was.empty || !again}
 }
 
 // names notes that the list with this key names a file.
@@ -88,7 +88,7 @@ func (it *item) claims() store.Lists {
 
 // unclaimed reports whether the claim of its list may be missing from what is on
 // record. Of an unfinished download, that may be more than the record of it.
-func (it *item) unclaimed() bool {
+func (it *item) needsClaim() bool {
 	r := it.Record
 	return r.ID != "" && (r.State != store.Done || len(r.Lists) > 0 && !r.Lists.Has(it.List))
 }
@@ -102,7 +102,7 @@ func (m *Run) recall(batch []*item) error {
 	}
 	var claims []store.Claim
 	for _, it := range batch {
-		if it.unclaimed() {
+		if it.needsClaim() {
 			claims = append(claims, store.Claim{Target: it.Path, List: it.List})
 		}
 	}
@@ -178,7 +178,7 @@ func (m *Run) claimRest(ctx context.Context) error {
 func (m *Run) nextClaims() (claims []store.Claim, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(claims) < lookMost {
+	for len(claims) < maxLookupBatch {
 		key, rel, ok, err := m.named.later.Next(func(string) bool { return true })
 		if err != nil || !ok {
 			return claims, err

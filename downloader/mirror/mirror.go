@@ -36,7 +36,7 @@ type Options struct {
 	Update    bool   // ask servers whether finished files have changed
 	Prune     bool   // delete files that earlier runs made and no list names any more
 	MaxDelete Limit  // of Prune
-	Together  string // key under which earlier versions claimed the files of all lists; Prune releases it if every list may prune; default none
+	LegacyKey string // key under which earlier versions claimed the files of all lists; Prune releases it if every list may prune; default none
 	DryRun    bool   // fetch and delete nothing, and record nothing
 
 	// Request is what all requests have in common.
@@ -148,7 +148,7 @@ type Run struct {
 // NewRun returns a run that Do does.
 func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	o = o.withDefaults()
-	m := &Run{d: d, st: st, opts: o, hosts: make(map[string]*host), sweep: 2 * mostHosts, round: 1, reading: true, named: newNaming(o.Temp)}
+	m := &Run{d: d, st: st, opts: o, hosts: make(map[string]*host), sweep: 2 * minHostSweep, round: 1, reading: true, named: newNaming(o.Temp)}
 	m.changed = sync.NewCond(&m.mu)
 	m.queue, m.again = newQueue(o.Temp), newQueue(o.Temp)
 	return m

@@ -65,7 +65,7 @@ const listA = "aaaaaaaaaaaaaaaa"
 // oneList is a run's only list.
 func oneList(key string, r io.Reader) iter.Seq2[List, error] {
 	return func(yield func(List, error) bool) {
-		yield(List{Key: key, Whole: true, Entries: list.Read("list", r, list.Options{})}, nil)
+		yield(List{Key: key, Complete: true, Entries: list.Read("list", r, list.Options{})}, nil)
 	}
 }
 

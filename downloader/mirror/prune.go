@@ -13,7 +13,7 @@ import (
 )
 
 // releaseMost is how many records a prune has in memory.
-const releaseMost = 256
+const maxReleaseBatch = 256
 
 var (
 	// ErrNotPruned says that nothing was deleted, because not all went well.
@@ -39,7 +39,7 @@ type pruning struct {
 
 // prune deletes what the lists no longer name, unless that is too much.
 func (m *Run) prune(ctx context.Context) error {
-	p := &pruning{Run: m, ctx: ctx, keys: m.named.pruning(m.opts.Together)}
+	p := &pruning{Run: m, ctx: ctx, keys: m.named.pruning(m.opts.LegacyKey)}
 	if c := m.Counts(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.named.seen.Len() == 0 {
 		return ErrNotPruned
 	}
@@ -118,7 +118,7 @@ func (p *pruning) count() error {
 	}
 	made = max(0, made-p.named.fresh)
 	if p.limit = p.opts.MaxDelete.of(made); going > p.limit {
-		return &LimitError{Delete: going, Made: made, Most: p.limit}
+		return &LimitError{Delete: going, Made: made, Max: p.limit}
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (p *pruning) files() error {
 			left--
 			p.would(rec.Target, rec)
 		}
-		if batch = append(batch, rec); len(batch) < releaseMost {
+		if batch = append(batch, rec); len(batch) < maxReleaseBatch {
 			return nil
 		}
 		err := p.release(batch)

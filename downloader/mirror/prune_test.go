@@ -32,7 +32,7 @@ func lists(texts ...text) iter.Seq2[List, error] {
 	return func(yield func(List, error) bool) {
 		for _, t := range texts {
 			entries := list.Read("list", strings.NewReader(t.entries), list.Options{})
-			if !yield(List{Key: t.key, Whole: !t.cut, Entries: entries}, nil) {
+			if !yield(List{Key: t.key, Complete: !t.cut, Entries: entries}, nil) {
 				return
 			}
 		}
@@ -127,20 +127,20 @@ func TestClaims(t *testing.T) {
 // whatever is on record before, and even if the run has failures.
 func TestClaimsOfOverlap(t *testing.T) {
 	r := newRig(t)
-	all := r.put(3*lookMost + 7)
+	all := r.put(3*maxLookupBatch + 7)
 	lines := strings.SplitAfter(all, "\n")
 	r.mustRun(firstOf(100, all))
 	twice := []text{
-		{key: listA, entries: firstOf(2*lookMost, all) + lines[0] + r.srv.URL + "/none\n"},
+		{key: listA, entries: firstOf(2*maxLookupBatch, all) + lines[0] + r.srv.URL + "/none\n"},
 		{key: listB, entries: strings.Join(lines[50:], "") + lines[50]},
 	}
 	for range 2 {
 		if c := r.mustRunLists(twice); c.Failed != 1 || c.Problems != 0 {
 			t.Fatalf("got %+v", c)
 		}
-		for i := range 3*lookMost + 7 {
+		for i := range 3*maxLookupBatch + 7 {
 			var want []string
-			if i < 2*lookMost {
+			if i < 2*maxLookupBatch {
 				want = append(want, listA)
 			}
 			if i >= 50 {
@@ -309,10 +309,10 @@ func TestPruneTogether(t *testing.T) {
 	r := newRig(t)
 	all := r.put(4)
 	const both = "cccccccccccccccc"
-	together := func(o *Options) { o.Together = both }
+	together := func(o *Options) { o.LegacyKey = both }
 	r.mustRunLists([]text{{key: both, entries: all}})
 	a, b := firstOf(2, all), strings.TrimPrefix(firstOf(3, all), firstOf(2, all))
-	r.mustRunLists([]text{{key: listA, entries: a}}, withPrune, together, func(o *Options) { o.Together = "" })
+	r.mustRunLists([]text{{key: listA, entries: a}}, withPrune, together, func(o *Options) { o.LegacyKey = "" })
 	r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b, cut: true}}, withPrune, together)
 	r.wantThere(map[string]bool{"f0003": true})
 	if c := r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b}}, withPrune, together); c.Pruned != 1 {

@@ -77,7 +77,7 @@ func (r *queueRun) item() []byte {
 	case 1:
 		n = 0
 	case 2, 3, 4:
-		n = pageData - 2*sizeSize + r.rnd.IntN(3*sizeSize)
+		n = pagePayload - 2*lengthSize + r.rnd.IntN(3*lengthSize)
 	}
 	return randomBytes(r.rnd, n)
 }
@@ -152,8 +152,8 @@ func (r *queueRun) drain() {
 		r.next()
 	}
 	r.next()
-	if s := r.q.pages; s.pages != 0 || len(s.where) != 0 || len(r.q.lines) != 0 {
-		r.Errorf("empty, it has %d pages, %d in memory, and %d lines", s.pages, len(s.where), len(r.q.lines))
+	if s := r.q.pages; s.pageCount != 0 || len(s.byPage) != 0 || len(r.q.byHost) != 0 {
+		r.Errorf("empty, it has %d pages, %d in memory, and %d lines", s.pageCount, len(s.byPage), len(r.q.byHost))
 	}
 }
 

@@ -41,7 +41,7 @@ func next(t *testing.T, q *queue, ready func(string) bool) string {
 // TestQueueTurns: hosts take turns; one that is new, awakes or had its turn is
 // the last.
 func TestQueueTurns(t *testing.T) {
-	q, d := newTestQueue(memoryPages)
+	q, d := newTestQueue(maxMemoryPages)
 	for _, item := range []string{"1", "2", "3"} {
 		push(t, q, "a", item)
 	}
@@ -78,7 +78,7 @@ func TestQueueTurns(t *testing.T) {
 // each, not one for each item of the others.
 func TestQueueAsksLittle(t *testing.T) {
 	const hosts, each, ready = 10_000, 3, 5
-	q, _ := newTestQueue(memoryPages)
+	q, _ := newTestQueue(maxMemoryPages)
 	for i := range hosts * each {
 		push(t, q, fmt.Sprint(i%hosts), "x")
 	}
@@ -122,7 +122,7 @@ func TestQueueDiskFull(t *testing.T) {
 		}
 	}
 	pushed := fill(0)
-	if least := 20 * pageData / 304; pushed < least {
+	if least := 20 * pagePayload / 304; pushed < least {
 		t.Errorf("full after %d, want %d at least", pushed, least)
 	}
 	if err := q.Push("new", make([]byte, 10*pageSize)); !errors.Is(err, errFull) || q.LenHost("new") != 0 {
@@ -201,9 +201,9 @@ func TestQueueFileStays(t *testing.T) {
 				q.Wake(fmt.Sprint(i))
 			}
 		}
-		most = max(most, int(q.pages.pages))
+		most = max(most, int(q.pages.pageCount))
 	}
-	if bound := waiting*(350+sizeSize)/pageData + 2*hosts + 50; most > bound || len(d.b) > bound*pageSize {
+	if bound := waiting*(350+lengthSize)/pagePayload + 2*hosts + 50; most > bound || len(d.b) > bound*pageSize {
 		t.Errorf("the file had %d pages, want at most %d", most, bound)
 	}
 }
@@ -211,7 +211,7 @@ func TestQueueFileStays(t *testing.T) {
 // TestQueueLongItem: an item may be longer than the memory.
 func TestQueueLongItem(t *testing.T) {
 	q := newQueue(t.TempDir())
-	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), memoryPages*pageSize*3/2))
+	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), maxMemoryPages*pageSize*3/2))
 	push(t, q, "a", "x")
 	push(t, q, "a", long)
 	push(t, q, "a", "y")
@@ -229,7 +229,7 @@ func TestQueueLongItem(t *testing.T) {
 func TestQueueClose(t *testing.T) {
 	dir := t.TempDir()
 	real := newQueue(dir)
-	real.pages.limit = 1
+	real.pages.maxFrames = 1
 	fake, d := newTestQueue(1)
 	for _, q := range []*queue{real, fake} {
 		for range 10 {
@@ -255,7 +255,7 @@ func TestQueueClose(t *testing.T) {
 // TestQueueNoFile: if there can be no file, what fits in memory is not lost.
 func TestQueueNoFile(t *testing.T) {
 	q := newQueue(t.TempDir() + "/none")
-	q.pages.limit = 3
+	q.pages.maxFrames = 3
 	n := 0
 	for q.Push("a", fmt.Appendf(nil, "%0200d", n)) == nil {
 		n++

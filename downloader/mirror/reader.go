@@ -21,34 +21,34 @@ import (
 
 // lookMost is how many entries are looked up in one transaction: its memory is
 // that of the pages it touches.
-const lookMost = 256
+const maxLookupBatch = 256
 
 // lookBytes is how much text the entries have together that are read and not yet queued.
 // Entries of honest lists have 100 bytes, so that lookMost of them have 25 KiB. Half of it
 // is still more than they need, double costs a run of a hostile list 8 MiB more.
-const lookBytes = 8 << 20
+const maxReadAheadBytes = 8 << 20
 
 // An item is what the queue keeps of an entry that has to be fetched.
 type item struct {
-	Entry  list.Entry
-	List   string       // key
-	Path   string       // absolute
-	Record store.Record // of the path, zero for nothing
-	Rounds int          // in which it was tried
-	Failed string       // why it failed the last time
+	Entry     list.Entry
+	List      string       // key
+	Path      string       // absolute
+	Record    store.Record // of the path, zero for nothing
+	Rounds    int          // in which it was tried
+	LastError string       // why it failed the last time
 
-	weight int64 // bytes: of Entry while it is read, lookBytes at most; of its JSON while it is fetched
+	size int64 // bytes: of Entry while it is read, lookBytes at most; of its JSON while it is fetched
 }
 
 // read goes through the entries of lists until ctx ends.
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
-	found := make(chan *item, 2*lookMost)
-	room := newBudget(lookBytes)
+	found := make(chan *item, 2*maxLookupBatch)
+	room := newByteBudget(maxReadAheadBytes)
 	var looking sync.WaitGroup
 	looking.Go(func() {
 		for batch := range batches(found) {
 			lookErr := m.look(ctx, batch)
-			room.give(weight(batch))
+			room.release(totalSize(batch))
 			if lookErr != nil && err == nil {
 				err = errUnread
 				m.fail(lookErr)
@@ -64,8 +64,8 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error
 			continue
 		}
 		m.readList(ctx, l, func(it *item) {
-			it.weight = min(int64(it.Entry.Len()), lookBytes)
-			room.take(it.weight) // look releases it soon, also after the end of ctx
+			it.size = min(int64(it.Entry.Len()), maxReadAheadBytes)
+			room.acquire(it.size) // look releases it soon, also after the end of ctx
 			found <- it
 		})
 	}
@@ -78,20 +78,20 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error
 }
 
 // A budget is how many bytes may be in use at once.
-type budget struct {
+type byteBudget struct {
 	mu    sync.Mutex
 	freed *sync.Cond // on mu
 	left  int64      // guarded by mu
 }
 
-func newBudget(n int64) *budget {
-	b := &budget{left: n}
+func newByteBudget(n int64) *byteBudget {
+	b := &byteBudget{left: n}
 	b.freed = sync.NewCond(&b.mu)
 	return b
 }
 
 // take waits until n bytes are left, which must be no more than the budget, and takes them.
-func (b *budget) take(n int64) {
+func (b *byteBudget) acquire(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.left < n {
@@ -101,7 +101,7 @@ func (b *budget) take(n int64) {
 }
 
 // give gives n bytes back.
-func (b *budget) give(n int64) {
+func (b *byteBudget) release(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left += n
@@ -109,9 +109,9 @@ func (b *budget) give(n int64) {
 }
 
 // weight returns how many bytes the entries of a batch have.
-func weight(batch []*item) (n int64) {
+func totalSize(batch []*item) (n int64) {
 	for _, it := range batch {
-		n += it.weight
+		n += it.size
 	}
 	return n
 }
@@ -125,7 +125,7 @@ func (m *Run) readList(ctx context.Context, l List, found func(*item)) {
 		}
 		var it *item
 		if err == nil {
-			it, err = m.place(l.Key, e)
+			it, err = m.newItem(l.Key, e)
 		}
 		if it != nil {
 			found(it)
@@ -144,7 +144,7 @@ func batches(found <-chan *item) iter.Seq[[]*item] {
 	return func(yield func([]*item) bool) {
 		for it := range found {
 			batch := []*item{it}
-			for len(batch) < lookMost && len(found) > 0 {
+			for len(batch) < maxLookupBatch && len(found) > 0 {
 				batch = append(batch, <-found)
 			}
 			if !yield(batch) {
@@ -156,7 +156,7 @@ func batches(found <-chan *item) iter.Seq[[]*item] {
 
 // place returns where an entry of the list with this key goes, nil if an earlier one
 // has named the same file.
-func (m *Run) place(key string, e list.Entry) (*item, error) {
+func (m *Run) newItem(key string, e list.Entry) (*item, error) {
 	wrong := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
 	rel, err := localPath(m.opts.Dir, e)
 	if err != nil {
@@ -164,10 +164,10 @@ func (m *Run) place(key string, e list.Entry) (*item, error) {
 	}
 	m.named.names(key)
 	switch m.named.seen.Add(rel, e.URLs[0]) {
-	case Same:
+	case sameURL:
 		m.nameAgain(key, rel)
 		return nil, nil
-	case Other:
+	case otherURL:
 		m.nameAgain(key, rel)
 		return nil, wrong(fmt.Errorf("%q is the path of an earlier entry, too; it is not fetched", rel))
 	}
@@ -227,7 +227,7 @@ func (m *Run) look(ctx context.Context, batch []*item) error {
 		case m.opts.DryRun:
 			m.tell(it.outcome(Wanted, nil))
 		default:
-			if it.fresh() {
+			if it.isNew() {
 				m.named.fresh++
 			}
 			if err := m.push(it); err != nil {
@@ -272,7 +272,7 @@ func (m *Run) push(it *item) error {
 
 // fresh reports whether the file will be one of lists, and no earlier run has finished
 // it. An unfinished download that replaces a file has that one on record, too.
-func (it *item) fresh() bool {
+func (it *item) isNew() bool {
 	r := it.Record
 	return r.ID == "" || r.State != store.Done && !r.Replace && len(r.Lists) > 0
 }
@@ -288,8 +288,8 @@ func (it *item) outcome(s State, err error) Outcome {
 func (m *Run) pending(items []*item) {
 	for _, it := range items {
 		var err error
-		if it.Failed != "" {
-			err = errors.New(it.Failed)
+		if it.LastError != "" {
+			err = errors.New(it.LastError)
 		}
 		m.tell(it.outcome(Pending, err))
 	}

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	doubtful   = 2       // files at once of a host that has not answered yet
-	ahead      = 16      // more files at once of a host than it has room for, so that none is idle
-	jobsMost   = 320     // files at once of all hosts
-	placeMost  = 512     // files that have been fetched, and wait to be made durable
-	downAfter  = 2       // failures in a row after which a host is left alone until the next round
-	bytesMost  = 8 << 20 // of the items of these: honest ones have 500 bytes, hostile ones 1 MiB, and several times that in memory
-	roundRatio = 3       // each wait between rounds is so many times the one before
+	unprobedMax     = 2       // files at once of a host that has not answered yet
+	prefetch        = 16      // more files at once of a host than it has room for, so that none is idle
+	maxJobs         = 320     // files at once of all hosts
+	maxPublishing   = 512     // files that have been fetched, and wait to be made durable
+	maxHostFailures = 2       // failures in a row after which a host is left alone until the next round
+	maxItemBytes    = 8 << 20 // of the items of these: honest ones have 500 bytes, hostile ones 1 MiB, and several times that in memory
+	roundWaitFactor = 3       // each wait between rounds is so many times the one before
 )
 
 // A host is what a run knows of one. The mu of its Run guards it.
@@ -62,7 +62,7 @@ func (m *Run) next(ctx context.Context) (string, *item, bool) {
 		host, b, ok, err := m.take()
 		if ok {
 			err = it.decode(b)
-			it.weight = int64(len(b))
+			it.size = int64(len(b))
 		}
 		if err != nil {
 			m.fatal = err
@@ -93,7 +93,7 @@ func (m *Run) wakeShy() {
 
 // take takes an entry out of the queue, with mu held, and counts it as running.
 func (m *Run) take() (host string, b []byte, ok bool, err error) {
-	if m.running >= m.jobs() || m.placing >= placeMost || m.bytes >= bytesMost {
+	if m.running >= m.jobs() || m.placing >= maxPublishing || m.bytes >= maxItemBytes {
 		return "", nil, false, nil
 	}
 	host, b, ok, err = m.queue.Next(m.hasRoom)
@@ -114,7 +114,7 @@ func (m *Run) jobs() int {
 	if m.opts.Jobs > 0 {
 		return m.opts.Jobs
 	}
-	return jobsMost
+	return maxJobs
 }
 
 // hasRoom reports whether another file of a host may begin.
@@ -124,9 +124,9 @@ func (m *Run) hasRoom(name string) bool {
 		h = &host{}
 	}
 	if h.works || h.down != nil { // those of a host that is down are put off at once
-		return h.running < m.d.MaxParallel(name)+ahead
+		return h.running < m.d.MaxParallel(name)+prefetch
 	}
-	if h.running >= max(1, doubtful-h.failed) {
+	if h.running >= max(1, unprobedMax-h.failed) {
 		return false
 	}
 	if m.doubted >= max(1, m.jobs()*3/4) { // the rest is for hosts that work
@@ -149,9 +149,9 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 		}
 	})
 	o.Rounds = it.Rounds + 1
-	again := o.State == Failed && mayMend(o.Err) && o.Rounds < m.rounds(o.Err)
+	again := o.State == Failed && mayRecover(o.Err) && o.Rounds < m.rounds(o.Err)
 	m.mu.Lock()
-	m.bytes -= it.weight
+	m.bytes -= it.size
 	if released {
 		m.placing--
 		m.changed.Signal()
@@ -163,7 +163,7 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 	case o.State == Failed && ctx.Err() != nil:
 		o.State = Pending
 	case again:
-		it.Rounds, it.Failed = o.Rounds, o.Err.Error()
+		it.Rounds, it.LastError = o.Rounds, o.Err.Error()
 		if err := m.putOff(name, it); err != nil {
 			m.fail(err)
 		} else {
@@ -175,7 +175,7 @@ func (m *Run) job(ctx context.Context, name string, it *item) {
 
 // mostHosts is how many hosts without a file to fetch are remembered, of 150 bytes each. 320
 // files are fetched at once, so that half may forget what a list's mirrors have in common.
-const mostHosts = 1000
+const minHostSweep = 1000
 
 // forgetHosts forgets the hosts without a file, with mu held, if there are many. It looks at
 // all of them, and so not again before there are twice as many.
@@ -188,7 +188,7 @@ func (m *Run) forgetHosts() {
 			delete(m.hosts, name)
 		}
 	}
-	m.sweep = 2 * max(mostHosts, len(m.hosts))
+	m.sweep = 2 * max(minHostSweep, len(m.hosts))
 }
 
 // host returns what is known of one, with mu held.
@@ -216,8 +216,8 @@ func (m *Run) asked(name string, err error) {
 	h := m.host(name)
 	switch {
 	case h.down != nil:
-	case mayBeHost(err):
-		if h.failed++; h.failed >= downAfter && !h.works {
+	case isHostError(err):
+		if h.failed++; h.failed >= maxHostFailures && !h.works {
 			h.down = err
 			m.queue.Wake(name)
 			m.changed.Signal()
@@ -247,7 +247,7 @@ func (m *Run) leave(name string) {
 }
 
 // mayBeHost reports whether err is one that all files of a host may end with.
-func mayBeHost(err error) bool {
+func isHostError(err error) bool {
 	return errors.Is(err, downloader.ErrNetwork) || errors.Is(err, downloader.ErrThrottled)
 }
 
@@ -261,9 +261,9 @@ func (m *Run) rounds(err error) int {
 }
 
 // mayMend reports whether another round may end otherwise.
-func mayMend(err error) bool {
+func mayRecover(err error) bool {
 	var status *downloader.StatusError
-	return mayBeHost(err) || errors.Is(err, store.ErrPartFile) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, downloader.ErrPage)
+	return isHostError(err) || errors.Is(err, store.ErrPartFile) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, downloader.ErrPage)
 }
 
 // putOff queues it for the next round.
@@ -288,7 +288,7 @@ func (m *Run) nextRound(ctx context.Context) bool {
 	}
 	wait := m.opts.RoundWait
 	for range m.round - 1 {
-		wait *= roundRatio
+		wait *= roundWaitFactor
 	}
 	m.telling.Lock()
 	m.opts.OnRound(m.round+1, n, wait)

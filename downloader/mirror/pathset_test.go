@@ -8,24 +8,24 @@ import (
 )
 
 func TestSeenVerdicts(t *testing.T) {
-	var s seen
+	var s pathSet
 	if s.Has("a") || s.Has("") || s.Len() != 0 {
 		t.Error("it has seen what never was")
 	}
 	for i, tt := range []struct {
 		path, url string
-		want      verdict
+		want      pathStatus
 		len       int
 	}{
-		{"a", "u", New, 1},
-		{"a", "u", Same, 1},
-		{"a", "v", Other, 1},
-		{"a", "v", Other, 1}, // the first one counts
-		{"a", "u", Same, 1},
-		{"b", "u", New, 2},
-		{"", "", New, 3},
-		{"", "", Same, 3},
-		{"", "u", Other, 3},
+		{"a", "u", newPath, 1},
+		{"a", "u", sameURL, 1},
+		{"a", "v", otherURL, 1},
+		{"a", "v", otherURL, 1}, // the first one counts
+		{"a", "u", sameURL, 1},
+		{"b", "u", newPath, 2},
+		{"", "", newPath, 3},
+		{"", "", sameURL, 3},
+		{"", "u", otherURL, 3},
 	} {
 		if got := s.Add(tt.path, tt.url); got != tt.want || s.Len() != tt.len {
 			t.Errorf("%d: %q from %q: got %v of %d, want %v of %d", i, tt.path, tt.url, got, s.Len(), tt.want, tt.len)
@@ -40,21 +40,21 @@ func TestSeenVerdicts(t *testing.T) {
 // are equal.
 func TestSeenModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
-	var s seen
+	var s pathSet
 	model := make(map[string]string)
-	counts := make(map[verdict]int)
+	counts := make(map[pathStatus]int)
 	for range 200_000 {
 		path, url := fmt.Sprint("p", rnd.IntN(50_000)), fmt.Sprint("u", rnd.IntN(3))
 		first, ok := model[path]
 		if s.Has(path) != ok {
 			t.Fatalf("%q: has %v, want %v", path, !ok, ok)
 		}
-		want := Other
+		want := otherURL
 		switch {
 		case !ok:
-			want, model[path] = New, url
+			want, model[path] = newPath, url
 		case first == url || uint16(maphash.String(s.seed, first)) == uint16(maphash.String(s.seed, url)):
-			want = Same
+			want = sameURL
 		}
 		got := s.Add(path, url)
 		if got != want || s.Len() != len(model) {
@@ -62,7 +62,7 @@ func TestSeenModel(t *testing.T) {
 		}
 		counts[got]++
 	}
-	for v := New; v <= Other; v++ {
+	for v := newPath; v <= otherURL; v++ {
 		if counts[v] < 1000 {
 			t.Errorf("%v only %d times", v, counts[v])
 		}
@@ -73,15 +73,15 @@ func TestSeenModel(t *testing.T) {
 // each, also after growing.
 func TestSeenCrowd(t *testing.T) {
 	for _, first := range []uint64{1, 1 << 40, 1<<63 + 7, ^uint64(0) - 1000} {
-		var s seen
-		for round, want := range []verdict{New, Same} {
+		var s pathSet
+		for round, want := range []pathStatus{newPath, sameURL} {
 			for i := range uint64(1000) {
 				if got := s.add(first+i, uint16(i)); got != want {
 					t.Fatalf("round %d, hash %x: got %v, want %v", round, first+i, got, want)
 				}
 			}
 		}
-		if got := s.add(first, 7); got != Other {
+		if got := s.add(first, 7); got != otherURL {
 			t.Errorf("hash %x: got %v", first, got)
 		}
 	}
@@ -89,11 +89,11 @@ func TestSeenCrowd(t *testing.T) {
 
 // slotBytes returns the bytes of all slots, and what more the largest shard needs
 // while it grows.
-func (s *seen) slotBytes() (all, growing int) {
+func (s *pathSet) slotBytes() (all, growing int) {
 	for i := range s.shards {
 		n := cap(s.shards[i].paths)*8 + cap(s.shards[i].urls)*2
 		all += n
-		growing = max(growing, n+n/growthShare)
+		growing = max(growing, n+n/growthDivisor)
 	}
 	return all, growing
 }
@@ -106,11 +106,11 @@ func TestSeenMillions(t *testing.T) {
 	}
 	const n, few = 2_000_000, 50_000
 	before := heapBytes()
-	var s seen
+	var s pathSet
 	path := func(i int) string { return fmt.Sprintf("dir/%d/file-%d.bin", i%1000, i) }
 	for i := range n {
-		if got := s.Add(path(i), "u"); got != New {
-			t.Fatalf("path %d: got %v, want %v", i, got, New)
+		if got := s.Add(path(i), "u"); got != newPath {
+			t.Fatalf("path %d: got %v, want %v", i, got, newPath)
 		}
 		if i >= few && i%1000 == 0 {
 			if all, growing := s.slotBytes(); all+growing > 20*i {
@@ -124,7 +124,7 @@ func TestSeenMillions(t *testing.T) {
 	}
 	same := 0
 	for i := range n / 4 {
-		if s.Add(path(i), fmt.Sprint(i)) == Same {
+		if s.Add(path(i), fmt.Sprint(i)) == sameURL {
 			same++
 		}
 	}

@@ -28,7 +28,7 @@ type disk struct {
 	closed bool
 }
 
-func (d *disk) open() (spillFile, error) {
+func (d *disk) open() (pageFile, error) {
 	if d.broken() {
 		return nil, errBroken
 	}
@@ -92,31 +92,31 @@ func (d *disk) Close() error {
 }
 
 // newTestSpill returns a spill with so many pages in memory, and its disk.
-func newTestSpill(pages int) (*spill, *disk) {
+func newTestSpill(pages int) (*pager, *disk) {
 	d := &disk{}
-	s := newSpill("")
-	s.open, s.limit = d.open, pages
+	s := newPager("")
+	s.openFile, s.maxFrames = d.open, pages
 	return s, d
 }
 
 // checkSpill tests what must hold between any two calls.
-func checkSpill(t *testing.T, s *spill) {
+func checkSpill(t *testing.T, s *pager) {
 	t.Helper()
 	held := 0
 	for _, f := range s.frames {
-		if f.held {
+		if f.inUse {
 			held++
 		}
-		if f.held != (s.where[f.page] == f) {
-			t.Errorf("page %d: held %v, and not so found", f.page, f.held)
+		if f.inUse != (s.byPage[f.page] == f) {
+			t.Errorf("page %d: held %v, and not so found", f.page, f.inUse)
 		}
 	}
-	if held != len(s.where) || held+len(s.idle) != len(s.frames) || len(s.frames) > s.limit {
-		t.Errorf("of %d frames of %d, %d have a page, %d are found and %d idle", len(s.frames), s.limit, held, len(s.where), len(s.idle))
+	if held != len(s.byPage) || held+len(s.freeFrames) != len(s.frames) || len(s.frames) > s.maxFrames {
+		t.Errorf("of %d frames of %d, %d have a page, %d are found and %d idle", len(s.frames), s.maxFrames, held, len(s.byPage), len(s.freeFrames))
 	}
-	for _, page := range s.free {
-		if s.where[page] != nil || page >= s.pages {
-			t.Errorf("free page %d of %d is in memory", page, s.pages)
+	for _, page := range s.freePages {
+		if s.byPage[page] != nil || page >= s.pageCount {
+			t.Errorf("free page %d of %d is in memory", page, s.pageCount)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func TestSpillModel(t *testing.T) {
 }
 
 // writeOrRead does one of them at random, and compares with the model.
-func writeOrRead(t *testing.T, s *spill, rnd *rand.Rand, model map[uint32][]byte, page uint32) {
+func writeOrRead(t *testing.T, s *pager, rnd *rand.Rand, model map[uint32][]byte, page uint32) {
 	t.Helper()
 	has := model[page]
 	if rnd.IntN(2) == 0 && len(has) < pageSize {
@@ -201,15 +201,15 @@ func randomBytes(rnd *rand.Rand, n int) []byte {
 // TestSpillWrites: pages that follow each other are one write even if they are
 // not full, and those that were only read are not written again.
 func TestSpillWrites(t *testing.T) {
-	s, d := newTestSpill(memoryPages)
+	s, d := newTestSpill(maxMemoryPages)
 	b := make([]byte, pageSize/3)
-	for range 10 * memoryPages {
+	for range 10 * maxMemoryPages {
 		if err := s.write(s.alloc(), 0, b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	written := len(d.b) / pageSize
-	if most := written / (writeSize / pageSize) * 2; written < 9*memoryPages || d.writes > most {
+	if most := written / (maxWriteSize / pageSize) * 2; written < 9*maxMemoryPages || d.writes > most {
 		t.Errorf("%d pages in %d writes, want at most %d", written, d.writes, most)
 	}
 	for i := range 2 * uint32(written) {
@@ -243,8 +243,8 @@ func TestSpillTruncates(t *testing.T) {
 			if got := len(d.b); got > 10*pageSize || !noTrim && got != 0 {
 				t.Errorf("without truncate %v: the file has %d bytes", noTrim, got)
 			}
-			if s.pages != 0 || len(s.free) != 0 {
-				t.Errorf("%d pages and %d free, want none", s.pages, len(s.free))
+			if s.pageCount != 0 || len(s.freePages) != 0 {
+				t.Errorf("%d pages and %d free, want none", s.pageCount, len(s.freePages))
 			}
 		}
 	}

@@ -110,7 +110,7 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 func (f *fetcher) request(it *item, u string) downloader.Request {
 	req := f.opts.Request
 	req.URL, req.Output, req.Sum = u, it.Path, it.Entry.Sum
-	req.Restart = req.Restart && it.Rounds == 0 // later rounds resume what the first one has downloaded
+	req.Restart = req.Restart && it.Rounds == 0 // later rounds resume the download of the first one
 	req.Header = maps.Clone(req.Header)         // the template is shared
 	for name, values := range it.Entry.Header {
 		if req.Header == nil {

@@ -100,7 +100,7 @@ func (t *hostTable) sweep(waiting func(name string) int) {
 	t.sweepAt = 2 * max(maxIdleHosts, len(t.byName))
 }
 
-// clear forgets all hosts, so that a new round tries those that were down. No file may run.
+// clear forgets all hosts, so that a new round tries dead hosts again. No file may run.
 func (t *hostTable) clear() { clear(t.byName) }
 
 // isHostError reports whether err is a failure that all files of a host may have.

@@ -11,8 +11,9 @@ import (
 	"pawl/store"
 )
 
-// An item comes out of a queue as it went in, whatever bytes its texts have.
-func TestItem(t *testing.T) {
+// TestItemRoundTrip: decode restores all fields that encode has stored, also texts that are not
+// UTF-8.
+func TestItemRoundTrip(t *testing.T) {
 	sum, err := chunk.ParseSum("md5:00112233445566778899aabbccddeeff")
 	if err != nil {
 		t.Fatal(err)

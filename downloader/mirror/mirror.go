@@ -16,8 +16,9 @@
 // and tries the items that have failed. After the last round, a run with [Options.Prune] deletes
 // the files that earlier runs fetched and that the lists no longer name.
 //
-// Lists may have millions of entries. The queue moves to a temporary file when it outgrows 4 MiB,
-// so memory grows only by 11 to 15 bytes for each entry, to remember the paths that were named.
+// Lists may have millions of entries. A queue that outgrows 4 MiB continues in a temporary file, so
+// memory grows only by 11 to 15 bytes for each path that the lists name, and by about 100 bytes
+// for each host that has files to fetch.
 package mirror
 
 import (

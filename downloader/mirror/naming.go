@@ -20,8 +20,8 @@ type List struct {
 	Entries iter.Seq2[list.Entry, error]
 }
 
-// A naming records what the lists of a run have named. The reader owns it until it ends; prune
-// may read it afterwards.
+// A naming records the paths that the lists of a run have named, and which of the lists may
+// prune. The reader owns it until it ends; prune may read it afterwards.
 type naming struct {
 	paths    pathSet              // paths below Options.Dir
 	lists    map[string]listState // by key

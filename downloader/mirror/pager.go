@@ -47,8 +47,8 @@ type pageFile interface {
 // numbers first. Besides the pages in memory, a pager needs 4 bytes for each released page,
 // until all pages are released.
 //
-// Pages leave memory by the clock algorithm: a hand goes round the frames, clears the
-// referenced bit of those that have it, and evicts those that do not.
+// Pages leave memory by the clock algorithm: a hand goes round the frames, clears each
+// referenced bit that is set, and evicts each page whose bit was not set.
 //
 // A pager is not safe for concurrent use.
 type pager struct {

@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-func TestSeenVerdicts(t *testing.T) {
+// TestPathSetAdd: Add distinguishes new paths, paths with their first URL, and paths with another URL.
+func TestPathSetAdd(t *testing.T) {
 	var s pathSet
 	if s.Has("a") || s.Has("") || s.Len() != 0 {
-		t.Error("it has seen what never was")
+		t.Error("the empty set has paths")
 	}
 	for i, tt := range []struct {
 		path, url string
@@ -20,7 +21,7 @@ func TestSeenVerdicts(t *testing.T) {
 		{"a", "u", newPath, 1},
 		{"a", "u", sameURL, 1},
 		{"a", "v", otherURL, 1},
-		{"a", "v", otherURL, 1}, // the first one counts
+		{"a", "v", otherURL, 1}, // the first URL stays
 		{"a", "u", sameURL, 1},
 		{"b", "u", newPath, 2},
 		{"", "", newPath, 3},
@@ -28,17 +29,17 @@ func TestSeenVerdicts(t *testing.T) {
 		{"", "u", otherURL, 3},
 	} {
 		if got := s.Add(tt.path, tt.url); got != tt.want || s.Len() != tt.len {
-			t.Errorf("%d: %q from %q: got %v of %d, want %v of %d", i, tt.path, tt.url, got, s.Len(), tt.want, tt.len)
+			t.Errorf("%d: %q from %q: got %v and length %d, want %v and %d", i, tt.path, tt.url, got, s.Len(), tt.want, tt.len)
 		}
 	}
 	if !s.Has("a") || !s.Has("b") || !s.Has("") || s.Has("c") {
-		t.Error("it does not know what it has seen")
+		t.Error("Has: want a, b and the empty path, and not c")
 	}
 }
 
-// TestSeenModel: it says the same as a map, but where the 16 bits of two URLs
-// are equal.
-func TestSeenModel(t *testing.T) {
+// TestPathSetModel: the set returns the same as a map, except if the 16-bit hashes of two URLs are
+// equal.
+func TestPathSetModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	var s pathSet
 	model := make(map[string]string)
@@ -47,7 +48,7 @@ func TestSeenModel(t *testing.T) {
 		path, url := fmt.Sprint("p", rnd.IntN(50_000)), fmt.Sprint("u", rnd.IntN(3))
 		first, ok := model[path]
 		if s.Has(path) != ok {
-			t.Fatalf("%q: has %v, want %v", path, !ok, ok)
+			t.Fatalf("%q: Has returned %v, want %v", path, !ok, ok)
 		}
 		want := otherURL
 		switch {
@@ -58,20 +59,20 @@ func TestSeenModel(t *testing.T) {
 		}
 		got := s.Add(path, url)
 		if got != want || s.Len() != len(model) {
-			t.Fatalf("%q from %q: got %v of %d, want %v of %d", path, url, got, s.Len(), want, len(model))
+			t.Fatalf("%q from %q: got %v and length %d, want %v and %d", path, url, got, s.Len(), want, len(model))
 		}
 		counts[got]++
 	}
 	for v := newPath; v <= otherURL; v++ {
 		if counts[v] < 1000 {
-			t.Errorf("%v only %d times", v, counts[v])
+			t.Errorf("%v: got %d times, want at least 1000", v, counts[v])
 		}
 	}
 }
 
-// TestSeenCrowd: hashes that want the same slot, the last of all too, find one
-// each, also after growing.
-func TestSeenCrowd(t *testing.T) {
+// TestPathSetCollisions: hashes that belong in the same slot, even the last slot of a table, all find
+// a slot, before and after the table grows.
+func TestPathSetCollisions(t *testing.T) {
 	for _, first := range []uint64{1, 1 << 40, 1<<63 + 7, ^uint64(0) - 1000} {
 		var s pathSet
 		for round, want := range []pathStatus{newPath, sameURL} {
@@ -82,12 +83,12 @@ func TestSeenCrowd(t *testing.T) {
 			}
 		}
 		if got := s.add(first, 7); got != otherURL {
-			t.Errorf("hash %x: got %v", first, got)
+			t.Errorf("hash %x: got %v, want %v", first, got, otherURL)
 		}
 	}
 }
 
-// slotBytes returns the bytes of all slots, and what more the largest shard needs
+// slotBytes returns the bytes of all tables, and the bytes that the largest shard needs in addition
 // while it grows.
 func (s *pathSet) slotBytes() (all, growing int) {
 	for i := range s.shards {
@@ -98,9 +99,9 @@ func (s *pathSet) slotBytes() (all, growing int) {
 	return all, growing
 }
 
-// TestSeenMillions: two million paths take 16 bytes each, and never more than 20
-// on the way. None is wrongly known, and few URLs are.
-func TestSeenMillions(t *testing.T) {
+// TestPathSetMillions: two million paths need at most 16 bytes each, and 20 bytes each while the set
+// grows. No new path is taken for a known one, and few URLs are taken for the first URL.
+func TestPathSetMillions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("two million paths")
 	}
@@ -114,13 +115,13 @@ func TestSeenMillions(t *testing.T) {
 		}
 		if i >= few && i%1000 == 0 {
 			if all, growing := s.slotBytes(); all+growing > 20*i {
-				t.Fatalf("%d paths take %d bytes and %d to grow", i, all, growing)
+				t.Fatalf("%d paths take %d bytes and %d more to grow, want at most %d", i, all, growing, 20*i)
 			}
 		}
 	}
 	heap := heapBytes() - before
 	if all, _ := s.slotBytes(); all > 16*n || heap > 16*n {
-		t.Errorf("%d paths take %d bytes, %d of the heap", n, all, heap)
+		t.Errorf("%d paths take %d bytes in tables and %d of the heap, want at most %d", n, all, heap, 16*n)
 	}
 	same := 0
 	for i := range n / 4 {
@@ -128,8 +129,8 @@ func TestSeenMillions(t *testing.T) {
 			same++
 		}
 	}
-	if most := n / 4 / 65536 * 5; same > most {
-		t.Errorf("%d of %d other URLs were taken for the first, want at most %d", same, n/4, most)
+	if limit := n / 4 / 65536 * 5; same > limit {
+		t.Errorf("%d of %d other URLs were taken for the first, want at most %d", same, n/4, limit)
 	}
 	t.Logf("%.1f bytes a path", float64(heap)/n)
 }

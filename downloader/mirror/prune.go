@@ -134,9 +134,9 @@ func (p *pruning) count() error {
 	return nil
 }
 
-// share sets p.shared to those of the files in ids that the lists also name by another path, for
-// example through a symbolic link to a directory. These files must not be deleted, and they
-// keep their claims.
+// share sets p.shared: the files in ids that the lists also name by another path, for example
+// through a symbolic link to a directory. These files must not be deleted, and they keep
+// their claims.
 func (p *pruning) share(ids map[store.FileID]int) error {
 	p.shared = make(map[store.FileID]bool)
 	if len(ids) == 0 {
@@ -168,7 +168,7 @@ func (p *pruning) files() error {
 		}
 		if p.frees(rec) && p.store.Intact(rec) {
 			if id, _ := p.store.FileID(rec); left == 0 || p.shared[id] {
-				return nil
+				return nil // keeps its claims, so that the next run can release them
 			}
 			left--
 			p.reportDryRun(rec.Target, rec)
@@ -211,8 +211,8 @@ func (p *pruning) release(batch []store.Record) error {
 	return nil
 }
 
-// parts abandons the unfinished downloads that lose claims. Those that are running in another
-// process stay.
+// parts abandons the unfinished downloads that lose claims. A download that is running in another
+// process stays.
 func (p *pruning) parts() error {
 	records, err := p.store.Unfinished()
 	if err != nil {

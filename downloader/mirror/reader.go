@@ -23,9 +23,9 @@ const maxReadAheadBytes = 8 << 20
 // errUnread is the error of a reader that was stopped before the end of the lists.
 var errUnread = errors.New("the lists were not read to their end")
 
-// A reader turns the entries of the lists into items and queues those that must be fetched. One
-// goroutine reads entries and another one looks them up in batches, so that reading and parsing
-// do not wait for the state file.
+// A reader turns the entries of the lists into items, and queues the items that must be fetched.
+// One goroutine reads entries and another one looks them up in batches, so that reading and
+// parsing do not wait for the state file.
 type reader struct {
 	opts   Options
 	report *reporter
@@ -161,9 +161,9 @@ func localPath(dir string, e list.Entry) (string, error) {
 	return path, nil
 }
 
-// process looks up and claims the files of a batch, reports those that are current, and queues the
-// others. All items are claimed even if ctx has ended, because the lists have named them; those
-// that are then not queued are reported as Pending.
+// process looks up and claims the files of a batch. It reports current files and queues the
+// others. If ctx has ended, it still claims all files, because the lists have named them, but
+// reports them as Pending and queues none.
 func (r *reader) process(ctx context.Context, batch []*item) error {
 	err := r.ledger.lookUpAndClaim(batch)
 	if err != nil || ctx.Err() != nil {

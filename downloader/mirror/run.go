@@ -95,7 +95,7 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 	return err
 }
 
-// read runs the reader and tells the scheduler when it ends.
+// read runs the reader, and lets the scheduler know when it ends.
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) error {
 	r := &reader{opts: m.opts, report: m.report, names: m.names, ledger: m.ledger, sched: m.sched}
 	err := r.read(ctx, lists)

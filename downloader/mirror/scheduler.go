@@ -26,7 +26,7 @@ const (
 
 // A job is an item that was taken from the queue and runs.
 type job struct {
-	host       string // the host in whose queue the item was, not necessarily the one that is asked
+	host       string // the host in whose queue the item was; the fetch may ask other hosts, too
 	item       *item
 	bytes      int64 // of the JSON of item
 	publishing bool  // the file is fetched and waits to be made durable; guarded by mu of the scheduler
@@ -59,7 +59,7 @@ type scheduler struct {
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: next must look again
 	queue   *queue     // items of this round
-	retries *queue     // items of the next round
+	retries *queue     // items for the next round
 	hosts   hostTable
 	load    load
 	reading bool  // the reader may still push items
@@ -258,8 +258,8 @@ func (s *scheduler) retryCount() int {
 	return s.retries.Len()
 }
 
-// startRound makes the items of the next round those of this round. The queue must be empty and
-// no job may run.
+// startRound starts the next round with the items of retries. The queue must be empty and no
+// job may run.
 func (s *scheduler) startRound() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

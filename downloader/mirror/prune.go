@@ -10,9 +10,9 @@ import (
 	"pawl/store"
 )
 
-// maxReleaseBatch is how many records Release gets at once, which bounds the memory. A guess: a
-// transaction of the state file deletes the files of a batch, so other processes wait for it.
-// Half of it needs twice as many transactions, double lets them wait twice as long.
+// maxReleaseBatch is how many records Release gets at once, which bounds the memory. A guess: the
+// files of a batch are deleted within one transaction of the state file, and other processes wait
+// for it. Half of it needs twice as many transactions; double makes others wait twice as long.
 const maxReleaseBatch = 256
 
 var (
@@ -55,6 +55,8 @@ func (m *Run) prune(ctx context.Context) error {
 	return p.run()
 }
 
+// run runs the steps. It returns the first error of a step, or ErrUndeleted if some files could
+// not be deleted.
 func (p *pruning) run() error {
 	for _, step := range []func() error{p.count, p.files, p.parts} {
 		if err := step(); err != nil {

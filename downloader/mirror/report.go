@@ -17,10 +17,10 @@ type reporter struct {
 	calling   sync.Mutex // held during a callback; no two callbacks may run at once
 
 	mu     sync.Mutex // not held during callbacks, so that snapshot never waits for them
-	counts Counts     // guarded by mu; Again is unused
+	counts Counts     // guarded by mu; ToRetry is unused
 }
 
-// snapshot returns the counts, except for Again.
+// snapshot returns the counts, except for ToRetry.
 func (r *reporter) snapshot() Counts {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,13 +13,14 @@ import (
 
 const (
 	// readerStopTimeout is how long a run that ends waits for its reader, which may be blocked
-	// on input that never comes, such as a terminal. A guess: less might abandon a reader
-	// that is in the middle of a lookup; a user notices two seconds after Ctrl-C.
+	// on input that never comes, such as a terminal. A guess: half of it might abandon a
+	// reader in the middle of a lookup; double is a noticeable wait after Ctrl-C.
 	readerStopTimeout = time.Second
 
 	// roundWaitFactor: each wait between rounds is three times as long as the wait before it,
-	// by default 10 s, 30 s, 90 s. A guess: a server that restarts is back within the
-	// first two, and --rounds 5 ends after 7 minutes.
+	// for example 10 s, 30 s, 90 s. A guess: a server that restarts is back within the
+	// first two. Five rounds wait 7 minutes in all; with a factor of 2 it would be 2.5
+	// minutes, and with 6 it would be 43.
 	roundWaitFactor = 3
 )
 
@@ -49,7 +50,7 @@ func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 // Counts returns how far the run has come. It may be called at any time and by any goroutine.
 func (m *Run) Counts() Counts {
 	c := m.report.snapshot()
-	c.Again = m.sched.retryCount()
+	c.ToRetry = m.sched.retryCount()
 	return c
 }
 

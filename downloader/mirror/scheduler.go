@@ -53,7 +53,7 @@ type load struct {
 // A scheduler is safe for concurrent use.
 type scheduler struct {
 	maxJobs     int                   // immutable
-	maxParallel func(host string) int // how many small files of a host can be requested at once; immutable
+	maxParallel func(host string) int // how many small files of a host can be requested at once; called with mu held; immutable
 
 	// mu guards all fields below.
 	mu      sync.Mutex

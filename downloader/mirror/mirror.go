@@ -116,7 +116,7 @@ type Counts struct {
 	Listed, Current, Unchanged, Fetched, Failed, Pending, Wanted, Pruned int
 
 	Problems int   // errors in the lists, without warnings
-	ToRetry    int   // files that wait for the next round
+	ToRetry  int   // files that wait for the next round
 	Bytes    int64 // received bytes
 	Read     bool  // all lists were read to the end
 }

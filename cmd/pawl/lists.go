@@ -212,7 +212,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2
 			if c.Prune && !in.whole {
 				say.warn("list %q came without a length, so it may have been cut; it prunes nothing", in.name)
 			}
-			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Whole: in.whole, Entries: c.entries(in)}, nil)
+			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.whole, Entries: c.entries(in)}, nil)
 			in.Close()
 			if !more {
 				return

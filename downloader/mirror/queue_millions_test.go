@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	million2    = 2_000_000
-	longItem    = 200                   // bytes of an item
-	hostBytes   = 150                   // in memory, with a name of 22
-	otherBytes  = 8 << 20               // in memory: pages, and what is free of the file
-	slowestItem = 50 * time.Microsecond // in and out; it takes 1 or 2, and 10 with -race
+	items        = 2_000_000
+	itemSize     = 200                   // bytes
+	maxHostBytes = 150                   // memory for each host, whose name has 22 bytes
+	maxHeapBytes = 8 << 20               // memory besides the hosts: pages, and 4 bytes for each free page of the file
+	maxItemTime  = 50 * time.Microsecond // for Push and Next of one item; usually 1 to 2 µs, or 10 µs with -race
 )
 
-// heapBytes returns what is in use of the heap.
+// heapBytes returns the number of bytes in use on the heap.
 func heapBytes() int {
 	runtime.GC()
 	runtime.GC()
@@ -26,13 +26,13 @@ func heapBytes() int {
 	return int(m.HeapAlloc)
 }
 
-// A crowd is a queue of two million items of so many hosts.
+// A crowd is a queue of two million items of many hosts.
 type crowd struct {
 	*testing.T
 	q      *queue
 	hosts  []string
-	sorted bool // items come host by host, not in turns
-	heap   int  // without the queue
+	sorted bool // items are pushed host by host and not in turns
+	heap   int  // bytes in use before the queue has items
 }
 
 func newCrowd(t *testing.T, hosts int, sorted bool) *crowd {
@@ -47,25 +47,25 @@ func newCrowd(t *testing.T, hosts int, sorted bool) *crowd {
 // hostOf returns the host of the i-th item.
 func (c *crowd) hostOf(i int) string {
 	if c.sorted {
-		return c.hosts[i/(million2/len(c.hosts))]
+		return c.hosts[i/(items/len(c.hosts))]
 	}
 	return c.hosts[i%len(c.hosts)]
 }
 
 func (c *crowd) pushAll() {
-	item := make([]byte, longItem)
-	for i := range million2 {
+	item := make([]byte, itemSize)
+	for i := range items {
 		binary.LittleEndian.PutUint32(item, uint32(i))
 		push(c.T, c.q, c.hostOf(i), item)
 	}
 }
 
-// take takes out so many items, and checks them.
+// take takes n items out of the queue and checks them.
 func (c *crowd) take(n int) {
 	for range n {
 		host, item, ok, err := c.q.Next(always)
-		if !ok || len(item) != longItem {
-			c.Fatalf("%d bytes of %q: %v, %v", len(item), host, ok, err)
+		if !ok || len(item) != itemSize {
+			c.Fatalf("got %d bytes of %q, %v, %v, want %d bytes", len(item), host, ok, err, itemSize)
 		}
 		if i := int(binary.LittleEndian.Uint32(item)); host != c.hostOf(i) {
 			c.Fatalf("item %d: got host %q, want %q", i, host, c.hostOf(i))
@@ -76,14 +76,14 @@ func (c *crowd) take(n int) {
 func (c *crowd) checkHeap(when string) {
 	heap := heapBytes() - c.heap
 	c.Logf("%s: heap %d KiB", when, heap>>10)
-	if most := otherBytes + hostBytes*len(c.hosts); heap > most {
-		c.Errorf("%s: heap has %d bytes, want at most %d", when, heap, most)
+	if limit := maxHeapBytes + maxHostBytes*len(c.hosts); heap > limit {
+		c.Errorf("%s: heap has %d bytes, want at most %d", when, heap, limit)
 	}
 	runtime.KeepAlive(c)
 }
 
-// TestQueueMillions: two million items, all there at once, take little memory
-// but for the hosts, and little time.
+// TestQueueMillions: two million items that are in the queue at the same time need little time, and
+// memory only for the hosts.
 func TestQueueMillions(t *testing.T) {
 	if os.Getenv("PAWL_TEST_LONG") == "" {
 		t.Skip("two million items")
@@ -99,13 +99,13 @@ func TestQueueMillions(t *testing.T) {
 			in := time.Since(start)
 			c.checkHeap("full")
 			start = time.Now()
-			c.take(million2 - 1000)
+			c.take(items - 1000)
 			out := time.Since(start)
 			c.checkHeap("almost empty")
 			c.take(1000)
-			t.Logf("%v in, %v out", in/million2, out/million2)
-			if got := (in + out) / million2; got > slowestItem {
-				t.Errorf("an item takes %v", got)
+			t.Logf("%v in, %v out", in/items, out/items)
+			if got := (in + out) / items; got > maxItemTime {
+				t.Errorf("an item takes %v, want at most %v", got, maxItemTime)
 			}
 			if err := c.q.Close(); err != nil {
 				t.Error(err)

@@ -16,19 +16,19 @@ var (
 	errBroken = errors.New("disk broken")
 )
 
-// A disk is a spillFile in memory that may refuse.
+// A disk is a pageFile in memory whose calls can be made to fail.
 type disk struct {
 	b      []byte
-	room   int         // length that b cannot exceed; 0 for no limit
-	breaks func() bool // whether a read or a write fails; nil for never
+	room   int         // largest length of b; 0 for no limit
+	breaks func() bool // reports whether a call fails; nil for never
 	opens  int
 	writes int
-	failed int // calls that returned errFull or errBroken
-	noTrim bool
+	failed int  // calls that returned errFull or errBroken
+	noTrim bool // Truncate fails
 	closed bool
 }
 
-func (d *disk) open() (spillFile, error) {
+func (d *disk) open() (pageFile, error) {
 	if d.broken() {
 		return nil, errBroken
 	}
@@ -56,7 +56,8 @@ func (d *disk) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteAt that fails has written half, as a full disk does, and ruined the rest.
+// WriteAt writes half of p and zeros in place of the other half if it fails, because a full disk may
+// leave any bytes.
 func (d *disk) WriteAt(p []byte, off int64) (int, error) {
 	end, err := int(off)+len(p), error(nil)
 	switch {
@@ -91,44 +92,44 @@ func (d *disk) Close() error {
 	return nil
 }
 
-// newTestSpill returns a spill with so many pages in memory, and its disk.
-func newTestSpill(pages int) (*spill, *disk) {
+// newTestPager returns a pager with at most so many pages in memory, and its disk.
+func newTestPager(pages int) (*pager, *disk) {
 	d := &disk{}
-	s := newSpill("")
-	s.open, s.limit = d.open, pages
+	s := newPager("")
+	s.openFile, s.maxFrames = d.open, pages
 	return s, d
 }
 
-// checkSpill tests what must hold between any two calls.
-func checkSpill(t *testing.T, s *spill) {
+// checkPager checks the invariants of a pager between two calls.
+func checkPager(t *testing.T, s *pager) {
 	t.Helper()
 	held := 0
 	for _, f := range s.frames {
-		if f.held {
+		if f.inUse {
 			held++
 		}
-		if f.held != (s.where[f.page] == f) {
-			t.Errorf("page %d: held %v, and not so found", f.page, f.held)
+		if f.inUse != (s.byPage[f.page] == f) {
+			t.Errorf("page %d: inUse is %v, but byPage differs", f.page, f.inUse)
 		}
 	}
-	if held != len(s.where) || held+len(s.idle) != len(s.frames) || len(s.frames) > s.limit {
-		t.Errorf("of %d frames of %d, %d have a page, %d are found and %d idle", len(s.frames), s.limit, held, len(s.where), len(s.idle))
+	if held != len(s.byPage) || held+len(s.freeFrames) != len(s.frames) || len(s.frames) > s.maxFrames {
+		t.Errorf("of %d frames (at most %d), %d are in use, %d are in byPage and %d are free", len(s.frames), s.maxFrames, held, len(s.byPage), len(s.freeFrames))
 	}
-	for _, page := range s.free {
-		if s.where[page] != nil || page >= s.pages {
-			t.Errorf("free page %d of %d is in memory", page, s.pages)
+	for _, page := range s.freePages {
+		if s.byPage[page] != nil || page >= s.pageCount {
+			t.Errorf("free page %d of %d is in memory", page, s.pageCount)
 		}
 	}
 }
 
-// TestSpillModel: pages that grow, are read anywhere and are given back hold
-// what was written, whatever fails between.
-func TestSpillModel(t *testing.T) {
+// TestPagerModel: for random operations, pages hold the bytes that were written to them, even if some
+// calls of the file fail.
+func TestPagerModel(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 7, 20} {
 		for _, failing := range []int{0, 4} {
 			t.Run(fmt.Sprintf("%d pages, %d in 10 calls fail", limit, failing), func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(uint64(limit), uint64(failing)))
-				s, d := newTestSpill(limit)
+				s, d := newTestPager(limit)
 				d.breaks = func() bool { return rnd.IntN(10) < failing }
 				model := make(map[uint32][]byte)
 				var pages []uint32
@@ -149,21 +150,22 @@ func TestSpillModel(t *testing.T) {
 					default:
 						writeOrRead(t, s, rnd, model, pages[rnd.IntN(len(pages))])
 					}
-					checkSpill(t, s)
+					checkPager(t, s)
 					if t.Failed() {
 						return
 					}
 				}
 				if d.writes == 0 || (failing > 0) != (d.failed > 0) {
-					t.Errorf("%d writes, %d failures", d.writes, d.failed)
+					t.Errorf("got %d writes and %d failures, want some writes, and failures only if calls fail", d.writes, d.failed)
 				}
 			})
 		}
 	}
 }
 
-// writeOrRead does one of them at random, and compares with the model.
-func writeOrRead(t *testing.T, s *spill, rnd *rand.Rand, model map[uint32][]byte, page uint32) {
+// writeOrRead appends random bytes to a page, or reads a random part of it and compares the part with
+// the model.
+func writeOrRead(t *testing.T, s *pager, rnd *rand.Rand, model map[uint32][]byte, page uint32) {
 	t.Helper()
 	has := model[page]
 	if rnd.IntN(2) == 0 && len(has) < pageSize {
@@ -198,19 +200,19 @@ func randomBytes(rnd *rand.Rand, n int) []byte {
 	return b
 }
 
-// TestSpillWrites: pages that follow each other are one write even if they are
-// not full, and those that were only read are not written again.
-func TestSpillWrites(t *testing.T) {
-	s, d := newTestSpill(memoryPages)
+// TestPagerWrites: contiguous pages are written together, even if they are not full, and pages that
+// were only read are not written again.
+func TestPagerWrites(t *testing.T) {
+	s, d := newTestPager(maxMemoryPages)
 	b := make([]byte, pageSize/3)
-	for range 10 * memoryPages {
+	for range 10 * maxMemoryPages {
 		if err := s.write(s.alloc(), 0, b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	written := len(d.b) / pageSize
-	if most := written / (writeSize / pageSize) * 2; written < 9*memoryPages || d.writes > most {
-		t.Errorf("%d pages in %d writes, want at most %d", written, d.writes, most)
+	if limit := written / (maxWriteSize / pageSize) * 2; written < 9*maxMemoryPages || d.writes > limit {
+		t.Errorf("got %d pages in %d writes, want at least %d pages in at most %d writes", written, d.writes, 9*maxMemoryPages, limit)
 	}
 	for i := range 2 * uint32(written) {
 		if i == uint32(written) {
@@ -221,15 +223,15 @@ func TestSpillWrites(t *testing.T) {
 		}
 	}
 	if d.writes > 0 {
-		t.Errorf("reading wrote %d times", d.writes)
+		t.Errorf("reading caused %d writes, want none", d.writes)
 	}
 }
 
-// TestSpillTruncates: without a page in use, the file is empty; where it cannot
-// be, it is written over.
-func TestSpillTruncates(t *testing.T) {
+// TestPagerTruncates: when no page is in use, the file is empty. If it cannot be truncated, later
+// writes overwrite it.
+func TestPagerTruncates(t *testing.T) {
 	for _, noTrim := range []bool{false, true} {
-		s, d := newTestSpill(2)
+		s, d := newTestPager(2)
 		d.noTrim = noTrim
 		for range 3 {
 			for range 10 {
@@ -241,16 +243,16 @@ func TestSpillTruncates(t *testing.T) {
 				s.release(page)
 			}
 			if got := len(d.b); got > 10*pageSize || !noTrim && got != 0 {
-				t.Errorf("without truncate %v: the file has %d bytes", noTrim, got)
+				t.Errorf("truncate fails %v: the file has %d bytes", noTrim, got)
 			}
-			if s.pages != 0 || len(s.free) != 0 {
-				t.Errorf("%d pages and %d free, want none", s.pages, len(s.free))
+			if s.pageCount != 0 || len(s.freePages) != 0 {
+				t.Errorf("%d pages and %d free, want none", s.pageCount, len(s.freePages))
 			}
 		}
 	}
 }
 
-// TestTempFile: nobody else can read the file, and nothing is left of it.
+// TestTempFile: other users cannot read the file, and it has no name, at the latest after Close.
 func TestTempFile(t *testing.T) {
 	dir := t.TempDir()
 	f, err := openTemp(dir)
@@ -260,20 +262,20 @@ func TestTempFile(t *testing.T) {
 	if info, err := f.(tempFile).Stat(); err != nil {
 		t.Error(err)
 	} else if perm := info.Mode().Perm(); runtime.GOOS != "windows" && perm != 0o600 {
-		t.Errorf("mode is %v", perm)
+		t.Errorf("got mode %v, want 0600", perm)
 	}
 	if names := namesIn(t, dir); runtime.GOOS != "windows" && len(names) > 0 {
-		t.Errorf("while open: %q", names)
+		t.Errorf("while open: got files %q, want none", names)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
 	if names := namesIn(t, dir); len(names) > 0 {
-		t.Errorf("when closed: %q", names)
+		t.Errorf("after Close: got files %q, want none", names)
 	}
 }
 
-// TestTempFileNamed: where an open file has to have a name, closing removes it.
+// TestTempFileNamed: if the name could not be removed while the file was open, Close removes it.
 func TestTempFileNamed(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.CreateTemp(dir, "")
@@ -284,10 +286,11 @@ func TestTempFileNamed(t *testing.T) {
 		t.Error(err)
 	}
 	if names := namesIn(t, dir); len(names) > 0 {
-		t.Errorf("left: %q", names)
+		t.Errorf("after Close: got files %q, want none", names)
 	}
 }
 
+// namesIn returns the names of the files in dir.
 func namesIn(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	all, err := os.ReadDir(dir)

@@ -13,6 +13,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/sched"
 )
 
 // A reply is a response whose header has been checked. Its body is open.
@@ -49,19 +50,8 @@ func (r *reply) close() {
 const liesMost = 5
 
 var (
-	// errSeized is the cause of a request that ended because another
-	// connection took over.
-	errSeized = errors.New("another connection took over")
 	// errDrained ends the reading of unwanted bytes that took too long.
 	errDrained = errors.New("nothing more of it is wanted")
-	// errReplaced is the cause of a request that ended because its connection was
-	// much slower than others.
-	errReplaced = errors.New("much slower than others")
-	// errHung is the cause of a request that ended because no answer came,
-	// though others had theirs.
-	errHung error = failure.New(failure.ErrNetwork, "no answer, while others have one")
-	// errDrips is the cause of a request that ended because next to nothing came.
-	errDrips error = failure.New(failure.ErrNetwork, "next to nothing arrives")
 	// errSteppedDown says that the worker left the pool.
 	errSteppedDown = errors.New("stepped down")
 )
@@ -120,7 +110,7 @@ func (j *job) first(dest destination) target {
 // timeout is that of a request to the URL asked. The only connection of a download has
 // the patience of the download; one of several is replaced by the others.
 func (j *job) timeout() time.Duration {
-	if j.pool != nil && j.pool.conns() > 1 {
+	if j.pool != nil && j.pool.Snapshot().Conns > 1 {
 		return j.d.opts.StallTimeout
 	}
 	return j.patience.silence()
@@ -238,9 +228,9 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 			if rep, err := j.askPlain(ctx, dest, refused.error); err == nil || !errors.Is(err, errAskAgain) {
 				return rep, err
 			}
-		case errors.Is(err, errHung) && j.stepDown(w, err):
+		case errors.Is(err, errOverdue) && j.stepDown(w, err):
 			return nil, errSteppedDown
-		case errors.Is(err, errHung):
+		case errors.Is(err, errOverdue):
 		case errors.Is(err, failure.ErrPage):
 			if err := j.pause(ctx, w, err); err != nil {
 				return nil, err
@@ -296,18 +286,18 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 			cancel(err)
 		}
 	}()
-	sent := func(bool) {}
+	sent, failing := func() {}, func() {}
 	if w != nil {
-		j.pool.asking(w, cancel, time.Now())
-		sent = func(yes bool) { j.pool.sent(w, yes, time.Now()) }
-		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
+		w.Requesting(func(r sched.Reason) { cancel(stopError(r)) }, time.Now())
+		sent, failing = func() { w.Sent(time.Now()) }, w.Retrying
+		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { w.Queued(waits, time.Now()) })
 	}
 	if to.timeout != nil {
 		ctx = context.WithValue(ctx, timeoutKey{}, to.timeout)
 	}
 	within := &reach{public: to.public}
 	ctx = context.WithValue(ctx, reachKey{}, within)
-	ctx, traced := traced(ctx, func() { sent(true) })
+	ctx, traced := traced(ctx, sent)
 	req, err := j.request(ctx, to, r)
 	if err != nil {
 		return nil, err
@@ -327,7 +317,7 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		if failed = j.outcome(to.host, resp, err); failed == nil {
 			return verdict{}
 		}
-		sent(false)
+		failing()
 		v, instead := to.judge(resp, failed)
 		if !v.limit {
 			failures++

@@ -52,12 +52,12 @@ func (c *committer) loop(ctx context.Context) error {
 
 // commit makes durable what has arrived.
 func (c *committer) commit() error {
-	for _, b := range c.j.pool.buffers() {
+	for _, b := range c.j.buffers.all() {
 		if err := b.flush(); err != nil {
 			return err
 		}
 	}
-	n, now := c.j.pool.heldLen(), time.Now()
+	n, now := c.j.pool.Snapshot().Held, time.Now()
 	if d := now.Sub(c.last).Seconds(); d > 0 {
 		weight := min(d/2, 1) // the rate of about two seconds
 		c.rate += weight * (float64(n-c.have)/d - c.rate)

@@ -8,10 +8,10 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/sched"
 )
 
 const (
-	growEvery    = 20 * time.Millisecond // between two looks whether a further connection has work
 	reserveEvery = 50 * time.Millisecond // between two looks at the space of the disk
 )
 
@@ -48,16 +48,16 @@ func (c *crew) serve(ctx context.Context, size int64) {
 	c.start(&c.services, func() error { return c.commits.loop(serving) })
 	c.start(&c.services, func() error { return c.reserve(serving) })
 	c.start(&c.services, func() error {
-		return c.tend(serving, func(w *worker) {
-			c.start(&c.workers, func() error { return c.work(ctx, w, nil) })
+		return c.tend(serving, func(conn *sched.Conn) {
+			c.start(&c.workers, func() error { return c.work(ctx, &worker{Conn: conn}, nil) })
 		})
 	})
-	if len(c.mirrors) > 0 && c.part != nil && !c.pool.single && size != chunk.Unbounded {
+	if len(c.mirrors) > 0 && c.part != nil && !c.pool.IsSingle() && size != chunk.Unbounded {
 		c.start(&c.services, func() error { return c.useMirrors(serving) })
 	}
 	if !c.sum.IsZero() && c.part != nil {
 		c.verifier = newVerifier(c.sum, c.part)
-		c.start(&c.services, func() error { return c.verifier.loop(serving, c.pool.prefix) })
+		c.start(&c.services, func() error { return c.verifier.loop(serving, func() int64 { return c.pool.Snapshot().Prefix }) })
 	}
 	c.start(&c.checks, func() (err error) {
 		c.lost, err = c.recheck(ctx)
@@ -81,26 +81,19 @@ func (c *crew) wait() error {
 	return err
 }
 
-// tend opens further connections as long as there is work for them, and ends
-// requests that lead to nothing.
-func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
-	look := time.NewTicker(growEvery)
+// tend has the scheduler make its periodic decisions.
+func (j *job) tend(ctx context.Context, open func(*sched.Conn)) error {
+	look := time.NewTicker(sched.TickInterval)
 	defer look.Stop()
 	for {
 		select {
 		case <-look.C:
-		case <-j.pool.news:
+		case <-j.pool.Wake():
 		case <-ctx.Done():
 			return nil
 		}
-		if j.d.slowed() { // the limit may change while it runs
-			j.pool.forgiveDrips()
-		}
-		j.pool.setCapped(float64(j.d.bytes.limit())/float64(j.d.running()), time.Now())
-		j.pool.grow(time.Now(), spawn)
-		j.pool.unhang(time.Now(), j.d.opts.StallTimeout)
-		j.pool.replace(time.Now())
-		j.pool.giveBack(time.Now())
+		limit := float64(j.d.bytes.limit()) / float64(j.d.running()) // which may change while it runs
+		j.pool.Tick(time.Now(), sched.Limit{Rate: limit, Low: j.d.slowed()}, open)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"pawl/chunk"
+	"pawl/downloader/sched"
 )
 
 // expect takes over what rep says of the whole file, beside its version: the digest,
@@ -44,7 +45,7 @@ func (j *job) mayMix(held chunk.Set) bool {
 	if j.id.etag != "" || j.id.lastModified != "" || !j.sum.IsZero() || j.req.Stream != nil || j.d.opts.SplitUnverified {
 		return false
 	}
-	if j.id.size < 0 || j.id.size-held.Len() > leastRange {
+	if j.id.size < 0 || j.id.size-held.Len() > sched.MinRequest {
 		j.emit(Event{Kind: Warning, Err: errMayMix})
 	}
 	return true

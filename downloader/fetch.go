@@ -15,22 +15,18 @@ import (
 // keep its connection.
 const worthDraining = 64 << 10
 
-// mostInFlight is how many bytes at most may be on their way to a connection, and so
-// cost nothing to read.
-const mostInFlight = 1 << 20
-
 // preciousEvery is the time between two looks whether a body is needed any more.
 const preciousEvery = 5 * time.Millisecond
 
 // work is the life of one connection: it fetches claim after claim until there
 // is none for it. rep is a reply that is already there for its first claim, or nil.
 func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
-	defer j.pool.leave(w)
+	defer w.Leave()
 	defer j.attach(w)()
-	for rep != nil || j.pool.next(w, time.Now()) {
+	for rep != nil || w.Next(time.Now()) {
 		err := j.fetch(ctx, w, rep)
 		rep = nil
-		j.pool.release(w)
+		w.Release()
 		if errors.Is(err, errSteppedDown) {
 			return nil
 		}
@@ -43,10 +39,12 @@ func (j *job) work(ctx context.Context, w *worker, rep *reply) error {
 
 // attach gives w a buffer, and returns what takes it back.
 func (j *job) attach(w *worker) func() {
-	b := newBuffer(mirrorSink{j.sink, j.pool, w}, func(n int64) { j.advanced(j.pool.wrote(w, n)) })
-	j.pool.setBuffer(w, b)
+	b := newBuffer(mirrorSink{j.sink, w}, func(n int64) { j.advanced(w.Written(n)) })
+	w.buf = b
+	j.buffers.add(b)
 	return func() {
-		j.pool.setBuffer(w, nil)
+		j.buffers.remove(b)
+		w.buf = nil
 		b.free()
 	}
 }
@@ -54,7 +52,7 @@ func (j *job) attach(w *worker) func() {
 // fetch gets the claim of w, with as many requests as that takes.
 func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 	for {
-		r := j.pool.arriving(w)
+		r := w.Remaining()
 		if r.Empty() {
 			if rep != nil {
 				rep.close()
@@ -66,18 +64,18 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 		}
 		if rep == nil {
 			var err error
-			if rep, err = j.askAs(ctx, w, r); errors.Is(err, errSeized) || errors.Is(err, errReplaced) {
+			if rep, err = j.askAs(ctx, w, r); errors.Is(err, errStolen) || errors.Is(err, errReplaced) {
 				return nil
 			} else if err != nil {
 				return err
 			}
-			j.pool.answered(w, rep.wanted().End, rep.way, time.Now())
+			w.Responded(rep.forScheduler(), time.Now())
 		}
 		w.buf.seek(r.Off)
 		got, err := j.copy(ctx, w, rep)
 		if !j.leaveReply(rep, w, err) {
-			j.pool.closed(w)
-			if w.lane.host.limited() { // or it is one more for a moment
+			w.Disconnected()
+			if w.host().limited() { // or it is one more for a moment
 				sleep(ctx, afterClose)
 			}
 		}
@@ -93,7 +91,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 
 // askAs asks for r from the source of w.
 func (j *job) askAs(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
-	if w.lane.mirror != nil {
+	if w.mirror() != nil {
 		return j.askMirror(ctx, w, r)
 	}
 	return j.ask(ctx, w, r)
@@ -105,12 +103,12 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, errGiveBack) && j.pool.goWithout(w):
+	case errors.Is(err, errYielded) && w.LeaveUnlessLast():
 		return errSteppedDown
 	case errors.Is(err, errReplaced):
-		j.d.dialer.forget(w.lane.host.addr) // another machine may be better
+		j.d.dialer.forget(w.host().addr) // another machine may be better
 		return nil
-	case err == nil, errors.Is(err, errSeized), errors.Is(err, errGiveBack), errors.Is(err, errAside):
+	case err == nil, errors.Is(err, errStolen), errors.Is(err, errYielded), errors.Is(err, errDisabled):
 		return nil
 	case failure.IsPermanent(err):
 		return err
@@ -137,11 +135,11 @@ func (j *job) pause(ctx context.Context, w *worker, err error) error {
 // ends, and returns how many bytes of it were wanted; all of them are written,
 // whatever the error. That is io.EOF where the body ends before the claim.
 func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err error) {
-	for left := j.pool.arriving(w).Len(); left > 0 && err == nil; {
+	for left := w.Remaining().Len(); left > 0 && err == nil; {
 		var n, kept int
 		most := min(left, bufferSize) // no more: a stream goes on behind the claim
 		n, err = j.d.read(rep.ctx, rep.Body, w.buf.space(int(most)))
-		kept, left = j.pool.arrive(w, n, time.Now())
+		kept, left = w.Received(n, time.Now())
 		got += int64(kept)
 		j.fetched.Add(int64(n))
 		j.have.Add(int64(kept))
@@ -149,10 +147,11 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 			err = large
 		}
 		if left == 0 && err == nil {
-			left = j.pool.extend(w, time.Now())
-			for left == 0 && err == nil && j.pool.precious(w, time.Now()) {
+			var wait bool
+			left, wait = w.Extend(time.Now())
+			for wait && err == nil {
 				err = sleep(rep.ctx, preciousEvery)
-				left = j.pool.extend(w, time.Now())
+				left, wait = w.Extend(time.Now())
 			}
 		}
 		full := w.buf.filled(kept)
@@ -163,13 +162,13 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 		}
 	}
 	switch {
-	case err == nil || err == io.EOF && j.pool.arriving(w).Empty():
+	case err == nil || err == io.EOF && w.Remaining().Empty():
 		return got, nil
 	case err == io.EOF:
 		return got, io.EOF
 	}
-	if cause := context.Cause(rep.ctx); cause == errSeized || cause == errReplaced || cause == errAside || cause == errDrips || cause == errHung || cause == errGiveBack {
-		return got, cause
+	if stop, ok := context.Cause(rep.ctx).(stopError); ok {
+		return got, stop
 	}
 	return got, failure.ExplainBody(err)
 }
@@ -181,9 +180,9 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 	if err != nil {
 		return false
 	}
-	left := rep.body.End - j.pool.arriving(w).End
+	left := rep.body.End - w.Remaining().End
 	if left > j.d.drainMost(worthDraining) {
-		n, in := j.pool.inFlight(w, time.Now())
+		n, in := w.InFlight(time.Now())
 		if left > j.d.drainMost(n) {
 			return false
 		}

@@ -87,13 +87,12 @@ func (m *mirror) forget() {
 // mirrorSink is where the bytes of one worker go, and notes those of mirrors.
 type mirrorSink struct {
 	io.WriterAt
-	pool *pool
-	w    *worker
+	w *worker
 }
 
 func (s mirrorSink) WriteAt(b []byte, off int64) (int, error) {
 	n, err := s.WriterAt.WriteAt(b, off)
-	if m := s.pool.mirrorOf(s.w); m != nil && n > 0 {
+	if m := s.w.mirror(); m != nil && n > 0 {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.gave.Add(chunk.Range{Off: off, End: off + int64(n)})

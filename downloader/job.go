@@ -14,6 +14,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/sched"
 	"pawl/store"
 )
 
@@ -30,26 +31,26 @@ type job struct {
 	basic    string   // Authorization by these, for the origin of asked alone; immutable
 	patience *patience
 
-	part     *store.Part // nil before the name is known, and for a stream
-	sink     io.WriterAt // where bytes go; nil like part
-	id       identity    // of the version that the bytes are of; size -1 before any
-	host     *host       // that is asked
-	entered  bool        // the first connection is counted at host
-	pool     *pool       // of the transfer under way; nil before
-	single   bool        // no ranges are asked for any more
-	named    bool        // the user chose the name
-	moved    bool        // to go on from another URL than the recorded one
-	started  bool        // which is told once
-	gaveUp   bool        // some of what was held was given up for another version
-	brokeOff bool        // a small file's body did; it gets a part file
-	decoding bool        // a content coding is removed from the body
-	unframed bool        // the server does not mark the end of the body
-	wrong    mismatches  // earlier downloads of this request
-	sum      chunk.Sum   // to verify at the end: the one asked for, or else the server's; zero for none
-	damages  int         // how often what was held proved to be damaged
-	crc      uint32      // of a small file
-	gaveWay  int         // times that it handed back its first connection, in a row
-	plain    bool        // a request without Range was tried because one with it failed
+	part     *store.Part      // nil before the name is known, and for a stream
+	sink     io.WriterAt      // where bytes go; nil like part
+	id       identity         // of the version that the bytes are of; size -1 before any
+	host     *host            // that is asked
+	entered  bool             // the first connection is counted at host
+	pool     *sched.Scheduler // of the transfer under way; nil before
+	single   bool             // no ranges are asked for any more
+	named    bool             // the user chose the name
+	moved    bool             // to go on from another URL than the recorded one
+	started  bool             // which is told once
+	gaveUp   bool             // some of what was held was given up for another version
+	brokeOff bool             // a small file's body did; it gets a part file
+	decoding bool             // a content coding is removed from the body
+	unframed bool             // the server does not mark the end of the body
+	wrong    mismatches       // earlier downloads of this request
+	sum      chunk.Sum        // to verify at the end: the one asked for, or else the server's; zero for none
+	damages  int              // how often what was held proved to be damaged
+	crc      uint32           // of a small file
+	gaveWay  int              // times that it handed back its first connection, in a row
+	plain    bool             // a request without Range was tried because one with it failed
 
 	fetched  atomic.Int64 // bytes received by this run
 	have     atomic.Int64 // bytes that are there
@@ -62,6 +63,7 @@ type job struct {
 	doubts   doubts
 	untagged atomic.Bool // some answers came without the strong ETag that others had
 
+	buffers bufferSet
 	mirrors []*mirror
 
 	resolving chan struct{} // holds a token while one connection asks where asked leads
@@ -302,7 +304,7 @@ func (j *job) advanced(have int64) {
 	}
 }
 
-func (j *job) setPool(p *pool) {
+func (j *job) setPool(p *sched.Scheduler) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.pool = p
@@ -343,7 +345,7 @@ func (j *job) progress() Progress {
 	p := j.seen
 	p.Have = j.have.Load()
 	if j.pool != nil {
-		p.Conns = j.pool.conns()
+		p.Conns = j.pool.Snapshot().Conns
 	}
 	return p
 }

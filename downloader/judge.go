@@ -50,7 +50,7 @@ func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, in
 	if resp != nil {
 		j.obey(resp, failed, w, time.Now())
 	}
-	if w != nil && failure.MayBeLimit(failed) && !saysWhen(resp) && j.pool.again(w) {
+	if w != nil && failure.MayBeLimit(failed) && !saysWhen(resp) && w.MayRetry() {
 		return verdict{again: true, wait: max(againAfter, j.host.held(time.Now())), limit: true}, nil
 	}
 	if j.stepDown(w, failed) {
@@ -93,8 +93,8 @@ func (j *job) obey(resp *http.Response, failed error, w *worker, now time.Time) 
 		return
 	}
 	until := now.Add(min(d, j.d.opts.RetryAfterMax))
-	if w == nil || j.pool.conns() == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
-		if j.host.hold(until) && w != nil && j.pool.conns() > 1 { // or the retry tells it
+	if w == nil || j.pool.Snapshot().Conns == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
+		if j.host.hold(until) && w != nil && j.pool.Snapshot().Conns > 1 { // or the retry tells it
 			j.emit(Event{Kind: Waiting, Err: failed, Wait: until.Sub(now)})
 		}
 	} else {
@@ -107,9 +107,9 @@ func (j *job) stepDown(w *worker, err error) bool {
 	if w == nil {
 		return false
 	}
-	left, ok := j.pool.stepDown(w)
+	left, ok := w.StepDown()
 	if ok {
-		w.lane.host.refused(time.Now())
+		w.host().refused(time.Now())
 		j.emit(Event{Kind: Limited, Conns: left, Err: err})
 	}
 	return ok

@@ -18,15 +18,15 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/sched"
 	"pawl/store"
 )
 
 const (
-	mostMirrors = 8                      // that are used or proven at once
-	mostLinked  = 64                     // mirrors, beyond which none is taken from a server
-	mirrorTries = 3                      // failures in a row, after which one is put aside
-	mirrorWorth = 300 * time.Millisecond // what is done sooner needs no mirror
-	mirrorLook  = 50 * time.Millisecond  // between two looks whether it is worth one
+	mostMirrors = 8                     // that are used or proven at once
+	mostLinked  = 64                    // mirrors, beyond which none is taken from a server
+	mirrorTries = 3                     // failures in a row, after which one is put aside
+	mirrorLook  = 50 * time.Millisecond // between two looks whether it is worth one
 )
 
 // A mirror is another URL of the file of a job. It lives as long as the job.
@@ -35,20 +35,18 @@ type mirror struct {
 	namer
 	ended chan struct{} // closed when it is put aside
 
-	mu    sync.Mutex
-	host  *host         // where it led; guarded by mu, like all that follows
-	id    identity      // as it calls the version
-	gave  chunk.Set     // written since the file was begun
-	sums  *chunk.Pieces // of these bytes; nil before m is admitted
-	fails int           // in a row
-	aside error         // why it is not used any more
+	mu     sync.Mutex
+	host   *host         // where it led; guarded by mu, like all that follows
+	id     identity      // as it calls the version
+	gave   chunk.Set     // written since the file was begun
+	sums   *chunk.Pieces // of these bytes; nil before m is admitted
+	fails  int           // in a row
+	aside  error         // why it is not used any more
+	source *sched.Source // in the pool; nil before m is admitted
 }
 
 // errUntrusted says that a mirror must not be mixed with the URL asked.
 var errUntrusted = errors.New("it is http and the file is https, and no digest is known that proves what it sends")
-
-// errAside is the cause of a request to a mirror that is not used any more.
-var errAside = errors.New("the mirror is put aside")
 
 // addMirrors makes URLs that somebody has named mirrors, but those that are known.
 func (j *job) addMirrors(by namer, texts ...string) {
@@ -84,7 +82,7 @@ func (j *job) useMirrors(ctx context.Context) error {
 			continue
 		}
 		group.Go(func() error {
-			for m.reason() == nil && ctx.Err() == nil && !j.pool.worthMirror(time.Now()) {
+			for m.reason() == nil && ctx.Err() == nil && !j.pool.NeedsSource(time.Now()) {
 				sleep(ctx, mirrorLook)
 			}
 			if m.reason() != nil || ctx.Err() != nil {
@@ -119,9 +117,10 @@ func (j *job) admit(m *mirror) error {
 	if m.sums == nil {
 		m.sums = chunk.NewPieces(j.part.PieceSums().Length())
 	}
+	m.source = m.host.source(m)
 	m.mu.Unlock()
 	j.d.recall(m.host)
-	j.pool.addLane(m)
+	j.pool.Add(m.source)
 	return nil
 }
 
@@ -144,13 +143,13 @@ func (j *job) proveMirror(ctx context.Context, m *mirror) error {
 	m.mu.Lock()
 	m.id, m.host = identity{size: -1}, j.d.host(m.url)
 	m.mu.Unlock()
-	all := append(samples(j.pool.held()), chunk.Range{Off: max(0, j.id.size-sampleBytes), End: j.id.size})
-	for !m.host.enterMore(time.Now()) {
+	all := append(samples(j.pool.Held()), chunk.Range{Off: max(0, j.id.size-sampleBytes), End: j.id.size})
+	for !m.host.TryOpen(time.Now()) {
 		if err := sleep(ctx, mirrorLook); err != nil {
 			return err
 		}
 	}
-	defer m.host.leave()
+	defer m.host.Release()
 	for i, r := range all {
 		got, err := j.mirrorBytes(ctx, m, r)
 		if err != nil {
@@ -190,14 +189,14 @@ func (j *job) mirrorBytes(ctx context.Context, m *mirror, r chunk.Range) ([]byte
 // ownBytes returns r as the job has it, or else as the URL asked has it.
 func (j *job) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 	want := make([]byte, r.Len())
-	if held := j.pool.held(); held.Contains(r) {
+	if held := j.pool.Held(); held.Contains(r) {
 		_, err := j.part.ReadAt(want, r.Off)
 		return want, err
 	}
-	if !j.host.enterMore(time.Now()) {
+	if !j.host.TryOpen(time.Now()) {
 		return nil, errCrowded
 	}
-	defer j.host.leave()
+	defer j.host.Release()
 	dest, _ := j.target()
 	to := j.first(dest)
 	to.judge = func(*http.Response, error) (verdict, error) { return verdict{}, nil }
@@ -248,7 +247,7 @@ func (j *job) obeyMirror(m *mirror, w *worker, resp *http.Response) {
 		return
 	}
 	until := now.Add(min(d, j.d.opts.RetryAfterMax))
-	if w == nil || j.pool.countOfLane(w) == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
+	if w == nil || j.pool.Conns(w.Source()) == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
 		m.host.hold(until)
 	} else {
 		m.host.holdGrowth(until)
@@ -277,12 +276,12 @@ func (m *mirror) check(id identity, rep *reply) error {
 	return nil
 }
 
-// askMirror is ask for a worker of a mirror's lane. Where that fails the worker steps
+// askMirror is ask for a worker of a mirror. Where that fails the worker steps
 // down, or is one of the URL asked from then on; so it does where m is to be left
 // alone for a while, as nobody else could take over its claim meanwhile.
 func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
-	m := w.lane.mirror
-	err := error(errAside)
+	m := w.mirror()
+	err := error(errDisabled)
 	held := m.host.held(time.Now()) > 0
 	if m.reason() == nil && !held {
 		var rep *reply
@@ -293,16 +292,16 @@ func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if errors.Is(err, errSeized) || errors.Is(err, errReplaced) {
+	if errors.Is(err, errStolen) || errors.Is(err, errReplaced) {
 		return nil, err
 	}
-	further := j.pool.countOfLane(w) > 1
+	further := j.pool.Conns(w.Source()) > 1
 	if !held {
 		if err := j.mirrorFailed(m, further, err); err != nil {
 			return nil, err
 		}
 	}
-	if j.pool.retire(w) {
+	if w.FallBack() {
 		if further && !held {
 			m.host.refused(time.Now())
 		}
@@ -352,9 +351,10 @@ func (j *job) putAside(m *mirror, why error) {
 	if !known {
 		m.aside = why
 	}
+	source := m.source
 	m.mu.Unlock()
 	if !known {
-		j.pool.dropLane(m)
+		j.pool.Remove(source)
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", RedactURL(m.url.String()), why)})
 	}
 }

@@ -143,7 +143,7 @@ func (j *job) soon(ctx context.Context, samples int) (context.Context, context.C
 // download is of the version of rep from then on. rep is left at the first
 // byte that is missing.
 func (j *job) agree(ctx context.Context, rep *reply) error {
-	held := j.pool.prefix()
+	held := j.pool.Snapshot().Prefix
 	body := pacedReader{ctx, j, rep.Body}
 	if s, ok := j.sink.(*streamSink); ok {
 		same, err := s.agrees(body)
@@ -252,7 +252,7 @@ func (j *job) giveUp(off, held int64) error {
 	if err := j.part.Cut(off); err != nil {
 		return failure.Permanent(err)
 	}
-	j.pool.lose(off)
+	j.pool.Lose(off)
 	j.gaveUp = true
 	j.have.Store(off)
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/sched"
 )
 
 // A liar answers requests as the bytes of a fuzzer say: any status, any headers,
@@ -160,16 +161,14 @@ func FuzzResponses(f *testing.F) {
 			j.id = identity{size: lieSize, etag: `"a"`, media: "application/x-thing"}
 			enterNow(t, j.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
-			j.setPool(newPool(j.host, chunk.NewPlan(lieSize, held), false))
+			j.setPool(sched.New(chunk.NewPlan(lieSize, held), j.host.source(nil), sched.Options{}))
 			to.got = held.Clone()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var wg sync.WaitGroup
 			for range 2 {
-				w := &worker{lane: j.pool.lanes[0]}
-				j.pool.mu.Lock()
-				j.pool.workers = append(j.pool.workers, w)
-				j.pool.mu.Unlock()
+				w := &worker{Conn: j.pool.Begin(0, sched.Response{}, func(sched.Reason) {}, time.Now())}
+				w.Release()
 				wg.Go(func() {
 					if err := j.work(ctx, w, nil); err != nil {
 						cancel()

@@ -14,13 +14,13 @@ import (
 // to its end. When it breaks off, the next one is compared with what has come
 // before, so that the file ends as one version whatever the server does.
 func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
-	defer j.pool.leave(w)
+	defer w.Leave()
 	defer j.attach(w)()
 	for {
 		worth := j.most.Load() + tryBytes
 		err := j.streamOnce(ctx, w, rep)
 		rep.close()
-		j.pool.release(w)
+		w.Release()
 		var again restartError
 		switch {
 		case err == nil:
@@ -47,15 +47,15 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 	if err := j.agree(ctx, rep); err != nil {
 		return err
 	}
-	if !j.pool.next(w, time.Now()) {
+	if !w.Next(time.Now()) {
 		return nil
 	}
-	r := j.pool.arriving(w)
+	r := w.Remaining()
 	w.buf.seek(r.Off)
 	got, err := j.copy(ctx, w, rep)
 	switch {
 	case err == io.EOF && r.End == chunk.Unbounded:
-		return j.pool.ended(r.Off + got)
+		return j.pool.EndAt(r.Off + got)
 	case err != nil:
 		return failure.ExplainBody(noEOF(err))
 	case rep.body.End == chunk.Unbounded && r.End != chunk.Unbounded:

@@ -8,6 +8,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/sched"
 	"pawl/store"
 )
 
@@ -108,7 +109,7 @@ func (j *job) enter(ctx context.Context, h *host) error {
 
 func (j *job) leave() {
 	if j.entered {
-		j.host.leave()
+		j.host.Release()
 	}
 	j.entered = false
 }
@@ -118,7 +119,7 @@ func (j *job) leave() {
 func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	var r chunk.Range
 	for gap := range held.Missing(chunk.Range{End: chunk.Unbounded}) {
-		r = chunk.Range{Off: gap.Off, End: min(gap.End, gap.Off+firstRange)}
+		r = chunk.Range{Off: gap.Off, End: min(gap.End, gap.Off+sched.FirstRange)}
 		break
 	}
 	if j.id.size >= 0 {
@@ -149,7 +150,7 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 func (j *job) accept(rep *reply, held *chunk.Set) error {
 	if final := j.d.host(rep.Request.URL); final != j.host { // later requests go there
 		j.leave()
-		final.join()
+		final.Adopt()
 		j.host, j.entered = final, true
 	}
 	if j.proves() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // else nobody vouches for those that a server names
@@ -251,10 +252,11 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	if size < 0 {
 		size = chunk.Unbounded
 	}
-	first := &worker{}
 	j.entered = false // from here on, the pool gives the connection back
 	j.d.recall(j.host)
-	j.setPool(newPool(j.host, chunk.NewPlan(size, held), rep.whole || j.req.Stream != nil || j.mayMix(held)))
+	j.setPool(sched.New(chunk.NewPlan(size, held), j.host.source(nil), sched.Options{
+		Single: rep.whole || j.req.Stream != nil || j.mayMix(held), TrickleTimeout: j.d.opts.StallTimeout,
+	}))
 	defer j.endPool()
 	j.advanced(held.Len())
 	if !j.started {
@@ -267,8 +269,11 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // it was asked for under the outer one
 	c := &crew{job: j, cancel: cancel, commits: committer{j: j}}
 	c.serve(ctx, size)
-	j.pool.begin(first, rep.wanted(), rep.whole, rep.cancel, time.Now())
-	j.pool.answered(first, rep.wanted().End, rep.way, time.Now())
+	claim := rep.wanted().Len()
+	if rep.whole { // which is compared with the held bytes first
+		claim = 0
+	}
+	first := &worker{Conn: j.pool.Begin(claim, rep.forScheduler(), func(r sched.Reason) { rep.cancel(stopError(r)) }, time.Now())}
 	c.start(&c.workers, func() error {
 		if rep.whole {
 			return j.stream(ctx, first, rep)
@@ -312,10 +317,10 @@ var errMirrored = restartError{why: "mirrors gave other bytes", keep: true}
 // endPool remembers what the transfer has learned of its hosts. Where it has broken
 // off, what refused connections may have been an outage.
 func (j *job) endPool() {
-	_, done := j.pool.done()
-	for i, best := range j.pool.end() {
-		if h := j.pool.lanes[i].host; done || !h.limited() {
-			j.d.learn(h, best)
+	done := j.pool.Snapshot().Done
+	for _, source := range j.pool.Close() {
+		if h := source.Gate.(*host); done || !h.limited() {
+			j.d.learn(h, source.Best())
 		}
 	}
 }
@@ -327,13 +332,13 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 		return s.verify()
 	}
 	if j.pool != nil {
-		size, done := j.pool.done()
-		if !done {
+		s := j.pool.Snapshot()
+		if !s.Done {
 			return fmt.Errorf("%w: bytes are missing at the end", failure.ErrProtocol)
 		}
-		if j.id.size != size { // a stream told its size by ending
-			j.id.size = size
-			if err := j.part.Update(func(r *store.Record) { r.Size = size }); err != nil {
+		if j.id.size != s.Size { // a stream told its size by ending
+			j.id.size = s.Size
+			if err := j.part.Update(func(r *store.Record) { r.Size = s.Size }); err != nil {
 				return err
 			}
 			j.show(j.part.Record())

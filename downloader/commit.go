@@ -3,8 +3,6 @@ package downloader
 import (
 	"context"
 	"time"
-
-	"pawl/store"
 )
 
 const (
@@ -65,20 +63,5 @@ func (c *committer) commit() error {
 	if c.j.part == nil {
 		return nil
 	}
-	return c.j.d.commits.do(committing{c.j.part, int64(max(c.rate, 0))})
-}
-
-// A committing is a part file whose bytes are to be made durable.
-type committing struct {
-	part *store.Part
-	rate int64 // bytes per second
-}
-
-// commitAll commits the part files of a group in one transaction.
-func commitAll(s *store.Store, group []committing) []error {
-	parts, rates := make([]*store.Part, len(group)), make([]int64, len(group))
-	for i, c := range group {
-		parts[i], rates[i] = c.part, c.rate
-	}
-	return s.Commit(parts, rates)
+	return c.j.part.Commit(int64(max(c.rate, 0)))
 }

@@ -103,7 +103,7 @@ func (j *job) fetchSmall(ctx context.Context, rep *reply, u *store.TempFile) err
 	if released := j.req.ListEntry.Released; released != nil {
 		released()
 	}
-	if err := j.d.placing.do(u); err != nil {
+	if err := j.d.store.Publish(u); err != nil {
 		return err
 	}
 	j.show(u.Record())

@@ -28,29 +28,48 @@ type commit struct {
 // and 3), along with rate in bytes per second. After a failed sync the Part is
 // broken and every later call fails; after a failed transaction Commit may be
 // called again. ErrGone ends the download: nothing of it is held any more.
+//
+// Concurrent calls for Parts of one Store share a transaction, which costs little more
+// than one for a single Part.
 func (p *Part) Commit(rate int64) error {
-	return p.store.Commit([]*Part{p}, []int64{rate})[0]
+	return p.store.commits.do(commitRequest{p, rate})
 }
 
-// Commit is that of several Parts, in one transaction: it costs little more than
-// one of them. It returns an error for each.
-func (s *Store) Commit(parts []*Part, rates []int64) []error {
-	errs := make([]error, len(parts))
+// A commitRequest is one call of Commit.
+type commitRequest struct {
+	part *Part
+	rate int64 // bytes per second
+}
+
+// commitAll does the work of a group of calls and returns an error for each. Several of
+// them may be for the same Part, which is committed once then, with the last one's rate.
+func (s *Store) commitAll(requests []commitRequest) []error {
+	errs := make([]error, len(requests))
+	commits := make(map[*Part]*commit)
 	var group []*commit
-	var nth []int // of each commit among parts
-	for i, p := range parts {
-		if errs[i] = p.trust(); errs[i] == nil {
-			p.committing.Lock()
-			defer p.committing.Unlock()
-			group, nth = append(group, &commit{p: p, fn: func(r *Record) { r.Rate = rates[i] }}), append(nth, i)
+	for i, req := range requests {
+		p := req.part
+		if errs[i] = p.trust(); errs[i] != nil {
+			continue
 		}
+		if commits[p] == nil {
+			p.committing.Lock() // in no order: there is one group at a time, and all others lock one Part
+			defer p.committing.Unlock()
+			commits[p] = &commit{p: p}
+			group = append(group, commits[p])
+		}
+		commits[p].fn = func(r *Record) { r.Rate = req.rate }
 	}
 	s.commit(group)
-	for k, c := range group {
+	for _, c := range group {
 		if errors.Is(c.err, errNewState) {
 			c.err = c.p.commitOnce(c.fn, true)
 		}
-		errs[nth[k]] = c.err
+	}
+	for i, req := range requests {
+		if c := commits[req.part]; c != nil && errs[i] == nil {
+			errs[i] = c.err
+		}
 	}
 	return errs
 }

@@ -86,7 +86,7 @@
 //
 // A sync for each of thousands of small files would take longer than they do. So
 // each is written without a name (TempFile), from which a crash leaves nothing, and a
-// group of them goes through one protocol (PublishAll):
+// group of them goes through one protocol (publishAll):
 //
 //	place   1. set the modification times, fsync each file
 //	        2. one bbolt transaction adds all to the ledger, as "placing"

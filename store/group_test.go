@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A mirror is what crash tests of PublishAll do: small files in groups, of which some
+// A mirror is what crash tests of publishAll do: small files in groups, of which some
 // replace others, beside a file that is not ours.
 type groups struct {
 	t       *testing.T
@@ -19,7 +19,7 @@ type groups struct {
 	store   *Store
 	state   string
 	written map[string][]string // all versions that were begun of each name
-	there   map[string]string   // what PublishAll has returned nil for
+	there   map[string]string   // what publishAll has returned nil for
 }
 
 const foreignName = "/dl/foreign"
@@ -54,7 +54,7 @@ func (g *groups) unnamed(name, content string, replace bool) *TempFile {
 	return u
 }
 
-// place is PublishAll of names and their contents.
+// place is publishAll of names and their contents.
 func (g *groups) place(replace bool, files ...[2]string) {
 	var group []*TempFile
 	for _, f := range files {
@@ -62,7 +62,7 @@ func (g *groups) place(replace bool, files ...[2]string) {
 			group = append(group, u)
 		}
 	}
-	for i, err := range g.store.PublishAll(group) {
+	for i, err := range g.store.publishAll(group) {
 		rec := group[i].Record()
 		if err == nil {
 			g.there[rec.Target] = g.written[rec.Target][len(g.written[rec.Target])-1]
@@ -122,7 +122,7 @@ func (g *groups) mend(story string) {
 		if u == nil {
 			g.t.Fatalf("%s: %s cannot be written", story, name)
 		}
-		if errs := g.store.PublishAll([]*TempFile{u}); errs[0] != nil {
+		if errs := g.store.publishAll([]*TempFile{u}); errs[0] != nil {
 			g.t.Fatalf("%s: %s: %v", story, name, errs[0])
 		}
 	}
@@ -151,7 +151,7 @@ func (g *groups) reboot(names, data float64) *groups {
 	return next
 }
 
-// Cut the power before and after each operation of PublishAll.
+// Cut the power before and after each operation of publishAll.
 func TestPlaceCrash(t *testing.T) {
 	n, crashed := 0, true
 	for ; crashed && !t.Failed(); n++ {
@@ -173,7 +173,7 @@ func TestPlaceCrash(t *testing.T) {
 	}
 }
 
-// Let each operation of PublishAll fail, once.
+// Let each operation of publishAll fail, once.
 func TestPlaceFails(t *testing.T) {
 	failed := true
 	for n := 1; failed && !t.Failed(); n++ {
@@ -202,7 +202,7 @@ func TestPlaceReal(t *testing.T) {
 		must(t, err)
 		group = append(group, u)
 	}
-	for i, err := range l.store.PublishAll(group) {
+	for i, err := range l.store.publishAll(group) {
 		if want := i >= 5; errors.Is(err, ErrForeign) != want || !want && err != nil {
 			t.Errorf("file %d: got %v, want an error: %v", i, err, want)
 		}
@@ -281,7 +281,7 @@ func TestReplaceOldRecord(t *testing.T) {
 				continue
 			}
 			must(t, err)
-			must(t, l.store.PublishAll([]*TempFile{u})[0])
+			must(t, l.store.publishAll([]*TempFile{u})[0])
 			want = u.Record().ID
 		case "Finish":
 			p, err := l.store.Create(rec)
@@ -312,7 +312,7 @@ func TestCreatePartIsFinished(t *testing.T) {
 		must(t, err)
 		_, err = u.Write([]byte(content))
 		must(t, err)
-		must(t, l.store.PublishAll([]*TempFile{u})[0])
+		must(t, l.store.publishAll([]*TempFile{u})[0])
 		p := l.opened(l.store.Create(Record{URL: "https://example.com/f", Target: l.path(name), Named: true, Size: 10}))
 		if rec := p.Record(); rec.Part() != l.path(name+".1.part") {
 			t.Errorf("%q: the part file is %q", content, rec.Part())

@@ -193,7 +193,7 @@ func (l *place) placedBy(name string, replace bool, lists ...string) error {
 		l.t.Skip("no files without a name here")
 	}
 	must(l.t, err)
-	return l.store.PublishAll([]*TempFile{u})[0]
+	return l.store.publishAll([]*TempFile{u})[0]
 }
 
 func TestListsOfSmallFiles(t *testing.T) {
@@ -222,6 +222,6 @@ func TestPlaceWithoutDirectory(t *testing.T) {
 	must(t, err)
 	l.store.RemoveEmpty(l.path("."), l.path("sub"))
 	l.wantNo(l.path("sub"))
-	must(t, l.store.PublishAll([]*TempFile{u})[0])
+	must(t, l.store.publishAll([]*TempFile{u})[0])
 	l.wantFile(l.path("sub/f"), "")
 }

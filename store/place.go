@@ -15,7 +15,7 @@ import (
 
 // An CreateTemp is a file that is being written, in the directory of its target but
 // without a name, so that a crash leaves nothing of it. It is for one goroutine
-// at a time. PublishAll or Close ends it.
+// at a time. publishAll or Close ends it.
 type TempFile struct {
 	rec  Record
 	was  Record // of the finished file that it replaces, zero if there is none
@@ -25,7 +25,7 @@ type TempFile struct {
 
 // CreateTemp begins a file for rec, which gives URL, Target, validators, Sum, Lists and
 // Replace. Whether something is in the way is for CheckTarget to tell before, and
-// for PublishAll. errors.ErrUnsupported where files cannot be without a name, or could
+// for publishAll. errors.ErrUnsupported where files cannot be without a name, or could
 // not get one: Create can do it there.
 func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	dir := filepath.Dir(rec.Target)
@@ -63,7 +63,11 @@ func (u *TempFile) Record() Record { return u.rec }
 // Close drops the file.
 func (u *TempFile) Close() error { return u.file.Close() }
 
-// PublishAll gives complete files their names, and returns an error for each, nil for
+// Publish gives a complete file its name and closes it. When it returns nil, the file is
+// there, durable and on record. Concurrent calls are done as a group.
+func (s *Store) Publish(f *TempFile) error { return s.publishes.do(f) }
+
+// publishAll gives complete files their names, and returns an error for each, nil for
 // those that are there, durable and on record. It closes them all. For a group
 // it does once what Finish does for each:
 //
@@ -73,11 +77,11 @@ func (u *TempFile) Close() error { return u.file.Close() }
 //
 // A crash before 2 leaves nothing. After it the files are on record, and those
 // that step 3 has not named are missing, as if somebody had deleted them. Until a
-// later PublishAll, or FlushPublished, has taken back "placing", a file at the target that is
+// later publishAll, or FlushPublished, has taken back "placing", a file at the target that is
 // not the recorded one is known not to be ours.
 //
 // A file that cannot be linked goes the way of a large one instead.
-func (s *Store) PublishAll(group []*TempFile) []error {
+func (s *Store) publishAll(group []*TempFile) []error {
 	errs := make([]error, len(group))
 	for i, u := range group { // first all that changes, so that one commit of the file system's journal has it all
 		defer u.file.Close()
@@ -291,7 +295,7 @@ func (t tx) takeBack(wrong []*TempFile) error {
 	return nil
 }
 
-// FlushPublished notes that all that PublishAll has done is in its place. It is for the end
+// FlushPublished notes that all that publishAll has done is in its place. It is for the end
 // of a run.
 func (s *Store) FlushPublished() error { return s.recordPlacing(nil, nil) }
 
@@ -328,7 +332,7 @@ func (s *Store) OwnFile(rec Record) bool {
 	return is(rec.Replaces) || is(FileStamp{rec.Size, rec.ModTime})
 }
 
-// Reconcile completes the last step of a PublishAll that was cut short between two names,
+// Reconcile completes the last step of a publishAll that was cut short between two names,
 // if it was, and reports whether the finished file of rec is intact.
 func (s *Store) Reconcile(rec Record) (bool, error) {
 	intact := s.Intact(rec)

@@ -79,8 +79,8 @@ type Record struct {
 
 	// Of finished files alone.
 	CRC      uint32    `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
-	Placing  bool      `json:"-"` // the last step of PublishAll may not be done, so that another file at Target is not ours
-	Replaces FileStamp `json:"-"` // what PublishAll was to replace, if anything
+	Placing  bool      `json:"-"` // the last step of publishAll may not be done, so that another file at Target is not ours
+	Replaces FileStamp `json:"-"` // what publishAll was to replace, if anything
 }
 
 // Texts returns the fields that may hold any bytes: paths, URLs and what a server has

@@ -73,6 +73,9 @@ type Store struct {
 
 	inspected atomic.Bool // the structure of the state file has been checked
 
+	commits   *batcher[commitRequest] // shared by the Stores that below returns
+	publishes *batcher[*TempFile]
+
 	placing sync.Mutex // taken before a transaction
 	placed  []Record   // that are in their place and recorded as "placing"; guarded by placing
 }
@@ -93,7 +96,10 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Warn = func(string) {}
 	}
 	fsys := &tolerantFS{FS: opts.FS, locks: filepath.Join(dir, locksName), warn: opts.Warn}
-	return &Store{dir: dir, fs: fsys, warn: opts.Warn, mode: newFileMode(), root: opts.Root, minFree: opts.MinFree}, nil
+	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, mode: newFileMode(), root: opts.Root, minFree: opts.MinFree}
+	s.commits = newBatcher(false, s.commitAll) // without a rest: every caller has rested already
+	s.publishes = newBatcher(true, s.publishAll)
+	return s, nil
 }
 
 // below returns the store by which rec goes on: it follows no link if the one that has
@@ -106,7 +112,10 @@ func (s *Store) below(rec *Record) *Store {
 		return s
 	}
 	fsys := &tolerantFS{FS: newBelowFS(rec.Root), locks: s.fs.locks, warn: s.warn}
-	return &Store{dir: s.dir, fs: fsys, warn: s.warn, mode: s.mode, root: rec.Root, minFree: s.minFree}
+	return &Store{
+		dir: s.dir, fs: fsys, warn: s.warn, mode: s.mode, root: rec.Root, minFree: s.minFree,
+		commits: s.commits, publishes: s.publishes,
+	}
 }
 
 // Get returns the record of id, or ErrNotFound.

@@ -30,7 +30,7 @@ func (j *job) loseMirrored() (bool, error) {
 		return false, nil
 	}
 	j.emit(Event{Kind: Lost, Held: lost.Len()})
-	if err := j.part.Lose(lost); err != nil {
+	if err := j.part.Discard(lost); err != nil {
 		return true, permanentError{err}
 	}
 	rec := j.part.Record()

@@ -177,7 +177,7 @@ func (j *job) agree(ctx context.Context, rep *reply) error {
 	}
 	if beyond > 0 && same == held {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it from the start only; %d bytes that are held are fetched again", beyond)})
-		if err := j.part.Cut(held); err != nil {
+		if err := j.part.DiscardFrom(held); err != nil {
 			return permanentError{err}
 		}
 	}
@@ -248,7 +248,7 @@ func (j *job) giveUp(off, held int64) error {
 		return errOtherBytes
 	}
 	j.emit(Event{Kind: Restarted, Held: held - off, Err: errOtherBytes})
-	if err := j.part.Cut(off); err != nil {
+	if err := j.part.DiscardFrom(off); err != nil {
 		return permanentError{err}
 	}
 	j.pool.lose(off)

@@ -28,7 +28,7 @@ func TestCircle(t *testing.T) {
 		for i := range int(binary.NativeEndian.Uint16(page[10:])) {
 			binary.NativeEndian.PutUint64(page[16+i*elementSize+8:], uint64(n))
 		}
-		l := newPlace(t)
+		l := newFixture(t)
 		state := slices.Concat(h.state[:n*size], page, h.state[(n+1)*size:])
 		must(t, os.WriteFile(l.dbPath(), state, 0o600))
 		cmd := exec.Command(os.Args[0])

@@ -13,15 +13,15 @@ import (
 )
 
 // A commit is that of one Part, which it has locked.
-type commit struct {
-	p     *Part
-	fn    func(*Record) // what else is to be recorded
-	all   bool          // the sums of all pieces are written, not only those that have changed
-	held  chunk.Set
-	pages []page
-	info  fs.FileInfo // of the part file, after the sync
-	rec   Record      // that is to be written
-	err   error
+type partCommit struct {
+	part    *Part
+	update  func(*Record) // what else is to be recorded
+	allSums bool          // the sums of all pieces are written, not only those that have changed
+	held    chunk.Set
+	pages   []sumPage
+	info    fs.FileInfo // of the part file, after the sync
+	rec     Record      // that is to be written
+	err     error
 }
 
 // Commit makes durable and records all that was written before the call (steps 2
@@ -45,25 +45,25 @@ type commitRequest struct {
 // them may be for the same Part, which is committed once then, with the last one's rate.
 func (s *Store) commitAll(requests []commitRequest) []error {
 	errs := make([]error, len(requests))
-	commits := make(map[*Part]*commit)
-	var group []*commit
+	commits := make(map[*Part]*partCommit)
+	var group []*partCommit
 	for i, req := range requests {
 		p := req.part
-		if errs[i] = p.trust(); errs[i] != nil {
+		if errs[i] = p.usable(); errs[i] != nil {
 			continue
 		}
 		if commits[p] == nil {
-			p.committing.Lock() // in no order: there is one group at a time, and all others lock one Part
-			defer p.committing.Unlock()
-			commits[p] = &commit{p: p}
+			p.commitMu.Lock() // in no order: there is one group at a time, and all others lock one Part
+			defer p.commitMu.Unlock()
+			commits[p] = &partCommit{part: p}
 			group = append(group, commits[p])
 		}
-		commits[p].fn = func(r *Record) { r.Rate = req.rate }
+		commits[p].update = func(r *Record) { r.Rate = req.rate }
 	}
-	s.commit(group)
+	s.commitGroup(group)
 	for _, c := range group {
-		if errors.Is(c.err, errNewState) {
-			c.err = c.p.commitOnce(c.fn, true)
+		if errors.Is(c.err, errStateReplaced) {
+			c.err = c.part.commitOnce(c.update, true)
 		}
 	}
 	for i, req := range requests {
@@ -75,9 +75,9 @@ func (s *Store) commitAll(requests []commitRequest) []error {
 }
 
 // commit is Commit with committing held.
-func (p *Part) commit(fn func(*Record)) error {
+func (p *Part) commitLocked(fn func(*Record)) error {
 	err := p.commitOnce(fn, false)
-	if errors.Is(err, errNewState) {
+	if errors.Is(err, errStateReplaced) {
 		err = p.commitOnce(fn, true)
 	}
 	return err
@@ -85,57 +85,57 @@ func (p *Part) commit(fn func(*Record)) error {
 
 // commitOnce commits, with the sums of all pieces or of those that have changed.
 func (p *Part) commitOnce(fn func(*Record), all bool) error {
-	c := &commit{p: p, fn: fn, all: all}
-	p.store.commit([]*commit{c})
+	c := &partCommit{part: p, update: fn, allSums: all}
+	p.store.commitGroup([]*partCommit{c})
 	return c.err
 }
 
 // commit does a group.
-func (s *Store) commit(group []*commit) {
+func (s *Store) commitGroup(group []*partCommit) {
 	for _, c := range group {
 		c.snapshot()
 		if len(group) > 1 {
-			c.p.file.StartSync()
+			c.part.file.StartSync()
 		}
 	}
 	for _, c := range group {
-		c.sync()
+		c.syncFile()
 	}
-	s.record(group)
+	s.recordGroup(group)
 	for _, c := range group {
 		if c.err != nil {
-			c.undo()
+			c.markUnsaved()
 		}
 	}
 }
 
 // snapshot takes what was written, and its sums, as of one moment.
-func (c *commit) snapshot() {
-	w := &c.p.writing
+func (c *partCommit) snapshot() {
+	w := &c.part.writtenMu
 	w.Lock()
 	defer w.Unlock()
-	c.held, c.pages = c.p.written.set.Clone(), c.p.written.pages(c.all)
+	c.held, c.pages = c.part.written.set.Clone(), c.part.written.takeUnsaved(c.allSums)
 }
 
 // undo notes that the sums still have to be written.
-func (c *commit) undo() {
-	c.p.writing.Lock()
-	defer c.p.writing.Unlock()
-	c.p.written.soil(c.pages)
+func (c *partCommit) markUnsaved() {
+	c.part.writtenMu.Lock()
+	defer c.part.writtenMu.Unlock()
+	c.part.written.markUnsaved(c.pages)
 }
 
 // sync is step 2, and looks whether the part file still is what it was.
-func (c *commit) sync() {
-	p := c.p
+func (c *partCommit) syncFile() {
+	p := c.part
 	if err := p.file.DataSync(); err != nil {
 		c.err = p.breakWith(err)
 		return
 	}
-	if err := p.syncDir(); err != nil {
+	if err := p.syncDirOnce(); err != nil {
 		c.err = p.breakWith(err)
 		return
 	}
-	if c.info, c.err = p.inPlace(); c.err == nil && !c.held.Equal(clip(c.held, c.info.Size())) {
+	if c.info, c.err = p.statInPlace(); c.err == nil && !c.held.Equal(clip(c.held, c.info.Size())) {
 		c.err = fmt.Errorf("%q: %w", p.name, ErrGone)
 	}
 	if errors.Is(c.err, ErrGone) {
@@ -147,21 +147,21 @@ func (c *commit) sync() {
 	}
 	n, _ := allocated(c.info)
 	if n < p.allocated {
-		p.suspect.Store(true) // somebody has cut it, even if it has grown again
+		p.dirty.Store(true) // somebody has cut it, even if it has grown again
 	}
 	p.allocated = n
 }
 
 // record is step 3 for those without an error.
-func (s *Store) record(group []*commit) {
-	var left []*commit
+func (s *Store) recordGroup(group []*partCommit) {
+	var left []*partCommit
 	for _, c := range group {
 		if c.err != nil {
 			continue
 		}
-		c.p.mu.Lock()
-		defer c.p.mu.Unlock()
-		if c.rec, c.err = c.p.next(c.change); c.err == nil {
+		c.part.mu.Lock()
+		defer c.part.mu.Unlock()
+		if c.rec, c.err = c.part.changed(c.apply); c.err == nil {
 			left = append(left, c)
 		}
 	}
@@ -170,7 +170,7 @@ func (s *Store) record(group []*commit) {
 	}
 	err := s.write(func(t tx) error {
 		for _, c := range left {
-			if c.err = c.p.put(t, &c.rec, c.pages, c.all); c.err != nil && !errors.Is(c.err, errNewState) {
+			if c.err = c.part.putRecord(t, &c.rec, c.pages, c.allSums); c.err != nil && !errors.Is(c.err, errStateReplaced) {
 				return c.err
 			}
 		}
@@ -181,16 +181,16 @@ func (s *Store) record(group []*commit) {
 			c.err = err
 		}
 		if c.err == nil {
-			c.p.took(c.rec)
+			c.part.adopt(c.rec)
 		}
 	}
 }
 
 // change is what a commit does to the record.
-func (c *commit) change(r *Record) {
-	c.fn(r)
-	r.Held, r.Touched = c.held, touched(c.info)
-	if c.p.suspect.Load() {
-		r.Touched = time.Time{} // it stays so until all is checked again
+func (c *partCommit) apply(r *Record) {
+	c.update(r)
+	r.Held, r.ChangeTime = c.held, changeTime(c.info)
+	if c.part.dirty.Load() {
+		r.ChangeTime = time.Time{} // it stays so until all is checked again
 	}
 }

@@ -186,7 +186,7 @@ func (c *crashFS) Open(name string) (_ File, err error) {
 	return f, err
 }
 
-func (c *crashFS) Unnamed(dir string) (f File, err error) {
+func (c *crashFS) CreateTemp(dir string) (f File, err error) {
 	err = c.step("unnamed", func() error {
 		if _, err := c.node("unnamed", dir); err != nil {
 			return err
@@ -197,7 +197,7 @@ func (c *crashFS) Unnamed(dir string) (f File, err error) {
 	return f, err
 }
 
-func (c *crashFS) Link(f File, name string) error {
+func (c *crashFS) LinkTemp(f File, name string) error {
 	return c.step("link", func() error {
 		if c.names[name] != nil {
 			return &os.LinkError{Op: "link", New: name, Err: fs.ErrExist}
@@ -223,7 +223,7 @@ func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
 }
 
 // Alone is true of all files: there are no other users.
-func (c *crashFS) Alone(string, fs.FileInfo) error { return nil }
+func (c *crashFS) CheckPrivate(string, fs.FileInfo) error { return nil }
 
 func (c *crashFS) SameFile(a, b fs.FileInfo) bool { return a.(memInfo).node == b.(memInfo).node }
 
@@ -294,7 +294,7 @@ func (c *crashFS) SyncDir(dir string) error {
 	}, nil)
 }
 
-func (c *crashFS) Free(string) (free int64, err error) {
+func (c *crashFS) FreeSpace(string) (free int64, err error) {
 	err = c.step("free", func() error { free = c.space; return nil }, nil)
 	return free, err
 }

@@ -17,7 +17,7 @@ import (
 // trees have more than one level, and with free pages. They are always the same.
 func soundState(t *testing.T) []byte {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	for n := range 300 {
 		must(t, l.store.write(addRecord(n%100)))
 	}
@@ -31,7 +31,7 @@ func addRecord(n int) func(tx) error {
 	return func(t tx) error {
 		rec := Record{ID: ID(fmt.Sprintf("%016x", n)), URL: "https://example.com/", State: Active}
 		rec.Target = fmt.Sprintf("/directory/file%d", n)
-		return errors.Join(t.put(&rec), t.index(&rec))
+		return errors.Join(t.put(&rec), t.putIndex(&rec))
 	}
 }
 
@@ -86,7 +86,7 @@ func TestDamagedState(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, read first %t", name, readFirst), func(t *testing.T) {
 				t.Parallel()
 				damaged := damage(bytes.Clone(sound), rand.New(rand.NewPCG(1, 0)))
-				l := newPlace(t)
+				l := newFixture(t)
 				must(t, os.WriteFile(l.dbPath(), damaged, 0o600))
 				if err := l.useDamaged(readFirst); err != nil {
 					t.Fatalf("new download: got error %v", err)
@@ -123,7 +123,7 @@ func TestDamagedStateUnlocks(t *testing.T) {
 // be locked.
 func lockAfterPanic(t *testing.T, state []byte) error {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.WriteFile(l.dbPath(), state, 0o600))
 	l.wantErr("withDB", withDB(l.dbPath(), false, panics), errDamaged)
 	lock, err := osFS{}.Lock(l.dbPath(), false) // bbolt's lock is of the same kind
@@ -157,7 +157,7 @@ func TestDamagedPages(t *testing.T) {
 					size := os.Getpagesize()
 					damage(b[size*rng.IntN(len(b)/size):][:size], rng)
 				}
-				l := newPlace(t)
+				l := newFixture(t)
 				must(t, os.WriteFile(l.dbPath(), b, 0o600))
 				err := l.useDamaged(rng.IntN(2) == 0)
 				if err != nil && !errors.Is(err, ErrState) {
@@ -185,14 +185,14 @@ func wipeElements(page []byte, rng *rand.Rand) {
 
 // useDamaged makes a new download on a damaged state file and returns what kept
 // it from that.
-func (l *place) useDamaged(readFirst bool) error {
+func (l *fixture) useDamaged(readFirst bool) error {
 	l.t.Helper()
 	return l.unhung(func() error { return l.newDownload(readFirst) })
 }
 
 // unhung returns what f returns. It fails the test on a panic or when nothing
 // comes back.
-func (l *place) unhung(f func() error) error {
+func (l *fixture) unhung(f func() error) error {
 	l.t.Helper()
 	done := make(chan error, 1)
 	go func() { // joined below, unless it hangs
@@ -210,7 +210,7 @@ func (l *place) unhung(f func() error) error {
 	}
 }
 
-func (l *place) newDownload(readFirst bool) error {
+func (l *fixture) newDownload(readFirst bool) error {
 	if readFirst {
 		l.store.Records() // may fail
 		l.store.ByTarget("/directory/file7")

@@ -36,12 +36,12 @@ var (
 	metaBucket    = []byte("meta")      // "version" -> schemaVersion
 	recordBucket  = []byte("downloads") // ID -> encoded Record of what is not finished
 	targetBucket  = []byte("targets")   // Target -> ID
-	askedBucket   = []byte("asked")     // askedKey -> ID, or Target of a finished file
+	urlBucket     = []byte("asked")     // askedKey -> ID, or Target of a finished file
 	hostBucket    = []byte("hosts")     // origin -> HostNote; made when first needed
 	pieceBucket   = []byte("pieces")    // ID, number of the page -> sealed sums of pieces; made when first needed
 	ledgerBucket  = []byte("files")     // Target of a finished file -> entry; made when first needed
 	versionKey    = []byte("version")
-	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, askedBucket}
+	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, urlBucket}
 )
 
 func (s *Store) path() string { return filepath.Join(s.dir, fileName) }
@@ -50,27 +50,27 @@ func (s *Store) path() string { return filepath.Join(s.dir, fileName) }
 // damaged one replaced: if it proves to be so when all of it is read, or if it
 // still fails then.
 func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
-	err := s.open(readOnly, do)
+	err := s.withState(readOnly, do)
 	for _, certain := range []bool{false, true} {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errDamaged) {
 			return err
 		}
 		damaged, _ := os.Stat(s.path())
-		if err := s.renew(damaged, certain); err != nil {
+		if err := s.replaceDamaged(damaged, certain); err != nil {
 			return err
 		}
-		err = s.open(readOnly, do)
+		err = s.withState(readOnly, do)
 	}
 	return err
 }
 
 // open is withDB on the state file. An empty one is damaged, as it is made whole
 // under another name.
-func (s *Store) open(readOnly bool, do func(*bolt.DB) error) error {
+func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: it is empty", ErrState, s.path(), errDamaged)
 	}
-	if err := s.inspect(); err != nil {
+	if err := s.checkStructureOnce(); err != nil {
 		return err
 	}
 	return withDB(s.path(), readOnly, do)
@@ -79,8 +79,8 @@ func (s *Store) open(readOnly bool, do func(*bolt.DB) error) error {
 // inspect checks the structure of the state file, once for each Store, under the
 // lock that bbolt takes as well. On Windows the two locks are not the same, and so
 // nothing is checked.
-func (s *Store) inspect() error {
-	if s.inspected.Load() || runtime.GOOS == "windows" {
+func (s *Store) checkStructureOnce() error {
+	if s.structureChecked.Load() || runtime.GOOS == "windows" {
 		return nil
 	}
 	f, err := openRegular(s.path(), os.O_RDONLY, 0)
@@ -106,7 +106,7 @@ func (s *Store) inspect() error {
 	if err != nil {
 		return fmt.Errorf("%w %q: %w", ErrState, s.path(), err)
 	}
-	s.inspected.Store(true)
+	s.structureChecked.Store(true)
 	return nil
 }
 
@@ -115,7 +115,7 @@ var errDamaged = errors.New("damaged")
 
 // errUser wraps what a transaction's own function returned, to tell it from
 // bbolt's errors.
-type errUser struct{ error }
+type callerError struct{ error }
 
 // withDB opens the state file, which must exist, calls do and closes it. Where
 // bbolt panics or faults on a damaged file, it returns errDamaged and lets go of
@@ -151,7 +151,7 @@ func withDB(path string, readOnly bool, do func(*bolt.DB) error) (err error) {
 // stateError says of bbolt's errors which file they are about, and passes on
 // those of the transaction's own function.
 func stateError(path string, err error) error {
-	var user errUser
+	var user callerError
 	switch {
 	case err == nil:
 		return nil
@@ -162,7 +162,7 @@ func stateError(path string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w %q: %w", ErrState, path, err)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
-		errors.Is(err, bolterrors.ErrVersionMismatch), isShort(path):
+		errors.Is(err, bolterrors.ErrVersionMismatch), isTruncated(path):
 		return fmt.Errorf("%w %q: %w: %w", ErrState, path, errDamaged, err)
 	}
 	return fmt.Errorf("%w: %w", ErrState, err)
@@ -170,7 +170,7 @@ func stateError(path string, err error) error {
 
 // isShort reports whether the file is too short for what its header promises;
 // bbolt has no error value for it.
-func isShort(path string) bool {
+func isTruncated(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Size() < int64(4*os.Getpagesize())
 }
@@ -178,7 +178,7 @@ func isShort(path string) bool {
 // renew makes a new state file where there is none or a damaged one, which is
 // kept under another name. Of several processes that come here at once, one does
 // it. certain says that was, which may be nil, is damaged though it can be read.
-func (s *Store) renew(was fs.FileInfo, certain bool) error {
+func (s *Store) replaceDamaged(was fs.FileInfo, certain bool) error {
 	lock := flock.New(filepath.Join(s.dir, lockName))
 	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
 	defer cancel()
@@ -186,9 +186,9 @@ func (s *Store) renew(was fs.FileInfo, certain bool) error {
 		return fmt.Errorf("%w: lock %q: %w", ErrState, lock.Path(), err)
 	}
 	defer lock.Unlock()
-	s.inspected.Store(false)
+	s.structureChecked.Store(false)
 	// Not read-only, which would leave the list of free pages unread.
-	err := s.open(false, func(db *bolt.DB) error { return db.View(readAll) })
+	err := s.withState(false, func(db *bolt.DB) error { return db.View(readAll) })
 	if now, statErr := os.Stat(s.path()); err == nil && certain && statErr == nil && os.SameFile(was, now) {
 		err = errDamaged
 	}
@@ -202,7 +202,7 @@ func (s *Store) renew(was fs.FileInfo, certain bool) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err // nil: another process was faster
 	}
-	return s.create()
+	return s.createState()
 }
 
 // readAll reads everything in the state file: damage shows when it is met.
@@ -210,19 +210,19 @@ func readAll(t *bolt.Tx) error {
 	left := t.Size() / 8 // keys; more there cannot be, but for pages that lead in a circle
 	count := func(_, _ []byte) error {
 		if left--; left < 0 {
-			return errUser{errDamaged}
+			return callerError{errDamaged}
 		}
 		return nil
 	}
-	if err := schemaOf(t); err != nil {
-		return errUser{err}
+	if err := checkSchema(t); err != nil {
+		return callerError{err}
 	}
 	return t.ForEach(func(_ []byte, b *bolt.Bucket) error { return b.ForEach(count) })
 }
 
 // create makes the state file under another name first, so that a crash leaves
 // a whole one or none.
-func (s *Store) create() error {
+func (s *Store) createState() error {
 	tmp := s.path() + ".new"
 	err := os.WriteFile(tmp, nil, 0o600) // also empties what an earlier crash left
 	if err == nil {
@@ -232,7 +232,7 @@ func (s *Store) create() error {
 		err = os.Rename(tmp, s.path())
 	}
 	if err == nil {
-		err = s.fs.skip(noDirSync, osFS{}.SyncDir(s.dir))
+		err = s.fs.tolerate(noDirSync, osFS{}.SyncDir(s.dir))
 	}
 	if err != nil && !errors.Is(err, ErrState) {
 		return fmt.Errorf("%w: %w", ErrState, err)
@@ -255,38 +255,38 @@ type tx struct{ *bolt.Tx }
 
 // read runs fn in a read-only transaction.
 func (s *Store) read(fn func(tx) error) error {
-	return s.transact(true, func(db *bolt.DB) error { return db.View(s.guarded(fn)) })
+	return s.transact(true, func(db *bolt.DB) error { return db.View(s.withSchema(fn)) })
 }
 
 // write runs fn in a transaction that is durable when write returns nil.
 func (s *Store) write(fn func(tx) error) error {
-	return s.transact(false, func(db *bolt.DB) error { return db.Update(s.guarded(fn)) })
+	return s.transact(false, func(db *bolt.DB) error { return db.Update(s.withSchema(fn)) })
 }
 
 // guarded is fn behind the check of the schema, its errors told from bbolt's.
-func (s *Store) guarded(fn func(tx) error) func(*bolt.Tx) error {
+func (s *Store) withSchema(fn func(tx) error) func(*bolt.Tx) error {
 	return func(t *bolt.Tx) error {
-		err := s.checkSchema(t)
+		err := s.requireSchema(t)
 		if err == nil {
 			err = fn(tx{t})
 		}
 		if err != nil {
-			return errUser{err}
+			return callerError{err}
 		}
 		return nil
 	}
 }
 
 // checkSchema refuses a state file of another layout.
-func (s *Store) checkSchema(t *bolt.Tx) error {
-	if err := schemaOf(t); err != nil {
+func (s *Store) requireSchema(t *bolt.Tx) error {
+	if err := checkSchema(t); err != nil {
 		return fmt.Errorf("%w %q: %w", ErrState, s.path(), err)
 	}
 	return nil
 }
 
 // schemaOf returns errDamaged or ErrNewer where the layout is not ours.
-func schemaOf(t *bolt.Tx) error {
+func checkSchema(t *bolt.Tx) error {
 	meta := t.Bucket(metaBucket)
 	if meta == nil {
 		return fmt.Errorf("%w: it has no bucket %q", errDamaged, metaBucket)

@@ -250,7 +250,7 @@ func TestResumeLostNeedsSpace(t *testing.T) {
 // After a failed sync nothing is recorded, not even in a new state file, where the
 // record has to be written again.
 func TestNewStateAfterFailedSync(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10_000)
 	p.file = failingSync{p.file, new(bool)}

@@ -16,19 +16,19 @@ import (
 // and its record then stay, and a later Resume tries again. ErrUncut says that the part
 // file is too long and the file system cannot cut it.
 func (p *Part) Finish(modTime time.Time) error {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return err
 	}
-	if err := p.syncDir(); err != nil { // an empty file was never committed
+	if err := p.syncDirOnce(); err != nil { // an empty file was never committed
 		return err
 	}
-	if p.suspect.Load() {
+	if p.dirty.Load() {
 		return fmt.Errorf("finish %q: what is held has not been checked again", p.rec.Target)
 	}
 	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) || !p.written.set.Contains(whole) {
 		return fmt.Errorf("finish %q: bytes are missing", p.rec.Target)
 	}
-	if err := p.cut(); err != nil {
+	if err := p.truncateToSize(); err != nil {
 		return err
 	}
 	if !modTime.IsZero() {
@@ -36,7 +36,7 @@ func (p *Part) Finish(modTime time.Time) error {
 			return err
 		}
 	}
-	if err := p.file.Chmod(p.store.mode); err != nil {
+	if err := p.file.Chmod(p.store.fileMode); err != nil {
 		return err
 	}
 	if err := p.file.Sync(); err != nil {
@@ -47,7 +47,7 @@ func (p *Part) Finish(modTime time.Time) error {
 		return err
 	}
 	err = p.Update(func(r *Record) {
-		r.State, r.ModTime, r.Touched, r.Reason = Finishing, info.ModTime(), touched(info), ""
+		r.State, r.ModTime, r.ChangeTime, r.Reason = Finishing, info.ModTime(), changeTime(info), ""
 	})
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (p *Part) Finish(modTime time.Time) error {
 
 // cut sets the size of the part file if it is too long. One that is too short has
 // lost bytes, which zeros must not replace.
-func (p *Part) cut() error {
+func (p *Part) truncateToSize() error {
 	info, err := p.file.Stat()
 	switch {
 	case err != nil:
@@ -69,7 +69,7 @@ func (p *Part) cut() error {
 	}
 	err = p.file.Truncate(p.rec.Size)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = fmt.Errorf("%q: %w: %w", p.name, ErrUncut, err)
+		err = fmt.Errorf("%q: %w: %w", p.name, ErrCannotTruncate, err)
 	}
 	if err != nil {
 		return p.breakWith(err)
@@ -80,15 +80,15 @@ func (p *Part) cut() error {
 // rename is step 5; it may be repeated.
 func (p *Part) rename() error {
 	fsys, rec := p.store.fs, &p.rec
-	if _, err := p.inPlace(); err != nil {
+	if _, err := p.statInPlace(); err != nil {
 		return err
 	}
 	p.file.Close() // some systems do not rename an open file; an error loses nothing that is synced
 	p.file = nil
-	p.broken.Store(&errFinished)
+	p.brokenBy.Store(&errFinished)
 	err := fsys.Rename(rec.Part(), rec.Target, rec.Replace)
 	if errors.Is(err, fs.ErrExist) {
-		err = p.linked(err)
+		err = p.resolveExisting(err)
 	}
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (p *Part) rename() error {
 // linked tells why a file is at the target, so that the rename failed with exists: if
 // a rename is a link and an unlink, a crash between the two leaves one file under both
 // names.
-func (p *Part) linked(exists error) error {
+func (p *Part) resolveExisting(exists error) error {
 	fsys, rec := p.store.fs, &p.rec
 	part, err := fsys.Lstat(rec.Part())
 	if errors.Is(err, fs.ErrNotExist) && p.store.Intact(*rec) { // the rename was done, and its answer lost
@@ -130,7 +130,7 @@ func (p *Part) recordDone() error {
 		return err
 	}
 	rec := p.rec
-	if err := p.store.lookAgain(&rec); err != nil {
+	if err := p.store.refreshModTime(&rec); err != nil {
 		return err
 	}
 	return p.Update(func(r *Record) { r.State, r.ModTime = Done, rec.ModTime })
@@ -140,7 +140,7 @@ func (p *Part) recordDone() error {
 // because some file systems change it when a file is closed or renamed, and the next run
 // must find the file as it was left. A file of another size is not this file. If there
 // is none, somebody has already taken it away.
-func (s *Store) lookAgain(rec *Record) error {
+func (s *Store) refreshModTime(rec *Record) error {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -11,28 +11,28 @@ import (
 )
 
 // What may be at the target, and how to see that it was left alone.
-func targets() map[string]struct{ put, want func(*place) } {
-	type tc = struct{ put, want func(*place) }
+func targets() map[string]struct{ put, want func(*fixture) } {
+	type tc = struct{ put, want func(*fixture) }
 	return map[string]tc{
 		"file": {
-			func(l *place) { l.put(l.target, "foreign") },
-			func(l *place) { l.wantFile(l.target, "foreign") },
+			func(l *fixture) { l.put(l.target, "foreign") },
+			func(l *fixture) { l.wantFile(l.target, "foreign") },
 		},
 		"empty file": {
-			func(l *place) { l.put(l.target, "") },
-			func(l *place) { l.wantFile(l.target, "") },
+			func(l *fixture) { l.put(l.target, "") },
+			func(l *fixture) { l.wantFile(l.target, "") },
 		},
 		"directory": {
-			func(l *place) { l.put(filepath.Join(l.target, "inside"), "foreign") },
-			func(l *place) { l.wantFile(filepath.Join(l.target, "inside"), "foreign") },
+			func(l *fixture) { l.put(filepath.Join(l.target, "inside"), "foreign") },
+			func(l *fixture) { l.wantFile(filepath.Join(l.target, "inside"), "foreign") },
 		},
 		"dangling link": {
-			func(l *place) { l.symlink(l.target+".nowhere", l.target) },
-			func(l *place) { l.wantLink(l.target, l.target+".nowhere") },
+			func(l *fixture) { l.symlink(l.target+".nowhere", l.target) },
+			func(l *fixture) { l.wantLink(l.target, l.target+".nowhere") },
 		},
 		"link to a file": {
-			func(l *place) { l.put(l.target+".linked", "foreign"); l.symlink(l.target+".linked", l.target) },
-			func(l *place) {
+			func(l *fixture) { l.put(l.target+".linked", "foreign"); l.symlink(l.target+".linked", l.target) },
+			func(l *fixture) {
 				l.wantLink(l.target, l.target+".linked")
 				l.wantFile(l.target+".linked", "foreign")
 			},
@@ -40,7 +40,7 @@ func targets() map[string]struct{ put, want func(*place) } {
 	}
 }
 
-func (l *place) wantLink(name, to string) {
+func (l *fixture) wantLink(name, to string) {
 	l.t.Helper()
 	if got, err := os.Readlink(name); got != to {
 		l.t.Errorf("link: got %q, %v, want it to lead to %q still", got, err, to)
@@ -51,7 +51,7 @@ func (l *place) wantLink(name, to string) {
 func TestCreateForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			target.put(l)
 			_, err := l.store.Create(l.record())
 			l.wantErr("Create", err, ErrForeign)
@@ -68,7 +68,7 @@ func TestCreateForeignTarget(t *testing.T) {
 func TestFinishForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 100_000)
 			target.put(l)
@@ -90,7 +90,7 @@ func TestFinishForeignTarget(t *testing.T) {
 func TestResumeForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 70_000)
 			must(t, p.Close(), os.Truncate(l.target+".part", 50_000))
@@ -115,7 +115,7 @@ func TestResumeForeignTarget(t *testing.T) {
 func TestAllowReplace(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 100_000)
 			target.put(l)
@@ -132,7 +132,7 @@ func TestAllowReplace(t *testing.T) {
 			l.wantDone()
 		})
 	}
-	l := newPlace(t)
+	l := newFixture(t)
 	l.wantErr("AllowReplace of nothing", l.store.AllowReplace("0123456789abcdef"), ErrNotFound)
 }
 
@@ -140,7 +140,7 @@ func TestAllowReplace(t *testing.T) {
 func TestReplace(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			rec := l.record()
 			rec.Replace = true
 			target.put(l)
@@ -164,7 +164,7 @@ func TestReplace(t *testing.T) {
 
 // A directory that comes while the download runs is not replaced either.
 func TestFinishReplacesNoDirectory(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Replace = true
 	p := l.opened(l.store.Create(rec))
@@ -177,7 +177,7 @@ func TestFinishReplacesNoDirectory(t *testing.T) {
 
 // A part file that no record knows is kept, each under a name of its own.
 func TestUnknownPart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	part := l.target + ".part"
 	for n, foreign := range []string{"foreign", "foreign too"} {
 		l.put(part, foreign)
@@ -194,7 +194,7 @@ func TestUnknownPart(t *testing.T) {
 
 // An empty one is taken over, as nothing is lost.
 func TestEmptyPart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.put(l.target+".part", "")
 	l.rest(l.create())
 	l.wantWarnings(0)
@@ -203,7 +203,7 @@ func TestEmptyPart(t *testing.T) {
 
 // The part file of an earlier download of the same target is begun anew.
 func TestCreateAgain(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 70_000)
 	old := p.Record().ID
@@ -221,7 +221,7 @@ func TestCreateAgain(t *testing.T) {
 // Symbolic links that were planted where the part file goes are not followed.
 func TestPlantedLink(t *testing.T) {
 	for _, victim := range []string{"precious", ""} { // "": the link dangles
-		l := newPlace(t)
+		l := newFixture(t)
 		precious := filepath.Join(t.TempDir(), "precious")
 		if victim != "" {
 			l.put(precious, victim)
@@ -261,7 +261,7 @@ func (h hookFS) Lock(part string, create bool) (io.Closer, error) {
 
 // Another process may finish the same target just before Create gets the lock.
 func TestCreateTooLate(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
 	_, err := l.store.Create(l.record())
 	l.wantErr("Create", err, ErrForeign)
@@ -270,7 +270,7 @@ func TestCreateTooLate(t *testing.T) {
 
 // Then too it leaves nothing behind.
 func TestCreateTooLateLeavesNothing(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
 	if _, err := l.store.Create(l.record()); err == nil {
 		t.Errorf("Create: got no error")
@@ -297,7 +297,7 @@ func (l *lookFS) Lstat(name string) (fs.FileInfo, error) {
 // A part file that is renamed to its final name while its path is checked as a target
 // is not in the way.
 func TestTargetWasPartFile(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	l.store.fs.FS = &lookFS{l.store.fs.FS, l.target + ".part", func() {
@@ -312,7 +312,7 @@ func TestTargetWasPartFile(t *testing.T) {
 
 // What is neither a file nor a link is not pawl's to remove.
 func TestPipeAtPart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777))
 	makePipe(t, l.target+".part")
 	_, err := l.store.Create(l.record())

@@ -29,7 +29,7 @@ func TestSealedRecord(t *testing.T) {
 }
 
 // damageRecord flips a bit in the record of a download.
-func (l *place) damageRecord(id ID) {
+func (l *fixture) damageRecord(id ID) {
 	l.t.Helper()
 	must(l.t, l.store.write(func(t tx) error {
 		b := bytes.Clone(t.Bucket(recordBucket).Get([]byte(id)))
@@ -41,17 +41,17 @@ func (l *place) damageRecord(id ID) {
 // A damaged record is told once, whoever meets it, and forgotten, with its sums;
 // its part file is kept.
 func TestDamagedRecord(t *testing.T) {
-	for name, meet := range map[string]func(*place, ID) error{
-		"Get":      func(l *place, id ID) error { _, err := l.store.Get(id); return err },
-		"ByTarget": func(l *place, _ ID) error { _, err := l.store.ByTarget(l.target); return err },
-		"ByURL": func(l *place, _ ID) error {
+	for name, meet := range map[string]func(*fixture, ID) error{
+		"Get":      func(l *fixture, id ID) error { _, err := l.store.Get(id); return err },
+		"ByTarget": func(l *fixture, _ ID) error { _, err := l.store.ByTarget(l.target); return err },
+		"ByURL": func(l *fixture, _ ID) error {
 			_, err := l.store.ByURL(filepath.Dir(l.target), l.record().URL)
 			return err
 		},
-		"Resume":       func(l *place, id ID) error { _, err := l.store.Resume(id); return err },
-		"Remove":       func(l *place, id ID) error { return l.store.Remove(id, true) },
-		"AllowReplace": func(l *place, id ID) error { return l.store.AllowReplace(id) },
-		"Records": func(l *place, _ ID) error {
+		"Resume":       func(l *fixture, id ID) error { _, err := l.store.Resume(id); return err },
+		"Remove":       func(l *fixture, id ID) error { return l.store.Remove(id, true) },
+		"AllowReplace": func(l *fixture, id ID) error { return l.store.AllowReplace(id) },
+		"Records": func(l *fixture, _ ID) error {
 			records, err := l.store.Records()
 			if len(records) != 0 || err != nil {
 				l.t.Errorf("Records: got %v, %v, want none", records, err)
@@ -60,7 +60,7 @@ func TestDamagedRecord(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 50_000)
 			must(t, p.Close())
@@ -91,7 +91,7 @@ func TestCreateOverDamagedRecord(t *testing.T) {
 		func(name string) error { return os.Truncate(name, 0) },
 		os.Remove,
 	} {
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 50_000)
 		must(t, p.Close(), part(l.target+".part"))
@@ -108,7 +108,7 @@ func TestCreateOverDamagedRecord(t *testing.T) {
 // A damaged record does not keep others from being read, and a running download
 // writes its own anew.
 func TestDamagedRecordBesides(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 50_000)
 	other := l.record()
@@ -128,7 +128,7 @@ func TestDamagedRecordBesides(t *testing.T) {
 
 // An entry that leads to the record of another download finds nothing.
 func TestRecordOfAnother(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	id := l.create().Record().ID
 	other := ID(strings.Repeat("0", 16))
 	must(t, l.store.write(func(t tx) error {
@@ -145,7 +145,7 @@ func TestRecordOfAnother(t *testing.T) {
 
 // What was last asked of a URL stays so, whatever earlier downloads of it do.
 func TestByURLStays(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	first := l.create()
 	other := l.record()
 	other.Target += "2"

@@ -26,15 +26,15 @@ type FS interface {
 	// Open opens an existing regular file for reading and writing.
 	Open(name string) (File, error)
 	// CreateTemp opens a new file in dir that has no name, for Link to give it one.
-	Unnamed(dir string) (File, error)
+	CreateTemp(dir string) (File, error)
 	// Link gives an unnamed file its name; fs.ErrExist where that is taken.
-	Link(f File, name string) error
+	LinkTemp(f File, name string) error
 	// OpenRead opens an existing regular file for reading only.
 	OpenRead(name string) (ReadFile, error)
 	Lstat(name string) (fs.FileInfo, error)
 	// Alone returns an ErrNotOurs unless the regular file at name, which info is about,
 	// belongs to this user and has no other name.
-	Alone(name string, info fs.FileInfo) error
+	CheckPrivate(name string, info fs.FileInfo) error
 	// SameFile reports whether both are of one file.
 	SameFile(a, b fs.FileInfo) bool
 	// Mkdir creates a directory whose parent exists.
@@ -47,7 +47,7 @@ type FS interface {
 	// SyncDir makes the entries of dir durable.
 	SyncDir(dir string) error
 	// Free returns how many bytes the user may still write below dir.
-	Free(dir string) (int64, error)
+	FreeSpace(dir string) (int64, error)
 }
 
 // ReadFile is a finished file, open for reading.
@@ -119,7 +119,7 @@ func (osFS) Lock(part string, create bool) (io.Closer, error) {
 			var there fs.FileInfo
 			there, err = os.Lstat(name)
 			if err == nil && os.SameFile(locked, there) {
-				return heldLock{lock}, nil
+				return fileLock{lock}, nil
 			}
 		}
 		lock.Close()
@@ -132,7 +132,7 @@ func (osFS) Lock(part string, create bool) (io.Closer, error) {
 
 // uninterrupted calls do again if a signal interrupts it: a hundred times, because a
 // file system may never do better.
-func uninterrupted(do func() error) (err error) {
+func retryInterrupted(do func() error) (err error) {
 	for range 100 {
 		if err = do(); !errors.Is(err, syscall.EINTR) {
 			break
@@ -143,7 +143,7 @@ func uninterrupted(do func() error) (err error) {
 
 // tryLock takes a lock without waiting.
 func tryLock(lock *flock.Flock) (ok bool, err error) {
-	err = uninterrupted(func() (err error) {
+	err = retryInterrupted(func() (err error) {
 		ok, err = lock.TryLock()
 		return err
 	})
@@ -151,9 +151,9 @@ func tryLock(lock *flock.Flock) (ok bool, err error) {
 }
 
 // heldLock is a lock that takes its own file with it, where there is one.
-type heldLock struct{ *flock.Flock }
+type fileLock struct{ *flock.Flock }
 
-func (l heldLock) Close() error {
+func (l fileLock) Close() error {
 	err := l.Flock.Close()
 	if lockSuffix != "" {
 		os.Remove(l.Path()) // fails where another process has it locked by now

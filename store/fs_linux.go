@@ -13,7 +13,7 @@ import (
 
 // DataSync is fdatasync(2).
 func (f osFile) DataSync() error {
-	err := uninterrupted(func() error { return unix.Fdatasync(int(f.Fd())) })
+	err := retryInterrupted(func() error { return unix.Fdatasync(int(f.Fd())) })
 	if err != nil {
 		return &os.PathError{Op: "sync", Path: f.Name(), Err: err}
 	}
@@ -71,7 +71,7 @@ func (f osFile) Unreserve(off, length int64) error {
 
 // touched returns when a file was last changed in any way: the change time, which
 // nobody can put back.
-func touched(info fs.FileInfo) time.Time {
+func changeTime(info fs.FileInfo) time.Time {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Ctim.Nano() != 0 {
 		return time.Unix(0, st.Ctim.Nano())
 	}

@@ -12,10 +12,10 @@ import (
 func (f osFile) DataSync() error { return f.File.Sync() }
 
 // TempFile is not to be had here.
-func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
+func (osFS) CreateTemp(string) (File, error) { return nil, errors.ErrUnsupported }
 
 // Link is for what TempFile opens.
-func (osFS) Link(File, string) error { return errors.ErrUnsupported }
+func (osFS) LinkTemp(File, string) error { return errors.ErrUnsupported }
 
 // StartSync does nothing.
 func (f osFile) StartSync() {}
@@ -30,4 +30,4 @@ func (f osFile) Unreserve(off, length int64) error { return nil }
 func renameNoReplace(_, _ string) error { return errors.ErrUnsupported }
 
 // touched returns when a file was last changed, as far as can be told.
-func touched(info fs.FileInfo) time.Time { return info.ModTime() }
+func changeTime(info fs.FileInfo) time.Time { return info.ModTime() }

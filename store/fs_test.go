@@ -73,7 +73,7 @@ func TestLockRace(t *testing.T) {
 }
 
 func TestMkdirAll(t *testing.T) {
-	fsys := newPlace(t).store.fs
+	fsys := newFixture(t).store.fs
 	dir := filepath.Join(t.TempDir(), "a", "b", "c")
 	must(t, fsys.MkdirAll(dir), fsys.MkdirAll(dir), os.WriteFile(filepath.Join(dir, "file"), nil, 0o666))
 	if err := fsys.MkdirAll(filepath.Join(dir, "file", "d")); err == nil {
@@ -96,7 +96,7 @@ func TestMkdirAllUnsynced(t *testing.T) {
 // Without replacing, whatever the file system lacks for it.
 func TestRename(t *testing.T) {
 	for _, lacking := range [][]string{nil, {"exclusive"}, {"exclusive", "hardlink"}} {
-		l := newPlace(t)
+		l := newFixture(t)
 		dir := t.TempDir()
 		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
 		l.store.fs.FS = renameFS{osFS{}, lacking}

@@ -37,7 +37,7 @@ func (osFS) Hardlink(from, to string) error { return os.Link(from, to) }
 
 // Free is statfs(2): the blocks that an ordinary user may take. If the total is zero, as
 // with some FUSE file systems, the number of free blocks means nothing.
-func (osFS) Free(dir string) (int64, error) {
+func (osFS) FreeSpace(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}

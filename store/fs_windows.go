@@ -21,10 +21,10 @@ const (
 func (f osFile) DataSync() error { return f.File.Sync() }
 
 // TempFile is not to be had here.
-func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
+func (osFS) CreateTemp(string) (File, error) { return nil, errors.ErrUnsupported }
 
 // Link is for what TempFile opens.
-func (osFS) Link(File, string) error { return errors.ErrUnsupported }
+func (osFS) LinkTemp(File, string) error { return errors.ErrUnsupported }
 
 // Hardlink is for systems that cannot rename without replacing.
 func (osFS) Hardlink(_, _ string) error { return errors.ErrUnsupported }
@@ -48,7 +48,7 @@ func (f osFile) Unreserve(off, length int64) error { return nil }
 func (osFS) SyncDir(dir string) error { return nil }
 
 // Free is GetDiskFreeSpaceEx.
-func (osFS) Free(dir string) (int64, error) {
+func (osFS) FreeSpace(dir string) (int64, error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, err
@@ -87,7 +87,7 @@ func renameNoReplace(from, to string) error {
 }
 
 // touched returns when a file was last changed, as far as can be told.
-func touched(info fs.FileInfo) time.Time { return info.ModTime() }
+func changeTime(info fs.FileInfo) time.Time { return info.ModTime() }
 
 // ownerOf is not known: the access lists of this system are not looked at.
 func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) { return 0, 0, false }

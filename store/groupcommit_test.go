@@ -91,7 +91,7 @@ func TestBatcherPanics(t *testing.T) {
 
 // Commits of many Parts at once, with several calls for each, record all bytes.
 func TestCommitsAtOnce(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	var parts []*Part
 	for i := range 10 {
 		rec := l.record()

@@ -26,7 +26,7 @@ func historyID(n int) ID { return ID(fmt.Sprintf("%016x", n)) }
 // sums, and records that have grown. They are always the same.
 func newHistory(t *testing.T) history {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	dir, err := filepath.Abs("/directory")
 	must(t, err)
 	h := history{held: map[ID][]string{}}
@@ -37,9 +37,9 @@ func newHistory(t *testing.T) history {
 				return t.Bucket(targetBucket).Put([]byte(r.Target), []byte(r.ID))
 			},
 			func(t tx, r *Record, _ []byte) error {
-				return t.Bucket(askedBucket).Put(askedKey(dir, r.URL), []byte(r.ID))
+				return t.Bucket(urlBucket).Put(urlKey(dir, r.URL), []byte(r.ID))
 			},
-			func(t tx, r *Record, sums []byte) error { return t.putPages(r.ID, []page{{0, seal(sums)}}) },
+			func(t tx, r *Record, sums []byte) error { return t.putPages(r.ID, []sumPage{{0, addChecksum(sums)}}) },
 		} {
 			must(t, l.store.write(func(t tx) (err error) {
 				for n := range 60 {
@@ -47,7 +47,7 @@ func newHistory(t *testing.T) history {
 					rec.Target, rec.Size = filepath.Join(dir, fmt.Sprint("file", n)), 1<<30
 					rec.Held = chunk.NewSet(chunk.Range{Off: int64(n), End: int64(100 * (n + commit + 1))})
 					h.held[rec.ID] = append(h.held[rec.ID], rec.Held.String())
-					err = errors.Join(err, put(t, &rec, bytes.Repeat([]byte{byte(n), byte(commit), 1, 2}, pageSums)))
+					err = errors.Join(err, put(t, &rec, bytes.Repeat([]byte{byte(n), byte(commit), 1, 2}, sumsPerPage)))
 				}
 				return err
 			}))
@@ -62,7 +62,7 @@ func newHistory(t *testing.T) history {
 // once, and that a new download can be made on it.
 func (h history) check(t *testing.T, damaged []byte) {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.WriteFile(l.dbPath(), damaged, 0o600))
 	err := l.unhung(func() error {
 		records, err := l.store.Records()

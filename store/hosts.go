@@ -16,7 +16,7 @@ type HostNote struct {
 }
 
 // mostHosts is how many notes are kept.
-const mostHosts = 1000
+const maxHosts = 1000
 
 // Host returns what is noted of a host, by its origin (RFC 6454 §4); the zero
 // HostNote for nothing, or nothing that can be read.
@@ -55,7 +55,7 @@ func (s *Store) NoteHost(origin string, n HostNote) error {
 			}
 			return nil
 		})
-		if err != nil || count <= mostHosts {
+		if err != nil || count <= maxHosts {
 			return err
 		}
 		return b.Delete(oldest)

@@ -43,7 +43,7 @@ func TestHostsMany(t *testing.T) {
 	seen := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	err = s.write(func(t tx) error {
 		b, err := t.CreateBucketIfNotExists(hostBucket)
-		for i := range mostHosts {
+		for i := range maxHosts {
 			if err == nil {
 				err = b.Put(fmt.Appendf(nil, "http://%04d:80", i), fmt.Appendf(nil, `{"best":1,"seen":%q}`, seen.Add(-time.Duration(i)*time.Hour).Format(time.RFC3339)))
 			}
@@ -56,7 +56,7 @@ func TestHostsMany(t *testing.T) {
 	if err := s.NoteHost("http://new:80", HostNote{Best: 2, Seen: seen}); err != nil {
 		t.Fatal(err)
 	}
-	for host, want := range map[string]int{"http://new:80": 2, "http://0000:80": 1, fmt.Sprintf("http://%04d:80", mostHosts-1): 0} {
+	for host, want := range map[string]int{"http://new:80": 2, "http://0000:80": 1, fmt.Sprintf("http://%04d:80", maxHosts-1): 0} {
 		if n, err := s.Host(host); err != nil || n.Best != want {
 			t.Errorf("%s: got %+v, %v, want best %d", host, n, err, want)
 		}

@@ -28,7 +28,7 @@ const entryVersion = 1
 const (
 	entryNamed = 1 << iota
 	entryNoRanges
-	entryPlacing
+	entryPublishing
 	entryReplaces
 	entryUnframed
 )
@@ -41,7 +41,7 @@ func (r *Record) entryTexts() []*string {
 // flags gathers the fields of an entry that are of one bit.
 func (r *Record) flags() (f uint64) {
 	for bit, set := range map[uint64]bool{
-		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPlacing: r.Placing, entryReplaces: !r.Replaces.ModTime.IsZero(),
+		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPublishing: r.Publishing, entryReplaces: !r.Replaces.ModTime.IsZero(),
 		entryUnframed: r.Unframed,
 	} {
 		if set {
@@ -64,13 +64,13 @@ func (r *Record) encodeEntry() ([]byte, error) {
 	}
 	b = appendText(b, r.Lists.String())
 	b = appendText(b, string(sum))
-	for _, n := range []int64{r.Size, r.ModTime.UnixNano(), r.Created.UnixNano(), r.Updated.UnixNano(), r.Piece, int64(r.CRC)} {
+	for _, n := range []int64{r.Size, r.ModTime.UnixNano(), r.Created.UnixNano(), r.Updated.UnixNano(), r.PieceLength, int64(r.CRC)} {
 		b = binary.AppendVarint(b, n)
 	}
 	if !r.Replaces.ModTime.IsZero() {
 		b = binary.AppendVarint(binary.AppendVarint(b, r.Replaces.Size), r.Replaces.ModTime.UnixNano())
 	}
-	return seal(b), nil
+	return addChecksum(b), nil
 }
 
 // appendText appends s behind its length.
@@ -124,7 +124,7 @@ func (e *entryReader) time() time.Time { return time.Unix(0, e.varint()) }
 
 // decodeEntry reads what encodeEntry wrote for target.
 func decodeEntry(target string, sealed []byte) (Record, error) {
-	data, err := unseal(sealed)
+	data, err := checkChecksum(sealed)
 	if err != nil {
 		return Record{}, err
 	}
@@ -137,14 +137,14 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	e := entryReader{b: data[1:]}
 	r := Record{Target: target, State: Done}
 	flags := e.uvarint()
-	r.Named, r.NoRanges, r.Placing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPlacing != 0
+	r.Named, r.NoRanges, r.Publishing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPublishing != 0
 	r.Unframed = flags&entryUnframed != 0
 	for _, s := range r.entryTexts() {
 		*s = e.text()
 	}
 	lists, sum := e.text(), e.text()
 	r.Size, r.ModTime, r.Created, r.Updated = e.varint(), e.time(), e.time(), e.time()
-	r.Piece, r.CRC = e.varint(), uint32(e.varint())
+	r.PieceLength, r.CRC = e.varint(), uint32(e.varint())
 	if flags&entryReplaces != 0 {
 		r.Replaces = FileStamp{e.varint(), e.time()}
 	}
@@ -156,7 +156,7 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 }
 
 // finished returns the record of the finished file target, or ErrNotFound.
-func (t tx) finished(target string) (Record, error) {
+func (t tx) finishedAt(target string) (Record, error) {
 	b := t.Bucket(ledgerBucket)
 	if b == nil {
 		return Record{}, ErrNotFound
@@ -167,14 +167,14 @@ func (t tx) finished(target string) (Record, error) {
 	}
 	r, err := decodeEntry(target, data)
 	if err != nil && !errors.Is(err, ErrNewer) {
-		err = unreadableError{target: target, err: err}
+		err = damagedRecordError{target: target, err: err}
 	}
 	return r, err
 }
 
 // finishedID returns the record of the finished file with an ID: a search through
 // all of them, as nothing but people asks so.
-func (t tx) finishedID(id ID) (Record, error) {
+func (t tx) finishedByID(id ID) (Record, error) {
 	b := t.Bucket(ledgerBucket)
 	if b == nil || len(id) != len(newID()) {
 		return Record{}, ErrNotFound
@@ -197,7 +197,7 @@ func (t tx) putFinished(r *Record) error {
 	if err != nil {
 		return err
 	}
-	if old, err := t.finished(r.Target); err == nil && old.ID != r.ID {
+	if old, err := t.finishedAt(r.Target); err == nil && old.ID != r.ID {
 		if err := t.dropFinished(&old); err != nil {
 			return err
 		}
@@ -206,20 +206,20 @@ func (t tx) putFinished(r *Record) error {
 	if err := t.rewrite(r); err != nil || r.Named {
 		return err
 	}
-	return t.Bucket(askedBucket).Put(r.askedKey(), []byte(r.Target))
+	return t.Bucket(urlBucket).Put(r.urlKey(), []byte(r.Target))
 }
 
 // dropFinished takes r out of the ledger, if it is still what is there.
 func (t tx) dropFinished(r *Record) error {
-	there, err := t.finished(r.Target)
+	there, err := t.finishedAt(r.Target)
 	if err != nil || there.ID != r.ID {
 		return nil
 	}
 	if err := t.dropPages(r.ID); err != nil {
 		return err
 	}
-	if asked := t.Bucket(askedBucket); !r.Named && bytes.Equal(asked.Get(r.askedKey()), []byte(r.Target)) {
-		if err := asked.Delete(r.askedKey()); err != nil {
+	if asked := t.Bucket(urlBucket); !r.Named && bytes.Equal(asked.Get(r.urlKey()), []byte(r.Target)) {
+		if err := asked.Delete(r.urlKey()); err != nil {
 			return err
 		}
 	}
@@ -232,12 +232,12 @@ func (t tx) dropFinished(r *Record) error {
 // caller keeps targets to some hundreds.
 func (s *Store) LookupTargets(targets []string) ([]Record, error) {
 	found := make([]Record, len(targets))
-	var bad []unreadableError
+	var bad []damagedRecordError
 	err := s.read(func(t tx) error {
 		bad = bad[:0]
 		for i, target := range targets {
 			r, err := t.byTarget(target)
-			var unreadable unreadableError
+			var unreadable damagedRecordError
 			switch {
 			case errors.As(err, &unreadable):
 				bad = append(bad, unreadable)
@@ -250,13 +250,13 @@ func (s *Store) LookupTargets(targets []string) ([]Record, error) {
 		return nil
 	})
 	for _, b := range bad {
-		s.forget(b)
+		s.forgetDamaged(b)
 	}
 	return found, err
 }
 
 // ledgerStep is how many entries are read in one transaction.
-const ledgerStep = 256
+const ledgerBatch = 256
 
 // Finished returns the records of the finished files whose path begins with prefix,
 // in order of their paths. What changes meanwhile is seen or not.
@@ -265,8 +265,8 @@ func (s *Store) Finished(prefix string) iter.Seq2[Record, error] {
 		for from, more := []byte(prefix), true; more; {
 			var step []Record
 			var err error
-			step, from, err = s.finishedFrom(from, prefix)
-			if more = len(step) == ledgerStep && err == nil; err != nil {
+			step, from, err = s.finishedBatch(from, prefix)
+			if more = len(step) == ledgerBatch && err == nil; err != nil {
 				yield(Record{}, err)
 				return
 			}
@@ -280,8 +280,8 @@ func (s *Store) Finished(prefix string) iter.Seq2[Record, error] {
 }
 
 // finishedFrom returns the next entries from a key on, and the key to go on from.
-func (s *Store) finishedFrom(from []byte, prefix string) (step []Record, next []byte, err error) {
-	var bad []unreadableError
+func (s *Store) finishedBatch(from []byte, prefix string) (step []Record, next []byte, err error) {
+	var bad []damagedRecordError
 	err = s.read(func(t tx) error {
 		step, bad = nil, nil
 		b := t.Bucket(ledgerBucket)
@@ -289,10 +289,10 @@ func (s *Store) finishedFrom(from []byte, prefix string) (step []Record, next []
 			return nil
 		}
 		c := b.Cursor()
-		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(step) < ledgerStep; k, v = c.Next() {
+		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(step) < ledgerBatch; k, v = c.Next() {
 			r, err := decodeEntry(string(k), v)
 			if err != nil && !errors.Is(err, ErrNewer) {
-				bad = append(bad, unreadableError{target: string(k), err: err})
+				bad = append(bad, damagedRecordError{target: string(k), err: err})
 			}
 			if err == nil {
 				step = append(step, r)
@@ -302,7 +302,7 @@ func (s *Store) finishedFrom(from []byte, prefix string) (step []Record, next []
 		return nil
 	})
 	for _, b := range bad {
-		s.forget(b)
+		s.forgetDamaged(b)
 	}
 	return step, next, err
 }
@@ -326,7 +326,7 @@ func (s *Store) Amend(records ...Record) error {
 
 // amend replaces the entry of a finished file, if it is still on record.
 func (t tx) amend(r *Record) error {
-	there, err := t.finished(r.Target)
+	there, err := t.finishedAt(r.Target)
 	if err == nil && there.ID == r.ID {
 		err = t.put(r)
 	}

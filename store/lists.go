@@ -17,7 +17,7 @@ const Nameless = "-"
 // stays short: 32 keys take 543 bytes. A file that more lists name gets the claim
 // of Nameless as well, and is never pruned. With half as many, a directory that 17
 // lists share would keep files for ever; twice as many would double the bound.
-const mostLists = 32
+const maxLists = 32
 
 // Lists is the set of lists that claim a file: their keys, sorted. A key is 16 hex
 // digits, or Nameless. Empty says that no list made the file. A Lists must not be
@@ -33,7 +33,7 @@ func (l Lists) With(keys ...string) Lists {
 	switch {
 	case len(all) == len(l):
 		return l
-	case all.named() > mostLists:
+	case all.named() > maxLists:
 		return l.With(Nameless)
 	}
 	return all
@@ -72,7 +72,7 @@ func (l *Lists) UnmarshalText(text []byte) error {
 
 // inherit adds the lists of the record that r replaces. A download that no list
 // asked for belongs to no list, even if it replaces a file of one.
-func (r *Record) inherit(old *Record) {
+func (r *Record) inheritLists(old *Record) {
 	if len(r.Lists) > 0 {
 		r.Lists = r.Lists.With(old.Lists...)
 	}
@@ -112,12 +112,12 @@ func (s *Store) Claim(claims []Claim) error {
 // unclaimed returns the records that c is missing from: of an unfinished download,
 // of a finished file, or of both. A damaged record has no claims; LookupTargets forgets it.
 func (t tx) unclaimed(c Claim) (all []Record) {
-	begun, begunErr := t.begun(c.Target)
-	done, doneErr := t.finished(c.Target)
-	if begunErr == nil && begun.lacks(c.List) {
+	begun, begunErr := t.unfinishedAt(c.Target)
+	done, doneErr := t.finishedAt(c.Target)
+	if begunErr == nil && begun.needsClaim(c.List) {
 		all = append(all, begun)
 	}
-	if doneErr == nil && done.lacks(c.List) {
+	if doneErr == nil && done.needsClaim(c.List) {
 		all = append(all, done)
 	}
 	return all
@@ -125,12 +125,12 @@ func (t tx) unclaimed(c Claim) (all []Record) {
 
 // lacks reports whether a list made the file and the list with this key may be
 // added to its lists.
-func (r *Record) lacks(key string) bool {
+func (r *Record) needsClaim(key string) bool {
 	return len(r.Lists) > 0 && len(r.Lists.With(key)) > len(r.Lists)
 }
 
 // begun returns the record of the unfinished download to target, or ErrNotFound.
-func (t tx) begun(target string) (Record, error) {
+func (t tx) unfinishedAt(target string) (Record, error) {
 	id := t.Bucket(targetBucket).Get([]byte(target))
 	if id == nil {
 		return Record{}, ErrNotFound
@@ -164,14 +164,14 @@ func (t tx) rewrite(r *Record) error {
 // takeOver adds to r the lists on record of the same download, because another
 // process may have claimed it since r was read, and of the finished file that r
 // replaces.
-func (t tx) takeOver(r *Record) {
+func (t tx) inheritClaims(r *Record) {
 	if len(r.Lists) == 0 {
 		return
 	}
-	if begun, err := t.begun(r.Target); err == nil && begun.ID == r.ID {
-		r.inherit(&begun)
+	if begun, err := t.unfinishedAt(r.Target); err == nil && begun.ID == r.ID {
+		r.inheritLists(&begun)
 	}
-	if done, err := t.finished(r.Target); err == nil && r.State == Done {
-		r.inherit(&done)
+	if done, err := t.finishedAt(r.Target); err == nil && r.State == Done {
+		r.inheritLists(&done)
 	}
 }

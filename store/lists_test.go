@@ -20,7 +20,7 @@ func manyLists(n int) (all Lists) {
 }
 
 func TestLists(t *testing.T) {
-	full := manyLists(mostLists)
+	full := manyLists(maxLists)
 	for _, tc := range []struct{ name, got, want string }{
 		{"the first", Lists(nil).With(keyA).String(), keyA},
 		{"sorted", Lists{keyB}.With(keyC, keyA, Nameless).String(), "- " + keyA + " " + keyB + " " + keyC},
@@ -54,7 +54,7 @@ func TestLists(t *testing.T) {
 func TestListsText(t *testing.T) {
 	for text, want := range map[string]Lists{
 		"": nil, keyA: {keyA}, keyB + " " + keyA + " " + keyB: {keyA, keyB}, "- " + keyA: {Nameless, keyA},
-		manyLists(mostLists + 1).String(): {Nameless},
+		manyLists(maxLists + 1).String(): {Nameless},
 	} {
 		var got Lists
 		if err := got.UnmarshalText([]byte(text)); err != nil || !slices.Equal(got, want) || (got == nil) != (want == nil) {
@@ -64,7 +64,7 @@ func TestListsText(t *testing.T) {
 }
 
 // made puts a finished file of lists on disk and on record.
-func (l *place) made(name string, lists ...string) Record {
+func (l *fixture) made(name string, lists ...string) Record {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
 	p := l.opened(l.store.Create(rec))
@@ -74,7 +74,7 @@ func (l *place) made(name string, lists ...string) Record {
 }
 
 // begun begins a download for lists, and leaves it.
-func (l *place) begun(name string, lists ...string) Record {
+func (l *fixture) begun(name string, lists ...string) Record {
 	l.t.Helper()
 	p := l.opened(l.store.Create(l.recordOf(name, lists...)))
 	l.write(p, 0, 5)
@@ -82,12 +82,12 @@ func (l *place) begun(name string, lists ...string) Record {
 	return p.Record()
 }
 
-func (l *place) recordOf(name string, lists ...string) Record {
+func (l *fixture) recordOf(name string, lists ...string) Record {
 	return Record{Target: l.path(name), URL: "https://example.com/" + name, Size: 10, Lists: lists, Named: true, Replace: true}
 }
 
 // claim claims files for a list.
-func (l *place) claim(key string, names ...string) {
+func (l *fixture) claim(key string, names ...string) {
 	l.t.Helper()
 	var claims []Claim
 	for _, name := range names {
@@ -97,11 +97,11 @@ func (l *place) claim(key string, names ...string) {
 }
 
 // wantLists asserts which lists claim a finished file.
-func (l *place) wantLists(name string, want ...string) {
+func (l *fixture) wantLists(name string, want ...string) {
 	l.t.Helper()
 	var got Record
 	err := l.store.read(func(t tx) (err error) {
-		got, err = t.finished(l.path(name))
+		got, err = t.finishedAt(l.path(name))
 		return err
 	})
 	if err != nil || !slices.Equal(got.Lists, want) {
@@ -110,7 +110,7 @@ func (l *place) wantLists(name string, want ...string) {
 }
 
 // wantBegunLists is wantLists of an unfinished download.
-func (l *place) wantBegunLists(name string, want ...string) {
+func (l *fixture) wantBegunLists(name string, want ...string) {
 	l.t.Helper()
 	got, err := l.store.ByTarget(l.path(name))
 	if err != nil || got.State == Done || !slices.Equal(got.Lists, want) {
@@ -121,14 +121,14 @@ func (l *place) wantBegunLists(name string, want ...string) {
 // A claim counts for what a list has made, finished or not, and for both if both are
 // there; without anything to record nothing is written.
 func TestClaim(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.made("done", keyA)
 	l.made("both", keyA)
 	l.begun("both", keyA)
 	l.begun("begun", keyA)
 	l.made("got")
 	l.begun("got, begun")
-	l.made("full", manyLists(mostLists)...)
+	l.made("full", manyLists(maxLists)...)
 	names := []string{"done", "both", "begun", "got", "got, begun", "none", "full"}
 	l.claim(keyB, names...)
 	before, err := os.ReadFile(l.dbPath())
@@ -146,13 +146,13 @@ func TestClaim(t *testing.T) {
 	l.wantBegunLists("begun", keyA, keyB)
 	l.wantLists("got")
 	l.wantBegunLists("got, begun")
-	l.wantLists("full", manyLists(mostLists).With(Nameless)...)
+	l.wantLists("full", manyLists(maxLists).With(Nameless)...)
 }
 
 // A claim that another process makes while a download runs stays, to its end and
 // beyond.
 func TestClaimWhileRunning(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.made("f", keyA)
 	p := l.opened(l.store.Create(l.recordOf("f", keyB)))
 	l.claim(keyC, "f")
@@ -164,7 +164,7 @@ func TestClaimWhileRunning(t *testing.T) {
 
 // What replaces a file of lists is theirs, too, unless no list asked for it.
 func TestListsStay(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.begun("begun", keyA)
 	l.made("begun", keyB)
 	l.wantLists("begun", keyA, keyB)
@@ -184,7 +184,7 @@ func TestListsStay(t *testing.T) {
 }
 
 // placedBy places a small file for lists.
-func (l *place) placedBy(name string, replace bool, lists ...string) error {
+func (l *fixture) placedBy(name string, replace bool, lists ...string) error {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
 	rec.Replace = replace
@@ -197,12 +197,12 @@ func (l *place) placedBy(name string, replace bool, lists ...string) error {
 }
 
 func TestListsOfSmallFiles(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, l.placedBy("f", false, keyA), l.placedBy("f", true, keyB))
 	l.claim(keyC, "f")
 	must(t, l.store.FlushPublished())
 	l.wantLists("f", keyA, keyB, keyC)
-	if rec, err := l.store.ByTarget(l.path("f")); err != nil || rec.Placing || !rec.Replaces.ModTime.IsZero() {
+	if rec, err := l.store.ByTarget(l.path("f")); err != nil || rec.Publishing || !rec.Replaces.ModTime.IsZero() {
 		t.Errorf("a claim before Placed: got %+v, %v, want that it is in its place", rec, err)
 	}
 
@@ -214,7 +214,7 @@ func TestListsOfSmallFiles(t *testing.T) {
 
 // The directory of a file without a name may be pruned before it gets one.
 func TestPlaceWithoutDirectory(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	u, err := l.store.CreateTemp(l.recordOf("sub/f", keyA))
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("no files without a name here")

@@ -69,7 +69,7 @@ func checkState(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := checkBoth(dir); err != nil {
+	if err := checkTrustedPath(dir); err != nil {
 		return err
 	}
 	info, err := os.Stat(dir)
@@ -87,7 +87,7 @@ func checkState(dir string) error {
 		if closed && info.IsDir() { // whatever its mode: earlier versions left it to the umask
 			err = CheckOwner(path, info)
 		} else {
-			err = checkBoth(path)
+			err = checkTrustedPath(path)
 		}
 		if err != nil {
 			return err
@@ -101,7 +101,7 @@ func checkState(dir string) error {
 
 // checkBoth is CheckTrusted of what is at path, and of what it leads to if it is a
 // symbolic link.
-func checkBoth(path string) error {
+func checkTrustedPath(path string) error {
 	for _, stat := range []func(string) (fs.FileInfo, error){os.Lstat, os.Stat} {
 		info, err := stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -119,10 +119,10 @@ func checkBoth(path string) error {
 
 // Alone returns an ErrNotOurs unless a regular file belongs to this user and has one
 // name. Through another name somebody else could have given us a file to write to.
-func (osFS) Alone(name string, info fs.FileInfo) error { return alone(name, name, info) }
+func (osFS) CheckPrivate(name string, info fs.FileInfo) error { return checkPrivate(name, name, info) }
 
 // alone is Alone of a file that the user knows by name, and that is at path.
-func alone(path, name string, info fs.FileInfo) error {
+func checkPrivate(path, name string, info fs.FileInfo) error {
 	uid, links, known := ownerOf(info)
 	switch {
 	case !known:
@@ -137,17 +137,17 @@ func alone(path, name string, info fs.FileInfo) error {
 
 // A strangerError says that what is at the path of a part file is not ours. A new
 // download takes another name, and an earlier one cannot go on.
-type strangerError struct{ error }
+type notOursError struct{ error }
 
-func (e strangerError) Unwrap() []error { return []error{e.error, errTaken, ErrIrregular} }
+func (e notOursError) Unwrap() []error { return []error{e.error, errNameTaken, ErrIrregular} }
 
 // ours returns an error unless the part file of rec, which info is about, is a regular
 // file that belongs to this user alone.
-func (s *Store) ours(rec *Record, info fs.FileInfo) error {
+func (s *Store) checkOurs(rec *Record, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%q: %w: it is not a regular file", rec.Part(), ErrIrregular)
 	}
-	err := s.fs.Alone(rec.Part(), info)
+	err := s.fs.CheckPrivate(rec.Part(), info)
 	if err == nil {
 		return nil
 	}
@@ -156,5 +156,5 @@ func (s *Store) ours(rec *Record, info fs.FileInfo) error {
 			return nil
 		}
 	}
-	return strangerError{err}
+	return notOursError{err}
 }

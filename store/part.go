@@ -39,18 +39,18 @@ type Part struct {
 
 	// broken is the failed sync or truncation that ended trust. It has no lock,
 	// so that WriteAt does not wait for a transaction.
-	broken atomic.Pointer[error]
+	brokenBy atomic.Pointer[error]
 
 	// suspect says that the part file was touched since the last commit.
-	suspect atomic.Bool
+	dirty atomic.Bool
 
-	committing sync.Mutex // of Commit, Restart and what gives up bytes; taken before the others
-	allocated  int64      // bytes of the disk at the last commit; guarded by committing
+	commitMu  sync.Mutex // of Commit, Restart and what gives up bytes; taken before the others
+	allocated int64      // bytes of the disk at the last commit; guarded by committing
 
-	turn    sync.Mutex // to write to the part file
-	writing sync.Mutex // is never held while something waits for the disk
-	written written    // guarded by writing
-	size    int64      // of the finished file, chunk.Unbounded if not known; guarded by writing
+	writeMu   sync.Mutex   // to write to the part file
+	writtenMu sync.Mutex   // is never held while something waits for the disk
+	written   writtenBytes // guarded by writing
+	size      int64        // of the finished file, chunk.Unbounded if not known; guarded by writing
 
 	reserved int64 // bytes from the beginning that Reserve has asked for; guarded by writing
 
@@ -75,40 +75,40 @@ func (p *Part) Record() Record {
 // Restart's business.
 func (p *Part) Update(fn func(*Record)) error {
 	p.mu.Lock()
-	err := p.update(fn, nil, false)
+	err := p.updateLocked(fn, nil, false)
 	p.mu.Unlock()
-	if !errors.Is(err, errNewState) {
+	if !errors.Is(err, errStateReplaced) {
 		return err
 	}
-	if err := p.trust(); err != nil { // what was written may not be there, and is not to be claimed
+	if err := p.usable(); err != nil { // what was written may not be there, and is not to be claimed
 		return err
 	}
-	p.committing.Lock()
-	defer p.committing.Unlock()
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
 	return p.commitOnce(fn, true)
 }
 
 // errNewState says that the state file does not have the record: somebody has
 // taken it away, and there is a new one.
-var errNewState = errors.New("the state file is another one")
+var errStateReplaced = errors.New("the state file is another one")
 
 // update is Update with mu held, which writes pages, too. They are all there are
 // if all is set; else a state file that is a new one is an error. The record
 // changes only if the transaction succeeds.
-func (p *Part) update(fn func(*Record), pages []page, all bool) error {
-	rec, err := p.next(fn)
+func (p *Part) updateLocked(fn func(*Record), pages []sumPage, all bool) error {
+	rec, err := p.changed(fn)
 	if err != nil {
 		return err
 	}
-	if err := p.store.write(func(t tx) error { return p.put(t, &rec, pages, all) }); err != nil {
+	if err := p.store.write(func(t tx) error { return p.putRecord(t, &rec, pages, all) }); err != nil {
 		return err
 	}
-	p.took(rec)
+	p.adopt(rec)
 	return nil
 }
 
 // next returns the record as fn changes it, with mu held.
-func (p *Part) next(fn func(*Record)) (Record, error) {
+func (p *Part) changed(fn func(*Record)) (Record, error) {
 	rec := p.rec
 	rec.Held = rec.Held.Clone()
 	fn(&rec)
@@ -121,20 +121,20 @@ func (p *Part) next(fn func(*Record)) (Record, error) {
 
 // put writes rec, which is to be the Part's, and pages. With errNewState nothing is
 // written.
-func (p *Part) put(t tx, rec *Record, pages []page, all bool) error {
+func (p *Part) putRecord(t tx, rec *Record, pages []sumPage, all bool) error {
 	claims := rec.Held.Len() > 0 && rec.State != Done // which would have no sums there
 	if claims && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
-		return errNewState
+		return errStateReplaced
 	}
 	if rec.URL != p.rec.URL {
-		if err := t.unindex(&p.rec); err != nil {
+		if err := t.dropIndex(&p.rec); err != nil {
 			return err
 		}
-		if err := t.index(rec); err != nil {
+		if err := t.putIndex(rec); err != nil {
 			return err
 		}
 	}
-	if err := t.indexAgain(rec); err != nil {
+	if err := t.restoreIndex(rec); err != nil {
 		return err
 	}
 	if err := t.putPages(rec.ID, pages); err != nil {
@@ -144,15 +144,15 @@ func (p *Part) put(t tx, rec *Record, pages []page, all bool) error {
 }
 
 // took takes over a record that has been written, with mu held.
-func (p *Part) took(rec Record) {
+func (p *Part) adopt(rec Record) {
 	p.rec = rec
-	p.setSize()
+	p.adoptSize()
 }
 
 // setSize takes over the size of the record.
-func (p *Part) setSize() {
-	p.writing.Lock()
-	defer p.writing.Unlock()
+func (p *Part) adoptSize() {
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
 	if p.size = p.rec.Size; p.size < 0 {
 		p.size = chunk.Unbounded
 	}
@@ -160,7 +160,7 @@ func (p *Part) setSize() {
 
 // ReadAt reads bytes that were written, durable or not.
 func (p *Part) ReadAt(b []byte, off int64) (int, error) {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return 0, err
 	}
 	return p.file.ReadAt(b, off)
@@ -169,14 +169,14 @@ func (p *Part) ReadAt(b []byte, off int64) (int, error) {
 // WriteAt writes b at its final offset (step 1). No byte may be written twice,
 // and none beyond the end. After an error nothing of b counts as written.
 func (p *Part) WriteAt(b []byte, off int64) (int, error) {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return 0, err
 	}
 	r := chunk.Range{Off: off, End: off + int64(len(b))}
-	p.writing.Lock()
-	wrong := off < 0 || r.End > p.size || p.written.has(r)
+	p.writtenMu.Lock()
+	wrong := off < 0 || r.End > p.size || p.written.overlaps(r)
 	length := p.written.sums.Length()
-	p.writing.Unlock()
+	p.writtenMu.Unlock()
 	if wrong {
 		return 0, fmt.Errorf("write %q: %s is beyond its end, or written already", p.name, r)
 	}
@@ -188,8 +188,8 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	for i, sum := range chunk.PieceSums(length, off, b) {
 		sums = append(sums, pieceSum{i, sum})
 	}
-	p.writing.Lock()
-	defer p.writing.Unlock()
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
 	p.written.add(r, sums)
 	return len(b), nil
 }
@@ -197,8 +197,8 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 // writeBlocks writes b, one caller after another: so does the kernel, for each file,
 // but there those who wait spin.
 func (p *Part) writeBlocks(b []byte, off int64) error {
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.writeMu.Lock()
+	defer p.writeMu.Unlock()
 	for block := range slices.Chunk(b, blockSize) {
 		if _, err := p.file.WriteAt(block, off); err != nil {
 			return err
@@ -209,8 +209,8 @@ func (p *Part) writeBlocks(b []byte, off int64) error {
 }
 
 // trust returns the error that ended trust in the part file, if any.
-func (p *Part) trust() error {
-	if err := p.broken.Load(); err != nil {
+func (p *Part) usable() error {
+	if err := p.brokenBy.Load(); err != nil {
 		return *err
 	}
 	return nil
@@ -218,7 +218,7 @@ func (p *Part) trust() error {
 
 // inPlace returns what the part file is like, or ErrGone where another file or
 // none is at its path.
-func (p *Part) inPlace() (fs.FileInfo, error) {
+func (p *Part) statInPlace() (fs.FileInfo, error) {
 	info, err := p.file.Stat()
 	if err != nil {
 		return nil, err
@@ -231,7 +231,7 @@ func (p *Part) inPlace() (fs.FileInfo, error) {
 }
 
 // syncDir makes the part file's name durable, once.
-func (p *Part) syncDir() error {
+func (p *Part) syncDirOnce() error {
 	if p.dirSynced {
 		return nil
 	}
@@ -243,33 +243,33 @@ func (p *Part) syncDir() error {
 }
 
 func (p *Part) breakWith(err error) error {
-	p.broken.CompareAndSwap(nil, &err)
+	p.brokenBy.CompareAndSwap(nil, &err)
 	return err
 }
 
 // Restart forgets all bytes, durably, changes the record by fn and empties the
 // part file.
 func (p *Part) Restart(fn func(*Record)) error {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return err
 	}
-	p.committing.Lock()
-	defer p.committing.Unlock()
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.update(func(r *Record) {
+	err := p.updateLocked(func(r *Record) {
 		fn(r)
-		r.Held, r.Piece, r.State, r.Reason = chunk.Set{}, pieceLength(r.Size), Active, ""
+		r.Held, r.PieceLength, r.State, r.Reason = chunk.Set{}, pieceLength(r.Size), Active, ""
 	}, nil, false)
 	if err != nil {
 		return err
 	}
 	p.allocated = 0
-	p.writing.Lock()
-	p.written = newWritten(p.rec.Piece) // the pages on record are those of nothing held
+	p.writtenMu.Lock()
+	p.written = newWrittenBytes(p.rec.PieceLength) // the pages on record are those of nothing held
 	p.reserved = 0
-	p.writing.Unlock()
-	p.suspect.Store(false)
+	p.writtenMu.Unlock()
+	p.dirty.Store(false)
 	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) { // nothing of it is held
 		return p.breakWith(err)
 	}
@@ -286,7 +286,7 @@ func (p *Part) Restart(fn func(*Record)) error {
 // close loses nothing, and the end of the process releases the lock.
 func (p *Part) Close() error {
 	if p.file != nil {
-		p.release()
+		p.releaseSpace()
 		p.file.Close()
 		p.file = nil
 	}

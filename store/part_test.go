@@ -14,7 +14,7 @@ import (
 )
 
 func TestDownload(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 60_000, 80_000)
 	l.write(p, 0, 30_000)
@@ -37,7 +37,7 @@ func TestDownload(t *testing.T) {
 }
 
 func TestFinishModTime(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	want := time.Date(2011, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -58,7 +58,7 @@ func TestPermissions(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such permissions")
 	}
-	l := newPlace(t)
+	l := newFixture(t)
 	l.rest(l.create())
 	for name, want := range map[string]os.FileMode{l.state: 0o700, l.dbPath(): 0o600, filepath.Join(l.state, lockName): 0o600} {
 		info, err := os.Stat(name)
@@ -72,7 +72,7 @@ func TestPermissions(t *testing.T) {
 // Finish does not begin when bytes are missing or the size is not known.
 func TestFinishTooEarly(t *testing.T) {
 	for _, size := range []int64{-1, 100_000} {
-		l := newPlace(t)
+		l := newFixture(t)
 		rec := l.record()
 		rec.Size = size
 		p := l.opened(l.store.Create(rec))
@@ -88,7 +88,7 @@ func TestFinishTooEarly(t *testing.T) {
 
 // A server that sends too much does not make the file longer.
 func TestFinishCuts(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	if _, err := p.WriteAt([]byte("too much"), 100_000); err == nil {
 		t.Errorf("WriteAt beyond the end: got no error")
@@ -99,13 +99,13 @@ func TestFinishCuts(t *testing.T) {
 }
 
 func TestFinishEmpty(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.data = nil
 	l.rest(l.create())
 }
 
 func TestRestart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 70_000)
 	id := p.Record().ID
@@ -123,7 +123,7 @@ func TestRestart(t *testing.T) {
 
 // Restart that finds no room says so, and forgets all the same.
 func TestRestartNoSpace(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 70_000)
 	l.wantErr("Restart", p.Restart(func(r *Record) { r.Size = 1 << 60 }), ErrNoSpace)
@@ -133,7 +133,7 @@ func TestRestartNoSpace(t *testing.T) {
 }
 
 func TestNoSpace(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Size = 1 << 60
 	_, err := l.store.Create(rec)
@@ -148,7 +148,7 @@ func TestNoSpace(t *testing.T) {
 }
 
 func TestReserve(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Reserve())
@@ -160,7 +160,7 @@ func TestReserve(t *testing.T) {
 
 // What Record returns is the caller's.
 func TestRecordIsACopy(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	rec := p.Record()
@@ -173,7 +173,7 @@ func TestRecordIsACopy(t *testing.T) {
 // A record that could not be read again is not written: it would take with it
 // what it holds.
 func TestCommitBeyondSize(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Size = -1
 	p := l.opened(l.store.Create(rec))
@@ -188,7 +188,7 @@ func TestCommitBeyondSize(t *testing.T) {
 
 // The Part of a finished download takes no more bytes, and its record stays.
 func TestDonePart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.rest(l.create())
 	p := l.resume()
 	if rec := p.Record(); rec.State != Done {
@@ -219,7 +219,7 @@ func TestDonePart(t *testing.T) {
 // OpenDone is for reading: also of a file that cannot be written, such as a program
 // that runs.
 func TestOpenDone(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.rest(l.create())
 	program, err := os.Executable()
 	must(t, err)
@@ -244,7 +244,7 @@ func TestOpenDone(t *testing.T) {
 
 // What is not a file any more is not waited for.
 func TestOpenDonePipe(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777))
 	makePipe(t, l.target)
 	done := make(chan error, 1)
@@ -268,7 +268,7 @@ func TestOpenDonePipe(t *testing.T) {
 
 // Finish that failed at the rename may be called again; it need not work.
 func TestFinishAgain(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	l.put(l.target, "foreign")

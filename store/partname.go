@@ -13,20 +13,20 @@ import (
 
 // mostPartNames is how many names are tried for a part file. A list takes all of
 // NAME.part, NAME.1.part and so on only if it means to.
-const mostPartNames = 100
+const maxPartNames = 100
 
 // ErrPartFile is an ErrIrregular: the target is the part file of another download, which
 // is never replaced. It is free when that download ends.
-var ErrPartFile error = partFile{}
+var ErrPartFile error = partFileError{}
 
 // partFile is the type of ErrPartFile.
-type partFile struct{}
+type partFileError struct{}
 
-func (partFile) Error() string        { return "it is the part file of another download" }
-func (partFile) Is(target error) bool { return target == ErrIrregular || target == ErrForeign }
+func (partFileError) Error() string        { return "it is the part file of another download" }
+func (partFileError) Is(target error) bool { return target == ErrIrregular || target == ErrForeign }
 
 // errTaken says that a part file may not have a name.
-var errTaken = errors.New("the name is taken")
+var errNameTaken = errors.New("the name is taken")
 
 const partSuffix = ".part"
 
@@ -53,7 +53,7 @@ func (t tx) partOwner(path string, r *Record) (Record, error) {
 		}
 	}
 	for _, target := range stems {
-		owner, err := t.begun(target)
+		owner, err := t.unfinishedAt(target)
 		if err == nil && owner.Part() == path && owner.Target != r.Target {
 			return owner, nil
 		}
@@ -65,24 +65,24 @@ func (t tx) partOwner(path string, r *Record) (Record, error) {
 // and errTaken if the part file of r is the target or the part file of another one.
 // It is the only place that compares names of different records. A download that writes
 // its record must ask in the same transaction.
-func (t tx) vacant(r *Record) error {
+func (t tx) checkNames(r *Record) error {
 	if owner, err := t.partOwner(r.Target, r); err == nil {
 		return fmt.Errorf("%q: %w, %q", r.Target, ErrPartFile, owner.Target)
 	}
 	_, err := t.byTarget(r.Part())
-	var bad unreadableError
+	var bad damagedRecordError
 	if err == nil || errors.As(err, &bad) || errors.Is(err, ErrNewer) {
-		return fmt.Errorf("%q: %w", r.Part(), errTaken)
+		return fmt.Errorf("%q: %w", r.Part(), errNameTaken)
 	}
 	if _, err := t.partOwner(r.Part(), r); err == nil {
-		return fmt.Errorf("%q: %w", r.Part(), errTaken)
+		return fmt.Errorf("%q: %w", r.Part(), errNameTaken)
 	}
 	return nil
 }
 
 // vacant is that of a transaction of its own.
-func (s *Store) vacant(r *Record) error {
-	return s.read(func(t tx) error { return t.vacant(r) })
+func (s *Store) checkNames(r *Record) error {
+	return s.read(func(t tx) error { return t.checkNames(r) })
 }
 
 // ByPath returns the record whose finished file, or else whose part file, is at the
@@ -99,8 +99,8 @@ func (s *Store) ByPath(path string) (Record, error) {
 
 // nextPart gives r the next name for its part file, because of err. After the last one
 // it returns an ErrForeign.
-func (r *Record) nextPart(err error) error {
-	if r.PartNumber++; r.PartNumber >= mostPartNames {
+func (r *Record) nextPartName(err error) error {
+	if r.PartNumber++; r.PartNumber >= maxPartNames {
 		return fmt.Errorf("%w: no name is left for the part file: %w", ErrForeign, err)
 	}
 	return nil

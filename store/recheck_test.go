@@ -11,7 +11,7 @@ import (
 )
 
 // damage changes the part file behind the back of the store, and touches it.
-func (l *place) damage(change func(data []byte)) {
+func (l *fixture) damage(change func(data []byte)) {
 	l.t.Helper()
 	part := l.target + ".part"
 	data, err := os.ReadFile(part)
@@ -21,7 +21,7 @@ func (l *place) damage(change func(data []byte)) {
 }
 
 // touch gives a file another time, whatever its file system can tell apart.
-func (l *place) touch(name string) error { return os.Chtimes(name, time.Time{}, time.Unix(1e9, 0)) }
+func (l *fixture) touch(name string) error { return os.Chtimes(name, time.Time{}, time.Unix(1e9, 0)) }
 
 // flip flips one bit of a byte.
 func flip(at int64) func([]byte) {
@@ -56,7 +56,7 @@ func TestRecheckFindsDamage(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			for _, r := range []chunk.Range{{Off: 47_000, End: 49_000}, {Off: 90_000, End: 100_000}, {Off: 12_000, End: 36_000}, {Off: 41_000, End: 44_000}} {
 				l.write(p, r.Off, r.End)
@@ -79,7 +79,7 @@ func TestRecheckFindsDamage(t *testing.T) {
 // One bit of all that is held, wherever it is.
 func TestRecheckFindsBit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	for range 200 {
@@ -99,7 +99,7 @@ func TestRecheckFindsBit(t *testing.T) {
 // What of a piece is committed is lost where it is damaged, and what is written
 // to it later is not.
 func TestRecheckKeepsSumOfRest(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 14_000)
 	must(t, p.Close())
@@ -119,7 +119,7 @@ func TestRecheckKeepsSumOfRest(t *testing.T) {
 // sum is mistaken, and the bytes that were damaged are the only ones to be lost.
 func TestRecheckWhileWriting(t *testing.T) {
 	for seed := range uint64(8) {
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		for i := range int64(10) {
 			l.write(p, i*10_000+2_500, i*10_000+5_000)
@@ -166,7 +166,7 @@ func TestRecheckWhileWriting(t *testing.T) {
 
 // No byte is written twice, neither over a committed one nor over one that is not.
 func TestWriteTwice(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 10_000, 20_000)
 	_, err := p.WriteAt(l.data[30_000:40_000], 30_000)
@@ -184,7 +184,7 @@ func TestWriteTwice(t *testing.T) {
 
 // Zeros are bytes, too: a piece of nothing else has the sum 0, and is held.
 func TestZeros(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	clear(l.data[20_000:])
 	p := l.create()
 	l.write(p, 0, 90_000)
@@ -195,14 +195,14 @@ func TestZeros(t *testing.T) {
 		t.Errorf("resumed: lost %d, suspect %v, want none, and true", p.Lost(), p.Dirty())
 	}
 	l.recheck(p)
-	must(t, p.Cut(50_000))
+	must(t, p.DiscardFrom(50_000))
 	l.wantHeld(p, "0+50000")
 	l.rest(p)
 }
 
 // A new state file gets the sums, too, with the first transaction of any kind.
 func TestNewStateSums(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 40_000)
 	must(t, os.Remove(l.dbPath()), p.Update(func(r *Record) { r.State = Paused }), p.Commit(1), p.Close())

@@ -58,9 +58,9 @@ type Record struct {
 	NoRanges     bool     `json:"no_ranges,omitempty"`     // the server sends whole files only
 	Unframed     bool     `json:"unframed,omitempty"`      // the server did not mark the end of the file, so that it may be cut
 
-	Held    chunk.Set `json:"held"`             // durable bytes of the part file
-	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
-	Touched time.Time `json:"touched,omitzero"` // when the part file was last changed, at the time that Held was known to be in it
+	Held        chunk.Set `json:"held"`             // durable bytes of the part file
+	PieceLength int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
+	ChangeTime  time.Time `json:"touched,omitzero"` // when the part file was last changed, at the time that Held was known to be in it
 
 	Root       string `json:"root,omitempty"` // Options.Root of the store that has begun it
 	PartNumber int    `json:"part,omitempty"` // in the name of the part file, see Part; 0 for NAME.part
@@ -78,9 +78,9 @@ type Record struct {
 	ModTime time.Time `json:"modtime,omitzero"` // of the finished file, as the file system keeps it
 
 	// Of finished files alone.
-	CRC      uint32    `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
-	Placing  bool      `json:"-"` // the last step of publishAll may not be done, so that another file at Target is not ours
-	Replaces FileStamp `json:"-"` // what publishAll was to replace, if anything
+	CRC        uint32    `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
+	Publishing bool      `json:"-"` // the last step of publishAll may not be done, so that another file at Target is not ours
+	Replaces   FileStamp `json:"-"` // what publishAll was to replace, if anything
 }
 
 // Texts returns the fields that may hold any bytes: paths, URLs and what a server has
@@ -119,7 +119,7 @@ func RestoreTexts(texts []*string, raw [][]byte) {
 const recordVersion = 2
 
 // versioned is the stored form of a record.
-type versioned struct {
+type storedRecord struct {
 	V int `json:"v"`
 	*Record
 	Raw [][]byte `json:"raw,omitempty"` // RawTexts of Texts
@@ -130,18 +130,18 @@ func (r *Record) encode() ([]byte, error) {
 	if r.PartNumber == 0 {
 		v = 1
 	}
-	data, err := json.Marshal(versioned{v, r, RawTexts(r.Texts())})
-	return seal(data), err
+	data, err := json.Marshal(storedRecord{v, r, RawTexts(r.Texts())})
+	return addChecksum(data), err
 }
 
 // decodeRecord reads what encode wrote and refuses what cannot be a record.
 func decodeRecord(sealed []byte) (Record, error) {
 	var r Record
-	data, err := unseal(sealed)
+	data, err := checkChecksum(sealed)
 	if err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
-	v := versioned{Record: &r}
+	v := storedRecord{Record: &r}
 	if err := json.Unmarshal(data, &v); err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
@@ -160,21 +160,21 @@ func decodeRecord(sealed []byte) (Record, error) {
 }
 
 // errSeal says that a value of the state file is not what was written.
-var errSeal = errors.New("its checksum is wrong")
+var errChecksum = errors.New("its checksum is wrong")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // seal adds a CRC-32C to data: bbolt has none for what it keeps, and one flipped
 // bit in a record would claim bytes that are not there.
-func seal(data []byte) []byte {
+func addChecksum(data []byte) []byte {
 	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
 // unseal returns what was sealed. It shares memory with its argument.
-func unseal(sealed []byte) ([]byte, error) {
+func checkChecksum(sealed []byte) ([]byte, error) {
 	n := len(sealed) - crc32.Size
 	if n < 0 || binary.BigEndian.Uint32(sealed[n:]) != crc32.Checksum(sealed[:n], castagnoli) {
-		return nil, errSeal
+		return nil, errChecksum
 	}
 	return sealed[:n], nil
 }

@@ -31,17 +31,17 @@ func fullRecord(t testing.TB) Record {
 		Type: "text/html", Lists: Lists{Nameless, "0123456789abcdef"}, ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", Public: true, Named: true, NoRanges: true, Unframed: true, Coding: "gzip", Mixed: true, Mirrors: []string{"https://b.example/a"},
 		Held:  chunk.NewSet(chunk.Range{Off: 0, End: 10}, chunk.Range{Off: 1 << 39, End: 1 << 40}),
 		State: Failed, Reason: "it broke", Rate: 12345, PartNumber: 3, Root: "/downloads",
-		Piece: 1 << 24, Touched: when.Add(time.Minute), Sum: sum, Replace: true, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
+		PieceLength: 1 << 24, ChangeTime: when.Add(time.Minute), Sum: sum, Replace: true, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
 	}
 }
 
 // sameRecord reports whether two records say the same; times may be of
 // different zones.
 func sameRecord(a, b Record) bool {
-	times := a.Created.Equal(b.Created) && a.Updated.Equal(b.Updated) && a.ModTime.Equal(b.ModTime) && a.Touched.Equal(b.Touched)
+	times := a.Created.Equal(b.Created) && a.Updated.Equal(b.Updated) && a.ModTime.Equal(b.ModTime) && a.ChangeTime.Equal(b.ChangeTime)
 	held := a.Held.Equal(b.Held)
 	for _, r := range []*Record{&a, &b} {
-		r.Created, r.Updated, r.ModTime, r.Touched, r.Held = time.Time{}, time.Time{}, time.Time{}, time.Time{}, chunk.Set{}
+		r.Created, r.Updated, r.ModTime, r.ChangeTime, r.Held = time.Time{}, time.Time{}, time.Time{}, time.Time{}, chunk.Set{}
 	}
 	return times && held && reflect.DeepEqual(a, b)
 }
@@ -100,7 +100,7 @@ func TestRecordBytes(t *testing.T) {
 		*Record
 	}{recordVersion, &full})
 	must(t, err)
-	if string(sealed) != string(seal(data)) {
+	if string(sealed) != string(addChecksum(data)) {
 		t.Errorf("a record that is UTF-8: got %q, want %q", sealed, data)
 	}
 }
@@ -132,7 +132,7 @@ func TestRecordKeys(t *testing.T) {
 	rec := fullRecord(t)
 	sealed, err := rec.encode()
 	must(t, err)
-	data, err := unseal(sealed)
+	data, err := checkChecksum(sealed)
 	must(t, err)
 	var fields map[string]any
 	if err := json.Unmarshal(data, &fields); err != nil {
@@ -155,7 +155,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 	edit := func(changes map[string]any) string {
 		sealed, err := full.encode()
 		must(t, err)
-		data, err := unseal(sealed)
+		data, err := checkChecksum(sealed)
 		must(t, err)
 		var fields map[string]any
 		if err := json.Unmarshal(data, &fields); err != nil {
@@ -171,7 +171,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		}
 		return string(data)
 	}
-	if _, err := decodeRecord(seal([]byte(edit(nil)))); err != nil {
+	if _, err := decodeRecord(addChecksum([]byte(edit(nil)))); err != nil {
 		t.Fatalf("unchanged: got %v", err)
 	}
 	for name, text := range map[string]string{
@@ -199,17 +199,17 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		"sum":               edit(map[string]any{"sum": "md5:00"}),
 		"time":              edit(map[string]any{"created": "yesterday"}),
 	} {
-		if rec, err := decodeRecord(seal([]byte(text))); err == nil {
+		if rec, err := decodeRecord(addChecksum([]byte(text))); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, rec)
 		} else if errors.Is(err, ErrNewer) {
 			t.Errorf("%s: got %v, want another error", name, err)
 		}
 	}
-	if _, err := decodeRecord(seal([]byte(edit(map[string]any{"v": 3, "target": nil})))); !errors.Is(err, ErrNewer) {
+	if _, err := decodeRecord(addChecksum([]byte(edit(map[string]any{"v": 3, "target": nil})))); !errors.Is(err, ErrNewer) {
 		t.Errorf("newer version: got %v, want %v", err, ErrNewer)
 	}
 	// A field that is not known is of a version that thought it harmless.
-	if _, err := decodeRecord(seal([]byte(edit(map[string]any{"color": "red"})))); err != nil {
+	if _, err := decodeRecord(addChecksum([]byte(edit(map[string]any{"color": "red"})))); err != nil {
 		t.Errorf("unknown field: got %v, want none", err)
 	}
 }
@@ -232,7 +232,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	text, err := unseal(data)
+	text, err := checkChecksum(data)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
 		if sealed { // else the seal keeps nearly all out
-			data = seal(data)
+			data = addChecksum(data)
 		}
 		rec, err := decodeRecord(data)
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 // other processes wait for its transaction. They give up after lockTimeout, which
 // leaves room for one very large file. With a tenth of it, many small files would
 // need ten times as many transactions.
-const releaseTime = time.Second
+const maxReleaseTime = time.Second
 
 // A Released is a finished file from which Release took claims.
 type Released struct {
@@ -21,7 +21,7 @@ type Released struct {
 	Deleted bool
 	Err     error // why it was not deleted, or not durably; its claims stay
 
-	free bool // no list claims it any more
+	unclaimed bool // no list claims it any more
 }
 
 // Release takes the claims of keys from finished files. A file that no list claims
@@ -43,25 +43,25 @@ func (s *Store) Release(records []Record, keys []string) ([]Released, error) {
 		ends = ends[:0]
 		begun := time.Now()
 		for _, r := range records {
-			if len(ends) > 0 && time.Since(begun) > releaseTime {
+			if len(ends) > 0 && time.Since(begun) > maxReleaseTime {
 				break
 			}
-			end, err := s.release(t, r, keys)
+			end, err := s.releaseOne(t, r, keys)
 			if err != nil {
 				return err
 			}
 			ends = append(ends, end)
 		}
 		s.syncDeleted(ends)
-		return t.forgetReleased(ends)
+		return t.dropReleased(ends)
 	})
 	return ends, err
 }
 
 // release is step 1 for one file. It also writes the entry of a file that other
 // lists claim.
-func (s *Store) release(t tx, r Record, keys []string) (Released, error) {
-	there, err := t.finished(r.Target)
+func (s *Store) releaseOne(t tx, r Record, keys []string) (Released, error) {
+	there, err := t.finishedAt(r.Target)
 	if err != nil || there.ID != r.ID || !there.Lists.Has(keys...) {
 		return Released{Record: r}, nil // another process was faster
 	}
@@ -69,7 +69,7 @@ func (s *Store) release(t tx, r Record, keys []string) (Released, error) {
 	if there.Lists = there.Lists.Without(keys...); len(there.Lists) > 0 {
 		return end, t.rewrite(&there)
 	}
-	end.free = true
+	end.unclaimed = true
 	if s.Intact(there) {
 		end.Err = s.fs.Remove(there.Target)
 		end.Deleted = end.Err == nil
@@ -96,9 +96,9 @@ func (s *Store) syncDeleted(ends []Released) {
 }
 
 // forgetReleased takes the entries out of the ledger that no list claims any more.
-func (t tx) forgetReleased(ends []Released) error {
+func (t tx) dropReleased(ends []Released) error {
 	for i := range ends {
-		if end := &ends[i]; end.free && end.Err == nil {
+		if end := &ends[i]; end.unclaimed && end.Err == nil {
 			if err := t.dropFinished(&end.Record); err != nil {
 				return err
 			}
@@ -119,13 +119,13 @@ func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 	switch {
 	case err == nil:
 		defer lock.Close()
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTaken) && !errors.Is(err, ErrLink):
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNameTaken) && !errors.Is(err, ErrLink):
 		return false, err
 	}
 	isOurs := err == nil
 	removed := false
 	err = s.write(func(t tx) error {
-		rec, err := t.begun(rec.Target)
+		rec, err := t.unfinishedAt(rec.Target)
 		if removed = false; err != nil || rec.ID != id || !rec.Lists.Has(keys...) {
 			return err // another process was faster
 		}

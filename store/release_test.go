@@ -9,7 +9,7 @@ import (
 )
 
 // release releases files for keyA, and returns which were deleted.
-func (l *place) release(records ...Record) map[string]bool {
+func (l *fixture) release(records ...Record) map[string]bool {
 	l.t.Helper()
 	ends, err := l.store.Release(records, []string{keyA})
 	if err != nil || len(ends) != len(records) {
@@ -26,7 +26,7 @@ func (l *place) release(records ...Record) map[string]bool {
 }
 
 // wantForgotten asserts that there is no record of a file.
-func (l *place) wantForgotten(name string) {
+func (l *fixture) wantForgotten(name string) {
 	l.t.Helper()
 	if rec, err := l.store.ByTarget(l.path(name)); !errors.Is(err, ErrNotFound) {
 		l.t.Errorf("%s: got %+v, %v, want no record", name, rec, err)
@@ -36,7 +36,7 @@ func (l *place) wantForgotten(name string) {
 // A file goes with its last list, if it is as it was left; what is on record counts,
 // not what was read before.
 func TestRelease(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	shared := l.made("shared", keyA, keyB)
 	nameless := l.made("nameless", keyA, Nameless)
 	alone := l.made("alone", keyA)
@@ -114,7 +114,7 @@ func TestReleaseFails(t *testing.T) {
 		}}, []string{"b"}},
 		{releaseFS{syncDir: func(string) error { return errInjected }}, []string{"a", "b"}},
 	} {
-		l := newPlace(t)
+		l := newFixture(t)
 		a, b := l.made("a", keyA), l.made("b", keyA)
 		l.store.fs.FS = tc.fs
 		ends, err := l.store.Release([]Record{a, b}, []string{keyA})
@@ -143,7 +143,7 @@ func TestReleaseFails(t *testing.T) {
 // A crash before the commit leaves a record for each file, deleted or not, and the
 // next prune goes on from there.
 func TestReleaseCrash(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	a, b := l.made("a", keyA), l.made("b", keyA)
 	var crashed []byte // the state file when the deletion is durable
 	l.store.fs.FS = releaseFS{syncDir: func(string) (err error) {
@@ -165,10 +165,10 @@ func TestReleaseCrash(t *testing.T) {
 
 // Release ends its transaction after a while, and the caller goes on.
 func TestReleaseTime(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	a, b := l.made("a", keyA), l.made("b", keyA)
 	l.store.fs.FS = releaseFS{remove: func(string) error {
-		time.Sleep(releaseTime + releaseTime/10)
+		time.Sleep(maxReleaseTime + maxReleaseTime/10)
 		return nil
 	}}
 	for _, records := range [][]Record{{a, b}, {b}} {
@@ -179,7 +179,7 @@ func TestReleaseTime(t *testing.T) {
 }
 
 func TestAbandon(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	alone, shared, none := l.begun("alone", keyA), l.begun("shared", keyA, keyB), l.begun("none", keyB)
 	noPart := l.begun("no part", keyA)
 	must(t, os.Remove(noPart.Part()))
@@ -213,7 +213,7 @@ func TestAbandon(t *testing.T) {
 	}
 }
 
-func (l *place) onRecordAt(name string) Record {
+func (l *fixture) onRecordAt(name string) Record {
 	l.t.Helper()
 	rec, err := l.store.ByTarget(l.path(name))
 	must(l.t, err)
@@ -221,7 +221,7 @@ func (l *place) onRecordAt(name string) Record {
 }
 
 func TestRemoveEmpty(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	root := l.path(".")
 	l.put(l.path("a/b/c/file"), "x")
 	must(t, os.MkdirAll(l.path("a/b/d/e"), 0o777), os.MkdirAll(l.path("f/g"), 0o777))

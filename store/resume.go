@@ -22,10 +22,10 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	if rec.State == Done {
 		return s.donePart(rec), nil
 	}
-	s = s.below(&rec)
+	s = s.forRecord(&rec)
 	lock, err := s.lock(&rec, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s.resumeLost(id)
+		return s.resumeWithoutPart(id)
 	}
 	if err != nil {
 		return nil, err
@@ -36,13 +36,13 @@ func (s *Store) Resume(id ID) (*Part, error) {
 // donePart is the Part of a download whose file has its final name.
 func (s *Store) donePart(rec Record) *Part {
 	p := &Part{store: s, rec: rec}
-	p.broken.Store(&errFinished)
+	p.brokenBy.Store(&errFinished)
 	return p
 }
 
 // resumeLost resumes where there is no part file: either the rename of step 5
 // is done, or the file is lost.
-func (s *Store) resumeLost(id ID) (*Part, error) {
+func (s *Store) resumeWithoutPart(id ID) (*Part, error) {
 	rec, err := s.Get(id) // again: another process may have finished since
 	if err != nil {
 		return nil, err
@@ -85,10 +85,10 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ours(&p.rec, info); err != nil {
+	if err := s.checkOurs(&p.rec, info); err != nil {
 		return nil, err
 	}
-	if err := p.load(info.Size()); err != nil {
+	if err := p.loadSums(info.Size()); err != nil {
 		return nil, err
 	}
 	if p.rec.State == Finishing && p.lost == 0 && !lost && info.ModTime().Equal(p.rec.ModTime) {
@@ -99,7 +99,7 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 			return nil, err
 		}
 	}
-	p.suspect.Store(p.written.set.Len() > 0 && !touched(info).Equal(p.rec.Touched))
+	p.dirty.Store(p.written.set.Len() > 0 && !changeTime(info).Equal(p.rec.ChangeTime))
 	if err := s.checkTarget(&p.rec); err != nil {
 		return nil, err // now, not when all has been fetched
 	}
@@ -110,22 +110,22 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p, p.update(func(r *Record) {
-		r.Held, r.Piece, r.State, r.Reason = p.written.set.Clone(), p.written.sums.Length(), Active, ""
-	}, p.written.pages(false), true)
+	return p, p.updateLocked(func(r *Record) {
+		r.Held, r.PieceLength, r.State, r.Reason = p.written.set.Clone(), p.written.sums.Length(), Active, ""
+	}, p.written.takeUnsaved(false), true)
 }
 
 // load reads the sums of what is held. A piece that the part file, of so many
 // bytes, has no longer whole is lost, and so is one without a sum.
-func (p *Part) load(size int64) error {
-	p.setSize()
-	if p.rec.Piece <= 0 {
-		p.rec.Piece, p.rec.Held = pieceLength(p.rec.Size), chunk.Set{}
+func (p *Part) loadSums(size int64) error {
+	p.adoptSize()
+	if p.rec.PieceLength <= 0 {
+		p.rec.PieceLength, p.rec.Held = pieceLength(p.rec.Size), chunk.Set{}
 	}
-	p.written = newWritten(p.rec.Piece)
+	p.written = newWrittenBytes(p.rec.PieceLength)
 	w := &p.written
 	w.set = p.rec.Held.Clone()
-	var pages []page
+	var pages []sumPage
 	err := p.store.read(func(t tx) error {
 		pages = t.pages(p.rec.ID)
 		return nil
@@ -135,13 +135,13 @@ func (p *Part) load(size int64) error {
 	}
 	known := make(map[int]bool) // pieces that have a sum
 	for _, pg := range pages {
-		w.readPage(pg, known)
+		w.loadPage(pg, known)
 	}
 	for r := range p.rec.Held.All() {
 		for i := w.sums.Index(r.Off); i <= w.sums.Index(r.End-1); i++ {
-			if in := w.in(i); !known[i] || !in.Equal(clip(in, size)) {
+			if in := w.inPiece(i); !known[i] || !in.Equal(clip(in, size)) {
 				p.lost += in.Len()
-				w.lose(i, in, w.sums.Sum(i))
+				w.remove(i, in, w.sums.Sum(i))
 			}
 		}
 	}
@@ -209,13 +209,13 @@ func (s *Store) Remove(id ID, files bool) error {
 	if err != nil {
 		return err
 	}
-	s = s.below(&rec)
+	s = s.forRecord(&rec)
 	if rec.State != Done {
 		lock, err := s.lock(&rec, false)
 		switch {
 		case err == nil:
 			defer lock.Close()
-		case errors.Is(err, errTaken), errors.Is(err, ErrLink):
+		case errors.Is(err, errNameTaken), errors.Is(err, ErrLink):
 			files = false // the file that is there is not ours
 		case !errors.Is(err, fs.ErrNotExist):
 			return err

@@ -29,7 +29,7 @@ func TestResumeLost(t *testing.T) {
 		{0, 47_000, ""},
 		{-1, 47_000, ""},
 	} {
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 20_000)
 		l.write(p, 50_000, 77_000)
@@ -60,8 +60,8 @@ func TestResumeLost(t *testing.T) {
 
 // finishing returns a place whose process was killed in step 5, before the
 // rename of a file of the given size.
-func finishing(t *testing.T, size int64) *place {
-	l := newPlace(t)
+func finishing(t *testing.T, size int64) *fixture {
+	l := newFixture(t)
 	l.data = l.data[:size]
 	p := l.create()
 	l.write(p, 0, size)
@@ -142,7 +142,7 @@ func TestResumeNotIntact(t *testing.T) {
 
 // What Resume has read before it gets the lock may be out of date.
 func TestResumeReadsUnderLock(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Close())
@@ -160,7 +160,7 @@ func TestResumeReadsUnderLock(t *testing.T) {
 
 // A finished download stays so whatever becomes of its file.
 func TestResumeDone(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.rest(l.create())
 	p := l.resume()
 	if rec := p.Record(); rec.State != Done || p.Lost() != 0 {
@@ -173,7 +173,7 @@ func TestResumeDone(t *testing.T) {
 }
 
 func TestUnknownID(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	_, err := l.store.Get("0123456789abcdef")
 	l.wantErr("Get", err, ErrNotFound)
 	_, err = l.store.Resume("0123456789abcdef")
@@ -184,7 +184,7 @@ func TestUnknownID(t *testing.T) {
 }
 
 func TestBusy(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	rec := l.onRecord()
@@ -217,7 +217,7 @@ func TestBusy(t *testing.T) {
 // WriteAt does not wait for a transaction, which may take as long as others hold
 // the state file.
 func TestWriteWhileUpdate(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	must(t, p.Update(func(*Record) {
 		done := make(chan error, 1)
@@ -238,7 +238,7 @@ func TestWriteWhileUpdate(t *testing.T) {
 
 // WriteAt may be called while Commit works.
 func TestWriteWhileCommit(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	done := make(chan error)
 	go func() { // joined by the receive below

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	runsName = "runs"
-	mostWho  = 4 << 10 // bytes of what is read about who holds a lock
+	runsName  = "runs"
+	maxHolder = 4 << 10 // bytes of what is read about who holds a lock
 )
 
 // LockRun takes the advisory lock STATE/runs/HASH.lock, so that the run that key
@@ -23,7 +23,7 @@ const (
 // Where another has it, the error is ErrBusy and says what that one wrote, which
 // is returned as well; it may be empty, if that one has only just begun.
 func (s *Store) LockRun(key, who string) (io.Closer, string, error) {
-	path := filepath.Join(s.dir, runsName, hashed(key)+".lock")
+	path := filepath.Join(s.dir, runsName, hashName(key)+".lock")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrState, err)
 	}
@@ -33,15 +33,15 @@ func (s *Store) LockRun(key, who string) (io.Closer, string, error) {
 		return nil, "", fmt.Errorf("%w: lock %q: %w", ErrState, path, err)
 	}
 	if !ok {
-		holder := readWho(path)
+		holder := readHolder(path)
 		return nil, holder, fmt.Errorf("%w (%s)", ErrBusy, holder)
 	}
-	writeWho(path, who)
+	writeHolder(path, who)
 	return lock, "", nil
 }
 
 // writeWho is a courtesy: a failure leaves the lock as good as it was.
-func writeWho(path, who string) {
+func writeHolder(path, who string) {
 	f, err := openRegular(path, os.O_WRONLY|os.O_TRUNC|openNoFollow, 0)
 	if err != nil {
 		return
@@ -52,12 +52,12 @@ func writeWho(path, who string) {
 
 // readWho returns what writeWho wrote, as far as it can be read: on Windows a
 // locked file cannot.
-func readWho(path string) string {
+func readHolder(path string) string {
 	f, err := openRegular(path, os.O_RDONLY|openNoFollow, 0)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	who, _ := io.ReadAll(io.LimitReader(f, mostWho))
+	who, _ := io.ReadAll(io.LimitReader(f, maxHolder))
 	return strings.TrimSpace(string(who))
 }

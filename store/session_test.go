@@ -104,7 +104,7 @@ func (s *session) cut(off int64) {
 	for _, set := range []*chunk.Set{&s.w.promised, &s.written} {
 		set.Remove(chunk.Range{Off: off, End: chunk.Unbounded})
 	}
-	s.do("Cut", func() error { return s.part.Cut(off) })
+	s.do("Cut", func() error { return s.part.DiscardFrom(off) })
 }
 
 func (s *session) update(fn func(*Record)) {

@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	hostsName   = "hosts"
-	mostMembers = 64
-	lookEvery   = 200 * time.Millisecond // between two looks who the members are
-	turnLength  = 5 * time.Second        // of those that have a slot, where there are more members than slots
+	hostsName      = "hosts"
+	maxMembers     = 64
+	memberInterval = 200 * time.Millisecond // between two looks who the members are
+	turnInterval   = 5 * time.Second        // of those that have a slot, where there are more members than slots
 )
 
 // Slots are a number of places that the processes of one state directory share
@@ -36,48 +36,48 @@ const (
 //
 // Safe for concurrent use. No method waits for another process.
 type Slots struct {
-	base string // path of the files, without what their names end in
-	n    int
+	base  string // path of the files, without what their names end in
+	total int
 
-	mu     sync.Mutex
-	held   map[int]*slot // by number
-	member *flock.Flock  // nil without membership
-	joined bool          // it counts as a member, even if no member file was free
-	off    bool          // locks cannot be had
-	looked time.Time     // when members and rank were found
-	others int           // members besides this process
-	rank   int           // members with lower numbers
+	mu        sync.Mutex
+	held      map[int]*slot // by number
+	member    *flock.Flock  // nil without membership
+	joined    bool          // it counts as a member, even if no member file was free
+	lockless  bool          // locks cannot be had
+	countedAt time.Time     // when members and rank were found
+	others    int           // members besides this process
+	rank      int           // members with lower numbers
 }
 
 // Slots returns the n places of that name. It touches no file yet. A name has one
 // Slots in a process; where processes have another n, each has its own places.
 func (s *Store) Slots(name string, n int) *Slots {
-	return &Slots{base: filepath.Join(s.dir, hostsName, hashed(name)), n: n, held: make(map[int]*slot)}
+	return &Slots{base: filepath.Join(s.dir, hostsName, hashName(name)), total: n, held: make(map[int]*slot)}
 }
 
 // hashed is a name as it may stand in that of a file.
-func hashed(name string) string {
+func hashName(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:8])
 }
 
 // A slot is a place that is taken.
 type slot struct {
-	of   *Slots
-	n    int
-	lock *flock.Flock
+	slots *Slots
+	n     int
+	lock  *flock.Flock
 }
 
 // Close gives the place back. It may be called again.
 func (sl *slot) Close() error {
-	s := sl.of
+	s := sl.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[sl.n] != sl { // it has been given back
 		return nil
 	}
 	delete(s.held, sl.n)
-	return release(sl.lock)
+	return unlockAndRemove(sl.lock)
 }
 
 // Try takes a place, and is a member from then on, until Close. It fails if none
@@ -87,10 +87,10 @@ func (s *Slots) Try() (io.Closer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.join()
-	if !s.off && len(s.held) >= s.share(time.Now()) {
+	if !s.lockless && len(s.held) >= s.share(time.Now()) {
 		return nil, false
 	}
-	for n := s.n - 1; n >= 0 && !s.off; n-- { // downwards: a process with less places has but the lower ones
+	for n := s.total - 1; n >= 0 && !s.lockless; n-- { // downwards: a process with less places has but the lower ones
 		if s.held[n] != nil {
 			continue
 		}
@@ -99,7 +99,7 @@ func (s *Slots) Try() (io.Closer, bool) {
 			return s.held[n], true
 		}
 	}
-	if s.off {
+	if s.lockless {
 		return io.NopCloser(nil), true
 	}
 	return nil, false
@@ -118,8 +118,8 @@ func (s *Slots) lock(path string) *flock.Flock {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return nil // for now
 	}
-	s.off = s.off || err != nil
-	if !ok || !inPlace(lock) {
+	s.lockless = s.lockless || err != nil
+	if !ok || !isAtPath(lock) {
 		lock.Close()
 		return nil
 	}
@@ -128,7 +128,7 @@ func (s *Slots) lock(path string) *flock.Flock {
 
 // inPlace reports whether what is locked still is the file at its path, which its
 // last owner may have removed.
-func inPlace(lock *flock.Flock) bool {
+func isAtPath(lock *flock.Flock) bool {
 	locked, err := lock.Stat()
 	if err != nil {
 		return false
@@ -139,17 +139,17 @@ func inPlace(lock *flock.Flock) bool {
 
 // release gives up a lock, and removes its file, so that there are no more files
 // than there are connections.
-func release(lock *flock.Flock) error {
+func unlockAndRemove(lock *flock.Flock) error {
 	os.Remove(lock.Path()) // not on Windows, where it is open
 	return lock.Close()
 }
 
 // join becomes a member. Called with s.mu held.
 func (s *Slots) join() {
-	for n := 0; n < mostMembers && !s.joined && !s.off; n++ {
+	for n := 0; n < maxMembers && !s.joined && !s.lockless; n++ {
 		s.member = s.lock(s.memberFile(n))
 		s.joined = s.member != nil
-		s.looked = time.Time{}
+		s.countedAt = time.Time{}
 	}
 	s.joined = true
 }
@@ -167,14 +167,14 @@ func (s *Slots) Share() int {
 
 // share is Share with s.mu held.
 func (s *Slots) share(now time.Time) int {
-	if s.off || !s.joined {
-		return s.n
+	if s.lockless || !s.joined {
+		return s.total
 	}
-	if since := now.Sub(s.looked); since < 0 || since >= lookEvery {
-		s.look()
-		s.looked = now
+	if since := now.Sub(s.countedAt); since < 0 || since >= memberInterval {
+		s.countMembers()
+		s.countedAt = now
 	}
-	return shareOf(s.n, s.others+1, s.rank, now)
+	return shareOf(s.total, s.others+1, s.rank, now)
 }
 
 // shareOf divides n places among members. Turns go by the clock, which the
@@ -187,7 +187,7 @@ func shareOf(n, members, rank int, now time.Time) int {
 		}
 		return share
 	}
-	first := int(now.UnixNano() / int64(turnLength) % int64(members) * int64(n) % int64(members))
+	first := int(now.UnixNano() / int64(turnInterval) % int64(members) * int64(n) % int64(members))
 	if (rank-first+members)%members < n {
 		return 1
 	}
@@ -196,10 +196,10 @@ func shareOf(n, members, rank int, now time.Time) int {
 
 // look counts the members. It asks for shared locks, which those who look at the
 // same time do not deny each other. Called with s.mu held.
-func (s *Slots) look() {
+func (s *Slots) countMembers() {
 	s.others, s.rank = 0, 0
 	ranked := false
-	for n := range mostMembers {
+	for n := range maxMembers {
 		path := s.memberFile(n)
 		if s.member != nil && s.member.Path() == path {
 			ranked = true
@@ -237,12 +237,12 @@ func (s *Slots) Close() error {
 	defer s.mu.Unlock()
 	var errs []error
 	for n, sl := range s.held {
-		errs = append(errs, release(sl.lock))
+		errs = append(errs, unlockAndRemove(sl.lock))
 		delete(s.held, n)
 	}
 	if s.member != nil {
-		errs = append(errs, release(s.member))
+		errs = append(errs, unlockAndRemove(s.member))
 	}
-	s.member, s.joined, s.off = nil, false, false
+	s.member, s.joined, s.lockless = nil, false, false
 	return errors.Join(errs...)
 }

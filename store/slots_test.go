@@ -32,7 +32,7 @@ func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
 // lookAgain makes the next share look who the members are.
 func lookAgain(all []*Slots) {
 	for _, s := range all {
-		s.looked = time.Time{}
+		s.countedAt = time.Time{}
 	}
 }
 
@@ -71,7 +71,7 @@ func TestShareOfTurns(t *testing.T) {
 		for n := 1; n < members; n++ {
 			turns := make([]int, members)
 			for turn := range members {
-				now, sum := time.Unix(1e9, 0).Add(time.Duration(turn)*turnLength), 0
+				now, sum := time.Unix(1e9, 0).Add(time.Duration(turn)*turnInterval), 0
 				for rank := range members {
 					share := shareOf(n, members, rank, now)
 					turns[rank] += share
@@ -154,14 +154,14 @@ func TestSlotsLookers(t *testing.T) {
 func TestSlotsLookSeldom(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
-	at := all[0].looked
+	at := all[0].countedAt
 	take(all[1])
-	for at := at; at.Before(all[0].looked.Add(lookEvery)); at = at.Add(lookEvery / 4) {
+	for at := at; at.Before(all[0].countedAt.Add(memberInterval)); at = at.Add(memberInterval / 4) {
 		if got := all[0].share(at); got != 8 {
-			t.Errorf("%v after a look: got a share of %d, want 8", at.Sub(all[0].looked), got)
+			t.Errorf("%v after a look: got a share of %d, want 8", at.Sub(all[0].countedAt), got)
 		}
 	}
-	if got := all[0].share(at.Add(lookEvery)); got != 4 {
+	if got := all[0].share(at.Add(memberInterval)); got != 4 {
 		t.Errorf("at the next look: got a share of %d, want 4", got)
 	}
 }
@@ -190,11 +190,11 @@ func TestSlotsNames(t *testing.T) {
 
 // TestSlotsMany: with all member files taken, one more still has a share.
 func TestSlotsMany(t *testing.T) {
-	all := slotsOf(t, t.TempDir(), 100, mostMembers+1)
+	all := slotsOf(t, t.TempDir(), 100, maxMembers+1)
 	for _, s := range all {
 		s.join()
 	}
-	last := all[mostMembers]
+	last := all[maxMembers]
 	if last.member != nil || last.Share() != 1 {
 		t.Errorf("got member %v, share %d, want none, 1", last.member, last.Share())
 	}
@@ -265,7 +265,7 @@ func TestSlotsRandom(t *testing.T) {
 				lookAgain(all)
 				if c, ok := s.Try(); ok {
 					held[i] = append(held[i], c)
-					if share := s.Share(); s.n >= len(all) && len(held[i]) > share {
+					if share := s.Share(); s.total >= len(all) && len(held[i]) > share {
 						t.Fatalf("seed %d: took one beyond its share of %d", seed, share)
 					}
 				}
@@ -322,7 +322,7 @@ func TestSlotsLeaveNoFiles(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	must(t, os.Remove(stale.Path()))
-	if inPlace(stale) {
+	if isAtPath(stale) {
 		t.Error("the lock of a removed file counts")
 	}
 	stale.Close()

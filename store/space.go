@@ -16,12 +16,12 @@ const (
 	// within these limits. So a server that announces a large file and sends little of it
 	// takes little of the disk. With half of aheadMost, ext4 would reserve twice as often;
 	// twice of it would take more from others, for nothing.
-	aheadLeast = 8 << 20
-	aheadMost  = 1 << 30
+	minReserveAhead = 8 << 20
+	maxReserveAhead = 1 << 30
 
 	// releaseLeast is how many bytes of the disk a part file must have too many, for
 	// them to be given back. What a file system keeps about a file counts as well.
-	releaseLeast = 1 << 20
+	minSpaceRelease = 1 << 20
 )
 
 // checkSpace returns ErrNoSpace if the disk cannot hold the file, of which the
@@ -36,7 +36,7 @@ func (s *Store) checkFree(target string, missing int64) error {
 	if missing == 0 && s.minFree == 0 {
 		return nil
 	}
-	free, err := s.fs.Free(filepath.Dir(target))
+	free, err := s.fs.FreeSpace(filepath.Dir(target))
 	if err != nil || missing <= free-s.minFree {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (s *Store) checkFree(target string, missing int64) error {
 // is to be called every now and then while bytes arrive. It blocks writers for as long as
 // the file system takes.
 func (p *Part) Reserve() error {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -61,7 +61,7 @@ func (p *Part) Reserve() error {
 	if err := p.store.checkFree(target, 0); err != nil {
 		return err
 	}
-	r := p.toReserve()
+	r := p.nextReservation()
 	if r.Empty() {
 		return nil
 	}
@@ -70,13 +70,13 @@ func (p *Part) Reserve() error {
 
 // toReserve returns the range to reserve next. It is empty if little is missing of what
 // should be reserved, or if the size of the file is not known.
-func (p *Part) toReserve() chunk.Range {
-	p.writing.Lock()
-	defer p.writing.Unlock()
+func (p *Part) nextReservation() chunk.Range {
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
 	if p.size == chunk.Unbounded {
 		return chunk.Range{}
 	}
-	ahead := min(max(p.written.set.Len(), aheadLeast), aheadMost)
+	ahead := min(max(p.written.set.Len(), minReserveAhead), maxReserveAhead)
 	r := chunk.Range{Off: p.reserved, End: p.size}
 	left := ahead
 	for gap := range p.written.set.Missing(chunk.Range{End: p.size}) {
@@ -97,23 +97,23 @@ func (p *Part) toReserve() chunk.Range {
 // also of a process that was killed, has asked for. What they are is known from the last
 // commit. The part file then counts as touched by us, unless somebody else has touched it
 // before.
-func (p *Part) release() {
+func (p *Part) releaseSpace() {
 	keep := p.rec.Held.Clone() // which may not have been taken back yet
 	for r := range p.written.set.All() {
 		keep.Add(r)
 	}
-	if p.allocated-keep.Len() < releaseLeast || p.trust() != nil {
+	if p.allocated-keep.Len() < minSpaceRelease || p.usable() != nil {
 		return
 	}
 	info, err := p.file.Stat()
 	if err != nil {
 		return
 	}
-	untouched := !p.suspect.Load() && touched(info).Equal(p.rec.Touched)
+	untouched := !p.dirty.Load() && changeTime(info).Equal(p.rec.ChangeTime)
 	for gap := range keep.Missing(chunk.Range{End: p.size}) {
 		p.file.Unreserve(gap.Off, gap.Len())
 	}
 	if info, err = p.file.Stat(); err == nil && untouched {
-		p.Update(func(r *Record) { r.Touched = touched(info) }) // else all is read again
+		p.Update(func(r *Record) { r.ChangeTime = changeTime(info) }) // else all is read again
 	}
 }

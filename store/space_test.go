@@ -17,11 +17,11 @@ func TestToReserve(t *testing.T) {
 		reserved int64
 		want     chunk.Range
 	}{
-		{nil, 10 << 30, 0, chunk.Range{End: aheadLeast}},
+		{nil, 10 << 30, 0, chunk.Range{End: minReserveAhead}},
 		{nil, 5 * mib, 0, chunk.Range{End: 5 * mib}},
 		{nil, 5 * mib, 5 * mib, chunk.Range{}},
 		{nil, chunk.Unbounded, 0, chunk.Range{}},
-		{[]chunk.Range{{End: mib}}, 10 << 30, aheadLeast, chunk.Range{}}, // not worth it yet
+		{[]chunk.Range{{End: mib}}, 10 << 30, minReserveAhead, chunk.Range{}}, // not worth it yet
 		{[]chunk.Range{{End: 100 * mib}}, 10 << 30, 60 * mib, chunk.Range{Off: 60 * mib, End: 200 * mib}},
 		{[]chunk.Range{{Off: 100 * mib, End: 200 * mib}}, 10 << 30, 50 * mib, chunk.Range{Off: 50 * mib, End: 100 * mib}},
 		{[]chunk.Range{{Off: 50 * mib, End: 200 * mib}}, 10 << 30, 50 * mib, chunk.Range{Off: 50 * mib, End: 300 * mib}},
@@ -30,7 +30,7 @@ func TestToReserve(t *testing.T) {
 	} {
 		p := &Part{size: tc.size, reserved: tc.reserved}
 		p.written.set = chunk.NewSet(tc.held...)
-		if got := p.toReserve(); got != tc.want {
+		if got := p.nextReservation(); got != tc.want {
 			t.Errorf("held %s of %d, reserved %d: got %s, want %s", p.written.set, tc.size, tc.reserved, got, tc.want)
 		}
 	}
@@ -40,7 +40,7 @@ func TestToReserve(t *testing.T) {
 // process that was killed; the bytes that are held stay trusted.
 func TestCloseGivesBack(t *testing.T) {
 	for _, killed := range []bool{false, true} {
-		l := newPlace(t)
+		l := newFixture(t)
 		rec := l.record()
 		rec.Size = 100 << 20
 		p := l.opened(l.store.Create(rec))

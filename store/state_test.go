@@ -13,7 +13,7 @@ import (
 
 // breakState puts a directory where the state file is, and returns what undoes
 // that.
-func (l *place) breakState() (mend func()) {
+func (l *fixture) breakState() (mend func()) {
 	l.t.Helper()
 	aside := l.dbPath() + ".aside"
 	must(l.t, os.Rename(l.dbPath(), aside), os.Mkdir(l.dbPath(), 0o700))
@@ -25,7 +25,7 @@ func (l *place) breakState() (mend func()) {
 
 // After a failed transaction Commit may be called again.
 func TestCommitBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	mend := l.breakState()
@@ -52,7 +52,7 @@ func TestCommitBrokenState(t *testing.T) {
 
 // The other methods fail as well, change nothing, and work later.
 func TestBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	mend := func() {}
 	broken := func(what string, f func() error) {
 		t.Helper()
@@ -78,7 +78,7 @@ func TestBrokenState(t *testing.T) {
 
 // A directory is no damaged file: nobody has asked to move it.
 func TestReadBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, l.create().Close())
 	id := l.onRecord().ID
 	l.breakState()
@@ -93,7 +93,7 @@ func TestReadBrokenState(t *testing.T) {
 
 // What a newer pawl wrote is refused and stays as it is.
 func TestNewerSchema(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, l.create().Close())
 	id := l.onRecord().ID
 	must(t, l.store.write(func(t tx) error { return t.Bucket(metaBucket).Put(versionKey, []byte("2")) }))
@@ -116,14 +116,14 @@ func TestNewerSchema(t *testing.T) {
 
 // A record that a newer pawl wrote does not keep the others from being read.
 func TestNewerRecord(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Close())
 	rec := p.Record()
-	newer, err := json.Marshal(versioned{V: recordVersion + 1, Record: &rec})
+	newer, err := json.Marshal(storedRecord{V: recordVersion + 1, Record: &rec})
 	must(t, err)
-	must(t, l.store.write(func(t tx) error { return t.Bucket(recordBucket).Put([]byte(rec.ID), seal(newer)) }))
+	must(t, l.store.write(func(t tx) error { return t.Bucket(recordBucket).Put([]byte(rec.ID), addChecksum(newer)) }))
 	_, err = l.store.ByTarget(l.target)
 	l.wantErr("ByTarget", err, ErrNewer)
 	_, err = l.store.Resume(rec.ID)
@@ -146,7 +146,7 @@ func TestNewerRecord(t *testing.T) {
 // What an earlier process left when it was killed in creating the state file is
 // no obstacle.
 func TestCreateStateAfterCrash(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.put(l.dbPath()+".new", "half of a state file")
 	l.rest(l.create())
 	l.wantNo(l.dbPath() + ".new")
@@ -155,7 +155,7 @@ func TestCreateStateAfterCrash(t *testing.T) {
 
 // The store holds nothing open: the state file may go away between two calls.
 func TestStateFileDeleted(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, l.create().Close(), os.Remove(l.dbPath()))
 	_, err := l.store.ByTarget(l.target)
 	l.wantErr("ByTarget", err, ErrNotFound)

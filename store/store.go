@@ -19,11 +19,11 @@ var (
 	// ErrForeign says that a file is in the way that this download did not make.
 	ErrForeign = errors.New("a file that this download did not make is in the way")
 	// ErrIrregular is an ErrForeign that cannot be replaced.
-	ErrIrregular error = irregular{}
+	ErrIrregular error = irregularError{}
 	// ErrGone says that somebody else took away the part file, or some of it.
 	ErrGone = errors.New("it was moved, deleted or cut while it was being written")
 	// ErrUncut says that a part file is longer than the file and cannot be cut.
-	ErrUncut = errors.New("it is longer than the file, and this file system cannot cut it")
+	ErrCannotTruncate = errors.New("it is longer than the file, and this file system cannot cut it")
 	// ErrNoDirectory says that a directory with an unfinished download is gone,
 	// perhaps with its disk.
 	ErrNoDirectory = errors.New("the directory of the download is gone")
@@ -36,10 +36,10 @@ var (
 )
 
 // irregular is the type of ErrIrregular.
-type irregular struct{}
+type irregularError struct{}
 
-func (irregular) Error() string        { return "what is in the way cannot be replaced" }
-func (irregular) Is(target error) bool { return target == ErrForeign }
+func (irregularError) Error() string        { return "what is in the way cannot be replaced" }
+func (irregularError) Is(target error) bool { return target == ErrForeign }
 
 // Options are a Store's settings; the zero value is good.
 type Options struct {
@@ -63,21 +63,21 @@ type Options struct {
 // part files. It holds no file open between calls. Safe for concurrent use, and
 // shared with other processes.
 type Store struct {
-	dir  string
-	fs   *tolerantFS
-	warn func(string)
-	mode fs.FileMode // of finished files
+	dir      string
+	fs       *tolerantFS
+	warn     func(string)
+	fileMode fs.FileMode // of finished files
 
 	root    string // see Options
 	minFree int64  // see Options
 
-	inspected atomic.Bool // the structure of the state file has been checked
+	structureChecked atomic.Bool // the structure of the state file has been checked
 
 	commits   *batcher[commitRequest] // shared by the Stores that below returns
 	publishes *batcher[*TempFile]
 
-	placing sync.Mutex // taken before a transaction
-	placed  []Record   // that are in their place and recorded as "placing"; guarded by placing
+	publishMu sync.Mutex // taken before a transaction
+	published []Record   // that are in their place and recorded as "placing"; guarded by placing
 }
 
 // Open returns the store in dir, which is created, for the user alone, when missing. If
@@ -89,14 +89,14 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.FS == nil {
 		opts.FS = osFS{}
 		if opts.Root != "" {
-			opts.FS = newBelowFS(opts.Root)
+			opts.FS = newRootedFS(opts.Root)
 		}
 	}
 	if opts.Warn == nil {
 		opts.Warn = func(string) {}
 	}
-	fsys := &tolerantFS{FS: opts.FS, locks: filepath.Join(dir, locksName), warn: opts.Warn}
-	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, mode: newFileMode(), root: opts.Root, minFree: opts.MinFree}
+	fsys := &tolerantFS{FS: opts.FS, lockDir: filepath.Join(dir, locksName), warn: opts.Warn}
+	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree}
 	s.commits = newBatcher(false, s.commitAll) // without a rest: every caller has rested already
 	s.publishes = newBatcher(true, s.publishAll)
 	return s, nil
@@ -104,16 +104,16 @@ func Open(dir string, opts Options) (*Store, error) {
 
 // below returns the store by which rec goes on: it follows no link if the one that has
 // begun rec did not.
-func (s *Store) below(rec *Record) *Store {
+func (s *Store) forRecord(rec *Record) *Store {
 	if rec.Root == "" || s.root != "" {
 		return s
 	}
 	if _, isReal := s.fs.FS.(osFS); !isReal {
 		return s
 	}
-	fsys := &tolerantFS{FS: newBelowFS(rec.Root), locks: s.fs.locks, warn: s.warn}
+	fsys := &tolerantFS{FS: newRootedFS(rec.Root), lockDir: s.fs.lockDir, warn: s.warn}
 	return &Store{
-		dir: s.dir, fs: fsys, warn: s.warn, mode: s.mode, root: rec.Root, minFree: s.minFree,
+		dir: s.dir, fs: fsys, warn: s.warn, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree,
 		commits: s.commits, publishes: s.publishes,
 	}
 }
@@ -140,9 +140,9 @@ func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {
 		r, err = by(t)
 		return err
 	})
-	var bad unreadableError
+	var bad damagedRecordError
 	if errors.As(err, &bad) {
-		s.forget(bad)
+		s.forgetDamaged(bad)
 		err = ErrNotFound
 	}
 	return r, err
@@ -150,9 +150,9 @@ func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {
 
 // forget tells that a record is damaged, and deletes it. Its part file is
 // left, as one that no record knows.
-func (s *Store) forget(bad unreadableError) {
+func (s *Store) forgetDamaged(bad damagedRecordError) {
 	s.warn(bad.Error() + "; it is forgotten")
-	err := s.write(func(t tx) error { return t.dropUnreadable(bad) })
+	err := s.write(func(t tx) error { return t.dropDamaged(bad) })
 	if err != nil {
 		s.warn(err.Error())
 	}
@@ -175,9 +175,9 @@ func (s *Store) Unfinished() ([]Record, error) {
 		})
 	})
 	for _, failure := range failures { // not inside the transaction
-		var bad unreadableError
+		var bad damagedRecordError
 		if errors.As(failure, &bad) {
-			s.forget(bad)
+			s.forgetDamaged(bad)
 			continue
 		}
 		s.warn(failure.Error())

@@ -40,7 +40,7 @@ func (it *item) texts() []*string {
 // encode returns what decode reads.
 func (it *item) encode() ([]byte, error) {
 	r := &it.Record
-	return json.Marshal(stored{it, store.RawTexts(it.texts()), r.CRC, r.Placing, r.Replaces})
+	return json.Marshal(stored{it, store.RawTexts(it.texts()), r.CRC, r.Publishing, r.Replaces})
 }
 
 // decode reads what encode wrote into it, which must be zero.
@@ -49,7 +49,7 @@ func (it *item) decode(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err
 	}
-	it.Record.CRC, it.Record.Placing, it.Record.Replaces = s.CRC, s.Placing, s.Replaces
+	it.Record.CRC, it.Record.Publishing, it.Record.Replaces = s.CRC, s.Placing, s.Replaces
 	store.RestoreTexts(it.texts(), s.Raw)
 	return nil
 }

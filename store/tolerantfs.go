@@ -17,25 +17,25 @@ import (
 )
 
 // A lack is a call that a file system may not have.
-type lack int
+type limitation int
 
 const (
-	noLocks     lack = iota
-	noDirSync        // open and fsync of a directory
-	noDataSync       // fdatasync
-	noSync           // fsync of a file
-	noTimes          // utimensat
-	noModes          // fchmod
-	noTruncate       // ftruncate
-	noExclusive      // rename without replacing
-	noHardlinks      // link of a named file
-	noUnnamed        // open with O_TMPFILE
-	noNaming         // link of an unnamed file
-	lackCount
+	noLocks     limitation = iota
+	noDirSync              // open and fsync of a directory
+	noDataSync             // fdatasync
+	noSync                 // fsync of a file
+	noTimes                // utimensat
+	noModes                // fchmod
+	noTruncate             // ftruncate
+	noExclusive            // rename without replacing
+	noHardlinks            // link of a named file
+	noTempFiles            // open with O_TMPFILE
+	noTempLinks            // link of an unnamed file
+	limitationCount
 )
 
 // lacks is the table. ENOSYS, ENOTSUP and EOPNOTSUPP mean a lack whatever the call.
-var lacks = [lackCount]struct {
+var limitations = [limitationCount]struct {
 	errs   []syscall.Errno // further errors that mean the lack
 	others bool            // errs do not mean it, and all other errors do
 	weaker string          // what the user reads, once; "" if no promise becomes weaker
@@ -66,12 +66,12 @@ var lacks = [lackCount]struct {
 		weaker: "this file system cannot rename without replacing; a file that gets the same name at that moment is lost",
 	},
 	noHardlinks: {errs: []syscall.Errno{syscall.EEXIST}, others: true},
-	noUnnamed: {
+	noTempFiles: {
 		errs: []syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.EMFILE, syscall.ENFILE,
 			syscall.ENOSPC, syscall.EDQUOT, syscall.EIO},
 		others: true,
 	},
-	noNaming: { // ENOENT: /proc is not there
+	noTempLinks: { // ENOENT: /proc is not there
 		errs: []syscall.Errno{syscall.EEXIST, syscall.ENAMETOOLONG,
 			syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS},
 		others: true,
@@ -80,50 +80,50 @@ var lacks = [lackCount]struct {
 
 // means reports whether err means the lack. An error that the system did not
 // return means none.
-func (l lack) means(err error) bool {
+func (l limitation) explains(err error) bool {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return true
 	}
 	var errno syscall.Errno
-	return errors.As(err, &errno) && slices.Contains(lacks[l].errs, errno) != lacks[l].others
+	return errors.As(err, &errno) && slices.Contains(limitations[l].errs, errno) != limitations[l].others
 }
 
 // A tolerantFS does without what its FS lacks. If a promise becomes weaker it warns,
 // once for each lack. Safe for concurrent use.
 type tolerantFS struct {
 	FS
-	locks string // directory of the locks for files that cannot be locked
-	warn  func(string)
+	lockDir string // directory of the locks for files that cannot be locked
+	warn    func(string)
 
 	mu    sync.Mutex
-	known [lackCount]bool // guarded by mu
+	found [limitationCount]bool // guarded by mu
 }
 
 // note records that the file system lacks l, as err shows, and warns the first time.
-func (t *tolerantFS) note(l lack, err error) {
+func (t *tolerantFS) noteLimitation(l limitation, err error) {
 	t.mu.Lock()
-	known := t.known[l]
-	t.known[l] = true
+	known := t.found[l]
+	t.found[l] = true
 	t.mu.Unlock()
-	if text := lacks[l].weaker; text != "" && !known {
+	if text := limitations[l].weaker; text != "" && !known {
 		t.warn(fmt.Sprintf("%s (%v)", text, err))
 	}
 }
 
 // skip returns nil if err means l, and err otherwise.
-func (t *tolerantFS) skip(l lack, err error) error {
-	if !l.means(err) {
+func (t *tolerantFS) tolerate(l limitation, err error) error {
+	if !l.explains(err) {
 		return err
 	}
-	t.note(l, err)
+	t.noteLimitation(l, err)
 	return nil
 }
 
 // knows reports whether the file system was found to lack l.
-func (t *tolerantFS) knows(l lack) bool {
+func (t *tolerantFS) hasLimitation(l limitation) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.known[l]
+	return t.found[l]
 }
 
 func (t *tolerantFS) Open(name string) (File, error) {
@@ -135,13 +135,13 @@ func (t *tolerantFS) Open(name string) (File, error) {
 }
 
 // CreateTemp returns errors.ErrUnsupported once Link has.
-func (t *tolerantFS) Unnamed(dir string) (File, error) {
-	if t.knows(noNaming) {
+func (t *tolerantFS) CreateTemp(dir string) (File, error) {
+	if t.hasLimitation(noTempLinks) {
 		return nil, errors.ErrUnsupported
 	}
-	f, err := t.FS.Unnamed(dir)
+	f, err := t.FS.CreateTemp(dir)
 	switch {
-	case noUnnamed.means(err):
+	case noTempFiles.explains(err):
 		return nil, unsupportedError{err}
 	case err != nil:
 		return nil, err
@@ -151,12 +151,12 @@ func (t *tolerantFS) Unnamed(dir string) (File, error) {
 
 // Link returns errors.ErrUnsupported if the file cannot get a name, though its bytes
 // are all there.
-func (t *tolerantFS) Link(f File, name string) error {
-	err := t.FS.Link(f.(tolerantFile).File, name)
-	if !noNaming.means(err) {
+func (t *tolerantFS) LinkTemp(f File, name string) error {
+	err := t.FS.LinkTemp(f.(tolerantFile).File, name)
+	if !noTempLinks.explains(err) {
 		return err
 	}
-	t.note(noNaming, err)
+	t.noteLimitation(noTempLinks, err)
 	return unsupportedError{err}
 }
 
@@ -179,21 +179,21 @@ func (t *tolerantFS) MkdirAll(dir string) error {
 	return nil
 }
 
-func (t *tolerantFS) SyncDir(dir string) error { return t.skip(noDirSync, t.FS.SyncDir(dir)) }
+func (t *tolerantFS) SyncDir(dir string) error { return t.tolerate(noDirSync, t.FS.SyncDir(dir)) }
 
 // Rename without replacing falls back to a link, which fails if the new name exists,
 // and then removes the old name. A crash between the two leaves one file with both
 // names. Without links it looks first, which leaves a window of microseconds.
 func (t *tolerantFS) Rename(from, to string, replace bool) error {
 	err := t.FS.Rename(from, to, replace)
-	if replace || !noExclusive.means(err) {
+	if replace || !noExclusive.explains(err) {
 		return err
 	}
 	err = t.Hardlink(from, to)
 	if err == nil {
 		return t.Remove(from)
 	}
-	if !noHardlinks.means(err) {
+	if !noHardlinks.explains(err) {
 		return err
 	}
 	if _, lstatErr := t.Lstat(to); lstatErr == nil {
@@ -204,7 +204,7 @@ func (t *tolerantFS) Rename(from, to string, replace bool) error {
 	if renameErr := t.FS.Rename(from, to, true); renameErr != nil {
 		return renameErr
 	}
-	t.note(noExclusive, err)
+	t.noteLimitation(noExclusive, err)
 	return nil
 }
 
@@ -216,24 +216,28 @@ type tolerantFile struct {
 
 // DataSync syncs everything if it cannot sync the data alone.
 func (f tolerantFile) DataSync() error {
-	if err := f.File.DataSync(); !noDataSync.means(err) {
+	if err := f.File.DataSync(); !noDataSync.explains(err) {
 		return err
 	}
 	return f.Sync()
 }
 
-func (f tolerantFile) Sync() error { return f.fs.skip(noSync, f.File.Sync()) }
+func (f tolerantFile) Sync() error { return f.fs.tolerate(noSync, f.File.Sync()) }
 
 // SetModTime may leave the time as it is. Stat reports the time that the file has.
-func (f tolerantFile) SetModTime(t time.Time) error { return f.fs.skip(noTimes, f.File.SetModTime(t)) }
+func (f tolerantFile) SetModTime(t time.Time) error {
+	return f.fs.tolerate(noTimes, f.File.SetModTime(t))
+}
 
 // Chmod may leave the mode as it is.
-func (f tolerantFile) Chmod(mode fs.FileMode) error { return f.fs.skip(noModes, f.File.Chmod(mode)) }
+func (f tolerantFile) Chmod(mode fs.FileMode) error {
+	return f.fs.tolerate(noModes, f.File.Chmod(mode))
+}
 
 // Truncate returns errors.ErrUnsupported if files cannot be cut.
 func (f tolerantFile) Truncate(size int64) error {
 	err := f.File.Truncate(size)
-	if noTruncate.means(err) {
+	if noTruncate.explains(err) {
 		return unsupportedError{err}
 	}
 	return err

@@ -22,12 +22,12 @@ const locksName = "locks"
 func (t *tolerantFS) Lock(part string, create bool) (io.Closer, error) {
 	lock, err := t.FS.Lock(part, create)
 	switch {
-	case unlockable(err):
-		return t.lockInstead(part, create)
+	case cannotLock(err):
+		return t.lockFallback(part, create)
 	case err != nil:
 		return nil, err
 	}
-	other, err := lockPath(t.locks, part, false)
+	other, err := acquireFallbackLock(t.lockDir, part, false)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // nobody needed it
 		return lock, nil
@@ -35,24 +35,24 @@ func (t *tolerantFS) Lock(part string, create bool) (io.Closer, error) {
 		lock.Close()
 		return nil, err
 	}
-	return bothLocks{lock, other}, nil
+	return lockPair{lock, other}, nil
 }
 
 // lockInstead locks STATE/locks/HASH.lock for a part file that cannot be locked.
-func (t *tolerantFS) lockInstead(part string, create bool) (io.Closer, error) {
-	lock, err := lockPath(t.locks, part, true)
+func (t *tolerantFS) lockFallback(part string, create bool) (io.Closer, error) {
+	lock, err := acquireFallbackLock(t.lockDir, part, true)
 	if err != nil {
 		return nil, err
 	}
 	own, err := t.FS.Lock(part, create) // again: the last holder may have renamed the file since
 	switch {
 	case err == nil:
-		return bothLocks{own, lock}, nil
-	case !unlockable(err):
+		return lockPair{own, lock}, nil
+	case !cannotLock(err):
 		lock.Close()
 		return nil, err
 	}
-	t.note(noLocks, fmt.Errorf("lock %q: %w", part, err))
+	t.noteLimitation(noLocks, fmt.Errorf("lock %q: %w", part, err))
 	return lock, nil
 }
 
@@ -63,8 +63,8 @@ func (t *tolerantFS) Locked(part string) bool {
 	if err == nil {
 		lock.Close()
 	}
-	if err == nil || unlockable(err) {
-		if lock, err = lockPath(t.locks, part, false); err == nil {
+	if err == nil || cannotLock(err) {
+		if lock, err = acquireFallbackLock(t.lockDir, part, false); err == nil {
 			lock.Close()
 		}
 	}
@@ -73,22 +73,22 @@ func (t *tolerantFS) Locked(part string) bool {
 
 // unlockable reports whether err means that a file cannot be locked, rather than
 // that it cannot be opened.
-func unlockable(err error) bool {
+func cannotLock(err error) bool {
 	var open *fs.PathError
-	return noLocks.means(err) && !errors.As(err, &open)
+	return noLocks.explains(err) && !errors.As(err, &open)
 }
 
 // bothLocks are the lock of a part file and the lock in the state directory.
-type bothLocks struct{ own, other io.Closer }
+type lockPair struct{ own, fallback io.Closer }
 
-func (l bothLocks) Close() error { return errors.Join(l.own.Close(), l.other.Close()) }
+func (l lockPair) Close() error { return errors.Join(l.own.Close(), l.fallback.Close()) }
 
 // lockPath takes the advisory lock DIR/HASH.lock without waiting. HASH is the first 16
 // hex digits of the SHA-256 of the part file's absolute path. Without create, a missing
 // file is fs.ErrNotExist. If another process holds the lock the error is ErrBusy. Close
 // releases the lock and removes the file.
-func lockPath(dir, part string, create bool) (io.Closer, error) {
-	path := filepath.Join(dir, hashed(part)+".lock")
+func acquireFallbackLock(dir, part string, create bool) (io.Closer, error) {
+	path := filepath.Join(dir, hashName(part)+".lock")
 	flag := os.O_RDWR | openNoFollow | openNonblock
 	if create {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -106,8 +106,8 @@ func lockPath(dir, part string, create bool) (io.Closer, error) {
 			return nil, fmt.Errorf("%w: lock %q: %w", ErrState, path, err)
 		case !ok:
 			return nil, ErrBusy
-		case inPlace(lock):
-			return pathLock{lock}, nil
+		case isAtPath(lock):
+			return fallbackLock{lock}, nil
 		}
 		lock.Close()
 	}
@@ -115,6 +115,6 @@ func lockPath(dir, part string, create bool) (io.Closer, error) {
 }
 
 // A pathLock is a lock that lockPath has taken.
-type pathLock struct{ lock *flock.Flock }
+type fallbackLock struct{ lock *flock.Flock }
 
-func (l pathLock) Close() error { return release(l.lock) }
+func (l fallbackLock) Close() error { return unlockAndRemove(l.lock) }

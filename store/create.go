@@ -28,10 +28,10 @@ func (s *Store) Create(rec Record) (*Part, error) {
 	}
 	for {
 		p, err := s.tryCreate(rec)
-		if !errors.Is(err, errTaken) {
+		if !errors.Is(err, errNameTaken) {
 			return p, err
 		}
-		if err := rec.nextPart(err); err != nil {
+		if err := rec.nextPartName(err); err != nil {
 			return nil, err
 		}
 	}
@@ -40,17 +40,17 @@ func (s *Store) Create(rec Record) (*Part, error) {
 // tryCreate is Create with the part file that rec names. It returns errTaken if that
 // name cannot be used.
 func (s *Store) tryCreate(rec Record) (*Part, error) {
-	lock, err := s.lockFresh(&rec)
+	lock, err := s.lockEmptyPart(&rec)
 	if err != nil {
 		return nil, err
 	}
-	s.keepPrivate(rec.Part())
+	s.makePrivate(rec.Part())
 	rec.ID, rec.State, rec.Held = newID(), Active, chunk.Set{}
-	rec.Piece = pieceLength(rec.Size)
+	rec.PieceLength = pieceLength(rec.Size)
 	rec.Created = time.Now()
-	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWritten(rec.Piece)}
-	p.setSize()
-	if err := p.begin(); err != nil {
+	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWrittenBytes(rec.PieceLength)}
+	p.adoptSize()
+	if err := p.recordNew(); err != nil {
 		s.removeEmpty(rec.Part())
 		p.Close()
 		return nil, err
@@ -60,7 +60,7 @@ func (s *Store) tryCreate(rec Record) (*Part, error) {
 
 // keepPrivate takes the rights of other users to a part file away, if it is in the state
 // directory, for example that of a list. Elsewhere the umask decides.
-func (s *Store) keepPrivate(part string) {
+func (s *Store) makePrivate(part string) {
 	dir, err := filepath.Abs(s.dir)
 	if err != nil {
 		return
@@ -86,25 +86,25 @@ func (s *Store) removeEmpty(part string) {
 		return
 	}
 	info, err := s.fs.Lstat(part)
-	if err == nil && info.Mode().IsRegular() && info.Size() == 0 && s.fs.Alone(part, info) == nil {
+	if err == nil && info.Mode().IsRegular() && info.Size() == 0 && s.fs.CheckPrivate(part, info) == nil {
 		s.fs.Remove(part)
 	}
 }
 
 // lockFresh locks an empty part file for rec, once the target is free.
-func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
+func (s *Store) lockEmptyPart(rec *Record) (io.Closer, error) {
 	for range 10 {
 		if err := s.checkTarget(rec); err != nil {
 			return nil, err
 		}
-		if err := s.vacant(rec); err != nil {
+		if err := s.checkNames(rec); err != nil {
 			return nil, err
 		}
 		lock, err := s.lock(rec, true)
 		if err != nil {
 			return nil, err
 		}
-		empty, err := s.emptyPart(rec)
+		empty, err := s.clearPart(rec)
 		if err == nil {
 			err = s.checkTarget(rec) // another download may have finished in between
 		}
@@ -123,16 +123,16 @@ func (s *Store) lockFresh(rec *Record) (io.Closer, error) {
 }
 
 // lockPatience is how long a lock is waited for: Running has one for an instant.
-const lockPatience = 100 * time.Millisecond
+const partLockTimeout = 100 * time.Millisecond
 
 // lock locks the part file of rec. The error is a strangerError if that is not ours,
 // whoever has locked it.
 func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
-	for begun := time.Now(); ; time.Sleep(lockPatience / 10) {
+	for begun := time.Now(); ; time.Sleep(partLockTimeout / 10) {
 		lock, err := s.fs.Lock(rec.Part(), create)
 		info, statErr := s.fs.Lstat(rec.Part())
 		if statErr == nil {
-			statErr = s.ours(rec, info)
+			statErr = s.checkOurs(rec, info)
 		}
 		switch {
 		case statErr != nil && err == nil:
@@ -146,7 +146,7 @@ func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 		case !errors.Is(err, ErrBusy):
 			return lock, err
 		}
-		if time.Since(begun) > lockPatience {
+		if time.Since(begun) > partLockTimeout {
 			return nil, fmt.Errorf("%q: %w", rec.Target, err)
 		}
 	}
@@ -169,7 +169,7 @@ func (s *Store) checkTarget(rec *Record) error {
 		return fmt.Errorf("%q: %w: it is a device, pipe or socket", rec.Target, ErrIrregular)
 	}
 	if strings.HasSuffix(rec.Target, partSuffix) {
-		if err := s.vacant(rec); err != nil && !errors.Is(err, errTaken) {
+		if err := s.checkNames(rec); err != nil && !errors.Is(err, errNameTaken) {
 			return err
 		}
 		if s.fs.Locked(rec.Target) { // by a pawl with another state directory
@@ -190,7 +190,7 @@ func (s *Store) checkTarget(rec *Record) error {
 // emptyPart makes the locked part file empty if it is an earlier record's of
 // the same target. One that no record knows is not ours to destroy: it is moved
 // aside, and the caller has to lock a new one.
-func (s *Store) emptyPart(rec *Record) (bool, error) {
+func (s *Store) clearPart(rec *Record) (bool, error) {
 	info, err := s.fs.Lstat(rec.Part())
 	switch {
 	case err != nil:
@@ -202,7 +202,7 @@ func (s *Store) emptyPart(rec *Record) (bool, error) {
 	}
 	old, err := s.ByTarget(rec.Target)
 	if err == nil && old.State != Done && old.Part() == rec.Part() {
-		rec.inherit(&old)
+		rec.inheritLists(&old)
 		f, err := s.fs.Open(rec.Part())
 		if err != nil {
 			return false, err
@@ -235,7 +235,7 @@ func (s *Store) emptyPart(rec *Record) (bool, error) {
 }
 
 // begin opens the empty, locked part file and records it.
-func (p *Part) begin() (err error) {
+func (p *Part) recordNew() (err error) {
 	if err := p.checkSpace(0); err != nil {
 		return err
 	}
@@ -244,34 +244,34 @@ func (p *Part) begin() (err error) {
 	}
 	info, err := p.file.Stat()
 	if err == nil {
-		err = p.store.ours(&p.rec, info)
+		err = p.store.checkOurs(&p.rec, info)
 	}
 	if err != nil {
 		return err
 	}
 	p.rec.Updated = p.rec.Created
 	return p.store.write(func(t tx) error {
-		if err := t.vacant(&p.rec); err != nil {
+		if err := t.checkNames(&p.rec); err != nil {
 			return err
 		}
 		old, err := t.byTarget(p.rec.Target)
-		var bad unreadableError
+		var bad damagedRecordError
 		switch {
 		case err == nil && old.State != Done: // a finished file stays what it is until it is replaced
-			p.rec.inherit(&old)
+			p.rec.inheritLists(&old)
 			err = t.drop(&old)
 		case errors.As(err, &bad):
-			err = t.dropUnreadable(bad)
+			err = t.dropDamaged(bad)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		if err := t.moveFinished(p.rec.Target); err != nil { // or nothing would lead to it any more
+		if err := t.migrateFinished(p.rec.Target); err != nil { // or nothing would lead to it any more
 			return err
 		}
 		if err := t.put(&p.rec); err != nil {
 			return err
 		}
-		return t.index(&p.rec)
+		return t.putIndex(&p.rec)
 	})
 }

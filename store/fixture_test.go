@@ -14,7 +14,7 @@ import (
 )
 
 // A place is a store on the real file system and one download in it.
-type place struct {
+type fixture struct {
 	t      *testing.T
 	store  *Store
 	state  string // directory of the state file
@@ -23,10 +23,10 @@ type place struct {
 	warned []string // what Warn was told
 }
 
-func newPlace(t *testing.T) *place {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	dir := t.TempDir()
-	l := &place{t: t, state: filepath.Join(dir, "state"), target: filepath.Join(dir, "files", "file.bin")}
+	l := &fixture{t: t, state: filepath.Join(dir, "state"), target: filepath.Join(dir, "files", "file.bin")}
 	l.data = make([]byte, 100_000)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range l.data {
@@ -37,7 +37,7 @@ func newPlace(t *testing.T) *place {
 }
 
 // open opens the store, as another process would.
-func (l *place) open() {
+func (l *fixture) open() {
 	l.t.Helper()
 	s, err := Open(l.state, Options{Warn: func(msg string) { l.warned = append(l.warned, msg) }})
 	if err != nil {
@@ -46,13 +46,13 @@ func (l *place) open() {
 	l.store = s
 }
 
-func (l *place) record() Record {
+func (l *fixture) record() Record {
 	return Record{URL: "https://example.com/file.bin", Target: l.target, Size: int64(len(l.data))}
 }
 
 // create begins the download, in small pieces; the Part is closed when the test
 // ends.
-func (l *place) create() *Part {
+func (l *fixture) create() *Part {
 	l.t.Helper()
 	p := l.opened(l.store.Create(l.record()))
 	must(l.t, smallPieces(p, 10_000))
@@ -61,17 +61,17 @@ func (l *place) create() *Part {
 
 // smallPieces gives a Part that holds nothing pieces of so many bytes.
 func smallPieces(p *Part, length int64) error {
-	p.written = newWritten(length)
-	return p.Update(func(r *Record) { r.Piece = length })
+	p.written = newWrittenBytes(length)
+	return p.Update(func(r *Record) { r.PieceLength = length })
 }
 
 // resume opens the download again.
-func (l *place) resume() *Part {
+func (l *fixture) resume() *Part {
 	l.t.Helper()
 	return l.opened(l.store.Resume(l.onRecord().ID))
 }
 
-func (l *place) opened(p *Part, err error) *Part {
+func (l *fixture) opened(p *Part, err error) *Part {
 	l.t.Helper()
 	if err != nil {
 		l.t.Fatal(err)
@@ -81,7 +81,7 @@ func (l *place) opened(p *Part, err error) *Part {
 }
 
 // onRecord returns the record of the target.
-func (l *place) onRecord() Record {
+func (l *fixture) onRecord() Record {
 	l.t.Helper()
 	rec, err := l.store.ByTarget(l.target)
 	if err != nil {
@@ -91,7 +91,7 @@ func (l *place) onRecord() Record {
 }
 
 // write writes and commits a range of the file.
-func (l *place) write(p *Part, off, end int64) {
+func (l *fixture) write(p *Part, off, end int64) {
 	l.t.Helper()
 	if n, err := p.WriteAt(l.data[off:end], off); err != nil || n != int(end-off) {
 		l.t.Fatalf("WriteAt: got %d, %v", n, err)
@@ -102,7 +102,7 @@ func (l *place) write(p *Part, off, end int64) {
 }
 
 // recheck reads again all that is held and returns how much of it is lost.
-func (l *place) recheck(p *Part) (lost int64) {
+func (l *fixture) recheck(p *Part) (lost int64) {
 	l.t.Helper()
 	for i, more := 0, true; more; i++ {
 		n, again, err := p.VerifyNext(i)
@@ -118,7 +118,7 @@ func (l *place) recheck(p *Part) (lost int64) {
 }
 
 // wantHeld asserts what is held, by the Part and on record.
-func (l *place) wantHeld(p *Part, want string) {
+func (l *fixture) wantHeld(p *Part, want string) {
 	l.t.Helper()
 	if got := p.Record().Held; got.String() != want {
 		l.t.Errorf("held: got %s, want %s", got, want)
@@ -130,7 +130,7 @@ func (l *place) wantHeld(p *Part, want string) {
 
 // rest fetches what is missing, finishes and closes. All that is held must have
 // its sum.
-func (l *place) rest(p *Part) {
+func (l *fixture) rest(p *Part) {
 	l.t.Helper()
 	if p.Dirty() {
 		if lost := l.recheck(p); lost != 0 {
@@ -151,7 +151,7 @@ func (l *place) rest(p *Part) {
 }
 
 // wantDone asserts that the download is finished and the file whole.
-func (l *place) wantDone() {
+func (l *fixture) wantDone() {
 	l.t.Helper()
 	got, err := os.ReadFile(l.target)
 	if err != nil || !bytes.Equal(got, l.data) {
@@ -164,7 +164,7 @@ func (l *place) wantDone() {
 }
 
 // wantNo asserts that nothing is there.
-func (l *place) wantNo(name string) {
+func (l *fixture) wantNo(name string) {
 	l.t.Helper()
 	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		l.t.Errorf("%s: got %v, want it not there", filepath.Base(name), err)
@@ -172,7 +172,7 @@ func (l *place) wantNo(name string) {
 }
 
 // wantFile asserts what is in a file.
-func (l *place) wantFile(name, content string) {
+func (l *fixture) wantFile(name, content string) {
 	l.t.Helper()
 	if got, err := os.ReadFile(name); err != nil || string(got) != content {
 		l.t.Errorf("%s: got %.40q, %v, want %q", filepath.Base(name), got, err, content)
@@ -180,14 +180,14 @@ func (l *place) wantFile(name, content string) {
 }
 
 // wantWarnings asserts how often Warn was called.
-func (l *place) wantWarnings(n int) {
+func (l *fixture) wantWarnings(n int) {
 	l.t.Helper()
 	if len(l.warned) != n {
 		l.t.Errorf("warnings: got %q, want %d", l.warned, n)
 	}
 }
 
-func (l *place) wantErr(what string, err, want error) {
+func (l *fixture) wantErr(what string, err, want error) {
 	l.t.Helper()
 	if !errors.Is(err, want) {
 		l.t.Errorf("%s: got error %v, want %v", what, err, want)
@@ -195,13 +195,13 @@ func (l *place) wantErr(what string, err, want error) {
 }
 
 // put writes a file that pawl did not make.
-func (l *place) put(name, content string) {
+func (l *fixture) put(name, content string) {
 	l.t.Helper()
 	must(l.t, os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(content), 0o666))
 }
 
 // symlink makes a symbolic link, where the system and the user may.
-func (l *place) symlink(to, name string) {
+func (l *fixture) symlink(to, name string) {
 	l.t.Helper()
 	must(l.t, os.MkdirAll(filepath.Dir(name), 0o777))
 	if err := os.Symlink(to, name); err != nil {
@@ -209,4 +209,4 @@ func (l *place) symlink(to, name string) {
 	}
 }
 
-func (l *place) dbPath() string { return filepath.Join(l.state, fileName) }
+func (l *fixture) dbPath() string { return filepath.Join(l.state, fileName) }

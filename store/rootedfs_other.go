@@ -8,13 +8,13 @@ import (
 )
 
 // handlePath is none: open files have no paths by which another file could be found.
-const handlePath = ""
+const fdDir = ""
 
 // openBelow looks whether a directory of the path rel below root is a symbolic link. The
 // path is the ordinary one, so a link that is made after the look is followed.
-func (b belowFS) openBelow(rel string) (path string, done func(), err error) {
-	return filepath.Join(b.root, rel), func() {}, checkBelow(b.root, rel)
+func (b rootedFS) openDirNoFollow(rel string) (path string, done func(), err error) {
+	return filepath.Join(b.root, rel), func() {}, checkNoSymlinks(b.root, rel)
 }
 
 // named returns f, which was opened by that name.
-func named(f *os.File, name string) (*os.File, error) { return f, nil }
+func reopenAs(f *os.File, name string) (*os.File, error) { return f, nil }

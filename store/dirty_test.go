@@ -63,7 +63,7 @@ func TestSuspect(t *testing.T) {
 
 // A file that was only touched loses nothing; Finish waits until that is known.
 func TestSuspectFinish(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	must(t, p.Close(), l.touch(l.target+".part"))
@@ -80,7 +80,7 @@ func TestSuspectFinish(t *testing.T) {
 // Commits do not make good what was not checked, and neither does half a check.
 func TestSuspectStays(t *testing.T) {
 	for _, checked := range []int{0, 1, 5} { // pieces, of 6
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 60_000)
 		must(t, p.Close())

@@ -30,13 +30,13 @@ func TestCut(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tc.off), func(t *testing.T) {
 			t.Parallel()
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 26_000)
 			l.write(p, 41_000, 44_000)
 			l.write(p, 47_000, 53_000)
 			_, err := p.WriteAt(l.data[90_000:], 90_000) // uncommitted
-			must(t, err, p.Cut(tc.off), p.Commit(1))
+			must(t, err, p.DiscardFrom(tc.off), p.Commit(1))
 			l.wantHeld(p, tc.held)
 			must(t, p.Close(), l.touch(l.target+".part"))
 			p = l.resume()
@@ -46,7 +46,7 @@ func TestCut(t *testing.T) {
 			}
 			if tc.off < 60_000 {
 				l.write(p, 60_000, 61_000)
-				must(t, p.Cut(60_000), p.Close(), l.touch(l.target+".part"))
+				must(t, p.DiscardFrom(60_000), p.Close(), l.touch(l.target+".part"))
 				p = l.resume()
 			}
 			l.wantHeld(p, tc.held)
@@ -57,10 +57,10 @@ func TestCut(t *testing.T) {
 
 // However far beyond the end it is, Cut costs nothing.
 func TestCutFar(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10_000)
-	must(t, p.Cut(1<<34))
+	must(t, p.DiscardFrom(1<<34))
 	if n := p.written.sums.Len(); n > 10 {
 		t.Errorf("sums: got %d, want those of 10 pieces at most", n)
 	}
@@ -69,13 +69,13 @@ func TestCutFar(t *testing.T) {
 
 // Cut does not make good what it leaves of a piece that is damaged.
 func TestCutDamaged(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 50_000)
 	must(t, p.Close())
 	l.damage(flip(21_000))
 	p = l.resume()
-	must(t, p.Cut(25_000))
+	must(t, p.DiscardFrom(25_000))
 	l.recheck(p)
 	l.wantHeld(p, "0+20000")
 	l.rest(p)
@@ -84,11 +84,11 @@ func TestCutDamaged(t *testing.T) {
 // A Cut that could not be recorded is recorded by the next commit, and Finish does
 // not bring back what was given up.
 func TestCutBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	mend := l.breakState()
-	l.wantErr("Cut", p.Cut(25_000), ErrState)
+	l.wantErr("Cut", p.DiscardFrom(25_000), ErrState)
 	mend()
 	if err := p.Finish(time.Time{}); err == nil {
 		t.Errorf("Finish after a failed Cut: got no error")
@@ -101,7 +101,7 @@ func TestCutBrokenState(t *testing.T) {
 
 // After a restart, sums of the earlier version mean nothing.
 func TestRestartSums(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	must(t, smallPieces(p, 100)) // several pages of sums
 	l.write(p, 0, 90_000)

@@ -13,7 +13,7 @@ import (
 
 // A mirror is what crash tests of publishAll do: small files in groups, of which some
 // replace others, beside a file that is not ours.
-type groups struct {
+type publisher struct {
 	t       *testing.T
 	fs      *crashFS
 	store   *Store
@@ -24,22 +24,22 @@ type groups struct {
 
 const foreignName = "/dl/foreign"
 
-func newGroups(t *testing.T, seed uint64) *groups {
-	g := &groups{t: t, state: t.TempDir(), written: map[string][]string{}, there: map[string]string{}}
+func newPublisher(t *testing.T, seed uint64) *publisher {
+	g := &publisher{t: t, state: t.TempDir(), written: map[string][]string{}, there: map[string]string{}}
 	g.fs = newCrashFS(seed)
 	g.fs.plant(foreignName, []byte("precious"))
 	g.open()
 	return g
 }
 
-func (g *groups) open() {
+func (g *publisher) open() {
 	var err error
 	g.store, err = Open(g.state, Options{FS: g.fs})
 	must(g.t, err)
 }
 
 // unnamed begins a file with a content.
-func (g *groups) unnamed(name, content string, replace bool) *TempFile {
+func (g *publisher) temp(name, content string, replace bool) *TempFile {
 	g.written[name] = append(g.written[name], content)
 	rec := Record{URL: "https://example.com" + name, Target: name, Replace: replace, ModTime: time.Unix(int64(len(content)), 0)}
 	u, err := g.store.CreateTemp(rec)
@@ -55,10 +55,10 @@ func (g *groups) unnamed(name, content string, replace bool) *TempFile {
 }
 
 // place is publishAll of names and their contents.
-func (g *groups) place(replace bool, files ...[2]string) {
+func (g *publisher) publish(replace bool, files ...[2]string) {
 	var group []*TempFile
 	for _, f := range files {
-		if u := g.unnamed(f[0], f[1], replace); u != nil {
+		if u := g.temp(f[0], f[1], replace); u != nil {
 			group = append(group, u)
 		}
 	}
@@ -71,15 +71,15 @@ func (g *groups) place(replace bool, files ...[2]string) {
 }
 
 // run is what the first process does.
-func (g *groups) run() {
-	g.place(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
-	g.place(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/sub/c", "the c"})
-	g.place(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/d", "a d"})
+func (g *publisher) run() {
+	g.publish(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
+	g.publish(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/sub/c", "the c"})
+	g.publish(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/d", "a d"})
 	g.store.FlushPublished()
 }
 
 // check asserts what must be true after a crash.
-func (g *groups) check(story string) {
+func (g *publisher) check(story string) {
 	g.t.Helper()
 	if got, ok := g.fs.peek(foreignName); !ok || string(got.data) != "precious" {
 		g.t.Errorf("%s: the foreign file: got %q, %v", story, got.data, ok)
@@ -106,7 +106,7 @@ func (g *groups) check(story string) {
 }
 
 // mend does what the next process does: what is not there is fetched again.
-func (g *groups) mend(story string) {
+func (g *publisher) complete(story string) {
 	g.t.Helper()
 	want := map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c", "/dl/d": "a d"}
 	for name, content := range want {
@@ -118,7 +118,7 @@ func (g *groups) mend(story string) {
 				continue
 			}
 		}
-		u := g.unnamed(name, content, err == nil && g.store.OwnFile(rec))
+		u := g.temp(name, content, err == nil && g.store.OwnFile(rec))
 		if u == nil {
 			g.t.Fatalf("%s: %s cannot be written", story, name)
 		}
@@ -129,15 +129,15 @@ func (g *groups) mend(story string) {
 	must(g.t, g.store.FlushPublished())
 	for name, content := range want {
 		rec, err := g.store.ByTarget(name)
-		if got, _ := g.fs.peek(name); err != nil || string(got.data) != content || !g.store.Intact(rec) || rec.Placing {
+		if got, _ := g.fs.peek(name); err != nil || string(got.data) != content || !g.store.Intact(rec) || rec.Publishing {
 			g.t.Errorf("%s: %s at the end: got %q, %+v, %v, want %q", story, name, got.data, rec, err, content)
 		}
 	}
 }
 
 // reboot is the next start after a power failure.
-func (g *groups) reboot(names, data float64) *groups {
-	next := &groups{t: g.t, written: map[string][]string{}, there: g.there}
+func (g *publisher) reboot(names, data float64) *publisher {
+	next := &publisher{t: g.t, written: map[string][]string{}, there: g.there}
 	for name, v := range g.written {
 		next.written[name] = append(next.written[name], v...)
 	}
@@ -156,14 +156,14 @@ func TestPlaceCrash(t *testing.T) {
 	n, crashed := 0, true
 	for ; crashed && !t.Failed(); n++ {
 		for _, does := range []string{"before", "after"} {
-			g := newGroups(t, uint64(n))
+			g := newPublisher(t, uint64(n))
 			g.fs.trap = trap{n: n + 1, does: does}
 			crashed = crashes(g.run)
 			for _, keep := range [][2]float64{{0, 0}, {1, 0}, {0, 1}, {.5, .5}, {1, 1}} {
 				story := fmt.Sprintf("%s, keep %v", &g.fs.trap, keep)
 				next := g.reboot(keep[0], keep[1])
 				next.check(story)
-				next.mend(story)
+				next.complete(story)
 				next.check(story + ", mended")
 			}
 		}
@@ -177,20 +177,20 @@ func TestPlaceCrash(t *testing.T) {
 func TestPlaceFails(t *testing.T) {
 	failed := true
 	for n := 1; failed && !t.Failed(); n++ {
-		g := newGroups(t, uint64(n))
+		g := newPublisher(t, uint64(n))
 		g.fs.trap = trap{n: n, does: "fail"}
 		g.run()
 		failed = g.fs.trap.last != ""
 		g.fs.trap = trap{}
 		story := fmt.Sprintf("operation %d failed", n)
 		g.check(story)
-		g.mend(story)
+		g.complete(story)
 	}
 }
 
 // TestPlaceReal places files on the real file system.
 func TestPlaceReal(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	var group []*TempFile
 	for i := range 10 {
 		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(fmt.Sprintf("sub/%d", i%5)), Named: true, ModTime: time.Unix(1e9, 5000)})
@@ -223,7 +223,7 @@ func TestPlaceReal(t *testing.T) {
 func TestPlaceRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for seed := range uint64(30) {
-		g := newGroups(t, seed)
+		g := newPublisher(t, seed)
 		for range 4 {
 			g.fs.trap = trap{n: 1 + rng.IntN(60), does: []string{"before", "after", "fail"}[rng.IntN(3)]}
 			crashed := crashes(g.run)
@@ -233,7 +233,7 @@ func TestPlaceRandom(t *testing.T) {
 			}
 			g.check(story)
 		}
-		g.mend(fmt.Sprintf("seed %d", seed))
+		g.complete(fmt.Sprintf("seed %d", seed))
 	}
 }
 
@@ -241,12 +241,12 @@ func TestPlaceRandom(t *testing.T) {
 // between the record and the name.
 func TestPlaceAlteredCrash(t *testing.T) {
 	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
-		g := newGroups(t, uint64(n))
-		g.place(false, [2]string{"/dl/a", "first a"})
+		g := newPublisher(t, uint64(n))
+		g.publish(false, [2]string{"/dl/a", "first a"})
 		must(t, g.store.FlushPublished())
 		g.fs.plant("/dl/a", []byte("altered by somebody"))
 		g.fs.trap = trap{n: n, does: "before"}
-		crashed = crashes(func() { g.place(true, [2]string{"/dl/a", "second, longer a"}) })
+		crashed = crashes(func() { g.publish(true, [2]string{"/dl/a", "second, longer a"}) })
 		next := g.reboot(1, 1)
 		rec, err := next.store.ByTarget("/dl/a")
 		if err != nil || !next.store.OwnFile(rec) {
@@ -259,7 +259,7 @@ func TestPlaceAlteredCrash(t *testing.T) {
 // the ledger's, however the file is replaced.
 func TestReplaceOldRecord(t *testing.T) {
 	for _, way := range []string{"Place", "Finish", "neither"} {
-		l := newPlace(t)
+		l := newFixture(t)
 		target := l.path("f")
 		old := Record{ID: newID(), URL: "https://example.com/", Target: target, State: Done, Created: time.Now(), ModTime: time.Unix(1e9, 0)}
 		must(t, l.store.write(func(tx tx) error { // as put did
@@ -268,7 +268,7 @@ func TestReplaceOldRecord(t *testing.T) {
 				err = tx.Bucket(recordBucket).Put([]byte(old.ID), data)
 			}
 			if err == nil {
-				err = tx.index(&old)
+				err = tx.putIndex(&old)
 			}
 			return err
 		}))
@@ -302,7 +302,7 @@ func TestReplaceOldRecord(t *testing.T) {
 // The name of a part file may be that of a finished file, which stays. The part file gets
 // another name.
 func TestCreatePartIsFinished(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	for _, content := range []string{"", "a file"} {
 		name := fmt.Sprintf("f%d", len(content))
 		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(name + ".part"), Named: true})
@@ -325,7 +325,7 @@ func TestCreatePartIsFinished(t *testing.T) {
 
 // What is at the name of another part file than that of the unfinished record is not its own.
 func TestCreateKeepsOther(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.opened(l.store.Create(l.record()))
 	must(t, p.Close())
 	mine, other := l.target+".1.part", "mine"

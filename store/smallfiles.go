@@ -18,7 +18,7 @@ import (
 // at a time. publishAll or Close ends it.
 type TempFile struct {
 	rec  Record
-	was  Record // of the finished file that it replaces, zero if there is none
+	old  Record // of the finished file that it replaces, zero if there is none
 	file File
 	off  int64 // bytes written
 }
@@ -32,17 +32,17 @@ func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	if err := s.checkFree(rec.Target, 0); err != nil {
 		return nil, err
 	}
-	f, err := s.fs.Unnamed(dir)
+	f, err := s.fs.CreateTemp(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := s.fs.MkdirAll(dir); err != nil {
 			return nil, err
 		}
-		f, err = s.fs.Unnamed(dir)
+		f, err = s.fs.CreateTemp(dir)
 	}
 	if err != nil {
 		return nil, err
 	}
-	rec.ID, rec.State, rec.Created, rec.Placing = newID(), Done, time.Now(), true
+	rec.ID, rec.State, rec.Created, rec.Publishing = newID(), Done, time.Now(), true
 	return &TempFile{rec: rec, file: f}, nil
 }
 
@@ -92,10 +92,10 @@ func (s *Store) publishAll(group []*TempFile) []error {
 	}
 	for i, u := range group {
 		if errs[i] == nil {
-			errs[i] = u.settle()
+			errs[i] = u.syncFile()
 		}
 	}
-	if err := s.recordPlacing(group, errs); err != nil {
+	if err := s.recordPublishing(group, errs); err != nil {
 		for i := range errs {
 			errs[i] = errors.Join(errs[i], err)
 		}
@@ -104,24 +104,24 @@ func (s *Store) publishAll(group []*TempFile) []error {
 	dirs := make(map[string]error)
 	for i, u := range group {
 		if errs[i] == nil {
-			errs[i] = s.name(u)
+			errs[i] = s.linkTarget(u)
 			dirs[filepath.Dir(u.rec.Target)] = nil
 		}
 	}
 	for dir := range dirs {
 		dirs[dir] = s.fs.SyncDir(dir)
 	}
-	s.settled(group, errs, dirs)
+	s.confirm(group, errs, dirs)
 	for i, u := range group {
 		if errors.Is(errs[i], errors.ErrUnsupported) {
-			errs[i] = s.placeByPart(u)
+			errs[i] = s.publishAsPart(u)
 		}
 	}
 	return errs
 }
 
 // settle ends step 1 for one file.
-func (u *TempFile) settle() error {
+func (u *TempFile) syncFile() error {
 	if err := u.file.Sync(); err != nil {
 		return fmt.Errorf("sync %q: %w", u.rec.Target, err)
 	}
@@ -138,10 +138,10 @@ func (u *TempFile) settle() error {
 
 // recordPlacing is step 2 for those without an error. It also notes that the
 // groups before are all in their place.
-func (s *Store) recordPlacing(group []*TempFile, errs []error) error {
-	s.placing.Lock()
-	defer s.placing.Unlock()
-	if len(s.placed)+len(group) == 0 {
+func (s *Store) recordPublishing(group []*TempFile, errs []error) error {
+	s.publishMu.Lock()
+	defer s.publishMu.Unlock()
+	if len(s.published)+len(group) == 0 {
 		return nil
 	}
 	for i, u := range group { // what is to go may not be what is on record
@@ -153,22 +153,22 @@ func (s *Store) recordPlacing(group []*TempFile, errs []error) error {
 		}
 	}
 	err := s.write(func(t tx) error {
-		if err := t.placed(s.placed); err != nil {
+		if err := t.clearPublishing(s.published); err != nil {
 			return err
 		}
 		for i, u := range group {
 			if errs[i] != nil {
 				continue
 			}
-			if errs[i] = t.vacant(&u.rec); errors.Is(errs[i], ErrPartFile) {
+			if errs[i] = t.checkNames(&u.rec); errors.Is(errs[i], ErrPartFile) {
 				continue
 			}
 			errs[i] = nil // that its part file's name is taken is no matter before it is needed
-			if err := t.moveFinished(u.rec.Target); err != nil {
+			if err := t.migrateFinished(u.rec.Target); err != nil {
 				return err
 			}
-			if was, err := t.finished(u.rec.Target); err == nil {
-				if u.was = was; u.rec.Replaces.ModTime.IsZero() {
+			if was, err := t.finishedAt(u.rec.Target); err == nil {
+				if u.old = was; u.rec.Replaces.ModTime.IsZero() {
 					u.rec.Replaces = FileStamp{was.Size, was.ModTime}
 				}
 			}
@@ -179,18 +179,18 @@ func (s *Store) recordPlacing(group []*TempFile, errs []error) error {
 		return nil
 	})
 	if err == nil {
-		s.placed = nil
+		s.published = nil
 	}
 	return err
 }
 
 // name is step 3 for one file. What it replaces goes in one step, by way of the
 // name of a part file. If that name is taken, the error is errors.ErrUnsupported.
-func (s *Store) name(u *TempFile) error {
-	err := s.fs.Link(u.file, u.rec.Target)
+func (s *Store) linkTarget(u *TempFile) error {
+	err := s.fs.LinkTemp(u.file, u.rec.Target)
 	if errors.Is(err, fs.ErrNotExist) { // its directory was empty, and another process has pruned it
 		if err = s.fs.MkdirAll(filepath.Dir(u.rec.Target)); err == nil {
-			err = s.fs.Link(u.file, u.rec.Target)
+			err = s.fs.LinkTemp(u.file, u.rec.Target)
 		}
 	}
 	if !errors.Is(err, fs.ErrExist) {
@@ -199,10 +199,10 @@ func (s *Store) name(u *TempFile) error {
 	if err := s.checkTarget(&u.rec); err != nil {
 		return err
 	}
-	if err := s.vacant(&u.rec); err != nil { // Create finds another name
+	if err := s.checkNames(&u.rec); err != nil { // Create finds another name
 		return unsupportedError{err}
 	}
-	err = s.fs.Link(u.file, u.rec.Part())
+	err = s.fs.LinkTemp(u.file, u.rec.Part())
 	if errors.Is(err, fs.ErrExist) {
 		return unsupportedError{fmt.Errorf("%q: %w", u.rec.Part(), ErrForeign)}
 	}
@@ -217,9 +217,9 @@ func (s *Store) name(u *TempFile) error {
 
 // placeByPart copies a complete file that cannot be linked to a part file, and
 // finishes that.
-func (s *Store) placeByPart(u *TempFile) error {
+func (s *Store) publishAsPart(u *TempFile) error {
 	rec := u.rec
-	rec.Size, rec.Placing, rec.Replaces = u.off, false, FileStamp{}
+	rec.Size, rec.Publishing, rec.Replaces = u.off, false, FileStamp{}
 	p, err := s.Create(rec)
 	if err != nil {
 		return err
@@ -241,22 +241,22 @@ func (s *Store) placeByPart(u *TempFile) error {
 
 // settled remembers which files are in their place, and records the times that they
 // have there. For the others it puts back the entries that the ledger had before.
-func (s *Store) settled(group []*TempFile, errs []error, dirs map[string]error) {
+func (s *Store) confirm(group []*TempFile, errs []error, dirs map[string]error) {
 	var wrong, altered []*TempFile
-	s.placing.Lock()
-	defer s.placing.Unlock()
+	s.publishMu.Lock()
+	defer s.publishMu.Unlock()
 	for i, u := range group {
 		if errs[i] != nil {
 			wrong = append(wrong, u)
 			continue
 		}
 		was := u.rec.ModTime
-		errs[i] = errors.Join(dirs[filepath.Dir(u.rec.Target)], s.lookAgain(&u.rec))
+		errs[i] = errors.Join(dirs[filepath.Dir(u.rec.Target)], s.refreshModTime(&u.rec))
 		if !u.rec.ModTime.Equal(was) {
 			altered = append(altered, u)
 		}
 		if errs[i] == nil {
-			s.placed = append(s.placed, u.rec)
+			s.published = append(s.published, u.rec)
 		}
 	}
 	if len(wrong)+len(altered) == 0 {
@@ -268,7 +268,7 @@ func (s *Store) settled(group []*TempFile, errs []error, dirs map[string]error) 
 				return err
 			}
 		}
-		return t.takeBack(wrong)
+		return t.restoreOld(wrong)
 	})
 	if err != nil {
 		s.warn(err.Error())
@@ -277,18 +277,18 @@ func (s *Store) settled(group []*TempFile, errs []error, dirs map[string]error) 
 
 // takeBack undoes what the ledger says of files that are not in their place. The
 // lists that claim one of them have named the file that is there, too.
-func (t tx) takeBack(wrong []*TempFile) error {
+func (t tx) restoreOld(wrong []*TempFile) error {
 	for _, u := range wrong {
-		if there, err := t.finished(u.rec.Target); err == nil && there.ID == u.rec.ID {
-			u.was.inherit(&there)
+		if there, err := t.finishedAt(u.rec.Target); err == nil && there.ID == u.rec.ID {
+			u.old.inheritLists(&there)
 		}
 		if err := t.dropFinished(&u.rec); err != nil {
 			return err
 		}
-		if _, err := t.finished(u.rec.Target); u.was.ID == "" || !errors.Is(err, ErrNotFound) {
+		if _, err := t.finishedAt(u.rec.Target); u.old.ID == "" || !errors.Is(err, ErrNotFound) {
 			continue // another process has put something there
 		}
-		if err := t.put(&u.was); err != nil {
+		if err := t.put(&u.old); err != nil {
 			return err
 		}
 	}
@@ -297,17 +297,17 @@ func (t tx) takeBack(wrong []*TempFile) error {
 
 // FlushPublished notes that all that publishAll has done is in its place. It is for the end
 // of a run.
-func (s *Store) FlushPublished() error { return s.recordPlacing(nil, nil) }
+func (s *Store) FlushPublished() error { return s.recordPublishing(nil, nil) }
 
 // placed takes "placing" back from the entries with the IDs of records. An entry may
 // have other lists by now, and a path may have the entry of another file, which stays.
-func (t tx) placed(records []Record) error {
+func (t tx) clearPublishing(records []Record) error {
 	for _, r := range records {
-		there, err := t.finished(r.Target)
-		if err != nil || there.ID != r.ID || !there.Placing {
+		there, err := t.finishedAt(r.Target)
+		if err != nil || there.ID != r.ID || !there.Publishing {
 			continue
 		}
-		there.Placing, there.Replaces = false, FileStamp{}
+		there.Publishing, there.Replaces = false, FileStamp{}
 		if err := t.rewrite(&there); err != nil {
 			return err
 		}
@@ -322,10 +322,10 @@ func (s *Store) OwnFile(rec Record) bool {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
 	case err != nil:
-		return !rec.Placing || errors.Is(err, fs.ErrNotExist)
+		return !rec.Publishing || errors.Is(err, fs.ErrNotExist)
 	case !info.Mode().IsRegular():
 		return false
-	case !rec.Placing:
+	case !rec.Publishing:
 		return true
 	}
 	is := func(m FileStamp) bool { return info.Size() == m.Size && info.ModTime().Equal(m.ModTime) }
@@ -336,12 +336,12 @@ func (s *Store) OwnFile(rec Record) bool {
 // if it was, and reports whether the finished file of rec is intact.
 func (s *Store) Reconcile(rec Record) (bool, error) {
 	intact := s.Intact(rec)
-	if !rec.Placing {
+	if !rec.Publishing {
 		return intact, nil
 	}
 	if part := (Record{Target: rec.Part(), Size: rec.Size, ModTime: rec.ModTime}); !intact {
 		info, err := s.fs.Lstat(part.Target)
-		if err != nil || s.ours(&rec, info) != nil || !s.Intact(part) || !s.OwnFile(rec) || s.vacant(&rec) != nil {
+		if err != nil || s.checkOurs(&rec, info) != nil || !s.Intact(part) || !s.OwnFile(rec) || s.checkNames(&rec) != nil {
 			return false, nil
 		}
 		if err := s.fs.Rename(part.Target, rec.Target, true); err != nil {
@@ -351,8 +351,8 @@ func (s *Store) Reconcile(rec Record) (bool, error) {
 	if err := s.fs.SyncDir(filepath.Dir(rec.Target)); err != nil {
 		return false, err
 	}
-	s.placing.Lock()
-	defer s.placing.Unlock()
-	s.placed = append(s.placed, rec)
+	s.publishMu.Lock()
+	defer s.publishMu.Unlock()
+	s.published = append(s.published, rec)
 	return true, nil
 }

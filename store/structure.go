@@ -16,9 +16,9 @@ import (
 // here: two meta pages, of which the one with the higher transaction and a right
 // checksum counts, and from there a tree of pages.
 const (
-	pageHead    = 16 // bytes: number uint64, flags and count uint16, overflow uint32
-	elementSize = 16 // bytes, of a branch and of a leaf
-	bucketHead  = 16 // bytes: root and sequence uint64
+	pageHeaderSize   = 16 // bytes: number uint64, flags and count uint16, overflow uint32
+	elementSize      = 16 // bytes, of a branch and of a leaf
+	bucketHeaderSize = 16 // bytes: root and sequence uint64
 
 	branchPage   = 0x01
 	leafPage     = 0x02
@@ -31,12 +31,12 @@ const (
 
 // A walk goes through the pages of a state file. The file must not change
 // meanwhile.
-type walk struct {
+type structureWalk struct {
 	file     io.ReaderAt
 	pageSize uint64
 	pages    uint64 // in the file, as far as the meta page tells
 	seen     map[uint64]bool
-	next     []uint64
+	pending  []uint64
 }
 
 var errStructure = errors.New("its structure is wrong")
@@ -44,7 +44,7 @@ var errStructure = errors.New("its structure is wrong")
 // checkStructure returns errStructure or io.EOF if the pages of a state file of size bytes do
 // not make a tree within the file.
 func checkStructure(file io.ReaderAt, size int64) error {
-	w := &walk{file: file, seen: make(map[uint64]bool)}
+	w := &structureWalk{file: file, seen: make(map[uint64]bool)}
 	root, free, err := w.meta()
 	if err != nil {
 		return err
@@ -58,13 +58,13 @@ func checkStructure(file io.ReaderAt, size int64) error {
 			return err
 		}
 	}
-	w.next = append(w.next, root)
-	for len(w.next) > 0 {
-		n := w.next[len(w.next)-1]
-		w.next = w.next[:len(w.next)-1]
+	w.pending = append(w.pending, root)
+	for len(w.pending) > 0 {
+		n := w.pending[len(w.pending)-1]
+		w.pending = w.pending[:len(w.pending)-1]
 		b, err := w.page(n)
 		if err == nil {
-			err = w.tree(b)
+			err = w.checkElements(b)
 		}
 		if err != nil {
 			return fmt.Errorf("page %d: %w", n, err)
@@ -81,12 +81,12 @@ func checkStructure(file io.ReaderAt, size int64) error {
 // meta reads the meta pages, and returns the pages of the root and of the list of
 // free ones. Whether they are sound is bbolt's to say; where none looks so, the
 // file is damaged.
-func (w *walk) meta() (root, free uint64, err error) {
+func (w *structureWalk) meta() (root, free uint64, err error) {
 	var latest uint64
 	found := false
 	for _, at := range w.metaOffsets() {
 		b := make([]byte, 64)
-		if _, err := w.file.ReadAt(b, at+pageHead); err != nil && !errors.Is(err, io.EOF) {
+		if _, err := w.file.ReadAt(b, at+pageHeaderSize); err != nil && !errors.Is(err, io.EOF) {
 			return 0, 0, err
 		} else if err != nil || binary.NativeEndian.Uint32(b) != metaMagic {
 			continue
@@ -110,7 +110,7 @@ func (w *walk) meta() (root, free uint64, err error) {
 
 // metaOffsets returns where the second meta page may be; its place is the size of
 // a page, which only the first one tells.
-func (w *walk) metaOffsets() []int64 {
+func (w *structureWalk) metaOffsets() []int64 {
 	all := []int64{0}
 	for size := int64(1024); size <= 64<<10; size *= 2 {
 		all = append(all, size)
@@ -119,8 +119,8 @@ func (w *walk) metaOffsets() []int64 {
 }
 
 // page reads page n with those that it overflows into, each only once.
-func (w *walk) page(n uint64) ([]byte, error) {
-	head := make([]byte, pageHead)
+func (w *structureWalk) page(n uint64) ([]byte, error) {
+	head := make([]byte, pageHeaderSize)
 	if n < 2 || n >= w.pages {
 		return nil, errStructure
 	}
@@ -143,13 +143,13 @@ func (w *walk) page(n uint64) ([]byte, error) {
 }
 
 // freelist reads the page that lists the free ones.
-func (w *walk) freelist(n uint64) (free []uint64, err error) {
+func (w *structureWalk) freelist(n uint64) (free []uint64, err error) {
 	b, err := w.page(n)
 	if err != nil {
 		return nil, err
 	}
 	count := uint64(binary.NativeEndian.Uint16(b[10:]))
-	entries := b[pageHead:]
+	entries := b[pageHeaderSize:]
 	if count == 0xffff { // then the first entry is the count
 		count, entries = binary.NativeEndian.Uint64(entries), entries[8:]
 	}
@@ -164,27 +164,27 @@ func (w *walk) freelist(n uint64) (free []uint64, err error) {
 
 // tree checks the elements of a page, or of one that is kept within a value, and
 // notes the pages that they lead to.
-func (w *walk) tree(b []byte) error {
+func (w *structureWalk) checkElements(b []byte) error {
 	flags, count := binary.NativeEndian.Uint16(b[8:]), int(binary.NativeEndian.Uint16(b[10:]))
-	if flags != branchPage && flags != leafPage || pageHead+count*elementSize > len(b) {
+	if flags != branchPage && flags != leafPage || pageHeaderSize+count*elementSize > len(b) {
 		return errStructure
 	}
 	for i := range count {
-		at := pageHead + i*elementSize
+		at := pageHeaderSize + i*elementSize
 		e := b[at : at+elementSize]
 		if flags == branchPage {
-			if !inside(b, at, e[0:], e[4:]) {
+			if !endsWithin(b, at, e[0:], e[4:]) {
 				return errStructure
 			}
-			w.next = append(w.next, binary.NativeEndian.Uint64(e[8:]))
+			w.pending = append(w.pending, binary.NativeEndian.Uint64(e[8:]))
 			continue
 		}
-		if !inside(b, at, e[4:], e[8:], e[12:]) {
+		if !endsWithin(b, at, e[4:], e[8:], e[12:]) {
 			return errStructure
 		}
 		if binary.NativeEndian.Uint32(e)&bucketFlag != 0 {
 			from := at + int(binary.NativeEndian.Uint32(e[4:])) + int(binary.NativeEndian.Uint32(e[8:]))
-			if err := w.bucket(b[from : from+int(binary.NativeEndian.Uint32(e[12:]))]); err != nil {
+			if err := w.checkBucket(b[from : from+int(binary.NativeEndian.Uint32(e[12:]))]); err != nil {
 				return err
 			}
 		}
@@ -194,7 +194,7 @@ func (w *walk) tree(b []byte) error {
 
 // inside reports whether what an element at at points to is in b: the sum of a
 // position and lengths, each uint32.
-func inside(b []byte, at int, parts ...[]byte) bool {
+func endsWithin(b []byte, at int, parts ...[]byte) bool {
 	end := uint64(at)
 	for _, p := range parts {
 		end += uint64(binary.NativeEndian.Uint32(p))
@@ -204,16 +204,16 @@ func inside(b []byte, at int, parts ...[]byte) bool {
 
 // bucket checks the value of a bucket: the page of its root, or a small page
 // behind the head.
-func (w *walk) bucket(v []byte) error {
-	if len(v) < bucketHead {
+func (w *structureWalk) checkBucket(v []byte) error {
+	if len(v) < bucketHeaderSize {
 		return errStructure
 	}
 	if root := binary.NativeEndian.Uint64(v); root != 0 {
-		w.next = append(w.next, root)
+		w.pending = append(w.pending, root)
 		return nil
 	}
-	if len(v) < bucketHead+pageHead || binary.NativeEndian.Uint16(v[bucketHead+8:]) != leafPage {
+	if len(v) < bucketHeaderSize+pageHeaderSize || binary.NativeEndian.Uint16(v[bucketHeaderSize+8:]) != leafPage {
 		return errStructure
 	}
-	return w.tree(v[bucketHead:])
+	return w.checkElements(v[bucketHeaderSize:])
 }

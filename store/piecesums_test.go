@@ -23,7 +23,7 @@ func (f hookFile) DataSync() error {
 // Sums on record are of the bytes on record, not of those that come in while a
 // commit works.
 func TestCommitSums(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	_, err := p.WriteAt(l.data[:4_000], 0)
 	p.file = hookFile{p.file, func() {
@@ -40,10 +40,10 @@ func TestCommitSums(t *testing.T) {
 // committed along.
 func TestGiveUpSums(t *testing.T) {
 	for name, giveUp := range map[string]func(*Part) error{
-		"Cut":     func(p *Part) error { return p.Cut(30_000) },
+		"Cut":     func(p *Part) error { return p.DiscardFrom(30_000) },
 		"Recheck": func(p *Part) error { _, _, err := p.VerifyNext(3); return err },
 	} {
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 14_000)
 		l.write(p, 30_000, 40_000)
@@ -63,7 +63,7 @@ func TestGiveUpSums(t *testing.T) {
 
 // A piece that could not be given up durably is given up when it is tried again.
 func TestRecheckBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	must(t, p.Close())
@@ -82,8 +82,8 @@ func TestRecheckBrokenState(t *testing.T) {
 
 // manyPages begins a download with four pages of sums, and something of each
 // held; the ranges of the second and third page share one piece with no page.
-func manyPages(t *testing.T) (*place, ID) {
-	l := newPlace(t)
+func manyPages(t *testing.T) (*fixture, ID) {
+	l := newFixture(t)
 	p := l.create()
 	must(t, smallPieces(p, 100))
 	for _, r := range []chunk.Range{{Off: 50, End: 150}, {Off: 25_550, End: 25_650}, {Off: 60_000, End: 60_010}, {Off: 99_990, End: 100_000}} {
@@ -149,7 +149,7 @@ func TestDamagedPage(t *testing.T) {
 }
 
 // wantPageLost resumes and asserts what is held.
-func (l *place) wantPageLost(want string) {
+func (l *fixture) wantPageLost(want string) {
 	l.t.Helper()
 	p := l.resume()
 	l.wantHeld(p, want)
@@ -166,11 +166,11 @@ func (l *place) wantPageLost(want string) {
 
 // Where the size is not known, bytes are taken wherever they come, until it is.
 func TestUnknownSize(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Size = -1
 	p := l.opened(l.store.Create(rec))
-	if got := p.Record().Piece; got != chunk.PieceLength(chunk.Unbounded) {
+	if got := p.Record().PieceLength; got != chunk.PieceLength(chunk.Unbounded) {
 		t.Errorf("piece: got %d bytes, want %d", got, chunk.PieceLength(chunk.Unbounded))
 	}
 	l.write(p, 0, 60_000)
@@ -188,7 +188,7 @@ func TestUnknownSize(t *testing.T) {
 
 // A record that says less than what is held could not be read again.
 func TestUpdateSizeBelowHeld(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Size = -1
 	p := l.opened(l.store.Create(rec))

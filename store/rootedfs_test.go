@@ -15,8 +15,8 @@ import (
 func TestBelow(t *testing.T) {
 	for _, byPath := range []bool{false, true} {
 		root, away := t.TempDir(), t.TempDir()
-		b := newBelowFS(root)
-		b.byPath = b.byPath || byPath
+		b := newRootedFS(root)
+		b.noProc = b.noProc || byPath
 		dir, link := filepath.Join(root, "a", "b"), filepath.Join(root, "a", "link")
 		must(t, os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(away, "f"), []byte("mine"), 0o600))
 		if err := os.Symlink(away, link); err != nil {
@@ -46,7 +46,7 @@ func TestBelow(t *testing.T) {
 			"Lock":     func() error { _, err := b.Lock(in, true); return err },
 			"Open":     func() error { _, err := b.Open(in); return err },
 			"OpenRead": func() error { _, err := b.OpenRead(in); return err },
-			"Unnamed":  func() error { _, err := b.Unnamed(link); return err },
+			"Unnamed":  func() error { _, err := b.CreateTemp(link); return err },
 			"Lstat":    func() error { _, err := b.Lstat(in); return err },
 			"Mkdir":    func() error { return b.Mkdir(filepath.Join(link, "d")) },
 			"Rename":   func() error { return b.Rename(to, in, true) },
@@ -54,7 +54,7 @@ func TestBelow(t *testing.T) {
 			"Hardlink": func() error { return b.Hardlink(to, filepath.Join(link, "g")) },
 			"Remove":   func() error { return b.Remove(in) },
 			"SyncDir":  func() error { return b.SyncDir(link) },
-			"Alone":    func() error { return b.Alone(in, info) },
+			"Alone":    func() error { return b.CheckPrivate(in, info) },
 		} {
 			if err := do(); !errors.Is(err, ErrLink) {
 				t.Errorf("by path %t: %s: got %v, want ErrLink", byPath, call, err)

@@ -142,8 +142,8 @@ func TestUncut(t *testing.T) {
 	sc.lacks = map[string]error{"truncate": syscall.EPERM}
 	w := newWorld(t, sc, 1)
 	s := &session{w: w}
-	if sc.first(s); !errors.Is(s.err, ErrUncut) || !errors.Is(s.err, syscall.EPERM) {
-		t.Errorf("Finish: got %v, want %v", s.err, ErrUncut)
+	if sc.first(s); !errors.Is(s.err, ErrCannotTruncate) || !errors.Is(s.err, syscall.EPERM) {
+		t.Errorf("Finish: got %v, want %v", s.err, ErrCannotTruncate)
 	}
 	s.part.Close()
 	w.check()
@@ -152,7 +152,7 @@ func TestUncut(t *testing.T) {
 
 // A part file that has become too short is not filled with zeros.
 func TestFinishShort(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	must(t, os.Truncate(l.target+".part", 99_999))
@@ -216,7 +216,7 @@ func TestPathLockLeft(t *testing.T) {
 		sc := scenarioNamed(t, "straight")
 		sc.lacks = lacks
 		w := newWorld(t, sc, 1)
-		left := filepath.Join(w.state, locksName, hashed(w.target+".part")+".lock")
+		left := filepath.Join(w.state, locksName, hashName(w.target+".part")+".lock")
 		must(t, os.MkdirAll(filepath.Dir(left), 0o700), os.WriteFile(left, nil, 0o600))
 		w.complete()
 		if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
@@ -228,14 +228,14 @@ func TestPathLockLeft(t *testing.T) {
 // Whether the system can make files without names, and whether it matters why not.
 func TestUnnamedUnsupported(t *testing.T) {
 	for _, err := range plus(syscall.EINVAL, syscall.EISDIR, syscall.EPERM, syscall.EACCES, syscall.EROFS) {
-		g := newGroups(t, 1)
+		g := newPublisher(t, 1)
 		g.fs.lacks = map[string]error{"unnamed": err}
 		if _, got := g.store.CreateTemp(Record{Target: "/dl/a"}); !errors.Is(got, errors.ErrUnsupported) {
 			t.Errorf("%v: got %v, want %v", err, got, errors.ErrUnsupported)
 		}
 	}
 	for _, err := range []error{syscall.ENOENT, syscall.ENOTDIR, syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
-		g := newGroups(t, 1)
+		g := newPublisher(t, 1)
 		g.fs.lacks = map[string]error{"unnamed": err}
 		if _, got := g.store.CreateTemp(Record{Target: "/dl/a"}); !errors.Is(got, err) || errors.Is(got, errors.ErrUnsupported) {
 			t.Errorf("%v: got %v, want it as it is", err, got)
@@ -246,10 +246,10 @@ func TestUnnamedUnsupported(t *testing.T) {
 // Files whose bytes are all there get their names, even if they cannot be linked.
 func TestPlaceUnlinkable(t *testing.T) {
 	for _, err := range plus(syscall.EPERM, syscall.EXDEV, syscall.EMLINK, syscall.EACCES, syscall.ENOENT, syscall.EINVAL) {
-		g := newGroups(t, 1)
-		g.place(false, [2]string{"/dl/a", "first a"})
+		g := newPublisher(t, 1)
+		g.publish(false, [2]string{"/dl/a", "first a"})
 		g.fs.lacks = map[string]error{"link": err}
-		g.place(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/b", "the b"}, [2]string{"/dl/sub/c", "the c"})
+		g.publish(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/b", "the b"}, [2]string{"/dl/sub/c", "the c"})
 		if _, got := g.store.CreateTemp(Record{Target: "/dl/d"}); !errors.Is(got, errors.ErrUnsupported) {
 			t.Errorf("%v: Unnamed afterwards: got %v, want %v", err, got, errors.ErrUnsupported)
 		}
@@ -268,10 +268,10 @@ func TestPlaceUnlinkable(t *testing.T) {
 
 // A foreign file is safe from that, at the target and at the name of the part file.
 func TestPlaceUnlinkableForeign(t *testing.T) {
-	g := newGroups(t, 1)
+	g := newPublisher(t, 1)
 	g.fs.plant("/dl/a.part", []byte("somebody's"))
 	g.fs.lacks = map[string]error{"link": syscall.EPERM}
-	g.place(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/a", "the a"})
+	g.publish(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/a", "the a"})
 	g.check("unlinkable")
 	if _, ok := g.there[foreignName]; ok || g.there["/dl/a"] == "" {
 		t.Errorf("placed: got %v, want a alone", g.there)
@@ -284,10 +284,10 @@ func TestPlaceUnlinkableForeign(t *testing.T) {
 // The power may be cut at any step of it.
 func TestPlaceUnlinkableCrash(t *testing.T) {
 	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
-		g := newGroups(t, uint64(n))
+		g := newPublisher(t, uint64(n))
 		g.fs.lacks = map[string]error{"link": syscall.EPERM}
 		g.fs.trap = trap{n: n, does: "before"}
-		crashed = crashes(func() { g.place(false, [2]string{"/dl/a", "first a"}) })
+		crashed = crashes(func() { g.publish(false, [2]string{"/dl/a", "first a"}) })
 		for _, keep := range []float64{0, .5, 1} {
 			next := g.reboot(keep, keep)
 			for name := range next.written {
@@ -315,7 +315,7 @@ func (r restlessFS) Rename(from, to string, replace bool) error {
 
 func (r restlessFS) Link(f File, name string) error {
 	defer r.touch(name)
-	return r.crashFS.Link(f, name)
+	return r.crashFS.LinkTemp(f, name)
 }
 
 // The record has the time that the file has in the end.
@@ -328,13 +328,13 @@ func TestTimeAsLeft(t *testing.T) {
 		t.Errorf("after Finish: got %v, %v, intact %t", s.err, err, w.store.Intact(rec))
 	}
 
-	g := newGroups(t, 1)
+	g := newPublisher(t, 1)
 	g.store.fs.FS = restlessFS{g.fs}
-	g.place(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
-	g.place(true, [2]string{"/dl/a", "second, longer a"})
+	g.publish(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
+	g.publish(true, [2]string{"/dl/a", "second, longer a"})
 	must(t, g.store.FlushPublished())
 	for _, name := range slices.Sorted(maps.Keys(g.there)) {
-		if rec, err := g.store.ByTarget(name); err != nil || !g.store.Intact(rec) || rec.Placing {
+		if rec, err := g.store.ByTarget(name); err != nil || !g.store.Intact(rec) || rec.Publishing {
 			t.Errorf("%s after Place: got %+v, %v, want it intact", name, rec, err)
 		}
 	}
@@ -342,7 +342,7 @@ func TestTimeAsLeft(t *testing.T) {
 
 // A file that somebody takes away at once was there.
 func TestTakenAtOnce(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	l.store.fs.FS = takingFS{osFS{}, l.target}
@@ -365,7 +365,7 @@ func (f takingFS) SyncDir(dir string) error {
 
 // A rename whose answer got lost has been done.
 func TestRenameAnswerLost(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	l.store.fs.FS = forgetfulFS{osFS{}}
@@ -382,4 +382,4 @@ func (f forgetfulFS) Rename(from, to string, replace bool) error {
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.ENOENT}
 }
 
-var _ io.Closer = bothLocks{}
+var _ io.Closer = lockPair{}

@@ -14,7 +14,7 @@ import (
 // askedKey is the key of askedBucket for what was asked of url into dir: the directory, NUL
 // and the URL. If that is longer than maxKey, its end is replaced by the SHA-256 of the
 // whole. Shorter keys must stay as they are, because older state files have them.
-func askedKey(dir, url string) []byte {
+func urlKey(dir, url string) []byte {
 	key := []byte(dir + "\x00" + url)
 	if len(key) <= maxKey {
 		return key
@@ -23,13 +23,13 @@ func askedKey(dir, url string) []byte {
 	return append(key[:maxKey-len(sum)], sum[:]...)
 }
 
-func (r *Record) askedKey() []byte { return askedKey(filepath.Dir(r.Target), r.URL) }
+func (r *Record) urlKey() []byte { return urlKey(filepath.Dir(r.Target), r.URL) }
 
 // get returns the record of id, or ErrNotFound.
 func (t tx) get(id ID) (Record, error) {
 	data := t.Bucket(recordBucket).Get([]byte(id))
 	if data == nil {
-		return t.finishedID(id)
+		return t.finishedByID(id)
 	}
 	r, err := decodeRecord(data)
 	switch {
@@ -39,20 +39,20 @@ func (t tx) get(id ID) (Record, error) {
 		err = fmt.Errorf("it is that of %s", r.ID)
 	}
 	if err != nil {
-		return Record{}, unreadableError{id: id, err: err}
+		return Record{}, damagedRecordError{id: id, err: err}
 	}
 	return r, nil
 }
 
 // An unreadableError says that the record of a download, or the entry of a
 // finished file, is damaged.
-type unreadableError struct {
+type damagedRecordError struct {
 	id     ID
 	target string // of an entry
 	err    error
 }
 
-func (e unreadableError) Error() string {
+func (e damagedRecordError) Error() string {
 	if e.target != "" {
 		return fmt.Sprintf("the record of %q is damaged: %v", e.target, e.err)
 	}
@@ -69,14 +69,14 @@ func (t tx) byTarget(target string) (Record, error) {
 			return r, err
 		}
 	}
-	return t.finished(target)
+	return t.finishedAt(target)
 }
 
 // byURL returns the record of what was last asked of url into dir, or ErrNotFound.
 func (t tx) byURL(dir, url string) (Record, error) {
-	to := string(t.Bucket(askedBucket).Get(askedKey(dir, url)))
+	to := string(t.Bucket(urlBucket).Get(urlKey(dir, url)))
 	if filepath.IsAbs(to) {
-		return t.finished(to)
+		return t.finishedAt(to)
 	}
 	return t.get(ID(to))
 }
@@ -92,12 +92,12 @@ func (t tx) unfinished(fn func(Record, error)) error {
 // put writes a record; that of a finished file goes to the ledger. It adds lists to r,
 // see takeOver.
 func (t tx) put(r *Record) error {
-	t.takeOver(r)
+	t.inheritClaims(r)
 	if r.State == Done {
 		if err := t.dropRecord(r); err != nil {
 			return err
 		}
-		if err := t.moveFinished(r.Target); err != nil {
+		if err := t.migrateFinished(r.Target); err != nil {
 			return err
 		}
 		return t.putFinished(r)
@@ -107,7 +107,7 @@ func (t tx) put(r *Record) error {
 
 // moveFinished moves what is on record of the finished file target to the ledger,
 // if a pawl that had none has left it among the downloads.
-func (t tx) moveFinished(target string) error {
+func (t tx) migrateFinished(target string) error {
 	id := t.Bucket(targetBucket).Get([]byte(target))
 	if id == nil {
 		return nil
@@ -126,7 +126,7 @@ func (t tx) moveFinished(target string) error {
 func pageKey(id ID, n int) []byte { return binary.BigEndian.AppendUint32([]byte(id), uint32(n)) }
 
 // putPages writes sums of the pieces of a download.
-func (t tx) putPages(id ID, pages []page) error {
+func (t tx) putPages(id ID, pages []sumPage) error {
 	if len(pages) == 0 {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (t tx) putPages(id ID, pages []page) error {
 		return err
 	}
 	for _, pg := range pages {
-		if err := b.Put(pageKey(id, pg.n), pg.sealed); err != nil {
+		if err := b.Put(pageKey(id, pg.n), pg.data); err != nil {
 			return err
 		}
 	}
@@ -143,33 +143,33 @@ func (t tx) putPages(id ID, pages []page) error {
 }
 
 // pages returns all sums of the pieces of a download.
-func (t tx) pages(id ID) []page {
-	var all []page
+func (t tx) pages(id ID) []sumPage {
+	var all []sumPage
 	if b := t.Bucket(pieceBucket); b != nil {
 		c := b.Cursor()
 		for k, v := c.Seek([]byte(id)); len(k) == len(id)+4 && ID(k[:len(id)]) == id; k, v = c.Next() {
-			all = append(all, page{int(binary.BigEndian.Uint32(k[len(id):])), bytes.Clone(v)})
+			all = append(all, sumPage{int(binary.BigEndian.Uint32(k[len(id):])), bytes.Clone(v)})
 		}
 	}
 	return all
 }
 
 // An entry is one of an index.
-type entry struct{ bucket, key []byte }
+type indexKey struct{ bucket, key []byte }
 
 // entries returns those that should lead to r: its target and, unless the user
 // chose that, its URL.
-func (r *Record) entries() []entry {
-	all := []entry{{targetBucket, []byte(r.Target)}}
+func (r *Record) indexKeys() []indexKey {
+	all := []indexKey{{targetBucket, []byte(r.Target)}}
 	if !r.Named {
-		all = append(all, entry{askedBucket, r.askedKey()})
+		all = append(all, indexKey{urlBucket, r.urlKey()})
 	}
 	return all
 }
 
 // index makes the entries lead to r.
-func (t tx) index(r *Record) error {
-	for _, e := range r.entries() {
+func (t tx) putIndex(r *Record) error {
+	for _, e := range r.indexKeys() {
 		if err := t.Bucket(e.bucket).Put(e.key, []byte(r.ID)); err != nil {
 			return err
 		}
@@ -179,8 +179,8 @@ func (t tx) index(r *Record) error {
 
 // indexAgain makes those entries lead to r that are missing, as in a new state
 // file.
-func (t tx) indexAgain(r *Record) error {
-	for _, e := range r.entries() {
+func (t tx) restoreIndex(r *Record) error {
+	for _, e := range r.indexKeys() {
 		if b := t.Bucket(e.bucket); b.Get(e.key) == nil {
 			if err := b.Put(e.key, []byte(r.ID)); err != nil {
 				return err
@@ -206,11 +206,11 @@ func (t tx) drop(r *Record) error {
 // dropRecord deletes a record and the index entries that point to it. The sums of
 // its pieces stay.
 func (t tx) dropRecord(r *Record) error {
-	if err := t.unindex(r); err != nil {
+	if err := t.dropIndex(r); err != nil {
 		return err
 	}
-	if old, err := t.finished(r.Target); err == nil && !old.Named && r.State != Done { // which was to be fetched again
-		if err := t.Bucket(askedBucket).Put(old.askedKey(), []byte(old.Target)); err != nil {
+	if old, err := t.finishedAt(r.Target); err == nil && !old.Named && r.State != Done { // which was to be fetched again
+		if err := t.Bucket(urlBucket).Put(old.urlKey(), []byte(old.Target)); err != nil {
 			return err
 		}
 	}
@@ -228,7 +228,7 @@ func (t tx) dropPages(id ID) error {
 }
 
 // dropUnreadable deletes what is damaged, and leaves index entries that lead nowhere.
-func (t tx) dropUnreadable(bad unreadableError) error {
+func (t tx) dropDamaged(bad damagedRecordError) error {
 	if bad.target != "" {
 		return t.Bucket(ledgerBucket).Delete([]byte(bad.target))
 	}
@@ -239,8 +239,8 @@ func (t tx) dropUnreadable(bad unreadableError) error {
 }
 
 // unindex deletes the index entries that point to r.
-func (t tx) unindex(r *Record) error {
-	for _, e := range r.entries() {
+func (t tx) dropIndex(r *Record) error {
+	for _, e := range r.indexKeys() {
 		b := t.Bucket(e.bucket)
 		if !bytes.Equal(b.Get(e.key), []byte(r.ID)) {
 			continue

@@ -11,22 +11,22 @@ import (
 
 // pageSums is how many sums of pieces are kept together, as one value of the
 // state file, so that a commit writes only those that changed.
-const pageSums = 256
+const sumsPerPage = 256
 
 // written is what has been written to a part file since it was created: which
 // bytes, and the sums of their pieces. The caller holds a lock.
-type written struct {
-	set   chunk.Set
-	sums  *chunk.Pieces
-	dirty map[int]bool // pages whose sums are not yet in the state file
+type writtenBytes struct {
+	set     chunk.Set
+	sums    *chunk.Pieces
+	unsaved map[int]bool // pages whose sums are not yet in the state file
 }
 
-func newWritten(pieceLength int64) written {
-	return written{sums: chunk.NewPieces(pieceLength), dirty: make(map[int]bool)}
+func newWrittenBytes(pieceLength int64) writtenBytes {
+	return writtenBytes{sums: chunk.NewPieces(pieceLength), unsaved: make(map[int]bool)}
 }
 
 // has reports whether any byte of r is written.
-func (w *written) has(r chunk.Range) bool {
+func (w *writtenBytes) overlaps(r chunk.Range) bool {
 	for gap := range w.set.Missing(r) {
 		return gap != r
 	}
@@ -40,16 +40,16 @@ type pieceSum struct {
 }
 
 // add notes that r was written, whose bytes add sums.
-func (w *written) add(r chunk.Range, sums []pieceSum) {
+func (w *writtenBytes) add(r chunk.Range, sums []pieceSum) {
 	w.set.Add(r)
 	for _, s := range sums {
 		w.sums.AddSum(s.piece, s.sum)
-		w.dirty[s.piece/pageSums] = true
+		w.unsaved[s.piece/sumsPerPage] = true
 	}
 }
 
 // in returns what of piece i is written.
-func (w *written) in(i int) chunk.Set {
+func (w *writtenBytes) inPiece(i int) chunk.Set {
 	r := w.sums.Range(i)
 	s := chunk.NewSet(r)
 	for gap := range w.set.Missing(r) {
@@ -59,7 +59,7 @@ func (w *written) in(i int) chunk.Set {
 }
 
 // lose forgets the bytes of s, which are in piece i and have sum.
-func (w *written) lose(i int, s chunk.Set, sum uint32) {
+func (w *writtenBytes) remove(i int, s chunk.Set, sum uint32) {
 	for r := range s.All() {
 		w.set.Remove(r)
 	}
@@ -67,50 +67,50 @@ func (w *written) lose(i int, s chunk.Set, sum uint32) {
 		return
 	}
 	w.sums.SetSum(i, w.sums.Sum(i)^sum)
-	w.dirty[i/pageSums] = true
+	w.unsaved[i/sumsPerPage] = true
 }
 
 // A page is one value of sums: number and sealed contents.
-type page struct {
-	n      int
-	sealed []byte
+type sumPage struct {
+	n    int
+	data []byte
 }
 
 // pages returns the dirty pages, or all, which are clean from then on.
-func (w *written) pages(all bool) []page {
-	for i := 0; all && i < w.sums.Len(); i += pageSums {
-		w.dirty[i/pageSums] = true
+func (w *writtenBytes) takeUnsaved(all bool) []sumPage {
+	for i := 0; all && i < w.sums.Len(); i += sumsPerPage {
+		w.unsaved[i/sumsPerPage] = true
 	}
-	var pages []page
-	for n := range w.dirty {
+	var pages []sumPage
+	for n := range w.unsaved {
 		b := binary.BigEndian.AppendUint32(nil, uint32(n)) // or it could be taken for another
-		for i := n * pageSums; i < min((n+1)*pageSums, w.sums.Len()); i++ {
+		for i := n * sumsPerPage; i < min((n+1)*sumsPerPage, w.sums.Len()); i++ {
 			b = binary.BigEndian.AppendUint32(b, w.sums.Sum(i))
 		}
-		pages = append(pages, page{n, seal(b)})
+		pages = append(pages, sumPage{n, addChecksum(b)})
 	}
-	clear(w.dirty)
+	clear(w.unsaved)
 	return pages
 }
 
 // soil makes pages dirty again, which could not be written.
-func (w *written) soil(pages []page) {
+func (w *writtenBytes) markUnsaved(pages []sumPage) {
 	for _, pg := range pages {
-		w.dirty[pg.n] = true
+		w.unsaved[pg.n] = true
 	}
 }
 
 // readPage takes over the sums of the pieces in a page of which something is
 // held: those of others may be of bytes given up since. It adds the pieces to
 // known; a damaged page has none.
-func (w *written) readPage(pg page, known map[int]bool) {
-	b, err := unseal(pg.sealed)
+func (w *writtenBytes) loadPage(pg sumPage, known map[int]bool) {
+	b, err := checkChecksum(pg.data)
 	if err != nil || len(b) < 4 || binary.BigEndian.Uint32(b) != uint32(pg.n) {
 		return
 	}
 	b = b[4:]
-	for i := pg.n * pageSums; len(b) >= 4; i++ {
-		if in := w.in(i); in.Len() > 0 {
+	for i := pg.n * sumsPerPage; len(b) >= 4; i++ {
+		if in := w.inPiece(i); in.Len() > 0 {
 			w.sums.SetSum(i, binary.BigEndian.Uint32(b))
 			known[i] = true
 		}
@@ -141,12 +141,12 @@ func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 // Dirty reports whether the part file has been touched since the last commit:
 // by a process that was killed before it could record what it wrote, or by
 // somebody else. Then VerifyNext tells what of it is still as it was recorded.
-func (p *Part) Dirty() bool { return p.suspect.Load() }
+func (p *Part) Dirty() bool { return p.dirty.Load() }
 
 // PieceSums returns a copy of the sums of the pieces, of all bytes that were written.
 func (p *Part) PieceSums() *chunk.Pieces {
-	p.writing.Lock()
-	defer p.writing.Unlock()
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
 	sums := chunk.NewPieces(p.written.sums.Length())
 	for i := range p.written.sums.Len() {
 		sums.SetSum(i, p.written.sums.Sum(i))
@@ -157,7 +157,7 @@ func (p *Part) PieceSums() *chunk.Pieces {
 // SumOf reads the bytes of s, which must lie in one piece of so many bytes, and returns
 // their sum as chunk.PieceSum has it.
 func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return 0, err
 	}
 	return sumOf(p.file, s, length)
@@ -168,43 +168,43 @@ func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
 // whether there are more pieces; after the last one, the Part is no longer
 // Dirty. It may run beside WriteAt and Commit; a commit waits for it.
 func (p *Part) VerifyNext(i int) (lost int64, more bool, err error) {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return 0, false, err
 	}
-	p.committing.Lock()
-	defer p.committing.Unlock()
-	p.writing.Lock()
-	held, sum := p.written.in(i), p.written.sums.Sum(i)
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
+	p.writtenMu.Lock()
+	held, sum := p.written.inPiece(i), p.written.sums.Sum(i)
 	length := p.written.sums.Length()
 	more = i+1 < p.written.sums.Len()
-	p.writing.Unlock()
+	p.writtenMu.Unlock()
 	got, readErr := sumOf(p.file, held, length)
 	if errors.Is(readErr, fs.ErrClosed) {
 		return 0, false, readErr
 	}
 	if readErr != nil || got != sum { // what cannot be read is to be written anew
-		if err := p.lose(i, held, sum); err != nil {
+		if err := p.discardPiece(i, held, sum); err != nil {
 			return 0, false, err
 		}
 		lost = held.Len()
 	}
 	if !more {
-		p.suspect.Store(false)
+		p.dirty.Store(false)
 	}
 	return lost, more, nil
 }
 
 // lose gives up the bytes of s, which are in piece i and have sum, with
 // committing held.
-func (p *Part) lose(i int, s chunk.Set, sum uint32) error {
-	p.writing.Lock()
-	p.written.lose(i, s, sum)
-	p.writing.Unlock()
-	err := p.commit(func(*Record) {})
+func (p *Part) discardPiece(i int, s chunk.Set, sum uint32) error {
+	p.writtenMu.Lock()
+	p.written.remove(i, s, sum)
+	p.writtenMu.Unlock()
+	err := p.commitLocked(func(*Record) {})
 	if err != nil { // it still is on record, to be found again
-		p.writing.Lock()
-		defer p.writing.Unlock()
-		p.written.lose(i, chunk.Set{}, sum)
+		p.writtenMu.Lock()
+		defer p.writtenMu.Unlock()
+		p.written.remove(i, chunk.Set{}, sum)
 		for x := range s.All() {
 			p.written.set.Add(x)
 		}
@@ -213,35 +213,35 @@ func (p *Part) lose(i int, s chunk.Set, sum uint32) error {
 }
 
 // Cut is Lose of all from off on.
-func (p *Part) Cut(off int64) error {
-	return p.Lose(chunk.NewSet(chunk.Range{Off: off, End: chunk.Unbounded}))
+func (p *Part) DiscardFrom(off int64) error {
+	return p.Discard(chunk.NewSet(chunk.Range{Off: off, End: chunk.Unbounded}))
 }
 
 // Lose gives up, durably, what is held of lost. Nothing may be written meanwhile to
 // the pieces that lost touches.
-func (p *Part) Lose(lost chunk.Set) error {
-	if err := p.trust(); err != nil {
+func (p *Part) Discard(lost chunk.Set) error {
+	if err := p.usable(); err != nil {
 		return err
 	}
-	p.committing.Lock()
-	defer p.committing.Unlock()
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
 	w := &p.written
-	p.writing.Lock()
+	p.writtenMu.Lock()
 	pieces := w.sums.Len()
-	p.writing.Unlock()
+	p.writtenMu.Unlock()
 	for i := range pieces {
-		p.losePart(i, lost)
+		p.discardWithinPiece(i, lost)
 	}
-	return p.commit(func(*Record) {})
+	return p.commitLocked(func(*Record) {})
 }
 
 // losePart is Lose of piece i. Its sum becomes that of what is kept, if what is held
 // of it is what was written: a new sum would make good what is damaged.
-func (p *Part) losePart(i int, lost chunk.Set) {
+func (p *Part) discardWithinPiece(i int, lost chunk.Set) {
 	w := &p.written
-	p.writing.Lock()
-	in, sum, length := w.in(i), w.sums.Sum(i), w.sums.Length()
-	p.writing.Unlock()
+	p.writtenMu.Lock()
+	in, sum, length := w.inPiece(i), w.sums.Sum(i), w.sums.Length()
+	p.writtenMu.Unlock()
 	below := in.Clone()
 	for r := range lost.All() {
 		below.Remove(r)
@@ -257,9 +257,9 @@ func (p *Part) losePart(i int, lost chunk.Set) {
 			kept, below = 0, chunk.Set{}
 		}
 	}
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	w.lose(i, in, sum^kept)
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
+	w.remove(i, in, sum^kept)
 	for r := range below.All() {
 		w.set.Add(r)
 	}

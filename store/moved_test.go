@@ -12,19 +12,19 @@ import (
 // A part file that went away while it was written holds nothing any more, and
 // that is told.
 func TestPartGone(t *testing.T) {
-	aside := func(l *place) error { return os.Rename(l.target+".part", l.target+".moved") }
-	for name, gone := range map[string]func(*place) error{
-		"removed":           func(l *place) error { return os.Remove(l.target + ".part") },
-		"directory removed": func(l *place) error { return os.RemoveAll(filepath.Dir(l.target)) },
+	aside := func(l *fixture) error { return os.Rename(l.target+".part", l.target+".moved") }
+	for name, gone := range map[string]func(*fixture) error{
+		"removed":           func(l *fixture) error { return os.Remove(l.target + ".part") },
+		"directory removed": func(l *fixture) error { return os.RemoveAll(filepath.Dir(l.target)) },
 		"moved":             aside,
-		"replaced": func(l *place) error {
+		"replaced": func(l *fixture) error {
 			return errors.Join(aside(l), os.WriteFile(l.target+".part", l.data, 0o666))
 		},
-		"directory moved": func(l *place) error { return os.Rename(filepath.Dir(l.target), filepath.Dir(l.target)+"2") },
+		"directory moved": func(l *fixture) error { return os.Rename(filepath.Dir(l.target), filepath.Dir(l.target)+"2") },
 	} {
 		for _, before := range []int64{0, 20_000} { // is committed before
 			t.Run(fmt.Sprintf("%s after %d bytes", name, before), func(t *testing.T) {
-				l := newPlace(t)
+				l := newFixture(t)
 				p := l.create()
 				if before > 0 {
 					l.write(p, 0, before)
@@ -48,7 +48,7 @@ func TestPartGone(t *testing.T) {
 // Nor is one that was cut.
 func TestPartCut(t *testing.T) {
 	for _, size := range []int64{29_999, 10_000, 0} {
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 20_000)
 		_, err := p.WriteAt(l.data[20_000:30_000], 20_000)
@@ -63,7 +63,7 @@ func TestPartCut(t *testing.T) {
 // One that was cut and has grown again since has a hole, which is noticed before
 // the file is finished.
 func TestPartHole(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 80_000)
 	if info, err := p.file.Stat(); err != nil {

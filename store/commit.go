@@ -1,7 +1,6 @@
 package store
 
-// This file is steps 2 and 3 of the commit protocol, for one download or for all
-// that are under way.
+// This file implements steps 2 and 3 of the commit protocol, for one Part or for a group.
 
 import (
 	"errors"
@@ -12,25 +11,28 @@ import (
 	"pawl/chunk"
 )
 
-// A commit is that of one Part, which it has locked.
+// A partCommit is the share of one Part in a group commit. The caller must hold
+// part.commitMu until the group is done.
 type partCommit struct {
 	part    *Part
-	update  func(*Record) // what else is to be recorded
-	allSums bool          // the sums of all pieces are written, not only those that have changed
+	update  func(*Record) // the caller's change of the record
+	allSums bool          // write the checksums of all pieces, not only the unsaved pages; for a new state file
 	held    chunk.Set
 	pages   []sumPage
 	info    fs.FileInfo // of the part file, after the sync
-	rec     Record      // that is to be written
+	rec     Record      // the record to be written
 	err     error
 }
 
-// Commit makes durable and records all that was written before the call (steps 2
-// and 3), along with rate in bytes per second. After a failed sync the Part is
-// broken and every later call fails; after a failed transaction Commit may be
-// called again. ErrGone ends the download: nothing of it is held any more.
+// Commit makes all bytes durable that were written before the call, and adds them to the
+// record (steps 2 and 3). rate is the current transfer rate in bytes per second; the
+// record keeps it. When Commit returns nil, the bytes survive a crash.
 //
-// Concurrent calls for Parts of one Store share a transaction, which costs little more
-// than one for a single Part.
+// After a failed sync the Part is broken and every later call fails. After a failed
+// transaction Commit may be called again. After ErrGone nothing is held any more, and the
+// Part must be closed.
+//
+// Concurrent calls for Parts of one Store share their syncs and one transaction.
 func (p *Part) Commit(rate int64) error {
 	return p.store.commits.do(commitRequest{p, rate})
 }
@@ -41,8 +43,9 @@ type commitRequest struct {
 	rate int64 // bytes per second
 }
 
-// commitAll does the work of a group of calls and returns an error for each. Several of
-// them may be for the same Part, which is committed once then, with the last one's rate.
+// commitAll does the work of a group of Commit calls and returns one error per call. It
+// commits each Part once, even if several calls are for the same Part; the rate of the
+// last one is recorded.
 func (s *Store) commitAll(requests []commitRequest) []error {
 	errs := make([]error, len(requests))
 	commits := make(map[*Part]*partCommit)
@@ -53,7 +56,7 @@ func (s *Store) commitAll(requests []commitRequest) []error {
 			continue
 		}
 		if commits[p] == nil {
-			p.commitMu.Lock() // in no order: there is one group at a time, and all others lock one Part
+			p.commitMu.Lock() // in any order: only one group runs at a time, and everybody else locks a single Part
 			defer p.commitMu.Unlock()
 			commits[p] = &partCommit{part: p}
 			group = append(group, commits[p])
@@ -74,7 +77,8 @@ func (s *Store) commitAll(requests []commitRequest) []error {
 	return errs
 }
 
-// commit is Commit with committing held.
+// commitLocked commits one Part outside of a group and applies fn to its record. The
+// caller must hold commitMu.
 func (p *Part) commitLocked(fn func(*Record)) error {
 	err := p.commitOnce(fn, false)
 	if errors.Is(err, errStateReplaced) {
@@ -83,14 +87,17 @@ func (p *Part) commitLocked(fn func(*Record)) error {
 	return err
 }
 
-// commitOnce commits, with the sums of all pieces or of those that have changed.
-func (p *Part) commitOnce(fn func(*Record), all bool) error {
-	c := &partCommit{part: p, update: fn, allSums: all}
+// commitOnce is commitLocked without the second attempt. If allSums is false and the
+// state file was replaced, it returns errStateReplaced: the new file needs the checksums
+// of all pieces.
+func (p *Part) commitOnce(fn func(*Record), allSums bool) error {
+	c := &partCommit{part: p, update: fn, allSums: allSums}
 	p.store.commitGroup([]*partCommit{c})
 	return c.err
 }
 
-// commit does a group.
+// commitGroup runs steps 2 and 3 for a group and stores the result of each commit in its
+// err. All disks start writing before the first sync waits.
 func (s *Store) commitGroup(group []*partCommit) {
 	for _, c := range group {
 		c.snapshot()
@@ -109,7 +116,9 @@ func (s *Store) commitGroup(group []*partCommit) {
 	}
 }
 
-// snapshot takes what was written, and its sums, as of one moment.
+// snapshot copies the set of written ranges and takes the unsaved pages under one lock,
+// so that both describe the same moment. It must run before the sync: bytes that are
+// written after it may not be covered by the sync.
 func (c *partCommit) snapshot() {
 	w := &c.part.writtenMu
 	w.Lock()
@@ -117,14 +126,17 @@ func (c *partCommit) snapshot() {
 	c.held, c.pages = c.part.written.set.Clone(), c.part.written.takeUnsaved(c.allSums)
 }
 
-// undo notes that the sums still have to be written.
+// markUnsaved marks the pages of a failed commit as unsaved again, so that the next
+// commit writes them.
 func (c *partCommit) markUnsaved() {
 	c.part.writtenMu.Lock()
 	defer c.part.writtenMu.Unlock()
 	c.part.written.markUnsaved(c.pages)
 }
 
-// sync is step 2, and looks whether the part file still is what it was.
+// syncFile is step 2. It also checks that the part file still is at its path and has not
+// become shorter. If it has, no byte can be trusted, and the record loses all held ranges
+// at once.
 func (c *partCommit) syncFile() {
 	p := c.part
 	if err := p.file.DataSync(); err != nil {
@@ -147,14 +159,14 @@ func (c *partCommit) syncFile() {
 	}
 	n, _ := allocated(c.info)
 	if n < p.allocated {
-		p.dirty.Store(true) // somebody has cut it, even if it has grown again
+		p.dirty.Store(true) // somebody has truncated it, even if it is long enough again by now
 	}
 	p.allocated = n
 }
 
-// record is step 3 for those without an error.
+// recordGroup is step 3 for the commits without an error, in one transaction.
 func (s *Store) recordGroup(group []*partCommit) {
-	var left []*partCommit
+	var pending []*partCommit
 	for _, c := range group {
 		if c.err != nil {
 			continue
@@ -162,21 +174,21 @@ func (s *Store) recordGroup(group []*partCommit) {
 		c.part.mu.Lock()
 		defer c.part.mu.Unlock()
 		if c.rec, c.err = c.part.changed(c.apply); c.err == nil {
-			left = append(left, c)
+			pending = append(pending, c)
 		}
 	}
-	if len(left) == 0 {
+	if len(pending) == 0 {
 		return
 	}
 	err := s.write(func(t tx) error {
-		for _, c := range left {
+		for _, c := range pending {
 			if c.err = c.part.putRecord(t, &c.rec, c.pages, c.allSums); c.err != nil && !errors.Is(c.err, errStateReplaced) {
 				return c.err
 			}
 		}
 		return nil
 	})
-	for _, c := range left {
+	for _, c := range pending {
 		if err != nil {
 			c.err = err
 		}
@@ -186,11 +198,13 @@ func (s *Store) recordGroup(group []*partCommit) {
 	}
 }
 
-// change is what a commit does to the record.
+// apply changes the record as the commit requires. While the Part is dirty, ChangeTime
+// must stay zero: the bytes have not been verified, and a zero time makes the next Resume
+// verify them.
 func (c *partCommit) apply(r *Record) {
 	c.update(r)
 	r.Held, r.ChangeTime = c.held, changeTime(c.info)
 	if c.part.dirty.Load() {
-		r.ChangeTime = time.Time{} // it stays so until all is checked again
+		r.ChangeTime = time.Time{}
 	}
 }

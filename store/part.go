@@ -14,55 +14,58 @@ import (
 	"pawl/chunk"
 )
 
-// blockSize is how many bytes are written at once. Where it is more, file systems look
-// for larger pieces of memory, which a virtual machine may first have to get from its
-// host: with 256 KiB, and without turns, loopback to ext4 took 1.2 to 1.9 times as long,
-// and 1.5 to 2.6 times the CPU.
+// blockSize is the number of bytes per write call. For larger writes, file systems
+// allocate larger pieces of memory, which a virtual machine may first have to get from
+// its host. Measured on ext4 with a source on loopback: with 256 KiB, and without
+// writeMu, a download took 1.2 to 1.9 times as long and 1.5 to 2.6 times the CPU time.
+// Half of it doubles the number of system calls.
 const blockSize = 64 << 10
 
-// errFinished is what a Part says when its file has gone to its final name.
+// errFinished is the error of a Part whose file has its final name.
 var errFinished = errors.New("the download is finished")
 
-// A Part is an open download: a locked part file and its record. The step
-// numbers in this file are those of the commit protocol in the package comment.
+// A Part is an open download: a locked part file and its record. The step numbers in this
+// file refer to the commit protocol in the package comment.
 //
-// WriteAt, ReadAt, Record, Update, Commit and VerifyNext may be called concurrently;
-// the other methods by one goroutine at a time.
+// WriteAt, ReadAt, Record, Update, Commit and VerifyNext may be called concurrently. The
+// other methods must be called by one goroutine at a time. Close must be called once the
+// download ends, whether it is finished or not; no other method may run during it.
+//
+// Locks must be taken in this order: commitMu, mu, writtenMu.
 type Part struct {
 	store *Store
 	name  string    // path of the part file; immutable
-	lock  io.Closer // held until Close
+	lock  io.Closer // the advisory lock, held until Close
 	file  File      // nil once the download is done
-	lost  int64     // immutable after Resume
+	lost  int64     // see Lost; immutable after Resume
 
-	dirSynced bool // step 2 has synced the directory; of Commit alone
+	dirSynced bool // see syncDirOnce; guarded by commitMu, or by Finish being alone
 
-	// broken is the failed sync or truncation that ended trust. It has no lock,
-	// so that WriteAt does not wait for a transaction.
+	// brokenBy is the error after which the part file cannot be trusted any more: a
+	// failed sync, a failed truncation, or ErrGone. It is atomic, so that WriteAt need
+	// not wait for a transaction.
 	brokenBy atomic.Pointer[error]
 
-	// suspect says that the part file was touched since the last commit.
-	dirty atomic.Bool
+	dirty atomic.Bool // see Dirty
 
-	commitMu  sync.Mutex // of Commit, Restart and what gives up bytes; taken before the others
-	allocated int64      // bytes of the disk at the last commit; guarded by committing
+	commitMu  sync.Mutex // held during Commit, Restart, Discard and VerifyNext
+	allocated int64      // bytes on the disk at the last commit; guarded by commitMu
 
-	writeMu   sync.Mutex   // to write to the part file
-	writtenMu sync.Mutex   // is never held while something waits for the disk
-	written   writtenBytes // guarded by writing
-	size      int64        // of the finished file, chunk.Unbounded if not known; guarded by writing
-
-	reserved int64 // bytes from the beginning that Reserve has asked for; guarded by writing
+	writeMu   sync.Mutex   // serialises writes to the file; see writeBlocks
+	writtenMu sync.Mutex   // must not be held while waiting for the disk
+	written   writtenBytes // guarded by writtenMu
+	size      int64        // bytes of the finished file, chunk.Unbounded if unknown; guarded by writtenMu
+	reserved  int64        // Reserve has asked for all blocks below this offset; guarded by writtenMu
 
 	mu  sync.Mutex
-	rec Record // as in the state file; guarded by mu
+	rec Record // as in the state file; written under mu, see adopt
 }
 
-// Lost returns how many recorded bytes the part file no longer had when it was
-// resumed.
+// Lost returns how many recorded bytes the part file no longer had when Resume opened it,
+// because it was truncated, replaced or deleted. These bytes are missing again.
 func (p *Part) Lost() int64 { return p.lost }
 
-// Record returns the record as it stands in the state file.
+// Record returns a copy of the record as the state file has it.
 func (p *Part) Record() Record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,8 +74,8 @@ func (p *Part) Record() Record {
 	return r
 }
 
-// Update changes the record by fn, durably. The bytes held are Commit's and
-// Restart's business.
+// Update applies fn to the record and makes the change durable. fn must not change Held,
+// which belongs to Commit, Discard and Restart.
 func (p *Part) Update(fn func(*Record)) error {
 	p.mu.Lock()
 	err := p.updateLocked(fn, nil, false)
@@ -80,7 +83,7 @@ func (p *Part) Update(fn func(*Record)) error {
 	if !errors.Is(err, errStateReplaced) {
 		return err
 	}
-	if err := p.usable(); err != nil { // what was written may not be there, and is not to be claimed
+	if err := p.usable(); err != nil { // a broken part file may not have the bytes, so a new state file must not claim them
 		return err
 	}
 	p.commitMu.Lock()
@@ -88,13 +91,14 @@ func (p *Part) Update(fn func(*Record)) error {
 	return p.commitOnce(fn, true)
 }
 
-// errNewState says that the state file does not have the record: somebody has
-// taken it away, and there is a new one.
+// errStateReplaced reports that the state file does not have the record of a running
+// download, because somebody removed or replaced the file. A new file also lacks the
+// checksums of the pieces.
 var errStateReplaced = errors.New("the state file is another one")
 
-// update is Update with mu held, which writes pages, too. They are all there are
-// if all is set; else a state file that is a new one is an error. The record
-// changes only if the transaction succeeds.
+// updateLocked is Update for callers that hold mu. It also writes pages. If allSums is
+// false and the state file was replaced, it returns errStateReplaced. The record in
+// memory changes only if the transaction succeeds.
 func (p *Part) updateLocked(fn func(*Record), pages []sumPage, all bool) error {
 	rec, err := p.changed(fn)
 	if err != nil {
@@ -107,7 +111,7 @@ func (p *Part) updateLocked(fn func(*Record), pages []sumPage, all bool) error {
 	return nil
 }
 
-// next returns the record as fn changes it, with mu held.
+// changed returns a copy of the record with fn applied. The caller must hold mu.
 func (p *Part) changed(fn func(*Record)) (Record, error) {
 	rec := p.rec
 	rec.Held = rec.Held.Clone()
@@ -119,10 +123,10 @@ func (p *Part) changed(fn func(*Record)) (Record, error) {
 	return rec, nil
 }
 
-// put writes rec, which is to be the Part's, and pages. With errNewState nothing is
-// written.
+// putRecord writes rec as the Part's record, its index keys and pages. If it returns
+// errStateReplaced, it has written nothing.
 func (p *Part) putRecord(t tx, rec *Record, pages []sumPage, all bool) error {
-	claims := rec.Held.Len() > 0 && rec.State != Done // which would have no sums there
+	claims := rec.Held.Len() > 0 && rec.State != Done // ranges without checksums would be lost at the next Resume
 	if claims && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
 		return errStateReplaced
 	}
@@ -143,13 +147,14 @@ func (p *Part) putRecord(t tx, rec *Record, pages []sumPage, all bool) error {
 	return t.put(rec)
 }
 
-// took takes over a record that has been written, with mu held.
+// adopt makes rec, which was written, the record in memory. The caller must hold mu.
 func (p *Part) adopt(rec Record) {
 	p.rec = rec
 	p.adoptSize()
 }
 
-// setSize takes over the size of the record.
+// adoptSize sets the size that WriteAt checks to the size of the record. The caller must
+// hold mu, or must be the only user of the Part.
 func (p *Part) adoptSize() {
 	p.writtenMu.Lock()
 	defer p.writtenMu.Unlock()
@@ -158,7 +163,7 @@ func (p *Part) adoptSize() {
 	}
 }
 
-// ReadAt reads bytes that were written, durable or not.
+// ReadAt reads written bytes, whether they are durable or not.
 func (p *Part) ReadAt(b []byte, off int64) (int, error) {
 	if err := p.usable(); err != nil {
 		return 0, err
@@ -166,8 +171,9 @@ func (p *Part) ReadAt(b []byte, off int64) (int, error) {
 	return p.file.ReadAt(b, off)
 }
 
-// WriteAt writes b at its final offset (step 1). No byte may be written twice,
-// and none beyond the end. After an error nothing of b counts as written.
+// WriteAt writes b at its final offset (step 1). The range must not overlap a range that
+// was written before, and must not go beyond the end of the file. If it returns an error,
+// no byte of b counts as written.
 func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	if err := p.usable(); err != nil {
 		return 0, err
@@ -183,7 +189,7 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	if err := p.writeBlocks(b, off); err != nil {
 		return 0, err
 	}
-	var few [4]pieceSum // rarely more
+	var few [4]pieceSum // enough for a write of four pieces without an allocation
 	sums := few[:0]
 	for i, sum := range chunk.PieceSums(length, off, b) {
 		sums = append(sums, pieceSum{i, sum})
@@ -194,8 +200,8 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	return len(b), nil
 }
 
-// writeBlocks writes b, one caller after another: so does the kernel, for each file,
-// but there those who wait spin.
+// writeBlocks writes b. It serialises the writers, because the kernel would do the same
+// for each file, but there the waiting writers spin.
 func (p *Part) writeBlocks(b []byte, off int64) error {
 	p.writeMu.Lock()
 	defer p.writeMu.Unlock()
@@ -208,7 +214,7 @@ func (p *Part) writeBlocks(b []byte, off int64) error {
 	return nil
 }
 
-// trust returns the error that ended trust in the part file, if any.
+// usable returns the error that made the part file unusable, or nil.
 func (p *Part) usable() error {
 	if err := p.brokenBy.Load(); err != nil {
 		return *err
@@ -216,8 +222,8 @@ func (p *Part) usable() error {
 	return nil
 }
 
-// inPlace returns what the part file is like, or ErrGone where another file or
-// none is at its path.
+// statInPlace returns the file information of the open part file. It returns ErrGone if
+// another file, or none, is at its path.
 func (p *Part) statInPlace() (fs.FileInfo, error) {
 	info, err := p.file.Stat()
 	if err != nil {
@@ -230,7 +236,8 @@ func (p *Part) statInPlace() (fs.FileInfo, error) {
 	return info, err
 }
 
-// syncDir makes the part file's name durable, once.
+// syncDirOnce makes the name of the part file durable. After its first success it does
+// nothing.
 func (p *Part) syncDirOnce() error {
 	if p.dirSynced {
 		return nil
@@ -242,13 +249,16 @@ func (p *Part) syncDirOnce() error {
 	return nil
 }
 
+// breakWith makes the part file unusable because of err, and returns err. The first error
+// stays.
 func (p *Part) breakWith(err error) error {
 	p.brokenBy.CompareAndSwap(nil, &err)
 	return err
 }
 
-// Restart forgets all bytes, durably, changes the record by fn and empties the
-// part file.
+// Restart discards all bytes for a new version of the file. It applies fn to the record
+// and removes all held ranges, durably, and only then truncates the part file. The state
+// becomes Active. No WriteAt may run during Restart.
 func (p *Part) Restart(fn func(*Record)) error {
 	if err := p.usable(); err != nil {
 		return err
@@ -266,24 +276,25 @@ func (p *Part) Restart(fn func(*Record)) error {
 	}
 	p.allocated = 0
 	p.writtenMu.Lock()
-	p.written = newWrittenBytes(p.rec.PieceLength) // the pages on record are those of nothing held
+	p.written = newWrittenBytes(p.rec.PieceLength) // pages on record are harmless: no byte of their pieces is held
 	p.reserved = 0
 	p.writtenMu.Unlock()
 	p.dirty.Store(false)
-	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) { // nothing of it is held
+	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) { // old bytes in the file are harmless, because none is held
 		return p.breakWith(err)
 	}
 	info, err := p.file.Stat()
 	if err != nil {
 		return err
 	}
-	n, _ := allocated(info) // what was reserved may still be
+	n, _ := allocated(info) // the file may still have reserved blocks
 	return p.checkSpace(n)
 }
 
-// Close releases the lock and the file, and gives back disk space of bytes that have not
-// arrived. What was committed stays, and nothing else is promised. It returns nil: what was committed is synced, so a failure to
-// close loses nothing, and the end of the process releases the lock.
+// Close frees reserved disk blocks that hold no bytes, releases the lock and closes the
+// file. Bytes that were not committed may be lost. Close may be called again. It always
+// returns nil: the committed bytes are synced, so a failed close loses nothing, and the
+// end of the process releases the lock in any case.
 func (p *Part) Close() error {
 	if p.file != nil {
 		p.releaseSpace()

@@ -9,23 +9,26 @@ import (
 	"pawl/chunk"
 )
 
-// pageSums is how many sums of pieces are kept together, as one value of the
-// state file, so that a commit writes only those that changed.
+// sumsPerPage is the number of piece checksums per page. A page is one value of the state
+// file, about 1 KiB, so that a commit writes only the pages that changed. Half as many
+// double the number of keys; twice as many double the bytes that a commit writes for one
+// changed piece.
 const sumsPerPage = 256
 
-// written is what has been written to a part file since it was created: which
-// bytes, and the sums of their pieces. The caller holds a lock.
+// writtenBytes describes the bytes that were written to a part file: their ranges and the
+// checksums of their pieces. The checksum of a piece covers only its written bytes. The
+// caller must hold Part.writtenMu.
 type writtenBytes struct {
 	set     chunk.Set
 	sums    *chunk.Pieces
-	unsaved map[int]bool // pages whose sums are not yet in the state file
+	unsaved map[int]bool // numbers of the pages that differ from the state file
 }
 
 func newWrittenBytes(pieceLength int64) writtenBytes {
 	return writtenBytes{sums: chunk.NewPieces(pieceLength), unsaved: make(map[int]bool)}
 }
 
-// has reports whether any byte of r is written.
+// overlaps reports whether any byte of r was written.
 func (w *writtenBytes) overlaps(r chunk.Range) bool {
 	for gap := range w.set.Missing(r) {
 		return gap != r
@@ -33,13 +36,14 @@ func (w *writtenBytes) overlaps(r chunk.Range) bool {
 	return !r.Empty()
 }
 
-// A pieceSum is what some bytes add to the sum of a piece.
+// A pieceSum is the contribution of some bytes to the checksum of a piece. Contributions
+// are combined with XOR, so the order of the writes does not matter.
 type pieceSum struct {
 	piece int
 	sum   uint32
 }
 
-// add notes that r was written, whose bytes add sums.
+// add records that r was written, and adds the contributions of its bytes.
 func (w *writtenBytes) add(r chunk.Range, sums []pieceSum) {
 	w.set.Add(r)
 	for _, s := range sums {
@@ -48,7 +52,7 @@ func (w *writtenBytes) add(r chunk.Range, sums []pieceSum) {
 	}
 }
 
-// in returns what of piece i is written.
+// inPiece returns the written ranges of piece i.
 func (w *writtenBytes) inPiece(i int) chunk.Set {
 	r := w.sums.Range(i)
 	s := chunk.NewSet(r)
@@ -58,7 +62,8 @@ func (w *writtenBytes) inPiece(i int) chunk.Set {
 	return s
 }
 
-// lose forgets the bytes of s, which are in piece i and have sum.
+// remove removes the ranges of s, which must lie in piece i, and subtracts sum, their
+// contribution to the checksum.
 func (w *writtenBytes) remove(i int, s chunk.Set, sum uint32) {
 	for r := range s.All() {
 		w.set.Remove(r)
@@ -70,20 +75,22 @@ func (w *writtenBytes) remove(i int, s chunk.Set, sum uint32) {
 	w.unsaved[i/sumsPerPage] = true
 }
 
-// A page is one value of sums: number and sealed contents.
+// A sumPage is one page of piece checksums in the state file: its number and its encoded
+// form.
 type sumPage struct {
 	n    int
 	data []byte
 }
 
-// pages returns the dirty pages, or all, which are clean from then on.
+// takeUnsaved returns the unsaved pages, or all pages if all is set. They count as saved
+// from then on; if the transaction fails, the caller must call markUnsaved.
 func (w *writtenBytes) takeUnsaved(all bool) []sumPage {
 	for i := 0; all && i < w.sums.Len(); i += sumsPerPage {
 		w.unsaved[i/sumsPerPage] = true
 	}
 	var pages []sumPage
 	for n := range w.unsaved {
-		b := binary.BigEndian.AppendUint32(nil, uint32(n)) // or it could be taken for another
+		b := binary.BigEndian.AppendUint32(nil, uint32(n)) // a page that was stored under another number would otherwise be believed
 		for i := n * sumsPerPage; i < min((n+1)*sumsPerPage, w.sums.Len()); i++ {
 			b = binary.BigEndian.AppendUint32(b, w.sums.Sum(i))
 		}
@@ -93,16 +100,16 @@ func (w *writtenBytes) takeUnsaved(all bool) []sumPage {
 	return pages
 }
 
-// soil makes pages dirty again, which could not be written.
+// markUnsaved marks pages as unsaved that could not be written.
 func (w *writtenBytes) markUnsaved(pages []sumPage) {
 	for _, pg := range pages {
 		w.unsaved[pg.n] = true
 	}
 }
 
-// readPage takes over the sums of the pieces in a page of which something is
-// held: those of others may be of bytes given up since. It adds the pieces to
-// known; a damaged page has none.
+// loadPage takes the checksums of a stored page and sets known for their pieces. It skips
+// pieces of which nothing is held, because their stored checksum may belong to bytes that
+// were discarded since. A damaged page sets none.
 func (w *writtenBytes) loadPage(pg sumPage, known map[int]bool) {
 	b, err := checkChecksum(pg.data)
 	if err != nil || len(b) < 4 || binary.BigEndian.Uint32(b) != uint32(pg.n) {
@@ -118,7 +125,8 @@ func (w *writtenBytes) loadPage(pg sumPage, known map[int]bool) {
 	}
 }
 
-// sumOf reads the bytes of s, which are in one piece, and returns their sum.
+// sumOf reads the ranges of s, which must lie in one piece of length bytes, and returns
+// their checksum.
 func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 	var sum uint32
 	buf := make([]byte, min(256<<10, s.Len()))
@@ -138,12 +146,13 @@ func sumOf(f io.ReaderAt, s chunk.Set, length int64) (uint32, error) {
 	return sum, nil
 }
 
-// Dirty reports whether the part file has been touched since the last commit:
-// by a process that was killed before it could record what it wrote, or by
-// somebody else. Then VerifyNext tells what of it is still as it was recorded.
+// Dirty reports whether the part file has changed since the last commit: a process was
+// killed before it could record its writes, or somebody else has changed the file. The
+// held pieces must then be checked with VerifyNext before Finish.
 func (p *Part) Dirty() bool { return p.dirty.Load() }
 
-// PieceSums returns a copy of the sums of the pieces, of all bytes that were written.
+// PieceSums returns a copy of the checksums of all pieces. They cover all written bytes,
+// durable or not.
 func (p *Part) PieceSums() *chunk.Pieces {
 	p.writtenMu.Lock()
 	defer p.writtenMu.Unlock()
@@ -154,8 +163,8 @@ func (p *Part) PieceSums() *chunk.Pieces {
 	return sums
 }
 
-// SumOf reads the bytes of s, which must lie in one piece of so many bytes, and returns
-// their sum as chunk.PieceSum has it.
+// SumOf reads the ranges of s and returns their checksum as chunk.PieceSum defines it. s
+// must lie in one piece of length bytes.
 func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
 	if err := p.usable(); err != nil {
 		return 0, err
@@ -163,10 +172,11 @@ func (p *Part) SumOf(s chunk.Set, length int64) (uint32, error) {
 	return sumOf(p.file, s, length)
 }
 
-// VerifyNext reads again what is held of piece i, and gives it up, durably, if it
-// has not the sum that was recorded. It returns how many bytes are lost, and
-// whether there are more pieces; after the last one, the Part is no longer
-// Dirty. It may run beside WriteAt and Commit; a commit waits for it.
+// VerifyNext reads the held bytes of piece i and compares them with the recorded
+// checksum. If they differ or cannot be read, it removes them from the record, durably,
+// and returns their number as lost. more reports whether piece i+1 exists. The caller
+// must start with piece 0 and continue until more is false; the Part is then no longer
+// Dirty. VerifyNext may run beside WriteAt and Commit; a commit waits for it.
 func (p *Part) VerifyNext(i int) (lost int64, more bool, err error) {
 	if err := p.usable(); err != nil {
 		return 0, false, err
@@ -182,7 +192,7 @@ func (p *Part) VerifyNext(i int) (lost int64, more bool, err error) {
 	if errors.Is(readErr, fs.ErrClosed) {
 		return 0, false, readErr
 	}
-	if readErr != nil || got != sum { // what cannot be read is to be written anew
+	if readErr != nil || got != sum { // unreadable bytes must be written anew, too
 		if err := p.discardPiece(i, held, sum); err != nil {
 			return 0, false, err
 		}
@@ -194,14 +204,15 @@ func (p *Part) VerifyNext(i int) (lost int64, more bool, err error) {
 	return lost, more, nil
 }
 
-// lose gives up the bytes of s, which are in piece i and have sum, with
-// committing held.
+// discardPiece removes the ranges s of piece i, whose checksum is sum, from the record.
+// The caller must hold commitMu. On an error it restores them in memory, because the
+// record still lists them.
 func (p *Part) discardPiece(i int, s chunk.Set, sum uint32) error {
 	p.writtenMu.Lock()
 	p.written.remove(i, s, sum)
 	p.writtenMu.Unlock()
 	err := p.commitLocked(func(*Record) {})
-	if err != nil { // it still is on record, to be found again
+	if err != nil {
 		p.writtenMu.Lock()
 		defer p.writtenMu.Unlock()
 		p.written.remove(i, chunk.Set{}, sum)
@@ -212,13 +223,13 @@ func (p *Part) discardPiece(i int, s chunk.Set, sum uint32) error {
 	return err
 }
 
-// Cut is Lose of all from off on.
+// DiscardFrom discards all bytes from offset off on; see Discard.
 func (p *Part) DiscardFrom(off int64) error {
 	return p.Discard(chunk.NewSet(chunk.Range{Off: off, End: chunk.Unbounded}))
 }
 
-// Lose gives up, durably, what is held of lost. Nothing may be written meanwhile to
-// the pieces that lost touches.
+// Discard removes the ranges of lost from the record, durably. They may be written again
+// after it. During the call nothing may be written to the pieces that lost touches.
 func (p *Part) Discard(lost chunk.Set) error {
 	if err := p.usable(); err != nil {
 		return err
@@ -235,8 +246,9 @@ func (p *Part) Discard(lost chunk.Set) error {
 	return p.commitLocked(func(*Record) {})
 }
 
-// losePart is Lose of piece i. Its sum becomes that of what is kept, if what is held
-// of it is what was written: a new sum would make good what is damaged.
+// discardWithinPiece removes the ranges of lost from piece i in memory. The rest of the
+// piece gets a new checksum only if the old one still matches; otherwise the whole piece
+// is removed, because a new checksum would make damaged bytes look right.
 func (p *Part) discardWithinPiece(i int, lost chunk.Set) {
 	w := &p.written
 	p.writtenMu.Lock()

@@ -13,11 +13,11 @@ import (
 	"pawl/chunk"
 )
 
-// Create begins a download (step 0). rec gives URL, Target, Size, validators,
-// Sum, Lists and Replace; the rest is filled in. A record that already stands for
-// Target is replaced, the caller having decided so. The errors are ErrBusy,
-// ErrForeign, ErrNoSpace and those of the file system and the state file; after
-// an error nothing is left behind.
+// Create starts a download (step 0). The caller sets URL, Target, Size, validators, Sum,
+// Lists and Replace of rec; Create fills in the rest. An unfinished record with the same
+// Target is replaced, so the caller must have decided that the download starts over. The
+// errors are ErrBusy, ErrForeign, ErrNoSpace and errors of the file system and the state
+// file. After an error nothing is left behind.
 func (s *Store) Create(rec Record) (*Part, error) {
 	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
 		return nil, err
@@ -37,8 +37,8 @@ func (s *Store) Create(rec Record) (*Part, error) {
 	}
 }
 
-// tryCreate is Create with the part file that rec names. It returns errTaken if that
-// name cannot be used.
+// tryCreate is Create with the part file name that rec.PartNumber says. It returns
+// errNameTaken if that name cannot be used.
 func (s *Store) tryCreate(rec Record) (*Part, error) {
 	lock, err := s.lockEmptyPart(&rec)
 	if err != nil {
@@ -58,19 +58,20 @@ func (s *Store) tryCreate(rec Record) (*Part, error) {
 	return p, nil
 }
 
-// keepPrivate takes the rights of other users to a part file away, if it is in the state
-// directory, for example that of a list. Elsewhere the umask decides.
+// makePrivate removes the permissions of other users from a part file in the state
+// directory, for example of a downloaded list. Elsewhere the umask decides.
 func (s *Store) makePrivate(part string) {
 	dir, err := filepath.Abs(s.dir)
 	if err != nil {
 		return
 	}
 	if rel, err := filepath.Rel(dir, part); err == nil && filepath.IsLocal(rel) {
-		os.Chmod(part, 0o600) // the directory is private, too
+		os.Chmod(part, 0o600) // best effort: the directory is private, too
 	}
 }
 
-// pieceLength is that for a file of size bytes, -1 if not known.
+// pieceLength returns the length of a checksummed piece of a file of size bytes; size is
+// -1 if unknown.
 func pieceLength(size int64) int64 {
 	if size < 0 {
 		size = chunk.Unbounded
@@ -78,9 +79,9 @@ func pieceLength(size int64) int64 {
 	return chunk.PieceLength(size)
 }
 
-// removeEmpty takes away the part file of a download that did not begin, which
-// must be locked. An empty file that another download has finished there stays, and so
-// does one that is not ours.
+// removeEmpty removes the part file of a download that could not be recorded. The caller
+// must hold its lock. It keeps an empty file if another download has finished there, or
+// if the file belongs to another user.
 func (s *Store) removeEmpty(part string) {
 	if rec, err := s.ByTarget(part); err == nil && rec.State == Done {
 		return
@@ -91,7 +92,8 @@ func (s *Store) removeEmpty(part string) {
 	}
 }
 
-// lockFresh locks an empty part file for rec, once the target is free.
+// lockEmptyPart returns the lock of an empty part file for rec. It fails if the target or
+// the name of the part file is taken.
 func (s *Store) lockEmptyPart(rec *Record) (io.Closer, error) {
 	for range 10 {
 		if err := s.checkTarget(rec); err != nil {
@@ -106,7 +108,7 @@ func (s *Store) lockEmptyPart(rec *Record) (io.Closer, error) {
 		}
 		empty, err := s.clearPart(rec)
 		if err == nil {
-			err = s.checkTarget(rec) // another download may have finished in between
+			err = s.checkTarget(rec) // again: another download may have finished at the target meanwhile
 		}
 		if err == nil && empty {
 			return lock, nil
@@ -122,13 +124,17 @@ func (s *Store) lockEmptyPart(rec *Record) (io.Closer, error) {
 	return nil, fmt.Errorf("%q keeps changing: %w", rec.Part(), ErrBusy)
 }
 
-// lockPatience is how long a lock is waited for: Running has one for an instant.
+// partLockTimeout is how long to wait for the lock of a part file before the download
+// counts as running elsewhere. Store.Running of another process holds the lock for an
+// instant, which is no reason to fail. A guess; twice as long delays the error for a
+// download that does run.
 const partLockTimeout = 100 * time.Millisecond
 
-// lock locks the part file of rec. The error is a strangerError if that is not ours,
-// whoever has locked it.
+// lock locks the part file of rec; with create it creates a missing one. If the file is
+// not a regular file of this user, the error is a notOursError or ErrIrregular, even if
+// another process holds the lock.
 func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
-	for begun := time.Now(); ; time.Sleep(partLockTimeout / 10) {
+	for start := time.Now(); ; time.Sleep(partLockTimeout / 10) {
 		lock, err := s.fs.Lock(rec.Part(), create)
 		info, statErr := s.fs.Lstat(rec.Part())
 		if statErr == nil {
@@ -146,16 +152,15 @@ func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 		case !errors.Is(err, ErrBusy):
 			return lock, err
 		}
-		if time.Since(begun) > partLockTimeout {
+		if time.Since(start) > partLockTimeout {
 			return nil, fmt.Errorf("%q: %w", rec.Target, err)
 		}
 	}
 }
 
-// checkTarget returns ErrForeign if something is at the target that may not be
-// replaced.
-//
-// A file that is another download's part file may never be replaced.
+// checkTarget returns ErrForeign if a file at the target must not be replaced. A file
+// that is the part file of another download must never be replaced, even with
+// rec.Replace.
 func (s *Store) checkTarget(rec *Record) error {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
@@ -175,8 +180,8 @@ func (s *Store) checkTarget(rec *Record) error {
 		if s.fs.Locked(rec.Target) { // by a pawl with another state directory
 			return fmt.Errorf("%q: %w", rec.Target, ErrPartFile)
 		}
-		// It was nobody's part file when asked, but may have been one when it was seen,
-		// whose download has been finished since: then it is gone.
+		// No record names the file as a part file now. It may have been one at
+		// the first Lstat and have been finished since; then it no longer exists.
 		if _, err := s.fs.Lstat(rec.Target); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -187,9 +192,10 @@ func (s *Store) checkTarget(rec *Record) error {
 	return nil
 }
 
-// emptyPart makes the locked part file empty if it is an earlier record's of
-// the same target. One that no record knows is not ours to destroy: it is moved
-// aside, and the caller has to lock a new one.
+// clearPart reports whether the locked part file of rec is empty now. It truncates the
+// file if it belongs to an earlier record of the same target, and deletes that record
+// first. A file that no record names may be valuable: clearPart renames it and returns
+// false, and the caller must lock a new file.
 func (s *Store) clearPart(rec *Record) (bool, error) {
 	info, err := s.fs.Lstat(rec.Part())
 	switch {
@@ -209,11 +215,11 @@ func (s *Store) clearPart(rec *Record) (bool, error) {
 		}
 		defer f.Close()
 		if err := s.write(func(t tx) error { return t.drop(&old) }); err != nil {
-			return false, err // the record must not outlive the bytes it claims
+			return false, err // the record must not claim bytes that are about to be truncated
 		}
 		err = f.Truncate(0)
 		if errors.Is(err, errors.ErrUnsupported) {
-			return false, s.fs.Remove(rec.Part()) // a new one is as good
+			return false, s.fs.Remove(rec.Part()) // the caller creates a new one
 		}
 		return true, err
 	}
@@ -234,7 +240,8 @@ func (s *Store) clearPart(rec *Record) (bool, error) {
 	return false, err
 }
 
-// begin opens the empty, locked part file and records it.
+// recordNew opens the empty, locked part file and records the download. It deletes an
+// unfinished record of the same target in the same transaction.
 func (p *Part) recordNew() (err error) {
 	if err := p.checkSpace(0); err != nil {
 		return err
@@ -257,7 +264,7 @@ func (p *Part) recordNew() (err error) {
 		old, err := t.byTarget(p.rec.Target)
 		var bad damagedRecordError
 		switch {
-		case err == nil && old.State != Done: // a finished file stays what it is until it is replaced
+		case err == nil && old.State != Done: // the entry of a finished file stays until the file is replaced
 			p.rec.inheritLists(&old)
 			err = t.drop(&old)
 		case errors.As(err, &bad):
@@ -266,7 +273,7 @@ func (p *Part) recordNew() (err error) {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		if err := t.migrateFinished(p.rec.Target); err != nil { // or nothing would lead to it any more
+		if err := t.migrateFinished(p.rec.Target); err != nil { // else the new index key would hide the old record
 			return err
 		}
 		if err := t.put(&p.rec); err != nil {

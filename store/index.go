@@ -1,6 +1,7 @@
 package store
 
-// This file is what is done within a transaction on the state file.
+// This file holds the operations of a transaction: records by their ID, the indexes that
+// lead from a target path or a URL to a record, and the pages of piece checksums.
 
 import (
 	"bytes"
@@ -11,9 +12,9 @@ import (
 	"path/filepath"
 )
 
-// askedKey is the key of askedBucket for what was asked of url into dir: the directory, NUL
-// and the URL. If that is longer than maxKey, its end is replaced by the SHA-256 of the
-// whole. Shorter keys must stay as they are, because older state files have them.
+// urlKey returns the key of urlBucket for a download of url into the directory dir: dir,
+// a NUL byte and url. If that is longer than maxKey, its end is replaced by the SHA-256
+// of the whole. Shorter keys must not change, because older state files have them.
 func urlKey(dir, url string) []byte {
 	key := []byte(dir + "\x00" + url)
 	if len(key) <= maxKey {
@@ -25,7 +26,8 @@ func urlKey(dir, url string) []byte {
 
 func (r *Record) urlKey() []byte { return urlKey(filepath.Dir(r.Target), r.URL) }
 
-// get returns the record of id, or ErrNotFound.
+// get returns the record of id, or ErrNotFound. If the record is damaged, the error is a
+// damagedRecordError.
 func (t tx) get(id ID) (Record, error) {
 	data := t.Bucket(recordBucket).Get([]byte(id))
 	if data == nil {
@@ -44,11 +46,11 @@ func (t tx) get(id ID) (Record, error) {
 	return r, nil
 }
 
-// An unreadableError says that the record of a download, or the entry of a
-// finished file, is damaged.
+// A damagedRecordError reports that the record of an unfinished download, or the ledger
+// entry of a finished file, is damaged.
 type damagedRecordError struct {
 	id     ID
-	target string // of an entry
+	target string // path of the finished file; "" for an unfinished download
 	err    error
 }
 
@@ -59,12 +61,12 @@ func (e damagedRecordError) Error() string {
 	return fmt.Sprintf("the record of download %s is damaged: %v", e.id, e.err)
 }
 
-// byTarget returns the record of the finished file's path, of an unfinished
-// download of it before that of a finished one, or ErrNotFound.
+// byTarget returns the record with the given target path, or ErrNotFound. If a finished
+// file is being downloaded again, it returns the unfinished record.
 func (t tx) byTarget(target string) (Record, error) {
 	if id := t.Bucket(targetBucket).Get([]byte(target)); id != nil {
 		r, err := t.get(ID(id))
-		isAnother := err == nil && r.Target != target // an older pawl has lost bytes of the path that are not UTF-8
+		isAnother := err == nil && r.Target != target // an older pawl lost the bytes of a path that are not UTF-8
 		if !isAnother && !errors.Is(err, ErrNotFound) {
 			return r, err
 		}
@@ -72,7 +74,7 @@ func (t tx) byTarget(target string) (Record, error) {
 	return t.finishedAt(target)
 }
 
-// byURL returns the record of what was last asked of url into dir, or ErrNotFound.
+// byURL returns the record of the latest download of url into dir, or ErrNotFound.
 func (t tx) byURL(dir, url string) (Record, error) {
 	to := string(t.Bucket(urlBucket).Get(urlKey(dir, url)))
 	if filepath.IsAbs(to) {
@@ -81,7 +83,8 @@ func (t tx) byURL(dir, url string) (Record, error) {
 	return t.get(ID(to))
 }
 
-// unfinished calls fn with each record, or with why it cannot be read.
+// unfinished calls fn with each unfinished record, or with the error that reading it
+// gave.
 func (t tx) unfinished(fn func(Record, error)) error {
 	return t.Bucket(recordBucket).ForEach(func(id, _ []byte) error {
 		fn(t.get(ID(id)))
@@ -89,8 +92,8 @@ func (t tx) unfinished(fn func(Record, error)) error {
 	})
 }
 
-// put writes a record; that of a finished file goes to the ledger. It adds lists to r,
-// see takeOver.
+// put writes r: to the ledger if r is Done, else to recordBucket. It first adds lists to
+// r that other processes have recorded; see inheritClaims.
 func (t tx) put(r *Record) error {
 	t.inheritClaims(r)
 	if r.State == Done {
@@ -105,8 +108,8 @@ func (t tx) put(r *Record) error {
 	return t.rewrite(r)
 }
 
-// moveFinished moves what is on record of the finished file target to the ledger,
-// if a pawl that had none has left it among the downloads.
+// migrateFinished moves the record of a finished file from recordBucket to the ledger.
+// Versions of pawl without a ledger kept such records there.
 func (t tx) migrateFinished(target string) error {
 	id := t.Bucket(targetBucket).Get([]byte(target))
 	if id == nil {
@@ -122,10 +125,10 @@ func (t tx) migrateFinished(target string) error {
 	return nil
 }
 
-// pageKey is the key of pieceBucket for page n of a download.
+// pageKey returns the key of pieceBucket for page n of the download id.
 func pageKey(id ID, n int) []byte { return binary.BigEndian.AppendUint32([]byte(id), uint32(n)) }
 
-// putPages writes sums of the pieces of a download.
+// putPages writes pages of piece checksums of the download id.
 func (t tx) putPages(id ID, pages []sumPage) error {
 	if len(pages) == 0 {
 		return nil
@@ -142,7 +145,7 @@ func (t tx) putPages(id ID, pages []sumPage) error {
 	return nil
 }
 
-// pages returns all sums of the pieces of a download.
+// pages returns all stored pages of piece checksums of the download id.
 func (t tx) pages(id ID) []sumPage {
 	var all []sumPage
 	if b := t.Bucket(pieceBucket); b != nil {
@@ -154,11 +157,11 @@ func (t tx) pages(id ID) []sumPage {
 	return all
 }
 
-// An entry is one of an index.
+// An indexKey is a key of an index, and the bucket of that index.
 type indexKey struct{ bucket, key []byte }
 
-// entries returns those that should lead to r: its target and, unless the user
-// chose that, its URL.
+// indexKeys returns the keys that must lead to r: its target and, unless the user chose
+// the file name, its URL.
 func (r *Record) indexKeys() []indexKey {
 	all := []indexKey{{targetBucket, []byte(r.Target)}}
 	if !r.Named {
@@ -167,7 +170,7 @@ func (r *Record) indexKeys() []indexKey {
 	return all
 }
 
-// index makes the entries lead to r.
+// putIndex makes the index keys of r lead to r.
 func (t tx) putIndex(r *Record) error {
 	for _, e := range r.indexKeys() {
 		if err := t.Bucket(e.bucket).Put(e.key, []byte(r.ID)); err != nil {
@@ -177,8 +180,8 @@ func (t tx) putIndex(r *Record) error {
 	return nil
 }
 
-// indexAgain makes those entries lead to r that are missing, as in a new state
-// file.
+// restoreIndex adds the missing index keys of r, for example in a new state file. Keys
+// that lead to another record stay.
 func (t tx) restoreIndex(r *Record) error {
 	for _, e := range r.indexKeys() {
 		if b := t.Bucket(e.bucket); b.Get(e.key) == nil {
@@ -190,7 +193,7 @@ func (t tx) restoreIndex(r *Record) error {
 	return nil
 }
 
-// drop deletes all that is known of a download or a finished file.
+// drop deletes everything that the state file has about the download or finished file r.
 func (t tx) drop(r *Record) error {
 	if r.State == Done {
 		if err := t.dropFinished(r); err != nil {
@@ -203,13 +206,13 @@ func (t tx) drop(r *Record) error {
 	return t.dropPages(r.ID)
 }
 
-// dropRecord deletes a record and the index entries that point to it. The sums of
-// its pieces stay.
+// dropRecord deletes the unfinished record r and the index keys that lead to it. It keeps
+// the piece checksums.
 func (t tx) dropRecord(r *Record) error {
 	if err := t.dropIndex(r); err != nil {
 		return err
 	}
-	if old, err := t.finishedAt(r.Target); err == nil && !old.Named && r.State != Done { // which was to be fetched again
+	if old, err := t.finishedAt(r.Target); err == nil && !old.Named && r.State != Done { // r was to replace old, so the URL leads to old again
 		if err := t.Bucket(urlBucket).Put(old.urlKey(), []byte(old.Target)); err != nil {
 			return err
 		}
@@ -217,7 +220,7 @@ func (t tx) dropRecord(r *Record) error {
 	return t.Bucket(recordBucket).Delete([]byte(r.ID))
 }
 
-// dropPages deletes the sums of the pieces of a download.
+// dropPages deletes the piece checksums of the download id.
 func (t tx) dropPages(id ID) error {
 	for _, pg := range t.pages(id) {
 		if err := t.Bucket(pieceBucket).Delete(pageKey(id, pg.n)); err != nil {
@@ -227,7 +230,8 @@ func (t tx) dropPages(id ID) error {
 	return nil
 }
 
-// dropUnreadable deletes what is damaged, and leaves index entries that lead nowhere.
+// dropDamaged deletes a damaged record. Its index keys stay and lead to nothing, because
+// they cannot be read from it.
 func (t tx) dropDamaged(bad damagedRecordError) error {
 	if bad.target != "" {
 		return t.Bucket(ledgerBucket).Delete([]byte(bad.target))
@@ -238,7 +242,7 @@ func (t tx) dropDamaged(bad damagedRecordError) error {
 	return t.Bucket(recordBucket).Delete([]byte(bad.id))
 }
 
-// unindex deletes the index entries that point to r.
+// dropIndex deletes the index keys that lead to r.
 func (t tx) dropIndex(r *Record) error {
 	for _, e := range r.indexKeys() {
 		b := t.Bucket(e.bucket)

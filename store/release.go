@@ -35,71 +35,71 @@ type Released struct {
 // So no other process can claim a file between the look and the deletion. A crash
 // before 3 leaves entries without files, as if somebody had deleted these.
 //
-// Release returns an end for each of the first records, at least one, and nothing
+// Release returns an result for each of the first records, at least one, and nothing
 // for those that it had no time for.
 func (s *Store) Release(records []Record, keys []string) ([]Released, error) {
-	var ends []Released
+	var results []Released
 	err := s.write(func(t tx) error {
-		ends = ends[:0]
-		begun := time.Now()
+		results = results[:0]
+		start := time.Now()
 		for _, r := range records {
-			if len(ends) > 0 && time.Since(begun) > maxReleaseTime {
+			if len(results) > 0 && time.Since(start) > maxReleaseTime {
 				break
 			}
-			end, err := s.releaseOne(t, r, keys)
+			result, err := s.releaseOne(t, r, keys)
 			if err != nil {
 				return err
 			}
-			ends = append(ends, end)
+			results = append(results, result)
 		}
-		s.syncDeleted(ends)
-		return t.dropReleased(ends)
+		s.syncDeleted(results)
+		return t.dropReleased(results)
 	})
-	return ends, err
+	return results, err
 }
 
 // release is step 1 for one file. It also writes the entry of a file that other
 // lists claim.
 func (s *Store) releaseOne(t tx, r Record, keys []string) (Released, error) {
-	there, err := t.finishedAt(r.Target)
-	if err != nil || there.ID != r.ID || !there.Lists.Has(keys...) {
+	stored, err := t.finishedAt(r.Target)
+	if err != nil || stored.ID != r.ID || !stored.Lists.Has(keys...) {
 		return Released{Record: r}, nil // another process was faster
 	}
-	end := Released{Record: there}
-	if there.Lists = there.Lists.Without(keys...); len(there.Lists) > 0 {
-		return end, t.rewrite(&there)
+	result := Released{Record: stored}
+	if stored.Lists = stored.Lists.Without(keys...); len(stored.Lists) > 0 {
+		return result, t.rewrite(&stored)
 	}
-	end.unclaimed = true
-	if s.Intact(there) {
-		end.Err = s.fs.Remove(there.Target)
-		end.Deleted = end.Err == nil
+	result.unclaimed = true
+	if s.Intact(stored) {
+		result.Err = s.fs.Remove(stored.Target)
+		result.Deleted = result.Err == nil
 	}
-	return end, nil
+	return result, nil
 }
 
 // syncDeleted is step 2. A file whose deletion may not be durable keeps its entry.
-func (s *Store) syncDeleted(ends []Released) {
+func (s *Store) syncDeleted(results []Released) {
 	synced := make(map[string]error)
-	for i := range ends {
-		end := &ends[i]
-		if !end.Deleted {
+	for i := range results {
+		result := &results[i]
+		if !result.Deleted {
 			continue
 		}
-		dir := filepath.Dir(end.Record.Target)
+		dir := filepath.Dir(result.Record.Target)
 		err, done := synced[dir]
 		if !done {
 			err = s.fs.SyncDir(dir)
 			synced[dir] = err
 		}
-		end.Err = err
+		result.Err = err
 	}
 }
 
 // forgetReleased takes the entries out of the ledger that no list claims any more.
-func (t tx) dropReleased(ends []Released) error {
-	for i := range ends {
-		if end := &ends[i]; end.unclaimed && end.Err == nil {
-			if err := t.dropFinished(&end.Record); err != nil {
+func (t tx) dropReleased(results []Released) error {
+	for i := range results {
+		if result := &results[i]; result.unclaimed && result.Err == nil {
+			if err := t.dropFinished(&result.Record); err != nil {
 				return err
 			}
 		}

@@ -1,7 +1,8 @@
 package store
 
-// This file is about small files, which come by the thousand: each is written
-// without a name, and a group of them is made durable, recorded and named together.
+// This file implements the protocol for small files, which come by the thousand: each is
+// written to a file without a name; then a group of files is synced, recorded and named
+// together. Step numbers refer to "Many small files" in the package comment.
 
 import (
 	"errors"
@@ -13,20 +14,21 @@ import (
 	"time"
 )
 
-// An CreateTemp is a file that is being written, in the directory of its target but
-// without a name, so that a crash leaves nothing of it. It is for one goroutine
-// at a time. publishAll or Close ends it.
+// A TempFile is a file that is being written in the directory of its target, but has no
+// name yet, so that a crash leaves nothing of it. It must be used by one goroutine at a
+// time. It must be given to Publish once it is complete, or be closed.
 type TempFile struct {
 	rec  Record
-	old  Record // of the finished file that it replaces, zero if there is none
+	old  Record // the entry that this file replaces; zero if there is none
 	file File
-	off  int64 // bytes written
+	off  int64 // number of bytes written
 }
 
-// CreateTemp begins a file for rec, which gives URL, Target, validators, Sum, Lists and
-// Replace. Whether something is in the way is for CheckTarget to tell before, and
-// for publishAll. errors.ErrUnsupported where files cannot be without a name, or could
-// not get one: Create can do it there.
+// CreateTemp starts a TempFile for rec. The caller sets URL, Target, validators, Sum,
+// Lists and Replace of rec. CreateTemp does not check whether a file is at the target:
+// the caller may call CheckTarget before, and Publish checks it. If the file system has
+// no files without a name, or has refused to link one, the error is
+// errors.ErrUnsupported, and the caller must use Create instead.
 func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	dir := filepath.Dir(rec.Target)
 	if err := s.checkFree(rec.Target, 0); err != nil {
@@ -46,53 +48,51 @@ func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	return &TempFile{rec: rec, file: f}, nil
 }
 
-// Write appends b.
-func (u *TempFile) Write(b []byte) (int, error) {
-	n, err := u.file.WriteAt(b, u.off)
-	u.rec.CRC = crc32.Update(u.rec.CRC, castagnoli, b[:n])
-	u.off += int64(n)
+// Write appends b to the file.
+func (tmp *TempFile) Write(b []byte) (int, error) {
+	n, err := tmp.file.WriteAt(b, tmp.off)
+	tmp.rec.CRC = crc32.Update(tmp.rec.CRC, castagnoli, b[:n])
+	tmp.off += int64(n)
 	if err != nil {
-		err = fmt.Errorf("%q: %w", u.rec.Target, err)
+		err = fmt.Errorf("%q: %w", tmp.rec.Target, err)
 	}
 	return n, err
 }
 
-// Record returns the record, which is final once the file is placed.
-func (u *TempFile) Record() Record { return u.rec }
+// Record returns the record. It is final once Publish has returned nil.
+func (tmp *TempFile) Record() Record { return tmp.rec }
 
-// Close drops the file.
-func (u *TempFile) Close() error { return u.file.Close() }
+// Close discards the file.
+func (tmp *TempFile) Close() error { return tmp.file.Close() }
 
 // Publish gives a complete file its name and closes it. When it returns nil, the file is
-// there, durable and on record. Concurrent calls are done as a group.
-func (s *Store) Publish(f *TempFile) error { return s.publishes.do(f) }
+// at its target, durable and on record. If a file at the target must not be replaced, the
+// error is ErrForeign, and the file is discarded.
+//
+// Concurrent calls are done as a group. A call may wait up to 100 ms for others to join
+// it.
+func (s *Store) Publish(tmp *TempFile) error { return s.publishes.do(tmp) }
 
-// publishAll gives complete files their names, and returns an error for each, nil for
-// those that are there, durable and on record. It closes them all. For a group
-// it does once what Finish does for each:
+// publishAll publishes a group of complete files, closes them, and returns one error per
+// file. It runs these steps once for the whole group:
 //
 //  1. set the modification times; fsync the files
-//  2. record all as finished, and as "placing"            <- the commit point
-//  3. link each to its name (never over a foreign file), fsync the directories
+//  2. record all files as finished, marked "publishing"   <- the commit point
+//  3. link each file to its name, never over a foreign file; fsync the directories
 //
-// A crash before 2 leaves nothing. After it the files are on record, and those
-// that step 3 has not named are missing, as if somebody had deleted them. Until a
-// later publishAll, or FlushPublished, has taken back "placing", a file at the target that is
-// not the recorded one is known not to be ours.
-//
-// A file that cannot be linked goes the way of a large one instead.
+// A file that cannot be linked is published as a part file instead; see publishAsPart.
 func (s *Store) publishAll(group []*TempFile) []error {
 	errs := make([]error, len(group))
-	for i, u := range group { // first all that changes, so that one commit of the file system's journal has it all
-		defer u.file.Close()
-		if !u.rec.ModTime.IsZero() {
-			errs[i] = u.file.SetModTime(u.rec.ModTime)
+	for i, tmp := range group { // all changes before the first sync, so that one commit of the file system's journal covers them
+		defer tmp.file.Close()
+		if !tmp.rec.ModTime.IsZero() {
+			errs[i] = tmp.file.SetModTime(tmp.rec.ModTime)
 		}
-		u.file.StartSync()
+		tmp.file.StartSync()
 	}
-	for i, u := range group {
+	for i, tmp := range group {
 		if errs[i] == nil {
-			errs[i] = u.syncFile()
+			errs[i] = tmp.syncFile()
 		}
 	}
 	if err := s.recordPublishing(group, errs); err != nil {
@@ -102,77 +102,77 @@ func (s *Store) publishAll(group []*TempFile) []error {
 		return errs
 	}
 	dirs := make(map[string]error)
-	for i, u := range group {
+	for i, tmp := range group {
 		if errs[i] == nil {
-			errs[i] = s.linkTarget(u)
-			dirs[filepath.Dir(u.rec.Target)] = nil
+			errs[i] = s.linkTarget(tmp)
+			dirs[filepath.Dir(tmp.rec.Target)] = nil
 		}
 	}
 	for dir := range dirs {
 		dirs[dir] = s.fs.SyncDir(dir)
 	}
 	s.confirm(group, errs, dirs)
-	for i, u := range group {
+	for i, tmp := range group {
 		if errors.Is(errs[i], errors.ErrUnsupported) {
-			errs[i] = s.publishAsPart(u)
+			errs[i] = s.publishAsPart(tmp)
 		}
 	}
 	return errs
 }
 
-// settle ends step 1 for one file.
-func (u *TempFile) syncFile() error {
-	if err := u.file.Sync(); err != nil {
-		return fmt.Errorf("sync %q: %w", u.rec.Target, err)
+// syncFile completes step 1 for one file and takes its final size and time.
+func (tmp *TempFile) syncFile() error {
+	if err := tmp.file.Sync(); err != nil {
+		return fmt.Errorf("sync %q: %w", tmp.rec.Target, err)
 	}
-	info, err := u.file.Stat()
+	info, err := tmp.file.Stat()
 	if err != nil {
 		return err
 	}
-	u.rec.Size, u.rec.ModTime, u.rec.Updated = info.Size(), info.ModTime(), time.Now()
-	if u.rec.Size != u.off {
-		return fmt.Errorf("%q: %w", u.rec.Target, ErrGone)
+	tmp.rec.Size, tmp.rec.ModTime, tmp.rec.Updated = info.Size(), info.ModTime(), time.Now()
+	if tmp.rec.Size != tmp.off {
+		return fmt.Errorf("%q: %w", tmp.rec.Target, ErrGone)
 	}
 	return nil
 }
 
-// recordPlacing is step 2 for those without an error. It also notes that the
-// groups before are all in their place.
+// recordPublishing is step 2 for the files without an error. The same transaction clears
+// the marks of the groups before, which are in place.
 func (s *Store) recordPublishing(group []*TempFile, errs []error) error {
 	s.publishMu.Lock()
 	defer s.publishMu.Unlock()
 	if len(s.published)+len(group) == 0 {
 		return nil
 	}
-	for i, u := range group { // what is to go may not be what is on record
-		if errs[i] != nil || !u.rec.Replace {
+	for i, tmp := range group { // the file on disk may differ from the recorded one
+		if errs[i] != nil || !tmp.rec.Replace {
 			continue
 		}
-		if info, err := s.fs.Lstat(u.rec.Target); err == nil {
-			u.rec.Replaces = FileStamp{info.Size(), info.ModTime()}
+		if info, err := s.fs.Lstat(tmp.rec.Target); err == nil {
+			tmp.rec.Replaces = FileStamp{info.Size(), info.ModTime()}
 		}
 	}
 	err := s.write(func(t tx) error {
 		if err := t.clearPublishing(s.published); err != nil {
 			return err
 		}
-		for i, u := range group {
+		for i, tmp := range group {
 			if errs[i] != nil {
 				continue
 			}
-			if errs[i] = t.checkNames(&u.rec); errors.Is(errs[i], ErrPartFile) {
+			if errs[i] = t.checkNames(&tmp.rec); errors.Is(errs[i], ErrPartFile) {
 				continue
 			}
-			errs[i] = nil // that its part file's name is taken is no matter before it is needed
-			if err := t.migrateFinished(u.rec.Target); err != nil {
+			errs[i] = nil // errNameTaken: the name of the part file matters only if linkTarget needs it
+			if err := t.migrateFinished(tmp.rec.Target); err != nil {
 				return err
 			}
-			if was, err := t.finishedAt(u.rec.Target); err == nil {
-				if u.old = was; u.rec.Replaces.ModTime.IsZero() {
-					u.rec.Replaces = FileStamp{was.Size, was.ModTime}
+			if old, err := t.finishedAt(tmp.rec.Target); err == nil {
+				if tmp.old = old; tmp.rec.Replaces.ModTime.IsZero() {
+					tmp.rec.Replaces = FileStamp{old.Size, old.ModTime}
 				}
 			}
-			if err := t.put(&u.rec); err != nil {
+			if err := t.put(&tmp.rec); err != nil {
 				return err
 			}
 		}
@@ -184,48 +184,49 @@ func (s *Store) recordPublishing(group []*TempFile, errs []error) error {
 	return err
 }
 
-// name is step 3 for one file. What it replaces goes in one step, by way of the
-// name of a part file. If that name is taken, the error is errors.ErrUnsupported.
-func (s *Store) linkTarget(u *TempFile) error {
-	err := s.fs.LinkTemp(u.file, u.rec.Target)
-	if errors.Is(err, fs.ErrNotExist) { // its directory was empty, and another process has pruned it
-		if err = s.fs.MkdirAll(filepath.Dir(u.rec.Target)); err == nil {
-			err = s.fs.LinkTemp(u.file, u.rec.Target)
+// linkTarget is step 3 for one file. An existing file is replaced in one step, by a
+// rename from the name of a part file. If that name is taken, the error is
+// errors.ErrUnsupported.
+func (s *Store) linkTarget(tmp *TempFile) error {
+	err := s.fs.LinkTemp(tmp.file, tmp.rec.Target)
+	if errors.Is(err, fs.ErrNotExist) { // another process has pruned the empty directory
+		if err = s.fs.MkdirAll(filepath.Dir(tmp.rec.Target)); err == nil {
+			err = s.fs.LinkTemp(tmp.file, tmp.rec.Target)
 		}
 	}
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := s.checkTarget(&u.rec); err != nil {
+	if err := s.checkTarget(&tmp.rec); err != nil {
 		return err
 	}
-	if err := s.checkNames(&u.rec); err != nil { // Create finds another name
+	if err := s.checkNames(&tmp.rec); err != nil { // publishAsPart finds another name for the part file
 		return unsupportedError{err}
 	}
-	err = s.fs.LinkTemp(u.file, u.rec.Part())
+	err = s.fs.LinkTemp(tmp.file, tmp.rec.Part())
 	if errors.Is(err, fs.ErrExist) {
-		return unsupportedError{fmt.Errorf("%q: %w", u.rec.Part(), ErrForeign)}
+		return unsupportedError{fmt.Errorf("%q: %w", tmp.rec.Part(), ErrForeign)}
 	}
 	if err != nil {
 		return err
 	}
-	if err = s.fs.Rename(u.rec.Part(), u.rec.Target, u.rec.Replace); err != nil {
-		return errors.Join(err, s.fs.Remove(u.rec.Part()))
+	if err = s.fs.Rename(tmp.rec.Part(), tmp.rec.Target, tmp.rec.Replace); err != nil {
+		return errors.Join(err, s.fs.Remove(tmp.rec.Part()))
 	}
 	return nil
 }
 
-// placeByPart copies a complete file that cannot be linked to a part file, and
-// finishes that.
-func (s *Store) publishAsPart(u *TempFile) error {
-	rec := u.rec
-	rec.Size, rec.Publishing, rec.Replaces = u.off, false, FileStamp{}
+// publishAsPart copies a complete file that cannot be linked to a part file, and finishes
+// that file like a large download.
+func (s *Store) publishAsPart(tmp *TempFile) error {
+	rec := tmp.rec
+	rec.Size, rec.Publishing, rec.Replaces = tmp.off, false, FileStamp{}
 	p, err := s.Create(rec)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	to, from := io.NewOffsetWriter(p, 0), io.NewSectionReader(u.file, 0, u.off)
+	to, from := io.NewOffsetWriter(p, 0), io.NewSectionReader(tmp.file, 0, tmp.off)
 	if _, err := io.CopyBuffer(to, from, make([]byte, blockSize)); err != nil {
 		return err
 	}
@@ -235,89 +236,92 @@ func (s *Store) publishAsPart(u *TempFile) error {
 	if err := p.Finish(rec.ModTime); err != nil {
 		return err
 	}
-	u.rec = p.Record()
+	tmp.rec = p.Record()
 	return nil
 }
 
-// settled remembers which files are in their place, and records the times that they
-// have there. For the others it puts back the entries that the ledger had before.
+// confirm completes step 3: it adds the named files to s.published and updates their
+// entries if the file system has changed a modification time. For the failed files it
+// restores the entries that the ledger had before.
 func (s *Store) confirm(group []*TempFile, errs []error, dirs map[string]error) {
-	var wrong, altered []*TempFile
+	var failed, changed []*TempFile
 	s.publishMu.Lock()
 	defer s.publishMu.Unlock()
-	for i, u := range group {
+	for i, tmp := range group {
 		if errs[i] != nil {
-			wrong = append(wrong, u)
+			failed = append(failed, tmp)
 			continue
 		}
-		was := u.rec.ModTime
-		errs[i] = errors.Join(dirs[filepath.Dir(u.rec.Target)], s.refreshModTime(&u.rec))
-		if !u.rec.ModTime.Equal(was) {
-			altered = append(altered, u)
+		before := tmp.rec.ModTime
+		errs[i] = errors.Join(dirs[filepath.Dir(tmp.rec.Target)], s.refreshModTime(&tmp.rec))
+		if !tmp.rec.ModTime.Equal(before) {
+			changed = append(changed, tmp)
 		}
 		if errs[i] == nil {
-			s.published = append(s.published, u.rec)
+			s.published = append(s.published, tmp.rec)
 		}
 	}
-	if len(wrong)+len(altered) == 0 {
+	if len(failed)+len(changed) == 0 {
 		return
 	}
 	err := s.write(func(t tx) error {
-		for _, u := range altered {
-			if err := t.amend(&u.rec); err != nil {
+		for _, tmp := range changed {
+			if err := t.amend(&tmp.rec); err != nil {
 				return err
 			}
 		}
-		return t.restoreOld(wrong)
+		return t.restoreOld(failed)
 	})
 	if err != nil {
 		s.warn(err.Error())
 	}
 }
 
-// takeBack undoes what the ledger says of files that are not in their place. The
-// lists that claim one of them have named the file that is there, too.
-func (t tx) restoreOld(wrong []*TempFile) error {
-	for _, u := range wrong {
-		if there, err := t.finishedAt(u.rec.Target); err == nil && there.ID == u.rec.ID {
-			u.old.inheritLists(&there)
+// restoreOld replaces the entries of failed files by the entries before them. Lists that
+// were added to a failed entry have named the old file, too, and are kept.
+func (t tx) restoreOld(failed []*TempFile) error {
+	for _, tmp := range failed {
+		if stored, err := t.finishedAt(tmp.rec.Target); err == nil && stored.ID == tmp.rec.ID {
+			tmp.old.inheritLists(&stored)
 		}
-		if err := t.dropFinished(&u.rec); err != nil {
+		if err := t.dropFinished(&tmp.rec); err != nil {
 			return err
 		}
-		if _, err := t.finishedAt(u.rec.Target); u.old.ID == "" || !errors.Is(err, ErrNotFound) {
-			continue // another process has put something there
+		if _, err := t.finishedAt(tmp.rec.Target); tmp.old.ID == "" || !errors.Is(err, ErrNotFound) {
+			continue // another process has recorded another file there
 		}
-		if err := t.put(&u.old); err != nil {
+		if err := t.put(&tmp.old); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// FlushPublished notes that all that publishAll has done is in its place. It is for the end
-// of a run.
+// FlushPublished clears the marks "publishing" of the last group. It should be called at
+// the end of a run; without it, the next run checks the marked files more thoroughly.
 func (s *Store) FlushPublished() error { return s.recordPublishing(nil, nil) }
 
-// placed takes "placing" back from the entries with the IDs of records. An entry may
-// have other lists by now, and a path may have the entry of another file, which stays.
+// clearPublishing clears the marks "publishing" of records. It reads the entries anew,
+// because they may have more lists by now. An entry of another file at the same path
+// stays.
 func (t tx) clearPublishing(records []Record) error {
 	for _, r := range records {
-		there, err := t.finishedAt(r.Target)
-		if err != nil || there.ID != r.ID || !there.Publishing {
+		stored, err := t.finishedAt(r.Target)
+		if err != nil || stored.ID != r.ID || !stored.Publishing {
 			continue
 		}
-		there.Publishing, there.Replaces = false, FileStamp{}
-		if err := t.rewrite(&there); err != nil {
+		stored.Publishing, stored.Replaces = false, FileStamp{}
+		if err := t.rewrite(&stored); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// OwnFile reports whether the file at the target of rec, a finished one, is one that
-// pawl put there, even if it has been altered since. A file that is missing is, and
-// a symbolic link in its place is not.
+// OwnFile reports whether the file at the target of rec, a finished file, was put there
+// by pawl. A file that somebody has changed since is still pawl's own, and so is a
+// missing one. A symbolic link is not. If rec is marked "publishing", only the recorded
+// file and the file that it replaces are pawl's own.
 func (s *Store) OwnFile(rec Record) bool {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
@@ -332,8 +336,9 @@ func (s *Store) OwnFile(rec Record) bool {
 	return is(rec.Replaces) || is(FileStamp{rec.Size, rec.ModTime})
 }
 
-// Reconcile completes the last step of a publishAll that was cut short between two names,
-// if it was, and reports whether the finished file of rec is intact.
+// Reconcile completes an interrupted Publish of rec and reports whether the finished file
+// is intact. If a crash came between the two names of a replaced file, it repeats the
+// rename.
 func (s *Store) Reconcile(rec Record) (bool, error) {
 	intact := s.Intact(rec)
 	if !rec.Publishing {

@@ -1,6 +1,7 @@
 package store
 
-// This file is the state file: the only one that knows bbolt.
+// This file opens the state file and runs transactions on it. It is the only file of the
+// program that imports bbolt.
 
 import (
 	"context"
@@ -24,31 +25,31 @@ import (
 const (
 	fileName    = "pawl.db"
 	lockName    = "pawl.lock"
-	lockTimeout = 30 * time.Second // longest wait for other processes' transactions
+	lockTimeout = 30 * time.Second // how long to wait for transactions of other processes; a guess, many times maxReleaseTime
 
 	schemaVersion = 1
 
-	// maxKey is how many bytes a key may have. bbolt refuses longer ones.
+	// maxKey is the largest number of bytes in a key that bbolt accepts.
 	maxKey = bolt.MaxKeySize
 )
 
 var (
 	metaBucket    = []byte("meta")      // "version" -> schemaVersion
-	recordBucket  = []byte("downloads") // ID -> encoded Record of what is not finished
-	targetBucket  = []byte("targets")   // Target -> ID
-	urlBucket     = []byte("asked")     // askedKey -> ID, or Target of a finished file
-	hostBucket    = []byte("hosts")     // origin -> HostNote; made when first needed
-	pieceBucket   = []byte("pieces")    // ID, number of the page -> sealed sums of pieces; made when first needed
-	ledgerBucket  = []byte("files")     // Target of a finished file -> entry; made when first needed
+	recordBucket  = []byte("downloads") // ID -> encoded Record of an unfinished download
+	targetBucket  = []byte("targets")   // Target -> ID of an unfinished download
+	urlBucket     = []byte("asked")     // urlKey -> ID, or Target of a finished file
+	hostBucket    = []byte("hosts")     // origin -> HostNote; created at the first use
+	pieceBucket   = []byte("pieces")    // pageKey -> page of piece checksums; created at the first use
+	ledgerBucket  = []byte("files")     // Target of a finished file -> ledger entry; created at the first use
 	versionKey    = []byte("version")
 	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, urlBucket}
 )
 
 func (s *Store) path() string { return filepath.Join(s.dir, fileName) }
 
-// transact runs do on the opened state file. A missing file is created and a
-// damaged one replaced: if it proves to be so when all of it is read, or if it
-// still fails then.
+// transact opens the state file, runs do and closes the file. It creates a missing file.
+// If the file is damaged, transact replaces it and runs do again: the first time only if
+// reading the whole file confirms the damage, the second time in any case.
 func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
 	err := s.withState(readOnly, do)
 	for _, certain := range []bool{false, true} {
@@ -64,8 +65,8 @@ func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
 	return err
 }
 
-// open is withDB on the state file. An empty one is damaged, as it is made whole
-// under another name.
+// withState opens the state file, runs do and closes it. An empty file counts as damaged,
+// because createState never leaves one.
 func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: it is empty", ErrState, s.path(), errDamaged)
@@ -76,9 +77,9 @@ func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
 	return withDB(s.path(), readOnly, do)
 }
 
-// inspect checks the structure of the state file, once for each Store, under the
-// lock that bbolt takes as well. On Windows the two locks are not the same, and so
-// nothing is checked.
+// checkStructureOnce checks the structure of the state file, once per Store. It holds the
+// lock that bbolt takes, too, so that no process changes the file meanwhile. On Windows
+// the two locks differ; the check is skipped there.
 func (s *Store) checkStructureOnce() error {
 	if s.structureChecked.Load() || runtime.GOOS == "windows" {
 		return nil
@@ -110,23 +111,23 @@ func (s *Store) checkStructureOnce() error {
 	return nil
 }
 
-// errDamaged says that the state file is no sound bbolt file.
+// errDamaged reports that the state file is not a valid bbolt file.
 var errDamaged = errors.New("damaged")
 
-// errUser wraps what a transaction's own function returned, to tell it from
+// A callerError wraps the error of a transaction's own function, to separate it from
 // bbolt's errors.
 type callerError struct{ error }
 
-// withDB opens the state file, which must exist, calls do and closes it. Where
-// bbolt panics or faults on a damaged file, it returns errDamaged and lets go of
-// the file and so of its lock; only the address space of the mapping stays.
+// withDB opens the existing bbolt file at path, runs do and closes the file. bbolt panics
+// or faults on some damaged files. In that case withDB returns errDamaged and releases
+// the file and its lock; only the address space of the mapping leaks.
 func withDB(path string, readOnly bool, do func(*bolt.DB) error) (err error) {
 	var file *os.File
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a mapping beyond the end of the file faults
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // an access beyond the end of the file faults
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w %q: %w: %v", ErrState, path, errDamaged, p)
-			unlock(file) // closing alone leaves it locked, while it is mapped
+			unlock(file) // closing does not release the lock while the file is mapped
 			file.Close()
 		}
 	}()
@@ -148,8 +149,7 @@ func withDB(path string, readOnly bool, do func(*bolt.DB) error) (err error) {
 	return stateError(path, err)
 }
 
-// stateError says of bbolt's errors which file they are about, and passes on
-// those of the transaction's own function.
+// stateError adds ErrState and the path to an error of bbolt. It unwraps a callerError.
 func stateError(path string, err error) error {
 	var user callerError
 	switch {
@@ -168,16 +168,17 @@ func stateError(path string, err error) error {
 	return fmt.Errorf("%w: %w", ErrState, err)
 }
 
-// isShort reports whether the file is too short for what its header promises;
-// bbolt has no error value for it.
+// isTruncated reports whether the file is shorter than bbolt's smallest file, four pages.
+// bbolt has no error value for this.
 func isTruncated(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Size() < int64(4*os.Getpagesize())
 }
 
-// renew makes a new state file where there is none or a damaged one, which is
-// kept under another name. Of several processes that come here at once, one does
-// it. certain says that was, which may be nil, is damaged though it can be read.
+// replaceDamaged creates a new state file if there is none, and renames a damaged one
+// first. Several processes may call it at once; one of them does the work. was is the
+// file that failed, nil if unknown. If certain is set, that file counts as damaged even
+// if it can be read.
 func (s *Store) replaceDamaged(was fs.FileInfo, certain bool) error {
 	lock := flock.New(filepath.Join(s.dir, lockName))
 	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
@@ -187,7 +188,7 @@ func (s *Store) replaceDamaged(was fs.FileInfo, certain bool) error {
 	}
 	defer lock.Unlock()
 	s.structureChecked.Store(false)
-	// Not read-only, which would leave the list of free pages unread.
+	// Not read-only: then bbolt would not read the list of free pages.
 	err := s.withState(false, func(db *bolt.DB) error { return db.View(readAll) })
 	if now, statErr := os.Stat(s.path()); err == nil && certain && statErr == nil && os.SameFile(was, now) {
 		err = errDamaged
@@ -200,16 +201,16 @@ func (s *Store) replaceDamaged(was fs.FileInfo, certain bool) error {
 		}
 		s.warn(fmt.Sprintf("the state file was damaged; it was kept as %q and a new one begun", aside))
 	case !errors.Is(err, fs.ErrNotExist):
-		return err // nil: another process was faster
+		return err // nil if another process was faster
 	}
 	return s.createState()
 }
 
-// readAll reads everything in the state file: damage shows when it is met.
+// readAll reads every key and value, so that any damage becomes an error.
 func readAll(t *bolt.Tx) error {
-	left := t.Size() / 8 // keys; more there cannot be, but for pages that lead in a circle
+	maxKeys := t.Size() / 8 // a file cannot have more; only pages that form a cycle yield more
 	count := func(_, _ []byte) error {
-		if left--; left < 0 {
+		if maxKeys--; maxKeys < 0 {
 			return callerError{errDamaged}
 		}
 		return nil
@@ -220,11 +221,11 @@ func readAll(t *bolt.Tx) error {
 	return t.ForEach(func(_ []byte, b *bolt.Bucket) error { return b.ForEach(count) })
 }
 
-// create makes the state file under another name first, so that a crash leaves
-// a whole one or none.
+// createState creates the state file under another name and renames it. A crash leaves a
+// complete file or none.
 func (s *Store) createState() error {
 	tmp := s.path() + ".new"
-	err := os.WriteFile(tmp, nil, 0o600) // also empties what an earlier crash left
+	err := os.WriteFile(tmp, nil, 0o600) // also truncates a file that a crash has left
 	if err == nil {
 		err = withDB(tmp, false, func(db *bolt.DB) error { return db.Update(createSchema) })
 	}
@@ -249,21 +250,25 @@ func createSchema(tx *bolt.Tx) error {
 	return tx.Bucket(metaBucket).Put(versionKey, []byte(strconv.Itoa(schemaVersion)))
 }
 
-// tx is a transaction on the current schema. Its methods' results do not share
-// memory with the file.
+// A tx is a transaction on the current schema. The results of its methods do not share
+// memory with the file, so they stay valid after the transaction.
 type tx struct{ *bolt.Tx }
 
-// read runs fn in a read-only transaction.
+// read runs fn in a read-only transaction. fn may run more than once, and must not open
+// another transaction.
 func (s *Store) read(fn func(tx) error) error {
 	return s.transact(true, func(db *bolt.DB) error { return db.View(s.withSchema(fn)) })
 }
 
-// write runs fn in a transaction that is durable when write returns nil.
+// write runs fn in a transaction. When write returns nil, the changes are durable. If fn
+// returns an error, nothing is changed. fn may run more than once, and must not open
+// another transaction.
 func (s *Store) write(fn func(tx) error) error {
 	return s.transact(false, func(db *bolt.DB) error { return db.Update(s.withSchema(fn)) })
 }
 
-// guarded is fn behind the check of the schema, its errors told from bbolt's.
+// withSchema returns fn with the check of the schema before it. The errors of both become
+// a callerError.
 func (s *Store) withSchema(fn func(tx) error) func(*bolt.Tx) error {
 	return func(t *bolt.Tx) error {
 		err := s.requireSchema(t)
@@ -277,7 +282,7 @@ func (s *Store) withSchema(fn func(tx) error) func(*bolt.Tx) error {
 	}
 }
 
-// checkSchema refuses a state file of another layout.
+// requireSchema is checkSchema with the path in its error.
 func (s *Store) requireSchema(t *bolt.Tx) error {
 	if err := checkSchema(t); err != nil {
 		return fmt.Errorf("%w %q: %w", ErrState, s.path(), err)
@@ -285,7 +290,8 @@ func (s *Store) requireSchema(t *bolt.Tx) error {
 	return nil
 }
 
-// schemaOf returns errDamaged or ErrNewer where the layout is not ours.
+// checkSchema returns ErrNewer if a newer pawl wrote the state file, and errDamaged if
+// the version or a bucket is missing.
 func checkSchema(t *bolt.Tx) error {
 	meta := t.Bucket(metaBucket)
 	if meta == nil {

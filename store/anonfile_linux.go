@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An unnamedFile is a file without a name. There are thousands of them, so it does
-// without what an os.File takes to be ready for pipes and sockets: no more than a
-// few system calls are made for each.
+// An anonFile is a file without a name. There are thousands of them, so it uses few
+// system calls per file: it avoids os.File, which would register each one with the
+// poller.
 type anonFile struct {
 	fd  int // -1 once closed
 	dir string
 }
 
-// CreateTemp is open(2) with O_TMPFILE.
+// CreateTemp uses open(2) with O_TMPFILE.
 func (osFS) CreateTemp(dir string) (File, error) {
 	f := &anonFile{-1, dir}
 	err := f.retry("open", func() (err error) {
@@ -29,14 +29,14 @@ func (osFS) CreateTemp(dir string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if unix.Access(f.path(), unix.F_OK) != nil { // without /proc it could never be linked
+	if unix.Access(f.path(), unix.F_OK) != nil { // without /proc the file could never be linked
 		unix.Close(f.fd)
 		return nil, errors.ErrUnsupported
 	}
 	return f, nil
 }
 
-// Link is linkat(2).
+// LinkTemp uses linkat(2) on the path in /proc, which an unprivileged process may do.
 func (osFS) LinkTemp(f File, name string) error {
 	err := unix.Linkat(unix.AT_FDCWD, f.(*anonFile).path(), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
 	if err != nil {
@@ -45,10 +45,11 @@ func (osFS) LinkTemp(f File, name string) error {
 	return nil
 }
 
-// path leads to the file while it is open (proc(5)).
+// path returns a path that leads to the file while it is open (proc(5)).
 func (f *anonFile) path() string { return "/proc/self/fd/" + strconv.Itoa(f.fd) }
 
-// again calls do, again if a signal interrupts it, and says of its error what it is about.
+// retry calls do, again if a signal interrupts it, and wraps its error with the operation
+// and the directory.
 func (f *anonFile) retry(op string, do func() error) error {
 	if err := retryInterrupted(do); err != nil {
 		return &os.PathError{Op: op, Path: f.dir, Err: err}
@@ -91,16 +92,16 @@ func (f *anonFile) Sync() error {
 
 func (f *anonFile) DataSync() error { return f.Sync() }
 
-// StartSync is sync_file_range(2) that does not wait.
+// StartSync uses sync_file_range(2) without waiting.
 func (f *anonFile) StartSync() { unix.SyncFileRange(f.fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) }
 
-// SetModTime is utimensat(2) for both times, as that of osFile.
+// SetModTime uses utimensat(2) and sets both times, for the reason given at osFile.
 func (f *anonFile) SetModTime(t time.Time) error {
 	times := []unix.Timespec{{Nsec: unix.UTIME_NOW}, unix.NsecToTimespec(t.UnixNano())}
 	return f.retry("set the time of", func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, f.path(), times, 0) })
 }
 
-// Chmod is fchmod(2).
+// Chmod uses fchmod(2).
 func (f *anonFile) Chmod(mode fs.FileMode) error {
 	return f.retry("chmod", func() error { return unix.Fchmod(f.fd, uint32(mode.Perm())) })
 }
@@ -108,7 +109,7 @@ func (f *anonFile) Chmod(mode fs.FileMode) error {
 func (f *anonFile) Reserve(_, _ int64) error   { return nil }
 func (f *anonFile) Unreserve(_, _ int64) error { return nil }
 
-// Stat is fstat(2), of which it tells size and modification time.
+// Stat uses fstat(2). Its result has only size, mode and modification time.
 func (f *anonFile) Stat() (fs.FileInfo, error) {
 	var st unix.Stat_t
 	err := f.retry("stat", func() error { return unix.Fstat(f.fd, &st) })
@@ -123,7 +124,7 @@ func (f *anonFile) Close() error {
 	return unix.Close(fd)
 }
 
-// unnamedInfo is what Stat tells.
+// anonInfo is the result of anonFile.Stat.
 type anonInfo struct{ st unix.Stat_t }
 
 func (i anonInfo) Name() string       { return "" }

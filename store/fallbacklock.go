@@ -1,7 +1,8 @@
 package store
 
-// This file is about part files that cannot be locked. A file in the state directory is
-// locked in place of each, so that processes with the same state exclude each other.
+// This file handles part files that cannot be locked, for example on some network file
+// systems. A file in the state directory is locked instead, so that processes with the
+// same state directory still exclude each other.
 
 import (
 	"errors"
@@ -17,8 +18,8 @@ import (
 const locksName = "locks"
 
 // Lock locks the part file or, if the file system has no locks, STATE/locks/HASH.lock. A
-// process that can lock the part file must respect the other lock as well, because
-// another process perhaps could not.
+// process that can lock the part file must respect the fallback lock, too, because
+// another process may have been unable to lock the part file.
 func (t *tolerantFS) Lock(part string, create bool) (io.Closer, error) {
 	lock, err := t.FS.Lock(part, create)
 	switch {
@@ -29,7 +30,7 @@ func (t *tolerantFS) Lock(part string, create bool) (io.Closer, error) {
 	}
 	other, err := acquireFallbackLock(t.lockDir, part, false)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // nobody needed it
+	case errors.Is(err, fs.ErrNotExist): // nobody has needed the fallback lock
 		return lock, nil
 	case err != nil:
 		lock.Close()
@@ -38,13 +39,13 @@ func (t *tolerantFS) Lock(part string, create bool) (io.Closer, error) {
 	return lockPair{lock, other}, nil
 }
 
-// lockInstead locks STATE/locks/HASH.lock for a part file that cannot be locked.
+// lockFallback locks STATE/locks/HASH.lock for a part file that cannot be locked.
 func (t *tolerantFS) lockFallback(part string, create bool) (io.Closer, error) {
 	lock, err := acquireFallbackLock(t.lockDir, part, true)
 	if err != nil {
 		return nil, err
 	}
-	own, err := t.FS.Lock(part, create) // again: the last holder may have renamed the file since
+	own, err := t.FS.Lock(part, create) // again: the last holder may have renamed the part file since
 	switch {
 	case err == nil:
 		return lockPair{own, lock}, nil
@@ -56,8 +57,8 @@ func (t *tolerantFS) lockFallback(part string, create bool) (io.Closer, error) {
 	return lock, nil
 }
 
-// Locked reports whether a lock of the part file is held. It creates no file and does
-// not warn.
+// Locked reports whether somebody holds a lock of the part file. It creates no file and
+// does not warn.
 func (t *tolerantFS) Locked(part string) bool {
 	lock, err := t.FS.Lock(part, false)
 	if err == nil {
@@ -71,22 +72,22 @@ func (t *tolerantFS) Locked(part string) bool {
 	return errors.Is(err, ErrBusy)
 }
 
-// unlockable reports whether err means that a file cannot be locked, rather than
-// that it cannot be opened.
+// cannotLock reports whether err means that the file system has no locks, rather than
+// that the file cannot be opened.
 func cannotLock(err error) bool {
 	var open *fs.PathError
 	return noLocks.explains(err) && !errors.As(err, &open)
 }
 
-// bothLocks are the lock of a part file and the lock in the state directory.
+// A lockPair is the lock of a part file together with its fallback lock.
 type lockPair struct{ own, fallback io.Closer }
 
 func (l lockPair) Close() error { return errors.Join(l.own.Close(), l.fallback.Close()) }
 
-// lockPath takes the advisory lock DIR/HASH.lock without waiting. HASH is the first 16
-// hex digits of the SHA-256 of the part file's absolute path. Without create, a missing
-// file is fs.ErrNotExist. If another process holds the lock the error is ErrBusy. Close
-// releases the lock and removes the file.
+// acquireFallbackLock takes the advisory lock DIR/HASH.lock without waiting. HASH is the
+// first 16 hex digits of the SHA-256 of the part file's absolute path. If create is false
+// and the lock file does not exist, the error is fs.ErrNotExist. If another process holds
+// the lock, the error is ErrBusy. Close releases the lock and removes the lock file.
 func acquireFallbackLock(dir, part string, create bool) (io.Closer, error) {
 	path := filepath.Join(dir, hashName(part)+".lock")
 	flag := os.O_RDWR | openNoFollow | openNonblock
@@ -114,7 +115,7 @@ func acquireFallbackLock(dir, part string, create bool) (io.Closer, error) {
 	return nil, fmt.Errorf("%q keeps changing: %w", path, ErrBusy)
 }
 
-// A pathLock is a lock that lockPath has taken.
+// A fallbackLock is a lock of acquireFallbackLock.
 type fallbackLock struct{ lock *flock.Flock }
 
 func (l fallbackLock) Close() error { return unlockAndRemove(l.lock) }

@@ -1,7 +1,8 @@
 package store
 
-// This file keeps the files of lists below their directory: no symbolic link below it is
-// followed, because whoever can make one there could lead pawl anywhere.
+// This file keeps the files of lists below their directory. No symbolic link below that
+// directory is followed, because a user who can create one there could make pawl write
+// anywhere.
 
 import (
 	"errors"
@@ -17,7 +18,7 @@ import (
 // ErrLink is an ErrIrregular: the path leads through a symbolic link below Options.Root.
 var ErrLink error = symlinkError{}
 
-// throughLink is the type of ErrLink.
+// symlinkError is the type of ErrLink.
 type symlinkError struct{}
 
 func (symlinkError) Error() string {
@@ -25,35 +26,37 @@ func (symlinkError) Error() string {
 }
 func (symlinkError) Is(target error) bool { return target == ErrIrregular || target == ErrForeign }
 
-// A belowFS is the real file system, but for symbolic links below root, which may itself
-// be reached through links. Each method opens the directory of its file without following
-// a link, and uses the file by way of that handle: see within. Paths outside of root, and
-// files in root itself, have no link to be wary of.
+// A rootedFS is the real file system, but does not follow symbolic links below root. The
+// root itself may be reached through links. Each method opens the directory of its file
+// without following a link and uses the file through that handle; see withSafePath. Paths
+// outside of root, and files directly in root, are used as they are.
 type rootedFS struct {
 	osFS
-	root   string // absolute
-	noProc bool   // handles have no paths, for want of /proc; see openBelow
+	root   string // absolute path
+	noProc bool   // /proc is not mounted, so a handle cannot be used as a path; see openDirNoFollow
 }
 
-// newBelowFS returns the file system below an absolute path.
+// newRootedFS returns the file system for the absolute path root.
 func newRootedFS(root string) rootedFS {
 	_, err := os.Stat(fdDir)
 	return rootedFS{root: root, noProc: err != nil}
 }
 
-// A belowFile is a part file below root. Its name is not a path by which to find it.
+// A rootedFile is a part file below root. Its Name is the path that the user knows, which
+// must not be used to open anything, because a directory of it may be a link by now.
 type rootedFile struct {
 	osFile
 	fs rootedFS
 }
 
-// SetModTime is that of osFile, by way of the directory.
+// SetModTime is SetModTime of osFile with a safe path.
 func (f rootedFile) SetModTime(t time.Time) error {
 	return f.fs.withSafePath(f.Name(), func(path string) error { return setTimes(path, t) })
 }
 
-// within calls do with a path of the file name that leads through no symbolic link. It
-// is valid until do returns, and stands in no error.
+// withSafePath calls do with a path for the file name that leads through no symbolic
+// link. The path is valid until do returns. Errors of do get the name instead of the
+// path.
 func (b rootedFS) withSafePath(name string, do func(path string) error) error {
 	return b.withSafeDir(filepath.Dir(name), func(dir string) error {
 		err := do(filepath.Join(dir, filepath.Base(name)))
@@ -61,7 +64,7 @@ func (b rootedFS) withSafePath(name string, do func(path string) error) error {
 	})
 }
 
-// inside is within of a directory.
+// withSafeDir is withSafePath for a directory.
 func (b rootedFS) withSafeDir(dir string, do func(path string) error) error {
 	rel, err := filepath.Rel(b.root, dir)
 	if err != nil || !filepath.IsLocal(rel) || rel == "." {
@@ -75,7 +78,8 @@ func (b rootedFS) withSafeDir(dir string, do func(path string) error) error {
 	return restorePaths(do(path), path, dir)
 }
 
-// renamed gives err the path that the caller knows.
+// restorePaths replaces the directory from by to in the paths of err, so that messages
+// show the path that the user knows.
 func restorePaths(err error, from, to string) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -88,7 +92,7 @@ func restorePaths(err error, from, to string) error {
 	return err
 }
 
-// withPrefix replaces the directory from, at the beginning of path, with to.
+// replaceDir replaces the leading directory from of path by to.
 func replaceDir(path, from, to string) string {
 	rest, found := strings.CutPrefix(path, from)
 	if !found || rest != "" && rest[0] != filepath.Separator {
@@ -97,8 +101,8 @@ func replaceDir(path, from, to string) string {
 	return to + rest
 }
 
-// checkBelow returns ErrLink if a directory of the path rel below root is a symbolic
-// link.
+// checkNoSymlinks returns ErrLink if one of the directories of rel, a path below root, is
+// a symbolic link.
 func checkNoSymlinks(root, rel string) error {
 	dir := root
 	for name := range strings.SplitSeq(rel, string(filepath.Separator)) {
@@ -107,7 +111,8 @@ func checkNoSymlinks(root, rel string) error {
 		if err != nil {
 			return err
 		}
-		// A junction of Windows is irregular; so is a directory of a cloud, but that is one.
+		// A junction of Windows is irregular. A directory of a cloud service is
+		// irregular, too, but IsDir is true for it.
 		if t := info.Mode().Type(); t == fs.ModeSymlink || t&fs.ModeIrregular != 0 && !info.IsDir() {
 			return fmt.Errorf("%q: %w", dir, ErrLink)
 		}
@@ -175,7 +180,7 @@ func (b rootedFS) Rename(from, to string, replace bool) error {
 
 func (b rootedFS) Hardlink(from, to string) error { return b.withSafePaths(from, to, b.osFS.Hardlink) }
 
-// both is within of two files.
+// withSafePaths is withSafePath for two files.
 func (b rootedFS) withSafePaths(from, to string, do func(from, to string) error) error {
 	return b.withSafePath(from, func(from string) error {
 		return b.withSafePath(to, func(to string) error { return do(from, to) })

@@ -12,19 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handlePath has a path for each open file (proc(5)).
+// fdDir is the directory with a path for each open file of this process (proc(5)).
 const fdDir = "/proc/self/fd"
 
-// openBelow opens the directory rel below root without following a symbolic link on the
-// way from root, and returns a path of it that leads to the handle, until done is called. Without /proc the path is the ordinary one, and a link that is made after
-// the look is followed.
+// openDirNoFollow opens the directory rel below root without following a symbolic link on
+// the way from root. It returns a path that leads to the open directory until done is
+// called. Without /proc it returns the ordinary path; a link that somebody creates after
+// the check is then followed.
 func (b rootedFS) openDirNoFollow(rel string) (path string, done func(), err error) {
 	top, err := openDir(unix.AT_FDCWD, b.root, 0)
 	if err != nil {
 		return "", nil, &fs.PathError{Op: "open", Path: b.root, Err: err}
 	}
 	fd, err := openDir(top, rel, unix.RESOLVE_NO_SYMLINKS)
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // Linux before 5.6, or a filter of calls
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // Linux before 5.6, or a seccomp filter
 		fd, err = openStepwise(top, rel)
 	}
 	unix.Close(top)
@@ -41,7 +42,7 @@ func (b rootedFS) openDirNoFollow(rel string) (path string, done func(), err err
 	return path, func() { unix.Close(fd) }, nil
 }
 
-// openDir is openat2(2) of a directory, or openat(2) if resolve is 0.
+// openDir opens a directory with openat2(2), or with openat(2) if resolve is 0.
 func openDir(at int, name string, resolve uint64) (fd int, err error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	err = retryInterrupted(func() (err error) {
@@ -50,7 +51,7 @@ func openDir(at int, name string, resolve uint64) (fd int, err error) {
 			return err
 		}
 		fd, err = unix.Openat2(at, name, &unix.OpenHow{Flags: flags, Resolve: resolve})
-		if errors.Is(err, unix.EAGAIN) { // something was renamed meanwhile
+		if errors.Is(err, unix.EAGAIN) { // a rename during the lookup; try again
 			err = unix.EINTR
 		}
 		return err
@@ -58,7 +59,8 @@ func openDir(at int, name string, resolve uint64) (fd int, err error) {
 	return fd, err
 }
 
-// openSteps opens one directory of rel after another.
+// openStepwise opens the directories of rel one after another, for systems without
+// openat2.
 func openStepwise(top int, rel string) (fd int, err error) {
 	fd, err = unix.FcntlInt(uintptr(top), unix.F_DUPFD_CLOEXEC, 0)
 	for name := range strings.SplitSeq(rel, string(filepath.Separator)) {
@@ -75,7 +77,8 @@ func openStepwise(top int, rel string) (fd int, err error) {
 	return fd, err
 }
 
-// named gives an open file, which it takes, the name by which the user knows it.
+// reopenAs returns a file with the same handle and another name, which appears in errors.
+// It closes f.
 func reopenAs(f *os.File, name string) (*os.File, error) {
 	defer f.Close()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)

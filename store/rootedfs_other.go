@@ -7,14 +7,15 @@ import (
 	"path/filepath"
 )
 
-// handlePath is none: open files have no paths by which another file could be found.
+// fdDir is empty: open files have no paths on this system.
 const fdDir = ""
 
-// openBelow looks whether a directory of the path rel below root is a symbolic link. The
-// path is the ordinary one, so a link that is made after the look is followed.
+// openDirNoFollow checks that no directory of rel, a path below root, is a symbolic link,
+// and returns the ordinary path. A link that somebody creates after the check is
+// followed.
 func (b rootedFS) openDirNoFollow(rel string) (path string, done func(), err error) {
 	return filepath.Join(b.root, rel), func() {}, checkNoSymlinks(b.root, rel)
 }
 
-// named returns f, which was opened by that name.
+// reopenAs returns f, which was opened under that name already.
 func reopenAs(f *os.File, name string) (*os.File, error) { return f, nil }

@@ -1,8 +1,9 @@
 package store
 
-// This file reads the structure of the state file before bbolt does. bbolt trusts
-// it: a page that leads back to itself overflows the stack, and a length beyond the
-// file asks for all memory, neither of which can be recovered from.
+// This file checks the structure of the state file before bbolt reads it, because bbolt
+// trusts it. A page that leads back to itself makes bbolt overflow the stack, and a
+// length beyond the end of the file makes it allocate all memory. The program cannot
+// recover from either.
 
 import (
 	"encoding/binary"
@@ -12,37 +13,38 @@ import (
 	"io"
 )
 
-// Of bbolt's file format, which has not changed since 2014, this much is known
-// here: two meta pages, of which the one with the higher transaction and a right
-// checksum counts, and from there a tree of pages.
+// The parts of bbolt's file format that the check needs. The format has not changed since
+// 2014: two meta pages, of which the one with the higher transaction number and a valid
+// checksum counts, and a tree of pages from there.
 const (
-	pageHeaderSize   = 16 // bytes: number uint64, flags and count uint16, overflow uint32
-	elementSize      = 16 // bytes, of a branch and of a leaf
-	bucketHeaderSize = 16 // bytes: root and sequence uint64
+	pageHeaderSize   = 16 // number uint64, flags uint16, count uint16, overflow uint32
+	elementSize      = 16 // of a branch page or a leaf page
+	bucketHeaderSize = 16 // root uint64, sequence uint64
 
 	branchPage   = 0x01
 	leafPage     = 0x02
 	freelistPage = 0x10
-	bucketFlag   = 0x01 // of a leaf element
+	bucketFlag   = 0x01 // flag of a leaf element whose value is a bucket
 
 	metaMagic  = 0xed0cdaed
-	noFreelist = 1<<64 - 1 // where the list of free pages is not kept
+	noFreelist = 1<<64 - 1 // value of the meta page if the file has no list of free pages
 )
 
-// A walk goes through the pages of a state file. The file must not change
-// meanwhile.
+// A structureWalk visits all pages of a state file. The file must not change meanwhile.
 type structureWalk struct {
 	file     io.ReaderAt
 	pageSize uint64
-	pages    uint64 // in the file, as far as the meta page tells
-	seen     map[uint64]bool
-	pending  []uint64
+	pages    uint64 // number of pages in use, from the meta page
+	// seen are the visited pages, and pending the pages to visit next.
+	seen    map[uint64]bool
+	pending []uint64
 }
 
+// errStructure reports that the pages do not form a tree.
 var errStructure = errors.New("its structure is wrong")
 
-// checkStructure returns errStructure or io.EOF if the pages of a state file of size bytes do
-// not make a tree within the file.
+// checkStructure returns errStructure or io.EOF if the pages of a state file of size
+// bytes do not form a tree within the file. Other errors are errors of reading.
 func checkStructure(file io.ReaderAt, size int64) error {
 	w := &structureWalk{file: file, seen: make(map[uint64]bool)}
 	root, free, err := w.meta()
@@ -78,9 +80,8 @@ func checkStructure(file io.ReaderAt, size int64) error {
 	return nil
 }
 
-// meta reads the meta pages, and returns the pages of the root and of the list of
-// free ones. Whether they are sound is bbolt's to say; where none looks so, the
-// file is damaged.
+// meta reads the meta pages and returns the page numbers of the root and of the list of
+// free pages. It checks only as much as it needs; bbolt checks the rest.
 func (w *structureWalk) meta() (root, free uint64, err error) {
 	var latest uint64
 	found := false
@@ -108,8 +109,9 @@ func (w *structureWalk) meta() (root, free uint64, err error) {
 	return root, free, nil
 }
 
-// metaOffsets returns where the second meta page may be; its place is the size of
-// a page, which only the first one tells.
+// metaOffsets returns the offsets at which the second meta page may be. It follows the
+// first page, but only the first meta page contains the page size, and that one may be
+// damaged.
 func (w *structureWalk) metaOffsets() []int64 {
 	all := []int64{0}
 	for size := int64(1024); size <= 64<<10; size *= 2 {
@@ -118,7 +120,8 @@ func (w *structureWalk) metaOffsets() []int64 {
 	return all
 }
 
-// page reads page n with those that it overflows into, each only once.
+// page reads page n with its overflow pages. It returns errStructure if one of them was
+// read before, because the pages then form a cycle.
 func (w *structureWalk) page(n uint64) ([]byte, error) {
 	head := make([]byte, pageHeaderSize)
 	if n < 2 || n >= w.pages {
@@ -142,7 +145,7 @@ func (w *structureWalk) page(n uint64) ([]byte, error) {
 	return b, err
 }
 
-// freelist reads the page that lists the free ones.
+// freelist reads the list of free pages at page n.
 func (w *structureWalk) freelist(n uint64) (free []uint64, err error) {
 	b, err := w.page(n)
 	if err != nil {
@@ -150,7 +153,7 @@ func (w *structureWalk) freelist(n uint64) (free []uint64, err error) {
 	}
 	count := uint64(binary.NativeEndian.Uint16(b[10:]))
 	entries := b[pageHeaderSize:]
-	if count == 0xffff { // then the first entry is the count
+	if count == 0xffff { // the list is long; its first entry is the count
 		count, entries = binary.NativeEndian.Uint64(entries), entries[8:]
 	}
 	if flags := binary.NativeEndian.Uint16(b[8:]); flags != freelistPage || count > uint64(len(entries))/8 {
@@ -162,8 +165,8 @@ func (w *structureWalk) freelist(n uint64) (free []uint64, err error) {
 	return free, nil
 }
 
-// tree checks the elements of a page, or of one that is kept within a value, and
-// notes the pages that they lead to.
+// checkElements checks the elements of a page, or of a bucket stored within a value, and
+// adds the pages that they lead to to pending.
 func (w *structureWalk) checkElements(b []byte) error {
 	flags, count := binary.NativeEndian.Uint16(b[8:]), int(binary.NativeEndian.Uint16(b[10:]))
 	if flags != branchPage && flags != leafPage || pageHeaderSize+count*elementSize > len(b) {
@@ -192,8 +195,8 @@ func (w *structureWalk) checkElements(b []byte) error {
 	return nil
 }
 
-// inside reports whether what an element at at points to is in b: the sum of a
-// position and lengths, each uint32.
+// endsWithin reports whether an element's data ends within b. The end is the sum of at,
+// the offset of the element, and parts, a position and lengths as uint32.
 func endsWithin(b []byte, at int, parts ...[]byte) bool {
 	end := uint64(at)
 	for _, p := range parts {
@@ -202,8 +205,8 @@ func endsWithin(b []byte, at int, parts ...[]byte) bool {
 	return end <= uint64(len(b))
 }
 
-// bucket checks the value of a bucket: the page of its root, or a small page
-// behind the head.
+// checkBucket checks the value of a bucket: the number of its root page, or a small page
+// after the header.
 func (w *structureWalk) checkBucket(v []byte) error {
 	if len(v) < bucketHeaderSize {
 		return errStructure

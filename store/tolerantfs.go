@@ -1,8 +1,8 @@
 package store
 
-// This file decides what happens if the file system of the part files lacks a call.
-// The table says which errors mean that, and what the user reads. A tolerantFS goes on
-// without the call.
+// This file decides what happens if the file system of the part files lacks a call. The
+// table limitations says which errors mean that a call is missing, and what the user then
+// reads. A tolerantFS works without the missing call.
 
 import (
 	"errors"
@@ -16,40 +16,41 @@ import (
 	"time"
 )
 
-// A lack is a call that a file system may not have.
+// A limitation is a call that a file system lacks.
 type limitation int
 
 const (
 	noLocks     limitation = iota
-	noDirSync              // open and fsync of a directory
+	noDirSync              // open or fsync of a directory
 	noDataSync             // fdatasync
 	noSync                 // fsync of a file
 	noTimes                // utimensat
 	noModes                // fchmod
 	noTruncate             // ftruncate
-	noExclusive            // rename without replacing
-	noHardlinks            // link of a named file
+	noExclusive            // rename that does not replace
+	noHardlinks            // link of a file with a name
 	noTempFiles            // open with O_TMPFILE
-	noTempLinks            // link of an unnamed file
+	noTempLinks            // link of a file without a name
 	limitationCount
 )
 
-// lacks is the table. ENOSYS, ENOTSUP and EOPNOTSUPP mean a lack whatever the call.
+// limitations says which errors mean that a call is missing. ENOSYS, ENOTSUP and
+// EOPNOTSUPP always do.
 var limitations = [limitationCount]struct {
-	errs   []syscall.Errno // further errors that mean the lack
-	others bool            // errs do not mean it, and all other errors do
-	weaker string          // what the user reads, once; "" if no promise becomes weaker
+	errs   []syscall.Errno // further errors that mean the limitation
+	others bool            // inverts errs: all errors except errs mean the limitation
+	weaker string          // warning for the user, once per Store; "" if no promise becomes weaker
 }{
 	noLocks: {
 		others: true,
 		weaker: "this file system cannot lock files; do not download to the same file from two machines",
 	},
-	noDirSync: { // EACCES and EPERM: a directory that one may write but not read
+	noDirSync: { // EACCES, EPERM: a directory that the user may write but not read
 		errs:   []syscall.Errno{syscall.EINVAL, syscall.EBADF, syscall.EISDIR, syscall.EPERM, syscall.EACCES},
 		weaker: "this file system cannot sync directories; a power cut may lose the file's name",
 	},
-	// Not EPERM and EACCES, with which NFS reports lost bytes: the next sync would
-	// succeed, and the bytes would still be lost.
+	// EPERM and EACCES must not be in this list. NFS uses them to report lost bytes:
+	// the next sync would succeed although the bytes are lost.
 	noDataSync: {errs: []syscall.Errno{syscall.EINVAL}},
 	noSync: {
 		errs:   []syscall.Errno{syscall.EINVAL},
@@ -71,15 +72,15 @@ var limitations = [limitationCount]struct {
 			syscall.ENOSPC, syscall.EDQUOT, syscall.EIO},
 		others: true,
 	},
-	noTempLinks: { // ENOENT: /proc is not there
+	noTempLinks: { // ENOENT is not in errs, so it means the limitation: /proc is not mounted
 		errs: []syscall.Errno{syscall.EEXIST, syscall.ENAMETOOLONG,
 			syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS},
 		others: true,
 	},
 }
 
-// means reports whether err means the lack. An error that the system did not
-// return means none.
+// explains reports whether err means that the file system has the limitation l. Only an
+// error of the system can mean one.
 func (l limitation) explains(err error) bool {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return true
@@ -88,18 +89,18 @@ func (l limitation) explains(err error) bool {
 	return errors.As(err, &errno) && slices.Contains(limitations[l].errs, errno) != limitations[l].others
 }
 
-// A tolerantFS does without what its FS lacks. If a promise becomes weaker it warns,
-// once for each lack. Safe for concurrent use.
+// A tolerantFS wraps an FS and works without the calls that it lacks. If a promise
+// becomes weaker, it calls warn, once per limitation. Safe for concurrent use.
 type tolerantFS struct {
 	FS
-	lockDir string // directory of the locks for files that cannot be locked
+	lockDir string // directory of the fallback locks; see fallbacklock.go
 	warn    func(string)
 
 	mu    sync.Mutex
-	found [limitationCount]bool // guarded by mu
+	found [limitationCount]bool // limitations found so far; guarded by mu
 }
 
-// note records that the file system lacks l, as err shows, and warns the first time.
+// noteLimitation records that err has shown the limitation l, and warns the first time.
 func (t *tolerantFS) noteLimitation(l limitation, err error) {
 	t.mu.Lock()
 	known := t.found[l]
@@ -110,7 +111,7 @@ func (t *tolerantFS) noteLimitation(l limitation, err error) {
 	}
 }
 
-// skip returns nil if err means l, and err otherwise.
+// tolerate returns nil if err means the limitation l, else err.
 func (t *tolerantFS) tolerate(l limitation, err error) error {
 	if !l.explains(err) {
 		return err
@@ -119,7 +120,7 @@ func (t *tolerantFS) tolerate(l limitation, err error) error {
 	return nil
 }
 
-// knows reports whether the file system was found to lack l.
+// hasLimitation reports whether the limitation l was found before.
 func (t *tolerantFS) hasLimitation(l limitation) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,7 +135,8 @@ func (t *tolerantFS) Open(name string) (File, error) {
 	return tolerantFile{f, t}, nil
 }
 
-// CreateTemp returns errors.ErrUnsupported once Link has.
+// CreateTemp returns errors.ErrUnsupported once LinkTemp has failed, because a file that
+// cannot get a name is useless.
 func (t *tolerantFS) CreateTemp(dir string) (File, error) {
 	if t.hasLimitation(noTempLinks) {
 		return nil, errors.ErrUnsupported
@@ -149,8 +151,8 @@ func (t *tolerantFS) CreateTemp(dir string) (File, error) {
 	return tolerantFile{f, t}, nil
 }
 
-// Link returns errors.ErrUnsupported if the file cannot get a name, though its bytes
-// are all there.
+// LinkTemp returns errors.ErrUnsupported if the file system cannot name the file. The
+// bytes of the file can still be read.
 func (t *tolerantFS) LinkTemp(f File, name string) error {
 	err := t.FS.LinkTemp(f.(tolerantFile).File, name)
 	if !noTempLinks.explains(err) {
@@ -160,7 +162,7 @@ func (t *tolerantFS) LinkTemp(f File, name string) error {
 	return unsupportedError{err}
 }
 
-// MkdirAll creates a directory and its parents, durably.
+// MkdirAll creates a directory and its missing parents, durably.
 func (t *tolerantFS) MkdirAll(dir string) error {
 	if _, err := t.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -173,7 +175,7 @@ func (t *tolerantFS) MkdirAll(dir string) error {
 		return err
 	}
 	if err := t.SyncDir(parent); err != nil {
-		t.Remove(dir) // so that the next call does not take it for durable
+		t.Remove(dir) // else the next call would find it and take it for durable
 		return err
 	}
 	return nil
@@ -181,9 +183,10 @@ func (t *tolerantFS) MkdirAll(dir string) error {
 
 func (t *tolerantFS) SyncDir(dir string) error { return t.tolerate(noDirSync, t.FS.SyncDir(dir)) }
 
-// Rename without replacing falls back to a link, which fails if the new name exists,
-// and then removes the old name. A crash between the two leaves one file with both
-// names. Without links it looks first, which leaves a window of microseconds.
+// Rename without replacing falls back to a link, which fails if the new name exists, and
+// an unlink of the old name. A crash between the two leaves one file with both names. If
+// there are no links either, Rename checks the new name first and then renames; a file
+// that is created within these microseconds is lost.
 func (t *tolerantFS) Rename(from, to string, replace bool) error {
 	err := t.FS.Rename(from, to, replace)
 	if replace || !noExclusive.explains(err) {
@@ -208,13 +211,13 @@ func (t *tolerantFS) Rename(from, to string, replace bool) error {
 	return nil
 }
 
-// A tolerantFile does without what the file system lacks.
+// A tolerantFile works without the calls that its file system lacks.
 type tolerantFile struct {
 	File
 	fs *tolerantFS
 }
 
-// DataSync syncs everything if it cannot sync the data alone.
+// DataSync falls back to a full sync.
 func (f tolerantFile) DataSync() error {
 	if err := f.File.DataSync(); !noDataSync.explains(err) {
 		return err
@@ -224,7 +227,7 @@ func (f tolerantFile) DataSync() error {
 
 func (f tolerantFile) Sync() error { return f.fs.tolerate(noSync, f.File.Sync()) }
 
-// SetModTime may leave the time as it is. Stat reports the time that the file has.
+// SetModTime may leave the time as it is. Callers must read the actual time with Stat.
 func (f tolerantFile) SetModTime(t time.Time) error {
 	return f.fs.tolerate(noTimes, f.File.SetModTime(t))
 }
@@ -234,7 +237,7 @@ func (f tolerantFile) Chmod(mode fs.FileMode) error {
 	return f.fs.tolerate(noModes, f.File.Chmod(mode))
 }
 
-// Truncate returns errors.ErrUnsupported if files cannot be cut.
+// Truncate returns errors.ErrUnsupported if the file system cannot truncate files.
 func (f tolerantFile) Truncate(size int64) error {
 	err := f.File.Truncate(size)
 	if noTruncate.explains(err) {
@@ -243,7 +246,8 @@ func (f tolerantFile) Truncate(size int64) error {
 	return err
 }
 
-// An unsupportedError is an errors.ErrUnsupported that says what has failed.
+// An unsupportedError is an errors.ErrUnsupported that keeps the text of the original
+// error.
 type unsupportedError struct{ error }
 
 func (e unsupportedError) Unwrap() error        { return e.error }

@@ -40,7 +40,7 @@ func (osFS) CreateTemp(dir string) (File, error) {
 func (osFS) LinkTemp(f File, name string) error {
 	err := unix.Linkat(unix.AT_FDCWD, f.(*anonFile).path(), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
 	if err != nil {
-		return &os.LinkError{Op: "link", Old: "a new file", New: name, Err: err}
+		return &os.LinkError{Op: "link", Old: "temporary file", New: name, Err: err}
 	}
 	return nil
 }

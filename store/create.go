@@ -230,7 +230,7 @@ func (s *Store) clearPart(rec *Record) (bool, error) {
 		aside := fmt.Sprintf("%s.%d", rec.Part(), n)
 		err = s.fs.Rename(rec.Part(), aside, false)
 		if err == nil {
-			s.warn(fmt.Sprintf("%q is not of a download that is on record; it was kept as %q", rec.Part(), aside))
+			s.warn(fmt.Sprintf("%q belongs to no recorded download; it was renamed to %q", rec.Part(), aside))
 			return false, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {

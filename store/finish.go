@@ -26,7 +26,7 @@ func (p *Part) Finish(modTime time.Time) error {
 		return err
 	}
 	if p.dirty.Load() {
-		return fmt.Errorf("finish %q: what is held has not been checked again", p.rec.Target)
+		return fmt.Errorf("finish %q: held bytes have not been verified", p.rec.Target)
 	}
 	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) || !p.written.set.Contains(whole) {
 		return fmt.Errorf("finish %q: bytes are missing", p.rec.Target)

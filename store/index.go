@@ -38,7 +38,7 @@ func (t tx) get(id ID) (Record, error) {
 	case errors.Is(err, ErrNewer):
 		return Record{}, err
 	case err == nil && r.ID != id:
-		err = fmt.Errorf("it is that of %s", r.ID)
+		err = fmt.Errorf("it has the ID %s", r.ID)
 	}
 	if err != nil {
 		return Record{}, damagedRecordError{id: id, err: err}

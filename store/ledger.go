@@ -83,7 +83,7 @@ func appendText(b []byte, s string) []byte {
 }
 
 // errEntry reports that an entry is not in the format of encodeEntry.
-var errEntry = errors.New("it is cut")
+var errEntry = errors.New("entry is truncated")
 
 // An entryReader reads the fields of an entry one after another. After a failure all
 // methods return zero values, so the caller need check failed only once.

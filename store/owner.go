@@ -13,7 +13,7 @@ import (
 
 // ErrNotOurs reports that a file belongs to another user, or that other users may write
 // to it. Its content could be whatever they want, so it must not be used.
-var ErrNotOurs = errors.New("it is not ours alone")
+var ErrNotOurs = errors.New("not private to this user")
 
 // CheckOwner returns an ErrNotOurs if the file at path belongs to a user other than this
 // one or root. info must be the result of Lstat or Stat for path.
@@ -33,7 +33,7 @@ func CheckTrusted(path string, info fs.FileInfo) error {
 	}
 	_, _, known := ownerOf(info)
 	if mode := info.Mode(); known && mode.Type() != fs.ModeSymlink && mode.Perm()&0o022 != 0 {
-		return fmt.Errorf("%q has mode %04o, so that other users may write to it: %w", path, mode.Perm(), ErrNotOurs)
+		return fmt.Errorf("%q has mode %04o, which lets other users write to it: %w", path, mode.Perm(), ErrNotOurs)
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func checkPrivate(path, name string, info fs.FileInfo) error {
 	case !known:
 		return nil
 	case links > 1:
-		return fmt.Errorf("%q has %d names: %w", name, links, ErrNotOurs)
+		return fmt.Errorf("%q has %d hard links: %w", name, links, ErrNotOurs)
 	case uid != os.Geteuid() && uid != ownerOfNew(filepath.Dir(path)):
 		return fmt.Errorf("%q belongs to user %d: %w", name, uid, ErrNotOurs)
 	}

@@ -22,7 +22,7 @@ import (
 const blockSize = 64 << 10
 
 // errFinished is the error of a Part whose file has its final name.
-var errFinished = errors.New("the download is finished")
+var errFinished = errors.New("download is finished")
 
 // A Part is an open download: a locked part file and its record. The step numbers in this
 // file refer to the commit protocol in the package comment.
@@ -94,7 +94,7 @@ func (p *Part) Update(fn func(*Record)) error {
 // errStateReplaced reports that the state file does not have the record of a running
 // download, because somebody removed or replaced the file. A new file also lacks the
 // checksums of the pieces.
-var errStateReplaced = errors.New("the state file is another one")
+var errStateReplaced = errors.New("state file was replaced")
 
 // updateLocked is Update for callers that hold mu. It also writes pages. If allSums is
 // false and the state file was replaced, it returns errStateReplaced. The record in
@@ -118,7 +118,7 @@ func (p *Part) changed(fn func(*Record)) (Record, error) {
 	fn(&rec)
 	rec.Updated = time.Now()
 	if rec.Size >= 0 && !rec.Held.Equal(clip(rec.Held, rec.Size)) {
-		return rec, fmt.Errorf("record %q: a size of %d bytes is less than what is held", rec.Target, rec.Size)
+		return rec, fmt.Errorf("record %q: size of %d bytes is smaller than the held ranges", rec.Target, rec.Size)
 	}
 	return rec, nil
 }
@@ -184,7 +184,7 @@ func (p *Part) WriteAt(b []byte, off int64) (int, error) {
 	length := p.written.sums.Length()
 	p.writtenMu.Unlock()
 	if wrong {
-		return 0, fmt.Errorf("write %q: %s is beyond its end, or written already", p.name, r)
+		return 0, fmt.Errorf("write %q: range %s is beyond the end or already written", p.name, r)
 	}
 	if err := p.writeBlocks(b, off); err != nil {
 		return 0, err

@@ -104,7 +104,7 @@ func (s *Store) ByPath(path string) (Record, error) {
 // err. After the last name it returns an ErrForeign.
 func (r *Record) nextPartName(err error) error {
 	if r.PartNumber++; r.PartNumber >= maxPartNames {
-		return fmt.Errorf("%w: no name is left for the part file: %w", ErrForeign, err)
+		return fmt.Errorf("%w: all names for the part file are taken: %w", ErrForeign, err)
 	}
 	return nil
 }

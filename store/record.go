@@ -91,6 +91,7 @@ type Record struct {
 	ModTime time.Time `json:"modtime,omitzero"` // of the finished file, as the file system returns it
 
 	// The following fields are used for finished files only.
+
 	// CRC is the CRC-32C (RFC 3720 §12.1) of a file that was published. Larger files
 	// have piece checksums instead.
 	CRC uint32 `json:"-"`
@@ -173,9 +174,9 @@ func decodeRecord(sealed []byte) (Record, error) {
 	case v.V > recordVersion:
 		return Record{}, fmt.Errorf("record %s: version %d: %w", r.ID, v.V, ErrNewer)
 	case v.V < 1 || v.Record == nil:
-		return Record{}, fmt.Errorf("record has no version")
+		return Record{}, fmt.Errorf("record: missing version")
 	case r.ID == "" || !filepath.IsAbs(r.Target) || r.Size < -1:
-		return Record{}, fmt.Errorf("record %q: id, target or size is missing", r.ID)
+		return Record{}, fmt.Errorf("record %q: invalid ID, target or size", r.ID)
 	case r.Size >= 0 && !r.Held.Equal(clip(r.Held, r.Size)):
 		return Record{}, fmt.Errorf("record %s holds bytes beyond its size", r.ID)
 	}
@@ -183,7 +184,7 @@ func decodeRecord(sealed []byte) (Record, error) {
 }
 
 // errChecksum reports that a value of the state file is damaged.
-var errChecksum = errors.New("its checksum is wrong")
+var errChecksum = errors.New("checksum mismatch")
 
 // castagnoli is the table of CRC-32C.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -69,7 +69,7 @@ func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
 // because createState never leaves one.
 func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
-		return fmt.Errorf("%w %q: %w: it is empty", ErrState, s.path(), errDamaged)
+		return fmt.Errorf("%w %q: %w: file is empty", ErrState, s.path(), errDamaged)
 	}
 	if err := s.checkStructureOnce(); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (s *Store) replaceDamaged(was fs.FileInfo, certain bool) error {
 		if err := os.Rename(s.path(), aside); err != nil {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
-		s.warn(fmt.Sprintf("the state file was damaged; it was kept as %q and a new one begun", aside))
+		s.warn(fmt.Sprintf("the state file was damaged; it was renamed to %q and a new one was created", aside))
 	case !errors.Is(err, fs.ErrNotExist):
 		return err // nil if another process was faster
 	}
@@ -295,18 +295,18 @@ func (s *Store) requireSchema(t *bolt.Tx) error {
 func checkSchema(t *bolt.Tx) error {
 	meta := t.Bucket(metaBucket)
 	if meta == nil {
-		return fmt.Errorf("%w: it has no bucket %q", errDamaged, metaBucket)
+		return fmt.Errorf("%w: missing bucket %q", errDamaged, metaBucket)
 	}
 	v, err := strconv.Atoi(string(meta.Get(versionKey)))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: it has no version", errDamaged)
+		return fmt.Errorf("%w: missing version", errDamaged)
 	case v > schemaVersion:
 		return ErrNewer
 	}
 	for _, name := range schemaBuckets {
 		if t.Bucket(name) == nil {
-			return fmt.Errorf("%w: it has no bucket %q", errDamaged, name)
+			return fmt.Errorf("%w: missing bucket %q", errDamaged, name)
 		}
 	}
 	return nil

@@ -18,24 +18,24 @@ var (
 	ErrBusy = errors.New("another pawl is downloading to it")
 	// ErrForeign reports that something at the target path was not downloaded by
 	// pawl, and that the record does not allow to replace it.
-	ErrForeign = errors.New("a file that this download did not make is in the way")
+	ErrForeign = errors.New("file exists and was not downloaded by pawl")
 	// ErrIrregular is an ErrForeign that cannot be replaced even if the user allows
 	// it, for example a directory or a device. errors.Is(ErrIrregular, ErrForeign)
 	// holds.
 	ErrIrregular error = irregularError{}
 	// ErrGone reports that somebody moved, deleted or truncated the part file while
 	// it was being written.
-	ErrGone = errors.New("it was moved, deleted or cut while it was being written")
+	ErrGone = errors.New("file was moved, deleted or truncated during the download")
 	// ErrCannotTruncate reports that a part file is longer than the file, and that
 	// its file system cannot truncate files.
-	ErrCannotTruncate = errors.New("it is longer than the file, and this file system cannot cut it")
+	ErrCannotTruncate = errors.New("part file is longer than the file, and this file system cannot truncate it")
 	// ErrNoDirectory reports that the directory of an unfinished download no longer
 	// exists, perhaps because its disk is not mounted. The download must not start
 	// over in a new directory.
-	ErrNoDirectory = errors.New("the directory of the download is gone")
+	ErrNoDirectory = errors.New("directory of the download no longer exists")
 	// ErrNewer reports that a newer version of pawl wrote the state file or the
 	// record.
-	ErrNewer = errors.New("written by a newer pawl")
+	ErrNewer = errors.New("written by a newer version of pawl")
 	// ErrNoSpace reports that the disk has no room for the file, or would have less
 	// free space than Options.MinFree.
 	ErrNoSpace = errors.New("not enough disk space")
@@ -47,7 +47,7 @@ var (
 // irregularError is the type of ErrIrregular.
 type irregularError struct{}
 
-func (irregularError) Error() string        { return "what is in the way cannot be replaced" }
+func (irregularError) Error() string        { return "path exists and cannot be replaced" }
 func (irregularError) Is(target error) bool { return target == ErrForeign }
 
 // Options are the settings of a Store. The zero value is valid.
@@ -170,7 +170,7 @@ func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {
 // forgetDamaged warns of a damaged record and deletes it. Its part file stays; the next
 // download of the same target moves it aside.
 func (s *Store) forgetDamaged(bad damagedRecordError) {
-	s.warn(bad.Error() + "; it is forgotten")
+	s.warn(bad.Error() + "; deleting it")
 	err := s.write(func(t tx) error { return t.dropDamaged(bad) })
 	if err != nil {
 		s.warn(err.Error())

@@ -41,7 +41,7 @@ type structureWalk struct {
 }
 
 // errStructure reports that the pages do not form a tree.
-var errStructure = errors.New("its structure is wrong")
+var errStructure = errors.New("invalid structure")
 
 // checkStructure returns errStructure or io.EOF if the pages of a state file of size
 // bytes do not form a tree within the file. Other errors are errors of reading.

@@ -27,7 +27,7 @@ var scenarios = []scenario{
 		s.restart("v2")
 		s.write(1500, 2300) // the first page of the file is that of v1, or a hole
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 	{name: "resume", etag: "v1", first: func(s *session) {
@@ -39,7 +39,7 @@ var scenarios = []scenario{
 		s.close()
 		s.written = chunk.Set{}
 		s.resume()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 	{name: "again", etag: "v2", first: func(s *session) {
@@ -50,7 +50,7 @@ var scenarios = []scenario{
 		s.create("v2", 2300)
 		s.write(1700, 2300)
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 	{name: "unknown size", etag: "v1", first: func(s *session) {
@@ -80,10 +80,10 @@ var scenarios = []scenario{
 		s.write(2100, 2900)
 		s.commit()
 		s.write(1700, 1900) // in the piece that is cut
-		s.cut(1100)
+		s.discardFrom(1100)
 		s.write(1100, 1500)
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 }

@@ -18,9 +18,9 @@ const memPage = 512
 // An inode is a file or directory of a crashFS, which guards it.
 type inode struct {
 	dir     bool
-	seen    content  // by programs
-	safe    content  // on disk
-	unsaved []change // what leads from safe to seen, oldest first
+	current    content  // by programs
+	durable    content  // on disk
+	unsynced []change // what leads from safe to seen, oldest first
 
 	reserved int64 // bytes that it takes of the disk, if these are more than its size
 }
@@ -39,7 +39,7 @@ func (c *content) grow(size int) {
 }
 
 // cut sets the size; what it adds is zeros.
-func (c *content) cut(size int) {
+func (c *content) truncate(size int) {
 	c.data = slices.Clone(c.data[:min(size, len(c.data))])
 	c.grow(size)
 }
@@ -59,27 +59,27 @@ const (
 )
 
 func newInode(dir bool, mtime time.Time) *inode {
-	return &inode{dir: dir, seen: content{mtime: mtime}, safe: content{mtime: mtime}}
+	return &inode{dir: dir, current: content{mtime: mtime}, durable: content{mtime: mtime}}
 }
 
 // note makes a change that programs see at once.
-func (n *inode) note(of kind, apply func(*content)) {
-	apply(&n.seen)
-	n.unsaved = append(n.unsaved, change{of, apply})
+func (n *inode) change(of kind, apply func(*content)) {
+	apply(&n.current)
+	n.unsynced = append(n.unsynced, change{of, apply})
 }
 
-func (n *inode) setTime(t time.Time) { n.note(ofTime, func(c *content) { c.mtime = t }) }
+func (n *inode) setTime(t time.Time) { n.change(ofTime, func(c *content) { c.mtime = t }) }
 
 // write puts b at off: a new size, if any, and then whole pages.
 func (n *inode) write(b []byte, off int, now time.Time) {
 	end := off + len(b)
-	if end > len(n.seen.data) {
-		n.note(ofSize, func(c *content) { c.grow(end) })
+	if end > len(n.current.data) {
+		n.change(ofSize, func(c *content) { c.grow(end) })
 	}
-	copy(n.seen.data[off:], b)
+	copy(n.current.data[off:], b)
 	for start := off - off%memPage; start < end; start += memPage {
-		page := slices.Clone(n.seen.data[start:min(start+memPage, len(n.seen.data))])
-		n.note(ofPage, func(c *content) {
+		page := slices.Clone(n.current.data[start:min(start+memPage, len(n.current.data))])
+		n.change(ofPage, func(c *content) {
 			if start < len(c.data) { // else the size did not reach the disk
 				copy(c.data[start:], page)
 			}
@@ -89,46 +89,46 @@ func (n *inode) write(b []byte, off int, now time.Time) {
 }
 
 // save is a sync: of everything, or of all but times.
-func (n *inode) save(times bool) {
+func (n *inode) sync(times bool) {
 	var left []change
-	for _, x := range n.unsaved {
+	for _, x := range n.unsynced {
 		if x.of == ofTime && !times {
 			left = append(left, x)
 			continue
 		}
-		x.apply(&n.safe)
+		x.apply(&n.durable)
 	}
-	n.unsaved = left
+	n.unsynced = left
 }
 
 // lose is a sync that fails: some of the pages have reached the disk, and no later
 // sync will bring the rest, though programs go on seeing them.
-func (n *inode) lose(rng *rand.Rand) {
+func (n *inode) failSync(rng *rand.Rand) {
 	var left []change
-	for _, x := range n.unsaved {
+	for _, x := range n.unsynced {
 		if x.of != ofPage {
 			left = append(left, x)
 		} else if rng.IntN(2) == 0 {
-			x.apply(&n.safe)
+			x.apply(&n.durable)
 		}
 	}
-	n.unsaved = left
+	n.unsynced = left
 }
 
 // survivor returns n as a crash leaves it, each change with probability keep.
-func (n *inode) survivor(rng *rand.Rand, keep float64) *inode {
-	left := n.safe.clone()
-	for _, x := range n.unsaved {
+func (n *inode) afterCrash(rng *rand.Rand, keep float64) *inode {
+	left := n.durable.clone()
+	for _, x := range n.unsynced {
 		if rng.Float64() < keep {
 			x.apply(&left)
 		}
 	}
-	return &inode{dir: n.dir, seen: left, safe: left.clone(), reserved: n.reserved}
+	return &inode{dir: n.dir, current: left, durable: left.clone(), reserved: n.reserved}
 }
 
 func (n *inode) info(name string) fs.FileInfo {
-	size := int64(len(n.seen.data))
-	return memInfo{filepath.Base(name), n.dir, size, n.seen.mtime, max(size, n.reserved), n}
+	size := int64(len(n.current.data))
+	return memInfo{filepath.Base(name), n.dir, size, n.current.mtime, max(size, n.reserved), n}
 }
 
 // memInfo is what Lstat and Stat return; it does not change with the file.
@@ -175,7 +175,7 @@ func (f *memFile) step(op string, do func() error, half func()) error {
 
 func (f *memFile) ReadAt(b []byte, off int64) (n int, err error) {
 	err = f.step("read", func() error {
-		n, err = bytes.NewReader(f.node.seen.data).ReadAt(b, off)
+		n, err = bytes.NewReader(f.node.current.data).ReadAt(b, off)
 		return err
 	}, nil)
 	return n, err
@@ -202,20 +202,20 @@ func (f *memFile) Stat() (info fs.FileInfo, err error) {
 
 func (f *memFile) Truncate(size int64) error {
 	return f.step("truncate", func() error {
-		f.node.note(ofSize, func(c *content) { c.cut(int(size)) })
+		f.node.change(ofSize, func(c *content) { c.truncate(int(size)) })
 		f.node.setTime(f.fs.now())
 		return nil
 	}, nil)
 }
 
 func (f *memFile) Sync() error {
-	return f.step("sync", func() error { f.node.save(true); return nil }, func() { f.node.lose(f.fs.rng) })
+	return f.step("sync", func() error { f.node.sync(true); return nil }, func() { f.node.failSync(f.fs.rng) })
 }
 
 func (f *memFile) StartSync() {}
 
 func (f *memFile) DataSync() error {
-	return f.step("datasync", func() error { f.node.save(false); return nil }, func() { f.node.lose(f.fs.rng) })
+	return f.step("datasync", func() error { f.node.sync(false); return nil }, func() { f.node.failSync(f.fs.rng) })
 }
 
 func (f *memFile) SetModTime(t time.Time) error {

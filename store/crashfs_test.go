@@ -25,20 +25,20 @@ type crashFS struct {
 	lacks  map[string]error // operations that this file system lacks, and their errors
 	down   bool             // the power is off; every operation fails
 	names  map[string]*inode
-	safe   map[string]*inode // names, as on disk
-	moves  []move            // what leads from safe to names, oldest first
+	durable   map[string]*inode // names, as on disk
+	pending  []dirChange            // what leads from safe to names, oldest first
 	locked map[*inode]bool
 	clock  int64 // seconds; every write takes one
 	space  int64 // free bytes; only Reserve takes of them
 }
 
 // A move is a change of directory entries that is on disk whole or not at all.
-type move struct {
+type dirChange struct {
 	dir  string
 	sets map[string]*inode // nil for a name that goes away
 }
 
-func (m move) apply(names map[string]*inode) {
+func (m dirChange) apply(names map[string]*inode) {
 	for name, node := range m.sets {
 		if names[name] = node; node == nil {
 			delete(names, name)
@@ -51,7 +51,7 @@ func newCrashFS(seed uint64) *crashFS {
 	return &crashFS{
 		rng:    rand.New(rand.NewPCG(seed, 0)),
 		names:  map[string]*inode{},
-		safe:   map[string]*inode{},
+		durable:   map[string]*inode{},
 		locked: map[*inode]bool{},
 		clock:  1e9,
 		space:  math.MaxInt64,
@@ -64,8 +64,8 @@ func newCrashFS(seed uint64) *crashFS {
 func (c *crashFS) reboot(names, data float64) *crashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := maps.Clone(c.safe)
-	for _, m := range c.moves {
+	left := maps.Clone(c.durable)
+	for _, m := range c.pending {
 		if c.rng.Float64() < names {
 			m.apply(left)
 		}
@@ -79,37 +79,37 @@ func (c *crashFS) reboot(names, data float64) *crashFS {
 			continue // its directory is gone
 		}
 		if nodes[node] == nil {
-			nodes[node] = node.survivor(c.rng, data)
+			nodes[node] = node.afterCrash(c.rng, data)
 		}
 		next.names[name] = nodes[node]
 	}
-	next.safe = maps.Clone(next.names)
+	next.durable = maps.Clone(next.names)
 	return next
 }
 
 // unsynced reports whether a crash now could lose names, and data.
 func (c *crashFS) unsynced() (names, data bool) {
 	for _, node := range c.names {
-		data = data || len(node.unsaved) > 0
+		data = data || len(node.unsynced) > 0
 	}
-	return len(c.moves) > 0, data
+	return len(c.pending) > 0, data
 }
 
 // plant puts a durable file there, uncounted.
 func (c *crashFS) plant(name string, data []byte) {
 	node := newInode(false, time.Unix(c.clock, 0))
-	node.seen.data, node.safe.data = slices.Clone(data), slices.Clone(data)
+	node.current.data, node.durable.data = slices.Clone(data), slices.Clone(data)
 	for dir := filepath.Dir(name); !isRoot(dir); dir = filepath.Dir(dir) {
 		c.names[dir] = newInode(true, time.Time{})
-		c.safe[dir] = c.names[dir]
+		c.durable[dir] = c.names[dir]
 	}
-	c.names[name], c.safe[name] = node, node
+	c.names[name], c.durable[name] = node, node
 }
 
 // peek returns what programs see of a file, uncounted.
 func (c *crashFS) peek(name string) (content, bool) {
 	if node := c.names[name]; node != nil {
-		return node.seen, true
+		return node.current, true
 	}
 	return content{}, false
 }
@@ -118,9 +118,9 @@ func isRoot(dir string) bool { return filepath.Dir(dir) == dir }
 
 // change makes a move that programs see at once.
 func (c *crashFS) change(dir string, sets map[string]*inode) {
-	m := move{dir, sets}
+	m := dirChange{dir, sets}
 	m.apply(c.names)
-	c.moves = append(c.moves, m)
+	c.pending = append(c.pending, m)
 }
 
 // node returns the file or directory at name.
@@ -281,15 +281,15 @@ func (c *crashFS) Remove(name string) error {
 
 func (c *crashFS) SyncDir(dir string) error {
 	return c.step("syncdir", func() error {
-		var left []move
-		for _, m := range c.moves {
+		var left []dirChange
+		for _, m := range c.pending {
 			if m.dir == dir {
-				m.apply(c.safe)
+				m.apply(c.durable)
 			} else {
 				left = append(left, m)
 			}
 		}
-		c.moves = left
+		c.pending = left
 		return nil
 	}, nil)
 }

@@ -15,7 +15,7 @@ import (
 
 // soundState returns the bytes of a state file with so many records that its
 // trees have more than one level, and with free pages. They are always the same.
-func soundState(t *testing.T) []byte {
+func validState(t *testing.T) []byte {
 	t.Helper()
 	l := newFixture(t)
 	for n := range 300 {
@@ -58,9 +58,9 @@ func wipeKind(kind uint16) func([]byte, *rand.Rand) []byte {
 
 // soundAndFree returns the state that tests damage, if they can: they would hang
 // for long where TestDamagedStateUnlocks fails.
-func soundAndFree(t *testing.T) []byte {
+func validStateUnlocked(t *testing.T) []byte {
 	t.Helper()
-	sound := soundState(t)
+	sound := validState(t)
 	if err := lockAfterPanic(t, sound); err != nil {
 		t.Fatalf("the state file stays locked after a panic: %v", err)
 	}
@@ -70,7 +70,7 @@ func soundAndFree(t *testing.T) []byte {
 // A state file that is damaged as a whole is set aside, and work goes on with a
 // new one, whether it is first read or written.
 func TestDamagedState(t *testing.T) {
-	sound := soundAndFree(t)
+	sound := validStateUnlocked(t)
 	for name, damage := range map[string]func([]byte, *rand.Rand) []byte{
 		"empty":        func(b []byte, _ *rand.Rand) []byte { return b[:0] },
 		"garbage":      func([]byte, *rand.Rand) []byte { return []byte("not a state file\n") },
@@ -108,7 +108,7 @@ func TestDamagedState(t *testing.T) {
 // A panic of bbolt does not leave the file locked: the next transaction of every
 // process would wait for as long as this process lives.
 func TestDamagedStateUnlocks(t *testing.T) {
-	sound := soundState(t)
+	sound := validState(t)
 	for name, damaged := range map[string][]byte{
 		"panic on opening":       wipeKind(freelistPage)(bytes.Clone(sound), rand.New(rand.NewPCG(1, 0))),
 		"panic in a transaction": sound,
@@ -139,7 +139,7 @@ func panics[DB any](DB) error { panic("a damaged page") }
 // Where pages within the file are damaged, calls may fail or records be missing,
 // but nothing panics or hangs, and what fails is said to be the state file.
 func TestDamagedPages(t *testing.T) {
-	sound := soundAndFree(t)
+	sound := validStateUnlocked(t)
 	for name, damage := range map[string]func([]byte, *rand.Rand){
 		"whole pages":  wipe,
 		"page headers": func(page []byte, rng *rand.Rand) { wipe(page[:16], rng) },
@@ -187,12 +187,12 @@ func wipeElements(page []byte, rng *rand.Rand) {
 // it from that.
 func (l *fixture) useDamaged(readFirst bool) error {
 	l.t.Helper()
-	return l.unhung(func() error { return l.newDownload(readFirst) })
+	return l.withinTimeout(func() error { return l.newDownload(readFirst) })
 }
 
 // unhung returns what f returns. It fails the test on a panic or when nothing
 // comes back.
-func (l *fixture) unhung(f func() error) error {
+func (l *fixture) withinTimeout(f func() error) error {
 	l.t.Helper()
 	done := make(chan error, 1)
 	go func() { // joined below, unless it hangs

@@ -7,7 +7,7 @@ import (
 )
 
 // wantSuspect asserts what Dirty says.
-func wantSuspect(t *testing.T, when string, p *Part, want bool) {
+func wantDirty(t *testing.T, when string, p *Part, want bool) {
 	t.Helper()
 	if got := p.Dirty(); got != want {
 		t.Errorf("Suspect, %s: got %t, want %t", when, got, want)
@@ -16,7 +16,7 @@ func wantSuspect(t *testing.T, when string, p *Part, want bool) {
 
 // A part file is Dirty if anything was written to it since the last commit, and
 // only then.
-func TestSuspect(t *testing.T) {
+func TestDirty(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		last  func(*session) // before the process ends
@@ -32,18 +32,18 @@ func TestSuspect(t *testing.T) {
 		{"updated", func(s *session) { s.update(func(r *Record) { r.State = Paused }) }, false, false},
 		{"restarted", func(s *session) { s.restart("v2"); s.write(0, 700) }, false, false}, // nothing is held
 		{"restarted and committed", func(s *session) { s.restart("v2"); s.write(0, 700); s.commit() }, false, false},
-		{"all given up", func(s *session) { s.write(1500, 1900); s.cut(0) }, false, false},
+		{"all given up", func(s *session) { s.write(1500, 1900); s.discardFrom(0) }, false, false},
 	} {
 		w := newWorld(t, scenarioNamed(t, "straight"), 1)
 		s := &session{w: w}
 		s.create("v1", 2900)
-		wantSuspect(t, tc.name+", new", s.part, false)
+		wantDirty(t, tc.name+", new", s.part, false)
 		s.write(0, 1500)
 		s.commit()
 		if tc.last(s); s.err != nil {
 			t.Fatalf("%s: %v", tc.name, s.err)
 		}
-		wantSuspect(t, tc.name+", before", s.part, false)
+		wantDirty(t, tc.name+", before", s.part, false)
 		next := w.reboot(killed[0], killed[1])
 		next.story = tc.name
 		if tc.touch {
@@ -54,7 +54,7 @@ func TestSuspect(t *testing.T) {
 		must(t, err)
 		p, err := next.store.Resume(rec.ID)
 		must(t, err)
-		wantSuspect(t, tc.name, p, tc.want)
+		wantDirty(t, tc.name, p, tc.want)
 		must(t, p.Close())
 		next.etag = rec.ETag
 		next.complete()
@@ -62,23 +62,23 @@ func TestSuspect(t *testing.T) {
 }
 
 // A file that was only touched loses nothing; Finish waits until that is known.
-func TestSuspectFinish(t *testing.T) {
+func TestDirtyFinish(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	must(t, p.Close(), l.touch(l.target+".part"))
 	p = l.resume()
-	wantSuspect(t, "touched", p, true)
+	wantDirty(t, "touched", p, true)
 	if err := p.Finish(time.Time{}); err == nil {
 		t.Errorf("Finish of a Suspect Part: got no error")
 	}
 	l.wantNo(l.target)
 	l.wantHeld(p, "0+100000")
-	l.rest(p)
+	l.complete(p)
 }
 
 // Commits do not make good what was not checked, and neither does half a check.
-func TestSuspectStays(t *testing.T) {
+func TestDirtyUntilAllVerified(t *testing.T) {
 	for _, checked := range []int{0, 1, 5} { // pieces, of 6
 		l := newFixture(t)
 		p := l.create()
@@ -92,28 +92,28 @@ func TestSuspectStays(t *testing.T) {
 			}
 		}
 		l.write(p, 70_000, 80_000)
-		wantSuspect(t, "after a commit", p, true)
+		wantDirty(t, "after a commit", p, true)
 		must(t, p.Close())
 		p = l.resume()
-		wantSuspect(t, "resumed after a commit", p, true)
+		wantDirty(t, "resumed after a commit", p, true)
 		must(t, p.Close())
 		p = l.resume()
-		wantSuspect(t, "resumed once more", p, true)
-		if lost := l.recheck(p); lost != 10_000 {
+		wantDirty(t, "resumed once more", p, true)
+		if lost := l.verifyAll(p); lost != 10_000 {
 			t.Errorf("lost: got %d, want 10000", lost)
 		}
 		l.write(p, 80_000, 90_000)
 		must(t, p.Close())
 		p = l.resume()
-		wantSuspect(t, "after a check and a commit", p, false)
+		wantDirty(t, "after a check and a commit", p, false)
 		l.wantHeld(p, "0+50000,70000+20000")
-		l.rest(p)
+		l.complete(p)
 	}
 }
 
 // A complete part file that was changed before the rename does not get the final
 // name; one that was only touched does when that is known.
-func TestFinishingTouched(t *testing.T) {
+func TestFinishingChanged(t *testing.T) {
 	for _, tc := range []struct {
 		damage func([]byte)
 		lost   int64
@@ -122,14 +122,14 @@ func TestFinishingTouched(t *testing.T) {
 		l.damage(tc.damage)
 		must(t, os.Chtimes(l.target+".part", time.Time{}, time.Unix(2e9, 0))) // finishing uses that of touch
 		p := l.resume()
-		wantSuspect(t, "finishing", p, true)
+		wantDirty(t, "finishing", p, true)
 		if rec := p.Record(); rec.State != Active {
 			t.Errorf("state: got %s, want %s", rec.State, Active)
 		}
 		l.wantNo(l.target)
-		if lost := l.recheck(p); lost != tc.lost {
+		if lost := l.verifyAll(p); lost != tc.lost {
 			t.Errorf("lost: got %d, want %d", lost, tc.lost)
 		}
-		l.rest(p)
+		l.complete(p)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // Cut gives up what is held from any offset on, durably, and no more; what is
 // left still has its sums, and the rest can be written again.
-func TestCut(t *testing.T) {
+func TestDiscardFrom(t *testing.T) {
 	for _, tc := range []struct {
 		off  int64
 		held string
@@ -41,7 +41,7 @@ func TestCut(t *testing.T) {
 			must(t, p.Close(), l.touch(l.target+".part"))
 			p = l.resume()
 			l.wantHeld(p, tc.held)
-			if lost := l.recheck(p); lost != 0 {
+			if lost := l.verifyAll(p); lost != 0 {
 				t.Errorf("lost: got %d, want 0", lost)
 			}
 			if tc.off < 60_000 {
@@ -50,13 +50,13 @@ func TestCut(t *testing.T) {
 				p = l.resume()
 			}
 			l.wantHeld(p, tc.held)
-			l.rest(p)
+			l.complete(p)
 		})
 	}
 }
 
 // However far beyond the end it is, Cut costs nothing.
-func TestCutFar(t *testing.T) {
+func TestDiscardFromBeyondEnd(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10_000)
@@ -64,11 +64,11 @@ func TestCutFar(t *testing.T) {
 	if n := p.written.sums.Len(); n > 10 {
 		t.Errorf("sums: got %d, want those of 10 pieces at most", n)
 	}
-	l.rest(p)
+	l.complete(p)
 }
 
 // Cut does not make good what it leaves of a piece that is damaged.
-func TestCutDamaged(t *testing.T) {
+func TestDiscardFromDamagedPiece(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 50_000)
@@ -76,14 +76,14 @@ func TestCutDamaged(t *testing.T) {
 	l.damage(flip(21_000))
 	p = l.resume()
 	must(t, p.DiscardFrom(25_000))
-	l.recheck(p)
+	l.verifyAll(p)
 	l.wantHeld(p, "0+20000")
-	l.rest(p)
+	l.complete(p)
 }
 
 // A Cut that could not be recorded is recorded by the next commit, and Finish does
 // not bring back what was given up.
-func TestCutBrokenState(t *testing.T) {
+func TestDiscardFromBrokenState(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
@@ -96,7 +96,7 @@ func TestCutBrokenState(t *testing.T) {
 	must(t, p.Commit(1))
 	l.wantHeld(p, "0+25000")
 	must(t, p.Close(), l.touch(l.target+".part"))
-	l.rest(l.resume())
+	l.complete(l.resume())
 }
 
 // After a restart, sums of the earlier version mean nothing.
@@ -115,10 +115,10 @@ func TestRestartSums(t *testing.T) {
 		l.write(p, off, off+1_000)
 		must(t, p.Close(), l.touch(l.target+".part"))
 		p = l.resume()
-		if lost := l.recheck(p) + p.Lost(); lost != 0 {
+		if lost := l.verifyAll(p) + p.Lost(); lost != 0 {
 			t.Errorf("lost: got %d, want 0", lost)
 		}
 	}
 	l.wantHeld(p, "50+1000,30050+1000,95000+1000")
-	l.rest(p)
+	l.complete(p)
 }

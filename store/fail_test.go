@@ -150,7 +150,7 @@ func (s *session) checkBroken(want bool) {
 }
 
 // A failure that leaves the Part whole does not keep the same Part from going on.
-func TestGoOnAfterFailure(t *testing.T) {
+func TestContinueAfterFailure(t *testing.T) {
 	sc := scenarioNamed(t, "straight")
 	for _, tr := range []trap{{op: "write", n: 1}, {op: "stat", n: 2}, {op: "settime", n: 1}, {op: "stat", n: 5}} {
 		w := newWorld(t, sc, 1)
@@ -164,7 +164,7 @@ func TestGoOnAfterFailure(t *testing.T) {
 		}
 		s.err = nil
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 		if s.err != nil {
 			w.errorf("going on: %v", s.err)
@@ -215,7 +215,7 @@ func TestResumeReserved(t *testing.T) {
 
 // Bytes that the part file has lost have to be written again: where Resume can
 // ask for space at all, they count. They are told when it works at last.
-func TestResumeLostNeedsSpace(t *testing.T) {
+func TestResumeTruncatedNeedsSpace(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	s := &session{w: w}
 	s.create("v1", 2900)

@@ -102,7 +102,7 @@ func (l *fixture) write(p *Part, off, end int64) {
 }
 
 // recheck reads again all that is held and returns how much of it is lost.
-func (l *fixture) recheck(p *Part) (lost int64) {
+func (l *fixture) verifyAll(p *Part) (lost int64) {
 	l.t.Helper()
 	for i, more := 0, true; more; i++ {
 		n, again, err := p.VerifyNext(i)
@@ -130,10 +130,10 @@ func (l *fixture) wantHeld(p *Part, want string) {
 
 // rest fetches what is missing, finishes and closes. All that is held must have
 // its sum.
-func (l *fixture) rest(p *Part) {
+func (l *fixture) complete(p *Part) {
 	l.t.Helper()
 	if p.Dirty() {
-		if lost := l.recheck(p); lost != 0 {
+		if lost := l.verifyAll(p); lost != 0 {
 			l.t.Errorf("Recheck: got %d bytes lost, want 0", lost)
 		}
 	}

@@ -106,7 +106,7 @@ func TestResumeForeignTarget(t *testing.T) {
 			if p.Lost() != 20_000 {
 				t.Errorf("Lost: got %d, want 20000", p.Lost())
 			}
-			l.rest(p)
+			l.complete(p)
 		})
 	}
 }
@@ -153,7 +153,7 @@ func TestReplace(t *testing.T) {
 			l.opened(p, err)
 			l.write(p, 0, 50_000)
 			target.want(l)
-			l.rest(p)
+			l.complete(p)
 			if name == "link to a file" {
 				l.wantFile(l.target+".linked", "foreign")
 			}
@@ -181,7 +181,7 @@ func TestUnknownPart(t *testing.T) {
 	part := l.target + ".part"
 	for n, foreign := range []string{"foreign", "foreign too"} {
 		l.put(part, foreign)
-		l.rest(l.create())
+		l.complete(l.create())
 		must(t, os.Remove(l.target))
 		l.wantWarnings(n + 1)
 	}
@@ -196,7 +196,7 @@ func TestUnknownPart(t *testing.T) {
 func TestEmptyPart(t *testing.T) {
 	l := newFixture(t)
 	l.put(l.target+".part", "")
-	l.rest(l.create())
+	l.complete(l.create())
 	l.wantWarnings(0)
 	l.wantNo(l.target + ".part.1")
 }
@@ -214,7 +214,7 @@ func TestCreateAgain(t *testing.T) {
 	}
 	_, err := l.store.Get(old)
 	l.wantErr("Get of the first record", err, ErrNotFound)
-	l.rest(p)
+	l.complete(p)
 	l.wantWarnings(0)
 }
 
@@ -279,13 +279,13 @@ func TestCreateTooLateLeavesNothing(t *testing.T) {
 }
 
 // A lookFS calls looked after it has looked at a path for the first time.
-type lookFS struct {
+type lstatFS struct {
 	FS
 	path   string
 	looked func()
 }
 
-func (l *lookFS) Lstat(name string) (fs.FileInfo, error) {
+func (l *lstatFS) Lstat(name string) (fs.FileInfo, error) {
 	info, err := l.FS.Lstat(name)
 	if looked := l.looked; name == l.path && looked != nil {
 		l.looked = nil
@@ -300,7 +300,7 @@ func TestTargetWasPartFile(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
-	l.store.fs.FS = &lookFS{l.store.fs.FS, l.target + ".part", func() {
+	l.store.fs.FS = &lstatFS{l.store.fs.FS, l.target + ".part", func() {
 		if err := errors.Join(p.Finish(time.Time{}), p.Close()); err != nil {
 			t.Error(err)
 		}

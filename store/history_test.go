@@ -64,7 +64,7 @@ func (h history) check(t *testing.T, damaged []byte) {
 	t.Helper()
 	l := newFixture(t)
 	must(t, os.WriteFile(l.dbPath(), damaged, 0o600))
-	err := l.unhung(func() error {
+	err := l.withinTimeout(func() error {
 		records, err := l.store.Records()
 		for _, rec := range records {
 			h.wantCommitted(t, rec)

@@ -145,7 +145,7 @@ func TestLedgerDamage(t *testing.T) {
 
 // TestAgainKeepsFinished: while a file that is finished is fetched again, the ledger
 // has the old one.
-func TestAgainKeepsFinished(t *testing.T) {
+func TestDownloadAgainKeepsEntry(t *testing.T) {
 	l := newFixture(t)
 	old := l.finish("f")
 	rec := Record{Target: old.Target, URL: old.URL, Size: 10, Replace: true}

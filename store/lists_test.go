@@ -64,7 +64,7 @@ func TestListsText(t *testing.T) {
 }
 
 // made puts a finished file of lists on disk and on record.
-func (l *fixture) made(name string, lists ...string) Record {
+func (l *fixture) finished(name string, lists ...string) Record {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
 	p := l.opened(l.store.Create(rec))
@@ -74,7 +74,7 @@ func (l *fixture) made(name string, lists ...string) Record {
 }
 
 // begun begins a download for lists, and leaves it.
-func (l *fixture) begun(name string, lists ...string) Record {
+func (l *fixture) unfinished(name string, lists ...string) Record {
 	l.t.Helper()
 	p := l.opened(l.store.Create(l.recordOf(name, lists...)))
 	l.write(p, 0, 5)
@@ -110,7 +110,7 @@ func (l *fixture) wantLists(name string, want ...string) {
 }
 
 // wantBegunLists is wantLists of an unfinished download.
-func (l *fixture) wantBegunLists(name string, want ...string) {
+func (l *fixture) wantUnfinishedLists(name string, want ...string) {
 	l.t.Helper()
 	got, err := l.store.ByTarget(l.path(name))
 	if err != nil || got.State == Done || !slices.Equal(got.Lists, want) {
@@ -122,13 +122,13 @@ func (l *fixture) wantBegunLists(name string, want ...string) {
 // there; without anything to record nothing is written.
 func TestClaim(t *testing.T) {
 	l := newFixture(t)
-	l.made("done", keyA)
-	l.made("both", keyA)
-	l.begun("both", keyA)
-	l.begun("begun", keyA)
-	l.made("got")
-	l.begun("got, begun")
-	l.made("full", manyLists(maxLists)...)
+	l.finished("done", keyA)
+	l.finished("both", keyA)
+	l.unfinished("both", keyA)
+	l.unfinished("begun", keyA)
+	l.finished("got")
+	l.unfinished("got, begun")
+	l.finished("full", manyLists(maxLists)...)
 	names := []string{"done", "both", "begun", "got", "got, begun", "none", "full"}
 	l.claim(keyB, names...)
 	before, err := os.ReadFile(l.dbPath())
@@ -142,10 +142,10 @@ func TestClaim(t *testing.T) {
 	}
 	l.wantLists("done", keyA, keyB)
 	l.wantLists("both", keyA, keyB)
-	l.wantBegunLists("both", keyA, keyB)
-	l.wantBegunLists("begun", keyA, keyB)
+	l.wantUnfinishedLists("both", keyA, keyB)
+	l.wantUnfinishedLists("begun", keyA, keyB)
 	l.wantLists("got")
-	l.wantBegunLists("got, begun")
+	l.wantUnfinishedLists("got, begun")
 	l.wantLists("full", manyLists(maxLists).With(Nameless)...)
 }
 
@@ -153,38 +153,38 @@ func TestClaim(t *testing.T) {
 // beyond.
 func TestClaimWhileRunning(t *testing.T) {
 	l := newFixture(t)
-	l.made("f", keyA)
+	l.finished("f", keyA)
 	p := l.opened(l.store.Create(l.recordOf("f", keyB)))
 	l.claim(keyC, "f")
 	l.write(p, 0, 10)
-	l.wantBegunLists("f", keyB, keyC)
+	l.wantUnfinishedLists("f", keyB, keyC)
 	must(t, p.Finish(time.Time{}), p.Close())
 	l.wantLists("f", keyA, keyB, keyC)
 }
 
 // What replaces a file of lists is theirs, too, unless no list asked for it.
-func TestListsStay(t *testing.T) {
+func TestReplacementInheritsLists(t *testing.T) {
 	l := newFixture(t)
-	l.begun("begun", keyA)
-	l.made("begun", keyB)
+	l.unfinished("begun", keyA)
+	l.finished("begun", keyB)
 	l.wantLists("begun", keyA, keyB)
 
-	l.made("done", keyA)
-	l.made("done", keyB)
+	l.finished("done", keyA)
+	l.finished("done", keyB)
 	l.wantLists("done", keyA, keyB)
 
-	l.made("got", keyA)
-	l.made("got")
+	l.finished("got", keyA)
+	l.finished("got")
 	l.wantLists("got")
 
-	rec := l.made("amended", keyA)
+	rec := l.finished("amended", keyA)
 	l.claim(keyB, "amended")
 	must(t, l.store.Amend(rec))
 	l.wantLists("amended", keyA, keyB)
 }
 
 // placedBy places a small file for lists.
-func (l *fixture) placedBy(name string, replace bool, lists ...string) error {
+func (l *fixture) publishFor(name string, replace bool, lists ...string) error {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
 	rec.Replace = replace
@@ -198,7 +198,7 @@ func (l *fixture) placedBy(name string, replace bool, lists ...string) error {
 
 func TestListsOfSmallFiles(t *testing.T) {
 	l := newFixture(t)
-	must(t, l.placedBy("f", false, keyA), l.placedBy("f", true, keyB))
+	must(t, l.publishFor("f", false, keyA), l.publishFor("f", true, keyB))
 	l.claim(keyC, "f")
 	must(t, l.store.FlushPublished())
 	l.wantLists("f", keyA, keyB, keyC)
@@ -207,13 +207,13 @@ func TestListsOfSmallFiles(t *testing.T) {
 	}
 
 	// A file that has come first stays, and is claimed by whoever wanted to make it.
-	must(t, l.placedBy("g", false, keyA))
-	l.wantErr("Place", l.placedBy("g", false, keyB), ErrForeign)
+	must(t, l.publishFor("g", false, keyA))
+	l.wantErr("Place", l.publishFor("g", false, keyB), ErrForeign)
 	l.wantLists("g", keyA, keyB)
 }
 
 // The directory of a file without a name may be pruned before it gets one.
-func TestPlaceWithoutDirectory(t *testing.T) {
+func TestPublishPrunedDirectory(t *testing.T) {
 	l := newFixture(t)
 	u, err := l.store.CreateTemp(l.recordOf("sub/f", keyA))
 	if errors.Is(err, errors.ErrUnsupported) {

@@ -11,7 +11,7 @@ import (
 
 // A part file that went away while it was written holds nothing any more, and
 // that is told.
-func TestPartGone(t *testing.T) {
+func TestPartMovedOrDeleted(t *testing.T) {
 	aside := func(l *fixture) error { return os.Rename(l.target+".part", l.target+".moved") }
 	for name, gone := range map[string]func(*fixture) error{
 		"removed":           func(l *fixture) error { return os.Remove(l.target + ".part") },
@@ -39,14 +39,14 @@ func TestPartGone(t *testing.T) {
 				}
 				l.wantHeld(p, "")
 				p.Close()
-				l.rest(l.resume())
+				l.complete(l.resume())
 			})
 		}
 	}
 }
 
 // Nor is one that was cut.
-func TestPartCut(t *testing.T) {
+func TestPartTruncated(t *testing.T) {
 	for _, size := range []int64{29_999, 10_000, 0} {
 		l := newFixture(t)
 		p := l.create()
@@ -56,13 +56,13 @@ func TestPartCut(t *testing.T) {
 		l.wantErr("Commit", p.Commit(1), ErrGone)
 		l.wantHeld(p, "")
 		must(t, p.Close())
-		l.rest(l.resume())
+		l.complete(l.resume())
 	}
 }
 
 // One that was cut and has grown again since has a hole, which is noticed before
 // the file is finished.
-func TestPartHole(t *testing.T) {
+func TestPartTruncatedAndExtended(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 80_000)
@@ -73,10 +73,10 @@ func TestPartHole(t *testing.T) {
 	}
 	must(t, os.Truncate(l.target+".part", 0))
 	l.write(p, 80_000, 100_000)
-	wantSuspect(t, "with a hole", p, true)
-	if lost := l.recheck(p); lost != 80_000 {
+	wantDirty(t, "with a hole", p, true)
+	if lost := l.verifyAll(p); lost != 80_000 {
 		t.Errorf("lost: got %d, want 80000", lost)
 	}
 	l.wantHeld(p, "80000+20000")
-	l.rest(p)
+	l.complete(p)
 }

@@ -32,7 +32,7 @@ func TestDownload(t *testing.T) {
 		t.Errorf("resumed: got %s, reason %q, lost %d, want active", rec.State, rec.Reason, p.Lost())
 	}
 	l.wantNo(l.target)
-	l.rest(p)
+	l.complete(p)
 	l.wantWarnings(0)
 }
 
@@ -59,7 +59,7 @@ func TestPermissions(t *testing.T) {
 		t.Skip("no such permissions")
 	}
 	l := newFixture(t)
-	l.rest(l.create())
+	l.complete(l.create())
 	for name, want := range map[string]os.FileMode{l.state: 0o700, l.dbPath(): 0o600, filepath.Join(l.state, lockName): 0o600} {
 		info, err := os.Stat(name)
 		must(t, err)
@@ -82,12 +82,12 @@ func TestFinishTooEarly(t *testing.T) {
 		}
 		l.wantNo(l.target)
 		must(t, p.Update(func(r *Record) { r.Size = 100_000 }))
-		l.rest(p)
+		l.complete(p)
 	}
 }
 
 // A server that sends too much does not make the file longer.
-func TestFinishCuts(t *testing.T) {
+func TestFinishTruncates(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	if _, err := p.WriteAt([]byte("too much"), 100_000); err == nil {
@@ -95,13 +95,13 @@ func TestFinishCuts(t *testing.T) {
 	}
 	_, err := p.file.WriteAt([]byte("too much"), 100_000) // by somebody else
 	must(t, err)
-	l.rest(p)
+	l.complete(p)
 }
 
 func TestFinishEmpty(t *testing.T) {
 	l := newFixture(t)
 	l.data = nil
-	l.rest(l.create())
+	l.complete(l.create())
 }
 
 func TestRestart(t *testing.T) {
@@ -118,7 +118,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("record: got %+v, want the new version of %s, nothing held", rec, id)
 	}
 	l.data = l.data[50_000:]
-	l.rest(p)
+	l.complete(p)
 }
 
 // Restart that finds no room says so, and forgets all the same.
@@ -155,7 +155,7 @@ func TestReserve(t *testing.T) {
 	if info, err := os.Lstat(l.target + ".part"); err != nil || info.Size() != 10 {
 		t.Errorf("part file after Reserve: got %v, %v, want 10 bytes", info, err)
 	}
-	l.rest(p)
+	l.complete(p)
 }
 
 // What Record returns is the caller's.
@@ -187,9 +187,9 @@ func TestCommitBeyondSize(t *testing.T) {
 }
 
 // The Part of a finished download takes no more bytes, and its record stays.
-func TestDonePart(t *testing.T) {
+func TestPartAfterFinish(t *testing.T) {
 	l := newFixture(t)
-	l.rest(l.create())
+	l.complete(l.create())
 	p := l.resume()
 	if rec := p.Record(); rec.State != Done {
 		t.Fatalf("resumed: got %s, want %s", rec.State, Done)
@@ -220,7 +220,7 @@ func TestDonePart(t *testing.T) {
 // that runs.
 func TestOpenDone(t *testing.T) {
 	l := newFixture(t)
-	l.rest(l.create())
+	l.complete(l.create())
 	program, err := os.Executable()
 	must(t, err)
 	for _, rec := range []Record{l.onRecord(), {Target: program}} {

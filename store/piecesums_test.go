@@ -22,7 +22,7 @@ func (f hookFile) DataSync() error {
 
 // Sums on record are of the bytes on record, not of those that come in while a
 // commit works.
-func TestCommitSums(t *testing.T) {
+func TestCommitSumsWhileWriting(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	_, err := p.WriteAt(l.data[:4_000], 0)
@@ -33,12 +33,12 @@ func TestCommitSums(t *testing.T) {
 	must(t, err, p.Commit(1), p.Close(), l.touch(l.target+".part"))
 	p = l.resume()
 	l.wantHeld(p, "0+4000")
-	l.rest(p)
+	l.complete(p)
 }
 
 // Nor of those that are not committed yet when others are given up: these are
 // committed along.
-func TestGiveUpSums(t *testing.T) {
+func TestDiscardSums(t *testing.T) {
 	for name, giveUp := range map[string]func(*Part) error{
 		"Cut":     func(p *Part) error { return p.DiscardFrom(30_000) },
 		"Recheck": func(p *Part) error { _, _, err := p.VerifyNext(3); return err },
@@ -54,15 +54,15 @@ func TestGiveUpSums(t *testing.T) {
 		must(t, err, giveUp(p), p.Close(), l.touch(l.target+".part"))
 		p = l.resume()
 		l.wantHeld(p, "0+16000")
-		if lost := l.recheck(p); lost != 0 {
+		if lost := l.verifyAll(p); lost != 0 {
 			t.Errorf("%s: lost after it: got %d, want 0", name, lost)
 		}
-		l.rest(p)
+		l.complete(p)
 	}
 }
 
 // A piece that could not be given up durably is given up when it is tried again.
-func TestRecheckBrokenState(t *testing.T) {
+func TestVerifyBrokenState(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
@@ -73,11 +73,11 @@ func TestRecheckBrokenState(t *testing.T) {
 	_, _, err := p.VerifyNext(3)
 	l.wantErr("Recheck", err, ErrState)
 	mend()
-	if lost := l.recheck(p); lost != 10_000 {
+	if lost := l.verifyAll(p); lost != 10_000 {
 		t.Errorf("lost: got %d, want 10000", lost)
 	}
 	l.wantHeld(p, "0+30000,40000+60000")
-	l.rest(p)
+	l.complete(p)
 }
 
 // manyPages begins a download with four pages of sums, and something of each
@@ -96,15 +96,15 @@ func manyPages(t *testing.T) (*fixture, ID) {
 const manyHeld = "50+100,25550+100,60000+10,99990+10"
 
 // Sums are kept in pages, which are read again.
-func TestPages(t *testing.T) {
+func TestSumPages(t *testing.T) {
 	l, _ := manyPages(t)
 	must(t, l.touch(l.target+".part"))
 	p := l.resume()
-	if lost := l.recheck(p) + p.Lost(); lost != 0 {
+	if lost := l.verifyAll(p) + p.Lost(); lost != 0 {
 		t.Errorf("lost: got %d, want 0", lost)
 	}
 	l.wantHeld(p, manyHeld)
-	l.rest(p)
+	l.complete(p)
 	must(t, l.store.Remove(p.Record().ID, true), l.store.read(func(tx tx) error {
 		if k, _ := tx.Bucket(pieceBucket).Cursor().First(); k != nil {
 			t.Errorf("pages after Remove: got %q, want none", k)
@@ -115,7 +115,7 @@ func TestPages(t *testing.T) {
 
 // A page that is damaged or missing loses the pieces whose sums it has, and no
 // others, even if nothing else is amiss.
-func TestDamagedPage(t *testing.T) {
+func TestDamagedSumPage(t *testing.T) {
 	held := []string{ // without page n
 		"25600+50,60000+10,99990+10",
 		"50+100,25550+50,60000+10,99990+10",
@@ -161,7 +161,7 @@ func (l *fixture) wantPageLost(want string) {
 	must(l.t, p.Close(), l.touch(l.target+".part"))
 	p = l.resume()
 	l.wantHeld(p, want)
-	l.rest(p)
+	l.complete(p)
 }
 
 // Where the size is not known, bytes are taken wherever they come, until it is.
@@ -176,14 +176,14 @@ func TestUnknownSize(t *testing.T) {
 	l.write(p, 0, 60_000)
 	must(t, p.Close(), l.touch(l.target+".part"))
 	p = l.resume()
-	if lost := l.recheck(p); lost != 0 || p.Record().Size != -1 {
+	if lost := l.verifyAll(p); lost != 0 || p.Record().Size != -1 {
 		t.Errorf("resumed: got %d lost, size %d, want 0, -1", lost, p.Record().Size)
 	}
 	must(t, p.Update(func(r *Record) { r.Size = 100_000 }))
 	if _, err := p.WriteAt([]byte("too much"), 99_999); err == nil {
 		t.Errorf("WriteAt beyond the end that is known now: got no error")
 	}
-	l.rest(p)
+	l.complete(p)
 }
 
 // A record that says less than what is held could not be read again.

@@ -27,8 +27,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if state := os.Getenv(circleEnv); state != "" {
-		os.Exit(readCircle(state))
+	if state := os.Getenv(cycleEnv); state != "" {
+		os.Exit(readCycle(state))
 	}
 	dir := os.Getenv(childEnv)
 	if dir == "" {

@@ -37,19 +37,19 @@ func (l *fixture) wantForgotten(name string) {
 // not what was read before.
 func TestRelease(t *testing.T) {
 	l := newFixture(t)
-	shared := l.made("shared", keyA, keyB)
-	nameless := l.made("nameless", keyA, Nameless)
-	alone := l.made("alone", keyA)
-	altered := l.made("altered", keyA)
+	shared := l.finished("shared", keyA, keyB)
+	nameless := l.finished("nameless", keyA, Nameless)
+	alone := l.finished("alone", keyA)
+	altered := l.finished("altered", keyA)
 	l.put(altered.Target, "by somebody else")
-	missing := l.made("missing", keyA)
+	missing := l.finished("missing", keyA)
 	must(t, os.Remove(missing.Target))
-	claimed := l.made("claimed", keyA)
+	claimed := l.finished("claimed", keyA)
 	l.claim(keyB, "claimed")
-	got := l.made("got", keyA)
-	l.made("got")
-	replaced := l.made("replaced", keyA)
-	l.made("replaced", keyA)
+	got := l.finished("got", keyA)
+	l.finished("got")
+	replaced := l.finished("replaced", keyA)
+	l.finished("replaced", keyA)
 
 	deleted := l.release(shared, nameless, alone, altered, missing, claimed, got, replaced)
 	for name := range deleted {
@@ -115,7 +115,7 @@ func TestReleaseFails(t *testing.T) {
 		{releaseFS{syncDir: func(string) error { return errInjected }}, []string{"a", "b"}},
 	} {
 		l := newFixture(t)
-		a, b := l.made("a", keyA), l.made("b", keyA)
+		a, b := l.finished("a", keyA), l.finished("b", keyA)
 		l.store.fs.FS = tc.fs
 		ends, err := l.store.Release([]Record{a, b}, []string{keyA})
 		must(t, err)
@@ -144,7 +144,7 @@ func TestReleaseFails(t *testing.T) {
 // next prune goes on from there.
 func TestReleaseCrash(t *testing.T) {
 	l := newFixture(t)
-	a, b := l.made("a", keyA), l.made("b", keyA)
+	a, b := l.finished("a", keyA), l.finished("b", keyA)
 	var crashed []byte // the state file when the deletion is durable
 	l.store.fs.FS = releaseFS{syncDir: func(string) (err error) {
 		l.wantNo(a.Target)
@@ -166,7 +166,7 @@ func TestReleaseCrash(t *testing.T) {
 // Release ends its transaction after a while, and the caller goes on.
 func TestReleaseTime(t *testing.T) {
 	l := newFixture(t)
-	a, b := l.made("a", keyA), l.made("b", keyA)
+	a, b := l.finished("a", keyA), l.finished("b", keyA)
 	l.store.fs.FS = releaseFS{remove: func(string) error {
 		time.Sleep(maxReleaseTime + maxReleaseTime/10)
 		return nil
@@ -180,11 +180,11 @@ func TestReleaseTime(t *testing.T) {
 
 func TestAbandon(t *testing.T) {
 	l := newFixture(t)
-	alone, shared, none := l.begun("alone", keyA), l.begun("shared", keyA, keyB), l.begun("none", keyB)
-	noPart := l.begun("no part", keyA)
+	alone, shared, none := l.unfinished("alone", keyA), l.unfinished("shared", keyA, keyB), l.unfinished("none", keyB)
+	noPart := l.unfinished("no part", keyA)
 	must(t, os.Remove(noPart.Part()))
-	l.made("again", keyA)
-	again := l.begun("again", keyA)
+	l.finished("again", keyA)
+	again := l.unfinished("again", keyA)
 	running := l.opened(l.store.Create(l.recordOf("running", keyA)))
 	for _, tc := range []struct {
 		rec  Record
@@ -199,9 +199,9 @@ func TestAbandon(t *testing.T) {
 	l.wantForgotten("no part")
 	l.wantNo(alone.Part())
 	l.wantNo(again.Part())
-	l.wantBegunLists("shared", keyB)
-	l.wantBegunLists("none", keyB)
-	l.wantBegunLists("running", keyA)
+	l.wantUnfinishedLists("shared", keyB)
+	l.wantUnfinishedLists("none", keyB)
+	l.wantUnfinishedLists("running", keyA)
 	l.wantLists("again", keyA) // it was to be replaced, and was not
 	for _, part := range []string{shared.Part(), none.Part(), l.path("running.part")} {
 		if _, err := os.Lstat(part); err != nil {

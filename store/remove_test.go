@@ -39,7 +39,7 @@ func TestRemove(t *testing.T) {
 // gone.
 func TestRemoveSpares(t *testing.T) {
 	l := newFixture(t)
-	l.rest(l.create())
+	l.complete(l.create())
 	l.put(l.target+".part", "of someone else")
 	must(t, l.store.Remove(l.onRecord().ID, true))
 	l.wantFile(l.target, string(l.data))

@@ -12,7 +12,7 @@ import (
 
 // A part file that was cut or deleted loses just the pieces that are not whole
 // any more, and says so.
-func TestResumeLost(t *testing.T) {
+func TestResumeTruncatedPart(t *testing.T) {
 	for _, tc := range []struct {
 		size int64 // of the part file; -1: it is deleted
 		lost int64
@@ -51,7 +51,7 @@ func TestResumeLost(t *testing.T) {
 		if got := l.onRecord().Held; got.String() != tc.held {
 			t.Errorf("cut to %d: held on record: got %s, want %s", tc.size, got, tc.held)
 		}
-		l.rest(p)
+		l.complete(p)
 		if t.Failed() {
 			return
 		}
@@ -94,7 +94,7 @@ func TestResumeFinishing(t *testing.T) {
 				if rec := p.Record(); rec.State != Active || p.Lost() != tc.lost {
 					t.Fatalf("resumed: got %s, lost %d, want %s, %d", rec.State, p.Lost(), Active, tc.lost)
 				}
-				l.rest(p)
+				l.complete(p)
 				return
 			}
 			if rec := p.Record(); rec.State != Done || p.Lost() != 0 {
@@ -112,7 +112,7 @@ func TestResumeFinishingEmpty(t *testing.T) {
 	must(t, os.Remove(l.target+".part"))
 	p := l.resume()
 	if rec := p.Record(); rec.State == Active {
-		l.rest(p)
+		l.complete(p)
 	}
 	l.wantDone()
 }
@@ -161,7 +161,7 @@ func TestResumeReadsUnderLock(t *testing.T) {
 // A finished download stays so whatever becomes of its file.
 func TestResumeDone(t *testing.T) {
 	l := newFixture(t)
-	l.rest(l.create())
+	l.complete(l.create())
 	p := l.resume()
 	if rec := p.Record(); rec.State != Done || p.Lost() != 0 {
 		t.Errorf("resumed: got %s, lost %d, want %s", rec.State, p.Lost(), Done)
@@ -208,7 +208,7 @@ func TestBusy(t *testing.T) {
 	check(false)
 	p = l.resume()
 	check(true)
-	l.rest(p)
+	l.complete(p)
 	check(false)
 	rec = l.onRecord()
 	check(false)
@@ -233,7 +233,7 @@ func TestWriteWhileUpdate(t *testing.T) {
 		}
 	}))
 	must(t, p.Commit(1))
-	l.rest(p)
+	l.complete(p)
 }
 
 // WriteAt may be called while Commit works.
@@ -249,5 +249,5 @@ func TestWriteWhileCommit(t *testing.T) {
 		l.write(p, off, off+10_000)
 	}
 	must(t, <-done, p.Commit(1))
-	l.rest(p)
+	l.complete(p)
 }

@@ -12,7 +12,7 @@ import (
 
 // A belowFS has the errors, and the effects, of the real file system; and what a link
 // leads to is as it was after each call through one.
-func TestBelow(t *testing.T) {
+func TestRootedFS(t *testing.T) {
 	for _, byPath := range []bool{false, true} {
 		root, away := t.TempDir(), t.TempDir()
 		b := newRootedFS(root)

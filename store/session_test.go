@@ -50,12 +50,12 @@ func (s *session) resume() {
 		}
 		return err
 	})
-	s.recheck()
+	s.verifyAll()
 }
 
 // recheck reads again what is held, which must be as it was recorded, unless it
 // cannot be read.
-func (s *session) recheck() {
+func (s *session) verifyAll() {
 	if s.err != nil || !s.part.Dirty() {
 		return
 	}
@@ -100,7 +100,7 @@ func (s *session) commit() {
 }
 
 // cut gives up what is held from off on.
-func (s *session) cut(off int64) {
+func (s *session) discardFrom(off int64) {
 	for _, set := range []*chunk.Set{&s.w.promised, &s.written} {
 		set.Remove(chunk.Range{Off: off, End: chunk.Unbounded})
 	}
@@ -129,7 +129,7 @@ func (s *session) finish() {
 func (s *session) close() { s.do("Close", func() error { return s.part.Close() }) }
 
 // rest fetches all that is missing and finishes.
-func (s *session) rest() {
+func (s *session) completeRest() {
 	if s.err != nil {
 		return
 	}
@@ -145,7 +145,7 @@ func (s *session) rest() {
 }
 
 // goOn begins the download or resumes it, and brings it to its end.
-func (s *session) goOn() {
+func (s *session) runToEnd() {
 	_, err := s.w.store.ByTarget(s.w.target)
 	if size := int64(versions[s.w.etag]); errors.Is(err, ErrNotFound) {
 		s.create(s.w.etag, size)
@@ -158,7 +158,7 @@ func (s *session) goOn() {
 		} else if rec.Size < 0 {
 			s.update(func(r *Record) { r.Size = int64(versions[r.ETag]) })
 		}
-		s.rest()
+		s.completeRest()
 	}
 	s.close()
 }

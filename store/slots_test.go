@@ -30,7 +30,7 @@ func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
 }
 
 // lookAgain makes the next share look who the members are.
-func lookAgain(all []*Slots) {
+func recount(all []*Slots) {
 	for _, s := range all {
 		s.countedAt = time.Time{}
 	}
@@ -66,7 +66,7 @@ func TestShareOf(t *testing.T) {
 
 // TestShareOfTurns: with more members than places all places are given at any
 // time, and each member has its turn as often as any other.
-func TestShareOfTurns(t *testing.T) {
+func TestShareOfInTurn(t *testing.T) {
 	for members := 2; members <= 12; members++ {
 		for n := 1; n < members; n++ {
 			turns := make([]int, members)
@@ -101,7 +101,7 @@ func TestSlotsShared(t *testing.T) {
 	if got := len(take(all[1])) + len(take(all[2])); got != 0 {
 		t.Errorf("while one has all: the others got %d", got)
 	}
-	lookAgain(all)
+	recount(all)
 	if got := all[0].Share(); got != 3 {
 		t.Errorf("share of the first of three: got %d, want 3", got)
 	}
@@ -115,7 +115,7 @@ func TestSlotsShared(t *testing.T) {
 		t.Errorf("given back: got %d and %d, want 3 and 2", a, b)
 	}
 	all[1].Close()
-	lookAgain(all)
+	recount(all)
 	if a, b := len(take(all[0])), len(take(all[2])); a != 1 || b != 2 {
 		t.Errorf("after one has ended: got %d and %d more, want 1 and 2", a, b)
 	}
@@ -135,7 +135,7 @@ func TestSlotsClosedTwice(t *testing.T) {
 }
 
 // TestSlotsLookers: who only looks is no member.
-func TestSlotsLookers(t *testing.T) {
+func TestSlotsShareWithoutMembership(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
 	must(t, os.WriteFile(all[0].memberFile(1), nil, 0o600)) // as a killed process leaves it
@@ -144,14 +144,14 @@ func TestSlotsLookers(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	defer looker.Close()
-	lookAgain(all)
+	recount(all)
 	if got := all[0].Share(); got != 8 {
 		t.Errorf("got a share of %d, want 8", got)
 	}
 }
 
 // TestSlotsLookSeldom: the members are not counted at each call.
-func TestSlotsLookSeldom(t *testing.T) {
+func TestSlotsCountSeldom(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
 	at := all[0].countedAt
@@ -262,7 +262,7 @@ func TestSlotsRandom(t *testing.T) {
 					held[i] = held[i][1:]
 				}
 			default:
-				lookAgain(all)
+				recount(all)
 				if c, ok := s.Try(); ok {
 					held[i] = append(held[i], c)
 					if share := s.Share(); s.total >= len(all) && len(held[i]) > share {

@@ -19,13 +19,13 @@ type publisher struct {
 	store   *Store
 	state   string
 	written map[string][]string // all versions that were begun of each name
-	there   map[string]string   // what publishAll has returned nil for
+	promised   map[string]string   // what publishAll has returned nil for
 }
 
 const foreignName = "/dl/foreign"
 
 func newPublisher(t *testing.T, seed uint64) *publisher {
-	g := &publisher{t: t, state: t.TempDir(), written: map[string][]string{}, there: map[string]string{}}
+	g := &publisher{t: t, state: t.TempDir(), written: map[string][]string{}, promised: map[string]string{}}
 	g.fs = newCrashFS(seed)
 	g.fs.plant(foreignName, []byte("precious"))
 	g.open()
@@ -65,7 +65,7 @@ func (g *publisher) publish(replace bool, files ...[2]string) {
 	for i, err := range g.store.publishAll(group) {
 		rec := group[i].Record()
 		if err == nil {
-			g.there[rec.Target] = g.written[rec.Target][len(g.written[rec.Target])-1]
+			g.promised[rec.Target] = g.written[rec.Target][len(g.written[rec.Target])-1]
 		}
 	}
 }
@@ -99,8 +99,8 @@ func (g *publisher) check(story string) {
 			g.t.Errorf("%s: %s: got %q, want one of %q", story, name, got.data, versions)
 		case exists && (err != nil || !g.store.OwnFile(rec)):
 			g.t.Errorf("%s: %s is there, and not known to be ours: %v", story, name, err)
-		case g.there[name] != "" && (err != nil || string(got.data) < g.there[name] && len(got.data) < len(g.there[name])):
-			g.t.Errorf("%s: %s: got %q, %v, want %q, as Place had promised", story, name, got.data, err, g.there[name])
+		case g.promised[name] != "" && (err != nil || string(got.data) < g.promised[name] && len(got.data) < len(g.promised[name])):
+			g.t.Errorf("%s: %s: got %q, %v, want %q, as Place had promised", story, name, got.data, err, g.promised[name])
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (g *publisher) complete(story string) {
 
 // reboot is the next start after a power failure.
 func (g *publisher) reboot(names, data float64) *publisher {
-	next := &publisher{t: g.t, written: map[string][]string{}, there: g.there}
+	next := &publisher{t: g.t, written: map[string][]string{}, promised: g.promised}
 	for name, v := range g.written {
 		next.written[name] = append(next.written[name], v...)
 	}
@@ -152,7 +152,7 @@ func (g *publisher) reboot(names, data float64) *publisher {
 }
 
 // Cut the power before and after each operation of publishAll.
-func TestPlaceCrash(t *testing.T) {
+func TestPublishCrash(t *testing.T) {
 	n, crashed := 0, true
 	for ; crashed && !t.Failed(); n++ {
 		for _, does := range []string{"before", "after"} {
@@ -174,7 +174,7 @@ func TestPlaceCrash(t *testing.T) {
 }
 
 // Let each operation of publishAll fail, once.
-func TestPlaceFails(t *testing.T) {
+func TestPublishFails(t *testing.T) {
 	failed := true
 	for n := 1; failed && !t.Failed(); n++ {
 		g := newPublisher(t, uint64(n))
@@ -189,7 +189,7 @@ func TestPlaceFails(t *testing.T) {
 }
 
 // TestPlaceReal places files on the real file system.
-func TestPlaceReal(t *testing.T) {
+func TestPublishOnRealFS(t *testing.T) {
 	l := newFixture(t)
 	var group []*TempFile
 	for i := range 10 {
@@ -220,7 +220,7 @@ func TestPlaceReal(t *testing.T) {
 }
 
 // Many files of random groups, some of which are there already, whatever fails.
-func TestPlaceRandom(t *testing.T) {
+func TestPublishRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for seed := range uint64(30) {
 		g := newPublisher(t, seed)
@@ -239,7 +239,7 @@ func TestPlaceRandom(t *testing.T) {
 
 // A file of ours that somebody has altered is still to be replaced after a crash
 // between the record and the name.
-func TestPlaceAlteredCrash(t *testing.T) {
+func TestPublishOverChangedFileCrash(t *testing.T) {
 	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
 		g := newPublisher(t, uint64(n))
 		g.publish(false, [2]string{"/dl/a", "first a"})

@@ -9,7 +9,7 @@ import (
 )
 
 // Reservations follow the bytes that have arrived, wherever these are.
-func TestToReserve(t *testing.T) {
+func TestNextReservation(t *testing.T) {
 	const mib = 1 << 20
 	for _, tc := range []struct {
 		held     []chunk.Range
@@ -38,7 +38,7 @@ func TestToReserve(t *testing.T) {
 
 // Close gives back what was reserved, inside the file and behind its end, also by a
 // process that was killed; the bytes that are held stay trusted.
-func TestCloseGivesBack(t *testing.T) {
+func TestCloseReleasesSpace(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		l := newFixture(t)
 		rec := l.record()

@@ -46,7 +46,7 @@ func TestCommitBrokenState(t *testing.T) {
 	if held := l.onRecord().Held; held.String() != "0+20" {
 		t.Errorf("held after the next commit: got %s, want 0+20", held)
 	}
-	l.rest(p)
+	l.complete(p)
 	l.wantWarnings(0)
 }
 
@@ -73,7 +73,7 @@ func TestBrokenState(t *testing.T) {
 	}
 	broken("Finish", func() error { return p.Finish(time.Time{}) })
 	l.wantNo(l.target)
-	l.rest(p)
+	l.complete(p)
 }
 
 // A directory is no damaged file: nobody has asked to move it.
@@ -148,7 +148,7 @@ func TestNewerRecord(t *testing.T) {
 func TestCreateStateAfterCrash(t *testing.T) {
 	l := newFixture(t)
 	l.put(l.dbPath()+".new", "half of a state file")
-	l.rest(l.create())
+	l.complete(l.create())
 	l.wantNo(l.dbPath() + ".new")
 	l.wantWarnings(0)
 }

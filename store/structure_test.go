@@ -11,7 +11,7 @@ import (
 
 // TestStructure: what bbolt writes is sound, whatever was put and deleted, and a
 // page that is not as it should be is found.
-func TestStructure(t *testing.T) {
+func TestCheckStructure(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	path := t.TempDir() + "/db"
 	db, err := bolt.Open(path, 0o600, nil)

@@ -16,7 +16,7 @@ import (
 )
 
 // A lacking is a file system that lacks operations, and what the user is to read.
-type lacking struct {
+type limitedFS struct {
 	ops    []string // of crashFS
 	errs   []error
 	warns  string   // part of the one warning; "" for none
@@ -28,7 +28,7 @@ var unsupported = []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOTSUP, e
 
 func plus(errs ...error) []error { return append(errs, unsupported...) }
 
-var lackings = []lacking{
+var lackings = []limitedFS{
 	{[]string{"lock"}, plus(syscall.ENOLCK, syscall.EINVAL, syscall.EBADF, syscall.EIO, syscall.EACCES, syscall.EPERM), "cannot lock files", nil},
 	{[]string{"syncdir"}, plus(syscall.EINVAL, syscall.EBADF, syscall.EISDIR, syscall.EPERM, syscall.EACCES), "cannot sync directories", nil},
 	{[]string{"datasync"}, plus(syscall.EINVAL), "", nil},
@@ -40,7 +40,7 @@ var lackings = []lacking{
 	{[]string{"free"}, plus(syscall.EINVAL, syscall.EIO), "", nil},
 }
 
-func (l lacking) has(err error) map[string]error {
+func (l limitedFS) has(err error) map[string]error {
 	all := map[string]error{}
 	for _, op := range l.ops {
 		all[op] = &os.SyscallError{Syscall: op, Err: err}
@@ -50,7 +50,7 @@ func (l lacking) has(err error) map[string]error {
 
 // Each scenario ends well on a file system that lacks something, with one warning if a
 // promise is weaker and none otherwise.
-func TestLacks(t *testing.T) {
+func TestLimitations(t *testing.T) {
 	for _, l := range lackings {
 		for _, sc := range scenarios {
 			if slices.Contains(l.except, sc.name) {
@@ -88,7 +88,7 @@ func (w *world) wantWarning(text string) {
 }
 
 // A crash at any step of what is done in place of something lacking.
-func TestLacksCrash(t *testing.T) {
+func TestLimitationsCrash(t *testing.T) {
 	for _, l := range lackings {
 		if l.ops[0] == "syncdir" || len(l.ops) > 1 && l.ops[1] == "sync" {
 			continue // nothing is promised
@@ -103,7 +103,7 @@ func TestLacksCrash(t *testing.T) {
 }
 
 // Other errors of the same calls mean that something is wrong.
-func TestNoLacks(t *testing.T) {
+func TestOtherErrors(t *testing.T) {
 	failures := []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.ESTALE}
 	for op, errs := range map[string][]error{
 		"syncdir":  append([]error{syscall.ENOENT, syscall.EMFILE}, failures...),
@@ -137,7 +137,7 @@ func TestNoLacks(t *testing.T) {
 }
 
 // A part file that is too long and cannot be cut is told as that, and is kept.
-func TestUncut(t *testing.T) {
+func TestFinishCannotTruncate(t *testing.T) {
 	sc := scenarioNamed(t, "too long")
 	sc.lacks = map[string]error{"truncate": syscall.EPERM}
 	w := newWorld(t, sc, 1)
@@ -159,11 +159,11 @@ func TestFinishShort(t *testing.T) {
 	l.wantErr("Finish", p.Finish(time.Time{}), ErrGone)
 	must(t, p.Close())
 	l.wantNo(l.target)
-	l.rest(l.resume())
+	l.complete(l.resume())
 }
 
 // On a file system without locks, one on the state directory keeps two processes apart.
-func TestPathLock(t *testing.T) {
+func TestFallbackLock(t *testing.T) {
 	sc := scenarioNamed(t, "straight")
 	sc.lacks = map[string]error{"lock": syscall.ENOLCK}
 	w := newWorld(t, sc, 1)
@@ -211,7 +211,7 @@ func TestPathLock(t *testing.T) {
 }
 
 // A lock file that a killed process has left is no obstacle, with locks and without.
-func TestPathLockLeft(t *testing.T) {
+func TestFallbackLockLeftOver(t *testing.T) {
 	for _, lacks := range []map[string]error{nil, {"lock": syscall.ENOLCK}} {
 		sc := scenarioNamed(t, "straight")
 		sc.lacks = lacks
@@ -226,7 +226,7 @@ func TestPathLockLeft(t *testing.T) {
 }
 
 // Whether the system can make files without names, and whether it matters why not.
-func TestUnnamedUnsupported(t *testing.T) {
+func TestCreateTempUnsupported(t *testing.T) {
 	for _, err := range plus(syscall.EINVAL, syscall.EISDIR, syscall.EPERM, syscall.EACCES, syscall.EROFS) {
 		g := newPublisher(t, 1)
 		g.fs.lacks = map[string]error{"unnamed": err}
@@ -244,7 +244,7 @@ func TestUnnamedUnsupported(t *testing.T) {
 }
 
 // Files whose bytes are all there get their names, even if they cannot be linked.
-func TestPlaceUnlinkable(t *testing.T) {
+func TestPublishUnlinkable(t *testing.T) {
 	for _, err := range plus(syscall.EPERM, syscall.EXDEV, syscall.EMLINK, syscall.EACCES, syscall.ENOENT, syscall.EINVAL) {
 		g := newPublisher(t, 1)
 		g.publish(false, [2]string{"/dl/a", "first a"})
@@ -255,7 +255,7 @@ func TestPlaceUnlinkable(t *testing.T) {
 		}
 		for name, want := range map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c"} {
 			rec, recErr := g.store.ByTarget(name)
-			if got, _ := g.fs.peek(name); string(got.data) != want || g.there[name] != want {
+			if got, _ := g.fs.peek(name); string(got.data) != want || g.promised[name] != want {
 				t.Errorf("%v: %s: got %q, want %q", err, name, got.data, want)
 			}
 			if recErr != nil || rec.State != Done || !g.store.Intact(rec) || rec.ModTime.Unix() != int64(len(want)) || rec.CRC == 0 {
@@ -267,14 +267,14 @@ func TestPlaceUnlinkable(t *testing.T) {
 }
 
 // A foreign file is safe from that, at the target and at the name of the part file.
-func TestPlaceUnlinkableForeign(t *testing.T) {
+func TestPublishUnlinkableForeign(t *testing.T) {
 	g := newPublisher(t, 1)
 	g.fs.plant("/dl/a.part", []byte("somebody's"))
 	g.fs.lacks = map[string]error{"link": syscall.EPERM}
 	g.publish(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/a", "the a"})
 	g.check("unlinkable")
-	if _, ok := g.there[foreignName]; ok || g.there["/dl/a"] == "" {
-		t.Errorf("placed: got %v, want a alone", g.there)
+	if _, ok := g.promised[foreignName]; ok || g.promised["/dl/a"] == "" {
+		t.Errorf("placed: got %v, want a alone", g.promised)
 	}
 	if kept, _ := g.fs.peek("/dl/a.part.1"); string(kept.data) != "somebody's" {
 		t.Errorf("the foreign part file: got %q", kept.data)
@@ -282,7 +282,7 @@ func TestPlaceUnlinkableForeign(t *testing.T) {
 }
 
 // The power may be cut at any step of it.
-func TestPlaceUnlinkableCrash(t *testing.T) {
+func TestPublishUnlinkableCrash(t *testing.T) {
 	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
 		g := newPublisher(t, uint64(n))
 		g.fs.lacks = map[string]error{"link": syscall.EPERM}
@@ -304,7 +304,7 @@ type restlessFS struct{ *crashFS }
 
 func (r restlessFS) touch(name string) {
 	if node := r.names[name]; node != nil {
-		node.setTime(node.seen.mtime.Truncate(time.Hour))
+		node.setTime(node.current.mtime.Truncate(time.Hour))
 	}
 }
 
@@ -319,11 +319,11 @@ func (r restlessFS) Link(f File, name string) error {
 }
 
 // The record has the time that the file has in the end.
-func TestTimeAsLeft(t *testing.T) {
+func TestModTimeAfterRename(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	w.store.fs.FS = restlessFS{w.fs}
 	s := &session{w: w}
-	s.goOn()
+	s.runToEnd()
 	if rec, err := w.store.ByTarget(w.target); s.err != nil || err != nil || !w.store.Intact(rec) {
 		t.Errorf("after Finish: got %v, %v, intact %t", s.err, err, w.store.Intact(rec))
 	}
@@ -333,7 +333,7 @@ func TestTimeAsLeft(t *testing.T) {
 	g.publish(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
 	g.publish(true, [2]string{"/dl/a", "second, longer a"})
 	must(t, g.store.FlushPublished())
-	for _, name := range slices.Sorted(maps.Keys(g.there)) {
+	for _, name := range slices.Sorted(maps.Keys(g.promised)) {
 		if rec, err := g.store.ByTarget(name); err != nil || !g.store.Intact(rec) || rec.Publishing {
 			t.Errorf("%s after Place: got %+v, %v, want it intact", name, rec, err)
 		}
@@ -341,7 +341,7 @@ func TestTimeAsLeft(t *testing.T) {
 }
 
 // A file that somebody takes away at once was there.
-func TestTakenAtOnce(t *testing.T) {
+func TestDeletedAfterRename(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
@@ -364,7 +364,7 @@ func (f takingFS) SyncDir(dir string) error {
 }
 
 // A rename whose answer got lost has been done.
-func TestRenameAnswerLost(t *testing.T) {
+func TestRenameResponseLost(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)

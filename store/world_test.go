@@ -172,7 +172,7 @@ func (w *world) checkFiles(rec Record, complete bool) {
 func (w *world) complete() {
 	w.t.Helper()
 	s := &session{w: w}
-	s.goOn()
+	s.runToEnd()
 	if s.err != nil {
 		w.errorf("going on: %v", s.err)
 	}

@@ -12,11 +12,11 @@ import (
 
 // circleEnv makes the test binary the process of TestCircle; its value is the
 // directory of the state file.
-const circleEnv = "PAWL_STORE_TEST_CIRCLE"
+const cycleEnv = "PAWL_STORE_TEST_CIRCLE"
 
 // One page number that leads back to the page that it is on does not end the
 // process: Go's stack overflow cannot be recovered from.
-func TestCircle(t *testing.T) {
+func TestPageCycle(t *testing.T) {
 	h := newHistory(t)
 	size := os.Getpagesize()
 	circles := 0
@@ -32,7 +32,7 @@ func TestCircle(t *testing.T) {
 		state := slices.Concat(h.state[:n*size], page, h.state[(n+1)*size:])
 		must(t, os.WriteFile(l.dbPath(), state, 0o600))
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), circleEnv+"="+l.state)
+		cmd.Env = append(os.Environ(), cycleEnv+"="+l.state)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("page %d: %v: %.100s", n, err, out)
 		}
@@ -44,7 +44,7 @@ func TestCircle(t *testing.T) {
 }
 
 // readCircle looks for downloads and returns the exit code of the process.
-func readCircle(dir string) int {
+func readCycle(dir string) int {
 	debug.SetMaxStack(16 << 20)
 	s, err := Open(dir, Options{})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // A flipped bit, or a missing byte, is noticed wherever it is in a record.
-func TestSealedRecord(t *testing.T) {
+func TestRecordChecksum(t *testing.T) {
 	rec := fullRecord(t)
 	sealed, err := rec.encode()
 	must(t, err)
@@ -77,7 +77,7 @@ func TestDamagedRecord(t *testing.T) {
 				return nil
 			}))
 			l.wantFile(l.target+".part", string(l.data[:50_000]))
-			l.rest(l.create())
+			l.complete(l.create())
 			l.wantWarnings(2) // the part file was moved aside
 			l.wantFile(l.target+".part.1", string(l.data[:50_000]))
 		})
@@ -101,7 +101,7 @@ func TestCreateOverDamagedRecord(t *testing.T) {
 			t.Errorf("Create: %v", err)
 			continue
 		}
-		l.rest(p)
+		l.complete(p)
 	}
 }
 
@@ -123,11 +123,11 @@ func TestDamagedRecordBesides(t *testing.T) {
 	l.write(p, 50_000, 60_000)
 	l.wantHeld(p, "0+60000")
 	must(t, p.Close(), l.touch(l.target+".part"))
-	l.rest(l.resume())
+	l.complete(l.resume())
 }
 
 // An entry that leads to the record of another download finds nothing.
-func TestRecordOfAnother(t *testing.T) {
+func TestIndexOfAnotherRecord(t *testing.T) {
 	l := newFixture(t)
 	id := l.create().Record().ID
 	other := ID(strings.Repeat("0", 16))
@@ -144,7 +144,7 @@ func TestRecordOfAnother(t *testing.T) {
 }
 
 // What was last asked of a URL stays so, whatever earlier downloads of it do.
-func TestByURLStays(t *testing.T) {
+func TestByURLLatest(t *testing.T) {
 	l := newFixture(t)
 	first := l.create()
 	other := l.record()

@@ -29,7 +29,7 @@ func flip(at int64) func([]byte) {
 }
 
 // Whatever of a held piece is changed, that piece is lost, and no other, durably.
-func TestRecheckFindsDamage(t *testing.T) {
+func TestVerifyFindsDamage(t *testing.T) {
 	const held = "12000+24000,41000+3000,47000+2000,90000+10000"
 	type tc struct {
 		damage func([]byte)
@@ -64,20 +64,20 @@ func TestRecheckFindsDamage(t *testing.T) {
 			must(t, p.Close())
 			l.damage(c.damage)
 			p = l.resume()
-			if lost := l.recheck(p); lost != c.lost {
+			if lost := l.verifyAll(p); lost != c.lost {
 				t.Errorf("lost: got %d, want %d", lost, c.lost)
 			}
 			l.wantHeld(p, c.held)
 			must(t, p.Close())
 			p = l.resume()
 			l.wantHeld(p, c.held)
-			l.rest(p)
+			l.complete(p)
 		})
 	}
 }
 
 // One bit of all that is held, wherever it is.
-func TestRecheckFindsBit(t *testing.T) {
+func TestVerifyFindsFlippedBit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
 	l := newFixture(t)
 	p := l.create()
@@ -86,19 +86,19 @@ func TestRecheckFindsBit(t *testing.T) {
 		at, bit := rng.Int64N(100_000), byte(1)<<rng.IntN(8)
 		_, err := p.file.WriteAt([]byte{l.data[at] ^ bit}, at)
 		must(t, err)
-		lost := l.recheck(p)
+		lost := l.verifyAll(p)
 		_, err = p.WriteAt(l.data[at/10_000*10_000:][:10_000], at/10_000*10_000) // all of it
 		if lost != 10_000 || err != nil {
 			t.Fatalf("byte %d, bit %#x: got %d lost, and to write it again %v, want 10000", at, bit, lost, err)
 		}
 	}
 	must(t, p.Commit(1))
-	l.rest(p)
+	l.complete(p)
 }
 
 // What of a piece is committed is lost where it is damaged, and what is written
 // to it later is not.
-func TestRecheckKeepsSumOfRest(t *testing.T) {
+func TestVerifyKeepsUncommitted(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 14_000)
@@ -112,12 +112,12 @@ func TestRecheckKeepsSumOfRest(t *testing.T) {
 	must(t, p.Close(), l.touch(l.target+".part"))
 	p = l.resume()
 	l.wantHeld(p, "0+10000,15000+5000")
-	l.rest(p)
+	l.complete(p)
 }
 
 // Pieces are checked while others of their bytes come in and are committed: no
 // sum is mistaken, and the bytes that were damaged are the only ones to be lost.
-func TestRecheckWhileWriting(t *testing.T) {
+func TestVerifyWhileWriting(t *testing.T) {
 	for seed := range uint64(8) {
 		l := newFixture(t)
 		p := l.create()
@@ -152,7 +152,7 @@ func TestRecheckWhileWriting(t *testing.T) {
 			}
 			done <- nil
 		}()
-		lost := l.recheck(p)
+		lost := l.verifyAll(p)
 		must(t, <-done, <-done, <-done, p.Commit(1))
 		held := p.Record().Held
 		held.Add(chunk.Range{Off: bad * 10_000, End: (bad + 1) * 10_000})
@@ -160,7 +160,7 @@ func TestRecheckWhileWriting(t *testing.T) {
 			t.Errorf("seed %d: got %d lost and %s held, want piece %d lost, and no other", seed, lost, p.Record().Held, bad)
 		}
 		must(t, p.Close(), l.touch(l.target+".part"))
-		l.rest(l.resume())
+		l.complete(l.resume())
 	}
 }
 
@@ -179,7 +179,7 @@ func TestWriteTwice(t *testing.T) {
 	must(t, p.Commit(1))
 	l.wantHeld(p, "10000+10000,30000+10000")
 	must(t, p.Close(), l.touch(l.target+".part"))
-	l.rest(l.resume())
+	l.complete(l.resume())
 }
 
 // Zeros are bytes, too: a piece of nothing else has the sum 0, and is held.
@@ -194,14 +194,14 @@ func TestZeros(t *testing.T) {
 	if p.Lost() != 0 || !p.Dirty() {
 		t.Errorf("resumed: lost %d, suspect %v, want none, and true", p.Lost(), p.Dirty())
 	}
-	l.recheck(p)
+	l.verifyAll(p)
 	must(t, p.DiscardFrom(50_000))
 	l.wantHeld(p, "0+50000")
-	l.rest(p)
+	l.complete(p)
 }
 
 // A new state file gets the sums, too, with the first transaction of any kind.
-func TestNewStateSums(t *testing.T) {
+func TestNewStateGetsSums(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 40_000)
@@ -211,5 +211,5 @@ func TestNewStateSums(t *testing.T) {
 		t.Errorf("lost %d bytes that were recorded and durable", p.Lost())
 	}
 	l.wantHeld(p, "0+40000")
-	l.rest(p)
+	l.complete(p)
 }

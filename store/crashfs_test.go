@@ -14,28 +14,29 @@ import (
 	"time"
 )
 
-// A crashFS is a file system in memory that remembers after a power failure
-// only what was synced, and of the rest what chance gives. It keeps two views
-// of everything: what programs see, and what is on disk. Directories have no
-// modification times and there are no symbolic links.
+// A crashFS is a file system in memory that can lose its power. After that it keeps
+// everything that was synced, and each unsynced change with a given probability. It has
+// two views of everything: the current one, which programs see, and the durable one on
+// disk. Directories have no modification times, and there are no symbolic links.
 type crashFS struct {
-	mu     sync.Mutex // guards all below
-	rng    *rand.Rand
-	trap   trap
-	lacks  map[string]error // operations that this file system lacks, and their errors
-	down   bool             // the power is off; every operation fails
-	names  map[string]*inode
-	durable   map[string]*inode // names, as on disk
-	pending  []dirChange            // what leads from safe to names, oldest first
-	locked map[*inode]bool
-	clock  int64 // seconds; every write takes one
-	space  int64 // free bytes; only Reserve takes of them
+	mu      sync.Mutex // guards all fields below
+	rng     *rand.Rand
+	trap    trap
+	lacks   map[string]error // operations that this file system lacks, with their errors
+	down    bool             // the power is off; every operation fails
+	names   map[string]*inode
+	durable map[string]*inode // names as on disk
+	pending []dirChange       // changes from durable to names, oldest first
+	locked  map[*inode]bool
+	clock   int64 // in seconds; every write advances it by one
+	space   int64 // free bytes; only Reserve uses them up
 }
 
-// A move is a change of directory entries that is on disk whole or not at all.
+// A dirChange is a change of directory entries. It reaches the disk completely or not at
+// all.
 type dirChange struct {
 	dir  string
-	sets map[string]*inode // nil for a name that goes away
+	sets map[string]*inode // nil for a name that is removed
 }
 
 func (m dirChange) apply(names map[string]*inode) {
@@ -46,21 +47,21 @@ func (m dirChange) apply(names map[string]*inode) {
 	}
 }
 
-// newCrashFS returns an empty file system with room for everything.
+// newCrashFS returns an empty file system with unlimited space.
 func newCrashFS(seed uint64) *crashFS {
 	return &crashFS{
-		rng:    rand.New(rand.NewPCG(seed, 0)),
-		names:  map[string]*inode{},
-		durable:   map[string]*inode{},
-		locked: map[*inode]bool{},
-		clock:  1e9,
-		space:  math.MaxInt64,
+		rng:     rand.New(rand.NewPCG(seed, 0)),
+		names:   map[string]*inode{},
+		durable: map[string]*inode{},
+		locked:  map[*inode]bool{},
+		clock:   1e9,
+		space:   math.MaxInt64,
 	}
 }
 
-// reboot returns the file system that the next start finds: what was synced, and
-// of the changes that were not, each of a name and each of a file with the given
-// probability.
+// reboot returns the file system after a power failure. Unsynced directory entries
+// survive with the probability names, unsynced changes of files with the probability
+// data.
 func (c *crashFS) reboot(names, data float64) *crashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +77,7 @@ func (c *crashFS) reboot(names, data float64) *crashFS {
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		node := left[name]
 		if dir := filepath.Dir(name); !isRoot(dir) && next.names[dir] == nil {
-			continue // its directory is gone
+			continue // its directory is lost
 		}
 		if nodes[node] == nil {
 			nodes[node] = node.afterCrash(c.rng, data)
@@ -87,7 +88,7 @@ func (c *crashFS) reboot(names, data float64) *crashFS {
 	return next
 }
 
-// unsynced reports whether a crash now could lose names, and data.
+// unsynced reports whether a crash now could lose directory entries, and data.
 func (c *crashFS) unsynced() (names, data bool) {
 	for _, node := range c.names {
 		data = data || len(node.unsynced) > 0
@@ -95,7 +96,7 @@ func (c *crashFS) unsynced() (names, data bool) {
 	return len(c.pending) > 0, data
 }
 
-// plant puts a durable file there, uncounted.
+// plant creates a durable file without counting an operation.
 func (c *crashFS) plant(name string, data []byte) {
 	node := newInode(false, time.Unix(c.clock, 0))
 	node.current.data, node.durable.data = slices.Clone(data), slices.Clone(data)
@@ -106,7 +107,7 @@ func (c *crashFS) plant(name string, data []byte) {
 	c.names[name], c.durable[name] = node, node
 }
 
-// peek returns what programs see of a file, uncounted.
+// peek returns the current content of a file without counting an operation.
 func (c *crashFS) peek(name string) (content, bool) {
 	if node := c.names[name]; node != nil {
 		return node.current, true
@@ -116,7 +117,7 @@ func (c *crashFS) peek(name string) (content, bool) {
 
 func isRoot(dir string) bool { return filepath.Dir(dir) == dir }
 
-// change makes a move that programs see at once.
+// change makes a change of directory entries that programs see at once.
 func (c *crashFS) change(dir string, sets map[string]*inode) {
 	m := dirChange{dir, sets}
 	m.apply(c.names)
@@ -174,7 +175,7 @@ func (l memLock) Close() error {
 	return l.fs.step("unlock", func() error { unlock(); return nil }, unlock)
 }
 
-// OpenRead is Open: nothing that a crash could lose is done with it.
+// OpenRead is the same as Open, because a crash cannot lose anything that is only read.
 func (c *crashFS) OpenRead(name string) (ReadFile, error) { return c.Open(name) }
 
 func (c *crashFS) Open(name string) (_ File, err error) {
@@ -222,7 +223,7 @@ func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
 	return info, err
 }
 
-// Alone is true of all files: there are no other users.
+// CheckPrivate accepts all files, because there are no other users.
 func (c *crashFS) CheckPrivate(string, fs.FileInfo) error { return nil }
 
 func (c *crashFS) SameFile(a, b fs.FileInfo) bool { return a.(memInfo).node == b.(memInfo).node }

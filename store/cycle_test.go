@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// circleEnv makes the test binary the process of TestCircle; its value is the
+// cycleEnv makes the test binary the child process of TestPageCycle. Its value is the
 // directory of the state file.
 const cycleEnv = "PAWL_STORE_TEST_CIRCLE"
 
-// One page number that leads back to the page that it is on does not end the
-// process: Go's stack overflow cannot be recovered from.
+// A page number that leads back to its own page must not end the process. The test runs
+// in a child process, because Go cannot recover from a stack overflow.
 func TestPageCycle(t *testing.T) {
 	h := newHistory(t)
 	size := os.Getpagesize()
@@ -43,7 +43,7 @@ func TestPageCycle(t *testing.T) {
 	}
 }
 
-// readCircle looks for downloads and returns the exit code of the process.
+// readCycle reads all records and returns the exit code of the process.
 func readCycle(dir string) int {
 	debug.SetMaxStack(16 << 20)
 	s, err := Open(dir, Options{})

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// soundState returns the bytes of a state file with so many records that its
-// trees have more than one level, and with free pages. They are always the same.
+// validState returns a state file whose trees have several levels, and which has free
+// pages. Its bytes are always the same.
 func validState(t *testing.T) []byte {
 	t.Helper()
 	l := newFixture(t)
@@ -26,7 +26,7 @@ func validState(t *testing.T) []byte {
 	return b
 }
 
-// addRecord returns a transaction that writes the nth record.
+// addRecord returns a transaction that writes record n.
 func addRecord(n int) func(tx) error {
 	return func(t tx) error {
 		rec := Record{ID: ID(fmt.Sprintf("%016x", n)), URL: "https://example.com/", State: Active}
@@ -37,14 +37,14 @@ func addRecord(n int) func(tx) error {
 
 const metaPage = 0x04
 
-// wipe fills b with noise.
+// wipe fills b with random bytes.
 func wipe(b []byte, rng *rand.Rand) {
 	for i := range b {
 		b[i] = byte(rng.Uint32())
 	}
 }
 
-// wipeKind wipes all pages of a kind.
+// wipeKind returns a function that wipes all pages of a kind.
 func wipeKind(kind uint16) func([]byte, *rand.Rand) []byte {
 	return func(b []byte, rng *rand.Rand) []byte {
 		for page := range slices.Chunk(b, os.Getpagesize()) {
@@ -56,8 +56,9 @@ func wipeKind(kind uint16) func([]byte, *rand.Rand) []byte {
 	}
 }
 
-// soundAndFree returns the state that tests damage, if they can: they would hang
-// for long where TestDamagedStateUnlocks fails.
+// validStateUnlocked returns validState, or skips the test if a damaged file would stay
+// locked: the test would then wait for the lock timeout many times.
+// TestDamagedStateUnlocks fails in that case.
 func validStateUnlocked(t *testing.T) []byte {
 	t.Helper()
 	sound := validState(t)
@@ -67,8 +68,8 @@ func validStateUnlocked(t *testing.T) []byte {
 	return sound
 }
 
-// A state file that is damaged as a whole is set aside, and work goes on with a
-// new one, whether it is first read or written.
+// A completely damaged state file is renamed, and work continues with a new one, whether
+// the first access reads or writes.
 func TestDamagedState(t *testing.T) {
 	sound := validStateUnlocked(t)
 	for name, damage := range map[string]func([]byte, *rand.Rand) []byte{
@@ -105,8 +106,8 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// A panic of bbolt does not leave the file locked: the next transaction of every
-// process would wait for as long as this process lives.
+// A panic of bbolt does not leave the file locked. Otherwise the transactions of all
+// processes would wait until this process ends.
 func TestDamagedStateUnlocks(t *testing.T) {
 	sound := validState(t)
 	for name, damaged := range map[string][]byte{
@@ -119,25 +120,24 @@ func TestDamagedStateUnlocks(t *testing.T) {
 	}
 }
 
-// lockAfterPanic returns why a state file, on which withDB has panicked, cannot
-// be locked.
+// lockAfterPanic returns the error of locking a state file on which withDB has panicked.
 func lockAfterPanic(t *testing.T, state []byte) error {
 	t.Helper()
 	l := newFixture(t)
 	must(t, os.WriteFile(l.dbPath(), state, 0o600))
 	l.wantErr("withDB", withDB(l.dbPath(), false, panics), errDamaged)
-	lock, err := osFS{}.Lock(l.dbPath(), false) // bbolt's lock is of the same kind
+	lock, err := osFS{}.Lock(l.dbPath(), false) // bbolt uses the same kind of lock
 	if err == nil {
 		lock.Close()
 	}
 	return err
 }
 
-// panics is what a transaction does to which a damaged page has come.
+// panics is a transaction that meets a damaged page.
 func panics[DB any](DB) error { panic("a damaged page") }
 
-// Where pages within the file are damaged, calls may fail or records be missing,
-// but nothing panics or hangs, and what fails is said to be the state file.
+// If some pages of the file are damaged, calls may fail and records may be missing. But
+// nothing panics or hangs, and all errors are ErrState.
 func TestDamagedPages(t *testing.T) {
 	sound := validStateUnlocked(t)
 	for name, damage := range map[string]func([]byte, *rand.Rand){
@@ -171,9 +171,9 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
-// wipeElements wipes the position, the size and what else a page says of its
-// first elements. A size stays below 64 KiB: bbolt sets as much memory aside as
-// it says, up to 4 GiB, before it can see that it is wrong.
+// wipeElements wipes the positions and sizes of the first elements of a page. Sizes stay
+// below 64 KiB, because bbolt allocates as much memory as a size says, up to 4 GiB,
+// before it notices the damage.
 func wipeElements(page []byte, rng *rand.Rand) {
 	for e := range slices.Chunk(page[16:16+16*(1+rng.IntN(10))], 16) {
 		wipe(e, rng)
@@ -183,19 +183,18 @@ func wipeElements(page []byte, rng *rand.Rand) {
 	}
 }
 
-// useDamaged makes a new download on a damaged state file and returns what kept
-// it from that.
+// useDamaged creates a download on a damaged state file and returns the first error.
 func (l *fixture) useDamaged(readFirst bool) error {
 	l.t.Helper()
 	return l.withinTimeout(func() error { return l.newDownload(readFirst) })
 }
 
-// unhung returns what f returns. It fails the test on a panic or when nothing
-// comes back.
+// withinTimeout returns the result of f. It fails the test if f panics or does not
+// return.
 func (l *fixture) withinTimeout(f func() error) error {
 	l.t.Helper()
 	done := make(chan error, 1)
-	go func() { // joined below, unless it hangs
+	go func() { // joined below, unless f hangs
 		done <- panicking(f)
 	}()
 	select {
@@ -214,7 +213,7 @@ func (l *fixture) newDownload(readFirst bool) error {
 	if readFirst {
 		l.store.Records() // may fail
 		l.store.ByTarget("/directory/file7")
-		l.store.Remove("0000000000000007", false) // whatever its path says by now
+		l.store.Remove("0000000000000007", false) // its path may be damaged
 	}
 	p, err := l.store.Create(l.record())
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A flipped bit, or a missing byte, is noticed wherever it is in a record.
+// A flipped bit or a missing byte at any position of a record is detected.
 func TestRecordChecksum(t *testing.T) {
 	rec := fullRecord(t)
 	sealed, err := rec.encode()
@@ -38,8 +38,8 @@ func (l *fixture) damageRecord(id ID) {
 	}))
 }
 
-// A damaged record is told once, whoever meets it, and forgotten, with its sums;
-// its part file is kept.
+// Any access to a damaged record warns once and deletes the record with its checksums.
+// The part file is kept.
 func TestDamagedRecord(t *testing.T) {
 	for name, meet := range map[string]func(*fixture, ID) error{
 		"Get":      func(l *fixture, id ID) error { _, err := l.store.Get(id); return err },
@@ -78,13 +78,13 @@ func TestDamagedRecord(t *testing.T) {
 			}))
 			l.wantFile(l.target+".part", string(l.data[:50_000]))
 			l.complete(l.create())
-			l.wantWarnings(2) // the part file was moved aside
+			l.wantWarnings(2) // the second one says that the part file was renamed
 			l.wantFile(l.target+".part.1", string(l.data[:50_000]))
 		})
 	}
 }
 
-// Create is not kept from its work by a damaged record, be there a part file or not.
+// A damaged record does not keep Create from working, with or without a part file.
 func TestCreateOverDamagedRecord(t *testing.T) {
 	for _, part := range []func(name string) error{
 		func(string) error { return nil },
@@ -105,8 +105,8 @@ func TestCreateOverDamagedRecord(t *testing.T) {
 	}
 }
 
-// A damaged record does not keep others from being read, and a running download
-// writes its own anew.
+// A damaged record does not affect other records, and a running download writes its own
+// record again.
 func TestDamagedRecordBesides(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -126,7 +126,7 @@ func TestDamagedRecordBesides(t *testing.T) {
 	l.complete(l.resume())
 }
 
-// An entry that leads to the record of another download finds nothing.
+// An index key that leads to the record of another target finds nothing.
 func TestIndexOfAnotherRecord(t *testing.T) {
 	l := newFixture(t)
 	id := l.create().Record().ID
@@ -143,7 +143,7 @@ func TestIndexOfAnotherRecord(t *testing.T) {
 	}
 }
 
-// What was last asked of a URL stays so, whatever earlier downloads of it do.
+// ByURL finds the latest download of a URL, whatever happens to earlier ones.
 func TestByURLLatest(t *testing.T) {
 	l := newFixture(t)
 	first := l.create()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// wantSuspect asserts what Dirty says.
+// wantDirty checks the result of Dirty.
 func wantDirty(t *testing.T, when string, p *Part, want bool) {
 	t.Helper()
 	if got := p.Dirty(); got != want {
@@ -14,13 +14,12 @@ func wantDirty(t *testing.T, when string, p *Part, want bool) {
 	}
 }
 
-// A part file is Dirty if anything was written to it since the last commit, and
-// only then.
+// A part file is Dirty if and only if it was changed after the last commit.
 func TestDirty(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		last  func(*session) // before the process ends
-		touch bool           // by somebody else, when it has ended
+		last  func(*session) // last operations of the process
+		touch bool           // somebody else changes the file after the process has ended
 		want  bool
 	}{
 		{"closed in order", (*session).close, false, false},
@@ -61,7 +60,8 @@ func TestDirty(t *testing.T) {
 	}
 }
 
-// A file that was only touched loses nothing; Finish waits until that is known.
+// If only the times of a file have changed, no byte is lost. Finish refuses the Part
+// until that is verified.
 func TestDirtyFinish(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -77,9 +77,9 @@ func TestDirtyFinish(t *testing.T) {
 	l.complete(p)
 }
 
-// Commits do not make good what was not checked, and neither does half a check.
+// Neither a commit nor an incomplete verification clears Dirty.
 func TestDirtyUntilAllVerified(t *testing.T) {
-	for _, checked := range []int{0, 1, 5} { // pieces, of 6
+	for _, checked := range []int{0, 1, 5} { // number of verified pieces, of 6
 		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 60_000)
@@ -111,8 +111,8 @@ func TestDirtyUntilAllVerified(t *testing.T) {
 	}
 }
 
-// A complete part file that was changed before the rename does not get the final
-// name; one that was only touched does when that is known.
+// A complete part file whose bytes were changed before the rename does not get its final
+// name. If only its times were changed, it gets the name after a verification.
 func TestFinishingChanged(t *testing.T) {
 	for _, tc := range []struct {
 		damage func([]byte)
@@ -120,7 +120,7 @@ func TestFinishingChanged(t *testing.T) {
 	}{{func([]byte) {}, 0}, {flip(34_567), 10_000}} {
 		l := finishing(t, 100_000)
 		l.damage(tc.damage)
-		must(t, os.Chtimes(l.target+".part", time.Time{}, time.Unix(2e9, 0))) // finishing uses that of touch
+		must(t, os.Chtimes(l.target+".part", time.Time{}, time.Unix(2e9, 0))) // another time than that of finishing
 		p := l.resume()
 		wantDirty(t, "finishing", p, true)
 		if rec := p.Record(); rec.State != Active {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Cut gives up what is held from any offset on, durably, and no more; what is
-// left still has its sums, and the rest can be written again.
+// DiscardFrom removes the held bytes from any offset on, durably, and no others. The
+// remaining bytes keep valid checksums, and the discarded ones can be written again.
 func TestDiscardFrom(t *testing.T) {
 	for _, tc := range []struct {
 		off  int64
@@ -21,7 +21,7 @@ func TestDiscardFrom(t *testing.T) {
 		{25_000, "0+25000"},
 		{30_000, "0+26000"},
 		{41_500, "0+26000,41000+500"},
-		{45_000, "0+26000,41000+3000"}, // between two ranges of a piece
+		{45_000, "0+26000,41000+3000"}, // between two ranges of one piece
 		{48_000, "0+26000,41000+3000,47000+1000"},
 		{60_000, "0+26000,41000+3000,47000+6000"},
 		{99_999, "0+26000,41000+3000,47000+6000,90000+9999"},
@@ -35,7 +35,7 @@ func TestDiscardFrom(t *testing.T) {
 			l.write(p, 0, 26_000)
 			l.write(p, 41_000, 44_000)
 			l.write(p, 47_000, 53_000)
-			_, err := p.WriteAt(l.data[90_000:], 90_000) // uncommitted
+			_, err := p.WriteAt(l.data[90_000:], 90_000) // not committed
 			must(t, err, p.DiscardFrom(tc.off), p.Commit(1))
 			l.wantHeld(p, tc.held)
 			must(t, p.Close(), l.touch(l.target+".part"))
@@ -55,7 +55,7 @@ func TestDiscardFrom(t *testing.T) {
 	}
 }
 
-// However far beyond the end it is, Cut costs nothing.
+// The cost of DiscardFrom does not depend on how far beyond the end the offset is.
 func TestDiscardFromBeyondEnd(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -67,7 +67,7 @@ func TestDiscardFromBeyondEnd(t *testing.T) {
 	l.complete(p)
 }
 
-// Cut does not make good what it leaves of a piece that is damaged.
+// DiscardFrom does not compute a new checksum for the rest of a damaged piece.
 func TestDiscardFromDamagedPiece(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -81,8 +81,8 @@ func TestDiscardFromDamagedPiece(t *testing.T) {
 	l.complete(p)
 }
 
-// A Cut that could not be recorded is recorded by the next commit, and Finish does
-// not bring back what was given up.
+// If DiscardFrom could not be recorded, the next commit records it, and Finish does not
+// bring the bytes back.
 func TestDiscardFromBrokenState(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -99,11 +99,11 @@ func TestDiscardFromBrokenState(t *testing.T) {
 	l.complete(l.resume())
 }
 
-// After a restart, sums of the earlier version mean nothing.
+// After Restart the checksums of the earlier version are not used.
 func TestRestartSums(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
-	must(t, smallPieces(p, 100)) // several pages of sums
+	must(t, smallPieces(p, 100)) // several pages of checksums
 	l.write(p, 0, 90_000)
 	must(t, p.Restart(func(*Record) {}), p.Close())
 	for i := range l.data {

@@ -13,14 +13,14 @@ import (
 	"pawl/chunk"
 )
 
-// A place is a store on the real file system and one download in it.
+// A fixture is a Store on the real file system with one download.
 type fixture struct {
 	t      *testing.T
 	store  *Store
 	state  string // directory of the state file
 	target string
-	data   []byte   // the file to be downloaded
-	warned []string // what Warn was told
+	data   []byte   // content of the file to download
+	warned []string // messages passed to Warn
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -36,7 +36,7 @@ func newFixture(t *testing.T) *fixture {
 	return l
 }
 
-// open opens the store, as another process would.
+// open opens the Store as another process would.
 func (l *fixture) open() {
 	l.t.Helper()
 	s, err := Open(l.state, Options{Warn: func(msg string) { l.warned = append(l.warned, msg) }})
@@ -50,8 +50,8 @@ func (l *fixture) record() Record {
 	return Record{URL: "https://example.com/file.bin", Target: l.target, Size: int64(len(l.data))}
 }
 
-// create begins the download, in small pieces; the Part is closed when the test
-// ends.
+// create creates the download with pieces of 10,000 bytes. The Part is closed at the end
+// of the test.
 func (l *fixture) create() *Part {
 	l.t.Helper()
 	p := l.opened(l.store.Create(l.record()))
@@ -59,13 +59,13 @@ func (l *fixture) create() *Part {
 	return p
 }
 
-// smallPieces gives a Part that holds nothing pieces of so many bytes.
+// smallPieces sets the piece length of a Part that holds nothing.
 func smallPieces(p *Part, length int64) error {
 	p.written = newWrittenBytes(length)
 	return p.Update(func(r *Record) { r.PieceLength = length })
 }
 
-// resume opens the download again.
+// resume resumes the download.
 func (l *fixture) resume() *Part {
 	l.t.Helper()
 	return l.opened(l.store.Resume(l.onRecord().ID))
@@ -101,7 +101,7 @@ func (l *fixture) write(p *Part, off, end int64) {
 	}
 }
 
-// recheck reads again all that is held and returns how much of it is lost.
+// verifyAll verifies all pieces and returns how many bytes are lost.
 func (l *fixture) verifyAll(p *Part) (lost int64) {
 	l.t.Helper()
 	for i, more := 0, true; more; i++ {
@@ -117,7 +117,7 @@ func (l *fixture) verifyAll(p *Part) (lost int64) {
 	return lost
 }
 
-// wantHeld asserts what is held, by the Part and on record.
+// wantHeld checks the held ranges of the Part and on record.
 func (l *fixture) wantHeld(p *Part, want string) {
 	l.t.Helper()
 	if got := p.Record().Held; got.String() != want {
@@ -128,8 +128,8 @@ func (l *fixture) wantHeld(p *Part, want string) {
 	}
 }
 
-// rest fetches what is missing, finishes and closes. All that is held must have
-// its sum.
+// complete downloads the missing ranges, finishes and closes. All held bytes must match
+// their checksums.
 func (l *fixture) complete(p *Part) {
 	l.t.Helper()
 	if p.Dirty() {
@@ -150,7 +150,7 @@ func (l *fixture) complete(p *Part) {
 	l.wantDone()
 }
 
-// wantDone asserts that the download is finished and the file whole.
+// wantDone checks that the download is finished and the file complete.
 func (l *fixture) wantDone() {
 	l.t.Helper()
 	got, err := os.ReadFile(l.target)
@@ -163,7 +163,7 @@ func (l *fixture) wantDone() {
 	l.wantNo(l.target + ".part")
 }
 
-// wantNo asserts that nothing is there.
+// wantNo checks that nothing is at the path name.
 func (l *fixture) wantNo(name string) {
 	l.t.Helper()
 	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
@@ -171,7 +171,7 @@ func (l *fixture) wantNo(name string) {
 	}
 }
 
-// wantFile asserts what is in a file.
+// wantFile checks the content of a file.
 func (l *fixture) wantFile(name, content string) {
 	l.t.Helper()
 	if got, err := os.ReadFile(name); err != nil || string(got) != content {
@@ -179,7 +179,7 @@ func (l *fixture) wantFile(name, content string) {
 	}
 }
 
-// wantWarnings asserts how often Warn was called.
+// wantWarnings checks the number of warnings.
 func (l *fixture) wantWarnings(n int) {
 	l.t.Helper()
 	if len(l.warned) != n {
@@ -194,13 +194,13 @@ func (l *fixture) wantErr(what string, err, want error) {
 	}
 }
 
-// put writes a file that pawl did not make.
+// put writes a foreign file.
 func (l *fixture) put(name, content string) {
 	l.t.Helper()
 	must(l.t, os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(content), 0o666))
 }
 
-// symlink makes a symbolic link, where the system and the user may.
+// symlink creates a symbolic link, or skips the test if the system does not allow it.
 func (l *fixture) symlink(to, name string) {
 	l.t.Helper()
 	must(l.t, os.MkdirAll(filepath.Dir(name), 0o777))

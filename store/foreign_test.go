@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// What may be at the target, and how to see that it was left alone.
+// targets returns things that may be at the target, each with a function that creates it
+// and one that checks that it is unchanged.
 func targets() map[string]struct{ put, want func(*fixture) } {
 	type tc = struct{ put, want func(*fixture) }
 	return map[string]tc{
@@ -63,8 +64,8 @@ func TestCreateForeignTarget(t *testing.T) {
 	}
 }
 
-// A file that comes to the target while the download runs stays, and the
-// download too; both when it is noticed at the end only.
+// A file that appears at the target during the download is not replaced, and the download
+// is kept, even if only Finish notices the file.
 func TestFinishForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +87,7 @@ func TestFinishForeignTarget(t *testing.T) {
 	}
 }
 
-// Resume does not begin what could not end, and changes nothing then.
+// Resume fails early if Finish could not succeed, and changes nothing.
 func TestResumeForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +112,7 @@ func TestResumeForeignTarget(t *testing.T) {
 	}
 }
 
-// The user may allow it later.
+// The user may allow the replacement later.
 func TestAllowReplace(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +137,7 @@ func TestAllowReplace(t *testing.T) {
 	l.wantErr("AllowReplace of nothing", l.store.AllowReplace("0123456789abcdef"), ErrNotFound)
 }
 
-// Replace is leave to replace a file or a link, but not a directory.
+// Replace allows to replace a file or a symbolic link, but not a directory.
 func TestReplace(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
@@ -162,20 +163,20 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// A directory that comes while the download runs is not replaced either.
+// A directory that appears during the download is not replaced either.
 func TestFinishReplacesNoDirectory(t *testing.T) {
 	l := newFixture(t)
 	rec := l.record()
 	rec.Replace = true
 	p := l.opened(l.store.Create(rec))
 	l.write(p, 0, 100_000)
-	must(t, os.Mkdir(l.target, 0o777)) // even an empty one
+	must(t, os.Mkdir(l.target, 0o777)) // even if it is empty
 	l.wantErr("Finish", p.Finish(time.Time{}), ErrForeign)
 	must(t, p.Close(), os.Remove(l.target), l.resume().Close())
 	l.wantDone()
 }
 
-// A part file that no record knows is kept, each under a name of its own.
+// A part file that no record names is renamed, each to a name of its own.
 func TestUnknownPart(t *testing.T) {
 	l := newFixture(t)
 	part := l.target + ".part"
@@ -192,7 +193,7 @@ func TestUnknownPart(t *testing.T) {
 	}
 }
 
-// An empty one is taken over, as nothing is lost.
+// An empty one is used, because nothing is lost.
 func TestEmptyPart(t *testing.T) {
 	l := newFixture(t)
 	l.put(l.target+".part", "")
@@ -201,7 +202,7 @@ func TestEmptyPart(t *testing.T) {
 	l.wantNo(l.target + ".part.1")
 }
 
-// The part file of an earlier download of the same target is begun anew.
+// The part file of an earlier download of the same target is truncated and used.
 func TestCreateAgain(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -218,9 +219,9 @@ func TestCreateAgain(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// Symbolic links that were planted where the part file goes are not followed.
+// A symbolic link that somebody has planted at the path of the part file is not followed.
 func TestPlantedLink(t *testing.T) {
-	for _, victim := range []string{"precious", ""} { // "": the link dangles
+	for _, victim := range []string{"precious", ""} { // "": the link leads to nothing
 		l := newFixture(t)
 		precious := filepath.Join(t.TempDir(), "precious")
 		if victim != "" {
@@ -245,7 +246,7 @@ func TestPlantedLink(t *testing.T) {
 	}
 }
 
-// A hookFS does something after each lock that it gives.
+// A hookFS calls a function after each successful lock.
 type hookFS struct {
 	FS
 	locked func()
@@ -259,7 +260,8 @@ func (h hookFS) Lock(part string, create bool) (io.Closer, error) {
 	return lock, err
 }
 
-// Another process may finish the same target just before Create gets the lock.
+// Another process may finish a download of the same target just before Create gets the
+// lock.
 func TestCreateTooLate(t *testing.T) {
 	l := newFixture(t)
 	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
@@ -268,7 +270,7 @@ func TestCreateTooLate(t *testing.T) {
 	l.wantFile(l.target, "foreign")
 }
 
-// Then too it leaves nothing behind.
+// In that case Create leaves nothing behind.
 func TestCreateTooLateLeavesNothing(t *testing.T) {
 	l := newFixture(t)
 	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
@@ -278,7 +280,7 @@ func TestCreateTooLateLeavesNothing(t *testing.T) {
 	l.wantNo(l.target + ".part")
 }
 
-// A lookFS calls looked after it has looked at a path for the first time.
+// An lstatFS calls looked after the first Lstat of a path.
 type lstatFS struct {
 	FS
 	path   string
@@ -294,8 +296,8 @@ func (l *lstatFS) Lstat(name string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// A part file that is renamed to its final name while its path is checked as a target
-// is not in the way.
+// A part file that gets its final name while its path is checked as a target does not
+// count as foreign.
 func TestTargetWasPartFile(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -310,7 +312,7 @@ func TestTargetWasPartFile(t *testing.T) {
 	}
 }
 
-// What is neither a file nor a link is not pawl's to remove.
+// A pipe at the path of the part file is not removed.
 func TestPipeAtPart(t *testing.T) {
 	l := newFixture(t)
 	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777))

@@ -12,7 +12,7 @@ import (
 	"pawl/chunk"
 )
 
-// Items that arrive while a batch is under way make the next one, up to maxBatch.
+// Items that arrive during a batch form the next one, of at most maxBatch.
 func TestBatcherGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sizes []int
@@ -41,7 +41,7 @@ func TestBatcherGroups(t *testing.T) {
 	})
 }
 
-// A batcher with a rest waits between two batches, unless a full one has gathered.
+// With a rest, the leader waits between two batches, but not if a full batch waits.
 func TestBatcherRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		took := time.Duration(0)
@@ -89,7 +89,7 @@ func TestBatcherPanics(t *testing.T) {
 	must(t, b.do(0))
 }
 
-// Commits of many Parts at once, with several calls for each, record all bytes.
+// Concurrent commits of many Parts, with several calls for each Part, record all bytes.
 func TestCommitsAtOnce(t *testing.T) {
 	l := newFixture(t)
 	var parts []*Part

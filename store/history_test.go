@@ -14,16 +14,16 @@ import (
 	"pawl/chunk"
 )
 
-// A history is a state file and what was ever on record in it.
+// A history is a state file together with everything that was ever on record in it.
 type history struct {
 	state []byte
-	held  map[ID][]string // what was committed, oldest first
+	held  map[ID][]string // held ranges of each commit, oldest first
 }
 
 func historyID(n int) ID { return ID(fmt.Sprintf("%016x", n)) }
 
-// newHistory returns a state file with trees of more than one level, pages of
-// sums, and records that have grown. They are always the same.
+// newHistory returns a state file with trees of several levels, pages of checksums, and
+// records that have grown. Its bytes are always the same.
 func newHistory(t *testing.T) history {
 	t.Helper()
 	l := newFixture(t)
@@ -31,7 +31,7 @@ func newHistory(t *testing.T) history {
 	must(t, err)
 	h := history{held: map[ID][]string{}}
 	for commit := range 4 {
-		for _, put := range []func(tx, *Record, []byte) error{ // one bucket in each transaction: bbolt's order is that of a map
+		for _, put := range []func(tx, *Record, []byte) error{ // one bucket per transaction, because bbolt writes the buckets of a transaction in the random order of a map
 			func(t tx, r *Record, _ []byte) error { return t.put(r) },
 			func(t tx, r *Record, _ []byte) error {
 				return t.Bucket(targetBucket).Put([]byte(r.Target), []byte(r.ID))
@@ -58,8 +58,8 @@ func newHistory(t *testing.T) history {
 	return h
 }
 
-// check asserts that whatever can be read from a damaged state file was committed
-// once, and that a new download can be made on it.
+// check checks that every record that can be read from a damaged state file was committed
+// at some time, and that a new download can be created on it.
 func (h history) check(t *testing.T, damaged []byte) {
 	t.Helper()
 	l := newFixture(t)
@@ -94,8 +94,8 @@ func (h history) wantCommitted(t *testing.T, rec Record) {
 	}
 }
 
-// A page of the state file that was lost costs what was in it: nothing panics or
-// hangs, nothing is on record that was not, and work goes on.
+// A zeroed page of the state file costs the records on it. Nothing panics or hangs, no
+// false record appears, and work continues.
 func TestZeroedPages(t *testing.T) {
 	h := newHistory(t)
 	if len(h.state) < 20*os.Getpagesize() {
@@ -111,7 +111,7 @@ func TestZeroedPages(t *testing.T) {
 	}
 }
 
-// Likewise with flipped bits.
+// The same with flipped bits.
 func TestFlippedBits(t *testing.T) {
 	h := newHistory(t)
 	for seed := range uint64(60) {
@@ -127,7 +127,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// Likewise where a value is said to be where there is nothing.
+// The same with a value that lies beyond the end of the file.
 func TestValueBeyondEnd(t *testing.T) {
 	h := newHistory(t)
 	const leafPage, position = 0x02, 16 + 4 // of the first element

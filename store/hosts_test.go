@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestHosts: what was noted last is remembered, by another Store too, of so many
-// hosts and no more, and what cannot be read is nothing.
+// The latest note about a host is kept, also for another Store, up to maxHosts notes. A
+// note that cannot be read counts as missing.
 func TestHosts(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Store {
@@ -36,7 +36,7 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestHostsMany: the oldest notes give way.
+// If there are too many notes, the oldest ones are deleted.
 func TestHostsMany(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	must(t, err)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// fullEntry is the record of a finished file in which every field that an entry
-// has is set.
+// fullEntry returns the record of a finished file in which every field of an entry is
+// set.
 func fullEntry(t *testing.T) Record {
 	r := fullRecord(t)
 	r.Size, r.State = 12345, Done
@@ -20,10 +20,10 @@ func fullEntry(t *testing.T) Record {
 	return r
 }
 
-// sameEntry reports whether got has what an entry keeps of want.
+// sameEntry reports whether got has all fields of want that an entry stores.
 func sameEntry(got, want Record) bool {
 	want.Held, want.ChangeTime, want.Rate, want.Reason, want.Coding, want.Replace, want.PartNumber, want.Root, want.Public = got.Held, got.ChangeTime, 0, "", "", false, 0, "", false
-	want.Mirrors, want.Mixed = nil, false // of unfinished downloads alone
+	want.Mirrors, want.Mixed = nil, false // only kept for unfinished downloads
 	same := got.Replaces.Size == want.Replaces.Size && got.Replaces.ModTime.Equal(want.Replaces.ModTime)
 	got.Replaces, want.Replaces = FileStamp{}, FileStamp{}
 	return same && sameRecord(got, want) && got.Held.Len() == want.Size
@@ -77,7 +77,7 @@ func FuzzEntry(f *testing.F) {
 	})
 }
 
-// finish downloads a file of 10 bytes to target and finishes it.
+// finish downloads a file of 10 bytes to name and finishes it.
 func (l *fixture) finish(name string) Record {
 	l.t.Helper()
 	p := l.createNamed(name)
@@ -87,10 +87,10 @@ func (l *fixture) finish(name string) Record {
 	return p.Record()
 }
 
-// path returns that of a name beside the target.
+// path returns the path of name in the directory of the target.
 func (l *fixture) path(name string) string { return filepath.Join(filepath.Dir(l.target), name) }
 
-// createNamed begins a download to another name than create.
+// createNamed creates a download to name.
 func (l *fixture) createNamed(name string) *Part {
 	l.t.Helper()
 	rec := Record{Target: l.path(name), URL: "https://example.com/" + name, Size: -1}
@@ -125,7 +125,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// TestLedgerDamage: an entry that is damaged is told, and forgotten; the others stay.
+// A damaged entry causes a warning and is deleted; the others stay.
 func TestLedgerDamage(t *testing.T) {
 	l := newFixture(t)
 	a, b := l.finish("a"), l.finish("b")
@@ -143,8 +143,7 @@ func TestLedgerDamage(t *testing.T) {
 	}
 }
 
-// TestAgainKeepsFinished: while a file that is finished is fetched again, the ledger
-// has the old one.
+// While a finished file is downloaded again, the ledger keeps the old entry.
 func TestDownloadAgainKeepsEntry(t *testing.T) {
 	l := newFixture(t)
 	old := l.finish("f")

@@ -50,7 +50,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// The text of one list is its key, as a pawl wrote it that knew one list only.
+// The text of one list is its key, as versions of pawl with one list per file wrote it.
 func TestListsText(t *testing.T) {
 	for text, want := range map[string]Lists{
 		"": nil, keyA: {keyA}, keyB + " " + keyA + " " + keyB: {keyA, keyB}, "- " + keyA: {Nameless, keyA},
@@ -63,7 +63,7 @@ func TestListsText(t *testing.T) {
 	}
 }
 
-// made puts a finished file of lists on disk and on record.
+// finished creates a finished file of lists on disk and on record.
 func (l *fixture) finished(name string, lists ...string) Record {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
@@ -73,7 +73,7 @@ func (l *fixture) finished(name string, lists ...string) Record {
 	return p.Record()
 }
 
-// begun begins a download for lists, and leaves it.
+// unfinished creates an unfinished download for lists.
 func (l *fixture) unfinished(name string, lists ...string) Record {
 	l.t.Helper()
 	p := l.opened(l.store.Create(l.recordOf(name, lists...)))
@@ -96,7 +96,7 @@ func (l *fixture) claim(key string, names ...string) {
 	must(l.t, l.store.Claim(claims))
 }
 
-// wantLists asserts which lists claim a finished file.
+// wantLists checks which lists claim a finished file.
 func (l *fixture) wantLists(name string, want ...string) {
 	l.t.Helper()
 	var got Record
@@ -109,7 +109,7 @@ func (l *fixture) wantLists(name string, want ...string) {
 	}
 }
 
-// wantBegunLists is wantLists of an unfinished download.
+// wantUnfinishedLists is wantLists for an unfinished download.
 func (l *fixture) wantUnfinishedLists(name string, want ...string) {
 	l.t.Helper()
 	got, err := l.store.ByTarget(l.path(name))
@@ -118,8 +118,8 @@ func (l *fixture) wantUnfinishedLists(name string, want ...string) {
 	}
 }
 
-// A claim counts for what a list has made, finished or not, and for both if both are
-// there; without anything to record nothing is written.
+// A claim counts for files that a list has asked for, finished or not, and for both
+// records if there are two. If there is nothing to record, nothing is written.
 func TestClaim(t *testing.T) {
 	l := newFixture(t)
 	l.finished("done", keyA)
@@ -149,8 +149,8 @@ func TestClaim(t *testing.T) {
 	l.wantLists("full", manyLists(maxLists).With(Nameless)...)
 }
 
-// A claim that another process makes while a download runs stays, to its end and
-// beyond.
+// A claim that another process makes during a download is kept until its end and
+// afterwards.
 func TestClaimWhileRunning(t *testing.T) {
 	l := newFixture(t)
 	l.finished("f", keyA)
@@ -162,7 +162,8 @@ func TestClaimWhileRunning(t *testing.T) {
 	l.wantLists("f", keyA, keyB, keyC)
 }
 
-// What replaces a file of lists is theirs, too, unless no list asked for it.
+// A file that replaces a file of lists inherits their claims, unless no list asked for
+// it.
 func TestReplacementInheritsLists(t *testing.T) {
 	l := newFixture(t)
 	l.unfinished("begun", keyA)
@@ -183,7 +184,7 @@ func TestReplacementInheritsLists(t *testing.T) {
 	l.wantLists("amended", keyA, keyB)
 }
 
-// placedBy places a small file for lists.
+// publishFor publishes a small file for lists.
 func (l *fixture) publishFor(name string, replace bool, lists ...string) error {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
@@ -206,13 +207,13 @@ func TestListsOfSmallFiles(t *testing.T) {
 		t.Errorf("a claim before Placed: got %+v, %v, want that it is in its place", rec, err)
 	}
 
-	// A file that has come first stays, and is claimed by whoever wanted to make it.
+	// The earlier file stays, and the list that wanted the new one claims it.
 	must(t, l.publishFor("g", false, keyA))
 	l.wantErr("Place", l.publishFor("g", false, keyB), ErrForeign)
 	l.wantLists("g", keyA, keyB)
 }
 
-// The directory of a file without a name may be pruned before it gets one.
+// The directory of a TempFile may be pruned before the file gets its name.
 func TestPublishPrunedDirectory(t *testing.T) {
 	l := newFixture(t)
 	u, err := l.store.CreateTemp(l.recordOf("sub/f", keyA))

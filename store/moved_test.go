@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A part file that went away while it was written holds nothing any more, and
-// that is told.
+// A part file that was moved or deleted during the download holds nothing any more, and
+// Commit reports it.
 func TestPartMovedOrDeleted(t *testing.T) {
 	aside := func(l *fixture) error { return os.Rename(l.target+".part", l.target+".moved") }
 	for name, gone := range map[string]func(*fixture) error{
@@ -22,7 +22,7 @@ func TestPartMovedOrDeleted(t *testing.T) {
 		},
 		"directory moved": func(l *fixture) error { return os.Rename(filepath.Dir(l.target), filepath.Dir(l.target)+"2") },
 	} {
-		for _, before := range []int64{0, 20_000} { // is committed before
+		for _, before := range []int64{0, 20_000} { // committed before
 			t.Run(fmt.Sprintf("%s after %d bytes", name, before), func(t *testing.T) {
 				l := newFixture(t)
 				p := l.create()
@@ -32,7 +32,7 @@ func TestPartMovedOrDeleted(t *testing.T) {
 				_, err := p.WriteAt(l.data[20_000:30_000], 20_000)
 				must(t, err)
 				if err := gone(l); err != nil {
-					t.Skip(err) // not on this system
+					t.Skip(err) // impossible on this system
 				}
 				if err := p.Commit(1); !errors.Is(err, ErrGone) && (before > 0 || !errors.Is(err, fs.ErrNotExist)) {
 					t.Errorf("Commit: got error %v, want %v", err, ErrGone)
@@ -45,7 +45,7 @@ func TestPartMovedOrDeleted(t *testing.T) {
 	}
 }
 
-// Nor is one that was cut.
+// The same for a part file that was truncated.
 func TestPartTruncated(t *testing.T) {
 	for _, size := range []int64{29_999, 10_000, 0} {
 		l := newFixture(t)
@@ -60,7 +60,7 @@ func TestPartTruncated(t *testing.T) {
 	}
 }
 
-// One that was cut and has grown again since has a hole, which is noticed before
+// A part file that was truncated and has grown again has a hole. Commit notices it before
 // the file is finished.
 func TestPartTruncatedAndExtended(t *testing.T) {
 	l := newFixture(t)

@@ -69,7 +69,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// Finish does not begin when bytes are missing or the size is not known.
+// Finish fails if bytes are missing or the size is unknown.
 func TestFinishTooEarly(t *testing.T) {
 	for _, size := range []int64{-1, 100_000} {
 		l := newFixture(t)
@@ -93,7 +93,7 @@ func TestFinishTruncates(t *testing.T) {
 	if _, err := p.WriteAt([]byte("too much"), 100_000); err == nil {
 		t.Errorf("WriteAt beyond the end: got no error")
 	}
-	_, err := p.file.WriteAt([]byte("too much"), 100_000) // by somebody else
+	_, err := p.file.WriteAt([]byte("too much"), 100_000) // somebody else writes beyond the end
 	must(t, err)
 	l.complete(p)
 }
@@ -121,7 +121,8 @@ func TestRestart(t *testing.T) {
 	l.complete(p)
 }
 
-// Restart that finds no room says so, and forgets all the same.
+// If Restart finds no disk space, it returns an error, but discards the bytes all the
+// same.
 func TestRestartNoSpace(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -158,7 +159,7 @@ func TestReserve(t *testing.T) {
 	l.complete(p)
 }
 
-// What Record returns is the caller's.
+// The caller may change the result of Record.
 func TestRecordIsACopy(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -170,8 +171,8 @@ func TestRecordIsACopy(t *testing.T) {
 	}
 }
 
-// A record that could not be read again is not written: it would take with it
-// what it holds.
+// A record that could not be read again is not written, because its held bytes would be
+// lost with it.
 func TestCommitBeyondSize(t *testing.T) {
 	l := newFixture(t)
 	rec := l.record()
@@ -186,7 +187,7 @@ func TestCommitBeyondSize(t *testing.T) {
 	l.wantHeld(p, "0+10")
 }
 
-// The Part of a finished download takes no more bytes, and its record stays.
+// The Part of a finished download accepts no bytes, and its record stays.
 func TestPartAfterFinish(t *testing.T) {
 	l := newFixture(t)
 	l.complete(l.create())
@@ -196,7 +197,7 @@ func TestPartAfterFinish(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		method string
-		refuse bool // else it must only not panic
+		refuse bool // must return an error; else it must only not panic
 		call   func() error
 	}{
 		{"WriteAt", true, func() error { _, err := p.WriteAt([]byte{1}, 0); return err }},
@@ -216,8 +217,8 @@ func TestPartAfterFinish(t *testing.T) {
 	}
 }
 
-// OpenDone is for reading: also of a file that cannot be written, such as a program
-// that runs.
+// OpenDone opens for reading, so it also works for a file that cannot be written, such as
+// a running program.
 func TestOpenDone(t *testing.T) {
 	l := newFixture(t)
 	l.complete(l.create())
@@ -242,7 +243,7 @@ func TestOpenDone(t *testing.T) {
 	}
 }
 
-// What is not a file any more is not waited for.
+// OpenDone does not wait for a pipe.
 func TestOpenDonePipe(t *testing.T) {
 	l := newFixture(t)
 	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777))
@@ -259,14 +260,15 @@ func TestOpenDonePipe(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Errorf("OpenDone of a pipe waits for a writer")
-		f, err := os.OpenFile(l.target, os.O_RDWR, 0) // lets it go on
+		f, err := os.OpenFile(l.target, os.O_RDWR, 0) // unblocks it
 		must(t, err)
 		<-done
 		f.Close()
 	}
 }
 
-// Finish that failed at the rename may be called again; it need not work.
+// After a Finish that failed at the rename, Finish may be called again. It need not
+// succeed.
 func TestFinishAgain(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()

@@ -8,7 +8,7 @@ import (
 	"pawl/chunk"
 )
 
-// A hookFile does something at the end of each DataSync.
+// A hookFile calls a function at the end of each DataSync.
 type hookFile struct {
 	File
 	synced func()
@@ -20,8 +20,7 @@ func (f hookFile) DataSync() error {
 	return err
 }
 
-// Sums on record are of the bytes on record, not of those that come in while a
-// commit works.
+// The recorded checksums cover the recorded bytes, not those that arrive during a commit.
 func TestCommitSumsWhileWriting(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -36,8 +35,8 @@ func TestCommitSumsWhileWriting(t *testing.T) {
 	l.complete(p)
 }
 
-// Nor of those that are not committed yet when others are given up: these are
-// committed along.
+// If bytes are discarded while others are not yet committed, these are committed along
+// with the change.
 func TestDiscardSums(t *testing.T) {
 	for name, giveUp := range map[string]func(*Part) error{
 		"Cut":     func(p *Part) error { return p.DiscardFrom(30_000) },
@@ -61,7 +60,7 @@ func TestDiscardSums(t *testing.T) {
 	}
 }
 
-// A piece that could not be given up durably is given up when it is tried again.
+// If discarding a piece could not be recorded, the next attempt discards it.
 func TestVerifyBrokenState(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -80,8 +79,8 @@ func TestVerifyBrokenState(t *testing.T) {
 	l.complete(p)
 }
 
-// manyPages begins a download with four pages of sums, and something of each
-// held; the ranges of the second and third page share one piece with no page.
+// manyPages creates a download with four pages of checksums and some held bytes in each.
+// The ranges of the second and third page meet in one piece.
 func manyPages(t *testing.T) (*fixture, ID) {
 	l := newFixture(t)
 	p := l.create()
@@ -95,7 +94,7 @@ func manyPages(t *testing.T) (*fixture, ID) {
 
 const manyHeld = "50+100,25550+100,60000+10,99990+10"
 
-// Sums are kept in pages, which are read again.
+// Checksums are stored in pages and read again.
 func TestSumPages(t *testing.T) {
 	l, _ := manyPages(t)
 	must(t, l.touch(l.target+".part"))
@@ -113,8 +112,8 @@ func TestSumPages(t *testing.T) {
 	}))
 }
 
-// A page that is damaged or missing loses the pieces whose sums it has, and no
-// others, even if nothing else is amiss.
+// A damaged or missing page loses the pieces whose checksums it has, and no others, even
+// if everything else is intact.
 func TestDamagedSumPage(t *testing.T) {
 	held := []string{ // without page n
 		"25600+50,60000+10,99990+10",
@@ -148,7 +147,7 @@ func TestDamagedSumPage(t *testing.T) {
 	}
 }
 
-// wantPageLost resumes and asserts what is held.
+// wantPageLost resumes and checks the held ranges.
 func (l *fixture) wantPageLost(want string) {
 	l.t.Helper()
 	p := l.resume()
@@ -164,7 +163,7 @@ func (l *fixture) wantPageLost(want string) {
 	l.complete(p)
 }
 
-// Where the size is not known, bytes are taken wherever they come, until it is.
+// While the size is unknown, bytes are accepted at any offset.
 func TestUnknownSize(t *testing.T) {
 	l := newFixture(t)
 	rec := l.record()
@@ -186,7 +185,8 @@ func TestUnknownSize(t *testing.T) {
 	l.complete(p)
 }
 
-// A record that says less than what is held could not be read again.
+// A record whose size is smaller than its held ranges is refused, because it could not be
+// read again.
 func TestUpdateSizeBelowHeld(t *testing.T) {
 	l := newFixture(t)
 	rec := l.record()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// release releases files for keyA, and returns which were deleted.
+// release releases files from keyA and returns which of them were deleted.
 func (l *fixture) release(records ...Record) map[string]bool {
 	l.t.Helper()
 	ends, err := l.store.Release(records, []string{keyA})
@@ -25,7 +25,7 @@ func (l *fixture) release(records ...Record) map[string]bool {
 	return deleted
 }
 
-// wantForgotten asserts that there is no record of a file.
+// wantForgotten checks that a file has no record.
 func (l *fixture) wantForgotten(name string) {
 	l.t.Helper()
 	if rec, err := l.store.ByTarget(l.path(name)); !errors.Is(err, ErrNotFound) {
@@ -33,8 +33,8 @@ func (l *fixture) wantForgotten(name string) {
 	}
 }
 
-// A file goes with its last list, if it is as it was left; what is on record counts,
-// not what was read before.
+// A file is deleted with its last list if it is unchanged. The claims on record count,
+// not those that the caller has read before.
 func TestRelease(t *testing.T) {
 	l := newFixture(t)
 	shared := l.finished("shared", keyA, keyB)
@@ -74,11 +74,10 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// A releaseFS is the real file system, which fails or is looked at in the middle of
-// Release.
+// A releaseFS is the real file system with hooks in the middle of Release.
 type releaseFS struct {
 	osFS
-	remove, syncDir func(name string) error // before the operation; nil for nothing
+	remove, syncDir func(name string) error // called before the operation; nil for no hook
 }
 
 func (f releaseFS) Remove(name string) error {
@@ -99,12 +98,12 @@ func (f releaseFS) SyncDir(dir string) error {
 	return f.osFS.SyncDir(dir)
 }
 
-// A file that cannot be deleted, or not durably, keeps its record and its lists; the
-// others go.
+// A file that cannot be deleted, or not durably, keeps its record and its lists. The
+// other files are removed.
 func TestReleaseFails(t *testing.T) {
 	for _, tc := range []struct {
 		fs   releaseFS
-		left []string // on record
+		left []string // names on record afterwards
 	}{
 		{releaseFS{remove: func(name string) error {
 			if filepath.Base(name) == "b" {
@@ -140,12 +139,12 @@ func TestReleaseFails(t *testing.T) {
 	}
 }
 
-// A crash before the commit leaves a record for each file, deleted or not, and the
-// next prune goes on from there.
+// A crash before the commit leaves a record for each file, deleted or not, and the next
+// prune continues from there.
 func TestReleaseCrash(t *testing.T) {
 	l := newFixture(t)
 	a, b := l.finished("a", keyA), l.finished("b", keyA)
-	var crashed []byte // the state file when the deletion is durable
+	var crashed []byte // the state file at the moment the deletion is durable
 	l.store.fs.FS = releaseFS{syncDir: func(string) (err error) {
 		l.wantNo(a.Target)
 		l.wantNo(b.Target)
@@ -163,7 +162,7 @@ func TestReleaseCrash(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// Release ends its transaction after a while, and the caller goes on.
+// Release ends its transaction after a while, and the caller continues.
 func TestReleaseTime(t *testing.T) {
 	l := newFixture(t)
 	a, b := l.finished("a", keyA), l.finished("b", keyA)

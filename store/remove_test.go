@@ -35,8 +35,7 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// Remove never deletes a finished file, and does not miss a part file that is
-// gone.
+// Remove never deletes a finished file, and a missing part file is no error.
 func TestRemoveSpares(t *testing.T) {
 	l := newFixture(t)
 	l.complete(l.create())
@@ -53,7 +52,7 @@ func TestRemoveSpares(t *testing.T) {
 	l.wantFile(l.target, string(l.data))
 }
 
-// The index by URL is of the directory, and of what was asked last.
+// The index by URL is per directory and leads to the latest download.
 func TestByURL(t *testing.T) {
 	l := newFixture(t)
 	first := l.record()
@@ -79,7 +78,7 @@ func TestByURL(t *testing.T) {
 	}
 }
 
-// A download whose URL changes is found by the new one, and by that alone.
+// A download whose URL changes is found by the new URL only.
 func TestByURLAfterUpdate(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()

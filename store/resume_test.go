@@ -10,11 +10,11 @@ import (
 	"pawl/chunk"
 )
 
-// A part file that was cut or deleted loses just the pieces that are not whole
-// any more, and says so.
+// A part file that was truncated or deleted loses only the pieces that are no longer
+// complete, and Lost reports them.
 func TestResumeTruncatedPart(t *testing.T) {
 	for _, tc := range []struct {
-		size int64 // of the part file; -1: it is deleted
+		size int64 // of the part file; -1 if it is deleted
 		lost int64
 		held string
 	}{
@@ -58,14 +58,14 @@ func TestResumeTruncatedPart(t *testing.T) {
 	}
 }
 
-// finishing returns a place whose process was killed in step 5, before the
-// rename of a file of the given size.
+// finishing returns a fixture whose process was killed in step 5, before the rename of a
+// file of the given size.
 func finishing(t *testing.T, size int64) *fixture {
 	l := newFixture(t)
 	l.data = l.data[:size]
 	p := l.create()
 	l.write(p, 0, size)
-	l.put(l.target, "in the way") // so that Finish stops before the rename
+	l.put(l.target, "in the way") // lets Finish stop before the rename
 	l.wantErr("Finish", p.Finish(time.Unix(1e9, 0)), ErrForeign)
 	must(t, p.Close(), os.Remove(l.target))
 	if rec := l.onRecord(); rec.State != Finishing {
@@ -78,7 +78,7 @@ func TestResumeFinishing(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		happens func(part, target string) error
-		lost    int64 // -1: the download is done
+		lost    int64 // -1 if the download is done
 	}{
 		{"nothing", func(part, target string) error { return nil }, -1},
 		{"renamed", os.Rename, -1},
@@ -106,7 +106,8 @@ func TestResumeFinishing(t *testing.T) {
 	}
 }
 
-// An empty file loses no bytes with its part file, but its time.
+// If the part file of an empty file is deleted, no bytes are lost, but the modification
+// time is.
 func TestResumeFinishingEmpty(t *testing.T) {
 	l := finishing(t, 0)
 	must(t, os.Remove(l.target+".part"))
@@ -117,7 +118,7 @@ func TestResumeFinishingEmpty(t *testing.T) {
 	l.wantDone()
 }
 
-// A file at the target that is not the finished one is not taken for it.
+// A file at the target that is not the finished one is not mistaken for it.
 func TestResumeNotIntact(t *testing.T) {
 	for name, change := range map[string]func(target string) error{
 		"other size": func(target string) error {
@@ -140,13 +141,13 @@ func TestResumeNotIntact(t *testing.T) {
 	}
 }
 
-// What Resume has read before it gets the lock may be out of date.
+// A record that Resume has read before it gets the lock may be outdated.
 func TestResumeReadsUnderLock(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Close())
-	l.store.fs.FS = hookFS{osFS{}, func() { // another process was faster, and has ended
+	l.store.fs.FS = hookFS{osFS{}, func() { // another process is faster and ends
 		must(t, l.store.write(func(t tx) error {
 			rec := p.Record()
 			rec.ETag, rec.Held = `"new"`, chunk.NewSet(chunk.Range{End: 5})
@@ -158,7 +159,7 @@ func TestResumeReadsUnderLock(t *testing.T) {
 	}
 }
 
-// A finished download stays so whatever becomes of its file.
+// A finished download stays finished, whatever happens to its file.
 func TestResumeDone(t *testing.T) {
 	l := newFixture(t)
 	l.complete(l.create())
@@ -214,7 +215,7 @@ func TestBusy(t *testing.T) {
 	check(false)
 }
 
-// WriteAt does not wait for a transaction, which may take as long as others hold
+// WriteAt does not wait for a transaction, which may last as long as other processes hold
 // the state file.
 func TestWriteWhileUpdate(t *testing.T) {
 	l := newFixture(t)
@@ -236,7 +237,7 @@ func TestWriteWhileUpdate(t *testing.T) {
 	l.complete(p)
 }
 
-// WriteAt may be called while Commit works.
+// WriteAt may be called during Commit.
 func TestWriteWhileCommit(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A belowFS has the errors, and the effects, of the real file system; and what a link
-// leads to is as it was after each call through one.
+// A rootedFS has the errors and effects of the real file system. A call through a link
+// fails and does not change the file that the link leads to.
 func TestRootedFS(t *testing.T) {
 	for _, byPath := range []bool{false, true} {
 		root, away := t.TempDir(), t.TempDir()
@@ -66,8 +66,8 @@ func TestRootedFS(t *testing.T) {
 	}
 }
 
-// TestNoFollow: a symbolic link that takes the place of a file is not followed by what
-// works on its path.
+// A symbolic link that replaces a file is not followed by calls that use the path of the
+// file.
 func TestNoFollow(t *testing.T) {
 	dir := t.TempDir()
 	mine, part := filepath.Join(dir, "mine"), filepath.Join(dir, "f.part")

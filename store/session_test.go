@@ -7,12 +7,12 @@ import (
 	"pawl/chunk"
 )
 
-// A session is one process that works on the download of a world. Its methods
-// do nothing after the first error.
+// A session is one process that works on the download of a world. After the first error
+// its methods do nothing.
 type session struct {
 	w       *world
 	part    *Part
-	written chunk.Set // since the last commit
+	written chunk.Set // written since the last commit
 	err     error
 }
 
@@ -25,7 +25,7 @@ func (s *session) do(name string, f func() error) {
 	}
 }
 
-// create begins the download of a version. Size -1 leaves its size unknown.
+// create creates the download of a version; size is -1 if unknown.
 func (s *session) create(etag string, size int64) {
 	s.w.promised = chunk.Set{}
 	rec := Record{URL: "https://example.com/file", Target: s.w.target, Size: size, ETag: etag, Replace: s.w.old != nil}
@@ -37,7 +37,7 @@ func (s *session) create(etag string, size int64) {
 	})
 }
 
-// resume opens what is on record.
+// resume resumes the download on record.
 func (s *session) resume() {
 	s.do("Resume", func() error {
 		rec, err := s.w.store.ByTarget(s.w.target)
@@ -53,8 +53,7 @@ func (s *session) resume() {
 	s.verifyAll()
 }
 
-// recheck reads again what is held, which must be as it was recorded, unless it
-// cannot be read.
+// verifyAll verifies all held pieces. They must match, unless they cannot be read.
 func (s *session) verifyAll() {
 	if s.err != nil || !s.part.Dirty() {
 		return
@@ -99,7 +98,7 @@ func (s *session) commit() {
 	})
 }
 
-// cut gives up what is held from off on.
+// discardFrom discards all held bytes from off on.
 func (s *session) discardFrom(off int64) {
 	for _, set := range []*chunk.Set{&s.w.promised, &s.written} {
 		set.Remove(chunk.Range{Off: off, End: chunk.Unbounded})
@@ -128,7 +127,7 @@ func (s *session) finish() {
 
 func (s *session) close() { s.do("Close", func() error { return s.part.Close() }) }
 
-// rest fetches all that is missing and finishes.
+// completeRest downloads all missing bytes and finishes.
 func (s *session) completeRest() {
 	if s.err != nil {
 		return
@@ -144,7 +143,7 @@ func (s *session) completeRest() {
 	s.finish()
 }
 
-// goOn begins the download or resumes it, and brings it to its end.
+// runToEnd creates or resumes the download, and completes it.
 func (s *session) runToEnd() {
 	_, err := s.w.store.ByTarget(s.w.target)
 	if size := int64(versions[s.w.etag]); errors.Is(err, ErrNotFound) {

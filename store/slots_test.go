@@ -13,8 +13,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// slotsOf returns the Slots of as many processes, as it were: separate opens of a
-// file exclude each other like those of separate processes.
+// slotsOf returns the Slots of several simulated processes. Separately opened files
+// exclude each other like those of separate processes.
 func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
 	t.Helper()
 	all := make([]*Slots, processes)
@@ -29,14 +29,14 @@ func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
 	return all
 }
 
-// lookAgain makes the next share look who the members are.
+// recount makes the next call of Share count the members.
 func recount(all []*Slots) {
 	for _, s := range all {
 		s.countedAt = time.Time{}
 	}
 }
 
-// take takes places until there is none, and returns them.
+// take takes slots until none is left, and returns them.
 func take(s *Slots) (taken []io.Closer) {
 	for {
 		c, ok := s.Try()
@@ -64,8 +64,8 @@ func TestShareOf(t *testing.T) {
 	}
 }
 
-// TestShareOfTurns: with more members than places all places are given at any
-// time, and each member has its turn as often as any other.
+// If there are more members than slots, all slots are in use at any time, and each member
+// has its turn equally often.
 func TestShareOfInTurn(t *testing.T) {
 	for members := 2; members <= 12; members++ {
 		for n := 1; n < members; n++ {
@@ -90,8 +90,8 @@ func TestShareOfInTurn(t *testing.T) {
 	}
 }
 
-// TestSlotsShared: who comes first has all until it gives back; then each has its
-// share; and what one leaves goes to the others.
+// The first process has all slots until it releases some; then each process has its
+// share. The others get the slots of a process that has ended.
 func TestSlotsShared(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 3)
 	first := take(all[0])
@@ -121,8 +121,8 @@ func TestSlotsShared(t *testing.T) {
 	}
 }
 
-// TestSlotsClosedTwice: a place that was given back is not given back again by who
-// had it, whoever has it now.
+// A slot that was released is not released again by its former holder, whoever holds it
+// now.
 func TestSlotsClosedTwice(t *testing.T) {
 	s := slotsOf(t, t.TempDir(), 1, 1)[0]
 	first, _ := s.Try()
@@ -134,7 +134,7 @@ func TestSlotsClosedTwice(t *testing.T) {
 	}
 }
 
-// TestSlotsLookers: who only looks is no member.
+// A process that only asks for its share is not a member.
 func TestSlotsShareWithoutMembership(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
@@ -150,7 +150,7 @@ func TestSlotsShareWithoutMembership(t *testing.T) {
 	}
 }
 
-// TestSlotsLookSeldom: the members are not counted at each call.
+// The members are not counted in each call.
 func TestSlotsCountSeldom(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
@@ -166,7 +166,7 @@ func TestSlotsCountSeldom(t *testing.T) {
 	}
 }
 
-// TestSlotsNumbers: one with less places finds some that one with more has left.
+// A process with fewer slots finds some that a process with more slots leaves free.
 func TestSlotsNumbers(t *testing.T) {
 	state := t.TempDir()
 	many, few := slotsOf(t, state, 16, 1)[0], slotsOf(t, state, 8, 1)[0]
@@ -176,7 +176,7 @@ func TestSlotsNumbers(t *testing.T) {
 	}
 }
 
-// TestSlotsNames: other names and other state directories have other places.
+// Other names and other state directories have other slots.
 func TestSlotsNames(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	must(t, err)
@@ -188,7 +188,7 @@ func TestSlotsNames(t *testing.T) {
 	}
 }
 
-// TestSlotsMany: with all member files taken, one more still has a share.
+// If all member files are taken, one more process still has a share.
 func TestSlotsMany(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 100, maxMembers+1)
 	for _, s := range all {
@@ -203,11 +203,11 @@ func TestSlotsMany(t *testing.T) {
 	}
 }
 
-// TestSlotsWithoutLocks: where there can be no locks everybody has all places.
+// Without locks every process may use all slots.
 func TestSlotsWithoutLocks(t *testing.T) {
 	state := t.TempDir()
 	all := slotsOf(t, state, 2, 2)
-	must(t, os.WriteFile(filepath.Join(state, hostsName), nil, 0o600)) // where the directory should be
+	must(t, os.WriteFile(filepath.Join(state, hostsName), nil, 0o600)) // a file instead of the directory
 	for _, s := range all {
 		for range 5 {
 			if c, ok := s.Try(); !ok || c.Close() != nil {
@@ -224,7 +224,7 @@ func TestSlotsWithoutLocks(t *testing.T) {
 	}
 }
 
-// TestSlotsSymlink: a planted symbolic link is not followed.
+// A planted symbolic link is not followed.
 func TestSlotsSymlink(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("symbolic links need rights")
@@ -242,8 +242,8 @@ func TestSlotsSymlink(t *testing.T) {
 	}
 }
 
-// TestSlotsRandom: whatever the processes do, no place is taken twice, each keeps
-// to its share when it takes one, and only empty files are left.
+// Whatever the processes do, no slot is taken twice, no process takes more than its
+// share, and only empty files remain.
 func TestSlotsRandom(t *testing.T) {
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 2))
@@ -310,15 +310,15 @@ func BenchmarkSlot(b *testing.B) {
 	}
 }
 
-// TestSlotsLeaveNoFiles: who has been at many hosts leaves nothing of them, and a
-// lock of a file that was removed meanwhile is none.
+// A process that has used many hosts leaves no files, and a lock of a removed file does
+// not count.
 func TestSlotsLeaveNoFiles(t *testing.T) {
 	state := t.TempDir()
 	all := slotsOf(t, state, 4, 2)
 	held := take(all[0])
 	stale := flock.New(all[0].held[3].lock.Path())
 	must(t, held[0].Close())
-	if ok, err := stale.TryLock(); !ok || err != nil { // a new file by that name
+	if ok, err := stale.TryLock(); !ok || err != nil { // a new file with the same name
 		t.Fatal(ok, err)
 	}
 	must(t, os.Remove(stale.Path()))

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// A mirror is what crash tests of publishAll do: small files in groups, of which some
-// replace others, beside a file that is not ours.
+// A publisher runs the crash tests of publishAll: it publishes groups of small files,
+// some of which replace others, next to a foreign file.
 type publisher struct {
-	t       *testing.T
-	fs      *crashFS
-	store   *Store
-	state   string
-	written map[string][]string // all versions that were begun of each name
-	promised   map[string]string   // what publishAll has returned nil for
+	t        *testing.T
+	fs       *crashFS
+	store    *Store
+	state    string
+	written  map[string][]string // all versions of each name
+	promised map[string]string   // content of each name for which publishAll has returned nil
 }
 
 const foreignName = "/dl/foreign"
@@ -38,7 +38,7 @@ func (g *publisher) open() {
 	must(g.t, err)
 }
 
-// unnamed begins a file with a content.
+// temp creates a TempFile with a content.
 func (g *publisher) temp(name, content string, replace bool) *TempFile {
 	g.written[name] = append(g.written[name], content)
 	rec := Record{URL: "https://example.com" + name, Target: name, Replace: replace, ModTime: time.Unix(int64(len(content)), 0)}
@@ -54,7 +54,7 @@ func (g *publisher) temp(name, content string, replace bool) *TempFile {
 	return u
 }
 
-// place is publishAll of names and their contents.
+// publish publishes files, given by their names and contents.
 func (g *publisher) publish(replace bool, files ...[2]string) {
 	var group []*TempFile
 	for _, f := range files {
@@ -70,7 +70,7 @@ func (g *publisher) publish(replace bool, files ...[2]string) {
 	}
 }
 
-// run is what the first process does.
+// run is the work of the first process.
 func (g *publisher) run() {
 	g.publish(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
 	g.publish(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/sub/c", "the c"})
@@ -78,7 +78,7 @@ func (g *publisher) run() {
 	g.store.FlushPublished()
 }
 
-// check asserts what must be true after a crash.
+// check checks the conditions that must hold after a crash.
 func (g *publisher) check(story string) {
 	g.t.Helper()
 	if got, ok := g.fs.peek(foreignName); !ok || string(got.data) != "precious" {
@@ -105,7 +105,7 @@ func (g *publisher) check(story string) {
 	}
 }
 
-// mend does what the next process does: what is not there is fetched again.
+// complete does the work of the next process: it downloads the missing files again.
 func (g *publisher) complete(story string) {
 	g.t.Helper()
 	want := map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c", "/dl/d": "a d"}
@@ -135,7 +135,7 @@ func (g *publisher) complete(story string) {
 	}
 }
 
-// reboot is the next start after a power failure.
+// reboot returns the publisher after a power failure.
 func (g *publisher) reboot(names, data float64) *publisher {
 	next := &publisher{t: g.t, written: map[string][]string{}, promised: g.promised}
 	for name, v := range g.written {
@@ -151,7 +151,7 @@ func (g *publisher) reboot(names, data float64) *publisher {
 	return next
 }
 
-// Cut the power before and after each operation of publishAll.
+// TestPublishCrash cuts the power before and after each operation of publishAll.
 func TestPublishCrash(t *testing.T) {
 	n, crashed := 0, true
 	for ; crashed && !t.Failed(); n++ {
@@ -173,7 +173,7 @@ func TestPublishCrash(t *testing.T) {
 	}
 }
 
-// Let each operation of publishAll fail, once.
+// TestPublishFails lets each operation of publishAll fail once.
 func TestPublishFails(t *testing.T) {
 	failed := true
 	for n := 1; failed && !t.Failed(); n++ {
@@ -188,7 +188,7 @@ func TestPublishFails(t *testing.T) {
 	}
 }
 
-// TestPlaceReal places files on the real file system.
+// TestPublishOnRealFS publishes files on the real file system.
 func TestPublishOnRealFS(t *testing.T) {
 	l := newFixture(t)
 	var group []*TempFile
@@ -219,7 +219,8 @@ func TestPublishOnRealFS(t *testing.T) {
 	}
 }
 
-// Many files of random groups, some of which are there already, whatever fails.
+// Many random groups of files, some of which exist already, with a failure at a random
+// operation.
 func TestPublishRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for seed := range uint64(30) {
@@ -237,8 +238,8 @@ func TestPublishRandom(t *testing.T) {
 	}
 }
 
-// A file of ours that somebody has altered is still to be replaced after a crash
-// between the record and the name.
+// A file of pawl that somebody has changed may still be replaced after a crash between
+// the record and the name.
 func TestPublishOverChangedFileCrash(t *testing.T) {
 	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
 		g := newPublisher(t, uint64(n))
@@ -255,14 +256,14 @@ func TestPublishOverChangedFileCrash(t *testing.T) {
 	}
 }
 
-// A record of a finished file that a pawl without a ledger has left gives way to
-// the ledger's, however the file is replaced.
+// A new file replaces the record of a finished file that a pawl without a ledger has
+// written, whichever way the file is replaced.
 func TestReplaceOldRecord(t *testing.T) {
 	for _, way := range []string{"Place", "Finish", "neither"} {
 		l := newFixture(t)
 		target := l.path("f")
 		old := Record{ID: newID(), URL: "https://example.com/", Target: target, State: Done, Created: time.Now(), ModTime: time.Unix(1e9, 0)}
-		must(t, l.store.write(func(tx tx) error { // as put did
+		must(t, l.store.write(func(tx tx) error { // as that version wrote it
 			data, err := old.encode()
 			if err == nil {
 				err = tx.Bucket(recordBucket).Put([]byte(old.ID), data)
@@ -299,7 +300,7 @@ func TestReplaceOldRecord(t *testing.T) {
 	}
 }
 
-// The name of a part file may be that of a finished file, which stays. The part file gets
+// If a finished file has the name of the part file, the file stays and the part file gets
 // another name.
 func TestCreatePartIsFinished(t *testing.T) {
 	l := newFixture(t)
@@ -323,7 +324,8 @@ func TestCreatePartIsFinished(t *testing.T) {
 	}
 }
 
-// What is at the name of another part file than that of the unfinished record is not its own.
+// A file at another part file name than that of the unfinished record does not belong to
+// the download.
 func TestCreateKeepsOther(t *testing.T) {
 	l := newFixture(t)
 	p := l.opened(l.store.Create(l.record()))
@@ -334,7 +336,7 @@ func TestCreateKeepsOther(t *testing.T) {
 	p = l.opened(l.store.Create(l.record()))
 	must(t, p.Close())
 	if data, err := os.ReadFile(mine); err != nil || string(data) != other {
-		if data, err = os.ReadFile(mine + ".1"); err != nil || string(data) != other { // set aside
+		if data, err = os.ReadFile(mine + ".1"); err != nil || string(data) != other { // it was renamed
 			t.Errorf("got %q, %v, want it kept", data, err)
 		}
 	}

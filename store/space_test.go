@@ -8,7 +8,7 @@ import (
 	"pawl/chunk"
 )
 
-// Reservations follow the bytes that have arrived, wherever these are.
+// Reservations follow the received bytes, wherever these are.
 func TestNextReservation(t *testing.T) {
 	const mib = 1 << 20
 	for _, tc := range []struct {
@@ -21,7 +21,7 @@ func TestNextReservation(t *testing.T) {
 		{nil, 5 * mib, 0, chunk.Range{End: 5 * mib}},
 		{nil, 5 * mib, 5 * mib, chunk.Range{}},
 		{nil, chunk.Unbounded, 0, chunk.Range{}},
-		{[]chunk.Range{{End: mib}}, 10 << 30, minReserveAhead, chunk.Range{}}, // not worth it yet
+		{[]chunk.Range{{End: mib}}, 10 << 30, minReserveAhead, chunk.Range{}}, // too little is missing
 		{[]chunk.Range{{End: 100 * mib}}, 10 << 30, 60 * mib, chunk.Range{Off: 60 * mib, End: 200 * mib}},
 		{[]chunk.Range{{Off: 100 * mib, End: 200 * mib}}, 10 << 30, 50 * mib, chunk.Range{Off: 50 * mib, End: 100 * mib}},
 		{[]chunk.Range{{Off: 50 * mib, End: 200 * mib}}, 10 << 30, 50 * mib, chunk.Range{Off: 50 * mib, End: 300 * mib}},
@@ -36,8 +36,8 @@ func TestNextReservation(t *testing.T) {
 	}
 }
 
-// Close gives back what was reserved, inside the file and behind its end, also by a
-// process that was killed; the bytes that are held stay trusted.
+// Close frees reserved blocks, inside the file and behind its end, also those of a killed
+// process. The held bytes stay trusted.
 func TestCloseReleasesSpace(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		l := newFixture(t)
@@ -80,7 +80,8 @@ func TestCloseReleasesSpace(t *testing.T) {
 	}
 }
 
-// A download that would leave too little space does not begin, or ends.
+// A download that would leave too little free space does not start, or fails while it
+// runs.
 func TestMinFree(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	w.fs.space = 5000

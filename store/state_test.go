@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// breakState puts a directory where the state file is, and returns what undoes
-// that.
+// breakState puts a directory at the path of the state file, and returns a function that
+// undoes it.
 func (l *fixture) breakState() (mend func()) {
 	l.t.Helper()
 	aside := l.dbPath() + ".aside"
@@ -23,7 +23,7 @@ func (l *fixture) breakState() (mend func()) {
 	}
 }
 
-// After a failed transaction Commit may be called again.
+// After a failed transaction, Commit may be called again.
 func TestCommitBrokenState(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -50,7 +50,7 @@ func TestCommitBrokenState(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// The other methods fail as well, change nothing, and work later.
+// The other methods fail as well, change nothing, and succeed later.
 func TestBrokenState(t *testing.T) {
 	l := newFixture(t)
 	mend := func() {}
@@ -60,7 +60,7 @@ func TestBrokenState(t *testing.T) {
 		l.wantErr(what, f(), ErrState)
 		mend()
 	}
-	must(t, l.create().Close(), l.store.Remove(l.onRecord().ID, true)) // makes the state file
+	must(t, l.create().Close(), l.store.Remove(l.onRecord().ID, true)) // creates the state file
 	broken("Create", func() error { _, err := l.store.Create(l.record()); return err })
 	l.wantNo(l.target + ".part")
 	p := l.create()
@@ -76,7 +76,7 @@ func TestBrokenState(t *testing.T) {
 	l.complete(p)
 }
 
-// A directory is no damaged file: nobody has asked to move it.
+// A directory is not a damaged file and must not be renamed.
 func TestReadBrokenState(t *testing.T) {
 	l := newFixture(t)
 	must(t, l.create().Close())
@@ -91,7 +91,7 @@ func TestReadBrokenState(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// What a newer pawl wrote is refused and stays as it is.
+// The state of a newer pawl is refused and not changed.
 func TestNewerSchema(t *testing.T) {
 	l := newFixture(t)
 	must(t, l.create().Close())
@@ -114,7 +114,7 @@ func TestNewerSchema(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// A record that a newer pawl wrote does not keep the others from being read.
+// A record of a newer pawl does not keep the other records from being read.
 func TestNewerRecord(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -143,8 +143,8 @@ func TestNewerRecord(t *testing.T) {
 	l.wantWarnings(1)
 }
 
-// What an earlier process left when it was killed in creating the state file is
-// no obstacle.
+// Files that an earlier process left when it was killed while it created the state file
+// are no obstacle.
 func TestCreateStateAfterCrash(t *testing.T) {
 	l := newFixture(t)
 	l.put(l.dbPath()+".new", "half of a state file")
@@ -153,7 +153,7 @@ func TestCreateStateAfterCrash(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// The store holds nothing open: the state file may go away between two calls.
+// A Store keeps no file open, so the state file may be deleted between two calls.
 func TestStateFileDeleted(t *testing.T) {
 	l := newFixture(t)
 	must(t, l.create().Close(), os.Remove(l.dbPath()))

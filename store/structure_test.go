@@ -9,8 +9,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// TestStructure: what bbolt writes is sound, whatever was put and deleted, and a
-// page that is not as it should be is found.
+// A file of bbolt passes the check, whatever was put and deleted. A damaged page does
+// not.
 func TestCheckStructure(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	path := t.TempDir() + "/db"

@@ -15,15 +15,16 @@ import (
 	"time"
 )
 
-// A lacking is a file system that lacks operations, and what the user is to read.
+// A limitedFS describes a file system that lacks operations, and the warning for the
+// user.
 type limitedFS struct {
-	ops    []string // of crashFS
+	ops    []string // operations of crashFS
 	errs   []error
-	warns  string   // part of the one warning; "" for none
-	except []string // scenarios that cannot end well
+	warns  string   // part of the only warning; "" for none
+	except []string // scenarios that cannot succeed
 }
 
-// unsupported are the errors that mean a lack whatever the call.
+// unsupported lists the errors that always mean that a call is missing.
 var unsupported = []error{syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.ENOTSUP, errors.ErrUnsupported}
 
 func plus(errs ...error) []error { return append(errs, unsupported...) }
@@ -48,8 +49,8 @@ func (l limitedFS) has(err error) map[string]error {
 	return all
 }
 
-// Each scenario ends well on a file system that lacks something, with one warning if a
-// promise is weaker and none otherwise.
+// Each scenario succeeds on a file system that lacks a call, with one warning if a
+// promise is weaker, and none otherwise.
 func TestLimitations(t *testing.T) {
 	for _, l := range lackings {
 		for _, sc := range scenarios {
@@ -75,8 +76,8 @@ func TestLimitations(t *testing.T) {
 	}
 }
 
-// wantWarning asserts that the only warning was one with text in it, or that there was
-// none.
+// wantWarning checks that the only warning contains text, or that there is none if text
+// is "".
 func (w *world) wantWarning(text string) {
 	w.t.Helper()
 	switch {
@@ -87,7 +88,7 @@ func (w *world) wantWarning(text string) {
 	}
 }
 
-// A crash at any step of what is done in place of something lacking.
+// A crash at any step of a replacement for a missing call.
 func TestLimitationsCrash(t *testing.T) {
 	for _, l := range lackings {
 		if l.ops[0] == "syncdir" || len(l.ops) > 1 && l.ops[1] == "sync" {
@@ -102,7 +103,7 @@ func TestLimitationsCrash(t *testing.T) {
 	}
 }
 
-// Other errors of the same calls mean that something is wrong.
+// Other errors of the same calls are returned.
 func TestOtherErrors(t *testing.T) {
 	failures := []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.ESTALE}
 	for op, errs := range map[string][]error{
@@ -136,7 +137,8 @@ func TestOtherErrors(t *testing.T) {
 	}
 }
 
-// A part file that is too long and cannot be cut is told as that, and is kept.
+// A part file that is too long and cannot be truncated leads to ErrCannotTruncate and is
+// kept.
 func TestFinishCannotTruncate(t *testing.T) {
 	sc := scenarioNamed(t, "too long")
 	sc.lacks = map[string]error{"truncate": syscall.EPERM}
@@ -162,7 +164,8 @@ func TestFinishShort(t *testing.T) {
 	l.complete(l.resume())
 }
 
-// On a file system without locks, one on the state directory keeps two processes apart.
+// On a file system without locks, a lock in the state directory keeps two processes
+// apart.
 func TestFallbackLock(t *testing.T) {
 	sc := scenarioNamed(t, "straight")
 	sc.lacks = map[string]error{"lock": syscall.ENOLCK}
@@ -193,7 +196,7 @@ func TestFallbackLock(t *testing.T) {
 	if len(other.warned) > 0 {
 		t.Errorf("warnings of the other process: got %q, want none", other.warned)
 	}
-	w.fs.lacks = nil // as for a process that can lock the part file
+	w.fs.lacks = nil // like a process that can lock the part file
 	check(true)
 	w.fs.lacks = sc.lacks
 	entries, err := os.ReadDir(filepath.Join(w.state, locksName))
@@ -210,7 +213,7 @@ func TestFallbackLock(t *testing.T) {
 	w.complete()
 }
 
-// A lock file that a killed process has left is no obstacle, with locks and without.
+// The lock file of a killed process is no obstacle, with locks and without.
 func TestFallbackLockLeftOver(t *testing.T) {
 	for _, lacks := range []map[string]error{nil, {"lock": syscall.ENOLCK}} {
 		sc := scenarioNamed(t, "straight")
@@ -225,7 +228,8 @@ func TestFallbackLockLeftOver(t *testing.T) {
 	}
 }
 
-// Whether the system can make files without names, and whether it matters why not.
+// CreateTemp returns ErrUnsupported for the errors that mean a missing call, and all
+// others as they are.
 func TestCreateTempUnsupported(t *testing.T) {
 	for _, err := range plus(syscall.EINVAL, syscall.EISDIR, syscall.EPERM, syscall.EACCES, syscall.EROFS) {
 		g := newPublisher(t, 1)
@@ -243,7 +247,7 @@ func TestCreateTempUnsupported(t *testing.T) {
 	}
 }
 
-// Files whose bytes are all there get their names, even if they cannot be linked.
+// Complete files get their names even if they cannot be linked.
 func TestPublishUnlinkable(t *testing.T) {
 	for _, err := range plus(syscall.EPERM, syscall.EXDEV, syscall.EMLINK, syscall.EACCES, syscall.ENOENT, syscall.EINVAL) {
 		g := newPublisher(t, 1)
@@ -266,7 +270,8 @@ func TestPublishUnlinkable(t *testing.T) {
 	}
 }
 
-// A foreign file is safe from that, at the target and at the name of the part file.
+// In that case a foreign file is not replaced, neither at the target nor at the name of
+// the part file.
 func TestPublishUnlinkableForeign(t *testing.T) {
 	g := newPublisher(t, 1)
 	g.fs.plant("/dl/a.part", []byte("somebody's"))
@@ -281,7 +286,7 @@ func TestPublishUnlinkableForeign(t *testing.T) {
 	}
 }
 
-// The power may be cut at any step of it.
+// The power may fail at any step of it.
 func TestPublishUnlinkableCrash(t *testing.T) {
 	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
 		g := newPublisher(t, uint64(n))
@@ -299,7 +304,7 @@ func TestPublishUnlinkableCrash(t *testing.T) {
 	}
 }
 
-// A restlessFS is one whose files get another modification time with another name.
+// A restlessFS changes the modification time of a file when it is renamed.
 type restlessFS struct{ *crashFS }
 
 func (r restlessFS) touch(name string) {
@@ -318,7 +323,7 @@ func (r restlessFS) Link(f File, name string) error {
 	return r.crashFS.LinkTemp(f, name)
 }
 
-// The record has the time that the file has in the end.
+// The record has the modification time that the file has at the end.
 func TestModTimeAfterRename(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	w.store.fs.FS = restlessFS{w.fs}
@@ -340,7 +345,7 @@ func TestModTimeAfterRename(t *testing.T) {
 	}
 }
 
-// A file that somebody takes away at once was there.
+// A file that somebody deletes right after the rename counts as finished.
 func TestDeletedAfterRename(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -352,7 +357,7 @@ func TestDeletedAfterRename(t *testing.T) {
 	}
 }
 
-// A takingFS is one of which somebody takes a file away as soon as it is there.
+// A takingFS deletes a file as soon as it has its name.
 type takingFS struct {
 	FS
 	target string
@@ -363,7 +368,7 @@ func (f takingFS) SyncDir(dir string) error {
 	return f.FS.SyncDir(dir)
 }
 
-// A rename whose answer got lost has been done.
+// A rename whose response was lost has happened.
 func TestRenameResponseLost(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -374,7 +379,7 @@ func TestRenameResponseLost(t *testing.T) {
 	l.wantDone()
 }
 
-// A forgetfulFS renames, and says that there is no such file.
+// A forgetfulFS renames, and returns fs.ErrNotExist.
 type forgetfulFS struct{ FS }
 
 func (f forgetfulFS) Rename(from, to string, replace bool) error {

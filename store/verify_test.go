@@ -10,7 +10,7 @@ import (
 	"pawl/chunk"
 )
 
-// damage changes the part file behind the back of the store, and touches it.
+// damage changes the bytes of the part file without the Store, and its times.
 func (l *fixture) damage(change func(data []byte)) {
 	l.t.Helper()
 	part := l.target + ".part"
@@ -20,15 +20,15 @@ func (l *fixture) damage(change func(data []byte)) {
 	must(l.t, os.WriteFile(part, data, 0o666), l.touch(part))
 }
 
-// touch gives a file another time, whatever its file system can tell apart.
+// touch sets another modification time, one that every file system can distinguish.
 func (l *fixture) touch(name string) error { return os.Chtimes(name, time.Time{}, time.Unix(1e9, 0)) }
 
-// flip flips one bit of a byte.
+// flip returns a function that flips one bit of a byte.
 func flip(at int64) func([]byte) {
 	return func(data []byte) { data[at] ^= 1 << (at % 8) }
 }
 
-// Whatever of a held piece is changed, that piece is lost, and no other, durably.
+// If any byte of a held piece changes, this piece is lost, durably, and no other one.
 func TestVerifyFindsDamage(t *testing.T) {
 	const held = "12000+24000,41000+3000,47000+2000,90000+10000"
 	type tc struct {
@@ -76,7 +76,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
-// One bit of all that is held, wherever it is.
+// A single flipped bit is detected at any position.
 func TestVerifyFindsFlippedBit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 0))
 	l := newFixture(t)
@@ -87,7 +87,7 @@ func TestVerifyFindsFlippedBit(t *testing.T) {
 		_, err := p.file.WriteAt([]byte{l.data[at] ^ bit}, at)
 		must(t, err)
 		lost := l.verifyAll(p)
-		_, err = p.WriteAt(l.data[at/10_000*10_000:][:10_000], at/10_000*10_000) // all of it
+		_, err = p.WriteAt(l.data[at/10_000*10_000:][:10_000], at/10_000*10_000) // the whole piece
 		if lost != 10_000 || err != nil {
 			t.Fatalf("byte %d, bit %#x: got %d lost, and to write it again %v, want 10000", at, bit, lost, err)
 		}
@@ -96,8 +96,8 @@ func TestVerifyFindsFlippedBit(t *testing.T) {
 	l.complete(p)
 }
 
-// What of a piece is committed is lost where it is damaged, and what is written
-// to it later is not.
+// If the committed bytes of a piece are damaged, they are lost. Bytes that are written to
+// the piece later are not.
 func TestVerifyKeepsUncommitted(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -115,8 +115,8 @@ func TestVerifyKeepsUncommitted(t *testing.T) {
 	l.complete(p)
 }
 
-// Pieces are checked while others of their bytes come in and are committed: no
-// sum is mistaken, and the bytes that were damaged are the only ones to be lost.
+// Pieces are verified while other bytes of theirs arrive and are committed. No checksum
+// is mixed up, and only the damaged bytes are lost.
 func TestVerifyWhileWriting(t *testing.T) {
 	for seed := range uint64(8) {
 		l := newFixture(t)
@@ -129,7 +129,7 @@ func TestVerifyWhileWriting(t *testing.T) {
 		l.damage(flip(bad*10_000 + 3_000))
 		p = l.resume()
 		done := make(chan error)
-		for start := range int64(2) { // of what is missing, every other 500 bytes
+		for start := range int64(2) { // every other 500 bytes of the missing ranges
 			go func() { // joined by the receives below
 				for off := start * 500; off < 100_000; off += 1_000 {
 					if in := off % 10_000; in >= 2_500 && in < 5_000 {
@@ -143,7 +143,7 @@ func TestVerifyWhileWriting(t *testing.T) {
 				done <- nil
 			}()
 		}
-		go func() { // likewise
+		go func() { // joined by the receives below
 			for range 3 {
 				if err := p.Commit(1); err != nil {
 					done <- err
@@ -164,7 +164,7 @@ func TestVerifyWhileWriting(t *testing.T) {
 	}
 }
 
-// No byte is written twice, neither over a committed one nor over one that is not.
+// No byte can be written twice, whether it is committed or not.
 func TestWriteTwice(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()
@@ -182,13 +182,13 @@ func TestWriteTwice(t *testing.T) {
 	l.complete(l.resume())
 }
 
-// Zeros are bytes, too: a piece of nothing else has the sum 0, and is held.
+// Zeros are bytes, too: a piece of zeros has the checksum 0 and counts as held.
 func TestZeros(t *testing.T) {
 	l := newFixture(t)
 	clear(l.data[20_000:])
 	p := l.create()
 	l.write(p, 0, 90_000)
-	_, err := p.WriteAt(l.data[90_000:95_000], 90_000) // is not committed
+	_, err := p.WriteAt(l.data[90_000:95_000], 90_000) // not committed
 	must(t, err, p.Close())
 	p = l.resume()
 	if p.Lost() != 0 || !p.Dirty() {
@@ -200,7 +200,7 @@ func TestZeros(t *testing.T) {
 	l.complete(p)
 }
 
-// A new state file gets the sums, too, with the first transaction of any kind.
+// A new state file gets all checksums, whatever the first transaction is.
 func TestNewStateGetsSums(t *testing.T) {
 	l := newFixture(t)
 	p := l.create()

@@ -107,7 +107,7 @@ func TestCrashFSFailedSync(t *testing.T) {
 		}
 		must(t, f.DataSync())
 		if now, _ := c.peek(name); string(now.data) != "helloxxxxx" {
-			t.Fatalf("seen: got %q, want what was written", now.data)
+			t.Fatalf("seen: got %q, want the written bytes", now.data)
 		}
 		if left, _ := c.reboot(0, 0).peek(name); string(left.data) == "xxxxxxxxxx" {
 			lost++

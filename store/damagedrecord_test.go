@@ -23,7 +23,7 @@ func TestRecordChecksum(t *testing.T) {
 			}
 		}
 		if got, err := decodeRecord(sealed[:at]); err == nil {
-			t.Errorf("cut to %d bytes: got %+v, want an error", at, got)
+			t.Errorf("truncated to %d bytes: got %+v, want an error", at, got)
 		}
 	}
 }

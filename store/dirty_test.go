@@ -10,7 +10,7 @@ import (
 func wantDirty(t *testing.T, when string, p *Part, want bool) {
 	t.Helper()
 	if got := p.Dirty(); got != want {
-		t.Errorf("Suspect, %s: got %t, want %t", when, got, want)
+		t.Errorf("Dirty, %s: got %t, want %t", when, got, want)
 	}
 }
 
@@ -70,7 +70,7 @@ func TestDirtyFinish(t *testing.T) {
 	p = l.resume()
 	wantDirty(t, "touched", p, true)
 	if err := p.Finish(time.Time{}); err == nil {
-		t.Errorf("Finish of a Suspect Part: got no error")
+		t.Errorf("Finish of a Dirty Part: got no error")
 	}
 	l.wantNo(l.target)
 	l.wantHeld(p, "0+100000")
@@ -88,7 +88,7 @@ func TestDirtyUntilAllVerified(t *testing.T) {
 		p = l.resume()
 		for i := range checked {
 			if lost, more, err := p.VerifyNext(i); lost != 0 || !more || err != nil {
-				t.Errorf("Recheck of piece %d: got %d lost, more %t, %v, want none, and more", i, lost, more, err)
+				t.Errorf("VerifyNext of piece %d: got %d lost, more %t, %v, want none, and more", i, lost, more, err)
 			}
 		}
 		l.write(p, 70_000, 80_000)

@@ -62,7 +62,7 @@ func TestDiscardFromBeyondEnd(t *testing.T) {
 	l.write(p, 0, 10_000)
 	must(t, p.DiscardFrom(1<<34))
 	if n := p.written.sums.Len(); n > 10 {
-		t.Errorf("sums: got %d, want those of 10 pieces at most", n)
+		t.Errorf("piece checksums: got %d, want 10 at most", n)
 	}
 	l.complete(p)
 }
@@ -88,10 +88,10 @@ func TestDiscardFromBrokenState(t *testing.T) {
 	p := l.create()
 	l.write(p, 0, 100_000)
 	mend := l.breakState()
-	l.wantErr("Cut", p.DiscardFrom(25_000), ErrState)
+	l.wantErr("DiscardFrom", p.DiscardFrom(25_000), ErrState)
 	mend()
 	if err := p.Finish(time.Time{}); err == nil {
-		t.Errorf("Finish after a failed Cut: got no error")
+		t.Errorf("Finish after a failed DiscardFrom: got no error")
 	}
 	must(t, p.Commit(1))
 	l.wantHeld(p, "0+25000")

@@ -168,7 +168,7 @@ func TestContinueAfterFailure(t *testing.T) {
 		s.completeRest()
 		s.close()
 		if s.err != nil {
-			w.errorf("going on: %v", s.err)
+			w.errorf("continuing: %v", s.err)
 		}
 		w.complete()
 	}

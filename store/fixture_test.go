@@ -107,12 +107,12 @@ func (l *fixture) verifyAll(p *Part) (lost int64) {
 	for i, more := 0, true; more; i++ {
 		n, again, err := p.VerifyNext(i)
 		if err != nil {
-			l.t.Fatalf("Recheck of piece %d: %v", i, err)
+			l.t.Fatalf("VerifyNext of piece %d: %v", i, err)
 		}
 		lost, more = lost+n, again
 	}
 	if p.Dirty() {
-		l.t.Errorf("Suspect after all was checked again: got true")
+		l.t.Errorf("Dirty after all pieces were verified: got true")
 	}
 	return lost
 }
@@ -134,7 +134,7 @@ func (l *fixture) complete(p *Part) {
 	l.t.Helper()
 	if p.Dirty() {
 		if lost := l.verifyAll(p); lost != 0 {
-			l.t.Errorf("Recheck: got %d bytes lost, want 0", lost)
+			l.t.Errorf("VerifyNext: got %d bytes lost, want 0", lost)
 		}
 	}
 	held := p.Record().Held

@@ -6,47 +6,60 @@ import (
 	"time"
 )
 
-// These figures bound a batch and the rest between two batches. All are guesses but
-// fullBatch, from which on another item costs next to nothing.
+// Bounds of a batch, and of the rest between two batches. All values are guesses.
 const (
-	maxBatch  = 256                    // items per batch; twice as many delay the first item's caller for longer
-	fullBatch = 64                     // waiting items that end a rest early, because more would not make an item cheaper
-	minRest   = 5 * time.Millisecond   // a shorter rest lets fewer items gather; a longer one delays a lone caller
-	restShare = 2                      // a batch that took d is followed by a rest of d/restShare
-	maxRest   = 100 * time.Millisecond // so that a slow disk does not delay a lone caller for longer
+	// maxBatch is the number of items per batch. Twice as many make the callers of one
+	// batch wait twice as long; half as many cost more syncs.
+	maxBatch = 256
+
+	// fullBatch is the number of waiting items that ends a rest early: the fixed cost of
+	// a batch is then small per item, so waiting for more items gains little. With half
+	// as many, a batch costs more per item; with twice as many, callers wait longer.
+	fullBatch = 64
+
+	// The leader rests for half of the duration of the last batch, so that batches
+	// take at most two thirds of the time and items can gather. A rest lasts minRest to
+	// maxRest. A shorter minRest lets fewer items gather, a longer one delays a lone
+	// caller. maxRest bounds the delay of a lone caller on a slow disk.
+	restShare = 2
+	minRest   = 5 * time.Millisecond
+	maxRest   = 100 * time.Millisecond
 )
 
-// A batcher is a group commit: it does work that costs little more for many items than
-// for one, such as a sync or a transaction, once for all concurrent callers. It starts
-// no goroutine: a caller that finds no batch under way leads one, which has all items
-// that wait by then. Items that arrive meanwhile make the next batch, and the first of
-// their callers leads it. Safe for concurrent use.
+// A batcher implements group commit, for work that costs little more for many items than
+// for one, such as a sync or a transaction. It starts no goroutine: a caller that finds no
+// batch in progress becomes the leader and processes all items that are waiting. Items
+// that arrive during a batch form the next one, and the oldest of their callers leads it.
+// Safe for concurrent use.
 type batcher[T any] struct {
 	work func([]T) []error // does the work of a batch and returns one error per item
 	rest bool              // the leader lets items gather for a while before it takes them
 
 	mu      sync.Mutex
 	waiting []waiter[T] // oldest first; guarded by mu
-	leading bool        // a caller leads a batch, or was appointed to; guarded by mu
+	leading bool        // a leader exists; guarded by mu
 
 	full chan struct{} // of capacity 1; has a value when fullBatch items wait
-	next time.Time     // the rest after the last batch ends then; owned by the leader
+	next time.Time     // end of the rest after the last batch; owned by the leader
 }
 
-// A waiter is a caller's item and the channel that do waits on.
+// A waiter is a caller that waits for the result of its item.
 type waiter[T any] struct {
 	item   T
 	result chan error // of capacity 1, so that the leader never blocks on a caller
 }
 
-// errLead is sent to a waiter that must lead the next batch, which includes its own item.
+// errLead is the result of a waiter that must lead the next batch. Its own item is then
+// still waiting, and part of that batch.
 var errLead = errors.New("lead the next batch")
 
+// newBatcher returns a batcher that calls work for each batch. With rest, the leader
+// waits for more items first; see gather.
 func newBatcher[T any](rest bool, work func([]T) []error) *batcher[T] {
 	return &batcher[T]{work: work, rest: rest, full: make(chan struct{}, 1)}
 }
 
-// do returns the error of item when the work of its batch is done.
+// do processes item in a batch and returns its error. It blocks until the batch is done.
 func (b *batcher[T]) do(item T) error {
 	me := waiter[T]{item, make(chan error, 1)}
 	b.mu.Lock()
@@ -69,8 +82,8 @@ func (b *batcher[T]) do(item T) error {
 	return <-me.result
 }
 
-// lead does the work of one batch, which includes the caller's item because that is
-// the oldest, and then appoints the next leader.
+// lead processes one batch and then appoints the next leader. The batch includes the
+// caller's item, because it is the oldest one.
 func (b *batcher[T]) lead() {
 	if b.rest {
 		b.gather()
@@ -89,7 +102,7 @@ func (b *batcher[T]) lead() {
 	b.next = time.Now().Add(rest)
 }
 
-// gather waits for the end of the rest, or until a full batch waits.
+// gather waits until the rest is over or a full batch is waiting.
 func (b *batcher[T]) gather() {
 	b.mu.Lock()
 	isFull := len(b.waiting) >= fullBatch

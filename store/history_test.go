@@ -31,7 +31,9 @@ func newHistory(t *testing.T) history {
 	must(t, err)
 	h := history{held: map[ID][]string{}}
 	for commit := range 4 {
-		for _, put := range []func(tx, *Record, []byte) error{ // one bucket per transaction, because bbolt writes the buckets of a transaction in the random order of a map
+		// One bucket per transaction, because bbolt writes the buckets of a transaction in
+		// the random order of a map.
+		for _, put := range []func(tx, *Record, []byte) error{
 			func(t tx, r *Record, _ []byte) error { return t.put(r) },
 			func(t tx, r *Record, _ []byte) error {
 				return t.Bucket(targetBucket).Put([]byte(r.Target), []byte(r.ID))

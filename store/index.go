@@ -212,7 +212,8 @@ func (t tx) dropRecord(r *Record) error {
 	if err := t.dropIndex(r); err != nil {
 		return err
 	}
-	if old, err := t.finishedAt(r.Target); err == nil && !old.Named && r.State != Done { // r was to replace old, so the URL leads to old again
+	// If r was to replace a finished file, the URL leads to that file again.
+	if old, err := t.finishedAt(r.Target); err == nil && !old.Named && r.State != Done {
 		if err := t.Bucket(urlBucket).Put(old.urlKey(), []byte(old.Target)); err != nil {
 			return err
 		}

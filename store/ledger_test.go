@@ -43,7 +43,7 @@ func TestEntryRoundTrip(t *testing.T) {
 		must(t, err)
 		for n := range data {
 			if _, err := decodeEntry(rec.Target, addChecksum(append([]byte(nil), data[:n]...))); err == nil {
-				t.Errorf("an entry cut to %d of %d bytes: got no error", n, len(data))
+				t.Errorf("an entry truncated to %d of %d bytes: got no error", n, len(data))
 			}
 		}
 		for bit := range 8 * len(sealed) {

@@ -125,16 +125,16 @@ func TestClaim(t *testing.T) {
 	l.finished("done", keyA)
 	l.finished("both", keyA)
 	l.unfinished("both", keyA)
-	l.unfinished("begun", keyA)
-	l.finished("got")
-	l.unfinished("got, begun")
+	l.unfinished("unfinished", keyA)
+	l.finished("direct")
+	l.unfinished("direct, unfinished")
 	l.finished("full", manyLists(maxLists)...)
-	names := []string{"done", "both", "begun", "got", "got, begun", "none", "full"}
+	names := []string{"done", "both", "unfinished", "direct", "direct, unfinished", "none", "full"}
 	l.claim(keyB, names...)
 	before, err := os.ReadFile(l.dbPath())
 	must(t, err)
 	l.claim(keyB, names...)
-	l.claim(keyC, "full", "got", "none")
+	l.claim(keyC, "full", "direct", "none")
 	after, err := os.ReadFile(l.dbPath())
 	must(t, err)
 	if !slices.Equal(before, after) {
@@ -143,9 +143,9 @@ func TestClaim(t *testing.T) {
 	l.wantLists("done", keyA, keyB)
 	l.wantLists("both", keyA, keyB)
 	l.wantUnfinishedLists("both", keyA, keyB)
-	l.wantUnfinishedLists("begun", keyA, keyB)
-	l.wantLists("got")
-	l.wantUnfinishedLists("got, begun")
+	l.wantUnfinishedLists("unfinished", keyA, keyB)
+	l.wantLists("direct")
+	l.wantUnfinishedLists("direct, unfinished")
 	l.wantLists("full", manyLists(maxLists).With(Nameless)...)
 }
 
@@ -166,17 +166,17 @@ func TestClaimWhileRunning(t *testing.T) {
 // it.
 func TestReplacementInheritsLists(t *testing.T) {
 	l := newFixture(t)
-	l.unfinished("begun", keyA)
-	l.finished("begun", keyB)
-	l.wantLists("begun", keyA, keyB)
+	l.unfinished("unfinished", keyA)
+	l.finished("unfinished", keyB)
+	l.wantLists("unfinished", keyA, keyB)
 
 	l.finished("done", keyA)
 	l.finished("done", keyB)
 	l.wantLists("done", keyA, keyB)
 
-	l.finished("got", keyA)
-	l.finished("got")
-	l.wantLists("got")
+	l.finished("direct", keyA)
+	l.finished("direct")
+	l.wantLists("direct")
 
 	rec := l.finished("amended", keyA)
 	l.claim(keyB, "amended")
@@ -209,7 +209,7 @@ func TestListsOfSmallFiles(t *testing.T) {
 
 	// The earlier file stays, and the list that wanted the new one claims it.
 	must(t, l.publishFor("g", false, keyA))
-	l.wantErr("Place", l.publishFor("g", false, keyB), ErrForeign)
+	l.wantErr("Publish", l.publishFor("g", false, keyB), ErrForeign)
 	l.wantLists("g", keyA, keyB)
 }
 

@@ -69,7 +69,7 @@ func TestPartTruncatedAndExtended(t *testing.T) {
 	if info, err := p.file.Stat(); err != nil {
 		t.Fatal(err)
 	} else if _, ok := allocated(info); !ok {
-		t.Skip("holes cannot be told here")
+		t.Skip("the allocated size is unknown here")
 	}
 	must(t, os.Truncate(l.target+".part", 0))
 	l.write(p, 80_000, 100_000)

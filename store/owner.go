@@ -118,8 +118,8 @@ func checkTrustedPath(path string) error {
 	return nil
 }
 
-// CheckPrivate returns an ErrNotOurs if the file has a second name. Another user could
-// have linked one of our own files to the name, so that pawl would overwrite it.
+// CheckPrivate also refuses a file with a second name: another user could have linked one
+// of our own files to name, so that pawl would overwrite it.
 func (osFS) CheckPrivate(name string, info fs.FileInfo) error { return checkPrivate(name, name, info) }
 
 // checkPrivate is CheckPrivate for a file at path that errors call name.

@@ -280,7 +280,8 @@ func (p *Part) Restart(fn func(*Record)) error {
 	p.reserved = 0
 	p.writtenMu.Unlock()
 	p.dirty.Store(false)
-	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) { // old bytes in the file are harmless, because none is held
+	// Old bytes in the file are harmless, because none is held.
+	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return p.breakWith(err)
 	}
 	info, err := p.file.Stat()

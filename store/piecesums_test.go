@@ -39,8 +39,8 @@ func TestCommitSumsWhileWriting(t *testing.T) {
 // with the change.
 func TestDiscardSums(t *testing.T) {
 	for name, giveUp := range map[string]func(*Part) error{
-		"Cut":     func(p *Part) error { return p.DiscardFrom(30_000) },
-		"Recheck": func(p *Part) error { _, _, err := p.VerifyNext(3); return err },
+		"DiscardFrom": func(p *Part) error { return p.DiscardFrom(30_000) },
+		"VerifyNext":  func(p *Part) error { _, _, err := p.VerifyNext(3); return err },
 	} {
 		l := newFixture(t)
 		p := l.create()
@@ -70,7 +70,7 @@ func TestVerifyBrokenState(t *testing.T) {
 	p = l.resume()
 	mend := l.breakState()
 	_, _, err := p.VerifyNext(3)
-	l.wantErr("Recheck", err, ErrState)
+	l.wantErr("VerifyNext", err, ErrState)
 	mend()
 	if lost := l.verifyAll(p); lost != 10_000 {
 		t.Errorf("lost: got %d, want 10000", lost)

@@ -11,16 +11,16 @@ import (
 // release releases files from keyA and returns which of them were deleted.
 func (l *fixture) release(records ...Record) map[string]bool {
 	l.t.Helper()
-	ends, err := l.store.Release(records, []string{keyA})
-	if err != nil || len(ends) != len(records) {
-		l.t.Fatalf("Release: got %d ends, %v, want %d", len(ends), err, len(records))
+	results, err := l.store.Release(records, []string{keyA})
+	if err != nil || len(results) != len(records) {
+		l.t.Fatalf("Release: got %d results, %v, want %d", len(results), err, len(records))
 	}
 	deleted := make(map[string]bool)
-	for i, end := range ends {
-		if end.Record.Target != records[i].Target || end.Err != nil {
-			l.t.Errorf("Release of %q: got %q, %v", records[i].Target, end.Record.Target, end.Err)
+	for i, result := range results {
+		if result.Record.Target != records[i].Target || result.Err != nil {
+			l.t.Errorf("Release of %q: got %q, %v", records[i].Target, result.Record.Target, result.Err)
 		}
-		deleted[filepath.Base(end.Record.Target)] = end.Deleted
+		deleted[filepath.Base(result.Record.Target)] = result.Deleted
 	}
 	return deleted
 }
@@ -46,8 +46,8 @@ func TestRelease(t *testing.T) {
 	must(t, os.Remove(missing.Target))
 	claimed := l.finished("claimed", keyA)
 	l.claim(keyB, "claimed")
-	got := l.finished("got", keyA)
-	l.finished("got")
+	got := l.finished("direct", keyA)
+	l.finished("direct")
 	replaced := l.finished("replaced", keyA)
 	l.finished("replaced", keyA)
 
@@ -60,9 +60,9 @@ func TestRelease(t *testing.T) {
 	l.wantLists("shared", keyB)
 	l.wantLists("nameless", Nameless)
 	l.wantLists("claimed", keyB)
-	l.wantLists("got")
+	l.wantLists("direct")
 	l.wantLists("replaced", keyA)
-	for _, name := range []string{"shared", "nameless", "claimed", "got", "replaced"} {
+	for _, name := range []string{"shared", "nameless", "claimed", "direct", "replaced"} {
 		if rec, err := l.store.ByTarget(l.path(name)); err != nil || !l.store.Intact(rec) {
 			t.Errorf("%s: got %v, want it intact", name, err)
 		}
@@ -116,11 +116,11 @@ func TestReleaseFails(t *testing.T) {
 		l := newFixture(t)
 		a, b := l.finished("a", keyA), l.finished("b", keyA)
 		l.store.fs.FS = tc.fs
-		ends, err := l.store.Release([]Record{a, b}, []string{keyA})
+		results, err := l.store.Release([]Record{a, b}, []string{keyA})
 		must(t, err)
 		failed := 0
-		for _, end := range ends {
-			if errors.Is(end.Err, errInjected) {
+		for _, result := range results {
+			if errors.Is(result.Err, errInjected) {
 				failed++
 			}
 		}
@@ -162,7 +162,7 @@ func TestReleaseCrash(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// Release ends its transaction after a while, and the caller continues.
+// Release results its transaction after a while, and the caller continues.
 func TestReleaseTime(t *testing.T) {
 	l := newFixture(t)
 	a, b := l.finished("a", keyA), l.finished("b", keyA)
@@ -171,8 +171,8 @@ func TestReleaseTime(t *testing.T) {
 		return nil
 	}}
 	for _, records := range [][]Record{{a, b}, {b}} {
-		if ends, err := l.store.Release(records, []string{keyA}); err != nil || len(ends) != 1 || !ends[0].Deleted {
-			t.Errorf("got %+v, %v, want the first of %d", ends, err, len(records))
+		if results, err := l.store.Release(records, []string{keyA}); err != nil || len(results) != 1 || !results[0].Deleted {
+			t.Errorf("got %+v, %v, want the first of %d", results, err, len(records))
 		}
 	}
 }

@@ -46,10 +46,10 @@ func TestResumeTruncatedPart(t *testing.T) {
 		}
 		p = l.resume()
 		if got := p.Record().Held; got.String() != tc.held || p.Lost() != tc.lost {
-			t.Errorf("cut to %d: got held %s, lost %d, want %s, %d", tc.size, got, p.Lost(), tc.held, tc.lost)
+			t.Errorf("truncated to %d: got held %s, lost %d, want %s, %d", tc.size, got, p.Lost(), tc.held, tc.lost)
 		}
 		if got := l.onRecord().Held; got.String() != tc.held {
-			t.Errorf("cut to %d: held on record: got %s, want %s", tc.size, got, tc.held)
+			t.Errorf("truncated to %d: held on record: got %s, want %s", tc.size, got, tc.held)
 		}
 		l.complete(p)
 		if t.Failed() {
@@ -202,7 +202,7 @@ func TestBusy(t *testing.T) {
 	l.wantErr("Resume", err, ErrBusy)
 	l.wantErr("Remove", l.store.Remove(rec.ID, true), ErrBusy)
 	if now := l.onRecord(); now.ID != rec.ID || now.Held.String() != "0+10" {
-		t.Errorf("record: got %s holding %s, want that of the first", now.ID, now.Held)
+		t.Errorf("record: got %s holding %s, want the first record", now.ID, now.Held)
 	}
 	l.write(p, 10, 20)
 	must(t, p.Close())

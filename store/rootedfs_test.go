@@ -32,36 +32,36 @@ func TestRootedFS(t *testing.T) {
 		info, err := b.Lstat(to)
 		must(t, err, f.Close(), lock.Close(), b.Mkdir(filepath.Join(dir, "c")))
 		if info.Size() != 5 || !info.ModTime().Equal(time.Unix(1e9, 0)) {
-			t.Errorf("by path %t: got %v", byPath, info)
+			t.Errorf("without /proc %t: got %v", byPath, info)
 		}
 		_, err = b.Lstat(filepath.Join(dir, "none"))
 		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), dir) {
-			t.Errorf("by path %t: a missing file: got %v", byPath, err)
+			t.Errorf("without /proc %t: a missing file: got %v", byPath, err)
 		}
 		if _, err := b.Lstat(filepath.Join(root, "none", "x")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("by path %t: a missing directory: got %v", byPath, err)
+			t.Errorf("without /proc %t: a missing directory: got %v", byPath, err)
 		}
 		in := filepath.Join(link, "f")
 		for call, do := range map[string]func() error{
-			"Lock":     func() error { _, err := b.Lock(in, true); return err },
-			"Open":     func() error { _, err := b.Open(in); return err },
-			"OpenRead": func() error { _, err := b.OpenRead(in); return err },
-			"Unnamed":  func() error { _, err := b.CreateTemp(link); return err },
-			"Lstat":    func() error { _, err := b.Lstat(in); return err },
-			"Mkdir":    func() error { return b.Mkdir(filepath.Join(link, "d")) },
-			"Rename":   func() error { return b.Rename(to, in, true) },
-			"from":     func() error { return b.Rename(in, to, true) },
-			"Hardlink": func() error { return b.Hardlink(to, filepath.Join(link, "g")) },
-			"Remove":   func() error { return b.Remove(in) },
-			"SyncDir":  func() error { return b.SyncDir(link) },
-			"Alone":    func() error { return b.CheckPrivate(in, info) },
+			"Lock":       func() error { _, err := b.Lock(in, true); return err },
+			"Open":       func() error { _, err := b.Open(in); return err },
+			"OpenRead":   func() error { _, err := b.OpenRead(in); return err },
+			"CreateTemp": func() error { _, err := b.CreateTemp(link); return err },
+			"Lstat":      func() error { _, err := b.Lstat(in); return err },
+			"Mkdir":      func() error { return b.Mkdir(filepath.Join(link, "d")) },
+			"Rename":     func() error { return b.Rename(to, in, true) },
+			"from":       func() error { return b.Rename(in, to, true) },
+			"Hardlink":   func() error { return b.Hardlink(to, filepath.Join(link, "g")) },
+			"Remove":     func() error { return b.Remove(in) },
+			"SyncDir":    func() error { return b.SyncDir(link) },
+			"Alone":      func() error { return b.CheckPrivate(in, info) },
 		} {
 			if err := do(); !errors.Is(err, ErrLink) {
-				t.Errorf("by path %t: %s: got %v, want ErrLink", byPath, call, err)
+				t.Errorf("without /proc %t: %s: got %v, want ErrLink", byPath, call, err)
 			}
 		}
 		if left, err := os.ReadDir(away); err != nil || len(left) != 1 {
-			t.Errorf("by path %t: left: %v, %v", byPath, left, err)
+			t.Errorf("without /proc %t: left: %v, %v", byPath, left, err)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (s *session) verifyAll() {
 	if s.err != nil || !s.part.Dirty() {
 		return
 	}
-	s.do("Recheck", func() error {
+	s.do("VerifyNext", func() error {
 		for i, more := 0, true; more; i++ {
 			lost, again, err := s.part.VerifyNext(i)
 			if err != nil {
@@ -67,7 +67,7 @@ func (s *session) verifyAll() {
 			if s.w.fs.trap.last == "read" && s.w.fs.trap.does == "fail" {
 				s.w.promised.Remove(chunk.Range{Off: int64(i) * 1000, End: int64(i+1) * 1000})
 			} else if lost != 0 {
-				s.w.errorf("Recheck of piece %d: %d bytes are lost", i, lost)
+				s.w.errorf("VerifyNext of piece %d: %d bytes are lost", i, lost)
 			}
 			more = again
 		}
@@ -103,7 +103,7 @@ func (s *session) discardFrom(off int64) {
 	for _, set := range []*chunk.Set{&s.w.promised, &s.written} {
 		set.Remove(chunk.Range{Off: off, End: chunk.Unbounded})
 	}
-	s.do("Cut", func() error { return s.part.DiscardFrom(off) })
+	s.do("DiscardFrom", func() error { return s.part.DiscardFrom(off) })
 }
 
 func (s *session) update(fn func(*Record)) {

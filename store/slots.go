@@ -17,10 +17,20 @@ import (
 )
 
 const (
-	hostsName      = "hosts"
-	maxMembers     = 64
-	memberInterval = 200 * time.Millisecond // time between two counts of the members; twice as long delays the fair share of a newcomer
-	turnInterval   = 5 * time.Second        // time for which a member keeps its turn if there are more members than slots; a guess, long against a request
+	hostsName = "hosts" // directory of the lock files
+
+	// maxMembers is the number of member files, so also of lock calls per count. Further
+	// processes share the slots as if they had the highest rank. A guess.
+	maxMembers = 64
+
+	// memberInterval is the time between two counts of the members. Twice as long delays
+	// the share of a new process for longer; half as long doubles the lock calls. A guess.
+	memberInterval = 200 * time.Millisecond
+
+	// turnInterval is how long a member keeps its turn if there are more members than
+	// slots. Half of it interrupts more requests, because a member must give its slot
+	// back at the end of its turn; twice of it lets the others wait longer. A guess.
+	turnInterval = 5 * time.Second
 )
 
 // Slots is a number of slots that the processes of one state directory share fairly, for

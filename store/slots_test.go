@@ -59,7 +59,7 @@ func TestShareOf(t *testing.T) {
 			got += string(rune('0' + shareOf(c.n, c.members, rank, time.Now())))
 		}
 		if got != c.want {
-			t.Errorf("%d places, %d members: got %s, want %s", c.n, c.members, got, c.want)
+			t.Errorf("%d slots, %d members: got %s, want %s", c.n, c.members, got, c.want)
 		}
 	}
 }
@@ -78,12 +78,12 @@ func TestShareOfInTurn(t *testing.T) {
 					sum += share
 				}
 				if sum != n {
-					t.Errorf("%d places, %d members, turn %d: %d given", n, members, turn, sum)
+					t.Errorf("%d slots, %d members, turn %d: %d given", n, members, turn, sum)
 				}
 			}
 			for rank, got := range turns {
 				if got != n {
-					t.Errorf("%d places, %d members: the one of rank %d has %d turns of %d, want %d", n, members, rank, got, members, n)
+					t.Errorf("%d slots, %d members: rank %d has %d turns of %d, want %d", n, members, rank, got, members, n)
 				}
 			}
 		}
@@ -96,7 +96,7 @@ func TestSlotsShared(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 3)
 	first := take(all[0])
 	if len(first) != 8 || all[0].Held() != 8 {
-		t.Fatalf("alone: got %d places, %d held, want 8", len(first), all[0].Held())
+		t.Fatalf("alone: got %d slots, %d held, want 8", len(first), all[0].Held())
 	}
 	if got := len(take(all[1])) + len(take(all[2])); got != 0 {
 		t.Errorf("while one has all: the others got %d", got)
@@ -139,11 +139,11 @@ func TestSlotsShareWithoutMembership(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
 	must(t, os.WriteFile(all[0].memberFile(1), nil, 0o600)) // as a killed process leaves it
-	looker := flock.New(all[0].memberFile(1), flock.SetFlag(os.O_RDONLY))
-	if ok, err := looker.TryRLock(); !ok || err != nil {
+	observer := flock.New(all[0].memberFile(1), flock.SetFlag(os.O_RDONLY))
+	if ok, err := observer.TryRLock(); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	defer looker.Close()
+	defer observer.Close()
 	recount(all)
 	if got := all[0].Share(); got != 8 {
 		t.Errorf("got a share of %d, want 8", got)
@@ -158,11 +158,11 @@ func TestSlotsCountSeldom(t *testing.T) {
 	take(all[1])
 	for at := at; at.Before(all[0].countedAt.Add(memberInterval)); at = at.Add(memberInterval / 4) {
 		if got := all[0].share(at); got != 8 {
-			t.Errorf("%v after a look: got a share of %d, want 8", at.Sub(all[0].countedAt), got)
+			t.Errorf("%v after a count: got a share of %d, want 8", at.Sub(all[0].countedAt), got)
 		}
 	}
 	if got := all[0].share(at.Add(memberInterval)); got != 4 {
-		t.Errorf("at the next look: got a share of %d, want 4", got)
+		t.Errorf("at the next count: got a share of %d, want 4", got)
 	}
 }
 
@@ -184,7 +184,7 @@ func TestSlotsNames(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 	if x, y := len(take(a)), len(take(b)); x != 2 || y != 2 {
-		t.Errorf("got %d and %d places, want 2 and 2", x, y)
+		t.Errorf("got %d and %d slots, want 2 and 2", x, y)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestSlotsMany(t *testing.T) {
 		t.Errorf("got member %v, share %d, want none, 1", last.member, last.Share())
 	}
 	if _, ok := last.Try(); !ok {
-		t.Error("it gets no place")
+		t.Error("it gets no slot")
 	}
 }
 
@@ -211,7 +211,7 @@ func TestSlotsWithoutLocks(t *testing.T) {
 	for _, s := range all {
 		for range 5 {
 			if c, ok := s.Try(); !ok || c.Close() != nil {
-				t.Fatal("got no place")
+				t.Fatal("got no slot")
 			}
 		}
 		if s.Share() != 2 || s.Close() != nil {
@@ -220,7 +220,7 @@ func TestSlotsWithoutLocks(t *testing.T) {
 	}
 	must(t, os.Remove(filepath.Join(state, hostsName)))
 	if got := len(take(all[0])); got != 2 {
-		t.Errorf("after Close and with locks: got %d places, want 2", got)
+		t.Errorf("after Close and with locks: got %d slots, want 2", got)
 	}
 }
 
@@ -235,7 +235,7 @@ func TestSlotsSymlink(t *testing.T) {
 	aim := filepath.Join(t.TempDir(), "aim")
 	must(t, os.Symlink(aim, s.memberFile(0)))
 	if _, ok := s.Try(); !ok {
-		t.Error("got no place")
+		t.Error("got no slot")
 	}
 	if _, err := os.Lstat(aim); err == nil {
 		t.Error("the link was followed")
@@ -266,7 +266,7 @@ func TestSlotsRandom(t *testing.T) {
 				if c, ok := s.Try(); ok {
 					held[i] = append(held[i], c)
 					if share := s.Share(); s.total >= len(all) && len(held[i]) > share {
-						t.Fatalf("seed %d: took one beyond its share of %d", seed, share)
+						t.Fatalf("seed %d: took more than its share of %d", seed, share)
 					}
 				}
 			}
@@ -277,7 +277,7 @@ func TestSlotsRandom(t *testing.T) {
 				}
 			}
 			if total > n {
-				t.Fatalf("seed %d: %d of %d places are taken", seed, total, n)
+				t.Fatalf("seed %d: %d of %d slots are taken", seed, total, n)
 			}
 		}
 		files, _ := filepath.Glob(filepath.Join(state, "*", "*"))
@@ -302,7 +302,7 @@ func BenchmarkSlot(b *testing.B) {
 			for b.Loop() {
 				c, ok := all[0].Try()
 				if !ok {
-					b.Fatal("got no place")
+					b.Fatal("got no slot")
 				}
 				c.Close()
 			}

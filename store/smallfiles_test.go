@@ -98,9 +98,9 @@ func (g *publisher) check(story string) {
 		case exists && !whole:
 			g.t.Errorf("%s: %s: got %q, want one of %q", story, name, got.data, versions)
 		case exists && (err != nil || !g.store.OwnFile(rec)):
-			g.t.Errorf("%s: %s is there, and not known to be ours: %v", story, name, err)
+			g.t.Errorf("%s: %s exists, but does not count as ours: %v", story, name, err)
 		case g.promised[name] != "" && (err != nil || string(got.data) < g.promised[name] && len(got.data) < len(g.promised[name])):
-			g.t.Errorf("%s: %s: got %q, %v, want %q, as Place had promised", story, name, got.data, err, g.promised[name])
+			g.t.Errorf("%s: %s: got %q, %v, want %q, as Publish has promised", story, name, got.data, err, g.promised[name])
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (g *publisher) complete(story string) {
 		rec, err := g.store.ByTarget(name)
 		if err == nil {
 			if ok, err := g.store.Reconcile(rec); err != nil {
-				g.t.Fatalf("%s: %s: Settle: %v", story, name, err)
+				g.t.Fatalf("%s: %s: Reconcile: %v", story, name, err)
 			} else if got, _ := g.fs.peek(name); ok && string(got.data) == content {
 				continue
 			}
@@ -164,7 +164,7 @@ func TestPublishCrash(t *testing.T) {
 				next := g.reboot(keep[0], keep[1])
 				next.check(story)
 				next.complete(story)
-				next.check(story + ", mended")
+				next.check(story + ", completed")
 			}
 		}
 	}
@@ -251,7 +251,7 @@ func TestPublishOverChangedFileCrash(t *testing.T) {
 		next := g.reboot(1, 1)
 		rec, err := next.store.ByTarget("/dl/a")
 		if err != nil || !next.store.OwnFile(rec) {
-			t.Errorf("%s: got %+v, %v, want that it is ours", &g.fs.trap, rec, err)
+			t.Errorf("%s: got %+v, %v, want it to be ours", &g.fs.trap, rec, err)
 		}
 	}
 }
@@ -259,7 +259,7 @@ func TestPublishOverChangedFileCrash(t *testing.T) {
 // A new file replaces the record of a finished file that a pawl without a ledger has
 // written, whichever way the file is replaced.
 func TestReplaceOldRecord(t *testing.T) {
-	for _, way := range []string{"Place", "Finish", "neither"} {
+	for _, way := range []string{"Publish", "Finish", "neither"} {
 		l := newFixture(t)
 		target := l.path("f")
 		old := Record{ID: newID(), URL: "https://example.com/", Target: target, State: Done, Created: time.Now(), ModTime: time.Unix(1e9, 0)}
@@ -276,7 +276,7 @@ func TestReplaceOldRecord(t *testing.T) {
 		want := old.ID
 		rec := Record{URL: old.URL, Target: target, Named: true, Size: 0, Replace: true}
 		switch way {
-		case "Place":
+		case "Publish":
 			u, err := l.store.CreateTemp(rec)
 			if errors.Is(err, errors.ErrUnsupported) {
 				continue

@@ -51,9 +51,11 @@ func (s *Store) checkFree(target string, missing int64) error {
 }
 
 // Reserve reserves disk blocks for bytes that will arrive next, in proportion to the
-// bytes that have arrived. It does so only where that is cheap. It returns ErrNoSpace if
-// the disk has less free space than Options.MinFree. The caller should call it about once
-// per second while bytes arrive. It blocks writers for as long as the file system takes.
+// bytes that have arrived. It does nothing if the file system would write zeros. It
+// returns ErrNoSpace if the disk has less free space than Options.MinFree. It should be
+// called regularly while bytes arrive, for example every 50 ms, and returns at once if
+// little is to be reserved. Otherwise it blocks writers for as long as the file system
+// takes.
 func (p *Part) Reserve() error {
 	if err := p.usable(); err != nil {
 		return err

@@ -62,7 +62,7 @@ func TestCloseReleasesSpace(t *testing.T) {
 			p = l.resume()
 			must(t, p.Commit(0))
 			if p.Dirty() {
-				t.Errorf("the part file of a killed process is suspect")
+				t.Errorf("the part file of a killed process is Dirty")
 			}
 		}
 		must(t, p.Close())
@@ -75,7 +75,7 @@ func TestCloseReleasesSpace(t *testing.T) {
 		p = l.resume()
 		rec = p.Record()
 		if p.Dirty() || p.Lost() > 0 || rec.Held.Len() != int64(3*len(data)) {
-			t.Errorf("killed %t: resumed: suspect %t, lost %d, held %s", killed, p.Dirty(), p.Lost(), rec.Held)
+			t.Errorf("killed %t: resumed: Dirty %t, lost %d, held %s", killed, p.Dirty(), p.Lost(), rec.Held)
 		}
 	}
 }

@@ -255,7 +255,7 @@ func TestPublishUnlinkable(t *testing.T) {
 		g.fs.lacks = map[string]error{"link": err}
 		g.publish(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/b", "the b"}, [2]string{"/dl/sub/c", "the c"})
 		if _, got := g.store.CreateTemp(Record{Target: "/dl/d"}); !errors.Is(got, errors.ErrUnsupported) {
-			t.Errorf("%v: Unnamed afterwards: got %v, want %v", err, got, errors.ErrUnsupported)
+			t.Errorf("%v: CreateTemp afterwards: got %v, want %v", err, got, errors.ErrUnsupported)
 		}
 		for name, want := range map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c"} {
 			rec, recErr := g.store.ByTarget(name)
@@ -340,7 +340,7 @@ func TestModTimeAfterRename(t *testing.T) {
 	must(t, g.store.FlushPublished())
 	for _, name := range slices.Sorted(maps.Keys(g.promised)) {
 		if rec, err := g.store.ByTarget(name); err != nil || !g.store.Intact(rec) || rec.Publishing {
-			t.Errorf("%s after Place: got %+v, %v, want it intact", name, rec, err)
+			t.Errorf("%s after Publish: got %+v, %v, want it intact", name, rec, err)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func TestVerifyKeepsUncommitted(t *testing.T) {
 	l.damage(flip(12_000))
 	p = l.resume()
 	if lost, more, err := p.VerifyNext(1); lost != 4_000 || more || err != nil {
-		t.Errorf("Recheck: got %d lost, more %t, %v, want 4000", lost, more, err)
+		t.Errorf("VerifyNext: got %d lost, more %t, %v, want 4000", lost, more, err)
 	}
 	l.write(p, 15_000, 20_000)
 	must(t, p.Close(), l.touch(l.target+".part"))
@@ -192,7 +192,7 @@ func TestZeros(t *testing.T) {
 	must(t, err, p.Close())
 	p = l.resume()
 	if p.Lost() != 0 || !p.Dirty() {
-		t.Errorf("resumed: lost %d, suspect %v, want none, and true", p.Lost(), p.Dirty())
+		t.Errorf("resumed: lost %d, Dirty %v, want 0, true", p.Lost(), p.Dirty())
 	}
 	l.verifyAll(p)
 	must(t, p.DiscardFrom(50_000))

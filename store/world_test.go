@@ -134,7 +134,7 @@ func (w *world) check() {
 	}
 	for lost := range w.promised.All() {
 		if !rec.Held.Contains(lost) {
-			w.errorf("held: got %s, want what was committed, %s", rec.Held, w.promised)
+			w.errorf("held: got %s, want the committed ranges %s", rec.Held, w.promised)
 		}
 	}
 	isNew := bytes.Equal(target.data, version(rec.ETag)) && (target.mtime.Equal(modified(rec.ETag)) || w.lacks["settime"] != nil)
@@ -160,7 +160,7 @@ func (w *world) checkFiles(rec Record, complete bool) {
 	src := version(rec.ETag)
 	for r := range rec.Held.All() {
 		if got := int64(len(part.data)); got < r.End {
-			w.errorf("part file: got %d bytes, want those of %s", got, r)
+			w.errorf("part file: got %d bytes, want all of %s", got, r)
 		} else if !bytes.Equal(part.data[r.Off:r.End], src[r.Off:r.End]) {
 			w.errorf("part file: wrong bytes in %s, which is held", r)
 		}
@@ -174,7 +174,7 @@ func (w *world) complete() {
 	s := &session{w: w}
 	s.runToEnd()
 	if s.err != nil {
-		w.errorf("going on: %v", s.err)
+		w.errorf("continuing: %v", s.err)
 	}
 	w.check()
 	if info, err := w.fs.Lstat(w.target); err != nil || info.Size() != int64(versions[w.etag]) {

@@ -59,7 +59,7 @@ func (s *Store) tryCreate(rec Record) (*Part, error) {
 }
 
 // makePrivate removes the permissions of other users from a part file in the state
-// directory, for example of a downloaded list. Elsewhere the umask decides.
+// directory, for example of a downloaded list.
 func (s *Store) makePrivate(part string) {
 	dir, err := filepath.Abs(s.dir)
 	if err != nil {

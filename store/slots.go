@@ -29,7 +29,7 @@ const (
 
 	// turnInterval is how long a member keeps its turn if there are more members than
 	// slots. Half of it interrupts more requests, because a member must give its slot
-	// back at the end of its turn; twice of it lets the others wait longer. A guess.
+	// back at the end of its turn; twice as long lets the others wait longer. A guess.
 	turnInterval = 5 * time.Second
 )
 

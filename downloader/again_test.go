@@ -13,13 +13,8 @@ import (
 // not where the server says when, nor while the host is held.
 func TestAgainObeys(t *testing.T) {
 	for _, after := range []string{"", "2"} {
-		j, err := newJob(New(nil, Options{}), Request{URL: "http://h/f"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-		j.conn.host, j.pool = p.lanes[0].host, p
-		ws[0].worked = true
+		j, ws, _ := transferring(t, New(nil, Options{}), 2*mB, 2, start)
+		ws[0].Received(1, start)
 		u := &url.URL{Scheme: "http", Host: "h"}
 		resp := &http.Response{StatusCode: 503, Header: http.Header{}, Request: &http.Request{URL: u}}
 		if after != "" {

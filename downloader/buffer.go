@@ -2,6 +2,8 @@ package downloader
 
 import (
 	"io"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -16,7 +18,7 @@ const bufferSize = 512 << 10
 type buffer struct {
 	b []byte // the reader alone touches b[n:]
 
-	mu      sync.Mutex // taken before pool.mu
+	mu      sync.Mutex // taken before the lock of the scheduler
 	to      io.WriterAt
 	wrote   func(n int64) // counts what is written, under mu, so that nothing counts twice
 	off     int64         // where b[0] belongs in the file
@@ -25,11 +27,11 @@ type buffer struct {
 	err     error         // of a write; what came after it has no place any more
 }
 
-var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, bufferSize)} }}
+var bufferPool = sync.Pool{New: func() any { return &buffer{b: make([]byte, bufferSize)} }}
 
 // newBuffer returns an empty buffer for one connection.
 func newBuffer(to io.WriterAt, wrote func(n int64)) *buffer {
-	b := buffers.Get().(*buffer)
+	b := bufferPool.Get().(*buffer)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.to, b.wrote, b.n, b.written, b.err = to, wrote, 0, 0, nil
@@ -41,7 +43,7 @@ func (b *buffer) free() {
 	b.mu.Lock()
 	b.to, b.wrote, b.n, b.written, b.err = nil, nil, 0, 0, nil
 	b.mu.Unlock()
-	buffers.Put(b)
+	bufferPool.Put(b)
 }
 
 // seek points the empty buffer at a place in the file.
@@ -84,4 +86,32 @@ func (b *buffer) flush() error {
 	b.wrote(int64(n))
 	b.err = err
 	return err
+}
+
+// A bufferSet is the buffers of a transfer. Safe for concurrent use.
+type bufferSet struct {
+	mu  sync.Mutex
+	set map[*buffer]struct{}
+}
+
+func (s *bufferSet) add(b *buffer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.set == nil {
+		s.set = make(map[*buffer]struct{})
+	}
+	s.set[b] = struct{}{}
+}
+
+func (s *bufferSet) remove(b *buffer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.set, b)
+}
+
+// all returns the buffers.
+func (s *bufferSet) all() []*buffer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.set))
 }

@@ -129,7 +129,7 @@ func send(ctx context.Context, s *scripted, judge func(*http.Response, error) ve
 		return nil, err
 	}
 	hc := &http.Client{Transport: watchdog{next: s, timeout: time.Minute}}
-	return exchange(hc, hc, req, judge)
+	return sendUntil(hc, hc, req, judge)
 }
 
 // TestExchange: retries follow the verdicts, in fake time; the last response is

@@ -148,17 +148,15 @@ type Result struct {
 // downloads share their connections per host, rate and waits, and connections also
 // with the other processes that use the Store's directory.
 type Downloader struct {
-	store   *store.Store
-	opts    Options
-	http    *http.Client               // for ranges, over HTTP/1.1
-	http2   *http.Client               // for small files, over HTTP/2 where there is
-	dialer  *dialer                    // of both
-	slots   *slots                     // of connections of both
-	turns   *turns                     // of requests; nil without a limit
-	bytes   *bucket                    // of all bodies
-	placing *together[*store.TempFile] // of small files
-	commits *together[committing]
-	outage  *outage
+	store  *store.Store
+	opts   Options
+	http   *http.Client // for ranges, over HTTP/1.1
+	http2  *http.Client // for small files, over HTTP/2 where there is
+	dialer *dialer      // of both
+	slots  *slots       // of connections of both
+	turns  *turns       // of requests; nil without a limit
+	bytes  *bucket      // of all bodies
+	outage *outage
 
 	eventMu sync.Mutex // orders events
 
@@ -175,18 +173,16 @@ func New(s *store.Store, o Options) *Downloader {
 	http1, http2 := newHTTPClient(o, dial, shared, t, false), newHTTPClient(o, dial, shared, t, true)
 	http2.Transport = proxied{http1.Transport, http2.Transport, o.Proxy}
 	return &Downloader{
-		store:   s,
-		opts:    o,
-		http:    http1,
-		http2:   http2,
-		dialer:  dial,
-		slots:   shared,
-		turns:   t,
-		bytes:   newBucket(float64(max(0, o.LimitRate)), burstTime),
-		placing: newTogether(true, s.PublishAll),
-		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
-		outage:  newOutage(o.WaitNetwork),
-		hosts:   newMemory(func(h *host) bool { return h.idle(time.Now()) }),
+		store:  s,
+		opts:   o,
+		http:   http1,
+		http2:  http2,
+		dialer: dial,
+		slots:  shared,
+		turns:  t,
+		bytes:  newBucket(float64(max(0, o.LimitRate)), burstTime),
+		outage: newOutage(o.WaitNetwork),
+		hosts:  newMemory(func(h *host) bool { return h.idle(time.Now()) }),
 	}
 }
 

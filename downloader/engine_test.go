@@ -18,6 +18,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
+	"pawl/downloader/sched"
 	"pawl/store"
 )
 
@@ -147,7 +148,7 @@ func TestSizes(t *testing.T) {
 		"no length":     {faultserver.NoLength},
 		"no validators": {faultserver.NoValidators},
 	}
-	sizes := []int64{0, 1, firstRange - 1, firstRange, firstRange + 1, 3*firstRange + 12345}
+	sizes := []int64{0, 1, sched.FirstRange - 1, sched.FirstRange, sched.FirstRange + 1, 3*sched.FirstRange + 12345}
 	for name, faults := range servers {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

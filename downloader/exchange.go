@@ -16,14 +16,14 @@ type verdict struct {
 	limit bool          // the host refused one of several connections, which is no failure of the host
 }
 
-// exchange sends req until judge is content, and returns the last response, with any status.
+// sendUntil sends req until judge is content, and returns the last response, with any status.
 // The caller must close its body, and must resume a body that breaks off: the retries end at
 // the header. Once an attempt had no response, further ones use the client retry.
 //
 // go-retryablehttp is the policy for one exchange. It gets a client of its own for each
 // request, with judge as the whole policy, because its own one ignores the limits of hosts,
 // has no jitter, and waits for as long as a Retry-After says.
-func exchange(hc, retry *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
+func sendUntil(hc, retry *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
 	var v verdict
 	var rc retryablehttp.Client
 	rc = retryablehttp.Client{

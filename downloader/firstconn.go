@@ -31,7 +31,7 @@ func (f *firstConn) moveTo(host *host) {
 		return
 	}
 	f.release()
-	host.join()
+	host.Adopt()
 	f.host, f.held = host, true
 }
 
@@ -41,7 +41,7 @@ func (f *firstConn) handOver() { f.held = false }
 // release gives the connection back, if it is held.
 func (f *firstConn) release() {
 	if f.held {
-		f.host.leave()
+		f.host.Release()
 	}
 	f.held = false
 }

@@ -22,7 +22,7 @@ func TestForgetHosts(t *testing.T) {
 	paused.hold(time.Now().Add(time.Hour))
 	refusing.open++
 	refusing.refused(time.Now())
-	refusing.leave()
+	refusing.Release()
 	for i := range 100_000 {
 		at(fmt.Sprint("idle", i))
 		at("recent")

@@ -188,90 +188,46 @@ func TestGroupLeaves(t *testing.T) {
 	})
 }
 
-// TestPoolGivesBack: a connection on which bytes come is given back, and its worker
-// leaves if others go on; else it keeps its claim.
-func TestPoolGivesBack(t *testing.T) {
-	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	g := openSlots(t, t.TempDir(), 4).group("h:80")
-	p.lanes[0].host.group = g
-	var causes []error
-	for _, w := range ws {
-		w.cancel, w.reach, w.lastByte = func(err error) { causes = append(causes, err) }, mB, time.Now()
+// TestMustRelease: a host gives back as many connections as other processes need, the only
+// one of a download last.
+func TestMustRelease(t *testing.T) {
+	h, g := newHost("h", 4), openSlots(t, t.TempDir(), 4).group("h:80")
+	h.group = g
+	if h.MustRelease(false) {
+		t.Error("a connection is given back though no process needs one")
 	}
-	p.giveBack(time.Now())
-	if len(causes) != 0 {
-		t.Error("something is given back though nothing is owed")
-	}
-	g.debt = 5
-	ws[0].reach = 0 // no answer yet
-	p.giveBack(time.Now())
-	if len(causes) != 1 || causes[0] != errGiveBack || g.debt != 4 || ws[1].reach != 0 {
-		t.Errorf("got %v, debt %d", causes, g.debt)
-	}
-	p.giveBack(time.Now())
-	if len(causes) != 1 {
-		t.Error("a connection is given back twice")
-	}
-	if !p.goWithout(ws[1]) || len(p.workers) != 1 || p.lanes[0].host.open != 1 {
-		t.Errorf("got %d workers, %d open, want 1, 1", len(p.workers), p.lanes[0].host.open)
-	}
-	if p.goWithout(ws[0]) || ws[0].claim == nil {
-		t.Error("the last worker has left")
-	}
-	ws[0].reach, g.overSince = mB, time.Now()
-	p.giveBack(time.Now())
-	if len(causes) != 1 {
-		t.Error("the only connection is given back at once")
+	g.debt, g.overSince = 2, time.Now()
+	if !h.MustRelease(false) || h.MustRelease(true) {
+		t.Error("got no connection, or the only one of a download at once")
 	}
 	g.overSince = time.Now().Add(-lastAfter)
-	p.single = true
-	p.giveBack(time.Now())
-	if len(causes) != 1 {
-		t.Error("a stream is interrupted")
-	}
-	p.single = false
-	p.giveBack(time.Now())
-	if len(causes) != 2 {
-		t.Error("the only connection is not given back")
+	if !h.MustRelease(true) || h.MustRelease(true) {
+		t.Error("got no connection from a download with one after a while, or more than are needed")
 	}
 }
 
 // TestSettleGivenBack: what a worker does whose connection was given back is no
 // failure, and nothing that tells of the server.
 func TestSettleGivenBack(t *testing.T) {
-	d := New(nil, Options{})
-	j, err := newJob(d, Request{URL: "http://h/f"})
-	if err != nil {
-		t.Fatal(err)
+	j, ws, _ := transferring(t, New(nil, Options{}), 2*mB, 2, start)
+	if err := ws[1].settle(t.Context(), 0, errYielded); err != errSteppedDown || j.progress.snapshot().Conns != 1 {
+		t.Errorf("one of two: got %v, %d connections", err, j.progress.snapshot().Conns)
 	}
-	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	j.conn.host, j.pool = p.lanes[0].host, p
-	if err := j.settle(t.Context(), ws[1], 0, errGiveBack); err != errSteppedDown || len(p.workers) != 1 {
-		t.Errorf("one of two: got %v, %d workers", err, len(p.workers))
+	if err := ws[0].settle(t.Context(), 0, errYielded); err != nil || j.progress.snapshot().Conns != 1 {
+		t.Errorf("the last: got %v, %d connections", err, j.progress.snapshot().Conns)
 	}
-	if err := j.settle(t.Context(), ws[0], 0, errGiveBack); err != nil || len(p.workers) != 1 {
-		t.Errorf("the last: got %v, %d workers", err, len(p.workers))
-	}
-	if p.lanes[0].host.limit != 16 || j.budget.failures != 0 {
-		t.Errorf("got limit %d, %d failures, want 16, 0", p.lanes[0].host.limit, j.budget.failures)
+	if j.first.host.limit != 16 || j.budget.failures != 0 {
+		t.Errorf("got limit %d, %d failures, want 16, 0", j.first.host.limit, j.budget.failures)
 	}
 }
 
-// TestQueuedNotHung: a request whose connection waits for its slot is not taken for
-// one that the server does not answer.
-func TestQueuedNotHung(t *testing.T) {
-	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	now := start
-	g := openSlots(t, t.TempDir(), 4).group("h:80")
-	p.lanes[0].host.group = g
-	hung := 0
-	ws[0].reach, ws[0].lastByte = mB, now
-	ws[1].reach, ws[1].lastByte, ws[1].cancel = 0, now.Add(-2*stuckAfter), func(error) { hung++ }
+// TestQueued: a host says whether one of its connections waits for a slot.
+func TestQueued(t *testing.T) {
+	h, g := newHost("h", 4), openSlots(t, t.TempDir(), 4).group("h:80")
+	h.group = g
 	for waiting := range 2 {
-		g.waiting = 1 - waiting
-		p.unhang(now, time.Hour)
-		if hung != waiting {
-			t.Errorf("%d dials wait: ended %d times", g.waiting, hung)
+		if g.waiting = waiting; h.Queued() != (waiting > 0) {
+			t.Errorf("%d dials wait: got queued %t", waiting, h.Queued())
 		}
 	}
 }
@@ -283,16 +239,16 @@ func TestShareCrowds(t *testing.T) {
 		h.group = a.group("h:80")
 		dialNow(t, a)
 		enterNow(t, h, 2)
-		if h.crowded() || !h.enterMore(time.Now()) {
+		if h.OverShare() || !h.TryOpen(time.Now()) {
 			t.Error("alone: it is crowded with 3 of 4")
 		}
 		dialNow(t, b)
 		time.Sleep(keepEvery)
-		if !h.crowded() || h.enterMore(time.Now()) {
+		if !h.OverShare() || h.TryOpen(time.Now()) {
 			t.Error("with two processes: 3 of 4 are not too many")
 		}
-		h.leave()
-		if h.crowded() || h.enterMore(time.Now()) {
+		h.Release()
+		if h.OverShare() || h.TryOpen(time.Now()) {
 			t.Error("with two processes: 2 of 4 are not right")
 		}
 	})

@@ -146,19 +146,19 @@ func (h *host) multiplexes() {
 	}
 }
 
-// join counts the first connection of a download that has one already. It does
+// Adopt counts the first connection of a download that has one already. It does
 // not wait: who holds a connection without reading may hold that which those need
 // who have entered.
-func (h *host) join() {
+func (h *host) Adopt() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.open++
 }
 
-// enterMore takes a further connection of a download, unless the limit or the
+// TryOpen takes a further connection of a download, unless the limit or the
 // share of this process is reached, a refusal is fresh, or another download has
 // none yet.
-func (h *host) enterMore(now time.Time) bool {
+func (h *host) TryOpen(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.waiting > 0 || h.open >= h.share() || now.Before(h.growAfter) || now.Before(h.notBefore) {
@@ -183,9 +183,9 @@ func (h *host) share() int {
 	return min(h.ceiling, h.group.share())
 }
 
-// crowded reports whether another download waits for its first connection, or
+// OverShare reports whether another download waits for its first connection, or
 // another process for one.
-func (h *host) crowded() bool {
+func (h *host) OverShare() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.waiting > 0 || h.open > h.share()
@@ -206,8 +206,8 @@ func (h *host) others() bool {
 	return h.open > 1 && h.works
 }
 
-// leave gives a connection back.
-func (h *host) leave() {
+// Release gives a connection back.
+func (h *host) Release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.open--

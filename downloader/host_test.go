@@ -35,7 +35,7 @@ func TestHostGrowth(t *testing.T) {
 	enterNow(t, h, 1)
 	more := func(at time.Time, want bool) {
 		t.Helper()
-		if got := h.enterMore(at); got != want {
+		if got := h.TryOpen(at); got != want {
 			t.Fatalf("a further connection at %v with %d open, limit %d: got %v, want %v", at.Sub(now), h.open, h.limit, got, want)
 		}
 	}
@@ -47,10 +47,10 @@ func TestHostGrowth(t *testing.T) {
 	wait := firstPenalty
 	for range 10 { // each time the third is refused
 		for h.open > 3 {
-			h.leave()
+			h.Release()
 		}
 		h.refused(now)
-		h.leave()
+		h.Release()
 		more(now, false)
 		more(now.Add(wait-1), false)
 		now = now.Add(wait)
@@ -59,13 +59,13 @@ func TestHostGrowth(t *testing.T) {
 	}
 	h.refused(now)
 	h.recovered()
-	h.leave()
+	h.Release()
 	more(now, true)
 	more(now, true)
 	more(now, false)
-	h.leave()
+	h.Release()
 	h.refused(now)
-	h.leave()
+	h.Release()
 	more(now.Add(firstPenalty-1), false) // as after the first
 	more(now.Add(firstPenalty), true)
 }
@@ -79,7 +79,7 @@ func TestHostRefusedLast(t *testing.T) {
 			t.Errorf("limit: got %d, want 1", h.limit)
 		}
 	}
-	h.leave()
+	h.Release()
 	enterNow(t, h, 1)
 }
 
@@ -99,7 +99,7 @@ func TestHostHold(t *testing.T) {
 			t.Errorf("held after %v: got %v, want %v", after, d, want)
 		}
 	}
-	if h.enterMore(now.Add(time.Minute - 1)) {
+	if h.TryOpen(now.Add(time.Minute - 1)) {
 		t.Error("a further connection while all requests are held")
 	}
 	h.holdGrowth(now.Add(time.Hour))
@@ -107,10 +107,10 @@ func TestHostHold(t *testing.T) {
 	if d := h.held(now.Add(time.Minute)); d != 0 {
 		t.Errorf("held by a limit of growth: got %v, want 0", d)
 	}
-	if h.enterMore(now.Add(time.Hour - 1)) {
+	if h.TryOpen(now.Add(time.Hour - 1)) {
 		t.Error("a further connection while growth is held")
 	}
-	if !h.enterMore(now.Add(time.Hour)) {
+	if !h.TryOpen(now.Add(time.Hour)) {
 		t.Error("no further connection after growth was held")
 	}
 	enterNow(t, h, 1) // a download's first is not growth
@@ -118,15 +118,9 @@ func TestHostHold(t *testing.T) {
 
 // TestStepDownLimit: after a refusal the host has as many connections as work.
 func TestStepDownLimit(t *testing.T) {
-	d := New(nil, Options{})
-	j, err := newJob(d, Request{URL: "http://h/f"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, ws, _ := poolOf(t, 0, member{mB, 1e6, 0}, member{mB, 1e6, 0}, member{mB, 1e6, 0})
-	j.conn.host, j.pool = p.lanes[0].host, p
-	if !j.stepDown(ws[2], errScripted) || p.lanes[0].host.limit != 2 || p.lanes[0].host.open != 2 {
-		t.Errorf("a third connection was refused: got limit %d, %d open, want 2, 2", p.lanes[0].host.limit, p.lanes[0].host.open)
+	j, ws, _ := transferring(t, New(nil, Options{}), 3*mB, 3, start)
+	if !ws[2].stepDown(errScripted) || j.first.host.limit != 2 || j.first.host.open != 2 {
+		t.Errorf("a third connection was refused: got limit %d, %d open, want 2, 2", j.first.host.limit, j.first.host.open)
 	}
 }
 
@@ -154,17 +148,17 @@ func TestHostEnterWaits(t *testing.T) {
 		enterNow(t, h, 2)
 		h.limit, h.growAfter = 2, time.Now().Add(time.Hour)
 		entered := waiting(t.Context(), h)
-		if ok, _ := entered(); ok || !h.crowded() {
-			t.Errorf("got entered %v, crowded %v, want false, true", ok, h.crowded())
+		if ok, _ := entered(); ok || !h.OverShare() {
+			t.Errorf("got entered %v, crowded %v, want false, true", ok, h.OverShare())
 		}
-		if h.enterMore(time.Now().Add(time.Hour)) {
+		if h.TryOpen(time.Now().Add(time.Hour)) {
 			t.Error("a further connection while a download has none")
 		}
-		h.leave()
-		if ok, err := entered(); !ok || err != nil || h.crowded() || h.open != 2 {
-			t.Errorf("got entered %v, %v, crowded %v, %d open", ok, err, h.crowded(), h.open)
+		h.Release()
+		if ok, err := entered(); !ok || err != nil || h.OverShare() || h.open != 2 {
+			t.Errorf("got entered %v, %v, crowded %v, %d open", ok, err, h.OverShare(), h.open)
 		}
-		if !h.enterMore(time.Now().Add(time.Hour)) {
+		if !h.TryOpen(time.Now().Add(time.Hour)) {
 			t.Error("no further connection when nobody waits")
 		}
 	})
@@ -175,7 +169,7 @@ func TestHostEnterLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost("h", 4)
 		enterNow(t, h, 2)
-		h.leave()
+		h.Release()
 		h.refused(time.Now())
 		entered := waiting(t.Context(), h)
 		time.Sleep(firstPenalty - 1)
@@ -201,10 +195,10 @@ func TestHostEnterCancelled(t *testing.T) {
 		if ok, err := entered(); !ok || err != cause {
 			t.Errorf("got returned %v, %v, want the context's cause", ok, err)
 		}
-		if h.crowded() || h.open != 1 {
-			t.Errorf("got crowded %v, %d open, want false, 1", h.crowded(), h.open)
+		if h.OverShare() || h.open != 1 {
+			t.Errorf("got crowded %v, %d open, want false, 1", h.OverShare(), h.open)
 		}
-		h.leave()
+		h.Release()
 		enterNow(t, h, 1) // nothing was lost to who went away
 	})
 }
@@ -250,12 +244,12 @@ func TestHostRandom(t *testing.T) {
 						came++
 					})
 				case 1, 2:
-					if h.enterMore(now) {
+					if h.TryOpen(now) {
 						open++
 					}
 				case 3:
 					if open > 0 {
-						h.leave()
+						h.Release()
 						open--
 					}
 				case 4:
@@ -275,11 +269,11 @@ func TestHostRandom(t *testing.T) {
 			}
 			for synctest.Wait(); open+came > 0; synctest.Wait() {
 				open, came = open+came-1, 0
-				h.leave()
+				h.Release()
 			}
 			all.Wait()
-			if opened(h) != 0 || h.crowded() {
-				t.Errorf("seed %d: at the end %d are open, crowded %v", seed, opened(h), h.crowded())
+			if opened(h) != 0 || h.OverShare() {
+				t.Errorf("seed %d: at the end %d are open, crowded %v", seed, opened(h), h.OverShare())
 			}
 		})
 	}

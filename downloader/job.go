@@ -5,10 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"pawl/chunk"
@@ -37,20 +35,14 @@ type job struct {
 	req      Request // immutable
 	goal     goal
 	origin   origin
-	conn     firstConn
+	first    firstConn
 	budget   *retryBudget
 	progress *progress
 	version  version
 	file     file
 	mirrors  []*mirror
 	wrong    mismatches // earlier downloads of this request with a wrong digest
-
-	part     *store.Part // nil before the name is known, and for a stream
-	sink     io.WriterAt // where bytes go; nil like part
-	pool     *pool       // of the transfer under way; nil before
-	gaveUp   bool        // some of what was held was given up for another version
-	brokeOff bool        // a small file's body did; it gets a part file
-	crc      uint32      // of a small file
+	transfer *transfer  // under way, or the last one of the attempt; nil before
 }
 
 // A goal is the file that a download must produce: its request, completed by its record.
@@ -69,25 +61,6 @@ type origin struct {
 	basic      string   // Authorization field from user and password, for the origin of url alone; immutable
 	oneStream  bool     // no more ranges are requested
 	plainTried bool     // a request without Range was tried because one with Range failed
-}
-
-// A version is the version of the file that the held bytes are of. Its size is -1 before
-// there is a response.
-type version struct {
-	response.Version
-	evidence response.Evidence
-	digest   chunk.Sum // to verify at the end: the goal's, or the server's; zero for none
-	gzip     bool      // a content coding is removed from the body
-	unframed bool      // the server does not mark the end of the body
-}
-
-// file is the state of the bytes on disk, as far as the record does not have it.
-type file struct {
-	moved   bool // the record has another URL, which this one continues
-	damages int  // how often held bytes proved to be damaged
-
-	mu      sync.Mutex
-	earlier contribution // held bytes of an earlier run, while all of them are held; guarded by mu
 }
 
 func newJob(d *Downloader, req Request) (*job, error) {
@@ -147,8 +120,8 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		}
 		err = fmt.Errorf("%w; "+words, err, n)
 	}
-	if j.part != nil {
-		err = j.dropTooLarge(j.part.Record(), j.end(ctx, err))
+	if j.file.part != nil {
+		err = j.dropTooLarge(j.file.record(), j.end(ctx, err))
 	}
 	repeated := false
 	if j.req.Stream == nil {
@@ -172,7 +145,7 @@ func (j *job) result(begun time.Time, current bool) Result {
 		ID: p.ID, Target: p.Target, Size: p.Size, Current: current, Elapsed: time.Since(begun),
 		Fetched: j.progress.received.Load(), Retries: int(j.progress.retries.Load()),
 		Private: j.progress.private.Load() && !j.progress.public.Load(),
-		Sum:     j.version.digest, CRC: j.crc, Unframed: j.version.unframed,
+		Sum:     j.version.digest, CRC: j.file.crc, Unframed: j.version.unframed,
 	}
 	if p.Target == j.origin.recorded { // the name of the file was never known
 		r.Target = ""
@@ -186,7 +159,7 @@ func (j *job) result(begun time.Time, current bool) Result {
 // get brings the file to its final name. It reports whether the file was current already.
 func (j *job) get(ctx context.Context) (current bool, err error) {
 	if j.req.Stream != nil {
-		j.sink = newStreamSink(j.req.Stream, j.req.Sum)
+		j.file.setStream(newStreamSink(j.req.Stream, j.req.Sum))
 		j.progress.show(store.Record{Target: "-", Size: -1})
 	} else if current, err := (lookup{j}).continueRecord(ctx); current || err != nil {
 		return current, err
@@ -249,7 +222,7 @@ func (j *job) restart(ctx context.Context, why restartError) error {
 
 // rewind prepares a download from byte 0, because of why.
 func (j *job) rewind(why restartError) error {
-	if s, ok := j.sink.(*streamSink); ok && s.off > 0 {
+	if s := j.file.stream; s != nil && s.off > 0 {
 		return why.final(failure.ErrChanged)
 	}
 	j.version.evidence.Abandoned(j.version.Version)
@@ -264,7 +237,7 @@ func (j *job) rewind(why restartError) error {
 		m.forget()
 		m.mu.Unlock()
 	}
-	if j.part == nil {
+	if j.file.part == nil {
 		return nil
 	}
 	return j.forget(-1)
@@ -273,8 +246,8 @@ func (j *job) rewind(why restartError) error {
 // forget empties the part file, and deletes from its record all that the server said. The
 // record gets this size.
 func (j *job) forget(size int64) error {
-	j.setEarlier(contribution{})
-	return j.part.Restart(func(r *store.Record) {
+	j.file.setEarlierRun(contribution{})
+	return j.file.part.Restart(func(r *store.Record) {
 		r.URL, r.Public = j.origin.recorded, j.origin.start.public
 		r.Sum, r.Replace = j.goal.sum, r.Replace || j.goal.replace
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
@@ -284,7 +257,7 @@ func (j *job) forget(size int64) error {
 // end records how the download ended, and closes the part file.
 func (j *job) end(ctx context.Context, err error) error {
 	if err != nil {
-		note := j.part.Update(func(r *store.Record) {
+		note := j.file.part.Update(func(r *store.Record) {
 			switch {
 			case r.State == store.Finishing: // complete; the next Resume finishes it
 			case ctx.Err() != nil:
@@ -297,7 +270,7 @@ func (j *job) end(ctx context.Context, err error) error {
 			j.emit(Event{Kind: Warning, Err: note})
 		}
 	}
-	return errors.Join(err, j.part.Close())
+	return errors.Join(err, j.file.part.Close())
 }
 
 // limitedReason returns the text of err as a record keeps it.
@@ -314,27 +287,6 @@ func (j *job) written(n int64) {
 	if gained := j.progress.written(n); gained > 0 {
 		j.budget.received(gained)
 	}
-}
-
-// contributionOfEarlier returns the held bytes of an earlier run.
-func (j *job) earlier() contribution {
-	j.file.mu.Lock()
-	defer j.file.mu.Unlock()
-	c := j.file.earlier
-	c.bytes = c.bytes.Clone()
-	return c
-}
-
-func (j *job) setEarlier(c contribution) {
-	j.file.mu.Lock()
-	defer j.file.mu.Unlock()
-	j.file.earlier = c
-}
-
-// isResumed reports whether an earlier run has held some bytes of the file.
-func (j *job) isResumed() bool {
-	c := j.earlier()
-	return c.bytes.Len() > 0
 }
 
 // emit reports a transition of this download.

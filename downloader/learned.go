@@ -75,39 +75,46 @@ func (h *host) limited() bool {
 	return h.refuses
 }
 
-// begin counts a download that may have several connections, and returns with how
+// Join counts a download that may have several connections, and returns with how
 // many it should set out.
-func (h *host) begin() (start int) {
+func (h *host) Join() (start int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.downloads++
 	return h.start
 }
 
-// end is begin undone.
-func (h *host) end() {
+// Leave is Join undone.
+func (h *host) Leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.downloads--
 }
 
-// fair returns how many connections a download may have beside the others.
-func (h *host) fair() int {
+// FairShare returns how many connections a download may have beside the others.
+func (h *host) FairShare() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.fairShare()
 }
 
-// fairShare is fair with mu held.
+// fairShare is FairShare with mu held.
 func (h *host) fairShare() int {
 	others := max(1, h.downloads)
 	return (h.share() + others - 1) / others
 }
 
-// wanted reports whether a download that has so many connections is to give one to
+// Wanted reports whether a download that has so many connections is to give one to
 // another that has none.
-func (h *host) wanted(mine int) bool {
+func (h *host) Wanted(mine int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.waiting > 0 && mine > 1 && mine >= h.fairShare()
 }
+
+// MustRelease reports whether a download is to give a connection to another process. last
+// says that it is the only one of the download, which is given back last.
+func (h *host) MustRelease(last bool) bool { return h.group.owes(last) }
+
+// Queued reports whether a connection waits for a free slot of this machine.
+func (h *host) Queued() bool { return h.group.queued() }

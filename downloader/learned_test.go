@@ -27,7 +27,7 @@ func TestHostRemembers(t *testing.T) {
 	for _, tt := range tests {
 		h := newHost("h", 16)
 		h.remember(tt.note, now)
-		if got := h.begin(); got != tt.start || h.limit != tt.limit {
+		if got := h.Join(); got != tt.start || h.limit != tt.limit {
 			t.Errorf("%+v: got start %d, limit %d, want %d, %d", tt.note, got, h.limit, tt.start, tt.limit)
 		}
 		if _, news := h.learned(0, now); news {
@@ -37,7 +37,7 @@ func TestHostRemembers(t *testing.T) {
 			t.Errorf("%+v: another best number is not noted", tt.note)
 		}
 		h.open = h.limit
-		if limited := tt.limit < 16; limited && (h.enterMore(now.Add(maxPenalty-1)) || !h.enterMore(now.Add(maxPenalty))) {
+		if limited := tt.limit < 16; limited && (h.TryOpen(now.Add(maxPenalty-1)) || !h.TryOpen(now.Add(maxPenalty))) {
 			t.Errorf("%+v: the limit is not tried again after %v, or before", tt.note, maxPenalty)
 		}
 	}
@@ -47,20 +47,20 @@ func TestHostRemembers(t *testing.T) {
 func TestHostFair(t *testing.T) {
 	h := newHost("h", 16)
 	for i, want := range []int{16, 16, 8, 6, 4} {
-		if got := h.fair(); got != want {
+		if got := h.FairShare(); got != want {
 			t.Errorf("%d downloads: got %d connections each, want %d", i, got, want)
 		}
-		h.begin()
+		h.Join()
 	}
-	if h.wanted(16) {
+	if h.Wanted(16) {
 		t.Error("a connection is wanted, though nobody waits")
 	}
 	h.waiting = 1
-	if !h.wanted(4) || h.wanted(3) || h.wanted(1) {
+	if !h.Wanted(4) || h.Wanted(3) || h.Wanted(1) {
 		t.Error("of five downloads, those with four connections are to give one")
 	}
-	h.end()
-	if got := h.fair(); got != 4 {
+	h.Leave()
+	if got := h.FairShare(); got != 4 {
 		t.Errorf("after one has ended: got %d connections each, want 4", got)
 	}
 }

@@ -153,7 +153,7 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 // resume makes the job continue an unfinished part file.
 func (l lookup) resume(part *store.Part) error {
 	rec := part.Record()
-	l.part, l.sink = part, part
+	l.file.setPart(part)
 	if n := part.Lost(); n > 0 {
 		l.emit(Event{Kind: Lost, Held: n})
 	}
@@ -164,7 +164,7 @@ func (l lookup) resume(part *store.Part) error {
 		l.goal.sum, l.version.digest = rec.Sum, rec.Sum
 	}
 	l.version.Version = versionOf(rec)
-	l.setEarlier(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
+	l.file.setEarlierRun(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
 	if rec.URL != l.origin.recorded { // the new URL has validators of its own
 		l.version.ETag, l.version.LastModified = "", ""
 		l.file.moved = rec.Held.Len() > 0
@@ -291,10 +291,10 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	} else if rec.LastModified != "" {
 		condition.Set("If-Modified-Since", rec.LastModified)
 	}
-	if err := l.conn.acquire(ctx, l.d.host(l.origin.url)); err != nil {
+	if err := l.first.acquire(ctx, l.d.host(l.origin.url)); err != nil {
 		return false, err
 	}
-	defer l.conn.release()
+	defer l.first.release()
 	rep, err := l.askWith(ctx, condition, nil, chunk.Range{End: 1})
 	var again restartError
 	if errors.As(err, &again) { // the server does not serve ranges

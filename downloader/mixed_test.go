@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
 	"pawl/store"
@@ -42,30 +41,6 @@ func (r *rig) record() store.Record {
 		r.t.Fatalf("got %d records, %v, want one", len(all), err)
 	}
 	return all[0]
-}
-
-// TestMisaligned: a body that has gone beyond its claim, because another took the
-// end of that, is not read on when the end is free again.
-func TestMisaligned(t *testing.T) {
-	h := newHost("h", 16)
-	enterNow(t, h, 2)
-	p := newPool(h, chunk.NewPlan(4<<20, chunk.Set{}), false)
-	w, thief := &worker{}, &worker{lane: p.lanes[0]}
-	p.begin(w, chunk.Range{End: 4 << 20}, false, func(error) {}, start)
-	p.workers = append(p.workers, thief)
-	p.plan.Extend(w.claim, 4<<20)
-	p.arrive(w, 4<<20-300<<10, start)
-	asked := int(p.arriving(w).Len()) // a Read that waits may return so many
-	if !p.next(thief, start.Add(20*time.Second)) {
-		t.Fatal("nothing to steal")
-	}
-	p.stepDown(thief)
-	if kept, _ := p.arrive(w, asked, start); kept == asked {
-		t.Fatal("nothing was stolen")
-	}
-	if left := p.extend(w, start); left != 0 {
-		t.Errorf("the claim was extended by %d bytes, with a body that is elsewhere", left)
-	}
 }
 
 // TestProveWhole: a whole file in answer to a sample proves nothing.

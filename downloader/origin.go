@@ -66,12 +66,17 @@ func (e restartError) final(kind error) error {
 	return failure.New(kind, e.why)
 }
 
+// ask makes the origin a source of a transfer.
+func (o *origin) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
+	return c.t.ask(ctx, c, r)
+}
+
 // A rangeError is the failure of a request that the Range field may have caused.
 type rangeError struct{ error }
 
 // originTarget returns the target of a request to dest, to which the URL of the request leads.
 func (j *job) originTarget(dest destination) target {
-	to := target{url: dest.url, asked: j.origin.url, host: j.conn.host, public: dest.public, timeout: j.originTimeout}
+	to := target{url: dest.url, asked: j.origin.url, host: j.first.host, public: dest.public, timeout: j.originTimeout}
 	if dest.strayed {
 		to.asked = nil
 	}
@@ -84,15 +89,15 @@ func (j *job) originTarget(dest destination) target {
 // originTimeout returns the timeout of a request to the origin. The only connection of a
 // download may be silent for longer, because no other connection could replace it.
 func (j *job) originTimeout() time.Duration {
-	if j.pool != nil && j.pool.conns() > 1 {
+	if j.transfer != nil && j.transfer.conns() > 1 {
 		return j.d.opts.StallTimeout
 	}
 	return j.budget.silenceTimeout()
 }
 
 // ask is askWith without further header fields.
-func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
-	return j.askWith(ctx, nil, w, r)
+func (j *job) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
+	return j.askWith(ctx, nil, c, r)
 }
 
 // askWith requests range r of the file from the origin, the whole file if r is empty, with
@@ -103,12 +108,12 @@ func (j *job) ask(ctx context.Context, w *worker, r chunk.Range) (*reply, error)
 //
 // Besides permanent failures, the errors are a restartError; errSteppedDown; and
 // errUnsatisfiable with a reply whose body is closed.
-func (j *job) askWith(ctx context.Context, extra http.Header, w *worker, r chunk.Range) (*reply, error) {
+func (j *job) askWith(ctx context.Context, extra http.Header, c *conn, r chunk.Range) (*reply, error) {
 	for lies, useful := 0, j.progress.useful.Load(); ; {
-		if err := sleep(ctx, j.conn.host.held(time.Now())); err != nil {
+		if err := sleep(ctx, j.first.host.held(time.Now())); err != nil {
 			return nil, err
 		}
-		dest, rep, err := j.askResolved(ctx, extra, w, r)
+		dest, rep, err := j.askResolved(ctx, extra, c, r)
 		var refused rangeError
 		switch {
 		case err == nil:
@@ -119,7 +124,7 @@ func (j *job) askWith(ctx context.Context, extra http.Header, w *worker, r chunk
 			}
 		case failure.MayBeExpired(err) && dest.url != j.origin.url: // signed URLs expire
 			j.origin.expired(dest.url)
-		case failure.MayBeExpired(err) && j.stepDown(w, err):
+		case failure.MayBeExpired(err) && c.stepDown(err):
 			return nil, errSteppedDown
 		case errors.Is(err, errLie):
 			if lies++; lies > maxLies || lies > 1 && j.progress.useful.Load() == useful {
@@ -134,11 +139,11 @@ func (j *job) askWith(ctx context.Context, extra http.Header, w *worker, r chunk
 			if rep, err := j.askPlain(ctx, extra, dest, refused.error); err == nil || !errors.Is(err, errAskAgain) {
 				return rep, err
 			}
-		case errors.Is(err, errHung) && j.stepDown(w, err):
+		case errors.Is(err, errOverdue) && c.stepDown(err):
 			return nil, errSteppedDown
-		case errors.Is(err, errHung):
+		case errors.Is(err, errOverdue):
 		case errors.Is(err, failure.ErrPage):
-			if err := j.pause(ctx, w, err); err != nil {
+			if err := j.pause(ctx, c, err); err != nil {
 				return nil, err
 			}
 		default:
@@ -149,7 +154,7 @@ func (j *job) askWith(ctx context.Context, extra http.Header, w *worker, r chunk
 
 // askResolved sends the request to the final URL, as far as it is known, and compares the
 // response with the held bytes. It returns the URL that it asked.
-func (j *job) askResolved(ctx context.Context, extra http.Header, w *worker, r chunk.Range) (dest destination, rep *reply, err error) {
+func (j *job) askResolved(ctx context.Context, extra http.Header, c *conn, r chunk.Range) (dest destination, rep *reply, err error) {
 	dest, release, err := j.origin.resolve(ctx)
 	if err != nil {
 		return dest, nil, err
@@ -157,16 +162,16 @@ func (j *job) askResolved(ctx context.Context, extra http.Header, w *worker, r c
 	to, failures := j.originTarget(dest), 0
 	to.extra = extra
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
-		if failures++; w == nil && j.mayRefuseRange(r, failures, err) {
+		if failures++; c == nil && j.mayRefuseRange(r, failures, err) {
 			return verdict{}, rangeError{err}
 		}
-		return j.judge(w, resp, err)
+		return j.judge(c, resp, err)
 	}
-	rep, err = j.askOnce(ctx, to, w, r)
+	rep, err = j.exchange(ctx, to, c, r)
 	if err == nil {
 		j.origin.resolved(dest, rep.leadsTo())
 		if rep.ProtoMajor == 2 {
-			j.conn.host.multiplexes()
+			j.first.host.multiplexes()
 		}
 	}
 	release()
@@ -181,8 +186,8 @@ func (j *job) askResolved(ctx context.Context, extra http.Header, w *worker, r c
 		return dest, rep, err
 	}
 	j.progress.useful.Add(1)
-	if w == nil {
-		j.conn.yields = 0
+	if c == nil {
+		j.first.yields = 0
 	}
 	return dest, rep, nil
 }
@@ -192,8 +197,8 @@ func (j *job) askResolved(ctx context.Context, extra http.Header, w *worker, r c
 // while no range has worked on the host, so that a missing file of a list does not cost two
 // requests. A download that began without ranges may ask at any byte.
 func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
-	middle := r.Off > 0 && (j.part == nil || !j.part.Record().NoRanges)
-	if r.Empty() || middle || j.origin.plainTried || j.conn.host.rangeUse() > rangesDoubted {
+	middle := r.Off > 0 && (j.file.part == nil || !j.file.record().NoRanges)
+	if r.Empty() || middle || j.origin.plainTried || j.first.host.rangeUse() > rangesDoubted {
 		return false
 	}
 	return failure.MayRefuseRange(err) || failures >= maxBrokenOff && failure.IsBrokenOff(err)
@@ -210,7 +215,7 @@ func (j *job) askPlain(ctx context.Context, extra http.Header, dest destination,
 	}
 	to := j.originTarget(dest)
 	to.extra, to.judge = extra, noRetry
-	rep, err := j.askOnce(ctx, to, nil, chunk.Range{})
+	rep, err := j.exchange(ctx, to, nil, chunk.Range{})
 	if err == nil {
 		if err = j.compare(rep, chunk.Range{}); err != nil {
 			rep.close()
@@ -218,8 +223,8 @@ func (j *job) askPlain(ctx context.Context, extra http.Header, dest destination,
 	}
 	if err == nil {
 		j.origin.resolved(dest, rep.leadsTo())
-		j.conn.host.rangeFailed(!failure.IsPermanent(failed))
-		if final := j.d.host(rep.Request.URL); final != j.conn.host {
+		j.first.host.rangeFailed(!failure.IsPermanent(failed))
+		if final := j.d.host(rep.Request.URL); final != j.first.host {
 			final.rangeFailed(!failure.IsPermanent(failed))
 		}
 		j.progress.useful.Add(1)

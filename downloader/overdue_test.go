@@ -1,7 +1,6 @@
 package downloader
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -96,51 +95,4 @@ type slowConn struct {
 func (c *slowConn) Read(b []byte) (int, error) {
 	c.once.Do(func() { time.Sleep(700 * time.Millisecond) })
 	return c.Conn.Read(b)
-}
-
-// TestOverdueSlow: a server that is slow, always or now and then, is soon left in peace.
-func TestOverdueSlow(t *testing.T) {
-	for _, takes := range [][]time.Duration{
-		{12 * time.Second},
-		{500 * time.Millisecond, time.Second, 1500 * time.Millisecond},
-	} {
-		p, ws, _ := poolOf(t, 0, member{bytes: mB})
-		p.lanes[0].growth.answered(5 * time.Millisecond)
-		now, requests := start, 0
-		for i := range 12 {
-			for took, done := takes[i%len(takes)], false; !done; requests++ {
-				var ended error
-				p.asking(ws[0], func(err error) { ended = err }, now)
-				p.sent(ws[0], true, now)
-				sent := now
-				for now.Sub(sent) < took && ended == nil {
-					now = now.Add(growEvery)
-					p.unhang(now, time.Minute)
-				}
-				if done = ended == nil; done {
-					p.answered(ws[0], mB, way{took: took}, now)
-				}
-			}
-		}
-		if requests > 12+8 {
-			t.Errorf("answers that take %v: %d requests for 12", takes, requests)
-		}
-	}
-}
-
-// TestOverdueQueue: nor is what waits for its turn.
-func TestOverdueQueue(t *testing.T) {
-	p, ws, _ := poolOf(t, 0, member{bytes: mB})
-	p.lanes[0].growth.answered(5 * time.Millisecond)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	p.asking(ws[0], cancel, start)
-	p.queue(ws[0], true, start)
-	p.unhang(start.Add(2*time.Second), time.Minute)
-	p.queue(ws[0], false, start.Add(3*time.Second))
-	p.unhang(start.Add(3*time.Second), time.Minute)
-	p.sent(ws[0], true, start.Add(3*time.Second))
-	p.unhang(start.Add(3*time.Second+overdueLeast), time.Minute)
-	if err := context.Cause(ctx); err != nil {
-		t.Errorf("it ended: %v", err)
-	}
 }

@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"pawl/chunk"
 	"pawl/downloader/faultserver"
+	"pawl/downloader/sched"
 )
 
 // pull reads with conns connections until ctx ends, and counts. Each read gets
@@ -106,8 +106,8 @@ func TestRateSilent(t *testing.T) {
 func TestRateUnlimited(t *testing.T) {
 	for _, perSecond := range []int64{0, -1} {
 		d := New(nil, Options{LimitRate: perSecond})
-		if d.readMost() != bufferSize || d.drainMost(worthDraining) != worthDraining || d.slowed() {
-			t.Errorf("limit %d: got reads of %d, drains of %d", perSecond, d.readMost(), d.drainMost(worthDraining))
+		if d.readMost() != bufferSize || d.drainMost(maxDrain) != maxDrain || d.slowed() {
+			t.Errorf("limit %d: got reads of %d, drains of %d", perSecond, d.readMost(), d.drainMost(maxDrain))
 		}
 		if err := d.bytes.take(t.Context(), math.MaxInt); err != nil {
 			t.Errorf("limit %d: got error %v", perSecond, err)
@@ -173,29 +173,28 @@ func TestSetLimitRateOff(t *testing.T) {
 }
 
 // TestSetLimitRateDrips: connections that were slow because of the limit are not
-// ended for it when the limit is gone.
+// stopped for it when the limit is gone.
 func TestSetLimitRateDrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := New(nil, Options{LimitRate: 100})
-		p, ws, _ := poolOf(t, 1, member{0, 100, 0})
-		j := &job{d: d, pool: p}
-		var cause atomic.Value
-		ws[0].cancel, ws[0].reach, ws[0].dripping = func(err error) { cause.Store(err) }, 1<<30, time.Now()
+		j, ws, stops := transferring(t, d, mB, 1, time.Now())
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
-		all.Go(func() { j.tend(ctx, func(*worker) {}) })
-		time.Sleep(time.Hour)
-		d.SetLimitRate(0)
-		time.Sleep(time.Second)
-		if err := cause.Load(); err != nil {
-			t.Errorf("it was ended: %v", err)
+		all.Go(func() { j.transfer.tick(ctx, func(*sched.Conn) {}) })
+		trickle := func(d time.Duration) {
+			for range d / time.Second {
+				time.Sleep(time.Second)
+				synctest.Wait()
+				ws[0].Received(100, time.Now())
+			}
 		}
-		p.mu.Lock()
-		ws[0].dripping = time.Now()
-		p.mu.Unlock()
-		time.Sleep(d.opts.StallTimeout + time.Second)
-		if err := cause.Load(); err != errDrips {
-			t.Errorf("without a limit: got %v, want %v", err, errDrips)
+		trickle(time.Hour)
+		d.SetLimitRate(0)
+		if trickle(2 * time.Second); stops[0] != 0 {
+			t.Errorf("it was stopped: %v", stops[0])
+		}
+		if trickle(d.opts.StallTimeout + 2*time.Second); stops[0] != sched.Trickling {
+			t.Errorf("without a limit: got %v, want %v", stops[0], sched.Trickling)
 		}
 		cancel()
 		all.Wait()
@@ -312,17 +311,10 @@ func TestRateReal(t *testing.T) {
 func TestCopyPaced(t *testing.T) {
 	const size = 10_000
 	d := New(nil, Options{LimitRate: 1000}) // a read is 256 bytes at most
-	j, err := newJob(d, Request{URL: "http://h/f"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := newStrictFile(size)
-	w := &worker{}
-	j.conn.host, j.sink = newHost("h", 1), f
-	enterNow(t, j.conn.host, 1)
-	j.pool = newPool(j.conn.host, chunk.NewPlan(size, chunk.Set{}), false)
-	j.pool.begin(w, chunk.Range{End: size}, false, func(error) {}, time.Now())
-	defer j.attach(w)()
+	j, ws, _ := transferring(t, d, size, 1, time.Now())
+	w := ws[0]
+	j.file.sink = newStrictFile(size)
+	defer w.close()
 	w.buf.seek(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -335,9 +327,9 @@ func TestCopyPaced(t *testing.T) {
 		}
 		return 10, nil
 	})
-	got, err := j.copy(ctx, w, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
-	if got == 0 || got != int64(read) || err == nil || j.pool.plan.HeldLen() != got {
-		t.Errorf("got %d of %d bytes, %d written, error %v, want all written, and an error", got, read, j.pool.plan.HeldLen(), err)
+	got, err := w.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
+	if got == 0 || got != int64(read) || err == nil || j.transfer.sched.Snapshot().Held != got {
+		t.Errorf("got %d of %d bytes, %d written, error %v, want all written, and an error", got, read, j.transfer.sched.Snapshot().Held, err)
 	}
 	w.buf.flush() // free wants it so
 }

@@ -64,7 +64,7 @@ func decided(d response.Decision, reason string) error {
 
 // compare returns an error if rep cannot be used for range r together with the held bytes.
 func (j *job) compare(rep *reply, r chunk.Range) error {
-	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.pool != nil}))
+	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.transfer != nil}))
 }
 
 // known returns the facts about the file that are known before any response.

@@ -15,6 +15,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/sched"
 )
 
 // A reply is a response whose header has been checked. Its body is open, and close must be
@@ -33,6 +34,11 @@ type reply struct {
 // leadsTo returns where the request was answered, after redirects.
 func (r *reply) leadsTo() destination {
 	return destination{url: r.Request.URL, strayed: strayed(r.Request), public: reachOf(r.ctx).restricted}
+}
+
+// forScheduler returns the properties of the response that the scheduler needs.
+func (r *reply) forScheduler() sched.Response {
+	return sched.Response{BodyEnd: r.wanted().End, Took: r.way.took, NewConn: r.way.new}
 }
 
 // wanted returns the requested bytes of the body.
@@ -149,83 +155,106 @@ func rangeField(r chunk.Range) string {
 	return fmt.Sprintf("bytes=%d-%d", r.Off, r.End-1)
 }
 
-// askOnce sends one request and repeats it as to.judge says. It returns a response with a
-// usable body, or an error; errUnsatisfiable comes with a reply whose body is closed. w is the
-// connection of the transfer that asks, nil outside a transfer.
-func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) (_ *reply, err error) {
+// An exchange is one request with its repetitions, up to a response with a usable body.
+type exchange struct {
+	*job
+	to    target
+	conn  *conn       // of the transfer that asks; nil outside of a transfer
+	r     chunk.Range // requested range; empty for the whole file
+	trace wayTrace
+	reach *reach
+
+	failed   error // of the last attempt; nil if it succeeded
+	failures int   // attempts that failed, without those that only met a limit of connections
+}
+
+// exchange requests range r, the whole file if r is empty, and repeats the request as to.judge
+// says. It returns a response with a usable body, or an error; errUnsatisfiable comes with a
+// reply whose body is closed.
+func (j *job) exchange(ctx context.Context, to target, c *conn, r chunk.Range) (*reply, error) {
+	x := &exchange{job: j, to: to, conn: c, r: r, reach: &reach{public: to.public}}
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer func() {
-		if err != nil {
-			cancel(err)
-		}
-	}()
-	sent := func(bool) {}
-	if w != nil {
-		j.pool.asking(w, cancel, time.Now())
-		sent = func(yes bool) { j.pool.sent(w, yes, time.Now()) }
-		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
+	rep, err := x.run(ctx, cancel)
+	if err != nil {
+		cancel(err)
 	}
-	if to.timeout != nil {
-		ctx = context.WithValue(ctx, timeoutKey{}, to.timeout)
-	}
-	within := &reach{public: to.public}
-	ctx = context.WithValue(ctx, reachKey{}, within)
-	var trace wayTrace
-	ctx = trace.trace(ctx, func() { sent(true) })
-	req, err := j.newRequest(ctx, to, r)
+	return rep, err
+}
+
+func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*reply, error) {
+	req, err := x.newRequest(x.context(ctx, cancel), x.to, x.r)
 	if err != nil {
 		return nil, err
 	}
-	client := j.d.http
-	if w == nil && j.req.ListEntry != nil {
-		client = j.d.http2
+	client := x.d.http
+	if x.conn == nil && x.req.ListEntry != nil {
+		client = x.d.http2
 	}
-	var failed error // of the last attempt
-	failures := 0
-	resp, err := exchange(client, j.d.http, req, func(resp *http.Response, err error) verdict {
-		if resp != nil && within.private {
-			j.progress.private.Store(true)
-		} else if resp != nil {
-			j.progress.public.Store(true)
-		}
-		if failed = j.outcome(to.host, resp, err); failed == nil {
-			return verdict{}
-		}
-		sent(false)
-		v, instead := to.judge(resp, failed)
-		if !v.limit {
-			failures++
-		}
-		if instead != nil {
-			failed = instead
-		}
-		return v
-	})
+	resp, err := sendUntil(client, x.d.http, req, x.judge)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err == nil && failed != nil {
+	if err == nil && x.failed != nil {
 		resp.Body.Close()
 	}
 	switch {
-	case failed != nil:
-		return nil, failed
+	case x.failed != nil:
+		return nil, x.failed
 	case err != nil:
 		return nil, failure.Explain(err)
 	}
-	if failures > 0 {
-		to.host.recovered()
+	if x.failures > 0 {
+		x.to.host.recovered()
 	}
-	return j.read(ctx, cancel, resp, r, trace.way())
+	return x.read(req.Context(), cancel, resp)
 }
 
-// read checks the header of resp, the response to a request for range r.
-func (j *job) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response, r chunk.Range, way way) (*reply, error) {
-	c := response.Read(resp, r, j.known())
-	rep := &reply{Response: resp, Content: c, asked: r, conditional: resp.Request.Header.Get("If-Range") != "", way: way, ctx: ctx, cancel: cancel}
-	rep.unframed = !c.Gzip && resp.TLS == nil && !isFramed(resp) // gzip and TLS mark the end themselves
-	if c.Gzip {
-		resp.Body = &decoded{ReadCloser: resp.Body, free: j.req.MaxSize > 0}
+// context returns the context of the request, with its properties for the transport.
+func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) context.Context {
+	sent := func() {}
+	if c := x.conn; c != nil {
+		c.Requesting(func(r sched.Reason) { cancel(stopError(r)) }, time.Now())
+		sent = func() { c.Sent(time.Now()) }
+		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { c.Queued(waits, time.Now()) })
+	}
+	if x.to.timeout != nil {
+		ctx = context.WithValue(ctx, timeoutKey{}, x.to.timeout)
+	}
+	ctx = context.WithValue(ctx, reachKey{}, x.reach)
+	return x.trace.trace(ctx, sent)
+}
+
+// judge decides what follows an attempt.
+func (x *exchange) judge(resp *http.Response, err error) verdict {
+	if resp != nil && x.reach.private {
+		x.progress.private.Store(true)
+	} else if resp != nil {
+		x.progress.public.Store(true)
+	}
+	if x.failed = x.outcome(x.to.host, resp, err); x.failed == nil {
+		return verdict{}
+	}
+	if x.conn != nil {
+		x.conn.Retrying()
+	}
+	v, instead := x.to.judge(resp, x.failed)
+	if !v.limit {
+		x.failures++
+	}
+	if instead != nil {
+		x.failed = instead
+	}
+	return v
+}
+
+// read checks the header of resp, the last response.
+func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) (*reply, error) {
+	content := response.Read(resp, x.r, x.known())
+	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), ctx: ctx, cancel: cancel}
+	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
+	rep.unframed = !content.Gzip && resp.TLS == nil && !isFramed(resp) // gzip and TLS mark the end themselves
+	if content.Gzip {
+		resp.Body = &decoded{ReadCloser: resp.Body, free: x.req.MaxSize > 0}
 	}
 	err := meaningError(rep)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/sched"
 )
 
 // A liar answers requests as the bytes of a fuzzer say: any status, any headers,
@@ -157,22 +158,20 @@ func FuzzResponses(f *testing.F) {
 				t.Fatal(err)
 			}
 			to := &witness{t: t, liar: l}
-			j.sink, j.conn.host = to, d.host(j.origin.url)
+			j.file.sink, j.first.host = to, d.host(j.origin.url)
 			j.version.Version = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
-			enterNow(t, j.conn.host, 2)
+			enterNow(t, j.first.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
-			j.pool = (newPool(j.conn.host, chunk.NewPlan(lieSize, held), false))
+			tr := j.newTransfer(chunk.NewPlan(lieSize, held), false)
 			to.got = held.Clone()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var wg sync.WaitGroup
 			for range 2 {
-				w := &worker{lane: j.pool.lanes[0]}
-				j.pool.mu.Lock()
-				j.pool.workers = append(j.pool.workers, w)
-				j.pool.mu.Unlock()
+				c := tr.newConn(tr.sched.Begin(0, sched.Response{}, func(sched.Reason) {}, time.Now()))
+				c.Release()
 				wg.Go(func() {
-					if err := j.work(ctx, w, nil); err != nil {
+					if err := c.run(ctx, nil); err != nil {
 						cancel()
 					}
 				})

@@ -24,27 +24,27 @@ const (
 )
 
 // judge decides what follows a failed attempt, and notes what it shows about the host. instead
-// is errSteppedDown if the connection w has left the transfer because of it, and errCrowded if
+// is errSteppedDown if the connection c has left the transfer because of it, and errCrowded if
 // other downloads have the connections.
-func (j *job) judge(w *worker, resp *http.Response, failed error) (v verdict, instead error) {
-	if errors.Is(failed, failure.ErrTLS) && j.stepDown(w, failed) { // another machine has a certificate that works
+func (j *job) judge(c *conn, resp *http.Response, failed error) (v verdict, instead error) {
+	if errors.Is(failed, failure.ErrTLS) && c.stepDown(failed) { // another machine has a certificate that works
 		return verdict{}, errSteppedDown
 	}
 	if failure.IsPermanent(failed) {
 		return verdict{}, nil
 	}
 	if resp != nil {
-		if until := j.obey(j.conn.host, w, resp); until > 0 && w != nil && j.pool.conns() > 1 { // otherwise the event of the retry has it
+		if until := j.obey(j.first.host, c, resp); until > 0 && c != nil && c.t.conns() > 1 { // otherwise the event of the retry has it
 			j.emit(Event{Kind: Waiting, Err: failed, Wait: until})
 		}
 	}
-	if w != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && j.pool.again(w) {
-		return verdict{again: true, wait: max(refusedDelay, j.conn.host.held(time.Now())), limit: true}, nil
+	if c != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && c.MayRetry() {
+		return verdict{again: true, wait: max(refusedDelay, j.first.host.held(time.Now())), limit: true}, nil
 	}
-	if j.stepDown(w, failed) {
+	if c.stepDown(failed) {
 		return verdict{}, errSteppedDown
 	}
-	if w == nil && j.conn.yields < maxYields && failure.MayBeLimit(failed) && j.conn.host.others() {
+	if c == nil && j.first.yields < maxYields && failure.MayBeLimit(failed) && j.first.host.others() {
 		return verdict{}, errCrowded
 	}
 	wait, again := j.setback(failed)
@@ -62,15 +62,15 @@ func hasRetryAfter(resp *http.Response) bool {
 
 // obey applies the Retry-After of a response from h. That of a 429 pauses all requests to the
 // host, unless it is long. Any other one means that there are enough connections, as long as
-// the source of w has others. It returns how long all requests pause, if that is news.
-func (j *job) obey(h *host, w *worker, resp *http.Response) (pause time.Duration) {
+// other connections go on. It returns how long all requests pause, if that is news.
+func (j *job) obey(h *host, c *conn, resp *http.Response) (pause time.Duration) {
 	now := time.Now()
 	d, ok := response.RetryAfter(resp.Header, now)
 	if !ok {
 		return 0
 	}
 	d = min(d, j.d.opts.RetryAfterMax)
-	if w != nil && j.others(w) && !(resp.StatusCode == http.StatusTooManyRequests && d <= maxSharedPause) {
+	if c.others() && !(resp.StatusCode == http.StatusTooManyRequests && d <= maxSharedPause) {
 		h.holdGrowth(now.Add(d))
 		return 0
 	}
@@ -80,31 +80,10 @@ func (j *job) obey(h *host, w *worker, resp *http.Response) (pause time.Duration
 	return 0
 }
 
-// others reports whether the transfer goes on without w while the source of w pauses.
-func (j *job) others(w *worker) bool {
-	if w.lane.mirror != nil {
-		return j.pool.countOfLane(w) > 1
-	}
-	return j.pool.conns() > 1
-}
-
-// stepDown takes connection w out of the transfer because of err, if others go on.
-func (j *job) stepDown(w *worker, err error) bool {
-	if w == nil {
-		return false
-	}
-	left, ok := j.pool.stepDown(w)
-	if ok {
-		w.lane.host.refused(time.Now())
-		j.emit(Event{Kind: Limited, Conns: left, Err: err})
-	}
-	return ok
-}
-
 // pause handles a body that ended with few bytes or none: the other connections go on without
-// w, or w waits, or the retry budget is exhausted, and err is returned.
-func (j *job) pause(ctx context.Context, w *worker, err error) error {
-	if j.stepDown(w, err) {
+// c, or c waits, or the retry budget is exhausted, and err is returned.
+func (j *job) pause(ctx context.Context, c *conn, err error) error {
+	if c.stepDown(err) {
 		return errSteppedDown
 	}
 	wait, again := j.setback(err)
@@ -128,7 +107,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 	n, wait, again := j.budget.failed(err, limit)
 	if again {
 		j.progress.retries.Add(1)
-		wait = max(wait, j.conn.host.held(time.Now()))
+		wait = max(wait, j.first.host.held(time.Now()))
 		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: limit})
 	}
 	return wait, again
@@ -138,7 +117,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 // for no limit. A name that had an address before is looked up as often as others, because a
 // network that comes and goes loses its name server, too.
 func (j *job) triesFor(err error) int {
-	if failure.IsUnknownHost(err) && (j.isResumed() || j.d.dialer.hasResolved(j.conn.host.addr)) {
+	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.d.dialer.hasResolved(j.first.host.addr)) {
 		return j.budget.tries
 	}
 	return failure.MaxTries(err, j.budget.tries)
@@ -160,10 +139,10 @@ func (j *job) tryAgain(ctx context.Context, failed error) (again bool, err error
 // yieldFirst hands the first connection of the download back to the host, and waits for another
 // one.
 func (j *job) yieldFirst(ctx context.Context) error {
-	h := j.conn.host
-	j.conn.yields++
-	j.conn.release()
+	h := j.first.host
+	j.first.yields++
+	j.first.release()
 	h.refused(time.Now())
 	j.emit(Event{Kind: Limited, Err: errCrowded})
-	return j.conn.acquire(ctx, h)
+	return j.first.acquire(ctx, h)
 }

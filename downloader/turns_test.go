@@ -2,21 +2,19 @@ package downloader
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"pawl/downloader/sched"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"pawl/chunk"
 )
 
 // roundTripOK answers at once.
@@ -97,7 +95,7 @@ func TestTurnsAll(t *testing.T) {
 		})
 		hc := &http.Client{Transport: watchdog{tr, time.Minute, newTurns(0.1), 0, minRate{}}}
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h/0", nil)
-		resp, err := exchange(hc, hc, req, func(resp *http.Response, err error) verdict {
+		resp, err := sendUntil(hc, hc, req, func(resp *http.Response, err error) verdict {
 			return verdict{again: resp.StatusCode == 503, wait: time.Second}
 		})
 		if err != nil {
@@ -129,12 +127,16 @@ func TestTurnsNoStall(t *testing.T) {
 			servers.Go(func() { serveEmpty(theirs) })
 			return ours, nil
 		}
-		p, ws, causes := poolOf(t, 0, member{bytes: mB}, member{bytes: mB, rate: float64(mB)})
-		ws[0].reach = 0
+		j, ws, stops := transferring(t, New(nil, Options{}), 2*mB, 2, time.Now())
+		ws[0].Requesting(func(r sched.Reason) { stops[0] = r }, time.Now())
+		tick := func(now time.Time) {
+			ws[1].Received(1, now) // the other connection moves
+			j.transfer.sched.Tick(now, sched.Limit{}, func(*sched.Conn) {})
+		}
 		var calls atomic.Int64
 		ctx := context.WithValue(t.Context(), queuedKey{}, func(waits bool) {
 			calls.Add(1)
-			p.queue(ws[0], waits, time.Now())
+			ws[0].Queued(waits, time.Now())
 		})
 		for i := range 3 {
 			ended := make(chan struct{})
@@ -153,13 +155,8 @@ func TestTurnsNoStall(t *testing.T) {
 				case <-ended:
 					waits = false
 				case <-time.After(time.Second):
-					p.mu.Lock()
-					ws[1].lastByte = time.Now() // others move
-					robbed := ws[0].queued && p.theftBy(ws[1], time.Now()).victim == ws[0]
-					p.mu.Unlock()
-					p.unhang(time.Now(), time.Hour)
-					if causes[0] != nil || robbed {
-						t.Errorf("request %d was ended while it waited: %v", i, causes[0])
+					if tick(time.Now()); stops[0] != 0 {
+						t.Errorf("request %d was stopped while it waited: %v", i, stops[0])
 					}
 				}
 			}
@@ -167,11 +164,8 @@ func TestTurnsNoStall(t *testing.T) {
 		if calls.Load() != 6 {
 			t.Errorf("the pool was told %d times, want 6", calls.Load())
 		}
-		p.mu.Lock()
-		ws[1].lastByte = time.Now().Add(stuckAfter + 1)
-		p.mu.Unlock()
-		if p.unhang(ws[1].lastByte, time.Hour); !errors.Is(causes[0], errHung) {
-			t.Errorf("a request that was sent and has no answer: got %v, want %v", causes[0], errHung)
+		if tick(time.Now().Add(6 * time.Second)); stops[0] != sched.Overdue {
+			t.Errorf("a request that was sent and has no response: got %v, want %v", stops[0], sched.Overdue)
 		}
 		transport.CloseIdleConnections()
 		servers.Wait()
@@ -219,40 +213,30 @@ func TestTurnsUnlimited(t *testing.T) {
 	}
 }
 
-// TestTurnsTold: the pool is told of a worker whose request waits for its turn.
+// TestTurnsTold: the scheduler learns that a request waits for its turn, and does not take
+// that for a server that sends no response.
 func TestTurnsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := New(nil, Options{RequestRate: 0.1})
+		d := New(nil, Options{RequestRate: 0.01})
 		d.turns.of(parsed(t, "http://h/f")).take(t.Context(), 1)
-		j, err := newJob(d, Request{URL: "http://h/f"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		j.conn.host = newHost("h", 1)
-		enterNow(t, j.conn.host, 1)
-		w, r := &worker{}, chunk.Range{End: 1000}
-		j.pool = newPool(j.conn.host, chunk.NewPlan(r.End, chunk.Set{}), false)
-		j.pool.begin(w, r, false, func(error) {}, time.Now())
+		j, ws, _ := transferring(t, d, 2*mB, 2, time.Now())
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		to := j.originTarget(destination{url: j.origin.url})
-		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(w, resp, err) }
+		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(ws[0], resp, err) }
 		var asking sync.WaitGroup
 		asking.Go(func() {
-			if _, err := j.askOnce(ctx, to, w, r); err != errScripted {
+			if _, err := j.exchange(ctx, to, ws[0], ws[0].Remaining()); err != errScripted {
 				t.Errorf("got error %v, want %v", err, errScripted)
 			}
 		})
-		for _, want := range []bool{true, false} {
-			synctest.Wait()
-			j.pool.mu.Lock()
-			if w.queued != want {
-				t.Errorf("got queued %v, want %v", w.queued, want)
-			}
-			j.pool.mu.Unlock()
-			cancel(errScripted)
-			asking.Wait()
+		for range 30 {
+			time.Sleep(time.Second)
+			ws[1].Received(1, time.Now()) // the other connection moves
+			j.transfer.sched.Tick(time.Now(), sched.Limit{}, func(*sched.Conn) {})
 		}
+		cancel(errScripted)
+		asking.Wait()
 	})
 }
 

@@ -315,7 +315,7 @@ func (r *rig) placing(name string, change func(*store.Record)) store.Record {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	rec.Placing = true
+	rec.Publishing = true
 	change(&rec)
 	if err := r.store.Amend(rec); err != nil {
 		r.t.Fatal(err)

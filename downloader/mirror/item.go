@@ -76,9 +76,9 @@ type storedItem struct {
 	Raw  [][]byte `json:",omitempty"` // the texts as bytes, if some are not UTF-8 and JSON would alter them; see store.RawTexts
 
 	// These fields are not part of the JSON form of a record.
-	CRC      uint32          `json:",omitempty"`
-	Placing  bool            `json:",omitempty"`
-	Replaces store.FileStamp `json:",omitzero"`
+	CRC        uint32          `json:",omitempty"`
+	Publishing bool            `json:",omitempty"`
+	Replaces   store.FileStamp `json:",omitzero"`
 }
 
 // texts returns pointers to all strings of the item that may contain any bytes, such as paths
@@ -100,7 +100,7 @@ func (it *item) texts() []*string {
 // encode returns the item as JSON.
 func (it *item) encode() ([]byte, error) {
 	r := &it.Record
-	return json.Marshal(storedItem{it, store.RawTexts(it.texts()), r.CRC, r.Placing, r.Replaces})
+	return json.Marshal(storedItem{it, store.RawTexts(it.texts()), r.CRC, r.Publishing, r.Replaces})
 }
 
 // decode reads the JSON of encode into the item, which must be zero.
@@ -109,7 +109,7 @@ func (it *item) decode(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err
 	}
-	it.Record.CRC, it.Record.Placing, it.Record.Replaces = s.CRC, s.Placing, s.Replaces
+	it.Record.CRC, it.Record.Publishing, it.Record.Replaces = s.CRC, s.Publishing, s.Replaces
 	store.RestoreTexts(it.texts(), s.Raw)
 	return nil
 }

@@ -1,0 +1,51 @@
+// Package sched decides, for one download, which connection fetches which bytes, when,
+// and for how long. It makes no request and reads no clock: the caller reports events
+// with their time, and the package answers with byte ranges and with calls of stop
+// functions. It starts no goroutine, and nothing in it waits.
+//
+// A download has a [Scheduler]. It fetches from one or several sources: the requested URL
+// and mirrors of it. A [Source] limits its connections by a [Gate]. A [Conn] is a
+// connection to a source; one goroutine of the caller drives it.
+//
+// # The states of a connection
+//
+// A connection is always in exactly one state. The events are methods of Conn, except
+// "stop", which the Scheduler calls itself: it ends the request under way for a [Reason].
+//
+//	state       meaning                                   event        next state
+//	idle        no request; it may have a claim           Requesting   connecting
+//	connecting  the request needs a connection, or waits  Queued(true) queued
+//	            for a slot, or for the next try           Sent         awaiting
+//	queued      waits for the request rate limit          Queued(false) connecting
+//	awaiting    the request is sent, nothing has come     Responded    receiving
+//	            back                                      Retrying     connecting
+//	receiving   the body of the response arrives          Received     receiving
+//	                                                      stop(Yielded) yielding
+//	yielding    the request is stopped, because others    Release      idle
+//	            need the connection
+//	any state   the claim or the request is at its end    Release      idle
+//
+// Stop does not change the state, except for Yielded, because the caller notices a stop
+// later: it reports the end of the request by Release or by the next Requesting. Sent and
+// Queued have no effect in other states. A connection that has left the download (Next
+// returned false, StepDown succeeded, or Leave) must not be used any more.
+//
+// Beside its state, a connection remembers three facts: it has delivered bytes since its
+// last refusal, its TCP connection can be used again, and it backs off (its last request
+// failed and no byte has come since). While a connection backs off, its source gets no
+// further ones.
+//
+// # The periodic decisions
+//
+// The caller calls [Scheduler.Tick] every [TickInterval], and when [Scheduler.Wake]
+// reports that a new connection works. Tick decides, in this order and under one lock:
+//
+//  1. limit: whether the rate limit of the user keeps the connections from being faster.
+//  2. ramp up: whether further connections are opened ([Source], ramp.go).
+//  3. expire: whether requests without a response, or with next to no bytes, are stopped (timeout.go).
+//  4. replace: whether a slow connection is exchanged for a new one (replace.go).
+//  5. yield: whether a connection is given to another download or process (yield.go).
+//
+// All other decisions are made when a connection asks for work ([Conn.Next]): the size of
+// its request, and which bytes it takes over from a slower connection (steal.go).
+package sched

@@ -1,0 +1,40 @@
+package sched
+
+import "time"
+
+// yieldInterval is how long a connection that was given to another download has to get
+// there, before the next one is given. A guess, above one round trip to anywhere: at half, a
+// download gives two connections to one newcomer; at double, newcomers start later.
+const yieldInterval = 200 * time.Millisecond
+
+// A yielder gives connections to other downloads and processes.
+type yielder struct {
+	last time.Time // when a connection was given to another download
+}
+
+// yield stops the request of one connection, if another process needs it or another
+// download has none. A single stream goes on, as it would have to begin again; so does a
+// connection without a response, or one that is stuck, which other rules are for.
+func (y *yielder) yield(s *Scheduler, now time.Time) {
+	if s.single {
+		return
+	}
+	for _, c := range s.conns {
+		if c.claim == nil || c.request.state != receiving || now.Sub(c.lastActive) > stuckTimeout {
+			continue
+		}
+		if c.source.Gate.MustRelease(len(s.conns) == 1) || y.isWanted(c.source, s.conns.count(c.source), now) {
+			c.request.yield()
+			return
+		}
+	}
+}
+
+// isWanted reports whether another download gets one of n connections to src.
+func (y *yielder) isWanted(src *Source, n int, now time.Time) bool {
+	if now.Sub(y.last) < yieldInterval || !src.Gate.Wanted(n) {
+		return false
+	}
+	y.last = now
+	return true
+}

@@ -1,0 +1,60 @@
+package downloader
+
+import (
+	"errors"
+	"slices"
+
+	"pawl/chunk"
+	"pawl/downloader/response"
+	"pawl/downloader/sched"
+)
+
+// A version is what is known about the version of the file whose bytes are held. Its size is
+// -1 before there is a response.
+type version struct {
+	response.Version
+	evidence response.Evidence
+	digest   chunk.Sum // to verify at the end: the goal's, or the server's; zero for none
+	gzip     bool      // a content coding is removed from the body
+	unframed bool      // the server does not mark the end of the body
+}
+
+var (
+	// errUnframed is a warning.
+	errUnframed = errors.New("the server does not say where the file ends; if its connection breaks, the first part passes for the whole file")
+	// errMayMix is a warning.
+	errMayMix = errors.New("the server sends neither ETag nor Last-Modified, and no digest is known; pawl uses one connection, because several could mix two versions")
+)
+
+// expect takes over what a response says about the whole file beside its version: its digest,
+// unless wanted is given, its coding, and whether its end is marked. It returns warnings.
+func (v *version) expect(rep *reply, wanted chunk.Sum) (warnings []error) {
+	v.gzip, v.unframed = rep.Gzip, rep.unframed
+	if wanted.IsZero() && !v.gzip {
+		v.digest = response.ReprDigest(rep.Header)
+	}
+	if rep.Note != "" {
+		warnings = append(warnings, errors.New(rep.Note))
+	}
+	if v.unframed {
+		warnings = append(warnings, errUnframed)
+	}
+	return warnings
+}
+
+// isProvenByDigest reports whether the digest that is verified at the end shows every
+// alteration of the file. Checksums such as CRC-32C show accidents only.
+func (v *version) isProvenByDigest() bool {
+	return !v.digest.IsZero() && !slices.Contains([]string{"crc32c", "adler32"}, v.digest.Algorithm())
+}
+
+// mayMix reports whether the bytes of two versions could be mixed without notice, because
+// neither a validator nor a digest distinguishes them.
+func (v *version) mayMix() bool {
+	return v.ETag == "" && v.LastModified == "" && v.digest.IsZero()
+}
+
+// isLarge reports whether the missing bytes are worth several connections.
+func (v *version) isLarge(held int64) bool {
+	return v.Size < 0 || v.Size-held > sched.MinRequest
+}

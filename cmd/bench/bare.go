@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-const bareRead = 1 << 20 // bytes
+const bareBufferSize = 1 << 20 // bytes
 
 // runBare is this program as a client with nothing around it: so many requests
 // at once, each for its part of one file, read and written in pieces of 1 MiB.
@@ -56,7 +56,7 @@ func bare(args []string) error {
 		if i == n-1 {
 			to = head.ContentLength
 		}
-		all.Go(func() { errs[i] = barePart(client, url, file, from, to) })
+		all.Go(func() { errs[i] = fetchPart(client, url, file, from, to) })
 	}
 	all.Wait()
 	return errors.Join(append(errs, file.Close())...)
@@ -76,7 +76,7 @@ func bareClient(ca string, n int) (*http.Client, error) {
 }
 
 // barePart fetches the bytes from from to to.
-func barePart(client *http.Client, url string, file *os.File, from, to int64) error {
+func fetchPart(client *http.Client, url string, file *os.File, from, to int64) error {
 	req, err := http.NewRequest("GET", url, nil)
 	if err != nil {
 		return err
@@ -91,6 +91,6 @@ func barePart(client *http.Client, url string, file *os.File, from, to int64) er
 		return errors.New(resp.Status)
 	}
 	w := io.NewOffsetWriter(file, from)
-	_, err = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{resp.Body}, make([]byte, bareRead))
+	_, err = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{resp.Body}, make([]byte, bareBufferSize))
 	return err
 }

@@ -13,21 +13,21 @@ import (
 )
 
 // A usage is what a child took.
-type usage struct {
+type resourceUsage struct {
 	Wall   time.Duration
 	CPU    time.Duration // user and system
 	RSS    int64         // peak, bytes; 0 if unknown
 	Output string        // the end of what it printed
 }
 
-const keepOutput = 4 << 10 // bytes of a child's output
+const maxOutput = 4 << 10 // bytes of a child's output
 
 // A tail keeps the last bytes that are written to it.
 type tail struct{ b []byte }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.b = append(t.b, p...)
-	if extra := len(t.b) - keepOutput; extra > 0 {
+	if extra := len(t.b) - maxOutput; extra > 0 {
 		t.b = append(t.b[:0], t.b[extra:]...)
 	}
 	return len(p), nil
@@ -35,23 +35,23 @@ func (t *tail) Write(p []byte) (int, error) {
 
 // runChild runs a program to its end, and kills it with all that it started
 // when ctx ends first. The error says how it failed.
-func runChild(ctx context.Context, argv, env []string, dir string) (usage, error) {
+func runChild(ctx context.Context, argv, env []string, dir string) (resourceUsage, error) {
 	var out tail
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir = env, dir
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 5 * time.Second
-	ownGroup(cmd)
+	setProcessGroup(cmd)
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
-		return usage{}, err
+		return resourceUsage{}, err
 	}
 	var watch sync.WaitGroup
 	var peak int64
 	ended := make(chan struct{})
-	watch.Go(func() { peak = watchMemory(cmd.Process.Pid, ended) })
+	watch.Go(func() { peak = peakMemory(cmd.Process.Pid, ended) })
 	err := cmd.Wait()
-	u := usage{Wall: time.Since(begin), Output: string(out.b)}
+	u := resourceUsage{Wall: time.Since(begin), Output: string(out.b)}
 	close(ended)
 	watch.Wait()
 	if s := cmd.ProcessState; s != nil {
@@ -70,13 +70,13 @@ func runChild(ctx context.Context, argv, env []string, dir string) (usage, error
 // watchMemory returns the highest peak of memory that the kernel tells of a
 // process until ended is closed. The rusage of its end does not do: that has the
 // memory of this program in it too, which the child was for an instant.
-func watchMemory(pid int, ended <-chan struct{}) int64 {
+func peakMemory(pid int, ended <-chan struct{}) int64 {
 	var peak int64
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
 	file := fmt.Sprintf("/proc/%d/status", pid)
 	for {
-		peak = max(peak, highWater(file))
+		peak = max(peak, readPeak(file))
 		select {
 		case <-ended:
 			return peak
@@ -87,7 +87,7 @@ func watchMemory(pid int, ended <-chan struct{}) int64 {
 
 // highWater returns VmHWM of a file such as /proc/1/status, in bytes, and 0
 // where there is none.
-func highWater(file string) int64 {
+func readPeak(file string) int64 {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0

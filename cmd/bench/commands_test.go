@@ -16,14 +16,14 @@ var updateFlag = flag.Bool("update", false, "write testdata/commands.golden anew
 func TestCommandLines(t *testing.T) {
 	const file = "testdata/commands.golden"
 	var got strings.Builder
-	for _, k := range []kind{oneFile, limited, manyFile, atOnce, killed, twoHosts} {
+	for _, k := range []kind{oneFile, limitedServer, manyFiles, manyLarge, killedHalfway, twoMirrors} {
 		for _, ca := range []string{"", "/c/ca.pem"} {
 			scheme := "http"
 			if ca != "" {
 				scheme = "https"
 			}
 			fmt.Fprintf(&got, "# %s, %s\n", k, scheme)
-			j := job{base: scheme + "://a:1", base2: scheme + "://b:2", name: "f.bin", size: 3200, dir: "/d", state: "/s", ca: ca}
+			j := job{baseURL: scheme + "://a:1", mirrorURL: scheme + "://b:2", name: "f.bin", size: 3200, dir: "/d", stateDir: "/s", caFile: ca}
 			for _, c := range commands[k] {
 				fmt.Fprintf(&got, "%-28s %q\n", c, c.argv(j))
 			}
@@ -48,7 +48,7 @@ func TestCommandLines(t *testing.T) {
 }
 
 // TestCommandsSound: what no golden file can say of all commands.
-func TestCommandsSound(t *testing.T) {
+func TestCommandsAreConsistent(t *testing.T) {
 	for k, all := range commands {
 		seen := make(map[string]bool)
 		for _, c := range all {
@@ -57,10 +57,10 @@ func TestCommandsSound(t *testing.T) {
 			}
 			seen[c.String()] = true
 			switch {
-			case c.line == "" && cannot[k] == "":
+			case c.line == "" && unsupported[k] == "":
 				t.Errorf("%s: %s has no line, and nothing says why", k, c)
-			case c.line != "" && (c.conns == 0 || strings.Fields(c.line)[0] != c.tool):
-				t.Errorf("%s: %s: %d connections, line %q", k, c, c.conns, c.line)
+			case c.line != "" && (c.maxConns == 0 || strings.Fields(c.line)[0] != c.tool):
+				t.Errorf("%s: %s: %d connections, line %q", k, c, c.maxConns, c.line)
 			}
 			if left := strings.Join(c.argv(job{}), " "); strings.ContainsAny(left, "{}") {
 				t.Errorf("%s: %s: a name is not known in %q", k, c, left)
@@ -70,9 +70,9 @@ func TestCommandsSound(t *testing.T) {
 }
 
 // TestWorksSound: each work has commands, of pawl too, and less to do in quick.
-func TestWorksSound(t *testing.T) {
+func TestWorkloadsAreConsistent(t *testing.T) {
 	names := make(map[string]bool)
-	for _, w := range works {
+	for _, w := range workloads {
 		if names[w.Name] {
 			t.Errorf("%s is there twice", w.Name)
 		}
@@ -80,19 +80,19 @@ func TestWorksSound(t *testing.T) {
 		if w.Quick.total() >= w.Full.total() {
 			t.Errorf("%s: %v in quick, %v else", w.Name, w.Quick, w.Full)
 		}
-		pawl := func(c command) bool { return c.tool == "pawl" && w.wants(c) && w.inReach(c) }
+		pawl := func(c command) bool { return c.tool == "pawl" && w.includes(c) && w.competitive(c) }
 		if !slices.ContainsFunc(commands[w.Kind], pawl) {
 			t.Errorf("%s: pawl has no command", w.Name)
 		}
 	}
 }
 
-func TestWhoDoesWhat(t *testing.T) {
-	byName := func(name string) work {
-		return works[slices.IndexFunc(works, func(w work) bool { return w.Name == name })]
+func TestContenders(t *testing.T) {
+	byName := func(name string) workload {
+		return workloads[slices.IndexFunc(workloads, func(w workload) bool { return w.Name == name })]
 	}
 	b := &bench{options: options{few: true}, tools: []tool{
-		{Name: "pawl", pawl: true}, {Name: "old", pawl: true}, {Name: "axel"}, {Name: "curl"}, {Name: "bare"}}}
+		{Name: "pawl", isPawl: true}, {Name: "old", isPawl: true}, {Name: "axel"}, {Name: "curl"}, {Name: "bare"}}}
 	tests := []struct{ work, in, out string }{
 		{"throttle", "pawl, pawl -x 32, old, old -x 32, axel -n16, axel -n32", "axel -n4, curl"},
 		{"loopback", "pawl, old, axel -n4, axel -n16, axel -n32, curl, bare 4", ""},

@@ -52,7 +52,7 @@ func (c content) ReadAt(p []byte, off int64) (int, error) {
 func (c content) reader() *io.SectionReader { return io.NewSectionReader(c, 0, c.size) }
 
 // sum returns the SHA-256 of what r has.
-func sum(r io.Reader) (string, error) {
+func sha256Hex(r io.Reader) (string, error) {
 	h := sha256.New()
 	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
 		return "", err
@@ -61,13 +61,13 @@ func sum(r io.Reader) (string, error) {
 }
 
 // sumFile returns the SHA-256 of a file.
-func sumFile(name string) (string, error) {
+func sha256File(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return sum(f)
+	return sha256Hex(f)
 }
 
 // write writes the content to a new file.

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestContentAnywhere(t *testing.T) {
+func TestContentReadAtMatchesReadAll(t *testing.T) {
 	c := content{noise(), 7, 5*blockSize + 123}
 	all, err := io.ReadAll(c.reader())
 	if err != nil || int64(len(all)) != c.size {
@@ -31,7 +31,7 @@ func TestContentAnywhere(t *testing.T) {
 }
 
 // TestContentDiffers: no block is like another, of the same file or another one.
-func TestContentDiffers(t *testing.T) {
+func TestContentBlocksAreUnique(t *testing.T) {
 	seen, n := make(map[string]bool), noise()
 	for seed := range uint64(8) {
 		all, err := io.ReadAll(content{n, seed, 512 * blockSize}.reader())
@@ -50,7 +50,7 @@ func TestContentDiffers(t *testing.T) {
 }
 
 // TestContentSeed: blocks of two files differ in more than their numbers.
-func TestContentSeed(t *testing.T) {
+func TestContentDependsOnSeed(t *testing.T) {
 	a, b := content{noise(), 1, 64 * blockSize}, content{noise(), 2, 64 * blockSize}
 	for off := int64(8); off < a.size; off += blockSize {
 		p, q := make([]byte, blockSize-8), make([]byte, blockSize-8)
@@ -68,8 +68,8 @@ func TestContentSum(t *testing.T) {
 	if err := c.write(file); err != nil {
 		t.Fatal(err)
 	}
-	got, err := sumFile(file)
-	want, _ := sum(c.reader())
+	got, err := sha256File(file)
+	want, _ := sha256Hex(c.reader())
 	if got != want || err != nil || len(got) != 64 {
 		t.Errorf("sum of the file: got %q and %v, want %q", got, err, want)
 	}
@@ -77,7 +77,7 @@ func TestContentSum(t *testing.T) {
 	f.WriteAt([]byte{^c.noise[0]}, 2*mib+5)
 	f.WriteAt([]byte{^c.noise[1]}, 2*mib+6)
 	f.Close()
-	if got, _ := sumFile(file); got == want {
+	if got, _ := sha256File(file); got == want {
 		t.Error("the sum of a changed file is the same")
 	}
 }

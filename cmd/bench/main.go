@@ -42,15 +42,15 @@ const quickTime = 130 * time.Second
 
 // options are what the command line says.
 type options struct {
-	pawl   string // program to measure; "" to build it
-	also   []tool // other pawls
-	rounds int    // 0 for the default
-	quick  bool
-	few    bool           // leave out what is hopeless, as quick does
-	only   *regexp.Regexp // of names of works
-	dir    string         // "" for the default
-	disk   bool
-	json   string
+	pawl        string // program to measure; "" to build it
+	otherPawls  []tool // other pawls
+	rounds      int    // 0 for the default
+	quick       bool
+	few         bool           // leave out what is hopeless, as quick does
+	only        *regexp.Regexp // of names of works
+	dir         string         // "" for the default
+	includeSync bool
+	jsonFile    string
 }
 
 // tool is a program to measure.
@@ -58,7 +58,7 @@ type tool struct {
 	Name    string `json:"name"`
 	Path    string `json:"-"`
 	Version string `json:"version"`
-	pawl    bool   // it is pawl, whatever its name
+	isPawl  bool   // it is pawl, whatever its name
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -71,7 +71,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		if !ok || name == "" || path == "" {
 			return errors.New("want NAME=PATH")
 		}
-		o.also = append(o.also, tool{Name: name, Path: path, pawl: true})
+		o.otherPawls = append(o.otherPawls, tool{Name: name, Path: path, isPawl: true})
 		return nil
 	})
 	f.IntVar(&o.rounds, "rounds", 0, "rounds of each work (default 5, with --quick 2)")
@@ -82,13 +82,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return err
 	})
 	f.StringVar(&o.dir, "dir", "", "`directory` for files (default: /dev/shm if there, else the temporary one)")
-	f.BoolVar(&o.disk, "disk", false, "files go to the temporary directory, and their sync is part of the time")
-	f.StringVar(&o.json, "json", "", "write all figures to `FILE`")
+	f.BoolVar(&o.includeSync, "disk", false, "files go to the temporary directory, and their sync is part of the time")
+	f.StringVar(&o.jsonFile, "json", "", "write all figures to `FILE`")
 	f.Usage = func() {
 		fmt.Fprintln(stderr, "Usage: go run ./cmd/bench [flags]")
 		f.PrintDefaults()
 		fmt.Fprintln(stderr, "Works:")
-		for _, w := range works {
+		for _, w := range workloads {
 			fmt.Fprintf(stderr, "  %-15s %s\n", w.Name, w.Title)
 		}
 	}
@@ -123,8 +123,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	r, err := measureAll(ctx, o, stdout, stderr)
-	if o.json != "" && r != nil {
-		err = errors.Join(err, r.write(o.json))
+	if o.jsonFile != "" && r != nil {
+		err = errors.Join(err, r.write(o.jsonFile))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -142,11 +142,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // measureAll does the works one after another, printing each one's table. The
 // report has those that were finished.
 func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (*report, error) {
-	if len(o.chosen()) == 0 {
+	if len(o.selected()) == 0 {
 		return nil, fmt.Errorf("no work matches %q", o.only)
 	}
 	place := o.dir
-	if s, err := os.Stat("/dev/shm"); place == "" && !o.disk && err == nil && s.IsDir() {
+	if s, err := os.Stat("/dev/shm"); place == "" && !o.includeSync && err == nil && s.IsDir() {
 		place = "/dev/shm"
 	}
 	dir, err := os.MkdirTemp(place, "pawl-bench-")
@@ -167,14 +167,14 @@ func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (*repo
 	}
 	r := newReport(o, tools)
 	r.printHead(stdout)
-	chosen := o.chosen()
+	chosen := o.selected()
 	begin := time.Now()
 	for i, w := range chosen {
 		var until time.Time
 		if o.quick {
 			until = begin.Add(quickTime * time.Duration(i+1) / time.Duration(len(chosen)))
 		}
-		result, err := b.measure(ctx, w, until)
+		result, err := b.measureWorkload(ctx, w, until)
 		if err != nil || ctx.Err() != nil {
 			return r, err
 		}
@@ -185,8 +185,8 @@ func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (*repo
 }
 
 // chosen returns the works to do.
-func (o options) chosen() []work {
-	return slices.DeleteFunc(slices.Clone(works), func(w work) bool {
+func (o options) selected() []workload {
+	return slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool {
 		return !o.only.MatchString(w.Name) || o.quick && w.Quick == amount{}
 	})
 }
@@ -206,7 +206,7 @@ func findTools(ctx context.Context, o options, dir string) ([]tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	tools := append([]tool{{Name: "pawl", Path: path, pawl: true}}, o.also...)
+	tools := append([]tool{{Name: "pawl", Path: path, isPawl: true}}, o.otherPawls...)
 	for i, t := range tools {
 		if tools[i].Path, err = exec.LookPath(t.Path); err != nil {
 			return nil, err

@@ -34,13 +34,13 @@ type contender struct {
 func (c contender) String() string { return strings.TrimSpace(c.tool.Name + " " + c.label) }
 
 // contenders returns who does a work, and those that --few leaves out.
-func (b *bench) contenders(w work) (in, out []contender) {
+func (b *bench) contenders(w workload) (in, out []contender) {
 	for _, t := range b.tools {
 		for _, c := range commands[w.Kind] {
-			if c.tool != t.Name && !(t.pawl && c.tool == "pawl") || !w.wants(c) {
+			if c.tool != t.Name && !(t.isPawl && c.tool == "pawl") || !w.includes(c) {
 				continue
 			}
-			if b.few && !w.inReach(c) {
+			if b.few && !w.competitive(c) {
 				out = append(out, contender{c, t})
 				continue
 			}
@@ -51,52 +51,52 @@ func (b *bench) contenders(w work) (in, out []contender) {
 }
 
 // lacks says why a contender cannot do a work at all, "" if it can.
-func (c contender) lacks(ctx context.Context, k kind) string {
+func (c contender) whyUnable(ctx context.Context, k kind) string {
 	if c.line == "" {
-		return cannot[k]
+		return unsupported[k]
 	}
-	if c.needs == "" {
+	if c.requiredHelp == "" {
 		return ""
 	}
 	help, _ := exec.CommandContext(ctx, c.tool.Path, "get", "--help").Output()
-	if !strings.Contains(string(help), c.needs) {
-		return fmt.Sprintf("%s has no %s yet", c.tool.Name, strings.TrimRight(c.needs, "="))
+	if !strings.Contains(string(help), c.requiredHelp) {
+		return fmt.Sprintf("%s has no %s yet", c.tool.Name, strings.TrimRight(c.requiredHelp, "="))
 	}
 	return ""
 }
 
 // A stage is what all contenders of a work meet.
-type stage struct {
-	work    work
-	amount  amount
-	dir     string
-	sums    map[string]string // SHA-256 of each file by name
-	names   []string          // of the files of the list, in order
-	first   string            // name of a file for a run before; "" for none
-	servers []*server         // the second is the mirror
+type testbed struct {
+	work       workload
+	amount     amount
+	dir        string
+	sums       map[string]string // SHA-256 of each file by name
+	names      []string          // of the files of the list, in order
+	warmUpName string            // name of a file for a run before; "" for none
+	servers    []*server         // the second is the mirror
 }
 
 // measure does one work, round by round, the contenders in turns. No round but
 // the first begins after until, if that is not zero. The error is one of the
 // benchmark itself.
-func (b *bench) measure(ctx context.Context, w work, until time.Time) (*workResult, error) {
+func (b *bench) measureWorkload(ctx context.Context, w workload, until time.Time) (*workloadResult, error) {
 	a := w.Full
 	if b.quick {
 		a = w.Quick
 	}
-	r := &workResult{Name: w.Name, Title: w.Title, Amount: a.String(), Bytes: a.total(), work: w}
+	r := &workloadResult{Name: w.Name, Title: w.Title, Amount: a.String(), Bytes: a.total(), work: w}
 	in, out := b.contenders(w)
 	for _, c := range in {
-		r.Rows = append(r.Rows, &row{Tool: c.String(), contender: c, Failed: c.lacks(ctx, w.Kind)})
+		r.Rows = append(r.Rows, &row{Tool: c.String(), contender: c, Failed: c.whyUnable(ctx, w.Kind)})
 	}
 	for _, c := range out {
 		r.LeftOut = append(r.LeftOut, c.String())
 	}
-	r.limits(a)
-	if r.NotRun = r.hopeless(); r.NotRun != "" {
+	r.setLimits(a)
+	if r.NotRun = r.whyNotRun(); r.NotRun != "" {
 		return r, nil
 	}
-	dir, err := b.place(a)
+	dir, err := b.makeDir(a)
 	if err != nil {
 		r.NotRun = err.Error()
 		return r, nil
@@ -107,14 +107,14 @@ func (b *bench) measure(ctx context.Context, w work, until time.Time) (*workResu
 		return nil, err
 	}
 	defer s.tearDown()
-	b.rounds(ctx, s, r, until)
-	r.limits(a)
+	b.runRounds(ctx, s, r, until)
+	r.setLimits(a)
 	return r, nil
 }
 
 // rounds lets all do the work as often as asked for, or until allows. Each
 // round begins with another contender. One that failed does not run again.
-func (b *bench) rounds(ctx context.Context, s *stage, r *workResult, until time.Time) {
+func (b *bench) runRounds(ctx context.Context, s *testbed, r *workloadResult, until time.Time) {
 	n := b.options.rounds
 	if s.amount.rounds > 0 {
 		n = min(n, s.amount.rounds)
@@ -128,7 +128,7 @@ func (b *bench) rounds(ctx context.Context, s *stage, r *workResult, until time.
 			if row.Failed != "" {
 				continue
 			}
-			result, err := b.once(ctx, s, row.contender)
+			result, err := b.runOnce(ctx, s, row.contender)
 			if ctx.Err() != nil {
 				return
 			}
@@ -145,11 +145,11 @@ func (b *bench) rounds(ctx context.Context, s *stage, r *workResult, until time.
 
 // place makes a directory with room for what the work writes, half as much
 // again to spare: in the usual place, else in the temporary one.
-func (b *bench) place(a amount) (string, error) {
+func (b *bench) makeDir(a amount) (string, error) {
 	needs := (a.total() + a.size) * 3 / 2
 	dirs := []string{b.dir, os.TempDir()}
 	for _, dir := range dirs {
-		if free := room(dir); free < 0 || free >= needs {
+		if free := freeSpace(dir); free < 0 || free >= needs {
 			return os.MkdirTemp(dir, "pawl-bench-work-")
 		}
 	}
@@ -157,22 +157,22 @@ func (b *bench) place(a amount) (string, error) {
 }
 
 // setUp makes the files of a work and starts its servers.
-func (b *bench) setUp(w work, a amount, dir string) (*stage, error) {
-	s := &stage{work: w, amount: a, dir: dir, sums: make(map[string]string)}
+func (b *bench) setUp(w workload, a amount, dir string) (*testbed, error) {
+	s := &testbed{work: w, amount: a, dir: dir, sums: make(map[string]string)}
 	files := make(map[string]content)
 	add := func(name string, seed uint64) (err error) {
 		files[name] = content{b.noise, seed, a.size}
-		if w.Real && len(s.names) > 0 { // all are the same
+		if w.Sendfile && len(s.names) > 0 { // all are the same
 			s.sums[name] = s.sums[s.names[0]]
 			return nil
 		}
-		s.sums[name], err = sum(files[name].reader())
+		s.sums[name], err = sha256Hex(files[name].reader())
 		return err
 	}
 	for i := range a.files {
 		name := fmt.Sprintf("f%05d.bin", i)
 		seed := uint64(i)
-		if w.Real {
+		if w.Sendfile {
 			seed = 0
 		}
 		if err := add(name, seed); err != nil {
@@ -180,30 +180,30 @@ func (b *bench) setUp(w work, a amount, dir string) (*stage, error) {
 		}
 		s.names = append(s.names, name)
 	}
-	if w.Kind == limited {
-		s.first = "first.bin"
-		if err := add(s.first, 1<<20); err != nil {
+	if w.Kind == limitedServer {
+		s.warmUpName = "first.bin"
+		if err := add(s.warmUpName, 1<<20); err != nil {
 			return nil, err
 		}
 	}
-	c := serverConfig{Shape: w.Shape, Files: files, Busy: w.Busy, Most: w.Most, HTTP2: w.HTTP2}
+	c := serverConfig{Shape: w.Shape, Files: files, MaxRequests: w.MaxRequests, MaxConns: w.MaxConns, HTTP2: w.HTTP2}
 	if w.TLS {
 		c.Cert = b.cert
 	}
-	if w.Real {
-		c.Real = filepath.Join(dir, "served")
-		if err := files[s.names[0]].write(c.Real); err != nil {
+	if w.Sendfile {
+		c.RealFile = filepath.Join(dir, "served")
+		if err := files[s.names[0]].write(c.RealFile); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.start(c); err != nil || w.Kind != twoHosts {
+	if err := s.start(c); err != nil || w.Kind != twoMirrors {
 		return s, err
 	}
-	c.Shape = w.Second
+	c.Shape = w.MirrorShape
 	return s, s.start(c)
 }
 
-func (s *stage) start(c serverConfig) error {
+func (s *testbed) start(c serverConfig) error {
 	one, err := startServer(c)
 	if err != nil {
 		s.tearDown()
@@ -213,15 +213,15 @@ func (s *stage) start(c serverConfig) error {
 	return nil
 }
 
-func (s *stage) tearDown() {
+func (s *testbed) tearDown() {
 	for _, one := range s.servers {
 		one.close()
 	}
 }
 
 // patience returns how long a run may take.
-func (b *bench) patience(s *stage) time.Duration {
-	ideal := s.work.ideal(s.amount, 16)
+func (b *bench) timeout(s *testbed) time.Duration {
+	ideal := s.work.idealTime(s.amount, 16)
 	if ideal == 0 {
 		ideal = time.Duration(s.amount.total()/(200*mega)+1) * time.Second
 	}
@@ -233,46 +233,46 @@ func (b *bench) patience(s *stage) time.Duration {
 
 // once lets a contender do the work once, in directories of its own, and checks
 // what it has made.
-func (b *bench) once(ctx context.Context, s *stage, c contender) (result, error) {
-	run := &onceRun{b: b, s: s, c: c, job: job{base: s.servers[0].base, name: s.names[0], size: s.amount.size}}
-	if s.work.Kind == twoHosts {
-		run.job.base2 = s.servers[1].base
+func (b *bench) runOnce(ctx context.Context, s *testbed, c contender) (result, error) {
+	run := &attempt{bench: b, testbed: s, contender: c, job: job{baseURL: s.servers[0].baseURL, name: s.names[0], size: s.amount.size}}
+	if s.work.Kind == twoMirrors {
+		run.job.mirrorURL = s.servers[1].baseURL
 	}
 	if s.work.TLS {
-		run.job.ca = b.ca
+		run.job.caFile = b.ca
 	}
 	top, err := os.MkdirTemp(s.dir, "run-")
 	if err != nil {
 		return result{}, err
 	}
 	defer os.RemoveAll(top)
-	run.job.dir, run.job.state = filepath.Join(top, "files"), filepath.Join(top, "state")
-	if err := errors.Join(os.Mkdir(run.job.dir, 0o755), os.Mkdir(run.job.state, 0o755), s.writeLists(run.job)); err != nil {
+	run.job.dir, run.job.stateDir = filepath.Join(top, "files"), filepath.Join(top, "state")
+	if err := errors.Join(os.Mkdir(run.job.dir, 0o755), os.Mkdir(run.job.stateDir, 0o755), s.writeLists(run.job)); err != nil {
 		return result{}, err
 	}
-	return run.all(ctx)
+	return run.run(ctx)
 }
 
 // writeLists writes the lists that commands of a job may read.
-func (s *stage) writeLists(j job) error {
+func (s *testbed) writeLists(j job) error {
 	var plain, curl strings.Builder
 	for _, name := range s.names {
-		fmt.Fprintf(&plain, "%s/%s\n", j.base, name)
-		fmt.Fprintf(&curl, "url = \"%s/%s\"\noutput = \"%s/%s\"\n", j.base, name, filepath.ToSlash(j.dir), name)
+		fmt.Fprintf(&plain, "%s/%s\n", j.baseURL, name)
+		fmt.Fprintf(&curl, "url = \"%s/%s\"\noutput = \"%s/%s\"\n", j.baseURL, name, filepath.ToSlash(j.dir), name)
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(j.state, "list"), []byte(plain.String()), 0o644),
-		os.WriteFile(filepath.Join(j.state, "curllist"), []byte(curl.String()), 0o644))
+		os.WriteFile(filepath.Join(j.stateDir, "list"), []byte(plain.String()), 0o644),
+		os.WriteFile(filepath.Join(j.stateDir, "curllist"), []byte(curl.String()), 0o644))
 }
 
 // hopeless says why a work is not worth running, "" if it is: no pawl can do it.
-func (r *workResult) hopeless() string {
+func (r *workloadResult) whyNotRun() string {
 	why := "there is no pawl"
 	if slices.ContainsFunc(r.Rows, func(row *row) bool {
-		if row.contender.tool.pawl && row.Failed != "" {
+		if row.contender.tool.isPawl && row.Failed != "" {
 			why = row.Failed
 		}
-		return row.contender.tool.pawl && row.Failed == ""
+		return row.contender.tool.isPawl && row.Failed == ""
 	}) {
 		return ""
 	}

@@ -13,20 +13,20 @@ import (
 
 // A report is all that was measured, as the JSON file has it.
 type report struct {
-	V       int           `json:"v"`
-	Date    time.Time     `json:"date"`
-	System  string        `json:"system"`
-	Machine string        `json:"machine"`
-	Go      string        `json:"go"`
-	Quick   bool          `json:"quick"`
-	Disk    bool          `json:"disk"`
-	Rounds  int           `json:"rounds"`
-	Tools   []tool        `json:"tools"`
-	Works   []*workResult `json:"works"`
+	V       int               `json:"v"`
+	Date    time.Time         `json:"date"`
+	System  string            `json:"system"`
+	Machine string            `json:"machine"`
+	Go      string            `json:"go"`
+	Quick   bool              `json:"quick"`
+	Disk    bool              `json:"disk"`
+	Rounds  int               `json:"rounds"`
+	Tools   []tool            `json:"tools"`
+	Works   []*workloadResult `json:"works"`
 }
 
 // A workResult is one work. Times are in seconds.
-type workResult struct {
+type workloadResult struct {
 	Name    string   `json:"name"`
 	Title   string   `json:"title"`
 	Amount  string   `json:"amount"`
@@ -36,7 +36,7 @@ type workResult struct {
 	NotRun  string   `json:"not_run"`   // why it was not; "" if it was
 	LeftOut []string `json:"left_out"`  // by --few
 	Rows    []*row   `json:"rows"`      // in the order of the commands
-	work    work     `json:"-"`
+	work    workload `json:"-"`
 }
 
 // A row is one contender in one work.
@@ -52,7 +52,7 @@ func newReport(o options, tools []tool) *report {
 	return &report{V: 1, Date: time.Now().UTC().Truncate(time.Second),
 		System:  runtime.GOOS + "/" + runtime.GOARCH,
 		Machine: fmt.Sprintf("%d cores, %s", runtime.NumCPU(), processor()),
-		Go:      runtime.Version(), Quick: o.quick, Disk: o.disk, Rounds: o.rounds, Tools: tools}
+		Go:      runtime.Version(), Quick: o.quick, Disk: o.includeSync, Rounds: o.rounds, Tools: tools}
 }
 
 // processor returns the name of the processor where the system tells it.
@@ -87,19 +87,19 @@ func (r *report) write(file string) error {
 
 // pawlFailed reports whether a pawl failed in a work that was run.
 func (r *report) pawlFailed() bool {
-	return slices.ContainsFunc(r.Works, func(w *workResult) bool {
+	return slices.ContainsFunc(r.Works, func(w *workloadResult) bool {
 		return w.NotRun == "" && slices.ContainsFunc(w.Rows, func(r *row) bool {
-			return r.contender.tool.pawl && r.Failed != ""
+			return r.contender.tool.isPawl && r.Failed != ""
 		})
 	})
 }
 
 // limits sets the limits: computed, or what the bare client took.
-func (r *workResult) limits(a amount) {
-	r.Limit = r.work.ideal(a, 16).Seconds()
-	r.Limit32 = r.work.ideal(a, 32).Seconds()
-	if r.work.Anyone {
-		r.Limit = r.work.ideal(a, 100).Seconds()
+func (r *workloadResult) setLimits(a amount) {
+	r.Limit = r.work.idealTime(a, 16).Seconds()
+	r.Limit32 = r.work.idealTime(a, 32).Seconds()
+	if r.work.AnyConns {
+		r.Limit = r.work.idealTime(a, 100).Seconds()
 		r.Limit32 = r.Limit
 	}
 	for _, row := range r.Rows {
@@ -111,7 +111,7 @@ func (r *workResult) limits(a amount) {
 }
 
 // mostRuns returns how many rounds were done.
-func (r *workResult) mostRuns() int {
+func (r *workloadResult) roundsDone() int {
 	n := 0
 	for _, row := range r.Rows {
 		n = max(n, len(row.Runs))
@@ -120,8 +120,8 @@ func (r *workResult) mostRuns() int {
 }
 
 // limitOf returns the limit for a contender, 0 if unknown.
-func (r *workResult) limitOf(c contender) float64 {
-	if c.conns > 16 {
+func (r *workloadResult) limitFor(c contender) float64 {
+	if c.maxConns > 16 {
 		return r.Limit32
 	}
 	return r.Limit
@@ -130,14 +130,14 @@ func (r *workResult) limitOf(c contender) float64 {
 // best returns the time of the best peer that c is compared with, 0 if there is
 // none: of those with up to 16 connections, and of all if c opens more or the
 // work does not ask.
-func (r *workResult) best(c contender) float64 {
+func (r *workloadResult) bestPeerTime(c contender) float64 {
 	best := 0.0
 	for _, row := range r.Rows {
 		p := row.contender
-		if p.tool.pawl || p.tool.Name == "bare" || row.Failed != "" || len(row.Runs) == 0 {
+		if p.tool.isPawl || p.tool.Name == "bare" || row.Failed != "" || len(row.Runs) == 0 {
 			continue
 		}
-		if p.conns > 16 && c.conns <= 16 && !r.work.Anyone {
+		if p.maxConns > 16 && c.maxConns <= 16 && !r.work.AnyConns {
 			continue
 		}
 		if t := row.wall(); best == 0 || t < best {

@@ -23,13 +23,13 @@ var modified = time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
 // A serverConfig says what to serve, and how.
 type serverConfig struct {
 	Shape
-	Files  map[string]content // by name, without slash
-	Real   string             // a file with the bytes of all Files, which then goes out by sendfile; "" for none
-	Busy   int                // answers under way beyond which there are refusals; 0 for no limit
-	Status int                // of those refusals, 0 for 503
-	Most   int                // connections beyond which they are reset; 0 for no limit
-	Cert   *tls.Certificate   // nil for HTTP
-	HTTP2  bool               // besides HTTP/1.1; only with Cert
+	Files         map[string]content // by name, without slash
+	RealFile      string             // a file with the bytes of all Files, which then goes out by sendfile; "" for none
+	MaxRequests   int                // answers under way beyond which there are refusals; 0 for no limit
+	RefusalStatus int                // of those refusals, 0 for 503
+	MaxConns      int                // connections beyond which they are reset; 0 for no limit
+	Cert          *tls.Certificate   // nil for HTTP
+	HTTP2         bool               // besides HTTP/1.1; only with Cert
 }
 
 // A server serves files on loopback, in the benchmark's own process: a child's
@@ -37,13 +37,13 @@ type serverConfig struct {
 // made by startServer, and its counters may be read at any time.
 type server struct {
 	serverConfig
-	base     string // its URL, without slash at the end
+	baseURL  string // its URL, without slash at the end
 	http     *http.Server
 	listener *shapedListener
 	serving  sync.WaitGroup
 
-	conns, requests, refused, busy atomic.Int64
-	sent                           atomic.Int64 // bytes given to the kernel; 0 where the shape is plain
+	conns, requests, refused, active atomic.Int64
+	sent                             atomic.Int64 // bytes given to the kernel; 0 where the shape is plain
 }
 
 // startServer starts a server, which the caller has to close.
@@ -52,7 +52,7 @@ func startServer(c serverConfig) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{serverConfig: c, base: "http://" + l.Addr().String()}
+	s := &server{serverConfig: c, baseURL: "http://" + l.Addr().String()}
 	s.http = &http.Server{
 		Handler:  s,
 		ErrorLog: log.New(io.Discard, "", 0), // of clients that go away
@@ -67,13 +67,13 @@ func startServer(c serverConfig) (*server, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(c.HTTP2)
 	s.http.Protocols = &protocols
-	if !c.plain() || c.Most > 0 {
-		s.listener = &shapedListener{Listener: l, server: s, link: newMeter(c.LinkRate)}
+	if !c.plain() || c.MaxConns > 0 {
+		s.listener = &shapedListener{Listener: l, server: s, link: newLimiter(c.LinkRate)}
 		l = s.listener
 	}
 	serve := func() { s.http.Serve(l) }
 	if c.Cert != nil {
-		s.base = "https" + strings.TrimPrefix(s.base, "http")
+		s.baseURL = "https" + strings.TrimPrefix(s.baseURL, "http")
 		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*c.Cert}}
 		serve = func() { s.http.ServeTLS(l, "", "") }
 	}
@@ -101,10 +101,10 @@ func (s *server) reset() {
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
-	defer s.busy.Add(-1)
-	if n := s.busy.Add(1); s.Busy > 0 && n > int64(s.Busy) {
+	defer s.active.Add(-1)
+	if n := s.active.Add(1); s.MaxRequests > 0 && n > int64(s.MaxRequests) {
 		s.refused.Add(1)
-		http.Error(w, "too many connections", cmp.Or(s.Status, http.StatusServiceUnavailable))
+		http.Error(w, "too many connections", cmp.Or(s.RefusalStatus, http.StatusServiceUnavailable))
 		return
 	}
 	name := strings.TrimPrefix(r.URL.Path, "/")
@@ -119,11 +119,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Etag", fmt.Sprintf(`"%x-%x"`, c.seed, c.size))
 	w.Header().Set("Content-Type", "application/octet-stream")
-	if s.Real == "" {
+	if s.RealFile == "" {
 		http.ServeContent(w, r, name, modified, c.reader())
 		return
 	}
-	f, err := os.Open(s.Real)
+	f, err := os.Open(s.RealFile)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -145,11 +145,11 @@ func (s *server) index(w http.ResponseWriter) {
 // A shapedListener accepts connections and hands out the far ends of relays.
 type shapedListener struct {
 	net.Listener
-	server *server
-	link   *meter
-	count  int64        // connections so far; owned by Accept
-	open   atomic.Int64 // connections now
-	relays sync.WaitGroup
+	server   *server
+	link     *limiter
+	accepted int64        // connections so far; owned by Accept
+	open     atomic.Int64 // connections now
+	relays   sync.WaitGroup
 }
 
 // Accept implements net.Listener.
@@ -159,23 +159,23 @@ func (l *shapedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if most := l.server.Most; most > 0 && l.open.Load() >= int64(most) {
+		if most := l.server.MaxConns; most > 0 && l.open.Load() >= int64(most) {
 			client.(*net.TCPConn).SetLinger(0)
 			client.Close()
 			l.server.refused.Add(1)
 			continue
 		}
-		return l.relay(client), nil
+		return l.startRelay(client), nil
 	}
 }
 
 // relay starts a relay for a client and returns the far end.
-func (l *shapedListener) relay(client net.Conn) net.Conn {
+func (l *shapedListener) startRelay(client net.Conn) net.Conn {
 	shape := l.server.Shape
-	r := &relay{shape: shape, link: l.link, own: newMeter(shape.rateOf(l.count)), sent: &l.server.sent,
-		chance: rand.New(rand.NewPCG(uint64(l.count), 1))}
+	r := &relay{shape: shape, linkLimit: l.link, connLimit: newLimiter(shape.rateOf(l.accepted)), sent: &l.server.sent,
+		rng: rand.New(rand.NewPCG(uint64(l.accepted), 1))}
 	near, far := net.Pipe()
-	l.count++
+	l.accepted++
 	l.open.Add(1)
 	l.relays.Go(func() {
 		defer l.open.Add(-1)
@@ -186,7 +186,7 @@ func (l *shapedListener) relay(client net.Conn) net.Conn {
 
 // untilSent waits until the server has sent n bytes, and reports whether it has
 // before ctx ended.
-func (s *server) untilSent(ctx context.Context, n int64) bool {
+func (s *server) waitSent(ctx context.Context, n int64) bool {
 	for ctx.Err() == nil {
 		if s.sent.Load() >= n {
 			return true

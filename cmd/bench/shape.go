@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	segment   = 1460    // bytes of one TCP segment, the unit of windows and loss
-	maxWindow = 3 << 20 // bytes in flight, as a receive buffer of Linux's default size allows
-	maxSend   = 64 << 10
-	sendTime  = 4 * time.Millisecond  // how much of its rate a connection sends at once
-	slack     = 10 * time.Millisecond // how late a sender may wake without losing its rate
+	segment     = 1460    // bytes of one TCP segment, the unit of windows and loss
+	maxWindow   = 3 << 20 // bytes in flight, as a receive buffer of Linux's default size allows
+	maxBurst    = 64 << 10
+	burstTime   = 4 * time.Millisecond  // how much of its rate a connection sends at once
+	maxLateness = 10 * time.Millisecond // how late a sender may wake without losing its rate
 )
 
 // A Shape is how the network between a server and its clients behaves. The zero
@@ -40,8 +40,8 @@ func (s Shape) rateOf(n int64) int64 {
 // ideal returns the shortest time in which conns connections can bring size
 // bytes: the round trips of handshake (two with TLS) and request, slow start of
 // all at once, then the full rate. It knows no loss. It is 0 where nothing limits.
-func (s Shape) ideal(size int64, conns int, tls bool) time.Duration {
-	rate := s.total(conns)
+func (s Shape) idealTime(size int64, conns int, tls bool) time.Duration {
+	rate := s.totalRate(conns)
 	if rate == 0 {
 		return 0
 	}
@@ -61,7 +61,7 @@ func (s Shape) ideal(size int64, conns int, tls bool) time.Duration {
 }
 
 // total returns the bytes per second of conns connections, 0 for no limit.
-func (s Shape) total(conns int) float64 {
+func (s Shape) totalRate(conns int) float64 {
 	var sum float64
 	for n := range int64(conns) {
 		sum += float64(s.rateOf(n))
@@ -75,56 +75,56 @@ func (s Shape) total(conns int) float64 {
 // A meter is a line of a fixed rate, on which bytes queue up in the order in
 // which they ask. As each connection has one request at a time in the queue, all
 // get their turns. It may be used by several at once; a nil meter has no limit.
-type meter struct {
+type limiter struct {
 	rate int64 // bytes per second
 
-	mu   sync.Mutex
-	free time.Time // when all that has asked has passed; guarded by mu
+	mu     sync.Mutex
+	idleAt time.Time // when all that has asked has passed; guarded by mu
 }
 
-func newMeter(rate int64) *meter {
+func newLimiter(rate int64) *limiter {
 	if rate == 0 {
 		return nil
 	}
-	return &meter{rate: rate}
+	return &limiter{rate: rate}
 }
 
 // pass returns when n bytes that come now have passed, which may be in the past:
 // a line that was idle for less than slack makes up for it, as who comes so late
 // was woken late.
-func (m *meter) pass(n int) time.Time {
+func (m *limiter) reserve(n int) time.Time {
 	now := time.Now()
 	if m == nil {
 		return now
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.free.Before(now.Add(-slack)) {
-		m.free = now
+	if m.idleAt.Before(now.Add(-maxLateness)) {
+		m.idleAt = now
 	}
-	m.free = m.free.Add(time.Duration(float64(n) / float64(m.rate) * float64(time.Second)))
-	return m.free
+	m.idleAt = m.idleAt.Add(time.Duration(float64(n) / float64(m.rate) * float64(time.Second)))
+	return m.idleAt
 }
 
 // quantum returns how many bytes a connection of that rate sends at once.
-func quantum(rate int64) int {
+func burstSize(rate int64) int {
 	if rate == 0 {
-		return maxSend
+		return maxBurst
 	}
-	return min(max(int(rate*int64(sendTime)/int64(time.Second)), segment), maxSend)
+	return min(max(int(rate*int64(burstTime)/int64(time.Second)), segment), maxBurst)
 }
 
 // A window is how much a connection may have in flight: that of a sender of TCP,
 // with slow start and, after a loss, one segment more each round trip.
 type window struct {
 	size     float64 // bytes
-	start    float64 // bytes up to which it doubles each round trip
+	ssthresh float64 // bytes up to which it doubles each round trip
 	inFlight int     // bytes sent and not yet acknowledged
 }
 
 func newWindow(slowStart bool) *window {
 	if slowStart {
-		return &window{size: 10 * segment, start: math.Inf(1)}
+		return &window{size: 10 * segment, ssthresh: math.Inf(1)}
 	}
 	return &window{size: maxWindow}
 }
@@ -133,9 +133,9 @@ func newWindow(slowStart bool) *window {
 func (w *window) room() int { return int(w.size) - w.inFlight }
 
 // acked takes n bytes out of flight.
-func (w *window) acked(n int) {
+func (w *window) onAck(n int) {
 	w.inFlight -= n
-	if w.size < w.start {
+	if w.size < w.ssthresh {
 		w.size += float64(n)
 	} else {
 		w.size += segment * float64(n) / w.size
@@ -144,12 +144,12 @@ func (w *window) acked(n int) {
 }
 
 // lost halves the window, down to two segments.
-func (w *window) lost() {
+func (w *window) onLoss() {
 	w.size = max(w.size/2, 2*segment)
-	w.start = w.size
+	w.ssthresh = w.size
 }
 
 // loses says by chance whether one of n bytes was lost.
-func (s Shape) loses(n int, chance *rand.Rand) bool {
+func (s Shape) drops(n int, chance *rand.Rand) bool {
 	return s.Loss > 0 && chance.Float64() > math.Pow(1-s.Loss, float64(n)/segment)
 }

@@ -8,10 +8,10 @@ import (
 )
 
 // ownGroup does nothing: cmd alone is killed in the end.
-func ownGroup(*exec.Cmd) {}
+func setProcessGroup(*exec.Cmd) {}
 
 // maxRSS returns 0, unknown.
 func maxRSS(*os.ProcessState) int64 { return 0 }
 
 // room returns -1, unknown.
-func room(string) int64 { return -1 }
+func freeSpace(string) int64 { return -1 }

@@ -11,7 +11,7 @@ import (
 
 // ownGroup makes cmd a group of its own, so that Ctrl-C reaches this program
 // alone, which then kills the whole group.
-func ownGroup(cmd *exec.Cmd) {
+func setProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
@@ -29,7 +29,7 @@ func maxRSS(s *os.ProcessState) int64 {
 }
 
 // room returns the free bytes of the file system of dir, -1 if unknown.
-func room(dir string) int64 {
+func freeSpace(dir string) int64 {
 	var s syscall.Statfs_t
 	if syscall.Statfs(dir, &s) != nil {
 		return -1

@@ -9,17 +9,17 @@ import (
 )
 
 // print prints the table of a work, in Markdown that is also readable as it is.
-func (r *workResult) print(w io.Writer) {
+func (r *workloadResult) print(w io.Writer) {
 	fmt.Fprintf(w, "\n**%s**: %s, %s%s\n", r.Name, r.Title, r.Amount, r.limitText())
 	if r.NotRun != "" {
 		fmt.Fprintf(w, "\nnot run: %s\n", r.NotRun)
 		return
 	}
-	fmt.Fprintf(w, "\nmedians of %d:\n\n", r.mostRuns())
+	fmt.Fprintf(w, "\nmedians of %d:\n\n", r.roundsDone())
 	cells := [][]string{{"", "wall s", "from–to", "× best peer", "× limit", "CPU s/GiB", "RSS MiB", "conns", "refused", "again MiB"}}
 	for _, row := range r.Rows {
 		if len(row.Runs) > 0 {
-			cells = append(cells, r.cells(row))
+			cells = append(cells, r.rowCells(row))
 		}
 	}
 	printTable(w, cells)
@@ -33,7 +33,7 @@ func (r *workResult) print(w io.Writer) {
 	}
 }
 
-func (r *workResult) limitText() string {
+func (r *workloadResult) limitText() string {
 	switch {
 	case r.Limit == 0:
 		return ""
@@ -45,7 +45,7 @@ func (r *workResult) limitText() string {
 
 // cells returns the cells of a row with runs. What is zero in all of them and
 // what is unknown is left empty.
-func (r *workResult) cells(row *row) []string {
+func (r *workloadResult) rowCells(row *row) []string {
 	wall, c := row.wall(), row.contender
 	walls := make([]float64, len(row.Runs))
 	for i, run := range row.Runs {
@@ -56,22 +56,22 @@ func (r *workResult) cells(row *row) []string {
 		row.Tool,
 		fmt.Sprintf("%.2f", wall),
 		fmt.Sprintf("%.2f–%.2f", slices.Min(walls), slices.Max(walls)),
-		ratio(wall, r.best(c)),
-		ratio(wall, r.limitOf(c)),
+		ratio(wall, r.bestPeerTime(c)),
+		ratio(wall, r.limitFor(c)),
 		fmt.Sprintf("%.2f", cpu/float64(r.Bytes)*gib),
 		count(row.median(func(x result) float64 { return float64(x.RSS) / mib })),
 		count(row.median(func(x result) float64 { return float64(x.Conns) })),
 		count(row.median(func(x result) float64 { return float64(x.Refused) })),
-		r.again(row),
+		r.refetchedCell(row),
 	}
 }
 
 // again returns how much was fetched twice, where that is the question.
-func (r *workResult) again(row *row) string {
-	if r.work.Kind != killed {
+func (r *workloadResult) refetchedCell(row *row) string {
+	if r.work.Kind != killedHalfway {
 		return ""
 	}
-	return fmt.Sprintf("%.1f", row.median(func(x result) float64 { return float64(x.Again) / mib }))
+	return fmt.Sprintf("%.1f", row.median(func(x result) float64 { return float64(x.Refetched) / mib }))
 }
 
 func ratio(a, b float64) string {

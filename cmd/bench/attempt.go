@@ -10,18 +10,21 @@ import (
 	"time"
 )
 
-// A result is one run of a contender. Times are in seconds.
+// A result is the measurement of one attempt. Times are in seconds.
 type result struct {
-	Wall      float64 `json:"wall_s"`
-	CPU       float64 `json:"cpu_s"`
-	RSS       int64   `json:"rss_bytes"`
-	Conns     int64   `json:"connections"`
-	Refused   int64   `json:"refused"`
-	Refetched int64   `json:"fetched_again_bytes"` // of the killed kind only
-	Output    string  `json:"-"`                   // of a failed run
+	Wall    float64 `json:"wall_s"`
+	CPU     float64 `json:"cpu_s"`
+	RSS     int64   `json:"rss_bytes"`
+	Conns   int64   `json:"connections"`
+	Refused int64   `json:"refused"`
+	// Refetched is the number of bytes that the server sent beyond the size of the
+	// file: killed before, a program sends for bytes again that it did not keep. Only
+	// the kind killedHalfway has it.
+	Refetched int64  `json:"fetched_again_bytes"`
+	Output    string `json:"-"` // end of the program's output if the attempt failed
 }
 
-// A onceRun is a contender at work.
+// An attempt is one measured download of a workload by one contender.
 type attempt struct {
 	bench     *bench
 	testbed   *testbed
@@ -29,18 +32,21 @@ type attempt struct {
 	job       job
 }
 
-// all does what the kind of the work asks for around the run that is measured.
+// run measures the contender's command. Before it, and not measured, come the warm-up
+// download and the killed run, if the command or the workload's kind has them. The
+// counters of the servers must be reset after the warm-up and before the killed run,
+// because bytes that the killed run received count as fetched once.
 func (r *attempt) run(ctx context.Context) (result, error) {
 	s := r.testbed
 	if r.contender.warmUp {
 		first := *r
 		first.job.name = s.warmUpName
 		if u, err := first.runCommand(ctx); err != nil {
-			return result{Output: u.Output}, fmt.Errorf("run before: %w", err)
+			return result{Output: u.Output}, fmt.Errorf("warm-up: %w", err)
 		}
 	}
-	for _, one := range s.servers {
-		one.reset()
+	for _, srv := range s.servers {
+		srv.reset()
 	}
 	if s.work.Kind == killedHalfway {
 		if u, err := r.runAndKill(ctx); err != nil {
@@ -60,17 +66,17 @@ func (r *attempt) run(ctx context.Context) (result, error) {
 		wall += time.Since(end)
 	}
 	res := result{Wall: wall.Seconds(), CPU: u.CPU.Seconds(), RSS: u.RSS}
-	for _, one := range s.servers {
-		res.Conns += one.conns.Load()
-		res.Refused += one.refused.Load()
+	for _, srv := range s.servers {
+		res.Conns += srv.conns.Load()
+		res.Refused += srv.refused.Load()
 		if s.work.Kind == killedHalfway {
-			res.Refetched += one.sent.Load() - s.amount.total()
+			res.Refetched += srv.sent.Load() - s.amount.total()
 		}
 	}
 	return res, r.verify()
 }
 
-// child runs the command to its end.
+// runCommand runs the contender's command to its end, within the workload's timeout.
 func (r *attempt) runCommand(ctx context.Context) (resourceUsage, error) {
 	patience := r.bench.timeout(r.testbed)
 	ctx, stop := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w after %.0f s", errTimeout, patience.Seconds()))
@@ -85,7 +91,8 @@ func (r *attempt) runCommand(ctx context.Context) (resourceUsage, error) {
 	return u, err
 }
 
-// killedChild runs the command until the server has sent half, and kills it.
+// runAndKill starts the contender's command and kills it when the first server has
+// sent half of the file. A program that ends earlier is an error.
 func (r *attempt) runAndKill(ctx context.Context) (resourceUsage, error) {
 	ctx, kill := context.WithCancelCause(ctx)
 	watched, done := context.WithCancel(ctx)
@@ -104,12 +111,13 @@ func (r *attempt) runAndKill(ctx context.Context) (resourceUsage, error) {
 	case errors.Is(err, errKilled):
 		return u, nil
 	case err == nil:
-		return u, errors.New("it ended before it could be killed")
+		return u, errors.New("program ended before it could be killed")
 	}
 	return u, err
 }
 
-// sync brings the files of the run to disk, as pawl itself does.
+// syncFiles calls fsync for the downloaded files if --disk is given. pawl has synced
+// them already, so this makes the other programs pay for the same durability.
 func (r *attempt) syncFiles() error {
 	if !r.bench.includeSync {
 		return nil
@@ -126,15 +134,15 @@ func (r *attempt) syncFiles() error {
 	return nil
 }
 
-// check compares the files of the run with what was served.
+// verify compares the checksums of the downloaded files with the served ones.
 func (r *attempt) verify() error {
 	for _, name := range r.testbed.names {
 		got, err := sha256File(filepath.Join(r.job.dir, name))
 		if err != nil {
-			return fmt.Errorf("result: %w", err)
+			return fmt.Errorf("verifying: %w", err)
 		}
 		if got != r.testbed.sums[name] {
-			return fmt.Errorf("result: %s has other bytes than were served", name)
+			return fmt.Errorf("verifying: %s differs from the served file", name)
 		}
 	}
 	return nil

@@ -5,34 +5,35 @@ import (
 	"strings"
 )
 
-// A kind is what is to be done with the files of a work.
+// A kind is the task of a workload. It selects the command lines to compare.
 type kind string
 
 const (
-	oneFile       kind = "one file"    // fetch one
-	limitedServer kind = "limited"     // fetch one from a server that refuses
-	manyFiles     kind = "many files"  // fetch a list of small ones
-	manyLarge     kind = "at once"     // fetch a list of large ones, all at the same time
-	killedHalfway kind = "killed"      // fetch one, killed at half and begun again
-	twoMirrors    kind = "two mirrors" // fetch one from two servers
+	oneFile       kind = "one file"    // download one file
+	limitedServer kind = "limited"     // download one file from a server that refuses further connections
+	manyFiles     kind = "many files"  // download a list of small files
+	manyLarge     kind = "at once"     // download a list of large files, all at the same time
+	killedHalfway kind = "killed"      // start a download, kill it halfway, and measure the second run
+	twoMirrors    kind = "two mirrors" // download one file from two servers
 )
 
-// A command is one way to do works of one kind. Its line is split at white
-// space outside of single quotes; {names} are those of job.values.
+// A command is a way to do the task of one kind. Its line is split at white space,
+// except within single quotes, and {names} are replaced by the values of job.values.
+// For example, "curl -o {out} {url}" becomes three arguments after the program.
 type command struct {
-	tool         string // the program; pawl stands for each pawl there is
-	label        string // the options that tell it from others of the tool
-	maxConns     int    // most connections it opens
-	line         string
-	requiredHelp string // what the help of the tool must have; "" for nothing
-	warmUp       bool   // the same was done before, untimed, with another file of the server
-	hopeless     bool   // known to be no good anywhere; --few leaves it out
+	tool         string // name of the program; "pawl" stands for every pawl that is measured
+	label        string // distinguishes the commands of one tool, for example "-x16"
+	maxConns     int    // number of connections that it opens at most
+	line         string // command line; "" if the tool cannot do the task, see unsupported
+	requiredHelp string // text that "get --help" must contain for the command to run; "" for none
+	warmUp       bool   // first download another file from the server, untimed
+	hopeless     bool   // known to be far too slow for every workload, so --few skips it
 }
 
 func (c command) String() string { return strings.TrimSpace(c.tool + " " + c.label) }
 
-// The beginnings of lines: no configuration of the user's, no progress, no
-// state but in the directory of the run.
+// Beginnings of the command lines. They ignore the user's configuration, switch off the
+// progress display, and keep all state in the directory of the attempt.
 const (
 	pawlGet  = "pawl get --no-config -q --state {state} {trust} -o {out} {url} "
 	pawlMany = "pawl mirror --no-config -q --state {state} {trust} -d {dir} {list} "
@@ -45,9 +46,11 @@ const (
 	rclone   = "rclone --config= -q {trust} "
 )
 
-// commands are what is compared, best options of each tool included. curl's
-// 100 parallel transfers wait for a connection that multiplexes, if it can be had. The bare
-// tool is the benchmark's own client, the measured limit of the plain loopback.
+// commands is the table of compared command lines. It must include the best options of
+// each tool, because the comparison is with the best peer. "waiting" means that curl
+// without --parallel-immediate waits until it knows whether an open connection
+// multiplexes. The tool "bare" is bench's own client; its time is the measured limit
+// of loopback.
 var commands = map[kind][]command{
 	oneFile: {
 		{tool: "pawl", maxConns: 16, line: pawlGet},
@@ -96,7 +99,7 @@ var commands = map[kind][]command{
 		{tool: "wget2", label: "50 threads", maxConns: 50, line: wget2 + "--max-threads=50 -P {dir} -i {list}"},
 		{tool: "lftp", label: "mirror 16", maxConns: 16, line: lftp + "mirror --parallel=16 {base}/ {dir}'"},
 		{tool: "rclone", label: "32 transfers", maxConns: 32, line: rclone + "copy --http-url {base} --transfers 32 --checkers 32 :http: {dir}"},
-		{tool: "axel"}, // no line: it reads no list
+		{tool: "axel"}, // unsupported
 	},
 	manyLarge: {
 		{tool: "pawl", label: "-j 32", maxConns: 16, line: pawlMany + "-j 32"},
@@ -121,19 +124,21 @@ var commands = map[kind][]command{
 		{tool: "pawl", label: "--mirror", maxConns: 16, line: pawlGet + "--mirror {url2}", requiredHelp: "--mirror="},
 		{tool: "aria2c", label: "-x16, both", maxConns: 16, line: aria2 + "-o {name} -x16 -s16 {url} {url2}"},
 		{tool: "axel", label: "-n16, both", maxConns: 16, line: axel + "{url2} -n 16"},
-		{tool: "curl", label: "the fast one alone", maxConns: 1, line: curl + "-o {out} {url}"},
+		{tool: "curl", label: "fast mirror only", maxConns: 1, line: curl + "-o {out} {url}"},
 	},
 }
 
-// cannot says why a tool has a command without line.
+// unsupported is the reason, per kind, why a tool has a command without a line. The
+// table shows it, so that a missing tool is not mistaken for a forgotten one.
 var unsupported = map[kind]string{
-	manyFiles:     "reads no list",
-	manyLarge:     "reads no list",
+	manyFiles:     "cannot read a list",
+	manyLarge:     "cannot read a list",
 	killedHalfway: "does not resume",
 }
 
-// trusts is how each tool is told to trust a certificate. axel and whatever else
-// uses OpenSSL's defaults is told by SSL_CERT_FILE.
+// trustFlags are the flags that make each tool trust the certificate file {ca}. axel
+// has none: like all programs that use OpenSSL's defaults it reads SSL_CERT_FILE,
+// which childEnv sets.
 var trustFlags = map[string]string{
 	"pawl":   "--cacert {ca}",
 	"aria2c": "--ca-certificate={ca}",
@@ -144,18 +149,19 @@ var trustFlags = map[string]string{
 	"rclone": "--ca-cert {ca}",
 }
 
-// A job is one run of a command: what its line is filled with. Directories are
-// absolute and empty before the run.
+// A job is the values that fill in the command line of one attempt. Its directories
+// must be absolute and must be empty before the attempt.
 type job struct {
-	baseURL, mirrorURL string // URLs of the servers; base2 is that of the second mirror
-	name               string // of the file, at the server and in dir
-	size               int64  // bytes of the file
-	dir                string // where files go
-	stateDir           string // where the program's state and the lists are
-	caFile             string // file with the certificate to trust, "" for HTTP
+	baseURL   string // URL of the server, without a slash at the end
+	mirrorURL string // URL of the second server; "" unless the kind is twoMirrors
+	name      string // name of the file, both on the server and in dir
+	size      int64  // size of the file in bytes
+	dir       string // directory for the downloaded files
+	stateDir  string // directory for the program's state and the lists of URLs
+	caFile    string // PEM file of the certificate to trust; "" for HTTP
 }
 
-// values returns the values of the names in braces.
+// values returns the replacer for the {names} in the command lines of a tool.
 func (j job) values(tool string) *strings.Replacer {
 	trust, cafile := "", "none"
 	if j.caFile != "" {
@@ -178,8 +184,9 @@ func (j job) values(tool string) *strings.Replacer {
 	)
 }
 
-// argv returns the words of the command line. What a value holds is not split,
-// but where it is empty the word is dropped.
+// argv returns the arguments of the command line, the program first. A value with white
+// space stays one argument. {trust} is the exception: it becomes as many arguments as
+// it has words, or none.
 func (c command) argv(j job) []string {
 	values := j.values(c.tool)
 	var words []string

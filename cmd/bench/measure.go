@@ -14,18 +14,19 @@ import (
 	"time"
 )
 
-// A bench measures works. Its fields do not change.
+// A bench runs workloads. Its fields do not change after measureAll has set them.
 type bench struct {
 	options
-	dir    string // for files, removed by who made it
-	tools  []tool
-	noise  []byte
-	cert   *tls.Certificate
-	ca     string // file with cert
-	stderr io.Writer
+	dir    string           // for all files; measureAll creates and removes it
+	tools  []tool           // pawl first, see findTools
+	noise  []byte           // shared by all contents
+	cert   *tls.Certificate // of all HTTPS servers
+	ca     string           // PEM file of cert, inside dir
+	stderr io.Writer        // for one line of progress per attempt
 }
 
-// A contender is a command of a tool that is there.
+// A contender is a command together with an installed tool that runs it. Two pawls
+// make two contenders of the same command.
 type contender struct {
 	command
 	tool tool
@@ -33,7 +34,7 @@ type contender struct {
 
 func (c contender) String() string { return strings.TrimSpace(c.tool.Name + " " + c.label) }
 
-// contenders returns who does a work, and those that --few leaves out.
+// contenders returns the contenders of a workload, and the ones that --few skips.
 func (b *bench) contenders(w workload) (in, out []contender) {
 	for _, t := range b.tools {
 		for _, c := range commands[w.Kind] {
@@ -50,7 +51,8 @@ func (b *bench) contenders(w workload) (in, out []contender) {
 	return in, out
 }
 
-// lacks says why a contender cannot do a work at all, "" if it can.
+// whyUnable returns the reason why the contender cannot do tasks of kind k, or "" if it
+// can.
 func (c contender) whyUnable(ctx context.Context, k kind) string {
 	if c.line == "" {
 		return unsupported[k]
@@ -60,25 +62,26 @@ func (c contender) whyUnable(ctx context.Context, k kind) string {
 	}
 	help, _ := exec.CommandContext(ctx, c.tool.Path, "get", "--help").Output()
 	if !strings.Contains(string(help), c.requiredHelp) {
-		return fmt.Sprintf("%s has no %s yet", c.tool.Name, strings.TrimRight(c.requiredHelp, "="))
+		return fmt.Sprintf("%s does not support %s", c.tool.Name, strings.TrimRight(c.requiredHelp, "="))
 	}
 	return ""
 }
 
-// A stage is what all contenders of a work meet.
+// A testbed is the servers and files of one workload, shared by all contenders. It is
+// made by setUp and must be released by tearDown.
 type testbed struct {
 	work       workload
 	amount     amount
 	dir        string
-	sums       map[string]string // SHA-256 of each file by name
-	names      []string          // of the files of the list, in order
-	warmUpName string            // name of a file for a run before; "" for none
-	servers    []*server         // the second is the mirror
+	sums       map[string]string // SHA-256 in hex of each served file, by name
+	names      []string          // names of the files to download, in the order of the list
+	warmUpName string            // name of the file for commands with warmUp; "" for none
+	servers    []*server         // the second one is the mirror
 }
 
-// measure does one work, round by round, the contenders in turns. No round but
-// the first begins after until, if that is not zero. The error is one of the
-// benchmark itself.
+// measureWorkload runs one workload. No round but the first starts after until, unless
+// until is zero. Failures of contenders are part of the result; the error is a failure
+// of bench itself.
 func (b *bench) measureWorkload(ctx context.Context, w workload, until time.Time) (*workloadResult, error) {
 	a := w.Full
 	if b.quick {
@@ -112,8 +115,10 @@ func (b *bench) measureWorkload(ctx context.Context, w workload, until time.Time
 	return r, nil
 }
 
-// rounds lets all do the work as often as asked for, or until allows. Each
-// round begins with another contender. One that failed does not run again.
+// runRounds runs the rounds of a workload, with one attempt of each contender per
+// round. Each round starts with another contender, so that none always runs first or
+// after the same one. A contender that fails does not run again. No round but the first
+// starts after until, unless until is zero.
 func (b *bench) runRounds(ctx context.Context, s *testbed, r *workloadResult, until time.Time) {
 	n := b.options.rounds
 	if s.amount.rounds > 0 {
@@ -143,8 +148,10 @@ func (b *bench) runRounds(ctx context.Context, s *testbed, r *workloadResult, un
 	}
 }
 
-// place makes a directory with room for what the work writes, half as much
-// again to spare: in the usual place, else in the temporary one.
+// makeDir makes a directory for a workload in the directory of bench, or in the
+// temporary directory if bench's lacks space. It asks for 1.5 times the bytes that the
+// served file and one download take; the half is a guess, for programs that
+// preallocate or copy. The caller must remove the directory.
 func (b *bench) makeDir(a amount) (string, error) {
 	needs := (a.total() + a.size) * 3 / 2
 	dirs := []string{b.dir, os.TempDir()}
@@ -153,16 +160,17 @@ func (b *bench) makeDir(a amount) (string, error) {
 			return os.MkdirTemp(dir, "pawl-bench-work-")
 		}
 	}
-	return "", fmt.Errorf("needs %s, which neither %s nor %s has", bytesText(needs), dirs[0], dirs[1])
+	return "", fmt.Errorf("needs %s of free space, but neither %s nor %s has that much", bytesText(needs), dirs[0], dirs[1])
 }
 
-// setUp makes the files of a work and starts its servers.
+// setUp makes the files of a workload in dir, computes their checksums, and starts the
+// servers. The caller must call tearDown.
 func (b *bench) setUp(w workload, a amount, dir string) (*testbed, error) {
 	s := &testbed{work: w, amount: a, dir: dir, sums: make(map[string]string)}
 	files := make(map[string]content)
 	add := func(name string, seed uint64) (err error) {
 		files[name] = content{b.noise, seed, a.size}
-		if w.Sendfile && len(s.names) > 0 { // all are the same
+		if w.Sendfile && len(s.names) > 0 { // all files are served from the same real file
 			s.sums[name] = s.sums[s.names[0]]
 			return nil
 		}
@@ -203,23 +211,29 @@ func (b *bench) setUp(w workload, a amount, dir string) (*testbed, error) {
 	return s, s.start(c)
 }
 
+// start starts one more server. If it fails it stops the ones that run.
 func (s *testbed) start(c serverConfig) error {
-	one, err := startServer(c)
+	srv, err := startServer(c)
 	if err != nil {
 		s.tearDown()
 		return err
 	}
-	s.servers = append(s.servers, one)
+	s.servers = append(s.servers, srv)
 	return nil
 }
 
+// tearDown stops all servers. The caller removes the directory.
 func (s *testbed) tearDown() {
-	for _, one := range s.servers {
-		one.close()
+	for _, srv := range s.servers {
+		srv.close()
 	}
 }
 
-// patience returns how long a run may take.
+// timeout returns how long one attempt may take before it is killed: 12 times the ideal
+// time (6 with --quick) of 16 connections, and 10 s for the start. Both are guesses that
+// bound the length of a run: a single connection on a shape that needs 16 may exceed
+// them and then counts as failed. A workload without a rate limit is assumed to reach
+// 200 MB/s.
 func (b *bench) timeout(s *testbed) time.Duration {
 	ideal := s.work.idealTime(s.amount, 16)
 	if ideal == 0 {
@@ -231,8 +245,8 @@ func (b *bench) timeout(s *testbed) time.Duration {
 	return 10*time.Second + 12*ideal
 }
 
-// once lets a contender do the work once, in directories of its own, and checks
-// what it has made.
+// runOnce runs one attempt of the contender in new, empty directories, which it removes
+// afterwards.
 func (b *bench) runOnce(ctx context.Context, s *testbed, c contender) (result, error) {
 	run := &attempt{bench: b, testbed: s, contender: c, job: job{baseURL: s.servers[0].baseURL, name: s.names[0], size: s.amount.size}}
 	if s.work.Kind == twoMirrors {
@@ -253,7 +267,8 @@ func (b *bench) runOnce(ctx context.Context, s *testbed, c contender) (result, e
 	return run.run(ctx)
 }
 
-// writeLists writes the lists that commands of a job may read.
+// writeLists writes the lists of URLs for the {list} and {curllist} of the command
+// lines: one URL per line, and a curl configuration.
 func (s *testbed) writeLists(j job) error {
 	var plain, curl strings.Builder
 	for _, name := range s.names {
@@ -265,9 +280,10 @@ func (s *testbed) writeLists(j job) error {
 		os.WriteFile(filepath.Join(j.stateDir, "curllist"), []byte(curl.String()), 0o644))
 }
 
-// hopeless says why a work is not worth running, "" if it is: no pawl can do it.
+// whyNotRun returns the reason why the workload is not worth running, or "" if it is. A
+// comparison needs at least one pawl that can do it.
 func (r *workloadResult) whyNotRun() string {
-	why := "there is no pawl"
+	why := "no pawl to measure"
 	if slices.ContainsFunc(r.Rows, func(row *row) bool {
 		if row.contender.tool.isPawl && row.Failed != "" {
 			why = row.Failed

@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// lineLength is how many parcels are on their way at most, in one direction.
+// maxPackets is how many packets of one direction may be in transit. The window of
+// maxWindow bytes holds about 2,150 segments, so 4,096 packets never limit a connection.
 const maxPackets = 1 << 12
 
-// A relay is the network between one client and the server: what it reads of
-// one it gives to the other when it would have arrived.
+// A relay imitates the network between one client and the server. It reads from one
+// side and writes the bytes to the other side when they would have arrived.
 type relay struct {
 	shape     Shape
-	linkLimit *limiter // of all connections
-	connLimit *limiter // of this one
-	sent      *atomic.Int64
-	rng       *rand.Rand // owned by down
+	linkLimit *limiter      // shared by all connections of the server
+	connLimit *limiter      // this connection's own
+	sent      *atomic.Int64 // counts the bytes written to the client
+	rng       *rand.Rand    // owned by carryResponses
 }
 
-// A parcel is bytes on their way.
+// A packet is bytes in transit. It may be larger than a TCP segment.
 type packet struct {
-	arrival time.Time // when it arrives
+	arrival time.Time
 	data    []byte
 }
 
-// run carries bytes until both directions have ended, and closes both ends. It
-// stands for the time from the client's first packet on, that of the handshake too.
+// run carries bytes until both directions have ended, and closes both connections. It
+// imitates the TCP handshake, too, by delaying the first request by a round trip.
 func (r *relay) run(client, server net.Conn) {
 	var all sync.WaitGroup
 	all.Go(func() { r.carryRequests(client, server) })
@@ -37,8 +38,9 @@ func (r *relay) run(client, server net.Conn) {
 	all.Wait()
 }
 
-// up carries requests. The kernel has opened the connection at once; what the
-// client has sent since it could only have sent a round trip later.
+// carryRequests carries bytes from the client to the server, without rate limits. Over
+// loopback the kernel opens the connection at once. A real client can send its first
+// byte only a round trip after it dialed, so earlier bytes count as sent then.
 func (r *relay) carryRequests(client, server net.Conn) {
 	defer server.Close()
 	open := time.Now().Add(r.shape.RTT)
@@ -47,7 +49,7 @@ func (r *relay) carryRequests(client, server net.Conn) {
 	delivery.Go(func() {
 		for p := range line {
 			time.Sleep(time.Until(p.arrival))
-			server.Write(p.data) // an error is one of the reader, who goes away
+			server.Write(p.data) // an error means that the server has closed, which also ends carryResponses
 		}
 	})
 	for b := make([]byte, maxBurst); ; {
@@ -65,8 +67,10 @@ func (r *relay) carryRequests(client, server net.Conn) {
 	delivery.Wait()
 }
 
-// down carries answers, within window and rates. Neither channel can fill up, as
-// no more than lineLength parcels are in flight.
+// carryResponses carries bytes from the server to the client, within the congestion
+// window and the rate limits. The channels never block their writers, because at most
+// maxPackets packets are in flight. A loss halves the window and pauses the connection
+// for a round trip, in which a real sender would retransmit.
 func (r *relay) carryResponses(client, server net.Conn) {
 	defer client.Close()
 	line, acks := make(chan packet, maxPackets), make(chan packet, maxPackets)
@@ -76,7 +80,7 @@ func (r *relay) carryResponses(client, server net.Conn) {
 			time.Sleep(time.Until(p.arrival))
 			n, err := client.Write(p.data)
 			if r.sent.Add(int64(n)); err != nil {
-				server.Close() // which ends the loop below
+				server.Close() // makes the Read below fail, which ends its loop
 			}
 			acks <- packet{p.arrival.Add(r.shape.RTT / 2), p.data}
 		}
@@ -101,6 +105,7 @@ func (r *relay) carryResponses(client, server net.Conn) {
 	delivery.Wait()
 }
 
+// rateOrZero returns the rate of the limiter, or 0 for a nil limiter.
 func (m *limiter) rateOrZero() int64 {
 	if m == nil {
 		return 0
@@ -115,21 +120,22 @@ func laterOf(a, b time.Time) time.Time {
 	return b
 }
 
-// A flight is what one connection has sent and not been told the arrival of.
+// A flight is the packets of one connection that are sent and not yet acknowledged.
 type flight struct {
 	window  *window
 	acks    <-chan packet
 	packets int
-	nextAck packet // taken from acks, not yet due; its b is nil if there is none
+	nextAck packet // received from acks before its arrival time; data is nil if there is none
 }
 
+// sent records a packet of n bytes as in flight.
 func (f *flight) sent(n int) {
 	f.window.inFlight += n
 	f.packets++
 }
 
-// wait waits until there is room for a segment, or nothing in flight at all, and
-// returns the room in bytes.
+// waitForRoom waits until the window has room for a segment or nothing is in flight,
+// and returns how many bytes may be sent, at least one segment.
 func (f *flight) waitForRoom() int {
 	for f.packets > 0 {
 		full := f.window.room() < segment || f.packets == maxPackets
@@ -140,8 +146,9 @@ func (f *flight) waitForRoom() int {
 	return max(f.window.room(), segment)
 }
 
-// takeAck takes one acknowledgement, for which it waits if it must, and reports
-// whether there was one.
+// takeAck processes the next acknowledgement if it has arrived. If must is set it waits
+// for one; a packet must be in flight then, or it waits forever. It reports whether it
+// processed one.
 func (f *flight) takeAck(must bool) bool {
 	if f.nextAck.data == nil {
 		select {

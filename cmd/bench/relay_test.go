@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// linkUp puts a relay between two ends, which it returns.
+// startRelay starts a relay for the n-th connection of a shape, and returns the client's
+// and the server's end. all is done when the relay has ended.
 func startRelay(t *testing.T, all *sync.WaitGroup, s Shape, n int64, link *limiter) (client, server net.Conn) {
 	t.Helper()
 	client, a := net.Pipe()
@@ -23,8 +24,8 @@ func startRelay(t *testing.T, all *sync.WaitGroup, s Shape, n int64, link *limit
 	return client, server
 }
 
-// carry sends size bytes over each of conns connections and returns how long
-// each took.
+// transferTimes sends size bytes over each of conns concurrent connections, and returns
+// how long each transfer took.
 func transferTimes(t *testing.T, s Shape, conns int, size int64) []time.Duration {
 	t.Helper()
 	link := newLimiter(s.LinkRate)
@@ -50,14 +51,17 @@ func transferTimes(t *testing.T, s Shape, conns int, size int64) []time.Duration
 	return took
 }
 
+// endless is a reader without an end.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-func checkWithin(t *testing.T, what string, got, want time.Duration, share float64) {
+// checkWithin fails the test if got differs from want by more than a fraction of want,
+// for example 0.05.
+func checkWithin(t *testing.T, what string, got, want time.Duration, fraction float64) {
 	t.Helper()
-	if d := (got - want).Abs(); float64(d) > share*float64(want) {
-		t.Errorf("%s: got %v, want %v ± %.0f %%", what, got, want, share*100)
+	if d := (got - want).Abs(); float64(d) > fraction*float64(want) {
+		t.Errorf("%s: got %v, want %v ± %.0f %%", what, got, want, fraction*100)
 	}
 }
 
@@ -66,15 +70,15 @@ func TestConnectionAndLinkRates(t *testing.T) {
 		name  string
 		shape Shape
 		conns int
-		size  int64 // of each connection
+		size  int64 // bytes per connection
 		want  time.Duration
 	}{
 		{"one connection", Shape{ConnRate: 4 * mega}, 1, 8 * mega, 2 * time.Second},
 		{"16 connections", Shape{ConnRate: 4 * mega}, 16, 2 * mega, time.Second / 2},
 		{"one on a link", Shape{LinkRate: gigabit}, 1, 50 * mega, 400 * time.Millisecond},
 		{"16 on a link", Shape{LinkRate: gigabit}, 16, 5 * mega, 640 * time.Millisecond},
-		{"16 that the link limits", Shape{ConnRate: 10 * mega, LinkRate: 80 * mega}, 16, 5 * mega, time.Second},
-		{"far away", Shape{RTT: 20 * time.Millisecond, ConnRate: 4 * mega}, 1, 8 * mega, 2010 * time.Millisecond},
+		{"16 connections faster than the link", Shape{ConnRate: 10 * mega, LinkRate: 80 * mega}, 16, 5 * mega, time.Second},
+		{"long round trip", Shape{RTT: 20 * time.Millisecond, ConnRate: 4 * mega}, 1, 8 * mega, 2010 * time.Millisecond},
 		{"slow connection", Shape{ConnRate: 200_000}, 1, 200_000, time.Second},
 	}
 	for _, test := range tests {
@@ -106,7 +110,7 @@ func TestRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.WaitGroup
 		client, server := startRelay(t, &all, Shape{RTT: rtt, SlowStart: true}, 0, nil)
-		all.Go(func() { // answers each line
+		all.Go(func() { // echoes each line
 			for r := bufio.NewReader(server); ; {
 				line, err := r.ReadString('\n')
 				if err != nil {
@@ -116,14 +120,14 @@ func TestRoundTrip(t *testing.T) {
 			}
 		})
 		r := bufio.NewReader(client)
-		for i, want := range []time.Duration{2 * rtt, rtt, rtt} { // the first has the handshake
+		for i, want := range []time.Duration{2 * rtt, rtt, rtt} { // the first exchange includes the handshake
 			begin := time.Now()
 			io.WriteString(client, "ask\n")
 			if line, err := r.ReadString('\n'); line != "ask\n" || err != nil {
-				t.Fatalf("answer: got %q and %v", line, err)
+				t.Fatalf("response: got %q and %v", line, err)
 			}
 			if d := time.Since(begin) - want; d.Abs() > 2*time.Millisecond {
-				t.Errorf("exchange %d: got %v more than %v", i, d, want)
+				t.Errorf("exchange %d: took %v more than %v", i, d, want)
 			}
 		}
 		client.Close()
@@ -131,8 +135,8 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// TestSlowStart: ten segments in the first round trip, twice as many in each
-// further one.
+// TestSlowStart checks that ten segments are sent in the first round trip, and twice as
+// many in each further one.
 func TestSlowStart(t *testing.T) {
 	const rtt = 100 * time.Millisecond
 	for _, test := range []struct {
@@ -150,8 +154,8 @@ func TestSlowStart(t *testing.T) {
 	}
 }
 
-// TestLongWay: a connection alone fills no more than its window each round
-// trip, and 16 come near the ideal.
+// TestWindowLimitsThroughput checks that a single connection delivers at most one window
+// per round trip, and that 16 connections come near the ideal time.
 func TestWindowLimitsThroughput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := transferTimes(t, wan, 1, 64*mib)[0]
@@ -162,13 +166,15 @@ func TestWindowLimitsThroughput(t *testing.T) {
 		for _, d := range transferTimes(t, wan, 16, 8*mib) {
 			last = max(last, d)
 		}
-		// carry sends no request, so a round trip and a half are not there.
+		// idealTime includes handshake, request and the way back of the last
+		// acknowledgement, together 1.5 round trips, which transferTimes does not need.
 		checkWithin(t, "16 connections", last, wan.idealTime(128*mib, 16, false)-wan.RTT*3/2, 0.05)
 	})
 }
 
-// TestLoss: what a connection carries is about what the formula of Mathis et
-// al. says, less the pauses.
+// TestLossLimitsThroughput compares the rate of a lossy connection with the formula of
+// Mathis et al.: segment/RTT * sqrt(3/2)/sqrt(loss), which is 316,000 bytes per second
+// here. The pauses after losses make the relay slower.
 func TestLossLimitsThroughput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := Shape{RTT: 80 * time.Millisecond, SlowStart: true, Loss: 0.005}
@@ -180,7 +186,8 @@ func TestLossLimitsThroughput(t *testing.T) {
 	})
 }
 
-// TestRelayEnds: whoever goes away first, the relay ends and closes the other.
+// TestRelayClosesBothEnds checks that the relay ends and closes the other connection,
+// whichever side closes first.
 func TestRelayClosesBothEnds(t *testing.T) {
 	for _, clientFirst := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -216,7 +223,7 @@ func TestWindow(t *testing.T) {
 	w.inFlight = 10 * segment
 	w.onAck(10 * segment)
 	if w.room() != 11*segment {
-		t.Errorf("room a round trip after: got %d, want %d", w.room(), 11*segment)
+		t.Errorf("room a round trip after the loss: got %d, want %d", w.room(), 11*segment)
 	}
 	for range 10 {
 		w.onLoss()

@@ -14,6 +14,7 @@ import (
 	"time"
 )
 
+// startTestServer starts a server that is closed at the end of the test.
 func startTestServer(t *testing.T, c serverConfig) *server {
 	t.Helper()
 	s, err := startServer(c)
@@ -24,6 +25,8 @@ func startTestServer(t *testing.T, c serverConfig) *server {
 	return s
 }
 
+// get sends a GET request, for the byte range span (such as "0-99") unless it is "", and
+// returns the response with its body. A failure is an error of the test.
 func get(t *testing.T, client *http.Client, url, span string) (*http.Response, string) {
 	t.Helper()
 	req, _ := http.NewRequest("GET", url, nil)
@@ -43,7 +46,8 @@ func get(t *testing.T, client *http.Client, url, span string) (*http.Response, s
 	return resp, string(body)
 }
 
-// TestServed: generated or from a real file, shaped or not, the same bytes.
+// TestServedBytes checks that the bytes are the same generated or from a real file, with
+// a relay or without.
 func TestServedBytes(t *testing.T) {
 	c := content{noise(), 1, 100_000}
 	real := filepath.Join(t.TempDir(), "real")
@@ -56,14 +60,14 @@ func TestServedBytes(t *testing.T) {
 			s := startTestServer(t, serverConfig{Shape: shape, Files: map[string]content{"f": c}, RealFile: file})
 			client := &http.Client{Transport: &http.Transport{}}
 			if _, body := get(t, client, s.baseURL+"/f", ""); body != string(all) {
-				t.Errorf("%+v, %q: other bytes than the content's", shape, file)
+				t.Errorf("%+v, real file %q: the body differs from the content", shape, file)
 			}
 			resp, body := get(t, client, s.baseURL+"/f", "5000-5999")
 			if resp.StatusCode != 206 || body != string(all[5000:6000]) {
-				t.Errorf("%+v, %q: part: got %s and %d bytes", shape, file, resp.Status, len(body))
+				t.Errorf("%+v, real file %q: range 5000-5999: got %s and %d bytes, want 206 and 1000 bytes", shape, file, resp.Status, len(body))
 			}
 			if _, body := get(t, client, s.baseURL+"/", ""); !strings.Contains(body, `href="f"`) {
-				t.Errorf("index: got %q", body)
+				t.Errorf("index: got %q, want a link to f", body)
 			}
 			if n := s.conns.Load(); n != 1 {
 				t.Errorf("connections: got %d, want 1", n)
@@ -73,8 +77,8 @@ func TestServedBytes(t *testing.T) {
 	}
 }
 
-// TestRefusals: with two answers under way the third request gets 503, and when
-// they are over there is room again.
+// TestMaxRequestsIsEnforced checks that the third of three concurrent requests gets 503
+// if two are allowed, and that a later request succeeds.
 func TestMaxRequestsIsEnforced(t *testing.T) {
 	s := startTestServer(t, serverConfig{Shape: Shape{ConnRate: mega}, MaxRequests: 2, Files: map[string]content{"f": {noise(), 1, 300_000}}})
 	status := make([]int, 3)
@@ -87,7 +91,7 @@ func TestMaxRequestsIsEnforced(t *testing.T) {
 	}
 	all.Wait()
 	if slices.Sort(status); !slices.Equal(status, []int{200, 200, 503}) || s.refused.Load() != 1 {
-		t.Errorf("got %v and %d refused, want 200, 200, 503 and 1", status, s.refused.Load())
+		t.Errorf("got statuses %v and %d refused, want 200, 200, 503 and 1", status, s.refused.Load())
 	}
 	if resp, _ := get(t, http.DefaultClient, s.baseURL+"/f", ""); resp.StatusCode != 200 {
 		t.Errorf("afterwards: got %d, want 200", resp.StatusCode)
@@ -98,7 +102,7 @@ func TestMaxRequestsIsEnforced(t *testing.T) {
 	}
 }
 
-// TestResets: while one connection is open the next is reset.
+// TestMaxConnsIsEnforced checks that a second connection is reset if one is allowed.
 func TestMaxConnsIsEnforced(t *testing.T) {
 	s := startTestServer(t, serverConfig{MaxConns: 1, Files: map[string]content{"f": {noise(), 1, 100}}})
 	first, second := &http.Client{Transport: &http.Transport{}}, &http.Client{Transport: &http.Transport{}}
@@ -108,7 +112,7 @@ func TestMaxConnsIsEnforced(t *testing.T) {
 	}
 	get(t, first, s.baseURL+"/f", "")
 	if s.conns.Load() != 1 || s.refused.Load() == 0 {
-		t.Errorf("got %d connections and %d refused, want 1 and some", s.conns.Load(), s.refused.Load())
+		t.Errorf("got %d connections and %d refused, want 1 and at least 1", s.conns.Load(), s.refused.Load())
 	}
 	first.CloseIdleConnections()
 }
@@ -134,11 +138,11 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestRealTime: what holds under fake time holds on real sockets. The best of
-// some tries counts, as the machine may be busy.
+// TestShapeOnRealSockets checks rate and round trip on real sockets, where the other
+// tests use fake time. The best of several tries counts, because the machine may be busy.
 func TestShapeOnRealSockets(t *testing.T) {
 	if os.Getenv("PAWL_TEST_LONG") == "" {
-		t.Skip("PAWL_TEST_LONG is not set: it takes a machine that does nothing else")
+		t.Skip("PAWL_TEST_LONG is not set: this test needs an otherwise idle machine")
 	}
 	shape := Shape{ConnRate: 4 * mega}
 	for _, conns := range []int{1, 16} {
@@ -172,17 +176,18 @@ func TestShapeOnRealSockets(t *testing.T) {
 	})
 }
 
-// best fails the test if the least of what off returns is not within bound.
-func checkBestOf(t *testing.T, what string, tries int, bound time.Duration, off func() time.Duration) {
+// checkBestOf calls deviation up to tries times, and fails the test if no result is
+// within ±bound.
+func checkBestOf(t *testing.T, what string, tries int, bound time.Duration, deviation func() time.Duration) {
 	t.Helper()
-	least := time.Hour
+	smallest := time.Hour
 	for range tries {
-		if d := off(); d.Abs() < least.Abs() {
-			least = d
+		if d := deviation(); d.Abs() < smallest.Abs() {
+			smallest = d
 		}
-		if least.Abs() <= bound {
+		if smallest.Abs() <= bound {
 			return
 		}
 	}
-	t.Errorf("%s: got %v off, want within %v", what, least, bound)
+	t.Errorf("%s: got a deviation of %v, want within %v", what, smallest, bound)
 }

@@ -7,11 +7,12 @@ import (
 	"os/exec"
 )
 
-// ownGroup does nothing: cmd alone is killed in the end.
+// setProcessGroup does nothing. When the context of cmd is done, exec kills only cmd
+// itself and not its descendants.
 func setProcessGroup(*exec.Cmd) {}
 
-// maxRSS returns 0, unknown.
+// maxRSS returns 0 for unknown.
 func maxRSS(*os.ProcessState) int64 { return 0 }
 
-// room returns -1, unknown.
+// freeSpace returns -1 for unknown.
 func freeSpace(string) int64 { return -1 }

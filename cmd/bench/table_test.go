@@ -22,7 +22,8 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// rowOf returns a row with runs of these times.
+// newRow returns a row whose runs took the given seconds. It is a pawl's if the name
+// begins with "pawl".
 func newRow(name string, conns int, walls ...float64) *row {
 	r := &row{Tool: name, contender: contender{command{maxConns: conns}, tool{Name: name, isPawl: strings.HasPrefix(name, "pawl")}}}
 	for _, wall := range walls {
@@ -31,7 +32,7 @@ func newRow(name string, conns int, walls ...float64) *row {
 	return r
 }
 
-// TestTable: who is compared with whom, and how it looks.
+// TestPrintTable checks the printed table, and with which peer each row is compared.
 func TestPrintTable(t *testing.T) {
 	r := &workloadResult{Name: "throttle", Title: "slow", Amount: "1 GiB", Bytes: gib, Limit: 2, Limit32: 1, Rows: []*row{
 		newRow("pawl", 16, 3, 1, 2), newRow("pawl32", 32, 4), newRow("one", 1, 10), newRow("few", 16, 5, 3), newRow("many", 32, 2),
@@ -57,7 +58,7 @@ medians of 3:
 
 failed: broken: exit status 1: no
 
-left out: a, b -x
+skipped: a, b -x
 `
 	var got strings.Builder
 	r.print(&got)
@@ -66,12 +67,12 @@ left out: a, b -x
 	}
 	r.work.AnyConns = true
 	if got := r.bestPeerTime(r.Rows[0].contender); got != 2 {
-		t.Errorf("best of all: got %v, want 2", got)
+		t.Errorf("best peer with any number of connections: got %v, want 2", got)
 	}
-	r.NotRun = "no disk"
+	r.NotRun = "no free space"
 	got.Reset()
 	r.print(&got)
-	if !strings.HasSuffix(got.String(), "\n\nnot run: no disk\n") {
+	if !strings.HasSuffix(got.String(), "\n\nnot run: no free space\n") {
 		t.Errorf("got %s", got.String())
 	}
 }

@@ -10,34 +10,38 @@ const (
 	mib = 1 << 20
 	gib = 1 << 30
 
-	gigabit = 125_000_000 // bytes per second
-	mega    = 1_000_000
+	gigabit = 125_000_000 // 1 Gbit/s in bytes per second
+	mega    = 1_000_000   // one megabyte, for sizes and rates
 )
 
-// A work is what all programs do under the same conditions.
+// A workload is a download that all programs do under the same conditions.
 type workload struct {
 	Name, Title string
 	Kind        kind
 	Shape       Shape
-	MirrorShape Shape // of the second mirror
-	TLS, HTTP2  bool
-	Sendfile    bool   // served from a real file, by sendfile where that goes
-	MaxRequests int    // answers at once beyond which the server refuses
-	MaxConns    int    // connections at once beyond which it resets
-	Full, Quick amount // Quick is zero where --quick leaves the work out
-	// Anyone compares with the best peer whatever its number of connections,
-	// others with the best that opens up to 16, and -x 32 with the best of all.
+	MirrorShape Shape // shape of the second server; only for the kind twoMirrors
+	TLS, HTTP2  bool  // HTTP2 needs TLS
+	// Sendfile serves all files from one real file, so that the server can use
+	// sendfile(2). Generating the bytes would cost more CPU than loopback itself.
+	Sendfile    bool
+	MaxRequests int    // concurrent requests, beyond which the server responds with 503; 0 for no limit
+	MaxConns    int    // open connections, beyond which the server resets new ones; 0 for no limit
+	Full, Quick amount // a zero Quick leaves the workload out of --quick
+	// AnyConns compares every contender with the fastest peer, whatever number of
+	// connections that opens. Without AnyConns a contender with up to 16 connections is
+	// compared only with peers that open up to 16, because more connections take a
+	// larger part of a shared link and are not faster by merit.
 	AnyConns bool
-	// Bare measures the limit by the benchmark's own client, with so many
-	// connections, where it cannot be computed; 0 for not at all.
+	// BareConns is the number of connections of the bare client, which measures the
+	// limit of workloads whose limit cannot be computed; 0 if it does not run.
 	BareConns int
 }
 
-// An amount is how much of a work there is.
+// An amount is the number and size of a workload's files.
 type amount struct {
 	files  int
-	size   int64 // of each file
-	rounds int   // at most; 0 for as many as asked for
+	size   int64 // bytes of each file
+	rounds int   // upper limit of rounds; 0 for no limit besides --rounds
 }
 
 func (a amount) total() int64 { return int64(a.files) * a.size }
@@ -49,6 +53,8 @@ func (a amount) String() string {
 	return fmt.Sprintf("%d × %s", a.files, bytesText(a.size))
 }
 
+// bytesText returns a size for people, for example "4 GiB", "1536 MiB" or "16 KiB". It
+// truncates sizes that are no whole number of units.
 func bytesText(n int64) string {
 	switch {
 	case n >= gib && n%gib == 0:
@@ -60,35 +66,36 @@ func bytesText(n int64) string {
 	}
 }
 
-func one(size int64) amount { return amount{files: 1, size: size} }
+func singleFile(size int64) amount { return amount{files: 1, size: size} }
 
-// wan is a long and fast way.
+// wan is a fast link to another continent.
 var wan = Shape{RTT: 80 * time.Millisecond, SlowStart: true, LinkRate: gigabit}
 
-// near20 is the way to a server that is near, of many small files.
+// near20 is a fast link to a server in the same country, used for many small files.
 var near20 = Shape{RTT: 20 * time.Millisecond, SlowStart: true, LinkRate: gigabit}
 
-// works are all there are, in the order of the table. The amount of lossy is
-// less than that of wan: a single connection carries 0.3 MB/s there, 16 carry 5.
+// workloads is the table of all workloads, in the order in which they run. lossy has
+// less to download than wan, because one connection carries only 0.3 MB/s there, and 16
+// carry 5 MB/s.
 var workloads = []workload{
 	{Name: "throttle", Title: "4 MB/s per connection on a 100 MB/s link", Kind: oneFile,
-		Shape: Shape{ConnRate: 4 * mega, LinkRate: 100 * mega}, Full: one(512 * mib), Quick: one(48 * mib)},
+		Shape: Shape{ConnRate: 4 * mega, LinkRate: 100 * mega}, Full: singleFile(512 * mib), Quick: singleFile(48 * mib)},
 	{Name: "wan", Title: "80 ms, 1 Gbit/s", Kind: oneFile,
-		Shape: wan, Full: one(512 * mib), Quick: one(48 * mib)},
+		Shape: wan, Full: singleFile(512 * mib), Quick: singleFile(48 * mib)},
 	{Name: "lossy", Title: "80 ms, 1 Gbit/s, 0.5 % loss", Kind: oneFile,
-		Shape: Shape{RTT: wan.RTT, SlowStart: true, LinkRate: gigabit, Loss: 0.005}, Full: one(64 * mib), Quick: one(6 * mib)},
+		Shape: Shape{RTT: wan.RTT, SlowStart: true, LinkRate: gigabit, Loss: 0.005}, Full: singleFile(64 * mib), Quick: singleFile(6 * mib)},
 	{Name: "slow5th", Title: "every fifth connection 200 KB/s, others 10 MB/s, 100 MB/s link", Kind: oneFile,
-		Shape: Shape{ConnRate: 10 * mega, SlowRate: 200_000, LinkRate: 100 * mega}, Full: one(256 * mib), Quick: one(16 * mib)},
+		Shape: Shape{ConnRate: 10 * mega, SlowRate: 200_000, LinkRate: 100 * mega}, Full: singleFile(256 * mib), Quick: singleFile(16 * mib)},
 	{Name: "loopback", Title: "loopback, HTTP", Kind: oneFile,
-		Sendfile: true, BareConns: 4, Full: one(4 * gib), Quick: one(512 * mib)},
+		Sendfile: true, BareConns: 4, Full: singleFile(4 * gib), Quick: singleFile(512 * mib)},
 	{Name: "loopback-https", Title: "loopback, HTTPS", Kind: oneFile,
-		Sendfile: true, TLS: true, BareConns: 1, Full: one(4 * gib), Quick: one(512 * mib)},
+		Sendfile: true, TLS: true, BareConns: 1, Full: singleFile(4 * gib), Quick: singleFile(512 * mib)},
 	{Name: "limit3", Title: "three connections of 10 MB/s at 20 ms, 503 beyond", Kind: limitedServer,
-		Shape: Shape{RTT: 20 * time.Millisecond, ConnRate: 10 * mega}, MaxRequests: 3, Full: one(256 * mib), Quick: one(16 * mib)},
+		Shape: Shape{RTT: 20 * time.Millisecond, ConnRate: 10 * mega}, MaxRequests: 3, Full: singleFile(256 * mib), Quick: singleFile(16 * mib)},
 	{Name: "limit3-reset", Title: "three connections of 10 MB/s at 20 ms, reset beyond", Kind: limitedServer,
-		Shape: Shape{RTT: 20 * time.Millisecond, ConnRate: 10 * mega}, MaxConns: 3, Full: one(128 * mib)},
+		Shape: Shape{RTT: 20 * time.Millisecond, ConnRate: 10 * mega}, MaxConns: 3, Full: singleFile(128 * mib)},
 	{Name: "mirrors", Title: "mirrors of 40 and 4 MB/s", Kind: twoMirrors,
-		Shape: Shape{LinkRate: 40 * mega}, MirrorShape: Shape{LinkRate: 4 * mega}, Full: one(256 * mib), Quick: one(64 * mib)},
+		Shape: Shape{LinkRate: 40 * mega}, MirrorShape: Shape{LinkRate: 4 * mega}, Full: singleFile(256 * mib), Quick: singleFile(64 * mib)},
 	{Name: "small-h1", Title: "small files at 20 ms, HTTP/1.1", Kind: manyFiles, AnyConns: true,
 		Shape: near20, Full: amount{files: 5000, size: 16 * kib}, Quick: amount{files: 600, size: 16 * kib}},
 	{Name: "small-h2", Title: "small files at 20 ms, HTTP/2", Kind: manyFiles, AnyConns: true, TLS: true, HTTP2: true,
@@ -99,12 +106,13 @@ var workloads = []workload{
 		Full: amount{files: 5000, size: 16 * kib}, Quick: amount{files: 2000, size: 16 * kib}},
 	{Name: "memory", Title: "large files at once, peak memory", Kind: manyLarge, AnyConns: true, Sendfile: true,
 		Full: amount{files: 32, size: 512 * mib, rounds: 2}, Quick: amount{files: 32, size: 16 * mib, rounds: 1}},
-	{Name: "kill", Title: "kill -9 at half, 200 MB/s; wall time of the second run", Kind: killedHalfway,
-		Shape: Shape{LinkRate: 200 * mega}, Full: one(gib), Quick: one(128 * mib)},
+	{Name: "kill", Title: "kill -9 halfway, 200 MB/s; wall time of the second run", Kind: killedHalfway,
+		Shape: Shape{LinkRate: 200 * mega}, Full: singleFile(gib), Quick: singleFile(128 * mib)},
 }
 
-// ideal returns the shortest time for so much of the work with conns
-// connections, 0 if nothing limits it.
+// idealTime returns the shortest possible time to download the amount a over conns
+// connections. It returns 0 if the shape has no rate limit, because then only the
+// machine limits the time.
 func (w workload) idealTime(a amount, conns int) time.Duration {
 	size := a.total()
 	if w.Kind == killedHalfway {
@@ -118,15 +126,16 @@ func (w workload) idealTime(a amount, conns int) time.Duration {
 	return shape.idealTime(size, conns, w.TLS)
 }
 
-// inReach reports whether --few measures a command in this work: where the
-// shape makes a connection slow, few of them are known to be hopeless.
+// competitive reports whether --few runs the command in this workload. A command that
+// opens fewer than 16 connections cannot compete if the shape limits each of them.
 func (w workload) competitive(c command) bool {
 	few := w.Kind == oneFile || w.Kind == manyFiles
 	return !c.hopeless && (!few || w.Shape.plain() || c.maxConns >= 16 || c.line == "")
 }
 
-// wants reports whether a command is for this work: -x 32 only where
-// connections are slow, the bare client only where nothing else tells the limit.
+// includes reports whether the command belongs to this workload. pawl with more than 16
+// connections runs only if the shape limits connections, and the bare client only with
+// BareConns connections.
 func (w workload) includes(c command) bool {
 	switch {
 	case c.tool == "bare":

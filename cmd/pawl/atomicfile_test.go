@@ -11,7 +11,7 @@ import (
 )
 
 // holds checks that dir holds the named files and no others, and what is in them.
-func holds(t *testing.T, dir string, want map[string]string) {
+func wantDirFiles(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -31,7 +31,7 @@ func holds(t *testing.T, dir string, want map[string]string) {
 }
 
 // begun returns an atomicFile for f, which is "old", with some bytes in it.
-func begun(t *testing.T) (a *atomicFile, dir string) {
+func startedAtomicFile(t *testing.T) (a *atomicFile, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -49,7 +49,7 @@ func begun(t *testing.T) (a *atomicFile, dir string) {
 // TestAtomicFile: under its name there is the old file until all of the new one
 // is there, and beside it nothing is left.
 func TestAtomicFile(t *testing.T) {
-	a, dir := begun(t)
+	a, dir := startedAtomicFile(t)
 	a.Write(make([]byte, 1<<20)) // more than a buffer
 	if got, _ := os.ReadFile(filepath.Join(dir, "f")); string(got) != "old" {
 		t.Errorf("before commit: got %.9q", got)
@@ -58,15 +58,15 @@ func TestAtomicFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.abort()
-	holds(t, dir, map[string]string{"f": "new" + string(make([]byte, 1<<20))})
+	wantDirFiles(t, dir, map[string]string{"f": "new" + string(make([]byte, 1<<20))})
 	if info, err := os.Stat(filepath.Join(dir, "f")); runtime.GOOS != "windows" && (err != nil || info.Mode() != 0o600) {
 		t.Errorf("mode: got %v, %v", info.Mode(), err)
 	}
 
-	a, dir = begun(t)
+	a, dir = startedAtomicFile(t)
 	a.abort()
 	a.abort()
-	holds(t, dir, map[string]string{"f": "old"})
+	wantDirFiles(t, dir, map[string]string{"f": "old"})
 
 	var none *atomicFile
 	none.Write([]byte("x"))
@@ -78,7 +78,7 @@ func TestAtomicFile(t *testing.T) {
 
 // TestAtomicFileFailures: a failure leaves what was there, and nothing else; it
 // names the file, and is of the file system.
-func TestAtomicFileFailures(t *testing.T) {
+func TestAtomicFileFailureKeepsOldFile(t *testing.T) {
 	tests := map[string]func(a *atomicFile){
 		"write": func(a *atomicFile) {
 			a.tmp.Close()
@@ -94,7 +94,7 @@ func TestAtomicFileFailures(t *testing.T) {
 		},
 	}
 	for name, harm := range tests {
-		a, dir := begun(t)
+		a, dir := startedAtomicFile(t)
 		harm(a)
 		err := a.commit()
 		if err == nil || !strings.Contains(err.Error(), `"`+a.path+`"`) || exitCode(err) != 3 {
@@ -103,12 +103,12 @@ func TestAtomicFileFailures(t *testing.T) {
 		if hint(err, "") != "name another file" {
 			t.Errorf("%s: hint %q", name, hint(err, ""))
 		}
-		holds(t, dir, map[string]string{"f": "old"})
+		wantDirFiles(t, dir, map[string]string{"f": "old"})
 	}
 }
 
 // TestAtomicFileRefusals: what can never be written is an error at once.
-func TestAtomicFileRefusals(t *testing.T) {
+func TestAtomicFileUnwritablePaths(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "file"), nil, 0o666)
 	for _, path := range []string{dir, filepath.Join(dir, "none", "f"), filepath.Join(dir, "file", "f"), filepath.Join(dir, strings.Repeat("x", 300)), os.DevNull} {
@@ -119,11 +119,11 @@ func TestAtomicFileRefusals(t *testing.T) {
 			t.Errorf("%.99q: got %v, exit %d", path, err, exitCode(err))
 		}
 	}
-	holds(t, dir, map[string]string{"file": ""})
+	wantDirFiles(t, dir, map[string]string{"file": ""})
 }
 
 // TestAtomicFileLink: what a symbolic link leads to is replaced, not the link.
-func TestAtomicFileLink(t *testing.T) {
+func TestAtomicFileReplacesLinkTarget(t *testing.T) {
 	dir := t.TempDir()
 	real, link := filepath.Join(dir, "real"), filepath.Join(t.TempDir(), "link")
 	os.WriteFile(real, []byte("old"), 0o666)
@@ -138,7 +138,7 @@ func TestAtomicFileLink(t *testing.T) {
 	if err := a.commit(); err != nil {
 		t.Error(err)
 	}
-	holds(t, dir, map[string]string{"real": "new"})
+	wantDirFiles(t, dir, map[string]string{"real": "new"})
 	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
 		t.Errorf("the link: %v, %v", info, errors.Unwrap(err))
 	}

@@ -152,7 +152,7 @@ func (g *grid) picture() string {
 	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
-func (g *grid) looks(want ...string) {
+func (g *grid) wantPicture(want ...string) {
 	g.t.Helper()
 	if got := g.picture(); got != strings.Join(want, "\n") {
 		g.t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
@@ -161,7 +161,7 @@ func (g *grid) looks(want ...string) {
 
 const unknownBar = "0 B, 0 connections  0 of 9 files so far"
 
-func fresh(t *testing.T, columns, rows int) (*grid, *bar, view) {
+func newTestBar(t *testing.T, columns, rows int) (*grid, *bar, view) {
 	g := newGrid(t, columns, rows)
 	fmt.Fprintln(g, "$ pawl")
 	return g, &bar{out: g, size: g.size}, view{files: 9, more: true, total: -1}
@@ -171,49 +171,49 @@ func fresh(t *testing.T, columns, rows int) (*grid, *bar, view) {
 // is cleared; also at the bottom of the screen.
 func TestBarPicture(t *testing.T) {
 	for _, rows := range []int{5, 6, 24} {
-		g, b, v := fresh(t, 60, rows)
+		g, b, v := newTestBar(t, 60, rows)
 		b.clear() // nothing yet
 		b.draw(v)
-		g.looks("$ pawl", unknownBar)
+		g.wantPicture("$ pawl", unknownBar)
 		for _, name := range []string{"a", "a long name", "c", "d"} {
 			b.add(name)
 			b.draw(v)
 		}
 		b.draw(v)
-		g.looks("$ pawl", unknownBar, "  a long name", "  c", "  d")
+		g.wantPicture("$ pawl", unknownBar, "  a long name", "  c", "  d")
 		b.clear()
-		g.looks("$ pawl")
+		g.wantPicture("$ pawl")
 		fmt.Fprintln(g, "pawl: a line")
 		b.draw(v)
-		g.looks("$ pawl", "pawl: a line", unknownBar, "  a long name", "  c", "  d")
+		g.wantPicture("$ pawl", "pawl: a line", unknownBar, "  a long name", "  c", "  d")
 		b.clear()
 		b.clear()
-		g.looks("$ pawl", "pawl: a line")
+		g.wantPicture("$ pawl", "pawl: a line")
 	}
 }
 
 // TestBarSmall: names are cut, and left out, where there is no room; what is
 // wide counts as that.
-func TestBarSmall(t *testing.T) {
-	g, b, v := fresh(t, 24, 4)
+func TestBarWithoutRoom(t *testing.T) {
+	g, b, v := newTestBar(t, 24, 4)
 	b.add("one")
 	b.add("this is a rather long name")
 	b.add("漢字漢字漢字漢字漢字漢字漢字")
 	b.draw(v)
-	g.looks("$ pawl", "0 B  0 of 9 files so f…", "  this is a rather lon…", "  漢 字 漢 字 漢 字 漢 字 漢 字 …")
+	g.wantPicture("$ pawl", "0 B  0 of 9 files so f…", "  this is a rather lon…", "  漢 字 漢 字 漢 字 漢 字 漢 字 …")
 	b.clear()
-	g.looks("$ pawl")
-	g, b, v = fresh(t, 24, 2)
+	g.wantPicture("$ pawl")
+	g, b, v = newTestBar(t, 24, 2)
 	b.add("one")
 	b.draw(v)
-	g.looks("$ pawl", "0 B  0 of 9 files so f…")
+	g.wantPicture("$ pawl", "0 B  0 of 9 files so f…")
 }
 
 // TestBarEcho: what the terminal echoes leaves no trace.
-func TestBarEcho(t *testing.T) {
+func TestBarErasesTerminalEcho(t *testing.T) {
 	for _, echo := range []string{"^C", "^[[A^C"} {
 		for _, names := range [][]string{nil, {"name"}} {
-			g, b, v := fresh(t, 20, 10)
+			g, b, v := newTestBar(t, 20, 10)
 			v.files, b.recent = 1234567890123, names
 			want := []string{"$ pawl", "0 B  0 of 12345678…"}
 			for _, name := range names {
@@ -222,13 +222,13 @@ func TestBarEcho(t *testing.T) {
 			b.draw(v)
 			fmt.Fprint(g, echo)
 			b.draw(v)
-			g.looks(want...)
+			g.wantPicture(want...)
 			fmt.Fprint(g, echo)
 			b.clear()
-			g.looks("$ pawl")
+			g.wantPicture("$ pawl")
 			fmt.Fprint(g, "asked: ")
 			b.clear() // nothing of ours
-			g.looks("$ pawl", "asked:")
+			g.wantPicture("$ pawl", "asked:")
 		}
 	}
 }
@@ -237,7 +237,7 @@ func TestBarEcho(t *testing.T) {
 // bar and the names, and nothing else.
 func TestBarResize(t *testing.T) {
 	for range 200 {
-		g, b, v := fresh(t, 80, 24)
+		g, b, v := newTestBar(t, 80, 24)
 		v.more, v.total, v.have, v.conns = false, 100<<30, 3<<30, 16
 		b.add(strings.Repeat("name", 30))
 		b.add("short")
@@ -245,10 +245,10 @@ func TestBarResize(t *testing.T) {
 			b.draw(v)
 			g.resize(10 + rand.IntN(100))
 			b.draw(v)
-			g.looks("$ pawl", barLine(v, g.columns-1), cut("  "+b.recent[0], g.columns-1), cut("  short", g.columns-1))
+			g.wantPicture("$ pawl", barLine(v, g.columns-1), cut("  "+b.recent[0], g.columns-1), cut("  short", g.columns-1))
 		}
 		b.clear()
-		g.looks("$ pawl")
+		g.wantPicture("$ pawl")
 	}
 }
 
@@ -271,7 +271,7 @@ func TestDisplayPicture(t *testing.T) {
 			t.Helper()
 			time.Sleep(drawEvery)
 			synctest.Wait()
-			g.looks(want...)
+			g.wantPicture(want...)
 		}
 		show("0 B, 0 connections  reading the lists")
 		s.setFiles(12, true)
@@ -299,12 +299,12 @@ func TestDisplayPicture(t *testing.T) {
 		counts.Store(&fileCounts{current: 5, fetched: 14, failed: 1})
 		show("pawl: a line", "100% [===========] 2.1 KiB/2.1 KiB, 0 connections  19 of 20 files, 1 f…", "  a  100 B", "  b   unchanged")
 		s.stop()
-		g.looks("pawl: a line")
+		g.wantPicture("pawl: a line")
 	})
 }
 
 // TestDisplayRate: bytes that were here before are no part of the rate.
-func TestDisplayRate(t *testing.T) {
+func TestRateExcludesHeldBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
 		s := newDisplay(&speaker{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})

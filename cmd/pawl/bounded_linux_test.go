@@ -19,10 +19,10 @@ import (
 
 // mostHostile is the most memory in KiB that a hostile server or list may cost. A mirror
 // run of an honest list takes 40 to 70 MiB (measured); twice that shows growth.
-const mostHostile = 160 << 10
+const maxHostileRSS = 160 << 10
 
 // A measured run of the program, with what it has cost.
-type measured struct {
+type measuredRun struct {
 	code   int
 	output string
 	rss    int64 // peak resident set, KiB
@@ -30,14 +30,14 @@ type measured struct {
 }
 
 // measure runs the program to its end in dir, for a minute at most.
-func measure(t *testing.T, dir string, args ...string) measured {
+func measure(t *testing.T, dir string, args ...string) measuredRun {
 	t.Helper()
 	cmd := pawlCommand(dir, args...)
 	return measureCommand(t, dir, cmd)
 }
 
 // measureCommand is measure of a command that is ready to start.
-func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measured {
+func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measuredRun {
 	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -52,7 +52,7 @@ func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measured {
 	go func() { peak <- watchRSS(cmd.Process.Pid, ended) }()
 	cmd.Wait()
 	close(ended)
-	m := measured{code: cmd.ProcessState.ExitCode(), output: out.String(), rss: <-peak, state: diskUse(t, filepath.Join(dir, "state"))}
+	m := measuredRun{code: cmd.ProcessState.ExitCode(), output: out.String(), rss: <-peak, state: diskUse(t, filepath.Join(dir, "state"))}
 	shown := m.output
 	if len(shown) > 600 {
 		shown = shown[:600] + "…"
@@ -98,7 +98,7 @@ func diskUse(t *testing.T, dir string) (n int64) {
 const anyCode = -2
 
 // bounded checks what a run has cost.
-func (m measured) bounded(t *testing.T, code int, rss, state int64) {
+func (m measuredRun) wantBounded(t *testing.T, code int, rss, state int64) {
 	t.Helper()
 	if m.code != code && code != anyCode {
 		t.Errorf("exit %d, want %d", m.code, code)
@@ -112,7 +112,7 @@ func (m measured) bounded(t *testing.T, code int, rss, state int64) {
 }
 
 // writeList writes a list of n files of a server, and returns its path.
-func listOf(t *testing.T, dir, url string, n int) string {
+func writeListOf(t *testing.T, dir, url string, n int) string {
 	t.Helper()
 	var b bytes.Buffer
 	for i := range n {
@@ -184,8 +184,8 @@ func TestHugeHeaders(t *testing.T) {
 			}
 			defer srv.Close()
 			dir := t.TempDir()
-			m := measure(t, dir, "mirror", "-k", "--rounds", "1", "--retry-wait", "10ms", "-d", dir, listOf(t, dir, srv.URL, 100))
-			m.bounded(t, c.code, mostHostile, 1<<20)
+			m := measure(t, dir, "mirror", "-k", "--rounds", "1", "--retry-wait", "10ms", "-d", dir, writeListOf(t, dir, srv.URL, 100))
+			m.wantBounded(t, c.code, maxHostileRSS, 1<<20)
 			if c.code == 7 && !strings.Contains(m.output, "the server sends more than 256 KiB of header") {
 				t.Error("the reason is not told")
 			}
@@ -197,7 +197,7 @@ func TestHugeHeaders(t *testing.T) {
 }
 
 // TestLargeRecords: what a server sends does not make the records of files large.
-func TestLargeRecords(t *testing.T) {
+func TestServerCannotEnlargeRecords(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for _, c := range []struct {
 		name   string
@@ -239,8 +239,8 @@ func TestLargeRecords(t *testing.T) {
 				}))
 				defer srv.Close()
 				dir := t.TempDir()
-				m := measure(t, dir, "mirror", "--rounds", "1", "--retry-wait", "1ms", "--tries", "2", "-d", dir, listOf(t, dir, srv.URL, 100))
-				m.bounded(t, anyCode, mostHostile, 100*8<<10)
+				m := measure(t, dir, "mirror", "--rounds", "1", "--retry-wait", "1ms", "--tries", "2", "-d", dir, writeListOf(t, dir, srv.URL, 100))
+				m.wantBounded(t, anyCode, maxHostileRSS, 100*8<<10)
 				if len(m.output) > 100*2<<10 {
 					t.Errorf("%d bytes of output", len(m.output))
 				}
@@ -276,7 +276,7 @@ func TestLongURL(t *testing.T) {
 }
 
 // TestIncredibleDates: a Last-Modified that cannot be true does not date the file.
-func TestIncredibleDates(t *testing.T) {
+func TestUnbelievableLastModified(t *testing.T) {
 	for date, believed := range map[string]bool{
 		"Mon, 01 Jan 1601 00:00:00 GMT":                              false,
 		"Fri, 31 Dec 9999 23:59:59 GMT":                              false,
@@ -290,8 +290,8 @@ func TestIncredibleDates(t *testing.T) {
 				w.Write(make([]byte, size))
 			}))
 			dir := t.TempDir()
-			pawlOK(t, dir, "mirror", listOf(t, dir, srv.URL, 1))
-			pawlOK(t, dir, "mirror", "--update", listOf(t, dir, srv.URL, 1))
+			pawlOK(t, dir, "mirror", writeListOf(t, dir, srv.URL, 1))
+			pawlOK(t, dir, "mirror", "--update", writeListOf(t, dir, srv.URL, 1))
 			info, err := os.Stat(filepath.Join(dir, "f0"))
 			if err != nil {
 				t.Fatal(err)
@@ -308,7 +308,7 @@ func TestIncredibleDates(t *testing.T) {
 }
 
 // listFile writes a list or checksum file with write, and returns its path.
-func listFile(t *testing.T, dir string, write func(io.Writer)) string {
+func writeListWith(t *testing.T, dir string, write func(io.Writer)) string {
 	t.Helper()
 	f, err := os.Create(filepath.Join(dir, "list"))
 	if err != nil {
@@ -352,8 +352,8 @@ func TestHugeEntries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", listFile(t, dir, write))
-			m.bounded(t, anyCode, 2*mostHostile, 1<<30)
+			m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", writeListWith(t, dir, write))
+			m.wantBounded(t, anyCode, 2*maxHostileRSS, 1<<30)
 		})
 	}
 }
@@ -361,7 +361,7 @@ func TestHugeEntries(t *testing.T) {
 // TestManyChecksums: a checksum file of 3 million lines takes 100 bytes a line.
 func TestManyChecksums(t *testing.T) {
 	dir := t.TempDir()
-	sums := listFile(t, dir, func(w io.Writer) {
+	sums := writeListWith(t, dir, func(w io.Writer) {
 		for i := range 3_000_000 {
 			fmt.Fprintf(w, "%064x  some/directory/of/it/file%d\n", i, i)
 		}
@@ -369,7 +369,7 @@ func TestManyChecksums(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 	m := measure(t, dir, "--checksums", sums, srv.URL+"/some/directory/of/it/file1")
-	m.bounded(t, 8, 350<<10, 1<<20)
+	m.wantBounded(t, 8, 350<<10, 1<<20)
 }
 
 // TestManyHosts: what is remembered of hosts that refuse connections does not grow with their
@@ -378,13 +378,13 @@ func TestManyHosts(t *testing.T) {
 	peak := make(map[int]int64)
 	for _, n := range []int{4000, 20_000} {
 		dir := t.TempDir()
-		path := listFile(t, dir, func(w io.Writer) {
+		path := writeListWith(t, dir, func(w io.Writer) {
 			for i := range n {
 				fmt.Fprintf(w, "http://127.%d.%d.%d:9/f%d\n", 1+i>>16, i>>8&255, i&255, i)
 			}
 		})
 		m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", "--max-request-rate", "1000", path)
-		m.bounded(t, 4, mostHostile, 1<<20)
+		m.wantBounded(t, 4, maxHostileRSS, 1<<20)
 		peak[n] = m.rss
 	}
 	if grown := peak[20_000] - peak[4000]; grown > 16<<10 && !raceEnabled { // the queue has 250 bytes for each

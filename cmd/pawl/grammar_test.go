@@ -77,7 +77,7 @@ func TestGrammar(t *testing.T) {
 }
 
 // A talker is a server of one run.
-type talker struct {
+type grammarServer struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	versions [][]byte
@@ -93,7 +93,7 @@ type talker struct {
 // ended with exit code 0.
 func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	s := &talker{rand: rand.New(rand.NewPCG(seed, 2)), strict: r.IntN(4) > 0, coded: r.IntN(4) == 0, memory: memory}
+	s := &grammarServer{rand: rand.New(rand.NewPCG(seed, 2)), strict: r.IntN(4) > 0, coded: r.IntN(4) == 0, memory: memory}
 	size := []int{0, 1, 1000, 40_000, 300_000, 2_000_000}[r.IntN(6)]
 	for range 1 + r.IntN(2) {
 		b := make([]byte, max(0, size+[]int{0, 0, 0, 1, -1, 5000}[r.IntN(6)]))
@@ -111,7 +111,7 @@ func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 		t.Error(err)
 		return 0
 	}
-	args := slices.Concat(impatient, []string{"--tries", "4", "--stall-timeout", "300ms", "-x", strconv.Itoa(1 + r.IntN(8))})
+	args := slices.Concat(shortTimeouts, []string{"--tries", "4", "--stall-timeout", "300ms", "-x", strconv.Itoa(1 + r.IntN(8))})
 	name := "f.bin"
 	switch r.IntN(4) {
 	case 0:
@@ -138,8 +138,8 @@ func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 }
 
 // grammarCheck runs the program once, and reports whether it ended with exit code 0.
-func grammarCheck(t *testing.T, s *talker, seed uint64, home, name string, args []string) bool {
-	ctx, cancel := context.WithTimeout(t.Context(), soon(60*time.Second))
+func grammarCheck(t *testing.T, s *grammarServer, seed uint64, home, name string, args []string) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), withSlack(60*time.Second))
 	defer cancel()
 	model := pawlCommand(filepath.Join(home, "here"), args...)
 	cmd := exec.CommandContext(ctx, model.Path, args...)
@@ -153,7 +153,7 @@ func grammarCheck(t *testing.T, s *talker, seed uint64, home, name string, args 
 		return false
 	}
 	if err == nil {
-		if rest := s.wrong(filepath.Join(home, "here"), name); rest != "" {
+		if rest := s.checkFinished(filepath.Join(home, "here"), name); rest != "" {
 			fail("exit 0, and %s", rest)
 		}
 	}
@@ -175,7 +175,7 @@ func grammarCheck(t *testing.T, s *talker, seed uint64, home, name string, args 
 }
 
 // wrong says what is wrong with the finished file, "" for nothing.
-func (s *talker) wrong(dir, name string) string {
+func (s *grammarServer) checkFinished(dir, name string) string {
 	if name == "" { // the one that is there
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
@@ -216,15 +216,15 @@ func fillNoise(b []byte, seed uint64) {
 }
 
 // one of n, most of the time none: the choice of a fault.
-func (s *talker) one(of int) bool { return s.rand.IntN(of) == 0 }
+func (s *grammarServer) oneIn(of int) bool { return s.rand.IntN(of) == 0 }
 
 // ServeHTTP answers one request. It draws all its choices first.
-func (s *talker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *grammarServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	if s.requests++; s.one(12) {
+	if s.requests++; s.oneIn(12) {
 		s.now = s.rand.IntN(len(s.versions))
 	}
-	a := s.answer(r)
+	a := s.respond(r)
 	s.mu.Unlock()
 	for name, value := range a.header {
 		w.Header()[name] = value
@@ -250,7 +250,7 @@ func (s *talker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // A reaction is a response of the grammar.
-type reaction struct {
+type grammarResponse struct {
 	status   int
 	header   http.Header
 	body     []byte
@@ -258,58 +258,58 @@ type reaction struct {
 }
 
 // answer makes up the response to r, with mu held.
-func (s *talker) answer(r *http.Request) reaction {
+func (s *grammarServer) respond(r *http.Request) grammarResponse {
 	v := s.versions[s.now]
-	a := reaction{status: 200, header: http.Header{"Content-Type": {"application/octet-stream"}}, body: v}
-	if s.one(10) {
+	a := grammarResponse{status: 200, header: http.Header{"Content-Type": {"application/octet-stream"}}, body: v}
+	if s.oneIn(10) {
 		return s.refusal()
 	}
 	if s.strict {
 		a.header.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(v)))
 	}
-	if s.coded && s.one(3) {
+	if s.coded && s.oneIn(3) {
 		a.body = gzipOf(v)
 		a.header.Set("Content-Encoding", "gzip")
 		a.header.Del("ETag")
 	} else {
-		s.part(r, &a)
+		s.applyRange(r, &a)
 	}
-	if s.one(6) {
+	if s.oneIn(6) {
 		a.header.Set("Content-Disposition", s.pick(`attachment; filename="../../evil"`, `attachment; filename="/tmp/evil"`, `attachment; filename="a.bin"`,
 			`attachment; filename*=UTF-8''%2e%2e%2fevil`, `attachment; filename=".."`, `attachment; filename="CON"`, "attachment; filename=\"\xff\xfe\""))
 	}
-	if s.one(8) {
+	if s.oneIn(8) {
 		a.header.Set("X-Noise", strings.Repeat("x", s.rand.IntN(5000)))
 	}
-	s.frame(&a)
+	s.applyFraming(&a)
 	return a
 }
 
-func (s *talker) pick(of ...string) string { return of[s.rand.IntN(len(of))] }
+func (s *grammarServer) pick(of ...string) string { return of[s.rand.IntN(len(of))] }
 
 // refusal is a response without the file.
-func (s *talker) refusal() reaction {
+func (s *grammarServer) refusal() grammarResponse {
 	status := []int{204, 301, 302, 304, 400, 401, 403, 404, 405, 408, 410, 416, 425, 429, 451, 500, 501, 502, 503, 504, 520, 599}[s.rand.IntN(22)]
-	a := reaction{status: status, header: http.Header{"Content-Type": {"text/html"}}}
+	a := grammarResponse{status: status, header: http.Header{"Content-Type": {"text/html"}}}
 	switch {
 	case status >= 400:
 		a.body = []byte("<html>no</html>")
-	case status < 303 && status > 299 && s.one(2):
+	case status < 303 && status > 299 && s.oneIn(2):
 		a.header.Set("Location", s.pick("/f.bin", "/else", "?x", "//", "http://[::1", "ftp://x/y", "data:,x"))
 	}
-	if s.one(3) {
+	if s.oneIn(3) {
 		a.header.Set("Retry-After", s.pick("0", "1", "-1", "99999999999999999999", "x", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	}
 	return a
 }
 
 // part makes a the answer to a Range field, or something that is not.
-func (s *talker) part(r *http.Request, a *reaction) {
+func (s *grammarServer) applyRange(r *http.Request, a *grammarResponse) {
 	field := r.Header.Get("Range")
-	if field == "" || s.one(8) {
+	if field == "" || s.oneIn(8) {
 		return
 	}
-	if cond := r.Header.Get("If-Range"); cond != "" && cond != a.header.Get("ETag") && !s.one(8) {
+	if cond := r.Header.Get("If-Range"); cond != "" && cond != a.header.Get("ETag") && !s.oneIn(8) {
 		return
 	}
 	size := int64(len(a.body))
@@ -323,10 +323,10 @@ func (s *talker) part(r *http.Request, a *reaction) {
 		a.header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 		return
 	}
-	if s.one(10) { // another part, which it calls by its name
+	if s.oneIn(10) { // another part, which it calls by its name
 		first = min(size-1, first+int64(s.rand.IntN(1000)))
 	}
-	if s.one(10) {
+	if s.oneIn(10) {
 		last = min(size-1, last+int64(s.rand.IntN(1000)))
 	}
 	if first > last {
@@ -334,17 +334,17 @@ func (s *talker) part(r *http.Request, a *reaction) {
 	}
 	a.status, a.body = 206, a.body[first:last+1]
 	total := fmt.Sprint(size)
-	if s.one(10) {
+	if s.oneIn(10) {
 		total = "*"
 	}
 	a.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%s", first, last, total))
-	if s.one(20) {
+	if s.oneIn(20) {
 		a.header.Set("Content-Range", s.pick("", "bytes", "bytes 0-0/0", "bytes -1-5/10", "bytes 5-1/10", "items 0-5/10"))
 	}
 }
 
 // frame decides how the end of the body is told.
-func (s *talker) frame(a *reaction) {
+func (s *grammarServer) applyFraming(a *grammarResponse) {
 	whole := len(a.body)
 	switch s.rand.IntN(12) {
 	case 0: // chunked
@@ -355,7 +355,7 @@ func (s *talker) frame(a *reaction) {
 	default:
 		a.header.Set("Content-Length", strconv.Itoa(whole))
 	}
-	if s.one(6) && whole > 0 {
+	if s.oneIn(6) && whole > 0 {
 		a.body, a.cut = a.body[:s.rand.IntN(whole)], true
 	}
 }

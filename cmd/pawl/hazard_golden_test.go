@@ -26,7 +26,7 @@ var volatile = []struct {
 
 // errorLines returns what the program said to the user in the end, without
 // what differs from run to run.
-func (o outcome) errorLines() string {
+func (o runResult) errorLines() string {
 	var b strings.Builder
 	for line := range strings.Lines(o.stderr) {
 		if !strings.HasPrefix(line, "pawl: error: ") && !strings.HasPrefix(line, "pawl: hint: ") {
@@ -43,7 +43,7 @@ func (o outcome) errorLines() string {
 
 // checkGolden compares the errors of the hazards with testdata/errors.golden,
 // paragraphs of a hazard's name and what it told.
-func checkGolden(t *testing.T, trials []*trial) {
+func checkGolden(t *testing.T, trials []*testRun) {
 	const path = "testdata/errors.golden"
 	got := make(map[string]string)
 	for _, tr := range trials {
@@ -51,7 +51,7 @@ func checkGolden(t *testing.T, trials []*trial) {
 			continue
 		}
 		text := ""
-		for _, o := range tr.outcomes {
+		for _, o := range tr.results {
 			if lines := o.errorLines(); !strings.HasSuffix(text, lines) {
 				text += lines
 			}

@@ -89,12 +89,12 @@ var dispositions = []struct{ name, field, want string }{
 func namesOfServers() []hazard {
 	var all []hazard
 	for _, d := range dispositions {
-		all = append(all, hazard{name: "names: of a server, " + d.name, try: func(tr *trial) {
-			f := tr.serve(100 << 10)
+		all = append(all, hazard{name: "names: of a server, " + d.name, run: func(tr *testRun) {
+			f := tr.serveFile(100 << 10)
 			above := filepath.Dir(tr.dir)
 			field := strings.NewReplacer("OUTSIDE", above, "CODED", url.QueryEscape(above)).Replace(d.field)
 			tr.srv.Set(faultserver.SetHeader("Content-Disposition", field))
-			tr.named(tr.url(), d.want, f)
+			tr.downloadAndCheckName(tr.fileURL(), d.want, f)
 		}})
 	}
 	return all
@@ -103,33 +103,33 @@ func namesOfServers() []hazard {
 // namesRaw are of control characters as they are, which are allowed in no header
 // (RFC 9110 §5.5), and which net/http does not let through.
 var namesRaw = []hazard{
-	raw("a raw escape sequence", "attachment; filename=\"a\x1b]0;pwned\x07b.bin\""),
-	{name: "names: of a version, with controls", try: func(tr *trial) {
-		tr.put("f.bin", tr.version(12<<20, `"a"`, never))
-		tr.interrupt()
-		f := tr.put("f.bin", tr.version(12<<20, "\"\u009b31m\u202eb\u2028\"", never))
-		o := tr.run()
-		o.good("f.bin", f)
-		if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !plain(out) || !strings.Contains(out, "31m") {
+	rawControls("a raw escape sequence", "attachment; filename=\"a\x1b]0;pwned\x07b.bin\""),
+	{name: "names: of a version, with controls", run: func(tr *testRun) {
+		tr.putFile("f.bin", tr.newVersion(12<<20, `"a"`, noTime))
+		tr.killHalfway()
+		f := tr.putFile("f.bin", tr.newVersion(12<<20, "\"\u009b31m\u202eb\u2028\"", noTime))
+		o := tr.runPawl()
+		o.wantDownloaded("f.bin", f)
+		if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !isPlain(out) || !strings.Contains(out, "31m") {
 			tr.Errorf("what is told has control characters, or not the ETag: %q", out)
 		}
-		tr.met()
+		tr.markMet()
 	}},
-	raw("a raw NUL", "attachment; filename=\"a\x00b.bin\""),
+	rawControls("a raw NUL", "attachment; filename=\"a\x00b.bin\""),
 }
 
-func raw(name, field string) hazard {
-	return hazard{name: "names: of a server, " + name, try: func(tr *trial) {
-		tr.serve(100 << 10)
+func rawControls(name, field string) hazard {
+	return hazard{name: "names: of a server, " + name, run: func(tr *testRun) {
+		tr.serveFile(100 << 10)
 		tr.srv.Set(faultserver.SetHeader("Content-Disposition", field))
-		before := tr.tree()
-		o := tr.run()
-		o.fails(7)
-		o.soon(25)
-		if after := tr.tree(); !slices.Equal(after, before) {
+		before := tr.listTree()
+		o := tr.runPawl()
+		o.wantFailure(7)
+		o.wantEarlyGiveUp(25)
+		if after := tr.listTree(); !slices.Equal(after, before) {
 			tr.Errorf("there was %q and is %q", before, after)
 		}
-		if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !plain(out) {
+		if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !isPlain(out) {
 			tr.Errorf("what is told has control characters: %q", out)
 		}
 	}}
@@ -166,11 +166,11 @@ var urls = []struct{ name, url, path, want string }{
 func namesOfURLs() []hazard {
 	var all []hazard
 	for _, u := range urls {
-		all = append(all, hazard{name: "names: of a URL, " + u.name, try: func(tr *trial) {
+		all = append(all, hazard{name: "names: of a URL, " + u.name, run: func(tr *testRun) {
 			f := faultserver.NewFile(100<<10, tr.rand.Uint64N(1<<40))
 			tr.srv.Put(strings.TrimPrefix(u.path, "/"), f)
-			tr.named(tr.srv.URL+u.url, u.want, f)
-			tr.meets(0, "for "+u.path, func(r faultserver.Request) bool { return r.Path == u.path })
+			tr.downloadAndCheckName(tr.srv.URL+u.url, u.want, f)
+			tr.wantRequest(0, "for "+u.path, func(r faultserver.Request) bool { return r.Path == u.path })
 		}})
 	}
 	return all
@@ -179,29 +179,29 @@ func namesOfURLs() []hazard {
 // named downloads asked into a directory two levels down, and checks that f has
 // the wanted name there, that nothing else is new anywhere, and that nothing
 // was told that could move a terminal's cursor.
-func (tr *trial) named(asked, want string, f faultserver.File) {
+func (tr *testRun) downloadAndCheckName(asked, want string, f faultserver.File) {
 	tr.Helper()
 	below := filepath.Join(tr.dir, "down", "load")
 	if err := os.MkdirAll(below, 0o777); err != nil {
 		tr.Fatal(err)
 	}
-	before := tr.tree()
-	o := tr.run("-d", below, asked)
+	before := tr.listTree()
+	o := tr.runPawl("-d", below, asked)
 	if o.code != 0 {
 		tr.Errorf("exit %d, want 0", o.code)
 	}
-	new := slices.DeleteFunc(tr.tree(), func(path string) bool { return slices.Contains(before, path) })
+	new := slices.DeleteFunc(tr.listTree(), func(path string) bool { return slices.Contains(before, path) })
 	if path := filepath.Join(below, want); !slices.Equal(new, []string{path}) {
 		tr.Errorf("new are %q, want %q", new, path)
-	} else if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || !isFile(path, f) {
+	} else if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || !hasContent(path, f) {
 		tr.Errorf("%q is not what is served", path)
 	}
 	for _, path := range new {
-		if base := filepath.Base(path); strings.HasPrefix(base, ".") || !plain(base) {
+		if base := filepath.Base(path); strings.HasPrefix(base, ".") || !isPlain(base) {
 			tr.Errorf("%q is no plain name", base)
 		}
 	}
-	if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !plain(out) {
+	if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !isPlain(out) {
 		tr.Errorf("what is told has control characters: %q", out)
 	}
 	if shown, _ := filepath.Rel(tr.dir, filepath.Join(below, want)); o.stdout != shown+"\n" {
@@ -210,7 +210,7 @@ func (tr *trial) named(asked, want string, f faultserver.File) {
 }
 
 // plain reports whether nothing in text acts on a terminal or hides.
-func plain(text string) bool {
+func isPlain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 	})
@@ -218,7 +218,7 @@ func plain(text string) bool {
 
 // tree lists what is in the directory of the trial and beside it, without the
 // program's state.
-func (tr *trial) tree() []string {
+func (tr *testRun) listTree() []string {
 	tr.Helper()
 	var all []string
 	err := filepath.WalkDir(filepath.Dir(tr.dir), func(path string, d fs.DirEntry, err error) error {
@@ -236,7 +236,7 @@ func (tr *trial) tree() []string {
 
 // describe tells all that matters of each path: what it is, its bytes or where
 // it points.
-func (tr *trial) describe(paths []string) string {
+func (tr *testRun) describePaths(paths []string) string {
 	tr.Helper()
 	var b strings.Builder
 	for _, path := range paths {
@@ -261,9 +261,9 @@ func (tr *trial) describe(paths []string) string {
 // taken is a hazard of something in the way, which make puts there, with
 // outside as the path of a user's file elsewhere. The run must refuse, and leave
 // everything as it is.
-func taken(name string, make func(dir, outside string) error, args ...string) hazard {
-	return hazard{name: "names: taken, " + name, try: func(tr *trial) {
-		tr.serve(100 << 10)
+func takenTarget(name string, make func(dir, outside string) error, args ...string) hazard {
+	return hazard{name: "names: taken, " + name, run: func(tr *testRun) {
+		tr.serveFile(100 << 10)
 		outside := filepath.Join(tr.TempDir(), "precious")
 		if err := os.WriteFile(outside, []byte("precious"), 0o644); err != nil {
 			tr.Fatal(err)
@@ -271,42 +271,42 @@ func taken(name string, make func(dir, outside string) error, args ...string) ha
 		if err := make(tr.dir, outside); err != nil {
 			tr.Fatal(err)
 		}
-		delete(tr.versions, "f.bin") // what is there is none
-		before := tr.tree()
-		was := tr.describe(before)
-		o := tr.run(append(slices.Clone(args), tr.url())...)
+		delete(tr.served, "f.bin") // what is there is none
+		before := tr.listTree()
+		was := tr.describePaths(before)
+		o := tr.runPawl(append(slices.Clone(args), tr.fileURL())...)
 		if o.code != 13 {
 			tr.Errorf("exit %d, want 13", o.code)
 		}
 		if !strings.Contains(o.stderr, "pawl: error: ") || !strings.Contains(o.stderr, "pawl: hint: ") {
 			tr.Errorf("no error was told, or no hint")
 		}
-		if is := tr.describe(before); is != was {
+		if is := tr.describePaths(before); is != was {
 			tr.Errorf("there was\n%sand is\n%s", was, is)
 		}
-		if after := tr.tree(); !slices.Equal(after, before) {
+		if after := tr.listTree(); !slices.Equal(after, before) {
 			tr.Errorf("there was %q and is %q", before, after)
 		}
-		tr.met()
+		tr.markMet()
 	}}
 }
 
 var namesTaken = []hazard{
-	taken("a file", func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "f.bin"), []byte("mine"), 0o644) }),
-	taken("an empty file", func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "f.bin"), nil, 0o644) }),
-	taken("a directory", func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "f.bin"), 0o755) }),
-	taken("a directory, --overwrite", func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "f.bin"), 0o755) }, "--overwrite"),
-	taken("a link to a file", func(dir, outside string) error { return os.Symlink(outside, filepath.Join(dir, "f.bin")) }),
-	taken("a link to a directory", func(dir, outside string) error { return os.Symlink(filepath.Dir(outside), filepath.Join(dir, "f.bin")) }),
-	taken("a link to nothing", func(dir, outside string) error { return os.Symlink(outside+".not", filepath.Join(dir, "f.bin")) }),
-	taken("a link to itself", func(dir, _ string) error { return os.Symlink("f.bin", filepath.Join(dir, "f.bin")) }),
-	taken("the part file is a link to a file", func(dir, outside string) error { return os.Symlink(outside, filepath.Join(dir, "f.bin.part")) }),
-	taken("the part file is a link to nothing", func(dir, outside string) error {
+	takenTarget("a file", func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "f.bin"), []byte("mine"), 0o644) }),
+	takenTarget("an empty file", func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "f.bin"), nil, 0o644) }),
+	takenTarget("a directory", func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "f.bin"), 0o755) }),
+	takenTarget("a directory, --overwrite", func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "f.bin"), 0o755) }, "--overwrite"),
+	takenTarget("a link to a file", func(dir, outside string) error { return os.Symlink(outside, filepath.Join(dir, "f.bin")) }),
+	takenTarget("a link to a directory", func(dir, outside string) error { return os.Symlink(filepath.Dir(outside), filepath.Join(dir, "f.bin")) }),
+	takenTarget("a link to nothing", func(dir, outside string) error { return os.Symlink(outside+".not", filepath.Join(dir, "f.bin")) }),
+	takenTarget("a link to itself", func(dir, _ string) error { return os.Symlink("f.bin", filepath.Join(dir, "f.bin")) }),
+	takenTarget("the part file is a link to a file", func(dir, outside string) error { return os.Symlink(outside, filepath.Join(dir, "f.bin.part")) }),
+	takenTarget("the part file is a link to nothing", func(dir, outside string) error {
 		return os.Symlink(outside+".not", filepath.Join(dir, "f.bin.part"))
 	}),
-	taken("the part file is a directory", func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "f.bin.part"), 0o755) }),
-	{name: "names: taken, a link to a file, --overwrite", try: func(tr *trial) {
-		f := tr.serve(100 << 10)
+	takenTarget("the part file is a directory", func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "f.bin.part"), 0o755) }),
+	{name: "names: taken, a link to a file, --overwrite", run: func(tr *testRun) {
+		f := tr.serveFile(100 << 10)
 		outside := filepath.Join(tr.TempDir(), "precious")
 		if err := os.WriteFile(outside, []byte("precious"), 0o644); err != nil {
 			tr.Fatal(err)
@@ -314,18 +314,18 @@ var namesTaken = []hazard{
 		if err := os.Symlink(outside, filepath.Join(tr.dir, "f.bin")); err != nil {
 			tr.Fatal(err)
 		}
-		tr.run("--overwrite", tr.url()).good("f.bin", f)
+		tr.runPawl("--overwrite", tr.fileURL()).wantDownloaded("f.bin", f)
 		if info, err := os.Lstat(filepath.Join(tr.dir, "f.bin")); err != nil || !info.Mode().IsRegular() {
 			tr.Errorf("f.bin is no regular file: %v", err)
 		}
 		if data, err := os.ReadFile(outside); err != nil || string(data) != "precious" {
 			tr.Errorf("the file that the link named is %q, %v", data, err)
 		}
-		tr.met()
+		tr.markMet()
 	}},
-	{name: "names: taken, the part file becomes a link on resume", try: func(tr *trial) {
-		tr.serve(16 << 20)
-		tr.interrupt()
+	{name: "names: taken, the part file becomes a link on resume", run: func(tr *testRun) {
+		tr.serveFile(16 << 20)
+		tr.killHalfway()
 		part, outside := filepath.Join(tr.dir, "f.bin.part"), filepath.Join(tr.TempDir(), "precious")
 		if err := os.Rename(part, outside); err != nil {
 			tr.Fatal(err)
@@ -334,11 +334,11 @@ var namesTaken = []hazard{
 			tr.Fatal(err)
 		}
 		all := []string{part, outside}
-		was := tr.describe(all)
-		tr.run().fails(13)
-		if tr.describe(all) != was {
+		was := tr.describePaths(all)
+		tr.runPawl().wantFailure(13)
+		if tr.describePaths(all) != was {
 			tr.Errorf("the link, or the file that it names, is not what it was")
 		}
-		tr.met()
+		tr.markMet()
 	}},
 }

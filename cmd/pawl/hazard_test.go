@@ -30,9 +30,9 @@ import (
 //	go test ./cmd/pawl -run Hazards/NAME -v                  tries one
 //	go test ./cmd/pawl -run Hazards -update                  writes testdata/errors.golden anew
 type hazard struct {
-	name  string // group: what goes wrong
-	alone bool   // it measures time, so nothing else may run
-	try   func(*trial)
+	name      string // group: what goes wrong
+	runsAlone bool   // it measures time, so nothing else may run
+	run       func(*testRun)
 }
 
 // hazards is the table. Each group has a file of its own.
@@ -47,7 +47,7 @@ var (
 
 // atOnce is how many hazards are tried at once. Most of them only wait, but not
 // under the race detector.
-func atOnce() int {
+func maxConcurrent() int {
 	if raceEnabled {
 		return 3
 	}
@@ -64,53 +64,53 @@ func TestHazards(t *testing.T) {
 	all := hazards()
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	slices.SortStableFunc(all, func(a, b hazard) int { // those first that measure time
-		if a.alone == b.alone {
+		if a.runsAlone == b.runsAlone {
 			return 0
-		} else if a.alone {
+		} else if a.runsAlone {
 			return -1
 		}
 		return 1
 	})
-	trials := make([]*trial, len(all))
+	trials := make([]*testRun, len(all))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, atOnce())
+	slots := make(chan struct{}, maxConcurrent())
 	for i, hz := range all {
 		slots <- struct{}{}
-		if hz.alone {
-			trials[i] = tryHazard(t, hz, seed)
+		if hz.runsAlone {
+			trials[i] = runHazard(t, hz, seed)
 			<-slots
 			continue
 		}
 		wg.Go(func() {
-			trials[i] = tryHazard(t, hz, seed)
+			trials[i] = runHazard(t, hz, seed)
 			<-slots
 		})
 	}
 	wg.Wait()
-	printTrials(t, trials)
+	printTable(t, trials)
 	checkGolden(t, trials)
 }
 
 // tryHazard tries one.
-func tryHazard(t *testing.T, hz hazard, seed uint64) *trial {
-	tr := &trial{hazard: hz}
+func runHazard(t *testing.T, hz hazard, seed uint64) *testRun {
+	tr := &testRun{hazard: hz}
 	begun := time.Now()
 	t.Run(hz.name, func(t *testing.T) {
 		tr.ran = true
-		tr.begin(t, seed)
+		tr.setUp(t, seed)
 		defer func() {
 			tr.failed, tr.skipped = t.Failed(), t.Skipped()
 			tr.elapsed = time.Since(begun)
 		}()
-		hz.try(tr)
-		tr.end()
+		hz.run(tr)
+		tr.checkEnd()
 	})
 	return tr
 }
 
 // A trial is one hazard under way: a server, a directory to download into and
 // a state of its own. One goroutine uses it.
-type trial struct {
+type testRun struct {
 	hazard
 	*testing.T
 	srv  *faultserver.Server
@@ -118,80 +118,80 @@ type trial struct {
 	rand *rand.Rand
 	env  []string // in addition
 
-	versions map[string][]faultserver.File // what was ever served, by name
-	size     int64                         // of the last one, the measure of overhead
-	metOther bool                          // met in another way than by a fault of the server
-	outcomes []outcome
+	served    map[string][]faultserver.File // what was ever served, by name
+	fileSize  int64                         // of the last one, the measure of overhead
+	markedMet bool                          // met in another way than by a fault of the server
+	results   []runResult
 
 	ran, failed, skipped bool
 	elapsed              time.Duration
 }
 
 // An outcome is how one run of the program ended.
-type outcome struct {
-	tr             *trial
+type runResult struct {
+	tr             *testRun
 	args           []string
 	code           int // exit code; -1 if a signal ended it
 	stdout, stderr string
 	elapsed        time.Duration
 }
 
-func (tr *trial) begin(t *testing.T, seed uint64) {
+func (tr *testRun) setUp(t *testing.T, seed uint64) {
 	tr.T = t
 	tr.srv = faultserver.New()
 	t.Cleanup(tr.srv.Close)
 	tr.dir = t.TempDir()
 	tr.rand = rand.New(rand.NewPCG(seed, uint64(crc32.ChecksumIEEE([]byte(tr.name)))))
-	tr.versions = make(map[string][]faultserver.File)
+	tr.served = make(map[string][]faultserver.File)
 }
 
 // end checks what must hold after every hazard: it was met, and whatever has
 // a final name is a version of it, whole.
-func (tr *trial) end() {
+func (tr *testRun) checkEnd() {
 	tr.Helper()
-	if tr.srv.Met() == 0 && !tr.metOther {
+	if tr.srv.Met() == 0 && !tr.markedMet {
 		tr.Errorf("the hazard was not met")
 	}
-	for name, versions := range tr.versions {
+	for name, versions := range tr.served {
 		path := filepath.Join(tr.dir, name)
-		if _, err := os.Lstat(path); err == nil && !slices.ContainsFunc(versions, func(f faultserver.File) bool { return isFile(path, f) }) {
+		if _, err := os.Lstat(path); err == nil && !slices.ContainsFunc(versions, func(f faultserver.File) bool { return hasContent(path, f) }) {
 			tr.Errorf("%s is no version of the file", name)
 		}
 	}
 }
 
 // met says that the hazard was met, where no fault of the server tells so.
-func (tr *trial) met() { tr.metOther = true }
+func (tr *testRun) markMet() { tr.markedMet = true }
 
 // put serves f as name.
-func (tr *trial) put(name string, f faultserver.File) faultserver.File {
-	tr.versions[name] = append(tr.versions[name], f)
-	tr.size = f.Size
+func (tr *testRun) putFile(name string, f faultserver.File) faultserver.File {
+	tr.served[name] = append(tr.served[name], f)
+	tr.fileSize = f.Size
 	tr.srv.Put(name, f)
 	return f
 }
 
 // serve serves a file of so many bytes as f.bin, of new content each time.
-func (tr *trial) serve(size int64) faultserver.File {
-	return tr.put("f.bin", faultserver.NewFile(size, tr.rand.Uint64N(1<<40)))
+func (tr *testRun) serveFile(size int64) faultserver.File {
+	return tr.putFile("f.bin", faultserver.NewFile(size, tr.rand.Uint64N(1<<40)))
 }
 
 // url is that of f.bin.
-func (tr *trial) url() string { return tr.srv.URL + "/f.bin" }
+func (tr *testRun) fileURL() string { return tr.srv.URL + "/f.bin" }
 
 // impatient are options that let a test end soon.
-var impatient = []string{"--retry-wait", "20ms", "--retry-max-wait", "200ms", "--stall-timeout", "2s", "--connect-timeout", "5s"}
+var shortTimeouts = []string{"--retry-wait", "20ms", "--retry-max-wait", "200ms", "--stall-timeout", "2s", "--connect-timeout", "5s"}
 
 // command is the program with impatient and args. Without any argument it gets f.bin.
-func (tr *trial) command(args []string) *exec.Cmd {
+func (tr *testRun) pawlCmd(args []string) *exec.Cmd {
 	switch {
 	case len(args) == 0:
-		args = append(slices.Clone(impatient), tr.url())
+		args = append(slices.Clone(shortTimeouts), tr.fileURL())
 	case slices.Contains([]string{"list", "remove"}, args[0]):
 	case args[0] == "resume" || args[0] == "mirror":
-		args = append([]string{args[0]}, append(slices.Clone(impatient), args[1:]...)...)
+		args = append([]string{args[0]}, append(slices.Clone(shortTimeouts), args[1:]...)...)
 	default:
-		args = append(slices.Clone(impatient), args...)
+		args = append(slices.Clone(shortTimeouts), args...)
 	}
 	cmd := pawlCommand(tr.dir, args...)
 	cmd.Env = append(cmd.Env, tr.env...)
@@ -199,77 +199,77 @@ func (tr *trial) command(args []string) *exec.Cmd {
 }
 
 // run runs the program to its end; a minute is too long.
-func (tr *trial) run(args ...string) outcome {
+func (tr *testRun) runPawl(args ...string) runResult {
 	tr.Helper()
-	return tr.start(args...).wait()
+	return tr.startPawl(args...).wait()
 }
 
 // A running program.
-type running struct {
-	tr     *trial
-	cmd    *exec.Cmd
-	out    [2]bytes.Buffer
-	begun  time.Time
-	kill   *time.Timer
-	exited chan struct{}
+type pawlProcess struct {
+	tr        *testRun
+	cmd       *exec.Cmd
+	out       [2]bytes.Buffer
+	started   time.Time
+	killTimer *time.Timer
+	exited    chan struct{}
 }
 
 // start starts the program.
-func (tr *trial) start(args ...string) *running {
+func (tr *testRun) startPawl(args ...string) *pawlProcess {
 	tr.Helper()
-	r := &running{tr: tr, cmd: tr.command(args), begun: time.Now(), exited: make(chan struct{})}
+	r := &pawlProcess{tr: tr, cmd: tr.pawlCmd(args), started: time.Now(), exited: make(chan struct{})}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out[0], &r.out[1]
 	if err := r.cmd.Start(); err != nil {
 		tr.Fatal(err)
 	}
-	r.kill = time.AfterFunc(time.Minute, func() { r.cmd.Process.Kill() })
+	r.killTimer = time.AfterFunc(time.Minute, func() { r.cmd.Process.Kill() })
 	return r
 }
 
 // wait returns how the program ended.
-func (r *running) wait() outcome {
+func (r *pawlProcess) wait() runResult {
 	r.tr.Helper()
 	err := r.cmd.Wait()
 	close(r.exited)
-	if !r.kill.Stop() {
+	if !r.killTimer.Stop() {
 		r.tr.Errorf("pawl %q did not end", r.cmd.Args[1:])
 	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		r.tr.Fatal(err)
 	}
-	o := outcome{r.tr, r.cmd.Args[1:], r.cmd.ProcessState.ExitCode(), r.out[0].String(), r.out[1].String(), time.Since(r.begun)}
+	o := runResult{r.tr, r.cmd.Args[1:], r.cmd.ProcessState.ExitCode(), r.out[0].String(), r.out[1].String(), time.Since(r.started)}
 	r.tr.Logf("pawl %q: exit %d after %v\n%s", o.args, o.code, o.elapsed.Round(time.Millisecond), o.stderr)
-	r.tr.outcomes = append(r.tr.outcomes, o)
+	r.tr.results = append(r.tr.results, o)
 	return o
 }
 
 // signalAt runs the program and signals it when the server has sent n more bytes,
 // which sends no others before it has ended.
-func (tr *trial) signalAt(n int64, sig syscall.Signal, args ...string) outcome {
+func (tr *testRun) signalAt(n int64, sig syscall.Signal, args ...string) runResult {
 	tr.Helper()
-	return tr.at(n, func(r *running) { r.end(sig) }, args...)
+	return tr.runAndDoPaused(n, func(r *pawlProcess) { r.signalAndWait(sig) }, args...)
 }
 
 // end signals the program, and waits for its end.
-func (r *running) end(sig syscall.Signal) {
+func (r *pawlProcess) signalAndWait(sig syscall.Signal) {
 	r.cmd.Process.Signal(sig)
 	<-r.exited
 }
 
 // interrupt gets f.bin at a moderate rate, and kills the program about halfway.
 // The faults of the server are none afterwards.
-func (tr *trial) interrupt(args ...string) {
+func (tr *testRun) killHalfway(args ...string) {
 	tr.Helper()
 	tr.srv.Set(faultserver.Rate(32 << 20))
-	if o := tr.signalAt(tr.size/4+tr.rand.Int64N(tr.size/2), syscall.SIGKILL, args...); o.code != -1 {
+	if o := tr.signalAt(tr.fileSize/4+tr.rand.Int64N(tr.fileSize/2), syscall.SIGKILL, args...); o.code != -1 {
 		tr.Fatalf("exit %d before it was killed", o.code)
 	}
 	tr.srv.Set()
 }
 
 // isFile reports whether path has the bytes of f.
-func isFile(path string, f faultserver.File) bool {
+func hasContent(path string, f faultserver.File) bool {
 	got, err := os.Open(path)
 	if err != nil {
 		return false
@@ -279,14 +279,14 @@ func isFile(path string, f faultserver.File) bool {
 }
 
 // good checks that the run succeeded, and that name is f, with no part left.
-func (o outcome) good(name string, f faultserver.File) {
+func (o runResult) wantDownloaded(name string, f faultserver.File) {
 	tr := o.tr
 	tr.Helper()
 	if o.code != 0 {
 		tr.Errorf("exit %d, want 0", o.code)
 	}
 	path := filepath.Join(tr.dir, name)
-	if !isFile(path, f) {
+	if !hasContent(path, f) {
 		tr.Errorf("%s is not what is served", name)
 	}
 	if _, err := os.Lstat(path + ".part"); err == nil {
@@ -296,7 +296,7 @@ func (o outcome) good(name string, f faultserver.File) {
 
 // fails checks the exit code, that the error and its hint were told, and that
 // nothing has the final name f.bin.
-func (o outcome) fails(code int) {
+func (o runResult) wantFailure(code int) {
 	tr := o.tr
 	tr.Helper()
 	if o.code != code {
@@ -311,32 +311,32 @@ func (o outcome) fails(code int) {
 }
 
 // kept checks that the part file of f.bin is there, and pawl list knows it.
-func (tr *trial) kept() {
+func (tr *testRun) wantPartKept() {
 	tr.Helper()
 	if info, err := os.Lstat(filepath.Join(tr.dir, "f.bin.part")); err != nil || info.Size() == 0 {
 		tr.Errorf("the part file was not kept: %v", err)
 	}
-	if out, err := tr.command([]string{"list"}).Output(); err != nil || !strings.Contains(string(out), "f.bin") {
+	if out, err := tr.pawlCmd([]string{"list"}).Output(); err != nil || !strings.Contains(string(out), "f.bin") {
 		tr.Errorf("pawl list does not have it: %v\n%s", err, out)
 	}
 }
 
 // overhead checks how many bytes were sent for each byte of the file. Under the
 // race detector the program reads so slowly that more is under way.
-func (tr *trial) overhead(most float64) {
+func (tr *testRun) wantSentRatio(most float64) {
 	tr.Helper()
 	if raceEnabled {
 		most += 0.25
 	}
-	if got := float64(tr.srv.Sent()) / float64(tr.size); got > most {
+	if got := float64(tr.srv.Sent()) / float64(tr.fileSize); got > most {
 		tr.Errorf("bytes sent / size: got %.3f, want at most %.3f", got, most)
 	}
 }
 
 // printTrials prints the table: of all with -v, else of those that went wrong.
-func printTrials(t *testing.T, trials []*trial) {
-	trials = slices.DeleteFunc(slices.Clone(trials), func(tr *trial) bool { return !tr.ran })
-	slices.SortFunc(trials, func(a, b *trial) int { return cmp.Compare(a.name, b.name) })
+func printTable(t *testing.T, trials []*testRun) {
+	trials = slices.DeleteFunc(slices.Clone(trials), func(tr *testRun) bool { return !tr.ran })
+	slices.SortFunc(trials, func(a, b *testRun) int { return cmp.Compare(a.name, b.name) })
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "hazard\toutcome\tmet\texit codes\tsent/size\ttime")
@@ -352,7 +352,7 @@ func printTrials(t *testing.T, trials []*trial) {
 		default:
 			right++
 		}
-		if tr.srv.Met() == 0 && !tr.metOther && !tr.skipped {
+		if tr.srv.Met() == 0 && !tr.markedMet && !tr.skipped {
 			met = "NO"
 			unmet++
 		}
@@ -360,11 +360,11 @@ func printTrials(t *testing.T, trials []*trial) {
 			continue
 		}
 		var codes []string
-		for _, o := range tr.outcomes {
+		for _, o := range tr.results {
 			codes = append(codes, fmt.Sprint(o.code))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.3f\t%s\n", tr.name, verdict, met, strings.Join(codes, " "),
-			float64(tr.srv.Sent())/float64(max(tr.size, 1)), tr.elapsed.Round(10*time.Millisecond))
+			float64(tr.srv.Sent())/float64(max(tr.fileSize, 1)), tr.elapsed.Round(10*time.Millisecond))
 	}
 	w.Flush()
 	t.Logf("%d hazards, %d right, %d skipped, %d not met\n%s", len(trials), right, skipped, unmet, b.String())

@@ -106,7 +106,7 @@ func TestHookOrder(t *testing.T) {
 
 // TestHookFails: a failure is a warning that names the command and the file, and
 // the next hook runs.
-func TestHookFails(t *testing.T) {
+func TestHookFailureIsWarning(t *testing.T) {
 	var out lockedText
 	h := newHooks(t.Context(), "exit 3;", "no-such-command", &speaker{stderr: &out})
 	h.push(hookFile{path: "/a"})
@@ -199,7 +199,7 @@ func TestHookInterrupted(t *testing.T) {
 }
 
 // TestHookChild: what a hook leaves running is not waited for.
-func TestHookChild(t *testing.T) {
+func TestHookChildIsNotAwaited(t *testing.T) {
 	var out lockedText
 	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &speaker{stderr: &out})
 	h.grace = 100 * time.Millisecond

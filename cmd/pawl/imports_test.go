@@ -53,7 +53,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 }
 
 // oneFile lists the libraries that one file each knows.
-var oneFile = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy"}
+var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy"}
 
 // topLevel is what the root directory may hold.
 var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}
@@ -114,7 +114,7 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
-	for _, library := range oneFile {
+	for _, library := range singleFileLibraries {
 		if len(users[library]) != 1 {
 			t.Errorf("%s is imported by %v, want one file", library, users[library])
 		}

@@ -35,32 +35,32 @@ func TestThousandKills(t *testing.T) {
 		k.download(kills)
 	}
 	t.Logf("%d kills, %d runs that ended, %d files, %d kept ranges checked; sent/size %.3f",
-		k.kills, k.ends, k.files, k.ranges, float64(k.srv.Sent())/float64(k.size))
+		k.kills, k.completed, k.files, k.ranges, float64(k.srv.Sent())/float64(k.size))
 }
 
 // A killer kills downloads.
 type killer struct {
 	*testing.T
-	srv  *faultserver.Server
-	rand *rand.Rand
-	dir  string                      // of the download under way
-	now  map[string]faultserver.File // what it is to get
+	srv      *faultserver.Server
+	rand     *rand.Rand
+	dir      string                      // of the download under way
+	expected map[string]faultserver.File // what it is to get
 
-	kills, ends, files, ranges int
-	size                       int64 // of all files
-	held                       int64 // on record, of the download under way
+	kills, completed, files, ranges int
+	size                            int64 // of all files
+	held                            int64 // on record, of the download under way
 }
 
 // download gets a few files with one command, killed until it succeeds.
 func (k *killer) download(most int) {
-	k.dir, k.now = k.TempDir(), make(map[string]faultserver.File)
-	args := append([]string{}, impatient...)
+	k.dir, k.expected = k.TempDir(), make(map[string]faultserver.File)
+	args := append([]string{}, shortTimeouts...)
 	var size int64
 	for range 1 + k.rand.IntN(2) {
 		name := fmt.Sprintf("%d.bin", k.files)
 		f := faultserver.NewFile(4<<20+k.rand.Int64N(20<<20), k.rand.Uint64N(1<<40))
 		k.srv.Put(name, f)
-		k.now[name] = f
+		k.expected[name] = f
 		k.files++
 		size += f.Size
 		args = append(args, k.srv.URL+"/"+name)
@@ -70,7 +70,7 @@ func (k *killer) download(most int) {
 		k.srv.Set(faultserver.Rate(64 << 20))
 		cmd := pawlCommand(k.dir, args...)
 		if k.kills >= most || !k.kill(cmd, size-k.held) {
-			k.end(pawlCommand(k.dir, args...)) // again, also where it has ended by itself
+			k.finish(pawlCommand(k.dir, args...)) // again, also where it has ended by itself
 			break
 		}
 		k.check()
@@ -134,16 +134,16 @@ func (k *killer) moment(missing int64) func(exited <-chan struct{}) {
 }
 
 // end runs cmd, which must succeed and leave the right files.
-func (k *killer) end(cmd *exec.Cmd) {
+func (k *killer) finish(cmd *exec.Cmd) {
 	stop := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		k.Errorf("after %d kills: %v\n%s", k.kills, err, out)
 	}
-	k.ends++
+	k.completed++
 	k.check()
-	for name, f := range k.now {
-		if !isFile(filepath.Join(k.dir, name), f) {
+	for name, f := range k.expected {
+		if !hasContent(filepath.Join(k.dir, name), f) {
 			k.Errorf("%s is not what is served", name)
 		}
 	}
@@ -170,30 +170,30 @@ func (k *killer) check() {
 	k.held = 0
 	for _, rec := range records {
 		k.held += rec.Held.Len()
-		f := k.now[filepath.Base(rec.Target)]
+		f := k.expected[filepath.Base(rec.Target)]
 		if _, err := os.Lstat(rec.Target); err == nil || rec.State == store.Done {
-			if !isFile(rec.Target, f) {
+			if !hasContent(rec.Target, f) {
 				k.Errorf("after %d kills: %s, %s, is not the file", k.kills, rec.Target, rec.State)
 			}
 			continue
 		}
 		for r := range rec.Held.All() {
 			k.ranges++
-			if !k.has(rec.Part(), f, r.Off, r.End) {
+			if !k.hasRange(rec.Part(), f, r.Off, r.End) {
 				k.Errorf("after %d kills: %s does not have all of %v, which is on record", k.kills, rec.Part(), r)
 			}
 		}
 	}
-	for name, f := range k.now { // also what no record knows
+	for name, f := range k.expected { // also what no record knows
 		path := filepath.Join(k.dir, name)
-		if _, err := os.Lstat(path); err == nil && !isFile(path, f) {
+		if _, err := os.Lstat(path); err == nil && !hasContent(path, f) {
 			k.Errorf("after %d kills: %s is not the file", k.kills, path)
 		}
 	}
 }
 
 // has reports whether the bytes of f from off to end are those of the file at path.
-func (k *killer) has(path string, f faultserver.File, off, end int64) bool {
+func (k *killer) hasRange(path string, f faultserver.File, off, end int64) bool {
 	part, err := os.Open(path)
 	if err != nil {
 		return false

@@ -76,7 +76,7 @@ type scriptRig struct {
 
 func rigOf(ts *testscript.TestScript) *scriptRig { return ts.Value("rig").(*scriptRig) }
 
-func bytesOf(ts *testscript.TestScript, s string) int64 {
+func parseSizeArg(ts *testscript.TestScript, s string) int64 {
 	var r byteRate
 	ts.Check(r.UnmarshalText([]byte(s)))
 	return int64(r)
@@ -93,7 +93,7 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	r := rigOf(ts)
-	r.files[args[0]] = faultserver.NewFile(bytesOf(ts, args[1]), seed)
+	r.files[args[0]] = faultserver.NewFile(parseSizeArg(ts, args[1]), seed)
 	r.Put(args[0], r.files[args[0]])
 }
 
@@ -107,15 +107,15 @@ func cmdFaults(ts *testscript.TestScript, _ bool, args []string) {
 		case "nolength":
 			faults = append(faults, faultserver.NoLength)
 		case "rate":
-			faults = append(faults, faultserver.Rate(bytesOf(ts, value)))
+			faults = append(faults, faultserver.Rate(parseSizeArg(ts, value)))
 		case "cut":
-			faults = append(faults, faultserver.Cut(bytesOf(ts, value)))
+			faults = append(faults, faultserver.Cut(parseSizeArg(ts, value)))
 		case "conns":
 			n, err := strconv.Atoi(value)
 			ts.Check(err)
 			faults = append(faults, faultserver.MoreThan(n, faultserver.Status(503, 1)))
 		case "stall":
-			faults = append(faults, faultserver.Stall(bytesOf(ts, value)))
+			faults = append(faults, faultserver.Stall(parseSizeArg(ts, value)))
 		case "status":
 			code, err := strconv.Atoi(value)
 			ts.Check(err)
@@ -167,7 +167,7 @@ func cmdSent(ts *testscript.TestScript, _ bool, args []string) {
 func cmdReset(ts *testscript.TestScript, _ bool, _ []string) { rigOf(ts).Reset() }
 
 // start starts a program of the script.
-func start(ts *testscript.TestScript, args []string) *exec.Cmd {
+func startScriptCommand(ts *testscript.TestScript, args []string) *exec.Cmd {
 	path, err := lookPath(ts, args[0])
 	ts.Check(err)
 	cmd := exec.Command(path, args[1:]...)
@@ -194,7 +194,7 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 
 // signalAt signals cmd when n bytes were sent, unless it ends before, and waits
 // for it.
-func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) {
+func signalScriptCommandAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) {
 	ended := make(chan struct{})
 	signalled := make(chan time.Time, 1)
 	go func() {
@@ -204,7 +204,7 @@ func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) 
 			signalled <- time.Now()
 			select {
 			case <-ended:
-			case <-time.After(soon(300 * time.Millisecond)): // it goes on, perhaps
+			case <-time.After(withSlack(300 * time.Millisecond)): // it goes on, perhaps
 			}
 		})
 	}()
@@ -213,7 +213,7 @@ func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) 
 	close(ended)
 	if at, ok := <-signalled; ok {
 		ts.Logf("ended %v after the signal", end.Sub(at))
-		if end.Sub(at) > soon(2*time.Second) {
+		if end.Sub(at) > withSlack(2*time.Second) {
 			ts.Fatalf("ended %v after the signal", end.Sub(at))
 		}
 	}
@@ -226,8 +226,8 @@ func cmdKillAt(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 3 || signals[args[1]] == nil {
 		ts.Fatalf("usage: killat BYTES SIGNAL CMD...")
 	}
-	cmd := start(ts, args[2:])
-	signalAt(ts, cmd, bytesOf(ts, args[0]), signals[args[1]])
+	cmd := startScriptCommand(ts, args[2:])
+	signalScriptCommandAt(ts, cmd, parseSizeArg(ts, args[0]), signals[args[1]])
 	ts.Setenv("code", strconv.Itoa(cmd.ProcessState.ExitCode()))
 }
 
@@ -244,9 +244,9 @@ func cmdKillMany(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	for i := range kills { // each in its own part of the way, so that all of them happen
 		part := served / int64(kills+1)
-		signalAt(ts, start(ts, args[1:]), max(part*int64(i)+random.Int64N(part), r.Sent()+1), syscall.SIGKILL)
+		signalScriptCommandAt(ts, startScriptCommand(ts, args[1:]), max(part*int64(i)+random.Int64N(part), r.Sent()+1), syscall.SIGKILL)
 	}
-	cmd := start(ts, args[1:])
+	cmd := startScriptCommand(ts, args[1:])
 	if err := cmd.Wait(); err != nil {
 		ts.Fatalf("the last run: %v\n%v", err, cmd.Stdout)
 	}
@@ -260,10 +260,10 @@ func cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
 	if i >= len(args)-1 {
 		ts.Fatalf("usage: during BYTES CMD... -- CMD...")
 	}
-	cmd := start(ts, args[1:i])
+	cmd := startScriptCommand(ts, args[1:i])
 	ended := make(chan struct{})
 	var err error
-	if !rigOf(ts).DoAt(bytesOf(ts, args[0]), ended, func() { err = ts.Exec(args[i+1], args[i+2:]...) }) {
+	if !rigOf(ts).DoAt(parseSizeArg(ts, args[0]), ended, func() { err = ts.Exec(args[i+1], args[i+2:]...) }) {
 		ts.Fatalf("ended too early")
 	}
 	if (err != nil) != neg {

@@ -70,7 +70,7 @@ func TestMirrorDead(t *testing.T) {
 	for i := range silent {
 		dead = append(dead, fmt.Sprintf("%s/s%d", mute.url, i))
 	}
-	s.listAll("good")
+	s.writeListOfAll("good")
 	good := s.lines("good")
 	var mixed []string
 	for i, u := range good { // the dead ones among the first
@@ -79,37 +79,37 @@ func TestMirrorDead(t *testing.T) {
 		}
 		mixed = append(mixed, u)
 	}
-	s.list("list", mixed...)
+	s.writeList("list", mixed...)
 	args := []string{"--stall-timeout", stall.String(), "--connect-timeout", stall.String(), "--tries", fmt.Sprint(tries), "--rounds", fmt.Sprint(rounds),
 		"--round-wait", "100ms", "--report", "report", "--failed", "failed", "list"}
 
-	o := s.mirror(args...).exits(8) // the server's no comes before the network's
-	s.here()
-	s.only(190)
+	o := s.runMirror(args...).wantExit(8) // the server's no comes before the network's
+	s.wantFiles()
+	s.wantFileCount(190)
 	added := silent * tries * rounds * stall
 	if o.elapsed > added {
 		t.Errorf("it took %v, want less than the %v of all timeouts of the silent host added up", o.elapsed, added)
 	}
-	if r := s.report("report"); r.ends()[endFetched] != 190 || r.ends()[endFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
-		t.Errorf("report: got %v, %+v", r.ends(), r.Summary)
+	if r := s.report("report"); r.outcomeCounts()[endFetched] != 190 || r.outcomeCounts()[endFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
+		t.Errorf("report: got %v, %+v", r.outcomeCounts(), r.Summary)
 	}
-	s.failedAre("failed", dead)
+	s.wantFailedList("failed", dead)
 
 	s.srv.Reset()
 	mute.accepted.Store(0)
-	s.mirror(args...).exits(8).says("190 of 200 files are here: 190 here before", "10 failed: 8 network, 2 the server said no")
-	asked := s.asked()
+	s.runMirror(args...).wantExit(8).wantStderr("190 of 200 files are here: 190 here before", "10 failed: 8 network, 2 the server said no")
+	asked := s.requestCounts()
 	if len(asked) != 2 || asked["none1"] != 2 || asked["none2"] != 2 { // with Range and without, as no range has worked in this run
 		t.Errorf("a second run: got requests %v, want two for each file that is not there", asked)
 	}
 	if mute.accepted.Load() == 0 {
 		t.Errorf("a second run did not try the silent host")
 	}
-	s.failedAre("failed", dead)
+	s.wantFailedList("failed", dead)
 }
 
 // failedAre checks the URLs of a list that --failed wrote.
-func (s *site) failedAre(name string, want []string) {
+func (s *site) wantFailedList(name string, want []string) {
 	s.Helper()
 	left := make(map[string]bool)
 	for _, u := range want {

@@ -10,7 +10,7 @@ import (
 
 // TestDisplayStop: lines that come while a display ends, as those of a hook may,
 // are not lost.
-func TestDisplayStop(t *testing.T) {
+func TestDisplayStopLosesNoLines(t *testing.T) {
 	const lines = 50
 	for range 200 {
 		var out strings.Builder

@@ -30,7 +30,7 @@ func TestMirrorKills(t *testing.T) {
 	s.addMany(1000, func(int) int64 { return s.logUniform(1<<10, largest) })
 	s.add("f0000", 4<<20)
 	s.add("f0001", 1<<10)
-	s.listAll("list")
+	s.writeListOfAll("list")
 	s.srv.Set(faultserver.Rate(rate))
 	finished, size := make(map[string]bool), s.total()
 	for i := range int64(kills) {
@@ -39,16 +39,16 @@ func TestMirrorKills(t *testing.T) {
 		t.Logf("kill %d after %d of %d bytes: %d files are finished", i, s.srv.Sent(), size, len(finished))
 	}
 	before := len(s.srv.Requests())
-	s.mirror("-q", "list").exits(0)
-	s.noneAsked(before, finished)
-	s.here()
-	s.only(1000)
+	s.runMirror("-q", "list").wantExit(0)
+	s.wantNoRequestsFor(before, finished)
+	s.wantFiles()
+	s.wantFileCount(1000)
 	t.Logf("sent/size: %d/%d = %.4f", s.srv.Sent(), size, float64(s.srv.Sent())/float64(size))
 	if s.srv.Sent() > most(size) && !raceEnabled {
 		t.Errorf("%d bytes were sent, want %d at most", s.srv.Sent(), most(size))
 	}
 	s.srv.Reset()
-	s.mirror("-q", "list").exits(0)
+	s.runMirror("-q", "list").wantExit(0)
 	if n := len(s.srv.Requests()); n > 0 {
 		t.Errorf("another run: %d requests, want none", n)
 	}
@@ -64,12 +64,12 @@ func (s *site) killMirror(at int64, finished map[string]bool) {
 		s.Fatalf("exit %d before it was killed", o.code)
 	}
 	s.srv.WaitIdle()
-	s.noneAsked(before, finished)
+	s.wantNoRequestsFor(before, finished)
 	for name, f := range s.files {
 		if finished[name] {
 			continue
 		}
-		if isFile(s.path(name), f) {
+		if hasContent(s.path(name), f) {
 			finished[name] = true
 		} else if _, err := os.Lstat(s.path(name)); err == nil {
 			s.Errorf("%s has its name and is not the file", name)
@@ -83,7 +83,7 @@ func (s *site) logUniform(least, most int64) int64 {
 }
 
 // noneAsked checks that none of these files was asked for since so many requests.
-func (s *site) noneAsked(since int, finished map[string]bool) {
+func (s *site) wantNoRequestsFor(since int, finished map[string]bool) {
 	s.Helper()
 	for _, r := range s.srv.Requests()[since:] {
 		if finished[r.Path[1:]] {

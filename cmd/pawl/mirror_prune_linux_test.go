@@ -7,20 +7,20 @@ import (
 
 // TestPruneUndeleted: a file that cannot be deleted is an error, and stays on record;
 // the others go.
-func TestPruneUndeleted(t *testing.T) {
+func TestPruneReportsUndeletableFile(t *testing.T) {
 	s := newSite(t)
-	s.addMany(3, each(10))
+	s.addMany(3, sameSize(10))
 	urls := s.urls("f0000", "f0001", "f0002")
-	s.list("list", urls[0], urls[1], "  out=sub/f0001", urls[2])
-	s.mirror("-q", "list").exits(0)
-	s.list("list", urls[0])
-	must(s.trial, os.Chmod(s.path("sub"), 0o555))
-	cmd := s.powerless("mirror", "-q", "-d", "out", "--prune", "list")
-	s.launch(cmd).wait().exits(3).says("pawl: error: files that no list names cannot be deleted: 1 of them", "permission denied", "pawl: hint: see to their directories")
+	s.writeList("list", urls[0], urls[1], "  out=sub/f0001", urls[2])
+	s.runMirror("-q", "list").wantExit(0)
+	s.writeList("list", urls[0])
+	must(s.testRun, os.Chmod(s.path("sub"), 0o555))
+	cmd := s.unprivilegedCommand("mirror", "-q", "-d", "out", "--prune", "list")
+	s.startCommand(cmd).wait().wantExit(3).wantStderr("pawl: error: files that no list names cannot be deleted: 1 of them", "permission denied", "pawl: hint: see to their directories")
 	if exists(s.path("f0002")) || !exists(s.path("sub/f0001")) {
 		t.Errorf("the file that can be deleted is there, or the other one is gone")
 	}
-	must(s.trial, os.Chmod(s.path("sub"), 0o755))
-	s.mirror("-q", "--prune", "list").exits(0)
-	s.only(1)
+	must(s.testRun, os.Chmod(s.path("sub"), 0o755))
+	s.runMirror("-q", "--prune", "list").wantExit(0)
+	s.wantFileCount(1)
 }

@@ -17,14 +17,14 @@ import (
 // it, and --failed is a list of what is not here.
 func TestMirrorReport(t *testing.T) {
 	s := newSite(t)
-	s.addMany(3, each(1000))
+	s.addMany(3, sameSize(1000))
 	s.add("late1", 3000)
 	s.add("late2", 2000)
 	host := strings.TrimPrefix(s.srv.URL, "http://")
-	s.list("list", s.srv.URL+"/f0000", "http://me:secret@"+host+"/f0001", "\tout=sub/one", s.srv.URL+"/f0002", "nonsense",
+	s.writeList("list", s.srv.URL+"/f0000", "http://me:secret@"+host+"/f0001", "\tout=sub/one", s.srv.URL+"/f0002", "nonsense",
 		s.srv.URL+"/none1", "  out=late1", "  header=X-Test: yes", s.srv.URL+"/none2", "  dir=deep", "  size=2000")
-	s.mirror("-q", "--report", "first", s.dir+"/list").exits(8)
-	s.mirror("--report", "report", "--failed", "failed", "list").exits(8).says(
+	s.runMirror("-q", "--report", "first", s.dir+"/list").wantExit(8)
+	s.runMirror("--report", "report", "--failed", "failed", "list").wantExit(8).wantStderr(
 		"3 of 5 files are here: 3 here before\n", " 2 failed: the server said no\n", " 1 line of the lists cannot be used\n")
 	r := s.report("report")
 	s.checkHeader(r.reportHeader, r.Ended)
@@ -34,8 +34,8 @@ func TestMirrorReport(t *testing.T) {
 			t.Errorf("a fetched file: got %+v", f)
 		}
 	}
-	s.passBack()
-	s.mirror("list").exits(2).says("all 5 files are here: 5 here before", "1 line of the lists cannot be used")
+	s.mirrorFailedList()
+	s.runMirror("list").wantExit(2).wantStderr("all 5 files are here: 5 here before", "1 line of the lists cannot be used")
 }
 
 // checkHeader checks what a report of TestMirrorReport says of the run.
@@ -79,16 +79,16 @@ func (s *site) checkEntries(r readReport) {
 
 // passBack has the server right what failed: by the list of --failed alone it
 // comes, with all that the first list said of it.
-func (s *site) passBack() {
+func (s *site) mirrorFailedList() {
 	s.Helper()
 	s.srv.Put("none1", s.files["late1"])
 	s.srv.Put("none2", s.files["late2"])
 	s.srv.Reset()
-	s.mirror("--failed", "failed2", "failed").exits(0).says("all 2 files are here: 2 fetched")
-	if !isFile(s.path("late1"), s.files["late1"]) || !isFile(s.path("deep/none2"), s.files["late2"]) {
+	s.runMirror("--failed", "failed2", "failed").wantExit(0).wantStderr("all 2 files are here: 2 fetched")
+	if !hasContent(s.path("late1"), s.files["late1"]) || !hasContent(s.path("deep/none2"), s.files["late2"]) {
 		s.Errorf("what --failed listed is not here")
 	}
-	if asked := s.asked(); len(s.srv.Requests()) != 2 || asked["none1"] != 1 || asked["none2"] != 1 {
+	if asked := s.requestCounts(); len(s.srv.Requests()) != 2 || asked["none1"] != 1 || asked["none2"] != 1 {
 		s.Errorf("the list of --failed: got requests %v", asked)
 	}
 	for _, r := range s.srv.Requests() {
@@ -103,14 +103,14 @@ func (s *site) passBack() {
 
 // TestMirrorPaused: a run that is interrupted lists what it has not fetched as
 // failed and as pending.
-func TestMirrorPaused(t *testing.T) {
+func TestMirrorDeadlineReport(t *testing.T) {
 	s := newSite(t)
-	s.addMany(40, each(200<<10))
-	s.listAll("list")
+	s.addMany(40, sameSize(200<<10))
+	s.writeListOfAll("list")
 	s.srv.Set(faultserver.Rate(2 << 20))
-	s.mirror("--deadline", "1s", "--report", "report", "--failed", "failed", "list").exits(75).says("deadline")
+	s.runMirror("--deadline", "1s", "--report", "report", "--failed", "failed", "list").wantExit(75).wantStderr("deadline")
 	r := s.report("report")
-	ends := r.ends()
+	ends := r.outcomeCounts()
 	if ends[endFetched] == 0 || ends[endPending] == 0 || len(r.Files) != 40 || ends[endFailed] > 0 || r.Summary.Exit != 75 {
 		t.Errorf("report: got %v, %+v", ends, r.Summary)
 	}
@@ -124,18 +124,18 @@ func TestMirrorPaused(t *testing.T) {
 		t.Errorf("--failed: got %d files, want the other %d", left, 40-ends[endFetched])
 	}
 	s.srv.Set()
-	s.mirror("-q", "list").exits(0)
-	s.here()
-	s.only(40)
+	s.runMirror("-q", "list").wantExit(0)
+	s.wantFiles()
+	s.wantFileCount(40)
 }
 
 // TestMirrorWords: what stderr has where it is no terminal, and with -q.
-func TestMirrorWords(t *testing.T) {
+func TestMirrorStderr(t *testing.T) {
 	s := newSite(t)
-	s.addMany(5, each(1000))
-	s.listAll("good")
-	s.list("bad", append(s.urls("f0000", "none"), "nonsense")...)
-	o := s.mirror("good").exits(0)
+	s.addMany(5, sameSize(1000))
+	s.writeListOfAll("good")
+	s.writeList("bad", append(s.urls("f0000", "none"), "nonsense")...)
+	o := s.runMirror("good").wantExit(0)
 	timed := regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d pawl: \S`)
 	lines := strings.Split(strings.TrimSuffix(o.stderr, "\n"), "\n")
 	for _, line := range lines {
@@ -146,26 +146,26 @@ func TestMirrorWords(t *testing.T) {
 	if len(lines) > 5+5 || o.stdout != "" {
 		t.Errorf("got %d lines, and %q on stdout", len(lines), o.stdout)
 	}
-	if o := s.mirror("-q", "good").exits(0); o.stderr+o.stdout != "" {
+	if o := s.runMirror("-q", "good").wantExit(0); o.stderr+o.stdout != "" {
 		t.Errorf("-q: got %q, want nothing", o.stderr)
 	}
-	o = s.mirror("-q", "bad").exits(8)
+	o = s.runMirror("-q", "bad").wantExit(8)
 	for line := range strings.Lines(o.stderr) {
 		if !strings.Contains(line, " pawl: error: ") && !strings.Contains(line, " pawl: hint: ") {
 			t.Errorf("-q: got %q, want errors only", line)
 		}
 	}
-	o.says(`"`+s.srv.URL+`/none"`, "404", "bad:3: ")
+	o.wantStderr(`"`+s.srv.URL+`/none"`, "404", "bad:3: ")
 }
 
 // TestMirrorJSON: each line on stdout is an object, and they tell how each file
 // ended and the whole.
 func TestMirrorJSON(t *testing.T) {
 	s := newSite(t)
-	s.addMany(20, each(1000))
-	s.listAll("list")
-	s.list("bad", s.urls("none")...)
-	o := s.mirror("--json", "list", "bad").exits(8)
+	s.addMany(20, sameSize(1000))
+	s.writeListOfAll("list")
+	s.writeList("bad", s.urls("none")...)
+	o := s.runMirror("--json", "list", "bad").wantExit(8)
 	events := make(map[string]int)
 	var last map[string]any
 	for lines := bufio.NewScanner(strings.NewReader(o.stdout)); lines.Scan(); {

@@ -24,11 +24,11 @@ import (
 
 // published is a fault of the server's: it serves the texts that are there now.
 func (r *scriptRig) published(next http.Handler) http.Handler {
-	return publishing(maps.Clone(r.texts))(next)
+	return serveTexts(maps.Clone(r.texts))(next)
 }
 
 // publishing serves texts by their names, and all else as before.
-func publishing(texts map[string]string) faultserver.Fault {
+func serveTexts(texts map[string]string) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			text, ok := texts[strings.TrimPrefix(req.URL.Path, "/")]
@@ -51,7 +51,7 @@ func digestOf(r io.Reader) string {
 }
 
 // sumOf returns the SHA-256 of a served file.
-func sumOf(f faultserver.File) string { return digestOf(io.NewSectionReader(f, 0, f.Size)) }
+func digestOfFile(f faultserver.File) string { return digestOf(io.NewSectionReader(f, 0, f.Size)) }
 
 func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 2 {
@@ -91,11 +91,11 @@ func cmdDigest(ts *testscript.TestScript, _ bool, args []string) {
 	if !ok {
 		ts.Fatalf("nothing is served as %q", args[1])
 	}
-	ts.Setenv(args[0], sumOf(f))
+	ts.Setenv(args[0], digestOfFile(f))
 }
 
 // count compares the number of requests that are meant with the last argument.
-func count(ts *testscript.TestScript, neg bool, want string, meant func(faultserver.Request) bool) {
+func checkRequestCount(ts *testscript.TestScript, neg bool, want string, meant func(faultserver.Request) bool) {
 	n, err := strconv.Atoi(want)
 	ts.Check(err)
 	got := 0
@@ -112,13 +112,13 @@ func count(ts *testscript.TestScript, neg bool, want string, meant func(faultser
 }
 
 func cmdAsked(ts *testscript.TestScript, neg bool, args []string) {
-	count(ts, neg, args[1], func(r faultserver.Request) bool { return r.Path == "/"+args[0] })
+	checkRequestCount(ts, neg, args[1], func(r faultserver.Request) bool { return r.Path == "/"+args[0] })
 }
 
 func cmdAnswered(ts *testscript.TestScript, neg bool, args []string) {
 	status, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	count(ts, neg, args[1], func(r faultserver.Request) bool { return r.Status == status })
+	checkRequestCount(ts, neg, args[1], func(r faultserver.Request) bool { return r.Status == status })
 }
 
 func cmdReceived(ts *testscript.TestScript, neg bool, args []string) {

@@ -20,7 +20,7 @@ import (
 // A site is a server with files, and a working directory with lists of them,
 // which are mirrored into out below it.
 type site struct {
-	*trial
+	*testRun
 	files map[string]faultserver.File // by name
 }
 
@@ -30,14 +30,14 @@ func newSite(t *testing.T) *site {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
-	s := &site{trial: &trial{hazard: hazard{name: t.Name()}}, files: make(map[string]faultserver.File)}
-	s.begin(t, seed)
+	s := &site{testRun: &testRun{hazard: hazard{name: t.Name()}}, files: make(map[string]faultserver.File)}
+	s.setUp(t, seed)
 	return s
 }
 
 // add serves a file of so many bytes, and another one each time.
 func (s *site) add(name string, size int64) {
-	s.files[name] = s.put(name, faultserver.NewFile(size, s.rand.Uint64N(1<<40)))
+	s.files[name] = s.putFile(name, faultserver.NewFile(size, s.rand.Uint64N(1<<40)))
 }
 
 // addMany serves n files f0000, f0001 and so on, and returns their names.
@@ -50,7 +50,7 @@ func (s *site) addMany(n int, size func(i int) int64) (names []string) {
 }
 
 // each is the size of each of many files.
-func each(size int64) func(int) int64 { return func(int) int64 { return size } }
+func sameSize(size int64) func(int) int64 { return func(int) int64 { return size } }
 
 // total is the size of all files.
 func (s *site) total() (n int64) {
@@ -60,16 +60,10 @@ func (s *site) total() (n int64) {
 	return n
 }
 
-// list writes a list of these lines.
-func (s *site) list(name string, lines ...string) {
-	s.Helper()
-	must(s.trial, os.WriteFile(filepath.Join(s.dir, name), []byte(strings.Join(lines, "\n")+"\n"), 0o644))
-}
-
 // listAll writes a list of all files.
-func (s *site) listAll(name string) {
+func (s *site) writeListOfAll(name string) {
 	s.Helper()
-	s.list(name, s.urls(slices.Sorted(maps.Keys(s.files))...)...)
+	s.writeList(name, s.urls(slices.Sorted(maps.Keys(s.files))...)...)
 }
 
 // urls returns the addresses of files.
@@ -81,22 +75,22 @@ func (s *site) urls(names ...string) (urls []string) {
 }
 
 // mirror runs pawl mirror into out.
-func (s *site) mirror(args ...string) outcome {
+func (s *site) runMirror(args ...string) runResult {
 	s.Helper()
-	return s.run(append([]string{"mirror", "-d", "out"}, args...)...)
+	return s.runPawl(append([]string{"mirror", "-d", "out"}, args...)...)
 }
 
 // startMirror starts it.
-func (s *site) startMirror(args ...string) *running {
+func (s *site) startMirror(args ...string) *pawlProcess {
 	s.Helper()
-	return s.start(append([]string{"mirror", "-d", "out"}, args...)...)
+	return s.startPawl(append([]string{"mirror", "-d", "out"}, args...)...)
 }
 
 // path is that of a mirrored file.
 func (s *site) path(name string) string { return filepath.Join(s.dir, "out", name) }
 
 // exits checks the exit code.
-func (o outcome) exits(code int) outcome {
+func (o runResult) wantExit(code int) runResult {
 	o.tr.Helper()
 	if o.code != code {
 		o.tr.Errorf("exit %d, want %d\n%s", o.code, code, o.stderr)
@@ -105,7 +99,7 @@ func (o outcome) exits(code int) outcome {
 }
 
 // says checks that stderr has each of these.
-func (o outcome) says(texts ...string) {
+func (o runResult) wantStderr(texts ...string) {
 	o.tr.Helper()
 	for _, text := range texts {
 		if !strings.Contains(o.stderr, text) {
@@ -115,13 +109,13 @@ func (o outcome) says(texts ...string) {
 }
 
 // here checks that files are what is served, all of them if none is named.
-func (s *site) here(names ...string) {
+func (s *site) wantFiles(names ...string) {
 	s.Helper()
 	if len(names) == 0 {
 		names = slices.Sorted(maps.Keys(s.files))
 	}
 	for _, name := range names {
-		if !isFile(s.path(name), s.files[name]) {
+		if !hasContent(s.path(name), s.files[name]) {
 			s.Errorf("%s is not what is served", name)
 		}
 	}
@@ -134,7 +128,7 @@ func exists(path string) bool {
 }
 
 // only checks that out holds so many files, and no litter.
-func (s *site) only(n int) {
+func (s *site) wantFileCount(n int) {
 	s.Helper()
 	var names []string
 	filepath.WalkDir(filepath.Join(s.dir, "out"), func(path string, d os.DirEntry, err error) error {
@@ -154,7 +148,7 @@ func (s *site) only(n int) {
 }
 
 // asked returns how often each file was asked for since the last reset.
-func (s *site) asked() map[string]int {
+func (s *site) requestCounts() map[string]int {
 	n := make(map[string]int)
 	for _, r := range s.srv.Requests() {
 		n[strings.TrimPrefix(r.Path, "/")]++
@@ -175,7 +169,7 @@ type readReport struct {
 func (s *site) report(name string) (r readReport) {
 	s.Helper()
 	f, err := os.Open(filepath.Join(s.dir, name))
-	must(s.trial, err)
+	must(s.testRun, err)
 	defer f.Close()
 	dec := json.NewDecoder(f)
 	dec.DisallowUnknownFields()
@@ -189,7 +183,7 @@ func (s *site) report(name string) (r readReport) {
 }
 
 // ends counts the outcomes of a report.
-func (r readReport) ends() map[end]int {
+func (r readReport) outcomeCounts() map[end]int {
 	n := make(map[end]int)
 	for _, f := range r.Files {
 		n[f.Outcome]++
@@ -201,7 +195,7 @@ func (r readReport) ends() map[end]int {
 func (s *site) lines(name string) []string {
 	s.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, name))
-	must(s.trial, err)
+	must(s.testRun, err)
 	if len(text) == 0 {
 		return nil
 	}

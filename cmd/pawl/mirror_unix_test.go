@@ -11,7 +11,7 @@ import (
 
 // What cannot be read anew is not: SIGHUP ends a run over it. Otherwise the rest of
 // it would pass for the whole list, and --prune delete what the run had read before.
-func TestReadsInput(t *testing.T) {
+func TestReadsInputOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "list")
 	if err := os.WriteFile(file, []byte("http://127.0.0.1/x\n"), 0o600); err != nil {
@@ -34,7 +34,7 @@ func TestReadsInput(t *testing.T) {
 }
 
 // --failed has the credentials of the lists, so that it is for the user alone.
-func TestFailedMode(t *testing.T) {
+func TestFailedListIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "failed")
 	c := MirrorCmd{Failed: path}
 	o, err := c.newOutcomes(t.Context(), &speaker{stdout: io.Discard, stderr: io.Discard})

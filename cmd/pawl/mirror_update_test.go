@@ -11,9 +11,9 @@ import (
 func TestMirrorUpdate(t *testing.T) {
 	s := newSite(t)
 	names := s.addMany(1000, func(i int) int64 { return 500 + int64(i) })
-	s.listAll("list")
-	s.mirror("-q", "list").exits(0)
-	s.here()
+	s.writeListOfAll("list")
+	s.runMirror("-q", "list").wantExit(0)
+	s.wantFiles()
 
 	changed := make(map[string]bool)
 	for _, i := range s.rand.Perm(len(names))[:7] {
@@ -21,14 +21,14 @@ func TestMirrorUpdate(t *testing.T) {
 		s.add(names[i], 700+s.rand.Int64N(900))
 	}
 	s.srv.Reset()
-	s.mirror("-q", "list").exits(0)
+	s.runMirror("-q", "list").wantExit(0)
 	if n := len(s.srv.Requests()); n != 0 {
 		t.Errorf("without -N: %d requests, want none", n)
 	}
-	s.mirror("-N", "--report", "report", "list").exits(0).says("all 1000 files are here: 7 fetched, 993 asked for and unchanged")
-	s.here()
-	s.only(1000)
-	s.eachAskedOnce(names, changed)
+	s.runMirror("-N", "--report", "report", "list").wantExit(0).wantStderr("all 1000 files are here: 7 fetched, 993 asked for and unchanged")
+	s.wantFiles()
+	s.wantFileCount(1000)
+	s.wantOneRequestEach(names, changed)
 	for _, f := range s.report("report").Files {
 		want := endUnchanged
 		if changed[f.URL[len(s.srv.URL)+1:]] {
@@ -46,15 +46,15 @@ func TestMirrorUpdate(t *testing.T) {
 		t.Errorf("%d bytes were sent, want the %d of the changed files", sent, size)
 	}
 	s.srv.Reset()
-	s.mirror("-q", "-N", "list").exits(0)
-	s.eachAskedOnce(names, nil)
+	s.runMirror("-q", "-N", "list").wantExit(0)
+	s.wantOneRequestEach(names, nil)
 }
 
 // eachAskedOnce checks that each file was asked for once, conditionally, and that
 // the answer was 304. Of a changed one a first byte may come before the fetch.
-func (s *site) eachAskedOnce(names []string, changed map[string]bool) {
+func (s *site) wantOneRequestEach(names []string, changed map[string]bool) {
 	s.Helper()
-	for name, n := range s.asked() {
+	for name, n := range s.requestCounts() {
 		if n != 1 && !(changed[name] && n == 2) || !slices.Contains(names, name) {
 			s.Errorf("%s was asked for %d times", name, n)
 		}

@@ -117,7 +117,7 @@ func eachSmall(call, on, warns string, code int, errs string) (all []missingCall
 // TestMissingCalls: a file system may lack a call. What is not needed is left out. If a
 // promise is weaker then, the user is told so once, and what was asked for is there.
 func TestMissingCalls(t *testing.T) {
-	needStrace(t)
+	requireStrace(t)
 	for _, mc := range missingCalls {
 		name := strings.ReplaceAll(strings.Join([]string{mc.calls, mc.on}, " "), "/", "_")
 		if mc.mirror {
@@ -125,43 +125,43 @@ func TestMissingCalls(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			mc.try(newSite(t))
+			mc.run(newSite(t))
 		})
 	}
 }
 
 // try runs the program on such a file system, and again.
-func (mc missingCall) try(s *site) {
+func (mc missingCall) run(s *site) {
 	s.Helper()
 	args := s.smallOrLarge(mc.mirror)
-	o := s.launch(s.traced(mc, args)).wait()
+	o := s.startCommand(s.tracedCommand(mc, args)).wait()
 	mc.checkMet(s)
-	o.exits(mc.code)
-	o.clear()
-	mc.checkSaid(o)
+	o.wantExit(mc.code)
+	o.wantNoCrash()
+	mc.checkWarnings(o)
 	if mc.code == 0 {
-		s.here()
-		s.only(len(s.files))
+		s.wantFiles()
+		s.wantFileCount(len(s.files))
 	}
 	requests := len(s.srv.Requests())
-	again := s.launch(s.traced(mc, args))
+	again := s.startCommand(s.tracedCommand(mc, args))
 	if mc.code != 0 {
 		again.wait()
 		requests = len(s.srv.Requests())
-		again = s.start(args...)
+		again = s.startPawl(args...)
 	}
-	again.wait().exits(0)
-	s.here()
-	s.only(len(s.files))
+	again.wait().wantExit(0)
+	s.wantFiles()
+	s.wantFileCount(len(s.files))
 	if mc.code == 0 {
-		s.fewRequests(requests)
+		s.wantAtMostOneRequest(requests)
 	}
 }
 
 // smallOrLarge serves small files and a list of them, or one file, and returns the
 // arguments that fetch it into out.
 func (s *site) smallOrLarge(small bool) (args []string) {
-	must(s.trial, os.Mkdir(filepath.Join(s.dir, "out"), 0o777))
+	must(s.testRun, os.Mkdir(filepath.Join(s.dir, "out"), 0o777))
 	if !small {
 		s.add("f.bin", 1<<20)
 		return []string{"-d", "out", s.srv.URL + "/f.bin"}
@@ -169,15 +169,15 @@ func (s *site) smallOrLarge(small bool) (args []string) {
 	for n := range 6 {
 		s.add(fmt.Sprint("s", n), 3000)
 	}
-	s.listAll("list")
+	s.writeListOfAll("list")
 	return []string{"mirror", "-d", "out", "list"}
 }
 
 // traced is the program with args on a file system without the calls, and checks in
 // the end that it met that.
-func (s *site) traced(mc missingCall, args []string) *exec.Cmd {
+func (s *site) tracedCommand(mc missingCall, args []string) *exec.Cmd {
 	s.Helper()
-	cmd := s.command(args)
+	cmd := s.pawlCmd(args)
 	log := filepath.Join(s.dir, "trace")
 	to := []string{"strace", "-f", "-qq", "--seccomp-bpf", "-o", log}
 	if mc.on != "*" {
@@ -194,14 +194,14 @@ func (s *site) traced(mc missingCall, args []string) *exec.Cmd {
 	}
 	to = append(to, "-e", "trace="+strings.Join(names, ","))
 	path, err := exec.LookPath("strace")
-	must(s.trial, err)
+	must(s.testRun, err)
 	cmd.Args = append(append(to, cmd.Path), cmd.Args[1:]...)
 	cmd.Path = path
 	return cmd
 }
 
 // depending are calls that the program makes on some file systems only.
-var depending = []string{"fallocate", "linkat", "faccessat", "sync_file_range"}
+var filesystemDependent = []string{"fallocate", "linkat", "faccessat", "sync_file_range"}
 
 // checkMet checks that the program made the calls.
 func (mc missingCall) checkMet(s *site) {
@@ -210,26 +210,26 @@ func (mc missingCall) checkMet(s *site) {
 	if err == nil && strings.Contains(string(trace), "INJECTED") {
 		return
 	}
-	if call, _, _ := strings.Cut(mc.calls, "="); slices.Contains(depending, call) {
+	if call, _, _ := strings.Cut(mc.calls, "="); slices.Contains(filesystemDependent, call) {
 		s.Skipf("%s is not called on the file system of %s", call, s.dir)
 	}
 	s.Errorf("nothing was injected: %v", err)
 }
 
 // checkSaid checks what the user was told.
-func (mc missingCall) checkSaid(o outcome) {
+func (mc missingCall) checkWarnings(o runResult) {
 	tr := o.tr
 	tr.Helper()
 	switch n := strings.Count(o.stderr, "pawl: warning: "); {
 	case mc.warns == "" && n > 0, n > 1:
 		tr.Errorf("%d warnings were told", n)
 	case mc.warns != "":
-		o.says("pawl: warning: " + mc.warns)
+		o.wantStderr("pawl: warning: " + mc.warns)
 	}
 	if mc.code == 0 {
 		return
 	}
-	o.says("pawl: hint: ")
+	o.wantStderr("pawl: hint: ")
 	if !strings.Contains(o.stderr, filepath.Join(tr.dir, "out")) {
 		tr.Errorf("no path was told")
 	}
@@ -237,65 +237,65 @@ func (mc missingCall) checkSaid(o outcome) {
 
 // TestMissingLocks: on a file system without locks, the pawls of one machine still know
 // of each other.
-func TestMissingLocks(t *testing.T) {
+func TestProcessesWithoutFileLocks(t *testing.T) {
 	t.Parallel()
-	needStrace(t)
+	requireStrace(t)
 	s := newSite(t)
 	mc := missingCall{calls: "flock=ENOLCK", on: "f.bin.part"}
 	args := append([]string{"--stall-timeout", "60s"}, s.smallOrLarge(false)...)
-	first := s.launch(s.traced(mc, args))
-	if !s.srv.HoldAt(s.size/2, first.exited) {
+	first := s.startCommand(s.tracedCommand(mc, args))
+	if !s.srv.HoldAt(s.fileSize/2, first.exited) {
 		t.Fatal("it ended too early")
 	}
-	waitFor(t, func() bool { return len(s.locks()) > 0 })
-	for _, other := range []*exec.Cmd{s.traced(mc, args), s.command(args)} { // without locks, and with them
-		s.launch(other).wait().exits(3).says("another pawl is downloading to it")
+	waitFor(t, func() bool { return len(s.lockFiles()) > 0 })
+	for _, other := range []*exec.Cmd{s.tracedCommand(mc, args), s.pawlCmd(args)} { // without locks, and with them
+		s.startCommand(other).wait().wantExit(3).wantStderr("another pawl is downloading to it")
 	}
-	for _, list := range []*exec.Cmd{s.traced(mc, []string{"list"}), s.command([]string{"list"})} {
-		if o := s.launch(list).wait().exits(0); !strings.Contains(o.stdout, "running") || strings.Contains(o.stderr, "warning") {
+	for _, list := range []*exec.Cmd{s.tracedCommand(mc, []string{"list"}), s.pawlCmd([]string{"list"})} {
+		if o := s.startCommand(list).wait().wantExit(0); !strings.Contains(o.stdout, "running") || strings.Contains(o.stderr, "warning") {
 			t.Errorf("pawl list: got %s%s", o.stdout, o.stderr)
 		}
 	}
 	s.srv.Open()
-	first.wait().exits(0)
-	s.here()
-	s.only(1)
-	if left := s.locks(); len(left) > 0 {
+	first.wait().wantExit(0)
+	s.wantFiles()
+	s.wantFileCount(1)
+	if left := s.lockFiles(); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
 }
 
 // locks returns the files that are locked in place of part files.
-func (s *site) locks() []string {
+func (s *site) lockFiles() []string {
 	paths, _ := filepath.Glob(filepath.Join(filepath.Dir(s.statePath()), "locks", "*"))
 	return paths
 }
 
 // TestMissingTruncate: a part file that cannot be emptied is overwritten, and one that
 // is too long and cannot be cut is a failure that says what to do.
-func TestMissingTruncate(t *testing.T) {
+func TestPartFileWithoutTruncate(t *testing.T) {
 	t.Parallel()
-	needStrace(t)
+	requireStrace(t)
 	s := newSite(t)
 	mc := missingCall{calls: "ftruncate=EPERM", on: "../f.bin.part"}
-	f := s.serve(8 << 20)
-	s.killHolding(3 << 20)
-	s.launch(s.traced(mc, []string{"--restart", s.url()})).wait().good("f.bin", f)
+	f := s.serveFile(8 << 20)
+	s.killOnceHeld(3 << 20)
+	s.startCommand(s.tracedCommand(mc, []string{"--restart", s.fileURL()})).wait().wantDownloaded("f.bin", f)
 	mc.checkMet(s)
 
-	must(s.trial, os.Remove(filepath.Join(s.dir, "f.bin")))
-	s.killHolding(3 << 20)
-	s.overwrite(s.partPath(), s.random(1<<20), 8<<20)
-	o := s.launch(s.traced(mc, []string{s.url()})).wait().exits(3)
-	o.says("this file system cannot cut it", "pawl: hint: delete that file", s.partPath())
-	must(s.trial, os.Remove(s.partPath()))
-	s.run().good("f.bin", f)
+	must(s.testRun, os.Remove(filepath.Join(s.dir, "f.bin")))
+	s.killOnceHeld(3 << 20)
+	s.overwriteAt(s.partPath(), s.randomBytes(1<<20), 8<<20)
+	o := s.startCommand(s.tracedCommand(mc, []string{s.fileURL()})).wait().wantExit(3)
+	o.wantStderr("this file system cannot cut it", "pawl: hint: delete that file", s.partPath())
+	must(s.testRun, os.Remove(s.partPath()))
+	s.runPawl().wantDownloaded("f.bin", f)
 }
 
 // needStrace skips the test if calls cannot be made to fail.
-func needStrace(t *testing.T) {
+func requireStrace(t *testing.T) {
 	t.Helper()
 	if err := exec.Command("strace", "-qq", "-o", "/dev/null", "true").Run(); err != nil {
-		newSite(t).needs(fmt.Errorf("strace: %w", err))
+		newSite(t).requireOrSkip(fmt.Errorf("strace: %w", err))
 	}
 }

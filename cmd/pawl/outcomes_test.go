@@ -10,7 +10,7 @@ import (
 )
 
 // TestNext: the hint at the end is about the worst of what happened.
-func TestNext(t *testing.T) {
+func TestHintAboutWorstFailure(t *testing.T) {
 	tests := []struct {
 		codes map[int]int
 		want  string
@@ -34,7 +34,7 @@ func TestNext(t *testing.T) {
 }
 
 // TestDisplayName: files of lists are told by their paths below the directory.
-func TestDisplayName(t *testing.T) {
+func TestNamesBelowDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for _, tt := range []struct{ dir, target, want string }{
 		{dir, filepath.Join(dir, "a", "b.bin"), filepath.Join("a", "b.bin")},
@@ -51,7 +51,7 @@ func TestDisplayName(t *testing.T) {
 
 // TestTellsRetry: of many files of lists that fail for one reason, one retry is
 // told every few seconds; without lists each is.
-func TestTellsRetry(t *testing.T) {
+func TestRepeatedRetriesAreReportedOnce(t *testing.T) {
 	second := downloader.Event{Kind: downloader.Retrying, Attempt: 2}
 	lists := &display{displayOptions: displayOptions{counts: func() fileCounts { return fileCounts{} }}}
 	for i, tt := range []struct {

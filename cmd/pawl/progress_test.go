@@ -114,7 +114,7 @@ func TestCut(t *testing.T) {
 }
 
 // TestWide: the table is in order, as it is searched by halves.
-func TestWide(t *testing.T) {
+func TestWideTable(t *testing.T) {
 	last := rune(0x300)
 	for _, w := range wide {
 		if w.from <= last || w.to < w.from {

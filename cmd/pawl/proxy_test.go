@@ -65,7 +65,7 @@ var wrongProxies = []string{
 }
 
 // TestProxyExempt: an entry of no_proxy that would never match is an error.
-func TestProxyExempt(t *testing.T) {
+func TestNoProxyEntries(t *testing.T) {
 	for value, want := range map[string]string{
 		"*": "*", "localhost,example.com": "localhost,example.com", " a.test , .b.test,*.c.test ": "a.test,.b.test,*.c.test",
 		"10.0.0.0/8,fe80::/10": "10.0.0.0/8,fe80::/10", "1.2.3.4,::1,[::2],1.2.3.4:80,[::3]:80": "1.2.3.4,::1,::2,1.2.3.4:80,[::3]:80",
@@ -88,10 +88,10 @@ func TestProxyExempt(t *testing.T) {
 // A testProxy is an HTTP proxy or a SOCKS5 proxy that connects to one server,
 // whatever name it is asked for.
 type testProxy struct {
-	to    string // host and port of the server
-	url   string // without user and password
-	asked atomic.Int64
-	users sync.Map // of the requests
+	to       string // host and port of the server
+	url      string // without user and password
+	requests atomic.Int64
+	users    sync.Map // of the requests
 }
 
 // newTestProxy starts a proxy in front of the server at an address.
@@ -132,7 +132,7 @@ func newTestProxy(t *testing.T, scheme, to string) *testProxy {
 
 // ServeHTTP is the HTTP proxy (RFC 9110 §9.3.6 for CONNECT).
 func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.asked.Add(1)
+	p.requests.Add(1)
 	p.users.Store(r.Header.Get("Proxy-Authorization"), true)
 	if r.Method != http.MethodConnect {
 		out := r.Clone(r.Context())
@@ -163,7 +163,7 @@ func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // socks is one connection of the SOCKS5 proxy (RFC 1928, RFC 1929).
 func (p *testProxy) socks(c net.Conn) {
 	defer c.Close()
-	p.asked.Add(1)
+	p.requests.Add(1)
 	in := bufio.NewReader(c)
 	take := func(n int) []byte {
 		b := make([]byte, n)
@@ -217,7 +217,7 @@ func withoutProxies(environ []string) []string {
 }
 
 // throughProxy is the program, which trusts the certificates of httptest.
-func throughProxy(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
+func proxyCommand(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -264,17 +264,17 @@ func TestProxySchemes(t *testing.T) {
 				}
 				u.User = url.UserPassword("konto", "ge%heim")
 				for _, command := range []string{"get", "mirror"} {
-					before, dir := p.asked.Load(), t.TempDir()
+					before, dir := p.requests.Load(), t.TempDir()
 					if err := os.WriteFile(filepath.Join(dir, "list"), []byte(asked+"\n"), 0o666); err != nil {
 						t.Fatal(err)
 					}
 					what := map[string]string{"get": asked, "mirror": "list"}[command]
-					out, err := throughProxy(t, dir, []string{variable + "= " + u.String() + " "}, command, what).CombinedOutput()
+					out, err := proxyCommand(t, dir, []string{variable + "= " + u.String() + " "}, command, what).CombinedOutput()
 					if err != nil {
 						t.Fatalf("%s: %v\n%s", command, err, out)
 					}
 					checkFile(t, filepath.Join(dir, "f.bin"), f)
-					if p.asked.Load() == before {
+					if p.requests.Load() == before {
 						t.Errorf("%s: the proxy was not asked", command)
 					}
 				}
@@ -302,25 +302,25 @@ func TestProxyPrecedence(t *testing.T) {
 		"http_proxy=RIGHT HTTP_PROXY=WRONG", "all_proxy=RIGHT ALL_PROXY=WRONG", "http_proxy=RIGHT all_proxy=WRONG", "HTTP_PROXY=RIGHT all_proxy=WRONG",
 		"http_proxy= all_proxy=RIGHT", "https_proxy=WRONG all_proxy=RIGHT", "all_proxy=RIGHT no_proxy=other.test", "all_proxy=RIGHT REQUEST_METHOD=GET",
 	} {
-		before := right.asked.Load()
+		before := right.requests.Load()
 		env := strings.Fields(strings.NewReplacer("RIGHT", right.url, "WRONG", wrong.url).Replace(env))
-		if out, err := throughProxy(t, t.TempDir(), env, "get", "http://pawl.test/f.bin").CombinedOutput(); err != nil || right.asked.Load() == before {
+		if out, err := proxyCommand(t, t.TempDir(), env, "get", "http://pawl.test/f.bin").CombinedOutput(); err != nil || right.requests.Load() == before {
 			t.Errorf("%q: %v\n%s", env, err, out)
 		}
 	}
-	if n := wrong.asked.Load(); n > 0 {
+	if n := wrong.requests.Load(); n > 0 {
 		t.Errorf("the wrong proxy was asked %d times", n)
 	}
 	for _, exempt := range []string{"pawl.test", ".test", "*", "other.test pawl.test", "no_proxy=x,pawl.test:80"} {
-		before := right.asked.Load()
-		out, err := throughProxy(t, t.TempDir(), []string{"all_proxy=" + right.url, "no_proxy=" + strings.TrimPrefix(exempt, "no_proxy=")}, "get", "http://pawl.test/f.bin").CombinedOutput()
-		if code := exitOf(err); code != 4 || right.asked.Load() > before {
+		before := right.requests.Load()
+		out, err := proxyCommand(t, t.TempDir(), []string{"all_proxy=" + right.url, "no_proxy=" + strings.TrimPrefix(exempt, "no_proxy=")}, "get", "http://pawl.test/f.bin").CombinedOutput()
+		if code := exitCodeOf(err); code != 4 || right.requests.Load() > before {
 			t.Errorf("no_proxy=%s: exit %d, want 4 without a proxy\n%s", exempt, code, out)
 		}
 	}
 }
 
-func exitOf(err error) int {
+func exitCodeOf(err error) int {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return exit.ExitCode()
@@ -330,7 +330,7 @@ func exitOf(err error) int {
 
 // TestProxyRefused: a variable that cannot be used ends every command that
 // downloads, before any request, and no other command. Its password is not told.
-func TestProxyRefused(t *testing.T) {
+func TestUnusableProxyIsError(t *testing.T) {
 	srv := faultserver.New()
 	defer srv.Close()
 	srv.Put("f.bin", faultserver.NewFile(100<<10, 1))
@@ -340,9 +340,9 @@ func TestProxyRefused(t *testing.T) {
 	}
 	refused := func(env []string, args ...string) {
 		t.Helper()
-		out, err := throughProxy(t, dir, env, args...).CombinedOutput()
+		out, err := proxyCommand(t, dir, env, args...).CombinedOutput()
 		name, _, _ := strings.Cut(env[len(env)-1], "=")
-		if exitOf(err) != 2 || !strings.Contains(string(out), name+" ") || !strings.Contains(string(out), "pawl: hint: ") {
+		if exitCodeOf(err) != 2 || !strings.Contains(string(out), name+" ") || !strings.Contains(string(out), "pawl: hint: ") {
 			t.Errorf("%q: %v, want exit code 2, the name of the variable and a hint\n%s", env, err, out)
 		}
 		if text := string(out); strings.Contains(text, "geheim") || strings.Contains(text, "konto") {
@@ -374,7 +374,7 @@ func TestProxyRefused(t *testing.T) {
 	}
 	resume := pawlCommand(dir, "--limit-rate", "10K", "--deadline", "1s", "-o", "g.bin", srv.URL+"/f.bin")
 	resume.Env = withoutProxies(resume.Env)
-	if out, err := resume.CombinedOutput(); exitOf(err) != 75 {
+	if out, err := resume.CombinedOutput(); exitCodeOf(err) != 75 {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	asked := len(srv.Requests())

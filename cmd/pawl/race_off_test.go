@@ -7,4 +7,4 @@ import "time"
 const raceEnabled = false
 
 // soon is d, and half as much again for a machine that is busy.
-func soon(d time.Duration) time.Duration { return d * 3 / 2 }
+func withSlack(d time.Duration) time.Duration { return d * 3 / 2 }

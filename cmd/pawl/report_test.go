@@ -13,7 +13,7 @@ import (
 )
 
 // TestReportText: the schema, as it is documented.
-func TestReportText(t *testing.T) {
+func TestReportSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.json")
 	r, err := newReport(path, reportHeader{
 		Pawl: "1", Started: time.Unix(0, 0).UTC(), Lists: []string{"a@b", "https://u:p@h/l"}, Dir: "/d",
@@ -73,7 +73,7 @@ func parseReport(t *testing.T, path string) (p parsedReport) {
 
 // TestReport: many at once tell of files and of problems, with any text, and
 // each entry is there; none of either is a report, too.
-func TestReport(t *testing.T) {
+func TestReportConcurrent(t *testing.T) {
 	for _, n := range []int{0, 1, 5000} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "r.json")
@@ -112,7 +112,7 @@ func TestReport(t *testing.T) {
 }
 
 // TestReportFailures: without a whole report there is none, and no part of one.
-func TestReportFailures(t *testing.T) {
+func TestFailedReportLeavesNoFile(t *testing.T) {
 	tests := map[string]func(r *report){
 		"disk":     func(r *report) { r.out.tmp.Close() },
 		"problems": func(r *report) { r.problems.tmp.Close() },
@@ -134,13 +134,13 @@ func TestReportFailures(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		os.Remove(path) // the directory
-		holds(t, dir, nil)
+		wantDirFiles(t, dir, nil)
 	}
 }
 
 // TestReportAbort: an abandoned report leaves nothing; one that was not asked
 // for does nothing.
-func TestReportAbort(t *testing.T) {
+func TestAbortedReportLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	r, err := newReport(filepath.Join(dir, "r"), reportHeader{})
 	if err != nil {
@@ -149,7 +149,7 @@ func TestReportAbort(t *testing.T) {
 	r.file(reportFile{})
 	r.problem(reportProblem{})
 	r.abort()
-	holds(t, dir, nil)
+	wantDirFiles(t, dir, nil)
 	r = nil
 	r.file(reportFile{})
 	r.problem(reportProblem{})

@@ -56,7 +56,7 @@ func TestExitCode(t *testing.T) {
 }
 
 // TestTell: one line without control characters, and the hint beneath.
-func TestTell(t *testing.T) {
+func TestErrorIsOneLine(t *testing.T) {
 	var out strings.Builder
 	s := &speaker{stderr: &out}
 	s.tell(errors.New("a\x1b[31mb\nc"), "do this")
@@ -67,7 +67,7 @@ func TestTell(t *testing.T) {
 
 // TestEscaped: bytes that are not UTF-8 are seen, in messages and in JSON, and a
 // character that stands for such a byte elsewhere is only itself.
-func TestEscaped(t *testing.T) {
+func TestEscapedInvalidUTF8(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "café \ufffd": "café \ufffd", "caf\xe9": `caf\xe9`, "\xff\xfeé\xed\xa0\x80\ufffd": `\xff\xfeé\xed\xa0\x80` + "\ufffd", `caf\xe9`: `caf\xe9`, "\x85": `\x85`,
 	} {
@@ -82,7 +82,7 @@ func TestEscaped(t *testing.T) {
 
 // TestTimes: each line of a log has its time, whoever prints it, but in the
 // journal, and not unless it was asked for.
-func TestTimes(t *testing.T) {
+func TestTimestampsInLog(t *testing.T) {
 	print := func(s *speaker) {
 		s.note("a")
 		show := newDisplay(s, displayOptions{bar: true, files: 1})

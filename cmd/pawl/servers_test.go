@@ -78,7 +78,7 @@ func TestRealServers(t *testing.T) {
 				pawlOK(t, dir, "-q", url+"/"+name)
 				checkFile(t, filepath.Join(dir, name), file)
 			}
-			interrupted(t, dir, url, f, s.name != "python")
+			checkResume(t, dir, url, f, s.name != "python")
 			if out := pawlOK(t, dir, url+"/a.bin"); !strings.Contains(out, "already there") {
 				t.Errorf("a second run: %s", out)
 			}
@@ -87,7 +87,7 @@ func TestRealServers(t *testing.T) {
 }
 
 // interrupted downloads a.bin under another name, interrupted in the middle.
-func interrupted(t *testing.T, dir, url string, f faultserver.File, ranges bool) {
+func checkResume(t *testing.T, dir, url string, f faultserver.File, ranges bool) {
 	t.Helper()
 	cmd := pawlCommand(dir, "-q", "--limit-rate", "20M", "-o", "b.bin", url+"/a.bin")
 	if err := cmd.Start(); err != nil {

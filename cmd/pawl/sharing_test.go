@@ -77,7 +77,7 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // most returns the most connections that were open at once.
-func (c *crowd) most() int {
+func (c *crowd) peakConns() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.peak
@@ -168,7 +168,7 @@ func (c *crowd) checkFair(from, to []int64) {
 		got[p] = to[p] - from[p]
 		sum += got[p]
 	}
-	c.Logf("bytes of each process in the middle third: %d; at most %d connections", got, c.most())
+	c.Logf("bytes of each process in the middle third: %d; at most %d connections", got, c.peakConns())
 	most := int64(2)
 	if raceEnabled {
 		most = 3
@@ -198,8 +198,8 @@ func TestSharedConnections(t *testing.T) {
 			}
 			samples := c.sample(cmds)
 			c.checkFiles()
-			if c.most() > 8 || c.most() < 7 {
-				t.Errorf("most connections at once: got %d, want 8", c.most())
+			if c.peakConns() > 8 || c.peakConns() < 7 {
+				t.Errorf("most connections at once: got %d, want 8", c.peakConns())
 			}
 			if n := len(samples); n < 9 {
 				t.Errorf("only %d samples", n)
@@ -212,7 +212,7 @@ func TestSharedConnections(t *testing.T) {
 
 // TestSharedLater: who comes when one process has all connections gets its share,
 // though that one has as many large files as connections.
-func TestSharedLater(t *testing.T) {
+func TestLaterProcessGetsItsShare(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 2, 0, 12<<20, 2<<20)
 	for i := 1; i < 8; i++ {
@@ -226,20 +226,20 @@ func TestSharedLater(t *testing.T) {
 	begun := time.Now()
 	err := second.Wait()
 	t.Logf("12 MiB at 2 MiB/s of each connection took %v beside another process", time.Since(begun))
-	if err != nil || time.Since(begun) > soon(8*time.Second) { // 3 s with four connections
+	if err != nil || time.Since(begun) > withSlack(8*time.Second) { // 3 s with four connections
 		t.Errorf("second: %v after %v", err, time.Since(begun))
 	}
 	if err := first.Wait(); err != nil {
 		t.Errorf("first: %v", err)
 	}
 	c.checkFiles()
-	if c.most() > 8 {
-		t.Errorf("most connections at once: got %d, want 8", c.most())
+	if c.peakConns() > 8 {
+		t.Errorf("most connections at once: got %d, want 8", c.peakConns())
 	}
 }
 
 // TestSharedTurns: with more processes than connections each has its turn.
-func TestSharedTurns(t *testing.T) {
+func TestMoreProcessesThanConnections(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 3, 3, 4<<20, 1<<20)
 	var cmds []*exec.Cmd
@@ -248,15 +248,15 @@ func TestSharedTurns(t *testing.T) {
 	}
 	samples := c.sample(cmds)
 	c.checkFiles()
-	if c.most() > 2 {
-		t.Errorf("most connections at once: got %d, want 2", c.most())
+	if c.peakConns() > 2 {
+		t.Errorf("most connections at once: got %d, want 2", c.peakConns())
 	}
 	t.Logf("%d samples, the last %d", len(samples), samples[len(samples)-1])
 }
 
 // TestSharedKilled: the connections of a killed process are those of the others
 // within a second.
-func TestSharedKilled(t *testing.T) {
+func TestConnectionsOfKilledProcess(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 2, 0, 64<<20, 2<<20)
 	victim, heir := c.start(0, "-x", "8"), c.start(1, "-x", "8")
@@ -270,14 +270,14 @@ func TestSharedKilled(t *testing.T) {
 	before := c.connections(1)
 	waitFor(t, func() bool { return c.connections(1) == 8 })
 	t.Logf("%v after the kill the other one has 8 connections, of %d", time.Since(killed), before)
-	if time.Since(killed) > soon(time.Second) || before > 4 {
+	if time.Since(killed) > withSlack(time.Second) || before > 4 {
 		t.Errorf("got all of them after %v, and %d before", time.Since(killed), before)
 	}
 	if err := heir.Wait(); err != nil {
 		t.Errorf("the other process: %v", err)
 	}
 	checkFile(t, filepath.Join(c.dir, "1/0.bin"), c.names["1/0.bin"])
-	if c.most() > 8 {
-		t.Errorf("most connections at once: got %d, want 8", c.most())
+	if c.peakConns() > 8 {
+		t.Errorf("most connections at once: got %d, want 8", c.peakConns())
 	}
 }

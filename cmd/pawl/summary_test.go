@@ -36,7 +36,7 @@ func TestSummaryLines(t *testing.T) {
 }
 
 // TestFailureNames: each exit code of a failure has a name.
-func TestFailureNames(t *testing.T) {
+func TestFailureKindsHaveNames(t *testing.T) {
 	for _, k := range exitKinds {
 		if failureNames[k.code] == "" {
 			t.Errorf("exit code %d has none", k.code)

@@ -140,7 +140,7 @@ func TestTimetableFollow(t *testing.T) {
 }
 
 // TestTimetableStop: after stop nothing is set any more.
-func TestTimetableStop(t *testing.T) {
+func TestTimetableStopWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table timetable
 		if err := table.UnmarshalText([]byte("08:00=1,09:00=2")); err != nil {
@@ -160,7 +160,7 @@ func TestTimetableStop(t *testing.T) {
 }
 
 // TestTimetableLook: the clock is looked at soon, whatever it shows.
-func TestTimetableLook(t *testing.T) {
+func TestTimetableWakesWithin30s(t *testing.T) {
 	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for after, want := range map[time.Duration]time.Duration{
 		0: 30 * time.Second, 1: 30*time.Second - 1, 30*time.Second - 1: 1, 30 * time.Second: 30 * time.Second, 59*time.Second + 5e8: 5e8,

@@ -12,13 +12,13 @@ import (
 
 // treeLinks are hazards of TestHazards: symbolic links below the directory of a list.
 var treeLinks = []hazard{
-	throughLink("a directory is a link to another place", "out/sub", "out=sub/x", "%s"),
-	throughLink("a directory is a link beside it", "out/sub", "out=sub/x", "../away"),
-	throughLink("a directory is a link within", "out/sub", "out=sub/x", "real"),
-	throughLink("a directory in the middle is a link", "out/a/b", "out=a/b/c/x", "%s"),
-	throughLink("the option dir is a link", "out/sub", "dir=sub\n  out=x", "%s"),
-	throughLink("a directory is a link to nothing", "out/sub", "out=sub/x", "%s/none"),
-	{name: "names: links below the directory, --follow-links", run: func(tr *testRun) {
+	throughLink("a directory links elsewhere", "out/sub", "out=sub/x", "%s"),
+	throughLink("a directory links to a sibling", "out/sub", "out=sub/x", "../away"),
+	throughLink("a directory links within the tree", "out/sub", "out=sub/x", "real"),
+	throughLink("a parent directory is a link", "out/a/b", "out=a/b/c/x", "%s"),
+	throughLink("the dir option names a link", "out/sub", "dir=sub\n  out=x", "%s"),
+	throughLink("a directory links to nothing", "out/sub", "out=sub/x", "%s/none"),
+	{name: "names: symlinks below the directory, --follow-links", run: func(tr *testRun) {
 		away := tr.linkedTree("out/sub", "%s")
 		tr.runPawl("mirror", "--follow-links", "-d", "out", tr.linkedList("out=sub/x")).wantExit(0)
 		for _, name := range []string{"x", "x2"} {
@@ -28,7 +28,7 @@ var treeLinks = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "names: links below the directory, the directory itself is one", run: func(tr *testRun) {
+	{name: "names: symlinks below the directory, the directory itself is a link", run: func(tr *testRun) {
 		tr.linkedTree("other", "%s")
 		must(tr, os.Mkdir(filepath.Join(tr.dir, "tree"), 0o755))
 		must(tr, os.Symlink("tree", filepath.Join(tr.dir, "out")))
@@ -42,7 +42,7 @@ var treeLinks = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "names: links below the directory, prune", run: func(tr *testRun) {
+	{name: "names: symlinks below the directory, prune", run: func(tr *testRun) {
 		tr.linkedTree("other", "%s")
 		list := tr.linkedList("out=sub/x")
 		tr.runPawl("mirror", "-d", "out", list).wantExit(0)
@@ -52,13 +52,13 @@ var treeLinks = []hazard{
 		check()
 		tr.markMet()
 	}},
-	{name: "names: links below the directory, prune of an unfinished file", run: func(tr *testRun) {
+	{name: "names: symlinks below the directory, prune of an unfinished file", run: func(tr *testRun) {
 		check := tr.linkedPart()
 		tr.runPawl("mirror", "--prune", "-d", "out", tr.writeURLList(tr.srv.URL+"/small\n  out=z\n")).wantExit(0)
 		check()
 		tr.markMet()
 	}},
-	{name: "names: links below the directory, an unfinished file goes on", run: func(tr *testRun) {
+	{name: "names: symlinks below the directory, an unfinished file is resumed", run: func(tr *testRun) {
 		check := tr.linkedPart()
 		tr.runPawl("mirror", "-d", "out", "list").wantExit(13)
 		check()
@@ -68,7 +68,7 @@ var treeLinks = []hazard{
 		check()
 		tr.markMet()
 	}},
-	{name: "names: links below the directory come and go", run: func(tr *testRun) {
+	{name: "names: symlinks below the directory, swapped again and again", run: func(tr *testRun) {
 		tr.linkedTree("other", "%s")
 		out, away := filepath.Join(tr.dir, "out"), filepath.Join(tr.dir, "away")
 		must(tr, os.MkdirAll(filepath.Join(out, "sub"), 0o755))
@@ -137,7 +137,7 @@ func (tr *testRun) linkedList(option string) string {
 // throughLink is a hazard of a link on the way to files of a list, which are an error each. The
 // others arrive.
 func throughLink(name, path, option, to string) hazard {
-	return hazard{name: "names: links below the directory, " + name, run: func(tr *testRun) {
+	return hazard{name: "names: symlinks below the directory, " + name, run: func(tr *testRun) {
 		away := tr.linkedTree(path, to)
 		must(tr, os.MkdirAll(filepath.Join(tr.dir, "out", "real"), 0o755))
 		o := tr.runPawl("mirror", "-d", "out", tr.linkedList(option))

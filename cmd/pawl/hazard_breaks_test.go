@@ -27,17 +27,17 @@ var breaks = []hazard{
 		tr.srv.Set(faultserver.Reset(300 << 10))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "breaks: empty bodies now and then", run: func(tr *testRun) {
+	{name: "breaks: some empty bodies", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(everyThird(faultserver.Empty), faultserver.Cut(2<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "breaks: cut before the first byte now and then", run: func(tr *testRun) {
+	{name: "breaks: some bodies cut before the first byte", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(everyThird(faultserver.Cut(0)), faultserver.Cut(2<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "breaks: empty bodies for ever", run: func(tr *testRun) {
+	{name: "breaks: only empty bodies", run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Cut(0))
 		tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(4)
@@ -58,26 +58,26 @@ var breaks = []hazard{
 		tr.srv.Set(faultserver.First(1, faultserver.CutEnd), faultserver.NoLength)
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "breaks: chunked stream cut for ever", run: streamFails(faultserver.Cut(2<<20), faultserver.NoLength)},
-	{name: "breaks: chunked stream without validators cut for ever", run: streamFails(faultserver.Cut(2<<20), faultserver.NoLength, faultserver.NoValidators)},
-	{name: "breaks: chunked stream cut at its last byte for ever", run: streamFails(faultserver.CutEnd, faultserver.NoLength)},
-	{name: "breaks: stream cut for ever", run: streamFails(faultserver.Cut(2<<20), faultserver.NoRanges)},
+	{name: "breaks: chunked stream always cut", run: streamFails(faultserver.Cut(2<<20), faultserver.NoLength)},
+	{name: "breaks: chunked stream without validators always cut", run: streamFails(faultserver.Cut(2<<20), faultserver.NoLength, faultserver.NoValidators)},
+	{name: "breaks: chunked stream always cut at its last byte", run: streamFails(faultserver.CutEnd, faultserver.NoLength)},
+	{name: "breaks: stream always cut", run: streamFails(faultserver.Cut(2<<20), faultserver.NoRanges)},
 
-	{name: "breaks: no header at first", run: func(tr *testRun) {
+	{name: "breaks: no response to the first request", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.First(1, faultserver.Mute))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
 	{name: "breaks: one connection silent", runsAlone: true, run: oneSlowConnection(faultserver.Stall(100 << 10))},
-	{name: "breaks: one connection dripping", runsAlone: true, run: oneSlowConnection(faultserver.Drip(100<<10, 500))},
-	{name: "breaks: one connection dripping from its start", runsAlone: true, run: oneSlowConnection(faultserver.Drip(0, 500))},
-	{name: "breaks: the only connection dripping", run: func(tr *testRun) {
+	{name: "breaks: one connection trickles", runsAlone: true, run: oneSlowConnection(faultserver.Drip(100<<10, 500))},
+	{name: "breaks: one connection trickles from its start", runsAlone: true, run: oneSlowConnection(faultserver.Drip(0, 500))},
+	{name: "breaks: the only connection trickles", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(limitConcurrency(1, faultserver.Status(503, -1)), faultserver.First(1, faultserver.Drip(100<<10, 500)))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.1)
 	}},
-	{name: "breaks: all silent for 22 s", run: func(tr *testRun) {
+	{name: "breaks: all connections silent for 22 s", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Pause(4<<20, 22*time.Second), faultserver.Rate(8<<20))
 		o := tr.runPawl("--stall-timeout", "30s", tr.fileURL())

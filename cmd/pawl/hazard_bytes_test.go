@@ -21,9 +21,9 @@ const latin1, latin1Other, escapedLatin1 = "caf\xe9.bin", "caf\xe8.bin", `caf\xe
 var namesBytes = []hazard{
 	nonUTF8Killed("-o", latin1, "-o", latin1),
 	nonUTF8Killed("-d", "d\xe9p\xf4t/f.bin", "-d", "d\xe9p\xf4t"),
-	nonUTF8Killed("both, UTF-8 and not", "é\xe9/é\xe9.bin", "-d", "é\xe9", "-o", "é\xe9.bin"),
-	nonUTF8Killed("-o, a replacement character", "caf\ufffd.bin", "-o", "caf\ufffd.bin"),
-	{name: "names: bytes, out= of a list, killed and run again", run: func(tr *testRun) {
+	nonUTF8Killed("mixed with UTF-8", "é\xe9/é\xe9.bin", "-d", "é\xe9", "-o", "é\xe9.bin"),
+	nonUTF8Killed("-o with a replacement character", "caf\ufffd.bin", "-o", "caf\ufffd.bin"),
+	{name: "names: not UTF-8, out= of a list, killed and run again", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		f := tr.serveFile(16 << 20)
 		tr.markMet()
@@ -39,7 +39,7 @@ var namesBytes = []hazard{
 			tr.Errorf("%d requests for what is here", n)
 		}
 	}},
-	{name: "names: bytes, a small file of a list, and another in its place", run: func(tr *testRun) {
+	{name: "names: not UTF-8, a small file of a list, damaged and dropped", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		f := tr.serveFile(100 << 10)
 		list := tr.writeURLList(tr.fileURL() + "\n  out=" + latin1 + "\n" + tr.fileURL() + "?2\n  out=" + latin1Other + "\n")
@@ -52,7 +52,7 @@ var namesBytes = []hazard{
 		tr.wantOnlyFiles(latin1, list)
 		tr.markMet()
 	}},
-	{name: "names: bytes, two of one byte's difference, both killed", run: func(tr *testRun) {
+	{name: "names: not UTF-8, two names that differ in one byte, both killed", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		f := tr.serveFile(12 << 20)
 		tr.markMet()
@@ -63,7 +63,7 @@ var namesBytes = []hazard{
 		tr.runPawl("-o", latin1, tr.fileURL()).wantDownloaded(latin1, f)
 		tr.wantOnlyFiles(latin1, latin1Other)
 	}},
-	{name: "names: bytes, two of one byte's difference in a list", run: func(tr *testRun) {
+	{name: "names: not UTF-8, two names that differ in one byte, in a list", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		f, g := tr.putFile("f", faultserver.NewFile(3<<20, 1)), tr.putFile("g", faultserver.NewFile(3<<20, 2))
 		o := tr.runPawl("mirror", tr.writeURLList(tr.srv.URL+"/f\n  out="+latin1+"\n"+tr.srv.URL+"/g\n  out="+latin1Other+"\n"))
@@ -71,7 +71,7 @@ var namesBytes = []hazard{
 		o.wantDownloaded(latin1Other, g)
 		tr.markMet()
 	}},
-	{name: "names: bytes, --failed and back", run: func(tr *testRun) {
+	{name: "names: not UTF-8, the list of --failed as input", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		list := tr.writeURLList(tr.fileURL() + "\n  out=" + latin1 + "\n")
 		tr.runPawl("mirror", list, "--failed", "f\xe9")
@@ -79,7 +79,7 @@ var namesBytes = []hazard{
 		tr.runPawl("mirror", "f\xe9").wantDownloaded(latin1, f)
 		tr.markMet()
 	}},
-	{name: "names: bytes, list, resume and remove", run: func(tr *testRun) {
+	{name: "names: not UTF-8, list, resume and remove", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		f := tr.serveFile(12 << 20)
 		tr.markMet()
@@ -92,7 +92,7 @@ var namesBytes = []hazard{
 		tr.runPawl("remove", "--files", latin1Other+".part")
 		tr.wantOnlyFiles(latin1)
 	}},
-	{name: "names: bytes, report, events and hooks", run: func(tr *testRun) {
+	{name: "names: not UTF-8, report, events and hooks", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		tr.serveFile(100 << 10)
 		list := tr.writeURLList(tr.fileURL() + "\n  out=" + latin1 + "\n" + tr.srv.URL + "/not\n  out=" + latin1Other + "\n")
@@ -120,7 +120,7 @@ var namesBytes = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "names: bytes, a JSON line", run: func(tr *testRun) {
+	{name: "names: not UTF-8, a JSON line", run: func(tr *testRun) {
 		f := tr.serveFile(100 << 10)
 		line := func(out string) string { return `{"url":"` + tr.fileURL() + `","out":"` + out + "\"}\n" }
 		o := tr.runPawl("mirror", tr.writeURLList(line(latin1)+line(`\udce9.bin`)+line("caf\ufffd.bin")))
@@ -133,16 +133,16 @@ var namesBytes = []hazard{
 		}
 		tr.markMet()
 	}},
-	nonUTF8URLNames("GBK, two of one byte's difference", "%B2%E2%CA%D4%CE%C4%BC%FE.zip", "%B2%E2%CA%D4%CE%C4%BC%FD.zip"),
-	nonUTF8URLNames("Shift-JIS, trails that are forbidden", "%95%5C.zip", "%83%5C.zip", "%83%7C.zip", "%83_.zip"),
-	nonUTF8URLNames("Latin-1, capital or not", "CAF%C9.bin", "caf%E9.bin"),
+	nonUTF8URLNames("GBK, two names that differ in one byte", "%B2%E2%CA%D4%CE%C4%BC%FE.zip", "%B2%E2%CA%D4%CE%C4%BC%FD.zip"),
+	nonUTF8URLNames("Shift-JIS, forbidden trail bytes", "%95%5C.zip", "%83%5C.zip", "%83%7C.zip", "%83_.zip"),
+	nonUTF8URLNames("Latin-1, upper and lower case", "CAF%C9.bin", "caf%E9.bin"),
 	nonUTF8URLNames("GBK, long", strings.Repeat("%B2%E2", 50)+"1.zip", strings.Repeat("%B2%E2", 50)+"2.zip"),
 }
 
 // bytesKilled is a hazard of a download of f.bin with args, which gets a name that
 // is not UTF-8: killed, looked at, and run again.
 func nonUTF8Killed(what, name string, args ...string) hazard {
-	return hazard{name: "names: bytes, " + what + ", killed and run again", run: func(tr *testRun) {
+	return hazard{name: "names: not UTF-8, " + what + ", killed and run again", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
 		f := tr.serveFile(12 << 20)
 		tr.markMet()
@@ -159,7 +159,7 @@ func nonUTF8Killed(what, name string, args ...string) hazard {
 // bytesOfURLs is a hazard of several files whose names in URLs are not UTF-8, asked
 // for at once and then in a list: each gets a name of its own.
 func nonUTF8URLNames(what string, escaped ...string) hazard {
-	return hazard{name: "names: bytes, of URLs, " + what, run: func(tr *testRun) {
+	return hazard{name: "names: not UTF-8, in URLs, " + what, run: func(tr *testRun) {
 		var asked []string
 		var files []faultserver.File
 		for i, name := range escaped {

@@ -24,13 +24,13 @@ func (tr *testRun) newVersion(size int64, etag string, modified time.Time) fault
 }
 
 var changesUnderWay = []hazard{
-	{name: "changes: another version in mid-download", run: func(tr *testRun) {
+	{name: "changes: another version during the download", run: func(tr *testRun) {
 		tr.serveFile(16 << 20)
 		var f faultserver.File
 		o := tr.runWithChange(func() { f = tr.serveFile(16 << 20) }, firstConnRate())
 		o.wantDownloaded("f.bin", f)
 	}},
-	{name: "changes: another version in mid-download, many connections", run: func(tr *testRun) {
+	{name: "changes: another version during the download, many connections", run: func(tr *testRun) {
 		tr.serveFile(24 << 20)
 		var f faultserver.File
 		o := tr.runWithChange(func() { f = tr.serveFile(24 << 20) }, faultserver.ConnRate(2<<20))
@@ -39,13 +39,13 @@ var changesUnderWay = []hazard{
 			tr.Errorf("%d connections", n)
 		}
 	}},
-	{name: "changes: another version in mid-download, no validators", run: func(tr *testRun) {
+	{name: "changes: another version during the download, no validators", run: func(tr *testRun) {
 		tr.putFile("f.bin", tr.newVersion(16<<20, "", noTime))
 		var f faultserver.File
 		o := tr.runWithChange(func() { f = tr.putFile("f.bin", tr.newVersion(16<<20, "", noTime)) }, firstConnRate())
 		o.wantDownloaded("f.bin", f)
 	}},
-	{name: "changes: three versions in mid-download", run: func(tr *testRun) {
+	{name: "changes: three versions during the download", run: func(tr *testRun) {
 		tr.serveFile(16 << 20)
 		third, pace := make(chan faultserver.File, 1), firstConnRate()
 		o := tr.runWithChange(func() {
@@ -99,8 +99,8 @@ var (
 
 var changesOnResume = []hazard{
 	changedOnResume("another version on resume", fileOfSize(12<<20), fileOfSize(12<<20)),
-	changedOnResume("bigger on resume", fileOfSize(12<<20), fileOfSize(16<<20)),
-	changedOnResume("bigger by a byte on resume", fileOfSize(12<<20), fileOfSize(12<<20+1)),
+	changedOnResume("larger on resume", fileOfSize(12<<20), fileOfSize(16<<20)),
+	changedOnResume("larger by one byte on resume", fileOfSize(12<<20), fileOfSize(12<<20+1)),
 	changedOnResume("smaller on resume", fileOfSize(12<<20), fileOfSize(1<<20)),
 	changedOnResume("empty on resume", fileOfSize(12<<20), fileOfSize(0)),
 	changedOnResume("other Last-Modified on resume, no ETag", fileWithValidators("", modified), fileWithValidators("", modifiedLater)),
@@ -126,7 +126,7 @@ var changesOnResume = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.3)
 	}},
-	newETagOnResume("weak ETag grown strong on resume", 1.3, `W/"a"`, `"a"`),
+	newETagOnResume("weak ETag becomes strong on resume", 1.3, `W/"a"`, `"a"`),
 	newETagOnResume("other ETag on resume, same content", 2.1, `"a"`, `"b"`),
 	{name: "changes: --on-change fail", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -140,7 +140,7 @@ var changesOnResume = []hazard{
 		tr.runPawl("--on-change", "fail", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.wantSentRatio(2.5) // the refused answer may have been large
 	}},
-	{name: "changes: --on-change fail in mid-download", run: func(tr *testRun) {
+	{name: "changes: --on-change fail during the download", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.runWithChange(func() { tr.serveFile(16 << 20) }, firstConnRate(), "--on-change", "fail", tr.fileURL()).wantFailure(17)
 		tr.wantPartKept()
@@ -216,11 +216,11 @@ var changesOfBackends = []hazard{
 	inconsistentServers("alternating ETags and a kill", true, alternatingTags),
 	inconsistentServers("alternating ETags and Last-Modified", false, alternatingAll),
 	inconsistentServers("alternating ETags and Last-Modified and a kill", true, alternatingAll),
-	inconsistentServers("random ETags of two machines", false, randomTags),
-	inconsistentServers("random ETags of two machines and a kill", true, randomTags),
-	inconsistentServers("a fresh ETag with each answer", false, freshTags),
-	inconsistentServers("a fresh ETag with each answer and a kill", true, freshTags),
-	inconsistentServers("a fresh ETag with each answer, nothing else", false, freshTagsAlone),
+	inconsistentServers("random ETags from two machines", false, randomTags),
+	inconsistentServers("random ETags from two machines and a kill", true, randomTags),
+	inconsistentServers("a new ETag with each response", false, freshTags),
+	inconsistentServers("a new ETag with each response and a kill", true, freshTags),
+	inconsistentServers("a new ETag with each response, no Last-Modified", false, freshTagsAlone),
 }
 
 var changesOfRanges = []hazard{
@@ -238,7 +238,7 @@ var changesOfRanges = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(2.1)
 	}},
-	{name: "changes: ranges gone in mid-download", run: func(tr *testRun) {
+	{name: "changes: ranges gone during the download", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		o := tr.runWithChange(func() { tr.srv.Set(faultserver.NoRanges, faultserver.Rate(32<<20)) }, firstConnRate())
 		o.wantDownloaded("f.bin", f)
@@ -263,10 +263,10 @@ func otherThanFile(name string, code int, fault faultserver.Fault) hazard {
 
 var changesToNoFile = []hazard{
 	otherThanFile("a login page on resume", 7, faultserver.LoginPage),
-	otherThanFile("a login page that calls itself a part of the file's start", 7, faultserver.LoginPart(false)),
-	otherThanFile("a login page that calls itself the part asked for", 7, faultserver.LoginPart(true)),
+	otherThanFile("a login page labeled as the first range", 7, faultserver.LoginPart(false)),
+	otherThanFile("a login page labeled as the requested range", 7, faultserver.LoginPart(true)),
 	otherThanFile("deleted on resume", 8, faultserver.Status(404, -1)),
-	otherThanFile("deleted for good on resume", 8, faultserver.Status(410, -1)),
+	otherThanFile("deleted permanently on resume", 8, faultserver.Status(410, -1)),
 	{name: "changes: a redirect to a login page on resume", run: func(tr *testRun) {
 		f := tr.serveFile(32 << 20)
 		tr.killHalfwayUnder()
@@ -277,7 +277,7 @@ var changesToNoFile = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.5)
 	}},
-	{name: "changes: a login page in mid-download", run: func(tr *testRun) {
+	{name: "changes: a login page during the download", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.runWithChange(func() { tr.srv.Set(faultserver.LoginPage) }, firstConnRate()).wantFailure(7)
 		tr.wantPartKept()
@@ -328,9 +328,9 @@ func faultAfterFinish(name string, code int, fault faultserver.Fault) hazard {
 }
 
 var changesOfFinished = []hazard{
-	faultAfterFinish("a login page when the file is finished", 7, faultserver.LoginPage),
-	faultAfterFinish("deleted when the file is finished", 8, faultserver.Status(404, -1)),
-	{name: "changes: another version when the file is finished", run: func(tr *testRun) {
+	faultAfterFinish("a login page for a finished file", 7, faultserver.LoginPage),
+	faultAfterFinish("a finished file deleted on the server", 8, faultserver.Status(404, -1)),
+	{name: "changes: another version of a finished file", run: func(tr *testRun) {
 		old := tr.serveFile(8 << 20)
 		tr.runPawl().wantDownloaded("f.bin", old)
 		f := tr.serveFile(8 << 20)
@@ -341,7 +341,7 @@ var changesOfFinished = []hazard{
 		}))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "changes: the finished file was changed here", run: func(tr *testRun) {
+	{name: "changes: a finished file modified locally", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)
 		path := filepath.Join(tr.dir, "f.bin")

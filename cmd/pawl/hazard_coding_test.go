@@ -16,9 +16,9 @@ import (
 // codings are hazards of TestHazards: content codings that nobody asked for, and
 // statuses of success other than 200 and 206.
 var codings = []hazard{
-	gzipBelongsToFile("redirected to a key without a suffix", "/foo.tar.gz -> /store/0f3a", "foo.tar.gz"),
-	gzipBelongsToFile("redirected twice", "/latest -> /foo.tgz -> /store/0f3a", "latest"),
-	gzipBelongsToFile("redirected to the name", "/latest -> /foo.tar.gz", "latest"),
+	gzipBelongsToFile("a redirect to a key without a suffix", "/foo.tar.gz -> /store/0f3a", "foo.tar.gz"),
+	gzipBelongsToFile("two redirects", "/latest -> /foo.tgz -> /store/0f3a", "latest"),
+	gzipBelongsToFile("a redirect to the name", "/latest -> /foo.tar.gz", "latest"),
 	gzipBelongsToFile("a name before the last segment", "/foo.tar.gz/download", "download"),
 	gzipBelongsToFile("a name in the query", "/get?file=foo.tar.gz", "get"),
 	gzipBelongsToFile(".bgz", "/foo.vcf.bgz", "foo.vcf.bgz"),
@@ -27,37 +27,37 @@ var codings = []hazard{
 	gzipBelongsToFile(".ipk", "/foo.ipk -> /k", "foo.ipk"),
 	gzipBelongsToFile(".taz", "/foo.taz -> /k", "foo.taz"),
 	gzipBelongsToFile(".gem", "/foo.gem -> /k", "foo.gem"),
-	gzipBelongsToFile("the name asked for", "/foo", "mine.tgz", "-o", "mine.tgz"),
+	gzipBelongsToFile("the -o name", "/foo", "mine.tgz", "-o", "mine.tgz"),
 	gzipBelongsToFile("Content-Disposition", "/foo", "foo.tar.gz", "Content-Disposition: attachment; filename=foo.tar.gz"),
 	gzipBelongsToFile("Content-Type gzip", "/foo", "foo", "Content-Type: application/gzip"),
 	gzipBelongsToFile("Content-Type of an image layer", "/foo", "foo", "Content-Type: application/vnd.oci.image.layer.v1.tar+gzip"),
-	gzipBelongsToFile("ranges offered", "/foo", "foo", "Accept-Ranges: bytes"),
+	gzipBelongsToFile("offered ranges", "/foo", "foo", "Accept-Ranges: bytes"),
 	gzipBelongsToFile("an OCI digest", "/v2/x/blobs/sha256:"+strings.Repeat("0a", 32)+" -> /k", "sha256_"+strings.Repeat("0a", 32)),
-	gzipBelongsToFile("the digest asked for", "/foo", "foo", "--checksum", "CODED"),
-	gzipBelongsToFile("the digest asked for, of the plain form", "/foo", "foo", "--checksum", "PLAIN"),
+	gzipBelongsToFile("the requested digest", "/foo", "foo", "--checksum", "CODED"),
+	gzipBelongsToFile("the requested digest, of the uncompressed file", "/foo", "foo", "--checksum", "PLAIN"),
 
-	{name: "codings: gzip of a file of a list, by its out", run: func(tr *testRun) { mirrorGzip(tr, "  out=foo.tar.gz", "foo.tar.gz") }},
-	{name: "codings: gzip of a file of a list, by its checksum", run: func(tr *testRun) { mirrorGzip(tr, "  checksum=CODED", "foo") }},
-	{name: "codings: gzip of a file of a list, by its size", run: func(tr *testRun) { mirrorGzip(tr, "  size=SIZE", "foo") }},
-	{name: "codings: nothing says gzip belongs to the file", run: func(tr *testRun) {
+	{name: "codings: gzip belongs to a file of a list, by its out option", run: func(tr *testRun) { mirrorGzip(tr, "  out=foo.tar.gz", "foo.tar.gz") }},
+	{name: "codings: gzip belongs to a file of a list, by its checksum", run: func(tr *testRun) { mirrorGzip(tr, "  checksum=CODED", "foo") }},
+	{name: "codings: gzip belongs to a file of a list, by its size", run: func(tr *testRun) { mirrorGzip(tr, "  size=SIZE", "foo") }},
+	{name: "codings: gzip does not belong to the file", run: func(tr *testRun) {
 		plain, coded := gzipPair(tr)
 		tr.srv.Set(serveCoded("/foo", coded, "Content-Encoding: gzip"))
 		o := tr.runPawl(tr.srv.URL + "/foo")
 		o.wantBytes("foo", plain)
 		o.wantStderr("warning: foo: ", "gzip")
 	}},
-	{name: "codings: gzip that is none", run: func(tr *testRun) {
+	{name: "codings: gzip of a body that is not compressed", run: func(tr *testRun) {
 		plain, _ := gzipPair(tr)
 		tr.srv.Set(serveCoded("/foo", plain, "Content-Encoding: gzip"))
 		tr.runPawl(tr.srv.URL+"/foo").wantBytes("foo", plain)
 	}},
-	{name: "codings: gzip of ranges with a kill", run: func(tr *testRun) {
+	{name: "codings: gzip on all ranges, and a kill", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.killHalfwayUnder(faultserver.SetHeader("Content-Encoding", "gzip"))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.2)
 	}},
-	{name: "codings: gzip of later ranges only", run: func(tr *testRun) {
+	{name: "codings: gzip on later ranges only", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(exceptFirst(gzipZeros(f.ETag)), faultserver.ConnRate(4<<20))
 		tr.markMet()

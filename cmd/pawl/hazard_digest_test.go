@@ -37,7 +37,7 @@ var digests = []hazard{
 		tr.runPawl("--checksum", checksumOf(tr, f), tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "digests: a finished file that is wrong", run: func(tr *testRun) {
+	{name: "digests: a finished file with a wrong byte", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		delete(tr.served, "f.bin")
 		tr.srv.Set(faultserver.WrongTimes(1, 3<<20))
@@ -85,9 +85,9 @@ var digests = []hazard{
 
 	blamedSource("the first mirror", 1, "get"),
 	blamedSource("the second mirror", 2, "get"),
-	blamedSource("the URL asked", 0, "get"),
-	blamedSource("the first mirror of a list", 1, "mirror"),
-	blamedSource("the URL asked, of a list", 0, "mirror"),
+	blamedSource("the requested URL", 0, "get"),
+	blamedSource("the first mirror, in a list", 1, "mirror"),
+	blamedSource("the requested URL, in a list", 0, "mirror"),
 }
 
 // heals downloads with a digest from a server that sends a wrong byte so many times.
@@ -146,7 +146,7 @@ func (tr *testRun) writeList(name string, lines ...string) {
 // blamed is a hazard of three sources, one of which always sends wrong bytes: that one
 // is named, whatever its validators, and no other.
 func blamedSource(what string, guilty int, command string) hazard {
-	return hazard{name: "digests: wrong bytes of " + what, run: func(tr *testRun) {
+	return hazard{name: "digests: wrong bytes from " + what, run: func(tr *testRun) {
 		f := tr.serveFile(24 << 20)
 		servers := []*faultserver.Server{tr.srv, faultserver.New(), faultserver.New()}
 		var urls []string

@@ -69,7 +69,7 @@ var blockedTargets = []hazard{
 	foreignFile("disks: foreign file of equal size", 8<<20),
 	foreignFile("disks: larger foreign file", 9<<20),
 	foreignFile("disks: empty foreign file", 0),
-	foreignFile("disks: foreign file at the name given", 8<<20, "-o", "f.bin"),
+	foreignFile("disks: foreign file at the -o name", 8<<20, "-o", "f.bin"),
 	blockedTarget("disks: target is a directory", func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")
 		must(tr, os.Mkdir(path, 0o777))
@@ -87,7 +87,7 @@ var blockedTargets = []hazard{
 		must(tr, os.Symlink(to, path))
 		return []string{path, to}, nil
 	}),
-	{name: "disks: target is a symlink, to be overwritten", run: func(tr *testRun) {
+	{name: "disks: target is a symlink, --overwrite", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		path, to := filepath.Join(tr.dir, "f.bin"), filepath.Join(tr.dir, "mine")
 		tr.writeFile(to, tr.randomBytes(8<<20))
@@ -99,7 +99,7 @@ var blockedTargets = []hazard{
 	}},
 	longName("disks: name too long", 300),
 	longName("disks: name too long with .part", 253),
-	{name: "disks: foreign file comes in mid-run", run: func(tr *testRun) {
+	{name: "disks: foreign file appears during the run", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		delete(tr.served, "f.bin")
 		tr.srv.Set(faultserver.Rate(16 << 20))
@@ -183,10 +183,10 @@ func vanishingFile(name string, codes []int, do func(tr *testRun, sub string)) h
 
 // midRun are hazards of files that a running program uses.
 var midRunChanges = []hazard{
-	vanishingFile("disks: directory removed in mid-run", []int{3}, func(tr *testRun, sub string) { os.RemoveAll(sub) }),
-	vanishingFile("disks: directory moved in mid-run", []int{3}, func(tr *testRun, sub string) { os.Rename(sub, sub+"2") }),
-	vanishingFile("disks: part file deleted in mid-run", []int{3}, func(tr *testRun, sub string) { os.Remove(filepath.Join(sub, "f.bin.part")) }),
-	vanishingFile("disks: part file moved in mid-run", []int{3}, func(tr *testRun, sub string) {
+	vanishingFile("disks: directory removed during the run", []int{3}, func(tr *testRun, sub string) { os.RemoveAll(sub) }),
+	vanishingFile("disks: directory moved during the run", []int{3}, func(tr *testRun, sub string) { os.Rename(sub, sub+"2") }),
+	vanishingFile("disks: part file deleted during the run", []int{3}, func(tr *testRun, sub string) { os.Remove(filepath.Join(sub, "f.bin.part")) }),
+	vanishingFile("disks: part file moved during the run", []int{3}, func(tr *testRun, sub string) {
 		os.Rename(filepath.Join(sub, "f.bin.part"), filepath.Join(sub, "mine"))
 	}),
 	{name: "disks: part file deleted near the end", run: func(tr *testRun) {
@@ -197,7 +197,7 @@ var midRunChanges = []hazard{
 		tr.dropResults()
 		tr.markMet()
 	}},
-	{name: "disks: part file replaced in mid-run", run: func(tr *testRun) {
+	{name: "disks: part file replaced during the run", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		mine := tr.randomBytes(16 << 20)
@@ -209,7 +209,7 @@ var midRunChanges = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "disks: part file cut in mid-run", run: func(tr *testRun) {
+	{name: "disks: part file truncated during the run", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		o := tr.runAndDoPaused(8<<20, func(*pawlProcess) { os.Truncate(tr.partPath(), 1<<20) })

@@ -97,7 +97,7 @@ var evidence = []hazard{
 	{name: "evidence: a mirror that echoes a digest and alters large ranges", run: func(tr *testRun) { alteringMirror(tr, "Repr-Digest") }},
 	{name: "evidence: a mirror that alters large ranges, and a digest", run: func(tr *testRun) { alteringMirror(tr, "--checksum") }},
 
-	{name: "evidence: validators are not for mirrors", run: func(tr *testRun) {
+	{name: "evidence: validators are not sent to mirrors", run: func(tr *testRun) {
 		f := tr.serveFile(24 << 20)
 		tr.srv.Set(faultserver.ConnRate(4 << 20))
 		s := newServerWith(tr, f)
@@ -105,21 +105,21 @@ var evidence = []hazard{
 		wantNoValidators(tr, s, f)
 		tr.markMet()
 	}},
-	{name: "evidence: validators are not for a mirror in place of the URL", run: func(tr *testRun) {
+	{name: "evidence: validators are not sent to a mirror that replaces the URL", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.First(1, faultserver.Cut(0)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(404, -1)))
 		s := newServerWith(tr, f)
 		tr.runPawl("--mirror", s.URL+"/f.bin", tr.fileURL()).wantDownloaded("f.bin", f)
 		wantNoValidators(tr, s, f)
 	}},
-	{name: "evidence: a digest, and the URL asked is down after a mismatch", run: func(tr *testRun) {
+	{name: "evidence: a digest, and the URL is down after a mismatch", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.First(1, faultserver.WrongOnce(3<<20)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(404, -1)))
 		s := newServerWith(tr, f)
 		tr.runPawl("-x", "1", "--checksum", checksumOf(tr, f), "--mirror", s.URL+"/f.bin", tr.fileURL()).wantDownloaded("f.bin", f)
 		wantNoValidators(tr, s, f)
 	}},
-	{name: "evidence: http without an end", run: func(tr *testRun) {
+	{name: "evidence: http without framing", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.HTTP10, faultserver.NoLength)
 		o := tr.runPawl("--report", "r.json", tr.fileURL())
@@ -127,7 +127,7 @@ var evidence = []hazard{
 		o.wantStderr("does not say where the file ends")
 		tr.wantFileText("r.json", `"complete":"unknown"`)
 	}},
-	{name: "evidence: http without an end, in events", run: func(tr *testRun) {
+	{name: "evidence: http without framing, in events", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.HTTP10, faultserver.NoLength)
 		o := tr.runPawl("--json", tr.fileURL())
@@ -136,26 +136,26 @@ var evidence = []hazard{
 			tr.Errorf("no event has it")
 		}
 	}},
-	{name: "evidence: https without an end, cut", run: func(tr *testRun) {
+	{name: "evidence: https without framing, cut", run: func(tr *testRun) {
 		cutTLS(tr, 3<<20).wantFailure(4)
 	}},
-	{name: "evidence: https without an end, cut at the end", run: func(tr *testRun) { cutTLS(tr, 5<<20).wantFailure(4) }},
-	{name: "evidence: https without an end, cut at the start", run: func(tr *testRun) { cutTLS(tr, 0).wantFailure(4) }},
-	{name: "evidence: https without an end, cut, for a list", run: func(tr *testRun) {
+	{name: "evidence: https without framing, cut at the end", run: func(tr *testRun) { cutTLS(tr, 5<<20).wantFailure(4) }},
+	{name: "evidence: https without framing, cut at the start", run: func(tr *testRun) { cutTLS(tr, 0).wantFailure(4) }},
+	{name: "evidence: https without framing, cut, a file of a list", run: func(tr *testRun) {
 		s := serveTLS(tr, faultserver.RudeEnd(3000))
 		tr.writeList("list", s.URL+"/f.bin")
 		tr.runPawl("mirror", "-k", "--rounds", "1", "list").wantFailure(4)
 	}},
-	{name: "evidence: https without an end, cut, a list itself", run: func(tr *testRun) {
+	{name: "evidence: https without framing, cut, the list itself", run: func(tr *testRun) {
 		s := serveTLS(tr, faultserver.RudeEnd(3000))
 		tr.runPawl("mirror", "-k", "--rounds", "1", s.URL+"/f.bin").wantFailure(4)
 	}},
-	{name: "evidence: https without an end, in order", run: func(tr *testRun) {
+	{name: "evidence: https without framing, closed properly", run: func(tr *testRun) {
 		s := serveTLS(tr, faultserver.HTTP10, faultserver.NoLength)
 		tr.runPawl("-k", s.URL+"/f.bin").wantDownloaded("f.bin", tr.served["f.bin"][0])
 		tr.markMet()
 	}},
-	{name: "evidence: http without an end, in a list", run: func(tr *testRun) {
+	{name: "evidence: http without framing, a file of a list", run: func(tr *testRun) {
 		tr.serveFile(5000)
 		tr.srv.Set(faultserver.HTTP10, faultserver.NoLength)
 		tr.writeList("list", tr.fileURL())

@@ -8,7 +8,7 @@ import (
 
 // linksToFollow are hazards of where servers and lists lead, and of what the user lets them.
 var linksToFollow = []hazard{
-	{name: "links: --proto and the URL that was typed", run: func(tr *testRun) {
+	{name: "links: --proto and the typed URL", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.runPawl("--proto", "https", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.runPawl("--proto", "ftp", tr.fileURL()).wantExit(2)

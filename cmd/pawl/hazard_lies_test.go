@@ -27,12 +27,12 @@ var lies = []hazard{
 		tr.srv.Set(faultserver.NoRanges)
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "lies: ranges ignored now and then", run: func(tr *testRun) {
+	{name: "lies: ranges ignored sometimes", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(everyThird(faultserver.NoRanges), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "lies: ranges ignored but at first", run: func(tr *testRun) {
+	{name: "lies: ranges ignored after the first request", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(exceptFirst(faultserver.NoRanges), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -43,9 +43,9 @@ var lies = []hazard{
 		tr.runPawl().wantFailure(8)
 	}},
 
-	{name: "lies: head forbidden", run: withoutHead(faultserver.Status(405, -1))},
-	{name: "lies: head failing", run: withoutHead(faultserver.Status(500, -1))},
-	{name: "lies: head of another length", run: withoutHead(faultserver.SetHeader("Content-Length", "5"))},
+	{name: "lies: HEAD forbidden", run: withoutHead(faultserver.Status(405, -1))},
+	{name: "lies: HEAD fails", run: withoutHead(faultserver.Status(500, -1))},
+	{name: "lies: HEAD with another length", run: withoutHead(faultserver.SetHeader("Content-Length", "5"))},
 	{name: "lies: accept-ranges none", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.SetHeader("Accept-Ranges", "none"))
@@ -62,12 +62,12 @@ var lies = []hazard{
 	{name: "lies: later ranges shifted", run: succeedsWith(exceptFirst(faultserver.Shifted(100)))},
 	{name: "lies: content-range shifted", run: succeedsWith(faultserver.ContentRange(shiftedField))},
 	{name: "lies: later content-range shifted", run: succeedsWith(exceptFirst(faultserver.ContentRange(shiftedField)))},
-	{name: "lies: content-range of another total at first", run: func(tr *testRun) {
+	{name: "lies: content-range with another total at first", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.First(1, faultserver.ContentRange(longerField)))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "lies: content-range of another total now and then", run: func(tr *testRun) {
+	{name: "lies: content-range with another total sometimes", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(everyThird(faultserver.ContentRange(longerField)), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -82,10 +82,10 @@ var lies = []hazard{
 	}},
 	{name: "lies: no content-range", run: succeedsWith(faultserver.ContentRange(noField))},
 	{name: "lies: later ranges without content-range", run: succeedsWith(exceptFirst(faultserver.ContentRange(noField)))},
-	{name: "lies: multipart", run: succeedsWith(faultserver.Multipart)},
-	{name: "lies: later ranges multipart", run: succeedsWith(exceptFirst(faultserver.Multipart))},
-	{name: "lies: always partial", run: succeedsWith(faultserver.AlwaysPartial)},
-	{name: "lies: partial without length", run: func(tr *testRun) {
+	{name: "lies: multipart ranges", run: succeedsWith(faultserver.Multipart)},
+	{name: "lies: later ranges as multipart", run: succeedsWith(exceptFirst(faultserver.Multipart))},
+	{name: "lies: 206 without a Range request", run: succeedsWith(faultserver.AlwaysPartial)},
+	{name: "lies: 206 without length", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Longer(0), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -102,24 +102,24 @@ var lies = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
 
-	{name: "lies: gzip not asked for", run: succeedsWith(faultserver.Gzip)},
-	{name: "lies: gzip not asked for with length", run: func(tr *testRun) {
+	{name: "lies: unrequested gzip", run: succeedsWith(faultserver.Gzip)},
+	{name: "lies: unrequested gzip with length", run: func(tr *testRun) {
 		f := tr.serveFile(2 << 20)
 		tr.srv.Set(faultserver.GzipLength) // all of it before the header
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "lies: gzip not asked for on resume", run: func(tr *testRun) {
+	{name: "lies: unrequested gzip on resume", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.killHalfway()
 		tr.srv.Set(faultserver.Gzip)
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "lies: gz file said to be gzip coded", run: func(tr *testRun) {
+	{name: "lies: .gz file labeled as gzip-coded", run: func(tr *testRun) {
 		f := tr.putFile("f.bin.gz", faultserver.NewFile(9<<20, tr.rand.Uint64N(1<<40)))
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", "gzip"))
 		tr.runPawl(tr.fileURL()+".gz").wantDownloaded("f.bin.gz", f)
 	}},
-	{name: "lies: gz file said to be gzip coded without ranges", run: func(tr *testRun) {
+	{name: "lies: .gz file labeled as gzip-coded, without ranges", run: func(tr *testRun) {
 		f := tr.putFile("f.bin.gz", faultserver.NewFile(9<<20, tr.rand.Uint64N(1<<40)))
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", "gzip"), faultserver.NoRanges)
 		tr.runPawl(tr.fileURL()+".gz").wantDownloaded("f.bin.gz", f)
@@ -129,14 +129,14 @@ var lies = []hazard{
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", "br"), faultserver.NoLength)
 		tr.runPawl().wantFailure(7)
 	}},
-	{name: "lies: unknown coding of ranges", run: func(tr *testRun) {
+	{name: "lies: unknown coding on ranges", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", "br"))
 		tr.runPawl().wantFailure(7)
 	}},
 
-	{name: "lies: interim answer 100", run: succeedsWith(faultserver.Interim(http.StatusContinue))},
-	{name: "lies: interim answer 103", run: succeedsWith(faultserver.Interim(http.StatusEarlyHints))},
+	{name: "lies: interim response 100", run: succeedsWith(faultserver.Interim(http.StatusContinue))},
+	{name: "lies: interim response 103", run: succeedsWith(faultserver.Interim(http.StatusEarlyHints))},
 	{name: "lies: http 1.0", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.HTTP10)
@@ -149,7 +149,7 @@ var lies = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.01)
 	}},
-	{name: "lies: keep-alive closed after each answer", run: succeedsWith(faultserver.Unannounced)},
+	{name: "lies: keep-alive closed after each response", run: succeedsWith(faultserver.Unannounced)},
 	{name: "lies: keep-alive closed on the next request", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Forgotten, faultserver.ConnRate(8<<20))

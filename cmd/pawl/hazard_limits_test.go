@@ -19,12 +19,12 @@ var limits = []hazard{
 		}
 	}},
 	{name: "limits: 429 with retry-after", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second})},
-	{name: "limits: 429 with a date", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true})},
-	{name: "limits: 429 with a date of a clock behind", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: -time.Hour})},
-	{name: "limits: 429 with a date of a clock ahead", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: time.Hour})},
-	{name: "limits: 429 with retry-after in mid-transfer", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, First: 1})},
+	{name: "limits: 429 with a retry-after date", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true})},
+	{name: "limits: 429 with a retry-after date, slow clock", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: -time.Hour})},
+	{name: "limits: 429 with a retry-after date, fast clock", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: time.Hour})},
+	{name: "limits: 429 with retry-after during the download", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second, First: 1})},
 
-	{name: "limits: 500 now and then", run: func(tr *testRun) {
+	{name: "limits: some 500", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(everyThird(faultserver.Status(500, -1)), faultserver.Cut(1<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -44,9 +44,9 @@ var limits = []hazard{
 			tr.Errorf("it waited for a connection that others could do without: %v", o.elapsed)
 		}
 	}},
-	{name: "limits: two connections, then 503 for a day", run: onlyTwoConnections(faultserver.Status(503, 86400))},
-	{name: "limits: two connections, then 429 for a day", run: onlyTwoConnections(faultserver.Status(429, 86400))},
-	{name: "limits: six connections, two, six", run: func(tr *testRun) {
+	{name: "limits: two connections, then 503 with retry-after of a day", run: onlyTwoConnections(faultserver.Status(503, 86400))},
+	{name: "limits: two connections, then 429 with retry-after of a day", run: onlyTwoConnections(faultserver.Status(429, 86400))},
+	{name: "limits: six connections, then two, then six", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		limit := func() int64 {
 			if third := 3 * tr.srv.Sent() / f.Size; third == 1 {
@@ -59,31 +59,31 @@ var limits = []hazard{
 		tr.wantSentRatio(1.1)
 	}},
 
-	{name: "limits: 503 for ever", run: func(tr *testRun) {
+	{name: "limits: always 503", run: func(tr *testRun) {
 		tr.serveFile(16 << 20)
 		tr.killHalfway()
 		tr.srv.Set(faultserver.Status(503, -1))
 		tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(75)
 		tr.wantPartKept()
 	}},
-	{name: "limits: 500 for ever", run: func(tr *testRun) {
+	{name: "limits: always 500", run: func(tr *testRun) {
 		tr.serveFile(16 << 20)
 		tr.killHalfway()
 		tr.srv.Set(faultserver.Status(500, -1))
 		tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(8)
 		tr.wantPartKept()
 	}},
-	{name: "limits: 503 for a day", run: func(tr *testRun) { // longer than the user would wait
+	{name: "limits: 503 with retry-after of a day", run: func(tr *testRun) { // longer than the user would wait
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.Status(503, 86400))
 		tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(75)
 	}},
-	{name: "limits: 503 for longer than can be told", run: func(tr *testRun) {
+	{name: "limits: 503 with a retry-after that overflows", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.SetHeader("Retry-After", "99999999999999999999"), faultserver.Status(503, -1))
 		tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(75)
 	}},
-	{name: "limits: tries are counted", run: func(tr *testRun) {
+	{name: "limits: --tries is obeyed", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.Status(500, -1))
 		tr.runPawl("--tries", "4", tr.fileURL()).wantFailure(8)

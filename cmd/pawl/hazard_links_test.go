@@ -79,13 +79,13 @@ var linksRedirected = []hazard{
 		tr.wantSentRatio(1.5)
 	}},
 	refusedRedirect("a redirect to itself", 7, faultserver.Redirect("/f.bin", "/f.bin")),
-	refusedRedirect("a redirect in a circle", 7, faultserver.Redirect("/f.bin", "/g.bin"), faultserver.Redirect("/g.bin", "/f.bin")),
+	refusedRedirect("a redirect loop", 7, faultserver.Redirect("/f.bin", "/g.bin"), faultserver.Redirect("/g.bin", "/f.bin")),
 	refusedRedirect("a redirect to a file", 7, faultserver.RawRedirect(302, "file:///etc/passwd")),
 	refusedRedirect("a redirect to FTP", 7, faultserver.RawRedirect(302, "ftp://127.0.0.1/f.bin")),
-	refusedRedirect("a redirect to no URL", 7, faultserver.RawRedirect(302, "http://[::1/%zz")),
-	refusedRedirect("a redirect to a scheme alone", 7, faultserver.RawRedirect(302, "http://")),
+	refusedRedirect("a redirect to an invalid URL", 7, faultserver.RawRedirect(302, "http://[::1/%zz")),
+	refusedRedirect("a redirect to a scheme without a host", 7, faultserver.RawRedirect(302, "http://")),
 	refusedRedirect("a redirect without Location", 7, faultserver.RawRedirect(302, "")),
-	{name: "links: https to http", run: func(tr *testRun) {
+	{name: "links: a redirect from https to http", run: func(tr *testRun) {
 		_, srv, cert := tr.redirectingTLSServer()
 		tr.runPawl("--cacert", cert, srv.URL+"/f.bin").wantFailure(5)
 		tr.markMetBy(srv)
@@ -93,12 +93,12 @@ var linksRedirected = []hazard{
 			tr.Errorf("%d requests over http", n)
 		}
 	}},
-	{name: "links: https to http with --insecure", run: func(tr *testRun) {
+	{name: "links: a redirect from https to http with --insecure", run: func(tr *testRun) {
 		f, srv, _ := tr.redirectingTLSServer()
 		tr.runPawl("--insecure", srv.URL+"/f.bin").wantDownloaded("f.bin", f)
 		tr.markMetBy(srv)
 	}},
-	{name: "links: a certificate that nobody knows", run: func(tr *testRun) {
+	{name: "links: an unknown certificate", run: func(tr *testRun) {
 		_, srv, _ := tr.redirectingTLSServer()
 		tr.runPawl(srv.URL + "/f.bin").wantFailure(5)
 		if len(srv.Requests()) > 0 {
@@ -161,7 +161,7 @@ var linksToElsewhere = []hazard{
 	secretOnRedirect("the URL's password", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("user:pass"))),
 	secretOnRedirect("Authorization", "Authorization", "Bearer x", "-H", "Authorization: Bearer x"),
 	secretOnRedirect("a cookie", "Cookie", "x=y", "-H", "Cookie: x=y"),
-	secretOnRedirect("a header of the user's", "X-Token", "x", "-H", "X-Token: x"),
+	secretOnRedirect("a custom header", "X-Token", "x", "-H", "X-Token: x"),
 	secretOnRedirect("the Referer", "Referer", "http://secret/", "--referer", "http://secret/"),
 	{name: "links: the URL's password on a redirect to the same host", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
@@ -173,7 +173,7 @@ var linksToElsewhere = []hazard{
 			}
 		}
 	}},
-	{name: "links: the target is down on resume, and there is another", run: func(tr *testRun) {
+	{name: "links: the target is down on resume, and another takes over", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		target := tr.newServer(f)
 		tr.srv.Set(faultserver.Redirect("/f.bin", target.URL+"/f.bin"))
@@ -195,7 +195,7 @@ var linksToElsewhere = []hazard{
 		target.Set()
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "links: the target closes its doors in mid-download, and there is another", run: func(tr *testRun) {
+	{name: "links: the target answers 403 during the download, and another takes over", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		target, next := tr.newServer(f), tr.newServer(f)
 		tr.srv.Set(faultserver.Redirect("/f.bin", target.URL+"/f.bin"))
@@ -243,10 +243,10 @@ func expiringLink(name string, most int, fault func() faultserver.Fault) hazard 
 
 var linksThatExpire = []hazard{
 	expiringLink("signed targets that expire by time", 20, func() faultserver.Fault { return faultserver.SignedUntil(300 * time.Millisecond) }),
-	expiringLink("signed targets good for two requests, then 403", 40, func() faultserver.Fault { return faultserver.SignedFor(2, 403) }),
-	expiringLink("signed targets good for two requests, then 410", 40, func() faultserver.Fault { return faultserver.SignedFor(2, 410) }),
-	expiringLink("signed targets good for one request, then 403", 60, func() faultserver.Fault { return faultserver.SignedFor(1, 403) }),
-	expiringLink("signed targets good for one request, then 410", 60, func() faultserver.Fault { return faultserver.SignedFor(1, 410) }),
+	expiringLink("signed targets valid for two requests, then 403", 40, func() faultserver.Fault { return faultserver.SignedFor(2, 403) }),
+	expiringLink("signed targets valid for two requests, then 410", 40, func() faultserver.Fault { return faultserver.SignedFor(2, 410) }),
+	expiringLink("signed targets valid for one request, then 403", 60, func() faultserver.Fault { return faultserver.SignedFor(1, 403) }),
+	expiringLink("signed targets valid for one request, then 410", 60, func() faultserver.Fault { return faultserver.SignedFor(1, 410) }),
 	{name: "links: signed targets that expire, and a kill", run: func(tr *testRun) {
 		f := tr.serveFile(32 << 20)
 		fault := faultserver.SignedFor(1, 403)
@@ -255,9 +255,9 @@ var linksThatExpire = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.5)
 	}},
-	singleUseLink("a link good for one request", faultserver.Once(410), faultserver.Rate(16<<20)),
-	singleUseLink("a link good for one request, fast", faultserver.Once(410)),
-	singleUseLink("a link good for one request, then 403", faultserver.Once(403), faultserver.Rate(16<<20)),
+	singleUseLink("a single-use link", faultserver.Once(410), faultserver.Rate(16<<20)),
+	singleUseLink("a single-use link, fast", faultserver.Once(410)),
+	singleUseLink("a single-use link, then 403", faultserver.Once(403), faultserver.Rate(16<<20)),
 }
 
 // once is a hazard of a link that may be asked once, which is met when that one
@@ -275,7 +275,7 @@ func singleUseLink(name string, faults ...faultserver.Fault) hazard {
 // unsaid is a hazard of a run with secrets, however it ends: they must be
 // neither told nor recorded.
 func secretsUnprinted(name string, code int, faults ...faultserver.Fault) hazard {
-	return hazard{name: "links: secrets unsaid, " + name, run: func(tr *testRun) {
+	return hazard{name: "links: secrets are not shown, " + name, run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
 		tr.srv.Set(faults...)
 		url := strings.Replace(tr.fileURL(), "http://", "http://jane:hun%40ter2@", 1)
@@ -325,19 +325,19 @@ func (tr *testRun) wantNoSecrets(secrets ...string) {
 }
 
 var linksWithSecrets = []hazard{
-	secretsUnprinted("done", 0),
+	secretsUnprinted("success", 0),
 	secretsUnprinted("404", 8, faultserver.Status(404, -1)),
 	secretsUnprinted("401", 6, faultserver.Status(401, -1)),
 	secretsUnprinted("503", 75, faultserver.Status(503, -1)),
-	secretsUnprinted("ended early", 4, faultserver.Cut(0)),
-	secretsUnprinted("a circle", 7, faultserver.Redirect("/f.bin", "/f.bin?sig=sig4711")),
+	secretsUnprinted("connection closed early", 4, faultserver.Cut(0)),
+	secretsUnprinted("a redirect loop", 7, faultserver.Redirect("/f.bin", "/f.bin?sig=sig4711")),
 	secretsUnprinted("a signed target that fails", 8, faultserver.Only(func(n int) bool { return n%2 == 1 }, faultserver.Status(404, -1)),
 		faultserver.Redirect("/f.bin", "/g.bin?sig=sig4711")),
-	secretsUnprinted("a target that is no URL", 7, faultserver.RawRedirect(302, "http://[::1/%zz?sig=sig4711")),
+	secretsUnprinted("a target that is not a URL", 7, faultserver.RawRedirect(302, "http://[::1/%zz?sig=sig4711")),
 	secretsUnprinted("a target of another scheme", 7, faultserver.RawRedirect(302, "ftp://127.0.0.1/?sig=sig4711")),
 	secretsUnprinted("a target with a password that is down", 4, faultserver.RawRedirect(302, "http://bob:sig4711@127.0.0.1:1/")),
 	secretsUnprinted("a target that is down", 4, faultserver.RawRedirect(302, "http://127.0.0.1:1/?sig=sig4711")),
-	{name: "links: secrets unsaid, interrupted", run: func(tr *testRun) {
+	{name: "links: secrets are not shown, interrupted", run: func(tr *testRun) {
 		tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		url := strings.Replace(tr.fileURL(), "http://", "http://jane:hunter2@", 1)

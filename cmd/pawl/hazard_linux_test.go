@@ -96,7 +96,7 @@ func (o runResult) wantDiskFull() {
 
 // linuxDisks are hazards of TestHazards.
 var linuxDisks = []hazard{
-	{name: "disks: full, the length unknown", run: func(tr *testRun) {
+	{name: "disks: full, unknown length", run: func(tr *testRun) {
 		tr.useOwnDisk("size=12m")
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.NoLength)
@@ -105,7 +105,7 @@ var linuxDisks = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(2.1)
 	}},
-	{name: "disks: full in mid-transfer", run: func(tr *testRun) {
+	{name: "disks: full during the download", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		f := tr.serveFile(24 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
@@ -194,7 +194,7 @@ var linuxDisks = []hazard{
 		tr.wantSentRatio(1.25)
 		tr.markMet()
 	}},
-	{name: "disks: unmounted in mid-run", run: func(tr *testRun) {
+	{name: "disks: unmounted during the run", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(8 << 20))
@@ -231,8 +231,8 @@ var linuxDisks = []hazard{
 		tr.markMet()
 	}},
 	blockedTarget("disks: target is a device", device()),
-	blockedTarget("disks: target is a device, to be overwritten", device("--overwrite")),
-	blockedTarget("disks: target is a device, to begin again", device("--restart")),
+	blockedTarget("disks: target is a device, --overwrite", device("--overwrite")),
+	blockedTarget("disks: target is a device, --restart", device("--restart")),
 }
 
 // device makes f.bin one like /dev/null.
@@ -291,7 +291,7 @@ var linuxStates = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "states: full in mid-run", run: func(tr *testRun) {
+	{name: "states: full disk during the run", run: func(tr *testRun) {
 		dir := tr.useOwnStateDisk("size=256k")
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))

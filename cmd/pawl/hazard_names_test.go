@@ -22,42 +22,42 @@ var names = slices.Concat(namesOfServers(), namesRaw, namesOfURLs(), namesBytes,
 // the name that the file gets. OUTSIDE and CODED stand for the directory above
 // the trial's, which may be made a mess of.
 var dispositions = []struct{ name, field, want string }{
-	{"up and away", `attachment; filename="../../evil"`, "evil"},
-	{"up and away, backslashes", `attachment; filename="..\..\evil"`, "evil"},
-	{"up and away, backslashes escaped", `attachment; filename="..\\..\\evil"`, "evil"},
-	{"up and away, not quoted", `attachment; filename=../../evil`, "evil"},
-	{"up alone", `attachment; filename="../.."`, "f.bin"},
+	{"path traversal", `attachment; filename="../../evil"`, "evil"},
+	{"path traversal, backslashes", `attachment; filename="..\..\evil"`, "evil"},
+	{"path traversal, escaped backslashes", `attachment; filename="..\\..\\evil"`, "evil"},
+	{"path traversal, not quoted", `attachment; filename=../../evil`, "evil"},
+	{"only dots and slashes", `attachment; filename="../.."`, "f.bin"},
 	{"absolute", `attachment; filename="OUTSIDE/evil"`, "evil"},
-	{"absolute, coded", `attachment; filename*=UTF-8''CODED%2Fevil`, "evil"},
-	{"a share", `attachment; filename="\\\\host\\share\\evil"`, "evil"},
-	{"a drive", `attachment; filename="C:\evil.bin"`, "evil.bin"},
-	{"a drive without a slash", `attachment; filename="C:evil"`, "C_evil"},
-	{"a stream of NTFS", `attachment; filename="a.txt:evil"`, "a.txt_evil"},
+	{"absolute, encoded", `attachment; filename*=UTF-8''CODED%2Fevil`, "evil"},
+	{"a UNC path", `attachment; filename="\\\\host\\share\\evil"`, "evil"},
+	{"a drive letter", `attachment; filename="C:\evil.bin"`, "evil.bin"},
+	{"a drive letter without a slash", `attachment; filename="C:evil"`, "C_evil"},
+	{"an NTFS stream", `attachment; filename="a.txt:evil"`, "a.txt_evil"},
 	{"percent signs", `attachment; filename="%2e%2e%2fevil"`, "%2e%2e%2fevil"},
-	{"coded, up and away", `attachment; filename*=UTF-8''..%2F..%2Fevil`, "evil"},
-	{"coded, dots coded too", `attachment; filename*=UTF-8''%2e%2e%5c%2e%2e%5cevil`, "evil"},
-	{"coded twice", `attachment; filename*=UTF-8''%252e%252e%252fevil`, "%2e%2e%2fevil"},
-	{"coded UTF-8", `attachment; filename*=UTF-8''%E2%82%AC%20rates.bin`, "€ rates.bin"},
-	{"coded UTF-8 and a plain one", `attachment; filename="plain.bin"; filename*=UTF-8''%C3%A9.bin`, "é.bin"},
+	{"encoded path traversal", `attachment; filename*=UTF-8''..%2F..%2Fevil`, "evil"},
+	{"encoded path traversal, dots too", `attachment; filename*=UTF-8''%2e%2e%5c%2e%2e%5cevil`, "evil"},
+	{"encoded twice", `attachment; filename*=UTF-8''%252e%252e%252fevil`, "%2e%2e%2fevil"},
+	{"encoded UTF-8", `attachment; filename*=UTF-8''%E2%82%AC%20rates.bin`, "€ rates.bin"},
+	{"encoded UTF-8 and a plain name", `attachment; filename="plain.bin"; filename*=UTF-8''%C3%A9.bin`, "é.bin"},
 	{"raw UTF-8", `attachment; filename="日本語 é.bin"`, "日本語 é.bin"},
 	{"raw UTF-8, not quoted", `attachment; filename=é.bin`, "é.bin"},
 	{"raw Latin-1", "attachment; filename=\"na\xefve.bin\"", "na%EFve.bin"},
 	{"raw GBK", "attachment; filename=\"\xb2\xe2\xca\xd4\xce\xc4\xbc\xfe.zip\"", "%B2%E2%CA%D4%CE%C4%BC%FE.zip"},
 	{"raw Shift-JIS, not quoted", "attachment; filename=\x95\\\x83|.zip", "%95%5C%83%7C.zip"},
-	{"raw Latin-1, up and away", "attachment; filename=\"..\\..\\na\xefve.bin\"", "na%EFve.bin"},
+	{"raw Latin-1, path traversal", "attachment; filename=\"..\\..\\na\xefve.bin\"", "na%EFve.bin"},
 	{"a replacement character", "attachment; filename=\"a\ufffdb.bin\"", "a\ufffdb.bin"},
-	{"coded, not UTF-8", `attachment; filename*=UTF-8''a%ff%feb.bin`, "a%FF%FEb.bin"},
-	{"coded, an unfinished character", `attachment; filename*=UTF-8''ab%e2%82`, "ab%E2%82"},
-	{"in pieces", `attachment; filename*0="../a"; filename*1=".bin"`, "a.bin"},
-	{"twice", `attachment; filename=a.bin; filename=b.bin`, "a.bin"},
+	{"encoded, not UTF-8", `attachment; filename*=UTF-8''a%ff%feb.bin`, "a%FF%FEb.bin"},
+	{"encoded, an incomplete character", `attachment; filename*=UTF-8''ab%e2%82`, "ab%E2%82"},
+	{"in continuations", `attachment; filename*0="../a"; filename*1=".bin"`, "a.bin"},
+	{"two filename parameters", `attachment; filename=a.bin; filename=b.bin`, "a.bin"},
 	{"empty", `attachment; filename=""`, "f.bin"},
-	{"coded, empty", `attachment; filename*=UTF-8''`, "f.bin"},
+	{"encoded, empty", `attachment; filename*=UTF-8''`, "f.bin"},
 	{"only dots", `attachment; filename="..."`, "f.bin"},
 	{"only a dot", `attachment; filename="."`, "f.bin"},
-	{"only blanks", `attachment; filename="   "`, "f.bin"},
-	{"only controls", `attachment; filename*=UTF-8''%01%02%7f`, "f.bin"},
+	{"only spaces", `attachment; filename="   "`, "f.bin"},
+	{"only control characters", `attachment; filename*=UTF-8''%01%02%7f`, "f.bin"},
 	{"300 bytes", `attachment; filename="` + strings.Repeat("x", 296) + `.bin"`, strings.Repeat("x", 236) + ".bin"},
-	{"300 bytes of many-byte characters", `attachment; filename*=UTF-8''` + strings.Repeat("%E2%82%AC", 100), strings.Repeat("€", 80)},
+	{"300 bytes of multi-byte characters", `attachment; filename*=UTF-8''` + strings.Repeat("%E2%82%AC", 100), strings.Repeat("€", 80)},
 	{"10000 bytes", `attachment; filename="` + strings.Repeat("a.", 5000) + `bin"`, strings.Repeat("a.", 118) + ".bin"},
 	{"NUL", `attachment; filename*=UTF-8''a%00b.bin`, "ab.bin"},
 	{"NUL before a slash", `attachment; filename*=UTF-8''..%00%2Fevil%00.bin`, "evil.bin"},
@@ -66,30 +66,30 @@ var dispositions = []struct{ name, field, want string }{
 	{"a bell", `attachment; filename*=UTF-8''a%07b.bin`, "ab.bin"},
 	{"a carriage return", `attachment; filename*=UTF-8''a%0Db.bin`, "ab.bin"},
 	{"a newline", `attachment; filename*=UTF-8''a%0Apawl%3A%20error%3A%20b.bin`, "apawl_ error_ b.bin"},
-	{"right to left", `attachment; filename*=UTF-8''a%E2%80%AEnib.exe`, "anib.exe"},
+	{"a right-to-left override", `attachment; filename*=UTF-8''a%E2%80%AEnib.exe`, "anib.exe"},
 	{"a line separator", `attachment; filename*=UTF-8''a%E2%80%A8b%E2%80%A9c.bin`, "abc.bin"},
-	{"zero width", `attachment; filename*=UTF-8''%E2%80%8Ba%EF%BB%BFb.bin`, "ab.bin"},
-	{"hidden", `attachment; filename=".bashrc"`, "bashrc"},
-	{"hidden behind something invisible", `attachment; filename*=UTF-8''%E2%80%8B.%00.bashrc`, "bashrc"},
-	{"an option", `attachment; filename="-rf"`, "-rf"},
-	{"a home", `attachment; filename="~/.ssh/authorized_keys"`, "authorized_keys"},
+	{"zero-width characters", `attachment; filename*=UTF-8''%E2%80%8Ba%EF%BB%BFb.bin`, "ab.bin"},
+	{"a hidden file", `attachment; filename=".bashrc"`, "bashrc"},
+	{"a hidden file behind invisible characters", `attachment; filename*=UTF-8''%E2%80%8B.%00.bashrc`, "bashrc"},
+	{"a command-line option", `attachment; filename="-rf"`, "-rf"},
+	{"a home directory", `attachment; filename="~/.ssh/authorized_keys"`, "authorized_keys"},
 	{"CON", `attachment; filename="CON"`, "_CON"},
 	{"aux.txt", `attachment; filename="aux.txt"`, "_aux.txt"},
 	{"COM1.bin", `attachment; filename="COM1.bin"`, "_COM1.bin"},
 	{"nul", `attachment; filename="nul"`, "_nul"},
-	{"nul and blanks", `attachment; filename="nul .x"`, "_nul .x"},
-	{"dots and blanks at the end", `attachment; filename="evil. . "`, "evil"},
-	{"what Windows forbids", `attachment; filename="a<b>c|d?e*f.bin"`, "a_b_c_d_e_f.bin"},
-	{"that of a part file", `attachment; filename="x.part"`, "x.part"},
-	{"that of its own part file", `attachment; filename="f.bin.part"`, "f.bin.part"},
-	{"no field at all", `;;;=`, "f.bin"},
+	{"nul and a space", `attachment; filename="nul .x"`, "_nul .x"},
+	{"trailing dots and spaces", `attachment; filename="evil. . "`, "evil"},
+	{"characters that Windows forbids", `attachment; filename="a<b>c|d?e*f.bin"`, "a_b_c_d_e_f.bin"},
+	{"the name of a part file", `attachment; filename="x.part"`, "x.part"},
+	{"the name of its own part file", `attachment; filename="f.bin.part"`, "f.bin.part"},
+	{"not a valid field", `;;;=`, "f.bin"},
 	{"a quote that never ends", `attachment; filename="evil`, "evil"},
 }
 
 func namesOfServers() []hazard {
 	var all []hazard
 	for _, d := range dispositions {
-		all = append(all, hazard{name: "names: of a server, " + d.name, run: func(tr *testRun) {
+		all = append(all, hazard{name: "names: from a server, " + d.name, run: func(tr *testRun) {
 			f := tr.serveFile(100 << 10)
 			above := filepath.Dir(tr.dir)
 			field := strings.NewReplacer("OUTSIDE", above, "CODED", url.QueryEscape(above)).Replace(d.field)
@@ -104,7 +104,7 @@ func namesOfServers() []hazard {
 // (RFC 9110 §5.5), and which net/http does not let through.
 var namesRaw = []hazard{
 	rawControls("a raw escape sequence", "attachment; filename=\"a\x1b]0;pwned\x07b.bin\""),
-	{name: "names: of a version, with controls", run: func(tr *testRun) {
+	{name: "names: an ETag with control characters", run: func(tr *testRun) {
 		tr.putFile("f.bin", tr.newVersion(12<<20, `"a"`, noTime))
 		tr.killHalfway()
 		f := tr.putFile("f.bin", tr.newVersion(12<<20, "\"\u009b31m\u202eb\u2028\"", noTime))
@@ -119,7 +119,7 @@ var namesRaw = []hazard{
 }
 
 func rawControls(name, field string) hazard {
-	return hazard{name: "names: of a server, " + name, run: func(tr *testRun) {
+	return hazard{name: "names: from a server, " + name, run: func(tr *testRun) {
 		tr.serveFile(100 << 10)
 		tr.srv.Set(faultserver.SetHeader("Content-Disposition", field))
 		before := tr.listTree()
@@ -141,32 +141,32 @@ var urls = []struct{ name, url, path, want string }{
 	{"no path", "", "/", "index.html"},
 	{"a slash", "/", "/", "index.html"},
 	{"a directory", "/dir/", "/dir/", "dir"},
-	{"a query alone", "/?q=1", "/", "index.html"},
+	{"only a query", "/?q=1", "/", "index.html"},
 	{"a query with a slash", "/f.bin?q=/../evil", "/f.bin", "f.bin"},
 	{"a fragment", "/f.bin#/../evil", "/f.bin", "f.bin"},
-	{"a coded slash", "/a%2Fb.bin", "/a/b.bin", "b.bin"},
-	{"a coded NUL", "/%00", "/\x00", "index.html"},
-	{"a coded NUL in it", "/a%00b.bin", "/a\x00b.bin", "ab.bin"},
-	{"coded, up and away", "/..%2f..%2fevil", "/../../evil", "evil"},
-	{"coded backslashes, up and away", "/..%5c..%5cevil", `/..\..\evil`, "evil"},
-	{"dots at the end", "/a/..", "/a/..", "index.html"},
-	{"a coded newline", "/a%0ab.bin", "/a\nb.bin", "ab.bin"},
-	{"a coded escape sequence", "/a%1b%5b31mb.bin", "/a\x1b[31mb.bin", "a[31mb.bin"},
+	{"an encoded slash", "/a%2Fb.bin", "/a/b.bin", "b.bin"},
+	{"an encoded NUL", "/%00", "/\x00", "index.html"},
+	{"an encoded NUL within the name", "/a%00b.bin", "/a\x00b.bin", "ab.bin"},
+	{"encoded path traversal", "/..%2f..%2fevil", "/../../evil", "evil"},
+	{"encoded path traversal, backslashes", "/..%5c..%5cevil", `/..\..\evil`, "evil"},
+	{"trailing dots", "/a/..", "/a/..", "index.html"},
+	{"an encoded newline", "/a%0ab.bin", "/a\nb.bin", "ab.bin"},
+	{"an encoded escape sequence", "/a%1b%5b31mb.bin", "/a\x1b[31mb.bin", "a[31mb.bin"},
 	{"a parameter", "/f.bin;type=a", "/f.bin;type=a", "f.bin;type=a"},
 	{"a colon", "/C:evil", "/C:evil", "C_evil"},
-	{"hidden", "/.bashrc", "/.bashrc", "bashrc"},
+	{"a hidden file", "/.bashrc", "/.bashrc", "bashrc"},
 	{"raw UTF-8", "/日本語.bin", "/日本語.bin", "日本語.bin"},
 	{"not UTF-8", "/a%ffb.bin", "/a\xffb.bin", "a%ffb.bin"},
 	{"not UTF-8, raw", "/a\xffb.bin", "/a\xffb.bin", "a%FFb.bin"},
 	{"GBK", "/%B2%E2%CA%D4%CE%C4%BC%FE.zip", "/\xb2\xe2\xca\xd4\xce\xc4\xbc\xfe.zip", "%B2%E2%CA%D4%CE%C4%BC%FE.zip"},
 	{"Shift-JIS", "/%95%5c%20a.zip", "/\x95\\ a.zip", "%95%5c a.zip"},
-	{"not UTF-8, up and away", "/%ff%2f..%2f..%5cevil%fe", "/\xff/../..\\evil\xfe", "evil%fe"},
+	{"not UTF-8, path traversal", "/%ff%2f..%2f..%5cevil%fe", "/\xff/../..\\evil\xfe", "evil%fe"},
 }
 
 func namesOfURLs() []hazard {
 	var all []hazard
 	for _, u := range urls {
-		all = append(all, hazard{name: "names: of a URL, " + u.name, run: func(tr *testRun) {
+		all = append(all, hazard{name: "names: from a URL, " + u.name, run: func(tr *testRun) {
 			f := faultserver.NewFile(100<<10, tr.rand.Uint64N(1<<40))
 			tr.srv.Put(strings.TrimPrefix(u.path, "/"), f)
 			tr.downloadAndCheckName(tr.srv.URL+u.url, u.want, f)
@@ -262,7 +262,7 @@ func (tr *testRun) describePaths(paths []string) string {
 // outside as the path of a user's file elsewhere. The run must refuse, and leave
 // everything as it is.
 func takenTarget(name string, make func(dir, outside string) error, args ...string) hazard {
-	return hazard{name: "names: taken, " + name, run: func(tr *testRun) {
+	return hazard{name: "names: already taken, " + name, run: func(tr *testRun) {
 		tr.serveFile(100 << 10)
 		outside := filepath.Join(tr.TempDir(), "precious")
 		if err := os.WriteFile(outside, []byte("precious"), 0o644); err != nil {
@@ -305,7 +305,7 @@ var namesTaken = []hazard{
 		return os.Symlink(outside+".not", filepath.Join(dir, "f.bin.part"))
 	}),
 	takenTarget("the part file is a directory", func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "f.bin.part"), 0o755) }),
-	{name: "names: taken, a link to a file, --overwrite", run: func(tr *testRun) {
+	{name: "names: already taken, a link to a file, --overwrite", run: func(tr *testRun) {
 		f := tr.serveFile(100 << 10)
 		outside := filepath.Join(tr.TempDir(), "precious")
 		if err := os.WriteFile(outside, []byte("precious"), 0o644); err != nil {
@@ -323,7 +323,7 @@ var namesTaken = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "names: taken, the part file becomes a link on resume", run: func(tr *testRun) {
+	{name: "names: already taken, the part file becomes a link on resume", run: func(tr *testRun) {
 		tr.serveFile(16 << 20)
 		tr.killHalfway()
 		part, outside := filepath.Join(tr.dir, "f.bin.part"), filepath.Join(tr.TempDir(), "precious")

@@ -20,7 +20,7 @@ var origins = []hazard{
 	listWithCredentials("the URL", "mirror", nil, "Authorization", "Basic dTpwdw=="),
 	listWithCredentials("-H", "get", []string{"-H", "Authorization: Bearer t"}, "Authorization", "Bearer t"),
 	listWithCredentials("the URL", "get", nil, "Authorization", "Basic dTpwdw=="),
-	listWithCredentials("-H, for --checksums", "mirror --checksums", []string{"-H", "X-Token: t"}, "X-Token", "t"),
+	listWithCredentials("-H", "mirror --checksums", []string{"-H", "X-Token: t"}, "X-Token", "t"),
 	userList("no secret", "X-Tag", "", []string{"-H", "X-Tag: t"}),
 	userList("a secret", "", "X-Token", []string{"-H", "X-Token: t"}),
 	userList("Cookie", "", "Cookie", []string{"-H", "Cookie: t"}),
@@ -46,7 +46,7 @@ var origins = []hazard{
 		tr.wantHeader(s, "X-Token", "")
 		tr.markMet()
 	}},
-	{name: "origins: --base is typed", run: func(tr *testRun) {
+	{name: "origins: --base counts as typed", run: func(tr *testRun) {
 		f := tr.serveFile(5000)
 		tr.writeList("list", strings.TrimPrefix(checksumOf(tr, f), "sha256:")+"  f.bin")
 		tr.runPawl("mirror", "-H", "X-Token: t", "--base", tr.srv.URL+"/", "list").wantDownloaded("f.bin", f)
@@ -59,7 +59,7 @@ var origins = []hazard{
 		tr.wantHeader(tr.srv, "Authorization", "Bearer t")
 		tr.markMet()
 	}},
-	{name: "origins: headers of a file", run: func(tr *testRun) {
+	{name: "origins: headers from a file", run: func(tr *testRun) {
 		f := tr.serveFile(5000)
 		tr.writeList("headers", "# secrets", "X-Token: tok4711", "127.0.0.1=Cookie: c=cook4711", "127.0.0.2=X-Tag: no")
 		o := tr.runPawl("-v", "-H", "@headers", tr.fileURL())
@@ -75,7 +75,7 @@ var origins = []hazard{
 	}},
 	resumedWithSecret("of a URL", true, func(tr *testRun, _ string) []string { return []string{tr.fileURL()} }),
 	resumedWithSecret("of a list", false, func(tr *testRun, list string) []string { return []string{"mirror", tr.srv.URL + list} }),
-	{name: "origins: away and back", run: func(tr *testRun) {
+	{name: "origins: redirected away and back", run: func(tr *testRun) {
 		f := tr.serveFile(12 << 20)
 		s := newServerWith(tr, f)
 		tr.putFile("g.bin", f)
@@ -118,7 +118,7 @@ var origins = []hazard{
 // ownList is a hazard of a list of the user's own that names another host. That must see
 // one header field, and not another.
 func userList(what, seen, unseen string, args []string) hazard {
-	return hazard{name: "origins: a list of the user's own names other hosts, " + what, run: func(tr *testRun) {
+	return hazard{name: "origins: a local list names other hosts, " + what, run: func(tr *testRun) {
 		f := tr.serveFile(5000)
 		s := newServerWith(tr, f)
 		tr.writeList("list", s.URL+"/f.bin")
@@ -183,7 +183,7 @@ func (tr *testRun) wantHeader(s *faultserver.Server, name, value string) {
 // which a list or a checksum file names files beside it and on another host. command is
 // that of pawl, and args are what gives it the credentials.
 func listWithCredentials(what, command string, args []string, name, value string) hazard {
-	return hazard{name: "origins: credentials by " + what + " of " + command, run: func(tr *testRun) {
+	return hazard{name: "origins: credentials from " + what + " for " + command, run: func(tr *testRun) {
 		f, g := tr.serveFile(5000), tr.putFile("g.bin", faultserver.NewFile(5000, 5))
 		other := newServerWith(tr, g)
 		other.Put("g.bin", g)

@@ -41,7 +41,7 @@ var owners = []hazard{
 		must(tr, os.Chmod(dir, 0o770))
 		return dir
 	}),
-	otherUsersState("the directory is another user's link", func(tr *testRun, dir string) string {
+	otherUsersState("the directory is another user's symlink", func(tr *testRun, dir string) string {
 		must(tr, os.Rename(dir, dir+"2"))
 		must(tr, os.Symlink(dir+"2", dir))
 		tr.chownToOther(dir)
@@ -55,7 +55,7 @@ var owners = []hazard{
 		must(tr, os.Chmod(filepath.Join(dir, "pawl.db"), 0o666))
 		return filepath.Join(dir, "pawl.db")
 	}),
-	otherUsersState("the state file is a link to another user's", func(tr *testRun, dir string) string {
+	otherUsersState("the state file is a symlink to another user's", func(tr *testRun, dir string) string {
 		db := filepath.Join(dir, "pawl.db")
 		must(tr, os.Rename(db, dir+"2"))
 		must(tr, os.Symlink(dir+"2", db))
@@ -68,7 +68,7 @@ var owners = []hazard{
 	otherUsersState("the locks of runs are another user's", otherUsersFile("runs")),
 	otherUsersState("the locks of part files are another user's", otherUsersFile("locks")),
 	otherUsersState("the lists are another user's", otherUsersFile("lists")),
-	{name: "states: nobody else may read the state", run: func(tr *testRun) {
+	{name: "states: the state is private", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, tr.fileURL()+"\n") }))
@@ -83,7 +83,7 @@ var owners = []hazard{
 		tr.wantPrivateFiles(state)
 		tr.markMet()
 	}},
-	{name: "states: an earlier pawl has left the lists to a umask of 002", run: func(tr *testRun) {
+	{name: "states: an earlier pawl made the lists directory with umask 002", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		state := filepath.Dir(tr.statePath())
 		must(tr, os.MkdirAll(filepath.Join(state, "lists"), 0o700))
@@ -103,15 +103,15 @@ var owners = []hazard{
 		must(tr, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
 		tr.chownToOther(tr.partPath())
 	}),
-	foreignPart("with another name", func(tr *testRun) {
+	foreignPart("with a second hard link", func(tr *testRun) {
 		tr.writeFile(filepath.Join(tr.dir, "mine"), nil)
 		must(tr, os.Link(filepath.Join(tr.dir, "mine"), tr.partPath()))
 	}),
 	resumeForeignPart("another user's", func(tr *testRun) { tr.chownToOther(tr.partPath()) },
 		func(tr *testRun) { must(tr, os.Lchown(tr.partPath(), os.Geteuid(), os.Getegid())) }),
-	resumeForeignPart("a file with another name", func(tr *testRun) { must(tr, os.Link(tr.partPath(), filepath.Join(tr.dir, "mine"))) },
+	resumeForeignPart("hard-linked elsewhere", func(tr *testRun) { must(tr, os.Link(tr.partPath(), filepath.Join(tr.dir, "mine"))) },
 		func(tr *testRun) { must(tr, os.Remove(filepath.Join(tr.dir, "mine"))) }),
-	{name: "disks: nobody else may open a part file, and the umask says who may read the file", run: func(tr *testRun) {
+	{name: "disks: a part file is private, and the umask applies to the finished file", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		for umask, want := range map[string]os.FileMode{"022": 0o644, "027": 0o640, "002": 0o664, "077": 0o600} {
@@ -134,7 +134,7 @@ var owners = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "disks: a part file that others may read is closed to them", run: func(tr *testRun) {
+	{name: "disks: a part file that others may read becomes private", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(4 << 20)
 		must(tr, os.Chmod(tr.partPath(), 0o644))
@@ -243,7 +243,7 @@ func otherUsersState(name string, do func(tr *testRun, dir string) (path string)
 // strangePart is a hazard of something at the path of the part file that is not ours: it
 // stays as it is, and the file is fetched by way of another name.
 func foreignPart(name string, plant func(tr *testRun)) hazard {
-	return hazard{name: "disks: not our part file, " + name, run: func(tr *testRun) {
+	return hazard{name: "disks: foreign part file, " + name, run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		plant(tr)
 		check := tr.untouched(tr.partPath())
@@ -266,7 +266,7 @@ func foreignPart(name string, plant func(tr *testRun)) hazard {
 // strangeResume is a hazard of a part file that is no longer ours alone when its download
 // is to go on. That is refused until undo has made it ours again.
 func resumeForeignPart(name string, do, undo func(tr *testRun)) hazard {
-	return hazard{name: "disks: the part file has become " + name, run: func(tr *testRun) {
+	return hazard{name: "disks: part file is now " + name, run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.killOnceHeld(3 << 20)
 		do(tr)

@@ -38,7 +38,7 @@ func withWarning(hz hazard) hazard {
 
 // partDamage are hazards of the part file between two runs.
 var partDamage = []hazard{
-	withWarning(damagedPart("disks: part file cut to half", func(tr *testRun, part string, held chunk.Set) {
+	withWarning(damagedPart("disks: part file truncated to half", func(tr *testRun, part string, held chunk.Set) {
 		must(tr, os.Truncate(part, held.Prefix()/2))
 	})),
 	withWarning(damagedPart("disks: part file emptied", func(tr *testRun, part string, _ chunk.Set) { must(tr, os.Truncate(part, 0)) })),
@@ -57,16 +57,16 @@ var partDamage = []hazard{
 	withWarning(damagedPart("disks: part file damaged in one bit", func(tr *testRun, part string, held chunk.Set) {
 		tr.flipBit(part, tr.randomHeldOffset(held, 1))
 	})),
-	withWarning(damagedPart("disks: part file damaged at the end of what is held", func(tr *testRun, part string, held chunk.Set) {
+	withWarning(damagedPart("disks: part file damaged at the end of the held range", func(tr *testRun, part string, held chunk.Set) {
 		tr.flipBit(part, held.Prefix()-1)
 	})),
-	withWarning(damagedPart("disks: part file damaged and its time put back", func(tr *testRun, part string, held chunk.Set) {
+	withWarning(damagedPart("disks: part file damaged and its time restored", func(tr *testRun, part string, held chunk.Set) {
 		info, err := os.Stat(part)
 		must(tr, err)
 		tr.overwriteAt(part, make([]byte, 64<<10), tr.randomHeldOffset(held, 64<<10))
 		must(tr, os.Chtimes(part, time.Time{}, info.ModTime()))
 	})),
-	withWarning(damagedPart("disks: part file is another file of its length", func(tr *testRun, part string, _ chunk.Set) {
+	withWarning(damagedPart("disks: part file overwritten with random bytes", func(tr *testRun, part string, _ chunk.Set) {
 		info, err := os.Stat(part)
 		must(tr, err)
 		tr.overwriteAt(part, tr.randomBytes(info.Size()), 0)
@@ -81,7 +81,7 @@ var partDamage = []hazard{
 	damagedPart("disks: part file touched", func(tr *testRun, part string, _ chunk.Set) {
 		must(tr, os.Chtimes(part, time.Time{}, time.Now().Add(time.Hour)))
 	}),
-	{name: "disks: part file copied back", run: func(tr *testRun) { // as from a backup: same bytes, other file
+	{name: "disks: part file restored from a copy", run: func(tr *testRun) { // as from a backup: same bytes, other file
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(6 << 20)
 		data := tr.readFile(tr.partPath())
@@ -91,7 +91,7 @@ var partDamage = []hazard{
 		tr.wantSentRatio(1.25)
 		tr.markMet()
 	}},
-	{name: "disks: older part file put back", run: func(tr *testRun) { // as from a backup, the state being newer
+	{name: "disks: part file restored from an older copy", run: func(tr *testRun) { // as from a backup, the state being newer
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(4 << 20)
 		data := tr.readFile(tr.partPath())
@@ -110,7 +110,7 @@ var partDamage = []hazard{
 		must(tr, os.Mkdir(part, 0o777))
 		tr.writeFile(filepath.Join(part, "inside"), []byte("mine"))
 	}),
-	{name: "disks: a symlink where the part file would be", run: func(tr *testRun) {
+	{name: "disks: a symlink at the path of the part file", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		mine := filepath.Join(tr.dir, "mine")
 		tr.writeFile(mine, nil)
@@ -124,7 +124,7 @@ var partDamage = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "disks: a foreign file where the part file would be", run: func(tr *testRun) {
+	{name: "disks: a foreign file at the path of the part file", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		mine := tr.randomBytes(5 << 20)
 		tr.writeFile(tr.partPath(), mine)

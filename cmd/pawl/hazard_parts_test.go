@@ -10,10 +10,10 @@ import (
 
 // partNames are hazards of TestHazards: names that are also those of part files.
 var partNames = []hazard{
-	partOfRunning("--overwrite, under a name that was given", "other", "--overwrite", "-o", "f.bin.part"),
-	partOfRunning("--overwrite, under the name that the server has", "f.bin.part", "--overwrite"),
+	partOfRunning("--overwrite with -o", "other", "--overwrite", "-o", "f.bin.part"),
+	partOfRunning("--overwrite with the server's name", "f.bin.part", "--overwrite"),
 	partOfRunning("--restart", "f.bin.part", "--restart", "--overwrite"),
-	partOfRunning("under a name that was given", "other", "-o", "f.bin.part"),
+	partOfRunning("with -o", "other", "-o", "f.bin.part"),
 	{name: "names: the part file of a killed download, --overwrite", run: func(tr *testRun) {
 		other := tr.putFile("f.bin.part", faultserver.NewFile(300<<10, 7))
 		delete(tr.served, "f.bin.part") // it is the name of the part file first
@@ -30,7 +30,7 @@ var partNames = []hazard{
 		tr.wantFile("f.bin.part", other)
 		tr.markMet()
 	}},
-	{name: "names: the part file would be a finished download", run: func(tr *testRun) {
+	{name: "names: the path of the part file is a finished download", run: func(tr *testRun) {
 		names := tr.servePartChain(8<<20, 300<<10, 0)
 		for i := len(names) - 1; i >= 0; i-- {
 			tr.runPawl(tr.srv.URL + "/" + names[i])
@@ -38,7 +38,7 @@ var partNames = []hazard{
 		tr.wantPartChain(names)
 		tr.markMet()
 	}},
-	{name: "names: the part file would be an unfinished download", run: func(tr *testRun) {
+	{name: "names: the path of the part file is an unfinished download", run: func(tr *testRun) {
 		names := tr.servePartChain(8<<20, 8<<20)
 		other := tr.newServer(tr.served[names[0]][0])
 		tr.srv.Set(faultserver.Rate(8 << 20))
@@ -46,7 +46,7 @@ var partNames = []hazard{
 		tr.wantPartChain(names)
 		tr.markMet()
 	}},
-	{name: "names: a small file takes the place of another, whose part file is a download", run: func(tr *testRun) {
+	{name: "names: a small file is replaced, and the path of its part file is a download", run: func(tr *testRun) {
 		names := tr.servePartChain(10<<10, 10<<10)
 		list := tr.writeURLList(tr.srv.URL + "/" + names[1] + "\n" + tr.srv.URL + "/" + names[0] + "\n")
 		tr.runPawl("mirror", "-d", ".", list).wantExit(0)
@@ -58,7 +58,7 @@ var partNames = []hazard{
 	partNameList("large files", []string{"--rounds", "1"}, 8<<20, 8<<20, 8<<20),
 	partNameList("large and small files", nil, 8<<20, 10<<10, 8<<20, 10<<10),
 	partNameList("small files", nil, 10<<10, 10<<10, 10<<10),
-	partNameList("replacing all", []string{"--overwrite"}, 8<<20, 10<<10, 8<<20),
+	partNameList("with --overwrite", []string{"--overwrite"}, 8<<20, 10<<10, 8<<20),
 }
 
 // usurped is a hazard of a download to the name of another one's part file, while that
@@ -110,7 +110,7 @@ func (tr *testRun) wantPartChain(names []string) {
 // chained is a hazard of a list that names files and the names of their part files, in
 // both orders.
 func partNameList(name string, args []string, sizes ...int64) hazard {
-	return hazard{name: "names: a list with the names of part files, " + name, run: func(tr *testRun) {
+	return hazard{name: "names: a list that also names part files, " + name, run: func(tr *testRun) {
 		names := tr.servePartChain(sizes...)
 		for _, back := range []bool{false, true} {
 			var lines []string

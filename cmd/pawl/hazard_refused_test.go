@@ -60,7 +60,7 @@ var rangesRefused = []hazard{
 			tr.Errorf("%d requests, want one for each of 5 files, and one with a Range field", n)
 		}
 	}},
-	{name: "refused: a missing file costs one request where ranges work", run: func(tr *testRun) {
+	{name: "refused: a missing file costs one request if ranges work", run: func(tr *testRun) {
 		tr.putFile("a", faultserver.NewFile(1<<20, 1))
 		tr.writeFile(filepath.Join(tr.dir, "list"), []byte(tr.srv.URL+"/a\n"+tr.srv.URL+"/b\n"+tr.srv.URL+"/c\n"))
 		tr.runPawl("mirror", "-j", "1", "list").wantExit(8)
@@ -69,7 +69,7 @@ var rangesRefused = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "refused: an outage is not taken for it", run: func(tr *testRun) {
+	{name: "refused: an outage is not mistaken for refused ranges", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.First(2, faultserver.Status(500, -1)), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -130,12 +130,12 @@ var silences = []hazard{
 		tr.writeFile(filepath.Join(tr.dir, "list"), []byte(tr.fileURL()+"\n"))
 		tr.runPawl("mirror", "--stall-timeout", "700ms", "list").wantDownloaded("f.bin", f)
 	}},
-	{name: "silences: none of two pauses is too long in the end", run: func(tr *testRun) {
+	{name: "silences: two pauses, each longer than before", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.NoRanges, pauseAt(1<<20, time.Second), pauseAt(3<<20, 2*time.Second))
 		tr.runPawl("--stall-timeout", "500ms", tr.fileURL()).wantDownloaded("f.bin", f)
 	}},
-	{name: "silences: an error names the option", run: func(tr *testRun) {
+	{name: "silences: the error names the option", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.Mute)
 		o := tr.runPawl("--stall-timeout", "100ms", "--tries", "3", tr.fileURL())

@@ -30,7 +30,7 @@ func wantsSignature(next http.Handler) http.Handler {
 
 // unshown is a hazard of a signed URL, however the run ends.
 func signatureHidden(name string, code int, args []string, faults ...faultserver.Fault) hazard {
-	return hazard{name: "links: a signature unshown, " + name, run: func(tr *testRun) {
+	return hazard{name: "links: a signature is not shown, " + name, run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
 		tr.srv.Set(faults...)
 		o := tr.runPawl(append([]string{"-v", tr.fileURL() + signature}, args...)...)
@@ -75,14 +75,14 @@ func (tr *testRun) wantPrivateTree(dir string, n int) {
 }
 
 var linksShown = []hazard{
-	signatureHidden("done", 0, nil),
+	signatureHidden("success", 0, nil),
 	signatureHidden("404", 8, nil, faultserver.Status(404, -1)),
 	signatureHidden("503", 75, nil, faultserver.Status(503, -1)),
-	signatureHidden("ended early", 4, nil, faultserver.Cut(0)),
-	signatureHidden("a circle", 7, nil, faultserver.Redirect("/f.bin", "/f.bin"+signature)),
+	signatureHidden("connection closed early", 4, nil, faultserver.Cut(0)),
+	signatureHidden("a redirect loop", 7, nil, faultserver.Redirect("/f.bin", "/f.bin"+signature)),
 	signatureHidden("a wrong digest", 32, []string{"--checksum", "sha256:" + strings.Repeat("0", 64)}),
 	signatureHidden("a mirror that is down", 0, []string{"--mirror", "http://127.0.0.1:1/f.bin" + signature}),
-	{name: "links: a signature unshown, another URL has the target", run: func(tr *testRun) {
+	{name: "links: a signature is not shown, another URL owns the target", run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
 		tr.runPawl("-o", "f.bin", tr.fileURL()+signature).wantExit(0)
 		tr.runPawl("-o", "f.bin", tr.fileURL()).wantExit(13)
@@ -90,7 +90,7 @@ var linksShown = []hazard{
 		tr.wantNoSignature()
 		tr.markMet()
 	}},
-	{name: "links: a signature unshown, interrupted", run: func(tr *testRun) {
+	{name: "links: a signature is not shown, interrupted", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		if o := tr.signalAt(6<<20, syscall.SIGINT, tr.fileURL()+signature); o.code != 130 {
@@ -101,7 +101,7 @@ var linksShown = []hazard{
 		tr.wantNoSignature()
 		tr.markMet()
 	}},
-	{name: "links: a signature in full, for programs", run: func(tr *testRun) {
+	{name: "links: a signature is shown in full to programs", run: func(tr *testRun) {
 		f := tr.serveFile(5000)
 		os.WriteFile(filepath.Join(tr.dir, "report"), nil, 0o644)
 		o := tr.runPawl("--json", "--report", "report", tr.fileURL()+signature)
@@ -115,7 +115,7 @@ var linksShown = []hazard{
 		tr.wantPrivateTree("report", 1)
 		tr.markMet()
 	}},
-	{name: "links: a signature unshown, in hooks", run: func(tr *testRun) {
+	{name: "links: a signature is not shown, in hooks", run: func(tr *testRun) {
 		f := tr.serveFile(5000)
 		tr.env = append(tr.env, "PAWL_HEADER=X-Token: tok4711")
 		tr.runPawl("--on-complete", "env", tr.fileURL()+signature).wantDownloaded("f.bin", f)
@@ -123,7 +123,7 @@ var linksShown = []hazard{
 		tr.wantNoSignature()
 		tr.markMet()
 	}},
-	{name: "links: a signature unshown, of a list", run: func(tr *testRun) {
+	{name: "links: a signature is not shown, in a list", run: func(tr *testRun) {
 		tr.serveFile(5000)
 		list := fmt.Sprintf("%s%s\nhttp://127.0.0.1:1/g.bin%s\nftp://h/%s\n", tr.fileURL(), signature, signature, signature)
 		tr.srv.Set(servePage("/list", newPage(list)))
@@ -138,7 +138,7 @@ var linksShown = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "links: an unfinished list below a state directory for all", run: func(tr *testRun) {
+	{name: "links: an unfinished list in a state directory that all may read", run: func(tr *testRun) {
 		os.Mkdir(filepath.Join(tr.dir, "state"), 0o755)
 		os.Chmod(filepath.Join(tr.dir, "state"), 0o755)
 		os.MkdirAll(filepath.Join(tr.dir, "state", "pawl", "lists"), 0o755)

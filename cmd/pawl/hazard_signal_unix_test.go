@@ -89,9 +89,9 @@ var unixSignals = []hazard{
 	signaled("signals: interrupted", syscall.SIGINT),
 	signaled("signals: terminated", syscall.SIGTERM),
 	signaled("signals: hung up", syscall.SIGHUP),
-	signaledWhileSilent("signals: interrupted, the server silent", syscall.SIGINT),
-	signaledWhileSilent("signals: terminated, the server silent", syscall.SIGTERM),
-	{name: "signals: interrupted before an answer", run: func(tr *testRun) {
+	signaledWhileSilent("signals: interrupted while the server is silent", syscall.SIGINT),
+	signaledWhileSilent("signals: terminated while the server is silent", syscall.SIGTERM),
+	{name: "signals: interrupted before the response", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Delay(30 * time.Second))
 		tr.signalAndCheck(tr.startPawl("--stall-timeout", "60s", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
@@ -99,7 +99,7 @@ var unixSignals = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
 	}},
-	{name: "signals: interrupted while it was told to wait", run: func(tr *testRun) {
+	{name: "signals: interrupted during retry-after", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Status(503, 30))
 		tr.signalAndCheck(tr.startPawl("--retry-max-wait", "60s", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
@@ -107,7 +107,7 @@ var unixSignals = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
 	}},
-	{name: "signals: terminated while it was told to wait, in mid-file", run: func(tr *testRun) {
+	{name: "signals: terminated during retry-after, halfway", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.First(1, faultserver.Cut(2<<20)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(503, 30)))
 		tr.signalAndCheck(tr.startPawl("--retry-max-wait", "60s", tr.fileURL()), syscall.SIGTERM, func(r *pawlProcess) bool {
@@ -173,7 +173,7 @@ var unixSignals = []hazard{
 		tr.wantSentRatio(2.2) // what many connections have sent meanwhile
 		tr.markMet()
 	}},
-	{name: "signals: interrupted while it was stopped", run: func(tr *testRun) { // Ctrl-Z, then kill
+	{name: "signals: terminated while stopped", run: func(tr *testRun) { // Ctrl-Z, then kill
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		r := tr.startPawl()

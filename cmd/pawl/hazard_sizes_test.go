@@ -14,7 +14,7 @@ import (
 
 // sizes are hazards of TestHazards: files, lists and codings that are larger than they may be.
 var sizes = []hazard{
-	{name: "limits: a file beyond --max-size", run: func(tr *testRun) {
+	{name: "limits: a file larger than --max-size", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.markMet()
 		tr.runPawl("--max-size", "5000K", tr.fileURL()).wantFailure(7)
@@ -24,14 +24,14 @@ var sizes = []hazard{
 		}
 		tr.runPawl("--max-size", "5M", tr.fileURL()).wantDownloaded("f.bin", tr.served["f.bin"][0])
 	}},
-	{name: "limits: a file of unknown size beyond --max-size", run: func(tr *testRun) {
+	{name: "limits: a file of unknown size larger than --max-size", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.NoLength)
 		tr.runPawl("--max-size", "1M", tr.fileURL()).wantFailure(7)
 		tr.wantAbsent("f.bin.part")
 		tr.runPawl("--max-size", "5M", tr.fileURL()).wantDownloaded("f.bin", f)
 	}},
-	{name: "limits: a stream beyond --max-size", run: func(tr *testRun) {
+	{name: "limits: a stream larger than --max-size", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.NoLength)
 		o := tr.runPawl("--max-size", "1M", "-o", "-", tr.fileURL())
@@ -40,7 +40,7 @@ var sizes = []hazard{
 			tr.Errorf("%d bytes were written", len(o.stdout))
 		}
 	}},
-	{name: "limits: files of a list beyond --max-size", run: func(tr *testRun) {
+	{name: "limits: files of a list larger than --max-size", run: func(tr *testRun) {
 		f := tr.putFile("g.bin", faultserver.NewFile(5000, 7))
 		h := tr.putFile("h.bin", faultserver.NewFile(6000, 8))
 		tr.serveFile(5 << 20)
@@ -53,7 +53,7 @@ var sizes = []hazard{
 		}
 		tr.wantAbsent("f.bin.part")
 	}},
-	{name: "limits: resume with --max-size keeps what is held", run: func(tr *testRun) {
+	{name: "limits: resume with --max-size keeps the held bytes", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.killHalfway()
 		tr.runPawl("resume", "--max-size", "1M").wantFailure(7)
@@ -85,7 +85,7 @@ var sizes = []hazard{
 			tr.Errorf("%d bytes of state", n)
 		}
 	}},
-	{name: "limits: a list of gzip that unfolds a thousandfold", run: func(tr *testRun) {
+	{name: "limits: a gzip list that expands a thousandfold", run: func(tr *testRun) {
 		out, err := os.Create(filepath.Join(tr.dir, "list"))
 		if err != nil {
 			tr.Fatal(err)
@@ -100,7 +100,7 @@ var sizes = []hazard{
 		o.wantStderr("--max-list-size")
 		tr.runPawl("mirror", "--max-list-size", "2M", "list").wantExit(0)
 	}},
-	{name: "limits: gzip that unfolds a thousandfold", run: func(tr *testRun) {
+	{name: "limits: gzip that expands a thousandfold", run: func(tr *testRun) {
 		if raceEnabled {
 			tr.Skip("a GiB takes too long under the race detector")
 		}
@@ -110,7 +110,7 @@ var sizes = []hazard{
 		o.wantFailure(7)
 		tr.wantAbsent("f.bin.part")
 	}},
-	{name: "limits: gzip beyond --max-size", run: func(tr *testRun) {
+	{name: "limits: gzip larger than --max-size", run: func(tr *testRun) {
 		tr.srv.Set(bombAt("/f.bin"))
 		tr.markMet()
 		tr.runPawl("--max-size", "10M", tr.fileURL()).wantFailure(7)

@@ -18,7 +18,7 @@ var space = []hazard{
 	claimsDisk("one megabyte", 1<<20, nil),
 	claimsDisk("no byte", 0, nil),
 	claimsDisk("one byte, and a signal", 1, func(r *pawlProcess) { r.signalAndWait(syscall.SIGTERM) }),
-	{name: "disks: a claim of a killed download is given back", run: func(tr *testRun) {
+	{name: "disks: the space of a killed download is released", run: func(tr *testRun) {
 		f := tr.serveFile(128 << 20)
 		tr.killOnceHeld(24 << 20)
 		tr.srv.Set(faultserver.Status(404, 0))
@@ -40,7 +40,7 @@ var space = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "disks: --min-free, and the file would leave less", run: func(tr *testRun) {
+	{name: "disks: --min-free, the file would leave less", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		f := tr.serveFile(24 << 20)
 		o := tr.runPawl("--min-free", "16M", tr.fileURL())
@@ -54,7 +54,7 @@ var space = []hazard{
 		tr.runPawl("--min-free", "4M", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "disks: --min-free, and it is less already", run: func(tr *testRun) {
+	{name: "disks: --min-free, already less", run: func(tr *testRun) {
 		tr.useOwnDisk("size=8m")
 		tr.serveFile(1 << 20)
 		tr.srv.Set(faultserver.NoLength)
@@ -68,7 +68,7 @@ var space = []hazard{
 		tr.runPawl("mirror", "--min-free", "1M", "-d", ".", small).wantExit(0)
 		tr.markMet()
 	}},
-	{name: "disks: --min-free, the length unknown", run: func(tr *testRun) {
+	{name: "disks: --min-free, unknown length", run: func(tr *testRun) {
 		tr.useOwnDisk("size=48m")
 		f := tr.serveFile(32 << 20)
 		tr.srv.Set(faultserver.NoLength, faultserver.Rate(16<<20))
@@ -80,7 +80,7 @@ var space = []hazard{
 		tr.runPawl("--min-free", "8M", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "disks: --min-free, and others fill the disk in mid-run", run: func(tr *testRun) {
+	{name: "disks: --min-free, others fill the disk during the run", run: func(tr *testRun) {
 		tr.useOwnDisk("size=48m")
 		f := tr.serveFile(24 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
@@ -106,7 +106,7 @@ func (tr *testRun) allocatedBytes() int64 {
 // bytes, and closes the connection; with end it waits until they are on record. When the
 // program has ended the file must not take the disk.
 func claimsDisk(name string, sends int, end func(*pawlProcess)) hazard {
-	return hazard{name: "disks: a server claims the disk and sends " + name, run: func(tr *testRun) {
+	return hazard{name: "disks: a server announces most of the disk and sends " + name, run: func(tr *testRun) {
 		var st syscall.Statfs_t
 		must(tr, syscall.Statfs(tr.dir, &st))
 		size := int64(st.Bavail) * st.Bsize / 100 * 98

@@ -46,9 +46,9 @@ func damagedState(name string, aside bool, do func(tr *testRun, path string)) ha
 
 // spoiled are hazards of the state file between two runs.
 var damagedStates = []hazard{
-	damagedState("states: cut to half", false, func(tr *testRun, path string) { must(tr, os.Truncate(path, int64(len(tr.readFile(path))/2))) }),
-	damagedState("states: cut to one byte", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 1)) }),
-	damagedState("states: cut to one page", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 4096)) }),
+	damagedState("states: truncated to half", false, func(tr *testRun, path string) { must(tr, os.Truncate(path, int64(len(tr.readFile(path))/2))) }),
+	damagedState("states: truncated to one byte", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 1)) }),
+	damagedState("states: truncated to one page", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 4096)) }),
 	damagedState("states: emptied", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 0)) }),
 	damagedState("states: zeroed", true, func(tr *testRun, path string) { tr.writeFile(path, make([]byte, len(tr.readFile(path)))) }),
 	damagedState("states: random bytes", true, func(tr *testRun, path string) { tr.writeFile(path, tr.randomBytes(int64(len(tr.readFile(path))))) }),
@@ -56,7 +56,7 @@ var damagedStates = []hazard{
 	damagedState("states: replaced by long text", true, func(tr *testRun, path string) { tr.writeFile(path, bytes.Repeat([]byte("no\n"), 30000)) }),
 	damagedState("states: deleted", false, func(tr *testRun, path string) { must(tr, os.Remove(path)) }),
 	damagedState("states: directory deleted", false, func(tr *testRun, path string) { must(tr, os.RemoveAll(filepath.Dir(path))) }),
-	{name: "states: of a newer version", run: func(tr *testRun) {
+	{name: "states: from a newer version", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.killOnceHeld(3 << 20)
 		old := tr.readFile(tr.statePath())
@@ -103,7 +103,7 @@ var damagedStates = []hazard{
 		tr.wantSentRatio(1.25)
 		tr.markMet()
 	}},
-	{name: "states: deleted in mid-run", run: func(tr *testRun) {
+	{name: "states: deleted during the run", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		o := tr.runAndDoPaused(6<<20, func(*pawlProcess) { os.Remove(tr.statePath()) })
@@ -112,7 +112,7 @@ var damagedStates = []hazard{
 		tr.dropResults()
 		tr.markMet()
 	}},
-	{name: "states: directory deleted in mid-run", run: func(tr *testRun) {
+	{name: "states: directory deleted during the run", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		o := tr.runAndDoPaused(6<<20, func(*pawlProcess) { os.RemoveAll(filepath.Dir(tr.statePath())) })
@@ -121,7 +121,7 @@ var damagedStates = []hazard{
 		tr.dropResults()
 		tr.markMet()
 	}},
-	{name: "states: cut in mid-run", run: func(tr *testRun) {
+	{name: "states: truncated during the run", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		o := tr.runAndDoPaused(6<<20, func(*pawlProcess) { os.Truncate(tr.statePath(), 9000) })
@@ -225,7 +225,7 @@ var sharedStates = []hazard{
 		tr.wantSentRatio(1.6) // the other may have asked, too
 		tr.markMet()
 	}},
-	{name: "states: a second process later", run: func(tr *testRun) {
+	{name: "states: a second process for one file, later", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Rate(8 << 20))
 		tr.runAndDoPaused(3<<20, func(*pawlProcess) {
@@ -237,13 +237,13 @@ var sharedStates = []hazard{
 		tr.wantSentRatio(1.05)
 		tr.markMet()
 	}},
-	{name: "states: eight processes on no state", run: func(tr *testRun) { runEightProcesses(tr) }},
-	{name: "states: eight processes on a state", run: func(tr *testRun) {
+	{name: "states: eight processes without a state", run: func(tr *testRun) { runEightProcesses(tr) }},
+	{name: "states: eight processes with a state", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)
 		runEightProcesses(tr)
 	}},
-	{name: "states: eight processes on a damaged state", run: func(tr *testRun) {
+	{name: "states: eight processes with a damaged state", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.writeFile(tr.statePath(), []byte("no"))
@@ -270,7 +270,7 @@ var sharedStates = []hazard{
 		}
 		tr.markMet()
 	}},
-	{name: "states: listed all the time", run: func(tr *testRun) {
+	{name: "states: listed again and again", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(12 << 20))
 		lists := 0

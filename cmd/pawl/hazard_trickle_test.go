@@ -24,7 +24,7 @@ var trickles = []hazard{
 		}
 		tr.wantPartKept()
 	}},
-	{name: "trickles: one more byte per response, without ranges", run: func(tr *testRun) {
+	{name: "trickles: one byte more in each response, without ranges", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		n := int64(0)
 		tr.srv.Set(faultserver.NoRanges, func(next http.Handler) http.Handler {
@@ -38,7 +38,7 @@ var trickles = []hazard{
 			tr.Errorf("%d requests", n)
 		}
 	}},
-	{name: "trickles: a response breaks off every 20 KiB", run: func(tr *testRun) {
+	{name: "trickles: each response breaks off after 20 KiB", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.srv.Set(faultserver.Cut(20 << 10))
 		tr.runPawl("--tries", "5", tr.fileURL()).wantDownloaded("f.bin", f)
@@ -60,7 +60,7 @@ var trickles = []hazard{
 		tr.runPawl("--min-rate", "100K:1s", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "trickles: our own limit is none", run: func(tr *testRun) {
+	{name: "trickles: --limit-rate does not count as too slow", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.runPawl("--limit-rate", "300K", "--min-rate", "500K:1s", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.markMet()

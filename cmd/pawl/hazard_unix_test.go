@@ -15,7 +15,7 @@ import (
 var unixDisks = []hazard{
 	takenTarget("a pipe", func(dir, _ string) error { return syscall.Mkfifo(filepath.Join(dir, "f.bin"), 0o644) }),
 	blockedTarget("disks: target is a fifo", fifo()),
-	blockedTarget("disks: target is a fifo, to be overwritten", fifo("--overwrite")),
+	blockedTarget("disks: target is a fifo, --overwrite", fifo("--overwrite")),
 	blockedTarget("disks: target is a socket", func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -44,7 +44,7 @@ var unixDisks = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
-	{name: "disks: no descriptors left", run: func(tr *testRun) {
+	{name: "disks: no file descriptors left", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.ConnRate(8 << 20))
 		o := tr.startCommand(viaShell(tr.pawlCmd(nil), `ulimit -n 14; exec "$0" "$@"`)).wait() // it may have fewer connections, or give up

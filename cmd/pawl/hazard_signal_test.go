@@ -8,13 +8,13 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// signalHazards are hazards of TestHazards: ways in which the program is ended
-// or held up.
+// signalHazards are signals that kill, end or stop the program. Those that only Unix
+// has are in unixSignals.
 var signalHazards = slices.Concat([]hazard{
 	{name: "signals: killed ten times", runsAlone: true, run: func(tr *testRun) { killTenTimes(tr, 16<<20, 16<<20, 2) }},
 	{name: "signals: killed ten times, a longer file", runsAlone: true, run: func(tr *testRun) {
 		if os.Getenv("PAWL_TEST_LONG") == "" {
-			tr.Skip("it takes long; PAWL_TEST_LONG=1 runs it")
+			tr.Skip("PAWL_TEST_LONG is not set")
 		}
 		killTenTimes(tr, 200<<20, 40<<20, 1.05)
 	}},
@@ -28,8 +28,9 @@ var signalHazards = slices.Concat([]hazard{
 	}},
 }, unixSignals)
 
-// killed gets a file at a rate, and kills the program ten times, each in its own
-// tenth of the way.
+// killTenTimes downloads a file of size bytes at rate bytes per second and kills the
+// program ten times, once in each eleventh of the file. The server may send at most
+// most times the size in all.
 func killTenTimes(tr *testRun, size, rate int64, most float64) {
 	tr.Helper()
 	f := tr.serveFile(size)
@@ -39,7 +40,7 @@ func killTenTimes(tr *testRun, size, rate int64, most float64) {
 		part := size / (kills + 1)
 		at := max(part*i+tr.rand.Int64N(part)-tr.srv.Sent(), 1)
 		if o := tr.signalAt(at, syscall.SIGKILL); o.code != -1 {
-			tr.Fatalf("exit %d before it was killed", o.code)
+			tr.Fatalf("exit %d before the kill", o.code)
 		}
 	}
 	tr.runPawl().wantDownloaded("f.bin", f)

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// promises are those of the README, "How it keeps its word", with the tests that hold each:
-// groups of hazards ("changes:"), or tests by package and name ("store.TestCrash").
+// promises maps each promise in the README, "How it keeps its word", to the tests that
+// check it: prefixes of hazard names ("changes:"), or tests by package directory and name
+// ("store.TestCrash"). Whoever renames a hazard or a test must rename it here, too.
 var promises = map[string][]string{
 	"Versions never mix":                     {"changes:", "lies:", "evidence: no validators", "downloader.FuzzResponses", "downloader.FuzzReadAnswer", "cmd/pawl.TestGrammar"},
 	"What cannot be told apart is not mixed": {"evidence: no validators, so one connection", "evidence: no validators, changed in place", "evidence: no validators, and a mirror"},
@@ -28,7 +29,8 @@ var promises = map[string][]string{
 	"Bounded":                                {"cmd/pawl.TestTerabyte", "cmd/pawl.TestGrammar"},
 }
 
-// TestPromises: each promise of the README has tests, which exist.
+// TestPromises checks that the README and the table have the same promises, and that all
+// tests in the table exist.
 func TestPromises(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -42,18 +44,19 @@ func TestPromises(t *testing.T) {
 	}
 	slices.Sort(made)
 	if held := slices.Sorted(maps.Keys(promises)); !slices.Equal(made, held) {
-		t.Errorf("the README promises %q, and the table holds %q", made, held)
+		t.Errorf("the README has promises %q, want those of the table, %q", made, held)
 	}
 	for promise, tests := range promises {
 		for _, test := range tests {
 			if !existsTest(test) {
-				t.Errorf("%s: there is no test %q", promise, test)
+				t.Errorf("promise %q: no test or hazard is named %q", promise, test)
 			}
 		}
 	}
 }
 
-// existsTest reports whether a group of hazards, or a test of a package, is there.
+// existsTest reports whether a hazard's name has the prefix name, or a test with that
+// package directory and name exists.
 func existsTest(name string) bool {
 	if slices.ContainsFunc(hazards(), func(h hazard) bool { return strings.HasPrefix(h.name, name) }) {
 		return true

@@ -10,7 +10,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// treeLinks are hazards of TestHazards: symbolic links below the directory of a list.
+// treeLinks are symbolic links below the directory into which a list is mirrored. pawl
+// must not write, continue or delete files through them without --follow-links.
 var treeLinks = []hazard{
 	throughLink("a directory links elsewhere", "out/sub", "out=sub/x", "%s"),
 	throughLink("a directory links to a sibling", "out/sub", "out=sub/x", "../away"),
@@ -23,7 +24,7 @@ var treeLinks = []hazard{
 		tr.runPawl("mirror", "--follow-links", "-d", "out", tr.linkedList("out=sub/x")).wantExit(0)
 		for _, name := range []string{"x", "x2"} {
 			if !exists(filepath.Join(away, name)) {
-				tr.Errorf("%s is not there", name)
+				tr.Errorf("%s does not exist", name)
 			}
 		}
 		tr.markMet()
@@ -82,7 +83,7 @@ var treeLinks = []hazard{
 		}
 		r := tr.startPawl("mirror", "--rounds", "1", "-d", "out", tr.writeURLList(lines.String()))
 		stop, stopped := make(chan struct{}), make(chan struct{})
-		go func() { // the directory and the link change places
+		go func() { // swaps the directory and the link
 			defer close(stopped)
 			for {
 				select {
@@ -101,17 +102,18 @@ var treeLinks = []hazard{
 		close(stop)
 		<-stopped
 		if o.code == -1 {
-			tr.Errorf("it did not end")
+			tr.Errorf("pawl did not end")
 		}
 		if left, _ := os.ReadDir(away); len(left) > 0 {
-			tr.Errorf("%d files are in the other place", len(left))
+			tr.Errorf("%d files were written through the link", len(left))
 		}
 		tr.dropResults()
 		tr.markMet()
 	}},
 }
 
-// linkedTree makes a directory away, and at path a symbolic link to it.
+// linkedTree makes the directory away outside of out, and at path a symbolic link to to,
+// in which %s stands for away. It serves the files small and large.
 func (tr *testRun) linkedTree(path, to string) (away string) {
 	tr.Helper()
 	away = filepath.Join(tr.dir, "away")
@@ -127,15 +129,16 @@ func (tr *testRun) linkedTree(path, to string) (away string) {
 	return away
 }
 
-// linkedList writes a list of a large file at the place that option says, a small one
-// beside it, and a file elsewhere.
+// linkedList writes a list with three entries: large at the path in option, for example
+// "out=sub/x", small at the same path with a 2 appended, and small at y. It returns the
+// list's name.
 func (tr *testRun) linkedList(option string) string {
 	u := tr.srv.URL
 	return tr.writeURLList(fmt.Sprintf("%s/large\n  %s\n%s/small\n  %s2\n%s/small\n  out=y\n", u, option, u, option, u))
 }
 
-// throughLink is a hazard of a link on the way to files of a list, which are an error each. The
-// others arrive.
+// throughLink returns a hazard in which the paths of two entries lead through a link at
+// path to to. They are errors, and the third entry is downloaded.
 func throughLink(name, path, option, to string) hazard {
 	return hazard{name: "names: symlinks below the directory, " + name, run: func(tr *testRun) {
 		away := tr.linkedTree(path, to)
@@ -146,7 +149,7 @@ func throughLink(name, path, option, to string) hazard {
 		o.wantStderrAny("--follow-links")
 		for _, dir := range []string{away, filepath.Join(tr.dir, "out", "real")} {
 			if left, _ := os.ReadDir(dir); len(left) > 0 {
-				tr.Errorf("%s has %q", dir, left)
+				tr.Errorf("%s contains %q, want nothing", dir, left)
 			}
 		}
 		tr.wantFile("out/y", tr.served["small"][0])
@@ -154,7 +157,7 @@ func throughLink(name, path, option, to string) hazard {
 	}}
 }
 
-// swap moves a directory to another place, and has a link lead there.
+// replaceByLink moves a directory away and puts a symbolic link to it in its place.
 func (tr *testRun) replaceByLink(path string) (away string) {
 	tr.Helper()
 	path, away = filepath.Join(tr.dir, path), filepath.Join(tr.dir, "away", "moved")
@@ -163,8 +166,8 @@ func (tr *testRun) replaceByLink(path string) (away string) {
 	return away
 }
 
-// linkedPart leaves the part file of out/sub/x, whose directory then becomes a link, and
-// returns what checks that nothing changes there.
+// linkedPart interrupts the download of out/sub/x and replaces the directory of its part
+// file by a link. The returned function checks that nothing has changed behind the link.
 func (tr *testRun) linkedPart() (check func()) {
 	tr.Helper()
 	tr.linkedTree("other", "%s")

@@ -7,8 +7,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// breaks are hazards of TestHazards: connections that end, or fall silent,
-// where they should not.
+// breaks are connections that end early or become silent.
 var breaks = []hazard{
 	{name: "breaks: every body cut short", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
@@ -83,9 +82,9 @@ var breaks = []hazard{
 		o := tr.runPawl("--stall-timeout", "30s", tr.fileURL())
 		o.wantDownloaded("f.bin", f)
 		if o.elapsed < 22*time.Second {
-			tr.Errorf("it did not wait: %v", o.elapsed)
+			tr.Errorf("pawl ended after %v, want it to wait for 22 s", o.elapsed)
 		}
-		tr.wantSentRatio(1.05) // nothing is fetched twice but what was on its way when a claim was shared
+		tr.wantSentRatio(1.05) // only bytes in flight when a range is divided are sent twice
 	}},
 	{name: "breaks: server gone for 4 s", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -98,14 +97,14 @@ var breaks = []hazard{
 		o := r.wait()
 		o.wantDownloaded("f.bin", f)
 		if !strings.Contains(o.stderr, "refused") {
-			tr.Errorf("it did not find the server gone")
+			tr.Errorf("no connection was refused while the server was gone")
 		}
 		tr.wantSentRatio(1.2)
 	}},
 }
 
-// streamFails serves a stream with faults that never let it end, and wants
-// that to be the failure that it is.
+// streamFails returns a hazard whose stream never reaches its end. pawl must report a
+// failure and must not take a cut for the end.
 func streamFails(faults ...faultserver.Fault) func(*testRun) {
 	return func(tr *testRun) {
 		tr.serveFile(5 << 20)
@@ -114,11 +113,11 @@ func streamFails(faults ...faultserver.Fault) func(*testRun) {
 	}
 }
 
-// oneSlow lets the second request have the fault, and wants the file in not
-// much more time than without it.
+// oneSlowConnection returns a hazard in which the second request has the fault. The
+// download may take half as long again as without the fault, and one stall timeout.
 func oneSlowConnection(f faultserver.Fault) func(*testRun) {
 	return func(tr *testRun) {
-		const paced, stall = 2 << 20, 2 * time.Second // as of impatient
+		const paced, stall = 2 << 20, 2 * time.Second // stall is the --stall-timeout of shortTimeouts
 		file := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.ConnRate(paced))
 		base := tr.runPawl("-o", "base.bin", tr.fileURL())
@@ -127,7 +126,7 @@ func oneSlowConnection(f faultserver.Fault) func(*testRun) {
 		o := tr.runPawl()
 		o.wantDownloaded("f.bin", file)
 		if most := base.elapsed*3/2 + stall; o.elapsed > most {
-			tr.Errorf("%v, and %v without the hazard: more than %v", o.elapsed, base.elapsed, most)
+			tr.Errorf("took %v, and %v without the fault, want at most %v", o.elapsed, base.elapsed, most)
 		}
 	}
 }

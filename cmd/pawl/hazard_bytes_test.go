@@ -12,12 +12,12 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// latin1 is "café.bin" in ISO 8859-1, which is not UTF-8, and other the same but
-// for one such byte. escapedLatin1 is how messages and JSON show it.
+// latin1 is "café.bin" in ISO 8859-1, which is not UTF-8. latin1Other differs from it in
+// one such byte. escapedLatin1 is how messages and JSON show latin1.
 const latin1, latin1Other, escapedLatin1 = "caf\xe9.bin", "caf\xe8.bin", `caf\xe9.bin`
 
-// namesBytes are hazards of TestHazards: names that are not UTF-8. They are bytes
-// like any others: recorded and compared as they are, and escaped where they are shown.
+// namesBytes are file names that are not UTF-8. pawl must record and compare their bytes
+// unchanged, and escape them in messages and JSON.
 var namesBytes = []hazard{
 	nonUTF8Killed("-o", latin1, "-o", latin1),
 	nonUTF8Killed("-d", "d\xe9p\xf4t/f.bin", "-d", "d\xe9p\xf4t"),
@@ -36,7 +36,7 @@ var namesBytes = []hazard{
 		tr.srv.Reset()
 		tr.runPawl("mirror", list).wantDownloaded("d\xe9/"+latin1, f)
 		if n := len(tr.srv.Requests()); n > 0 {
-			tr.Errorf("%d requests for what is here", n)
+			tr.Errorf("%d requests for a finished file, want none", n)
 		}
 	}},
 	{name: "names: not UTF-8, a small file of a list, damaged and dropped", run: func(tr *testRun) {
@@ -111,7 +111,7 @@ var namesBytes = []hazard{
 				}
 			}
 			if strings.Contains(text, "\ufffd") || strings.Contains(text, `\ufffd`) {
-				tr.Errorf("%s: a byte is lost in\n%s", name, text)
+				tr.Errorf("%s: a byte was replaced by U+FFFD in\n%s", name, text)
 			}
 		}
 		path := filepath.Join(tr.dir, latin1)
@@ -125,11 +125,11 @@ var namesBytes = []hazard{
 		line := func(out string) string { return `{"url":"` + tr.fileURL() + `","out":"` + out + "\"}\n" }
 		o := tr.runPawl("mirror", tr.writeURLList(line(latin1)+line(`\udce9.bin`)+line("caf\ufffd.bin")))
 		if o.code != 2 || strings.Count(o.stderr, "pawl: error: ") != 2 {
-			tr.Errorf("exit %d, want 2 for two lines", o.code)
+			tr.Errorf("exit %d, want 2 and an error for each of two lines", o.code)
 		}
 		tr.wantOnlyFiles("caf\ufffd.bin", "list")
 		if !hasContent(filepath.Join(tr.dir, "caf\ufffd.bin"), f) {
-			tr.Errorf("the good line is not here")
+			tr.Errorf("the file of the valid line does not have the served bytes")
 		}
 		tr.markMet()
 	}},
@@ -139,8 +139,8 @@ var namesBytes = []hazard{
 	nonUTF8URLNames("GBK, long", strings.Repeat("%B2%E2", 50)+"1.zip", strings.Repeat("%B2%E2", 50)+"2.zip"),
 }
 
-// bytesKilled is a hazard of a download of f.bin with args, which gets a name that
-// is not UTF-8: killed, looked at, and run again.
+// nonUTF8Killed returns a hazard in which args give f.bin a name that is not UTF-8. The
+// download is killed, shown by pawl list, and completed by a second run.
 func nonUTF8Killed(what, name string, args ...string) hazard {
 	return hazard{name: "names: not UTF-8, " + what + ", killed and run again", run: func(tr *testRun) {
 		tr.skipUnlessByteNames()
@@ -156,8 +156,9 @@ func nonUTF8Killed(what, name string, args ...string) hazard {
 	}}
 }
 
-// bytesOfURLs is a hazard of several files whose names in URLs are not UTF-8, asked
-// for at once and then in a list: each gets a name of its own.
+// nonUTF8URLNames returns a hazard of several URLs whose names are not UTF-8, given on the
+// command line and then in a list. Each file must get a name of its own, which must stay
+// percent-encoded unless it is too long.
 func nonUTF8URLNames(what string, escaped ...string) hazard {
 	return hazard{name: "names: not UTF-8, in URLs, " + what, run: func(tr *testRun) {
 		var asked []string
@@ -175,12 +176,12 @@ func nonUTF8URLNames(what string, escaped ...string) hazard {
 			got, err := filepath.Glob(filepath.Join(tr.dir, "d", "*"))
 			must(tr, err)
 			if len(got) != len(escaped) {
-				tr.Fatalf("there is %q, want %d files", got, len(escaped))
+				tr.Fatalf("got files %q, want %d", got, len(escaped))
 			}
 			for i, name := range escaped {
 				at := slices.IndexFunc(got, func(path string) bool { return hasContent(path, files[i]) })
 				if at < 0 {
-					tr.Errorf("nothing has the content of %q", name)
+					tr.Errorf("no file has the content of %q", name)
 				} else if base := filepath.Base(got[at]); base != name && len(name) <= 240 {
 					tr.Errorf("got the name %q, want %q", base, name)
 				}
@@ -190,25 +191,26 @@ func nonUTF8URLNames(what string, escaped ...string) hazard {
 	}}
 }
 
-// needsBytes skips the hazard where a file system wants names to be UTF-8.
+// skipUnlessByteNames skips the hazard if the file system allows only UTF-8 names.
 func (tr *testRun) skipUnlessByteNames() {
 	tr.Helper()
 	dir := tr.TempDir()
 	err := os.WriteFile(filepath.Join(dir, latin1), nil, 0o666)
 	got, _ := os.ReadDir(dir)
 	if err != nil || len(got) != 1 || got[0].Name() != latin1 {
-		tr.Skipf("names must be UTF-8 here: %v", err)
+		tr.Skipf("the file system allows only UTF-8 names: %v", err)
 	}
 }
 
-// list writes a list for mirror and returns its name.
+// writeURLList writes text to the file "list" and returns that name.
 func (tr *testRun) writeURLList(text string) string {
 	tr.Helper()
 	must(tr, os.WriteFile(filepath.Join(tr.dir, "list"), []byte(text), 0o666))
 	return "list"
 }
 
-// interruptedAs checks that name has a part file, and that pawl list knows it.
+// wantUnfinished checks that the part file of name is the only file, and that pawl list
+// shows name, escaped.
 func (tr *testRun) wantUnfinished(name string) {
 	tr.Helper()
 	tr.wantOnlyFiles(name + ".part")
@@ -218,19 +220,19 @@ func (tr *testRun) wantUnfinished(name string) {
 	tr.runPawl("list", "--json").wantOutput(`"path":`+string(quoted), "")
 }
 
-// shows checks what was told on both streams.
+// wantOutput checks that stdout and stderr contain these texts.
 func (o runResult) wantOutput(stdout, stderr string) {
 	o.tr.Helper()
 	if !strings.Contains(o.stdout, stdout) {
-		o.tr.Errorf("stdout is %q, without %q", o.stdout, stdout)
+		o.tr.Errorf("stdout: got %q, want it to contain %q", o.stdout, stdout)
 	}
 	if !strings.Contains(o.stderr, stderr) {
-		o.tr.Errorf("stderr is %q, without %q", o.stderr, stderr)
+		o.tr.Errorf("stderr: got %q, want it to contain %q", o.stderr, stderr)
 	}
 }
 
-// holdsOnly checks that there are these files below the trial's directory, and no
-// others but the program's own.
+// wantOnlyFiles checks that the directory contains exactly these files, apart from pawl's
+// state.
 func (tr *testRun) wantOnlyFiles(want ...string) {
 	tr.Helper()
 	var got []string
@@ -242,6 +244,6 @@ func (tr *testRun) wantOnlyFiles(want ...string) {
 	}
 	slices.Sort(want)
 	if slices.Sort(got); !slices.Equal(got, want) {
-		tr.Errorf("there is %q, want %q", got, want)
+		tr.Errorf("got files %q, want %q", got, want)
 	}
 }

@@ -12,11 +12,12 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// changes are hazards of TestHazards: the remote file becomes another one, or
-// only seems to.
+// changes are remote files that are replaced by another version, or only seem to be.
+// pawl must never mix bytes of two versions.
 var changes = slices.Concat(changesUnderWay, changesOnResume, changesOfBackends, changesOfRanges, changesToNoFile, changesOfFinished)
 
-// version is a file of new content and the validators, which may be empty.
+// newVersion returns a file with new random bytes and these validators; "" and the zero
+// time mean that the server sends none.
 func (tr *testRun) newVersion(size int64, etag string, modified time.Time) faultserver.File {
 	f := faultserver.NewFile(size, tr.rand.Uint64N(1<<40))
 	f.ETag, f.Modified = etag, modified
@@ -36,7 +37,7 @@ var changesUnderWay = []hazard{
 		o := tr.runWithChange(func() { f = tr.serveFile(24 << 20) }, faultserver.ConnRate(2<<20))
 		o.wantDownloaded("f.bin", f)
 		if n := tr.srv.Peak(); n < 2 {
-			tr.Errorf("%d connections", n)
+			tr.Errorf("%d connections at once, want at least 2", n)
 		}
 	}},
 	{name: "changes: another version during the download, no validators", run: func(tr *testRun) {
@@ -56,13 +57,13 @@ var changesUnderWay = []hazard{
 		case f := <-third:
 			o.wantDownloaded("f.bin", f)
 		default:
-			tr.Errorf("there was no third version")
+			tr.Errorf("the third version was never served")
 		}
 	}},
 }
 
-// changed is a hazard of a change from one version to another between a kill
-// and the next run, which must come to the new one.
+// changedOnResume returns a hazard in which the file changes between a kill and the next
+// run. That run must warn, start over and download the new version.
 func changedOnResume(name string, from, to func(*testRun) faultserver.File, faults ...faultserver.Fault) hazard {
 	return hazard{name: "changes: " + name, run: func(tr *testRun) {
 		tr.putFile("f.bin", from(tr))
@@ -73,21 +74,21 @@ func changedOnResume(name string, from, to func(*testRun) faultserver.File, faul
 		o := tr.runPawl()
 		o.wantDownloaded("f.bin", f)
 		if !strings.Contains(o.stderr, "warning: f.bin: starting over") {
-			tr.Errorf("the change was not told")
+			tr.Errorf("pawl did not warn of the change")
 		}
 		if len(faults) > 0 && tr.srv.Met() == 0 {
-			tr.Errorf("the fault of the server was not met")
+			tr.Errorf("the fault of the server did not act")
 		}
 		tr.wantRequest(n, "for a part", func(r faultserver.Request) bool { return r.Range != "bytes=0-" })
 	}}
 }
 
-// sized returns what makes a file with the usual validators.
+// fileOfSize returns a constructor of files of a size with the default validators.
 func fileOfSize(size int64) func(*testRun) faultserver.File {
 	return func(tr *testRun) faultserver.File { return faultserver.NewFile(size, tr.rand.Uint64N(1<<40)) }
 }
 
-// tagged returns what makes a file of 12 MiB and the validators.
+// fileWithValidators returns a constructor of files of 12 MiB with these validators.
 func fileWithValidators(etag string, modified time.Time) func(*testRun) faultserver.File {
 	return func(tr *testRun) faultserver.File { return tr.newVersion(12<<20, etag, modified) }
 }
@@ -138,7 +139,7 @@ var changesOnResume = []hazard{
 		tr.wantRequest(n, "for the new version", func(r faultserver.Request) bool { return r.Status == 200 || r.Status == 206 })
 		tr.putFile("f.bin", f)
 		tr.runPawl("--on-change", "fail", tr.fileURL()).wantDownloaded("f.bin", f)
-		tr.wantSentRatio(2.5) // the refused answer may have been large
+		tr.wantSentRatio(2.5) // much of the refused response may have been sent
 	}},
 	{name: "changes: --on-change fail during the download", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -151,8 +152,9 @@ var changesOnResume = []hazard{
 	}},
 }
 
-// sameAgain is a hazard of an ETag that changes between a kill and the next run,
-// and nothing else does.
+// newETagOnResume returns a hazard in which only the ETag changes between a kill and the
+// next run, and the bytes stay the same. The server may send most bytes per byte of the
+// file.
 func newETagOnResume(name string, most float64, from, to string) hazard {
 	return hazard{name: "changes: " + name, run: func(tr *testRun) {
 		f := tr.putFile("f.bin", tr.newVersion(32<<20, from, modified))
@@ -166,9 +168,10 @@ func newETagOnResume(name string, most float64, from, to string) hazard {
 	}}
 }
 
-// backends is a hazard of machines that tell apart what is the same: pick gets
-// a seed, the number of the request and the true Last-Modified. The hazard is
-// tried in one go, or on top of a kill too.
+// inconsistentServers returns a hazard of load-balanced servers that send different
+// validators for the same file. pick returns the validators for a request; it gets a seed,
+// the number of the request and the true Last-Modified. With kill, the download is killed
+// and resumed.
 func inconsistentServers(name string, kill bool, pick func(seed uint64, n int, modified string) faultserver.Validators) hazard {
 	return hazard{name: "changes: " + name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -181,7 +184,7 @@ func inconsistentServers(name string, kill bool, pick func(seed uint64, n int, m
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(3)
 		if len(tr.srv.Requests()) < 2 {
-			tr.Errorf("no second machine was asked")
+			tr.Errorf("only one request was sent, so only one machine responded")
 		}
 	}}
 }
@@ -198,7 +201,7 @@ func alternatingAll(_ uint64, n int, _ string) faultserver.Validators {
 func randomTags(seed uint64, n int, modified string) faultserver.Validators {
 	i := rand.New(rand.NewPCG(seed, uint64(n))).IntN(2)
 	if n < 2 {
-		i = n // so that it is met
+		i = n // the first two requests must differ, or the hazard is not met
 	}
 	return faultserver.Validators{ETag: fmt.Sprintf(`"machine-%d"`, i), LastModified: modified}
 }
@@ -246,8 +249,8 @@ var changesOfRanges = []hazard{
 	}},
 }
 
-// noFile is a hazard of an interrupted download that finds something else than
-// the file: that must cost nothing of what is there.
+// otherThanFile returns a hazard in which a resumed download gets something else than the
+// file, such as a login page. pawl must fail with the code and keep the held bytes.
 func otherThanFile(name string, code int, fault faultserver.Fault) hazard {
 	return hazard{name: "changes: " + name, run: func(tr *testRun) {
 		f := tr.serveFile(32 << 20)
@@ -287,23 +290,23 @@ var changesToNoFile = []hazard{
 	}},
 }
 
-// leaves checks that the run ended so, told why, and left f.bin as it was
-// before, which is what look tells.
-func (o runResult) wantUnchanged(code int, look func() string, before string) {
+// wantUnchanged checks that pawl failed with the code, printed an error, and left f.bin
+// as it was: describe must still return before.
+func (o runResult) wantUnchanged(code int, describe func() string, before string) {
 	tr := o.tr
 	tr.Helper()
 	if o.code != code {
 		tr.Errorf("exit %d, want %d", o.code, code)
 	}
 	if !strings.Contains(o.stderr, "pawl: error: ") {
-		tr.Errorf("no error was told")
+		tr.Errorf("pawl printed no error")
 	}
-	if after := look(); after != before {
+	if after := describe(); after != before {
 		tr.Errorf("f.bin was %s and is %s", before, after)
 	}
 }
 
-// look tells what f.bin is: which file, how large, how old.
+// describeTarget describes f.bin by its mode, size and modification time.
 func (tr *testRun) describeTarget() string {
 	info, err := os.Lstat(filepath.Join(tr.dir, "f.bin"))
 	if err != nil {
@@ -312,11 +315,12 @@ func (tr *testRun) describeTarget() string {
 	return fmt.Sprint(info.Mode(), info.Size(), info.ModTime())
 }
 
-// finishedThen is a hazard of a finished file for which the server then has a fault.
+// faultAfterFinish returns a hazard in which the server has a fault after the file is
+// finished. A further run must fail with the code and leave the file as it is.
 func faultAfterFinish(name string, code int, fault faultserver.Fault) hazard {
 	return hazard{name: "changes: " + name, run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Rate(40 << 20)) // without, what is in flight over loopback is much of it
+		tr.srv.Set(faultserver.Rate(40 << 20)) // without a limit, much of the file is in flight over loopback
 		tr.runPawl().wantDownloaded("f.bin", f)
 		before := tr.describeTarget()
 		tr.srv.Set(fault)
@@ -336,7 +340,7 @@ var changesOfFinished = []hazard{
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.At(3<<20, func() {
 			if !hasContent(filepath.Join(tr.dir, "f.bin"), old) {
-				tr.Errorf("f.bin is not what it was while the new one arrives")
+				tr.Errorf("f.bin changed before the new version was complete")
 			}
 		}))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -348,7 +352,7 @@ var changesOfFinished = []hazard{
 		if err := os.WriteFile(path, []byte("mine now"), 0o666); err != nil {
 			tr.Fatal(err)
 		}
-		delete(tr.served, "f.bin") // it is none, and is to stay so
+		delete(tr.served, "f.bin") // f.bin is the user's and must stay
 		before := tr.describeTarget()
 		tr.runPawl().wantUnchanged(13, tr.describeTarget, before)
 		tr.markMet()

@@ -13,8 +13,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// codings are hazards of TestHazards: content codings that nobody asked for, and
-// statuses of success other than 200 and 206.
+// codings are content codings that pawl has not requested, and success statuses other
+// than 200 and 206.
 var codings = []hazard{
 	gzipBelongsToFile("a redirect to a key without a suffix", "/foo.tar.gz -> /store/0f3a", "foo.tar.gz"),
 	gzipBelongsToFile("two redirects", "/latest -> /foo.tgz -> /store/0f3a", "latest"),
@@ -110,7 +110,7 @@ var codings = []hazard{
 	}},
 }
 
-// gzipped returns a tar-like file, and the same coded.
+// gzipPair returns a compressible file and its gzip coding.
 func gzipPair(tr *testRun) (plain, coded []byte) {
 	plain = bytes.Repeat(tr.randomBytes(1000), 300)
 	var b bytes.Buffer
@@ -120,8 +120,9 @@ func gzipPair(tr *testRun) (plain, coded []byte) {
 	return plain, b.Bytes()
 }
 
-// serveCoded serves body, without ranges, at the end of a chain of redirects
-// ("/a -> /b"), with header fields ("Name: value").
+// serveCoded serves body without ranges at the last path of chain, for example
+// "/a -> /b -> /c", whose other paths redirect to the next. fields are header fields of
+// the response ("Name: value").
 func serveCoded(chain string, body []byte, fields ...string) faultserver.Fault {
 	hops := strings.Split(chain, " -> ")
 	return func(http.Handler) http.Handler {
@@ -143,8 +144,10 @@ func serveCoded(chain string, body []byte, fields ...string) faultserver.Fault {
 	}
 }
 
-// stored is a hazard of a gzip coding that belongs to the file, as something says: a
-// header field of the answer ("Name: value") or arguments.
+// gzipBelongsToFile returns a hazard of a gzip coding that is part of the stored file, so
+// pawl must not decode it. The signal is a header field of the response ("Name: value")
+// or arguments of pawl, in which CODED and PLAIN stand for the digests of the two forms.
+// With the digest of the plain form pawl must decode.
 func gzipBelongsToFile(what, chain, name string, signal ...string) hazard {
 	return hazard{name: "codings: gzip belongs to the file, by " + what, run: func(tr *testRun) {
 		tr.markMet()
@@ -168,20 +171,22 @@ func gzipBelongsToFile(what, chain, name string, signal ...string) hazard {
 	}}
 }
 
+// sha256Of returns the digest of b in the form of --checksum.
 func sha256Of(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
-// hasBytes checks that the run succeeded, and that name has these bytes.
+// wantBytes checks that pawl succeeded and that the file has these bytes. It also marks
+// the hazard as met.
 func (o runResult) wantBytes(name string, want []byte) {
 	o.tr.Helper()
 	o.tr.markMet()
 	o.wantExit(0)
 	if !fileEquals(filepath.Join(o.tr.dir, name), want) {
-		o.tr.Errorf("%s does not have the bytes that are right", name)
+		o.tr.Errorf("%s does not have the wanted bytes", name)
 	}
 }
 
-// listedCoding mirrors a gzip-coded file by a list whose option says that the coding
-// belongs to the file.
+// mirrorGzip mirrors a gzip-coded file by a list. The option of its entry says that the
+// coding belongs to the file.
 func mirrorGzip(tr *testRun, option, name string) {
 	_, coded := gzipPair(tr)
 	tr.srv.Set(serveCoded("/foo", coded, "Content-Encoding: gzip"))
@@ -190,7 +195,7 @@ func mirrorGzip(tr *testRun, option, name string) {
 	tr.runPawl("mirror", "list").wantBytes(name, coded)
 }
 
-// otherGzip answers with ranges of zeros that are said to be gzip-coded.
+// gzipZeros responds to range requests with zeros that are labeled as gzip-coded.
 func gzipZeros(etag string) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -212,7 +217,7 @@ func (zeros) ReadAt(b []byte, _ int64) (int, error) {
 	return len(b), nil
 }
 
-// harmless is a hazard of a coding that transforms nothing.
+// identityCoding returns a hazard of a coding name that transforms nothing.
 func identityCoding(coding string) hazard {
 	return hazard{name: "codings: " + coding + " transforms nothing", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
@@ -221,7 +226,7 @@ func identityCoding(coding string) hazard {
 	}}
 }
 
-// success is a hazard of a status of success.
+// successStatus returns a hazard of a success status other than 200 and 206.
 func successStatus(status int, what string, faults ...faultserver.Fault) hazard {
 	return hazard{name: strings.TrimSpace(fmt.Sprintf("codings: status %d %s", status, what)), run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
@@ -230,7 +235,7 @@ func successStatus(status int, what string, faults ...faultserver.Fault) hazard 
 	}}
 }
 
-// succeeds answers with whole files and a status in place of 200.
+// withStatus responds with whole files and with a status instead of 200.
 func withStatus(status int) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return faultserver.NoRanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -239,6 +244,7 @@ func withStatus(status int) faultserver.Fault {
 	}
 }
 
+// A statusWriter replaces every status by its own.
 type statusWriter struct {
 	http.ResponseWriter
 	status int

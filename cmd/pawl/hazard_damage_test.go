@@ -20,16 +20,17 @@ import (
 	"pawl/store"
 )
 
-// This file is what the hazards of disks, states and signals share: to kill
-// with something on record, to damage, and to look at what is left.
+// This file has the steps that the hazards of disks, states and signals share: to kill
+// pawl once bytes are recorded, to damage files, and to check what is left.
 
-// statePath is where the state file of the trial is.
+// statePath returns the path of pawl's state file.
 func (tr *testRun) statePath() string { return filepath.Join(tr.dir, "state", "pawl", "pawl.db") }
 
-// partPath is where the part file of f.bin is.
+// partPath returns the path of the part file of f.bin.
 func (tr *testRun) partPath() string { return filepath.Join(tr.dir, "f.bin.part") }
 
-// launch starts a command of the trial's; start makes its own.
+// startCommand starts a command that the caller has made with pawlCmd and changed. It
+// captures stdout and stderr unless the command has writers for them.
 func (tr *testRun) startCommand(cmd *exec.Cmd) *pawlProcess {
 	tr.Helper()
 	r := &pawlProcess{tr: tr, cmd: cmd, started: time.Now(), exited: make(chan struct{})}
@@ -46,7 +47,8 @@ func (tr *testRun) startCommand(cmd *exec.Cmd) *pawlProcess {
 	return r
 }
 
-// during runs the program, and does do when the server has sent n more bytes.
+// runAndDo runs pawl and calls do when the server has sent n more bytes. The server goes
+// on sending meanwhile.
 func (tr *testRun) runAndDo(n int64, do func(*pawlProcess), args ...string) runResult {
 	tr.Helper()
 	return tr.runBeside(func(r *pawlProcess, n int64) {
@@ -56,14 +58,14 @@ func (tr *testRun) runAndDo(n int64, do func(*pawlProcess), args ...string) runR
 	}, n, args)
 }
 
-// at is during, and the server sends nothing meanwhile.
+// runAndDoPaused is runAndDo with a server that sends nothing until do returns.
 func (tr *testRun) runAndDoPaused(n int64, do func(*pawlProcess), args ...string) runResult {
 	tr.Helper()
 	return tr.runBeside(func(r *pawlProcess, n int64) { tr.srv.DoAt(n, r.exited, func() { do(r) }) }, n, args)
 }
 
-// beside runs the program and at the same time do, which is told how many bytes
-// the server will have sent with n more.
+// runBeside runs pawl and, in another goroutine, do. do gets the number of bytes that the
+// server will have sent in all after n more. runBeside waits for both.
 func (tr *testRun) runBeside(do func(*pawlProcess, int64), n int64, args []string) runResult {
 	tr.Helper()
 	n += tr.srv.Sent()
@@ -78,7 +80,7 @@ func (tr *testRun) runBeside(do func(*pawlProcess, int64), n int64, args []strin
 	return o
 }
 
-// held returns what the state file says is held of f.bin.
+// heldRanges returns the held ranges of f.bin that the state file records.
 func (tr *testRun) heldRanges() (held chunk.Set) {
 	tr.Helper()
 	st, err := store.Open(filepath.Dir(tr.statePath()), store.Options{})
@@ -93,7 +95,7 @@ func (tr *testRun) heldRanges() (held chunk.Set) {
 	return held
 }
 
-// quota lets the bodies have n bytes together, and is silent then.
+// totalQuota sends n bytes in all bodies together. After that all bodies stay silent.
 func totalQuota(n int64) faultserver.Fault {
 	left := new(atomic.Int64)
 	left.Store(n)
@@ -104,7 +106,7 @@ func totalQuota(n int64) faultserver.Fault {
 	}
 }
 
-// rationed is a ResponseWriter with a quota.
+// A quotaWriter is a ResponseWriter that shares a quota with others.
 type quotaWriter struct {
 	http.ResponseWriter
 	r    *http.Request
@@ -122,9 +124,9 @@ func (w quotaWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// killHolding gets f.bin at a moderate rate, kills the program when so much is
-// on record and not much more was sent, and returns what is on record then. The
-// faults are none afterwards.
+// killOnceHeld downloads f.bin at 24 MiB/s, kills pawl when at least least bytes are
+// recorded, and returns the held ranges. A quota keeps the server from sending much more.
+// Afterwards no fault is set.
 func (tr *testRun) killOnceHeld(least int64, args ...string) chunk.Set {
 	tr.Helper()
 	tr.srv.Set(faultserver.Rate(24<<20), totalQuota(least+1<<20-tr.heldBytes()))
@@ -140,12 +142,13 @@ func (tr *testRun) killOnceHeld(least int64, args ...string) chunk.Set {
 	tr.srv.Set()
 	held := tr.heldRanges()
 	if o.code != -1 || held.Len() < least {
-		tr.Fatalf("exit %d, %d bytes held, before it was killed", o.code, held.Len())
+		tr.Fatalf("got exit %d and %d held bytes, want a kill and at least %d", o.code, held.Len(), least)
 	}
 	return held
 }
 
-// heldLen is how many bytes are held of f.bin; it makes no state where none is.
+// heldBytes returns the number of held bytes of f.bin. If there is no state file it
+// returns 0 and does not create one.
 func (tr *testRun) heldBytes() int64 {
 	tr.Helper()
 	if _, err := os.Stat(tr.statePath()); err != nil {
@@ -155,16 +158,17 @@ func (tr *testRun) heldBytes() int64 {
 	return held.Len()
 }
 
-// somewhere returns a random place for n bytes within held.
+// randomHeldOffset returns the offset of n contiguous held bytes, chosen at random.
 func (tr *testRun) randomHeldOffset(held chunk.Set, n int64) int64 {
 	ranges := slices.DeleteFunc(slices.Collect(held.All()), func(r chunk.Range) bool { return r.Len() < n })
 	if len(ranges) == 0 {
-		tr.Fatalf("no %d bytes in one piece are held: %v", n, held)
+		tr.Fatalf("no range of %d bytes is held: %v", n, held)
 	}
 	r := ranges[tr.rand.IntN(len(ranges))]
 	return r.Off + tr.rand.Int64N(r.Len()-n+1)
 }
 
+// must ends the test if err is not nil.
 func must(tr *testRun, err error) {
 	tr.Helper()
 	if err != nil {
@@ -172,13 +176,13 @@ func must(tr *testRun, err error) {
 	}
 }
 
-// write makes path a file of data.
+// writeFile writes data to the file at path, which it creates or replaces.
 func (tr *testRun) writeFile(path string, data []byte) {
 	tr.Helper()
 	must(tr, os.WriteFile(path, data, 0o600))
 }
 
-// read returns the bytes of a file.
+// readFile returns the bytes of a file.
 func (tr *testRun) readFile(path string) []byte {
 	tr.Helper()
 	data, err := os.ReadFile(path)
@@ -186,7 +190,7 @@ func (tr *testRun) readFile(path string) []byte {
 	return data
 }
 
-// overwrite writes data into the file at path.
+// overwriteAt writes data at an offset of the file at path, which must exist.
 func (tr *testRun) overwriteAt(path string, data []byte, off int64) {
 	tr.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -196,7 +200,7 @@ func (tr *testRun) overwriteAt(path string, data []byte, off int64) {
 	must(tr, err)
 }
 
-// flip flips one bit of the file at path.
+// flipBit flips a random bit of the byte at an offset of the file at path.
 func (tr *testRun) flipBit(path string, off int64) {
 	tr.Helper()
 	f, err := os.Open(path)
@@ -209,15 +213,15 @@ func (tr *testRun) flipBit(path string, off int64) {
 	tr.overwriteAt(path, b, off)
 }
 
-// random returns n random bytes.
+// randomBytes returns n random bytes.
 func (tr *testRun) randomBytes(n int64) []byte {
 	b := make([]byte, n)
 	faultserver.NewFile(n, tr.rand.Uint64()).ReadAt(b, 0)
 	return b
 }
 
-// look describes what is at path and, below a directory, in it, so that any
-// change shows.
+// describeTree describes the file at path, and everything below it if it is a directory:
+// modes, sizes, checksums, times and link targets. Any change changes the description.
 func describeTree(path string) string {
 	var b strings.Builder
 	filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
@@ -240,7 +244,8 @@ func describeTree(path string) string {
 	return b.String()
 }
 
-// untouched checks that what is at each path is as it was.
+// untouched describes the paths, and returns a function that checks that they are still
+// the same.
 func (tr *testRun) untouched(paths ...string) func() {
 	before := make([]string, len(paths))
 	for i, path := range paths {
@@ -250,14 +255,14 @@ func (tr *testRun) untouched(paths ...string) func() {
 		tr.Helper()
 		for i, path := range paths {
 			if now := describeTree(path); now != before[i] {
-				tr.Errorf("%s is changed, from\n%sto\n%s", path, before[i], now)
+				tr.Errorf("%s has changed from\n%sto\n%s", path, before[i], now)
 			}
 		}
 	}
 }
 
-// refuses checks that the run failed with one of the codes, said why and what
-// to do, and did not take long.
+// wantRefusal checks that pawl failed with one of the codes, within 5 s, with an error and
+// without a crash.
 func (o runResult) wantRefusal(codes ...int) {
 	tr := o.tr
 	tr.Helper()
@@ -265,36 +270,36 @@ func (o runResult) wantRefusal(codes ...int) {
 		tr.Errorf("exit %d, want one of %d", o.code, codes)
 	}
 	if o.elapsed > withSlack(5*time.Second) {
-		tr.Errorf("it took %v", o.elapsed)
+		tr.Errorf("pawl took %v, want at most 5 s", o.elapsed)
 	}
 	o.wantNoCrash()
 }
 
-// clear checks that the run ended without a trace of the program's inside, and
-// that a failure was told.
+// wantNoCrash checks that pawl printed no stack trace or other sign of a crash, and that
+// it printed an error if it failed.
 func (o runResult) wantNoCrash() {
 	tr := o.tr
 	tr.Helper()
 	if o.code > 0 && !strings.Contains(o.stderr, "pawl: error: ") {
-		tr.Errorf("no error was told")
+		tr.Errorf("pawl printed no error")
 	}
 	for _, inside := range []string{"goroutine ", "panic", "fatal error", "SIGBUS", "SIGSEGV", "runtime error"} {
 		if strings.Contains(o.stderr, inside) {
-			tr.Errorf("%q was told", inside)
+			tr.Errorf("stderr contains %q", inside)
 		}
 	}
 }
 
-// tells checks that the user was told something that has one of the words in it.
+// wantStderrAny checks that stderr contains at least one of the words.
 func (o runResult) wantStderrAny(words ...string) {
 	o.tr.Helper()
 	if !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(o.stderr, w) }) {
-		o.tr.Errorf("the user was not told of any of %q", words)
+		o.tr.Errorf("stderr contains none of %q", words)
 	}
 }
 
-// sound checks what must hold however much the state or the part file is
-// damaged: success or a clear error, and success with the next run.
+// wantRecovery checks what must hold however the state or the part file is damaged: pawl
+// succeeds, or fails with code 3 and an error, and the next run succeeds.
 func (o runResult) wantRecovery(f faultserver.File) {
 	tr := o.tr
 	tr.Helper()
@@ -308,25 +313,26 @@ func (o runResult) wantRecovery(f faultserver.File) {
 		tr.Errorf("exit %d, want 0 or 3", o.code)
 	}
 	if strings.Contains(o.stderr, "written by a newer pawl") {
-		return // one bit can make it that, and then it is not to be touched
+		return // one flipped bit can change the version, and then pawl must not touch the file
 	}
 	again := tr.runPawl()
 	again.wantNoCrash()
 	again.wantDownloaded("f.bin", f)
 }
 
-// unsaid forgets what was told, where chance decides about it.
+// dropResults forgets all results of pawl, so that the golden file does not contain
+// errors that depend on chance.
 func (tr *testRun) dropResults() { tr.results = nil }
 
-// fewRequests checks that no more than one request was made since n.
+// wantAtMostOneRequest checks that the server got at most one request after the first n.
 func (tr *testRun) wantAtMostOneRequest(n int) {
 	tr.Helper()
 	if got := len(tr.srv.Requests()) - n; got > 1 {
-		tr.Errorf("%d requests were made, want 1 at most", got)
+		tr.Errorf("%d requests, want at most 1", got)
 	}
 }
 
-// same reports whether path has exactly these bytes.
+// fileEquals reports whether the file at path has exactly these bytes.
 func fileEquals(path string, data []byte) bool {
 	got, err := os.ReadFile(path)
 	return err == nil && bytes.Equal(got, data)

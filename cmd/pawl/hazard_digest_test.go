@@ -8,8 +8,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// digests are hazards of TestHazards: complete downloads that do not have the digest
-// that they should have.
+// digests are complete downloads whose digest differs from the expected one.
 var digests = []hazard{
 	{name: "digests: one wrong byte, once", run: func(tr *testRun) { healsWrongByte(tr, 1, "--checksum", "SUM") }},
 	{name: "digests: one wrong byte, twice", run: func(tr *testRun) { healsWrongByte(tr, 2, "--checksum", "SUM") }},
@@ -52,7 +51,7 @@ var digests = []hazard{
 		o.wantStderr("the server has another file")
 		tr.wantNoPartFiles()
 		if sent := tr.srv.Sent(); sent < 3*f.Size || sent > 3*f.Size+f.Size/2 {
-			tr.Errorf("%d bytes were sent, want three times %d", sent, f.Size)
+			tr.Errorf("%d bytes were sent, want three times the size of %d", sent, f.Size)
 		}
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
@@ -70,7 +69,7 @@ var digests = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.runPawl("--checksum", checksumOf(tr, faultserver.NewFile(1, 99)), tr.fileURL()).wantExit(32)
 		if !hasContent(filepath.Join(tr.dir, "f.bin"), f) {
-			tr.Errorf("the finished file is gone")
+			tr.Errorf("the finished file has changed or is gone")
 		}
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
@@ -90,7 +89,9 @@ var digests = []hazard{
 	blamedSource("the requested URL, in a list", 0, "mirror"),
 }
 
-// heals downloads with a digest from a server that sends a wrong byte so many times.
+// healsWrongByte downloads with args from a server that sends one wrong byte in the first
+// times responses for it. pawl must notice and download again. In args, SUM stands for the
+// digest, and NOVALIDATORS and NORANGES are faults of the server.
 func healsWrongByte(tr *testRun, times int64, args ...string) {
 	f := tr.serveFile(5 << 20)
 	faults := []faultserver.Fault{faultserver.WrongTimes(times, 3<<20)}
@@ -113,7 +114,8 @@ func healsWrongByte(tr *testRun, times int64, args ...string) {
 	o.wantStderr("checksum mismatch")
 }
 
-// staysListed mirrors a file of a list, which another list then gives a wrong digest.
+// keptAfterWrongDigest mirrors a file, and then mirrors a list with a wrong digest for the
+// same path. The finished file must stay.
 func keptAfterWrongDigest(tr *testRun, size int64) {
 	f := tr.serveFile(size)
 	tr.writeList("list", tr.fileURL())
@@ -124,12 +126,12 @@ func keptAfterWrongDigest(tr *testRun, size int64) {
 	n := len(tr.srv.Requests())
 	tr.runPawl("mirror", "list").wantDownloaded("f.bin", f)
 	if got := len(tr.srv.Requests()); got != n {
-		tr.Errorf("%d requests for a file that was here", got-n)
+		tr.Errorf("%d requests for a finished file, want none", got-n)
 	}
 	tr.markMet()
 }
 
-// sumText is the digest of f, as options take it.
+// checksumOf returns the digest of f in the form of --checksum.
 func checksumOf(tr *testRun, f faultserver.File) string {
 	tr.Helper()
 	b := make([]byte, f.Size)
@@ -137,14 +139,14 @@ func checksumOf(tr *testRun, f faultserver.File) string {
 	return sha256Of(b)
 }
 
-// writeList writes a list of these lines.
+// writeList writes a list with these lines.
 func (tr *testRun) writeList(name string, lines ...string) {
 	tr.Helper()
 	must(tr, os.WriteFile(filepath.Join(tr.dir, name), []byte(strings.Join(lines, "\n")+"\n"), 0o644))
 }
 
-// blamed is a hazard of three sources, one of which always sends wrong bytes: that one
-// is named, whatever its validators, and no other.
+// blamedSource returns a hazard of three sources, of which the guilty one always sends
+// wrong bytes. pawl must warn of that source and of no other.
 func blamedSource(what string, guilty int, command string) hazard {
 	return hazard{name: "digests: wrong bytes from " + what, run: func(tr *testRun) {
 		f := tr.serveFile(24 << 20)
@@ -171,7 +173,7 @@ func blamedSource(what string, guilty int, command string) hazard {
 		o.wantDownloaded("f.bin", f)
 		for i, u := range urls {
 			if named := strings.Contains(o.stderr, "wrong bytes came from "+u+";"); named != (i == guilty) {
-				tr.Errorf("source %d was blamed: %v", i, named)
+				tr.Errorf("source %d: got a warning %v, want %v", i, named, i == guilty)
 			}
 		}
 		tr.markMet()

@@ -11,16 +11,16 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// disks are hazards of TestHazards: what happens to the file, its part file and
-// the directory they are in.
+// disks are faults of the target, its part file and their directory.
 var disks = slices.Concat(blockedTargets, finishedFiles, midRunChanges, partDamage, unixDisks, linuxDisks)
 
-// obstacle is a hazard of something at the target, or elsewhere, that put puts
-// there, and that must still be there, unchanged, when the program has refused.
+// blockedTarget returns a hazard of a foreign file at the target. put creates it and
+// returns the paths that must stay unchanged and the arguments for pawl. pawl must refuse
+// with code 13 and a hint, and must not send a request.
 func blockedTarget(name string, put func(tr *testRun) (paths []string, args []string)) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		tr.serveFile(8 << 20)
-		delete(tr.served, "f.bin") // what is there is no version of it
+		delete(tr.served, "f.bin") // f.bin is foreign and must stay
 		paths, args := put(tr)
 		check := tr.untouched(paths...)
 		o := tr.runPawl(append(args, tr.fileURL())...)
@@ -33,15 +33,15 @@ func blockedTarget(name string, put func(tr *testRun) (paths []string, args []st
 	}}
 }
 
-// noPart checks that no part file is left in the directory.
+// wantNoPartFiles checks that no part file is left in the directory.
 func (tr *testRun) wantNoPartFiles() {
 	tr.Helper()
 	if left, _ := filepath.Glob(filepath.Join(tr.dir, "*.part*")); len(left) > 0 {
-		tr.Errorf("left: %q", left)
+		tr.Errorf("left over: %q", left)
 	}
 }
 
-// foreign is an obstacle: a file of so many bytes.
+// foreignFile returns a hazard of a foreign file of size bytes at the target.
 func foreignFile(name string, size int64, args ...string) hazard {
 	return blockedTarget(name, func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")
@@ -50,8 +50,7 @@ func foreignFile(name string, size int64, args ...string) hazard {
 	})
 }
 
-// longName is a hazard of a name of so many bytes, of which most file systems
-// take 255.
+// longName returns a hazard of a file name of n bytes. Most file systems allow 255.
 func longName(name string, n int) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		tr.serveFile(8 << 20)
@@ -63,7 +62,7 @@ func longName(name string, n int) hazard {
 	}}
 }
 
-// inTheWay are hazards of what has the name of the file.
+// blockedTargets are foreign files at the target, and names that are too long.
 var blockedTargets = []hazard{
 	foreignFile("disks: smaller foreign file", 1000),
 	foreignFile("disks: foreign file of equal size", 8<<20),
@@ -108,7 +107,7 @@ var blockedTargets = []hazard{
 		o.wantRefusal(13)
 		tr.wantPartKept()
 		if !fileEquals(path, mine) {
-			tr.Errorf("the foreign file is changed")
+			tr.Errorf("the foreign file has changed")
 		}
 		must(tr, os.Remove(path))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -117,7 +116,7 @@ var blockedTargets = []hazard{
 	}},
 }
 
-// finished are hazards of files that are done.
+// finishedFiles are changes of finished files between two runs.
 var finishedFiles = []hazard{
 	{name: "disks: finished file deleted", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
@@ -152,8 +151,9 @@ var finishedFiles = []hazard{
 	}},
 }
 
-// vanishing is a hazard of do in the midst of a download to the directory sub.
-// The run must fail soon, and no file may have the final name.
+// vanishingFile returns a hazard in which do removes or moves something during a download
+// to the directory sub. pawl must notice soon and fail with one of the codes, and no file
+// may have the final name.
 func vanishingFile(name string, codes []int, do func(tr *testRun, sub string)) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(32 << 20)
@@ -169,11 +169,11 @@ func vanishingFile(name string, codes []int, do func(tr *testRun, sub string)) h
 			tr.Errorf("exit %d, want one of %d", o.code, codes)
 		}
 		if tr.srv.Sent() > 24<<20 {
-			tr.Errorf("%d bytes were sent until it was noticed, %v later", tr.srv.Sent(), took)
+			tr.Errorf("pawl noticed it after %d bytes and %v, want at most 24 MiB", tr.srv.Sent(), took)
 		}
 		o.wantNoCrash()
 		if path := filepath.Join(sub, "f.bin"); describeTree(path) != "" && !strings.Contains(describeTree(path), "no such") {
-			tr.Errorf("%s is there", path)
+			tr.Errorf("%s exists", path)
 		}
 		tr.srv.Set()
 		tr.runPawl("-d", "sub", tr.fileURL()).wantDownloaded("sub/f.bin", f)
@@ -181,7 +181,7 @@ func vanishingFile(name string, codes []int, do func(tr *testRun, sub string)) h
 	}}
 }
 
-// midRun are hazards of files that a running program uses.
+// midRunChanges are changes of files while pawl uses them.
 var midRunChanges = []hazard{
 	vanishingFile("disks: directory removed during the run", []int{3}, func(tr *testRun, sub string) { os.RemoveAll(sub) }),
 	vanishingFile("disks: directory moved during the run", []int{3}, func(tr *testRun, sub string) { os.Rename(sub, sub+"2") }),
@@ -224,9 +224,9 @@ var midRunChanges = []hazard{
 		tr.signalAt(3<<20, syscall.SIGKILL, "-d", "sub", tr.fileURL())
 		tr.srv.Set()
 		must(tr, os.RemoveAll(filepath.Join(tr.dir, "sub")))
-		tr.runPawl("resume").wantFailure(3) // its disk may be elsewhere
+		tr.runPawl("resume").wantFailure(3) // the disk of the directory may be unmounted
 		if _, err := os.Lstat(filepath.Join(tr.dir, "sub")); err == nil {
-			tr.Errorf("the directory was made")
+			tr.Errorf("resume created the directory")
 		}
 		tr.runPawl("-d", "sub", tr.fileURL()).wantDownloaded("sub/f.bin", f)
 		tr.markMet()

@@ -13,7 +13,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// evidence are hazards of TestHazards: servers that do not tell versions apart, or a
+// evidence are servers whose responses do not distinguish one version from another, or a
 // whole file from a part of it.
 var evidence = []hazard{
 	changedContent("a finished file", false, []string{"URL"}),
@@ -54,16 +54,16 @@ var evidence = []hazard{
 		o := tr.runPawl()
 		o.wantDownloaded("f.bin", f)
 		if n := tr.srv.Peak(); n != 1 {
-			tr.Errorf("%d connections", n)
+			tr.Errorf("%d connections at once, want 1", n)
 		}
 		if n := strings.Count(o.stderr, "neither ETag nor Last-Modified"); n != 1 {
-			tr.Errorf("it was told %d times", n)
+			tr.Errorf("pawl warned %d times, want once", n)
 		}
 	}},
 	{name: "evidence: no validators, changed in place", run: func(tr *testRun) {
 		tr.putFile("f.bin", tr.newVersion(24<<20, "", noTime))
 		tr.srv.Set(faultserver.At(6<<20, func() { tr.putFile("f.bin", tr.newVersion(24<<20, "", noTime)) }), faultserver.ConnRate(24<<20))
-		tr.runPawl().wantExit(0) // and the file is one of the two versions: see end
+		tr.runPawl().wantExit(0) // checkEnd checks that the file is one of the two versions
 	}},
 	{name: "evidence: no validators, and a mirror", run: func(tr *testRun) {
 		f := tr.serveFile(24 << 20)
@@ -73,7 +73,7 @@ var evidence = []hazard{
 		tr.srv.Set(faultserver.NoValidators, faultserver.ConnRate(24<<20))
 		tr.runPawl("--mirror", second.URL+"/f.bin", tr.fileURL()).wantDownloaded("f.bin", f)
 		if n := len(second.Requests()); n > 0 {
-			tr.Errorf("%d requests to the mirror", n)
+			tr.Errorf("%d requests to the mirror, want none", n)
 		}
 	}},
 	{name: "evidence: no validators, with a digest", run: func(tr *testRun) {
@@ -133,7 +133,7 @@ var evidence = []hazard{
 		o := tr.runPawl("--json", tr.fileURL())
 		o.wantExit(0)
 		if !strings.Contains(o.stdout, `"complete":"unknown"`) {
-			tr.Errorf("no event has it")
+			tr.Errorf("no event says that the end is unknown")
 		}
 	}},
 	{name: "evidence: https without framing, cut", run: func(tr *testRun) {
@@ -166,8 +166,9 @@ var evidence = []hazard{
 	}},
 }
 
-// newBytes is a hazard of a finished file that gets other bytes of the same size, on a
-// server without validators. args run the program again, for f.bin or a list of it.
+// changedContent returns a hazard in which a finished file gets other bytes of the same
+// size, on a server without validators. pawl runs twice with args, in which URL stands for
+// f.bin; a file named list names f.bin, too. The second run must download the new bytes.
 func changedContent(what string, small bool, args []string, faults ...faultserver.Fault) hazard {
 	return hazard{name: "evidence: no validators, and other bytes of " + what, run: func(tr *testRun) {
 		size := int64(5 << 20)
@@ -189,7 +190,7 @@ func changedContent(what string, small bool, args []string, faults ...faultserve
 	}}
 }
 
-// A page is a text that a server has, and that may change.
+// A page is a served text that may change during the test.
 type page struct{ atomic.Pointer[string] }
 
 func newPage(text string) *page {
@@ -198,7 +199,8 @@ func newPage(text string) *page {
 	return p
 }
 
-// textAt serves a page without validators and length, and everything else as before.
+// servePage serves a page at path, chunked and without validators, and passes on all other
+// requests.
 func servePage(path string, p *page) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -212,8 +214,9 @@ func servePage(path string, p *page) faultserver.Fault {
 	}
 }
 
-// changedList mirrors a list at a URL that has changed since, on a server that tells
-// nothing about it.
+// changedList mirrors a list at a URL twice with args, in which LIST stands for the URL.
+// The list changes between the runs, and the server sends no validators for it. The second
+// run must use the new list.
 func changedList(tr *testRun, args ...string) {
 	f := tr.serveFile(5000)
 	g := tr.putFile("g.bin", faultserver.NewFile(5000, 7))
@@ -232,16 +235,19 @@ func changedList(tr *testRun, args ...string) {
 	tr.markMet()
 }
 
-// hasText checks that a file in the trial's directory has a text.
+// wantFileText checks that a file contains text.
 func (tr *testRun) wantFileText(name, text string) {
 	tr.Helper()
 	if b, err := os.ReadFile(filepath.Join(tr.dir, name)); err != nil || !strings.Contains(string(b), text) {
-		tr.Errorf("%s does not have %q: %v\n%s", name, text, err, b)
+		tr.Errorf("%s does not contain %q: %v\n%s", name, text, err, b)
 	}
 }
 
-// linked downloads from a server that names a mirror, which has the same validators and
-// answers samples correctly, and alters all else. proof is what proves the bytes.
+// alteringMirror downloads from a server that names a mirror in a Link header. The mirror
+// sends the same validators and correct samples, but alters one byte in each large range.
+// proof is the evidence that pawl has of the right bytes: "" for none, "Repr-Digest" for
+// a digest in the response, "--checksum" for the user's digest. Without proof pawl must not
+// use the mirror.
 func alteringMirror(tr *testRun, proof string) {
 	f := tr.serveFile(24 << 20)
 	second := faultserver.New()
@@ -262,12 +268,12 @@ func alteringMirror(tr *testRun, proof string) {
 	o := tr.runPawl(append(args, tr.fileURL())...)
 	o.wantDownloaded("f.bin", f)
 	if used := len(second.Requests()) > 0; used != (proof != "") {
-		tr.Errorf("the mirror was asked: %v", used)
+		tr.Errorf("requests to the mirror: got %v, want %v", used, proof != "")
 	}
 	tr.markMet()
 }
 
-// reprDigest is the Repr-Digest field of f (RFC 9530 §3).
+// reprDigest returns the Repr-Digest field of f (RFC 9530, section 3).
 func reprDigest(tr *testRun, f faultserver.File) string {
 	tr.Helper()
 	b := make([]byte, f.Size)
@@ -276,7 +282,8 @@ func reprDigest(tr *testRun, f faultserver.File) string {
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
 }
 
-// overTLS serves 5 MiB as f.bin over TLS, with faults.
+// serveTLS starts a TLS server with faults that serves 5 MiB as f.bin, and marks the
+// hazard as met.
 func serveTLS(tr *testRun, faults ...faultserver.Fault) *faultserver.Server {
 	s := faultserver.NewTLS()
 	tr.Cleanup(s.Close)
@@ -286,13 +293,14 @@ func serveTLS(tr *testRun, faults ...faultserver.Fault) *faultserver.Server {
 	return s
 }
 
-// rude downloads a file of 5 MiB over TLS, which is cut after n bytes.
+// cutTLS downloads a file of 5 MiB over TLS. The server closes the connection after n
+// bytes without a close_notify alert.
 func cutTLS(tr *testRun, n int64) runResult {
 	s := serveTLS(tr, faultserver.RudeEnd(n))
 	return tr.runPawl("-k", s.URL+"/f.bin")
 }
 
-// otherSource serves f.bin by a second server, and returns that.
+// newServerWith starts another server with faults that serves f as f.bin.
 func newServerWith(tr *testRun, f faultserver.File, faults ...faultserver.Fault) *faultserver.Server {
 	s := faultserver.New()
 	tr.Cleanup(s.Close)
@@ -301,13 +309,13 @@ func newServerWith(tr *testRun, f faultserver.File, faults ...faultserver.Fault)
 	return s
 }
 
-// noValidatorOf checks that no request to s has a validator of f.
+// wantNoValidators checks that no request to s contains a validator of f.
 func wantNoValidators(tr *testRun, s *faultserver.Server, f faultserver.File) {
 	tr.Helper()
 	for _, r := range s.Requests() {
 		for _, name := range []string{"If-Range", "If-Match", "If-None-Match", "If-Modified-Since"} {
 			if v := r.Header.Get(name); v == f.ETag || v != "" && strings.Contains(v, "GMT") {
-				tr.Errorf("%s: %s was sent to it", name, v)
+				tr.Errorf("the server got %s: %s", name, v)
 			}
 		}
 	}

@@ -6,7 +6,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// linksToFollow are hazards of where servers and lists lead, and of what the user lets them.
+// linksToFollow are URLs from servers and lists that --proto or --no-server-mirrors
+// forbids to follow.
 var linksToFollow = []hazard{
 	{name: "links: --proto and the typed URL", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
@@ -34,7 +35,7 @@ var linksToFollow = []hazard{
 		tr.wantFile("f.bin", f)
 		for _, r := range tr.srv.Requests() {
 			if r.Path != "/list" {
-				tr.Errorf("asked for %s over http", r.Path)
+				tr.Errorf("%s was requested over http", r.Path)
 			}
 		}
 		tr.markMet()
@@ -44,7 +45,8 @@ var linksToFollow = []hazard{
 	serverMirror("is not used with --no-server-mirrors", false, "--no-server-mirrors"),
 }
 
-// serverMirror is a hazard of a slow server that names a mirror.
+// serverMirror returns a hazard of a slow server that names a mirror in a Link header. used
+// reports whether pawl may use the mirror with args.
 func serverMirror(what string, used bool, args ...string) hazard {
 	return hazard{name: "links: a mirror that the server names " + what, run: func(tr *testRun) {
 		f := tr.serveFile(12 << 20)
@@ -53,7 +55,7 @@ func serverMirror(what string, used bool, args ...string) hazard {
 		o := tr.runPawl(append(args, "--checksum", checksumOf(tr, f), tr.fileURL())...)
 		o.wantDownloaded("f.bin", f)
 		if got := len(s.Requests()) > 0; got != used || strings.Contains(o.stderr, "warning") {
-			tr.Errorf("the mirror was asked: got %v, want %v", got, used)
+			tr.Errorf("requests to the mirror: got %v, want %v, and no warning", got, used)
 		}
 		tr.markMet()
 	}}

@@ -7,7 +7,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// lies are hazards of TestHazards: servers that do not do what they say.
+// lies are servers whose responses contradict the request or themselves.
 var lies = []hazard{
 	{name: "lies: ranges ignored", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
@@ -105,7 +105,7 @@ var lies = []hazard{
 	{name: "lies: unrequested gzip", run: succeedsWith(faultserver.Gzip)},
 	{name: "lies: unrequested gzip with length", run: func(tr *testRun) {
 		f := tr.serveFile(2 << 20)
-		tr.srv.Set(faultserver.GzipLength) // all of it before the header
+		tr.srv.Set(faultserver.GzipLength) // compresses the whole file before it sends the header
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
 	{name: "lies: unrequested gzip on resume", run: func(tr *testRun) {
@@ -157,16 +157,17 @@ var lies = []hazard{
 	}},
 }
 
-// arrives serves 9 MiB with the fault, and wants them to arrive.
+// succeedsWith returns a hazard in which a download of 9 MiB must succeed despite the fault.
 func succeedsWith(f faultserver.Fault) func(*testRun) {
 	return func(tr *testRun) {
 		file := tr.serveFile(9 << 20)
-		tr.srv.Set(f, faultserver.ConnRate(8<<20)) // slow enough for several connections
+		tr.srv.Set(f, faultserver.ConnRate(8<<20)) // slow enough that pawl opens several connections
 		tr.runPawl().wantDownloaded("f.bin", file)
 	}
 }
 
-// badHead serves with a fault that only HEAD has, which must never be sent.
+// withoutHead returns a hazard in which only HEAD requests have the fault. pawl must not
+// send any.
 func withoutHead(f faultserver.Fault) func(*testRun) {
 	return func(tr *testRun) {
 		file := tr.serveFile(5 << 20)
@@ -174,28 +175,29 @@ func withoutHead(f faultserver.Fault) func(*testRun) {
 		tr.runPawl().wantDownloaded("f.bin", file)
 		for _, r := range tr.srv.Requests() {
 			if r.Method != http.MethodGet {
-				tr.Errorf("a request by %s", r.Method)
+				tr.Errorf("got a %s request, want only GET", r.Method)
 			}
 		}
 		tr.markMet()
 	}
 }
 
-// everyThird lets every third request have the fault, but not the first.
+// everyThird applies the fault to every third request, the first time to the third.
 func everyThird(f faultserver.Fault) faultserver.Fault {
-	return func(next http.Handler) http.Handler { // it counts from when it is set
+	return func(next http.Handler) http.Handler { // the count starts when the fault is set
 		return faultserver.Only(func(n int) bool { return n%3 == 2 }, f)(next)
 	}
 }
 
-// laterOnes lets all requests but the first have the fault.
+// exceptFirst applies the fault to all requests but the first.
 func exceptFirst(f faultserver.Fault) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return faultserver.Only(func(n int) bool { return n > 0 }, f)(next)
 	}
 }
 
-// What Content-Range may be turned into.
+// The functions below return wrong Content-Range fields for faultserver.ContentRange.
+
 func shiftedField(first, last, total int64) string {
 	return fmt.Sprintf("bytes %d-%d/%d", first+100, last+100, total)
 }

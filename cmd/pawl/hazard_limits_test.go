@@ -6,7 +6,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// limits are hazards of TestHazards: servers that have enough for now.
+// limits are servers that refuse requests or connections for a while.
 var limits = []hazard{
 	{name: "limits: 503 with retry-after", run: obeysRetryAfter(faultserver.Later{Status: 503, Wait: time.Second})},
 	{name: "limits: 503 with retry-after twice", run: func(tr *testRun) {
@@ -15,7 +15,7 @@ var limits = []hazard{
 		o := tr.runPawl("--retry-max-wait", "30s", tr.fileURL())
 		o.wantDownloaded("f.bin", f)
 		if o.elapsed < 2*time.Second {
-			tr.Errorf("it did not wait: %v", o.elapsed)
+			tr.Errorf("pawl took %v, want it to wait for 2 s", o.elapsed)
 		}
 	}},
 	{name: "limits: 429 with retry-after", run: obeysRetryAfter(faultserver.Later{Status: 429, Wait: 2 * time.Second})},
@@ -41,7 +41,7 @@ var limits = []hazard{
 		o := tr.runPawl("--stall-timeout", "30s", tr.fileURL())
 		o.wantDownloaded("f.bin", f)
 		if o.elapsed > withSlack(8*time.Second) { // two take 4.5 s
-			tr.Errorf("it waited for a connection that others could do without: %v", o.elapsed)
+			tr.Errorf("pawl took %v, so it waited for a connection that it does not need", o.elapsed)
 		}
 	}},
 	{name: "limits: two connections, then 503 with retry-after of a day", run: onlyTwoConnections(faultserver.Status(503, 86400))},
@@ -73,7 +73,7 @@ var limits = []hazard{
 		tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(8)
 		tr.wantPartKept()
 	}},
-	{name: "limits: 503 with retry-after of a day", run: func(tr *testRun) { // longer than the user would wait
+	{name: "limits: 503 with retry-after of a day", run: func(tr *testRun) { // longer than --retry-max-wait
 		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.Status(503, 86400))
 		tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(75)
@@ -88,12 +88,13 @@ var limits = []hazard{
 		tr.srv.Set(faultserver.Status(500, -1))
 		tr.runPawl("--tries", "4", tr.fileURL()).wantFailure(8)
 		if n := len(tr.srv.Requests()); n != 4 {
-			tr.Errorf("%d requests, want 4", n)
+			tr.Errorf("got %d requests, want 4", n)
 		}
 	}},
 }
 
-// waits serves with a throttle, and wants it to be obeyed.
+// obeysRetryAfter returns a hazard of a throttled server. pawl must not send a request
+// before Retry-After is over, and must not wait much longer.
 func obeysRetryAfter(l faultserver.Later) func(*testRun) {
 	return func(tr *testRun) {
 		t := faultserver.NewThrottle(l)
@@ -105,14 +106,14 @@ func obeysRetryAfter(l faultserver.Later) func(*testRun) {
 			tr.Errorf("%d requests came too early", n)
 		}
 		if most := t.Wait + withSlack(10*time.Second); o.elapsed > most {
-			tr.Errorf("it waited too long: %v", o.elapsed)
+			tr.Errorf("pawl took %v, want at most %v", o.elapsed, most)
 		}
 	}
 }
 
-// twoOnly serves two requests at once while all others have the fault, and
-// wants the file to arrive over these two, and the rest not to be tried again
-// and again. A wait asked for may be long.
+// onlyTwoConnections returns a hazard of a server that serves two requests at once, while
+// all others have the fault. pawl must download over the two, must not try the others
+// again and again, and must not wait for a long Retry-After of theirs.
 func onlyTwoConnections(f faultserver.Fault) func(*testRun) {
 	return func(tr *testRun) {
 		file := tr.serveFile(9 << 20)
@@ -120,12 +121,12 @@ func onlyTwoConnections(f faultserver.Fault) func(*testRun) {
 		tr.runPawl("--retry-max-wait", "10m", tr.fileURL()).wantDownloaded("f.bin", file)
 		tr.wantSentRatio(1.1)
 		if n := tr.srv.Met(); n > 4 {
-			tr.Errorf("%d requests had to be refused", n)
+			tr.Errorf("%d requests were refused, want at most 4", n)
 		}
 	}
 }
 
-// only lets n requests be served at once, and all others have the fault.
+// limitConcurrency serves n requests at once and applies the fault to all others.
 func limitConcurrency(n int64, f faultserver.Fault) faultserver.Fault {
 	return faultserver.Slots(func() int64 { return n }, f)
 }

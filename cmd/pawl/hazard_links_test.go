@@ -18,10 +18,10 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// links are hazards of TestHazards: where a URL leads to, and who may know what.
+// links are redirects, links that expire, and secrets in URLs and headers.
 var links = slices.Concat(linksRedirected, linksToElsewhere, linksThatExpire, linksWithSecrets, linksShown, linksToFollow)
 
-// another starts a second server that serves f as f.bin too.
+// newServer starts another server that serves f as f.bin.
 func (tr *testRun) newServer(f faultserver.File) *faultserver.Server {
 	srv := faultserver.New()
 	tr.Cleanup(srv.Close)
@@ -29,7 +29,7 @@ func (tr *testRun) newServer(f faultserver.File) *faultserver.Server {
 	return srv
 }
 
-// answered counts the requests that got the status.
+// countStatus returns the number of requests to which srv has responded with the status.
 func countStatus(srv *faultserver.Server, status int) int {
 	n := 0
 	for _, r := range srv.Requests() {
@@ -40,18 +40,19 @@ func countStatus(srv *faultserver.Server, status int) int {
 	return n
 }
 
-// soon checks that the run gave up without many requests.
+// wantEarlyGiveUp checks that pawl ended within 10 s and sent at most this many requests.
 func (o runResult) wantEarlyGiveUp(requests int) {
 	o.tr.Helper()
 	if n := len(o.tr.srv.Requests()); n > requests {
 		o.tr.Errorf("%d requests, want at most %d", n, requests)
 	}
 	if o.elapsed > withSlack(10*time.Second) {
-		o.tr.Errorf("it took %v", o.elapsed)
+		o.tr.Errorf("pawl took %v, want at most 10 s", o.elapsed)
 	}
 }
 
-// refused is a hazard of a redirect that must not be followed.
+// refusedRedirect returns a hazard of a redirect that pawl must not follow. It must fail
+// with the code.
 func refusedRedirect(name string, code int, faults ...faultserver.Fault) hazard {
 	return hazard{name: "links: " + name, run: func(tr *testRun) {
 		tr.serveFile(1 << 20)
@@ -69,7 +70,7 @@ var linksRedirected = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.1)
 		if n := countStatus(tr.srv, 301); n > 2 {
-			tr.Errorf("the chain was followed %d times", n/2)
+			tr.Errorf("the chain of redirects was followed %d times, want once", n/2)
 		}
 	}},
 	{name: "links: redirects and a kill", run: func(tr *testRun) {
@@ -90,7 +91,7 @@ var linksRedirected = []hazard{
 		tr.runPawl("--cacert", cert, srv.URL+"/f.bin").wantFailure(5)
 		tr.markMetBy(srv)
 		if n := len(tr.srv.Requests()); n > 0 {
-			tr.Errorf("%d requests over http", n)
+			tr.Errorf("%d requests over http, want none", n)
 		}
 	}},
 	{name: "links: a redirect from https to http with --insecure", run: func(tr *testRun) {
@@ -102,14 +103,14 @@ var linksRedirected = []hazard{
 		_, srv, _ := tr.redirectingTLSServer()
 		tr.runPawl(srv.URL + "/f.bin").wantFailure(5)
 		if len(srv.Requests()) > 0 {
-			tr.Errorf("it was asked nevertheless")
+			tr.Errorf("pawl sent a request although it does not trust the certificate")
 		}
 		tr.markMet()
 	}},
 }
 
-// secure serves f.bin, starts a TLS server that redirects to it over plain
-// HTTP, and writes its certificate.
+// redirectingTLSServer serves f.bin over HTTP and starts a TLS server that redirects to
+// it. cert is the path of the TLS server's certificate.
 func (tr *testRun) redirectingTLSServer() (f faultserver.File, srv *faultserver.Server, cert string) {
 	f = tr.serveFile(9 << 20)
 	srv = faultserver.NewTLS()
@@ -124,35 +125,36 @@ func (tr *testRun) redirectingTLSServer() (f faultserver.File, srv *faultserver.
 	return f, srv, cert
 }
 
-// metAt says that the hazard was met if the server has redirected.
+// markMetBy marks the hazard as met if a fault of srv has acted.
 func (tr *testRun) markMetBy(srv *faultserver.Server) {
 	if srv.Met() > 0 {
 		tr.markMet()
 	}
 }
 
-// secretFor is a hazard of a redirect to another host, which must not see what
-// the field says; the first one must.
+// secretOnRedirect returns a hazard of a redirect to another host. The first host must get
+// the header field with the secret, the other host must not. Without args the secret is
+// the password in the URL.
 func secretOnRedirect(name, field, secret string, args ...string) hazard {
 	return hazard{name: "links: " + name + " on a redirect to another host", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		other := tr.newServer(f)
 		tr.srv.Set(faultserver.Redirect("/f.bin", other.URL+"/f.bin"))
 		url := tr.fileURL()
-		if len(args) == 0 { // it is in the URL
+		if len(args) == 0 { // the secret is in the URL
 			url = strings.Replace(url, "http://", "http://user:pass@", 1)
 		}
 		tr.runPawl(append(slices.Clone(args), url)...).wantDownloaded("f.bin", f)
 		if got := tr.srv.Requests()[0].Header.Get(field); got != secret {
-			tr.Errorf("the host that was asked got %q, want %q", got, secret)
+			tr.Errorf("the first host got %q, want %q", got, secret)
 		}
 		for _, r := range other.Requests() {
 			if got := r.Header.Get(field); got != "" {
-				tr.Errorf("the other host got %q", got)
+				tr.Errorf("the other host got %q, want no field", got)
 			}
 		}
 		if len(other.Requests()) == 0 {
-			tr.Errorf("the other host was not asked")
+			tr.Errorf("the other host got no request")
 		}
 	}}
 }
@@ -169,7 +171,7 @@ var linksToElsewhere = []hazard{
 		tr.runPawl(strings.Replace(tr.fileURL(), "http://", "http://user:pass@", 1)).wantDownloaded("f.bin", f)
 		for _, r := range tr.srv.Requests() {
 			if r.Header.Get("Authorization") == "" {
-				tr.Errorf("%s was asked without the password", r.Path)
+				tr.Errorf("%s was requested without the password", r.Path)
 			}
 		}
 	}},
@@ -205,13 +207,13 @@ var linksToElsewhere = []hazard{
 		}), firstConnRate())
 		tr.runPawl().wantDownloaded("f.bin", f)
 		if target.Met() < 2 || next.Sent() == 0 {
-			tr.Errorf("the other target was not needed")
+			tr.Errorf("the other target got no request")
 		}
 	}},
 }
 
-// killFrom gets f.bin by way of another server, and kills the program when that
-// has sent n bytes.
+// killOnceSent downloads f.bin and kills pawl when srv, to which the URL redirects, has
+// sent n bytes.
 func (tr *testRun) killOnceSent(srv *faultserver.Server, n int64) {
 	tr.Helper()
 	srv.Set(faultserver.Rate(16 << 20))
@@ -220,12 +222,12 @@ func (tr *testRun) killOnceSent(srv *faultserver.Server, n int64) {
 		srv.DoAt(n, r.exited, func() { r.signalAndWait(syscall.SIGKILL) })
 	}()
 	if o := r.wait(); o.code != -1 {
-		tr.Fatalf("exit %d before it was killed", o.code)
+		tr.Fatalf("exit %d before the kill", o.code)
 	}
 }
 
-// expiring is a hazard of a link that leads to signed targets which hold only
-// for a while: few resolutions must do. Bodies are cut, so that some are needed.
+// expiringLink returns a hazard of a link that redirects to signed URLs, which expire. The
+// server cuts bodies, so pawl must resolve the link again, but at most most times.
 func expiringLink(name string, most int, fault func() faultserver.Fault) hazard {
 	return hazard{name: "links: " + name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -233,7 +235,7 @@ func expiringLink(name string, most int, fault func() faultserver.Fault) hazard 
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.3)
 		if countStatus(tr.srv, 403)+countStatus(tr.srv, 410) == 0 {
-			tr.Errorf("no signature has expired")
+			tr.Errorf("no signed URL has expired")
 		}
 		if n := countStatus(tr.srv, http.StatusFound); n < 2 || n > most {
 			tr.Errorf("the link was resolved %d times, want 2 to %d", n, most)
@@ -260,20 +262,20 @@ var linksThatExpire = []hazard{
 	singleUseLink("a single-use link, then 403", faultserver.Once(403), faultserver.Rate(16<<20)),
 }
 
-// once is a hazard of a link that may be asked once, which is met when that one
-// request brings the whole file.
+// singleUseLink returns a hazard of a link that works for one request only. pawl must
+// download the whole file over that request.
 func singleUseLink(name string, faults ...faultserver.Fault) hazard {
 	return hazard{name: "links: " + name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faults...)
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.1)
-		tr.wantRequest(0, "brought the whole file", func(r faultserver.Request) bool { return r.Bytes == f.Size })
+		tr.wantRequest(0, "delivered the whole file", func(r faultserver.Request) bool { return r.Bytes == f.Size })
 	}}
 }
 
-// unsaid is a hazard of a run with secrets, however it ends: they must be
-// neither told nor recorded.
+// secretsUnprinted returns a hazard of a run with secrets in the URL and the headers,
+// which ends with the code. pawl must neither print nor record them.
 func secretsUnprinted(name string, code int, faults ...faultserver.Fault) hazard {
 	return hazard{name: "links: secrets are not shown, " + name, run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
@@ -285,15 +287,15 @@ func secretsUnprinted(name string, code int, faults ...faultserver.Fault) hazard
 		}
 		basic := base64.StdEncoding.EncodeToString([]byte("jane:hun@ter2"))
 		if got := tr.srv.Requests()[0].Header.Get("Authorization"); got != "Basic "+basic {
-			tr.Errorf("Authorization is %q", got)
+			tr.Errorf("Authorization: got %q, want the URL's user and password", got)
 		}
 		tr.wantNoSecrets("hun%40ter2", "hun@ter2", "hunter2", basic, "tok4711", "cook4711", "sig4711")
 		tr.markMet()
 	}}
 }
 
-// silentAbout checks that no run has told one of the secrets, that pawl list does
-// not, and that no file of the state has them.
+// wantNoSecrets checks that no run of pawl has printed a secret, that pawl list does not
+// print one, and that no file in the state directory contains one.
 func (tr *testRun) wantNoSecrets(secrets ...string) {
 	tr.Helper()
 	tr.runPawl("list", "--all", "--json")
@@ -301,7 +303,7 @@ func (tr *testRun) wantNoSecrets(secrets ...string) {
 	look := func(where string, text []byte) {
 		for _, s := range secrets {
 			if bytes.Contains(text, []byte(s)) {
-				tr.Errorf("%s has %q", where, s)
+				tr.Errorf("%s contains the secret %q", where, s)
 			}
 		}
 	}
@@ -320,7 +322,7 @@ func (tr *testRun) wantNoSecrets(secrets ...string) {
 		return err
 	})
 	if err != nil || files == 0 {
-		tr.Errorf("%d files of the state, %v", files, err)
+		tr.Errorf("reading the state directory: got %d files and %v, want at least one", files, err)
 	}
 }
 

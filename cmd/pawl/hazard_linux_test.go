@@ -11,10 +11,11 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// This file is the hazards of TestHazards that need Linux, and root, to mount a
-// file system, make a device, or give up root's power over modes.
+// This file has the hazards that need Linux, and root, to mount a file system, make a
+// device, or run pawl without root's privileges.
 
-// needs skips the hazard where err says that it cannot be made, unless that is asked for.
+// requireOrSkip skips the hazard if err is not nil, which means that the hazard cannot be
+// produced here. With PAWL_TEST_SERVERS=required the test fails instead.
 func (tr *testRun) requireOrSkip(err error) {
 	tr.Helper()
 	if err == nil {
@@ -23,10 +24,10 @@ func (tr *testRun) requireOrSkip(err error) {
 	if os.Getenv("PAWL_TEST_SERVERS") == "required" {
 		tr.Fatal(err)
 	}
-	tr.Skipf("not to be had here: %v", err)
+	tr.Skipf("not available here: %v", err)
 }
 
-// mount mounts an empty file system in memory at dir, which is made.
+// mount makes dir and mounts an empty tmpfs there until the end of the test.
 func (tr *testRun) mount(dir, options string) {
 	tr.Helper()
 	must(tr, os.MkdirAll(dir, 0o700))
@@ -34,23 +35,24 @@ func (tr *testRun) mount(dir, options string) {
 	tr.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 }
 
-// remount changes what mount mounted.
+// remount changes the flags and options of a file system that mount has mounted.
 func (tr *testRun) remount(dir string, flags uintptr, options string) {
 	tr.Helper()
 	must(tr, syscall.Mount("pawl-test", dir, "tmpfs", syscall.MS_REMOUNT|flags, options))
 }
 
-// onDisk makes the trial's directory, but not its state, a disk of its own.
+// useOwnDisk gives the hazard's directory a file system of its own. The state stays on the
+// other one.
 func (tr *testRun) useOwnDisk(options string) {
 	tr.Helper()
 	tr.env = append(tr.env, "XDG_STATE_HOME="+filepath.Join(tr.dir, "state"))
 	dir := filepath.Join(tr.dir, "disk")
 	tr.mount(dir, options)
-	must(tr, os.Symlink(filepath.Join(tr.dir, "state"), filepath.Join(dir, "state"))) // for statePath
+	must(tr, os.Symlink(filepath.Join(tr.dir, "state"), filepath.Join(dir, "state"))) // statePath must stay valid
 	tr.dir = dir
 }
 
-// fill writes a file in dir until the disk is full, and returns its path.
+// fillDisk writes a file in dir until the disk is full, and returns its path.
 func (tr *testRun) fillDisk(dir string) string {
 	tr.Helper()
 	path := filepath.Join(dir, "mine")
@@ -68,8 +70,8 @@ func (tr *testRun) fillDisk(dir string) string {
 	return path
 }
 
-// powerless is the program in a user namespace in which it is an ordinary user
-// and the owner of root's files.
+// unprivilegedCommand returns pawl as a command in a user namespace, in which it is an
+// ordinary user who owns root's files. So file modes apply to it.
 func (tr *testRun) unprivilegedCommand(args ...string) *exec.Cmd {
 	tr.Helper()
 	id := []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Geteuid(), Size: 1}}
@@ -84,8 +86,8 @@ func (tr *testRun) unprivilegedCommand(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// full is what a run must do that found the disk full: tell it, and keep what
-// has arrived.
+// wantDiskFull checks that pawl has reported a full disk, with a hint, and has kept the
+// held bytes.
 func (o runResult) wantDiskFull() {
 	o.tr.Helper()
 	o.wantFailure(9)
@@ -94,7 +96,7 @@ func (o runResult) wantDiskFull() {
 	o.tr.wantPartKept()
 }
 
-// linuxDisks are hazards of TestHazards.
+// linuxDisks are full disks, disks without a feature, and missing permissions.
 var linuxDisks = []hazard{
 	{name: "disks: full, unknown length", run: func(tr *testRun) {
 		tr.useOwnDisk("size=12m")
@@ -123,9 +125,9 @@ var linuxDisks = []hazard{
 		o.wantFailure(9)
 		o.wantRefusal(9)
 		o.wantStderrAny("pawl: hint: free some space")
-		o.wantStderrAny("not enough disk space") // no mere failed write
+		o.wantStderrAny("not enough disk space") // not only a failed write
 		if sent := tr.srv.Sent(); sent > 5<<20 {
-			tr.Errorf("%d bytes were sent before it was told", sent)
+			tr.Errorf("%d bytes were sent before pawl reported it, want at most 5 MiB", sent)
 		}
 		tr.wantNoPartFiles()
 		tr.remount(tr.dir, 0, "size=64m")
@@ -141,7 +143,7 @@ var linuxDisks = []hazard{
 		o.wantDiskFull()
 		o.wantStderrAny("not enough disk space")
 		if sent = tr.srv.Sent() - sent; sent > 5<<20 {
-			tr.Errorf("%d bytes were sent before it was told", sent)
+			tr.Errorf("%d bytes were sent before pawl reported it, want at most 5 MiB", sent)
 		}
 		must(tr, os.Remove(mine))
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -149,7 +151,7 @@ var linuxDisks = []hazard{
 		tr.markMet()
 	}},
 	{name: "disks: no inodes left", run: func(tr *testRun) {
-		tr.useOwnDisk("size=32m,nr_inodes=2") // the root and the link
+		tr.useOwnDisk("size=32m,nr_inodes=2") // the root and the link to the state
 		f := tr.serveFile(8 << 20)
 		o := tr.runPawl()
 		o.wantFailure(9)
@@ -235,7 +237,7 @@ var linuxDisks = []hazard{
 	blockedTarget("disks: target is a device, --restart", device("--restart")),
 }
 
-// device makes f.bin one like /dev/null.
+// device makes f.bin a device like /dev/null.
 func device(args ...string) func(tr *testRun) ([]string, []string) {
 	return func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")
@@ -244,7 +246,7 @@ func device(args ...string) func(tr *testRun) ([]string, []string) {
 	}
 }
 
-// withState has the trial's state directory on a disk of its own.
+// useOwnStateDisk gives the state directory a file system of its own.
 func (tr *testRun) useOwnStateDisk(options string) (dir string) {
 	tr.Helper()
 	dir = filepath.Dir(tr.statePath())
@@ -252,7 +254,7 @@ func (tr *testRun) useOwnStateDisk(options string) (dir string) {
 	return dir
 }
 
-// linuxStates are hazards of TestHazards.
+// linuxStates are state directories on full or read-only disks and without permission.
 var linuxStates = []hazard{
 	{name: "states: full disk at the start", run: func(tr *testRun) {
 		dir := tr.useOwnStateDisk("size=64k")
@@ -270,7 +272,7 @@ var linuxStates = []hazard{
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(4 << 20)
 		mine := tr.fillDisk(dir)
-		if o := tr.runPawl(); o.code != 0 { // it may need no more room
+		if o := tr.runPawl(); o.code != 0 { // pawl succeeds if the state file needs no more space
 			o.wantFailure(9)
 			o.wantNoCrash()
 			tr.wantPartKept()
@@ -315,7 +317,7 @@ var linuxStates = []hazard{
 		o.wantFailure(3)
 		o.wantRefusal(3)
 		tr.wantAtMostOneRequest(requests)
-		tr.wantPartKept() // a list only reads
+		tr.wantPartKept() // pawl list must work, because it only reads
 		tr.remount(dir, 0, "size=1m")
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.25)
@@ -326,8 +328,9 @@ var linuxStates = []hazard{
 	{name: "states: unreadable directory", run: func(tr *testRun) { stateWithoutPermission(tr, filepath.Dir(tr.statePath()), 0, 0o700) }},
 }
 
-// unwritable takes the permission for the state between a kill and the next run,
-// which must refuse at once, and gives it back.
+// stateWithoutPermission sets the mode of path, the state file or its directory, between a
+// kill and the next run. That run must refuse at once; after the mode is back to normal
+// the download must continue.
 func stateWithoutPermission(tr *testRun, path string, mode, normal os.FileMode) {
 	tr.Helper()
 	f := tr.serveFile(16 << 20)
@@ -343,7 +346,7 @@ func stateWithoutPermission(tr *testRun, path string, mode, normal os.FileMode) 
 	o.wantRefusal(3)
 	o.wantStderrAny("permission denied")
 	if took := time.Since(begun); took > withSlack(3*time.Second) {
-		tr.Errorf("it took %v", took)
+		tr.Errorf("pawl took %v, want at most 3 s", took)
 	}
 	tr.wantAtMostOneRequest(requests)
 	tr.runPawl().wantDownloaded("f.bin", f)

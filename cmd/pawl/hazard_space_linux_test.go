@@ -49,7 +49,7 @@ var space = []hazard{
 		o.wantStderrAny("must stay free")
 		tr.wantNoPartFiles()
 		if sent := tr.srv.Sent(); sent > 5<<20 {
-			tr.Errorf("%d bytes were sent before it was told", sent)
+			tr.Errorf("%d bytes were sent before pawl reported it, want at most 5 MiB", sent)
 		}
 		tr.runPawl("--min-free", "4M", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.markMet()

@@ -14,13 +14,12 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// names are hazards of TestHazards: names that a server or a URL chooses, and
-// what is in the way of one.
+// names are file names that come from a server or a URL, and targets that exist already.
 var names = slices.Concat(namesOfServers(), namesRaw, namesOfURLs(), namesBytes, namesTaken)
 
-// dispositions are what servers send as Content-Disposition for /f.bin, and
-// the name that the file gets. OUTSIDE and CODED stand for the directory above
-// the trial's, which may be made a mess of.
+// dispositions are Content-Disposition fields for /f.bin, and the name that the file must
+// get. OUTSIDE stands for the directory above the hazard's, and CODED for the same
+// percent-encoded.
 var dispositions = []struct{ name, field, want string }{
 	{"path traversal", `attachment; filename="../../evil"`, "evil"},
 	{"path traversal, backslashes", `attachment; filename="..\..\evil"`, "evil"},
@@ -86,6 +85,7 @@ var dispositions = []struct{ name, field, want string }{
 	{"a quote that never ends", `attachment; filename="evil`, "evil"},
 }
 
+// namesOfServers returns a hazard for each of the dispositions.
 func namesOfServers() []hazard {
 	var all []hazard
 	for _, d := range dispositions {
@@ -100,8 +100,8 @@ func namesOfServers() []hazard {
 	return all
 }
 
-// namesRaw are of control characters as they are, which are allowed in no header
-// (RFC 9110 §5.5), and which net/http does not let through.
+// namesRaw have unencoded control characters, which no header field may contain (RFC 9110,
+// section 5.5). net/http rejects most of them.
 var namesRaw = []hazard{
 	rawControls("a raw escape sequence", "attachment; filename=\"a\x1b]0;pwned\x07b.bin\""),
 	{name: "names: an ETag with control characters", run: func(tr *testRun) {
@@ -111,13 +111,15 @@ var namesRaw = []hazard{
 		o := tr.runPawl()
 		o.wantDownloaded("f.bin", f)
 		if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !isPlain(out) || !strings.Contains(out, "31m") {
-			tr.Errorf("what is told has control characters, or not the ETag: %q", out)
+			tr.Errorf("output has control characters, or not the ETag: %q", out)
 		}
 		tr.markMet()
 	}},
 	rawControls("a raw NUL", "attachment; filename=\"a\x00b.bin\""),
 }
 
+// rawControls returns a hazard of a Content-Disposition field that net/http rejects. pawl
+// must fail and create no file.
 func rawControls(name, field string) hazard {
 	return hazard{name: "names: from a server, " + name, run: func(tr *testRun) {
 		tr.serveFile(100 << 10)
@@ -127,16 +129,16 @@ func rawControls(name, field string) hazard {
 		o.wantFailure(7)
 		o.wantEarlyGiveUp(25)
 		if after := tr.listTree(); !slices.Equal(after, before) {
-			tr.Errorf("there was %q and is %q", before, after)
+			tr.Errorf("files: got %q, want %q as before", after, before)
 		}
 		if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !isPlain(out) {
-			tr.Errorf("what is told has control characters: %q", out)
+			tr.Errorf("output has control characters: %q", out)
 		}
 	}}
 }
 
-// urls are what follows the host in a URL, the path as the server sees it, and
-// the name that the file gets.
+// urls are the parts of URLs after the host, the path that the server must receive, and the
+// name that the file must get.
 var urls = []struct{ name, url, path, want string }{
 	{"no path", "", "/", "index.html"},
 	{"a slash", "/", "/", "index.html"},
@@ -163,6 +165,7 @@ var urls = []struct{ name, url, path, want string }{
 	{"not UTF-8, path traversal", "/%ff%2f..%2f..%5cevil%fe", "/\xff/../..\\evil\xfe", "evil%fe"},
 }
 
+// namesOfURLs returns a hazard for each of the urls.
 func namesOfURLs() []hazard {
 	var all []hazard
 	for _, u := range urls {
@@ -176,9 +179,9 @@ func namesOfURLs() []hazard {
 	return all
 }
 
-// named downloads asked into a directory two levels down, and checks that f has
-// the wanted name there, that nothing else is new anywhere, and that nothing
-// was told that could move a terminal's cursor.
+// downloadAndCheckName downloads asked into a directory two levels down. It checks that f
+// gets the wanted name there, that no other file is new, and that the output contains
+// nothing that acts on a terminal.
 func (tr *testRun) downloadAndCheckName(asked, want string, f faultserver.File) {
 	tr.Helper()
 	below := filepath.Join(tr.dir, "down", "load")
@@ -192,32 +195,32 @@ func (tr *testRun) downloadAndCheckName(asked, want string, f faultserver.File) 
 	}
 	new := slices.DeleteFunc(tr.listTree(), func(path string) bool { return slices.Contains(before, path) })
 	if path := filepath.Join(below, want); !slices.Equal(new, []string{path}) {
-		tr.Errorf("new are %q, want %q", new, path)
+		tr.Errorf("new files: got %q, want %q", new, path)
 	} else if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || !hasContent(path, f) {
-		tr.Errorf("%q is not what is served", path)
+		tr.Errorf("%q does not have the served bytes", path)
 	}
 	for _, path := range new {
 		if base := filepath.Base(path); strings.HasPrefix(base, ".") || !isPlain(base) {
-			tr.Errorf("%q is no plain name", base)
+			tr.Errorf("name %q is hidden or has control characters", base)
 		}
 	}
 	if out := strings.ReplaceAll(o.stdout+o.stderr, "\n", ""); !isPlain(out) {
-		tr.Errorf("what is told has control characters: %q", out)
+		tr.Errorf("output has control characters: %q", out)
 	}
 	if shown, _ := filepath.Rel(tr.dir, filepath.Join(below, want)); o.stdout != shown+"\n" {
-		tr.Errorf("stdout is %q, want the path %q alone", o.stdout, shown)
+		tr.Errorf("stdout: got %q, want only the path %q", o.stdout, shown)
 	}
 }
 
-// plain reports whether nothing in text acts on a terminal or hides.
+// isPlain reports whether text is valid UTF-8 without control characters, invisible
+// characters and line separators.
 func isPlain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 	})
 }
 
-// tree lists what is in the directory of the trial and beside it, without the
-// program's state.
+// listTree lists the files in the hazard's directory and beside it, without pawl's state.
 func (tr *testRun) listTree() []string {
 	tr.Helper()
 	var all []string
@@ -234,8 +237,7 @@ func (tr *testRun) listTree() []string {
 	return all
 }
 
-// describe tells all that matters of each path: what it is, its bytes or where
-// it points.
+// describePaths describes the file at each path by its mode, time, and bytes or link target.
 func (tr *testRun) describePaths(paths []string) string {
 	tr.Helper()
 	var b strings.Builder
@@ -258,9 +260,9 @@ func (tr *testRun) describePaths(paths []string) string {
 	return b.String()
 }
 
-// taken is a hazard of something in the way, which make puts there, with
-// outside as the path of a user's file elsewhere. The run must refuse, and leave
-// everything as it is.
+// takenTarget returns a hazard of a foreign file at the target or at the path of the part
+// file. make creates it in dir; outside is the path of a user's file elsewhere, for links.
+// pawl must refuse with code 13 and a hint, and leave all files as they are.
 func takenTarget(name string, make func(dir, outside string) error, args ...string) hazard {
 	return hazard{name: "names: already taken, " + name, run: func(tr *testRun) {
 		tr.serveFile(100 << 10)
@@ -271,7 +273,7 @@ func takenTarget(name string, make func(dir, outside string) error, args ...stri
 		if err := make(tr.dir, outside); err != nil {
 			tr.Fatal(err)
 		}
-		delete(tr.served, "f.bin") // what is there is none
+		delete(tr.served, "f.bin") // f.bin is foreign and must stay
 		before := tr.listTree()
 		was := tr.describePaths(before)
 		o := tr.runPawl(append(slices.Clone(args), tr.fileURL())...)
@@ -279,13 +281,13 @@ func takenTarget(name string, make func(dir, outside string) error, args ...stri
 			tr.Errorf("exit %d, want 13", o.code)
 		}
 		if !strings.Contains(o.stderr, "pawl: error: ") || !strings.Contains(o.stderr, "pawl: hint: ") {
-			tr.Errorf("no error was told, or no hint")
+			tr.Errorf("pawl printed no error or no hint")
 		}
 		if is := tr.describePaths(before); is != was {
-			tr.Errorf("there was\n%sand is\n%s", was, is)
+			tr.Errorf("files: got\n%swant, as before,\n%s", is, was)
 		}
 		if after := tr.listTree(); !slices.Equal(after, before) {
-			tr.Errorf("there was %q and is %q", before, after)
+			tr.Errorf("files: got %q, want %q as before", after, before)
 		}
 		tr.markMet()
 	}}
@@ -316,10 +318,10 @@ var namesTaken = []hazard{
 		}
 		tr.runPawl("--overwrite", tr.fileURL()).wantDownloaded("f.bin", f)
 		if info, err := os.Lstat(filepath.Join(tr.dir, "f.bin")); err != nil || !info.Mode().IsRegular() {
-			tr.Errorf("f.bin is no regular file: %v", err)
+			tr.Errorf("f.bin is not a regular file: %v", err)
 		}
 		if data, err := os.ReadFile(outside); err != nil || string(data) != "precious" {
-			tr.Errorf("the file that the link named is %q, %v", data, err)
+			tr.Errorf("the target of the link: got %q, %v, want it unchanged", data, err)
 		}
 		tr.markMet()
 	}},
@@ -337,7 +339,7 @@ var namesTaken = []hazard{
 		was := tr.describePaths(all)
 		tr.runPawl().wantFailure(13)
 		if tr.describePaths(all) != was {
-			tr.Errorf("the link, or the file that it names, is not what it was")
+			tr.Errorf("the link or its target has changed")
 		}
 		tr.markMet()
 	}},

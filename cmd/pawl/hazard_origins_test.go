@@ -10,8 +10,9 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// origins are hazards of TestHazards: credentials that must reach the list, the checksum
-// file, and the files beside it, and no other host.
+// origins are credentials, which must go to the origins that the user typed and to no
+// other: to the list, the checksum file and the files on their origin, but not to other
+// hosts that a list names.
 var origins = []hazard{
 	listWithCredentials("-H", "mirror", []string{"-H", "Authorization: Bearer t"}, "Authorization", "Bearer t"),
 	listWithCredentials("another header", "mirror", []string{"-H", "X-Token: t"}, "X-Token", "t"),
@@ -68,7 +69,7 @@ var origins = []hazard{
 		tr.wantHeader(tr.srv, "Cookie", "c=cook4711")
 		tr.wantHeader(tr.srv, "X-Tag", "")
 		if readable := strings.Contains(o.stderr, `"headers" may be read by other users`); readable == (runtime.GOOS == "windows") {
-			tr.Errorf("warned that others may read the file: %v", readable)
+			tr.Errorf("warning that others may read the file: got %v", readable)
 		}
 		tr.wantNoSecrets("tok4711", "cook4711")
 		tr.markMet()
@@ -84,7 +85,7 @@ var origins = []hazard{
 		args := []string{"-H", "Authorization: Bearer t", "-H", "Cookie: c=t", "-H", "X-Token: t", "-H", "Host: h.example", "--referer", "http://from.example/", "-o", "f.bin"}
 		args = append(args, strings.Replace(tr.fileURL(), "http://", "http://u:pw@", 1))
 		tr.runPawl(args...).wantDownloaded("f.bin", f)
-		tr.runPawl(args...).wantDownloaded("f.bin", f) // asks whether it has changed
+		tr.runPawl(args...).wantDownloaded("f.bin", f) // asks whether the file has changed
 		back := 0
 		for _, r := range append(tr.srv.Requests(), s.Requests()...) {
 			if r.Path == "/f.bin" {
@@ -98,7 +99,7 @@ var origins = []hazard{
 			}
 		}
 		if back < 4 {
-			tr.Errorf("%d requests after the redirects", back)
+			tr.Errorf("%d requests to the targets of redirects, want at least 4", back)
 		}
 	}},
 	{name: "origins: a list at a URL redirects elsewhere", run: func(tr *testRun) {
@@ -109,14 +110,14 @@ var origins = []hazard{
 		tr.runPawl("mirror", "-H", "X-Token: t", tr.srv.URL+"/list").wantDownloaded("f.bin", f)
 		for _, r := range s.Requests() {
 			if r.Header.Get("X-Token") != "" {
-				tr.Errorf("%s: the header went along with the redirect", r.Path)
+				tr.Errorf("%s: the header followed the redirect", r.Path)
 			}
 		}
 	}},
 }
 
-// ownList is a hazard of a list of the user's own that names another host. That must see
-// one header field, and not another.
+// userList returns a hazard of a local list that names another host. That host must get the
+// header field seen, and must not get unseen; "" checks nothing.
 func userList(what, seen, unseen string, args []string) hazard {
 	return hazard{name: "origins: a local list names other hosts, " + what, run: func(tr *testRun) {
 		f := tr.serveFile(5000)
@@ -133,8 +134,8 @@ func userList(what, seen, unseen string, args []string) hazard {
 	}}
 }
 
-// resumed is a hazard of a download that is resumed with a secret header, which must be
-// sent only if the user typed the URL.
+// resumedWithSecret returns a hazard of a download that is resumed with a secret header.
+// pawl must send the header only if the user typed the URL, which sent says.
 func resumedWithSecret(what string, sent bool, args func(tr *testRun, list string) []string) hazard {
 	return hazard{name: "origins: a download " + what + " is resumed", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -149,7 +150,7 @@ func resumedWithSecret(what string, sent bool, args func(tr *testRun, list strin
 		r := tr.startPawl(args(tr, "/list")...)
 		go from.DoAt(4<<20, r.exited, func() { r.signalAndWait(syscall.SIGKILL) })
 		if o := r.wait(); o.code != -1 {
-			tr.Fatalf("exit %d before it was killed", o.code)
+			tr.Fatalf("exit %d before the kill", o.code)
 		}
 		before := len(from.Requests())
 		tr.runPawl("resume", "-H", "X-Token: t").wantDownloaded("f.bin", f)
@@ -166,11 +167,12 @@ func resumedWithSecret(what string, sent bool, args func(tr *testRun, list strin
 	}}
 }
 
-// sees checks that all requests to a server have a header field, or none with value "".
+// wantHeader checks that s got requests, and that all of them have the header field with
+// this value. The value "" means that no request may have the field.
 func (tr *testRun) wantHeader(s *faultserver.Server, name, value string) {
 	tr.Helper()
 	if len(s.Requests()) == 0 {
-		tr.Errorf("the server was not asked")
+		tr.Errorf("the server got no request")
 	}
 	for _, r := range s.Requests() {
 		if got := r.Header.Get(name); got != value {
@@ -179,9 +181,10 @@ func (tr *testRun) wantHeader(s *faultserver.Server, name, value string) {
 	}
 }
 
-// listCredentials is a hazard of a server that wants a header field for everything, of
-// which a list or a checksum file names files beside it and on another host. command is
-// that of pawl, and args are what gives it the credentials.
+// listWithCredentials returns a hazard of a server that requires a header field for
+// everything. Its list and checksum file name a file on the server and one on another host.
+// command is pawl's command, and args give it the credentials; without args they are in the
+// URL. pawl must download both files and must not send the field to the other host.
 func listWithCredentials(what, command string, args []string, name, value string) hazard {
 	return hazard{name: "origins: credentials from " + what + " for " + command, run: func(tr *testRun) {
 		f, g := tr.serveFile(5000), tr.putFile("g.bin", faultserver.NewFile(5000, 5))
@@ -206,11 +209,11 @@ func listWithCredentials(what, command string, args []string, name, value string
 		}
 		for _, r := range other.Requests() {
 			if got := r.Header.Get(name); got == value && name != "User-Agent" {
-				tr.Errorf("%s: %s went to another host", name, got)
+				tr.Errorf("the other host got %s: %s", name, got)
 			}
 		}
 		if len(other.Requests()) == 0 {
-			tr.Errorf("the other host was not asked")
+			tr.Errorf("the other host got no request")
 		}
 		tr.wantFile("f.bin", f)
 		tr.wantFile("g.bin", g)
@@ -222,7 +225,7 @@ func listWithCredentials(what, command string, args []string, name, value string
 	}}
 }
 
-// wants answers 401 to requests without a header field.
+// requireHeader responds with 401 to requests without the header field.
 func requireHeader(name, value string) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

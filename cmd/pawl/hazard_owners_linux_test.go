@@ -13,13 +13,13 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// This file is the hazards of TestHazards in which another user of the machine has made
-// something that pawl would use. They need root, to make it.
+// This file has the hazards in which another user of the machine owns, or may write to,
+// something that pawl uses. They need root, to change owners.
 
-// stranger is a user who is neither root nor the one who runs the tests.
+// otherUser is the ID of a user that is neither root nor the user who runs the tests.
 const otherUser = 12345
 
-// giveAway gives files to the stranger.
+// chownToOther makes otherUser the owner of files. It does not follow links.
 func (tr *testRun) chownToOther(paths ...string) {
 	tr.Helper()
 	for _, path := range paths {
@@ -27,7 +27,7 @@ func (tr *testRun) chownToOther(paths ...string) {
 	}
 }
 
-// owners are hazards of TestHazards.
+// owners are state, part and output files that belong to another user.
 var owners = []hazard{
 	otherUsersState("the directory is another user's", func(tr *testRun, dir string) string {
 		tr.chownToOther(dir)
@@ -74,7 +74,7 @@ var owners = []hazard{
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, tr.fileURL()+"\n") }))
 		defer srv.Close()
 		state := filepath.Dir(tr.statePath())
-		must(tr, os.MkdirAll(filepath.Join(state, "lists"), 0o755)) // as an older pawl made it
+		must(tr, os.MkdirAll(filepath.Join(state, "lists"), 0o755)) // older versions of pawl used this mode
 		tr.runAndDo(2<<20, func(*pawlProcess) {
 			must(tr, os.Chmod(tr.statePath(), 0o644))
 			tr.runPawl("list")
@@ -179,13 +179,13 @@ var owners = []hazard{
 		o.wantRefusal(2, 3)
 		o.wantStderrAny(fmt.Sprintf("belongs to user %d", otherUser))
 		if exists(filepath.Join(tr.dir, "run")) {
-			tr.Errorf("its command was run")
+			tr.Errorf("pawl ran the command of the config file")
 		}
 		tr.markMet()
 	}},
 }
 
-// modeOf returns the permissions of a file, 0 if there is none.
+// modeOf returns the permission bits of a file, or 0 if it does not exist.
 func modeOf(path string) os.FileMode {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -194,19 +194,20 @@ func modeOf(path string) os.FileMode {
 	return info.Mode().Perm()
 }
 
-// closed checks that nobody else may use what is in a directory.
+// wantPrivateFiles checks that other users have no permission for the files directly in dir.
 func (tr *testRun) wantPrivateFiles(dir string) {
 	tr.Helper()
 	entries, err := os.ReadDir(dir)
 	must(tr, err)
 	for _, e := range entries {
 		if got := modeOf(filepath.Join(dir, e.Name())); got&0o077 != 0 {
-			tr.Errorf("%s: mode %o", e.Name(), got)
+			tr.Errorf("%s: got mode %o, want no permission for others", e.Name(), got)
 		}
 	}
 }
 
-// strangeFile is what the stranger has put into a state directory: a directory or file.
+// otherUsersFile returns a step that creates a file or directory in the state directory, if
+// it does not exist, and gives it to otherUser.
 func otherUsersFile(name string) func(tr *testRun, dir string) string {
 	return func(tr *testRun, dir string) string {
 		path := filepath.Join(dir, name)
@@ -220,8 +221,9 @@ func otherUsersFile(name string) func(tr *testRun, dir string) string {
 	}
 }
 
-// strangeState is a hazard of a state directory with a killed download, to which do gives
-// another user access. It must be refused, by each command, and nothing may be done.
+// otherUsersState returns a hazard in which do gives another user access to the state
+// directory of a killed download, and returns the path that pawl must name. Each command
+// must refuse and change nothing.
 func otherUsersState(name string, do func(tr *testRun, dir string) (path string)) hazard {
 	return hazard{name: "states: " + name, run: func(tr *testRun) {
 		tr.serveFile(8 << 20)
@@ -240,8 +242,8 @@ func otherUsersState(name string, do func(tr *testRun, dir string) (path string)
 	}}
 }
 
-// strangePart is a hazard of something at the path of the part file that is not ours: it
-// stays as it is, and the file is fetched by way of another name.
+// foreignPart returns a hazard of a foreign file at the path of the part file. It must stay
+// as it is, and pawl must use another name for the part file.
 func foreignPart(name string, plant func(tr *testRun)) hazard {
 	return hazard{name: "disks: foreign part file, " + name, run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
@@ -256,15 +258,15 @@ func foreignPart(name string, plant func(tr *testRun)) hazard {
 		tr.wantFile("f.bin", f)
 		check()
 		if left, _ := filepath.Glob(filepath.Join(tr.dir, "f.bin*")); len(left) != 2 {
-			tr.Errorf("left: %q", left)
+			tr.Errorf("got files %q, want the file and the foreign part file", left)
 		}
 		tr.wantSentRatio(1.3)
 		tr.markMet()
 	}}
 }
 
-// strangeResume is a hazard of a part file that is no longer ours alone when its download
-// is to go on. That is refused until undo has made it ours again.
+// resumeForeignPart returns a hazard in which do lets another user own or share the part
+// file of a killed download. pawl must refuse to resume until undo has reversed that.
 func resumeForeignPart(name string, do, undo func(tr *testRun)) hazard {
 	return hazard{name: "disks: part file is now " + name, run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
@@ -285,8 +287,9 @@ func resumeForeignPart(name string, do, undo func(tr *testRun)) hazard {
 	}}
 }
 
-// strangeOutput is a hazard of what another user has put at the path of a report or a
-// list of what failed.
+// otherUsersOutput returns a hazard in which plant puts a file or link of another user at
+// the path of --report or --failed. pawl must replace a file by its own, and must refuse a
+// link with the code. mine is a file of the user that must stay unchanged.
 func otherUsersOutput(option, name string, code int, plant func(tr *testRun, path, mine string)) hazard {
 	return hazard{name: "states: " + option + " is another user's, " + name, run: func(tr *testRun) {
 		tr.putFile("f.bin", faultserver.NewFile(1000, 1))
@@ -303,7 +306,7 @@ func otherUsersOutput(option, name string, code int, plant func(tr *testRun, pat
 		if code != 0 {
 			o.wantStderrAny(fmt.Sprintf("belongs to user %d", otherUser))
 		} else if info, err := os.Lstat(path); err != nil || info.Mode().Perm()&0o022 != 0 || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
-			tr.Errorf("the file: %v, %v", info, err)
+			tr.Errorf("got %v, %v, want a file of ours that others cannot write", info, err)
 		}
 		if exists(mine+".not") || exists(filepath.Join(mine+".d", "told")) {
 			tr.Errorf("the link was followed")

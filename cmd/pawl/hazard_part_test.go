@@ -9,8 +9,8 @@ import (
 	"pawl/chunk"
 )
 
-// damaged is a hazard of something done to the part file between a kill and the
-// next run, which must get the right file all the same, at moderate cost.
+// damagedPart returns a hazard in which do damages the part file between a kill and the
+// next run. That run must download the right bytes, and may send at most 2.2 times the size.
 func damagedPart(name string, do func(tr *testRun, part string, held chunk.Set)) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -21,12 +21,12 @@ func damagedPart(name string, do func(tr *testRun, part string, held chunk.Set))
 			tr.Fatal("the part file is not damaged")
 		}
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(2.2) // all that was held is fetched again, and what came meanwhile of the same pieces
+		tr.wantSentRatio(2.2) // all held bytes may be fetched again, and more of the same pieces
 		tr.markMet()
 	}}
 }
 
-// told is damaged, of which the user must be told.
+// withWarning adds to a hazard the check that the last run of pawl has warned.
 func withWarning(hz hazard) hazard {
 	try := hz.run
 	hz.run = func(tr *testRun) {
@@ -36,7 +36,7 @@ func withWarning(hz hazard) hazard {
 	return hz
 }
 
-// partDamage are hazards of the part file between two runs.
+// partDamage are changes of the part file between two runs.
 var partDamage = []hazard{
 	withWarning(damagedPart("disks: part file truncated to half", func(tr *testRun, part string, held chunk.Set) {
 		must(tr, os.Truncate(part, held.Prefix()/2))
@@ -81,7 +81,7 @@ var partDamage = []hazard{
 	damagedPart("disks: part file touched", func(tr *testRun, part string, _ chunk.Set) {
 		must(tr, os.Chtimes(part, time.Time{}, time.Now().Add(time.Hour)))
 	}),
-	{name: "disks: part file restored from a copy", run: func(tr *testRun) { // as from a backup: same bytes, other file
+	{name: "disks: part file restored from a copy", run: func(tr *testRun) { // like a backup: the same bytes in another file
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(6 << 20)
 		data := tr.readFile(tr.partPath())
@@ -91,7 +91,7 @@ var partDamage = []hazard{
 		tr.wantSentRatio(1.25)
 		tr.markMet()
 	}},
-	{name: "disks: part file restored from an older copy", run: func(tr *testRun) { // as from a backup, the state being newer
+	{name: "disks: part file restored from an older copy", run: func(tr *testRun) { // like a backup that is older than the state
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(4 << 20)
 		data := tr.readFile(tr.partPath())
@@ -132,15 +132,15 @@ var partDamage = []hazard{
 		o.wantDownloaded("f.bin", f)
 		o.wantStderrAny("warning: ")
 		if !fileEquals(tr.partPath()+".1", mine) {
-			tr.Errorf("it was not kept")
+			tr.Errorf("the foreign file was not kept as f.bin.part.1")
 		}
 		tr.markMet()
 	}},
 }
 
-// blockedPart is a hazard of something that takes the place of the part file
-// between two runs. The program must refuse and change nothing; once it is
-// gone, the file is fetched.
+// blockedPart returns a hazard in which do replaces the part file by something else between
+// two runs. pawl must refuse and change nothing; once the obstacle is removed it must
+// download the file.
 func blockedPart(name string, do func(tr *testRun, part string)) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)

@@ -8,7 +8,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// partNames are hazards of TestHazards: names that are also those of part files.
+// partNames are targets whose names are also names of part files, such as f.bin.part.
 var partNames = []hazard{
 	partOfRunning("--overwrite with -o", "other", "--overwrite", "-o", "f.bin.part"),
 	partOfRunning("--overwrite with the server's name", "f.bin.part", "--overwrite"),
@@ -16,7 +16,7 @@ var partNames = []hazard{
 	partOfRunning("with -o", "other", "-o", "f.bin.part"),
 	{name: "names: the part file of a killed download, --overwrite", run: func(tr *testRun) {
 		other := tr.putFile("f.bin.part", faultserver.NewFile(300<<10, 7))
-		delete(tr.served, "f.bin.part") // it is the name of the part file first
+		delete(tr.served, "f.bin.part") // at first f.bin.part is a part file
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(6 << 20)
 		check := tr.untouched(tr.partPath())
@@ -61,8 +61,8 @@ var partNames = []hazard{
 	partNameList("with --overwrite", []string{"--overwrite"}, 8<<20, 10<<10, 8<<20),
 }
 
-// usurped is a hazard of a download to the name of another one's part file, while that
-// runs.
+// partOfRunning returns a hazard of a second download to the path of a running download's
+// part file. served is the name on the second server. The second download must be refused.
 func partOfRunning(name, served string, args ...string) hazard {
 	return hazard{name: "names: the part file of a running download, " + name, run: func(tr *testRun) {
 		f := tr.serveFile(12 << 20)
@@ -78,7 +78,8 @@ func partOfRunning(name, served string, args ...string) hazard {
 	}}
 }
 
-// chain serves f.bin, f.bin.part, f.bin.part.part and so on, of these sizes.
+// servePartChain serves f.bin, f.bin.part, f.bin.part.part and so on with these sizes, and
+// returns the names.
 func (tr *testRun) servePartChain(sizes ...int64) (names []string) {
 	for i, size := range sizes {
 		names = append(names, "f.bin"+strings.Repeat(".part", i))
@@ -87,15 +88,15 @@ func (tr *testRun) servePartChain(sizes ...int64) (names []string) {
 	return names
 }
 
-// hasFile checks that a file of the directory is f.
+// wantFile checks that a file in the directory has the bytes of f.
 func (tr *testRun) wantFile(name string, f faultserver.File) {
 	tr.Helper()
 	if !hasContent(filepath.Join(tr.dir, name), f) {
-		tr.Errorf("%s is not what is served", name)
+		tr.Errorf("%s does not have the served bytes", name)
 	}
 }
 
-// allThere checks that the files of a chain are there, and no others of that name.
+// wantPartChain checks that exactly the files of the chain exist, each in its last version.
 func (tr *testRun) wantPartChain(names []string) {
 	tr.Helper()
 	for _, name := range names {
@@ -103,12 +104,12 @@ func (tr *testRun) wantPartChain(names []string) {
 		tr.wantFile(name, versions[len(versions)-1])
 	}
 	if left, _ := filepath.Glob(filepath.Join(tr.dir, "f.bin*")); len(left) != len(names) {
-		tr.Errorf("left: %q", left)
+		tr.Errorf("got files %q, want %q", left, names)
 	}
 }
 
-// chained is a hazard of a list that names files and the names of their part files, in
-// both orders.
+// partNameList returns a hazard of a list that names a chain of part file names, first in
+// order and then in reverse. All files must be downloaded.
 func partNameList(name string, args []string, sizes ...int64) hazard {
 	return hazard{name: "names: a list that also names part files, " + name, run: func(tr *testRun) {
 		names := tr.servePartChain(sizes...)

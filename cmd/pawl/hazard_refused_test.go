@@ -9,8 +9,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// rangesRefused are hazards of TestHazards: servers that refuse requests with a Range
-// field, and serve the same requests without it.
+// rangesRefused are servers that refuse requests with a Range field and serve the same
+// requests without it.
 var rangesRefused = []hazard{
 	refusesRanges(400), refusesRanges(403), refusesRanges(404), refusesRanges(405), refusesRanges(406), refusesRanges(412), refusesRanges(500), refusesRanges(501),
 	{name: "refused: ranges, by closing the connection", run: func(tr *testRun) {
@@ -43,7 +43,7 @@ var rangesRefused = []hazard{
 		o.wantExit(0)
 		tr.writeFile(filepath.Join(tr.dir, "out"), []byte(o.stdout))
 		if !hasContent(filepath.Join(tr.dir, "out"), f) {
-			tr.Errorf("stdout is not what is served")
+			tr.Errorf("stdout does not have the served bytes")
 		}
 	}},
 	{name: "refused: ranges, for all files of a list", run: func(tr *testRun) {
@@ -57,7 +57,7 @@ var rangesRefused = []hazard{
 		tr.srv.Set(onlyWithRange(faultserver.Status(403, -1)))
 		tr.runPawl("mirror", "-j", "1", "list").wantExit(0)
 		if n := len(tr.srv.Requests()); n != 6 {
-			tr.Errorf("%d requests, want one for each of 5 files, and one with a Range field", n)
+			tr.Errorf("got %d requests, want one for each of 5 files and one with a Range field", n)
 		}
 	}},
 	{name: "refused: a missing file costs one request if ranges work", run: func(tr *testRun) {
@@ -65,7 +65,7 @@ var rangesRefused = []hazard{
 		tr.writeFile(filepath.Join(tr.dir, "list"), []byte(tr.srv.URL+"/a\n"+tr.srv.URL+"/b\n"+tr.srv.URL+"/c\n"))
 		tr.runPawl("mirror", "-j", "1", "list").wantExit(8)
 		if n := len(tr.srv.Requests()); n != 3 {
-			tr.Errorf("%d requests for 3 files", n)
+			tr.Errorf("got %d requests for 3 files, want 3", n)
 		}
 		tr.markMet()
 	}},
@@ -79,7 +79,8 @@ var rangesRefused = []hazard{
 	}},
 }
 
-// refuses is a hazard of a status for all requests with a Range field.
+// refusesRanges returns a hazard of a server that responds with the status to all requests
+// with a Range field. pawl must need one further request.
 func refusesRanges(status int) hazard {
 	return hazard{name: fmt.Sprintf("refused: ranges, by %d", status), run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
@@ -92,7 +93,7 @@ func refusesRanges(status int) hazard {
 	}}
 }
 
-// withRange lets the requests with a Range field have the fault.
+// onlyWithRange applies the fault to the requests with a Range field.
 func onlyWithRange(f faultserver.Fault) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		faulty := f(next)
@@ -106,7 +107,8 @@ func onlyWithRange(f faultserver.Fault) faultserver.Fault {
 	}
 }
 
-// silences are hazards of TestHazards: servers that take longer than any timeout.
+// silences are servers that stay silent for longer than the stall timeout. pawl must become
+// more patient instead of failing.
 var silences = []hazard{
 	{name: "silences: the first byte comes late", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
@@ -144,7 +146,7 @@ var silences = []hazard{
 	}},
 }
 
-// pauseAt makes each body pause when n bytes have passed.
+// pauseAt makes each body pause once after n bytes.
 func pauseAt(n int64, d time.Duration) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

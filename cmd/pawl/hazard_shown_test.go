@@ -13,11 +13,12 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// signature is a query with secrets in it, which a run must not tell people. Its slash would
-// be taken for a directory by what shows only the last part of a name.
+// signature is a query with secrets, which pawl must not print in messages. The slash is
+// there because code that shows only the last element of a path would take it for a
+// directory.
 const signature = "?x=1&X-Amz-Signature=sig4711/more4711&access_token=tok4711"
 
-// wantsSignature answers 403 to requests without the signature.
+// wantsSignature responds with 403 to requests without the signature.
 func wantsSignature(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if "?"+r.URL.RawQuery != signature {
@@ -28,7 +29,7 @@ func wantsSignature(next http.Handler) http.Handler {
 	})
 }
 
-// unshown is a hazard of a signed URL, however the run ends.
+// signatureHidden returns a hazard of a signed URL, with a run that ends with the code.
 func signatureHidden(name string, code int, args []string, faults ...faultserver.Fault) hazard {
 	return hazard{name: "links: a signature is not shown, " + name, run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
@@ -43,17 +44,18 @@ func signatureHidden(name string, code int, args []string, faults ...faultserver
 	}}
 }
 
-// unshown checks that no run has told the signature to people.
+// wantNoSignature checks that no run of pawl has printed the signature.
 func (tr *testRun) wantNoSignature() {
 	tr.Helper()
 	for _, o := range tr.results {
 		if strings.Contains(o.stderr, "4711") || strings.Contains(o.stdout, "4711") {
-			tr.Errorf("pawl %q tells the signature:\n%s%s", o.args, o.stderr, o.stdout)
+			tr.Errorf("pawl %q printed the signature:\n%s%s", o.args, o.stderr, o.stdout)
 		}
 	}
 }
 
-// private checks the modes of all below dir, which there must be n of at least.
+// wantPrivateTree checks that other users have no permission for dir and everything below
+// it, and that these are at least n files and directories.
 func (tr *testRun) wantPrivateTree(dir string, n int) {
 	tr.Helper()
 	if runtime.GOOS == "windows" {
@@ -65,12 +67,12 @@ func (tr *testRun) wantPrivateTree(dir string, n int) {
 		}
 		n--
 		if info, err := d.Info(); err == nil && info.Mode().Perm()&0o077 != 0 {
-			tr.Errorf("%s has mode %v", path, info.Mode())
+			tr.Errorf("%s: got mode %v, want no permission for others", path, info.Mode())
 		}
 		return nil
 	})
 	if err != nil || n > 0 {
-		tr.Errorf("%d more files were to be there: %v", n, err)
+		tr.Errorf("%d files are missing below %s: %v", n, dir, err)
 	}
 }
 
@@ -97,7 +99,7 @@ var linksShown = []hazard{
 			tr.Errorf("exit %d, want 130", o.code)
 		}
 		tr.srv.Set(wantsSignature)
-		tr.runPawl("resume").wantDownloaded("f.bin", f) // with the URL that is recorded
+		tr.runPawl("resume").wantDownloaded("f.bin", f) // with the recorded URL
 		tr.wantNoSignature()
 		tr.markMet()
 	}},
@@ -109,7 +111,7 @@ var linksShown = []hazard{
 		report, _ := os.ReadFile(filepath.Join(tr.dir, "report"))
 		for where, text := range map[string]string{"--json": o.stdout, "the report": string(report)} {
 			if !strings.Contains(text, `"url":"`+tr.fileURL()+signature+`"`) {
-				tr.Errorf("%s has no URL that works:\n%s", where, text)
+				tr.Errorf("%s does not contain the full URL:\n%s", where, text)
 			}
 		}
 		tr.wantPrivateTree("report", 1)
@@ -134,7 +136,7 @@ var linksShown = []hazard{
 		tr.wantPrivateTree("state/pawl/lists", 2)
 		failed, _ := os.ReadFile(filepath.Join(tr.dir, "failed"))
 		if !strings.Contains(string(failed), "http://127.0.0.1:1/g.bin"+signature) {
-			tr.Errorf("the list of what failed has no URL that works:\n%s", failed)
+			tr.Errorf("the list of --failed does not contain the full URL:\n%s", failed)
 		}
 		tr.markMet()
 	}},

@@ -14,8 +14,9 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// stopped checks that the program, signalled once ready says so, ends within
-// two seconds with the exit code of the signal, and tells what to do.
+// signalAndCheck sends pawl a signal once ready returns true. It checks that pawl ends
+// within two seconds with the exit code of the signal and a hint. ready returns false if
+// pawl has ended. signalAndCheck marks the hazard as met.
 func (tr *testRun) signalAndCheck(r *pawlProcess, sig syscall.Signal, ready func(*pawlProcess) bool) runResult {
 	tr.Helper()
 	at := make(chan time.Time, 1)
@@ -30,9 +31,9 @@ func (tr *testRun) signalAndCheck(r *pawlProcess, sig syscall.Signal, ready func
 	tr.srv.Open()
 	ended := time.Now()
 	if begun, ok := <-at; !ok {
-		tr.Errorf("it ended before it was signalled")
+		tr.Errorf("pawl ended before the signal")
 	} else if took := ended.Sub(begun); took > withSlack(2*time.Second) {
-		tr.Errorf("it ended %v after the signal", took)
+		tr.Errorf("pawl ended %v after the signal, want at most 2 s", took)
 	}
 	o.wantFailure(128 + int(sig))
 	o.wantNoCrash()
@@ -41,12 +42,13 @@ func (tr *testRun) signalAndCheck(r *pawlProcess, sig syscall.Signal, ready func
 	return o
 }
 
-// sent is when the server has sent n bytes in all.
+// untilSent waits until the server has sent n bytes in all. The server then sends nothing
+// more until Open is called.
 func (tr *testRun) untilSent(n int64) func(*pawlProcess) bool {
 	return func(r *pawlProcess) bool { return tr.srv.HoldAt(n, r.exited) }
 }
 
-// quarrel is when a fault has acted and nothing more happens for a while.
+// untilFaultSettled waits until a fault has acted, and 400 ms more for pawl's reaction.
 func (tr *testRun) untilFaultSettled(r *pawlProcess) bool {
 	for tr.srv.Met() == 0 {
 		select {
@@ -59,7 +61,7 @@ func (tr *testRun) untilFaultSettled(r *pawlProcess) bool {
 	return true
 }
 
-// halted is a hazard of a signal in mid-run, and of going on.
+// signaled returns a hazard of a signal during the download. The next run must resume.
 func signaled(name string, sig syscall.Signal) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -71,7 +73,7 @@ func signaled(name string, sig syscall.Signal) hazard {
 	}}
 }
 
-// silent is halted, the server being silent.
+// signaledWhileSilent returns a hazard of a signal while the server is silent.
 func signaledWhileSilent(name string, sig syscall.Signal) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -80,11 +82,11 @@ func signaledWhileSilent(name string, sig syscall.Signal) hazard {
 		tr.wantPartKept()
 		tr.srv.Set(faultserver.Rate(16 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.3) // what many connections have sent meanwhile
+		tr.wantSentRatio(1.3) // bytes that were in flight on many connections
 	}}
 }
 
-// unixSignals are hazards of TestHazards.
+// unixSignals are signals and closed pipes that only Unix has.
 var unixSignals = []hazard{
 	signaled("signals: interrupted", syscall.SIGINT),
 	signaled("signals: terminated", syscall.SIGTERM),
@@ -170,7 +172,7 @@ var unixSignals = []hazard{
 			time.Sleep(3 * time.Second)
 			r.cmd.Process.Signal(syscall.SIGCONT)
 		}).wantDownloaded("f.bin", f)
-		tr.wantSentRatio(2.2) // what many connections have sent meanwhile
+		tr.wantSentRatio(2.2) // bytes that were in flight on many connections
 		tr.markMet()
 	}},
 	{name: "signals: terminated while stopped", run: func(tr *testRun) { // Ctrl-Z, then kill
@@ -195,7 +197,7 @@ var unixSignals = []hazard{
 		cmd.Stderr = in
 		r := tr.startCommand(cmd)
 		in.Close()
-		go func() { // as head -1 does
+		go func() { // like head -1
 			bufio.NewReader(io.LimitReader(out, 1)).ReadString('\n')
 			out.Close()
 		}()
@@ -233,15 +235,15 @@ var unixSignals = []hazard{
 	}},
 }
 
-// underShell is cmd, started by a script that ends in exec "$0" "$@".
+// viaShell changes cmd so that sh starts it by a script, which must end in exec "$0" "$@".
 func viaShell(cmd *exec.Cmd, script string) *exec.Cmd {
 	cmd.Args = append([]string{"sh", "-c", script, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 	return cmd
 }
 
-// streamed is a signal in a stream to stdout, which must have got the beginning
-// of the file and no other bytes.
+// signaledStream sends a signal during a download to stdout. Stdout must have got the
+// beginning of the file and no other bytes.
 func signaledStream(tr *testRun, sig syscall.Signal) {
 	tr.Helper()
 	f := tr.serveFile(16 << 20)

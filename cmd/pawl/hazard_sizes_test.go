@@ -12,15 +12,15 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// sizes are hazards of TestHazards: files, lists and codings that are larger than they may be.
+// sizes are files, lists and decoded bodies that exceed a limit.
 var sizes = []hazard{
 	{name: "limits: a file larger than --max-size", run: func(tr *testRun) {
 		tr.serveFile(5 << 20)
 		tr.markMet()
 		tr.runPawl("--max-size", "5000K", tr.fileURL()).wantFailure(7)
 		tr.wantAbsent("f.bin.part")
-		if n := tr.srv.Sent(); n > 4<<20 { // what was under way when the header came
-			tr.Errorf("%d bytes were sent", n)
+		if n := tr.srv.Sent(); n > 4<<20 { // bytes in flight when pawl has read the header
+			tr.Errorf("%d bytes were sent, want at most 4 MiB", n)
 		}
 		tr.runPawl("--max-size", "5M", tr.fileURL()).wantDownloaded("f.bin", tr.served["f.bin"][0])
 	}},
@@ -37,7 +37,7 @@ var sizes = []hazard{
 		o := tr.runPawl("--max-size", "1M", "-o", "-", tr.fileURL())
 		o.wantFailure(7)
 		if len(o.stdout) > 2<<20 {
-			tr.Errorf("%d bytes were written", len(o.stdout))
+			tr.Errorf("%d bytes were written, want at most 2 MiB", len(o.stdout))
 		}
 	}},
 	{name: "limits: files of a list larger than --max-size", run: func(tr *testRun) {
@@ -49,7 +49,7 @@ var sizes = []hazard{
 		o := tr.runPawl("mirror", "--max-size", "5500", "--tries", "2", "list")
 		o.wantFailure(7)
 		if !hasContent(filepath.Join(tr.dir, "g.bin"), f) || hasContent(filepath.Join(tr.dir, "h.bin"), h) {
-			tr.Errorf("g.bin must be there, and h.bin must not")
+			tr.Errorf("g.bin is not downloaded, or h.bin is")
 		}
 		tr.wantAbsent("f.bin.part")
 	}},
@@ -70,10 +70,10 @@ var sizes = []hazard{
 		o.wantFailure(2)
 		o.wantStderr("--max-list-size")
 		if !hasContent(filepath.Join(tr.dir, "g.bin"), f) {
-			tr.Errorf("the other list was not fetched")
+			tr.Errorf("the file of the other list was not downloaded")
 		}
 		if n := tr.stateSize(); n > 1<<20 {
-			tr.Errorf("%d bytes of state", n)
+			tr.Errorf("the state has %d bytes, want at most 1 MiB", n)
 		}
 	}},
 	{name: "limits: an endless checksum file", run: func(tr *testRun) {
@@ -82,7 +82,7 @@ var sizes = []hazard{
 		tr.markMet()
 		tr.runPawl("--max-list-size", "4M", "--checksums", tr.srv.URL+"/SUMS", tr.fileURL()).wantFailure(2)
 		if n := tr.stateSize(); n > 1<<20 {
-			tr.Errorf("%d bytes of state", n)
+			tr.Errorf("the state has %d bytes, want at most 1 MiB", n)
 		}
 	}},
 	{name: "limits: a gzip list that expands a thousandfold", run: func(tr *testRun) {
@@ -118,18 +118,18 @@ var sizes = []hazard{
 	}},
 }
 
-// repeatedText is a text without end.
+// repeatedText is a reader that repeats a text without end.
 type repeatedText string
 
 func (t repeatedText) Read(p []byte) (int, error) {
-	n := copy(p, t) // all of p, even if it is short
+	n := copy(p, t) // fills p if it is shorter than t
 	for n+len(t) <= len(p) {
 		n += copy(p[n:], t)
 	}
 	return n, nil
 }
 
-// at serves what serve writes at a path, and everything else as before.
+// handleAt calls serve for requests for path and passes on all others.
 func handleAt(path string, serve http.HandlerFunc) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -142,12 +142,12 @@ func handleAt(path string, serve http.HandlerFunc) faultserver.Fault {
 	}
 }
 
-// endlessAt serves a text without end.
+// endlessAt serves text, repeated without end, at path.
 func endlessAt(path, text string) faultserver.Fault {
 	return handleAt(path, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, repeatedText(text)) })
 }
 
-// bombAt serves a gzip coding of zeros without end.
+// bombAt serves 8 GiB of zeros in a gzip coding at path, about a thousandth of that size.
 func bombAt(path string) faultserver.Fault {
 	return handleAt(path, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -161,15 +161,15 @@ func bombAt(path string) faultserver.Fault {
 	})
 }
 
-// absent checks that a file of the trial's directory is not there.
+// wantAbsent checks that a file of the directory does not exist.
 func (tr *testRun) wantAbsent(name string) {
 	tr.Helper()
 	if _, err := os.Lstat(filepath.Join(tr.dir, name)); err == nil {
-		tr.Errorf("%s is there", name)
+		tr.Errorf("%s exists", name)
 	}
 }
 
-// stateSize returns the bytes of all files of the state directory.
+// stateSize returns the total size in bytes of all files in the state directory.
 func (tr *testRun) stateSize() (n int64) {
 	tr.Helper()
 	err := filepath.Walk(filepath.Join(tr.dir, "state"), func(_ string, info os.FileInfo, err error) error {

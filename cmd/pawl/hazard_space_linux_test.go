@@ -12,7 +12,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// space are hazards of TestHazards: servers that claim the disk, and --min-free.
+// space are servers that announce a file as large as the disk, and --min-free.
 var space = []hazard{
 	claimsDisk("one byte", 1, nil),
 	claimsDisk("one megabyte", 1<<20, nil),
@@ -24,7 +24,7 @@ var space = []hazard{
 		tr.srv.Set(faultserver.Status(404, 0))
 		tr.runPawl().wantFailure(8)
 		if n, most := tr.allocatedBytes(), tr.heldBytes()+8<<20; n > most+most {
-			tr.Errorf("%d bytes are allocated", n)
+			tr.Errorf("%d bytes are allocated, want at most %d", n, most+most)
 		}
 		tr.srv.Set(faultserver.Rate(64 << 20))
 		tr.signalAt(8<<20, syscall.SIGTERM)
@@ -36,7 +36,7 @@ var space = []hazard{
 		o := tr.runPawl()
 		o.wantDownloaded("f.bin", f)
 		if sent = tr.srv.Sent() - sent; sent > 112<<20 {
-			tr.Errorf("%d bytes were sent, so that what was held was not trusted", sent)
+			tr.Errorf("%d bytes were sent, want at most 112 MiB, because the held bytes are good", sent)
 		}
 		tr.markMet()
 	}},
@@ -74,7 +74,7 @@ var space = []hazard{
 		tr.srv.Set(faultserver.NoLength, faultserver.Rate(16<<20))
 		tr.runPawl("--min-free", "24M", tr.fileURL()).wantDiskFull()
 		if n := tr.allocatedBytes(); n < 16<<20 || n > 28<<20 {
-			tr.Errorf("%d bytes are kept", n)
+			tr.Errorf("%d bytes are kept, want 16 to 28 MiB", n)
 		}
 		tr.srv.Set()
 		tr.runPawl("--min-free", "8M", tr.fileURL()).wantDownloaded("f.bin", f)
@@ -94,7 +94,7 @@ var space = []hazard{
 	}},
 }
 
-// taken returns how many bytes of the disk the part file takes.
+// allocatedBytes returns how many bytes on disk are allocated to the part file.
 func (tr *testRun) allocatedBytes() int64 {
 	tr.Helper()
 	info, err := os.Lstat(tr.partPath())
@@ -102,9 +102,10 @@ func (tr *testRun) allocatedBytes() int64 {
 	return info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
-// claim is a hazard of a server that announces 98 % of the free space, sends so many
-// bytes, and closes the connection; with end it waits until they are on record. When the
-// program has ended the file must not take the disk.
+// claimsDisk returns a hazard of a server that announces a file of 98 % of the free space,
+// sends a few bytes and closes the connection. If end is not nil the server stays silent
+// instead, and end is called once the bytes are recorded. When pawl has ended, the space on
+// disk must be free again.
 func claimsDisk(name string, sends int, end func(*pawlProcess)) hazard {
 	return hazard{name: "disks: a server announces most of the disk and sends " + name, run: func(tr *testRun) {
 		var st syscall.Statfs_t
@@ -136,10 +137,10 @@ func claimsDisk(name string, sends int, end func(*pawlProcess)) hazard {
 			go end(r)
 		}
 		if o := r.wait(); o.code == 0 {
-			tr.Errorf("exit 0")
+			tr.Errorf("exit 0, want a failure")
 		}
 		if exists(tr.partPath()) && tr.allocatedBytes() > int64(sends)+1<<20 {
-			tr.Errorf("%d bytes are allocated", tr.allocatedBytes())
+			tr.Errorf("%d bytes are allocated, want at most 1 MiB more than the %d that were sent", tr.allocatedBytes(), sends)
 		}
 		tr.markMet()
 	}}

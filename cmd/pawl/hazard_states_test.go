@@ -16,12 +16,11 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// states are hazards of TestHazards: what happens to the state file, and how
-// processes share it.
+// states are damaged state files, and processes that share a state file.
 var states = slices.Concat(damagedStates, scannedDamage, sharedStates, linuxStates)
 
-// spoil is a hazard of a state file that is useless after a kill: it is set
-// aside, where that is sure to be needed, a new one is begun, and the file is fetched.
+// damagedState returns a hazard in which do damages the state file after a kill. pawl must
+// download the file. If aside is set, it must also rename the damaged state file and warn.
 func damagedState(name string, aside bool, do func(tr *testRun, path string)) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
@@ -44,7 +43,7 @@ func damagedState(name string, aside bool, do func(tr *testRun, path string)) ha
 	}}
 }
 
-// spoiled are hazards of the state file between two runs.
+// damagedStates are changes of the state file between two runs, and during one.
 var damagedStates = []hazard{
 	damagedState("states: truncated to half", false, func(tr *testRun, path string) { must(tr, os.Truncate(path, int64(len(tr.readFile(path))/2))) }),
 	damagedState("states: truncated to one byte", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 1)) }),
@@ -62,7 +61,7 @@ var damagedStates = []hazard{
 		old := tr.readFile(tr.statePath())
 		newer := regexp.MustCompile(`version\d`).ReplaceAll(old, []byte("version9")) // no page has a checksum
 		if bytes.Equal(old, newer) {
-			tr.Fatal("no version was found")
+			tr.Fatal("the state file contains no version")
 		}
 		tr.writeFile(tr.statePath(), newer)
 		wantStateRefused(tr, tr.statePath())
@@ -89,7 +88,7 @@ var damagedStates = []hazard{
 		must(tr, os.Remove(dir))
 		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "states: times in the future", run: func(tr *testRun) { // as if the clock had been set back
+	{name: "states: times in the future", run: func(tr *testRun) { // like a clock that has been set back
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(4 << 20)
 		tr.writeFile(tr.statePath(), moveTimesToFuture(tr.readFile(tr.statePath())))
@@ -97,7 +96,7 @@ var damagedStates = []hazard{
 		o := tr.runPawl()
 		o.wantDownloaded("f.bin", f)
 		if bytes.Contains([]byte(o.stderr), []byte("-")) {
-			tr.Errorf("a negative time was told")
+			tr.Errorf("stderr contains a minus sign, perhaps of a negative time")
 		}
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.25)
@@ -132,8 +131,8 @@ var damagedStates = []hazard{
 	}},
 }
 
-// refusesState checks that the program refuses to run, at once and without a
-// request, and leaves path as it is.
+// wantStateRefused checks that pawl refuses to run, at once and without a request, and leaves
+// path as it is.
 func wantStateRefused(tr *testRun, path string) {
 	tr.Helper()
 	check, requests := tr.untouched(path, tr.partPath()), len(tr.srv.Requests())
@@ -142,13 +141,14 @@ func wantStateRefused(tr *testRun, path string) {
 	o.wantRefusal(3)
 	check()
 	if len(tr.srv.Requests()) != requests {
-		tr.Errorf("a request was made")
+		tr.Errorf("pawl sent a request")
 	}
 	tr.markMet()
 }
 
-// rounds gets f.bin partly, and then, as often as told, has do damage what is
-// left and runs the program, and runs it once more.
+// damageRepeatedly downloads a part of f.bin once. Then, as often as n returns for the size
+// of the state file, it restores state and part file, calls do to damage them, and checks
+// that pawl recovers. do returns a description for the log.
 func damageRepeatedly(tr *testRun, n func(size int64) int, do func(i int, size int64) (what string)) {
 	tr.Helper()
 	f := tr.serveFile(4<<20 + 12345)
@@ -173,7 +173,7 @@ func damageRepeatedly(tr *testRun, n func(size int64) int, do func(i int, size i
 	tr.markMet()
 }
 
-// searched are hazards that try many places.
+// scannedDamage are hazards that damage many places, one after another.
 var scannedDamage = []hazard{
 	{name: "states: each page zeroed", run: func(tr *testRun) {
 		damageRepeatedly(tr, func(size int64) int { return int(size / 4096) }, func(i int, _ int64) string {
@@ -190,7 +190,7 @@ var scannedDamage = []hazard{
 	{name: "states: one bit flipped", run: func(tr *testRun) {
 		damageRepeatedly(tr, func(int64) int { return 40 }, func(i int, size int64) string {
 			data, at := tr.readFile(tr.statePath()), tr.rand.Int64N(size)
-			for i%4 > 0 && data[at] == 0 { // mostly where there is something
+			for i%4 > 0 && data[at] == 0 { // three of four times in a byte that is not zero
 				at = tr.rand.Int64N(size)
 			}
 			tr.flipBit(tr.statePath(), at)
@@ -206,7 +206,7 @@ var scannedDamage = []hazard{
 	}},
 }
 
-// shared are hazards of several processes.
+// sharedStates are several processes with one state file.
 var sharedStates = []hazard{
 	{name: "states: two processes for one file", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
@@ -218,11 +218,11 @@ var sharedStates = []hazard{
 		}
 		a.wantDownloaded("f.bin", f)
 		if b.code != 3 {
-			tr.Errorf("exit %d of the other, want 3", b.code)
+			tr.Errorf("exit %d of the second process, want 3", b.code)
 		}
 		b.wantStderrAny("another pawl")
 		b.wantNoCrash()
-		tr.wantSentRatio(1.6) // the other may have asked, too
+		tr.wantSentRatio(1.6) // the second process may have sent a request, too
 		tr.markMet()
 	}},
 	{name: "states: a second process for one file, later", run: func(tr *testRun) {
@@ -231,7 +231,7 @@ var sharedStates = []hazard{
 		tr.runAndDoPaused(3<<20, func(*pawlProcess) {
 			o := tr.runPawl()
 			if o.wantRefusal(3); o.elapsed > withSlack(2*time.Second) {
-				tr.Errorf("it took %v", o.elapsed)
+				tr.Errorf("the second process took %v, want at most 2 s", o.elapsed)
 			}
 		}).wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
@@ -288,14 +288,14 @@ var sharedStates = []hazard{
 			}
 		}).wantDownloaded("f.bin", f)
 		if lists == 0 {
-			tr.Errorf("it was not listed")
+			tr.Errorf("pawl list never ran during the download")
 		}
 		tr.wantSentRatio(1.05)
 		tr.markMet()
 	}},
 }
 
-// eight runs as many processes at once, each of which gets a file.
+// runEightProcesses runs eight processes at once, each of which downloads a file of its own.
 func runEightProcesses(tr *testRun) {
 	tr.Helper()
 	var all []*pawlProcess
@@ -310,13 +310,13 @@ func runEightProcesses(tr *testRun) {
 	}
 	out, err := tr.pawlCmd([]string{"list", "--all"}).Output()
 	if err != nil || bytes.Count(out, []byte(".bin")) < 8 {
-		tr.Errorf("pawl list does not have them all: %v\n%s", err, out)
+		tr.Errorf("pawl list does not show all eight files: %v\n%s", err, out)
 	}
 	tr.markMet()
 }
 
-// inTheFuture moves the times of all records in a state file to the year 2099. A
-// record is JSON, and a CRC-32C of it behind.
+// moveTimesToFuture moves the times of all records in a state file to the year 2099, in
+// place. A record is JSON followed by its CRC-32C.
 func moveTimesToFuture(state []byte) []byte {
 	years := regexp.MustCompile(`((?:created|updated)":")20\d\d`)
 	for rest := state; ; {

@@ -8,7 +8,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// trickles are hazards of TestHazards: servers that send next to nothing, for ever.
+// trickles are servers that send a few bytes a second without end.
 var trickles = []hazard{
 	tricklingServer("a single stream", 5<<20, nil, faultserver.NoRanges),
 	tricklingServer("ranges", 5<<20, nil),
@@ -20,7 +20,7 @@ var trickles = []hazard{
 		o := tr.runPawl("--tries", "5", tr.fileURL())
 		o.wantFailure(4)
 		if n := len(tr.srv.Requests()); n > 12 {
-			tr.Errorf("%d requests", n)
+			tr.Errorf("got %d requests, want at most 12", n)
 		}
 		tr.wantPartKept()
 	}},
@@ -35,7 +35,7 @@ var trickles = []hazard{
 		})
 		tr.runPawl("--tries", "5", tr.fileURL()).wantFailure(4)
 		if n := len(tr.srv.Requests()); n > 12 {
-			tr.Errorf("%d requests", n)
+			tr.Errorf("got %d requests, want at most 12", n)
 		}
 	}},
 	{name: "trickles: each response breaks off after 20 KiB", run: func(tr *testRun) {
@@ -50,7 +50,7 @@ var trickles = []hazard{
 		o.wantFailure(4)
 		o.wantStderr("--min-rate")
 		if o.elapsed > withSlack(10*time.Second) {
-			tr.Errorf("it took %v", o.elapsed)
+			tr.Errorf("pawl took %v, want at most 10 s", o.elapsed)
 		}
 		tr.markMet()
 	}},
@@ -67,12 +67,13 @@ var trickles = []hazard{
 	}},
 }
 
-// trickle is a hazard of a server that sends two bytes a second of everything.
+// tricklingServer returns a hazard of a server that sends four bytes a second of every
+// body. pawl must give up with code 4. args replace the URL as arguments.
 func tricklingServer(what string, size int64, args []string, faults ...faultserver.Fault) hazard {
-	return hazard{name: "trickles: two bytes a second of " + what, run: func(tr *testRun) {
+	return hazard{name: "trickles: four bytes a second of " + what, run: func(tr *testRun) {
 		tr.serveFile(size)
 		tr.writeList("list", tr.fileURL())
-		tr.srv.Set(append(faults, twoBytesPerSecond)...)
+		tr.srv.Set(append(faults, trickleBody)...)
 		if args == nil {
 			args = []string{tr.fileURL()}
 		}
@@ -81,7 +82,7 @@ func tricklingServer(what string, size int64, args []string, faults ...faultserv
 			tr.Errorf("exit %d, want 4", o.code)
 		}
 		if o.elapsed > withSlack(30*time.Second) {
-			tr.Errorf("it took %v", o.elapsed)
+			tr.Errorf("pawl took %v, want at most 30 s", o.elapsed)
 		}
 		if _, err := filepath.Glob(filepath.Join(tr.dir, "f.bin")); err != nil {
 			tr.Error(err)
@@ -90,8 +91,8 @@ func tricklingServer(what string, size int64, args []string, faults ...faultserv
 	}}
 }
 
-// drops sends each body two bytes a second.
-func twoBytesPerSecond(next http.Handler) http.Handler {
+// trickleBody replaces each body by two bytes every half second, without end.
+func trickleBody(next http.Handler) http.Handler {
 	return faultserver.After(0, func(w http.ResponseWriter, r *http.Request) {
 		for {
 			w.Write([]byte("xx"))

@@ -11,7 +11,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// unixDisks are hazards of TestHazards: files that are none.
+// unixDisks are fifos, sockets and limits that only Unix has.
 var unixDisks = []hazard{
 	takenTarget("a pipe", func(dir, _ string) error { return syscall.Mkfifo(filepath.Join(dir, "f.bin"), 0o644) }),
 	blockedTarget("disks: target is a fifo", fifo()),
@@ -47,14 +47,14 @@ var unixDisks = []hazard{
 	{name: "disks: no file descriptors left", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.ConnRate(8 << 20))
-		o := tr.startCommand(viaShell(tr.pawlCmd(nil), `ulimit -n 14; exec "$0" "$@"`)).wait() // it may have fewer connections, or give up
+		o := tr.startCommand(viaShell(tr.pawlCmd(nil), `ulimit -n 14; exec "$0" "$@"`)).wait() // pawl may use fewer connections or give up
 		o.wantRecovery(f)
 		tr.dropResults()
 		tr.markMet()
 	}},
 }
 
-// fifo makes f.bin a named pipe.
+// fifo returns a step for blockedTarget that makes f.bin a named pipe.
 func fifo(args ...string) func(tr *testRun) ([]string, []string) {
 	return func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")

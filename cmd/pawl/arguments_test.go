@@ -10,7 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// parse returns what a command line means.
+// parseArgs parses a command line as pawl does, including environment and config file.
 func parseArgs(t *testing.T, args ...string) (cli CLI, err error) {
 	t.Helper()
 	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTexts(), kong.Vars{"version": ""}, kong.WithBeforeResolve(loadConfig))
@@ -21,15 +21,15 @@ func parseArgs(t *testing.T, args ...string) (cli CLI, err error) {
 	return cli, err
 }
 
-// TestRawTexts: no byte of an argument, a variable of the environment or a config
-// file is changed.
+// TestArgumentsKeepTheirBytes checks that no byte of an argument, an environment variable
+// or a config file is changed, although kong replaces bytes that are not UTF-8.
 func TestArgumentsKeepTheirBytes(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv("PAWL_REFERER", "http://r/\xe9")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config\xe9")
 	if err := os.WriteFile(config, []byte("user-agent = \xe9\nheader = A: é\nreport = r\xe9\n"), 0o666); err != nil {
-		t.Skip(err) // names must be UTF-8 here
+		t.Skip(err) // the file system allows only UTF-8 names
 	}
 	cli, err := parseArgs(t, "get", "-o", "o\xe9", "-dd\xe9", "--mirror", "http://m/a,\xe9", "--mirror=http://m/\xe8", "--state="+dir+"/\xe9", "--config", config,
 		"--on-complete", "c\xe9", "http://h/\xe9?\xe8")

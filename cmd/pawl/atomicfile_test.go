@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// holds checks that dir holds the named files and no others, and what is in them.
+// wantDirFiles checks that dir contains exactly the files in want, with these contents.
 func wantDirFiles(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -20,7 +20,7 @@ func wantDirFiles(t *testing.T, dir string, want map[string]string) {
 	for _, e := range entries {
 		text, known := want[e.Name()]
 		if !known {
-			t.Errorf("there is a file %q", e.Name())
+			t.Errorf("unexpected file %q", e.Name())
 		} else if got, err := os.ReadFile(filepath.Join(dir, e.Name())); err == nil && string(got) != text {
 			t.Errorf("%s: got %.99q, want %.99q", e.Name(), got, text)
 		}
@@ -30,7 +30,8 @@ func wantDirFiles(t *testing.T, dir string, want map[string]string) {
 	}
 }
 
-// begun returns an atomicFile for f, which is "old", with some bytes in it.
+// startedAtomicFile returns an atomicFile for dir/f, whose content is "old". "new" has been
+// written to the atomicFile.
 func startedAtomicFile(t *testing.T) (a *atomicFile, dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -46,11 +47,11 @@ func startedAtomicFile(t *testing.T) (a *atomicFile, dir string) {
 	return a, dir
 }
 
-// TestAtomicFile: under its name there is the old file until all of the new one
-// is there, and beside it nothing is left.
+// TestAtomicFile checks that the old file keeps its name until the new one is committed,
+// and that no temporary file is left.
 func TestAtomicFile(t *testing.T) {
 	a, dir := startedAtomicFile(t)
-	a.Write(make([]byte, 1<<20)) // more than a buffer
+	a.Write(make([]byte, 1<<20)) // larger than the buffer
 	if got, _ := os.ReadFile(filepath.Join(dir, "f")); string(got) != "old" {
 		t.Errorf("before commit: got %.9q", got)
 	}
@@ -76,14 +77,14 @@ func TestAtomicFile(t *testing.T) {
 	}
 }
 
-// TestAtomicFileFailures: a failure leaves what was there, and nothing else; it
-// names the file, and is of the file system.
+// TestAtomicFileFailureKeepsOldFile checks that a failure keeps the old file and leaves no
+// other, and that the error names the file and has the exit code of a file system error.
 func TestAtomicFileFailureKeepsOldFile(t *testing.T) {
 	tests := map[string]func(a *atomicFile){
 		"write": func(a *atomicFile) {
 			a.tmp.Close()
 			if _, err := a.Write(make([]byte, 1<<20)); err == nil {
-				t.Error("no error of a write")
+				t.Error("write: got no error")
 			}
 			a.Write([]byte("more"))
 		},
@@ -107,13 +108,14 @@ func TestAtomicFileFailureKeepsOldFile(t *testing.T) {
 	}
 }
 
-// TestAtomicFileRefusals: what can never be written is an error at once.
+// TestAtomicFileUnwritablePaths checks that newAtomicFile fails at once for paths that can
+// never be written.
 func TestAtomicFileUnwritablePaths(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "file"), nil, 0o666)
 	for _, path := range []string{dir, filepath.Join(dir, "none", "f"), filepath.Join(dir, "file", "f"), filepath.Join(dir, strings.Repeat("x", 300)), os.DevNull} {
 		if a, err := newAtomicFile(path); err == nil {
-			t.Errorf("%.99q: no error", path)
+			t.Errorf("%.99q: got no error", path)
 			a.abort()
 		} else if !strings.Contains(err.Error(), `"`+path+`"`) || exitCode(err) != 3 {
 			t.Errorf("%.99q: got %v, exit %d", path, err, exitCode(err))
@@ -122,7 +124,8 @@ func TestAtomicFileUnwritablePaths(t *testing.T) {
 	wantDirFiles(t, dir, map[string]string{"file": ""})
 }
 
-// TestAtomicFileLink: what a symbolic link leads to is replaced, not the link.
+// TestAtomicFileReplacesLinkTarget checks that commit replaces the target of a symbolic
+// link and not the link.
 func TestAtomicFileReplacesLinkTarget(t *testing.T) {
 	dir := t.TempDir()
 	real, link := filepath.Join(dir, "real"), filepath.Join(t.TempDir(), "link")
@@ -140,6 +143,6 @@ func TestAtomicFileReplacesLinkTarget(t *testing.T) {
 	}
 	wantDirFiles(t, dir, map[string]string{"real": "new"})
 	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		t.Errorf("the link: %v, %v", info, errors.Unwrap(err))
+		t.Errorf("link: got %v, %v, want a symbolic link", info, errors.Unwrap(err))
 	}
 }

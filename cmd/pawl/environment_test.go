@@ -7,8 +7,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// TestWarnUnused: no variable of an option is warned of, and each other one is,
-// once.
+// TestWarnUnused checks that warnUnused warns once of each PAWL_ variable that no option
+// has, and of no other.
 func TestWarnUnused(t *testing.T) {
 	app, err := kong.New(new(CLI), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""})
 	if err != nil {

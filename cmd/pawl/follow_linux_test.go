@@ -12,17 +12,18 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// publicAddress is taken for a public one (RFC 5737).
+// publicAddress is a documentation address (RFC 5737), which pawl treats as public.
 const publicAddress = "203.0.113.1"
 
-// A publicSite has a server at a public address besides that of the trial at a private one.
+// A publicSite is a testRun, whose server has a private address, and a second server at a
+// public address.
 type publicSite struct {
 	*testRun
-	public *faultserver.Server // asked at publicAddress
-	file   faultserver.File    // f.bin of both
+	public *faultserver.Server // reachable at publicAddress
+	file   faultserver.File    // served as f.bin by both servers
 }
 
-// newPublicSite must be called in a network of its own.
+// newPublicSite must be called within inOwnNetwork.
 func newPublicSite(t *testing.T) *publicSite {
 	t.Helper()
 	tr := newSite(t).testRun
@@ -44,7 +45,8 @@ func newPublicSite(t *testing.T) *publicSite {
 	return s
 }
 
-// refused checks that a run failed because of a private address, which was not asked.
+// wantPrivateRefused checks that pawl refused a private address, with a hint, and sent no
+// request to it.
 func (s *publicSite) wantPrivateRefused(o runResult) {
 	s.Helper()
 	if o.code != 7 || !strings.Contains(o.stderr, "private address") || !strings.Contains(o.stderr, "--allow-private") {
@@ -55,8 +57,9 @@ func (s *publicSite) wantPrivateRefused(o runResult) {
 	}
 }
 
-// TestPrivateAddresses: servers and lists at a public address must not lead to private ones
-// without --allow-private. The user, their lists, and those at private addresses may.
+// TestPrivateAddresses checks that servers and lists at a public address cannot make pawl
+// connect to a private address without --allow-private. URLs from the user, local lists and
+// lists at private addresses can.
 func TestPrivateAddresses(t *testing.T) {
 	t.Parallel()
 	if !inOwnNetwork(t) {
@@ -102,10 +105,10 @@ func TestPrivateAddresses(t *testing.T) {
 			s.public.Set(servePage("/list", newPage(list)))
 			s.runPawl("mirror", s.public.URL+"/list").wantDownloaded("f.bin", s.file)
 			if n := len(s.srv.Requests()); n > 0 {
-				s.Errorf("%d requests to a private address", n)
+				s.Errorf("%d requests to a private address, want none", n)
 			}
 		},
-		"a list of the user's own": func(s *publicSite) {
+		"a local list": func(s *publicSite) {
 			s.writeList("list", s.fileURL())
 			s.runPawl("mirror", "list").wantDownloaded("f.bin", s.file)
 		},
@@ -135,23 +138,23 @@ func TestPrivateAddresses(t *testing.T) {
 			o := s.runPawl("--checksum", checksumOf(s.testRun, s.file), s.public.URL+"/f.bin")
 			o.wantDownloaded("f.bin", s.file)
 			if n := len(s.srv.Requests()); n > 0 || !strings.Contains(o.stderr, "private address") {
-				s.Errorf("%d requests to a private address", n)
+				s.Errorf("got %d requests to a private address, want none and an error that names it", n)
 			}
 			os.Remove(filepath.Join(s.dir, "f.bin"))
 			s.runPawl("--allow-private", "--checksum", checksumOf(s.testRun, s.file), s.public.URL+"/f.bin").wantDownloaded("f.bin", s.file)
 			if len(s.srv.Requests()) == 0 {
-				s.Errorf("the mirror was not used")
+				s.Errorf("the mirror got no request")
 			}
 		},
-		"a connection that is there": func(s *publicSite) {
+		"an open connection": func(s *publicSite) {
 			s.public.Set(faultserver.Redirect("/g.bin", s.srv.URL+"/g.bin"))
 			o := s.runPawl("-j", "1", s.fileURL(), s.public.URL+"/g.bin")
 			if o.code != 7 {
-				s.Errorf("exit %d", o.code)
+				s.Errorf("exit %d, want 7", o.code)
 			}
 			for _, r := range s.srv.Requests() {
 				if r.Path == "/g.bin" {
-					s.Errorf("a connection was reused for a redirect")
+					s.Errorf("pawl followed the redirect over an open connection")
 				}
 			}
 		},

@@ -8,8 +8,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestGetOffline: without any network pawl waits, which costs no tries, and goes on when
-// there is one: a download that has not begun, one in the middle, and one that is resumed.
+// TestGetOffline checks that pawl waits while there is no network at all, without using up
+// tries, and continues when there is one: a new download, a running one and a resumed one.
 func TestGetOffline(t *testing.T) {
 	t.Parallel()
 	if !inOwnNetwork(t) {
@@ -28,7 +28,7 @@ func TestGetOffline(t *testing.T) {
 	middle := get(s.urls("middle")...)
 	waitFor(t, func() bool { return s.srv.Sent() > 1<<20 })
 	begun := get(s.urls("resumed")...)
-	waitFor(t, func() bool { // some of it is recorded
+	waitFor(t, func() bool { // until some bytes are recorded
 		out, _ := s.pawlCmd([]string{"list"}).Output()
 		return strings.Contains(string(out), "resumed") && !strings.Contains(string(out), " 0.0%")
 	})
@@ -40,18 +40,18 @@ func TestGetOffline(t *testing.T) {
 	for _, r := range []*followedRun{early, middle, resumed} {
 		awaitText(t, r.stderr, "no network")
 	}
-	early.wantRunningFor(4 * time.Second) // some tries
+	early.wantRunningFor(4 * time.Second) // long enough for more than two tries
 	setNetwork(t, true)
 	for _, r := range []*followedRun{early, middle, resumed} {
 		r.wait()
 		if n := strings.Count(r.stderr.String(), "no network"); n != 1 {
-			t.Errorf("it was told %d times that there is no network:\n%s", n, r.stderr)
+			t.Errorf("pawl reported %d times that there is no network, want once:\n%s", n, r.stderr)
 		}
 	}
 	s.srv.Set()
 	for name, f := range s.files {
 		if !hasContent(s.dir+"/"+name, f) {
-			t.Errorf("%s is not what is served", name)
+			t.Errorf("%s does not have the served bytes", name)
 		}
 	}
 }

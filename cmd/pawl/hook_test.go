@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestHookLines: output is told in lines, however it comes, and none is endless.
+// TestHookLines checks that the output of a hook is printed in whole lines, however it is
+// split among writes, and that long lines are broken at hookLine bytes.
 func TestHookLines(t *testing.T) {
 	long := strings.Repeat("x", hookLine)
 	for _, tt := range []struct {

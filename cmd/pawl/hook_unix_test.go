@@ -17,7 +17,7 @@ import (
 	"pawl/downloader"
 )
 
-// A lockedText is text that several goroutines write.
+// A lockedText is a string builder for concurrent use.
 type lockedText struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -35,18 +35,18 @@ func (l *lockedText) String() string {
 	return l.text.String()
 }
 
-// awaitText waits until out holds text.
+// awaitText waits until out contains text, for 20 s at most.
 func awaitText(t *testing.T, out *lockedText, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), text); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %q in %q", text, out.String())
+			t.Fatalf("got %q, want it to contain %q", out.String(), text)
 		}
 	}
 }
 
-// TestHookArguments: the path is one argument, whatever is in it, and what is
-// known of the file is in the environment, secrets and stale values are not.
+// TestHookArguments checks that the path is one argument, whatever characters it contains,
+// and that the environment describes the file and contains no secrets and no stale values.
 func TestHookArguments(t *testing.T) {
 	t.Setenv("PAWL_FILE_ERROR", "stale")
 	for _, name := range []string{"HEADER", "USER", "PROXY", "BEARER_TOKEN", "PASSWORD", "REFERER"} {
@@ -68,8 +68,8 @@ func TestHookArguments(t *testing.T) {
 	}
 }
 
-// TestHookPathIsNotRun: a command that ends where another one could begin gets
-// the path, and does not run it.
+// TestHookPathIsNotRun checks that a command that ends with a separator, such as ";", gets
+// the path as an argument, and that the shell does not run the path as the next command.
 func TestHookPathIsNotRun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	os.WriteFile(path, []byte("#!/bin/sh\necho run\n"), 0o777)
@@ -84,8 +84,8 @@ func TestHookPathIsNotRun(t *testing.T) {
 	}
 }
 
-// TestHookOrder: one after another, in order, all of them before close returns;
-// a kind without a hook, and no hooks at all, do nothing.
+// TestHookOrder checks that hooks run one after another, in order, and all before close
+// returns. Events without a hook command do nothing.
 func TestHookOrder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out")
 	h := newHooks(t.Context(), `mkdir "`+file+`.lock" && sleep 0.01 && rmdir "`+file+`.lock" && echo >>"`+file+`"`, "", &speaker{stderr: &lockedText{}})
@@ -104,8 +104,8 @@ func TestHookOrder(t *testing.T) {
 	none.close()
 }
 
-// TestHookFails: a failure is a warning that names the command and the file, and
-// the next hook runs.
+// TestHookFailureIsWarning checks that the failure of a hook is a warning with the command
+// and the file, and that the next hook runs.
 func TestHookFailureIsWarning(t *testing.T) {
 	var out lockedText
 	h := newHooks(t.Context(), "exit 3;", "no-such-command", &speaker{stderr: &out})
@@ -114,14 +114,14 @@ func TestHookFailureIsWarning(t *testing.T) {
 	h.close()
 	for _, want := range []string{`pawl: warning: hook "exit 3;" for "/a": exit status 3`, `pawl: warning: hook "no-such-command" for "/b": exit status 127`} {
 		if !strings.Contains(out.String(), want+"\n") {
-			t.Errorf("no %q in %q", want, out.String())
+			t.Errorf("got %q, want it to contain %q", out.String(), want)
 		}
 	}
 }
 
-// interruptHook runs a command that says "ready" for many files, interrupts it
-// when no more of them can wait, and returns what was said, when all processes of
-// the command are gone.
+// interruptHook pushes more files than the queue of hooks holds to a command that prints
+// "ready", and cancels the hooks when the queue is full. It checks that all processes of
+// the command end, and returns the output and the time that close took.
 func interruptHook(t *testing.T, command string, grace time.Duration) (said string, took time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -132,7 +132,7 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 	}
 	gone := make(chan struct{})
 	go func() {
-		os.ReadFile(fifo) // ends when nobody has it open any more
+		os.ReadFile(fifo) // returns when no process has the fifo open for writing
 		close(gone)
 	}()
 	var out lockedText
@@ -151,7 +151,7 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 	}
 	select {
 	case <-pushed:
-		t.Error("nobody was held up")
+		t.Error("push did not block although the queue was full")
 	default:
 	}
 	begun := time.Now()
@@ -162,13 +162,13 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 	select {
 	case <-gone:
 	case <-time.After(10 * time.Second):
-		t.Error("a process is left")
+		t.Error("a process of the hook still runs")
 	}
 	return out.String(), took
 }
 
-// TestHookInterrupted: an interrupt ends the hook that runs, also one with a
-// child and one that will not hear, and all that wait; who pushes is let go.
+// TestHookInterrupted checks that an interrupt ends the running hook, also one with a child
+// and one that ignores SIGTERM, drops the waiting hooks, and unblocks push.
 func TestHookInterrupted(t *testing.T) {
 	const short, long = 300 * time.Millisecond, 20 * time.Second
 	for name, tt := range map[string]struct {
@@ -184,21 +184,22 @@ func TestHookInterrupted(t *testing.T) {
 			t.Parallel()
 			said, took := interruptHook(t, tt.command, tt.grace)
 			if kill := took >= tt.grace; kill != (tt.grace == short) || took > 10*time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("close took %v, with a grace period of %v", took, tt.grace)
 			}
 			for _, want := range []string{`for "/a": interrupted` + "\n", fmt.Sprintf("pawl: warning: %d hooks were not run", hooksWaiting+49)} {
 				if !strings.Contains(said, want) {
-					t.Errorf("no %q in %q", want, said)
+					t.Errorf("got %q, want it to contain %q", said, want)
 				}
 			}
 			if name == "by SIGTERM" && !strings.Contains(said, "heard") {
-				t.Errorf("no SIGTERM: %q", said)
+				t.Errorf("the hook got no SIGTERM: %q", said)
 			}
 		})
 	}
 }
 
-// TestHookChild: what a hook leaves running is not waited for.
+// TestHookChildIsNotAwaited checks that close does not wait for a background process that a
+// hook has started.
 func TestHookChildIsNotAwaited(t *testing.T) {
 	var out lockedText
 	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &speaker{stderr: &out})
@@ -207,7 +208,7 @@ func TestHookChildIsNotAwaited(t *testing.T) {
 	h.push(hookFile{path: "/a"})
 	h.close()
 	if took := time.Since(begun); took > 20*time.Second || strings.Contains(out.String(), "warning") {
-		t.Errorf("took %v: %q", took, out.String())
+		t.Errorf("close took %v with output %q, want at most 20 s and no warning", took, out.String())
 	}
 	var pid int
 	fmt.Sscanf(out.String(), "pawl: hook: %d", &pid)

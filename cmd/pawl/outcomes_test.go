@@ -9,7 +9,7 @@ import (
 	"pawl/downloader"
 )
 
-// TestNext: the hint at the end is about the worst of what happened.
+// TestHintAboutWorstFailure checks that the final hint is about the worst of all failures.
 func TestHintAboutWorstFailure(t *testing.T) {
 	tests := []struct {
 		codes map[int]int
@@ -33,7 +33,8 @@ func TestHintAboutWorstFailure(t *testing.T) {
 	}
 }
 
-// TestDisplayName: files of lists are told by their paths below the directory.
+// TestNamesBelowDirectory checks that files of lists are shown by their paths below the
+// directory, and all other files by their base names.
 func TestNamesBelowDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for _, tt := range []struct{ dir, target, want string }{
@@ -49,8 +50,8 @@ func TestNamesBelowDirectory(t *testing.T) {
 	}
 }
 
-// TestTellsRetry: of many files of lists that fail for one reason, one retry is
-// told every few seconds; without lists each is.
+// TestRepeatedRetriesAreReportedOnce checks that, with lists, retries for the same reason
+// are reported at most once per plainEvery. Without lists every retry is reported.
 func TestRepeatedRetriesAreReportedOnce(t *testing.T) {
 	second := downloader.Event{Kind: downloader.Retrying, Attempt: 2}
 	lists := &display{displayOptions: displayOptions{counts: func() fileCounts { return fileCounts{} }}}
@@ -75,7 +76,7 @@ func TestRepeatedRetriesAreReportedOnce(t *testing.T) {
 	few := &display{}
 	for range 2 {
 		if !few.tellsRetry(second, "refused") {
-			t.Error("a retry is not told without lists")
+			t.Error("without lists: a retry is not reported")
 		}
 	}
 }

@@ -15,9 +15,10 @@ import (
 	"pawl/store"
 )
 
-// TestExitCode: each kind has its code, and of several the worst one counts.
+// TestExitCode checks the exit code of each kind of error, and that the worst error of
+// several decides.
 func TestExitCode(t *testing.T) {
-	order := []error{ // from worst to mildest, as documented
+	order := []error{ // from worst to mildest, in the documented order
 		downloader.ErrChecksum, store.ErrNoSpace, store.ErrBusy, downloader.ErrChanged, store.ErrForeign, downloader.ErrAuth,
 		downloader.ErrRefused, downloader.ErrProtocol, downloader.ErrTLS, downloader.ErrNetwork, downloader.ErrThrottled,
 	}
@@ -55,7 +56,8 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestTell: one line without control characters, and the hint beneath.
+// TestErrorIsOneLine checks that an error is printed as one line without control
+// characters, and the hint on the line below.
 func TestErrorIsOneLine(t *testing.T) {
 	var out strings.Builder
 	s := &speaker{stderr: &out}
@@ -65,8 +67,8 @@ func TestErrorIsOneLine(t *testing.T) {
 	}
 }
 
-// TestEscaped: bytes that are not UTF-8 are seen, in messages and in JSON, and a
-// character that stands for such a byte elsewhere is only itself.
+// TestEscapedInvalidUTF8 checks that invalid bytes are escaped, such as \xe9, and that a
+// replacement character U+FFFD in the text stays as it is.
 func TestEscapedInvalidUTF8(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "café \ufffd": "café \ufffd", "caf\xe9": `caf\xe9`, "\xff\xfeé\xed\xa0\x80\ufffd": `\xff\xfeé\xed\xa0\x80` + "\ufffd", `caf\xe9`: `caf\xe9`, "\x85": `\x85`,
@@ -80,8 +82,8 @@ func TestEscapedInvalidUTF8(t *testing.T) {
 	}
 }
 
-// TestTimes: each line of a log has its time, whoever prints it, but in the
-// journal, and not unless it was asked for.
+// TestTimestampsInLog checks that after keepTimes each line has a timestamp, whoever prints
+// it, except under the systemd journal, which adds its own.
 func TestTimestampsInLog(t *testing.T) {
 	print := func(s *speaker) {
 		s.note("a")
@@ -98,9 +100,9 @@ func TestTimestampsInLog(t *testing.T) {
 	} {
 		t.Setenv("JOURNAL_STREAM", "8:1")
 		if !journal {
-			os.Unsetenv("JOURNAL_STREAM") // t sets it right again
+			os.Unsetenv("JOURNAL_STREAM") // t.Setenv restores it at the end
 		}
-		synctest.Test(t, func(t *testing.T) { // which begins in the year 2000
+		synctest.Test(t, func(t *testing.T) { // its time starts in the year 2000
 			local := time.Local
 			time.Local = time.FixedZone("", 3600)
 			defer func() { time.Local = local }()
@@ -113,7 +115,7 @@ func TestTimestampsInLog(t *testing.T) {
 			}
 			print(&speaker{stderr: &plain, stdout: &out})
 			if strings.Contains(plain.String(), "2000") {
-				t.Errorf("not asked for: got %s", plain.String())
+				t.Errorf("without keepTimes: got a timestamp in %s", plain.String())
 			}
 		})
 	}

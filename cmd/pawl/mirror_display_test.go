@@ -8,8 +8,8 @@ import (
 	"pawl/downloader"
 )
 
-// TestDisplayStop: lines that come while a display ends, as those of a hook may,
-// are not lost.
+// TestDisplayStopLosesNoLines checks that no line is lost that is printed while the display
+// stops, for example by a hook.
 func TestDisplayStopLosesNoLines(t *testing.T) {
 	const lines = 50
 	for range 200 {

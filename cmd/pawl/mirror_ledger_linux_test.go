@@ -11,14 +11,14 @@ import (
 	"pawl/store"
 )
 
-// TestMirrorLedger: of a list of 20,000 lines all but 1,000 are on record and on
-// disk. Only these are asked for, and memory is small. With PAWL_TEST_LONG=1 there
-// are lists of 200,000 and 2,000,000 lines, too. The files are empty, and in memory
-// where that can be, as making so many is most of the work.
+// TestMirrorKnownFiles mirrors a list of 20,000 lines, of which all but 1,000 are recorded
+// and on disk. pawl must request only the missing files and use little memory. With
+// PAWL_TEST_LONG=1 there are lists of 200,000 and 2,000,000 lines, too. The known files are
+// empty, and in /dev/shm if it exists, because creating them takes most of the time.
 func TestMirrorKnownFiles(t *testing.T) {
-	const memory = "/dev/shm"
-	if exists(memory) {
-		t.Setenv("TMPDIR", memory)
+	const ramDisk = "/dev/shm"
+	if exists(ramDisk) {
+		t.Setenv("TMPDIR", ramDisk)
 	}
 	sizes := []int{20_000}
 	if os.Getenv("PAWL_TEST_LONG") != "" {
@@ -31,14 +31,14 @@ func TestMirrorKnownFiles(t *testing.T) {
 			s.addMany(missing, sameSize(1000))
 			seeded := time.Now()
 			s.writeLongList("list", n)
-			t.Logf("the ledger was made in %v", time.Since(seeded).Round(time.Millisecond))
-			for _, wait := range []time.Duration{5 * time.Minute, time.Minute} { // a second time, when nothing is missing
+			t.Logf("the records were made in %v", time.Since(seeded).Round(time.Millisecond))
+			for _, wait := range []time.Duration{5 * time.Minute, time.Minute} { // the second run finds nothing missing
 				before := len(s.srv.Requests())
 				elapsed, rss := s.runMeasured(wait, "mirror", "-q", "-d", "out", "list")
 				asked := len(s.srv.Requests()) - before
 				t.Logf("%d lines: %v, %d requests, peak RSS %d KiB", n, elapsed.Round(time.Millisecond), asked, rss)
 				if rss > 100<<10 && !raceEnabled {
-					t.Errorf("%d lines: peak RSS %d KiB, want 100 MiB at most", n, rss)
+					t.Errorf("%d lines: peak RSS %d KiB, want at most 100 MiB", n, rss)
 				}
 				if want := map[bool]int{true: missing}[before == 0]; asked != want {
 					t.Errorf("%d lines: %d requests, want %d", n, asked, want)
@@ -49,8 +49,8 @@ func TestMirrorKnownFiles(t *testing.T) {
 	}
 }
 
-// longList writes a list of n lines, in which the site's files are spread, and the
-// others are on record and here.
+// writeLongList writes a list of n lines. The files of the site are spread evenly over it;
+// for all other lines it creates records and finished files.
 func (s *site) writeLongList(name string, n int) {
 	s.Helper()
 	f, err := os.Create(filepath.Join(s.dir, name))
@@ -85,8 +85,8 @@ func (s *site) writeLongList(name string, n int) {
 	must(s.testRun, w.Flush())
 }
 
-// measured runs the program, which must succeed within a time, and returns how
-// long it took and its peak resident set in KiB.
+// runMeasured runs pawl, which must succeed within the time most, and returns how long it
+// took and its peak resident memory in KiB.
 func (s *site) runMeasured(most time.Duration, args ...string) (elapsed time.Duration, rss int64) {
 	s.Helper()
 	r := s.startPawl(args...)
@@ -109,7 +109,7 @@ func (s *site) runMeasured(most time.Duration, args ...string) (elapsed time.Dur
 	return o.elapsed, rss
 }
 
-// highWater is peakRSS of a process that may have ended, 0 then.
+// readPeakRSS is peakRSS for a process that may have ended; it returns 0 then.
 func readPeakRSS(pid int) (kib int64) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

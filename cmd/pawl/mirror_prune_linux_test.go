@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestPruneUndeleted: a file that cannot be deleted is an error, and stays on record;
-// the others go.
+// TestPruneReportsUndeletableFile checks that a file that --prune cannot delete is an error
+// and stays recorded, and that the other files are deleted.
 func TestPruneReportsUndeletableFile(t *testing.T) {
 	s := newSite(t)
 	s.addMany(3, sameSize(10))
@@ -18,7 +18,7 @@ func TestPruneReportsUndeletableFile(t *testing.T) {
 	cmd := s.unprivilegedCommand("mirror", "-q", "-d", "out", "--prune", "list")
 	s.startCommand(cmd).wait().wantExit(3).wantStderr("pawl: error: files that no list names cannot be deleted: 1 of them", "permission denied", "pawl: hint: see to their directories")
 	if exists(s.path("f0002")) || !exists(s.path("sub/f0001")) {
-		t.Errorf("the file that can be deleted is there, or the other one is gone")
+		t.Errorf("f0002 was not deleted, or sub/f0001 was")
 	}
 	must(s.testRun, os.Chmod(s.path("sub"), 0o755))
 	s.runMirror("-q", "--prune", "list").wantExit(0)

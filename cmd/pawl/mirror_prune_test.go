@@ -9,7 +9,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// listUntil writes a list of the first n files.
+// writeListOfFirst writes a list of the first n files.
 func (s *site) writeListOfFirst(name string, n int) {
 	s.Helper()
 	var names []string
@@ -19,13 +19,13 @@ func (s *site) writeListOfFirst(name string, n int) {
 	s.writeList(name, s.urls(names...)...)
 }
 
-// TestPruneLimit: a run that would delete more than --max-delete allows deletes
-// nothing, and says how many it would be.
+// TestPruneLimit checks that a run that would delete more files than --max-delete allows
+// deletes nothing and reports the number.
 func TestPruneLimit(t *testing.T) {
 	for _, tt := range []struct {
 		made, left int
 		args       []string
-		refused    string // "" if the files are deleted
+		refused    string // part of the error; "" if the files are deleted
 	}{
 		{30, 15, nil, ""},
 		{30, 14, nil, "nothing is deleted: it would be 16 of the 30 files that earlier runs made, and the limit is 15"},
@@ -66,26 +66,26 @@ func TestPruneLimit(t *testing.T) {
 	}
 }
 
-// TestPruneLimitOfNew: files that the run itself has fetched do not raise the limit;
-// those that it has fetched anew count.
+// TestPruneLimitIgnoresNewFiles checks that new files of the run do not raise the limit, and
+// that files that it has only updated do count.
 func TestPruneLimitIgnoresNewFiles(t *testing.T) {
 	s := newSite(t)
 	names := s.addMany(64, sameSize(10))
 	s.writeListOfFirst("list", 24)
 	s.runMirror("-q", "list").wantExit(0)
-	s.writeList("list", s.urls(append(names[24:], names[:11]...)...)...) // without 13, with 40 new ones
+	s.writeList("list", s.urls(append(names[24:], names[:11]...)...)...) // drops 13 files and adds 40
 	s.runMirror("-q", "--prune", "list").wantExit(1).wantStderr("it would be 13 of the 24 files that earlier runs made, and the limit is 12")
 	s.wantFileCount(64)
 	for i := range 24 {
 		s.add(names[i], 20)
 	}
-	s.runMirror("-q", "-N", "--prune", "list").wantExit(0) // now earlier runs have made 64
+	s.runMirror("-q", "-N", "--prune", "list").wantExit(0) // now earlier runs have made 64 files
 	s.wantFileCount(51)
 	s.wantFiles(append(names[24:], names[:11]...)...)
 }
 
-// TestPruneLimitOfShared: a file that another list claims is not deleted, so it does
-// not count.
+// TestPruneLimitIgnoresSharedFiles checks that a file that another list names does not count
+// for the limit, because it is not deleted.
 func TestPruneLimitIgnoresSharedFiles(t *testing.T) {
 	s := newSite(t)
 	s.addMany(30, sameSize(10))
@@ -101,8 +101,9 @@ func TestPruneLimitIgnoresSharedFiles(t *testing.T) {
 	s.wantFileCount(20)
 }
 
-// TestPruneUnframed: a list from a URL that has neither a length nor chunks may have
-// been cut, and prunes nothing, even if the server says later that it has not changed.
+// TestPruneNotByUnframedList checks that a list from a URL without Content-Length and
+// chunked coding prunes nothing, because it may have been cut. This must also hold when the
+// server later responds that the list has not changed.
 func TestPruneNotByUnframedList(t *testing.T) {
 	s := newSite(t)
 	names := s.addMany(3, sameSize(10))
@@ -125,8 +126,8 @@ func TestPruneNotByUnframedList(t *testing.T) {
 	s.wantFileCount(1)
 }
 
-// TestPruneKills kills -9 a prune while it deletes. Each time the next runs go on: no
-// file has lost its record, and in the end there are the files that the list names.
+// TestPruneKills kills pawl while --prune deletes files. No remaining file may have lost its
+// record, and after the next run exactly the files of the list must remain.
 func TestPruneKills(t *testing.T) {
 	s := newSite(t)
 	s.addMany(600, sameSize(10))
@@ -142,7 +143,7 @@ func TestPruneKills(t *testing.T) {
 		r.cmd.Process.Kill()
 		r.wait()
 		s.writeListOfFirst("list", 300)
-		s.runMirror("-q", "list").wantExit(0) // would find foreign files, if records were lost
+		s.runMirror("-q", "list").wantExit(0) // fails because of foreign files if records were lost
 		s.writeListOfFirst("list", 20)
 		s.runMirror("-q", "--prune", "--max-delete", "inf", "list").wantExit(0)
 		s.wantFileCount(20)

@@ -9,7 +9,7 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// failing answers the first requests for a file with 500, as many as fails says.
+// failFirst responds with 502 to the first fails[NAME] requests for each file.
 func failFirst(fails map[string]int) faultserver.Fault {
 	var mu sync.Mutex
 	left := func(name string) bool {
@@ -30,8 +30,8 @@ func failFirst(fails map[string]int) faultserver.Fault {
 	}
 }
 
-// TestMirrorRounds: what fails at first goes to the end of the queue and comes in
-// a later round, after a growing wait.
+// TestMirrorRounds checks that a file that fails is tried again in a later round, after all
+// other files and after a growing wait.
 func TestMirrorRounds(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -42,7 +42,7 @@ func TestMirrorRounds(t *testing.T) {
 	o := s.runMirror(args...).wantExit(8)
 	o.wantStderr("4 files failed, and are tried again in 0.2s (round 2 of 3)", "2 files failed, and are tried again in 0.6s (round 3 of 3)")
 	if o.elapsed < 800*time.Millisecond {
-		t.Errorf("it took %v, and the waits alone are 800ms", o.elapsed)
+		t.Errorf("took %v, want at least the 800ms of the waits", o.elapsed)
 	}
 	want := map[string]int{"f0000": 2, "f0001": 2, "f0002": 3, "f0003": 3}
 	for _, f := range s.report("report").Files {
@@ -55,16 +55,16 @@ func TestMirrorRounds(t *testing.T) {
 	asked := s.requestCounts()
 	for _, name := range names {
 		if asked[name] != max(want[name], 1) {
-			t.Errorf("%s was asked for %d times, want %d", name, asked[name], max(want[name], 1))
+			t.Errorf("%s: got %d requests, want %d", name, asked[name], max(want[name], 1))
 		}
 	}
 	for i, r := range s.srv.Requests() {
 		if i >= len(names) && want[r.Path[1:]] == 0 {
-			t.Errorf("%s came after a second round had begun", r.Path)
+			t.Errorf("%s was first requested after the second round had begun", r.Path)
 		}
 	}
 	if s.wantFiles(names[:3]...); exists(s.path("f0003")) {
-		t.Errorf("f0003 is there")
+		t.Errorf("f0003 exists")
 	}
 	s.srv.Set()
 	s.runMirror(args...).wantExit(0)

@@ -15,8 +15,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestMirrorSignals: a signal in mid-run ends it within two seconds, with the
-// code that it has, and the next run goes on.
+// TestMirrorSignals checks that a signal ends a run within two seconds with its exit code,
+// and that the next run continues.
 func TestMirrorSignals(t *testing.T) {
 	for _, tt := range []struct {
 		sig  syscall.Signal
@@ -52,18 +52,18 @@ func TestMirrorSignals(t *testing.T) {
 			for _, r := range s.srv.Requests()[before:] {
 				for _, f := range rep.Files {
 					if f.Outcome == endFetched && strings.HasSuffix(f.URL, r.Path) {
-						t.Errorf("%s was fetched, and is asked for again", r.Path)
+						t.Errorf("%s was finished and is requested again", r.Path)
 					}
 				}
 			}
 			if s.srv.Sent() > s.total()*3/2 {
-				t.Errorf("%d bytes were sent, of %d", s.srv.Sent(), s.total())
+				t.Errorf("%d bytes were sent for files of %d bytes, want at most 1.5 times as many", s.srv.Sent(), s.total())
 			}
 		})
 	}
 }
 
-// TestMirrorHooksEnd: a signal does not wait for a hook that hangs.
+// TestSignalDoesNotWaitForHook checks that a signal ends a run although a hook hangs.
 func TestSignalDoesNotWaitForHook(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -78,14 +78,14 @@ func TestSignalDoesNotWaitForHook(t *testing.T) {
 	signalled := time.Now()
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	r.wait().wantExit(143)
-	if d := time.Since(signalled); d > withSlack(4*time.Second) { // the hook has two seconds of its own
-		t.Errorf("it ended %v after the signal", d)
+	if d := time.Since(signalled); d > withSlack(4*time.Second) { // the hook has a grace period of two seconds
+		t.Errorf("pawl ended %v after the signal, want at most 4 s", d)
 	}
 	s.wantFiles()
 }
 
-// TestMirrorEvery: --every repeats, SIGHUP repeats at once, one in mid-run reads
-// the list anew, and SIGTERM ends it all.
+// TestMirrorEvery checks that --every repeats the run, that SIGHUP repeats it at once, that
+// SIGHUP during a run reads the lists again, and that SIGTERM ends pawl.
 func TestMirrorEvery(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -93,7 +93,7 @@ func TestMirrorEvery(t *testing.T) {
 	s.writeListOfAll("list")
 	r := s.startMirror("--every", "1h", "--report", "report", "list")
 	report := filepath.Join(s.dir, "report")
-	await := func(name string) { // and the end of that repetition
+	await := func(name string) { // waits for the file and for the end of that run
 		t.Helper()
 		waitFor(t, func() bool { return hasContent(s.path(name), s.files[name]) && exists(report) })
 		os.Remove(report)
@@ -104,7 +104,7 @@ func TestMirrorEvery(t *testing.T) {
 	r.cmd.Process.Signal(syscall.SIGHUP)
 	await("b")
 
-	// In mid-run, while the server is slow.
+	// SIGHUP during a run, while the server is slow.
 	s.srv.Set(faultserver.ConnRate(200 << 10))
 	s.add("slow", 200<<10)
 	s.writeListOfAll("list")
@@ -119,18 +119,18 @@ func TestMirrorEvery(t *testing.T) {
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	o := r.wait().wantExit(143)
 	if d := time.Since(signalled); d > withSlack(2*time.Second) {
-		t.Errorf("it ended %v after the signal", d)
+		t.Errorf("pawl ended %v after the signal, want at most 2 s", d)
 	}
 	o.wantStderr("next at 20", "SIGHUP: now", "SIGHUP: the lists are read anew")
 	for name, n := range s.requestCounts() {
 		if n != 1 {
-			t.Errorf("%s was asked for %d times", name, n)
+			t.Errorf("%s: got %d requests, want 1", name, n)
 		}
 	}
 }
 
-// TestMirrorEveryFails: --every goes on after a run that failed, and says so
-// each time.
+// TestMirrorEveryFails checks that --every continues after a failed run and reports each
+// failure.
 func TestMirrorEveryFails(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -139,16 +139,16 @@ func TestMirrorEveryFails(t *testing.T) {
 	waitFor(t, func() bool { return s.requestCounts()["late"] >= 2 })
 	s.add("late", 1000)
 	waitFor(t, func() bool { return hasContent(s.path("late"), s.files["late"]) })
-	waitFor(t, func() bool { return s.report("report").Summary.Current == 1 }) // a further run, which asks nobody
+	waitFor(t, func() bool { return s.report("report").Summary.Current == 1 }) // one more run, which sends no request
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	o := r.wait().wantExit(143)
-	if n := strings.Count(o.stderr, "404 Not Found"); 2*n+1 != s.requestCounts()["late"] { // each time without Range, too
-		t.Errorf("%d failures were told, and there were %d requests of which the last went well", n, s.requestCounts()["late"])
+	if n := strings.Count(o.stderr, "404 Not Found"); 2*n+1 != s.requestCounts()["late"] { // each failure takes a request with Range and one without
+		t.Errorf("%d failures were reported after %d requests, want half of all requests but the last", n, s.requestCounts()["late"])
 	}
 }
 
-// TestMirrorLock: of two runs of the same lists into the same directory the second
-// ends at once; other lists, and other directories, are free.
+// TestMirrorLock checks that a second run of the same lists into the same directory fails at
+// once, and that other lists and other directories are not locked.
 func TestMirrorLock(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -160,9 +160,9 @@ func TestMirrorLock(t *testing.T) {
 	begun := time.Now()
 	o := s.runMirror("list").wantExit(75)
 	o.wantStderr(fmt.Sprintf("process %d, since 20", r.cmd.Process.Pid), "pawl: hint: ")
-	s.runMirror(filepath.Join(s.dir, "list")).wantExit(75) // by another name
+	s.runMirror(filepath.Join(s.dir, "list")).wantExit(75) // the same list by its absolute path
 	if d := time.Since(begun); d > withSlack(2*time.Second) {
-		t.Errorf("they took %v to say so", d)
+		t.Errorf("both refusals took %v, want at most 2 s", d)
 	}
 	s.srv.Open()
 	s.writeList("none")
@@ -173,7 +173,8 @@ func TestMirrorLock(t *testing.T) {
 	s.runMirror("-q", "list").wantExit(0)
 }
 
-// TestMirrorWaiting: a run that waits for something ends as soon as any other.
+// TestSignalEndsEveryWait checks that SIGTERM ends a run within two seconds, whatever the
+// run waits for.
 func TestSignalEndsEveryWait(t *testing.T) {
 	t.Parallel()
 	mute := newSilentHost(t)
@@ -194,11 +195,11 @@ func TestSignalEndsEveryWait(t *testing.T) {
 			s.writeList("silent", append(s.urls("here"), mute.url+"/f")...)
 			s.writeListOfAll("many")
 			cmd := s.pawlCmd(append([]string{"mirror", "-d", "out", "--tries", "1"}, args...))
-			in, err := cmd.StdinPipe() // which stays open
+			in, err := cmd.StdinPipe() // stays open, so reading standard input blocks
 			must(s.testRun, err)
 			defer in.Close()
 			r := s.follow(cmd)
-			time.Sleep(700 * time.Millisecond) // whatever it does then, it has come to its wait
+			time.Sleep(700 * time.Millisecond) // long enough to reach the wait
 			signalled := time.Now()
 			cmd.Process.Signal(syscall.SIGTERM)
 			<-r.ended
@@ -206,14 +207,14 @@ func TestSignalEndsEveryWait(t *testing.T) {
 				t.Errorf("exit %d, want 143\n%s", code, r.stderr)
 			}
 			if d := time.Since(signalled); d > withSlack(2*time.Second) {
-				t.Errorf("it ended %v after the signal, want 2s at most\n%s", d, r.stderr)
+				t.Errorf("pawl ended %v after the signal, want at most 2 s\n%s", d, r.stderr)
 			}
 		})
 	}
 }
 
-// TestMirrorHangup: a list from standard input cannot be read anew, so that
-// SIGHUP ends the run in order.
+// TestHangupWhileReadingStdin checks that SIGHUP ends a run over standard input in an orderly
+// way, because that list cannot be read again.
 func TestHangupWhileReadingStdin(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -231,15 +232,15 @@ func TestHangupWhileReadingStdin(t *testing.T) {
 	}
 }
 
-// A saying is a run whose words can be read meanwhile.
+// A followedRun is a running pawl whose stderr can be read meanwhile.
 type followedRun struct {
 	*site
 	cmd    *exec.Cmd
 	stderr *lockedText
-	ended  chan error // what Wait returned
+	ended  chan error // gets the result of Wait
 }
 
-// follow starts a run, which is killed after 40 seconds.
+// follow starts cmd, and kills it after 40 seconds.
 func (s *site) follow(cmd *exec.Cmd) *followedRun {
 	s.Helper()
 	r := &followedRun{s, cmd, new(lockedText), make(chan error, 1)}

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// What cannot be read anew is not: SIGHUP ends a run over it. Otherwise the rest of
-// it would pass for the whole list, and --prune delete what the run had read before.
+// TestReadsInputOnce checks which lists can be read only once. SIGHUP ends a run over such
+// lists instead of reading them again: the unread rest would pass for the whole list, and
+// --prune would delete the files that were read before.
 func TestReadsInputOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "list")
@@ -33,7 +34,8 @@ func TestReadsInputOnce(t *testing.T) {
 	}
 }
 
-// --failed has the credentials of the lists, so that it is for the user alone.
+// TestFailedListIsPrivate checks that only the user may read the list of --failed, because
+// it contains the credentials of the lists.
 func TestFailedListIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "failed")
 	c := MirrorCmd{Failed: path}
@@ -45,6 +47,6 @@ func TestFailedListIsPrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
-		t.Errorf("got %v, %v, want it private", info.Mode(), err)
+		t.Errorf("got mode %v, %v, want no permission for others", info.Mode(), err)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestMirrorUpdate: -N asks for each file once, and fetches those 7 of 1,000 that
-// have changed.
+// TestMirrorUpdate checks that -N sends one conditional request per file, and downloads the
+// 7 of 1,000 files that have changed.
 func TestMirrorUpdate(t *testing.T) {
 	s := newSite(t)
 	names := s.addMany(1000, func(i int) int64 { return 500 + int64(i) })
@@ -50,13 +50,14 @@ func TestMirrorUpdate(t *testing.T) {
 	s.wantOneRequestEach(names, nil)
 }
 
-// eachAskedOnce checks that each file was asked for once, conditionally, and that
-// the answer was 304. Of a changed one a first byte may come before the fetch.
+// wantOneRequestEach checks that each file was requested once, with a condition, and that
+// the response was 304. A changed file may take a second request, after one for its first
+// byte.
 func (s *site) wantOneRequestEach(names []string, changed map[string]bool) {
 	s.Helper()
 	for name, n := range s.requestCounts() {
 		if n != 1 && !(changed[name] && n == 2) || !slices.Contains(names, name) {
-			s.Errorf("%s was asked for %d times", name, n)
+			s.Errorf("%s: got %d requests, want 1", name, n)
 		}
 	}
 	statuses := make(map[int]int)
@@ -67,13 +68,13 @@ func (s *site) wantOneRequestEach(names []string, changed map[string]bool) {
 			want = http.StatusOK
 		}
 		if r.Status != want && !(want == http.StatusOK && r.Status == http.StatusPartialContent) {
-			s.Errorf("%s was answered %d, want %d", r.Path, r.Status, want)
+			s.Errorf("%s: got status %d, want %d", r.Path, r.Status, want)
 		}
 		if !changed[r.Path[1:]] && r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == "" {
-			s.Errorf("%s was asked for without a condition", r.Path)
+			s.Errorf("%s was requested without a condition", r.Path)
 		}
 	}
 	if statuses[http.StatusNotModified] != len(names)-len(changed) {
-		s.Errorf("got answers %v, want %d times 304", statuses, len(names)-len(changed))
+		s.Errorf("got statuses %v, want %d times 304", statuses, len(names)-len(changed))
 	}
 }

@@ -36,7 +36,7 @@ func TestMirrorSignals(t *testing.T) {
 			o := r.wait().wantExit(tt.code)
 			s.srv.Open()
 			if d := time.Since(signalled); d > withSlack(2*time.Second) {
-				t.Errorf("it ended %v after the signal", d)
+				t.Errorf("pawl ended %v after the signal, want at most 2 s", d)
 			}
 			o.wantStderr("pawl: error: "+tt.word, "pawl: hint: ", "left for another run")
 			rep := s.report("report")

@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// TestMeter: the rate is that of the last seconds, whatever came before, and
-// starting over is no negative rate.
+// TestMeter checks that the rate is the average of the last seconds, and that it is never
+// negative when a download starts over.
 func TestMeter(t *testing.T) {
 	var m meter
 	now := time.Unix(1e9, 0)
-	have := int64(50 << 30) // of an earlier run: no rate
+	have := int64(50 << 30) // bytes of an earlier run must not count
 	if r := m.at(now, have); r != 0 {
 		t.Errorf("first sample: got %v, want 0", r)
 	}
@@ -67,7 +67,8 @@ func TestViewTitle(t *testing.T) {
 	}
 }
 
-// TestViewScale: a bar of bytes, or else of files, or else none.
+// TestViewScale checks that the bar counts bytes if the total is known, otherwise files, and
+// that there is no bar if neither total is known.
 func TestViewScale(t *testing.T) {
 	tests := []struct {
 		view       view
@@ -113,7 +114,8 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestWide: the table is in order, as it is searched by halves.
+// TestWideTable checks that the table of wide characters is sorted, because it is searched by
+// bisection, and some widths.
 func TestWideTable(t *testing.T) {
 	last := rune(0x300)
 	for _, w := range wide {
@@ -129,8 +131,8 @@ func TestWideTable(t *testing.T) {
 	}
 }
 
-// TestBarLine: one line, never longer than there are columns, and the name on
-// it wherever there is room.
+// TestBarLine checks that the line is never longer than the terminal is wide, and that it
+// contains the name if there is room.
 func TestBarLine(t *testing.T) {
 	v := view{name: "archive.tar.zst", files: 1, have: 8 << 30, total: 20 << 30, rate: 71 << 20, conns: 16}
 	for columns := 1; columns < 200; columns++ {

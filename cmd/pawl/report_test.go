@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestReportText: the schema, as it is documented.
+// TestReportSchema compares a report with the documented schema.
 func TestReportSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.json")
 	r, err := newReport(path, reportHeader{
@@ -51,7 +51,7 @@ func TestReportSchema(t *testing.T) {
 	}
 }
 
-// A parsedReport is a report as others read it.
+// A parsedReport is a report as other programs parse it.
 type parsedReport struct {
 	V        int
 	Files    []reportFile
@@ -71,8 +71,8 @@ func parseReport(t *testing.T, path string) (p parsedReport) {
 	return p
 }
 
-// TestReport: many at once tell of files and of problems, with any text, and
-// each entry is there; none of either is a report, too.
+// TestReportConcurrent checks that a report has every file and problem that several
+// goroutines add, whatever their texts, and that a report without entries is valid.
 func TestReportConcurrent(t *testing.T) {
 	for _, n := range []int{0, 1, 5000} {
 		dir := t.TempDir()
@@ -106,12 +106,12 @@ func TestReportConcurrent(t *testing.T) {
 			t.Errorf("%d each: got %d (%d) files, %d problems, %+v", 4*n, len(p.Files), len(files), len(problems), p.Summary)
 		}
 		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-			t.Errorf("%d files are left", len(entries))
+			t.Errorf("got %d files, want only the report", len(entries))
 		}
 	}
 }
 
-// TestReportFailures: without a whole report there is none, and no part of one.
+// TestFailedReportLeavesNoFile checks that a report that cannot be completed leaves no file.
 func TestFailedReportLeavesNoFile(t *testing.T) {
 	tests := map[string]func(r *report){
 		"disk":     func(r *report) { r.out.tmp.Close() },
@@ -133,13 +133,13 @@ func TestFailedReportLeavesNoFile(t *testing.T) {
 		if err := r.close(summary{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		os.Remove(path) // the directory
+		os.Remove(path) // the directory of the case "rename"
 		wantDirFiles(t, dir, nil)
 	}
 }
 
-// TestReportAbort: an abandoned report leaves nothing; one that was not asked
-// for does nothing.
+// TestAbortedReportLeavesNoFile checks that an aborted report leaves no file, and that a nil
+// report does nothing.
 func TestAbortedReportLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	r, err := newReport(filepath.Join(dir, "r"), reportHeader{})

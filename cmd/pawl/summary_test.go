@@ -35,11 +35,11 @@ func TestSummaryLines(t *testing.T) {
 	}
 }
 
-// TestFailureNames: each exit code of a failure has a name.
+// TestFailureKindsHaveNames checks that each exit code of a failure has a name.
 func TestFailureKindsHaveNames(t *testing.T) {
 	for _, k := range exitKinds {
 		if failureNames[k.code] == "" {
-			t.Errorf("exit code %d has none", k.code)
+			t.Errorf("exit code %d has no name", k.code)
 		}
 	}
 }

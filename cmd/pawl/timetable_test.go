@@ -12,7 +12,7 @@ import (
 func TestTimetable(t *testing.T) {
 	tests := []struct {
 		text string
-		want map[string]int64 // by time of day
+		want map[string]int64 // rate by time of day
 	}{
 		{"2M", map[string]int64{"00:00:00": 2 << 20, "23:59:59": 2 << 20}},
 		{"off", map[string]int64{"12:00:00": 0}},
@@ -85,8 +85,8 @@ func FuzzTimetable(f *testing.F) {
 	})
 }
 
-// TestTimetableDaylight: what the clock on the wall shows counts, also on the day
-// on which it skips an hour and on the one on which it shows one twice.
+// TestTimetableDaylight checks that local time decides, also on the days on which daylight
+// saving time skips or repeats an hour.
 func TestTimetableDaylight(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
@@ -114,7 +114,8 @@ func TestTimetableDaylight(t *testing.T) {
 	}
 }
 
-// TestTimetableFollow: each rate is set on the minute, none twice, and stop waits.
+// TestTimetableFollow checks that each rate is set exactly on the minute, and that the same
+// rate is not set twice in a row.
 func TestTimetableFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(1234567 * time.Microsecond) // not on the minute
@@ -139,7 +140,8 @@ func TestTimetableFollow(t *testing.T) {
 	})
 }
 
-// TestTimetableStop: after stop nothing is set any more.
+// TestTimetableStopWaits checks that stop waits for a running callback, and that no rate is
+// set after it.
 func TestTimetableStopWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table timetable
@@ -159,7 +161,8 @@ func TestTimetableStopWaits(t *testing.T) {
 	})
 }
 
-// TestTimetableLook: the clock is looked at soon, whatever it shows.
+// TestTimetableWakesWithin30s checks that the timetable looks at the clock at least every
+// 30 s, so that it notices a changed clock.
 func TestTimetableWakesWithin30s(t *testing.T) {
 	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for after, want := range map[time.Duration]time.Duration{

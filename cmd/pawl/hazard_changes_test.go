@@ -153,9 +153,9 @@ var changesOnResume = []hazard{
 }
 
 // newETagOnResume returns a hazard in which only the ETag changes between a kill and the
-// next run, and the bytes stay the same. The server may send most bytes per byte of the
-// file.
-func newETagOnResume(name string, most float64, from, to string) hazard {
+// next run, and the bytes stay the same. The server may send at most maxRatio
+// times the size of the file.
+func newETagOnResume(name string, maxRatio float64, from, to string) hazard {
 	return hazard{name: "changes: " + name, run: func(tr *testRun) {
 		f := tr.putFile("f.bin", tr.newVersion(32<<20, from, modified))
 		tr.killHalfwayUnder()
@@ -163,7 +163,7 @@ func newETagOnResume(name string, most float64, from, to string) hazard {
 		tr.putFile("f.bin", f)
 		n := len(tr.srv.Requests())
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(most)
+		tr.wantSentRatio(maxRatio)
 		tr.wantRequest(n, "beyond byte 0", isLaterRange)
 	}}
 }

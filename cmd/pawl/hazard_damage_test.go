@@ -124,15 +124,15 @@ func (w quotaWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// killOnceHeld downloads f.bin at 24 MiB/s, kills pawl when at least least bytes are
+// killOnceHeld downloads f.bin at 24 MiB/s, kills pawl when at least n bytes are
 // recorded, and returns the held ranges. A quota keeps the server from sending much more.
 // Afterwards no fault is set.
-func (tr *testRun) killOnceHeld(least int64, args ...string) chunk.Set {
+func (tr *testRun) killOnceHeld(n int64, args ...string) chunk.Set {
 	tr.Helper()
-	tr.srv.Set(faultserver.Rate(24<<20), totalQuota(least+1<<20-tr.heldBytes()))
+	tr.srv.Set(faultserver.Rate(24<<20), totalQuota(n+1<<20-tr.heldBytes()))
 	o := tr.runAndDo(1, func(r *pawlProcess) {
 		for range 1000 {
-			if tr.heldBytes() >= least {
+			if tr.heldBytes() >= n {
 				break
 			}
 			time.Sleep(5 * time.Millisecond)
@@ -141,8 +141,8 @@ func (tr *testRun) killOnceHeld(least int64, args ...string) chunk.Set {
 	}, args...)
 	tr.srv.Set()
 	held := tr.heldRanges()
-	if o.code != -1 || held.Len() < least {
-		tr.Fatalf("got exit %d and %d held bytes, want a kill and at least %d", o.code, held.Len(), least)
+	if o.code != -1 || held.Len() < n {
+		tr.Fatalf("got exit %d and %d held bytes, want a kill and at least %d", o.code, held.Len(), n)
 	}
 	return held
 }

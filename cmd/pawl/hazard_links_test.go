@@ -227,8 +227,9 @@ func (tr *testRun) killOnceSent(srv *faultserver.Server, n int64) {
 }
 
 // expiringLink returns a hazard of a link that redirects to signed URLs, which expire. The
-// server cuts bodies, so pawl must resolve the link again, but at most most times.
-func expiringLink(name string, most int, fault func() faultserver.Fault) hazard {
+// server cuts bodies, so pawl must resolve the link again, but at most
+// maxResolutions times.
+func expiringLink(name string, maxResolutions int, fault func() faultserver.Fault) hazard {
 	return hazard{name: "links: " + name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(fault(), faultserver.Cut(3<<20), faultserver.Rate(7<<20))
@@ -237,8 +238,8 @@ func expiringLink(name string, most int, fault func() faultserver.Fault) hazard 
 		if countStatus(tr.srv, 403)+countStatus(tr.srv, 410) == 0 {
 			tr.Errorf("no signed URL has expired")
 		}
-		if n := countStatus(tr.srv, http.StatusFound); n < 2 || n > most {
-			tr.Errorf("the link was resolved %d times, want 2 to %d", n, most)
+		if n := countStatus(tr.srv, http.StatusFound); n < 2 || n > maxResolutions {
+			tr.Errorf("the link was resolved %d times, want 2 to %d", n, maxResolutions)
 		}
 	}}
 }

@@ -30,8 +30,8 @@ var signalHazards = slices.Concat([]hazard{
 
 // killTenTimes downloads a file of size bytes at rate bytes per second and kills the
 // program ten times, once in each eleventh of the file. The server may send at most
-// most times the size in all.
-func killTenTimes(tr *testRun, size, rate int64, most float64) {
+// maxRatio times the size in all.
+func killTenTimes(tr *testRun, size, rate int64, maxRatio float64) {
 	tr.Helper()
 	f := tr.serveFile(size)
 	tr.srv.Set(faultserver.Rate(rate))
@@ -44,7 +44,7 @@ func killTenTimes(tr *testRun, size, rate int64, most float64) {
 		}
 	}
 	tr.runPawl().wantDownloaded("f.bin", f)
-	tr.wantSentRatio(most)
+	tr.wantSentRatio(maxRatio)
 	tr.Logf("sent / size: %.4f", float64(tr.srv.Sent())/float64(size))
 	tr.markMet()
 }

@@ -382,16 +382,16 @@ func (tr *testRun) wantPartKept() {
 	}
 }
 
-// wantSentRatio checks that the server has sent at most most bytes per byte of the file.
+// wantSentRatio checks that the server has sent at most maxRatio times the size of the file.
 // It allows a quarter more under the race detector, where pawl reads slowly and more
 // bytes are in flight when it stops.
-func (tr *testRun) wantSentRatio(most float64) {
+func (tr *testRun) wantSentRatio(maxRatio float64) {
 	tr.Helper()
 	if raceEnabled {
-		most += 0.25
+		maxRatio += 0.25
 	}
-	if got := float64(tr.srv.Sent()) / float64(tr.fileSize); got > most {
-		tr.Errorf("bytes sent / size: got %.3f, want at most %.3f", got, most)
+	if got := float64(tr.srv.Sent()) / float64(tr.fileSize); got > maxRatio {
+		tr.Errorf("bytes sent / size: got %.3f, want at most %.3f", got, maxRatio)
 	}
 }
 

@@ -101,7 +101,7 @@ func TestAtomicFileFailureKeepsOldFile(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), `"`+a.path+`"`) || exitCode(err) != 3 {
 			t.Errorf("%s: got %v, exit %d", name, err, exitCode(err))
 		}
-		if hint(err, "") != "name another file" {
+		if hint(err, "") != "choose another file" {
 			t.Errorf("%s: hint %q", name, hint(err, ""))
 		}
 		wantDirFiles(t, dir, map[string]string{"f": "old"})

@@ -83,12 +83,12 @@ func (g *grid) sequence(r rune) {
 
 // put writes a character at the cursor, on the next line if it does not fit.
 func (g *grid) put(r rune) {
-	if g.column+columnOf(r) > g.columns {
+	if g.column+runeWidth(r) > g.columns {
 		g.column = 0
 		g.down()
 	}
 	g.cells[g.row][g.column] = r
-	if g.column += columnOf(r); columnOf(r) == 2 {
+	if g.column += runeWidth(r); runeWidth(r) == 2 {
 		g.cells[g.row][g.column-1] = 0
 	}
 }
@@ -170,10 +170,10 @@ const unknownBar = "0 B, 0 connections  0 of 9 files so far"
 
 // newTestBar returns a terminal with a prompt, a bar in it, and a view of nine files whose
 // total size is unknown.
-func newTestBar(t *testing.T, columns, rows int) (*grid, *bar, view) {
+func newTestBar(t *testing.T, columns, rows int) (*grid, *bar, progressView) {
 	g := newGrid(t, columns, rows)
 	fmt.Fprintln(g, "$ pawl")
-	return g, &bar{out: g, size: g.size}, view{files: 9, more: true, total: -1}
+	return g, &bar{out: g, size: g.size}, progressView{files: 9, more: true, total: -1}
 }
 
 // TestBarPicture checks that the last three names are shown below the bar and that clear
@@ -255,7 +255,7 @@ func TestBarResize(t *testing.T) {
 			b.draw(v)
 			g.resize(10 + rand.IntN(100))
 			b.draw(v)
-			g.wantPicture("$ pawl", barLine(v, g.columns-1), cut("  "+b.recent[0], g.columns-1), cut("  short", g.columns-1))
+			g.wantPicture("$ pawl", barLine(v, g.columns-1), truncate("  "+b.recent[0], g.columns-1), truncate("  short", g.columns-1))
 		}
 		b.clear()
 		g.wantPicture("$ pawl")
@@ -268,10 +268,10 @@ func TestBarResize(t *testing.T) {
 func TestDisplayPicture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
-		say := &speaker{stderr: g, stdout: &strings.Builder{}}
+		say := &printer{stderr: g, stdout: &strings.Builder{}}
 		var counts atomic.Pointer[fileCounts]
 		counts.Store(&fileCounts{})
-		s := newDisplay(say, displayOptions{bar: true, recent: true, counts: func() fileCounts { return *counts.Load() }})
+		s := newDisplay(say, displayOptions{bar: true, counts: func() fileCounts { return *counts.Load() }})
 		s.bar = &bar{out: g, size: g.size}
 		var running atomic.Pointer[[]downloader.Progress]
 		running.Store(new([]downloader.Progress))
@@ -279,7 +279,7 @@ func TestDisplayPicture(t *testing.T) {
 		s.start(func() []downloader.Progress { return *running.Load() })
 		show := func(want ...string) {
 			t.Helper()
-			time.Sleep(drawEvery)
+			time.Sleep(drawInterval)
 			synctest.Wait()
 			g.wantPicture(want...)
 		}
@@ -287,11 +287,11 @@ func TestDisplayPicture(t *testing.T) {
 		s.setFiles(12, true)
 		counts.Store(&fileCounts{current: 5})
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 100, Have: 50, Conns: 2}})
-		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 here before")
+		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 already here")
 		counts.Store(&fileCounts{current: 5, fetched: 2, failed: 1})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
-		s.event(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // failures of a round are counted by the caller
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // failures of a round are counted by the caller
 		say.note("a line")
 		running.Store(new([]downloader.Progress))
 		s.setFiles(20, false)
@@ -299,7 +299,7 @@ func TestDisplayPicture(t *testing.T) {
 		show("pawl: a line", " 40% [===>       ] 2.1 KiB, 0 connections  7 of 20 files, 1 failed, 5 …", "  a  100 B", "  b   unchanged")
 		half := downloader.Progress{Target: "/d/e", Size: 10, Have: 5}
 		running.Store(&[]downloader.Progress{half, half, half, half})
-		time.Sleep(drawEvery)
+		time.Sleep(drawInterval)
 		synctest.Wait()
 		if got := g.picture(); !strings.Contains(got, "\n 50% [=") {
 			t.Errorf("8 of 20 files and 4 halves: got %s, want 50%%", got)
@@ -317,7 +317,7 @@ func TestDisplayPicture(t *testing.T) {
 func TestRateExcludesHeldBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
-		s := newDisplay(&speaker{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})
+		s := newDisplay(&printer{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})
 		s.bar = &bar{out: g, size: g.size}
 		var running atomic.Pointer[[]downloader.Progress]
 		running.Store(new([]downloader.Progress))
@@ -325,12 +325,12 @@ func TestRateExcludesHeldBytes(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 1 << 30, Have: 1 << 20, Conns: 1}})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Current: true})
-		s.event(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
-		time.Sleep(drawEvery)
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
+		time.Sleep(drawInterval)
 		synctest.Wait()
-		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 here before") {
-			t.Errorf("got %q, want no rate, and one file here before", got)
+		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 already here") {
+			t.Errorf("got %q, want no rate, and one file already here", got)
 		}
 		s.stop()
 	})

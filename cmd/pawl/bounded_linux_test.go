@@ -267,7 +267,7 @@ func TestLongURL(t *testing.T) {
 	for _, end := range []string{"a", "b"} { // the URLs differ at their ends
 		url := srv.URL + "/f" + end + "?" + strings.Repeat("x", 100<<10) + end
 		pawlOK(t, dir, url)
-		if out := pawlOK(t, dir, url); !strings.Contains(out, "already there") {
+		if out := pawlOK(t, dir, url); !strings.Contains(out, "already downloaded") {
 			t.Errorf("the file was downloaded again: %.300s", out)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "list"), []byte(url+"\n"), 0o666); err != nil {

@@ -31,7 +31,7 @@ var namesBytes = []hazard{
 		tr.killHalfway("mirror", list)
 		o := tr.runPawl("mirror", list)
 		o.wantDownloaded("d\xe9/"+latin1, f)
-		o.wantOutput("", "going on from")
+		o.wantOutput("", "resuming at")
 		tr.wantOnlyFiles("d\xe9/"+latin1, list)
 		tr.srv.Reset()
 		tr.runPawl("mirror", list).wantDownloaded("d\xe9/"+latin1, f)
@@ -151,7 +151,7 @@ func nonUTF8Killed(what, name string, args ...string) hazard {
 		tr.wantUnfinished(name)
 		o := tr.runPawl(args...)
 		o.wantDownloaded(name, f)
-		o.wantOutput(name+"\n", "going on from")
+		o.wantOutput(name+"\n", "resuming at")
 		tr.wantOnlyFiles(name)
 	}}
 }

@@ -68,7 +68,7 @@ var origins = []hazard{
 		tr.wantHeader(tr.srv, "X-Token", "tok4711")
 		tr.wantHeader(tr.srv, "Cookie", "c=cook4711")
 		tr.wantHeader(tr.srv, "X-Tag", "")
-		if readable := strings.Contains(o.stderr, `"headers" may be read by other users`); readable == (runtime.GOOS == "windows") {
+		if readable := strings.Contains(o.stderr, `"headers" is readable by other users`); readable == (runtime.GOOS == "windows") {
 			tr.Errorf("warning that others may read the file: got %v", readable)
 		}
 		tr.wantNoSecrets("tok4711", "cook4711")

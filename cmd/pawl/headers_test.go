@@ -54,7 +54,7 @@ func TestHeaderHosts(t *testing.T) {
 		{"[::1]:81", "http://[::1]:80", false},
 		{"", "http://a.example:80", false},
 	} {
-		if got := (headerField{host: tt.host}).isFor(tt.origin); got != tt.want {
+		if got := (headerField{host: tt.host}).matchesOrigin(tt.origin); got != tt.want {
 			t.Errorf("%q for %s: got %v, want %v", tt.host, tt.origin, got, tt.want)
 		}
 	}
@@ -72,7 +72,7 @@ func TestHeaderFile(t *testing.T) {
 	}
 	os.Chmod(path, 0o640)
 	h = header{}
-	if err := h.UnmarshalText([]byte("@" + path)); err != nil || runtime.GOOS != "windows" && h.loose != path {
+	if err := h.UnmarshalText([]byte("@" + path)); err != nil || runtime.GOOS != "windows" && h.exposed != path {
 		t.Errorf("got %v, %v", h, err)
 	}
 	os.WriteFile(path, []byte("A: b\nsecret4711\n"), 0o600)
@@ -87,12 +87,12 @@ func TestHeaderFile(t *testing.T) {
 // TestSecretNames checks which header fields are treated as secrets.
 func TestSecretNames(t *testing.T) {
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "X-Auth-Token", "Private-Token", "X-Amz-Security-Token", "X-My-SESSION", "X-Password", "Client-Secret"} {
-		if !isSecret(name) {
+		if !isSecretName(name) {
 			t.Errorf("%s: got no secret, want a secret", name)
 		}
 	}
 	for _, name := range []string{"Accept", "Referer", "X-Tag", "User-Agent", "Range"} {
-		if isSecret(name) {
+		if isSecretName(name) {
 			t.Errorf("%s: got a secret, want none", name)
 		}
 	}
@@ -100,7 +100,7 @@ func TestSecretNames(t *testing.T) {
 
 // TestOriginHeaders checks which header fields are sent to which origin.
 func TestOriginHeaders(t *testing.T) {
-	tr := &Transfer{Referer: "http://r/"}
+	tr := &RequestOptions{Referer: "http://r/"}
 	for _, text := range []string{"X-Tag: t", "Authorization: a", "X-Tag: u", "c=Authorization: c", "d:81=X-Tag: d", "d=Cookie: d"} {
 		var h header
 		if err := h.UnmarshalText([]byte(text)); err != nil {
@@ -139,11 +139,11 @@ func TestOriginHeaders(t *testing.T) {
 	if got := o.forTyped("http://a:80").Values("X-Tag"); !slices.Equal(got, []string{"t", "u"}) {
 		t.Errorf("repeated field: got %q", got)
 	}
-	if got := o.toAsk("http://u:p@b/x"); got != "http://b/x" {
+	if got := o.requestURL("http://u:p@b/x"); got != "http://b/x" {
 		t.Errorf("with -H Authorization: got URL %s, want it without user and password", got)
 	}
 	tr.Header = nil
-	if got := tr.originHeaders("http://u:p@b/x", "http://v:q@b/y").toAsk("http://v:q@b/y"); got != "http://v:q@b/y" {
+	if got := tr.originHeaders("http://u:p@b/x", "http://v:q@b/y").requestURL("http://v:q@b/y"); got != "http://v:q@b/y" {
 		t.Errorf("without -H: got URL %s, want it with user and password", got)
 	}
 }

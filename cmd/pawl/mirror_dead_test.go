@@ -92,14 +92,14 @@ func TestMirrorDead(t *testing.T) {
 	if o.elapsed > added {
 		t.Errorf("took %v, want less than %v, the sum of all timeouts of the silent host", o.elapsed, added)
 	}
-	if r := s.report("report"); r.outcomeCounts()[endFetched] != 190 || r.outcomeCounts()[endFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
+	if r := s.report("report"); r.outcomeCounts()[outcomeFetched] != 190 || r.outcomeCounts()[outcomeFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
 		t.Errorf("report: got %v, %+v", r.outcomeCounts(), r.Summary)
 	}
 	s.wantFailedList("failed", dead)
 
 	s.srv.Reset()
 	mute.accepted.Store(0)
-	s.runMirror(args...).wantExit(8).wantStderr("190 of 200 files are here: 190 here before", "10 failed: 8 network, 2 the server said no")
+	s.runMirror(args...).wantExit(8).wantStderr("190 of 200 files are here: 190 already here", "10 failed: 8 network, 2 HTTP error")
 	asked := s.requestCounts()
 	if len(asked) != 2 || asked["none1"] != 2 || asked["none2"] != 2 { // with Range and without it, because no range request has succeeded in this run
 		t.Errorf("a second run: got requests %v, want two for each missing file", asked)

@@ -16,7 +16,7 @@ func TestPruneReportsUndeletableFile(t *testing.T) {
 	s.writeList("list", urls[0])
 	must(s.testRun, os.Chmod(s.path("sub"), 0o555))
 	cmd := s.unprivilegedCommand("mirror", "-q", "-d", "out", "--prune", "list")
-	s.startCommand(cmd).wait().wantExit(3).wantStderr("pawl: error: files that no list names cannot be deleted: 1 of them", "permission denied", "pawl: hint: see to their directories")
+	s.startCommand(cmd).wait().wantExit(3).wantStderr("pawl: error: files that no list names cannot be deleted: 1 of them", "permission denied", "pawl: hint: check their directories")
 	if exists(s.path("f0002")) || !exists(s.path("sub/f0001")) {
 		t.Errorf("f0002 was not deleted, or sub/f0001 was")
 	}

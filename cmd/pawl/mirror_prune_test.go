@@ -115,7 +115,7 @@ func TestPruneNotByUnframedList(t *testing.T) {
 	publish(3)
 	s.runMirror("-q", "--prune", list).wantExit(0)
 	publish(2, faultserver.HTTP10, faultserver.NoLength)
-	const warning = "came without a length, so it may have been cut; it prunes nothing"
+	const warning = "came without a length, so it may be truncated; it prunes nothing"
 	s.runMirror("-q", "--prune", list).wantExit(0).wantStderr(warning)
 	s.wantFileCount(3)
 	publish(2)

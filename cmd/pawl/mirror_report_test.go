@@ -25,17 +25,17 @@ func TestMirrorReport(t *testing.T) {
 		s.srv.URL+"/none1", "  out=late1", "  header=X-Test: yes", s.srv.URL+"/none2", "  dir=deep", "  size=2000")
 	s.runMirror("-q", "--report", "first", s.dir+"/list").wantExit(8)
 	s.runMirror("--report", "report", "--failed", "failed", "list").wantExit(8).wantStderr(
-		"3 of 5 files are here: 3 here before\n", " 2 failed: the server said no\n", " 1 line of the lists cannot be used\n")
+		"3 of 5 files are here: 3 already here\n", " 2 failed: HTTP error\n", " 1 line of the lists cannot be used\n")
 	r := s.report("report")
 	s.checkHeader(r.reportHeader, r.Ended)
 	s.checkEntries(r)
 	for _, f := range s.report("first").Files {
-		if f.Outcome == endFetched && (f.Fetched != 1000 || f.Rounds != 1 || f.FinalURL == "" || f.Seconds <= 0 || f.CRC32C == "" || f.Size != 1000) {
+		if f.Outcome == outcomeFetched && (f.Fetched != 1000 || f.Rounds != 1 || f.FinalURL == "" || f.Seconds <= 0 || f.CRC32C == "" || f.Size != 1000) {
 			t.Errorf("entry of a fetched file: got %+v", f)
 		}
 	}
 	s.mirrorFailedList()
-	s.runMirror("list").wantExit(2).wantStderr("all 5 files are here: 5 here before", "1 line of the lists cannot be used")
+	s.runMirror("list").wantExit(2).wantStderr("all 5 files are here: 5 already here", "1 line of the lists cannot be used")
 }
 
 // checkHeader checks the part of TestMirrorReport's report that describes the run.
@@ -111,7 +111,7 @@ func TestMirrorDeadlineReport(t *testing.T) {
 	s.runMirror("--deadline", "1s", "--report", "report", "--failed", "failed", "list").wantExit(75).wantStderr("deadline")
 	r := s.report("report")
 	ends := r.outcomeCounts()
-	if ends[endFetched] == 0 || ends[endPending] == 0 || len(r.Files) != 40 || ends[endFailed] > 0 || r.Summary.Exit != 75 {
+	if ends[outcomeFetched] == 0 || ends[outcomePending] == 0 || len(r.Files) != 40 || ends[outcomeFailed] > 0 || r.Summary.Exit != 75 {
 		t.Errorf("report: got %v, %+v", ends, r.Summary)
 	}
 	left := 0
@@ -120,8 +120,8 @@ func TestMirrorDeadlineReport(t *testing.T) {
 			left++
 		}
 	}
-	if left != 40-ends[endFetched] {
-		t.Errorf("--failed: got %d files, want the other %d", left, 40-ends[endFetched])
+	if left != 40-ends[outcomeFetched] {
+		t.Errorf("--failed: got %d files, want the other %d", left, 40-ends[outcomeFetched])
 	}
 	s.srv.Set()
 	s.runMirror("-q", "list").wantExit(0)

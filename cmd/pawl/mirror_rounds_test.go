@@ -40,14 +40,14 @@ func TestMirrorRounds(t *testing.T) {
 	s.srv.Set(failFirst(map[string]int{"f0000": 1, "f0001": 1, "f0002": 2, "f0003": 1000}))
 	args := []string{"--tries", "1", "--rounds", "3", "--round-wait", "200ms", "--report", "report", "--failed", "failed", "list"}
 	o := s.runMirror(args...).wantExit(8)
-	o.wantStderr("4 files failed, and are tried again in 0.2s (round 2 of 3)", "2 files failed, and are tried again in 0.6s (round 3 of 3)")
+	o.wantStderr("4 files failed; retrying in 0.2s (round 2 of 3)", "2 files failed; retrying in 0.6s (round 3 of 3)")
 	if o.elapsed < 800*time.Millisecond {
 		t.Errorf("took %v, want at least the 800ms of the waits", o.elapsed)
 	}
 	want := map[string]int{"f0000": 2, "f0001": 2, "f0002": 3, "f0003": 3}
 	for _, f := range s.report("report").Files {
 		name := f.URL[len(s.srv.URL)+1:]
-		if f.Rounds != max(want[name], 1) || (f.Outcome == endFailed) != (name == "f0003") {
+		if f.Rounds != max(want[name], 1) || (f.Outcome == outcomeFailed) != (name == "f0003") {
 			t.Errorf("report: %s %s in round %d", name, f.Outcome, f.Rounds)
 		}
 	}

@@ -40,18 +40,18 @@ func TestMirrorSignals(t *testing.T) {
 			}
 			o.wantStderr("pawl: error: "+tt.word, "pawl: hint: ", "left for another run")
 			rep := s.report("report")
-			if len(rep.Files) != 101 || rep.Summary.Exit != tt.code || rep.outcomeCounts()[endFetched] == 0 || rep.outcomeCounts()[endFailed] > 0 {
+			if len(rep.Files) != 101 || rep.Summary.Exit != tt.code || rep.outcomeCounts()[outcomeFetched] == 0 || rep.outcomeCounts()[outcomeFailed] > 0 {
 				t.Errorf("report: got %d files, %v, %+v", len(rep.Files), rep.outcomeCounts(), rep.Summary)
 			}
 			s.srv.WaitIdle()
-			done, before := rep.outcomeCounts()[endFetched], len(s.srv.Requests())
+			done, before := rep.outcomeCounts()[outcomeFetched], len(s.srv.Requests())
 			s.srv.Set()
-			s.runMirror("list").wantExit(0).wantStderr(fmt.Sprintf("%d here before", done))
+			s.runMirror("list").wantExit(0).wantStderr(fmt.Sprintf("%d already here", done))
 			s.wantFiles()
 			s.wantFileCount(101)
 			for _, r := range s.srv.Requests()[before:] {
 				for _, f := range rep.Files {
-					if f.Outcome == endFetched && strings.HasSuffix(f.URL, r.Path) {
+					if f.Outcome == outcomeFetched && strings.HasSuffix(f.URL, r.Path) {
 						t.Errorf("%s was finished and is requested again", r.Path)
 					}
 				}
@@ -121,7 +121,7 @@ func TestMirrorEvery(t *testing.T) {
 	if d := time.Since(signalled); d > withSlack(2*time.Second) {
 		t.Errorf("pawl ended %v after the signal, want at most 2 s", d)
 	}
-	o.wantStderr("next at 20", "SIGHUP: now", "SIGHUP: the lists are read anew")
+	o.wantStderr("next run at 20", "SIGHUP: running now", "SIGHUP: rereading the lists")
 	for name, n := range s.requestCounts() {
 		if n != 1 {
 			t.Errorf("%s: got %d requests, want 1", name, n)
@@ -227,7 +227,7 @@ func TestHangupWhileReadingStdin(t *testing.T) {
 	cmd.Process.Signal(syscall.SIGHUP)
 	<-r.ended
 	rep := s.report("report")
-	if code := cmd.ProcessState.ExitCode(); code != 129 || len(rep.Files) != 60 || rep.outcomeCounts()[endPending] == 0 {
+	if code := cmd.ProcessState.ExitCode(); code != 129 || len(rep.Files) != 60 || rep.outcomeCounts()[outcomePending] == 0 {
 		t.Errorf("exit %d, want 129, and got %v of 60 files\n%s", code, rep.outcomeCounts(), r.stderr)
 	}
 }

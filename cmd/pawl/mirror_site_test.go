@@ -185,8 +185,8 @@ func (s *site) report(name string) (r readReport) {
 }
 
 // outcomeCounts returns the number of files with each outcome.
-func (r readReport) outcomeCounts() map[end]int {
-	n := make(map[end]int)
+func (r readReport) outcomeCounts() map[reportOutcome]int {
+	n := make(map[reportOutcome]int)
 	for _, f := range r.Files {
 		n[f.Outcome]++
 	}

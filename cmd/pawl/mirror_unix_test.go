@@ -28,7 +28,7 @@ func TestReadsInputOnce(t *testing.T) {
 		{[]string{os.DevNull}, true},
 	} {
 		c := MirrorCmd{Lists: tt.lists}
-		if got := c.readsInput(); got != tt.want {
+		if got := c.readsPipe(); got != tt.want {
 			t.Errorf("%q: got %v, want %v", tt.lists, got, tt.want)
 		}
 	}
@@ -39,7 +39,7 @@ func TestReadsInputOnce(t *testing.T) {
 func TestFailedListIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "failed")
 	c := MirrorCmd{Failed: path}
-	o, err := c.newOutcomes(t.Context(), &speaker{stdout: io.Discard, stderr: io.Discard})
+	o, err := c.newMirrorRecorder(t.Context(), &printer{stdout: io.Discard, stderr: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,14 +25,14 @@ func TestMirrorUpdate(t *testing.T) {
 	if n := len(s.srv.Requests()); n != 0 {
 		t.Errorf("without -N: %d requests, want none", n)
 	}
-	s.runMirror("-N", "--report", "report", "list").wantExit(0).wantStderr("all 1000 files are here: 7 fetched, 993 asked for and unchanged")
+	s.runMirror("-N", "--report", "report", "list").wantExit(0).wantStderr("all 1000 files are here: 7 fetched, 993 checked and unchanged")
 	s.wantFiles()
 	s.wantFileCount(1000)
 	s.wantOneRequestEach(names, changed)
 	for _, f := range s.report("report").Files {
-		want := endUnchanged
+		want := outcomeUnchanged
 		if changed[f.URL[len(s.srv.URL)+1:]] {
-			want = endFetched
+			want = outcomeFetched
 		}
 		if f.Outcome != want {
 			t.Errorf("report: %s %s, want %s", f.URL, f.Outcome, want)

@@ -17,16 +17,16 @@ func TestHintAboutWorstFailure(t *testing.T) {
 	}{
 		{nil, ""},
 		{map[int]int{4: 3}, "run the same command again"},
-		{map[int]int{75: 1, 8: 100}, "mend these addresses"},
+		{map[int]int{75: 1, 8: 100}, "fix these URLs"},
 		{map[int]int{8: 100, 9: 1}, "free some space"},
 		{map[int]int{13: 1}, "--overwrite"},
-		{map[int]int{32: 1, 13: 1}, "mend these digests"},
-		{map[int]int{6: 1}, "give credentials"},
-		{map[int]int{3: 1}, "see to these paths"},
+		{map[int]int{32: 1, 13: 1}, "fix these digests"},
+		{map[int]int{6: 1}, "send credentials"},
+		{map[int]int{3: 1}, "check these paths"},
 	}
 	for _, tt := range tests {
-		o := &outcomes{codes: tt.codes}
-		got := o.next()
+		o := &mirrorRecorder{codes: tt.codes}
+		got := o.finalHint()
 		if !strings.HasPrefix(got, tt.want) && !strings.HasSuffix(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%v: got %q, want %q", tt.codes, got, tt.want)
 		}
@@ -66,16 +66,16 @@ func TestRepeatedRetriesAreReportedOnce(t *testing.T) {
 		{second, "refused", 0, false},
 		{second, "reset", 0, true},
 		{second, "reset", 0, false},
-		{second, "reset", plainEvery, true},
+		{second, "reset", minPlainInterval, true},
 	} {
-		lists.retriedAt = lists.retriedAt.Add(-tt.later)
-		if got := lists.tellsRetry(tt.e, tt.reason); got != tt.want {
+		lists.retryShown = lists.retryShown.Add(-tt.later)
+		if got := lists.showsRetry(tt.e, tt.reason); got != tt.want {
 			t.Errorf("%d: got %v, want %v", i, got, tt.want)
 		}
 	}
 	few := &display{}
 	for range 2 {
-		if !few.tellsRetry(second, "refused") {
+		if !few.showsRetry(second, "refused") {
 			t.Error("without lists: a retry is not reported")
 		}
 	}

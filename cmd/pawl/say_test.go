@@ -35,20 +35,20 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 	for err, want := range map[error]int{
-		nil:                                      0,
-		errors.New("x"):                          1,
-		usageError(errors.New("x")):              2,
-		store.ErrNotFound:                        2,
-		&fs.PathError{Err: fs.ErrClosed}:         3,
-		&fs.PathError{Err: syscall.ENOSPC}:       9,
-		downloader.ErrClaimed:                    13,
-		&downloader.StatusError{Code: 404}:       8,
-		&downloader.StatusError{Code: 401}:       6,
-		&downloader.StatusError{Code: 503}:       75,
-		errDeadline:                              75,
-		signalError{syscall.SIGINT}:              130,
-		signalError{syscall.SIGTERM}:             143,
-		toldError{errors.Join(store.ErrForeign)}: 13,
+		nil:                                          0,
+		errors.New("x"):                              1,
+		usageErr{errors.New("x")}:                    2,
+		store.ErrNotFound:                            2,
+		&fs.PathError{Err: fs.ErrClosed}:             3,
+		&fs.PathError{Err: syscall.ENOSPC}:           9,
+		downloader.ErrClaimed:                        13,
+		&downloader.StatusError{Code: 404}:           8,
+		&downloader.StatusError{Code: 401}:           6,
+		&downloader.StatusError{Code: 503}:           75,
+		errDeadline:                                  75,
+		signalError{syscall.SIGINT}:                  130,
+		signalError{syscall.SIGTERM}:                 143,
+		reportedError{errors.Join(store.ErrForeign)}: 13,
 	} {
 		if got := exitCode(err); got != want {
 			t.Errorf("%v: got %d, want %d", err, got, want)
@@ -60,8 +60,8 @@ func TestExitCode(t *testing.T) {
 // characters, and the hint on the line below.
 func TestErrorIsOneLine(t *testing.T) {
 	var out strings.Builder
-	s := &speaker{stderr: &out}
-	s.tell(errors.New("a\x1b[31mb\nc"), "do this")
+	s := &printer{stderr: &out}
+	s.report(errors.New("a\x1b[31mb\nc"), "do this")
 	if got, want := out.String(), "pawl: error: a [31mb c\npawl: hint: do this\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -85,18 +85,18 @@ func TestEscapedInvalidUTF8(t *testing.T) {
 // TestTimestampsInLog checks that after keepTimes each line has a timestamp, whoever prints
 // it, except under the systemd journal, which adds its own.
 func TestTimestampsInLog(t *testing.T) {
-	print := func(s *speaker) {
+	print := func(s *printer) {
 		s.note("a")
 		show := newDisplay(s, displayOptions{bar: true, files: 1})
 		show.start(func() []downloader.Progress { return []downloader.Progress{{Target: "/d/f", Have: 1, Size: 2}} })
 		s.warn("b")
-		show.event(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Current: true})
-		time.Sleep(plainEvery)
+		show.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Current: true})
+		time.Sleep(minPlainInterval)
 		show.stop()
 	}
 	for journal, want := range map[bool]string{
-		false: "2000-01-01 01:00:00 pawl: a\n2000-01-01 01:00:00 pawl: warning: b\n2000-01-01 01:00:00 pawl: f: already there, and unchanged\n2000-01-01 01:00:10 pawl: f: 1 B/2 B, 0 connections\n",
-		true:  "pawl: a\npawl: warning: b\npawl: f: already there, and unchanged\npawl: f: 1 B/2 B, 0 connections\n",
+		false: "2000-01-01 01:00:00 pawl: a\n2000-01-01 01:00:00 pawl: warning: b\n2000-01-01 01:00:00 pawl: f: already downloaded, and unchanged\n2000-01-01 01:00:10 pawl: f: 1 B/2 B, 0 connections\n",
+		true:  "pawl: a\npawl: warning: b\npawl: f: already downloaded, and unchanged\npawl: f: 1 B/2 B, 0 connections\n",
 	} {
 		t.Setenv("JOURNAL_STREAM", "8:1")
 		if !journal {
@@ -107,13 +107,13 @@ func TestTimestampsInLog(t *testing.T) {
 			time.Local = time.FixedZone("", 3600)
 			defer func() { time.Local = local }()
 			var out, plain strings.Builder
-			s := &speaker{stderr: &out, stdout: &out}
-			s.keepTimes()
+			s := &printer{stderr: &out, stdout: &out}
+			s.addTimestamps()
 			print(s)
 			if got := out.String(); got != want {
 				t.Errorf("journal %v: got\n%swant\n%s", journal, got, want)
 			}
-			print(&speaker{stderr: &plain, stdout: &out})
+			print(&printer{stderr: &plain, stdout: &out})
 			if strings.Contains(plain.String(), "2000") {
 				t.Errorf("without keepTimes: got a timestamp in %s", plain.String())
 			}

@@ -12,13 +12,13 @@ import (
 
 // rawTexts makes kong take texts as they are. Its own mappers pass each text through
 // JSON, which replaces bytes that are not UTF-8.
-func rawTexts() kong.Option {
+func rawTextMappers() kong.Option {
 	options := []kong.Option{
-		kong.KindMapper(reflect.String, mapText(func(_ *kong.Value, to reflect.Value, text string) error {
+		kong.KindMapper(reflect.String, textMapper(func(_ *kong.Value, to reflect.Value, text string) error {
 			to.SetString(text)
 			return nil
 		})),
-		kong.NamedMapper("path", mapText(func(v *kong.Value, to reflect.Value, path string) error {
+		kong.NamedMapper("path", textMapper(func(v *kong.Value, to reflect.Value, path string) error {
 			if path == "" && v.HasDefault { // an empty variable of the environment
 				return nil
 			}
@@ -28,7 +28,7 @@ func rawTexts() kong.Option {
 			to.SetString(path)
 			return nil
 		})),
-		kong.TypeMapper(reflect.TypeFor[header](), mapText(func(_ *kong.Value, to reflect.Value, text string) error {
+		kong.TypeMapper(reflect.TypeFor[header](), textMapper(func(_ *kong.Value, to reflect.Value, text string) error {
 			return to.Addr().Interface().(*header).UnmarshalText([]byte(text))
 		})),
 	}
@@ -43,7 +43,7 @@ func rawTexts() kong.Option {
 }
 
 // mapText returns a mapper that sets a value to a text.
-func mapText(set func(v *kong.Value, to reflect.Value, text string) error) kong.Mapper {
+func textMapper(set func(v *kong.Value, to reflect.Value, text string) error) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, to reflect.Value) error {
 		token, err := ctx.Scan.PopValue("string")
 		if err != nil {

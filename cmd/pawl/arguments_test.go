@@ -13,7 +13,7 @@ import (
 // parse returns what a command line means.
 func parse(t *testing.T, args ...string) (cli CLI, err error) {
 	t.Helper()
-	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTexts(), kong.Vars{"version": ""}, kong.WithBeforeResolve(loadConfig))
+	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTextMappers(), kong.Vars{"version": ""}, kong.WithBeforeResolve(loadConfig))
 	if err != nil {
 		t.Fatal(err)
 	}

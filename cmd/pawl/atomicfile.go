@@ -40,7 +40,7 @@ func (e *outputError) Unwrap() error { return e.err }
 // newAtomicFile begins the file at path, which need not exist. Where it can never be
 // written that fails at once.
 func newAtomicFile(path string) (*atomicFile, error) {
-	target, err := replaceable(path)
+	target, err := renameTarget(path)
 	if err != nil {
 		return nil, &outputError{path, err}
 	}
@@ -54,17 +54,17 @@ func newAtomicFile(path string) (*atomicFile, error) {
 
 // checkLinks returns an ErrNotOurs if path leads through a symbolic link of somebody
 // else, who could choose by it which file is replaced.
-func checkLinks(path string) error {
+func checkLinkOwners(path string) error {
 	for range 40 { // links that lead to each other; the system has the same limit
 		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-			if err := checkLink(dir); err != nil {
+			if err := checkLinkOwner(dir); err != nil {
 				return err
 			}
 			if dir == filepath.Dir(dir) {
 				break
 			}
 		}
-		if err := checkLink(path); err != nil {
+		if err := checkLinkOwner(path); err != nil {
 			return err
 		}
 		to, err := os.Readlink(path)
@@ -80,7 +80,7 @@ func checkLinks(path string) error {
 }
 
 // checkLink returns an ErrNotOurs if path is a symbolic link of somebody else.
-func checkLink(path string) error {
+func checkLinkOwner(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != fs.ModeSymlink {
 		return nil
@@ -92,8 +92,8 @@ func checkLink(path string) error {
 // gave. A symbolic link stays one, but somebody
 // else's is refused; a device or a pipe is refused, as a rename would put a file in its
 // place.
-func replaceable(path string) (target string, err error) {
-	if err := checkLinks(path); err != nil {
+func renameTarget(path string) (target string, err error) {
+	if err := checkLinkOwners(path); err != nil {
 		return "", err
 	}
 	target, err = filepath.EvalSymlinks(path)
@@ -164,7 +164,7 @@ func (a *atomicFile) abort() {
 }
 
 // pour copies what was written to w, and aborts.
-func (a *atomicFile) pour(w io.Writer) error {
+func (a *atomicFile) copyTo(w io.Writer) error {
 	if a == nil {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // recentNames is how many finished files are named beneath the bar.
-const recentNames = 3
+const maxRecentNames = 3
 
 // A bar is the lines at the bottom of a terminal: how far everything is, and the
 // names of the files that were finished last. A nil bar draws nothing.
@@ -38,12 +38,12 @@ func newBar(tty *os.File) *bar {
 // add names a file that was finished.
 func (b *bar) add(name string) {
 	b.recent = append(b.recent, name)
-	b.recent = b.recent[max(0, len(b.recent)-recentNames):]
+	b.recent = b.recent[max(0, len(b.recent)-maxRecentNames):]
 }
 
 // draw shows v. The lines stay clear of the last column, where some terminals
 // wrap at once, and of the row above, which tells what came before.
-func (b *bar) draw(v view) {
+func (b *bar) draw(v progressView) {
 	if b == nil {
 		return
 	}
@@ -52,7 +52,7 @@ func (b *bar) draw(v view) {
 	out.WriteString("\r" + barLine(v, columns-1) + "\x1b[K")
 	names := b.recent[max(0, len(b.recent)-max(0, rows-2)):]
 	for _, name := range names {
-		out.WriteString("\r\n" + cut("  "+name, columns-1) + "\x1b[K")
+		out.WriteString("\r\n" + truncate("  "+name, columns-1) + "\x1b[K")
 	}
 	out.WriteString("\x1b[J") // of more lines, or longer ones, than there are now
 	if up := len(names); up > 0 {

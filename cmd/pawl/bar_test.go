@@ -81,12 +81,12 @@ func (g *grid) sequence(r rune) {
 }
 
 func (g *grid) put(r rune) {
-	if g.column+columnOf(r) > g.columns {
+	if g.column+runeWidth(r) > g.columns {
 		g.column = 0
 		g.down()
 	}
 	g.cells[g.row][g.column] = r
-	if g.column += columnOf(r); columnOf(r) == 2 {
+	if g.column += runeWidth(r); runeWidth(r) == 2 {
 		g.cells[g.row][g.column-1] = 0
 	}
 }
@@ -161,10 +161,10 @@ func (g *grid) looks(want ...string) {
 
 const unknownBar = "0 B, 0 connections  0 of 9 files so far"
 
-func fresh(t *testing.T, columns, rows int) (*grid, *bar, view) {
+func fresh(t *testing.T, columns, rows int) (*grid, *bar, progressView) {
 	g := newGrid(t, columns, rows)
 	fmt.Fprintln(g, "$ pawl")
-	return g, &bar{out: g, size: g.size}, view{files: 9, more: true, total: -1}
+	return g, &bar{out: g, size: g.size}, progressView{files: 9, more: true, total: -1}
 }
 
 // TestBarPicture: the names beneath the bar, the last three, and nothing once it
@@ -245,7 +245,7 @@ func TestBarResize(t *testing.T) {
 			b.draw(v)
 			g.resize(10 + rand.IntN(100))
 			b.draw(v)
-			g.looks("$ pawl", barLine(v, g.columns-1), cut("  "+b.recent[0], g.columns-1), cut("  short", g.columns-1))
+			g.looks("$ pawl", barLine(v, g.columns-1), truncate("  "+b.recent[0], g.columns-1), truncate("  short", g.columns-1))
 		}
 		b.clear()
 		g.looks("$ pawl")
@@ -258,7 +258,7 @@ func TestBarResize(t *testing.T) {
 func TestDisplayPicture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
-		say := &speaker{stderr: g, stdout: &strings.Builder{}}
+		say := &printer{stderr: g, stdout: &strings.Builder{}}
 		var counts atomic.Pointer[fileCounts]
 		counts.Store(&fileCounts{})
 		s := newDisplay(say, displayOptions{bar: true, recent: true, counts: func() fileCounts { return *counts.Load() }})
@@ -269,7 +269,7 @@ func TestDisplayPicture(t *testing.T) {
 		s.start(func() []downloader.Progress { return *running.Load() })
 		show := func(want ...string) {
 			t.Helper()
-			time.Sleep(drawEvery)
+			time.Sleep(drawInterval)
 			synctest.Wait()
 			g.looks(want...)
 		}
@@ -279,9 +279,9 @@ func TestDisplayPicture(t *testing.T) {
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 100, Have: 50, Conns: 2}})
 		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 here before")
 		counts.Store(&fileCounts{current: 5, fetched: 2, failed: 1})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
-		s.event(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // of a round, counted by the caller
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // of a round, counted by the caller
 		say.note("a line")
 		running.Store(new([]downloader.Progress))
 		s.setFiles(20, false)
@@ -289,7 +289,7 @@ func TestDisplayPicture(t *testing.T) {
 		show("pawl: a line", " 40% [===>       ] 2.1 KiB, 0 connections  7 of 20 files, 1 failed, 5 …", "  a  100 B", "  b   unchanged")
 		half := downloader.Progress{Target: "/d/e", Size: 10, Have: 5}
 		running.Store(&[]downloader.Progress{half, half, half, half})
-		time.Sleep(drawEvery)
+		time.Sleep(drawInterval)
 		synctest.Wait()
 		if got := g.picture(); !strings.Contains(got, "\n 50% [=") {
 			t.Errorf("of 20 files 8 and 4 halves: got %s", got)
@@ -307,7 +307,7 @@ func TestDisplayPicture(t *testing.T) {
 func TestDisplayRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
-		s := newDisplay(&speaker{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})
+		s := newDisplay(&printer{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})
 		s.bar = &bar{out: g, size: g.size}
 		var running atomic.Pointer[[]downloader.Progress]
 		running.Store(new([]downloader.Progress))
@@ -315,9 +315,9 @@ func TestDisplayRate(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 1 << 30, Have: 1 << 20, Conns: 1}})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Current: true})
-		s.event(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
-		time.Sleep(drawEvery)
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
+		time.Sleep(drawInterval)
 		synctest.Wait()
 		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 here before") {
 			t.Errorf("got %q", got)

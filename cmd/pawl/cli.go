@@ -175,7 +175,7 @@ func (g *Globals) stateDir() (string, error) {
 }
 
 // openStore opens the records; what they have to say goes to say.
-func (g *Globals) openStore(say *speaker, opts store.Options) (*store.Store, error) {
+func (g *Globals) openStore(say *printer, opts store.Options) (*store.Store, error) {
 	dir, err := g.stateDir()
 	if err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func loadConfig(ctx *kong.Context) error {
 		paths = append(paths, named)
 	}
 	for _, path := range paths { // kong lets the later ones win
-		if err := checkConfig(path); err != nil && path != named {
+		if err := checkConfigOwner(path); err != nil && path != named {
 			return err
 		}
 		c, err := readConfig(path)
@@ -71,7 +71,7 @@ func loadConfig(ctx *kong.Context) error {
 
 // checkConfig refuses a file of another user, because its options may be commands. It is
 // for files that the user did not name.
-func checkConfig(path string) error {
+func checkConfigOwner(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil // readConfig says so
@@ -110,7 +110,7 @@ func readConfig(path string) (*configFile, error) {
 // Validate refuses names that no command has.
 func (c *configFile) Validate(app *kong.Application) error {
 	known := make(map[string]bool)
-	for _, flag := range flagsOf(app) {
+	for _, flag := range allFlags(app) {
 		known[flag.Name] = true
 	}
 	for name, n := range c.lines {

@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	drawEvery  = 200 * time.Millisecond // the bar
-	jsonEvery  = time.Second            // progress objects
-	plainEvery = 10 * time.Second       // progress lines where there is no terminal, at first
-	plainMost  = 5 * time.Minute        // and in the end
-	rateOver   = 3 * time.Second        // the shown rate is the mean of this long
-	ratedFrom  = 1 << 20                // bytes of a file of a list that make a rate; smaller ones mostly wait
+	drawInterval     = 200 * time.Millisecond // the bar
+	jsonInterval     = time.Second            // progress objects
+	minPlainInterval = 10 * time.Second       // progress lines where there is no terminal, at first
+	maxPlainInterval = 5 * time.Minute        // and in the end
+	rateWindow       = 3 * time.Second        // the shown rate is the mean of this long
+	minRatedSize     = 1 << 20                // bytes of a file of a list that make a rate; smaller ones mostly wait
 )
 
 // displayOptions say what is shown.
@@ -52,7 +52,7 @@ type fileCounts struct {
 // to stop; everybody else only leaves messages, and waits for no terminal.
 type display struct {
 	displayOptions
-	say      *speaker
+	out      *printer
 	snapshot func() []downloader.Progress
 	bar      *bar // nil where there is no terminal
 
@@ -63,19 +63,19 @@ type display struct {
 	quit, done chan struct{}
 
 	// of the goroutine alone
-	finished  int64 // bytes of the files that are done
-	before    int64 // bytes that were here before, and are no part of the rate
-	ended     fileCounts
-	plainWait time.Duration // until the next progress line, growing
-	rate      meter
-	lastJSON  time.Time
-	lastPlain time.Time
-	retried   string    // the reason of the last retry that was told
-	retriedAt time.Time // when that was
+	finished    int64 // bytes of the files that are done
+	before      int64 // bytes that were here before, and are no part of the rate
+	ended       fileCounts
+	plainWait   time.Duration // until the next progress line, growing
+	rate        rateMeter
+	lastJSON    time.Time
+	lastPlain   time.Time
+	retryReason string    // the reason of the last retry that was told
+	retryShown  time.Time // when that was
 }
 
-func newDisplay(say *speaker, o displayOptions) *display {
-	s := &display{displayOptions: o, say: say, quit: make(chan struct{}), done: make(chan struct{})}
+func newDisplay(say *printer, o displayOptions) *display {
+	s := &display{displayOptions: o, out: say, quit: make(chan struct{}), done: make(chan struct{})}
 	if f, ok := say.stderr.(*os.File); ok && o.bar && !o.json && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		s.bar = newBar(f)
 	}
@@ -94,8 +94,8 @@ func (s *display) setFiles(n int, more bool) {
 func (s *display) start(snapshot func() []downloader.Progress) {
 	s.snapshot = snapshot
 	s.lastPlain, s.lastJSON = time.Now(), time.Now()
-	s.plainWait = plainEvery
-	s.say.divert(func(line string) { s.later(func() { s.say.print(line) }) }, func() {})
+	s.plainWait = minPlainInterval
+	s.out.divert(func(line string) { s.enqueue(func() { s.out.print(line) }) }, func() {})
 	go s.loop()
 }
 
@@ -103,10 +103,10 @@ func (s *display) start(snapshot func() []downloader.Progress) {
 func (s *display) stop() {
 	close(s.quit)
 	<-s.done
-	s.say.divert(nil, s.flush)
+	s.out.divert(nil, s.flush)
 }
 
-func (s *display) later(print func()) {
+func (s *display) enqueue(print func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, print)
@@ -114,13 +114,13 @@ func (s *display) later(print func()) {
 
 func (s *display) loop() {
 	defer close(s.done)
-	tick := time.NewTicker(drawEvery)
+	tick := time.NewTicker(drawInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			s.flush()
-			s.progress(now)
+			s.showProgress(now)
 		case <-s.quit:
 			s.flush()
 			s.bar.clear()
@@ -144,12 +144,12 @@ func (s *display) flush() {
 }
 
 // view is what there is to tell of the downloads that run, and of all others.
-func (s *display) view(running []downloader.Progress) view {
+func (s *display) view(running []downloader.Progress) progressView {
 	c := s.ended
 	if s.counts != nil {
 		c = s.counts()
 	}
-	v := view{have: s.finished, total: s.finished, before: c.current + c.unchanged, failed: c.failed, byFiles: s.counts != nil}
+	v := progressView{have: s.finished, total: s.finished, before: c.current + c.unchanged, failed: c.failed, byFiles: s.counts != nil}
 	v.done = c.fetched + v.before
 	s.mu.Lock()
 	v.files, v.more = s.files, s.more
@@ -174,49 +174,49 @@ func (s *display) view(running []downloader.Progress) view {
 }
 
 // progress shows how far the downloads are.
-func (s *display) progress(now time.Time) {
+func (s *display) showProgress(now time.Time) {
 	all := s.snapshot()
 	v := s.view(all)
-	v.rate = s.rate.at(now, v.have-s.before)
+	v.rate = s.rate.sample(now, v.have-s.before)
 	switch {
 	case len(all) == 0 && !v.several():
-	case s.json && now.Sub(s.lastJSON) >= jsonEvery:
+	case s.json && now.Sub(s.lastJSON) >= jsonInterval:
 		s.lastJSON = now
 		for _, p := range all {
-			s.object(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns})
+			s.writeJSON(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns})
 		}
 	case s.bar != nil:
 		s.bar.draw(v)
 	case s.displayOptions.bar && !s.json && now.Sub(s.lastPlain) >= s.plainWait:
 		s.lastPlain = now
-		s.plainWait = min(s.plainWait*3/2, plainMost)
+		s.plainWait = min(s.plainWait*3/2, maxPlainInterval)
 		s.println("pawl: %s: %s", v.title(), v.text())
 	}
 }
 
 func (s *display) println(format string, args ...any) {
-	s.say.print(fmt.Sprintf(format, args...))
+	s.out.print(fmt.Sprintf(format, args...))
 }
 
-func (s *display) object(fields map[string]any) {
+func (s *display) writeJSON(fields map[string]any) {
 	fields["v"] = 1
 	for name, value := range fields {
 		if text, ok := value.(string); ok {
 			fields[name] = escaped(text)
 		}
 	}
-	enc := json.NewEncoder(s.say.stdout)
+	enc := json.NewEncoder(s.out.stdout)
 	enc.SetEscapeHTML(false)
 	enc.Encode(fields) // a closed stdout is no reason to stop a download
 }
 
 // event takes a transition of the engine's.
-func (s *display) event(e downloader.Event) {
-	s.later(func() {
+func (s *display) onEvent(e downloader.Event) {
+	s.enqueue(func() {
 		if s.json {
-			s.object(eventFields(e))
+			s.writeJSON(eventFields(e))
 		}
-		s.tell(e)
+		s.printEvent(e)
 	})
 }
 
@@ -235,22 +235,22 @@ func (s *display) name(target string) string {
 
 // tellsRetry reports whether a retry is worth a line. Of the many files of lists
 // that fail for one reason it is one every few seconds, as the end of each is told.
-func (s *display) tellsRetry(e downloader.Event, reason string) bool {
+func (s *display) showsRetry(e downloader.Event, reason string) bool {
 	if s.verbose {
 		return true
 	}
 	if e.Attempt <= 1 && e.Wait <= 5*time.Second {
 		return false
 	}
-	if s.counts != nil && reason == s.retried && time.Since(s.retriedAt) < plainEvery {
+	if s.counts != nil && reason == s.retryReason && time.Since(s.retryShown) < minPlainInterval {
 		return false
 	}
-	s.retried, s.retriedAt = reason, time.Now()
+	s.retryReason, s.retryShown = reason, time.Now()
 	return true
 }
 
 // tell says in words what e says.
-func (s *display) tell(e downloader.Event) {
+func (s *display) printEvent(e downloader.Event) {
 	name := s.name(e.Target)
 	reason := ""
 	if e.Err != nil {
@@ -260,7 +260,7 @@ func (s *display) tell(e downloader.Event) {
 	case downloader.Started:
 		s.before += e.Held
 		if e.Held > 0 {
-			s.note("%s: going on from %s of %s", name, size(e.Held), sizeOr(e.Size))
+			s.note("%s: going on from %s of %s", name, size(e.Held), sizeText(e.Size))
 		}
 	case downloader.Lost:
 		s.warning("%s: %s of it are no longer in the part file, and are fetched again", name, size(e.Held))
@@ -269,8 +269,8 @@ func (s *display) tell(e downloader.Event) {
 	case downloader.Warning:
 		s.warning("%s: %s", name, reason)
 	case downloader.Retrying:
-		if s.tellsRetry(e, reason) {
-			s.note("%s: %s; trying again %s (%d%s)", name, reason, in(e.Wait), e.Attempt, ofTries(e.Tries))
+		if s.showsRetry(e, reason) {
+			s.note("%s: %s; trying again %s (%d%s)", name, reason, delayText(e.Wait), e.Attempt, triesText(e.Tries))
 		}
 	case downloader.Waiting:
 		s.note("%s: %s, and wants to be asked again in %s", name, reason, span(e.Wait))
@@ -283,7 +283,7 @@ func (s *display) tell(e downloader.Event) {
 			s.note("%s: %s; waiting for one", name, reason)
 		}
 	case downloader.Finished:
-		s.finish(e, name)
+		s.printFinished(e, name)
 	case downloader.Stopped:
 		s.ended.failed++ // told by whoever asked for it
 	}
@@ -291,7 +291,7 @@ func (s *display) tell(e downloader.Event) {
 
 // finish tells that a file is there, on stdout for scripts and on stderr for
 // people.
-func (s *display) finish(e downloader.Event, name string) {
+func (s *display) printFinished(e downloader.Event, name string) {
 	s.finished += e.Size
 	if e.Current {
 		s.ended.unchanged++
@@ -299,14 +299,14 @@ func (s *display) finish(e downloader.Event, name string) {
 	} else {
 		s.ended.fetched++
 	}
-	if s.paths && !isTerminal(s.say.stdout) {
-		fmt.Fprintln(s.say.stdout, nearby(e.Target))
+	if s.paths && !isTerminal(s.out.stdout) {
+		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
 	switch {
 	case s.bar != nil && s.recent && e.Current:
 		s.bar.add(name + "  unchanged")
 	case s.bar != nil && s.recent:
-		s.bar.add(name + "  " + sizeOr(e.Size))
+		s.bar.add(name + "  " + sizeText(e.Size))
 	case e.Current && s.counts != nil && !s.verbose: // which may be most of a list
 	case e.Current:
 		s.note("%s: already there, and unchanged", name)
@@ -314,7 +314,7 @@ func (s *display) finish(e downloader.Event, name string) {
 		s.note("%s in %s", size(e.Fetched), span(e.Elapsed))
 	case e.Fetched == 0 && e.Size > 0:
 		s.note("%s: done, %s, all of it had arrived before", name, size(e.Size))
-	case e.Size == 0, s.counts != nil && e.Fetched < ratedFrom:
+	case e.Size == 0, s.counts != nil && e.Fetched < minRatedSize:
 		s.note("%s: done, %s", name, size(e.Size))
 	default:
 		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Elapsed), size(int64(float64(e.Fetched)/max(e.Elapsed.Seconds(), 0.001))))
@@ -322,7 +322,7 @@ func (s *display) finish(e downloader.Event, name string) {
 }
 
 func (s *display) note(format string, args ...any) {
-	if !s.say.quiet {
+	if !s.out.quiet {
 		s.println("pawl: "+format, args...)
 	}
 }
@@ -336,7 +336,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-func sizeOr(n int64) string {
+func sizeText(n int64) string {
 	if n < 0 {
 		return "unknown size"
 	}
@@ -344,14 +344,14 @@ func sizeOr(n int64) string {
 }
 
 // in says when something will be.
-func in(d time.Duration) string {
+func delayText(d time.Duration) string {
 	if d < 100*time.Millisecond {
 		return "at once"
 	}
 	return "in " + span(d)
 }
 
-func ofTries(n int) string {
+func triesText(n int) string {
 	if n == 0 {
 		return ""
 	}

@@ -29,24 +29,24 @@ func (e *settingError) Is(kind error) bool { return kind == downloader.ErrUsage 
 
 // foreignNames begin the names of variables that are no options: those that hooks
 // receive, and those of the tests.
-var foreignNames = []string{"PAWL_FILE_", "PAWL_TEST_"}
+var otherPrefixes = []string{"PAWL_FILE_", "PAWL_TEST_"}
 
 // warnUnused warns of variables that look like settings of pawl and have no effect.
 // It must be called once, after the command line has been parsed.
-func warnUnused(say *speaker, app *kong.Application, environ []string) {
+func warnUnknownVariables(say *printer, app *kong.Application, environ []string) {
 	known := make(map[string]string) // the variable of an option, by all variables that it could have
-	for _, flag := range flagsOf(app) {
+	for _, flag := range allFlags(app) {
 		for _, variable := range flag.Envs { // one at most
 			known[variable] = variable
 			for _, alias := range flag.Aliases {
-				known[variableOf(alias)] = variable
+				known[variableName(alias)] = variable
 			}
 		}
 	}
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
 		isForeign := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
-		if !strings.HasPrefix(name, "PAWL_") || value == "" || known[name] == name || slices.ContainsFunc(foreignNames, isForeign) {
+		if !strings.HasPrefix(name, "PAWL_") || value == "" || known[name] == name || slices.ContainsFunc(otherPrefixes, isForeign) {
 			continue
 		}
 		hint := ""
@@ -63,12 +63,12 @@ func warnUnused(say *speaker, app *kong.Application, environ []string) {
 }
 
 // variableOf returns the variable that another name of an option would have.
-func variableOf(name string) string {
+func variableName(name string) string {
 	return "PAWL_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
 // flagsOf returns the options of all commands.
-func flagsOf(app *kong.Application) []*kong.Flag {
+func allFlags(app *kong.Application) []*kong.Flag {
 	var all []*kong.Flag
 	kong.Visit(app, func(node kong.Visitable, next kong.Next) error { // no function returns an error
 		if flag, ok := node.(*kong.Flag); ok {

@@ -56,7 +56,7 @@ func (c *GetCmd) Validate() error {
 }
 
 // mostURLs is how many URLs the patterns of a command line may stand for.
-const mostURLs = 10_000
+const maxPatternURLs = 10_000
 
 // expand puts what patterns stand for in their place.
 func (c *GetCmd) expand() error {
@@ -69,8 +69,8 @@ func (c *GetCmd) expand() error {
 		if err != nil {
 			return fmt.Errorf("%w; --no-glob takes it as it is", err)
 		}
-		if n+int64(len(all)) > mostURLs {
-			return fmt.Errorf("%q stands for %d URLs, more than %d; pawl mirror --glob has no limit", downloader.RedactURL(s), n, mostURLs)
+		if n+int64(len(all)) > maxPatternURLs {
+			return fmt.Errorf("%q stands for %d URLs, more than %d; pawl mirror --glob has no limit", downloader.RedactURL(s), n, maxPatternURLs)
 		}
 		urls, err := list.Expand(s)
 		if err != nil {
@@ -131,7 +131,7 @@ func distance(a, b string) int {
 }
 
 // Run downloads the URLs.
-func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
+func (c *GetCmd) Run(ctx context.Context, g *Globals, say *printer) error {
 	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
@@ -139,15 +139,15 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	if c.Output == "-" && isTerminal(say.stdout) {
 		return usageError(errors.New("standard output is a terminal; pipe it somewhere, or give -o FILE"))
 	}
-	c.warnLoose(say)
+	c.warnExposedHeaders(say)
 	headers := c.originHeaders(slices.Concat([]string{c.Checksums}, c.URLs, c.Mirror)...)
-	sum, err := c.sums(ctx, g, st, headers)
+	sum, err := c.checksums(ctx, g, st, headers)
 	if err != nil {
 		return err
 	}
 	mirrors := slices.Clone(c.Mirror)
 	for i, u := range mirrors {
-		mirrors[i] = headers.toAsk(u)
+		mirrors[i] = headers.requestURL(u)
 	}
 	var requests []downloader.Request
 	for i, u := range c.URLs {
@@ -155,7 +155,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			say.note("%q is given twice, and downloaded once", downloader.RedactURL(u))
 			continue
 		}
-		req := downloader.Request{URL: headers.toAsk(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
+		req := downloader.Request{URL: headers.requestURL(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
 				return fmt.Errorf("%q: %w", downloader.RedactURL(u), err)
@@ -170,7 +170,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 }
 
 // sums returns what tells the digests of --checksums, nil without.
-func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store, headers originHeaders) (func(string) (chunk.Sum, error), error) {
+func (c *GetCmd) checksums(ctx context.Context, g *Globals, st *store.Store, headers originHeaders) (func(string) (chunk.Sum, error), error) {
 	if c.Checksums == "" {
 		return nil, nil
 	}
@@ -180,22 +180,22 @@ func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store, headers 
 	}
 	d := downloader.New(st, opts)
 	defer d.Close()
-	lists, err := c.newLister(d, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
+	lists, err := c.newListOpener(d, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
 	if err != nil {
 		return nil, err
 	}
-	return lists.readSums(ctx, c.Checksums)
+	return lists.readChecksums(ctx, c.Checksums)
 }
 
 // transfer does the requests, and tells each failure as it comes.
-func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *store.Store, requests []downloader.Request) error {
+func (t *Transfer) transfer(ctx context.Context, g *Globals, say *printer, st *store.Store, requests []downloader.Request) error {
 	ctx, cancel := t.deadline(ctx)
 	defer cancel()
 	opts, err := t.options()
 	if err != nil {
 		return err
 	}
-	ends, err := t.newEnds(ctx, say, reportHeader{})
+	ends, err := t.newRecorder(ctx, say, reportHeader{})
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	if !streams {
 		signal.Ignore(syscall.SIGPIPE) // that nobody reads the names is no reason to stop
 	}
-	opts.OnEvent = show.event
+	opts.OnEvent = show.onEvent
 	d := downloader.New(st, opts)
 	defer d.Close()
 	defer t.LimitRate.follow(d.SetLimitRate)()
@@ -221,7 +221,7 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 	var group errgroup.Group
 	group.SetLimit(cmp.Or(t.Jobs, defaultJobs))
 	for i, req := range requests {
-		t.fill(&req)
+		t.applyTo(&req)
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return nil // told once, at the end
@@ -231,9 +231,9 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 				return nil
 			}
 			if err != nil {
-				say.tell(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinished(st, req)))
+				say.report(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinished(st, req)))
 			}
-			ends.took(req, res, err)
+			ends.completed(req, res, err)
 			mu.Lock()
 			defer mu.Unlock()
 			ended[i] = true
@@ -244,14 +244,14 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 			return nil
 		})
 	}
-	wait(ctx, &group, streams)
+	waitForGroup(ctx, &group, streams)
 	mu.Lock()
 	defer mu.Unlock()
 	if len(ended) < len(requests) {
 		held := false
 		for i, req := range requests {
 			if !ended[i] {
-				rec, _ := find(st, req) // of those that were begun
+				rec, _ := findRecord(st, req) // of those that were begun
 				ends.pending(req, rec)
 				s.Pending++
 			}
@@ -261,17 +261,17 @@ func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *s
 		if held {
 			next = "what has arrived is kept; go on with: pawl resume"
 		}
-		say.tell(context.Cause(ctx), next)
+		say.report(context.Cause(ctx), next)
 		failures = append(failures, context.Cause(ctx))
 	}
 	if err := ends.close(s, errors.Join(failures...)); err != nil {
-		say.tell(err, hint(err, ""))
+		say.report(err, hint(err, ""))
 		failures = append(failures, err)
 	}
 	if len(failures) == 0 {
 		return nil
 	}
-	return toldError{errors.Join(failures...)}
+	return reportedError{errors.Join(failures...)}
 }
 
 // deadline is ctx with that of the options, if there is one.
@@ -284,7 +284,7 @@ func (t *Transfer) deadline(ctx context.Context) (context.Context, context.Cance
 
 // wait waits for the downloads. A stream may hang in a write to a pipe that
 // nobody reads, which cannot be interrupted: it is given up soon after ctx.
-func wait(ctx context.Context, group *errgroup.Group, stream bool) {
+func waitForGroup(ctx context.Context, group *errgroup.Group, stream bool) {
 	if !stream {
 		group.Wait()
 		return
@@ -319,14 +319,14 @@ func unfinished(st *store.Store, req downloader.Request) store.ID {
 	if req.Stream != nil {
 		return ""
 	}
-	if rec, err := find(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
+	if rec, err := findRecord(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
 		return rec.ID
 	}
 	return ""
 }
 
 // find returns the record of what req asks for, the newest if there are several.
-func find(st *store.Store, req downloader.Request) (found store.Record, err error) {
+func findRecord(st *store.Store, req downloader.Request) (found store.Record, err error) {
 	if req.ID != "" {
 		return st.Get(req.ID)
 	}
@@ -345,7 +345,7 @@ func find(st *store.Store, req downloader.Request) (found store.Record, err erro
 }
 
 // fill adds to req what the options say of every request.
-func (t *Transfer) fill(req *downloader.Request) {
+func (t *Transfer) applyTo(req *downloader.Request) {
 	req.Overwrite, req.Restart, req.FailOnChange = t.Overwrite, t.Restart, t.OnChange == "fail"
 	req.MaxSize = int64(t.MaxSize)
 }
@@ -359,7 +359,7 @@ func (t *Transfer) options() (downloader.Options, error) {
 		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute),
 		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),
 		StallTimeout:   t.StallTimeout.or(time.Duration(t.Timeout)),
-		LimitRate:      t.LimitRate.at(time.Now()),
+		LimitRate:      t.LimitRate.rateAt(time.Now()),
 		RequestRate:    float64(t.MaxRequestRate),
 		NoRemoteTime:   t.NoRemoteTime,
 		WaitNetwork:    true,

@@ -17,8 +17,8 @@ import (
 
 // A header is the argument of one -H: a header field, or @FILE.
 type header struct {
-	fields []headerField
-	loose  string // FILE, if other users of the machine may read it
+	fields  []headerField
+	exposed string // FILE, if other users of the machine may read it
 }
 
 // A headerField is a header field for the origins that the user typed, or for one host.
@@ -31,7 +31,7 @@ type headerField struct {
 // contain the value, because it may be a secret.
 func (h *header) UnmarshalText(text []byte) error {
 	if path, ok := strings.CutPrefix(string(text), "@"); ok {
-		return h.read(path)
+		return h.readFile(path)
 	}
 	f, err := parseField(string(text))
 	h.fields = []headerField{f}
@@ -40,14 +40,14 @@ func (h *header) UnmarshalText(text []byte) error {
 
 // read takes the fields of a file, one a line. Empty lines, and lines that begin with #,
 // are skipped.
-func (h *header) read(path string) error {
+func (h *header) readFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode()&0o077 != 0 && runtime.GOOS != "windows" {
-		h.loose = path
+		h.exposed = path
 	}
 	in := bufio.NewScanner(f)
 	in.Buffer(nil, 1<<20) // a cookie may be longer than the 64 KiB of a Scanner
@@ -67,11 +67,11 @@ func (h *header) read(path string) error {
 
 // forHost matches a field for one host. After "N:" a value of the form "80=N: V" would look
 // the same as a port, but for the blank that is usual there.
-var forHost = regexp.MustCompile(`^(\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s=:@/\[\]]+(?::\d+)?)=([^=:\s]+:.*)$`)
+var hostFieldPattern = regexp.MustCompile(`^(\[[0-9A-Fa-f:.]+\](?::\d+)?|[^\s=:@/\[\]]+(?::\d+)?)=([^=:\s]+:.*)$`)
 
 // parseField parses "N: V" or "HOST=N: V".
 func parseField(text string) (f headerField, err error) {
-	if m := forHost.FindStringSubmatch(text); m != nil {
+	if m := hostFieldPattern.FindStringSubmatch(text); m != nil {
 		f.host, text = strings.ToLower(m[1]), m[2]
 	}
 	name, value, ok := strings.Cut(text, ":")
@@ -84,7 +84,7 @@ func parseField(text string) (f headerField, err error) {
 
 // isFor reports whether the field is for the host of an origin, for example
 // "https://example.com:443". Without a port it is for all ports of the host.
-func (f headerField) isFor(origin string) bool {
+func (f headerField) matchesOrigin(origin string) bool {
 	u, err := url.Parse(origin)
 	if err != nil || f.host == "" {
 		return false
@@ -98,16 +98,16 @@ func (f headerField) isFor(origin string) bool {
 var secretWords = []string{"auth", "cookie", "credential", "key", "password", "secret", "session", "signature", "token"}
 
 // isSecret reports whether the value of a header field may be a secret, by its name.
-func isSecret(name string) bool {
+func isSecretName(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(name, word) })
 }
 
 // warnLoose warns of files of -H @FILE that other users may read.
-func (t *Transfer) warnLoose(say *speaker) {
+func (t *Transfer) warnExposedHeaders(say *printer) {
 	for _, h := range t.Header {
-		if h.loose != "" {
-			say.warn("%q may be read by other users; take that away with: chmod 600", h.loose)
+		if h.exposed != "" {
+			say.warn("%q may be read by other users; take that away with: chmod 600", h.exposed)
 		}
 	}
 }

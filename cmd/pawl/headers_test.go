@@ -53,7 +53,7 @@ func TestHeaderHosts(t *testing.T) {
 		{"[::1]:81", "http://[::1]:80", false},
 		{"", "http://a.example:80", false},
 	} {
-		if got := (headerField{host: tt.host}).isFor(tt.origin); got != tt.want {
+		if got := (headerField{host: tt.host}).matchesOrigin(tt.origin); got != tt.want {
 			t.Errorf("%q for %s: got %v", tt.host, tt.origin, got)
 		}
 	}
@@ -70,7 +70,7 @@ func TestHeaderFile(t *testing.T) {
 	}
 	os.Chmod(path, 0o640)
 	h = header{}
-	if err := h.UnmarshalText([]byte("@" + path)); err != nil || runtime.GOOS != "windows" && h.loose != path {
+	if err := h.UnmarshalText([]byte("@" + path)); err != nil || runtime.GOOS != "windows" && h.exposed != path {
 		t.Errorf("got %v, %v", h, err)
 	}
 	os.WriteFile(path, []byte("A: b\nsecret4711\n"), 0o600)
@@ -85,12 +85,12 @@ func TestHeaderFile(t *testing.T) {
 // TestSecretNames: which header fields may be secrets.
 func TestSecretNames(t *testing.T) {
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "X-Auth-Token", "Private-Token", "X-Amz-Security-Token", "X-My-SESSION", "X-Password", "Client-Secret"} {
-		if !isSecret(name) {
+		if !isSecretName(name) {
 			t.Errorf("%s is no secret", name)
 		}
 	}
 	for _, name := range []string{"Accept", "Referer", "X-Tag", "User-Agent", "Range"} {
-		if isSecret(name) {
+		if isSecretName(name) {
 			t.Errorf("%s is a secret", name)
 		}
 	}
@@ -137,11 +137,11 @@ func TestOriginHeaders(t *testing.T) {
 	if got := o.forTyped("http://a:80").Values("X-Tag"); !slices.Equal(got, []string{"t", "u"}) {
 		t.Errorf("repeated field: got %q", got)
 	}
-	if got := o.toAsk("http://u:p@b/x"); got != "http://b/x" {
+	if got := o.requestURL("http://u:p@b/x"); got != "http://b/x" {
 		t.Errorf("-H Authorization does not override the user of the URL: %s", got)
 	}
 	tr.Header = nil
-	if got := tr.originHeaders("http://u:p@b/x", "http://v:q@b/y").toAsk("http://v:q@b/y"); got != "http://v:q@b/y" {
+	if got := tr.originHeaders("http://u:p@b/x", "http://v:q@b/y").requestURL("http://v:q@b/y"); got != "http://v:q@b/y" {
 		t.Errorf("the user of a URL is lost: %s", got)
 	}
 }

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	hooksWaiting = 1000            // so many files may wait for their hooks before push blocks
-	hookGrace    = 2 * time.Second // between SIGTERM and SIGKILL
-	hookLine     = 4096            // bytes of output that make a line, with a line end or without
+	maxQueuedHooks = 1000            // so many files may wait for their hooks before push blocks
+	hookKillDelay  = 2 * time.Second // between SIGTERM and SIGKILL
+	maxHookLine    = 4096            // bytes of output that make a line, with a line end or without
 )
 
 // A hookFile is what a hook is told of a file, in PAWL_FILE_PATH and so on. It
@@ -34,16 +34,16 @@ type hookFile struct {
 // isForHooks reports whether a hook gets a variable of pawl's environment. It must not get
 // the secrets among pawl's own settings, nor the PAWL_FILE_ of a pawl that has us as its hook.
 // Variables of the system, such as http_proxy, are for all programs that the user runs.
-func isForHooks(variable string) bool {
+func passedToHooks(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
 	setting, own := strings.CutPrefix(name, "PAWL_")
-	secret := isSecret(setting) || slices.Contains([]string{"HEADER", "USER", "PROXY", "REFERER"}, setting)
+	secret := isSecretName(setting) || slices.Contains([]string{"HEADER", "USER", "PROXY", "REFERER"}, setting)
 	return !own || !secret && !strings.HasPrefix(setting, "FILE_")
 }
 
 // environ is that of pawl, and what f says. What is not known is not set.
 func (f hookFile) environ() []string {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return !isForHooks(v) })
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return !passedToHooks(v) })
 	set := func(name, value string) {
 		if value != "" {
 			env = append(env, "PAWL_FILE_"+name+"="+value)
@@ -56,7 +56,7 @@ func (f hookFile) environ() []string {
 		set("SIZE", strconv.FormatInt(f.size, 10))
 	}
 	if f.err != nil {
-		set("ERROR", cut(printable(downloader.Redact(f.err.Error())), hookLine))
+		set("ERROR", truncate(printable(downloader.Redact(f.err.Error())), maxHookLine))
 	}
 	set("EXIT", strconv.Itoa(exitCode(f.err)))
 	return env
@@ -69,22 +69,22 @@ func (f hookFile) environ() []string {
 // Safe for concurrent use, but for close. The methods do nothing where it is nil.
 type hooks struct {
 	onComplete, onError string // shell commands; "" for none
-	say                 *speaker
+	out                 *printer
 	ctx                 context.Context // ends the hook that runs, and all that wait
-	grace               time.Duration
+	killDelay           time.Duration
 	queue               chan hookFile
 	done                chan struct{} // closed when the goroutine has ended
 	dropped             int           // hooks that did not run; of the goroutine, until done
 }
 
 // newHooks starts what runs the hooks until close, or nothing if there are none.
-func newHooks(ctx context.Context, onComplete, onError string, say *speaker) *hooks {
+func newHooks(ctx context.Context, onComplete, onError string, say *printer) *hooks {
 	if onComplete == "" && onError == "" {
 		return nil
 	}
 	h := &hooks{
-		onComplete: onComplete, onError: onError, say: say, ctx: ctx, grace: hookGrace,
-		queue: make(chan hookFile, hooksWaiting), done: make(chan struct{}),
+		onComplete: onComplete, onError: onError, out: say, ctx: ctx, killDelay: hookKillDelay,
+		queue: make(chan hookFile, maxQueuedHooks), done: make(chan struct{}),
 	}
 	go h.loop()
 	return h
@@ -106,7 +106,7 @@ func (h *hooks) close() {
 	close(h.queue)
 	<-h.done
 	if h.dropped > 0 {
-		h.say.warn("%d hooks were not run, as the run was interrupted", h.dropped)
+		h.out.warn("%d hooks were not run, as the run was interrupted", h.dropped)
 	}
 }
 
@@ -128,9 +128,9 @@ func (h *hooks) loop() {
 		switch err := h.run(command, f); {
 		case err == nil:
 		case h.ctx.Err() != nil:
-			h.say.warn("hook %q for %q: interrupted", command, f.path)
+			h.out.warn("hook %q for %q: interrupted", command, f.path)
 		default:
-			h.say.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
+			h.out.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
 		}
 	}
 }
@@ -138,13 +138,13 @@ func (h *hooks) loop() {
 // run runs the command for f. Its children may outlive it, but their output is
 // read for h.grace only.
 func (h *hooks) run(command string, f hookFile) error {
-	cmd := shell(h.ctx, command, f.path)
-	cmd.WaitDelay = h.grace
+	cmd := shellCommand(h.ctx, command, f.path)
+	cmd.WaitDelay = h.killDelay
 	cmd.Env = f.environ()
-	lines := &hookLines{say: h.say}
+	lines := &hookOutput{out: h.out}
 	cmd.Stdout, cmd.Stderr = lines, lines
-	defer lines.end()
-	stop := ownGroup(cmd, h.grace)
+	defer lines.flush()
+	stop := setProcessGroup(cmd, h.killDelay)
 	defer stop()
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
@@ -154,21 +154,21 @@ func (h *hooks) run(command string, f hookFile) error {
 }
 
 // hookLines are what hooks print, told a line at a time. Of one goroutine.
-type hookLines struct {
-	say  *speaker
+type hookOutput struct {
+	out  *printer
 	line []byte // begun
 }
 
-func (l *hookLines) Write(p []byte) (int, error) {
+func (l *hookOutput) Write(p []byte) (int, error) {
 	l.line = append(l.line, p...)
 	for {
 		switch i := bytes.IndexByte(l.line, '\n'); {
-		case i >= 0 && i <= hookLine:
-			l.tell(l.line[:i])
+		case i >= 0 && i <= maxHookLine:
+			l.printLine(l.line[:i])
 			l.line = l.line[i+1:]
-		case len(l.line) > hookLine:
-			l.tell(l.line[:hookLine])
-			l.line = l.line[hookLine:]
+		case len(l.line) > maxHookLine:
+			l.printLine(l.line[:maxHookLine])
+			l.line = l.line[maxHookLine:]
 		default:
 			return len(p), nil
 		}
@@ -176,13 +176,13 @@ func (l *hookLines) Write(p []byte) (int, error) {
 }
 
 // end tells the rest.
-func (l *hookLines) end() {
+func (l *hookOutput) flush() {
 	if len(l.line) > 0 {
-		l.tell(l.line)
+		l.printLine(l.line)
 		l.line = nil
 	}
 }
 
-func (l *hookLines) tell(line []byte) {
-	l.say.line("pawl: hook: %s", printable(strings.TrimSuffix(string(line), "\r")))
+func (l *hookOutput) printLine(line []byte) {
+	l.out.line("pawl: hook: %s", printable(strings.TrimSuffix(string(line), "\r")))
 }

@@ -14,7 +14,7 @@ import (
 // shell is command with path as its last argument, or none if that is empty. A
 // command that ends in ; or & would have the path itself run as the next one: it
 // can use $1.
-func shell(ctx context.Context, command, path string) *exec.Cmd {
+func shellCommand(ctx context.Context, command, path string) *exec.Cmd {
 	command = strings.TrimSpace(command)
 	if !strings.HasSuffix(command, ";") && !strings.HasSuffix(command, "&") {
 		command += ` "$@"`
@@ -30,7 +30,7 @@ func shell(ctx context.Context, command, path string) *exec.Cmd {
 // ended in order by its context, and by force after grace: a signal to the shell
 // alone would leave what it runs, and one that the terminal sends to us would
 // reach the hook at once. The function returned comes when cmd has ended.
-func ownGroup(cmd *exec.Cmd, grace time.Duration) (ended func()) {
+func setProcessGroup(cmd *exec.Cmd, grace time.Duration) (ended func()) {
 	var (
 		mu   sync.Mutex
 		last *time.Timer

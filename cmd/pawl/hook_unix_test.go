@@ -55,7 +55,7 @@ func TestHookArguments(t *testing.T) {
 	t.Setenv("PAWL_STATE", "/s")
 	const path = `/d/a "b" $(c) 'd'`
 	var out lockedText
-	h := newHooks(t.Context(), `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &speaker{stderr: &out})
+	h := newHooks(t.Context(), `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &printer{stderr: &out})
 	h.push(hookFile{path: path, url: "http://u:p@h/x?sig=secret4711", size: 0, id: "0123456789abcdef"})
 	h.push(hookFile{size: -1, err: fmt.Errorf("a\n%w\x00", downloader.ErrRefused)})
 	h.close()
@@ -75,7 +75,7 @@ func TestHookPathIsNotRun(t *testing.T) {
 	os.WriteFile(path, []byte("#!/bin/sh\necho run\n"), 0o777)
 	for _, command := range []string{"echo got;", "echo got & ", "echo got\n", `f() { echo "got $1"; }; f`, `test "$1" && echo got;`} {
 		var out lockedText
-		h := newHooks(t.Context(), command, "", &speaker{stderr: &out})
+		h := newHooks(t.Context(), command, "", &printer{stderr: &out})
 		h.push(hookFile{path: path})
 		h.close()
 		if got := out.String(); !strings.HasPrefix(got, "pawl: hook: got") || strings.Count(got, "\n") != 1 {
@@ -88,7 +88,7 @@ func TestHookPathIsNotRun(t *testing.T) {
 // a kind without a hook, and no hooks at all, do nothing.
 func TestHookOrder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out")
-	h := newHooks(t.Context(), `mkdir "`+file+`.lock" && sleep 0.01 && rmdir "`+file+`.lock" && echo >>"`+file+`"`, "", &speaker{stderr: &lockedText{}})
+	h := newHooks(t.Context(), `mkdir "`+file+`.lock" && sleep 0.01 && rmdir "`+file+`.lock" && echo >>"`+file+`"`, "", &printer{stderr: &lockedText{}})
 	var want strings.Builder
 	for i := range 20 {
 		h.push(hookFile{path: fmt.Sprint(i)})
@@ -108,7 +108,7 @@ func TestHookOrder(t *testing.T) {
 // the next hook runs.
 func TestHookFails(t *testing.T) {
 	var out lockedText
-	h := newHooks(t.Context(), "exit 3;", "no-such-command", &speaker{stderr: &out})
+	h := newHooks(t.Context(), "exit 3;", "no-such-command", &printer{stderr: &out})
 	h.push(hookFile{path: "/a"})
 	h.push(hookFile{path: "/b", err: errors.New("x")})
 	h.close()
@@ -136,17 +136,17 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 		close(gone)
 	}()
 	var out lockedText
-	h := newHooks(ctx, `exec 9>"`+fifo+`"; `+command, "", &speaker{stderr: &out})
-	h.grace = grace
+	h := newHooks(ctx, `exec 9>"`+fifo+`"; `+command, "", &printer{stderr: &out})
+	h.killDelay = grace
 	pushed := make(chan struct{})
 	go func() {
-		for range hooksWaiting + 50 {
+		for range maxQueuedHooks + 50 {
 			h.push(hookFile{path: "/a"})
 		}
 		close(pushed)
 	}()
 	awaitText(t, &out, "ready")
-	for len(h.queue) < hooksWaiting {
+	for len(h.queue) < maxQueuedHooks {
 		time.Sleep(time.Millisecond)
 	}
 	select {
@@ -186,7 +186,7 @@ func TestHookInterrupted(t *testing.T) {
 			if kill := took >= tt.grace; kill != (tt.grace == short) || took > 10*time.Second {
 				t.Errorf("it took %v", took)
 			}
-			for _, want := range []string{`for "/a": interrupted` + "\n", fmt.Sprintf("pawl: warning: %d hooks were not run", hooksWaiting+49)} {
+			for _, want := range []string{`for "/a": interrupted` + "\n", fmt.Sprintf("pawl: warning: %d hooks were not run", maxQueuedHooks+49)} {
 				if !strings.Contains(said, want) {
 					t.Errorf("no %q in %q", want, said)
 				}
@@ -201,8 +201,8 @@ func TestHookInterrupted(t *testing.T) {
 // TestHookChild: what a hook leaves running is not waited for.
 func TestHookChild(t *testing.T) {
 	var out lockedText
-	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &speaker{stderr: &out})
-	h.grace = 100 * time.Millisecond
+	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &printer{stderr: &out})
+	h.killDelay = 100 * time.Millisecond
 	begun := time.Now()
 	h.push(hookFile{path: "/a"})
 	h.close()

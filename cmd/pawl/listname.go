@@ -16,7 +16,7 @@ func isURL(name string) bool { return strings.Contains(name, "://") }
 
 // identity is what a list is known by from run to run: its URL, without user and
 // password, or its absolute path.
-func identity(name string) string {
+func listIdentity(name string) string {
 	switch {
 	case isURL(name):
 		return downloader.WithoutUser(name)
@@ -30,7 +30,7 @@ func identity(name string) string {
 }
 
 // mostLinks is how many symbolic links are followed; Linux follows 40.
-const mostLinks = 40
+const maxLinks = 40
 
 // isNameless reports whether a list has no name of its own: it is standard input, a
 // pipe, a device or an open file of a process. Another run may read another list
@@ -45,7 +45,7 @@ func isNameless(name string) bool {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		return true
 	}
-	for range mostLinks { // a link may lead to a regular file by way of /dev/stdin
+	for range maxLinks { // a link may lead to a regular file by way of /dev/stdin
 		if isOpenFile(name) {
 			return true
 		}

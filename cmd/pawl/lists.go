@@ -27,7 +27,7 @@ import (
 )
 
 // busyList is how long another process may take to fetch the same list.
-const busyList = 10 * time.Minute
+const busyListTimeout = 10 * time.Minute
 
 // An openedList is a list to read, with the name that messages have for it.
 type openedList struct {
@@ -44,7 +44,7 @@ type listError struct{ error }
 func (e listError) Unwrap() error { return e.error }
 
 // A largeListError says that a list is larger than --max-list-size.
-type largeListError struct{ error }
+type listTooLargeError struct{ error }
 
 // Is is for errors.Is, whatever the reason.
 func (e listError) Is(target error) bool {
@@ -54,10 +54,10 @@ func (e listError) Is(target error) bool {
 
 // A lister opens lists and checksum files. Those at URLs are kept in the state directory,
 // and asked for again only if they have changed.
-type lister struct {
-	d    *downloader.Downloader
-	req  downloader.Request // what the requests for lists have in common
-	text int64              // most bytes that the text of any list may have; 0 for no limit
+type listOpener struct {
+	d       *downloader.Downloader
+	req     downloader.Request // what the requests for lists have in common
+	maxText int64              // most bytes that the text of any list may have; 0 for no limit
 
 	private *sync.Map // URLs of lists that came from a private address, and so may name any
 }
@@ -70,22 +70,22 @@ type ListLimit struct {
 // textRatio is how many times as many bytes as it is sent with the text of a list may have,
 // after gzip is undone. Lists of URLs have 5 to 30. gzip unfolds up to 1032 times, so that
 // without a limit a list of 256 MiB would be one of 258 GiB.
-const textRatio = 100
+const maxTextRatio = 100
 
 // text returns how many bytes of text a list may have, 0 for no limit.
-func (l ListLimit) text() int64 {
-	return min(int64(l.MaxListSize), math.MaxInt64/textRatio) * textRatio
+func (l ListLimit) maxText() int64 {
+	return min(int64(l.MaxListSize), math.MaxInt64/maxTextRatio) * maxTextRatio
 }
 
 // newLister returns a lister of d, whose lists from URLs are kept in the state directory.
-func (l ListLimit) newLister(d *downloader.Downloader, g *Globals, req downloader.Request) (lister, error) {
+func (l ListLimit) newListOpener(d *downloader.Downloader, g *Globals, req downloader.Request) (listOpener, error) {
 	dir, err := g.stateDir()
 	req.Dir, req.Overwrite, req.MaxSize = filepath.Join(dir, "lists"), true, int64(l.MaxListSize)
-	return lister{d, req, l.text(), new(sync.Map)}, err
+	return listOpener{d, req, l.maxText(), new(sync.Map)}, err
 }
 
 // open opens a file, what a URL leads to, or standard input.
-func (l lister) open(ctx context.Context, name string) (openedList, error) {
+func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	switch {
 	case name == "-":
 		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, whole: true}, nil
@@ -96,11 +96,11 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 	hash := sha256.Sum256([]byte(url))
 	req := l.req
 	req.URL, req.Output = name, hex.EncodeToString(hash[:8])
-	if err := privateDir(l.req.Dir); err != nil {
+	if err := makePrivateDir(l.req.Dir); err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", downloader.RedactURL(name), err)
 	}
 	res, err := l.d.Get(ctx, req)
-	for end := time.Now().Add(busyList); errors.Is(err, store.ErrBusy) && time.Now().Before(end) && ctx.Err() == nil; {
+	for end := time.Now().Add(busyListTimeout); errors.Is(err, store.ErrBusy) && time.Now().Before(end) && ctx.Err() == nil; {
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -108,10 +108,10 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 		res, err = l.d.Get(ctx, req)
 	}
 	if err == nil {
-		err = keepPrivate(res.Target, 0o600) // an earlier pawl may have made it
+		err = makePrivate(res.Target, 0o600) // an earlier pawl may have made it
 	}
 	if errors.Is(err, downloader.ErrTooLarge) {
-		return openedList{}, listError{largeListError{fmt.Errorf("list %q: %v", downloader.RedactURL(name), err)}}
+		return openedList{}, listError{listTooLargeError{fmt.Errorf("list %q: %v", downloader.RedactURL(name), err)}}
 	}
 	if err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", downloader.RedactURL(name), err)
@@ -125,21 +125,21 @@ func (l lister) open(ctx context.Context, name string) (openedList, error) {
 
 // isPublic reports whether a list came from a public address, so that it must not name
 // private ones.
-func (l lister) isPublic(name string) bool {
+func (l listOpener) isPublic(name string) bool {
 	_, private := l.private.Load(name)
 	return isURL(name) && !private
 }
 
 // privateDir makes a directory that is for the user alone.
-func privateDir(dir string) error {
+func makePrivateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return keepPrivate(dir, 0o700)
+	return makePrivate(dir, 0o700)
 }
 
 // keepPrivate takes the rights of other users to a file or a directory away.
-func keepPrivate(path string, mode fs.FileMode) error {
+func makePrivate(path string, mode fs.FileMode) error {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm()&0o077 == 0 || runtime.GOOS == "windows" {
 		return err
@@ -166,12 +166,12 @@ func openFile(name string) (openedList, error) {
 // sumsGC is the target of the garbage collector while a checksum file is read, in percent of
 // what is in use. The file may have millions of lines, all of which stay; with the default of
 // 100, as much again would be garbage. Half of it takes twice the time of the collector.
-const sumsGC = 20
+const checksumGCPercent = 20
 
 // readSums reads a checksum file, and returns what tells the digest of a file by its
 // path. That it has none is an error: what is to be proved is not fetched unproved.
 // It returns nil if there is no such file to read.
-func (l lister) readSums(ctx context.Context, name string) (func(string) (chunk.Sum, error), error) {
+func (l listOpener) readChecksums(ctx context.Context, name string) (func(string) (chunk.Sum, error), error) {
 	if name == "" {
 		return nil, nil
 	}
@@ -180,8 +180,8 @@ func (l lister) readSums(ctx context.Context, name string) (func(string) (chunk.
 		return nil, err
 	}
 	defer in.Close()
-	defer debug.SetGCPercent(debug.SetGCPercent(sumsGC))
-	sums, problems, err := list.ReadSums(in.name, in, l.text)
+	defer debug.SetGCPercent(debug.SetGCPercent(checksumGCPercent))
+	sums, problems, err := list.ReadSums(in.name, in, l.maxText)
 	if err == nil && len(problems) > 0 {
 		err = usageError(problems[0])
 	}
@@ -198,7 +198,7 @@ func (l lister) readSums(ctx context.Context, name string) (func(string) (chunk.
 }
 
 // lists opens all lists, one after another. An error of one does not end the others.
-func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2[mirror.List, error] {
+func (c *MirrorCmd) lists(ctx context.Context, l listOpener, say *printer) iter.Seq2[mirror.List, error] {
 	return func(yield func(mirror.List, error) bool) {
 		for _, name := range c.Lists {
 			in, err := l.open(ctx, name)
@@ -222,7 +222,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2
 
 // entries reads one list.
 func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
-	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, Most: c.text()}
+	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, Most: c.maxText()}
 	return func(yield func(list.Entry, error) bool) {
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem

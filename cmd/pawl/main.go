@@ -25,7 +25,7 @@ func main() {
 
 // run is the whole program. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	say := &speaker{stdout: stdout, stderr: stderr}
+	say := &printer{stdout: stdout, stderr: stderr}
 	var cli CLI
 	exit := -1
 	app, err := kong.New(&cli,
@@ -34,7 +34,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 		kong.DefaultEnvars("PAWL"),
-		rawTexts(),
+		rawTextMappers(),
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.Help(help),
@@ -52,22 +52,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	if err != nil {
-		return say.failure(usageError(errors.New(withoutCommand(err.Error()))))
+		return say.reportExit(usageError(errors.New(trimCommand(err.Error()))))
 	}
 	say.quiet = cli.Quiet
-	warnUnused(say, app.Model, os.Environ())
+	warnUnknownVariables(say, app.Model, os.Environ())
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsInput() { // to which SIGHUP says something else
+	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsPipe() { // to which SIGHUP says something else
 		ends = ends[:2]
 	}
-	ctx, stop := untilSignal(context.Background(), ends)
+	ctx, stop := signalContext(context.Background(), ends)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return say.failure(parsed.Run(&cli.Globals))
+	return say.reportExit(parsed.Run(&cli.Globals))
 }
 
 // withoutCommand is what kong says, without the command that it is about.
-func withoutCommand(text string) string {
+func trimCommand(text string) string {
 	for _, command := range []string{"get: ", "mirror: "} {
 		text = strings.TrimPrefix(text, command)
 	}
@@ -75,12 +75,12 @@ func withoutCommand(text string) string {
 }
 
 // usageError is err as a mistake of the command line's.
-func usageError(err error) error { return mistake{err} }
+func usageError(err error) error { return usageErr{err} }
 
 // A mistake is an error of the kind ErrUsage that does not say so.
-type mistake struct{ error }
+type usageErr struct{ error }
 
-func (m mistake) Unwrap() []error { return []error{m.error, downloader.ErrUsage} }
+func (m usageErr) Unwrap() []error { return []error{m.error, downloader.ErrUsage} }
 
 // A signalError is the cause of a context that a signal ended.
 type signalError struct{ syscall.Signal }
@@ -94,7 +94,7 @@ func (e signalError) Error() string {
 
 // untilSignal returns a context that the first of the signals cancels, so that what has
 // arrived is committed; the second one kills.
-func untilSignal(parent context.Context, ends []os.Signal) (context.Context, func()) {
+func signalContext(parent context.Context, ends []os.Signal) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	for _, s := range ends {
@@ -128,7 +128,7 @@ func version() string {
 }
 
 // isInterrupt reports whether err is a signal's, and which.
-func isInterrupt(err error) (signalError, bool) {
+func asSignal(err error) (signalError, bool) {
 	var s signalError
 	ok := errors.As(err, &s)
 	return s, ok

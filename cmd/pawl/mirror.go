@@ -52,7 +52,7 @@ type Pruning struct {
 }
 
 // mirrorTries are the tries within one round.
-const mirrorTries = 5
+const defaultMirrorTries = 5
 
 // Validate refuses what cannot be meant, before anything is done.
 func (c *MirrorCmd) Validate() error {
@@ -71,8 +71,8 @@ func (c *MirrorCmd) Validate() error {
 }
 
 // Run mirrors the lists, once or every so often.
-func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
-	say.keepTimes()
+func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *printer) error {
+	say.addTimestamps()
 	debug.SetGCPercent(400)        // garbage of many small requests; little of it is kept
 	debug.SetMemoryLimit(64 << 20) // beyond which it is collected as ever
 	var err error
@@ -92,7 +92,7 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	}
 	defer lock.Close()
 	c.warnNameless(say)
-	c.warnLoose(say)
+	c.warnExposedHeaders(say)
 	ctx, stop := c.deadline(ctx)
 	defer stop()
 	opts, err := c.options()
@@ -100,10 +100,10 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 		return err
 	}
 	if c.Tries == nil {
-		opts.Tries = mirrorTries
+		opts.Tries = defaultMirrorTries
 	}
 	hup := make(chan os.Signal, 1)
-	if !c.readsInput() {
+	if !c.readsPipe() {
 		signal.Notify(hup, syscall.SIGHUP)
 	}
 	defer signal.Stop(hup)
@@ -111,7 +111,7 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
 	for {
-		again, err := c.once(ctx, g, say, st, opts, hup)
+		again, err := c.runOnce(ctx, g, say, st, opts, hup)
 		if again {
 			continue
 		}
@@ -124,8 +124,8 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 			}
 			return end
 		}
-		say.failure(err)
-		if err := c.rest(ctx, say, hup); err != nil {
+		say.reportExit(err)
+		if err := c.waitForNext(ctx, say, hup); err != nil {
 			return err
 		}
 	}
@@ -142,10 +142,10 @@ func (c *MirrorCmd) storeOptions() store.Options {
 
 // readsInput reports whether a list is standard input or another pipe, which cannot
 // be read anew: then SIGHUP ends the run, or what has been read would be missing.
-func (c *MirrorCmd) readsInput() bool { return slices.ContainsFunc(c.Lists, isNameless) }
+func (c *MirrorCmd) readsPipe() bool { return slices.ContainsFunc(c.Lists, isNameless) }
 
 // warnNameless warns of lists that prune nothing because they have no name.
-func (c *MirrorCmd) warnNameless(say *speaker) {
+func (c *MirrorCmd) warnNameless(say *printer) {
 	if !c.Prune || c.ListName != "" {
 		return
 	}
@@ -155,7 +155,7 @@ func (c *MirrorCmd) warnNameless(say *speaker) {
 }
 
 // rest waits until the next repetition.
-func (c *MirrorCmd) rest(ctx context.Context, say *speaker, hup <-chan os.Signal) error {
+func (c *MirrorCmd) waitForNext(ctx context.Context, say *printer, hup <-chan os.Signal) error {
 	d := time.Duration(c.Every)
 	d += rand.N(d/5+1) - d/10 // so that many machines do not come at once
 	say.note("next at %s", time.Now().Add(d).Format(time.DateTime))
@@ -173,7 +173,7 @@ func (c *MirrorCmd) rest(ctx context.Context, say *speaker, hup <-chan os.Signal
 }
 
 // A lockedError says that the same lists are being mirrored into the same directory.
-type lockedError struct{ who string }
+type lockedError struct{ holder string }
 
 // Is is for errors.Is, whoever has the lock.
 func (e lockedError) Is(target error) bool {
@@ -182,7 +182,7 @@ func (e lockedError) Is(target error) bool {
 }
 
 func (e lockedError) Error() string {
-	return fmt.Sprintf("the same lists are being mirrored into the same directory by %s", e.who)
+	return fmt.Sprintf("the same lists are being mirrored into the same directory by %s", e.holder)
 }
 
 // lock keeps the same lists from being mirrored into the same directory twice at once.
@@ -198,47 +198,47 @@ func (c *MirrorCmd) lock(st *store.Store) (interface{ Close() error }, error) {
 // runKey names the lists of a run and the directory.
 func (c *MirrorCmd) runKey() string {
 	if c.ListName != "" {
-		return c.key("name", string(c.ListName))
+		return c.hashKey("name", string(c.ListName))
 	}
 	var names []string
 	for _, name := range c.Lists {
-		names = append(names, identity(name))
+		names = append(names, listIdentity(name))
 	}
 	slices.Sort(names)
-	return c.key(names...)
+	return c.hashKey(names...)
 }
 
 // listKey names one list and the directory in the ledger.
 func (c *MirrorCmd) listKey(name string, nameless bool) string {
 	switch {
 	case c.ListName != "":
-		return c.key("name", string(c.ListName))
+		return c.hashKey("name", string(c.ListName))
 	case nameless:
 		return store.Nameless
 	}
-	return c.key(identity(name))
+	return c.hashKey(listIdentity(name))
 }
 
 // key is a hash of the directory and of parts.
-func (c *MirrorCmd) key(parts ...string) string {
+func (c *MirrorCmd) hashKey(parts ...string) string {
 	sum := sha256.Sum256([]byte(c.Dir + "\x00" + strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }
 
 // once mirrors the lists. again says that SIGHUP ended it, for the lists to be
 // read anew.
-func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *store.Store, opts downloader.Options, hup <-chan os.Signal) (again bool, err error) {
-	out, err := c.newOutcomes(ctx, say)
+func (c *MirrorCmd) runOnce(ctx context.Context, g *Globals, say *printer, st *store.Store, opts downloader.Options, hup <-chan os.Signal) (again bool, err error) {
+	out, err := c.newMirrorRecorder(ctx, say)
 	if err != nil {
 		return false, err
 	}
 	quiet := opts
-	quiet.OnEvent = func(e downloader.Event) { listEvent(say, e) }
+	quiet.OnEvent = func(e downloader.Event) { printListEvent(say, e) }
 	fetcher := downloader.New(st, quiet)
 	defer fetcher.Close()
 	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
 	headers.everywhere = c.HeadersEverywhere
-	lists, err := c.newLister(fetcher, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
+	lists, err := c.newListOpener(fetcher, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
 	if err != nil {
 		out.abort()
 		return false, err
@@ -246,7 +246,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	out.show = newDisplay(say, displayOptions{
 		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, dir: c.Dir, counts: out.counts,
 	})
-	opts.OnEvent = out.show.event
+	opts.OnEvent = out.show.onEvent
 	d := downloader.New(st, opts)
 	defer d.Close()
 	defer c.LimitRate.follow(d.SetLimitRate)()
@@ -264,7 +264,7 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 	o.Stop = stop
 	out.run = mirror.NewRun(d, st, o)
 	out.show.start(d.Snapshot)
-	again, err = untilHangup(ctx, hup, func(ctx context.Context) error {
+	again, err = runUntilHangup(ctx, hup, func(ctx context.Context) error {
 		return out.run.Do(ctx, c.lists(ctx, lists, say))
 	}, func() {
 		say.note("SIGHUP: the lists are read anew, as soon as what is under way is done or interrupted")
@@ -275,21 +275,21 @@ func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *stor
 		out.abort()
 		return true, nil // what was wrong will be so again
 	}
-	return false, out.end(ctx, g, err)
+	return false, out.finish(ctx, g, err)
 }
 
 // listEvent tells what keeps a list from coming; nothing else of it is news.
-func listEvent(say *speaker, e downloader.Event) {
+func printListEvent(say *printer, e downloader.Event) {
 	switch {
 	case e.Kind == downloader.Offline:
 		say.note("no network (%s); waiting for it, which costs no tries", printable(e.Err.Error()))
 	case e.Kind == downloader.Retrying && e.Attempt > 1:
-		say.note("list %q: %s; trying again %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), in(e.Wait), e.Attempt, ofTries(e.Tries))
+		say.note("list %q: %s; trying again %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), delayText(e.Wait), e.Attempt, triesText(e.Tries))
 	}
 }
 
 // runOptions are those of one run, whose outcomes go to out.
-func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists lister, out *outcomes) (o mirror.Options, err error) {
+func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists listOpener, out *mirrorRecorder) (o mirror.Options, err error) {
 	o = mirror.Options{
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
@@ -297,23 +297,23 @@ func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists lister, ou
 		Together:  c.runKey(), // earlier versions claimed files under this key
 		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
 	}
-	c.fill(&o.Request)
+	c.applyTo(&o.Request)
 	if o.Temp, err = g.stateDir(); err != nil { // rather than /tmp, which may be memory
 		return o, err
 	}
-	o.Sum, err = lists.readSums(ctx, c.Checksums)
+	o.Sum, err = lists.readChecksums(ctx, c.Checksums)
 	return o, err
 }
 
 // rereadAfter is how long files that are under way may take to end, before they are
 // interrupted for the lists to be read anew; then they are gone on with.
-const rereadAfter = 10 * time.Second
+const rereadDelay = 10 * time.Second
 
 var errReread = errors.New("the lists are read anew")
 
 // untilHangup calls do, and stop when a signal comes that asks for it to be done
 // again.
-func untilHangup(ctx context.Context, hup <-chan os.Signal, do func(context.Context) error, stop func()) (again bool, err error) {
+func runUntilHangup(ctx context.Context, hup <-chan os.Signal, do func(context.Context) error, stop func()) (again bool, err error) {
 	run, end := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() { // ends with run
@@ -322,7 +322,7 @@ func untilHangup(ctx context.Context, hup <-chan os.Signal, do func(context.Cont
 		case <-hup:
 			again = true
 			stop()
-			time.AfterFunc(rereadAfter, func() { end(errReread) })
+			time.AfterFunc(rereadDelay, func() { end(errReread) })
 		case <-run.Done():
 		}
 	}()

@@ -90,7 +90,7 @@ func TestMirrorDead(t *testing.T) {
 	if o.elapsed > added {
 		t.Errorf("it took %v, want less than the %v of all timeouts of the silent host added up", o.elapsed, added)
 	}
-	if r := s.report("report"); r.ends()[endFetched] != 190 || r.ends()[endFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
+	if r := s.report("report"); r.ends()[outcomeFetched] != 190 || r.ends()[outcomeFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
 		t.Errorf("report: got %v, %+v", r.ends(), r.Summary)
 	}
 	s.failedAre("failed", dead)

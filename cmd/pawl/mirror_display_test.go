@@ -14,7 +14,7 @@ func TestDisplayStop(t *testing.T) {
 	const lines = 50
 	for range 200 {
 		var out strings.Builder
-		say := &speaker{stderr: &out}
+		say := &printer{stderr: &out}
 		show := newDisplay(say, displayOptions{})
 		show.start(func() []downloader.Progress { return nil })
 		var writer sync.WaitGroup

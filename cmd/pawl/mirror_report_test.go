@@ -30,7 +30,7 @@ func TestMirrorReport(t *testing.T) {
 	s.checkHeader(r.reportHeader, r.Ended)
 	s.checkEntries(r)
 	for _, f := range s.report("first").Files {
-		if f.Outcome == endFetched && (f.Fetched != 1000 || f.Rounds != 1 || f.FinalURL == "" || f.Seconds <= 0 || f.CRC32C == "" || f.Size != 1000) {
+		if f.Outcome == outcomeFetched && (f.Fetched != 1000 || f.Rounds != 1 || f.FinalURL == "" || f.Seconds <= 0 || f.CRC32C == "" || f.Size != 1000) {
 			t.Errorf("a fetched file: got %+v", f)
 		}
 	}
@@ -111,7 +111,7 @@ func TestMirrorPaused(t *testing.T) {
 	s.mirror("--deadline", "1s", "--report", "report", "--failed", "failed", "list").exits(75).says("deadline")
 	r := s.report("report")
 	ends := r.ends()
-	if ends[endFetched] == 0 || ends[endPending] == 0 || len(r.Files) != 40 || ends[endFailed] > 0 || r.Summary.Exit != 75 {
+	if ends[outcomeFetched] == 0 || ends[outcomePending] == 0 || len(r.Files) != 40 || ends[outcomeFailed] > 0 || r.Summary.Exit != 75 {
 		t.Errorf("report: got %v, %+v", ends, r.Summary)
 	}
 	left := 0
@@ -120,8 +120,8 @@ func TestMirrorPaused(t *testing.T) {
 			left++
 		}
 	}
-	if left != 40-ends[endFetched] {
-		t.Errorf("--failed: got %d files, want the other %d", left, 40-ends[endFetched])
+	if left != 40-ends[outcomeFetched] {
+		t.Errorf("--failed: got %d files, want the other %d", left, 40-ends[outcomeFetched])
 	}
 	s.srv.Set()
 	s.mirror("-q", "list").exits(0)

@@ -47,7 +47,7 @@ func TestMirrorRounds(t *testing.T) {
 	want := map[string]int{"f0000": 2, "f0001": 2, "f0002": 3, "f0003": 3}
 	for _, f := range s.report("report").Files {
 		name := f.URL[len(s.srv.URL)+1:]
-		if f.Rounds != max(want[name], 1) || (f.Outcome == endFailed) != (name == "f0003") {
+		if f.Rounds != max(want[name], 1) || (f.Outcome == outcomeFailed) != (name == "f0003") {
 			t.Errorf("report: %s %s in round %d", name, f.Outcome, f.Rounds)
 		}
 	}

@@ -40,18 +40,18 @@ func TestMirrorSignals(t *testing.T) {
 			}
 			o.says("pawl: error: "+tt.word, "pawl: hint: ", "left for another run")
 			rep := s.report("report")
-			if len(rep.Files) != 101 || rep.Summary.Exit != tt.code || rep.ends()[endFetched] == 0 || rep.ends()[endFailed] > 0 {
+			if len(rep.Files) != 101 || rep.Summary.Exit != tt.code || rep.ends()[outcomeFetched] == 0 || rep.ends()[outcomeFailed] > 0 {
 				t.Errorf("report: got %d files, %v, %+v", len(rep.Files), rep.ends(), rep.Summary)
 			}
 			s.srv.WaitIdle()
-			done, before := rep.ends()[endFetched], len(s.srv.Requests())
+			done, before := rep.ends()[outcomeFetched], len(s.srv.Requests())
 			s.srv.Set()
 			s.mirror("list").exits(0).says(fmt.Sprintf("%d here before", done))
 			s.here()
 			s.only(101)
 			for _, r := range s.srv.Requests()[before:] {
 				for _, f := range rep.Files {
-					if f.Outcome == endFetched && strings.HasSuffix(f.URL, r.Path) {
+					if f.Outcome == outcomeFetched && strings.HasSuffix(f.URL, r.Path) {
 						t.Errorf("%s was fetched, and is asked for again", r.Path)
 					}
 				}
@@ -226,7 +226,7 @@ func TestMirrorHangup(t *testing.T) {
 	cmd.Process.Signal(syscall.SIGHUP)
 	<-r.ended
 	rep := s.report("report")
-	if code := cmd.ProcessState.ExitCode(); code != 129 || len(rep.Files) != 60 || rep.ends()[endPending] == 0 {
+	if code := cmd.ProcessState.ExitCode(); code != 129 || len(rep.Files) != 60 || rep.ends()[outcomePending] == 0 {
 		t.Errorf("exit %d, want 129, and got %v of 60 files\n%s", code, rep.ends(), r.said)
 	}
 }

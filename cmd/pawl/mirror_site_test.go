@@ -189,8 +189,8 @@ func (s *site) report(name string) (r readReport) {
 }
 
 // ends counts the outcomes of a report.
-func (r readReport) ends() map[end]int {
-	n := make(map[end]int)
+func (r readReport) ends() map[reportOutcome]int {
+	n := make(map[reportOutcome]int)
 	for _, f := range r.Files {
 		n[f.Outcome]++
 	}

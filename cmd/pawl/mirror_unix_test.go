@@ -27,7 +27,7 @@ func TestReadsInput(t *testing.T) {
 		{[]string{os.DevNull}, true},
 	} {
 		c := MirrorCmd{Lists: tt.lists}
-		if got := c.readsInput(); got != tt.want {
+		if got := c.readsPipe(); got != tt.want {
 			t.Errorf("%q: got %v, want %v", tt.lists, got, tt.want)
 		}
 	}
@@ -37,7 +37,7 @@ func TestReadsInput(t *testing.T) {
 func TestFailedMode(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "failed")
 	c := MirrorCmd{Failed: path}
-	o, err := c.newOutcomes(t.Context(), &speaker{stdout: io.Discard, stderr: io.Discard})
+	o, err := c.newMirrorRecorder(t.Context(), &printer{stdout: io.Discard, stderr: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,9 +30,9 @@ func TestMirrorUpdate(t *testing.T) {
 	s.only(1000)
 	s.eachAskedOnce(names, changed)
 	for _, f := range s.report("report").Files {
-		want := endUnchanged
+		want := outcomeUnchanged
 		if changed[f.URL[len(s.srv.URL)+1:]] {
-			want = endFetched
+			want = outcomeFetched
 		}
 		if f.Outcome != want {
 			t.Errorf("report: %s %s, want %s", f.URL, f.Outcome, want)

@@ -14,29 +14,29 @@ import (
 
 // outcomes are what becomes of the files of lists: told, counted, reported, and
 // kept as a list of what is not here. Its functions are called one at a time.
-type outcomes struct {
-	*ends
-	cmd    *MirrorCmd
-	say    *speaker
-	show   *display
-	run    *mirror.Run
-	failed *atomicFile
-	codes  map[int]int // exit codes of files that failed, and how many have each
-	wrong  map[int]int // the same of lines of the lists, and of lists that cannot be read
-	unread int         // those lists
+type mirrorRecorder struct {
+	*recorder
+	cmd       *MirrorCmd
+	out       *printer
+	show      *display
+	run       *mirror.Run
+	failed    *atomicFile
+	codes     map[int]int // exit codes of files that failed, and how many have each
+	listCodes map[int]int // the same of lines of the lists, and of lists that cannot be read
+	unread    int         // those lists
 
 	hints map[int]string // by exit code: of the first of these files with a hint of its own
 }
 
-func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, error) {
-	o := &outcomes{cmd: c, say: say, codes: make(map[int]int), wrong: make(map[int]int), hints: make(map[int]string)}
+func (c *MirrorCmd) newMirrorRecorder(ctx context.Context, say *printer) (*mirrorRecorder, error) {
+	o := &mirrorRecorder{cmd: c, out: say, codes: make(map[int]int), listCodes: make(map[int]int), hints: make(map[int]string)}
 	var err error
 	if c.Failed != "" {
 		if o.failed, err = newAtomicFile(c.Failed); err != nil {
 			return nil, err
 		}
 	}
-	if o.ends, err = c.newEnds(ctx, say, reportHeader{Lists: c.Lists, Dir: c.Dir}); err != nil {
+	if o.recorder, err = c.newRecorder(ctx, say, reportHeader{Lists: c.Lists, Dir: c.Dir}); err != nil {
 		o.failed.abort()
 		return nil, err
 	}
@@ -44,73 +44,73 @@ func (c *MirrorCmd) newOutcomes(ctx context.Context, say *speaker) (*outcomes, e
 }
 
 // abort ends what was begun without a run, or one that is begun again.
-func (o *outcomes) abort() {
+func (o *mirrorRecorder) abort() {
 	o.failed.abort()
-	o.ends.abort()
+	o.recorder.abort()
 }
 
 // counts is for the display.
-func (o *outcomes) counts() fileCounts {
+func (o *mirrorRecorder) counts() fileCounts {
 	c := o.run.Counts()
 	o.show.setFiles(c.Listed, !c.Read)
 	return fileCounts{fetched: c.Fetched, current: c.Current, unchanged: c.Unchanged, failed: c.Failed + c.Pending}
 }
 
 // outcome takes how one file ended.
-func (o *outcomes) outcome(x mirror.Outcome) {
+func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 	switch x.State {
 	case mirror.Failed:
 		code := exitCode(x.Err)
 		o.codes[code]++
-		o.hints[code] = cmp.Or(o.hints[code], hintAllow(x.Err))
-		o.say.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.RedactURL(x.URL), x.Err)))
+		o.hints[code] = cmp.Or(o.hints[code], optionHint(x.Err))
+		o.out.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.RedactURL(x.URL), x.Err)))
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
 		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
 	case mirror.Wanted:
-		o.say.note("%s: would be fetched", o.show.name(x.Path))
+		o.out.note("%s: would be fetched", o.show.name(x.Path))
 	case mirror.Pruned:
 		verb := map[bool]string{true: "would be deleted", false: "deleted"}[o.cmd.DryRun]
-		o.say.note("%s: %s, as the lists no longer name it", o.show.name(x.Path), verb)
+		o.out.note("%s: %s, as the lists no longer name it", o.show.name(x.Path), verb)
 	}
 	if x.State == mirror.Failed || x.State == mirror.Pending {
-		o.keep(x.Entry)
+		o.writeFailed(x.Entry)
 	}
-	file := reported(x)
-	o.report.file(file)
+	file := reportEntry(x)
+	o.report.addFile(file)
 	if x.State != mirror.Fetched && x.State != mirror.Current && x.State != mirror.Unchanged { // of which the engine tells, or there may be millions
-		o.event("outcome", "file", file.shown())
+		o.jsonEvent("outcome", "file", file.forJSON())
 	}
 }
 
 // event tells --json what the engine does not know.
-func (o *outcomes) event(kind, name string, v any) {
+func (o *mirrorRecorder) jsonEvent(kind, name string, v any) {
 	if o.show.json {
 		now := time.Now()
-		o.show.later(func() { o.show.object(map[string]any{"event": kind, "time": now, name: v}) })
+		o.show.enqueue(func() { o.show.writeJSON(map[string]any{"event": kind, "time": now, name: v}) })
 	}
 }
 
 // keep writes what is not here to the list of --failed, with a path that does not
 // depend on where that is read.
-func (o *outcomes) keep(e list.Entry) {
+func (o *mirrorRecorder) writeFailed(e list.Entry) {
 	if o.failed != nil {
 		list.Write(o.failed, e) // commit tells what went wrong
 	}
 }
 
 // reported is the form of x in a report.
-func reported(x mirror.Outcome) reportFile {
+func reportEntry(x mirror.Outcome) reportFile {
 	f := reportFile{
-		Path: x.Path, URL: downloader.WithoutUser(x.URL), FinalURL: x.Result.Final, Outcome: end(x.State), Size: -1,
+		Path: x.Path, URL: downloader.WithoutUser(x.URL), FinalURL: x.Result.Final, Outcome: reportOutcome(x.State), Size: -1,
 		Fetched: x.Result.Fetched, Seconds: x.Result.Elapsed.Seconds(), Retries: x.Result.Retries, Rounds: x.Rounds,
 		List: x.Entry.List, Line: x.Entry.Line,
 	}
 	switch x.State {
 	case mirror.Fetched, mirror.Unchanged:
-		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Result.Size), x.Result.Sum.String(), hexCRC(x.Result.CRC), complete(x.Result.Unframed)
+		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Result.Size), x.Result.Sum.String(), crcText(x.Result.CRC), completeText(x.Result.Unframed)
 	case mirror.Current, mirror.Pruned:
-		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Record.Size), x.Record.Sum.String(), hexCRC(x.Record.CRC), complete(x.Record.Unframed)
+		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Record.Size), x.Record.Sum.String(), crcText(x.Record.CRC), completeText(x.Record.Unframed)
 	}
 	if x.Err != nil {
 		f.Error = x.Err.Error()
@@ -122,14 +122,14 @@ func reported(x mirror.Outcome) reportFile {
 }
 
 // complete is the field of that name, which only says what is not known.
-func complete(unframed bool) string {
+func completeText(unframed bool) string {
 	if unframed {
 		return "unknown"
 	}
 	return ""
 }
 
-func hexCRC(crc uint32) string {
+func crcText(crc uint32) string {
 	if crc == 0 {
 		return ""
 	}
@@ -137,32 +137,32 @@ func hexCRC(crc uint32) string {
 }
 
 // problem takes what is wrong with a list.
-func (o *outcomes) problem(err error) {
+func (o *mirrorRecorder) problem(err error) {
 	var p *list.Problem
 	told := reportProblem{Error: err.Error()}
 	switch isLine := errors.As(err, &p); {
 	case isLine && p.Warning:
-		o.say.warn("%s", printable(err.Error()))
+		o.out.warn("%s", printable(err.Error()))
 		return
 	case isLine:
-		o.wrong[2]++
+		o.listCodes[2]++
 		told = reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()}
-		o.say.tell(err, "")
+		o.out.report(err, "")
 	default:
-		o.wrong[exitCode(err)]++
+		o.listCodes[exitCode(err)]++
 		o.unread++
-		o.say.tell(err, hint(err, ""))
+		o.out.report(err, hint(err, ""))
 	}
-	o.report.problem(told)
-	o.event("problem", "problem", told.shown())
+	o.report.addProblem(told)
+	o.jsonEvent("problem", "problem", told.forJSON())
 }
 
 // round takes that files are tried again.
-func (o *outcomes) round(n, files int, wait time.Duration) {
-	o.say.note("%s failed, and %s tried again %s (round %d of %d)", filesOf(files), map[bool]string{true: "is", false: "are"}[files == 1], in(wait), n, o.cmd.Rounds)
+func (o *mirrorRecorder) round(n, files int, wait time.Duration) {
+	o.out.note("%s failed, and %s tried again %s (round %d of %d)", fileCountText(files), map[bool]string{true: "is", false: "are"}[files == 1], delayText(wait), n, o.cmd.Rounds)
 }
 
-func filesOf(n int) string {
+func fileCountText(n int) string {
 	if n == 1 {
 		return "1 file"
 	}
@@ -170,14 +170,14 @@ func filesOf(n int) string {
 }
 
 // end tells the end of a run, which err ended if it is not nil.
-func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
+func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) error {
 	o.hooks.close()
 	if errors.Is(err, mirror.ErrNotPruned) {
 		why := err.Error()
 		if c := o.run.Counts(); c.Listed+c.Problems == 0 {
 			why = "nothing is pruned, as the lists name no files"
 		}
-		o.say.warn("%s", why)
+		o.out.warn("%s", why)
 		err = nil
 	}
 	if err == nil {
@@ -185,33 +185,33 @@ func (o *outcomes) end(ctx context.Context, g *Globals, err error) error {
 	}
 	s := o.summary(err)
 	if ctx.Err() == nil && err != nil {
-		o.say.tell(err, hint(err, ""))
+		o.out.report(err, hint(err, ""))
 	}
 	for _, closeErr := range []error{o.failed.commit(), o.report.close(s)} {
 		if closeErr != nil {
-			o.say.tell(closeErr, hint(closeErr, ""))
+			o.out.report(closeErr, hint(closeErr, ""))
 			s.Exit = worstCode(map[int]int{s.Exit: 1, exitCode(closeErr): 1})
 		}
 	}
 	for _, line := range summaryLines(s) {
-		o.say.note("%s", line)
+		o.out.note("%s", line)
 	}
 	if g.JSON {
-		o.show.object(map[string]any{"event": "summary", "time": time.Now(), "summary": s})
+		o.show.writeJSON(map[string]any{"event": "summary", "time": time.Now(), "summary": s})
 	}
 	if ctx.Err() != nil {
-		o.say.tell(context.Cause(ctx), "what has arrived is kept; run the same command again to go on")
-	} else if next := o.next(); next != "" && o.cmd.Every == 0 {
-		o.say.line("pawl: hint: %s", next)
+		o.out.report(context.Cause(ctx), "what has arrived is kept; run the same command again to go on")
+	} else if next := o.finalHint(); next != "" && o.cmd.Every == 0 {
+		o.out.line("pawl: hint: %s", next)
 	}
 	if s.Exit == 0 {
 		return nil
 	}
-	return toldError{codeError(s.Exit)}
+	return reportedError{exitCodeError(s.Exit)}
 }
 
 // next says what to type where files are missing, "" if none is.
-func (o *outcomes) next() string {
+func (o *mirrorRecorder) finalHint() string {
 	again := "run the same command again: it asks only for what is missing"
 	code := worstCode(o.codes)
 	if o.hints[code] != "" {
@@ -238,10 +238,10 @@ func (o *outcomes) next() string {
 }
 
 // summary says how a run ended.
-func (o *outcomes) summary(err error) summary {
+func (o *mirrorRecorder) summary(err error) summary {
 	c := o.run.Counts()
 	codes := make(map[int]int)
-	for _, of := range []map[int]int{o.codes, o.wrong} {
+	for _, of := range []map[int]int{o.codes, o.listCodes} {
 		for code, n := range of {
 			codes[code] += n
 		}
@@ -251,12 +251,12 @@ func (o *outcomes) summary(err error) summary {
 	}
 	return summary{
 		Files: c.Listed, Fetched: c.Fetched, Current: c.Current, Unchanged: c.Unchanged, Failed: c.Failed, Pending: c.Pending + c.Wanted,
-		Pruned: c.Pruned, Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.begun).Seconds(), Exit: worstCode(codes), Failures: o.codes,
+		Pruned: c.Pruned, Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.started).Seconds(), Exit: worstCode(codes), Failures: o.codes,
 		Unread: o.unread, DryRun: o.cmd.DryRun,
 	}
 }
 
 // A codeError is an exit code, and nothing more to say.
-type codeError int
+type exitCodeError int
 
-func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e exitCodeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }

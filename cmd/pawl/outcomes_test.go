@@ -25,8 +25,8 @@ func TestNext(t *testing.T) {
 		{map[int]int{3: 1}, "see to these paths"},
 	}
 	for _, tt := range tests {
-		o := &outcomes{codes: tt.codes}
-		got := o.next()
+		o := &mirrorRecorder{codes: tt.codes}
+		got := o.finalHint()
 		if !strings.HasPrefix(got, tt.want) && !strings.HasSuffix(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%v: got %q, want %q", tt.codes, got, tt.want)
 		}
@@ -65,16 +65,16 @@ func TestTellsRetry(t *testing.T) {
 		{second, "refused", 0, false},
 		{second, "reset", 0, true},
 		{second, "reset", 0, false},
-		{second, "reset", plainEvery, true},
+		{second, "reset", minPlainInterval, true},
 	} {
-		lists.retriedAt = lists.retriedAt.Add(-tt.later)
-		if got := lists.tellsRetry(tt.e, tt.reason); got != tt.want {
+		lists.retryShown = lists.retryShown.Add(-tt.later)
+		if got := lists.showsRetry(tt.e, tt.reason); got != tt.want {
 			t.Errorf("%d: got %v, want %v", i, got, tt.want)
 		}
 	}
 	few := &display{}
 	for range 2 {
-		if !few.tellsRetry(second, "refused") {
+		if !few.showsRetry(second, "refused") {
 			t.Error("a retry is not told without lists")
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // A view is what a progress line tells.
-type view struct {
+type progressView struct {
 	name        string // of one of the files
 	files       int    // asked for, as far as is known
 	more        bool   // files will grow
@@ -24,9 +24,9 @@ type view struct {
 }
 
 // several reports whether v is about more than one file.
-func (v view) several() bool { return v.files > 1 || v.more }
+func (v progressView) several() bool { return v.files > 1 || v.more }
 
-func (v view) title() string {
+func (v progressView) title() string {
 	switch {
 	case !v.several():
 		return v.name
@@ -48,7 +48,7 @@ func (v view) title() string {
 
 // scale is what the bar measures: bytes, or where the size of some files is not
 // known thousandths of files; most is 0 if neither can be measured.
-func (v view) scale() (done, most int64) {
+func (v progressView) scale() (done, most int64) {
 	switch byFiles := v.files > 1 && (v.byFiles || v.total < 0); {
 	case byFiles && v.more:
 		return 0, 0
@@ -62,7 +62,7 @@ func (v view) scale() (done, most int64) {
 }
 
 // numbers is how far the downloads are, how fast, and how long they will take.
-func (v view) numbers() string {
+func (v progressView) numbers() string {
 	parts := []string{size(v.have)}
 	if v.total >= 0 {
 		parts[0] += "/" + size(v.total)
@@ -76,7 +76,7 @@ func (v view) numbers() string {
 	return strings.Join(parts, ", ")
 }
 
-func (v view) text() string { return v.numbers() + ", " + connections(v.conns) }
+func (v progressView) text() string { return v.numbers() + ", " + connections(v.conns) }
 
 func connections(n int) string {
 	if n == 1 {
@@ -86,18 +86,18 @@ func connections(n int) string {
 }
 
 // leastTitle is how many columns a title has before the connections go.
-const leastTitle = 12
+const minTitleWidth = 12
 
 // fit is as much of the view as columns have room for: the numbers come first,
 // then the title, then the connections.
-func (v view) fit(columns int) string {
+func (v progressView) fit(columns int) string {
 	for _, text := range []string{v.text(), fmt.Sprintf("%s, %d conn", v.numbers(), v.conns), v.numbers()} {
-		room := columns - columnsOf(text) - 2
-		if room >= min(leastTitle, columnsOf(v.title())) {
-			return text + "  " + cut(v.title(), room)
+		room := columns - displayWidth(text) - 2
+		if room >= min(minTitleWidth, displayWidth(v.title())) {
+			return text + "  " + truncate(v.title(), room)
 		}
 	}
-	return cut(v.numbers(), columns)
+	return truncate(v.numbers(), columns)
 }
 
 // eta formats a remaining time, which is never exact.
@@ -114,14 +114,14 @@ func eta(d time.Duration) string {
 }
 
 // A meter tells the mean rate of the last few seconds.
-type meter struct {
+type rateMeter struct {
 	times [16]time.Time
 	bytes [16]int64
 	n     int // samples taken
 }
 
 // at notes that have bytes are there now, and returns bytes per second.
-func (m *meter) at(now time.Time, have int64) float64 {
+func (m *rateMeter) sample(now time.Time, have int64) float64 {
 	last := (m.n + len(m.times) - 1) % len(m.times)
 	if m.n > 0 && have < m.bytes[last] {
 		m.n = 0 // starting over
@@ -132,7 +132,7 @@ func (m *meter) at(now time.Time, have int64) float64 {
 	oldest := i
 	for k := range min(m.n, len(m.times)) {
 		j := (i - k + len(m.times)) % len(m.times)
-		if now.Sub(m.times[j]) > rateOver {
+		if now.Sub(m.times[j]) > rateWindow {
 			break
 		}
 		oldest = j
@@ -146,7 +146,7 @@ func (m *meter) at(now time.Time, have int64) float64 {
 
 // barLine is the line for v in a number of columns. The library draws the bar
 // into memory: it would sync a file at each draw, and wrap what is too long.
-func barLine(v view, columns int) string {
+func barLine(v progressView, columns int) string {
 	done, most := v.scale()
 	if most == 0 || columns < 40 {
 		return v.fit(columns)
@@ -165,5 +165,5 @@ func barLine(v view, columns int) string {
 	p.Set64(done)
 	line := strings.TrimRight(out.String(), " \r\n")
 	line = strings.TrimPrefix(line[strings.LastIndexByte(line, '\r')+1:], " ") // of no description
-	return line + " " + v.fit(columns-columnsOf(line)-1)
+	return line + " " + v.fit(columns-displayWidth(line)-1)
 }

@@ -25,10 +25,10 @@ import (
 // httpproxy drops what it cannot parse, and the request would then go to the
 // server directly. So each variable is checked first, also one that is not used.
 func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
-	forHTTP, err1 := readVariable("http_proxy", proxyURL, proxyHint)
-	forHTTPS, err2 := readVariable("https_proxy", proxyURL, proxyHint)
-	forAll, err3 := readVariable("all_proxy", proxyURL, proxyHint)
-	exempt, err4 := readVariable("no_proxy", exemptHosts, exemptHint)
+	forHTTP, err1 := proxyVariable("http_proxy", checkProxyURL, proxyHint)
+	forHTTPS, err2 := proxyVariable("https_proxy", checkProxyURL, proxyHint)
+	forAll, err3 := proxyVariable("all_proxy", checkProxyURL, proxyHint)
+	exempt, err4 := proxyVariable("no_proxy", checkNoProxy, noProxyHint)
 	if err := cmp.Or(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
@@ -50,13 +50,13 @@ func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
 }
 
 const (
-	proxyHint  = `SCHEME://USER:PASSWORD@HOST:PORT, with the special characters of the password percent-encoded, for example "%" as %25`
-	exemptHint = "HOST,.DOMAIN,ADDRESS,NETWORK/BITS"
+	proxyHint   = `SCHEME://USER:PASSWORD@HOST:PORT, with the special characters of the password percent-encoded, for example "%" as %25`
+	noProxyHint = "HOST,.DOMAIN,ADDRESS,NETWORK/BITS"
 )
 
 // readVariable returns what parse makes of a variable of the environment, in lower
 // case before upper case, "" if both are blank. hint is an example of a value.
-func readVariable(name string, parse func(string) (string, error), hint string) (found string, err error) {
+func proxyVariable(name string, parse func(string) (string, error), hint string) (found string, err error) {
 	for _, name := range []string{strings.ToUpper(name), name} { // the last one wins
 		value := strings.TrimSpace(os.Getenv(name))
 		if value == "" {
@@ -74,7 +74,7 @@ var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
 // proxyURL checks the URL of a proxy, for example "http://user:password@host:3128",
 // and adds the scheme http if there is none.
-func proxyURL(value string) (string, error) {
+func checkProxyURL(value string) (string, error) {
 	if !strings.Contains(value, "://") {
 		value = "http://" + value
 	}
@@ -99,13 +99,13 @@ func proxyURL(value string) (string, error) {
 	default:
 		return value, nil
 	}
-	return "", errors.New(why + shownProxy(value, u))
+	return "", errors.New(why + redactedProxy(value, u))
 }
 
 // shownProxy returns what messages may show of the URL of a proxy, u if it could be
 // parsed. A password may have any character, so nothing before the last "@" is
 // shown, and only the host if there is no "@".
-func shownProxy(value string, u *url.URL) string {
+func redactedProxy(value string, u *url.URL) string {
 	if at := strings.LastIndexByte(value, '@'); at >= 0 {
 		return fmt.Sprintf(" (%q)", "…"+value[at:])
 	}
@@ -122,10 +122,10 @@ func isPort(text string) bool {
 
 // exemptHosts checks the entries of no_proxy and returns them with commas between
 // them, the only separator that httpproxy knows. curl takes blanks as well.
-func exemptHosts(value string) (string, error) {
+func checkNoProxy(value string) (string, error) {
 	entries := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 	for i, entry := range entries {
-		if why := wrongExempt(entry); why != "" {
+		if why := noProxyProblem(entry); why != "" {
 			return "", fmt.Errorf("has the entry %q, which %s", entry[strings.LastIndexByte(entry, '@')+1:], why)
 		}
 		if address := strings.Trim(entry, "[]"); net.ParseIP(address) != nil {
@@ -138,7 +138,7 @@ func exemptHosts(value string) (string, error) {
 // wrongExempt says why an entry of no_proxy can never match a host, "" if it can.
 // An entry is "*", an address, a network such as 10.0.0.0/8, or a host such as
 // example.com, .example.com or *.example.com. Addresses and hosts may have a port.
-func wrongExempt(entry string) string {
+func noProxyProblem(entry string) string {
 	if _, _, err := net.ParseCIDR(entry); err == nil || entry == "*" || net.ParseIP(strings.Trim(entry, "[]")) != nil {
 		return ""
 	}

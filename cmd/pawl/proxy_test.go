@@ -38,12 +38,12 @@ func TestProxyURL(t *testing.T) {
 		"http://user:p%25w%40rd@proxy:3128": "http://user:p%25w%40rd@proxy:3128",
 		"http://user:p@word@proxy:3128":     "http://user:p@word@proxy:3128",
 	} {
-		if got, err := proxyURL(value); err != nil || got != want {
+		if got, err := checkProxyURL(value); err != nil || got != want {
 			t.Errorf("%q: got %q, %v, want %q", value, got, err, want)
 		}
 	}
 	for _, value := range wrongProxies {
-		got, err := proxyURL(value)
+		got, err := checkProxyURL(value)
 		if err == nil {
 			t.Errorf("%q: got %q, want an error", value, got)
 		} else if strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "konto") {
@@ -71,7 +71,7 @@ func TestProxyExempt(t *testing.T) {
 		"10.0.0.0/8,fe80::/10": "10.0.0.0/8,fe80::/10", "1.2.3.4,::1,[::2],1.2.3.4:80,[::3]:80": "1.2.3.4,::1,::2,1.2.3.4:80,[::3]:80",
 		"a.test b.test\tc.test:8080": "a.test,b.test,c.test:8080", ",,a.test,": "a.test", "münchen.test": "münchen.test",
 	} {
-		if got, err := exemptHosts(value); err != nil || got != want {
+		if got, err := checkNoProxy(value); err != nil || got != want {
 			t.Errorf("%q: got %q, %v, want %q", value, got, err, want)
 		}
 	}
@@ -79,7 +79,7 @@ func TestProxyExempt(t *testing.T) {
 		"10.0.0.0/33", "10.0.0/8", "a.test/", "http://a.test", "a.test,fe80::/200", "10.*", "192.168.*.*", "*a.test", "*.",
 		".", "a.test:", "a.test:http", ":80", "a.test:70000", "[::1]:x",
 	} {
-		if got, err := exemptHosts(value); err == nil {
+		if got, err := checkNoProxy(value); err == nil {
 			t.Errorf("%q: got %q, want an error", value, got)
 		}
 	}

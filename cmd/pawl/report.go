@@ -56,16 +56,16 @@ type reportHeader struct {
 }
 
 // An end is what became of a file.
-type end string
+type reportOutcome string
 
 const (
-	endFetched   end = "fetched"   // it is there, of this run
-	endCurrent   end = "current"   // it was there, and nobody was asked
-	endUnchanged end = "unchanged" // it was there, and the server said that it is still the same
-	endFailed    end = "failed"    // Error says why
-	endWanted    end = "wanted"    // it would be fetched, but for --dry-run
-	endPending   end = "pending"   // the run ended before it was tried, or tried again
-	endPruned    end = "pruned"    // deleted, as the lists no longer name it
+	outcomeFetched   reportOutcome = "fetched"   // it is there, of this run
+	outcomeCurrent   reportOutcome = "current"   // it was there, and nobody was asked
+	outcomeUnchanged reportOutcome = "unchanged" // it was there, and the server said that it is still the same
+	outcomeFailed    reportOutcome = "failed"    // Error says why
+	outcomeWanted    reportOutcome = "wanted"    // it would be fetched, but for --dry-run
+	outcomePending   reportOutcome = "pending"   // the run ended before it was tried, or tried again
+	outcomePruned    reportOutcome = "pruned"    // deleted, as the lists no longer name it
 )
 
 // A knownSize is a number of bytes; -1, for an unknown one, is left out.
@@ -76,22 +76,22 @@ func (s knownSize) IsZero() bool { return s < 0 }
 
 // A reportFile is the entry of a file.
 type reportFile struct {
-	Path     string    `json:"path,omitempty"`
-	URL      string    `json:"url,omitempty"` // as asked
-	FinalURL string    `json:"final_url,omitempty"`
-	Outcome  end       `json:"outcome"`
-	Size     knownSize `json:"size,omitzero"`     // bytes; -1 unknown
-	Fetched  int64     `json:"fetched,omitempty"` // bytes that this run received
-	Seconds  float64   `json:"seconds,omitempty"`
-	Retries  int       `json:"retries,omitempty"`
-	Rounds   int       `json:"rounds,omitempty"`   // how often it was begun
-	Sum      string    `json:"sum,omitempty"`      // ALGO:HEX
-	CRC32C   string    `json:"crc32c,omitempty"`   // hex
-	Complete string    `json:"complete,omitempty"` // "unknown" if the server did not mark the end of the file
-	List     string    `json:"list,omitempty"`
-	Line     int       `json:"line,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Exit     int       `json:"exit,omitempty"` // the code that Error has by itself
+	Path     string        `json:"path,omitempty"`
+	URL      string        `json:"url,omitempty"` // as asked
+	FinalURL string        `json:"final_url,omitempty"`
+	Outcome  reportOutcome `json:"outcome"`
+	Size     knownSize     `json:"size,omitzero"`     // bytes; -1 unknown
+	Fetched  int64         `json:"fetched,omitempty"` // bytes that this run received
+	Seconds  float64       `json:"seconds,omitempty"`
+	Retries  int           `json:"retries,omitempty"`
+	Rounds   int           `json:"rounds,omitempty"`   // how often it was begun
+	Sum      string        `json:"sum,omitempty"`      // ALGO:HEX
+	CRC32C   string        `json:"crc32c,omitempty"`   // hex
+	Complete string        `json:"complete,omitempty"` // "unknown" if the server did not mark the end of the file
+	List     string        `json:"list,omitempty"`
+	Line     int           `json:"line,omitempty"`
+	Error    string        `json:"error,omitempty"`
+	Exit     int           `json:"exit,omitempty"` // the code that Error has by itself
 }
 
 // A reportProblem is a line of a list that cannot be used.
@@ -110,7 +110,7 @@ func newReport(path string, h reportHeader) (*report, error) {
 	r := &report{out: out}
 	h.V, h.Dir, h.Lists = reportVersion, escaped(h.Dir), slices.Clone(h.Lists)
 	for i, list := range h.Lists {
-		h.Lists[i] = shownList(list)
+		h.Lists[i] = listForJSON(list)
 	}
 	out.Write(bytes.TrimSuffix(r.encode(h), []byte("}")))
 	out.Write([]byte(",\n\"files\":["))
@@ -119,7 +119,7 @@ func newReport(path string, h reportHeader) (*report, error) {
 
 // shownList returns the name of a list for JSON: without user and password, if it is
 // a URL.
-func shownList(name string) string {
+func listForJSON(name string) string {
 	if strings.Contains(name, "://") {
 		name = downloader.WithoutUser(name)
 	}
@@ -139,7 +139,7 @@ func (r *report) encode(v any) []byte {
 }
 
 // add writes v as an element of an array to out; first says that it is that.
-func (r *report) add(out *atomicFile, v any, first bool) {
+func (r *report) writeElement(out *atomicFile, v any, first bool) {
 	separator := ",\n"
 	if first {
 		separator = "\n"
@@ -151,37 +151,37 @@ func (r *report) add(out *atomicFile, v any, first bool) {
 }
 
 // shown returns f for JSON: without user and password in its URLs.
-func (f reportFile) shown() reportFile {
-	f.List = shownList(f.List)
+func (f reportFile) forJSON() reportFile {
+	f.List = listForJSON(f.List)
 	f.URL, f.FinalURL = escaped(downloader.WithoutUser(f.URL)), escaped(downloader.WithoutUser(f.FinalURL))
 	f.Path, f.Error = escaped(f.Path), escaped(f.Error)
 	return f
 }
 
 // shown returns p for JSON.
-func (p reportProblem) shown() reportProblem {
-	p.List, p.Error = shownList(p.List), escaped(p.Error)
+func (p reportProblem) forJSON() reportProblem {
+	p.List, p.Error = listForJSON(p.List), escaped(p.Error)
 	return p
 }
 
 // file tells of a file. What goes wrong is for close to tell.
-func (r *report) file(f reportFile) {
+func (r *report) addFile(f reportFile) {
 	if r == nil {
 		return
 	}
-	f = f.shown()
+	f = f.forJSON()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(r.out, f, r.files == 0)
+	r.writeElement(r.out, f, r.files == 0)
 	r.files++
 }
 
 // problem tells of a line that cannot be used.
-func (r *report) problem(p reportProblem) {
+func (r *report) addProblem(p reportProblem) {
 	if r == nil {
 		return
 	}
-	p = p.shown()
+	p = p.forJSON()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	first := r.problems == nil
@@ -189,7 +189,7 @@ func (r *report) problem(p reportProblem) {
 		r.problems, r.err = newAtomicFile(r.out.path)
 	}
 	if r.problems != nil {
-		r.add(r.problems, p, first)
+		r.writeElement(r.problems, p, first)
 	}
 }
 
@@ -203,7 +203,7 @@ func (r *report) close(s summary) error {
 	defer r.mu.Unlock()
 	defer r.out.abort()
 	r.out.Write([]byte("],\n\"problems\":["))
-	if err := r.problems.pour(r.out); err != nil && r.err == nil {
+	if err := r.problems.copyTo(r.out); err != nil && r.err == nil {
 		r.err = &outputError{r.out.path, err}
 	}
 	r.out.Write([]byte("],\n\"summary\":"))

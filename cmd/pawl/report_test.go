@@ -21,12 +21,12 @@ func TestReportText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.problem(reportProblem{List: "https://u:p@h/l", Line: 7, Error: "no"})
-	r.file(reportFile{
-		Path: "/d/a", URL: "https://u:p@h/a?b&c", FinalURL: "https://x:y@i/a", Outcome: endFetched, Fetched: 3, Seconds: 0.5,
+	r.addProblem(reportProblem{List: "https://u:p@h/l", Line: 7, Error: "no"})
+	r.addFile(reportFile{
+		Path: "/d/a", URL: "https://u:p@h/a?b&c", FinalURL: "https://x:y@i/a", Outcome: outcomeFetched, Fetched: 3, Seconds: 0.5,
 		Retries: 1, Rounds: 2, Sum: "sha256:00", CRC32C: "01", List: "a@b", Line: 2,
 	})
-	r.file(reportFile{URL: "http://h/<b>?\xe9", Outcome: endFailed, Path: "/d/caf\xe9", List: "l\xe9", Size: -1, Error: "4\xff", Exit: 8})
+	r.addFile(reportFile{URL: "http://h/<b>?\xe9", Outcome: outcomeFailed, Path: "/d/caf\xe9", List: "l\xe9", Size: -1, Error: "4\xff", Exit: 8})
 	if err := r.close(summary{Files: 2, Fetched: 1, Failed: 1, Bytes: 3, Seconds: 1.5, Exit: 8, Problems: 1, Failures: map[int]int{8: 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +85,8 @@ func TestReport(t *testing.T) {
 		for w := range 4 {
 			group.Go(func() {
 				for i := range n {
-					r.file(reportFile{Path: "a\n\"\xff\x00\u2028" + strings.Repeat("x", i%100), Outcome: endFetched, Line: w*n + i + 1})
-					r.problem(reportProblem{Line: w*n + i + 1, Error: "]}\n"})
+					r.addFile(reportFile{Path: "a\n\"\xff\x00\u2028" + strings.Repeat("x", i%100), Outcome: outcomeFetched, Line: w*n + i + 1})
+					r.addProblem(reportProblem{Line: w*n + i + 1, Error: "]}\n"})
 				}
 			})
 		}
@@ -117,7 +117,7 @@ func TestReportFailures(t *testing.T) {
 		"disk":     func(r *report) { r.out.tmp.Close() },
 		"problems": func(r *report) { r.problems.tmp.Close() },
 		"rename":   func(r *report) { os.Mkdir(r.out.path, 0o777) },
-		"value":    func(r *report) { r.file(reportFile{Seconds: math.NaN()}) },
+		"value":    func(r *report) { r.addFile(reportFile{Seconds: math.NaN()}) },
 	}
 	for name, harm := range tests {
 		dir := t.TempDir()
@@ -126,10 +126,10 @@ func TestReportFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.problem(reportProblem{})
+		r.addProblem(reportProblem{})
 		harm(r)
-		r.file(reportFile{})
-		r.problem(reportProblem{})
+		r.addFile(reportFile{})
+		r.addProblem(reportProblem{})
 		if err := r.close(summary{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -146,13 +146,13 @@ func TestReportAbort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.file(reportFile{})
-	r.problem(reportProblem{})
+	r.addFile(reportFile{})
+	r.addProblem(reportProblem{})
 	r.abort()
 	holds(t, dir, nil)
 	r = nil
-	r.file(reportFile{})
-	r.problem(reportProblem{})
+	r.addFile(reportFile{})
+	r.addProblem(reportProblem{})
 	r.abort()
 	if err := r.close(summary{}); err != nil {
 		t.Errorf("nil: got %v", err)

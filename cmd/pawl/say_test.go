@@ -34,20 +34,20 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 	for err, want := range map[error]int{
-		nil:                                      0,
-		errors.New("x"):                          1,
-		usageError(errors.New("x")):              2,
-		store.ErrNotFound:                        2,
-		&fs.PathError{Err: fs.ErrClosed}:         3,
-		&fs.PathError{Err: syscall.ENOSPC}:       9,
-		downloader.ErrClaimed:                    13,
-		&downloader.StatusError{Code: 404}:       8,
-		&downloader.StatusError{Code: 401}:       6,
-		&downloader.StatusError{Code: 503}:       75,
-		errDeadline:                              75,
-		signalError{syscall.SIGINT}:              130,
-		signalError{syscall.SIGTERM}:             143,
-		toldError{errors.Join(store.ErrForeign)}: 13,
+		nil:                                          0,
+		errors.New("x"):                              1,
+		usageError(errors.New("x")):                  2,
+		store.ErrNotFound:                            2,
+		&fs.PathError{Err: fs.ErrClosed}:             3,
+		&fs.PathError{Err: syscall.ENOSPC}:           9,
+		downloader.ErrClaimed:                        13,
+		&downloader.StatusError{Code: 404}:           8,
+		&downloader.StatusError{Code: 401}:           6,
+		&downloader.StatusError{Code: 503}:           75,
+		errDeadline:                                  75,
+		signalError{syscall.SIGINT}:                  130,
+		signalError{syscall.SIGTERM}:                 143,
+		reportedError{errors.Join(store.ErrForeign)}: 13,
 	} {
 		if got := exitCode(err); got != want {
 			t.Errorf("%v: got %d, want %d", err, got, want)
@@ -58,8 +58,8 @@ func TestExitCode(t *testing.T) {
 // TestTell: one line without control characters, and the hint beneath.
 func TestTell(t *testing.T) {
 	var out strings.Builder
-	s := &speaker{stderr: &out}
-	s.tell(errors.New("a\x1b[31mb\nc"), "do this")
+	s := &printer{stderr: &out}
+	s.report(errors.New("a\x1b[31mb\nc"), "do this")
 	if got, want := out.String(), "pawl: error: a [31mb c\npawl: hint: do this\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -83,13 +83,13 @@ func TestEscaped(t *testing.T) {
 // TestTimes: each line of a log has its time, whoever prints it, but in the
 // journal, and not unless it was asked for.
 func TestTimes(t *testing.T) {
-	print := func(s *speaker) {
+	print := func(s *printer) {
 		s.note("a")
 		show := newDisplay(s, displayOptions{bar: true, files: 1})
 		show.start(func() []downloader.Progress { return []downloader.Progress{{Target: "/d/f", Have: 1, Size: 2}} })
 		s.warn("b")
-		show.event(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Current: true})
-		time.Sleep(plainEvery)
+		show.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Current: true})
+		time.Sleep(minPlainInterval)
 		show.stop()
 	}
 	for journal, want := range map[bool]string{
@@ -105,13 +105,13 @@ func TestTimes(t *testing.T) {
 			time.Local = time.FixedZone("", 3600)
 			defer func() { time.Local = local }()
 			var out, plain strings.Builder
-			s := &speaker{stderr: &out, stdout: &out}
-			s.keepTimes()
+			s := &printer{stderr: &out, stdout: &out}
+			s.addTimestamps()
 			print(s)
 			if got := out.String(); got != want {
 				t.Errorf("journal %v: got\n%swant\n%s", journal, got, want)
 			}
-			print(&speaker{stderr: &plain, stdout: &out})
+			print(&printer{stderr: &plain, stdout: &out})
 			if strings.Contains(plain.String(), "2000") {
 				t.Errorf("not asked for: got %s", plain.String())
 			}

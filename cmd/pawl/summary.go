@@ -54,7 +54,7 @@ var failureNames = map[int]string{
 // summaryLines says in five lines or fewer what s says, each for
 // speaker.note. Of what there was none there is no line.
 func summaryLines(s summary) []string {
-	lines := []string{s.hereLine()}
+	lines := []string{s.filesLine()}
 	optional := func(n int, one, many string) {
 		switch {
 		case n == 1:
@@ -63,7 +63,7 @@ func summaryLines(s summary) []string {
 			lines = append(lines, fmt.Sprintf(many, n))
 		}
 	}
-	kinds := s.kinds()
+	kinds := s.failureKinds()
 	optional(s.Failed, "1 failed"+kinds, "%d failed"+kinds)
 	if s.DryRun {
 		optional(s.Pending, "1 would be fetched", "%d would be fetched")
@@ -72,7 +72,7 @@ func summaryLines(s summary) []string {
 	}
 	deleted := map[bool]string{true: "would be deleted", false: "deleted"}[s.DryRun]
 	optional(s.Pruned, "1 "+deleted, "%d "+deleted)
-	if wrong := s.wrong(); wrong != "" {
+	if wrong := s.listProblems(); wrong != "" {
 		lines = append(lines, wrong)
 	}
 	if s.More {
@@ -82,7 +82,7 @@ func summaryLines(s summary) []string {
 }
 
 // wrong says what is wrong with the lists, "" for nothing.
-func (s summary) wrong() string {
+func (s summary) listProblems() string {
 	var parts []string
 	for _, p := range []struct {
 		n         int
@@ -102,7 +102,7 @@ func (s summary) wrong() string {
 }
 
 // hereLine says how many files there are now, and where they are from.
-func (s summary) hereLine() string {
+func (s summary) filesLine() string {
 	here := s.Fetched + s.Current + s.Unchanged
 	var line string
 	switch {
@@ -115,7 +115,7 @@ func (s summary) hereLine() string {
 	case here == s.Files && !s.More:
 		line = fmt.Sprintf("all %d files are here", here)
 	default:
-		line = fmt.Sprintf("%d of %s here", here, are(s.Files, s.More))
+		line = fmt.Sprintf("%d of %s here", here, countText(s.Files, s.More))
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -127,7 +127,7 @@ func (s summary) hereLine() string {
 		}
 	}
 	if s.Bytes > 0 {
-		parts = append(parts, s.received())
+		parts = append(parts, s.receivedText())
 	}
 	if len(parts) == 0 {
 		return line
@@ -136,7 +136,7 @@ func (s summary) hereLine() string {
 }
 
 // are is the middle of "2 of 3 files are here".
-func are(files int, more bool) string {
+func countText(files int, more bool) string {
 	switch {
 	case more && files == 1:
 		return "the 1 file read so far is"
@@ -149,7 +149,7 @@ func are(files int, more bool) string {
 }
 
 // received says how much has arrived, how fast.
-func (s summary) received() string {
+func (s summary) receivedText() string {
 	elapsed := time.Duration(s.Seconds * float64(time.Second))
 	return fmt.Sprintf("%s received in %s (%s/s)", size(s.Bytes), span(elapsed), size(int64(float64(s.Bytes)/max(s.Seconds, 0.001))))
 }
@@ -160,7 +160,7 @@ func failureName(code int) string {
 
 // kinds says what the failures were, the most frequent ones first, behind a
 // colon; nothing if nobody knows.
-func (s summary) kinds() string {
+func (s summary) failureKinds() string {
 	codes := make([]int, 0, len(s.Failures))
 	for code, n := range s.Failures {
 		if n > 0 {

@@ -13,37 +13,37 @@ import (
 // time of a day, the last rate of the day before holds. The zero value is without
 // limits.
 type timetable struct {
-	entries []timed // by time
+	entries []rateEntry // by time
 }
 
-type timed struct {
+type rateEntry struct {
 	from time.Duration // since midnight by the clock on the wall, whole minutes
 	rate byteRate
 }
 
 func (t *timetable) UnmarshalText(text []byte) error {
 	if !strings.ContainsAny(string(text), "=,") {
-		t.entries = make([]timed, 1)
+		t.entries = make([]rateEntry, 1)
 		return t.entries[0].rate.UnmarshalText(text)
 	}
-	var entries []timed
+	var entries []rateEntry
 	for field := range strings.SplitSeq(string(text), ",") {
-		e, err := parseTimed(strings.TrimSpace(field))
+		e, err := parseRateEntry(strings.TrimSpace(field))
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(entries, func(o timed) bool { return o.from == e.from }) {
+		if slices.ContainsFunc(entries, func(o rateEntry) bool { return o.from == e.from }) {
 			return fmt.Errorf("%q has two rates for the time in %q", text, field)
 		}
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(a, b timed) int { return int(a.from - b.from) })
+	slices.SortFunc(entries, func(a, b rateEntry) int { return int(a.from - b.from) })
 	t.entries = entries
 	return nil
 }
 
 // parseTimed reads one entry, such as "08:00=2M".
-func parseTimed(s string) (e timed, err error) {
+func parseRateEntry(s string) (e rateEntry, err error) {
 	clock, rate, ok := strings.Cut(s, "=")
 	if !ok {
 		return e, fmt.Errorf("%q is not of the form 08:00=2M", s)
@@ -58,7 +58,7 @@ func parseTimed(s string) (e timed, err error) {
 
 // at returns the rate in bytes per second that holds when the wall clock shows
 // now, whose location counts.
-func (t timetable) at(now time.Time) int64 {
+func (t timetable) rateAt(now time.Time) int64 {
 	if len(t.entries) == 0 {
 		return 0
 	}
@@ -84,12 +84,12 @@ func (t timetable) follow(set func(bytesPerSecond int64)) (stop func()) {
 		defer close(done)
 		for last := int64(-1); ctx.Err() == nil; {
 			now := time.Now()
-			if rate := t.at(now); rate != last {
+			if rate := t.rateAt(now); rate != last {
 				set(rate)
 				last = rate
 			}
 			select {
-			case <-time.After(untilLook(now)):
+			case <-time.After(untilNextCheck(now)):
 			case <-ctx.Done():
 			}
 		}
@@ -104,7 +104,7 @@ func (t timetable) follow(set func(bytesPerSecond int64)) (stop func()) {
 // and half minute. All times of a timetable are among these, and so is the end of
 // daylight saving; and a machine that slept or whose clock was set is not behind
 // for long.
-func untilLook(now time.Time) time.Duration {
+func untilNextCheck(now time.Time) time.Duration {
 	const every = 30 * time.Second
 	return every - time.Duration(now.Second())*time.Second%every - time.Duration(now.Nanosecond())
 }

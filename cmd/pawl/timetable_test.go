@@ -30,12 +30,12 @@ func TestTimetable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := table.at(now); got != want {
+			if got := table.rateAt(now); got != want {
 				t.Errorf("%q at %s: got %d, want %d", tt.text, clock, got, want)
 			}
 		}
 	}
-	if got := (timetable{}).at(time.Now()); got != 0 {
+	if got := (timetable{}).rateAt(time.Now()); got != 0 {
 		t.Errorf("without a table: got %d, want 0", got)
 	}
 }
@@ -74,11 +74,11 @@ func FuzzTimetable(f *testing.F) {
 		if table.UnmarshalText([]byte(s)) != nil {
 			return
 		}
-		if !slices.IsSortedFunc(table.entries, func(a, b timed) int { return int(a.from - b.from) }) || len(table.entries) == 0 {
+		if !slices.IsSortedFunc(table.entries, func(a, b rateEntry) int { return int(a.from - b.from) }) || len(table.entries) == 0 {
 			t.Errorf("%q: got %v", s, table.entries)
 		}
 		for _, e := range table.entries {
-			if got := table.at(time.Time{}.Add(e.from)); e.from < 0 || e.from >= 24*time.Hour || e.rate < 0 || got != int64(e.rate) {
+			if got := table.rateAt(time.Time{}.Add(e.from)); e.from < 0 || e.from >= 24*time.Hour || e.rate < 0 || got != int64(e.rate) {
 				t.Errorf("%q at %v: got %d, want %d", s, e.from, got, e.rate)
 			}
 		}
@@ -108,7 +108,7 @@ func TestTimetableDaylight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := table.at(now.In(berlin)); got != want {
+		if got := table.rateAt(now.In(berlin)); got != want {
 			t.Errorf("%s, %v: got %d, want %d", utc, now.In(berlin), got, want)
 		}
 	}
@@ -165,7 +165,7 @@ func TestTimetableLook(t *testing.T) {
 	for after, want := range map[time.Duration]time.Duration{
 		0: 30 * time.Second, 1: 30*time.Second - 1, 30*time.Second - 1: 1, 30 * time.Second: 30 * time.Second, 59*time.Second + 5e8: 5e8,
 	} {
-		if got := untilLook(midnight.Add(after)); got != want {
+		if got := untilNextCheck(midnight.Add(after)); got != want {
 			t.Errorf("%v after midnight: got %v, want %v", after, got, want)
 		}
 	}

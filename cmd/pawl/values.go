@@ -114,7 +114,7 @@ func (r *requestRate) UnmarshalText(text []byte) error {
 	if perMinute {
 		v /= 60
 	}
-	if err != nil || !(v == 0 || v >= leastRequestRate && v <= mostRequestRate) { // NaN is neither
+	if err != nil || !(v == 0 || v >= minRequestRate && v <= maxRequestRate) { // NaN is neither
 		return fmt.Errorf("%q is not a rate of requests such as 10, 0.5/s or 30/m", text)
 	}
 	*r = requestRate(v)
@@ -122,7 +122,7 @@ func (r *requestRate) UnmarshalText(text []byte) error {
 }
 
 // Requests per second that can be meant: once a day, and more than there can be.
-const leastRequestRate, mostRequestRate = 1.0 / 86400, 1e6
+const minRequestRate, maxRequestRate = 1.0 / 86400, 1e6
 
 // protocols are schemes of URLs, with commas between them.
 type protocols string

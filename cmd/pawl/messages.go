@@ -30,16 +30,16 @@ import (
 //   - An error says what happened to which file; a hint says what to type next.
 
 // A speaker writes the messages. Safe for concurrent use.
-type speaker struct {
+type printer struct {
 	stdout, stderr io.Writer
 	quiet          bool // errors only
-	times          bool // each line on stderr begins with the time; see keepTimes
+	timestamps     bool // each line on stderr begins with the time; see keepTimes
 
 	mu   sync.Mutex
 	post func(line string) // takes the lines while a display owns stderr; guarded by mu
 }
 
-func (s *speaker) line(format string, args ...any) {
+func (s *printer) line(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := fmt.Sprintf(format, args...)
@@ -52,8 +52,8 @@ func (s *speaker) line(format string, args ...any) {
 
 // print writes a line to stderr. It is for whoever owns that: line, or the
 // display that lines are diverted to.
-func (s *speaker) print(text string) {
-	if s.times {
+func (s *printer) print(text string) {
+	if s.timestamps {
 		text = time.Now().Format("2006-01-02 15:04:05 ") + text
 	}
 	fmt.Fprintln(s.stderr, downloader.Redact(text))
@@ -62,14 +62,14 @@ func (s *speaker) print(text string) {
 // keepTimes has each further line begin with the local time, if stderr is a log:
 // no terminal, and not the journal, which has times of its own. It comes before
 // anybody else knows s.
-func (s *speaker) keepTimes() {
+func (s *printer) addTimestamps() {
 	_, journal := os.LookupEnv("JOURNAL_STREAM")
-	s.times = !journal && !isTerminal(s.stderr)
+	s.timestamps = !journal && !isTerminal(s.stderr)
 }
 
 // divert gives all further lines to post, or to stderr again if that is nil. Before
 // any of them it calls first, which may print.
-func (s *speaker) divert(post func(string), first func()) {
+func (s *printer) divert(post func(string), first func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first()
@@ -77,27 +77,27 @@ func (s *speaker) divert(post func(string), first func()) {
 }
 
 // note tells what is worth knowing and no problem.
-func (s *speaker) note(format string, args ...any) {
+func (s *printer) note(format string, args ...any) {
 	if !s.quiet {
 		s.line("pawl: "+format, args...)
 	}
 }
 
 // warn tells of something that the user may want to do something about.
-func (s *speaker) warn(format string, args ...any) {
+func (s *printer) warn(format string, args ...any) {
 	s.line("pawl: warning: "+format, args...)
 }
 
 // failure tells err, with a hint where there is one, and returns the exit code.
-func (s *speaker) failure(err error) int {
-	var told toldError
+func (s *printer) reportExit(err error) int {
+	var told reportedError
 	if err != nil && !errors.As(err, &told) {
-		s.tell(err, hint(err, ""))
+		s.report(err, hint(err, ""))
 	}
 	return exitCode(err)
 }
 
-func (s *speaker) tell(err error, hint string) {
+func (s *printer) report(err error, hint string) {
 	s.line("pawl: error: %s", printable(err.Error()))
 	if hint != "" {
 		s.line("pawl: hint: %s", hint)
@@ -105,9 +105,9 @@ func (s *speaker) tell(err error, hint string) {
 }
 
 // A toldError has been told to the user; only its exit code is left to use.
-type toldError struct{ error }
+type reportedError struct{ error }
 
-func (e toldError) Unwrap() error { return e.error }
+func (e reportedError) Unwrap() error { return e.error }
 
 // errDeadline is the cause of a context that --deadline ended.
 var errDeadline = errors.New("the deadline has passed")
@@ -144,11 +144,11 @@ var exitKinds = []struct {
 }
 
 // exitOrder ranks exit codes: of several failures the first here is the exit code.
-var exitOrder = []int{143, 130, 129, 32, 9, 3, 17, 13, 6, 8, 7, 5, 4, 2, 1, 75}
+var exitPriority = []int{143, 130, 129, 32, 9, 3, 17, 13, 6, 8, 7, 5, 4, 2, 1, 75}
 
 // worstCode returns the exit code of failures that have codes, 0 without any.
 func worstCode(codes map[int]int) int {
-	for _, code := range exitOrder {
+	for _, code := range exitPriority {
 		if codes[code] > 0 {
 			return code
 		}
@@ -162,10 +162,10 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	if s, ok := isInterrupt(err); ok {
+	if s, ok := asSignal(err); ok {
 		return 128 + int(s.Signal)
 	}
-	var code codeError
+	var code exitCodeError
 	if errors.As(err, &code) {
 		return int(code)
 	}
@@ -173,7 +173,7 @@ func exitCode(err error) int {
 		if errors.Is(err, k.kind) {
 			return k.code
 		}
-		if k.kind == store.ErrState && isLocal(err) {
+		if k.kind == store.ErrState && isFileError(err) {
 			return k.code
 		}
 	}
@@ -181,7 +181,7 @@ func exitCode(err error) int {
 }
 
 // isLocal reports whether err is of the file system.
-func isLocal(err error) bool {
+func isFileError(err error) bool {
 	var path *fs.PathError
 	var link *os.LinkError
 	return errors.As(err, &path) || errors.As(err, &link)
@@ -203,10 +203,10 @@ func hint(err error, id store.ID) string {
 		return fmt.Sprintf("if the lists are right, allow it with: --max-delete %d", much.Delete)
 	case errors.Is(err, mirror.ErrUndeleted):
 		return "see to their directories, then run the same command again"
-	case errors.As(err, new(largeListError)), errors.Is(err, list.ErrTooLong):
+	case errors.As(err, new(listTooLargeError)), errors.Is(err, list.ErrTooLong):
 		return "allow it with --max-list-size N"
-	case hintAllow(err) != "":
-		return hintAllow(err)
+	case optionHint(err) != "":
+		return optionHint(err)
 	case errors.As(err, &unread):
 		return "a list is a file, the address of one, or - for standard input"
 	case errors.As(err, &output) && exitCode(err) == 9:
@@ -249,7 +249,7 @@ func hint(err error, id store.ID) string {
 		return ""
 	case errors.Is(err, downloader.ErrChanged) && id != "":
 		return fmt.Sprintf("what has arrived is kept; begin again with --restart, or give another address with: pawl resume --url URL %s", id)
-	case errors.Is(err, downloader.ErrAuth) && isProxy(err):
+	case errors.Is(err, downloader.ErrAuth) && isProxyAuth(err):
 		return "give user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"
 	case errors.Is(err, downloader.ErrAuth):
 		return "give credentials with -H 'Authorization: …'"
@@ -269,20 +269,20 @@ func hint(err error, id store.ID) string {
 		return "free some space, then: pawl resume " + string(id)
 	case exitCode(err) == 9:
 		return "free some space, or give another directory with -d DIR"
-	case isLocal(err) && id == "":
+	case isFileError(err) && id == "":
 		return "run the same command again, or give another directory with -d DIR"
 	}
-	return hintServer(err, id)
+	return serverHint(err, id)
 }
 
 // isProxy reports whether it is a proxy that wants credentials.
-func isProxy(err error) bool {
+func isProxyAuth(err error) bool {
 	var status *downloader.StatusError
 	return errors.As(err, &status) && status.Code == http.StatusProxyAuthRequired
 }
 
 // hintAllow is hint for what an option allows.
-func hintAllow(err error) string {
+func optionHint(err error) string {
 	switch {
 	case errors.Is(err, downloader.ErrTooLarge):
 		return "allow it with --max-size N"
@@ -297,7 +297,7 @@ func hintAllow(err error) string {
 }
 
 // hintServer is hint for what a server or the way to it did.
-func hintServer(err error, id store.ID) string {
+func serverHint(err error, id store.ID) string {
 	var status *downloader.StatusError
 	server := errors.As(err, &status) && status.Code >= 500
 	then := "run the same command again"
@@ -357,7 +357,7 @@ func escaped(text string) string {
 }
 
 // nearby returns path as the user would type it.
-func nearby(path string) string {
+func relPath(path string) string {
 	wd, err := os.Getwd()
 	if err != nil {
 		return path

@@ -20,7 +20,7 @@ import (
 
 // pick returns the record that a user's word names: an ID, the beginning of
 // one, or the path of the file or its part file.
-func pick(st *store.Store, word string) (store.Record, error) {
+func resolveDownload(st *store.Store, word string) (store.Record, error) {
 	if rec, err := st.Get(store.ID(word)); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
@@ -32,7 +32,7 @@ func pick(st *store.Store, word string) (store.Record, error) {
 		return rec, err
 	}
 	var found []store.Record
-	for r, err := range all(st, true) {
+	for r, err := range allRecords(st, true) {
 		if err != nil {
 			return store.Record{}, err
 		}
@@ -48,7 +48,7 @@ func pick(st *store.Store, word string) (store.Record, error) {
 
 // all returns the records of unfinished downloads, oldest first, and then, if they
 // are wanted, those of finished files, by path.
-func all(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
+func allRecords(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		records, err := st.Unfinished()
 		if err != nil {
@@ -72,7 +72,7 @@ func all(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
 }
 
 // Run goes on with the named downloads, or all unfinished ones.
-func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
+func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *printer) error {
 	if c.URL != "" && len(c.Downloads) != 1 {
 		return usageError(errors.New("--url is for one download"))
 	}
@@ -88,11 +88,11 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 		say.note("nothing to resume")
 		return nil
 	}
-	c.warnLoose(say)
-	headers := c.originHeaders(c.typed(records)...)
+	c.warnExposedHeaders(say)
+	headers := c.originHeaders(c.typedURLs(records)...)
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
-		requests[i] = downloader.Request{ID: r.ID, URL: headers.toAsk(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Credentials: headers.forTyped}
+		requests[i] = downloader.Request{ID: r.ID, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Credentials: headers.forTyped}
 		requests[i].Public = func(string) bool { return r.Public && c.URL == "" }
 	}
 	return c.transfer(ctx, g, say, st, requests)
@@ -100,7 +100,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 
 // typed returns the URLs that the user typed, now or when the downloads began. Those of a
 // download that a list began are not among them, unless the download is named.
-func (c *ResumeCmd) typed(records []store.Record) []string {
+func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	urls := []string{c.URL}
 	for _, r := range records {
 		if len(r.Lists) == 0 || len(c.Downloads) > 0 {
@@ -118,7 +118,7 @@ func (c *ResumeCmd) typed(records []store.Record) []string {
 func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
-		r, err := pick(st, word)
+		r, err := resolveDownload(st, word)
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +137,7 @@ func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 }
 
 // listed is how a download stands.
-type listed struct {
+type listRow struct {
 	V       int       `json:"v"`
 	ID      store.ID  `json:"id"`
 	State   string    `json:"state"`
@@ -152,10 +152,10 @@ type listed struct {
 }
 
 // tableRows is how many rows of a table have common columns: there may be millions.
-const tableRows = 1000
+const maxAlignedRows = 1000
 
 // Run prints the downloads.
-func (c *ListCmd) Run(g *Globals, say *speaker) error {
+func (c *ListCmd) Run(g *Globals, say *printer) error {
 	st, err := g.openStore(say, store.Options{})
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (c *ListCmd) Run(g *Globals, say *speaker) error {
 	enc.SetEscapeHTML(false)
 	w := tabwriter.NewWriter(say.stdout, 0, 0, 2, ' ', 0)
 	n := 0
-	for r, err := range all(st, c.All) {
+	for r, err := range allRecords(st, c.All) {
 		if err != nil {
 			return err
 		}
@@ -177,9 +177,9 @@ func (c *ListCmd) Run(g *Globals, say *speaker) error {
 			fmt.Fprintln(w, "ID\tSTATE\tDONE\tSIZE\tRATE\tPATH")
 			fallthrough
 		default:
-			l.row(w)
+			l.print(w)
 		}
-		if n%tableRows == 0 && err == nil {
+		if n%maxAlignedRows == 0 && err == nil {
 			err = w.Flush()
 		}
 		if err != nil {
@@ -194,8 +194,8 @@ func (c *ListCmd) Run(g *Globals, say *speaker) error {
 
 // describe says how a download stands. One that is recorded as active but has
 // no process any more was interrupted.
-func (c *ListCmd) describe(st *store.Store, r store.Record) listed {
-	l := listed{1, r.ID, string(r.State), r.URL, r.Target, r.Size, r.Held.Len(), 0, r.Reason, r.Created, r.Updated}
+func (c *ListCmd) describe(st *store.Store, r store.Record) listRow {
+	l := listRow{1, r.ID, string(r.State), r.URL, r.Target, r.Size, r.Held.Len(), 0, r.Reason, r.Created, r.Updated}
 	switch {
 	case r.State == store.Done:
 		l.Held = r.Size
@@ -208,7 +208,7 @@ func (c *ListCmd) describe(st *store.Store, r store.Record) listed {
 }
 
 // row prints l as one of a table.
-func (l listed) row(w io.Writer) {
+func (l listRow) print(w io.Writer) {
 	done, total, rate := "-", "?", "-"
 	if l.Size >= 0 {
 		total = size(l.Size)
@@ -222,22 +222,22 @@ func (l listed) row(w io.Writer) {
 	if l.Rate > 0 {
 		rate = size(l.Rate) + "/s"
 	}
-	path := printable(nearby(l.Path))
+	path := printable(relPath(l.Path))
 	if l.Reason != "" {
-		path += " (" + cut(printable(downloader.Redact(l.Reason)), 60) + ")"
+		path += " (" + truncate(printable(downloader.Redact(l.Reason)), 60) + ")"
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
 }
 
 // Run forgets downloads.
-func (c *RemoveCmd) Run(g *Globals, say *speaker) error {
+func (c *RemoveCmd) Run(g *Globals, say *printer) error {
 	st, err := g.openStore(say, store.Options{})
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, word := range c.Downloads {
-		rec, err := pick(st, word)
+		rec, err := resolveDownload(st, word)
 		if err == nil {
 			err = st.Remove(rec.ID, c.Files)
 		}
@@ -246,9 +246,9 @@ func (c *RemoveCmd) Run(g *Globals, say *speaker) error {
 			continue
 		}
 		if rec.State == store.Done || c.Files {
-			say.note("%q is forgotten", nearby(rec.Target))
+			say.note("%q is forgotten", relPath(rec.Target))
 		} else {
-			say.note("%q is forgotten; its part file is left", nearby(rec.Target))
+			say.note("%q is forgotten; its part file is left", relPath(rec.Target))
 		}
 	}
 	return errors.Join(failures...)

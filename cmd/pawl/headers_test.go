@@ -98,7 +98,7 @@ func TestSecretNames(t *testing.T) {
 
 // TestOriginHeaders: which fields go to which origin.
 func TestOriginHeaders(t *testing.T) {
-	tr := &Transfer{Referer: "http://r/"}
+	tr := &RequestOptions{Referer: "http://r/"}
 	for _, text := range []string{"X-Tag: t", "Authorization: a", "X-Tag: u", "c=Authorization: c", "d:81=X-Tag: d", "d=Cookie: d"} {
 		var h header
 		if err := h.UnmarshalText([]byte(text)); err != nil {

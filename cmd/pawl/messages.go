@@ -4,367 +4,103 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"pawl/downloader"
-	"pawl/downloader/list"
-	"pawl/downloader/mirror"
-	"pawl/store"
 )
 
-// This file is how pawl speaks. The rules:
+// The rules for all messages of pawl:
 //
-//   - Results go to stdout; everything else goes to stderr, behind "pawl:".
-//   - No capital at the beginning, no full stop at the end; what the user
-//     typed, and what a server sent, is quoted.
-//   - What may be a secret in a URL is shown as "…": print sees to it, whatever a message quotes.
-//   - An error says what happened to which file; a hint says what to type next.
+//   - Results (paths, tables, JSON, -o -) go to stdout. Everything else goes to stderr
+//     and begins with "pawl:".
+//   - A message begins in lower case and has no full stop. Text that the user typed or a
+//     server sent is quoted with %q.
+//   - A secret in a URL is shown as "…". Callers need not care, because print redacts
+//     every line.
+//   - An error says what happened to which file. A hint says what to type next.
 
-// A speaker writes the messages. Safe for concurrent use.
+// A printer writes messages. It is safe for concurrent use.
 type printer struct {
 	stdout, stderr io.Writer
-	quiet          bool // errors only
-	timestamps     bool // each line on stderr begins with the time; see keepTimes
+	quiet          bool // print only warnings and errors; set before the first message
+	timestamps     bool // begin each line on stderr with the time; see addTimestamps
 
 	mu   sync.Mutex
-	post func(line string) // takes the lines while a display owns stderr; guarded by mu
+	post func(line string) // receives the lines while a display owns stderr, else nil; guarded by mu
 }
 
-func (s *printer) line(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (p *printer) line(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	text := fmt.Sprintf(format, args...)
-	if s.post != nil {
-		s.post(text)
+	if p.post != nil {
+		p.post(text)
 		return
 	}
-	s.print(text)
+	p.print(text)
 }
 
-// print writes a line to stderr. It is for whoever owns that: line, or the
-// display that lines are diverted to.
-func (s *printer) print(text string) {
-	if s.timestamps {
+// print writes a line to stderr at once. Only the owner of stderr may call it: line, or
+// the display that receives the lines. Everybody else must use line, or the text ends up
+// in the middle of the progress bar.
+func (p *printer) print(text string) {
+	if p.timestamps {
 		text = time.Now().Format("2006-01-02 15:04:05 ") + text
 	}
-	fmt.Fprintln(s.stderr, downloader.Redact(text))
+	fmt.Fprintln(p.stderr, downloader.Redact(text))
 }
 
-// keepTimes has each further line begin with the local time, if stderr is a log:
-// no terminal, and not the journal, which has times of its own. It comes before
-// anybody else knows s.
-func (s *printer) addTimestamps() {
+// addTimestamps makes each later line begin with the local time, for example "2026-03-31
+// 02:00:05 pawl: …", if stderr is a log file. A terminal needs no times, and the journal
+// of systemd has its own. It must be called before another goroutine uses p.
+func (p *printer) addTimestamps() {
 	_, journal := os.LookupEnv("JOURNAL_STREAM")
-	s.timestamps = !journal && !isTerminal(s.stderr)
+	p.timestamps = !journal && !isTerminal(p.stderr)
 }
 
-// divert gives all further lines to post, or to stderr again if that is nil. Before
-// any of them it calls first, which may print.
-func (s *printer) divert(post func(string), first func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// divert passes all later lines to post instead of stderr, or to stderr again if post is
+// nil. It calls first before any of these lines; first may call print, but must not call
+// line, because divert holds the lock.
+func (p *printer) divert(post func(string), first func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	first()
-	s.post = post
+	p.post = post
 }
 
-// note tells what is worth knowing and no problem.
-func (s *printer) note(format string, args ...any) {
-	if !s.quiet {
-		s.line("pawl: "+format, args...)
+// note prints information. --quiet suppresses it.
+func (p *printer) note(format string, args ...any) {
+	if !p.quiet {
+		p.line("pawl: "+format, args...)
 	}
 }
 
-// warn tells of something that the user may want to do something about.
-func (s *printer) warn(format string, args ...any) {
-	s.line("pawl: warning: "+format, args...)
+// warn prints a problem that did not stop pawl, but may need an action by the user.
+func (p *printer) warn(format string, args ...any) {
+	p.line("pawl: warning: "+format, args...)
 }
 
-// failure tells err, with a hint where there is one, and returns the exit code.
-func (s *printer) reportExit(err error) int {
-	var told reportedError
-	if err != nil && !errors.As(err, &told) {
-		s.report(err, hint(err, ""))
+// report prints an error and, if it is not empty, the hint.
+func (p *printer) report(err error, hint string) {
+	p.line("pawl: error: %s", printable(err.Error()))
+	if hint != "" {
+		p.line("pawl: hint: %s", hint)
+	}
+}
+
+// reportExit prints the error that ends the program, with its hint, unless it has been
+// reported before. It returns the exit code; a nil error is 0.
+func (p *printer) reportExit(err error) int {
+	var reported reportedError
+	if err != nil && !errors.As(err, &reported) {
+		p.report(err, hint(err, ""))
 	}
 	return exitCode(err)
 }
 
-func (s *printer) report(err error, hint string) {
-	s.line("pawl: error: %s", printable(err.Error()))
-	if hint != "" {
-		s.line("pawl: hint: %s", hint)
-	}
-}
-
-// A toldError has been told to the user; only its exit code is left to use.
+// A reportedError has been printed already. Only its exit code is still needed.
 type reportedError struct{ error }
 
 func (e reportedError) Unwrap() error { return e.error }
-
-// errDeadline is the cause of a context that --deadline ended.
-var errDeadline = errors.New("the deadline has passed")
-
-// exitKinds maps kinds of errors to exit codes. Of several failures the first
-// one here is the exit code; of several kinds that one error is, too.
-var exitKinds = []struct {
-	kind error
-	code int
-}{
-	{downloader.ErrUsage, 2},
-	{store.ErrNotFound, 2},
-	{downloader.ErrChecksum, 32},
-	{store.ErrNoSpace, 9},
-	{syscall.ENOSPC, 9},
-	{syscall.EDQUOT, 9},
-	{store.ErrBusy, 3},
-	{store.ErrGone, 3},
-	{store.ErrNoDirectory, 3},
-	{store.ErrState, 3},
-	{downloader.ErrChanged, 17},
-	{store.ErrForeign, 13},
-	{downloader.ErrClaimed, 13},
-	{store.ErrNotOurs, 3},
-	{downloader.ErrAuth, 6},
-	{downloader.ErrRefused, 8},
-	{downloader.ErrProtocol, 7},
-	{downloader.ErrTLS, 5},
-	{downloader.ErrNetwork, 4},
-	{downloader.ErrThrottled, 75},
-	{errDeadline, 75},
-	{lockedError{}, 75},
-	{listError{}, 2},
-}
-
-// exitOrder ranks exit codes: of several failures the first here is the exit code.
-var exitPriority = []int{143, 130, 129, 32, 9, 3, 17, 13, 6, 8, 7, 5, 4, 2, 1, 75}
-
-// worstCode returns the exit code of failures that have codes, 0 without any.
-func worstCode(codes map[int]int) int {
-	for _, code := range exitPriority {
-		if codes[code] > 0 {
-			return code
-		}
-	}
-	return 0
-}
-
-// exitCode returns the exit code of err: a signal's, else that of the worst
-// of the failures in it.
-func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	if s, ok := asSignal(err); ok {
-		return 128 + int(s.Signal)
-	}
-	var code exitCodeError
-	if errors.As(err, &code) {
-		return int(code)
-	}
-	for _, k := range exitKinds {
-		if errors.Is(err, k.kind) {
-			return k.code
-		}
-		if k.kind == store.ErrState && isFileError(err) {
-			return k.code
-		}
-	}
-	return 1
-}
-
-// isLocal reports whether err is of the file system.
-func isFileError(err error) bool {
-	var path *fs.PathError
-	var link *os.LinkError
-	return errors.As(err, &path) || errors.As(err, &link)
-}
-
-// hint says what to type next. id is the download that err is about, if
-// something of it is kept.
-func hint(err error, id store.ID) string {
-	var claimed *downloader.ClaimedError
-	var output *outputError
-	var locked lockedError
-	var unread listError
-	var setting *settingError
-	var much *mirror.LimitError
-	switch {
-	case errors.As(err, &setting):
-		return setting.hint
-	case errors.As(err, &much):
-		return fmt.Sprintf("if the lists are right, allow it with: --max-delete %d", much.Delete)
-	case errors.Is(err, mirror.ErrUndeleted):
-		return "see to their directories, then run the same command again"
-	case errors.As(err, new(listTooLargeError)), errors.Is(err, list.ErrTooLong):
-		return "allow it with --max-list-size N"
-	case optionHint(err) != "":
-		return optionHint(err)
-	case errors.As(err, &unread):
-		return "a list is a file, the address of one, or - for standard input"
-	case errors.As(err, &output) && exitCode(err) == 9:
-		return "free some space, or name a file on another disk"
-	case errors.As(err, &output):
-		return "name another file"
-	case errors.Is(err, downloader.ErrUsage):
-		return "see: pawl --help"
-	case errors.Is(err, store.ErrNotFound):
-		return "see what there is with: pawl list --all"
-	case errors.As(err, &locked):
-		return "wait for it to end, or stop it"
-	case errors.Is(err, store.ErrBusy):
-		return "see it with: pawl list"
-	case errors.Is(err, store.ErrNewer):
-		return "use that pawl, or another state directory with --state DIR"
-	case errors.Is(err, store.ErrNoDirectory):
-		return "is its disk mounted? make the directory to begin again there, or forget the download with: pawl remove " + string(id)
-	case errors.Is(err, store.ErrGone):
-		return "run the same command again"
-	case errors.Is(err, store.ErrUncut):
-		return "delete that file, then run the same command again"
-	case errors.Is(err, store.ErrState) && errors.Is(err, store.ErrNotOurs):
-		return "give another state directory with --state DIR or, if nobody has tampered with this one, make it yours with chown and chmod go-w"
-	case errors.Is(err, store.ErrNotOurs):
-		return "if nobody has tampered with it, make it yours alone; else give another name with -o FILE, or another directory with -d DIR"
-	case errors.Is(err, store.ErrState) && exitCode(err) == 9:
-		return "free some space, or give another state directory with --state DIR"
-	case errors.Is(err, store.ErrState):
-		return "give another state directory with --state DIR"
-	case errors.Is(err, store.ErrIrregular):
-		return "give another name with -o FILE, or another directory with -d DIR"
-	case errors.Is(err, store.ErrForeign):
-		return "give another name with -o FILE, or replace the file with --overwrite"
-	case errors.As(err, &claimed):
-		return fmt.Sprintf("give another name with -o FILE or -d DIR; if it is the same file at a new address: pawl resume --url URL %s", claimed.Record.ID)
-	case errors.Is(err, downloader.ErrOtherFile):
-		return "check the digest; nothing was kept of what the server sent"
-	case errors.Is(err, downloader.ErrChecksum):
-		return ""
-	case errors.Is(err, downloader.ErrChanged) && id != "":
-		return fmt.Sprintf("what has arrived is kept; begin again with --restart, or give another address with: pawl resume --url URL %s", id)
-	case errors.Is(err, downloader.ErrAuth) && isProxyAuth(err):
-		return "give user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"
-	case errors.Is(err, downloader.ErrAuth):
-		return "give credentials with -H 'Authorization: …'"
-	case errors.Is(err, http.ErrSchemeMismatch):
-		return "try it with http:// in place of https://"
-	case errors.Is(err, downloader.ErrDowngrade):
-		return "follow it all the same with --insecure"
-	case errors.Is(err, downloader.ErrTLS):
-		return "trust a certificate with --cacert FILE, or do without proof with --insecure"
-	case errors.Is(err, syscall.EFBIG):
-		return "raise the limit of file sizes (ulimit -f), or give another directory with -d DIR"
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
-		return "give another directory with -d DIR, or another name with -o FILE"
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return "allow more open files (ulimit -n), or use fewer connections with -x"
-	case exitCode(err) == 9 && id != "":
-		return "free some space, then: pawl resume " + string(id)
-	case exitCode(err) == 9:
-		return "free some space, or give another directory with -d DIR"
-	case isFileError(err) && id == "":
-		return "run the same command again, or give another directory with -d DIR"
-	}
-	return serverHint(err, id)
-}
-
-// isProxy reports whether it is a proxy that wants credentials.
-func isProxyAuth(err error) bool {
-	var status *downloader.StatusError
-	return errors.As(err, &status) && status.Code == http.StatusProxyAuthRequired
-}
-
-// hintAllow is hint for what an option allows.
-func optionHint(err error) string {
-	switch {
-	case errors.Is(err, downloader.ErrTooLarge):
-		return "allow it with --max-size N"
-	case errors.Is(err, store.ErrLink):
-		return "remove the link or, if it is meant, follow it with: pawl mirror --follow-links"
-	case errors.Is(err, downloader.ErrPrivate):
-		return "if you trust who names it, allow it with --allow-private"
-	case errors.Is(err, downloader.ErrScheme):
-		return "allow it with --proto http,https"
-	}
-	return ""
-}
-
-// hintServer is hint for what a server or the way to it did.
-func serverHint(err error, id store.ID) string {
-	var status *downloader.StatusError
-	server := errors.As(err, &status) && status.Code >= 500
-	then := "run the same command again"
-	if id != "" {
-		then = "what has arrived is kept; go on with: pawl resume " + string(id)
-	}
-	switch {
-	case errors.Is(err, downloader.ErrPage) && id != "":
-		return "what has arrived is kept; log in, or give -H 'Cookie: …', then: pawl resume " + string(id)
-	case errors.Is(err, downloader.ErrPage):
-		return "log in, or give -H 'Cookie: …'; what was downloaded before is left as it was"
-	case (errors.Is(err, downloader.ErrThrottled) || server) && id != "":
-		return "what has arrived is kept; later: pawl resume " + string(id)
-	case errors.Is(err, downloader.ErrThrottled), server:
-		return "run the same command again later"
-	case errors.Is(err, downloader.ErrRefused) && id != "":
-		return fmt.Sprintf("%s; or from another address, with --url URL", then)
-	case errors.Is(err, downloader.ErrRefused), errors.Is(err, downloader.ErrProtocol) && id == "":
-		return "check the address"
-	case errors.Is(err, downloader.ErrTrickle):
-		return then + "; accept a lower rate with --min-rate RATE:D"
-	case errors.Is(err, downloader.ErrSilent):
-		return then + "; if the server is only slow, give it more time with --stall-timeout 5m"
-	case errors.Is(err, downloader.ErrNetwork), id != "":
-		return then
-	}
-	return ""
-}
-
-// printable makes of text from elsewhere one line without control characters, and
-// without those that turn the direction of the text. Bytes that are not UTF-8 are
-// escaped.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, escaped(text))
-}
-
-// escaped returns text with each byte that is not UTF-8 as \xNN, for example "caf\xe9".
-// It is for messages, and for JSON, which has no such bytes.
-func escaped(text string) string {
-	if utf8.ValidString(text) {
-		return text
-	}
-	var b strings.Builder
-	for i, r := range text {
-		if _, size := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-// nearby returns path as the user would type it.
-func relPath(path string) string {
-	wd, err := os.Getwd()
-	if err != nil {
-		return path
-	}
-	rel, err := filepath.Rel(wd, path)
-	if err != nil || !filepath.IsLocal(rel) {
-		return path
-	}
-	return rel
-}

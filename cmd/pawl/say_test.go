@@ -36,7 +36,7 @@ func TestExitCode(t *testing.T) {
 	for err, want := range map[error]int{
 		nil:                                          0,
 		errors.New("x"):                              1,
-		usageError(errors.New("x")):                  2,
+		usageErr{errors.New("x")}:                    2,
 		store.ErrNotFound:                            2,
 		&fs.PathError{Err: fs.ErrClosed}:             3,
 		&fs.PathError{Err: syscall.ENOSPC}:           9,

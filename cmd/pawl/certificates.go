@@ -1,7 +1,5 @@
 package main
 
-// This file decides which certificates prove the identity of a server.
-
 import (
 	"crypto/x509"
 	"fmt"
@@ -10,29 +8,29 @@ import (
 	"runtime"
 )
 
-// rootCAs returns the certificates of the system and those of --cacert, nil for
-// the system's alone.
-func (t *Transfer) rootCAs() (*x509.CertPool, error) {
-	if err := checkSystemRoots(); err != nil || t.CACert == "" {
+// rootCAs returns the certificates of the system together with those of --cacert. Without
+// --cacert it returns nil, which net/http takes for the system's certificates.
+func (o *TLSOptions) rootCAs() (*x509.CertPool, error) {
+	if err := checkSystemRoots(); err != nil || o.CACert == "" {
 		return nil, err
 	}
-	pem, err := os.ReadFile(t.CACert)
+	pem, err := os.ReadFile(o.CACert)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("--cacert: %w", err))
+		return nil, usageErr{fmt.Errorf("--cacert: %w", err)}
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, usageError(fmt.Errorf("--cacert %q holds no certificate", t.CACert))
+		return nil, usageErr{fmt.Errorf("--cacert %q contains no certificate", o.CACert)}
 	}
 	return roots, nil
 }
 
-// checkSystemRoots refuses values of SSL_CERT_FILE and SSL_CERT_DIR that cannot be
-// used. crypto/x509 ignores them without a word and trusts what is left, which may
-// be more than the user wants. macOS and Windows verify without these variables.
+// checkSystemRoots refuses unusable values of SSL_CERT_FILE and SSL_CERT_DIR. crypto/x509
+// silently ignores them and trusts the remaining certificates, which may be more than the
+// user wants to trust. macOS and Windows do not use these variables.
 func checkSystemRoots() error {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		return nil
@@ -44,11 +42,11 @@ func checkSystemRoots() error {
 			return &settingError{file, fmt.Sprintf("cannot be used: %v", err), "unset it, or name a file of certificates"}
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			return &settingError{file, fmt.Sprintf("names %q, which holds no certificate", path), "unset it, or name a file of certificates in PEM form"}
+			return &settingError{file, fmt.Sprintf("names %q, which contains no certificate", path), "unset it, or name a file of certificates in PEM form"}
 		}
 	}
 	var firstErr error
-	for _, path := range filepath.SplitList(os.Getenv(dir)) { // a search path, of which one directory is enough
+	for _, path := range filepath.SplitList(os.Getenv(dir)) { // a search path: one readable directory is enough
 		_, err := os.ReadDir(path)
 		if err == nil {
 			return nil

@@ -100,7 +100,7 @@ func TestAtomicFileFailures(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), `"`+a.path+`"`) || exitCode(err) != 3 {
 			t.Errorf("%s: got %v, exit %d", name, err, exitCode(err))
 		}
-		if hint(err, "") != "name another file" {
+		if hint(err, "") != "choose another file" {
 			t.Errorf("%s: hint %q", name, hint(err, ""))
 		}
 		holds(t, dir, map[string]string{"f": "old"})

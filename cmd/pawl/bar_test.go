@@ -277,7 +277,7 @@ func TestDisplayPicture(t *testing.T) {
 		s.setFiles(12, true)
 		counts.Store(&fileCounts{current: 5})
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 100, Have: 50, Conns: 2}})
-		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 here before")
+		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 already here")
 		counts.Store(&fileCounts{current: 5, fetched: 2, failed: 1})
 		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
 		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
@@ -319,7 +319,7 @@ func TestDisplayRate(t *testing.T) {
 		s.onEvent(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
 		time.Sleep(drawInterval)
 		synctest.Wait()
-		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 here before") {
+		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 already here") {
 			t.Errorf("got %q", got)
 		}
 		s.stop()

@@ -262,7 +262,7 @@ func TestLongURL(t *testing.T) {
 	for _, end := range []string{"a", "b"} { // which differ at the very end
 		url := srv.URL + "/f" + end + "?" + strings.Repeat("x", 100<<10) + end
 		pawlOK(t, dir, url)
-		if out := pawlOK(t, dir, url); !strings.Contains(out, "already there") {
+		if out := pawlOK(t, dir, url); !strings.Contains(out, "already downloaded") {
 			t.Errorf("it was fetched again: %.300s", out)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "list"), []byte(url+"\n"), 0o666); err != nil {

@@ -31,7 +31,7 @@ var namesBytes = []hazard{
 		tr.interrupt("mirror", list)
 		o := tr.run("mirror", list)
 		o.good("d\xe9/"+latin1, f)
-		o.shows("", "going on from")
+		o.shows("", "resuming at")
 		tr.holdsOnly("d\xe9/"+latin1, list)
 		tr.srv.Reset()
 		tr.run("mirror", list).good("d\xe9/"+latin1, f)
@@ -151,7 +151,7 @@ func bytesKilled(what, name string, args ...string) hazard {
 		tr.interruptedAs(name)
 		o := tr.run(args...)
 		o.good(name, f)
-		o.shows(name+"\n", "going on from")
+		o.shows(name+"\n", "resuming at")
 		tr.holdsOnly(name)
 	}}
 }

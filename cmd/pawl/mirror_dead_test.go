@@ -97,7 +97,7 @@ func TestMirrorDead(t *testing.T) {
 
 	s.srv.Reset()
 	mute.accepted.Store(0)
-	s.mirror(args...).exits(8).says("190 of 200 files are here: 190 here before", "10 failed: 8 network, 2 the server said no")
+	s.mirror(args...).exits(8).says("190 of 200 files are here: 190 already here", "10 failed: 8 network, 2 HTTP error")
 	asked := s.asked()
 	if len(asked) != 2 || asked["none1"] != 2 || asked["none2"] != 2 { // with Range and without, as no range has worked in this run
 		t.Errorf("a second run: got requests %v, want two for each file that is not there", asked)

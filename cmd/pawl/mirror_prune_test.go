@@ -114,7 +114,7 @@ func TestPruneUnframed(t *testing.T) {
 	publish(3)
 	s.mirror("-q", "--prune", list).exits(0)
 	publish(2, faultserver.HTTP10, faultserver.NoLength)
-	const warning = "came without a length, so it may have been cut; it prunes nothing"
+	const warning = "came without a length, so it may be truncated; it prunes nothing"
 	s.mirror("-q", "--prune", list).exits(0).says(warning)
 	s.only(3)
 	publish(2)

@@ -25,7 +25,7 @@ func TestMirrorReport(t *testing.T) {
 		s.srv.URL+"/none1", "  out=late1", "  header=X-Test: yes", s.srv.URL+"/none2", "  dir=deep", "  size=2000")
 	s.mirror("-q", "--report", "first", s.dir+"/list").exits(8)
 	s.mirror("--report", "report", "--failed", "failed", "list").exits(8).says(
-		"3 of 5 files are here: 3 here before\n", " 2 failed: the server said no\n", " 1 line of the lists cannot be used\n")
+		"3 of 5 files are here: 3 already here\n", " 2 failed: HTTP error\n", " 1 line of the lists cannot be used\n")
 	r := s.report("report")
 	s.checkHeader(r.reportHeader, r.Ended)
 	s.checkEntries(r)
@@ -35,7 +35,7 @@ func TestMirrorReport(t *testing.T) {
 		}
 	}
 	s.passBack()
-	s.mirror("list").exits(2).says("all 5 files are here: 5 here before", "1 line of the lists cannot be used")
+	s.mirror("list").exits(2).says("all 5 files are here: 5 already here", "1 line of the lists cannot be used")
 }
 
 // checkHeader checks what a report of TestMirrorReport says of the run.

@@ -40,7 +40,7 @@ func TestMirrorRounds(t *testing.T) {
 	s.srv.Set(failing(map[string]int{"f0000": 1, "f0001": 1, "f0002": 2, "f0003": 1000}))
 	args := []string{"--tries", "1", "--rounds", "3", "--round-wait", "200ms", "--report", "report", "--failed", "failed", "list"}
 	o := s.mirror(args...).exits(8)
-	o.says("4 files failed, and are tried again in 0.2s (round 2 of 3)", "2 files failed, and are tried again in 0.6s (round 3 of 3)")
+	o.says("4 files failed; retrying in 0.2s (round 2 of 3)", "2 files failed; retrying in 0.6s (round 3 of 3)")
 	if o.elapsed < 800*time.Millisecond {
 		t.Errorf("it took %v, and the waits alone are 800ms", o.elapsed)
 	}

@@ -46,7 +46,7 @@ func TestMirrorSignals(t *testing.T) {
 			s.srv.WaitIdle()
 			done, before := rep.ends()[outcomeFetched], len(s.srv.Requests())
 			s.srv.Set()
-			s.mirror("list").exits(0).says(fmt.Sprintf("%d here before", done))
+			s.mirror("list").exits(0).says(fmt.Sprintf("%d already here", done))
 			s.here()
 			s.only(101)
 			for _, r := range s.srv.Requests()[before:] {
@@ -121,7 +121,7 @@ func TestMirrorEvery(t *testing.T) {
 	if d := time.Since(signalled); d > soon(2*time.Second) {
 		t.Errorf("it ended %v after the signal", d)
 	}
-	o.says("next at 20", "SIGHUP: now", "SIGHUP: the lists are read anew")
+	o.says("next run at 20", "SIGHUP: running now", "SIGHUP: rereading the lists")
 	for name, n := range s.asked() {
 		if n != 1 {
 			t.Errorf("%s was asked for %d times", name, n)

@@ -25,7 +25,7 @@ func TestMirrorUpdate(t *testing.T) {
 	if n := len(s.srv.Requests()); n != 0 {
 		t.Errorf("without -N: %d requests, want none", n)
 	}
-	s.mirror("-N", "--report", "report", "list").exits(0).says("all 1000 files are here: 7 fetched, 993 asked for and unchanged")
+	s.mirror("-N", "--report", "report", "list").exits(0).says("all 1000 files are here: 7 fetched, 993 checked and unchanged")
 	s.here()
 	s.only(1000)
 	s.eachAskedOnce(names, changed)

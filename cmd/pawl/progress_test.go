@@ -56,7 +56,7 @@ func TestViewTitle(t *testing.T) {
 	}{
 		{progressView{name: "a", files: 1, done: 1}, "a"},
 		{progressView{name: "a", files: 3, done: 1}, "1 of 3 files"},
-		{progressView{files: 9, done: 5, failed: 1, before: 2}, "5 of 9 files, 1 failed, 2 here before"},
+		{progressView{files: 9, done: 5, failed: 1, before: 2}, "5 of 9 files, 1 failed, 2 already here"},
 		{progressView{more: true}, "reading the lists"},
 		{progressView{files: 1, more: true}, "0 of 1 files so far"},
 	}

@@ -93,8 +93,8 @@ func TestTimes(t *testing.T) {
 		show.stop()
 	}
 	for journal, want := range map[bool]string{
-		false: "2000-01-01 01:00:00 pawl: a\n2000-01-01 01:00:00 pawl: warning: b\n2000-01-01 01:00:00 pawl: f: already there, and unchanged\n2000-01-01 01:00:10 pawl: f: 1 B/2 B, 0 connections\n",
-		true:  "pawl: a\npawl: warning: b\npawl: f: already there, and unchanged\npawl: f: 1 B/2 B, 0 connections\n",
+		false: "2000-01-01 01:00:00 pawl: a\n2000-01-01 01:00:00 pawl: warning: b\n2000-01-01 01:00:00 pawl: f: already downloaded, and unchanged\n2000-01-01 01:00:10 pawl: f: 1 B/2 B, 0 connections\n",
+		true:  "pawl: a\npawl: warning: b\npawl: f: already downloaded, and unchanged\npawl: f: 1 B/2 B, 0 connections\n",
 	} {
 		t.Setenv("JOURNAL_STREAM", "8:1")
 		if !journal {

@@ -79,7 +79,7 @@ func TestRealServers(t *testing.T) {
 				checkFile(t, filepath.Join(dir, name), file)
 			}
 			interrupted(t, dir, url, f, s.name != "python")
-			if out := pawlOK(t, dir, url+"/a.bin"); !strings.Contains(out, "already there") {
+			if out := pawlOK(t, dir, url+"/a.bin"); !strings.Contains(out, "already downloaded") {
 				t.Errorf("a second run: %s", out)
 			}
 		})
@@ -102,7 +102,7 @@ func interrupted(t *testing.T, dir, url string, f faultserver.File, ranges bool)
 		t.Errorf("interrupted: exit code %d, want 130", cmd.ProcessState.ExitCode())
 	}
 	out := pawlOK(t, dir, "resume")
-	if ranges && !strings.Contains(out, "going on from") {
+	if ranges && !strings.Contains(out, "resuming at") {
 		t.Errorf("resume began again: %s", out)
 	}
 	checkFile(t, filepath.Join(dir, "b.bin"), f)

@@ -8,8 +8,9 @@ import (
 	"runtime"
 )
 
-// rootCAs returns the certificates of the system together with those of --cacert. Without
-// --cacert it returns nil, which net/http takes for the system's certificates.
+// rootCAs returns the certificates of the system together with the ones from --cacert, or
+// nil without --cacert, which net/http takes for the system's certificates. If the system
+// has no readable certificates, the ones from --cacert are used alone.
 func (o *TLSOptions) rootCAs() (*x509.CertPool, error) {
 	if err := checkSystemRoots(); err != nil || o.CACert == "" {
 		return nil, err

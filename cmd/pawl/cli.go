@@ -14,7 +14,13 @@ import (
 )
 
 // CLI is the command line. kong reads the grammar from its fields and their tags, and the
-// fields have the order of the help pages.
+// fields have the order of the help pages. Embedded structs group options by subject; they
+// have no effect on the grammar.
+//
+// The tags follow some rules. Aliases are the names of the same option in aria2, curl, wget
+// and axel, and only there if the meaning is the same. Lists of URLs and headers have
+// sep:"none", because commas are legal in both. Every option can also be set by PAWL_NAME,
+// unless env:"-" excludes it.
 type CLI struct {
 	Globals
 
@@ -192,7 +198,7 @@ Commands (see "pawl COMMAND --help"):
 
 `
 
-// exitCodes ends every help page. It must agree with exitKinds and failureNames.
+// exitCodes ends every help page. It must agree with exitKinds, failureNames and the README.
 const exitCodes = `
 Exit codes: 0 all files are complete and durable; 1 other error; 2 usage;
 3 local file, or another pawl has it; 4 network; 5 TLS; 6 authentication;
@@ -204,7 +210,8 @@ also from ~/.config/pawl/config and from PAWL_NAME in the environment.
 `
 
 // stateDir returns the directory of the state file: --state if it is given, else the
-// directory that the platform prescribes.
+// directory that the platform prescribes. A relative $XDG_STATE_HOME is ignored, as its
+// specification demands.
 func (g *Globals) stateDir() (string, error) {
 	if g.State != "" {
 		return g.State, nil

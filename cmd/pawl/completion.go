@@ -82,7 +82,7 @@ type mirrorRecorder struct {
 	cmd       *MirrorCmd
 	out       *printer
 	show      *display
-	run       *mirror.Run
+	run       *mirror.Run    // source of all counts
 	failed    *atomicFile    // the list of --failed, or nil
 	codes     map[int]int    // number of failed files, by exit code
 	listCodes map[int]int    // number of unusable lines and unreadable lists, by exit code
@@ -114,14 +114,16 @@ func (o *mirrorRecorder) abort() {
 	o.recorder.abort()
 }
 
-// counts returns the numbers of files for the display, and updates the expected number.
+// counts returns the numbers of files for the display, and updates the expected number. A
+// pending file counts as failed here: it is missing, and nothing is running for it.
 func (o *mirrorRecorder) counts() fileCounts {
 	c := o.run.Counts()
 	o.show.setFiles(c.Listed, !c.Read)
 	return fileCounts{fetched: c.Fetched, current: c.Current, unchanged: c.Unchanged, failed: c.Failed + c.Pending}
 }
 
-// outcome records the outcome of one file.
+// outcome records the outcome of one file. A file that failed and will be tried in another
+// round has none yet, so each file comes here once.
 func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 	switch x.State {
 	case mirror.Failed:
@@ -205,7 +207,9 @@ func crcText(crc uint32) string {
 	return fmt.Sprintf("%08x", crc)
 }
 
-// problem records an unusable line, or an unreadable list.
+// problem records an unusable line, or an unreadable list. Neither stops the run: the other
+// lines and lists are still used. An unusable line has exit code 2, whatever its error is,
+// and no hint, because the text names the line. A warning is only printed.
 func (o *mirrorRecorder) problem(err error) {
 	var p *list.Problem
 	entry := reportProblem{Error: err.Error()}
@@ -238,9 +242,16 @@ func fileCountText(n int) string {
 	return fmt.Sprintf("%d files", n)
 }
 
-// finish completes a run: it waits for the hooks, commits the files of --failed and
-// --report, and prints the summary and a hint. err is the error that ended the run, or nil.
-// The returned error has the exit code; it has been reported.
+// finish completes a run. err is the error that ended it, or nil. The returned error has the
+// exit code, and has been reported. The steps, in order:
+//
+//  1. Wait for the hooks, so that the report does not say "ended" while they still run.
+//  2. Report err, so that its exit code is part of the summary.
+//  3. Commit the files of --failed and --report. A failure here changes the exit code, but it
+//     can no longer be in the report itself.
+//  4. Print the summary and, last, what the user can type next.
+//
+// The display must have been stopped before, because finish writes to stdout itself.
 func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) error {
 	o.hooks.close()
 	if errors.Is(err, mirror.ErrNotPruned) {
@@ -304,7 +315,8 @@ func (o *mirrorRecorder) finalHint() string {
 	return cmp.Or(o.hints[code], finalHints[code], runAgain)
 }
 
-// summary returns the summary of a run that err has ended, or nil.
+// summary returns the summary of a run that err has ended, if err is not nil. Its exit code
+// is the worst of all failed files, unusable lines, unreadable lists and err.
 func (o *mirrorRecorder) summary(err error) summary {
 	c := o.run.Counts()
 	codes := make(map[int]int)

@@ -16,7 +16,14 @@ import (
 	"pawl/store"
 )
 
-// A configFile holds the settings of one config file, lines of "name = value". It is a
+// A configFile holds the settings of one config file, for example:
+//
+//	# a comment
+//	limit-rate = 10M
+//	header = X-Team: a
+//	header = X-Site: b
+//
+// An option that may be repeated takes all its lines, any other the last one. It is a
 // kong resolver. It does not resolve flags that are set in the environment, because kong
 // would prefer the file to the environment.
 type configFile struct {
@@ -50,7 +57,7 @@ func loadConfig(ctx *kong.Context) error {
 	if named != "" {
 		paths = append(paths, named)
 	}
-	for _, path := range paths { // in kong, later resolvers win
+	for _, path := range paths { // in kong, later resolvers win, so the order is the priority
 		if err := checkConfigOwner(path); err != nil && path != named {
 			return err
 		}
@@ -133,7 +140,7 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	}
 	values, ok := c.values[flag.Name]
 	switch {
-	case !ok:
+	case !ok: // kong asks the next resolver, and in the end takes the default
 		return nil, nil
 	case flag.IsSlice():
 		list := make([]any, len(values)) // kong passes a list through JSON, which must be UTF-8

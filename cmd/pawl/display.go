@@ -60,9 +60,14 @@ type fileCounts struct {
 	failed    int // for good: no further round tries them
 }
 
-// A display shows the progress of downloads. Between start and stop, its goroutine owns
-// stdout and stderr. Everybody else hands it functions with enqueue, so that no download
-// waits for a slow terminal.
+// A display shows the progress of downloads: a bar on a terminal, progress lines elsewhere,
+// or JSON objects. Between start and stop, its goroutine owns stdout and stderr. Everybody
+// else hands it functions with enqueue, so that no download waits for a slow terminal.
+//
+// Locks: stop and line hold the lock of the printer while they take mu, so nobody may take
+// them in the opposite order. Hence a queued function must use the display's own note,
+// warning and println. If it called a method of the printer that locks, such as note, stop
+// would deadlock.
 type display struct {
 	displayOptions
 	out      *printer
@@ -181,7 +186,7 @@ func (s *display) flush() {
 // view returns the progress of all downloads, given the running ones.
 func (s *display) view(running []downloader.Progress) progressView {
 	c := s.ended
-	if s.counts != nil {
+	if s.counts != nil { // before mu, because counts calls setFiles
 		c = s.counts()
 	}
 	v := progressView{have: s.finished, total: s.finished, before: c.current + c.unchanged, failed: c.failed, byFiles: s.counts != nil}
@@ -212,6 +217,8 @@ func (s *display) view(running []downloader.Progress) progressView {
 func (s *display) showProgress(now time.Time) {
 	running := s.snapshot()
 	v := s.view(running)
+	// Bytes of earlier runs are subtracted, or the first sample after a resume would show a rate
+	// of gigabytes per second.
 	v.rate = s.rate.sample(now, v.have-s.before)
 	switch {
 	case len(running) == 0 && !v.several():

@@ -51,7 +51,9 @@ func (c *GetCmd) Validate() error {
 // whose URLs would fill the memory.
 const maxPatternURLs = 10_000
 
-// expand replaces each URL with a pattern by the URLs that the pattern stands for.
+// expand replaces each URL with a pattern by the URLs that the pattern stands for. It counts
+// them before it creates them, because a pattern such as {a,b}{a,b}… doubles with each pair
+// of braces.
 func (c *GetCmd) expand() error {
 	if !c.Glob {
 		return nil
@@ -96,7 +98,7 @@ func suggestion(word string) string {
 func nearest(word string, known iter.Seq[string]) string {
 	near, best := "", 3
 	for _, k := range slices.Sorted(known) {
-		if d := distance(word, k); d < best {
+		if d := distance(word, k); d < best { // not <=, so that the first of several stays
 			near, best = k, d
 		}
 	}
@@ -124,7 +126,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Run downloads the URLs.
+// Run downloads the URLs. The digests of --checksums come before the first file, because a
+// file without a digest must not be downloaded at all.
 func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
@@ -149,6 +152,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 			out.note("%q is given twice, but downloaded once", downloader.RedactURL(u))
 			continue
 		}
+		// Credentials decides anew for each origin, so a redirect to another host gets no secrets.
 		req := downloader.Request{URL: headers.requestURL(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
@@ -164,7 +168,8 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 }
 
 // checksums reads the file of --checksums. It returns a function that returns the digest of
-// a file name, or nil without --checksums.
+// a file name, or nil without --checksums. The downloader for the checksum file is closed
+// here: its events must not appear in the display of the files.
 func (c *GetCmd) checksums(ctx context.Context, g *Globals, st *store.Store, headers originHeaders) (func(string) (chunk.Sum, error), error) {
 	if c.Checksums == "" {
 		return nil, nil

@@ -98,6 +98,9 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	case !isURL(name):
 		return openFile(name)
 	}
+	// The file in the state directory is named after a hash of the URL, so that each list has
+	// one, whatever characters its URL has. The name has no user and password, so that a new
+	// password finds the old file.
 	url := downloader.WithoutUser(name)
 	hash := sha256.Sum256([]byte(url))
 	req := l.req
@@ -188,7 +191,7 @@ func (l listOpener) readChecksums(ctx context.Context, name string) (func(string
 		return nil, err
 	}
 	defer in.Close()
-	defer debug.SetGCPercent(debug.SetGCPercent(checksumGCPercent))
+	defer debug.SetGCPercent(debug.SetGCPercent(checksumGCPercent)) // the deferred call restores the old value
 	sums, problems, err := list.ReadSums(in.name, in, l.maxText)
 	if err == nil && len(problems) > 0 {
 		err = usageErr{problems[0]}

@@ -18,12 +18,16 @@ import (
 	"pawl/downloader"
 )
 
+// main is the only function that exits the process. All others return, so that deferred
+// functions run and downloads commit their bytes.
 func main() {
 	log.SetOutput(io.Discard) // net/http logs bytes that servers send unrequested
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program, so that tests can call it. It returns the exit code.
+// run is the whole program, so that tests can call it. It returns the exit code. Signals are
+// caught only after the command line has been parsed; until then they simply end pawl,
+// which has nothing to commit yet.
 func run(args []string, stdout, stderr io.Writer) int {
 	out := &printer{stdout: stdout, stderr: stderr}
 	var cli CLI
@@ -32,7 +36,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("pawl"),
 		kong.Description("Downloads large files, and resumes interrupted downloads."),
 		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }),
+		kong.Exit(func(code int) { exit = code }), // kong continues after that, and its results must be ignored
 		kong.DefaultEnvars("PAWL"),
 		rawTextMappers(),
 		kong.Vars{"version": version()},
@@ -118,7 +122,8 @@ func signalContext(parent context.Context, signals []os.Signal) (ctx context.Con
 	}
 }
 
-// version returns the text of --version, for example "pawl v1.2.0".
+// version returns the text of --version, for example "pawl v1.2.0", or "pawl devel" for a
+// build from a checkout without version information.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {

@@ -36,7 +36,7 @@ type MirrorCmd struct {
 	Transfer
 }
 
-// SyncOptions out which files are downloaded, and how they get into the directory.
+// SyncOptions say which files are downloaded, and how they get into the directory.
 type SyncOptions struct {
 	Update      bool   `short:"N" group:"Files" help:"Check downloaded files again with the server, and download the changed ones."`
 	Checksums   string `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
@@ -44,7 +44,7 @@ type SyncOptions struct {
 	DryRun      bool   `aliases:"spider" group:"Files" help:"Only print which files would be downloaded and deleted."`
 }
 
-// ListOptions out how lists are read, and what the hosts in them get.
+// ListOptions say how lists are read, and which headers their hosts get.
 type ListOptions struct {
 	Format            string `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if it cannot be recognized: aria2 (also for lines of URLs), sums, metalink or json."`
 	Base              string `placeholder:"URL" group:"Lists" help:"URL of the directory with the files of a checksum list (default: the directory of the list)."`
@@ -52,7 +52,7 @@ type ListOptions struct {
 	HeadersEverywhere bool   `group:"Lists" help:"Send headers that may be secrets, such as Authorization and Cookie, to all hosts in lists of yours, not only to those that you typed."`
 }
 
-// RepeatOptions out how often a run repeats failed files, and when the whole run repeats.
+// RepeatOptions say how often a run repeats failed files, and when the whole run repeats.
 type RepeatOptions struct {
 	Rounds    int      `default:"3" placeholder:"N" group:"Retries and timeouts" help:"How often a file is tried if the reason of its failure may pass (default: ${default})."`
 	RoundWait duration `default:"10s" placeholder:"D" group:"Retries and timeouts" help:"Wait before the second round, and three times as long before each further one (default: ${default})."`
@@ -87,7 +87,8 @@ func (c *MirrorCmd) Validate() error {
 	return nil
 }
 
-// Run mirrors the lists, once or every so often.
+// Run mirrors the lists, once or every so often. The lock comes before the first request, so
+// that a second process neither downloads a list nor prunes files.
 func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	out.addTimestamps()
 	// Many small requests leave much garbage, of which little stays in use, so the collector
@@ -135,7 +136,8 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	return (&mirrorLoop{cmd: c, globals: g, out: out, store: st, opts: opts, hup: hup}).run(ctx)
 }
 
-// storeOptions returns the options of the store for the files of the lists.
+// storeOptions returns the options of the store for the files of the lists. With a Root, the
+// store refuses paths that lead out of the directory through a symbolic link.
 func (c *MirrorCmd) storeOptions() store.Options {
 	o := store.Options{MinFree: int64(c.MinFree), Root: c.Dir}
 	if c.FollowLinks {
@@ -184,8 +186,8 @@ func (c *MirrorCmd) lock(st *store.Store) (interface{ Close() error }, error) {
 	return lock, err
 }
 
-// runKey returns a key for the set of lists and the directory. The order of the lists does
-// not matter.
+// runKey returns a key for the set of lists and the directory. It does not depend on the
+// order of the lists.
 func (c *MirrorCmd) runKey() string {
 	if c.ListName != "" {
 		return c.hashKey("name", string(c.ListName))
@@ -228,7 +230,10 @@ type mirrorLoop struct {
 	hup     <-chan os.Signal // SIGHUP; never receives if a list is a pipe
 }
 
-// run mirrors the lists until it is done: after one run, or with --every when ctx ends.
+// run mirrors the lists until it is done: after one run, or with --every when ctx ends. It
+// returns the error of the last run or, if that says less, the signal or deadline that has
+// ended ctx. With --every, the errors of earlier runs are only printed, because the next
+// run may succeed.
 func (l *mirrorLoop) run(ctx context.Context) error {
 	for {
 		again, err := l.once(ctx)
@@ -271,6 +276,12 @@ func (l *mirrorLoop) waitForNext(ctx context.Context) error {
 
 // once mirrors the lists once. again reports that SIGHUP has ended the run, and that the
 // lists must be read again.
+//
+// It uses two downloaders. The one for lists and checksum files has no display, because
+// these downloads would appear as files of the run. The order of the steps matters: the
+// recorder comes first, because an unwritable report must stop the run before the first
+// request. The display starts last, because it asks the run for counts, and stops before
+// the summary is printed.
 func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	c := l.cmd
 	rec, err := c.newMirrorRecorder(ctx, l.out)
@@ -288,6 +299,8 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 		rec.abort()
 		return false, err
 	}
+	// The number of files is only a start value above 1, for a run over many files: counts sets
+	// the real one.
 	rec.show = newDisplay(l.out, displayOptions{
 		json: l.globals.JSON, verbose: l.globals.Verbose, bar: !l.globals.Quiet && !c.NoProgress, files: 2, recent: true, dir: c.Dir, counts: rec.counts,
 	})
@@ -301,6 +314,8 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 		rec.abort()
 		return false, err
 	}
+	// Headers and private addresses depend on the list that named a URL. The origin of --base
+	// was typed by the user, so it may be private even if the list came from a public address.
 	o.ForList = func(list string, req *downloader.Request) {
 		req.Credentials = func(origin string) http.Header { return headers.forList(list, origin) }
 		public, base := lists.isPublic(list), downloader.Origin(c.Base)

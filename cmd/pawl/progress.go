@@ -228,7 +228,7 @@ func barLine(v progressView, columns int) string {
 	if maximum == 0 || columns < 40 {
 		return v.fit(columns)
 	}
-	length := min(26, columns/6)
+	length := min(26, columns/6) // the numbers say more than the bar, so it gets a sixth of the line
 	var out strings.Builder
 	p := progressbar.NewOptions64(maximum,
 		progressbar.OptionSetWriter(&out),

@@ -93,13 +93,17 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
 		requests[i] = downloader.Request{ID: r.ID, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Credentials: headers.forTyped}
+		// A URL from a public list must still not lead to a private address. A new URL of --url was
+		// typed by the user, who may.
 		requests[i].Public = func(string) bool { return r.Public && c.URL == "" }
 	}
 	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests}).run(ctx)
 }
 
 // typedURLs returns the URLs that the user typed, now or when the downloads began. The URL
-// of a download that a list began counts only if the user named the download now.
+// of a download that a list began counts only if the user named the download now. Only the
+// origins of typed URLs get the headers of the command line: a list could otherwise name a
+// host, and receive a secret with the next pawl resume.
 func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	urls := []string{c.URL}
 	for _, r := range records {
@@ -113,8 +117,8 @@ func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	return urls
 }
 
-// records returns the downloads to resume. If none is named, these are all unfinished ones
-// except those that run in another process.
+// records returns the downloads to resume: the named ones or, without names, all unfinished
+// downloads that no other process is running.
 func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
@@ -156,7 +160,8 @@ type listRow struct {
 // the columns would jump from screen to screen.
 const maxAlignedRows = 1000
 
-// Run prints the downloads.
+// Run prints the downloads, also while other processes run them. The records come one by one,
+// because a ledger may have millions of finished files.
 func (c *ListCmd) Run(g *Globals, out *printer) error {
 	st, err := g.openStore(out, store.Options{})
 	if err != nil {
@@ -199,7 +204,7 @@ func (c *ListCmd) Run(g *Globals, out *printer) error {
 func (c *ListCmd) describe(st *store.Store, r store.Record) listRow {
 	l := listRow{1, r.ID, string(r.State), r.URL, r.Target, r.Size, r.Held.Len(), 0, r.Reason, r.Created, r.Updated}
 	switch {
-	case r.State == store.Done:
+	case r.State == store.Done: // finished files in the ledger have no ranges
 		l.Held = r.Size
 	case st.Running(r):
 		l.State, l.Rate = "running", r.Rate

@@ -10,20 +10,21 @@ import (
 	"pawl/downloader"
 )
 
-// A summary is the result of a run. Files is the sum of Fetched, Current, Unchanged, Failed
-// and Pending, whose meanings are those of the reportOutcomes.
+// A summary is the result of a run: the "summary" of a report, and the last lines on stderr.
+// Files is the sum of Fetched, Current, Unchanged, Failed and Pending, which have the
+// meanings of the reportOutcomes.
 type summary struct {
 	Files     int  `json:"files"` // files in the lists, as far as the lists were read
 	Fetched   int  `json:"fetched"`
 	Current   int  `json:"current"`
 	Unchanged int  `json:"unchanged"`
 	Failed    int  `json:"failed"`
-	Pending   int  `json:"pending"` // includes interrupted files and those that --dry-run would download
+	Pending   int  `json:"pending"` // includes interrupted files and, with --dry-run, the files to download
 	Pruned    int  `json:"pruned,omitempty"`
 	Problems  int  `json:"problems"`       // unusable lines and unreadable lists
 	More      bool `json:"more,omitempty"` // the lists were not read to their end, so Files may be too small
 
-	Bytes   int64   `json:"bytes"` // received, including those of failed files
+	Bytes   int64   `json:"bytes"` // received, including bytes of failed files
 	Seconds float64 `json:"seconds"`
 	Exit    int     `json:"exit"`
 
@@ -84,6 +85,7 @@ func summaryLines(s summary) []string {
 // listProblems returns how many lists and lines cannot be used, or "" if there are none.
 func (s summary) listProblems() string {
 	var parts []string
+	// An unreadable list is a problem too, but it is no unusable line.
 	for _, p := range []struct {
 		n         int
 		one, many string
@@ -172,7 +174,7 @@ func (s summary) failureKinds() string {
 	slices.SortFunc(codes, func(a, b int) int {
 		return cmp.Or(cmp.Compare(s.Failures[b], s.Failures[a]), cmp.Compare(a, b))
 	})
-	if len(codes) == 1 {
+	if len(codes) == 1 { // without its number, which the caller has printed
 		return ": " + failureName(codes[0])
 	}
 	var parts []string

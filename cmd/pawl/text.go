@@ -15,7 +15,7 @@ import (
 )
 
 // printable turns text from elsewhere into one line that is safe to print. It replaces
-// control characters, and those that change the direction of text, with blanks, because a
+// control characters and marks that change the direction of text with blanks, because a
 // server could use them to forge messages. Bytes that are not UTF-8 are escaped.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {

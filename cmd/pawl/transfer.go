@@ -22,8 +22,8 @@ import (
 // end of each file, when few connections are left, would not overlap with the next file.
 const defaultJobs = 4
 
-// A batch runs the downloads of get and resume. The first five fields must be set; then run
-// may be called once.
+// A batch runs the downloads of get and resume. The fields of the first group must be set.
+// Then run may be called once; it goes through three phases: set up, download, close.
 type batch struct {
 	options  *Transfer
 	globals  *Globals
@@ -42,6 +42,10 @@ type batch struct {
 
 // run runs the downloads. It reports each failure as soon as it happens, and returns them
 // all as a reportedError.
+//
+// The recorder is created before the downloader, because an unwritable report must stop
+// the run before the first request. The display is stopped last, after close, so that all
+// messages of close are printed above the bar.
 func (b *batch) run(ctx context.Context) error {
 	ctx, cancel := b.options.withDeadline(ctx)
 	defer cancel()
@@ -58,7 +62,9 @@ func (b *batch) run(ctx context.Context) error {
 		paths: !b.globals.JSON && !b.streams, files: len(b.requests),
 	})
 	if !b.streams {
-		signal.Ignore(syscall.SIGPIPE) // the downloads continue if nobody reads the paths on stdout
+		// The downloads continue if nobody reads the paths on stdout, for example in pawl … | head.
+		// A stream keeps the default, because without a reader it is useless.
+		signal.Ignore(syscall.SIGPIPE)
 	}
 	opts.OnEvent = show.onEvent
 	d := downloader.New(b.store, opts)
@@ -88,7 +94,8 @@ func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 }
 
 // downloadOne runs request i. It records nothing if the download was interrupted, because
-// close does that for all interrupted downloads together.
+// close does that for all interrupted downloads together: one message is enough for a
+// signal. A download that fails for another reason in the same moment is still reported.
 func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int, req downloader.Request) {
 	if ctx.Err() != nil {
 		return
@@ -110,7 +117,7 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	}
 }
 
-// close records and reports an interruption, ends the report, and returns all failures.
+// close reports an interruption, ends the report, and returns all failures.
 func (b *batch) close(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -203,7 +210,7 @@ func findRecord(st *store.Store, req downloader.Request) (found store.Record, er
 	recorded, _, _ := strings.Cut(downloader.WithoutUser(req.URL), "#")
 	err = store.ErrNotFound
 	for _, r := range records { // oldest first
-		if r.URL == recorded {
+		if r.URL == recorded { // records have no user, password or fragment
 			found, err = r, nil
 		}
 	}
@@ -225,13 +232,14 @@ func (o *FileOptions) applyTo(req *downloader.Request) {
 }
 
 // downloaderOptions returns the options of the downloader. It fails if the command line or
-// the environment has unusable values.
+// the environment has unusable values: a proxy or certificate that pawl cannot use must
+// stop it, because without them it would connect in a way that the user does not want.
 func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	o := downloader.Options{
 		Connections:    t.Connections,
 		RetryWait:      max(1, time.Duration(t.RetryWait)), // 1 ns, because the downloader takes 0 for its default
 		RetryMaxWait:   t.RetryMaxWait.or(time.Minute),
-		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute),
+		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute), // longer than a backoff, because the server knows why it asks
 		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),
 		StallTimeout:   t.StallTimeout.or(time.Duration(t.Timeout)),
 		LimitRate:      t.LimitRate.rateAt(time.Now()),

@@ -12,6 +12,7 @@ import (
 // downloaders type it.
 type duration time.Duration
 
+// UnmarshalText accepts "1h30m", "30s" and "30". A duration cannot be negative.
 func (d *duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	v, err := time.ParseDuration(s)
@@ -37,6 +38,7 @@ func (d *duration) or(other time.Duration) time.Duration {
 // 1024, as in curl, wget and aria2.
 type byteRate int64
 
+// UnmarshalText accepts for example "500K", "10M/s", "1.5MiB" and "off".
 func (r *byteRate) UnmarshalText(text []byte) error {
 	n, ok := parseBytes(strings.TrimSuffix(strings.ToUpper(string(text)), "/S"))
 	if !ok {
@@ -49,6 +51,7 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 // byteSize is a number of bytes, 0 for no limit. It is written like a byteRate.
 type byteSize int64
 
+// UnmarshalText accepts for example "500K", "10M", "1.5MiB" and "off".
 func (b *byteSize) UnmarshalText(text []byte) error {
 	n, ok := parseBytes(strings.ToUpper(string(text)))
 	if !ok {
@@ -71,7 +74,8 @@ func parseBytes(s string) (int64, bool) {
 		}
 	}
 	v, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) { // this form also refuses NaN
+	// Half of the largest int64 leaves room for sums of sizes. The negation also refuses NaN.
+	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) {
 		return 0, false
 	}
 	return int64(v * factor), true
@@ -116,7 +120,7 @@ func (r *requestRate) UnmarshalText(text []byte) error {
 	if perMinute {
 		v /= 60
 	}
-	if err != nil || !(v == 0 || v >= minRequestRate && v <= maxRequestRate) { // this form also refuses NaN
+	if err != nil || !(v == 0 || v >= minRequestRate && v <= maxRequestRate) { // the negation also refuses NaN
 		return fmt.Errorf("%q is not a rate of requests such as 10, 0.5/s or 30/m", text)
 	}
 	*r = requestRate(v)

@@ -67,7 +67,7 @@ var origins = []hazard{
 		tr.sees(tr.srv, "X-Token", "tok4711")
 		tr.sees(tr.srv, "Cookie", "c=cook4711")
 		tr.sees(tr.srv, "X-Tag", "")
-		if readable := strings.Contains(o.stderr, `"headers" may be read by other users`); readable == (runtime.GOOS == "windows") {
+		if readable := strings.Contains(o.stderr, `"headers" is readable by other users`); readable == (runtime.GOOS == "windows") {
 			tr.Errorf("warned that others may read the file: %v", readable)
 		}
 		tr.silentAbout("tok4711", "cook4711")

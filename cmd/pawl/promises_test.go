@@ -14,13 +14,13 @@ import (
 // groups of hazards ("changes:"), or tests by package and name ("store.TestCrash").
 var promises = map[string][]string{
 	"Versions never mix":                     {"changes:", "lies:", "evidence: no validators", "downloader.FuzzResponses", "downloader.FuzzReadAnswer", "cmd/pawl.TestGrammar"},
-	"What cannot be told apart is not mixed": {"evidence: no validators, so one connection", "evidence: no validators, changed in place", "evidence: no validators, and a mirror"},
+	"Versions that look alike are not mixed": {"evidence: no validators, so one connection", "evidence: no validators, changed in place", "evidence: no validators, and a mirror"},
 	"Damage is found":                        {"disks: part file", "states:"},
 	"A wrong digest heals":                   {"digests:", "downloader.TestMismatches", "downloader.TestSumHeals"},
 	"One stream is enough":                   {"refused:", "limits:", "breaks:", "lies: ranges ignored", "downloader.TestFaults"},
 	"Mirrors are checked":                    {"evidence: a mirror", "digests: wrong bytes of", "downloader.TestMirrorLies", "downloader.TestMirrorLinked", "downloader.TestMirrorRefused"},
-	"The file is what is stored":             {"codings:", "downloader.TestCodingOf"},
-	"A cut is no end":                        {"evidence: https without an end", "evidence: http without an end"},
+	"The file is downloaded as it is stored": {"codings:", "downloader.TestCodingOf"},
+	"A truncated file is not complete":       {"evidence: https without an end", "evidence: http without an end"},
 	"Nothing of yours is destroyed":          {"disks: foreign file", "disks: target is", "names:", "cmd/pawl.TestScripts"},
 	"One failure is one failure":             {"cmd/pawl.TestMirrorDead", "cmd/pawl.TestMirrorRounds"},
 	"Every wait ends":                        {"silences:", "trickles:", "breaks:", "downloader.TestWatchdogOneClock", "downloader.TestMultiplexerNoStreams", "downloader.TestPatienceSilence", "cmd/pawl.TestGetOffline"},

@@ -47,6 +47,7 @@ func newAtomicFile(path string) (*atomicFile, error) {
 		return nil, &outputError{path, err}
 	}
 	name := filepath.Join(filepath.Dir(target), fmt.Sprintf(".pawl-%016x.tmp", rand.Uint64()))
+	// O_EXCL: nobody else can have prepared a file or link under that name.
 	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, &outputError{path, err}
@@ -104,7 +105,7 @@ func renameTarget(path string) (target string, err error) {
 	}
 	info, err := os.Stat(target)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist): // fine, but the directory must exist
 		_, err = os.Stat(filepath.Dir(target))
 		return target, err
 	case err != nil:

@@ -261,7 +261,7 @@ func TestDisplayPicture(t *testing.T) {
 		say := &printer{stderr: g, stdout: &strings.Builder{}}
 		var counts atomic.Pointer[fileCounts]
 		counts.Store(&fileCounts{})
-		s := newDisplay(say, displayOptions{bar: true, recent: true, counts: func() fileCounts { return *counts.Load() }})
+		s := newDisplay(say, displayOptions{bar: true, counts: func() fileCounts { return *counts.Load() }})
 		s.bar = &bar{out: g, size: g.size}
 		var running atomic.Pointer[[]downloader.Progress]
 		running.Store(new([]downloader.Progress))

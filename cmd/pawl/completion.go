@@ -49,6 +49,8 @@ func (r *recorder) completed(req downloader.Request, res downloader.Result, err 
 		Path: res.Target, URL: downloader.WithoutUser(req.URL), FinalURL: res.Final, Outcome: outcomeFetched, Size: knownSize(res.Size),
 		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: completeText(res.Unframed),
 	}
+	// Hooks run for files that this run downloaded or failed to download, but not for a file
+	// that was already complete.
 	switch {
 	case err != nil:
 		f.Outcome, f.Size, f.Error, f.Exit = outcomeFailed, -1, err.Error(), exitCode(err)
@@ -266,7 +268,7 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 		err = context.Cause(ctx) // a signal may have come while the last hooks ran
 	}
 	s := o.summary(err)
-	if ctx.Err() == nil && err != nil {
+	if ctx.Err() == nil && err != nil { // a signal or deadline is reported at the end, with its hint
 		o.out.report(err, hint(err, ""))
 	}
 	for _, closeErr := range []error{o.failed.commit(), o.report.close(s)} {

@@ -36,6 +36,8 @@ type configFile struct {
 // --config or PAWL_CONFIG, or else the user's own. The second file wins.
 func loadConfig(ctx *kong.Context) error {
 	named, none := "", false
+	// The values of flags are not set yet in this phase of kong, so --config and --no-config must
+	// be asked from the parser itself.
 	for _, flag := range ctx.Flags() {
 		switch flag.Name {
 		case "config":
@@ -61,6 +63,7 @@ func loadConfig(ctx *kong.Context) error {
 		if err := checkConfigOwner(path); err != nil && path != named {
 			return err
 		}
+		// Only a file that the user named must exist.
 		c, err := readConfig(path)
 		if errors.Is(err, fs.ErrNotExist) && path != named {
 			continue
@@ -118,6 +121,7 @@ func readConfig(path string) (*configFile, error) {
 // Validate refuses names that are not an option of any command, and options that only make
 // sense on the command line.
 func (c *configFile) Validate(app *kong.Application) error {
+	// A setting of another command is known too, because all commands read the same file.
 	known := make(map[string]bool)
 	for _, flag := range allFlags(app) {
 		known[flag.Name] = true

@@ -43,12 +43,12 @@ type displayOptions struct {
 	bar     bool   // show progress on stderr: a bar on a terminal, else lines
 	paths   bool   // print the path of each finished file on stdout
 	files   int    // expected number of files; setFiles changes it
-	recent  bool   // name the last finished files below the bar, instead of a line for each
 	dir     string // show names relative to this directory; "" shows base names
 
 	// counts returns how many files of the lists have had which outcome. If it is nil, the
-	// display counts events itself. With it, the bar measures files rather than bytes. It is
-	// called at each drawing, so it must not block.
+	// display counts events itself. With it, the bar measures files rather than bytes, and
+	// names the last finished files below instead of printing a line for each. It is called at
+	// each drawing, so it must not block.
 	counts func() fileCounts
 }
 
@@ -194,6 +194,8 @@ func (s *display) view(running []downloader.Progress) progressView {
 	s.mu.Lock()
 	v.files, v.more = s.files, s.more
 	s.mu.Unlock()
+	// The total is only known if the size of every file is. Otherwise v.total becomes -1, and the
+	// bar measures files.
 	for _, p := range running {
 		v.have += p.Have
 		v.conns += p.Conns
@@ -221,7 +223,7 @@ func (s *display) showProgress(now time.Time) {
 	// of gigabytes per second.
 	v.rate = s.rate.sample(now, v.have-s.before)
 	switch {
-	case len(running) == 0 && !v.several():
+	case len(running) == 0 && !v.several(): // nothing to show between two downloads
 	case s.json && now.Sub(s.lastJSON) >= jsonInterval:
 		s.lastJSON = now
 		for _, p := range running {
@@ -349,9 +351,9 @@ func (s *display) printFinished(e downloader.Event, name string) {
 		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
 	switch {
-	case s.bar != nil && s.recent && e.Current:
+	case s.bar != nil && s.counts != nil && e.Current:
 		s.bar.add(name + "  unchanged")
-	case s.bar != nil && s.recent:
+	case s.bar != nil && s.counts != nil:
 		s.bar.add(name + "  " + sizeText(e.Size))
 	case e.Current && s.counts != nil && !s.verbose: // no line: these may be most files of a list
 	case e.Current:
@@ -395,7 +397,8 @@ func triesText(n int) string {
 }
 
 // eventFields returns the fields of an event for --json. The names are an interface for
-// other programs: they must not change.
+// other programs: they must not change. Each kind has its own fields, because a program
+// could not tell a field without meaning from a real 0.
 func eventFields(e downloader.Event) map[string]any {
 	f := map[string]any{"event": e.Kind, "time": e.Time, "url": e.URL}
 	optional := func(name string, value any, known bool) {
@@ -423,7 +426,7 @@ func eventFields(e downloader.Event) map[string]any {
 	if e.Err != nil {
 		f["error"] = e.Err.Error()
 	}
-	if e.Kind == downloader.Stopped && !errors.Is(e.Err, errDeadline) {
+	if e.Kind == downloader.Stopped && !errors.Is(e.Err, errDeadline) { // after a deadline the download is only paused
 		f["exit"] = exitCode(e.Err)
 	}
 	return f

@@ -48,7 +48,7 @@ func warnUnknownVariables(out *printer, app *kong.Application, environ []string)
 		if !strings.HasPrefix(name, "PAWL_") || value == "" || known[name] == name || slices.ContainsFunc(otherPrefixes, hasPrefix) {
 			continue
 		}
-		hint := ""
+		hint := "" // a suggestion, for a misspelled name or the name of an alias
 		if near := known[nearest(name, maps.Keys(known))]; near != "" {
 			hint = "; did you mean " + near + "?"
 		}

@@ -198,7 +198,7 @@ var hints = slices.Concat([]hintRule{
 	{is(store.ErrGone), "run the same command again"},
 	{is(store.ErrUncut), "delete that file, then run the same command again"},
 	{both(is(store.ErrState), is(store.ErrNotOurs)), "use another state directory with --state DIR or, if nobody has tampered with this one, make it yours with chown and chmod go-w"},
-	{is(store.ErrNotOurs), "if nobody has tampered with it, make it yours with chown and chmod go-w; otherwise choose another name with -o FILE, or another directory with -d DIR"},
+	{is(store.ErrNotOurs), "if nobody has tampered with it, make it yours alone with chown and chmod go-rwx; otherwise choose another name with -o FILE, or another directory with -d DIR"},
 	{both(is(store.ErrState), isDiskFull), "free some space, or use another state directory with --state DIR"},
 	{is(store.ErrState), "use another state directory with --state DIR"},
 	{is(store.ErrIrregular), "choose another name with -o FILE, or another directory with -d DIR"},

@@ -195,7 +195,7 @@ func (o originHeaders) forList(name, origin string) http.Header {
 // URL, the general fields that wanted selects, and the fields for its host. A field
 // replaces all fields of the same name with a lower priority.
 func (o originHeaders) collect(origin string, wanted func(headerField) bool) http.Header {
-	general, own := make(http.Header), make(http.Header)
+	general, own := make(http.Header), make(http.Header) // repeated fields of one kind are all sent
 	for _, f := range o.fields {
 		switch {
 		case f.host == "" && wanted(f):

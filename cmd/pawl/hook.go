@@ -163,6 +163,8 @@ func (h *hooks) run(command string, f hookFile) error {
 	defer lines.flush()
 	stop := setProcessGroup(cmd, h.killDelay)
 	defer stop()
+	// If ctx ends, exec calls cmd.Cancel, which setProcessGroup may have set, and after WaitDelay
+	// kills the shell and closes the pipe.
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		return nil // the command has succeeded, and only a child process still has the pipe open

@@ -37,7 +37,7 @@ type openedList struct {
 	name     string // name in messages: a path, a URL without user and password, or "standard input"
 	base     string // the URL that the list came from; "" for a file
 	nameless bool   // another run may read another list under this name; see isNameless
-	whole    bool   // the end of the data is known to be the end of the list, so that it cannot be truncated
+	whole    bool   // the list is known to be complete; else it may be truncated, and must not prune files
 }
 
 // A listError reports that a list cannot be read: for example, its file is missing, or it
@@ -108,6 +108,8 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	if err := makePrivateDir(l.req.Dir); err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", downloader.RedactURL(name), err)
 	}
+	// If another process has the part file, its download is soon finished. Then the list costs
+	// one small request, so waiting is better than an error.
 	res, err := l.d.Get(ctx, req)
 	for end := time.Now().Add(busyListTimeout); errors.Is(err, store.ErrBusy) && time.Now().Before(end) && ctx.Err() == nil; {
 		select {
@@ -119,6 +121,7 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	if err == nil {
 		err = makePrivate(res.Target, 0o600) // an earlier version may have created it with more rights
 	}
+	// %v and not %w: as an ErrTooLarge, the error would get the exit code and hint of --max-size.
 	if errors.Is(err, downloader.ErrTooLarge) {
 		return openedList{}, listError{listTooLargeError{fmt.Errorf("list %q: %v", downloader.RedactURL(name), err)}}
 	}
@@ -133,7 +136,8 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 }
 
 // isPublic reports whether a list came from a public address. Such a list must not name
-// private addresses.
+// private addresses. The result is only valid after open has returned the list; before, a
+// URL counts as public.
 func (l listOpener) isPublic(name string) bool {
 	_, private := l.private.Load(name)
 	return isURL(name) && !private
@@ -209,7 +213,8 @@ func (l listOpener) readChecksums(ctx context.Context, name string) (func(string
 }
 
 // lists opens the lists one after another. It yields the error of a list that cannot be
-// opened, and continues with the next one.
+// opened, and continues with the next one. A list is open only while the consumer reads it,
+// so many lists need no more memory than one.
 func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.Seq2[mirror.List, error] {
 	return func(yield func(mirror.List, error) bool) {
 		for _, name := range c.Lists {
@@ -232,7 +237,8 @@ func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.
 	}
 }
 
-// entries reads one list. An error other than a bad line ends the list.
+// entries reads one list. A *list.Problem is about one line, and the entries after it
+// follow. Any other error ends the list.
 func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
 	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, Most: c.maxText()}
 	return func(yield func(list.Entry, error) bool) {

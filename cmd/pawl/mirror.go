@@ -302,7 +302,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	// The number of files is only a start value above 1, for a run over many files: counts sets
 	// the real one.
 	rec.show = newDisplay(l.out, displayOptions{
-		json: l.globals.JSON, verbose: l.globals.Verbose, bar: !l.globals.Quiet && !c.NoProgress, files: 2, recent: true, dir: c.Dir, counts: rec.counts,
+		json: l.globals.JSON, verbose: l.globals.Verbose, bar: !l.globals.Quiet && !c.NoProgress, files: 2, dir: c.Dir, counts: rec.counts,
 	})
 	opts := l.opts
 	opts.OnEvent = rec.show.onEvent

@@ -41,6 +41,7 @@ func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
 	}
 	choose := config.ProxyFunc()
 	return func(r *http.Request) (*url.URL, error) {
+		// All values have been checked, so the only possible error is that of CGI.
 		u, err := choose(r.URL)
 		if err != nil {
 			err = &settingError{"HTTP_PROXY", "is refused under CGI (REQUEST_METHOD is set), because a client can set it", "unset REQUEST_METHOD, or give all_proxy=" + proxyHint}
@@ -84,6 +85,8 @@ func checkProxyURL(value string) (string, error) {
 	u, err := url.Parse(value)
 	escape := url.EscapeError("")
 	why := ""
+	// The order of the cases decides which mistake is reported: a "/" in the password, for
+	// example, makes url.Parse fail with a message about the port.
 	switch {
 	case !slices.Contains(proxySchemes, strings.ToLower(scheme)):
 		why = "has a scheme that is not one of " + strings.Join(proxySchemes, ", ")
@@ -116,6 +119,7 @@ func redactedProxy(value string, u *url.URL) string {
 	return ""
 }
 
+// isPort reports whether text is a port number.
 func isPort(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && n > 0

@@ -28,6 +28,7 @@ func resolveDownload(st *store.Store, word string) (store.Record, error) {
 	if err != nil {
 		return store.Record{}, err
 	}
+	// A path has priority over the beginning of an ID, because a file may be called "abcd".
 	if rec, err := st.ByPath(path); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
@@ -216,6 +217,7 @@ func (c *ListCmd) describe(st *store.Store, r store.Record) listRow {
 
 // print writes l as a row of the table.
 func (l listRow) print(w io.Writer) {
+	// Of an unknown size there is no percentage, so DONE shows the held bytes.
 	done, total, rate := "-", "?", "-"
 	if l.Size >= 0 {
 		total = size(l.Size)

@@ -115,6 +115,7 @@ func newReport(path string, h reportHeader) (*report, error) {
 	for i, list := range h.Lists {
 		h.Lists[i] = listForJSON(list)
 	}
+	// The header is an object of its own; without its closing brace, the other keys can follow.
 	out.Write(bytes.TrimSuffix(r.encode(h), []byte("}")))
 	out.Write([]byte(",\n\"files\":["))
 	return r, nil
@@ -147,7 +148,7 @@ func (r *report) writeElement(out *atomicFile, v any, first bool) {
 	if first {
 		separator = "\n"
 	}
-	if text := r.encode(v); len(text) > 0 {
+	if text := r.encode(v); len(text) > 0 { // empty after an error, so that no comma is left over
 		out.Write([]byte(separator))
 		out.Write(text)
 	}

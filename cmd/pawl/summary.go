@@ -56,6 +56,7 @@ var failureNames = map[int]string{
 // summaryLines returns s for people, in at most six lines. There is no line for a count of 0.
 func summaryLines(s summary) []string {
 	lines := []string{s.filesLine()}
+	// optional adds a line for a count: none for 0, and one for 1 in the singular.
 	optional := func(n int, one, many string) {
 		switch {
 		case n == 1:
@@ -109,7 +110,7 @@ func (s summary) filesLine() string {
 	here := s.Fetched + s.Current + s.Unchanged
 	var line string
 	switch {
-	case s.Files == 0 && (s.More || s.Problems > 0):
+	case s.Files == 0 && (s.More || s.Problems > 0): // not "the lists name no files", which may be untrue
 		return "no file was read from the lists"
 	case s.Files == 0:
 		return "the lists name no files"
@@ -151,7 +152,7 @@ func countText(files int, more bool) string {
 	return fmt.Sprintf("%d files are", files)
 }
 
-// receivedText returns the received bytes and the mean rate.
+// receivedText returns the received bytes and the mean rate. A run of 0 s counts as 1 ms.
 func (s summary) receivedText() string {
 	elapsed := time.Duration(s.Seconds * float64(time.Second))
 	return fmt.Sprintf("%s received in %s (%s/s)", size(s.Bytes), span(elapsed), size(int64(float64(s.Bytes)/max(s.Seconds, 0.001))))

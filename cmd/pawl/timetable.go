@@ -24,7 +24,7 @@ type rateEntry struct {
 
 // UnmarshalText accepts the two forms of a timetable.
 func (t *timetable) UnmarshalText(text []byte) error {
-	if !strings.ContainsAny(string(text), "=,") {
+	if !strings.ContainsAny(string(text), "=,") { // a single rate
 		t.entries = make([]rateEntry, 1)
 		return t.entries[0].rate.UnmarshalText(text)
 	}
@@ -65,7 +65,7 @@ func (t timetable) rateAt(now time.Time) int64 {
 		return 0
 	}
 	clock := time.Duration(now.Hour())*time.Hour + time.Duration(now.Minute())*time.Minute
-	rate := t.entries[len(t.entries)-1].rate
+	rate := t.entries[len(t.entries)-1].rate // of yesterday, until the first entry of today
 	for _, e := range t.entries {
 		if e.from <= clock {
 			rate = e.rate
@@ -77,7 +77,7 @@ func (t timetable) rateAt(now time.Time) int64 {
 // follow calls set with each new rate, from its own goroutine, until stop is called. stop
 // waits for the goroutine, so that set is not called afterwards. It must be called once.
 func (t timetable) follow(set func(bytesPerSecond int64)) (stop func()) {
-	if len(t.entries) < 2 {
+	if len(t.entries) < 2 { // the rate never changes
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -257,7 +257,7 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	if t.Tries != nil {
 		o.Tries = cmp.Or(int(*t.Tries), -1) // the downloader takes -1 for no limit, and 0 for its default
 	}
-	if o.Connections < 1 || t.Jobs < 0 {
+	if o.Connections < 1 || t.Jobs < 0 { // 0 jobs means the default
 		return o, usageErr{errors.New("--connections and --jobs must be at least 1")}
 	}
 	var err error

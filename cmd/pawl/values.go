@@ -16,6 +16,7 @@ type duration time.Duration
 func (d *duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	v, err := time.ParseDuration(s)
+	// The limit is that of an int64 of nanoseconds, some 292 years.
 	if n, numErr := strconv.ParseFloat(s, 64); numErr == nil && n >= 0 && n < math.MaxInt64/1e9 {
 		v, err = time.Duration(n*float64(time.Second)), nil
 	}
@@ -66,6 +67,7 @@ func parseBytes(s string) (int64, bool) {
 	if s == "OFF" {
 		return 0, true
 	}
+	// The unit may be 500K, 500KB or 500KiB; all of them mean 500 × 1024.
 	digits := strings.TrimSuffix(strings.TrimSuffix(s, "B"), "I")
 	factor := 1.0
 	if n := len(digits); n > 0 {

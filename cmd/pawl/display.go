@@ -426,7 +426,7 @@ func eventFields(e downloader.Event) map[string]any {
 	if e.Err != nil {
 		f["error"] = e.Err.Error()
 	}
-	if e.Kind == downloader.Stopped && !errors.Is(e.Err, errDeadline) { // after a deadline the download is only paused
+	if e.Kind == downloader.Stopped && !errors.Is(e.Err, errDeadline) { // --deadline only pauses a download, so there is no exit code of its own
 		f["exit"] = exitCode(e.Err)
 	}
 	return f

@@ -22,9 +22,10 @@ import (
 // errDeadline is the cause of a context that --deadline has ended.
 var errDeadline = errors.New("the deadline has passed")
 
-// exitKinds maps kinds of errors to exit codes. The order matters if an error is of
-// several kinds, or joins several errors: the first matching row decides. So the rows must
-// stay in the order that the README documents.
+// exitKinds maps kinds of errors to exit codes. The first matching row decides, so the order
+// matters if an error is of several kinds or joins several errors. Usage errors come first,
+// because they may wrap an error of another kind, for example of a missing --cacert file.
+// The other rows follow exitPriority, so that of several failures the worst one counts.
 var exitKinds = []struct {
 	kind error
 	code int

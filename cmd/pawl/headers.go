@@ -103,8 +103,8 @@ func (f headerField) matchesOrigin(origin string) bool {
 }
 
 // secretWords are parts of the names of header fields whose values may be secrets, such as
-// Authorization, X-Api-Key, X-Amz-Security-Token and Cookie. A missing word sends a secret
-// to all hosts of a list, so the words are rather too general.
+// Authorization, X-Api-Key, X-Amz-Security-Token and Cookie. A missing word would
+// send a secret to all hosts of a list, so the words are rather too general than too exact.
 var secretWords = []string{"auth", "cookie", "credential", "key", "password", "secret", "session", "signature", "token"}
 
 // isSecretName reports whether the value of a header field may be a secret, judged by the

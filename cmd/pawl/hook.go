@@ -18,8 +18,8 @@ import (
 // These limits are guesses.
 const (
 	// maxQueuedHooks is how many finished files may wait for their hook. Then push blocks.
-	// A file takes some hundred bytes in the queue, so the number hardly matters for memory;
-	// with a small one, slow hooks hold up a burst of small files at once.
+	// A file takes some hundred bytes in the queue, so memory hardly matters. With a small
+	// number, slow hooks would hold up a burst of small files at once.
 	maxQueuedHooks = 1000
 
 	// hookKillDelay is the time between SIGTERM and SIGKILL for the hook that runs when pawl

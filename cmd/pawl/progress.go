@@ -92,9 +92,9 @@ func connections(n int) string {
 	return fmt.Sprintf("%d connections", n)
 }
 
-// minTitleWidth is how many columns the title must have before the connections are
-// dropped from the line. A shorter title says too little, so it is a guess at the first
-// word of a file name. A title that is shorter anyway needs only its own width.
+// minTitleWidth is how many columns the title must have, unless it is shorter anyway. If
+// there is less room, the connections are dropped from the line. It is a guess: about the
+// first word of a file name. With half, the title would say nothing.
 const minTitleWidth = 12
 
 // fit returns as much of the view as fits into a number of columns. The numbers come

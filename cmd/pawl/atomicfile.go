@@ -46,6 +46,8 @@ func newAtomicFile(path string) (*atomicFile, error) {
 	if err != nil {
 		return nil, &outputError{path, err}
 	}
+	// The temporary file must be in the same directory, because a rename cannot cross file
+	// systems.
 	name := filepath.Join(filepath.Dir(target), fmt.Sprintf(".pawl-%016x.tmp", rand.Uint64()))
 	// O_EXCL: nobody else can have prepared a file or link under that name.
 	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)

@@ -36,6 +36,7 @@ func checkSystemRoots() error {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		return nil
 	}
+	// These are the names that crypto/x509 reads, too.
 	const file, dir = "SSL_CERT_FILE", "SSL_CERT_DIR"
 	if path := os.Getenv(file); path != "" {
 		pem, err := os.ReadFile(path)

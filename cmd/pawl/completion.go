@@ -237,6 +237,7 @@ func (o *mirrorRecorder) round(n, files int, wait time.Duration) {
 	o.out.note("%s failed; retrying %s (round %d of %d)", fileCountText(files), delayText(wait), n, o.cmd.Rounds)
 }
 
+// fileCountText returns "1 file" or, for example, "3 files".
 func fileCountText(n int) string {
 	if n == 1 {
 		return "1 file"

@@ -246,6 +246,7 @@ func hint(err error, id store.ID) string { return failure{err, id}.hint(hints) }
 // optionHint returns the hint for the option that would allow the failure, or "".
 func optionHint(err error) string { return failure{err: err}.hint(optionHints) }
 
+// hint returns the hint of the first rule that applies, or "" if none does.
 func (f failure) hint(rules []hintRule) string {
 	for _, rule := range rules {
 		if rule.applies(f) {

@@ -25,7 +25,7 @@ func (c *GetCmd) Validate() error {
 			return fmt.Errorf("%w%s", err, suggestion(s))
 		}
 	}
-	if c.Output == "/dev/stdout" {
+	if c.Output == "/dev/stdout" { // as curl users type it
 		c.Output = "-"
 	}
 	if c.SHA256 != "" {

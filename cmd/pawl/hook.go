@@ -178,6 +178,8 @@ type hookOutput struct {
 	line []byte // the beginning of an unfinished line
 }
 
+// Write prints all lines that are finished. It never fails, because an error would end the
+// pipe of the hook.
 func (l *hookOutput) Write(p []byte) (int, error) {
 	l.line = append(l.line, p...)
 	for {
@@ -202,6 +204,7 @@ func (l *hookOutput) flush() {
 	}
 }
 
+// printLine prints one line of output without its line end.
 func (l *hookOutput) printLine(line []byte) {
 	l.out.line("pawl: hook: %s", printable(strings.TrimSuffix(string(line), "\r")))
 }

@@ -37,7 +37,7 @@ type openedList struct {
 	name     string // name in messages: a path, a URL without user and password, or "standard input"
 	base     string // the URL that the list came from; "" for a file
 	nameless bool   // another run may read another list under this name; see isNameless
-	whole    bool   // the list is known to be complete; else it may be truncated, and must not prune files
+	complete bool   // the list is known to be complete; else it may be truncated, and must not prune files
 }
 
 // A listError reports that a list cannot be read: for example, its file is missing, or it
@@ -94,7 +94,7 @@ func (l ListLimit) newListOpener(d *downloader.Downloader, g *Globals, req downl
 func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	switch {
 	case name == "-":
-		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, whole: true}, nil
+		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, complete: true}, nil
 	case !isURL(name):
 		return openFile(name)
 	}
@@ -132,7 +132,7 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 		l.private.Store(url, true)
 	}
 	f, err := os.Open(res.Target)
-	return openedList{ReadCloser: f, name: url, base: url, whole: !res.Unframed}, err
+	return openedList{ReadCloser: f, name: url, base: url, complete: !res.Unframed}, err
 }
 
 // isPublic reports whether a list came from a public address. Such a list must not name
@@ -175,7 +175,7 @@ func openFile(name string) (openedList, error) {
 		return openedList{}, listError{err}
 	}
 	nameless = nameless || statErr != nil || !info.Mode().IsRegular() // the path may have changed before Open
-	return openedList{ReadCloser: f, name: name, nameless: nameless, whole: true}, nil
+	return openedList{ReadCloser: f, name: name, nameless: nameless, complete: true}, nil
 }
 
 // checksumGCPercent is GOGC while a checksum file is read. The file may have millions of
@@ -225,10 +225,10 @@ func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.
 				}
 				continue
 			}
-			if c.Prune && !in.whole {
+			if c.Prune && !in.complete {
 				out.warn("list %q came without a length, so it may be truncated; it prunes nothing", in.name)
 			}
-			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Whole: in.whole, Entries: c.entries(in)}, nil)
+			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Whole: in.complete, Entries: c.entries(in)}, nil)
 			in.Close()
 			if !more {
 				return

@@ -31,6 +31,8 @@ type printer struct {
 	post func(line string) // receives the lines while a display owns stderr, else nil; guarded by mu
 }
 
+// line prints a line to stderr, or passes it to the display that owns stderr. All methods
+// below use it. format must begin with "pawl: ".
 func (p *printer) line(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

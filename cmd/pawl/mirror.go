@@ -104,6 +104,7 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
+	// A missing directory is created later, but a file in its place would fail every entry.
 	if info, err := os.Stat(c.Dir); err == nil && !info.IsDir() {
 		return &fs.PathError{Op: "mirror into", Path: c.Dir, Err: syscall.ENOTDIR}
 	}

@@ -85,6 +85,7 @@ func (v progressView) numbers() string {
 // text returns the numbers and the connections.
 func (v progressView) text() string { return v.numbers() + ", " + connections(v.conns) }
 
+// connections returns "1 connection" or, for example, "8 connections".
 func connections(n int) string {
 	if n == 1 {
 		return "1 connection"

@@ -21,6 +21,7 @@ import (
 // resolveDownload returns the record that an argument names: by the ID, by at least four
 // digits of its beginning if they are unique, or by the path of the file or its part file.
 func resolveDownload(st *store.Store, word string) (store.Record, error) {
+	// Any error other than ErrNotFound, such as a damaged state file, ends the search.
 	if rec, err := st.Get(store.ID(word)); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}

@@ -104,7 +104,7 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
 		return
 	}
-	if err != nil {
+	if err != nil { // report it now, and not at the end, because others may run for hours
 		b.out.report(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinishedID(b.store, req)))
 	}
 	b.recorder.completed(req, res, err)

@@ -18,9 +18,10 @@ import (
 	"pawl/store"
 )
 
-// pick returns the record that a user's word names: an ID, the beginning of
-// one, or the path of the file or its part file.
+// resolveDownload returns the record that an argument names: by the ID, by at least four
+// digits of its beginning if they are unique, or by the path of the file or its part file.
 func resolveDownload(st *store.Store, word string) (store.Record, error) {
+	// Any error other than ErrNotFound, such as a damaged state file, ends the search.
 	if rec, err := st.Get(store.ID(word)); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
@@ -28,6 +29,7 @@ func resolveDownload(st *store.Store, word string) (store.Record, error) {
 	if err != nil {
 		return store.Record{}, err
 	}
+	// A path has priority over the beginning of an ID, because a file may be called "abcd".
 	if rec, err := st.ByPath(path); err == nil || !errors.Is(err, store.ErrNotFound) {
 		return rec, err
 	}
@@ -46,8 +48,8 @@ func resolveDownload(st *store.Store, word string) (store.Record, error) {
 	return found[0], nil
 }
 
-// all returns the records of unfinished downloads, oldest first, and then, if they
-// are wanted, those of finished files, by path.
+// allRecords returns the records of the unfinished downloads, oldest first. If finished is
+// set, the records of the finished files follow, sorted by path.
 func allRecords(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		records, err := st.Unfinished()
@@ -71,12 +73,12 @@ func allRecords(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
 	}
 }
 
-// Run goes on with the named downloads, or all unfinished ones.
-func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *printer) error {
+// Run resumes the named downloads, or all unfinished ones.
+func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if c.URL != "" && len(c.Downloads) != 1 {
-		return usageError(errors.New("--url is for one download"))
+		return usageErr{errors.New("--url needs exactly one download")}
 	}
-	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
+	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
 	}
@@ -85,21 +87,25 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, say *printer) error {
 		return err
 	}
 	if len(records) == 0 {
-		say.note("nothing to resume")
+		out.note("nothing to resume")
 		return nil
 	}
-	c.warnExposedHeaders(say)
+	c.warnExposedHeaders(out)
 	headers := c.originHeaders(c.typedURLs(records)...)
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
 		requests[i] = downloader.Request{ID: r.ID, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Credentials: headers.forTyped}
+		// A URL from a public list must still not lead to a private address. A new URL of --url was
+		// typed by the user, who may.
 		requests[i].Public = func(string) bool { return r.Public && c.URL == "" }
 	}
-	return c.transfer(ctx, g, say, st, requests)
+	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests}).run(ctx)
 }
 
-// typed returns the URLs that the user typed, now or when the downloads began. Those of a
-// download that a list began are not among them, unless the download is named.
+// typedURLs returns the URLs that the user typed, now or when the downloads began. The URL
+// of a download that a list began counts only if the user named the download now. Only the
+// origins of typed URLs get the headers of the command line: a list could otherwise name a
+// host, and receive a secret with the next pawl resume.
 func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	urls := []string{c.URL}
 	for _, r := range records {
@@ -113,8 +119,8 @@ func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	return urls
 }
 
-// records returns what is to be resumed. Without names, downloads that run in
-// another process are left to it.
+// records returns the downloads to resume: the named ones or, without names, all unfinished
+// downloads that no other process is running.
 func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
@@ -136,33 +142,36 @@ func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 	return records, err
 }
 
-// listed is how a download stands.
+// A listRow is the state of one download: a line of the table, or an object of --json.
 type listRow struct {
-	V       int       `json:"v"`
+	V       int       `json:"v"` // format version
 	ID      store.ID  `json:"id"`
-	State   string    `json:"state"`
+	State   string    `json:"state"` // running, interrupted, paused, failed or done
 	URL     string    `json:"url"`
 	Path    string    `json:"path"`
-	Size    int64     `json:"size"` // -1 unknown
-	Held    int64     `json:"held"`
-	Rate    int64     `json:"rate,omitempty"` // bytes per second, while running
+	Size    int64     `json:"size"`           // bytes; -1 if unknown
+	Held    int64     `json:"held"`           // bytes that are recorded
+	Rate    int64     `json:"rate,omitempty"` // bytes per second, only while running
 	Reason  string    `json:"reason,omitempty"`
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
 }
 
-// tableRows is how many rows of a table have common columns: there may be millions.
+// maxAlignedRows is how many rows of the table are aligned with each other. There may be
+// millions of rows, and aligning them all would need them all in memory. With far fewer,
+// the columns would jump from screen to screen.
 const maxAlignedRows = 1000
 
-// Run prints the downloads.
-func (c *ListCmd) Run(g *Globals, say *printer) error {
-	st, err := g.openStore(say, store.Options{})
+// Run prints the downloads, also while other processes run them. The records come one by one,
+// because a ledger may have millions of finished files.
+func (c *ListCmd) Run(g *Globals, out *printer) error {
+	st, err := g.openStore(out, store.Options{})
 	if err != nil {
 		return err
 	}
-	enc := json.NewEncoder(say.stdout)
+	enc := json.NewEncoder(out.stdout)
 	enc.SetEscapeHTML(false)
-	w := tabwriter.NewWriter(say.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
 	n := 0
 	for r, err := range allRecords(st, c.All) {
 		if err != nil {
@@ -187,17 +196,17 @@ func (c *ListCmd) Run(g *Globals, say *printer) error {
 		}
 	}
 	if n == 0 && !g.JSON {
-		say.note("no downloads%s", map[bool]string{false: " are unfinished; --all shows the others"}[c.All])
+		out.note("no %sdownloads%s", map[bool]string{false: "unfinished "}[c.All], map[bool]string{false: "; see finished ones with: pawl list --all"}[c.All])
 	}
 	return w.Flush()
 }
 
-// describe says how a download stands. One that is recorded as active but has
-// no process any more was interrupted.
+// describe returns the state of a download. A download that is recorded as active, but that
+// no process is running, was interrupted.
 func (c *ListCmd) describe(st *store.Store, r store.Record) listRow {
 	l := listRow{1, r.ID, string(r.State), r.URL, r.Target, r.Size, r.Held.Len(), 0, r.Reason, r.Created, r.Updated}
 	switch {
-	case r.State == store.Done:
+	case r.State == store.Done: // finished files in the ledger have no ranges
 		l.Held = r.Size
 	case st.Running(r):
 		l.State, l.Rate = "running", r.Rate
@@ -207,14 +216,15 @@ func (c *ListCmd) describe(st *store.Store, r store.Record) listRow {
 	return l
 }
 
-// row prints l as one of a table.
+// print writes l as a row of the table.
 func (l listRow) print(w io.Writer) {
+	// Of an unknown size there is no percentage, so DONE shows the held bytes.
 	done, total, rate := "-", "?", "-"
 	if l.Size >= 0 {
 		total = size(l.Size)
 		done = "100.0%"
 		if l.Held < l.Size {
-			done = fmt.Sprintf("%.1f%%", math.Floor(1000*float64(l.Held)/float64(l.Size))/10) // never 100 before it is
+			done = fmt.Sprintf("%.1f%%", math.Floor(1000*float64(l.Held)/float64(l.Size))/10) // rounded down, so that 100 % means complete
 		}
 	} else {
 		done = size(l.Held)
@@ -229,9 +239,9 @@ func (l listRow) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
 }
 
-// Run forgets downloads.
-func (c *RemoveCmd) Run(g *Globals, say *printer) error {
-	st, err := g.openStore(say, store.Options{})
+// Run removes the records of the named downloads. A failure does not stop the others.
+func (c *RemoveCmd) Run(g *Globals, out *printer) error {
+	st, err := g.openStore(out, store.Options{})
 	if err != nil {
 		return err
 	}
@@ -246,9 +256,9 @@ func (c *RemoveCmd) Run(g *Globals, say *printer) error {
 			continue
 		}
 		if rec.State == store.Done || c.Files {
-			say.note("%q is forgotten", relPath(rec.Target))
+			out.note("%q is forgotten", relPath(rec.Target))
 		} else {
-			say.note("%q is forgotten; its part file is left", relPath(rec.Target))
+			out.note("%q is forgotten; its part file is kept", relPath(rec.Target))
 		}
 	}
 	return errors.Join(failures...)

@@ -16,6 +16,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/recent"
 	"pawl/store"
 )
 
@@ -162,8 +163,8 @@ type Downloader struct {
 	eventMu sync.Mutex // orders events
 
 	mu    sync.Mutex
-	hosts memory[*host] // by origin; guarded by mu
-	jobs  []*job        // running, in order of their start; guarded by mu
+	hosts recent.Map[*host] // by origin; guarded by mu
+	jobs  []*job            // running, in order of their start; guarded by mu
 }
 
 // New returns a Downloader into s.
@@ -185,7 +186,7 @@ func New(s *store.Store, o Options) *Downloader {
 		placing: newTogether(true, s.PublishAll),
 		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
 		outage:  newOutage(o.WaitNetwork),
-		hosts:   newMemory(func(h *host) bool { return h.idle(time.Now()) }),
+		hosts:   recent.NewMap(func(h *host) bool { return h.idle(time.Now()) }),
 	}
 }
 
@@ -237,12 +238,11 @@ func (d *Downloader) Snapshot() []Progress {
 // MaxParallel returns how many small files a host, of Origin, is asked for at once.
 func (d *Downloader) MaxParallel(name string) int {
 	d.mu.Lock()
-	known := d.hosts.known[name]
+	h, known := d.hosts.Peek(name)
 	d.mu.Unlock()
-	if known == nil {
+	if !known {
 		return d.opts.Connections
 	}
-	h := known.value
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.most()
@@ -260,7 +260,7 @@ func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := origin(u)
-	return d.hosts.get(key, func() *host {
+	return d.hosts.Get(key, func() *host {
 		h := newHost(u.Host, d.opts.Connections)
 		h.origin = key
 		h.addr = dialed(u, d.opts.Proxy)

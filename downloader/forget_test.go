@@ -11,13 +11,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pawl/downloader/recent"
 )
 
 // Hosts with nothing under way are forgotten when there are many, and no others.
 func TestForgetHosts(t *testing.T) {
 	d := New(nil, Options{})
 	at := func(name string) *host { return d.host(&url.URL{Scheme: "http", Host: name}) }
-	used, paused, refusing, recent := at("used"), at("paused"), at("refusing"), at("recent")
+	used, paused, refusing, lately := at("used"), at("paused"), at("refusing"), at("lately")
 	used.open++
 	paused.hold(time.Now().Add(time.Hour))
 	refusing.open++
@@ -25,14 +27,14 @@ func TestForgetHosts(t *testing.T) {
 	refusing.leave()
 	for i := range 100_000 {
 		at(fmt.Sprint("idle", i))
-		at("recent")
+		at("lately")
 	}
-	for name, h := range map[string]*host{"used": used, "paused": paused, "refusing": refusing, "recent": recent} {
+	for name, h := range map[string]*host{"used": used, "paused": paused, "refusing": refusing, "lately": lately} {
 		if at(name) != h {
 			t.Errorf("%s was forgotten", name)
 		}
 	}
-	if n := len(d.hosts.known); n > 2*mostIdle+10 {
+	if n := d.hosts.Len(); n > 2*recent.MaxIdle+10 {
 		t.Errorf("%d hosts are remembered", n)
 	}
 }
@@ -52,10 +54,10 @@ func TestForgetNames(t *testing.T) {
 	if len(d.known) > mostNames+1 || len(d.resolved) > mostNames+1 {
 		t.Errorf("%d and %d names are remembered", len(d.known), len(d.resolved))
 	}
-	if n := len(turns.hosts.known); n > 2*mostIdle {
+	if n := turns.hosts.Len(); n > 2*recent.MaxIdle {
 		t.Errorf("%d turns are remembered", n)
 	}
-	if n := len(m.trunks.known); n > 2*mostIdle {
+	if n := m.trunks.Len(); n > 2*recent.MaxIdle {
 		t.Errorf("%d trunks are remembered", n)
 	}
 }
@@ -105,9 +107,9 @@ func TestForgetConnected(t *testing.T) {
 	few(2 * idleMost)
 	m.CloseIdleConnections()
 	few(0)
-	for origin, known := range m.trunks.known {
-		if !known.value.idle() {
-			t.Fatalf("%s would not be forgotten", origin)
+	for trunk := range m.trunks.All() {
+		if !trunk.idle() {
+			t.Fatal("a trunk would not be forgotten")
 		}
 	}
 }

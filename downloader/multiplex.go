@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
+
+	"pawl/downloader/recent"
 )
 
 const (
@@ -38,8 +40,8 @@ type multiplexer struct {
 	most int // connections to an origin
 
 	mu     sync.Mutex
-	trunks memory[*trunk] // by origin; guarded by mu
-	made   int            // trunks; guarded by mu
+	trunks recent.Map[*trunk] // by origin; guarded by mu
+	made   int                // trunks; guarded by mu
 }
 
 // A trunk is the connections to one origin.
@@ -102,7 +104,7 @@ func newMultiplexer(t *http.Transport, most int) *multiplexer {
 			return proxy(req)
 		}
 	}
-	return &multiplexer{renewing: &renewing{now: t}, most: most, trunks: newMemory((*trunk).idle)}
+	return &multiplexer{renewing: &renewing{now: t}, most: most, trunks: recent.NewMap((*trunk).idle)}
 }
 
 // RoundTrip waits for a stream first, where there is HTTP/2.
@@ -135,7 +137,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 func (m *multiplexer) of(u *url.URL) *trunk {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.trunks.get(origin(u), func() *trunk {
+	return m.trunks.Get(origin(u), func() *trunk {
 		if m.made++; m.made%idleMost == 0 { // so that a list of many hosts does not keep one to each
 			m.closeIdle()
 		}
@@ -157,8 +159,8 @@ func (m *multiplexer) CloseIdleConnections() {
 
 // closeIdle is CloseIdleConnections of the trunks, with mu held.
 func (m *multiplexer) closeIdle() {
-	for _, known := range m.trunks.known {
-		known.value.closeIdle()
+	for t := range m.trunks.All() {
+		t.closeIdle()
 	}
 }
 

@@ -333,8 +333,8 @@ func TestMultiplexerStress(t *testing.T) {
 	if late.Load() > 0 {
 		t.Error("some waited for ever")
 	}
-	for _, known := range m.trunks.known {
-		if known.value.waits() {
+	for trunk := range m.trunks.All() {
+		if trunk.waits() {
 			t.Error("some wait")
 		}
 	}

@@ -198,8 +198,8 @@ func TestMultiplexerDown(t *testing.T) {
 	if took := time.Since(begun); took > c.Timeout/2 {
 		t.Errorf("it took %v", took)
 	}
-	for _, known := range m.trunks.known {
-		if known.value.waits() {
+	for trunk := range m.trunks.All() {
+		if trunk.waits() {
 			t.Error("some still wait")
 		}
 	}
@@ -235,8 +235,8 @@ func TestMultiplexerCancelled(t *testing.T) {
 	if good := getMany(t, c, s.URL, 20); good != 20 {
 		t.Errorf("%d of 20 requests had answers", good)
 	}
-	for _, known := range m.trunks.known {
-		if trunk := known.value; trunk.waits() || len(trunk.conns) != 1 {
+	for trunk := range m.trunks.All() {
+		if trunk.waits() || len(trunk.conns) != 1 {
 			t.Errorf("%d connections, waiting: %v", len(trunk.conns), trunk.waits())
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/downloader/recent"
 	"pawl/store"
 )
 
@@ -29,9 +30,9 @@ type slots struct {
 	closeIdle []func()     // of all transports that dial through it; immutable once one does
 
 	mu         sync.Mutex
-	groups     memory[*group] // by address; guarded by mu
-	lastClosed time.Time      // when closeIdle was called; guarded by mu
-	ended      bool           // guarded by mu
+	groups     recent.Map[*group] // by address; guarded by mu
+	lastClosed time.Time          // when closeIdle was called; guarded by mu
+	ended      bool               // guarded by mu
 
 	done    chan struct{}  // closed by close
 	keepers sync.WaitGroup // one for each address that is in use
@@ -39,7 +40,7 @@ type slots struct {
 }
 
 func newSlots(s *store.Store, most int) *slots {
-	return &slots{store: s, most: most, groups: newMemory((*group).idle), done: make(chan struct{})}
+	return &slots{store: s, most: most, groups: recent.NewMap((*group).idle), done: make(chan struct{})}
 }
 
 // A transport is what slots are shared by.
@@ -101,7 +102,7 @@ func (s *slots) group(addr string) *group {
 	addr = strings.ToLower(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.groups.get(addr, func() *group {
+	return s.groups.Get(addr, func() *group {
 		return &group{owner: s, slots: s.store.Slots(addr, s.most), turn: make(chan struct{}, 1), conns: make(map[*slotConn]struct{})}
 	})
 }
@@ -140,14 +141,13 @@ func (s *slots) close() {
 	s.dials.Wait()
 	s.keepers.Wait()
 	shared := false
-	for _, known := range s.groups.known { // no more are made
-		g := known.value
+	for g := range s.groups.All() { // no more are made
 		shared = shared || g.slots.Held() > 0 && g.slots.Share() < s.most
 	}
 	if shared {
 		time.Sleep(afterClose) // or another process connects before the server has noticed
 	}
-	for _, known := range s.groups.known {
-		known.value.slots.Close()
+	for g := range s.groups.All() {
+		g.slots.Close()
 	}
 }

@@ -148,8 +148,8 @@ func TestRequestEndsConnection(t *testing.T) {
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	if addrs[0] != addrs[1] || addrs[1] == addrs[2] || addrs[2] != addrs[3] || len(s.groups.known) != 1 {
-		t.Errorf("got connections from %q, %d groups", addrs, len(s.groups.known))
+	if addrs[0] != addrs[1] || addrs[1] == addrs[2] || addrs[2] != addrs[3] || s.groups.Len() != 1 {
+		t.Errorf("got connections from %q, %d groups", addrs, s.groups.Len())
 	}
 }
 

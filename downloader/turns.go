@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"pawl/downloader/recent"
 )
 
 // turns lets so many requests a second go to each host, one at a time and never
@@ -14,7 +16,7 @@ type turns struct {
 	rate float64 // requests per second
 
 	mu    sync.Mutex
-	hosts memory[*bucket] // by host and port as in the URL; guarded by mu
+	hosts recent.Map[*bucket] // by host and port as in the URL; guarded by mu
 }
 
 // newTurns returns the turns of a rate, nil for none.
@@ -22,7 +24,7 @@ func newTurns(rate float64) *turns {
 	if !(rate > 0) {
 		return nil
 	}
-	return &turns{rate: rate, hosts: newMemory((*bucket).full)}
+	return &turns{rate: rate, hosts: recent.NewMap((*bucket).full)}
 }
 
 // span returns how long n requests to one host take, 0 without a limit.
@@ -54,5 +56,5 @@ func (t *turns) wait(ctx context.Context, u *url.URL) error {
 func (t *turns) of(u *url.URL) *bucket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.hosts.get(strings.ToLower(u.Host), func() *bucket { return newBucket(t.rate, t.span(1)) })
+	return t.hosts.Get(strings.ToLower(u.Host), func() *bucket { return newBucket(t.rate, t.span(1)) })
 }

@@ -32,8 +32,11 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/failure": { // the vocabulary of errors, for all of the downloader
 		not: []string{"os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
+	"pawl/downloader/recent": { // a map, for what is remembered about hosts
+		not: []string{"os", "os/...", "log", "flag", "net", "net/...", "sync", "sync/...", "time"},
+	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/recent"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},

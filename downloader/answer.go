@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -23,22 +22,11 @@ const (
 	maxMedia = 256
 )
 
-// usedFields are the header fields of responses that pawl reads.
+// usedFields are the header fields of responses that pawl reads. The transport drops all others,
+// because they may take much memory for as long as the body lasts.
 var usedFields = []string{
 	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
 	"Docker-Content-Digest", "Etag", "Last-Modified", "Link", "Location", "Repr-Digest", "Retry-After", "Set-Cookie",
-}
-
-// usedHeader returns the fields of a response that pawl reads. A header of failure.MaxHeaderBytes bytes may
-// have so many short fields that they take 5 MiB, which must not last as long as the body.
-func usedHeader(h http.Header) http.Header {
-	used := make(http.Header)
-	for _, name := range usedFields {
-		if v := h[name]; len(v) > 0 {
-			used[name] = slices.Clone(v)
-		}
-	}
-	return used
 }
 
 // limited returns v, or "" if it has more than most bytes.

@@ -13,6 +13,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/transport"
 )
 
 // A reply is a response whose header has been checked. Its body is open.
@@ -23,13 +24,14 @@ type reply struct {
 	conditional bool        // it answers a request with If-Range
 	unframed    bool        // the body ends with the connection, which may be a cut
 	way         way
+	info        *transport.RequestInfo
 	ctx         context.Context // of the request
 	cancel      context.CancelCauseFunc
 }
 
 // leadsTo returns where the request was answered, after redirects.
 func (r *reply) leadsTo() destination {
-	return destination{url: r.Request.URL, strayed: strayed(r.Request), public: reachOf(r.ctx).restricted}
+	return destination{url: r.Request.URL, strayed: transport.LeftOrigin(r.Request), public: r.info.Restricted()}
 }
 
 // wanted returns the bytes of the body that were asked for.
@@ -133,19 +135,19 @@ func (j *job) request(ctx context.Context, to target, r chunk.Range) (*http.Requ
 		return nil, failure.Wrap(failure.ErrUsage, err)
 	}
 	if j.req.Credentials != nil {
-		maps.Copy(req.Header, j.req.Credentials(origin(to.url)))
+		maps.Copy(req.Header, j.req.Credentials(transport.Origin(to.url)))
 	}
-	if j.basic != "" && sameOrigin(to.url, j.asked) {
+	if j.basic != "" && transport.SameOrigin(to.url, j.asked) {
 		req.Header.Set("Authorization", j.basic)
 	}
 	maps.Copy(req.Header, j.req.Header)
-	if to.asked == nil || !sameOrigin(to.url, to.asked) {
-		dropSecrets(req.Header)
+	if to.asked == nil || !transport.SameOrigin(to.url, to.asked) {
+		transport.DropSecrets(req.Header)
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", j.d.opts.UserAgent)
 	}
-	if host := req.Header.Get("Host"); host != "" && sameOrigin(to.url, j.asked) { // a mirror has its own
+	if host := req.Header.Get("Host"); host != "" && transport.SameOrigin(to.url, j.asked) { // a mirror has its own
 		req.Host = host
 	}
 	for _, ours := range []string{"Range", "If-Range", "If-Match"} { // what is asked for is not the user's to say
@@ -296,30 +298,27 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 			cancel(err)
 		}
 	}()
+	info := &transport.RequestInfo{Timeout: to.timeout, Public: to.public}
 	sent := func(bool) {}
 	if w != nil {
 		j.pool.asking(w, cancel, time.Now())
 		sent = func(yes bool) { j.pool.sent(w, yes, time.Now()) }
-		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { j.pool.queue(w, waits, time.Now()) })
+		info.OnQueued = func(waits bool) { j.pool.queue(w, waits, time.Now()) }
 	}
-	if to.timeout != nil {
-		ctx = context.WithValue(ctx, timeoutKey{}, to.timeout)
-	}
-	within := &reach{public: to.public}
-	ctx = context.WithValue(ctx, reachKey{}, within)
-	ctx, traced := traced(ctx, func() { sent(true) })
+	ctx, traced := traced(transport.WithRequest(ctx, info), func() { sent(true) })
 	req, err := j.request(ctx, to, r)
 	if err != nil {
 		return nil, err
 	}
 	var failed error // of the last attempt, in our terms
 	var failures int
-	client := j.d.http
+	http1 := j.d.transport.Client(false)
+	client := http1
 	if w == nil && j.req.ListEntry != nil {
-		client = j.d.http2
+		client = j.d.transport.Client(true)
 	}
-	resp, err := exchange(client, j.d.http, req, func(resp *http.Response, err error) verdict {
-		if resp != nil && within.private {
+	resp, err := exchange(client, http1, req, func(resp *http.Response, err error) verdict {
+		if resp != nil && info.Private() {
 			j.private.Store(true)
 		} else if resp != nil {
 			j.public.Store(true)
@@ -353,8 +352,8 @@ func (j *job) askOnce(ctx context.Context, to target, w *worker, r chunk.Range) 
 		to.host.recovered()
 	}
 	a, err := readAnswer(resp, r, j.knownForm())
-	rep := &reply{Response: resp, answer: a, asked: r, conditional: req.Header.Get("If-Range") != "", way: traced(), ctx: ctx, cancel: cancel}
-	rep.unframed = a.coding == "" && resp.TLS == nil && !isFramed(resp) // gzip marks its own end, and so does TLS
+	rep := &reply{Response: resp, answer: a, asked: r, conditional: req.Header.Get("If-Range") != "", way: traced(), info: info, ctx: ctx, cancel: cancel}
+	rep.unframed = a.coding == "" && resp.TLS == nil && !transport.IsFramed(resp) // gzip marks its own end, and so does TLS
 	if a.coding != "" {
 		resp.Body = &decoded{ReadCloser: resp.Body, free: j.req.MaxSize > 0}
 	}

@@ -6,8 +6,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/http/httptrace"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -170,7 +168,7 @@ func send(ctx context.Context, s *scripted, judge func(*http.Response, error) ve
 	if err != nil {
 		return nil, err
 	}
-	hc := &http.Client{Transport: watchdog{next: s, timeout: time.Minute}}
+	hc := &http.Client{Transport: roundTrip(s.RoundTrip)} // without CloseIdleConnections, as the transport is
 	return exchange(hc, hc, req, judge)
 }
 
@@ -274,156 +272,9 @@ func TestExchangeCancelled(t *testing.T) {
 	}
 }
 
-// A dripBody gives a byte after each of the gaps, and ends. Like the body of a
-// real transport it ends early with the request.
-type dripBody struct {
-	ctx  context.Context
-	gaps []time.Duration
-}
-
-func (b *dripBody) Close() error { return nil }
-
-func (b *dripBody) Read(p []byte) (int, error) {
-	if len(b.gaps) == 0 {
-		return 0, io.EOF
-	}
-	if err := sleep(b.ctx, b.gaps[0]); err != nil {
-		return 0, b.ctx.Err()
-	}
-	b.gaps = b.gaps[1:]
-	return 1, nil
-}
-
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// TestWatchdog: silence during one read ends a body; a slow body and a slow
-// reader do not.
-func TestWatchdog(t *testing.T) {
-	const limit = time.Minute
-	tests := []struct {
-		name  string
-		gaps  []time.Duration
-		pause time.Duration // of the reader before each read
-		want  error
-		took  time.Duration
-	}{
-		{"no byte in time", []time.Duration{time.Hour}, 0, errStalled, limit},
-		{"slow to the end", slices.Repeat([]time.Duration{limit - 1}, 10), 0, nil, 10 * (limit - 1)},
-		{"silent later", []time.Duration{limit - 1, limit - 1, limit + 1}, 0, errStalled, 3*limit - 2},
-		{"slow reader", []time.Duration{0, 0, limit - 1}, 5 * limit, nil, 4*5*limit + limit - 1},
-		{"slow reader of a silent body", []time.Duration{0, time.Hour}, 5 * limit, errStalled, 2*5*limit + limit},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var ctx context.Context // of the request that the transport sees
-				d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
-					ctx = req.Context()
-					return &http.Response{Body: &dripBody{ctx, tt.gaps}}, nil
-				}), limit, nil, 0, minRate{}}
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
-				resp, err := d.RoundTrip(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				begun := time.Now()
-				for one := make([]byte, 1); err == nil; {
-					time.Sleep(tt.pause)
-					_, err = resp.Body.Read(one)
-				}
-				if took := time.Since(begun); took != tt.took || err != tt.want && (tt.want != nil || err != io.EOF) {
-					t.Errorf("got %v in %v, want %v in %v", err, took, tt.want, tt.took)
-				}
-				resp.Body.Close()
-				if ctx.Err() == nil {
-					t.Error("the request lives on after Close")
-				}
-			})
-		})
-	}
-}
-
-// TestWatchdogError: a request without a response leaves nothing behind.
-func TestWatchdogError(t *testing.T) {
-	var ctx context.Context
-	d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
-		ctx = req.Context()
-		return nil, errScripted
-	}), time.Minute, nil, 0, minRate{}}
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
-	if _, err := d.RoundTrip(req); err != errScripted || ctx.Err() == nil {
-		t.Errorf("got error %v, context %v, want %v, cancelled", err, ctx.Err(), errScripted)
-	}
-}
-
-func TestCheckRedirect(t *testing.T) {
-	secrets := []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Token"}
-	tests := []struct {
-		name     string
-		path     string // the URLs, in order
-		insecure bool
-		err      error
-		home     bool // keeps what is only for the origin
-	}{
-		{"same origin", "http://h/a http://h/b", false, nil, true},
-		{"other case", "http://h/a http://H/b", false, nil, true},
-		{"default port", "https://h/a https://h:443/b", false, nil, true}, // RFC 6454 §4: the same origin
-		{"other host", "http://h/a http://o/b", false, nil, false},
-		{"subdomain", "http://h/a http://sub.h/b", false, nil, false},
-		{"other port", "http://h/a http://h:81/b", false, nil, false},
-		{"to https", "http://h/a https://h/b", false, nil, false},
-		{"to https on the same port", "http://h:81/a https://h:81/b", false, nil, false},
-		{"to http", "https://h/a http://h/b", false, failure.ErrTLS, false},
-		{"to http in the end", "http://h/a https://h/b http://h/c", false, failure.ErrTLS, false},
-		{"to http, allowed", "https://h/a http://h/b", true, nil, false},
-		{"on from another host", "http://h/a http://o/b http://o/c", false, nil, false},
-		{"home again", "http://h/a http://o/b http://h/c", false, nil, false},
-		{"nineteen", strings.Repeat("http://h/a ", maxRedirects-1) + "http://h/b", false, nil, true},
-		{"twenty", strings.Repeat("http://h/a ", maxRedirects) + "http://h/b", false, failure.ErrProtocol, false},
-	}
-	for _, tt := range tests {
-		var via []*http.Request
-		for _, u := range strings.Fields(tt.path) {
-			req, err := http.NewRequest(http.MethodGet, u, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("Range", "bytes=0-1")
-			req.Header.Set("User-Agent", "pawl")
-			req.Header.Set("Referer", "mine")
-			for _, name := range secrets {
-				req.Header.Set(name, "secret")
-			}
-			if len(via) > 0 { // as net/http does
-				req.Response = &http.Response{Request: via[len(via)-1]}
-			}
-			via = append(via, req)
-		}
-		req := via[len(via)-1]
-		req.Header.Set("Referer", "http://h/a?signature") // as net/http does
-		err := Options{Insecure: tt.insecure}.checkRedirect(req, via[:len(via)-1])
-		if !errors.Is(err, tt.err) || failure.IsPermanent(err) != (tt.err != nil) {
-			t.Errorf("%s: got error %v (permanent %v), want %v", tt.name, err, failure.IsPermanent(err), tt.err)
-		}
-		if tt.err != nil {
-			continue
-		}
-		want := map[bool]string{true: "mine"}[tt.home]
-		if got := req.Header.Get("Referer"); got != want {
-			t.Errorf("%s: Referer: got %q, want %q", tt.name, got, want)
-		}
-		for _, name := range secrets {
-			if got := req.Header.Get(name) != ""; got != tt.home {
-				t.Errorf("%s: %s kept: got %v, want %v", tt.name, name, got, tt.home)
-			}
-		}
-		if req.Header.Get("Range") != "bytes=0-1" || req.Header.Get("User-Agent") != "pawl" {
-			t.Errorf("%s: got header %v, want Range and User-Agent as they were", tt.name, req.Header)
-		}
-	}
-}
 
 // TestPatienceSilence: each failure by silence doubles the time for the next try, up to a
 // limit; other failures do not, and bytes do not take it back.
@@ -433,7 +284,7 @@ func TestPatienceSilence(t *testing.T) {
 		if got := p.silence(); got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
-		p.fail(errStalled, p.tries)
+		p.fail(failure.ErrSilent, p.tries)
 		p.received(1 << 40)
 		before := p.silence()
 		if p.fail(errScripted, p.tries); p.silence() != before {
@@ -441,53 +292,7 @@ func TestPatienceSilence(t *testing.T) {
 		}
 	}
 	long := patience{min: 1, max: 1, timeout: time.Hour}
-	if long.fail(errNoAnswer, 0); long.silence() != time.Hour {
+	if long.fail(failure.ErrSilent, 0); long.silence() != time.Hour {
 		t.Errorf("a timeout of an hour became %v", long.silence())
-	}
-}
-
-// TestWatchdogOneClock: one clock runs until the response header, whatever the request
-// waits for, and starts again when a queue of our own moves.
-func TestWatchdogOneClock(t *testing.T) {
-	const timeout, connect = 10 * time.Second, time.Minute
-	tests := []struct {
-		name string
-		wait func(context.Context) // before the request waits for ever
-		took time.Duration
-	}{
-		{"never sent", func(context.Context) {}, connect + timeout},
-		{"sent", func(ctx context.Context) {
-			time.Sleep(5 * time.Second)
-			httptrace.ContextClientTrace(ctx).WroteRequest(httptrace.WroteRequestInfo{})
-		}, 5*time.Second + timeout},
-		{"in a queue before a connection", func(ctx context.Context) {
-			for range 5 {
-				time.Sleep(connect)
-				waitsInTurn(ctx, false)
-			}
-		}, 5*connect + connect + timeout},
-		{"in a queue for a stream", func(ctx context.Context) {
-			for range 5 {
-				waitsInTurn(ctx, true)
-				time.Sleep(timeout - 1)
-			}
-		}, 5*(timeout-1) + 1},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d := watchdog{roundTrip(func(req *http.Request) (*http.Response, error) {
-					tt.wait(req.Context())
-					<-req.Context().Done()
-					return nil, req.Context().Err()
-				}), timeout, nil, connect, minRate{}}
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h", nil)
-				begun := time.Now()
-				_, err := d.RoundTrip(req)
-				if took := time.Since(begun); err != errNoAnswer || took != tt.took {
-					t.Errorf("got %v after %v, want %v after %v", err, took, errNoAnswer, tt.took)
-				}
-			})
-		})
 	}
 }

@@ -93,10 +93,10 @@ func (j *job) tend(ctx context.Context, spawn func(*worker)) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if j.d.slowed() { // the limit may change while it runs
+		if j.d.transport.IsRateLow() { // the limit may change while it runs
 			j.pool.forgiveDrips()
 		}
-		j.pool.setCapped(float64(j.d.bytes.limit())/float64(j.d.running()), time.Now())
+		j.pool.setCapped(float64(j.d.transport.ByteRate())/float64(j.d.running()), time.Now())
 		j.pool.grow(time.Now(), spawn)
 		j.pool.unhang(time.Now(), j.d.opts.StallTimeout)
 		j.pool.replace(time.Now())

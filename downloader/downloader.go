@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/recent"
+	"pawl/downloader/transport"
 	"pawl/store"
 )
 
@@ -47,6 +47,9 @@ type Options struct {
 	// It must return soon. Default none.
 	OnEvent func(Event)
 }
+
+// Follow limits where servers and lists may lead.
+type Follow = transport.Follow
 
 // defaultMinRate is in bytes per second. The slowest mobile networks bring a thousand times
 // as much. At half of it a server could hold a small file for twice as long; a modem would
@@ -148,17 +151,12 @@ type Result struct {
 // downloads share their connections per host, rate and waits, and connections also
 // with the other processes that use the Store's directory.
 type Downloader struct {
-	store   *store.Store
-	opts    Options
-	http    *http.Client               // for ranges, over HTTP/1.1
-	http2   *http.Client               // for small files, over HTTP/2 where there is
-	dialer  *dialer                    // of both
-	slots   *slots                     // of connections of both
-	turns   *turns                     // of requests; nil without a limit
-	bytes   *bucket                    // of all bodies
-	placing *together[*store.TempFile] // of small files
-	commits *together[committing]
-	outage  *outage
+	store     *store.Store
+	opts      Options
+	transport *transport.Transport
+	network   *transport.Network
+	placing   *together[*store.TempFile] // of small files
+	commits   *together[committing]
 
 	eventMu sync.Mutex // orders events
 
@@ -170,28 +168,46 @@ type Downloader struct {
 // New returns a Downloader into s.
 func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
-	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
-	dial := &dialer{Dialer: net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second, ControlContext: refusePrivate}}
-	http1, http2 := newHTTPClient(o, dial, shared, t, false), newHTTPClient(o, dial, shared, t, true)
-	http2.Transport = proxied{http1.Transport, http2.Transport, o.Proxy}
 	return &Downloader{
-		store:   s,
-		opts:    o,
-		http:    http1,
-		http2:   http2,
-		dialer:  dial,
-		slots:   shared,
-		turns:   t,
-		bytes:   newBucket(float64(max(0, o.LimitRate)), burstTime),
-		placing: newTogether(true, s.PublishAll),
-		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
-		outage:  newOutage(o.WaitNetwork),
-		hosts:   recent.NewMap(func(h *host) bool { return h.idle(time.Now()) }),
+		store:     s,
+		opts:      o,
+		transport: newTransport(s, o),
+		network:   transport.NewNetwork(o.WaitNetwork),
+		placing:   newTogether(true, s.PublishAll),
+		commits:   newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
+		hosts:     recent.NewMap(func(h *host) bool { return h.idle(time.Now()) }),
 	}
 }
 
+// newTransport returns the transport of a Downloader, whose connections are limited together
+// with the other processes that use s. s may be nil.
+func newTransport(s *store.Store, o Options) *transport.Transport {
+	var slots func(addr string, n int) transport.Slots
+	if s != nil {
+		slots = func(addr string, n int) transport.Slots { return s.Slots(addr, n) }
+	}
+	return transport.New(transport.Options{
+		Connections:    o.Connections,
+		ConnectTimeout: o.ConnectTimeout,
+		StallTimeout:   o.StallTimeout,
+		MinRate:        o.MinRate,
+		MinRateTime:    o.MinRateTime,
+		ByteRate:       o.LimitRate,
+		RequestRate:    o.RequestRate,
+		Proxy:          o.Proxy,
+		RootCAs:        o.RootCAs,
+		Insecure:       o.Insecure,
+		Follow:         o.Follow,
+		Fields:         usedFields,
+	}, slots)
+}
+
 // Close closes idle connections. No download may be running.
-func (d *Downloader) Close() { d.slots.close() }
+func (d *Downloader) Close() { d.transport.Close() }
+
+// SetLimitRate makes bytesPerSecond the limit of all downloads together from now on, also for
+// connections that wait under the previous limit. 0 means no limit. Safe for concurrent use.
+func (d *Downloader) SetLimitRate(bytesPerSecond int64) { d.transport.SetByteRate(bytesPerSecond) }
 
 // Get downloads one file, or goes on with it, and returns when it is whole and
 // durable, when it failed, or when ctx is cancelled; then what has arrived is
@@ -259,12 +275,11 @@ func (d *Downloader) running() int64 {
 func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := origin(u)
+	key := transport.Origin(u)
 	return d.hosts.Get(key, func() *host {
 		h := newHost(u.Host, d.opts.Connections)
 		h.origin = key
-		h.addr = dialed(u, d.opts.Proxy)
-		h.group = d.slots.group(h.addr)
+		h.addr = d.transport.Address(u)
 		return h
 	})
 }
@@ -319,7 +334,7 @@ func Origin(s string) string {
 	if err != nil {
 		return ""
 	}
-	return origin(u)
+	return transport.Origin(u)
 }
 
 // absTarget returns the absolute path of name in dir.

@@ -9,6 +9,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/transport"
 )
 
 // worthDraining is how many unwanted bytes at the end of a response are read to
@@ -78,7 +79,7 @@ func (j *job) fetch(ctx context.Context, w *worker, rep *reply) error {
 		if !j.leaveReply(rep, w, err) {
 			j.pool.closed(w)
 			if w.lane.host.limited() { // or it is one more for a moment
-				sleep(ctx, afterClose)
+				sleep(ctx, transport.CloseNoticeDelay)
 			}
 		}
 		rep = nil
@@ -108,7 +109,7 @@ func (j *job) settle(ctx context.Context, w *worker, got int64, err error) error
 	case errors.Is(err, errGiveBack) && j.pool.goWithout(w):
 		return errSteppedDown
 	case errors.Is(err, errReplaced):
-		j.d.dialer.forget(w.lane.host.addr) // another machine may be better
+		w.lane.host.addr.Forget() // another machine may be better
 		return nil
 	case err == nil, errors.Is(err, errSeized), errors.Is(err, errGiveBack), errors.Is(err, errAside):
 		return nil
@@ -140,7 +141,7 @@ func (j *job) copy(ctx context.Context, w *worker, rep *reply) (got int64, err e
 	for left := j.pool.arriving(w).Len(); left > 0 && err == nil; {
 		var n, kept int
 		most := min(left, bufferSize) // no more: a stream goes on behind the claim
-		n, err = j.d.read(rep.ctx, rep.Body, w.buf.space(int(most)))
+		n, err = j.d.transport.Read(rep.ctx, rep.Body, w.buf.space(int(most)))
 		kept, left = j.pool.arrive(w, n, time.Now())
 		got += int64(kept)
 		j.fetched.Add(int64(n))
@@ -182,9 +183,9 @@ func (j *job) leaveReply(rep *reply, w *worker, err error) (kept bool) {
 		return false
 	}
 	left := rep.body.End - j.pool.arriving(w).End
-	if left > j.d.drainMost(worthDraining) {
+	if left > j.d.transport.MaxDrain(worthDraining) {
 		n, in := j.pool.inFlight(w, time.Now())
-		if left > j.d.drainMost(n) {
+		if left > j.d.transport.MaxDrain(n) {
 			return false
 		}
 		defer time.AfterFunc(in, func() { rep.cancel(errDrained) }).Stop()

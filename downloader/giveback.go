@@ -21,7 +21,7 @@ func (p *pool) giveBack(now time.Time) {
 		if w.claim == nil || w.cancel == nil || w.reach == 0 || now.Sub(w.lastByte) > stuckAfter {
 			continue // nothing comes on it yet; or no more, which is another matter
 		}
-		if w.lane.host.group.owes(len(p.workers) == 1) || p.yields(w.lane, now) {
+		if w.lane.host.addr.MustRelease(len(p.workers) == 1) || p.yields(w.lane, now) {
 			w.reach = 0 // it is not extended any more
 			w.cancel(errGiveBack)
 			return

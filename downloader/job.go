@@ -88,7 +88,7 @@ func newJob(d *Downloader, req Request) (*job, error) {
 		return nil, err
 	}
 	if req.ListEntry != nil {
-		if err := d.opts.Follow.checkScheme(j.asked.Scheme); err != nil {
+		if err := d.opts.Follow.CheckScheme(j.asked.Scheme); err != nil {
 			return nil, err
 		}
 	}

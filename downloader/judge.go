@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pawl/downloader/failure"
+	"pawl/downloader/transport"
 )
 
 // errCrowded says that the first connection of a download was refused while
@@ -19,12 +20,12 @@ var errCrowded = errors.New("the host has no connection left")
 // outcome returns the error of an attempt, nil if there is an answer to read.
 func (j *job) outcome(h *host, resp *http.Response, err error) error {
 	if err != nil || resp.StatusCode >= 500 {
-		j.d.dialer.forget(h.addr) // it may be one of several machines
+		h.addr.Forget() // it may be one of several machines
 	}
 	if err != nil {
 		return failure.Explain(err)
 	}
-	j.d.outage.over()
+	j.d.network.Responded()
 	h.answered()
 	if resp.StatusCode == http.StatusPartialContent {
 		h.rangeServed()
@@ -118,11 +119,11 @@ func (j *job) stepDown(w *worker, err error) bool {
 // setback counts a failure without a byte, and tells how long to wait before
 // the next try, if there is to be one.
 func (j *job) setback(err error) (wait time.Duration, again bool) {
-	if offline, first := j.d.outage.is(err); offline {
+	if offline, first := j.d.network.IsDown(err); offline {
 		if first {
 			j.emit(Event{Kind: Offline, Err: err})
 		}
-		return offlineEvery, true
+		return transport.NetworkPollInterval, true
 	}
 	most := j.triesFor(err)
 	n, wait, again := j.patience.fail(err, most)
@@ -138,7 +139,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 // for no limit. A name that had an address before is looked up as often as others, because a
 // network that comes and goes loses its name server, too.
 func (j *job) triesFor(err error) int {
-	if failure.IsUnknownHost(err) && (j.isResumed() || j.d.dialer.hasResolved(j.host.addr)) {
+	if failure.IsUnknownHost(err) && (j.isResumed() || j.host.addr.HasResolved()) {
 		return j.patience.tries
 	}
 	return failure.MaxTries(err, j.patience.tries)

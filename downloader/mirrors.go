@@ -60,7 +60,7 @@ func (j *job) addMirrors(by namer, texts ...string) {
 		if err != nil || !by.given && j.asked.Scheme == "https" && u.Scheme != "https" {
 			continue
 		}
-		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.checkScheme(u.Scheme) != nil {
+		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.CheckScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil

@@ -135,7 +135,7 @@ func (j *job) proveAgain(ctx context.Context) error {
 
 // soon limits how long so many samples may take: all is there, and need not wait long.
 func (j *job) soon(ctx context.Context, samples int) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 2*j.d.opts.StallTimeout+j.d.turns.span(2*samples))
+	return context.WithTimeout(ctx, 2*j.d.opts.StallTimeout+j.d.transport.RequestTime(2*samples))
 }
 
 // agree reads as much of the body of rep, a whole file, as is held, and

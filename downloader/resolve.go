@@ -5,6 +5,8 @@ package downloader
 import (
 	"context"
 	"net/url"
+
+	"pawl/downloader/transport"
 )
 
 // A destination is where a URL has led.
@@ -51,7 +53,7 @@ func (j *job) start() destination {
 }
 
 // isPublic reports whether a public list has named u.
-func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(origin(u)) }
+func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(transport.Origin(u)) }
 
 // resolved notes that a request to from was answered, where it led to.
 func (j *job) resolved(from, to destination) {
@@ -71,4 +73,10 @@ func (j *job) expired(u *url.URL) {
 	if j.final.url == u {
 		j.final = destination{}
 	}
+}
+
+// A namer describes the source that has named a URL.
+type namer struct {
+	given  bool // the user or a list, so that the headers of the request may be sent to the URL; else a server
+	public bool // a public source, so that the URL must not lead to a private address
 }

@@ -248,7 +248,7 @@ func (p *pool) unhang(now time.Time, patience time.Duration) {
 	for _, w := range p.workers {
 		switch {
 		case w.cancel == nil || w.queued || p.single:
-		case w.reach == 0 && now.Sub(w.lastByte) > max(stuckAfter, p.hangs) && p.othersMove(w, now) && !w.lane.host.group.queued():
+		case w.reach == 0 && now.Sub(w.lastByte) > max(stuckAfter, p.hangs) && p.othersMove(w, now) && !w.lane.host.addr.IsQueued():
 			w.cancel(errHung)
 			hung = true
 		case w.lane.growth.wait > 0 && w.isOverdue(now) && !p.othersMove(w, now):

@@ -74,7 +74,7 @@ type pacedReader struct {
 }
 
 func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.j.d.read(r.ctx, r.body, p)
+	n, err := r.j.d.transport.Read(r.ctx, r.body, p)
 	r.j.fetched.Add(int64(n))
 	return n, err
 }

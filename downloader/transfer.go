@@ -153,7 +153,7 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		j.host, j.entered = final, true
 	}
 	if j.proves() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // else nobody vouches for those that a server names
-		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, duplicates(rep.Header, rep.Request.URL)...)
+		j.addMirrors(namer{public: !rep.info.Private()}, duplicates(rep.Header, rep.Request.URL)...)
 	}
 	switch {
 	case j.part == nil && j.req.Stream == nil:

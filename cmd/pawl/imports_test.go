@@ -35,8 +35,12 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/recent": { // a map, for what is remembered about hosts
 		not: []string{"os", "os/...", "log", "flag", "net", "net/...", "sync", "sync/...", "time"},
 	},
+	"pawl/downloader/transport": { // connections, and limits of requests and bytes; it knows nothing of downloads
+		own: []string{"pawl/downloader/failure", "pawl/downloader/recent"},
+		not: []string{"os", "os/...", "log", "flag"},
+	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/recent"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/transport"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},

@@ -1,6 +1,7 @@
-package downloader
+package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -17,23 +18,23 @@ import (
 	"time"
 )
 
-// A streamServer is an https server that counts connections and requests.
+// A streamServer is an https server that counts connections and concurrent requests.
 type streamServer struct {
 	*httptest.Server
-	conns, most atomic.Int32 // connections in all, requests at once
+	conns, peak atomic.Int32 // connections in all, most requests at once
 	refuse      atomic.Bool  // further connections are closed
 }
 
-// newStreamServer starts a server with so many streams a connection, none for HTTP/1.1,
-// and a client of it with at most so many connections.
-func newStreamServer(t *testing.T, streams, conns int, do http.HandlerFunc) (*streamServer, *http.Client, *multiplexer) {
+// newStreamServer starts a server that allows so many streams on a connection, or only HTTP/1.1
+// if streams is 0. The client opens at most so many connections to it.
+func newStreamServer(t *testing.T, streams, conns int, do http.HandlerFunc) (*streamServer, *http.Client, *h2Pool) {
 	t.Helper()
 	s := &streamServer{}
 	var now atomic.Int32
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := now.Add(1)
 		defer now.Add(-1)
-		for old := s.most.Load(); n > old && !s.most.CompareAndSwap(old, n); old = s.most.Load() {
+		for old := s.peak.Load(); n > old && !s.peak.CompareAndSwap(old, n); old = s.peak.Load() {
 		}
 		do(w, r)
 	}))
@@ -53,21 +54,22 @@ func newStreamServer(t *testing.T, streams, conns int, do http.HandlerFunc) (*st
 	t.Cleanup(s.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	c, m := multiplexed(t, &tls.Config{RootCAs: roots}, conns)
-	return s, c, m
+	p := newPool(t, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, conns)
+	return s, &http.Client{Transport: p, Timeout: 20 * time.Second}, p
 }
 
-// multiplexed returns a client over a multiplexer of at most so many connections.
-func multiplexed(t *testing.T, c *tls.Config, most int) (*http.Client, *multiplexer) {
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
-	m := newMultiplexer(&http.Transport{TLSClientConfig: c, Protocols: &protocols, IdleConnTimeout: 90 * time.Second}, most)
-	t.Cleanup(m.CloseIdleConnections)
-	return &http.Client{Transport: m, Timeout: 20 * time.Second}, m
+// newPool returns an h2Pool of at most so many connections to an origin.
+func newPool(t *testing.T, base *http.Transport, conns int) *h2Pool {
+	base.Protocols = new(http.Protocols)
+	base.Protocols.SetHTTP1(true)
+	base.Protocols.SetHTTP2(true)
+	base.IdleConnTimeout = cmp.Or(base.IdleConnTimeout, 90*time.Second)
+	p := newH2Pool(base, conns)
+	t.Cleanup(p.CloseIdleConnections)
+	return p
 }
 
-// getMany asks n times at once for the URL, and returns how many had answers.
+// getMany sends n requests at once, and returns how many had a complete response.
 func getMany(t *testing.T, c *http.Client, url string, n int) (good int) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -93,13 +95,13 @@ func pauseThenOK(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "ok")
 }
 
-// TestMultiplexer: as many streams as the server allows, and as few connections as
-// that takes.
-func TestMultiplexer(t *testing.T) {
+// TestH2PoolLimits: requests use as many streams as the server allows, on as few connections as
+// possible.
+func TestH2PoolLimits(t *testing.T) {
 	tests := []struct {
-		name                string
-		streams, most, n    int
-		conns, fewest, peak int32
+		name                    string
+		streams, max, n         int
+		conns, minPeak, maxPeak int32
 	}{
 		{"room on one connection", 100, 16, 80, 1, 80, 80},
 		{"three connections", 10, 16, 30, 3, 25, 30},
@@ -108,36 +110,36 @@ func TestMultiplexer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, c, _ := newStreamServer(t, tt.streams, tt.most, pauseThenOK)
+			s, c, _ := newStreamServer(t, tt.streams, tt.max, pauseThenOK)
 			for range 5 {
 				if good := getMany(t, c, s.URL, tt.n); good != tt.n {
-					t.Errorf("%d of %d requests had answers", good, tt.n)
+					t.Errorf("%d of %d requests had responses", good, tt.n)
 				}
 			}
 			if got := s.conns.Load(); got != tt.conns {
 				t.Errorf("got %d connections, want %d", got, tt.conns)
 			}
-			if got := s.most.Load(); got < tt.fewest || got > tt.peak {
-				t.Errorf("got %d requests at once, want %d to %d", got, tt.fewest, tt.peak)
+			if got := s.peak.Load(); got < tt.minPeak || got > tt.maxPeak {
+				t.Errorf("got %d requests at once, want %d to %d", got, tt.minPeak, tt.maxPeak)
 			}
 		})
 	}
 }
 
-// TestMultiplexerHTTP1: a server without HTTP/2 has a connection for each request.
-func TestMultiplexerHTTP1(t *testing.T) {
+// TestH2PoolHTTP1: a server without HTTP/2 gets a connection for each request.
+func TestH2PoolHTTP1(t *testing.T) {
 	s, c, _ := newStreamServer(t, 0, 2, pauseThenOK)
 	if good := getMany(t, c, s.URL, 10); good != 10 {
-		t.Errorf("%d of 10 requests had answers", good)
+		t.Errorf("%d of 10 requests had responses", good)
 	}
-	if got := s.most.Load(); got < 5 {
+	if got := s.peak.Load(); got < 5 {
 		t.Errorf("got %d requests at once, want nearly 10", got)
 	}
 }
 
-// TestMultiplexerGoAway: servers end their connections after so many requests; those
-// that wait go over another one, opened once for all of them.
-func TestMultiplexerGoAway(t *testing.T) {
+// TestH2PoolGoAway: the server ends each connection after 100 requests. The waiting requests
+// move to another connection, which is dialed once for all of them.
+func TestH2PoolGoAway(t *testing.T) {
 	var n atomic.Int32
 	s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
 		if n.Add(1)%100 == 0 {
@@ -147,7 +149,7 @@ func TestMultiplexerGoAway(t *testing.T) {
 	})
 	for range 20 {
 		if good := getMany(t, c, s.URL, 50); good != 50 {
-			t.Fatalf("%d of 50 requests had answers", good)
+			t.Fatalf("%d of 50 requests had responses", good)
 		}
 	}
 	if got := s.conns.Load(); got < 5 || got > 15 {
@@ -155,9 +157,8 @@ func TestMultiplexerGoAway(t *testing.T) {
 	}
 }
 
-// TestMultiplexerBroken: a connection that breaks takes no request with it that had no
-// answer.
-func TestMultiplexerBroken(t *testing.T) {
+// TestH2PoolBroken: requests without a response are sent again when their connection breaks.
+func TestH2PoolBroken(t *testing.T) {
 	var n atomic.Int32
 	var s *streamServer
 	s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
@@ -167,48 +168,54 @@ func TestMultiplexerBroken(t *testing.T) {
 		pauseThenOK(w, r)
 	})
 	if good := getMany(t, c, s.URL, 60); good != 60 {
-		t.Errorf("%d of 60 requests had answers", good)
+		t.Errorf("%d of 60 requests had responses", good)
 	}
 }
 
-// TestMultiplexerRefused: where no further connection is to be had, those there are
-// have to do, and no request fails.
-func TestMultiplexerRefused(t *testing.T) {
+// TestH2PoolRefused: if the server refuses further connections, requests use the existing ones,
+// and none fails.
+func TestH2PoolRefused(t *testing.T) {
 	s, c, _ := newStreamServer(t, 5, 16, pauseThenOK)
 	getMany(t, c, s.URL, 1)
 	s.refuse.Store(true)
 	for range 5 {
 		if good := getMany(t, c, s.URL, 30); good != 30 {
-			t.Errorf("%d of 30 requests had answers", good)
+			t.Errorf("%d of 30 requests had responses", good)
 		}
 	}
 	if got := s.conns.Load(); got != 2 {
-		t.Errorf("got %d connections, want one, and one try of another", got)
+		t.Errorf("got %d connections, want one, and one try of a second", got)
 	}
 }
 
-// TestMultiplexerDown: all that wait for a server that is down are told.
-func TestMultiplexerDown(t *testing.T) {
-	s, c, m := newStreamServer(t, 5, 16, pauseThenOK)
+// TestH2PoolDown: all requests that wait for a server that is down fail soon.
+func TestH2PoolDown(t *testing.T) {
+	s, c, p := newStreamServer(t, 5, 16, pauseThenOK)
 	s.Close()
 	begun := time.Now()
 	if good := getMany(t, c, s.URL, 30); good != 0 {
-		t.Errorf("%d of 30 requests had answers", good)
+		t.Errorf("%d of 30 requests had responses", good)
 	}
 	if took := time.Since(begun); took > c.Timeout/2 {
 		t.Errorf("it took %v", took)
 	}
-	for trunk := range m.trunks.All() {
-		if trunk.waits() {
-			t.Error("some still wait")
+	wantNoWaiters(t, p)
+}
+
+// wantNoWaiters checks that no ended request is left in a queue.
+func wantNoWaiters(t *testing.T, p *h2Pool) {
+	t.Helper()
+	for o := range p.origins.All() {
+		if !o.waiters.isEmpty() {
+			t.Error("a request waits")
 		}
 	}
 }
 
-// TestMultiplexerCancelled: who gives up takes nobody's turn, and no stream.
-func TestMultiplexerCancelled(t *testing.T) {
+// TestH2PoolCancelled: a cancelled request takes no other request's turn, and no stream.
+func TestH2PoolCancelled(t *testing.T) {
 	hold := make(chan struct{})
-	s, c, m := newStreamServer(t, 2, 1, func(w http.ResponseWriter, r *http.Request) {
+	s, c, p := newStreamServer(t, 2, 1, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hold" {
 			<-hold
 		}
@@ -218,14 +225,14 @@ func TestMultiplexerCancelled(t *testing.T) {
 	for range 2 {
 		held.Go(func() { getMany(t, c, s.URL+"/hold", 1) })
 	}
-	for s.most.Load() < 2 {
+	for s.peak.Load() < 2 {
 		time.Sleep(time.Millisecond)
 	}
 	errGaveUp := errors.New("gave up")
 	for range 100 {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errGaveUp)
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
-		if _, err := m.RoundTrip(req); !errors.Is(err, errGaveUp) {
+		if _, err := p.RoundTrip(req); !errors.Is(err, errGaveUp) {
 			t.Errorf("got %v, want %v", err, errGaveUp)
 		}
 		cancel()
@@ -233,31 +240,30 @@ func TestMultiplexerCancelled(t *testing.T) {
 	close(hold)
 	held.Wait()
 	if good := getMany(t, c, s.URL, 20); good != 20 {
-		t.Errorf("%d of 20 requests had answers", good)
+		t.Errorf("%d of 20 requests had responses", good)
 	}
-	for trunk := range m.trunks.All() {
-		if trunk.waits() || len(trunk.conns) != 1 {
-			t.Errorf("%d connections, waiting: %v", len(trunk.conns), trunk.waits())
-		}
+	if n := s.conns.Load(); n != 1 {
+		t.Errorf("got %d connections, want 1", n)
 	}
+	wantNoWaiters(t, p)
 }
 
-// TestTrunkDequeue: who was told to look, and needs nothing any more, tells the next.
-func TestTrunkDequeue(t *testing.T) {
-	var tr trunk
-	first, second := tr.enqueue(), tr.enqueue()
-	tr.wake(1, nil)
-	tr.dequeue(first)
+// TestWaitListRemove: a caller that is woken and no longer waits wakes the next one.
+func TestWaitListRemove(t *testing.T) {
+	var l waitList
+	first, second := l.add(), l.add()
+	l.wake(1, nil)
+	l.remove(first)
 	select {
 	case <-second:
 	default:
-		t.Error("the next one is not told")
+		t.Error("the next one is not woken")
 	}
 }
 
-// TestMultiplexerSlow: a first answer that takes long, or never comes, does not hold up
-// the others for long.
-func TestMultiplexerSlow(t *testing.T) {
+// TestH2PoolSlow: a first response that takes long, or never arrives, does not delay other
+// requests for long.
+func TestH2PoolSlow(t *testing.T) {
 	t.Run("slow", func(t *testing.T) {
 		var n atomic.Int32
 		hold := make(chan struct{})
@@ -272,15 +278,15 @@ func TestMultiplexerSlow(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		if good := getMany(t, c, s.URL, 20); good != 20 { // else it takes until the client's timeout
-			t.Errorf("%d of 20 requests had answers", good)
+			t.Errorf("%d of 20 requests had responses", good)
 		}
 		close(hold)
 		all.Wait()
 	})
 	t.Run("silent", func(t *testing.T) {
 		hold := make(chan struct{})
-		s, c, m := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) { <-hold })
-		m.transport().ResponseHeaderTimeout = time.Second
+		s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) { <-hold })
+		c.Timeout = time.Second
 		begun := time.Now()
 		getMany(t, c, s.URL, 10)
 		if took := time.Since(begun); took > 5*time.Second {
@@ -290,8 +296,8 @@ func TestMultiplexerSlow(t *testing.T) {
 	})
 }
 
-// TestMultiplexerProxy: what chooses the proxy is told the same URL as by net/http.
-func TestMultiplexerProxy(t *testing.T) {
+// TestH2PoolProxy: the function that chooses the proxy gets the same URL as from net/http.
+func TestH2PoolProxy(t *testing.T) {
 	for _, raw := range []string{"https://example.invalid:8443/x", "https://[::1]:8443/x", "https://[::1]/x"} {
 		var seen []string
 		errSeen := errors.New("seen")
@@ -299,7 +305,7 @@ func TestMultiplexerProxy(t *testing.T) {
 			seen = append(seen, r.URL.Host)
 			return nil, errSeen
 		}}
-		for _, rt := range []http.RoundTripper{plain, newMultiplexer(plain.Clone(), 5)} {
+		for _, rt := range []http.RoundTripper{plain, newPool(t, plain.Clone(), 5)} {
 			req, _ := http.NewRequest(http.MethodGet, raw, nil)
 			if _, err := rt.RoundTrip(req); !errors.Is(err, errSeen) {
 				t.Errorf("%s: got %v, want %v", raw, err, errSeen)
@@ -311,12 +317,12 @@ func TestMultiplexerProxy(t *testing.T) {
 	}
 }
 
-// TestTrunkEndedDial: a dial that was ended when nobody waited is no error for who comes
-// after that.
-func TestTrunkEndedDial(t *testing.T) {
+// TestH2PoolEndedDial: a dial that was ended because nobody waited for it is dialed again for a
+// request that came meanwhile, and does not fail it.
+func TestH2PoolEndedDial(t *testing.T) {
 	gate, errAgain := make(chan struct{}), errors.New("dialed again")
 	var dials atomic.Int32
-	tr := &trunk{most: 16, dial: func(ctx context.Context) (*http.ClientConn, error) {
+	o := &h2Origin{max: 16, connect: func(ctx context.Context) (*h2Conn, error) {
 		if dials.Add(1) > 1 {
 			return nil, errAgain
 		}
@@ -324,11 +330,11 @@ func TestTrunkEndedDial(t *testing.T) {
 		<-gate
 		return nil, ctx.Err()
 	}}
-	tr.open()
-	tr.closeIdle()
+	o.dial()
+	o.closeIdle()
 	got := make(chan error, 1)
-	go func() { _, err := tr.take(t.Context()); got <- err }()
-	for !tr.waits() {
+	go func() { _, err := o.acquire(t.Context()); got <- err }()
+	for o.waiters.isEmpty() {
 		time.Sleep(time.Millisecond)
 	}
 	close(gate)
@@ -337,11 +343,11 @@ func TestTrunkEndedDial(t *testing.T) {
 	}
 }
 
-// TestMultiplexerMissed: net/http tells nothing of a stream that begins and ends while it
-// tells of another; who waits for it looks again.
-func TestMultiplexerMissed(t *testing.T) {
+// TestH2PoolMissed: net/http does not report a stream that begins and ends while it reports
+// another one. A request that waits for it looks again after streamPollInterval.
+func TestH2PoolMissed(t *testing.T) {
 	goOn := make(chan struct{})
-	s, c, m := newStreamServer(t, 1, 1, func(w http.ResponseWriter, r *http.Request) {
+	s, c, p := newStreamServer(t, 1, 1, func(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 		if r.URL.Path == "/held" {
 			<-goOn
@@ -349,21 +355,21 @@ func TestMultiplexerMissed(t *testing.T) {
 	})
 	getMany(t, c, s.URL, 1)
 	u, _ := url.Parse(s.URL)
-	tr := m.of(u)
-	tr.conns[0].SetStateHook(nil) // it tells nothing at all
-	time.Sleep(2 * trialMost)     // nor does the end of the trial
+	o := p.origin(u)
+	o.conns[0].SetStateHook(nil) // nothing is reported
+	time.Sleep(2 * probeTime)    // nor does the end of the probe wake anybody
 	resp, err := c.Get(s.URL + "/held")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	go func() {
-		for !tr.waits() {
+		for o.waiters.isEmpty() {
 			time.Sleep(time.Millisecond)
 		}
 		close(goOn)
 	}()
 	if getMany(t, c, s.URL, 1) != 1 {
-		t.Error("it waits for ever")
+		t.Error("the request waits for ever")
 	}
 }

@@ -1,6 +1,6 @@
-// Package recent remembers values by name, and forgets those that are idle and have not been
-// used lately. A list may name millions of hosts, so what is remembered about each of them
-// must not grow with the list.
+// Package recent remembers values by name, and forgets idle values that have not been used
+// lately. Because a list may name millions of hosts, the memory for values about hosts must not
+// grow with the list.
 package recent
 
 import (

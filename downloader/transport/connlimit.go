@@ -92,7 +92,7 @@ type connLimiter struct {
 
 	done        chan struct{}  // closed by close
 	maintainers sync.WaitGroup // one for each address in use
-	dials       sync.WaitGroup // those that wait for a slot
+	dials       sync.WaitGroup // one for each dial that waits for a slot
 }
 
 func newConnLimiter(slots func(addr string, n int) Slots, n int) *connLimiter {

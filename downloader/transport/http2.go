@@ -297,7 +297,7 @@ func (o *h2Origin) fill(c *h2Conn) {
 }
 
 // wakeFor wakes as many requests as c has room for, or one if c has ended, so that it dials.
-// It takes no lock but that of waiters, so that it may be called as a state hook.
+// It locks only waiters, so that it may be called as a state hook.
 func (o *h2Origin) wakeFor(c *h2Conn) {
 	n := c.free()
 	if c.Err() != nil {

@@ -6,12 +6,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"pawl/downloader/recent"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -371,5 +373,65 @@ func TestH2PoolMissed(t *testing.T) {
 	}()
 	if getMany(t, c, s.URL, 1) != 1 {
 		t.Error("the request waits for ever")
+	}
+}
+
+// TestH2PoolForgets: origins without connections are not all remembered.
+func TestH2PoolForgets(t *testing.T) {
+	p := newPool(t, &http.Transport{}, 2)
+	for i := range 50 * recent.MaxIdle {
+		p.origin(&url.URL{Scheme: "https", Host: fmt.Sprintf("h%d:443", i)})
+	}
+	if n := p.origins.Len(); n > 2*recent.MaxIdle {
+		t.Errorf("%d origins are remembered", n)
+	}
+}
+
+// TestH2PoolManyHosts: of the connections to many hosts few stay open, and no origin whose
+// connections have ended is kept.
+func TestH2PoolManyHosts(t *testing.T) {
+	var open atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.EnableHTTP2 = true
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	s.StartTLS()
+	defer s.Close()
+	p := newPool(t, &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
+		},
+	}, 4)
+	wantOpen := func(max int) {
+		t.Helper()
+		for range 1000 {
+			if int(open.Load()) <= max {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Errorf("%d connections are open, want at most %d", open.Load(), max)
+	}
+	for i := range 3 * maxIdleConns {
+		resp, err := p.RoundTrip(newRequest(t, t.Context(), fmt.Sprintf("https://h%d.example/", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain(resp)
+	}
+	wantOpen(2 * maxIdleConns)
+	p.CloseIdleConnections()
+	wantOpen(0)
+	for o := range p.origins.All() {
+		if !o.isIdle() {
+			t.Fatal("an origin would not be forgotten")
+		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"pawl/downloader/failure"
 )
 
-// Follow limits where servers and lists may lead. A public server or list must not make this
+// Follow limits the URLs that servers and lists may name. A public server or list must not make this
 // machine request something that only its own network reaches, such as the metadata service of
 // a cloud or a router. The URL that the user typed may be anywhere.
 type Follow struct {
@@ -85,8 +85,8 @@ func isPrivateConn(c net.Conn) bool {
 	return err == nil && isPrivate(a.Addr())
 }
 
-// refusePrivate is for net.Dialer.ControlContext. The address is the one that the name has led
-// to, so nothing can change between this check and the connection.
+// refusePrivate is for net.Dialer.ControlContext. It gets the address that the name
+// has led to, so nothing can change between this check and the connection.
 func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) error {
 	if a, err := netip.ParseAddrPort(address); err != nil || isPrivate(a.Addr()) {
 		return privateError(address)
@@ -94,7 +94,7 @@ func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) erro
 	return nil
 }
 
-// privateNets are the networks that are not public, besides those that package netip knows.
+// privateNets are the networks that are not public, besides the networks that package netip knows.
 var privateNets = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),      // "this network" (RFC 6890); Linux connects 0.0.0.0 to the machine itself
 	netip.MustParsePrefix("100.64.0.0/10"),  // shared by the customers of a provider (RFC 6598)

@@ -68,7 +68,7 @@ func Origin(u *url.URL) string {
 	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// defaultPorts are the ports of URLs without a port, by scheme. Those of SOCKS are for proxies.
+// defaultPorts are the ports of URLs without a port, by scheme. SOCKS URLs are for proxies.
 var defaultPorts = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 
 // DropSecrets deletes all fields that may be secrets.

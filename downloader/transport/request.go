@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A RequestInfo describes a request beyond its http.Request, and then reports where its last
-// response came from. It serves one request with its redirects and retries, which must follow
+// A RequestInfo describes a request beyond its http.Request, and then reports the origin of
+// its last response. It serves one request with its redirects and retries, which must follow
 // one another. The caller must not change it while the request is under way.
 type RequestInfo struct {
 	// Timeout returns how long the server may take for the response header, and for each next
@@ -66,8 +66,8 @@ type attempt struct {
 	// moved is called when a queue of ours in which the attempt waits has moved, so that the
 	// server is not silent. The argument reports whether there is a connection to the server.
 	moved func(connected bool)
-	// conn is the connection that carries the request, or the one that was dialed; nil if
-	// there is none yet, or if it is not known.
+	// conn is the connection that carries the request, or the dialed connection; nil if there
+	// is none yet, or if it is not known.
 	conn atomic.Pointer[trackedConn]
 	// dialFor is the URL that an HTTP/2 connection is dialed for, nil for a request.
 	dialFor *url.URL

@@ -43,7 +43,7 @@ type Options struct {
 	Proxy    func(*http.Request) (*url.URL, error) // default no proxy
 	RootCAs  *x509.CertPool                        // default the system's certificates
 	Insecure bool                                  // certificates are not verified, and redirects from https to http are followed
-	Follow   Follow                                // where servers may lead by redirects
+	Follow   Follow                                // limits the targets of redirects
 
 	// Fields are the canonical names of the response header fields that are kept. Default all.
 	Fields []string

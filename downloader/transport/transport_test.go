@@ -183,16 +183,18 @@ func TestKeptFields(t *testing.T) {
 	}
 }
 
-// TestLateDial: a request that is sent over a connection that became idle does not take the
-// connection that was dialed for it, and that arrives later, for its own: whether its body may
-// be cut depends on the first.
+// TestLateDial: a request may be sent over a connection that became idle. Then it is not taken
+// for a request of the connection that was dialed for it and that opens later: only the first
+// connection says whether the body was cut.
 func TestLateDial(t *testing.T) {
-	cut := make(chan struct{})
+	arrived, respond, cut := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/cut" {
 			io.WriteString(w, "ok")
 			return
 		}
+		close(arrived)
+		<-respond
 		c, buf, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
@@ -205,43 +207,51 @@ func TestLateDial(t *testing.T) {
 	}))
 	srv.StartTLS()
 	defer srv.Close()
-	late := make(chan struct{})
-	var dials sync.WaitGroup
+	dialing, late, dialed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	first := true
-	dials.Add(1)
-	base := &http.Transport{DialContext: tracked(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := tracked(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if first {
 			first = false
 		} else {
-			defer dials.Done()
+			close(dialing)
 			<-late
 		}
 		return new(net.Dialer).DialContext(ctx, network, addr)
-	}), TLSClientConfig: srv.Client().Transport.(*http.Transport).TLSClientConfig}
+	})
+	base := &http.Transport{
+		TLSClientConfig: srv.Client().Transport.(*http.Transport).TLSClientConfig,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			isLate := !first
+			c, err := dial(ctx, network, addr)
+			if isLate {
+				close(dialed)
+			}
+			return c, err
+		},
+	}
 	defer base.CloseIdleConnections()
 	c := &http.Client{Transport: watchdog{next: base, timeout: 5 * time.Second}}
 	held, err := c.Get(srv.URL) // has the first connection until its body is read
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got *http.Response
-	responded := make(chan error)
+	ended := make(chan error)
 	go func() {
-		var err error
-		got, err = c.Get(srv.URL + "/cut")
-		responded <- err
+		resp, err := c.Get(srv.URL + "/cut")
+		if err == nil {
+			close(cut)
+			_, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+		}
+		ended <- err
 	}()
-	time.Sleep(100 * time.Millisecond) // the dial begins
-	drain(held)                        // the first connection becomes idle
-	if err := <-responded; err != nil {
-		t.Fatal(err)
-	}
+	<-dialing
+	drain(held) // the first connection becomes idle, and carries the request
+	<-arrived
 	close(late)
-	dials.Wait()
-	time.Sleep(100 * time.Millisecond) // its TLS handshake ends
-	close(cut)
-	if _, err := io.ReadAll(got.Body); !errors.Is(err, failure.ErrCut) {
+	<-dialed
+	close(respond)
+	if err := <-ended; !errors.Is(err, failure.ErrCut) {
 		t.Errorf("got %v, want %v", err, failure.ErrCut)
 	}
-	got.Body.Close()
 }

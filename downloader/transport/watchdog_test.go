@@ -83,20 +83,22 @@ func TestWatchdog(t *testing.T) {
 func TestWatchdogMinRate(t *testing.T) {
 	tests := []struct {
 		name   string
-		gap    time.Duration // between two bytes
+		fast   int           // bytes that arrive at once at first
+		gap    time.Duration // between two of the 600 others
 		window time.Duration
 		want   error
 		took   time.Duration
 	}{
-		{"one byte a second", time.Second, time.Minute, io.EOF, 600 * time.Second},
-		{"slower", 1100 * time.Millisecond, time.Minute, errTrickle, 55 * 1100 * time.Millisecond},
-		{"twice the timeout is the default window", 2 * time.Second, 0, errTrickle, 20 * time.Second},
+		{"one byte a second", 0, time.Second, time.Minute, io.EOF, 600 * time.Second},
+		{"slower", 0, 1100 * time.Millisecond, time.Minute, errTrickle, 55 * 1100 * time.Millisecond},
+		{"twice the timeout is the default window", 0, 2 * time.Second, 0, errTrickle, 20 * time.Second},
+		{"slower after a fast window", 600, 2 * time.Second, time.Minute, errTrickle, 120 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := watchdog{timeout: 10 * time.Second, minRate: minRate{1, tt.window}, next: roundTripFunc(func(req *http.Request) (*http.Response, error) {
-					return &http.Response{Body: &dripBody{req.Context(), slices.Repeat([]time.Duration{tt.gap}, 600)}}, nil
+					return &http.Response{Body: &dripBody{req.Context(), slices.Concat(make([]time.Duration, tt.fast), slices.Repeat([]time.Duration{tt.gap}, 600))}}, nil
 				})}
 				resp, err := d.RoundTrip(newRequest(t, t.Context(), "http://h"))
 				if err != nil {

@@ -70,6 +70,11 @@ func TestCheckRedirect(t *testing.T) {
 		if got := req.Header.Get("Referer"); got != want {
 			t.Errorf("%s: Referer: got %q, want %q", tt.name, got, want)
 		}
+		via[0].Header.Del("Referer")
+		req.Header.Set("Referer", "http://h/a?signature")
+		if err := tt.opts.checkRedirect(req, via[:len(via)-1]); err != nil || req.Header.Get("Referer") != "" {
+			t.Errorf("%s: no Referer of the user: got %q, %v", tt.name, req.Header.Get("Referer"), err)
+		}
 		for _, name := range secrets {
 			if got := req.Header.Get(name) != ""; got != tt.home {
 				t.Errorf("%s: %s kept: got %v, want %v", tt.name, name, got, tt.home)

@@ -1,39 +1,80 @@
 package downloader
 
 import (
-	"net/netip"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"testing"
 )
 
-// TestIsPrivate: the addresses that a public source must not name, in all their forms.
-func TestIsPrivate(t *testing.T) {
-	for text, want := range map[string]bool{
-		"127.0.0.1": true, "127.255.0.1": true, "10.1.2.3": true, "172.16.0.1": true, "172.31.255.255": true, "192.168.1.1": true,
-		"169.254.169.254": true, "100.64.0.1": true, "100.127.255.255": true, "0.0.0.0": true, "0.1.2.3": true, "224.0.0.1": true,
-		"255.255.255.255": true, "240.0.0.1": true, "198.18.0.1": true, "192.0.0.8": true,
-		"::": true, "::1": true, "fe80::1": true, "fe80::1%eth0": true, "fc00::1": true, "fd12::1": true, "ff02::1": true, "fec0::1": true,
-		"::ffff:127.0.0.1": true, "::ffff:10.0.0.1": true, "::127.0.0.1": true,
-		"64:ff9b::127.0.0.1": true, "64:ff9b::a9fe:a9fe": true, "64:ff9b:1::1": true, "2002:7f00:1::1": true, "2002:c0a8:101::": true,
-		"2001:0:1:2:3:4:80ff:fffe": true, // Teredo of 127.0.0.1
-		"203.0.113.1":              false, "8.8.8.8": false, "172.32.0.1": false, "100.128.0.1": false, "192.1.2.3": false,
-		"2606:4700::1": false, "::ffff:8.8.8.8": false, "64:ff9b::8.8.8.8": false, "2002:808:808::1": false, "2001:db8::1": false,
-	} {
-		if got := isPrivate(netip.MustParseAddr(text)); got != want {
-			t.Errorf("%s: got %v", text, got)
+// answerNames answers the DNS queries on c, a stream (RFC 1035 §4.2.2): every name has the IPv4
+// address 127.0.0.1 if exists, which is called once for each query, returns true.
+func answerNames(c net.Conn, exists func() bool) {
+	defer c.Close()
+	for {
+		var n uint16
+		if binary.Read(c, binary.BigEndian, &n) != nil {
+			return
 		}
-		if got := isPrivateHost(text); got != want {
-			t.Errorf("host %s: got %v", text, got)
+		q := make([]byte, n)
+		if _, err := io.ReadFull(c, q); err != nil {
+			return
+		}
+		end := 12
+		for q[end] != 0 { // the labels of the name
+			end += 1 + int(q[end])
+		}
+		end += 5
+		there := exists()
+		is4 := q[end-3] == 1 && there
+		a := append([]byte{q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, q[12:end]...)
+		if !there {
+			a[3] = 0x83 // NXDOMAIN
+		}
+		if is4 {
+			a[7] = 1
+			a = append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1)
+		}
+		c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
+	}
+}
+
+// A fakeAddress is an address whose limits the test sets.
+type fakeAddress struct {
+	share     int
+	surplus   int  // connections to be released
+	keepLast  bool // the only connection of a download is not to be released yet
+	queued    bool
+	forgotten bool
+}
+
+func (a *fakeAddress) Share() int        { return a.share }
+func (a *fakeAddress) IsQueued() bool    { return a.queued }
+func (a *fakeAddress) HasResolved() bool { return false }
+func (a *fakeAddress) Forget()           { a.forgotten = true }
+func (a *fakeAddress) MustRelease(last bool) bool {
+	if a.surplus <= 0 || last && a.keepLast {
+		return false
+	}
+	a.surplus--
+	return true
+}
+
+// TestMachineForgotten: after an error of a machine, its name is looked up again.
+func TestMachineForgotten(t *testing.T) {
+	d := New(nil, Options{})
+	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
+		addr := &fakeAddress{}
+		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
+		(&job{d: d}).outcome(&host{addr: addr}, resp, nil)
+		if addr.forgotten != want {
+			t.Errorf("after %d: forgotten: got %v, want %v", code, addr.forgotten, want)
 		}
 	}
-	if !isPrivate(netip.Addr{}) {
-		t.Error("no address is public")
-	}
-	for host, want := range map[string]bool{
-		"localhost": true, "a.LOCALHOST.": true, "127.1": true, "2130706433": true, "0x7f000001": true, "0177.0.0.1": true, "127.0.0.1.": true, "08": true,
-		"example.com": false, "127.0.0.1.example.com": false, "a1": false, "x0x1": false,
-	} {
-		if got := isPrivateHost(host); got != want {
-			t.Errorf("host %s: got %v", host, got)
-		}
+	addr := &fakeAddress{}
+	if (&job{d: d}).outcome(&host{addr: addr}, nil, io.EOF); !addr.forgotten {
+		t.Error("a broken connection leaves its address")
 	}
 }

@@ -157,7 +157,7 @@ func (j *job) expect(rep *reply) {
 func (j *job) accept(rep *reply, held *chunk.Set) error {
 	j.first.moveTo(j.d.host(rep.Request.URL))                                            // later requests go there
 	if j.version.isProvenByDigest() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // without a digest, nobody vouches for mirrors of the server
-		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, response.Duplicates(rep.Header, rep.Request.URL)...)
+		j.addMirrors(namer{public: !rep.info.Private()}, response.Duplicates(rep.Header, rep.Request.URL)...)
 	}
 	switch {
 	case j.file.part == nil && j.file.stream == nil:

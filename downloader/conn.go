@@ -12,6 +12,7 @@ import (
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
+	"pawl/downloader/transport"
 )
 
 const (
@@ -130,7 +131,7 @@ func (c *conn) fetch(ctx context.Context, rep *reply) error {
 		if !c.closeReply(rep, err) {
 			c.Disconnected()
 			if c.host().limited() { // or the server counts the next one in addition
-				sleep(ctx, afterClose)
+				sleep(ctx, transport.CloseNoticeDelay)
 			}
 		}
 		rep = nil
@@ -152,7 +153,7 @@ func (c *conn) settle(ctx context.Context, got int64, err error) error {
 	case errors.Is(err, errYielded) && c.LeaveUnlessLast():
 		return errSteppedDown
 	case errors.Is(err, errReplaced):
-		c.t.d.dialer.forget(c.host().addr) // another machine may be faster
+		c.host().addr.Forget() // another machine may be faster
 		return nil
 	case err == nil, errors.Is(err, errStolen), errors.Is(err, errYielded), errors.Is(err, errDisabled):
 		return nil
@@ -172,7 +173,7 @@ func (c *conn) copy(ctx context.Context, rep *reply) (got int64, err error) {
 	for left := c.Remaining().Len(); left > 0 && err == nil; {
 		var n, kept int
 		most := min(left, bufferSize) // no more, because a stream goes on beyond the claim
-		n, err = j.d.read(rep.ctx, rep.Body, c.buf.space(int(most)))
+		n, err = j.d.transport.Read(rep.ctx, rep.Body, c.buf.space(int(most)))
 		kept, left = c.Received(n, time.Now())
 		got += int64(kept)
 		j.progress.received.Add(int64(n))
@@ -222,9 +223,9 @@ func (c *conn) closeReply(rep *reply, err error) (reusable bool) {
 	}
 	j := c.t.job
 	left := rep.Range.End - c.Remaining().End
-	if left > j.d.drainMost(maxDrain) {
+	if left > j.d.transport.MaxDrain(maxDrain) {
 		n, in := c.InFlight(time.Now())
-		if left > j.d.drainMost(n) {
+		if left > j.d.transport.MaxDrain(n) {
 			return false
 		}
 		defer time.AfterFunc(in, func() { rep.cancel(errDrained) }).Stop()

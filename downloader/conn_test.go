@@ -34,3 +34,18 @@ func transferring(t *testing.T, d *Downloader, size int64, n int, now time.Time)
 	}
 	return j, conns, stops
 }
+
+// TestSettleGivenBack: what a worker does whose connection was given back is no
+// failure, and nothing that tells of the server.
+func TestSettleGivenBack(t *testing.T) {
+	j, ws, _ := transferring(t, New(nil, Options{}), 2*mB, 2, start)
+	if err := ws[1].settle(t.Context(), 0, errYielded); err != errSteppedDown || j.progress.snapshot().Conns != 1 {
+		t.Errorf("one of two: got %v, %d connections", err, j.progress.snapshot().Conns)
+	}
+	if err := ws[0].settle(t.Context(), 0, errYielded); err != nil || j.progress.snapshot().Conns != 1 {
+		t.Errorf("the last: got %v, %d connections", err, j.progress.snapshot().Conns)
+	}
+	if j.first.host.limit != 16 || j.budget.failures != 0 {
+		t.Errorf("got limit %d, %d failures, want 16, 0", j.first.host.limit, j.budget.failures)
+	}
+}

@@ -24,6 +24,6 @@
 // place of it (instead.go).
 //
 // Connections to a host are limited for all downloads together (host.go), and for
-// all processes of a user (slots.go); what was learned of it is remembered
+// all processes of a user (package transport); what was learned of it is remembered
 // (learned.go).
 package downloader

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -16,42 +15,54 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/recent"
 	"pawl/downloader/response"
+	"pawl/downloader/transport"
 	"pawl/store"
+)
+
+const (
+	// defaultMinRate is in bytes per second. The slowest mobile networks reach a thousand times
+	// as much. At half, a server could hold a small file for twice as long; a modem would still
+	// be faster than double.
+	defaultMinRate = 64
+	// maxURL limits a URL, in bytes, as the entry of a list is limited. Servers accept 8 KiB to
+	// 64 KiB, so double helps nobody, and half may refuse a test server.
+	maxURL = 1 << 20
 )
 
 // Options are the settings of a Downloader. The zero value is good.
 type Options struct {
-	Connections     int           // most per host; default 16
-	Tries           int           // consecutive failures without a byte; default 10, negative without end
-	RetryWait       time.Duration // after the first failure; default 1s, doubling
+	Connections     int           // most connections to a host; default 16
+	Tries           int           // consecutive failures without a byte that end a download; default 10, negative for no limit
+	RetryWait       time.Duration // wait after the first failure, doubled after each further one; default 1s
 	RetryMaxWait    time.Duration // longest of these waits; default 60s
 	RetryAfterMax   time.Duration // longest wait that a server may ask for; default 5m
-	ConnectTimeout  time.Duration // for TCP and again for TLS; default 30s
-	StallTimeout    time.Duration // for the header, and for each next byte; default 30s
-	MinRate         int64         // bytes per second, below which a connection is given up; default 64
-	MinRateTime     time.Duration // for so long; default twice StallTimeout
-	LimitRate       int64         // bytes per second of all downloads together; default no limit
-	RequestRate     float64       // requests per second to each host; default no limit
-	WaitNetwork     bool          // while the machine has no network at all, wait, without end
-	NoRemoteTime    bool          // do not take Last-Modified as modification time
-	SplitUnverified bool          // use several connections although nothing would tell versions apart
+	ConnectTimeout  time.Duration // for TCP, and again for TLS; default 30s
+	StallTimeout    time.Duration // for the response header, and for each next byte; default 30s
+	MinRate         int64         // bytes per second; a slower connection is given up; default 64
+	MinRateTime     time.Duration // over which MinRate is measured; default twice StallTimeout
+	LimitRate       int64         // bytes per second of all downloads together; 0 for no limit
+	RequestRate     float64       // requests per second to each host; 0 for no limit
+	WaitNetwork     bool          // while the machine has no network at all, wait without limit
+	NoRemoteTime    bool          // do not use Last-Modified as the modification time of the file
+	SplitUnverified bool          // use several connections even if nothing distinguishes versions
 	UserAgent       string        // default "pawl"
 
-	Proxy    func(*http.Request) (*url.URL, error) // default none; an error of the kind failure.ErrUsage ends the download
-	RootCAs  *x509.CertPool                        // default the system's
-	Insecure bool                                  // no proof of identity asked; redirects to plain http followed
-	Follow   Follow                                // where servers and lists may lead
+	// Proxy returns the proxy for a request, nil for none. An error of kind failure.ErrUsage
+	// ends the download. Default no proxy.
+	Proxy    func(*http.Request) (*url.URL, error)
+	RootCAs  *x509.CertPool // default those of the system
+	Insecure bool           // do not verify certificates, and follow redirects from https to http
+	Follow   Follow         // where servers and lists may lead
 
-	// OnEvent is told transitions, by any goroutine but never by two at once.
-	// It must return soon. Default none.
+	// OnEvent is called for each transition, by any goroutine but never by two at a time. It must
+	// return soon. Default none.
 	OnEvent func(Event)
 }
 
-// defaultMinRate is in bytes per second. The slowest mobile networks bring a thousand times
-// as much. At half of it a server could hold a small file for twice as long; a modem would
-// still be faster than twice of it.
-const defaultMinRate = 64
+// Follow limits where servers and lists may lead.
+type Follow = transport.Follow
 
 func (o Options) withDefaults() Options {
 	def := func(d *time.Duration, v time.Duration) {
@@ -87,122 +98,135 @@ func (o Options) withDefaults() Options {
 
 // A Request asks for one file.
 type Request struct {
-	// URL is http or https. A user and password in it are sent, to its origin
-	// only, and never recorded.
+	// URL is http or https. A user and password in it are sent to its origin only, and are never
+	// recorded.
 	URL string
-	// ID names the download to go on with; then URL, if not empty, is its new
-	// address, and Dir and Output are not used.
+	// ID names a recorded download to resume. URL then is its new URL, if not empty, and Dir and
+	// Output are not used.
 	ID store.ID
-	// Mirrors are other URLs of the file. They are used beside URL, once it is proven
-	// that they have the same bytes, or in place of it where it fails, and get Header.
+	// Mirrors are other URLs of the file. They are used beside URL once samples have shown that
+	// they have the same bytes, or instead of URL if it fails. They get Header, too.
 	Mirrors []string
-	// Dir is where the file goes, default the working directory; Output its
-	// name or path, default what server or URL call it.
+	// Dir is the directory for the file, by default the working directory. Output is its name
+	// or path, by default the name in the response or in the URL.
 	Dir, Output string
-	// Stream, if not nil, takes the bytes in order in place of a file. Nothing
-	// is recorded then.
+	// Stream, if not nil, gets the bytes in order instead of a file. Nothing is recorded then.
 	Stream io.Writer
-	// Header is sent along, to the origin of URL and of Mirrors only unless it is harmless.
+	// Header is sent with each request. Fields that may be secret are sent only to the origins
+	// of URL and Mirrors.
 	Header http.Header
-	// Credentials returns further header fields for an origin, as Origin returns it. The user
-	// of URL and Header override them. They are sent where Header is. Default none.
+	// Credentials returns further header fields for an origin, as function Origin names it. They
+	// are sent to the same origins as Header. The user in URL and Header override them. May be
+	// nil.
 	Credentials func(origin string) http.Header
-	// Public reports whether a public list has named an origin, as Origin returns it: then URL
-	// and Mirrors of that origin must not lead to a private address. Default none.
+	// Public reports whether a public list has named an origin, as function Origin names it. URLs
+	// of that origin must not lead to a private address. May be nil.
 	Public func(origin string) bool
-	// Sum is the digest that the file must have, if not zero.
+	// Sum is the digest that the file must have; zero for none.
 	Sum chunk.Sum
-	// MaxSize is how many bytes the file may have, 0 for no limit. A larger one ends with
-	// failure.ErrTooLarge: before its body is read if the size is known, else when more arrive, and
-	// then the part file is removed. If something is held already, a known size keeps it.
+	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
+	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
+	// arrive, and then the part file is removed.
 	MaxSize int64
-	// Overwrite replaces a file that pawl did not make.
+	// Overwrite allows to replace a file that pawl did not download.
 	Overwrite bool
-	// Restart forgets what there is of the download.
+	// Restart discards the held bytes of the download.
 	Restart bool
-	// FailOnChange ends the download with failure.ErrChanged, and keeps what is there,
-	// where the remote file is another one now. Else it starts over.
+	// FailOnChange ends the download with failure.ErrChanged, and keeps the held bytes, if the
+	// remote file has changed. Otherwise the download starts over.
 	FailOnChange bool
-	// ListEntry is for a file of a list: Output is its path then, and Record is taken
-	// for what is on record of that. Nil for others.
+	// ListEntry is set for a file of a list. Output then is its path.
 	ListEntry *ListEntry
 }
 
-// A Result says how a download ended; after an error, as far as it had come.
+// A Result is the outcome of a download. After an error it says how far the download came.
 type Result struct {
 	ID       store.ID
-	Target   string // absolute path; "-" for a stream, "" if it was never known
-	Size     int64  // bytes; -1 if it was never known
-	Fetched  int64  // bytes received by this run, those fetched twice included
-	Elapsed  time.Duration
-	Current  bool      // nothing was transferred: the file was there, and is unchanged
-	Unframed bool      // the server did not mark the end of the file: it may be cut
-	Private  bool      // all answers came from private addresses
-	Retries  int       // failures that were followed by another try
-	Final    string    // URL that the bytes came from, without user and password; "" if none did
-	CRC      uint32    // CRC-32C of a small file of a list (RFC 3720 §12.1)
-	Sum      chunk.Sum // digest that the file was checked against, if any: the one asked for, or the server's
+	Target   string        // absolute path; "-" for a stream; "" if it was never known
+	Size     int64         // bytes; -1 if it was never known
+	Fetched  int64         // bytes received by this run, including those received twice
+	Elapsed  time.Duration // of this run
+	Current  bool          // the file was finished already, and has not changed
+	Unframed bool          // the server did not mark the end of the file, so it may be truncated
+	Private  bool          // all responses came from private addresses
+	Retries  int           // failures that were followed by another try
+	Final    string        // URL of the bytes, without user and password; "" if no byte was received
+	CRC      uint32        // CRC-32C of a small file of a list (RFC 3720 §12.1)
+	Sum      chunk.Sum     // digest that was verified: Request.Sum, or the server's; zero for none
 }
 
-// A Downloader moves files into a Store. Safe for concurrent use; all its
-// downloads share their connections per host, rate and waits, and connections also
-// with the other processes that use the Store's directory.
+// A Downloader downloads files into a Store. Its methods are safe for concurrent use. All
+// its downloads share the limits of connections, rates and pauses of a host; the limit of
+// connections is also shared with the other processes that use the directory of the Store.
 type Downloader struct {
-	store  *store.Store
-	opts   Options
-	http   *http.Client // for ranges, over HTTP/1.1
-	http2  *http.Client // for small files, over HTTP/2 where there is
-	dialer *dialer      // of both
-	slots  *slots       // of connections of both
-	turns  *turns       // of requests; nil without a limit
-	bytes  *bucket      // of all bodies
-	outage *outage
+	store     *store.Store
+	opts      Options
+	transport *transport.Transport
+	network   *transport.Network
 
-	eventMu sync.Mutex // orders events
+	eventMu sync.Mutex // held during Options.OnEvent
 
 	mu    sync.Mutex
-	hosts memory[*host] // by origin; guarded by mu
-	jobs  []*job        // running, in order of their start; guarded by mu
+	hosts recent.Map[*host] // by origin; guarded by mu
+	jobs  []*job            // running, in order of their start; guarded by mu
 }
 
-// New returns a Downloader into s.
+// New returns a Downloader into s. Close must be called once.
 func New(s *store.Store, o Options) *Downloader {
 	o = o.withDefaults()
-	shared, t := newSlots(s, o.Connections), newTurns(o.RequestRate)
-	dial := &dialer{Dialer: net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second, ControlContext: refusePrivate}}
-	http1, http2 := newHTTPClient(o, dial, shared, t, false), newHTTPClient(o, dial, shared, t, true)
-	http2.Transport = proxied{http1.Transport, http2.Transport, o.Proxy}
 	return &Downloader{
-		store:  s,
-		opts:   o,
-		http:   http1,
-		http2:  http2,
-		dialer: dial,
-		slots:  shared,
-		turns:  t,
-		bytes:  newBucket(float64(max(0, o.LimitRate)), burstTime),
-		outage: newOutage(o.WaitNetwork),
-		hosts:  newMemory(func(h *host) bool { return h.idle(time.Now()) }),
+		store:     s,
+		opts:      o,
+		transport: newTransport(s, o),
+		network:   transport.NewNetwork(o.WaitNetwork),
+		hosts:     recent.NewMap(func(h *host) bool { return h.idle(time.Now()) }),
 	}
+}
+
+// newTransport returns a transport whose connections are limited together with the other
+// processes that use s. s may be nil.
+func newTransport(s *store.Store, o Options) *transport.Transport {
+	var slots func(addr string, n int) transport.Slots
+	if s != nil {
+		slots = func(addr string, n int) transport.Slots { return s.Slots(addr, n) }
+	}
+	return transport.New(transport.Options{
+		Connections:    o.Connections,
+		ConnectTimeout: o.ConnectTimeout,
+		StallTimeout:   o.StallTimeout,
+		MinRate:        o.MinRate,
+		MinRateTime:    o.MinRateTime,
+		ByteRate:       o.LimitRate,
+		RequestRate:    o.RequestRate,
+		Proxy:          o.Proxy,
+		RootCAs:        o.RootCAs,
+		Insecure:       o.Insecure,
+		Follow:         o.Follow,
+		Fields:         response.Fields,
+	}, slots)
 }
 
 // Close closes idle connections. No download may be running.
-func (d *Downloader) Close() { d.slots.close() }
+func (d *Downloader) Close() { d.transport.Close() }
 
-// Get downloads one file, or goes on with it, and returns when it is whole and
-// durable, when it failed, or when ctx is cancelled; then what has arrived is
-// committed first. Its error is one of the kinds of this package and of store,
-// or the cause of ctx.
+// SetLimitRate changes the limit of all downloads together, in bytes per second, also for
+// connections that wait under the previous limit. 0 means no limit.
+func (d *Downloader) SetLimitRate(bytesPerSecond int64) { d.transport.SetByteRate(bytesPerSecond) }
+
+// Get downloads one file, or resumes it. It returns when the file is complete and durable, when
+// the download has failed, or when ctx is cancelled; the arrived bytes are committed then. The
+// error is of one of the kinds of packages failure and store, an error of the file system, or the
+// cause of ctx.
 func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
-	if len(req.Mirrors) == 0 || req.ListEntry != nil { // a list has its own order of sources
+	if len(req.Mirrors) == 0 || req.ListEntry != nil { // package mirror chooses the source of a list's file
 		return d.getVerified(ctx, req)
 	}
-	return d.getAny(ctx, req)
+	return d.getFallback(ctx, req)
 }
 
-// getFrom is Get from the URL asked, and the mirrors beside it, once: wrong are the
-// complete downloads of req that did not have its digest.
-func (d *Downloader) getFrom(ctx context.Context, req Request, wrong mismatches) (Result, error) {
+// getOnce downloads the file from its URL and the mirrors beside it. wrong are the complete
+// downloads of req that had a wrong digest.
+func (d *Downloader) getOnce(ctx context.Context, req Request, wrong mismatches) (Result, error) {
 	j, err := newJob(d, req)
 	if err != nil {
 		return Result{}, err
@@ -219,8 +243,8 @@ func (d *Downloader) getFrom(ctx context.Context, req Request, wrong mismatches)
 	return j.run(ctx)
 }
 
-// Snapshot returns the progress of the running downloads, in order of their
-// start. It waits for no download.
+// Snapshot returns the progress of the running downloads, in order of their start. It does not
+// wait for a download.
 func (d *Downloader) Snapshot() []Progress {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -231,37 +255,35 @@ func (d *Downloader) Snapshot() []Progress {
 	return all
 }
 
-// MaxParallel returns how many small files a host, of Origin, is asked for at once.
-func (d *Downloader) MaxParallel(name string) int {
+// MaxParallel returns how many small files may be requested from an origin at the same time.
+func (d *Downloader) MaxParallel(origin string) int {
 	d.mu.Lock()
-	known := d.hosts.known[name]
+	h, known := d.hosts.Peek(origin)
 	d.mu.Unlock()
-	if known == nil {
+	if !known {
 		return d.opts.Connections
 	}
-	h := known.value
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.most()
 }
 
-// running returns how many downloads there are, one at least.
+// running returns how many downloads are running, but at least 1.
 func (d *Downloader) running() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return int64(max(1, len(d.jobs)))
 }
 
-// host returns what is shared about the server of u.
+// host returns the shared state of the host of u.
 func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := originOf(u)
-	return d.hosts.get(key, func() *host {
+	key := transport.Origin(u)
+	return d.hosts.Get(key, func() *host {
 		h := newHost(u.Host, d.opts.Connections)
 		h.origin = key
-		h.addr = dialed(u, d.opts.Proxy)
-		h.group = d.slots.group(h.addr)
+		h.addr = d.transport.Address(u)
 		return h
 	})
 }
@@ -273,11 +295,7 @@ func (d *Downloader) emit(e Event) {
 	d.opts.OnEvent(e)
 }
 
-// maxURL is how many bytes a URL may have, as many as an entry of a list. Servers accept
-// 8 KiB to 64 KiB, so double helps nobody, and half may refuse a test server.
-const maxURL = 1 << 20
-
-// parseURL accepts what can be downloaded.
+// parseURL parses a URL that can be downloaded, and drops its fragment.
 func parseURL(s string) (*url.URL, error) {
 	if len(s) > maxURL {
 		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxURL))
@@ -287,19 +305,20 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("%q is not an http or https URL", RedactURL(s)))
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
-		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("%q has no port from 0 to 65535", RedactURL(s)))
+		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("port in %q is not from 0 to 65535", RedactURL(s)))
 	}
 	u.Fragment = ""
 	return u, nil
 }
 
-// CheckURL says why s is nothing that can be downloaded, nil if it may be.
+// CheckURL returns an error if s cannot be downloaded.
 func CheckURL(s string) error {
 	_, err := parseURL(s)
 	return err
 }
 
-// CanonicalURL returns a URL as records have it, "" for what is none.
+// CanonicalURL returns a URL as records have it: without user, password and fragment. It returns
+// "" if s cannot be downloaded.
 func CanonicalURL(s string) string {
 	u, err := parseURL(s)
 	if err != nil {
@@ -309,14 +328,14 @@ func CanonicalURL(s string) string {
 	return u.String()
 }
 
-// Origin returns the scheme, host and port of a URL, by which connections are
-// limited; "" for what is none.
+// Origin returns the origin of a URL, by which connections are limited, for example
+// "https://example.com:443" (RFC 6454 §4). It returns "" if s cannot be downloaded.
 func Origin(s string) string {
 	u, err := parseURL(s)
 	if err != nil {
 		return ""
 	}
-	return originOf(u)
+	return transport.Origin(u)
 }
 
 // FilenameFromURL returns the local name of a file by its URL alone.

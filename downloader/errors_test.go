@@ -85,10 +85,9 @@ func closedPort(t *testing.T) string {
 // not tell what the user and the query are.
 func failWith(t *testing.T, name, u string, o Options) error {
 	t.Helper()
-	shared := newSlots(nil, 1)
-	defer shared.close()
-	hc := newHTTPClient(o.withDefaults(), &dialer{}, shared, nil, false)
-	resp, err := hc.Get(strings.Replace(u, "//", "//user:hunter2@", 1))
+	tr := newTransport(nil, o.withDefaults())
+	defer tr.Close()
+	resp, err := tr.Client(false).Get(strings.Replace(u, "//", "//user:hunter2@", 1))
 	if err == nil {
 		resp.Body.Close()
 		t.Fatalf("%s: got status %d, want an error", name, resp.StatusCode)

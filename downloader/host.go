@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/downloader/transport"
 	"pawl/store"
 )
 
@@ -19,9 +20,8 @@ const (
 type host struct {
 	name     string
 	origin   string
-	addr     string // host and port of it, or of its proxy
+	addr     address // of the host, or of its proxy
 	ceiling  int
-	group    *group // of the connections that it shares with other processes; nil if none
 	recalled sync.Once
 
 	mu         sync.Mutex
@@ -43,6 +43,15 @@ type host struct {
 	penalty    time.Duration  // after the next refusal
 	penalized  time.Time      // end of the penalty of the last one
 	notBefore  time.Time      // no request at all before
+}
+
+// An address is the address that the connections to a host lead to, a *transport.Address.
+type address interface {
+	Share() int                 // how many connections this process should have at most
+	MustRelease(last bool) bool // whether the caller must close a connection, the last one of a download or not
+	IsQueued() bool             // whether a dial waits because other processes have the connections
+	Forget()                    // the next dial must look up the name again
+	HasResolved() bool          // whether the name has had an address in this run
 }
 
 // rangeUse is how a host takes requests with a Range field.
@@ -84,7 +93,7 @@ func (h *host) rangeUse() rangeUse {
 }
 
 func newHost(name string, ceiling int) *host {
-	return &host{name: name, ceiling: ceiling, limit: ceiling, penalty: firstPenalty, freed: make(chan struct{})}
+	return &host{name: name, addr: (*transport.Address)(nil), ceiling: ceiling, limit: ceiling, penalty: firstPenalty, freed: make(chan struct{})}
 }
 
 // enter takes the first connection of a download, and waits for it if need be.
@@ -177,10 +186,7 @@ func (h *host) TryOpen(now time.Time) bool {
 
 // share returns how many of the ceiling are for this process, which may change.
 func (h *host) share() int {
-	if h.group == nil {
-		return h.ceiling
-	}
-	return min(h.ceiling, h.group.share())
+	return min(h.ceiling, h.addr.Share())
 }
 
 // OverShare reports whether another download waits for its first connection, or
@@ -280,4 +286,11 @@ func (h *host) idle(now time.Time) bool {
 	defer h.mu.Unlock()
 	busy := h.open > 0 || h.waiting > 0 || h.downloads > 0
 	return !busy && !h.refuses && h.ranges != rangesRefused && !now.Before(later(h.notBefore, h.growAfter))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

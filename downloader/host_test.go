@@ -2,7 +2,6 @@ package downloader
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -337,7 +336,7 @@ func TestRedirectSecrets(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				resp, err := d.http.Do(req)
+				resp, err := d.transport.Client(false).Do(req)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -351,46 +350,20 @@ func TestRedirectSecrets(t *testing.T) {
 	}
 }
 
-// TestOneConnectionEach: a server that would speak HTTP/2 gets HTTP/1.1, each
-// request its own connection, and no Accept-Encoding.
-func TestOneConnectionEach(t *testing.T) {
-	const n = 4
-	var mu sync.Mutex
-	conns, arrived := make(map[string]bool), 0
-	together := make(chan struct{}) // closed when all requests are under way
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		conns[r.RemoteAddr] = true
-		if arrived++; arrived == n {
-			close(together)
-		}
-		mu.Unlock()
-		if r.Proto != "HTTP/1.1" || r.Header.Get("Accept-Encoding") != "" {
-			t.Errorf("got %s, Accept-Encoding %q, want HTTP/1.1 and none", r.Proto, r.Header.Get("Accept-Encoding"))
-		}
-		select {
-		case <-together:
-		case <-r.Context().Done():
-		}
-	}))
-	srv.EnableHTTP2 = true
-	srv.StartTLS()
-	defer srv.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(srv.Certificate())
-	hc := newHTTPClient(Options{RootCAs: roots, StallTimeout: 5 * time.Second}.withDefaults(), &dialer{}, newSlots(nil, 16), nil, false)
-	var clients sync.WaitGroup
-	for range n {
-		clients.Go(func() {
-			if resp, err := hc.Get(srv.URL); err != nil {
-				t.Error(err)
-			} else {
-				resp.Body.Close()
-			}
-		})
+// TestShareCrowds: a host has no more connections than the share of the process.
+func TestShareCrowds(t *testing.T) {
+	h, addr := newHost("h", 4), &fakeAddress{share: 4}
+	h.addr = addr
+	enterNow(t, h, 2)
+	if h.OverShare() || !h.TryOpen(time.Now()) {
+		t.Error("alone: it is crowded with 3 of 4")
 	}
-	clients.Wait()
-	if len(conns) != n {
-		t.Errorf("got %d connections, want %d", len(conns), n)
+	addr.share = 2
+	if !h.OverShare() || h.TryOpen(time.Now()) {
+		t.Error("with two processes: 3 of 4 are not too many")
+	}
+	h.Release()
+	if h.OverShare() || h.TryOpen(time.Now()) {
+		t.Error("with two processes: 2 of 4 are not right")
 	}
 }

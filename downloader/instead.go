@@ -13,9 +13,9 @@ import (
 	"pawl/downloader/failure"
 )
 
-// getAny is Get from the URL asked or, where that fails, from the first mirror that
+// getFallback is Get from the URL asked or, where that fails, from the first mirror that
 // has the file. What is held of one of them comes first.
-func (d *Downloader) getAny(ctx context.Context, req Request) (Result, error) {
+func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, error) {
 	urls := append([]string{req.URL}, req.Mirrors...)
 	if i := slices.IndexFunc(urls, func(u string) bool { return d.began(req, u) }); i > 0 {
 		urls = slices.Concat(urls[i:i+1], urls[:i], urls[i+1:])

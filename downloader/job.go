@@ -12,6 +12,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/transport"
 	"pawl/store"
 )
 
@@ -76,7 +77,7 @@ func newJob(d *Downloader, req Request) (*job, error) {
 		return nil, err
 	}
 	if req.ListEntry != nil {
-		if err := d.opts.Follow.checkScheme(u.Scheme); err != nil {
+		if err := d.opts.Follow.CheckScheme(u.Scheme); err != nil {
 			return nil, err
 		}
 	}
@@ -107,7 +108,7 @@ func basicAuth(user *url.Userinfo) string {
 }
 
 // isPublic reports whether a public list has named u.
-func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(originOf(u)) }
+func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(transport.Origin(u)) }
 
 // run downloads the file and reports how that ended.
 func (j *job) run(ctx context.Context) (Result, error) {

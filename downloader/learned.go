@@ -114,7 +114,7 @@ func (h *host) Wanted(mine int) bool {
 
 // MustRelease reports whether a download is to give a connection to another process. last
 // says that it is the only one of the download, which is given back last.
-func (h *host) MustRelease(last bool) bool { return h.group.owes(last) }
+func (h *host) MustRelease(last bool) bool { return h.addr.MustRelease(last) }
 
 // Queued reports whether a connection waits for a free slot of this machine.
-func (h *host) Queued() bool { return h.group.queued() }
+func (h *host) Queued() bool { return h.addr.IsQueued() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -48,7 +49,9 @@ func newNameRig(t *testing.T, o Options) *nameRig {
 	}
 	r.st, r.d = st, New(st, o)
 	t.Cleanup(r.d.Close)
-	r.d.dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+	system := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = system })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		go answerNames(theirs, func() bool { return r.left.Add(-1) < 0 })
 		return ours, nil
@@ -59,7 +62,7 @@ func newNameRig(t *testing.T, o Options) *nameRig {
 // lose loses the name for so many lookups, each of which asks for two types of address.
 func (r *nameRig) lose(lookups int64) {
 	r.left.Store(2 * lookups)
-	r.d.dialer.forget(r.addr)
+	r.d.transport.Address(&url.URL{Scheme: "http", Host: r.addr}).Forget()
 }
 
 func (r *nameRig) get() error {

@@ -39,6 +39,12 @@ const (
 // errUntrusted means that the bytes of a mirror must not be mixed with those of the origin.
 var errUntrusted = errors.New("it is http and the file is https, and no digest is known that would prove its bytes")
 
+// A namer says who has named a URL.
+type namer struct {
+	given  bool // the user or a list, so that it gets the headers of the request; otherwise a server
+	public bool // a public source, so that the URL must not lead to a private address
+}
+
 // A mirror is another URL of the file of a download, used beside the origin once samples have
 // shown that it has the same bytes. It lives as long as the download.
 type mirror struct {
@@ -67,7 +73,7 @@ func (j *job) addMirrors(by namer, texts ...string) {
 		if err != nil || !by.given && j.origin.url.Scheme == "https" && u.Scheme != "https" {
 			continue
 		}
-		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.checkScheme(u.Scheme) != nil {
+		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.CheckScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil

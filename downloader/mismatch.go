@@ -114,13 +114,13 @@ func (all mismatches) next(sources []string) string {
 	return best
 }
 
-// getVerified is getFrom, repeated from single sources while the digest is wrong.
+// getVerified is getOnce, repeated from single sources while the digest is wrong.
 func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, error) {
 	sources := append([]string{req.URL}, req.Mirrors...)
 	var wrong mismatches
 	var all Result
 	for {
-		res, err := d.getFrom(ctx, req, wrong)
+		res, err := d.getOnce(ctx, req, wrong)
 		res.Fetched, res.Retries, res.Elapsed = res.Fetched+all.Fetched, res.Retries+all.Retries, res.Elapsed+all.Elapsed
 		all = res
 		var m *mismatch

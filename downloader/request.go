@@ -16,6 +16,7 @@ import (
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
+	"pawl/downloader/transport"
 )
 
 // A reply is a response whose header has been checked. Its body is open, and close must be
@@ -27,13 +28,14 @@ type reply struct {
 	conditional bool        // the request had an If-Range field
 	unframed    bool        // the body ends with the connection, so that a cut looks like the end
 	way         way
+	info        *transport.RequestInfo
 	ctx         context.Context // of the request
 	cancel      context.CancelCauseFunc
 }
 
 // leadsTo returns where the request was answered, after redirects.
 func (r *reply) leadsTo() destination {
-	return destination{url: r.Request.URL, strayed: strayed(r.Request), public: reachOf(r.ctx).restricted}
+	return destination{url: r.Request.URL, strayed: transport.LeftOrigin(r.Request), public: r.info.Restricted()}
 }
 
 // forScheduler returns the properties of the response that the scheduler needs.
@@ -118,20 +120,20 @@ func (j *job) newRequest(ctx context.Context, to target, r chunk.Range) (*http.R
 		return nil, failure.Wrap(failure.ErrUsage, err)
 	}
 	if j.req.Credentials != nil {
-		maps.Copy(req.Header, j.req.Credentials(originOf(to.url)))
+		maps.Copy(req.Header, j.req.Credentials(transport.Origin(to.url)))
 	}
-	if j.origin.basic != "" && sameOrigin(to.url, j.origin.url) {
+	if j.origin.basic != "" && transport.SameOrigin(to.url, j.origin.url) {
 		req.Header.Set("Authorization", j.origin.basic)
 	}
 	maps.Copy(req.Header, j.req.Header)
 	maps.Copy(req.Header, to.extra)
-	if to.asked == nil || !sameOrigin(to.url, to.asked) {
-		dropSecrets(req.Header)
+	if to.asked == nil || !transport.SameOrigin(to.url, to.asked) {
+		transport.DropSecrets(req.Header)
 	}
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", j.d.opts.UserAgent)
 	}
-	if host := req.Header.Get("Host"); host != "" && sameOrigin(to.url, j.origin.url) { // not for mirrors
+	if host := req.Header.Get("Host"); host != "" && transport.SameOrigin(to.url, j.origin.url) { // not for mirrors
 		req.Host = host
 	}
 	for _, ours := range []string{"Range", "If-Range", "If-Match"} { // the user must not choose the bytes
@@ -162,7 +164,7 @@ type exchange struct {
 	conn  *conn       // of the transfer that asks; nil outside of a transfer
 	r     chunk.Range // requested range; empty for the whole file
 	trace wayTrace
-	reach *reach
+	info  *transport.RequestInfo
 
 	failed   error // of the last attempt; nil if it succeeded
 	failures int   // attempts that failed, without those that only met a limit of connections
@@ -172,7 +174,7 @@ type exchange struct {
 // says. It returns a response with a usable body, or an error; errUnsatisfiable comes with a
 // reply whose body is closed.
 func (j *job) exchange(ctx context.Context, to target, c *conn, r chunk.Range) (*reply, error) {
-	x := &exchange{job: j, to: to, conn: c, r: r, reach: &reach{public: to.public}}
+	x := &exchange{job: j, to: to, conn: c, r: r, info: &transport.RequestInfo{Timeout: to.timeout, Public: to.public}}
 	ctx, cancel := context.WithCancelCause(ctx)
 	rep, err := x.run(ctx, cancel)
 	if err != nil {
@@ -186,11 +188,12 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 	if err != nil {
 		return nil, err
 	}
-	client := x.d.http
-	if x.conn == nil && x.req.ListEntry != nil {
-		client = x.d.http2
+	http1 := x.d.transport.Client(false)
+	client := http1
+	if x.conn == nil && x.req.ListEntry != nil { // perhaps a small file, for which HTTP/2 is better
+		client = x.d.transport.Client(true)
 	}
-	resp, err := sendUntil(client, x.d.http, req, x.judge)
+	resp, err := sendUntil(client, http1, req, x.judge)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -215,18 +218,14 @@ func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) 
 	if c := x.conn; c != nil {
 		c.Requesting(func(r sched.Reason) { cancel(stopError(r)) }, time.Now())
 		sent = func() { c.Sent(time.Now()) }
-		ctx = context.WithValue(ctx, queuedKey{}, func(waits bool) { c.Queued(waits, time.Now()) })
+		x.info.OnQueued = func(waits bool) { c.Queued(waits, time.Now()) }
 	}
-	if x.to.timeout != nil {
-		ctx = context.WithValue(ctx, timeoutKey{}, x.to.timeout)
-	}
-	ctx = context.WithValue(ctx, reachKey{}, x.reach)
-	return x.trace.trace(ctx, sent)
+	return x.trace.trace(transport.WithRequest(ctx, x.info), sent)
 }
 
 // judge decides what follows an attempt.
 func (x *exchange) judge(resp *http.Response, err error) verdict {
-	if resp != nil && x.reach.private {
+	if resp != nil && x.info.Private() {
 		x.progress.private.Store(true)
 	} else if resp != nil {
 		x.progress.public.Store(true)
@@ -250,9 +249,9 @@ func (x *exchange) judge(resp *http.Response, err error) verdict {
 // read checks the header of resp, the last response.
 func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) (*reply, error) {
 	content := response.Read(resp, x.r, x.known())
-	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), ctx: ctx, cancel: cancel}
+	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, ctx: ctx, cancel: cancel}
 	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
-	rep.unframed = !content.Gzip && resp.TLS == nil && !isFramed(resp) // gzip and TLS mark the end themselves
+	rep.unframed = !content.Gzip && resp.TLS == nil && !transport.IsFramed(resp) // gzip and TLS mark the end themselves
 	if content.Gzip {
 		resp.Body = &decoded{ReadCloser: resp.Body, free: x.req.MaxSize > 0}
 	}
@@ -270,12 +269,12 @@ func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, res
 // the attempt shows about the host and the network.
 func (j *job) outcome(h *host, resp *http.Response, err error) error {
 	if err != nil || resp.StatusCode >= 500 {
-		j.d.dialer.forget(h.addr) // another machine behind this name may do better
+		h.addr.Forget() // another machine behind this name may do better
 	}
 	if err != nil {
 		return failure.Explain(err)
 	}
-	j.d.outage.over()
+	j.d.network.Responded()
 	h.answered()
 	if resp.StatusCode == http.StatusPartialContent {
 		h.rangeServed()
@@ -295,7 +294,7 @@ type pacedReader struct {
 }
 
 func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.j.d.read(r.ctx, r.body, p)
+	n, err := r.j.d.transport.Read(r.ctx, r.body, p)
 	r.j.progress.received.Add(int64(n))
 	return n, err
 }

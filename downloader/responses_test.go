@@ -152,7 +152,7 @@ func FuzzResponses(f *testing.F) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &liar{script: script}
 			d := New(nil, Options{Tries: 3, RetryWait: time.Millisecond})
-			d.http.Transport = watchdog{next: l, timeout: time.Minute}
+			d.transport.Client(false).Transport = roundTrip(l.RoundTrip)
 			j, err := newJob(d, Request{URL: "http://h/f"})
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/transport"
 )
 
 const (
@@ -97,11 +98,11 @@ func (j *job) pause(ctx context.Context, c *conn, err error) error {
 // whether there is one. While the machine is offline and Options.WaitNetwork is set, failures
 // do not count.
 func (j *job) setback(err error) (wait time.Duration, again bool) {
-	if offline, first := j.d.outage.is(err); offline {
+	if offline, first := j.d.network.IsDown(err); offline {
 		if first {
 			j.emit(Event{Kind: Offline, Err: err})
 		}
-		return offlineEvery, true
+		return transport.NetworkPollInterval, true
 	}
 	limit := j.triesFor(err)
 	n, wait, again := j.budget.failed(err, limit)
@@ -117,7 +118,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 // for no limit. A name that had an address before is looked up as often as others, because a
 // network that comes and goes loses its name server, too.
 func (j *job) triesFor(err error) int {
-	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.d.dialer.hasResolved(j.first.host.addr)) {
+	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.first.host.addr.HasResolved()) {
 		return j.budget.tries
 	}
 	return failure.MaxTries(err, j.budget.tries)

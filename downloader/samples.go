@@ -145,5 +145,5 @@ func (j *job) isProven() bool {
 
 // samplesTimeout limits the time for n samples. All bytes are here, so pawl need not wait long.
 func (j *job) samplesTimeout(ctx context.Context, n int) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 2*j.d.opts.StallTimeout+j.d.turns.span(2*n))
+	return context.WithTimeout(ctx, 2*j.d.opts.StallTimeout+j.d.transport.RequestTime(2*n))
 }

@@ -188,8 +188,8 @@ func (t *transfer) tick(ctx context.Context, open func(*sched.Conn)) error {
 		case <-ctx.Done():
 			return nil
 		}
-		limit := float64(t.d.bytes.limit()) / float64(t.d.running()) // both may change while the transfer runs
-		t.sched.Tick(time.Now(), sched.Limit{Rate: limit, Low: t.d.slowed()}, open)
+		limit := float64(t.d.transport.ByteRate()) / float64(t.d.running()) // both may change while the transfer runs
+		t.sched.Tick(time.Now(), sched.Limit{Rate: limit, Low: t.d.transport.IsRateLow()}, open)
 	}
 }
 

@@ -40,8 +40,15 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "database/...", "errors", "io", "io/...", "net", "net/...", "os", "os/...", "log", "runtime"},
 	},
+	"pawl/downloader/recent": { // a map, for what is remembered about hosts
+		not: []string{"os", "os/...", "log", "flag", "net", "net/...", "sync", "sync/...", "time"},
+	},
+	"pawl/downloader/transport": { // connections, and limits of requests and bytes; it knows nothing of downloads
+		own: []string{"pawl/downloader/failure", "pawl/downloader/recent"},
+		not: []string{"os", "os/...", "log", "flag"},
+	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/response", "pawl/downloader/sched"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},

@@ -24,8 +24,8 @@ var promises = map[string][]string{
 	"A truncated file is not complete":       {"evidence: https without framing", "evidence: http without framing"},
 	"Nothing of yours is destroyed":          {"disks: foreign file", "disks: target is", "names:", "cmd/pawl.TestScripts"},
 	"One failure is one failure":             {"cmd/pawl.TestMirrorDead", "cmd/pawl.TestMirrorRounds"},
-	"Every wait ends":                        {"silences:", "trickles:", "breaks:", "downloader.TestWatchdogOneClock", "downloader.TestMultiplexerNoStreams", "downloader.TestPatienceSilence", "cmd/pawl.TestGetOffline"},
-	"No secret leaks":                        {"origins:", "links:", "cmd/pawl.TestPrivateAddresses", "downloader.TestCheckRedirect", "downloader.TestShownURL", "store.TestRecordKeys"},
+	"Every wait ends":                        {"silences:", "trickles:", "breaks:", "downloader/transport.TestWatchdogOneClock", "downloader/transport.TestH2PoolNoStreams", "downloader.TestRetryBudgetSilence", "cmd/pawl.TestGetOffline"},
+	"No secret leaks":                        {"origins:", "links:", "cmd/pawl.TestPrivateAddresses", "downloader/transport.TestCheckRedirect", "downloader.TestShownURL", "store.TestRecordKeys"},
 	"Bounded":                                {"cmd/pawl.TestTerabyte", "cmd/pawl.TestGrammar"},
 }
 

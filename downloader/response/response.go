@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -31,23 +30,12 @@ const (
 	maxQuote = 200
 )
 
-// usedFields are the header fields of responses that pawl reads.
-var usedFields = []string{
+// Fields are the header fields that pawl reads. The transport drops all others, because a header
+// of the maximum size may consist of so many short fields that they take 5 MiB of memory for as
+// long as the body lasts.
+var Fields = []string{
 	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
 	"Docker-Content-Digest", "Etag", "Last-Modified", "Link", "Location", "Repr-Digest", "Retry-After", "Set-Cookie",
-}
-
-// UsedHeader returns a copy of the fields of h that pawl reads. A header of the maximum size
-// may consist of so many short fields that they take 5 MiB of memory, which must not last as
-// long as the body.
-func UsedHeader(h http.Header) http.Header {
-	used := make(http.Header)
-	for _, name := range usedFields {
-		if v := h[name]; len(v) > 0 {
-			used[name] = slices.Clone(v)
-		}
-	}
-	return used
 }
 
 // A Meaning says how far a response can be used.

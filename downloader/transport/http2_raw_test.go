@@ -1,4 +1,4 @@
-package downloader
+package transport
 
 import (
 	"context"
@@ -18,17 +18,17 @@ import (
 	"time"
 )
 
-// A rawServer is an https server whose HTTP/2 frames (RFC 9113 §6) a test sends by hand.
+// A rawServer is an https server whose HTTP/2 frames (RFC 9113 §6) the test sends itself.
 type rawServer struct {
 	url   string
-	conns atomic.Int32
-	live  atomic.Int32
+	conns atomic.Int32 // connections in all
+	live  atomic.Int32 // open connections
 }
 
-// A rawConn is one of its connections.
+// A rawConn is a connection of a rawServer.
 type rawConn struct {
 	net.Conn
-	mu sync.Mutex // of writes
+	mu sync.Mutex // held during writes
 }
 
 func (c *rawConn) frame(typ, flags byte, id uint32, payload []byte) {
@@ -61,7 +61,7 @@ func (c *rawConn) goaway(last uint32) {
 	c.frame(7, 0, 0, p)
 }
 
-// read calls on for each request, until the end; pings are answered if pong.
+// read calls on for each request until the connection ends. It answers pings if pong is true.
 func (c *rawConn) read(pong bool, on func(id uint32)) {
 	pre := make([]byte, 24)
 	if _, err := io.ReadFull(c, pre); err != nil {
@@ -88,9 +88,16 @@ func (c *rawConn) read(pong bool, on func(id uint32)) {
 	}
 }
 
-// newRawServer starts a server that serves connection n, from 1, by serve, and a client of
-// it with at most so many connections.
-func newRawServer(t *testing.T, most int, serve func(n int32, c *rawConn)) (*rawServer, *http.Client, *multiplexer) {
+// newRawServer starts a server that serves connection n, from 1, with serve. The pool opens at
+// most so many connections to it.
+func newRawServer(t *testing.T, conns int, serve func(n int32, c *rawConn)) (*rawServer, *http.Client, *h2Pool) {
+	t.Helper()
+	return newRawServerWith(t, &http.Transport{}, conns, serve)
+}
+
+// newRawServerWith is newRawServer with settings of the pool's transport.
+func newRawServerWith(t *testing.T, base *http.Transport, conns int, serve func(n int32, c *rawConn)) (*rawServer, *http.Client, *h2Pool) {
+	t.Helper()
 	hs := httptest.NewUnstartedServer(nil)
 	hs.StartTLS()
 	cert := hs.TLS.Certificates[0]
@@ -117,13 +124,14 @@ func newRawServer(t *testing.T, most int, serve func(n int32, c *rawConn)) (*raw
 			}()
 		}
 	}()
-	c, m := multiplexed(t, &tls.Config{InsecureSkipVerify: true}, most)
-	return s, c, m
+	base.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	p := newPool(t, base, conns)
+	return s, &http.Client{Transport: p, Timeout: 20 * time.Second}, p
 }
 
-// TestMultiplexerEnding: nginx tells with the last request that it answers that it ends the
-// connection; those sent meanwhile go over others.
-func TestMultiplexerEnding(t *testing.T) {
+// TestH2PoolEnding: as nginx does, the server sends GOAWAY with the last request that it
+// processes. Requests behind it move to other connections.
+func TestH2PoolEnding(t *testing.T) {
 	for _, k := range []int{10, 50, 100} {
 		s, c, _ := newRawServer(t, 16, func(_ int32, c *rawConn) {
 			c.settings(128)
@@ -141,13 +149,13 @@ func TestMultiplexerEnding(t *testing.T) {
 			})
 		})
 		if good := getMany(t, c, s.url, 256); good != 256 {
-			t.Errorf("%d requests a connection: %d of 256 had answers", k, good)
+			t.Errorf("%d requests a connection: %d of 256 had responses", k, good)
 		}
 	}
 }
 
-// TestMultiplexerRefusedStream: a request that the server did not look at is sent again.
-func TestMultiplexerRefusedStream(t *testing.T) {
+// TestH2PoolRefusedStream: a request that the server did not process is sent again.
+func TestH2PoolRefusedStream(t *testing.T) {
 	var n atomic.Int32
 	s, c, _ := newRawServer(t, 16, func(_ int32, c *rawConn) {
 		c.settings(128)
@@ -161,14 +169,13 @@ func TestMultiplexerRefusedStream(t *testing.T) {
 	})
 	for i := range 20 {
 		if getMany(t, c, s.url, 1) != 1 {
-			t.Errorf("request %d had no answer", i+1)
+			t.Errorf("request %d had no response", i+1)
 		}
 	}
 }
 
-// TestMultiplexerClosedAfterTLS: a further connection that is closed at once takes no
-// request with it.
-func TestMultiplexerClosedAfterTLS(t *testing.T) {
+// TestH2PoolClosedAfterTLS: no request fails because a further connection is closed at once.
+func TestH2PoolClosedAfterTLS(t *testing.T) {
 	for range 20 {
 		s, c, _ := newRawServer(t, 16, func(n int32, c *rawConn) {
 			if n > 1 {
@@ -180,15 +187,15 @@ func TestMultiplexerClosedAfterTLS(t *testing.T) {
 		})
 		getMany(t, c, s.url, 1)
 		if good := getMany(t, c, s.url, 30); good != 30 {
-			t.Errorf("%d of 30 requests had answers", good)
+			t.Errorf("%d of 30 requests had responses", good)
 		}
 	}
 }
 
-// TestMultiplexerFewerStreams: a server lowers its limit while requests are on their way
-// to the connection, as the one before them is not written yet; they go one by one then.
-func TestMultiplexerFewerStreams(t *testing.T) {
-	s, _, m := newRawServer(t, 1, func(_ int32, c *rawConn) {
+// TestH2PoolFewerStreams: the server lowers its limit of streams while requests have been given
+// the connection and are not streams yet. They then follow one another.
+func TestH2PoolFewerStreams(t *testing.T) {
+	s, _, p := newRawServer(t, 1, func(_ int32, c *rawConn) {
 		c.settings(128)
 		first := true
 		c.read(true, func(id uint32) {
@@ -209,7 +216,7 @@ func TestMultiplexerFewerStreams(t *testing.T) {
 			defer cancel()
 			req, _ := http.NewRequestWithContext(ctx, "GET", s.url, nil)
 			req.Header.Set("Big", strings.Repeat("x", 1<<20))
-			if resp, err := m.RoundTrip(req); err == nil {
+			if resp, err := p.RoundTrip(req); err == nil {
 				resp.Body.Close()
 				good.Add(1)
 			}
@@ -217,16 +224,16 @@ func TestMultiplexerFewerStreams(t *testing.T) {
 	}
 	all.Wait()
 	if good.Load() != 100 {
-		t.Errorf("%d of 100 requests had answers", good.Load())
+		t.Errorf("%d of 100 requests had responses", good.Load())
 	}
 }
 
-// TestMultiplexerEnded: a connection that the server has ended, and not closed, is given
-// up, whether there was an answer over it or not.
-func TestMultiplexerEnded(t *testing.T) {
+// TestH2PoolEnded: a connection that the server has ended with GOAWAY and not closed is given up,
+// with and without a response over it.
+func TestH2PoolEnded(t *testing.T) {
 	for _, used := range []bool{true, false} {
 		ended := make(chan struct{})
-		s, c, m := newRawServer(t, 1, func(n int32, c *rawConn) {
+		s, c, p := newRawServer(t, 1, func(n int32, c *rawConn) {
 			c.settings(128)
 			end := func(last uint32) {
 				if n == 1 {
@@ -248,23 +255,28 @@ func TestMultiplexerEnded(t *testing.T) {
 			getMany(t, c, s.url, 1)
 		} else {
 			u, _ := url.Parse(s.url)
-			m.of(u).open() // for one that does not wait any more
+			p.origin(u).dial() // for a request that no longer waits
 		}
 		<-ended
 		c.Timeout = 5 * time.Second
 		if good := getMany(t, c, s.url, 3); good != 3 {
-			t.Errorf("used %v: %d of 3 requests had answers", used, good)
+			t.Errorf("used %v: %d of 3 requests had responses", used, good)
 		}
 	}
 }
 
-// TestMultiplexerStress: whatever a server does, no request waits for ever, and no
-// connection is left at the end.
-func TestMultiplexerStress(t *testing.T) {
+// TestH2PoolStress: whatever the server does, no request waits for ever, and no connection is
+// left at the end.
+func TestH2PoolStress(t *testing.T) {
 	end := time.Now().Add(3 * time.Second)
 	var mean atomic.Bool
 	mean.Store(true)
-	s, _, m := newRawServer(t, 4, func(n int32, c *rawConn) {
+	base := &http.Transport{ // as New makes it, but for the times
+		ResponseHeaderTimeout: 200 * time.Millisecond,
+		IdleConnTimeout:       2 * time.Second,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second},
+	}
+	s, _, p := newRawServerWith(t, base, 4, func(n int32, c *rawConn) {
 		c.settings(uint32(1 + rand.N(8)))
 		life := 1 + rand.N(40)
 		i := 0
@@ -295,9 +307,6 @@ func TestMultiplexerStress(t *testing.T) {
 			time.AfterFunc(rand.N(5*time.Millisecond), func() { c.ok(id) })
 		})
 	})
-	m.transport().ResponseHeaderTimeout = 200 * time.Millisecond
-	m.transport().IdleConnTimeout = 2 * time.Second
-	m.transport().HTTP2 = &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: time.Second} // as pawl does, but for the times
 	var all sync.WaitGroup
 	var good, bad, late atomic.Int32
 	for range 64 {
@@ -309,7 +318,7 @@ func TestMultiplexerStress(t *testing.T) {
 				}
 				req, _ := http.NewRequestWithContext(ctx, "GET", s.url, nil)
 				req.Close = rand.N(50) == 0
-				resp, err := m.RoundTrip(req)
+				resp, err := p.RoundTrip(req)
 				switch {
 				case err == nil:
 					io.Copy(io.Discard, resp.Body)
@@ -322,7 +331,7 @@ func TestMultiplexerStress(t *testing.T) {
 				}
 				cancel()
 				if rand.N(500) == 0 {
-					m.CloseIdleConnections()
+					p.CloseIdleConnections()
 				}
 			}
 		})
@@ -333,26 +342,21 @@ func TestMultiplexerStress(t *testing.T) {
 	if late.Load() > 0 {
 		t.Error("some waited for ever")
 	}
-	for _, known := range m.trunks.known {
-		if known.value.waits() {
-			t.Error("some wait")
-		}
-	}
-	// At the latest when they have been idle for long enough: net/http counts requests that
-	// were given up, until a ping is answered.
+	wantNoWaiters(t, p)
+	// net/http counts a cancelled request as active until a ping is answered, or until the
+	// connection has been idle for IdleConnTimeout.
 	for end := time.Now().Add(10 * time.Second); s.live.Load() > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		m.CloseIdleConnections()
+		p.CloseIdleConnections()
 	}
 	if s.live.Load() > 0 {
 		t.Errorf("%d connections are left", s.live.Load())
 	}
 }
 
-// TestMultiplexerNoStreams: a server that lowers its limit of streams to none, and answers
-// pings, does not hang requests: the clock of the watchdog ends those that wait for a
-// stream, and those that wait for a response.
-func TestMultiplexerNoStreams(t *testing.T) {
-	const most = 3
+// TestH2PoolNoStreams: a server that lowers its limit of streams to 0 and answers pings does not
+// hang requests, because the watchdog also ends requests that wait for a stream.
+func TestH2PoolNoStreams(t *testing.T) {
+	const conns = 3
 	for name, serve := range map[string]func(c *rawConn){
 		"none after the first": func(c *rawConn) {
 			c.settings(1)
@@ -366,9 +370,9 @@ func TestMultiplexerNoStreams(t *testing.T) {
 			c.read(true, func(uint32) {})
 		},
 	} {
-		s, c, _ := newRawServer(t, most, func(_ int32, c *rawConn) { serve(c) })
-		c.Transport = watchdog{c.Transport, 300 * time.Millisecond, nil, time.Second, minRate{}}
-		done := make(chan error, 2*most)
+		s, c, _ := newRawServer(t, conns, func(_ int32, c *rawConn) { serve(c) })
+		c.Transport = watchdog{next: c.Transport, timeout: 300 * time.Millisecond, connectTimeout: time.Second}
+		done := make(chan error, 2*conns)
 		for range cap(done) {
 			go func() {
 				resp, err := c.Get(s.url)
@@ -381,8 +385,8 @@ func TestMultiplexerNoStreams(t *testing.T) {
 		for i := range cap(done) {
 			select {
 			case err := <-done:
-				if err != nil && !errors.Is(err, errNoAnswer) {
-					t.Errorf("%s: got %v, want %v", name, err, errNoAnswer)
+				if err != nil && !errors.Is(err, errNoResponse) {
+					t.Errorf("%s: got %v, want %v", name, err, errNoResponse)
 				}
 			case <-time.After(20 * time.Second):
 				t.Fatalf("%s: %d requests hang", name, cap(done)-i)

@@ -1,0 +1,500 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pawl/downloader/failure"
+	"pawl/downloader/recent"
+)
+
+const (
+	// maintainInterval is the time between two comparisons of the open connections with the
+	// share. It is the interval at which store.Slots counts its members: half finds nothing
+	// new; double delays a newcomer's first connection by 0.4 s.
+	maintainInterval = 200 * time.Millisecond
+	// minPoll and pollSpread are the time between two tries to take a slot: minPoll and up to
+	// pollSpread more, at random, so that processes do not try in step. A guess: each try is a
+	// lock of a file for each slot that is in use. Half doubles that work, double leaves a free
+	// slot unused for 100 ms.
+	minPoll    = 20 * time.Millisecond
+	pollSpread = 30 * time.Millisecond
+	// unusedAfter is how long a connection without traffic is kept while other processes want
+	// one. A guess: half closes connections between two small files of a slow disk, double
+	// makes a newcomer wait for 2 s.
+	unusedAfter = time.Second
+	// lastReleaseAfter is how long a process must exceed its share before a download releases
+	// its only connection. A guess: at half, closing the idle connections may not have helped
+	// yet; double keeps a newcomer waiting.
+	lastReleaseAfter = time.Second
+	// maxSlotWait is how long a dial waits for a slot that other processes hold. A guess:
+	// within ten seconds each process should have its share, so that two minutes mean that the
+	// others do not work properly. Half may give up behind a stopped process that continues,
+	// double hides the reason from the user for longer.
+	maxSlotWait = 2 * time.Minute
+	// leaveAfter is how long a process remains a member without a connection. A guess: half
+	// lets a process lose its share between two files, double withholds the share from others.
+	leaveAfter = 1500 * time.Millisecond
+	// CloseNoticeDelay is how long a server takes to notice that a connection was closed. A
+	// guess: it covers an RTT of 100 ms to one side; a server farther away may count one
+	// connection too many for a moment at half of it. Double is a pause in which the slot is
+	// unused.
+	CloseNoticeDelay = 50 * time.Millisecond
+	// serverCloseDelay is how long a server takes until it no longer counts a connection that
+	// it has closed itself. A guess: the server's own bookkeeping after the close; at half of
+	// it, a loaded server may still count the connection.
+	serverCloseDelay = 5 * time.Millisecond
+)
+
+// Slots are the connections to one address that all processes share. *store.Slots satisfies
+// it. The methods must not block, and must be safe for concurrent use.
+type Slots interface {
+	// Try takes a slot and makes the process a member. It fails if none is free, or if the
+	// process has its share. The slot is released by Close.
+	Try() (io.Closer, bool)
+	// Share returns how many slots the process may hold now, and the maximum if it is alone.
+	Share() int
+	// Held returns how many slots the process holds.
+	Held() int
+	// Close releases all slots and ends the membership. The next Try begins a new one.
+	Close() error
+}
+
+// errClosed means that a dial waited for a slot when the Transport was closed.
+var errClosed = errors.New("the downloader was closed")
+
+// A connLimiter limits the TCP connections to each address, together with the other processes
+// that share the slots. Each connection holds a slot of its address from before the dial until
+// the server has noticed that the connection is closed.
+//
+// A process that exceeds its share first closes idle connections. Then requests close their
+// connections at their end, and downloads end requests (addrLimiter.mustRelease). Safe for
+// concurrent use.
+type connLimiter struct {
+	slots     func(addr string, n int) Slots // nil if connections are not limited
+	max       int                            // connections per address
+	closeIdle []func()                       // of all transports that dial through it; immutable after the first dial
+
+	mu         sync.Mutex
+	addrs      recent.Map[*addrLimiter] // by address; guarded by mu
+	lastClosed time.Time                // when closeIdle was last called; guarded by mu
+	closed     bool                     // guarded by mu
+
+	done        chan struct{}  // closed by close
+	maintainers sync.WaitGroup // one for each address in use
+	dials       sync.WaitGroup // one for each dial that waits for a slot
+}
+
+func newConnLimiter(slots func(addr string, n int) Slots, n int) *connLimiter {
+	return &connLimiter{slots: slots, max: n, addrs: recent.NewMap((*addrLimiter).isUnused), done: make(chan struct{})}
+}
+
+// limited makes dial take a slot first.
+func (l *connLimiter) limited(dial dialFunc) dialFunc {
+	if l.slots == nil {
+		return dial
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return l.limiter(addr).dial(ctx, func() (net.Conn, error) { return dial(ctx, network, addr) })
+	}
+}
+
+// wrap returns the transport to use in place of rt, whose dials must be limited by l. It must
+// be called before the first request.
+func (l *connLimiter) wrap(rt idleCloser, proxy func(*http.Request) (*url.URL, error)) http.RoundTripper {
+	l.closeIdle = append(l.closeIdle, rt.CloseIdleConnections)
+	if l.slots == nil {
+		return rt
+	}
+	return limitedTripper{l, rt, proxy}
+}
+
+// A limitedTripper makes requests the last ones of their connections while too many connections
+// are open.
+type limitedTripper struct {
+	limiter *connLimiter
+	next    http.RoundTripper
+	proxy   func(*http.Request) (*url.URL, error)
+}
+
+func (t limitedTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.limiter.limiter(dialedAddress(req.URL, t.proxy)).mustRelease(false) {
+		req = req.WithContext(req.Context()) // a copy, because a RoundTripper must not change the caller's request
+		req.Close = true
+	}
+	return t.next.RoundTrip(req)
+}
+
+// dialedAddress returns the address that is dialed for u: host and port of the server, or of
+// its proxy.
+func dialedAddress(u *url.URL, proxy func(*http.Request) (*url.URL, error)) string {
+	if proxy != nil {
+		if p, err := proxy(&http.Request{URL: u}); err == nil && p != nil {
+			u = p
+		}
+	}
+	port := u.Port()
+	if port == "" {
+		port = defaultPorts[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// limiter returns the limiter of an address, nil if connections are not limited.
+func (l *connLimiter) limiter(addr string) *addrLimiter {
+	if l.slots == nil {
+		return nil
+	}
+	addr = strings.ToLower(addr)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.addrs.Get(addr, func() *addrLimiter {
+		return &addrLimiter{owner: l, slots: l.slots(addr, l.max), turn: make(chan struct{}, 1), conns: make(map[*limitedConn]struct{})}
+	})
+}
+
+// dropIdle closes the idle connections of all transports, and ends dials that no request waits
+// for. It does nothing if it did so within maintainInterval.
+func (l *connLimiter) dropIdle() {
+	l.mu.Lock()
+	soon := time.Since(l.lastClosed) < maintainInterval
+	if !soon {
+		l.lastClosed = time.Now()
+	}
+	l.mu.Unlock()
+	if soon {
+		return
+	}
+	for _, closeIdle := range l.closeIdle {
+		closeIdle()
+	}
+}
+
+// close closes the idle connections and releases all slots. No request may be under way. It may
+// be called again.
+func (l *connLimiter) close() {
+	for _, closeIdle := range l.closeIdle {
+		closeIdle()
+	}
+	l.mu.Lock()
+	closed := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if closed {
+		return
+	}
+	close(l.done)
+	l.dials.Wait()
+	l.maintainers.Wait()
+	shared := false
+	for a := range l.addrs.All() { // without mu: no further address is added
+		shared = shared || a.slots.Held() > 0 && a.slots.Share() < l.max
+	}
+	if shared { // else another process connects before the server has noticed
+		time.Sleep(CloseNoticeDelay)
+	}
+	for a := range l.addrs.All() {
+		a.slots.Close()
+	}
+}
+
+// An addrLimiter limits the connections to one address. The nil addrLimiter limits nothing.
+type addrLimiter struct {
+	owner *connLimiter
+	slots Slots
+	turn  chan struct{} // holds a token while a dial tries to take a slot, so that dials get slots in order
+
+	mu         sync.Mutex
+	conns      map[*limitedConn]struct{} // open connections; guarded by mu
+	waiting    int                       // dials without a slot; guarded by mu
+	connected  bool                      // there has been a connection; guarded by mu
+	maintained bool                      // maintain is running; guarded by mu
+	surplus    int                       // connections to be released; guarded by mu
+	overSince  time.Time                 // since when the share is exceeded, zero if it is not; guarded by mu
+	emptySince time.Time                 // since when there is no connection, zero if there is one; guarded by mu
+}
+
+// dial takes a slot, however long that takes, and then dials.
+func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (net.Conn, error) {
+	slot, err := a.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dial()
+	if err != nil {
+		slot.Close()
+		return nil, err
+	}
+	c := &limitedConn{Conn: conn, limiter: a, slot: slot}
+	c.used.Store(time.Now().UnixNano())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conns[c] = struct{}{}
+	a.connected = true
+	return c, nil
+}
+
+// acquire waits for a slot. The wait is no silence of the server, so it restarts the clock of
+// the request; maxSlotWait limits it instead.
+func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
+	if !a.beginWait() {
+		return nil, errClosed
+	}
+	defer a.owner.dials.Done()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.waiting--
+	}()
+	begun := time.Now()
+	if err := a.awaitTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-a.turn }()
+	for {
+		if slot, ok := a.slots.Try(); ok {
+			return slot, nil
+		}
+		if time.Since(begun) > maxSlotWait {
+			return nil, failure.New(failure.ErrThrottled, "other pawls have all connections to the host that there may be, for too long")
+		}
+		attemptOf(ctx).moved(false)
+		a.owner.dropIdle() // an idle connection of this process may hold the slot
+		poll := time.NewTimer(minPoll + rand.N(pollSpread))
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			poll.Stop()
+			return nil, context.Cause(ctx)
+		case <-a.owner.done:
+			poll.Stop()
+			return nil, errClosed
+		}
+	}
+}
+
+// awaitTurn waits until no earlier dial tries to take a slot. The caller must then take the
+// token out of turn.
+func (a *addrLimiter) awaitTurn(ctx context.Context) error {
+	tick := time.NewTicker(maintainInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case a.turn <- struct{}{}:
+			return nil
+		case <-tick.C:
+			attemptOf(ctx).moved(false)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-a.owner.done:
+			return errClosed
+		}
+	}
+}
+
+// beginWait counts a dial that waits, and starts maintain. It returns false if the connLimiter
+// is closed.
+func (a *addrLimiter) beginWait() bool {
+	a.owner.mu.Lock()
+	defer a.owner.mu.Unlock()
+	if a.owner.closed {
+		return false
+	}
+	a.owner.dials.Add(1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting++
+	if !a.maintained {
+		a.maintained = true
+		a.owner.maintainers.Go(a.maintain)
+	}
+	return true
+}
+
+// maintain keeps the connections within the share until the address is no longer in use.
+func (a *addrLimiter) maintain() {
+	tick := time.NewTicker(maintainInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-a.owner.done:
+			return
+		}
+		drop, left := a.rebalance(time.Now())
+		if left {
+			return
+		}
+		if drop {
+			a.owner.dropIdle()
+		}
+	}
+}
+
+// rebalance compares the open connections with the share. drop means that idle connections
+// must be closed; left means that there are no connections, and that the membership has ended.
+func (a *addrLimiter) rebalance(now time.Time) (drop, left bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.waiting > 0 || len(a.conns) > 0 || a.slots.Held() > 0:
+		a.emptySince = time.Time{}
+	case a.emptySince.IsZero():
+		a.emptySince = now
+	case now.Sub(a.emptySince) >= leaveAfter || !a.connected: // nothing is gained by waiting for a host that cannot be reached
+		a.slots.Close()
+		a.maintained, a.emptySince = false, time.Time{}
+		return false, true
+	}
+	share := a.slots.Share()
+	over := min(len(a.conns), a.slots.Held()) - share // no slot is held if there are no locks
+	switch {
+	case over <= 0:
+		a.surplus, a.overSince = 0, time.Time{}
+	case a.overSince.IsZero(): // closing the idle connections may suffice
+		a.overSince = now
+	default:
+		a.surplus = over
+	}
+	return over > 0 || share < a.owner.max && a.hasUnused(now), false
+}
+
+// hasUnused reports whether a connection seems to be idle. The caller holds mu.
+func (a *addrLimiter) hasUnused(now time.Time) bool {
+	for c := range a.conns {
+		if now.UnixNano()-c.used.Load() > int64(unusedAfter) {
+			return true
+		}
+	}
+	return false
+}
+
+// isUnused reports whether the limiter may be forgotten, because the process has left the
+// address. An Address may still have it, and then only asks for the share; another limiter of
+// the same address competes for slots as another process does.
+func (a *addrLimiter) isUnused() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.maintained && a.waiting == 0 && len(a.conns) == 0 && a.slots.Held() == 0
+}
+
+// share returns how many connections the process should have: at least one, which then may have
+// to wait for its slot.
+func (a *addrLimiter) share() int {
+	if a == nil {
+		return math.MaxInt
+	}
+	return max(1, a.slots.Share())
+}
+
+// mustRelease reports whether the caller must close a connection, and counts it as closed. If
+// last is true, the connection is the only one of a download, which is released last.
+func (a *addrLimiter) mustRelease(last bool) bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.surplus <= 0 || last && time.Since(a.overSince) < lastReleaseAfter {
+		return false
+	}
+	a.surplus--
+	return true
+}
+
+// isQueued reports whether a dial waits for a slot.
+func (a *addrLimiter) isQueued() bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.waiting > 0
+}
+
+// A limitedConn is a connection that holds a slot.
+type limitedConn struct {
+	net.Conn
+	limiter *addrLimiter
+	slot    io.Closer
+	used    atomic.Int64 // time of the last read or write, in Unix nanoseconds
+	gone    atomic.Bool  // the server has closed it
+	once    sync.Once    // for the first Close
+}
+
+func (c *limitedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.used.Store(time.Now().UnixNano())
+	if err != nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
+		c.gone.Store(true)
+	}
+	return n, err
+}
+
+func (c *limitedConn) Write(p []byte) (int, error) {
+	c.used.Store(time.Now().UnixNano())
+	return c.Conn.Write(p)
+}
+
+// Close closes the connection, and releases its slot when the server should have noticed.
+func (c *limitedConn) Close() error {
+	gone := c.gone.Load()
+	err := c.Conn.Close()
+	c.once.Do(func() {
+		c.limiter.mu.Lock()
+		delete(c.limiter.conns, c)
+		c.limiter.mu.Unlock()
+		after := CloseNoticeDelay
+		if gone {
+			after = serverCloseDelay
+		}
+		time.AfterFunc(after, func() { c.slot.Close() })
+	})
+	return err
+}
+
+// An Address is a host and port that is dialed, of a server or its proxy. All its methods may
+// be called on nil, which is an address without limits that nothing is known of.
+type Address struct {
+	hostPort string
+	dialer   *dialer
+	limiter  *addrLimiter // nil if connections are not limited
+}
+
+// Share returns how many connections this process should have at most. The number changes as
+// other processes come and go; it is at least 1.
+func (a *Address) Share() int {
+	if a == nil {
+		return math.MaxInt
+	}
+	return a.limiter.share()
+}
+
+// MustRelease reports whether the caller must close a connection, because the process has more
+// than its share. If it returns true, the caller must do so. If last is true, the connection is
+// the only one of a download, which is released last.
+func (a *Address) MustRelease(last bool) bool { return a != nil && a.limiter.mustRelease(last) }
+
+// IsQueued reports whether a dial waits because other processes have the connections.
+func (a *Address) IsQueued() bool { return a != nil && a.limiter.isQueued() }
+
+// Forget makes the next dial look up the name again, because another of the machines behind it
+// may do better.
+func (a *Address) Forget() {
+	if a != nil {
+		a.dialer.forget(a.hostPort)
+	}
+}
+
+// HasResolved reports whether the name has had an address in this run.
+func (a *Address) HasResolved() bool { return a != nil && a.dialer.hasResolved(a.hostPort) }

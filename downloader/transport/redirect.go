@@ -1,0 +1,81 @@
+package transport
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"pawl/downloader/failure"
+)
+
+// maxRedirects is how many redirects are followed in a row. It is the limit that the Fetch
+// standard sets for browsers (WHATWG Fetch, HTTP-redirect fetch). net/http stops after 10,
+// which some download portals reach; double only delays the error of a loop.
+const maxRedirects = 20
+
+// harmless are the header fields that may follow a redirect to another origin. All other fields
+// that the user set may be secrets.
+var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "User-Agent"}
+
+// checkRedirect is for http.Client.CheckRedirect. After the first redirect that leaves the
+// origin of the request, credentials must not be sent, even if a later redirect leads back.
+func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%d redirects in a row", maxRedirects)))
+	}
+	last := via[len(via)-1].URL
+	if req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
+		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%s redirects to what is no http or https URL", last.Host)))
+	}
+	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.Insecure {
+		return failure.Permanent(failure.Wrap(failure.ErrDowngrade, fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme)))
+	}
+	if err := o.Follow.CheckScheme(req.URL.Scheme); err != nil {
+		return fmt.Errorf("%s redirects, but %w", last.Host, err)
+	}
+	req.Header.Del("Referer") // net/http sets it to the previous URL, which may be signed
+	if LeftOrigin(req) {      // must be checked each time, because net/http restores the fields
+		DropSecrets(req.Header)
+	} else if ref := via[0].Header.Get("Referer"); ref != "" {
+		req.Header.Set("Referer", ref)
+	}
+	return nil
+}
+
+// LeftOrigin reports whether a redirect on the way to req left the origin of the first request.
+func LeftOrigin(req *http.Request) bool {
+	for r := req; r.Response != nil; r = r.Response.Request {
+		if !SameOrigin(r.URL, r.Response.Request.URL) {
+			return true
+		}
+	}
+	return false
+}
+
+// SameOrigin reports whether credentials for a may be sent to b.
+func SameOrigin(a, b *url.URL) bool { return Origin(a) == Origin(b) }
+
+// Origin returns the scheme, host and port of u, for example "https://example.org:443". It adds
+// the default port (RFC 6454 §4).
+func Origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = defaultPorts[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// defaultPorts are the ports of URLs without a port, by scheme. SOCKS URLs are for proxies.
+var defaultPorts = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
+
+// DropSecrets deletes all fields that may be secrets.
+func DropSecrets(h http.Header) {
+	for name := range h {
+		if !slices.Contains(harmless, name) {
+			delete(h, name)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package transport
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"pawl/downloader/failure"
+)
+
+// TestCheckRedirect: secrets and the Referer stay within the origin, and redirects that must not
+// be followed are permanent errors.
+func TestCheckRedirect(t *testing.T) {
+	secrets := []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Token"}
+	onlyHTTPS := Options{Follow: Follow{Schemes: []string{"https"}}}
+	tests := []struct {
+		name string
+		path string // the URLs, in order
+		opts Options
+		err  error
+		home bool // keeps the fields that are only for the origin
+	}{
+		{"same origin", "http://h/a http://h/b", Options{}, nil, true},
+		{"other case", "http://h/a http://H/b", Options{}, nil, true},
+		{"default port", "https://h/a https://h:443/b", Options{}, nil, true}, // RFC 6454 §4: the same origin
+		{"other host", "http://h/a http://o/b", Options{}, nil, false},
+		{"subdomain", "http://h/a http://sub.h/b", Options{}, nil, false},
+		{"other port", "http://h/a http://h:81/b", Options{}, nil, false},
+		{"to https", "http://h/a https://h/b", Options{}, nil, false},
+		{"to https on the same port", "http://h:81/a https://h:81/b", Options{}, nil, false},
+		{"to http", "https://h/a http://h/b", Options{}, failure.ErrTLS, false},
+		{"to http in the end", "http://h/a https://h/b http://h/c", Options{}, failure.ErrTLS, false},
+		{"to http, allowed", "https://h/a http://h/b", Options{Insecure: true}, nil, false},
+		{"to another scheme", "http://h/a ftp://h/b", Options{}, failure.ErrProtocol, false},
+		{"to a scheme that is not allowed", "http://h/a http://h/b", onlyHTTPS, failure.ErrScheme, false},
+		{"on from another host", "http://h/a http://o/b http://o/c", Options{}, nil, false},
+		{"home again", "http://h/a http://o/b http://h/c", Options{}, nil, false},
+		{"nineteen", strings.Repeat("http://h/a ", maxRedirects-1) + "http://h/b", Options{}, nil, true},
+		{"twenty", strings.Repeat("http://h/a ", maxRedirects) + "http://h/b", Options{}, failure.ErrProtocol, false},
+	}
+	for _, tt := range tests {
+		var via []*http.Request
+		for _, u := range strings.Fields(tt.path) {
+			req, err := http.NewRequest(http.MethodGet, u, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Range", "bytes=0-1")
+			req.Header.Set("User-Agent", "pawl")
+			req.Header.Set("Referer", "mine")
+			for _, name := range secrets {
+				req.Header.Set(name, "secret")
+			}
+			if len(via) > 0 { // as net/http does
+				req.Response = &http.Response{Request: via[len(via)-1]}
+			}
+			via = append(via, req)
+		}
+		req := via[len(via)-1]
+		req.Header.Set("Referer", "http://h/a?signature") // as net/http does
+		err := tt.opts.checkRedirect(req, via[:len(via)-1])
+		if !errors.Is(err, tt.err) || failure.IsPermanent(err) != (tt.err != nil) {
+			t.Errorf("%s: got error %v (permanent %v), want %v", tt.name, err, failure.IsPermanent(err), tt.err)
+		}
+		if tt.err != nil {
+			continue
+		}
+		want := map[bool]string{true: "mine"}[tt.home]
+		if got := req.Header.Get("Referer"); got != want {
+			t.Errorf("%s: Referer: got %q, want %q", tt.name, got, want)
+		}
+		via[0].Header.Del("Referer")
+		req.Header.Set("Referer", "http://h/a?signature")
+		if err := tt.opts.checkRedirect(req, via[:len(via)-1]); err != nil || req.Header.Get("Referer") != "" {
+			t.Errorf("%s: no Referer of the user: got %q, %v", tt.name, req.Header.Get("Referer"), err)
+		}
+		for _, name := range secrets {
+			if got := req.Header.Get(name) != ""; got != tt.home {
+				t.Errorf("%s: %s kept: got %v, want %v", tt.name, name, got, tt.home)
+			}
+		}
+		if req.Header.Get("Range") != "bytes=0-1" || req.Header.Get("User-Agent") != "pawl" {
+			t.Errorf("%s: got header %v, want Range and User-Agent as they were", tt.name, req.Header)
+		}
+		if got := LeftOrigin(req); got == tt.home {
+			t.Errorf("%s: left the origin: got %v", tt.name, got)
+		}
+	}
+}

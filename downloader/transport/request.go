@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// A RequestInfo describes a request beyond its http.Request, and then reports the origin of
+// its last response. It serves one request with its redirects and retries, which must follow
+// one another. The caller must not change it while the request is under way.
+type RequestInfo struct {
+	// Timeout returns how long the server may take for the response header, and for each next
+	// byte of the body. It is called each time that the request is sent. Default
+	// Options.StallTimeout.
+	Timeout func() time.Duration
+	// Public means that a public server or list named the URL, so that it must not lead to a
+	// private address.
+	Public bool
+	// OnQueued is called with true when the request begins to wait for the request rate, and
+	// with false when it no longer waits. Default none.
+	OnQueued func(waiting bool)
+
+	restricted bool // a public source named the URL that is being requested now
+	private    bool // the last response came from a private address
+}
+
+// Restricted reports whether the URL that responded last must not lead to a private address,
+// because a public source named it: the caller's source, or a server that redirects.
+func (r *RequestInfo) Restricted() bool { return r.restricted }
+
+// Private reports whether the last response came from a private address.
+func (r *RequestInfo) Private() bool { return r.private }
+
+// begin updates r before req is sent, which is the first request, a retry, or a redirect. A
+// server at a private address may redirect to private addresses, because it is as trusted as
+// its neighbours.
+func (r *RequestInfo) begin(req *http.Request) {
+	if req.Response == nil {
+		r.restricted = r.Public
+	} else if !r.private {
+		r.restricted = r.restricted || !SameOrigin(req.URL, req.Response.Request.URL)
+	}
+	r.private = false
+}
+
+type infoKey struct{}
+
+// WithRequest returns a context for a request that info describes. A request without a
+// RequestInfo may go to any address.
+func WithRequest(ctx context.Context, info *RequestInfo) context.Context {
+	return context.WithValue(ctx, infoKey{}, info)
+}
+
+// infoOf returns the RequestInfo of a context, nil if there is none.
+func infoOf(ctx context.Context) *RequestInfo {
+	info, _ := ctx.Value(infoKey{}).(*RequestInfo)
+	return info
+}
+
+// An attempt is one request on its way through the stages below the watchdog, or the dial of
+// an HTTP/2 connection, which serves many requests.
+type attempt struct {
+	// moved is called when a queue of ours in which the attempt waits has moved, so that the
+	// server is not silent. The argument reports whether there is a connection to the server.
+	moved func(connected bool)
+	// conn is the connection that carries the request, or the dialed connection; nil if there
+	// is none yet, or if it is not known.
+	conn atomic.Pointer[trackedConn]
+	// dialFor is the URL that an HTTP/2 connection is dialed for, nil for a request.
+	dialFor *url.URL
+}
+
+type attemptKey struct{}
+
+func withAttempt(ctx context.Context, a *attempt) context.Context {
+	return context.WithValue(ctx, attemptKey{}, a)
+}
+
+// attemptOf returns the attempt of a context. Without one it returns an attempt that nobody
+// else sees.
+func attemptOf(ctx context.Context) *attempt {
+	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+		return a
+	}
+	return &attempt{moved: func(bool) {}}
+}

@@ -1,0 +1,59 @@
+package transport
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"pawl/downloader/recent"
+)
+
+// A requestLimiter limits the requests per second to each host. They are evenly spaced: there
+// is no burst, not even after a pause. Safe for concurrent use. A nil requestLimiter limits
+// nothing.
+type requestLimiter struct {
+	rate float64 // requests per second
+
+	mu    sync.Mutex
+	hosts recent.Map[*limiter] // by host and port as in the URL, in lower case; guarded by mu
+}
+
+// newRequestLimiter returns the limiter of a rate, nil if there is none.
+func newRequestLimiter(rate float64) *requestLimiter {
+	if !(rate > 0) { // NaN, too
+		return nil
+	}
+	return &requestLimiter{rate: rate, hosts: recent.NewMap((*limiter).isIdle)}
+}
+
+// time returns how long n requests to one host take, 0 without a limit.
+func (r *requestLimiter) time(n int) time.Duration {
+	if r == nil {
+		return 0
+	}
+	return newLimiter(r.rate, 0).timeLocked(n)
+}
+
+// wait waits until a request to u may be sent. If ctx ends first, wait returns its cause. The
+// function onQueued, unless it is nil, is called with true before the wait and with false after
+// it, because the server is not slow meanwhile.
+func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(bool)) error {
+	if r == nil {
+		return nil
+	}
+	if onQueued != nil {
+		onQueued(true)
+		defer onQueued(false)
+	}
+	return r.host(u).take(ctx, 1)
+}
+
+// host returns the limiter of the host of u. One request may follow a pause at once, so its
+// burst is the time of one request.
+func (r *requestLimiter) host(u *url.URL) *limiter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hosts.Get(strings.ToLower(u.Host), func() *limiter { return newLimiter(r.rate, r.time(1)) })
+}

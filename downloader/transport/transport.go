@@ -1,0 +1,219 @@
+// Package transport sends requests and paces their responses. It dials, speaks TLS, HTTP/1.1
+// and HTTP/2, follows redirects, and ends requests that no longer make progress. It limits the
+// connections to each address together with other processes, the requests per second to each
+// host, and the bytes per second of all bodies together.
+//
+// A request passes these stages, in this order:
+//
+//	http.Client     follows redirects; credentials must not leave their origin (redirect.go)
+//	http1Fallback   sends a request over HTTP/1.1 if HTTP/2 cannot serve it (http2.go)
+//	watchdog        waits for the request rate, then limits every later wait (watchdog.go)
+//	guard           keeps public sources off private addresses (private.go)
+//	limitedTripper  closes connections that other processes must have (connlimit.go)
+//	h2Pool          chooses an HTTP/2 connection with room for a stream (http2.go)
+//	http.Transport  dials through tracked, addrLimiter and dialer (dial.go, connlimit.go)
+//
+// The package knows nothing of downloads. A caller describes a request by a RequestInfo.
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"pawl/downloader/failure"
+)
+
+// Options are the settings of a Transport. Connections, ConnectTimeout and StallTimeout must
+// be positive.
+type Options struct {
+	Connections    int           // most connections per address
+	ConnectTimeout time.Duration // for TCP, and again for TLS
+	StallTimeout   time.Duration // until the response header, and until each next byte of a body
+	MinRate        int64         // bytes per second of a body, below which it is ended; default no minimum
+	MinRateTime    time.Duration // time over which MinRate is measured; default twice the timeout of the request
+	ByteRate       int64         // bytes per second of all bodies together; default no limit
+	RequestRate    float64       // requests per second to each host; default no limit
+
+	Proxy    func(*http.Request) (*url.URL, error) // default no proxy
+	RootCAs  *x509.CertPool                        // default the system's certificates
+	Insecure bool                                  // certificates are not verified, and redirects from https to http are followed
+	Follow   Follow                                // limits the targets of redirects
+
+	// Fields are the canonical names of the response header fields that are kept. Default all.
+	Fields []string
+}
+
+const (
+	// readBufferSize is in bytes, for the header and small reads of each connection. A guess:
+	// net/http's 4 KiB needs many system calls for each body of 16 KiB; double only takes
+	// memory, because large reads bypass the buffer.
+	readBufferSize = 64 << 10
+	// maxIdleConns limits the idle connections to all hosts together. A guess: half closes
+	// connections that a list with 64 hosts uses again; double keeps more file descriptors
+	// open than some systems allow a process (256).
+	maxIdleConns = 128
+	// idleTimeout closes an idle connection. It is net/http's default; servers close theirs
+	// after 5 to 75 s. Half costs new connections after a pause, double keeps dead ones.
+	idleTimeout = 90 * time.Second
+	// keepAliveInterval is the time between TCP keep-alive probes. It is twice net's default
+	// of 15 s: the watchdog notices silence, so the probes need only keep a NAT entry alive.
+	keepAliveInterval = 30 * time.Second
+)
+
+// A Transport sends requests. Safe for concurrent use. Close must be called at the end.
+type Transport struct {
+	proxy        func(*http.Request) (*url.URL, error)
+	dialer       *dialer
+	connections  *connLimiter
+	requests     *requestLimiter // nil without a limit
+	bytes        *limiter
+	http1, http2 *http.Client
+}
+
+// New returns a Transport. The function slots returns the at most n connections to an address,
+// for example "example.org:443", that all processes share. If slots is nil, connections are
+// not limited across processes.
+func New(o Options, slots func(addr string, n int) Slots) *Transport {
+	t := &Transport{
+		proxy:       o.Proxy,
+		dialer:      newDialer(o.ConnectTimeout),
+		connections: newConnLimiter(slots, o.Connections),
+		requests:    newRequestLimiter(o.RequestRate),
+		bytes:       newLimiter(float64(max(0, o.ByteRate)), burstTime),
+	}
+	http1, http2 := t.watched(o, false), t.watched(o, true)
+	t.http1 = &http.Client{Transport: http1, CheckRedirect: o.checkRedirect}
+	t.http2 = &http.Client{Transport: http1Fallback{http1, http2, o.Proxy}, CheckRedirect: o.checkRedirect}
+	return t
+}
+
+// Client returns the client for HTTP/1.1, in which each request under way has its own
+// connection, or, if streams is true, the client that sends many requests over one HTTP/2
+// connection if the server can do so. Ranges of one file must use HTTP/1.1, because HTTP/2
+// would put them all on one TCP connection.
+func (t *Transport) Client(streams bool) *http.Client {
+	if streams {
+		return t.http2
+	}
+	return t.http1
+}
+
+// Close closes the idle connections and releases all slots. No request may be under way, and
+// none may follow. Close may be called again.
+func (t *Transport) Close() { t.connections.close() }
+
+// watched returns the stages from the watchdog on.
+func (t *Transport) watched(o Options, http2 bool) http.RoundTripper {
+	limited := t.limited(o, t.dialer.dial, http2)
+	if !o.Follow.Private {
+		limited = guard{limited, t.limited(o, t.dialer.dialPublic, http2), o.Proxy}
+	}
+	return watchdog{
+		next:           limited,
+		requests:       t.requests,
+		timeout:        o.StallTimeout,
+		connectTimeout: 2 * o.ConnectTimeout, // for TCP and for TLS
+		minRate:        minRate{o.MinRate, o.MinRateTime},
+		fields:         o.Fields,
+	}
+}
+
+// limited returns a transport that opens its connections with dial, and limits their number.
+func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTripper {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(http2)
+	base := &http.Transport{
+		Proxy:               o.Proxy,
+		DialContext:         tracked(t.connections.limited(dial)),
+		TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
+		TLSHandshakeTimeout: o.ConnectTimeout,
+		MaxIdleConns:        max(maxIdleConns, o.Connections),
+		MaxIdleConnsPerHost: o.Connections,
+		IdleConnTimeout:     idleTimeout,
+		ReadBufferSize:      readBufferSize,
+
+		MaxResponseHeaderBytes: failure.MaxHeaderBytes,
+
+		DisableCompression: true, // a range of a compressed body is not a range of the file
+		Protocols:          &protocols,
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: o.StallTimeout, PingTimeout: o.StallTimeout},
+	}
+	var rt idleCloser = newRenewing(base)
+	if http2 {
+		rt = newH2Pool(base, o.Connections)
+	}
+	return t.connections.wrap(rt, o.Proxy)
+}
+
+// idleCloser is a transport with connections that may be idle.
+type idleCloser interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+// dialFunc has the form of http.Transport.DialContext.
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Address returns the address that requests to u dial.
+func (t *Transport) Address(u *url.URL) *Address {
+	hostPort := dialedAddress(u, t.proxy)
+	return &Address{hostPort, t.dialer, t.connections.limiter(hostPort)}
+}
+
+// RequestTime returns how long the request rate takes for n requests to one host, 0 without a
+// limit.
+func (t *Transport) RequestTime(n int) time.Duration { return t.requests.time(n) }
+
+// SetByteRate changes the limit of all bodies together to bytes per second, also for reads that
+// wait under the previous limit. 0 means no limit.
+func (t *Transport) SetByteRate(perSecond int64) { t.bytes.setRate(float64(max(0, perSecond))) }
+
+// ByteRate returns the limit of all bodies together in bytes per second, 0 for no limit.
+func (t *Transport) ByteRate() int64 { return t.bytes.limit() }
+
+// IsRateLow reports whether the limit of bytes is so low that a slow connection may be slow
+// because of the limit.
+func (t *Transport) IsRateLow() bool {
+	limit := t.ByteRate()
+	return limit > 0 && limit < lowRate
+}
+
+// Read reads once from body into p, which must not be empty, when the limit of bytes allows it.
+// It waits before it reads, so that the bytes in the buffers of many connections do not exceed
+// the limit. If ctx ends first, Read returns its cause and reads nothing.
+func (t *Transport) Read(ctx context.Context, body io.Reader, p []byte) (int, error) {
+	p = p[:t.maxRead(len(p))]
+	if err := t.bytes.take(ctx, len(p)); err != nil {
+		return 0, err
+	}
+	n, err := body.Read(p)
+	if n < len(p) {
+		t.bytes.giveBack(len(p) - n)
+	}
+	return n, err
+}
+
+// maxRead returns how many of n bytes one read may take under the limit of bytes.
+func (t *Transport) maxRead(n int) int {
+	limit := t.ByteRate()
+	if limit == 0 {
+		return n
+	}
+	return int(min(float64(n), max(minRead, float64(limit)*readTime.Seconds())))
+}
+
+// MaxDrain returns how many of n unwanted bytes are worth reading to keep a connection. Under
+// a limit of bytes, these are the bytes of a short moment.
+func (t *Transport) MaxDrain(n int64) int64 {
+	if limit := t.ByteRate(); limit > 0 {
+		n = int64(min(float64(limit)*burstTime.Seconds(), float64(n)))
+	}
+	return n
+}

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ var epoch = time.Unix(1e9, 0)
 // A gate is a Gate whose properties a test chooses.
 type gate struct {
 	ceiling   int  // connections that it grants
+	fair      int  // share of the download; 0 for the ceiling
 	start     int  // returned by Join
 	overShare bool // another download has no connection
 	wanted    bool // another download needs one, if that has more than one
@@ -35,7 +37,7 @@ func (g *gate) Join() int      { g.joined++; return g.start }
 func (g *gate) Leave()         { g.joined-- }
 func (g *gate) Adopt()         { g.open++ }
 func (g *gate) Release()       { g.open-- }
-func (g *gate) FairShare() int { return g.ceiling }
+func (g *gate) FairShare() int { return cmp.Or(g.fair, g.ceiling) }
 func (g *gate) OverShare() bool {
 	return g.overShare
 }

@@ -187,6 +187,16 @@ func TestRampSteps(t *testing.T) {
 	}
 }
 
+// TestRampFewBytes: next to no bytes make no rate, before some seconds have passed.
+func TestRampFewBytes(t *testing.T) {
+	c := newClimb(t, false, 0, 0)
+	c.step(1, 1, 0, 0, 3)
+	c.step(4, 4, 0, 0, 4)
+	c.step(8, 8, 0, 0, 0)
+	c.step(8, 8, 1e3, time.Second, 0)
+	c.step(8, 8, 1e3, maxSampleTime-time.Second, 8)
+}
+
 // TestRampFar: far away, more are opened at a time, and the base is measured meanwhile.
 func TestRampFar(t *testing.T) {
 	c := newClimb(t, false, 80*ms, 0)

@@ -74,7 +74,7 @@ func TestReplacePause(t *testing.T) {
 			if f.stops[5] == Replaced {
 				at = append(at, f.now.Sub(begun))
 				f.request(5, f.now)
-				if helps {
+				if helps && len(at)%2 == 0 {
 					rates[5], slowAgain = 700e3, f.now.Add(1500*ms)
 				}
 				f.conns[5].Responded(Response{BodyEnd: 1000 * mB, NewConn: true}, f.now)

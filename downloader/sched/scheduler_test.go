@@ -108,7 +108,10 @@ func TestSingle(t *testing.T) {
 		n := min(want.Len(), 30)
 		c.Received(int(n), epoch)
 		c.Written(n)
-		s.Tick(epoch.Add(time.Minute), Limit{}, func(*Conn) { t.Error("a second connection for one stream") })
+		for after := time.Duration(0); after < time.Minute; after += time.Second {
+			c.Received(0, epoch.Add(after)) // so that it trickles
+			s.Tick(epoch.Add(after), Limit{}, func(*Conn) { t.Error("a second connection for one stream") })
+		}
 	}
 	if err := s.EndAt(50); err != nil {
 		t.Error(err)
@@ -239,6 +242,7 @@ func TestOpenForWork(t *testing.T) {
 		want bool
 	}{
 		{"unclaimed bytes", 200 * kB, member{mB, 1e6, 0, false}, true},
+		{"few unclaimed bytes", 10 * kB, member{80 * kB, 2e6, 0, false}, false},
 		{"nearly done", 0, member{80 * kB, 2e6, 0, false}, false},
 		{"much to do for one", 0, member{mB, 1e6, 0, false}, true},
 		{"a stuck one", 0, member{100 * kB, 1e6, 6 * time.Second, false}, true},

@@ -2,13 +2,13 @@ package chunk
 
 import "testing"
 
-// Connections write their bytes in turns, so the set has as many ranges as
-// there are connections and each Add makes one of them longer.
+// Each connection extends its own range, and they take turns, as in a download: the set
+// always has one range per connection.
 func BenchmarkSetAdd(b *testing.B) {
-	const conns, far, piece = 16, 1 << 40, 32 << 10
+	const conns, distance, piece = 16, 1 << 40, 32 << 10
 	var s Set
 	for i := 0; b.Loop(); i++ {
-		off := int64(i%conns)*far + int64(i/conns)*piece
+		off := int64(i%conns)*distance + int64(i/conns)*piece
 		s.Add(Range{off, off + piece})
 	}
 	if len(s.ranges) > conns {
@@ -16,7 +16,8 @@ func BenchmarkSetAdd(b *testing.B) {
 	}
 }
 
-// Where all of a claim is stolen, there are as many claims as before.
+// Stealing all of a claim keeps the number of claims constant, so each iteration does the
+// same work.
 func BenchmarkPlanSteal(b *testing.B) {
 	const conns, part = 64, 1 << 30
 	p := NewPlan(conns*part, Set{})
@@ -26,13 +27,13 @@ func BenchmarkPlanSteal(b *testing.B) {
 	for b.Loop() {
 		p.Steal(p.claims[0], part)
 	}
-	if got := planned(p); got != p.Size() {
+	if got := totalBytes(p); got != p.Size() {
 		b.Errorf("bytes in the plan: got %d, want %d", got, p.Size())
 	}
 }
 
-// BenchmarkPieces is the sum of what is written at once.
-func BenchmarkPieces(b *testing.B) {
+// One iteration adds one buffer, as one write to the part file does.
+func BenchmarkPiecesAdd(b *testing.B) {
 	p, buf := NewPieces(1<<20), make([]byte, 256<<10)
 	b.SetBytes(int64(len(buf)))
 	for i := range b.N {

@@ -7,34 +7,44 @@ import (
 )
 
 const (
-	leastPiece = 1 << 20 // bytes of the smallest piece
-	mostPieces = 1 << 16 // of a file whose size is known
-	blindPiece = 4 << 20 // bytes of a piece where it is not
+	// minPieceLength is the length of the smallest piece in bytes. It is a guess: damage
+	// costs at least one piece, which is downloaded again. Half of it doubles the number of
+	// sums to store for files up to 64 GiB.
+	minPieceLength = 1 << 20
+	// maxPieces limits the pieces of a file of known size, so that its sums take at most
+	// 256 KiB. It is a guess. Double the number doubles the sums of files above 64 GiB;
+	// half of it doubles the bytes that damage costs there.
+	maxPieces = 1 << 16
+	// unsizedPieceLength is the length of a piece in bytes if the size of the file is
+	// unknown. It is a guess between the lengths for a small file and for a 1 TiB file.
+	unsizedPieceLength = 4 << 20
 )
 
-// Pieces are checksums of the bytes of a file that are held, one for each piece
-// of a fixed length, by which damage is found, and found where it is.
+// Pieces holds checksums of the held bytes of a file, one per piece of a fixed length. They
+// find damage to the part file, and limit it to the pieces whose checksums differ.
 //
-// The sum of a piece covers whichever of its bytes are held, whatever the order
-// they came in: a CRC-32C (RFC 3720 §12.1) without its two inversions is linear,
-// so the sum of several runs of bytes is the exclusive or of each one's, moved
-// to its place. To add the same bytes again takes them out.
+// The sum of a piece covers the held bytes of the piece, whatever they are, and the bytes
+// may be added in any order. This works because CRC-32C (RFC 3720 section 12.1) without
+// its two inversions is linear: the sum of several runs of bytes is the exclusive or of
+// the sums of each run, each followed by zeros up to the end of the piece. Therefore adding
+// the same bytes a second time removes them from the sum.
 type Pieces struct {
-	length int64    // of a piece in bytes
-	sums   []uint32 // of the pieces, up to the last one that was ever added to
+	length int64    // of a piece, in bytes
+	sums   []uint32 // sums[i] covers piece i; further pieces have sum 0
 }
 
-// NewPieces returns the sums of nothing, in pieces of so many bytes.
+// NewPieces returns Pieces for a file of which no byte is held. The length of a piece, in
+// bytes, must be positive.
 func NewPieces(length int64) *Pieces { return &Pieces{length: length} }
 
-// PieceLength returns the length of the pieces for a file of size bytes,
-// Unbounded if that is not known: a power of two of 1 MiB at least.
+// PieceLength returns the length of the pieces for a file of size bytes, Unbounded if the
+// size is unknown. It is a power of two, and at least 1 MiB.
 func PieceLength(size int64) int64 {
 	if size == Unbounded {
-		return blindPiece
+		return unsizedPieceLength
 	}
-	n := int64(leastPiece)
-	for (size-1)/mostPieces >= n {
+	n := int64(minPieceLength)
+	for (size-1)/maxPieces >= n {
 		n *= 2
 	}
 	return n
@@ -43,17 +53,17 @@ func PieceLength(size int64) int64 {
 // Length returns the length of a piece in bytes.
 func (p *Pieces) Length() int64 { return p.length }
 
-// Len returns the number of pieces up to the last one that was ever added to.
+// Len returns the number of pieces up to the last one whose sum was ever changed.
 func (p *Pieces) Len() int { return len(p.sums) }
 
-// Range returns the bytes of piece i. Those of the last one may lie beyond the
-// end of the file.
+// Range returns the bytes of piece i. The range of the last piece may extend beyond the end
+// of the file.
 func (p *Pieces) Range(i int) Range { return Range{int64(i) * p.length, int64(i+1) * p.length} }
 
-// Index returns the piece that byte off is in.
+// Index returns the index of the piece that contains byte off.
 func (p *Pieces) Index(off int64) int { return int(off / p.length) }
 
-// Sum returns the sum of piece i, 0 of one of which nothing is held.
+// Sum returns the sum of piece i. It is 0 if no byte of the piece is held.
 func (p *Pieces) Sum(i int) uint32 {
 	if i >= len(p.sums) {
 		return 0
@@ -61,7 +71,7 @@ func (p *Pieces) Sum(i int) uint32 {
 	return p.sums[i]
 }
 
-// SetSum makes sum that of piece i.
+// SetSum replaces the sum of piece i, for example by a recorded one.
 func (p *Pieces) SetSum(i int, sum uint32) {
 	for len(p.sums) <= i {
 		p.sums = append(p.sums, 0)
@@ -69,18 +79,19 @@ func (p *Pieces) SetSum(i int, sum uint32) {
 	p.sums[i] = sum
 }
 
-// Add adds the bytes b, which belong at off.
+// Add adds the bytes b at offset off of the file. The bytes must not be in the sums yet.
 func (p *Pieces) Add(off int64, b []byte) {
 	for i, sum := range PieceSums(p.length, off, b) {
 		p.AddSum(i, sum)
 	}
 }
 
-// AddSum adds bytes of piece i by what PieceSums says of them.
+// AddSum adds bytes of piece i, given by their sum from PieceSum or PieceSums.
 func (p *Pieces) AddSum(i int, sum uint32) { p.SetSum(i, p.Sum(i)^sum) }
 
-// PieceSums yields what the bytes b, which belong at off, add to the sums of their
-// pieces, each of so many bytes. It is the work of Add that needs no lock.
+// PieceSums yields, for the bytes b at offset off and pieces of length bytes, the index of
+// each piece that contains some of b and their sum, to be passed to AddSum. It does not
+// touch a Pieces, so the computation, unlike AddSum, needs no lock.
 func PieceSums(length, off int64, b []byte) iter.Seq2[int, uint32] {
 	return func(yield func(int, uint32) bool) {
 		for len(b) > 0 {
@@ -93,38 +104,40 @@ func PieceSums(length, off int64, b []byte) iter.Seq2[int, uint32] {
 	}
 }
 
-// PieceSum returns what b, at off and within one piece of so many bytes, adds to
-// the sum of its piece.
+// PieceSum returns the sum of the bytes b at offset off, for pieces of length bytes. All of
+// b must be in one piece.
 func PieceSum(length, off int64, b []byte) uint32 {
-	return crcBefore(b, length-off%length-int64(len(b)))
+	return crcWithZeros(b, length-off%length-int64(len(b)))
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// crcBefore is the CRC of b followed by so many zeros, without inversions.
-func crcBefore(b []byte, zeros int64) uint32 {
+// crcWithZeros returns the CRC-32C, without inversions, of b followed by this many zeros.
+// A zero byte multiplies a CRC by x⁸, so the time grows with the logarithm of zeros.
+func crcWithZeros(b []byte, zeros int64) uint32 {
 	sum := ^crc32.Update(math.MaxUint32, castagnoli, b)
 	for k := 0; zeros > 0; zeros >>= 1 {
 		if zeros&1 != 0 {
-			sum = multiply(zeroPowers[k], sum)
+			sum = multiplyMod(zeroFactors[k], sum)
 		}
 		k++
 	}
 	return sum
 }
 
-// zeroPowers[k] is what a CRC is multiplied by for 1<<k zero bytes.
-var zeroPowers = func() (t [63]uint32) {
-	t[0] = 1 << (31 - 8) // x to the 8th, the highest bit being that of x to the 0th
+// zeroFactors[k] is the factor by which 2ᵏ zero bytes multiply a CRC: x to the power of
+// 8·2ᵏ, modulo the polynomial of CRC-32C.
+var zeroFactors = func() (t [63]uint32) {
+	t[0] = 1 << (31 - 8) // x⁸; in the reflected form, bit 31 is the coefficient of x⁰
 	for k := range len(t) - 1 {
-		t[k+1] = multiply(t[k], t[k])
+		t[k+1] = multiplyMod(t[k], t[k])
 	}
 	return t
 }()
 
-// multiply multiplies two polynomials over GF(2), modulo that of CRC-32C, in
-// the reflected form of both.
-func multiply(a, b uint32) uint32 {
+// multiplyMod multiplies two polynomials over GF(2) modulo the polynomial of CRC-32C. The
+// factors and the product are in reflected form.
+func multiplyMod(a, b uint32) uint32 {
 	var product uint32
 	for bit := uint32(1) << 31; bit != 0; bit >>= 1 {
 		if a&bit != 0 {

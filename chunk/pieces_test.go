@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestPiecesOrder: the sums depend on the bytes and their places alone, not on
-// how they were cut or in which order they came.
-func TestPiecesOrder(t *testing.T) {
+// The sums depend only on the bytes and their offsets, not on the order of the calls of Add
+// or on how they divide the bytes.
+func TestPiecesAnyOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		length := int64(1 + rng.IntN(50))
@@ -22,7 +22,7 @@ func TestPiecesOrder(t *testing.T) {
 		for range rng.IntN(10) {
 			cuts[rng.IntN(len(b))] = true
 		}
-		for at := range cuts { // in any order, as maps give it
+		for at := range cuts { // in random order, because cuts is a map
 			end := at + 1
 			for end < len(b) && !cuts[end] {
 				end++
@@ -39,19 +39,19 @@ func TestPiecesOrder(t *testing.T) {
 	}
 }
 
-// TestPiecesSum: a whole piece has the sum that crc32 has, but for what the
-// inversions add; that of "123456789" is known (RFC 3720 appendix, and every catalogue).
+// The sum of a whole piece is its CRC-32C without the inversions. The CRC-32C of "123456789"
+// is the check value e3069283 of every catalogue of CRCs.
 func TestPiecesSum(t *testing.T) {
 	p := NewPieces(9)
 	p.Add(0, []byte("123456789"))
-	// The inversion at the start is the same as to add the sum of four bytes of
-	// ones at the start of the message.
-	if got := ^(p.Sum(0) ^ crcBefore([]byte{0xff, 0xff, 0xff, 0xff}, 5)); got != 0xe3069283 {
+	// Inverting the initial value equals adding the CRC of the message whose first four
+	// bytes are ff and whose others are zero.
+	if got := ^(p.Sum(0) ^ crcWithZeros([]byte{0xff, 0xff, 0xff, 0xff}, 5)); got != 0xe3069283 {
 		t.Errorf("got %08x, want e3069283", got)
 	}
 }
 
-// TestPiecesDamage: every change of a bit changes the sum of its piece, and no other.
+// Changing any bit changes the sum of its piece, and no other sum.
 func TestPiecesDamage(t *testing.T) {
 	b := make([]byte, 64)
 	for i := range b {
@@ -65,15 +65,15 @@ func TestPiecesDamage(t *testing.T) {
 		damaged.Add(0, b)
 		for i := range 4 {
 			if differs := whole.Sum(i) != damaged.Sum(i); differs != (i == bit/8/16) {
-				t.Fatalf("bit %d, piece %d: differs %v", bit, i, differs)
+				t.Fatalf("bit %d, piece %d: got sum changed %t", bit, i, differs)
 			}
 		}
 		b[bit/8] ^= 1 << (bit % 8)
 	}
 }
 
-// TestPiecesTwice: to add the same bytes again takes them out.
-func TestPiecesTwice(t *testing.T) {
+// Adding the same bytes a second time removes them.
+func TestPiecesAddTwice(t *testing.T) {
 	p := NewPieces(8)
 	p.Add(30, []byte("others"))
 	p.Add(3, []byte("some bytes of two pieces"))
@@ -87,14 +87,13 @@ func TestPiecesTwice(t *testing.T) {
 	}
 }
 
-// TestPieceLength: neither too many pieces nor too small ones.
 func TestPieceLength(t *testing.T) {
 	tests := []struct{ size, want int64 }{
 		{0, 1 << 20}, {1, 1 << 20}, {64 << 30, 1 << 20}, {64<<30 + 1, 2 << 20}, {1 << 40, 16 << 20}, {Unbounded, 4 << 20}, {Unbounded - 1, 1 << 47},
 	}
 	for _, tt := range tests {
 		if got := PieceLength(tt.size); got != tt.want {
-			t.Errorf("%d: got %d, want %d", tt.size, got, tt.want)
+			t.Errorf("PieceLength(%d): got %d, want %d", tt.size, got, tt.want)
 		}
 	}
 }

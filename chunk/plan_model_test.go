@@ -5,55 +5,57 @@ import (
 	"slices"
 )
 
-// modelBytes is how many bytes a planModel knows one by one. The first byte
-// after them and the last one of all stand for the rest of an unbounded file;
-// operations are chosen so that no border comes to lie between these two.
+// modelBytes is the number of bytes that a planModel stores one by one. For a file of
+// unknown size it also stores the first byte after them and the last possible byte; these
+// two stand for the rest of the file. Tests must not use an operation that puts a border
+// between the two.
 const modelBytes = 64
 
-// A planModel keeps, for each byte of a file, where it should be, and does to
-// it what a plan is told to do. Claims are known by their pointers alone.
+// A planModel is a simple second implementation of Plan: it stores the state of each byte
+// of a file. Its methods perform an operation on the plan and on the model, and return an
+// error if the results differ. It identifies claims by their pointers.
 type planModel struct {
-	plan   *Plan
-	size   int64
-	cells  []cell
-	claims []*Claim // that have bytes, in the order they were made
-	ended  []*Claim // that have none
-	drawn  string   // the layout of the step before
+	plan       *Plan
+	size       int64
+	cells      []cell
+	claims     []*Claim // with bytes, in the order of creation
+	ended      []*Claim // without bytes
+	lastLayout string   // layout after the previous step
 }
 
-// A cell is one byte of the file and where it is: '#' held, '.' unclaimed,
-// 'a' arriving or 'A' arrived in the claim of owner.
+// A cell is one byte of the file and its state: '#' held, '.' unclaimed, 'a' arriving or
+// 'A' arrived in the claim owner.
 type cell struct {
 	off   int64
-	place byte
+	state byte
 	owner *Claim
 }
 
 func newPlanModel(size int64, held Set) *planModel {
 	m := &planModel{plan: NewPlan(size, held), size: size}
-	for _, off := range append(bytesTo(modelBytes+1), Unbounded-1) {
+	for _, off := range append(offsets(modelBytes+1), Unbounded-1) {
 		if off < size {
-			m.cells = append(m.cells, cell{off: off, place: '.'})
+			m.cells = append(m.cells, cell{off: off, state: '.'})
 		}
 	}
 	for r := range held.All() {
-		m.put(r, '#', nil)
+		m.setState(r, '#', nil)
 	}
 	return m
 }
 
-// put moves the bytes of r that the file has to a place.
-func (m *planModel) put(r Range, place byte, owner *Claim) {
+// setState sets the state of the bytes of r that exist in the file.
+func (m *planModel) setState(r Range, place byte, owner *Claim) {
 	for i, c := range m.cells {
 		if r.Off <= c.off && c.off < r.End {
-			m.cells[i].place, m.cells[i].owner = place, owner
+			m.cells[i].state, m.cells[i].owner = place, owner
 		}
 	}
 }
 
-// find returns the lowest run of bytes that are in a place, empty if none are.
+// find returns the lowest run of bytes in this state, an empty range if there is none.
 func (m *planModel) find(place byte, owner *Claim) Range {
-	in := func(c cell) bool { return c.place == place && c.owner == owner }
+	in := func(c cell) bool { return c.state == place && c.owner == owner }
 	first := slices.IndexFunc(m.cells, in)
 	if first < 0 {
 		return Range{}
@@ -65,50 +67,50 @@ func (m *planModel) find(place byte, owner *Claim) Range {
 	return Range{m.cells[first].off, m.cells[last].off + 1}
 }
 
-// endClaims moves the claims that have no bytes left to the ended ones.
+// endClaims moves claims without remaining bytes from claims to ended.
 func (m *planModel) endClaims() {
 	m.claims = slices.DeleteFunc(m.claims, func(c *Claim) bool {
-		gone := m.find('a', c).Empty() && m.find('A', c).Empty()
-		if gone {
+		empty := m.find('a', c).Empty() && m.find('A', c).Empty()
+		if empty {
 			m.ended = append(m.ended, c)
 		}
-		return gone
+		return empty
 	})
 }
 
-// begin expects that c is a claim of the bytes of want, or nil when there are
-// none.
-func (m *planModel) begin(c *Claim, want Range) error {
+// addClaim records that c was created. It returns an error unless c claims the bytes of
+// want, or is nil if want is empty.
+func (m *planModel) addClaim(c *Claim, want Range) error {
 	if want.Empty() != (c == nil) || c != nil && c.Arriving() != want {
-		return fmt.Errorf("got %s, want %v", coming(c), want)
+		return fmt.Errorf("got %s, want %v", arrivingText(c), want)
 	}
 	if c != nil {
-		m.put(want, 'a', c)
+		m.setState(want, 'a', c)
 		m.claims = append(m.claims, c)
 	}
 	return nil
 }
 
-func (m *planModel) take(most int64) error {
+func (m *planModel) take(limit int64) error {
 	want := m.find('.', nil)
-	if want.Len() > most {
-		want.End = want.Off + most
+	if want.Len() > limit {
+		want.End = want.Off + limit
 	}
-	return m.begin(m.plan.Take(most), want)
+	return m.addClaim(m.plan.Take(limit), want)
 }
 
 func (m *planModel) steal(c *Claim, n int64) error {
 	want := m.find('a', c)
 	want.Off = max(want.Off, want.End-n)
-	return m.begin(m.plan.Steal(c, n), want)
+	return m.addClaim(m.plan.Steal(c, n), want)
 }
 
-func (m *planModel) extend(c *Claim, most int64) error {
+func (m *planModel) extend(c *Claim, limit int64) error {
 	end := c.end
 	var want int64
 	for i, cell := range m.cells {
-		if cell.off == end+want && cell.place == '.' && want < most {
-			m.cells[i].place, m.cells[i].owner = 'a', c
+		if cell.off == end+want && cell.state == '.' && want < limit {
+			m.cells[i].state, m.cells[i].owner = 'a', c
 			want++
 		}
 	}
@@ -116,26 +118,26 @@ func (m *planModel) extend(c *Claim, most int64) error {
 		m.ended = slices.Delete(m.ended, i, i+1)
 		m.claims = append(m.claims, c)
 	}
-	if got := m.plan.Extend(c, most); got != want {
+	if got := m.plan.Extend(c, limit); got != want {
 		return fmt.Errorf("got %d, want %d", got, want)
 	}
 	return nil
 }
 
-func (m *planModel) lose(r Range) {
+func (m *planModel) discard(r Range) {
 	for i, c := range m.cells {
-		if r.Off <= c.off && c.off < r.End && c.place == '#' {
-			m.cells[i].place = '.'
+		if r.Off <= c.off && c.off < r.End && c.state == '#' {
+			m.cells[i].state = '.'
 		}
 	}
-	m.drawn = ""
-	m.plan.Lose(r)
+	m.lastLayout = ""
+	m.plan.Discard(r)
 }
 
 func (m *planModel) arrive(c *Claim, n int64) error {
 	r := m.find('a', c)
 	want := min(n, r.Len())
-	m.put(Range{r.Off, r.Off + want}, 'A', c)
+	m.setState(Range{r.Off, r.Off + want}, 'A', c)
 	if got := m.plan.Arrive(c, n); got != want {
 		return fmt.Errorf("got %d, want %d", got, want)
 	}
@@ -144,32 +146,32 @@ func (m *planModel) arrive(c *Claim, n int64) error {
 
 func (m *planModel) hold(c *Claim, n int64) {
 	r := m.find('A', c)
-	m.put(Range{r.Off, r.Off + n}, '#', nil)
+	m.setState(Range{r.Off, r.Off + n}, '#', nil)
 	m.plan.Hold(c, n)
 }
 
 func (m *planModel) release(c *Claim) {
-	m.put(m.find('A', c), '.', nil)
-	m.put(m.find('a', c), '.', nil)
+	m.setState(m.find('A', c), '.', nil)
+	m.setState(m.find('a', c), '.', nil)
 	m.plan.Release(c)
 }
 
 func (m *planModel) setSize(size int64) error {
-	lost := slices.ContainsFunc(m.cells, func(c cell) bool {
-		return c.off >= size && (c.place == '#' || c.place == 'A')
+	losesBytes := slices.ContainsFunc(m.cells, func(c cell) bool {
+		return c.off >= size && (c.state == '#' || c.state == 'A')
 	})
-	refuse := m.size != Unbounded || lost
-	if !refuse {
+	wantErr := m.size != Unbounded || losesBytes
+	if !wantErr {
 		m.size = size
 		m.cells = slices.DeleteFunc(m.cells, func(c cell) bool { return c.off >= size })
 	}
-	if err := m.plan.SetSize(size); refuse != (err != nil) {
-		return fmt.Errorf("got error %v, want an error: %t", err, refuse)
+	if err := m.plan.SetSize(size); wantErr != (err != nil) {
+		return fmt.Errorf("got error %v, want an error: %t", err, wantErr)
 	}
 	return nil
 }
 
-// layout draws the bytes as the function layout draws those of a plan.
+// layout draws the bytes of the model, in the format of the function layout.
 func (m *planModel) layout() string {
 	letters := make(map[*Claim]byte)
 	for i, c := range m.claims {
@@ -177,7 +179,7 @@ func (m *planModel) layout() string {
 	}
 	b := make([]byte, len(m.cells))
 	for i, c := range m.cells {
-		b[i] = c.place
+		b[i] = c.state
 		if c.owner != nil {
 			b[i] += letters[c.owner]
 		}
@@ -185,7 +187,7 @@ func (m *planModel) layout() string {
 	return string(b)
 }
 
-// check reports the first difference between the plan and m.
+// check returns the first difference between the plan and the model.
 func (m *planModel) check() error {
 	m.endClaims()
 	p, want := m.plan, m.layout()
@@ -197,21 +199,21 @@ func (m *planModel) check() error {
 		return fmt.Errorf("layout: got %s, want %s", got, want)
 	}
 	if !slices.Equal(p.claims, m.claims) {
-		return fmt.Errorf("claims: got %d that are not the %d wanted", len(p.claims), len(m.claims))
+		return fmt.Errorf("claims: got %d claims, want %d others", len(p.claims), len(m.claims))
 	}
-	if p.Size() != m.size || planned(p) != m.size {
-		return fmt.Errorf("size, bytes in the plan: got %d, %d, want %d", p.Size(), planned(p), m.size)
+	if p.Size() != m.size || totalBytes(p) != m.size {
+		return fmt.Errorf("size, bytes in the plan: got %d, %d, want %d", p.Size(), totalBytes(p), m.size)
 	}
-	for i := range min(len(want), len(m.drawn)) {
-		if m.drawn[i] == '#' && want[i] != '#' {
+	for i := range min(len(want), len(m.lastLayout)) {
+		if m.lastLayout[i] == '#' && want[i] != '#' {
 			return fmt.Errorf("byte %d was held, now the layout is %s", i, want)
 		}
 	}
-	m.drawn = want
+	m.lastLayout = want
 	return m.checkClaims()
 }
 
-// checkClaims reports claims that say other than m what they have yet to read.
+// checkClaims compares the arriving bytes of each claim with the model.
 func (m *planModel) checkClaims() error {
 	for _, c := range m.claims {
 		if got, want := c.Arriving(), m.find('a', c); got != want && !(got.Empty() && want.Empty()) {
@@ -226,16 +228,16 @@ func (m *planModel) checkClaims() error {
 	return m.checkTotals()
 }
 
-// checkTotals compares what the plan says of itself with the bytes of m. Those
-// unclaimed can only be counted when the size is known.
+// checkTotals compares the totals of the plan with the model. The unclaimed bytes of a file
+// of unknown size cannot be counted.
 func (m *planModel) checkTotals() error {
-	p, held, free := m.plan, NewSet(), NewSet()
+	p, held, unclaimed := m.plan, NewSet(), NewSet()
 	for _, c := range m.cells {
-		switch r := (Range{c.off, c.off + 1}); c.place {
+		switch r := (Range{c.off, c.off + 1}); c.state {
 		case '#':
 			held.Add(r)
 		case '.':
-			free.Add(r)
+			unclaimed.Add(r)
 		}
 	}
 	done := m.size != Unbounded && held.Len() == m.size
@@ -244,8 +246,8 @@ func (m *planModel) checkTotals() error {
 		return fmt.Errorf("Held: got %v, want %v", p.Held(), held)
 	case p.HeldLen() != held.Len() || p.Prefix() != held.Prefix():
 		return fmt.Errorf("HeldLen, Prefix: got %d, %d, want %d, %d", p.HeldLen(), p.Prefix(), held.Len(), held.Prefix())
-	case m.size != Unbounded && p.Unclaimed() != free.Len():
-		return fmt.Errorf("Unclaimed: got %d, want %d", p.Unclaimed(), free.Len())
+	case m.size != Unbounded && p.Unclaimed() != unclaimed.Len():
+		return fmt.Errorf("Unclaimed: got %d, want %d", p.Unclaimed(), unclaimed.Len())
 	case p.Done() != done:
 		return fmt.Errorf("Done: got %t, want %t", p.Done(), done)
 	}

@@ -6,18 +6,18 @@ import (
 	"testing"
 )
 
-// connections is how many claims a random run has at a time, at most.
-const connections = 8
+// maxClaims limits the claims that a random run has at a time.
+const maxClaims = 8
 
-// A planRun drives a plan and its model with the choices of a source.
+// A planRun performs random operations, chosen by a source, on a plan and its model.
 type planRun struct {
 	*planModel
 	src source
-	log []string // the operations since the start
+	log []string // operations so far
 }
 
-// newPlanRun starts with a file of some size, now and then unknown, parts of
-// which may be held, even beyond its end.
+// newPlanRun starts with a file of random size, sometimes unknown, with up to two held
+// ranges, which may lie beyond its end.
 func newPlanRun(src source) *planRun {
 	size := int64(src.IntN(modelBytes + 1))
 	if src.IntN(3) == 0 {
@@ -37,9 +37,9 @@ func (r *planRun) logf(format string, args ...any) {
 	r.log = append(r.log, fmt.Sprintf(format, args...))
 }
 
-// claim chooses one of the claims, or one of the last to end: a connection may
-// come late with what it read. It returns nil when there never was a claim.
-func (r *planRun) claim() *Claim {
+// pickClaim returns a random claim, or one of the last two that ended, because a connection
+// may report bytes after its claim has ended. It returns nil if there was no claim yet.
+func (r *planRun) pickClaim() *Claim {
 	all := slices.Concat(r.claims, r.ended[max(0, len(r.ended)-2):])
 	if len(all) == 0 {
 		return nil
@@ -47,17 +47,17 @@ func (r *planRun) claim() *Claim {
 	return all[r.src.IntN(len(all))]
 }
 
-// step does one operation and checks everything.
+// step performs one operation and compares the plan with the model.
 func (r *planRun) step() error {
 	var err error
-	if op, c := r.src.IntN(20), r.claim(); op == 0 && r.src.IntN(4) == 0 {
-		r.doLose()
+	if op, c := r.src.IntN(20), r.pickClaim(); op == 0 && r.src.IntN(4) == 0 {
+		r.doDiscard()
 	} else if op == 0 {
 		err = r.doSetSize()
 	} else if op == 1 && c != nil {
 		err = r.doExtend(c)
 	} else if op < 6 || c == nil {
-		err = r.doClaim()
+		err = r.doTake()
 	} else {
 		err = r.doRead(op, c)
 	}
@@ -70,45 +70,46 @@ func (r *planRun) step() error {
 	return nil
 }
 
-// doClaim is a new connection that wants bytes.
-func (r *planRun) doClaim() error {
-	if len(r.claims) >= connections {
+// doTake acts as a new connection that takes bytes.
+func (r *planRun) doTake() error {
+	if len(r.claims) >= maxClaims {
 		return nil
 	}
-	most := int64(1 + r.src.IntN(20))
-	if lowest := r.find('.', nil); lowest.Off+most > modelBytes {
-		most = Unbounded // no border beyond the known bytes
+	limit := int64(1 + r.src.IntN(20))
+	if lowest := r.find('.', nil); lowest.Off+limit > modelBytes {
+		limit = Unbounded // the model allows no border beyond modelBytes
 	}
-	r.logf("take %d", most)
-	return r.take(most)
+	r.logf("take %d", limit)
+	return r.take(limit)
 }
 
-// doExtend is a connection that could read on.
+// doExtend acts as a connection that can read further than its claim.
 func (r *planRun) doExtend(c *Claim) error {
 	if c.end >= modelBytes {
-		return nil // no border beyond the known bytes
+		return nil // the model allows no border beyond modelBytes
 	}
-	most := min(int64(1+r.src.IntN(20)), modelBytes-c.end)
-	r.logf("extend %d by %d", slices.Index(r.claims, c), most)
-	return r.extend(c, most)
+	limit := min(int64(1+r.src.IntN(20)), modelBytes-c.end)
+	r.logf("extend %d by %d", slices.Index(r.claims, c), limit)
+	return r.extend(c, limit)
 }
 
-// doLose is damage that has been found.
-func (r *planRun) doLose() {
+// doDiscard acts as a check that has found damaged bytes.
+func (r *planRun) doDiscard() {
 	off := int64(r.src.IntN(modelBytes))
-	lost := Range{off, min(off+int64(r.src.IntN(6)), modelBytes)}
-	r.logf("lose %v", lost)
-	r.lose(lost)
+	damaged := Range{off, min(off+int64(r.src.IntN(6)), modelBytes)}
+	r.logf("discard %v", damaged)
+	r.discard(damaged)
 }
 
-// doRead is what happens to the connection of c.
+// doRead performs an operation on the connection of c: bytes arrive or are written, it
+// ends, or another connection steals from it.
 func (r *planRun) doRead(op int, c *Claim) error {
-	index := slices.Index(r.claims, c) // -1 for one that ended
+	index := slices.Index(r.claims, c) // -1 for an ended claim
 	switch {
 	case op < 12:
 		n := int64(r.src.IntN(12))
-		if coming := r.find('a', c); coming.End == Unbounded {
-			n = min(n, modelBytes-coming.Off) // no border beyond the known bytes
+		if arriving := r.find('a', c); arriving.End == Unbounded {
+			n = min(n, modelBytes-arriving.Off) // the model allows no border beyond modelBytes
 		}
 		r.logf("arrive %d at %d", n, index)
 		return r.arrive(c, n)
@@ -121,8 +122,8 @@ func (r *planRun) doRead(op int, c *Claim) error {
 		r.release(c)
 	default:
 		n := int64(r.src.IntN(12))
-		if coming := r.find('a', c); coming.End == Unbounded && n > 0 {
-			n = Unbounded // no border beyond the known bytes
+		if arriving := r.find('a', c); arriving.End == Unbounded && n > 0 {
+			n = Unbounded // the model allows no border beyond modelBytes
 		}
 		r.logf("steal %d of %d", n, index)
 		return r.steal(c, n)
@@ -136,8 +137,8 @@ func (r *planRun) doSetSize() error {
 	return r.setSize(size)
 }
 
-// finish goes on until the plan is done, as every run must at some time: each
-// connection makes progress more often than it loses what it has.
+// finish performs steps until the plan is done. This must happen eventually, because bytes
+// are written more often than they are discarded or released.
 func (r *planRun) finish() error {
 	for range 5000 {
 		if r.plan.Done() {
@@ -147,7 +148,7 @@ func (r *planRun) finish() error {
 			return err
 		}
 	}
-	return fmt.Errorf("not done, the layout is %s\nafter %q", r.drawn, r.log[len(r.log)-30:])
+	return fmt.Errorf("not done, the layout is %s\nafter %q", r.lastLayout, r.log[len(r.log)-30:])
 }
 
 func TestPlanRandom(t *testing.T) {
@@ -163,7 +164,7 @@ func TestPlanRandom(t *testing.T) {
 	}
 }
 
-func TestPlanRandomEndsDone(t *testing.T) {
+func TestPlanRandomFinishes(t *testing.T) {
 	for seed := range uint64(100) {
 		if err := newPlanRun(newSource(seed)).finish(); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
@@ -183,7 +184,7 @@ func FuzzPlan(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		r.src = newSource(1) // whatever state that was, there is a way out
+		r.src = newSource(1) // every state must allow the plan to be finished
 		if err := r.finish(); err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func TestRangeContainsAndIntersect(t *testing.T) {
 		{"reversed", Range{2, 8}, Range{7, 3}, true, Range{}},
 		{"empty in empty", Range{}, Range{}, true, Range{}},
 		{"byte in empty", Range{}, Range{0, 1}, false, Range{}},
-		{"to the end", Range{5, Unbounded}, Range{9, Unbounded}, true, Range{9, Unbounded}},
+		{"unbounded", Range{5, Unbounded}, Range{9, Unbounded}, true, Range{9, Unbounded}},
 	} {
 		if got := tc.r.Contains(tc.o); got != tc.contains {
 			t.Errorf("%s: %v.Contains(%v): got %t, want %t", tc.name, tc.r, tc.o, got, tc.contains)
@@ -79,7 +79,8 @@ func TestRangeText(t *testing.T) {
 	}
 }
 
-// malformedRanges are texts that no range has; the tests of Set use them too.
+// malformedRanges are texts that no range has as its text form. The tests of Set use them
+// as well.
 var malformedRanges = []string{
 	"5", "5-6", "+", "5+", "+5", "5++6", "5+6+7", // not two numbers
 	"5+0", "0+0", // empty
@@ -88,10 +89,10 @@ var malformedRanges = []string{
 	" 5+6", "5 +6", "5+6 ", "5+6\n", // spaces
 	"0x5+6", "1e3+6", "1_000+6", "5.0+6", "a+b", "٥+٦", // not plain decimals
 	"9223372036854775807+1",  // ends beyond Unbounded
-	"1+9223372036854775807",  // the same, by its length
-	"0+9223372036854775808",  // no int64
-	"9223372036854775808+1",  // no int64
-	"0+18446744073709551616", // no uint64
+	"1+9223372036854775807",  // the same, because of its length
+	"0+9223372036854775808",  // overflows int64
+	"9223372036854775808+1",  // overflows int64
+	"0+18446744073709551616", // overflows uint64
 }
 
 func TestParseRangeMalformed(t *testing.T) {
@@ -102,7 +103,7 @@ func TestParseRangeMalformed(t *testing.T) {
 			continue
 		}
 		if !strings.HasPrefix(err.Error(), "range ") {
-			t.Errorf("parseRange(%q): the error does not say what it is about: %v", text, err)
+			t.Errorf("parseRange(%q): got error %v, want one that begins with \"range \"", text, err)
 		}
 	}
 }

@@ -8,14 +8,16 @@ import (
 	"strings"
 )
 
-// A Set is a set of bytes of a file, kept as sorted ranges that neither overlap
-// nor touch; its size in memory is the number of gaps, not the number of bytes.
-// The zero value is empty and ready to use. Copy it with Clone only.
+// A Set is a set of bytes of a file. It is stored as sorted ranges that neither overlap nor
+// touch, so its memory grows with the number of gaps and not with the number of bytes.
+//
+// The zero value is an empty set, ready to use. A Set must not be copied by assignment if
+// either copy changes afterwards: use Clone.
 type Set struct {
-	ranges []Range // sorted by Off; each non-empty; a gap between neighbours
+	ranges []Range // sorted by Off; none is empty; there is a gap between neighbours
 }
 
-// NewSet returns the set of the bytes that are in any of ranges.
+// NewSet returns the union of ranges, which may overlap and may be in any order.
 func NewSet(ranges ...Range) Set {
 	var s Set
 	for _, r := range ranges {
@@ -24,17 +26,18 @@ func NewSet(ranges ...Range) Set {
 	return s
 }
 
-// firstEndingAt returns the index of the first range that ends at off or later.
-func (s *Set) firstEndingAt(off int64) int {
+// firstEndingFrom returns the index of the first range whose End is at least off,
+// len(s.ranges) if there is none.
+func (s *Set) firstEndingFrom(off int64) int {
 	return sort.Search(len(s.ranges), func(i int) bool { return s.ranges[i].End >= off })
 }
 
-// Add puts the bytes of r into s.
+// Add adds the bytes of r to s.
 func (s *Set) Add(r Range) {
 	if r.Empty() {
 		return
 	}
-	i := s.firstEndingAt(r.Off) // may touch r from below
+	i := s.firstEndingFrom(r.Off) // a range that ends exactly at r.Off is merged as well
 	j := i
 	for j < len(s.ranges) && s.ranges[j].Off <= r.End {
 		r = Range{min(r.Off, s.ranges[j].Off), max(r.End, s.ranges[j].End)}
@@ -43,14 +46,14 @@ func (s *Set) Add(r Range) {
 	s.ranges = slices.Replace(s.ranges, i, j, r)
 }
 
-// Remove takes the bytes of r out of s.
+// Remove removes the bytes of r from s.
 func (s *Set) Remove(r Range) {
 	if r.Empty() {
 		return
 	}
-	i := s.firstEndingAt(r.Off + 1)
+	i := s.firstEndingFrom(r.Off + 1)
 	j := i
-	var rest []Range // what of the ranges i..j lies outside r: at most two pieces
+	var rest []Range // the parts of the ranges i to j that are outside r: at most two
 	for j < len(s.ranges) && s.ranges[j].Off < r.End {
 		if below := (Range{s.ranges[j].Off, r.Off}); !below.Empty() {
 			rest = append(rest, below)
@@ -63,12 +66,12 @@ func (s *Set) Remove(r Range) {
 	s.ranges = slices.Replace(s.ranges, i, j, rest...)
 }
 
-// Contains reports whether every byte of r is in s.
+// Contains reports whether s contains every byte of r. Every s contains an empty r.
 func (s *Set) Contains(r Range) bool {
 	if r.Empty() {
 		return true
 	}
-	i := s.firstEndingAt(r.End)
+	i := s.firstEndingFrom(r.End)
 	return i < len(s.ranges) && s.ranges[i].Contains(r)
 }
 
@@ -81,7 +84,7 @@ func (s *Set) Len() int64 {
 	return n
 }
 
-// Prefix returns the length of the run of bytes in s that begins at byte 0.
+// Prefix returns the length of the run of bytes in s that starts at byte 0.
 func (s *Set) Prefix() int64 {
 	if len(s.ranges) == 0 || s.ranges[0].Off != 0 {
 		return 0
@@ -89,15 +92,15 @@ func (s *Set) Prefix() int64 {
 	return s.ranges[0].End
 }
 
-// All yields the ranges of s in ascending order. s must not change meanwhile.
+// All yields the ranges of s in ascending order. s must not change during the iteration.
 func (s *Set) All() iter.Seq[Range] { return slices.Values(s.ranges) }
 
-// Missing yields, in ascending order, the ranges of in that are not in s.
-// s must not change meanwhile.
+// Missing yields, in ascending order, the ranges of in that s does not contain. s must not
+// change during the iteration.
 func (s *Set) Missing(in Range) iter.Seq[Range] {
 	return func(yield func(Range) bool) {
 		off := in.Off
-		for _, r := range s.ranges[s.firstEndingAt(in.Off):] {
+		for _, r := range s.ranges[s.firstEndingFrom(in.Off):] {
 			if r.Off >= in.End {
 				break
 			}
@@ -112,14 +115,14 @@ func (s *Set) Missing(in Range) iter.Seq[Range] {
 	}
 }
 
-// Clone returns a copy of s that shares nothing with it.
+// Clone returns an independent copy of s.
 func (s *Set) Clone() Set { return Set{slices.Clone(s.ranges)} }
 
-// Equal reports whether s and o hold the same bytes.
+// Equal reports whether s and o contain the same bytes.
 func (s *Set) Equal(o Set) bool { return slices.Equal(s.ranges, o.ranges) }
 
-// String returns the text form of s: its ranges in ascending order, separated
-// by commas, such as "0+10,20+5"; the empty set is "".
+// String returns the text form of s: its ranges in ascending order, separated by commas,
+// for example "0+10,20+5". The empty set is "".
 func (s Set) String() string {
 	parts := make([]string, len(s.ranges))
 	for i, r := range s.ranges {
@@ -128,11 +131,12 @@ func (s Set) String() string {
 	return strings.Join(parts, ",")
 }
 
-// MarshalText writes the form that String returns.
+// MarshalText returns the text form of s, as String does.
 func (s Set) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads the form that MarshalText writes and nothing else: ranges
-// out of order, overlapping, touching or empty are errors. On error s is unchanged.
+// UnmarshalText replaces s by the set whose text form is text. It accepts only text that
+// MarshalText can return: ranges that are empty, overlap, touch or are out of order are
+// errors, because they mean that the text is damaged. On error s is unchanged.
 func (s *Set) UnmarshalText(text []byte) error {
 	var ranges []Range
 	if len(text) > 0 {
@@ -142,7 +146,7 @@ func (s *Set) UnmarshalText(text []byte) error {
 				return err
 			}
 			if n := len(ranges); n > 0 && r.Off <= ranges[n-1].End {
-				return fmt.Errorf("range %q is not above the one before it", part)
+				return fmt.Errorf("range %q is not above the previous range", part)
 			}
 			ranges = append(ranges, r)
 		}

@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// A source makes the choices of a random run: a *rand.Rand in the tests with a
-// seed, a script in the fuzz tests.
+// A source is the source of randomness of a test run: a *rand.Rand with a seed in the
+// random tests, a script in the fuzz tests.
 type source interface {
 	IntN(n int) int // in [0, n)
 }
 
-// A script is a source that spends one byte a choice, so that a fuzzer can
-// change one choice and keep the others. Spent, it chooses 0.
+// A script is a source that uses one byte per choice, so that a fuzzer can change one
+// choice and keep the others. At its end, every choice is 0.
 type script struct{ left []byte }
 
 func (s *script) IntN(n int) int {
@@ -27,10 +27,10 @@ func (s *script) IntN(n int) int {
 	return x % n
 }
 
-// newSource returns the source of a seed that a failing test prints.
+// newSource returns the random source with this seed; failing tests print the seed.
 func newSource(seed uint64) source { return rand.New(rand.NewPCG(seed, 0)) }
 
-// newScript returns what a fuzzer may start from.
+// newScript returns random choices as a seed for a fuzz test.
 func newScript(seed uint64) []byte {
 	src, b := newSource(seed), make([]byte, 250)
 	for i := range b {
@@ -39,9 +39,9 @@ func newScript(seed uint64) []byte {
 	return b
 }
 
-const bitmapWidth = 200
+const bitmapWidth = 200 // in bytes of the file
 
-// A bitmap is the plainest possible set: one bool for each byte from origin on.
+// A bitmap is the simplest implementation of a set: one bool for each byte from origin.
 type bitmap struct {
 	origin int64
 	bits   [bitmapWidth]bool
@@ -54,7 +54,7 @@ func (b *bitmap) set(r Range, present bool) {
 	}
 }
 
-// runs returns the longest ranges of in whose bytes are all present, or absent.
+// runs returns the maximal ranges of in whose bytes are all present, or all absent.
 func (b *bitmap) runs(in Range, present bool) []Range {
 	var runs []Range
 	for off := in.Off; off < in.End; off++ {
@@ -70,17 +70,17 @@ func (b *bitmap) runs(in Range, present bool) []Range {
 	return runs
 }
 
-// all is the range of the bytes that b knows.
+// all returns the range that b covers.
 func (b *bitmap) all() Range { return Range{b.origin, b.origin + bitmapWidth} }
 
-// pick chooses a range within b, now and then an empty or a reversed one.
-func (b *bitmap) pick(src source) Range {
+// randomRange returns a range within b, sometimes an empty or a reversed one.
+func (b *bitmap) randomRange(src source) Range {
 	off := src.IntN(bitmapWidth + 1)
 	end := min(off+src.IntN(40)-2, bitmapWidth)
 	return Range{b.origin + int64(off), b.origin + int64(end)}
 }
 
-// checkSet reports what of Set's own promise s breaks.
+// checkSet returns an error if s breaks the invariants of Set.
 func checkSet(s *Set) error {
 	for i, r := range s.ranges {
 		if r.Empty() || r.Off < 0 {
@@ -93,7 +93,7 @@ func checkSet(s *Set) error {
 	return nil
 }
 
-// compare reports in what s, asked about r, differs from b.
+// compare returns an error if s differs from b, as a whole or in its answers about r.
 func (b *bitmap) compare(s *Set, r Range) error {
 	want := b.runs(b.all(), true)
 	var total, prefix int64
@@ -118,35 +118,35 @@ func (b *bitmap) compare(s *Set, r Range) error {
 	return nil
 }
 
-// rereads reports how s fails to come back from its text.
-func rereads(s *Set) error {
-	var again Set
-	if err := again.UnmarshalText([]byte(s.String())); err != nil {
+// checkRoundTrip returns an error if the text form of s does not give the same set.
+func checkRoundTrip(s *Set) error {
+	var reread Set
+	if err := reread.UnmarshalText([]byte(s.String())); err != nil {
 		return err
 	}
-	if !again.Equal(*s) {
-		return fmt.Errorf("text %q: got %v, want %v", s, again.ranges, s.ranges)
+	if !reread.Equal(*s) {
+		return fmt.Errorf("text %q: got %v, want %v", s, reread.ranges, s.ranges)
 	}
 	return nil
 }
 
-// runSet does steps random operations on a set and a bitmap, and returns the
-// first difference between them.
+// runSet performs random operations on a set and on a bitmap, and returns the first
+// difference between them.
 func runSet(src source, steps int) error {
 	var s Set
 	var b bitmap
-	if src.IntN(2) == 1 { // where sums of offsets could overflow
+	if src.IntN(2) == 1 { // near Unbounded, additions of offsets could overflow
 		b.origin = Unbounded - bitmapWidth
 	}
 	for i := range steps {
-		before, r, add := s.Clone(), b.pick(src), src.IntN(2) == 1
+		before, r, add := s.Clone(), b.randomRange(src), src.IntN(2) == 1
 		b.set(r, add)
 		if add {
 			s.Add(r)
 		} else {
 			s.Remove(r)
 		}
-		if err := errors.Join(checkSet(&s), b.compare(&s, b.pick(src)), rereads(&s)); err != nil {
+		if err := errors.Join(checkSet(&s), b.compare(&s, b.randomRange(src)), checkRoundTrip(&s)); err != nil {
 			return fmt.Errorf("step %d, %v, add %t, %#v: %w", i, before.ranges, add, r, err)
 		}
 	}
@@ -166,7 +166,7 @@ func FuzzSetOps(f *testing.F) {
 		f.Add(newScript(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		// A step takes five bytes; more than a hundred only take time.
+		// A step uses five bytes. More than a hundred steps find nothing new.
 		if err := runSet(&script{data}, min(len(data)/5, 100)); err != nil {
 			t.Error(err)
 		}

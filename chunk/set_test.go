@@ -12,8 +12,8 @@ var (
 	_ encoding.TextUnmarshaler = (*Set)(nil)
 )
 
-// mustSet reads a set that a test writes down as text.
-func mustSet(t testing.TB, text string) Set {
+// mustParseSet returns the set with the given text form.
+func mustParseSet(t testing.TB, text string) Set {
 	t.Helper()
 	var s Set
 	if err := s.UnmarshalText([]byte(text)); err != nil {
@@ -47,9 +47,9 @@ func TestSetAdd(t *testing.T) {
 		{"touches the upper only", "0+2,20+2", Range{3, 20}, "0+2,3+19"},
 		{"over several", "0+2,4+2,8+2,20+2", Range{5, 12}, "0+2,4+8,20+2"},
 		{"over all", "1+2,4+2,8+2", Range{0, 50}, "0+50"},
-		{"to the end", "0+2", Range{5, Unbounded}, "0+2,5+9223372036854775802"},
+		{"unbounded", "0+2", Range{5, Unbounded}, "0+2,5+9223372036854775802"},
 	} {
-		s := mustSet(t, tc.set)
+		s := mustParseSet(t, tc.set)
 		s.Add(tc.r)
 		if got := s.String(); got != tc.want {
 			t.Errorf("%s: %q.Add(%v): got %q, want %q", tc.name, tc.set, tc.r, got, tc.want)
@@ -78,9 +78,9 @@ func TestSetRemove(t *testing.T) {
 		{"over several", "0+2,4+2,8+2,20+2", Range{5, 21}, "0+2,4+1,21+1"},
 		{"everything", "1+2,4+2,8+2", Range{0, Unbounded}, ""},
 		{"the tail", "0+9223372036854775807", Range{7, Unbounded}, "0+7"},
-		{"the last byte there is", "0+9223372036854775807", Range{Unbounded - 1, Unbounded}, "0+9223372036854775806"},
+		{"the last possible byte", "0+9223372036854775807", Range{Unbounded - 1, Unbounded}, "0+9223372036854775806"},
 	} {
-		s := mustSet(t, tc.set)
+		s := mustParseSet(t, tc.set)
 		s.Remove(tc.r)
 		if got := s.String(); got != tc.want {
 			t.Errorf("%s: %q.Remove(%v): got %q, want %q", tc.name, tc.set, tc.r, got, tc.want)
@@ -109,7 +109,7 @@ func TestSetContains(t *testing.T) {
 		{"2+4,8+2", Range{9, 1}, true},
 		{"0+9223372036854775807", Range{0, Unbounded}, true},
 	} {
-		s := mustSet(t, tc.set)
+		s := mustParseSet(t, tc.set)
 		if got := s.Contains(tc.r); got != tc.want {
 			t.Errorf("%q.Contains(%v): got %t, want %t", tc.set, tc.r, got, tc.want)
 		}
@@ -127,7 +127,7 @@ func TestSetLenAndPrefix(t *testing.T) {
 		{"0+1,2+4,10+5", 10, 1},
 		{"0+9223372036854775807", Unbounded, Unbounded},
 	} {
-		s := mustSet(t, tc.set)
+		s := mustParseSet(t, tc.set)
 		if got := s.Len(); got != tc.len {
 			t.Errorf("%q.Len(): got %d, want %d", tc.set, got, tc.len)
 		}
@@ -143,8 +143,8 @@ func TestSetMissing(t *testing.T) {
 		in        Range
 		want      []Range
 	}{
-		{"of nothing", "", Range{3, 9}, []Range{{3, 9}}},
-		{"in nothing", "0+2", Range{5, 5}, nil},
+		{"of the empty set", "", Range{3, 9}, []Range{{3, 9}}},
+		{"in an empty range", "0+2", Range{5, 5}, nil},
 		{"reversed", "0+2", Range{9, 1}, nil},
 		{"none", "2+4", Range{2, 6}, nil},
 		{"below and above", "2+4", Range{0, 9}, []Range{{0, 2}, {6, 9}}},
@@ -156,27 +156,27 @@ func TestSetMissing(t *testing.T) {
 		{"before", "2+4", Range{0, 2}, []Range{{0, 2}}},
 		{"all gaps", "0+1,2+1,4+1", Range{0, 6}, []Range{{1, 2}, {3, 4}, {5, 6}}},
 		{"part of a gap", "0+2,20+2", Range{5, 7}, []Range{{5, 7}}},
-		{"to the end", "0+2", Range{0, Unbounded}, []Range{{2, Unbounded}}},
+		{"unbounded", "0+2", Range{0, Unbounded}, []Range{{2, Unbounded}}},
 	} {
-		s := mustSet(t, tc.set)
+		s := mustParseSet(t, tc.set)
 		if got := slices.Collect(s.Missing(tc.in)); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %q.Missing(%v): got %v, want %v", tc.name, tc.set, tc.in, got, tc.want)
 		}
 	}
 }
 
-// An iterator that yields after its loop has ended makes the loop panic.
+// Missing must not yield after the loop has ended, or the loop panics.
 func TestSetMissingStopsEarly(t *testing.T) {
-	s := mustSet(t, "0+1,2+1,4+1")
+	s := mustParseSet(t, "0+1,2+1,4+1")
 	for stop := 1; stop <= 3; stop++ {
-		seen := 0
+		gaps := 0
 		for range s.Missing(Range{0, 6}) {
-			if seen++; seen == stop {
+			if gaps++; gaps == stop {
 				break
 			}
 		}
-		if seen != stop {
-			t.Errorf("stopping at gap %d: got %d gaps", stop, seen)
+		if gaps != stop {
+			t.Errorf("stopping at gap %d: got %d gaps", stop, gaps)
 		}
 	}
 }
@@ -192,7 +192,7 @@ func TestNewSet(t *testing.T) {
 }
 
 func TestSetCloneSharesNothing(t *testing.T) {
-	s := mustSet(t, "0+2,4+2,8+2")
+	s := mustParseSet(t, "0+2,4+2,8+2")
 	c := s.Clone()
 	if !c.Equal(s) {
 		t.Errorf("clone: got %q, want %q", c, s)
@@ -211,9 +211,9 @@ func TestSetEqual(t *testing.T) {
 	emptied := NewSet(Range{0, 5})
 	emptied.Remove(Range{0, 5})
 	if !emptied.Equal(Set{}) {
-		t.Errorf("a set that was emptied: got unequal to an empty one")
+		t.Errorf("emptied set: got not equal to the zero value")
 	}
-	a, b := mustSet(t, "0+2,4+2"), mustSet(t, "0+2,4+3")
+	a, b := mustParseSet(t, "0+2,4+2"), mustParseSet(t, "0+2,4+3")
 	if a.Equal(b) || b.Equal(a) || a.Equal(Set{}) {
 		t.Errorf("%q, %q and %q: got equal", a, b, Set{})
 	}
@@ -221,13 +221,65 @@ func TestSetEqual(t *testing.T) {
 
 func TestSetTextRoundTrip(t *testing.T) {
 	for _, text := range []string{"", "0+1", "0+10,20+5", "3+1,5+1,7+9223372036854775800"} {
-		b, err := json.Marshal(mustSet(t, text))
+		b, err := json.Marshal(mustParseSet(t, text))
 		if want := `"` + text + `"`; string(b) != want || err != nil {
 			t.Errorf("Marshal: got %s, %v, want %s", b, err, want)
 		}
-		got := NewSet(Range{1, 2}) // to be replaced, not added to
+		got := NewSet(Range{1, 2}) // must be replaced, not extended
 		if err := json.Unmarshal(b, &got); got.String() != text || err != nil {
 			t.Errorf("Unmarshal: got %q, %v, want %q", got, err, text)
 		}
 	}
+}
+
+// malformedSets are texts of valid ranges that are not the text form of a set.
+var malformedSets = []string{
+	",", "0+1,", ",0+1", "0+1,,4+1", "0+1;4+1", "0+1, 4+1", // separators
+	"0+5,3+5", "0+5,0+5", "0+9,3+2", // overlapping
+	"0+5,5+5", "0+5,7+1,8+1", // touching
+	"7+1,0+5", "0+1,9+1,4+1", // out of order
+	"5+9223372036854775802,9+1", // after an unbounded range
+}
+
+func TestSetUnmarshalTextMalformed(t *testing.T) {
+	texts := slices.Clone(malformedSets)
+	for _, r := range malformedRanges {
+		texts = append(texts, r, r+",1000+1", "0+1,"+r)
+	}
+	for _, text := range texts {
+		s := NewSet(Range{1, 2}, Range{3, 4})
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("UnmarshalText(%q): got %q, want an error", text, s)
+		} else if got, want := s.String(), "1+1,3+1"; got != want {
+			t.Errorf("UnmarshalText(%q) failed: the set became %q, want it unchanged, %q", text, got, want)
+		}
+	}
+}
+
+func FuzzSetText(f *testing.F) {
+	for _, text := range slices.Concat(malformedSets, malformedRanges) {
+		f.Add(text)
+	}
+	for _, text := range []string{"", "0+1", "0+10,20+5", "3+1,5+1,7+9223372036854775800"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		before := NewSet(Range{1, 2})
+		s := before.Clone()
+		if err := s.UnmarshalText([]byte(text)); err != nil {
+			if !s.Equal(before) {
+				t.Errorf("UnmarshalText(%q) failed: the set became %q, want it unchanged, %q", text, s, before)
+			}
+			return
+		}
+		if got, err := s.MarshalText(); string(got) != text || err != nil {
+			t.Errorf("UnmarshalText(%q), MarshalText: got %q, %v", text, got, err)
+		}
+		if err := checkSet(&s); err != nil {
+			t.Errorf("UnmarshalText(%q): %v", text, err)
+		}
+		if rebuilt := NewSet(s.ranges...); !rebuilt.Equal(s) {
+			t.Errorf("UnmarshalText(%q): NewSet of its ranges: got %q", text, rebuilt)
+		}
+	})
 }

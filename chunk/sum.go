@@ -16,14 +16,15 @@ import (
 	"golang.org/x/crypto/blake2b"
 )
 
-// A Sum is the digest that a file should have. The zero value is no sum.
+// A Sum is the expected checksum of a file: an algorithm and a digest. The zero value means
+// that there is no checksum. Sums can be compared with ==.
 type Sum struct {
-	algo   string // a key of algorithms; "" in the zero value
-	digest string // raw bytes, as a string so that Sums compare with ==
+	algorithm string // a key of algorithms; "" in the zero value
+	digest    string // raw bytes; a string and not a slice, so that == works
 }
 
-// algorithms maps each known name to its hash. The last two find accidents and
-// prove nothing.
+// algorithms maps the name of each algorithm to its constructor. crc32c and adler32 detect
+// accidents, but anybody can make another file with the same checksum.
 var algorithms = map[string]func() hash.Hash{
 	"md5":     md5.New,
 	"sha1":    sha1.New,
@@ -36,50 +37,53 @@ var algorithms = map[string]func() hash.Hash{
 	"adler32": func() hash.Hash { return adler32.New() },
 }
 
-// algorithmNames is what an error tells of the keys of algorithms.
+// algorithmNames lists the keys of algorithms for error messages. It must be kept in step
+// with them.
 const algorithmNames = "md5, sha1, sha224, sha256, sha384, sha512, blake2b, crc32c, adler32"
 
-// aliases maps other names of algorithms to their key.
+// aliases maps other names of algorithms to keys of algorithms.
 var aliases = map[string]string{
-	"b2":          "blake2b", // b2sum(1), its files' extension
-	"blake2b-512": "blake2b", // the tag of OpenSSL
+	"b2":          "blake2b", // the file extension that b2sum(1) suggests
+	"blake2b-512": "blake2b", // the name in the output of OpenSSL
 }
 
 // newBLAKE2b returns a BLAKE2b hash (RFC 7693) of 512 bits without a key.
 func newBLAKE2b() hash.Hash {
 	h, err := blake2b.New512(nil)
 	if err != nil {
-		panic(err) // only a key can be wrong
+		panic(err) // impossible: New512 fails only if a key is too long
 	}
 	return h
 }
 
-// ParseSum reads "ALGO:HEX" or "ALGO=HEX". Names are in any case, those of the
-// SHA families with or without a dash ("sha-256"); BLAKE2b is of 512 bits.
+// ParseSum parses "ALGO:HEX" or "ALGO=HEX", for example "sha-256=1ed1d1…". The algorithm may
+// be in any case, and the SHA algorithms may be written with a dash. blake2b means a digest
+// of 512 bits.
 func ParseSum(text string) (Sum, error) {
 	i := strings.IndexAny(text, ":=")
 	if i < 0 {
-		return Sum{}, fmt.Errorf("checksum %q is not ALGO:HEX", text)
+		return Sum{}, fmt.Errorf("checksum %q is not of the form ALGO:HEX", text)
 	}
-	algo := strings.ToLower(text[:i])
-	if rest, ok := strings.CutPrefix(algo, "sha-"); ok {
-		algo = "sha" + rest
-	} else if key, ok := aliases[algo]; ok {
-		algo = key
+	algorithm := strings.ToLower(text[:i])
+	if rest, ok := strings.CutPrefix(algorithm, "sha-"); ok {
+		algorithm = "sha" + rest
+	} else if key, ok := aliases[algorithm]; ok {
+		algorithm = key
 	}
-	newHash, ok := algorithms[algo]
+	newHash, ok := algorithms[algorithm]
 	if !ok {
 		return Sum{}, fmt.Errorf("checksum algorithm %q is not one of %s", text[:i], algorithmNames)
 	}
 	digest, err := hex.DecodeString(text[i+1:])
 	if want := newHash().Size(); err != nil || len(digest) != want {
-		return Sum{}, fmt.Errorf("checksum %q does not have the %d hex digits of %s", text, 2*want, algo)
+		return Sum{}, fmt.Errorf("checksum %q does not have the %d hex digits of %s", text, 2*want, algorithm)
 	}
-	return Sum{algo, string(digest)}, nil
+	return Sum{algorithm, string(digest)}, nil
 }
 
-// NewSum returns the sum of an algorithm, as Algorithm returns it, whose bytes digest begins
-// with. It reports false for an unknown algorithm and for too few bytes.
+// NewSum returns the Sum of an algorithm, named as Algorithm returns it. The digest is taken
+// from the start of digest; further bytes are ignored. It reports false if the algorithm is
+// unknown or there are too few bytes.
 func NewSum(algorithm string, digest []byte) (Sum, bool) {
 	newHash, ok := algorithms[algorithm]
 	if !ok {
@@ -92,36 +96,37 @@ func NewSum(algorithm string, digest []byte) (Sum, bool) {
 	return Sum{algorithm, string(digest[:n])}, true
 }
 
-// Digest returns the bytes of the sum.
+// Digest returns the raw bytes of the digest, "" for the zero value.
 func (s Sum) Digest() string { return s.digest }
 
-// IsZero reports whether s is no sum.
-func (s Sum) IsZero() bool { return s.algo == "" }
+// IsZero reports whether s is the zero value, which means that there is no checksum.
+func (s Sum) IsZero() bool { return s.algorithm == "" }
 
-// Algorithm returns the key of the sum's algorithm, "" for the zero value.
-func (s Sum) Algorithm() string { return s.algo }
+// Algorithm returns the name of the algorithm, for example "sha256", "" for the zero value.
+func (s Sum) Algorithm() string { return s.algorithm }
 
-// NewHash returns a fresh hash of the sum's algorithm. s must not be zero.
-func (s Sum) NewHash() hash.Hash { return algorithms[s.algo]() }
+// NewHash returns a new hash of the sum's algorithm. s must not be the zero value.
+func (s Sum) NewHash() hash.Hash { return algorithms[s.algorithm]() }
 
-// Matches reports whether h, which NewHash made, has come to this sum.
+// Matches reports whether the digest of h equals s. h must come from s.NewHash.
 func (s Sum) Matches(h hash.Hash) bool { return bytes.Equal(h.Sum(nil), []byte(s.digest)) }
 
-// Of returns the sum that h, which s.NewHash made, has come to.
-func (s Sum) Of(h hash.Hash) Sum { return Sum{s.algo, string(h.Sum(nil))} }
+// Of returns the digest of h as a Sum of the same algorithm as s. h must come from
+// s.NewHash.
+func (s Sum) Of(h hash.Hash) Sum { return Sum{s.algorithm, string(h.Sum(nil))} }
 
-// String returns "algo:hex" in lower case, or "" for the zero value.
+// String returns "algorithm:hex" in lower case, "" for the zero value.
 func (s Sum) String() string {
 	if s.IsZero() {
 		return ""
 	}
-	return s.algo + ":" + hex.EncodeToString([]byte(s.digest))
+	return s.algorithm + ":" + hex.EncodeToString([]byte(s.digest))
 }
 
-// MarshalText writes the form that String returns.
+// MarshalText returns the same text as String.
 func (s Sum) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads what ParseSum reads, and empty text as the zero value.
+// UnmarshalText parses text as ParseSum does; empty text gives the zero value.
 func (s *Sum) UnmarshalText(text []byte) (err error) {
 	if len(text) == 0 {
 		*s = Sum{}

@@ -14,7 +14,7 @@ var (
 	_ encoding.TextUnmarshaler = (*Sum)(nil)
 )
 
-// The sums of "abc" that the standards of the algorithms give as examples.
+// The checksums of "abc", from RFC 1321 and FIPS 180.
 const (
 	abcMD5    = "md5:900150983cd24fb0d6963f7d28e17f72"
 	abcSHA1   = "sha1:a9993e364706816aba3e25717850c26c9cd0d89d"
@@ -24,7 +24,8 @@ const (
 	abcSHA512 = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
 )
 
-// The sums of "abc" by RFC 7693 appendix A, by RFC 3720 §12.1 and by RFC 1950 §9.
+// The checksums of "abc" as defined by RFC 7693 appendix A, RFC 3720 section 12.1 and RFC
+// 1950 section 9.
 const (
 	abcBLAKE2b = "blake2b:ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923"
 	abcCRC32C  = "crc32c:364b3fb7"
@@ -33,8 +34,8 @@ const (
 
 var abcSums = []string{abcMD5, abcSHA1, abcSHA224, abcSHA256, abcSHA384, abcSHA512, abcBLAKE2b, abcCRC32C, abcAdler32}
 
-// mustSum reads a sum that a test writes down as text.
-func mustSum(t testing.TB, text string) Sum {
+// mustParseSum returns the Sum with the given text form.
+func mustParseSum(t testing.TB, text string) Sum {
 	t.Helper()
 	s, err := ParseSum(text)
 	if err != nil {
@@ -45,7 +46,7 @@ func mustSum(t testing.TB, text string) Sum {
 
 func TestSumMatches(t *testing.T) {
 	for _, text := range abcSums {
-		s := mustSum(t, text)
+		s := mustParseSum(t, text)
 		for _, data := range []string{"abc", "", "abd", "abcabc"} {
 			h := s.NewHash()
 			io.WriteString(h, data)
@@ -59,23 +60,23 @@ func TestSumMatches(t *testing.T) {
 	}
 }
 
-func TestSumMatchesInPieces(t *testing.T) {
-	s := mustSum(t, abcSHA256)
+func TestSumMatchesAfterSeveralWrites(t *testing.T) {
+	s := mustParseSum(t, abcSHA256)
 	h := s.NewHash()
-	for i, piece := range []string{"a", "", "b", "c"} {
-		io.WriteString(h, piece)
+	for i, part := range []string{"a", "", "b", "c"} {
+		io.WriteString(h, part)
 		if got, want := s.Matches(h), i == 3; got != want {
-			t.Errorf("Matches after piece %d: got %t, want %t", i, got, want)
+			t.Errorf("Matches after write %d: got %t, want %t", i, got, want)
 		}
 	}
 }
 
 func TestSumOfOtherAlgorithmDiffers(t *testing.T) {
 	for i, text := range abcSums {
-		other := mustSum(t, abcSums[(i+1)%len(abcSums)])
+		other := mustParseSum(t, abcSums[(i+1)%len(abcSums)])
 		h := other.NewHash()
 		io.WriteString(h, "abc")
-		if mustSum(t, text).Matches(h) {
+		if mustParseSum(t, text).Matches(h) {
 			t.Errorf("%s.Matches(hash of %s): got true", text, other)
 		}
 	}
@@ -96,26 +97,26 @@ func TestParseSumSpellings(t *testing.T) {
 	for _, text := range abcSums {
 		name, digits, _ := strings.Cut(text, ":")
 		dashed := strings.Replace(strings.ToUpper(name), "SHA", "SHA-", 1) + "=" + digits
-		if got := mustSum(t, dashed).String(); got != text {
+		if got := mustParseSum(t, dashed).String(); got != text {
 			t.Errorf("ParseSum(%q): got %q, want %q", dashed, got, text)
 		}
-		if got := mustSum(t, text).Algorithm(); got != name {
+		if got := mustParseSum(t, text).Algorithm(); got != name {
 			t.Errorf("Algorithm of %s: got %q, want %q", text, got, name)
 		}
 	}
 	_, digest, _ = strings.Cut(abcBLAKE2b, ":")
 	for _, name := range []string{"blake2b", "BLAKE2b", "b2", "B2", "blake2b-512", "BLAKE2B-512"} {
-		if got := mustSum(t, name+":"+digest).String(); got != abcBLAKE2b {
-			t.Errorf("ParseSum of a %s: got %q, want %q", name, got, abcBLAKE2b)
+		if got := mustParseSum(t, name+":"+digest).String(); got != abcBLAKE2b {
+			t.Errorf("ParseSum of %s: got %q, want %q", name, got, abcBLAKE2b)
 		}
 	}
 }
 
-// Who names an unknown algorithm is told the known ones.
+// The error for an unknown algorithm lists the known algorithms.
 func TestParseSumErrorListsAlgorithms(t *testing.T) {
 	_, err := ParseSum("whirlpool:00")
 	if err == nil {
-		t.Fatal("ParseSum of a whirlpool: got no error")
+		t.Fatal("ParseSum of whirlpool: got no error")
 	}
 	names := strings.Split(algorithmNames, ", ")
 	if len(names) != len(algorithms) || !strings.Contains(err.Error(), algorithmNames) {
@@ -123,13 +124,13 @@ func TestParseSumErrorListsAlgorithms(t *testing.T) {
 	}
 	for _, name := range names {
 		if algorithms[name] == nil {
-			t.Errorf("%q is listed and unknown", name)
+			t.Errorf("algorithmNames has %q, which algorithms does not have", name)
 		}
 	}
 }
 
-// malformedSums are texts that ParseSum refuses, with the part of each that the
-// error must quote.
+// malformedSums are texts that ParseSum rejects. Each error must quote the given part of
+// the text.
 var malformedSums = []struct{ name, text, quoted string }{
 	{"empty", "", ""},
 	{"no algorithm", "900150983cd24fb0d6963f7d28e17f72", "900150983cd24fb0d6963f7d28e17f72"},
@@ -169,8 +170,8 @@ func TestParseSumMalformed(t *testing.T) {
 	}
 }
 
-// Who gets the number of digits wrong wants to know the right one.
-func TestParseSumErrorTellsDigits(t *testing.T) {
+// The error for a wrong number of digits states the right number.
+func TestParseSumErrorStatesDigits(t *testing.T) {
 	for _, text := range abcSums {
 		name, digits, _ := strings.Cut(text, ":")
 		_, err := ParseSum(name + ":00")
@@ -182,7 +183,7 @@ func TestParseSumErrorTellsDigits(t *testing.T) {
 
 func TestSumText(t *testing.T) {
 	for _, text := range append([]string{""}, abcSums...) {
-		s := mustSum(t, abcMD5) // to be replaced
+		s := mustParseSum(t, abcMD5) // must be replaced
 		if err := s.UnmarshalText([]byte(text)); err != nil {
 			t.Errorf("UnmarshalText(%q): %v", text, err)
 		}
@@ -193,15 +194,15 @@ func TestSumText(t *testing.T) {
 			t.Errorf("Marshal of %q: got %s, %v", text, got, err)
 		}
 	}
-	if (Sum{}) == mustSum(t, abcMD5) || mustSum(t, abcMD5) != mustSum(t, strings.ToUpper(abcMD5)) {
-		t.Error("sums do not compare by what they are")
+	if (Sum{}) == mustParseSum(t, abcMD5) || mustParseSum(t, abcMD5) != mustParseSum(t, strings.ToUpper(abcMD5)) {
+		t.Error("== of equal and of different Sums: got wrong results")
 	}
 }
 
 func TestSumUnmarshalTextMalformed(t *testing.T) {
 	for _, tc := range malformedSums {
 		if tc.text == "" {
-			continue // means no sum
+			continue // valid: no checksum
 		}
 		var s Sum
 		if err := s.UnmarshalText([]byte(tc.text)); err == nil || !s.IsZero() {
@@ -224,7 +225,7 @@ func FuzzSum(f *testing.F) {
 		name, digits, _ := strings.Cut(strings.Replace(text, "=", ":", 1), ":")
 		if err != nil {
 			if !strings.Contains(err.Error(), strconv.Quote(text)) && !strings.Contains(err.Error(), strconv.Quote(name)) {
-				t.Errorf("ParseSum(%q): the error does not quote it: %v", text, err)
+				t.Errorf("ParseSum(%q): got error %v, want one that quotes it", text, err)
 			}
 			return
 		}
@@ -235,8 +236,8 @@ func FuzzSum(f *testing.F) {
 		if want := key + ":" + strings.ToLower(digits); s.String() != want {
 			t.Errorf("ParseSum(%q): got %q, want %q", text, s, want)
 		}
-		if again, err := ParseSum(s.String()); again != s || err != nil {
-			t.Errorf("ParseSum(%q) of ParseSum(%q): got %v, %v", s, text, again, err)
+		if reparsed, err := ParseSum(s.String()); reparsed != s || err != nil {
+			t.Errorf("ParseSum(%q) of ParseSum(%q): got %v, %v", s, text, reparsed, err)
 		}
 		if got, want := 2*s.NewHash().Size(), len(digits); got != want {
 			t.Errorf("ParseSum(%q): got a hash of %d digits, want %d", text, got, want)

@@ -37,8 +37,8 @@ func TestMirrorHost(t *testing.T) {
 	for _, tt := range []struct {
 		to   target
 		want string
-	}{{target{url: j.asked, asked: j.asked}, "name"}, {target{url: u, asked: u}, "m"}} {
-		req, err := j.request(t.Context(), tt.to, chunk.Range{End: 1})
+	}{{target{url: j.origin.url, asked: j.origin.url}, "name"}, {target{url: u, asked: u}, "m"}} {
+		req, err := j.newRequest(t.Context(), tt.to, chunk.Range{End: 1})
 		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
 			t.Errorf("%s: got Host %q, token %q, %v, want Host %q and the token", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want)
 		}

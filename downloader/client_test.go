@@ -16,48 +16,6 @@ import (
 	"pawl/downloader/failure"
 )
 
-func TestRetryAfterField(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	tests := []struct {
-		in   string
-		want time.Duration
-		ok   bool
-	}{
-		{"0", 0, true},
-		{" 120 ", 2 * time.Minute, true},
-		{"Fri, 02 Jan 2026 03:05:05 GMT", time.Minute, true},
-		{"Friday, 02-Jan-26 03:05:05 GMT", time.Minute, true}, // the two obsolete forms
-		{"Fri Jan  2 03:05:05 2026", time.Minute, true},
-		{"Thu, 01 Jan 2026 00:00:00 GMT", 0, true},
-		{"Thu, 01 Jan 1970 00:00:00 GMT", 0, true},
-		{"Fri, 31 Dec 9999 23:59:59 GMT", math.MaxInt64, true},
-		{"9223372036", 9223372036 * time.Second, true},
-		{"9223372037", math.MaxInt64, true}, // more nanoseconds than there are
-		{"18446744073709551616", math.MaxInt64, true},
-		{strings.Repeat("9", 100), math.MaxInt64, true},
-		{in: ""}, {in: "-1"}, {in: "+1"}, {in: "1.5"}, {in: "1e3"}, {in: "0x10"}, {in: "soon"},
-		{in: "120, 120"}, {in: "2026-01-02T03:05:05Z"},
-	}
-	for _, tt := range tests {
-		got, ok := retryAfter(http.Header{"Retry-After": {tt.in}}, now)
-		if got != tt.want || ok != tt.ok {
-			t.Errorf("Retry-After %q: got %v, %v, want %v, %v", tt.in, got, ok, tt.want, tt.ok)
-		}
-	}
-}
-
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"0", "9223372037", "-1", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "99999999999999999999x"} {
-		f.Add(s, int64(0))
-	}
-	f.Fuzz(func(t *testing.T, s string, now int64) {
-		d, ok := retryAfter(http.Header{"Retry-After": {s}}, time.Unix(now, 0))
-		if d < 0 || !ok && d != 0 {
-			t.Errorf("Retry-After %q at %d: got %v, %v", s, now, d, ok)
-		}
-	})
-}
-
 // TestPatience: waits double up to the longest, within a quarter of it; tries
 // are counted, and progress refills them.
 func TestPatience(t *testing.T) {
@@ -66,8 +24,8 @@ func TestPatience(t *testing.T) {
 		want *= time.Second
 		low, high := time.Duration(math.MaxInt64), time.Duration(0)
 		for range rounds {
-			p := patience{tries: 6, min: time.Second, max: 10 * time.Second, failures: i}
-			n, wait, again := p.fail(nil, p.tries)
+			p := retryBudget{tries: 6, minWait: time.Second, maxWait: 10 * time.Second, failures: i}
+			n, wait, again := p.failed(nil, p.tries)
 			if n != i+1 || again != (i < 5) {
 				t.Fatalf("failure %d of 6: got number %d, again %v", i+1, n, again)
 			}
@@ -80,10 +38,10 @@ func TestPatience(t *testing.T) {
 			t.Errorf("wait %d: got %v to %v, want jitter", i+1, low, high)
 		}
 	}
-	p := patience{tries: 3, min: 1, max: 1}
+	p := retryBudget{tries: 3, minWait: 1, maxWait: 1}
 	for range 10 { // a byte now and then is enough to go on for ever
-		p.fail(nil, p.tries)
-		if n, _, again := p.fail(nil, p.tries); n != 2 || !again {
+		p.failed(nil, p.tries)
+		if n, _, again := p.failed(nil, p.tries); n != 2 || !again {
 			t.Fatalf("after progress: got failure %d, again %v, want 2, true", n, again)
 		}
 		p.received(1 << 40)
@@ -94,15 +52,15 @@ func TestPatience(t *testing.T) {
 func TestPatienceEndless(t *testing.T) {
 	for _, first := range []time.Duration{1, time.Millisecond, time.Second, 20 * time.Second, time.Minute, time.Hour} {
 		func() {
-			p := patience{min: first, max: 2 * time.Hour}
+			p := retryBudget{minWait: first, maxWait: 2 * time.Hour}
 			defer func() {
 				if r := recover(); r != nil {
 					t.Errorf("first wait %v, failure %d: panic: %v", first, p.failures, r)
 				}
 			}()
 			for i := range 100 {
-				n, wait, again := p.fail(nil, p.tries)
-				if n != i+1 || wait < first*3/4 || wait > p.max*5/4 || !again {
+				n, wait, again := p.failed(nil, p.tries)
+				if n != i+1 || wait < first*3/4 || wait > p.maxWait*5/4 || !again {
 					t.Fatalf("first wait %v, failure %d: got number %d, wait %v, again %v", first, i+1, n, wait, again)
 				}
 			}
@@ -171,7 +129,7 @@ func send(ctx context.Context, s *scripted, judge func(*http.Response, error) ve
 		return nil, err
 	}
 	hc := &http.Client{Transport: watchdog{next: s, timeout: time.Minute}}
-	return exchange(hc, hc, req, judge)
+	return sendUntil(hc, hc, req, judge)
 }
 
 // TestExchange: retries follow the verdicts, in fake time; the last response is
@@ -428,21 +386,21 @@ func TestCheckRedirect(t *testing.T) {
 // TestPatienceSilence: each failure by silence doubles the time for the next try, up to a
 // limit; other failures do not, and bytes do not take it back.
 func TestPatienceSilence(t *testing.T) {
-	p := patience{tries: 100, min: 1, max: 1, timeout: 30 * time.Second}
-	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, maxTimeout, maxTimeout} {
-		if got := p.silence(); got != want {
+	p := retryBudget{tries: 100, minWait: 1, maxWait: 1, timeout: 30 * time.Second}
+	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, maxSilenceTimeout, maxSilenceTimeout} {
+		if got := p.silenceTimeout(); got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
-		p.fail(errStalled, p.tries)
+		p.failed(errStalled, p.tries)
 		p.received(1 << 40)
-		before := p.silence()
-		if p.fail(errScripted, p.tries); p.silence() != before {
-			t.Errorf("%v became %v because the server broke off", before, p.silence())
+		before := p.silenceTimeout()
+		if p.failed(errScripted, p.tries); p.silenceTimeout() != before {
+			t.Errorf("%v became %v because the server broke off", before, p.silenceTimeout())
 		}
 	}
-	long := patience{min: 1, max: 1, timeout: time.Hour}
-	if long.fail(errNoAnswer, 0); long.silence() != time.Hour {
-		t.Errorf("a timeout of an hour became %v", long.silence())
+	long := retryBudget{minWait: 1, maxWait: 1, timeout: time.Hour}
+	if long.failed(errNoAnswer, 0); long.silenceTimeout() != time.Hour {
+		t.Errorf("a timeout of an hour became %v", long.silenceTimeout())
 	}
 }
 
@@ -490,4 +448,13 @@ func TestWatchdogOneClock(t *testing.T) {
 			})
 		})
 	}
+}
+
+// respond returns a response with a status, a length and an empty body.
+func respond(status int, length int64, header ...string) *http.Response {
+	h := make(http.Header)
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	return &http.Response{StatusCode: status, ContentLength: length, Header: h, Body: http.NoBody}
 }

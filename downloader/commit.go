@@ -5,81 +5,71 @@ import (
 	"time"
 
 	"pawl/downloader/failure"
-	"pawl/store"
 )
 
 const (
-	commitEvery = time.Second           // at the latest, when there is anything to commit
-	commitRest  = 10 * time.Millisecond // at the soonest after the last one
-	commitShare = 3                     // a commit is followed by a rest of this many times its own length, divided among the downloads
-	commitBytes = 512 << 10             // bytes of all downloads that are worth one before commitEvery
-	commitLeast = 16 << 10              // of which one download may have so many
+	// commitInterval is the longest time between two commits while bytes arrive. A crash costs
+	// the bytes since the last commit, so double costs twice as many.
+	commitInterval = time.Second
+	// minCommitPause is the shortest pause after a commit. A guess: at half, a fast disk would
+	// spend a few percent of the time on commits.
+	minCommitPause = 10 * time.Millisecond
+	// commitPauseRatio is the ratio of that pause to the duration of the commit, divided among
+	// the running downloads, which share commits. With 3, commits take a quarter of the time of a
+	// slow disk; with 1, they take half of it.
+	commitPauseRatio = 3
+	// commitBytes is how many bytes of all downloads are worth a commit before commitInterval
+	// has passed, and minCommitBytes how many of one download. Guesses.
+	commitBytes    = 512 << 10
+	minCommitBytes = 16 << 10
 )
 
-// A committer makes the bytes of one download durable. A crash costs what came
-// since the last commit, so it commits as often as that is cheap: a commit of a
-// few milliseconds every few tens of them, one of a slow disk every second.
+// A committer makes the bytes of one transfer durable. A crash costs the bytes since the last
+// commit, so it commits as often as that is cheap: every few tens of milliseconds if a commit
+// takes a few milliseconds, and every second on a slow disk.
 type committer struct {
-	j    *job
+	t    *transfer
 	last time.Time
-	have int64 // bytes held at the last commit
-	rate float64
+	held int64   // bytes at the last commit
+	rate float64 // bytes per second, smoothed
 }
 
-// loop commits until ctx ends. The last commit is run's, when all have stopped.
+// loop commits until ctx ends. The last commit is the caller's, after all connections have
+// ended.
 func (c *committer) loop(ctx context.Context) error {
-	c.last, c.have = time.Now(), c.j.have.Load()
-	rest := commitRest
+	c.last, c.held = time.Now(), c.t.progress.held.Load()
+	pause := minCommitPause
 	for {
-		if sleep(ctx, rest) != nil {
+		if sleep(ctx, pause) != nil {
 			return nil
 		}
-		since := time.Since(c.last)
-		grown := c.j.have.Load() - c.have
-		worth := max(commitBytes/c.j.d.running(), commitLeast)
-		if grown == 0 || grown < worth && since < commitEvery {
-			rest = commitRest
+		grown := c.t.progress.held.Load() - c.held
+		worth := max(commitBytes/c.t.d.running(), minCommitBytes)
+		if grown == 0 || grown < worth && time.Since(c.last) < commitInterval {
+			pause = minCommitPause
 			continue
 		}
 		begun := time.Now()
 		if err := c.commit(); err != nil {
 			return failure.Permanent(err)
 		}
-		long := commitShare * time.Since(begun) / time.Duration(c.j.d.running()) // it was one for all of them
-		rest = min(max(commitRest, long), commitEvery)
+		long := commitPauseRatio * time.Since(begun) / time.Duration(c.t.d.running())
+		pause = min(max(minCommitPause, long), commitInterval)
 	}
 }
 
-// commit makes durable what has arrived.
+// commit writes the buffers and makes all written bytes durable.
 func (c *committer) commit() error {
-	for _, b := range c.j.buffers.all() {
+	for _, b := range c.t.buffers.all() {
 		if err := b.flush(); err != nil {
 			return err
 		}
 	}
-	n, now := c.j.pool.Snapshot().Held, time.Now()
+	n, now := c.t.sched.Snapshot().Held, time.Now()
 	if d := now.Sub(c.last).Seconds(); d > 0 {
-		weight := min(d/2, 1) // the rate of about two seconds
-		c.rate += weight * (float64(n-c.have)/d - c.rate)
+		weight := min(d/2, 1) // so that the rate is the one of about two seconds
+		c.rate += weight * (float64(n-c.held)/d - c.rate)
 	}
-	c.last, c.have = now, n
-	if c.j.part == nil {
-		return nil
-	}
-	return c.j.d.commits.do(committing{c.j.part, int64(max(c.rate, 0))})
-}
-
-// A committing is a part file whose bytes are to be made durable.
-type committing struct {
-	part *store.Part
-	rate int64 // bytes per second
-}
-
-// commitAll commits the part files of a group in one transaction.
-func commitAll(s *store.Store, group []committing) []error {
-	parts, rates := make([]*store.Part, len(group)), make([]int64, len(group))
-	for i, c := range group {
-		parts[i], rates[i] = c.part, c.rate
-	}
-	return s.Commit(parts, rates)
+	c.last, c.held = now, n
+	return c.t.file.commit(int64(max(c.rate, 0)))
 }

@@ -12,7 +12,7 @@
 //	fetch   each connection reads its claim into a buffer and writes it at its
 //	        place; a body that breaks off is continued at its byte (fetch.go)
 //	commit  one goroutine makes what is written durable, by time and volume, and
-//	        together with what other downloads have (commit.go, together.go)
+//	        together with what other downloads have (commit.go)
 //	verify  one goroutine hashes behind the growing finished prefix (verify.go)
 //	finish  checked, renamed, recorded (transfer.go)
 //

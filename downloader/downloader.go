@@ -16,6 +16,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
@@ -147,17 +148,15 @@ type Result struct {
 // downloads share their connections per host, rate and waits, and connections also
 // with the other processes that use the Store's directory.
 type Downloader struct {
-	store   *store.Store
-	opts    Options
-	http    *http.Client               // for ranges, over HTTP/1.1
-	http2   *http.Client               // for small files, over HTTP/2 where there is
-	dialer  *dialer                    // of both
-	slots   *slots                     // of connections of both
-	turns   *turns                     // of requests; nil without a limit
-	bytes   *bucket                    // of all bodies
-	placing *together[*store.TempFile] // of small files
-	commits *together[committing]
-	outage  *outage
+	store  *store.Store
+	opts   Options
+	http   *http.Client // for ranges, over HTTP/1.1
+	http2  *http.Client // for small files, over HTTP/2 where there is
+	dialer *dialer      // of both
+	slots  *slots       // of connections of both
+	turns  *turns       // of requests; nil without a limit
+	bytes  *bucket      // of all bodies
+	outage *outage
 
 	eventMu sync.Mutex // orders events
 
@@ -174,18 +173,16 @@ func New(s *store.Store, o Options) *Downloader {
 	http1, http2 := newHTTPClient(o, dial, shared, t, false), newHTTPClient(o, dial, shared, t, true)
 	http2.Transport = proxied{http1.Transport, http2.Transport, o.Proxy}
 	return &Downloader{
-		store:   s,
-		opts:    o,
-		http:    http1,
-		http2:   http2,
-		dialer:  dial,
-		slots:   shared,
-		turns:   t,
-		bytes:   newBucket(float64(max(0, o.LimitRate)), burstTime),
-		placing: newTogether(true, s.PublishAll),
-		commits: newTogether(false, func(group []committing) []error { return commitAll(s, group) }),
-		outage:  newOutage(o.WaitNetwork),
-		hosts:   newMemory(func(h *host) bool { return h.idle(time.Now()) }),
+		store:  s,
+		opts:   o,
+		http:   http1,
+		http2:  http2,
+		dialer: dial,
+		slots:  shared,
+		turns:  t,
+		bytes:  newBucket(float64(max(0, o.LimitRate)), burstTime),
+		outage: newOutage(o.WaitNetwork),
+		hosts:  newMemory(func(h *host) bool { return h.idle(time.Now()) }),
 	}
 }
 
@@ -210,7 +207,7 @@ func (d *Downloader) getFrom(ctx context.Context, req Request, wrong mismatches)
 	if err != nil {
 		return Result{}, err
 	}
-	j.wrong, j.single = wrong, wrong.decode()
+	j.wrong, j.origin.oneStream = wrong, wrong.decode()
 	d.mu.Lock()
 	d.jobs = append(d.jobs, j)
 	d.mu.Unlock()
@@ -229,7 +226,7 @@ func (d *Downloader) Snapshot() []Progress {
 	defer d.mu.Unlock()
 	all := make([]Progress, len(d.jobs))
 	for i, j := range d.jobs {
-		all[i] = j.progress()
+		all[i] = j.progress.snapshot()
 	}
 	return all
 }
@@ -259,7 +256,7 @@ func (d *Downloader) running() int64 {
 func (d *Downloader) host(u *url.URL) *host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := origin(u)
+	key := originOf(u)
 	return d.hosts.get(key, func() *host {
 		h := newHost(u.Host, d.opts.Connections)
 		h.origin = key
@@ -319,8 +316,11 @@ func Origin(s string) string {
 	if err != nil {
 		return ""
 	}
-	return origin(u)
+	return originOf(u)
 }
+
+// FilenameFromURL returns the local name of a file by its URL alone.
+func FilenameFromURL(s string) string { return response.FilenameFromURL(s) }
 
 // absTarget returns the absolute path of name in dir.
 func absTarget(dir, name string) (string, error) {

@@ -421,7 +421,7 @@ func TestSumHeals(t *testing.T) {
 		r := newRig(t)
 		f := faultserver.NewFile(12<<20, 1)
 		r.srv.Put("f", f)
-		faults := []faultserver.Fault{faultserver.WrongOnce(5 << 20)}
+		faults := []faultserver.Fault{faultserver.CorruptOnce(5 << 20)}
 		if !validators {
 			f.Modified = time.Time{}
 			faults = append(faults, faultserver.NoValidators)

@@ -210,14 +210,14 @@ func TestMustRelease(t *testing.T) {
 // failure, and nothing that tells of the server.
 func TestSettleGivenBack(t *testing.T) {
 	j, ws, _ := transferring(t, New(nil, Options{}), 2*mB, 2, start)
-	if err := j.settle(t.Context(), ws[1], 0, errYielded); err != errSteppedDown || j.progress().Conns != 1 {
-		t.Errorf("one of two: got %v, %d connections", err, j.progress().Conns)
+	if err := ws[1].settle(t.Context(), 0, errYielded); err != errSteppedDown || j.progress.snapshot().Conns != 1 {
+		t.Errorf("one of two: got %v, %d connections", err, j.progress.snapshot().Conns)
 	}
-	if err := j.settle(t.Context(), ws[0], 0, errYielded); err != nil || j.progress().Conns != 1 {
-		t.Errorf("the last: got %v, %d connections", err, j.progress().Conns)
+	if err := ws[0].settle(t.Context(), 0, errYielded); err != nil || j.progress.snapshot().Conns != 1 {
+		t.Errorf("the last: got %v, %d connections", err, j.progress.snapshot().Conns)
 	}
-	if j.host.limit != 16 || j.patience.failures != 0 {
-		t.Errorf("got limit %d, %d failures, want 16, 0", j.host.limit, j.patience.failures)
+	if j.first.host.limit != 16 || j.budget.failures != 0 {
+		t.Errorf("got limit %d, %d failures, want 16, 0", j.first.host.limit, j.budget.failures)
 	}
 }
 

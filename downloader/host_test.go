@@ -119,8 +119,8 @@ func TestHostHold(t *testing.T) {
 // TestStepDownLimit: after a refusal the host has as many connections as work.
 func TestStepDownLimit(t *testing.T) {
 	j, ws, _ := transferring(t, New(nil, Options{}), 3*mB, 3, start)
-	if !j.stepDown(ws[2], errScripted) || j.host.limit != 2 || j.host.open != 2 {
-		t.Errorf("a third connection was refused: got limit %d, %d open, want 2, 2", j.host.limit, j.host.open)
+	if !ws[2].stepDown(errScripted) || j.first.host.limit != 2 || j.first.host.open != 2 {
+		t.Errorf("a third connection was refused: got limit %d, %d open, want 2, 2", j.first.host.limit, j.first.host.open)
 	}
 }
 
@@ -327,13 +327,13 @@ func TestRedirectSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(j.recorded, "password") {
-				t.Errorf("recorded and shown: %s", j.recorded)
+			if strings.Contains(j.origin.recorded, "password") {
+				t.Errorf("recorded and shown: %s", j.origin.recorded)
 			}
 			clear(seen)
-			u := j.asked
+			u := j.origin.url
 			for range 2 {
-				req, err := j.request(t.Context(), j.first(destination{url: u}), chunk.Range{End: 5})
+				req, err := j.newRequest(t.Context(), j.originTarget(destination{url: u}), chunk.Range{End: 5})
 				if err != nil {
 					t.Fatal(err)
 				}

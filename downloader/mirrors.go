@@ -1,14 +1,12 @@
 package downloader
 
-// This file is about mirrors: other URLs of a file that are used beside the one
-// asked, once it is proven that they have the same bytes.
-
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"sync"
@@ -18,51 +16,62 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/downloader/sched"
 	"pawl/store"
 )
 
 const (
-	mostMirrors = 8                     // that are used or proven at once
-	mostLinked  = 64                    // mirrors, beyond which none is taken from a server
-	mirrorTries = 3                     // failures in a row, after which one is put aside
-	mirrorLook  = 50 * time.Millisecond // between two looks whether it is worth one
+	// maxActiveMirrors limits the mirrors that a download uses or proves at the same time. A
+	// guess; each costs a few connections.
+	maxActiveMirrors = 8
+	// maxServerMirrors limits the mirrors of a download if a server names them. A guess; the
+	// largest known networks of mirrors name about 40.
+	maxServerMirrors = 64
+	// maxMirrorFailures is how many consecutive failures end the use of a mirror. A guess; one
+	// would give up a mirror after a single lost connection.
+	maxMirrorFailures = 3
+	// mirrorInterval is the time between two checks whether a mirror is worth a connection.
+	// Double starts mirrors later by as much.
+	mirrorInterval = 50 * time.Millisecond
 )
 
-// A mirror is another URL of the file of a job. It lives as long as the job.
-type mirror struct {
-	url *url.URL
-	namer
-	ended chan struct{} // closed when it is put aside
+// errUntrusted means that the bytes of a mirror must not be mixed with those of the origin.
+var errUntrusted = errors.New("it is http and the file is https, and no digest is known that would prove its bytes")
 
-	mu     sync.Mutex
-	host   *host         // where it led; guarded by mu, like all that follows
-	id     identity      // as it calls the version
-	gave   chunk.Set     // written since the file was begun
-	sums   *chunk.Pieces // of these bytes; nil before m is admitted
-	fails  int           // in a row
-	aside  error         // why it is not used any more
-	source *sched.Source // in the pool; nil before m is admitted
+// A mirror is another URL of the file of a download, used beside the origin once samples have
+// shown that it has the same bytes. It lives as long as the download.
+type mirror struct {
+	url *url.URL // immutable
+	namer
+	ended chan struct{} // closed when the mirror is disabled
+
+	mu       sync.Mutex
+	host     *host            // guarded by mu, as the fields below are
+	source   *sched.Source    // in the transfer; nil before the mirror is admitted
+	version  response.Version // as the mirror names it
+	written  chunk.Set        // its bytes in the file
+	sums     *chunk.Pieces    // of these bytes; nil before the mirror is admitted
+	failures int              // consecutive ones
+	disabled error            // why it is no longer used; nil if it is used
 }
 
-// errUntrusted says that a mirror must not be mixed with the URL asked.
-var errUntrusted = errors.New("it is http and the file is https, and no digest is known that proves what it sends")
-
-// addMirrors makes URLs that somebody has named mirrors, but those that are known.
+// addMirrors makes URLs that by has named mirrors of the download. It skips those that are
+// known, that are no URLs, and that by must not name.
 func (j *job) addMirrors(by namer, texts ...string) {
 	for _, text := range texts {
-		if !by.given && len(j.mirrors) >= mostLinked {
+		if !by.given && len(j.mirrors) >= maxServerMirrors {
 			return
 		}
 		u, err := parseURL(text)
-		if err != nil || !by.given && j.asked.Scheme == "https" && u.Scheme != "https" {
+		if err != nil || !by.given && j.origin.url.Scheme == "https" && u.Scheme != "https" {
 			continue
 		}
 		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.checkScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil
-		known := u.String() == j.asked.String()
+		known := u.String() == j.origin.url.String()
 		for _, m := range j.mirrors {
 			known = known || u.String() == m.url.String()
 		}
@@ -72,59 +81,7 @@ func (j *job) addMirrors(by namer, texts ...string) {
 	}
 }
 
-// useMirrors proves the mirrors and lets the pool use those that have the file.
-func (j *job) useMirrors(ctx context.Context) error {
-	var group errgroup.Group
-	group.SetLimit(mostMirrors)
-	for _, m := range j.mirrors {
-		if !j.proves() && j.asked.Scheme == "https" && m.url.Scheme != "https" {
-			j.putAside(m, errUntrusted)
-			continue
-		}
-		group.Go(func() error {
-			for m.reason() == nil && ctx.Err() == nil && !j.pool.NeedsSource(time.Now()) {
-				sleep(ctx, mirrorLook)
-			}
-			if m.reason() != nil || ctx.Err() != nil {
-				return nil
-			}
-			if err := j.proveMirror(ctx, m); err != nil && ctx.Err() == nil {
-				j.putAside(m, err)
-			} else if err == nil {
-				if err := j.admit(m); err != nil {
-					return err
-				}
-				select { // it keeps its place
-				case <-m.ended:
-				case <-ctx.Done():
-				}
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// admit lets the pool use m, which is proven. What is mixed without a promise that
-// all is equal is on record before.
-func (j *job) admit(m *mirror) error {
-	if !j.proves() && !j.part.Record().Mixed {
-		if err := j.part.Update(func(r *store.Record) { r.Mixed = true }); err != nil {
-			return failure.Permanent(err)
-		}
-	}
-	m.mu.Lock()
-	if m.sums == nil {
-		m.sums = chunk.NewPieces(j.part.PieceSums().Length())
-	}
-	m.source = m.host.source(m)
-	m.mu.Unlock()
-	j.d.recall(m.host)
-	j.pool.Add(m.source)
-	return nil
-}
-
-// givenMirrors returns the URLs of the mirrors that the user gave.
+// givenMirrors returns the URLs of the mirrors that the user or a list gave.
 func (j *job) givenMirrors() (urls []string) {
 	for _, m := range j.mirrors {
 		if m.given {
@@ -134,158 +91,155 @@ func (j *job) givenMirrors() (urls []string) {
 	return urls
 }
 
-// proveMirror returns nil if m seems to have the version that the job has bytes of: the
-// size is the same, and so are the first bytes that are held. If no digest is verified at
-// the end, the last ones, some at random, and the end of the file are compared too. That
-// shows another version; it does not show a mirror that answers samples correctly and
-// alters the rest. What m says of its own bytes, by an ETag or a digest, proves nothing.
-func (j *job) proveMirror(ctx context.Context, m *mirror) error {
+// useMirrors proves the mirrors, and admits those that have the file to the transfer.
+func (t *transfer) useMirrors(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(maxActiveMirrors)
+	for _, m := range t.mirrors {
+		if !t.version.isProvenByDigest() && t.origin.url.Scheme == "https" && m.url.Scheme != "https" {
+			m.disable(t, errUntrusted)
+			continue
+		}
+		group.Go(func() error { return m.use(ctx, t) })
+	}
+	return group.Wait()
+}
+
+// use proves the mirror when the transfer is worth it, admits it, and returns when it is disabled
+// or ctx ends, so that it counts as active until then.
+func (m *mirror) use(ctx context.Context, t *transfer) error {
+	for m.reason() == nil && ctx.Err() == nil && !t.sched.NeedsSource(time.Now()) {
+		sleep(ctx, mirrorInterval)
+	}
+	if m.reason() != nil || ctx.Err() != nil {
+		return nil
+	}
+	if err := m.prove(ctx, t); err != nil {
+		if ctx.Err() == nil {
+			m.disable(t, err)
+		}
+		return nil
+	}
+	if err := m.admit(t); err != nil {
+		return err
+	}
+	select {
+	case <-m.ended:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// admit makes the proven mirror a source of the transfer. If no digest will prove its bytes, the
+// record first notes that bytes are mixed.
+func (m *mirror) admit(t *transfer) error {
+	if !t.version.isProvenByDigest() && !t.file.record().Mixed {
+		if err := t.file.part.Update(func(r *store.Record) { r.Mixed = true }); err != nil {
+			return failure.Permanent(err)
+		}
+	}
 	m.mu.Lock()
-	m.id, m.host = identity{size: -1}, j.d.host(m.url)
+	if m.sums == nil {
+		m.sums = chunk.NewPieces(t.file.part.PieceSums().Length())
+	}
+	m.source = m.host.schedSource(m)
 	m.mu.Unlock()
-	all := append(samples(j.pool.Held()), chunk.Range{Off: max(0, j.id.size-sampleBytes), End: j.id.size})
+	t.d.recall(m.host)
+	t.sched.Add(m.source)
+	return nil
+}
+
+// prove returns nil if the mirror seems to have the version of the held bytes: the same size,
+// and the same first bytes. If no digest is verified at the end, the last held bytes, some at
+// random, and the end of the file must be the same, too. That shows another version; it does not
+// show a mirror that sends correct samples and alters the rest. The ETag or digest that the
+// mirror names proves nothing.
+func (m *mirror) prove(ctx context.Context, t *transfer) error {
+	m.mu.Lock()
+	m.version, m.host = response.Version{Size: -1}, t.d.host(m.url)
+	m.mu.Unlock()
+	all := append(samples(t.sched.Held()), chunk.Range{Off: max(0, t.version.Size-sampleSize), End: t.version.Size})
 	for !m.host.TryOpen(time.Now()) {
-		if err := sleep(ctx, mirrorLook); err != nil {
+		if err := sleep(ctx, mirrorInterval); err != nil {
 			return err
 		}
 	}
 	defer m.host.Release()
 	for i, r := range all {
-		got, err := j.mirrorBytes(ctx, m, r)
+		got, err := m.sample(ctx, t, r)
 		if err != nil {
 			return err
 		}
-		want, err := j.ownBytes(ctx, r)
+		want, err := t.ownBytes(ctx, r)
 		if err != nil {
-			if i == len(all)-1 { // the end, which is not held yet, and nobody tells
+			if i == len(all)-1 { // the end of the file, which is not held yet, and which the origin did not send
 				continue
 			}
 			return err
 		}
 		if !bytes.Equal(got, want) {
-			return fmt.Errorf("%w: it has other %s", failure.ErrChanged, span(r))
+			return fmt.Errorf("%w: it has other %s", failure.ErrChanged, response.FormatRange(r))
 		}
-		if j.proves() {
+		if t.version.isProvenByDigest() {
 			return nil
 		}
 	}
 	return nil
 }
 
-// mirrorBytes fetches r from m.
-func (j *job) mirrorBytes(ctx context.Context, m *mirror, r chunk.Range) ([]byte, error) {
-	rep, err := j.askMirrorOnce(ctx, m, nil, r)
+// sample fetches range r from the mirror.
+func (m *mirror) sample(ctx context.Context, t *transfer, r chunk.Range) ([]byte, error) {
+	if err := sleep(ctx, m.host.held(time.Now())); err != nil {
+		return nil, err
+	}
+	rep, err := m.askOnce(ctx, t.job, nil, r)
 	if err != nil {
 		return nil, err
 	}
 	defer rep.close()
 	got := make([]byte, r.Len())
-	if _, err := io.ReadFull(pacedReader{ctx, j, rep.Body}, got); err != nil {
+	if _, err := io.ReadFull(pacedReader{ctx, t.job, rep.Body}, got); err != nil {
 		return nil, failure.ExplainBody(noEOF(err))
 	}
 	return got, nil
 }
 
-// ownBytes returns r as the job has it, or else as the URL asked has it.
-func (j *job) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
+// ownBytes returns range r of the file, from the held bytes or else from the origin.
+func (t *transfer) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 	want := make([]byte, r.Len())
-	if held := j.pool.Held(); held.Contains(r) {
-		_, err := j.part.ReadAt(want, r.Off)
+	if held := t.sched.Held(); held.Contains(r) {
+		_, err := t.file.part.ReadAt(want, r.Off)
 		return want, err
 	}
-	if !j.host.TryOpen(time.Now()) {
+	if !t.first.host.TryOpen(time.Now()) {
 		return nil, errCrowded
 	}
-	defer j.host.Release()
-	dest, _ := j.target()
-	to := j.first(dest)
-	to.judge = func(*http.Response, error) (verdict, error) { return verdict{}, nil }
-	rep, err := j.askOnce(ctx, to, nil, r)
+	defer t.first.host.Release()
+	dest, _ := t.origin.current()
+	to := t.originTarget(dest)
+	to.judge = noRetry
+	rep, err := t.exchange(ctx, to, nil, r)
 	if err != nil {
 		return nil, err
 	}
 	defer rep.close()
-	if rep.whole || j.id.differs(rep.id) != "" {
-		return nil, errDoubt
+	if rep.Whole || t.version.Differs(rep.Version) != "" {
+		return nil, errConflict
 	}
-	_, err = io.ReadFull(pacedReader{ctx, j, rep.Body}, want)
+	_, err = io.ReadFull(pacedReader{ctx, t.job, rep.Body}, want)
 	return want, err
 }
 
-// askMirrorOnce asks m for r, and checks that the answer is of its version.
-func (j *job) askMirrorOnce(ctx context.Context, m *mirror, w *worker, r chunk.Range) (*reply, error) {
-	if w == nil { // who has a claim does not wait
-		if err := sleep(ctx, m.host.held(time.Now())); err != nil {
-			return nil, err
-		}
-	}
-	to := target{url: m.url, asked: m.url, host: m.host, public: m.public, judge: func(resp *http.Response, _ error) (verdict, error) {
-		if resp != nil {
-			j.obeyMirror(m, w, resp)
-		}
-		return verdict{}, nil
-	}}
-	if !m.given {
-		to.asked = nil
-	}
-	rep, err := j.askOnce(ctx, to, w, r)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.check(j.id, rep); err != nil {
-		rep.close()
-		return nil, err
-	}
-	return rep, nil
-}
-
-// obeyMirror notes a Retry-After of m, as obey does.
-func (j *job) obeyMirror(m *mirror, w *worker, resp *http.Response) {
-	now := time.Now()
-	d, ok := retryAfter(resp.Header, now)
-	if !ok {
-		return
-	}
-	until := now.Add(min(d, j.d.opts.RetryAfterMax))
-	if w == nil || j.pool.Conns(w.Source()) == 1 || resp.StatusCode == http.StatusTooManyRequests && d <= longHold {
-		m.host.hold(until)
-	} else {
-		m.host.holdGrowth(until)
-	}
-}
-
-// check says what is wrong with an answer of m, where id is the version that is wanted.
-func (m *mirror) check(id identity, rep *reply) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	own := identity{size: id.size, etag: m.id.etag, lastModified: m.id.lastModified, media: id.media}
-	switch why := own.differs(rep.id); {
-	case id.isPage(rep.id):
-		return errPage
-	case why != "":
-		return failure.New(failure.ErrChanged, why)
-	case rep.whole:
-		return fmt.Errorf("%w: it sends whole files", errLie)
-	case id.samePart(rep, rep.asked) != nil:
-		return id.samePart(rep, rep.asked)
-	}
-	if m.id.size < 0 {
-		m.id = rep.id
-	}
-	m.fails = 0
-	return nil
-}
-
-// askMirror is ask for a worker of a mirror. Where that fails the worker steps
-// down, or is one of the URL asked from then on; so it does where m is to be left
-// alone for a while, as nobody else could take over its claim meanwhile.
-func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, error) {
-	m := w.mirror()
+// ask is origin.ask for a connection to the mirror. If the request fails, the connection leaves
+// the transfer, and the last one asks the origin from then on. That also happens while the
+// mirror wants a pause, because nobody else could fetch the claim of the connection meanwhile.
+func (m *mirror) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
+	t := c.t
 	err := error(errDisabled)
-	held := m.host.held(time.Now()) > 0
-	if m.reason() == nil && !held {
+	paused := m.host.held(time.Now()) > 0
+	if m.reason() == nil && !paused {
 		var rep *reply
-		if rep, err = j.askMirrorOnce(ctx, m, w, r); err == nil {
+		if rep, err = m.askOnce(ctx, t.job, c, r); err == nil {
 			return rep, nil
 		}
 	}
@@ -295,66 +249,194 @@ func (j *job) askMirror(ctx context.Context, w *worker, r chunk.Range) (*reply, 
 	if errors.Is(err, errStolen) || errors.Is(err, errReplaced) {
 		return nil, err
 	}
-	further := j.pool.Conns(w.Source()) > 1
-	if !held {
-		if err := j.mirrorFailed(m, further, err); err != nil {
+	others := c.others()
+	if !paused {
+		if err := m.failed(t, others, err); err != nil {
 			return nil, err
 		}
 	}
-	if w.FallBack() {
-		if further && !held {
+	if c.FallBack() {
+		if others && !paused {
 			m.host.refused(time.Now())
 		}
 		return nil, errSteppedDown
 	}
-	return j.ask(ctx, w, r)
+	return t.ask(ctx, c, r)
 }
 
-// mirrorFailed notes a failure of m, on a further connection or its only one: that of
-// a further one may be its limit, and does not count. One that shows that it has another version, after
-// it has given bytes, ends the transfer, so that these can be given up.
-func (j *job) mirrorFailed(m *mirror, further bool, err error) error {
-	contradicts := errors.Is(err, failure.ErrChanged) || errors.Is(err, failure.ErrPage) || errors.Is(err, errLie)
-	m.mu.Lock()
-	if !further {
-		m.fails++
+// askOnce requests range r of the file, and checks that the response is of the version of the
+// mirror.
+func (m *mirror) askOnce(ctx context.Context, j *job, c *conn, r chunk.Range) (*reply, error) {
+	to := target{url: m.url, asked: m.url, host: m.host, public: m.public, judge: func(resp *http.Response, _ error) (verdict, error) {
+		if resp != nil {
+			j.obey(m.host, c, resp)
+		}
+		return verdict{}, nil
+	}}
+	if !m.given {
+		to.asked = nil
 	}
-	tooOften, gave := m.fails >= mirrorTries, m.gave.Len() > 0
+	rep, err := j.exchange(ctx, to, c, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.check(j.version.Version, rep); err != nil {
+		rep.close()
+		return nil, err
+	}
+	return rep, nil
+}
+
+// check returns an error if rep is not a part of the version that the mirror had before, with
+// the size and the media type of the wanted version.
+func (m *mirror) check(want response.Version, rep *reply) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	own := response.Version{Size: want.Size, ETag: m.version.ETag, LastModified: m.version.LastModified, MediaType: want.MediaType}
+	switch why := own.Differs(rep.Version); {
+	case want.IsPage(rep.Version):
+		return errPage
+	case why != "":
+		return failure.New(failure.ErrChanged, why)
+	case rep.Whole:
+		return fmt.Errorf("%w: the server sends whole files", errLie)
+	case want.OtherCoding(rep.Content):
+		return fmt.Errorf("%w: the server sent a body in another content coding", errLie)
+	}
+	if m.version.Size < 0 {
+		m.version = rep.Version
+	}
+	m.failures = 0
+	return nil
+}
+
+// failed notes a failure. With others, it was one of several connections, and may only show a
+// limit of the mirror. If a mirror that has sent bytes shows another version now, the error
+// ends the transfer, so that these bytes can be discarded.
+func (m *mirror) failed(t *transfer, others bool, err error) error {
+	changed := errors.Is(err, failure.ErrChanged)
+	contradicts := changed || errors.Is(err, failure.ErrPage) || errors.Is(err, errLie)
+	m.mu.Lock()
+	if !others {
+		m.failures++
+	}
+	tooOften, hasSent := m.failures >= maxMirrorFailures, m.written.Len() > 0
 	m.mu.Unlock()
 	switch {
 	case m.reason() != nil:
-	case contradicts && gave && errors.Is(err, failure.ErrChanged):
-		j.putAside(m, err)
+	case changed && hasSent:
+		m.disable(t, err)
 		return restartError{why: fmt.Sprintf("the mirror %s has another version now", RedactURL(m.url.String())), keep: true}
 	case contradicts || tooOften || failure.IsPermanent(err):
-		j.putAside(m, err)
-	case !further:
-		m.host.holdGrowth(time.Now().Add(j.d.opts.RetryWait))
+		m.disable(t, err)
+	case !others:
+		m.host.holdGrowth(time.Now().Add(t.d.opts.RetryWait))
 	}
 	return nil
 }
 
-// reason returns why m is put aside, nil if it is not.
+// reason returns why the mirror is disabled, nil if it is not.
 func (m *mirror) reason() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.aside
+	return m.disabled
 }
 
-// putAside ends the use of m for good, and says so.
-func (j *job) putAside(m *mirror, why error) {
+// disable ends the use of the mirror for the rest of the download, and reports why. Another
+// version is the gravest reason, and replaces any other.
+func (m *mirror) disable(t *transfer, why error) {
 	m.mu.Lock()
-	known := m.aside != nil && (!errors.Is(why, failure.ErrChanged) || errors.Is(m.aside, failure.ErrChanged)) // that is worse than any other
-	if m.aside == nil {
+	known := m.disabled != nil && (!errors.Is(why, failure.ErrChanged) || errors.Is(m.disabled, failure.ErrChanged))
+	if m.disabled == nil {
 		close(m.ended)
 	}
 	if !known {
-		m.aside = why
+		m.disabled = why
 	}
 	source := m.source
 	m.mu.Unlock()
 	if !known {
-		j.pool.Remove(source)
-		j.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", RedactURL(m.url.String()), why)})
+		t.sched.Remove(source)
+		t.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", RedactURL(m.url.String()), why)})
 	}
+}
+
+// wrote notes that the bytes b of the mirror were written at off.
+func (m *mirror) wrote(off int64, b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.written.Add(chunk.Range{Off: off, End: off + int64(len(b))})
+	m.sums.Add(off, b)
+}
+
+// forget forgets the bytes of the mirror, because they are no longer in the file. The caller
+// must hold mu.
+func (m *mirror) forget() {
+	m.written = chunk.Set{}
+	if m.sums != nil {
+		m.sums = chunk.NewPieces(m.sums.Length())
+	}
+}
+
+// discardUnproven discards the bytes of mirrors that have shown another version. It reports
+// whether there were any. No connection may be left in the transfer.
+func (t *transfer) discardUnproven() (bool, error) {
+	var lost chunk.Set
+	for _, m := range t.mirrors {
+		m.mu.Lock()
+		if errors.Is(m.disabled, failure.ErrChanged) {
+			for r := range m.written.All() {
+				lost.Add(r)
+			}
+			m.forget()
+		}
+		m.mu.Unlock()
+	}
+	if lost.Len() == 0 {
+		return false, nil
+	}
+	t.emit(Event{Kind: Lost, Held: lost.Len()})
+	if err := t.file.part.Discard(lost); err != nil {
+		return true, failure.Permanent(err)
+	}
+	held := t.file.held()
+	t.progress.held.Store(held.Len())
+	return true, nil
+}
+
+// checkMirrorSamples compares samples of the bytes of each mirror with the origin, unless a
+// digest proves all bytes. A mirror that has sent other bytes is disabled. If the origin cannot
+// be asked any more, that proves nothing, and is no error.
+func (t *transfer) checkMirrorSamples(ctx context.Context) error {
+	if t.version.isProvenByDigest() {
+		return nil
+	}
+	written := make(map[*mirror]chunk.Set)
+	for _, m := range t.mirrors {
+		m.mu.Lock()
+		if m.written.Len() > 0 {
+			written[m] = m.written.Clone()
+		}
+		m.mu.Unlock()
+	}
+	if len(written) == 0 {
+		return nil
+	}
+	asking, cancel := t.samplesTimeout(ctx, randomSamples*len(written))
+	defer cancel()
+	if t.first.acquire(asking, t.first.host) != nil {
+		return context.Cause(ctx)
+	}
+	defer t.first.release()
+	for m, set := range written {
+		for range randomSamples {
+			r := rangeAfter(set, rand.Int64N(max(1, set.Len()-sampleSize)), sampleSize)
+			if err := t.proveSample(asking, r); errors.Is(err, errOtherBytes) {
+				m.disable(t, fmt.Errorf("%w: it sent other bytes", failure.ErrChanged))
+			} else if err != nil {
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return context.Cause(ctx)
 }

@@ -47,7 +47,7 @@ func TestEdgeManyMirrors(t *testing.T) {
 			n++
 		}
 	}
-	if n > mostMirrors {
+	if n > maxActiveMirrors {
 		t.Errorf("%d mirrors were used", n)
 	}
 }
@@ -131,7 +131,7 @@ func TestEdgeOutageNote(t *testing.T) {
 	defer close(stop)
 	go func() {
 		if r.srv.WaitSent(24<<20, stop) {
-			r.srv.Set(faultserver.Mute)
+			r.srv.Set(faultserver.NoResponse)
 			r.srv.Set(faultserver.ResetFirst)
 			r.srv.CloseClientConnections()
 			time.Sleep(2 * time.Second)
@@ -213,7 +213,7 @@ func TestEdgeMixedKept(t *testing.T) {
 	r.mustGet("f", r.f, func(q *Request) { q.ID, q.URL = rec.ID, "" })
 	small := 0
 	for _, q := range r.srv.Requests() {
-		if q.Bytes == sampleBytes {
+		if q.Bytes == sampleSize {
 			small++
 		}
 	}

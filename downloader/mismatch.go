@@ -171,12 +171,12 @@ func (d *Downloader) again(req Request, source string, id store.ID) Request {
 // mismatched notes that the complete download has the digest got. Its bytes are not
 // held any more.
 func (j *job) mismatched(got chunk.Sum) error {
-	m := &mismatch{want: j.sum, got: got, coded: j.id.coding != "", decoded: j.decoding, sources: j.contributions()}
-	if j.part == nil {
+	m := &mismatch{want: j.version.digest, got: got, coded: j.version.Coding != "", decoded: j.version.gzip, sources: j.contributions()}
+	if j.file.part == nil {
 		return m
 	}
-	j.have.Store(0)
-	size := j.id.size
+	j.progress.held.Store(0)
+	size := j.version.Size
 	if m.coded {
 		size = -1 // the next download may have another form
 	}
@@ -190,9 +190,9 @@ func (j *job) mismatched(got chunk.Sum) error {
 // has sent came from the URL asked: sums of pieces are linear (chunk.Pieces), so its sums
 // are those of the file without those of the others.
 func (j *job) contributions() []contribution {
-	rest := contribution{j.recorded, chunk.NewSet(chunk.Range{End: max(0, j.id.size)}), nil}
-	if j.part != nil {
-		rest.sums = j.part.PieceSums()
+	rest := contribution{j.origin.recorded, chunk.NewSet(chunk.Range{End: max(0, j.version.Size)}), nil}
+	if j.file.part != nil {
+		rest.sums = j.file.part.PieceSums()
 	}
 	var all []contribution
 	take := func(c contribution) {
@@ -209,10 +209,10 @@ func (j *job) contributions() []contribution {
 	}
 	for _, m := range j.mirrors {
 		m.mu.Lock()
-		take(contribution{WithoutUser(m.url.String()), m.gave.Clone(), m.sums})
+		take(contribution{WithoutUser(m.url.String()), m.written.Clone(), m.sums})
 		m.mu.Unlock()
 	}
-	take(j.earlier())
+	take(j.file.earlierRun())
 	if rest.bytes.Len() > 0 {
 		all = append(all, rest)
 	}
@@ -223,7 +223,7 @@ func (j *job) contributions() []contribution {
 // The file must still have its part file.
 func (j *job) blame() error {
 	for _, m := range j.wrong {
-		if m.coded && !m.decoded && j.decoding { // only the form was wrong
+		if m.coded && !m.decoded && j.version.gzip { // only the form was wrong
 			continue
 		}
 		var guilty []string
@@ -246,7 +246,7 @@ func (j *job) blame() error {
 // differs reports whether the bytes of c are not those of the part file, which is right. A
 // small file has one source, and no part file.
 func (j *job) differs(c contribution) (bool, error) {
-	if j.part == nil || c.sums == nil {
+	if j.file.part == nil || c.sums == nil {
 		return c.bytes.Len() > 0, nil
 	}
 	for i := range c.sums.Len() {
@@ -254,7 +254,7 @@ func (j *job) differs(c contribution) (bool, error) {
 		piece := c.sums.Range(i)
 		in.Remove(chunk.Range{End: piece.Off})
 		in.Remove(chunk.Range{Off: piece.End, End: chunk.Unbounded})
-		sum, err := j.part.SumOf(in, c.sums.Length())
+		sum, err := j.file.part.SumOf(in, c.sums.Length())
 		if err != nil {
 			return false, failure.Permanent(err)
 		}

@@ -135,7 +135,7 @@ func (m *multiplexer) RoundTrip(req *http.Request) (*http.Response, error) {
 func (m *multiplexer) of(u *url.URL) *trunk {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.trunks.get(origin(u), func() *trunk {
+	return m.trunks.get(originOf(u), func() *trunk {
 		if m.made++; m.made%idleMost == 0 { // so that a list of many hosts does not keep one to each
 			m.closeIdle()
 		}

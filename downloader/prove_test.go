@@ -35,11 +35,11 @@ func TestSamples(t *testing.T) {
 			if !all.Contains(chunk.Range{Off: ranges[0].Off, End: ranges[0].Off + 1}) {
 				t.Errorf("%s: the first byte is not in %v", tt.name, got)
 			}
-			if last := ranges[len(ranges)-1]; tt.held.Len() > sampleBytes && !all.Contains(chunk.Range{Off: last.End - 1, End: last.End}) {
+			if last := ranges[len(ranges)-1]; tt.held.Len() > sampleSize && !all.Contains(chunk.Range{Off: last.End - 1, End: last.End}) {
 				t.Errorf("%s: the last byte is not in %v", tt.name, got)
 			}
 			for _, r := range got {
-				if r.Empty() || r.Len() > sampleBytes || !tt.held.Contains(r) {
+				if r.Empty() || r.Len() > sampleSize || !tt.held.Contains(r) {
 					t.Errorf("%s: sample %v is not held, or too large", tt.name, r)
 				}
 			}

@@ -106,8 +106,8 @@ func TestRateSilent(t *testing.T) {
 func TestRateUnlimited(t *testing.T) {
 	for _, perSecond := range []int64{0, -1} {
 		d := New(nil, Options{LimitRate: perSecond})
-		if d.readMost() != bufferSize || d.drainMost(worthDraining) != worthDraining || d.slowed() {
-			t.Errorf("limit %d: got reads of %d, drains of %d", perSecond, d.readMost(), d.drainMost(worthDraining))
+		if d.readMost() != bufferSize || d.drainMost(maxDrain) != maxDrain || d.slowed() {
+			t.Errorf("limit %d: got reads of %d, drains of %d", perSecond, d.readMost(), d.drainMost(maxDrain))
 		}
 		if err := d.bytes.take(t.Context(), math.MaxInt); err != nil {
 			t.Errorf("limit %d: got error %v", perSecond, err)
@@ -180,7 +180,7 @@ func TestSetLimitRateDrips(t *testing.T) {
 		j, ws, stops := transferring(t, d, mB, 1, time.Now())
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
-		all.Go(func() { j.tend(ctx, func(*sched.Conn) {}) })
+		all.Go(func() { j.transfer.tick(ctx, func(*sched.Conn) {}) })
 		trickle := func(d time.Duration) {
 			for range d / time.Second {
 				time.Sleep(time.Second)
@@ -313,8 +313,8 @@ func TestCopyPaced(t *testing.T) {
 	d := New(nil, Options{LimitRate: 1000}) // a read is 256 bytes at most
 	j, ws, _ := transferring(t, d, size, 1, time.Now())
 	w := ws[0]
-	j.sink = newStrictFile(size)
-	defer j.attach(w)()
+	j.file.sink = newStrictFile(size)
+	defer w.close()
 	w.buf.seek(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -327,9 +327,9 @@ func TestCopyPaced(t *testing.T) {
 		}
 		return 10, nil
 	})
-	got, err := j.copy(ctx, w, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
-	if got == 0 || got != int64(read) || err == nil || j.pool.Snapshot().Held != got {
-		t.Errorf("got %d of %d bytes, %d written, error %v, want all written, and an error", got, read, j.pool.Snapshot().Held, err)
+	got, err := w.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
+	if got == 0 || got != int64(read) || err == nil || j.transfer.sched.Snapshot().Held != got {
+		t.Errorf("got %d of %d bytes, %d written, error %v, want all written, and an error", got, read, j.transfer.sched.Snapshot().Held, err)
 	}
 	w.buf.flush() // free wants it so
 }

@@ -15,6 +15,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/downloader/sched"
 )
 
@@ -78,11 +79,11 @@ func (l *liar) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		h.Set("Content-Range", "bytes "+number(asked.Off)+"-"+number(end-1)+"/"+total)
 	}
-	switch r, _, ok := parseContentRange(h.Get("Content-Range")); {
+	switch c := response.Read(&http.Response{StatusCode: 206, ContentLength: -1, Header: h}, asked, response.Known{Size: -1}); {
 	case status == 200:
 		l.asked[k].first = 0
-	case status == 206 && ok && !r.Empty():
-		l.asked[k].first = r.Off
+	case status == 206 && c.Meaning == response.Usable:
+		l.asked[k].first = c.Range.Off
 	}
 	if tag := []string{``, ``, `"a"`, `"a"`, `"a"`, `W/"a"`, `"b"`}[l.next(7)]; tag != "" {
 		h.Set("ETag", tag)
@@ -157,20 +158,20 @@ func FuzzResponses(f *testing.F) {
 				t.Fatal(err)
 			}
 			to := &witness{t: t, liar: l}
-			j.sink, j.host = to, d.host(j.asked)
-			j.id = identity{size: lieSize, etag: `"a"`, media: "application/x-thing"}
-			enterNow(t, j.host, 2)
+			j.file.sink, j.first.host = to, d.host(j.origin.url)
+			j.version.Version = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
+			enterNow(t, j.first.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
-			j.setPool(sched.New(chunk.NewPlan(lieSize, held), j.host.source(nil), sched.Options{}))
+			tr := j.newTransfer(chunk.NewPlan(lieSize, held), false)
 			to.got = held.Clone()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var wg sync.WaitGroup
 			for range 2 {
-				w := &worker{Conn: j.pool.Begin(0, sched.Response{}, func(sched.Reason) {}, time.Now())}
-				w.Release()
+				c := tr.newConn(tr.sched.Begin(0, sched.Response{}, func(sched.Reason) {}, time.Now()))
+				c.Release()
 				wg.Go(func() {
-					if err := j.work(ctx, w, nil); err != nil {
+					if err := c.run(ctx, nil); err != nil {
 						cancel()
 					}
 				})

@@ -1,6 +1,9 @@
 package downloader
 
 import (
+	"context"
+	"slices"
+
 	"pawl/downloader/failure"
 	"pawl/downloader/sched"
 )
@@ -19,17 +22,23 @@ const (
 
 var stopTexts = map[stopError]string{
 	errStolen:    "another connection took over",
-	errReplaced:  "much slower than others",
-	errOverdue:   "no answer, while others have one",
-	errTrickling: "next to nothing arrives",
-	errYielded:   "the connection is given back",
-	errDisabled:  "the mirror is put aside",
+	errReplaced:  "much slower than other connections",
+	errOverdue:   "no response, while other requests have one",
+	errTrickling: "almost no byte arrives",
+	errYielded:   "the connection is needed elsewhere",
+	errDisabled:  "the mirror is no longer used",
 }
 
 func (e stopError) Error() string { return stopTexts[e] }
 
 // Is makes stops that are failures of the server network errors. The others are decisions of
-// the scheduler, and no failures.
+// the scheduler, and not failures.
 func (e stopError) Is(kind error) bool {
-	return kind == failure.ErrNetwork && (e == errOverdue || e == errTrickling)
+	return kind == failure.ErrNetwork && slices.Contains([]stopError{errOverdue, errTrickling}, e)
+}
+
+// stopCause returns the stopError that ended a request, if one did.
+func stopCause(ctx context.Context) (stopError, bool) {
+	e, ok := context.Cause(ctx).(stopError)
+	return e, ok
 }

@@ -1,26 +1,29 @@
 package downloader
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 )
 
-// stream fetches a file from a server without ranges: one response from byte 0
-// to its end. When it breaks off, the next one is compared with what has come
-// before, so that the file ends as one version whatever the server does.
-func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
-	defer w.Leave()
-	defer j.attach(w)()
+// stream fetches a file from a server without ranges: one response from byte 0 to the end of
+// the file. If it breaks off, the next response is compared with the written bytes, so that the
+// file ends as one version whatever the server sends.
+func (c *conn) stream(ctx context.Context, rep *reply) error {
+	defer c.close()
+	j := c.t.job
 	for {
-		worth := j.most.Load() + tryBytes
-		err := j.streamOnce(ctx, w, rep)
+		worth := j.progress.highWater.Load() + bytesPerTry
+		err := c.streamOnce(ctx, rep)
 		rep.close()
-		w.Release()
+		c.Release()
 		var again restartError
 		switch {
 		case err == nil:
@@ -30,35 +33,34 @@ func (j *job) stream(ctx context.Context, w *worker, rep *reply) error {
 		case failure.IsPermanent(err), errors.As(err, &again):
 			return err
 		}
-		if j.most.Load() < worth || errors.Is(err, failure.ErrTrickle) { // fetching the same bytes again and again is no progress
-			if err := j.pause(ctx, w, err); err != nil {
+		if j.progress.highWater.Load() < worth || errors.Is(err, failure.ErrTrickle) { // receiving the same bytes again is no progress
+			if err := j.pause(ctx, c, err); err != nil {
 				return err
 			}
 		}
-		if rep, err = j.ask(ctx, w, chunk.Range{}); err != nil {
+		if rep, err = j.ask(ctx, c, chunk.Range{}); err != nil {
 			return err
 		}
 	}
 }
 
-// streamOnce reads one body from byte 0: first what is held, which is all below
-// what is missing, then the rest.
-func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
-	if err := j.agree(ctx, rep); err != nil {
+// streamOnce reads one body from byte 0: first the held bytes, then the rest.
+func (c *conn) streamOnce(ctx context.Context, rep *reply) error {
+	if err := c.t.agree(ctx, rep); err != nil {
 		return err
 	}
-	if !w.Next(time.Now()) {
+	if !c.Next(time.Now()) {
 		return nil
 	}
-	r := w.Remaining()
-	w.buf.seek(r.Off)
-	got, err := j.copy(ctx, w, rep)
+	r := c.Remaining()
+	c.buf.seek(r.Off)
+	got, err := c.copy(ctx, rep)
 	switch {
 	case err == io.EOF && r.End == chunk.Unbounded:
-		return j.pool.EndAt(r.Off + got)
+		return c.t.sched.EndAt(r.Off + got)
 	case err != nil:
 		return failure.ExplainBody(noEOF(err))
-	case rep.body.End == chunk.Unbounded && r.End != chunk.Unbounded:
+	case rep.Range.End == chunk.Unbounded && r.End != chunk.Unbounded:
 		if n, _ := io.ReadFull(rep.Body, make([]byte, 1)); n > 0 {
 			return restartError{why: "it is longer than it was"}
 		}
@@ -66,23 +68,132 @@ func (j *job) streamOnce(ctx context.Context, w *worker, rep *reply) error {
 	return nil
 }
 
-// pacedReader counts and paces what is read, but not to be written.
-type pacedReader struct {
-	ctx  context.Context
-	j    *job
-	body io.Reader
-}
-
-func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.j.d.read(r.ctx, r.body, p)
-	r.j.fetched.Add(int64(n))
-	return n, err
-}
-
-// noEOF turns an end that came too early into an error that says so.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+// agree compares the held bytes with the body of rep, a whole file. From the first difference
+// on, the held bytes are discarded, and the download is of the version of rep. agree leaves the
+// body at the first missing byte.
+func (t *transfer) agree(ctx context.Context, rep *reply) error {
+	body := pacedReader{ctx, t.job, rep.Body}
+	if s := t.file.stream; s != nil {
+		same, err := s.agrees(body)
+		if err != nil {
+			return failure.ExplainBody(noEOF(err))
+		}
+		if !same {
+			return errOtherBytes
+		}
+		return nil
 	}
-	return err
+	if lost, err := t.verifyPart(ctx); err != nil {
+		return err
+	} else if lost > 0 { // otherwise damage of the part file would look like a change of the remote file
+		return errDamaged
+	}
+	held := t.sched.Snapshot().Prefix
+	same, rest, err := t.compareHeld(body, held)
+	if err != nil {
+		return err
+	}
+	all := t.file.held()
+	if beyond := all.Len() - held; beyond > 0 {
+		if err := t.dropBeyond(rep.Version, held, beyond, same == held); err != nil {
+			return err
+		}
+	}
+	if same < held {
+		if t.version.IsSubstitute(rep.Version) {
+			return errSubstitute
+		}
+		if err := t.discardFrom(same, held); err != nil {
+			return err
+		}
+		rep.Body = readCloser{io.MultiReader(bytes.NewReader(rest), rep.Body), rep.Body}
+		t.progress.received.Add(-int64(len(rest))) // they are counted again when they are read
+	}
+	size := t.version.Size
+	if t.version.Version = rep.Version; t.version.Size < 0 {
+		t.version.Size = size
+	}
+	return t.adopt(rep)
+}
+
+// dropBeyond discards the held bytes beyond the first gap, which a stream brings again. If no
+// byte could be compared, the version v of the server must not contradict them.
+func (t *transfer) dropBeyond(v response.Version, held, beyond int64, same bool) error {
+	if held == 0 {
+		switch differs := t.version.Differs(v); {
+		case t.version.IsSubstitute(v):
+			return errSubstitute
+		case t.file.moved:
+			return restartError{why: "the server sends it from the start only, of which no byte is held"}
+		case differs != "" && t.req.FailOnChange:
+			return restartError{why: differs}
+		}
+	}
+	if !same {
+		return nil
+	}
+	t.emit(Event{Kind: Warning, Err: fmt.Errorf("the server sends it from the start only; %d held bytes are fetched again", beyond)})
+	if err := t.file.part.DiscardFrom(held); err != nil {
+		return failure.Permanent(err)
+	}
+	return nil
+}
+
+// discardFrom discards the held bytes from off on, because the server has others.
+func (t *transfer) discardFrom(off, held int64) error {
+	if t.file.moved || t.req.FailOnChange {
+		return errOtherBytes
+	}
+	t.emit(Event{Kind: Restarted, Held: held - off, Err: errOtherBytes})
+	if err := t.file.part.DiscardFrom(off); err != nil {
+		return failure.Permanent(err)
+	}
+	t.sched.Lose(off)
+	t.discarded = true
+	t.progress.held.Store(off)
+	return nil
+}
+
+// compareHeld compares the first held bytes of the file with body. It returns how many are the
+// same, and the bytes of body that it has read beyond them.
+func (t *transfer) compareHeld(body io.Reader, held int64) (same int64, rest []byte, err error) {
+	got, have := make([]byte, compareBytes), make([]byte, compareBytes)
+	for same < held {
+		n, err := readFull(body, got[:min(compareBytes, held-same)])
+		if _, err := t.file.part.ReadAt(have[:n], same); err != nil && !errors.Is(err, io.EOF) {
+			return 0, nil, failure.Permanent(err)
+		}
+		for i := range n {
+			if got[i] != have[i] {
+				return same + int64(i), got[i:n], nil
+			}
+		}
+		same += int64(n)
+		switch {
+		case err == nil:
+		case err == io.EOF && t.version.Size < 0: // the file is shorter now
+			return same, nil, nil
+		default:
+			return 0, nil, failure.ExplainBody(noEOF(err))
+		}
+	}
+	return same, nil, nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// readFull is io.ReadFull, except that it returns the body's own error: only io.EOF is an end.
+func readFull(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var k int
+		k, err = r.Read(b[n:])
+		n += k
+	}
+	if n == len(b) {
+		err = nil
+	}
+	return n, err
 }

@@ -3,363 +3,241 @@ package downloader
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/sched"
-	"pawl/store"
 )
 
-// attempt asks for what is missing, fetches it, and finishes. restartError
-// asks for another attempt from the start.
-func (j *job) attempt(ctx context.Context) error {
-	if l := j.req.ListEntry; l != nil {
-		if err := j.checkSize(l.Size); err != nil {
-			return err
-		}
-	}
-	to, _ := j.target()
-	j.host = j.d.host(to.url)
-	j.single = j.single || j.host.rangeUse() == rangesRefused
-	held, err := j.held(ctx)
-	if err != nil {
-		return err
-	}
-	j.have.Store(held.Len())
-	j.setPool(nil)
-	if j.part != nil && j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) {
-		if err := j.proveAgain(ctx); err != nil {
-			return err
-		}
-		return j.finish(ctx, nil)
-	}
-	if err := j.enter(ctx, j.host); err != nil {
-		return err
-	}
-	rep, err := j.begin(ctx, held)
-	if err != nil {
-		j.leave()
-		return err
-	}
-	j.expect(rep)
-	var file *store.TempFile
-	if err = j.checkSize(rep.id.size); err == nil {
-		file, err = j.small(rep)
-	}
-	if file != nil {
-		return j.fetchSmall(ctx, rep, file)
-	}
-	if err == nil {
-		err = j.accept(rep, &held)
-	}
-	if err == nil {
-		return j.transfer(ctx, rep, held)
-	}
-	rep.close()
-	j.leave()
-	return err
+// reserveInterval is the time between two checks whether the part file should reserve more
+// disk space. A guess: at 1 GB/s, 50 MB arrive between two checks. Double finds a full disk
+// later; half costs system calls.
+const reserveInterval = 50 * time.Millisecond
+
+// A transfer fetches the missing bytes of one attempt over several connections, makes them
+// durable, and hashes them. Its goroutines are the workers, one for each connection; the
+// services, which run as long as the workers do; and the checks, which end by themselves. All
+// stop when one fails.
+type transfer struct {
+	*job
+	sched   *sched.Scheduler
+	buffers bufferSet
+	commits committer
+	cancel  context.CancelCauseFunc // ends all goroutines
+
+	workers, services, checks errgroup.Group
+
+	stopServices context.CancelFunc
+	verifier     *verifier // nil without a digest
+	damaged      int64     // bytes of the part file that were not as recorded; written by a check, read after wait
+	discarded    bool      // held bytes were discarded for another version
 }
 
-// held returns what is there. It is checked again, if it has to be, before it is
-// finished or compared with what the server has; else beside the transfer.
-func (j *job) held(ctx context.Context) (held chunk.Set, err error) {
-	if s, ok := j.sink.(*streamSink); ok {
-		return chunk.NewSet(chunk.Range{End: s.off}), nil
-	}
-	if j.part == nil {
-		return held, nil
-	}
-	held = j.part.Record().Held
-	if j.single || j.moved || j.id.strongETag() == "" || j.id.size >= 0 && held.Contains(chunk.Range{End: j.id.size}) {
-		_, err = j.recheck(ctx)
-		held = j.part.Record().Held
-	}
-	return held, err
-}
-
-// begin returns the answer to begin with. Its version is that of what is held, by a
-// strong validator or by samples, unless it is the whole file.
-func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
-	if j.part == nil || held.Len() == 0 || j.single {
-		return j.probe(ctx, held)
-	}
-	if j.id.strongETag() != "" && !j.part.Record().Mixed {
-		rep, err := j.probe(ctx, held)
-		if err != nil || rep.whole || j.id.proves(rep.id) {
-			return rep, err
-		}
-		rep.close() // one connection has to do
-	}
-	if err := j.prove(ctx, held); err != nil {
-		return nil, err
-	}
-	return j.probe(ctx, held)
-}
-
-// enter takes the download's first connection, to h. The pool gives it back
-// once there is one, and leave before.
-func (j *job) enter(ctx context.Context, h *host) error {
-	j.host = h
-	err := h.enter(ctx)
-	j.entered = err == nil
-	return err
-}
-
-func (j *job) leave() {
-	if j.entered {
-		j.host.Release()
-	}
-	j.entered = false
-}
-
-// probe asks for the first missing bytes; the answer tells all that there is to
-// know, and its body is the first connection's work.
-func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
-	var r chunk.Range
-	for gap := range held.Missing(chunk.Range{End: chunk.Unbounded}) {
-		r = chunk.Range{Off: gap.Off, End: min(gap.End, gap.Off+sched.FirstRange)}
-		break
-	}
-	if j.id.size >= 0 {
-		r.End = min(r.End, j.id.size)
-	} else if r.Off == 0 { // without end: some links may be asked only once
-		r.End = chunk.Unbounded
-	}
-	if j.single {
-		r = chunk.Range{}
-	}
-	rep, err := j.ask(ctx, nil, r)
-	switch {
-	case errors.Is(err, errUnsatisfiable):
-		return j.ask(ctx, nil, chunk.Range{}) // an empty file, most likely
-	case err != nil:
-		return nil, err
-	case !rep.whole && rep.id.size < 0 && j.id.size < 0: // a part of nobody knows what
-		rep.close()
-		j.single = true
-		return j.ask(ctx, nil, chunk.Range{})
-	}
-	return rep, nil
-}
-
-// accept makes the version of rep that of the download, and opens the part file
-// if it is not. Where rep is the whole file and something of it is held, that is
-// left to agree, which compares.
-func (j *job) accept(rep *reply, held *chunk.Set) error {
-	if final := j.d.host(rep.Request.URL); final != j.host { // later requests go there
-		j.leave()
-		final.Adopt()
-		j.host, j.entered = final, true
-	}
-	if j.proves() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // else nobody vouches for those that a server names
-		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, duplicates(rep.Header, rep.Request.URL)...)
-	}
-	switch {
-	case j.part == nil && j.req.Stream == nil:
-		if err := j.fits(rep.id); err != nil {
-			return err
-		}
-		j.take(rep.id)
-		return j.create(rep)
-	case !rep.whole || held.Len() == 0:
-		return j.adopt(rep.answer)
-	}
-	*held = chunk.NewSet(chunk.Range{End: held.Prefix()}) // a stream brings the rest again
-	return nil
-}
-
-// adopt makes the version of a that of the download, and records it.
-func (j *job) adopt(a answer) error {
-	j.take(a.id)
-	j.moved = false // it has the same file
-	if j.req.Stream != nil {
-		j.show(store.Record{Target: "-", Size: j.id.size})
-		return nil
-	}
-	if rec := j.part.Record(); identityOf(rec) == j.id && rec.URL == j.recorded && rec.NoRanges == a.whole && rec.Unframed == j.unframed {
-		return nil
-	}
-	if err := j.part.Update(func(r *store.Record) { j.note(r, a.whole) }); err != nil {
-		return err
-	}
-	j.show(j.part.Record())
-	return nil
-}
-
-// take takes over what id tells.
-func (j *job) take(id identity) {
-	if j.id.size < 0 {
-		j.id.size = id.size
-	}
-	if id.etag != "" {
-		j.id.etag = id.etag
-	}
-	if id.lastModified != "" {
-		j.id.lastModified = id.lastModified
-	}
-	if id.media != "" {
-		j.id.media = id.media
-	}
-	j.id.coding = id.coding
-}
-
-// note writes into a record what is known of the version.
-func (j *job) note(r *store.Record, whole bool) {
-	r.URL, r.Public, r.NoRanges = j.recorded, j.req.isPublic(j.asked), whole
-	r.Size, r.ETag, r.LastModified, r.Type, r.Coding = j.id.size, j.id.etag, j.id.lastModified, j.id.media, j.id.coding
-	r.Unframed = j.unframed
-}
-
-// create makes the part file under the name that was asked for or that the
-// answer tells.
-func (j *job) create(rep *reply) error {
-	name := j.req.Output
-	if name == "" {
-		name = localName(rep.Header.Get("Content-Disposition"), j.asked)
-	}
-	target, err := absTarget(j.req.Dir, name)
-	if err != nil {
-		return err
-	}
-	old, err := j.d.store.ByTarget(target)
-	switch {
-	case err != nil || j.req.Overwrite || j.req.Restart:
-	case old.URL == j.recorded && (old.State != store.Done || j.d.store.Exists(old)):
-		return begunError{old}
-	case old.State != store.Done:
-		return claimed(old)
-	}
-	rec := store.Record{Target: target, Named: j.named, Sum: j.req.Sum, Replace: j.req.Overwrite, Mirrors: j.givenMirrors()}
-	if j.req.ListEntry != nil {
-		rec.Lists = j.req.ListEntry.Lists
-	}
-	j.note(&rec, rep.whole)
-	part, err := j.d.store.Create(rec)
-	if err != nil {
-		return err
-	}
-	j.part, j.sink = part, part
-	j.show(part.Record())
-	return nil
-}
-
-// transfer fetches what held lacks, beginning with the body of rep, and
-// finishes.
-func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
-	size := j.id.size
+// transferFrom fetches the bytes that held lacks, beginning with the body of rep, and finishes the
+// file.
+func (j *job) transferFrom(ctx context.Context, rep *reply, held chunk.Set) error {
+	size := j.version.Size
 	if size < 0 {
 		size = chunk.Unbounded
 	}
-	j.entered = false // from here on, the pool gives the connection back
-	j.d.recall(j.host)
-	j.setPool(sched.New(chunk.NewPlan(size, held), j.host.source(nil), sched.Options{
-		Single: rep.whole || j.req.Stream != nil || j.mayMix(held), TrickleTimeout: j.d.opts.StallTimeout,
-	}))
-	defer j.endPool()
-	j.advanced(held.Len())
-	if !j.started {
-		j.emit(Event{Kind: Started, Size: j.id.size, Held: held.Len()})
+	j.first.handOver()
+	j.d.recall(j.first.host)
+	t := j.newTransfer(chunk.NewPlan(size, held), rep.Whole || j.file.stream != nil || j.mustNotMix(held))
+	defer t.learn()
+	j.written(held.Len())
+	if j.progress.start() {
+		j.emit(Event{Kind: Started, Size: j.version.Size, Held: held.Len()})
 	}
-	j.started = true
+	if err := t.run(ctx, rep, size); err != nil {
+		return err
+	}
+	if err := t.check(ctx); err != nil {
+		return err
+	}
+	return j.finish(ctx, t.verifier)
+}
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // it was asked for under the outer one
-	c := &crew{job: j, cancel: cancel, commits: committer{j: j}}
-	c.serve(ctx, size)
+// newTransfer makes a transfer of the missing bytes of plan the one of the job. Its first
+// connection, to the host of j.first, must be counted at the host.
+func (j *job) newTransfer(plan *chunk.Plan, single bool) *transfer {
+	t := &transfer{job: j}
+	t.commits.t = t
+	t.sched = sched.New(plan, j.first.host.schedSource(&j.origin), sched.Options{Single: single, TrickleTimeout: j.d.opts.StallTimeout})
+	j.transfer = t
+	j.progress.countConns(t.conns)
+	return t
+}
+
+// run fetches all missing bytes. All goroutines have ended when it returns, and the written
+// bytes are committed.
+func (t *transfer) run(ctx context.Context, rep *reply, size int64) error {
+	ctx, t.cancel = context.WithCancelCause(ctx)
+	defer t.cancel(nil)
+	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // its request has the outer context
+	t.serve(ctx, size)
 	claim := rep.wanted().Len()
-	if rep.whole { // which is compared with the held bytes first
+	if rep.Whole { // the held bytes are compared before there is a claim
 		claim = 0
 	}
-	first := &worker{Conn: j.pool.Begin(claim, rep.forScheduler(), func(r sched.Reason) { rep.cancel(stopError(r)) }, time.Now())}
-	c.start(&c.workers, func() error {
-		if rep.whole {
-			return j.stream(ctx, first, rep)
+	first := t.newConn(t.sched.Begin(claim, rep.forScheduler(), func(r sched.Reason) { rep.cancel(stopError(r)) }, time.Now()))
+	t.start(&t.workers, func() error {
+		if rep.Whole {
+			return first.stream(ctx, rep)
 		}
-		return j.work(ctx, first, rep)
+		return first.run(ctx, rep)
 	})
-	err := c.wait()
-	if lost, loseErr := j.loseMirrored(); loseErr != nil {
-		return loseErr
+	err := t.wait()
+	if lost, discardErr := t.discardUnproven(); discardErr != nil {
+		return discardErr
 	} else if lost && err == nil {
 		return errMirrored
 	}
-	if err != nil {
+	return err
+}
+
+// check verifies a complete file as far as the bytes came from several sources, or from an
+// earlier run.
+func (t *transfer) check(ctx context.Context) error {
+	if lost, err := t.verifyPart(ctx); err != nil { // somebody has written to the part file
 		return err
-	}
-	if again, err := j.recheck(ctx); err != nil { // somebody has touched it meanwhile
-		return err
-	} else if c.lost+again > 0 {
+	} else if t.damaged+lost > 0 {
 		return errDamaged
 	}
-	if err := j.compareMirrored(ctx); err != nil {
+	if err := t.checkMirrorSamples(ctx); err != nil {
 		return err
 	}
-	if lost, err := j.loseMirrored(); err != nil {
+	if lost, err := t.discardUnproven(); err != nil {
 		return err
 	} else if lost {
 		return errMirrored
 	}
-	if err := j.proveAgain(ctx); err != nil {
+	if err := t.proveAgain(ctx); err != nil {
 		return err
 	}
-	if j.gaveUp { // the verifier has bytes that are no longer there
-		c.verifier = nil
+	if t.discarded { // the verifier has hashed bytes that were discarded
+		t.verifier = nil
 	}
-	return j.finish(ctx, c.verifier)
+	return nil
 }
 
-// errMirrored says that what mirrors gave is fetched again, without them.
-var errMirrored = restartError{why: "mirrors gave other bytes", keep: true}
+// start runs do in a group. If it fails, all goroutines stop.
+func (t *transfer) start(g *errgroup.Group, do func() error) {
+	g.Go(func() error {
+		err := do()
+		if err != nil {
+			t.cancel(err)
+		}
+		return err
+	})
+}
 
-// endPool remembers what the transfer has learned of its hosts. Where it has broken
-// off, what refused connections may have been an outage.
-func (j *job) endPool() {
-	done := j.pool.Snapshot().Done
-	for _, source := range j.pool.Close() {
+// serve starts the services and the checks.
+func (t *transfer) serve(ctx context.Context, size int64) {
+	serving, stop := context.WithCancel(ctx)
+	t.stopServices = stop
+	t.start(&t.services, func() error { return t.commits.loop(serving) })
+	t.start(&t.services, func() error { return t.reserve(serving) })
+	t.start(&t.services, func() error {
+		return t.tick(serving, func(c *sched.Conn) {
+			t.start(&t.workers, func() error { return t.newConn(c).run(ctx, nil) })
+		})
+	})
+	if len(t.mirrors) > 0 && t.file.part != nil && !t.sched.IsSingle() && size != chunk.Unbounded {
+		t.start(&t.services, func() error { return t.useMirrors(serving) })
+	}
+	if !t.version.digest.IsZero() && t.file.part != nil {
+		t.verifier = newVerifier(t.version.digest, t.file.part)
+		t.start(&t.services, func() error {
+			return t.verifier.loop(serving, func() int64 { return t.sched.Snapshot().Prefix })
+		})
+	}
+	t.start(&t.checks, func() (err error) {
+		t.damaged, err = t.verifyPart(ctx)
+		return err
+	})
+}
+
+// wait returns when all goroutines have ended and the written bytes are committed.
+func (t *transfer) wait() error {
+	err := t.workers.Wait()
+	if checkErr := t.checks.Wait(); err == nil {
+		err = checkErr
+	}
+	t.stopServices()
+	if serviceErr := t.services.Wait(); serviceErr != nil {
+		err = serviceErr // the workers only met the end of their context
+	}
+	if commitErr := t.commits.commit(); commitErr != nil {
+		err = commitErr // worse than any other error, because bytes are lost
+	}
+	return err
+}
+
+// tick lets the scheduler make its periodic decisions. open must start a goroutine for a new
+// connection.
+func (t *transfer) tick(ctx context.Context, open func(*sched.Conn)) error {
+	ticker := time.NewTicker(sched.TickInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-t.sched.Wake():
+		case <-ctx.Done():
+			return nil
+		}
+		limit := float64(t.d.bytes.limit()) / float64(t.d.running()) // both may change while the transfer runs
+		t.sched.Tick(time.Now(), sched.Limit{Rate: limit, Low: t.d.slowed()}, open)
+	}
+}
+
+// reserve lets the part file reserve disk space in step with the arriving bytes.
+func (t *transfer) reserve(ctx context.Context) error {
+	ticker := time.NewTicker(reserveInterval)
+	defer ticker.Stop()
+	for {
+		if err := t.file.reserve(); err != nil {
+			return failure.Permanent(err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// learn remembers what the transfer has shown about its hosts. After a failure, connections may
+// have been refused because of an outage, so a limit is not remembered then.
+func (t *transfer) learn() {
+	done := t.sched.Snapshot().Done
+	for _, source := range t.sched.Close() {
 		if h := source.Gate.(*host); done || !h.limited() {
-			j.d.learn(h, source.Best())
+			t.d.learn(h, source.Best())
 		}
 	}
 }
 
-// finish checks the whole file and gives it its name. v is the verifier that
-// has followed the transfer, or nil.
-func (j *job) finish(ctx context.Context, v *verifier) error {
-	if s, ok := j.sink.(*streamSink); ok {
-		return s.verify()
+// conns returns how many connections the transfer has.
+func (t *transfer) conns() int { return t.sched.Snapshot().Conns }
+
+// verifyPart verifies the pieces of the part file that may have changed since the last commit,
+// and reports damage.
+func (j *job) verifyPart(ctx context.Context) (lost int64, err error) {
+	lost, err = j.file.verifyDirty(ctx)
+	if lost > 0 {
+		j.emit(Event{Kind: Lost, Held: lost})
 	}
-	if j.pool != nil {
-		s := j.pool.Snapshot()
-		if !s.Done {
-			return fmt.Errorf("%w: bytes are missing at the end", failure.ErrProtocol)
-		}
-		if j.id.size != s.Size { // a stream told its size by ending
-			j.id.size = s.Size
-			if err := j.part.Update(func(r *store.Record) { r.Size = s.Size }); err != nil {
-				return err
-			}
-			j.show(j.part.Record())
-		}
-	}
-	if err := j.fits(j.id); err != nil {
-		return err
-	}
-	if v == nil && !j.sum.IsZero() {
-		v = newVerifier(j.sum, j.part)
-	}
-	if v != nil {
-		var m *mismatch
-		if err := v.verdict(ctx, j.id.size); errors.As(err, &m) {
-			return j.mismatched(m.got)
-		} else if err != nil {
-			return err
-		}
-	}
-	if err := j.blame(); err != nil {
-		return err
-	}
-	return j.part.Finish(j.modTime(j.id))
+	return lost, err
 }
+
+// errDamaged means that some held bytes proved to be damaged. They are not held any more.
+var errDamaged = restartError{why: "some of the held bytes are damaged", keep: true}
+
+// errMirrored means that bytes of mirrors are fetched again from other sources.
+var errMirrored = restartError{why: "mirrors sent other bytes", keep: true}
+
+// errIncomplete means that bytes are missing although all connections have ended in order.
+var errIncomplete = failure.Wrap(failure.ErrProtocol, errors.New("bytes are missing at the end"))

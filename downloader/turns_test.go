@@ -95,7 +95,7 @@ func TestTurnsAll(t *testing.T) {
 		})
 		hc := &http.Client{Transport: watchdog{tr, time.Minute, newTurns(0.1), 0, minRate{}}}
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h/0", nil)
-		resp, err := exchange(hc, hc, req, func(resp *http.Response, err error) verdict {
+		resp, err := sendUntil(hc, hc, req, func(resp *http.Response, err error) verdict {
 			return verdict{again: resp.StatusCode == 503, wait: time.Second}
 		})
 		if err != nil {
@@ -131,7 +131,7 @@ func TestTurnsNoStall(t *testing.T) {
 		ws[0].Requesting(func(r sched.Reason) { stops[0] = r }, time.Now())
 		tick := func(now time.Time) {
 			ws[1].Received(1, now) // the other connection moves
-			j.pool.Tick(now, sched.Limit{}, func(*sched.Conn) {})
+			j.transfer.sched.Tick(now, sched.Limit{}, func(*sched.Conn) {})
 		}
 		var calls atomic.Int64
 		ctx := context.WithValue(t.Context(), queuedKey{}, func(waits bool) {
@@ -222,18 +222,18 @@ func TestTurnsTold(t *testing.T) {
 		j, ws, _ := transferring(t, d, 2*mB, 2, time.Now())
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		to := j.first(destination{url: j.asked})
+		to := j.originTarget(destination{url: j.origin.url})
 		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(ws[0], resp, err) }
 		var asking sync.WaitGroup
 		asking.Go(func() {
-			if _, err := j.askOnce(ctx, to, ws[0], ws[0].Remaining()); err != errScripted {
+			if _, err := j.exchange(ctx, to, ws[0], ws[0].Remaining()); err != errScripted {
 				t.Errorf("got error %v, want %v", err, errScripted)
 			}
 		})
 		for range 30 {
 			time.Sleep(time.Second)
 			ws[1].Received(1, time.Now()) // the other connection moves
-			j.pool.Tick(time.Now(), sched.Limit{}, func(*sched.Conn) {})
+			j.transfer.sched.Tick(time.Now(), sched.Limit{}, func(*sched.Conn) {})
 		}
 		cancel(errScripted)
 		asking.Wait()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 )
 
 // watchdog ends a request when no response header, or no next byte of the body, comes
@@ -103,7 +104,7 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	if c := conn.Load(); c != nil && resp.TLS != nil && !isFramed(resp) {
 		b.cut = c.ended.Load
 	}
-	resp.Body, resp.Header = b, usedHeader(resp.Header)
+	resp.Body, resp.Header = b, response.UsedHeader(resp.Header)
 	return resp, nil
 }
 

@@ -4,7 +4,8 @@ import (
 	"testing"
 )
 
-// One commit of 1 MiB: the write, both syncs, and the transaction.
+// BenchmarkCommit measures one commit of 1 MiB: the write, both syncs and the
+// transaction.
 func BenchmarkCommit(b *testing.B) {
 	const size = 1 << 20
 	dir := b.TempDir()

@@ -1,7 +1,6 @@
 package store
 
-// This file is steps 2 and 3 of the commit protocol, for one download or for all
-// that are under way.
+// This file implements steps 2 and 3 of the commit protocol, for one Part or for a group.
 
 import (
 	"errors"
@@ -12,111 +11,143 @@ import (
 	"pawl/chunk"
 )
 
-// A commit is that of one Part, which it has locked.
-type commit struct {
-	p     *Part
-	fn    func(*Record) // what else is to be recorded
-	all   bool          // the sums of all pieces are written, not only those that have changed
-	held  chunk.Set
-	pages []page
-	info  fs.FileInfo // of the part file, after the sync
-	rec   Record      // that is to be written
-	err   error
+// A partCommit is the share of one Part in a group commit. The caller must hold
+// part.commitMu until the group is done.
+type partCommit struct {
+	part    *Part
+	update  func(*Record) // the caller's change of the record
+	allSums bool          // write the checksums of all pieces, not only the unsaved pages; for a new state file
+	held    chunk.Set
+	pages   []sumPage
+	info    fs.FileInfo // of the part file, after the sync
+	rec     Record      // the record to be written
+	err     error
 }
 
-// Commit makes durable and records all that was written before the call (steps 2
-// and 3), along with rate in bytes per second. After a failed sync the Part is
-// broken and every later call fails; after a failed transaction Commit may be
-// called again. ErrGone ends the download: nothing of it is held any more.
+// Commit makes all bytes durable that were written before the call, and adds them to the
+// record (steps 2 and 3). rate is the current transfer rate in bytes per second; the
+// record keeps it. When Commit returns nil, the bytes survive a crash.
+//
+// After a failed sync the Part is broken and every later call fails. After a failed
+// transaction Commit may be called again. After ErrGone nothing is held any more, and the
+// Part must be closed.
+//
+// Concurrent calls for Parts of one Store share their syncs and one transaction.
 func (p *Part) Commit(rate int64) error {
-	return p.store.Commit([]*Part{p}, []int64{rate})[0]
+	return p.store.commits.do(commitRequest{p, rate})
 }
 
-// Commit is that of several Parts, in one transaction: it costs little more than
-// one of them. It returns an error for each.
-func (s *Store) Commit(parts []*Part, rates []int64) []error {
-	errs := make([]error, len(parts))
-	var group []*commit
-	var nth []int // of each commit among parts
-	for i, p := range parts {
-		if errs[i] = p.trust(); errs[i] == nil {
-			p.committing.Lock()
-			defer p.committing.Unlock()
-			group, nth = append(group, &commit{p: p, fn: func(r *Record) { r.Rate = rates[i] }}), append(nth, i)
+// A commitRequest is one call of Commit.
+type commitRequest struct {
+	part *Part
+	rate int64 // bytes per second
+}
+
+// commitAll does the work of a group of Commit calls and returns one error per call. It
+// commits each Part once, even if several calls are for the same Part; the rate of the
+// last one is recorded.
+func (s *Store) commitAll(requests []commitRequest) []error {
+	errs := make([]error, len(requests))
+	commits := make(map[*Part]*partCommit)
+	var group []*partCommit
+	for i, req := range requests {
+		p := req.part
+		if errs[i] = p.usable(); errs[i] != nil {
+			continue
+		}
+		if commits[p] == nil {
+			p.commitMu.Lock() // in any order: only one group runs at a time, and everybody else locks a single Part
+			defer p.commitMu.Unlock()
+			commits[p] = &partCommit{part: p}
+			group = append(group, commits[p])
+		}
+		commits[p].update = func(r *Record) { r.Rate = req.rate }
+	}
+	s.commitGroup(group)
+	for _, c := range group {
+		if errors.Is(c.err, errStateReplaced) {
+			c.err = c.part.commitOnce(c.update, true)
 		}
 	}
-	s.commit(group)
-	for k, c := range group {
-		if errors.Is(c.err, errNewState) {
-			c.err = c.p.commitOnce(c.fn, true)
+	for i, req := range requests {
+		if c := commits[req.part]; c != nil && errs[i] == nil {
+			errs[i] = c.err
 		}
-		errs[nth[k]] = c.err
 	}
 	return errs
 }
 
-// commit is Commit with committing held.
-func (p *Part) commit(fn func(*Record)) error {
+// commitLocked commits one Part outside of a group and applies fn to its record. The
+// caller must hold commitMu.
+func (p *Part) commitLocked(fn func(*Record)) error {
 	err := p.commitOnce(fn, false)
-	if errors.Is(err, errNewState) {
+	if errors.Is(err, errStateReplaced) {
 		err = p.commitOnce(fn, true)
 	}
 	return err
 }
 
-// commitOnce commits, with the sums of all pieces or of those that have changed.
-func (p *Part) commitOnce(fn func(*Record), all bool) error {
-	c := &commit{p: p, fn: fn, all: all}
-	p.store.commit([]*commit{c})
+// commitOnce is commitLocked without the second attempt. If allSums is false and the
+// state file was replaced, it returns errStateReplaced: the new file needs the checksums
+// of all pieces.
+func (p *Part) commitOnce(fn func(*Record), allSums bool) error {
+	c := &partCommit{part: p, update: fn, allSums: allSums}
+	p.store.commitGroup([]*partCommit{c})
 	return c.err
 }
 
-// commit does a group.
-func (s *Store) commit(group []*commit) {
+// commitGroup runs steps 2 and 3 for a group and stores the result of each commit in its
+// err. All disks start writing before the first sync waits.
+func (s *Store) commitGroup(group []*partCommit) {
 	for _, c := range group {
 		c.snapshot()
 		if len(group) > 1 {
-			c.p.file.StartSync()
+			c.part.file.StartSync()
 		}
 	}
 	for _, c := range group {
-		c.sync()
+		c.syncFile()
 	}
-	s.record(group)
+	s.recordGroup(group)
 	for _, c := range group {
 		if c.err != nil {
-			c.undo()
+			c.markUnsaved()
 		}
 	}
 }
 
-// snapshot takes what was written, and its sums, as of one moment.
-func (c *commit) snapshot() {
-	w := &c.p.writing
+// snapshot copies the set of written ranges and takes the unsaved pages under one lock,
+// so that both describe the same moment. It must run before the sync: bytes that are
+// written after it may not be covered by the sync.
+func (c *partCommit) snapshot() {
+	w := &c.part.writtenMu
 	w.Lock()
 	defer w.Unlock()
-	c.held, c.pages = c.p.written.set.Clone(), c.p.written.pages(c.all)
+	c.held, c.pages = c.part.written.set.Clone(), c.part.written.takeUnsaved(c.allSums)
 }
 
-// undo notes that the sums still have to be written.
-func (c *commit) undo() {
-	c.p.writing.Lock()
-	defer c.p.writing.Unlock()
-	c.p.written.soil(c.pages)
+// markUnsaved marks the pages of a failed commit as unsaved again, so that the next
+// commit writes them.
+func (c *partCommit) markUnsaved() {
+	c.part.writtenMu.Lock()
+	defer c.part.writtenMu.Unlock()
+	c.part.written.markUnsaved(c.pages)
 }
 
-// sync is step 2, and looks whether the part file still is what it was.
-func (c *commit) sync() {
-	p := c.p
+// syncFile is step 2. It also checks that the part file still is at its path and has not
+// become shorter. If it has, no byte can be trusted, and the record loses all held ranges
+// at once.
+func (c *partCommit) syncFile() {
+	p := c.part
 	if err := p.file.DataSync(); err != nil {
 		c.err = p.breakWith(err)
 		return
 	}
-	if err := p.syncDir(); err != nil {
+	if err := p.syncDirOnce(); err != nil {
 		c.err = p.breakWith(err)
 		return
 	}
-	if c.info, c.err = p.inPlace(); c.err == nil && !c.held.Equal(clip(c.held, c.info.Size())) {
+	if c.info, c.err = p.statInPlace(); c.err == nil && !c.held.Equal(clip(c.held, c.info.Size())) {
 		c.err = fmt.Errorf("%q: %w", p.name, ErrGone)
 	}
 	if errors.Is(c.err, ErrGone) {
@@ -128,50 +159,52 @@ func (c *commit) sync() {
 	}
 	n, _ := allocated(c.info)
 	if n < p.allocated {
-		p.suspect.Store(true) // somebody has cut it, even if it has grown again
+		p.dirty.Store(true) // somebody has truncated it, even if it is long enough again by now
 	}
 	p.allocated = n
 }
 
-// record is step 3 for those without an error.
-func (s *Store) record(group []*commit) {
-	var left []*commit
+// recordGroup is step 3 for the commits without an error, in one transaction.
+func (s *Store) recordGroup(group []*partCommit) {
+	var pending []*partCommit
 	for _, c := range group {
 		if c.err != nil {
 			continue
 		}
-		c.p.mu.Lock()
-		defer c.p.mu.Unlock()
-		if c.rec, c.err = c.p.next(c.change); c.err == nil {
-			left = append(left, c)
+		c.part.mu.Lock()
+		defer c.part.mu.Unlock()
+		if c.rec, c.err = c.part.changed(c.apply); c.err == nil {
+			pending = append(pending, c)
 		}
 	}
-	if len(left) == 0 {
+	if len(pending) == 0 {
 		return
 	}
 	err := s.write(func(t tx) error {
-		for _, c := range left {
-			if c.err = c.p.put(t, &c.rec, c.pages, c.all); c.err != nil && !errors.Is(c.err, errNewState) {
+		for _, c := range pending {
+			if c.err = c.part.putRecord(t, &c.rec, c.pages, c.allSums); c.err != nil && !errors.Is(c.err, errStateReplaced) {
 				return c.err
 			}
 		}
 		return nil
 	})
-	for _, c := range left {
+	for _, c := range pending {
 		if err != nil {
 			c.err = err
 		}
 		if c.err == nil {
-			c.p.took(c.rec)
+			c.part.adopt(c.rec)
 		}
 	}
 }
 
-// change is what a commit does to the record.
-func (c *commit) change(r *Record) {
-	c.fn(r)
-	r.Held, r.Touched = c.held, touched(c.info)
-	if c.p.suspect.Load() {
-		r.Touched = time.Time{} // it stays so until all is checked again
+// apply changes the record as the commit requires. While the Part is dirty, ChangeTime
+// must stay zero: the bytes have not been verified, and a zero time makes the next Resume
+// verify them.
+func (c *partCommit) apply(r *Record) {
+	c.update(r)
+	r.Held, r.ChangeTime = c.held, changeTime(c.info)
+	if c.part.dirty.Load() {
+		r.ChangeTime = time.Time{}
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"pawl/chunk"
 )
 
-// A scenario is what the first process does, until the power fails.
+// A scenario is a sequence of calls in the first process, until the power fails.
 type scenario struct {
 	name  string
-	etag  string // the version that the download ends with
-	old   bool   // another file is at the target, to be replaced
+	etag  string // version that the download must end with
+	old   bool   // another file is at the target and must be replaced
 	first func(*session)
-	lacks map[string]error // of the file system
+	lacks map[string]error // limitations of the file system, see crashFS
 }
 
 var scenarios = []scenario{
@@ -25,21 +25,21 @@ var scenarios = []scenario{
 		s.write(2500, 2900)
 		s.commit()
 		s.restart("v2")
-		s.write(1500, 2300) // the first page of the file is that of v1, or a hole
+		s.write(1500, 2300) // the first page of the file has bytes of v1, or is a hole
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 	{name: "resume", etag: "v1", first: func(s *session) {
 		s.create("v1", 2900)
 		s.write(900, 1300)
 		s.commit()
-		s.write(1300, 1500) // is forgotten
+		s.write(1300, 1500) // never committed, so the restart loses it
 		s.update(func(r *Record) { r.State = Paused })
 		s.close()
 		s.written = chunk.Set{}
 		s.resume()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 	{name: "again", etag: "v2", first: func(s *session) {
@@ -50,7 +50,7 @@ var scenarios = []scenario{
 		s.create("v2", 2300)
 		s.write(1700, 2300)
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 	{name: "unknown size", etag: "v1", first: func(s *session) {
@@ -67,7 +67,7 @@ var scenarios = []scenario{
 		s.create("v1", 2900)
 		s.write(0, 2900)
 		s.do("WriteAt", func() error {
-			_, err := s.part.file.WriteAt(make([]byte, 900), 2900) // by somebody else
+			_, err := s.part.file.WriteAt(make([]byte, 900), 2900) // somebody else makes the file too long
 			return err
 		})
 		s.commit()
@@ -79,11 +79,11 @@ var scenarios = []scenario{
 		s.write(0, 1700)
 		s.write(2100, 2900)
 		s.commit()
-		s.write(1700, 1900) // in the piece that is cut
-		s.cut(1100)
+		s.write(1700, 1900) // in the piece that discardFrom cuts in two
+		s.discardFrom(1100)
 		s.write(1100, 1500)
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 	}},
 }
@@ -102,7 +102,7 @@ func straight(s *session) {
 	s.close()
 }
 
-// Cut the power before and after each operation of each scenario.
+// TestCrashEverywhere cuts the power before and after each operation of each scenario.
 func TestCrashEverywhere(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestCrashEverywhere(t *testing.T) {
 	}
 }
 
-// An empty file is finished without a single commit.
+// An empty file is finished without any commit.
 func TestCrashEmptyFile(t *testing.T) {
 	crashEverywhere(t, scenario{name: "empty", etag: "empty", first: func(s *session) {
 		s.create("empty", 0)
@@ -130,10 +130,10 @@ func crashEverywhere(t *testing.T, sc scenario) {
 			w := fresh.anew(uint64(n))
 			w.fs.trap = trap{n: n, does: does}
 			crashed = crashes(func() { w.firstRun(sc) })
-			w.surviveAll() // without a crash: the power fails when all is done
+			w.surviveAll() // without a crash, the power fails after the last operation
 		}
 		if t.Failed() {
-			return // the operations after it would say the same many times
+			return // later operations would repeat the same failure many times
 		}
 	}
 	if t.Logf("%d operations", n-1); n < 15 {
@@ -141,7 +141,7 @@ func crashEverywhere(t *testing.T, sc scenario) {
 	}
 }
 
-// firstRun runs what a scenario begins with.
+// firstRun runs the first process of a scenario.
 func (w *world) firstRun(sc scenario) {
 	w.t.Helper()
 	s := &session{w: w}
@@ -150,17 +150,17 @@ func (w *world) firstRun(sc scenario) {
 	}
 }
 
-// killed is what is kept when only the process ends: everything.
+// killed are the probabilities if only the process ends: everything is kept.
 var killed = [2]float64{1, 1}
 
-// surviveAll checks what each kind of disk has after the power failure, and that
-// the download goes on from there.
+// surviveAll checks the disk after each kind of power failure, and that the download can
+// be completed from there.
 func (w *world) surviveAll() {
 	w.t.Helper()
 	names, data := w.fs.unsynced()
 	keep := [][2]float64{{0, 0}} // nothing that was not synced
 	if names {
-		keep = append(keep, [2]float64{1, 0}) // names before what they name
+		keep = append(keep, [2]float64{1, 0}) // directory entries, but not the data of their files
 	}
 	if data {
 		keep = append(keep, [2]float64{0, 1}, [2]float64{.5, .5})
@@ -175,8 +175,8 @@ func (w *world) surviveAll() {
 	}
 }
 
-// FuzzCrashes lets the power fail again and again, in recovery too. What happens
-// follows from the seed alone, so its corpus needs no files.
+// FuzzCrashes lets the power fail several times, also during recovery. The seed
+// determines everything, so the corpus needs no files.
 func FuzzCrashes(f *testing.F) {
 	for seed := range uint64(60) {
 		f.Add(seed)

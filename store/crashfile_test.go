@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// memPage is the unit in which unsynced bytes reach the disk, or do not. It is
-// small, and no range of the tests ends on it, so that pages are shared by bytes
-// that are recorded and bytes that are not.
+// memPage is the unit in bytes in which unsynced data reaches the disk or is lost. It is
+// small, and no range of the tests ends on a page boundary, so that recorded and
+// unrecorded bytes share pages.
 const memPage = 512
 
-// An inode is a file or directory of a crashFS, which guards it.
+// An inode is a file or directory of a crashFS. It is guarded by the mutex of the
+// crashFS.
 type inode struct {
-	dir     bool
-	seen    content  // by programs
-	safe    content  // on disk
-	unsaved []change // what leads from safe to seen, oldest first
+	dir      bool
+	current  content  // as programs see it
+	durable  content  // as it is on disk
+	unsynced []change // changes from durable to current, oldest first
 
-	reserved int64 // bytes that it takes of the disk, if these are more than its size
+	reserved int64 // bytes that it occupies on the disk, if that is more than its size
 }
 
 type content struct {
@@ -38,13 +39,13 @@ func (c *content) grow(size int) {
 	}
 }
 
-// cut sets the size; what it adds is zeros.
-func (c *content) cut(size int) {
+// truncate sets the size. If the content grows, the new bytes are zeros.
+func (c *content) truncate(size int) {
 	c.data = slices.Clone(c.data[:min(size, len(c.data))])
 	c.grow(size)
 }
 
-// A change is one thing that a disk does whole or not at all.
+// A change reaches the disk completely or not at all.
 type change struct {
 	of    kind
 	apply func(*content)
@@ -54,33 +55,33 @@ type kind int
 
 const (
 	ofPage kind = iota
-	ofSize      // a failed sync does not lose it, as file systems keep a journal
-	ofTime      // likewise, and a DataSync leaves it: it is not needed to read the data
+	ofSize      // survives a failed sync, because file systems keep a journal
+	ofTime      // also survives it; a DataSync does not write it
 )
 
 func newInode(dir bool, mtime time.Time) *inode {
-	return &inode{dir: dir, seen: content{mtime: mtime}, safe: content{mtime: mtime}}
+	return &inode{dir: dir, current: content{mtime: mtime}, durable: content{mtime: mtime}}
 }
 
-// note makes a change that programs see at once.
-func (n *inode) note(of kind, apply func(*content)) {
-	apply(&n.seen)
-	n.unsaved = append(n.unsaved, change{of, apply})
+// change makes a change that programs see at once.
+func (n *inode) change(of kind, apply func(*content)) {
+	apply(&n.current)
+	n.unsynced = append(n.unsynced, change{of, apply})
 }
 
-func (n *inode) setTime(t time.Time) { n.note(ofTime, func(c *content) { c.mtime = t }) }
+func (n *inode) setTime(t time.Time) { n.change(ofTime, func(c *content) { c.mtime = t }) }
 
-// write puts b at off: a new size, if any, and then whole pages.
+// write writes b at off: first a new size, if the file grows, then page by page.
 func (n *inode) write(b []byte, off int, now time.Time) {
 	end := off + len(b)
-	if end > len(n.seen.data) {
-		n.note(ofSize, func(c *content) { c.grow(end) })
+	if end > len(n.current.data) {
+		n.change(ofSize, func(c *content) { c.grow(end) })
 	}
-	copy(n.seen.data[off:], b)
+	copy(n.current.data[off:], b)
 	for start := off - off%memPage; start < end; start += memPage {
-		page := slices.Clone(n.seen.data[start:min(start+memPage, len(n.seen.data))])
-		n.note(ofPage, func(c *content) {
-			if start < len(c.data) { // else the size did not reach the disk
+		page := slices.Clone(n.current.data[start:min(start+memPage, len(n.current.data))])
+		n.change(ofPage, func(c *content) {
+			if start < len(c.data) { // else the new size did not reach the disk
 				copy(c.data[start:], page)
 			}
 		})
@@ -88,56 +89,57 @@ func (n *inode) write(b []byte, off int, now time.Time) {
 	n.setTime(now)
 }
 
-// save is a sync: of everything, or of all but times.
-func (n *inode) save(times bool) {
+// sync makes changes durable: all of them, or all except times.
+func (n *inode) sync(times bool) {
 	var left []change
-	for _, x := range n.unsaved {
+	for _, x := range n.unsynced {
 		if x.of == ofTime && !times {
 			left = append(left, x)
 			continue
 		}
-		x.apply(&n.safe)
+		x.apply(&n.durable)
 	}
-	n.unsaved = left
+	n.unsynced = left
 }
 
-// lose is a sync that fails: some of the pages have reached the disk, and no later
-// sync will bring the rest, though programs go on seeing them.
-func (n *inode) lose(rng *rand.Rand) {
+// failSync is a failed sync. Some of the pages reach the disk; the rest is lost, although
+// programs still see it and later syncs succeed.
+func (n *inode) failSync(rng *rand.Rand) {
 	var left []change
-	for _, x := range n.unsaved {
+	for _, x := range n.unsynced {
 		if x.of != ofPage {
 			left = append(left, x)
 		} else if rng.IntN(2) == 0 {
-			x.apply(&n.safe)
+			x.apply(&n.durable)
 		}
 	}
-	n.unsaved = left
+	n.unsynced = left
 }
 
-// survivor returns n as a crash leaves it, each change with probability keep.
-func (n *inode) survivor(rng *rand.Rand, keep float64) *inode {
-	left := n.safe.clone()
-	for _, x := range n.unsaved {
+// afterCrash returns n as a crash leaves it. Each unsynced change survives with
+// probability keep.
+func (n *inode) afterCrash(rng *rand.Rand, keep float64) *inode {
+	left := n.durable.clone()
+	for _, x := range n.unsynced {
 		if rng.Float64() < keep {
 			x.apply(&left)
 		}
 	}
-	return &inode{dir: n.dir, seen: left, safe: left.clone(), reserved: n.reserved}
+	return &inode{dir: n.dir, current: left, durable: left.clone(), reserved: n.reserved}
 }
 
 func (n *inode) info(name string) fs.FileInfo {
-	size := int64(len(n.seen.data))
-	return memInfo{filepath.Base(name), n.dir, size, n.seen.mtime, max(size, n.reserved), n}
+	size := int64(len(n.current.data))
+	return memInfo{filepath.Base(name), n.dir, size, n.current.mtime, max(size, n.reserved), n}
 }
 
-// memInfo is what Lstat and Stat return; it does not change with the file.
+// memInfo is the result of Lstat and Stat. It does not change with the file.
 type memInfo struct {
 	name  string
 	dir   bool
 	size  int64
 	mtime time.Time
-	taken int64 // of the disk
+	taken int64 // bytes on the disk
 	node  *inode
 }
 
@@ -153,17 +155,17 @@ func (i memInfo) Mode() fs.FileMode {
 	return 0o644
 }
 
-// A memFile is an open file. It holds to its inode, whatever becomes of the name.
+// A memFile is an open file. It stays with its inode when the name changes.
 type memFile struct {
 	fs     *crashFS
 	node   *inode
 	closed bool
 }
 
-// step is the file system's, for a file that must be open.
-// Chmod does nothing: there are no modes.
+// Chmod only fails if the file system lacks it, because there are no modes.
 func (f *memFile) Chmod(fs.FileMode) error { return f.fs.lacks["chmod"] }
 
+// step runs an operation of a file, which must be open.
 func (f *memFile) step(op string, do func() error, half func()) error {
 	return f.fs.step(op, func() error {
 		if f.closed {
@@ -175,13 +177,13 @@ func (f *memFile) step(op string, do func() error, half func()) error {
 
 func (f *memFile) ReadAt(b []byte, off int64) (n int, err error) {
 	err = f.step("read", func() error {
-		n, err = bytes.NewReader(f.node.seen.data).ReadAt(b, off)
+		n, err = bytes.NewReader(f.node.current.data).ReadAt(b, off)
 		return err
 	}, nil)
 	return n, err
 }
 
-// WriteAt writes some of b when it fails.
+// WriteAt writes only a part of b if the trap lets it fail.
 func (f *memFile) WriteAt(b []byte, off int64) (n int, err error) {
 	write := func(b []byte) {
 		f.node.write(b, int(off), f.fs.now())
@@ -202,28 +204,28 @@ func (f *memFile) Stat() (info fs.FileInfo, err error) {
 
 func (f *memFile) Truncate(size int64) error {
 	return f.step("truncate", func() error {
-		f.node.note(ofSize, func(c *content) { c.cut(int(size)) })
+		f.node.change(ofSize, func(c *content) { c.truncate(int(size)) })
 		f.node.setTime(f.fs.now())
 		return nil
 	}, nil)
 }
 
 func (f *memFile) Sync() error {
-	return f.step("sync", func() error { f.node.save(true); return nil }, func() { f.node.lose(f.fs.rng) })
+	return f.step("sync", func() error { f.node.sync(true); return nil }, func() { f.node.failSync(f.fs.rng) })
 }
 
 func (f *memFile) StartSync() {}
 
 func (f *memFile) DataSync() error {
-	return f.step("datasync", func() error { f.node.save(false); return nil }, func() { f.node.lose(f.fs.rng) })
+	return f.step("datasync", func() error { f.node.sync(false); return nil }, func() { f.node.failSync(f.fs.rng) })
 }
 
 func (f *memFile) SetModTime(t time.Time) error {
 	return f.step("settime", func() error { f.node.setTime(t); return nil }, nil)
 }
 
-// Reserve takes the space at once, and for good. It is of a range that the file
-// has nothing of yet.
+// Reserve occupies the space at once and never releases it. The range must not hold data
+// yet.
 func (f *memFile) Reserve(_, length int64) error {
 	return f.step("reserve", func() error {
 		f.fs.space -= length
@@ -232,7 +234,7 @@ func (f *memFile) Reserve(_, length int64) error {
 	}, nil)
 }
 
-// Unreserve does nothing: these files are too small to be worth it.
+// Unreserve does nothing, because these files are small.
 func (f *memFile) Unreserve(_, _ int64) error { return nil }
 
 var (

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// The tests in this file are of crashFS: what a test of the protocol is worth
-// depends on what the file system forgets.
+// The tests in this file check crashFS itself: a test of the protocol is worth no more
+// than the ability of its file system to forget.
 
-// memPart returns a new file on a new crashFS, both its name and its size synced
-// when size is not 0.
+// memPart returns a new file on a new crashFS. If size is not 0, its name and its size
+// are synced.
 func memPart(t *testing.T, size int) (c *crashFS, f File, name string) {
 	t.Helper()
 	name, err := filepath.Abs("/file")
@@ -50,7 +50,7 @@ func TestCrashFSForgetsData(t *testing.T) {
 	was, _ := c.peek(name)
 	was = was.clone()
 	page := bytes.Repeat([]byte{'y'}, memPage)
-	for off := range int64(6) { // two of them beyond the end
+	for off := range int64(6) { // the last two are beyond the end
 		if _, err := f.WriteAt(page, off*memPage); err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestCrashFSSync(t *testing.T) {
 	}
 }
 
-// A second sync after a failed one succeeds and brings nothing back.
+// A second sync after a failed one succeeds, but does not bring the lost data back.
 func TestCrashFSFailedSync(t *testing.T) {
 	lost := 0
 	for seed := range uint64(50) {
@@ -107,7 +107,7 @@ func TestCrashFSFailedSync(t *testing.T) {
 		}
 		must(t, f.DataSync())
 		if now, _ := c.peek(name); string(now.data) != "helloxxxxx" {
-			t.Fatalf("seen: got %q, want what was written", now.data)
+			t.Fatalf("seen: got %q, want the written bytes", now.data)
 		}
 		if left, _ := c.reboot(0, 0).peek(name); string(left.data) == "xxxxxxxxxx" {
 			lost++
@@ -122,7 +122,7 @@ func TestCrashFSForgetsNames(t *testing.T) {
 	c, f, name := memPart(t, 0)
 	must(t, f.Sync())
 	dir, to := filepath.Dir(name), name+".renamed"
-	// left returns which of the two names there are after a crash.
+	// left returns the names that exist after a crash.
 	left := func(keep float64) (names []string) {
 		c := c.reboot(keep, 0)
 		for _, n := range []string{name, to} {
@@ -154,7 +154,7 @@ func TestCrashFSForgetsNames(t *testing.T) {
 	check("removed and synced", 0)
 }
 
-// A file is lost with the directory that it is in.
+// A file is lost together with its directory.
 func TestCrashFSForgetsDirectories(t *testing.T) {
 	c, _, name := memPart(t, 1)
 	dir := filepath.Join(filepath.Dir(name), "dir")

@@ -14,31 +14,32 @@ import (
 	"time"
 )
 
-// A crashFS is a file system in memory that remembers after a power failure
-// only what was synced, and of the rest what chance gives. It keeps two views
-// of everything: what programs see, and what is on disk. Directories have no
-// modification times and there are no symbolic links.
+// A crashFS is a file system in memory that can lose its power. After that it keeps
+// everything that was synced, and each unsynced change with a given probability. It has
+// two views of everything: the current one, which programs see, and the durable one on
+// disk. Directories have no modification times, and there are no symbolic links.
 type crashFS struct {
-	mu     sync.Mutex // guards all below
-	rng    *rand.Rand
-	trap   trap
-	lacks  map[string]error // operations that this file system lacks, and their errors
-	down   bool             // the power is off; every operation fails
-	names  map[string]*inode
-	safe   map[string]*inode // names, as on disk
-	moves  []move            // what leads from safe to names, oldest first
-	locked map[*inode]bool
-	clock  int64 // seconds; every write takes one
-	space  int64 // free bytes; only Reserve takes of them
+	mu      sync.Mutex // guards all fields below
+	rng     *rand.Rand
+	trap    trap
+	lacks   map[string]error // operations that this file system lacks, with their errors
+	down    bool             // the power is off; every operation fails
+	names   map[string]*inode
+	durable map[string]*inode // names as on disk
+	pending []dirChange       // changes from durable to names, oldest first
+	locked  map[*inode]bool
+	clock   int64 // in seconds; every write advances it by one
+	space   int64 // free bytes; only Reserve uses them up
 }
 
-// A move is a change of directory entries that is on disk whole or not at all.
-type move struct {
+// A dirChange is a change of directory entries. It reaches the disk completely or not at
+// all.
+type dirChange struct {
 	dir  string
-	sets map[string]*inode // nil for a name that goes away
+	sets map[string]*inode // nil for a name that is removed
 }
 
-func (m move) apply(names map[string]*inode) {
+func (m dirChange) apply(names map[string]*inode) {
 	for name, node := range m.sets {
 		if names[name] = node; node == nil {
 			delete(names, name)
@@ -46,26 +47,26 @@ func (m move) apply(names map[string]*inode) {
 	}
 }
 
-// newCrashFS returns an empty file system with room for everything.
+// newCrashFS returns an empty file system with unlimited space.
 func newCrashFS(seed uint64) *crashFS {
 	return &crashFS{
-		rng:    rand.New(rand.NewPCG(seed, 0)),
-		names:  map[string]*inode{},
-		safe:   map[string]*inode{},
-		locked: map[*inode]bool{},
-		clock:  1e9,
-		space:  math.MaxInt64,
+		rng:     rand.New(rand.NewPCG(seed, 0)),
+		names:   map[string]*inode{},
+		durable: map[string]*inode{},
+		locked:  map[*inode]bool{},
+		clock:   1e9,
+		space:   math.MaxInt64,
 	}
 }
 
-// reboot returns the file system that the next start finds: what was synced, and
-// of the changes that were not, each of a name and each of a file with the given
-// probability.
+// reboot returns the file system after a power failure. Unsynced directory entries
+// survive with the probability names, unsynced changes of files with the probability
+// data.
 func (c *crashFS) reboot(names, data float64) *crashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := maps.Clone(c.safe)
-	for _, m := range c.moves {
+	left := maps.Clone(c.durable)
+	for _, m := range c.pending {
 		if c.rng.Float64() < names {
 			m.apply(left)
 		}
@@ -76,51 +77,51 @@ func (c *crashFS) reboot(names, data float64) *crashFS {
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		node := left[name]
 		if dir := filepath.Dir(name); !isRoot(dir) && next.names[dir] == nil {
-			continue // its directory is gone
+			continue // its directory is lost
 		}
 		if nodes[node] == nil {
-			nodes[node] = node.survivor(c.rng, data)
+			nodes[node] = node.afterCrash(c.rng, data)
 		}
 		next.names[name] = nodes[node]
 	}
-	next.safe = maps.Clone(next.names)
+	next.durable = maps.Clone(next.names)
 	return next
 }
 
-// unsynced reports whether a crash now could lose names, and data.
+// unsynced reports whether a crash now could lose directory entries, and data.
 func (c *crashFS) unsynced() (names, data bool) {
 	for _, node := range c.names {
-		data = data || len(node.unsaved) > 0
+		data = data || len(node.unsynced) > 0
 	}
-	return len(c.moves) > 0, data
+	return len(c.pending) > 0, data
 }
 
-// plant puts a durable file there, uncounted.
+// plant creates a durable file without counting an operation.
 func (c *crashFS) plant(name string, data []byte) {
 	node := newInode(false, time.Unix(c.clock, 0))
-	node.seen.data, node.safe.data = slices.Clone(data), slices.Clone(data)
+	node.current.data, node.durable.data = slices.Clone(data), slices.Clone(data)
 	for dir := filepath.Dir(name); !isRoot(dir); dir = filepath.Dir(dir) {
 		c.names[dir] = newInode(true, time.Time{})
-		c.safe[dir] = c.names[dir]
+		c.durable[dir] = c.names[dir]
 	}
-	c.names[name], c.safe[name] = node, node
+	c.names[name], c.durable[name] = node, node
 }
 
-// peek returns what programs see of a file, uncounted.
+// peek returns the current content of a file without counting an operation.
 func (c *crashFS) peek(name string) (content, bool) {
 	if node := c.names[name]; node != nil {
-		return node.seen, true
+		return node.current, true
 	}
 	return content{}, false
 }
 
 func isRoot(dir string) bool { return filepath.Dir(dir) == dir }
 
-// change makes a move that programs see at once.
+// change makes a change of directory entries that programs see at once.
 func (c *crashFS) change(dir string, sets map[string]*inode) {
-	m := move{dir, sets}
+	m := dirChange{dir, sets}
 	m.apply(c.names)
-	c.moves = append(c.moves, m)
+	c.pending = append(c.pending, m)
 }
 
 // node returns the file or directory at name.
@@ -174,7 +175,7 @@ func (l memLock) Close() error {
 	return l.fs.step("unlock", func() error { unlock(); return nil }, unlock)
 }
 
-// OpenRead is Open: nothing that a crash could lose is done with it.
+// OpenRead is the same as Open, because a crash cannot lose anything that is only read.
 func (c *crashFS) OpenRead(name string) (ReadFile, error) { return c.Open(name) }
 
 func (c *crashFS) Open(name string) (_ File, err error) {
@@ -186,7 +187,7 @@ func (c *crashFS) Open(name string) (_ File, err error) {
 	return f, err
 }
 
-func (c *crashFS) Unnamed(dir string) (f File, err error) {
+func (c *crashFS) CreateTemp(dir string) (f File, err error) {
 	err = c.step("unnamed", func() error {
 		if _, err := c.node("unnamed", dir); err != nil {
 			return err
@@ -197,7 +198,7 @@ func (c *crashFS) Unnamed(dir string) (f File, err error) {
 	return f, err
 }
 
-func (c *crashFS) Link(f File, name string) error {
+func (c *crashFS) LinkTemp(f File, name string) error {
 	return c.step("link", func() error {
 		if c.names[name] != nil {
 			return &os.LinkError{Op: "link", New: name, Err: fs.ErrExist}
@@ -222,8 +223,8 @@ func (c *crashFS) Lstat(name string) (info fs.FileInfo, err error) {
 	return info, err
 }
 
-// Alone is true of all files: there are no other users.
-func (c *crashFS) Alone(string, fs.FileInfo) error { return nil }
+// CheckPrivate accepts all files, because there are no other users.
+func (c *crashFS) CheckPrivate(string, fs.FileInfo) error { return nil }
 
 func (c *crashFS) SameFile(a, b fs.FileInfo) bool { return a.(memInfo).node == b.(memInfo).node }
 
@@ -281,20 +282,20 @@ func (c *crashFS) Remove(name string) error {
 
 func (c *crashFS) SyncDir(dir string) error {
 	return c.step("syncdir", func() error {
-		var left []move
-		for _, m := range c.moves {
+		var left []dirChange
+		for _, m := range c.pending {
 			if m.dir == dir {
-				m.apply(c.safe)
+				m.apply(c.durable)
 			} else {
 				left = append(left, m)
 			}
 		}
-		c.moves = left
+		c.pending = left
 		return nil
 	}, nil)
 }
 
-func (c *crashFS) Free(string) (free int64, err error) {
+func (c *crashFS) FreeSpace(string) (free int64, err error) {
 	err = c.step("free", func() error { free = c.space; return nil }, nil)
 	return free, err
 }

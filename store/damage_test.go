@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// soundState returns the bytes of a state file with so many records that its
-// trees have more than one level, and with free pages. They are always the same.
-func soundState(t *testing.T) []byte {
+// validState returns a state file whose trees have several levels, and which has free
+// pages. Its bytes are always the same.
+func validState(t *testing.T) []byte {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	for n := range 300 {
 		must(t, l.store.write(addRecord(n%100)))
 	}
@@ -26,25 +26,25 @@ func soundState(t *testing.T) []byte {
 	return b
 }
 
-// addRecord returns a transaction that writes the nth record.
+// addRecord returns a transaction that writes record n.
 func addRecord(n int) func(tx) error {
 	return func(t tx) error {
 		rec := Record{ID: ID(fmt.Sprintf("%016x", n)), URL: "https://example.com/", State: Active}
 		rec.Target = fmt.Sprintf("/directory/file%d", n)
-		return errors.Join(t.put(&rec), t.index(&rec))
+		return errors.Join(t.put(&rec), t.putIndex(&rec))
 	}
 }
 
 const metaPage = 0x04
 
-// wipe fills b with noise.
+// wipe fills b with random bytes.
 func wipe(b []byte, rng *rand.Rand) {
 	for i := range b {
 		b[i] = byte(rng.Uint32())
 	}
 }
 
-// wipeKind wipes all pages of a kind.
+// wipeKind returns a function that wipes all pages of a kind.
 func wipeKind(kind uint16) func([]byte, *rand.Rand) []byte {
 	return func(b []byte, rng *rand.Rand) []byte {
 		for page := range slices.Chunk(b, os.Getpagesize()) {
@@ -56,21 +56,22 @@ func wipeKind(kind uint16) func([]byte, *rand.Rand) []byte {
 	}
 }
 
-// soundAndFree returns the state that tests damage, if they can: they would hang
-// for long where TestDamagedStateUnlocks fails.
-func soundAndFree(t *testing.T) []byte {
+// validStateUnlocked returns validState, or skips the test if a damaged file would stay
+// locked: the test would then wait for the lock timeout many times.
+// TestDamagedStateUnlocks fails in that case.
+func validStateUnlocked(t *testing.T) []byte {
 	t.Helper()
-	sound := soundState(t)
+	sound := validState(t)
 	if err := lockAfterPanic(t, sound); err != nil {
 		t.Fatalf("the state file stays locked after a panic: %v", err)
 	}
 	return sound
 }
 
-// A state file that is damaged as a whole is set aside, and work goes on with a
-// new one, whether it is first read or written.
+// A completely damaged state file is renamed, and work continues with a new one, whether
+// the first access reads or writes.
 func TestDamagedState(t *testing.T) {
-	sound := soundAndFree(t)
+	sound := validStateUnlocked(t)
 	for name, damage := range map[string]func([]byte, *rand.Rand) []byte{
 		"empty":        func(b []byte, _ *rand.Rand) []byte { return b[:0] },
 		"garbage":      func([]byte, *rand.Rand) []byte { return []byte("not a state file\n") },
@@ -86,7 +87,7 @@ func TestDamagedState(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, read first %t", name, readFirst), func(t *testing.T) {
 				t.Parallel()
 				damaged := damage(bytes.Clone(sound), rand.New(rand.NewPCG(1, 0)))
-				l := newPlace(t)
+				l := newFixture(t)
 				must(t, os.WriteFile(l.dbPath(), damaged, 0o600))
 				if err := l.useDamaged(readFirst); err != nil {
 					t.Fatalf("new download: got error %v", err)
@@ -105,10 +106,10 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
-// A panic of bbolt does not leave the file locked: the next transaction of every
-// process would wait for as long as this process lives.
+// A panic of bbolt does not leave the file locked. Otherwise the transactions of all
+// processes would wait until this process ends.
 func TestDamagedStateUnlocks(t *testing.T) {
-	sound := soundState(t)
+	sound := validState(t)
 	for name, damaged := range map[string][]byte{
 		"panic on opening":       wipeKind(freelistPage)(bytes.Clone(sound), rand.New(rand.NewPCG(1, 0))),
 		"panic in a transaction": sound,
@@ -119,27 +120,26 @@ func TestDamagedStateUnlocks(t *testing.T) {
 	}
 }
 
-// lockAfterPanic returns why a state file, on which withDB has panicked, cannot
-// be locked.
+// lockAfterPanic returns the error of locking a state file on which withDB has panicked.
 func lockAfterPanic(t *testing.T, state []byte) error {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.WriteFile(l.dbPath(), state, 0o600))
 	l.wantErr("withDB", withDB(l.dbPath(), false, panics), errDamaged)
-	lock, err := osFS{}.Lock(l.dbPath(), false) // bbolt's lock is of the same kind
+	lock, err := osFS{}.Lock(l.dbPath(), false) // bbolt uses the same kind of lock
 	if err == nil {
 		lock.Close()
 	}
 	return err
 }
 
-// panics is what a transaction does to which a damaged page has come.
+// panics is a transaction that meets a damaged page.
 func panics[DB any](DB) error { panic("a damaged page") }
 
-// Where pages within the file are damaged, calls may fail or records be missing,
-// but nothing panics or hangs, and what fails is said to be the state file.
+// If some pages of the file are damaged, calls may fail and records may be missing. But
+// nothing panics or hangs, and all errors are ErrState.
 func TestDamagedPages(t *testing.T) {
-	sound := soundAndFree(t)
+	sound := validStateUnlocked(t)
 	for name, damage := range map[string]func([]byte, *rand.Rand){
 		"whole pages":  wipe,
 		"page headers": func(page []byte, rng *rand.Rand) { wipe(page[:16], rng) },
@@ -157,7 +157,7 @@ func TestDamagedPages(t *testing.T) {
 					size := os.Getpagesize()
 					damage(b[size*rng.IntN(len(b)/size):][:size], rng)
 				}
-				l := newPlace(t)
+				l := newFixture(t)
 				must(t, os.WriteFile(l.dbPath(), b, 0o600))
 				err := l.useDamaged(rng.IntN(2) == 0)
 				if err != nil && !errors.Is(err, ErrState) {
@@ -171,9 +171,9 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
-// wipeElements wipes the position, the size and what else a page says of its
-// first elements. A size stays below 64 KiB: bbolt sets as much memory aside as
-// it says, up to 4 GiB, before it can see that it is wrong.
+// wipeElements wipes the positions and sizes of the first elements of a page. Sizes stay
+// below 64 KiB, because bbolt allocates as much memory as a size says, up to 4 GiB,
+// before it notices the damage.
 func wipeElements(page []byte, rng *rand.Rand) {
 	for e := range slices.Chunk(page[16:16+16*(1+rng.IntN(10))], 16) {
 		wipe(e, rng)
@@ -183,19 +183,18 @@ func wipeElements(page []byte, rng *rand.Rand) {
 	}
 }
 
-// useDamaged makes a new download on a damaged state file and returns what kept
-// it from that.
-func (l *place) useDamaged(readFirst bool) error {
+// useDamaged creates a download on a damaged state file and returns the first error.
+func (l *fixture) useDamaged(readFirst bool) error {
 	l.t.Helper()
-	return l.unhung(func() error { return l.newDownload(readFirst) })
+	return l.withinTimeout(func() error { return l.newDownload(readFirst) })
 }
 
-// unhung returns what f returns. It fails the test on a panic or when nothing
-// comes back.
-func (l *place) unhung(f func() error) error {
+// withinTimeout returns the result of f. It fails the test if f panics or does not
+// return.
+func (l *fixture) withinTimeout(f func() error) error {
 	l.t.Helper()
 	done := make(chan error, 1)
-	go func() { // joined below, unless it hangs
+	go func() { // joined below, unless f hangs
 		done <- panicking(f)
 	}()
 	select {
@@ -210,11 +209,11 @@ func (l *place) unhung(f func() error) error {
 	}
 }
 
-func (l *place) newDownload(readFirst bool) error {
+func (l *fixture) newDownload(readFirst bool) error {
 	if readFirst {
 		l.store.Records() // may fail
 		l.store.ByTarget("/directory/file7")
-		l.store.Remove("0000000000000007", false) // whatever its path says by now
+		l.store.Remove("0000000000000007", false) // its path may be damaged
 	}
 	p, err := l.store.Create(l.record())
 	if err != nil {

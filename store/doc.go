@@ -1,226 +1,244 @@
-// Package store is what survives a crash: the part file of a download and its
-// record in the state file, kept in step by one protocol.
+// Package store keeps the state of downloads that must survive a crash: the part file of
+// each download and its record in the state file. One protocol keeps the two in step.
 //
 // # Goals
 //
-//   - Recorded means durable: a byte range stands in a record only if a sync of
-//     the part file returned nil after its last byte was written.
-//   - A final name is a finished file: bytes go to NAME.part, and only a
-//     complete, synced file is renamed to NAME.
-//   - A file that pawl did not make is never overwritten, unless told so.
+//   - Recorded means durable. A record may list a byte range as held only if a sync of the
+//     part file returned nil after the last byte of the range was written.
+//   - A file under its final name is complete. Bytes go to NAME.part; only a complete and
+//     synced file is renamed to NAME.
+//   - A file that pawl did not download is never overwritten, unless the user asks for it.
 //
 // # Files
 //
-//	DIR/NAME.part   the bytes that have arrived, each at its final offset; see
-//	                "The name of a part file"
+//	DIR/NAME.part   the bytes received so far, each at its final offset; see "The name of
+//	                a part file"
 //	DIR/NAME        the finished file
-//	STATE/pawl.db   one bbolt file with the records of all downloads, the sums
-//	                of what is held of their part files, and the ledger
-//	STATE/pawl.lock taken while pawl.db is created or set aside
-//	STATE/hosts/    empty files whose locks are the connections to a host, which
-//	                all processes share: see Slots
-//	STATE/runs/     a file for each list and directory, locked while that is
-//	                mirrored, with the name of who has it: see LockRun
-//	STATE/locks/    a file for each part file that is in use and cannot be locked
-//	                itself, locked in its place
+//	STATE/pawl.db   a bbolt file with the records of all downloads, the checksums of the
+//	                pieces of their part files, and the ledger
+//	STATE/pawl.lock locked while pawl.db is created or a damaged one is renamed
+//	STATE/hosts/    empty files; their locks limit the connections of all processes to
+//	                one host, see Slots
+//	STATE/runs/     one file per pair of list and directory, locked while that pair is
+//	                mirrored; it names the process that holds the lock, see LockRun
+//	STATE/locks/    one lock file per running download whose part file cannot be locked
 //
-// What is in hosts, runs and locks may be deleted while no process runs.
+// The contents of hosts, runs and locks may be deleted while no pawl process runs.
 //
 // # The name of a part file
 //
-// A download may be called NAME.part itself, and a list may name both NAME and
-// NAME.part. So a record says which part file it has. One function, vacant, decides in
-// the transaction that begins a download:
+// A download may itself be called NAME.part, and a list may name both NAME and NAME.part.
+// Therefore each record says which part file it has. The function checkNames decides in
+// the transaction that records a new download:
 //
 //   - If NAME.part is the target of another download, finished or not, the part file is
 //     NAME.1.part, or NAME.2.part, and so on.
 //   - If the target is the part file of another download, the error is ErrPartFile, and
-//     no option changes that. The name is free when the other download has ended; a run
-//     of lists tries again then, which costs a round.
+//     no option overrides it. The name becomes free when the other download ends. A
+//     mirror run tries such a file again in its next round.
 //
 // # The commit protocol
 //
-//	begin   0. lock NAME.part (creating it), record the download: nothing held
+//	create  0. create and lock NAME.part; record the download with no held range
 //	commit  1. WriteAt the bytes of a range
-//	        2. fdatasync NAME.part; the first time, fsync DIR too
-//	        3. one bbolt transaction adds the range, and the sums of the
-//	           pieces that it is in                        <- the commit point
-//	finish  4. check that all is held; cut to size if longer, set the modification
-//	           time and the mode, fsync NAME.part; record "finishing" with size and time
-//	        5. rename NAME.part to NAME (never over a foreign file), fsync DIR,
-//	           record "done" with the time that NAME then has
+//	        2. fdatasync NAME.part; the first time, also fsync DIR
+//	        3. one bbolt transaction adds the range to the record and stores the
+//	           checksums of the pieces that the range touches    <- the commit point
+//	finish  4. check that all bytes are held; truncate the file if it is too long, set its
+//	           modification time and mode, fsync it; record the state "finishing" with
+//	           the size and the modification time
+//	        5. rename NAME.part to NAME, never over a foreign file; fsync DIR; record the
+//	           state "done" with the modification time that NAME then has
 //
-// # What a crash leaves
+// The steps must run in this order. If step 3 came before step 2, a power cut could leave
+// a record that claims bytes which are not on disk. If the rename of step 5 came before
+// the fsync of step 4, NAME could be incomplete.
 //
-//	before 3        bytes that no record names; they are fetched again
+// # What a crash leaves behind
+//
+//	before 3        bytes that no record lists; they are downloaded again
 //	after 3         the range is held, and on disk
-//	between 4 and 5 a complete NAME.part, "finishing": step 5 is repeated
-//	in 5            NAME, still "finishing": recognised by the size and time
-//	                that step 4 recorded, and step 5 is completed
+//	between 4 and 5 a complete NAME.part, state "finishing"; Resume repeats step 5
+//	within 5        NAME, state "finishing"; Resume recognises the file by the size and the
+//	                time that step 4 recorded, and completes step 5
 //
-// Recovery is the normal path: to resume is to open and go on. A part file that
-// is shorter than its record loses the pieces that it no longer has whole, and the
-// caller is told. A lost part file loses them all.
+// Recovery is the normal path: to resume is to open and to continue. If a part file is
+// shorter than its record says, the pieces that are no longer complete become missing, and
+// Part.Lost reports how many bytes these are. If the part file is gone, all bytes become
+// missing.
+//
+// # Group commit
+//
+// A sync and a transaction cost little more for many downloads than for one. Therefore
+// concurrent calls of Part.Commit share their syncs and one transaction, and so do
+// concurrent calls of Store.Publish. The batcher does this without a goroutine of its own:
+// one of the callers does the work for all of them.
 //
 // # The ledger
 //
-// The record of a finished file is an entry of the ledger, a bucket whose keys are
-// paths: a second run of a list looks its files up there, some hundreds in one
-// transaction (LookupTargets), and asks nobody for those whose size and modification time
-// are still the ones recorded (Reconcile). There may be millions, so an entry is short,
-// and nothing reads all of them into memory at once. It has a checksum of its own, as
-// records do; a damaged one is forgotten, and its file is then one that pawl did not
-// make.
+// The record of a finished file becomes an entry of the ledger, a bucket with the target
+// path as its key. A second run of a list looks its files up there, some hundreds in one
+// transaction (LookupTargets). It sends no request for a file whose size and modification
+// time still match the entry (Reconcile). The ledger may hold millions of entries. Therefore
+// an entry is short, and no function reads all of them into memory at once. Each entry has
+// a checksum, as each record does. A damaged entry is deleted; its file then counts as a
+// file that pawl did not download.
 //
-// A record, finished or not, has the keys of the lists that have named the file. Each
-// run of a list adds its key (Claim), and a run that prunes takes it from files that
-// the list no longer names (Release, Abandon). A file goes with its last key. Each of
-// the three looks at the keys on record and writes in one transaction, in which Release
-// also deletes the file, so two processes cannot disagree about who names it. A crash
-// in Release leaves an entry without a file, as if somebody had deleted it. A record
-// written from memory keeps the keys that others have added meanwhile.
+// Each record and each entry holds the keys of the lists that have named the file. A run
+// of a list adds its key (Claim). A run that prunes removes its key from files that the
+// list no longer names (Release, Abandon), and the file is deleted with its last key. Each
+// of the three functions reads the keys on record and writes in one transaction, and Release
+// also deletes the file within it, so two processes cannot disagree about the lists of a
+// file. A crash in Release leaves an entry without a file, as if somebody had deleted the
+// file. A record that is written from memory keeps the keys that other processes have added
+// to the stored one.
 //
-// An entry also goes when another file takes its path; that one gets its keys.
+// An entry also disappears if another download replaces the file at its path. The new
+// entry inherits the keys.
 //
 // # Many small files
 //
-// A sync for each of thousands of small files would take longer than they do. So
-// each is written without a name (TempFile), from which a crash leaves nothing, and a
-// group of them goes through one protocol (PublishAll):
+// Thousands of small files would spend more time in fsync than in the transfer. Therefore
+// each is written to a file without a name (TempFile), of which a crash leaves nothing.
+// Publish then runs this protocol for all files of a group:
 //
-//	place   1. set the modification times, fsync each file
-//	        2. one bbolt transaction adds all to the ledger, as "placing"
-//	                                                      <- the commit point
-//	        3. link each to its name (never over a foreign file), fsync the
+//	publish 1. set the modification times, fsync each file
+//	        2. one bbolt transaction adds all files to the ledger, marked "publishing"
+//	                                                              <- the commit point
+//	        3. link each file to its name, never over a foreign file; fsync the
 //	           directories
 //
-// The order is that of Finish, so both promises hold for each file: what has a name
-// was synced before, and what the ledger calls finished is on disk. What a crash
-// leaves:
+// The order is the same as in Finish. Both promises hold for each file: a file with a
+// name was synced before, and a file that the ledger calls finished is on disk. A crash
+// leaves behind:
 //
 //	before 2        nothing
-//	after 2         files on record, of which step 3 has named some, perhaps not
-//	                durably; the next run finds the others missing, and fetches them
+//	after 2         entries of which step 3 has named some files, perhaps not durably; the
+//	                next run finds the other files missing and downloads them
 //
-// "Placing" says that an entry may be of that kind. Where it stands, a file at the
-// target which is neither the recorded one nor the one that this replaces is not
-// ours; and one that is there gets its directory synced before it is believed
-// (Reconcile). The transaction of the next group takes it back, and at the end of a run
-// FlushPublished does.
+// The mark "publishing" says that an entry may be of the second kind. If an entry has the
+// mark and the file at the target is neither the recorded one nor the one to be replaced,
+// the file is foreign. If it is the recorded one, Reconcile syncs its directory before it
+// reports the file as intact. The transaction of the next group clears the marks of the
+// group before it. At the end of a run, FlushPublished clears the last ones.
 //
-// A file that is replaced goes in one step: the new one is linked to NAME.part, and
-// renamed over it. A crash between these leaves both, and Reconcile completes the
-// rename. An error of one file is that of one file: its entry becomes again what it
-// was before, and the others of the group are placed.
+// An existing file is replaced in one step: the new file is linked to NAME.part and renamed
+// over NAME. A crash between the two leaves both names, and Reconcile completes the rename.
+// An error concerns one file: its old entry is restored, and the other files of the group
+// are published.
 //
-// Where files cannot be without a name, small ones go through NAME.part as all do. If
-// the file system makes such files and then refuses to link them, each file of the
-// group is copied to NAME.part and finished like a large one, so that nothing is
-// fetched again. TempFile returns errors.ErrUnsupported from then on.
+// If a file system has no files without a name, small files go through NAME.part like large
+// ones. If it has them but refuses to link them, each file of the group is copied to
+// NAME.part and finished like a large file, so nothing is downloaded again. From then on
+// CreateTemp returns errors.ErrUnsupported.
 //
 // # Disk space
 //
-// A download does not begin if the disk has no room for it. While it runs, Reserve asks
-// for blocks ahead of the bytes that have arrived, as many as have arrived, but at most
-// 1 GiB: what a server announces takes no space. Close gives back what was reserved in
-// vain. A process that is killed cannot; the next one that works on the file does. With
-// Options.MinFree, a download fails when it would leave less free, or has left less.
+// A download does not start if the disk has no room for the whole file. While it runs,
+// Reserve allocates blocks ahead of the received bytes: as many bytes as have arrived, but
+// at most 1 GiB. A server that only announces a large file thus takes no space. Close frees
+// blocks that were reserved in vain. A killed process cannot do so; the next process that
+// opens the part file does. With Options.MinFree, a download fails if it would leave less
+// free space than that, or has left less.
 //
 // # Other users of the machine
 //
-// A record says what pawl may write and delete, so whoever can write a record can have
-// any file of the user replaced. Open refuses a state directory that belongs to another
-// user, or that others may write to, and what it finds in it is checked likewise; root
-// is trusted. Open also closes to others what only they may read.
+// A record says which files pawl may write and delete. A user who can write a record could
+// have any file of the pawl user replaced. Therefore Open refuses a state directory that
+// belongs to another user or that other users may write to, and checks its contents
+// likewise. Root is trusted. Open also removes the read permission of other users.
 //
-// A part file has mode 0600, because whoever can read a file can lock it. Step 4 gives it
-// the mode that the umask leaves, before the fsync. After Lock and after Open it must be a
-// regular file of this user, with one name. If it is not, it stays as it is: a new download
-// takes the next name for its part file, and an earlier one fails until the file is put
-// right. On a file system that gives all files one owner, that owner counts as this user.
+// A part file has mode 0600, because a user who can read a file can also lock it. Step 4
+// gives it the mode that the umask allows, before the fsync. After Lock and after Open, the
+// part file must be a regular file of this user with one hard link. If it is not, pawl
+// leaves it alone: a new download takes the next part file name, and an earlier download
+// fails until somebody repairs the file. On a file system that gives all files one owner,
+// that owner counts as this user.
 //
 // # Files of lists stay below their directory
 //
-// A list comes from somebody else, and so may a link in its directory. With Options.Root,
-// a belowFS opens the directory of each file below the root without following a symbolic
-// link, and creates, links, renames, locks and removes the file by way of that handle
-// (openat2 with RESOLVE_NO_SYMLINKS; the handle is used through /proc). So a directory
-// that becomes a link at any time leads nowhere. The root itself may be reached through
-// links, and a link in the place of a file is never followed in any case. Elsewhere than on
-// Linux, and without /proc, each directory is looked at before a path is used: a link that is
-// made between the two is followed. Only the free space is asked for by path. The record
-// has the root, so that Resume does the same.
+// A list comes from a third party, and so may a symbolic link in its directory. With
+// Options.Root, a rootedFS opens the directory of each file below the root without following
+// symbolic links. It creates, links, renames, locks and removes the file through that handle
+// (openat2 with RESOLVE_NO_SYMLINKS; the handle is used through /proc). A directory that
+// becomes a link at any time therefore leads nowhere. The root itself may be reached through
+// links. A link at the path of the file itself is never followed, with or without Root.
+// On systems other than Linux, and without /proc, each directory is checked before the path
+// is used; a link that is created between the check and the use is followed. Only the free
+// space is queried by path. The record keeps the root, so Resume applies the same rule.
 //
-// # What a file system lacks
+// # Limitations of file systems
 //
-// Network file systems, FUSE and old disk formats lack calls that the protocol uses.
-// Pawl finds out by trying, at each call. The table in lacks.go says which errors mean
-// that a call is not there; a tolerantFS, which wraps every FS, then goes on without
-// it. If a promise becomes weaker, Warn is told so, once for each lack:
+// Network file systems, FUSE and old disk formats lack calls that the protocol uses. Pawl
+// finds out by trying each call. The table in tolerantfs.go says which errors mean that a
+// call does not exist. A tolerantFS wraps every FS and works without the missing call. If
+// a promise becomes weaker, Options.Warn is called once for each limitation:
 //
-//	lock of the part file     STATE/locks/HASH.lock is locked in its place; warning
-//	open or fsync of DIR      left out; warning
-//	fdatasync                 fsync
-//	fsync of a file           left out; warning
-//	modification time         left out; warning
-//	mode of a file            left out
-//	rename without replacing  link and unlink
-//	and no links either       a look, then a rename that could replace; warning
-//	cut to size               left out if nothing is held, else ErrUncut
-//	unnamed files             part files
-//	naming them               part files
-//	space, reservation, giving it back, early writing: favours, whose errors are ignored, except that
-//	                          a reservation may find the disk full
+//	lock of the part file     STATE/locks/HASH.lock is locked instead; warning
+//	open or fsync of DIR      skipped; warning
+//	fdatasync                 fsync instead
+//	fsync of a file           skipped; warning
+//	modification time         skipped; warning
+//	mode of a file            skipped
+//	rename without replacing  link and unlink instead
+//	and no links either       a check, then a rename that could replace a file; warning
+//	truncate                  skipped if no byte is held, else ErrCannotTruncate
+//	files without a name      part files instead
+//	linking such a file       part files instead
+//	free space, reservation and its release, early writeback: best effort, all errors are
+//	                          ignored, except that a reservation may find the disk full
 //
-// All other errors are errors. EIO, ENOSPC and EDQUOT of a sync never mean a lack.
-// Neither do EPERM and EACCES of a file's sync, because NFS reports bytes so that it
-// could not write. An error of close is ignored, because all that is recorded was synced
-// before.
+// Every other error is returned. EIO, ENOSPC and EDQUOT of a sync never count as a
+// limitation. EPERM and EACCES of a file's sync do not either, because NFS uses them to
+// report bytes that it could not write. An error of close is ignored, because all recorded
+// bytes were synced before.
 //
-// A process that can lock the part file respects the lock in STATE/locks as well. The
-// reverse is not possible: a process that cannot lock the part file does not see that
-// another one could. Nor does a lock in STATE/locks bind a process with another state
-// directory, or on another machine.
+// A process that can lock the part file also respects the lock in STATE/locks. The reverse
+// is impossible: a process that cannot lock the part file does not see the lock of another
+// process that can. A lock in STATE/locks does not bind a process with another state
+// directory or on another machine.
 //
-// Some file systems set or round the modification time when a file is closed or
-// renamed. So the record gets the time that the file has at the end of step 5. Else the
-// next run would take the file for one that somebody has altered.
+// Some file systems set or round the modification time when a file is closed or renamed.
+// Therefore the record gets the time that the file has at the end of step 5. With the
+// time of step 4, the next run would take the file for one that somebody has changed.
 //
-// # What somebody else does
+// # Changes by others
 //
-// Step 3 also records when the part file was last changed. If Resume finds
-// another time, a process was killed before it could record its last writes, or
-// somebody has touched the file. Then the Part is Dirty: what is held is to be
-// read again, piece by piece, and compared with the sums (VerifyNext), while the
-// download goes on. A piece that differs is given up, and so is one that cannot be
-// read. Finish refuses a Part that is Dirty. Before bytes are given up because
-// the server has others (Cut), that is recorded; only then are they overwritten.
+// Step 3 also records when the part file last changed (Record.ChangeTime). If Resume finds
+// another time, either a process was killed before it could record its last writes, or
+// somebody has changed the file. The Part is then Dirty: the held pieces must be read again
+// and compared with their checksums (VerifyNext), while the download continues. A piece that
+// does not match or cannot be read becomes missing. Finish refuses a Part that is Dirty. If
+// held bytes turn out to be wrong (Discard), the record is changed first; only then may the
+// bytes be overwritten.
 //
-// A part file that is moved, deleted or cut while it is written is noticed by the
-// next commit, which then takes back all that was held.
+// If somebody moves, deletes or truncates a part file during the download, the next commit
+// notices it and removes all held ranges from the record.
 //
-// The state file may be damaged, too. bbolt keeps checksums of its own header
-// alone, so each record and each page of sums has one here. A damaged record is
-// forgotten, and told; a file whose structure is damaged is kept under another
-// name, and a new one begun. A record that is no longer in the state file is
-// written there again by the next commit.
+// The state file may be damaged, too. bbolt keeps checksums only of its own header.
+// Therefore each record and each page of piece checksums has a checksum of its own. A
+// damaged record is deleted and reported to Options.Warn. A state file with a damaged
+// structure is renamed, and a new one is created. If a record of a running download is no
+// longer in the state file, the next commit writes it again.
 //
-// A failed sync ends trust in all bytes since the last good one: the kernel may
-// have dropped them and report the next sync as good. So the Part refuses all
-// further work, the ranges stay out of the record, and the next Resume fetches
-// them again.
+// After a failed sync, all bytes since the last successful sync are suspect: the kernel may
+// have dropped them and still report success for the next sync. Therefore the Part refuses
+// all further work, the ranges stay out of the record, and the next Resume makes them
+// missing.
 //
-// # What is assumed
+// # Assumptions
 //
-// That fsync and fdatasync, if the file system has them, return nil only when the data,
-// the size and the allocation are on stable storage; that rename is atomic; that an
-// fsync of a directory makes its entries durable; that the state directory can lock,
-// map and sync files; and what bbolt assumes of its own file.
+//   - If the file system has fsync and fdatasync, they return nil only when the data, the
+//     size and the block allocation are on stable storage.
+//   - rename is atomic.
+//   - An fsync of a directory makes its entries durable.
+//   - The file system of the state directory can lock, map and sync files, and satisfies
+//     bbolt's own assumptions.
 //
-// # Sharing
+// # Concurrent processes
 //
-// The state file is opened for each transaction and closed after it, so any
-// number of processes work at once and none waits longer than a transaction
-// takes. A download is locked by an advisory lock on its part file, held from
-// Create or Resume to Close. The package starts no goroutine.
+// The state file is opened for each transaction and closed after it. Any number of
+// processes may therefore work at once, and none waits longer than a transaction of another
+// takes. A download holds an advisory lock on its part file from Create or Resume until
+// Close. The package starts no goroutine.
 package store

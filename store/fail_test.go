@@ -11,7 +11,7 @@ import (
 	"pawl/chunk"
 )
 
-// Let each operation of each scenario fail once.
+// TestFailEverywhere lets each operation of each scenario fail once.
 func TestFailEverywhere(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
@@ -23,7 +23,7 @@ func TestFailEverywhere(t *testing.T) {
 	}
 }
 
-// failOnce lets the nth operation fail and reports whether there was one.
+// failOnce lets operation n fail and reports whether there was one.
 func failOnce(w *world, sc scenario, n int) bool {
 	w.fs.trap = trap{n: n, does: "fail"}
 	s := &session{w: w}
@@ -31,10 +31,10 @@ func failOnce(w *world, sc scenario, n int) bool {
 	op := w.fs.trap.last
 	w.story += ", " + w.fs.trap.String()
 	w.fs.trap = trap{}
-	// Free space that cannot be told is no error, and what was written through
-	// a file that does not close has been synced or is not wanted. The end of the
-	// process releases a lock. What cannot be read is given up, and whether the part
-	// file is gone, or no file, shows later too.
+	// These failures must not be reported. Unknown free space is no error. All bytes
+	// that matter were synced before a close. The end of the process releases a lock.
+	// A piece that cannot be read is discarded. If the part file is missing or no
+	// regular file, a later operation finds it out.
 	harmless := slices.Contains([]string{"", "free", "close", "unlock", "read", "lstat part"}, op)
 	if want := !harmless; want && !errors.Is(s.err, errInjected) {
 		w.errorf("got error %v, want %v", s.err, errInjected)
@@ -45,19 +45,20 @@ func failOnce(w *world, sc scenario, n int) bool {
 	w.check()
 	w.reboot(0, 0).check()
 	w.complete()
-	w.reboot(0, 0).check() // what a failed sync lost was not trusted
+	w.reboot(0, 0).check() // a failed sync must not lead to a record
 	return op != ""
 }
 
-// Which method tells of which failure, and what is still possible after it.
+// TestFailures checks which method returns which failure, and what the Part can still do
+// after it.
 func TestFailures(t *testing.T) {
 	for _, tc := range []struct {
 		scenario string
 		op       string
 		n        int
 		from     string // method that returns the error
-		broken   bool   // the Part refuses to go on
-		state    State  // of the record, "" for none
+		broken   bool   // the Part refuses further work
+		state    State  // of the record; "" if there is none
 	}{
 		{"straight", "mkdir", 2, "Create", false, ""},
 		{"straight", "lock", 1, "Create", false, ""},
@@ -112,14 +113,14 @@ func scenarioNamed(t *testing.T, name string) scenario {
 	return scenario{}
 }
 
-// checkBroken asserts that the Part refuses all work, with the failure that ended
-// trust in it, and that no record holds what was not committed before; or that it
-// takes bytes as ever.
+// checkBroken checks that the Part refuses all work with its first error, and that the
+// record lists only bytes that were committed before. If want is false, it checks that
+// the Part still accepts bytes.
 func (s *session) checkBroken(want bool) {
 	s.w.t.Helper()
 	rec := s.part.Record()
 	if rec.State != Active {
-		return // no more bytes to come
+		return // all bytes are written
 	}
 	if !rec.Held.Equal(s.w.promised) {
 		s.w.errorf("held: got %s, want %s", rec.Held, s.w.promised)
@@ -149,8 +150,8 @@ func (s *session) checkBroken(want bool) {
 	}
 }
 
-// A failure that leaves the Part whole does not keep the same Part from going on.
-func TestGoOnAfterFailure(t *testing.T) {
+// After a failure that leaves the part file intact, the same Part can continue.
+func TestContinueAfterFailure(t *testing.T) {
 	sc := scenarioNamed(t, "straight")
 	for _, tr := range []trap{{op: "write", n: 1}, {op: "stat", n: 2}, {op: "settime", n: 1}, {op: "stat", n: 5}} {
 		w := newWorld(t, sc, 1)
@@ -164,16 +165,16 @@ func TestGoOnAfterFailure(t *testing.T) {
 		}
 		s.err = nil
 		s.commit()
-		s.rest()
+		s.completeRest()
 		s.close()
 		if s.err != nil {
-			w.errorf("going on: %v", s.err)
+			w.errorf("continuing: %v", s.err)
 		}
 		w.complete()
 	}
 }
 
-// Create leaves no part file and no record behind when it fails, wherever.
+// If Create fails at any step, it leaves no part file and no record.
 func TestFailedCreateLeavesNothing(t *testing.T) {
 	sc := scenarioNamed(t, "straight")
 	for n := 1; ; n++ {
@@ -196,8 +197,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 	}
 }
 
-// Space that the download has reserved is its own, though it is not free any
-// more.
+// Space that the download has reserved counts as its own, although it is no longer free.
 func TestResumeReserved(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	w.fs.space = 3000
@@ -213,9 +213,9 @@ func TestResumeReserved(t *testing.T) {
 	w.complete()
 }
 
-// Bytes that the part file has lost have to be written again: where Resume can
-// ask for space at all, they count. They are told when it works at last.
-func TestResumeLostNeedsSpace(t *testing.T) {
+// Bytes that the part file has lost need disk space again, and Resume checks for it if
+// allocated is known. Lost reports them once Resume succeeds.
+func TestResumeTruncatedNeedsSpace(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	s := &session{w: w}
 	s.create("v1", 2900)
@@ -235,7 +235,7 @@ func TestResumeLostNeedsSpace(t *testing.T) {
 		}
 		return lost, err
 	}
-	if _, err := resume(100); !errors.Is(err, ErrNoSpace) { // of the 800 that are missing
+	if _, err := resume(100); !errors.Is(err, ErrNoSpace) { // 800 are needed
 		t.Skipf("space is not asked for here: %v", err)
 	}
 	must(t, w.fs.Remove(w.target+".part"))
@@ -247,10 +247,10 @@ func TestResumeLostNeedsSpace(t *testing.T) {
 	}
 }
 
-// After a failed sync nothing is recorded, not even in a new state file, where the
-// record has to be written again.
+// After a failed sync nothing is recorded, not even in a new state file that needs the
+// record again.
 func TestNewStateAfterFailedSync(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10_000)
 	p.file = failingSync{p.file, new(bool)}
@@ -271,7 +271,7 @@ func TestNewStateAfterFailedSync(t *testing.T) {
 	}
 }
 
-// failingSync is a file whose first sync fails, and later ones do not.
+// A failingSync is a file whose first sync fails and whose later syncs succeed.
 type failingSync struct {
 	File
 	failed *bool

@@ -10,25 +10,28 @@ import (
 	"pawl/chunk"
 )
 
-// Finish gives the file its modification time, unless that is zero, and its
-// final name (steps 4 and 5). All bytes must have been committed. ErrForeign
-// says that a file has come to the target since Create; the complete part file
-// and its record then stay, and a later Resume tries again. ErrUncut says that the part
-// file is too long and the file system cannot cut it.
+// Finish sets the modification time of the file to modTime, unless that is zero, and
+// gives the file its final name (steps 4 and 5). All bytes must be committed, the size
+// must be known, and the Part must not be Dirty.
+//
+// If somebody has put a file at the target since Create, the error is ErrForeign. The
+// complete part file and its record then stay, and a later Resume tries again. If the
+// part file is too long and the file system cannot truncate it, the error is
+// ErrCannotTruncate. After Finish has returned nil, only Record and Close may be called.
 func (p *Part) Finish(modTime time.Time) error {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return err
 	}
-	if err := p.syncDir(); err != nil { // an empty file was never committed
+	if err := p.syncDirOnce(); err != nil { // Commit may never have run, for example for an empty file
 		return err
 	}
-	if p.suspect.Load() {
-		return fmt.Errorf("finish %q: what is held has not been checked again", p.rec.Target)
+	if p.dirty.Load() {
+		return fmt.Errorf("finish %q: held bytes have not been verified", p.rec.Target)
 	}
 	if whole := (chunk.Range{End: p.rec.Size}); p.rec.Size < 0 || !p.rec.Held.Contains(whole) || !p.written.set.Contains(whole) {
 		return fmt.Errorf("finish %q: bytes are missing", p.rec.Target)
 	}
-	if err := p.cut(); err != nil {
+	if err := p.truncateToSize(); err != nil {
 		return err
 	}
 	if !modTime.IsZero() {
@@ -36,7 +39,7 @@ func (p *Part) Finish(modTime time.Time) error {
 			return err
 		}
 	}
-	if err := p.file.Chmod(p.store.mode); err != nil {
+	if err := p.file.Chmod(p.store.fileMode); err != nil {
 		return err
 	}
 	if err := p.file.Sync(); err != nil {
@@ -47,7 +50,7 @@ func (p *Part) Finish(modTime time.Time) error {
 		return err
 	}
 	err = p.Update(func(r *Record) {
-		r.State, r.ModTime, r.Touched, r.Reason = Finishing, info.ModTime(), touched(info), ""
+		r.State, r.ModTime, r.ChangeTime, r.Reason = Finishing, info.ModTime(), changeTime(info), ""
 	})
 	if err != nil {
 		return err
@@ -55,9 +58,10 @@ func (p *Part) Finish(modTime time.Time) error {
 	return p.rename()
 }
 
-// cut sets the size of the part file if it is too long. One that is too short has
-// lost bytes, which zeros must not replace.
-func (p *Part) cut() error {
+// truncateToSize truncates a part file that is longer than the file. A part file that is
+// too short has lost bytes; it must not be extended, because the system would fill the
+// gap with zeros.
+func (p *Part) truncateToSize() error {
 	info, err := p.file.Stat()
 	switch {
 	case err != nil:
@@ -69,7 +73,7 @@ func (p *Part) cut() error {
 	}
 	err = p.file.Truncate(p.rec.Size)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = fmt.Errorf("%q: %w: %w", p.name, ErrUncut, err)
+		err = fmt.Errorf("%q: %w: %w", p.name, ErrCannotTruncate, err)
 	}
 	if err != nil {
 		return p.breakWith(err)
@@ -77,18 +81,18 @@ func (p *Part) cut() error {
 	return nil
 }
 
-// rename is step 5; it may be repeated.
+// rename is step 5. It is idempotent: Resume calls it again after a crash.
 func (p *Part) rename() error {
 	fsys, rec := p.store.fs, &p.rec
-	if _, err := p.inPlace(); err != nil {
+	if _, err := p.statInPlace(); err != nil {
 		return err
 	}
-	p.file.Close() // some systems do not rename an open file; an error loses nothing that is synced
+	p.file.Close() // some systems do not rename an open file; an error is harmless, because all bytes are synced
 	p.file = nil
-	p.broken.Store(&errFinished)
+	p.brokenBy.Store(&errFinished)
 	err := fsys.Rename(rec.Part(), rec.Target, rec.Replace)
 	if errors.Is(err, fs.ErrExist) {
-		err = p.linked(err)
+		err = p.resolveExisting(err)
 	}
 	if err != nil {
 		return err
@@ -96,20 +100,21 @@ func (p *Part) rename() error {
 	return p.recordDone()
 }
 
-// linked tells why a file is at the target, so that the rename failed with exists: if
-// a rename is a link and an unlink, a crash between the two leaves one file under both
-// names.
-func (p *Part) linked(exists error) error {
+// resolveExisting decides what to do if the rename failed with exists because something
+// is at the target. If a rename had to be a link and an unlink, a crash between the two
+// leaves one file under both names; then only the old name is removed. Any other file is
+// foreign.
+func (p *Part) resolveExisting(exists error) error {
 	fsys, rec := p.store.fs, &p.rec
 	part, err := fsys.Lstat(rec.Part())
-	if errors.Is(err, fs.ErrNotExist) && p.store.Intact(*rec) { // the rename was done, and its answer lost
+	if errors.Is(err, fs.ErrNotExist) && p.store.Intact(*rec) { // the rename succeeded, but the server's response was lost, as on NFS
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	target, err := fsys.Lstat(rec.Target)
-	if errors.Is(err, fs.ErrNotExist) { // it has come and gone
+	if errors.Is(err, fs.ErrNotExist) { // the file at the target has disappeared again
 		return exists
 	}
 	if err != nil {
@@ -121,7 +126,8 @@ func (p *Part) linked(exists error) error {
 	return fsys.Remove(rec.Part())
 }
 
-// recordDone ends step 5.
+// recordDone completes step 5: it syncs the directory and records the state Done. It is
+// idempotent.
 func (p *Part) recordDone() error {
 	if p.rec.State == Done {
 		return nil
@@ -130,17 +136,17 @@ func (p *Part) recordDone() error {
 		return err
 	}
 	rec := p.rec
-	if err := p.store.lookAgain(&rec); err != nil {
+	if err := p.store.refreshModTime(&rec); err != nil {
 		return err
 	}
 	return p.Update(func(r *Record) { r.State, r.ModTime = Done, rec.ModTime })
 }
 
-// lookAgain sets the modification time of rec to the time that its finished file has,
-// because some file systems change it when a file is closed or renamed, and the next run
-// must find the file as it was left. A file of another size is not this file. If there
-// is none, somebody has already taken it away.
-func (s *Store) lookAgain(rec *Record) error {
+// refreshModTime sets rec.ModTime to the modification time of the finished file. Some
+// file systems change that time when a file is closed or renamed, and the next run
+// compares it with the record. A file of another size is not this file, and leaves rec as
+// it is. So does a missing file, which somebody has already deleted.
+func (s *Store) refreshModTime(rec *Record) error {
 	info, err := s.fs.Lstat(rec.Target)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -10,29 +10,30 @@ import (
 	"time"
 )
 
-// What may be at the target, and how to see that it was left alone.
-func targets() map[string]struct{ put, want func(*place) } {
-	type tc = struct{ put, want func(*place) }
+// targets returns things that may be at the target, each with a function that creates it
+// and one that checks that it is unchanged.
+func targets() map[string]struct{ put, want func(*fixture) } {
+	type tc = struct{ put, want func(*fixture) }
 	return map[string]tc{
 		"file": {
-			func(l *place) { l.put(l.target, "foreign") },
-			func(l *place) { l.wantFile(l.target, "foreign") },
+			func(l *fixture) { l.put(l.target, "foreign") },
+			func(l *fixture) { l.wantFile(l.target, "foreign") },
 		},
 		"empty file": {
-			func(l *place) { l.put(l.target, "") },
-			func(l *place) { l.wantFile(l.target, "") },
+			func(l *fixture) { l.put(l.target, "") },
+			func(l *fixture) { l.wantFile(l.target, "") },
 		},
 		"directory": {
-			func(l *place) { l.put(filepath.Join(l.target, "inside"), "foreign") },
-			func(l *place) { l.wantFile(filepath.Join(l.target, "inside"), "foreign") },
+			func(l *fixture) { l.put(filepath.Join(l.target, "inside"), "foreign") },
+			func(l *fixture) { l.wantFile(filepath.Join(l.target, "inside"), "foreign") },
 		},
 		"dangling link": {
-			func(l *place) { l.symlink(l.target+".nowhere", l.target) },
-			func(l *place) { l.wantLink(l.target, l.target+".nowhere") },
+			func(l *fixture) { l.symlink(l.target+".nowhere", l.target) },
+			func(l *fixture) { l.wantLink(l.target, l.target+".nowhere") },
 		},
 		"link to a file": {
-			func(l *place) { l.put(l.target+".linked", "foreign"); l.symlink(l.target+".linked", l.target) },
-			func(l *place) {
+			func(l *fixture) { l.put(l.target+".linked", "foreign"); l.symlink(l.target+".linked", l.target) },
+			func(l *fixture) {
 				l.wantLink(l.target, l.target+".linked")
 				l.wantFile(l.target+".linked", "foreign")
 			},
@@ -40,7 +41,7 @@ func targets() map[string]struct{ put, want func(*place) } {
 	}
 }
 
-func (l *place) wantLink(name, to string) {
+func (l *fixture) wantLink(name, to string) {
 	l.t.Helper()
 	if got, err := os.Readlink(name); got != to {
 		l.t.Errorf("link: got %q, %v, want it to lead to %q still", got, err, to)
@@ -51,7 +52,7 @@ func (l *place) wantLink(name, to string) {
 func TestCreateForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			target.put(l)
 			_, err := l.store.Create(l.record())
 			l.wantErr("Create", err, ErrForeign)
@@ -63,12 +64,12 @@ func TestCreateForeignTarget(t *testing.T) {
 	}
 }
 
-// A file that comes to the target while the download runs stays, and the
-// download too; both when it is noticed at the end only.
+// A file that appears at the target during the download is not replaced, and the download
+// is kept, even if only Finish notices the file.
 func TestFinishForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 100_000)
 			target.put(l)
@@ -86,11 +87,11 @@ func TestFinishForeignTarget(t *testing.T) {
 	}
 }
 
-// Resume does not begin what could not end, and changes nothing then.
+// Resume fails early if Finish could not succeed, and changes nothing.
 func TestResumeForeignTarget(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 70_000)
 			must(t, p.Close(), os.Truncate(l.target+".part", 50_000))
@@ -106,16 +107,16 @@ func TestResumeForeignTarget(t *testing.T) {
 			if p.Lost() != 20_000 {
 				t.Errorf("Lost: got %d, want 20000", p.Lost())
 			}
-			l.rest(p)
+			l.complete(p)
 		})
 	}
 }
 
-// The user may allow it later.
+// The user may allow the replacement later.
 func TestAllowReplace(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			p := l.create()
 			l.write(p, 0, 100_000)
 			target.put(l)
@@ -132,15 +133,15 @@ func TestAllowReplace(t *testing.T) {
 			l.wantDone()
 		})
 	}
-	l := newPlace(t)
+	l := newFixture(t)
 	l.wantErr("AllowReplace of nothing", l.store.AllowReplace("0123456789abcdef"), ErrNotFound)
 }
 
-// Replace is leave to replace a file or a link, but not a directory.
+// Replace allows to replace a file or a symbolic link, but not a directory.
 func TestReplace(t *testing.T) {
 	for name, target := range targets() {
 		t.Run(name, func(t *testing.T) {
-			l := newPlace(t)
+			l := newFixture(t)
 			rec := l.record()
 			rec.Replace = true
 			target.put(l)
@@ -153,7 +154,7 @@ func TestReplace(t *testing.T) {
 			l.opened(p, err)
 			l.write(p, 0, 50_000)
 			target.want(l)
-			l.rest(p)
+			l.complete(p)
 			if name == "link to a file" {
 				l.wantFile(l.target+".linked", "foreign")
 			}
@@ -162,26 +163,26 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// A directory that comes while the download runs is not replaced either.
+// A directory that appears during the download is not replaced either.
 func TestFinishReplacesNoDirectory(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Replace = true
 	p := l.opened(l.store.Create(rec))
 	l.write(p, 0, 100_000)
-	must(t, os.Mkdir(l.target, 0o777)) // even an empty one
+	must(t, os.Mkdir(l.target, 0o777)) // even if it is empty
 	l.wantErr("Finish", p.Finish(time.Time{}), ErrForeign)
 	must(t, p.Close(), os.Remove(l.target), l.resume().Close())
 	l.wantDone()
 }
 
-// A part file that no record knows is kept, each under a name of its own.
+// A part file that no record names is renamed, each to a name of its own.
 func TestUnknownPart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	part := l.target + ".part"
 	for n, foreign := range []string{"foreign", "foreign too"} {
 		l.put(part, foreign)
-		l.rest(l.create())
+		l.complete(l.create())
 		must(t, os.Remove(l.target))
 		l.wantWarnings(n + 1)
 	}
@@ -192,18 +193,18 @@ func TestUnknownPart(t *testing.T) {
 	}
 }
 
-// An empty one is taken over, as nothing is lost.
+// An empty one is used, because nothing is lost.
 func TestEmptyPart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.put(l.target+".part", "")
-	l.rest(l.create())
+	l.complete(l.create())
 	l.wantWarnings(0)
 	l.wantNo(l.target + ".part.1")
 }
 
-// The part file of an earlier download of the same target is begun anew.
+// The part file of an earlier download of the same target is truncated and used.
 func TestCreateAgain(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 70_000)
 	old := p.Record().ID
@@ -214,14 +215,14 @@ func TestCreateAgain(t *testing.T) {
 	}
 	_, err := l.store.Get(old)
 	l.wantErr("Get of the first record", err, ErrNotFound)
-	l.rest(p)
+	l.complete(p)
 	l.wantWarnings(0)
 }
 
-// Symbolic links that were planted where the part file goes are not followed.
+// A symbolic link that somebody has planted at the path of the part file is not followed.
 func TestPlantedLink(t *testing.T) {
-	for _, victim := range []string{"precious", ""} { // "": the link dangles
-		l := newPlace(t)
+	for _, victim := range []string{"precious", ""} { // "": the link leads to nothing
+		l := newFixture(t)
 		precious := filepath.Join(t.TempDir(), "precious")
 		if victim != "" {
 			l.put(precious, victim)
@@ -245,7 +246,7 @@ func TestPlantedLink(t *testing.T) {
 	}
 }
 
-// A hookFS does something after each lock that it gives.
+// A hookFS calls a function after each successful lock.
 type hookFS struct {
 	FS
 	locked func()
@@ -259,18 +260,19 @@ func (h hookFS) Lock(part string, create bool) (io.Closer, error) {
 	return lock, err
 }
 
-// Another process may finish the same target just before Create gets the lock.
+// Another process may finish a download of the same target just before Create gets the
+// lock.
 func TestCreateTooLate(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
 	_, err := l.store.Create(l.record())
 	l.wantErr("Create", err, ErrForeign)
 	l.wantFile(l.target, "foreign")
 }
 
-// Then too it leaves nothing behind.
+// In that case Create leaves nothing behind.
 func TestCreateTooLateLeavesNothing(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.store.fs.FS = hookFS{osFS{}, func() { l.put(l.target, "foreign") }}
 	if _, err := l.store.Create(l.record()); err == nil {
 		t.Errorf("Create: got no error")
@@ -278,14 +280,14 @@ func TestCreateTooLateLeavesNothing(t *testing.T) {
 	l.wantNo(l.target + ".part")
 }
 
-// A lookFS calls looked after it has looked at a path for the first time.
-type lookFS struct {
+// An lstatFS calls looked after the first Lstat of a path.
+type lstatFS struct {
 	FS
 	path   string
 	looked func()
 }
 
-func (l *lookFS) Lstat(name string) (fs.FileInfo, error) {
+func (l *lstatFS) Lstat(name string) (fs.FileInfo, error) {
 	info, err := l.FS.Lstat(name)
 	if looked := l.looked; name == l.path && looked != nil {
 		l.looked = nil
@@ -294,13 +296,13 @@ func (l *lookFS) Lstat(name string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// A part file that is renamed to its final name while its path is checked as a target
-// is not in the way.
+// A part file that gets its final name while its path is checked as a target does not
+// count as foreign.
 func TestTargetWasPartFile(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
-	l.store.fs.FS = &lookFS{l.store.fs.FS, l.target + ".part", func() {
+	l.store.fs.FS = &lstatFS{l.store.fs.FS, l.target + ".part", func() {
 		if err := errors.Join(p.Finish(time.Time{}), p.Close()); err != nil {
 			t.Error(err)
 		}
@@ -310,9 +312,9 @@ func TestTargetWasPartFile(t *testing.T) {
 	}
 }
 
-// What is neither a file nor a link is not pawl's to remove.
+// A pipe at the path of the part file is not removed.
 func TestPipeAtPart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777))
 	makePipe(t, l.target+".part")
 	_, err := l.store.Create(l.record())

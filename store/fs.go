@@ -12,78 +12,85 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// FS is what this package asks of the file system that part files live in. It
-// is an interface so that tests can crash it at any step; paths are absolute. A
-// method whose system call fails returns its error, or errors.ErrUnsupported if there
-// is no such call. Only lacks.go decides which of them the caller sees.
+// FS is the file system of the part files. It is an interface so that tests can simulate
+// a crash at any step. All paths are absolute. A method whose system call fails must
+// return that error, or errors.ErrUnsupported if the system has no such call. Only
+// tolerantFS decides which errors the caller sees.
 type FS interface {
-	// Lock takes the advisory lock of a part file without waiting, and creates
-	// the file, for this user alone, if create is set. ErrBusy says that another holds the lock,
-	// fs.ErrNotExist that there is no file, and another *fs.PathError that it cannot be
-	// opened. The error of the lock call itself must not be a *fs.PathError. Closing
-	// releases the lock.
+	// Lock takes the advisory lock of a part file without waiting. With create it
+	// creates a missing file that only this user may read and write. The errors are
+	// ErrBusy if somebody else holds the lock, fs.ErrNotExist if there is no file,
+	// and another *fs.PathError if the file cannot be opened. The error of the lock
+	// call itself must not be a *fs.PathError, because tolerantFS tells the two apart
+	// by it. Close releases the lock.
 	Lock(part string, create bool) (io.Closer, error)
 	// Open opens an existing regular file for reading and writing.
 	Open(name string) (File, error)
-	// CreateTemp opens a new file in dir that has no name, for Link to give it one.
-	Unnamed(dir string) (File, error)
-	// Link gives an unnamed file its name; fs.ErrExist where that is taken.
-	Link(f File, name string) error
+	// CreateTemp opens a new file in dir that has no name until LinkTemp names it.
+	CreateTemp(dir string) (File, error)
+	// LinkTemp gives a file of CreateTemp its name. If the name exists, the error is
+	// fs.ErrExist.
+	LinkTemp(f File, name string) error
 	// OpenRead opens an existing regular file for reading only.
 	OpenRead(name string) (ReadFile, error)
 	Lstat(name string) (fs.FileInfo, error)
-	// Alone returns an ErrNotOurs unless the regular file at name, which info is about,
-	// belongs to this user and has no other name.
-	Alone(name string, info fs.FileInfo) error
-	// SameFile reports whether both are of one file.
+	// CheckPrivate returns an ErrNotOurs unless the regular file at name belongs to
+	// this user and has no other name. info must be the result of Lstat or Stat for
+	// the file.
+	CheckPrivate(name string, info fs.FileInfo) error
+	// SameFile reports whether a and b describe the same file.
 	SameFile(a, b fs.FileInfo) bool
-	// Mkdir creates a directory whose parent exists.
+	// Mkdir creates a directory. Its parent must exist.
 	Mkdir(dir string) error
-	// Rename fails with fs.ErrExist where to exists, unless replace is set.
+	// Rename renames from to to. If to exists and replace is false, the error is
+	// fs.ErrExist.
 	Rename(from, to string, replace bool) error
-	// Hardlink gives a file a second name; fs.ErrExist where that is taken.
+	// Hardlink gives the file from the second name to. If to exists, the error is
+	// fs.ErrExist.
 	Hardlink(from, to string) error
 	Remove(name string) error
 	// SyncDir makes the entries of dir durable.
 	SyncDir(dir string) error
-	// Free returns how many bytes the user may still write below dir.
-	Free(dir string) (int64, error)
+	// FreeSpace returns how many bytes the user may still write below dir.
+	FreeSpace(dir string) (int64, error)
 }
 
-// ReadFile is a finished file, open for reading.
+// A ReadFile is a finished file, open for reading.
 type ReadFile interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// File is an open part file.
+// A File is an open part file.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error
-	// Sync makes data and metadata durable, DataSync only what is needed to
-	// read the data back.
+	// Sync makes data and metadata durable. DataSync makes the data durable, and only
+	// the metadata that is needed to read it.
 	Sync() error
 	DataSync() error
-	// StartSync lets the disk begin with what a Sync that follows waits for.
+	// StartSync starts writing to the disk, so that a following Sync has less to wait
+	// for. It does not wait and returns no error.
 	StartSync()
 	SetModTime(t time.Time) error
 	Chmod(mode fs.FileMode) error
-	// Reserve asks the file system for the blocks of r where it gives them
-	// without writing zeros, and does nothing elsewhere. The size of the file
-	// stays. It blocks writers for as long as it takes.
+	// Reserve allocates disk blocks for a range if the file system can do so without
+	// writing zeros; otherwise it does nothing. It must not change the size of the
+	// file. It blocks writers while it runs.
 	Reserve(off, length int64) error
-	// Unreserve gives back the blocks of a range that has no bytes of ours, where Reserve
-	// asks for them. The size of the file stays.
+	// Unreserve frees the disk blocks of a range that holds no received bytes, on
+	// file systems on which Reserve allocates them. It must not change the size of
+	// the file.
 	Unreserve(off, length int64) error
 }
 
 // osFS is the real file system.
 type osFS struct{}
 
-// osFile is a real file.
+// osFile is a file of osFS.
 type osFile struct{ *os.File }
 
 func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
@@ -91,17 +98,19 @@ func (osFS) SameFile(a, b fs.FileInfo) bool         { return os.SameFile(a, b) }
 func (osFS) Remove(name string) error               { return os.Remove(name) }
 func (osFS) Mkdir(dir string) error                 { return os.Mkdir(dir, 0o777) }
 
-// partMode is the mode of a part file: whoever may read a file may lock it.
+// partMode is the mode of a part file. Other users must not be able to read it, because a
+// user who can open a file can lock it and so block the download.
 const partMode = 0o600
 
-// Lock takes the lock and makes sure that it is that of the file now at the
-// path: another process may have renamed the locked one to its final name.
+// Lock takes the lock and then checks that the locked file is still at the path: another
+// process may have renamed it to its final name between the open and the lock. Such a
+// lock would protect the wrong file, so Lock tries again, ten times.
 func (osFS) Lock(part string, create bool) (io.Closer, error) {
 	flag := os.O_RDWR | openNoFollow
 	if create || lockSuffix != "" {
 		flag |= os.O_CREATE
 	}
-	if lockSuffix != "" && !create { // the lock file is not the part file
+	if lockSuffix != "" && !create { // do not create a lock file for a part file that does not exist
 		if _, err := os.Lstat(part); err != nil {
 			return nil, err
 		}
@@ -119,7 +128,7 @@ func (osFS) Lock(part string, create bool) (io.Closer, error) {
 			var there fs.FileInfo
 			there, err = os.Lstat(name)
 			if err == nil && os.SameFile(locked, there) {
-				return heldLock{lock}, nil
+				return fileLock{lock}, nil
 			}
 		}
 		lock.Close()
@@ -130,9 +139,9 @@ func (osFS) Lock(part string, create bool) (io.Closer, error) {
 	return nil, fmt.Errorf("%q keeps changing: %w", name, ErrBusy)
 }
 
-// uninterrupted calls do again if a signal interrupts it: a hundred times, because a
-// file system may never do better.
-func uninterrupted(do func() error) (err error) {
+// retryInterrupted calls do again while a signal interrupts it, 100 times at most,
+// because a broken file system may always return EINTR.
+func retryInterrupted(do func() error) (err error) {
 	for range 100 {
 		if err = do(); !errors.Is(err, syscall.EINTR) {
 			break
@@ -141,22 +150,23 @@ func uninterrupted(do func() error) (err error) {
 	return err
 }
 
-// tryLock takes a lock without waiting.
+// tryLock takes the lock without waiting.
 func tryLock(lock *flock.Flock) (ok bool, err error) {
-	err = uninterrupted(func() (err error) {
+	err = retryInterrupted(func() (err error) {
 		ok, err = lock.TryLock()
 		return err
 	})
 	return ok, err
 }
 
-// heldLock is a lock that takes its own file with it, where there is one.
-type heldLock struct{ *flock.Flock }
+// A fileLock removes its own lock file on Close, on systems on which the lock is not on
+// the part file itself.
+type fileLock struct{ *flock.Flock }
 
-func (l heldLock) Close() error {
+func (l fileLock) Close() error {
 	err := l.Flock.Close()
 	if lockSuffix != "" {
-		os.Remove(l.Path()) // fails where another process has it locked by now
+		os.Remove(l.Path()) // fails if another process holds the lock by now, which is fine
 	}
 	return err
 }
@@ -173,7 +183,8 @@ func (osFS) OpenRead(name string) (ReadFile, error) {
 	return openRegular(name, os.O_RDONLY|openNoFollow, 0)
 }
 
-// openRegular is os.OpenFile for regular files only.
+// openRegular is os.OpenFile, but fails if the file is not a regular one. It does not
+// wait for the other end of a pipe.
 func openRegular(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(name, flag|openNonblock, perm)
 	if err != nil {
@@ -197,7 +208,7 @@ func (osFS) Rename(from, to string, replace bool) error {
 	return renameNoReplace(from, to)
 }
 
-// SetModTime works on the path, as the os package has no call for an open file. It sets
-// the time of access too, because file systems made with libfuse 2 ignore a call that
-// sets one of the two.
+// SetModTime works on the path, because package os has no call for an open file. It sets
+// the access time, too: file systems made with libfuse 2 ignore a call that sets only one
+// of the two.
 func (f osFile) SetModTime(t time.Time) error { return setTimes(f.Name(), t) }

@@ -11,34 +11,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DataSync is fdatasync(2).
+// DataSync uses fdatasync(2).
 func (f osFile) DataSync() error {
-	err := uninterrupted(func() error { return unix.Fdatasync(int(f.Fd())) })
+	err := retryInterrupted(func() error { return unix.Fdatasync(int(f.Fd())) })
 	if err != nil {
 		return &os.PathError{Op: "sync", Path: f.Name(), Err: err}
 	}
 	return nil
 }
 
-// StartSync is sync_file_range(2) that does not wait.
+// StartSync uses sync_file_range(2) without waiting.
 func (f osFile) StartSync() {
-	unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE) // a favour; Sync tells what fails
+	unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE) // best effort: Sync reports all errors
 }
 
-// cheapFallocate lists the file systems that give blocks without writing them:
-// they mark them unwritten. Elsewhere, tmpfs among them, it costs as much as
-// writing or is not there.
+// cheapFallocate lists the file systems on which fallocate marks blocks as unwritten
+// instead of writing zeros. On all others, for example tmpfs, it is as slow as writing or
+// does not exist.
 var cheapFallocate = []int64{
 	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
 }
 
-// reserves reports whether the file system of f is one of cheapFallocate.
+// reserves reports whether the file system of f is in cheapFallocate.
 func (f osFile) reserves() bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(int(f.Fd()), &st) == nil && slices.Contains(cheapFallocate, int64(st.Type))
 }
 
-// Reserve is fallocate(2) that keeps the size.
+// Reserve uses fallocate(2) with FALLOC_FL_KEEP_SIZE.
 func (f osFile) Reserve(off, length int64) error {
 	if !f.reserves() {
 		return nil
@@ -47,11 +47,11 @@ func (f osFile) Reserve(off, length int64) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
 		return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
 	}
-	return nil // a reservation is a favour: all but a full disk is ignored
+	return nil // best effort: only a full disk is an error
 }
 
-// Unreserve makes a hole, and frees what is reserved behind the end by setting the size
-// to what it is.
+// Unreserve punches a hole into the file. Blocks beyond the end of the file are freed by
+// a truncation to the present size.
 func (f osFile) Unreserve(off, length int64) error {
 	if !f.reserves() {
 		return nil
@@ -69,16 +69,16 @@ func (f osFile) Unreserve(off, length int64) error {
 	return err
 }
 
-// touched returns when a file was last changed in any way: the change time, which
-// nobody can put back.
-func touched(info fs.FileInfo) time.Time {
+// changeTime returns when anything about the file last changed: its ctime, which no call
+// can set back. Some file systems have none; there it is the modification time.
+func changeTime(info fs.FileInfo) time.Time {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Ctim.Nano() != 0 {
 		return time.Unix(0, st.Ctim.Nano())
 	}
 	return info.ModTime()
 }
 
-// renameNoReplace is renameat2(2) with RENAME_NOREPLACE.
+// renameNoReplace uses renameat2(2) with RENAME_NOREPLACE.
 func renameNoReplace(from, to string) error {
 	return linkError(from, to, unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE))
 }

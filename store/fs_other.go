@@ -8,26 +8,27 @@ import (
 	"time"
 )
 
-// DataSync is a full sync; on darwin the os package asks for F_FULLFSYNC.
+// DataSync syncs everything. On darwin, package os uses F_FULLFSYNC.
 func (f osFile) DataSync() error { return f.File.Sync() }
 
-// TempFile is not to be had here.
-func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
+// CreateTemp is not supported.
+func (osFS) CreateTemp(string) (File, error) { return nil, errors.ErrUnsupported }
 
-// Link is for what TempFile opens.
-func (osFS) Link(File, string) error { return errors.ErrUnsupported }
+// LinkTemp is not supported.
+func (osFS) LinkTemp(File, string) error { return errors.ErrUnsupported }
 
 // StartSync does nothing.
 func (f osFile) StartSync() {}
 
-// Reserve does nothing: files are sparse.
+// Reserve does nothing, because part files are sparse.
 func (f osFile) Reserve(off, length int64) error { return nil }
 
 // Unreserve does nothing.
 func (f osFile) Unreserve(off, length int64) error { return nil }
 
-// renameNoReplace is not to be had here.
+// renameNoReplace is not supported; tolerantFS links and unlinks instead.
 func renameNoReplace(_, _ string) error { return errors.ErrUnsupported }
 
-// touched returns when a file was last changed, as far as can be told.
-func touched(info fs.FileInfo) time.Time { return info.ModTime() }
+// changeTime returns the modification time, the best approximation of the last change
+// here.
+func changeTime(info fs.FileInfo) time.Time { return info.ModTime() }

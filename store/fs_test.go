@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// The lock is of the file that is at the path, not of one that was there.
+// Lock locks the file that is at the path now, not one that was there before.
 func TestLockFollowsName(t *testing.T) {
 	part := filepath.Join(t.TempDir(), "file.part")
 	_, err := osFS{}.Lock(part, false)
@@ -22,7 +22,7 @@ func TestLockFollowsName(t *testing.T) {
 	first, err := osFS{}.Lock(part, true)
 	must(t, err)
 	defer first.Close()
-	must(t, os.WriteFile(part, []byte("data"), 0o666)) // on Windows the lock has its own file
+	must(t, os.WriteFile(part, []byte("data"), 0o666)) // on Windows the lock is on a separate file
 	if _, err := (osFS{}).Lock(part, true); !errors.Is(err, ErrBusy) {
 		t.Errorf("second Lock: got %v, want %v", err, ErrBusy)
 	}
@@ -38,8 +38,8 @@ func TestLockFollowsName(t *testing.T) {
 	must(t, second.Close())
 }
 
-// Several try to lock and rename one name. Who has the lock has the name too,
-// though all but one may have opened the file before it was renamed.
+// Several goroutines lock and rename one file. Only the holder of the lock has the file
+// at the name, although others may have opened it before the rename.
 func TestLockRace(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the lock has its own file")
@@ -52,7 +52,7 @@ func TestLockRace(t *testing.T) {
 			for range 1000 {
 				lock, err := osFS{}.Lock(part, true)
 				if err != nil {
-					continue // busy
+					continue // another goroutine holds the lock
 				}
 				if err := os.Rename(part, fmt.Sprint(part, n)); err != nil {
 					t.Errorf("rename under the lock: %v", err)
@@ -73,7 +73,7 @@ func TestLockRace(t *testing.T) {
 }
 
 func TestMkdirAll(t *testing.T) {
-	fsys := newPlace(t).store.fs
+	fsys := newFixture(t).store.fs
 	dir := filepath.Join(t.TempDir(), "a", "b", "c")
 	must(t, fsys.MkdirAll(dir), fsys.MkdirAll(dir), os.WriteFile(filepath.Join(dir, "file"), nil, 0o666))
 	if err := fsys.MkdirAll(filepath.Join(dir, "file", "d")); err == nil {
@@ -81,8 +81,7 @@ func TestMkdirAll(t *testing.T) {
 	}
 }
 
-// A directory whose name could not be synced is not taken as durable by the
-// next call.
+// A directory whose entry could not be synced does not count as durable in the next call.
 func TestMkdirAllUnsynced(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	for n := range 2 {
@@ -93,10 +92,10 @@ func TestMkdirAllUnsynced(t *testing.T) {
 	}
 }
 
-// Without replacing, whatever the file system lacks for it.
+// Rename without replacing works, whatever calls the file system lacks.
 func TestRename(t *testing.T) {
 	for _, lacking := range [][]string{nil, {"exclusive"}, {"exclusive", "hardlink"}} {
-		l := newPlace(t)
+		l := newFixture(t)
 		dir := t.TempDir()
 		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
 		l.store.fs.FS = renameFS{osFS{}, lacking}
@@ -115,7 +114,7 @@ func TestRename(t *testing.T) {
 	}
 }
 
-// A renameFS lacks ways to rename.
+// A renameFS lacks some ways to rename.
 type renameFS struct {
 	FS
 	lacking []string
@@ -135,7 +134,7 @@ func (r renameFS) Hardlink(from, to string) error {
 	return r.FS.Hardlink(from, to)
 }
 
-// Only a regular file is opened as a part file.
+// Open refuses everything except a regular file.
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := (osFS{}).Open(dir); err == nil {

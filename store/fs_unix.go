@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	openNoFollow = unix.O_NOFOLLOW // a planted symbolic link is not followed
-	openNonblock = unix.O_NONBLOCK // nor a pipe waited for; files do not mind
-	lockSuffix   = ""              // the part file itself is locked
+	openNoFollow = unix.O_NOFOLLOW // fail on a symbolic link that somebody has planted
+	openNonblock = unix.O_NONBLOCK // do not block on a pipe; no effect on regular files
+	lockSuffix   = ""              // the lock is on the part file itself
 )
 
-// SyncDir is fsync(2) of a directory.
+// SyncDir uses fsync(2) on the directory.
 func (osFS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -32,12 +32,12 @@ func (osFS) SyncDir(dir string) error {
 	return d.Sync()
 }
 
-// Hardlink is link(2).
+// Hardlink uses link(2).
 func (osFS) Hardlink(from, to string) error { return os.Link(from, to) }
 
-// Free is statfs(2): the blocks that an ordinary user may take. If the total is zero, as
-// with some FUSE file systems, the number of free blocks means nothing.
-func (osFS) Free(dir string) (int64, error) {
+// FreeSpace uses statfs(2) and returns the blocks that an ordinary user may use. Some
+// FUSE file systems report a total of zero blocks; their free blocks are meaningless.
+func (osFS) FreeSpace(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
@@ -51,17 +51,18 @@ func (osFS) Free(dir string) (int64, error) {
 	return math.MaxInt64, nil
 }
 
-// allocated returns how many bytes of the disk a file takes, reserved ones too.
+// allocated returns how many bytes of the disk a file occupies, including reserved
+// blocks.
 func allocated(info fs.FileInfo) (n int64, ok bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false
 	}
-	return int64(st.Blocks) * 512, true // whatever the block size (POSIX)
+	return int64(st.Blocks) * 512, true // st_blocks counts units of 512 bytes, whatever the block size (stat(2))
 }
 
-// setTimes sets the times of access, to now, and of modification. A symbolic link is not
-// followed.
+// setTimes sets the access time to now and the modification time to modified. It does not
+// follow a symbolic link.
 func setTimes(path string, modified time.Time) error {
 	times := make([]unix.Timespec, 2)
 	for i, t := range []time.Time{time.Now(), modified} {
@@ -76,10 +77,10 @@ func setTimes(path string, modified time.Time) error {
 	return nil
 }
 
-// unlock gives up bbolt's lock on f, which is of flock(2).
+// unlock releases bbolt's flock(2) lock on f.
 func unlock(f *os.File) { unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
-// linkError gives err the paths it is about; nil stays nil.
+// linkError wraps err with both paths. It returns nil if err is nil.
 func linkError(from, to string, err error) error {
 	if err == nil {
 		return nil
@@ -87,8 +88,8 @@ func linkError(from, to string, err error) error {
 	return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 }
 
-// ownerOf returns the owner of a file and how many names it has. known is false if info
-// does not say.
+// ownerOf returns the owner of a file and its number of hard links. known is false if
+// info does not contain them.
 func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -97,7 +98,7 @@ func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) {
 	return int(st.Uid), uint64(st.Nlink), true
 }
 
-// fileID returns the numbers by which a file is known.
+// fileID returns the device and inode numbers of a file.
 func fileID(info fs.FileInfo) (id FileID, ok bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -106,9 +107,10 @@ func fileID(info fs.FileInfo) (id FileID, ok bool) {
 	return FileID{uint64(st.Dev), uint64(st.Ino)}, true
 }
 
-// newFileMode is the mode that a new file of this process has: all that the umask leaves.
-// Linux tells the umask; elsewhere it must be set to be read, for an instant to a value
-// that gives others nothing.
+// newFileMode returns the mode of a new file of this process: 0666 without the bits of
+// the umask. Linux shows the umask in /proc. Elsewhere reading it means setting it;
+// during that instant it is 0077, which is the safe direction for a file that another
+// goroutine creates.
 func newFileMode() fs.FileMode {
 	status, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(status)) {

@@ -12,43 +12,46 @@ import (
 const (
 	openNoFollow = 0
 	openNonblock = 0
-	// lockSuffix: locks are mandatory on this system, so one on the part file
-	// would keep the download itself from writing.
+	// lockSuffix is the suffix of a separate lock file. Locks are mandatory on
+	// Windows, so a lock on the part file would keep the download itself from writing
+	// to it.
 	lockSuffix = ".lock"
 )
 
-// DataSync is FlushFileBuffers.
+// DataSync uses FlushFileBuffers.
 func (f osFile) DataSync() error { return f.File.Sync() }
 
-// TempFile is not to be had here.
-func (osFS) Unnamed(string) (File, error) { return nil, errors.ErrUnsupported }
+// CreateTemp is not supported.
+func (osFS) CreateTemp(string) (File, error) { return nil, errors.ErrUnsupported }
 
-// Link is for what TempFile opens.
-func (osFS) Link(File, string) error { return errors.ErrUnsupported }
+// LinkTemp is not supported.
+func (osFS) LinkTemp(File, string) error { return errors.ErrUnsupported }
 
-// Hardlink is for systems that cannot rename without replacing.
+// Hardlink is not supported. It is not needed, because Windows can rename without
+// replacing.
 func (osFS) Hardlink(_, _ string) error { return errors.ErrUnsupported }
 
 // StartSync does nothing.
 func (f osFile) StartSync() {}
 
-// Reserve makes the file sparse, so that a write far beyond its end does not
-// fill the gap with zeros.
+// Reserve makes the file sparse. Otherwise a write far beyond the end of the file would
+// fill the gap with zeros first.
 func (f osFile) Reserve(off, length int64) error {
 	var n uint32
-	// A favour: where it fails the file is filled, more slowly.
+	// Best effort: without it the download is only slower.
 	_ = windows.DeviceIoControl(windows.Handle(f.Fd()), windows.FSCTL_SET_SPARSE, nil, 0, nil, 0, &n, nil)
 	return nil
 }
 
-// Unreserve does nothing: a sparse file has no blocks of bytes that were not written.
+// Unreserve does nothing, because a sparse file has no blocks for bytes that were not
+// written.
 func (f osFile) Unreserve(off, length int64) error { return nil }
 
-// SyncDir does nothing: MoveFileEx writes through.
+// SyncDir does nothing, because MoveFileEx writes through.
 func (osFS) SyncDir(dir string) error { return nil }
 
-// Free is GetDiskFreeSpaceEx.
-func (osFS) Free(dir string) (int64, error) {
+// FreeSpace uses GetDiskFreeSpaceEx.
+func (osFS) FreeSpace(dir string) (int64, error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, err
@@ -60,13 +63,13 @@ func (osFS) Free(dir string) (int64, error) {
 	return int64(free), nil
 }
 
-// allocated is not known.
+// allocated is unknown.
 func allocated(info fs.FileInfo) (n int64, ok bool) { return 0, false }
 
-// unlock does nothing: closing the file unlocks it.
+// unlock does nothing, because closing the file releases the lock.
 func unlock(f *os.File) {}
 
-// renameNoReplace is MoveFileEx without leave to replace.
+// renameNoReplace uses MoveFileEx without MOVEFILE_REPLACE_EXISTING.
 func renameNoReplace(from, to string) error {
 	old, err := windows.UTF16PtrFromString(from)
 	if err != nil {
@@ -86,17 +89,18 @@ func renameNoReplace(from, to string) error {
 	return nil
 }
 
-// touched returns when a file was last changed, as far as can be told.
-func touched(info fs.FileInfo) time.Time { return info.ModTime() }
+// changeTime returns the modification time, the best approximation of the last change
+// here.
+func changeTime(info fs.FileInfo) time.Time { return info.ModTime() }
 
-// ownerOf is not known: the access lists of this system are not looked at.
+// ownerOf is unknown, because pawl does not read access control lists.
 func ownerOf(info fs.FileInfo) (uid int, links uint64, known bool) { return 0, 0, false }
 
-// fileID is not to be had without opening the file.
+// fileID is unknown: the numbers need an open file.
 func fileID(fs.FileInfo) (id FileID, ok bool) { return FileID{}, false }
 
-// setTimes sets the times of access, to now, and of modification.
+// setTimes sets the access time to now and the modification time to modified.
 func setTimes(path string, modified time.Time) error { return os.Chtimes(path, time.Now(), modified) }
 
-// newFileMode is that of a file that may be written.
+// newFileMode returns the mode of a writable file.
 func newFileMode() fs.FileMode { return 0o666 }

@@ -14,32 +14,34 @@ import (
 	"pawl/chunk"
 )
 
-// A history is a state file and what was ever on record in it.
+// A history is a state file together with everything that was ever on record in it.
 type history struct {
 	state []byte
-	held  map[ID][]string // what was committed, oldest first
+	held  map[ID][]string // held ranges of each commit, oldest first
 }
 
 func historyID(n int) ID { return ID(fmt.Sprintf("%016x", n)) }
 
-// newHistory returns a state file with trees of more than one level, pages of
-// sums, and records that have grown. They are always the same.
+// newHistory returns a state file with trees of several levels, pages of checksums, and
+// records that have grown. Its bytes are always the same.
 func newHistory(t *testing.T) history {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	dir, err := filepath.Abs("/directory")
 	must(t, err)
 	h := history{held: map[ID][]string{}}
 	for commit := range 4 {
-		for _, put := range []func(tx, *Record, []byte) error{ // one bucket in each transaction: bbolt's order is that of a map
+		// One bucket per transaction, because bbolt writes the buckets of a transaction in
+		// the random order of a map.
+		for _, put := range []func(tx, *Record, []byte) error{
 			func(t tx, r *Record, _ []byte) error { return t.put(r) },
 			func(t tx, r *Record, _ []byte) error {
 				return t.Bucket(targetBucket).Put([]byte(r.Target), []byte(r.ID))
 			},
 			func(t tx, r *Record, _ []byte) error {
-				return t.Bucket(askedBucket).Put(askedKey(dir, r.URL), []byte(r.ID))
+				return t.Bucket(urlBucket).Put(urlKey(dir, r.URL), []byte(r.ID))
 			},
-			func(t tx, r *Record, sums []byte) error { return t.putPages(r.ID, []page{{0, seal(sums)}}) },
+			func(t tx, r *Record, sums []byte) error { return t.putPages(r.ID, []sumPage{{0, addChecksum(sums)}}) },
 		} {
 			must(t, l.store.write(func(t tx) (err error) {
 				for n := range 60 {
@@ -47,7 +49,7 @@ func newHistory(t *testing.T) history {
 					rec.Target, rec.Size = filepath.Join(dir, fmt.Sprint("file", n)), 1<<30
 					rec.Held = chunk.NewSet(chunk.Range{Off: int64(n), End: int64(100 * (n + commit + 1))})
 					h.held[rec.ID] = append(h.held[rec.ID], rec.Held.String())
-					err = errors.Join(err, put(t, &rec, bytes.Repeat([]byte{byte(n), byte(commit), 1, 2}, pageSums)))
+					err = errors.Join(err, put(t, &rec, bytes.Repeat([]byte{byte(n), byte(commit), 1, 2}, sumsPerPage)))
 				}
 				return err
 			}))
@@ -58,13 +60,13 @@ func newHistory(t *testing.T) history {
 	return h
 }
 
-// check asserts that whatever can be read from a damaged state file was committed
-// once, and that a new download can be made on it.
+// check checks that every record that can be read from a damaged state file was committed
+// at some time, and that a new download can be created on it.
 func (h history) check(t *testing.T, damaged []byte) {
 	t.Helper()
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.WriteFile(l.dbPath(), damaged, 0o600))
-	err := l.unhung(func() error {
+	err := l.withinTimeout(func() error {
 		records, err := l.store.Records()
 		for _, rec := range records {
 			h.wantCommitted(t, rec)
@@ -94,8 +96,8 @@ func (h history) wantCommitted(t *testing.T, rec Record) {
 	}
 }
 
-// A page of the state file that was lost costs what was in it: nothing panics or
-// hangs, nothing is on record that was not, and work goes on.
+// A zeroed page of the state file costs the records on it. Nothing panics or hangs, no
+// false record appears, and work continues.
 func TestZeroedPages(t *testing.T) {
 	h := newHistory(t)
 	if len(h.state) < 20*os.Getpagesize() {
@@ -111,7 +113,7 @@ func TestZeroedPages(t *testing.T) {
 	}
 }
 
-// Likewise with flipped bits.
+// The same with flipped bits.
 func TestFlippedBits(t *testing.T) {
 	h := newHistory(t)
 	for seed := range uint64(60) {
@@ -127,7 +129,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// Likewise where a value is said to be where there is nothing.
+// The same with a value that lies beyond the end of the file.
 func TestValueBeyondEnd(t *testing.T) {
 	h := newHistory(t)
 	const leafPage, position = 0x02, 16 + 4 // of the first element

@@ -1,25 +1,32 @@
 package store
 
-// This file is what is remembered of hosts, so that the next download begins with
-// as many connections as the last one found to be good.
+// This file keeps notes about hosts, so that the next download starts with the number of
+// connections that the last one found to be good.
 
 import (
 	"encoding/json"
 	"time"
 )
 
-// A HostNote is what a download has learned of a host.
+// A HostNote records what a download has found out about a host.
 type HostNote struct {
-	Best  int       `json:"best,omitempty"`  // connections, more of which brought nothing; 0 unknown
-	Limit int       `json:"limit,omitempty"` // connections beyond which it refused one; 0 if it did not
-	Seen  time.Time `json:"seen"`            // when that was so
+	// Best is the number of connections beyond which more connections did not raise
+	// the transfer rate; 0 if unknown.
+	Best int `json:"best,omitempty"`
+	// Limit is the number of connections beyond which the host refused another one; 0
+	// if it refused none.
+	Limit int `json:"limit,omitempty"`
+	// Seen is the time of the observation.
+	Seen time.Time `json:"seen"`
 }
 
-// mostHosts is how many notes are kept.
-const mostHosts = 1000
+// maxHosts is the number of notes to keep. A note takes about 100 bytes, and NoteHost
+// reads all of them; a guess.
+const maxHosts = 1000
 
-// Host returns what is noted of a host, by its origin (RFC 6454 §4); the zero
-// HostNote for nothing, or nothing that can be read.
+// Host returns the note about a host, given by its origin (RFC 6454 §4), for example
+// "https://example.com". It returns the zero HostNote if there is none or it cannot be
+// read.
 func (s *Store) Host(origin string) (n HostNote, err error) {
 	err = s.read(func(t tx) error {
 		if b := t.Bucket(hostBucket); b != nil && json.Unmarshal(b.Get([]byte(origin)), &n) != nil {
@@ -30,8 +37,8 @@ func (s *Store) Host(origin string) (n HostNote, err error) {
 	return n, err
 }
 
-// NoteHost notes what was learned of a host. The oldest note gives way where there
-// are many.
+// NoteHost stores the note about a host. If there are more than maxHosts notes, it
+// deletes the oldest one.
 func (s *Store) NoteHost(origin string, n HostNote) error {
 	data, err := json.Marshal(n)
 	if err != nil {
@@ -49,13 +56,13 @@ func (s *Store) NoteHost(origin string, n HostNote) error {
 		var since time.Time
 		err = b.ForEach(func(k, v []byte) error {
 			var n HostNote
-			json.Unmarshal(v, &n) // what cannot be read is the oldest
+			json.Unmarshal(v, &n) // an unreadable note counts as the oldest
 			if count++; oldest == nil || n.Seen.Before(since) {
 				oldest, since = k, n.Seen
 			}
 			return nil
 		})
-		if err != nil || count <= mostHosts {
+		if err != nil || count <= maxHosts {
 			return err
 		}
 		return b.Delete(oldest)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestHosts: what was noted last is remembered, by another Store too, of so many
-// hosts and no more, and what cannot be read is nothing.
+// The latest note about a host is kept, also for another Store, up to maxHosts notes. A
+// note that cannot be read counts as missing.
 func TestHosts(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Store {
@@ -36,14 +36,14 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestHostsMany: the oldest notes give way.
+// If there are too many notes, the oldest ones are deleted.
 func TestHostsMany(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	must(t, err)
 	seen := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	err = s.write(func(t tx) error {
 		b, err := t.CreateBucketIfNotExists(hostBucket)
-		for i := range mostHosts {
+		for i := range maxHosts {
 			if err == nil {
 				err = b.Put(fmt.Appendf(nil, "http://%04d:80", i), fmt.Appendf(nil, `{"best":1,"seen":%q}`, seen.Add(-time.Duration(i)*time.Hour).Format(time.RFC3339)))
 			}
@@ -56,7 +56,7 @@ func TestHostsMany(t *testing.T) {
 	if err := s.NoteHost("http://new:80", HostNote{Best: 2, Seen: seen}); err != nil {
 		t.Fatal(err)
 	}
-	for host, want := range map[string]int{"http://new:80": 2, "http://0000:80": 1, fmt.Sprintf("http://%04d:80", mostHosts-1): 0} {
+	for host, want := range map[string]int{"http://new:80": 2, "http://0000:80": 1, fmt.Sprintf("http://%04d:80", maxHosts-1): 0} {
 		if n, err := s.Host(host); err != nil || n.Best != want {
 			t.Errorf("%s: got %+v, %v, want best %d", host, n, err, want)
 		}

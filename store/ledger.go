@@ -1,7 +1,8 @@
 package store
 
-// This file is the ledger: what is remembered of finished files, by path. There
-// may be millions of them, so an entry is short, and nothing reads them all at once.
+// This file implements the ledger, the bucket of finished files by path. It may hold
+// millions of entries. Therefore an entry is short, and no function reads all of them
+// into memory at once.
 
 import (
 	"bytes"
@@ -15,33 +16,35 @@ import (
 	"pawl/chunk"
 )
 
-// A FileStamp tells one state of a file on disk from another.
+// A FileStamp identifies one state of a file on disk.
 type FileStamp struct {
-	Size    int64     // bytes
-	ModTime time.Time // as the file system keeps it
+	Size    int64     // in bytes
+	ModTime time.Time // as the file system returns it
 }
 
-// entryVersion is the version of the encoding that appendEntry writes.
+// entryVersion is the version of the format that encodeEntry writes. It is the first byte
+// of an entry.
 const entryVersion = 1
 
-// The flags of an entry.
+// Flags of an entry. They are stored, so their values must not change.
 const (
 	entryNamed = 1 << iota
 	entryNoRanges
-	entryPlacing
+	entryPublishing
 	entryReplaces
 	entryUnframed
 )
 
-// entryTexts are the fields of an entry that are strings, in their order.
+// entryTexts returns the string fields of an entry, in the order in which they are
+// stored.
 func (r *Record) entryTexts() []*string {
 	return []*string{(*string)(&r.ID), &r.URL, &r.ETag, &r.LastModified, &r.Type}
 }
 
-// flags gathers the fields of an entry that are of one bit.
+// flags returns the boolean fields of an entry as bits.
 func (r *Record) flags() (f uint64) {
 	for bit, set := range map[uint64]bool{
-		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPlacing: r.Placing, entryReplaces: !r.Replaces.ModTime.IsZero(),
+		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPublishing: r.Publishing, entryReplaces: !r.Replaces.ModTime.IsZero(),
 		entryUnframed: r.Unframed,
 	} {
 		if set {
@@ -51,8 +54,9 @@ func (r *Record) flags() (f uint64) {
 	return f
 }
 
-// encodeEntry is the short form of the record of a finished file: lengths and
-// numbers are varints of encoding/binary, times nanoseconds since 1970.
+// encodeEntry returns the stored form of the record of a finished file: version, flags,
+// texts behind their lengths, then numbers, then the checksum. Lengths and numbers are
+// varints of encoding/binary; times are nanoseconds since 1970.
 func (r *Record) encodeEntry() ([]byte, error) {
 	sum, err := r.Sum.MarshalText()
 	if err != nil {
@@ -64,25 +68,25 @@ func (r *Record) encodeEntry() ([]byte, error) {
 	}
 	b = appendText(b, r.Lists.String())
 	b = appendText(b, string(sum))
-	for _, n := range []int64{r.Size, r.ModTime.UnixNano(), r.Created.UnixNano(), r.Updated.UnixNano(), r.Piece, int64(r.CRC)} {
+	for _, n := range []int64{r.Size, r.ModTime.UnixNano(), r.Created.UnixNano(), r.Updated.UnixNano(), r.PieceLength, int64(r.CRC)} {
 		b = binary.AppendVarint(b, n)
 	}
 	if !r.Replaces.ModTime.IsZero() {
 		b = binary.AppendVarint(binary.AppendVarint(b, r.Replaces.Size), r.Replaces.ModTime.UnixNano())
 	}
-	return seal(b), nil
+	return addChecksum(b), nil
 }
 
-// appendText appends s behind its length.
+// appendText appends the length of s and s to b.
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// errEntry says that an entry is not of the form that encodeEntry writes.
-var errEntry = errors.New("it is cut")
+// errEntry reports that an entry is not in the format of encodeEntry.
+var errEntry = errors.New("entry is truncated")
 
-// entryReader takes fields off the front of an entry. After a failure it returns
-// zero values.
+// An entryReader reads the fields of an entry one after another. After a failure all
+// methods return zero values, so the caller need check failed only once.
 type entryReader struct {
 	b      []byte
 	failed bool
@@ -110,7 +114,7 @@ func (e *entryReader) varint() int64 {
 	return v
 }
 
-// number takes a varint of n bytes, which was none if n is not positive.
+// number consumes a varint of n bytes. binary.Varint returns n <= 0 if there is none.
 func (e *entryReader) number(n int) {
 	if n <= 0 {
 		n = -1
@@ -122,9 +126,10 @@ func (e *entryReader) text() string { return string(e.take(int(min(e.uvarint(), 
 
 func (e *entryReader) time() time.Time { return time.Unix(0, e.varint()) }
 
-// decodeEntry reads what encodeEntry wrote for target.
+// decodeEntry reads the entry of target. It returns ErrNewer for an entry of a newer
+// pawl.
 func decodeEntry(target string, sealed []byte) (Record, error) {
-	data, err := unseal(sealed)
+	data, err := checkChecksum(sealed)
 	if err != nil {
 		return Record{}, err
 	}
@@ -137,14 +142,14 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	e := entryReader{b: data[1:]}
 	r := Record{Target: target, State: Done}
 	flags := e.uvarint()
-	r.Named, r.NoRanges, r.Placing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPlacing != 0
+	r.Named, r.NoRanges, r.Publishing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPublishing != 0
 	r.Unframed = flags&entryUnframed != 0
 	for _, s := range r.entryTexts() {
 		*s = e.text()
 	}
 	lists, sum := e.text(), e.text()
 	r.Size, r.ModTime, r.Created, r.Updated = e.varint(), e.time(), e.time(), e.time()
-	r.Piece, r.CRC = e.varint(), uint32(e.varint())
+	r.PieceLength, r.CRC = e.varint(), uint32(e.varint())
 	if flags&entryReplaces != 0 {
 		r.Replaces = FileStamp{e.varint(), e.time()}
 	}
@@ -155,8 +160,9 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	return r, nil
 }
 
-// finished returns the record of the finished file target, or ErrNotFound.
-func (t tx) finished(target string) (Record, error) {
+// finishedAt returns the record of the finished file target, or ErrNotFound. If the entry
+// is damaged, the error is a damagedRecordError.
+func (t tx) finishedAt(target string) (Record, error) {
 	b := t.Bucket(ledgerBucket)
 	if b == nil {
 		return Record{}, ErrNotFound
@@ -167,14 +173,14 @@ func (t tx) finished(target string) (Record, error) {
 	}
 	r, err := decodeEntry(target, data)
 	if err != nil && !errors.Is(err, ErrNewer) {
-		err = unreadableError{target: target, err: err}
+		err = damagedRecordError{target: target, err: err}
 	}
 	return r, err
 }
 
-// finishedID returns the record of the finished file with an ID: a search through
-// all of them, as nothing but people asks so.
-func (t tx) finishedID(id ID) (Record, error) {
+// finishedByID returns the record of the finished file with the given ID, or ErrNotFound.
+// It reads the whole ledger, which is acceptable because only people ask for an ID.
+func (t tx) finishedByID(id ID) (Record, error) {
 	b := t.Bucket(ledgerBucket)
 	if b == nil || len(id) != len(newID()) {
 		return Record{}, ErrNotFound
@@ -190,54 +196,55 @@ func (t tx) finishedID(id ID) (Record, error) {
 	return Record{}, ErrNotFound
 }
 
-// putFinished writes r into the ledger, and leads from its URL to it. The sums of
-// the pieces of another version go.
+// putFinished writes r to the ledger and makes its URL lead to it. If the path had the
+// entry of another download, the piece checksums of that one are deleted.
 func (t tx) putFinished(r *Record) error {
 	b, err := t.CreateBucketIfNotExists(ledgerBucket)
 	if err != nil {
 		return err
 	}
-	if old, err := t.finished(r.Target); err == nil && old.ID != r.ID {
+	if old, err := t.finishedAt(r.Target); err == nil && old.ID != r.ID {
 		if err := t.dropFinished(&old); err != nil {
 			return err
 		}
 	}
-	b.FillPercent = 0.9 // lists come in order, mostly
+	b.FillPercent = 0.9 // targets mostly arrive in order, so pages need little room for insertions; bbolt's default is 0.5
 	if err := t.rewrite(r); err != nil || r.Named {
 		return err
 	}
-	return t.Bucket(askedBucket).Put(r.askedKey(), []byte(r.Target))
+	return t.Bucket(urlBucket).Put(r.urlKey(), []byte(r.Target))
 }
 
-// dropFinished takes r out of the ledger, if it is still what is there.
+// dropFinished deletes r, its URL key and its piece checksums, if r is still the entry of
+// its path.
 func (t tx) dropFinished(r *Record) error {
-	there, err := t.finished(r.Target)
-	if err != nil || there.ID != r.ID {
+	stored, err := t.finishedAt(r.Target)
+	if err != nil || stored.ID != r.ID {
 		return nil
 	}
 	if err := t.dropPages(r.ID); err != nil {
 		return err
 	}
-	if asked := t.Bucket(askedBucket); !r.Named && bytes.Equal(asked.Get(r.askedKey()), []byte(r.Target)) {
-		if err := asked.Delete(r.askedKey()); err != nil {
+	if asked := t.Bucket(urlBucket); !r.Named && bytes.Equal(asked.Get(r.urlKey()), []byte(r.Target)) {
+		if err := asked.Delete(r.urlKey()); err != nil {
 			return err
 		}
 	}
 	return t.Bucket(ledgerBucket).Delete([]byte(r.Target))
 }
 
-// LookupTargets returns for each of the absolute paths what is on record of it, the zero
-// Record if there is nothing: an unfinished download before a finished file. It is
-// one transaction, whose memory is that of the pages it touches, so that the
-// caller keeps targets to some hundreds.
+// LookupTargets returns the record of each of the absolute paths, or the zero Record if
+// there is none. If a finished file is being downloaded again, it returns the unfinished
+// record. All reads are one transaction, which keeps the touched pages in memory, so the
+// caller should pass some hundreds of paths at most.
 func (s *Store) LookupTargets(targets []string) ([]Record, error) {
 	found := make([]Record, len(targets))
-	var bad []unreadableError
+	var bad []damagedRecordError
 	err := s.read(func(t tx) error {
 		bad = bad[:0]
 		for i, target := range targets {
 			r, err := t.byTarget(target)
-			var unreadable unreadableError
+			var unreadable damagedRecordError
 			switch {
 			case errors.As(err, &unreadable):
 				bad = append(bad, unreadable)
@@ -250,23 +257,25 @@ func (s *Store) LookupTargets(targets []string) ([]Record, error) {
 		return nil
 	})
 	for _, b := range bad {
-		s.forget(b)
+		s.forgetDamaged(b)
 	}
 	return found, err
 }
 
-// ledgerStep is how many entries are read in one transaction.
-const ledgerStep = 256
+// ledgerBatch is the number of entries that Finished reads per transaction. Twice as many
+// make other processes wait longer; half as many open the file twice as often. A guess.
+const ledgerBatch = 256
 
-// Finished returns the records of the finished files whose path begins with prefix,
-// in order of their paths. What changes meanwhile is seen or not.
+// Finished returns the records of all finished files whose path begins with prefix, in
+// the order of their paths. Between two batches other processes may change the ledger;
+// their changes may or may not be seen.
 func (s *Store) Finished(prefix string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for from, more := []byte(prefix), true; more; {
 			var step []Record
 			var err error
-			step, from, err = s.finishedFrom(from, prefix)
-			if more = len(step) == ledgerStep && err == nil; err != nil {
+			step, from, err = s.finishedBatch(from, prefix)
+			if more = len(step) == ledgerBatch && err == nil; err != nil {
 				yield(Record{}, err)
 				return
 			}
@@ -279,9 +288,10 @@ func (s *Store) Finished(prefix string) iter.Seq2[Record, error] {
 	}
 }
 
-// finishedFrom returns the next entries from a key on, and the key to go on from.
-func (s *Store) finishedFrom(from []byte, prefix string) (step []Record, next []byte, err error) {
-	var bad []unreadableError
+// finishedBatch returns the next entries, from the key from on, and the key to continue
+// with.
+func (s *Store) finishedBatch(from []byte, prefix string) (step []Record, next []byte, err error) {
+	var bad []damagedRecordError
 	err = s.read(func(t tx) error {
 		step, bad = nil, nil
 		b := t.Bucket(ledgerBucket)
@@ -289,10 +299,10 @@ func (s *Store) finishedFrom(from []byte, prefix string) (step []Record, next []
 			return nil
 		}
 		c := b.Cursor()
-		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(step) < ledgerStep; k, v = c.Next() {
+		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(step) < ledgerBatch; k, v = c.Next() {
 			r, err := decodeEntry(string(k), v)
 			if err != nil && !errors.Is(err, ErrNewer) {
-				bad = append(bad, unreadableError{target: string(k), err: err})
+				bad = append(bad, damagedRecordError{target: string(k), err: err})
 			}
 			if err == nil {
 				step = append(step, r)
@@ -302,14 +312,14 @@ func (s *Store) finishedFrom(from []byte, prefix string) (step []Record, next []
 		return nil
 	})
 	for _, b := range bad {
-		s.forget(b)
+		s.forgetDamaged(b)
 	}
 	return step, next, err
 }
 
-// Amend replaces the entries of finished files that are still on record, in one
-// transaction. The lists on record stay, too, because other processes may have added
-// some since the records were read.
+// Amend replaces the entries of finished files in one transaction. It skips a file that
+// is no longer on record, or has another ID. The lists on record are kept, because other
+// processes may have added some since the caller read the records.
 func (s *Store) Amend(records ...Record) error {
 	if len(records) == 0 {
 		return nil
@@ -324,10 +334,10 @@ func (s *Store) Amend(records ...Record) error {
 	})
 }
 
-// amend replaces the entry of a finished file, if it is still on record.
+// amend replaces the entry of a finished file, if the ledger still has it.
 func (t tx) amend(r *Record) error {
-	there, err := t.finished(r.Target)
-	if err == nil && there.ID == r.ID {
+	stored, err := t.finishedAt(r.Target)
+	if err == nil && stored.ID == r.ID {
 		err = t.put(r)
 	}
 	if errors.Is(err, ErrNotFound) {

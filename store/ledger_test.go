@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// fullEntry is the record of a finished file in which every field that an entry
-// has is set.
+// fullEntry returns the record of a finished file in which every field of an entry is
+// set.
 func fullEntry(t *testing.T) Record {
 	r := fullRecord(t)
 	r.Size, r.State = 12345, Done
-	r.CRC, r.Placing = 0xfedcba98, true
+	r.CRC, r.Publishing = 0xfedcba98, true
 	r.Replaces = FileStamp{77, r.ModTime.Add(-time.Hour)}
 	return r
 }
 
-// sameEntry reports whether got has what an entry keeps of want.
+// sameEntry reports whether got has all fields of want that an entry stores.
 func sameEntry(got, want Record) bool {
-	want.Held, want.Touched, want.Rate, want.Reason, want.Coding, want.Replace, want.PartNumber, want.Root, want.Public = got.Held, got.Touched, 0, "", "", false, 0, "", false
-	want.Mirrors, want.Mixed = nil, false // of unfinished downloads alone
+	want.Held, want.ChangeTime, want.Rate, want.Reason, want.Coding, want.Replace, want.PartNumber, want.Root, want.Public = got.Held, got.ChangeTime, 0, "", "", false, 0, "", false
+	want.Mirrors, want.Mixed = nil, false // only kept for unfinished downloads
 	same := got.Replaces.Size == want.Replaces.Size && got.Replaces.ModTime.Equal(want.Replaces.ModTime)
 	got.Replaces, want.Replaces = FileStamp{}, FileStamp{}
 	return same && sameRecord(got, want) && got.Held.Len() == want.Size
@@ -39,11 +39,11 @@ func TestEntryRoundTrip(t *testing.T) {
 		if err != nil || !sameEntry(got, rec) {
 			t.Errorf("round trip: got %+v, %v, want %+v", got, err, rec)
 		}
-		data, err := unseal(sealed)
+		data, err := checkChecksum(sealed)
 		must(t, err)
 		for n := range data {
-			if _, err := decodeEntry(rec.Target, seal(append([]byte(nil), data[:n]...))); err == nil {
-				t.Errorf("an entry cut to %d of %d bytes: got no error", n, len(data))
+			if _, err := decodeEntry(rec.Target, addChecksum(append([]byte(nil), data[:n]...))); err == nil {
+				t.Errorf("an entry truncated to %d of %d bytes: got no error", n, len(data))
 			}
 		}
 		for bit := range 8 * len(sealed) {
@@ -62,10 +62,10 @@ func FuzzEntry(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	data, _ := unseal(sealed)
+	data, _ := checkChecksum(sealed)
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := decodeEntry("/a/b", seal(data))
+		r, err := decodeEntry("/a/b", addChecksum(data))
 		if err != nil {
 			return
 		}
@@ -77,8 +77,8 @@ func FuzzEntry(f *testing.F) {
 	})
 }
 
-// finish downloads a file of 10 bytes to target and finishes it.
-func (l *place) finish(name string) Record {
+// finish downloads a file of 10 bytes to name and finishes it.
+func (l *fixture) finish(name string) Record {
 	l.t.Helper()
 	p := l.createNamed(name)
 	l.write(p, 0, 10)
@@ -87,11 +87,11 @@ func (l *place) finish(name string) Record {
 	return p.Record()
 }
 
-// path returns that of a name beside the target.
-func (l *place) path(name string) string { return filepath.Join(filepath.Dir(l.target), name) }
+// path returns the path of name in the directory of the target.
+func (l *fixture) path(name string) string { return filepath.Join(filepath.Dir(l.target), name) }
 
-// createNamed begins a download to another name than create.
-func (l *place) createNamed(name string) *Part {
+// createNamed creates a download to name.
+func (l *fixture) createNamed(name string) *Part {
 	l.t.Helper()
 	rec := Record{Target: l.path(name), URL: "https://example.com/" + name, Size: -1}
 	p, err := l.store.Create(rec)
@@ -100,9 +100,9 @@ func (l *place) createNamed(name string) *Part {
 }
 
 func TestLedger(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	var want []string
-	for i := range 3*ledgerStep + 7 {
+	for i := range 3*ledgerBatch + 7 {
 		r := fullEntry(t)
 		r.ID, r.Target = newID(), l.path(fmt.Sprintf("many/%04d", i))
 		must(t, l.store.write(func(t tx) error { return t.put(&r) }))
@@ -125,9 +125,9 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// TestLedgerDamage: an entry that is damaged is told, and forgotten; the others stay.
+// A damaged entry causes a warning and is deleted; the others stay.
 func TestLedgerDamage(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	a, b := l.finish("a"), l.finish("b")
 	must(t, l.store.write(func(t tx) error {
 		data := append([]byte(nil), t.Bucket(ledgerBucket).Get([]byte(a.Target))...)
@@ -143,10 +143,9 @@ func TestLedgerDamage(t *testing.T) {
 	}
 }
 
-// TestAgainKeepsFinished: while a file that is finished is fetched again, the ledger
-// has the old one.
-func TestAgainKeepsFinished(t *testing.T) {
-	l := newPlace(t)
+// While a finished file is downloaded again, the ledger keeps the old entry.
+func TestDownloadAgainKeepsEntry(t *testing.T) {
+	l := newFixture(t)
 	old := l.finish("f")
 	rec := Record{Target: old.Target, URL: old.URL, Size: 10, Replace: true}
 	p, err := l.store.Create(rec)

@@ -1,31 +1,31 @@
 package store
 
-// This file is about the lists that have named a file. The file belongs to all of
-// them, and a prune deletes it only when no list claims it any more.
+// This file implements claims: a file belongs to all lists that have named it, and a
+// prune deletes it only when no list claims it any more.
 
 import (
 	"slices"
 	"strings"
 )
 
-// Nameless is the key of every list that has no name of its own, such as standard
-// input. No run may release this claim, because no run can know that another
-// nameless list is the same list.
+// Nameless is the key of every list without a name of its own, such as standard input. No
+// run may release this claim, because no run can know whether two nameless lists are the
+// same list.
 const Nameless = "-"
 
-// mostLists is how many named lists a record has, so that an entry of the ledger
-// stays short: 32 keys take 543 bytes. A file that more lists name gets the claim
-// of Nameless as well, and is never pruned. With half as many, a directory that 17
-// lists share would keep files for ever; twice as many would double the bound.
-const mostLists = 32
+// maxLists is the number of named lists that a record can hold. It bounds the size of a
+// ledger entry: 32 keys take 543 bytes. A file that more lists name gets the key Nameless
+// as well and is never pruned. With half as many, a directory that 17 lists share would
+// never be pruned; twice as many double the size.
+const maxLists = 32
 
-// Lists is the set of lists that claim a file: their keys, sorted. A key is 16 hex
-// digits, or Nameless. Empty says that no list made the file. A Lists must not be
-// changed in place.
+// Lists is the set of lists that claim a file: their keys, sorted and unique. A key is 16
+// hex digits, or Nameless. An empty Lists means that the user asked for the file
+// directly. A Lists must not be modified in place, because records share it.
 type Lists []string
 
-// With returns l and keys. If l has no room for all of them, it returns l and
-// Nameless in their place.
+// With returns l with keys added. If the result would have more than maxLists names, it
+// returns l with Nameless instead.
 func (l Lists) With(keys ...string) Lists {
 	all := slices.Concat(l, keys)
 	slices.Sort(all)
@@ -33,13 +33,13 @@ func (l Lists) With(keys ...string) Lists {
 	switch {
 	case len(all) == len(l):
 		return l
-	case all.named() > mostLists:
+	case all.named() > maxLists:
 		return l.With(Nameless)
 	}
 	return all
 }
 
-// named returns how many of the lists have a name.
+// named returns the number of keys other than Nameless.
 func (l Lists) named() int {
 	if slices.Contains(l, Nameless) {
 		return len(l) - 1
@@ -47,32 +47,32 @@ func (l Lists) named() int {
 	return len(l)
 }
 
-// Without returns l without keys.
+// Without returns l with keys removed.
 func (l Lists) Without(keys ...string) Lists {
 	return slices.DeleteFunc(slices.Clone(l), func(key string) bool { return slices.Contains(keys, key) })
 }
 
-// Has reports whether any of keys is in l.
+// Has reports whether l contains any of keys.
 func (l Lists) Has(keys ...string) bool {
 	return slices.ContainsFunc(l, func(key string) bool { return slices.Contains(keys, key) })
 }
 
-// String returns the keys with a space between them. A pawl that knew one list for
-// each file wrote its key in the same way.
+// String returns the keys separated by spaces. A file with one list has the same form as
+// in versions of pawl that kept only one list per file.
 func (l Lists) String() string { return strings.Join(l, " ") }
 
-// MarshalText returns String.
+// MarshalText implements encoding.TextMarshaler with the form of String.
 func (l Lists) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// UnmarshalText reads what MarshalText wrote.
+// UnmarshalText implements encoding.TextUnmarshaler for the form of String.
 func (l *Lists) UnmarshalText(text []byte) error {
 	*l = Lists(nil).With(strings.Fields(string(text))...)
 	return nil
 }
 
-// inherit adds the lists of the record that r replaces. A download that no list
-// asked for belongs to no list, even if it replaces a file of one.
-func (r *Record) inherit(old *Record) {
+// inheritLists adds the lists of old, which r replaces, to r. If no list asked for r, it
+// stays without lists, even if it replaces a file of a list.
+func (r *Record) inheritLists(old *Record) {
 	if len(r.Lists) > 0 {
 		r.Lists = r.Lists.With(old.Lists...)
 	}
@@ -81,12 +81,12 @@ func (r *Record) inherit(old *Record) {
 // A Claim says that a list has named the file at a path.
 type Claim struct {
 	Target string // absolute path of the finished file
-	List   string // key
+	List   string // key of the list
 }
 
-// Claim records claims, in one transaction. They count for files that a list made,
-// finished or not; a path without such a file is skipped. If all claims are on
-// record already, nothing is written.
+// Claim records claims in one transaction. A claim counts only for a file that some list
+// has asked for, finished or not; other claims are skipped. If all claims are on record
+// already, Claim writes nothing.
 func (s *Store) Claim(claims []Claim) error {
 	missing := false
 	err := s.read(func(t tx) error {
@@ -109,28 +109,28 @@ func (s *Store) Claim(claims []Claim) error {
 	})
 }
 
-// unclaimed returns the records that c is missing from: of an unfinished download,
-// of a finished file, or of both. A damaged record has no claims; LookupTargets forgets it.
+// unclaimed returns the records at c.Target that lack the claim: of an unfinished
+// download, of a finished file, or of both. It skips a damaged record, which
+// LookupTargets will delete.
 func (t tx) unclaimed(c Claim) (all []Record) {
-	begun, begunErr := t.begun(c.Target)
-	done, doneErr := t.finished(c.Target)
-	if begunErr == nil && begun.lacks(c.List) {
-		all = append(all, begun)
+	unfinished, unfinishedErr := t.unfinishedAt(c.Target)
+	done, doneErr := t.finishedAt(c.Target)
+	if unfinishedErr == nil && unfinished.needsClaim(c.List) {
+		all = append(all, unfinished)
 	}
-	if doneErr == nil && done.lacks(c.List) {
+	if doneErr == nil && done.needsClaim(c.List) {
 		all = append(all, done)
 	}
 	return all
 }
 
-// lacks reports whether a list made the file and the list with this key may be
-// added to its lists.
-func (r *Record) lacks(key string) bool {
+// needsClaim reports whether a list asked for the file and key can be added to its lists.
+func (r *Record) needsClaim(key string) bool {
 	return len(r.Lists) > 0 && len(r.Lists.With(key)) > len(r.Lists)
 }
 
-// begun returns the record of the unfinished download to target, or ErrNotFound.
-func (t tx) begun(target string) (Record, error) {
+// unfinishedAt returns the record of the unfinished download to target, or ErrNotFound.
+func (t tx) unfinishedAt(target string) (Record, error) {
 	id := t.Bucket(targetBucket).Get([]byte(target))
 	if id == nil {
 		return Record{}, ErrNotFound
@@ -146,8 +146,8 @@ func (t tx) begun(target string) (Record, error) {
 	return r, err
 }
 
-// rewrite writes r in place of the record with its ID, which must be there. The
-// indexes stay.
+// rewrite writes r over the stored record with the same key. It does not touch the
+// indexes.
 func (t tx) rewrite(r *Record) error {
 	bucket, key := recordBucket, []byte(r.ID)
 	encode := r.encode
@@ -161,17 +161,17 @@ func (t tx) rewrite(r *Record) error {
 	return t.Bucket(bucket).Put(key, data)
 }
 
-// takeOver adds to r the lists on record of the same download, because another
-// process may have claimed it since r was read, and of the finished file that r
-// replaces.
-func (t tx) takeOver(r *Record) {
+// inheritClaims adds to r the lists of the stored record of the same download, because
+// another process may have claimed it since r was read. If r is Done, it also adds the
+// lists of the finished file that r replaces.
+func (t tx) inheritClaims(r *Record) {
 	if len(r.Lists) == 0 {
 		return
 	}
-	if begun, err := t.begun(r.Target); err == nil && begun.ID == r.ID {
-		r.inherit(&begun)
+	if unfinished, err := t.unfinishedAt(r.Target); err == nil && unfinished.ID == r.ID {
+		r.inheritLists(&unfinished)
 	}
-	if done, err := t.finished(r.Target); err == nil && r.State == Done {
-		r.inherit(&done)
+	if done, err := t.finishedAt(r.Target); err == nil && r.State == Done {
+		r.inheritLists(&done)
 	}
 }

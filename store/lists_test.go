@@ -20,7 +20,7 @@ func manyLists(n int) (all Lists) {
 }
 
 func TestLists(t *testing.T) {
-	full := manyLists(mostLists)
+	full := manyLists(maxLists)
 	for _, tc := range []struct{ name, got, want string }{
 		{"the first", Lists(nil).With(keyA).String(), keyA},
 		{"sorted", Lists{keyB}.With(keyC, keyA, Nameless).String(), "- " + keyA + " " + keyB + " " + keyC},
@@ -50,11 +50,11 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// The text of one list is its key, as a pawl wrote it that knew one list only.
+// The text of one list is its key, as versions of pawl with one list per file wrote it.
 func TestListsText(t *testing.T) {
 	for text, want := range map[string]Lists{
 		"": nil, keyA: {keyA}, keyB + " " + keyA + " " + keyB: {keyA, keyB}, "- " + keyA: {Nameless, keyA},
-		manyLists(mostLists + 1).String(): {Nameless},
+		manyLists(maxLists + 1).String(): {Nameless},
 	} {
 		var got Lists
 		if err := got.UnmarshalText([]byte(text)); err != nil || !slices.Equal(got, want) || (got == nil) != (want == nil) {
@@ -63,8 +63,8 @@ func TestListsText(t *testing.T) {
 	}
 }
 
-// made puts a finished file of lists on disk and on record.
-func (l *place) made(name string, lists ...string) Record {
+// finished creates a finished file of lists on disk and on record.
+func (l *fixture) finished(name string, lists ...string) Record {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
 	p := l.opened(l.store.Create(rec))
@@ -73,8 +73,8 @@ func (l *place) made(name string, lists ...string) Record {
 	return p.Record()
 }
 
-// begun begins a download for lists, and leaves it.
-func (l *place) begun(name string, lists ...string) Record {
+// unfinished creates an unfinished download for lists.
+func (l *fixture) unfinished(name string, lists ...string) Record {
 	l.t.Helper()
 	p := l.opened(l.store.Create(l.recordOf(name, lists...)))
 	l.write(p, 0, 5)
@@ -82,12 +82,12 @@ func (l *place) begun(name string, lists ...string) Record {
 	return p.Record()
 }
 
-func (l *place) recordOf(name string, lists ...string) Record {
+func (l *fixture) recordOf(name string, lists ...string) Record {
 	return Record{Target: l.path(name), URL: "https://example.com/" + name, Size: 10, Lists: lists, Named: true, Replace: true}
 }
 
 // claim claims files for a list.
-func (l *place) claim(key string, names ...string) {
+func (l *fixture) claim(key string, names ...string) {
 	l.t.Helper()
 	var claims []Claim
 	for _, name := range names {
@@ -96,12 +96,12 @@ func (l *place) claim(key string, names ...string) {
 	must(l.t, l.store.Claim(claims))
 }
 
-// wantLists asserts which lists claim a finished file.
-func (l *place) wantLists(name string, want ...string) {
+// wantLists checks which lists claim a finished file.
+func (l *fixture) wantLists(name string, want ...string) {
 	l.t.Helper()
 	var got Record
 	err := l.store.read(func(t tx) (err error) {
-		got, err = t.finished(l.path(name))
+		got, err = t.finishedAt(l.path(name))
 		return err
 	})
 	if err != nil || !slices.Equal(got.Lists, want) {
@@ -109,8 +109,8 @@ func (l *place) wantLists(name string, want ...string) {
 	}
 }
 
-// wantBegunLists is wantLists of an unfinished download.
-func (l *place) wantBegunLists(name string, want ...string) {
+// wantUnfinishedLists is wantLists for an unfinished download.
+func (l *fixture) wantUnfinishedLists(name string, want ...string) {
 	l.t.Helper()
 	got, err := l.store.ByTarget(l.path(name))
 	if err != nil || got.State == Done || !slices.Equal(got.Lists, want) {
@@ -118,23 +118,23 @@ func (l *place) wantBegunLists(name string, want ...string) {
 	}
 }
 
-// A claim counts for what a list has made, finished or not, and for both if both are
-// there; without anything to record nothing is written.
+// A claim counts for files that a list has asked for, finished or not, and for both
+// records if there are two. If there is nothing to record, nothing is written.
 func TestClaim(t *testing.T) {
-	l := newPlace(t)
-	l.made("done", keyA)
-	l.made("both", keyA)
-	l.begun("both", keyA)
-	l.begun("begun", keyA)
-	l.made("got")
-	l.begun("got, begun")
-	l.made("full", manyLists(mostLists)...)
-	names := []string{"done", "both", "begun", "got", "got, begun", "none", "full"}
+	l := newFixture(t)
+	l.finished("done", keyA)
+	l.finished("both", keyA)
+	l.unfinished("both", keyA)
+	l.unfinished("unfinished", keyA)
+	l.finished("direct")
+	l.unfinished("direct, unfinished")
+	l.finished("full", manyLists(maxLists)...)
+	names := []string{"done", "both", "unfinished", "direct", "direct, unfinished", "none", "full"}
 	l.claim(keyB, names...)
 	before, err := os.ReadFile(l.dbPath())
 	must(t, err)
 	l.claim(keyB, names...)
-	l.claim(keyC, "full", "got", "none")
+	l.claim(keyC, "full", "direct", "none")
 	after, err := os.ReadFile(l.dbPath())
 	must(t, err)
 	if !slices.Equal(before, after) {
@@ -142,49 +142,50 @@ func TestClaim(t *testing.T) {
 	}
 	l.wantLists("done", keyA, keyB)
 	l.wantLists("both", keyA, keyB)
-	l.wantBegunLists("both", keyA, keyB)
-	l.wantBegunLists("begun", keyA, keyB)
-	l.wantLists("got")
-	l.wantBegunLists("got, begun")
-	l.wantLists("full", manyLists(mostLists).With(Nameless)...)
+	l.wantUnfinishedLists("both", keyA, keyB)
+	l.wantUnfinishedLists("unfinished", keyA, keyB)
+	l.wantLists("direct")
+	l.wantUnfinishedLists("direct, unfinished")
+	l.wantLists("full", manyLists(maxLists).With(Nameless)...)
 }
 
-// A claim that another process makes while a download runs stays, to its end and
-// beyond.
+// A claim that another process makes during a download is kept until its end and
+// afterwards.
 func TestClaimWhileRunning(t *testing.T) {
-	l := newPlace(t)
-	l.made("f", keyA)
+	l := newFixture(t)
+	l.finished("f", keyA)
 	p := l.opened(l.store.Create(l.recordOf("f", keyB)))
 	l.claim(keyC, "f")
 	l.write(p, 0, 10)
-	l.wantBegunLists("f", keyB, keyC)
+	l.wantUnfinishedLists("f", keyB, keyC)
 	must(t, p.Finish(time.Time{}), p.Close())
 	l.wantLists("f", keyA, keyB, keyC)
 }
 
-// What replaces a file of lists is theirs, too, unless no list asked for it.
-func TestListsStay(t *testing.T) {
-	l := newPlace(t)
-	l.begun("begun", keyA)
-	l.made("begun", keyB)
-	l.wantLists("begun", keyA, keyB)
+// A file that replaces a file of lists inherits their claims, unless no list asked for
+// it.
+func TestReplacementInheritsLists(t *testing.T) {
+	l := newFixture(t)
+	l.unfinished("unfinished", keyA)
+	l.finished("unfinished", keyB)
+	l.wantLists("unfinished", keyA, keyB)
 
-	l.made("done", keyA)
-	l.made("done", keyB)
+	l.finished("done", keyA)
+	l.finished("done", keyB)
 	l.wantLists("done", keyA, keyB)
 
-	l.made("got", keyA)
-	l.made("got")
-	l.wantLists("got")
+	l.finished("direct", keyA)
+	l.finished("direct")
+	l.wantLists("direct")
 
-	rec := l.made("amended", keyA)
+	rec := l.finished("amended", keyA)
 	l.claim(keyB, "amended")
 	must(t, l.store.Amend(rec))
 	l.wantLists("amended", keyA, keyB)
 }
 
-// placedBy places a small file for lists.
-func (l *place) placedBy(name string, replace bool, lists ...string) error {
+// publishFor publishes a small file for lists.
+func (l *fixture) publishFor(name string, replace bool, lists ...string) error {
 	l.t.Helper()
 	rec := l.recordOf(name, lists...)
 	rec.Replace = replace
@@ -193,28 +194,28 @@ func (l *place) placedBy(name string, replace bool, lists ...string) error {
 		l.t.Skip("no files without a name here")
 	}
 	must(l.t, err)
-	return l.store.PublishAll([]*TempFile{u})[0]
+	return l.store.publishAll([]*TempFile{u})[0]
 }
 
 func TestListsOfSmallFiles(t *testing.T) {
-	l := newPlace(t)
-	must(t, l.placedBy("f", false, keyA), l.placedBy("f", true, keyB))
+	l := newFixture(t)
+	must(t, l.publishFor("f", false, keyA), l.publishFor("f", true, keyB))
 	l.claim(keyC, "f")
 	must(t, l.store.FlushPublished())
 	l.wantLists("f", keyA, keyB, keyC)
-	if rec, err := l.store.ByTarget(l.path("f")); err != nil || rec.Placing || !rec.Replaces.ModTime.IsZero() {
+	if rec, err := l.store.ByTarget(l.path("f")); err != nil || rec.Publishing || !rec.Replaces.ModTime.IsZero() {
 		t.Errorf("a claim before Placed: got %+v, %v, want that it is in its place", rec, err)
 	}
 
-	// A file that has come first stays, and is claimed by whoever wanted to make it.
-	must(t, l.placedBy("g", false, keyA))
-	l.wantErr("Place", l.placedBy("g", false, keyB), ErrForeign)
+	// The earlier file stays, and the list that wanted the new one claims it.
+	must(t, l.publishFor("g", false, keyA))
+	l.wantErr("Publish", l.publishFor("g", false, keyB), ErrForeign)
 	l.wantLists("g", keyA, keyB)
 }
 
-// The directory of a file without a name may be pruned before it gets one.
-func TestPlaceWithoutDirectory(t *testing.T) {
-	l := newPlace(t)
+// The directory of a TempFile may be pruned before the file gets its name.
+func TestPublishPrunedDirectory(t *testing.T) {
+	l := newFixture(t)
 	u, err := l.store.CreateTemp(l.recordOf("sub/f", keyA))
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("no files without a name here")
@@ -222,6 +223,6 @@ func TestPlaceWithoutDirectory(t *testing.T) {
 	must(t, err)
 	l.store.RemoveEmpty(l.path("."), l.path("sub"))
 	l.wantNo(l.path("sub"))
-	must(t, l.store.PublishAll([]*TempFile{u})[0])
+	must(t, l.store.publishAll([]*TempFile{u})[0])
 	l.wantFile(l.path("sub/f"), "")
 }

@@ -14,55 +14,58 @@ import (
 	"pawl/chunk"
 )
 
-// blockSize is how many bytes are written at once. Where it is more, file systems look
-// for larger pieces of memory, which a virtual machine may first have to get from its
-// host: with 256 KiB, and without turns, loopback to ext4 took 1.2 to 1.9 times as long,
-// and 1.5 to 2.6 times the CPU.
+// blockSize is the number of bytes per write call. For larger writes, file systems
+// allocate larger pieces of memory, which a virtual machine may first have to get from
+// its host. Measured on ext4 with a source on loopback: with 256 KiB, and without
+// writeMu, a download took 1.2 to 1.9 times as long and 1.5 to 2.6 times the CPU time.
+// Half of it doubles the number of system calls.
 const blockSize = 64 << 10
 
-// errFinished is what a Part says when its file has gone to its final name.
-var errFinished = errors.New("the download is finished")
+// errFinished is the error of a Part whose file has its final name.
+var errFinished = errors.New("download is finished")
 
-// A Part is an open download: a locked part file and its record. The step
-// numbers in this file are those of the commit protocol in the package comment.
+// A Part is an open download: a locked part file and its record. The step numbers in this
+// file refer to the commit protocol in the package comment.
 //
-// WriteAt, ReadAt, Record, Update, Commit and VerifyNext may be called concurrently;
-// the other methods by one goroutine at a time.
+// WriteAt, ReadAt, Record, Update, Commit and VerifyNext may be called concurrently. The
+// other methods must be called by one goroutine at a time. Close must be called once the
+// download ends, whether it is finished or not; no other method may run during it.
+//
+// Locks must be taken in this order: commitMu, mu, writtenMu.
 type Part struct {
 	store *Store
 	name  string    // path of the part file; immutable
-	lock  io.Closer // held until Close
+	lock  io.Closer // the advisory lock, held until Close
 	file  File      // nil once the download is done
-	lost  int64     // immutable after Resume
+	lost  int64     // see Lost; immutable after Resume
 
-	dirSynced bool // step 2 has synced the directory; of Commit alone
+	dirSynced bool // see syncDirOnce; guarded by commitMu, or by Finish being alone
 
-	// broken is the failed sync or truncation that ended trust. It has no lock,
-	// so that WriteAt does not wait for a transaction.
-	broken atomic.Pointer[error]
+	// brokenBy is the error after which the part file cannot be trusted any more: a
+	// failed sync, a failed truncation, or ErrGone. It is atomic, so that WriteAt need
+	// not wait for a transaction.
+	brokenBy atomic.Pointer[error]
 
-	// suspect says that the part file was touched since the last commit.
-	suspect atomic.Bool
+	dirty atomic.Bool // see Dirty
 
-	committing sync.Mutex // of Commit, Restart and what gives up bytes; taken before the others
-	allocated  int64      // bytes of the disk at the last commit; guarded by committing
+	commitMu  sync.Mutex // held during Commit, Restart, Discard and VerifyNext
+	allocated int64      // bytes on the disk at the last commit; guarded by commitMu
 
-	turn    sync.Mutex // to write to the part file
-	writing sync.Mutex // is never held while something waits for the disk
-	written written    // guarded by writing
-	size    int64      // of the finished file, chunk.Unbounded if not known; guarded by writing
-
-	reserved int64 // bytes from the beginning that Reserve has asked for; guarded by writing
+	writeMu   sync.Mutex   // serialises writes to the file; see writeBlocks
+	writtenMu sync.Mutex   // must not be held while waiting for the disk
+	written   writtenBytes // guarded by writtenMu
+	size      int64        // bytes of the finished file, chunk.Unbounded if unknown; guarded by writtenMu
+	reserved  int64        // Reserve has asked for all blocks below this offset; guarded by writtenMu
 
 	mu  sync.Mutex
-	rec Record // as in the state file; guarded by mu
+	rec Record // as in the state file; written under mu, see adopt
 }
 
-// Lost returns how many recorded bytes the part file no longer had when it was
-// resumed.
+// Lost returns how many recorded bytes the part file no longer had when Resume opened it,
+// because it was truncated, replaced or deleted. These bytes are missing again.
 func (p *Part) Lost() int64 { return p.lost }
 
-// Record returns the record as it stands in the state file.
+// Record returns a copy of the record as the state file has it.
 func (p *Part) Record() Record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,70 +74,71 @@ func (p *Part) Record() Record {
 	return r
 }
 
-// Update changes the record by fn, durably. The bytes held are Commit's and
-// Restart's business.
+// Update applies fn to the record and makes the change durable. fn must not change Held,
+// which belongs to Commit, Discard and Restart.
 func (p *Part) Update(fn func(*Record)) error {
 	p.mu.Lock()
-	err := p.update(fn, nil, false)
+	err := p.updateLocked(fn, nil, false)
 	p.mu.Unlock()
-	if !errors.Is(err, errNewState) {
+	if !errors.Is(err, errStateReplaced) {
 		return err
 	}
-	if err := p.trust(); err != nil { // what was written may not be there, and is not to be claimed
+	if err := p.usable(); err != nil { // a broken part file may not have the bytes, so a new state file must not claim them
 		return err
 	}
-	p.committing.Lock()
-	defer p.committing.Unlock()
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
 	return p.commitOnce(fn, true)
 }
 
-// errNewState says that the state file does not have the record: somebody has
-// taken it away, and there is a new one.
-var errNewState = errors.New("the state file is another one")
+// errStateReplaced reports that the state file does not have the record of a running
+// download, because somebody removed or replaced the file. A new file also lacks the
+// checksums of the pieces.
+var errStateReplaced = errors.New("state file was replaced")
 
-// update is Update with mu held, which writes pages, too. They are all there are
-// if all is set; else a state file that is a new one is an error. The record
-// changes only if the transaction succeeds.
-func (p *Part) update(fn func(*Record), pages []page, all bool) error {
-	rec, err := p.next(fn)
+// updateLocked is Update for callers that hold mu. It also writes pages. If allSums is
+// false and the state file was replaced, it returns errStateReplaced. The record in
+// memory changes only if the transaction succeeds.
+func (p *Part) updateLocked(fn func(*Record), pages []sumPage, all bool) error {
+	rec, err := p.changed(fn)
 	if err != nil {
 		return err
 	}
-	if err := p.store.write(func(t tx) error { return p.put(t, &rec, pages, all) }); err != nil {
+	if err := p.store.write(func(t tx) error { return p.putRecord(t, &rec, pages, all) }); err != nil {
 		return err
 	}
-	p.took(rec)
+	p.adopt(rec)
 	return nil
 }
 
-// next returns the record as fn changes it, with mu held.
-func (p *Part) next(fn func(*Record)) (Record, error) {
+// changed returns a copy of the record with fn applied. The caller must hold mu.
+func (p *Part) changed(fn func(*Record)) (Record, error) {
 	rec := p.rec
 	rec.Held = rec.Held.Clone()
 	fn(&rec)
 	rec.Updated = time.Now()
 	if rec.Size >= 0 && !rec.Held.Equal(clip(rec.Held, rec.Size)) {
-		return rec, fmt.Errorf("record %q: a size of %d bytes is less than what is held", rec.Target, rec.Size)
+		return rec, fmt.Errorf("record %q: size of %d bytes is smaller than the held ranges", rec.Target, rec.Size)
 	}
 	return rec, nil
 }
 
-// put writes rec, which is to be the Part's, and pages. With errNewState nothing is
-// written.
-func (p *Part) put(t tx, rec *Record, pages []page, all bool) error {
-	claims := rec.Held.Len() > 0 && rec.State != Done // which would have no sums there
+// putRecord writes rec as the Part's record, its index keys and pages. If it returns
+// errStateReplaced, it has written nothing.
+func (p *Part) putRecord(t tx, rec *Record, pages []sumPage, all bool) error {
+	claims := rec.Held.Len() > 0 && rec.State != Done // ranges without checksums would be lost at the next Resume
 	if claims && !all && t.Bucket(recordBucket).Get([]byte(rec.ID)) == nil {
-		return errNewState
+		return errStateReplaced
 	}
 	if rec.URL != p.rec.URL {
-		if err := t.unindex(&p.rec); err != nil {
+		if err := t.dropIndex(&p.rec); err != nil {
 			return err
 		}
-		if err := t.index(rec); err != nil {
+		if err := t.putIndex(rec); err != nil {
 			return err
 		}
 	}
-	if err := t.indexAgain(rec); err != nil {
+	if err := t.restoreIndex(rec); err != nil {
 		return err
 	}
 	if err := t.putPages(rec.ID, pages); err != nil {
@@ -143,62 +147,64 @@ func (p *Part) put(t tx, rec *Record, pages []page, all bool) error {
 	return t.put(rec)
 }
 
-// took takes over a record that has been written, with mu held.
-func (p *Part) took(rec Record) {
+// adopt makes rec, which was written, the record in memory. The caller must hold mu.
+func (p *Part) adopt(rec Record) {
 	p.rec = rec
-	p.setSize()
+	p.adoptSize()
 }
 
-// setSize takes over the size of the record.
-func (p *Part) setSize() {
-	p.writing.Lock()
-	defer p.writing.Unlock()
+// adoptSize sets the size that WriteAt checks to the size of the record. The caller must
+// hold mu, or must be the only user of the Part.
+func (p *Part) adoptSize() {
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
 	if p.size = p.rec.Size; p.size < 0 {
 		p.size = chunk.Unbounded
 	}
 }
 
-// ReadAt reads bytes that were written, durable or not.
+// ReadAt reads written bytes, whether they are durable or not.
 func (p *Part) ReadAt(b []byte, off int64) (int, error) {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return 0, err
 	}
 	return p.file.ReadAt(b, off)
 }
 
-// WriteAt writes b at its final offset (step 1). No byte may be written twice,
-// and none beyond the end. After an error nothing of b counts as written.
+// WriteAt writes b at its final offset (step 1). The range must not overlap a range that
+// was written before, and must not go beyond the end of the file. If it returns an error,
+// no byte of b counts as written.
 func (p *Part) WriteAt(b []byte, off int64) (int, error) {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return 0, err
 	}
 	r := chunk.Range{Off: off, End: off + int64(len(b))}
-	p.writing.Lock()
-	wrong := off < 0 || r.End > p.size || p.written.has(r)
+	p.writtenMu.Lock()
+	wrong := off < 0 || r.End > p.size || p.written.overlaps(r)
 	length := p.written.sums.Length()
-	p.writing.Unlock()
+	p.writtenMu.Unlock()
 	if wrong {
-		return 0, fmt.Errorf("write %q: %s is beyond its end, or written already", p.name, r)
+		return 0, fmt.Errorf("write %q: range %s is beyond the end or already written", p.name, r)
 	}
 	if err := p.writeBlocks(b, off); err != nil {
 		return 0, err
 	}
-	var few [4]pieceSum // rarely more
+	var few [4]pieceSum // enough for a write of four pieces without an allocation
 	sums := few[:0]
 	for i, sum := range chunk.PieceSums(length, off, b) {
 		sums = append(sums, pieceSum{i, sum})
 	}
-	p.writing.Lock()
-	defer p.writing.Unlock()
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
 	p.written.add(r, sums)
 	return len(b), nil
 }
 
-// writeBlocks writes b, one caller after another: so does the kernel, for each file,
-// but there those who wait spin.
+// writeBlocks writes b. It serialises the writers, because the kernel would do the same
+// for each file, but there the waiting writers spin.
 func (p *Part) writeBlocks(b []byte, off int64) error {
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.writeMu.Lock()
+	defer p.writeMu.Unlock()
 	for block := range slices.Chunk(b, blockSize) {
 		if _, err := p.file.WriteAt(block, off); err != nil {
 			return err
@@ -208,17 +214,17 @@ func (p *Part) writeBlocks(b []byte, off int64) error {
 	return nil
 }
 
-// trust returns the error that ended trust in the part file, if any.
-func (p *Part) trust() error {
-	if err := p.broken.Load(); err != nil {
+// usable returns the error that made the part file unusable, or nil.
+func (p *Part) usable() error {
+	if err := p.brokenBy.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// inPlace returns what the part file is like, or ErrGone where another file or
-// none is at its path.
-func (p *Part) inPlace() (fs.FileInfo, error) {
+// statInPlace returns the file information of the open part file. It returns ErrGone if
+// another file, or none, is at its path.
+func (p *Part) statInPlace() (fs.FileInfo, error) {
 	info, err := p.file.Stat()
 	if err != nil {
 		return nil, err
@@ -230,8 +236,9 @@ func (p *Part) inPlace() (fs.FileInfo, error) {
 	return info, err
 }
 
-// syncDir makes the part file's name durable, once.
-func (p *Part) syncDir() error {
+// syncDirOnce makes the name of the part file durable. After its first success it does
+// nothing.
+func (p *Part) syncDirOnce() error {
 	if p.dirSynced {
 		return nil
 	}
@@ -242,51 +249,56 @@ func (p *Part) syncDir() error {
 	return nil
 }
 
+// breakWith makes the part file unusable because of err, and returns err. The first error
+// stays.
 func (p *Part) breakWith(err error) error {
-	p.broken.CompareAndSwap(nil, &err)
+	p.brokenBy.CompareAndSwap(nil, &err)
 	return err
 }
 
-// Restart forgets all bytes, durably, changes the record by fn and empties the
-// part file.
+// Restart discards all bytes for a new version of the file. It applies fn to the record
+// and removes all held ranges, durably, and only then truncates the part file. The state
+// becomes Active. No WriteAt may run during Restart.
 func (p *Part) Restart(fn func(*Record)) error {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return err
 	}
-	p.committing.Lock()
-	defer p.committing.Unlock()
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.update(func(r *Record) {
+	err := p.updateLocked(func(r *Record) {
 		fn(r)
-		r.Held, r.Piece, r.State, r.Reason = chunk.Set{}, pieceLength(r.Size), Active, ""
+		r.Held, r.PieceLength, r.State, r.Reason = chunk.Set{}, pieceLength(r.Size), Active, ""
 	}, nil, false)
 	if err != nil {
 		return err
 	}
 	p.allocated = 0
-	p.writing.Lock()
-	p.written = newWritten(p.rec.Piece) // the pages on record are those of nothing held
+	p.writtenMu.Lock()
+	p.written = newWrittenBytes(p.rec.PieceLength) // pages on record are harmless: no byte of their pieces is held
 	p.reserved = 0
-	p.writing.Unlock()
-	p.suspect.Store(false)
-	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) { // nothing of it is held
+	p.writtenMu.Unlock()
+	p.dirty.Store(false)
+	// Old bytes in the file are harmless, because none is held.
+	if err := p.file.Truncate(0); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return p.breakWith(err)
 	}
 	info, err := p.file.Stat()
 	if err != nil {
 		return err
 	}
-	n, _ := allocated(info) // what was reserved may still be
+	n, _ := allocated(info) // the file may still have reserved blocks
 	return p.checkSpace(n)
 }
 
-// Close releases the lock and the file, and gives back disk space of bytes that have not
-// arrived. What was committed stays, and nothing else is promised. It returns nil: what was committed is synced, so a failure to
-// close loses nothing, and the end of the process releases the lock.
+// Close frees reserved disk blocks that hold no bytes, releases the lock and closes the
+// file. Bytes that were not committed may be lost. Close may be called again. It always
+// returns nil: the committed bytes are synced, so a failed close loses nothing, and the
+// end of the process releases the lock in any case.
 func (p *Part) Close() error {
 	if p.file != nil {
-		p.release()
+		p.releaseSpace()
 		p.file.Close()
 		p.file = nil
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func TestDownload(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 60_000, 80_000)
 	l.write(p, 0, 30_000)
@@ -32,12 +32,12 @@ func TestDownload(t *testing.T) {
 		t.Errorf("resumed: got %s, reason %q, lost %d, want active", rec.State, rec.Reason, p.Lost())
 	}
 	l.wantNo(l.target)
-	l.rest(p)
+	l.complete(p)
 	l.wantWarnings(0)
 }
 
 func TestFinishModTime(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	want := time.Date(2011, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -58,8 +58,8 @@ func TestPermissions(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such permissions")
 	}
-	l := newPlace(t)
-	l.rest(l.create())
+	l := newFixture(t)
+	l.complete(l.create())
 	for name, want := range map[string]os.FileMode{l.state: 0o700, l.dbPath(): 0o600, filepath.Join(l.state, lockName): 0o600} {
 		info, err := os.Stat(name)
 		must(t, err)
@@ -69,10 +69,10 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// Finish does not begin when bytes are missing or the size is not known.
+// Finish fails if bytes are missing or the size is unknown.
 func TestFinishTooEarly(t *testing.T) {
 	for _, size := range []int64{-1, 100_000} {
-		l := newPlace(t)
+		l := newFixture(t)
 		rec := l.record()
 		rec.Size = size
 		p := l.opened(l.store.Create(rec))
@@ -82,30 +82,30 @@ func TestFinishTooEarly(t *testing.T) {
 		}
 		l.wantNo(l.target)
 		must(t, p.Update(func(r *Record) { r.Size = 100_000 }))
-		l.rest(p)
+		l.complete(p)
 	}
 }
 
 // A server that sends too much does not make the file longer.
-func TestFinishCuts(t *testing.T) {
-	l := newPlace(t)
+func TestFinishTruncates(t *testing.T) {
+	l := newFixture(t)
 	p := l.create()
 	if _, err := p.WriteAt([]byte("too much"), 100_000); err == nil {
 		t.Errorf("WriteAt beyond the end: got no error")
 	}
-	_, err := p.file.WriteAt([]byte("too much"), 100_000) // by somebody else
+	_, err := p.file.WriteAt([]byte("too much"), 100_000) // somebody else writes beyond the end
 	must(t, err)
-	l.rest(p)
+	l.complete(p)
 }
 
 func TestFinishEmpty(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.data = nil
-	l.rest(l.create())
+	l.complete(l.create())
 }
 
 func TestRestart(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 70_000)
 	id := p.Record().ID
@@ -118,12 +118,13 @@ func TestRestart(t *testing.T) {
 		t.Errorf("record: got %+v, want the new version of %s, nothing held", rec, id)
 	}
 	l.data = l.data[50_000:]
-	l.rest(p)
+	l.complete(p)
 }
 
-// Restart that finds no room says so, and forgets all the same.
+// If Restart finds no disk space, it returns an error, but discards the bytes all the
+// same.
 func TestRestartNoSpace(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 70_000)
 	l.wantErr("Restart", p.Restart(func(r *Record) { r.Size = 1 << 60 }), ErrNoSpace)
@@ -133,7 +134,7 @@ func TestRestartNoSpace(t *testing.T) {
 }
 
 func TestNoSpace(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Size = 1 << 60
 	_, err := l.store.Create(rec)
@@ -148,19 +149,19 @@ func TestNoSpace(t *testing.T) {
 }
 
 func TestReserve(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Reserve())
 	if info, err := os.Lstat(l.target + ".part"); err != nil || info.Size() != 10 {
 		t.Errorf("part file after Reserve: got %v, %v, want 10 bytes", info, err)
 	}
-	l.rest(p)
+	l.complete(p)
 }
 
-// What Record returns is the caller's.
+// The caller may change the result of Record.
 func TestRecordIsACopy(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	rec := p.Record()
@@ -170,10 +171,10 @@ func TestRecordIsACopy(t *testing.T) {
 	}
 }
 
-// A record that could not be read again is not written: it would take with it
-// what it holds.
+// A record that could not be read again is not written, because its held bytes would be
+// lost with it.
 func TestCommitBeyondSize(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	rec := l.record()
 	rec.Size = -1
 	p := l.opened(l.store.Create(rec))
@@ -186,17 +187,17 @@ func TestCommitBeyondSize(t *testing.T) {
 	l.wantHeld(p, "0+10")
 }
 
-// The Part of a finished download takes no more bytes, and its record stays.
-func TestDonePart(t *testing.T) {
-	l := newPlace(t)
-	l.rest(l.create())
+// The Part of a finished download accepts no bytes, and its record stays.
+func TestPartAfterFinish(t *testing.T) {
+	l := newFixture(t)
+	l.complete(l.create())
 	p := l.resume()
 	if rec := p.Record(); rec.State != Done {
 		t.Fatalf("resumed: got %s, want %s", rec.State, Done)
 	}
 	for _, tc := range []struct {
 		method string
-		refuse bool // else it must only not panic
+		refuse bool // must return an error; else it must only not panic
 		call   func() error
 	}{
 		{"WriteAt", true, func() error { _, err := p.WriteAt([]byte{1}, 0); return err }},
@@ -216,11 +217,11 @@ func TestDonePart(t *testing.T) {
 	}
 }
 
-// OpenDone is for reading: also of a file that cannot be written, such as a program
-// that runs.
+// OpenDone opens for reading, so it also works for a file that cannot be written, such as
+// a running program.
 func TestOpenDone(t *testing.T) {
-	l := newPlace(t)
-	l.rest(l.create())
+	l := newFixture(t)
+	l.complete(l.create())
 	program, err := os.Executable()
 	must(t, err)
 	for _, rec := range []Record{l.onRecord(), {Target: program}} {
@@ -242,9 +243,9 @@ func TestOpenDone(t *testing.T) {
 	}
 }
 
-// What is not a file any more is not waited for.
+// OpenDone does not wait for a pipe.
 func TestOpenDonePipe(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777))
 	makePipe(t, l.target)
 	done := make(chan error, 1)
@@ -259,16 +260,17 @@ func TestOpenDonePipe(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Errorf("OpenDone of a pipe waits for a writer")
-		f, err := os.OpenFile(l.target, os.O_RDWR, 0) // lets it go on
+		f, err := os.OpenFile(l.target, os.O_RDWR, 0) // unblocks it
 		must(t, err)
 		<-done
 		f.Close()
 	}
 }
 
-// Finish that failed at the rename may be called again; it need not work.
+// After a Finish that failed at the rename, Finish may be called again. It need not
+// succeed.
 func TestFinishAgain(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 100_000)
 	l.put(l.target, "foreign")

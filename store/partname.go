@@ -1,7 +1,7 @@
 package store
 
-// This file decides which name a part file gets, and which names no download may have
-// because another one's part file has it.
+// This file chooses the name of a part file. It also decides which targets are forbidden
+// because another download has its part file there.
 
 import (
 	"errors"
@@ -11,27 +11,28 @@ import (
 	"strings"
 )
 
-// mostPartNames is how many names are tried for a part file. A list takes all of
-// NAME.part, NAME.1.part and so on only if it means to.
-const mostPartNames = 100
+// maxPartNames is the number of names that Create tries for a part file. A guess: only a
+// hostile list occupies NAME.part, NAME.1.part and so on up to it.
+const maxPartNames = 100
 
-// ErrPartFile is an ErrIrregular: the target is the part file of another download, which
-// is never replaced. It is free when that download ends.
-var ErrPartFile error = partFile{}
+// ErrPartFile is an ErrIrregular: the target is the part file of another download and
+// must never be replaced. The target becomes free when that download ends.
+var ErrPartFile error = partFileError{}
 
-// partFile is the type of ErrPartFile.
-type partFile struct{}
+// partFileError is the type of ErrPartFile.
+type partFileError struct{}
 
-func (partFile) Error() string        { return "it is the part file of another download" }
-func (partFile) Is(target error) bool { return target == ErrIrregular || target == ErrForeign }
+func (partFileError) Error() string        { return "it is the part file of another download" }
+func (partFileError) Is(target error) bool { return target == ErrIrregular || target == ErrForeign }
 
-// errTaken says that a part file may not have a name.
-var errTaken = errors.New("the name is taken")
+// errNameTaken reports that a part file must not have its name, so that the caller may
+// try the next one.
+var errNameTaken = errors.New("the name is taken")
 
 const partSuffix = ".part"
 
-// Part returns the path of the part file: NAME.part, or NAME.1.part and so on if
-// that name belonged to another download, or to somebody else, when this one began.
+// Part returns the path of the part file: NAME.part, or NAME.1.part and so on if that
+// name was taken when the download was created.
 func (r *Record) Part() string {
 	if r.PartNumber == 0 {
 		return r.Target + partSuffix
@@ -39,8 +40,8 @@ func (r *Record) Part() string {
 	return r.Target + "." + strconv.Itoa(r.PartNumber) + partSuffix
 }
 
-// partOwner returns the unfinished download, other than that of r, whose part file is
-// at path, or ErrNotFound.
+// partOwner returns the unfinished download, other than r, that has its part file at
+// path, or ErrNotFound.
 func (t tx) partOwner(path string, r *Record) (Record, error) {
 	stem, isPart := strings.CutSuffix(path, partSuffix)
 	if !isPart {
@@ -53,7 +54,7 @@ func (t tx) partOwner(path string, r *Record) (Record, error) {
 		}
 	}
 	for _, target := range stems {
-		owner, err := t.begun(target)
+		owner, err := t.unfinishedAt(target)
 		if err == nil && owner.Part() == path && owner.Target != r.Target {
 			return owner, nil
 		}
@@ -61,32 +62,34 @@ func (t tx) partOwner(path string, r *Record) (Record, error) {
 	return Record{}, ErrNotFound
 }
 
-// vacant returns ErrPartFile if the target of r is the part file of another download,
-// and errTaken if the part file of r is the target or the part file of another one.
-// It is the only place that compares names of different records. A download that writes
-// its record must ask in the same transaction.
-func (t tx) vacant(r *Record) error {
+// checkNames returns ErrPartFile if the target of r is the part file of another download.
+// It returns errNameTaken if the part file of r is the target or the part file of another
+// download. No other function compares the names of different records. A download that
+// writes its record must call checkNames in the same transaction, or two processes could
+// choose the same name.
+func (t tx) checkNames(r *Record) error {
 	if owner, err := t.partOwner(r.Target, r); err == nil {
 		return fmt.Errorf("%q: %w, %q", r.Target, ErrPartFile, owner.Target)
 	}
 	_, err := t.byTarget(r.Part())
-	var bad unreadableError
+	var bad damagedRecordError
 	if err == nil || errors.As(err, &bad) || errors.Is(err, ErrNewer) {
-		return fmt.Errorf("%q: %w", r.Part(), errTaken)
+		return fmt.Errorf("%q: %w", r.Part(), errNameTaken)
 	}
 	if _, err := t.partOwner(r.Part(), r); err == nil {
-		return fmt.Errorf("%q: %w", r.Part(), errTaken)
+		return fmt.Errorf("%q: %w", r.Part(), errNameTaken)
 	}
 	return nil
 }
 
-// vacant is that of a transaction of its own.
-func (s *Store) vacant(r *Record) error {
-	return s.read(func(t tx) error { return t.vacant(r) })
+// checkNames runs tx.checkNames in a transaction of its own. The answer may be outdated
+// when it returns.
+func (s *Store) checkNames(r *Record) error {
+	return s.read(func(t tx) error { return t.checkNames(r) })
 }
 
-// ByPath returns the record whose finished file, or else whose part file, is at the
-// absolute path, or ErrNotFound.
+// ByPath returns the record whose finished file is at the absolute path, or else the
+// record whose part file is there, or ErrNotFound.
 func (s *Store) ByPath(path string) (Record, error) {
 	return s.find(func(t tx) (Record, error) {
 		r, err := t.byTarget(path)
@@ -97,11 +100,11 @@ func (s *Store) ByPath(path string) (Record, error) {
 	})
 }
 
-// nextPart gives r the next name for its part file, because of err. After the last one
-// it returns an ErrForeign.
-func (r *Record) nextPart(err error) error {
-	if r.PartNumber++; r.PartNumber >= mostPartNames {
-		return fmt.Errorf("%w: no name is left for the part file: %w", ErrForeign, err)
+// nextPartName gives r the next name for its part file, after the present one failed with
+// err. After the last name it returns an ErrForeign.
+func (r *Record) nextPartName(err error) error {
+	if r.PartNumber++; r.PartNumber >= maxPartNames {
+		return fmt.Errorf("%w: all names for the part file are taken: %w", ErrForeign, err)
 	}
 	return nil
 }

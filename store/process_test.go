@@ -15,20 +15,20 @@ import (
 	"pawl/chunk"
 )
 
-// childEnv makes the test binary one of the processes of TestProcesses; its
-// value is the directory to work in.
+// childEnv makes the test binary a child process of TestProcesses. Its value is the
+// directory to work in.
 const childEnv = "PAWL_STORE_TEST_CHILD"
 
 const (
 	processes  = 8
-	downloads  = 3 // of each process
-	commits    = 8 // of each download
+	downloads  = 3 // per process
+	commits    = 8 // per download
 	commitSize = 5000
 )
 
 func TestMain(m *testing.M) {
-	if state := os.Getenv(circleEnv); state != "" {
-		os.Exit(readCircle(state))
+	if state := os.Getenv(cycleEnv); state != "" {
+		os.Exit(readCycle(state))
 	}
 	dir := os.Getenv(childEnv)
 	if dir == "" {
@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// runChild makes a few downloads into dir, once stdin has come to its end, and
-// prints a line for each.
+// runChild makes some downloads into dir once stdin is closed, and prints a line for
+// each.
 func runChild(dir string, stdin io.Reader, stdout io.Writer) error {
 	s, err := Open(sharedState(dir), Options{Warn: func(msg string) { fmt.Fprintln(stdout, "warning:", msg) }})
 	if err != nil {
@@ -60,7 +60,8 @@ func runChild(dir string, stdin io.Reader, stdout io.Writer) error {
 	return nil
 }
 
-// sharedState is the state directory of all that work in a directory beside dir.
+// sharedState returns the state directory that all processes share; their directories are
+// next to it.
 func sharedState(dir string) string { return filepath.Join(filepath.Dir(dir), "state") }
 
 func childDownload(s *Store, target string) error {
@@ -79,13 +80,13 @@ func childDownload(s *Store, target string) error {
 	return errors.Join(p.Finish(time.Time{}), p.Close())
 }
 
-// childData returns the bytes of a target, which differ from process to process.
+// childData returns the content of a target, which differs between processes.
 func childData(target string) []byte {
 	return bytes.Repeat([]byte(target), commits*commitSize)[:commits*commitSize]
 }
 
-// Several processes begin at once where there is no state file yet, and work on
-// it together; another one lists it meanwhile.
+// Several processes start at once without a state file and work on it at the same time.
+// Another one lists the records meanwhile.
 func TestProcesses(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(sharedState(filepath.Join(dir, "0")), Options{})
@@ -96,7 +97,7 @@ func TestProcesses(t *testing.T) {
 		stdins = append(stdins, startChild(t, filepath.Join(dir, fmt.Sprint(n)), lines))
 	}
 	for _, stdin := range stdins {
-		stdin.Close() // go
+		stdin.Close() // starts the work
 	}
 	for running := processes; running > 0; {
 		switch line := <-lines; line {
@@ -126,7 +127,7 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// checkListed asserts of the records of running processes what can be.
+// checkListed checks the records of running processes.
 func checkListed(t *testing.T, s *Store) {
 	t.Helper()
 	records, err := s.Records()
@@ -140,8 +141,8 @@ func checkListed(t *testing.T, s *Store) {
 	}
 }
 
-// startChild starts a process that works in dir when the result is closed. Its
-// output goes to lines, followed by an empty line when it has ended.
+// startChild starts a process that works in dir once the result is closed. Its output
+// goes to lines, followed by an empty line when it has ended.
 func startChild(t *testing.T, dir string, lines chan<- string) io.Closer {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -16,7 +16,7 @@ import (
 	"pawl/chunk"
 )
 
-// An ID names a download: 16 hex digits.
+// An ID identifies a download. It is 16 hex digits.
 type ID string
 
 // newID returns a random ID.
@@ -26,65 +26,86 @@ func newID() ID {
 	return ID(hex.EncodeToString(b[:]))
 }
 
-// A State says how far a download has come.
+// A State is the state of a download.
 type State string
 
-// The states of a download. Whether an Active one still runs is not recorded,
-// because a killed process cannot unrecord it: Store.Running tells.
+// The states of a download. Active does not mean that a process works on it now, because
+// a killed process cannot change its record. Store.Running reports whether one does.
 const (
-	Active    State = "active"    // begun, and not ended in order
-	Paused    State = "paused"    // interrupted; to be resumed
-	Failed    State = "failed"    // given up for the recorded reason
-	Finishing State = "finishing" // complete and synced; the rename may be done or not
-	Done      State = "done"      // there, under its final name
+	Active    State = "active"    // created or resumed, and not yet ended in an orderly way
+	Paused    State = "paused"    // interrupted by the user; may be resumed
+	Failed    State = "failed"    // ended with the error in Record.Reason
+	Finishing State = "finishing" // complete and synced; the rename may or may not have happened
+	Done      State = "done"      // the file has its final name
 )
 
-// A Record is what is remembered of a download. No password, header or cookie
-// is ever in it.
+// A Record is the stored state of a download. It must never contain a password, a header
+// field or a cookie.
 type Record struct {
 	ID     ID     `json:"id"`
-	URL    string `json:"url"`              // as asked, without user and password
-	Target string `json:"target"`           // absolute path of the finished file
-	Public bool   `json:"public,omitempty"` // a public list named the URL, so that it must not lead to a private address; of unfinished ones only
-	Named  bool   `json:"named,omitempty"`  // the user chose the name, so that the URL alone does not lead to it
-	Size   int64  `json:"size"`             // bytes; -1 unknown
+	URL    string `json:"url"`    // as requested, without user and password
+	Target string `json:"target"` // absolute path of the finished file
+	// Public is set if the URL came from a public list, so the download must not
+	// connect to a private address. It is not kept for finished files.
+	Public bool `json:"public,omitempty"`
+	// Named is set if the user chose the file name. ByURL does not find such a
+	// record.
+	Named bool  `json:"named,omitempty"`
+	Size  int64 `json:"size"` // in bytes; -1 if unknown
 
-	ETag         string   `json:"etag,omitempty"`          // as sent, weak ones with their W/
-	LastModified string   `json:"last_modified,omitempty"` // as sent
-	Type         string   `json:"type,omitempty"`          // media type, without parameters
-	Coding       string   `json:"coding,omitempty"`        // content coding that belongs to the file, for example "gzip"; of unfinished ones only
-	Mirrors      []string `json:"mirrors,omitempty"`       // other URLs of it, best first
-	Mixed        bool     `json:"mixed,omitempty"`         // some bytes may be of a mirror that only samples have proven
-	NoRanges     bool     `json:"no_ranges,omitempty"`     // the server sends whole files only
-	Unframed     bool     `json:"unframed,omitempty"`      // the server did not mark the end of the file, so that it may be cut
+	ETag         string `json:"etag,omitempty"`          // as sent, weak ones with their W/
+	LastModified string `json:"last_modified,omitempty"` // as sent
+	Type         string `json:"type,omitempty"`          // media type without parameters
+	// Coding is the content coding that belongs to the file, for example "gzip" for a
+	// .tar.gz. It is not kept for finished files.
+	Coding  string   `json:"coding,omitempty"`
+	Mirrors []string `json:"mirrors,omitempty"` // other URLs of the same file, best first
+	// Mixed is set if some bytes may come from a mirror of which only samples were
+	// compared with the original.
+	Mixed    bool `json:"mixed,omitempty"`
+	NoRanges bool `json:"no_ranges,omitempty"` // the server ignores Range and sends whole files
+	// Unframed is set if the server did not mark the end of the response, so the file
+	// may be incomplete.
+	Unframed bool `json:"unframed,omitempty"`
 
-	Held    chunk.Set `json:"held"`             // durable bytes of the part file
-	Piece   int64     `json:"piece,omitempty"`  // length in bytes of the pieces that have sums
-	Touched time.Time `json:"touched,omitzero"` // when the part file was last changed, at the time that Held was known to be in it
+	Held        chunk.Set `json:"held"`            // durable ranges of the part file
+	PieceLength int64     `json:"piece,omitempty"` // in bytes, of the pieces with a checksum
+	// ChangeTime is the change time of the part file when its held ranges were last
+	// known to be in it. If the part file has another one, its held ranges must be
+	// verified.
+	ChangeTime time.Time `json:"touched,omitzero"`
 
-	Root       string `json:"root,omitempty"` // Options.Root of the store that has begun it
-	PartNumber int    `json:"part,omitempty"` // in the name of the part file, see Part; 0 for NAME.part
+	Root       string `json:"root,omitempty"` // Options.Root of the Store that created the download
+	PartNumber int    `json:"part,omitempty"` // number in the name of the part file, see Part; 0 for NAME.part
 
 	State  State  `json:"state"`
-	Reason string `json:"reason,omitempty"` // why it Failed, in words
-	Rate   int64  `json:"rate,omitempty"`   // bytes per second when last committed
+	Reason string `json:"reason,omitempty"` // error text of a Failed download
+	Rate   int64  `json:"rate,omitempty"`   // bytes per second at the last commit
 
-	Sum     chunk.Sum `json:"sum,omitzero"`      // the digest asked for, if any
-	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced at the end
-	Lists   Lists     `json:"list,omitempty"`    // those that claim it; empty if no list made it
+	Sum     chunk.Sum `json:"sum,omitzero"`      // requested digest, if any
+	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced
+	Lists   Lists     `json:"list,omitempty"`    // lists that claim the file; empty if no list asked for it
 
 	Created time.Time `json:"created"`
-	Updated time.Time `json:"updated"`          // of the last transaction
-	ModTime time.Time `json:"modtime,omitzero"` // of the finished file, as the file system keeps it
+	Updated time.Time `json:"updated"`          // time of the last transaction that changed the record
+	ModTime time.Time `json:"modtime,omitzero"` // of the finished file, as the file system returns it
 
-	// Of finished files alone.
-	CRC      uint32    `json:"-"` // CRC-32C (RFC 3720 §12.1) of a file that was placed; else its pieces have sums
-	Placing  bool      `json:"-"` // the last step of PublishAll may not be done, so that another file at Target is not ours
-	Replaces FileStamp `json:"-"` // what PublishAll was to replace, if anything
+	// The following fields are used for finished files only.
+
+	// CRC is the CRC-32C (RFC 3720 §12.1) of a file that was published. Larger files
+	// have piece checksums instead.
+	CRC uint32 `json:"-"`
+	// Publishing is set until the last step of Publish is known to be complete. While
+	// it is set, a file at Target that is neither the recorded one nor Replaces is
+	// foreign.
+	Publishing bool `json:"-"`
+	// Replaces describes the file that Publish was to replace, if any.
+	Replaces FileStamp `json:"-"`
 }
 
-// Texts returns the fields that may hold any bytes: paths, URLs and what a server has
-// sent need not be UTF-8. The order must stay, and a new field must be the last in a release.
+// Texts returns the string fields that may contain any bytes: paths, URLs and header
+// fields need not be UTF-8. The order must not change, and a new field must be added at
+// the end, because stored records rely on the positions.
 func (r *Record) Texts() []*string {
 	var all []*string
 	for i := range r.Mirrors {
@@ -93,8 +114,9 @@ func (r *Record) Texts() []*string {
 	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason, &r.Root)
 }
 
-// RawTexts returns the bytes of texts of a value that is stored as JSON, nil if all of
-// them are UTF-8. JSON has no other bytes; encoding/json replaces them.
+// RawTexts returns the bytes of texts, the string fields of a value that is stored as
+// JSON, or nil if all of them are UTF-8. JSON cannot hold other bytes; encoding/json
+// would replace them.
 func RawTexts(texts []*string) (raw [][]byte) {
 	if !slices.ContainsFunc(texts, func(t *string) bool { return !utf8.ValidString(*t) }) {
 		return nil
@@ -105,43 +127,45 @@ func RawTexts(texts []*string) (raw [][]byte) {
 	return raw
 }
 
-// RestoreTexts gives the texts of a value that was read from JSON the bytes that
-// RawTexts returned for them. A pawl with fewer texts has written fewer.
+// RestoreTexts sets texts to the bytes that RawTexts returned when the value was stored.
+// raw may be shorter than texts, if a version of pawl with fewer fields wrote it.
 func RestoreTexts(texts []*string, raw [][]byte) {
 	for i := range min(len(texts), len(raw)) {
 		*texts[i] = string(raw[i])
 	}
 }
 
-// recordVersion is the version of the encoding that encode writes. Records with a
-// PartNumber have it, and all others version 1: a pawl that does not know the number
-// would write to the file of another download.
+// recordVersion is the version of the format that encode writes for records with a
+// PartNumber. All others get version 1. A pawl that does not know PartNumber must refuse
+// such a record, or it would write to the part file of another download.
 const recordVersion = 2
 
-// versioned is the stored form of a record.
-type versioned struct {
+// A storedRecord is the stored form of a record.
+type storedRecord struct {
 	V int `json:"v"`
 	*Record
-	Raw [][]byte `json:"raw,omitempty"` // RawTexts of Texts
+	Raw [][]byte `json:"raw,omitempty"` // RawTexts(Texts())
 }
 
+// encode returns the stored form of an unfinished record: JSON and a checksum.
 func (r *Record) encode() ([]byte, error) {
 	v := recordVersion
 	if r.PartNumber == 0 {
 		v = 1
 	}
-	data, err := json.Marshal(versioned{v, r, RawTexts(r.Texts())})
-	return seal(data), err
+	data, err := json.Marshal(storedRecord{v, r, RawTexts(r.Texts())})
+	return addChecksum(data), err
 }
 
-// decodeRecord reads what encode wrote and refuses what cannot be a record.
+// decodeRecord reads the output of encode. It returns an error if the value is damaged or
+// cannot be a record, and ErrNewer if a newer pawl wrote it.
 func decodeRecord(sealed []byte) (Record, error) {
 	var r Record
-	data, err := unseal(sealed)
+	data, err := checkChecksum(sealed)
 	if err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
-	v := versioned{Record: &r}
+	v := storedRecord{Record: &r}
 	if err := json.Unmarshal(data, &v); err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
@@ -150,36 +174,38 @@ func decodeRecord(sealed []byte) (Record, error) {
 	case v.V > recordVersion:
 		return Record{}, fmt.Errorf("record %s: version %d: %w", r.ID, v.V, ErrNewer)
 	case v.V < 1 || v.Record == nil:
-		return Record{}, fmt.Errorf("record has no version")
+		return Record{}, fmt.Errorf("record: missing version")
 	case r.ID == "" || !filepath.IsAbs(r.Target) || r.Size < -1:
-		return Record{}, fmt.Errorf("record %q: id, target or size is missing", r.ID)
+		return Record{}, fmt.Errorf("record %q: invalid ID, target or size", r.ID)
 	case r.Size >= 0 && !r.Held.Equal(clip(r.Held, r.Size)):
 		return Record{}, fmt.Errorf("record %s holds bytes beyond its size", r.ID)
 	}
 	return r, nil
 }
 
-// errSeal says that a value of the state file is not what was written.
-var errSeal = errors.New("its checksum is wrong")
+// errChecksum reports that a value of the state file is damaged.
+var errChecksum = errors.New("checksum mismatch")
 
+// castagnoli is the table of CRC-32C.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal adds a CRC-32C to data: bbolt has none for what it keeps, and one flipped
-// bit in a record would claim bytes that are not there.
-func seal(data []byte) []byte {
+// addChecksum appends the CRC-32C of data to data. bbolt does not checksum the values it
+// stores, and one flipped bit in a record could claim bytes that are not on disk.
+func addChecksum(data []byte) []byte {
 	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
-// unseal returns what was sealed. It shares memory with its argument.
-func unseal(sealed []byte) ([]byte, error) {
+// checkChecksum returns the data of a value of addChecksum without the checksum, or
+// errChecksum. The result shares memory with its argument.
+func checkChecksum(sealed []byte) ([]byte, error) {
 	n := len(sealed) - crc32.Size
 	if n < 0 || binary.BigEndian.Uint32(sealed[n:]) != crc32.Checksum(sealed[:n], castagnoli) {
-		return nil, errSeal
+		return nil, errChecksum
 	}
 	return sealed[:n], nil
 }
 
-// clip returns what of s lies below size.
+// clip returns the part of s below size.
 func clip(s chunk.Set, size int64) chunk.Set {
 	c := s.Clone()
 	c.Remove(chunk.Range{Off: size, End: chunk.Unbounded})

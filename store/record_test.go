@@ -31,17 +31,17 @@ func fullRecord(t testing.TB) Record {
 		Type: "text/html", Lists: Lists{Nameless, "0123456789abcdef"}, ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", Public: true, Named: true, NoRanges: true, Unframed: true, Coding: "gzip", Mixed: true, Mirrors: []string{"https://b.example/a"},
 		Held:  chunk.NewSet(chunk.Range{Off: 0, End: 10}, chunk.Range{Off: 1 << 39, End: 1 << 40}),
 		State: Failed, Reason: "it broke", Rate: 12345, PartNumber: 3, Root: "/downloads",
-		Piece: 1 << 24, Touched: when.Add(time.Minute), Sum: sum, Replace: true, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
+		PieceLength: 1 << 24, ChangeTime: when.Add(time.Minute), Sum: sum, Replace: true, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
 	}
 }
 
-// sameRecord reports whether two records say the same; times may be of
-// different zones.
+// sameRecord reports whether two records are equal, apart from the time zones of their
+// times.
 func sameRecord(a, b Record) bool {
-	times := a.Created.Equal(b.Created) && a.Updated.Equal(b.Updated) && a.ModTime.Equal(b.ModTime) && a.Touched.Equal(b.Touched)
+	times := a.Created.Equal(b.Created) && a.Updated.Equal(b.Updated) && a.ModTime.Equal(b.ModTime) && a.ChangeTime.Equal(b.ChangeTime)
 	held := a.Held.Equal(b.Held)
 	for _, r := range []*Record{&a, &b} {
-		r.Created, r.Updated, r.ModTime, r.Touched, r.Held = time.Time{}, time.Time{}, time.Time{}, time.Time{}, chunk.Set{}
+		r.Created, r.Updated, r.ModTime, r.ChangeTime, r.Held = time.Time{}, time.Time{}, time.Time{}, time.Time{}, chunk.Set{}
 	}
 	return times && held && reflect.DeepEqual(a, b)
 }
@@ -67,8 +67,8 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
-// TestRecordBytes: texts that are not UTF-8 come back as they were, whichever of them
-// it is, and no other record changes.
+// Any text field may contain bytes that are not UTF-8, and keeps them. All other records
+// are stored as before.
 func TestRecordBytes(t *testing.T) {
 	full := fullRecord(t)
 	const bytes = "caf\xe9 \xff\xed\xa0\x80 \ufffd é"
@@ -82,7 +82,7 @@ func TestRecordBytes(t *testing.T) {
 			t.Errorf("text %d: got %+v, %v, want %+v", i, got, err, rec)
 		}
 	}
-	of := make(map[*string]bool) // so that no field is forgotten
+	of := make(map[*string]bool) // so that no text field is missing from the test
 	for _, text := range full.Texts() {
 		of[text] = true
 	}
@@ -100,13 +100,13 @@ func TestRecordBytes(t *testing.T) {
 		*Record
 	}{recordVersion, &full})
 	must(t, err)
-	if string(sealed) != string(seal(data)) {
+	if string(sealed) != string(addChecksum(data)) {
 		t.Errorf("a record that is UTF-8: got %q, want %q", sealed, data)
 	}
 }
 
-// TestRecordOfOlderPawl: an older pawl has lost bytes of a path, so that the entry of
-// that path leads to a record of another. Nothing is on record of it then.
+// An older pawl lost bytes of a path, so that the index key of the path leads to a record
+// with another target. Such a path counts as not on record.
 func TestRecordOfOlderPawl(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	must(t, err)
@@ -126,13 +126,13 @@ func TestRecordOfOlderPawl(t *testing.T) {
 	}
 }
 
-// A new field is a decision: no header, password or cookie may be in a record,
-// and what older versions of pawl have written must still be read.
+// A new field must be a decision: no header field, password or cookie may be in a record,
+// and the records of older versions must stay readable.
 func TestRecordKeys(t *testing.T) {
 	rec := fullRecord(t)
 	sealed, err := rec.encode()
 	must(t, err)
-	data, err := unseal(sealed)
+	data, err := checkChecksum(sealed)
 	must(t, err)
 	var fields map[string]any
 	if err := json.Unmarshal(data, &fields); err != nil {
@@ -143,7 +143,7 @@ func TestRecordKeys(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("keys: got %q, want %q", got, want)
 	}
-	const ofEntries = 3 // fields of finished files alone
+	const ofEntries = 3 // number of fields of finished files only
 	if n := reflect.TypeFor[Record]().NumField() - ofEntries; n != len(want)-1 {
 		t.Errorf("fields: got %d, want %d, each with its key", n, len(want)-1)
 	}
@@ -151,11 +151,11 @@ func TestRecordKeys(t *testing.T) {
 
 func TestDecodeRecordRefuses(t *testing.T) {
 	full := fullRecord(t)
-	// edit returns the encoded record with fields replaced; nil deletes one.
+	// edit returns the encoded record with some fields replaced; nil deletes a field.
 	edit := func(changes map[string]any) string {
 		sealed, err := full.encode()
 		must(t, err)
-		data, err := unseal(sealed)
+		data, err := checkChecksum(sealed)
 		must(t, err)
 		var fields map[string]any
 		if err := json.Unmarshal(data, &fields); err != nil {
@@ -171,7 +171,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		}
 		return string(data)
 	}
-	if _, err := decodeRecord(seal([]byte(edit(nil)))); err != nil {
+	if _, err := decodeRecord(addChecksum([]byte(edit(nil)))); err != nil {
 		t.Fatalf("unchanged: got %v", err)
 	}
 	for name, text := range map[string]string{
@@ -199,17 +199,17 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		"sum":               edit(map[string]any{"sum": "md5:00"}),
 		"time":              edit(map[string]any{"created": "yesterday"}),
 	} {
-		if rec, err := decodeRecord(seal([]byte(text))); err == nil {
+		if rec, err := decodeRecord(addChecksum([]byte(text))); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, rec)
 		} else if errors.Is(err, ErrNewer) {
 			t.Errorf("%s: got %v, want another error", name, err)
 		}
 	}
-	if _, err := decodeRecord(seal([]byte(edit(map[string]any{"v": 3, "target": nil})))); !errors.Is(err, ErrNewer) {
+	if _, err := decodeRecord(addChecksum([]byte(edit(map[string]any{"v": 3, "target": nil})))); !errors.Is(err, ErrNewer) {
 		t.Errorf("newer version: got %v, want %v", err, ErrNewer)
 	}
-	// A field that is not known is of a version that thought it harmless.
-	if _, err := decodeRecord(seal([]byte(edit(map[string]any{"color": "red"})))); err != nil {
+	// An unknown field comes from a version that considers it harmless.
+	if _, err := decodeRecord(addChecksum([]byte(edit(map[string]any{"color": "red"})))); err != nil {
 		t.Errorf("unknown field: got %v, want none", err)
 	}
 }
@@ -225,14 +225,14 @@ func TestNewID(t *testing.T) {
 	}
 }
 
-// What is read can be written, and says the same then.
+// A record that can be read can be written, and is then equal.
 func FuzzDecodeRecord(f *testing.F) {
 	full := fullRecord(f)
 	data, err := full.encode()
 	if err != nil {
 		f.Fatal(err)
 	}
-	text, err := unseal(data)
+	text, err := checkChecksum(data)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -247,8 +247,8 @@ func FuzzDecodeRecord(f *testing.F) {
 		f.Add([]byte(`{"v":1,"id":"x","target":`+string(target)+more+`}`), true)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
-		if sealed { // else the seal keeps nearly all out
-			data = seal(data)
+		if sealed { // else the checksum would reject nearly all inputs
+			data = addChecksum(data)
 		}
 		rec, err := decodeRecord(data)
 		if err != nil {

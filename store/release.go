@@ -1,6 +1,6 @@
 package store
 
-// This file is about files that a list no longer names.
+// This file removes files that a list no longer names.
 
 import (
 	"errors"
@@ -9,97 +9,98 @@ import (
 	"time"
 )
 
-// releaseTime is how long one call of Release may go on to delete files, because
-// other processes wait for its transaction. They give up after lockTimeout, which
-// leaves room for one very large file. With a tenth of it, many small files would
-// need ten times as many transactions.
-const releaseTime = time.Second
+// maxReleaseTime is how long one call of Release may delete files, because other
+// processes wait for its transaction. They give up after lockTimeout, which leaves room
+// for one very large file. With a tenth of it, many small files would need ten times as
+// many transactions.
+const maxReleaseTime = time.Second
 
-// A Released is a finished file from which Release took claims.
+// A Released is a finished file from which Release removed claims.
 type Released struct {
-	Record  Record // as it was before
+	Record  Record // as it was before the release
 	Deleted bool
-	Err     error // why it was not deleted, or not durably; its claims stay
+	Err     error // why the file was not deleted, or not durably; its claims stay
 
-	free bool // no list claims it any more
+	unclaimed bool // no list claims the file any more
 }
 
-// Release takes the claims of keys from finished files. A file that no list claims
-// any more is deleted if it is as it was left; in any case it is forgotten. All is one
-// transaction:
+// Release removes the claims of the lists keys from finished files. It deletes a file
+// that no list claims any more if the file is unchanged, and removes its ledger entry in
+// any case. All steps are in one transaction:
 //
-//  1. look at the claims on record, delete the file
+//  1. read the claims on record, delete the file
 //  2. fsync the directories
-//  3. commit: entries lose claims, or go
+//  3. commit: entries lose claims, or are removed
 //
-// So no other process can claim a file between the look and the deletion. A crash
-// before 3 leaves entries without files, as if somebody had deleted these.
+// No other process can claim a file between the check and the deletion, because it would
+// need a transaction, too. A crash before 3 leaves entries without files, as if somebody
+// had deleted the files.
 //
-// Release returns an end for each of the first records, at least one, and nothing
-// for those that it had no time for.
+// Release returns one result for each of the first records, at least one. The caller must
+// call it again with the records that it had no time for.
 func (s *Store) Release(records []Record, keys []string) ([]Released, error) {
-	var ends []Released
+	var results []Released
 	err := s.write(func(t tx) error {
-		ends = ends[:0]
-		begun := time.Now()
+		results = results[:0]
+		start := time.Now()
 		for _, r := range records {
-			if len(ends) > 0 && time.Since(begun) > releaseTime {
+			if len(results) > 0 && time.Since(start) > maxReleaseTime {
 				break
 			}
-			end, err := s.release(t, r, keys)
+			result, err := s.releaseOne(t, r, keys)
 			if err != nil {
 				return err
 			}
-			ends = append(ends, end)
+			results = append(results, result)
 		}
-		s.syncDeleted(ends)
-		return t.forgetReleased(ends)
+		s.syncDeleted(results)
+		return t.dropReleased(results)
 	})
-	return ends, err
+	return results, err
 }
 
-// release is step 1 for one file. It also writes the entry of a file that other
-// lists claim.
-func (s *Store) release(t tx, r Record, keys []string) (Released, error) {
-	there, err := t.finished(r.Target)
-	if err != nil || there.ID != r.ID || !there.Lists.Has(keys...) {
+// releaseOne is step 1 for one file. It also writes the entry of a file that other lists
+// still claim.
+func (s *Store) releaseOne(t tx, r Record, keys []string) (Released, error) {
+	stored, err := t.finishedAt(r.Target)
+	if err != nil || stored.ID != r.ID || !stored.Lists.Has(keys...) {
 		return Released{Record: r}, nil // another process was faster
 	}
-	end := Released{Record: there}
-	if there.Lists = there.Lists.Without(keys...); len(there.Lists) > 0 {
-		return end, t.rewrite(&there)
+	result := Released{Record: stored}
+	if stored.Lists = stored.Lists.Without(keys...); len(stored.Lists) > 0 {
+		return result, t.rewrite(&stored)
 	}
-	end.free = true
-	if s.Intact(there) {
-		end.Err = s.fs.Remove(there.Target)
-		end.Deleted = end.Err == nil
+	result.unclaimed = true
+	if s.Intact(stored) {
+		result.Err = s.fs.Remove(stored.Target)
+		result.Deleted = result.Err == nil
 	}
-	return end, nil
+	return result, nil
 }
 
 // syncDeleted is step 2. A file whose deletion may not be durable keeps its entry.
-func (s *Store) syncDeleted(ends []Released) {
+func (s *Store) syncDeleted(results []Released) {
 	synced := make(map[string]error)
-	for i := range ends {
-		end := &ends[i]
-		if !end.Deleted {
+	for i := range results {
+		result := &results[i]
+		if !result.Deleted {
 			continue
 		}
-		dir := filepath.Dir(end.Record.Target)
+		dir := filepath.Dir(result.Record.Target)
 		err, done := synced[dir]
 		if !done {
 			err = s.fs.SyncDir(dir)
 			synced[dir] = err
 		}
-		end.Err = err
+		result.Err = err
 	}
 }
 
-// forgetReleased takes the entries out of the ledger that no list claims any more.
-func (t tx) forgetReleased(ends []Released) error {
-	for i := range ends {
-		if end := &ends[i]; end.free && end.Err == nil {
-			if err := t.dropFinished(&end.Record); err != nil {
+// dropReleased removes the ledger entries of files that no list claims any more.
+func (t tx) dropReleased(results []Released) error {
+	for i := range results {
+		if result := &results[i]; result.unclaimed && result.Err == nil {
+			if err := t.dropFinished(&result.Record); err != nil {
 				return err
 			}
 		}
@@ -107,9 +108,9 @@ func (t tx) forgetReleased(ends []Released) error {
 	return nil
 }
 
-// Abandon takes the claims of keys from the unfinished download id. If no list claims
-// it any more, its part file is deleted and then its record, and Abandon reports
-// true. ErrBusy if it is running; then its claims stay.
+// Abandon removes the claims of the lists keys from the unfinished download id. If no
+// list claims it any more, Abandon deletes its part file and its record and returns true.
+// If the download is running, the error is ErrBusy, and its claims stay.
 func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 	rec, err := s.Get(id)
 	if err != nil || rec.State == Done {
@@ -119,15 +120,15 @@ func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 	switch {
 	case err == nil:
 		defer lock.Close()
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTaken) && !errors.Is(err, ErrLink):
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNameTaken) && !errors.Is(err, ErrLink):
 		return false, err
 	}
 	isOurs := err == nil
 	removed := false
 	err = s.write(func(t tx) error {
-		rec, err := t.begun(rec.Target)
+		rec, err := t.unfinishedAt(rec.Target)
 		if removed = false; err != nil || rec.ID != id || !rec.Lists.Has(keys...) {
-			return err // another process was faster
+			return err // nil if another process was faster
 		}
 		if rec.Lists = rec.Lists.Without(keys...); len(rec.Lists) > 0 {
 			return t.rewrite(&rec)
@@ -143,8 +144,8 @@ func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 	return removed && err == nil, err
 }
 
-// RemoveEmpty removes dir, and then the directories above it, as long as they are
-// empty. It never removes root, which must be above dir, or a symbolic link.
+// RemoveEmpty removes dir and then the directories above it, as long as they are empty.
+// It never removes root, which must be above dir, or a symbolic link.
 func (s *Store) RemoveEmpty(root, dir string) {
 	rel, err := filepath.Rel(root, dir)
 	if err != nil || !filepath.IsLocal(rel) {

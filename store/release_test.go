@@ -8,48 +8,48 @@ import (
 	"time"
 )
 
-// release releases files for keyA, and returns which were deleted.
-func (l *place) release(records ...Record) map[string]bool {
+// release releases files from keyA and returns which of them were deleted.
+func (l *fixture) release(records ...Record) map[string]bool {
 	l.t.Helper()
-	ends, err := l.store.Release(records, []string{keyA})
-	if err != nil || len(ends) != len(records) {
-		l.t.Fatalf("Release: got %d ends, %v, want %d", len(ends), err, len(records))
+	results, err := l.store.Release(records, []string{keyA})
+	if err != nil || len(results) != len(records) {
+		l.t.Fatalf("Release: got %d results, %v, want %d", len(results), err, len(records))
 	}
 	deleted := make(map[string]bool)
-	for i, end := range ends {
-		if end.Record.Target != records[i].Target || end.Err != nil {
-			l.t.Errorf("Release of %q: got %q, %v", records[i].Target, end.Record.Target, end.Err)
+	for i, result := range results {
+		if result.Record.Target != records[i].Target || result.Err != nil {
+			l.t.Errorf("Release of %q: got %q, %v", records[i].Target, result.Record.Target, result.Err)
 		}
-		deleted[filepath.Base(end.Record.Target)] = end.Deleted
+		deleted[filepath.Base(result.Record.Target)] = result.Deleted
 	}
 	return deleted
 }
 
-// wantForgotten asserts that there is no record of a file.
-func (l *place) wantForgotten(name string) {
+// wantForgotten checks that a file has no record.
+func (l *fixture) wantForgotten(name string) {
 	l.t.Helper()
 	if rec, err := l.store.ByTarget(l.path(name)); !errors.Is(err, ErrNotFound) {
 		l.t.Errorf("%s: got %+v, %v, want no record", name, rec, err)
 	}
 }
 
-// A file goes with its last list, if it is as it was left; what is on record counts,
-// not what was read before.
+// A file is deleted with its last list if it is unchanged. The claims on record count,
+// not those that the caller has read before.
 func TestRelease(t *testing.T) {
-	l := newPlace(t)
-	shared := l.made("shared", keyA, keyB)
-	nameless := l.made("nameless", keyA, Nameless)
-	alone := l.made("alone", keyA)
-	altered := l.made("altered", keyA)
+	l := newFixture(t)
+	shared := l.finished("shared", keyA, keyB)
+	nameless := l.finished("nameless", keyA, Nameless)
+	alone := l.finished("alone", keyA)
+	altered := l.finished("altered", keyA)
 	l.put(altered.Target, "by somebody else")
-	missing := l.made("missing", keyA)
+	missing := l.finished("missing", keyA)
 	must(t, os.Remove(missing.Target))
-	claimed := l.made("claimed", keyA)
+	claimed := l.finished("claimed", keyA)
 	l.claim(keyB, "claimed")
-	got := l.made("got", keyA)
-	l.made("got")
-	replaced := l.made("replaced", keyA)
-	l.made("replaced", keyA)
+	got := l.finished("direct", keyA)
+	l.finished("direct")
+	replaced := l.finished("replaced", keyA)
+	l.finished("replaced", keyA)
 
 	deleted := l.release(shared, nameless, alone, altered, missing, claimed, got, replaced)
 	for name := range deleted {
@@ -60,9 +60,9 @@ func TestRelease(t *testing.T) {
 	l.wantLists("shared", keyB)
 	l.wantLists("nameless", Nameless)
 	l.wantLists("claimed", keyB)
-	l.wantLists("got")
+	l.wantLists("direct")
 	l.wantLists("replaced", keyA)
-	for _, name := range []string{"shared", "nameless", "claimed", "got", "replaced"} {
+	for _, name := range []string{"shared", "nameless", "claimed", "direct", "replaced"} {
 		if rec, err := l.store.ByTarget(l.path(name)); err != nil || !l.store.Intact(rec) {
 			t.Errorf("%s: got %v, want it intact", name, err)
 		}
@@ -74,11 +74,10 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// A releaseFS is the real file system, which fails or is looked at in the middle of
-// Release.
+// A releaseFS is the real file system with hooks in the middle of Release.
 type releaseFS struct {
 	osFS
-	remove, syncDir func(name string) error // before the operation; nil for nothing
+	remove, syncDir func(name string) error // called before the operation; nil for no hook
 }
 
 func (f releaseFS) Remove(name string) error {
@@ -99,12 +98,12 @@ func (f releaseFS) SyncDir(dir string) error {
 	return f.osFS.SyncDir(dir)
 }
 
-// A file that cannot be deleted, or not durably, keeps its record and its lists; the
-// others go.
+// A file that cannot be deleted, or not durably, keeps its record and its lists. The
+// other files are removed.
 func TestReleaseFails(t *testing.T) {
 	for _, tc := range []struct {
 		fs   releaseFS
-		left []string // on record
+		left []string // names on record afterwards
 	}{
 		{releaseFS{remove: func(name string) error {
 			if filepath.Base(name) == "b" {
@@ -114,14 +113,14 @@ func TestReleaseFails(t *testing.T) {
 		}}, []string{"b"}},
 		{releaseFS{syncDir: func(string) error { return errInjected }}, []string{"a", "b"}},
 	} {
-		l := newPlace(t)
-		a, b := l.made("a", keyA), l.made("b", keyA)
+		l := newFixture(t)
+		a, b := l.finished("a", keyA), l.finished("b", keyA)
 		l.store.fs.FS = tc.fs
-		ends, err := l.store.Release([]Record{a, b}, []string{keyA})
+		results, err := l.store.Release([]Record{a, b}, []string{keyA})
 		must(t, err)
 		failed := 0
-		for _, end := range ends {
-			if errors.Is(end.Err, errInjected) {
+		for _, result := range results {
+			if errors.Is(result.Err, errInjected) {
 				failed++
 			}
 		}
@@ -140,12 +139,12 @@ func TestReleaseFails(t *testing.T) {
 	}
 }
 
-// A crash before the commit leaves a record for each file, deleted or not, and the
-// next prune goes on from there.
+// A crash before the commit leaves a record for each file, deleted or not, and the next
+// prune continues from there.
 func TestReleaseCrash(t *testing.T) {
-	l := newPlace(t)
-	a, b := l.made("a", keyA), l.made("b", keyA)
-	var crashed []byte // the state file when the deletion is durable
+	l := newFixture(t)
+	a, b := l.finished("a", keyA), l.finished("b", keyA)
+	var crashed []byte // the state file at the moment the deletion is durable
 	l.store.fs.FS = releaseFS{syncDir: func(string) (err error) {
 		l.wantNo(a.Target)
 		l.wantNo(b.Target)
@@ -163,28 +162,28 @@ func TestReleaseCrash(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// Release ends its transaction after a while, and the caller goes on.
+// Release results its transaction after a while, and the caller continues.
 func TestReleaseTime(t *testing.T) {
-	l := newPlace(t)
-	a, b := l.made("a", keyA), l.made("b", keyA)
+	l := newFixture(t)
+	a, b := l.finished("a", keyA), l.finished("b", keyA)
 	l.store.fs.FS = releaseFS{remove: func(string) error {
-		time.Sleep(releaseTime + releaseTime/10)
+		time.Sleep(maxReleaseTime + maxReleaseTime/10)
 		return nil
 	}}
 	for _, records := range [][]Record{{a, b}, {b}} {
-		if ends, err := l.store.Release(records, []string{keyA}); err != nil || len(ends) != 1 || !ends[0].Deleted {
-			t.Errorf("got %+v, %v, want the first of %d", ends, err, len(records))
+		if results, err := l.store.Release(records, []string{keyA}); err != nil || len(results) != 1 || !results[0].Deleted {
+			t.Errorf("got %+v, %v, want the first of %d", results, err, len(records))
 		}
 	}
 }
 
 func TestAbandon(t *testing.T) {
-	l := newPlace(t)
-	alone, shared, none := l.begun("alone", keyA), l.begun("shared", keyA, keyB), l.begun("none", keyB)
-	noPart := l.begun("no part", keyA)
+	l := newFixture(t)
+	alone, shared, none := l.unfinished("alone", keyA), l.unfinished("shared", keyA, keyB), l.unfinished("none", keyB)
+	noPart := l.unfinished("no part", keyA)
 	must(t, os.Remove(noPart.Part()))
-	l.made("again", keyA)
-	again := l.begun("again", keyA)
+	l.finished("again", keyA)
+	again := l.unfinished("again", keyA)
 	running := l.opened(l.store.Create(l.recordOf("running", keyA)))
 	for _, tc := range []struct {
 		rec  Record
@@ -199,9 +198,9 @@ func TestAbandon(t *testing.T) {
 	l.wantForgotten("no part")
 	l.wantNo(alone.Part())
 	l.wantNo(again.Part())
-	l.wantBegunLists("shared", keyB)
-	l.wantBegunLists("none", keyB)
-	l.wantBegunLists("running", keyA)
+	l.wantUnfinishedLists("shared", keyB)
+	l.wantUnfinishedLists("none", keyB)
+	l.wantUnfinishedLists("running", keyA)
 	l.wantLists("again", keyA) // it was to be replaced, and was not
 	for _, part := range []string{shared.Part(), none.Part(), l.path("running.part")} {
 		if _, err := os.Lstat(part); err != nil {
@@ -213,7 +212,7 @@ func TestAbandon(t *testing.T) {
 	}
 }
 
-func (l *place) onRecordAt(name string) Record {
+func (l *fixture) onRecordAt(name string) Record {
 	l.t.Helper()
 	rec, err := l.store.ByTarget(l.path(name))
 	must(l.t, err)
@@ -221,7 +220,7 @@ func (l *place) onRecordAt(name string) Record {
 }
 
 func TestRemoveEmpty(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	root := l.path(".")
 	l.put(l.path("a/b/c/file"), "x")
 	must(t, os.MkdirAll(l.path("a/b/d/e"), 0o777), os.MkdirAll(l.path("f/g"), 0o777))

@@ -8,7 +8,7 @@ import (
 
 func TestRemove(t *testing.T) {
 	for _, files := range []bool{false, true} {
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 10)
 		rec := p.Record()
@@ -20,7 +20,7 @@ func TestRemove(t *testing.T) {
 		_, err = l.store.ByURL(filepath.Dir(rec.Target), rec.URL)
 		l.wantErr("ByURL", err, ErrNotFound)
 		must(t, l.store.read(func(tx tx) error {
-			for _, name := range [][]byte{recordBucket, targetBucket, askedBucket} {
+			for _, name := range [][]byte{recordBucket, targetBucket, urlBucket} {
 				if key, _ := tx.Bucket(name).Cursor().First(); key != nil {
 					t.Errorf("bucket %s: got %q left in it", name, key)
 				}
@@ -35,17 +35,16 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// Remove never deletes a finished file, and does not miss a part file that is
-// gone.
+// Remove never deletes a finished file, and a missing part file is no error.
 func TestRemoveSpares(t *testing.T) {
-	l := newPlace(t)
-	l.rest(l.create())
+	l := newFixture(t)
+	l.complete(l.create())
 	l.put(l.target+".part", "of someone else")
 	must(t, l.store.Remove(l.onRecord().ID, true))
 	l.wantFile(l.target, string(l.data))
 	l.wantFile(l.target+".part", "of someone else")
 
-	l = newPlace(t)
+	l = newFixture(t)
 	must(t, l.create().Close(), os.Remove(l.target+".part"), l.store.Remove(l.onRecord().ID, true))
 
 	l = finishing(t, 100_000)
@@ -53,9 +52,9 @@ func TestRemoveSpares(t *testing.T) {
 	l.wantFile(l.target, string(l.data))
 }
 
-// The index by URL is of the directory, and of what was asked last.
+// The index by URL is per directory and leads to the latest download.
 func TestByURL(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	first := l.record()
 	for i, name := range []string{"a", "b"} {
 		rec := l.record()
@@ -79,9 +78,9 @@ func TestByURL(t *testing.T) {
 	}
 }
 
-// A download whose URL changes is found by the new one, and by that alone.
+// A download whose URL changes is found by the new URL only.
 func TestByURLAfterUpdate(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	old := p.Record()
 	l.wantErr("Update", p.Update(func(r *Record) { r.URL = "https://example.org/moved" }), nil)

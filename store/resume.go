@@ -10,10 +10,10 @@ import (
 	"pawl/chunk"
 )
 
-// Resume opens the download id and goes on with it: it repeats what a crash in
-// Finish has left to do, and gives up ranges that the part file no longer has,
-// which Lost then tells. The Part of a finished download has state Done and
-// takes no more bytes. ErrNotFound, ErrBusy, and what Finish returns.
+// Resume opens the download id to continue it. It completes an interrupted Finish. It
+// removes ranges from the record that the part file no longer has; Lost returns their
+// number of bytes. The Part of a finished download has the state Done and accepts no
+// bytes. The errors are ErrNotFound, ErrBusy, ErrNoDirectory and the errors of Finish.
 func (s *Store) Resume(id ID) (*Part, error) {
 	rec, err := s.Get(id)
 	if err != nil {
@@ -22,10 +22,10 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	if rec.State == Done {
 		return s.donePart(rec), nil
 	}
-	s = s.below(&rec)
+	s = s.forRecord(&rec)
 	lock, err := s.lock(&rec, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s.resumeLost(id)
+		return s.resumeWithoutPart(id)
 	}
 	if err != nil {
 		return nil, err
@@ -33,17 +33,17 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	return s.resumeLocked(id, lock, false)
 }
 
-// donePart is the Part of a download whose file has its final name.
+// donePart returns the Part of a download whose file has its final name.
 func (s *Store) donePart(rec Record) *Part {
 	p := &Part{store: s, rec: rec}
-	p.broken.Store(&errFinished)
+	p.brokenBy.Store(&errFinished)
 	return p
 }
 
-// resumeLost resumes where there is no part file: either the rename of step 5
-// is done, or the file is lost.
-func (s *Store) resumeLost(id ID) (*Part, error) {
-	rec, err := s.Get(id) // again: another process may have finished since
+// resumeWithoutPart resumes a download that has no part file: either the rename of step 5
+// has happened, or the file is lost.
+func (s *Store) resumeWithoutPart(id ID) (*Part, error) {
+	rec, err := s.Get(id) // again: another process may have finished the download meanwhile
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +65,8 @@ func (s *Store) resumeLost(id ID) (*Part, error) {
 	return s.resumeLocked(id, lock, true)
 }
 
-// resumeLocked goes on under the lock, which it owns. lost says that the part
-// file is new, even if nothing of it had been held.
+// resumeLocked resumes the download id with lock held. The Part owns lock from then on.
+// lost is set if the part file has just been created.
 func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err error) {
 	p := &Part{store: s, lock: lock}
 	defer func() {
@@ -74,7 +74,7 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 			p.Close()
 		}
 	}()
-	if p.rec, err = s.Get(id); err != nil { // what was read before the lock is stale
+	if p.rec, err = s.Get(id); err != nil { // a record that was read before the lock may be outdated
 		return nil, err
 	}
 	p.name = p.rec.Part()
@@ -85,47 +85,48 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ours(&p.rec, info); err != nil {
+	if err := s.checkOurs(&p.rec, info); err != nil {
 		return nil, err
 	}
-	if err := p.load(info.Size()); err != nil {
+	if err := p.loadSums(info.Size()); err != nil {
 		return nil, err
 	}
 	if p.rec.State == Finishing && p.lost == 0 && !lost && info.ModTime().Equal(p.rec.ModTime) {
 		return p, p.rename()
 	}
-	if info.Mode().Perm() != partMode { // of an older pawl, or of a Finish that failed
+	if info.Mode().Perm() != partMode { // an older pawl created it, or a Finish failed after the Chmod
 		if err := p.file.Chmod(partMode); err != nil {
 			return nil, err
 		}
 	}
-	p.suspect.Store(p.written.set.Len() > 0 && !touched(info).Equal(p.rec.Touched))
+	p.dirty.Store(p.written.set.Len() > 0 && !changeTime(info).Equal(p.rec.ChangeTime))
 	if err := s.checkTarget(&p.rec); err != nil {
-		return nil, err // now, not when all has been fetched
+		return nil, err // fail now, not after all bytes have been downloaded
 	}
-	if n, ok := allocated(info); ok { // where it is not known, reserving or writing will tell
+	if n, ok := allocated(info); ok { // if unknown, reserving or writing will fail
 		if err := p.checkSpace(n); err != nil {
 			return nil, err
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p, p.update(func(r *Record) {
-		r.Held, r.Piece, r.State, r.Reason = p.written.set.Clone(), p.written.sums.Length(), Active, ""
-	}, p.written.pages(false), true)
+	return p, p.updateLocked(func(r *Record) {
+		r.Held, r.PieceLength, r.State, r.Reason = p.written.set.Clone(), p.written.sums.Length(), Active, ""
+	}, p.written.takeUnsaved(false), true)
 }
 
-// load reads the sums of what is held. A piece that the part file, of so many
-// bytes, has no longer whole is lost, and so is one without a sum.
-func (p *Part) load(size int64) error {
-	p.setSize()
-	if p.rec.Piece <= 0 {
-		p.rec.Piece, p.rec.Held = pieceLength(p.rec.Size), chunk.Set{}
+// loadSums reads the piece checksums of the held ranges. size is the size of the part
+// file. A piece loses its held ranges if it has no checksum, or if the part file no
+// longer has all of them.
+func (p *Part) loadSums(size int64) error {
+	p.adoptSize()
+	if p.rec.PieceLength <= 0 {
+		p.rec.PieceLength, p.rec.Held = pieceLength(p.rec.Size), chunk.Set{}
 	}
-	p.written = newWritten(p.rec.Piece)
+	p.written = newWrittenBytes(p.rec.PieceLength)
 	w := &p.written
 	w.set = p.rec.Held.Clone()
-	var pages []page
+	var pages []sumPage
 	err := p.store.read(func(t tx) error {
 		pages = t.pages(p.rec.ID)
 		return nil
@@ -133,28 +134,28 @@ func (p *Part) load(size int64) error {
 	if err != nil {
 		return err
 	}
-	known := make(map[int]bool) // pieces that have a sum
+	known := make(map[int]bool) // pieces with a checksum
 	for _, pg := range pages {
-		w.readPage(pg, known)
+		w.loadPage(pg, known)
 	}
 	for r := range p.rec.Held.All() {
 		for i := w.sums.Index(r.Off); i <= w.sums.Index(r.End-1); i++ {
-			if in := w.in(i); !known[i] || !in.Equal(clip(in, size)) {
+			if in := w.inPiece(i); !known[i] || !in.Equal(clip(in, size)) {
 				p.lost += in.Len()
-				w.lose(i, in, w.sums.Sum(i))
+				w.remove(i, in, w.sums.Sum(i))
 			}
 		}
 	}
 	return nil
 }
 
-// CheckTarget returns ErrForeign if something is at the absolute path target that
-// a download may not replace, with replace as in Record.
+// CheckTarget returns ErrForeign if a download must not replace the file at the absolute
+// path target; replace is Record.Replace.
 func (s *Store) CheckTarget(target string, replace bool) error {
 	return s.checkTarget(&Record{Target: target, Replace: replace})
 }
 
-// AllowReplace lets the unfinished download id replace what is at its target.
+// AllowReplace lets the unfinished download id replace a file at its target.
 func (s *Store) AllowReplace(id ID) error {
 	if _, err := s.Get(id); err != nil {
 		return err
@@ -169,19 +170,19 @@ func (s *Store) AllowReplace(id ID) error {
 	})
 }
 
-// Intact reports whether the finished file of rec is on disk as it was left:
-// same size, same modification time.
+// Intact reports whether the finished file of rec is on disk with the recorded size and
+// modification time.
 func (s *Store) Intact(rec Record) bool {
 	info, err := s.fs.Lstat(rec.Target)
 	return err == nil && info.Mode().IsRegular() && info.Size() == rec.Size && info.ModTime().Equal(rec.ModTime)
 }
 
-// A FileID tells the files of this machine apart.
+// A FileID identifies a file on this machine, whatever its name.
 type FileID struct{ device, inode uint64 }
 
-// FileID returns that of the target of rec, if it exists and the system has such numbers.
-// Two targets may be one file, by way of a symbolic link to a directory, or by names that
-// differ only in case.
+// FileID returns the FileID of the file at the target of rec. ok is false if there is
+// none or the system has no such numbers. Two targets may be the same file through a
+// symbolic link to a directory, or through names that differ only in case.
 func (s *Store) FileID(rec Record) (id FileID, ok bool) {
 	info, err := s.fs.Lstat(rec.Target)
 	if err != nil {
@@ -196,27 +197,27 @@ func (s *Store) Exists(rec Record) bool {
 	return err == nil
 }
 
-// Running reports whether some process works on the download of rec. The
-// answer may be out of date when it arrives.
+// Running reports whether some process works on the download of rec. The result may be
+// outdated when it is returned.
 func (s *Store) Running(rec Record) bool {
 	return rec.State != Done && s.fs.Locked(rec.Part())
 }
 
-// Remove forgets the download id and, with files, deletes its part file, never
-// a finished one. ErrBusy if it is running.
+// Remove deletes the record of the download id. If files is set, it also deletes the part
+// file, but never a finished file. If the download is running, the error is ErrBusy.
 func (s *Store) Remove(id ID, files bool) error {
 	rec, err := s.Get(id)
 	if err != nil {
 		return err
 	}
-	s = s.below(&rec)
+	s = s.forRecord(&rec)
 	if rec.State != Done {
 		lock, err := s.lock(&rec, false)
 		switch {
 		case err == nil:
 			defer lock.Close()
-		case errors.Is(err, errTaken), errors.Is(err, ErrLink):
-			files = false // the file that is there is not ours
+		case errors.Is(err, errNameTaken), errors.Is(err, ErrLink):
+			files = false // the file at the path is not ours
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
@@ -226,7 +227,7 @@ func (s *Store) Remove(id ID, files bool) error {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		files = files && latest.ID == id && latest.State != Done // else the part file is another's, or gone
+		files = files && latest.ID == id && latest.State != Done // else the part file belongs to another download, or is gone
 		return t.drop(&rec)
 	})
 	if err != nil || !files {

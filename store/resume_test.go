@@ -10,11 +10,11 @@ import (
 	"pawl/chunk"
 )
 
-// A part file that was cut or deleted loses just the pieces that are not whole
-// any more, and says so.
-func TestResumeLost(t *testing.T) {
+// A part file that was truncated or deleted loses only the pieces that are no longer
+// complete, and Lost reports them.
+func TestResumeTruncatedPart(t *testing.T) {
 	for _, tc := range []struct {
-		size int64 // of the part file; -1: it is deleted
+		size int64 // of the part file; -1 if it is deleted
 		lost int64
 		held string
 	}{
@@ -29,7 +29,7 @@ func TestResumeLost(t *testing.T) {
 		{0, 47_000, ""},
 		{-1, 47_000, ""},
 	} {
-		l := newPlace(t)
+		l := newFixture(t)
 		p := l.create()
 		l.write(p, 0, 20_000)
 		l.write(p, 50_000, 77_000)
@@ -46,26 +46,26 @@ func TestResumeLost(t *testing.T) {
 		}
 		p = l.resume()
 		if got := p.Record().Held; got.String() != tc.held || p.Lost() != tc.lost {
-			t.Errorf("cut to %d: got held %s, lost %d, want %s, %d", tc.size, got, p.Lost(), tc.held, tc.lost)
+			t.Errorf("truncated to %d: got held %s, lost %d, want %s, %d", tc.size, got, p.Lost(), tc.held, tc.lost)
 		}
 		if got := l.onRecord().Held; got.String() != tc.held {
-			t.Errorf("cut to %d: held on record: got %s, want %s", tc.size, got, tc.held)
+			t.Errorf("truncated to %d: held on record: got %s, want %s", tc.size, got, tc.held)
 		}
-		l.rest(p)
+		l.complete(p)
 		if t.Failed() {
 			return
 		}
 	}
 }
 
-// finishing returns a place whose process was killed in step 5, before the
-// rename of a file of the given size.
-func finishing(t *testing.T, size int64) *place {
-	l := newPlace(t)
+// finishing returns a fixture whose process was killed in step 5, before the rename of a
+// file of the given size.
+func finishing(t *testing.T, size int64) *fixture {
+	l := newFixture(t)
 	l.data = l.data[:size]
 	p := l.create()
 	l.write(p, 0, size)
-	l.put(l.target, "in the way") // so that Finish stops before the rename
+	l.put(l.target, "in the way") // lets Finish stop before the rename
 	l.wantErr("Finish", p.Finish(time.Unix(1e9, 0)), ErrForeign)
 	must(t, p.Close(), os.Remove(l.target))
 	if rec := l.onRecord(); rec.State != Finishing {
@@ -78,7 +78,7 @@ func TestResumeFinishing(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		happens func(part, target string) error
-		lost    int64 // -1: the download is done
+		lost    int64 // -1 if the download is done
 	}{
 		{"nothing", func(part, target string) error { return nil }, -1},
 		{"renamed", os.Rename, -1},
@@ -94,7 +94,7 @@ func TestResumeFinishing(t *testing.T) {
 				if rec := p.Record(); rec.State != Active || p.Lost() != tc.lost {
 					t.Fatalf("resumed: got %s, lost %d, want %s, %d", rec.State, p.Lost(), Active, tc.lost)
 				}
-				l.rest(p)
+				l.complete(p)
 				return
 			}
 			if rec := p.Record(); rec.State != Done || p.Lost() != 0 {
@@ -106,18 +106,19 @@ func TestResumeFinishing(t *testing.T) {
 	}
 }
 
-// An empty file loses no bytes with its part file, but its time.
+// If the part file of an empty file is deleted, no bytes are lost, but the modification
+// time is.
 func TestResumeFinishingEmpty(t *testing.T) {
 	l := finishing(t, 0)
 	must(t, os.Remove(l.target+".part"))
 	p := l.resume()
 	if rec := p.Record(); rec.State == Active {
-		l.rest(p)
+		l.complete(p)
 	}
 	l.wantDone()
 }
 
-// A file at the target that is not the finished one is not taken for it.
+// A file at the target that is not the finished one is not mistaken for it.
 func TestResumeNotIntact(t *testing.T) {
 	for name, change := range map[string]func(target string) error{
 		"other size": func(target string) error {
@@ -140,13 +141,13 @@ func TestResumeNotIntact(t *testing.T) {
 	}
 }
 
-// What Resume has read before it gets the lock may be out of date.
+// A record that Resume has read before it gets the lock may be outdated.
 func TestResumeReadsUnderLock(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Close())
-	l.store.fs.FS = hookFS{osFS{}, func() { // another process was faster, and has ended
+	l.store.fs.FS = hookFS{osFS{}, func() { // another process is faster and ends
 		must(t, l.store.write(func(t tx) error {
 			rec := p.Record()
 			rec.ETag, rec.Held = `"new"`, chunk.NewSet(chunk.Range{End: 5})
@@ -158,10 +159,10 @@ func TestResumeReadsUnderLock(t *testing.T) {
 	}
 }
 
-// A finished download stays so whatever becomes of its file.
+// A finished download stays finished, whatever happens to its file.
 func TestResumeDone(t *testing.T) {
-	l := newPlace(t)
-	l.rest(l.create())
+	l := newFixture(t)
+	l.complete(l.create())
 	p := l.resume()
 	if rec := p.Record(); rec.State != Done || p.Lost() != 0 {
 		t.Errorf("resumed: got %s, lost %d, want %s", rec.State, p.Lost(), Done)
@@ -173,7 +174,7 @@ func TestResumeDone(t *testing.T) {
 }
 
 func TestUnknownID(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	_, err := l.store.Get("0123456789abcdef")
 	l.wantErr("Get", err, ErrNotFound)
 	_, err = l.store.Resume("0123456789abcdef")
@@ -184,7 +185,7 @@ func TestUnknownID(t *testing.T) {
 }
 
 func TestBusy(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	rec := l.onRecord()
@@ -201,23 +202,23 @@ func TestBusy(t *testing.T) {
 	l.wantErr("Resume", err, ErrBusy)
 	l.wantErr("Remove", l.store.Remove(rec.ID, true), ErrBusy)
 	if now := l.onRecord(); now.ID != rec.ID || now.Held.String() != "0+10" {
-		t.Errorf("record: got %s holding %s, want that of the first", now.ID, now.Held)
+		t.Errorf("record: got %s holding %s, want the first record", now.ID, now.Held)
 	}
 	l.write(p, 10, 20)
 	must(t, p.Close())
 	check(false)
 	p = l.resume()
 	check(true)
-	l.rest(p)
+	l.complete(p)
 	check(false)
 	rec = l.onRecord()
 	check(false)
 }
 
-// WriteAt does not wait for a transaction, which may take as long as others hold
+// WriteAt does not wait for a transaction, which may last as long as other processes hold
 // the state file.
 func TestWriteWhileUpdate(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	must(t, p.Update(func(*Record) {
 		done := make(chan error, 1)
@@ -233,12 +234,12 @@ func TestWriteWhileUpdate(t *testing.T) {
 		}
 	}))
 	must(t, p.Commit(1))
-	l.rest(p)
+	l.complete(p)
 }
 
-// WriteAt may be called while Commit works.
+// WriteAt may be called during Commit.
 func TestWriteWhileCommit(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	done := make(chan error)
 	go func() { // joined by the receive below
@@ -249,5 +250,5 @@ func TestWriteWhileCommit(t *testing.T) {
 		l.write(p, off, off+10_000)
 	}
 	must(t, <-done, p.Commit(1))
-	l.rest(p)
+	l.complete(p)
 }

@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	runsName = "runs"
-	mostWho  = 4 << 10 // bytes of what is read about who holds a lock
+	runsName  = "runs"
+	maxHolder = 4 << 10 // maximum length in bytes of the text about the holder of a lock; a guess, enough for a command line
 )
 
-// LockRun takes the advisory lock STATE/runs/HASH.lock, so that the run that key
-// names, such as a list and its directory, is not under way twice; HASH is of key
-// as in Slots. Closing releases it, and so does the end of the process. The file
-// stays, and holds who, a text for people.
+// LockRun takes the advisory lock STATE/runs/HASH.lock without waiting, so that the run
+// that key identifies, for example a list and its directory, does not run twice at the
+// same time. HASH is computed from key as in Slots. Close releases the lock, and so does
+// the end of the process. The lock file stays and contains who, a text for people.
 //
-// Where another has it, the error is ErrBusy and says what that one wrote, which
-// is returned as well; it may be empty, if that one has only just begun.
+// If another process holds the lock, the error is ErrBusy, and LockRun also returns the
+// text that the holder wrote. It may be empty if the holder has just started.
 func (s *Store) LockRun(key, who string) (io.Closer, string, error) {
-	path := filepath.Join(s.dir, runsName, hashed(key)+".lock")
+	path := filepath.Join(s.dir, runsName, hashName(key)+".lock")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrState, err)
 	}
@@ -33,15 +33,15 @@ func (s *Store) LockRun(key, who string) (io.Closer, string, error) {
 		return nil, "", fmt.Errorf("%w: lock %q: %w", ErrState, path, err)
 	}
 	if !ok {
-		holder := readWho(path)
+		holder := readHolder(path)
 		return nil, holder, fmt.Errorf("%w (%s)", ErrBusy, holder)
 	}
-	writeWho(path, who)
+	writeHolder(path, who)
 	return lock, "", nil
 }
 
-// writeWho is a courtesy: a failure leaves the lock as good as it was.
-func writeWho(path, who string) {
+// writeHolder writes who into the lock file. Best effort: the lock is valid without it.
+func writeHolder(path, who string) {
 	f, err := openRegular(path, os.O_WRONLY|os.O_TRUNC|openNoFollow, 0)
 	if err != nil {
 		return
@@ -50,14 +50,14 @@ func writeWho(path, who string) {
 	io.WriteString(f, who+"\n")
 }
 
-// readWho returns what writeWho wrote, as far as it can be read: on Windows a
-// locked file cannot.
-func readWho(path string) string {
+// readHolder returns the text of writeHolder, or "" if it cannot be read. On Windows a
+// locked file cannot be read.
+func readHolder(path string) string {
 	f, err := openRegular(path, os.O_RDONLY|openNoFollow, 0)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	who, _ := io.ReadAll(io.LimitReader(f, mostWho))
+	who, _ := io.ReadAll(io.LimitReader(f, maxHolder))
 	return strings.TrimSpace(string(who))
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestLockRun: a second run of the same key is refused and told who has it, until
-// the first has ended; other keys do not care.
+// A second run with the same key fails and reports the holder until the first run has
+// ended. Other keys are independent.
 func TestLockRun(t *testing.T) {
 	state := t.TempDir()
 	s, err := Open(state, Options{})
@@ -37,7 +37,7 @@ func TestLockRunImpossible(t *testing.T) {
 	state := t.TempDir()
 	s, err := Open(state, Options{})
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(state, runsName), nil, 0o600)) // where the directory should be
+	must(t, os.WriteFile(filepath.Join(state, runsName), nil, 0o600)) // a file instead of the directory
 	if _, _, err := s.LockRun("list", "me"); !errors.Is(err, ErrState) || errors.Is(err, ErrBusy) {
 		t.Errorf("got %v, want ErrState", err)
 	}

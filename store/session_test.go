@@ -7,12 +7,12 @@ import (
 	"pawl/chunk"
 )
 
-// A session is one process that works on the download of a world. Its methods
-// do nothing after the first error.
+// A session is one process that works on the download of a world. After the first error
+// its methods do nothing.
 type session struct {
 	w       *world
 	part    *Part
-	written chunk.Set // since the last commit
+	written chunk.Set // written since the last commit
 	err     error
 }
 
@@ -25,7 +25,7 @@ func (s *session) do(name string, f func() error) {
 	}
 }
 
-// create begins the download of a version. Size -1 leaves its size unknown.
+// create creates the download of a version; size is -1 if unknown.
 func (s *session) create(etag string, size int64) {
 	s.w.promised = chunk.Set{}
 	rec := Record{URL: "https://example.com/file", Target: s.w.target, Size: size, ETag: etag, Replace: s.w.old != nil}
@@ -37,7 +37,7 @@ func (s *session) create(etag string, size int64) {
 	})
 }
 
-// resume opens what is on record.
+// resume resumes the download on record.
 func (s *session) resume() {
 	s.do("Resume", func() error {
 		rec, err := s.w.store.ByTarget(s.w.target)
@@ -50,16 +50,15 @@ func (s *session) resume() {
 		}
 		return err
 	})
-	s.recheck()
+	s.verifyAll()
 }
 
-// recheck reads again what is held, which must be as it was recorded, unless it
-// cannot be read.
-func (s *session) recheck() {
+// verifyAll verifies all held pieces. They must match, unless they cannot be read.
+func (s *session) verifyAll() {
 	if s.err != nil || !s.part.Dirty() {
 		return
 	}
-	s.do("Recheck", func() error {
+	s.do("VerifyNext", func() error {
 		for i, more := 0, true; more; i++ {
 			lost, again, err := s.part.VerifyNext(i)
 			if err != nil {
@@ -68,7 +67,7 @@ func (s *session) recheck() {
 			if s.w.fs.trap.last == "read" && s.w.fs.trap.does == "fail" {
 				s.w.promised.Remove(chunk.Range{Off: int64(i) * 1000, End: int64(i+1) * 1000})
 			} else if lost != 0 {
-				s.w.errorf("Recheck of piece %d: %d bytes are lost", i, lost)
+				s.w.errorf("VerifyNext of piece %d: %d bytes are lost", i, lost)
 			}
 			more = again
 		}
@@ -99,12 +98,12 @@ func (s *session) commit() {
 	})
 }
 
-// cut gives up what is held from off on.
-func (s *session) cut(off int64) {
+// discardFrom discards all held bytes from off on.
+func (s *session) discardFrom(off int64) {
 	for _, set := range []*chunk.Set{&s.w.promised, &s.written} {
 		set.Remove(chunk.Range{Off: off, End: chunk.Unbounded})
 	}
-	s.do("Cut", func() error { return s.part.Cut(off) })
+	s.do("DiscardFrom", func() error { return s.part.DiscardFrom(off) })
 }
 
 func (s *session) update(fn func(*Record)) {
@@ -128,8 +127,8 @@ func (s *session) finish() {
 
 func (s *session) close() { s.do("Close", func() error { return s.part.Close() }) }
 
-// rest fetches all that is missing and finishes.
-func (s *session) rest() {
+// completeRest downloads all missing bytes and finishes.
+func (s *session) completeRest() {
 	if s.err != nil {
 		return
 	}
@@ -144,8 +143,8 @@ func (s *session) rest() {
 	s.finish()
 }
 
-// goOn begins the download or resumes it, and brings it to its end.
-func (s *session) goOn() {
+// runToEnd creates or resumes the download, and completes it.
+func (s *session) runToEnd() {
 	_, err := s.w.store.ByTarget(s.w.target)
 	if size := int64(versions[s.w.etag]); errors.Is(err, ErrNotFound) {
 		s.create(s.w.etag, size)
@@ -158,7 +157,7 @@ func (s *session) goOn() {
 		} else if rec.Size < 0 {
 			s.update(func(r *Record) { r.Size = int64(versions[r.ETag]) })
 		}
-		s.rest()
+		s.completeRest()
 	}
 	s.close()
 }

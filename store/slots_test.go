@@ -13,8 +13,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// slotsOf returns the Slots of as many processes, as it were: separate opens of a
-// file exclude each other like those of separate processes.
+// slotsOf returns the Slots of several simulated processes. Separately opened files
+// exclude each other like those of separate processes.
 func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
 	t.Helper()
 	all := make([]*Slots, processes)
@@ -29,14 +29,14 @@ func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
 	return all
 }
 
-// lookAgain makes the next share look who the members are.
-func lookAgain(all []*Slots) {
+// recount makes the next call of Share count the members.
+func recount(all []*Slots) {
 	for _, s := range all {
-		s.looked = time.Time{}
+		s.countedAt = time.Time{}
 	}
 }
 
-// take takes places until there is none, and returns them.
+// take takes slots until none is left, and returns them.
 func take(s *Slots) (taken []io.Closer) {
 	for {
 		c, ok := s.Try()
@@ -59,49 +59,49 @@ func TestShareOf(t *testing.T) {
 			got += string(rune('0' + shareOf(c.n, c.members, rank, time.Now())))
 		}
 		if got != c.want {
-			t.Errorf("%d places, %d members: got %s, want %s", c.n, c.members, got, c.want)
+			t.Errorf("%d slots, %d members: got %s, want %s", c.n, c.members, got, c.want)
 		}
 	}
 }
 
-// TestShareOfTurns: with more members than places all places are given at any
-// time, and each member has its turn as often as any other.
-func TestShareOfTurns(t *testing.T) {
+// If there are more members than slots, all slots are in use at any time, and each member
+// has its turn equally often.
+func TestShareOfInTurn(t *testing.T) {
 	for members := 2; members <= 12; members++ {
 		for n := 1; n < members; n++ {
 			turns := make([]int, members)
 			for turn := range members {
-				now, sum := time.Unix(1e9, 0).Add(time.Duration(turn)*turnLength), 0
+				now, sum := time.Unix(1e9, 0).Add(time.Duration(turn)*turnInterval), 0
 				for rank := range members {
 					share := shareOf(n, members, rank, now)
 					turns[rank] += share
 					sum += share
 				}
 				if sum != n {
-					t.Errorf("%d places, %d members, turn %d: %d given", n, members, turn, sum)
+					t.Errorf("%d slots, %d members, turn %d: %d given", n, members, turn, sum)
 				}
 			}
 			for rank, got := range turns {
 				if got != n {
-					t.Errorf("%d places, %d members: the one of rank %d has %d turns of %d, want %d", n, members, rank, got, members, n)
+					t.Errorf("%d slots, %d members: rank %d has %d turns of %d, want %d", n, members, rank, got, members, n)
 				}
 			}
 		}
 	}
 }
 
-// TestSlotsShared: who comes first has all until it gives back; then each has its
-// share; and what one leaves goes to the others.
+// The first process has all slots until it releases some; then each process has its
+// share. The others get the slots of a process that has ended.
 func TestSlotsShared(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 3)
 	first := take(all[0])
 	if len(first) != 8 || all[0].Held() != 8 {
-		t.Fatalf("alone: got %d places, %d held, want 8", len(first), all[0].Held())
+		t.Fatalf("alone: got %d slots, %d held, want 8", len(first), all[0].Held())
 	}
 	if got := len(take(all[1])) + len(take(all[2])); got != 0 {
 		t.Errorf("while one has all: the others got %d", got)
 	}
-	lookAgain(all)
+	recount(all)
 	if got := all[0].Share(); got != 3 {
 		t.Errorf("share of the first of three: got %d, want 3", got)
 	}
@@ -115,14 +115,14 @@ func TestSlotsShared(t *testing.T) {
 		t.Errorf("given back: got %d and %d, want 3 and 2", a, b)
 	}
 	all[1].Close()
-	lookAgain(all)
+	recount(all)
 	if a, b := len(take(all[0])), len(take(all[2])); a != 1 || b != 2 {
 		t.Errorf("after one has ended: got %d and %d more, want 1 and 2", a, b)
 	}
 }
 
-// TestSlotsClosedTwice: a place that was given back is not given back again by who
-// had it, whoever has it now.
+// A slot that was released is not released again by its former holder, whoever holds it
+// now.
 func TestSlotsClosedTwice(t *testing.T) {
 	s := slotsOf(t, t.TempDir(), 1, 1)[0]
 	first, _ := s.Try()
@@ -134,39 +134,39 @@ func TestSlotsClosedTwice(t *testing.T) {
 	}
 }
 
-// TestSlotsLookers: who only looks is no member.
-func TestSlotsLookers(t *testing.T) {
+// A process that only asks for its share is not a member.
+func TestSlotsShareWithoutMembership(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
 	must(t, os.WriteFile(all[0].memberFile(1), nil, 0o600)) // as a killed process leaves it
-	looker := flock.New(all[0].memberFile(1), flock.SetFlag(os.O_RDONLY))
-	if ok, err := looker.TryRLock(); !ok || err != nil {
+	observer := flock.New(all[0].memberFile(1), flock.SetFlag(os.O_RDONLY))
+	if ok, err := observer.TryRLock(); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	defer looker.Close()
-	lookAgain(all)
+	defer observer.Close()
+	recount(all)
 	if got := all[0].Share(); got != 8 {
 		t.Errorf("got a share of %d, want 8", got)
 	}
 }
 
-// TestSlotsLookSeldom: the members are not counted at each call.
-func TestSlotsLookSeldom(t *testing.T) {
+// The members are not counted in each call.
+func TestSlotsCountSeldom(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
 	take(all[0])
-	at := all[0].looked
+	at := all[0].countedAt
 	take(all[1])
-	for at := at; at.Before(all[0].looked.Add(lookEvery)); at = at.Add(lookEvery / 4) {
+	for at := at; at.Before(all[0].countedAt.Add(memberInterval)); at = at.Add(memberInterval / 4) {
 		if got := all[0].share(at); got != 8 {
-			t.Errorf("%v after a look: got a share of %d, want 8", at.Sub(all[0].looked), got)
+			t.Errorf("%v after a count: got a share of %d, want 8", at.Sub(all[0].countedAt), got)
 		}
 	}
-	if got := all[0].share(at.Add(lookEvery)); got != 4 {
-		t.Errorf("at the next look: got a share of %d, want 4", got)
+	if got := all[0].share(at.Add(memberInterval)); got != 4 {
+		t.Errorf("at the next count: got a share of %d, want 4", got)
 	}
 }
 
-// TestSlotsNumbers: one with less places finds some that one with more has left.
+// A process with fewer slots finds some that a process with more slots leaves free.
 func TestSlotsNumbers(t *testing.T) {
 	state := t.TempDir()
 	many, few := slotsOf(t, state, 16, 1)[0], slotsOf(t, state, 8, 1)[0]
@@ -176,7 +176,7 @@ func TestSlotsNumbers(t *testing.T) {
 	}
 }
 
-// TestSlotsNames: other names and other state directories have other places.
+// Other names and other state directories have other slots.
 func TestSlotsNames(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	must(t, err)
@@ -184,34 +184,34 @@ func TestSlotsNames(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 	if x, y := len(take(a)), len(take(b)); x != 2 || y != 2 {
-		t.Errorf("got %d and %d places, want 2 and 2", x, y)
+		t.Errorf("got %d and %d slots, want 2 and 2", x, y)
 	}
 }
 
-// TestSlotsMany: with all member files taken, one more still has a share.
+// If all member files are taken, one more process still has a share.
 func TestSlotsMany(t *testing.T) {
-	all := slotsOf(t, t.TempDir(), 100, mostMembers+1)
+	all := slotsOf(t, t.TempDir(), 100, maxMembers+1)
 	for _, s := range all {
 		s.join()
 	}
-	last := all[mostMembers]
+	last := all[maxMembers]
 	if last.member != nil || last.Share() != 1 {
 		t.Errorf("got member %v, share %d, want none, 1", last.member, last.Share())
 	}
 	if _, ok := last.Try(); !ok {
-		t.Error("it gets no place")
+		t.Error("it gets no slot")
 	}
 }
 
-// TestSlotsWithoutLocks: where there can be no locks everybody has all places.
+// Without locks every process may use all slots.
 func TestSlotsWithoutLocks(t *testing.T) {
 	state := t.TempDir()
 	all := slotsOf(t, state, 2, 2)
-	must(t, os.WriteFile(filepath.Join(state, hostsName), nil, 0o600)) // where the directory should be
+	must(t, os.WriteFile(filepath.Join(state, hostsName), nil, 0o600)) // a file instead of the directory
 	for _, s := range all {
 		for range 5 {
 			if c, ok := s.Try(); !ok || c.Close() != nil {
-				t.Fatal("got no place")
+				t.Fatal("got no slot")
 			}
 		}
 		if s.Share() != 2 || s.Close() != nil {
@@ -220,11 +220,11 @@ func TestSlotsWithoutLocks(t *testing.T) {
 	}
 	must(t, os.Remove(filepath.Join(state, hostsName)))
 	if got := len(take(all[0])); got != 2 {
-		t.Errorf("after Close and with locks: got %d places, want 2", got)
+		t.Errorf("after Close and with locks: got %d slots, want 2", got)
 	}
 }
 
-// TestSlotsSymlink: a planted symbolic link is not followed.
+// A planted symbolic link is not followed.
 func TestSlotsSymlink(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("symbolic links need rights")
@@ -235,15 +235,15 @@ func TestSlotsSymlink(t *testing.T) {
 	aim := filepath.Join(t.TempDir(), "aim")
 	must(t, os.Symlink(aim, s.memberFile(0)))
 	if _, ok := s.Try(); !ok {
-		t.Error("got no place")
+		t.Error("got no slot")
 	}
 	if _, err := os.Lstat(aim); err == nil {
 		t.Error("the link was followed")
 	}
 }
 
-// TestSlotsRandom: whatever the processes do, no place is taken twice, each keeps
-// to its share when it takes one, and only empty files are left.
+// Whatever the processes do, no slot is taken twice, no process takes more than its
+// share, and only empty files remain.
 func TestSlotsRandom(t *testing.T) {
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 2))
@@ -262,11 +262,11 @@ func TestSlotsRandom(t *testing.T) {
 					held[i] = held[i][1:]
 				}
 			default:
-				lookAgain(all)
+				recount(all)
 				if c, ok := s.Try(); ok {
 					held[i] = append(held[i], c)
-					if share := s.Share(); s.n >= len(all) && len(held[i]) > share {
-						t.Fatalf("seed %d: took one beyond its share of %d", seed, share)
+					if share := s.Share(); s.total >= len(all) && len(held[i]) > share {
+						t.Fatalf("seed %d: took more than its share of %d", seed, share)
 					}
 				}
 			}
@@ -277,7 +277,7 @@ func TestSlotsRandom(t *testing.T) {
 				}
 			}
 			if total > n {
-				t.Fatalf("seed %d: %d of %d places are taken", seed, total, n)
+				t.Fatalf("seed %d: %d of %d slots are taken", seed, total, n)
 			}
 		}
 		files, _ := filepath.Glob(filepath.Join(state, "*", "*"))
@@ -302,7 +302,7 @@ func BenchmarkSlot(b *testing.B) {
 			for b.Loop() {
 				c, ok := all[0].Try()
 				if !ok {
-					b.Fatal("got no place")
+					b.Fatal("got no slot")
 				}
 				c.Close()
 			}
@@ -310,19 +310,19 @@ func BenchmarkSlot(b *testing.B) {
 	}
 }
 
-// TestSlotsLeaveNoFiles: who has been at many hosts leaves nothing of them, and a
-// lock of a file that was removed meanwhile is none.
+// A process that has used many hosts leaves no files, and a lock of a removed file does
+// not count.
 func TestSlotsLeaveNoFiles(t *testing.T) {
 	state := t.TempDir()
 	all := slotsOf(t, state, 4, 2)
 	held := take(all[0])
 	stale := flock.New(all[0].held[3].lock.Path())
 	must(t, held[0].Close())
-	if ok, err := stale.TryLock(); !ok || err != nil { // a new file by that name
+	if ok, err := stale.TryLock(); !ok || err != nil { // a new file with the same name
 		t.Fatal(ok, err)
 	}
 	must(t, os.Remove(stale.Path()))
-	if inPlace(stale) {
+	if isAtPath(stale) {
 		t.Error("the lock of a removed file counts")
 	}
 	stale.Close()

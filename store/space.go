@@ -1,7 +1,8 @@
 package store
 
-// This file is about the space of the disk: what a download needs before it begins, what
-// it reserves while it runs, and what it gives back.
+// This file manages disk space: the space that a download needs before it starts, the
+// space that it reserves while it runs, and the reserved space that it releases at the
+// end.
 
 import (
 	"fmt"
@@ -12,31 +13,33 @@ import (
 )
 
 const (
-	// A file has as many bytes reserved ahead of those that have arrived as have arrived,
-	// within these limits. So a server that announces a large file and sends little of it
-	// takes little of the disk. With half of aheadMost, ext4 would reserve twice as often;
-	// twice of it would take more from others, for nothing.
-	aheadLeast = 8 << 20
-	aheadMost  = 1 << 30
+	// A part file reserves as many bytes ahead as have arrived, within these limits
+	// in bytes. A server that announces a large file but sends little thus occupies
+	// little of the disk. With half of maxReserveAhead, ext4 would reserve twice as
+	// often; twice as much would take space from others without a benefit.
+	minReserveAhead = 8 << 20
+	maxReserveAhead = 1 << 30
 
-	// releaseLeast is how many bytes of the disk a part file must have too many, for
-	// them to be given back. What a file system keeps about a file counts as well.
-	releaseLeast = 1 << 20
+	// minSpaceRelease is the number of superfluous bytes on the disk from which on
+	// Close releases them. Below it, they may be the file system's own data about the
+	// file. A guess.
+	minSpaceRelease = 1 << 20
 )
 
-// checkSpace returns ErrNoSpace if the disk cannot hold the file, of which the
-// part file has so many bytes allocated, or would have less free than Options.MinFree.
+// checkSpace returns ErrNoSpace if the disk cannot hold the rest of the file, or would
+// have less free space than Options.MinFree. allocated is the number of bytes on the disk
+// that the part file already occupies.
 func (p *Part) checkSpace(allocated int64) error {
 	return p.store.checkFree(p.rec.Target, max(0, p.rec.Size-allocated))
 }
 
-// checkFree returns ErrNoSpace if the disk of the file target has no room for so many more
-// bytes. If the free space is unknown, writing fails instead.
+// checkFree returns ErrNoSpace if the disk of the file target has no room for missing
+// more bytes. If the free space is unknown, it returns nil, and writing fails instead.
 func (s *Store) checkFree(target string, missing int64) error {
 	if missing == 0 && s.minFree == 0 {
 		return nil
 	}
-	free, err := s.fs.Free(filepath.Dir(target))
+	free, err := s.fs.FreeSpace(filepath.Dir(target))
 	if err != nil || missing <= free-s.minFree {
 		return nil
 	}
@@ -47,12 +50,14 @@ func (s *Store) checkFree(target string, missing int64) error {
 	return fmt.Errorf("%q: %w: %s", target, ErrNoSpace, strings.TrimPrefix(text, "0 bytes are needed, "))
 }
 
-// Reserve asks for disk blocks in step with the bytes that have arrived, if they cost
-// nothing, and returns ErrNoSpace if the disk has less free than Options.MinFree. It
-// is to be called every now and then while bytes arrive. It blocks writers for as long as
-// the file system takes.
+// Reserve reserves disk blocks for bytes that will arrive next, in proportion to the
+// bytes that have arrived. It does nothing if the file system would write zeros. It
+// returns ErrNoSpace if the disk has less free space than Options.MinFree. It should be
+// called regularly while bytes arrive, for example every 50 ms, and returns at once if
+// little is to be reserved. Otherwise it blocks writers for as long as the file system
+// takes.
 func (p *Part) Reserve() error {
-	if err := p.trust(); err != nil {
+	if err := p.usable(); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -61,22 +66,23 @@ func (p *Part) Reserve() error {
 	if err := p.store.checkFree(target, 0); err != nil {
 		return err
 	}
-	r := p.toReserve()
+	r := p.nextReservation()
 	if r.Empty() {
 		return nil
 	}
 	return p.file.Reserve(r.Off, r.Len())
 }
 
-// toReserve returns the range to reserve next. It is empty if little is missing of what
-// should be reserved, or if the size of the file is not known.
-func (p *Part) toReserve() chunk.Range {
-	p.writing.Lock()
-	defer p.writing.Unlock()
+// nextReservation returns the range to reserve next. It is empty if less than half of the
+// intended reservation is missing, so that small reservations are grouped, or if the size
+// of the file is unknown.
+func (p *Part) nextReservation() chunk.Range {
+	p.writtenMu.Lock()
+	defer p.writtenMu.Unlock()
 	if p.size == chunk.Unbounded {
 		return chunk.Range{}
 	}
-	ahead := min(max(p.written.set.Len(), aheadLeast), aheadMost)
+	ahead := min(max(p.written.set.Len(), minReserveAhead), maxReserveAhead)
 	r := chunk.Range{Off: p.reserved, End: p.size}
 	left := ahead
 	for gap := range p.written.set.Missing(chunk.Range{End: p.size}) {
@@ -93,27 +99,26 @@ func (p *Part) toReserve() chunk.Range {
 	return r
 }
 
-// release gives back the disk blocks of bytes that have not arrived: those that Reserve,
-// also of a process that was killed, has asked for. What they are is known from the last
-// commit. The part file then counts as touched by us, unless somebody else has touched it
-// before.
-func (p *Part) release() {
-	keep := p.rec.Held.Clone() // which may not have been taken back yet
+// releaseSpace frees disk blocks for bytes that have not arrived. Reserve has allocated
+// them, perhaps in a process that was killed. The file's change time then changes;
+// releaseSpace records the new one, unless somebody else has changed the file before.
+func (p *Part) releaseSpace() {
+	keep := p.rec.Held.Clone() // the record may still hold ranges that were discarded in memory only
 	for r := range p.written.set.All() {
 		keep.Add(r)
 	}
-	if p.allocated-keep.Len() < releaseLeast || p.trust() != nil {
+	if p.allocated-keep.Len() < minSpaceRelease || p.usable() != nil {
 		return
 	}
 	info, err := p.file.Stat()
 	if err != nil {
 		return
 	}
-	untouched := !p.suspect.Load() && touched(info).Equal(p.rec.Touched)
+	untouched := !p.dirty.Load() && changeTime(info).Equal(p.rec.ChangeTime)
 	for gap := range keep.Missing(chunk.Range{End: p.size}) {
 		p.file.Unreserve(gap.Off, gap.Len())
 	}
 	if info, err = p.file.Stat(); err == nil && untouched {
-		p.Update(func(r *Record) { r.Touched = touched(info) }) // else all is read again
+		p.Update(func(r *Record) { r.ChangeTime = changeTime(info) }) // else the next Resume would verify all pieces
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"pawl/chunk"
 )
 
-// Reservations follow the bytes that have arrived, wherever these are.
-func TestToReserve(t *testing.T) {
+// Reservations follow the received bytes, wherever these are.
+func TestNextReservation(t *testing.T) {
 	const mib = 1 << 20
 	for _, tc := range []struct {
 		held     []chunk.Range
@@ -17,11 +17,11 @@ func TestToReserve(t *testing.T) {
 		reserved int64
 		want     chunk.Range
 	}{
-		{nil, 10 << 30, 0, chunk.Range{End: aheadLeast}},
+		{nil, 10 << 30, 0, chunk.Range{End: minReserveAhead}},
 		{nil, 5 * mib, 0, chunk.Range{End: 5 * mib}},
 		{nil, 5 * mib, 5 * mib, chunk.Range{}},
 		{nil, chunk.Unbounded, 0, chunk.Range{}},
-		{[]chunk.Range{{End: mib}}, 10 << 30, aheadLeast, chunk.Range{}}, // not worth it yet
+		{[]chunk.Range{{End: mib}}, 10 << 30, minReserveAhead, chunk.Range{}}, // too little is missing
 		{[]chunk.Range{{End: 100 * mib}}, 10 << 30, 60 * mib, chunk.Range{Off: 60 * mib, End: 200 * mib}},
 		{[]chunk.Range{{Off: 100 * mib, End: 200 * mib}}, 10 << 30, 50 * mib, chunk.Range{Off: 50 * mib, End: 100 * mib}},
 		{[]chunk.Range{{Off: 50 * mib, End: 200 * mib}}, 10 << 30, 50 * mib, chunk.Range{Off: 50 * mib, End: 300 * mib}},
@@ -30,17 +30,17 @@ func TestToReserve(t *testing.T) {
 	} {
 		p := &Part{size: tc.size, reserved: tc.reserved}
 		p.written.set = chunk.NewSet(tc.held...)
-		if got := p.toReserve(); got != tc.want {
+		if got := p.nextReservation(); got != tc.want {
 			t.Errorf("held %s of %d, reserved %d: got %s, want %s", p.written.set, tc.size, tc.reserved, got, tc.want)
 		}
 	}
 }
 
-// Close gives back what was reserved, inside the file and behind its end, also by a
-// process that was killed; the bytes that are held stay trusted.
-func TestCloseGivesBack(t *testing.T) {
+// Close frees reserved blocks, inside the file and behind its end, also those of a killed
+// process. The held bytes stay trusted.
+func TestCloseReleasesSpace(t *testing.T) {
 	for _, killed := range []bool{false, true} {
-		l := newPlace(t)
+		l := newFixture(t)
 		rec := l.record()
 		rec.Size = 100 << 20
 		p := l.opened(l.store.Create(rec))
@@ -62,7 +62,7 @@ func TestCloseGivesBack(t *testing.T) {
 			p = l.resume()
 			must(t, p.Commit(0))
 			if p.Dirty() {
-				t.Errorf("the part file of a killed process is suspect")
+				t.Errorf("the part file of a killed process is Dirty")
 			}
 		}
 		must(t, p.Close())
@@ -75,12 +75,13 @@ func TestCloseGivesBack(t *testing.T) {
 		p = l.resume()
 		rec = p.Record()
 		if p.Dirty() || p.Lost() > 0 || rec.Held.Len() != int64(3*len(data)) {
-			t.Errorf("killed %t: resumed: suspect %t, lost %d, held %s", killed, p.Dirty(), p.Lost(), rec.Held)
+			t.Errorf("killed %t: resumed: Dirty %t, lost %d, held %s", killed, p.Dirty(), p.Lost(), rec.Held)
 		}
 	}
 }
 
-// A download that would leave too little space does not begin, or ends.
+// A download that would leave too little free space does not start, or fails while it
+// runs.
 func TestMinFree(t *testing.T) {
 	w := newWorld(t, scenarioNamed(t, "straight"), 1)
 	w.fs.space = 5000

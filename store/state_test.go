@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// breakState puts a directory where the state file is, and returns what undoes
-// that.
-func (l *place) breakState() (mend func()) {
+// breakState puts a directory at the path of the state file, and returns a function that
+// undoes it.
+func (l *fixture) breakState() (mend func()) {
 	l.t.Helper()
 	aside := l.dbPath() + ".aside"
 	must(l.t, os.Rename(l.dbPath(), aside), os.Mkdir(l.dbPath(), 0o700))
@@ -23,9 +23,9 @@ func (l *place) breakState() (mend func()) {
 	}
 }
 
-// After a failed transaction Commit may be called again.
+// After a failed transaction, Commit may be called again.
 func TestCommitBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	mend := l.breakState()
@@ -46,13 +46,13 @@ func TestCommitBrokenState(t *testing.T) {
 	if held := l.onRecord().Held; held.String() != "0+20" {
 		t.Errorf("held after the next commit: got %s, want 0+20", held)
 	}
-	l.rest(p)
+	l.complete(p)
 	l.wantWarnings(0)
 }
 
-// The other methods fail as well, change nothing, and work later.
+// The other methods fail as well, change nothing, and succeed later.
 func TestBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	mend := func() {}
 	broken := func(what string, f func() error) {
 		t.Helper()
@@ -60,7 +60,7 @@ func TestBrokenState(t *testing.T) {
 		l.wantErr(what, f(), ErrState)
 		mend()
 	}
-	must(t, l.create().Close(), l.store.Remove(l.onRecord().ID, true)) // makes the state file
+	must(t, l.create().Close(), l.store.Remove(l.onRecord().ID, true)) // creates the state file
 	broken("Create", func() error { _, err := l.store.Create(l.record()); return err })
 	l.wantNo(l.target + ".part")
 	p := l.create()
@@ -73,12 +73,12 @@ func TestBrokenState(t *testing.T) {
 	}
 	broken("Finish", func() error { return p.Finish(time.Time{}) })
 	l.wantNo(l.target)
-	l.rest(p)
+	l.complete(p)
 }
 
-// A directory is no damaged file: nobody has asked to move it.
+// A directory is not a damaged file and must not be renamed.
 func TestReadBrokenState(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, l.create().Close())
 	id := l.onRecord().ID
 	l.breakState()
@@ -91,9 +91,9 @@ func TestReadBrokenState(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// What a newer pawl wrote is refused and stays as it is.
+// The state of a newer pawl is refused and not changed.
 func TestNewerSchema(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, l.create().Close())
 	id := l.onRecord().ID
 	must(t, l.store.write(func(t tx) error { return t.Bucket(metaBucket).Put(versionKey, []byte("2")) }))
@@ -114,16 +114,16 @@ func TestNewerSchema(t *testing.T) {
 	l.wantWarnings(0)
 }
 
-// A record that a newer pawl wrote does not keep the others from being read.
+// A record of a newer pawl does not keep the other records from being read.
 func TestNewerRecord(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	p := l.create()
 	l.write(p, 0, 10)
 	must(t, p.Close())
 	rec := p.Record()
-	newer, err := json.Marshal(versioned{V: recordVersion + 1, Record: &rec})
+	newer, err := json.Marshal(storedRecord{V: recordVersion + 1, Record: &rec})
 	must(t, err)
-	must(t, l.store.write(func(t tx) error { return t.Bucket(recordBucket).Put([]byte(rec.ID), seal(newer)) }))
+	must(t, l.store.write(func(t tx) error { return t.Bucket(recordBucket).Put([]byte(rec.ID), addChecksum(newer)) }))
 	_, err = l.store.ByTarget(l.target)
 	l.wantErr("ByTarget", err, ErrNewer)
 	_, err = l.store.Resume(rec.ID)
@@ -143,19 +143,19 @@ func TestNewerRecord(t *testing.T) {
 	l.wantWarnings(1)
 }
 
-// What an earlier process left when it was killed in creating the state file is
-// no obstacle.
+// Files that an earlier process left when it was killed while it created the state file
+// are no obstacle.
 func TestCreateStateAfterCrash(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	l.put(l.dbPath()+".new", "half of a state file")
-	l.rest(l.create())
+	l.complete(l.create())
 	l.wantNo(l.dbPath() + ".new")
 	l.wantWarnings(0)
 }
 
-// The store holds nothing open: the state file may go away between two calls.
+// A Store keeps no file open, so the state file may be deleted between two calls.
 func TestStateFileDeleted(t *testing.T) {
-	l := newPlace(t)
+	l := newFixture(t)
 	must(t, l.create().Close(), os.Remove(l.dbPath()))
 	_, err := l.store.ByTarget(l.target)
 	l.wantErr("ByTarget", err, ErrNotFound)

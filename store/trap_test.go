@@ -8,11 +8,11 @@ import (
 var (
 	errInjected = errors.New("injected failure")
 	errDown     = errors.New("the power is off")
-	errPowerCut = errors.New("power cut") // what a crashFS panics with
+	errPowerCut = errors.New("power cut") // value of the panic of a crashFS
 )
 
-// A trap is sprung by the nth operation, counted from 1, of those named op, or
-// of all when op is empty. The zero value never is.
+// A trap is sprung by the nth operation with the name op, counted from 1, or by the nth
+// operation of any name if op is empty. The zero value is never sprung.
 type trap struct {
 	op   string
 	n    int
@@ -50,16 +50,16 @@ func crashes(f func()) (crashed bool) {
 	return false
 }
 
-// step does an operation, unless the trap is sprung by it. half is what the
-// operation does when it fails, nil if that is nothing.
+// step runs an operation, unless it springs the trap. half is the partial effect of an
+// operation that fails; nil for none.
 func (c *crashFS) step(op string, do func() error, half func()) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.down {
-		return errDown // deferred calls while the panic unwinds
+		return errDown // for deferred calls while the panic unwinds
 	}
 	if !c.trap.sprungBy(op) {
-		if err := c.lacks[op]; err != nil && op != "lock" { // which makes the file all the same
+		if err := c.lacks[op]; err != nil && op != "lock" { // Lock creates the file even if it cannot lock it
 			return err
 		}
 		return do()
@@ -79,7 +79,7 @@ func (c *crashFS) step(op string, do func() error, half func()) error {
 
 var errPanicked = errors.New("panicked")
 
-// panicking returns what f returns, or errPanicked.
+// panicking returns the result of f, or errPanicked.
 func panicking(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

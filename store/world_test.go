@@ -14,12 +14,12 @@ import (
 	"pawl/chunk"
 )
 
-// versions are the files that crash tests download: their sizes in bytes, none a
-// multiple of memPage.
+// versions are the files that crash tests download, with their sizes in bytes. No size is
+// a multiple of memPage.
 var versions = map[string]int{"v1": 2900, "v2": 2300, "empty": 0}
 
-// version returns the bytes of a version. None of them is zero, so that a hole
-// is never right.
+// version returns the content of a version. No byte is zero, so that a hole never
+// matches.
 func version(etag string) []byte {
 	rng := rand.New(rand.NewPCG(uint64(versions[etag]), 0))
 	b := make([]byte, versions[etag])
@@ -34,8 +34,8 @@ func modified(etag string) time.Time {
 	return time.Date(2019, 3, 4, 5, 6, versions[etag]%60, 0, time.UTC)
 }
 
-// A world is a file system that can crash, a state file that cannot, and what
-// has been promised about the one download in them.
+// A world is a file system that can crash, a state file that cannot, and the promises
+// about the one download in them.
 type world struct {
 	t      *testing.T
 	fs     *crashFS
@@ -43,21 +43,21 @@ type world struct {
 	tmp    string // directory for state directories
 	state  string // directory of the state file
 	target string
-	etag   string // the version that the download ends with
-	old    []byte // what may be at the target, to be replaced; nil for nothing
+	etag   string // version that the download must end with
+	old    []byte // content of a file at the target that is to be replaced; nil for none
 	lacks  map[string]error
-	warned []string // what Warn was told
-	story  string   // what happened so far, for messages
+	warned []string // messages passed to Warn
+	story  string   // events so far, for failure messages
 
-	promised chunk.Set // what Commit has returned nil for, since the last start
+	promised chunk.Set // ranges for which Commit has returned nil since the last start
 	finished bool      // Finish has returned nil
 }
 
-// newWorld returns a world for a scenario, whose choices follow from seed. There
-// is a state file already, without records.
+// newWorld returns a world for a scenario. seed determines all random choices. The state
+// file exists and has no records.
 func newWorld(t *testing.T, sc scenario, seed uint64) *world {
 	t.Helper()
-	target, err := filepath.Abs("/dl/deep/file.bin") // in memory
+	target, err := filepath.Abs("/dl/deep/file.bin") // exists in memory only
 	must(t, err)
 	w := &world{t: t, tmp: t.TempDir(), target: target, etag: sc.etag, lacks: sc.lacks}
 	if sc.old {
@@ -69,7 +69,7 @@ func newWorld(t *testing.T, sc scenario, seed uint64) *world {
 	return w.anew(seed)
 }
 
-// anew returns a world for the same scenario, in which nothing has happened.
+// anew returns a new world for the same scenario.
 func (w *world) anew(seed uint64) *world {
 	w.t.Helper()
 	next := &world{t: w.t, tmp: w.tmp, target: w.target, etag: w.etag, old: w.old, lacks: w.lacks, story: fmt.Sprintf("seed %d", seed)}
@@ -114,7 +114,7 @@ func (w *world) errorf(format string, args ...any) {
 	w.t.Errorf("%s: %s", w.story, fmt.Sprintf(format, args...))
 }
 
-// check asserts what must be true whenever the download is not running.
+// check checks the conditions that must hold whenever the download is not running.
 func (w *world) check() {
 	w.t.Helper()
 	rec, err := w.store.ByTarget(w.target)
@@ -134,7 +134,7 @@ func (w *world) check() {
 	}
 	for lost := range w.promised.All() {
 		if !rec.Held.Contains(lost) {
-			w.errorf("held: got %s, want what was committed, %s", rec.Held, w.promised)
+			w.errorf("held: got %s, want the committed ranges %s", rec.Held, w.promised)
 		}
 	}
 	isNew := bytes.Equal(target.data, version(rec.ETag)) && (target.mtime.Equal(modified(rec.ETag)) || w.lacks["settime"] != nil)
@@ -144,7 +144,7 @@ func (w *world) check() {
 	w.checkFiles(rec, hasTarget && isNew)
 }
 
-// checkFiles asserts that the bytes that rec holds are on disk.
+// checkFiles checks that the bytes that rec lists as held are on disk.
 func (w *world) checkFiles(rec Record, complete bool) {
 	w.t.Helper()
 	part, hasPart := w.fs.peek(rec.Part())
@@ -160,21 +160,21 @@ func (w *world) checkFiles(rec Record, complete bool) {
 	src := version(rec.ETag)
 	for r := range rec.Held.All() {
 		if got := int64(len(part.data)); got < r.End {
-			w.errorf("part file: got %d bytes, want those of %s", got, r)
+			w.errorf("part file: got %d bytes, want all of %s", got, r)
 		} else if !bytes.Equal(part.data[r.Off:r.End], src[r.Off:r.End]) {
 			w.errorf("part file: wrong bytes in %s, which is held", r)
 		}
 	}
 }
 
-// complete drives the download to its end, whatever there is of it, and asserts
-// that the file is right then. It leaves a crash to the caller.
+// complete drives the download to its end, from whatever state it has, and checks the
+// file. It does not catch a crash.
 func (w *world) complete() {
 	w.t.Helper()
 	s := &session{w: w}
-	s.goOn()
+	s.runToEnd()
 	if s.err != nil {
-		w.errorf("going on: %v", s.err)
+		w.errorf("continuing: %v", s.err)
 	}
 	w.check()
 	if info, err := w.fs.Lstat(w.target); err != nil || info.Size() != int64(versions[w.etag]) {

@@ -65,15 +65,15 @@ var breaks = []hazard{
 
 	{name: "breaks: no header at first", try: func(tr *trial) {
 		f := tr.serve(5 << 20)
-		tr.srv.Set(faultserver.First(1, faultserver.Mute))
+		tr.srv.Set(faultserver.First(1, faultserver.NoResponse))
 		tr.run().good("f.bin", f)
 	}},
 	{name: "breaks: one connection silent", alone: true, try: oneSlow(faultserver.Stall(100 << 10))},
-	{name: "breaks: one connection dripping", alone: true, try: oneSlow(faultserver.Drip(100<<10, 500))},
-	{name: "breaks: one connection dripping from its start", alone: true, try: oneSlow(faultserver.Drip(0, 500))},
+	{name: "breaks: one connection dripping", alone: true, try: oneSlow(faultserver.Trickle(100<<10, 500))},
+	{name: "breaks: one connection dripping from its start", alone: true, try: oneSlow(faultserver.Trickle(0, 500))},
 	{name: "breaks: the only connection dripping", try: func(tr *trial) {
 		f := tr.serve(9 << 20)
-		tr.srv.Set(only(1, faultserver.Status(503, -1)), faultserver.First(1, faultserver.Drip(100<<10, 500)))
+		tr.srv.Set(only(1, faultserver.Status(503, -1)), faultserver.First(1, faultserver.Trickle(100<<10, 500)))
 		tr.run().good("f.bin", f)
 		tr.overhead(1.1)
 	}},
@@ -92,7 +92,7 @@ var breaks = []hazard{
 		tr.srv.Set(faultserver.Rate(8 << 20))
 		r := tr.start("--verbose", "--tries", "200", tr.url())
 		tr.srv.WaitSent(6<<20, r.exited)
-		if err := tr.srv.Away(4 * time.Second); err != nil {
+		if err := tr.srv.GoOffline(4 * time.Second); err != nil {
 			tr.Fatal(err)
 		}
 		o := r.wait()

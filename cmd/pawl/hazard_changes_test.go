@@ -75,7 +75,7 @@ func changed(name string, from, to func(*trial) faultserver.File, faults ...faul
 		if !strings.Contains(o.stderr, "warning: f.bin: starting over") {
 			tr.Errorf("the change was not told")
 		}
-		if len(faults) > 0 && tr.srv.Met() == 0 {
+		if len(faults) > 0 && tr.srv.FaultCount() == 0 {
 			tr.Errorf("the fault of the server was not met")
 		}
 		tr.meets(n, "for a part", func(r faultserver.Request) bool { return r.Range != "bytes=0-" })

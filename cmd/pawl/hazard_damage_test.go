@@ -307,7 +307,7 @@ func (o outcome) sound(f faultserver.File) {
 	default:
 		tr.Errorf("exit %d, want 0 or 3", o.code)
 	}
-	if strings.Contains(o.stderr, "written by a newer pawl") {
+	if strings.Contains(o.stderr, "written by a newer version of pawl") {
 		return // one bit can make it that, and then it is not to be touched
 	}
 	again := tr.run()

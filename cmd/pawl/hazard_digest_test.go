@@ -19,19 +19,19 @@ var digests = []hazard{
 	{name: "digests: one wrong byte, once, no ranges", try: func(tr *trial) { heals(tr, 1, "--checksum", "SUM", "NORANGES") }},
 	{name: "digests: one wrong byte, once, for a list", try: func(tr *trial) {
 		f := tr.serve(5 << 20)
-		tr.srv.Set(faultserver.WrongTimes(1, 3<<20))
+		tr.srv.Set(faultserver.CorruptTimes(1, 3<<20))
 		tr.writeList("list", tr.url(), "  checksum="+sumText(tr, f))
 		tr.run("mirror", "list").good("f.bin", f)
 	}},
 	{name: "digests: one wrong byte, once, for a small file of a list", try: func(tr *trial) {
 		f := tr.serve(50_000)
-		tr.srv.Set(faultserver.WrongTimes(1, 30_000))
+		tr.srv.Set(faultserver.CorruptTimes(1, 30_000))
 		tr.writeList("list", tr.url(), "  checksum="+sumText(tr, f))
 		tr.run("mirror", "list").good("f.bin", f)
 	}},
 	{name: "digests: a wrong byte, then a kill, then a digest", try: func(tr *trial) {
 		f := tr.serve(16 << 20)
-		tr.srv.Set(faultserver.WrongTimes(1, 1<<20), faultserver.Rate(16<<20))
+		tr.srv.Set(faultserver.CorruptTimes(1, 1<<20), faultserver.Rate(16<<20))
 		tr.signalAt(6<<20, 9)
 		tr.srv.Set()
 		tr.run("--checksum", sumText(tr, f), tr.url()).good("f.bin", f)
@@ -40,7 +40,7 @@ var digests = []hazard{
 	{name: "digests: a finished file that is wrong", try: func(tr *trial) {
 		f := tr.serve(5 << 20)
 		delete(tr.versions, "f.bin")
-		tr.srv.Set(faultserver.WrongTimes(1, 3<<20))
+		tr.srv.Set(faultserver.CorruptTimes(1, 3<<20))
 		tr.run().exits(0)
 		tr.run("--checksum", sumText(tr, f), tr.url()).good("f.bin", f)
 	}},
@@ -93,7 +93,7 @@ var digests = []hazard{
 // heals downloads with a digest from a server that sends a wrong byte so many times.
 func heals(tr *trial, times int64, args ...string) {
 	f := tr.serve(5 << 20)
-	faults := []faultserver.Fault{faultserver.WrongTimes(times, 3<<20)}
+	faults := []faultserver.Fault{faultserver.CorruptTimes(times, 3<<20)}
 	var rest []string
 	for _, a := range args {
 		switch a {
@@ -157,7 +157,7 @@ func blamed(what string, guilty int, command string) hazard {
 			}
 			faults := []faultserver.Fault{faultserver.Rate(20 << 20)}
 			if i == guilty {
-				faults = append(faults, faultserver.WrongEvery(1<<20, 400_000))
+				faults = append(faults, faultserver.CorruptEvery(1<<20, 400_000))
 			}
 			s.Set(faults...)
 			urls = append(urls, s.URL+"/f.bin")

@@ -114,7 +114,7 @@ var evidence = []hazard{
 	}},
 	{name: "evidence: a digest, and the URL asked is down after a mismatch", try: func(tr *trial) {
 		f := tr.serve(5 << 20)
-		tr.srv.Set(faultserver.First(1, faultserver.WrongOnce(3<<20)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(404, -1)))
+		tr.srv.Set(faultserver.First(1, faultserver.CorruptOnce(3<<20)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(404, -1)))
 		s := otherSource(tr, f)
 		tr.run("-x", "1", "--checksum", sumText(tr, f), "--mirror", s.URL+"/f.bin", tr.url()).good("f.bin", f)
 		noValidatorOf(tr, s, f)
@@ -142,12 +142,12 @@ var evidence = []hazard{
 	{name: "evidence: https without an end, cut at the end", try: func(tr *trial) { rude(tr, 5<<20).fails(4) }},
 	{name: "evidence: https without an end, cut at the start", try: func(tr *trial) { rude(tr, 0).fails(4) }},
 	{name: "evidence: https without an end, cut, for a list", try: func(tr *trial) {
-		s := overTLS(tr, faultserver.RudeEnd(3000))
+		s := overTLS(tr, faultserver.NoCloseNotify(3000))
 		tr.writeList("list", s.URL+"/f.bin")
 		tr.run("mirror", "-k", "--rounds", "1", "list").fails(4)
 	}},
 	{name: "evidence: https without an end, cut, a list itself", try: func(tr *trial) {
-		s := overTLS(tr, faultserver.RudeEnd(3000))
+		s := overTLS(tr, faultserver.NoCloseNotify(3000))
 		tr.run("mirror", "-k", "--rounds", "1", s.URL+"/f.bin").fails(4)
 	}},
 	{name: "evidence: https without an end, in order", try: func(tr *trial) {
@@ -249,7 +249,7 @@ func linked(tr *trial, proof string) {
 	second.Put("f.bin", f)
 	link := faultserver.SetHeader("Link", "<"+second.URL+"/f.bin>; rel=duplicate")
 	faults, args := []faultserver.Fault{link, faultserver.ConnRate(4 << 20)}, []string{"-x", "2"}
-	echo := []faultserver.Fault{faultserver.WrongEvery(1<<20, 400_000)}
+	echo := []faultserver.Fault{faultserver.CorruptEvery(1<<20, 400_000)}
 	switch proof {
 	case "Repr-Digest":
 		digest := faultserver.SetHeader(proof, reprDigest(tr, f))
@@ -288,7 +288,7 @@ func overTLS(tr *trial, faults ...faultserver.Fault) *faultserver.Server {
 
 // rude downloads a file of 5 MiB over TLS, which is cut after n bytes.
 func rude(tr *trial, n int64) outcome {
-	s := overTLS(tr, faultserver.RudeEnd(n))
+	s := overTLS(tr, faultserver.NoCloseNotify(n))
 	return tr.run("-k", s.URL+"/f.bin")
 }
 

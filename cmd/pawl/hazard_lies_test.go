@@ -58,8 +58,8 @@ var lies = []hazard{
 		tr.overhead(1.01)
 	}},
 
-	{name: "lies: range shifted", try: arrives(faultserver.Shifted(100))},
-	{name: "lies: later ranges shifted", try: arrives(laterOnes(faultserver.Shifted(100)))},
+	{name: "lies: range shifted", try: arrives(faultserver.ShiftRange(100))},
+	{name: "lies: later ranges shifted", try: arrives(laterOnes(faultserver.ShiftRange(100)))},
 	{name: "lies: content-range shifted", try: arrives(faultserver.ContentRange(shiftedField))},
 	{name: "lies: later content-range shifted", try: arrives(laterOnes(faultserver.ContentRange(shiftedField)))},
 	{name: "lies: content-range of another total at first", try: func(tr *trial) {
@@ -93,12 +93,12 @@ var lies = []hazard{
 	}},
 	{name: "lies: bytes beyond the range", try: arrives(faultserver.Longer(10000))},
 	{name: "lies: many bytes beyond the range", try: arrives(faultserver.Longer(1 << 20))},
-	{name: "lies: end of range ignored", try: arrives(faultserver.EndIgnored)},
-	{name: "lies: start of range ignored", try: arrives(faultserver.StartIgnored)},
+	{name: "lies: end of range ignored", try: arrives(faultserver.IgnoreRangeEnd)},
+	{name: "lies: start of range ignored", try: arrives(faultserver.IgnoreRangeStart)},
 	{name: "lies: start of range ignored on resume", try: func(tr *trial) {
 		f := tr.serve(16 << 20)
 		tr.interrupt()
-		tr.srv.Set(faultserver.StartIgnored)
+		tr.srv.Set(faultserver.IgnoreRangeStart)
 		tr.run().good("f.bin", f)
 	}},
 
@@ -149,10 +149,10 @@ var lies = []hazard{
 		tr.run().good("f.bin", f)
 		tr.overhead(1.01)
 	}},
-	{name: "lies: keep-alive closed after each answer", try: arrives(faultserver.Unannounced)},
+	{name: "lies: keep-alive closed after each answer", try: arrives(faultserver.CloseAfterResponse)},
 	{name: "lies: keep-alive closed on the next request", try: func(tr *trial) {
 		f := tr.serve(9 << 20)
-		tr.srv.Set(faultserver.Forgotten, faultserver.ConnRate(8<<20))
+		tr.srv.Set(faultserver.CloseOnReuse, faultserver.ConnRate(8<<20))
 		tr.run("-x", "2", tr.url()).good("f.bin", f)
 	}},
 }

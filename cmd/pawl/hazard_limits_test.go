@@ -8,7 +8,7 @@ import (
 
 // limits are hazards of TestHazards: servers that have enough for now.
 var limits = []hazard{
-	{name: "limits: 503 with retry-after", try: waits(faultserver.Later{Status: 503, Wait: time.Second})},
+	{name: "limits: 503 with retry-after", try: waits(faultserver.ThrottleOptions{Status: 503, Wait: time.Second})},
 	{name: "limits: 503 with retry-after twice", try: func(tr *trial) {
 		f := tr.serve(5 << 20)
 		tr.srv.Set(faultserver.First(2, faultserver.Status(503, 1)))
@@ -18,11 +18,11 @@ var limits = []hazard{
 			tr.Errorf("it did not wait: %v", o.elapsed)
 		}
 	}},
-	{name: "limits: 429 with retry-after", try: waits(faultserver.Later{Status: 429, Wait: 2 * time.Second})},
-	{name: "limits: 429 with a date", try: waits(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true})},
-	{name: "limits: 429 with a date of a clock behind", try: waits(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: -time.Hour})},
-	{name: "limits: 429 with a date of a clock ahead", try: waits(faultserver.Later{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: time.Hour})},
-	{name: "limits: 429 with retry-after in mid-transfer", try: waits(faultserver.Later{Status: 429, Wait: 2 * time.Second, First: 1})},
+	{name: "limits: 429 with retry-after", try: waits(faultserver.ThrottleOptions{Status: 429, Wait: 2 * time.Second})},
+	{name: "limits: 429 with a date", try: waits(faultserver.ThrottleOptions{Status: 429, Wait: 2 * time.Second, Date: true})},
+	{name: "limits: 429 with a date of a clock behind", try: waits(faultserver.ThrottleOptions{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: -time.Hour})},
+	{name: "limits: 429 with a date of a clock ahead", try: waits(faultserver.ThrottleOptions{Status: 429, Wait: 2 * time.Second, Date: true, Ahead: time.Hour})},
+	{name: "limits: 429 with retry-after in mid-transfer", try: waits(faultserver.ThrottleOptions{Status: 429, Wait: 2 * time.Second, First: 1})},
 
 	{name: "limits: 500 now and then", try: func(tr *trial) {
 		f := tr.serve(9 << 20)
@@ -34,10 +34,10 @@ var limits = []hazard{
 	{name: "limits: two connections, then 429", try: twoOnly(faultserver.Status(429, -1))},
 	{name: "limits: two connections, then 403", try: twoOnly(faultserver.Status(403, -1))},
 	{name: "limits: two connections, then resets", try: twoOnly(faultserver.ResetFirst)},
-	{name: "limits: two connections, then silence", try: twoOnly(faultserver.Mute)},
+	{name: "limits: two connections, then silence", try: twoOnly(faultserver.NoResponse)},
 	{name: "limits: two connections, then long silence", try: func(tr *trial) {
 		f := tr.serve(9 << 20)
-		tr.srv.Set(only(2, faultserver.Mute), faultserver.ConnRate(1<<20))
+		tr.srv.Set(only(2, faultserver.NoResponse), faultserver.ConnRate(1<<20))
 		o := tr.run("--stall-timeout", "30s", tr.url())
 		o.good("f.bin", f)
 		if o.elapsed > soon(8*time.Second) { // two take 4.5 s
@@ -94,7 +94,7 @@ var limits = []hazard{
 }
 
 // waits serves with a throttle, and wants it to be obeyed.
-func waits(l faultserver.Later) func(*trial) {
+func waits(l faultserver.ThrottleOptions) func(*trial) {
 	return func(tr *trial) {
 		t := faultserver.NewThrottle(l)
 		f := tr.serve(9 << 20)
@@ -119,7 +119,7 @@ func twoOnly(f faultserver.Fault) func(*trial) {
 		tr.srv.Set(only(2, f), faultserver.ConnRate(3<<20))
 		tr.run("--retry-max-wait", "10m", tr.url()).good("f.bin", file)
 		tr.overhead(1.1)
-		if n := tr.srv.Met(); n > 4 {
+		if n := tr.srv.FaultCount(); n > 4 {
 			tr.Errorf("%d requests had to be refused", n)
 		}
 	}

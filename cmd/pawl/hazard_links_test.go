@@ -126,7 +126,7 @@ func (tr *trial) secure() (f faultserver.File, srv *faultserver.Server, cert str
 
 // metAt says that the hazard was met if the server has redirected.
 func (tr *trial) metAt(srv *faultserver.Server) {
-	if srv.Met() > 0 {
+	if srv.FaultCount() > 0 {
 		tr.met()
 	}
 }
@@ -204,7 +204,7 @@ var linksToElsewhere = []hazard{
 			target.Set(faultserver.Status(403, -1))
 		}), early())
 		tr.run().good("f.bin", f)
-		if target.Met() < 2 || next.Sent() == 0 {
+		if target.FaultCount() < 2 || next.Sent() == 0 {
 			tr.Errorf("the other target was not needed")
 		}
 	}},
@@ -255,9 +255,9 @@ var linksThatExpire = []hazard{
 		tr.run().good("f.bin", f)
 		tr.overhead(1.5)
 	}},
-	once("a link good for one request", faultserver.Once(410), faultserver.Rate(16<<20)),
-	once("a link good for one request, fast", faultserver.Once(410)),
-	once("a link good for one request, then 403", faultserver.Once(403), faultserver.Rate(16<<20)),
+	once("a link good for one request", faultserver.SingleUse(410), faultserver.Rate(16<<20)),
+	once("a link good for one request, fast", faultserver.SingleUse(410)),
+	once("a link good for one request, then 403", faultserver.SingleUse(403), faultserver.Rate(16<<20)),
 }
 
 // once is a hazard of a link that may be asked once, which is met when that one

@@ -137,7 +137,7 @@ var silences = []hazard{
 	}},
 	{name: "silences: an error names the option", try: func(tr *trial) {
 		tr.serve(5 << 20)
-		tr.srv.Set(faultserver.Mute)
+		tr.srv.Set(faultserver.NoResponse)
 		o := tr.run("--stall-timeout", "100ms", "--tries", "3", tr.url())
 		o.fails(4)
 		o.says("--stall-timeout")

@@ -48,7 +48,7 @@ func (tr *trial) sent(n int64) func(*running) bool {
 
 // quarrel is when a fault has acted and nothing more happens for a while.
 func (tr *trial) quarrel(r *running) bool {
-	for tr.srv.Met() == 0 {
+	for tr.srv.FaultCount() == 0 {
 		select {
 		case <-r.exited:
 			return false

@@ -149,7 +149,7 @@ func (tr *trial) begin(t *testing.T, seed uint64) {
 // a final name is a version of it, whole.
 func (tr *trial) end() {
 	tr.Helper()
-	if tr.srv.Met() == 0 && !tr.metOther {
+	if tr.srv.FaultCount() == 0 && !tr.metOther {
 		tr.Errorf("the hazard was not met")
 	}
 	for name, versions := range tr.versions {
@@ -352,7 +352,7 @@ func printTrials(t *testing.T, trials []*trial) {
 		default:
 			right++
 		}
-		if tr.srv.Met() == 0 && !tr.metOther && !tr.skipped {
+		if tr.srv.FaultCount() == 0 && !tr.metOther && !tr.skipped {
 			met = "NO"
 			unmet++
 		}

@@ -32,12 +32,16 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/failure": { // the vocabulary of errors, for all of the downloader
 		not: []string{"os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
+	"pawl/downloader/response": { // pure decisions: no errors of package failure, no context
+		own: []string{"pawl/chunk"},
+		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag"},
+	},
 	"pawl/downloader/sched": { // pure, except for one lock
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "database/...", "errors", "io", "io/...", "net", "net/...", "os", "os/...", "log", "runtime"},
 	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/sched"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/response", "pawl/downloader/sched"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},

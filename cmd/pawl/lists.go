@@ -212,7 +212,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2
 			if c.Prune && !in.whole {
 				say.warn("list %q came without a length, so it may have been cut; it prunes nothing", in.name)
 			}
-			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Whole: in.whole, Entries: c.entries(in)}, nil)
+			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.whole, Entries: c.entries(in)}, nil)
 			in.Close()
 			if !more {
 				return
@@ -223,7 +223,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l lister, say *speaker) iter.Seq2
 
 // entries reads one list.
 func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
-	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, Most: c.text()}
+	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, MaxBytes: c.text()}
 	return func(yield func(list.Entry, error) bool) {
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem

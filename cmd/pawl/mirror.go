@@ -294,7 +294,7 @@ func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists lister, ou
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
-		Together:  c.runKey(), // earlier versions claimed files under this key
+		LegacyKey: c.runKey(), // earlier versions claimed files under this key
 		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
 	}
 	c.fill(&o.Request)

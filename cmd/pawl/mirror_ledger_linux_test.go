@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"pawl/store"
 )
 
@@ -61,9 +63,11 @@ func (s *site) longList(name string, n int) {
 	must(s.trial, err)
 	var group []*store.TempFile
 	place := func() {
-		for _, err := range st.PublishAll(group) {
-			must(s.trial, err)
+		var g errgroup.Group
+		for _, u := range group {
+			g.Go(func() error { return st.Publish(u) })
 		}
+		must(s.trial, g.Wait())
 		group = group[:0]
 	}
 	for i, every := 0, n/len(s.files); i < n; i++ {

@@ -16,7 +16,7 @@ func TestPruneUndeleted(t *testing.T) {
 	s.list("list", urls[0])
 	must(s.trial, os.Chmod(s.path("sub"), 0o555))
 	cmd := s.powerless("mirror", "-q", "-d", "out", "--prune", "list")
-	s.launch(cmd).wait().exits(3).says("pawl: error: files that no list names cannot be deleted: 1 of them", "permission denied", "pawl: hint: see to their directories")
+	s.launch(cmd).wait().exits(3).says("pawl: error: cannot delete files that no list names: 1 failed", "permission denied", "pawl: hint: see to their directories")
 	if exists(s.path("f0002")) || !exists(s.path("sub/f0001")) {
 		t.Errorf("the file that can be deleted is there, or the other one is gone")
 	}

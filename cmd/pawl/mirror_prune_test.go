@@ -28,15 +28,15 @@ func TestPruneLimit(t *testing.T) {
 		refused    string // "" if the files are deleted
 	}{
 		{30, 15, nil, ""},
-		{30, 14, nil, "nothing is deleted: it would be 16 of the 30 files that earlier runs made, and the limit is 15"},
+		{30, 14, nil, "nothing is deleted: pruning would delete 16 of the 30 files that earlier runs made, and the limit is 15"},
 		{12, 2, nil, ""},
-		{12, 1, nil, "it would be 11 of the 12 files that earlier runs made, and the limit is 10"},
+		{12, 1, nil, "pruning would delete 11 of the 12 files that earlier runs made, and the limit is 10"},
 		{5, 1, []string{"--max-delete", "4"}, ""},
-		{5, 1, []string{"--max-delete", "3"}, "it would be 4 of the 5 files that earlier runs made, and the limit is 3"},
-		{5, 4, []string{"--max-delete", "0"}, "it would be 1 of the 5 files that earlier runs made, and the limit is 0"},
+		{5, 1, []string{"--max-delete", "3"}, "pruning would delete 4 of the 5 files that earlier runs made, and the limit is 3"},
+		{5, 4, []string{"--max-delete", "0"}, "pruning would delete 1 of the 5 files that earlier runs made, and the limit is 0"},
 		{5, 5, []string{"--max-delete", "0"}, ""},
 		{40, 30, []string{"--max-delete", "25%"}, ""},
-		{40, 30, []string{"--max-delete", "24.9%"}, "it would be 10 of the 40 files that earlier runs made, and the limit is 9"},
+		{40, 30, []string{"--max-delete", "24.9%"}, "pruning would delete 10 of the 40 files that earlier runs made, and the limit is 9"},
 		{5, 4, []string{"--max-delete", "0%"}, "and the limit is 0"},
 		{30, 1, []string{"--max-delete", "100%"}, ""},
 		{30, 1, []string{"--max-delete", "inf"}, ""},
@@ -74,7 +74,7 @@ func TestPruneLimitOfNew(t *testing.T) {
 	s.listUntil("list", 24)
 	s.mirror("-q", "list").exits(0)
 	s.list("list", s.urls(append(names[24:], names[:11]...)...)...) // without 13, with 40 new ones
-	s.mirror("-q", "--prune", "list").exits(1).says("it would be 13 of the 24 files that earlier runs made, and the limit is 12")
+	s.mirror("-q", "--prune", "list").exits(1).says("pruning would delete 13 of the 24 files that earlier runs made, and the limit is 12")
 	s.only(64)
 	for i := range 24 {
 		s.add(names[i], 20)
@@ -97,7 +97,7 @@ func TestPruneLimitOfShared(t *testing.T) {
 	s.mirror("-q", "--prune", "a").exits(0)
 	s.only(20)
 	s.listUntil("b", 4)
-	s.mirror("-q", "--prune", "b").exits(1).says("it would be 15 of the 20 files that earlier runs made, and the limit is 10")
+	s.mirror("-q", "--prune", "b").exits(1).says("pruning would delete 15 of the 20 files that earlier runs made, and the limit is 10")
 	s.only(20)
 }
 

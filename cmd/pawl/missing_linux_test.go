@@ -287,7 +287,7 @@ func TestMissingTruncate(t *testing.T) {
 	s.killHolding(3 << 20)
 	s.overwrite(s.partPath(), s.random(1<<20), 8<<20)
 	o := s.launch(s.traced(mc, []string{s.url()})).wait().exits(3)
-	o.says("this file system cannot cut it", "pawl: hint: delete that file", s.partPath())
+	o.says("this file system cannot truncate it", "pawl: hint: delete that file", s.partPath())
 	must(s.trial, os.Remove(s.partPath()))
 	s.run().good("f.bin", f)
 }

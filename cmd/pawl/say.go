@@ -228,7 +228,7 @@ func hint(err error, id store.ID) string {
 		return "is its disk mounted? make the directory to begin again there, or forget the download with: pawl remove " + string(id)
 	case errors.Is(err, store.ErrGone):
 		return "run the same command again"
-	case errors.Is(err, store.ErrUncut):
+	case errors.Is(err, store.ErrCannotTruncate):
 		return "delete that file, then run the same command again"
 	case errors.Is(err, store.ErrState) && errors.Is(err, store.ErrNotOurs):
 		return "give another state directory with --state DIR or, if nobody has tampered with this one, make it yours with chown and chmod go-w"

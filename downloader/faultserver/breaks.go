@@ -8,39 +8,44 @@ import (
 	"time"
 )
 
-// CutEnd closes the connection after the last byte of each body, so that one
-// without length never comes to its end.
+// This file has the faults of connections: closed early, reset, silent or too slow.
+
+// CutEnd closes the connection after the last byte of each body without ending the body. With
+// NoLength, the last chunk is missing: the client has received all bytes but cannot know it.
 func CutEnd(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
 		http.NewResponseController(w).Flush()
-		met(r)
+		countFault(r)
 		panic(http.ErrAbortHandler)
 	})
 }
 
-// Empty sends none of each body, and says so in its length.
+// Empty sends an empty body with Content-Length 0 in place of each body. The rest of the
+// header is correct, so only the length shows that the file is missing.
 func Empty(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		met(r)
-		head := headerEdit(w, func(h http.Header) { h.Set("Content-Length", "0") })
-		next.ServeHTTP(writer{head, func(b []byte) (int, error) { return len(b), nil }}, r)
+		countFault(r)
+		head := editHeader(w, func(h http.Header) { h.Set("Content-Length", "0") })
+		next.ServeHTTP(bodyWriter{head, func(b []byte) (int, error) { return len(b), nil }}, r)
 	})
 }
 
-// Mute never answers.
-func Mute(http.Handler) http.Handler {
+// NoResponse accepts each request and never responds. The connection stays open until the
+// client closes it.
+func NoResponse(http.Handler) http.Handler {
 	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		met(r)
+		countFault(r)
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	})
 }
 
-// ResetFirst resets the connection instead of an answer.
+// ResetFirst resets the connection (TCP RST) before any byte of the response. It must be
+// used with New, not NewTLS, because it needs the bare TCP connection.
 func ResetFirst(http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		met(r)
+		countFault(r)
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			conn.(*net.TCPConn).SetLinger(0)
 			conn.Close()
@@ -48,28 +53,31 @@ func ResetFirst(http.Handler) http.Handler {
 	})
 }
 
-// dripStep is how often a drop falls.
-const dripStep = 100 * time.Millisecond
+// trickleInterval is the time between two writes of a trickling body. It is a guess: much
+// shorter than any timeout of the client, so that only the rate matters.
+const trickleInterval = 100 * time.Millisecond
 
-// Drip sends n bytes of each body as they come, and the rest at bytesPerSecond.
-func Drip(n int64, bytesPerSecond int) Fault {
-	drop := max(1, bytesPerSecond*int(dripStep)/int(time.Second))
+// Trickle sends the first n bytes of each body at full speed and the rest at bytesPerSecond,
+// but at least one byte every 100 ms. Such a connection is useless, although no read from it
+// ever times out. The fault acts with each slow write.
+func Trickle(n int64, bytesPerSecond int) Fault {
+	perWrite := max(1, bytesPerSecond*int(trickleInterval)/int(time.Second))
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			left, flush := n, http.NewResponseController(w)
-			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+			next.ServeHTTP(bodyWriter{w, func(b []byte) (int, error) {
 				k := int(min(int64(len(b)), left))
 				left -= int64(k)
 				if k, err := w.Write(b[:k]); err != nil {
 					return k, err
 				}
 				for k < len(b) {
-					met(r)
+					countFault(r)
 					flush.Flush()
-					if !wait(r.Context(), dripStep) {
+					if !sleep(r.Context(), trickleInterval) {
 						return k, r.Context().Err()
 					}
-					m, err := w.Write(b[k:min(k+drop, len(b))])
+					m, err := w.Write(b[k:min(k+perWrite, len(b))])
 					if k += m; err != nil {
 						return k, err
 					}
@@ -80,14 +88,15 @@ func Drip(n int64, bytesPerSecond int) Fault {
 	}
 }
 
-// Pause makes all connections silent for d at once, when n bytes of all bodies
-// have passed.
+// Pause stops all bodies together for d, once n bytes of all bodies have been sent. It
+// happens once: the network fails for a while and then works again.
 func Pause(n int64, d time.Duration) Fault {
 	var (
 		mu    sync.Mutex
-		until time.Time // when the silence ends; zero before it
+		until time.Time // end of the pause; zero before it begins
 	)
-	rest := func(k int) time.Duration {
+	// remaining counts k more bytes, and returns how long they must wait.
+	remaining := func(k int) time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
 		if n -= int64(k); n <= 0 && until.IsZero() {
@@ -97,10 +106,10 @@ func Pause(n int64, d time.Duration) Fault {
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
-				if d := rest(len(b)); d > 0 {
-					met(r)
-					if !wait(r.Context(), d) {
+			next.ServeHTTP(bodyWriter{w, func(b []byte) (int, error) {
+				if d := remaining(len(b)); d > 0 {
+					countFault(r)
+					if !sleep(r.Context(), d) {
 						return 0, r.Context().Err()
 					}
 				}
@@ -110,33 +119,36 @@ func Pause(n int64, d time.Duration) Fault {
 	}
 }
 
-// Away closes the listener and all connections, and listens again on the same
-// port after d. It must not be called at the same time as Close.
-func (s *Server) Away(d time.Duration) error {
+// GoOffline closes the listener and all connections, waits for d, and listens again on the
+// same port. Until then, clients get "connection refused". It must not be called at the same
+// time as Close. It returns an error if another process has taken the port meanwhile.
+func (s *Server) GoOffline(d time.Duration) error {
 	addr := s.Listener.Addr().String()
 	s.Listener.Close()
 	s.CloseClientConnections()
-	s.met.Add(1)
+	s.faultCount.Add(1)
 	time.Sleep(d)
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
 	s.Listener = l
-	go s.Config.Serve(l) // until Close closes l
+	go s.Config.Serve(l) // ends when Close closes l
 	return nil
 }
 
-// RudeEnd speaks HTTP/1.0 without length, and closes the TCP connection after n bytes of
-// each body, or after all of them, without the close_notify alert of TLS.
-func RudeEnd(n int64) Fault {
+// NoCloseNotify responds with HTTP/1.0 and without Content-Length, so only the end of the
+// connection ends the body. After n bytes, or at the end of a shorter body, it closes the
+// TCP connection without the close_notify alert of TLS: the client cannot know whether the
+// body is complete. It must be used with NewTLS.
+func NoCloseNotify(n int64) Fault {
 	return func(next http.Handler) http.Handler {
 		return NoRanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			met(r)
-			below := takeOver(w, "HTTP/1.0")
-			defer below.Conn.(*tls.Conn).NetConn().Close()
+			countFault(r)
+			raw := hijackRaw(w, "HTTP/1.0")
+			defer raw.Conn.(*tls.Conn).NetConn().Close()
 			left := n
-			next.ServeHTTP(writer{headerEdit(w, func(h http.Header) { h.Del("Content-Length") }), func(b []byte) (int, error) {
+			next.ServeHTTP(bodyWriter{editHeader(w, func(h http.Header) { h.Del("Content-Length") }), func(b []byte) (int, error) {
 				if left < int64(len(b)) {
 					w.Write(b[:left])
 					left = 0

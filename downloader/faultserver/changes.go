@@ -8,90 +8,97 @@ import (
 	"sync/atomic"
 )
 
-// Validators are what one answer says of the version. An empty one is not sent.
+// This file has the faults of versions: changing and contradicting validators, files that
+// change during a download, and login pages in place of files.
+
+// Validators are the validators of one response. An empty one is not sent.
 type Validators struct{ ETag, LastModified string }
 
-// matches reports whether an If-Range field is for v (RFC 9110 §13.1.5): a weak
-// tag is for nothing.
+// matches reports whether an If-Range field matches v (RFC 9110 section 13.1.5). A weak ETag
+// never matches.
 func (v Validators) matches(ifRange string) bool {
 	return ifRange == v.LastModified || ifRange == v.ETag && strings.HasPrefix(ifRange, `"`)
 }
 
-// Backends answers as machines behind one address do that have the same content,
-// but validators of their own. pick tells those of the machine that gets the
-// request, by its number from 0 since the fault was made; it may be called by
-// several at once. The fault has acted when a machine contradicts the one before.
+// Backends simulates several machines behind one address that have the same content but
+// different validators, as a badly configured load balancer has. pick returns the validators
+// for the n-th request since the fault was created, from 0. Its calls do not overlap, because the
+// fault holds a lock around them. The fault acts when a response contradicts
+// the previous one.
 func Backends(pick func(n int) Validators) Fault {
 	var (
 		mu   sync.Mutex
 		n    int
 		last Validators
 	)
-	take := func(r *http.Request) Validators {
+	choose := func(r *http.Request) Validators {
 		mu.Lock()
 		defer mu.Unlock()
 		v := pick(n)
 		if n > 0 && v != last {
-			met(r)
+			countFault(r)
 		}
 		n, last = n+1, v
 		return v
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			v := take(r)
+			v := choose(r)
 			if cond := r.Header.Get("If-Range"); cond != "" && !v.matches(cond) {
 				r.Header.Del("Range")
 			}
 			r.Header.Del("If-Range")
-			next.ServeHTTP(headerEdit(w, func(h http.Header) {
-				setOrDel(h, "ETag", v.ETag)
-				setOrDel(h, "Last-Modified", v.LastModified)
+			next.ServeHTTP(editHeader(w, func(h http.Header) {
+				setOrDelete(h, "ETag", v.ETag)
+				setOrDelete(h, "Last-Modified", v.LastModified)
 			}), r)
 		})
 	}
 }
 
-func setOrDel(h http.Header, name, value string) {
+// setOrDelete sets a header field, or deletes it if the value is empty.
+func setOrDelete(h http.Header, name, value string) {
 	if h.Del(name); value != "" {
 		h.Set(name, value)
 	}
 }
 
-// At calls do when n bytes of a body have passed, which waits meanwhile; of
-// several bodies for the first that comes so far.
+// At calls do once, when n bytes of a body have been sent. That body waits until do returns.
+// If several bodies get so far, only the first one calls do.
 func At(n int64, do func()) Fault {
 	var once sync.Once
 	return After(n, func(http.ResponseWriter, *http.Request) { once.Do(do) })
 }
 
-// CutAt is At, and then closes that connection, so that there is another request
-// after whatever do has changed.
+// CutAt is like At, but closes the connection after do. So the client must send another
+// request, and its response shows the changes that do has made.
 func CutAt(n int64, do func()) Fault {
-	var acted atomic.Bool
+	var done atomic.Bool
 	return After(n, func(http.ResponseWriter, *http.Request) {
-		if acted.CompareAndSwap(false, true) {
+		if done.CompareAndSwap(false, true) {
 			do()
 			panic(http.ErrAbortHandler)
 		}
 	})
 }
 
-// IgnoreIfRange answers with a part whatever version was asked for.
+// IgnoreIfRange responds with 206 even if the validator in If-Range does not match. The
+// fault acts with each request that has an If-Range.
 func IgnoreIfRange(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("If-Range") != "" {
-			met(r)
+			countFault(r)
 		}
 		r.Header.Del("If-Range")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// LoginPage answers every request with a page of HTML.
+// LoginPage responds to every request with status 200 and an HTML page, as the portal of a
+// hotel network does. A client must not store the page as the file.
 func LoginPage(http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		met(r)
+		countFault(r)
 		page := loginPage()
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Length", fmt.Sprint(len(page)))
@@ -99,14 +106,14 @@ func LoginPage(http.Handler) http.Handler {
 	})
 }
 
-// LoginPart is LoginPage by a server that calls the page a part: the start of
-// what was asked for if asAsked, else the start of the file.
-func LoginPart(asAsked bool) Fault {
+// LoginPart is like LoginPage, but with status 206: the page claims to be the start of the
+// requested range if asRequested is true, and otherwise the start of the file.
+func LoginPart(asRequested bool) Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			met(r)
+			countFault(r)
 			page, off := loginPage(), 0
-			if asAsked {
+			if asRequested {
 				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &off)
 			}
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -118,6 +125,7 @@ func LoginPart(asAsked bool) Fault {
 	}
 }
 
+// loginPage returns the text of an HTML page of about 1.6 KB.
 func loginPage() string {
 	return "<!DOCTYPE html><title>Log in</title>\n" + strings.Repeat("<p>Please log in to go on.</p>\n", 50)
 }

@@ -13,97 +13,108 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// paceStep is how many bytes a paced body hands to the network at once.
-const paceStep = 16 << 10
+// This file has the basic faults: missing features, limited rates, cut bodies, statuses; and
+// the faults that choose which requests another fault applies to.
 
-// writer is a ResponseWriter whose bodies pass through write, piece by piece.
-type writer struct {
+// pacedWriteSize is the number of bytes that a paced body sends at once. It is a guess:
+// smaller writes cost more CPU time, larger ones make low rates come in bursts.
+const pacedWriteSize = 16 << 10
+
+// A bodyWriter is a ResponseWriter that passes the body to a function, in the pieces in
+// which the handler writes it.
+type bodyWriter struct {
 	http.ResponseWriter
 	write func(b []byte) (int, error)
 }
 
-func (w writer) Write(b []byte) (int, error) { return w.write(b) }
-func (w writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w bodyWriter) Write(b []byte) (int, error) { return w.write(b) }
+func (w bodyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// NoRanges answers every request with the whole file.
+// NoRanges ignores Range and responds to every request with the whole file. The fault acts
+// with each request that has a Range.
 func NoRanges(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Range") != "" {
-			met(r)
+			countFault(r)
 		}
 		r.Header.Del("Range")
-		next.ServeHTTP(headerEdit(w, func(h http.Header) { h.Del("Accept-Ranges") }), r)
+		next.ServeHTTP(editHeader(w, func(h http.Header) { h.Del("Accept-Ranges") }), r)
 	})
 }
 
-// NoLength sends bodies of unknown length, chunked, and no ranges.
+// NoLength sends the whole file in chunked coding, without Content-Length.
 func NoLength(next http.Handler) http.Handler {
 	return NoRanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(headerEdit(w, func(h http.Header) { h.Del("Content-Length") }), r)
+		next.ServeHTTP(editHeader(w, func(h http.Header) { h.Del("Content-Length") }), r)
 	}))
 }
 
-// NoValidators sends neither ETag nor Last-Modified.
+// NoValidators removes ETag and Last-Modified from all responses.
 func NoValidators(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(headerEdit(w, func(h http.Header) {
-			met(r)
+		next.ServeHTTP(editHeader(w, func(h http.Header) {
+			countFault(r)
 			h.Del("ETag")
 			h.Del("Last-Modified")
 		}), r)
 	})
 }
 
-// SetHeader makes a header field of the answer value.
+// SetHeader sets a field of the response header, and replaces the field of the file.
 func SetHeader(name, value string) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(headerEdit(w, func(h http.Header) { met(r); h.Set(name, value) }), r)
+			next.ServeHTTP(editHeader(w, func(h http.Header) { countFault(r); h.Set(name, value) }), r)
 		})
 	}
 }
 
-// editor changes the header just before it is sent.
-type editor struct {
+// A headerWriter is a ResponseWriter that edits the header once, just before it is sent. A
+// fault cannot edit it earlier, because the handlers inside it set their fields later.
+type headerWriter struct {
 	http.ResponseWriter
 	edit func(http.Header)
 	once *sync.Once
 }
 
-func headerEdit(w http.ResponseWriter, edit func(http.Header)) editor {
-	return editor{w, edit, new(sync.Once)}
+// editHeader returns w with an edit of its header. The edit must not depend on the body.
+func editHeader(w http.ResponseWriter, edit func(http.Header)) headerWriter {
+	return headerWriter{w, edit, new(sync.Once)}
 }
 
-func (e editor) Unwrap() http.ResponseWriter { return e.ResponseWriter }
+func (e headerWriter) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
-func (e editor) WriteHeader(status int) {
+func (e headerWriter) WriteHeader(status int) {
 	e.once.Do(func() { e.edit(e.Header()) })
 	e.ResponseWriter.WriteHeader(status)
 }
 
-func (e editor) Write(b []byte) (int, error) {
+func (e headerWriter) Write(b []byte) (int, error) {
 	e.once.Do(func() { e.edit(e.Header()) })
 	return e.ResponseWriter.Write(b)
 }
 
-// Rate paces all bodies together to bytesPerSecond.
+// Rate limits all bodies together to bytesPerSecond.
 func Rate(bytesPerSecond int64) Fault {
-	limiter := rate.NewLimiter(rate.Limit(bytesPerSecond), paceStep)
+	limiter := rate.NewLimiter(rate.Limit(bytesPerSecond), pacedWriteSize)
 	return paced(func() *rate.Limiter { return limiter })
 }
 
-// ConnRate paces each body to bytesPerSecond.
+// ConnRate limits each body to bytesPerSecond, so a download over several connections is
+// faster.
 func ConnRate(bytesPerSecond int64) Fault {
-	return paced(func() *rate.Limiter { return rate.NewLimiter(rate.Limit(bytesPerSecond), paceStep) })
+	return paced(func() *rate.Limiter { return rate.NewLimiter(rate.Limit(bytesPerSecond), pacedWriteSize) })
 }
 
+// paced limits each body by the limiter that the function returns for it. It never counts as
+// a fault that acts.
 func paced(limiter func() *rate.Limiter) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			l, flush := limiter(), http.NewResponseController(w)
-			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+			next.ServeHTTP(bodyWriter{w, func(b []byte) (int, error) {
 				n := 0
-				for piece := range slices.Chunk(b, paceStep) {
+				for piece := range slices.Chunk(b, pacedWriteSize) {
 					if err := l.WaitN(r.Context(), len(piece)); err != nil {
 						return n, err
 					}
@@ -120,12 +131,14 @@ func paced(limiter func() *rate.Limiter) Fault {
 	}
 }
 
-// After calls do when n bytes of a body have passed, before the next one.
+// After calls do in each body once, after exactly n bytes have been sent and if there are
+// more. If do returns, the body goes on; if it panics with http.ErrAbortHandler, the
+// connection is closed. n counts from the start of the response and not of the file.
 func After(n int64, do func(w http.ResponseWriter, r *http.Request)) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			left := n
-			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+			next.ServeHTTP(bodyWriter{w, func(b []byte) (int, error) {
 				if int64(len(b)) <= left {
 					left -= int64(len(b))
 					return w.Write(b)
@@ -136,22 +149,23 @@ func After(n int64, do func(w http.ResponseWriter, r *http.Request)) Fault {
 					return k, err
 				}
 				http.NewResponseController(w).Flush()
-				met(r)
+				countFault(r)
 				do(w, r)
 				m, err := w.Write(b[k:])
-				left = 1 << 62 // once in each body
+				left = 1 << 62 // do must be called only once per body
 				return k + m, err
 			}}, r)
 		})
 	}
 }
 
-// Cut closes the connection after n bytes of each body.
+// Cut closes the connection after n bytes of each longer body.
 func Cut(n int64) Fault {
 	return After(n, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
 
-// Reset resets the connection after n bytes of each body.
+// Reset resets the connection (TCP RST) after n bytes of each longer body. It must be used
+// with New, not NewTLS.
 func Reset(n int64) Fault {
 	return After(n, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -163,7 +177,8 @@ func Reset(n int64) Fault {
 	})
 }
 
-// Stall falls silent after n bytes of each body, until the client goes away.
+// Stall sends nothing after n bytes of each longer body, but keeps the connection open until
+// the client closes it.
 func Stall(n int64) Fault {
 	return After(n, func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
@@ -171,19 +186,20 @@ func Stall(n int64) Fault {
 	})
 }
 
-// Delay waits before each answer.
+// Delay waits for d before each response.
 func Delay(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			met(r)
-			if wait(r.Context(), d) {
+			countFault(r)
+			if sleep(r.Context(), d) {
 				next.ServeHTTP(w, r)
 			}
 		})
 	}
 }
 
-func wait(ctx context.Context, d time.Duration) bool {
+// sleep waits for d. It reports false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -194,12 +210,12 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Status answers with a status alone, and with Retry-After in seconds if that
-// is not negative.
+// Status responds with this status and no file. If retryAfter is not negative, it is sent as
+// Retry-After, in seconds.
 func Status(code, retryAfter int) Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			met(r)
+			countFault(r)
 			if retryAfter >= 0 {
 				w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 			}
@@ -208,12 +224,12 @@ func Status(code, retryAfter int) Fault {
 	}
 }
 
-// Redirect sends every request for from to another URL.
+// Redirect redirects every request for the path from to the URL to, with status 302.
 func Redirect(from, to string) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == from {
-				met(r)
+				countFault(r)
 				http.Redirect(w, r, to, http.StatusFound)
 				return
 			}
@@ -222,8 +238,9 @@ func Redirect(from, to string) Fault {
 	}
 }
 
-// Only lets the requests that pick picks, by their number from 0 since the
-// fault was made, have the fault.
+// Only applies f to the requests for which pick returns true. n is the number of the request
+// since the fault was created, from 0: func(n int) bool { return n%2 == 1 } selects every
+// second request. pick may be called concurrently.
 func Only(pick func(n int) bool, f Fault) Fault {
 	var count atomic.Int64
 	return func(next http.Handler) http.Handler {
@@ -238,18 +255,18 @@ func Only(pick func(n int) bool, f Fault) Fault {
 	}
 }
 
-// First lets the first n requests have the fault.
+// First applies f to the first n requests.
 func First(n int, f Fault) Fault { return Only(func(i int) bool { return i < n }, f) }
 
-// MoreThan lets those requests have the fault that come while n others are
-// under way.
+// MoreThan applies f to each request that arrives while n or more others are in progress.
+// Requests with the fault count as in progress too; see Slots for the other case.
 func MoreThan(n int, f Fault) Fault {
-	var now atomic.Int64
+	var active atomic.Int64
 	return func(next http.Handler) http.Handler {
 		faulty := f(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer now.Add(-1)
-			if now.Add(1) > int64(n) {
+			defer active.Add(-1)
+			if active.Add(1) > int64(n) {
 				faulty.ServeHTTP(w, r)
 				return
 			}

@@ -10,21 +10,26 @@ import (
 	"sync/atomic"
 )
 
-// asked returns the first and the last byte that r asks for; ok is false if
-// that is the whole file.
-func asked(r *http.Request) (first, last int64, ok bool) {
+// This file has the faults of responses that contradict themselves or the request: wrong
+// ranges, codings that nobody requested, broken connection handling, wrong bytes.
+
+// requestedRange returns the first and the last byte of the range that r requests. It
+// reports false if r does not request a range with both ends, such as "bytes=5-9".
+func requestedRange(r *http.Request) (first, last int64, ok bool) {
 	n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &first, &last)
 	return first, last, n == 2
 }
 
-// AskedAs answers requests for a range as if another had been asked for.
-func AskedAs(other func(first, last int64) string) Fault {
+// RewriteRange responds to a request for a range as if it had requested another. other
+// returns the Range field to use in its place, for example "bytes=5-9". The fault acts if the
+// field differs.
+func RewriteRange(other func(first, last int64) string) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if first, last, ok := asked(r); ok {
-				if as := other(first, last); as != r.Header.Get("Range") {
-					met(r)
-					r.Header.Set("Range", as)
+			if first, last, ok := requestedRange(r); ok {
+				if field := other(first, last); field != r.Header.Get("Range") {
+					countFault(r)
+					r.Header.Set("Range", field)
 				}
 			}
 			next.ServeHTTP(w, r)
@@ -32,48 +37,52 @@ func AskedAs(other func(first, last int64) string) Fault {
 	}
 }
 
-// Shifted answers with the bytes that are n further on, and says so.
-func Shifted(n int64) Fault {
-	return AskedAs(func(first, last int64) string { return fmt.Sprintf("bytes=%d-%d", first+n, last+n) })
+// ShiftRange responds with a range that begins and ends n bytes later than requested. The
+// Content-Range describes the bytes that are sent.
+func ShiftRange(n int64) Fault {
+	return RewriteRange(func(first, last int64) string { return fmt.Sprintf("bytes=%d-%d", first+n, last+n) })
 }
 
-// EndIgnored answers with all bytes from the first that was asked for.
-func EndIgnored(next http.Handler) http.Handler {
-	return AskedAs(func(first, _ int64) string { return fmt.Sprintf("bytes=%d-", first) })(next)
+// IgnoreRangeEnd responds with all bytes from the start of the requested range.
+func IgnoreRangeEnd(next http.Handler) http.Handler {
+	return RewriteRange(func(first, _ int64) string { return fmt.Sprintf("bytes=%d-", first) })(next)
 }
 
-// StartIgnored answers with all bytes up to the last that was asked for.
-func StartIgnored(next http.Handler) http.Handler {
-	return AskedAs(func(_, last int64) string { return fmt.Sprintf("bytes=0-%d", last) })(next)
+// IgnoreRangeStart responds with all bytes from 0 to the end of the requested range.
+func IgnoreRangeStart(next http.Handler) http.Handler {
+	return RewriteRange(func(_, last int64) string { return fmt.Sprintf("bytes=0-%d", last) })(next)
 }
 
-// Multipart answers with the range in two parts of one body.
+// Multipart responds with the requested range as two parts of a multipart/byteranges body. A
+// server must not do so for a request for a single range (RFC 9110 section 15.3.7.2).
 func Multipart(next http.Handler) http.Handler {
-	return AskedAs(func(first, last int64) string {
+	return RewriteRange(func(first, last int64) string {
 		middle := (first + last) / 2
 		return fmt.Sprintf("bytes=%d-%d,%d-%d", first, middle, middle+1, last)
 	})(next)
 }
 
-// AlwaysPartial answers every request with all bytes, as a range.
+// AlwaysPartial responds to every request with status 206 and the whole file, even to a
+// request without Range.
 func AlwaysPartial(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		met(r)
+		countFault(r)
 		r.Header.Set("Range", "bytes=0-")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// ContentRange makes the field of partial answers what edit returns; "" for none.
+// ContentRange replaces the Content-Range of each partial response by the value that edit
+// returns, or removes it if the value is "". The body is not changed.
 func ContentRange(edit func(first, last, total int64) string) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(headerEdit(w, func(h http.Header) {
+			next.ServeHTTP(editHeader(w, func(h http.Header) {
 				var first, last, total int64
 				if n, _ := fmt.Sscanf(h.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &total); n != 3 {
 					return
 				}
-				met(r)
+				countFault(r)
 				h.Del("Content-Range")
 				if v := edit(first, last, total); v != "" {
 					h.Set("Content-Range", v)
@@ -83,42 +92,44 @@ func ContentRange(edit func(first, last, total int64) string) Fault {
 	}
 }
 
-// Longer sends n bytes more than a range has, in a body without length.
+// Longer sends n zero bytes after the end of each partial response. It removes the
+// Content-Length, because net/http would refuse to send more bytes.
 func Longer(n int) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			partial := false
-			next.ServeHTTP(headerEdit(w, func(h http.Header) {
+			next.ServeHTTP(editHeader(w, func(h http.Header) {
 				if partial = h.Get("Content-Range") != ""; partial {
 					h.Del("Content-Length")
 				}
 			}), r)
 			if partial {
-				met(r)
+				countFault(r)
 				w.Write(make([]byte, n))
 			}
 		})
 	}
 }
 
-// Gzip codes every body, unasked, with neither length nor ranges.
+// Gzip compresses every body, although the client does not accept gzip, and sends neither a
+// length nor ranges.
 func Gzip(next http.Handler) http.Handler {
 	return NoLength(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		met(r)
+		countFault(r)
 		coder, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
-		coded := writer{headerEdit(w, func(h http.Header) { h.Set("Content-Encoding", "gzip") }), coder.Write}
+		coded := bodyWriter{editHeader(w, func(h http.Header) { h.Set("Content-Encoding", "gzip") }), coder.Write}
 		next.ServeHTTP(coded, r)
 		coder.Close()
 	}))
 }
 
-// GzipLength is Gzip with the length of what it sends.
+// GzipLength is like Gzip, but with the Content-Length of the compressed body.
 func GzipLength(next http.Handler) http.Handler {
 	return NoRanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		met(r)
+		countFault(r)
 		var body bytes.Buffer
 		coder, _ := gzip.NewWriterLevel(&body, gzip.BestSpeed)
-		next.ServeHTTP(writer{headless{w}, coder.Write}, r)
+		next.ServeHTTP(bodyWriter{headerDropper{w}, coder.Write}, r)
 		coder.Close()
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
@@ -127,23 +138,24 @@ func GzipLength(next http.Handler) http.Handler {
 	}))
 }
 
-// headless does not send the header.
-type headless struct{ http.ResponseWriter }
+// A headerDropper is a ResponseWriter that does not send the header. GzipLength needs it,
+// because the length is known only when the body is complete.
+type headerDropper struct{ http.ResponseWriter }
 
-func (headless) WriteHeader(int) {}
+func (headerDropper) WriteHeader(int) {}
 
-// Interim sends an answer of the given status ahead of the real one.
+// Interim sends an interim response (1xx, for example 103) before the final one.
 func Interim(status int) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			met(r)
+			countFault(r)
 			w.WriteHeader(status)
 			next.ServeHTTP(w, r)
 		})
 	}
 }
 
-// Method lets the requests of a method have the fault.
+// Method applies f to the requests with this method.
 func Method(method string, f Fault) Fault {
 	return func(next http.Handler) http.Handler {
 		faulty := f(next)
@@ -157,98 +169,105 @@ func Method(method string, f Fault) Fault {
 	}
 }
 
-// raw is a ResponseWriter on a connection that net/http no longer has.
-type raw struct {
+// A rawWriter is a ResponseWriter on a hijacked connection. It writes the header and body as
+// they are, and so can break rules that net/http would enforce.
+type rawWriter struct {
 	net.Conn
-	proto  string
-	header http.Header
-	begun  bool
+	proto       string      // for the status line, for example "HTTP/1.0"
+	header      http.Header // must be complete when WriteHeader is called
+	wroteHeader bool        // WriteHeader has been called
 }
 
-func (w *raw) Header() http.Header { return w.header }
+func (w *rawWriter) Header() http.Header { return w.header }
 
-func (w *raw) WriteHeader(status int) {
-	w.begun = true
+func (w *rawWriter) WriteHeader(status int) {
+	w.wroteHeader = true
 	fmt.Fprintf(w.Conn, "%s %d %s\r\n", w.proto, status, http.StatusText(status))
 	w.header.Write(w.Conn)
 	fmt.Fprint(w.Conn, "\r\n")
 }
 
-func (w *raw) Write(b []byte) (int, error) {
-	if !w.begun {
+func (w *rawWriter) Write(b []byte) (int, error) {
+	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
 	}
 	return w.Conn.Write(b)
 }
 
-// takeOver puts a raw connection beneath w, where its bytes are still counted.
-// The caller has to close it.
-func takeOver(w http.ResponseWriter, proto string) *raw {
+// hijackRaw takes the connection of w from net/http and lets w write to it directly. The
+// bytes are still counted, because the rawWriter is put below the server's countingWriter.
+// The caller must close the connection. A connection that cannot be hijacked, as with
+// HTTP/2, is closed.
+func hijackRaw(w http.ResponseWriter, proto string) *rawWriter {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	below := &raw{Conn: conn, proto: proto, header: make(http.Header)}
+	raw := &rawWriter{Conn: conn, proto: proto, header: make(http.Header)}
 	for {
 		switch v := w.(type) {
-		case *counter:
-			v.ResponseWriter = below
-			return below
+		case *countingWriter:
+			v.ResponseWriter = raw
+			return raw
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = v.Unwrap()
-		default: // not of a Server
+		default: // w does not come from Server.ServeHTTP
 			panic(http.ErrAbortHandler)
 		}
 	}
 }
 
-// HTTP10 speaks HTTP/1.0, without ranges and with a connection for each answer.
-// Over NoLength, that ends with the connection.
+// HTTP10 responds with HTTP/1.0, without ranges, and closes the connection after each
+// response. If it is combined with NoLength, the end of the connection is the only end of the
+// body.
 func HTTP10(next http.Handler) http.Handler {
 	return NoRanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		met(r)
-		defer takeOver(w, "HTTP/1.0").Close()
+		countFault(r)
+		defer hijackRaw(w, "HTTP/1.0").Close()
 		next.ServeHTTP(w, r)
 	}))
 }
 
-// Unannounced closes the connection after each answer, though that promised to
-// keep it.
-func Unannounced(next http.Handler) http.Handler {
+// CloseAfterResponse closes the connection after each response, although the response did not
+// say "Connection: close".
+func CloseAfterResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer takeOver(w, "HTTP/1.1").Close()
+		defer hijackRaw(w, "HTTP/1.1").Close()
 		next.ServeHTTP(w, r)
-		met(r)
+		countFault(r)
 	})
 }
 
-// Forgotten closes the connection when a second request comes on it, without
-// an answer.
-func Forgotten(next http.Handler) http.Handler {
+// CloseOnReuse serves one request per connection, and closes the connection without a response
+// when a second request arrives on it. Servers do so when an idle connection times out just
+// before it is used again. The fault acts with each second request.
+func CloseOnReuse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn := takeOver(w, "HTTP/1.1")
+		conn := hijackRaw(w, "HTTP/1.1")
 		defer conn.Close()
 		next.ServeHTTP(w, r)
 		if n, _ := conn.Read(make([]byte, 1)); n > 0 {
-			met(r)
+			countFault(r)
 		}
 	})
 }
 
-// WrongOnce alters the byte at off of the file, the first time that a body has it.
-func WrongOnce(off int64) Fault { return WrongTimes(1, off) }
+// CorruptOnce changes the byte at offset off of the file, the first time that a body
+// contains it.
+func CorruptOnce(off int64) Fault { return CorruptTimes(1, off) }
 
-// WrongTimes alters the byte at off of the file, the first n times that a body has it.
-func WrongTimes(n int64, off int64) Fault {
+// CorruptTimes changes the byte at offset off of the file, the first n times that a body
+// contains it.
+func CorruptTimes(n int64, off int64) Fault {
 	var left atomic.Int64
 	left.Store(n)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			var at int64 // where in the file the body is
+			var at int64 // offset in the file of the next byte of the body
 			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
-			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+			next.ServeHTTP(bodyWriter{w, func(b []byte) (int, error) {
 				if i := off - at; i >= 0 && i < int64(len(b)) && left.Add(-1) >= 0 {
-					met(r)
+					countFault(r)
 					b = bytes.Clone(b)
 					b[i] ^= 1
 				}
@@ -259,21 +278,21 @@ func WrongTimes(n int64, off int64) Fault {
 	}
 }
 
-// WrongEvery alters the byte at off of each step bytes of the file, whoever asks for it,
-// in requests for more than 64 KiB: samples are right.
-func WrongEvery(step, off int64) Fault {
+// CorruptEvery changes one byte of every step bytes of the file: at offsets off, off+step and
+// so on. Requests for up to 64 KiB get correct bytes, so that samples do not reveal it.
+func CorruptEvery(step, off int64) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			var at int64 // where in the file the body is
+			var at int64 // offset in the file of the next byte of the body
 			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
-			if first, last, ok := asked(r); ok && last-first < 64<<10 {
+			if first, last, ok := requestedRange(r); ok && last-first < 64<<10 {
 				next.ServeHTTP(w, r)
 				return
 			}
-			next.ServeHTTP(writer{w, func(b []byte) (int, error) {
+			next.ServeHTTP(bodyWriter{w, func(b []byte) (int, error) {
 				b = bytes.Clone(b)
 				for i := (off - at%step + step) % step; i < int64(len(b)); i += step {
-					met(r)
+					countFault(r)
 					b[i] ^= 1
 				}
 				at += int64(len(b))

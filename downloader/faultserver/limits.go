@@ -8,66 +8,79 @@ import (
 	"time"
 )
 
-// Slots lets as many requests be served at once as limit says when they come,
-// and all others have the fault. Those do not count, as they do for MoreThan.
+// This file has the faults of servers that limit their clients.
+
+// Slots serves up to limit() requests at a time and applies f to all others. limit is called
+// for each request when it arrives, and may be called concurrently. Unlike with MoreThan,
+// requests with the fault do not count as in progress.
 func Slots(limit func() int64, f Fault) Fault {
-	var now atomic.Int64
+	var active atomic.Int64
 	return func(next http.Handler) http.Handler {
 		faulty := f(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if now.Add(1) > limit() {
-				now.Add(-1)
+			if active.Add(1) > limit() {
+				active.Add(-1)
 				faulty.ServeHTTP(w, r)
 				return
 			}
-			defer now.Add(-1)
+			defer active.Add(-1)
 			next.ServeHTTP(w, r)
 		})
 	}
 }
 
-// earlyBy is how much too early a request may come without counting as early,
-// and how long after a refusal one may still come that was sent before it.
-const earlyBy = 20 * time.Millisecond
+// earlyTolerance is the time by which a request may arrive too early without being counted,
+// because clocks and timers are not exact. Requests that arrive within this time after the
+// first refusal are not counted either, because they may have been sent before it. It is a
+// guess: with less, a busy machine may count requests that were sent in time.
+const earlyTolerance = 20 * time.Millisecond
 
-// Later says how a Throttle refuses.
-type Later struct {
+// ThrottleOptions describe how a Throttle refuses requests.
+type ThrottleOptions struct {
+	// Status is the status of a refusal, for example 429 or 503.
 	Status int
-	First  int           // number, from 0, of the request that is refused first
-	Wait   time.Duration // from then on, whole seconds; up to one more with Date
-	Date   bool          // tell a date
-	Ahead  time.Duration // of the server's clock
+	// First is the number, from 0, of the first request that is refused.
+	First int
+	// Wait is the time after the first refusal during which requests are refused, in whole
+	// seconds. It is up to one second longer if Date is set.
+	Wait time.Duration
+	// Date sends Retry-After as a date instead of a number of seconds.
+	Date bool
+	// Ahead is the time by which the clock of the server is ahead of the client's.
+	Ahead time.Duration
 }
 
-// A Throttle refuses one request and all further ones until some time later,
-// which it tells in Retry-After, and counts those that come nevertheless.
+// A Throttle refuses requests for a while. It states the remaining time in Retry-After, and
+// counts the requests that arrive too early nevertheless.
 type Throttle struct {
-	Later
-	mu    sync.Mutex
-	n     int       // requests so far
-	since time.Time // of the first refusal
-	until time.Time // when requests are welcome again
-	early int
+	ThrottleOptions
+	mu        sync.Mutex // guards the fields below
+	requests  int        // number of requests so far
+	refusedAt time.Time  // time of the first refusal
+	welcomeAt time.Time  // end of the refusals
+	early     int        // number of requests that arrived too early
 }
 
-// NewThrottle returns a Throttle that has seen no request.
-func NewThrottle(l Later) *Throttle { return &Throttle{Later: l} }
+// NewThrottle returns a Throttle that has not seen a request yet.
+func NewThrottle(o ThrottleOptions) *Throttle { return &Throttle{ThrottleOptions: o} }
 
-// Early returns how many requests came too early.
+// Early returns the number of requests that arrived before the time in Retry-After. A client
+// that obeys Retry-After keeps it at 0.
 func (t *Throttle) Early() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.early
 }
 
-// Fault is the Fault that t is.
+// Fault is the Fault to be passed to Server.Set. The requests of all handlers that it wraps
+// count together.
 func (t *Throttle) Fault(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
 		w.Header().Set("Date", httpDate(now.Add(t.Ahead)))
-		if until := t.refuse(now); until.After(now) {
-			met(r)
-			w.Header().Set("Retry-After", t.field(until, now))
+		if until := t.record(now); until.After(now) {
+			countFault(r)
+			w.Header().Set("Retry-After", t.retryAfter(until, now))
 			http.Error(w, http.StatusText(t.Status), t.Status)
 			return
 		}
@@ -75,28 +88,29 @@ func (t *Throttle) Fault(next http.Handler) http.Handler {
 	})
 }
 
-// refuse counts a request, and returns when it would be welcome.
-func (t *Throttle) refuse(now time.Time) time.Time {
+// record counts a request. It returns the end of the refusals, or now if the request is to be
+// served.
+func (t *Throttle) record(now time.Time) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.n == t.First:
-		t.since, t.until = now, now.Add(t.Wait)
+	case t.requests == t.First:
+		t.refusedAt, t.welcomeAt = now, now.Add(t.Wait)
 		if t.Date {
-			t.until = now.Truncate(time.Second).Add(t.Wait + time.Second)
+			t.welcomeAt = now.Truncate(time.Second).Add(t.Wait + time.Second)
 		}
-	case now.After(t.since.Add(earlyBy)) && now.Before(t.until.Add(-earlyBy)):
+	case now.After(t.refusedAt.Add(earlyTolerance)) && now.Before(t.welcomeAt.Add(-earlyTolerance)):
 		t.early++
 	}
-	t.n++
-	if now.After(t.until.Add(-earlyBy)) {
+	t.requests++
+	if now.After(t.welcomeAt.Add(-earlyTolerance)) {
 		return now
 	}
-	return t.until
+	return t.welcomeAt
 }
 
-// field is the value of Retry-After.
-func (t *Throttle) field(until, now time.Time) string {
+// retryAfter returns the value of the Retry-After field.
+func (t *Throttle) retryAfter(until, now time.Time) string {
 	if t.Date {
 		return httpDate(until.Add(t.Ahead))
 	}

@@ -9,12 +9,14 @@ import (
 	"time"
 )
 
-// RawRedirect answers with the status and, unless it is empty, the Location as
-// it is.
+// This file has the faults of redirects and of links with a limited life.
+
+// RawRedirect responds with this status and Location, unless the Location is empty. Neither is
+// checked or completed, so both may be invalid.
 func RawRedirect(status int, location string) Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			met(r)
+			countFault(r)
 			if location != "" {
 				w.Header().Set("Location", location)
 			}
@@ -23,8 +25,9 @@ func RawRedirect(status int, location string) Fault {
 	}
 }
 
-// Chain redirects requests for /NAME to /1/NAME, those to /2/NAME and so on, one
-// hop for each status, and serves the file behind the last.
+// Chain redirects a request for /NAME to /1/NAME, then to /2/NAME and so on, once for each
+// status. The last hop serves the file. For example, Chain(301, 307) redirects /f to /1/f
+// with status 301, and /1/f to /2/f with status 307, which is the file.
 func Chain(statuses ...int) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -34,7 +37,7 @@ func Chain(statuses ...int) Fault {
 				name = after
 			}
 			if hop < len(statuses) {
-				met(r)
+				countFault(r)
 				w.Header().Set("Location", fmt.Sprintf("/%d/%s", hop+1, name))
 				w.WriteHeader(statuses[hop])
 				return
@@ -45,9 +48,9 @@ func Chain(statuses ...int) Fault {
 	}
 }
 
-// SignedUntil redirects each request to the same path with a signature that
-// holds for life. Behind that it is answered with 403, which is when the fault
-// acts.
+// SignedUntil redirects each request without a signature to the same path with a signature
+// that is valid for life, as storage services do. A request with an expired signature gets a
+// 403; only then the fault acts.
 func SignedUntil(life time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +61,7 @@ func SignedUntil(life time.Duration) Fault {
 				return
 			}
 			if until, err := strconv.ParseInt(sig, 10, 64); err != nil || time.Now().UnixMilli() > until {
-				met(r)
+				countFault(r)
 				http.Error(w, "the signature has expired", http.StatusForbidden)
 				return
 			}
@@ -67,20 +70,22 @@ func SignedUntil(life time.Duration) Fault {
 	}
 }
 
-// SignedFor redirects each request to the same path with a signature that is
-// good for so many requests. Further ones are answered with the status, which is
-// when the fault acts.
+// SignedFor redirects each request without a signature to the same path with a new signature
+// that is valid for this number of requests. Further requests get the status; only then the
+// fault acts.
 func SignedFor(uses, status int) Fault {
 	var (
 		mu   sync.Mutex
-		left []int // of each signature, by its number
+		left []int // remaining uses of each signature; the signature is the index
 	)
+	// sign creates a signature.
 	sign := func() int {
 		mu.Lock()
 		defer mu.Unlock()
 		left = append(left, uses)
 		return len(left) - 1
 	}
+	// use reports whether a signature is valid, and counts the use.
 	use := func(sig string) bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -99,7 +104,7 @@ func SignedFor(uses, status int) Fault {
 				return
 			}
 			if !use(sig) {
-				met(r)
+				countFault(r)
 				http.Error(w, http.StatusText(status), status)
 				return
 			}
@@ -108,7 +113,8 @@ func SignedFor(uses, status int) Fault {
 	}
 }
 
-// Once answers one request, and all others with the status.
-func Once(status int) Fault {
+// SingleUse serves the first request, and responds to all others with this status, as a
+// single-use link does.
+func SingleUse(status int) Fault {
 	return Only(func(n int) bool { return n > 0 }, Status(status, -1))
 }

@@ -1,9 +1,25 @@
-// Package faultserver is an HTTP server for tests that misbehaves as told, and
-// counts every request and every byte of a body. Only tests import it.
+// Package faultserver is an HTTP server for tests that misbehaves in defined ways, and counts
+// all requests and all bytes of bodies. Only tests import it.
 //
-// A Server serves files of any size without storing them: their bytes are
-// computed. How it misbehaves is a list of Faults, each a small piece that
-// wraps the handler, which can be changed while requests are under way.
+// A Server serves files of any size without storing them: their bytes are computed from a
+// seed. Its misbehaviour is a list of Faults. Each Fault wraps a handler, and they can be
+// combined and replaced while requests are in progress:
+//
+//	s := faultserver.New()
+//	defer s.Close()
+//	s.Put("f.bin", faultserver.NewFile(64<<20, 1))
+//	s.Set(faultserver.Rate(1<<20), faultserver.First(3, faultserver.Status(503, 1)))
+//
+// A Fault counts each time that it acts on a request. A test must check with
+// Server.FaultCount that its fault has acted: otherwise it tests nothing.
+//
+//	server.go   Server and File
+//	faults.go   missing features, rates, cut bodies, statuses; faults for some requests only
+//	breaks.go   connections that are closed, reset, silent or slow
+//	changes.go  changing and contradicting versions, login pages
+//	lies.go     responses that contradict themselves or the request
+//	limits.go   limits of requests, Retry-After
+//	links.go    redirects, links with a limited life
 package faultserver
 
 import (
@@ -21,45 +37,46 @@ import (
 	"time"
 )
 
-// A Fault wraps a handler to make it misbehave.
+// A Fault wraps a handler to make it misbehave. It may change the request, the header or the
+// body, respond itself, or panic with http.ErrAbortHandler to close the connection.
 type Fault func(http.Handler) http.Handler
 
-// A Request is what the server remembers of one.
+// A Request is the record of one request and of its response so far.
 type Request struct {
 	Method, Path string
-	Range        string // as asked
-	Header       http.Header
-	Status       int   // as answered
-	Bytes        int64 // of the body, handed to the network
+	Range        string      // the Range field, "" for none
+	Header       http.Header // as received, before any fault changed it
+	Status       int         // of the response; 0 if the header was not sent explicitly
+	Bytes        int64       // bytes of the response body written to the network
 }
 
-// A Server serves files at /NAME. Safe for concurrent use.
+// A Server serves files at /NAME. It is safe for concurrent use.
 type Server struct {
 	*httptest.Server
 
-	sent atomic.Int64 // bytes of all bodies
-	met  atomic.Int64 // times that a fault acted
+	sent       atomic.Int64 // bytes of all response bodies
+	faultCount atomic.Int64 // number of times that a fault acted
 
-	mu       sync.Mutex
-	files    map[string]File
-	faults   http.Handler // the handler behind the faults of the day
-	requests []*Request
-	grown    chan struct{} // closed and replaced when sent grows
-	gate     int64         // bytes of all bodies after which none goes on; 0 without
-	opened   chan struct{} // closed and replaced when gate changes
-	now      int           // requests under way
-	idle     *sync.Cond    // on mu; told when now falls
-	peak     int           // most requests that were under way at once
+	mu          sync.Mutex // guards the fields below
+	files       map[string]File
+	faults      http.Handler // the file handler, wrapped by the current faults
+	requests    []*Request
+	sentChanged chan struct{} // closed and replaced when sent changes
+	gate        int64         // value of sent at which all bodies stop; 0 for no gate
+	gateChanged chan struct{} // closed and replaced when gate changes
+	active      int           // requests in progress
+	idle        *sync.Cond    // uses mu; signalled when active decreases
+	peak        int           // maximum of active
 }
 
-// New starts a server on a loopback port. Close ends it.
+// New starts a server on a free port of the loopback interface. The caller must call Close.
 func New() *Server {
 	s := newServer()
 	s.Server = httptest.NewServer(s)
 	return s
 }
 
-// NewTLS is New with a certificate of its own.
+// NewTLS is like New, but the server uses TLS with a self-signed certificate.
 func NewTLS() *Server {
 	s := newServer()
 	s.Server = httptest.NewTLSServer(s)
@@ -67,26 +84,28 @@ func NewTLS() *Server {
 }
 
 func newServer() *Server {
-	s := &Server{files: make(map[string]File), grown: make(chan struct{}), opened: make(chan struct{})}
+	s := &Server{files: make(map[string]File), sentChanged: make(chan struct{}), gateChanged: make(chan struct{})}
 	s.idle = sync.NewCond(&s.mu)
 	s.Set()
 	return s
 }
 
-// Close ends all requests, stalled ones too, and the server.
+// Close stops the server. It ends all requests, including stalled ones, because
+// httptest.Server.Close would wait for them.
 func (s *Server) Close() {
 	s.CloseClientConnections()
 	s.Server.Close()
 }
 
-// Put serves f at /NAME from now on.
+// Put serves f at /NAME from now on. It replaces an earlier file of this name.
 func (s *Server) Put(name string, f File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files[name] = f
 }
 
-// Set makes faults, the first one outermost, those of all further requests.
+// Set replaces the faults for all further requests. The first fault is the outermost: it gets
+// the request first and the response last. Set without arguments removes all faults.
 func (s *Server) Set(faults ...Fault) {
 	var h http.Handler = http.HandlerFunc(s.serveFile)
 	for _, f := range slices.Backward(faults) {
@@ -97,23 +116,25 @@ func (s *Server) Set(faults ...Fault) {
 	s.faults = h
 }
 
-// Sent returns how many bytes of bodies were handed to the network.
+// Sent returns the number of bytes of response bodies written to the network.
 func (s *Server) Sent() int64 { return s.sent.Load() }
 
-// Met returns how many times a fault has acted. One that only paces never does.
-func (s *Server) Met() int64 { return s.met.Load() }
+// FaultCount returns the number of times that a fault has acted. Rate and ConnRate never
+// count.
+func (s *Server) FaultCount() int64 { return s.faultCount.Load() }
 
-// metKey is that of the context value by which a fault finds the counter.
-type metKey struct{}
+// faultCountKey is the key of the context value that holds the fault counter of the server.
+type faultCountKey struct{}
 
-// met notes that a fault acts on r.
-func met(r *http.Request) {
-	if n, ok := r.Context().Value(metKey{}).(*atomic.Int64); ok {
+// countFault records that a fault acts on r.
+func countFault(r *http.Request) {
+	if n, ok := r.Context().Value(faultCountKey{}).(*atomic.Int64); ok {
 		n.Add(1)
 	}
 }
 
-// Requests returns what was asked so far, in the order of arrival.
+// Requests returns a copy of the records of all requests, in the order of arrival. It includes
+// requests that a fault refused, and requests in progress.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,27 +145,29 @@ func (s *Server) Requests() []Request {
 	return all
 }
 
-// Peak returns the most requests that were under way at once.
+// Peak returns the largest number of requests that were in progress at the same time.
 func (s *Server) Peak() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.peak
 }
 
-// Reset forgets what was counted.
+// Reset sets all counters to zero and forgets the requests. Files and faults stay. Requests
+// in progress still count for Peak.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent.Store(0)
-	s.met.Store(0)
-	s.requests, s.peak = nil, s.now
+	s.faultCount.Store(0)
+	s.requests, s.peak = nil, s.active
 }
 
-// WaitSent returns when n bytes were sent, or false when cancel was closed first.
+// WaitSent waits until n bytes of response bodies have been sent. It reports false if cancel
+// is closed first.
 func (s *Server) WaitSent(n int64, cancel <-chan struct{}) bool {
 	for {
 		s.mu.Lock()
-		grown := s.grown
+		grown := s.sentChanged
 		s.mu.Unlock()
 		if s.Sent() >= n {
 			return true
@@ -157,18 +180,19 @@ func (s *Server) WaitSent(n int64, cancel <-chan struct{}) bool {
 	}
 }
 
-// HoldAt is WaitSent, and no body goes on then until Open, give or take a piece of
-// each: what is to be done at that point is in time however slow the machine is.
+// HoldAt is like WaitSent, but stops all bodies at that point until Open is called, so that
+// the caller can act there, however slow the machine is. Each body may exceed the point by one
+// write.
 func (s *Server) HoldAt(n int64, cancel <-chan struct{}) bool {
 	s.setGate(max(n, 1))
 	return s.WaitSent(n, cancel)
 }
 
-// Open lets bodies go on.
+// Open lets bodies continue after HoldAt.
 func (s *Server) Open() { s.setGate(0) }
 
-// DoAt calls do when n bytes were sent in all, while no body goes on. It returns
-// false when cancel was closed first.
+// DoAt stops all bodies once n bytes have been sent, calls do, and lets them continue. It
+// reports false and does not call do if cancel is closed first.
 func (s *Server) DoAt(n int64, cancel <-chan struct{}, do func()) bool {
 	defer s.Open()
 	reached := s.HoldAt(n, cancel)
@@ -178,19 +202,21 @@ func (s *Server) DoAt(n int64, cancel <-chan struct{}, do func()) bool {
 	return reached
 }
 
+// setGate sets the gate and wakes the bodies that wait at the old one.
 func (s *Server) setGate(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gate = n
-	close(s.opened)
-	s.opened = make(chan struct{})
+	close(s.gateChanged)
+	s.gateChanged = make(chan struct{})
 }
 
-// pass waits until the gate is open, or the client is gone.
-func (s *Server) pass(ctx context.Context) {
+// waitGate waits as long as the gate stops all bodies. It returns early if ctx ends, which
+// means that the client has gone.
+func (s *Server) waitGate(ctx context.Context) {
 	for {
 		s.mu.Lock()
-		shut, opened := s.gate > 0 && s.Sent() >= s.gate, s.opened
+		shut, opened := s.gate > 0 && s.Sent() >= s.gate, s.gateChanged
 		s.mu.Unlock()
 		if !shut {
 			return
@@ -203,65 +229,71 @@ func (s *Server) pass(ctx context.Context) {
 	}
 }
 
-// WaitIdle returns when no request is under way any more.
+// WaitIdle waits until no request is in progress.
 func (s *Server) WaitIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.now > 0 {
+	for s.active > 0 {
 		s.idle.Wait()
 	}
 }
 
-// ServeHTTP counts, and hands on to the faults.
+// ServeHTTP records the request and passes it to the faults. A fault that is replaced
+// meanwhile still applies to it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req := &Request{Method: r.Method, Path: r.URL.Path, Range: r.Header.Get("Range"), Header: r.Header.Clone()}
 	s.mu.Lock()
 	h := s.faults
 	s.requests = append(s.requests, req)
-	s.now++
-	s.peak = max(s.peak, s.now)
+	s.active++
+	s.peak = max(s.peak, s.active)
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.now--
+		s.active--
 		s.idle.Broadcast()
 	}()
-	r = r.WithContext(context.WithValue(r.Context(), metKey{}, &s.met))
-	h.ServeHTTP(&counter{ResponseWriter: w, server: s, req: req, ctx: r.Context()}, r)
+	r = r.WithContext(context.WithValue(r.Context(), faultCountKey{}, &s.faultCount))
+	h.ServeHTTP(&countingWriter{ResponseWriter: w, server: s, req: req, ctx: r.Context()}, r)
 }
 
-// counter counts what one request sends.
-type counter struct {
+// A countingWriter is the ResponseWriter of one request. It counts the bytes of the body and
+// stops at the gate. It is below all faults, so it counts the bytes that are really sent.
+type countingWriter struct {
 	http.ResponseWriter
 	server *Server
 	req    *Request
 	ctx    context.Context // of the request
 }
 
-// Unwrap is for http.ResponseController.
-func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+// Unwrap lets http.ResponseController reach the ResponseWriter of net/http.
+func (c *countingWriter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-func (c *counter) WriteHeader(status int) {
+// WriteHeader records the last status: an interim status is replaced by the final one.
+func (c *countingWriter) WriteHeader(status int) {
 	c.server.mu.Lock()
 	c.req.Status = status
 	c.server.mu.Unlock()
 	c.ResponseWriter.WriteHeader(status)
 }
 
-func (c *counter) Write(b []byte) (int, error) {
+// Write waits at the gate, writes, and wakes the callers of WaitSent. The bytes are counted
+// after the write, so Sent never includes bytes that may not have been sent.
+func (c *countingWriter) Write(b []byte) (int, error) {
 	s := c.server
-	s.pass(c.ctx)
+	s.waitGate(c.ctx)
 	n, err := c.ResponseWriter.Write(b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.req.Bytes += int64(n)
 	s.sent.Add(int64(n))
-	close(s.grown)
-	s.grown = make(chan struct{})
+	close(s.sentChanged)
+	s.sentChanged = make(chan struct{})
 	return n, err
 }
 
+// serveFile is the handler behind all faults. It serves files correctly, with ranges.
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	f, ok := s.files[strings.TrimPrefix(r.URL.Path, "/")]
@@ -281,45 +313,48 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", f.Modified, io.NewSectionReader(f, 0, f.Size))
 }
 
-// A File is served. Its bytes depend on Seed alone, so that two files with
-// different seeds differ nearly everywhere.
+// A File is a file to serve. Its bytes depend only on Seed: two files with different seeds
+// differ nearly everywhere, and a larger file begins with the bytes of a smaller one of the
+// same seed.
 type File struct {
-	Size        int64
+	Size        int64 // in bytes
 	Seed        uint64
-	ETag        string    // with its quotes; "" for none
-	Modified    time.Time // zero for none
+	ETag        string    // including its quotes; "" for none
+	Modified    time.Time // sent as Last-Modified; zero for none
 	Disposition string    // Content-Disposition; "" for none
 }
 
-// NewFile returns a file with the validators that servers usually send.
+// NewFile returns a file with a strong ETag and a Last-Modified, as most servers send them.
+// Both depend on the seed.
 func NewFile(size int64, seed uint64) File {
 	modified := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC).Add(time.Duration(seed%1000) * time.Hour)
 	return File{Size: size, Seed: seed, ETag: fmt.Sprintf(`"%x-%x"`, seed, size), Modified: modified}
 }
 
 const (
-	blockBytes = 64 << 10
-	noiseBytes = 1 << 20
+	blockSize = 64 << 10 // bytes of a file that are taken from noise as one piece
+	noiseSize = 1 << 20  // number of offsets in noise at which a block may begin
 )
 
-// noise is what all files are made of: each of their blocks is a piece of it.
+// noise holds the random bytes of which all files consist: each block of a file is a piece of
+// it. Copying from it is much faster than computing random bytes.
 var noise = func() []byte {
-	b := make([]byte, noiseBytes+blockBytes)
+	b := make([]byte, noiseSize+blockSize)
 	rand.NewChaCha8([32]byte{}).Read(b)
 	return b
 }()
 
-// ReadAt copies the bytes at off. Where a block begins in the noise depends on the
-// seed and its number, so that neither another file nor another place has it.
+// ReadAt implements io.ReaderAt. The offset of a block in noise depends on the seed and on the
+// number of the block, so bytes of another file or of another offset are detected.
 func (f File) ReadAt(b []byte, off int64) (int, error) {
 	if off >= f.Size {
 		return 0, io.EOF
 	}
 	n := int(min(int64(len(b)), f.Size-off))
 	for i := 0; i < n; {
-		block, in := (off+int64(i))/blockBytes, (off+int64(i))%blockBytes
-		at := int64(f.hash(block) % noiseBytes)
-		i += copy(b[i:n], noise[at+in:at+blockBytes])
+		block, in := (off+int64(i))/blockSize, (off+int64(i))%blockSize
+		at := int64(f.hash(block) % noiseSize)
+		i += copy(b[i:n], noise[at+in:at+blockSize])
 	}
 	if n < len(b) {
 		return n, io.EOF
@@ -327,7 +362,7 @@ func (f File) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// hash mixes the seed and a number (the finalizer of SplitMix64).
+// hash mixes the seed and the number of a block, with the finalizer of SplitMix64.
 func (f File) hash(i int64) uint64 {
 	x := f.Seed*0x9e3779b97f4a7c15 + uint64(i)
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -335,7 +370,7 @@ func (f File) hash(i int64) uint64 {
 	return x ^ x>>31
 }
 
-// Check compares what got holds with the file, and tells the first difference.
+// Check returns an error at the first difference between the bytes of got and the file.
 func (f File) Check(got io.Reader) error {
 	want := io.NewSectionReader(f, 0, f.Size)
 	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
@@ -343,7 +378,7 @@ func (f File) Check(got io.Reader) error {
 		n, err := io.ReadFull(got, a)
 		m, _ := io.ReadFull(want, b)
 		if n != m || !bytes.Equal(a[:n], b[:m]) {
-			return fmt.Errorf("differs from the served file in the %d bytes from %d (%d there, %d expected)", len(a), off, n, m)
+			return fmt.Errorf("differs from the served file within %d bytes from offset %d: got %d bytes there, want %d", len(a), off, n, m)
 		}
 		off += int64(n)
 		if err != nil {

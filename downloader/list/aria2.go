@@ -6,55 +6,67 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"pawl/chunk"
 )
 
-// maxFields is the most bytes that the header fields of one entry may have.
-const maxFields = maxLine
+// maxHeaderBytes limits the header options of one entry. Without it an entry could grow
+// without end before maxEntry is checked, line by line.
+const maxHeaderBytes = maxLine
 
-// aria2Reader reads the input file of aria2(1): a line of URLs, which are mirrors
-// of one file, and indented lines of options for it. An entry ends where the next
-// one begins, so it is yielded then.
+// An aria2Reader parses the input file of aria2(1). A line that does not begin with a
+// blank holds the URLs of one file, separated by tabs; the indented lines after it are
+// options of the form name=value:
+//
+//	http://a/x.iso	http://b/x.iso
+//	  out=x.iso
+//	  checksum=sha-256=1ed1d1...
+//
+// An entry is complete only when the next one begins, so it is yielded then.
 type aria2Reader struct {
-	c          *collector
-	e          Entry // the one being read, if begun
-	begun, bad bool
+	c       *collector
+	entry   Entry // the current entry, if started
+	started bool  // a line with URLs has been read
+	failed  bool  // a line of the current entry is faulty; it must not be yielded
 
-	fields                         int    // bytes of e.Header
-	referer, agent, user, password string // of options
+	headerBytes int // length of the header options of the current entry
+	// Values of the options of these names. They become header fields in finish, since
+	// a later header option takes precedence over them.
+	referer, userAgent, user, password string
 }
 
-// begin starts an entry.
-func (r *aria2Reader) begin(line int) {
-	*r = aria2Reader{c: r.c, begun: true, e: Entry{Size: -1, Line: line}}
+// start begins a new entry and discards the current one.
+func (r *aria2Reader) start(line int) {
+	*r = aria2Reader{c: r.c, started: true, entry: Entry{Size: -1, Line: line}}
 }
 
-// fail tells what is wrong with a line, and drops the entry that it is of.
+// fail reports a problem and drops the current entry.
 func (r *aria2Reader) fail(line int, err error) {
-	r.bad = true
+	r.failed = true
 	r.c.problem(line, err)
 }
 
-func (r *aria2Reader) line(text []byte, n int) {
+func (r *aria2Reader) parseLine(text []byte, n int) {
 	if isBlank(text[0]) {
-		r.option(strings.Trim(string(text), blanks), n)
+		r.parseOption(strings.Trim(string(text), blanks), n)
 		return
 	}
 	r.finish()
-	r.begin(n)
+	r.start(n)
 	for u, rest, more := "", string(text), true; more; {
 		u, rest, more = strings.Cut(rest, "\t")
 		if u = strings.Trim(u, blanks); u != "" {
-			r.e.URLs = append(r.e.URLs, u)
+			r.entry.URLs = append(r.entry.URLs, u)
 		}
 	}
 }
 
-func (r *aria2Reader) skip(begin []byte) {
+func (r *aria2Reader) skipLongLine(begin []byte) {
 	if !isBlank(begin[0]) {
 		r.finish()
-		r.begin(0)
+		r.start(0)
 	}
-	r.bad = true // an entry that has lost its URL, or an option
+	r.failed = true // the line was either the URLs or an option of this entry
 }
 
 func (r *aria2Reader) end() error {
@@ -62,49 +74,161 @@ func (r *aria2Reader) end() error {
 	return nil
 }
 
-// finish yields the entry that was begun, if it is good.
+// finish yields the current entry, unless it has failed or there is none.
 func (r *aria2Reader) finish() {
-	if !r.begun || r.bad {
+	if !r.started || r.failed {
 		return
 	}
-	r.preset("Referer", r.referer)
-	r.preset("User-Agent", r.agent)
+	r.setDefaultHeader("Referer", r.referer)
+	r.setDefaultHeader("User-Agent", r.userAgent)
 	if r.user != "" {
-		r.preset("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(r.user+":"+r.password)))
+		r.setDefaultHeader("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(r.user+":"+r.password)))
 	}
-	r.c.entry(r.e)
+	r.c.addExpanded(r.entry)
 }
 
-// preset sets a header field of an option. An explicit one goes before.
-func (r *aria2Reader) preset(name, value string) {
-	if value != "" && r.e.Header.Get(name) == "" {
-		r.add(name, value)
+// setDefaultHeader sets a header field, unless the value is empty or a header option has
+// set the field already.
+func (r *aria2Reader) setDefaultHeader(name, value string) {
+	if value != "" && r.entry.Header.Get(name) == "" {
+		r.addHeader(name, value)
 	}
 }
 
-func (r *aria2Reader) add(name, value string) {
-	if r.e.Header == nil {
-		r.e.Header = make(http.Header)
+func (r *aria2Reader) addHeader(name, value string) {
+	if r.entry.Header == nil {
+		r.entry.Header = make(http.Header)
 	}
-	r.e.Header.Add(name, value)
+	r.entry.Header.Add(name, value)
 }
 
-// option reads a line "name=value" that was indented.
-func (r *aria2Reader) option(text string, n int) {
+// parseOption parses an indented line. An indented URL is a frequent mistake, so it has
+// a message of its own; the entry above it stays valid.
+func (r *aria2Reader) parseOption(text string, n int) {
 	name, value, ok := strings.Cut(text, "=")
 	name, value = strings.Trim(name, blanks), strings.Trim(value, blanks)
 	switch {
-	case !r.begun:
-		r.c.problem(n, errors.New("an indented line is an option of the URL above it, and there is none"))
+	case !r.started:
+		r.c.problem(n, errors.New("indented line is an option, but there is no URL above it"))
 		return
 	case strings.Contains(name, "://"):
-		r.c.problem(n, fmt.Errorf("%q is indented, as options are and URLs are not", shownURL(text)))
+		r.c.problem(n, fmt.Errorf("%q is indented, but only options may be", redactURL(text)))
 		return
 	case !ok:
-		r.fail(n, errors.New("an indented line is not of the form name=value"))
+		r.fail(n, errors.New("indented line is not of the form name=value"))
 		return
 	}
-	if err := r.set(name, value, n); err != nil {
+	if err := r.setOption(name, value, n); err != nil {
 		r.fail(n, err)
 	}
+}
+
+// ignoredOptions are options of aria2(1) that concern the way of downloading, but neither
+// the source nor the target. Ignoring them does not change the result, so there is no
+// warning.
+var ignoredOptions = setOf(`always-resume check-integrity connect-timeout continue disk-cache
+	enable-http-keep-alive enable-http-pipelining enable-mmap file-allocation force-save gid
+	http-accept-gzip lowest-speed-limit max-connection-per-server max-file-not-found
+	max-resume-failure-tries max-tries min-split-size no-file-allocation-limit piece-length
+	realtime-chunk-checksum retry-wait reuse-uri save-not-found split stream-piece-selector
+	timeout uri-selector`)
+
+// unsupportedOptions are options of aria2(1) that change the result or that somebody may
+// rely on, such as a proxy. pawl does not support them per entry, and warns once for each.
+var unsupportedOptions = setOf(`all-proxy all-proxy-passwd all-proxy-user allow-overwrite allow-piece-length-change
+	async-dns auto-file-renaming bt-enable-hook-after-hash-check bt-enable-lpd bt-exclude-tracker
+	bt-external-ip bt-force-encryption bt-hash-check-seed bt-load-saved-metadata bt-max-peers
+	bt-metadata-only bt-min-crypto-level bt-prioritize-piece bt-remove-unselected-file
+	bt-request-peer-speed-limit bt-require-crypto bt-save-metadata bt-seed-unverified
+	bt-stop-timeout bt-tracker bt-tracker-connect-timeout bt-tracker-interval bt-tracker-timeout
+	conditional-get content-disposition-default-utf8 dry-run enable-async-dns6
+	enable-peer-exchange follow-metalink follow-torrent ftp-passwd ftp-pasv ftp-proxy
+	ftp-proxy-passwd ftp-proxy-user ftp-reuse-connection ftp-type ftp-user hash-check-only
+	http-auth-challenge http-no-cache http-proxy http-proxy-passwd http-proxy-user https-proxy
+	https-proxy-passwd https-proxy-user index-out load-cookies max-download-limit
+	max-mmap-limit max-upload-limit metalink-base-uri metalink-enable-unique-protocol
+	metalink-language metalink-location metalink-os metalink-preferred-protocol metalink-version
+	no-netrc no-proxy no-want-digest-header parameterized-uri pause pause-metadata proxy-method
+	remote-time remove-control-file rpc-save-upload-metadata seed-ratio seed-time select-file
+	ssh-host-key-md use-head`)
+
+func setOf(words string) map[string]bool {
+	set := make(map[string]bool)
+	for w := range strings.FieldsSeq(words) {
+		set[w] = true
+	}
+	return set
+}
+
+// setOption applies an option to the current entry. As in aria2, the last of several
+// wins, except for header, which adds. An empty value resets the option. The error is
+// about the value; it must not contain a secret.
+func (r *aria2Reader) setOption(name, value string, line int) (err error) {
+	switch name {
+	case "out":
+		if r.entry.Out = ""; value != "" {
+			r.entry.Out, err = localPath(value)
+		}
+	case "dir":
+		r.entry.Dir, err = value, checkDir(value)
+	case "checksum":
+		if r.entry.Sum = (chunk.Sum{}); value != "" {
+			r.entry.Sum, err = chunk.ParseSum(value)
+		}
+	case "size":
+		if r.entry.Size = -1; value != "" {
+			r.entry.Size, err = parseSize(value)
+		}
+	default:
+		return r.setRequestOption(name, value, line)
+	}
+	return err
+}
+
+// setRequestOption applies an option of the request. It warns if it does not know or not
+// support the option.
+func (r *aria2Reader) setRequestOption(name, value string, line int) error {
+	switch name {
+	case "header":
+		return r.parseHeader(value)
+	case "referer":
+		r.referer = value
+		return checkHeaderField(name, value)
+	case "user-agent":
+		r.userAgent = value
+		return checkHeaderField(name, value)
+	case "http-user":
+		// A colon would move the border between user and password in Basic credentials.
+		if r.user = value; strings.Contains(value, ":") {
+			return errors.New("http-user contains a colon (RFC 7617 section 2)")
+		}
+		return checkHeaderField(name, value)
+	case "http-passwd":
+		r.password = value
+		return checkHeaderField(name, value)
+	}
+	switch {
+	case unsupportedOptions[name]:
+		r.c.warnOnce(line, fmt.Errorf("unsupported option %q ignored", name))
+	case !ignoredOptions[name]:
+		r.c.warnOnce(line, fmt.Errorf("unknown option %q ignored", truncate(name)))
+	}
+	return nil
+}
+
+// parseHeader adds a header field of the form "Name: value".
+func (r *aria2Reader) parseHeader(text string) error {
+	name, value, ok := strings.Cut(text, ":")
+	value = strings.Trim(value, blanks)
+	if !ok {
+		name = ""
+	}
+	if err := checkHeaderField(name, value); err != nil {
+		return err
+	}
+	if r.headerBytes += len(text); r.headerBytes > maxHeaderBytes {
+		return fmt.Errorf("header fields of the entry are longer than %d bytes", maxHeaderBytes)
+	}
+	r.addHeader(name, value)
+	return nil
 }

@@ -9,32 +9,36 @@ import (
 	"pawl/chunk"
 )
 
-// errNoDigest is of a line that is in none of the forms of checksum files.
-var errNoDigest = errors.New("is no line of a checksum file")
+// errNotDigest reports a line in none of the forms that checksum files use.
+var errNotDigest = errors.New("is not a checksum line")
 
-// byDigits gives the algorithm of a digest that is not tagged with one by its
-// number of hex digits. Of 128 there are two, see untagged.
-var byDigits = map[int]string{32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
+// algorithmByDigits maps a number of hex digits to the algorithm of an untagged digest.
+// 128 digits may be BLAKE2b as well; parseUntagged decides.
+var algorithmByDigits = map[int]string{32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 
-// parseDigest reads one line, without blanks before it, in one of the forms
+// parseDigest parses one line of a checksum file. The line must not begin with a blank.
+// It has one of these forms:
 //
-//	HEX  name   HEX *name   HEX name     md5sum(1) and its kind
-//	HEX                                  a file's companion; name is then ""
-//	SHA256 (name) = HEX                  BSD, and cksum(1)
+//	HEX  name   HEX *name   HEX name     written by md5sum(1), sha256sum(1) and the like
+//	HEX                                  a sidecar file, such as x.iso.sha256; name is ""
+//	SHA256 (name) = HEX                  BSD, cksum(1)
 //	SHA256(name)= HEX                    openssl-dgst(1)
 //
-// where a backslash before all of it says that the name is escaped. The name of
-// the list helps to tell the algorithm.
+// A backslash before any of these forms means that the name is escaped. The name of the
+// list is needed because it may decide the algorithm (see parseUntagged).
+//
+// It returns errNotDigest for any other line, and another error for a line in one of
+// the forms whose algorithm or digest is not valid.
 func parseDigest(line, list string) (sum chunk.Sum, name string, err error) {
 	line, escaped := strings.CutPrefix(line, `\`)
-	if n := hexDigits(line); n >= 32 && (n == len(line) || isBlank(line[n])) {
-		sum, err = untagged(line[:n], list)
-		name = fileName(line[n:])
+	if n := countHexDigits(line); n >= 32 && (n == len(line) || isBlank(line[n])) {
+		sum, err = parseUntagged(line[:n], list)
+		name = nameAfterDigest(line[n:])
 	} else {
-		sum, name, err = tagged(line)
+		sum, name, err = parseTagged(line)
 	}
 	if err == nil && escaped {
-		name, err = unescape(name)
+		name, err = unescapeName(name)
 	}
 	if err != nil {
 		return chunk.Sum{}, "", err
@@ -42,15 +46,16 @@ func parseDigest(line, list string) (sum chunk.Sum, name string, err error) {
 	return sum, name, nil
 }
 
-// hexDigits returns how many hex digits s begins with.
-func hexDigits(s string) int {
+// countHexDigits returns the number of hex digits at the start of s.
+func countHexDigits(s string) int {
 	rest := strings.TrimLeft(s, "0123456789abcdefABCDEF")
 	return len(s) - len(rest)
 }
 
-// fileName returns the name of what follows a digest: a blank, perhaps a second
-// one or a star, and the name, which may have blanks itself.
-func fileName(rest string) string {
+// nameAfterDigest returns the file name from the text after a digest: one blank, then
+// optionally a space or a star (text or binary mode), then the name. The name may begin
+// with further blanks, so they are not trimmed. It returns "" if there is only white space.
+func nameAfterDigest(rest string) string {
 	if strings.Trim(rest, blanks) == "" {
 		return ""
 	}
@@ -61,46 +66,50 @@ func fileName(rest string) string {
 	return rest
 }
 
-// untagged returns a sum by its number of digits. BLAKE2b has as many as SHA-512,
-// which it is only in a list that is named for it.
-func untagged(digits, list string) (chunk.Sum, error) {
-	algo, ok := byDigits[len(digits)]
+// parseUntagged returns the sum of a digest whose algorithm follows from its length.
+// SHA-512 and BLAKE2b digests have the same length: BLAKE2b is assumed only if the name
+// of the list says so, for example "B2SUMS" or "x.iso.b2".
+func parseUntagged(digits, list string) (chunk.Sum, error) {
+	algo, ok := algorithmByDigits[len(digits)]
 	if !ok {
-		return chunk.Sum{}, fmt.Errorf("%d hex digits are no known digest", len(digits))
+		return chunk.Sum{}, fmt.Errorf("no known digest has %d hex digits", len(digits))
 	}
-	base := strings.ToLower(listBase(list))
+	base := strings.ToLower(listBaseName(list))
 	if algo == "sha512" && (strings.Contains(base, "b2sum") || strings.Contains(base, "blake2") || strings.HasSuffix(base, ".b2")) {
 		algo = "blake2b"
 	}
 	return chunk.ParseSum(algo + ":" + digits)
 }
 
-// tagged reads a line that names its algorithm. The name is up to the last
-// parenthesis, as no digest has one.
-func tagged(line string) (sum chunk.Sum, name string, err error) {
+// parseTagged parses a line that names its algorithm. The name of the file ends at the
+// last closing parenthesis, because a digest contains none but the name may.
+func parseTagged(line string) (sum chunk.Sum, name string, err error) {
 	left, right := strings.IndexByte(line, '('), strings.LastIndexByte(line, ')')
 	if left < 0 || right < left {
-		return sum, "", errNoDigest
+		return sum, "", errNotDigest
 	}
 	digits, ok := strings.CutPrefix(strings.TrimLeft(line[right+1:], blanks), "=")
 	digits = strings.Trim(digits, blanks)
 	algo := strings.TrimRight(line[:left], blanks)
-	if !ok || algo == "" || strings.ContainsFunc(algo, notAlgorithm) || len(digits) < 8 || hexDigits(digits) != len(digits) {
-		return sum, "", errNoDigest
+	if !ok || algo == "" || strings.ContainsFunc(algo, notAlgorithmChar) || len(digits) < 8 || countHexDigits(digits) != len(digits) {
+		return sum, "", errNotDigest
 	}
-	if rest, ok := strings.CutPrefix(strings.ToLower(algo), "sha2-"); ok { // OpenSSL 3
+	if rest, ok := strings.CutPrefix(strings.ToLower(algo), "sha2-"); ok { // OpenSSL 3 writes SHA2-256
 		algo = "sha" + rest
 	}
 	sum, err = chunk.ParseSum(algo + ":" + digits)
 	return sum, line[left+1 : right], err
 }
 
-func notAlgorithm(r rune) bool {
+// notAlgorithmChar reports whether r cannot be part of an algorithm's name, such as
+// "BLAKE2b-256" or "SHA512/256".
+func notAlgorithmChar(r rune) bool {
 	return !(r < 0x80 && isLetter(byte(r)) || '0' <= r && r <= '9' || r == '-' || r == '/')
 }
 
-// unescape undoes what md5sum(1) and its kind do to names with line ends.
-func unescape(name string) (string, error) {
+// unescapeName undoes the escapes that md5sum(1) and the like write for file names with
+// line ends: \\, \n and \r.
+func unescapeName(name string) (string, error) {
 	var b strings.Builder
 	for {
 		before, rest, ok := strings.Cut(name, `\`)
@@ -116,24 +125,25 @@ func unescape(name string) (string, error) {
 		case strings.HasPrefix(rest, "r"):
 			b.WriteByte('\r')
 		default:
-			return "", errors.New(`a backslash in an escaped name is not before \, n or r`)
+			return "", errors.New(`escaped name contains a backslash that is not followed by \, n or r`)
 		}
 		name = rest[1:]
 	}
 }
 
-// listBase returns the last element of a list's name, which may be a URL.
-func listBase(list string) string {
+// listBaseName returns the last path element of a list's name, which may be a URL.
+func listBaseName(list string) string {
 	if strings.Contains(list, "://") {
 		list, _, _ = strings.Cut(list, "?")
 	}
 	return list[strings.LastIndexAny(list, `/\`)+1:]
 }
 
-// companion returns the name of the file that a list is the checksum of, by the
-// list's own name: that of "x.iso.sha256" is "x.iso".
-func companion(list string) (string, error) {
-	base := listBase(list)
+// sidecarTarget returns the name of the file that a sidecar checksum file belongs to,
+// for example "x.iso" for the list "http://h/x.iso.sha256". It returns an error if the
+// name of the list does not end in the name of an algorithm.
+func sidecarTarget(list string) (string, error) {
+	base := listBaseName(list)
 	ext := strings.ToLower(path.Ext(base))
 	switch strings.TrimSuffix(strings.TrimSuffix(ext, "sum"), "sums") {
 	case ".md5", ".sha1", ".sha224", ".sha256", ".sha384", ".sha512", ".b2", ".blake2b":
@@ -141,5 +151,5 @@ func companion(list string) (string, error) {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("a digest without a name, and the list's own name %q does not tell it", short(base))
+	return "", fmt.Errorf("digest has no file name, and the list's name %q does not imply one", truncate(base))
 }

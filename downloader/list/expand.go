@@ -8,32 +8,37 @@ import (
 	"strings"
 )
 
-// mostExpanded is how many URLs one pattern may stand for.
-const mostExpanded = 1_000_000_000
+// maxExpanded limits the URLs of one pattern. It is a guess: more is most likely a typing
+// error. It also keeps the product of the groups within an int64.
+const maxExpanded = 1_000_000_000
 
-// Expand returns what a URL with patterns stands for, the last pattern varying
-// fastest; a URL without any stands for itself. Nothing is held but one URL.
-// Patterns are those of aria2(1) and curl(1):
+// Expand returns the URLs that a pattern expands to, in order; the last group varies
+// fastest. A URL without groups expands to itself. The URLs are computed one at a time,
+// so a large pattern takes no memory.
+//
+// The groups have the syntax of aria2(1) and curl(1):
 //
 //	{a,b,c}       each of the words
 //	[1-20]        numbers
-//	[001-100:2]   numbers as wide as the first, which begins with 0, by steps of 2
-//	[a-z]         letters
+//	[001-100:2]   every second number, padded with zeros to the width of the first
+//	[a-z]         letters, all lower or all upper case
 //
-// An IPv6 address in the place of the host is none. Other braces and brackets
-// are written %7B, %7D, %5B and %5D.
+// An IPv6 address as the host is not a group. Literal braces and brackets must be written
+// as %7B, %7D, %5B and %5D. A malformed group is an error, and so is a pattern for more
+// than a billion URLs.
 func Expand(url string) (iter.Seq[string], error) {
 	p, err := parsePattern(url)
 	if err != nil {
 		return nil, err
 	}
 	return func(yield func(string) bool) {
-		for i := int64(0); i < p.count && yield(p.at(i)); i++ {
+		for i := int64(0); i < p.count && yield(p.url(i)); i++ {
 		}
 	}, nil
 }
 
-// Count returns how many URLs Expand returns, 1 at least.
+// Count returns the number of URLs that Expand returns, at least 1, without expanding
+// them.
 func Count(url string) (int64, error) {
 	p, err := parsePattern(url)
 	if err != nil {
@@ -42,37 +47,39 @@ func Count(url string) (int64, error) {
 	return p.count, nil
 }
 
-// A pattern is a URL with its patterns.
+// A pattern is a parsed URL with any number of groups.
 type pattern struct {
-	parts []part
-	tail  string // after the last part
-	count int64  // product of the parts' counts
+	groups []group
+	suffix string // literal text after the last group
+	count  int64  // number of URLs: the product of the groups' counts
 }
 
-// A part is one pattern and what is before it: words, or a range.
-type part struct {
-	before string
+// A group is one {...} or [...] of a pattern: a list of words or a range.
+type group struct {
+	prefix string   // literal text between the previous group and this one
 	words  []string // nil for a range
-	count  int64
+	count  int64    // number of values
 
-	first, step int64 // of the range
-	width       int   // of its numbers at least; -1 if it is of letters
+	// The fields of a range.
+	first int64 // the first number, or the first letter as a byte
+	step  int64 // distance between values, at least 1
+	width int   // minimum number of digits, padded with zeros; -1 for letters
 }
 
-// at returns the i-th URL, from 0.
-func (p *pattern) at(i int64) string {
+// url returns the i-th URL, from 0. i must be less than p.count.
+func (p *pattern) url(i int64) string {
 	stride := p.count
 	var b []byte
-	for _, part := range p.parts {
-		stride /= part.count
-		b = append(b, part.before...)
-		b = part.append(b, i/stride%part.count)
+	for _, g := range p.groups {
+		stride /= g.count
+		b = append(b, g.prefix...)
+		b = g.appendValue(b, i/stride%g.count)
 	}
-	return string(append(b, p.tail...))
+	return string(append(b, p.suffix...))
 }
 
-// append appends the i-th value of the part.
-func (p *part) append(b []byte, i int64) []byte {
+// appendValue appends the i-th value of the group to b.
+func (p *group) appendValue(b []byte, i int64) []byte {
 	if p.words != nil {
 		return append(b, p.words[i]...)
 	}
@@ -87,103 +94,106 @@ func (p *part) append(b []byte, i int64) []byte {
 	return append(b, digits...)
 }
 
-// parsePattern finds the patterns of a URL.
+// parsePattern splits a URL into its groups and the literal text between them.
 func parsePattern(url string) (*pattern, error) {
 	p := &pattern{count: 1}
-	address := addressEnd(url)
-	before, rest := url[:address], url[address:]
+	hostEnd := ipv6HostEnd(url)
+	literal, rest := url[:hostEnd], url[hostEnd:]
 	for {
 		i := strings.IndexAny(rest, "{}[]")
 		if i < 0 {
-			p.tail = before + rest
+			p.suffix = literal + rest
 			return p, nil
 		}
-		next, end, err := parsePart(rest[i:])
-		if err == nil && next.count > mostExpanded/p.count {
-			err = fmt.Errorf("more than %d URLs", mostExpanded)
+		next, end, err := parseGroup(rest[i:])
+		if err == nil && next.count > maxExpanded/p.count {
+			err = fmt.Errorf("it expands to more than %d URLs", maxExpanded)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("pattern in %q: %w", shownURL(url), err)
+			return nil, fmt.Errorf("invalid pattern in %q: %w", redactURL(url), err)
 		}
-		next.before = before + rest[:i]
-		p.parts = append(p.parts, next)
+		next.prefix = literal + rest[:i]
+		p.groups = append(p.groups, next)
 		p.count *= next.count
-		before, rest = "", rest[i+end:]
+		literal, rest = "", rest[i+end:]
 	}
 }
 
-// addressEnd returns where the IPv6 address ends that is the host, 0 if it is
-// none (RFC 3986 §3.2.2).
-func addressEnd(url string) int {
+// ipv6HostEnd returns the offset in url after the closing bracket of an IPv6 address that
+// is the host (RFC 3986 section 3.2.2): 16 for "http://[fe80::1]:80/". It returns 0 if the
+// host is not an IPv6 address.
+func ipv6HostEnd(url string) int {
 	begin := strings.Index(url, "://") + len("://")
 	if begin < len("://") {
 		return 0
 	}
-	host, _, _ := strings.Cut(url[begin:], "/")
-	begin += strings.LastIndexByte(host, '@') + 1
+	authority, _, _ := strings.Cut(url[begin:], "/")
+	begin += strings.LastIndexByte(authority, '@') + 1
 	if !strings.HasPrefix(url[begin:], "[") {
 		return 0
 	}
 	end := strings.IndexByte(url[begin:], ']')
 	if end < 0 || strings.Count(url[begin:begin+end], ":") < 2 {
-		return 0
+		return 0 // a range such as [1-2] or [80-81:1], which has at most one colon
 	}
 	return begin + end + 1
 }
 
-// parsePart reads the pattern that s begins with, and says where it ends.
-func parsePart(s string) (p part, end int, err error) {
+// parseGroup parses the group at the start of s, and returns the offset of its end in s.
+// s must begin with a brace or bracket, opening or closing.
+func parseGroup(s string) (g group, end int, err error) {
 	closing := map[byte]string{'{': "}", '[': "]"}[s[0]]
 	if closing == "" {
-		return part{}, 0, fmt.Errorf("%q closes nothing", s[:1])
+		return group{}, 0, fmt.Errorf("unmatched %q", s[:1])
 	}
 	inner, _, ok := strings.Cut(s[1:], closing)
 	switch {
 	case !ok:
-		return part{}, 0, fmt.Errorf("%q is not closed", s[:1])
+		return group{}, 0, fmt.Errorf("%q is not closed", s[:1])
 	case strings.ContainsAny(inner, "{}[]"):
-		return part{}, 0, errors.New("one pattern is in another")
+		return group{}, 0, errors.New("patterns cannot be nested")
 	case inner == "":
-		return part{}, 0, errors.New("it is empty")
+		return group{}, 0, fmt.Errorf("%q is empty", s[:2])
 	case s[0] == '{':
 		words := strings.Split(inner, ",")
-		p = part{words: words, count: int64(len(words))}
+		g = group{words: words, count: int64(len(words))}
 	default:
-		p, err = parseRange(inner)
+		g, err = parseRange(inner)
 	}
-	return p, len(inner) + 2, err
+	return g, len(inner) + 2, err
 }
 
-// parseRange reads FIRST-LAST or FIRST-LAST:STEP.
-func parseRange(s string) (part, error) {
-	wrong := fmt.Errorf("%q is not a range such as 1-20, 001-100:2 or a-z", short(s))
-	span, by, stepped := strings.Cut(s, ":")
+// parseRange parses FIRST-LAST or FIRST-LAST:STEP, without the brackets.
+func parseRange(s string) (group, error) {
+	invalid := fmt.Errorf("%q is not a range such as 1-20, 001-100:2 or a-z", truncate(s))
+	span, step, hasStep := strings.Cut(s, ":")
 	first, last, ok := strings.Cut(span, "-")
-	p := part{step: 1}
-	if stepped {
-		p.step = number(by)
+	g := group{step: 1}
+	if hasStep {
+		g.step = parseDigits(step)
 	}
 	end := int64(-1)
 	switch {
-	case !ok || p.step < 1:
-		return part{}, wrong
-	case len(first) == 1 && len(last) == 1 && isLetter(first[0]) && isLetter(last[0]) && first[0]&0x20 == last[0]&0x20:
-		p.first, end, p.width = int64(first[0]), int64(last[0]), -1
+	case !ok || g.step < 1:
+		return group{}, invalid
+	case len(first) == 1 && len(last) == 1 && isLetter(first[0]) && isLetter(last[0]) && first[0]&0x20 == last[0]&0x20: // the same case
+		g.first, end, g.width = int64(first[0]), int64(last[0]), -1
 	default:
-		p.first, end = number(first), number(last)
+		g.first, end = parseDigits(first), parseDigits(last)
 		if len(first) > 1 && first[0] == '0' {
-			p.width = len(first)
+			g.width = len(first)
 		}
 	}
-	if p.first < 0 || end < p.first {
-		return part{}, wrong
+	if g.first < 0 || end < g.first {
+		return group{}, invalid
 	}
-	p.count = (end-p.first)/p.step + 1
-	return p, nil
+	g.count = (end-g.first)/g.step + 1
+	return g, nil
 }
 
-// number reads up to 18 digits, and returns -1 for anything else.
-func number(s string) int64 {
+// parseDigits parses up to 18 decimal digits, which always fit into an int64. It returns
+// -1 for anything else.
+func parseDigits(s string) int64 {
 	if len(s) > 18 || strings.Trim(s, "0123456789") != "" {
 		return -1
 	}

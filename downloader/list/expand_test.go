@@ -45,21 +45,21 @@ func TestExpand(t *testing.T) {
 			t.Errorf("Count(%q): got %d, %v, want %d", pattern, n, err, len(got))
 		}
 		for range seq {
-			break // a yield after that panics
+			break // calling yield after this panics
 		}
 	}
 }
 
-func TestExpandMalformed(t *testing.T) {
+func TestExpandErrors(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"{":                       `"{" is not closed`,
 		"[1-2":                    `"[" is not closed`,
-		"x}":                      `"}" closes nothing`,
-		"x]":                      `"]" closes nothing`,
-		"{}":                      "it is empty",
-		"[]":                      "it is empty",
-		"{a,{b}}":                 "one pattern is in another",
-		"{a[1-2]}":                "one pattern is in another",
+		"x}":                      `unmatched "}"`,
+		"x]":                      `unmatched "]"`,
+		"{}":                      `"{}" is empty`,
+		"[]":                      `"[]" is empty`,
+		"{a,{b}}":                 "patterns cannot be nested",
+		"{a[1-2]}":                "patterns cannot be nested",
 		"[1]":                     `"1" is not a range`,
 		"[a]":                     `"a" is not a range`,
 		"[1-]":                    `"1-" is not a range`,
@@ -88,16 +88,16 @@ func TestExpandMalformed(t *testing.T) {
 			t.Errorf("Count(%q): got %d, %v, want an error", pattern, n, err)
 		}
 	}
-	if n, err := Count("[1-1000000000]"); n != mostExpanded || err != nil {
-		t.Errorf("Count of the most: got %d, %v", n, err)
+	if n, err := Count("[1-1000000000]"); n != maxExpanded || err != nil {
+		t.Errorf("Count of the largest pattern: got %d, %v, want %d", n, err, maxExpanded)
 	}
 	if _, err := Expand("http://u:secret@h/{"); strings.Contains(err.Error(), "secret") {
-		t.Errorf("the error tells a password: %v", err)
+		t.Errorf("the error contains the password: %v", err)
 	}
 }
 
-// A pattern expands to as many URLs as it counts, and what comes out has none of
-// its brackets but those of an address.
+// Expand returns as many URLs as Count says, and they contain no braces or brackets except
+// around an IPv6 address.
 func FuzzExpand(f *testing.F) {
 	for _, s := range []string{"http://h/{a,b}[1-3]", "[001-100:2]", "[a-z:3]", "http://[::1]/{}", "[9-1]", "{a,{b}}", "]", "[1-99999999999]"} {
 		f.Add(s)
@@ -105,18 +105,18 @@ func FuzzExpand(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pattern string) {
 		n, err := Count(pattern)
 		seq, err2 := Expand(pattern)
-		if (err == nil) != (err2 == nil) || err == nil && (n < 1 || n > mostExpanded) {
+		if (err == nil) != (err2 == nil) || err == nil && (n < 1 || n > maxExpanded) {
 			t.Fatalf("%q: Count got %d, %v, Expand %v", pattern, n, err, err2)
 		}
 		if err != nil {
 			return
 		}
-		address, got := addressEnd(pattern), int64(0)
+		hostEnd, got := ipv6HostEnd(pattern), int64(0)
 		for url := range seq {
 			if got++; got > 1000 {
 				return
 			}
-			if len(url) < address || url[:address] != pattern[:address] || strings.ContainsAny(url[address:], "{}[]") {
+			if len(url) < hostEnd || url[:hostEnd] != pattern[:hostEnd] || strings.ContainsAny(url[hostEnd:], "{}[]") {
 				t.Fatalf("%q: got %q", pattern, url)
 			}
 		}

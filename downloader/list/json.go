@@ -16,49 +16,53 @@ import (
 	"pawl/chunk"
 )
 
-// jsonReader reads JSON lines: an object a line. Keys that are not known are
-// passed over.
+// A jsonReader parses JSON lines: one object per line, for example
+//
+//	{"url": "http://h/x.iso", "checksum": "sha256:1ed1d1...", "size": 4096}
+//
+// Unknown keys are ignored, so that lists written by other programs can be used.
 type jsonReader struct{ c *collector }
 
-// A jsonEntry is one line.
+// A jsonEntry is the object of one line. Each key is optional, but there must be a URL.
 type jsonEntry struct {
-	URL      string            `json:"url"`
-	URLs     []string          `json:"urls"`
-	Mirrors  []string          `json:"mirrors"` // after the others
-	Out      string            `json:"out"`
-	Dir      string            `json:"dir"`
-	Checksum chunk.Sum         `json:"checksum"`
-	Size     *int64            `json:"size"`
-	Headers  map[string]values `json:"headers"`
+	URL      string                `json:"url"`
+	URLs     []string              `json:"urls"`
+	Mirrors  []string              `json:"mirrors"` // tried after url and urls
+	Out      string                `json:"out"`
+	Dir      string                `json:"dir"`
+	Checksum chunk.Sum             `json:"checksum"` // such as "sha256:HEX"
+	Size     *int64                `json:"size"`     // in bytes; nil if unknown
+	Headers  map[string]stringList `json:"headers"`
 }
 
-// values are those of a header field: a string, or an array of them.
-type values []string
+// A stringList is the value of a header field: a JSON string, or an array of strings.
+type stringList []string
 
-func (v *values) UnmarshalJSON(text []byte) error {
+func (v *stringList) UnmarshalJSON(text []byte) error {
 	var one string
 	if err := json.Unmarshal(text, &one); err == nil {
-		*v = values{one}
+		*v = stringList{one}
 		return nil
 	}
 	return json.Unmarshal(text, (*[]string)(v))
 }
 
-// errNotUTF8 and errSurrogate are of lines that encoding/json would read as another text.
+// encoding/json replaces invalid UTF-8 and lone surrogates by U+FFFD. Two different file
+// names or URLs would so become the same, which must not happen: such lines are errors.
 var (
-	errNotUTF8   = errors.New("is not UTF-8, as JSON must be (RFC 8259 section 8.1)")
-	errSurrogate = errors.New(`has a \u escape that is half of a character`)
+	errNotUTF8       = errors.New("is not UTF-8, which JSON requires (RFC 8259 section 8.1)")
+	errLoneSurrogate = errors.New(`contains a \u escape that is half of a surrogate pair`)
 )
 
-func (r *jsonReader) line(text []byte, n int) {
+func (r *jsonReader) parseLine(text []byte, n int) {
 	var j jsonEntry
 	var e Entry
-	err := checkText(text)
+	err := checkUnicode(text)
 	if err == nil {
 		err = json.Unmarshal(text, &j)
 	}
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		err = fmt.Errorf("key %q cannot be a %s", wrong.Field, wrong.Value)
+	if typeErr := (*json.UnmarshalTypeError)(nil); errors.As(err, &typeErr) {
+		err = fmt.Errorf("key %q cannot be a %s", typeErr.Field, typeErr.Value)
 	}
 	if err == nil {
 		e, err = j.entry(n)
@@ -67,11 +71,12 @@ func (r *jsonReader) line(text []byte, n int) {
 		r.c.problem(n, err)
 		return
 	}
-	r.c.entry(e)
+	r.c.addExpanded(e)
 }
 
-// checkText refuses JSON that encoding/json would change.
-func checkText(text []byte) error {
+// checkUnicode returns an error if encoding/json would replace characters of text. It
+// must run before json.Unmarshal, which does not report them.
+func checkUnicode(text []byte) error {
 	if !utf8.Valid(text) {
 		return errNotUTF8
 	}
@@ -80,21 +85,21 @@ func checkText(text []byte) error {
 		if at < 0 || at+2 > len(text) {
 			return nil
 		}
-		first, second := unit(text[at:]), rune(-1)
-		text = text[at+2:] // a second backslash begins no escape
+		first, second := escapedUnit(text[at:]), rune(-1)
+		text = text[at+2:] // skips the escaped character: the second of \\ starts no escape
 		if !utf16.IsSurrogate(first) {
 			continue
 		}
-		if second = unit(text[4:]); utf16.DecodeRune(first, second) == utf8.RuneError {
-			return errSurrogate
+		if second = escapedUnit(text[4:]); utf16.DecodeRune(first, second) == utf8.RuneError {
+			return errLoneSurrogate
 		}
-		text = text[4+6:]
+		text = text[4+6:] // the digits of the first escape, and the second escape
 	}
 }
 
-// unit returns the UTF-16 unit of the escape \uXXXX that text begins with, -1 if it
-// begins with none.
-func unit(text []byte) rune {
+// escapedUnit returns the UTF-16 code unit of an escape \uXXXX at the start of text, -1 if
+// there is none.
+func escapedUnit(text []byte) rune {
 	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
 		return -1
 	}
@@ -105,11 +110,11 @@ func unit(text []byte) rune {
 	return rune(n)
 }
 
-func (r *jsonReader) skip([]byte) {}
+func (r *jsonReader) skipLongLine([]byte) {}
 
 func (r *jsonReader) end() error { return nil }
 
-// entry returns the entry that the object at line n stands for.
+// entry converts the object of line n to an Entry, and checks its values.
 func (j *jsonEntry) entry(n int) (Entry, error) {
 	e := Entry{Dir: strings.Trim(j.Dir, blanks), Sum: j.Checksum, Size: -1, Line: n}
 	for _, u := range slices.Concat([]string{j.URL}, j.URLs, j.Mirrors) {
@@ -135,13 +140,14 @@ func (j *jsonEntry) entry(n int) (Entry, error) {
 	return e, err
 }
 
-// header returns the header fields, nil for none.
+// header returns the header fields, nil if there are none. The names are sorted, so that
+// the same object always gives the same error.
 func (j *jsonEntry) header() (http.Header, error) {
 	var h http.Header
 	for _, name := range slices.Sorted(maps.Keys(j.Headers)) {
 		for _, value := range j.Headers[name] {
 			value = strings.Trim(value, blanks)
-			if err := checkField(name, value); err != nil {
+			if err := checkHeaderField(name, value); err != nil {
 				return nil, err
 			}
 			if h == nil {

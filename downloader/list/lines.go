@@ -7,114 +7,128 @@ import (
 	"io"
 )
 
-// maxLine is the most bytes that a line, or another unit of a list, may have.
+// maxLine limits in bytes a line of a list, and a token of a Metalink: the unit of text
+// that must be in memory as a whole. It is a guess; an entry is limited to the same size.
+// With half of it, a line of 1000 mirrors of 1 KiB no longer fits.
 const maxLine = 1 << 20
 
-// errLong is the problem of a line that was skipped for its length.
-var errLong = fmt.Errorf("longer than %d bytes", maxLine)
+// errLineTooLong is the problem of a line of more than maxLine bytes.
+var errLineTooLong = fmt.Errorf("line is longer than %d bytes", maxLine)
 
-// lines cuts a stream into lines and counts them. It holds one line.
-type lines struct {
-	r    *bufio.Reader
-	long []byte // a line that does not fit into the buffer of r
-	n    int    // number of the line that next returned last, from 1
+// A lineScanner splits a stream into numbered lines. It holds one line at a time.
+// bufio.Scanner would not do, because it cannot continue after a line that is too long.
+type lineScanner struct {
+	r        *bufio.Reader
+	longLine []byte // reused for lines that do not fit into the buffer of r
+	n        int    // number of the line last returned by next, from 1
 }
 
-// next returns the next line without its end, LF or CR LF. It is valid until the
-// call after. The error is errLong for a line that was skipped but for its
-// beginning, io.EOF behind the last line, or what the reader said, and then a
-// line that was begun is lost.
-func (l *lines) next() ([]byte, error) {
+// next returns the next line without its line end (LF or CR LF). The line is valid
+// until the following call. The errors are:
+//
+//   - errLineTooLong: the line was skipped; its beginning is returned
+//   - io.EOF: there are no more lines
+//   - any other error of r: an unfinished line is dropped, because its end may be missing
+func (l *lineScanner) next() ([]byte, error) {
 	line, err := l.r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {
-		line, err = l.gather(line)
+		line, err = l.readLongLine(line)
 	}
 	switch {
 	case err == io.EOF && len(line) == 0:
 		return nil, io.EOF
-	case err != nil && err != io.EOF && err != errLong:
+	case err != nil && err != io.EOF && err != errLineTooLong:
 		return nil, err
 	}
 	l.n++
-	if err == errLong {
-		return line, errLong
+	if err == errLineTooLong {
+		return line, errLineTooLong
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
 }
 
-// gather reads the rest of a line whose beginning filled the buffer. Of one that
-// is too long it keeps the beginning.
-func (l *lines) gather(begin []byte) (line []byte, err error) {
-	l.long = append(l.long[:0], begin...)
+// readLongLine reads the rest of a line whose beginning has filled the buffer. If the
+// line is too long, it consumes the rest and returns the beginning with errLineTooLong.
+func (l *lineScanner) readLongLine(begin []byte) (line []byte, err error) {
+	l.longLine = append(l.longLine[:0], begin...)
 	size := len(begin)
 	for err = bufio.ErrBufferFull; err == bufio.ErrBufferFull; {
 		var more []byte
 		more, err = l.r.ReadSlice('\n')
 		if size += len(more); size <= maxLine+len("\r\n") {
-			l.long = append(l.long, more...)
+			l.longLine = append(l.longLine, more...)
 		}
 	}
-	tooLong := size > len(l.long) || len(bytes.TrimRight(l.long, "\r\n")) > maxLine
+	tooLong := size > len(l.longLine) || len(bytes.TrimRight(l.longLine, "\r\n")) > maxLine
 	if tooLong && (err == nil || err == io.EOF) {
-		err = errLong
+		err = errLineTooLong
 	}
-	return l.long, err
+	return l.longLine, err
 }
 
-// A lineReader is a format of lines.
+// A lineReader parses the lines of one format and passes entries and problems to its
+// collector.
 type lineReader interface {
-	line(text []byte, n int) // one that is not empty; text is valid for the call
-	skip(begin []byte)       // the beginning of one that is too long, which was told
-	end() error              // after the last, if the list could be read to there
+	// parseLine handles a line that is neither blank nor a comment. The text is valid
+	// only during the call.
+	parseLine(text []byte, n int)
+	// skipLongLine handles a line that is too long to be read. It gets the beginning of
+	// the line; the problem has been reported already.
+	skipLongLine(begin []byte)
+	// end is called after the last line, but not if reading has failed: an unfinished
+	// entry must then be dropped. It returns the error of the list as a whole, if any.
+	end() error
 }
 
-// lineFormat reads a list of lines, in the format that was asked for or else the
-// one that the first line is in which says anything.
-func (c *collector) lineFormat(l *lines) error {
-	if c.o.Format == "" {
-		return c.each(l, nil)
+// readLines reads a list in a format made of lines: the requested format, or the one
+// detected from the first line that is neither blank nor a comment.
+func (c *collector) readLines(l *lineScanner) error {
+	if c.options.Format == "" {
+		return c.eachLine(l, nil)
 	}
-	format, err := c.reader(c.o.Format)
+	reader, err := c.newLineReader(c.options.Format)
 	if err != nil {
 		return err
 	}
-	return c.each(l, format)
+	return c.eachLine(l, reader)
 }
 
-// each hands the lines to a format, nil for what the first one is in.
-func (c *collector) each(l *lines, format lineReader) error {
+// eachLine passes the lines to reader until the list ends, reading fails or the
+// consumer stops. If reader is nil, the first line decides the format.
+func (c *collector) eachLine(l *lineScanner, reader lineReader) error {
 	for !c.stopped {
 		text, err := l.next()
 		switch {
-		case err == io.EOF && format == nil:
-			return nil // nothing at all
+		case err == io.EOF && reader == nil:
+			return nil // the list has only blank lines and comments
 		case err == io.EOF:
-			return format.end()
-		case err != nil && err != errLong:
-			return fmt.Errorf("%s: after line %d: %w", c.name, l.n, err)
-		case isEmpty(text) && err == nil:
+			return reader.end()
+		case err != nil && err != errLineTooLong:
+			return fmt.Errorf("%s: reading failed after line %d: %w", c.name, l.n, err)
+		case isBlankOrComment(text) && err == nil:
 			continue
 		}
-		if format == nil {
-			var refused error
-			if format, refused = c.reader(formatOf(text)); refused != nil {
-				return refused
+		if reader == nil {
+			var formatErr error
+			if reader, formatErr = c.newLineReader(detectFormat(text)); formatErr != nil {
+				return formatErr
 			}
 		}
 		if err == nil {
-			format.line(text, l.n)
+			reader.parseLine(text, l.n)
 			continue
 		}
 		c.problem(l.n, err)
-		if !isEmpty(text) {
-			format.skip(text)
+		if !isBlankOrComment(text) {
+			reader.skipLongLine(text)
 		}
 	}
 	return nil
 }
 
-// isEmpty reports whether a line says nothing: it is blank or a comment.
-func isEmpty(text []byte) bool {
+// isBlankOrComment reports whether a line has no content. A comment is a line whose
+// first character that is not blank is '#'; aria2 does not allow blanks before it.
+func isBlankOrComment(text []byte) bool {
 	if len(text) == 0 || text[0] == '#' {
 		return true
 	}
@@ -125,16 +139,17 @@ func isEmpty(text []byte) bool {
 	return len(text) == 0 || text[0] == '#'
 }
 
-// reader returns what reads the lines of a format.
-func (c *collector) reader(f Format) (lineReader, error) {
+// newLineReader returns the parser of a format. A checksum file needs a base URL, because
+// it names files and not URLs.
+func (c *collector) newLineReader(f Format) (lineReader, error) {
 	switch f {
 	case JSON:
 		return &jsonReader{c}, nil
 	case Checksum:
 		if c.base == nil {
-			return nil, fmt.Errorf("%s: is a checksum file, whose names need a base URL", c.name)
+			return nil, fmt.Errorf("%s: is a checksum file, so its file names need a base URL", c.name)
 		}
-		return &sumsReader{c: c}, nil
+		return &checksumListReader{c: c}, nil
 	}
 	return &aria2Reader{c: c}, nil
 }

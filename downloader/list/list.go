@@ -1,22 +1,25 @@
-// Package list reads lists of files to download: aria2 input files, of which
-// one URL a line is the simplest case, checksum files, Metalinks and JSON lines.
-// It is pure: text in, entries out; no network, no file, no goroutine.
+// Package list reads lists of files to download. It knows four formats: aria2
+// input files (one URL per line is the simplest case), checksum files, Metalinks
+// and JSON lines. It is pure: text goes in, entries come out. It opens no file and
+// no connection, and starts no goroutine.
 //
-// A list is a stream. Of it no more is held than one entry, whose text may have
-// 1 MiB. What is wrong with one line is a [Problem] of that line; the lines after
-// it are read all the same.
+// A list is read as a stream: at most one entry and one line, each limited to
+// 1 MiB, are in memory at a time, because a list may have millions of entries.
+// A faulty line is reported as a [Problem]; reading continues after it.
 //
-//	list.go      what an entry is; Read
-//	detect.go    which format it is, and what comes before: gzip, a BOM
-//	lines.go     lines with their numbers
-//	collect.go   what each format does with an entry: check it, expand it, yield it
-//	aria2.go     the aria2 input file; option.go its options
-//	sums.go      checksum files as a list; digest.go one line; table.go as a proof
-//	metalink.go  RFC 5854 and its predecessor, Metalink 3; metafile.go one file
-//	json.go      JSON lines
-//	expand.go    patterns in URLs
-//	check.go     what names, URLs and header fields may be
-//	write.go     an entry as text
+//	list.go       Entry, Problem, Options, Read
+//	detect.go     recognises the format; undoes gzip; rejects web pages and binaries
+//	lines.go      splits the text into numbered lines for the formats made of lines
+//	collector.go  checks, expands and yields the entries of every format
+//	aria2.go      aria2 input files and their options
+//	digest.go     one line of a checksum file
+//	checksums.go  a checksum file read as a list of downloads
+//	sums.go       a checksum file read as a lookup table for another list
+//	metalink.go   Metalink 4 (RFC 5854) and Metalink 3
+//	json.go       JSON lines
+//	expand.go     patterns in URLs, such as [1-20]
+//	check.go      which names, URLs and header fields are valid
+//	write.go      writes an entry in aria2 format
 package list
 
 import (
@@ -30,34 +33,51 @@ import (
 
 // An Entry is one file of a list.
 type Entry struct {
-	URLs   []string    // where it is, best first; one http or https URL at least
-	Out    string      // local path, slash-separated, below Dir; "" if the URL tells
-	Dir    string      // as the list says, unchecked but for control characters; "" for none
-	Sum    chunk.Sum   // zero if the list has none that is known
-	Size   int64       // in bytes; -1 if unknown
-	Header http.Header // to send along, referer, user agent and basic authorization too; nil for none
-	List   string      // name of the list
-	Line   int         // where the entry begins, from 1
+	// URLs are the sources of the file, best first. There is at least one, and all
+	// are http or https.
+	URLs []string
+	// Out is the file's path below Dir: relative, slash-separated and without "..",
+	// for example "iso/x.iso". If it is empty, the caller derives the name from the URL.
+	Out string
+	// Dir is the target directory as the list names it, "" if it names none. It has no
+	// control characters; nothing else is checked, so the caller must decide whether
+	// the list may write there.
+	Dir string
+	// Sum is the checksum of the file, zero if the list has none in a known algorithm.
+	Sum chunk.Sum
+	// Size is the length of the file in bytes, -1 if the list does not state it.
+	Size int64
+	// Header holds the request header fields, nil for none. It includes the fields that
+	// options such as referer, user-agent and http-user stand for.
+	Header http.Header
+	// List is the name of the list, as passed to Read.
+	List string
+	// Line is the number of the line on which the entry begins, from 1.
+	Line int
 }
 
-// A Problem is what is wrong with one line of a list; the rest of it is good.
+// A Problem is an error or a warning about one line of a list. The other lines are
+// read all the same.
 type Problem struct {
-	List    string
-	Line    int // from 1
-	Err     error
-	Warning bool // worth knowing, but no entry is lost by it
+	List string // name of the list, as passed to Read
+	Line int    // line number, from 1
+	Err  error
+	// Warning reports that the entry of the line is still yielded. Without it, the
+	// entry is lost.
+	Warning bool
 }
 
-// Error returns "LIST:LINE: what".
+// Error returns "LIST:LINE: message", for example `urls.txt:7: entry has no URL`.
 func (p *Problem) Error() string { return fmt.Sprintf("%s:%d: %v", p.List, p.Line, p.Err) }
 
-// Unwrap returns what is wrong, without where.
+// Unwrap returns the error without its place in the list.
 func (p *Problem) Unwrap() error { return p.Err }
 
-// A Format says how a list is written. The zero value is told by the content.
+// A Format is the syntax of a list. With the zero value, Read detects the format
+// from the first line of the text.
 type Format string
 
-// The formats. A plain list of URLs is an aria2 input file.
+// The formats. A file with one URL per line is in format Aria2.
 const (
 	Aria2    Format = "aria2"
 	Checksum Format = "sums"
@@ -65,24 +85,37 @@ const (
 	JSON     Format = "json"
 )
 
-// Options are how to read a list. The zero value is to be told by its content.
+// Options control how Read interprets a list. The zero value detects the format,
+// and accepts absolute URLs only.
 type Options struct {
-	Format Format // "" for what the content looks like
-	Base   string // URL against which names and relative URLs are resolved (RFC 3986 §5); a directory ends in a slash
-	Glob   bool   // URLs of aria2 and JSON lists are patterns, see Expand
-	Most   int64  // bytes of text, after gzip is undone, beyond which reading fails; 0 for no limit
+	// Format is the syntax of the list; "" detects it.
+	Format Format
+	// Base is the URL against which relative URLs, and the file names of a checksum
+	// file, are resolved (RFC 3986 section 5). A directory must end in a slash:
+	// "http://h/d/" and not "http://h/d". If it is empty, relative URLs are errors.
+	Base string
+	// Glob makes the URLs of aria2 and JSON lists patterns, as Expand describes.
+	Glob bool
+	// MaxBytes limits the text after gzip is undone; reading fails beyond it. It
+	// protects against endless lists and gzip bombs. 0 means no limit.
+	MaxBytes int64
 }
 
-// Read returns the entries of a list and its problems, in order; name is for
-// messages, and tells the file of a checksum without one. An error that is no
-// *Problem is the last: the list cannot be read, it is a web page or in an
-// unknown format, or it is a checksum file without a valid line.
+// Read returns the entries and the problems of a list, in the order of its lines.
+// The name appears in messages; if a checksum file contains a bare digest, the name
+// also says which file the digest belongs to ("x.iso.sha256": "x.iso").
 //
-// The sequence is for one use. An entry that a problem befell is not yielded:
-// never is a file fetched otherwise than its list says, unchecked above all.
+// An error is either a *[Problem] of one line, or the last value of the sequence: r
+// failed, the options are invalid, the text is a web page or in no known format, or a
+// checksum file has no valid line.
+//
+// An entry with a faulty line is not yielded, because the file must not be downloaded
+// without its checksum or under another name than its list says.
+//
+// The sequence must be iterated only once, since that consumes r.
 func Read(name string, r io.Reader, o Options) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		c := &collector{name: name, o: o, yield: yield}
+		c := &collector{name: name, options: o, yield: yield}
 		if err := c.read(r); err != nil {
 			yield(Entry{}, err)
 		}

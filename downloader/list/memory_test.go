@@ -7,16 +7,18 @@ import (
 	"testing"
 )
 
-// repeated is a list that is never whole anywhere: head, then n times entry with
-// a number in it, then tail.
-type repeated struct {
+// A generatedList is a reader of a list that is never in memory as a whole: head, n
+// entries, tail.
+type generatedList struct {
 	head, tail string
-	entry      func(b []byte, i int) []byte
-	n, i       int
-	text, left []byte // of the last part, and what was not read of it
+	entry      func(b []byte, i int) []byte // appends the text of entry i to b
+	n          int                          // number of entries
+	i          int                          // entries generated so far
+	text       []byte                       // buffer for the text of an entry
+	left       []byte                       // generated, but not yet read
 }
 
-func (r *repeated) Read(p []byte) (int, error) {
+func (r *generatedList) Read(p []byte) (int, error) {
 	for len(r.left) == 0 {
 		switch {
 		case r.head != "":
@@ -36,24 +38,24 @@ func (r *repeated) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// around returns what makes the i-th entry of a list.
-func around(before, behind string) func(b []byte, i int) []byte {
+// numbered returns a generator of entries: before, the number of the entry, behind.
+func numbered(before, behind string) func(b []byte, i int) []byte {
 	return func(b []byte, i int) []byte {
 		return append(strconv.AppendInt(append(b, before...), int64(i), 10), behind...)
 	}
 }
 
-// A list of a million lines takes no more memory than one of a few.
+// The memory for reading a list does not grow with its length.
 func TestReadMemory(t *testing.T) {
-	const most = 8 << 20
-	lists := map[string]*repeated{
-		"plain":    {entry: around("http://example.org/some/path/file-", ".iso\n"), n: 1e6},
-		"problems": {entry: around("option-", "\n unknown=1\n"), n: 2e5},
-		"options":  {entry: around("http://h/x\n unknown-", "=1\n out=a\n header=A: b\n"), n: 2e5},
-		"sums":     {entry: around(hex64+"  dir/file-", ".iso\n"), n: 3e5},
-		"json":     {entry: around(`{"url":"http://example.org/file-`, "\"}\n"), n: 3e5},
-		"metalink": {head: four, entry: around("<file name='x'><url>http://h/", "</url></file>"), tail: "</metalink>", n: 1e5},
-		"one line": {entry: around("http://example.org/some/path/file-", ".iso\t"), n: 1e6},
+	const maxGrowth = 8 << 20 // bytes of heap
+	lists := map[string]*generatedList{
+		"plain":    {entry: numbered("http://example.org/some/path/file-", ".iso\n"), n: 1e6},
+		"problems": {entry: numbered("option-", "\n unknown=1\n"), n: 2e5},
+		"options":  {entry: numbered("http://h/x\n unknown-", "=1\n out=a\n header=A: b\n"), n: 2e5},
+		"sums":     {entry: numbered(hex64+"  dir/file-", ".iso\n"), n: 3e5},
+		"json":     {entry: numbered(`{"url":"http://example.org/file-`, "\"}\n"), n: 3e5},
+		"metalink": {head: metalink4Head, entry: numbered("<file name='x'><url>http://h/", "</url></file>"), tail: "</metalink>", n: 1e5},
+		"one line": {entry: numbered("http://example.org/some/path/file-", ".iso\t"), n: 1e6},
 	}
 	for name, r := range lists {
 		var before, now runtime.MemStats
@@ -70,8 +72,8 @@ func TestReadMemory(t *testing.T) {
 		if name != "one line" && items < r.n {
 			t.Errorf("%s: got %d items, want %d", name, items, r.n)
 		}
-		if peak > before.HeapAlloc+most {
-			t.Errorf("%s: got %d bytes more in use, want at most %d", name, peak-before.HeapAlloc, most)
+		if peak > before.HeapAlloc+maxGrowth {
+			t.Errorf("%s: heap grew by %d bytes, want at most %d", name, peak-before.HeapAlloc, maxGrowth)
 		}
 		runtime.GC()
 	}
@@ -79,21 +81,21 @@ func TestReadMemory(t *testing.T) {
 
 func BenchmarkRead(b *testing.B) {
 	for name, entry := range map[string]func([]byte, int) []byte{
-		"plain": around("http://example.org/some/path/file-", ".iso\n"),
-		"sums":  around(hex64+"  dir/file-", ".iso\n"),
-		"json":  around(`{"url":"http://example.org/file-`, "\"}\n"),
+		"plain": numbered("http://example.org/some/path/file-", ".iso\n"),
+		"sums":  numbered(hex64+"  dir/file-", ".iso\n"),
+		"json":  numbered(`{"url":"http://example.org/file-`, "\"}\n"),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			n := 0
-			for range Read("L", &repeated{entry: entry, n: b.N}, Options{Base: "http://b/"}) {
+			for range Read("L", &generatedList{entry: entry, n: b.N}, Options{Base: "http://b/"}) {
 				n++
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "lines/s")
 		})
 	}
 	b.Run("metalink", func(b *testing.B) {
-		r := &repeated{head: four, entry: around("<file name='x'><size>1</size><url>http://h/", "</url></file>"), tail: "</metalink>", n: b.N}
+		r := &generatedList{head: metalink4Head, entry: numbered("<file name='x'><size>1</size><url>http://h/", "</url></file>"), tail: "</metalink>", n: b.N}
 		for range Read("L", r, Options{}) {
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "files/s")

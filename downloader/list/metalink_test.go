@@ -7,13 +7,13 @@ import (
 )
 
 const (
-	four  = "<?xml version='1.0' encoding='UTF-8'?>\n<metalink xmlns='urn:ietf:params:xml:ns:metalink'>"
-	three = "<metalink version='3.0' xmlns='http://www.metalinker.org/'><files>"
+	metalink4Head = "<?xml version='1.0' encoding='UTF-8'?>\n<metalink xmlns='urn:ietf:params:xml:ns:metalink'>"
+	metalink3Head = "<metalink version='3.0' xmlns='http://www.metalinker.org/'><files>"
 )
 
 func TestReadMetalink(t *testing.T) {
-	runCases(t, []listCase{
-		{name: "RFC 5854", text: four + `
+	checkCases(t, []readCase{
+		{name: "RFC 5854", text: metalink4Head + `
   <generator>g</generator>
   <origin dynamic="true">http://h/x.meta4</origin>
   <file
@@ -37,17 +37,17 @@ func TestReadMetalink(t *testing.T) {
 </metalink>`, want: []string{
 			"5: http://first/x http://second/x?a&b http://last/x out=dir/x.ext sha256:" + hex64 + " size=14471447",
 			"22: http://h/y http://g/y out=y"}},
-		{name: "Metalink 3", text: three + `<file name="x"><size>7</size><verification><hash type="sha1">` + hex40 + `</hash>
+		{name: "Metalink 3", text: metalink3Head + `<file name="x"><size>7</size><verification><hash type="sha1">` + hex40 + `</hash>
 <pieces length="4" type="sha512"><hash piece="0">` + hex128 + `</hash></pieces></verification>
 <resources maxconnections="1"><url type="http">http://none/x</url><url type="http" preference="10">http://ten/x</url>
 <url type="bittorrent" preference="100">http://h/x.torrent</url><url type="ftp" preference="99">ftp://h/x</url>
 <url type="https" preference="90">https://ninety/x</url></resources></file></files></metalink>`, want: []string{
-			`? L:1: "ftp://h/x" is not an http or https URL, and not used as a mirror`,
+			`? L:1: "ftp://h/x" is not an http or https URL; mirror ignored`,
 			"1: https://ninety/x http://ten/x http://none/x out=x sha1:" + hex40 + " size=7"}},
-		{name: "foreign markup", text: four + `<file name="x" f:name="z" xmlns:f="urn:f"><f:url>http://evil/</f:url><f:file><url>http://evil/</url></f:file>` +
+		{name: "foreign markup", text: metalink4Head + `<file name="x" f:name="z" xmlns:f="urn:f"><f:url>http://evil/</f:url><f:file><url>http://evil/</url></f:file>` +
 			`<url>http://h/x<f:x>evil</f:x></url><description><url>http://evil/</url></description></file><f:file xmlns:f="urn:f" name="y"><url>http://h/y</url></f:file></metalink>`,
 			want: []string{"2: http://h/x out=x"}},
-		{name: "a file's problem is its own", text: four + "\n" + strings.Join([]string{
+		{name: "a problem of a file drops only that file", text: metalink4Head + "\n" + strings.Join([]string{
 			`<file><url>http://h/1</url></file>`,
 			`<file name="/etc/passwd"><url>http://h/2</url></file>`,
 			`<file name="a/../b"><url>http://h/3</url></file>`,
@@ -60,46 +60,46 @@ func TestReadMetalink(t *testing.T) {
 			`<file name="a"><url>ftp://h/10</url></file>`,
 			`<file name="./b"><size/><url/><url priority="x">http://h/11</url></file>`,
 		}, "\n") + "</metalink>", want: []string{
-			"! L:3: a file name is empty", `! L:4: file name "/etc/passwd" is an absolute path`, `! L:5: file name "a/../b" has a ".." in its path`,
-			`! L:6: file name "c:b" is an absolute path`, `! L:7: file name "a\\b" has a backslash`, `! L:8: file name "a\nb" has a control character`,
+			"! L:3: file name is empty", `! L:4: file name "/etc/passwd" is an absolute path`, `! L:5: file name "a/../b" contains the path element ".."`,
+			`! L:6: file name "c:b" is an absolute path`, `! L:7: file name "a\\b" contains a backslash`, `! L:8: file name "a\nb" contains a control character`,
 			`! L:9: size "-1" is not a number of bytes`, `! L:10: checksum "sha256:00" does not have the 64 hex digits of sha256`,
-			"! L:11: a file without a URL", `! L:12: "ftp://h/10" is not an http or https URL`, "13: http://h/11 out=b"}},
-		{name: "base", text: four + "<file name='x'><url>m/x</url></file></metalink>", o: Options{Base: "http://b/d/"}, want: []string{"2: http://b/d/m/x out=x"}},
-		{name: "other namespace", text: "<metalink xmlns='urn:x'/>", want: []string{"end L: is XML, but no Metalink"}},
-		{name: "other root", text: "<x xmlns='urn:ietf:params:xml:ns:metalink'/>", want: []string{"end L: is XML, but no Metalink"}},
-		{name: "forced", text: "http://h/x", o: Options{Format: Metalink}, want: []string{"end L: is XML, but no Metalink"}},
-		{name: "unfinished", text: four + "<file name='x'><url>http://h/x</url></file>\n<file name='y'><url>http://h/y</url>", want: []string{
+			"! L:11: file has no URL", `! L:12: "ftp://h/10" is not an http or https URL`, "13: http://h/11 out=b"}},
+		{name: "base", text: metalink4Head + "<file name='x'><url>m/x</url></file></metalink>", o: Options{Base: "http://b/d/"}, want: []string{"2: http://b/d/m/x out=x"}},
+		{name: "other namespace", text: "<metalink xmlns='urn:x'/>", want: []string{"end L: is XML, but not a Metalink"}},
+		{name: "other root", text: "<x xmlns='urn:ietf:params:xml:ns:metalink'/>", want: []string{"end L: is XML, but not a Metalink"}},
+		{name: "requested format", text: "http://h/x", o: Options{Format: Metalink}, want: []string{"end L: is XML, but not a Metalink"}},
+		{name: "unfinished", text: metalink4Head + "<file name='x'><url>http://h/x</url></file>\n<file name='y'><url>http://h/y</url>", want: []string{
 			"2: http://h/x out=x", "end L: XML syntax error on line 3: unexpected EOF"}},
-		{name: "DTD", text: "<!DOCTYPE metalink SYSTEM 'http://evil/x.dtd' [<!ENTITY u 'http://evil/'>]>\n" + three + "<file name='x'><url>http://h/x</url></file></files></metalink>",
+		{name: "DTD is not loaded", text: "<!DOCTYPE metalink SYSTEM 'http://evil/x.dtd' [<!ENTITY u 'http://evil/'>]>\n" + metalink3Head + "<file name='x'><url>http://h/x</url></file></files></metalink>",
 			want: []string{"2: http://h/x out=x"}},
-		{name: "entity", text: "<!DOCTYPE metalink [<!ENTITY u 'http://evil/'>]>\n" + three + "<file name='x'><url>&u;x</url></file></files></metalink>",
+		{name: "entities are not resolved", text: "<!DOCTYPE metalink [<!ENTITY u 'http://evil/'>]>\n" + metalink3Head + "<file name='x'><url>&u;x</url></file></files></metalink>",
 			want: []string{"end L: XML syntax error on line 2: invalid character entity &u;"}},
 	})
 }
 
-// What could grow without an end has one.
+// Depth, tokens, mirrors and entries of a Metalink have limits.
 func TestReadMetalinkBounds(t *testing.T) {
 	deep := strings.Repeat("<a>", maxDepth)
 	long := strings.Repeat("x", maxLine)
 	parts := strings.Repeat("<!-- -->"+long[:maxLine/4], 5)
 	mirrors := strings.Repeat("<url>http://h/x</url>", maxMirrors+10)
-	runCases(t, []listCase{
-		{name: "depth", text: four + deep, want: []string{"end L: has elements more than 64 deep"}},
-		{name: "depth in a file", text: four + "<file name='x'>" + deep, want: []string{"end L: has elements more than 64 deep"}},
-		{name: "text", text: four + "<file name='x'><url>" + long, want: []string{"end L: " + errToken.Error()}},
-		{name: "text in parts", text: four + "<file name='x'><url>" + parts + "</url></file></metalink>", want: []string{"end L: " + errToken.Error()}},
-		{name: "tag", text: four + "<file name='" + long, want: []string{"end L: " + errToken.Error()}},
-		{name: "comment", text: four + "<!--" + long, want: []string{"end L: " + errToken.Error()}},
-		{name: "one long line", text: four + strings.Repeat("<file name='x'><url>http://h/"+long[:maxLine/2]+"</url></file>", 4) + "</metalink>",
+	checkCases(t, []readCase{
+		{name: "depth", text: metalink4Head + deep, want: []string{"end L: contains elements nested more than 64 deep"}},
+		{name: "depth in a file", text: metalink4Head + "<file name='x'>" + deep, want: []string{"end L: contains elements nested more than 64 deep"}},
+		{name: "text", text: metalink4Head + "<file name='x'><url>" + long, want: []string{"end L: " + errTokenTooLong.Error()}},
+		{name: "text interrupted by comments", text: metalink4Head + "<file name='x'><url>" + parts + "</url></file></metalink>", want: []string{"end L: " + errTokenTooLong.Error()}},
+		{name: "tag", text: metalink4Head + "<file name='" + long, want: []string{"end L: " + errTokenTooLong.Error()}},
+		{name: "comment", text: metalink4Head + "<!--" + long, want: []string{"end L: " + errTokenTooLong.Error()}},
+		{name: "one long line", text: metalink4Head + strings.Repeat("<file name='x'><url>http://h/"+long[:maxLine/2]+"</url></file>", 4) + "</metalink>",
 			want: []string{"2: http://h/" + long[:maxLine/2] + " out=x", "2: http://h/" + long[:maxLine/2] + " out=x",
 				"2: http://h/" + long[:maxLine/2] + " out=x", "2: http://h/" + long[:maxLine/2] + " out=x"}},
-		{name: "mirrors", text: four + "<file name='x'>" + mirrors + "</file></metalink>", want: []string{
-			"? L:2: 10 of its URLs are not used: an entry has 1000 URLs and 1048576 bytes at most",
+		{name: "mirrors", text: metalink4Head + "<file name='x'>" + mirrors + "</file></metalink>", want: []string{
+			"? L:2: 10 mirrors ignored: an entry may have at most 1000 URLs and 1048576 bytes",
 			fmt.Sprint("2: ", strings.TrimSpace(strings.Repeat("http://h/x ", maxMirrors)), " out=x")}},
-		{name: "large mirrors", text: four + "<file name='x'>" + strings.Repeat("<url>http://h/"+long[:maxLine/2]+"</url>", 3) + "</file></metalink>", want: []string{
-			"? L:2: 2 of its URLs are not used: an entry has 1000 URLs and 1048576 bytes at most",
+		{name: "large mirrors", text: metalink4Head + "<file name='x'>" + strings.Repeat("<url>http://h/"+long[:maxLine/2]+"</url>", 3) + "</file></metalink>", want: []string{
+			"? L:2: 2 mirrors ignored: an entry may have at most 1000 URLs and 1048576 bytes",
 			"2: http://h/" + long[:maxLine/2] + " out=x"}},
-		{name: "a name and a URL", text: four + "<file name='" + long[:maxLine/2] + "'><url>http://h/" + long[:maxLine/2] + "</url></file></metalink>",
-			want: []string{"! L:2: an entry longer than 1048576 bytes"}},
+		{name: "long name and long URL", text: metalink4Head + "<file name='" + long[:maxLine/2] + "'><url>http://h/" + long[:maxLine/2] + "</url></file></metalink>",
+			want: []string{"! L:2: entry is longer than 1048576 bytes"}},
 	})
 }

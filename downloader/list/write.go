@@ -11,13 +11,16 @@ import (
 	"strings"
 )
 
-// Write writes e as an entry of an aria2 input file, in one call of w.Write. Read
-// without Glob reads it back as the same entry, of another list and line, if the
-// names in its header are canonical. The option size is pawl's own, to which
-// aria2 gives a warning. What would not come back is an error, and nothing is
-// written; of what Read returned, that is only an entry longer than 1 MiB.
+// Write writes e as an entry of an aria2 input file, with a single call of w.Write. If the
+// text is read back by Read without Options.Glob, the entry is the same, except for its
+// List and Line, provided that its header names are in canonical form.
+//
+// The option size is pawl's own; aria2 warns about it and goes on.
+//
+// Write returns an error and writes nothing if e would not come back the same. Entries
+// that Read has returned can be written, unless a line would be longer than 1 MiB.
 func Write(w io.Writer, e Entry) error {
-	b, err := format(e)
+	b, err := formatEntry(e)
 	if err != nil {
 		return err
 	}
@@ -25,9 +28,9 @@ func Write(w io.Writer, e Entry) error {
 	return err
 }
 
-// format returns the text of an entry.
-func format(e Entry) ([]byte, error) {
-	if err := e.check(); err != nil {
+// formatEntry returns the text of an entry.
+func formatEntry(e Entry) ([]byte, error) {
+	if err := e.checkWritable(); err != nil {
 		return nil, err
 	}
 	b := []byte(strings.Join(e.URLs, "\t") + "\n")
@@ -41,7 +44,7 @@ func format(e Entry) ([]byte, error) {
 		option("out", e.Out)
 	}
 	if !e.Sum.IsZero() {
-		option("checksum", aria2Sum(e.Sum.String()))
+		option("checksum", aria2Checksum(e.Sum.String()))
 	}
 	if e.Size >= 0 {
 		option("size", strconv.FormatInt(e.Size, 10))
@@ -53,14 +56,14 @@ func format(e Entry) ([]byte, error) {
 	}
 	for line := range bytes.Lines(b) {
 		if len(line) > maxLine {
-			return nil, errLong
+			return nil, errLineTooLong
 		}
 	}
 	return b, nil
 }
 
-// aria2Sum writes "algo:hex" as aria2 has it: "sha-256=hex".
-func aria2Sum(sum string) string {
+// aria2Checksum converts "sha256:HEX" to the form of aria2, "sha-256=HEX".
+func aria2Checksum(sum string) string {
 	sum = strings.Replace(sum, ":", "=", 1)
 	if rest, ok := strings.CutPrefix(sum, "sha"); ok {
 		return "sha-" + rest
@@ -68,41 +71,43 @@ func aria2Sum(sum string) string {
 	return sum
 }
 
-// check says what of e cannot be written.
-func (e *Entry) check() error {
+// checkWritable returns an error if e would not come back the same when it is read.
+func (e *Entry) checkWritable() error {
 	if len(e.URLs) == 0 {
-		return errors.New("an entry without a URL")
+		return errors.New("entry has no URL")
 	}
 	for _, u := range e.URLs {
 		if err := checkURL(u); err != nil {
 			return err
 		}
 		if !isTrimmed(u) {
-			return fmt.Errorf("URL %q begins or ends with a blank", shownURL(u))
+			return fmt.Errorf("URL %q begins or ends with white space", redactURL(u))
 		}
 	}
 	if e.Out != "" {
 		if out, err := localPath(e.Out); err != nil || out != e.Out {
-			return fmt.Errorf("file name %q is not one of a list", short(e.Out))
+			return fmt.Errorf("file name %q is not a clean relative path", truncate(e.Out))
 		}
 	}
 	if err := checkDir(e.Dir); err != nil {
 		return err
 	}
 	if !isTrimmed(e.Dir) {
-		return fmt.Errorf("directory %q begins or ends with a blank", short(e.Dir))
+		return fmt.Errorf("directory %q begins or ends with white space", truncate(e.Dir))
 	}
-	return e.checkHeader()
+	return e.checkWritableHeader()
 }
 
-func (e *Entry) checkHeader() error {
+// checkWritableHeader is checkWritable for the header. A referer "*" is an error, because
+// Read replaces it by the URL.
+func (e *Entry) checkWritableHeader() error {
 	for name, values := range e.Header {
 		for _, value := range values {
-			if err := checkField(name, value); err != nil {
+			if err := checkHeaderField(name, value); err != nil {
 				return err
 			}
 			if !isTrimmed(value) || name == "Referer" && value == "*" {
-				return fmt.Errorf("header %s has a value that a list does not keep", name)
+				return fmt.Errorf("value of header %s would be changed by reading it back", name)
 			}
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 func TestWrite(t *testing.T) {
 	e := Entry{
-		URLs: []string{"http://a/x", "https://b/x y"}, Dir: "/d", Out: "o/p", Sum: mustSum(t, "sha256:"+hex64), Size: 0, List: "L", Line: 9,
+		URLs: []string{"http://a/x", "https://b/x y"}, Dir: "/d", Out: "o/p", Sum: mustParseSum(t, "sha256:"+hex64), Size: 0, List: "L", Line: 9,
 		Header: http.Header{"Referer": {"r"}, "Authorization": {"Bearer T"}, "X-A": {"1", ""}},
 	}
 	want := "http://a/x\thttps://b/x y\n  dir=/d\n  out=o/p\n  checksum=sha-256=" + hex64 +
@@ -26,22 +26,22 @@ func TestWrite(t *testing.T) {
 	}
 	b.Reset()
 	if err := Write(&b, Entry{URLs: []string{"http://a/x"}, Size: -1}); b.String() != "http://a/x\n" || err != nil {
-		t.Errorf("the least entry: got %q, %v", b.String(), err)
+		t.Errorf("smallest entry: got %q, %v", b.String(), err)
 	}
 }
 
-// What Read would not read back as it was is not written.
+// Write refuses an entry that Read would not read back unchanged.
 func TestWriteRefuses(t *testing.T) {
 	for name, change := range map[string]func(e *Entry){
 		"no URL":             func(e *Entry) { e.URLs = nil },
 		"scheme":             func(e *Entry) { e.URLs = append(e.URLs, "ftp://h/x") },
 		"tab in URL":         func(e *Entry) { e.URLs[0] += "\tx" },
-		"blank behind URL":   func(e *Entry) { e.URLs[0] += " " },
+		"blank after URL":    func(e *Entry) { e.URLs[0] += " " },
 		"long URL":           func(e *Entry) { e.URLs[0] += strings.Repeat("x", maxLine) },
 		"line end in out":    func(e *Entry) { e.Out = "a\nb" },
 		"outside":            func(e *Entry) { e.Out = "../a" },
 		"unclean":            func(e *Entry) { e.Out = "./a" },
-		"blank behind out":   func(e *Entry) { e.Out = "a " },
+		"blank after out":    func(e *Entry) { e.Out = "a " },
 		"line end in dir":    func(e *Entry) { e.Dir = "a\nb" },
 		"blank before dir":   func(e *Entry) { e.Dir = " a" },
 		"line end in header": func(e *Entry) { e.Header = http.Header{"A": {"b\n out=x"}} },
@@ -69,19 +69,19 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// readBack returns what Read makes of entries that were written.
+// readBack writes entries and returns what Read returns for them.
 func readBack(t *testing.T, entries []Entry) []string {
 	t.Helper()
 	var b bytes.Buffer
 	for _, e := range entries {
 		if err := Write(&b, e); err != nil {
-			t.Fatalf("Write of %s: %v", brief(e), err)
+			t.Fatalf("Write of %s: %v", summary(e), err)
 		}
 	}
-	return read("L", &b, Options{})
+	return readAll("L", &b, Options{})
 }
 
-// sameEntries checks a round trip; lines and list do not come back.
+// sameEntries checks that got, from readBack, equals want except for the lists and lines.
 func sameEntries(t *testing.T, got []string, want []Entry) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -89,7 +89,7 @@ func sameEntries(t *testing.T, got []string, want []Entry) {
 	}
 	for i, e := range want {
 		_, g, _ := strings.Cut(got[i], ": ")
-		if _, w, _ := strings.Cut(brief(e), ": "); g != w {
+		if _, w, _ := strings.Cut(summary(e), ": "); g != w {
 			t.Errorf("got %q, want %q", g, w)
 		}
 	}
@@ -104,7 +104,7 @@ func TestWriteRoundTrip(t *testing.T) {
 		}
 		return "ww" + string(b)
 	}
-	sums := []chunk.Sum{{}, mustSum(t, "md5:"+hex32), mustSum(t, "sha1:"+hex40), mustSum(t, "blake2b:"+hex128), mustSum(t, "crc32c:01234567"), mustSum(t, "adler32:01234567")}
+	sums := []chunk.Sum{{}, mustParseSum(t, "md5:"+hex32), mustParseSum(t, "sha1:"+hex40), mustParseSum(t, "blake2b:"+hex128), mustParseSum(t, "crc32c:01234567"), mustParseSum(t, "adler32:01234567")}
 	for range 200 {
 		var entries []Entry
 		for range 1 + r.IntN(4) {
@@ -127,34 +127,33 @@ func TestWriteRoundTrip(t *testing.T) {
 	}
 }
 
-// Whatever a list is, Read ends, each entry is one that may be downloaded, each
-// problem has its line, nothing is told of a password, and what was read can be
-// written and read again.
+// For any text, Read ends, each entry is valid and can be written and read back, and each
+// problem has a list and a line.
 func FuzzRead(f *testing.F) {
 	seeds := []string{
 		"http://a/x\thttp://b/x\n  dir=/d\n  out=x\n  checksum=md5=" + hex32 + "\n  header=A: b\n size=1\n referer=*\n http-user=u\n",
 		hex64 + "  a\n" + hex64 + " *./b\nSHA256 (c) = " + hex64 + "\n\\" + hex32 + "  a\\n\n",
 		pgpMessage + "\nHash: SHA256\n\n- " + hex64 + "  a\n" + pgpSignature,
-		four + "<file name='x'><size>1</size><hash type='sha-256'>" + hex64 + "</hash><url priority='1'>http://h/x</url></file></metalink>",
-		three + "<file name='x'><resources><url type='http' preference='1'>http://h/x</url></resources></file></files></metalink>",
+		metalink4Head + "<file name='x'><size>1</size><hash type='sha-256'>" + hex64 + "</hash><url priority='1'>http://h/x</url></file></metalink>",
+		metalink3Head + "<file name='x'><resources><url type='http' preference='1'>http://h/x</url></resources></file></files></metalink>",
 		`{"url":"http://h/[1-2]","mirrors":["http://i/{a,b}"],"headers":{"a":["b"]},"size":1}`,
-		gzipped("http://h/x\n"), "<html>", markUTF8 + "x", "a.iso\n b\n#\n",
+		gzipped("http://h/x\n"), "<html>", bomUTF8 + "x", "a.iso\n b\n#\n",
 	}
 	for _, s := range seeds {
 		for i := range byte(16) {
 			f.Add([]byte(s), i)
 		}
 	}
-	f.Fuzz(func(t *testing.T, text []byte, how byte) {
+	f.Fuzz(func(t *testing.T, text []byte, options byte) {
 		formats := []Format{"", Aria2, Checksum, Metalink}
-		o := Options{Format: formats[how&3], Glob: how&4 != 0}
-		if how&8 != 0 {
+		o := Options{Format: formats[options&3], Glob: options&4 != 0}
+		if options&8 != 0 {
 			o.Base = "https://base/d/list?q"
 		}
 		n, ended := 0, false
 		for e, err := range Read("L", bytes.NewReader(text), o) {
 			if n++; n > 2000 {
-				break // of a pattern
+				break // a pattern may expand to a billion URLs
 			}
 			var p *Problem
 			switch {

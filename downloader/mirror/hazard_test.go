@@ -18,12 +18,14 @@ import (
 	"pawl/store"
 )
 
+// serve starts a server and returns its URL.
 func serve(t *testing.T, h http.HandlerFunc) string {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s.URL
 }
 
+// blob returns n bytes that depend on seed.
 func blob(n int, seed byte) string {
 	b := make([]byte, n)
 	for i := range b {
@@ -32,6 +34,7 @@ func blob(n int, seed byte) string {
 	return string(b)
 }
 
+// content serves body with a strong ETag and with ranges.
 func content(name string, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("ETag", `"x"`)
@@ -39,7 +42,7 @@ func content(name string, body string) http.HandlerFunc {
 	}
 }
 
-// A host that is down does not keep files from their other sources.
+// TestDownHostOtherSource: a file of a host that is down is fetched from its second source.
 func TestDownHostOtherSource(t *testing.T) {
 	r := newRig(t)
 	live := serve(t, content("y", "hello"))
@@ -47,12 +50,13 @@ func TestDownHostOtherSource(t *testing.T) {
 	text := dead + "/x1\n" + dead + "/x2\n" + dead + "/y\t" + live + "/y\n"
 	c, _ := r.run(t.Context(), text, func(o *Options) { o.Jobs = 1; o.Rounds = 2 })
 	if c.Fetched != 1 {
-		t.Errorf("got %+v; y: %v", c, r.outcomes["y"].Err)
+		t.Errorf("got %+v, want y fetched; y: %v", c, r.outcomes["y"].Err)
 	}
 }
 
-// Names that are not UTF-8 stay what they are, and two of them two.
-func TestNotUTF8(t *testing.T) {
+// TestNamesNotUTF8: two names that differ only in bytes that are not UTF-8 are two files, in both
+// runs.
+func TestNamesNotUTF8(t *testing.T) {
 	r := newRig(t)
 	live := serve(t, func(w http.ResponseWriter, q *http.Request) { content("x", "of "+q.URL.Path)(w, q) })
 	text := live + "/a\n  out=caf\xe9\n" + live + "/b\n  out=caf\xe8\n"
@@ -64,8 +68,9 @@ func TestNotUTF8(t *testing.T) {
 	}
 }
 
-// What cannot wait for want of room is told as pending.
-func TestQueueFails(t *testing.T) {
+// TestQueueWithoutFile: if the queue cannot create its file, the run fails, and each item that does
+// not fit in memory is reported as Pending.
+func TestQueueWithoutFile(t *testing.T) {
 	r := newRig(t)
 	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
 		time.Sleep(50 * time.Millisecond)
@@ -77,10 +82,11 @@ func TestQueueFails(t *testing.T) {
 	}
 	c, err := r.run(t.Context(), text.String(), func(o *Options) { o.Temp = filepath.Join(r.dir, "none") })
 	if err == nil || len(r.outcomes) != c.Listed || c.Waiting() != 0 {
-		t.Errorf("got %v, %+v and %d outcomes, want an error, and one for each file", err, c, len(r.outcomes))
+		t.Errorf("got %v, %+v and %d outcomes, want an error, and one outcome for each file", err, c, len(r.outcomes))
 	}
 }
 
+// ls returns the files below dir as NAME:SIZE.
 func ls(dir string) (names []string) {
 	filepath.Walk(dir, func(p string, i os.FileInfo, err error) error {
 		if err == nil && !i.IsDir() {
@@ -92,8 +98,9 @@ func ls(dir string) (names []string) {
 	return names
 }
 
-// A server that closes each connection after 64 KiB: small files get there by ranges.
-func TestClosesEarly(t *testing.T) {
+// TestServerClosesEarly: a server closes each connection after 64 KiB; small files are completed by
+// further range requests.
+func TestServerClosesEarly(t *testing.T) {
 	body := blob(200<<10, 1)
 	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
 		content("x", body)(&cutWriter{w, 64 << 10}, q)
@@ -103,10 +110,11 @@ func TestClosesEarly(t *testing.T) {
 	c, err := r.run(t.Context(), live+"/x\n", func(o *Options) { o.Rounds = 1 })
 	got, _ := os.ReadFile(filepath.Join(r.dir, "x"))
 	if string(got) != body {
-		t.Errorf("got %+v %v: %v", c, err, r.outcomes["x"].Err)
+		t.Errorf("got %d bytes, %+v, %v: %v", len(got), c, err, r.outcomes["x"].Err)
 	}
 }
 
+// A cutWriter aborts the connection after left bytes.
 type cutWriter struct {
 	http.ResponseWriter
 	left int
@@ -122,8 +130,9 @@ func (c *cutWriter) Write(b []byte) (int, error) {
 	return c.ResponseWriter.Write(b)
 }
 
-// A file of pawl get that the user has altered is left alone.
-func TestGetAltered(t *testing.T) {
+// TestAlteredFileOfGet: a file that was downloaded without a list and then altered by the user is
+// left alone.
+func TestAlteredFileOfGet(t *testing.T) {
 	r := newRig(t)
 	a := serve(t, content("x", "from a"))
 	b := serve(t, content("x", "from b"))
@@ -137,13 +146,14 @@ func TestGetAltered(t *testing.T) {
 		c, err := r.run(t.Context(), u+"/x\n")
 		got, _ := os.ReadFile(filepath.Join(r.dir, "x"))
 		if string(got) != "my own work" {
-			t.Errorf("%+v %v; the file has %q", c, err, got)
+			t.Errorf("got %+v, %v, and %q in the file, want it unaltered", c, err, got)
 		}
 	}
 }
 
-// NAME and NAME.part in one list: neither is moved away, and what is not there is told.
-func TestPartIsListed(t *testing.T) {
+// TestPartNameIsListed: a list names NAME and NAME.part. Neither replaces the other, and a file that
+// is not on disk has failed.
+func TestPartNameIsListed(t *testing.T) {
 	for _, order := range []string{"part first", "together"} {
 		r := newRig(t)
 		big := blob(3<<20, 1)
@@ -160,13 +170,13 @@ func TestPartIsListed(t *testing.T) {
 		}
 		c, err := r.run(t.Context(), text)
 		if got := ls(r.dir); c.Failed == 0 && len(got) != 2 || len(got) > 1 && strings.HasPrefix(got[1], "x.part.1") {
-			t.Errorf("%s: %+v %v: %q", order, c, err, got)
+			t.Errorf("%s: got %+v, %v, and files %q", order, c, err, got)
 		}
 	}
 }
 
-// The list's size holds for a body of unknown length, too.
-func TestSizeUnknownLength(t *testing.T) {
+// TestSizeOfUnknownLength: the size in a list is checked even if the response has no length.
+func TestSizeOfUnknownLength(t *testing.T) {
 	r := newRig(t)
 	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
 		w.(http.Flusher).Flush()
@@ -174,12 +184,13 @@ func TestSizeUnknownLength(t *testing.T) {
 	})
 	c, err := r.run(t.Context(), live+"/x\n  size=1000\n")
 	if c.Failed != 1 {
-		t.Errorf("%+v %v %q", c, err, ls(r.dir))
+		t.Errorf("got %+v, %v, and files %q, want one failure", c, err, ls(r.dir))
 	}
 }
 
-// A large file with the wrong digest is fetched again once the server has another.
-func TestChecksumMended(t *testing.T) {
+// TestChecksumRepaired: a large file with the wrong digest fails until the server has the right
+// version.
+func TestChecksumRepaired(t *testing.T) {
 	r := newRig(t)
 	good, bad := blob(2<<20, 1), blob(2<<20, 9)
 	var mended atomic.Bool
@@ -202,8 +213,8 @@ func TestChecksumMended(t *testing.T) {
 	}
 }
 
-// One connection per host, redirects to another origin, and connections that break:
-// who holds the one connection goes on.
+// TestRedirectDeadlock: with one connection for each host, a redirect to another origin, and broken
+// connections, the downloads must not wait for each other's connections.
 func TestRedirectDeadlock(t *testing.T) {
 	r := newRig(t)
 	r.opts.Connections = 1
@@ -227,10 +238,11 @@ func TestRedirectDeadlock(t *testing.T) {
 	begun := time.Now()
 	c, err := r.run(ctx, text.String(), func(o *Options) { o.Rounds = 1 })
 	if c.Fetched != 4 {
-		t.Errorf("got %+v %v after %v", c, err, time.Since(begun))
+		t.Errorf("got %+v, %v after %v, want 4 fetched", c, err, time.Since(begun))
 	}
 }
 
+// A slowCut aborts the connection after left bytes and 700 ms.
 type slowCut struct {
 	http.ResponseWriter
 	left int
@@ -246,7 +258,8 @@ func (c *slowCut) Write(b []byte) (int, error) {
 	return c.ResponseWriter.Write(b)
 }
 
-// HTTP/2 with few streams, and with streams that break.
+// TestHTTP2Streams: all files are fetched over HTTP/2 with one stream for each connection, and with
+// streams that break.
 func TestHTTP2Streams(t *testing.T) {
 	for _, streams := range []int{1, 100} {
 		r := newRig(t)
@@ -284,7 +297,7 @@ func TestHTTP2Streams(t *testing.T) {
 		defer cancel()
 		c, err := r.run(ctx, text.String())
 		if c.Fetched != 105 {
-			t.Errorf("got %+v %v", c, err)
+			t.Errorf("%d streams: got %+v, %v, want 105 fetched", streams, c, err)
 			for k, o := range r.outcomes {
 				if o.Err != nil {
 					t.Logf("%s %v", k, o.Err)
@@ -294,14 +307,15 @@ func TestHTTP2Streams(t *testing.T) {
 	}
 }
 
-// placing makes the ledger say that the last step of the Place of a file may not be done.
+// placing marks the record of a finished file as if a crash had interrupted PublishAll before the
+// file got its name. change may alter the record further.
 func (r *rig) placing(name string, change func(*store.Record)) store.Record {
 	r.t.Helper()
 	rec, err := r.store.ByTarget(filepath.Join(r.dir, name))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	rec.Placing = true
+	rec.Publishing = true
 	change(&rec)
 	if err := r.store.Amend(rec); err != nil {
 		r.t.Fatal(err)
@@ -309,8 +323,9 @@ func (r *rig) placing(name string, change func(*store.Record)) store.Record {
 	return rec
 }
 
-// A crash before a file has its name: what somebody else puts there is not ours.
-func TestPlacingForeign(t *testing.T) {
+// TestForeignFileAfterCrash: after a crash before a file got its name, a file that somebody else has
+// put there is left alone.
+func TestForeignFileAfterCrash(t *testing.T) {
 	for _, update := range []bool{false, true} {
 		r := newRig(t)
 		text := r.put(1)
@@ -326,8 +341,9 @@ func TestPlacingForeign(t *testing.T) {
 	}
 }
 
-// A crash between the two names of a file that replaces another: -N goes on from there.
-func TestPlacingPart(t *testing.T) {
+// TestReplacementAfterCrash: after a crash between the two renames of a file that replaces another
+// file, the next run completes the second rename, with and without Update.
+func TestReplacementAfterCrash(t *testing.T) {
 	for _, update := range []bool{false, true} {
 		r := newRig(t)
 		text := r.put(1)
@@ -339,15 +355,16 @@ func TestPlacingPart(t *testing.T) {
 		r.placing("f0000", func(rec *store.Record) { rec.Replaces = store.FileStamp{Size: info.Size(), ModTime: info.ModTime()} })
 		for range 2 {
 			if c := r.mustRun(text, func(o *Options) { o.Update = update }); c.Failed != 0 {
-				t.Errorf("update %v: got %+v %v", update, c, r.outcomes["f0000"].Err)
+				t.Errorf("update %v: got %+v, %v, want no failure", update, c, r.outcomes["f0000"].Err)
 			}
 		}
 		r.check()
 	}
 }
 
-// What another process has fetched meanwhile is no foreign file.
-func TestOtherProcess(t *testing.T) {
+// TestFileOfOtherProcess: a file that another process has fetched during the run is current, not
+// foreign.
+func TestFileOfOtherProcess(t *testing.T) {
 	r := newRig(t)
 	var begun atomic.Bool
 	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
@@ -360,12 +377,13 @@ func TestOtherProcess(t *testing.T) {
 	})
 	c, err := r.run(t.Context(), live+"/x\n")
 	if err != nil || c.Current != 1 {
-		t.Errorf("got %+v, %v, %v", c, err, r.outcomes["x"].Err)
+		t.Errorf("got %+v, %v, %v, want one current", c, err, r.outcomes["x"].Err)
 	}
 }
 
-// A symbolic link that somebody has put in the place of a file is not ours.
-func TestMovedAndLinked(t *testing.T) {
+// TestFileReplacedByLink: if the user has moved a file away and put a symbolic link in its place,
+// the link is left alone.
+func TestFileReplacedByLink(t *testing.T) {
 	r := newRig(t)
 	text := r.put(1)
 	r.mustRun(text)
@@ -382,8 +400,9 @@ func TestMovedAndLinked(t *testing.T) {
 	}
 }
 
-// A file that is there, and whose digest is new, is current: nobody is asked.
-func TestDigestOfCurrent(t *testing.T) {
+// TestNewDigestOfCurrentFile: if the list gains the digest of a file that is there, the file is
+// current and not requested.
+func TestNewDigestOfCurrentFile(t *testing.T) {
 	r := newRig(t)
 	live := serve(t, content("x", "x"))
 	r.mustRun(live + "/x\n")

@@ -1,31 +1,91 @@
 package mirror
 
-// This file is about how an item is kept while it waits.
-
 import (
 	"encoding/json"
 	"maps"
 	"slices"
 
+	"pawl/downloader"
+	"pawl/downloader/list"
 	"pawl/store"
 )
 
-// stored is the form of an item in a queue: JSON, with the bytes of all its texts
-// beside it if they are not all UTF-8, which names of files and headers need not be.
-type stored struct {
-	Item *item
-	Raw  [][]byte `json:",omitempty"` // store.RawTexts of texts
+// An item is a file that a list names. While it waits in a queue, it is stored as JSON, about
+// 500 bytes.
+type item struct {
+	Entry     list.Entry
+	List      string       // key of the list that names the file
+	Path      string       // absolute path of the file
+	Record    store.Record // the record of Path; zero if there is none
+	Rounds    int          // number of rounds in which the file was tried
+	LastError string       // text of the error in the last round; empty if the file was not tried
 
-	// What the JSON of a record is without.
-	CRC      uint32          `json:",omitempty"`
-	Placing  bool            `json:",omitempty"`
-	Replaces store.FileStamp `json:",omitzero"`
+	entrySize int64 // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored
 }
 
-// texts returns what of it may be any bytes, always in the same order.
+// host returns the origin of the first source. The item waits in the queue of this host, even
+// if a later source is asked.
+func (it *item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
+
+// sources returns the URLs of the entry in the order in which they must be asked: first the URL
+// of an unfinished download, because some bytes from there are on disk, then the others in
+// the order of the list.
+func (it *item) sources() []string {
+	urls := slices.Clone(it.Entry.URLs)
+	if i := slices.IndexFunc(urls, func(u string) bool { return downloader.CanonicalURL(u) == it.Record.URL }); i > 0 {
+		u := urls[i]
+		urls = slices.Insert(slices.Delete(urls, i, i+1), 0, u)
+	}
+	return urls
+}
+
+// isNew reports whether this run will add the file to the finished files of lists. The limit of
+// Prune must not count such files as files of earlier runs. An unfinished download with Replace
+// adds none, because the file that it replaces has a record already.
+func (it *item) isNew() bool {
+	r := it.Record
+	return r.ID == "" || r.State != store.Done && !r.Replace && len(r.Lists) > 0
+}
+
+// claims returns the lists that must claim the file once it is fetched. If the file was
+// downloaded without a list, for example by pawl get, store.Nameless is added, a claim that no
+// run releases, so that Prune never deletes the file.
+func (it *item) claims() store.Lists {
+	r := it.Record
+	if r.State == store.Done && len(r.Lists) == 0 {
+		return r.Lists.With(it.List, store.Nameless)
+	}
+	return r.Lists.With(it.List)
+}
+
+// needsClaim reports whether the state file may lack the claim of the item's list. For an
+// unfinished download it always may, because the finished file that it replaces has a record
+// of its own, which Record does not show.
+func (it *item) needsClaim() bool {
+	r := it.Record
+	return r.ID != "" && (r.State != store.Done || len(r.Lists) > 0 && !r.Lists.Has(it.List))
+}
+
+func (it *item) outcome(s State, err error) Outcome {
+	return Outcome{Entry: it.Entry, Path: it.Path, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}
+}
+
+// storedItem is the JSON form of an item.
+type storedItem struct {
+	Item *item
+	Raw  [][]byte `json:",omitempty"` // the texts as bytes, if some are not UTF-8 and JSON would alter them; see store.RawTexts
+
+	// These fields are not part of the JSON form of a record.
+	CRC        uint32          `json:",omitempty"`
+	Publishing bool            `json:",omitempty"`
+	Replaces   store.FileStamp `json:",omitzero"`
+}
+
+// texts returns pointers to all strings of the item that may contain any bytes, such as paths
+// and header values. The order must be the same in encode and decode.
 func (it *item) texts() []*string {
 	e := &it.Entry
-	all := append([]*string{&it.Path, &it.List, &it.Failed, &e.Out, &e.Dir, &e.List}, it.Record.Texts()...)
+	all := append([]*string{&it.Path, &it.List, &it.LastError, &e.Out, &e.Dir, &e.List}, it.Record.Texts()...)
 	for i := range e.URLs {
 		all = append(all, &e.URLs[i])
 	}
@@ -37,19 +97,19 @@ func (it *item) texts() []*string {
 	return all
 }
 
-// encode returns what decode reads.
+// encode returns the item as JSON.
 func (it *item) encode() ([]byte, error) {
 	r := &it.Record
-	return json.Marshal(stored{it, store.RawTexts(it.texts()), r.CRC, r.Placing, r.Replaces})
+	return json.Marshal(storedItem{it, store.RawTexts(it.texts()), r.CRC, r.Publishing, r.Replaces})
 }
 
-// decode reads what encode wrote into it, which must be zero.
+// decode reads the JSON of encode into the item, which must be zero.
 func (it *item) decode(b []byte) error {
-	s := stored{Item: it}
+	s := storedItem{Item: it}
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err
 	}
-	it.Record.CRC, it.Record.Placing, it.Record.Replaces = s.CRC, s.Placing, s.Replaces
+	it.Record.CRC, it.Record.Publishing, it.Record.Replaces = s.CRC, s.Publishing, s.Replaces
 	store.RestoreTexts(it.texts(), s.Raw)
 	return nil
 }

@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// leastLimit is how many files a run may always delete by default, because half of
-// a few files is less than an ordinary change of a short list.
-const leastLimit = 10
+// minDefaultLimit is the number of files that a run may always delete by default. A guess: half
+// of a short list is less than an ordinary change of it. At 5, such a change would need
+// --max-delete; at 20, a list of 20 files that lost all but one of its lines would delete the
+// others.
+const minDefaultLimit = 10
 
-// A Limit is how many files a run may delete at most: a number, or a share of the
-// files that earlier runs made. The zero Limit is half of them, but not less than
-// ten.
+// A Limit is the largest number of files that a run may delete: a number, or a share of the
+// files that earlier runs made. The zero Limit is half of these files, but at least ten.
 type Limit struct {
 	kind  limitKind
-	value float64 // files, or percent below 100
+	value float64 // files (limitFiles) or percent below 100 (limitShare)
 }
 
 type limitKind int
@@ -28,7 +29,8 @@ const (
 	noLimit
 )
 
-// UnmarshalText reads "20", "20%" or "inf".
+// UnmarshalText parses a limit such as "20", "20%", "0.5%" or "inf". "unlimited" and "100%"
+// mean the same as "inf".
 func (l *Limit) UnmarshalText(text []byte) error {
 	s := string(text)
 	if s == "inf" || s == "unlimited" {
@@ -41,7 +43,7 @@ func (l *Limit) UnmarshalText(text []byte) error {
 			*l = Limit{kind: noLimit}
 			return nil
 		}
-		if err == nil && v >= 0 && v < 100 { // NaN is neither
+		if err == nil && v >= 0 && v < 100 { // false for NaN, which ParseFloat accepts
 			*l = Limit{limitShare, v}
 			return nil
 		}
@@ -52,7 +54,7 @@ func (l *Limit) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is not a number of files such as 20, a share such as 20%%, or inf", s)
 }
 
-// of returns how many files may be deleted if earlier runs made so many.
+// of returns how many files a run may delete if earlier runs made the given number of files.
 func (l Limit) of(made int) int {
 	switch l.kind {
 	case limitFiles:
@@ -62,17 +64,17 @@ func (l Limit) of(made int) int {
 	case noLimit:
 		return math.MaxInt
 	}
-	return max(leastLimit, made/2)
+	return max(minDefaultLimit, made/2)
 }
 
-// A LimitError says that a run has deleted nothing, because it would have been more
-// than its Limit allows.
+// A LimitError reports that a run deleted nothing, because it would have had to delete more
+// files than its Limit allows.
 type LimitError struct {
-	Delete int // files that would have been deleted
+	Delete int // files that the run would have deleted
 	Made   int // files that earlier runs made
-	Most   int // files that the Limit allows
+	Max    int // files that the Limit allows
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("nothing is deleted: it would be %d of the %d files that earlier runs made, and the limit is %d", e.Delete, e.Made, e.Most)
+	return fmt.Sprintf("nothing is deleted: pruning would delete %d of the %d files that earlier runs made, and the limit is %d", e.Delete, e.Made, e.Max)
 }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ import (
 	"pawl/store"
 )
 
-// A rig is a server, a state and a directory to mirror into.
+// A rig is a server, a state directory, and a directory to mirror into.
 type rig struct {
 	t     *testing.T
 	srv   *faultserver.Server
@@ -29,10 +30,10 @@ type rig struct {
 	state string
 	dir   string
 	opts  downloader.Options
-	files map[string]faultserver.File
+	files map[string]faultserver.File // expected files below dir; see check
 
 	outcomes map[string]Outcome // of the last run, by path below dir
-	problems []error
+	problems []error            // of the last run
 }
 
 func newRig(t *testing.T) *rig {
@@ -48,7 +49,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// put makes n small files and returns a list of them.
+// put adds n small files f0000, f0001, … to the server and to r.files, and returns a list of them.
 func (r *rig) put(n int) string {
 	var lines strings.Builder
 	for i := range n {
@@ -60,23 +61,23 @@ func (r *rig) put(n int) string {
 	return lines.String()
 }
 
-// listA is the key of the list that tests mirror.
+// listA is the key of the list that run mirrors.
 const listA = "aaaaaaaaaaaaaaaa"
 
-// oneList is a run's only list.
+// oneList returns the lists of a run with a single, complete list.
 func oneList(key string, r io.Reader) iter.Seq2[List, error] {
 	return func(yield func(List, error) bool) {
-		yield(List{Key: key, Whole: true, Entries: list.Read("list", r, list.Options{})}, nil)
+		yield(List{Key: key, Complete: true, Entries: list.Read("list", r, list.Options{})}, nil)
 	}
 }
 
-// run mirrors a list.
+// run mirrors one list. change alters the options.
 func (r *rig) run(ctx context.Context, text string, change ...func(*Options)) (Counts, error) {
 	r.t.Helper()
 	return r.runLists(ctx, oneList(listA, strings.NewReader(text)), change...)
 }
 
-// runLists mirrors lists.
+// runLists mirrors lists, and checks that no file has two outcomes.
 func (r *rig) runLists(ctx context.Context, lists iter.Seq2[List, error], change ...func(*Options)) (Counts, error) {
 	r.t.Helper()
 	d := downloader.New(r.store, r.opts)
@@ -101,7 +102,7 @@ func (r *rig) runLists(ctx context.Context, lists iter.Seq2[List, error], change
 	return m.Counts(), err
 }
 
-// mustRun is run that must go well.
+// mustRun is run that must not return an error.
 func (r *rig) mustRun(text string, change ...func(*Options)) Counts {
 	r.t.Helper()
 	c, err := r.run(r.t.Context(), text, change...)
@@ -111,7 +112,7 @@ func (r *rig) mustRun(text string, change ...func(*Options)) Counts {
 	return c
 }
 
-// check compares all files on disk with those of the server.
+// check compares the files on disk with r.files.
 func (r *rig) check() {
 	r.t.Helper()
 	for name, f := range r.files {
@@ -125,12 +126,13 @@ func (r *rig) checkFile(name string, f faultserver.File) {
 	want := make([]byte, f.Size)
 	f.ReadAt(want, 0)
 	if err != nil || !bytes.Equal(got, want) {
-		r.t.Errorf("%s: got %d bytes, %v, want the %d of the server", name, len(got), err, len(want))
+		r.t.Errorf("%s: got %d bytes, %v, want the %d bytes of the server", name, len(got), err, len(want))
 	}
 }
 
 func (r *rig) requests() int { return len(r.srv.Requests()) }
 
+// TestMirror: the first run fetches each file with one request; the second run sends no request.
 func TestMirror(t *testing.T) {
 	r := newRig(t)
 	text := r.put(300)
@@ -144,7 +146,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestUpdate: -N asks each file once, and fetches those that have changed.
+// TestUpdate: with Update, a run sends a conditional request for each file, and fetches the files
+// that have changed.
 func TestUpdate(t *testing.T) {
 	r := newRig(t)
 	text := r.put(100)
@@ -171,9 +174,9 @@ func TestUpdate(t *testing.T) {
 	r.check()
 }
 
-// TestAltered: a file that is missing or altered on disk is fetched again, and one
-// that is not ours is left.
-func TestAltered(t *testing.T) {
+// TestAlteredAndForeignFiles: a file that is missing or altered on disk is fetched again; a file
+// that pawl did not download is left alone.
+func TestAlteredAndForeignFiles(t *testing.T) {
 	r := newRig(t)
 	text := r.put(5)
 	foreign := filepath.Join(r.dir, "f0004")
@@ -197,9 +200,9 @@ func TestAltered(t *testing.T) {
 	r.check()
 }
 
-// TestPaths: one path for two URLs, the same URL twice, and paths that leave the
-// directory.
-func TestPaths(t *testing.T) {
+// TestRejectedPaths: an entry with the path of an earlier entry is skipped, with a problem if the
+// URL differs; so are paths outside of the directory.
+func TestRejectedPaths(t *testing.T) {
 	r := newRig(t)
 	r.put(3)
 	u := r.srv.URL
@@ -218,9 +221,9 @@ func TestPaths(t *testing.T) {
 	r.checkFile("a/b/c", r.files["f0002"])
 }
 
-// TestMirrors: sources are tried in order; what is wrong with one is no matter if
-// another has the file.
-func TestMirrors(t *testing.T) {
+// TestSourcesInOrder: the sources of an entry are tried in order, and the file is fetched from the
+// first source that has it.
+func TestSourcesInOrder(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(3<<20, 1)
 	r.srv.Put("good", f)
@@ -232,13 +235,13 @@ func TestMirrors(t *testing.T) {
 	r.checkFile("f", f)
 	r.srv.Reset()
 	if c := r.mustRun(fmt.Sprintf("%s\t%s/good\n  out=f\n", dead, r.srv.URL)); c.Current != 1 || r.requests() != 0 {
-		t.Errorf("again: got %+v, %d requests", c, r.requests())
+		t.Errorf("second run: got %+v, %d requests", c, r.requests())
 	}
 }
 
-// TestChecksums: a file that does not have the list's digest or size is an error,
-// and one that is there with another digest is fetched again.
-func TestChecksums(t *testing.T) {
+// TestDigestAndSizeOfEntry: a file without the digest or size of its entry fails and leaves nothing
+// on disk; a file on disk with the right digest is not requested again.
+func TestDigestAndSizeOfEntry(t *testing.T) {
 	r := newRig(t)
 	text := r.put(2)
 	lines := strings.Split(strings.TrimSpace(text), "\n")
@@ -248,23 +251,23 @@ func TestChecksums(t *testing.T) {
 		t.Errorf("got %+v, %v, %v", c, r.outcomes["f0000"].Err, r.outcomes["f0001"].Err)
 	}
 	if names, _ := filepath.Glob(filepath.Join(r.dir, "*")); len(names) != 0 {
-		t.Errorf("left: %q", names)
+		t.Errorf("files on disk: got %q, want none", names)
 	}
 	r.mustRun(text)
-	h := crc(r.files["f0000"])
+	h := digest(r.files["f0000"])
 	good := lines[0] + "\n  checksum=" + h + "\n"
 	for range 2 {
 		r.srv.Reset()
 		if c := r.mustRun(good); c.Unchanged+c.Current != 1 || r.requests() != 0 {
-			t.Errorf("the right digest: got %+v, %d requests", c, r.requests())
+			t.Errorf("right digest: got %+v, %d requests", c, r.requests())
 		}
 	}
 	if r.outcomes["f0000"].State != Current {
-		t.Errorf("second time: got %s, want that the digest was remembered", r.outcomes["f0000"].State)
+		t.Errorf("second time: got %s, want %s, because the digest is on record", r.outcomes["f0000"].State, Current)
 	}
 }
 
-// TestDeadHosts: dead hosts cost their own files, and the others do not wait.
+// TestDeadHosts: files of dead hosts fail, and the files of other hosts do not wait for them.
 func TestDeadHosts(t *testing.T) {
 	r := newRig(t)
 	text := r.put(50)
@@ -280,21 +283,21 @@ func TestDeadHosts(t *testing.T) {
 	r.check()
 }
 
-// TestRounds: what fails for a while is there in the end.
-func TestRounds(t *testing.T) {
+// TestFailuresAreRetried: a file that fails with HTTP error 503 is fetched in a later round.
+func TestFailuresAreRetried(t *testing.T) {
 	r := newRig(t)
 	text := r.put(20)
 	r.srv.Set(faultserver.First(7, faultserver.Status(503, 0)))
 	rounds := 0
 	c := r.mustRun(text, func(o *Options) { o.OnRound = func(int, int, time.Duration) { rounds++ } })
 	if c.Fetched != 20 || rounds == 0 {
-		t.Errorf("got %+v in %d further rounds", c, rounds)
+		t.Errorf("got %+v in %d further rounds, want 20 fetched in at least one", c, rounds)
 	}
 	r.check()
 }
 
-// TestCancel: what the end of a run leaves is told as pending, and the next run
-// goes on.
+// TestCancel: if the context of a run ends, the files without an outcome are reported as Pending,
+// and the next run fetches them.
 func TestCancel(t *testing.T) {
 	r := newRig(t)
 	text := r.put(100)
@@ -303,7 +306,7 @@ func TestCancel(t *testing.T) {
 	gone := errors.New("gone")
 	n := 0
 	in, out := io.Pipe()
-	go func() { io.WriteString(out, text) }() // and the end never comes
+	go func() { io.WriteString(out, text) }() // without closing out, so that the reader waits for more
 	d := downloader.New(r.store, r.opts)
 	defer d.Close()
 	states := map[State]int{}
@@ -329,7 +332,7 @@ func TestCancel(t *testing.T) {
 	r.check()
 }
 
-// TestManyDeadHosts: however many hosts are silent, those that answer are not held.
+// TestManyDeadHosts: any number of silent hosts does not delay the hosts that respond.
 func TestManyDeadHosts(t *testing.T) {
 	r := newRig(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -348,20 +351,27 @@ func TestManyDeadHosts(t *testing.T) {
 	var last time.Duration
 	c := r.mustRun(lines[0]+dead.String()+strings.Join(lines[1:], ""), func(o *Options) {
 		o.Rounds, o.Jobs = 1, 8
-		tell := o.OnOutcome
+		report := o.OnOutcome
 		o.OnOutcome = func(x Outcome) {
-			if tell(x); x.State == Fetched {
+			if report(x); x.State == Fetched {
 				last = time.Since(begun)
 			}
 		}
 	})
 	if c.Fetched != 40 || c.Failed != 300 || last > 4*time.Second {
-		t.Errorf("got %+v; the last file that was to be had came after %v", c, last)
+		t.Errorf("got %+v; the last file was fetched after %v, want at most 4s", c, last)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	c, _ = r.run(ctx, dead.String(), func(o *Options) { o.Jobs = 8 })
-	if len(r.outcomes) != 300 || c.Pending != 300 { // those, too, that had not their turn
+	if len(r.outcomes) != 300 || c.Pending != 300 { // also the hosts that had no turn yet
 		t.Errorf("cancelled: got %d outcomes, %+v", len(r.outcomes), c)
 	}
+}
+
+// digest returns the SHA-256 digest of f in the form that a list has.
+func digest(f faultserver.File) string {
+	b := make([]byte, f.Size)
+	f.ReadAt(b, 0)
+	return fmt.Sprintf("sha-256=%x", sha256.Sum256(b))
 }

@@ -1,7 +1,5 @@
 package mirror
 
-// This file is about files that the lists of a run no longer name.
-
 import (
 	"context"
 	"errors"
@@ -12,61 +10,75 @@ import (
 	"pawl/store"
 )
 
-// releaseMost is how many records a prune has in memory.
-const releaseMost = 256
+// maxReleaseBatch is how many records Release gets at once, which bounds the memory. A guess: the
+// files of a batch are deleted within one transaction of the state file, and other processes wait
+// for it. Half of it needs twice as many transactions; double makes others wait twice as long.
+const maxReleaseBatch = 256
 
 var (
-	// ErrNotPruned says that nothing was deleted, because not all went well.
-	ErrNotPruned = errors.New("nothing is pruned, as not all went well")
-	// ErrUndeleted says that the file system did not let files be deleted.
-	ErrUndeleted = errors.New("files that no list names cannot be deleted")
+	// ErrNotPruned reports that nothing was deleted, because some files or lists failed, or
+	// because the lists name no files. Such a run does not know which files to keep.
+	ErrNotPruned = errors.New("nothing is pruned, because the run was incomplete or had errors")
+	// ErrUndeleted reports that the file system refused to delete files.
+	ErrUndeleted = errors.New("cannot delete files that no list names")
 )
 
-// A pruning takes the claims of this run's lists from the files that none of them
-// names. It deletes those that no other list claims, and that are as earlier runs left
-// them.
+// A pruning releases the claims of this run's lists on files that the lists no longer name. A
+// file that then has no claim is deleted, unless it was altered since an earlier run fetched
+// it. A pruning has three steps: count checks the limit before anything is deleted, files
+// releases finished files, and parts releases unfinished downloads.
 type pruning struct {
-	*Run
 	ctx    context.Context
-	keys   []string // of the lists that may prune
-	drop   bool     // there are claims to take
-	limit  int      // files that may be deleted
-	failed int      // files that cannot be deleted
-	first  error    // why the first of them cannot
+	store  *store.Store
+	opts   Options
+	report *reporter
+	names  *naming
+	keys   []string // the lists whose claims are released
 
-	shared map[store.FileID]bool // files that the lists name by another path
+	drop     bool                  // set by count: some finished files lose claims
+	limit    int                   // set by count: files that may be deleted
+	shared   map[store.FileID]bool // set by count: files that the lists name by another path
+	failed   int                   // files that could not be deleted
+	firstErr error                 // why the first of them could not
 }
 
-// prune deletes what the lists no longer name, unless that is too much.
+// prune deletes the files that the lists no longer name, within the limit. It must be called
+// after all files have ended.
 func (m *Run) prune(ctx context.Context) error {
-	p := &pruning{Run: m, ctx: ctx, keys: m.named.pruning(m.opts.Together)}
-	if c := m.Counts(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.named.seen.Len() == 0 {
+	if c := m.report.snapshot(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.names.paths.Len() == 0 {
 		return ErrNotPruned
 	}
+	p := &pruning{ctx: ctx, store: m.store, opts: m.opts, report: m.report, names: m.names, keys: m.names.pruningKeys(m.opts.LegacyKey)}
 	if len(p.keys) == 0 {
 		return nil
 	}
+	return p.run()
+}
+
+// run runs the steps. It returns the first error of a step, or ErrUndeleted if some files could
+// not be deleted.
+func (p *pruning) run() error {
 	for _, step := range []func() error{p.count, p.files, p.parts} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	if p.failed > 0 {
-		return fmt.Errorf("%w: %d of them, the first because of: %w", ErrUndeleted, p.failed, p.first)
+		return fmt.Errorf("%w: %d failed, the first with: %w", ErrUndeleted, p.failed, p.firstErr)
 	}
 	return nil
 }
 
-// each calls fn for the finished files of lists below Dir, until ctx ends, and says
-// whether this run has named each of them.
+// each calls fn for each finished file below Dir that a list has made, until fn returns an error
+// or ctx ends. named reports whether this run's lists name the file.
 func (p *pruning) each(fn func(rec store.Record, named bool) error) error {
 	prefix := strings.TrimSuffix(p.opts.Dir, string(filepath.Separator)) + string(filepath.Separator)
-	for rec, err := range p.st.Finished(prefix) {
+	for rec, err := range p.store.Finished(prefix) {
 		if err == nil {
 			err = context.Cause(p.ctx)
 		}
 		if err == nil && len(rec.Lists) > 0 {
-			err = fn(rec, p.named.seen.Has(strings.TrimPrefix(rec.Target, prefix)))
+			err = fn(rec, p.names.paths.Has(strings.TrimPrefix(rec.Target, prefix)))
 		}
 		if err != nil {
 			return err
@@ -75,19 +87,20 @@ func (p *pruning) each(fn func(rec store.Record, named bool) error) error {
 	return nil
 }
 
-// drops reports whether the lists of this run claim a file that they no longer name.
+// drops reports whether a file loses claims: lists of keys claim it, and no list names it.
 func (p *pruning) drops(rec store.Record, named bool) bool {
 	return !named && rec.Lists.Has(p.keys...)
 }
 
-// frees reports whether no other list claims a file.
+// frees reports whether no list claims a file once the claims of keys are released.
 func (p *pruning) frees(rec store.Record) bool { return len(rec.Lists.Without(p.keys...)) == 0 }
 
-// count returns a LimitError if too many files would be deleted. Of the files that
-// this run has named, those count that were there before it.
+// count counts the files that would be deleted, and returns a LimitError if they are too many. The
+// limit may be a share of the files that earlier runs made for these lists, so count also
+// counts these: the files that are named or claimed, without the new files of this run.
 func (p *pruning) count() error {
-	made, going := 0, 0
-	ids := make(map[store.FileID]int) // of what would be deleted, and how many paths lead there
+	made, deletions := 0, 0
+	ids := make(map[store.FileID]int) // number of paths of each file that would be deleted
 	err := p.each(func(rec store.Record, named bool) error {
 		if named || rec.Lists.Has(p.keys...) {
 			made++
@@ -98,10 +111,10 @@ func (p *pruning) count() error {
 		if p.drop = true; !p.frees(rec) {
 			return nil
 		}
-		intact, err := p.st.Reconcile(rec) // a crash may have left it without its name
+		intact, err := p.store.Reconcile(rec) // not Intact: a crash may have left the file without its final name
 		if intact {
-			going++
-			if id, ok := p.st.FileID(rec); ok {
+			deletions++
+			if id, ok := p.store.FileID(rec); ok {
 				ids[id]++
 			}
 		}
@@ -114,17 +127,18 @@ func (p *pruning) count() error {
 		return err
 	}
 	for id := range p.shared {
-		going -= ids[id]
+		deletions -= ids[id]
 	}
-	made = max(0, made-p.named.fresh)
-	if p.limit = p.opts.MaxDelete.of(made); going > p.limit {
-		return &LimitError{Delete: going, Made: made, Most: p.limit}
+	made = max(0, made-p.names.newFiles)
+	if p.limit = p.opts.MaxDelete.of(made); deletions > p.limit {
+		return &LimitError{Delete: deletions, Made: made, Max: p.limit}
 	}
 	return nil
 }
 
-// share finds out which of the files are also those of paths that the lists name. They
-// stay, with their claims.
+// share sets p.shared: the files in ids that the lists also name by another path, for example
+// through a symbolic link to a directory. These files must not be deleted, and they keep
+// their claims.
 func (p *pruning) share(ids map[store.FileID]int) error {
 	p.shared = make(map[store.FileID]bool)
 	if len(ids) == 0 {
@@ -134,15 +148,16 @@ func (p *pruning) share(ids map[store.FileID]int) error {
 		if !named {
 			return nil
 		}
-		if id, ok := p.st.FileID(rec); ok && ids[id] > 0 {
+		if id, ok := p.store.FileID(rec); ok && ids[id] > 0 {
 			p.shared[id] = true
 		}
 		return nil
 	})
 }
 
-// files releases finished files. It keeps to the limit even if other processes have
-// released more of them since they were counted.
+// files releases the claims on finished files, and deletes files. It checks the limit again,
+// because other processes may have released claims since count, so that more files would be
+// deleted.
 func (p *pruning) files() error {
 	if !p.drop {
 		return nil
@@ -153,14 +168,14 @@ func (p *pruning) files() error {
 		if !p.drops(rec, named) {
 			return nil
 		}
-		if p.frees(rec) && p.st.Intact(rec) {
-			if id, _ := p.st.FileID(rec); left == 0 || p.shared[id] {
-				return nil
+		if p.frees(rec) && p.store.Intact(rec) {
+			if id, _ := p.store.FileID(rec); left == 0 || p.shared[id] {
+				return nil // keeps its claims, so that the next run can release them
 			}
 			left--
-			p.would(rec.Target, rec)
+			p.reportDryRun(rec.Target, rec)
 		}
-		if batch = append(batch, rec); len(batch) < releaseMost {
+		if batch = append(batch, rec); len(batch) < maxReleaseBatch {
 			return nil
 		}
 		err := p.release(batch)
@@ -173,48 +188,49 @@ func (p *pruning) files() error {
 	return p.release(batch)
 }
 
-// release takes the claims from a batch of finished files, and then removes the
-// directories that this has emptied.
+// release releases the claims on a batch of finished files, and then removes the directories that
+// have become empty. Store.Release may process only the first part of a batch at a time.
 func (p *pruning) release(batch []store.Record) error {
 	for len(batch) > 0 && !p.opts.DryRun {
-		ends, err := p.st.Release(batch, p.keys)
+		results, err := p.store.Release(batch, p.keys)
 		if err != nil {
 			return err
 		}
-		for _, end := range ends {
-			if end.Err != nil {
-				p.fails(end.Err)
-			} else if end.Deleted {
-				p.deleted(end.Record.Target, end.Record)
+		for _, res := range results {
+			if res.Err != nil {
+				p.addFailure(res.Err)
+			} else if res.Deleted {
+				p.reportPruned(res.Record.Target, res.Record)
 			}
 		}
-		for _, end := range ends {
-			if end.Deleted {
-				p.st.RemoveEmpty(p.opts.Dir, filepath.Dir(end.Record.Target))
+		for _, res := range results {
+			if res.Deleted {
+				p.store.RemoveEmpty(p.opts.Dir, filepath.Dir(res.Record.Target))
 			}
 		}
-		batch = batch[len(ends):]
+		batch = batch[len(results):]
 	}
 	return nil
 }
 
-// parts abandons unfinished downloads. A running one stays.
+// parts abandons the unfinished downloads that lose claims. A download that is running in another
+// process stays.
 func (p *pruning) parts() error {
-	records, err := p.st.Unfinished()
+	records, err := p.store.Unfinished()
 	if err != nil {
 		return err
 	}
 	for _, rec := range records {
 		rel, err := filepath.Rel(p.opts.Dir, rec.Target)
-		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.named.seen.Has(rel)) {
+		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.names.paths.Has(rel)) {
 			continue
 		}
 		if p.ctx.Err() != nil {
 			return context.Cause(p.ctx)
 		}
 		if p.opts.DryRun {
-			if p.frees(rec) && !p.st.Running(rec) {
-				p.would(rec.Part(), store.Record{Size: -1})
+			if p.frees(rec) && !p.store.Running(rec) {
+				p.reportDryRun(rec.Part(), store.Record{Size: -1})
 			}
 			continue
 		}
@@ -223,40 +239,40 @@ func (p *pruning) parts() error {
 	return nil
 }
 
-// part abandons one download. One that is complete, but for its name, gets that, and
-// the next run prunes it.
+// part abandons one download. If all of its bytes were verified and only the final name is missing,
+// part completes it instead; the next run prunes the finished file.
 func (p *pruning) part(rec store.Record) {
 	if rec.State == store.Finishing {
-		if part, err := p.st.Resume(rec.ID); err == nil {
+		if part, err := p.store.Resume(rec.ID); err == nil {
 			part.Close()
 			return
 		}
 	}
-	switch removed, err := p.st.Abandon(rec.ID, p.keys); {
+	switch removed, err := p.store.Abandon(rec.ID, p.keys); {
 	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrNotFound):
 	case err != nil:
-		p.fails(err)
+		p.addFailure(err)
 	case removed:
-		p.deleted(rec.Part(), store.Record{Size: -1})
-		p.st.RemoveEmpty(p.opts.Dir, filepath.Dir(rec.Target))
+		p.reportPruned(rec.Part(), store.Record{Size: -1})
+		p.store.RemoveEmpty(p.opts.Dir, filepath.Dir(rec.Target))
 	}
 }
 
-// would tells of a file that a dry run would delete.
-func (p *pruning) would(path string, rec store.Record) {
+// reportDryRun reports, in a dry run, a file that would be deleted.
+func (p *pruning) reportDryRun(path string, rec store.Record) {
 	if p.opts.DryRun {
-		p.deleted(path, rec)
+		p.reportPruned(path, rec)
 	}
 }
 
-// deleted tells of a file that is gone.
-func (p *pruning) deleted(path string, rec store.Record) {
-	p.tell(Outcome{Path: path, State: Pruned, URL: rec.URL, Record: rec})
+// reportPruned reports a deleted file.
+func (p *pruning) reportPruned(path string, rec store.Record) {
+	p.report.outcome(Outcome{Path: path, State: Pruned, URL: rec.URL, Record: rec})
 }
 
-// fails notes that a file cannot be deleted.
-func (p *pruning) fails(err error) {
-	if p.failed++; p.first == nil {
-		p.first = err
+// addFailure records that a file cannot be deleted. Pruning continues with the next file.
+func (p *pruning) addFailure(err error) {
+	if p.failed++; p.firstErr == nil {
+		p.firstErr = err
 	}
 }

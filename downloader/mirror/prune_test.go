@@ -21,25 +21,25 @@ const listB = "bbbbbbbbbbbbbbbb"
 
 func withPrune(o *Options) { o.Prune = true }
 
-// A text is a list by its text.
+// A text is a list as text.
 type text struct {
 	key, entries string
-	cut          bool // it may be
+	cut          bool // the list may have been cut off: it is not Complete
 }
 
-// lists are those of a run.
+// lists returns the lists of a run.
 func lists(texts ...text) iter.Seq2[List, error] {
 	return func(yield func(List, error) bool) {
 		for _, t := range texts {
 			entries := list.Read("list", strings.NewReader(t.entries), list.Options{})
-			if !yield(List{Key: t.key, Whole: !t.cut, Entries: entries}, nil) {
+			if !yield(List{Key: t.key, Complete: !t.cut, Entries: entries}, nil) {
 				return
 			}
 		}
 	}
 }
 
-// mustRunLists is runLists that must go well.
+// mustRunLists is runLists that must not return an error.
 func (r *rig) mustRunLists(texts []text, change ...func(*Options)) Counts {
 	r.t.Helper()
 	c, err := r.runLists(r.t.Context(), lists(texts...), change...)
@@ -54,12 +54,12 @@ func firstOf(n int, entries string) string {
 	return strings.Join(strings.SplitAfter(entries, "\n")[:n], "")
 }
 
-// wantThere checks which files there are.
-func (r *rig) wantThere(want map[string]bool) {
+// wantExist checks which of the named files exist.
+func (r *rig) wantExist(want map[string]bool) {
 	r.t.Helper()
 	for name, want := range want {
 		if _, err := os.Lstat(filepath.Join(r.dir, name)); (err == nil) != want {
-			r.t.Errorf("%s: got %v, want it there: %v", name, err, want)
+			r.t.Errorf("%s: got error %v, want it to exist: %v", name, err, want)
 		}
 	}
 }
@@ -74,9 +74,9 @@ func (r *rig) claims(name string) store.Lists {
 	return rec.Lists
 }
 
-// TestPrune: what earlier runs made and the list no longer names goes, and nothing
-// else.
-func TestPrune(t *testing.T) {
+// TestPruneDeletes: Prune deletes the files that earlier runs fetched and that the list no longer
+// names. It deletes no other files, no altered files, and nothing after a failure.
+func TestPruneDeletes(t *testing.T) {
 	r := newRig(t)
 	all := r.put(6)
 	r.mustRun(all)
@@ -87,19 +87,19 @@ func TestPrune(t *testing.T) {
 		t.Errorf("after a failure: got %v, want ErrNotPruned", err)
 	}
 	if _, err := r.run(t.Context(), "# nothing\n", withPrune); !errors.Is(err, ErrNotPruned) {
-		t.Errorf("an empty list: got %v, want ErrNotPruned", err)
+		t.Errorf("empty list: got %v, want ErrNotPruned", err)
 	}
 	if c := r.mustRunLists([]text{{key: listB, entries: firstOf(4, all)}}, withPrune); c.Pruned != 0 {
-		t.Errorf("another list: got %+v", c)
+		t.Errorf("another list: got %+v, want none pruned", c)
 	}
 	if c := r.mustRun(firstOf(4, all), withPrune); c.Pruned != 1 || c.Current != 4 {
 		t.Errorf("got %+v, want one pruned", c)
 	}
-	r.wantThere(map[string]bool{"f0003": true, "f0004": false, "f0005": true, "mine": true})
+	r.wantExist(map[string]bool{"f0003": true, "f0004": false, "f0005": true, "mine": true})
 }
 
-// TestClaims: a list claims all files that it names and a list has made, with or
-// without Prune, whatever becomes of them.
+// TestClaims: a list claims each file that it names and that a list has fetched, with and without
+// Prune, whether the file is current, missing, failed or fetched. A dry run claims nothing.
 func TestClaims(t *testing.T) {
 	r := newRig(t)
 	all := r.put(4)
@@ -109,7 +109,7 @@ func TestClaims(t *testing.T) {
 	other := firstOf(2, all) + r.srv.URL + "/none\n  out=f0002\n" + r.srv.URL + "/f0003\n"
 	r.mustRunLists([]text{{key: listB, entries: other}}, func(o *Options) { o.DryRun = true })
 	if got := r.claims("f0000"); !slices.Equal(got, []string{listA}) {
-		t.Errorf("after a dry run: got %v", got)
+		t.Errorf("after a dry run: got lists %v, want only listA", got)
 	}
 	r.mustRunLists([]text{{key: listB, entries: other}})
 	for name, want := range map[string][]string{"f0000": both, "f0001": both, "f0002": both, "f0003": {listB}} {
@@ -119,28 +119,28 @@ func TestClaims(t *testing.T) {
 	}
 	r.mustRunLists([]text{{key: store.Nameless, entries: all}})
 	if got := r.claims("f0003"); !slices.Equal(got, []string{store.Nameless, listB}) {
-		t.Errorf("after a list without a name: got %v", got)
+		t.Errorf("after a list without a name: got lists %v, want Nameless and listB", got)
 	}
 }
 
-// TestClaimsOfOverlap: of two lists of one run, each claims what both of them name,
-// whatever is on record before, and even if the run has failures.
-func TestClaimsOfOverlap(t *testing.T) {
+// TestClaimsOfOverlappingLists: if two lists of one run name a file, both claim it, whether it was on
+// record before or not, and even if the run has failures.
+func TestClaimsOfOverlappingLists(t *testing.T) {
 	r := newRig(t)
-	all := r.put(3*lookMost + 7)
+	all := r.put(3*maxLookupBatch + 7)
 	lines := strings.SplitAfter(all, "\n")
 	r.mustRun(firstOf(100, all))
 	twice := []text{
-		{key: listA, entries: firstOf(2*lookMost, all) + lines[0] + r.srv.URL + "/none\n"},
+		{key: listA, entries: firstOf(2*maxLookupBatch, all) + lines[0] + r.srv.URL + "/none\n"},
 		{key: listB, entries: strings.Join(lines[50:], "") + lines[50]},
 	}
 	for range 2 {
 		if c := r.mustRunLists(twice); c.Failed != 1 || c.Problems != 0 {
-			t.Fatalf("got %+v", c)
+			t.Fatalf("got %+v, want one failure and no problems", c)
 		}
-		for i := range 3*lookMost + 7 {
+		for i := range 3*maxLookupBatch + 7 {
 			var want []string
-			if i < 2*lookMost {
+			if i < 2*maxLookupBatch {
 				want = append(want, listA)
 			}
 			if i >= 50 {
@@ -153,14 +153,14 @@ func TestClaimsOfOverlap(t *testing.T) {
 	}
 }
 
-// An interrupted run has claimed what it has read.
-func TestClaimsOfInterrupted(t *testing.T) {
+// TestClaimsOfInterruptedRun: an interrupted run claims the files of all entries that it has read.
+func TestClaimsOfInterruptedRun(t *testing.T) {
 	r := newRig(t)
 	all := r.put(20)
 	r.mustRun(all)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
-	stop := func(yield func(List, error) bool) {
+	cancelling := func(yield func(List, error) bool) { // ends the context after the last list
 		for l := range lists(text{key: listB, entries: all}, text{key: "cccccccccccccccc", entries: all}) {
 			if !yield(l, nil) {
 				return
@@ -168,7 +168,7 @@ func TestClaimsOfInterrupted(t *testing.T) {
 		}
 		cancel(gone)
 	}
-	if _, err := r.runLists(ctx, stop); !errors.Is(err, gone) {
+	if _, err := r.runLists(ctx, cancelling); !errors.Is(err, gone) {
 		t.Errorf("got error %v, want the cause", err)
 	}
 	if got := r.claims("f0019"); len(got) != 3 {
@@ -176,12 +176,13 @@ func TestClaimsOfInterrupted(t *testing.T) {
 	}
 }
 
-// TestPrunes: which lists of a run prune.
-func TestPrunes(t *testing.T) {
+// TestListsThatPrune: a list prunes if it is complete, has a name and is not empty, whatever the other
+// lists of the run are.
+func TestListsThatPrune(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		texts func(one, other string) []text
-		want  bool // that what only listA named goes
+		want  bool // f0000, which only listA has named before, is deleted
 	}{
 		{"whole", func(one, other string) []text { return []text{{key: listA, entries: one}} }, true},
 		{"cut", func(one, other string) []text { return []text{{key: listA, entries: one, cut: true}} }, false},
@@ -208,13 +209,14 @@ func TestPrunes(t *testing.T) {
 			lines := strings.SplitAfter(r.put(3), "\n")
 			r.mustRun(lines[0] + lines[1])
 			r.mustRunLists(tt.texts(lines[1], lines[2]), withPrune)
-			r.wantThere(map[string]bool{"f0000": !tt.want, "f0001": true})
+			r.wantExist(map[string]bool{"f0000": !tt.want, "f0001": true})
 		})
 	}
 }
 
-// TestPruneFull: a file that too many lists have named is never deleted.
-func TestPruneFull(t *testing.T) {
+// TestPruneKeepsManyClaims: a record keeps a bounded number of claims; a file that more lists have
+// named belongs to Nameless, and is never deleted.
+func TestPruneKeepsManyClaims(t *testing.T) {
 	r := newRig(t)
 	lines := strings.SplitAfter(r.put(2), "\n")
 	var keys []string
@@ -225,14 +227,15 @@ func TestPruneFull(t *testing.T) {
 	for _, key := range keys {
 		r.mustRunLists([]text{{key: key, entries: lines[1]}}, withPrune)
 	}
-	r.wantThere(map[string]bool{"f0000": true})
+	r.wantExist(map[string]bool{"f0000": true})
 	if got := r.claims("f0000"); !slices.Equal(got, []string{store.Nameless}) {
-		t.Errorf("got lists %v", got)
+		t.Errorf("got lists %v, want only Nameless", got)
 	}
 }
 
-// A file that a crash has left without its name is no file to delete, and is forgotten.
-func TestPrunePlacing(t *testing.T) {
+// TestPruneAfterCrash: if a crash has left a file without its name, Prune does not delete the file that
+// somebody else has put there, and does not count it against the limit.
+func TestPruneAfterCrash(t *testing.T) {
 	r := newRig(t)
 	all := r.put(2)
 	r.mustRun(all)
@@ -241,16 +244,16 @@ func TestPrunePlacing(t *testing.T) {
 	os.Remove(mine)
 	os.WriteFile(mine, []byte("mine"), 0o666)
 	if c := r.mustRun(firstOf(1, all), withPrune, func(o *Options) { o.MaxDelete = Limit{kind: limitFiles} }); c.Pruned != 0 {
-		t.Errorf("got %+v", c)
+		t.Errorf("got %+v, want none pruned", c)
 	}
 	if got, _ := os.ReadFile(mine); string(got) != "mine" {
-		t.Errorf("got %q", got)
+		t.Errorf("the file of somebody else: got %q", got)
 	}
 }
 
-// TestPruneWhileNamed: while one list drops files and prunes, another list begins to
-// name them. However the two runs meet, in the end that list has all its files.
-func TestPruneWhileNamed(t *testing.T) {
+// TestPruneDuringOtherRun: while a run prunes files, another process begins to mirror a list that
+// names them. In whatever order their steps happen, in the end all files of that list are there.
+func TestPruneDuringOtherRun(t *testing.T) {
 	r := newRig(t)
 	all := r.put(60)
 	for round := range 15 {
@@ -275,6 +278,7 @@ func TestPruneWhileNamed(t *testing.T) {
 
 func withoutLimit(o *Options) { o.MaxDelete = Limit{kind: noLimit} }
 
+// TestLimit: the texts of limits, the number of files that they allow, and texts that are no limits.
 func TestLimit(t *testing.T) {
 	for _, tt := range []struct {
 		text string
@@ -303,26 +307,27 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestPruneTogether: what was claimed for several lists together goes when they are whole
-// and no longer name it.
-func TestPruneTogether(t *testing.T) {
+// TestPruneLegacyKey: files that were claimed under LegacyKey are deleted if all lists of the run are
+// complete and none of them names the file.
+func TestPruneLegacyKey(t *testing.T) {
 	r := newRig(t)
 	all := r.put(4)
-	const both = "cccccccccccccccc"
-	together := func(o *Options) { o.Together = both }
-	r.mustRunLists([]text{{key: both, entries: all}})
+	const legacyKey = "cccccccccccccccc"
+	withLegacyKey := func(o *Options) { o.LegacyKey = legacyKey }
+	r.mustRunLists([]text{{key: legacyKey, entries: all}})
 	a, b := firstOf(2, all), strings.TrimPrefix(firstOf(3, all), firstOf(2, all))
-	r.mustRunLists([]text{{key: listA, entries: a}}, withPrune, together, func(o *Options) { o.Together = "" })
-	r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b, cut: true}}, withPrune, together)
-	r.wantThere(map[string]bool{"f0003": true})
-	if c := r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b}}, withPrune, together); c.Pruned != 1 {
+	r.mustRunLists([]text{{key: listA, entries: a}}, withPrune)
+	r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b, cut: true}}, withPrune, withLegacyKey)
+	r.wantExist(map[string]bool{"f0003": true})
+	if c := r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b}}, withPrune, withLegacyKey); c.Pruned != 1 {
 		t.Errorf("got %+v, want one pruned", c)
 	}
-	r.wantThere(map[string]bool{"f0000": true, "f0002": true, "f0003": false})
+	r.wantExist(map[string]bool{"f0000": true, "f0002": true, "f0003": false})
 }
 
-// TestPruneOneFile: a file that the list names by another path stays.
-func TestPruneOneFile(t *testing.T) {
+// TestPruneKeepsLinkedFile: a file that the list now names by another path, through a symbolic link
+// to its directory, is not deleted.
+func TestPruneKeepsLinkedFile(t *testing.T) {
 	r := newRig(t)
 	all := r.put(3)
 	entries := func(dir string) (text string) {
@@ -345,5 +350,5 @@ func TestPruneOneFile(t *testing.T) {
 	if c.Pruned != 1 {
 		t.Errorf("got %+v, want one pruned", c)
 	}
-	r.wantThere(map[string]bool{"v1/f0000": true, "v1/f0001": true, "v1/f0002": false})
+	r.wantExist(map[string]bool{"v1/f0000": true, "v1/f0001": true, "v1/f0002": false})
 }

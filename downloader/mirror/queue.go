@@ -1,5 +1,3 @@
-// Package mirror brings a directory in line with lists of files. What a list
-// says may be long: memory here does not grow with it, but for some bytes a path.
 package mirror
 
 import (
@@ -8,174 +6,176 @@ import (
 )
 
 const (
-	linkSize = 4                   // bytes at the end of a page: the number of the next
-	pageData = pageSize - linkSize // bytes of items in a page
-	sizeSize = 4                   // bytes before an item: its length
+	linkSize    = 4                   // bytes at the end of a page: the number of the next page
+	pagePayload = pageSize - linkSize // bytes of a page that items can use
+	lengthSize  = 4                   // bytes before an item: its length
 )
 
-// A queue is work that waits, by host. It gives the hosts turns, so that the
-// many items of one do not hold those of another, and lets hosts that are not
-// ready sleep.
+// A queue holds waiting items, first in, first out for each host. The hosts take turns, so that
+// a host with many items does not delay the items of other hosts. A host that is not ready
+// sleeps until Wake.
 //
-// The items of a host are one stream of bytes over a chain of pages, each item
-// with its length before it and each page but the last with the number of the
-// next at its end. A page is of one host. The latest used pages are in memory,
-// 4 MiB at most, the others in the temporary file; so the number of hosts does
-// not change the memory of items. Beside it, a host with items needs about 100
-// bytes and its name, whether it has one item or a million, and the file 4 bytes
-// for each KiB of it that is free. The file is no longer than what all items
-// needed at one time and up to two pages (2 KiB) for each host.
+// The items of a host form one stream of bytes over a chain of pages. Each item is preceded by
+// its length, and each page except the last ends with the number of the next page. No page holds
+// items of two hosts.
+//
+// At most 4 MiB of pages are in memory; a temporary file holds the others. So memory does not
+// grow with the number of items, but only by about 100 bytes and the name of each host that
+// has items, and by 4 bytes for each free page of the file. The file never needs more than all
+// items at their peak and two pages (2 KiB) for each host.
 //
 // A queue is not safe for concurrent use.
 type queue struct {
-	pages       *spill
-	lines       map[string]*line // by host; none is empty
-	first, last *line            // of those awake, by turn; nil if there is none
-	n           int              // items of all
-	crossed     []uint32         // pages that the write under way began, or the read came to the end of
+	pages        *pager
+	byHost       map[string]*hostQueue // the hosts that have items
+	first, last  *hostQueue            // the turns of the hosts that are awake; first is nil if there are none
+	n            int                   // items of all hosts
+	crossedPages []uint32              // pages that the current Push has allocated or the current Next has read to the end
 }
 
-// A line is the items of one host.
-type line struct {
+// A hostQueue is the items of one host.
+type hostQueue struct {
 	host   string
-	n      int // items; 0 only within Push and Next
-	head   place
-	tail   place
-	asleep bool
-	next   *line // the turn after this one, if awake
+	n      int        // items; 0 only during Push and Next
+	head   position   // of the first item
+	tail   position   // behind the last item
+	asleep bool       // the host was not ready when it had its turn, and has none until Wake
+	next   *hostQueue // the host with the next turn, if awake
 }
 
-// A place is where in the stream of a host an item begins.
-type place struct {
+// A position is a place in the stream of a host.
+type position struct {
 	page uint32
-	off  int32 // in [0, pageData]
+	off  int32 // in [0, pagePayload]; at pagePayload, the stream continues on the next page
 }
 
-// newQueue returns an empty queue that keeps what does not fit in memory in a
-// temporary file in dir. The file is created when it is first needed, and has
-// no name once it is open; where open files must have one, Close removes it.
+// newQueue returns an empty queue. If its items do not fit in memory, it creates a temporary
+// file in dir. Close must be called, because it removes the file on systems on which an open
+// file must have a name.
 func newQueue(dir string) *queue {
-	return &queue{pages: newSpill(dir), lines: make(map[string]*line)}
+	return &queue{pages: newPager(dir), byHost: make(map[string]*hostQueue)}
 }
 
-// Len returns the number of items.
+// Len returns the number of items of all hosts.
 func (q *queue) Len() int { return q.n }
 
 // LenHost returns the number of items of one host.
 func (q *queue) LenHost(host string) int {
-	if l := q.lines[host]; l != nil {
-		return l.n
+	if h := q.byHost[host]; h != nil {
+		return h.n
 	}
 	return 0
 }
 
-// Push adds an item, shorter than 4 GiB, behind all others of its host. The
-// item stays the caller's. A host without items is awake and gets the last
-// turn; one that sleeps goes on sleeping. An error is one of the temporary
-// file, such as a full disk; the queue then is what it was, Next goes on, and
-// Push may be tried again when the disk has room, or the queue is empty.
+// Push appends an item, which must be shorter than 4 GiB, to the items of its host. Push does
+// not keep item. A host that had no items is awake and gets the last turn; a sleeping host
+// continues to sleep.
+//
+// Push returns the errors of the temporary file, for example if the disk is full. The queue is
+// then unchanged and usable, and Push may be tried again later.
 func (q *queue) Push(host string, item []byte) error {
-	l := q.lines[host]
-	if l == nil {
-		start := place{page: q.pages.alloc()}
-		l = &line{host: strings.Clone(host), head: start, tail: start}
+	h := q.byHost[host]
+	if h == nil {
+		start := position{page: q.pages.alloc()}
+		h = &hostQueue{host: strings.Clone(host), head: start, tail: start}
 	}
-	tail, err := q.add(l.tail, item)
+	tail, err := q.appendItem(h.tail, item)
 	if err != nil {
-		if l.n == 0 {
-			q.pages.release(l.tail.page)
+		if h.n == 0 {
+			q.pages.release(h.tail.page)
 		}
 		return err
 	}
-	l.tail = tail
-	l.n++
+	h.tail = tail
+	h.n++
 	q.n++
-	if l.n == 1 {
-		q.lines[l.host] = l
-		q.queueUp(l)
+	if h.n == 1 {
+		q.byHost[h.host] = h
+		q.appendTurn(h)
 	}
 	return nil
 }
 
-// Next takes the first item of the next host in turn that is ready, and gives
-// that host the last turn. Without any it returns false. The item is the
-// caller's.
+// Next removes and returns the first item of the first host, by turns, that is ready, and
+// gives this host the last turn. It returns false if no host that is awake is ready. The
+// caller may keep the item.
 //
-// A host of which ready says no sleeps: it is not asked about again before
-// Wake, which the caller owes it once that may have changed. So ready is called
-// once for an item, and once more for each Wake and for each host that is new,
-// however many hosts sleep. It must not use the queue.
+// If ready returns false for a host, the host sleeps. Next does not ask about it again until
+// the caller calls Wake, which the caller must do when the host may have become ready. So the
+// number of calls of ready does not depend on the number of sleeping hosts: there is one for
+// each item, each Wake and each new host. ready must not use the queue.
 //
-// An error is one of reading the temporary file; the item then stays the first
-// of the host, whose turn is over.
+// If the temporary file cannot be read, Next returns the host and the error. The item stays the
+// first of its host, and the host gets the last turn.
 func (q *queue) Next(ready func(host string) bool) (host string, item []byte, ok bool, err error) {
 	for q.first != nil {
-		l := q.first
-		q.first, l.next = l.next, nil
-		if l.asleep = !ready(l.host); l.asleep {
+		h := q.first
+		q.first, h.next = h.next, nil
+		if h.asleep = !ready(h.host); h.asleep {
 			continue
 		}
-		item, err := q.take(l)
-		if l.n > 0 {
-			q.queueUp(l)
+		item, err := q.takeItem(h)
+		if h.n > 0 {
+			q.appendTurn(h)
 		} else {
-			q.pages.release(l.tail.page)
-			delete(q.lines, l.host)
+			q.pages.release(h.tail.page)
+			delete(q.byHost, h.host)
 		}
-		return l.host, item, err == nil, err
+		return h.host, item, err == nil, err
 	}
 	return "", nil, false, nil
 }
 
-// Wake makes Next ask again whether a host is ready, whose turn is the last. It
-// does nothing to a host that is awake or has no items.
+// Wake ends the sleep of a host and gives it the last turn, so that Next asks again whether
+// it is ready. Wake does nothing if the host is awake or has no items.
 func (q *queue) Wake(host string) {
-	if l := q.lines[host]; l != nil && l.asleep {
-		l.asleep = false
-		q.queueUp(l)
+	if h := q.byHost[host]; h != nil && h.asleep {
+		h.asleep = false
+		q.appendTurn(h)
 	}
 }
 
-// Close drops all items and the temporary file. The queue must not be used
-// afterwards, but to close it again.
+// Close discards all items and removes the temporary file. Afterwards the queue is empty;
+// Push must not be called. Close may be called again.
 func (q *queue) Close() error {
 	*q = queue{pages: q.pages}
 	return q.pages.close()
 }
 
-// queueUp gives a host the last turn.
-func (q *queue) queueUp(l *line) {
+// appendTurn gives a host the last turn. The host must not have a turn.
+func (q *queue) appendTurn(h *hostQueue) {
 	if q.first == nil {
-		q.first = l
+		q.first = h
 	} else {
-		q.last.next = l
+		q.last.next = h
 	}
-	q.last = l
+	q.last = h
 }
 
-// add writes an item and returns where the next will begin. If it fails, the
-// pages that it began are released; what it wrote to others does not count.
-func (q *queue) add(at place, item []byte) (place, error) {
-	q.crossed = q.crossed[:0]
-	var size [sizeSize]byte
+// appendItem writes an item at a position and returns the position behind it. If it fails, it
+// releases the pages that it has allocated. It may then have written to the page of at, but
+// nothing refers to these bytes, and the next Push overwrites them.
+func (q *queue) appendItem(at position, item []byte) (position, error) {
+	q.crossedPages = q.crossedPages[:0]
+	var size [lengthSize]byte
 	binary.LittleEndian.PutUint32(size[:], uint32(len(item)))
 	at, err := q.write(at, size[:])
 	if err == nil {
 		at, err = q.write(at, item)
 	}
 	if err != nil {
-		for _, page := range q.crossed {
+		for _, page := range q.crossedPages {
 			q.pages.release(page)
 		}
 	}
 	return at, err
 }
 
-// take reads the first item of a host, and takes it out if that succeeds.
-func (q *queue) take(l *line) ([]byte, error) {
-	q.crossed = q.crossed[:0]
-	var size [sizeSize]byte
-	at, err := q.read(l.head, size[:])
+// takeItem reads the first item of a host and, if that succeeds, removes it.
+func (q *queue) takeItem(h *hostQueue) ([]byte, error) {
+	q.crossedPages = q.crossedPages[:0]
+	var size [lengthSize]byte
+	at, err := q.read(h.head, size[:])
 	if err != nil {
 		return nil, err
 	}
@@ -183,29 +183,29 @@ func (q *queue) take(l *line) ([]byte, error) {
 	if at, err = q.read(at, item); err != nil {
 		return nil, err
 	}
-	for _, page := range q.crossed {
+	for _, page := range q.crossedPages {
 		q.pages.release(page)
 	}
-	l.head = at
-	l.n--
+	h.head = at
+	h.n--
 	q.n--
 	return item, nil
 }
 
-// write puts b at a place and in as many further pages as it takes, and returns
-// where it ends. A page gets its link when there is something to follow.
-func (q *queue) write(at place, b []byte) (place, error) {
+// write writes b at a position, continues on new pages as necessary, and returns the position
+// behind b. A page gets its link only when bytes follow.
+func (q *queue) write(at position, b []byte) (position, error) {
 	for len(b) > 0 {
-		if at.off == pageData {
+		if at.off == pagePayload {
 			next := q.pages.alloc()
-			q.crossed = append(q.crossed, next)
+			q.crossedPages = append(q.crossedPages, next)
 			link := binary.LittleEndian.AppendUint32(nil, next)
-			if err := q.pages.write(at.page, pageData, link); err != nil {
+			if err := q.pages.write(at.page, pagePayload, link); err != nil {
 				return at, err
 			}
-			at = place{page: next}
+			at = position{page: next}
 		}
-		n := min(len(b), pageData-int(at.off))
+		n := min(len(b), pagePayload-int(at.off))
 		if err := q.pages.write(at.page, int(at.off), b[:n]); err != nil {
 			return at, err
 		}
@@ -215,19 +215,19 @@ func (q *queue) write(at place, b []byte) (place, error) {
 	return at, nil
 }
 
-// read fills b from a place and the pages that follow, and returns where it
-// ends.
-func (q *queue) read(at place, b []byte) (place, error) {
+// read fills b with the bytes at a position and on the following pages, and returns the
+// position behind them.
+func (q *queue) read(at position, b []byte) (position, error) {
 	for len(b) > 0 {
-		if at.off == pageData {
+		if at.off == pagePayload {
 			var link [linkSize]byte
-			if err := q.pages.read(at.page, pageData, link[:]); err != nil {
+			if err := q.pages.read(at.page, pagePayload, link[:]); err != nil {
 				return at, err
 			}
-			q.crossed = append(q.crossed, at.page)
-			at = place{page: binary.LittleEndian.Uint32(link[:])}
+			q.crossedPages = append(q.crossedPages, at.page)
+			at = position{page: binary.LittleEndian.Uint32(link[:])}
 		}
-		n := min(len(b), pageData-int(at.off))
+		n := min(len(b), pagePayload-int(at.off))
 		if err := q.pages.read(at.page, int(at.off), b[:n]); err != nil {
 			return at, err
 		}

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// A queueModel is the plainest possible queue.
+// A queueModel is the simplest possible queue: a slice of items for each host.
 type queueModel struct {
 	items  map[string][][]byte
-	turns  []string // hosts awake
+	turns  []string // hosts that are awake, in order of their turns
 	asleep map[string]bool
 }
 
@@ -23,7 +23,8 @@ func (m *queueModel) push(host string, item []byte) {
 	}
 }
 
-// turn returns the host whose turn is over, and the hosts that were asked.
+// turn returns the first host that is ready, and all hosts for which it called ready. Hosts that
+// are not ready sleep.
 func (m *queueModel) turn(ready func(string) bool) (host string, asked []string) {
 	for len(m.turns) > 0 {
 		host := m.turns[0]
@@ -37,7 +38,7 @@ func (m *queueModel) turn(ready func(string) bool) (host string, asked []string)
 	return "", asked
 }
 
-// served takes out the item of a host whose turn is over, unless that failed.
+// served ends the turn of a host. It removes the first item of the host, unless reading it failed.
 func (m *queueModel) served(host string, failed bool) {
 	if !failed {
 		m.items[host] = m.items[host][1:]
@@ -54,21 +55,21 @@ func (m *queueModel) wake(host string) {
 	}
 }
 
-// A queueRun does the same to a queue and its model.
+// A queueRun applies the same random operations to a queue and to its model.
 type queueRun struct {
 	*testing.T
 	rnd   *rand.Rand
 	q     *queue
 	model queueModel
 	hosts int
-	awake map[string]bool // what ready says
-	n     int
+	awake map[string]bool // result of ready for each host
+	n     int             // items in the queue
 }
 
 func (r *queueRun) host() string { return fmt.Sprint("h", r.rnd.IntN(r.hosts)) }
 
-// item returns a new one, often such that a page ends within or just beside its
-// length.
+// item returns a random item. Its size is often such that the length of the next item is split over
+// two pages, or just not.
 func (r *queueRun) item() []byte {
 	n := r.rnd.IntN(300)
 	switch r.rnd.IntN(20) {
@@ -77,7 +78,7 @@ func (r *queueRun) item() []byte {
 	case 1:
 		n = 0
 	case 2, 3, 4:
-		n = pageData - 2*sizeSize + r.rnd.IntN(3*sizeSize)
+		n = pagePayload - 2*lengthSize + r.rnd.IntN(3*lengthSize)
 	}
 	return randomBytes(r.rnd, n)
 }
@@ -91,7 +92,7 @@ func (r *queueRun) push() {
 	} else if !errors.Is(err, errBroken) {
 		r.Fatalf("push: %v", err)
 	}
-	clear(given) // it is ours
+	clear(given) // the queue must not keep it
 }
 
 func (r *queueRun) next() {
@@ -108,7 +109,7 @@ func (r *queueRun) next() {
 	case wantHost == "" && !ok && err == nil:
 		return
 	case wantHost == "" || ok != (err == nil) || err != nil && !errors.Is(err, errBroken):
-		r.Fatalf("next: host %q, %v, %v", host, ok, err)
+		r.Fatalf("next: got host %q, %v, %v", host, ok, err)
 	}
 	if want := r.model.items[host][0]; ok && !bytes.Equal(item, want) {
 		r.Fatalf("item of %q: got %d bytes %.20x…, want %d bytes %.20x…", host, len(item), item, len(want), want)
@@ -119,7 +120,7 @@ func (r *queueRun) next() {
 	}
 }
 
-// step does one thing; of ten, so many are a push.
+// step does one random operation: a push in so many cases of ten, a Next in most others.
 func (r *queueRun) step(pushes int) {
 	switch k := r.rnd.IntN(10); {
 	case k < pushes:
@@ -136,11 +137,11 @@ func (r *queueRun) step(pushes int) {
 	}
 	host := r.host()
 	if got, want := r.q.LenHost(host), len(r.model.items[host]); got != want || r.q.Len() != r.n {
-		r.Fatalf("%d items of %d, want %d of %d", got, r.q.Len(), want, r.n)
+		r.Fatalf("got %d items of %q and %d of all hosts, want %d and %d", got, host, r.q.Len(), want, r.n)
 	}
 }
 
-// drain takes out all that is left.
+// drain takes all items out of the queue and checks that it then uses no page.
 func (r *queueRun) drain() {
 	for i := range r.hosts {
 		host := fmt.Sprint("h", i)
@@ -152,13 +153,13 @@ func (r *queueRun) drain() {
 		r.next()
 	}
 	r.next()
-	if s := r.q.pages; s.pages != 0 || len(s.where) != 0 || len(r.q.lines) != 0 {
-		r.Errorf("empty, it has %d pages, %d in memory, and %d lines", s.pages, len(s.where), len(r.q.lines))
+	if s := r.q.pages; s.pageCount != 0 || len(s.byPage) != 0 || len(r.q.byHost) != 0 {
+		r.Errorf("empty queue: got %d pages, %d in memory, and %d hosts, want none", s.pageCount, len(s.byPage), len(r.q.byHost))
 	}
 }
 
-// TestQueueModel: any operations give the same items, hosts and questions in
-// the same order as a map of slices, whatever fails between.
+// TestQueueModel: for random operations, a queue returns the same items and calls ready for the same
+// hosts in the same order as its model, even if some calls of the file fail.
 func TestQueueModel(t *testing.T) {
 	for _, hosts := range []int{1, 3, 50} {
 		for _, pages := range []int{1, 2, 5, 30} {
@@ -170,14 +171,14 @@ func TestQueueModel(t *testing.T) {
 					r := &queueRun{T: t, rnd: rnd, q: q, hosts: hosts, awake: make(map[string]bool),
 						model: queueModel{items: make(map[string][][]byte), asleep: make(map[string]bool)}}
 					for i := range 10_000 {
-						r.step(2 + 5*(i/1000%2)) // by turns it grows and shrinks
+						r.step(2 + 5*(i/1000%2)) // the queue alternately grows and shrinks
 						if i%100 == 0 {
-							checkSpill(t, q.pages)
+							checkPager(t, q.pages)
 						}
 					}
 					r.drain()
 					if d.writes == 0 || (failing > 0) != (d.failed > 0) {
-						t.Errorf("%d writes, %d failures", d.writes, d.failed)
+						t.Errorf("got %d writes and %d failures, want some writes, and failures only if calls fail", d.writes, d.failed)
 					}
 				})
 			}

@@ -7,17 +7,17 @@ import (
 	"testing"
 )
 
-// newTestQueue returns a queue with so many pages in memory, and its disk.
+// newTestQueue returns a queue with at most so many pages in memory, and its disk.
 func newTestQueue(pages int) (*queue, *disk) {
 	q := newQueue("")
-	s, d := newTestSpill(pages)
+	s, d := newTestPager(pages)
 	q.pages = s
 	return q, d
 }
 
 func always(string) bool { return true }
 
-// push is Push that must succeed.
+// push calls Push, which must succeed.
 func push[T string | []byte](t *testing.T, q *queue, host string, item T) {
 	t.Helper()
 	if err := q.Push(host, []byte(item)); err != nil {
@@ -25,7 +25,7 @@ func push[T string | []byte](t *testing.T, q *queue, host string, item T) {
 	}
 }
 
-// next returns "host item" of a Next that must succeed, or "" if there is none.
+// next calls Next, which must succeed, and returns "HOST ITEM", or "" if no host is ready.
 func next(t *testing.T, q *queue, ready func(string) bool) string {
 	t.Helper()
 	host, item, ok, err := q.Next(ready)
@@ -38,10 +38,10 @@ func next(t *testing.T, q *queue, ready func(string) bool) string {
 	return host + " " + string(item)
 }
 
-// TestQueueTurns: hosts take turns; one that is new, awakes or had its turn is
-// the last.
+// TestQueueTurns: hosts take turns. A host gets the last turn if it is new, wakes up, or has had its
+// turn.
 func TestQueueTurns(t *testing.T) {
-	q, d := newTestQueue(memoryPages)
+	q, d := newTestQueue(maxMemoryPages)
 	for _, item := range []string{"1", "2", "3"} {
 		push(t, q, "a", item)
 	}
@@ -51,14 +51,14 @@ func TestQueueTurns(t *testing.T) {
 	notA := func(host string) bool { return host != "a" }
 	for i, tt := range []struct {
 		ready func(string) bool
-		wake  string // before
+		wake  string // the host that is woken first
 		want  string
 	}{
 		{always, "", "a 1"},
 		{always, "", "b 1"},
 		{always, "", "c 1"},
 		{notA, "", "c 2"},
-		{always, "", ""}, // a sleeps
+		{always, "", ""}, // a is asleep
 		{always, "b", ""},
 		{always, "a", "a 2"},
 		{always, "a", "a 3"},
@@ -70,15 +70,15 @@ func TestQueueTurns(t *testing.T) {
 		}
 	}
 	if d.opens != 0 {
-		t.Error("few items are in a file")
+		t.Error("the queue opened a file for a few items")
 	}
 }
 
-// TestQueueAsksLittle: that ten thousand hosts are not ready costs one question
-// each, not one for each item of the others.
-func TestQueueAsksLittle(t *testing.T) {
+// TestQueueCallsReadyOnce: Next calls ready once for each of ten thousand hosts that are not ready, and
+// not again for each item of the other hosts.
+func TestQueueCallsReadyOnce(t *testing.T) {
 	const hosts, each, ready = 10_000, 3, 5
-	q, _ := newTestQueue(memoryPages)
+	q, _ := newTestQueue(maxMemoryPages)
 	for i := range hosts * each {
 		push(t, q, fmt.Sprint(i%hosts), "x")
 	}
@@ -95,19 +95,19 @@ func TestQueueAsksLittle(t *testing.T) {
 		taken++
 	}
 	if want := 1000 + each*ready; taken != want || q.Len() != (hosts-ready)*each {
-		t.Errorf("took %d and left %d, want %d and %d", taken, q.Len(), want, (hosts-ready)*each)
+		t.Errorf("took %d items and left %d, want %d and %d", taken, q.Len(), want, (hosts-ready)*each)
 	}
 	if want := taken + hosts - ready; asked != want {
-		t.Errorf("asked %d times, want %d", asked, want)
+		t.Errorf("ready was called %d times, want %d", asked, want)
 	}
 	q.Wake("777")
 	if asked = 0; next(t, q, some) != "" || asked != 1 {
-		t.Errorf("after one woke, asked %d times", asked)
+		t.Errorf("after one host woke: ready was called %d times, want once, and no item", asked)
 	}
 }
 
-// TestQueueDiskFull: Push fails when memory and disk are full, and nothing of
-// what was pushed is lost; when the disk has room again, it succeeds.
+// TestQueueDiskFull: Push fails when memory and disk are full, and loses no item that was pushed
+// before. When the disk has room again, Push succeeds.
 func TestQueueDiskFull(t *testing.T) {
 	q, d := newTestQueue(8)
 	d.room = 20*pageSize + 100
@@ -122,11 +122,11 @@ func TestQueueDiskFull(t *testing.T) {
 		}
 	}
 	pushed := fill(0)
-	if least := 20 * pageData / 304; pushed < least {
-		t.Errorf("full after %d, want %d at least", pushed, least)
+	if want := 20 * pagePayload / 304; pushed < want {
+		t.Errorf("full after %d items, want at least %d", pushed, want)
 	}
 	if err := q.Push("new", make([]byte, 10*pageSize)); !errors.Is(err, errFull) || q.LenHost("new") != 0 {
-		t.Errorf("a host more: %v, %d items", err, q.LenHost("new"))
+		t.Errorf("new host: got %v and %d items, want %v and none", err, q.LenHost("new"), errFull)
 	}
 	check := func(from, to int) {
 		for i := from; i < to; i++ {
@@ -138,25 +138,25 @@ func TestQueueDiskFull(t *testing.T) {
 	half := pushed / 2 / 3 * 3
 	check(0, half)
 	d.room += 20 * pageSize
-	more := pushed/3*3 + 3 // so that turns and items go on alike
+	more := pushed/3*3 + 3 // a multiple of 3, so that the turns of the hosts match the items
 	for i := pushed; i < more; i++ {
 		push(t, q, fmt.Sprint(i%3), fmt.Sprintf("%0300d", i))
 	}
 	end := fill(more)
 	if end < more+half/3 {
-		t.Errorf("full again at %d", end)
+		t.Errorf("full again after %d items, want at least %d", end, more+half/3)
 	}
 	check(half, end)
 	if got := next(t, q, always); got != "" {
-		t.Errorf("left: %.10q", got)
+		t.Errorf("got %.10q, want an empty queue", got)
 	}
 	if got := fill(0); got < end-half {
-		t.Errorf("empty, it took %d, want %d at least", got, end-half)
+		t.Errorf("the empty queue took %d items, want at least %d", got, end-half)
 	}
 }
 
-// TestQueueReadFails: an item that cannot be read stays, and its host does not
-// keep the others waiting.
+// TestQueueReadFails: an item that cannot be read stays in the queue, and the other hosts still get
+// their turns.
 func TestQueueReadFails(t *testing.T) {
 	q, d := newTestQueue(2)
 	for i := range 20 {
@@ -165,10 +165,10 @@ func TestQueueReadFails(t *testing.T) {
 	push(t, q, "b", "x")
 	d.breaks = func() bool { return true }
 	if host, _, ok, err := q.Next(always); host != "a" || ok || !errors.Is(err, errBroken) {
-		t.Errorf("got %q, %v, %v", host, ok, err)
+		t.Errorf("got %q, %v, %v, want an error of a", host, ok, err)
 	}
 	if got := next(t, q, always); got != "b x" {
-		t.Errorf("then got %.10q", got)
+		t.Errorf("then got %.10q, want %q", got, "b x")
 	}
 	d.breaks = nil
 	for i := range 20 {
@@ -178,13 +178,12 @@ func TestQueueReadFails(t *testing.T) {
 	}
 }
 
-// TestQueueFileStays: items that come and go for ever, past hosts that sleep,
-// need no more room than at the start.
-func TestQueueFileStays(t *testing.T) {
+// TestQueueFileIsBounded: the file does not grow while items come and go and some hosts sleep.
+func TestQueueFileIsBounded(t *testing.T) {
 	const hosts, waiting = 40, 2000
 	q, d := newTestQueue(16)
 	rnd := rand.New(rand.NewPCG(1, 2))
-	most := 0
+	maxPages := 0
 	for i := range 60_000 {
 		push(t, q, fmt.Sprint(rnd.IntN(hosts)), make([]byte, 50+rnd.IntN(300)))
 		if q.Len() < waiting {
@@ -201,17 +200,17 @@ func TestQueueFileStays(t *testing.T) {
 				q.Wake(fmt.Sprint(i))
 			}
 		}
-		most = max(most, int(q.pages.pages))
+		maxPages = max(maxPages, int(q.pages.pageCount))
 	}
-	if bound := waiting*(350+sizeSize)/pageData + 2*hosts + 50; most > bound || len(d.b) > bound*pageSize {
-		t.Errorf("the file had %d pages, want at most %d", most, bound)
+	if bound := waiting*(350+lengthSize)/pagePayload + 2*hosts + 50; maxPages > bound || len(d.b) > bound*pageSize {
+		t.Errorf("the file had %d pages, want at most %d", maxPages, bound)
 	}
 }
 
-// TestQueueLongItem: an item may be longer than the memory.
+// TestQueueLongItem: an item may be larger than the memory of the queue.
 func TestQueueLongItem(t *testing.T) {
 	q := newQueue(t.TempDir())
-	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), memoryPages*pageSize*3/2))
+	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), maxMemoryPages*pageSize*3/2))
 	push(t, q, "a", "x")
 	push(t, q, "a", long)
 	push(t, q, "a", "y")
@@ -225,11 +224,11 @@ func TestQueueLongItem(t *testing.T) {
 	}
 }
 
-// TestQueueClose: all is gone, and closing again does nothing.
+// TestQueueClose: Close discards all items and the file, and may be called again.
 func TestQueueClose(t *testing.T) {
 	dir := t.TempDir()
 	real := newQueue(dir)
-	real.pages.limit = 1
+	real.pages.maxFrames = 1
 	fake, d := newTestQueue(1)
 	for _, q := range []*queue{real, fake} {
 		for range 10 {
@@ -241,27 +240,27 @@ func TestQueueClose(t *testing.T) {
 			}
 		}
 		if q.Len() != 0 || q.LenHost("a") != 0 || next(t, q, always) != "" {
-			t.Errorf("closed, it has %d items", q.Len())
+			t.Errorf("closed queue: got %d items, want none", q.Len())
 		}
 	}
 	if names := namesIn(t, dir); len(names) > 0 || !d.closed {
-		t.Errorf("left %q; closed: %v", names, d.closed)
+		t.Errorf("got files %q and closed %v, want none and true", names, d.closed)
 	}
 	if err := newQueue(dir).Close(); err != nil {
 		t.Errorf("close of an unused queue: %v", err)
 	}
 }
 
-// TestQueueNoFile: if there can be no file, what fits in memory is not lost.
+// TestQueueNoFile: if the file cannot be created, the queue still keeps the items that fit in memory.
 func TestQueueNoFile(t *testing.T) {
 	q := newQueue(t.TempDir() + "/none")
-	q.pages.limit = 3
+	q.pages.maxFrames = 3
 	n := 0
 	for q.Push("a", fmt.Appendf(nil, "%0200d", n)) == nil {
 		n++
 	}
 	if n < 10 {
-		t.Errorf("%d items fit in three pages", n)
+		t.Errorf("%d items fit in three pages, want at least 10", n)
 	}
 	for i := range n {
 		if got, want := next(t, q, always), fmt.Sprintf("a %0200d", i); got != want {

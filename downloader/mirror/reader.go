@@ -1,7 +1,5 @@
 package mirror
 
-// This file is about what a list names, and whether it is there already.
-
 import (
 	"context"
 	"errors"
@@ -9,49 +7,46 @@ import (
 	"iter"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
 	"pawl/downloader"
 	"pawl/downloader/list"
-	"pawl/store"
 )
 
-// lookMost is how many entries are looked up in one transaction: its memory is
-// that of the pages it touches.
-const lookMost = 256
+// maxReadAheadBytes bounds the text of the entries that are read but not yet queued. Entries of
+// honest lists have about 100 bytes, so that a batch of maxLookupBatch needs 25 KiB. Half of the
+// limit is still more than enough for these; double costs 8 MiB more with a hostile list.
+const maxReadAheadBytes = 8 << 20
 
-// lookBytes is how much text the entries have together that are read and not yet queued.
-// Entries of honest lists have 100 bytes, so that lookMost of them have 25 KiB. Half of it
-// is still more than they need, double costs a run of a hostile list 8 MiB more.
-const lookBytes = 8 << 20
+// errUnread is the error of a reader that was stopped before the end of the lists.
+var errUnread = errors.New("the lists were not read to their end")
 
-// An item is what the queue keeps of an entry that has to be fetched.
-type item struct {
-	Entry  list.Entry
-	List   string       // key
-	Path   string       // absolute
-	Record store.Record // of the path, zero for nothing
-	Rounds int          // in which it was tried
-	Failed string       // why it failed the last time
-
-	weight int64 // bytes: of Entry while it is read, lookBytes at most; of its JSON while it is fetched
+// A reader turns the entries of the lists into items, and queues the items that must be fetched.
+// One goroutine reads entries and another one looks them up in batches, so that reading and
+// parsing do not wait for the state file.
+type reader struct {
+	opts   Options
+	report *reporter
+	names  *naming
+	ledger *ledger
+	sched  *scheduler
 }
 
-// read goes through the entries of lists until ctx ends.
-func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
-	found := make(chan *item, 2*lookMost)
-	room := newBudget(lookBytes)
-	var looking sync.WaitGroup
-	looking.Go(func() {
+// read processes the entries of lists until ctx ends. It returns errUnread if some entries were
+// not processed; it has then passed the reason, unless that is ctx, to the scheduler.
+func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
+	found := make(chan *item, 2*maxLookupBatch) // a batch in progress and the next one
+	room := newByteBudget(maxReadAheadBytes)
+	var lookups sync.WaitGroup
+	lookups.Go(func() {
 		for batch := range batches(found) {
-			lookErr := m.look(ctx, batch)
-			room.give(weight(batch))
-			if lookErr != nil && err == nil {
+			lookupErr := r.process(ctx, batch)
+			room.release(totalSize(batch))
+			if lookupErr != nil && err == nil {
 				err = errUnread
-				m.fail(lookErr)
+				r.sched.fail(lookupErr)
 			}
 		}
 	})
@@ -59,131 +54,87 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) (err error
 		if ctx.Err() != nil {
 			break
 		}
-		if listErr != nil { // of one list of several
-			m.problem(listErr)
+		if listErr != nil { // this list cannot be opened; the others still can
+			r.report.problem(listErr)
 			continue
 		}
-		m.readList(ctx, l, func(it *item) {
-			it.weight = min(int64(it.Entry.Len()), lookBytes)
-			room.take(it.weight) // look releases it soon, also after the end of ctx
+		r.readList(ctx, l, func(it *item) {
+			it.entrySize = min(int64(it.Entry.Len()), maxReadAheadBytes)
+			room.acquire(it.entrySize) // needs no ctx: process returns soon once ctx has ended
 			found <- it
 		})
 	}
 	close(found)
-	looking.Wait()
+	lookups.Wait()
 	if err == nil && ctx.Err() != nil {
 		err = errUnread
 	}
 	return err
 }
 
-// A budget is how many bytes may be in use at once.
-type budget struct {
-	mu    sync.Mutex
-	freed *sync.Cond // on mu
-	left  int64      // guarded by mu
-}
-
-func newBudget(n int64) *budget {
-	b := &budget{left: n}
-	b.freed = sync.NewCond(&b.mu)
-	return b
-}
-
-// take waits until n bytes are left, which must be no more than the budget, and takes them.
-func (b *budget) take(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for b.left < n {
-		b.freed.Wait()
-	}
-	b.left -= n
-}
-
-// give gives n bytes back.
-func (b *budget) give(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left += n
-	b.freed.Broadcast()
-}
-
-// weight returns how many bytes the entries of a batch have.
-func weight(batch []*item) (n int64) {
-	for _, it := range batch {
-		n += it.weight
-	}
-	return n
-}
-
-// readList goes through the entries of one list until ctx ends.
-func (m *Run) readList(ctx context.Context, l List, found func(*item)) {
-	m.named.open(l)
+// readList passes an item for each new path of a list to found, until ctx ends.
+func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
+	r.names.open(l)
 	for e, err := range l.Entries {
 		if ctx.Err() != nil {
 			return
 		}
 		var it *item
 		if err == nil {
-			it, err = m.place(l.Key, e)
+			it, err = r.newItem(l.Key, e)
 		}
 		if it != nil {
 			found(it)
 		}
 		if err != nil {
-			m.problem(err)
+			r.report.problem(err)
 		}
 	}
 }
 
-// errUnread says that a list was not read to its end, because the run ended.
-var errUnread = errors.New("the lists were not read to their end")
-
-// batches gathers what is there without waiting for more.
-func batches(found <-chan *item) iter.Seq[[]*item] {
-	return func(yield func([]*item) bool) {
-		for it := range found {
-			batch := []*item{it}
-			for len(batch) < lookMost && len(found) > 0 {
-				batch = append(batch, <-found)
-			}
-			if !yield(batch) {
-				return
-			}
-		}
-	}
-}
-
-// place returns where an entry of the list with this key goes, nil if an earlier one
-// has named the same file.
-func (m *Run) place(key string, e list.Entry) (*item, error) {
-	wrong := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
-	rel, err := localPath(m.opts.Dir, e)
+// newItem returns the item of an entry of the list with this key, or nil if the entry must not be
+// fetched. Even then the list claims the path, so that no other list prunes the file.
+func (r *reader) newItem(key string, e list.Entry) (*item, error) {
+	problem := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
+	rel, err := localPath(r.opts.Dir, e)
 	if err != nil {
-		return nil, wrong(err)
+		return nil, problem(err)
 	}
-	m.named.names(key)
-	switch m.named.seen.Add(rel, e.URLs[0]) {
-	case Same:
-		m.nameAgain(key, rel)
+	switch r.names.name(key, rel, e.URLs[0]) {
+	case sameURL:
+		r.claimAgain(key, rel)
 		return nil, nil
-	case Other:
-		m.nameAgain(key, rel)
-		return nil, wrong(fmt.Errorf("%q is the path of an earlier entry, too; it is not fetched", rel))
+	case otherURL:
+		r.claimAgain(key, rel)
+		return nil, problem(fmt.Errorf("%q is the path of an earlier entry with another URL; this entry is skipped", rel))
 	}
 	if e.Sum.IsZero() {
-		if e.Sum, err = m.opts.Sum(filepath.ToSlash(rel)); err != nil {
-			m.claimLater(key, rel)
-			return nil, wrong(err)
+		if e.Sum, err = r.opts.Sum(filepath.ToSlash(rel)); err != nil {
+			r.deferClaim(key, rel)
+			return nil, problem(err)
 		}
 	}
-	m.mu.Lock()
-	m.counts.Listed++
-	m.mu.Unlock()
-	return &item{Entry: e, List: key, Path: filepath.Join(m.opts.Dir, rel)}, nil
+	r.report.addListed()
+	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel)}, nil
 }
 
-// localPath returns the path of e below dir, which it must not leave.
+// claimAgain claims a path that an earlier entry has named. If the run has seen one list only,
+// the earlier entry was of the same list and has claimed the path already.
+func (r *reader) claimAgain(key, rel string) {
+	if len(r.names.lists) > 1 {
+		r.deferClaim(key, rel)
+	}
+}
+
+// deferClaim defers a claim, and ends the run if the temporary file cannot be written.
+func (r *reader) deferClaim(key, rel string) {
+	if err := r.ledger.deferClaim(key, rel); err != nil {
+		r.sched.fail(err)
+	}
+}
+
+// localPath returns the path of an entry relative to dir. It is an error if the path is outside
+// of dir, or dir itself. An absolute path is accepted if it is below dir.
 func localPath(dir string, e list.Entry) (string, error) {
 	name := e.Out
 	if name == "" {
@@ -201,37 +152,39 @@ func localPath(dir string, e list.Entry) (string, error) {
 		path = rel
 	}
 	if strings.HasSuffix(name, "/") || !filepath.IsLocal(path) || path == "." {
-		return "", fmt.Errorf("%q is not in the directory %q; it is not fetched", filepath.Join(e.Dir, name), dir)
+		return "", fmt.Errorf("%q is not in the directory %q; this entry is skipped", filepath.Join(e.Dir, name), dir)
 	}
-	if runtime.GOOS == "windows" && !utf8.ValidString(path) { // package os would give two such names the same characters
-		return "", fmt.Errorf("%q is not UTF-8, as names are on Windows; it is not fetched", path)
+	// Package os replaces invalid bytes on Windows, so that two such names could be one file.
+	if runtime.GOOS == "windows" && !utf8.ValidString(path) {
+		return "", fmt.Errorf("%q is not valid UTF-8, which Windows requires of file names; this entry is skipped", path)
 	}
 	return path, nil
 }
 
-// look asks the ledger for a batch of entries, which it also claims, and queues those
-// that have to be fetched.
-func (m *Run) look(ctx context.Context, batch []*item) error {
-	err := m.recall(batch) // even if ctx has ended, because the lists have named them
+// process looks up and claims the files of a batch. It reports current files and queues the
+// others. If ctx has ended, it still claims all files, because the lists have named them, but
+// reports them as Pending and queues none.
+func (r *reader) process(ctx context.Context, batch []*item) error {
+	err := r.ledger.lookUpAndClaim(batch)
 	if err != nil || ctx.Err() != nil {
-		m.pending(batch)
+		r.report.pending(batch...)
 		return err
 	}
 	for i, it := range batch {
-		there, err := m.isThere(it)
+		current, err := r.ledger.isCurrent(it)
 		switch {
 		case err != nil:
-			m.tell(it.outcome(Failed, err))
-		case there:
-			m.tell(it.outcome(Current, nil))
-		case m.opts.DryRun:
-			m.tell(it.outcome(Wanted, nil))
+			r.report.outcome(it.outcome(Failed, err))
+		case current:
+			r.report.outcome(it.outcome(Current, nil))
+		case r.opts.DryRun:
+			r.report.outcome(it.outcome(Wanted, nil))
 		default:
-			if it.fresh() {
-				m.named.fresh++
+			if it.isNew() {
+				r.names.newFiles++
 			}
-			if err := m.push(it); err != nil {
-				m.pending(batch[i:])
+			if err := r.sched.push(it); err != nil {
+				r.report.pending(batch[i:]...)
 				return err
 			}
 		}
@@ -239,58 +192,58 @@ func (m *Run) look(ctx context.Context, batch []*item) error {
 	return nil
 }
 
-// isThere reports whether the ledger and the disk have what the entry wants, so
-// that nobody has to be asked.
-func (m *Run) isThere(it *item) (bool, error) {
-	r, e := it.Record, it.Entry
-	if r.ID == "" || r.State != store.Done || m.opts.Update || m.opts.Request.Restart {
-		return false, nil
-	}
-	if e.Size >= 0 && e.Size != r.Size || !e.Sum.IsZero() && e.Sum != r.Sum {
-		return false, nil
-	}
-	if !slices.ContainsFunc(e.URLs, func(u string) bool { return downloader.CanonicalURL(u) == r.URL }) {
-		return false, nil
-	}
-	return m.st.Reconcile(r)
-}
-
-// push queues it for this round.
-func (m *Run) push(it *item) error {
-	b, err := it.encode()
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.over {
-		return errUnread
-	}
-	m.changed.Signal()
-	return m.queue.Push(it.host(), b)
-}
-
-// fresh reports whether the file will be one of lists, and no earlier run has finished
-// it. An unfinished download that replaces a file has that one on record, too.
-func (it *item) fresh() bool {
-	r := it.Record
-	return r.ID == "" || r.State != store.Done && !r.Replace && len(r.Lists) > 0
-}
-
-// host is that of the best source.
-func (it *item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
-
-func (it *item) outcome(s State, err error) Outcome {
-	return Outcome{Entry: it.Entry, Path: it.Path, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}
-}
-
-// pending tells that the run ended before these.
-func (m *Run) pending(items []*item) {
-	for _, it := range items {
-		var err error
-		if it.Failed != "" {
-			err = errors.New(it.Failed)
+// batches yields the items in batches of at most maxLookupBatch. A batch holds the items that are
+// there; it does not wait for more, because the input may be slow.
+func batches(found <-chan *item) iter.Seq[[]*item] {
+	return func(yield func([]*item) bool) {
+		for it := range found {
+			batch := []*item{it}
+			for len(batch) < maxLookupBatch && len(found) > 0 {
+				batch = append(batch, <-found)
+			}
+			if !yield(batch) {
+				return
+			}
 		}
-		m.tell(it.outcome(Pending, err))
 	}
+}
+
+// totalSize returns the sum of the entry sizes of a batch.
+func totalSize(batch []*item) (n int64) {
+	for _, it := range batch {
+		n += it.entrySize
+	}
+	return n
+}
+
+// A byteBudget is a semaphore that counts bytes.
+type byteBudget struct {
+	mu    sync.Mutex
+	freed *sync.Cond // on mu
+	left  int64      // bytes that can be acquired; guarded by mu
+}
+
+func newByteBudget(n int64) *byteBudget {
+	b := &byteBudget{left: n}
+	b.freed = sync.NewCond(&b.mu)
+	return b
+}
+
+// acquire waits until n bytes are left and takes them. n must not exceed the whole budget, because
+// acquire would never return.
+func (b *byteBudget) acquire(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.left < n {
+		b.freed.Wait()
+	}
+	b.left -= n
+}
+
+// release gives n bytes back.
+func (b *byteBudget) release(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+	b.freed.Broadcast()
 }

@@ -230,7 +230,7 @@ func (s *Scheduler) Held() chunk.Set {
 func (s *Scheduler) Lose(off int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plan.Lose(chunk.Range{Off: off, End: chunk.Unbounded})
+	s.plan.Discard(chunk.Range{Off: off, End: chunk.Unbounded})
 }
 
 // EndAt sets the size of a file whose size was unknown, because its stream has ended.

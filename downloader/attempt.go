@@ -1,0 +1,314 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/downloader/response"
+	"pawl/downloader/sched"
+	"pawl/store"
+)
+
+// maxClockSkew is how far the clock of a server may be ahead: a day, because servers that treat
+// their local time as UTC are up to 14 hours off. Half would refuse some of them; double would
+// accept dates that are as wrong.
+const maxClockSkew = 24 * time.Hour
+
+// attempt requests the missing bytes, fetches them, and finishes the file. A restartError asks
+// for another attempt.
+func (j *job) attempt(ctx context.Context) error {
+	if l := j.req.ListEntry; l != nil {
+		if err := j.checkSize(l.Size); err != nil {
+			return err
+		}
+	}
+	to, _ := j.origin.current()
+	j.first.host = j.d.host(to.url)
+	j.origin.oneStream = j.origin.oneStream || j.first.host.rangeUse() == rangesRefused
+	held, err := j.verifiedHeld(ctx)
+	if err != nil {
+		return err
+	}
+	j.progress.held.Store(held.Len())
+	j.transfer = nil
+	j.progress.countConns(nil)
+	if j.isComplete(held) {
+		if err := j.proveAgain(ctx); err != nil {
+			return err
+		}
+		return j.finish(ctx, nil)
+	}
+	if err := j.first.acquire(ctx, j.first.host); err != nil {
+		return err
+	}
+	rep, err := j.begin(ctx, held)
+	if err != nil {
+		j.first.release()
+		return err
+	}
+	return j.use(ctx, rep, held)
+}
+
+// use takes over the first response of an attempt: as a small file, or as the begin of a
+// transfer.
+func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
+	j.expect(rep)
+	var small *smallFile
+	err := j.checkSize(rep.Version.Size)
+	if err == nil {
+		small, err = j.newSmallFile(rep)
+	}
+	if small != nil {
+		return small.fetch(ctx, rep)
+	}
+	if err == nil {
+		err = j.accept(rep, &held)
+	}
+	if err == nil {
+		return j.transferFrom(ctx, rep, held)
+	}
+	rep.close()
+	j.first.release()
+	return err
+}
+
+// isComplete reports whether held has all bytes of a part file.
+func (j *job) isComplete(held chunk.Set) bool {
+	return j.file.part != nil && j.version.Size >= 0 && held.Contains(chunk.Range{End: j.version.Size})
+}
+
+// verifiedHeld returns the held bytes. It verifies them if they are going to be finished or
+// compared with the bytes of the server; otherwise that happens during the transfer.
+func (j *job) verifiedHeld(ctx context.Context) (held chunk.Set, err error) {
+	held = j.file.held()
+	if j.origin.oneStream || j.file.moved || j.version.StrongETag() == "" || j.isComplete(held) {
+		_, err = j.verifyPart(ctx)
+		held = j.file.held()
+	}
+	return held, err
+}
+
+// begin returns the first response of an attempt. A strong validator or samples have shown
+// that it is of the version of the held bytes, unless it is the whole file.
+func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
+	if j.file.part == nil || held.Len() == 0 || j.origin.oneStream {
+		return j.probe(ctx, held)
+	}
+	if j.version.StrongETag() != "" && !j.file.record().Mixed {
+		rep, err := j.probe(ctx, held)
+		if err != nil || rep.Whole || j.version.Proves(rep.Version) {
+			return rep, err
+		}
+		rep.close() // there is one connection only, which the samples need
+	}
+	if err := j.prove(ctx, held); err != nil {
+		return nil, err
+	}
+	return j.probe(ctx, held)
+}
+
+// probe requests the first missing bytes. The response shows size, version, ranges and name, and
+// its body is the first work of a transfer.
+func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
+	var r chunk.Range
+	for gap := range held.Missing(chunk.Range{End: chunk.Unbounded}) {
+		r = chunk.Range{Off: gap.Off, End: min(gap.End, gap.Off+sched.FirstRange)}
+		break
+	}
+	if j.version.Size >= 0 {
+		r.End = min(r.End, j.version.Size)
+	} else if r.Off == 0 { // without an end, because some links may be requested only once
+		r.End = chunk.Unbounded
+	}
+	if j.origin.oneStream {
+		r = chunk.Range{}
+	}
+	rep, err := j.ask(ctx, nil, r)
+	switch {
+	case errors.Is(err, errUnsatisfiable):
+		return j.ask(ctx, nil, chunk.Range{}) // most likely an empty file
+	case err != nil:
+		return nil, err
+	case !rep.Whole && rep.Version.Size < 0 && j.version.Size < 0: // a part of a file of unknown size
+		rep.close()
+		j.origin.oneStream = true
+		return j.ask(ctx, nil, chunk.Range{})
+	}
+	return rep, nil
+}
+
+// expect takes over what rep says about the whole file beside its version, and reports warnings.
+func (j *job) expect(rep *reply) {
+	for _, warning := range j.version.expect(rep, j.goal.sum) {
+		j.emit(Event{Kind: Warning, Err: warning})
+	}
+	if s := j.file.stream; s != nil && j.goal.sum.IsZero() && !j.version.gzip {
+		s.expect(j.version.digest)
+	}
+}
+
+// accept makes the version of rep the version of the download, and creates the part file if
+// there is none. If rep is the whole file and some bytes are held, agree compares both later.
+func (j *job) accept(rep *reply, held *chunk.Set) error {
+	j.first.moveTo(j.d.host(rep.Request.URL))                                            // later requests go there
+	if j.version.isProvenByDigest() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // without a digest, nobody vouches for mirrors of the server
+		j.addMirrors(namer{public: !reachOf(rep.ctx).private}, response.Duplicates(rep.Header, rep.Request.URL)...)
+	}
+	switch {
+	case j.file.part == nil && j.file.stream == nil:
+		if err := j.fits(rep.Version); err != nil {
+			return err
+		}
+		j.version.Version = j.version.Merge(rep.Version)
+		return j.create(rep)
+	case !rep.Whole || held.Len() == 0:
+		return j.adopt(rep)
+	}
+	*held = chunk.NewSet(chunk.Range{End: held.Prefix()}) // a stream brings the bytes beyond it again
+	return nil
+}
+
+// adopt makes the version of rep the version of the download, and records it.
+func (j *job) adopt(rep *reply) error {
+	j.version.Version = j.version.Merge(rep.Version)
+	j.file.moved = false // the new URL has the same file
+	if j.file.stream != nil {
+		j.progress.show(store.Record{Target: "-", Size: j.version.Size})
+		return nil
+	}
+	if rec := j.file.record(); versionOf(rec) == j.version.Version && rec.URL == j.origin.recorded && rec.NoRanges == rep.Whole && rec.Unframed == j.version.unframed {
+		return nil
+	}
+	if err := j.file.part.Update(func(r *store.Record) { j.note(r, rep.Whole) }); err != nil {
+		return err
+	}
+	j.progress.show(j.file.record())
+	return nil
+}
+
+// note writes the version and its URL into a record.
+func (j *job) note(r *store.Record, noRanges bool) {
+	v := &j.version
+	r.URL, r.Public, r.NoRanges = j.origin.recorded, j.origin.start.public, noRanges
+	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
+}
+
+// create creates the part file, with the requested name or the name in the response.
+func (j *job) create(rep *reply) error {
+	name := j.goal.output
+	if name == "" {
+		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
+	}
+	target, err := absTarget(j.req.Dir, name)
+	if err != nil {
+		return err
+	}
+	old, err := j.d.store.ByTarget(target)
+	switch {
+	case err != nil || j.goal.replace || j.req.Restart:
+	case old.URL == j.origin.recorded && (old.State != store.Done || j.d.store.Exists(old)):
+		return begunError{old}
+	case old.State != store.Done:
+		return claimed(old)
+	}
+	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
+	if j.req.ListEntry != nil {
+		rec.Lists = j.req.ListEntry.Lists
+	}
+	j.note(&rec, rep.Whole)
+	part, err := j.d.store.Create(rec)
+	if err != nil {
+		return err
+	}
+	j.file.setPart(part)
+	j.progress.show(part.Record())
+	return nil
+}
+
+// mustNotMix reports whether one connection must fetch everything, because the bytes of two
+// versions could be mixed without notice. It warns if that costs much.
+func (j *job) mustNotMix(held chunk.Set) bool {
+	if !j.version.mayMix() || j.file.stream != nil || j.d.opts.SplitUnverified {
+		return false
+	}
+	if j.version.isLarge(held.Len()) {
+		j.emit(Event{Kind: Warning, Err: errMayMix})
+	}
+	return true
+}
+
+// finish verifies the whole file and gives it its name. v is the verifier that has followed the
+// transfer, or nil.
+func (j *job) finish(ctx context.Context, v *verifier) error {
+	if s := j.file.stream; s != nil {
+		return s.verify()
+	}
+	if err := j.settleSize(); err != nil {
+		return err
+	}
+	if err := j.fits(j.version.Version); err != nil {
+		return err
+	}
+	if v == nil && !j.version.digest.IsZero() {
+		v = newVerifier(j.version.digest, j.file.part)
+	}
+	if v != nil {
+		var m *mismatch
+		if err := v.verdict(ctx, j.version.Size); errors.As(err, &m) {
+			return j.mismatched(m.got)
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := j.blame(); err != nil {
+		return err
+	}
+	return j.file.part.Finish(j.modTime(j.version.Version))
+}
+
+// settleSize records the size of a file whose size was unknown until its end.
+func (j *job) settleSize() error {
+	if j.transfer == nil { // all bytes were held before
+		return nil
+	}
+	s := j.transfer.sched.Snapshot()
+	if !s.Done {
+		return errIncomplete
+	}
+	if j.version.Size == s.Size {
+		return nil
+	}
+	j.version.Size = s.Size
+	if err := j.file.part.Update(func(r *store.Record) { r.Size = s.Size }); err != nil {
+		return err
+	}
+	j.progress.show(j.file.record())
+	return nil
+}
+
+// fits returns an error if a version cannot be the file that the list wants.
+func (j *job) fits(v response.Version) error {
+	if l := j.req.ListEntry; l != nil && l.Size >= 0 && v.Size >= 0 && l.Size != v.Size {
+		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says %d bytes, and the server %d bytes", l.Size, v.Size))
+	}
+	return nil
+}
+
+// modTime returns the modification time for a file of version v, the zero time for now.
+func (j *job) modTime(v response.Version) time.Time {
+	if t, err := http.ParseTime(v.LastModified); err == nil && !j.d.opts.NoRemoteTime && isCredible(t, time.Now()) {
+		return t
+	}
+	return time.Time{}
+}
+
+// isCredible reports whether a file may have been modified at t. Servers without a date send
+// 1601 or 9999, which file systems and the record cannot store.
+func isCredible(t, now time.Time) bool {
+	return t.Unix() >= 0 && t.Before(now.Add(maxClockSkew))
+}

@@ -1,0 +1,112 @@
+package downloader
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/store"
+)
+
+// A file is where the bytes of a download go: a part file, or a stream. It is neither before
+// the name of the file is known.
+type file struct {
+	part   *store.Part // nil for none
+	stream *streamSink // nil for none
+	sink   io.WriterAt // part or stream
+
+	moved     bool   // the record has another URL, which this download continues
+	brokenOff bool   // a small file broke off; the next attempt uses a part file
+	damages   int    // how often held bytes proved to be damaged
+	crc       uint32 // of a finished small file
+
+	mu      sync.Mutex
+	earlier contribution // held bytes of an earlier run, while all of them are held; guarded by mu
+}
+
+// setPart makes part the place of the bytes.
+func (f *file) setPart(part *store.Part) { f.part, f.sink = part, part }
+
+// setStream makes s the place of the bytes.
+func (f *file) setStream(s *streamSink) { f.stream, f.sink = s, s }
+
+// record returns the record of the part file, the zero Record if there is none.
+func (f *file) record() store.Record {
+	if f.part == nil {
+		return store.Record{}
+	}
+	return f.part.Record()
+}
+
+// held returns the bytes that are written.
+func (f *file) held() chunk.Set {
+	if f.stream != nil {
+		return chunk.NewSet(chunk.Range{End: f.stream.off})
+	}
+	return f.record().Held
+}
+
+// reserve lets the part file reserve disk space in step with the arriving bytes.
+func (f *file) reserve() error {
+	if f.part == nil {
+		return nil
+	}
+	return f.part.Reserve()
+}
+
+// commit makes the written bytes durable. rate is in bytes per second, for the record.
+func (f *file) commit(rate int64) error {
+	if f.part == nil {
+		return nil
+	}
+	return f.part.Commit(rate)
+}
+
+// earlierRun returns the held bytes of an earlier run.
+func (f *file) earlierRun() contribution {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.earlier
+	c.bytes = c.bytes.Clone()
+	return c
+}
+
+// setEarlierRun notes the held bytes of an earlier run; the zero contribution if it is no longer
+// known which of them are held.
+func (f *file) setEarlierRun(c contribution) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.earlier = c
+}
+
+// isResumed reports whether an earlier run has held some bytes of the file.
+func (f *file) isResumed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.earlier.bytes.Len() > 0
+}
+
+// verifyDirty reads the pieces of the part file that may have changed since the last commit,
+// for example during a power cut. It returns how many bytes are no longer as recorded; these
+// are not held any more.
+func (f *file) verifyDirty(ctx context.Context) (lost int64, err error) {
+	if f.part == nil || !f.part.Dirty() {
+		return 0, nil
+	}
+	for i, more := 0, true; more; i++ {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		var n int64
+		if n, more, err = f.part.VerifyNext(i); err != nil {
+			return 0, failure.Permanent(err)
+		}
+		lost += n
+	}
+	if lost > 0 {
+		f.setEarlierRun(contribution{}) // some of its bytes are lost
+	}
+	return lost, nil
+}

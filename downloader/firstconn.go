@@ -1,0 +1,47 @@
+package downloader
+
+import "context"
+
+// maxYields is how often a download hands its first connection back to a host that refuses
+// it before the refusals count as failures of the download. A guess; without a limit, a host
+// that refuses everything would be asked for ever.
+const maxYields = 5
+
+// A firstConn is the permission for the first connection of a download. The scheduler of the
+// transfer takes it over; before and after, requests for samples use it. It is for one
+// goroutine at a time.
+type firstConn struct {
+	host   *host // that is asked
+	held   bool  // the connection counts at the host
+	yields int   // consecutive times that it was handed back
+}
+
+// acquire waits until host grants a connection.
+func (f *firstConn) acquire(ctx context.Context, host *host) error {
+	f.host = host
+	err := host.enter(ctx)
+	f.held = err == nil
+	return err
+}
+
+// moveTo makes host the one at which the connection counts. It does not wait: the caller has
+// an open response, whose connection may be the one that all who wait need.
+func (f *firstConn) moveTo(host *host) {
+	if host == f.host {
+		return
+	}
+	f.release()
+	host.Adopt()
+	f.host, f.held = host, true
+}
+
+// handOver leaves the connection to the scheduler, which gives it back.
+func (f *firstConn) handOver() { f.held = false }
+
+// release gives the connection back, if it is held.
+func (f *firstConn) release() {
+	if f.held {
+		f.host.Release()
+	}
+	f.held = false
+}

@@ -1,0 +1,394 @@
+package downloader
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/downloader/response"
+	"pawl/store"
+)
+
+// A ListEntry says what a list and the state file know about a file, so that the download
+// need not look it up.
+type ListEntry struct {
+	Record store.Record // the record of the target; the zero Record for none
+	Lists  store.Lists  // the lists that claim the file once it is fetched
+	Size   int64        // bytes that the file must have; -1 if unknown
+	Update bool         // ask the server whether a finished file has changed
+	// Released is called when the file needs no connection any more, and waits until it is made
+	// durable together with others. May be nil.
+	Released func()
+}
+
+// A ClaimedError means that the target belongs to a download of another URL. It is a
+// failure.ErrClaimed.
+type ClaimedError struct {
+	Record store.Record // the download that the target belongs to
+}
+
+func (e *ClaimedError) Error() string {
+	return fmt.Sprintf("%q %v, %s", e.Record.Target, failure.ErrClaimed, RedactURL(e.Record.URL))
+}
+
+// Is is for errors.Is.
+func (e *ClaimedError) Is(kind error) bool { return kind == failure.ErrClaimed }
+
+// A begunError means that the target has an unfinished download of the same URL, which was
+// not found before because the name of the file was not known.
+type begunError struct{ rec store.Record }
+
+func (e begunError) Error() string { return "the download has begun already" }
+
+// errOtherNow means that the remote file has changed since it was downloaded.
+var errOtherNow = failure.New(failure.ErrChanged, "the remote file has changed since it was downloaded")
+
+// claimed returns the error for a target that belongs to a download of another URL.
+func claimed(rec store.Record) error {
+	if rec.State == store.Done {
+		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, RedactURL(rec.URL))
+	}
+	return &ClaimedError{rec}
+}
+
+// versionOf returns the version whose bytes rec holds.
+func versionOf(rec store.Record) response.Version {
+	return response.Version{Size: rec.Size, ETag: rec.ETag, LastModified: rec.LastModified, MediaType: rec.Type, Coding: rec.Coding}
+}
+
+// A lookup finds the record of a job's file, unfinished or finished, and decides whether the
+// download resumes it, replaces it, or has nothing to do.
+type lookup struct{ *job }
+
+// continueRecord resumes the download on record, if there is one. It reports whether the file
+// is finished and current.
+func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
+	rec, err := l.find()
+	switch {
+	case err == nil:
+		return l.open(ctx, rec)
+	case l.req.ID == "" && errors.Is(err, store.ErrNotFound):
+		return false, nil
+	}
+	return false, err
+}
+
+// find returns the record that the request is about, or store.ErrNotFound. If there is none,
+// it checks the target, so that no request is sent for a file that could not be stored.
+func (l lookup) find() (store.Record, error) {
+	st := l.d.store
+	switch {
+	case l.req.ID != "":
+		return st.Get(l.req.ID)
+	case l.req.ListEntry != nil && l.req.ListEntry.Record.ID != "":
+		return l.req.ListEntry.Record, nil
+	case l.goal.output == "":
+		dir, err := filepath.Abs(l.req.Dir)
+		if err != nil {
+			return store.Record{}, err
+		}
+		return st.ByURL(dir, l.origin.recorded)
+	}
+	target, err := absTarget(l.req.Dir, l.goal.output)
+	if err != nil {
+		return store.Record{}, err
+	}
+	rec, err := store.Record{}, error(store.ErrNotFound)
+	if l.req.ListEntry == nil {
+		rec, err = st.ByTarget(target)
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		if err := st.CheckTarget(target, l.goal.replace); err != nil {
+			return rec, err
+		}
+	case err == nil && rec.URL != l.origin.recorded && !l.req.Restart && !l.goal.replace:
+		return rec, claimed(rec)
+	}
+	return rec, err
+}
+
+// open resumes a recorded download. It reports whether the file is finished and current.
+func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err error) {
+	l.progress.show(rec)
+	l.version.unframed = rec.Unframed
+	if rec.State == store.Done {
+		return l.reopen(ctx, rec)
+	}
+	if rec.URL != l.origin.recorded && l.req.ID == "" {
+		if !l.req.Restart && !l.goal.replace {
+			return false, claimed(rec)
+		}
+		l.goal.output = rec.Target
+		return false, l.d.store.Remove(rec.ID, true)
+	}
+	if l.goal.replace {
+		if err := l.d.store.AllowReplace(rec.ID); err != nil {
+			return false, err
+		}
+	}
+	part, err := l.d.store.Resume(rec.ID)
+	if errors.Is(err, store.ErrNoDirectory) && l.req.ID == "" { // the user asks for the file again
+		l.emit(Event{Kind: Lost, Held: rec.Held.Len()})
+		return false, l.d.store.Remove(rec.ID, false)
+	}
+	if err != nil {
+		return false, err
+	}
+	rec = part.Record()
+	l.progress.show(rec)
+	if rec.State == store.Done { // only the rename was missing, after a crash
+		l.progress.held.Store(rec.Size)
+		return true, errors.Join(part.Close(), l.verifySum(ctx, rec))
+	}
+	return false, l.resume(part)
+}
+
+// resume makes the job continue an unfinished part file.
+func (l lookup) resume(part *store.Part) error {
+	rec := part.Record()
+	l.file.setPart(part)
+	if n := part.Lost(); n > 0 {
+		l.emit(Event{Kind: Lost, Held: n})
+	}
+	if l.req.Restart {
+		return l.forget(-1)
+	}
+	if l.goal.sum.IsZero() {
+		l.goal.sum, l.version.digest = rec.Sum, rec.Sum
+	}
+	l.version.Version = versionOf(rec)
+	l.file.setEarlierRun(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
+	if rec.URL != l.origin.recorded { // the new URL has validators of its own
+		l.version.ETag, l.version.LastModified = "", ""
+		l.file.moved = rec.Held.Len() > 0
+	}
+	if len(l.wrong) == 0 {
+		l.addMirrors(namer{given: true, public: rec.Public}, rec.Mirrors...)
+	}
+	return part.Update(func(r *store.Record) {
+		r.Sum, r.Replace = l.goal.sum, r.Replace || l.goal.replace
+		if len(l.wrong) == 0 {
+			r.Mirrors = l.givenMirrors()
+		}
+	})
+}
+
+// reopen checks whether a finished file is still the one on the server. If it is not, the
+// download fetches it again and replaces it at the end.
+func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
+	l.goal.output, l.goal.named = rec.Target, rec.Named
+	if l.req.ListEntry != nil {
+		return l.reopenListed(ctx, rec)
+	}
+	if !l.d.store.Intact(rec) {
+		if err := l.d.store.CheckTarget(rec.Target, true); err != nil {
+			return false, err
+		}
+		if l.d.store.Exists(rec) && !l.goal.replace {
+			return false, altered(rec)
+		}
+		return false, nil
+	}
+	if rec.URL != l.origin.recorded && !l.goal.replace {
+		return false, claimed(rec)
+	}
+	if !l.req.Restart && rec.URL == l.origin.recorded {
+		same, err := l.unchanged(ctx, rec)
+		if err != nil {
+			return false, err
+		}
+		why := errOtherNow
+		if same {
+			if why = l.verifySum(ctx, rec); why == nil {
+				l.progress.held.Store(rec.Size)
+				return true, nil
+			}
+			if !errors.Is(why, failure.ErrChecksum) {
+				return false, why
+			}
+		} else if l.req.FailOnChange {
+			return false, errOtherNow
+		}
+		l.emit(Event{Kind: Restarted, Err: why})
+	}
+	l.goal.replace = true // the file is pawl's
+	return false, nil
+}
+
+// altered returns the error for a finished file that somebody has changed.
+func altered(rec store.Record) error {
+	return fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
+}
+
+// reopenListed checks whether a finished file is the one that the list wants. If it is not,
+// the download fetches it again and replaces it at the end, even if somebody has altered it: a
+// file of a list belongs to pawl.
+func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current bool, err error) {
+	l.goal.named = true
+	intact, err := l.d.store.Reconcile(rec)
+	switch {
+	case err != nil:
+		return false, err
+	case !intact && !l.d.store.OwnFile(rec) && !l.goal.replace:
+		return false, fmt.Errorf("%q: %w", rec.Target, store.ErrForeign)
+	case intact && rec.URL != l.origin.recorded && len(rec.Lists) == 0 && !l.goal.replace:
+		return false, claimed(rec)
+	case !intact && len(rec.Lists) == 0 && !l.goal.replace && l.d.store.Exists(rec): // no list made it
+		return false, altered(rec)
+	}
+	if intact && rec.URL == l.origin.recorded && !l.req.Restart && l.fits(versionOf(rec)) == nil {
+		if current, err := l.stillWanted(ctx, rec); current || err != nil {
+			return current, err
+		}
+	}
+	l.goal.replace = true
+	return false, l.d.store.CheckTarget(rec.Target, true)
+}
+
+// stillWanted compares an intact file with the digest of the list and, if the entry asks for
+// that, with the file on the server.
+func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
+	if l.req.ListEntry.Update {
+		same, err := l.unchanged(ctx, rec)
+		if err != nil {
+			return false, err
+		}
+		if !same && l.req.FailOnChange {
+			return false, errOtherNow
+		}
+		if !same {
+			return false, nil
+		}
+	}
+	err := l.verifySum(ctx, rec)
+	if errors.Is(err, failure.ErrChecksum) { // the list wants another version
+		return false, nil
+	}
+	if err == nil && !l.goal.sum.IsZero() && l.goal.sum != rec.Sum {
+		rec.Sum = l.goal.sum
+		err = l.d.store.Amend(rec)
+	}
+	if err != nil {
+		return false, err
+	}
+	l.progress.held.Store(rec.Size)
+	return true, nil
+}
+
+// unchanged asks the server with one small conditional request whether it still has the
+// version of rec (RFC 9110 §13.1).
+func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
+	condition := make(http.Header)
+	if rec.ETag != "" {
+		condition.Set("If-None-Match", rec.ETag)
+	} else if rec.LastModified != "" {
+		condition.Set("If-Modified-Since", rec.LastModified)
+	}
+	if err := l.first.acquire(ctx, l.d.host(l.origin.url)); err != nil {
+		return false, err
+	}
+	defer l.first.release()
+	rep, err := l.askWith(ctx, condition, nil, chunk.Range{End: 1})
+	var again restartError
+	if errors.As(err, &again) { // the server does not serve ranges
+		l.origin.oneStream = true
+		rep, err = l.askWith(ctx, condition, nil, chunk.Range{})
+	}
+	var status *failure.StatusError
+	switch {
+	case errors.As(err, &status) && status.Code == http.StatusNotModified:
+		return true, nil
+	case errors.Is(err, errUnsatisfiable):
+		return rep.Version.Size == rec.Size || rep.Version.Size < 0 && rec.Size == 0, nil
+	case err != nil:
+		return false, err
+	}
+	rep.close()
+	was := versionOf(rec)
+	if err := decided(was.Unexpected(rep.Version), ""); err != nil {
+		return false, err
+	}
+	switch {
+	case was.Differs(rep.Version) != "":
+		return false, nil
+	case was.SharesValidator(rep.Version), !l.goal.sum.IsZero(): // the caller verifies the digest
+		return true, nil
+	}
+	same, err := l.sameBytes(ctx, rec, condition)
+	if err == nil && !same && was.IsSubstitute(rep.Version) {
+		err = errSubstitute
+	}
+	return same, err
+}
+
+// sameBytes fetches the whole file and compares it with the finished one. It is used if no
+// validator shows whether the file has changed, because missing evidence proves nothing.
+func (l lookup) sameBytes(ctx context.Context, rec store.Record, condition http.Header) (same bool, err error) {
+	f, err := l.d.store.OpenDone(rec)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	l.emit(Event{Kind: Warning, Err: errors.New("the server does not say whether the file has changed; pawl fetches all bytes and compares them")})
+	for {
+		rep, err := l.askWith(ctx, condition, nil, chunk.Range{})
+		if err != nil {
+			return false, err
+		}
+		same, err := equalBytes(pacedReader{ctx, l.job, rep.Body}, io.NewSectionReader(f, 0, rec.Size))
+		rep.close()
+		if err == nil {
+			return same, nil
+		}
+		wait, again := l.setback(failure.ExplainBody(err))
+		if !again {
+			return false, failure.ExplainBody(err)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return false, err
+		}
+	}
+}
+
+// equalBytes reports whether body and file have the same bytes and the same length. An error
+// of file is permanent, an error of body is returned as it is.
+func equalBytes(body, file io.Reader) (bool, error) {
+	a, b := make([]byte, compareBytes), make([]byte, compareBytes)
+	for {
+		n, bodyErr := readFull(body, a)
+		if bodyErr != nil && bodyErr != io.EOF {
+			return false, bodyErr
+		}
+		m, err := readFull(file, b)
+		if err != nil && err != io.EOF {
+			return false, failure.Permanent(err)
+		}
+		if n != m || !bytes.Equal(a[:n], b[:m]) {
+			return false, nil
+		}
+		if bodyErr == io.EOF {
+			return true, nil
+		}
+	}
+}
+
+// verifySum compares a finished file with the wanted digest, unless it was verified against
+// this digest when it was downloaded.
+func (l lookup) verifySum(ctx context.Context, rec store.Record) error {
+	if l.goal.sum.IsZero() || l.goal.sum == rec.Sum {
+		return nil
+	}
+	f, err := l.d.store.OpenDone(rec)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return newVerifier(l.goal.sum, f).verdict(ctx, rec.Size)
+}

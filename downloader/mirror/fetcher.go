@@ -1,0 +1,153 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+
+	"pawl/downloader"
+	"pawl/downloader/failure"
+	"pawl/store"
+)
+
+// A fetcher fetches items. It is safe for concurrent use.
+type fetcher struct {
+	d      *downloader.Downloader
+	opts   Options
+	ledger *ledger
+	sched  *scheduler
+}
+
+// fetch downloads a file from the first of its sources that has it. It calls released, perhaps
+// more than once, when the file needs no connection any more.
+func (f *fetcher) fetch(ctx context.Context, it *item, released func()) Outcome {
+	o := it.outcome(Failed, nil)
+	for _, u := range it.sources() {
+		res, err := f.tryHost(ctx, it, u, released)
+		if err == nil {
+			o.State, o.URL, o.Result, o.Err = Fetched, u, res, nil
+			switch {
+			case res.Current && f.opts.Update:
+				o.State = Unchanged
+			case res.Current: // the file on disk has the digest of the entry, so no server was asked
+				o.State, o.Record = Current, it.Record
+			}
+			return o
+		}
+		if errors.Is(err, store.ErrForeign) && f.otherProcessFetched(it) {
+			o.State, o.URL, o.Record, o.Err = Current, u, it.Record, nil
+			return o
+		}
+		if o.Err == nil || !mayRecover(err) {
+			o.URL = u
+		}
+		res.Fetched += o.Result.Fetched
+		o.Result = res
+		if o.Err = betterError(o.Err, err); ctx.Err() != nil || !tryOtherSource(err) {
+			break
+		}
+	}
+	return o
+}
+
+// otherProcessFetched reports whether the file that is in the way is the wanted file, because
+// another process has fetched it after the item was looked up. The failed request has refreshed
+// the record.
+func (f *fetcher) otherProcessFetched(it *item) bool {
+	current, err := f.ledger.isCurrent(it)
+	return current && err == nil
+}
+
+// tryHost fetches a file from u, unless the host of u is down, and records whether the host
+// responded.
+func (f *fetcher) tryHost(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
+	host := downloader.Origin(u)
+	if err := f.sched.hostDown(host); err != nil {
+		return downloader.Result{}, err
+	}
+	responded := false
+	res, err := f.get(ctx, it, u, func() {
+		responded = true
+		f.sched.noteResult(host, nil) // now, because get may wait long until the file is durable
+		released()
+	})
+	if !responded {
+		f.sched.noteResult(host, err)
+	}
+	return res, err
+}
+
+// get requests a file from u. If another source has left an unfinished download, get resumes
+// it, provided that u has the same version; otherwise the download starts over, unless
+// FailOnChange is set.
+func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
+	req := f.request(it, u)
+	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool {
+		return o == u || f.sched.hostDown(downloader.Origin(o)) != nil
+	})
+	req.ListEntry.Released = released
+	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != downloader.CanonicalURL(u) {
+		if r.Held.Len() > 0 {
+			req.ID = r.ID
+		} else { // nothing to resume
+			req.Overwrite = req.Overwrite || r.Replace
+			req.Restart = true
+		}
+	}
+	res, err := f.d.Get(ctx, req)
+	if req.ID != "" && errors.Is(err, failure.ErrChanged) && !req.FailOnChange {
+		req.ID, req.Restart = "", true
+		res, err = f.d.Get(ctx, req)
+	}
+	if err != nil {
+		f.ledger.refresh(it)
+	}
+	return res, err
+}
+
+// request returns the request for a file from u, made from Options.Request and the entry.
+func (f *fetcher) request(it *item, u string) downloader.Request {
+	req := f.opts.Request
+	req.URL, req.Output, req.Sum = u, it.Path, it.Entry.Sum
+	req.Restart = req.Restart && it.Rounds == 0 // later rounds resume the download of the first one
+	req.Header = maps.Clone(req.Header)         // the template is shared
+	for name, values := range it.Entry.Header {
+		if req.Header == nil {
+			req.Header = make(http.Header)
+		}
+		req.Header[name] = values
+	}
+	if f.opts.ForList != nil {
+		f.opts.ForList(it.Entry.List, &req)
+	}
+	req.ListEntry = &downloader.ListEntry{Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: f.opts.Update}
+	return req
+}
+
+// betterError chooses the error to report for a file that failed from two sources: an error that
+// may pass, so that the file is tried again, or else the first error.
+func betterError(a, b error) error {
+	if a == nil || !mayRecover(a) && mayRecover(b) {
+		return b
+	}
+	return a
+}
+
+// tryOtherSource reports whether another source may succeed after err. Within a list this includes
+// a wrong checksum and a changed file, because the next source may have the right version.
+func tryOtherSource(err error) bool {
+	if errors.Is(err, failure.ErrOtherFile) { // the downloader has tried all sources
+		return false
+	}
+	return failure.TryOtherSource(err) || errors.Is(err, failure.ErrChecksum) || errors.Is(err, failure.ErrChanged)
+}
+
+// mayRecover reports whether a later round may succeed after err: the host may be back, the server
+// may be repaired, a login page may be gone, or the download of which this path is the part file
+// may have ended.
+func mayRecover(err error) bool {
+	var status *failure.StatusError
+	return isHostError(err) || errors.Is(err, store.ErrPartFile) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, failure.ErrPage)
+}

@@ -1,0 +1,71 @@
+package mirror
+
+import (
+	"iter"
+	"slices"
+
+	"pawl/downloader/list"
+	"pawl/store"
+)
+
+// A List is one of the lists of a run.
+type List struct {
+	// Key identifies the list in the state file. It must be the same in each run of the
+	// list: 16 hex digits, or store.Nameless if the list has no name of its own.
+	Key string
+	// Complete reports that Entries cannot end before the list does. A list that may have
+	// been cut off, for example by a server without Content-Length, prunes nothing.
+	Complete bool
+	// Entries is iterated once. It must yield entries and errors as list.Read does.
+	Entries iter.Seq2[list.Entry, error]
+}
+
+// A naming records the paths that the lists of a run have named, and which of the lists may
+// prune. The reader owns it until it ends; prune may read it afterwards.
+type naming struct {
+	paths    pathSet              // paths below Options.Dir
+	lists    map[string]listState // by key
+	newFiles int                  // files to fetch for which item.isNew is true
+}
+
+// A listState describes the lists that share a key.
+type listState struct {
+	complete bool // all of them are complete
+	empty    bool // none of them has named a file yet
+}
+
+func newNaming() *naming {
+	return &naming{lists: make(map[string]listState)}
+}
+
+// open begins a list. Lists with the same key are pruned as one list, so they are complete only
+// if all of them are.
+func (n *naming) open(l List) {
+	was, again := n.lists[l.Key]
+	n.lists[l.Key] = listState{complete: l.Complete && (was.complete || !again), empty: was.empty || !again}
+}
+
+// name records that the list with this key names a path, and reports whether an earlier entry
+// did so. open must have been called for the list.
+func (n *naming) name(key, rel, url string) pathStatus {
+	if l := n.lists[key]; l.empty {
+		l.empty = false
+		n.lists[key] = l
+	}
+	return n.paths.Add(rel, url)
+}
+
+// pruningKeys returns the keys of the lists whose claims may be released: lists that have a
+// name, are complete and are not empty. A list without entries is more likely to be broken than
+// to be meant. If all lists may prune, the result includes legacyKey, unless that is empty.
+func (n *naming) pruningKeys(legacyKey string) (keys []string) {
+	for key, l := range n.lists {
+		if key != store.Nameless && l.complete && !l.empty {
+			keys = append(keys, key)
+		}
+	}
+	if legacyKey != "" && len(keys) == len(n.lists) && !slices.Contains(keys, legacyKey) {
+		keys = append(keys, legacyKey)
+	}
+	return keys
+}

@@ -1,0 +1,94 @@
+package mirror
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"pawl/downloader/list"
+)
+
+// A reporter counts outcomes and problems and passes them to the callbacks of Options. It is
+// safe for concurrent use.
+type reporter struct {
+	onOutcome func(Outcome)
+	onProblem func(error)
+	onRound   func(round, files int, wait time.Duration)
+	calling   sync.Mutex // held during a callback; no two callbacks may run at once
+
+	mu     sync.Mutex // not held during callbacks, so that snapshot never waits for them
+	counts Counts     // guarded by mu; ToRetry is unused
+}
+
+// snapshot returns the counts, except for ToRetry.
+func (r *reporter) snapshot() Counts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts
+}
+
+// addListed counts a path that the lists have named for the first time.
+func (r *reporter) addListed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Listed++
+}
+
+// setRead records whether all lists were read to the end.
+func (r *reporter) setRead(all bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Read = all
+}
+
+// outcome counts and reports an outcome. It must be called once for each listed file, because
+// Counts.Waiting is the difference of both numbers.
+func (r *reporter) outcome(o Outcome) {
+	r.count(o)
+	r.calling.Lock()
+	defer r.calling.Unlock()
+	r.onOutcome(o)
+}
+
+func (r *reporter) count(o Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.counts
+	n := map[State]*int{
+		Fetched: &c.Fetched, Current: &c.Current, Unchanged: &c.Unchanged, Failed: &c.Failed,
+		Pending: &c.Pending, Wanted: &c.Wanted, Pruned: &c.Pruned,
+	}[o.State]
+	*n++
+	c.Bytes += o.Result.Fetched
+}
+
+// pending reports that the run ends before these items were fetched.
+func (r *reporter) pending(items ...*item) {
+	for _, it := range items {
+		var err error
+		if it.LastError != "" {
+			err = errors.New(it.LastError)
+		}
+		r.outcome(it.outcome(Pending, err))
+	}
+}
+
+// problem reports an error in a list, and counts it unless it is a warning.
+func (r *reporter) problem(err error) {
+	var p *list.Problem
+	if !errors.As(err, &p) || !p.Warning {
+		r.mu.Lock()
+		r.counts.Problems++
+		r.mu.Unlock()
+	}
+	r.calling.Lock()
+	defer r.calling.Unlock()
+	r.onProblem(err)
+}
+
+// round reports that a round with so many files begins after a wait.
+func (r *reporter) round(n, files int, wait time.Duration) {
+	r.calling.Lock()
+	defer r.calling.Unlock()
+	r.onRound(n, files, wait)
+}

@@ -1,0 +1,75 @@
+package downloader
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"pawl/store"
+)
+
+// progress counts the bytes and responses of one download, and has what a front end shows of
+// it. Safe for concurrent use.
+type progress struct {
+	received  atomic.Int64 // bytes received by this run, including those received twice
+	held      atomic.Int64 // bytes of the file that are here; those not yet written count
+	highWater atomic.Int64 // the most bytes that were ever written: what is fetched again is no progress
+	retries   atomic.Int64 // failures that were followed by another try
+	useful    atomic.Int64 // responses whose bytes could be used
+	public    atomic.Bool  // a response came from a public address
+	private   atomic.Bool  // a response came from a private address
+	surplus   atomic.Bool  // a body was longer than its header says, which is reported once
+
+	mu      sync.Mutex
+	started bool       // the event Started was sent; guarded by mu
+	shown   Progress   // without its counts; guarded by mu
+	conns   func() int // of the transfer under way; nil if there is none; guarded by mu
+}
+
+// written notes that n bytes of the file are written. It returns how many more these are
+// than ever before.
+func (p *progress) written(n int64) (gained int64) {
+	for {
+		before := p.highWater.Load()
+		if n <= before {
+			return 0
+		}
+		if p.highWater.CompareAndSwap(before, n) {
+			return n - before
+		}
+	}
+}
+
+// show makes the ID, target and size of a record visible.
+func (p *progress) show(r store.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shown.ID, p.shown.Target, p.shown.Size = r.ID, r.Target, r.Size
+}
+
+// countConns makes conns the function that counts the open connections; nil for none.
+func (p *progress) countConns(conns func() int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = conns
+}
+
+// start reports whether the transfer starts for the first time.
+func (p *progress) start() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := !p.started
+	p.started = true
+	return first
+}
+
+// snapshot returns what a front end shows.
+func (p *progress) snapshot() Progress {
+	p.mu.Lock()
+	conns, s := p.conns, p.shown
+	p.mu.Unlock()
+	s.Have = p.held.Load()
+	if conns != nil {
+		s.Conns = conns()
+	}
+	return s
+}

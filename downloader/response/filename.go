@@ -1,0 +1,157 @@
+package response
+
+import (
+	"fmt"
+	"hash/crc32"
+	"mime"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// fallbackName is the local name if neither the server nor the URL has one.
+const fallbackName = "index.html"
+
+// maxName limits a local name, in bytes, so that ".part" and a number fit behind it in the 255
+// bytes of common file systems. Double would fail there; half would cut names that are used.
+const maxName = 240
+
+// Filename returns a safe name for a file in one directory: from the Content-Disposition field
+// (RFC 6266), or else from the last segment of the URL.
+func Filename(disposition string, u *url.URL) string {
+	if name := safeName(dispositionName(disposition)); name != "" {
+		return name
+	}
+	if name := safeName(lastSegment(u)); name != "" {
+		return name
+	}
+	return fallbackName
+}
+
+// lastSegment returns the last segment of the path of u, decoded. If it is not UTF-8, only a
+// part of its escapes is decoded: see halfDecoded.
+func lastSegment(u *url.URL) string {
+	name := path.Base(u.Path)
+	if utf8.ValidString(name) {
+		return name
+	}
+	return path.Base(halfDecoded(u.EscapedPath()))
+}
+
+// halfDecoded decodes the ASCII escapes of a path that is not UTF-8. The encoding of the other
+// bytes is unknown, so their escapes stay: "%B2%E2%20a.zip", which may be GBK for "测 a.zip",
+// becomes "%B2%E2 a.zip". The escapes of characters that safeName would replace or drop stay,
+// too, and so does a backslash behind a byte beyond ASCII: in Shift-JIS and GBK it is the
+// second byte of a character.
+func halfDecoded(escaped string) string {
+	var b strings.Builder
+	beyond := false // the byte before was not ASCII
+	for i := 0; i < len(escaped); i++ {
+		c, spelled := escaped[i], escaped[i:i+1]
+		if c == '%' {
+			n, _ := strconv.ParseUint(escaped[i+1:i+3], 16, 8) // url.URL contains only valid escapes
+			c, spelled = byte(n), escaped[i:i+3]
+			i += 2
+		}
+		switch {
+		case c >= utf8.RuneSelf, c == '%', unicode.IsControl(rune(c)), strings.IndexByte(forbidden, c) >= 0, c == '\\' && beyond:
+			b.WriteString(spelled)
+		default:
+			b.WriteByte(c)
+		}
+		beyond = c >= utf8.RuneSelf
+	}
+	return b.String()
+}
+
+// dispositionName returns the filename parameter of a Content-Disposition field, even if it is
+// not quoted correctly.
+func dispositionName(disposition string) string {
+	_, params, err := mime.ParseMediaType(disposition)
+	if err == nil {
+		return params["filename"]
+	}
+	_, rest, _ := strings.Cut(disposition, "filename=")
+	name, _, _ := strings.Cut(rest, ";")
+	return strings.Trim(strings.TrimSpace(name), `"`)
+}
+
+// forbidden are the characters that Windows allows in no name.
+const forbidden = `<>:"|?*`
+
+// safeName turns a name from a server into the name of a plain, visible file in one directory,
+// valid on every system and in UTF-8. It returns "" if nothing is left of the name.
+func safeName(name string) string {
+	if !utf8.ValidString(name) {
+		name = halfDecoded(url.PathEscape(name))
+	}
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
+			return -1
+		case strings.ContainsRune(forbidden, r):
+			return '_'
+		}
+		return r
+	}, name)
+	name = strings.TrimLeft(name, ". ")
+	if isReserved(name) {
+		name = "_" + name
+	}
+	return strings.TrimRight(shorten(name), ". ")
+}
+
+// isReserved reports whether Windows treats the name as a device, with any extension.
+func isReserved(name string) bool {
+	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
+	stem = strings.TrimRight(stem, " ")
+	switch stem {
+	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
+		return true
+	}
+	number, device := strings.CutPrefix(stem, "COM")
+	if !device {
+		number, device = strings.CutPrefix(stem, "LPT")
+	}
+	return device && utf8.RuneCountInString(number) == 1 && strings.Contains("123456789¹²³", number)
+}
+
+// shorten cuts the stem of a name, so that the name has at most maxName bytes. A name with
+// escapes also gets a checksum of the whole name before its extension. Such a name is long
+// although it has few characters (41 characters of GBK are cut), and the names of a series
+// often differ in the last characters only.
+func shorten(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	ext := path.Ext(name)
+	if len(ext) > 20 {
+		ext = ""
+	}
+	if strings.Contains(name, "%") {
+		ext = fmt.Sprintf("-%08x%s", crc32.ChecksumIEEE([]byte(name)), ext)
+	}
+	cut := maxName - len(ext)
+	for !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	if escape := strings.LastIndexByte(name[:cut], '%'); escape > cut-len("%XX") {
+		cut = escape
+	}
+	return name[:cut] + ext
+}
+
+// FilenameFromURL returns the local name of a file by its URL alone.
+func FilenameFromURL(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return fallbackName
+	}
+	return Filename("", u)
+}

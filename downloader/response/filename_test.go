@@ -1,0 +1,243 @@
+package response
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestLocalName(t *testing.T) {
+	const fromURL = "http://h/dir/url.zip?f=query.zip#fragment"
+	tests := []struct{ disposition, url, want string }{
+		{"", fromURL, "url.zip"},
+		{"", "http://h", fallbackName},
+		{"", "http://h/", fallbackName},
+		{"", "http://h/?f=query.zip", fallbackName},
+		{"", "http://h/..", fallbackName},
+		{"", "http://h/%2e%2e", fallbackName},
+		{"", "http://h/%00", fallbackName},
+		{"", "http://h/dir/", "dir"},
+		{"", "http://h/a%20b.txt", "a b.txt"},
+		{"", "http://h/a%0Ab.txt", "ab.txt"},
+		{"", "http://h/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "passwd"},
+		{"", "http://h/..%5c..%5cboot.ini", "boot.ini"},
+		{"", "http://h/%252e%252e%252fx", "%2e%2e%2fx"},                               // decoded once, which is once enough
+		{"", "http://h/%B2%E2%CA%D4%CE%C4%BC%FE.zip", "%B2%E2%CA%D4%CE%C4%BC%FE.zip"}, // GBK for 测试文件
+		{"", "http://h/%b2%E2%20%41%2e%5f.zip", "%b2%E2 A._.zip"},
+		{"", "http://h/caf\xe9.bin", "caf%E9.bin"},
+		{"", "http://h/%c3%a9%ff.bin", "%c3%a9%ff.bin"}, // é in a name that is not UTF-8 is perhaps none
+		{"", "http://h/%95%5C.zip", "%95%5C.zip"},       // Shift-JIS for 表
+		{"", "http://h/%83%7C%83|.zip", "%83%7C%83%7C.zip"},
+		{"", "http://h/%ff%2f..%2f%fe%00%0a%25b", "%fe%00%0a%25b"},
+		{"", "http://h/..%5c..%5c%ff%5cb%5cc%fe", "c%fe"},
+		{"", "http://h/%ff/", "%ff"},
+		{"", "http://h/%ff/a%20b", "a b"},
+		{"", "http://h/%ef%bf%bd", "\ufffd"},
+		{"", "http://h/x?%ff", "x"},
+		{"", "http://h/" + strings.Repeat("%c3%a9", 150), strings.Repeat("é", 120)},
+		{"attachment", fromURL, "url.zip"},
+		{"attachment; filename=x.bin", fromURL, "x.bin"},
+		{`attachment; filename="x y.bin"`, fromURL, "x y.bin"},
+		{`ATTACHMENT; FileName="x.bin"`, fromURL, "x.bin"},
+		{`inline; filename="x.bin"`, fromURL, "x.bin"},
+		{`attachment; filename=x y.bin`, fromURL, "x y.bin"}, // not quoted as it should be
+		{`attachment; filename=x y.bin; size=5`, fromURL, "x y.bin"},
+		{`attachment; filename=""`, fromURL, "url.zip"},
+		{`attachment; filename=".."`, fromURL, "url.zip"},
+		{`attachment; filename=`, fromURL, "url.zip"},
+		{`attachment; filename="`, fromURL, "url.zip"},
+		{`;;;`, fromURL, "url.zip"},
+		{`attachment; filename="../../etc/passwd"`, fromURL, "passwd"},
+		{`attachment; filename="..\\..\\boot.ini"`, fromURL, "boot.ini"},
+		{`attachment; filename=../../x y`, fromURL, "x y"},
+		{`attachment; filename="%2e%2e%2fx"`, fromURL, "%2e%2e%2fx"}, // no percent coding here
+		{`attachment; filename*=UTF-8''%e2%82%ac%20rates.txt`, fromURL, "€ rates.txt"},
+		{`attachment; filename="plain"; filename*=UTF-8''%c3%a9`, fromURL, "é"}, // RFC 6266 §4.3
+		{`attachment; filename*=UTF-8''%c3%a9; filename="plain"`, fromURL, "é"},
+		{`attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd`, fromURL, "passwd"},
+		{`attachment; filename*=UTF-8''%00`, fromURL, "url.zip"},
+		{`attachment; filename*=UTF-8''%zz; filename=plain`, fromURL, "plain"},
+		{`attachment; filename*=unknown''%ff; filename=plain`, fromURL, "plain"},
+		{"attachment; filename=\"na\xefve.bin\"", fromURL, "na%EFve.bin"},
+		{"attachment; filename=na\xefve.bin", fromURL, "na%EFve.bin"},
+		{"attachment; filename=\"C:\\dir\\na\xefve.bin\"", fromURL, "na%EFve.bin"},
+		{`attachment; filename*=UTF-8''a%ff`, fromURL, "a%FF"},
+	}
+	for _, tt := range tests {
+		u, err := url.Parse(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Filename(tt.disposition, u); got != tt.want {
+			t.Errorf("Filename(%q, %q): got %q, want %q", tt.disposition, tt.url, got, tt.want)
+		}
+	}
+}
+
+func TestSafeName(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"a.txt", "a.txt"},
+		{"-rf", "-rf"},
+		{"日本語.tar.gz", "日本語.tar.gz"},
+		{"", ""},
+		{".", ""},
+		{"..", ""},
+		{"...", ""},
+		{" . ", ""},
+		{"/", ""},
+		{"a/", ""},
+		{"a/..", ""},
+		{"../../etc/passwd", "passwd"},
+		{"/etc/passwd", "passwd"},
+		{`..\..\boot.ini`, "boot.ini"},
+		{`a/..\x`, "x"},
+		{`C:\dir\x.zip`, "x.zip"},
+		{`\\server\share\x.zip`, "x.zip"},
+		{"C:x.zip", "C_x.zip"},
+		{"x.txt:stream", "x.txt_stream"},
+		{`<>:"|?*`, "_______"},
+		{".bashrc", "bashrc"},
+		{"..a", "a"},
+		{". .a", "a"},
+		{"a. . ", "a"},
+		{"a.b..", "a.b"},
+		{"a\x00b", "ab"},
+		{".\x00.", ""},
+		{"\x00.a", "a"},
+		{"a\r\nb\tc\x7f", "abc"},
+		{"a\u0085b", "ab"},             // a C1 control, a line end to some
+		{"a\x1b[31mb", "a[31mb"},       // no colours on the user's terminal
+		{"a\u202egnp.exe", "agnp.exe"}, // shown as "aexe.png"
+		{"\u2066a\u2069\u200b\ufeff", "a"},
+		{"\u200e.a", "a"}, // a dot behind something invisible
+		{"a\xff\xfeb", "a%FF%FEb"},
+		{"\xed\xa0\x80", "%ED%A0%80"},
+		{"a\ufffdb", "a\ufffdb"}, // which somebody may have typed
+		{"caf\xe9 100%é.bin", "caf%E9 100%25%C3%A9.bin"},
+		{"..\\..\\na\xefve.bin", "na%EFve.bin"},
+		{"../na\xefve\n|.bin", "na%EFve%0A%7C.bin"},
+		{"\x95\\\x83|.zip", "%95%5C%83%7C.zip"}, // Shift-JIS for 表ポ
+		{"\xff/con", "_con"},
+		{"con.\xff", "_con.%FF"},
+		{". \xff. ", "%FF"},
+	}
+	for _, tt := range tests {
+		if got := safeName(tt.in); got != tt.want {
+			t.Errorf("safeName(%q): got %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+// TestSafeNameReserved: Windows takes some names for devices, with any
+// extension, and with blanks before it.
+func TestSafeNameReserved(t *testing.T) {
+	for _, name := range []string{
+		"con", "CON", "Prn.txt", "aux.tar.gz", "NUL", "com1", "COM9.log", "lpt1", "LPT9.x",
+		"con .txt", "nul  .a", "COM¹", "com².txt", "LPT³", "conin$", "CONOUT$.txt",
+	} {
+		if got, want := safeName(name), "_"+name; got != want {
+			t.Errorf("safeName(%q): got %q, want %q", name, got, want)
+		}
+	}
+	for _, name := range []string{"console", "con-1", "xcon", "com", "com10", "comx", "lpt", "nul_", "_con", "a.con"} {
+		if got := safeName(name); got != name {
+			t.Errorf("safeName(%q): got %q, want it as it is", name, got)
+		}
+	}
+}
+
+func TestSafeNameLong(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	tests := []struct{ name, in, want string }{
+		{"as long as may be", long[:maxName], long[:maxName]},
+		{"ascii", long[:300], long[:maxName]},
+		{"extension kept", long[:300] + ".tar.zst", long[:maxName-4] + ".zst"},
+		{"no extension that long", long[:300] + "." + long[:40], long[:maxName]},
+		{"two bytes each", strings.Repeat("é", 150), strings.Repeat("é", 120)},
+		{"three bytes each", strings.Repeat("€", 100) + ".txt", strings.Repeat("€", 78) + ".txt"},
+		{"four bytes each", "a" + strings.Repeat("😀", 75), "a" + strings.Repeat("😀", 59)},
+		{"escapes", strings.Repeat("\xb2\xe2", 60) + ".zip", strings.Repeat("%B2%E2", 37) + "%B2-7073f2a6.zip"},
+		{"escapes, an unlucky cut", "a" + strings.Repeat("\xb2\xe2", 60), "a" + strings.Repeat("%B2%E2", 38) + "-473b1d12"},
+		{"percent signs", strings.Repeat("%", 300), strings.Repeat("%", 230) + "-9d63e988"},
+		{"reserved", "con." + long[:300], "_con." + long[:maxName-5]},
+		{"cut behind a dot", long[:maxName-1] + "." + long[:40], long[:maxName-1]},
+		{"cut behind a blank", long[:maxName-1] + " " + long[:40], long[:maxName-1]},
+	}
+	for _, tt := range tests {
+		if got := safeName(tt.in); got != tt.want {
+			t.Errorf("%s: got %d bytes to %q, want %d to %q", tt.name, len(got), got[max(0, len(got)-20):], len(tt.want), tt.want[len(tt.want)-20:])
+		}
+	}
+}
+
+// TestNamesApart: URLs that differ in a byte that is not UTF-8 have different names,
+// long ones too.
+func TestNamesApart(t *testing.T) {
+	seen := make(map[string]string)
+	for _, begin := range []string{"%B2", "a%83", strings.Repeat("%B2%E2", 100)} {
+		for b := 1; b < 256; b++ {
+			if b == '/' || b == '\\' || b == '.' { // the first two divide; a dot at the end is no part of a name
+				continue
+			}
+			u := fmt.Sprintf("http://h/%s%%%02X", begin, b)
+			if b == ' ' {
+				u += "x"
+			}
+			name := FilenameFromURL(u)
+			if other, ok := seen[name]; ok || len(name) > maxName {
+				t.Errorf("%q and %q are both %q", u, other, name)
+			}
+			seen[name] = u
+		}
+	}
+}
+
+// FuzzNameOf: the name of any URL is safe, and the same again as that of a server.
+func FuzzFilenameFromURL(f *testing.F) {
+	for _, s := range []string{"a", "%B2%E2.zip", "%95%5C.zip", "%ff%2f%00", "caf\xe9|", "%c3%a9%ff", "..%5c%ff", strings.Repeat("%b2", 100), strings.Repeat("%25", 300)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := url.Parse("http://h/" + s)
+		if err != nil {
+			return
+		}
+		name := Filename("", u)
+		if again := safeName(name); again != name || !utf8.ValidString(name) || len(name) > maxName {
+			t.Errorf("%q: got %q, and of that %q", s, name, again)
+		}
+	})
+}
+
+func FuzzSafeName(f *testing.F) {
+	for _, s := range []string{
+		"", ".", "..", "a/b", `a\b`, "C:a", "a\x00", "a\u202eb", ".a.", " a ", "con.txt", "\xff", "\x95\\", "%\xff", "\xff/..", "~", "a\nb",
+		strings.Repeat("é", 150) + ".txt", strings.Repeat("a", 300), strings.Repeat(".a ", 100), "con" + strings.Repeat("\u0301", 150),
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		name := safeName(s)
+		if name == "" {
+			return
+		}
+		switch {
+		case !filepath.IsLocal(name), filepath.Base(name) != name, strings.ContainsAny(name, `/\:`):
+			t.Errorf("%q: got %q, which is no single local element", s, name)
+		case len(name) > maxName:
+			t.Errorf("%q: got %d bytes, want at most %d", s, len(name), maxName)
+		case !utf8.ValidString(name):
+			t.Errorf("%q: got %q, which is not UTF-8", s, name)
+		case strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf) }):
+			t.Errorf("%q: got %q, with control characters", s, name)
+		case strings.TrimLeft(name, ". ") != name, strings.TrimRight(name, ". ") != name:
+			t.Errorf("%q: got %q, with a dot or blank at its start or end", s, name)
+		case safeName(name) != name:
+			t.Errorf("%q: got %q, and of that %q", s, name, safeName(name))
+		}
+	})
+}

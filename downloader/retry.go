@@ -1,0 +1,148 @@
+package downloader
+
+// This file decides what a failed attempt means: for the host, for the connection that made
+// it, and for the retry budget.
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"pawl/downloader/failure"
+	"pawl/downloader/response"
+)
+
+const (
+	// refusedDelay is the pause before a connection that has worked asks again when it is
+	// refused: the server may not have noticed yet that the last connection is closed. A guess.
+	refusedDelay = 100 * time.Millisecond
+	// maxSharedPause is the longest Retry-After of a 429 that pauses all connections to a host
+	// because of one of several, which may be one too many. For longer ones, no connection is
+	// opened, and the others go on. A guess.
+	maxSharedPause = 10 * time.Second
+)
+
+// judge decides what follows a failed attempt, and notes what it shows about the host. instead
+// is errSteppedDown if the connection c has left the transfer because of it, and errCrowded if
+// other downloads have the connections.
+func (j *job) judge(c *conn, resp *http.Response, failed error) (v verdict, instead error) {
+	if errors.Is(failed, failure.ErrTLS) && c.stepDown(failed) { // another machine has a certificate that works
+		return verdict{}, errSteppedDown
+	}
+	if failure.IsPermanent(failed) {
+		return verdict{}, nil
+	}
+	if resp != nil {
+		if until := j.obey(j.first.host, c, resp); until > 0 && c != nil && c.t.conns() > 1 { // otherwise the event of the retry has it
+			j.emit(Event{Kind: Waiting, Err: failed, Wait: until})
+		}
+	}
+	if c != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && c.MayRetry() {
+		return verdict{again: true, wait: max(refusedDelay, j.first.host.held(time.Now())), limit: true}, nil
+	}
+	if c.stepDown(failed) {
+		return verdict{}, errSteppedDown
+	}
+	if c == nil && j.first.yields < maxYields && failure.MayBeLimit(failed) && j.first.host.others() {
+		return verdict{}, errCrowded
+	}
+	wait, again := j.setback(failed)
+	return verdict{again: again, wait: wait}, nil
+}
+
+// hasRetryAfter reports whether a response, which may be nil, has a valid Retry-After field.
+func hasRetryAfter(resp *http.Response) bool {
+	if resp == nil {
+		return false
+	}
+	_, ok := response.RetryAfter(resp.Header, time.Now())
+	return ok
+}
+
+// obey applies the Retry-After of a response from h. That of a 429 pauses all requests to the
+// host, unless it is long. Any other one means that there are enough connections, as long as
+// other connections go on. It returns how long all requests pause, if that is news.
+func (j *job) obey(h *host, c *conn, resp *http.Response) (pause time.Duration) {
+	now := time.Now()
+	d, ok := response.RetryAfter(resp.Header, now)
+	if !ok {
+		return 0
+	}
+	d = min(d, j.d.opts.RetryAfterMax)
+	if c.others() && !(resp.StatusCode == http.StatusTooManyRequests && d <= maxSharedPause) {
+		h.holdGrowth(now.Add(d))
+		return 0
+	}
+	if h.hold(now.Add(d)) {
+		return d
+	}
+	return 0
+}
+
+// pause handles a body that ended with few bytes or none: the other connections go on without
+// c, or c waits, or the retry budget is exhausted, and err is returned.
+func (j *job) pause(ctx context.Context, c *conn, err error) error {
+	if c.stepDown(err) {
+		return errSteppedDown
+	}
+	wait, again := j.setback(err)
+	if !again {
+		return err
+	}
+	return sleep(ctx, wait)
+}
+
+// setback counts a failure without a byte. It returns how long to wait before the next try, and
+// whether there is one. While the machine is offline and Options.WaitNetwork is set, failures
+// do not count.
+func (j *job) setback(err error) (wait time.Duration, again bool) {
+	if offline, first := j.d.outage.is(err); offline {
+		if first {
+			j.emit(Event{Kind: Offline, Err: err})
+		}
+		return offlineEvery, true
+	}
+	limit := j.triesFor(err)
+	n, wait, again := j.budget.failed(err, limit)
+	if again {
+		j.progress.retries.Add(1)
+		wait = max(wait, j.first.host.held(time.Now()))
+		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: limit})
+	}
+	return wait, again
+}
+
+// triesFor returns how many consecutive failures end the download if the last one is err, 0
+// for no limit. A name that had an address before is looked up as often as others, because a
+// network that comes and goes loses its name server, too.
+func (j *job) triesFor(err error) int {
+	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.d.dialer.hasResolved(j.first.host.addr)) {
+		return j.budget.tries
+	}
+	return failure.MaxTries(err, j.budget.tries)
+}
+
+// tryAgain counts a failure that may pass, and waits before the next try, if there is one. A
+// permanent failure costs nothing.
+func (j *job) tryAgain(ctx context.Context, failed error) (again bool, err error) {
+	if failure.IsPermanent(failed) {
+		return true, nil
+	}
+	wait, again := j.setback(failed)
+	if !again {
+		return false, nil
+	}
+	return true, sleep(ctx, wait)
+}
+
+// yieldFirst hands the first connection of the download back to the host, and waits for another
+// one.
+func (j *job) yieldFirst(ctx context.Context) error {
+	h := j.first.host
+	j.first.yields++
+	j.first.release()
+	h.refused(time.Now())
+	j.emit(Event{Kind: Limited, Err: errCrowded})
+	return j.first.acquire(ctx, h)
+}

@@ -1,0 +1,146 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"hash"
+	"io"
+	"sync"
+
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/store"
+)
+
+// maxSmallFile is how many bytes a small file may have: it is not worth several connections, and
+// a crash loses all of it. A guess; at 10 Mbit/s, 256 KiB take 0.2 s.
+const maxSmallFile = 256 << 10
+
+// smallBuffers hold a quarter of the largest small file each, so that the buffers of many files
+// stay in the cache of the processor.
+var smallBuffers = sync.Pool{New: func() any { b := make([]byte, maxSmallFile/4); return &b }}
+
+// A smallFile is a small file of a list: one response, written to a temporary file, which is
+// made durable together with others.
+type smallFile struct {
+	*job
+	temp *store.TempFile
+}
+
+// newSmallFile returns a small file for the response rep, nil if rep has no small file, or if
+// the file system has no unnamed files.
+func (j *job) newSmallFile(rep *reply) (*smallFile, error) {
+	size := rep.Version.Size
+	if j.req.ListEntry == nil || j.file.brokenOff || j.file.part != nil || rep.Gzip || size < 0 || size > maxSmallFile || rep.Range != (chunk.Range{End: size}) {
+		return nil, nil
+	}
+	if err := j.fits(rep.Version); err != nil {
+		return nil, err
+	}
+	target, err := absTarget(j.req.Dir, j.goal.output)
+	if err != nil {
+		return nil, err
+	}
+	rec := store.Record{
+		URL: j.origin.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.req.ListEntry.Lists,
+		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
+		Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
+	}
+	j.version.Size = size
+	j.progress.show(store.Record{Target: target, Size: size})
+	temp, err := j.d.store.CreateTemp(rec)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &smallFile{j, temp}, nil
+}
+
+// fetch reads the body of rep and publishes the file. If the body breaks off, the next attempt
+// uses a part file, because the server may break off each time.
+func (s *smallFile) fetch(ctx context.Context, rep *reply) error {
+	err := s.read(ctx, rep)
+	rep.close()
+	s.first.release()
+	if err != nil {
+		s.temp.Close()
+		return s.failed(ctx, err)
+	}
+	if released := s.req.ListEntry.Released; released != nil {
+		released()
+	}
+	if err := s.d.store.Publish(s.temp); err != nil {
+		return err
+	}
+	rec := s.temp.Record()
+	s.progress.show(rec)
+	s.file.crc = rec.CRC
+	return s.blame()
+}
+
+// failed returns the error of the attempt after the body could not be read: a restartError if
+// there is another try.
+func (s *smallFile) failed(ctx context.Context, err error) error {
+	if failure.IsPermanent(err) || ctx.Err() != nil || errors.Is(err, failure.ErrChecksum) {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	s.progress.held.Store(0)
+	s.file.brokenOff = true
+	wait, again := s.setback(err)
+	if !again {
+		return err
+	}
+	if err := sleep(ctx, wait); err != nil {
+		return err
+	}
+	return restartError{why: "its body broke off", keep: true}
+}
+
+// read reads and verifies the body of rep.
+func (s *smallFile) read(ctx context.Context, rep *reply) error {
+	var sum hash.Hash
+	to := io.Writer(localWriter{s.temp})
+	if !s.version.digest.IsZero() {
+		sum = s.version.digest.NewHash()
+		to = io.MultiWriter(to, sum)
+	}
+	buf := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(buf)
+	n, err := io.CopyBuffer(to, heldCounter{s.job, pacedReader{ctx, s.job, io.LimitReader(rep.Body, rep.Version.Size)}}, *buf)
+	if err == nil && n < rep.Version.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return failure.ExplainBody(err)
+	}
+	if sum != nil && !s.version.digest.Matches(sum) {
+		return s.mismatched(s.version.digest.Of(sum))
+	}
+	io.Copy(io.Discard, io.LimitReader(rep.Body, 1)) // meets the end, so that the connection can be used again
+	return nil
+}
+
+// A localWriter makes the errors of its file permanent.
+type localWriter struct{ temp *store.TempFile }
+
+func (w localWriter) Write(b []byte) (int, error) {
+	n, err := w.temp.Write(b)
+	if err != nil {
+		err = failure.Permanent(err)
+	}
+	return n, err
+}
+
+// A heldCounter counts the read bytes as held.
+type heldCounter struct {
+	j *job
+	r io.Reader
+}
+
+func (c heldCounter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.j.progress.held.Add(int64(n))
+	return n, err
+}

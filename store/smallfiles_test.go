@@ -1,0 +1,343 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// A publisher runs the crash tests of publishAll: it publishes groups of small files,
+// some of which replace others, next to a foreign file.
+type publisher struct {
+	t        *testing.T
+	fs       *crashFS
+	store    *Store
+	state    string
+	written  map[string][]string // all versions of each name
+	promised map[string]string   // content of each name for which publishAll has returned nil
+}
+
+const foreignName = "/dl/foreign"
+
+func newPublisher(t *testing.T, seed uint64) *publisher {
+	g := &publisher{t: t, state: t.TempDir(), written: map[string][]string{}, promised: map[string]string{}}
+	g.fs = newCrashFS(seed)
+	g.fs.plant(foreignName, []byte("precious"))
+	g.open()
+	return g
+}
+
+func (g *publisher) open() {
+	var err error
+	g.store, err = Open(g.state, Options{FS: g.fs})
+	must(g.t, err)
+}
+
+// temp creates a TempFile with a content.
+func (g *publisher) temp(name, content string, replace bool) *TempFile {
+	g.written[name] = append(g.written[name], content)
+	rec := Record{URL: "https://example.com" + name, Target: name, Replace: replace, ModTime: time.Unix(int64(len(content)), 0)}
+	u, err := g.store.CreateTemp(rec)
+	if err != nil {
+		return nil
+	}
+	for _, part := range []string{content[:2], content[2:]} {
+		if _, err := u.Write([]byte(part)); err != nil {
+			return nil
+		}
+	}
+	return u
+}
+
+// publish publishes files, given by their names and contents.
+func (g *publisher) publish(replace bool, files ...[2]string) {
+	var group []*TempFile
+	for _, f := range files {
+		if u := g.temp(f[0], f[1], replace); u != nil {
+			group = append(group, u)
+		}
+	}
+	for i, err := range g.store.publishAll(group) {
+		rec := group[i].Record()
+		if err == nil {
+			g.promised[rec.Target] = g.written[rec.Target][len(g.written[rec.Target])-1]
+		}
+	}
+}
+
+// run is the work of the first process.
+func (g *publisher) run() {
+	g.publish(false, [2]string{"/dl/a", "first a"}, [2]string{"/dl/b", "the b"})
+	g.publish(true, [2]string{"/dl/a", "second, longer a"}, [2]string{"/dl/sub/c", "the c"})
+	g.publish(false, [2]string{foreignName, "not to be"}, [2]string{"/dl/d", "a d"})
+	g.store.FlushPublished()
+}
+
+// check checks the conditions that must hold after a crash.
+func (g *publisher) check(story string) {
+	g.t.Helper()
+	if got, ok := g.fs.peek(foreignName); !ok || string(got.data) != "precious" {
+		g.t.Errorf("%s: the foreign file: got %q, %v", story, got.data, ok)
+	}
+	for name, versions := range g.written {
+		if name == foreignName {
+			continue
+		}
+		got, exists := g.fs.peek(name)
+		whole := false
+		for _, v := range versions {
+			whole = whole || string(got.data) == v
+		}
+		rec, err := g.store.ByTarget(name)
+		switch {
+		case exists && !whole:
+			g.t.Errorf("%s: %s: got %q, want one of %q", story, name, got.data, versions)
+		case exists && (err != nil || !g.store.OwnFile(rec)):
+			g.t.Errorf("%s: %s exists, but does not count as ours: %v", story, name, err)
+		case g.promised[name] != "" && (err != nil || string(got.data) < g.promised[name] && len(got.data) < len(g.promised[name])):
+			g.t.Errorf("%s: %s: got %q, %v, want %q, as Publish has promised", story, name, got.data, err, g.promised[name])
+		}
+	}
+}
+
+// complete does the work of the next process: it downloads the missing files again.
+func (g *publisher) complete(story string) {
+	g.t.Helper()
+	want := map[string]string{"/dl/a": "second, longer a", "/dl/b": "the b", "/dl/sub/c": "the c", "/dl/d": "a d"}
+	for name, content := range want {
+		rec, err := g.store.ByTarget(name)
+		if err == nil {
+			if ok, err := g.store.Reconcile(rec); err != nil {
+				g.t.Fatalf("%s: %s: Reconcile: %v", story, name, err)
+			} else if got, _ := g.fs.peek(name); ok && string(got.data) == content {
+				continue
+			}
+		}
+		u := g.temp(name, content, err == nil && g.store.OwnFile(rec))
+		if u == nil {
+			g.t.Fatalf("%s: %s cannot be written", story, name)
+		}
+		if errs := g.store.publishAll([]*TempFile{u}); errs[0] != nil {
+			g.t.Fatalf("%s: %s: %v", story, name, errs[0])
+		}
+	}
+	must(g.t, g.store.FlushPublished())
+	for name, content := range want {
+		rec, err := g.store.ByTarget(name)
+		if got, _ := g.fs.peek(name); err != nil || string(got.data) != content || !g.store.Intact(rec) || rec.Publishing {
+			g.t.Errorf("%s: %s at the end: got %q, %+v, %v, want %q", story, name, got.data, rec, err, content)
+		}
+	}
+}
+
+// reboot returns the publisher after a power failure.
+func (g *publisher) reboot(names, data float64) *publisher {
+	next := &publisher{t: g.t, written: map[string][]string{}, promised: g.promised}
+	for name, v := range g.written {
+		next.written[name] = append(next.written[name], v...)
+	}
+	next.state = g.t.TempDir()
+	db, err := os.ReadFile(filepath.Join(g.state, fileName))
+	if err == nil {
+		must(g.t, os.WriteFile(filepath.Join(next.state, fileName), db, 0o600))
+	}
+	next.fs = g.fs.reboot(names, data)
+	next.open()
+	return next
+}
+
+// TestPublishCrash cuts the power before and after each operation of publishAll.
+func TestPublishCrash(t *testing.T) {
+	n, crashed := 0, true
+	for ; crashed && !t.Failed(); n++ {
+		for _, does := range []string{"before", "after"} {
+			g := newPublisher(t, uint64(n))
+			g.fs.trap = trap{n: n + 1, does: does}
+			crashed = crashes(g.run)
+			for _, keep := range [][2]float64{{0, 0}, {1, 0}, {0, 1}, {.5, .5}, {1, 1}} {
+				story := fmt.Sprintf("%s, keep %v", &g.fs.trap, keep)
+				next := g.reboot(keep[0], keep[1])
+				next.check(story)
+				next.complete(story)
+				next.check(story + ", completed")
+			}
+		}
+	}
+	if n < 40 && !t.Failed() {
+		t.Errorf("operations: got %d, want more", n)
+	}
+}
+
+// TestPublishFails lets each operation of publishAll fail once.
+func TestPublishFails(t *testing.T) {
+	failed := true
+	for n := 1; failed && !t.Failed(); n++ {
+		g := newPublisher(t, uint64(n))
+		g.fs.trap = trap{n: n, does: "fail"}
+		g.run()
+		failed = g.fs.trap.last != ""
+		g.fs.trap = trap{}
+		story := fmt.Sprintf("operation %d failed", n)
+		g.check(story)
+		g.complete(story)
+	}
+}
+
+// TestPublishOnRealFS publishes files on the real file system.
+func TestPublishOnRealFS(t *testing.T) {
+	l := newFixture(t)
+	var group []*TempFile
+	for i := range 10 {
+		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(fmt.Sprintf("sub/%d", i%5)), Named: true, ModTime: time.Unix(1e9, 5000)})
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("no files without a name here")
+		}
+		must(t, err)
+		_, err = u.Write(bytes.Repeat([]byte{byte(i)}, i))
+		must(t, err)
+		group = append(group, u)
+	}
+	for i, err := range l.store.publishAll(group) {
+		if want := i >= 5; errors.Is(err, ErrForeign) != want || !want && err != nil {
+			t.Errorf("file %d: got %v, want an error: %v", i, err, want)
+		}
+	}
+	for i := range 5 {
+		rec, err := l.store.ByTarget(l.path(fmt.Sprintf("sub/%d", i)))
+		if err != nil || !l.store.Intact(rec) || !rec.ModTime.Equal(time.Unix(1e9, 5000)) || rec.ID != group[i].Record().ID {
+			t.Errorf("file %d: got %+v, %v", i, rec, err)
+		}
+	}
+	names, err := filepath.Glob(l.path("sub/*"))
+	if err != nil || len(names) != 5 {
+		t.Errorf("got %q, %v, want the five files and nothing else", names, err)
+	}
+}
+
+// Many random groups of files, some of which exist already, with a failure at a random
+// operation.
+func TestPublishRandom(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for seed := range uint64(30) {
+		g := newPublisher(t, seed)
+		for range 4 {
+			g.fs.trap = trap{n: 1 + rng.IntN(60), does: []string{"before", "after", "fail"}[rng.IntN(3)]}
+			crashed := crashes(g.run)
+			story := fmt.Sprintf("seed %d, %s", seed, &g.fs.trap)
+			if g.fs.trap = (trap{}); crashed {
+				g = g.reboot(rng.Float64(), rng.Float64())
+			}
+			g.check(story)
+		}
+		g.complete(fmt.Sprintf("seed %d", seed))
+	}
+}
+
+// A file of pawl that somebody has changed may still be replaced after a crash between
+// the record and the name.
+func TestPublishOverChangedFileCrash(t *testing.T) {
+	for n, crashed := 1, true; crashed && !t.Failed(); n++ {
+		g := newPublisher(t, uint64(n))
+		g.publish(false, [2]string{"/dl/a", "first a"})
+		must(t, g.store.FlushPublished())
+		g.fs.plant("/dl/a", []byte("altered by somebody"))
+		g.fs.trap = trap{n: n, does: "before"}
+		crashed = crashes(func() { g.publish(true, [2]string{"/dl/a", "second, longer a"}) })
+		next := g.reboot(1, 1)
+		rec, err := next.store.ByTarget("/dl/a")
+		if err != nil || !next.store.OwnFile(rec) {
+			t.Errorf("%s: got %+v, %v, want it to be ours", &g.fs.trap, rec, err)
+		}
+	}
+}
+
+// A new file replaces the record of a finished file that a pawl without a ledger has
+// written, whichever way the file is replaced.
+func TestReplaceOldRecord(t *testing.T) {
+	for _, way := range []string{"Publish", "Finish", "neither"} {
+		l := newFixture(t)
+		target := l.path("f")
+		old := Record{ID: newID(), URL: "https://example.com/", Target: target, State: Done, Created: time.Now(), ModTime: time.Unix(1e9, 0)}
+		must(t, l.store.write(func(tx tx) error { // as that version wrote it
+			data, err := old.encode()
+			if err == nil {
+				err = tx.Bucket(recordBucket).Put([]byte(old.ID), data)
+			}
+			if err == nil {
+				err = tx.putIndex(&old)
+			}
+			return err
+		}))
+		want := old.ID
+		rec := Record{URL: old.URL, Target: target, Named: true, Size: 0, Replace: true}
+		switch way {
+		case "Publish":
+			u, err := l.store.CreateTemp(rec)
+			if errors.Is(err, errors.ErrUnsupported) {
+				continue
+			}
+			must(t, err)
+			must(t, l.store.publishAll([]*TempFile{u})[0])
+			want = u.Record().ID
+		case "Finish":
+			p, err := l.store.Create(rec)
+			must(t, err)
+			must(t, p.Finish(time.Time{}))
+			want = p.Record().ID
+			must(t, p.Close())
+		}
+		if got, err := l.store.ByTarget(target); err != nil || got.ID != want || got.State != Done {
+			t.Errorf("%s: got %+v, %v, want %s", way, got, err, want)
+		}
+		if all, err := l.store.Unfinished(); err != nil || len(all) != 0 && way != "neither" {
+			t.Errorf("%s: got %d records, %v, want none", way, len(all), err)
+		}
+	}
+}
+
+// If a finished file has the name of the part file, the file stays and the part file gets
+// another name.
+func TestCreatePartIsFinished(t *testing.T) {
+	l := newFixture(t)
+	for _, content := range []string{"", "a file"} {
+		name := fmt.Sprintf("f%d", len(content))
+		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(name + ".part"), Named: true})
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip("no files without a name here")
+		}
+		must(t, err)
+		_, err = u.Write([]byte(content))
+		must(t, err)
+		must(t, l.store.publishAll([]*TempFile{u})[0])
+		p := l.opened(l.store.Create(Record{URL: "https://example.com/f", Target: l.path(name), Named: true, Size: 10}))
+		if rec := p.Record(); rec.Part() != l.path(name+".1.part") {
+			t.Errorf("%q: the part file is %q", content, rec.Part())
+		}
+		if rec, err := l.store.ByTarget(l.path(name + ".part")); err != nil || !l.store.Intact(rec) {
+			t.Errorf("%q: got %+v, %v, want it left alone", content, rec, err)
+		}
+	}
+}
+
+// A file at another part file name than that of the unfinished record does not belong to
+// the download.
+func TestCreateKeepsOther(t *testing.T) {
+	l := newFixture(t)
+	p := l.opened(l.store.Create(l.record()))
+	must(t, p.Close())
+	mine, other := l.target+".1.part", "mine"
+	first := p.Record()
+	must(t, os.Link(first.Part(), l.path("second name")), os.WriteFile(mine, []byte(other), 0o600))
+	p = l.opened(l.store.Create(l.record()))
+	must(t, p.Close())
+	if data, err := os.ReadFile(mine); err != nil || string(data) != other {
+		if data, err = os.ReadFile(mine + ".1"); err != nil || string(data) != other { // it was renamed
+			t.Errorf("got %q, %v, want it kept", data, err)
+		}
+	}
+}

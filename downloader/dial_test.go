@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"pawl/downloader/hosts"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -122,15 +123,16 @@ func TestDialer(t *testing.T) {
 func TestMachineForgotten(t *testing.T) {
 	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
 		d := New(nil, Options{})
-		h := &host{addr: "files.example:80"}
-		d.dialer.remember(h.addr, "127.0.0.1:1", time.Now())
+		const addr = "files.example:80"
+		h := hosts.New(hosts.Options{Address: hostAddress{hostPort: addr, dialer: d.dialer}})
+		d.dialer.remember(addr, "127.0.0.1:1", time.Now())
 		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
 		(&job{d: d}).outcome(h, resp, nil)
-		if got := d.dialer.recall(h.addr, time.Now()) == ""; got != want {
+		if got := d.dialer.recall(addr, time.Now()) == ""; got != want {
 			t.Errorf("after %d: forgotten: got %v, want %v", code, got, want)
 		}
-		d.dialer.remember(h.addr, "127.0.0.1:1", time.Now())
-		if (&job{d: d}).outcome(h, nil, io.EOF); d.dialer.recall(h.addr, time.Now()) != "" {
+		d.dialer.remember(addr, "127.0.0.1:1", time.Now())
+		if (&job{d: d}).outcome(h, nil, io.EOF); d.dialer.recall(addr, time.Now()) != "" {
 			t.Error("a broken connection leaves its address")
 		}
 	}

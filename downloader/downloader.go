@@ -16,6 +16,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/store"
 )
@@ -161,8 +162,8 @@ type Downloader struct {
 	eventMu sync.Mutex // orders events
 
 	mu    sync.Mutex
-	hosts memory[*host] // by origin; guarded by mu
-	jobs  []*job        // running, in order of their start; guarded by mu
+	hosts memory[*hosts.Host] // by origin; guarded by mu
+	jobs  []*job              // running, in order of their start; guarded by mu
 }
 
 // New returns a Downloader into s.
@@ -182,7 +183,7 @@ func New(s *store.Store, o Options) *Downloader {
 		turns:  t,
 		bytes:  newBucket(float64(max(0, o.LimitRate)), burstTime),
 		outage: newOutage(o.WaitNetwork),
-		hosts:  newMemory(func(h *host) bool { return h.idle(time.Now()) }),
+		hosts:  newMemory(func(h *hosts.Host) bool { return h.IsIdle(time.Now()) }),
 	}
 }
 
@@ -239,10 +240,7 @@ func (d *Downloader) MaxParallel(name string) int {
 	if known == nil {
 		return d.opts.Connections
 	}
-	h := known.value
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.most()
+	return known.value.MaxParallel()
 }
 
 // running returns how many downloads there are, one at least.
@@ -253,16 +251,17 @@ func (d *Downloader) running() int64 {
 }
 
 // host returns what is shared about the server of u.
-func (d *Downloader) host(u *url.URL) *host {
+func (d *Downloader) host(u *url.URL) *hosts.Host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := originOf(u)
-	return d.hosts.get(key, func() *host {
-		h := newHost(u.Host, d.opts.Connections)
-		h.origin = key
-		h.addr = dialed(u, d.opts.Proxy)
-		h.group = d.slots.group(h.addr)
-		return h
+	return d.hosts.get(key, func() *hosts.Host {
+		addr := dialed(u, d.opts.Proxy)
+		o := hosts.Options{Origin: key, Ceiling: d.opts.Connections, Address: hostAddress{addr, d.dialer, d.slots.group(addr)}}
+		if d.store != nil {
+			o.Memory = d.store
+		}
+		return hosts.New(o)
 	})
 }
 

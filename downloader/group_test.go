@@ -191,8 +191,8 @@ func TestGroupLeaves(t *testing.T) {
 // TestMustRelease: a host gives back as many connections as other processes need, the only
 // one of a download last.
 func TestMustRelease(t *testing.T) {
-	h, g := newHost("h", 4), openSlots(t, t.TempDir(), 4).group("h:80")
-	h.group = g
+	g := openSlots(t, t.TempDir(), 4).group("h:80")
+	h := newSharedHost(4, g)
 	if h.MustRelease(false) {
 		t.Error("a connection is given back though no process needs one")
 	}
@@ -216,15 +216,15 @@ func TestSettleGivenBack(t *testing.T) {
 	if err := ws[0].settle(t.Context(), 0, errYielded); err != nil || j.progress.snapshot().Conns != 1 {
 		t.Errorf("the last: got %v, %d connections", err, j.progress.snapshot().Conns)
 	}
-	if j.first.host.limit != 16 || j.budget.failures != 0 {
-		t.Errorf("got limit %d, %d failures, want 16, 0", j.first.host.limit, j.budget.failures)
+	if j.first.host.IsLimited() || j.budget.failures != 0 {
+		t.Errorf("got limited %t, %d failures, want false, 0", j.first.host.IsLimited(), j.budget.failures)
 	}
 }
 
 // TestQueued: a host says whether one of its connections waits for a slot.
 func TestQueued(t *testing.T) {
-	h, g := newHost("h", 4), openSlots(t, t.TempDir(), 4).group("h:80")
-	h.group = g
+	g := openSlots(t, t.TempDir(), 4).group("h:80")
+	h := newSharedHost(4, g)
 	for waiting := range 2 {
 		if g.waiting = waiting; h.Queued() != (waiting > 0) {
 			t.Errorf("%d dials wait: got queued %t", waiting, h.Queued())
@@ -235,8 +235,7 @@ func TestQueued(t *testing.T) {
 // TestShareCrowds: a host has no more connections than the share of the process.
 func TestShareCrowds(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, a, b *slots) {
-		h := newHost("h", 4)
-		h.group = a.group("h:80")
+		h := newSharedHost(4, a.group("h:80"))
 		dialNow(t, a)
 		enterNow(t, h, 2)
 		if h.OverShare() || !h.TryOpen(time.Now()) {

@@ -7,8 +7,8 @@
 //	find    is the target done already, or begun? (find.go)
 //	ask     a GET for the first missing range; its answer tells size, ranges,
 //	        version and name, its body is the first connection's work (ask.go)
-//	plan    a pool says which connection fetches what (pool.go), how many there
-//	        are (growth.go), and who takes over from one that is slow (slow.go)
+//	plan    package sched decides which connection fetches which bytes, how many
+//	        connections there are, and which one replaces a slow one
 //	fetch   each connection reads its claim into a buffer and writes it at its
 //	        place; a body that breaks off is continued at its byte (fetch.go)
 //	commit  one goroutine makes what is written durable, by time and volume, and
@@ -23,7 +23,6 @@
 // Mirrors of a file are used beside its URL, once they are proven (mirrors.go), or in
 // place of it (instead.go).
 //
-// Connections to a host are limited for all downloads together (host.go), and for
-// all processes of a user (slots.go); what was learned of it is remembered
-// (learned.go).
+// Connections to a host are limited for all downloads together, and the limit is
+// remembered (package hosts); all processes of a user share them (slots.go).
 package downloader

@@ -2,9 +2,9 @@ package hosts
 
 import "math"
 
-// An Address is the network address that the connections to a host lead to: that of the host or
-// of its proxy. It limits the connections of this process beside those of other processes.
-// Methods must not wait, because they are called with a lock held.
+// An Address is the network address that the connections to a host lead to: the address of the
+// host or of its proxy. Other processes may have connections to it, so this process has a share
+// of them. Methods must not wait, because they are called with a lock held.
 type Address interface {
 	// Share returns how many connections this process may have at most.
 	Share() int

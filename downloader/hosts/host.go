@@ -14,7 +14,7 @@ type Options struct {
 	Memory  Memory  // of earlier runs; nil for none
 }
 
-// A Host is what all downloads share about one server. Safe for concurrent use.
+// A Host has the state that all downloads share about one server. Safe for concurrent use.
 type Host struct {
 	Origin  string  // immutable
 	Address Address // immutable
@@ -107,8 +107,8 @@ func (h *Host) MaxParallel() int {
 	return h.limit.maxFirst()
 }
 
-// SpeaksHTTP2 reports that the host has responded over HTTP/2, where a connection has room for
-// many small files.
+// SpeaksHTTP2 reports that the host has responded over HTTP/2: one connection has room for many
+// small files.
 func (h *Host) SpeaksHTTP2() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

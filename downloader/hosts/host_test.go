@@ -109,6 +109,12 @@ func TestRefusedLast(t *testing.T) {
 		}
 	}
 	acquire(t, h, 1)
+	for range 3 {
+		h.Adopt()
+	}
+	if got := h.Refused(epoch); got != 1 {
+		t.Errorf("with 4 adopted connections, %d are granted, want 1", got)
+	}
 }
 
 // TestLimited: a host is limited after a refusal, until all that failed turns out to have been an
@@ -224,6 +230,11 @@ func TestAcquireLater(t *testing.T) {
 		if ok, err := done(); !ok || err != nil || opened(h) != 2 {
 			t.Errorf("got acquired %t, %v, %d open, want true, nil, 2", ok, err, opened(h))
 		}
+		h.Release()
+		h.PauseOpening(time.Now().Add(time.Hour))
+		if ok, _ := acquiring(t.Context(), h)(); !ok {
+			t.Error("the connection that was tried with success is not granted later")
+		}
 	})
 }
 
@@ -284,7 +295,8 @@ func TestHTTP2(t *testing.T) {
 	if h.TryOpen(epoch) {
 		t.Error("a further connection beyond the ceiling")
 	}
-	if h := newHost(t, 1000, 0); h.MaxParallel() != 1000 {
+	many := newHost(t, 1000, 0)
+	if many.SpeaksHTTP2(); many.MaxParallel() != 1000 {
 		t.Error("a ceiling above the usual number of streams is not kept")
 	}
 }
@@ -310,6 +322,13 @@ func TestFairShare(t *testing.T) {
 		}
 		h.Release()
 		done()
+		alone := newHost(t, 1, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		acquiring(ctx, alone)()
+		if alone.Wanted(1) {
+			t.Error("the only connection of a download is wanted")
+		}
 		h.Leave()
 		if got := h.FairShare(); got != 4 {
 			t.Errorf("after one has ended: got %d connections each, want 4", got)

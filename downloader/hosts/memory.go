@@ -34,7 +34,7 @@ type memory struct {
 	start int // connections to begin with; 0 if unknown
 }
 
-// Recall reads what earlier runs have learned, the first time that it is called. A host works
+// Recall reads the note of earlier runs, the first time that it is called. A host works
 // as well without, so an error is ignored.
 func (h *Host) Recall(now time.Time) {
 	if h.memory.store == nil {
@@ -58,7 +58,7 @@ func (h *Host) Recall(now time.Time) {
 	})
 }
 
-// Learn notes what a transfer has shown: best is the number of connections beyond which more
+// Learn takes the result of a transfer into account: best is the number of connections beyond which more
 // did not pay, 0 if it is not known. It writes the note if it is worth that. Nothing depends on
 // the note, so an error is ignored.
 func (h *Host) Learn(best int, now time.Time) {

@@ -66,6 +66,9 @@ func TestRecall(t *testing.T) {
 		if tt.limit < 16 && (h.TryOpen(epoch.Add(maxPenalty-1)) || !h.TryOpen(epoch.Add(maxPenalty))) {
 			t.Errorf("%+v: the limit is not tried again after %v, or before", tt.note, maxPenalty)
 		}
+		if h.Learn(5, epoch); tt.limit < 16 && n.note.Limit != 0 && h.IsLimited() && n.note.Limit != tt.limit+1 {
+			t.Errorf("%+v: got limit %d noted after one more was granted, want %d", tt.note, n.note.Limit, tt.limit+1)
+		}
 	}
 }
 
@@ -110,8 +113,10 @@ func TestLearn(t *testing.T) {
 		n := &notes{note: tt.note}
 		h := recalled(n)
 		tt.run(h)
-		h.Learn(tt.best, epoch)
-		if n.note != tt.want || (n.writes > 0) != tt.write {
+		for range 2 { // the second time is no news
+			h.Learn(tt.best, epoch)
+		}
+		if n.note != tt.want || (n.writes == 1) != tt.write || n.writes > 1 {
 			t.Errorf("%s: got %+v, written %d times, want %+v, %t", name, n.note, n.writes, tt.want, tt.write)
 		}
 	}

@@ -52,7 +52,7 @@ var errOtherNow = failure.New(failure.ErrChanged, "the remote file has changed s
 // claimed returns the error for a target that belongs to a download of another URL.
 func claimed(rec store.Record) error {
 	if rec.State == store.Done {
-		return fmt.Errorf("%q: %w: it was downloaded from %s", rec.Target, store.ErrForeign, RedactURL(rec.URL))
+		return failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists and was downloaded from %s", rec.Target, RedactURL(rec.URL)))
 	}
 	return &ClaimedError{rec}
 }
@@ -224,7 +224,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 
 // altered returns the error for a finished file that somebody has changed.
 func altered(rec store.Record) error {
-	return fmt.Errorf("%q has been changed since it was downloaded: %w", rec.Target, store.ErrForeign)
+	return failure.Wrap(store.ErrForeign, fmt.Errorf("%q has been changed since it was downloaded", rec.Target))
 }
 
 // reopenListed checks whether a finished file is the one that the list wants. If it is not,

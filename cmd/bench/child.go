@@ -12,46 +12,51 @@ import (
 	"time"
 )
 
-// A usage is what a child took.
-type usage struct {
+// resourceUsage is the time and memory that a child process used.
+type resourceUsage struct {
 	Wall   time.Duration
-	CPU    time.Duration // user and system
-	RSS    int64         // peak, bytes; 0 if unknown
-	Output string        // the end of what it printed
+	CPU    time.Duration // user and system time together
+	RSS    int64         // peak resident memory in bytes; 0 if unknown
+	Output string        // last maxOutput bytes of stdout and stderr together
 }
 
-const keepOutput = 4 << 10 // bytes of a child's output
+// maxOutput is how many bytes of a child's output are kept. 4 KiB is a guess: error
+// messages fit in, and a child that prints without end costs no memory.
+const maxOutput = 4 << 10
 
-// A tail keeps the last bytes that are written to it.
+// A tail is an io.Writer that keeps the last maxOutput bytes written to it.
 type tail struct{ b []byte }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.b = append(t.b, p...)
-	if extra := len(t.b) - keepOutput; extra > 0 {
+	if extra := len(t.b) - maxOutput; extra > 0 {
 		t.b = append(t.b[:0], t.b[extra:]...)
 	}
 	return len(p), nil
 }
 
-// runChild runs a program to its end, and kills it with all that it started
-// when ctx ends first. The error says how it failed.
-func runChild(ctx context.Context, argv, env []string, dir string) (usage, error) {
+// runChild runs a program in dir to its end. If ctx is done first it kills the program,
+// on Unix with all its descendants, and the error is the cause of ctx. The usage is
+// valid also for a program that failed.
+func runChild(ctx context.Context, argv, env []string, dir string) (resourceUsage, error) {
 	var out tail
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir = env, dir
 	cmd.Stdout, cmd.Stderr = &out, &out
+	// A descendant that survives the kill may hold the output pipe open. 5 s is a guess;
+	// without a limit Wait would hang for as long as the descendant lives.
 	cmd.WaitDelay = 5 * time.Second
-	ownGroup(cmd)
+	setProcessGroup(cmd)
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
-		return usage{}, err
+		return resourceUsage{}, err
 	}
 	var watch sync.WaitGroup
 	var peak int64
 	ended := make(chan struct{})
-	watch.Go(func() { peak = watchMemory(cmd.Process.Pid, ended) })
+	watch.Go(func() { peak = peakMemory(cmd.Process.Pid, ended) })
 	err := cmd.Wait()
-	u := usage{Wall: time.Since(begin), Output: string(out.b)}
+	u := resourceUsage{Wall: time.Since(begin), Output: string(out.b)}
 	close(ended)
 	watch.Wait()
 	if s := cmd.ProcessState; s != nil {
@@ -67,16 +72,18 @@ func runChild(ctx context.Context, argv, env []string, dir string) (usage, error
 	return u, err
 }
 
-// watchMemory returns the highest peak of memory that the kernel tells of a
-// process until ended is closed. The rusage of its end does not do: that has the
-// memory of this program in it too, which the child was for an instant.
-func watchMemory(pid int, ended <-chan struct{}) int64 {
+// peakMemory polls the peak memory of a process, in bytes, until ended is closed; 0
+// means unknown. The rusage of the ended child must not be used where /proc exists,
+// because between fork and exec the child counts bench's own memory as its own. The
+// interval of 5 ms is a guess: a longer one misses more of the last growth before the
+// exit, a shorter one takes CPU time from the programs.
+func peakMemory(pid int, ended <-chan struct{}) int64 {
 	var peak int64
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
 	file := fmt.Sprintf("/proc/%d/status", pid)
 	for {
-		peak = max(peak, highWater(file))
+		peak = max(peak, readPeak(file))
 		select {
 		case <-ended:
 			return peak
@@ -85,9 +92,9 @@ func watchMemory(pid int, ended <-chan struct{}) int64 {
 	}
 }
 
-// highWater returns VmHWM of a file such as /proc/1/status, in bytes, and 0
-// where there is none.
-func highWater(file string) int64 {
+// readPeak returns the VmHWM line ("high-water mark") of a file such as /proc/1/status,
+// in bytes. It returns 0 if the file or the line is missing.
+func readPeak(file string) int64 {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0
@@ -100,11 +107,13 @@ func highWater(file string) int64 {
 
 var (
 	errTimeout = errors.New("timed out")
-	errKilled  = errors.New("killed at half")
+	errKilled  = errors.New("killed halfway")
 )
 
-// childEnv returns an environment without proxies and without options for the
-// programs, which trusts a certificate file; ca may be "".
+// childEnv returns environ for a child process: without proxies and without the
+// variables that configure the measured programs, because these would make the figures
+// depend on the user. If ca is not "", programs that use OpenSSL's defaults trust the
+// certificates in that file.
 func childEnv(environ []string, ca string) []string {
 	var env []string
 	for _, e := range environ {
@@ -121,7 +130,8 @@ func childEnv(environ []string, ca string) []string {
 	return env
 }
 
-// lastLine returns the last line of a text that says something.
+// lastLine returns the last line of text that is not blank, or "". A carriage return
+// ends a line, too, because progress bars use it.
 func lastLine(text string) string {
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	for i := len(lines) - 1; i >= 0; i-- {

@@ -11,19 +11,18 @@ import (
 
 var updateFlag = flag.Bool("update", false, "write testdata/commands.golden anew")
 
-// TestCommandLines: each command line, over HTTP and HTTPS, is that of the
-// golden file.
+// TestCommandLines compares all command lines, over HTTP and HTTPS, with the golden file.
 func TestCommandLines(t *testing.T) {
 	const file = "testdata/commands.golden"
 	var got strings.Builder
-	for _, k := range []kind{oneFile, limited, manyFile, atOnce, killed, twoHosts} {
+	for _, k := range []kind{oneFile, limitedServer, manyFiles, manyLarge, killedHalfway, twoMirrors} {
 		for _, ca := range []string{"", "/c/ca.pem"} {
 			scheme := "http"
 			if ca != "" {
 				scheme = "https"
 			}
 			fmt.Fprintf(&got, "# %s, %s\n", k, scheme)
-			j := job{base: scheme + "://a:1", base2: scheme + "://b:2", name: "f.bin", size: 3200, dir: "/d", state: "/s", ca: ca}
+			j := job{baseURL: scheme + "://a:1", mirrorURL: scheme + "://b:2", name: "f.bin", size: 3200, dir: "/d", stateDir: "/s", caFile: ca}
 			for _, c := range commands[k] {
 				fmt.Fprintf(&got, "%-28s %q\n", c, c.argv(j))
 			}
@@ -42,57 +41,60 @@ func TestCommandLines(t *testing.T) {
 	wantLines := strings.Split(strings.ReplaceAll(string(want), "\r\n", "\n"), "\n")
 	for i, line := range strings.Split(got.String(), "\n") {
 		if i >= len(wantLines) || line != wantLines[i] {
-			t.Fatalf("line %d: got\n%s\nwhich differs from %s (-update takes it over)", i+1, line, file)
+			t.Fatalf("line %d: got\n%s\nwhich differs from %s (-update rewrites it)", i+1, line, file)
 		}
 	}
 }
 
-// TestCommandsSound: what no golden file can say of all commands.
-func TestCommandsSound(t *testing.T) {
+// TestCommandsAreConsistent checks that labels are unique, that a command has a line or
+// a reason for having none, and that all {names} are known.
+func TestCommandsAreConsistent(t *testing.T) {
 	for k, all := range commands {
 		seen := make(map[string]bool)
 		for _, c := range all {
 			if seen[c.String()] {
-				t.Errorf("%s: %s is there twice", k, c)
+				t.Errorf("%s: command %q is listed twice", k, c)
 			}
 			seen[c.String()] = true
 			switch {
-			case c.line == "" && cannot[k] == "":
-				t.Errorf("%s: %s has no line, and nothing says why", k, c)
-			case c.line != "" && (c.conns == 0 || strings.Fields(c.line)[0] != c.tool):
-				t.Errorf("%s: %s: %d connections, line %q", k, c, c.conns, c.line)
+			case c.line == "" && unsupported[k] == "":
+				t.Errorf("%s: %s has no line, and unsupported has no reason for this kind", k, c)
+			case c.line != "" && (c.maxConns == 0 || strings.Fields(c.line)[0] != c.tool):
+				t.Errorf("%s: %s: got %d connections and line %q, want at least 1 and a line that begins with the tool", k, c, c.maxConns, c.line)
 			}
 			if left := strings.Join(c.argv(job{}), " "); strings.ContainsAny(left, "{}") {
-				t.Errorf("%s: %s: a name is not known in %q", k, c, left)
+				t.Errorf("%s: %s: unknown {name} in %q", k, c, left)
 			}
 		}
 	}
 }
 
-// TestWorksSound: each work has commands, of pawl too, and less to do in quick.
-func TestWorksSound(t *testing.T) {
+// TestWorkloadsAreConsistent checks that names are unique, that --quick has less to
+// download, and that each workload has a command of pawl that --few does not skip.
+func TestWorkloadsAreConsistent(t *testing.T) {
 	names := make(map[string]bool)
-	for _, w := range works {
+	for _, w := range workloads {
 		if names[w.Name] {
-			t.Errorf("%s is there twice", w.Name)
+			t.Errorf("workload %s is listed twice", w.Name)
 		}
 		names[w.Name] = true
 		if w.Quick.total() >= w.Full.total() {
-			t.Errorf("%s: %v in quick, %v else", w.Name, w.Quick, w.Full)
+			t.Errorf("%s: Quick is %v, want less than Full, %v", w.Name, w.Quick, w.Full)
 		}
-		pawl := func(c command) bool { return c.tool == "pawl" && w.wants(c) && w.inReach(c) }
+		pawl := func(c command) bool { return c.tool == "pawl" && w.includes(c) && w.competitive(c) }
 		if !slices.ContainsFunc(commands[w.Kind], pawl) {
-			t.Errorf("%s: pawl has no command", w.Name)
+			t.Errorf("%s: no command of pawl", w.Name)
 		}
 	}
 }
 
-func TestWhoDoesWhat(t *testing.T) {
-	byName := func(name string) work {
-		return works[slices.IndexFunc(works, func(w work) bool { return w.Name == name })]
+// TestContenders checks which commands run in a workload with --few, and which are skipped.
+func TestContenders(t *testing.T) {
+	byName := func(name string) workload {
+		return workloads[slices.IndexFunc(workloads, func(w workload) bool { return w.Name == name })]
 	}
 	b := &bench{options: options{few: true}, tools: []tool{
-		{Name: "pawl", pawl: true}, {Name: "old", pawl: true}, {Name: "axel"}, {Name: "curl"}, {Name: "bare"}}}
+		{Name: "pawl", isPawl: true}, {Name: "old", isPawl: true}, {Name: "axel"}, {Name: "curl"}, {Name: "bare"}}}
 	tests := []struct{ work, in, out string }{
 		{"throttle", "pawl, pawl -x 32, old, old -x 32, axel -n16, axel -n32", "axel -n4, curl"},
 		{"loopback", "pawl, old, axel -n4, axel -n16, axel -n32, curl, bare 4", ""},
@@ -110,7 +112,7 @@ func TestWhoDoesWhat(t *testing.T) {
 	for _, test := range tests {
 		in, out := b.contenders(byName(test.work))
 		if join(in) != test.in || join(out) != test.out {
-			t.Errorf("%s: got %q, without %q; want %q, without %q", test.work, join(in), join(out), test.in, test.out)
+			t.Errorf("%s: got %q, skipped %q; want %q, skipped %q", test.work, join(in), join(out), test.in, test.out)
 		}
 	}
 }

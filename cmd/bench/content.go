@@ -9,18 +9,23 @@ import (
 	"os"
 )
 
-// blockSize is how many bytes of a content lie together in the noise.
+// blockSize is the number of bytes that a content copies from one place in the noise.
+// Each block has a number, so a program that writes a block to the wrong offset is
+// caught by the checksum. 4 KiB is a guess: larger blocks are cheaper to generate.
 const blockSize = 4096
 
-// noise returns the random bytes that all contents are made of.
+// noise returns 1 MiB of random bytes, the same in each run, from which all contents
+// are made. They must not compress, or a compressing connection would look fast.
 func noise() []byte {
 	b := make([]byte, 1<<20)
 	rand.NewChaCha8([32]byte{1}).Read(b)
 	return b
 }
 
-// A content is the bytes of one file, of which none are kept: each block is
-// copied from somewhere else in the noise, and begins with its number.
+// A content is the bytes of one served file, generated when they are read, so that a
+// file of 4 GiB needs neither memory nor disk. Each block is copied from a place in
+// noise that depends on the block number and the seed. The first 8 bytes of a block
+// are its number combined with the seed, so no two blocks of a workload are equal.
 type content struct {
 	noise []byte
 	seed  uint64
@@ -51,8 +56,9 @@ func (c content) ReadAt(p []byte, off int64) (int, error) {
 
 func (c content) reader() *io.SectionReader { return io.NewSectionReader(c, 0, c.size) }
 
-// sum returns the SHA-256 of what r has.
-func sum(r io.Reader) (string, error) {
+// sha256Hex reads r to its end and returns the SHA-256 in hex.
+func sha256Hex(r io.Reader) (string, error) {
+	// The struct hides WriterTo, so that CopyBuffer uses the buffer.
 	h := sha256.New()
 	if _, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
 		return "", err
@@ -60,17 +66,17 @@ func sum(r io.Reader) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// sumFile returns the SHA-256 of a file.
-func sumFile(name string) (string, error) {
+// sha256File returns the SHA-256 of a file in hex.
+func sha256File(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return sum(f)
+	return sha256Hex(f)
 }
 
-// write writes the content to a new file.
+// write writes the content to the file, which it creates or truncates.
 func (c content) write(name string) error {
 	f, err := os.Create(name)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestContentAnywhere(t *testing.T) {
+func TestContentReadAtMatchesReadAll(t *testing.T) {
 	c := content{noise(), 7, 5*blockSize + 123}
 	all, err := io.ReadAll(c.reader())
 	if err != nil || int64(len(all)) != c.size {
@@ -22,16 +22,17 @@ func TestContentAnywhere(t *testing.T) {
 		n, err := c.ReadAt(p, int64(from))
 		want := all[from:min(len(all), from+len(p))]
 		if !bytes.Equal(p[:n], want) {
-			t.Fatalf("%d bytes at %d differ from those of the whole", len(p), from)
+			t.Fatalf("%d bytes at offset %d differ from ReadAll", len(p), from)
 		}
 		if (err == io.EOF) != (n < len(p)) {
-			t.Fatalf("%d of %d bytes at %d: got %v", n, len(p), from, err)
+			t.Fatalf("got %d of %d bytes at offset %d and error %v, want EOF only for a short read", n, len(p), from, err)
 		}
 	}
 }
 
-// TestContentDiffers: no block is like another, of the same file or another one.
-func TestContentDiffers(t *testing.T) {
+// TestContentBlocksAreUnique checks that no two blocks are equal, neither within a file
+// nor between files.
+func TestContentBlocksAreUnique(t *testing.T) {
 	seen, n := make(map[string]bool), noise()
 	for seed := range uint64(8) {
 		all, err := io.ReadAll(content{n, seed, 512 * blockSize}.reader())
@@ -40,7 +41,7 @@ func TestContentDiffers(t *testing.T) {
 		}
 		for len(all) > 0 {
 			if block := string(all[:blockSize]); seen[block] {
-				t.Fatalf("a block of file %d was there before", seed)
+				t.Fatalf("a block of file %d occurs twice", seed)
 			} else {
 				seen[block] = true
 			}
@@ -49,15 +50,16 @@ func TestContentDiffers(t *testing.T) {
 	}
 }
 
-// TestContentSeed: blocks of two files differ in more than their numbers.
-func TestContentSeed(t *testing.T) {
+// TestContentDependsOnSeed checks that the blocks of two files also differ after their
+// numbers.
+func TestContentDependsOnSeed(t *testing.T) {
 	a, b := content{noise(), 1, 64 * blockSize}, content{noise(), 2, 64 * blockSize}
 	for off := int64(8); off < a.size; off += blockSize {
 		p, q := make([]byte, blockSize-8), make([]byte, blockSize-8)
 		a.ReadAt(p, off)
 		b.ReadAt(q, off)
 		if bytes.Equal(p, q) {
-			t.Fatalf("what follows at %d is the same in both", off)
+			t.Fatalf("the bytes at offset %d are the same in both files", off)
 		}
 	}
 }
@@ -68,16 +70,16 @@ func TestContentSum(t *testing.T) {
 	if err := c.write(file); err != nil {
 		t.Fatal(err)
 	}
-	got, err := sumFile(file)
-	want, _ := sum(c.reader())
+	got, err := sha256File(file)
+	want, _ := sha256Hex(c.reader())
 	if got != want || err != nil || len(got) != 64 {
-		t.Errorf("sum of the file: got %q and %v, want %q", got, err, want)
+		t.Errorf("checksum of the file: got %q and %v, want %q", got, err, want)
 	}
 	f, _ := os.OpenFile(file, os.O_RDWR, 0)
 	f.WriteAt([]byte{^c.noise[0]}, 2*mib+5)
 	f.WriteAt([]byte{^c.noise[1]}, 2*mib+6)
 	f.Close()
-	if got, _ := sumFile(file); got == want {
-		t.Error("the sum of a changed file is the same")
+	if got, _ := sha256File(file); got == want {
+		t.Error("the checksum of a changed file is the same")
 	}
 }

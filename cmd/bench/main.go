@@ -1,14 +1,19 @@
-// Command bench compares pawl with the other downloaders it finds on the PATH.
-// It starts servers on loopback that behave like networks and limits out there,
-// lets each program do the same work in turns, checks every byte, and prints a
-// table for each work. It needs no root, and nothing but Go.
+// Command bench compares pawl with the other downloaders that it finds on the PATH.
+// It starts HTTP servers on loopback that imitate slow links, long round trips,
+// packet loss and connection limits. The programs take turns at the same downloads.
+// bench verifies every downloaded byte and prints one table per workload. It needs
+// Go and no root privileges.
 //
 //	go run ./cmd/bench --quick
 //	go run ./cmd/bench --only 'wan|lossy' --rounds 9 --json new.json
 //	go run ./cmd/bench --also old=/usr/local/bin/pawl
 //
-// How the network is made is said in shape.go, what is done in works.go, and by
-// which command lines in commands.go.
+// To add a workload, append it to the table in workloads.go. To add a program, append
+// its command lines in commands.go and its name in findTools. shape.go and relay.go
+// imitate the network.
+//
+// A figure is comparable only with the other figures of the same run, because it
+// depends on the machine and on everything else that runs there.
 package main
 
 import (
@@ -29,6 +34,8 @@ import (
 )
 
 func main() {
+	// findTools runs this program as the contender "bare", so the check must come before
+	// the flags are parsed.
 	if len(os.Args) > 1 && os.Args[1] == "--bare" {
 		os.Exit(runBare(os.Args[2:]))
 	}
@@ -37,20 +44,23 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// quickTime is how long --quick begins further rounds, each work for its share.
+// quickTime bounds --quick: a workload starts no second round after its share of
+// quickTime has passed. First rounds always run, so the whole takes somewhat longer.
+// 130 s is a guess that keeps it under the three minutes which the help promises; half
+// of it leaves most workloads a single round, double breaks the promise.
 const quickTime = 130 * time.Second
 
-// options are what the command line says.
+// options is the parsed command line.
 type options struct {
-	pawl   string // program to measure; "" to build it
-	also   []tool // other pawls
-	rounds int    // 0 for the default
-	quick  bool
-	few    bool           // leave out what is hopeless, as quick does
-	only   *regexp.Regexp // of names of works
-	dir    string         // "" for the default
-	disk   bool
-	json   string
+	pawl        string         // path of the pawl to measure; "" builds the checkout's
+	otherPawls  []tool         // from --also, in the order given
+	rounds      int            // rounds per workload, at least 1
+	quick       bool           // use the Quick amounts, and stop after quickTime
+	few         bool           // skip the commands that workload.competitive rejects
+	only        *regexp.Regexp // selects workloads by name
+	dir         string         // parent of the downloaded files; "" for the default
+	includeSync bool           // write to disk and add the time of fsync
+	jsonFile    string         // file for the report; "" for none
 }
 
 // tool is a program to measure.
@@ -58,37 +68,39 @@ type tool struct {
 	Name    string `json:"name"`
 	Path    string `json:"-"`
 	Version string `json:"version"`
-	pawl    bool   // it is pawl, whatever its name
+	isPawl  bool   // runs the commands of pawl, whatever its Name
 }
 
+// parse parses the command line and fills in the defaults. It returns flag.ErrHelp for
+// --help, after printing the usage to stderr.
 func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{only: regexp.MustCompile("")}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.pawl, "pawl", "", "measure the `program` in place of the checkout's")
-	f.Func("also", "measure another pawl too, as `NAME=PATH`; repeatable", func(s string) error {
+	f.StringVar(&o.pawl, "pawl", "", "measure this pawl `program` instead of building the checkout's")
+	f.Func("also", "also measure another pawl, given as `NAME=PATH`; repeatable", func(s string) error {
 		name, path, ok := strings.Cut(s, "=")
 		if !ok || name == "" || path == "" {
 			return errors.New("want NAME=PATH")
 		}
-		o.also = append(o.also, tool{Name: name, Path: path, pawl: true})
+		o.otherPawls = append(o.otherPawls, tool{Name: name, Path: path, isPawl: true})
 		return nil
 	})
-	f.IntVar(&o.rounds, "rounds", 0, "rounds of each work (default 5, with --quick 2)")
-	f.BoolVar(&o.quick, "quick", false, "less of everything, in under three minutes")
-	f.BoolVar(&o.few, "few", false, "leave out commands that are hopeless for a work, as --quick does")
-	f.Func("only", "do the works whose names match `REGEXP`", func(s string) (err error) {
+	f.IntVar(&o.rounds, "rounds", 0, "rounds per workload (default 5, with --quick 2)")
+	f.BoolVar(&o.quick, "quick", false, "smaller downloads and fewer rounds, in under three minutes")
+	f.BoolVar(&o.few, "few", false, "skip commands that are known to be far too slow for a workload, as --quick does")
+	f.Func("only", "run only the workloads whose names match `REGEXP`", func(s string) (err error) {
 		o.only, err = regexp.Compile(s)
 		return err
 	})
-	f.StringVar(&o.dir, "dir", "", "`directory` for files (default: /dev/shm if there, else the temporary one)")
-	f.BoolVar(&o.disk, "disk", false, "files go to the temporary directory, and their sync is part of the time")
-	f.StringVar(&o.json, "json", "", "write all figures to `FILE`")
+	f.StringVar(&o.dir, "dir", "", "`directory` for the files (default: /dev/shm if it exists, else the temporary directory)")
+	f.BoolVar(&o.includeSync, "disk", false, "write the files to the temporary directory, and include the time that it takes to sync them")
+	f.StringVar(&o.jsonFile, "json", "", "write all results to `FILE`")
 	f.Usage = func() {
 		fmt.Fprintln(stderr, "Usage: go run ./cmd/bench [flags]")
 		f.PrintDefaults()
-		fmt.Fprintln(stderr, "Works:")
-		for _, w := range works {
+		fmt.Fprintln(stderr, "Workloads:")
+		for _, w := range workloads {
 			fmt.Fprintf(stderr, "  %-15s %s\n", w.Name, w.Title)
 		}
 	}
@@ -96,11 +108,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	}
 	if f.NArg() > 0 {
-		return o, fmt.Errorf("no arguments are taken, but there is %q", f.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	o.few = o.few || o.quick
 	if o.rounds < 0 {
-		return o, fmt.Errorf("%d rounds are too few", o.rounds)
+		return o, fmt.Errorf("--rounds is %d, want a positive number", o.rounds)
 	}
 	if o.rounds == 0 {
 		o.rounds = 5
@@ -111,8 +123,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-// run is the whole program. It returns the exit code: 0, 1 if pawl failed at
-// something or nothing could be measured, 2 for usage, 130 if ctx ended.
+// run is the whole program. It returns the exit code: 0 for success, 1 if a pawl failed
+// or nothing could be measured, 2 for a usage error, 130 if ctx was canceled.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	switch {
@@ -123,8 +135,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	r, err := measureAll(ctx, o, stdout, stderr)
-	if o.json != "" && r != nil {
-		err = errors.Join(err, r.write(o.json))
+	if o.jsonFile != "" && r != nil {
+		err = errors.Join(err, r.write(o.jsonFile))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -139,17 +151,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// measureAll does the works one after another, printing each one's table. The
-// report has those that were finished.
+// measureAll runs the selected workloads one after another and prints the table of
+// each as soon as it is complete. On an error the report contains the workloads
+// completed so far; it is nil if none could start.
 func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (*report, error) {
-	if len(o.chosen()) == 0 {
-		return nil, fmt.Errorf("no work matches %q", o.only)
+	if len(o.selected()) == 0 {
+		return nil, fmt.Errorf("no workload matches %q", o.only)
 	}
-	place := o.dir
-	if s, err := os.Stat("/dev/shm"); place == "" && !o.disk && err == nil && s.IsDir() {
-		place = "/dev/shm"
+	parent := o.dir
+	if s, err := os.Stat("/dev/shm"); parent == "" && !o.includeSync && err == nil && s.IsDir() {
+		parent = "/dev/shm"
 	}
-	dir, err := os.MkdirTemp(place, "pawl-bench-")
+	dir, err := os.MkdirTemp(parent, "pawl-bench-")
 	if err != nil {
 		return nil, err
 	}
@@ -167,14 +180,14 @@ func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (*repo
 	}
 	r := newReport(o, tools)
 	r.printHead(stdout)
-	chosen := o.chosen()
+	chosen := o.selected()
 	begin := time.Now()
 	for i, w := range chosen {
 		var until time.Time
 		if o.quick {
 			until = begin.Add(quickTime * time.Duration(i+1) / time.Duration(len(chosen)))
 		}
-		result, err := b.measure(ctx, w, until)
+		result, err := b.measureWorkload(ctx, w, until)
 		if err != nil || ctx.Err() != nil {
 			return r, err
 		}
@@ -184,15 +197,17 @@ func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) (*repo
 	return r, nil
 }
 
-// chosen returns the works to do.
-func (o options) chosen() []work {
-	return slices.DeleteFunc(slices.Clone(works), func(w work) bool {
+// selected returns the workloads that o.only matches. With --quick it leaves out
+// the workloads without a Quick amount.
+func (o options) selected() []workload {
+	return slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool {
 		return !o.only.MatchString(w.Name) || o.quick && w.Quick == amount{}
 	})
 }
 
-// findTools returns the programs that are there, pawl first, which it builds if
-// none is given, into dir.
+// findTools returns pawl, the other pawls, the known downloaders on the PATH and
+// bench's own client, in this order. If --pawl is not given it builds pawl into dir. A
+// downloader that is not installed is left out without an error.
 func findTools(ctx context.Context, o options, dir string) ([]tool, error) {
 	path := o.pawl
 	if path == "" {
@@ -206,7 +221,7 @@ func findTools(ctx context.Context, o options, dir string) ([]tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	tools := append([]tool{{Name: "pawl", Path: path, pawl: true}}, o.also...)
+	tools := append([]tool{{Name: "pawl", Path: path, isPawl: true}}, o.otherPawls...)
 	for i, t := range tools {
 		if tools[i].Path, err = exec.LookPath(t.Path); err != nil {
 			return nil, err
@@ -226,7 +241,8 @@ func findTools(ctx context.Context, o options, dir string) ([]tool, error) {
 	return append(tools, tool{Name: "bare", Path: own, Version: "net/http, this program's own client"}), nil
 }
 
-// versionOf returns the first line of what a program says of its version.
+// versionOf returns the first line that the program prints for --version, or
+// "unknown" if it fails.
 func versionOf(ctx context.Context, path string) string {
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {

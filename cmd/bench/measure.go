@@ -14,18 +14,19 @@ import (
 	"time"
 )
 
-// A bench measures works. Its fields do not change.
+// A bench runs workloads. Its fields do not change after measureAll has set them.
 type bench struct {
 	options
-	dir    string // for files, removed by who made it
-	tools  []tool
-	noise  []byte
-	cert   *tls.Certificate
-	ca     string // file with cert
-	stderr io.Writer
+	dir    string           // for all files; measureAll creates and removes it
+	tools  []tool           // pawl first, see findTools
+	noise  []byte           // shared by all contents
+	cert   *tls.Certificate // of all HTTPS servers
+	ca     string           // PEM file of cert, inside dir
+	stderr io.Writer        // for one line of progress per attempt
 }
 
-// A contender is a command of a tool that is there.
+// A contender is a command together with an installed tool that runs it. Two pawls
+// make two contenders of the same command.
 type contender struct {
 	command
 	tool tool
@@ -33,14 +34,14 @@ type contender struct {
 
 func (c contender) String() string { return strings.TrimSpace(c.tool.Name + " " + c.label) }
 
-// contenders returns who does a work, and those that --few leaves out.
-func (b *bench) contenders(w work) (in, out []contender) {
+// contenders returns the contenders of a workload, and the ones that --few skips.
+func (b *bench) contenders(w workload) (in, out []contender) {
 	for _, t := range b.tools {
 		for _, c := range commands[w.Kind] {
-			if c.tool != t.Name && !(t.pawl && c.tool == "pawl") || !w.wants(c) {
+			if c.tool != t.Name && !(t.isPawl && c.tool == "pawl") || !w.includes(c) {
 				continue
 			}
-			if b.few && !w.inReach(c) {
+			if b.few && !w.competitive(c) {
 				out = append(out, contender{c, t})
 				continue
 			}
@@ -50,53 +51,55 @@ func (b *bench) contenders(w work) (in, out []contender) {
 	return in, out
 }
 
-// lacks says why a contender cannot do a work at all, "" if it can.
-func (c contender) lacks(ctx context.Context, k kind) string {
+// whyUnable returns the reason why the contender cannot do tasks of kind k, or "" if it
+// can.
+func (c contender) whyUnable(ctx context.Context, k kind) string {
 	if c.line == "" {
-		return cannot[k]
+		return unsupported[k]
 	}
-	if c.needs == "" {
+	if c.requiredHelp == "" {
 		return ""
 	}
 	help, _ := exec.CommandContext(ctx, c.tool.Path, "get", "--help").Output()
-	if !strings.Contains(string(help), c.needs) {
-		return fmt.Sprintf("%s has no %s yet", c.tool.Name, strings.TrimRight(c.needs, "="))
+	if !strings.Contains(string(help), c.requiredHelp) {
+		return fmt.Sprintf("%s does not support %s", c.tool.Name, strings.TrimRight(c.requiredHelp, "="))
 	}
 	return ""
 }
 
-// A stage is what all contenders of a work meet.
-type stage struct {
-	work    work
-	amount  amount
-	dir     string
-	sums    map[string]string // SHA-256 of each file by name
-	names   []string          // of the files of the list, in order
-	first   string            // name of a file for a run before; "" for none
-	servers []*server         // the second is the mirror
+// A testbed is the servers and files of one workload, shared by all contenders. It is
+// made by setUp and must be released by tearDown.
+type testbed struct {
+	work       workload
+	amount     amount
+	dir        string
+	sums       map[string]string // SHA-256 in hex of each served file, by name
+	names      []string          // names of the files to download, in the order of the list
+	warmUpName string            // name of the file for commands with warmUp; "" for none
+	servers    []*server         // the second one is the mirror
 }
 
-// measure does one work, round by round, the contenders in turns. No round but
-// the first begins after until, if that is not zero. The error is one of the
-// benchmark itself.
-func (b *bench) measure(ctx context.Context, w work, until time.Time) (*workResult, error) {
+// measureWorkload runs one workload. No round but the first starts after until, unless
+// until is zero. Failures of contenders are part of the result; the error is a failure
+// of bench itself.
+func (b *bench) measureWorkload(ctx context.Context, w workload, until time.Time) (*workloadResult, error) {
 	a := w.Full
 	if b.quick {
 		a = w.Quick
 	}
-	r := &workResult{Name: w.Name, Title: w.Title, Amount: a.String(), Bytes: a.total(), work: w}
+	r := &workloadResult{Name: w.Name, Title: w.Title, Amount: a.String(), Bytes: a.total(), work: w}
 	in, out := b.contenders(w)
 	for _, c := range in {
-		r.Rows = append(r.Rows, &row{Tool: c.String(), contender: c, Failed: c.lacks(ctx, w.Kind)})
+		r.Rows = append(r.Rows, &row{Tool: c.String(), contender: c, Failed: c.whyUnable(ctx, w.Kind)})
 	}
 	for _, c := range out {
 		r.LeftOut = append(r.LeftOut, c.String())
 	}
-	r.limits(a)
-	if r.NotRun = r.hopeless(); r.NotRun != "" {
+	r.setLimits(a)
+	if r.NotRun = r.whyNotRun(); r.NotRun != "" {
 		return r, nil
 	}
-	dir, err := b.place(a)
+	dir, err := b.makeDir(a)
 	if err != nil {
 		r.NotRun = err.Error()
 		return r, nil
@@ -107,14 +110,16 @@ func (b *bench) measure(ctx context.Context, w work, until time.Time) (*workResu
 		return nil, err
 	}
 	defer s.tearDown()
-	b.rounds(ctx, s, r, until)
-	r.limits(a)
+	b.runRounds(ctx, s, r, until)
+	r.setLimits(a)
 	return r, nil
 }
 
-// rounds lets all do the work as often as asked for, or until allows. Each
-// round begins with another contender. One that failed does not run again.
-func (b *bench) rounds(ctx context.Context, s *stage, r *workResult, until time.Time) {
+// runRounds runs the rounds of a workload, with one attempt of each contender per
+// round. Each round starts with another contender, so that none always runs first or
+// after the same one. A contender that fails does not run again. No round but the first
+// starts after until, unless until is zero.
+func (b *bench) runRounds(ctx context.Context, s *testbed, r *workloadResult, until time.Time) {
 	n := b.options.rounds
 	if s.amount.rounds > 0 {
 		n = min(n, s.amount.rounds)
@@ -128,7 +133,7 @@ func (b *bench) rounds(ctx context.Context, s *stage, r *workResult, until time.
 			if row.Failed != "" {
 				continue
 			}
-			result, err := b.once(ctx, s, row.contender)
+			result, err := b.runOnce(ctx, s, row.contender)
 			if ctx.Err() != nil {
 				return
 			}
@@ -143,36 +148,39 @@ func (b *bench) rounds(ctx context.Context, s *stage, r *workResult, until time.
 	}
 }
 
-// place makes a directory with room for what the work writes, half as much
-// again to spare: in the usual place, else in the temporary one.
-func (b *bench) place(a amount) (string, error) {
+// makeDir makes a directory for a workload in the directory of bench, or in the
+// temporary directory if bench's lacks space. It asks for 1.5 times the bytes that the
+// served file and one download take; the half is a guess, for programs that
+// preallocate or copy. The caller must remove the directory.
+func (b *bench) makeDir(a amount) (string, error) {
 	needs := (a.total() + a.size) * 3 / 2
 	dirs := []string{b.dir, os.TempDir()}
 	for _, dir := range dirs {
-		if free := room(dir); free < 0 || free >= needs {
+		if free := freeSpace(dir); free < 0 || free >= needs {
 			return os.MkdirTemp(dir, "pawl-bench-work-")
 		}
 	}
-	return "", fmt.Errorf("needs %s, which neither %s nor %s has", bytesText(needs), dirs[0], dirs[1])
+	return "", fmt.Errorf("needs %s of free space, but neither %s nor %s has that much", bytesText(needs), dirs[0], dirs[1])
 }
 
-// setUp makes the files of a work and starts its servers.
-func (b *bench) setUp(w work, a amount, dir string) (*stage, error) {
-	s := &stage{work: w, amount: a, dir: dir, sums: make(map[string]string)}
+// setUp makes the files of a workload in dir, computes their checksums, and starts the
+// servers. The caller must call tearDown.
+func (b *bench) setUp(w workload, a amount, dir string) (*testbed, error) {
+	s := &testbed{work: w, amount: a, dir: dir, sums: make(map[string]string)}
 	files := make(map[string]content)
 	add := func(name string, seed uint64) (err error) {
 		files[name] = content{b.noise, seed, a.size}
-		if w.Real && len(s.names) > 0 { // all are the same
+		if w.Sendfile && len(s.names) > 0 { // all files are served from the same real file
 			s.sums[name] = s.sums[s.names[0]]
 			return nil
 		}
-		s.sums[name], err = sum(files[name].reader())
+		s.sums[name], err = sha256Hex(files[name].reader())
 		return err
 	}
 	for i := range a.files {
 		name := fmt.Sprintf("f%05d.bin", i)
 		seed := uint64(i)
-		if w.Real {
+		if w.Sendfile {
 			seed = 0
 		}
 		if err := add(name, seed); err != nil {
@@ -180,48 +188,54 @@ func (b *bench) setUp(w work, a amount, dir string) (*stage, error) {
 		}
 		s.names = append(s.names, name)
 	}
-	if w.Kind == limited {
-		s.first = "first.bin"
-		if err := add(s.first, 1<<20); err != nil {
+	if w.Kind == limitedServer {
+		s.warmUpName = "first.bin"
+		if err := add(s.warmUpName, 1<<20); err != nil {
 			return nil, err
 		}
 	}
-	c := serverConfig{Shape: w.Shape, Files: files, Busy: w.Busy, Most: w.Most, HTTP2: w.HTTP2}
+	c := serverConfig{Shape: w.Shape, Files: files, MaxRequests: w.MaxRequests, MaxConns: w.MaxConns, HTTP2: w.HTTP2}
 	if w.TLS {
 		c.Cert = b.cert
 	}
-	if w.Real {
-		c.Real = filepath.Join(dir, "served")
-		if err := files[s.names[0]].write(c.Real); err != nil {
+	if w.Sendfile {
+		c.RealFile = filepath.Join(dir, "served")
+		if err := files[s.names[0]].write(c.RealFile); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.start(c); err != nil || w.Kind != twoHosts {
+	if err := s.start(c); err != nil || w.Kind != twoMirrors {
 		return s, err
 	}
-	c.Shape = w.Second
+	c.Shape = w.MirrorShape
 	return s, s.start(c)
 }
 
-func (s *stage) start(c serverConfig) error {
-	one, err := startServer(c)
+// start starts one more server. If it fails it stops the ones that run.
+func (s *testbed) start(c serverConfig) error {
+	srv, err := startServer(c)
 	if err != nil {
 		s.tearDown()
 		return err
 	}
-	s.servers = append(s.servers, one)
+	s.servers = append(s.servers, srv)
 	return nil
 }
 
-func (s *stage) tearDown() {
-	for _, one := range s.servers {
-		one.close()
+// tearDown stops all servers. The caller removes the directory.
+func (s *testbed) tearDown() {
+	for _, srv := range s.servers {
+		srv.close()
 	}
 }
 
-// patience returns how long a run may take.
-func (b *bench) patience(s *stage) time.Duration {
-	ideal := s.work.ideal(s.amount, 16)
+// timeout returns how long one attempt may take before it is killed: 12 times the ideal
+// time (6 with --quick) of 16 connections, and 10 s for the start. Both are guesses that
+// bound the length of a run: a single connection on a shape that needs 16 may exceed
+// them and then counts as failed. A workload without a rate limit is assumed to reach
+// 200 MB/s.
+func (b *bench) timeout(s *testbed) time.Duration {
+	ideal := s.work.idealTime(s.amount, 16)
 	if ideal == 0 {
 		ideal = time.Duration(s.amount.total()/(200*mega)+1) * time.Second
 	}
@@ -231,48 +245,50 @@ func (b *bench) patience(s *stage) time.Duration {
 	return 10*time.Second + 12*ideal
 }
 
-// once lets a contender do the work once, in directories of its own, and checks
-// what it has made.
-func (b *bench) once(ctx context.Context, s *stage, c contender) (result, error) {
-	run := &onceRun{b: b, s: s, c: c, job: job{base: s.servers[0].base, name: s.names[0], size: s.amount.size}}
-	if s.work.Kind == twoHosts {
-		run.job.base2 = s.servers[1].base
+// runOnce runs one attempt of the contender in new, empty directories, which it removes
+// afterwards.
+func (b *bench) runOnce(ctx context.Context, s *testbed, c contender) (result, error) {
+	run := &attempt{bench: b, testbed: s, contender: c, job: job{baseURL: s.servers[0].baseURL, name: s.names[0], size: s.amount.size}}
+	if s.work.Kind == twoMirrors {
+		run.job.mirrorURL = s.servers[1].baseURL
 	}
 	if s.work.TLS {
-		run.job.ca = b.ca
+		run.job.caFile = b.ca
 	}
 	top, err := os.MkdirTemp(s.dir, "run-")
 	if err != nil {
 		return result{}, err
 	}
 	defer os.RemoveAll(top)
-	run.job.dir, run.job.state = filepath.Join(top, "files"), filepath.Join(top, "state")
-	if err := errors.Join(os.Mkdir(run.job.dir, 0o755), os.Mkdir(run.job.state, 0o755), s.writeLists(run.job)); err != nil {
+	run.job.dir, run.job.stateDir = filepath.Join(top, "files"), filepath.Join(top, "state")
+	if err := errors.Join(os.Mkdir(run.job.dir, 0o755), os.Mkdir(run.job.stateDir, 0o755), s.writeLists(run.job)); err != nil {
 		return result{}, err
 	}
-	return run.all(ctx)
+	return run.run(ctx)
 }
 
-// writeLists writes the lists that commands of a job may read.
-func (s *stage) writeLists(j job) error {
+// writeLists writes the lists of URLs for the {list} and {curllist} of the command
+// lines: one URL per line, and a curl configuration.
+func (s *testbed) writeLists(j job) error {
 	var plain, curl strings.Builder
 	for _, name := range s.names {
-		fmt.Fprintf(&plain, "%s/%s\n", j.base, name)
-		fmt.Fprintf(&curl, "url = \"%s/%s\"\noutput = \"%s/%s\"\n", j.base, name, filepath.ToSlash(j.dir), name)
+		fmt.Fprintf(&plain, "%s/%s\n", j.baseURL, name)
+		fmt.Fprintf(&curl, "url = \"%s/%s\"\noutput = \"%s/%s\"\n", j.baseURL, name, filepath.ToSlash(j.dir), name)
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(j.state, "list"), []byte(plain.String()), 0o644),
-		os.WriteFile(filepath.Join(j.state, "curllist"), []byte(curl.String()), 0o644))
+		os.WriteFile(filepath.Join(j.stateDir, "list"), []byte(plain.String()), 0o644),
+		os.WriteFile(filepath.Join(j.stateDir, "curllist"), []byte(curl.String()), 0o644))
 }
 
-// hopeless says why a work is not worth running, "" if it is: no pawl can do it.
-func (r *workResult) hopeless() string {
-	why := "there is no pawl"
+// whyNotRun returns the reason why the workload is not worth running, or "" if it is. A
+// comparison needs at least one pawl that can do it.
+func (r *workloadResult) whyNotRun() string {
+	why := "no pawl to measure"
 	if slices.ContainsFunc(r.Rows, func(row *row) bool {
-		if row.contender.tool.pawl && row.Failed != "" {
+		if row.contender.tool.isPawl && row.Failed != "" {
 			why = row.Failed
 		}
-		return row.contender.tool.pawl && row.Failed == ""
+		return row.contender.tool.isPawl && row.Failed == ""
 	}) {
 		return ""
 	}

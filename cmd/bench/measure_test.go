@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary also be a program to measure: what it does is
-// said by $BENCH_TEST_TOOL.
+// TestMain lets the test binary play a program to measure if $BENCH_TEST_TOOL is set:
+// "fetch" downloads, "spoil" downloads and truncates the file, "fail" exits with code 3,
+// "hang" sleeps, "memory" uses 16 MiB, and any other value does nothing.
 func TestMain(m *testing.M) {
 	mode := os.Getenv("BENCH_TEST_TOOL")
 	if mode == "" {
@@ -48,17 +49,19 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// self is a contender that is the test binary in one of its modes.
-func self(t *testing.T, mode string) contender {
+// selfContender returns a contender whose program is the test binary in the mode that
+// TestMain describes.
+func selfContender(t *testing.T, mode string) contender {
 	t.Helper()
 	t.Setenv("BENCH_TEST_TOOL", mode)
 	own, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return contender{command{tool: "self", conns: 1, line: "self {url} {out}"}, tool{Name: "self", Path: own}}
+	return contender{command{tool: "self", maxConns: 1, line: "self {url} {out}"}, tool{Name: "self", Path: own}}
 }
 
+// newBench returns a bench with a directory and a certificate of its own.
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{options: options{quick: true, rounds: 2}, dir: t.TempDir(), noise: noise(), stderr: io.Discard}
@@ -70,10 +73,11 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// small is a work of a tenth of a second.
-var small = work{Name: "small", Kind: oneFile, Shape: Shape{LinkRate: 10 * mega}, Quick: one(mega)}
+// tinyWorkload takes a tenth of a second.
+var tinyWorkload = workload{Name: "small", Kind: oneFile, Shape: Shape{LinkRate: 10 * mega}, Quick: singleFile(mega)}
 
-func (b *bench) onceFor(t *testing.T, w work, c contender) (result, error) {
+// runOnceOn runs one attempt on a new testbed, and checks that its directories are removed.
+func (b *bench) runOnceOn(t *testing.T, w workload, c contender) (result, error) {
 	t.Helper()
 	dir := t.TempDir()
 	s, err := b.setUp(w, w.Quick, dir)
@@ -81,94 +85,97 @@ func (b *bench) onceFor(t *testing.T, w work, c contender) (result, error) {
 		t.Fatal(err)
 	}
 	defer s.tearDown()
-	r, err := b.once(context.Background(), s, c)
+	r, err := b.runOnce(context.Background(), s, c)
 	if left, _ := filepath.Glob(filepath.Join(dir, "run-*")); left != nil {
 		t.Errorf("left behind: %v", left)
 	}
 	return r, err
 }
 
-func TestOnce(t *testing.T) {
+func TestRunOnce(t *testing.T) {
 	for _, disk := range []bool{false, true} {
 		b := newBench(t)
-		b.disk = disk
-		r, err := b.onceFor(t, small, self(t, "fetch"))
+		b.includeSync = disk
+		r, err := b.runOnceOn(t, tinyWorkload, selfContender(t, "fetch"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Wall < 0.1 || r.Wall > 5 || r.CPU <= 0 || r.Conns != 1 || r.Again != 0 {
+		if r.Wall < 0.1 || r.Wall > 5 || r.CPU <= 0 || r.Conns != 1 || r.Refetched != 0 {
 			t.Errorf("got %+v, want a tenth of a second, some CPU and one connection", r)
 		}
 	}
 }
 
-// TestKilled: the program that knows nothing of resuming fetches a half again.
-func TestKilled(t *testing.T) {
-	w := small
-	w.Kind, w.Shape.LinkRate, w.Quick = killed, 40*mega, one(8*mega)
-	r, err := newBench(t).onceFor(t, w, self(t, "fetch"))
-	if err != nil || r.Conns != 2 || r.Again < 4*mega || r.Again > 5*mega {
+// TestRefetchedBytesAfterKill uses a program that cannot resume, so it fetches the first
+// half of the file again.
+func TestRefetchedBytesAfterKill(t *testing.T) {
+	w := tinyWorkload
+	w.Kind, w.Shape.LinkRate, w.Quick = killedHalfway, 40*mega, singleFile(8*mega)
+	r, err := newBench(t).runOnceOn(t, w, selfContender(t, "fetch"))
+	if err != nil || r.Conns != 2 || r.Refetched < 4*mega || r.Refetched > 5*mega {
 		t.Errorf("got %+v and %v, want a little over 4 MB again, over two connections", r, err)
 	}
 }
 
-func TestFailures(t *testing.T) {
+func TestFailedRunsAreReported(t *testing.T) {
 	tests := []struct {
 		mode string
 		want string
 	}{
 		{"fail", "exit status 3: no luck today"},
-		{"spoil", "result: f00000.bin has other bytes than were served"},
-		{"nothing", "result: open "},
+		{"spoil", "verifying: f00000.bin differs from the served file"},
+		{"nothing", "verifying: open "},
 	}
 	for _, test := range tests {
-		_, err := newBench(t).onceFor(t, small, self(t, test.mode))
+		_, err := newBench(t).runOnceOn(t, tinyWorkload, selfContender(t, test.mode))
 		if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %q", test.mode, err, test.want)
 		}
 	}
-	if _, err := newBench(t).onceFor(t, work{Kind: killed, Shape: small.Shape, Quick: one(mega)}, self(t, "nothing")); err == nil {
-		t.Error("one that ends before it can be killed: no error")
+	if _, err := newBench(t).runOnceOn(t, workload{Kind: killedHalfway, Shape: tinyWorkload.Shape, Quick: singleFile(mega)}, selfContender(t, "nothing")); err == nil {
+		t.Error("a program that ends before it can be killed: got no error")
 	}
 }
 
-// TestGivenUp: one that failed is shown, with its output, and does not run again.
-func TestGivenUp(t *testing.T) {
+// TestFailedContenderRunsOnce checks that a failure is reported once and recorded with
+// the program's output, and that the contender does not run in the second round.
+func TestFailedContenderRunsOnce(t *testing.T) {
 	b := newBench(t)
-	s, err := b.setUp(small, small.Quick, t.TempDir())
+	s, err := b.setUp(tinyWorkload, tinyWorkload.Quick, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.tearDown()
-	var told bytes.Buffer
-	b.stderr = &told
-	r := &workResult{Rows: []*row{{Tool: "self", contender: self(t, "fail")}}}
-	b.rounds(context.Background(), s, r, time.Time{})
+	var stderr bytes.Buffer
+	b.stderr = &stderr
+	r := &workloadResult{Rows: []*row{{Tool: "self", contender: selfContender(t, "fail")}}}
+	b.runRounds(context.Background(), s, r, time.Time{})
 	got := r.Rows[0]
-	if got.Failed == "" || got.Runs != nil || !strings.Contains(got.Output, "first\n") || strings.Count(told.String(), "\n") != 1 {
-		t.Errorf("got %+v, told %q", got, told.String())
+	if got.Failed == "" || got.Runs != nil || !strings.Contains(got.Output, "first\n") || strings.Count(stderr.String(), "\n") != 1 {
+		t.Errorf("got %+v and stderr %q, want an error with output, no runs, and one line on stderr", got, stderr.String())
 	}
 }
 
-// TestUntil: the first round is done whatever the time is, the second is not.
-func TestUntil(t *testing.T) {
+// TestDeadlineSkipsFurtherRounds checks that the first round runs even if the deadline
+// has passed, and that the second one does not.
+func TestDeadlineSkipsFurtherRounds(t *testing.T) {
 	b := newBench(t)
-	s, err := b.setUp(small, small.Quick, t.TempDir())
+	s, err := b.setUp(tinyWorkload, tinyWorkload.Quick, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.tearDown()
 	for until, want := range map[time.Time]int{{}: 2, time.Now(): 1} {
-		r := &workResult{Rows: []*row{{Tool: "self", contender: self(t, "fetch")}}}
-		b.rounds(context.Background(), s, r, until)
+		r := &workloadResult{Rows: []*row{{Tool: "self", contender: selfContender(t, "fetch")}}}
+		b.runRounds(context.Background(), s, r, until)
 		if got := r.Rows[0]; len(got.Runs) != want || got.Failed != "" {
-			t.Errorf("until %v: got %d rounds and %q, want %d", until, len(got.Runs), got.Failed, want)
+			t.Errorf("until %v: got %d rounds and error %q, want %d", until, len(got.Runs), got.Failed, want)
 		}
 	}
 }
 
 func TestTimeout(t *testing.T) {
-	c := self(t, "hang")
+	c := selfContender(t, "hang")
 	ctx, stop := context.WithTimeoutCause(context.Background(), 100*time.Millisecond, errTimeout)
 	defer stop()
 	begin := time.Now()
@@ -176,31 +183,32 @@ func TestTimeout(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errTimeout)
 	}
 	if d := time.Since(begin); d > 5*time.Second {
-		t.Errorf("killed after %v", d)
+		t.Errorf("killed after %v, want within 5 s", d)
 	}
 }
 
-// TestMemory: a child's peak is its own, also where this program had more.
-func TestMemory(t *testing.T) {
+// TestPeakMemoryExcludesParent checks that the child's peak memory does not include the
+// memory of bench, although bench has more.
+func TestPeakMemoryExcludesParent(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("elsewhere the peak is that of rusage")
+		t.Skip("other systems have only rusage, which includes the parent's memory")
 	}
-	c := self(t, "memory")
+	c := selfContender(t, "memory")
 	big := bytes.Repeat([]byte{1}, 200*mib)
 	u, err := runChild(context.Background(), []string{c.tool.Path}, os.Environ(), t.TempDir())
 	runtime.KeepAlive(big)
 	if err != nil || u.RSS < 16*mib || u.RSS > 150*mib {
-		t.Errorf("got %d MiB and %v, want 16 and somewhat more", u.RSS/mib, err)
+		t.Errorf("got %d MiB and %v, want between 16 and 150", u.RSS/mib, err)
 	}
 }
 
-func TestTail(t *testing.T) {
+func TestTailKeepsEndOfOutput(t *testing.T) {
 	var out tail
 	for i := range 5000 {
 		fmt.Fprintf(&out, "%d\n", i)
 	}
-	if len(out.b) > keepOutput || lastLine(string(out.b)) != "4999" {
-		t.Errorf("got %d bytes that end in %q", len(out.b), lastLine(string(out.b)))
+	if len(out.b) > maxOutput || lastLine(string(out.b)) != "4999" {
+		t.Errorf("got %d bytes whose last line is %q, want at most maxOutput bytes and 4999", len(out.b), lastLine(string(out.b)))
 	}
 	if got := lastLine("a\rbar 50%\r\n \n"); got != "bar 50%" {
 		t.Errorf("last line: got %q", got)
@@ -214,36 +222,37 @@ func TestChildEnv(t *testing.T) {
 	}
 }
 
-func TestNeeds(t *testing.T) {
-	c := self(t, "fail") // whose help has nothing of the kind
-	c.needs = "--mirror="
-	if got := c.lacks(context.Background(), twoHosts); got != "self has no --mirror yet" {
+func TestRequiredHelp(t *testing.T) {
+	c := selfContender(t, "fail") // prints "no luck today" for get --help
+	c.requiredHelp = "--mirror="
+	if got := c.whyUnable(context.Background(), twoMirrors); got != "self does not support --mirror" {
 		t.Errorf("got %q", got)
 	}
-	c.needs = "luck"
-	if got := c.lacks(context.Background(), twoHosts); got != "" {
-		t.Errorf("got %q, want nothing", got)
+	c.requiredHelp = "luck"
+	if got := c.whyUnable(context.Background(), twoMirrors); got != "" {
+		t.Errorf("got %q, want no reason", got)
 	}
 }
 
-func TestUsage(t *testing.T) {
+func TestParseArguments(t *testing.T) {
 	for _, args := range [][]string{{"x"}, {"--rounds", "-1"}, {"--only", "("}, {"--also", "x"}, {"--nonsense"}} {
 		if code := run(context.Background(), args, io.Discard, io.Discard); code != 2 {
 			t.Errorf("%q: got exit code %d, want 2", args, code)
 		}
 	}
 	o, err := parse([]string{"--quick", "--also", "old=/p", "--only", "wan"}, io.Discard)
-	if err != nil || o.rounds != 2 || o.also[0].Name != "old" || o.only.String() != regexp.MustCompile("wan").String() {
+	if err != nil || o.rounds != 2 || o.otherPawls[0].Name != "old" || o.only.String() != regexp.MustCompile("wan").String() {
 		t.Errorf("got %+v and %v", o, err)
 	}
 }
 
-// TestInterrupted: nothing is left behind, and the exit code says so.
-func TestInterrupted(t *testing.T) {
-	c, dir := self(t, "hang"), t.TempDir()
+// TestInterruptRemovesFiles checks the exit code of an interrupted run, and that it
+// leaves no files.
+func TestInterruptRemovesFiles(t *testing.T) {
+	c, dir := selfContender(t, "hang"), t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
-	all.Go(func() { // stops when a child is at work, or nothing comes of it
+	all.Go(func() { // cancels ctx once a child runs, or after 10 s
 		defer stop()
 		for range 1000 {
 			if at, _ := filepath.Glob(filepath.Join(dir, "*/*/run-*/state/list")); at != nil {
@@ -252,12 +261,12 @@ func TestInterrupted(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		t.Error("no child was started")
+		t.Error("no child was started within 10 s")
 	})
 	code := run(ctx, []string{"--quick", "--only", "throttle", "--pawl", c.tool.Path, "--dir", dir}, io.Discard, io.Discard)
 	all.Wait()
 	left, _ := os.ReadDir(dir)
 	if code != 130 || len(left) != 0 {
-		t.Errorf("got exit code %d, %v left; want 130 and nothing", code, left)
+		t.Errorf("got exit code %d and files %v, want 130 and none", code, left)
 	}
 }

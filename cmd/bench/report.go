@@ -11,51 +11,54 @@ import (
 	"time"
 )
 
-// A report is all that was measured, as the JSON file has it.
+// A report contains all results. It is written to the JSON file as it is, so the JSON
+// names must not change without a new version V.
 type report struct {
-	V       int           `json:"v"`
-	Date    time.Time     `json:"date"`
-	System  string        `json:"system"`
-	Machine string        `json:"machine"`
-	Go      string        `json:"go"`
-	Quick   bool          `json:"quick"`
-	Disk    bool          `json:"disk"`
-	Rounds  int           `json:"rounds"`
-	Tools   []tool        `json:"tools"`
-	Works   []*workResult `json:"works"`
+	V       int               `json:"v"`
+	Date    time.Time         `json:"date"`
+	System  string            `json:"system"`
+	Machine string            `json:"machine"`
+	Go      string            `json:"go"`
+	Quick   bool              `json:"quick"`
+	Disk    bool              `json:"disk"`
+	Rounds  int               `json:"rounds"`
+	Tools   []tool            `json:"tools"`
+	Works   []*workloadResult `json:"works"`
 }
 
-// A workResult is one work. Times are in seconds.
-type workResult struct {
+// A workloadResult is the results of one workload. Times are in seconds.
+type workloadResult struct {
 	Name    string   `json:"name"`
 	Title   string   `json:"title"`
 	Amount  string   `json:"amount"`
 	Bytes   int64    `json:"bytes"`
-	Limit   float64  `json:"limit_s"`   // with up to 16 connections; 0 if unknown
-	Limit32 float64  `json:"limit32_s"` // with 32
-	NotRun  string   `json:"not_run"`   // why it was not; "" if it was
-	LeftOut []string `json:"left_out"`  // by --few
-	Rows    []*row   `json:"rows"`      // in the order of the commands
-	work    work     `json:"-"`
+	Limit   float64  `json:"limit_s"`   // shortest possible time with up to 16 connections; 0 if unknown
+	Limit32 float64  `json:"limit32_s"` // shortest possible time with 32 connections; 0 if unknown
+	NotRun  string   `json:"not_run"`   // reason why the workload did not run; "" if it ran
+	LeftOut []string `json:"left_out"`  // contenders that --few skipped
+	Rows    []*row   `json:"rows"`      // one per contender, in the order of tools and commands
+	work    workload `json:"-"`
 }
 
-// A row is one contender in one work.
+// A row is the results of one contender in one workload.
 type row struct {
 	Tool      string    `json:"tool"`
-	Failed    string    `json:"failed"` // why it was given up; "" if it was not
-	Output    string    `json:"output"` // the end of what it printed when it failed
-	Runs      []result  `json:"runs"`
+	Failed    string    `json:"failed"` // error that excludes it from further rounds; "" for none
+	Output    string    `json:"output"` // end of its output in the attempt that failed
+	Runs      []result  `json:"runs"`   // successful attempts
 	contender contender `json:"-"`
 }
 
+// newReport returns a report without workloads that describes the machine.
 func newReport(o options, tools []tool) *report {
 	return &report{V: 1, Date: time.Now().UTC().Truncate(time.Second),
 		System:  runtime.GOOS + "/" + runtime.GOARCH,
 		Machine: fmt.Sprintf("%d cores, %s", runtime.NumCPU(), processor()),
-		Go:      runtime.Version(), Quick: o.quick, Disk: o.disk, Rounds: o.rounds, Tools: tools}
+		Go:      runtime.Version(), Quick: o.quick, Disk: o.includeSync, Rounds: o.rounds, Tools: tools}
 }
 
-// processor returns the name of the processor where the system tells it.
+// processor returns the model name of the CPU from /proc/cpuinfo, or "processor unknown"
+// on systems without it.
 func processor() string {
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(text)) {
@@ -66,6 +69,8 @@ func processor() string {
 	return "processor unknown"
 }
 
+// printHead prints the date, the machine and the versions of the tools, without which
+// the tables below it mean little.
 func (r *report) printHead(w io.Writer) {
 	fmt.Fprintf(w, "%s, %s, %s, %s", r.Date.Format(time.DateOnly), r.System, r.Machine, r.Go)
 	if r.Disk {
@@ -77,6 +82,7 @@ func (r *report) printHead(w io.Writer) {
 	}
 }
 
+// write writes the report as JSON to file, which it replaces.
 func (r *report) write(file string) error {
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
@@ -85,21 +91,22 @@ func (r *report) write(file string) error {
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
-// pawlFailed reports whether a pawl failed in a work that was run.
+// pawlFailed reports whether a pawl failed in a workload that ran.
 func (r *report) pawlFailed() bool {
-	return slices.ContainsFunc(r.Works, func(w *workResult) bool {
+	return slices.ContainsFunc(r.Works, func(w *workloadResult) bool {
 		return w.NotRun == "" && slices.ContainsFunc(w.Rows, func(r *row) bool {
-			return r.contender.tool.pawl && r.Failed != ""
+			return r.contender.tool.isPawl && r.Failed != ""
 		})
 	})
 }
 
-// limits sets the limits: computed, or what the bare client took.
-func (r *workResult) limits(a amount) {
-	r.Limit = r.work.ideal(a, 16).Seconds()
-	r.Limit32 = r.work.ideal(a, 32).Seconds()
-	if r.work.Anyone {
-		r.Limit = r.work.ideal(a, 100).Seconds()
+// setLimits sets Limit and Limit32: the ideal times of the shape, or the time of the bare
+// client if it has run. It is called before the rounds and again after them.
+func (r *workloadResult) setLimits(a amount) {
+	r.Limit = r.work.idealTime(a, 16).Seconds()
+	r.Limit32 = r.work.idealTime(a, 32).Seconds()
+	if r.work.AnyConns {
+		r.Limit = r.work.idealTime(a, 100).Seconds()
 		r.Limit32 = r.Limit
 	}
 	for _, row := range r.Rows {
@@ -110,8 +117,8 @@ func (r *workResult) limits(a amount) {
 	}
 }
 
-// mostRuns returns how many rounds were done.
-func (r *workResult) mostRuns() int {
+// roundsDone returns the number of rounds. A contender that failed has fewer runs.
+func (r *workloadResult) roundsDone() int {
 	n := 0
 	for _, row := range r.Rows {
 		n = max(n, len(row.Runs))
@@ -119,25 +126,26 @@ func (r *workResult) mostRuns() int {
 	return n
 }
 
-// limitOf returns the limit for a contender, 0 if unknown.
-func (r *workResult) limitOf(c contender) float64 {
-	if c.conns > 16 {
+// limitFor returns the shortest possible time for the contender's number of connections,
+// 0 if unknown.
+func (r *workloadResult) limitFor(c contender) float64 {
+	if c.maxConns > 16 {
 		return r.Limit32
 	}
 	return r.Limit
 }
 
-// best returns the time of the best peer that c is compared with, 0 if there is
-// none: of those with up to 16 connections, and of all if c opens more or the
-// work does not ask.
-func (r *workResult) best(c contender) float64 {
+// bestPeerTime returns the median time of the fastest peer with which c is compared, or
+// 0 if there is none. A peer is any program but pawl and the bare client. If c opens up
+// to 16 connections, so must the peer, unless the workload is compared with AnyConns.
+func (r *workloadResult) bestPeerTime(c contender) float64 {
 	best := 0.0
 	for _, row := range r.Rows {
 		p := row.contender
-		if p.tool.pawl || p.tool.Name == "bare" || row.Failed != "" || len(row.Runs) == 0 {
+		if p.tool.isPawl || p.tool.Name == "bare" || row.Failed != "" || len(row.Runs) == 0 {
 			continue
 		}
-		if p.conns > 16 && c.conns <= 16 && !r.work.Anyone {
+		if p.maxConns > 16 && c.maxConns <= 16 && !r.work.AnyConns {
 			continue
 		}
 		if t := row.wall(); best == 0 || t < best {
@@ -149,7 +157,7 @@ func (r *workResult) best(c contender) float64 {
 
 func (r *row) wall() float64 { return r.median(func(x result) float64 { return x.Wall }) }
 
-// median returns the median of a figure of the runs, 0 if there are none.
+// median returns the median of a figure over all runs, 0 if there are none.
 func (r *row) median(of func(result) float64) float64 {
 	all := make([]float64, len(r.Runs))
 	for i, run := range r.Runs {
@@ -158,7 +166,8 @@ func (r *row) median(of func(result) float64) float64 {
 	return median(all)
 }
 
-// median returns the middle value, or the mean of the two in the middle.
+// median returns the middle value of all, or the mean of the two middle values if their
+// number is even. It returns 0 if all is empty.
 func median(all []float64) float64 {
 	if len(all) == 0 {
 		return 0

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-func serve(t *testing.T, c serverConfig) *server {
+// startTestServer starts a server that is closed at the end of the test.
+func startTestServer(t *testing.T, c serverConfig) *server {
 	t.Helper()
 	s, err := startServer(c)
 	if err != nil {
@@ -24,7 +25,9 @@ func serve(t *testing.T, c serverConfig) *server {
 	return s
 }
 
-func fetch(t *testing.T, client *http.Client, url, span string) (*http.Response, string) {
+// get sends a GET request, for the byte range span (such as "0-99") unless it is "", and
+// returns the response with its body. A failure is an error of the test.
+func get(t *testing.T, client *http.Client, url, span string) (*http.Response, string) {
 	t.Helper()
 	req, _ := http.NewRequest("GET", url, nil)
 	if span != "" {
@@ -43,8 +46,9 @@ func fetch(t *testing.T, client *http.Client, url, span string) (*http.Response,
 	return resp, string(body)
 }
 
-// TestServed: generated or from a real file, shaped or not, the same bytes.
-func TestServed(t *testing.T) {
+// TestServedBytes checks that the bytes are the same generated or from a real file, with
+// a relay or without.
+func TestServedBytes(t *testing.T) {
 	c := content{noise(), 1, 100_000}
 	real := filepath.Join(t.TempDir(), "real")
 	if err := c.write(real); err != nil {
@@ -53,17 +57,17 @@ func TestServed(t *testing.T) {
 	all, _ := io.ReadAll(c.reader())
 	for _, shape := range []Shape{{}, {RTT: time.Millisecond, SlowStart: true}} {
 		for _, file := range []string{"", real} {
-			s := serve(t, serverConfig{Shape: shape, Files: map[string]content{"f": c}, Real: file})
+			s := startTestServer(t, serverConfig{Shape: shape, Files: map[string]content{"f": c}, RealFile: file})
 			client := &http.Client{Transport: &http.Transport{}}
-			if _, body := fetch(t, client, s.base+"/f", ""); body != string(all) {
-				t.Errorf("%+v, %q: other bytes than the content's", shape, file)
+			if _, body := get(t, client, s.baseURL+"/f", ""); body != string(all) {
+				t.Errorf("%+v, real file %q: the body differs from the content", shape, file)
 			}
-			resp, body := fetch(t, client, s.base+"/f", "5000-5999")
+			resp, body := get(t, client, s.baseURL+"/f", "5000-5999")
 			if resp.StatusCode != 206 || body != string(all[5000:6000]) {
-				t.Errorf("%+v, %q: part: got %s and %d bytes", shape, file, resp.Status, len(body))
+				t.Errorf("%+v, real file %q: range 5000-5999: got %s and %d bytes, want 206 and 1000 bytes", shape, file, resp.Status, len(body))
 			}
-			if _, body := fetch(t, client, s.base+"/", ""); !strings.Contains(body, `href="f"`) {
-				t.Errorf("index: got %q", body)
+			if _, body := get(t, client, s.baseURL+"/", ""); !strings.Contains(body, `href="f"`) {
+				t.Errorf("index: got %q, want a link to f", body)
 			}
 			if n := s.conns.Load(); n != 1 {
 				t.Errorf("connections: got %d, want 1", n)
@@ -73,23 +77,23 @@ func TestServed(t *testing.T) {
 	}
 }
 
-// TestRefusals: with two answers under way the third request gets 503, and when
-// they are over there is room again.
-func TestRefusals(t *testing.T) {
-	s := serve(t, serverConfig{Shape: Shape{ConnRate: mega}, Busy: 2, Files: map[string]content{"f": {noise(), 1, 300_000}}})
+// TestMaxRequestsIsEnforced checks that the third of three concurrent requests gets 503
+// if two are allowed, and that a later request succeeds.
+func TestMaxRequestsIsEnforced(t *testing.T) {
+	s := startTestServer(t, serverConfig{Shape: Shape{ConnRate: mega}, MaxRequests: 2, Files: map[string]content{"f": {noise(), 1, 300_000}}})
 	status := make([]int, 3)
 	var all sync.WaitGroup
 	for i := range status {
 		all.Go(func() {
-			resp, _ := fetch(t, http.DefaultClient, s.base+"/f", "")
+			resp, _ := get(t, http.DefaultClient, s.baseURL+"/f", "")
 			status[i] = resp.StatusCode
 		})
 	}
 	all.Wait()
 	if slices.Sort(status); !slices.Equal(status, []int{200, 200, 503}) || s.refused.Load() != 1 {
-		t.Errorf("got %v and %d refused, want 200, 200, 503 and 1", status, s.refused.Load())
+		t.Errorf("got statuses %v and %d refused, want 200, 200, 503 and 1", status, s.refused.Load())
 	}
-	if resp, _ := fetch(t, http.DefaultClient, s.base+"/f", ""); resp.StatusCode != 200 {
+	if resp, _ := get(t, http.DefaultClient, s.baseURL+"/f", ""); resp.StatusCode != 200 {
 		t.Errorf("afterwards: got %d, want 200", resp.StatusCode)
 	}
 	s.reset()
@@ -98,17 +102,17 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestResets: while one connection is open the next is reset.
-func TestResets(t *testing.T) {
-	s := serve(t, serverConfig{Most: 1, Files: map[string]content{"f": {noise(), 1, 100}}})
+// TestMaxConnsIsEnforced checks that a second connection is reset if one is allowed.
+func TestMaxConnsIsEnforced(t *testing.T) {
+	s := startTestServer(t, serverConfig{MaxConns: 1, Files: map[string]content{"f": {noise(), 1, 100}}})
 	first, second := &http.Client{Transport: &http.Transport{}}, &http.Client{Transport: &http.Transport{}}
-	fetch(t, first, s.base+"/f", "")
-	if resp, err := second.Get(s.base + "/f"); err == nil {
+	get(t, first, s.baseURL+"/f", "")
+	if resp, err := second.Get(s.baseURL + "/f"); err == nil {
 		t.Errorf("second connection: got %s, want an error", resp.Status)
 	}
-	fetch(t, first, s.base+"/f", "")
+	get(t, first, s.baseURL+"/f", "")
 	if s.conns.Load() != 1 || s.refused.Load() == 0 {
-		t.Errorf("got %d connections and %d refused, want 1 and some", s.conns.Load(), s.refused.Load())
+		t.Errorf("got %d connections and %d refused, want 1 and at least 1", s.conns.Load(), s.refused.Load())
 	}
 	first.CloseIdleConnections()
 }
@@ -123,10 +127,10 @@ func TestTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	for _, http2 := range []bool{false, true} {
-		s := serve(t, serverConfig{Shape: Shape{RTT: time.Millisecond}, Cert: cert, HTTP2: http2,
+		s := startTestServer(t, serverConfig{Shape: Shape{RTT: time.Millisecond}, Cert: cert, HTTP2: http2,
 			Files: map[string]content{"f": {noise(), 1, 1000}}})
 		client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
-		resp, body := fetch(t, client, s.base+"/f", "")
+		resp, body := get(t, client, s.baseURL+"/f", "")
 		if len(body) != 1000 || (resp.ProtoMajor == 2) != http2 {
 			t.Errorf("got %d bytes by %s, want 1000, HTTP/2: %v", len(body), resp.Proto, http2)
 		}
@@ -134,22 +138,22 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestRealTime: what holds under fake time holds on real sockets. The best of
-// some tries counts, as the machine may be busy.
-func TestRealTime(t *testing.T) {
+// TestShapeOnRealSockets checks rate and round trip on real sockets, where the other
+// tests use fake time. The best of several tries counts, because the machine may be busy.
+func TestShapeOnRealSockets(t *testing.T) {
 	if os.Getenv("PAWL_TEST_LONG") == "" {
-		t.Skip("PAWL_TEST_LONG is not set: it takes a machine that does nothing else")
+		t.Skip("PAWL_TEST_LONG is not set: this test needs an otherwise idle machine")
 	}
 	shape := Shape{ConnRate: 4 * mega}
 	for _, conns := range []int{1, 16} {
-		best(t, "rate", 3, 25*time.Millisecond, func() time.Duration {
-			s := serve(t, serverConfig{Shape: shape, Files: map[string]content{"f": {noise(), 1, 2 * mega}}})
+		checkBestOf(t, "rate", 3, 25*time.Millisecond, func() time.Duration {
+			s := startTestServer(t, serverConfig{Shape: shape, Files: map[string]content{"f": {noise(), 1, 2 * mega}}})
 			client := &http.Client{Transport: &http.Transport{}}
 			var all sync.WaitGroup
 			begin := time.Now()
 			for range conns {
 				all.Go(func() {
-					resp, err := client.Get(s.base + "/f")
+					resp, err := client.Get(s.baseURL + "/f")
 					if err != nil {
 						t.Error(err)
 						return
@@ -162,27 +166,28 @@ func TestRealTime(t *testing.T) {
 			return time.Since(begin) - time.Second/2
 		})
 	}
-	s := serve(t, serverConfig{Shape: Shape{RTT: 40 * time.Millisecond}, Files: map[string]content{"f": {noise(), 1, 10}}})
+	s := startTestServer(t, serverConfig{Shape: Shape{RTT: 40 * time.Millisecond}, Files: map[string]content{"f": {noise(), 1, 10}}})
 	client := &http.Client{Transport: &http.Transport{}}
-	fetch(t, client, s.base+"/f", "")
-	best(t, "round trip", 10, 2*time.Millisecond, func() time.Duration {
+	get(t, client, s.baseURL+"/f", "")
+	checkBestOf(t, "round trip", 10, 2*time.Millisecond, func() time.Duration {
 		begin := time.Now()
-		fetch(t, client, s.base+"/f", "")
+		get(t, client, s.baseURL+"/f", "")
 		return time.Since(begin) - 40*time.Millisecond
 	})
 }
 
-// best fails the test if the least of what off returns is not within bound.
-func best(t *testing.T, what string, tries int, bound time.Duration, off func() time.Duration) {
+// checkBestOf calls deviation up to tries times, and fails the test if no result is
+// within ±bound.
+func checkBestOf(t *testing.T, what string, tries int, bound time.Duration, deviation func() time.Duration) {
 	t.Helper()
-	least := time.Hour
+	smallest := time.Hour
 	for range tries {
-		if d := off(); d.Abs() < least.Abs() {
-			least = d
+		if d := deviation(); d.Abs() < smallest.Abs() {
+			smallest = d
 		}
-		if least.Abs() <= bound {
+		if smallest.Abs() <= bound {
 			return
 		}
 	}
-	t.Errorf("%s: got %v off, want within %v", what, least, bound)
+	t.Errorf("%s: got a deviation of %v, want within %v", what, smallest, bound)
 }

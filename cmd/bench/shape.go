@@ -8,19 +8,33 @@ import (
 )
 
 const (
-	segment   = 1460    // bytes of one TCP segment, the unit of windows and loss
-	maxWindow = 3 << 20 // bytes in flight, as a receive buffer of Linux's default size allows
-	maxSend   = 64 << 10
-	sendTime  = 4 * time.Millisecond  // how much of its rate a connection sends at once
-	slack     = 10 * time.Millisecond // how late a sender may wake without losing its rate
+	// segment is the payload in bytes of one TCP segment on Ethernet: 1,500 bytes less 40
+	// bytes of IP and TCP headers. It is the unit of windows and of loss.
+	segment = 1460
+
+	// maxWindow is the limit in bytes of unacknowledged data. A receive buffer of
+	// Linux's default maximum (tcp_rmem, 6 MiB) advertises half its size.
+	maxWindow = 3 << 20
+
+	// maxBurst is the limit in bytes of one packet, and burstTime is the share of its
+	// rate that a connection sends in one packet. Both are guesses: a larger packet
+	// makes a slow connection deliver in jerks, a smaller one costs CPU time that the
+	// measured program needs.
+	maxBurst  = 64 << 10
+	burstTime = 4 * time.Millisecond
+
+	// maxLateness is how late a sender may wake up without losing part of its rate. It
+	// is a guess for a busy machine. Too large a value allows bursts above the rate
+	// after a pause; too small a value makes the rate too low.
+	maxLateness = 10 * time.Millisecond
 )
 
-// A Shape is how the network between a server and its clients behaves. The zero
-// value is the plain loopback.
+// A Shape describes the network between a server and its clients. The zero value is
+// plain loopback.
 type Shape struct {
-	RTT       time.Duration // half of it in each direction
-	SlowStart bool          // windows begin with ten segments and double each RTT
-	Loss      float64       // probability of a loss, per segment
+	RTT       time.Duration // round-trip time, half of it in each direction
+	SlowStart bool          // a window starts with ten segments (RFC 6928) and doubles each RTT
+	Loss      float64       // probability that a segment is lost, for example 0.005
 	LinkRate  int64         // bytes per second of all connections together; 0 for no limit
 	ConnRate  int64         // bytes per second of each connection; 0 for no limit
 	SlowRate  int64         // bytes per second of every fifth connection; 0 for ConnRate
@@ -29,7 +43,7 @@ type Shape struct {
 // plain reports whether connections need no relay.
 func (s Shape) plain() bool { return s == Shape{} }
 
-// rateOf returns the rate of the n-th connection, counted from 0.
+// rateOf returns the bytes per second of the n-th connection, counted from 0.
 func (s Shape) rateOf(n int64) int64 {
 	if s.SlowRate > 0 && n%5 == 4 {
 		return s.SlowRate
@@ -37,11 +51,12 @@ func (s Shape) rateOf(n int64) int64 {
 	return s.ConnRate
 }
 
-// ideal returns the shortest time in which conns connections can bring size
-// bytes: the round trips of handshake (two with TLS) and request, slow start of
-// all at once, then the full rate. It knows no loss. It is 0 where nothing limits.
-func (s Shape) ideal(size int64, conns int, tls bool) time.Duration {
-	rate := s.total(conns)
+// idealTime returns the shortest time in which conns connections can deliver size
+// bytes: a round trip for the TCP handshake, one for the request, one more with TLS,
+// then slow start of all connections together, then the full rate. It ignores losses.
+// It returns 0 if no rate is limited.
+func (s Shape) idealTime(size int64, conns int, tls bool) time.Duration {
+	rate := s.totalRate(conns)
 	if rate == 0 {
 		return 0
 	}
@@ -60,8 +75,8 @@ func (s Shape) ideal(size int64, conns int, tls bool) time.Duration {
 	return t + time.Duration(left/rate*float64(time.Second))
 }
 
-// total returns the bytes per second of conns connections, 0 for no limit.
-func (s Shape) total(conns int) float64 {
+// totalRate returns the bytes per second of conns connections together, 0 for no limit.
+func (s Shape) totalRate(conns int) float64 {
 	var sum float64
 	for n := range int64(conns) {
 		sum += float64(s.rateOf(n))
@@ -72,70 +87,74 @@ func (s Shape) total(conns int) float64 {
 	return sum
 }
 
-// A meter is a line of a fixed rate, on which bytes queue up in the order in
-// which they ask. As each connection has one request at a time in the queue, all
-// get their turns. It may be used by several at once; a nil meter has no limit.
-type meter struct {
+// A limiter imitates a link of a fixed rate with a first-in-first-out queue. Each
+// connection has at most one packet in the queue, so the connections take turns.
+// A limiter is safe for concurrent use. A nil limiter has no limit.
+type limiter struct {
 	rate int64 // bytes per second
 
-	mu   sync.Mutex
-	free time.Time // when all that has asked has passed; guarded by mu
+	mu     sync.Mutex
+	idleAt time.Time // when all reserved bytes will have passed; guarded by mu
 }
 
-func newMeter(rate int64) *meter {
+// newLimiter returns a limiter of rate bytes per second, nil if rate is 0.
+func newLimiter(rate int64) *limiter {
 	if rate == 0 {
 		return nil
 	}
-	return &meter{rate: rate}
+	return &limiter{rate: rate}
 }
 
-// pass returns when n bytes that come now have passed, which may be in the past:
-// a line that was idle for less than slack makes up for it, as who comes so late
-// was woken late.
-func (m *meter) pass(n int) time.Time {
+// reserve queues n bytes and returns when the last of them will have passed the link.
+// That time may be in the past: if the link was idle for less than maxLateness, reserve
+// assumes that the sender woke up late, and credits the idle time.
+func (m *limiter) reserve(n int) time.Time {
 	now := time.Now()
 	if m == nil {
 		return now
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.free.Before(now.Add(-slack)) {
-		m.free = now
+	if m.idleAt.Before(now.Add(-maxLateness)) {
+		m.idleAt = now
 	}
-	m.free = m.free.Add(time.Duration(float64(n) / float64(m.rate) * float64(time.Second)))
-	return m.free
+	m.idleAt = m.idleAt.Add(time.Duration(float64(n) / float64(m.rate) * float64(time.Second)))
+	return m.idleAt
 }
 
-// quantum returns how many bytes a connection of that rate sends at once.
-func quantum(rate int64) int {
+// burstSize returns how many bytes a connection of the rate sends in one packet: the
+// bytes of burstTime, at least a segment, at most maxBurst. A rate of 0 means no limit.
+func burstSize(rate int64) int {
 	if rate == 0 {
-		return maxSend
+		return maxBurst
 	}
-	return min(max(int(rate*int64(sendTime)/int64(time.Second)), segment), maxSend)
+	return min(max(int(rate*int64(burstTime)/int64(time.Second)), segment), maxBurst)
 }
 
-// A window is how much a connection may have in flight: that of a sender of TCP,
-// with slow start and, after a loss, one segment more each round trip.
+// A window is the congestion window of a TCP sender (RFC 5681): slow start at first, and
+// after a loss one more segment per round trip.
 type window struct {
-	size     float64 // bytes
-	start    float64 // bytes up to which it doubles each round trip
+	size     float64 // bytes that may be in flight
+	ssthresh float64 // slow-start threshold in bytes: below it, size doubles each round trip
 	inFlight int     // bytes sent and not yet acknowledged
 }
 
+// newWindow returns a window of ten segments (RFC 6928) that grows by slow start, or one
+// of constant size if slowStart is false.
 func newWindow(slowStart bool) *window {
 	if slowStart {
-		return &window{size: 10 * segment, start: math.Inf(1)}
+		return &window{size: 10 * segment, ssthresh: math.Inf(1)}
 	}
 	return &window{size: maxWindow}
 }
 
-// room returns how many bytes may be sent now.
+// room returns how many bytes may be sent now. It may be negative after a loss.
 func (w *window) room() int { return int(w.size) - w.inFlight }
 
-// acked takes n bytes out of flight.
-func (w *window) acked(n int) {
+// onAck takes n acknowledged bytes out of flight and grows the window.
+func (w *window) onAck(n int) {
 	w.inFlight -= n
-	if w.size < w.start {
+	if w.size < w.ssthresh {
 		w.size += float64(n)
 	} else {
 		w.size += segment * float64(n) / w.size
@@ -143,13 +162,13 @@ func (w *window) acked(n int) {
 	w.size = min(w.size, maxWindow)
 }
 
-// lost halves the window, down to two segments.
-func (w *window) lost() {
+// onLoss halves the window, but not below two segments (RFC 5681, section 3.1).
+func (w *window) onLoss() {
 	w.size = max(w.size/2, 2*segment)
-	w.start = w.size
+	w.ssthresh = w.size
 }
 
-// loses says by chance whether one of n bytes was lost.
-func (s Shape) loses(n int, chance *rand.Rand) bool {
+// drops decides at random whether a packet of n bytes loses at least one segment.
+func (s Shape) drops(n int, chance *rand.Rand) bool {
 	return s.Loss > 0 && chance.Float64() > math.Pow(1-s.Loss, float64(n)/segment)
 }

@@ -7,11 +7,12 @@ import (
 	"os/exec"
 )
 
-// ownGroup does nothing: cmd alone is killed in the end.
-func ownGroup(*exec.Cmd) {}
+// setProcessGroup does nothing. When the context of cmd is done, exec kills only cmd
+// itself and not its descendants.
+func setProcessGroup(*exec.Cmd) {}
 
-// maxRSS returns 0, unknown.
+// maxRSS returns 0 for unknown.
 func maxRSS(*os.ProcessState) int64 { return 0 }
 
-// room returns -1, unknown.
-func room(string) int64 { return -1 }
+// freeSpace returns -1 for unknown.
+func freeSpace(string) int64 { return -1 }

@@ -9,14 +9,16 @@ import (
 	"syscall"
 )
 
-// ownGroup makes cmd a group of its own, so that Ctrl-C reaches this program
-// alone, which then kills the whole group.
-func ownGroup(cmd *exec.Cmd) {
+// setProcessGroup puts cmd into a process group of its own, so that Ctrl-C reaches only
+// bench, and kills the whole group when the context of cmd is done. It must be called
+// before cmd starts.
+func setProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
-// maxRSS returns the peak memory of an ended process in bytes.
+// maxRSS returns the peak resident memory of an ended process in bytes. The kernel
+// counts in KiB on Linux and in bytes on macOS.
 func maxRSS(s *os.ProcessState) int64 {
 	u, ok := s.SysUsage().(*syscall.Rusage)
 	switch {
@@ -28,8 +30,9 @@ func maxRSS(s *os.ProcessState) int64 {
 	return int64(u.Maxrss)
 }
 
-// room returns the free bytes of the file system of dir, -1 if unknown.
-func room(dir string) int64 {
+// freeSpace returns the bytes that the file system of dir has free for ordinary users,
+// or -1 if unknown.
+func freeSpace(dir string) int64 {
 	var s syscall.Statfs_t
 	if syscall.Statfs(dir, &s) != nil {
 		return -1

@@ -8,18 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// print prints the table of a work, in Markdown that is also readable as it is.
-func (r *workResult) print(w io.Writer) {
+// print prints the table of the workload in Markdown that is readable as plain text.
+func (r *workloadResult) print(w io.Writer) {
 	fmt.Fprintf(w, "\n**%s**: %s, %s%s\n", r.Name, r.Title, r.Amount, r.limitText())
 	if r.NotRun != "" {
 		fmt.Fprintf(w, "\nnot run: %s\n", r.NotRun)
 		return
 	}
-	fmt.Fprintf(w, "\nmedians of %d:\n\n", r.mostRuns())
-	cells := [][]string{{"", "wall s", "from–to", "× best peer", "× limit", "CPU s/GiB", "RSS MiB", "conns", "refused", "again MiB"}}
+	fmt.Fprintf(w, "\nmedians of %d:\n\n", r.roundsDone())
+	cells := [][]string{{"", "wall s", "from–to", "× best peer", "× limit", "CPU s/GiB", "RSS MiB", "conns", "refused", "refetched MiB"}}
 	for _, row := range r.Rows {
 		if len(row.Runs) > 0 {
-			cells = append(cells, r.cells(row))
+			cells = append(cells, r.rowCells(row))
 		}
 	}
 	printTable(w, cells)
@@ -29,11 +29,11 @@ func (r *workResult) print(w io.Writer) {
 		}
 	}
 	if len(r.LeftOut) > 0 {
-		fmt.Fprintf(w, "\nleft out: %s\n", strings.Join(r.LeftOut, ", "))
+		fmt.Fprintf(w, "\nskipped: %s\n", strings.Join(r.LeftOut, ", "))
 	}
 }
 
-func (r *workResult) limitText() string {
+func (r *workloadResult) limitText() string {
 	switch {
 	case r.Limit == 0:
 		return ""
@@ -43,9 +43,9 @@ func (r *workResult) limitText() string {
 	return fmt.Sprintf("; limit %.2f s with 16 connections, %.2f s with 32", r.Limit, r.Limit32)
 }
 
-// cells returns the cells of a row with runs. What is zero in all of them and
-// what is unknown is left empty.
-func (r *workResult) cells(row *row) []string {
+// rowCells returns the cells of a row that has runs. A cell is empty if its figure is
+// unknown or its median is zero.
+func (r *workloadResult) rowCells(row *row) []string {
 	wall, c := row.wall(), row.contender
 	walls := make([]float64, len(row.Runs))
 	for i, run := range row.Runs {
@@ -56,22 +56,23 @@ func (r *workResult) cells(row *row) []string {
 		row.Tool,
 		fmt.Sprintf("%.2f", wall),
 		fmt.Sprintf("%.2f–%.2f", slices.Min(walls), slices.Max(walls)),
-		ratio(wall, r.best(c)),
-		ratio(wall, r.limitOf(c)),
+		ratio(wall, r.bestPeerTime(c)),
+		ratio(wall, r.limitFor(c)),
 		fmt.Sprintf("%.2f", cpu/float64(r.Bytes)*gib),
 		count(row.median(func(x result) float64 { return float64(x.RSS) / mib })),
 		count(row.median(func(x result) float64 { return float64(x.Conns) })),
 		count(row.median(func(x result) float64 { return float64(x.Refused) })),
-		r.again(row),
+		r.refetchedCell(row),
 	}
 }
 
-// again returns how much was fetched twice, where that is the question.
-func (r *workResult) again(row *row) string {
-	if r.work.Kind != killed {
+// refetchedCell returns the median of the bytes fetched twice in MiB. It is empty unless
+// the workload kills the program.
+func (r *workloadResult) refetchedCell(row *row) string {
+	if r.work.Kind != killedHalfway {
 		return ""
 	}
-	return fmt.Sprintf("%.1f", row.median(func(x result) float64 { return float64(x.Again) / mib }))
+	return fmt.Sprintf("%.1f", row.median(func(x result) float64 { return float64(x.Refetched) / mib }))
 }
 
 func ratio(a, b float64) string {
@@ -88,9 +89,9 @@ func count(x float64) string {
 	return fmt.Sprintf("%.0f", x)
 }
 
-// printTable prints rows of as many cells as the first has, which are the
-// titles. The first column is set left, the others right; one without any value
-// is left out.
+// printTable prints rows as a Markdown table. The first row contains the titles, and all
+// rows must have as many cells. The first column is aligned to the left, the others to
+// the right. A column whose cells are all empty is left out, except the first.
 func printTable(w io.Writer, rows [][]string) {
 	var line strings.Builder
 	var rule strings.Builder

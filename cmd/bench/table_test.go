@@ -22,20 +22,21 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// rowOf returns a row with runs of these times.
-func rowOf(name string, conns int, walls ...float64) *row {
-	r := &row{Tool: name, contender: contender{command{conns: conns}, tool{Name: name, pawl: strings.HasPrefix(name, "pawl")}}}
+// newRow returns a row whose runs took the given seconds. It is a pawl's if the name
+// begins with "pawl".
+func newRow(name string, conns int, walls ...float64) *row {
+	r := &row{Tool: name, contender: contender{command{maxConns: conns}, tool{Name: name, isPawl: strings.HasPrefix(name, "pawl")}}}
 	for _, wall := range walls {
 		r.Runs = append(r.Runs, result{Wall: wall, CPU: wall / 2, RSS: 10 * mib, Conns: int64(conns)})
 	}
 	return r
 }
 
-// TestTable: who is compared with whom, and how it looks.
-func TestTable(t *testing.T) {
-	r := &workResult{Name: "throttle", Title: "slow", Amount: "1 GiB", Bytes: gib, Limit: 2, Limit32: 1, Rows: []*row{
-		rowOf("pawl", 16, 3, 1, 2), rowOf("pawl32", 32, 4), rowOf("one", 1, 10), rowOf("few", 16, 5, 3), rowOf("many", 32, 2),
-		rowOf("bare", 1, 0.5), rowOf("broken", 1, 1),
+// TestPrintTable checks the printed table, and with which peer each row is compared.
+func TestPrintTable(t *testing.T) {
+	r := &workloadResult{Name: "throttle", Title: "slow", Amount: "1 GiB", Bytes: gib, Limit: 2, Limit32: 1, Rows: []*row{
+		newRow("pawl", 16, 3, 1, 2), newRow("pawl32", 32, 4), newRow("one", 1, 10), newRow("few", 16, 5, 3), newRow("many", 32, 2),
+		newRow("bare", 1, 0.5), newRow("broken", 1, 1),
 	}}
 	r.Rows[6].Failed, r.LeftOut = "exit status 1: no", []string{"a", "b -x"}
 	r.Rows[3].Runs[0].Refused = 4
@@ -57,21 +58,21 @@ medians of 3:
 
 failed: broken: exit status 1: no
 
-left out: a, b -x
+skipped: a, b -x
 `
 	var got strings.Builder
 	r.print(&got)
 	if got.String() != want {
 		t.Errorf("got %s\nwant %s", got.String(), want)
 	}
-	r.work.Anyone = true
-	if got := r.best(r.Rows[0].contender); got != 2 {
-		t.Errorf("best of all: got %v, want 2", got)
+	r.work.AnyConns = true
+	if got := r.bestPeerTime(r.Rows[0].contender); got != 2 {
+		t.Errorf("best peer with any number of connections: got %v, want 2", got)
 	}
-	r.NotRun = "no disk"
+	r.NotRun = "no free space"
 	got.Reset()
 	r.print(&got)
-	if !strings.HasSuffix(got.String(), "\n\nnot run: no disk\n") {
+	if !strings.HasSuffix(got.String(), "\n\nnot run: no free space\n") {
 		t.Errorf("got %s", got.String())
 	}
 }
@@ -79,7 +80,7 @@ left out: a, b -x
 func TestReportFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.json")
 	r := newReport(options{rounds: 3}, []tool{{Name: "pawl", Path: "/p", Version: "1"}})
-	r.Works = []*workResult{{Name: "wan", Rows: []*row{rowOf("pawl", 16, 1.5)}}}
+	r.Works = []*workloadResult{{Name: "wan", Rows: []*row{newRow("pawl", 16, 1.5)}}}
 	if err := r.write(file); err != nil {
 		t.Fatal(err)
 	}

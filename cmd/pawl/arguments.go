@@ -1,8 +1,5 @@
 package main
 
-// This file is about the texts of the command line, of the environment and of
-// config files, which may be any bytes.
-
 import (
 	"fmt"
 	"reflect"
@@ -10,16 +7,17 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// rawTexts makes kong take texts as they are. Its own mappers pass each text through
-// JSON, which replaces bytes that are not UTF-8.
-func rawTexts() kong.Option {
+// rawTextMappers makes kong take texts from the command line, the environment and config
+// files as they are. Its own mappers pass each text through JSON, which replaces bytes that
+// are not UTF-8, and such bytes are legal in file names and URLs.
+func rawTextMappers() kong.Option {
 	options := []kong.Option{
-		kong.KindMapper(reflect.String, mapText(func(_ *kong.Value, to reflect.Value, text string) error {
+		kong.KindMapper(reflect.String, textMapper(func(_ *kong.Value, to reflect.Value, text string) error {
 			to.SetString(text)
 			return nil
 		})),
-		kong.NamedMapper("path", mapText(func(v *kong.Value, to reflect.Value, path string) error {
-			if path == "" && v.HasDefault { // an empty variable of the environment
+		kong.NamedMapper("path", textMapper(func(v *kong.Value, to reflect.Value, path string) error {
+			if path == "" && v.HasDefault { // an empty environment variable keeps the default
 				return nil
 			}
 			if path != "-" {
@@ -28,7 +26,7 @@ func rawTexts() kong.Option {
 			to.SetString(path)
 			return nil
 		})),
-		kong.TypeMapper(reflect.TypeFor[header](), mapText(func(_ *kong.Value, to reflect.Value, text string) error {
+		kong.TypeMapper(reflect.TypeFor[header](), textMapper(func(_ *kong.Value, to reflect.Value, text string) error {
 			return to.Addr().Interface().(*header).UnmarshalText([]byte(text))
 		})),
 	}
@@ -42,8 +40,8 @@ func rawTexts() kong.Option {
 	})
 }
 
-// mapText returns a mapper that sets a value to a text.
-func mapText(set func(v *kong.Value, to reflect.Value, text string) error) kong.Mapper {
+// textMapper returns a mapper that passes the text of an argument to set, unchanged.
+func textMapper(set func(v *kong.Value, to reflect.Value, text string) error) kong.Mapper {
 	return kong.MapperFunc(func(ctx *kong.DecodeContext, to reflect.Value) error {
 		token, err := ctx.Scan.PopValue("string")
 		if err != nil {

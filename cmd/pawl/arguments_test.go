@@ -10,10 +10,10 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// parse returns what a command line means.
-func parse(t *testing.T, args ...string) (cli CLI, err error) {
+// parseArgs parses a command line as pawl does, including environment and config file.
+func parseArgs(t *testing.T, args ...string) (cli CLI, err error) {
 	t.Helper()
-	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTexts(), kong.Vars{"version": ""}, kong.WithBeforeResolve(loadConfig))
+	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTextMappers(), kong.Vars{"version": ""}, kong.WithBeforeResolve(loadConfig))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,17 +21,17 @@ func parse(t *testing.T, args ...string) (cli CLI, err error) {
 	return cli, err
 }
 
-// TestRawTexts: no byte of an argument, a variable of the environment or a config
-// file is changed.
-func TestRawTexts(t *testing.T) {
+// TestArgumentsKeepTheirBytes checks that no byte of an argument, an environment variable
+// or a config file is changed, although kong replaces bytes that are not UTF-8.
+func TestArgumentsKeepTheirBytes(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv("PAWL_REFERER", "http://r/\xe9")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config\xe9")
 	if err := os.WriteFile(config, []byte("user-agent = \xe9\nheader = A: é\nreport = r\xe9\n"), 0o666); err != nil {
-		t.Skip(err) // names must be UTF-8 here
+		t.Skip(err) // the file system allows only UTF-8 names
 	}
-	cli, err := parse(t, "get", "-o", "o\xe9", "-dd\xe9", "--mirror", "http://m/a,\xe9", "--mirror=http://m/\xe8", "--state="+dir+"/\xe9", "--config", config,
+	cli, err := parseArgs(t, "get", "-o", "o\xe9", "-dd\xe9", "--mirror", "http://m/a,\xe9", "--mirror=http://m/\xe8", "--state="+dir+"/\xe9", "--config", config,
 		"--on-complete", "c\xe9", "http://h/\xe9?\xe8")
 	if err != nil {
 		t.Fatal(err)
@@ -49,17 +49,17 @@ func TestRawTexts(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	cli, err = parse(t, "-H", "X: \xe9", "-H", "X: a,b", "-o", "-", "-d", "", "http://h/")
+	cli, err = parseArgs(t, "-H", "X: \xe9", "-H", "X: a,b", "-o", "-", "-d", "", "http://h/")
 	if want := []header{oneField("X", "\xe9"), oneField("X", "a,b")}; err != nil || !reflect.DeepEqual(cli.Get.Header, want) || cli.Get.Output != "-" || cli.Get.Dir != "" {
 		t.Errorf("got %q, %q, %q, %v", cli.Get.Header, cli.Get.Output, cli.Get.Dir, err)
 	}
-	if _, err := parse(t, "-o"); err == nil || !strings.Contains(err.Error(), "expected string value") {
+	if _, err := parseArgs(t, "-o"); err == nil || !strings.Contains(err.Error(), "expected string value") {
 		t.Errorf("a flag without a value: got %v", err)
 	}
 	if err := os.WriteFile(config, []byte("header = A: \xe9\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parse(t, "--config", config, "http://h/"); err == nil || !strings.Contains(err.Error(), `a value of "header" is not UTF-8`) {
+	if _, err := parseArgs(t, "--config", config, "http://h/"); err == nil || !strings.Contains(err.Error(), `a value of "header" is not UTF-8`) {
 		t.Errorf("a list that kong would change: got %v", err)
 	}
 }

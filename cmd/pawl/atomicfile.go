@@ -14,21 +14,23 @@ import (
 	"pawl/store"
 )
 
-// An atomicFile is a file in the making. What is written goes to a temporary
-// file beside it, and commit puts that in its place, so that under its name
-// there is at any time either what was there before or all of what is new. A
-// process that is killed leaves the temporary file, .pawl-….tmp, behind. Both have mode
-// 0600, because URLs and headers in them may be secrets.
+// An atomicFile replaces a file in one step. Write writes to a temporary file in the same
+// directory, and commit renames it, so that the path always names either the complete old
+// file or the complete new one. If the process is killed, the temporary file, for example
+// .pawl-0123456789abcdef.tmp, stays behind. The new file has mode 0600, because its URLs
+// and headers may contain secrets.
 //
-// It is owned by one goroutine. The methods do nothing where it is nil.
+// Only one goroutine may use an atomicFile at a time. Either commit, copyTo or abort must
+// be called in the end. All methods do nothing if the receiver is nil, so that a file that
+// was not asked for needs no special case.
 type atomicFile struct {
-	path string
-	tmp  *os.File // nil after commit or abort
-	buf  *bufio.Writer
+	path string        // the file to replace, with symbolic links resolved
+	tmp  *os.File      // nil after commit or abort
+	buf  *bufio.Writer // writes to tmp
 }
 
-// An outputError is what kept a file that the user asked for, other than a
-// download, from being written.
+// An outputError reports that a file other than a download, such as the one of --report,
+// cannot be written.
 type outputError struct {
 	path string
 	err  error
@@ -37,14 +39,17 @@ type outputError struct {
 func (e *outputError) Error() string { return fmt.Sprintf("%q cannot be written: %v", e.path, e.err) }
 func (e *outputError) Unwrap() error { return e.err }
 
-// newAtomicFile begins the file at path, which need not exist. Where it can never be
-// written that fails at once.
+// newAtomicFile begins to replace the file at path, which need not exist. It fails at once
+// if the file can never be written, so that the user does not learn that after a long run.
 func newAtomicFile(path string) (*atomicFile, error) {
-	target, err := replaceable(path)
+	target, err := renameTarget(path)
 	if err != nil {
 		return nil, &outputError{path, err}
 	}
+	// The temporary file must be in the same directory, because a rename cannot cross file
+	// systems.
 	name := filepath.Join(filepath.Dir(target), fmt.Sprintf(".pawl-%016x.tmp", rand.Uint64()))
+	// O_EXCL: nobody else can have prepared a file or link under that name.
 	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, &outputError{path, err}
@@ -52,23 +57,23 @@ func newAtomicFile(path string) (*atomicFile, error) {
 	return &atomicFile{path: target, tmp: tmp, buf: bufio.NewWriterSize(tmp, 64<<10)}, nil
 }
 
-// checkLinks returns an ErrNotOurs if path leads through a symbolic link of somebody
-// else, who could choose by it which file is replaced.
-func checkLinks(path string) error {
-	for range 40 { // links that lead to each other; the system has the same limit
+// checkLinkOwners returns an ErrNotOurs if path leads through a symbolic link that belongs
+// to another user, because that user could choose which file is replaced.
+func checkLinkOwners(path string) error {
+	for range maxLinks { // links may form a circle
 		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-			if err := checkLink(dir); err != nil {
+			if err := checkLinkOwner(dir); err != nil {
 				return err
 			}
 			if dir == filepath.Dir(dir) {
 				break
 			}
 		}
-		if err := checkLink(path); err != nil {
+		if err := checkLinkOwner(path); err != nil {
 			return err
 		}
 		to, err := os.Readlink(path)
-		if err != nil { // it is none
+		if err != nil { // path is no symbolic link
 			return nil
 		}
 		if !filepath.IsAbs(to) {
@@ -79,8 +84,9 @@ func checkLinks(path string) error {
 	return nil
 }
 
-// checkLink returns an ErrNotOurs if path is a symbolic link of somebody else.
-func checkLink(path string) error {
+// checkLinkOwner returns an ErrNotOurs if path is a symbolic link that belongs to another
+// user.
+func checkLinkOwner(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != fs.ModeSymlink {
 		return nil
@@ -88,21 +94,20 @@ func checkLink(path string) error {
 	return store.CheckOwner(path, info)
 }
 
-// replaceable returns what a rename is to replace, for a path that the user
-// gave. A symbolic link stays one, but somebody
-// else's is refused; a device or a pipe is refused, as a rename would put a file in its
-// place.
-func replaceable(path string) (target string, err error) {
-	if err := checkLinks(path); err != nil {
+// renameTarget returns the path that the temporary file must be renamed to. A symbolic
+// link is followed, so that it stays a link, but a link of another user is refused. A
+// device or pipe is refused too, because the rename would replace it with a file.
+func renameTarget(path string) (target string, err error) {
+	if err := checkLinkOwners(path); err != nil {
 		return "", err
 	}
 	target, err = filepath.EvalSymlinks(path)
 	if err != nil {
-		target = path // for Stat to say what is wrong, if anything is
+		target = path // Stat returns the error, unless the file is only missing
 	}
 	info, err := os.Stat(target)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist): // fine, but the directory must exist
 		_, err = os.Stat(filepath.Dir(target))
 		return target, err
 	case err != nil:
@@ -115,8 +120,8 @@ func replaceable(path string) (target string, err error) {
 	return target, nil
 }
 
-// Write adds to the file. After an error there are only errors, and commit
-// returns the first one; so nobody else need look at them.
+// Write appends to the new file. Callers may ignore its error: after the first error all
+// calls fail, and commit returns that error.
 func (a *atomicFile) Write(p []byte) (int, error) {
 	if a == nil {
 		return len(p), nil
@@ -124,8 +129,9 @@ func (a *atomicFile) Write(p []byte) (int, error) {
 	return a.buf.Write(p)
 }
 
-// commit syncs what was written and puts it in its place. If that fails nothing
-// of it is left, and what was there before is there still.
+// commit syncs the new file and renames it to the path. The order matters: after a rename
+// without a sync, a power cut could leave an empty file under the path. If commit fails,
+// the old file is unchanged and the temporary file is removed.
 func (a *atomicFile) commit() error {
 	if a == nil {
 		return nil
@@ -135,7 +141,7 @@ func (a *atomicFile) commit() error {
 	if err == nil {
 		err = a.tmp.Sync()
 	}
-	if closeErr := a.tmp.Close(); err == nil { // before the rename, for Windows
+	if closeErr := a.tmp.Close(); err == nil { // before the rename, because Windows cannot rename an open file
 		err = closeErr
 	}
 	if err == nil {
@@ -146,14 +152,14 @@ func (a *atomicFile) commit() error {
 	}
 	a.tmp = nil
 	if dir, err := os.Open(filepath.Dir(a.path)); err == nil {
-		dir.Sync() // a favour: not every system can, and the file is whole either way
+		dir.Sync() // optional: not every system can, and without it a power cut only brings back the old file
 		dir.Close()
 	}
 	return nil
 }
 
-// abort leaves everything as it was before. After commit, or a second time, it
-// does nothing.
+// abort removes the temporary file and leaves the old file unchanged. It does nothing after
+// commit or after an earlier abort, so that it may be deferred.
 func (a *atomicFile) abort() {
 	if a == nil || a.tmp == nil {
 		return
@@ -163,8 +169,8 @@ func (a *atomicFile) abort() {
 	a.tmp = nil
 }
 
-// pour copies what was written to w, and aborts.
-func (a *atomicFile) pour(w io.Writer) error {
+// copyTo copies the written text to w and removes the temporary file.
+func (a *atomicFile) copyTo(w io.Writer) error {
 	if a == nil {
 		return nil
 	}

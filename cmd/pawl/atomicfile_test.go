@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// holds checks that dir holds the named files and no others, and what is in them.
-func holds(t *testing.T, dir string, want map[string]string) {
+// wantDirFiles checks that dir contains exactly the files in want, with these contents.
+func wantDirFiles(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -20,7 +20,7 @@ func holds(t *testing.T, dir string, want map[string]string) {
 	for _, e := range entries {
 		text, known := want[e.Name()]
 		if !known {
-			t.Errorf("there is a file %q", e.Name())
+			t.Errorf("unexpected file %q", e.Name())
 		} else if got, err := os.ReadFile(filepath.Join(dir, e.Name())); err == nil && string(got) != text {
 			t.Errorf("%s: got %.99q, want %.99q", e.Name(), got, text)
 		}
@@ -30,8 +30,9 @@ func holds(t *testing.T, dir string, want map[string]string) {
 	}
 }
 
-// begun returns an atomicFile for f, which is "old", with some bytes in it.
-func begun(t *testing.T) (a *atomicFile, dir string) {
+// startedAtomicFile returns an atomicFile for dir/f, whose content is "old". "new" has been
+// written to the atomicFile.
+func startedAtomicFile(t *testing.T) (a *atomicFile, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -46,11 +47,11 @@ func begun(t *testing.T) (a *atomicFile, dir string) {
 	return a, dir
 }
 
-// TestAtomicFile: under its name there is the old file until all of the new one
-// is there, and beside it nothing is left.
+// TestAtomicFile checks that the old file keeps its name until the new one is committed,
+// and that no temporary file is left.
 func TestAtomicFile(t *testing.T) {
-	a, dir := begun(t)
-	a.Write(make([]byte, 1<<20)) // more than a buffer
+	a, dir := startedAtomicFile(t)
+	a.Write(make([]byte, 1<<20)) // larger than the buffer
 	if got, _ := os.ReadFile(filepath.Join(dir, "f")); string(got) != "old" {
 		t.Errorf("before commit: got %.9q", got)
 	}
@@ -58,15 +59,15 @@ func TestAtomicFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.abort()
-	holds(t, dir, map[string]string{"f": "new" + string(make([]byte, 1<<20))})
+	wantDirFiles(t, dir, map[string]string{"f": "new" + string(make([]byte, 1<<20))})
 	if info, err := os.Stat(filepath.Join(dir, "f")); runtime.GOOS != "windows" && (err != nil || info.Mode() != 0o600) {
 		t.Errorf("mode: got %v, %v", info.Mode(), err)
 	}
 
-	a, dir = begun(t)
+	a, dir = startedAtomicFile(t)
 	a.abort()
 	a.abort()
-	holds(t, dir, map[string]string{"f": "old"})
+	wantDirFiles(t, dir, map[string]string{"f": "old"})
 
 	var none *atomicFile
 	none.Write([]byte("x"))
@@ -76,14 +77,14 @@ func TestAtomicFile(t *testing.T) {
 	}
 }
 
-// TestAtomicFileFailures: a failure leaves what was there, and nothing else; it
-// names the file, and is of the file system.
-func TestAtomicFileFailures(t *testing.T) {
+// TestAtomicFileFailureKeepsOldFile checks that a failure keeps the old file and leaves no
+// other, and that the error names the file and has the exit code of a file system error.
+func TestAtomicFileFailureKeepsOldFile(t *testing.T) {
 	tests := map[string]func(a *atomicFile){
 		"write": func(a *atomicFile) {
 			a.tmp.Close()
 			if _, err := a.Write(make([]byte, 1<<20)); err == nil {
-				t.Error("no error of a write")
+				t.Error("write: got no error")
 			}
 			a.Write([]byte("more"))
 		},
@@ -94,36 +95,38 @@ func TestAtomicFileFailures(t *testing.T) {
 		},
 	}
 	for name, harm := range tests {
-		a, dir := begun(t)
+		a, dir := startedAtomicFile(t)
 		harm(a)
 		err := a.commit()
 		if err == nil || !strings.Contains(err.Error(), `"`+a.path+`"`) || exitCode(err) != 3 {
 			t.Errorf("%s: got %v, exit %d", name, err, exitCode(err))
 		}
-		if hint(err, "") != "name another file" {
+		if hint(err, "") != "choose another file" {
 			t.Errorf("%s: hint %q", name, hint(err, ""))
 		}
-		holds(t, dir, map[string]string{"f": "old"})
+		wantDirFiles(t, dir, map[string]string{"f": "old"})
 	}
 }
 
-// TestAtomicFileRefusals: what can never be written is an error at once.
-func TestAtomicFileRefusals(t *testing.T) {
+// TestAtomicFileUnwritablePaths checks that newAtomicFile fails at once for paths that can
+// never be written.
+func TestAtomicFileUnwritablePaths(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "file"), nil, 0o666)
 	for _, path := range []string{dir, filepath.Join(dir, "none", "f"), filepath.Join(dir, "file", "f"), filepath.Join(dir, strings.Repeat("x", 300)), os.DevNull} {
 		if a, err := newAtomicFile(path); err == nil {
-			t.Errorf("%.99q: no error", path)
+			t.Errorf("%.99q: got no error", path)
 			a.abort()
 		} else if !strings.Contains(err.Error(), `"`+path+`"`) || exitCode(err) != 3 {
 			t.Errorf("%.99q: got %v, exit %d", path, err, exitCode(err))
 		}
 	}
-	holds(t, dir, map[string]string{"file": ""})
+	wantDirFiles(t, dir, map[string]string{"file": ""})
 }
 
-// TestAtomicFileLink: what a symbolic link leads to is replaced, not the link.
-func TestAtomicFileLink(t *testing.T) {
+// TestAtomicFileReplacesLinkTarget checks that commit replaces the target of a symbolic
+// link and not the link.
+func TestAtomicFileReplacesLinkTarget(t *testing.T) {
 	dir := t.TempDir()
 	real, link := filepath.Join(dir, "real"), filepath.Join(t.TempDir(), "link")
 	os.WriteFile(real, []byte("old"), 0o666)
@@ -138,8 +141,8 @@ func TestAtomicFileLink(t *testing.T) {
 	if err := a.commit(); err != nil {
 		t.Error(err)
 	}
-	holds(t, dir, map[string]string{"real": "new"})
+	wantDirFiles(t, dir, map[string]string{"real": "new"})
 	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		t.Errorf("the link: %v, %v", info, errors.Unwrap(err))
+		t.Errorf("link: got %v, %v, want a symbolic link", info, errors.Unwrap(err))
 	}
 }

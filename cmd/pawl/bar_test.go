@@ -14,16 +14,16 @@ import (
 	"pawl/downloader"
 )
 
-// A grid is as much of a terminal as the bar uses: characters, \r, \n, ESC[K,
-// ESC[J and ESC[nA. What leaves it at the top goes to above.
+// A grid is a terminal that understands only what the bar uses: characters, \r, \n, ESC[K,
+// ESC[J and ESC[nA. It fails the test for any other escape sequence.
 type grid struct {
 	t             *testing.T
-	mu            sync.Mutex // for the display's goroutine; of all below
+	mu            sync.Mutex // guards all fields below, because the display has a goroutine
 	columns, rows int
-	cells         [][]rune // rows of columns; 0 is nothing
-	row, column   int
-	above         []string
-	escape        string // begun
+	cells         [][]rune // cells[row][column]; 0 is an empty cell
+	row, column   int      // position of the cursor
+	above         []string // lines that have scrolled out at the top
+	escape        string   // beginning of an escape sequence, "" outside of one
 }
 
 func newGrid(t *testing.T, columns, rows int) *grid {
@@ -49,7 +49,7 @@ func (g *grid) Write(p []byte) (int, error) {
 			g.column = 0
 		case r == '\n':
 			g.down()
-			g.column = 0 // as the line discipline has it
+			g.column = 0 // a terminal in cooked mode adds the carriage return
 		default:
 			g.put(r)
 		}
@@ -57,6 +57,7 @@ func (g *grid) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// sequence adds r to the escape sequence and executes it once it is complete.
 func (g *grid) sequence(r rune) {
 	g.escape += string(r)
 	if r == '[' || r >= '0' && r <= '9' {
@@ -75,22 +76,24 @@ func (g *grid) sequence(r rune) {
 	case 'K':
 		clear(g.cells[g.row][min(g.column, g.columns-1):])
 	default:
-		g.t.Errorf("the terminal does not know %q", g.escape)
+		g.t.Errorf("unknown escape sequence %q", g.escape)
 	}
 	g.escape = ""
 }
 
+// put writes a character at the cursor, on the next line if it does not fit.
 func (g *grid) put(r rune) {
-	if g.column+columnOf(r) > g.columns {
+	if g.column+runeWidth(r) > g.columns {
 		g.column = 0
 		g.down()
 	}
 	g.cells[g.row][g.column] = r
-	if g.column += columnOf(r); columnOf(r) == 2 {
+	if g.column += runeWidth(r); runeWidth(r) == 2 {
 		g.cells[g.row][g.column-1] = 0
 	}
 }
 
+// down moves the cursor to the next line, and scrolls at the bottom.
 func (g *grid) down() {
 	if g.row++; g.row == g.rows {
 		g.above = append(g.above, text(g.cells[0]))
@@ -99,8 +102,8 @@ func (g *grid) down() {
 	}
 }
 
-// resize gives the grid other columns, and rows that are too long wrap, as most
-// terminals do it. The cursor stays with its character.
+// resize changes the number of columns. Lines that are too long wrap, as in most terminals,
+// and the cursor stays at its character.
 func (g *grid) resize(columns int) {
 	var cells [][]rune
 	row := 0
@@ -126,6 +129,7 @@ func (g *grid) resize(columns int) {
 	g.columns, g.cells, g.row = columns, cells, max(row, 0)
 }
 
+// lastRow returns the last row that is not empty, or the cursor's if that is lower.
 func (g *grid) lastRow() int {
 	last := g.row
 	for i, row := range g.cells {
@@ -136,12 +140,13 @@ func (g *grid) lastRow() int {
 	return last
 }
 
+// text returns a row as a string without trailing spaces.
 func text(row []rune) string {
 	return strings.TrimRight(strings.ReplaceAll(string(row), "\x00", " "), " ")
 }
 
-// picture is what there is to see, with what has left at the top, without the
-// empty end.
+// picture returns all lines, including the ones that have scrolled out, without empty lines
+// at the end.
 func (g *grid) picture() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -152,68 +157,73 @@ func (g *grid) picture() string {
 	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
-func (g *grid) looks(want ...string) {
+// wantPicture checks that the grid shows exactly these lines.
+func (g *grid) wantPicture(want ...string) {
 	g.t.Helper()
 	if got := g.picture(); got != strings.Join(want, "\n") {
 		g.t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 	}
 }
 
+// unknownBar is the bar of the view that newTestBar returns.
 const unknownBar = "0 B, 0 connections  0 of 9 files so far"
 
-func fresh(t *testing.T, columns, rows int) (*grid, *bar, view) {
+// newTestBar returns a terminal with a prompt, a bar in it, and a view of nine files whose
+// total size is unknown.
+func newTestBar(t *testing.T, columns, rows int) (*grid, *bar, progressView) {
 	g := newGrid(t, columns, rows)
 	fmt.Fprintln(g, "$ pawl")
-	return g, &bar{out: g, size: g.size}, view{files: 9, more: true, total: -1}
+	return g, &bar{out: g, size: g.size}, progressView{files: 9, more: true, total: -1}
 }
 
-// TestBarPicture: the names beneath the bar, the last three, and nothing once it
-// is cleared; also at the bottom of the screen.
+// TestBarPicture checks that the last three names are shown below the bar and that clear
+// removes everything, also at the bottom of the screen.
 func TestBarPicture(t *testing.T) {
 	for _, rows := range []int{5, 6, 24} {
-		g, b, v := fresh(t, 60, rows)
-		b.clear() // nothing yet
+		g, b, v := newTestBar(t, 60, rows)
+		b.clear() // must do nothing before the first draw
 		b.draw(v)
-		g.looks("$ pawl", unknownBar)
+		g.wantPicture("$ pawl", unknownBar)
 		for _, name := range []string{"a", "a long name", "c", "d"} {
 			b.add(name)
 			b.draw(v)
 		}
 		b.draw(v)
-		g.looks("$ pawl", unknownBar, "  a long name", "  c", "  d")
+		g.wantPicture("$ pawl", unknownBar, "  a long name", "  c", "  d")
 		b.clear()
-		g.looks("$ pawl")
+		g.wantPicture("$ pawl")
 		fmt.Fprintln(g, "pawl: a line")
 		b.draw(v)
-		g.looks("$ pawl", "pawl: a line", unknownBar, "  a long name", "  c", "  d")
+		g.wantPicture("$ pawl", "pawl: a line", unknownBar, "  a long name", "  c", "  d")
 		b.clear()
 		b.clear()
-		g.looks("$ pawl", "pawl: a line")
+		g.wantPicture("$ pawl", "pawl: a line")
 	}
 }
 
-// TestBarSmall: names are cut, and left out, where there is no room; what is
-// wide counts as that.
-func TestBarSmall(t *testing.T) {
-	g, b, v := fresh(t, 24, 4)
+// TestBarWithoutRoom checks that names are cut or left out if there is no room, and that
+// wide characters count as two columns.
+func TestBarWithoutRoom(t *testing.T) {
+	g, b, v := newTestBar(t, 24, 4)
 	b.add("one")
 	b.add("this is a rather long name")
 	b.add("漢字漢字漢字漢字漢字漢字漢字")
 	b.draw(v)
-	g.looks("$ pawl", "0 B  0 of 9 files so f…", "  this is a rather lon…", "  漢 字 漢 字 漢 字 漢 字 漢 字 …")
+	g.wantPicture("$ pawl", "0 B  0 of 9 files so f…", "  this is a rather lon…", "  漢 字 漢 字 漢 字 漢 字 漢 字 …")
 	b.clear()
-	g.looks("$ pawl")
-	g, b, v = fresh(t, 24, 2)
+	g.wantPicture("$ pawl")
+	g, b, v = newTestBar(t, 24, 2)
 	b.add("one")
 	b.draw(v)
-	g.looks("$ pawl", "0 B  0 of 9 files so f…")
+	g.wantPicture("$ pawl", "0 B  0 of 9 files so f…")
 }
 
-// TestBarEcho: what the terminal echoes leaves no trace.
-func TestBarEcho(t *testing.T) {
+// TestBarErasesTerminalEcho checks that characters echoed by the terminal, such as ^C, are
+// erased with the bar.
+func TestBarErasesTerminalEcho(t *testing.T) {
 	for _, echo := range []string{"^C", "^[[A^C"} {
 		for _, names := range [][]string{nil, {"name"}} {
-			g, b, v := fresh(t, 20, 10)
+			g, b, v := newTestBar(t, 20, 10)
 			v.files, b.recent = 1234567890123, names
 			want := []string{"$ pawl", "0 B  0 of 12345678…"}
 			for _, name := range names {
@@ -222,22 +232,22 @@ func TestBarEcho(t *testing.T) {
 			b.draw(v)
 			fmt.Fprint(g, echo)
 			b.draw(v)
-			g.looks(want...)
+			g.wantPicture(want...)
 			fmt.Fprint(g, echo)
 			b.clear()
-			g.looks("$ pawl")
+			g.wantPicture("$ pawl")
 			fmt.Fprint(g, "asked: ")
-			b.clear() // nothing of ours
-			g.looks("$ pawl", "asked:")
+			b.clear() // must not erase the text of others
+			g.wantPicture("$ pawl", "asked:")
 		}
 	}
 }
 
-// TestBarResize: after any resizing the next drawing leaves what was above, the
-// bar and the names, and nothing else.
+// TestBarResize checks that after any change of width the next draw leaves only the lines
+// above, the bar and the names.
 func TestBarResize(t *testing.T) {
 	for range 200 {
-		g, b, v := fresh(t, 80, 24)
+		g, b, v := newTestBar(t, 80, 24)
 		v.more, v.total, v.have, v.conns = false, 100<<30, 3<<30, 16
 		b.add(strings.Repeat("name", 30))
 		b.add("short")
@@ -245,23 +255,23 @@ func TestBarResize(t *testing.T) {
 			b.draw(v)
 			g.resize(10 + rand.IntN(100))
 			b.draw(v)
-			g.looks("$ pawl", barLine(v, g.columns-1), cut("  "+b.recent[0], g.columns-1), cut("  short", g.columns-1))
+			g.wantPicture("$ pawl", barLine(v, g.columns-1), truncate("  "+b.recent[0], g.columns-1), truncate("  short", g.columns-1))
 		}
 		b.clear()
-		g.looks("$ pawl")
+		g.wantPicture("$ pawl")
 	}
 }
 
-// TestDisplayPicture: a run over a list on a terminal: the count grows while the
-// list is read, finished files are named beneath the bar and not above it, what
-// is told is above, and in the end only that is left.
+// TestDisplayPicture follows a run over a list on a terminal. The count grows while the
+// list is read, finished files are named below the bar, messages appear above it, and in
+// the end only the messages remain.
 func TestDisplayPicture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
-		say := &speaker{stderr: g, stdout: &strings.Builder{}}
+		say := &printer{stderr: g, stdout: &strings.Builder{}}
 		var counts atomic.Pointer[fileCounts]
 		counts.Store(&fileCounts{})
-		s := newDisplay(say, displayOptions{bar: true, recent: true, counts: func() fileCounts { return *counts.Load() }})
+		s := newDisplay(say, displayOptions{bar: true, counts: func() fileCounts { return *counts.Load() }})
 		s.bar = &bar{out: g, size: g.size}
 		var running atomic.Pointer[[]downloader.Progress]
 		running.Store(new([]downloader.Progress))
@@ -269,19 +279,19 @@ func TestDisplayPicture(t *testing.T) {
 		s.start(func() []downloader.Progress { return *running.Load() })
 		show := func(want ...string) {
 			t.Helper()
-			time.Sleep(drawEvery)
+			time.Sleep(drawInterval)
 			synctest.Wait()
-			g.looks(want...)
+			g.wantPicture(want...)
 		}
 		show("0 B, 0 connections  reading the lists")
 		s.setFiles(12, true)
 		counts.Store(&fileCounts{current: 5})
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 100, Have: 50, Conns: 2}})
-		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 here before")
+		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 already here")
 		counts.Store(&fileCounts{current: 5, fetched: 2, failed: 1})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
-		s.event(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // of a round, counted by the caller
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // failures of a round are counted by the caller
 		say.note("a line")
 		running.Store(new([]downloader.Progress))
 		s.setFiles(20, false)
@@ -289,25 +299,25 @@ func TestDisplayPicture(t *testing.T) {
 		show("pawl: a line", " 40% [===>       ] 2.1 KiB, 0 connections  7 of 20 files, 1 failed, 5 …", "  a  100 B", "  b   unchanged")
 		half := downloader.Progress{Target: "/d/e", Size: 10, Have: 5}
 		running.Store(&[]downloader.Progress{half, half, half, half})
-		time.Sleep(drawEvery)
+		time.Sleep(drawInterval)
 		synctest.Wait()
 		if got := g.picture(); !strings.Contains(got, "\n 50% [=") {
-			t.Errorf("of 20 files 8 and 4 halves: got %s", got)
+			t.Errorf("8 of 20 files and 4 halves: got %s, want 50%%", got)
 		}
 		running.Store(new([]downloader.Progress))
 		time.Sleep(4 * time.Second)
 		counts.Store(&fileCounts{current: 5, fetched: 14, failed: 1})
 		show("pawl: a line", "100% [===========] 2.1 KiB/2.1 KiB, 0 connections  19 of 20 files, 1 f…", "  a  100 B", "  b   unchanged")
 		s.stop()
-		g.looks("pawl: a line")
+		g.wantPicture("pawl: a line")
 	})
 }
 
-// TestDisplayRate: bytes that were here before are no part of the rate.
-func TestDisplayRate(t *testing.T) {
+// TestRateExcludesHeldBytes checks that bytes held before the run do not count in the rate.
+func TestRateExcludesHeldBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
-		s := newDisplay(&speaker{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})
+		s := newDisplay(&printer{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})
 		s.bar = &bar{out: g, size: g.size}
 		var running atomic.Pointer[[]downloader.Progress]
 		running.Store(new([]downloader.Progress))
@@ -315,12 +325,12 @@ func TestDisplayRate(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 1 << 30, Have: 1 << 20, Conns: 1}})
-		s.event(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Current: true})
-		s.event(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
-		time.Sleep(drawEvery)
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
+		time.Sleep(drawInterval)
 		synctest.Wait()
-		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 here before") {
-			t.Errorf("got %q", got)
+		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 already here") {
+			t.Errorf("got %q, want no rate, and one file already here", got)
 		}
 		s.stop()
 	})

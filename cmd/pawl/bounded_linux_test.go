@@ -17,27 +17,28 @@ import (
 	"time"
 )
 
-// mostHostile is the most memory in KiB that a hostile server or list may cost. A mirror
-// run of an honest list takes 40 to 70 MiB (measured); twice that shows growth.
-const mostHostile = 160 << 10
+// maxHostileRSS is the limit in KiB of the resident memory for hostile servers and lists. A
+// mirror run of an honest list takes 40 to 70 MiB (measured), so a run above 160 MiB grows
+// with its input.
+const maxHostileRSS = 160 << 10
 
-// A measured run of the program, with what it has cost.
-type measured struct {
+// A measuredRun is a completed run of pawl and the resources that it used.
+type measuredRun struct {
 	code   int
 	output string
-	rss    int64 // peak resident set, KiB
-	state  int64 // bytes below the state directory
+	rss    int64 // peak resident memory in KiB
+	state  int64 // total size in bytes of the files below the state directory
 }
 
-// measure runs the program to its end in dir, for a minute at most.
-func measure(t *testing.T, dir string, args ...string) measured {
+// measure runs pawl in dir to its end, for a minute at most.
+func measure(t *testing.T, dir string, args ...string) measuredRun {
 	t.Helper()
 	cmd := pawlCommand(dir, args...)
 	return measureCommand(t, dir, cmd)
 }
 
-// measureCommand is measure of a command that is ready to start.
-func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measured {
+// measureCommand is measure for a command that the caller has made.
+func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measuredRun {
 	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -52,7 +53,7 @@ func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measured {
 	go func() { peak <- watchRSS(cmd.Process.Pid, ended) }()
 	cmd.Wait()
 	close(ended)
-	m := measured{code: cmd.ProcessState.ExitCode(), output: out.String(), rss: <-peak, state: diskUse(t, filepath.Join(dir, "state"))}
+	m := measuredRun{code: cmd.ProcessState.ExitCode(), output: out.String(), rss: <-peak, state: diskUse(t, filepath.Join(dir, "state"))}
 	shown := m.output
 	if len(shown) > 600 {
 		shown = shown[:600] + "…"
@@ -62,7 +63,8 @@ func measureCommand(t *testing.T, dir string, cmd *exec.Cmd) measured {
 	return m
 }
 
-// watchRSS returns the peak resident set in KiB of a process that runs until ended.
+// watchRSS polls the peak resident memory of a process until ended is closed, and returns
+// it in KiB.
 func watchRSS(pid int, ended <-chan struct{}) (peak int64) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -82,7 +84,7 @@ func watchRSS(pid int, ended <-chan struct{}) (peak int64) {
 	}
 }
 
-// diskUse returns the bytes of all files below dir.
+// diskUse returns the total size in bytes of all files below dir.
 func diskUse(t *testing.T, dir string) (n int64) {
 	t.Helper()
 	filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
@@ -94,25 +96,26 @@ func diskUse(t *testing.T, dir string) (n int64) {
 	return n
 }
 
-// anyCode is for a test to which the exit code does not matter.
+// anyCode stands for any exit code.
 const anyCode = -2
 
-// bounded checks what a run has cost.
-func (m measured) bounded(t *testing.T, code int, rss, state int64) {
+// wantBounded checks the exit code, the peak memory in KiB and the size of the state in
+// bytes.
+func (m measuredRun) wantBounded(t *testing.T, code int, rss, state int64) {
 	t.Helper()
 	if m.code != code && code != anyCode {
 		t.Errorf("exit %d, want %d", m.code, code)
 	}
 	if m.rss > rss && !raceEnabled {
-		t.Errorf("peak RSS %d KiB, want %d at most", m.rss, rss)
+		t.Errorf("peak RSS: got %d KiB, want at most %d", m.rss, rss)
 	}
 	if m.state > state {
-		t.Errorf("state: %d bytes, want %d at most", m.state, state)
+		t.Errorf("state: got %d bytes, want at most %d", m.state, state)
 	}
 }
 
-// writeList writes a list of n files of a server, and returns its path.
-func listOf(t *testing.T, dir, url string, n int) string {
+// writeListOf writes a list of the n files url/f0, url/f1 and so on, and returns its path.
+func writeListOf(t *testing.T, dir, url string, n int) string {
 	t.Helper()
 	var b bytes.Buffer
 	for i := range n {
@@ -125,8 +128,9 @@ func listOf(t *testing.T, dir, url string, n int) string {
 	return path
 }
 
-// TestHugeHeaders: headers of 9 MB end a file for good, after one request, and cost
-// little memory, over HTTP/1 and HTTP/2, at the end of the body and before the response.
+// TestHugeHeaders checks that 9 MB of header fields make a file fail permanently, after one
+// request and with little memory: in the response, in interim responses and in trailers,
+// over HTTP/1.1 and HTTP/2.
 func TestHugeHeaders(t *testing.T) {
 	big := strings.Repeat("x", 900<<10)
 	fill := func(h http.Header, prefix string) {
@@ -184,20 +188,21 @@ func TestHugeHeaders(t *testing.T) {
 			}
 			defer srv.Close()
 			dir := t.TempDir()
-			m := measure(t, dir, "mirror", "-k", "--rounds", "1", "--retry-wait", "10ms", "-d", dir, listOf(t, dir, srv.URL, 100))
-			m.bounded(t, c.code, mostHostile, 1<<20)
+			m := measure(t, dir, "mirror", "-k", "--rounds", "1", "--retry-wait", "10ms", "-d", dir, writeListOf(t, dir, srv.URL, 100))
+			m.wantBounded(t, c.code, maxHostileRSS, 1<<20)
 			if c.code == 7 && !strings.Contains(m.output, "the server sends more than 256 KiB of header") {
-				t.Error("the reason is not told")
+				t.Error("the output does not contain the reason")
 			}
-			if n := requests.Load(); c.code == 7 && n > 210 { // over HTTP/2, each is asked for over HTTP/1.1, too
-				t.Errorf("%d requests for 100 files", n)
+			if n := requests.Load(); c.code == 7 && n > 210 { // after HTTP/2, pawl requests each file over HTTP/1.1, too
+				t.Errorf("got %d requests for 100 files, want at most 210", n)
 			}
 		})
 	}
 }
 
-// TestLargeRecords: what a server sends does not make the records of files large.
-func TestLargeRecords(t *testing.T) {
+// TestServerCannotEnlargeRecords checks that large header fields do not enlarge the records
+// in the state file.
+func TestServerCannotEnlargeRecords(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for _, c := range []struct {
 		name   string
@@ -208,7 +213,7 @@ func TestLargeRecords(t *testing.T) {
 		}},
 		{"codings", http.Header{"Content-Type": {"application/gzip"}, "Content-Encoding": {strings.Repeat("gzip,", 20<<10)}}},
 		{"an unknown coding", http.Header{"Content-Encoding": {long(200 << 10)}}},
-		{"a range that is none", http.Header{"Content-Range": {long(200 << 10)}, ":status": {"206"}}},
+		{"an invalid range", http.Header{"Content-Range": {long(200 << 10)}, ":status": {"206"}}},
 		{"names and links", http.Header{
 			"Content-Disposition": {"attachment; filename=" + long(100<<10)},
 			"Link":                {strings.Repeat("<http://127.0.0.1:1/x>; rel=duplicate, ", 3000)},
@@ -239,18 +244,18 @@ func TestLargeRecords(t *testing.T) {
 				}))
 				defer srv.Close()
 				dir := t.TempDir()
-				m := measure(t, dir, "mirror", "--rounds", "1", "--retry-wait", "1ms", "--tries", "2", "-d", dir, listOf(t, dir, srv.URL, 100))
-				m.bounded(t, anyCode, mostHostile, 100*8<<10)
+				m := measure(t, dir, "mirror", "--rounds", "1", "--retry-wait", "1ms", "--tries", "2", "-d", dir, writeListOf(t, dir, srv.URL, 100))
+				m.wantBounded(t, anyCode, maxHostileRSS, 100*8<<10)
 				if len(m.output) > 100*2<<10 {
-					t.Errorf("%d bytes of output", len(m.output))
+					t.Errorf("got %d bytes of output, want at most 2 KiB per file", len(m.output))
 				}
 			})
 		}
 	}
 }
 
-// TestLongURL: a URL of 100 KiB is fetched, found again and gone on with. The state file
-// cannot have it as a key.
+// TestLongURL checks that a URL of 100 KiB is downloaded and found again, although it is too
+// long for a key of the state file.
 func TestLongURL(t *testing.T) {
 	body := bytes.Repeat([]byte("y"), 500_000)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -259,11 +264,11 @@ func TestLongURL(t *testing.T) {
 	}))
 	defer srv.Close()
 	dir := t.TempDir()
-	for _, end := range []string{"a", "b"} { // which differ at the very end
+	for _, end := range []string{"a", "b"} { // the URLs differ at their ends
 		url := srv.URL + "/f" + end + "?" + strings.Repeat("x", 100<<10) + end
 		pawlOK(t, dir, url)
-		if out := pawlOK(t, dir, url); !strings.Contains(out, "already there") {
-			t.Errorf("it was fetched again: %.300s", out)
+		if out := pawlOK(t, dir, url); !strings.Contains(out, "already downloaded") {
+			t.Errorf("the file was downloaded again: %.300s", out)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "list"), []byte(url+"\n"), 0o666); err != nil {
 			t.Fatal(err)
@@ -275,8 +280,9 @@ func TestLongURL(t *testing.T) {
 	}
 }
 
-// TestIncredibleDates: a Last-Modified that cannot be true does not date the file.
-func TestIncredibleDates(t *testing.T) {
+// TestUnbelievableLastModified checks that pawl does not use a Last-Modified before 1970 or
+// in the future as the modification time of the file.
+func TestUnbelievableLastModified(t *testing.T) {
 	for date, believed := range map[string]bool{
 		"Mon, 01 Jan 1601 00:00:00 GMT":                              false,
 		"Fri, 31 Dec 9999 23:59:59 GMT":                              false,
@@ -290,8 +296,8 @@ func TestIncredibleDates(t *testing.T) {
 				w.Write(make([]byte, size))
 			}))
 			dir := t.TempDir()
-			pawlOK(t, dir, "mirror", listOf(t, dir, srv.URL, 1))
-			pawlOK(t, dir, "mirror", "--update", listOf(t, dir, srv.URL, 1))
+			pawlOK(t, dir, "mirror", writeListOf(t, dir, srv.URL, 1))
+			pawlOK(t, dir, "mirror", "--update", writeListOf(t, dir, srv.URL, 1))
 			info, err := os.Stat(filepath.Join(dir, "f0"))
 			if err != nil {
 				t.Fatal(err)
@@ -307,8 +313,8 @@ func TestIncredibleDates(t *testing.T) {
 	}
 }
 
-// listFile writes a list or checksum file with write, and returns its path.
-func listFile(t *testing.T, dir string, write func(io.Writer)) string {
+// writeListWith writes a list or checksum file by calling write, and returns its path.
+func writeListWith(t *testing.T, dir string, write func(io.Writer)) string {
 	t.Helper()
 	f, err := os.Create(filepath.Join(dir, "list"))
 	if err != nil {
@@ -323,8 +329,8 @@ func listFile(t *testing.T, dir string, write func(io.Writer)) string {
 	return f.Name()
 }
 
-// TestHugeEntries: entries of a list that are as long as they may be cost little memory,
-// whatever their format and however many there are.
+// TestHugeEntries checks that list entries of the maximum length cost little memory, in
+// every format and in any number.
 func TestHugeEntries(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 300<<10)) }))
 	defer srv.Close()
@@ -352,16 +358,17 @@ func TestHugeEntries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", listFile(t, dir, write))
-			m.bounded(t, anyCode, 2*mostHostile, 1<<30)
+			m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", writeListWith(t, dir, write))
+			m.wantBounded(t, anyCode, 2*maxHostileRSS, 1<<30)
 		})
 	}
 }
 
-// TestManyChecksums: a checksum file of 3 million lines takes 100 bytes a line.
+// TestManyChecksums checks that a checksum file of 3 million lines takes about 100 bytes of
+// memory per line.
 func TestManyChecksums(t *testing.T) {
 	dir := t.TempDir()
-	sums := listFile(t, dir, func(w io.Writer) {
+	sums := writeListWith(t, dir, func(w io.Writer) {
 		for i := range 3_000_000 {
 			fmt.Fprintf(w, "%064x  some/directory/of/it/file%d\n", i, i)
 		}
@@ -369,25 +376,25 @@ func TestManyChecksums(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 	m := measure(t, dir, "--checksums", sums, srv.URL+"/some/directory/of/it/file1")
-	m.bounded(t, 8, 350<<10, 1<<20)
+	m.wantBounded(t, 8, 350<<10, 1<<20)
 }
 
-// TestManyHosts: what is remembered of hosts that refuse connections does not grow with their
-// number. Each took 3.5 KiB once, 56 MiB for 16,000.
+// TestManyHosts checks that memory does not grow with the number of hosts that refuse
+// connections. Each host once took 3.5 KiB, 56 MiB for 16,000 hosts.
 func TestManyHosts(t *testing.T) {
 	peak := make(map[int]int64)
 	for _, n := range []int{4000, 20_000} {
 		dir := t.TempDir()
-		path := listFile(t, dir, func(w io.Writer) {
+		path := writeListWith(t, dir, func(w io.Writer) {
 			for i := range n {
 				fmt.Fprintf(w, "http://127.%d.%d.%d:9/f%d\n", 1+i>>16, i>>8&255, i&255, i)
 			}
 		})
 		m := measure(t, dir, "mirror", "-q", "--tries", "1", "--rounds", "1", "--max-request-rate", "1000", path)
-		m.bounded(t, 4, mostHostile, 1<<20)
+		m.wantBounded(t, 4, maxHostileRSS, 1<<20)
 		peak[n] = m.rss
 	}
-	if grown := peak[20_000] - peak[4000]; grown > 16<<10 && !raceEnabled { // the queue has 250 bytes for each
+	if grown := peak[20_000] - peak[4000]; grown > 16<<10 && !raceEnabled { // the queue itself takes 250 bytes per entry
 		t.Errorf("16,000 more hosts took %d KiB", grown)
 	}
 }

@@ -13,65 +13,123 @@ import (
 	"pawl/store"
 )
 
-// CLI is the command line. It reads like the help page.
+// CLI is the command line. kong reads the grammar from its fields and their tags, and the
+// fields have the order of the help pages. Embedded structs group options by subject; they
+// have no effect on the grammar.
+//
+// The tags follow some rules. Aliases are the names of the same option in aria2, curl, wget
+// and axel, and only there if the meaning is the same. Lists of URLs and headers have
+// sep:"none", because commas are legal in both. Every option can also be set by PAWL_NAME,
+// unless env:"-" excludes it.
 type CLI struct {
 	Globals
 
-	Get    GetCmd    `cmd:"" default:"withargs" help:"Download each URL, going on where an earlier run was interrupted (the default command)."`
+	Get    GetCmd    `cmd:"" default:"withargs" help:"Download each URL, or resume it if an earlier run was interrupted (the default command)."`
 	Mirror MirrorCmd `cmd:"" help:"Bring a directory in line with lists of files, unattended."`
-	Resume ResumeCmd `cmd:"" help:"Go on with unfinished downloads."`
+	Resume ResumeCmd `cmd:"" help:"Resume unfinished downloads."`
 	List   ListCmd   `cmd:"" help:"List downloads; works while others run."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
 }
 
 // Globals are the options of every command.
 type Globals struct {
-	State    string           `placeholder:"DIR" type:"path" group:"Where things are" help:"Directory of the state file (default: $${XDG_STATE_HOME}/pawl or ~/.local/state/pawl)."`
-	Config   string           `placeholder:"FILE" type:"path" group:"Where things are" help:"Read options from FILE, lines of name = value, in place of the user's config file."`
-	NoConfig bool             `group:"Where things are" help:"Read no config file."`
-	Quiet    bool             `short:"q" group:"Output" help:"Print errors and warnings only."`
-	Verbose  bool             `short:"v" group:"Output" help:"Print every retry and refusal."`
-	JSON     bool             `name:"json" group:"Output" help:"Print events, one JSON object a line, on stdout."`
-	Version  kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
+	ConfigOptions
+	OutputOptions
+}
+
+// ConfigOptions say where pawl keeps its state and finds its settings.
+type ConfigOptions struct {
+	State    string `placeholder:"DIR" type:"path" group:"Configuration" help:"Directory of the state file (default: $${XDG_STATE_HOME}/pawl or ~/.local/state/pawl)."`
+	Config   string `placeholder:"FILE" type:"path" group:"Configuration" help:"Read options from FILE, lines of name = value, instead of the user's config file."`
+	NoConfig bool   `group:"Configuration" help:"Read no config file."`
+}
+
+// OutputOptions say what is printed.
+type OutputOptions struct {
+	Quiet   bool             `short:"q" group:"Output" help:"Print only errors and warnings."`
+	Verbose bool             `short:"v" group:"Output" help:"Print every retry and every refused connection."`
+	JSON    bool             `name:"json" group:"Output" help:"Print events on stdout, one JSON object per line."`
+	Version kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
 }
 
 // Transfer are the options of the commands that download.
 type Transfer struct {
-	Connections     int         `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as there is work."`
-	SplitUnverified bool        `group:"Transfer" help:"Use several connections although the server sends no validator and no digest is known, so that two versions could be mixed without notice."`
-	Jobs            int         `short:"j" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files at once (default: 4, and in mirror as many as the connections have room for)."`
-	LimitRate       timetable   `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all together, such as 500K, 10M or 1G, or each from its time of day on, such as 08:00=2M,18:00=off."`
-	MaxRequestRate  requestRate `placeholder:"N/s" group:"Transfer" help:"Most requests to each host, per second or, as N/m, per minute."`
-	Tries           *tries      `placeholder:"N" aliases:"max-tries,retry,retries" group:"Patience" help:"Consecutive failures without a byte before giving up (default: 10, and 5 in each round of mirror); 0 or inf for no end."`
-	RetryWait       duration    `default:"1s" placeholder:"D" group:"Patience" help:"Wait after the first failure, doubling (default: ${default})."`
-	RetryMaxWait    *duration   `placeholder:"D" group:"Patience" help:"Longest wait (default: 60s, and 5m where the server asks for it)."`
-	ConnectTimeout  *duration   `placeholder:"D" group:"Patience" help:"Longest wait for a connection (default: 30s)."`
-	StallTimeout    *duration   `placeholder:"D" group:"Patience" help:"Longest silence of a connection (default: 30s)."`
-	MinRate         minRate     `placeholder:"RATE[:D]" aliases:"lowest-speed-limit" group:"Patience" help:"Give up a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
-	Timeout         duration    `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
-	Deadline        duration    `placeholder:"D" group:"Patience" help:"Stop in order after D, with exit code 75."`
-	Header          []header    `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers, one a line; repeatable."`
-	UserAgent       string      `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
-	Referer         string      `placeholder:"URL" group:"Request" help:"Send as Referer."`
-	CACert          string      `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE, besides the system's."`
-	Insecure        bool        `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not ask servers to prove who they are, and follow redirects from https to http."`
-	Proto           protocols   `default:"http,https" placeholder:"LIST" group:"Trust" help:"Schemes that redirects, lists, and mirrors that servers name may use, such as https (default: ${default})."`
-	AllowPrivate    bool        `group:"Trust" help:"Let public servers and lists name private addresses, such as 127.0.0.1 and 192.168.0.1."`
-	NoServerMirrors bool        `group:"Trust" help:"Do not use mirrors that a server names (Link: rel=duplicate)."`
-	Overwrite       bool        `aliases:"allow-overwrite" group:"Files" help:"Replace a file that pawl did not make."`
-	Restart         bool        `group:"Files" help:"Forget progress and begin again."`
-	OnChange        string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"What to do when the remote file has changed: begin again, the default, or fail with exit code 17 and keep what there is."`
-	MinFree         byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
-	MaxSize         byteSize    `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Most bytes of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is fetched if its size is known."`
-	NoRemoteTime    bool        `group:"Files" help:"Do not take the modification time from the server."`
-	Report          string      `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report to FILE at the end: each file's outcome. Its URLs are in full, so it has mode 0600."`
-	OnComplete      string      `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each file that was fetched, and PAWL_FILE_* in its environment."`
-	OnError         string      `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"The same for each file that failed."`
-	NoProgress      bool        `group:"Output" help:"Draw no progress bar."`
-	NoColor         bool        `hidden:"" help:"Accepted; there is no color."`
-	Fail            bool        `short:"f" hidden:"" help:"Accepted for those who paste curl's flags."`
-	Location        bool        `short:"L" hidden:"" help:"Accepted for those who paste curl's flags."`
-	Continue        bool        `short:"c" hidden:"" help:"Accepted for those who type wget's flags: pawl always goes on."`
+	SpeedOptions
+	RetryOptions
+	RequestOptions
+	TLSOptions
+	TrustOptions
+	FileOptions
+	ResultOptions
+	IgnoredOptions
+}
+
+// SpeedOptions limit how much is transferred at the same time.
+type SpeedOptions struct {
+	Connections     int         `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as needed."`
+	SplitUnverified bool        `group:"Transfer" help:"Use several connections even if the server sends no validator and no digest is known. If the file changes meanwhile, two versions may be mixed unnoticed."`
+	Jobs            int         `short:"j" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files to download at the same time (default: 4; in mirror, as many as the connections allow)."`
+	LimitRate       timetable   `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all downloads together, such as 500K, 10M or 1G, or a rate for each time of day, such as 08:00=2M,18:00=off."`
+	MaxRequestRate  requestRate `placeholder:"N/s" group:"Transfer" help:"Most requests to each host per second or, as N/m, per minute."`
+}
+
+// RetryOptions say how long to wait and how often to try. A nil pointer is an option that
+// was not given: its default depends on other options or on the command.
+type RetryOptions struct {
+	Tries          *tries    `placeholder:"N" aliases:"max-tries,retry,retries" group:"Retries and timeouts" help:"Consecutive failures without a byte received before giving up (default: 10; in mirror, 5 in each round); 0 or inf for no limit."`
+	RetryWait      duration  `default:"1s" placeholder:"D" group:"Retries and timeouts" help:"Wait after the first failure; it doubles with each further one (default: ${default})."`
+	RetryMaxWait   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait (default: 60s, and 5m if the server asks for it)."`
+	ConnectTimeout *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait for a connection (default: 30s)."`
+	StallTimeout   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest silence of a connection (default: 30s)."`
+	MinRate        minRate   `placeholder:"RATE[:D]" aliases:"lowest-speed-limit" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
+	Timeout        duration  `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
+	Deadline       duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
+}
+
+// RequestOptions are the header fields of requests.
+type RequestOptions struct {
+	Header    []header `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers from FILE, one per line; repeatable."`
+	UserAgent string   `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
+	Referer   string   `placeholder:"URL" group:"Request" help:"Send as Referer."`
+}
+
+// TLSOptions say which servers are trusted.
+type TLSOptions struct {
+	CACert   string `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
+	Insecure bool   `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
+}
+
+// TrustOptions limit the URLs that servers and lists may name.
+type TrustOptions struct {
+	Proto           protocols `default:"http,https" placeholder:"LIST" group:"Trust" help:"Schemes allowed in redirects, in lists, and for mirrors that servers name, such as https (default: ${default})."`
+	AllowPrivate    bool      `group:"Trust" help:"Let public servers and lists name private addresses, such as 127.0.0.1 and 192.168.0.1."`
+	NoServerMirrors bool      `group:"Trust" help:"Do not use mirrors that a server names (Link: rel=duplicate)."`
+}
+
+// FileOptions say what may be written to the disk.
+type FileOptions struct {
+	Overwrite    bool     `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
+	Restart      bool     `group:"Files" help:"Discard the progress and start over."`
+	OnChange     string   `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
+	MinFree      byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
+	MaxSize      byteSize `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
+	NoRemoteTime bool     `group:"Files" help:"Do not take the modification time from the server."`
+}
+
+// ResultOptions say what happens with the outcome of each file.
+type ResultOptions struct {
+	Report     string `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
+	OnComplete string `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each downloaded file, and PAWL_FILE_* in its environment."`
+	OnError    string `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	NoProgress bool   `group:"Output" help:"Draw no progress bar."`
+}
+
+// IgnoredOptions are common options of other tools that have no effect here.
+type IgnoredOptions struct {
+	NoColor  bool `hidden:"" help:"Accepted; pawl prints no colors."`
+	Fail     bool `short:"f" hidden:"" help:"Accepted for users who paste curl's flags."`
+	Location bool `short:"L" hidden:"" help:"Accepted for users who paste curl's flags."`
+	Continue bool `short:"c" hidden:"" help:"Accepted for users who type wget's flags: pawl always resumes."`
 }
 
 // GetCmd downloads URLs.
@@ -79,35 +137,35 @@ type GetCmd struct {
 	URLs      []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
 	Output    string    `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL); - streams to stdout."`
 	Dir       string    `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
-	Mirror    []string  `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used beside it once it is proven to have the same bytes."`
+	Mirror    []string  `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
 	Checksum  chunk.Sum `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384 or sha512 (one URL)."`
 	Checksums string    `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
-	Glob      bool      `negatable:"" default:"true" group:"Request" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns (the default here)."`
+	Glob      bool      `negatable:"" default:"true" group:"Request" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs (the default here)."`
 	SHA256    string    `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
 	ListLimit
 	Transfer
 }
 
-// ResumeCmd goes on with recorded downloads.
+// ResumeCmd resumes recorded downloads.
 type ResumeCmd struct {
-	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Which ones; all unfinished ones if none is named."`
-	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"New address, where a signed link has expired (one download)."`
+	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to resume; all unfinished ones if none is named."`
+	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"New URL, for example if a signed link has expired (one download)."`
 	Transfer
 }
 
-// ListCmd prints records.
+// ListCmd prints the recorded downloads.
 type ListCmd struct {
-	All bool `short:"a" help:"Finished ones too."`
+	All bool `short:"a" help:"Print finished downloads too."`
 }
 
-// RemoveCmd forgets records.
+// RemoveCmd deletes records of downloads.
 type RemoveCmd struct {
-	Downloads []string `arg:"" placeholder:"ID|PATH" help:"Which ones."`
-	Files     bool     `help:"Delete their part files too, never finished files."`
+	Downloads []string `arg:"" placeholder:"ID|PATH" help:"Downloads to forget."`
+	Files     bool     `help:"Delete their part files too, but never finished files."`
 }
 
-// help prints the page of a command. That of the program has the options of its
-// default command, too, which kong leaves out.
+// help prints the help page of a command. The page of the program itself also has the
+// options of get, its default command, because kong leaves those out.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
 	if ctx.Selected() == nil {
 		get, err := kong.Trace(ctx.Kong, []string{"get"})
@@ -129,29 +187,31 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 const overview = `Usage: pawl URL... [flags]
        pawl COMMAND [flags]
 
-Downloads large files, and goes on where an earlier run was interrupted.
+Downloads large files, and resumes interrupted downloads.
 
 Commands (see "pawl COMMAND --help"):
   get URL...            download, the default
   mirror LIST...        bring a directory in line with lists of files
-  resume [ID|PATH...]   go on with unfinished downloads
+  resume [ID|PATH...]   resume unfinished downloads
   list                  list downloads; works while others run
   remove ID|PATH...     forget downloads
 
 `
 
-// exitCodes ends every help page.
+// exitCodes ends every help page. It must agree with exitKinds, failureNames and the README.
 const exitCodes = `
-Exit codes: 0 all is there, whole and durable; 1 other error; 2 usage;
+Exit codes: 0 all files are complete and durable; 1 other error; 2 usage;
 3 local file, or another pawl has it; 4 network; 5 TLS; 6 authentication;
-7 protocol; 8 the server said no; 9 disk full; 13 a foreign file is in the way;
-17 the remote file changed; 32 checksum mismatch; 75 temporary, run again;
-130 interrupted and 143 terminated, resumable.
+7 protocol; 8 HTTP error; 9 disk full; 13 file exists; 17 remote file changed;
+32 checksum mismatch; 75 temporary, run again; 130 interrupted and
+143 terminated, resumable.
 Proxies are taken from http_proxy, https_proxy, all_proxy and no_proxy; options
 also from ~/.config/pawl/config and from PAWL_NAME in the environment.
 `
 
-// stateDir is where the state file is.
+// stateDir returns the directory of the state file: --state if it is given, else the
+// directory that the platform prescribes. A relative $XDG_STATE_HOME is ignored, as its
+// specification demands.
 func (g *Globals) stateDir() (string, error) {
 	if g.State != "" {
 		return g.State, nil
@@ -174,12 +234,12 @@ func (g *Globals) stateDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "pawl"), nil
 }
 
-// openStore opens the records; what they have to say goes to say.
-func (g *Globals) openStore(say *speaker, opts store.Options) (*store.Store, error) {
+// openStore opens the state directory. Its warnings are printed to out.
+func (g *Globals) openStore(out *printer, opts store.Options) (*store.Store, error) {
 	dir, err := g.stateDir()
 	if err != nil {
 		return nil, err
 	}
-	opts.Warn = func(msg string) { say.warn("%s", msg) }
+	opts.Warn = func(msg string) { out.warn("%s", msg) }
 	return store.Open(dir, opts)
 }

@@ -16,19 +16,28 @@ import (
 	"pawl/store"
 )
 
-// A configFile holds the lines "name = value" of one file. It is a kong
-// resolver, and leaves alone what the environment sets: kong itself would let
-// the file win.
+// A configFile holds the settings of one config file, for example:
+//
+//	# a comment
+//	limit-rate = 10M
+//	header = X-Team: a
+//	header = X-Site: b
+//
+// An option that may be repeated takes all its lines, any other the last one. It is a
+// kong resolver. It does not resolve flags that are set in the environment, because kong
+// would prefer the file to the environment.
 type configFile struct {
 	path   string
-	values map[string][]string // by long option name
-	lines  map[string]int      // of the last value
+	values map[string][]string // by long option name, in the order of the file
+	lines  map[string]int      // line number of the last value, by long option name
 }
 
-// loadConfig gives the parser the config files: the one named with --config or
-// else the user's, before the system's.
+// loadConfig reads the config files for the parser: /etc/pawl/config, and then the file of
+// --config or PAWL_CONFIG, or else the user's own. The second file wins.
 func loadConfig(ctx *kong.Context) error {
 	named, none := "", false
+	// The values of flags are not set yet in this phase of kong, so --config and --no-config must
+	// be asked from the parser itself.
 	for _, flag := range ctx.Flags() {
 		switch flag.Name {
 		case "config":
@@ -50,10 +59,11 @@ func loadConfig(ctx *kong.Context) error {
 	if named != "" {
 		paths = append(paths, named)
 	}
-	for _, path := range paths { // kong lets the later ones win
-		if err := checkConfig(path); err != nil && path != named {
+	for _, path := range paths { // in kong, later resolvers win, so the order is the priority
+		if err := checkConfigOwner(path); err != nil && path != named {
 			return err
 		}
+		// Only a file that the user named must exist.
 		c, err := readConfig(path)
 		if errors.Is(err, fs.ErrNotExist) && path != named {
 			continue
@@ -69,12 +79,12 @@ func loadConfig(ctx *kong.Context) error {
 	return nil
 }
 
-// checkConfig refuses a file of another user, because its options may be commands. It is
-// for files that the user did not name.
-func checkConfig(path string) error {
+// checkConfigOwner refuses a file of another user, because its options can run commands
+// (--on-complete). It must not be used for a file that the user named explicitly.
+func checkConfigOwner(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil // readConfig says so
+		return nil // readConfig reports it
 	}
 	if err := store.CheckOwner(path, info); err != nil {
 		return fmt.Errorf("config file: %w; name it with --config to use it, or give --no-config", err)
@@ -82,7 +92,8 @@ func checkConfig(path string) error {
 	return nil
 }
 
-// readConfig reads one file. Blank lines and those that begin with # are skipped.
+// readConfig reads one file. It skips blank lines and lines that begin with #. Underscores
+// in names are read as hyphens, so that limit_rate is --limit-rate.
 func readConfig(path string) (*configFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -107,10 +118,12 @@ func readConfig(path string) (*configFile, error) {
 	return c, in.Err()
 }
 
-// Validate refuses names that no command has.
+// Validate refuses names that are not an option of any command, and options that only make
+// sense on the command line.
 func (c *configFile) Validate(app *kong.Application) error {
+	// A setting of another command is known too, because all commands read the same file.
 	known := make(map[string]bool)
-	for _, flag := range flagsOf(app) {
+	for _, flag := range allFlags(app) {
 		known[flag.Name] = true
 	}
 	for name, n := range c.lines {
@@ -121,8 +134,8 @@ func (c *configFile) Validate(app *kong.Application) error {
 	return nil
 }
 
-// Resolve returns the value for a flag, nil if the file or the environment
-// leaves it to others.
+// Resolve returns the value of a flag, or nil if the environment sets the flag or the file
+// does not.
 func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, env := range flag.Envs {
 		if _, ok := os.LookupEnv(env); ok {
@@ -131,10 +144,10 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	}
 	values, ok := c.values[flag.Name]
 	switch {
-	case !ok:
+	case !ok: // kong asks the next resolver, and in the end takes the default
 		return nil, nil
 	case flag.IsSlice():
-		list := make([]any, len(values)) // kong passes it through JSON
+		list := make([]any, len(values)) // kong passes a list through JSON, which must be UTF-8
 		for i, v := range values {
 			if !utf8.ValidString(v) {
 				return nil, fmt.Errorf("config file %q: a value of %q is not UTF-8", c.path, flag.Name)

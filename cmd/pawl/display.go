@@ -15,112 +15,151 @@ import (
 	"pawl/downloader"
 )
 
+// Intervals of the display. All of them are choices for the eye or for log files, not
+// measured.
 const (
-	drawEvery  = 200 * time.Millisecond // the bar
-	jsonEvery  = time.Second            // progress objects
-	plainEvery = 10 * time.Second       // progress lines where there is no terminal, at first
-	plainMost  = 5 * time.Minute        // and in the end
-	rateOver   = 3 * time.Second        // the shown rate is the mean of this long
-	ratedFrom  = 1 << 20                // bytes of a file of a list that make a rate; smaller ones mostly wait
+	drawInterval = 200 * time.Millisecond // between drawings of the bar; a second looks stuck, and half would make the numbers flicker
+	jsonInterval = time.Second            // between progress objects of --json, about one line per download and second in a log
+
+	// Without a terminal, progress lines are printed after 10 s, and then after intervals
+	// that grow by half, up to 5 minutes. A short download has no such line, and a night in a
+	// log file has some 100 of them.
+	minPlainInterval = 10 * time.Second
+	maxPlainInterval = 5 * time.Minute
+
+	// The displayed rate is the mean of the last 3 s. Half of that jumps with every stall of
+	// a connection; twice that still shows the old rate when the network has long changed.
+	rateWindow = 3 * time.Second
+
+	// Files of lists below 1 MiB are reported without a rate, because their time is mostly
+	// waiting for the response.
+	minRatedSize = 1 << 20
 )
 
-// displayOptions say what is shown.
+// displayOptions say what a display shows.
 type displayOptions struct {
-	json    bool   // events on stdout
-	verbose bool   // retries, too
-	bar     bool   // progress on stderr
-	paths   bool   // the path of each finished file on stdout
-	files   int    // how many are asked for; setFiles changes it
-	recent  bool   // under a bar the last finished files, in place of a line for each
-	dir     string // names are paths below it, or base names if it is empty
+	json    bool   // print events on stdout
+	verbose bool   // print every retry
+	bar     bool   // show progress on stderr: a bar on a terminal, else lines
+	paths   bool   // print the path of each finished file on stdout
+	files   int    // expected number of files; setFiles changes it
+	dir     string // show names relative to this directory; "" shows base names
 
-	// counts, where it is set, says how many files have come to which end, in
-	// place of what the events say, and the bar then measures files rather than
-	// bytes; it is called often, and must not wait.
+	// counts returns how many files of the lists have had which outcome. If it is nil, the
+	// display counts events itself. With it, the bar measures files rather than bytes, and
+	// names the last finished files below instead of printing a line for each. It is called at
+	// each drawing, so it must not block.
 	counts func() fileCounts
 }
 
-// fileCounts are how many files have come to which end.
+// fileCounts are numbers of files by outcome.
 type fileCounts struct {
 	fetched   int
-	current   int // here before, and nobody was asked
-	unchanged int // here before, and the same on the server
-	failed    int // and not to be tried again
+	current   int // complete before this run; no request was sent
+	unchanged int // complete before this run; the server confirmed it
+	failed    int // for good: no further round tries them
 }
 
-// A display shows downloads. Its one goroutine owns stdout and stderr from start
-// to stop; everybody else only leaves messages, and waits for no terminal.
+// A display shows the progress of downloads: a bar on a terminal, progress lines elsewhere,
+// or JSON objects. Between start and stop, its goroutine owns stdout and stderr. Everybody
+// else hands it functions with enqueue, so that no download waits for a slow terminal.
+//
+// Locks: stop and line hold the lock of the printer while they take mu, so nobody may take
+// them in the opposite order. Hence a queued function must use the display's own note,
+// warning and println. If it called a method of the printer that locks, such as note, stop
+// would deadlock.
 type display struct {
 	displayOptions
-	say      *speaker
-	snapshot func() []downloader.Progress
-	bar      *bar // nil where there is no terminal
+	out      *printer
+	snapshot func() []downloader.Progress // returns the running downloads; set by start
+	bar      *bar                         // nil without a terminal
 
 	mu    sync.Mutex
-	queue []func() // what the goroutine is to print next; guarded by mu
-	more  bool     // files will grow; both guarded by mu
+	queue []func() // to be called by the goroutine, in order; guarded by mu
+	more  bool     // the number of files still grows; guarded by mu, like files
 
-	quit, done chan struct{}
+	quit, done chan struct{} // stop closes quit, the goroutine closes done
 
-	// of the goroutine alone
-	finished  int64 // bytes of the files that are done
-	before    int64 // bytes that were here before, and are no part of the rate
-	ended     fileCounts
-	plainWait time.Duration // until the next progress line, growing
-	rate      meter
-	lastJSON  time.Time
-	lastPlain time.Time
-	retried   string    // the reason of the last retry that was told
-	retriedAt time.Time // when that was
+	// The following fields are owned by the goroutine.
+	totals
+	plainLines
+	lastRetry
+	rate     rateMeter
+	lastJSON time.Time // of progress objects
 }
 
-func newDisplay(say *speaker, o displayOptions) *display {
-	s := &display{displayOptions: o, say: say, quit: make(chan struct{}), done: make(chan struct{})}
-	if f, ok := say.stderr.(*os.File); ok && o.bar && !o.json && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+// totals are sums over all downloads of a display.
+type totals struct {
+	finished int64 // bytes of finished files
+	before   int64 // bytes that were on disk before this run; they do not count for the rate
+	ended    fileCounts
+}
+
+// plainLines is the timing of progress lines without a terminal.
+type plainLines struct {
+	plainWait time.Duration // until the next line; grows
+	lastPlain time.Time
+}
+
+// lastRetry is the last retry that was printed.
+type lastRetry struct {
+	retryReason string
+	retryShown  time.Time
+}
+
+// newDisplay returns a display. To use it, call start and later stop.
+func newDisplay(out *printer, o displayOptions) *display {
+	s := &display{displayOptions: o, out: out, quit: make(chan struct{}), done: make(chan struct{})}
+	if f, ok := out.stderr.(*os.File); ok && o.bar && !o.json && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		s.bar = newBar(f)
 	}
 	return s
 }
 
-// setFiles says that n files are asked for; more, that there will be further
-// ones, as a list is not read to its end.
+// setFiles sets the expected number of files. more reports that it will grow, because a
+// list has not been read to its end.
 func (s *display) setFiles(n int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files, s.more = n, more
 }
 
-// start shows what snapshot tells, until stop.
+// start begins to show the downloads that snapshot returns. From now on, all lines of the
+// printer go through the display. stop must be called once afterwards.
 func (s *display) start(snapshot func() []downloader.Progress) {
 	s.snapshot = snapshot
 	s.lastPlain, s.lastJSON = time.Now(), time.Now()
-	s.plainWait = plainEvery
-	s.say.divert(func(line string) { s.later(func() { s.say.print(line) }) }, func() {})
+	s.plainWait = minPlainInterval
+	s.out.divert(func(line string) { s.enqueue(func() { s.out.print(line) }) }, func() {})
 	go s.loop()
 }
 
-// stop shows what is left to show, and returns the streams to their owner.
+// stop prints the remaining messages, removes the bar, and gives stderr back to the
+// printer. Lines that arrive while the goroutine ends are printed here, before any later
+// line.
 func (s *display) stop() {
 	close(s.quit)
 	<-s.done
-	s.say.divert(nil, s.flush)
+	s.out.divert(nil, s.flush)
 }
 
-func (s *display) later(print func()) {
+// enqueue hands print to the goroutine. It never blocks on the terminal.
+func (s *display) enqueue(print func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, print)
 }
 
+// loop is the goroutine of the display.
 func (s *display) loop() {
 	defer close(s.done)
-	tick := time.NewTicker(drawEvery)
+	tick := time.NewTicker(drawInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			s.flush()
-			s.progress(now)
+			s.showProgress(now)
 		case <-s.quit:
 			s.flush()
 			s.bar.clear()
@@ -129,7 +168,8 @@ func (s *display) loop() {
 	}
 }
 
-// flush prints what was left, above the bar.
+// flush calls the queued functions. The bar is cleared first, so that their lines stay
+// above it.
 func (s *display) flush() {
 	s.mu.Lock()
 	queue := s.queue
@@ -143,17 +183,19 @@ func (s *display) flush() {
 	}
 }
 
-// view is what there is to tell of the downloads that run, and of all others.
-func (s *display) view(running []downloader.Progress) view {
+// view returns the progress of all downloads, given the running ones.
+func (s *display) view(running []downloader.Progress) progressView {
 	c := s.ended
-	if s.counts != nil {
+	if s.counts != nil { // before mu, because counts calls setFiles
 		c = s.counts()
 	}
-	v := view{have: s.finished, total: s.finished, before: c.current + c.unchanged, failed: c.failed, byFiles: s.counts != nil}
+	v := progressView{have: s.finished, total: s.finished, before: c.current + c.unchanged, failed: c.failed, byFiles: s.counts != nil}
 	v.done = c.fetched + v.before
 	s.mu.Lock()
 	v.files, v.more = s.files, s.more
 	s.mu.Unlock()
+	// The total is only known if the size of every file is. Otherwise v.total becomes -1, and the
+	// bar measures files.
 	for _, p := range running {
 		v.have += p.Have
 		v.conns += p.Conns
@@ -168,61 +210,66 @@ func (s *display) view(running []downloader.Progress) view {
 		v.name = s.name(p.Target)
 	}
 	if v.more || v.files-v.done-v.failed > len(running) {
-		v.total = -1 // some have not begun, and nobody knows how large they are
+		v.total = -1 // some files have not begun, and their sizes are unknown
 	}
 	return v
 }
 
-// progress shows how far the downloads are.
-func (s *display) progress(now time.Time) {
-	all := s.snapshot()
-	v := s.view(all)
-	v.rate = s.rate.at(now, v.have-s.before)
+// showProgress shows the progress of the downloads in the form that the options ask for.
+func (s *display) showProgress(now time.Time) {
+	running := s.snapshot()
+	v := s.view(running)
+	// Bytes of earlier runs are subtracted, or the first sample after a resume would show a rate
+	// of gigabytes per second.
+	v.rate = s.rate.sample(now, v.have-s.before)
 	switch {
-	case len(all) == 0 && !v.several():
-	case s.json && now.Sub(s.lastJSON) >= jsonEvery:
+	case len(running) == 0 && !v.several(): // nothing to show between two downloads
+	case s.json && now.Sub(s.lastJSON) >= jsonInterval:
 		s.lastJSON = now
-		for _, p := range all {
-			s.object(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns})
+		for _, p := range running {
+			s.writeJSON(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns})
 		}
 	case s.bar != nil:
 		s.bar.draw(v)
 	case s.displayOptions.bar && !s.json && now.Sub(s.lastPlain) >= s.plainWait:
 		s.lastPlain = now
-		s.plainWait = min(s.plainWait*3/2, plainMost)
+		s.plainWait = min(s.plainWait*3/2, maxPlainInterval)
 		s.println("pawl: %s: %s", v.title(), v.text())
 	}
 }
 
+// println prints a line at once. Only the goroutine may call it.
 func (s *display) println(format string, args ...any) {
-	s.say.print(fmt.Sprintf(format, args...))
+	s.out.print(fmt.Sprintf(format, args...))
 }
 
-func (s *display) object(fields map[string]any) {
+// writeJSON prints an object of --json. Only the goroutine may call it.
+func (s *display) writeJSON(fields map[string]any) {
 	fields["v"] = 1
 	for name, value := range fields {
 		if text, ok := value.(string); ok {
 			fields[name] = escaped(text)
 		}
 	}
-	enc := json.NewEncoder(s.say.stdout)
+	enc := json.NewEncoder(s.out.stdout)
 	enc.SetEscapeHTML(false)
-	enc.Encode(fields) // a closed stdout is no reason to stop a download
+	enc.Encode(fields) // if stdout is closed, the downloads continue
 }
 
-// event takes a transition of the engine's.
-func (s *display) event(e downloader.Event) {
-	s.later(func() {
+// onEvent receives the events of the downloader. It may be called by any goroutine.
+func (s *display) onEvent(e downloader.Event) {
+	s.enqueue(func() {
 		if s.json {
-			s.object(eventFields(e))
+			s.writeJSON(eventFields(e))
 		}
-		s.tell(e)
+		s.printEvent(e)
 	})
 }
 
-// name is how messages call a file.
+// name returns the name of a file for messages. target is a path or, as long as the name
+// is unknown, a URL.
 func (s *display) name(target string) string {
-	if isURL(target) { // the name of the file is not known
+	if isURL(target) {
 		target = downloader.RedactURL(target)
 	}
 	if s.dir != "" {
@@ -233,24 +280,25 @@ func (s *display) name(target string) string {
 	return printable(filepath.Base(target))
 }
 
-// tellsRetry reports whether a retry is worth a line. Of the many files of lists
-// that fail for one reason it is one every few seconds, as the end of each is told.
-func (s *display) tellsRetry(e downloader.Event, reason string) bool {
+// showsRetry reports whether a retry is worth a line. A first retry after a short wait is
+// not. If many files of a list fail for the same reason, one line is printed every few
+// seconds, because the failure of each file is reported in the end anyway.
+func (s *display) showsRetry(e downloader.Event, reason string) bool {
 	if s.verbose {
 		return true
 	}
 	if e.Attempt <= 1 && e.Wait <= 5*time.Second {
 		return false
 	}
-	if s.counts != nil && reason == s.retried && time.Since(s.retriedAt) < plainEvery {
+	if s.counts != nil && reason == s.retryReason && time.Since(s.retryShown) < minPlainInterval {
 		return false
 	}
-	s.retried, s.retriedAt = reason, time.Now()
+	s.retryReason, s.retryShown = reason, time.Now()
 	return true
 }
 
-// tell says in words what e says.
-func (s *display) tell(e downloader.Event) {
+// printEvent updates the totals and prints e for people.
+func (s *display) printEvent(e downloader.Event) {
 	name := s.name(e.Target)
 	reason := ""
 	if e.Err != nil {
@@ -260,38 +308,38 @@ func (s *display) tell(e downloader.Event) {
 	case downloader.Started:
 		s.before += e.Held
 		if e.Held > 0 {
-			s.note("%s: going on from %s of %s", name, size(e.Held), sizeOr(e.Size))
+			s.note("%s: resuming at %s of %s", name, size(e.Held), sizeText(e.Size))
 		}
 	case downloader.Lost:
-		s.warning("%s: %s of it are no longer in the part file, and are fetched again", name, size(e.Held))
+		s.warning("%s: %s are missing from the part file and will be downloaded again", name, size(e.Held))
 	case downloader.Restarted:
-		s.warning("%s: starting over, as %s", name, reason)
+		s.warning("%s: starting over: %s", name, reason)
 	case downloader.Warning:
 		s.warning("%s: %s", name, reason)
 	case downloader.Retrying:
-		if s.tellsRetry(e, reason) {
-			s.note("%s: %s; trying again %s (%d%s)", name, reason, in(e.Wait), e.Attempt, ofTries(e.Tries))
+		if s.showsRetry(e, reason) {
+			s.note("%s: %s; retrying %s (%d%s)", name, reason, delayText(e.Wait), e.Attempt, triesText(e.Tries))
 		}
 	case downloader.Waiting:
-		s.note("%s: %s, and wants to be asked again in %s", name, reason, span(e.Wait))
+		s.note("%s: %s; the server asks to wait %s", name, reason, span(e.Wait))
 	case downloader.Offline:
-		s.note("no network (%s); waiting for it, which costs no tries", reason)
+		s.note("no network (%s); waiting for it, which does not count as a try", reason)
 	case downloader.Limited:
 		if s.verbose && e.Conns > 0 {
-			s.note("%s: %s; going on with %s", name, reason, connections(e.Conns))
+			s.note("%s: %s; continuing with %s", name, reason, connections(e.Conns))
 		} else if s.verbose {
-			s.note("%s: %s; waiting for one", name, reason)
+			s.note("%s: %s; waiting for a free connection", name, reason)
 		}
 	case downloader.Finished:
-		s.finish(e, name)
+		s.printFinished(e, name)
 	case downloader.Stopped:
-		s.ended.failed++ // told by whoever asked for it
+		s.ended.failed++ // the caller of the download reports the error
 	}
 }
 
-// finish tells that a file is there, on stdout for scripts and on stderr for
-// people.
-func (s *display) finish(e downloader.Event, name string) {
+// printFinished reports a finished file: its path on stdout for scripts, and a line on
+// stderr for people.
+func (s *display) printFinished(e downloader.Event, name string) {
 	s.finished += e.Size
 	if e.Current {
 		s.ended.unchanged++
@@ -299,66 +347,58 @@ func (s *display) finish(e downloader.Event, name string) {
 	} else {
 		s.ended.fetched++
 	}
-	if s.paths && !isTerminal(s.say.stdout) {
-		fmt.Fprintln(s.say.stdout, nearby(e.Target))
+	if s.paths && !isTerminal(s.out.stdout) {
+		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
 	switch {
-	case s.bar != nil && s.recent && e.Current:
+	case s.bar != nil && s.counts != nil && e.Current:
 		s.bar.add(name + "  unchanged")
-	case s.bar != nil && s.recent:
-		s.bar.add(name + "  " + sizeOr(e.Size))
-	case e.Current && s.counts != nil && !s.verbose: // which may be most of a list
+	case s.bar != nil && s.counts != nil:
+		s.bar.add(name + "  " + sizeText(e.Size))
+	case e.Current && s.counts != nil && !s.verbose: // no line: these may be most files of a list
 	case e.Current:
-		s.note("%s: already there, and unchanged", name)
+		s.note("%s: already downloaded, and unchanged", name)
 	case e.Target == "-":
 		s.note("%s in %s", size(e.Fetched), span(e.Elapsed))
 	case e.Fetched == 0 && e.Size > 0:
-		s.note("%s: done, %s, all of it had arrived before", name, size(e.Size))
-	case e.Size == 0, s.counts != nil && e.Fetched < ratedFrom:
+		s.note("%s: done, %s, all of it downloaded before", name, size(e.Size))
+	case e.Size == 0, s.counts != nil && e.Fetched < minRatedSize:
 		s.note("%s: done, %s", name, size(e.Size))
 	default:
 		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Elapsed), size(int64(float64(e.Fetched)/max(e.Elapsed.Seconds(), 0.001))))
 	}
 }
 
+// note prints information. Only the goroutine may call it.
 func (s *display) note(format string, args ...any) {
-	if !s.say.quiet {
+	if !s.out.quiet {
 		s.println("pawl: "+format, args...)
 	}
 }
 
+// warning prints a warning. Only the goroutine may call it.
 func (s *display) warning(format string, args ...any) {
 	s.println("pawl: warning: "+format, args...)
 }
 
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-func sizeOr(n int64) string {
-	if n < 0 {
-		return "unknown size"
-	}
-	return size(n)
-}
-
-// in says when something will be.
-func in(d time.Duration) string {
-	if d < 100*time.Millisecond {
-		return "at once"
-	}
-	return "in " + span(d)
-}
-
-func ofTries(n int) string {
+// triesText continues the number of a try, for example " of 10". It is empty if there is
+// no limit.
+func triesText(n int) string {
 	if n == 0 {
 		return ""
 	}
 	return fmt.Sprintf(" of %d", n)
 }
 
-// eventFields is the JSON form of an event.
+// eventFields returns the fields of an event for --json. The names are an interface for
+// other programs: they must not change. Each kind has its own fields, because a program
+// could not tell a field without meaning from a real 0.
 func eventFields(e downloader.Event) map[string]any {
 	f := map[string]any{"event": e.Kind, "time": e.Time, "url": e.URL}
 	optional := func(name string, value any, known bool) {
@@ -386,7 +426,7 @@ func eventFields(e downloader.Event) map[string]any {
 	if e.Err != nil {
 		f["error"] = e.Err.Error()
 	}
-	if e.Kind == downloader.Stopped && !errors.Is(e.Err, errDeadline) {
+	if e.Kind == downloader.Stopped && !errors.Is(e.Err, errDeadline) { // --deadline only pauses a download, so there is no exit code of its own
 		f["exit"] = exitCode(e.Err)
 	}
 	return f

@@ -1,7 +1,5 @@
 package main
 
-// This file is about variables of the environment that cannot be used.
-
 import (
 	"maps"
 	"os"
@@ -14,63 +12,65 @@ import (
 	"pawl/downloader/failure"
 )
 
-// A settingError says that a variable of the environment cannot be used. It
-// must not contain a user or a password.
+// A settingError is an unusable value of an environment variable. Its texts must not
+// contain the user or password of a proxy.
 type settingError struct {
-	name string // of the variable
-	why  string // what is wrong with it, for example "has no host"
-	hint string // what to type
+	name string // name of the variable, for example "https_proxy"
+	why  string // predicate of the error message, for example "has no host"
+	hint string // how to correct it, for example "unset it, or …"
 }
 
 func (e *settingError) Error() string { return e.name + " " + e.why }
 
-// Is is for errors.Is.
+// Is makes the error a usage error for errors.Is.
 func (e *settingError) Is(kind error) bool { return kind == failure.ErrUsage }
 
-// foreignNames begin the names of variables that are no options: those that hooks
-// receive, and those of the tests.
-var foreignNames = []string{"PAWL_FILE_", "PAWL_TEST_"}
+// otherPrefixes begin the names of PAWL_ variables that are not options: hooks receive the
+// first ones, the tests use the others.
+var otherPrefixes = []string{"PAWL_FILE_", "PAWL_TEST_"}
 
-// warnUnused warns of variables that look like settings of pawl and have no effect.
-// It must be called once, after the command line has been parsed.
-func warnUnused(say *speaker, app *kong.Application, environ []string) {
-	known := make(map[string]string) // the variable of an option, by all variables that it could have
-	for _, flag := range flagsOf(app) {
-		for _, variable := range flag.Envs { // one at most
+// warnUnknownVariables warns of environment variables that look like settings of pawl but
+// have no effect. It must be called once, after the command line has been parsed, so that
+// neither --help nor an error of the command line comes with warnings.
+func warnUnknownVariables(out *printer, app *kong.Application, environ []string) {
+	known := make(map[string]string) // the variable of each option, by that name and by the names of its aliases
+	for _, flag := range allFlags(app) {
+		for _, variable := range flag.Envs { // at most one
 			known[variable] = variable
 			for _, alias := range flag.Aliases {
-				known[variableOf(alias)] = variable
+				known[variableName(alias)] = variable
 			}
 		}
 	}
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
-		isForeign := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
-		if !strings.HasPrefix(name, "PAWL_") || value == "" || known[name] == name || slices.ContainsFunc(foreignNames, isForeign) {
+		hasPrefix := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if !strings.HasPrefix(name, "PAWL_") || value == "" || known[name] == name || slices.ContainsFunc(otherPrefixes, hasPrefix) {
 			continue
 		}
-		hint := ""
+		hint := "" // a suggestion, for a misspelled name or the name of an alias
 		if near := known[nearest(name, maps.Keys(known))]; near != "" {
 			hint = "; did you mean " + near + "?"
 		}
-		say.warn("%s is ignored, because pawl has no such option%s", printable(name), hint)
+		out.warn("%s is ignored, because pawl has no such option%s", printable(name), hint)
 	}
-	for _, name := range []string{"XDG_STATE_HOME", "XDG_CONFIG_HOME"} { // whose specification has relative paths ignored
+	for _, name := range []string{"XDG_STATE_HOME", "XDG_CONFIG_HOME"} { // the XDG specification says that relative paths must be ignored
 		if dir := os.Getenv(name); dir != "" && !filepath.IsAbs(dir) {
-			say.warn("%s is ignored, because %q is not an absolute path", name, dir)
+			out.warn("%s is ignored, because %q is not an absolute path", name, dir)
 		}
 	}
 }
 
-// variableOf returns the variable that another name of an option would have.
-func variableOf(name string) string {
+// variableName returns the environment variable that a name of an option would have, for
+// example PAWL_LIMIT_RATE for limit-rate.
+func variableName(name string) string {
 	return "PAWL_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// flagsOf returns the options of all commands.
-func flagsOf(app *kong.Application) []*kong.Flag {
+// allFlags returns the options of all commands.
+func allFlags(app *kong.Application) []*kong.Flag {
 	var all []*kong.Flag
-	kong.Visit(app, func(node kong.Visitable, next kong.Next) error { // no function returns an error
+	kong.Visit(app, func(node kong.Visitable, next kong.Next) error { // neither function returns an error
 		if flag, ok := node.(*kong.Flag); ok {
 			all = append(all, flag)
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// TestWarnUnused: no variable of an option is warned of, and each other one is,
-// once.
+// TestWarnUnused checks that warnUnused warns once of each PAWL_ variable that no option
+// has, and of no other.
 func TestWarnUnused(t *testing.T) {
 	app, err := kong.New(new(CLI), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""})
 	if err != nil {
@@ -18,11 +18,11 @@ func TestWarnUnused(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	warned := func(environ ...string) string {
 		var out strings.Builder
-		warnUnused(&speaker{stderr: &out}, app.Model, environ)
+		warnUnknownVariables(&printer{stderr: &out}, app.Model, environ)
 		return out.String()
 	}
 	good := []string{"PAWL=x", "PAWL_FILE_PATH=x", "PAWL_TEST_LONG=1", "XPAWL_X=1", "PAWL_EMPTY=", "PAWL_CONFIG=x", "PAWL_NO_CONFIG=1"}
-	for _, flag := range flagsOf(app.Model) {
+	for _, flag := range allFlags(app.Model) {
 		for _, variable := range flag.Envs {
 			good = append(good, variable+"=1")
 		}

@@ -12,22 +12,23 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// publicAddress is taken for a public one (RFC 5737).
+// publicAddress is a documentation address (RFC 5737), which pawl treats as public.
 const publicAddress = "203.0.113.1"
 
-// A publicSite has a server at a public address besides that of the trial at a private one.
+// A publicSite is a testRun, whose server has a private address, and a second server at a
+// public address.
 type publicSite struct {
-	*trial
-	public *faultserver.Server // asked at publicAddress
-	file   faultserver.File    // f.bin of both
+	*testRun
+	public *faultserver.Server // reachable at publicAddress
+	file   faultserver.File    // served as f.bin by both servers
 }
 
-// newPublicSite must be called in a network of its own.
+// newPublicSite must be called within inOwnNetwork.
 func newPublicSite(t *testing.T) *publicSite {
 	t.Helper()
-	tr := newSite(t).trial
-	s := &publicSite{trial: tr, file: tr.serve(12 << 20)}
-	s.public = otherSource(tr, s.file)
+	tr := newSite(t).testRun
+	s := &publicSite{testRun: tr, file: tr.serveFile(12 << 20)}
+	s.public = newServerWith(tr, s.file)
 	l, err := net.Listen("tcp", publicAddress+":0")
 	must(tr, err)
 	srv := &http.Server{Handler: s.public}
@@ -44,8 +45,9 @@ func newPublicSite(t *testing.T) *publicSite {
 	return s
 }
 
-// refused checks that a run failed because of a private address, which was not asked.
-func (s *publicSite) refused(o outcome) {
+// wantPrivateRefused checks that pawl refused a private address, with a hint, and sent no
+// request to it.
+func (s *publicSite) wantPrivateRefused(o runResult) {
 	s.Helper()
 	if o.code != 7 || !strings.Contains(o.stderr, "private address") || !strings.Contains(o.stderr, "--allow-private") {
 		s.Errorf("pawl %q: exit %d, want 7, and a hint", o.args, o.code)
@@ -55,11 +57,12 @@ func (s *publicSite) refused(o outcome) {
 	}
 }
 
-// TestPrivateAddresses: servers and lists at a public address must not lead to private ones
-// without --allow-private. The user, their lists, and those at private addresses may.
+// TestPrivateAddresses checks that servers and lists at a public address cannot make pawl
+// connect to a private address without --allow-private. URLs from the user, local lists and
+// lists at private addresses can.
 func TestPrivateAddresses(t *testing.T) {
 	t.Parallel()
-	if !ownNetwork(t) {
+	if !inOwnNetwork(t) {
 		return
 	}
 	if out, err := exec.Command("sh", "-c", "ip link set lo up && ip addr add "+publicAddress+"/32 dev lo").CombinedOutput(); err != nil {
@@ -67,91 +70,91 @@ func TestPrivateAddresses(t *testing.T) {
 	}
 	for name, try := range map[string]func(*publicSite){
 		"a redirect": func(s *publicSite) {
-			for _, to := range []string{s.url(), strings.Replace(s.url(), "127.0.0.1", "localhost", 1), "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/latest/", "http://0.0.0.0/"} {
+			for _, to := range []string{s.fileURL(), strings.Replace(s.fileURL(), "127.0.0.1", "localhost", 1), "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/latest/", "http://0.0.0.0/"} {
 				s.public.Set(faultserver.Redirect("/f.bin", to))
-				s.refused(s.run(s.public.URL + "/f.bin"))
+				s.wantPrivateRefused(s.runPawl(s.public.URL + "/f.bin"))
 			}
-			s.public.Set(faultserver.Redirect("/f.bin", s.url()))
-			s.run("--allow-private", s.public.URL+"/f.bin").good("f.bin", s.file)
+			s.public.Set(faultserver.Redirect("/f.bin", s.fileURL()))
+			s.runPawl("--allow-private", s.public.URL+"/f.bin").wantDownloaded("f.bin", s.file)
 		},
 		"a redirect by way of another": func(s *publicSite) {
-			s.public.Set(faultserver.Redirect("/a", "/b"), faultserver.Redirect("/b", s.url()))
-			s.refused(s.run(s.public.URL + "/a"))
+			s.public.Set(faultserver.Redirect("/a", "/b"), faultserver.Redirect("/b", s.fileURL()))
+			s.wantPrivateRefused(s.runPawl(s.public.URL + "/a"))
 		},
 		"a redirect from a private address": func(s *publicSite) {
-			s.srv.Set(faultserver.Redirect("/a", s.public.URL+"/b"), faultserver.Redirect("/c", s.url()))
-			s.run("-o", "f.bin", s.srv.URL+"/c").good("f.bin", s.file)
+			s.srv.Set(faultserver.Redirect("/a", s.public.URL+"/b"), faultserver.Redirect("/c", s.fileURL()))
+			s.runPawl("-o", "f.bin", s.srv.URL+"/c").wantDownloaded("f.bin", s.file)
 			before := len(s.srv.Requests())
-			s.public.Set(faultserver.Redirect("/b", s.url()))
-			if o := s.run("-o", "g.bin", s.srv.URL+"/a"); o.code != 7 || len(s.srv.Requests()) != before+1 {
+			s.public.Set(faultserver.Redirect("/b", s.fileURL()))
+			if o := s.runPawl("-o", "g.bin", s.srv.URL+"/a"); o.code != 7 || len(s.srv.Requests()) != before+1 {
 				s.Errorf("exit %d; private, public, private: %v", o.code, s.srv.Requests()[before:])
 			}
 		},
 		"a redirect within": func(s *publicSite) {
 			s.public.Set(faultserver.Redirect("/a", "/f.bin"))
-			s.run("-o", "f.bin", s.public.URL+"/a").good("f.bin", s.file)
+			s.runPawl("-o", "f.bin", s.public.URL+"/a").wantDownloaded("f.bin", s.file)
 		},
 		"a list": func(s *publicSite) {
-			list := s.url() + "\n"
-			s.public.Set(textAt("/list", newPage(list)))
-			s.refused(s.run("mirror", s.public.URL+"/list"))
-			s.run("mirror", "--allow-private", s.public.URL+"/list").good("f.bin", s.file)
+			list := s.fileURL() + "\n"
+			s.public.Set(servePage("/list", newPage(list)))
+			s.wantPrivateRefused(s.runPawl("mirror", s.public.URL+"/list"))
+			s.runPawl("mirror", "--allow-private", s.public.URL+"/list").wantDownloaded("f.bin", s.file)
 		},
 		"a list with a public URL beside it": func(s *publicSite) {
-			list := s.url() + "\t" + s.public.URL + "/f.bin\n"
-			s.public.Set(textAt("/list", newPage(list)))
-			s.run("mirror", s.public.URL+"/list").good("f.bin", s.file)
+			list := s.fileURL() + "\t" + s.public.URL + "/f.bin\n"
+			s.public.Set(servePage("/list", newPage(list)))
+			s.runPawl("mirror", s.public.URL+"/list").wantDownloaded("f.bin", s.file)
 			if n := len(s.srv.Requests()); n > 0 {
-				s.Errorf("%d requests to a private address", n)
+				s.Errorf("%d requests to a private address, want none", n)
 			}
 		},
-		"a list of the user's own": func(s *publicSite) {
-			s.writeList("list", s.url())
-			s.run("mirror", "list").good("f.bin", s.file)
+		"a local list": func(s *publicSite) {
+			s.writeList("list", s.fileURL())
+			s.runPawl("mirror", "list").wantDownloaded("f.bin", s.file)
 		},
 		"a list at a private address": func(s *publicSite) {
-			list := s.url() + "\n"
-			s.srv.Set(textAt("/list", newPage(list)))
-			s.run("mirror", s.srv.URL+"/list").good("f.bin", s.file)
-			s.run("mirror", s.srv.URL+"/list").exits(0) // the list is unchanged
+			list := s.fileURL() + "\n"
+			s.srv.Set(servePage("/list", newPage(list)))
+			s.runPawl("mirror", s.srv.URL+"/list").wantDownloaded("f.bin", s.file)
+			s.runPawl("mirror", s.srv.URL+"/list").wantExit(0) // the list is unchanged
 		},
 		"a list, resumed": func(s *publicSite) {
 			list := s.public.URL + "/f.bin\n"
-			s.public.Set(textAt("/list", newPage(list)), faultserver.Rate(8<<20))
-			r := s.start("mirror", s.public.URL+"/list")
+			s.public.Set(servePage("/list", newPage(list)), faultserver.Rate(8<<20))
+			r := s.startPawl("mirror", s.public.URL+"/list")
 			go s.public.DoAt(3<<20, r.exited, func() { r.cmd.Process.Kill() })
 			r.wait()
-			s.public.Set(faultserver.Redirect("/f.bin", s.url()))
-			s.refused(s.run("resume"))
-			s.run("resume", "--url", s.url(), "f.bin").good("f.bin", s.file)
+			s.public.Set(faultserver.Redirect("/f.bin", s.fileURL()))
+			s.wantPrivateRefused(s.runPawl("resume"))
+			s.runPawl("resume", "--url", s.fileURL(), "f.bin").wantDownloaded("f.bin", s.file)
 		},
 		"a list's --base": func(s *publicSite) {
-			list := strings.TrimPrefix(sumText(s.trial, s.file), "sha256:") + "  f.bin\n"
-			s.public.Set(textAt("/SHA256SUMS", newPage(list)))
-			s.run("mirror", "--base", s.srv.URL+"/", s.public.URL+"/SHA256SUMS").good("f.bin", s.file)
+			list := strings.TrimPrefix(checksumOf(s.testRun, s.file), "sha256:") + "  f.bin\n"
+			s.public.Set(servePage("/SHA256SUMS", newPage(list)))
+			s.runPawl("mirror", "--base", s.srv.URL+"/", s.public.URL+"/SHA256SUMS").wantDownloaded("f.bin", s.file)
 		},
 		"a mirror": func(s *publicSite) {
-			s.public.Set(faultserver.SetHeader("Link", "<"+s.url()+">; rel=duplicate"), faultserver.Rate(6<<20))
-			o := s.run("--checksum", sumText(s.trial, s.file), s.public.URL+"/f.bin")
-			o.good("f.bin", s.file)
+			s.public.Set(faultserver.SetHeader("Link", "<"+s.fileURL()+">; rel=duplicate"), faultserver.Rate(6<<20))
+			o := s.runPawl("--checksum", checksumOf(s.testRun, s.file), s.public.URL+"/f.bin")
+			o.wantDownloaded("f.bin", s.file)
 			if n := len(s.srv.Requests()); n > 0 || !strings.Contains(o.stderr, "private address") {
-				s.Errorf("%d requests to a private address", n)
+				s.Errorf("got %d requests to a private address, want none and an error that names it", n)
 			}
 			os.Remove(filepath.Join(s.dir, "f.bin"))
-			s.run("--allow-private", "--checksum", sumText(s.trial, s.file), s.public.URL+"/f.bin").good("f.bin", s.file)
+			s.runPawl("--allow-private", "--checksum", checksumOf(s.testRun, s.file), s.public.URL+"/f.bin").wantDownloaded("f.bin", s.file)
 			if len(s.srv.Requests()) == 0 {
-				s.Errorf("the mirror was not used")
+				s.Errorf("the mirror got no request")
 			}
 		},
-		"a connection that is there": func(s *publicSite) {
+		"an open connection": func(s *publicSite) {
 			s.public.Set(faultserver.Redirect("/g.bin", s.srv.URL+"/g.bin"))
-			o := s.run("-j", "1", s.url(), s.public.URL+"/g.bin")
+			o := s.runPawl("-j", "1", s.fileURL(), s.public.URL+"/g.bin")
 			if o.code != 7 {
-				s.Errorf("exit %d", o.code)
+				s.Errorf("exit %d, want 7", o.code)
 			}
 			for _, r := range s.srv.Requests() {
 				if r.Path == "/g.bin" {
-					s.Errorf("a connection was reused for a redirect")
+					s.Errorf("pawl followed the redirect over an open connection")
 				}
 			}
 		},

@@ -1,19 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"os/signal"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
 	"pawl/downloader"
@@ -21,10 +14,8 @@ import (
 	"pawl/store"
 )
 
-// defaultJobs is how many files are fetched at once.
-const defaultJobs = 4
-
-// Validate refuses what cannot be meant, before anything is done.
+// Validate refuses impossible options. kong calls it after parsing. It also expands the
+// patterns in URLs, and brings options with two spellings into one form.
 func (c *GetCmd) Validate() error {
 	if err := c.expand(); err != nil {
 		return err
@@ -34,7 +25,7 @@ func (c *GetCmd) Validate() error {
 			return fmt.Errorf("%w%s", err, suggestion(s))
 		}
 	}
-	if c.Output == "/dev/stdout" {
+	if c.Output == "/dev/stdout" { // as curl users type it
 		c.Output = "-"
 	}
 	if c.SHA256 != "" {
@@ -50,15 +41,19 @@ func (c *GetCmd) Validate() error {
 		}
 	}
 	if len(c.URLs) > 1 && (c.Output != "" || !c.Checksum.IsZero() || len(c.Mirror) > 0) {
-		return errors.New("--output, --checksum and --mirror are for one URL")
+		return errors.New("--output, --checksum and --mirror need exactly one URL")
 	}
 	return nil
 }
 
-// mostURLs is how many URLs the patterns of a command line may stand for.
-const mostURLs = 10_000
+// maxPatternURLs is how many URLs the patterns of a command line may expand to. It is a
+// guess, far above a series of files and far below a mistyped range such as [1-1000000000],
+// whose URLs would fill the memory.
+const maxPatternURLs = 10_000
 
-// expand puts what patterns stand for in their place.
+// expand replaces each URL with a pattern by the URLs that the pattern stands for. It counts
+// them before it creates them, because a pattern such as {a,b}{a,b}… doubles with each pair
+// of braces.
 func (c *GetCmd) expand() error {
 	if !c.Glob {
 		return nil
@@ -67,10 +62,10 @@ func (c *GetCmd) expand() error {
 	for _, s := range c.URLs {
 		n, err := list.Count(s)
 		if err != nil {
-			return fmt.Errorf("%w; --no-glob takes it as it is", err)
+			return fmt.Errorf("%w; --no-glob takes the URL literally", err)
 		}
-		if n+int64(len(all)) > mostURLs {
-			return fmt.Errorf("%q stands for %d URLs, more than %d; pawl mirror --glob has no limit", downloader.RedactURL(s), n, mostURLs)
+		if n+int64(len(all)) > maxPatternURLs {
+			return fmt.Errorf("%q expands to %d URLs, more than %d; pawl mirror --glob has no limit", downloader.RedactURL(s), n, maxPatternURLs)
 		}
 		urls, err := list.Expand(s)
 		if err != nil {
@@ -82,7 +77,8 @@ func (c *GetCmd) expand() error {
 	return nil
 }
 
-// suggestion guesses what a word that is no URL was meant to be.
+// suggestion returns a guess at the meaning of a word that is not a URL, as the end of an
+// error message, or "". For example, "lst" was meant to be the command list.
 func suggestion(word string) string {
 	if strings.Contains(word, "://") {
 		return ""
@@ -97,22 +93,22 @@ func suggestion(word string) string {
 	return fmt.Sprintf("; did you mean %q?", "pawl "+near)
 }
 
-// nearest returns the one of the known words that a misspelled word is at most two
-// letters away from, "" if there is none. Of several it is the first in the alphabet.
+// nearest returns the known word that is most similar to a misspelled word, or "" if none
+// is within a distance of two letters. Of several it returns the first in the alphabet.
 func nearest(word string, known iter.Seq[string]) string {
-	near, least := "", 3
+	near, best := "", 3
 	for _, k := range slices.Sorted(known) {
-		if d := distance(word, k); d < least {
-			near, least = k, d
+		if d := distance(word, k); d < best { // not <=, so that the first of several stays
+			near, best = k, d
 		}
 	}
 	return near
 }
 
-// distance is the number of letters to insert, delete or replace between a and
-// b (Levenshtein).
+// distance returns the Levenshtein distance of a and b: how many letters must be inserted,
+// deleted or replaced to turn one into the other.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	row := make([]int, len(b)+1) // row[j] is the distance of the first i letters of a from b[:j]
 	for j := range row {
 		row[j] = j
 	}
@@ -130,257 +126,63 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Run downloads the URLs.
-func (c *GetCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
-	st, err := g.openStore(say, store.Options{MinFree: int64(c.MinFree)})
+// Run downloads the URLs. The digests of --checksums come before the first file, because a
+// file without a digest must not be downloaded at all.
+func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
 	}
-	if c.Output == "-" && isTerminal(say.stdout) {
-		return usageError(errors.New("standard output is a terminal; pipe it somewhere, or give -o FILE"))
+	if c.Output == "-" && isTerminal(out.stdout) {
+		return usageErr{errors.New("standard output is a terminal; use a pipe, or -o FILE")}
 	}
-	c.warnLoose(say)
+	c.warnExposedHeaders(out)
 	headers := c.originHeaders(slices.Concat([]string{c.Checksums}, c.URLs, c.Mirror)...)
-	sum, err := c.sums(ctx, g, st, headers)
+	sum, err := c.checksums(ctx, g, st, headers)
 	if err != nil {
 		return err
 	}
 	mirrors := slices.Clone(c.Mirror)
 	for i, u := range mirrors {
-		mirrors[i] = headers.toAsk(u)
+		mirrors[i] = headers.requestURL(u)
 	}
 	var requests []downloader.Request
 	for i, u := range c.URLs {
 		if slices.Contains(c.URLs[:i], u) {
-			say.note("%q is given twice, and downloaded once", downloader.RedactURL(u))
+			out.note("%q is given twice, but downloaded once", downloader.RedactURL(u))
 			continue
 		}
-		req := downloader.Request{URL: headers.toAsk(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
+		// Credentials decides anew for each origin, so a redirect to another host gets no secrets.
+		req := downloader.Request{URL: headers.requestURL(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
 				return fmt.Errorf("%q: %w", downloader.RedactURL(u), err)
 			}
 		}
 		if c.Output == "-" {
-			req.Output, req.Stream = "", say.stdout
+			req.Output, req.Stream = "", out.stdout
 		}
 		requests = append(requests, req)
 	}
-	return c.transfer(ctx, g, say, st, requests)
+	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests}).run(ctx)
 }
 
-// sums returns what tells the digests of --checksums, nil without.
-func (c *GetCmd) sums(ctx context.Context, g *Globals, st *store.Store, headers originHeaders) (func(string) (chunk.Sum, error), error) {
+// checksums reads the file of --checksums. It returns a function that returns the digest of
+// a file name, or nil without --checksums. The downloader for the checksum file is closed
+// here: its events must not appear in the display of the files.
+func (c *GetCmd) checksums(ctx context.Context, g *Globals, st *store.Store, headers originHeaders) (func(string) (chunk.Sum, error), error) {
 	if c.Checksums == "" {
 		return nil, nil
 	}
-	opts, err := c.options()
+	opts, err := c.downloaderOptions()
 	if err != nil {
 		return nil, err
 	}
 	d := downloader.New(st, opts)
 	defer d.Close()
-	lists, err := c.newLister(d, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
+	lists, err := c.newListOpener(d, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
 	if err != nil {
 		return nil, err
 	}
-	return lists.readSums(ctx, c.Checksums)
-}
-
-// transfer does the requests, and tells each failure as it comes.
-func (t *Transfer) transfer(ctx context.Context, g *Globals, say *speaker, st *store.Store, requests []downloader.Request) error {
-	ctx, cancel := t.deadline(ctx)
-	defer cancel()
-	opts, err := t.options()
-	if err != nil {
-		return err
-	}
-	ends, err := t.newEnds(ctx, say, reportHeader{})
-	if err != nil {
-		return err
-	}
-	streams := len(requests) == 1 && requests[0].Stream != nil
-	show := newDisplay(say, displayOptions{
-		json: g.JSON && !streams, verbose: g.Verbose, bar: !g.Quiet && !t.NoProgress, paths: !g.JSON && !streams, files: len(requests),
-	})
-	if !streams {
-		signal.Ignore(syscall.SIGPIPE) // that nobody reads the names is no reason to stop
-	}
-	opts.OnEvent = show.event
-	d := downloader.New(st, opts)
-	defer d.Close()
-	defer t.LimitRate.follow(d.SetLimitRate)()
-	show.start(d.Snapshot)
-	defer show.stop()
-
-	var mu sync.Mutex // of what the downloads leave behind
-	var failures []error
-	var s summary
-	s.Files = len(requests)
-	ended := make(map[int]bool) // downloads that were not interrupted
-	var group errgroup.Group
-	group.SetLimit(cmp.Or(t.Jobs, defaultJobs))
-	for i, req := range requests {
-		t.fill(&req)
-		group.Go(func() error {
-			if ctx.Err() != nil {
-				return nil // told once, at the end
-			}
-			res, err := d.Get(ctx, req)
-			if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
-				return nil
-			}
-			if err != nil {
-				say.tell(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinished(st, req)))
-			}
-			ends.took(req, res, err)
-			mu.Lock()
-			defer mu.Unlock()
-			ended[i] = true
-			s.count(res, err)
-			if err != nil {
-				failures = append(failures, err)
-			}
-			return nil
-		})
-	}
-	wait(ctx, &group, streams)
-	mu.Lock()
-	defer mu.Unlock()
-	if len(ended) < len(requests) {
-		held := false
-		for i, req := range requests {
-			if !ended[i] {
-				rec, _ := find(st, req) // of those that were begun
-				ends.pending(req, rec)
-				s.Pending++
-			}
-			held = held || unfinished(st, req) != ""
-		}
-		next := "nothing has arrived that could be kept; run the same command again"
-		if held {
-			next = "what has arrived is kept; go on with: pawl resume"
-		}
-		say.tell(context.Cause(ctx), next)
-		failures = append(failures, context.Cause(ctx))
-	}
-	if err := ends.close(s, errors.Join(failures...)); err != nil {
-		say.tell(err, hint(err, ""))
-		failures = append(failures, err)
-	}
-	if len(failures) == 0 {
-		return nil
-	}
-	return toldError{errors.Join(failures...)}
-}
-
-// deadline is ctx with that of the options, if there is one.
-func (t *Transfer) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if t.Deadline == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, time.Duration(t.Deadline), errDeadline)
-}
-
-// wait waits for the downloads. A stream may hang in a write to a pipe that
-// nobody reads, which cannot be interrupted: it is given up soon after ctx.
-func wait(ctx context.Context, group *errgroup.Group, stream bool) {
-	if !stream {
-		group.Wait()
-		return
-	}
-	done := make(chan struct{})
-	go func() { // ends with the group, or with the process
-		group.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return
-	case <-ctx.Done():
-	}
-	select {
-	case <-done:
-	case <-time.After(time.Second):
-	}
-}
-
-// subject is what req is about, for people: no user, no password.
-func subject(req downloader.Request) string {
-	if req.URL == "" {
-		return string(req.ID)
-	}
-	return downloader.RedactURL(req.URL)
-}
-
-// unfinished returns the ID of the download of req, if something of it is kept
-// and not all is done.
-func unfinished(st *store.Store, req downloader.Request) store.ID {
-	if req.Stream != nil {
-		return ""
-	}
-	if rec, err := find(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
-		return rec.ID
-	}
-	return ""
-}
-
-// find returns the record of what req asks for, the newest if there are several.
-func find(st *store.Store, req downloader.Request) (found store.Record, err error) {
-	if req.ID != "" {
-		return st.Get(req.ID)
-	}
-	records, err := st.Unfinished()
-	if err != nil {
-		return found, err
-	}
-	shown, _, _ := strings.Cut(downloader.WithoutUser(req.URL), "#")
-	err = store.ErrNotFound
-	for _, r := range records {
-		if r.URL == shown {
-			found, err = r, nil
-		}
-	}
-	return found, err
-}
-
-// fill adds to req what the options say of every request.
-func (t *Transfer) fill(req *downloader.Request) {
-	req.Overwrite, req.Restart, req.FailOnChange = t.Overwrite, t.Restart, t.OnChange == "fail"
-	req.MaxSize = int64(t.MaxSize)
-}
-
-// options are the engine's.
-func (t *Transfer) options() (downloader.Options, error) {
-	o := downloader.Options{
-		Connections:    t.Connections,
-		RetryWait:      max(1, time.Duration(t.RetryWait)), // 0 is the engine's word for its default
-		RetryMaxWait:   t.RetryMaxWait.or(time.Minute),
-		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute),
-		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),
-		StallTimeout:   t.StallTimeout.or(time.Duration(t.Timeout)),
-		LimitRate:      t.LimitRate.at(time.Now()),
-		RequestRate:    float64(t.MaxRequestRate),
-		NoRemoteTime:   t.NoRemoteTime,
-		WaitNetwork:    true,
-		UserAgent:      t.UserAgent,
-		Insecure:       t.Insecure,
-
-		SplitUnverified: t.SplitUnverified,
-		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors},
-		MinRate:         int64(t.MinRate.rate),
-		MinRateTime:     t.MinRate.span,
-	}
-	if t.Tries != nil {
-		o.Tries = cmp.Or(int(*t.Tries), -1)
-	}
-	if o.Connections < 1 || t.Jobs < 0 {
-		return o, usageError(errors.New("--connections and --jobs are at least 1"))
-	}
-	var err error
-	if o.Proxy, err = proxyFromEnvironment(); err != nil {
-		return o, err
-	}
-	o.RootCAs, err = t.rootCAs()
-	return o, err
+	return lists.readChecksums(ctx, c.Checksums)
 }

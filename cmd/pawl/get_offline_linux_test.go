@@ -8,50 +8,50 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestGetOffline: without any network pawl waits, which costs no tries, and goes on when
-// there is one: a download that has not begun, one in the middle, and one that is resumed.
+// TestGetOffline checks that pawl waits while there is no network at all, without using up
+// tries, and continues when there is one: a new download, a running one and a resumed one.
 func TestGetOffline(t *testing.T) {
 	t.Parallel()
-	if !ownNetwork(t) {
+	if !inOwnNetwork(t) {
 		return
 	}
-	network(t, true)
+	setNetwork(t, true)
 	s := newSite(t)
-	s.listenThere()
+	s.listenAtAddress()
 	for _, name := range []string{"early", "middle", "resumed"} {
 		s.add(name, 6<<20)
 	}
 	s.srv.Set(faultserver.Rate(6 << 20))
-	get := func(args ...string) *saying {
-		return s.follow(s.command(append([]string{"--tries", "2", "--stall-timeout", "500ms", "--connect-timeout", "500ms"}, args...)))
+	get := func(args ...string) *followedRun {
+		return s.follow(s.pawlCmd(append([]string{"--tries", "2", "--stall-timeout", "500ms", "--connect-timeout", "500ms"}, args...)))
 	}
 	middle := get(s.urls("middle")...)
 	waitFor(t, func() bool { return s.srv.Sent() > 1<<20 })
 	begun := get(s.urls("resumed")...)
-	waitFor(t, func() bool { // some of it is recorded
-		out, _ := s.command([]string{"list"}).Output()
+	waitFor(t, func() bool { // until some bytes are recorded
+		out, _ := s.pawlCmd([]string{"list"}).Output()
 		return strings.Contains(string(out), "resumed") && !strings.Contains(string(out), " 0.0%")
 	})
 	begun.cmd.Process.Kill()
 	<-begun.ended
-	network(t, false)
+	setNetwork(t, false)
 	early := get(s.urls("early")...)
-	resumed := s.follow(s.command([]string{"resume", "--tries", "2", "resumed"}))
-	for _, r := range []*saying{early, middle, resumed} {
-		awaitText(t, r.said, "no network")
+	resumed := s.follow(s.pawlCmd([]string{"resume", "--tries", "2", "resumed"}))
+	for _, r := range []*followedRun{early, middle, resumed} {
+		awaitText(t, r.stderr, "no network")
 	}
-	early.stays(4 * time.Second) // some tries
-	network(t, true)
-	for _, r := range []*saying{early, middle, resumed} {
+	early.wantRunningFor(4 * time.Second) // long enough for more than two tries
+	setNetwork(t, true)
+	for _, r := range []*followedRun{early, middle, resumed} {
 		r.wait()
-		if n := strings.Count(r.said.String(), "no network"); n != 1 {
-			t.Errorf("it was told %d times that there is no network:\n%s", n, r.said)
+		if n := strings.Count(r.stderr.String(), "no network"); n != 1 {
+			t.Errorf("pawl reported %d times that there is no network, want once:\n%s", n, r.stderr)
 		}
 	}
 	s.srv.Set()
 	for name, f := range s.files {
-		if !isFile(s.dir+"/"+name, f) {
-			t.Errorf("%s is not what is served", name)
+		if !hasContent(s.dir+"/"+name, f) {
+			t.Errorf("%s does not have the served bytes", name)
 		}
 	}
 }

@@ -21,16 +21,16 @@ import (
 	"time"
 )
 
-// TestGrammar runs the real program against servers whose responses come from a grammar:
-// statuses, header fields, framing, codings, ranges, sizes, versions and cuts, mostly as
-// they should be. Whatever they send:
+// TestGrammar runs the real program against servers whose responses are drawn from a
+// grammar: statuses, header fields, framing, codings, ranges, sizes, versions and cuts,
+// mostly correct. Whatever a server sends:
 //
-//   - the program ends, without a panic, in less than 128 MiB of memory;
-//   - with exit code 0 the file is one of the versions, whole (a body without framing may
-//     be cut, which the program has warned of);
-//   - nothing is written outside of the directory.
+//   - pawl ends, without a panic, and uses less than 128 MiB of memory;
+//   - after exit code 0 the file is a whole version of the served one (a body without
+//     framing may be cut, because pawl can only warn of that);
+//   - pawl writes nothing outside of the directory.
 //
-// PAWL_TEST_GRAMMAR sets the number of runs, and -seed repeats the run of one seed.
+// PAWL_TEST_GRAMMAR sets the number of servers, and -seed repeats the run of one seed.
 func TestGrammar(t *testing.T) {
 	runs := 1000
 	if raceEnabled || testing.Short() {
@@ -47,8 +47,8 @@ func TestGrammar(t *testing.T) {
 	if err := idle.Run(); err != nil {
 		t.Fatal(err)
 	}
-	if peakMemory(idle.ProcessState) > memory/2 { // it is that of this process, from which the other is forked
-		t.Log("memory is not measured")
+	if peakMemory(idle.ProcessState) > memory/2 { // includes this process, from which pawl is forked
+		t.Log("memory is not checked, because rusage includes the test's own")
 		memory = 1 << 62
 	}
 	base := rand.Uint64()
@@ -70,30 +70,30 @@ func TestGrammar(t *testing.T) {
 	}
 	close(seeds)
 	all.Wait()
-	t.Logf("%d servers from seed %d on; %d runs ended with exit code 0", runs, base, good.Load())
+	t.Logf("%d servers, seeds from %d; %d runs ended with exit code 0", runs, base, good.Load())
 	if runs >= 100 && (good.Load() < int64(runs)/4 || good.Load() > 2*int64(runs)*9/10) {
-		t.Errorf("%d runs of %d servers ended well: the grammar is too hard or too easy", good.Load(), runs)
+		t.Errorf("%d runs against %d servers succeeded, want a quarter to 1.8 per server: the grammar is too hard or too easy", good.Load(), runs)
 	}
 }
 
-// A talker is a server of one run.
-type talker struct {
+// A grammarServer is the server of one seed. mu guards its fields during a run.
+type grammarServer struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	versions [][]byte
-	now      int  // which version is served
-	strict   bool // validators tell the versions apart, or a digest does
-	coded    bool // sometimes a body is coded with gzip
-	unframed bool // a body without framing was sent
+	now      int  // index of the version that is served
+	strict   bool // responses have strong ETags; otherwise there is only one version
+	coded    bool // some bodies are coded with gzip
+	unframed bool // set once a body without framing was sent
 	requests int
-	memory   int64 // most bytes of a run
+	memory   int64 // limit in bytes of pawl's memory
 }
 
-// grammarRun runs the program against the server of one seed, and returns how often that
-// ended with exit code 0.
+// grammarRun runs pawl once or twice against the server of one seed, and returns how many
+// runs ended with exit code 0.
 func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	s := &talker{rand: rand.New(rand.NewPCG(seed, 2)), strict: r.IntN(4) > 0, coded: r.IntN(4) == 0, memory: memory}
+	s := &grammarServer{rand: rand.New(rand.NewPCG(seed, 2)), strict: r.IntN(4) > 0, coded: r.IntN(4) == 0, memory: memory}
 	size := []int{0, 1, 1000, 40_000, 300_000, 2_000_000}[r.IntN(6)]
 	for range 1 + r.IntN(2) {
 		b := make([]byte, max(0, size+[]int{0, 0, 0, 1, -1, 5000}[r.IntN(6)]))
@@ -111,7 +111,7 @@ func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 		t.Error(err)
 		return 0
 	}
-	args := slices.Concat(impatient, []string{"--tries", "4", "--stall-timeout", "300ms", "-x", strconv.Itoa(1 + r.IntN(8))})
+	args := slices.Concat(shortTimeouts, []string{"--tries", "4", "--stall-timeout", "300ms", "-x", strconv.Itoa(1 + r.IntN(8))})
 	name := "f.bin"
 	switch r.IntN(4) {
 	case 0:
@@ -126,10 +126,10 @@ func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 		os.WriteFile(list, []byte(srv.URL+"/f.bin\n"), 0o644)
 		args = slices.Concat([]string{"mirror", "--rounds", "1"}, args, []string{list})
 	default:
-		name = "" // that of the server
+		name = "" // the server chooses it
 		args = append(args, srv.URL+"/f.bin")
 	}
-	for range 1 + r.IntN(2) { // it resumes what the first run has left
+	for range 1 + r.IntN(2) { // a second run resumes
 		if grammarCheck(t, s, seed, home, name, args) {
 			good++
 		}
@@ -137,9 +137,9 @@ func grammarRun(t *testing.T, seed uint64, memory int64) (good int64) {
 	return good
 }
 
-// grammarCheck runs the program once, and reports whether it ended with exit code 0.
-func grammarCheck(t *testing.T, s *talker, seed uint64, home, name string, args []string) bool {
-	ctx, cancel := context.WithTimeout(t.Context(), soon(60*time.Second))
+// grammarCheck runs pawl once, checks the result, and reports whether the exit code was 0.
+func grammarCheck(t *testing.T, s *grammarServer, seed uint64, home, name string, args []string) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), withSlack(60*time.Second))
 	defer cancel()
 	model := pawlCommand(filepath.Join(home, "here"), args...)
 	cmd := exec.CommandContext(ctx, model.Path, args...)
@@ -149,34 +149,35 @@ func grammarCheck(t *testing.T, s *talker, seed uint64, home, name string, args 
 		t.Errorf("seed %d: %s\npawl %q\n%s", seed, fmt.Sprintf(format, args...), cmd.Args[1:], out)
 	}
 	if ctx.Err() != nil {
-		fail("it hangs")
+		fail("pawl did not end within a minute")
 		return false
 	}
 	if err == nil {
-		if rest := s.wrong(filepath.Join(home, "here"), name); rest != "" {
+		if rest := s.checkFinished(filepath.Join(home, "here"), name); rest != "" {
 			fail("exit 0, and %s", rest)
 		}
 	}
 	for _, inside := range []string{"panic", "goroutine ", "fatal error", "DATA RACE"} {
 		if bytes.Contains(out, []byte(inside)) {
-			fail("it says %q", inside)
+			fail("the output contains %q", inside)
 		}
 	}
 	if peak := peakMemory(cmd.ProcessState); peak > s.memory && !raceEnabled {
-		fail("%d bytes of memory", peak)
+		fail("pawl used %d bytes of memory, want at most %d", peak, s.memory)
 	}
 	entries, _ := os.ReadDir(home)
 	for _, e := range entries {
 		if !slices.Contains([]string{"here", "state", "list", "config"}, e.Name()) {
-			fail("%s is outside of the directory", e.Name())
+			fail("pawl created %s outside of the directory", e.Name())
 		}
 	}
 	return err == nil
 }
 
-// wrong says what is wrong with the finished file, "" for nothing.
-func (s *talker) wrong(dir, name string) string {
-	if name == "" { // the one that is there
+// checkFinished compares the finished file with the versions. It returns a description of
+// the difference, or "". If name is "" it takes the only file in dir.
+func (s *grammarServer) checkFinished(dir, name string) string {
+	if name == "" {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
 			if !strings.Contains(e.Name(), ".part") {
@@ -195,9 +196,10 @@ func (s *talker) wrong(dir, name string) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("%s, of %d bytes, is no version of the file", name, len(got))
+	return fmt.Sprintf("%s with %d bytes is not a version of the file", name, len(got))
 }
 
+// gzipOf returns the gzip coding of b.
 func gzipOf(b []byte) []byte {
 	var out bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed)
@@ -215,21 +217,21 @@ func fillNoise(b []byte, seed uint64) {
 	rand.NewChaCha8(key).Read(b)
 }
 
-// one of n, most of the time none: the choice of a fault.
-func (s *talker) one(of int) bool { return s.rand.IntN(of) == 0 }
+// oneIn returns true with a probability of 1/of. It decides whether a fault occurs.
+func (s *grammarServer) oneIn(of int) bool { return s.rand.IntN(of) == 0 }
 
-// ServeHTTP answers one request. It draws all its choices first.
-func (s *talker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP draws a response from the grammar, with mu held, and sends it.
+func (s *grammarServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	if s.requests++; s.one(12) {
+	if s.requests++; s.oneIn(12) {
 		s.now = s.rand.IntN(len(s.versions))
 	}
-	a := s.answer(r)
+	a := s.respond(r)
 	s.mu.Unlock()
 	for name, value := range a.header {
 		w.Header()[name] = value
 	}
-	if a.raw { // no framing at all
+	if a.raw { // no framing: the end of the connection is the end of the body
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -249,67 +251,69 @@ func (s *talker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A reaction is a response of the grammar.
-type reaction struct {
+// A grammarResponse is one response of the grammar. With cut the connection is closed after
+// the body, before its announced end.
+type grammarResponse struct {
 	status   int
 	header   http.Header
 	body     []byte
 	cut, raw bool
 }
 
-// answer makes up the response to r, with mu held.
-func (s *talker) answer(r *http.Request) reaction {
+// respond draws the response to r. The caller must hold mu.
+func (s *grammarServer) respond(r *http.Request) grammarResponse {
 	v := s.versions[s.now]
-	a := reaction{status: 200, header: http.Header{"Content-Type": {"application/octet-stream"}}, body: v}
-	if s.one(10) {
+	a := grammarResponse{status: 200, header: http.Header{"Content-Type": {"application/octet-stream"}}, body: v}
+	if s.oneIn(10) {
 		return s.refusal()
 	}
 	if s.strict {
 		a.header.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(v)))
 	}
-	if s.coded && s.one(3) {
+	if s.coded && s.oneIn(3) {
 		a.body = gzipOf(v)
 		a.header.Set("Content-Encoding", "gzip")
 		a.header.Del("ETag")
 	} else {
-		s.part(r, &a)
+		s.applyRange(r, &a)
 	}
-	if s.one(6) {
+	if s.oneIn(6) {
 		a.header.Set("Content-Disposition", s.pick(`attachment; filename="../../evil"`, `attachment; filename="/tmp/evil"`, `attachment; filename="a.bin"`,
 			`attachment; filename*=UTF-8''%2e%2e%2fevil`, `attachment; filename=".."`, `attachment; filename="CON"`, "attachment; filename=\"\xff\xfe\""))
 	}
-	if s.one(8) {
+	if s.oneIn(8) {
 		a.header.Set("X-Noise", strings.Repeat("x", s.rand.IntN(5000)))
 	}
-	s.frame(&a)
+	s.applyFraming(&a)
 	return a
 }
 
-func (s *talker) pick(of ...string) string { return of[s.rand.IntN(len(of))] }
+// pick returns one of the texts.
+func (s *grammarServer) pick(of ...string) string { return of[s.rand.IntN(len(of))] }
 
-// refusal is a response without the file.
-func (s *talker) refusal() reaction {
+// refusal draws a response without the file.
+func (s *grammarServer) refusal() grammarResponse {
 	status := []int{204, 301, 302, 304, 400, 401, 403, 404, 405, 408, 410, 416, 425, 429, 451, 500, 501, 502, 503, 504, 520, 599}[s.rand.IntN(22)]
-	a := reaction{status: status, header: http.Header{"Content-Type": {"text/html"}}}
+	a := grammarResponse{status: status, header: http.Header{"Content-Type": {"text/html"}}}
 	switch {
 	case status >= 400:
 		a.body = []byte("<html>no</html>")
-	case status < 303 && status > 299 && s.one(2):
+	case status < 303 && status > 299 && s.oneIn(2):
 		a.header.Set("Location", s.pick("/f.bin", "/else", "?x", "//", "http://[::1", "ftp://x/y", "data:,x"))
 	}
-	if s.one(3) {
+	if s.oneIn(3) {
 		a.header.Set("Retry-After", s.pick("0", "1", "-1", "99999999999999999999", "x", "Thu, 01 Jan 1970 00:00:00 GMT"))
 	}
 	return a
 }
 
-// part makes a the answer to a Range field, or something that is not.
-func (s *talker) part(r *http.Request, a *reaction) {
+// applyRange turns a into the response to the Range field of r, sometimes into a wrong one.
+func (s *grammarServer) applyRange(r *http.Request, a *grammarResponse) {
 	field := r.Header.Get("Range")
-	if field == "" || s.one(8) {
+	if field == "" || s.oneIn(8) {
 		return
 	}
-	if cond := r.Header.Get("If-Range"); cond != "" && cond != a.header.Get("ETag") && !s.one(8) {
+	if cond := r.Header.Get("If-Range"); cond != "" && cond != a.header.Get("ETag") && !s.oneIn(8) {
 		return
 	}
 	size := int64(len(a.body))
@@ -323,10 +327,10 @@ func (s *talker) part(r *http.Request, a *reaction) {
 		a.header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 		return
 	}
-	if s.one(10) { // another part, which it calls by its name
+	if s.oneIn(10) { // another range, with a correct Content-Range
 		first = min(size-1, first+int64(s.rand.IntN(1000)))
 	}
-	if s.one(10) {
+	if s.oneIn(10) {
 		last = min(size-1, last+int64(s.rand.IntN(1000)))
 	}
 	if first > last {
@@ -334,17 +338,18 @@ func (s *talker) part(r *http.Request, a *reaction) {
 	}
 	a.status, a.body = 206, a.body[first:last+1]
 	total := fmt.Sprint(size)
-	if s.one(10) {
+	if s.oneIn(10) {
 		total = "*"
 	}
 	a.header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%s", first, last, total))
-	if s.one(20) {
+	if s.oneIn(20) {
 		a.header.Set("Content-Range", s.pick("", "bytes", "bytes 0-0/0", "bytes -1-5/10", "bytes 5-1/10", "items 0-5/10"))
 	}
 }
 
-// frame decides how the end of the body is told.
-func (s *talker) frame(a *reaction) {
+// applyFraming draws the framing of the body: chunked, none, or Content-Length. Sometimes it
+// cuts the body.
+func (s *grammarServer) applyFraming(a *grammarResponse) {
 	whole := len(a.body)
 	switch s.rand.IntN(12) {
 	case 0: // chunked
@@ -355,7 +360,7 @@ func (s *talker) frame(a *reaction) {
 	default:
 		a.header.Set("Content-Length", strconv.Itoa(whole))
 	}
-	if s.one(6) && whole > 0 {
+	if s.oneIn(6) && whole > 0 {
 		a.body, a.cut = a.body[:s.rand.IntN(whole)], true
 	}
 }

@@ -13,106 +13,106 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// codings are hazards of TestHazards: content codings that nobody asked for, and
-// statuses of success other than 200 and 206.
+// codings are content codings that pawl has not requested, and success statuses other
+// than 200 and 206.
 var codings = []hazard{
-	stored("redirected to a key without a suffix", "/foo.tar.gz -> /store/0f3a", "foo.tar.gz"),
-	stored("redirected twice", "/latest -> /foo.tgz -> /store/0f3a", "latest"),
-	stored("redirected to the name", "/latest -> /foo.tar.gz", "latest"),
-	stored("a name before the last segment", "/foo.tar.gz/download", "download"),
-	stored("a name in the query", "/get?file=foo.tar.gz", "get"),
-	stored(".bgz", "/foo.vcf.bgz", "foo.vcf.bgz"),
-	stored(".crate", "/foo-1.0.crate", "foo-1.0.crate"),
-	stored(".apk", "/foo.apk -> /k", "foo.apk"),
-	stored(".ipk", "/foo.ipk -> /k", "foo.ipk"),
-	stored(".taz", "/foo.taz -> /k", "foo.taz"),
-	stored(".gem", "/foo.gem -> /k", "foo.gem"),
-	stored("the name asked for", "/foo", "mine.tgz", "-o", "mine.tgz"),
-	stored("Content-Disposition", "/foo", "foo.tar.gz", "Content-Disposition: attachment; filename=foo.tar.gz"),
-	stored("Content-Type gzip", "/foo", "foo", "Content-Type: application/gzip"),
-	stored("Content-Type of an image layer", "/foo", "foo", "Content-Type: application/vnd.oci.image.layer.v1.tar+gzip"),
-	stored("ranges offered", "/foo", "foo", "Accept-Ranges: bytes"),
-	stored("an OCI digest", "/v2/x/blobs/sha256:"+strings.Repeat("0a", 32)+" -> /k", "sha256_"+strings.Repeat("0a", 32)),
-	stored("the digest asked for", "/foo", "foo", "--checksum", "CODED"),
-	stored("the digest asked for, of the plain form", "/foo", "foo", "--checksum", "PLAIN"),
+	gzipBelongsToFile("a redirect to a key without a suffix", "/foo.tar.gz -> /store/0f3a", "foo.tar.gz"),
+	gzipBelongsToFile("two redirects", "/latest -> /foo.tgz -> /store/0f3a", "latest"),
+	gzipBelongsToFile("a redirect to the name", "/latest -> /foo.tar.gz", "latest"),
+	gzipBelongsToFile("a name before the last segment", "/foo.tar.gz/download", "download"),
+	gzipBelongsToFile("a name in the query", "/get?file=foo.tar.gz", "get"),
+	gzipBelongsToFile(".bgz", "/foo.vcf.bgz", "foo.vcf.bgz"),
+	gzipBelongsToFile(".crate", "/foo-1.0.crate", "foo-1.0.crate"),
+	gzipBelongsToFile(".apk", "/foo.apk -> /k", "foo.apk"),
+	gzipBelongsToFile(".ipk", "/foo.ipk -> /k", "foo.ipk"),
+	gzipBelongsToFile(".taz", "/foo.taz -> /k", "foo.taz"),
+	gzipBelongsToFile(".gem", "/foo.gem -> /k", "foo.gem"),
+	gzipBelongsToFile("the -o name", "/foo", "mine.tgz", "-o", "mine.tgz"),
+	gzipBelongsToFile("Content-Disposition", "/foo", "foo.tar.gz", "Content-Disposition: attachment; filename=foo.tar.gz"),
+	gzipBelongsToFile("Content-Type gzip", "/foo", "foo", "Content-Type: application/gzip"),
+	gzipBelongsToFile("Content-Type of an image layer", "/foo", "foo", "Content-Type: application/vnd.oci.image.layer.v1.tar+gzip"),
+	gzipBelongsToFile("offered ranges", "/foo", "foo", "Accept-Ranges: bytes"),
+	gzipBelongsToFile("an OCI digest", "/v2/x/blobs/sha256:"+strings.Repeat("0a", 32)+" -> /k", "sha256_"+strings.Repeat("0a", 32)),
+	gzipBelongsToFile("the requested digest", "/foo", "foo", "--checksum", "CODED"),
+	gzipBelongsToFile("the requested digest, of the uncompressed file", "/foo", "foo", "--checksum", "PLAIN"),
 
-	{name: "codings: gzip of a file of a list, by its out", try: func(tr *trial) { listedCoding(tr, "  out=foo.tar.gz", "foo.tar.gz") }},
-	{name: "codings: gzip of a file of a list, by its checksum", try: func(tr *trial) { listedCoding(tr, "  checksum=CODED", "foo") }},
-	{name: "codings: gzip of a file of a list, by its size", try: func(tr *trial) { listedCoding(tr, "  size=SIZE", "foo") }},
-	{name: "codings: nothing says gzip belongs to the file", try: func(tr *trial) {
-		plain, coded := gzipped(tr)
+	{name: "codings: gzip belongs to a file of a list, by its out option", run: func(tr *testRun) { mirrorGzip(tr, "  out=foo.tar.gz", "foo.tar.gz") }},
+	{name: "codings: gzip belongs to a file of a list, by its checksum", run: func(tr *testRun) { mirrorGzip(tr, "  checksum=CODED", "foo") }},
+	{name: "codings: gzip belongs to a file of a list, by its size", run: func(tr *testRun) { mirrorGzip(tr, "  size=SIZE", "foo") }},
+	{name: "codings: gzip does not belong to the file", run: func(tr *testRun) {
+		plain, coded := gzipPair(tr)
 		tr.srv.Set(serveCoded("/foo", coded, "Content-Encoding: gzip"))
-		o := tr.run(tr.srv.URL + "/foo")
-		o.hasBytes("foo", plain)
-		o.says("warning: foo: ", "gzip")
+		o := tr.runPawl(tr.srv.URL + "/foo")
+		o.wantBytes("foo", plain)
+		o.wantStderr("warning: foo: ", "gzip")
 	}},
-	{name: "codings: gzip that is none", try: func(tr *trial) {
-		plain, _ := gzipped(tr)
+	{name: "codings: gzip of a body that is not compressed", run: func(tr *testRun) {
+		plain, _ := gzipPair(tr)
 		tr.srv.Set(serveCoded("/foo", plain, "Content-Encoding: gzip"))
-		tr.run(tr.srv.URL+"/foo").hasBytes("foo", plain)
+		tr.runPawl(tr.srv.URL+"/foo").wantBytes("foo", plain)
 	}},
-	{name: "codings: gzip of ranges with a kill", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
-		tr.interruptUnder(faultserver.SetHeader("Content-Encoding", "gzip"))
-		tr.run().good("f.bin", f)
-		tr.overhead(1.2)
+	{name: "codings: gzip on all ranges, and a kill", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
+		tr.killHalfwayUnder(faultserver.SetHeader("Content-Encoding", "gzip"))
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.wantSentRatio(1.2)
 	}},
-	{name: "codings: gzip of later ranges only", try: func(tr *trial) {
-		f := tr.serve(9 << 20)
-		tr.srv.Set(laterOnes(otherGzip(f.ETag)), faultserver.ConnRate(4<<20))
-		tr.met()
-		tr.run().good("f.bin", f)
+	{name: "codings: gzip on later ranges only", run: func(tr *testRun) {
+		f := tr.serveFile(9 << 20)
+		tr.srv.Set(exceptFirst(gzipZeros(f.ETag)), faultserver.ConnRate(4<<20))
+		tr.markMet()
+		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
 
-	harmless("aws-chunked"),
-	harmless("utf-8"),
-	harmless("UTF-8, aws-chunked"),
-	harmless("binary"),
-	harmless("none"),
-	{name: "codings: an unknown coding, without ranges", try: func(tr *trial) {
-		f := tr.serve(5 << 20)
+	identityCoding("aws-chunked"),
+	identityCoding("utf-8"),
+	identityCoding("UTF-8, aws-chunked"),
+	identityCoding("binary"),
+	identityCoding("none"),
+	{name: "codings: an unknown coding, without ranges", run: func(tr *testRun) {
+		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", "aws-chunked"), faultserver.NoLength)
-		o := tr.run()
-		o.good("f.bin", f)
-		o.says(`"aws-chunked"`)
+		o := tr.runPawl()
+		o.wantDownloaded("f.bin", f)
+		o.wantStderr(`"aws-chunked"`)
 	}},
-	{name: "codings: zstd is an error", try: func(tr *trial) {
-		tr.serve(5 << 20)
+	{name: "codings: zstd is an error", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", "zstd"), faultserver.NoLength)
-		tr.run().fails(7)
+		tr.runPawl().wantFailure(7)
 	}},
-	{name: "codings: deflate is an error", try: func(tr *trial) {
-		tr.serve(5 << 20)
+	{name: "codings: deflate is an error", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", "deflate"), faultserver.NoRanges)
-		tr.run().fails(7)
+		tr.runPawl().wantFailure(7)
 	}},
 
-	success(203, ""),
-	success(203, "without length", faultserver.NoLength),
-	success(201, ""),
-	success(226, ""),
-	success(202, ""),
-	{name: "codings: status 203 in a list", try: func(tr *trial) {
-		f := tr.serve(5000)
-		tr.srv.Set(succeeds(203))
-		tr.write(filepath.Join(tr.dir, "list"), []byte(tr.url()+"\n"))
-		tr.run("mirror", "list").good("f.bin", f)
+	successStatus(203, ""),
+	successStatus(203, "without length", faultserver.NoLength),
+	successStatus(201, ""),
+	successStatus(226, ""),
+	successStatus(202, ""),
+	{name: "codings: status 203 in a list", run: func(tr *testRun) {
+		f := tr.serveFile(5000)
+		tr.srv.Set(withStatus(203))
+		tr.writeFile(filepath.Join(tr.dir, "list"), []byte(tr.fileURL()+"\n"))
+		tr.runPawl("mirror", "list").wantDownloaded("f.bin", f)
 	}},
-	{name: "codings: status 202 until the file is ready", try: func(tr *trial) {
-		f := tr.serve(5 << 20)
+	{name: "codings: status 202 until the file is ready", run: func(tr *testRun) {
+		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.First(2, faultserver.Status(202, 1)))
-		tr.run("--retry-max-wait", "30s", tr.url()).good("f.bin", f)
+		tr.runPawl("--retry-max-wait", "30s", tr.fileURL()).wantDownloaded("f.bin", f)
 	}},
-	{name: "codings: status 204", try: func(tr *trial) {
-		tr.serve(5 << 20)
+	{name: "codings: status 204", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.Status(204, -1))
-		tr.run().fails(7)
+		tr.runPawl().wantFailure(7)
 	}},
 }
 
-// gzipped returns a tar-like file, and the same coded.
-func gzipped(tr *trial) (plain, coded []byte) {
-	plain = bytes.Repeat(tr.random(1000), 300)
+// gzipPair returns a compressible file and its gzip coding.
+func gzipPair(tr *testRun) (plain, coded []byte) {
+	plain = bytes.Repeat(tr.randomBytes(1000), 300)
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	w.Write(plain)
@@ -120,8 +120,9 @@ func gzipped(tr *trial) (plain, coded []byte) {
 	return plain, b.Bytes()
 }
 
-// serveCoded serves body, without ranges, at the end of a chain of redirects
-// ("/a -> /b"), with header fields ("Name: value").
+// serveCoded serves body without ranges at the last path of chain, for example
+// "/a -> /b -> /c", whose other paths redirect to the next. fields are header fields of
+// the response ("Name: value").
 func serveCoded(chain string, body []byte, fields ...string) faultserver.Fault {
 	hops := strings.Split(chain, " -> ")
 	return func(http.Handler) http.Handler {
@@ -143,12 +144,14 @@ func serveCoded(chain string, body []byte, fields ...string) faultserver.Fault {
 	}
 }
 
-// stored is a hazard of a gzip coding that belongs to the file, as something says: a
-// header field of the answer ("Name: value") or arguments.
-func stored(what, chain, name string, signal ...string) hazard {
-	return hazard{name: "codings: gzip belongs to the file, by " + what, try: func(tr *trial) {
-		tr.met()
-		plain, coded := gzipped(tr)
+// gzipBelongsToFile returns a hazard of a gzip coding that is part of the stored file, so
+// pawl must not decode it. The signal is a header field of the response ("Name: value")
+// or arguments of pawl, in which CODED and PLAIN stand for the digests of the two forms.
+// With the digest of the plain form pawl must decode.
+func gzipBelongsToFile(what, chain, name string, signal ...string) hazard {
+	return hazard{name: "codings: gzip belongs to the file, by " + what, run: func(tr *testRun) {
+		tr.markMet()
+		plain, coded := gzipPair(tr)
 		want, fields, args := coded, []string{"Content-Encoding: gzip"}, []string{}
 		for _, s := range signal {
 			switch {
@@ -164,34 +167,36 @@ func stored(what, chain, name string, signal ...string) hazard {
 		}
 		tr.srv.Set(serveCoded(chain, coded, fields...))
 		first, _, _ := strings.Cut(chain, " -> ")
-		tr.run(append(args, tr.srv.URL+first)...).hasBytes(name, want)
+		tr.runPawl(append(args, tr.srv.URL+first)...).wantBytes(name, want)
 	}}
 }
 
+// sha256Of returns the digest of b in the form of --checksum.
 func sha256Of(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
-// hasBytes checks that the run succeeded, and that name has these bytes.
-func (o outcome) hasBytes(name string, want []byte) {
+// wantBytes checks that pawl succeeded and that the file has these bytes. It also marks
+// the hazard as met.
+func (o runResult) wantBytes(name string, want []byte) {
 	o.tr.Helper()
-	o.tr.met()
-	o.exits(0)
-	if !same(filepath.Join(o.tr.dir, name), want) {
-		o.tr.Errorf("%s does not have the bytes that are right", name)
+	o.tr.markMet()
+	o.wantExit(0)
+	if !fileEquals(filepath.Join(o.tr.dir, name), want) {
+		o.tr.Errorf("%s does not have the wanted bytes", name)
 	}
 }
 
-// listedCoding mirrors a gzip-coded file by a list whose option says that the coding
-// belongs to the file.
-func listedCoding(tr *trial, option, name string) {
-	_, coded := gzipped(tr)
+// mirrorGzip mirrors a gzip-coded file by a list. The option of its entry says that the
+// coding belongs to the file.
+func mirrorGzip(tr *testRun, option, name string) {
+	_, coded := gzipPair(tr)
 	tr.srv.Set(serveCoded("/foo", coded, "Content-Encoding: gzip"))
 	option = strings.NewReplacer("CODED", sha256Of(coded), "SIZE", fmt.Sprint(len(coded))).Replace(option)
-	tr.write(filepath.Join(tr.dir, "list"), []byte(tr.srv.URL+"/foo\n"+option+"\n"))
-	tr.run("mirror", "list").hasBytes(name, coded)
+	tr.writeFile(filepath.Join(tr.dir, "list"), []byte(tr.srv.URL+"/foo\n"+option+"\n"))
+	tr.runPawl("mirror", "list").wantBytes(name, coded)
 }
 
-// otherGzip answers with ranges of zeros that are said to be gzip-coded.
-func otherGzip(etag string) faultserver.Fault {
+// gzipZeros responds to range requests with zeros that are labeled as gzip-coded.
+func gzipZeros(etag string) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Range") == "" {
@@ -200,7 +205,7 @@ func otherGzip(etag string) faultserver.Fault {
 			}
 			w.Header().Set("Content-Encoding", "gzip")
 			w.Header().Set("ETag", etag)
-			http.ServeContent(w, r, "", never, io.NewSectionReader(zeros{}, 0, 9<<20))
+			http.ServeContent(w, r, "", noTime, io.NewSectionReader(zeros{}, 0, 9<<20))
 		})
 	}
 }
@@ -212,26 +217,26 @@ func (zeros) ReadAt(b []byte, _ int64) (int, error) {
 	return len(b), nil
 }
 
-// harmless is a hazard of a coding that transforms nothing.
-func harmless(coding string) hazard {
-	return hazard{name: "codings: " + coding + " transforms nothing", try: func(tr *trial) {
-		f := tr.serve(5 << 20)
+// identityCoding returns a hazard of a coding name that transforms nothing.
+func identityCoding(coding string) hazard {
+	return hazard{name: "codings: " + coding + " transforms nothing", run: func(tr *testRun) {
+		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.SetHeader("Content-Encoding", coding))
-		tr.run().good("f.bin", f)
+		tr.runPawl().wantDownloaded("f.bin", f)
 	}}
 }
 
-// success is a hazard of a status of success.
-func success(status int, what string, faults ...faultserver.Fault) hazard {
-	return hazard{name: strings.TrimSpace(fmt.Sprintf("codings: status %d %s", status, what)), try: func(tr *trial) {
-		f := tr.serve(5 << 20)
-		tr.srv.Set(append([]faultserver.Fault{succeeds(status)}, faults...)...)
-		tr.run().good("f.bin", f)
+// successStatus returns a hazard of a success status other than 200 and 206.
+func successStatus(status int, what string, faults ...faultserver.Fault) hazard {
+	return hazard{name: strings.TrimSpace(fmt.Sprintf("codings: status %d %s", status, what)), run: func(tr *testRun) {
+		f := tr.serveFile(5 << 20)
+		tr.srv.Set(append([]faultserver.Fault{withStatus(status)}, faults...)...)
+		tr.runPawl().wantDownloaded("f.bin", f)
 	}}
 }
 
-// succeeds answers with whole files and a status in place of 200.
-func succeeds(status int) faultserver.Fault {
+// withStatus responds with whole files and with a status instead of 200.
+func withStatus(status int) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return faultserver.NoRanges(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			next.ServeHTTP(statusWriter{w, status}, r)
@@ -239,6 +244,7 @@ func succeeds(status int) faultserver.Fault {
 	}
 }
 
+// A statusWriter replaces every status by its own.
 type statusWriter struct {
 	http.ResponseWriter
 	status int

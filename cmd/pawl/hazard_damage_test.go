@@ -20,19 +20,20 @@ import (
 	"pawl/store"
 )
 
-// This file is what the hazards of disks, states and signals share: to kill
-// with something on record, to damage, and to look at what is left.
+// This file has the steps that the hazards of disks, states and signals share: to kill
+// pawl once bytes are recorded, to damage files, and to check what is left.
 
-// statePath is where the state file of the trial is.
-func (tr *trial) statePath() string { return filepath.Join(tr.dir, "state", "pawl", "pawl.db") }
+// statePath returns the path of pawl's state file.
+func (tr *testRun) statePath() string { return filepath.Join(tr.dir, "state", "pawl", "pawl.db") }
 
-// partPath is where the part file of f.bin is.
-func (tr *trial) partPath() string { return filepath.Join(tr.dir, "f.bin.part") }
+// partPath returns the path of the part file of f.bin.
+func (tr *testRun) partPath() string { return filepath.Join(tr.dir, "f.bin.part") }
 
-// launch starts a command of the trial's; start makes its own.
-func (tr *trial) launch(cmd *exec.Cmd) *running {
+// startCommand starts a command that the caller has made with pawlCmd and changed. It
+// captures stdout and stderr unless the command has writers for them.
+func (tr *testRun) startCommand(cmd *exec.Cmd) *pawlProcess {
 	tr.Helper()
-	r := &running{tr: tr, cmd: cmd, begun: time.Now(), exited: make(chan struct{})}
+	r := &pawlProcess{tr: tr, cmd: cmd, started: time.Now(), exited: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &r.out[0]
 	}
@@ -42,32 +43,33 @@ func (tr *trial) launch(cmd *exec.Cmd) *running {
 	if err := cmd.Start(); err != nil {
 		tr.Fatal(err)
 	}
-	r.kill = time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	r.killTimer = time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	return r
 }
 
-// during runs the program, and does do when the server has sent n more bytes.
-func (tr *trial) during(n int64, do func(*running), args ...string) outcome {
+// runAndDo runs pawl and calls do when the server has sent n more bytes. The server goes
+// on sending meanwhile.
+func (tr *testRun) runAndDo(n int64, do func(*pawlProcess), args ...string) runResult {
 	tr.Helper()
-	return tr.beside(func(r *running, n int64) {
+	return tr.runBeside(func(r *pawlProcess, n int64) {
 		if tr.srv.WaitSent(n, r.exited) {
 			do(r)
 		}
 	}, n, args)
 }
 
-// at is during, and the server sends nothing meanwhile.
-func (tr *trial) at(n int64, do func(*running), args ...string) outcome {
+// runAndDoPaused is runAndDo with a server that sends nothing until do returns.
+func (tr *testRun) runAndDoPaused(n int64, do func(*pawlProcess), args ...string) runResult {
 	tr.Helper()
-	return tr.beside(func(r *running, n int64) { tr.srv.DoAt(n, r.exited, func() { do(r) }) }, n, args)
+	return tr.runBeside(func(r *pawlProcess, n int64) { tr.srv.DoAt(n, r.exited, func() { do(r) }) }, n, args)
 }
 
-// beside runs the program and at the same time do, which is told how many bytes
-// the server will have sent with n more.
-func (tr *trial) beside(do func(*running, int64), n int64, args []string) outcome {
+// runBeside runs pawl and, in another goroutine, do. do gets the number of bytes that the
+// server will have sent in all after n more. runBeside waits for both.
+func (tr *testRun) runBeside(do func(*pawlProcess, int64), n int64, args []string) runResult {
 	tr.Helper()
 	n += tr.srv.Sent()
-	r := tr.start(args...)
+	r := tr.startPawl(args...)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -78,8 +80,8 @@ func (tr *trial) beside(do func(*running, int64), n int64, args []string) outcom
 	return o
 }
 
-// held returns what the state file says is held of f.bin.
-func (tr *trial) held() (held chunk.Set) {
+// heldRanges returns the held ranges of f.bin that the state file records.
+func (tr *testRun) heldRanges() (held chunk.Set) {
 	tr.Helper()
 	st, err := store.Open(filepath.Dir(tr.statePath()), store.Options{})
 	must(tr, err)
@@ -93,27 +95,27 @@ func (tr *trial) held() (held chunk.Set) {
 	return held
 }
 
-// quota lets the bodies have n bytes together, and is silent then.
-func quota(n int64) faultserver.Fault {
+// totalQuota sends n bytes in all bodies together. After that all bodies stay silent.
+func totalQuota(n int64) faultserver.Fault {
 	left := new(atomic.Int64)
 	left.Store(n)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			next.ServeHTTP(rationed{w, r, left}, r)
+			next.ServeHTTP(quotaWriter{w, r, left}, r)
 		})
 	}
 }
 
-// rationed is a ResponseWriter with a quota.
-type rationed struct {
+// A quotaWriter is a ResponseWriter that shares a quota with others.
+type quotaWriter struct {
 	http.ResponseWriter
 	r    *http.Request
 	left *atomic.Int64
 }
 
-func (w rationed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w quotaWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w rationed) Write(b []byte) (int, error) {
+func (w quotaWriter) Write(b []byte) (int, error) {
 	if w.left.Add(-int64(len(b))) < 0 {
 		http.NewResponseController(w).Flush()
 		<-w.r.Context().Done()
@@ -122,15 +124,15 @@ func (w rationed) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// killHolding gets f.bin at a moderate rate, kills the program when so much is
-// on record and not much more was sent, and returns what is on record then. The
-// faults are none afterwards.
-func (tr *trial) killHolding(least int64, args ...string) chunk.Set {
+// killOnceHeld downloads f.bin at 24 MiB/s, kills pawl when at least n bytes are
+// recorded, and returns the held ranges. A quota keeps the server from sending much more.
+// Afterwards no fault is set.
+func (tr *testRun) killOnceHeld(n int64, args ...string) chunk.Set {
 	tr.Helper()
-	tr.srv.Set(faultserver.Rate(24<<20), quota(least+1<<20-tr.heldLen()))
-	o := tr.during(1, func(r *running) {
+	tr.srv.Set(faultserver.Rate(24<<20), totalQuota(n+1<<20-tr.heldBytes()))
+	o := tr.runAndDo(1, func(r *pawlProcess) {
 		for range 1000 {
-			if tr.heldLen() >= least {
+			if tr.heldBytes() >= n {
 				break
 			}
 			time.Sleep(5 * time.Millisecond)
@@ -138,56 +140,58 @@ func (tr *trial) killHolding(least int64, args ...string) chunk.Set {
 		r.cmd.Process.Signal(syscall.SIGKILL)
 	}, args...)
 	tr.srv.Set()
-	held := tr.held()
-	if o.code != -1 || held.Len() < least {
-		tr.Fatalf("exit %d, %d bytes held, before it was killed", o.code, held.Len())
+	held := tr.heldRanges()
+	if o.code != -1 || held.Len() < n {
+		tr.Fatalf("got exit %d and %d held bytes, want a kill and at least %d", o.code, held.Len(), n)
 	}
 	return held
 }
 
-// heldLen is how many bytes are held of f.bin; it makes no state where none is.
-func (tr *trial) heldLen() int64 {
+// heldBytes returns the number of held bytes of f.bin. If there is no state file it
+// returns 0 and does not create one.
+func (tr *testRun) heldBytes() int64 {
 	tr.Helper()
 	if _, err := os.Stat(tr.statePath()); err != nil {
 		return 0
 	}
-	held := tr.held()
+	held := tr.heldRanges()
 	return held.Len()
 }
 
-// somewhere returns a random place for n bytes within held.
-func (tr *trial) somewhere(held chunk.Set, n int64) int64 {
+// randomHeldOffset returns the offset of n contiguous held bytes, chosen at random.
+func (tr *testRun) randomHeldOffset(held chunk.Set, n int64) int64 {
 	ranges := slices.DeleteFunc(slices.Collect(held.All()), func(r chunk.Range) bool { return r.Len() < n })
 	if len(ranges) == 0 {
-		tr.Fatalf("no %d bytes in one piece are held: %v", n, held)
+		tr.Fatalf("no range of %d bytes is held: %v", n, held)
 	}
 	r := ranges[tr.rand.IntN(len(ranges))]
 	return r.Off + tr.rand.Int64N(r.Len()-n+1)
 }
 
-func must(tr *trial, err error) {
+// must ends the test if err is not nil.
+func must(tr *testRun, err error) {
 	tr.Helper()
 	if err != nil {
 		tr.Fatal(err)
 	}
 }
 
-// write makes path a file of data.
-func (tr *trial) write(path string, data []byte) {
+// writeFile writes data to the file at path, which it creates or replaces.
+func (tr *testRun) writeFile(path string, data []byte) {
 	tr.Helper()
 	must(tr, os.WriteFile(path, data, 0o600))
 }
 
-// read returns the bytes of a file.
-func (tr *trial) read(path string) []byte {
+// readFile returns the bytes of a file.
+func (tr *testRun) readFile(path string) []byte {
 	tr.Helper()
 	data, err := os.ReadFile(path)
 	must(tr, err)
 	return data
 }
 
-// overwrite writes data into the file at path.
-func (tr *trial) overwrite(path string, data []byte, off int64) {
+// overwriteAt writes data at an offset of the file at path, which must exist.
+func (tr *testRun) overwriteAt(path string, data []byte, off int64) {
 	tr.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	must(tr, err)
@@ -196,8 +200,8 @@ func (tr *trial) overwrite(path string, data []byte, off int64) {
 	must(tr, err)
 }
 
-// flip flips one bit of the file at path.
-func (tr *trial) flip(path string, off int64) {
+// flipBit flips a random bit of the byte at an offset of the file at path.
+func (tr *testRun) flipBit(path string, off int64) {
 	tr.Helper()
 	f, err := os.Open(path)
 	must(tr, err)
@@ -206,19 +210,19 @@ func (tr *trial) flip(path string, off int64) {
 	_, err = f.ReadAt(b, off)
 	must(tr, err)
 	b[0] ^= 1 << tr.rand.IntN(8)
-	tr.overwrite(path, b, off)
+	tr.overwriteAt(path, b, off)
 }
 
-// random returns n random bytes.
-func (tr *trial) random(n int64) []byte {
+// randomBytes returns n random bytes.
+func (tr *testRun) randomBytes(n int64) []byte {
 	b := make([]byte, n)
 	faultserver.NewFile(n, tr.rand.Uint64()).ReadAt(b, 0)
 	return b
 }
 
-// look describes what is at path and, below a directory, in it, so that any
-// change shows.
-func look(path string) string {
+// describeTree describes the file at path, and everything below it if it is a directory:
+// modes, sizes, checksums, times and link targets. Any change changes the description.
+func describeTree(path string) string {
 	var b strings.Builder
 	filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -240,94 +244,96 @@ func look(path string) string {
 	return b.String()
 }
 
-// untouched checks that what is at each path is as it was.
-func (tr *trial) untouched(paths ...string) func() {
+// untouched describes the paths, and returns a function that checks that they are still
+// the same.
+func (tr *testRun) untouched(paths ...string) func() {
 	before := make([]string, len(paths))
 	for i, path := range paths {
-		before[i] = look(path)
+		before[i] = describeTree(path)
 	}
 	return func() {
 		tr.Helper()
 		for i, path := range paths {
-			if now := look(path); now != before[i] {
-				tr.Errorf("%s is changed, from\n%sto\n%s", path, before[i], now)
+			if now := describeTree(path); now != before[i] {
+				tr.Errorf("%s has changed from\n%sto\n%s", path, before[i], now)
 			}
 		}
 	}
 }
 
-// refuses checks that the run failed with one of the codes, said why and what
-// to do, and did not take long.
-func (o outcome) refuses(codes ...int) {
+// wantRefusal checks that pawl failed with one of the codes, within 5 s, with an error and
+// without a crash.
+func (o runResult) wantRefusal(codes ...int) {
 	tr := o.tr
 	tr.Helper()
 	if !slices.Contains(codes, o.code) {
 		tr.Errorf("exit %d, want one of %d", o.code, codes)
 	}
-	if o.elapsed > soon(5*time.Second) {
-		tr.Errorf("it took %v", o.elapsed)
+	if o.elapsed > withSlack(5*time.Second) {
+		tr.Errorf("pawl took %v, want at most 5 s", o.elapsed)
 	}
-	o.clear()
+	o.wantNoCrash()
 }
 
-// clear checks that the run ended without a trace of the program's inside, and
-// that a failure was told.
-func (o outcome) clear() {
+// wantNoCrash checks that pawl printed no stack trace or other sign of a crash, and that
+// it printed an error if it failed.
+func (o runResult) wantNoCrash() {
 	tr := o.tr
 	tr.Helper()
 	if o.code > 0 && !strings.Contains(o.stderr, "pawl: error: ") {
-		tr.Errorf("no error was told")
+		tr.Errorf("pawl printed no error")
 	}
 	for _, inside := range []string{"goroutine ", "panic", "fatal error", "SIGBUS", "SIGSEGV", "runtime error"} {
 		if strings.Contains(o.stderr, inside) {
-			tr.Errorf("%q was told", inside)
+			tr.Errorf("stderr contains %q", inside)
 		}
 	}
 }
 
-// tells checks that the user was told something that has one of the words in it.
-func (o outcome) tells(words ...string) {
+// wantStderrAny checks that stderr contains at least one of the words.
+func (o runResult) wantStderrAny(words ...string) {
 	o.tr.Helper()
 	if !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(o.stderr, w) }) {
-		o.tr.Errorf("the user was not told of any of %q", words)
+		o.tr.Errorf("stderr contains none of %q", words)
 	}
 }
 
-// sound checks what must hold however much the state or the part file is
-// damaged: success or a clear error, and success with the next run.
-func (o outcome) sound(f faultserver.File) {
+// wantRecovery checks what must hold however the state or the part file is damaged: pawl
+// succeeds, or fails with code 3 and an error, and the next run succeeds.
+func (o runResult) wantRecovery(f faultserver.File) {
 	tr := o.tr
 	tr.Helper()
-	o.clear()
+	o.wantNoCrash()
 	switch o.code {
 	case 0:
-		o.good("f.bin", f)
+		o.wantDownloaded("f.bin", f)
 	case 3:
-		o.fails(3)
+		o.wantFailure(3)
 	default:
 		tr.Errorf("exit %d, want 0 or 3", o.code)
 	}
-	if strings.Contains(o.stderr, "written by a newer version of pawl") {
-		return // one bit can make it that, and then it is not to be touched
+	if strings.Contains(o.stderr, "written by a newer pawl") {
+		return // one flipped bit can change the version, and then pawl must not touch the file
 	}
-	again := tr.run()
-	again.clear()
-	again.good("f.bin", f)
+	again := tr.runPawl()
+	again.wantNoCrash()
+	again.wantDownloaded("f.bin", f)
 }
 
-// unsaid forgets what was told, where chance decides about it.
-func (tr *trial) unsaid() { tr.outcomes = nil }
+// dropResults forgets all results of pawl, so that the golden file does not contain
+// errors that depend on chance.
+func (tr *testRun) dropResults() { tr.results = nil }
 
-// fewRequests checks that no more than one request was made since n.
-func (tr *trial) fewRequests(n int) {
+// wantAtMostOneRequest checks that the server got at most one request after the first n.
+func (tr *testRun) wantAtMostOneRequest(n int) {
 	tr.Helper()
 	if got := len(tr.srv.Requests()) - n; got > 1 {
-		tr.Errorf("%d requests were made, want 1 at most", got)
+		tr.Errorf("%d requests, want at most 1", got)
 	}
 }
 
-// same reports whether path has exactly these bytes.
-func same(path string, data []byte) bool {
+// fileEquals reports whether the file at path has exactly these bytes.
+func fileEquals(path string, data []byte) bool {
 	got, err := os.ReadFile(path)
 	return err == nil && bytes.Equal(got, data)
 }

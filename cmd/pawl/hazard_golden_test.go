@@ -10,12 +10,13 @@ import (
 	"testing"
 )
 
-// volatile are the parts of a message that differ from run to run.
+// volatile are the parts of a message that differ between runs, and their placeholders in
+// the golden file.
 var volatile = []struct {
 	re *regexp.Regexp
 	to string
 }{
-	{regexp.MustCompile(`"[0-9a-f]+-[0-9a-f]+"`), "TAG"}, // before its digits are taken for a number
+	{regexp.MustCompile(`"[0-9a-f]+-[0-9a-f]+"`), "TAG"}, // an ETag; must come before the rule for numbers
 	{regexp.MustCompile(`sha256:[0-9a-f]{64}`), "sha256:HEX"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
 	{regexp.MustCompile(`\[::1\]:\d+`), "HOST"},
@@ -24,9 +25,9 @@ var volatile = []struct {
 	{regexp.MustCompile(`\b[0-9.]+ (B|KiB|MiB|GiB)\b`), "SIZE"},
 }
 
-// errorLines returns what the program said to the user in the end, without
-// what differs from run to run.
-func (o outcome) errorLines() string {
+// errorLines returns the errors and hints that the program printed, with placeholders for
+// the volatile parts.
+func (o runResult) errorLines() string {
 	var b strings.Builder
 	for line := range strings.Lines(o.stderr) {
 		if !strings.HasPrefix(line, "pawl: error: ") && !strings.HasPrefix(line, "pawl: hint: ") {
@@ -41,17 +42,19 @@ func (o outcome) errorLines() string {
 	return b.String()
 }
 
-// checkGolden compares the errors of the hazards with testdata/errors.golden,
-// paragraphs of a hazard's name and what it told.
-func checkGolden(t *testing.T, trials []*trial) {
+// checkGolden compares the errors of all hazards with testdata/errors.golden. That file
+// has one paragraph per hazard with errors: "# " and the name, then the errors and hints
+// of all runs. So every text that people can see is reviewed in one place. With -update
+// it rewrites the file and keeps the paragraphs of hazards that did not run.
+func checkGolden(t *testing.T, runs []*testRun) {
 	const path = "testdata/errors.golden"
 	got := make(map[string]string)
-	for _, tr := range trials {
+	for _, tr := range runs {
 		if !tr.ran || tr.skipped {
 			continue
 		}
 		text := ""
-		for _, o := range tr.outcomes {
+		for _, o := range tr.results {
 			if lines := o.errorLines(); !strings.HasSuffix(text, lines) {
 				text += lines
 			}
@@ -84,7 +87,7 @@ func checkGolden(t *testing.T, trials []*trial) {
 	}
 	for name, text := range got {
 		if text != want[name] {
-			t.Errorf("%s: the errors are told differently:\n%swant\n%s(-update takes them over)", name, text, want[name])
+			t.Errorf("%s: got errors\n%swant\n%s(-update rewrites the golden file)", name, text, want[name])
 		}
 	}
 }

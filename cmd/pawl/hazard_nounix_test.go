@@ -2,5 +2,5 @@
 
 package main
 
-// Hazards of TestHazards that only Unix can make.
+// Hazards that only Unix can produce; see hazard_unix_test.go.
 var unixDisks, unixSignals []hazard

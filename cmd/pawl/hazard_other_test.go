@@ -2,5 +2,5 @@
 
 package main
 
-// Hazards of TestHazards that only Linux can make.
+// Hazards that only Linux can produce; see hazard_linux_test.go.
 var linuxDisks, linuxStates, owners, space []hazard

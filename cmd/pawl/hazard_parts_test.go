@@ -8,110 +8,111 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// partNames are hazards of TestHazards: names that are also those of part files.
+// partNames are targets whose names are also names of part files, such as f.bin.part.
 var partNames = []hazard{
-	usurped("--overwrite, under a name that was given", "other", "--overwrite", "-o", "f.bin.part"),
-	usurped("--overwrite, under the name that the server has", "f.bin.part", "--overwrite"),
-	usurped("--restart", "f.bin.part", "--restart", "--overwrite"),
-	usurped("under a name that was given", "other", "-o", "f.bin.part"),
-	{name: "names: the part file of a killed download, --overwrite", try: func(tr *trial) {
-		other := tr.put("f.bin.part", faultserver.NewFile(300<<10, 7))
-		delete(tr.versions, "f.bin.part") // it is the name of the part file first
-		f := tr.serve(16 << 20)
-		tr.killHolding(6 << 20)
+	partOfRunning("--overwrite with -o", "other", "--overwrite", "-o", "f.bin.part"),
+	partOfRunning("--overwrite with the server's name", "f.bin.part", "--overwrite"),
+	partOfRunning("--restart", "f.bin.part", "--restart", "--overwrite"),
+	partOfRunning("with -o", "other", "-o", "f.bin.part"),
+	{name: "names: the part file of a killed download, --overwrite", run: func(tr *testRun) {
+		other := tr.putFile("f.bin.part", faultserver.NewFile(300<<10, 7))
+		delete(tr.served, "f.bin.part") // at first f.bin.part is a part file
+		f := tr.serveFile(16 << 20)
+		tr.killOnceHeld(6 << 20)
 		check := tr.untouched(tr.partPath())
-		o := tr.run("--overwrite", tr.srv.URL+"/f.bin.part")
-		o.refuses(13)
-		o.tells("part file of another download")
+		o := tr.runPawl("--overwrite", tr.srv.URL+"/f.bin.part")
+		o.wantRefusal(13)
+		o.wantStderrAny("part file of another download")
 		check()
-		tr.run().good("f.bin", f)
-		tr.overhead(1.3)
-		tr.run(tr.srv.URL + "/f.bin.part")
-		tr.hasFile("f.bin.part", other)
-		tr.met()
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.wantSentRatio(1.3)
+		tr.runPawl(tr.srv.URL + "/f.bin.part")
+		tr.wantFile("f.bin.part", other)
+		tr.markMet()
 	}},
-	{name: "names: the part file would be a finished download", try: func(tr *trial) {
-		names := tr.chain(8<<20, 300<<10, 0)
+	{name: "names: the path of the part file is a finished download", run: func(tr *testRun) {
+		names := tr.servePartChain(8<<20, 300<<10, 0)
 		for i := len(names) - 1; i >= 0; i-- {
-			tr.run(tr.srv.URL + "/" + names[i])
+			tr.runPawl(tr.srv.URL + "/" + names[i])
 		}
-		tr.allThere(names)
-		tr.met()
+		tr.wantPartChain(names)
+		tr.markMet()
 	}},
-	{name: "names: the part file would be an unfinished download", try: func(tr *trial) {
-		names := tr.chain(8<<20, 8<<20)
-		other := tr.another(tr.versions[names[0]][0])
+	{name: "names: the path of the part file is an unfinished download", run: func(tr *testRun) {
+		names := tr.servePartChain(8<<20, 8<<20)
+		other := tr.newServer(tr.served[names[0]][0])
 		tr.srv.Set(faultserver.Rate(8 << 20))
-		tr.at(2<<20, func(*running) { tr.run(other.URL + "/f.bin") }, tr.srv.URL+"/"+names[1])
-		tr.allThere(names)
-		tr.met()
+		tr.runAndDoPaused(2<<20, func(*pawlProcess) { tr.runPawl(other.URL + "/f.bin") }, tr.srv.URL+"/"+names[1])
+		tr.wantPartChain(names)
+		tr.markMet()
 	}},
-	{name: "names: a small file takes the place of another, whose part file is a download", try: func(tr *trial) {
-		names := tr.chain(10<<10, 10<<10)
-		list := tr.list(tr.srv.URL + "/" + names[1] + "\n" + tr.srv.URL + "/" + names[0] + "\n")
-		tr.run("mirror", "-d", ".", list).exits(0)
-		tr.put(names[0], faultserver.NewFile(20<<10, 99))
-		tr.run("mirror", "-N", "-d", ".", list).exits(0)
-		tr.allThere(names)
-		tr.met()
+	{name: "names: a small file is replaced, and the path of its part file is a download", run: func(tr *testRun) {
+		names := tr.servePartChain(10<<10, 10<<10)
+		list := tr.writeURLList(tr.srv.URL + "/" + names[1] + "\n" + tr.srv.URL + "/" + names[0] + "\n")
+		tr.runPawl("mirror", "-d", ".", list).wantExit(0)
+		tr.putFile(names[0], faultserver.NewFile(20<<10, 99))
+		tr.runPawl("mirror", "-N", "-d", ".", list).wantExit(0)
+		tr.wantPartChain(names)
+		tr.markMet()
 	}},
-	chained("large files", []string{"--rounds", "1"}, 8<<20, 8<<20, 8<<20),
-	chained("large and small files", nil, 8<<20, 10<<10, 8<<20, 10<<10),
-	chained("small files", nil, 10<<10, 10<<10, 10<<10),
-	chained("replacing all", []string{"--overwrite"}, 8<<20, 10<<10, 8<<20),
+	partNameList("large files", []string{"--rounds", "1"}, 8<<20, 8<<20, 8<<20),
+	partNameList("large and small files", nil, 8<<20, 10<<10, 8<<20, 10<<10),
+	partNameList("small files", nil, 10<<10, 10<<10, 10<<10),
+	partNameList("with --overwrite", []string{"--overwrite"}, 8<<20, 10<<10, 8<<20),
 }
 
-// usurped is a hazard of a download to the name of another one's part file, while that
-// runs.
-func usurped(name, served string, args ...string) hazard {
-	return hazard{name: "names: the part file of a running download, " + name, try: func(tr *trial) {
-		f := tr.serve(12 << 20)
-		other := tr.another(f)
+// partOfRunning returns a hazard of a second download to the path of a running download's
+// part file. served is the name on the second server. The second download must be refused.
+func partOfRunning(name, served string, args ...string) hazard {
+	return hazard{name: "names: the part file of a running download, " + name, run: func(tr *testRun) {
+		f := tr.serveFile(12 << 20)
+		other := tr.newServer(f)
 		other.Put(served, faultserver.NewFile(300<<10, 7))
 		tr.srv.Set(faultserver.Rate(8 << 20))
-		var o outcome
-		first := tr.at(4<<20, func(*running) { o = tr.run(append(args, other.URL+"/"+served)...) })
-		o.refuses(13)
-		first.good("f.bin", f)
-		tr.overhead(1.2)
-		tr.met()
+		var o runResult
+		first := tr.runAndDoPaused(4<<20, func(*pawlProcess) { o = tr.runPawl(append(args, other.URL+"/"+served)...) })
+		o.wantRefusal(13)
+		first.wantDownloaded("f.bin", f)
+		tr.wantSentRatio(1.2)
+		tr.markMet()
 	}}
 }
 
-// chain serves f.bin, f.bin.part, f.bin.part.part and so on, of these sizes.
-func (tr *trial) chain(sizes ...int64) (names []string) {
+// servePartChain serves f.bin, f.bin.part, f.bin.part.part and so on with these sizes, and
+// returns the names.
+func (tr *testRun) servePartChain(sizes ...int64) (names []string) {
 	for i, size := range sizes {
 		names = append(names, "f.bin"+strings.Repeat(".part", i))
-		tr.put(names[i], faultserver.NewFile(size, uint64(i+1)))
+		tr.putFile(names[i], faultserver.NewFile(size, uint64(i+1)))
 	}
 	return names
 }
 
-// hasFile checks that a file of the directory is f.
-func (tr *trial) hasFile(name string, f faultserver.File) {
+// wantFile checks that a file in the directory has the bytes of f.
+func (tr *testRun) wantFile(name string, f faultserver.File) {
 	tr.Helper()
-	if !isFile(filepath.Join(tr.dir, name), f) {
-		tr.Errorf("%s is not what is served", name)
+	if !hasContent(filepath.Join(tr.dir, name), f) {
+		tr.Errorf("%s does not have the served bytes", name)
 	}
 }
 
-// allThere checks that the files of a chain are there, and no others of that name.
-func (tr *trial) allThere(names []string) {
+// wantPartChain checks that exactly the files of the chain exist, each in its last version.
+func (tr *testRun) wantPartChain(names []string) {
 	tr.Helper()
 	for _, name := range names {
-		versions := tr.versions[name]
-		tr.hasFile(name, versions[len(versions)-1])
+		versions := tr.served[name]
+		tr.wantFile(name, versions[len(versions)-1])
 	}
 	if left, _ := filepath.Glob(filepath.Join(tr.dir, "f.bin*")); len(left) != len(names) {
-		tr.Errorf("left: %q", left)
+		tr.Errorf("got files %q, want %q", left, names)
 	}
 }
 
-// chained is a hazard of a list that names files and the names of their part files, in
-// both orders.
-func chained(name string, args []string, sizes ...int64) hazard {
-	return hazard{name: "names: a list with the names of part files, " + name, try: func(tr *trial) {
-		names := tr.chain(sizes...)
+// partNameList returns a hazard of a list that names a chain of part file names, first in
+// order and then in reverse. All files must be downloaded.
+func partNameList(name string, args []string, sizes ...int64) hazard {
+	return hazard{name: "names: a list that also names part files, " + name, run: func(tr *testRun) {
+		names := tr.servePartChain(sizes...)
 		for _, back := range []bool{false, true} {
 			var lines []string
 			for _, name := range names {
@@ -122,13 +123,13 @@ func chained(name string, args []string, sizes ...int64) hazard {
 				}
 			}
 			tr.srv.Set(faultserver.Rate(32 << 20))
-			list := tr.list(strings.Join(lines, "\n") + "\n")
-			tr.run(append([]string{"mirror", "--round-wait", "50ms", "-d", "."}, append(args, list)...)...).exits(0)
-			tr.allThere(names)
+			list := tr.writeURLList(strings.Join(lines, "\n") + "\n")
+			tr.runPawl(append([]string{"mirror", "--round-wait", "50ms", "-d", "."}, append(args, list)...)...).wantExit(0)
+			tr.wantPartChain(names)
 			for _, name := range names {
 				must(tr, os.Remove(filepath.Join(tr.dir, name)))
 			}
 		}
-		tr.met()
+		tr.markMet()
 	}}
 }

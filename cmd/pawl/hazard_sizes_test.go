@@ -12,80 +12,80 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// sizes are hazards of TestHazards: files, lists and codings that are larger than they may be.
+// sizes are files, lists and decoded bodies that exceed a limit.
 var sizes = []hazard{
-	{name: "limits: a file beyond --max-size", try: func(tr *trial) {
-		tr.serve(5 << 20)
-		tr.met()
-		tr.run("--max-size", "5000K", tr.url()).fails(7)
-		tr.absent("f.bin.part")
-		if n := tr.srv.Sent(); n > 4<<20 { // what was under way when the header came
-			tr.Errorf("%d bytes were sent", n)
+	{name: "limits: a file larger than --max-size", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
+		tr.markMet()
+		tr.runPawl("--max-size", "5000K", tr.fileURL()).wantFailure(7)
+		tr.wantAbsent("f.bin.part")
+		if n := tr.srv.Sent(); n > 4<<20 { // bytes in flight when pawl has read the header
+			tr.Errorf("%d bytes were sent, want at most 4 MiB", n)
 		}
-		tr.run("--max-size", "5M", tr.url()).good("f.bin", tr.versions["f.bin"][0])
+		tr.runPawl("--max-size", "5M", tr.fileURL()).wantDownloaded("f.bin", tr.served["f.bin"][0])
 	}},
-	{name: "limits: a file of unknown size beyond --max-size", try: func(tr *trial) {
-		f := tr.serve(5 << 20)
+	{name: "limits: a file of unknown size larger than --max-size", run: func(tr *testRun) {
+		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.NoLength)
-		tr.run("--max-size", "1M", tr.url()).fails(7)
-		tr.absent("f.bin.part")
-		tr.run("--max-size", "5M", tr.url()).good("f.bin", f)
+		tr.runPawl("--max-size", "1M", tr.fileURL()).wantFailure(7)
+		tr.wantAbsent("f.bin.part")
+		tr.runPawl("--max-size", "5M", tr.fileURL()).wantDownloaded("f.bin", f)
 	}},
-	{name: "limits: a stream beyond --max-size", try: func(tr *trial) {
-		tr.serve(5 << 20)
+	{name: "limits: a stream larger than --max-size", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.NoLength)
-		o := tr.run("--max-size", "1M", "-o", "-", tr.url())
-		o.fails(7)
+		o := tr.runPawl("--max-size", "1M", "-o", "-", tr.fileURL())
+		o.wantFailure(7)
 		if len(o.stdout) > 2<<20 {
-			tr.Errorf("%d bytes were written", len(o.stdout))
+			tr.Errorf("%d bytes were written, want at most 2 MiB", len(o.stdout))
 		}
 	}},
-	{name: "limits: files of a list beyond --max-size", try: func(tr *trial) {
-		f := tr.put("g.bin", faultserver.NewFile(5000, 7))
-		h := tr.put("h.bin", faultserver.NewFile(6000, 8))
-		tr.serve(5 << 20)
-		tr.writeList("list", tr.url(), tr.srv.URL+"/h.bin", tr.srv.URL+"/g.bin")
-		tr.met()
-		o := tr.run("mirror", "--max-size", "5500", "--tries", "2", "list")
-		o.fails(7)
-		if !isFile(filepath.Join(tr.dir, "g.bin"), f) || isFile(filepath.Join(tr.dir, "h.bin"), h) {
-			tr.Errorf("g.bin must be there, and h.bin must not")
+	{name: "limits: files of a list larger than --max-size", run: func(tr *testRun) {
+		f := tr.putFile("g.bin", faultserver.NewFile(5000, 7))
+		h := tr.putFile("h.bin", faultserver.NewFile(6000, 8))
+		tr.serveFile(5 << 20)
+		tr.writeList("list", tr.fileURL(), tr.srv.URL+"/h.bin", tr.srv.URL+"/g.bin")
+		tr.markMet()
+		o := tr.runPawl("mirror", "--max-size", "5500", "--tries", "2", "list")
+		o.wantFailure(7)
+		if !hasContent(filepath.Join(tr.dir, "g.bin"), f) || hasContent(filepath.Join(tr.dir, "h.bin"), h) {
+			tr.Errorf("g.bin is not downloaded, or h.bin is")
 		}
-		tr.absent("f.bin.part")
+		tr.wantAbsent("f.bin.part")
 	}},
-	{name: "limits: resume with --max-size keeps what is held", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
-		tr.interrupt()
-		tr.run("resume", "--max-size", "1M").fails(7)
-		tr.kept()
-		tr.met()
-		tr.run("resume").good("f.bin", f)
+	{name: "limits: resume with --max-size keeps the held bytes", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
+		tr.killHalfway()
+		tr.runPawl("resume", "--max-size", "1M").wantFailure(7)
+		tr.wantPartKept()
+		tr.markMet()
+		tr.runPawl("resume").wantDownloaded("f.bin", f)
 	}},
-	{name: "limits: an endless list", try: func(tr *trial) {
-		f := tr.put("g.bin", faultserver.NewFile(5000, 7))
+	{name: "limits: an endless list", run: func(tr *testRun) {
+		f := tr.putFile("g.bin", faultserver.NewFile(5000, 7))
 		tr.srv.Set(endlessAt("/list", "http://h.invalid/x\n"))
 		tr.writeList("good", tr.srv.URL+"/g.bin")
-		tr.met()
-		o := tr.run("mirror", "--max-list-size", "4M", tr.srv.URL+"/list", "good")
-		o.fails(2)
-		o.says("--max-list-size")
-		if !isFile(filepath.Join(tr.dir, "g.bin"), f) {
-			tr.Errorf("the other list was not fetched")
+		tr.markMet()
+		o := tr.runPawl("mirror", "--max-list-size", "4M", tr.srv.URL+"/list", "good")
+		o.wantFailure(2)
+		o.wantStderr("--max-list-size")
+		if !hasContent(filepath.Join(tr.dir, "g.bin"), f) {
+			tr.Errorf("the file of the other list was not downloaded")
 		}
 		if n := tr.stateSize(); n > 1<<20 {
-			tr.Errorf("%d bytes of state", n)
+			tr.Errorf("the state has %d bytes, want at most 1 MiB", n)
 		}
 	}},
-	{name: "limits: an endless checksum file", try: func(tr *trial) {
-		tr.serve(5000)
+	{name: "limits: an endless checksum file", run: func(tr *testRun) {
+		tr.serveFile(5000)
 		tr.srv.Set(endlessAt("/SUMS", strings.Repeat("0", 64)+"  x\n"))
-		tr.met()
-		tr.run("--max-list-size", "4M", "--checksums", tr.srv.URL+"/SUMS", tr.url()).fails(2)
+		tr.markMet()
+		tr.runPawl("--max-list-size", "4M", "--checksums", tr.srv.URL+"/SUMS", tr.fileURL()).wantFailure(2)
 		if n := tr.stateSize(); n > 1<<20 {
-			tr.Errorf("%d bytes of state", n)
+			tr.Errorf("the state has %d bytes, want at most 1 MiB", n)
 		}
 	}},
-	{name: "limits: a list of gzip that unfolds a thousandfold", try: func(tr *trial) {
+	{name: "limits: a gzip list that expands a thousandfold", run: func(tr *testRun) {
 		out, err := os.Create(filepath.Join(tr.dir, "list"))
 		if err != nil {
 			tr.Fatal(err)
@@ -94,43 +94,43 @@ var sizes = []hazard{
 		io.CopyN(z, repeatedText("# nothing\n"), 128<<20)
 		z.Close()
 		out.Close()
-		tr.met()
-		o := tr.run("mirror", "--max-list-size", "1M", "list")
-		o.fails(2)
-		o.says("--max-list-size")
-		tr.run("mirror", "--max-list-size", "2M", "list").exits(0)
+		tr.markMet()
+		o := tr.runPawl("mirror", "--max-list-size", "1M", "list")
+		o.wantFailure(2)
+		o.wantStderr("--max-list-size")
+		tr.runPawl("mirror", "--max-list-size", "2M", "list").wantExit(0)
 	}},
-	{name: "limits: gzip that unfolds a thousandfold", try: func(tr *trial) {
+	{name: "limits: gzip that expands a thousandfold", run: func(tr *testRun) {
 		if raceEnabled {
 			tr.Skip("a GiB takes too long under the race detector")
 		}
 		tr.srv.Set(bombAt("/f.bin"))
-		tr.met()
-		o := tr.run()
-		o.fails(7)
-		tr.absent("f.bin.part")
+		tr.markMet()
+		o := tr.runPawl()
+		o.wantFailure(7)
+		tr.wantAbsent("f.bin.part")
 	}},
-	{name: "limits: gzip beyond --max-size", try: func(tr *trial) {
+	{name: "limits: gzip larger than --max-size", run: func(tr *testRun) {
 		tr.srv.Set(bombAt("/f.bin"))
-		tr.met()
-		tr.run("--max-size", "10M", tr.url()).fails(7)
-		tr.absent("f.bin.part")
+		tr.markMet()
+		tr.runPawl("--max-size", "10M", tr.fileURL()).wantFailure(7)
+		tr.wantAbsent("f.bin.part")
 	}},
 }
 
-// repeatedText is a text without end.
+// repeatedText is a reader that repeats a text without end.
 type repeatedText string
 
 func (t repeatedText) Read(p []byte) (int, error) {
-	n := copy(p, t) // all of p, even if it is short
+	n := copy(p, t) // fills p if it is shorter than t
 	for n+len(t) <= len(p) {
 		n += copy(p[n:], t)
 	}
 	return n, nil
 }
 
-// at serves what serve writes at a path, and everything else as before.
-func at(path string, serve http.HandlerFunc) faultserver.Fault {
+// handleAt calls serve for requests for path and passes on all others.
+func handleAt(path string, serve http.HandlerFunc) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == path {
@@ -142,14 +142,14 @@ func at(path string, serve http.HandlerFunc) faultserver.Fault {
 	}
 }
 
-// endlessAt serves a text without end.
+// endlessAt serves text, repeated without end, at path.
 func endlessAt(path, text string) faultserver.Fault {
-	return at(path, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, repeatedText(text)) })
+	return handleAt(path, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, repeatedText(text)) })
 }
 
-// bombAt serves a gzip coding of zeros without end.
+// bombAt serves 8 GiB of zeros in a gzip coding at path, about a thousandth of that size.
 func bombAt(path string) faultserver.Fault {
-	return at(path, func(w http.ResponseWriter, r *http.Request) {
+	return handleAt(path, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z := gzip.NewWriter(w)
 		zeros := make([]byte, 1<<20)
@@ -161,16 +161,16 @@ func bombAt(path string) faultserver.Fault {
 	})
 }
 
-// absent checks that a file of the trial's directory is not there.
-func (tr *trial) absent(name string) {
+// wantAbsent checks that a file of the directory does not exist.
+func (tr *testRun) wantAbsent(name string) {
 	tr.Helper()
 	if _, err := os.Lstat(filepath.Join(tr.dir, name)); err == nil {
-		tr.Errorf("%s is there", name)
+		tr.Errorf("%s exists", name)
 	}
 }
 
-// stateSize returns the bytes of all files of the state directory.
-func (tr *trial) stateSize() (n int64) {
+// stateSize returns the total size in bytes of all files in the state directory.
+func (tr *testRun) stateSize() (n int64) {
 	tr.Helper()
 	err := filepath.Walk(filepath.Join(tr.dir, "state"), func(_ string, info os.FileInfo, err error) error {
 		if err == nil && info.Mode().IsRegular() {

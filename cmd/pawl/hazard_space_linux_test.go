@@ -12,101 +12,102 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// space are hazards of TestHazards: servers that claim the disk, and --min-free.
+// space are servers that announce a file as large as the disk, and --min-free.
 var space = []hazard{
-	claim("one byte", 1, nil),
-	claim("one megabyte", 1<<20, nil),
-	claim("no byte", 0, nil),
-	claim("one byte, and a signal", 1, func(r *running) { r.end(syscall.SIGTERM) }),
-	{name: "disks: a claim of a killed download is given back", try: func(tr *trial) {
-		f := tr.serve(128 << 20)
-		tr.killHolding(24 << 20)
+	claimsDisk("one byte", 1, nil),
+	claimsDisk("one megabyte", 1<<20, nil),
+	claimsDisk("no byte", 0, nil),
+	claimsDisk("one byte, and a signal", 1, func(r *pawlProcess) { r.signalAndWait(syscall.SIGTERM) }),
+	{name: "disks: the space of a killed download is released", run: func(tr *testRun) {
+		f := tr.serveFile(128 << 20)
+		tr.killOnceHeld(24 << 20)
 		tr.srv.Set(faultserver.Status(404, 0))
-		tr.run().fails(8)
-		if n, most := tr.taken(), tr.heldLen()+8<<20; n > most+most {
-			tr.Errorf("%d bytes are allocated", n)
+		tr.runPawl().wantFailure(8)
+		if n, most := tr.allocatedBytes(), tr.heldBytes()+8<<20; n > most+most {
+			tr.Errorf("%d bytes are allocated, want at most %d", n, most+most)
 		}
 		tr.srv.Set(faultserver.Rate(64 << 20))
 		tr.signalAt(8<<20, syscall.SIGTERM)
-		if n, held := tr.taken(), tr.heldLen(); n > held+2<<20 {
+		if n, held := tr.allocatedBytes(), tr.heldBytes(); n > held+2<<20 {
 			tr.Errorf("%d bytes are allocated, %d are held", n, held)
 		}
 		tr.srv.Set()
 		sent := tr.srv.Sent()
-		o := tr.run()
-		o.good("f.bin", f)
+		o := tr.runPawl()
+		o.wantDownloaded("f.bin", f)
 		if sent = tr.srv.Sent() - sent; sent > 112<<20 {
-			tr.Errorf("%d bytes were sent, so that what was held was not trusted", sent)
+			tr.Errorf("%d bytes were sent, want at most 112 MiB, because the held bytes are good", sent)
 		}
-		tr.met()
+		tr.markMet()
 	}},
-	{name: "disks: --min-free, and the file would leave less", try: func(tr *trial) {
-		tr.onDisk("size=32m")
-		f := tr.serve(24 << 20)
-		o := tr.run("--min-free", "16M", tr.url())
-		o.refuses(9)
-		o.fails(9)
-		o.tells("must stay free")
-		tr.noPart()
+	{name: "disks: --min-free, the file would leave less", run: func(tr *testRun) {
+		tr.useOwnDisk("size=32m")
+		f := tr.serveFile(24 << 20)
+		o := tr.runPawl("--min-free", "16M", tr.fileURL())
+		o.wantRefusal(9)
+		o.wantFailure(9)
+		o.wantStderrAny("must stay free")
+		tr.wantNoPartFiles()
 		if sent := tr.srv.Sent(); sent > 5<<20 {
-			tr.Errorf("%d bytes were sent before it was told", sent)
+			tr.Errorf("%d bytes were sent before pawl reported it, want at most 5 MiB", sent)
 		}
-		tr.run("--min-free", "4M", tr.url()).good("f.bin", f)
-		tr.met()
+		tr.runPawl("--min-free", "4M", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.markMet()
 	}},
-	{name: "disks: --min-free, and it is less already", try: func(tr *trial) {
-		tr.onDisk("size=8m")
-		tr.serve(1 << 20)
+	{name: "disks: --min-free, already less", run: func(tr *testRun) {
+		tr.useOwnDisk("size=8m")
+		tr.serveFile(1 << 20)
 		tr.srv.Set(faultserver.NoLength)
-		tr.run("--min-free", "16M", tr.url()).fails(9)
-		tr.noPart()
-		small := tr.list(tr.url() + "\n")
-		tr.put("f.bin", faultserver.NewFile(1000, 3))
+		tr.runPawl("--min-free", "16M", tr.fileURL()).wantFailure(9)
+		tr.wantNoPartFiles()
+		small := tr.writeURLList(tr.fileURL() + "\n")
+		tr.putFile("f.bin", faultserver.NewFile(1000, 3))
 		tr.srv.Set()
-		tr.run("mirror", "--min-free", "16M", "-d", ".", small).exits(9)
-		tr.noPart()
-		tr.run("mirror", "--min-free", "1M", "-d", ".", small).exits(0)
-		tr.met()
+		tr.runPawl("mirror", "--min-free", "16M", "-d", ".", small).wantExit(9)
+		tr.wantNoPartFiles()
+		tr.runPawl("mirror", "--min-free", "1M", "-d", ".", small).wantExit(0)
+		tr.markMet()
 	}},
-	{name: "disks: --min-free, the length unknown", try: func(tr *trial) {
-		tr.onDisk("size=48m")
-		f := tr.serve(32 << 20)
+	{name: "disks: --min-free, unknown length", run: func(tr *testRun) {
+		tr.useOwnDisk("size=48m")
+		f := tr.serveFile(32 << 20)
 		tr.srv.Set(faultserver.NoLength, faultserver.Rate(16<<20))
-		tr.run("--min-free", "24M", tr.url()).full()
-		if n := tr.taken(); n < 16<<20 || n > 28<<20 {
-			tr.Errorf("%d bytes are kept", n)
+		tr.runPawl("--min-free", "24M", tr.fileURL()).wantDiskFull()
+		if n := tr.allocatedBytes(); n < 16<<20 || n > 28<<20 {
+			tr.Errorf("%d bytes are kept, want 16 to 28 MiB", n)
 		}
 		tr.srv.Set()
-		tr.run("--min-free", "8M", tr.url()).good("f.bin", f)
-		tr.met()
+		tr.runPawl("--min-free", "8M", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.markMet()
 	}},
-	{name: "disks: --min-free, and others fill the disk in mid-run", try: func(tr *trial) {
-		tr.onDisk("size=48m")
-		f := tr.serve(24 << 20)
+	{name: "disks: --min-free, others fill the disk during the run", run: func(tr *testRun) {
+		tr.useOwnDisk("size=48m")
+		f := tr.serveFile(24 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		tr.at(6<<20, func(*running) { tr.write(filepath.Join(tr.dir, "mine"), make([]byte, 32<<20)) }, "--min-free", "16M", tr.url()).full()
+		tr.runAndDoPaused(6<<20, func(*pawlProcess) { tr.writeFile(filepath.Join(tr.dir, "mine"), make([]byte, 32<<20)) }, "--min-free", "16M", tr.fileURL()).wantDiskFull()
 		tr.srv.Set()
 		must(tr, os.Remove(filepath.Join(tr.dir, "mine")))
-		tr.run("resume", "--min-free", "16M").exits(0)
-		tr.hasFile("f.bin", f)
-		tr.overhead(1.3)
-		tr.met()
+		tr.runPawl("resume", "--min-free", "16M").wantExit(0)
+		tr.wantFile("f.bin", f)
+		tr.wantSentRatio(1.3)
+		tr.markMet()
 	}},
 }
 
-// taken returns how many bytes of the disk the part file takes.
-func (tr *trial) taken() int64 {
+// allocatedBytes returns how many bytes on disk are allocated to the part file.
+func (tr *testRun) allocatedBytes() int64 {
 	tr.Helper()
 	info, err := os.Lstat(tr.partPath())
 	must(tr, err)
 	return info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
-// claim is a hazard of a server that announces 98 % of the free space, sends so many
-// bytes, and closes the connection; with end it waits until they are on record. When the
-// program has ended the file must not take the disk.
-func claim(name string, sends int, end func(*running)) hazard {
-	return hazard{name: "disks: a server claims the disk and sends " + name, try: func(tr *trial) {
+// claimsDisk returns a hazard of a server that announces a file of 98 % of the free space,
+// sends a few bytes and closes the connection. If end is not nil the server stays silent
+// instead, and end is called once the bytes are recorded. When pawl has ended, the space on
+// disk must be free again.
+func claimsDisk(name string, sends int, end func(*pawlProcess)) hazard {
+	return hazard{name: "disks: a server announces most of the disk and sends " + name, run: func(tr *testRun) {
 		var st syscall.Statfs_t
 		must(tr, syscall.Statfs(tr.dir, &st))
 		size := int64(st.Bavail) * st.Bsize / 100 * 98
@@ -124,11 +125,11 @@ func claim(name string, sends int, end func(*running)) hazard {
 			panic(http.ErrAbortHandler)
 		}))
 		defer srv.Close()
-		r := tr.start("--tries", "2", srv.URL+"/f.bin")
+		r := tr.startPawl("--tries", "2", srv.URL+"/f.bin")
 		if end != nil {
 			<-sent
 			for range 1000 {
-				if tr.heldLen() > 0 {
+				if tr.heldBytes() > 0 {
 					break
 				}
 				time.Sleep(5 * time.Millisecond)
@@ -136,11 +137,11 @@ func claim(name string, sends int, end func(*running)) hazard {
 			go end(r)
 		}
 		if o := r.wait(); o.code == 0 {
-			tr.Errorf("exit 0")
+			tr.Errorf("exit 0, want a failure")
 		}
-		if exists(tr.partPath()) && tr.taken() > int64(sends)+1<<20 {
-			tr.Errorf("%d bytes are allocated", tr.taken())
+		if exists(tr.partPath()) && tr.allocatedBytes() > int64(sends)+1<<20 {
+			tr.Errorf("%d bytes are allocated, want at most 1 MiB more than the %d that were sent", tr.allocatedBytes(), sends)
 		}
-		tr.met()
+		tr.markMet()
 	}}
 }

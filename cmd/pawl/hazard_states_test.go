@@ -16,144 +16,144 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// states are hazards of TestHazards: what happens to the state file, and how
-// processes share it.
-var states = slices.Concat(spoiled, searched, shared, linuxStates)
+// states are damaged state files, and processes that share a state file.
+var states = slices.Concat(damagedStates, scannedDamage, sharedStates, linuxStates)
 
-// spoil is a hazard of a state file that is useless after a kill: it is set
-// aside, where that is sure to be needed, a new one is begun, and the file is fetched.
-func spoil(name string, aside bool, do func(tr *trial, path string)) hazard {
-	return hazard{name: name, try: func(tr *trial) {
-		f := tr.serve(8 << 20)
-		tr.killHolding(3 << 20)
+// damagedState returns a hazard in which do damages the state file after a kill. pawl must
+// download the file. If aside is set, it must also rename the damaged state file and warn.
+func damagedState(name string, aside bool, do func(tr *testRun, path string)) hazard {
+	return hazard{name: name, run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		tr.killOnceHeld(3 << 20)
 		do(tr, tr.statePath())
 		spoiled, _ := os.ReadFile(tr.statePath())
-		o := tr.run()
-		o.good("f.bin", f)
-		o.clear()
+		o := tr.runPawl()
+		o.wantDownloaded("f.bin", f)
+		o.wantNoCrash()
 		if aside {
-			o.tells("the state file was damaged")
+			o.wantStderrAny("the state file was damaged")
 			kept, _ := filepath.Glob(tr.statePath() + ".*")
-			if !slices.ContainsFunc(kept, func(path string) bool { return same(path, spoiled) }) {
+			if !slices.ContainsFunc(kept, func(path string) bool { return fileEquals(path, spoiled) }) {
 				tr.Errorf("the damaged state file was not kept: %q", kept)
 			}
 		}
-		tr.run().good("f.bin", f)
-		tr.overhead(2.1)
-		tr.met()
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.wantSentRatio(2.1)
+		tr.markMet()
 	}}
 }
 
-// spoiled are hazards of the state file between two runs.
-var spoiled = []hazard{
-	spoil("states: cut to half", false, func(tr *trial, path string) { must(tr, os.Truncate(path, int64(len(tr.read(path))/2))) }),
-	spoil("states: cut to one byte", true, func(tr *trial, path string) { must(tr, os.Truncate(path, 1)) }),
-	spoil("states: cut to one page", true, func(tr *trial, path string) { must(tr, os.Truncate(path, 4096)) }),
-	spoil("states: emptied", true, func(tr *trial, path string) { must(tr, os.Truncate(path, 0)) }),
-	spoil("states: zeroed", true, func(tr *trial, path string) { tr.write(path, make([]byte, len(tr.read(path)))) }),
-	spoil("states: random bytes", true, func(tr *trial, path string) { tr.write(path, tr.random(int64(len(tr.read(path))))) }),
-	spoil("states: replaced by text", true, func(tr *trial, path string) { tr.write(path, []byte("<html>no\n")) }),
-	spoil("states: replaced by long text", true, func(tr *trial, path string) { tr.write(path, bytes.Repeat([]byte("no\n"), 30000)) }),
-	spoil("states: deleted", false, func(tr *trial, path string) { must(tr, os.Remove(path)) }),
-	spoil("states: directory deleted", false, func(tr *trial, path string) { must(tr, os.RemoveAll(filepath.Dir(path))) }),
-	{name: "states: of a newer version", try: func(tr *trial) {
-		f := tr.serve(8 << 20)
-		tr.killHolding(3 << 20)
-		old := tr.read(tr.statePath())
+// damagedStates are changes of the state file between two runs, and during one.
+var damagedStates = []hazard{
+	damagedState("states: truncated to half", false, func(tr *testRun, path string) { must(tr, os.Truncate(path, int64(len(tr.readFile(path))/2))) }),
+	damagedState("states: truncated to one byte", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 1)) }),
+	damagedState("states: truncated to one page", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 4096)) }),
+	damagedState("states: emptied", true, func(tr *testRun, path string) { must(tr, os.Truncate(path, 0)) }),
+	damagedState("states: zeroed", true, func(tr *testRun, path string) { tr.writeFile(path, make([]byte, len(tr.readFile(path)))) }),
+	damagedState("states: random bytes", true, func(tr *testRun, path string) { tr.writeFile(path, tr.randomBytes(int64(len(tr.readFile(path))))) }),
+	damagedState("states: replaced by text", true, func(tr *testRun, path string) { tr.writeFile(path, []byte("<html>no\n")) }),
+	damagedState("states: replaced by long text", true, func(tr *testRun, path string) { tr.writeFile(path, bytes.Repeat([]byte("no\n"), 30000)) }),
+	damagedState("states: deleted", false, func(tr *testRun, path string) { must(tr, os.Remove(path)) }),
+	damagedState("states: directory deleted", false, func(tr *testRun, path string) { must(tr, os.RemoveAll(filepath.Dir(path))) }),
+	{name: "states: from a newer version", run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		tr.killOnceHeld(3 << 20)
+		old := tr.readFile(tr.statePath())
 		newer := regexp.MustCompile(`version\d`).ReplaceAll(old, []byte("version9")) // no page has a checksum
 		if bytes.Equal(old, newer) {
-			tr.Fatal("no version was found")
+			tr.Fatal("the state file contains no version")
 		}
-		tr.write(tr.statePath(), newer)
-		refusesState(tr, tr.statePath())
-		tr.write(tr.statePath(), old)
-		tr.run().good("f.bin", f)
-		tr.overhead(1.25)
+		tr.writeFile(tr.statePath(), newer)
+		wantStateRefused(tr, tr.statePath())
+		tr.writeFile(tr.statePath(), old)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.wantSentRatio(1.25)
 	}},
-	{name: "states: replaced by a directory", try: func(tr *trial) {
-		f := tr.serve(8 << 20)
-		tr.killHolding(3 << 20)
+	{name: "states: replaced by a directory", run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		tr.killOnceHeld(3 << 20)
 		must(tr, os.Remove(tr.statePath()))
 		must(tr, os.Mkdir(tr.statePath(), 0o700))
-		tr.write(filepath.Join(tr.statePath(), "inside"), []byte("mine"))
-		refusesState(tr, tr.statePath())
+		tr.writeFile(filepath.Join(tr.statePath(), "inside"), []byte("mine"))
+		wantStateRefused(tr, tr.statePath())
 		must(tr, os.RemoveAll(tr.statePath()))
-		tr.run().good("f.bin", f)
+		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "states: directory is a file", try: func(tr *trial) {
-		f := tr.serve(8 << 20)
+	{name: "states: directory is a file", run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
 		dir := filepath.Dir(tr.statePath())
 		must(tr, os.MkdirAll(filepath.Dir(dir), 0o700))
-		tr.write(dir, []byte("mine"))
-		refusesState(tr, dir)
+		tr.writeFile(dir, []byte("mine"))
+		wantStateRefused(tr, dir)
 		must(tr, os.Remove(dir))
-		tr.run().good("f.bin", f)
+		tr.runPawl().wantDownloaded("f.bin", f)
 	}},
-	{name: "states: times in the future", try: func(tr *trial) { // as if the clock had been set back
-		f := tr.serve(16 << 20)
-		tr.killHolding(4 << 20)
-		tr.write(tr.statePath(), inTheFuture(tr.read(tr.statePath())))
+	{name: "states: times in the future", run: func(tr *testRun) { // like a clock that has been set back
+		f := tr.serveFile(16 << 20)
+		tr.killOnceHeld(4 << 20)
+		tr.writeFile(tr.statePath(), moveTimesToFuture(tr.readFile(tr.statePath())))
 		must(tr, os.Chtimes(tr.partPath(), time.Time{}, time.Now().AddDate(10, 0, 0)))
-		o := tr.run()
-		o.good("f.bin", f)
+		o := tr.runPawl()
+		o.wantDownloaded("f.bin", f)
 		if bytes.Contains([]byte(o.stderr), []byte("-")) {
-			tr.Errorf("a negative time was told")
+			tr.Errorf("stderr contains a minus sign, perhaps of a negative time")
 		}
-		tr.run().good("f.bin", f)
-		tr.overhead(1.25)
-		tr.met()
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.wantSentRatio(1.25)
+		tr.markMet()
 	}},
-	{name: "states: deleted in mid-run", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
+	{name: "states: deleted during the run", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.at(6<<20, func(*running) { os.Remove(tr.statePath()) })
+		o := tr.runAndDoPaused(6<<20, func(*pawlProcess) { os.Remove(tr.statePath()) })
 		tr.srv.Set()
-		o.sound(f)
-		tr.unsaid()
-		tr.met()
+		o.wantRecovery(f)
+		tr.dropResults()
+		tr.markMet()
 	}},
-	{name: "states: directory deleted in mid-run", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
+	{name: "states: directory deleted during the run", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.at(6<<20, func(*running) { os.RemoveAll(filepath.Dir(tr.statePath())) })
+		o := tr.runAndDoPaused(6<<20, func(*pawlProcess) { os.RemoveAll(filepath.Dir(tr.statePath())) })
 		tr.srv.Set()
-		o.sound(f)
-		tr.unsaid()
-		tr.met()
+		o.wantRecovery(f)
+		tr.dropResults()
+		tr.markMet()
 	}},
-	{name: "states: cut in mid-run", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
+	{name: "states: truncated during the run", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.at(6<<20, func(*running) { os.Truncate(tr.statePath(), 9000) })
+		o := tr.runAndDoPaused(6<<20, func(*pawlProcess) { os.Truncate(tr.statePath(), 9000) })
 		tr.srv.Set()
-		o.sound(f)
-		tr.unsaid()
-		tr.met()
+		o.wantRecovery(f)
+		tr.dropResults()
+		tr.markMet()
 	}},
 }
 
-// refusesState checks that the program refuses to run, at once and without a
-// request, and leaves path as it is.
-func refusesState(tr *trial, path string) {
+// wantStateRefused checks that pawl refuses to run, at once and without a request, and leaves
+// path as it is.
+func wantStateRefused(tr *testRun, path string) {
 	tr.Helper()
 	check, requests := tr.untouched(path, tr.partPath()), len(tr.srv.Requests())
-	o := tr.run()
-	o.fails(3)
-	o.refuses(3)
+	o := tr.runPawl()
+	o.wantFailure(3)
+	o.wantRefusal(3)
 	check()
 	if len(tr.srv.Requests()) != requests {
-		tr.Errorf("a request was made")
+		tr.Errorf("pawl sent a request")
 	}
-	tr.met()
+	tr.markMet()
 }
 
-// rounds gets f.bin partly, and then, as often as told, has do damage what is
-// left and runs the program, and runs it once more.
-func rounds(tr *trial, n func(size int64) int, do func(i int, size int64) (what string)) {
+// damageRepeatedly downloads a part of f.bin once. Then, as often as n returns for the size
+// of the state file, it restores state and part file, calls do to damage them, and checks
+// that pawl recovers. do returns a description for the log.
+func damageRepeatedly(tr *testRun, n func(size int64) int, do func(i int, size int64) (what string)) {
 	tr.Helper()
-	f := tr.serve(4<<20 + 12345)
-	tr.killHolding(2 << 20)
-	state, part := tr.read(tr.statePath()), tr.read(tr.partPath())
+	f := tr.serveFile(4<<20 + 12345)
+	tr.killOnceHeld(2 << 20)
+	state, part := tr.readFile(tr.statePath()), tr.readFile(tr.partPath())
 	info, err := os.Stat(tr.partPath())
 	must(tr, err)
 	for i := range n(int64(len(state))) {
@@ -163,100 +163,100 @@ func rounds(tr *trial, n func(size int64) int, do func(i int, size int64) (what 
 			must(tr, os.Remove(path))
 		}
 		must(tr, os.MkdirAll(filepath.Dir(tr.statePath()), 0o700))
-		tr.write(tr.statePath(), state)
-		tr.write(tr.partPath(), part)
+		tr.writeFile(tr.statePath(), state)
+		tr.writeFile(tr.partPath(), part)
 		must(tr, os.Chtimes(tr.partPath(), time.Time{}, info.ModTime()))
 		tr.Logf("round %d: %s", i, do(i, int64(len(state))))
-		tr.run().sound(f)
+		tr.runPawl().wantRecovery(f)
 	}
-	tr.unsaid()
-	tr.met()
+	tr.dropResults()
+	tr.markMet()
 }
 
-// searched are hazards that try many places.
-var searched = []hazard{
-	{name: "states: each page zeroed", try: func(tr *trial) {
-		rounds(tr, func(size int64) int { return int(size / 4096) }, func(i int, _ int64) string {
-			tr.overwrite(tr.statePath(), make([]byte, 4096), int64(i)*4096)
+// scannedDamage are hazards that damage many places, one after another.
+var scannedDamage = []hazard{
+	{name: "states: each page zeroed", run: func(tr *testRun) {
+		damageRepeatedly(tr, func(size int64) int { return int(size / 4096) }, func(i int, _ int64) string {
+			tr.overwriteAt(tr.statePath(), make([]byte, 4096), int64(i)*4096)
 			return fmt.Sprintf("page %d", i)
 		})
 	}},
-	{name: "states: each page of random bytes", try: func(tr *trial) {
-		rounds(tr, func(size int64) int { return int(size / 4096) }, func(i int, _ int64) string {
-			tr.overwrite(tr.statePath(), tr.random(4096), int64(i)*4096)
+	{name: "states: each page of random bytes", run: func(tr *testRun) {
+		damageRepeatedly(tr, func(size int64) int { return int(size / 4096) }, func(i int, _ int64) string {
+			tr.overwriteAt(tr.statePath(), tr.randomBytes(4096), int64(i)*4096)
 			return fmt.Sprintf("page %d", i)
 		})
 	}},
-	{name: "states: one bit flipped", try: func(tr *trial) {
-		rounds(tr, func(int64) int { return 40 }, func(i int, size int64) string {
-			data, at := tr.read(tr.statePath()), tr.rand.Int64N(size)
-			for i%4 > 0 && data[at] == 0 { // mostly where there is something
+	{name: "states: one bit flipped", run: func(tr *testRun) {
+		damageRepeatedly(tr, func(int64) int { return 40 }, func(i int, size int64) string {
+			data, at := tr.readFile(tr.statePath()), tr.rand.Int64N(size)
+			for i%4 > 0 && data[at] == 0 { // three of four times in a byte that is not zero
 				at = tr.rand.Int64N(size)
 			}
-			tr.flip(tr.statePath(), at)
+			tr.flipBit(tr.statePath(), at)
 			return fmt.Sprintf("a bit of byte %d of the state file", at)
 		})
 	}},
-	{name: "states: one bit flipped in the part file", try: func(tr *trial) {
-		rounds(tr, func(int64) int { return 10 }, func(int, int64) string {
-			at := tr.somewhere(tr.held(), 1)
-			tr.flip(tr.partPath(), at)
+	{name: "states: one bit flipped in the part file", run: func(tr *testRun) {
+		damageRepeatedly(tr, func(int64) int { return 10 }, func(int, int64) string {
+			at := tr.randomHeldOffset(tr.heldRanges(), 1)
+			tr.flipBit(tr.partPath(), at)
 			return fmt.Sprintf("a bit of byte %d of the part file", at)
 		})
 	}},
 }
 
-// shared are hazards of several processes.
-var shared = []hazard{
-	{name: "states: two processes for one file", try: func(tr *trial) {
-		f := tr.serve(8 << 20)
+// sharedStates are several processes with one state file.
+var sharedStates = []hazard{
+	{name: "states: two processes for one file", run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Rate(8 << 20))
-		first, second := tr.start(), tr.start()
+		first, second := tr.startPawl(), tr.startPawl()
 		a, b := first.wait(), second.wait()
 		if a.code > b.code {
 			a, b = b, a
 		}
-		a.good("f.bin", f)
+		a.wantDownloaded("f.bin", f)
 		if b.code != 3 {
-			tr.Errorf("exit %d of the other, want 3", b.code)
+			tr.Errorf("exit %d of the second process, want 3", b.code)
 		}
-		b.tells("another pawl")
-		b.clear()
-		tr.overhead(1.6) // the other may have asked, too
-		tr.met()
+		b.wantStderrAny("another pawl")
+		b.wantNoCrash()
+		tr.wantSentRatio(1.6) // the second process may have sent a request, too
+		tr.markMet()
 	}},
-	{name: "states: a second process later", try: func(tr *trial) {
-		f := tr.serve(8 << 20)
+	{name: "states: a second process for one file, later", run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Rate(8 << 20))
-		tr.at(3<<20, func(*running) {
-			o := tr.run()
-			if o.refuses(3); o.elapsed > soon(2*time.Second) {
-				tr.Errorf("it took %v", o.elapsed)
+		tr.runAndDoPaused(3<<20, func(*pawlProcess) {
+			o := tr.runPawl()
+			if o.wantRefusal(3); o.elapsed > withSlack(2*time.Second) {
+				tr.Errorf("the second process took %v, want at most 2 s", o.elapsed)
 			}
-		}).good("f.bin", f)
-		tr.overhead(1.05)
-		tr.met()
+		}).wantDownloaded("f.bin", f)
+		tr.wantSentRatio(1.05)
+		tr.markMet()
 	}},
-	{name: "states: eight processes on no state", try: func(tr *trial) { eight(tr) }},
-	{name: "states: eight processes on a state", try: func(tr *trial) {
-		f := tr.serve(1 << 20)
-		tr.run().good("f.bin", f)
-		eight(tr)
+	{name: "states: eight processes without a state", run: func(tr *testRun) { runEightProcesses(tr) }},
+	{name: "states: eight processes with a state", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		runEightProcesses(tr)
 	}},
-	{name: "states: eight processes on a damaged state", try: func(tr *trial) {
-		f := tr.serve(1 << 20)
-		tr.run().good("f.bin", f)
-		tr.write(tr.statePath(), []byte("no"))
-		eight(tr)
+	{name: "states: eight processes with a damaged state", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.writeFile(tr.statePath(), []byte("no"))
+		runEightProcesses(tr)
 	}},
-	{name: "states: eight processes, half of them killed", try: func(tr *trial) {
+	{name: "states: eight processes, half of them killed", run: func(tr *testRun) {
 		files := make(map[string]faultserver.File)
-		var all []*running
+		var all []*pawlProcess
 		tr.srv.Set(faultserver.Rate(48 << 20))
 		for i := range 8 {
 			name := fmt.Sprintf("%d.bin", i)
-			files[name] = tr.put(name, faultserver.NewFile(4<<20, tr.rand.Uint64N(1<<40)))
-			all = append(all, tr.start(tr.srv.URL+"/"+name))
+			files[name] = tr.putFile(name, faultserver.NewFile(4<<20, tr.rand.Uint64N(1<<40)))
+			all = append(all, tr.startPawl(tr.srv.URL+"/"+name))
 		}
 		tr.srv.WaitSent(12<<20, nil)
 		for _, r := range all[:4] {
@@ -266,58 +266,58 @@ var shared = []hazard{
 			r.wait()
 		}
 		for name, f := range files {
-			tr.run(tr.srv.URL+"/"+name).good(name, f)
+			tr.runPawl(tr.srv.URL+"/"+name).wantDownloaded(name, f)
 		}
-		tr.met()
+		tr.markMet()
 	}},
-	{name: "states: listed all the time", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
+	{name: "states: listed again and again", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(12 << 20))
 		lists := 0
-		tr.during(2<<20, func(r *running) {
+		tr.runAndDo(2<<20, func(r *pawlProcess) {
 			for ; ; lists++ {
 				select {
 				case <-r.exited:
 					return
 				default:
 				}
-				if out, err := tr.command([]string{"list", "--all"}).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("f.bin")) {
+				if out, err := tr.pawlCmd([]string{"list", "--all"}).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("f.bin")) {
 					tr.Errorf("pawl list: %v\n%s", err, out)
 					return
 				}
 			}
-		}).good("f.bin", f)
+		}).wantDownloaded("f.bin", f)
 		if lists == 0 {
-			tr.Errorf("it was not listed")
+			tr.Errorf("pawl list never ran during the download")
 		}
-		tr.overhead(1.05)
-		tr.met()
+		tr.wantSentRatio(1.05)
+		tr.markMet()
 	}},
 }
 
-// eight runs as many processes at once, each of which gets a file.
-func eight(tr *trial) {
+// runEightProcesses runs eight processes at once, each of which downloads a file of its own.
+func runEightProcesses(tr *testRun) {
 	tr.Helper()
-	var all []*running
+	var all []*pawlProcess
 	var files []faultserver.File
 	for i := range 8 {
 		name := fmt.Sprintf("%d.bin", i)
-		files = append(files, tr.put(name, faultserver.NewFile(2<<20, tr.rand.Uint64N(1<<40))))
-		all = append(all, tr.start(tr.srv.URL+"/"+name))
+		files = append(files, tr.putFile(name, faultserver.NewFile(2<<20, tr.rand.Uint64N(1<<40))))
+		all = append(all, tr.startPawl(tr.srv.URL+"/"+name))
 	}
 	for i, r := range all {
-		r.wait().good(fmt.Sprintf("%d.bin", i), files[i])
+		r.wait().wantDownloaded(fmt.Sprintf("%d.bin", i), files[i])
 	}
-	out, err := tr.command([]string{"list", "--all"}).Output()
+	out, err := tr.pawlCmd([]string{"list", "--all"}).Output()
 	if err != nil || bytes.Count(out, []byte(".bin")) < 8 {
-		tr.Errorf("pawl list does not have them all: %v\n%s", err, out)
+		tr.Errorf("pawl list does not show all eight files: %v\n%s", err, out)
 	}
-	tr.met()
+	tr.markMet()
 }
 
-// inTheFuture moves the times of all records in a state file to the year 2099. A
-// record is JSON, and a CRC-32C of it behind.
-func inTheFuture(state []byte) []byte {
+// moveTimesToFuture moves the times of all records in a state file to the year 2099, in
+// place. A record is JSON followed by its CRC-32C.
+func moveTimesToFuture(state []byte) []byte {
 	years := regexp.MustCompile(`((?:created|updated)":")20\d\d`)
 	for rest := state; ; {
 		i := bytes.Index(rest, []byte(`{"v":1,`))

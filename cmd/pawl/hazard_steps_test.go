@@ -8,53 +8,56 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// This file has steps that several groups of hazards have in common.
+// This file has steps that several groups of hazards share.
 
-// interruptUnder is interrupt with the faults, which stay, and slower, so that
-// little of what was sent is lost.
-func (tr *trial) interruptUnder(faults ...faultserver.Fault) {
+// killHalfwayUnder is killHalfway on a server with faults, which stay set afterwards. It
+// sends at half the rate, so that few of the sent bytes are lost by the kill.
+func (tr *testRun) killHalfwayUnder(faults ...faultserver.Fault) {
 	tr.Helper()
 	tr.srv.Set(append(slices.Clone(faults), faultserver.Rate(16<<20))...)
-	if o := tr.signalAt(tr.size/4+tr.rand.Int64N(tr.size/2), syscall.SIGKILL); o.code != -1 {
-		tr.Fatalf("exit %d before it was killed", o.code)
+	if o := tr.signalAt(tr.fileSize/4+tr.rand.Int64N(tr.fileSize/2), syscall.SIGKILL); o.code != -1 {
+		tr.Fatalf("exit %d before the kill", o.code)
 	}
 	tr.srv.Set(faults...)
 }
 
-// changing runs the program, calls do when 1 MiB of a body was sent, and then
-// cuts that. The hazard is met by whatever is asked for after that. At the pace
-// early that is the first body, before there is another connection.
-func (tr *trial) changing(do func(), pace faultserver.Fault, args ...string) outcome {
+// runWithChange runs pawl. When 1 MiB of a body has been sent it calls do, which changes
+// the server, and cuts that body. The hazard is met by any request after the change. At
+// the pace of firstConnRate the cut body is the first one, because pawl has not opened a
+// second connection by then.
+func (tr *testRun) runWithChange(do func(), pace faultserver.Fault, args ...string) runResult {
 	tr.Helper()
 	asked := make(chan int, 1)
 	tr.srv.Set(faultserver.CutAt(1<<20, func() {
 		do()
 		asked <- len(tr.srv.Requests())
 	}), pace)
-	o := tr.run(args...)
+	o := tr.runPawl(args...)
 	select {
 	case n := <-asked:
-		tr.meets(n, "after the change", func(faultserver.Request) bool { return true })
+		tr.wantRequest(n, "after the change", func(faultserver.Request) bool { return true })
 	default:
-		tr.Errorf("nothing has changed")
+		tr.Errorf("no body reached 1 MiB, so nothing has changed")
 	}
 	return o
 }
 
-func early() faultserver.Fault { return faultserver.Rate(32 << 20) }
+// firstConnRate limits the server so that it sends 1 MiB before pawl opens a second
+// connection. It is 32 MiB/s for all connections together.
+func firstConnRate() faultserver.Fault { return faultserver.Rate(32 << 20) }
 
-// meets says that the hazard was met if one of the requests but the first n is
-// as wanted; else it is an error.
-func (tr *trial) meets(n int, what string, wanted func(faultserver.Request) bool) {
+// wantRequest marks the hazard as met if a request after the first n matches wanted.
+// Otherwise the test fails. what completes the message "no request ...".
+func (tr *testRun) wantRequest(n int, what string, wanted func(faultserver.Request) bool) {
 	tr.Helper()
 	if all := tr.srv.Requests(); n < 0 || !slices.ContainsFunc(all[min(n, len(all)):], wanted) {
 		tr.Errorf("no request %s", what)
 		return
 	}
-	tr.met()
+	tr.markMet()
 }
 
-// beyondStart reports whether a part was asked for that is not the first.
-func beyondStart(r faultserver.Request) bool {
+// isLaterRange reports whether the request is for a range that does not start at byte 0.
+func isLaterRange(r faultserver.Request) bool {
 	return r.Range != "" && !strings.HasPrefix(r.Range, "bytes=0-")
 }

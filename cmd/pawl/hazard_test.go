@@ -22,39 +22,92 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// A hazard is one thing that goes wrong, in steps, and the one outcome that is
-// right then. Its steps drive the real program against a fault server of its own.
+// This file is the frame for the hazards, most of pawl's end-to-end tests.
 //
-//	go test ./cmd/pawl -run Hazards -v -count=1              prints the table
-//	go test ./cmd/pawl -run Hazards -v -count=1 -seed 7      in the order, and with the choices, of seed 7
-//	go test ./cmd/pawl -run Hazards/NAME -v                  tries one
-//	go test ./cmd/pawl -run Hazards -update                  writes testdata/errors.golden anew
+// # What a hazard is
+//
+// A hazard is one thing that can go wrong with a download, and the one way in which pawl
+// must end then. Examples: the server ignores Range, the disk becomes full, a kill -9
+// hits halfway, a name from the server leaves the directory. A hazard runs the real
+// program as a child process, against a fault server and in a directory of its own.
+//
+// # How the table works
+//
+// hazards concatenates the tables of all groups. Each group has a file of its own, named
+// hazard_GROUP_test.go, and its names begin with the group: "lies: ranges ignored".
+// TestHazards runs all of them in random order, several at once, and for each of them:
+//
+//  1. makes a testRun: a fault server, an empty directory, a random source;
+//  2. calls the hazard's run, whose steps set faults, start pawl and check its results;
+//  3. checks what must hold after every hazard: the hazard was met, and no file has its
+//     final name without being a whole version of the served file;
+//  4. compares the errors and hints that pawl printed with testdata/errors.golden.
+//
+// A hazard is met if a fault of the server has acted, as the server counts, or if the
+// steps have called markMet. Without this check a hazard that stopped happening, for
+// example because pawl now asks for another range, would pass forever.
+//
+// Random choices must come from testRun.rand, so that -seed repeats them.
+//
+// # How to add a hazard
+//
+// Add a row to the table of its group, and run it once with -update if pawl prints an
+// error in it. Name the row after the fault, in plain English; -run uses the name. A
+// complete row:
+//
+//	{name: "lies: ranges ignored on resume", run: func(tr *testRun) {
+//		f := tr.serveFile(16 << 20)              // 16 MiB of random bytes as /f.bin
+//		tr.killHalfway()                         // starts pawl, kills it about halfway
+//		tr.srv.Set(faultserver.NoRanges)         // from now on, each response is a 200
+//		tr.runPawl().wantDownloaded("f.bin", f)  // exit code 0, right bytes, no part file
+//		tr.wantSentRatio(2)                      // the server sent at most twice the size
+//	}},
+//
+// A hazard in which pawl must fail checks the exit code and what is kept:
+//
+//	tr.runPawl("--tries", "3", tr.fileURL()).wantFailure(4) // exit code 4, an error, no f.bin
+//	tr.wantPartKept()                                       // f.bin.part and its record exist
+//
+// If the fault is not one of the server's, call tr.markMet() once it has happened. If the
+// steps measure time, set runsAlone. If they need root or another system, call
+// requireOrSkip, or put the row into hazard_linux_test.go or hazard_unix_test.go. A new
+// table must be added to hazards; a new promise of the README to promises_test.go.
+//
+// # How to run them
+//
+//	go test ./cmd/pawl -run Hazards -v -count=1              prints the table of results
+//	go test ./cmd/pawl -run Hazards -v -count=1 -seed 7      repeats the order and choices of seed 7
+//	go test ./cmd/pawl -run Hazards/lies -v                  runs one group; a full name runs one hazard
+//	go test ./cmd/pawl -run Hazards -update                  rewrites testdata/errors.golden
+
+// A hazard is one row of the table.
 type hazard struct {
-	name  string // group: what goes wrong
-	alone bool   // it measures time, so nothing else may run
-	try   func(*trial)
+	name      string         // "group: fault", unique
+	runsAlone bool           // measures time, so no other hazard may run meanwhile
+	run       func(*testRun) // the steps
 }
 
-// hazards is the table. Each group has a file of its own.
+// hazards returns all rows.
 func hazards() []hazard {
 	return slices.Concat(lies, breaks, limits, changes, links, names, disks, states, signalHazards, codings, rangesRefused, silences, digests, evidence, origins, trickles, partNames, owners, space, treeLinks, sizes)
 }
 
 var (
-	seedFlag   = flag.Uint64("seed", 0, "seed of the order and the choices of the hazards; 0 for any")
-	updateFlag = flag.Bool("update", false, "write testdata/errors.golden anew")
+	seedFlag   = flag.Uint64("seed", 0, "seed for the order and the random choices of the hazards; 0 for a random one")
+	updateFlag = flag.Bool("update", false, "rewrite testdata/errors.golden")
 )
 
-// atOnce is how many hazards are tried at once. Most of them only wait, but not
-// under the race detector.
-func atOnce() int {
+// maxConcurrent returns how many hazards run at once. Most of them wait for a timer or a
+// slow server, so 6 do not disturb each other's time limits on two cores. Under the race
+// detector they need CPU time, and 3 are enough.
+func maxConcurrent() int {
 	if raceEnabled {
 		return 3
 	}
 	return 6
 }
 
-// TestHazards tries them all, in random order.
+// TestHazards runs all hazards in random order, the ones that run alone first.
 func TestHazards(t *testing.T) {
 	seed := *seedFlag
 	if seed == 0 {
@@ -63,213 +116,219 @@ func TestHazards(t *testing.T) {
 	t.Logf("seed %d", seed)
 	all := hazards()
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	slices.SortStableFunc(all, func(a, b hazard) int { // those first that measure time
-		if a.alone == b.alone {
+	slices.SortStableFunc(all, func(a, b hazard) int { // runsAlone first
+		if a.runsAlone == b.runsAlone {
 			return 0
-		} else if a.alone {
+		} else if a.runsAlone {
 			return -1
 		}
 		return 1
 	})
-	trials := make([]*trial, len(all))
+	runs := make([]*testRun, len(all))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, atOnce())
+	slots := make(chan struct{}, maxConcurrent())
 	for i, hz := range all {
 		slots <- struct{}{}
-		if hz.alone {
-			trials[i] = tryHazard(t, hz, seed)
+		if hz.runsAlone {
+			runs[i] = runHazard(t, hz, seed)
 			<-slots
 			continue
 		}
 		wg.Go(func() {
-			trials[i] = tryHazard(t, hz, seed)
+			runs[i] = runHazard(t, hz, seed)
 			<-slots
 		})
 	}
 	wg.Wait()
-	printTrials(t, trials)
-	checkGolden(t, trials)
+	printTable(t, runs)
+	checkGolden(t, runs)
 }
 
-// tryHazard tries one.
-func tryHazard(t *testing.T, hz hazard, seed uint64) *trial {
-	tr := &trial{hazard: hz}
+// runHazard runs one hazard as a subtest. The result has ran unset if -run excludes it.
+func runHazard(t *testing.T, hz hazard, seed uint64) *testRun {
+	tr := &testRun{hazard: hz}
 	begun := time.Now()
 	t.Run(hz.name, func(t *testing.T) {
 		tr.ran = true
-		tr.begin(t, seed)
+		tr.setUp(t, seed)
 		defer func() {
 			tr.failed, tr.skipped = t.Failed(), t.Skipped()
 			tr.elapsed = time.Since(begun)
 		}()
-		hz.try(tr)
-		tr.end()
+		hz.run(tr)
+		tr.checkEnd()
 	})
 	return tr
 }
 
-// A trial is one hazard under way: a server, a directory to download into and
-// a state of its own. One goroutine uses it.
-type trial struct {
+// A testRun is one execution of a hazard: a server, a directory to download into, and the
+// results of pawl. It belongs to the goroutine that runs the hazard. pawl's state is
+// below the directory.
+type testRun struct {
 	hazard
 	*testing.T
 	srv  *faultserver.Server
-	dir  string // the program's working directory
-	rand *rand.Rand
-	env  []string // in addition
+	dir  string     // working directory of pawl
+	rand *rand.Rand // source of all random choices, so that -seed repeats them
+	env  []string   // additional variables of pawl's environment
 
-	versions map[string][]faultserver.File // what was ever served, by name
-	size     int64                         // of the last one, the measure of overhead
-	metOther bool                          // met in another way than by a fault of the server
-	outcomes []outcome
+	served    map[string][]faultserver.File // all versions ever served, by name
+	fileSize  int64                         // size of the last version served, for wantSentRatio
+	markedMet bool                          // set by markMet
+	results   []runResult                   // of all runs of pawl, in order
 
 	ran, failed, skipped bool
 	elapsed              time.Duration
 }
 
-// An outcome is how one run of the program ended.
-type outcome struct {
-	tr             *trial
-	args           []string
-	code           int // exit code; -1 if a signal ended it
+// A runResult is how one run of pawl ended.
+type runResult struct {
+	tr             *testRun
+	args           []string // arguments, without the program
+	code           int      // exit code; -1 if a signal ended the process
 	stdout, stderr string
 	elapsed        time.Duration
 }
 
-func (tr *trial) begin(t *testing.T, seed uint64) {
+// setUp starts the server and makes the directory. It must be called first.
+func (tr *testRun) setUp(t *testing.T, seed uint64) {
 	tr.T = t
 	tr.srv = faultserver.New()
 	t.Cleanup(tr.srv.Close)
 	tr.dir = t.TempDir()
 	tr.rand = rand.New(rand.NewPCG(seed, uint64(crc32.ChecksumIEEE([]byte(tr.name)))))
-	tr.versions = make(map[string][]faultserver.File)
+	tr.served = make(map[string][]faultserver.File)
 }
 
-// end checks what must hold after every hazard: it was met, and whatever has
-// a final name is a version of it, whole.
-func (tr *trial) end() {
+// checkEnd checks what must hold after every hazard: the hazard was met, and each file
+// that has its final name is a whole version of the served file. A hazard in which pawl
+// must leave a foreign file at the target deletes the name from tr.served.
+func (tr *testRun) checkEnd() {
 	tr.Helper()
-	if tr.srv.FaultCount() == 0 && !tr.metOther {
+	if tr.srv.FaultCount() == 0 && !tr.markedMet {
 		tr.Errorf("the hazard was not met")
 	}
-	for name, versions := range tr.versions {
+	for name, versions := range tr.served {
 		path := filepath.Join(tr.dir, name)
-		if _, err := os.Lstat(path); err == nil && !slices.ContainsFunc(versions, func(f faultserver.File) bool { return isFile(path, f) }) {
-			tr.Errorf("%s is no version of the file", name)
+		if _, err := os.Lstat(path); err == nil && !slices.ContainsFunc(versions, func(f faultserver.File) bool { return hasContent(path, f) }) {
+			tr.Errorf("%s exists and is not a whole version of the served file", name)
 		}
 	}
 }
 
-// met says that the hazard was met, where no fault of the server tells so.
-func (tr *trial) met() { tr.metOther = true }
+// markMet records that the hazard was met. It must be called if the fault is not one of
+// the server's, because then the server does not count it.
+func (tr *testRun) markMet() { tr.markedMet = true }
 
-// put serves f as name.
-func (tr *trial) put(name string, f faultserver.File) faultserver.File {
-	tr.versions[name] = append(tr.versions[name], f)
-	tr.size = f.Size
+// putFile serves f as name from now on, and returns f.
+func (tr *testRun) putFile(name string, f faultserver.File) faultserver.File {
+	tr.served[name] = append(tr.served[name], f)
+	tr.fileSize = f.Size
 	tr.srv.Put(name, f)
 	return f
 }
 
-// serve serves a file of so many bytes as f.bin, of new content each time.
-func (tr *trial) serve(size int64) faultserver.File {
-	return tr.put("f.bin", faultserver.NewFile(size, tr.rand.Uint64N(1<<40)))
+// serveFile serves size random bytes as f.bin, other bytes with each call.
+func (tr *testRun) serveFile(size int64) faultserver.File {
+	return tr.putFile("f.bin", faultserver.NewFile(size, tr.rand.Uint64N(1<<40)))
 }
 
-// url is that of f.bin.
-func (tr *trial) url() string { return tr.srv.URL + "/f.bin" }
+// fileURL returns the URL of f.bin.
+func (tr *testRun) fileURL() string { return tr.srv.URL + "/f.bin" }
 
-// impatient are options that let a test end soon.
-var impatient = []string{"--retry-wait", "20ms", "--retry-max-wait", "200ms", "--stall-timeout", "2s", "--connect-timeout", "5s"}
+// shortTimeouts are options that make failures come soon. They are much shorter than the
+// defaults, so a hazard must not conclude that pawl's defaults are patient enough.
+var shortTimeouts = []string{"--retry-wait", "20ms", "--retry-max-wait", "200ms", "--stall-timeout", "2s", "--connect-timeout", "5s"}
 
-// command is the program with impatient and args. Without any argument it gets f.bin.
-func (tr *trial) command(args []string) *exec.Cmd {
+// pawlCmd returns the command that runs pawl with shortTimeouts and args. Without
+// arguments it downloads f.bin.
+func (tr *testRun) pawlCmd(args []string) *exec.Cmd {
 	switch {
 	case len(args) == 0:
-		args = append(slices.Clone(impatient), tr.url())
+		args = append(slices.Clone(shortTimeouts), tr.fileURL())
 	case slices.Contains([]string{"list", "remove"}, args[0]):
 	case args[0] == "resume" || args[0] == "mirror":
-		args = append([]string{args[0]}, append(slices.Clone(impatient), args[1:]...)...)
+		args = append([]string{args[0]}, append(slices.Clone(shortTimeouts), args[1:]...)...)
 	default:
-		args = append(slices.Clone(impatient), args...)
+		args = append(slices.Clone(shortTimeouts), args...)
 	}
 	cmd := pawlCommand(tr.dir, args...)
 	cmd.Env = append(cmd.Env, tr.env...)
 	return cmd
 }
 
-// run runs the program to its end; a minute is too long.
-func (tr *trial) run(args ...string) outcome {
+// runPawl runs pawl to its end. After a minute it kills pawl and the test fails.
+func (tr *testRun) runPawl(args ...string) runResult {
 	tr.Helper()
-	return tr.start(args...).wait()
+	return tr.startPawl(args...).wait()
 }
 
-// A running program.
-type running struct {
-	tr     *trial
-	cmd    *exec.Cmd
-	out    [2]bytes.Buffer
-	begun  time.Time
-	kill   *time.Timer
-	exited chan struct{}
+// A pawlProcess is a running pawl. wait must be called exactly once.
+type pawlProcess struct {
+	tr        *testRun
+	cmd       *exec.Cmd
+	out       [2]bytes.Buffer // stdout and stderr; may be read after exited is closed
+	started   time.Time
+	killTimer *time.Timer   // kills pawl after a minute
+	exited    chan struct{} // closed by wait
 }
 
-// start starts the program.
-func (tr *trial) start(args ...string) *running {
+// startPawl starts pawl with the arguments of pawlCmd.
+func (tr *testRun) startPawl(args ...string) *pawlProcess {
 	tr.Helper()
-	r := &running{tr: tr, cmd: tr.command(args), begun: time.Now(), exited: make(chan struct{})}
+	r := &pawlProcess{tr: tr, cmd: tr.pawlCmd(args), started: time.Now(), exited: make(chan struct{})}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out[0], &r.out[1]
 	if err := r.cmd.Start(); err != nil {
 		tr.Fatal(err)
 	}
-	r.kill = time.AfterFunc(time.Minute, func() { r.cmd.Process.Kill() })
+	r.killTimer = time.AfterFunc(time.Minute, func() { r.cmd.Process.Kill() })
 	return r
 }
 
-// wait returns how the program ended.
-func (r *running) wait() outcome {
+// wait waits for the end of pawl, and records and returns its result.
+func (r *pawlProcess) wait() runResult {
 	r.tr.Helper()
 	err := r.cmd.Wait()
 	close(r.exited)
-	if !r.kill.Stop() {
-		r.tr.Errorf("pawl %q did not end", r.cmd.Args[1:])
+	if !r.killTimer.Stop() {
+		r.tr.Errorf("pawl %q did not end within a minute", r.cmd.Args[1:])
 	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		r.tr.Fatal(err)
 	}
-	o := outcome{r.tr, r.cmd.Args[1:], r.cmd.ProcessState.ExitCode(), r.out[0].String(), r.out[1].String(), time.Since(r.begun)}
+	o := runResult{r.tr, r.cmd.Args[1:], r.cmd.ProcessState.ExitCode(), r.out[0].String(), r.out[1].String(), time.Since(r.started)}
 	r.tr.Logf("pawl %q: exit %d after %v\n%s", o.args, o.code, o.elapsed.Round(time.Millisecond), o.stderr)
-	r.tr.outcomes = append(r.tr.outcomes, o)
+	r.tr.results = append(r.tr.results, o)
 	return o
 }
 
-// signalAt runs the program and signals it when the server has sent n more bytes,
-// which sends no others before it has ended.
-func (tr *trial) signalAt(n int64, sig syscall.Signal, args ...string) outcome {
+// signalAt runs pawl and sends it a signal when the server has sent n more bytes. The
+// server sends nothing more until pawl has ended.
+func (tr *testRun) signalAt(n int64, sig syscall.Signal, args ...string) runResult {
 	tr.Helper()
-	return tr.at(n, func(r *running) { r.end(sig) }, args...)
+	return tr.runAndDoPaused(n, func(r *pawlProcess) { r.signalAndWait(sig) }, args...)
 }
 
-// end signals the program, and waits for its end.
-func (r *running) end(sig syscall.Signal) {
+// signalAndWait sends pawl a signal and waits until another goroutine's wait has returned.
+func (r *pawlProcess) signalAndWait(sig syscall.Signal) {
 	r.cmd.Process.Signal(sig)
 	<-r.exited
 }
 
-// interrupt gets f.bin at a moderate rate, and kills the program about halfway.
-// The faults of the server are none afterwards.
-func (tr *trial) interrupt(args ...string) {
+// killHalfway downloads f.bin at 32 MiB/s and kills pawl between a quarter and three
+// quarters of the file. Afterwards no fault is set.
+func (tr *testRun) killHalfway(args ...string) {
 	tr.Helper()
 	tr.srv.Set(faultserver.Rate(32 << 20))
-	if o := tr.signalAt(tr.size/4+tr.rand.Int64N(tr.size/2), syscall.SIGKILL, args...); o.code != -1 {
-		tr.Fatalf("exit %d before it was killed", o.code)
+	if o := tr.signalAt(tr.fileSize/4+tr.rand.Int64N(tr.fileSize/2), syscall.SIGKILL, args...); o.code != -1 {
+		tr.Fatalf("exit %d before the kill", o.code)
 	}
 	tr.srv.Set()
 }
 
-// isFile reports whether path has the bytes of f.
-func isFile(path string, f faultserver.File) bool {
+// hasContent reports whether the file at path has exactly the bytes of f.
+func hasContent(path string, f faultserver.File) bool {
 	got, err := os.Open(path)
 	if err != nil {
 		return false
@@ -278,94 +337,98 @@ func isFile(path string, f faultserver.File) bool {
 	return f.Check(got) == nil
 }
 
-// good checks that the run succeeded, and that name is f, with no part left.
-func (o outcome) good(name string, f faultserver.File) {
+// wantDownloaded checks that pawl succeeded, that the file has the bytes of f, and that
+// no part file is left.
+func (o runResult) wantDownloaded(name string, f faultserver.File) {
 	tr := o.tr
 	tr.Helper()
 	if o.code != 0 {
 		tr.Errorf("exit %d, want 0", o.code)
 	}
 	path := filepath.Join(tr.dir, name)
-	if !isFile(path, f) {
-		tr.Errorf("%s is not what is served", name)
+	if !hasContent(path, f) {
+		tr.Errorf("%s does not have the served bytes", name)
 	}
 	if _, err := os.Lstat(path + ".part"); err == nil {
-		tr.Errorf("%s.part is left", name)
+		tr.Errorf("%s.part is left over", name)
 	}
 }
 
-// fails checks the exit code, that the error and its hint were told, and that
-// nothing has the final name f.bin.
-func (o outcome) fails(code int) {
+// wantFailure checks the exit code, that pawl printed an error, and that nothing has the
+// final name f.bin.
+func (o runResult) wantFailure(code int) {
 	tr := o.tr
 	tr.Helper()
 	if o.code != code {
 		tr.Errorf("exit %d, want %d", o.code, code)
 	}
 	if !strings.Contains(o.stderr, "pawl: error: ") {
-		tr.Errorf("no error was told")
+		tr.Errorf("pawl printed no error")
 	}
 	if _, err := os.Lstat(filepath.Join(tr.dir, "f.bin")); err == nil {
-		tr.Errorf("f.bin is there")
+		tr.Errorf("f.bin exists")
 	}
 }
 
-// kept checks that the part file of f.bin is there, and pawl list knows it.
-func (tr *trial) kept() {
+// wantPartKept checks that the part file of f.bin has bytes and that pawl list shows the
+// download.
+func (tr *testRun) wantPartKept() {
 	tr.Helper()
 	if info, err := os.Lstat(filepath.Join(tr.dir, "f.bin.part")); err != nil || info.Size() == 0 {
 		tr.Errorf("the part file was not kept: %v", err)
 	}
-	if out, err := tr.command([]string{"list"}).Output(); err != nil || !strings.Contains(string(out), "f.bin") {
-		tr.Errorf("pawl list does not have it: %v\n%s", err, out)
+	if out, err := tr.pawlCmd([]string{"list"}).Output(); err != nil || !strings.Contains(string(out), "f.bin") {
+		tr.Errorf("pawl list does not show f.bin: %v\n%s", err, out)
 	}
 }
 
-// overhead checks how many bytes were sent for each byte of the file. Under the
-// race detector the program reads so slowly that more is under way.
-func (tr *trial) overhead(most float64) {
+// wantSentRatio checks that the server has sent at most maxRatio times the size of the file.
+// It allows a quarter more under the race detector, where pawl reads slowly and more
+// bytes are in flight when it stops.
+func (tr *testRun) wantSentRatio(maxRatio float64) {
 	tr.Helper()
 	if raceEnabled {
-		most += 0.25
+		maxRatio += 0.25
 	}
-	if got := float64(tr.srv.Sent()) / float64(tr.size); got > most {
-		tr.Errorf("bytes sent / size: got %.3f, want at most %.3f", got, most)
+	if got := float64(tr.srv.Sent()) / float64(tr.fileSize); got > maxRatio {
+		tr.Errorf("bytes sent / size: got %.3f, want at most %.3f", got, maxRatio)
 	}
 }
 
-// printTrials prints the table: of all with -v, else of those that went wrong.
-func printTrials(t *testing.T, trials []*trial) {
-	trials = slices.DeleteFunc(slices.Clone(trials), func(tr *trial) bool { return !tr.ran })
-	slices.SortFunc(trials, func(a, b *trial) int { return cmp.Compare(a.name, b.name) })
+// printTable prints the table of results: all rows with -v, otherwise the failed rows and
+// the ones that were not met.
+func printTable(t *testing.T, runs []*testRun) {
+	runs = slices.DeleteFunc(slices.Clone(runs), func(tr *testRun) bool { return !tr.ran })
+	slices.SortFunc(runs, func(a, b *testRun) int { return cmp.Compare(a.name, b.name) })
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "hazard\toutcome\tmet\texit codes\tsent/size\ttime")
-	right, skipped, unmet := 0, 0, 0
-	for _, tr := range trials {
-		verdict, met := "right", "yes"
+	fmt.Fprintln(w, "hazard\tresult\tmet\texit codes\tsent/size\ttime")
+	passed, skipped, unmet := 0, 0, 0
+	for _, tr := range runs {
+		verdict, met := "ok", "yes"
 		switch {
 		case tr.failed:
-			verdict = "WRONG"
+			verdict = "FAILED"
 		case tr.skipped:
 			verdict = "skipped"
 			skipped++
 		default:
-			right++
+			passed++
 		}
-		if tr.srv.FaultCount() == 0 && !tr.metOther && !tr.skipped {
+		if tr.srv.FaultCount() == 0 && !tr.markedMet && !tr.skipped {
 			met = "NO"
 			unmet++
 		}
-		if verdict == "right" && met == "yes" && !testing.Verbose() {
+		if verdict == "ok" && met == "yes" && !testing.Verbose() {
 			continue
 		}
 		var codes []string
-		for _, o := range tr.outcomes {
+		for _, o := range tr.results {
 			codes = append(codes, fmt.Sprint(o.code))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.3f\t%s\n", tr.name, verdict, met, strings.Join(codes, " "),
-			float64(tr.srv.Sent())/float64(max(tr.size, 1)), tr.elapsed.Round(10*time.Millisecond))
+			float64(tr.srv.Sent())/float64(max(tr.fileSize, 1)), tr.elapsed.Round(10*time.Millisecond))
 	}
 	w.Flush()
-	t.Logf("%d hazards, %d right, %d skipped, %d not met\n%s", len(trials), right, skipped, unmet, b.String())
+	t.Logf("%d hazards, %d ok, %d skipped, %d not met\n%s", len(runs), passed, skipped, unmet, b.String())
 }

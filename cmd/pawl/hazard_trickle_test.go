@@ -8,24 +8,24 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// trickles are hazards of TestHazards: servers that send next to nothing, for ever.
+// trickles are servers that send a few bytes a second without end.
 var trickles = []hazard{
-	trickle("a single stream", 5<<20, nil, faultserver.NoRanges),
-	trickle("ranges", 5<<20, nil),
-	trickle("a small file of a list", 5000, []string{"mirror", "--rounds", "1", "list"}),
-	trickle("a stream without length", 5<<20, nil, faultserver.NoLength),
-	{name: "trickles: one byte per response", try: func(tr *trial) {
-		tr.serve(5 << 20)
+	tricklingServer("a single stream", 5<<20, nil, faultserver.NoRanges),
+	tricklingServer("ranges", 5<<20, nil),
+	tricklingServer("a small file of a list", 5000, []string{"mirror", "--rounds", "1", "list"}),
+	tricklingServer("a stream without length", 5<<20, nil, faultserver.NoLength),
+	{name: "trickles: one byte per response", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.Cut(1))
-		o := tr.run("--tries", "5", tr.url())
-		o.fails(4)
+		o := tr.runPawl("--tries", "5", tr.fileURL())
+		o.wantFailure(4)
 		if n := len(tr.srv.Requests()); n > 12 {
-			tr.Errorf("%d requests", n)
+			tr.Errorf("got %d requests, want at most 12", n)
 		}
-		tr.kept()
+		tr.wantPartKept()
 	}},
-	{name: "trickles: one more byte per response, without ranges", try: func(tr *trial) {
-		tr.serve(5 << 20)
+	{name: "trickles: one byte more in each response, without ranges", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
 		n := int64(0)
 		tr.srv.Set(faultserver.NoRanges, func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,65 +33,66 @@ var trickles = []hazard{
 				faultserver.Cut(n)(next).ServeHTTP(w, r)
 			})
 		})
-		tr.run("--tries", "5", tr.url()).fails(4)
+		tr.runPawl("--tries", "5", tr.fileURL()).wantFailure(4)
 		if n := len(tr.srv.Requests()); n > 12 {
-			tr.Errorf("%d requests", n)
+			tr.Errorf("got %d requests, want at most 12", n)
 		}
 	}},
-	{name: "trickles: a response breaks off every 20 KiB", try: func(tr *trial) {
-		f := tr.serve(1 << 20)
+	{name: "trickles: each response breaks off after 20 KiB", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
 		tr.srv.Set(faultserver.Cut(20 << 10))
-		tr.run("--tries", "5", tr.url()).good("f.bin", f)
+		tr.runPawl("--tries", "5", tr.fileURL()).wantDownloaded("f.bin", f)
 	}},
-	{name: "trickles: slower than --min-rate", try: func(tr *trial) {
-		tr.serve(5 << 20)
+	{name: "trickles: slower than --min-rate", run: func(tr *testRun) {
+		tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.NoRanges, faultserver.Rate(100<<10))
-		o := tr.run("--min-rate", "1M:1s", "--tries", "3", tr.url())
-		o.fails(4)
-		o.says("--min-rate")
-		if o.elapsed > soon(10*time.Second) {
-			tr.Errorf("it took %v", o.elapsed)
+		o := tr.runPawl("--min-rate", "1M:1s", "--tries", "3", tr.fileURL())
+		o.wantFailure(4)
+		o.wantStderr("--min-rate")
+		if o.elapsed > withSlack(10*time.Second) {
+			tr.Errorf("pawl took %v, want at most 10 s", o.elapsed)
 		}
-		tr.met()
+		tr.markMet()
 	}},
-	{name: "trickles: faster than --min-rate", try: func(tr *trial) {
-		f := tr.serve(2 << 20)
+	{name: "trickles: faster than --min-rate", run: func(tr *testRun) {
+		f := tr.serveFile(2 << 20)
 		tr.srv.Set(faultserver.NoRanges, faultserver.Rate(1<<20))
-		tr.run("--min-rate", "100K:1s", tr.url()).good("f.bin", f)
-		tr.met()
+		tr.runPawl("--min-rate", "100K:1s", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.markMet()
 	}},
-	{name: "trickles: our own limit is none", try: func(tr *trial) {
-		f := tr.serve(1 << 20)
-		tr.run("--limit-rate", "300K", "--min-rate", "500K:1s", tr.url()).good("f.bin", f)
-		tr.met()
+	{name: "trickles: --limit-rate does not count as too slow", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl("--limit-rate", "300K", "--min-rate", "500K:1s", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.markMet()
 	}},
 }
 
-// trickle is a hazard of a server that sends two bytes a second of everything.
-func trickle(what string, size int64, args []string, faults ...faultserver.Fault) hazard {
-	return hazard{name: "trickles: two bytes a second of " + what, try: func(tr *trial) {
-		tr.serve(size)
-		tr.writeList("list", tr.url())
-		tr.srv.Set(append(faults, drops)...)
+// tricklingServer returns a hazard of a server that sends four bytes a second of every
+// body. pawl must give up with code 4. args replace the URL as arguments.
+func tricklingServer(what string, size int64, args []string, faults ...faultserver.Fault) hazard {
+	return hazard{name: "trickles: four bytes a second of " + what, run: func(tr *testRun) {
+		tr.serveFile(size)
+		tr.writeList("list", tr.fileURL())
+		tr.srv.Set(append(faults, trickleBody)...)
 		if args == nil {
-			args = []string{tr.url()}
+			args = []string{tr.fileURL()}
 		}
-		o := tr.run(append([]string{args[0], "--stall-timeout", "1s", "--tries", "3"}, args[1:]...)...)
+		o := tr.runPawl(append([]string{args[0], "--stall-timeout", "1s", "--tries", "3"}, args[1:]...)...)
 		if o.code != 4 {
 			tr.Errorf("exit %d, want 4", o.code)
 		}
-		if o.elapsed > soon(30*time.Second) {
-			tr.Errorf("it took %v", o.elapsed)
+		if o.elapsed > withSlack(30*time.Second) {
+			tr.Errorf("pawl took %v, want at most 30 s", o.elapsed)
 		}
 		if _, err := filepath.Glob(filepath.Join(tr.dir, "f.bin")); err != nil {
 			tr.Error(err)
 		}
-		tr.met()
+		tr.markMet()
 	}}
 }
 
-// drops sends each body two bytes a second.
-func drops(next http.Handler) http.Handler {
+// trickleBody replaces each body by two bytes every half second, without end.
+func trickleBody(next http.Handler) http.Handler {
 	return faultserver.After(0, func(w http.ResponseWriter, r *http.Request) {
 		for {
 			w.Write([]byte("xx"))

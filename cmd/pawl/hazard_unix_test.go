@@ -11,12 +11,12 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// unixDisks are hazards of TestHazards: files that are none.
+// unixDisks are fifos, sockets and limits that only Unix has.
 var unixDisks = []hazard{
-	taken("a pipe", func(dir, _ string) error { return syscall.Mkfifo(filepath.Join(dir, "f.bin"), 0o644) }),
-	obstacle("disks: target is a fifo", fifo()),
-	obstacle("disks: target is a fifo, to be overwritten", fifo("--overwrite")),
-	obstacle("disks: target is a socket", func(tr *trial) ([]string, []string) {
+	takenTarget("a pipe", func(dir, _ string) error { return syscall.Mkfifo(filepath.Join(dir, "f.bin"), 0o644) }),
+	blockedTarget("disks: target is a fifo", fifo()),
+	blockedTarget("disks: target is a fifo, --overwrite", fifo("--overwrite")),
+	blockedTarget("disks: target is a socket", func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 		must(tr, err)
@@ -24,39 +24,39 @@ var unixDisks = []hazard{
 		l.Close()
 		return []string{path}, []string{"--overwrite"}
 	}),
-	{name: "disks: part file replaced by a fifo", try: func(tr *trial) {
-		f := tr.serve(8 << 20)
-		tr.killHolding(3 << 20)
+	{name: "disks: part file replaced by a fifo", run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		tr.killOnceHeld(3 << 20)
 		must(tr, os.Remove(tr.partPath()))
 		must(tr, syscall.Mkfifo(tr.partPath(), 0o666))
-		o := tr.run()
-		o.refuses(3, 13)
-		o.fails(o.code)
+		o := tr.runPawl()
+		o.wantRefusal(3, 13)
+		o.wantFailure(o.code)
 		must(tr, os.Remove(tr.partPath()))
-		tr.run().good("f.bin", f)
-		tr.met()
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.markMet()
 	}},
-	{name: "disks: file size limit", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
-		o := tr.launch(underShell(tr.command(nil), `ulimit -f 16384; exec "$0" "$@"`)).wait() // 8 MiB
-		o.refuses(3, 9)
-		o.fails(o.code)
-		tr.run().good("f.bin", f)
-		tr.met()
+	{name: "disks: file size limit", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
+		o := tr.startCommand(viaShell(tr.pawlCmd(nil), `ulimit -f 16384; exec "$0" "$@"`)).wait() // 8 MiB
+		o.wantRefusal(3, 9)
+		o.wantFailure(o.code)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.markMet()
 	}},
-	{name: "disks: no descriptors left", try: func(tr *trial) {
-		f := tr.serve(16 << 20)
+	{name: "disks: no file descriptors left", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.ConnRate(8 << 20))
-		o := tr.launch(underShell(tr.command(nil), `ulimit -n 14; exec "$0" "$@"`)).wait() // it may have fewer connections, or give up
-		o.sound(f)
-		tr.unsaid()
-		tr.met()
+		o := tr.startCommand(viaShell(tr.pawlCmd(nil), `ulimit -n 14; exec "$0" "$@"`)).wait() // pawl may use fewer connections or give up
+		o.wantRecovery(f)
+		tr.dropResults()
+		tr.markMet()
 	}},
 }
 
-// fifo makes f.bin a named pipe.
-func fifo(args ...string) func(tr *trial) ([]string, []string) {
-	return func(tr *trial) ([]string, []string) {
+// fifo returns a step for blockedTarget that makes f.bin a named pipe.
+func fifo(args ...string) func(tr *testRun) ([]string, []string) {
+	return func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")
 		must(tr, syscall.Mkfifo(path, 0o666))
 		return []string{path}, args

@@ -9,12 +9,13 @@ import (
 	"testing"
 )
 
-// oneField is the argument "N: V" of -H.
+// oneField returns the value of -H "name: value".
 func oneField(name, value string) header {
 	return header{fields: []headerField{{name: name, value: value}}}
 }
 
-// TestHeaderHosts: which arguments are for one host, and for which origins they are.
+// TestHeaderHosts checks which values of -H are for one host only, and to which origins
+// such a field belongs.
 func TestHeaderHosts(t *testing.T) {
 	for text, want := range map[string]headerField{
 		"A: b":                    {"", "A", "b"},
@@ -35,7 +36,7 @@ func TestHeaderHosts(t *testing.T) {
 	}
 	for _, text := range []string{"host=", "host=A", "=A: b", "host=A B: c", "user@host=A: b", "host:x=A: b=c:d\n"} {
 		if err := new(header).UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q was accepted", text)
+			t.Errorf("%q: got no error", text)
 		}
 	}
 	for _, tt := range []struct {
@@ -53,13 +54,14 @@ func TestHeaderHosts(t *testing.T) {
 		{"[::1]:81", "http://[::1]:80", false},
 		{"", "http://a.example:80", false},
 	} {
-		if got := (headerField{host: tt.host}).isFor(tt.origin); got != tt.want {
-			t.Errorf("%q for %s: got %v", tt.host, tt.origin, got)
+		if got := (headerField{host: tt.host}).matchesOrigin(tt.origin); got != tt.want {
+			t.Errorf("%q for %s: got %v, want %v", tt.host, tt.origin, got, tt.want)
 		}
 	}
 }
 
-// TestHeaderFile: a file has a field a line, and pawl notices that others may read it.
+// TestHeaderFile checks that -H @FILE reads one field per line, that pawl notices if other
+// users may read the file, and that an error does not repeat the line.
 func TestHeaderFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "headers")
 	os.WriteFile(path, []byte("# mine\n\nA: b\n  h=C: d\r\n"), 0o600)
@@ -70,7 +72,7 @@ func TestHeaderFile(t *testing.T) {
 	}
 	os.Chmod(path, 0o640)
 	h = header{}
-	if err := h.UnmarshalText([]byte("@" + path)); err != nil || runtime.GOOS != "windows" && h.loose != path {
+	if err := h.UnmarshalText([]byte("@" + path)); err != nil || runtime.GOOS != "windows" && h.exposed != path {
 		t.Errorf("got %v, %v", h, err)
 	}
 	os.WriteFile(path, []byte("A: b\nsecret4711\n"), 0o600)
@@ -78,27 +80,27 @@ func TestHeaderFile(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if err := new(header).UnmarshalText([]byte("@" + path + "-not")); err == nil {
-		t.Error("a file that is not there was accepted")
+		t.Error("a missing file: got no error")
 	}
 }
 
-// TestSecretNames: which header fields may be secrets.
+// TestSecretNames checks which header fields are treated as secrets.
 func TestSecretNames(t *testing.T) {
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "X-Auth-Token", "Private-Token", "X-Amz-Security-Token", "X-My-SESSION", "X-Password", "Client-Secret"} {
-		if !isSecret(name) {
-			t.Errorf("%s is no secret", name)
+		if !isSecretName(name) {
+			t.Errorf("%s: got no secret, want a secret", name)
 		}
 	}
 	for _, name := range []string{"Accept", "Referer", "X-Tag", "User-Agent", "Range"} {
-		if isSecret(name) {
-			t.Errorf("%s is a secret", name)
+		if isSecretName(name) {
+			t.Errorf("%s: got a secret, want none", name)
 		}
 	}
 }
 
-// TestOriginHeaders: which fields go to which origin.
+// TestOriginHeaders checks which header fields are sent to which origin.
 func TestOriginHeaders(t *testing.T) {
-	tr := &Transfer{Referer: "http://r/"}
+	tr := &RequestOptions{Referer: "http://r/"}
 	for _, text := range []string{"X-Tag: t", "Authorization: a", "X-Tag: u", "c=Authorization: c", "d:81=X-Tag: d", "d=Cookie: d"} {
 		var h header
 		if err := h.UnmarshalText([]byte(text)); err != nil {
@@ -137,11 +139,11 @@ func TestOriginHeaders(t *testing.T) {
 	if got := o.forTyped("http://a:80").Values("X-Tag"); !slices.Equal(got, []string{"t", "u"}) {
 		t.Errorf("repeated field: got %q", got)
 	}
-	if got := o.toAsk("http://u:p@b/x"); got != "http://b/x" {
-		t.Errorf("-H Authorization does not override the user of the URL: %s", got)
+	if got := o.requestURL("http://u:p@b/x"); got != "http://b/x" {
+		t.Errorf("with -H Authorization: got URL %s, want it without user and password", got)
 	}
 	tr.Header = nil
-	if got := tr.originHeaders("http://u:p@b/x", "http://v:q@b/y").toAsk("http://v:q@b/y"); got != "http://v:q@b/y" {
-		t.Errorf("the user of a URL is lost: %s", got)
+	if got := tr.originHeaders("http://u:p@b/x", "http://v:q@b/y").requestURL("http://v:q@b/y"); got != "http://v:q@b/y" {
+		t.Errorf("without -H: got URL %s, want it with user and password", got)
 	}
 }

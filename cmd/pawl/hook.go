@@ -15,35 +15,48 @@ import (
 	"pawl/store"
 )
 
+// These limits are guesses.
 const (
-	hooksWaiting = 1000            // so many files may wait for their hooks before push blocks
-	hookGrace    = 2 * time.Second // between SIGTERM and SIGKILL
-	hookLine     = 4096            // bytes of output that make a line, with a line end or without
+	// maxQueuedHooks is how many finished files may wait for their hook. Then push blocks.
+	// A file takes some hundred bytes in the queue, so memory hardly matters. With a small
+	// number, slow hooks would hold up a burst of small files at once.
+	maxQueuedHooks = 1000
+
+	// hookKillDelay is the time between SIGTERM and SIGKILL for the hook that runs when pawl
+	// is interrupted. Much more would keep the user waiting after Ctrl-C; with much less, a
+	// hook cannot clean up.
+	hookKillDelay = 2 * time.Second
+
+	// maxHookLine is the length in bytes at which output of a hook is printed, even without a
+	// line end. It bounds the memory for a hook that prints no line ends.
+	maxHookLine = 4096
 )
 
-// A hookFile is what a hook is told of a file, in PAWL_FILE_PATH and so on. It
-// is no option: PAWL_NAME would be one, and hooks may call pawl.
+// A hookFile is a file for which a hook runs. The hook sees it in PAWL_FILE_PATH,
+// PAWL_FILE_URL and so on. These names are not options of pawl, unlike PAWL_PATH would be,
+// so that a hook may call pawl.
 type hookFile struct {
-	path string // absolute, and the argument; "" if it is not known, and no argument
-	url  string // as asked
-	size int64  // bytes; -1 unknown
+	path string // absolute path, also the argument of the hook; "" if unknown, then there is no argument
+	url  string // the requested URL
+	size int64  // bytes; -1 if unknown
 	id   store.ID
-	err  error // what --on-error is called for, nil for --on-complete
+	err  error // the failure that --on-error runs for; nil for --on-complete
 }
 
-// isForHooks reports whether a hook gets a variable of pawl's environment. It must not get
-// the secrets among pawl's own settings, nor the PAWL_FILE_ of a pawl that has us as its hook.
-// Variables of the system, such as http_proxy, are for all programs that the user runs.
-func isForHooks(variable string) bool {
+// passedToHooks reports whether a hook gets an environment variable ("NAME=value") of pawl.
+// It must not get settings of pawl that may be secrets, nor the PAWL_FILE_ variables of
+// another pawl that runs this one as its hook. Other variables, such as http_proxy, are
+// meant for all programs that the user runs.
+func passedToHooks(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
 	setting, own := strings.CutPrefix(name, "PAWL_")
-	secret := isSecret(setting) || slices.Contains([]string{"HEADER", "USER", "PROXY", "REFERER"}, setting)
+	secret := isSecretName(setting) || slices.Contains([]string{"HEADER", "USER", "PROXY", "REFERER"}, setting)
 	return !own || !secret && !strings.HasPrefix(setting, "FILE_")
 }
 
-// environ is that of pawl, and what f says. What is not known is not set.
+// environ returns the environment of the hook. Unknown properties of f are not set.
 func (f hookFile) environ() []string {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return !isForHooks(v) })
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return !passedToHooks(v) })
 	set := func(name, value string) {
 		if value != "" {
 			env = append(env, "PAWL_FILE_"+name+"="+value)
@@ -56,49 +69,51 @@ func (f hookFile) environ() []string {
 		set("SIZE", strconv.FormatInt(f.size, 10))
 	}
 	if f.err != nil {
-		set("ERROR", cut(printable(downloader.Redact(f.err.Error())), hookLine))
+		set("ERROR", truncate(printable(downloader.Redact(f.err.Error())), maxHookLine))
 	}
 	set("EXIT", strconv.Itoa(exitCode(f.err)))
 	return env
 }
 
-// hooks run the commands of --on-complete and --on-error, one after another. What
-// they print goes to stderr, a line at a time. A hook that fails is a warning,
-// and changes nothing of its file.
+// hooks runs the commands of --on-complete and --on-error, one after another, in the order
+// of the files. Their output goes to stderr line by line. If a hook fails, pawl warns; the
+// outcome of the file stays.
 //
-// Safe for concurrent use, but for close. The methods do nothing where it is nil.
+// It is safe for concurrent use, except that no push may follow close. All methods do
+// nothing if the receiver is nil.
 type hooks struct {
 	onComplete, onError string // shell commands; "" for none
-	say                 *speaker
-	ctx                 context.Context // ends the hook that runs, and all that wait
-	grace               time.Duration
+	out                 *printer
+	ctx                 context.Context // its end stops the running hook and drops the queued ones
+	killDelay           time.Duration   // hookKillDelay, except in tests
 	queue               chan hookFile
-	done                chan struct{} // closed when the goroutine has ended
-	dropped             int           // hooks that did not run; of the goroutine, until done
+	done                chan struct{} // closed by the goroutine when it ends
+	dropped             int           // hooks that did not run; owned by the goroutine until done
 }
 
-// newHooks starts what runs the hooks until close, or nothing if there are none.
-func newHooks(ctx context.Context, onComplete, onError string, say *speaker) *hooks {
+// newHooks starts the goroutine that runs the hooks. close must be called to end it. If
+// there are no commands, newHooks returns nil.
+func newHooks(ctx context.Context, onComplete, onError string, out *printer) *hooks {
 	if onComplete == "" && onError == "" {
 		return nil
 	}
 	h := &hooks{
-		onComplete: onComplete, onError: onError, say: say, ctx: ctx, grace: hookGrace,
-		queue: make(chan hookFile, hooksWaiting), done: make(chan struct{}),
+		onComplete: onComplete, onError: onError, out: out, ctx: ctx, killDelay: hookKillDelay,
+		queue: make(chan hookFile, maxQueuedHooks), done: make(chan struct{}),
 	}
 	go h.loop()
 	return h
 }
 
-// push has the hook of f run some time. It blocks while 1,000 others wait: who
-// fetches small files faster than hooks can handle them goes at their pace.
+// push queues the hook of f. It blocks while maxQueuedHooks hooks wait, so downloads slow
+// down to the pace of the hooks.
 func (h *hooks) push(f hookFile) {
 	if h != nil && h.command(f) != "" {
-		h.queue <- f // the goroutine takes from it in any case
+		h.queue <- f // does not hang after an interrupt: the goroutine then empties the queue
 	}
 }
 
-// close waits for the hooks of all that was pushed, and comes after the last push.
+// close waits until all queued hooks have run. It must be called once, after the last push.
 func (h *hooks) close() {
 	if h == nil {
 		return
@@ -106,10 +121,11 @@ func (h *hooks) close() {
 	close(h.queue)
 	<-h.done
 	if h.dropped > 0 {
-		h.say.warn("%d hooks were not run, as the run was interrupted", h.dropped)
+		h.out.warn("%d hooks were not run, because the run was interrupted", h.dropped)
 	}
 }
 
+// command returns the shell command for f, or "" if there is none.
 func (h *hooks) command(f hookFile) string {
 	if f.err != nil {
 		return h.onError
@@ -117,6 +133,7 @@ func (h *hooks) command(f hookFile) string {
 	return h.onComplete
 }
 
+// loop is the goroutine of the hooks.
 func (h *hooks) loop() {
 	defer close(h.done)
 	for f := range h.queue {
@@ -128,61 +145,66 @@ func (h *hooks) loop() {
 		switch err := h.run(command, f); {
 		case err == nil:
 		case h.ctx.Err() != nil:
-			h.say.warn("hook %q for %q: interrupted", command, f.path)
+			h.out.warn("hook %q for %q: interrupted", command, f.path)
 		default:
-			h.say.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
+			h.out.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
 		}
 	}
 }
 
-// run runs the command for f. Its children may outlive it, but their output is
-// read for h.grace only.
+// run runs the command for f. Child processes may outlive the command, but after killDelay
+// their output is no longer read.
 func (h *hooks) run(command string, f hookFile) error {
-	cmd := shell(h.ctx, command, f.path)
-	cmd.WaitDelay = h.grace
+	cmd := shellCommand(h.ctx, command, f.path)
+	cmd.WaitDelay = h.killDelay
 	cmd.Env = f.environ()
-	lines := &hookLines{say: h.say}
+	lines := &hookOutput{out: h.out}
 	cmd.Stdout, cmd.Stderr = lines, lines
-	defer lines.end()
-	stop := ownGroup(cmd, h.grace)
+	defer lines.flush()
+	stop := setProcessGroup(cmd, h.killDelay)
 	defer stop()
+	// If ctx ends, exec calls cmd.Cancel, which setProcessGroup may have set, and after WaitDelay
+	// kills the shell and closes the pipe.
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
-		return nil // only a child of it is left
+		return nil // the command has succeeded, and only a child process still has the pipe open
 	}
 	return err
 }
 
-// hookLines are what hooks print, told a line at a time. Of one goroutine.
-type hookLines struct {
-	say  *speaker
-	line []byte // begun
+// hookOutput prints the output of a hook line by line. Only one goroutine may use it.
+type hookOutput struct {
+	out  *printer
+	line []byte // the beginning of an unfinished line
 }
 
-func (l *hookLines) Write(p []byte) (int, error) {
+// Write prints all lines that are finished. It never fails, because an error would end the
+// pipe of the hook.
+func (l *hookOutput) Write(p []byte) (int, error) {
 	l.line = append(l.line, p...)
 	for {
 		switch i := bytes.IndexByte(l.line, '\n'); {
-		case i >= 0 && i <= hookLine:
-			l.tell(l.line[:i])
+		case i >= 0 && i <= maxHookLine:
+			l.printLine(l.line[:i])
 			l.line = l.line[i+1:]
-		case len(l.line) > hookLine:
-			l.tell(l.line[:hookLine])
-			l.line = l.line[hookLine:]
+		case len(l.line) > maxHookLine:
+			l.printLine(l.line[:maxHookLine])
+			l.line = l.line[maxHookLine:]
 		default:
 			return len(p), nil
 		}
 	}
 }
 
-// end tells the rest.
-func (l *hookLines) end() {
+// flush prints an unfinished line.
+func (l *hookOutput) flush() {
 	if len(l.line) > 0 {
-		l.tell(l.line)
+		l.printLine(l.line)
 		l.line = nil
 	}
 }
 
-func (l *hookLines) tell(line []byte) {
-	l.say.line("pawl: hook: %s", printable(strings.TrimSuffix(string(line), "\r")))
+// printLine prints one line of output without its line end.
+func (l *hookOutput) printLine(line []byte) {
+	l.out.line("pawl: hook: %s", printable(strings.TrimSuffix(string(line), "\r")))
 }

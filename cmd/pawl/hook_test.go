@@ -5,9 +5,10 @@ import (
 	"testing"
 )
 
-// TestHookLines: output is told in lines, however it comes, and none is endless.
+// TestHookLines checks that the output of a hook is printed in whole lines, however it is
+// split among writes, and that long lines are broken at hookLine bytes.
 func TestHookLines(t *testing.T) {
-	long := strings.Repeat("x", hookLine)
+	long := strings.Repeat("x", maxHookLine)
 	for _, tt := range []struct {
 		text string
 		want []string
@@ -20,13 +21,13 @@ func TestHookLines(t *testing.T) {
 	} {
 		for _, step := range []int{1, 3, 100, 1 << 20} {
 			var out strings.Builder
-			l := &hookLines{say: &speaker{stderr: &out}}
+			l := &hookOutput{out: &printer{stderr: &out}}
 			for rest := tt.text; rest != ""; {
 				n := min(step, len(rest))
 				l.Write([]byte(rest[:n]))
 				rest = rest[n:]
 			}
-			l.end()
+			l.flush()
 			want := ""
 			for _, line := range tt.want {
 				want += "pawl: hook: " + line + "\n"

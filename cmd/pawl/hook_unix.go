@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// shell is command with path as its last argument, or none if that is empty. A
-// command that ends in ; or & would have the path itself run as the next one: it
-// can use $1.
-func shell(ctx context.Context, command, path string) *exec.Cmd {
+// shellCommand returns command as a shell command with path as its last argument. There is
+// no argument if path is empty. A command that ends in ; or & gets the path only as $1,
+// because the shell would run an appended path as another command.
+func shellCommand(ctx context.Context, command, path string) *exec.Cmd {
 	command = strings.TrimSpace(command)
 	if !strings.HasSuffix(command, ";") && !strings.HasSuffix(command, "&") {
 		command += ` "$@"`
@@ -26,29 +26,32 @@ func shell(ctx context.Context, command, path string) *exec.Cmd {
 	return exec.CommandContext(ctx, "sh", args...)
 }
 
-// ownGroup makes cmd, not yet started, the leader of a process group, which is
-// ended in order by its context, and by force after grace: a signal to the shell
-// alone would leave what it runs, and one that the terminal sends to us would
-// reach the hook at once. The function returned comes when cmd has ended.
-func ownGroup(cmd *exec.Cmd, grace time.Duration) (ended func()) {
+// setProcessGroup makes cmd the leader of a new process group. It must be called before cmd
+// starts. When the context of cmd ends, the whole group gets SIGTERM, and SIGKILL after
+// killDelay. A signal to the shell alone would leave its child processes running. Without
+// a group, Ctrl-C in the terminal would reach the hook at the same time as pawl.
+//
+// ended must be called when cmd has ended. It cancels the SIGKILL, because the number of
+// the group may then belong to other processes.
+func setProcessGroup(cmd *exec.Cmd, killDelay time.Duration) (ended func()) {
 	var (
 		mu   sync.Mutex
-		last *time.Timer
+		kill *time.Timer // nil until the SIGTERM; guarded by mu
 	)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay += grace / 4 // only then is it the shell's turn
+	cmd.WaitDelay += killDelay / 4 // exec kills the shell itself after that, so the group must be killed before
 	cmd.Cancel = func() error {
 		group := -cmd.Process.Pid
 		mu.Lock()
 		defer mu.Unlock()
-		last = time.AfterFunc(grace, func() { syscall.Kill(group, syscall.SIGKILL) }) // not once cmd has ended
+		kill = time.AfterFunc(killDelay, func() { syscall.Kill(group, syscall.SIGKILL) })
 		return syscall.Kill(group, syscall.SIGTERM)
 	}
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if last != nil {
-			last.Stop()
+		if kill != nil {
+			kill.Stop()
 		}
 	}
 }

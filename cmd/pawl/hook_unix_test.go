@@ -17,7 +17,7 @@ import (
 	"pawl/downloader/failure"
 )
 
-// A lockedText is text that several goroutines write.
+// A lockedText is a string builder for concurrent use.
 type lockedText struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -35,18 +35,18 @@ func (l *lockedText) String() string {
 	return l.text.String()
 }
 
-// awaitText waits until out holds text.
+// awaitText waits until out contains text, for 20 s at most.
 func awaitText(t *testing.T, out *lockedText, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), text); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %q in %q", text, out.String())
+			t.Fatalf("got %q, want it to contain %q", out.String(), text)
 		}
 	}
 }
 
-// TestHookArguments: the path is one argument, whatever is in it, and what is
-// known of the file is in the environment, secrets and stale values are not.
+// TestHookArguments checks that the path is one argument, whatever characters it contains,
+// and that the environment describes the file and contains no secrets and no stale values.
 func TestHookArguments(t *testing.T) {
 	t.Setenv("PAWL_FILE_ERROR", "stale")
 	for _, name := range []string{"HEADER", "USER", "PROXY", "BEARER_TOKEN", "PASSWORD", "REFERER"} {
@@ -55,7 +55,7 @@ func TestHookArguments(t *testing.T) {
 	t.Setenv("PAWL_STATE", "/s")
 	const path = `/d/a "b" $(c) 'd'`
 	var out lockedText
-	h := newHooks(t.Context(), `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &speaker{stderr: &out})
+	h := newHooks(t.Context(), `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &printer{stderr: &out})
 	h.push(hookFile{path: path, url: "http://u:p@h/x?sig=secret4711", size: 0, id: "0123456789abcdef"})
 	h.push(hookFile{size: -1, err: fmt.Errorf("a\n%w\x00", failure.ErrRefused)})
 	h.close()
@@ -68,14 +68,14 @@ func TestHookArguments(t *testing.T) {
 	}
 }
 
-// TestHookPathIsNotRun: a command that ends where another one could begin gets
-// the path, and does not run it.
+// TestHookPathIsNotRun checks that a command that ends with a separator, such as ";", gets
+// the path as an argument, and that the shell does not run the path as the next command.
 func TestHookPathIsNotRun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	os.WriteFile(path, []byte("#!/bin/sh\necho run\n"), 0o777)
 	for _, command := range []string{"echo got;", "echo got & ", "echo got\n", `f() { echo "got $1"; }; f`, `test "$1" && echo got;`} {
 		var out lockedText
-		h := newHooks(t.Context(), command, "", &speaker{stderr: &out})
+		h := newHooks(t.Context(), command, "", &printer{stderr: &out})
 		h.push(hookFile{path: path})
 		h.close()
 		if got := out.String(); !strings.HasPrefix(got, "pawl: hook: got") || strings.Count(got, "\n") != 1 {
@@ -84,11 +84,11 @@ func TestHookPathIsNotRun(t *testing.T) {
 	}
 }
 
-// TestHookOrder: one after another, in order, all of them before close returns;
-// a kind without a hook, and no hooks at all, do nothing.
+// TestHookOrder checks that hooks run one after another, in order, and all before close
+// returns. Events without a hook command do nothing.
 func TestHookOrder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out")
-	h := newHooks(t.Context(), `mkdir "`+file+`.lock" && sleep 0.01 && rmdir "`+file+`.lock" && echo >>"`+file+`"`, "", &speaker{stderr: &lockedText{}})
+	h := newHooks(t.Context(), `mkdir "`+file+`.lock" && sleep 0.01 && rmdir "`+file+`.lock" && echo >>"`+file+`"`, "", &printer{stderr: &lockedText{}})
 	var want strings.Builder
 	for i := range 20 {
 		h.push(hookFile{path: fmt.Sprint(i)})
@@ -104,24 +104,24 @@ func TestHookOrder(t *testing.T) {
 	none.close()
 }
 
-// TestHookFails: a failure is a warning that names the command and the file, and
-// the next hook runs.
-func TestHookFails(t *testing.T) {
+// TestHookFailureIsWarning checks that the failure of a hook is a warning with the command
+// and the file, and that the next hook runs.
+func TestHookFailureIsWarning(t *testing.T) {
 	var out lockedText
-	h := newHooks(t.Context(), "exit 3;", "no-such-command", &speaker{stderr: &out})
+	h := newHooks(t.Context(), "exit 3;", "no-such-command", &printer{stderr: &out})
 	h.push(hookFile{path: "/a"})
 	h.push(hookFile{path: "/b", err: errors.New("x")})
 	h.close()
 	for _, want := range []string{`pawl: warning: hook "exit 3;" for "/a": exit status 3`, `pawl: warning: hook "no-such-command" for "/b": exit status 127`} {
 		if !strings.Contains(out.String(), want+"\n") {
-			t.Errorf("no %q in %q", want, out.String())
+			t.Errorf("got %q, want it to contain %q", out.String(), want)
 		}
 	}
 }
 
-// interruptHook runs a command that says "ready" for many files, interrupts it
-// when no more of them can wait, and returns what was said, when all processes of
-// the command are gone.
+// interruptHook pushes more files than the queue of hooks holds to a command that prints
+// "ready", and cancels the hooks when the queue is full. It checks that all processes of
+// the command end, and returns the output and the time that close took.
 func interruptHook(t *testing.T, command string, grace time.Duration) (said string, took time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -132,26 +132,26 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 	}
 	gone := make(chan struct{})
 	go func() {
-		os.ReadFile(fifo) // ends when nobody has it open any more
+		os.ReadFile(fifo) // returns when no process has the fifo open for writing
 		close(gone)
 	}()
 	var out lockedText
-	h := newHooks(ctx, `exec 9>"`+fifo+`"; `+command, "", &speaker{stderr: &out})
-	h.grace = grace
+	h := newHooks(ctx, `exec 9>"`+fifo+`"; `+command, "", &printer{stderr: &out})
+	h.killDelay = grace
 	pushed := make(chan struct{})
 	go func() {
-		for range hooksWaiting + 50 {
+		for range maxQueuedHooks + 50 {
 			h.push(hookFile{path: "/a"})
 		}
 		close(pushed)
 	}()
 	awaitText(t, &out, "ready")
-	for len(h.queue) < hooksWaiting {
+	for len(h.queue) < maxQueuedHooks {
 		time.Sleep(time.Millisecond)
 	}
 	select {
 	case <-pushed:
-		t.Error("nobody was held up")
+		t.Error("push did not block although the queue was full")
 	default:
 	}
 	begun := time.Now()
@@ -162,13 +162,13 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 	select {
 	case <-gone:
 	case <-time.After(10 * time.Second):
-		t.Error("a process is left")
+		t.Error("a process of the hook still runs")
 	}
 	return out.String(), took
 }
 
-// TestHookInterrupted: an interrupt ends the hook that runs, also one with a
-// child and one that will not hear, and all that wait; who pushes is let go.
+// TestHookInterrupted checks that an interrupt ends the running hook, also one with a child
+// and one that ignores SIGTERM, drops the waiting hooks, and unblocks push.
 func TestHookInterrupted(t *testing.T) {
 	const short, long = 300 * time.Millisecond, 20 * time.Second
 	for name, tt := range map[string]struct {
@@ -184,30 +184,31 @@ func TestHookInterrupted(t *testing.T) {
 			t.Parallel()
 			said, took := interruptHook(t, tt.command, tt.grace)
 			if kill := took >= tt.grace; kill != (tt.grace == short) || took > 10*time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("close took %v, with a grace period of %v", took, tt.grace)
 			}
-			for _, want := range []string{`for "/a": interrupted` + "\n", fmt.Sprintf("pawl: warning: %d hooks were not run", hooksWaiting+49)} {
+			for _, want := range []string{`for "/a": interrupted` + "\n", fmt.Sprintf("pawl: warning: %d hooks were not run", maxQueuedHooks+49)} {
 				if !strings.Contains(said, want) {
-					t.Errorf("no %q in %q", want, said)
+					t.Errorf("got %q, want it to contain %q", said, want)
 				}
 			}
 			if name == "by SIGTERM" && !strings.Contains(said, "heard") {
-				t.Errorf("no SIGTERM: %q", said)
+				t.Errorf("the hook got no SIGTERM: %q", said)
 			}
 		})
 	}
 }
 
-// TestHookChild: what a hook leaves running is not waited for.
-func TestHookChild(t *testing.T) {
+// TestHookChildIsNotAwaited checks that close does not wait for a background process that a
+// hook has started.
+func TestHookChildIsNotAwaited(t *testing.T) {
 	var out lockedText
-	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &speaker{stderr: &out})
-	h.grace = 100 * time.Millisecond
+	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &printer{stderr: &out})
+	h.killDelay = 100 * time.Millisecond
 	begun := time.Now()
 	h.push(hookFile{path: "/a"})
 	h.close()
 	if took := time.Since(begun); took > 20*time.Second || strings.Contains(out.String(), "warning") {
-		t.Errorf("took %v: %q", took, out.String())
+		t.Errorf("close took %v with output %q, want at most 20 s and no warning", took, out.String())
 	}
 	var pid int
 	fmt.Sscanf(out.String(), "pawl: hook: %d", &pid)

@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// shell is command with path as its argument, or none if that is empty. The
-// command line names the variable, not the path: cmd.exe expands what looks like
-// one in a path, too, but no variable twice, and no path holds a quote.
-func shell(ctx context.Context, command, path string) *exec.Cmd {
+// shellCommand returns command as a command of cmd.exe with path as its last argument.
+// There is no argument if path is empty. The command line contains the variable
+// PAWL_FILE_PATH and not the path itself, because cmd.exe would expand a path such as
+// "%TEMP%.bin". It does not expand the value of a variable again, and a path cannot contain
+// a quote.
+func shellCommand(ctx context.Context, command, path string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "cmd.exe")
 	line := `cmd.exe /D /S /C "` + command
 	if path != "" {
@@ -20,6 +22,6 @@ func shell(ctx context.Context, command, path string) *exec.Cmd {
 	return cmd
 }
 
-// ownGroup leaves cmd as it is, to be killed by its context: there is no SIGTERM.
-// The function returned comes when cmd has ended.
-func ownGroup(*exec.Cmd, time.Duration) (ended func()) { return func() {} }
+// setProcessGroup does nothing, because Windows has no SIGTERM: the context of cmd kills
+// it.
+func setProcessGroup(*exec.Cmd, time.Duration) (ended func()) { return func() {} }

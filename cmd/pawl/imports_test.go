@@ -16,9 +16,9 @@ import (
 	"testing"
 )
 
-// mayImport is the shape of the program: what each package may import of the
-// program itself, of others, and what of the standard library it must not know.
-// A name that ends in /... stands for all below it.
+// mayImport is the architecture as a table. own and others are the packages of the module
+// and of other modules that a package may import; not are the packages of the standard
+// library that it must not import. A name that ends in /... stands for all packages below.
 var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/chunk": {
 		others: []string{"golang.org/x/crypto/blake2b"},
@@ -53,7 +53,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
-	"pawl/downloader/mirror": { // os for the temporary file of its queue
+	"pawl/downloader/mirror": { // os is for the temporary file of the queue
 		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list"},
 		not: []string{"os/...", "log", "flag", "net", "net/http/..."},
 	},
@@ -67,10 +67,11 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 }
 
-// oneFile lists the libraries that one file each knows.
-var oneFile = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy"}
+// singleFileLibraries are the libraries that exactly one file may import, so that each can
+// be replaced in one place.
+var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy"}
 
-// topLevel is what the root directory may hold.
+// topLevel are the files and directories that the root directory may contain.
 var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}
 
 type listedPackage struct {
@@ -98,6 +99,7 @@ func listPackages(t *testing.T) []listedPackage {
 	}
 }
 
+// matches reports whether an import path matches one of the patterns of mayImport.
 func matches(patterns []string, imported string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		below, all := strings.CutSuffix(p, "...")
@@ -105,13 +107,13 @@ func matches(patterns []string, imported string) bool {
 	})
 }
 
-// TestImports: imports point right only, and each library is behind one file.
+// TestImports checks the imports of all packages against mayImport and singleFileLibraries.
 func TestImports(t *testing.T) {
 	users := make(map[string][]string)
 	for _, p := range listPackages(t) {
 		may, ok := mayImport[p.ImportPath]
 		if !ok {
-			t.Errorf("package %s has no place in the shape", p.ImportPath)
+			t.Errorf("package %s is missing in mayImport", p.ImportPath)
 			continue
 		}
 		for _, i := range p.Imports {
@@ -129,15 +131,15 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
-	for _, library := range oneFile {
+	for _, library := range singleFileLibraries {
 		if len(users[library]) != 1 {
 			t.Errorf("%s is imported by %v, want one file", library, users[library])
 		}
 	}
 }
 
-// importsOf returns what a file imports. It also checks that packages
-// store, chunk, list and sched start no goroutine and no package has an init.
+// importsOf returns the imports of a file. It also checks that the packages store, chunk
+// and list start no goroutine, and that no package has an init function.
 func importsOf(t *testing.T, p listedPackage, file string) []string {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
@@ -152,7 +154,7 @@ func importsOf(t *testing.T, p listedPackage, file string) []string {
 			}
 		case *ast.FuncDecl:
 			if n.Name.Name == "init" && n.Recv == nil {
-				t.Errorf("%s has an init", file)
+				t.Errorf("%s has an init function", file)
 			}
 		}
 		return true
@@ -164,8 +166,7 @@ func importsOf(t *testing.T, p listedPackage, file string) []string {
 	return all
 }
 
-// TestTopLevel: the root directory holds what it should and nothing else that
-// is part of the project.
+// TestTopLevel checks that all tracked files are below the entries of topLevel.
 func TestTopLevel(t *testing.T) {
 	out, err := exec.Command("git", "-C", "../..", "ls-files").Output()
 	if err != nil {
@@ -174,7 +175,7 @@ func TestTopLevel(t *testing.T) {
 	for file := range strings.Lines(string(out)) {
 		first, _, _ := strings.Cut(strings.TrimSpace(file), "/")
 		if !slices.Contains(topLevel, first) {
-			t.Errorf("%q is at the top level", first)
+			t.Errorf("unexpected %q at the top level", first)
 		}
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"pawl/store"
 )
 
-// TestThousandKills kills downloads at random moments until they happen to be
-// done, and looks after each kill whether what is on record is there.
-// PAWL_TEST_LONG=1 makes it a thousand kills; else they are a few.
+// TestThousandKills kills downloads at random moments until they complete. After each kill
+// it checks that every recorded range is in the part file with the right bytes. It kills
+// 40 times, and 1,000 times with PAWL_TEST_LONG=1.
 //
 //	go test ./cmd/pawl -run ThousandKills -v -count=1 -seed 7
 func TestThousandKills(t *testing.T) {
@@ -34,33 +34,34 @@ func TestThousandKills(t *testing.T) {
 	for k.kills < kills && !t.Failed() {
 		k.download(kills)
 	}
-	t.Logf("%d kills, %d runs that ended, %d files, %d kept ranges checked; sent/size %.3f",
-		k.kills, k.ends, k.files, k.ranges, float64(k.srv.Sent())/float64(k.size))
+	t.Logf("%d kills, %d completed runs, %d files, %d held ranges checked; sent/size %.3f",
+		k.kills, k.completed, k.files, k.ranges, float64(k.srv.Sent())/float64(k.size))
 }
 
-// A killer kills downloads.
+// A killer runs and kills downloads, and counts.
 type killer struct {
 	*testing.T
-	srv  *faultserver.Server
-	rand *rand.Rand
-	dir  string                      // of the download under way
-	now  map[string]faultserver.File // what it is to get
+	srv      *faultserver.Server
+	rand     *rand.Rand
+	dir      string                      // directory of the current download
+	expected map[string]faultserver.File // files of the current download, by name
 
-	kills, ends, files, ranges int
-	size                       int64 // of all files
-	held                       int64 // on record, of the download under way
+	kills, completed, files, ranges int   // totals for the log; ranges are held ranges that were compared
+	size                            int64 // total size of all files
+	held                            int64 // recorded bytes of the current download
 }
 
-// download gets a few files with one command, killed until it succeeds.
+// download downloads one or two files with one command, which it kills until it completes or
+// until most kills are reached.
 func (k *killer) download(most int) {
-	k.dir, k.now = k.TempDir(), make(map[string]faultserver.File)
-	args := append([]string{}, impatient...)
+	k.dir, k.expected = k.TempDir(), make(map[string]faultserver.File)
+	args := append([]string{}, shortTimeouts...)
 	var size int64
 	for range 1 + k.rand.IntN(2) {
 		name := fmt.Sprintf("%d.bin", k.files)
 		f := faultserver.NewFile(4<<20+k.rand.Int64N(20<<20), k.rand.Uint64N(1<<40))
 		k.srv.Put(name, f)
-		k.now[name] = f
+		k.expected[name] = f
 		k.files++
 		size += f.Size
 		args = append(args, k.srv.URL+"/"+name)
@@ -70,7 +71,7 @@ func (k *killer) download(most int) {
 		k.srv.Set(faultserver.Rate(64 << 20))
 		cmd := pawlCommand(k.dir, args...)
 		if k.kills >= most || !k.kill(cmd, size-k.held) {
-			k.end(pawlCommand(k.dir, args...)) // again, also where it has ended by itself
+			k.finish(pawlCommand(k.dir, args...)) // once more, also if the last run completed by itself
 			break
 		}
 		k.check()
@@ -78,8 +79,8 @@ func (k *killer) download(most int) {
 	os.RemoveAll(k.dir)
 }
 
-// kill runs cmd and kills it at a random moment, missing bytes being about what
-// is still to be fetched. It reports whether it did not end before.
+// kill runs cmd and kills it at a random moment. missing is about the number of bytes that
+// are still to be downloaded. It reports false if cmd ended before the kill.
 func (k *killer) kill(cmd *exec.Cmd, missing int64) bool {
 	if err := cmd.Start(); err != nil {
 		k.Fatal(err)
@@ -93,7 +94,7 @@ func (k *killer) kill(cmd *exec.Cmd, missing int64) bool {
 	}()
 	stop := time.AfterFunc(time.Minute, func() {
 		cmd.Process.Kill()
-		k.Errorf("pawl %q did not end", cmd.Args[1:])
+		k.Errorf("pawl %q did not end within a minute", cmd.Args[1:])
 	})
 	cmd.Wait()
 	close(exited)
@@ -109,9 +110,8 @@ func (k *killer) kill(cmd *exec.Cmd, missing int64) bool {
 	return code == -1
 }
 
-// moment returns a wait until a random moment of a run that is to fetch so many
-// bytes: its very start, any time, any byte, or its end with the last commit and
-// the rename.
+// moment returns a function that waits until a random moment of a run: its start, any time,
+// any byte, or its end with the last commit and the rename. missing is as in kill.
 func (k *killer) moment(missing int64) func(exited <-chan struct{}) {
 	sent := k.srv.Sent()
 	after := func(n int64, d time.Duration) func(<-chan struct{}) {
@@ -133,31 +133,31 @@ func (k *killer) moment(missing int64) func(exited <-chan struct{}) {
 	return after(missing, within(12*time.Millisecond))
 }
 
-// end runs cmd, which must succeed and leave the right files.
-func (k *killer) end(cmd *exec.Cmd) {
+// finish runs cmd, which must succeed, and checks the files.
+func (k *killer) finish(cmd *exec.Cmd) {
 	stop := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		k.Errorf("after %d kills: %v\n%s", k.kills, err, out)
 	}
-	k.ends++
+	k.completed++
 	k.check()
-	for name, f := range k.now {
-		if !isFile(filepath.Join(k.dir, name), f) {
-			k.Errorf("%s is not what is served", name)
+	for name, f := range k.expected {
+		if !hasContent(filepath.Join(k.dir, name), f) {
+			k.Errorf("%s does not have the served bytes", name)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(k.dir, "*.part*")); len(left) > 0 {
-		k.Errorf("left: %q", left)
+		k.Errorf("left over: %q", left)
 	}
 }
 
-// check compares what is on record with what is on disk: no byte is claimed that
-// is not there, and no file has its final name that is not whole. It counts what is held.
+// check compares the records with the disk: all held ranges must be in the part files, and
+// no incomplete file may have its final name. It also sums up the held bytes.
 func (k *killer) check() {
 	state := filepath.Join(k.dir, "state", "pawl")
 	if _, err := os.Lstat(filepath.Join(state, "pawl.db")); err != nil {
-		return // killed before there was one, which the next run is to make
+		return // killed before pawl created the state file
 	}
 	st, err := store.Open(state, store.Options{Warn: func(s string) { k.Errorf("warning: %s", s) }})
 	if err != nil {
@@ -170,30 +170,30 @@ func (k *killer) check() {
 	k.held = 0
 	for _, rec := range records {
 		k.held += rec.Held.Len()
-		f := k.now[filepath.Base(rec.Target)]
+		f := k.expected[filepath.Base(rec.Target)]
 		if _, err := os.Lstat(rec.Target); err == nil || rec.State == store.Done {
-			if !isFile(rec.Target, f) {
-				k.Errorf("after %d kills: %s, %s, is not the file", k.kills, rec.Target, rec.State)
+			if !hasContent(rec.Target, f) {
+				k.Errorf("after %d kills: %s (%s) does not have the served bytes", k.kills, rec.Target, rec.State)
 			}
 			continue
 		}
 		for r := range rec.Held.All() {
 			k.ranges++
-			if !k.has(rec.Part(), f, r.Off, r.End) {
-				k.Errorf("after %d kills: %s does not have all of %v, which is on record", k.kills, rec.Part(), r)
+			if !k.hasRange(rec.Part(), f, r.Off, r.End) {
+				k.Errorf("after %d kills: %s lacks bytes of %v, which is recorded as held", k.kills, rec.Part(), r)
 			}
 		}
 	}
-	for name, f := range k.now { // also what no record knows
+	for name, f := range k.expected { // also the files without a record
 		path := filepath.Join(k.dir, name)
-		if _, err := os.Lstat(path); err == nil && !isFile(path, f) {
-			k.Errorf("after %d kills: %s is not the file", k.kills, path)
+		if _, err := os.Lstat(path); err == nil && !hasContent(path, f) {
+			k.Errorf("after %d kills: %s does not have the served bytes", k.kills, path)
 		}
 	}
 }
 
-// has reports whether the bytes of f from off to end are those of the file at path.
-func (k *killer) has(path string, f faultserver.File, off, end int64) bool {
+// hasRange reports whether the file at path has the bytes [off, end) of f.
+func (k *killer) hasRange(path string, f faultserver.File, off, end int64) bool {
 	part, err := os.Open(path)
 	if err != nil {
 		return false

@@ -1,7 +1,5 @@
 package main
 
-// This file is about the names by which lists are known from run to run.
-
 import (
 	"errors"
 	"os"
@@ -11,12 +9,12 @@ import (
 	"pawl/downloader"
 )
 
-// isURL reports whether a list is fetched from a server.
+// isURL reports whether name is a URL and not a path.
 func isURL(name string) bool { return strings.Contains(name, "://") }
 
-// identity is what a list is known by from run to run: its URL, without user and
-// password, or its absolute path.
-func identity(name string) string {
+// listIdentity returns the name that identifies a list from run to run: its URL without
+// user and password, its absolute path, or "-" for standard input.
+func listIdentity(name string) string {
 	switch {
 	case isURL(name):
 		return downloader.WithoutUser(name)
@@ -29,12 +27,15 @@ func identity(name string) string {
 	return name
 }
 
-// mostLinks is how many symbolic links are followed; Linux follows 40.
-const mostLinks = 40
+// maxLinks is how many symbolic links in a row are followed, as many as Linux follows. A
+// smaller number would refuse paths that the system can open; a larger one only costs time
+// on links that form a circle.
+const maxLinks = 40
 
-// isNameless reports whether a list has no name of its own: it is standard input, a
-// pipe, a device or an open file of a process. Another run may read another list
-// under the same path.
+// isNameless reports whether a list has no name of its own, because it is standard input, a
+// pipe, a device or an open file of a process, for example "-" or the /dev/fd/63 of
+// <(command). Another run may read another list under the same path, so such a list must
+// not prune files.
 func isNameless(name string) bool {
 	if name == "-" {
 		return true
@@ -45,7 +46,7 @@ func isNameless(name string) bool {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		return true
 	}
-	for range mostLinks { // a link may lead to a regular file by way of /dev/stdin
+	for range maxLinks { // a link may lead to a regular file through /dev/stdin
 		if isOpenFile(name) {
 			return true
 		}
@@ -61,8 +62,8 @@ func isNameless(name string) bool {
 	return false
 }
 
-// isOpenFile reports whether a path is in a directory of files that processes have
-// open.
+// isOpenFile reports whether a path names a file that a process has open: /dev/stdin, or a
+// file in /dev/fd or below /proc.
 func isOpenFile(name string) bool {
 	dir, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
@@ -75,13 +76,13 @@ func isOpenFile(name string) bool {
 	return isDir(dir) || err == nil && isDir(real) || dir == "/dev" && filepath.Base(name) == "stdin"
 }
 
-// A listName is a name that the user has given to lists.
+// A listName is the argument of --list-name.
 type listName string
 
 // UnmarshalText refuses an empty name.
 func (n *listName) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
-		return errors.New("a list name is not empty")
+		return errors.New("a list name must not be empty")
 	}
 	*n = listName(text)
 	return nil

@@ -1,5 +1,5 @@
-// Command pawl downloads large files over HTTP(S), over several connections at
-// once, and goes on from the last recorded byte after whatever interrupted it.
+// Command pawl downloads large files over HTTP(S), over several connections at once. After
+// any interruption it resumes from the last recorded byte.
 package main
 
 import (
@@ -18,71 +18,74 @@ import (
 	"pawl/downloader/failure"
 )
 
+// main is the only function that exits the process. All others return, so that deferred
+// functions run and downloads commit their bytes.
 func main() {
-	log.SetOutput(io.Discard) // net/http logs bytes that servers send unasked
+	log.SetOutput(io.Discard) // net/http logs bytes that servers send unrequested
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program. It returns the exit code.
+// run is the whole program, so that tests can call it. It returns the exit code. Signals are
+// caught only after the command line has been parsed; until then they simply end pawl,
+// which has nothing to commit yet.
 func run(args []string, stdout, stderr io.Writer) int {
-	say := &speaker{stdout: stdout, stderr: stderr}
+	out := &printer{stdout: stdout, stderr: stderr}
 	var cli CLI
-	exit := -1
+	exit := -1 // the code that kong wants to exit with, -1 if it does not
 	app, err := kong.New(&cli,
 		kong.Name("pawl"),
-		kong.Description("Downloads large files, and resumes what was interrupted."),
+		kong.Description("Downloads large files, and resumes interrupted downloads."),
 		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }),
+		kong.Exit(func(code int) { exit = code }), // kong continues after that, and its results must be ignored
 		kong.DefaultEnvars("PAWL"),
-		rawTexts(),
+		rawTextMappers(),
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.Help(help),
 		kong.WithBeforeResolve(loadConfig),
-		kong.Bind(say),
+		kong.Bind(out),
 	)
 	if err != nil {
-		panic(err) // the grammar itself is wrong, which each test would show
+		panic(err) // the grammar in the source is wrong: every test would fail here
 	}
 	if len(args) > 0 && args[0] == "help" {
 		args = append(args[1:], "--help")
 	}
 	parsed, err := app.Parse(args)
-	if exit >= 0 { // --help and --version have said it all
+	if exit >= 0 { // --help or --version has printed everything
 		return exit
 	}
 	if err != nil {
-		return say.failure(usageError(errors.New(withoutCommand(err.Error()))))
+		return out.reportExit(usageErr{errors.New(trimCommand(err.Error()))})
 	}
-	say.quiet = cli.Quiet
-	warnUnused(say, app.Model, os.Environ())
-	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsInput() { // to which SIGHUP says something else
-		ends = ends[:2]
+	out.quiet = cli.Quiet
+	warnUnknownVariables(out, app.Model, os.Environ())
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsPipe() { // SIGHUP makes it reread the lists
+		signals = signals[:2]
 	}
-	ctx, stop := untilSignal(context.Background(), ends)
+	ctx, stop := signalContext(context.Background(), signals)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return say.failure(parsed.Run(&cli.Globals))
+	return out.reportExit(parsed.Run(&cli.Globals))
 }
 
-// withoutCommand is what kong says, without the command that it is about.
-func withoutCommand(text string) string {
+// trimCommand removes the name of the command from an error text of kong. For example,
+// "get: --jobs: …" becomes "--jobs: …".
+func trimCommand(text string) string {
 	for _, command := range []string{"get: ", "mirror: "} {
 		text = strings.TrimPrefix(text, command)
 	}
 	return text
 }
 
-// usageError is err as a mistake of the command line's.
-func usageError(err error) error { return mistake{err} }
+// A usageErr marks an error as a mistake in the command line, of the kind failure.ErrUsage. Its
+// text stays as it is.
+type usageErr struct{ error }
 
-// A mistake is an error of the kind failure.ErrUsage that does not say so.
-type mistake struct{ error }
+func (e usageErr) Unwrap() []error { return []error{e.error, failure.ErrUsage} }
 
-func (m mistake) Unwrap() []error { return []error{m.error, failure.ErrUsage} }
-
-// A signalError is the cause of a context that a signal ended.
+// A signalError is the cause of a context that a signal has canceled.
 type signalError struct{ syscall.Signal }
 
 func (e signalError) Error() string {
@@ -92,33 +95,35 @@ func (e signalError) Error() string {
 	return "terminated"
 }
 
-// untilSignal returns a context that the first of the signals cancels, so that what has
-// arrived is committed; the second one kills.
-func untilSignal(parent context.Context, ends []os.Signal) (context.Context, func()) {
+// signalContext returns a context that the first of the signals cancels, so that the
+// downloads commit their bytes and end. A second signal kills the process, because by then
+// the signals have their default effect again. stop must be called once.
+func signalContext(parent context.Context, signals []os.Signal) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 1)
-	for _, s := range ends {
-		if !signal.Ignored(s) { // as under nohup, and in the background of some shells
-			signal.Notify(signals, s)
+	received := make(chan os.Signal, 1)
+	for _, s := range signals {
+		if !signal.Ignored(s) { // nohup, and some shells for background jobs, ignore signals
+			signal.Notify(received, s)
 		}
 	}
 	done := make(chan struct{})
 	go func() { // ends with stop
 		select {
-		case s := <-signals:
-			signal.Stop(signals)
+		case s := <-received:
+			signal.Stop(received)
 			cancel(signalError{s.(syscall.Signal)})
 		case <-done:
 		}
 	}()
 	return ctx, func() {
-		signal.Stop(signals)
+		signal.Stop(received)
 		close(done)
 		cancel(nil)
 	}
 }
 
-// version is what the build says of itself.
+// version returns the text of --version, for example "pawl v1.2.0", or "pawl devel" for a
+// build from a checkout without version information.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
@@ -127,8 +132,8 @@ func version() string {
 	return "pawl " + strings.Trim(info.Main.Version, "()")
 }
 
-// isInterrupt reports whether err is a signal's, and which.
-func isInterrupt(err error) (signalError, bool) {
+// asSignal returns the signal that caused err, and whether one did.
+func asSignal(err error) (signalError, bool) {
 	var s signalError
 	ok := errors.As(err, &s)
 	return s, ok

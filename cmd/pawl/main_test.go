@@ -21,26 +21,29 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"pawl": main})
 }
 
-// TestScripts runs testdata/*.txtar: the real program against a fault server of
-// the script's own.
+// TestScripts runs testdata/*.txtar: the real program against a fault server of the
+// script's own. Besides the commands of testscript the scripts have these:
 //
-//	serve NAME SIZE [SEED]     puts a file of SIZE bytes (K, M, G) on the server
-//	faults [FAULT...]          makes it misbehave so from now on; without any, no more
-//	same PATH NAME             compares a file on disk with one served
-//	[!] requests N             compares the number of requests since the last reset
-//	sent LIMIT                 fails if more bytes were sent than LIMIT times what is served
-//	reset                      forgets what was counted
-//	killat BYTES SIGNAL CMD... runs CMD, and signals it when so many bytes were sent;
-//	                           the exit code goes to $code
-//	killmany N CMD...          kills CMD -9 at N random points, then lets it end
-//	during BYTES CMD... -- CMD...  runs the second one when so many bytes were sent to the first
-//	exits CODE CMD...          runs CMD, and compares its exit code
-//	publish NAME FILE          puts a file of the script on the server
+//	serve NAME SIZE [SEED]     serves SIZE random bytes (K, M, G) as NAME
+//	faults [FAULT...]          sets the faults of the server; without arguments removes them
+//	same PATH NAME             fails unless the file PATH has the bytes served as NAME
+//	[!] requests N             fails unless there were N requests since the last reset
+//	sent LIMIT                 fails if the server sent more than LIMIT times the size of its files
+//	reset                      sets the server's counters to zero
+//	killat BYTES SIGNAL CMD... runs CMD, sends it SIGNAL when BYTES bytes were sent,
+//	                           and sets $code to its exit code
+//	killmany N CMD...          runs CMD and kills it (SIGKILL) at N random points, then runs it to its end
+//	during BYTES CMD... -- CMD...  runs the second CMD when the first was sent BYTES bytes
+//	exits CODE CMD...          runs CMD and fails unless it exits with CODE
+//	publish NAME FILE          serves a file of the script as NAME
 //	fill FILE...               replaces $VARIABLES in files of the script
-//	digest VAR NAME            sets VAR to the SHA-256 of what is served as NAME
-//	asked NAME N               compares the number of requests for NAME since the last reset
-//	answered STATUS N          compares the number of requests that were answered so
-//	received NAME FIELD VALUE  compares a header field of the last request for NAME
+//	digest VAR NAME            sets VAR to the SHA-256 of the file served as NAME
+//	asked NAME N               fails unless there were N requests for NAME since the last reset
+//	answered STATUS N          fails unless N responses had STATUS since the last reset
+//	received NAME FIELD VALUE  fails unless the last request for NAME had this header field
+//
+// The faults are noranges, nolength, rate=BYTES, cut=BYTES, conns=N, stall=BYTES,
+// status=CODE and disposition=VALUE; see cmdFaults.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -63,20 +66,23 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// noRaceWait keeps programs under the race detector from sleeping for a second
-// before they exit; they still tell races, and exit with 66.
+// noRaceWait is the value of GORACE for child processes. It keeps programs under the race
+// detector from sleeping for a second before they exit. They still report races and exit
+// with code 66.
 const noRaceWait = "atexit_sleep_ms=0"
 
-// A scriptRig is the server of one script and what it serves.
+// A scriptRig is the server of one script and its files.
 type scriptRig struct {
 	*faultserver.Server
 	files map[string]faultserver.File
-	texts map[string]string // published, by name
+	texts map[string]string // texts served by publish, by name
 }
 
+// rigOf returns the rig that Setup has stored.
 func rigOf(ts *testscript.TestScript) *scriptRig { return ts.Value("rig").(*scriptRig) }
 
-func bytesOf(ts *testscript.TestScript, s string) int64 {
+// parseSizeArg parses a number of bytes such as "8M", or ends the script.
+func parseSizeArg(ts *testscript.TestScript, s string) int64 {
 	var r byteRate
 	ts.Check(r.UnmarshalText([]byte(s)))
 	return int64(r)
@@ -93,7 +99,7 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	r := rigOf(ts)
-	r.files[args[0]] = faultserver.NewFile(bytesOf(ts, args[1]), seed)
+	r.files[args[0]] = faultserver.NewFile(parseSizeArg(ts, args[1]), seed)
 	r.Put(args[0], r.files[args[0]])
 }
 
@@ -107,15 +113,15 @@ func cmdFaults(ts *testscript.TestScript, _ bool, args []string) {
 		case "nolength":
 			faults = append(faults, faultserver.NoLength)
 		case "rate":
-			faults = append(faults, faultserver.Rate(bytesOf(ts, value)))
+			faults = append(faults, faultserver.Rate(parseSizeArg(ts, value)))
 		case "cut":
-			faults = append(faults, faultserver.Cut(bytesOf(ts, value)))
+			faults = append(faults, faultserver.Cut(parseSizeArg(ts, value)))
 		case "conns":
 			n, err := strconv.Atoi(value)
 			ts.Check(err)
 			faults = append(faults, faultserver.MoreThan(n, faultserver.Status(503, 1)))
 		case "stall":
-			faults = append(faults, faultserver.Stall(bytesOf(ts, value)))
+			faults = append(faults, faultserver.Stall(parseSizeArg(ts, value)))
 		case "status":
 			code, err := strconv.Atoi(value)
 			ts.Check(err)
@@ -166,8 +172,9 @@ func cmdSent(ts *testscript.TestScript, _ bool, args []string) {
 
 func cmdReset(ts *testscript.TestScript, _ bool, _ []string) { rigOf(ts).Reset() }
 
-// start starts a program of the script.
-func start(ts *testscript.TestScript, args []string) *exec.Cmd {
+// startScriptCommand starts a program with the script's environment. Its output is kept in
+// Stdout.
+func startScriptCommand(ts *testscript.TestScript, args []string) *exec.Cmd {
 	path, err := lookPath(ts, args[0])
 	ts.Check(err)
 	cmd := exec.Command(path, args[1:]...)
@@ -182,6 +189,7 @@ func start(ts *testscript.TestScript, args []string) *exec.Cmd {
 	return cmd
 }
 
+// lookPath finds a program on the PATH of the script.
 func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
 		path := filepath.Join(dir, name)
@@ -192,9 +200,9 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	return "", fmt.Errorf("no program %q", name)
 }
 
-// signalAt signals cmd when n bytes were sent, unless it ends before, and waits
-// for it.
-func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) {
+// signalScriptCommandAt sends cmd a signal when the server has sent n bytes in all, unless
+// cmd ends before, and waits for its end, which must come within 2 s of the signal.
+func signalScriptCommandAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) {
 	ended := make(chan struct{})
 	signalled := make(chan time.Time, 1)
 	go func() {
@@ -204,7 +212,7 @@ func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) 
 			signalled <- time.Now()
 			select {
 			case <-ended:
-			case <-time.After(soon(300 * time.Millisecond)): // it goes on, perhaps
+			case <-time.After(withSlack(300 * time.Millisecond)): // perhaps cmd ignores the signal
 			}
 		})
 	}()
@@ -213,7 +221,7 @@ func signalAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) 
 	close(ended)
 	if at, ok := <-signalled; ok {
 		ts.Logf("ended %v after the signal", end.Sub(at))
-		if end.Sub(at) > soon(2*time.Second) {
+		if end.Sub(at) > withSlack(2*time.Second) {
 			ts.Fatalf("ended %v after the signal", end.Sub(at))
 		}
 	}
@@ -226,8 +234,8 @@ func cmdKillAt(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 3 || signals[args[1]] == nil {
 		ts.Fatalf("usage: killat BYTES SIGNAL CMD...")
 	}
-	cmd := start(ts, args[2:])
-	signalAt(ts, cmd, bytesOf(ts, args[0]), signals[args[1]])
+	cmd := startScriptCommand(ts, args[2:])
+	signalScriptCommandAt(ts, cmd, parseSizeArg(ts, args[0]), signals[args[1]])
 	ts.Setenv("code", strconv.Itoa(cmd.ProcessState.ExitCode()))
 }
 
@@ -242,11 +250,11 @@ func cmdKillMany(ts *testscript.TestScript, _ bool, args []string) {
 	for _, f := range r.files {
 		served += f.Size
 	}
-	for i := range kills { // each in its own part of the way, so that all of them happen
+	for i := range kills { // each in another part of the file, so that every kill happens
 		part := served / int64(kills+1)
-		signalAt(ts, start(ts, args[1:]), max(part*int64(i)+random.Int64N(part), r.Sent()+1), syscall.SIGKILL)
+		signalScriptCommandAt(ts, startScriptCommand(ts, args[1:]), max(part*int64(i)+random.Int64N(part), r.Sent()+1), syscall.SIGKILL)
 	}
-	cmd := start(ts, args[1:])
+	cmd := startScriptCommand(ts, args[1:])
 	if err := cmd.Wait(); err != nil {
 		ts.Fatalf("the last run: %v\n%v", err, cmd.Stdout)
 	}
@@ -260,11 +268,11 @@ func cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
 	if i >= len(args)-1 {
 		ts.Fatalf("usage: during BYTES CMD... -- CMD...")
 	}
-	cmd := start(ts, args[1:i])
+	cmd := startScriptCommand(ts, args[1:i])
 	ended := make(chan struct{})
 	var err error
-	if !rigOf(ts).DoAt(bytesOf(ts, args[0]), ended, func() { err = ts.Exec(args[i+1], args[i+2:]...) }) {
-		ts.Fatalf("ended too early")
+	if !rigOf(ts).DoAt(parseSizeArg(ts, args[0]), ended, func() { err = ts.Exec(args[i+1], args[i+2:]...) }) {
+		ts.Fatalf("the first command ended too early")
 	}
 	if (err != nil) != neg {
 		ts.Fatalf("the second command: %v", err)

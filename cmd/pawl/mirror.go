@@ -25,39 +25,56 @@ import (
 
 // MirrorCmd brings a directory in line with lists.
 type MirrorCmd struct {
-	Lists             []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
-	Dir               string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
-	Update            bool     `short:"N" group:"Files" help:"Ask again for files that are done, and fetch those that have changed."`
-	Checksums         string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
-	FollowLinks       bool     `group:"Files" help:"Write, and delete, through symbolic links below the directory."`
-	DryRun            bool     `aliases:"spider" group:"Files" help:"Only tell what would be fetched and deleted."`
-	Format            string   `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if their content does not tell: aria2 (lines of URLs, too), sums, metalink or json."`
-	Base              string   `placeholder:"URL" group:"Lists" help:"Where the files of a checksum list are (default: beside the list)."`
-	Glob              bool     `group:"Lists" help:"Take [1-20], [001-100:2], [a-z] and {a,b} in URLs for patterns."`
-	HeadersEverywhere bool     `group:"Lists" help:"Send headers that may be secrets, such as Authorization and Cookie, to all hosts that lists of yours name, not only to those that you typed."`
-	Failed            string   `placeholder:"FILE" type:"path" group:"Output" help:"Write what is not here at the end to FILE, as a list to pass back."`
-	Rounds            int      `default:"3" placeholder:"N" group:"Patience" help:"How often a file is tried that fails for reasons that may pass (default: ${default})."`
-	RoundWait         duration `default:"10s" placeholder:"D" group:"Patience" help:"Wait before the second round, three times as long before each further one (default: ${default})."`
-	Every             duration `placeholder:"D" group:"Patience" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
+	Lists []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
+	Dir   string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
+	SyncOptions
+	ListOptions
+	Failed string `placeholder:"FILE" type:"path" group:"Output" help:"Write the missing files to FILE at the end, as a list that mirror can read."`
+	RepeatOptions
 	ListLimit
 	Pruning
 	Transfer
 }
 
-// Pruning are the options about files that lists no longer name.
-type Pruning struct {
-	Prune     bool         `group:"Files" help:"Delete files that earlier runs of the lists made and that no list names any more, after a run without failure."`
-	MaxDelete mirror.Limit `placeholder:"N|N%" group:"Files" help:"Most files that --prune may delete, as a number or as a share of the files that earlier runs made (default: half of them, but not less than ten). If it would be more, nothing is deleted and the run fails; inf for no limit."`
-	ListName  listName     `placeholder:"NAME" group:"Lists" help:"Know the lists by NAME, not by where they are read from. Standard input and pipes have no name of their own, and prune nothing without it."`
+// SyncOptions say which files are downloaded, and how they get into the directory.
+type SyncOptions struct {
+	Update      bool   `short:"N" group:"Files" help:"Check downloaded files again with the server, and download the changed ones."`
+	Checksums   string `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
+	FollowLinks bool   `group:"Files" help:"Write, and delete, through symbolic links below the directory."`
+	DryRun      bool   `aliases:"spider" group:"Files" help:"Only print which files would be downloaded and deleted."`
 }
 
-// mirrorTries are the tries within one round.
-const mirrorTries = 5
+// ListOptions say how lists are read, and which headers their hosts get.
+type ListOptions struct {
+	Format            string `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if it cannot be recognized: aria2 (also for lines of URLs), sums, metalink or json."`
+	Base              string `placeholder:"URL" group:"Lists" help:"URL of the directory with the files of a checksum list (default: the directory of the list)."`
+	Glob              bool   `group:"Lists" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs."`
+	HeadersEverywhere bool   `group:"Lists" help:"Send headers that may be secrets, such as Authorization and Cookie, to all hosts in lists of yours, not only to those that you typed."`
+}
 
-// Validate refuses what cannot be meant, before anything is done.
+// RepeatOptions say how often a run repeats failed files, and when the whole run repeats.
+type RepeatOptions struct {
+	Rounds    int      `default:"3" placeholder:"N" group:"Retries and timeouts" help:"How often a file is tried if the reason of its failure may pass (default: ${default})."`
+	RoundWait duration `default:"10s" placeholder:"D" group:"Retries and timeouts" help:"Wait before the second round, and three times as long before each further one (default: ${default})."`
+	Every     duration `placeholder:"D" group:"Retries and timeouts" help:"Repeat every D, give or take a tenth, until a signal comes; SIGHUP repeats at once."`
+}
+
+// Pruning are the options about files that the lists no longer name.
+type Pruning struct {
+	Prune     bool         `group:"Files" help:"After a run without failure, delete files that earlier runs of the lists downloaded and that no list names any more."`
+	MaxDelete mirror.Limit `placeholder:"N|N%" group:"Files" help:"Most files that --prune may delete, as a number or as a share of the files that earlier runs downloaded (default: half of them, but not less than ten). If there are more, nothing is deleted and the run fails; inf for no limit."`
+	ListName  listName     `placeholder:"NAME" group:"Lists" help:"Identify the lists by NAME instead of by their path or URL. Standard input and pipes have no name of their own, and prune nothing without it."`
+}
+
+// defaultMirrorTries is the default of --tries in mirror. It is only half of the default of
+// get, because each round tries a file anew, and a dead host should not hold up its files
+// for long. With 10, three rounds would mean 30 tries.
+const defaultMirrorTries = 5
+
+// Validate refuses impossible options. kong calls it after parsing.
 func (c *MirrorCmd) Validate() error {
 	if c.Rounds < 1 {
-		return errors.New("--rounds is at least 1")
+		return errors.New("--rounds must be at least 1")
 	}
 	if c.Base != "" {
 		if err := downloader.CheckURL(c.Base); err != nil {
@@ -65,24 +82,29 @@ func (c *MirrorCmd) Validate() error {
 		}
 	}
 	if n := slices.Index(c.Lists, "-"); n >= 0 && (c.Every > 0 || slices.Contains(c.Lists[n+1:], "-")) {
-		return errors.New("standard input can be read once only")
+		return errors.New("standard input can be read only once")
 	}
 	return nil
 }
 
-// Run mirrors the lists, once or every so often.
-func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
-	say.keepTimes()
-	debug.SetGCPercent(400)        // garbage of many small requests; little of it is kept
-	debug.SetMemoryLimit(64 << 20) // beyond which it is collected as ever
+// Run mirrors the lists, once or every so often. The lock comes before the first request, so
+// that a second process neither downloads a list nor prunes files.
+func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	out.addTimestamps()
+	// Many small requests leave much garbage, of which little stays in use, so the collector
+	// runs less often than by default (400 % instead of 100 %), which saves CPU. From 64 MiB on
+	// it runs more often again, to keep the memory near that.
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(64 << 20)
 	var err error
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err
 	}
-	st, err := g.openStore(say, c.storeOptions())
+	st, err := g.openStore(out, c.storeOptions())
 	if err != nil {
 		return err
 	}
+	// A missing directory is created later, but a file in its place would fail every entry.
 	if info, err := os.Stat(c.Dir); err == nil && !info.IsDir() {
 		return &fs.PathError{Op: "mirror into", Path: c.Dir, Err: syscall.ENOTDIR}
 	}
@@ -91,47 +113,32 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, say *speaker) error {
 		return err
 	}
 	defer lock.Close()
-	c.warnNameless(say)
-	c.warnLoose(say)
-	ctx, stop := c.deadline(ctx)
+	c.warnNameless(out)
+	c.warnExposedHeaders(out)
+	ctx, stop := c.withDeadline(ctx)
 	defer stop()
-	opts, err := c.options()
+	opts, err := c.downloaderOptions()
 	if err != nil {
 		return err
 	}
 	if c.Tries == nil {
-		opts.Tries = mirrorTries
+		opts.Tries = defaultMirrorTries
 	}
 	hup := make(chan os.Signal, 1)
-	if !c.readsInput() {
+	if !c.readsPipe() {
 		signal.Notify(hup, syscall.SIGHUP)
 	}
 	defer signal.Stop(hup)
-	pipe := make(chan os.Signal, 1) // that nobody reads the log is no reason to stop; hooks are to stop all the same
+	// If nobody reads the log any more, the run continues. SIGPIPE is caught and not ignored,
+	// because hooks would inherit an ignored signal, and they must end as usual.
+	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
-	for {
-		again, err := c.once(ctx, g, say, st, opts, hup)
-		if again {
-			continue
-		}
-		if c.Every == 0 {
-			return err
-		}
-		if end := context.Cause(ctx); end != nil { // also where it came after the last file
-			if exitCode(err) == exitCode(end) {
-				return err
-			}
-			return end
-		}
-		say.failure(err)
-		if err := c.rest(ctx, say, hup); err != nil {
-			return err
-		}
-	}
+	return (&mirrorLoop{cmd: c, globals: g, out: out, store: st, opts: opts, hup: hup}).run(ctx)
 }
 
-// storeOptions are those of the store that the files go to.
+// storeOptions returns the options of the store for the files of the lists. With a Root, the
+// store refuses paths that lead out of the directory through a symbolic link.
 func (c *MirrorCmd) storeOptions() store.Options {
 	o := store.Options{MinFree: int64(c.MinFree), Root: c.Dir}
 	if c.FollowLinks {
@@ -140,180 +147,242 @@ func (c *MirrorCmd) storeOptions() store.Options {
 	return o
 }
 
-// readsInput reports whether a list is standard input or another pipe, which cannot
-// be read anew: then SIGHUP ends the run, or what has been read would be missing.
-func (c *MirrorCmd) readsInput() bool { return slices.ContainsFunc(c.Lists, isNameless) }
+// readsPipe reports whether a list is standard input or another pipe. A pipe cannot be
+// read again, so SIGHUP must end such a run. If the run repeated, the lines read before
+// would be missing, and --prune would delete their files.
+func (c *MirrorCmd) readsPipe() bool { return slices.ContainsFunc(c.Lists, isNameless) }
 
-// warnNameless warns of lists that prune nothing because they have no name.
-func (c *MirrorCmd) warnNameless(say *speaker) {
+// warnNameless warns about a list that prunes nothing because it has no name.
+func (c *MirrorCmd) warnNameless(out *printer) {
 	if !c.Prune || c.ListName != "" {
 		return
 	}
 	if i := slices.IndexFunc(c.Lists, isNameless); i >= 0 {
-		say.warn("list %q has no name of its own, so it prunes nothing; give it one with --list-name NAME", c.Lists[i])
+		out.warn("list %q has no name of its own, so it prunes nothing; give it one with --list-name NAME", c.Lists[i])
 	}
 }
 
-// rest waits until the next repetition.
-func (c *MirrorCmd) rest(ctx context.Context, say *speaker, hup <-chan os.Signal) error {
-	d := time.Duration(c.Every)
-	d += rand.N(d/5+1) - d/10 // so that many machines do not come at once
-	say.note("next at %s", time.Now().Add(d).Format(time.DateTime))
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-hup:
-		say.note("SIGHUP: now")
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+// A lockedError reports that another process mirrors the same lists into the same
+// directory.
+type lockedError struct{ holder string }
 
-// A lockedError says that the same lists are being mirrored into the same directory.
-type lockedError struct{ who string }
-
-// Is is for errors.Is, whoever has the lock.
+// Is makes all lockedErrors equal for errors.Is, whoever holds the lock.
 func (e lockedError) Is(target error) bool {
 	_, ok := target.(lockedError)
 	return ok
 }
 
 func (e lockedError) Error() string {
-	return fmt.Sprintf("the same lists are being mirrored into the same directory by %s", e.who)
+	return fmt.Sprintf("the same lists are being mirrored into the same directory by %s", e.holder)
 }
 
-// lock keeps the same lists from being mirrored into the same directory twice at once.
+// lock prevents a second run with the same lists and directory, for example by cron while
+// the last run still continues. The lock must be closed at the end.
 func (c *MirrorCmd) lock(st *store.Store) (interface{ Close() error }, error) {
-	who := fmt.Sprintf("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime))
-	lock, holder, err := st.LockRun(c.runKey(), who)
+	holder := fmt.Sprintf("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime))
+	lock, other, err := st.LockRun(c.runKey(), holder)
 	if errors.Is(err, store.ErrBusy) {
-		return nil, lockedError{holder}
+		return nil, lockedError{other}
 	}
 	return lock, err
 }
 
-// runKey names the lists of a run and the directory.
+// runKey returns a key for the set of lists and the directory. It does not depend on the
+// order of the lists.
 func (c *MirrorCmd) runKey() string {
 	if c.ListName != "" {
-		return c.key("name", string(c.ListName))
+		return c.hashKey("name", string(c.ListName))
 	}
 	var names []string
 	for _, name := range c.Lists {
-		names = append(names, identity(name))
+		names = append(names, listIdentity(name))
 	}
 	slices.Sort(names)
-	return c.key(names...)
+	return c.hashKey(names...)
 }
 
-// listKey names one list and the directory in the ledger.
+// listKey returns the key of one list and the directory in the ledger. The files of a
+// nameless list belong to store.Nameless, which never prunes.
 func (c *MirrorCmd) listKey(name string, nameless bool) string {
 	switch {
 	case c.ListName != "":
-		return c.key("name", string(c.ListName))
+		return c.hashKey("name", string(c.ListName))
 	case nameless:
 		return store.Nameless
 	}
-	return c.key(identity(name))
+	return c.hashKey(listIdentity(name))
 }
 
-// key is a hash of the directory and of parts.
-func (c *MirrorCmd) key(parts ...string) string {
+// hashKey returns 16 hex digits of a hash of the directory and of parts. Its result must
+// not change between versions, because the ledger contains it.
+func (c *MirrorCmd) hashKey(parts ...string) string {
 	sum := sha256.Sum256([]byte(c.Dir + "\x00" + strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }
 
-// once mirrors the lists. again says that SIGHUP ended it, for the lists to be
-// read anew.
-func (c *MirrorCmd) once(ctx context.Context, g *Globals, say *speaker, st *store.Store, opts downloader.Options, hup <-chan os.Signal) (again bool, err error) {
-	out, err := c.newOutcomes(ctx, say)
+// A mirrorLoop repeats the runs of one mirror command. Each run has a downloader, a report
+// and a display of its own.
+type mirrorLoop struct {
+	cmd     *MirrorCmd
+	globals *Globals
+	out     *printer
+	store   *store.Store
+	opts    downloader.Options
+	hup     <-chan os.Signal // SIGHUP; never receives if a list is a pipe
+}
+
+// run mirrors the lists until it is done: after one run, or with --every when ctx ends. It
+// returns the error of the last run or, if that says less, the signal or deadline that has
+// ended ctx. With --every, the errors of earlier runs are only printed, because the next
+// run may succeed.
+func (l *mirrorLoop) run(ctx context.Context) error {
+	for {
+		again, err := l.once(ctx)
+		if again {
+			continue
+		}
+		if l.cmd.Every == 0 {
+			return err
+		}
+		if end := context.Cause(ctx); end != nil { // also if ctx ended after the last file
+			if exitCode(err) == exitCode(end) {
+				return err
+			}
+			return end
+		}
+		l.out.reportExit(err)
+		if err := l.waitForNext(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// waitForNext waits until the next repetition. It returns an error if ctx ends before.
+func (l *mirrorLoop) waitForNext(ctx context.Context) error {
+	d := time.Duration(l.cmd.Every)
+	d += rand.N(d/5+1) - d/10 // ±10 %, so that many machines do not send their requests at the same moment
+	l.out.note("next run at %s", time.Now().Add(d).Format(time.DateTime))
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-l.hup:
+		l.out.note("SIGHUP: running now")
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// once mirrors the lists once. again reports that SIGHUP has ended the run, and that the
+// lists must be read again.
+//
+// It uses two downloaders. The one for lists and checksum files has no display, because
+// these downloads would appear as files of the run. The order of the steps matters: the
+// recorder comes first, because an unwritable report must stop the run before the first
+// request. The display starts last, because it asks the run for counts, and stops before
+// the summary is printed.
+func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
+	c := l.cmd
+	rec, err := c.newMirrorRecorder(ctx, l.out)
 	if err != nil {
 		return false, err
 	}
-	quiet := opts
-	quiet.OnEvent = func(e downloader.Event) { listEvent(say, e) }
-	fetcher := downloader.New(st, quiet)
+	listOpts := l.opts
+	listOpts.OnEvent = func(e downloader.Event) { printListEvent(l.out, e) }
+	fetcher := downloader.New(l.store, listOpts)
 	defer fetcher.Close()
 	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
 	headers.everywhere = c.HeadersEverywhere
-	lists, err := c.newLister(fetcher, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
+	lists, err := c.newListOpener(fetcher, l.globals, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
 	if err != nil {
-		out.abort()
+		rec.abort()
 		return false, err
 	}
-	out.show = newDisplay(say, displayOptions{
-		json: g.JSON, verbose: g.Verbose, bar: !g.Quiet && !c.NoProgress, files: 2, recent: true, dir: c.Dir, counts: out.counts,
+	// The number of files is only a start value above 1, for a run over many files: counts sets
+	// the real one.
+	rec.show = newDisplay(l.out, displayOptions{
+		json: l.globals.JSON, verbose: l.globals.Verbose, bar: !l.globals.Quiet && !c.NoProgress, files: 2, dir: c.Dir, counts: rec.counts,
 	})
-	opts.OnEvent = out.show.event
-	d := downloader.New(st, opts)
+	opts := l.opts
+	opts.OnEvent = rec.show.onEvent
+	d := downloader.New(l.store, opts)
 	defer d.Close()
 	defer c.LimitRate.follow(d.SetLimitRate)()
-	stop := make(chan struct{})
-	o, err := c.runOptions(ctx, g, lists, out)
+	o, err := l.runOptions(ctx, lists, rec)
+	if err != nil {
+		rec.abort()
+		return false, err
+	}
+	// Headers and private addresses depend on the list that named a URL. The origin of --base
+	// was typed by the user, so it may be private even if the list came from a public address.
 	o.ForList = func(list string, req *downloader.Request) {
 		req.Credentials = func(origin string) http.Header { return headers.forList(list, origin) }
 		public, base := lists.isPublic(list), downloader.Origin(c.Base)
 		req.Public = func(origin string) bool { return public && origin != base }
 	}
-	if err != nil {
-		out.abort()
-		return false, err
-	}
+	stop := make(chan struct{})
 	o.Stop = stop
-	out.run = mirror.NewRun(d, st, o)
-	out.show.start(d.Snapshot)
-	again, err = untilHangup(ctx, hup, func(ctx context.Context) error {
-		return out.run.Do(ctx, c.lists(ctx, lists, say))
+	rec.run = mirror.NewRun(d, l.store, o)
+	rec.show.start(d.Snapshot)
+	again, err = runUntilHangup(ctx, l.hup, func(ctx context.Context) error {
+		return rec.run.Do(ctx, c.lists(ctx, lists, l.out))
 	}, func() {
-		say.note("SIGHUP: the lists are read anew, as soon as what is under way is done or interrupted")
+		l.out.note("SIGHUP: rereading the lists as soon as the running downloads are finished or interrupted")
 		close(stop)
 	})
-	out.show.stop()
+	rec.show.stop()
 	if again {
-		out.abort()
-		return true, nil // what was wrong will be so again
+		rec.abort()
+		return true, nil // an error of this run will come again in the next one
 	}
-	return false, out.end(ctx, g, err)
+	return false, rec.finish(ctx, l.globals, err)
 }
 
-// listEvent tells what keeps a list from coming; nothing else of it is news.
-func listEvent(say *speaker, e downloader.Event) {
-	switch {
-	case e.Kind == downloader.Offline:
-		say.note("no network (%s); waiting for it, which costs no tries", printable(e.Err.Error()))
-	case e.Kind == downloader.Retrying && e.Attempt > 1:
-		say.note("list %q: %s; trying again %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), in(e.Wait), e.Attempt, ofTries(e.Tries))
-	}
-}
-
-// runOptions are those of one run, whose outcomes go to out.
-func (c *MirrorCmd) runOptions(ctx context.Context, g *Globals, lists lister, out *outcomes) (o mirror.Options, err error) {
+// runOptions returns the options of one run, whose outcomes go to rec. It reads the file of
+// --checksums.
+func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirrorRecorder) (o mirror.Options, err error) {
+	c := l.cmd
 	o = mirror.Options{
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
-		LegacyKey: c.runKey(), // earlier versions claimed files under this key
-		OnOutcome: out.outcome, OnProblem: out.problem, OnRound: out.round,
+		LegacyKey: c.runKey(), // earlier versions of pawl recorded files under this key
+		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRound: rec.round,
 	}
-	c.fill(&o.Request)
-	if o.Temp, err = g.stateDir(); err != nil { // rather than /tmp, which may be memory
+	c.applyTo(&o.Request)
+	if o.Temp, err = l.globals.stateDir(); err != nil { // and not /tmp, which may be in memory
 		return o, err
 	}
-	o.Sum, err = lists.readSums(ctx, c.Checksums)
+	o.Sum, err = lists.readChecksums(ctx, c.Checksums)
 	return o, err
 }
 
-// rereadAfter is how long files that are under way may take to end, before they are
-// interrupted for the lists to be read anew; then they are gone on with.
-const rereadAfter = 10 * time.Second
+// printListEvent prints the events of downloads of lists that explain a delay. Other events
+// would only repeat the error of the list.
+func printListEvent(out *printer, e downloader.Event) {
+	switch {
+	case e.Kind == downloader.Offline:
+		out.note("no network (%s); waiting for it, which does not count as a try", printable(e.Err.Error()))
+	case e.Kind == downloader.Retrying && e.Attempt > 1:
+		out.note("list %q: %s; retrying %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), delayText(e.Wait), e.Attempt, triesText(e.Tries))
+	}
+}
 
-var errReread = errors.New("the lists are read anew")
+// rereadDelay is how long running downloads may continue after SIGHUP, before they are
+// interrupted so that the lists can be reread. Interrupted downloads resume in the next
+// run. It is a guess: less would interrupt small files that are nearly done, and more would
+// let the user wonder whether the signal had an effect.
+const rereadDelay = 10 * time.Second
 
-// untilHangup calls do, and stop when a signal comes that asks for it to be done
-// again.
-func untilHangup(ctx context.Context, hup <-chan os.Signal, do func(context.Context) error, stop func()) (again bool, err error) {
+// errReread is the cause of a context that SIGHUP has ended.
+var errReread = errors.New("the lists are read again")
+
+// runUntilHangup calls do. When a SIGHUP arrives, it calls stop, which must make do begin
+// no further downloads, and cancels the context of do after rereadDelay. again reports that
+// do must be called again because of the signal.
+func runUntilHangup(ctx context.Context, hup <-chan os.Signal, do func(context.Context) error, stop func()) (again bool, err error) {
 	run, end := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() { // ends with run
@@ -322,7 +391,7 @@ func untilHangup(ctx context.Context, hup <-chan os.Signal, do func(context.Cont
 		case <-hup:
 			again = true
 			stop()
-			time.AfterFunc(rereadAfter, func() { end(errReread) })
+			time.AfterFunc(rereadDelay, func() { end(errReread) })
 		case <-run.Done():
 		}
 	}()

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// A silentHost accepts connections and never says anything.
+// A silentHost accepts connections and never sends a byte.
 type silentHost struct {
 	url      string
 	accepted atomic.Int64
 }
 
+// newSilentHost starts a silent host that ends with the test.
 func newSilentHost(t *testing.T) *silentHost {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,8 +53,9 @@ func refusing(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// TestMirrorDead: 10 files of 200 are on hosts that say no, refuse, are silent or
-// do not exist. The others arrive, and nobody waits for one host after another.
+// TestMirrorDead mirrors 200 files, of which 10 are missing or on hosts that refuse
+// connections, stay silent or do not exist. The others must arrive, and pawl must not wait
+// for the dead hosts one after another.
 func TestMirrorDead(t *testing.T) {
 	t.Parallel()
 	const (
@@ -70,46 +72,46 @@ func TestMirrorDead(t *testing.T) {
 	for i := range silent {
 		dead = append(dead, fmt.Sprintf("%s/s%d", mute.url, i))
 	}
-	s.listAll("good")
+	s.writeListOfAll("good")
 	good := s.lines("good")
 	var mixed []string
-	for i, u := range good { // the dead ones among the first
+	for i, u := range good { // mixes the dead URLs into the first lines
 		if i < len(dead) {
 			mixed = append(mixed, dead[i])
 		}
 		mixed = append(mixed, u)
 	}
-	s.list("list", mixed...)
+	s.writeList("list", mixed...)
 	args := []string{"--stall-timeout", stall.String(), "--connect-timeout", stall.String(), "--tries", fmt.Sprint(tries), "--rounds", fmt.Sprint(rounds),
 		"--round-wait", "100ms", "--report", "report", "--failed", "failed", "list"}
 
-	o := s.mirror(args...).exits(8) // the server's no comes before the network's
-	s.here()
-	s.only(190)
+	o := s.runMirror(args...).wantExit(8) // an HTTP error is worse than a network error
+	s.wantFiles()
+	s.wantFileCount(190)
 	added := silent * tries * rounds * stall
 	if o.elapsed > added {
-		t.Errorf("it took %v, want less than the %v of all timeouts of the silent host added up", o.elapsed, added)
+		t.Errorf("took %v, want less than %v, the sum of all timeouts of the silent host", o.elapsed, added)
 	}
-	if r := s.report("report"); r.ends()[endFetched] != 190 || r.ends()[endFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
-		t.Errorf("report: got %v, %+v", r.ends(), r.Summary)
+	if r := s.report("report"); r.outcomeCounts()[outcomeFetched] != 190 || r.outcomeCounts()[outcomeFailed] != 10 || r.Summary.Failed != 10 || r.Summary.Exit != 8 {
+		t.Errorf("report: got %v, %+v", r.outcomeCounts(), r.Summary)
 	}
-	s.failedAre("failed", dead)
+	s.wantFailedList("failed", dead)
 
 	s.srv.Reset()
 	mute.accepted.Store(0)
-	s.mirror(args...).exits(8).says("190 of 200 files are here: 190 here before", "10 failed: 8 network, 2 the server said no")
-	asked := s.asked()
-	if len(asked) != 2 || asked["none1"] != 2 || asked["none2"] != 2 { // with Range and without, as no range has worked in this run
-		t.Errorf("a second run: got requests %v, want two for each file that is not there", asked)
+	s.runMirror(args...).wantExit(8).wantStderr("190 of 200 files are here: 190 already here", "10 failed: 8 network, 2 HTTP error")
+	asked := s.requestCounts()
+	if len(asked) != 2 || asked["none1"] != 2 || asked["none2"] != 2 { // with Range and without it, because no range request has succeeded in this run
+		t.Errorf("a second run: got requests %v, want two for each missing file", asked)
 	}
 	if mute.accepted.Load() == 0 {
 		t.Errorf("a second run did not try the silent host")
 	}
-	s.failedAre("failed", dead)
+	s.wantFailedList("failed", dead)
 }
 
-// failedAre checks the URLs of a list that --failed wrote.
-func (s *site) failedAre(name string, want []string) {
+// wantFailedList checks that the list written by --failed has exactly these URLs.
+func (s *site) wantFailedList(name string, want []string) {
 	s.Helper()
 	left := make(map[string]bool)
 	for _, u := range want {
@@ -120,11 +122,11 @@ func (s *site) failedAre(name string, want []string) {
 			continue
 		}
 		if !left[line] {
-			s.Errorf("%s has %q, which it should not, or twice", name, line)
+			s.Errorf("%s contains %q, which is unexpected or duplicate", name, line)
 		}
 		delete(left, line)
 	}
 	for u := range left {
-		s.Errorf("%s does not have %s", name, u)
+		s.Errorf("%s does not contain %s", name, u)
 	}
 }

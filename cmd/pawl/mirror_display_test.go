@@ -8,13 +8,13 @@ import (
 	"pawl/downloader"
 )
 
-// TestDisplayStop: lines that come while a display ends, as those of a hook may,
-// are not lost.
-func TestDisplayStop(t *testing.T) {
+// TestDisplayStopLosesNoLines checks that no line is lost that is printed while the display
+// stops, for example by a hook.
+func TestDisplayStopLosesNoLines(t *testing.T) {
 	const lines = 50
 	for range 200 {
 		var out strings.Builder
-		say := &speaker{stderr: &out}
+		say := &printer{stderr: &out}
 		show := newDisplay(say, displayOptions{})
 		show.start(func() []downloader.Progress { return nil })
 		var writer sync.WaitGroup

@@ -14,56 +14,56 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// insideEnv says that a test runs in a network of its own.
+// insideEnv is set in the process of a test that runs in a network namespace of its own.
 const insideEnv = "PAWL_TEST_NETWORK"
 
-// ownNetwork runs the test in a network namespace, in a process of its own, and
-// reports whether it is there. Without the means for one the test is skipped.
-func ownNetwork(t *testing.T) bool {
+// inOwnNetwork runs the current test again as a process in a network namespace of its own.
+// It returns true in that process, and false in the original one, which must then return.
+// The test is skipped if namespaces are not available.
+func inOwnNetwork(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideEnv) != "" {
 		return true
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("there is no ip(8) to take a network down with")
+		t.Skip("ip(8) is not installed")
 	}
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	probe := exec.Command("true")
 	probe.SysProcAttr = attr
 	if err := probe.Run(); err != nil {
-		t.Skipf("no network of its own to be had, which needs root: %v", err)
+		t.Skipf("cannot create a network namespace, which needs root: %v", err)
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "50s")
 	cmd.SysProcAttr = attr
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if t.Logf("%s", out); err != nil {
-		t.Errorf("in its own network: %v", err)
+		t.Errorf("the test in its own network: %v", err)
 	}
 	return false
 }
 
-// address is that of the site in a network of its own.
-const address = "10.77.0.1"
+// siteAddress is the address of the site within inOwnNetwork.
+const siteAddress = "10.77.0.1"
 
-// network gives the test's network its one address and a way to the world, or
-// takes them away.
-func network(t *testing.T, up bool) {
+// setNetwork gives the network namespace an address and a default route, or removes them.
+func setNetwork(t *testing.T, up bool) {
 	t.Helper()
-	script := "ip route del default && ip addr del " + address + "/24 dev lo"
+	script := "ip route del default && ip addr del " + siteAddress + "/24 dev lo"
 	if up {
-		script = "ip link set lo up && ip addr add " + address + "/24 dev lo && ip route add default via 10.77.0.2 dev lo"
+		script = "ip link set lo up && ip addr add " + siteAddress + "/24 dev lo && ip route add default via 10.77.0.2 dev lo"
 	}
 	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", script, err, out)
 	}
 }
 
-// listenThere has the site's server at address, too.
-func (s *site) listenThere() {
+// listenAtAddress makes the site's server listen at siteAddress, too, and changes its URL.
+func (s *site) listenAtAddress() {
 	s.Helper()
 	l, err := net.Listen("tcp", "0.0.0.0:0")
-	must(s.trial, err)
+	must(s.testRun, err)
 	srv := &http.Server{Handler: s.srv}
 	done := make(chan struct{})
 	go func() {
@@ -75,96 +75,97 @@ func (s *site) listenThere() {
 		<-done
 	})
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	s.srv.URL = "http://" + net.JoinHostPort(address, port)
+	s.srv.URL = "http://" + net.JoinHostPort(siteAddress, port)
 }
 
-// TestMirrorOffline: without any network pawl waits, which costs no tries and no
-// rounds, and goes on when there is one.
+// TestMirrorOffline checks that pawl waits while there is no network at all, without using
+// up tries and rounds, and continues when there is one.
 func TestMirrorOffline(t *testing.T) {
 	t.Parallel()
-	if !ownNetwork(t) {
+	if !inOwnNetwork(t) {
 		return
 	}
-	network(t, true)
+	setNetwork(t, true)
 	s := newSite(t)
-	s.listenThere()
-	s.addMany(20, each(1000))
-	s.listAll("list")
-	s.srv.Set(publishing(map[string]string{"list": strings.Join(s.lines("list"), "\n")}))
-	network(t, false)
-	r := s.startSaying("--tries", "1", "--rounds", "1", "--report", "report", "list")
-	far := s.startSaying("--tries", "1", "--rounds", "1", "-d", "far", s.srv.URL+"/list") // the list itself is not to be had
-	awaitText(t, r.said, "no network")
-	r.stays(4 * time.Second) // some tries
-	if !strings.Contains(far.said.String(), "no network") {
-		t.Errorf("nobody was told that the list waits for a network: %q", far.said)
+	s.listenAtAddress()
+	s.addMany(20, sameSize(1000))
+	s.writeListOfAll("list")
+	s.srv.Set(serveTexts(map[string]string{"list": strings.Join(s.lines("list"), "\n")}))
+	setNetwork(t, false)
+	r := s.startFollowed("--tries", "1", "--rounds", "1", "--report", "report", "list")
+	far := s.startFollowed("--tries", "1", "--rounds", "1", "-d", "far", s.srv.URL+"/list") // the list itself cannot be downloaded
+	awaitText(t, r.stderr, "no network")
+	r.wantRunningFor(4 * time.Second) // long enough for several tries
+	if !strings.Contains(far.stderr.String(), "no network") {
+		t.Errorf("pawl did not report that the list waits for a network: %q", far.stderr)
 	}
-	network(t, true)
+	setNetwork(t, true)
 	r.wait()
 	far.wait()
-	s.here()
+	s.wantFiles()
 	for name, f := range s.files {
-		if !isFile(filepath.Join(s.dir, "far", name), f) {
-			t.Errorf("%s is not in the other directory", name)
+		if !hasContent(filepath.Join(s.dir, "far", name), f) {
+			t.Errorf("%s in the other directory does not have the served bytes", name)
 		}
 	}
-	if n := strings.Count(r.said.String(), "no network"); n != 1 {
-		t.Errorf("it was told %d times that there is no network", n)
+	if n := strings.Count(r.stderr.String(), "no network"); n != 1 {
+		t.Errorf("pawl reported %d times that there is no network, want once", n)
 	}
 	for _, f := range s.report("report").Files {
 		if f.Rounds != 1 {
-			t.Errorf("%s: round %d", f.Path, f.Rounds)
+			t.Errorf("%s: got round %d, want 1", f.Path, f.Rounds)
 		}
 	}
 }
 
-// TestMirrorOutage: the same when the network goes in mid-run. It is of the long tests.
+// TestMirrorOutage is TestMirrorOffline with a network that fails during the run. It needs
+// PAWL_TEST_LONG=1.
 func TestMirrorOutage(t *testing.T) {
 	if os.Getenv("PAWL_TEST_LONG") == "" {
 		t.Skip("PAWL_TEST_LONG is not set")
 	}
 	t.Parallel()
-	if !ownNetwork(t) {
+	if !inOwnNetwork(t) {
 		return
 	}
-	network(t, true)
+	setNetwork(t, true)
 	s := newSite(t)
-	s.listenThere()
-	s.addMany(20, each(100<<10))
+	s.listenAtAddress()
+	s.addMany(20, sameSize(100<<10))
 	s.add("large", 4<<20)
-	s.listAll("list")
+	s.writeListOfAll("list")
 	s.srv.Set(faultserver.Rate(3 << 20))
-	r := s.startSaying("--tries", "2", "--rounds", "1", "--stall-timeout", "500ms", "--connect-timeout", "500ms", "list")
+	r := s.startFollowed("--tries", "2", "--rounds", "1", "--stall-timeout", "500ms", "--connect-timeout", "500ms", "list")
 	waitFor(t, func() bool { return s.srv.Sent() > s.total()/3 })
-	network(t, false)
-	awaitText(t, r.said, "no network")
-	network(t, true)
+	setNetwork(t, false)
+	awaitText(t, r.stderr, "no network")
+	setNetwork(t, true)
 	r.wait()
-	s.here()
-	s.only(21)
+	s.wantFiles()
+	s.wantFileCount(21)
 }
 
-// startSaying starts pawl mirror into out.
-func (s *site) startSaying(args ...string) *saying {
+// startFollowed starts pawl mirror into out, with a stderr that can be read meanwhile.
+func (s *site) startFollowed(args ...string) *followedRun {
 	s.Helper()
-	return s.follow(s.command(append([]string{"mirror", "-d", "out"}, args...)))
+	return s.follow(s.pawlCmd(append([]string{"mirror", "-d", "out"}, args...)))
 }
 
-// wait waits for its end, which is to be a good one.
-func (r *saying) wait() {
+// wait waits for the end of the run, which must succeed.
+func (r *followedRun) wait() {
 	r.Helper()
 	if err := <-r.ended; err != nil {
-		r.Errorf("%v\n%s", err, r.said)
+		r.Errorf("%v\n%s", err, r.stderr)
 	}
-	r.Logf("%s", r.said)
+	r.Logf("%s", r.stderr)
 }
 
-// stays checks that it does not end for so long.
-func (r *saying) stays(d time.Duration) {
+// wantRunningFor checks that the run does not end within d.
+func (r *followedRun) wantRunningFor(d time.Duration) {
 	r.Helper()
 	select {
 	case err := <-r.ended:
-		r.Fatalf("it ended: %v\n%s", err, r.said)
+		r.Fatalf("pawl ended: %v\n%s", err, r.stderr)
 	case <-time.After(d):
 	}
 }

@@ -20,15 +20,15 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// This file is the commands of TestScripts that scripts about lists need.
+// This file has the commands of TestScripts for scripts about lists.
 
-// published is a fault of the server's: it serves the texts that are there now.
+// published is a fault that serves the texts published so far.
 func (r *scriptRig) published(next http.Handler) http.Handler {
-	return publishing(maps.Clone(r.texts))(next)
+	return serveTexts(maps.Clone(r.texts))(next)
 }
 
-// publishing serves texts by their names, and all else as before.
-func publishing(texts map[string]string) faultserver.Fault {
+// serveTexts serves texts by their names and passes on all other requests.
+func serveTexts(texts map[string]string) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			text, ok := texts[strings.TrimPrefix(req.URL.Path, "/")]
@@ -43,15 +43,15 @@ func publishing(texts map[string]string) faultserver.Fault {
 	}
 }
 
-// digestOf returns the SHA-256 of what r holds.
+// digestOf reads r to its end and returns the SHA-256 in hex.
 func digestOf(r io.Reader) string {
 	h := sha256.New()
 	io.Copy(h, r)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// sumOf returns the SHA-256 of a served file.
-func sumOf(f faultserver.File) string { return digestOf(io.NewSectionReader(f, 0, f.Size)) }
+// digestOfFile returns the SHA-256 of a served file in hex.
+func digestOfFile(f faultserver.File) string { return digestOf(io.NewSectionReader(f, 0, f.Size)) }
 
 func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 2 {
@@ -91,11 +91,11 @@ func cmdDigest(ts *testscript.TestScript, _ bool, args []string) {
 	if !ok {
 		ts.Fatalf("nothing is served as %q", args[1])
 	}
-	ts.Setenv(args[0], sumOf(f))
+	ts.Setenv(args[0], digestOfFile(f))
 }
 
-// count compares the number of requests that are meant with the last argument.
-func count(ts *testscript.TestScript, neg bool, want string, meant func(faultserver.Request) bool) {
+// checkRequestCount compares the number of requests for which meant returns true with want.
+func checkRequestCount(ts *testscript.TestScript, neg bool, want string, meant func(faultserver.Request) bool) {
 	n, err := strconv.Atoi(want)
 	ts.Check(err)
 	got := 0
@@ -112,13 +112,13 @@ func count(ts *testscript.TestScript, neg bool, want string, meant func(faultser
 }
 
 func cmdAsked(ts *testscript.TestScript, neg bool, args []string) {
-	count(ts, neg, args[1], func(r faultserver.Request) bool { return r.Path == "/"+args[0] })
+	checkRequestCount(ts, neg, args[1], func(r faultserver.Request) bool { return r.Path == "/"+args[0] })
 }
 
 func cmdAnswered(ts *testscript.TestScript, neg bool, args []string) {
 	status, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	count(ts, neg, args[1], func(r faultserver.Request) bool { return r.Status == status })
+	checkRequestCount(ts, neg, args[1], func(r faultserver.Request) bool { return r.Status == status })
 }
 
 func cmdReceived(ts *testscript.TestScript, neg bool, args []string) {

@@ -15,8 +15,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestMirrorSignals: a signal in mid-run ends it within two seconds, with the
-// code that it has, and the next run goes on.
+// TestMirrorSignals checks that a signal ends a run within two seconds with its exit code,
+// and that the next run continues.
 func TestMirrorSignals(t *testing.T) {
 	for _, tt := range []struct {
 		sig  syscall.Signal
@@ -25,156 +25,157 @@ func TestMirrorSignals(t *testing.T) {
 	}{{syscall.SIGINT, 130, "interrupted"}, {syscall.SIGTERM, 143, "terminated"}} {
 		t.Run(tt.word, func(t *testing.T) {
 			s := newSite(t)
-			s.addMany(100, each(100<<10))
+			s.addMany(100, sameSize(100<<10))
 			s.add("large", 12<<20)
-			s.listAll("list")
+			s.writeListOfAll("list")
 			s.srv.Set(faultserver.Rate(16 << 20))
 			r := s.startMirror("--report", "report", "--failed", "failed", "list")
 			s.srv.HoldAt(s.total()/2, r.exited)
 			signalled := time.Now()
 			r.cmd.Process.Signal(tt.sig)
-			o := r.wait().exits(tt.code)
+			o := r.wait().wantExit(tt.code)
 			s.srv.Open()
-			if d := time.Since(signalled); d > soon(2*time.Second) {
-				t.Errorf("it ended %v after the signal", d)
+			if d := time.Since(signalled); d > withSlack(2*time.Second) {
+				t.Errorf("pawl ended %v after the signal, want at most 2 s", d)
 			}
-			o.says("pawl: error: "+tt.word, "pawl: hint: ", "left for another run")
+			o.wantStderr("pawl: error: "+tt.word, "pawl: hint: ", "left for another run")
 			rep := s.report("report")
-			if len(rep.Files) != 101 || rep.Summary.Exit != tt.code || rep.ends()[endFetched] == 0 || rep.ends()[endFailed] > 0 {
-				t.Errorf("report: got %d files, %v, %+v", len(rep.Files), rep.ends(), rep.Summary)
+			if len(rep.Files) != 101 || rep.Summary.Exit != tt.code || rep.outcomeCounts()[outcomeFetched] == 0 || rep.outcomeCounts()[outcomeFailed] > 0 {
+				t.Errorf("report: got %d files, %v, %+v", len(rep.Files), rep.outcomeCounts(), rep.Summary)
 			}
 			s.srv.WaitIdle()
-			done, before := rep.ends()[endFetched], len(s.srv.Requests())
+			done, before := rep.outcomeCounts()[outcomeFetched], len(s.srv.Requests())
 			s.srv.Set()
-			s.mirror("list").exits(0).says(fmt.Sprintf("%d here before", done))
-			s.here()
-			s.only(101)
+			s.runMirror("list").wantExit(0).wantStderr(fmt.Sprintf("%d already here", done))
+			s.wantFiles()
+			s.wantFileCount(101)
 			for _, r := range s.srv.Requests()[before:] {
 				for _, f := range rep.Files {
-					if f.Outcome == endFetched && strings.HasSuffix(f.URL, r.Path) {
-						t.Errorf("%s was fetched, and is asked for again", r.Path)
+					if f.Outcome == outcomeFetched && strings.HasSuffix(f.URL, r.Path) {
+						t.Errorf("%s was finished and is requested again", r.Path)
 					}
 				}
 			}
 			if s.srv.Sent() > s.total()*3/2 {
-				t.Errorf("%d bytes were sent, of %d", s.srv.Sent(), s.total())
+				t.Errorf("%d bytes were sent for files of %d bytes, want at most 1.5 times as many", s.srv.Sent(), s.total())
 			}
 		})
 	}
 }
 
-// TestMirrorHooksEnd: a signal does not wait for a hook that hangs.
-func TestMirrorHooksEnd(t *testing.T) {
+// TestSignalDoesNotWaitForHook checks that a signal ends a run although a hook hangs.
+func TestSignalDoesNotWaitForHook(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.addMany(5, each(1000))
-	s.listAll("list")
+	s.addMany(5, sameSize(1000))
+	s.writeListOfAll("list")
 	started := filepath.Join(s.dir, "started")
 	r := s.startMirror("--on-complete", "trap '' TERM; echo >>'"+started+"'; sleep 30; :", "list")
 	waitFor(t, func() bool { return exists(started) })
 	for name, f := range s.files {
-		waitFor(t, func() bool { return isFile(s.path(name), f) })
+		waitFor(t, func() bool { return hasContent(s.path(name), f) })
 	}
 	signalled := time.Now()
 	r.cmd.Process.Signal(syscall.SIGTERM)
-	r.wait().exits(143)
-	if d := time.Since(signalled); d > soon(4*time.Second) { // the hook has two seconds of its own
-		t.Errorf("it ended %v after the signal", d)
+	r.wait().wantExit(143)
+	if d := time.Since(signalled); d > withSlack(4*time.Second) { // the hook has a grace period of two seconds
+		t.Errorf("pawl ended %v after the signal, want at most 4 s", d)
 	}
-	s.here()
+	s.wantFiles()
 }
 
-// TestMirrorEvery: --every repeats, SIGHUP repeats at once, one in mid-run reads
-// the list anew, and SIGTERM ends it all.
+// TestMirrorEvery checks that --every repeats the run, that SIGHUP repeats it at once, that
+// SIGHUP during a run reads the lists again, and that SIGTERM ends pawl.
 func TestMirrorEvery(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.add("a", 1000)
-	s.listAll("list")
+	s.writeListOfAll("list")
 	r := s.startMirror("--every", "1h", "--report", "report", "list")
 	report := filepath.Join(s.dir, "report")
-	await := func(name string) { // and the end of that repetition
+	await := func(name string) { // waits for the file and for the end of that run
 		t.Helper()
-		waitFor(t, func() bool { return isFile(s.path(name), s.files[name]) && exists(report) })
+		waitFor(t, func() bool { return hasContent(s.path(name), s.files[name]) && exists(report) })
 		os.Remove(report)
 	}
 	await("a")
 	s.add("b", 2000)
-	s.listAll("list")
+	s.writeListOfAll("list")
 	r.cmd.Process.Signal(syscall.SIGHUP)
 	await("b")
 
-	// In mid-run, while the server is slow.
+	// SIGHUP during a run, while the server is slow.
 	s.srv.Set(faultserver.ConnRate(200 << 10))
 	s.add("slow", 200<<10)
-	s.listAll("list")
+	s.writeListOfAll("list")
 	sent := s.srv.Sent()
 	r.cmd.Process.Signal(syscall.SIGHUP)
 	s.srv.WaitSent(sent+1, r.exited)
 	s.add("c", 3000)
-	s.listAll("list")
+	s.writeListOfAll("list")
 	r.cmd.Process.Signal(syscall.SIGHUP)
 	await("c")
 	signalled := time.Now()
 	r.cmd.Process.Signal(syscall.SIGTERM)
-	o := r.wait().exits(143)
-	if d := time.Since(signalled); d > soon(2*time.Second) {
-		t.Errorf("it ended %v after the signal", d)
+	o := r.wait().wantExit(143)
+	if d := time.Since(signalled); d > withSlack(2*time.Second) {
+		t.Errorf("pawl ended %v after the signal, want at most 2 s", d)
 	}
-	o.says("next at 20", "SIGHUP: now", "SIGHUP: the lists are read anew")
-	for name, n := range s.asked() {
+	o.wantStderr("next run at 20", "SIGHUP: running now", "SIGHUP: rereading the lists")
+	for name, n := range s.requestCounts() {
 		if n != 1 {
-			t.Errorf("%s was asked for %d times", name, n)
+			t.Errorf("%s: got %d requests, want 1", name, n)
 		}
 	}
 }
 
-// TestMirrorEveryFails: --every goes on after a run that failed, and says so
-// each time.
+// TestMirrorEveryFails checks that --every continues after a failed run and reports each
+// failure.
 func TestMirrorEveryFails(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.list("list", s.urls("late")...)
+	s.writeList("list", s.urls("late")...)
 	r := s.startMirror("--every", "200ms", "--report", "report", "list")
-	waitFor(t, func() bool { return s.asked()["late"] >= 2 })
+	waitFor(t, func() bool { return s.requestCounts()["late"] >= 2 })
 	s.add("late", 1000)
-	waitFor(t, func() bool { return isFile(s.path("late"), s.files["late"]) })
-	waitFor(t, func() bool { return s.report("report").Summary.Current == 1 }) // a further run, which asks nobody
+	waitFor(t, func() bool { return hasContent(s.path("late"), s.files["late"]) })
+	waitFor(t, func() bool { return s.report("report").Summary.Current == 1 }) // one more run, which sends no request
 	r.cmd.Process.Signal(syscall.SIGTERM)
-	o := r.wait().exits(143)
-	if n := strings.Count(o.stderr, "404 Not Found"); 2*n+1 != s.asked()["late"] { // each time without Range, too
-		t.Errorf("%d failures were told, and there were %d requests of which the last went well", n, s.asked()["late"])
+	o := r.wait().wantExit(143)
+	if n := strings.Count(o.stderr, "404 Not Found"); 2*n+1 != s.requestCounts()["late"] { // each failure takes a request with Range and one without
+		t.Errorf("%d failures were reported after %d requests, want half of all requests but the last", n, s.requestCounts()["late"])
 	}
 }
 
-// TestMirrorLock: of two runs of the same lists into the same directory the second
-// ends at once; other lists, and other directories, are free.
+// TestMirrorLock checks that a second run of the same lists into the same directory fails at
+// once, and that other lists and other directories are not locked.
 func TestMirrorLock(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.add("a", 2<<20)
-	s.listAll("list")
+	s.writeListOfAll("list")
 	s.srv.Set(faultserver.Rate(2 << 20))
 	r := s.startMirror("-q", "list")
 	s.srv.HoldAt(1, r.exited)
 	begun := time.Now()
-	o := s.mirror("list").exits(75)
-	o.says(fmt.Sprintf("process %d, since 20", r.cmd.Process.Pid), "pawl: hint: ")
-	s.mirror(filepath.Join(s.dir, "list")).exits(75) // by another name
-	if d := time.Since(begun); d > soon(2*time.Second) {
-		t.Errorf("they took %v to say so", d)
+	o := s.runMirror("list").wantExit(75)
+	o.wantStderr(fmt.Sprintf("process %d, since 20", r.cmd.Process.Pid), "pawl: hint: ")
+	s.runMirror(filepath.Join(s.dir, "list")).wantExit(75) // the same list by its absolute path
+	if d := time.Since(begun); d > withSlack(2*time.Second) {
+		t.Errorf("both refusals took %v, want at most 2 s", d)
 	}
 	s.srv.Open()
-	s.list("none")
-	s.mirror("none").exits(0)
-	s.run("mirror", "-q", "-d", "elsewhere", "list").exits(0)
-	r.wait().exits(0)
-	s.here()
-	s.mirror("-q", "list").exits(0)
+	s.writeList("none")
+	s.runMirror("none").wantExit(0)
+	s.runPawl("mirror", "-q", "-d", "elsewhere", "list").wantExit(0)
+	r.wait().wantExit(0)
+	s.wantFiles()
+	s.runMirror("-q", "list").wantExit(0)
 }
 
-// TestMirrorWaiting: a run that waits for something ends as soon as any other.
-func TestMirrorWaiting(t *testing.T) {
+// TestSignalEndsEveryWait checks that SIGTERM ends a run within two seconds, whatever the
+// run waits for.
+func TestSignalEndsEveryWait(t *testing.T) {
 	t.Parallel()
 	mute := newSilentHost(t)
 	for name, args := range map[string][]string{
@@ -190,61 +191,61 @@ func TestMirrorWaiting(t *testing.T) {
 			s := newSite(t)
 			s.add("here", 1000)
 			s.add("there", 1000)
-			s.list("failing", append(s.urls("here"), refusing(t)+"/none")...)
-			s.list("silent", append(s.urls("here"), mute.url+"/f")...)
-			s.listAll("many")
-			cmd := s.command(append([]string{"mirror", "-d", "out", "--tries", "1"}, args...))
-			in, err := cmd.StdinPipe() // which stays open
-			must(s.trial, err)
+			s.writeList("failing", append(s.urls("here"), refusing(t)+"/none")...)
+			s.writeList("silent", append(s.urls("here"), mute.url+"/f")...)
+			s.writeListOfAll("many")
+			cmd := s.pawlCmd(append([]string{"mirror", "-d", "out", "--tries", "1"}, args...))
+			in, err := cmd.StdinPipe() // stays open, so reading standard input blocks
+			must(s.testRun, err)
 			defer in.Close()
 			r := s.follow(cmd)
-			time.Sleep(700 * time.Millisecond) // whatever it does then, it has come to its wait
+			time.Sleep(700 * time.Millisecond) // long enough to reach the wait
 			signalled := time.Now()
 			cmd.Process.Signal(syscall.SIGTERM)
 			<-r.ended
 			if code := cmd.ProcessState.ExitCode(); code != 143 {
-				t.Errorf("exit %d, want 143\n%s", code, r.said)
+				t.Errorf("exit %d, want 143\n%s", code, r.stderr)
 			}
-			if d := time.Since(signalled); d > soon(2*time.Second) {
-				t.Errorf("it ended %v after the signal, want 2s at most\n%s", d, r.said)
+			if d := time.Since(signalled); d > withSlack(2*time.Second) {
+				t.Errorf("pawl ended %v after the signal, want at most 2 s\n%s", d, r.stderr)
 			}
 		})
 	}
 }
 
-// TestMirrorHangup: a list from standard input cannot be read anew, so that
-// SIGHUP ends the run in order.
-func TestMirrorHangup(t *testing.T) {
+// TestHangupWhileReadingStdin checks that SIGHUP ends a run over standard input in an orderly
+// way, because that list cannot be read again.
+func TestHangupWhileReadingStdin(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	names := s.addMany(60, each(50<<10))
+	names := s.addMany(60, sameSize(50<<10))
 	s.srv.Set(faultserver.Rate(1 << 20))
-	cmd := s.command([]string{"mirror", "-d", "out", "--report", "report", "-"})
+	cmd := s.pawlCmd([]string{"mirror", "-d", "out", "--report", "report", "-"})
 	cmd.Stdin = strings.NewReader(strings.Join(s.urls(names...), "\n"))
 	r := s.follow(cmd)
 	waitFor(t, func() bool { return s.srv.Sent() > s.total()/3 })
 	cmd.Process.Signal(syscall.SIGHUP)
 	<-r.ended
 	rep := s.report("report")
-	if code := cmd.ProcessState.ExitCode(); code != 129 || len(rep.Files) != 60 || rep.ends()[endPending] == 0 {
-		t.Errorf("exit %d, want 129, and got %v of 60 files\n%s", code, rep.ends(), r.said)
+	if code := cmd.ProcessState.ExitCode(); code != 129 || len(rep.Files) != 60 || rep.outcomeCounts()[outcomePending] == 0 {
+		t.Errorf("exit %d, want 129, and got %v of 60 files\n%s", code, rep.outcomeCounts(), r.stderr)
 	}
 }
 
-// A saying is a run whose words can be read meanwhile.
-type saying struct {
+// A followedRun is a running pawl whose stderr can be read meanwhile.
+type followedRun struct {
 	*site
-	cmd   *exec.Cmd
-	said  *lockedText
-	ended chan error // what Wait returned
+	cmd    *exec.Cmd
+	stderr *lockedText
+	ended  chan error // gets the result of Wait
 }
 
-// follow starts a run, which is killed after 40 seconds.
-func (s *site) follow(cmd *exec.Cmd) *saying {
+// follow starts cmd, and kills it after 40 seconds.
+func (s *site) follow(cmd *exec.Cmd) *followedRun {
 	s.Helper()
-	r := &saying{s, cmd, new(lockedText), make(chan error, 1)}
-	r.cmd.Stderr = r.said
-	must(s.trial, r.cmd.Start())
+	r := &followedRun{s, cmd, new(lockedText), make(chan error, 1)}
+	r.cmd.Stderr = r.stderr
+	must(s.testRun, r.cmd.Start())
 	timer := time.AfterFunc(40*time.Second, func() { r.cmd.Process.Kill() })
 	go func() { // ends with the process
 		r.ended <- r.cmd.Wait()

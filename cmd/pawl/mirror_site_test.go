@@ -14,33 +14,35 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// This file is what the tests of pawl mirror have in common: the real program
-// mirrors lists from a fault server.
+// This file has the helpers of the tests of pawl mirror, in which the real program mirrors
+// lists from a fault server.
 
-// A site is a server with files, and a working directory with lists of them,
-// which are mirrored into out below it.
+// A site is a testRun whose server has many files. Lists are in the working directory, and
+// are mirrored into the directory out below it.
 type site struct {
-	*trial
-	files map[string]faultserver.File // by name
+	*testRun
+	files map[string]faultserver.File // served files, by name
 }
 
+// newSite returns a site without files.
 func newSite(t *testing.T) *site {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
-	s := &site{trial: &trial{hazard: hazard{name: t.Name()}}, files: make(map[string]faultserver.File)}
-	s.begin(t, seed)
+	s := &site{testRun: &testRun{hazard: hazard{name: t.Name()}}, files: make(map[string]faultserver.File)}
+	s.setUp(t, seed)
 	return s
 }
 
-// add serves a file of so many bytes, and another one each time.
+// add serves size random bytes as name, other bytes with each call.
 func (s *site) add(name string, size int64) {
-	s.files[name] = s.put(name, faultserver.NewFile(size, s.rand.Uint64N(1<<40)))
+	s.files[name] = s.putFile(name, faultserver.NewFile(size, s.rand.Uint64N(1<<40)))
 }
 
-// addMany serves n files f0000, f0001 and so on, and returns their names.
+// addMany serves n files f0000, f0001 and so on, the i-th of size(i) bytes, and returns their
+// names.
 func (s *site) addMany(n int, size func(i int) int64) (names []string) {
 	for i := range n {
 		names = append(names, fmt.Sprintf("f%04d", i))
@@ -49,10 +51,10 @@ func (s *site) addMany(n int, size func(i int) int64) (names []string) {
 	return names
 }
 
-// each is the size of each of many files.
-func each(size int64) func(int) int64 { return func(int) int64 { return size } }
+// sameSize returns a function for addMany that gives all files the same size.
+func sameSize(size int64) func(int) int64 { return func(int) int64 { return size } }
 
-// total is the size of all files.
+// total returns the size of all files together.
 func (s *site) total() (n int64) {
 	for _, f := range s.files {
 		n += f.Size
@@ -60,19 +62,13 @@ func (s *site) total() (n int64) {
 	return n
 }
 
-// list writes a list of these lines.
-func (s *site) list(name string, lines ...string) {
+// writeListOfAll writes a list of all files.
+func (s *site) writeListOfAll(name string) {
 	s.Helper()
-	must(s.trial, os.WriteFile(filepath.Join(s.dir, name), []byte(strings.Join(lines, "\n")+"\n"), 0o644))
+	s.writeList(name, s.urls(slices.Sorted(maps.Keys(s.files))...)...)
 }
 
-// listAll writes a list of all files.
-func (s *site) listAll(name string) {
-	s.Helper()
-	s.list(name, s.urls(slices.Sorted(maps.Keys(s.files))...)...)
-}
-
-// urls returns the addresses of files.
+// urls returns the URLs of files.
 func (s *site) urls(names ...string) (urls []string) {
 	for _, name := range names {
 		urls = append(urls, s.srv.URL+"/"+name)
@@ -80,23 +76,23 @@ func (s *site) urls(names ...string) (urls []string) {
 	return urls
 }
 
-// mirror runs pawl mirror into out.
-func (s *site) mirror(args ...string) outcome {
+// runMirror runs pawl mirror into out to its end.
+func (s *site) runMirror(args ...string) runResult {
 	s.Helper()
-	return s.run(append([]string{"mirror", "-d", "out"}, args...)...)
+	return s.runPawl(append([]string{"mirror", "-d", "out"}, args...)...)
 }
 
-// startMirror starts it.
-func (s *site) startMirror(args ...string) *running {
+// startMirror starts pawl mirror into out.
+func (s *site) startMirror(args ...string) *pawlProcess {
 	s.Helper()
-	return s.start(append([]string{"mirror", "-d", "out"}, args...)...)
+	return s.startPawl(append([]string{"mirror", "-d", "out"}, args...)...)
 }
 
-// path is that of a mirrored file.
+// path returns the path of a mirrored file.
 func (s *site) path(name string) string { return filepath.Join(s.dir, "out", name) }
 
-// exits checks the exit code.
-func (o outcome) exits(code int) outcome {
+// wantExit checks the exit code and returns o.
+func (o runResult) wantExit(code int) runResult {
 	o.tr.Helper()
 	if o.code != code {
 		o.tr.Errorf("exit %d, want %d\n%s", o.code, code, o.stderr)
@@ -104,37 +100,37 @@ func (o outcome) exits(code int) outcome {
 	return o
 }
 
-// says checks that stderr has each of these.
-func (o outcome) says(texts ...string) {
+// wantStderr checks that stderr contains each of these texts.
+func (o runResult) wantStderr(texts ...string) {
 	o.tr.Helper()
 	for _, text := range texts {
 		if !strings.Contains(o.stderr, text) {
-			o.tr.Errorf("no %q on stderr", text)
+			o.tr.Errorf("stderr does not contain %q", text)
 		}
 	}
 }
 
-// here checks that files are what is served, all of them if none is named.
-func (s *site) here(names ...string) {
+// wantFiles checks that mirrored files have the served bytes, all files if none is named.
+func (s *site) wantFiles(names ...string) {
 	s.Helper()
 	if len(names) == 0 {
 		names = slices.Sorted(maps.Keys(s.files))
 	}
 	for _, name := range names {
-		if !isFile(s.path(name), s.files[name]) {
-			s.Errorf("%s is not what is served", name)
+		if !hasContent(s.path(name), s.files[name]) {
+			s.Errorf("%s does not have the served bytes", name)
 		}
 	}
 }
 
-// exists reports whether there is anything at path.
+// exists reports whether a file of any kind, also a dangling link, exists at path.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
-// only checks that out holds so many files, and no litter.
-func (s *site) only(n int) {
+// wantFileCount checks that out contains n files, and no part files or temporary files.
+func (s *site) wantFileCount(n int) {
 	s.Helper()
 	var names []string
 	filepath.WalkDir(filepath.Join(s.dir, "out"), func(path string, d os.DirEntry, err error) error {
@@ -144,17 +140,17 @@ func (s *site) only(n int) {
 		return nil
 	})
 	if len(names) != n {
-		s.Errorf("out holds %d files, want %d", len(names), n)
+		s.Errorf("out contains %d files, want %d", len(names), n)
 	}
 	for _, name := range names {
 		if strings.Contains(name, ".part") || strings.HasSuffix(name, ".tmp") {
-			s.Errorf("left: %s", name)
+			s.Errorf("left over: %s", name)
 		}
 	}
 }
 
-// asked returns how often each file was asked for since the last reset.
-func (s *site) asked() map[string]int {
+// requestCounts returns the number of requests for each file since the last reset.
+func (s *site) requestCounts() map[string]int {
 	n := make(map[string]int)
 	for _, r := range s.srv.Requests() {
 		n[strings.TrimPrefix(r.Path, "/")]++
@@ -162,7 +158,7 @@ func (s *site) asked() map[string]int {
 	return n
 }
 
-// A readReport is a report as its reader has it.
+// A readReport is the parsed file of --report.
 type readReport struct {
 	reportHeader
 	Files    []reportFile    `json:"files"`
@@ -171,11 +167,11 @@ type readReport struct {
 	Ended    time.Time       `json:"ended"`
 }
 
-// report reads one, in which nothing may be that its schema does not have.
+// report reads the file of --report, which must not contain unknown fields.
 func (s *site) report(name string) (r readReport) {
 	s.Helper()
 	f, err := os.Open(filepath.Join(s.dir, name))
-	must(s.trial, err)
+	must(s.testRun, err)
 	defer f.Close()
 	dec := json.NewDecoder(f)
 	dec.DisallowUnknownFields()
@@ -183,25 +179,25 @@ func (s *site) report(name string) (r readReport) {
 		s.Fatalf("report: %v", err)
 	}
 	if dec.More() {
-		s.Errorf("report: something follows the object")
+		s.Errorf("report: data follows the JSON object")
 	}
 	return r
 }
 
-// ends counts the outcomes of a report.
-func (r readReport) ends() map[end]int {
-	n := make(map[end]int)
+// outcomeCounts returns the number of files with each outcome.
+func (r readReport) outcomeCounts() map[reportOutcome]int {
+	n := make(map[reportOutcome]int)
 	for _, f := range r.Files {
 		n[f.Outcome]++
 	}
 	return n
 }
 
-// lines returns those of a file, without the last one's end.
+// lines returns the lines of a file, without a final empty line.
 func (s *site) lines(name string) []string {
 	s.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, name))
-	must(s.trial, err)
+	must(s.testRun, err)
 	if len(text) == 0 {
 		return nil
 	}

@@ -9,9 +9,10 @@ import (
 	"testing"
 )
 
-// What cannot be read anew is not: SIGHUP ends a run over it. Otherwise the rest of
-// it would pass for the whole list, and --prune delete what the run had read before.
-func TestReadsInput(t *testing.T) {
+// TestReadsInputOnce checks which lists can be read only once. SIGHUP ends a run over such
+// lists instead of reading them again: the unread rest would pass for the whole list, and
+// --prune would delete the files that were read before.
+func TestReadsInputOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "list")
 	if err := os.WriteFile(file, []byte("http://127.0.0.1/x\n"), 0o600); err != nil {
@@ -27,17 +28,18 @@ func TestReadsInput(t *testing.T) {
 		{[]string{os.DevNull}, true},
 	} {
 		c := MirrorCmd{Lists: tt.lists}
-		if got := c.readsInput(); got != tt.want {
+		if got := c.readsPipe(); got != tt.want {
 			t.Errorf("%q: got %v, want %v", tt.lists, got, tt.want)
 		}
 	}
 }
 
-// --failed has the credentials of the lists, so that it is for the user alone.
-func TestFailedMode(t *testing.T) {
+// TestFailedListIsPrivate checks that only the user may read the list of --failed, because
+// it contains the credentials of the lists.
+func TestFailedListIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "failed")
 	c := MirrorCmd{Failed: path}
-	o, err := c.newOutcomes(t.Context(), &speaker{stdout: io.Discard, stderr: io.Discard})
+	o, err := c.newMirrorRecorder(t.Context(), &printer{stdout: io.Discard, stderr: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +47,6 @@ func TestFailedMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
-		t.Errorf("got %v, %v, want it private", info.Mode(), err)
+		t.Errorf("got mode %v, %v, want no permission for others", info.Mode(), err)
 	}
 }

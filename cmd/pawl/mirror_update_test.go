@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// TestMirrorUpdate: -N asks for each file once, and fetches those 7 of 1,000 that
-// have changed.
+// TestMirrorUpdate checks that -N sends one conditional request per file, and downloads the
+// 7 of 1,000 files that have changed.
 func TestMirrorUpdate(t *testing.T) {
 	s := newSite(t)
 	names := s.addMany(1000, func(i int) int64 { return 500 + int64(i) })
-	s.listAll("list")
-	s.mirror("-q", "list").exits(0)
-	s.here()
+	s.writeListOfAll("list")
+	s.runMirror("-q", "list").wantExit(0)
+	s.wantFiles()
 
 	changed := make(map[string]bool)
 	for _, i := range s.rand.Perm(len(names))[:7] {
@@ -21,18 +21,18 @@ func TestMirrorUpdate(t *testing.T) {
 		s.add(names[i], 700+s.rand.Int64N(900))
 	}
 	s.srv.Reset()
-	s.mirror("-q", "list").exits(0)
+	s.runMirror("-q", "list").wantExit(0)
 	if n := len(s.srv.Requests()); n != 0 {
 		t.Errorf("without -N: %d requests, want none", n)
 	}
-	s.mirror("-N", "--report", "report", "list").exits(0).says("all 1000 files are here: 7 fetched, 993 asked for and unchanged")
-	s.here()
-	s.only(1000)
-	s.eachAskedOnce(names, changed)
+	s.runMirror("-N", "--report", "report", "list").wantExit(0).wantStderr("all 1000 files are here: 7 fetched, 993 checked and unchanged")
+	s.wantFiles()
+	s.wantFileCount(1000)
+	s.wantOneRequestEach(names, changed)
 	for _, f := range s.report("report").Files {
-		want := endUnchanged
+		want := outcomeUnchanged
 		if changed[f.URL[len(s.srv.URL)+1:]] {
-			want = endFetched
+			want = outcomeFetched
 		}
 		if f.Outcome != want {
 			t.Errorf("report: %s %s, want %s", f.URL, f.Outcome, want)
@@ -46,17 +46,18 @@ func TestMirrorUpdate(t *testing.T) {
 		t.Errorf("%d bytes were sent, want the %d of the changed files", sent, size)
 	}
 	s.srv.Reset()
-	s.mirror("-q", "-N", "list").exits(0)
-	s.eachAskedOnce(names, nil)
+	s.runMirror("-q", "-N", "list").wantExit(0)
+	s.wantOneRequestEach(names, nil)
 }
 
-// eachAskedOnce checks that each file was asked for once, conditionally, and that
-// the answer was 304. Of a changed one a first byte may come before the fetch.
-func (s *site) eachAskedOnce(names []string, changed map[string]bool) {
+// wantOneRequestEach checks that each file was requested once, with a condition, and that
+// the response was 304. A changed file may take a second request, after one for its first
+// byte.
+func (s *site) wantOneRequestEach(names []string, changed map[string]bool) {
 	s.Helper()
-	for name, n := range s.asked() {
+	for name, n := range s.requestCounts() {
 		if n != 1 && !(changed[name] && n == 2) || !slices.Contains(names, name) {
-			s.Errorf("%s was asked for %d times", name, n)
+			s.Errorf("%s: got %d requests, want 1", name, n)
 		}
 	}
 	statuses := make(map[int]int)
@@ -67,13 +68,13 @@ func (s *site) eachAskedOnce(names []string, changed map[string]bool) {
 			want = http.StatusOK
 		}
 		if r.Status != want && !(want == http.StatusOK && r.Status == http.StatusPartialContent) {
-			s.Errorf("%s was answered %d, want %d", r.Path, r.Status, want)
+			s.Errorf("%s: got status %d, want %d", r.Path, r.Status, want)
 		}
 		if !changed[r.Path[1:]] && r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == "" {
-			s.Errorf("%s was asked for without a condition", r.Path)
+			s.Errorf("%s was requested without a condition", r.Path)
 		}
 	}
 	if statuses[http.StatusNotModified] != len(names)-len(changed) {
-		s.Errorf("got answers %v, want %d times 304", statuses, len(names)-len(changed))
+		s.Errorf("got statuses %v, want %d times 304", statuses, len(names)-len(changed))
 	}
 }

@@ -10,17 +10,17 @@ import (
 	"testing"
 )
 
-// A missingCall is a system call that fails each time that the program makes it for
-// the files that it downloads, and what the user must have in the end.
+// A missingCall is a system call that always fails for the downloaded files, as on a file
+// system that lacks it, and the result that the user must get.
 type missingCall struct {
-	calls  string // CALL=ERROR, separated by blanks; ERROR may be what strace(1) injects otherwise
-	on     string // path below the directory, "" for the directory, "*" for any path
-	warns  string // part of the one warning; "" for no warning
-	code   int    // exit code; the file must be there if it is 0, and else after another run
-	mirror bool   // small files of a list; else one file, f.bin
+	calls  string // "CALL=ERROR" pairs, separated by spaces; ERROR may be another injection of strace(1)
+	on     string // path below the directory out; "" for out itself, "*" for any path
+	warns  string // part of the only warning; "" for no warning
+	code   int    // exit code; unless it is 0, a run without the fault must succeed afterwards
+	mirror bool   // downloads small files of a list; otherwise one file, f.bin
 }
 
-// The warnings, and those who read them.
+// The warnings of store for missing calls.
 const (
 	cannotLock   = "this file system cannot lock files; do not download to the same file from two machines"
 	cannotName   = "this file system cannot sync directories; a power cut may lose the file's name"
@@ -29,13 +29,13 @@ const (
 	cannotRename = "this file system cannot rename without replacing; "
 )
 
-// missingCalls is the table.
+// missingCalls is the table. For each call it lists the errors that must be treated the same.
 var missingCalls = slices.Concat(
 	// The lock of the part file.
 	eachLarge("flock", "f.bin.part", cannotLock, 0, "ENOLCK ENOSYS EOPNOTSUPP EINVAL EBADF EIO EACCES EPERM EINTR"),
-	eachLarge("flock", "f.bin.part", "", 3, "EAGAIN"), // which means that somebody has it
+	eachLarge("flock", "f.bin.part", "", 3, "EAGAIN"), // means that another process holds the lock
 
-	// The directory, which is opened, and synced.
+	// Opening and syncing the directory.
 	eachLarge("fsync", "", cannotName, 0, "EINVAL ENOSYS EOPNOTSUPP EBADF EISDIR EPERM EACCES"),
 	eachLarge("openat", "", cannotName, 0, "EACCES EPERM EINVAL EISDIR ENOSYS"),
 	eachLarge("fsync", "", "", 3, "EIO EROFS ESTALE ENOENT"),
@@ -63,7 +63,7 @@ var missingCalls = slices.Concat(
 	eachLarge("fstat", "f.bin.part", "", 3, "EIO ESTALE"),
 	eachLarge("newfstatat", "f.bin.part", "", 3, "EIO EACCES"),
 
-	// The name.
+	// Giving the file its final name.
 	eachLarge("newfstatat", "f.bin", "", 3, "EIO EACCES"),
 	eachLarge("newfstatat", "", "", 3, "EIO"),
 	eachLarge("renameat2", "f.bin", "", 0, "EINVAL ENOSYS EOPNOTSUPP EPERM EIO ENOENT"),
@@ -75,7 +75,7 @@ var missingCalls = slices.Concat(
 		{calls: "renameat2=EINVAL unlinkat=EPERM", on: "f.bin.part", code: 3},
 	},
 
-	// Small files without names.
+	// Small files, which are written without a name (O_TMPFILE) and linked.
 	eachSmall("openat", "", cannotName, 0, "EOPNOTSUPP EISDIR EINVAL ENOSYS EPERM EACCES"),
 	eachSmall("openat", "", "", 3, "EIO EMFILE"),
 	eachSmall("linkat", "*", "", 0, "EPERM ENOSYS EOPNOTSUPP EXDEV EMLINK EACCES ENOENT"),
@@ -93,11 +93,11 @@ var missingCalls = slices.Concat(
 	},
 )
 
-// noBlocks has statfs(2) return a file system with 4 KiB blocks, none of them free and
-// none in total, as some FUSE file systems do.
+// noBlocks makes statfs(2) return a file system of 4 KiB blocks that has no blocks, neither
+// free nor in total, like some FUSE file systems.
 const noBlocks = "poke_exit=@arg2=0000000000000000" + "0010000000000000" + "000000000000000000000000000000000000000000000000"
 
-// eachLarge are missingCalls of one file, one for each of the errors.
+// eachLarge returns a missingCall of one file for each of the errors.
 func eachLarge(call, on, warns string, code int, errs string) (all []missingCall) {
 	for _, err := range strings.Fields(errs) {
 		all = append(all, missingCall{call + "=" + err, on, warns, code, false})
@@ -105,7 +105,7 @@ func eachLarge(call, on, warns string, code int, errs string) (all []missingCall
 	return all
 }
 
-// eachSmall are missingCalls of small files.
+// eachSmall is eachLarge for small files of a list.
 func eachSmall(call, on, warns string, code int, errs string) (all []missingCall) {
 	all = eachLarge(call, on, warns, code, errs)
 	for i := range all {
@@ -114,10 +114,11 @@ func eachSmall(call, on, warns string, code int, errs string) (all []missingCall
 	return all
 }
 
-// TestMissingCalls: a file system may lack a call. What is not needed is left out. If a
-// promise is weaker then, the user is told so once, and what was asked for is there.
+// TestMissingCalls checks pawl on file systems that lack a system call. pawl must leave out
+// a step that it does not need. If a promise becomes weaker it must warn once, and the
+// download must succeed.
 func TestMissingCalls(t *testing.T) {
-	needStrace(t)
+	requireStrace(t)
 	for _, mc := range missingCalls {
 		name := strings.ReplaceAll(strings.Join([]string{mc.calls, mc.on}, " "), "/", "_")
 		if mc.mirror {
@@ -125,43 +126,44 @@ func TestMissingCalls(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			mc.try(newSite(t))
+			mc.run(newSite(t))
 		})
 	}
 }
 
-// try runs the program on such a file system, and again.
-func (mc missingCall) try(s *site) {
+// run downloads on such a file system and then again. The second run must send no request
+// if the first one succeeded.
+func (mc missingCall) run(s *site) {
 	s.Helper()
 	args := s.smallOrLarge(mc.mirror)
-	o := s.launch(s.traced(mc, args)).wait()
+	o := s.startCommand(s.tracedCommand(mc, args)).wait()
 	mc.checkMet(s)
-	o.exits(mc.code)
-	o.clear()
-	mc.checkSaid(o)
+	o.wantExit(mc.code)
+	o.wantNoCrash()
+	mc.checkWarnings(o)
 	if mc.code == 0 {
-		s.here()
-		s.only(len(s.files))
+		s.wantFiles()
+		s.wantFileCount(len(s.files))
 	}
 	requests := len(s.srv.Requests())
-	again := s.launch(s.traced(mc, args))
+	again := s.startCommand(s.tracedCommand(mc, args))
 	if mc.code != 0 {
 		again.wait()
 		requests = len(s.srv.Requests())
-		again = s.start(args...)
+		again = s.startPawl(args...)
 	}
-	again.wait().exits(0)
-	s.here()
-	s.only(len(s.files))
+	again.wait().wantExit(0)
+	s.wantFiles()
+	s.wantFileCount(len(s.files))
 	if mc.code == 0 {
-		s.fewRequests(requests)
+		s.wantAtMostOneRequest(requests)
 	}
 }
 
-// smallOrLarge serves small files and a list of them, or one file, and returns the
-// arguments that fetch it into out.
+// smallOrLarge serves small files and a list of them, or one file, and returns the arguments
+// that download into out.
 func (s *site) smallOrLarge(small bool) (args []string) {
-	must(s.trial, os.Mkdir(filepath.Join(s.dir, "out"), 0o777))
+	must(s.testRun, os.Mkdir(filepath.Join(s.dir, "out"), 0o777))
 	if !small {
 		s.add("f.bin", 1<<20)
 		return []string{"-d", "out", s.srv.URL + "/f.bin"}
@@ -169,15 +171,15 @@ func (s *site) smallOrLarge(small bool) (args []string) {
 	for n := range 6 {
 		s.add(fmt.Sprint("s", n), 3000)
 	}
-	s.listAll("list")
+	s.writeListOfAll("list")
 	return []string{"mirror", "-d", "out", "list"}
 }
 
-// traced is the program with args on a file system without the calls, and checks in
-// the end that it met that.
-func (s *site) traced(mc missingCall, args []string) *exec.Cmd {
+// tracedCommand returns pawl with args under strace(1), which makes the calls fail. The
+// trace is written to the file "trace", for checkMet.
+func (s *site) tracedCommand(mc missingCall, args []string) *exec.Cmd {
 	s.Helper()
-	cmd := s.command(args)
+	cmd := s.pawlCmd(args)
 	log := filepath.Join(s.dir, "trace")
 	to := []string{"strace", "-f", "-qq", "--seccomp-bpf", "-o", log}
 	if mc.on != "*" {
@@ -194,108 +196,109 @@ func (s *site) traced(mc missingCall, args []string) *exec.Cmd {
 	}
 	to = append(to, "-e", "trace="+strings.Join(names, ","))
 	path, err := exec.LookPath("strace")
-	must(s.trial, err)
+	must(s.testRun, err)
 	cmd.Args = append(append(to, cmd.Path), cmd.Args[1:]...)
 	cmd.Path = path
 	return cmd
 }
 
-// depending are calls that the program makes on some file systems only.
-var depending = []string{"fallocate", "linkat", "faccessat", "sync_file_range"}
+// filesystemDependent are calls that pawl makes on some file systems only.
+var filesystemDependent = []string{"fallocate", "linkat", "faccessat", "sync_file_range"}
 
-// checkMet checks that the program made the calls.
+// checkMet checks that pawl made the calls. It skips the test if they depend on the file
+// system of the test.
 func (mc missingCall) checkMet(s *site) {
 	s.Helper()
 	trace, err := os.ReadFile(filepath.Join(s.dir, "trace"))
 	if err == nil && strings.Contains(string(trace), "INJECTED") {
 		return
 	}
-	if call, _, _ := strings.Cut(mc.calls, "="); slices.Contains(depending, call) {
-		s.Skipf("%s is not called on the file system of %s", call, s.dir)
+	if call, _, _ := strings.Cut(mc.calls, "="); slices.Contains(filesystemDependent, call) {
+		s.Skipf("pawl does not call %s on the file system of %s", call, s.dir)
 	}
 	s.Errorf("nothing was injected: %v", err)
 }
 
-// checkSaid checks what the user was told.
-func (mc missingCall) checkSaid(o outcome) {
+// checkWarnings checks the warning, and the hint and path of an error.
+func (mc missingCall) checkWarnings(o runResult) {
 	tr := o.tr
 	tr.Helper()
 	switch n := strings.Count(o.stderr, "pawl: warning: "); {
 	case mc.warns == "" && n > 0, n > 1:
-		tr.Errorf("%d warnings were told", n)
+		tr.Errorf("got %d warnings, want %q", n, mc.warns)
 	case mc.warns != "":
-		o.says("pawl: warning: " + mc.warns)
+		o.wantStderr("pawl: warning: " + mc.warns)
 	}
 	if mc.code == 0 {
 		return
 	}
-	o.says("pawl: hint: ")
+	o.wantStderr("pawl: hint: ")
 	if !strings.Contains(o.stderr, filepath.Join(tr.dir, "out")) {
-		tr.Errorf("no path was told")
+		tr.Errorf("stderr does not contain the path")
 	}
 }
 
-// TestMissingLocks: on a file system without locks, the pawls of one machine still know
-// of each other.
-func TestMissingLocks(t *testing.T) {
+// TestProcessesWithoutFileLocks checks that, on a file system without locks, two pawls on
+// one machine still do not download to the same file.
+func TestProcessesWithoutFileLocks(t *testing.T) {
 	t.Parallel()
-	needStrace(t)
+	requireStrace(t)
 	s := newSite(t)
 	mc := missingCall{calls: "flock=ENOLCK", on: "f.bin.part"}
 	args := append([]string{"--stall-timeout", "60s"}, s.smallOrLarge(false)...)
-	first := s.launch(s.traced(mc, args))
-	if !s.srv.HoldAt(s.size/2, first.exited) {
-		t.Fatal("it ended too early")
+	first := s.startCommand(s.tracedCommand(mc, args))
+	if !s.srv.HoldAt(s.fileSize/2, first.exited) {
+		t.Fatal("pawl ended too early")
 	}
-	waitFor(t, func() bool { return len(s.locks()) > 0 })
-	for _, other := range []*exec.Cmd{s.traced(mc, args), s.command(args)} { // without locks, and with them
-		s.launch(other).wait().exits(3).says("another pawl is downloading to it")
+	waitFor(t, func() bool { return len(s.lockFiles()) > 0 })
+	for _, other := range []*exec.Cmd{s.tracedCommand(mc, args), s.pawlCmd(args)} { // one without locks, one with them
+		s.startCommand(other).wait().wantExit(3).wantStderr("another pawl is downloading to it")
 	}
-	for _, list := range []*exec.Cmd{s.traced(mc, []string{"list"}), s.command([]string{"list"})} {
-		if o := s.launch(list).wait().exits(0); !strings.Contains(o.stdout, "running") || strings.Contains(o.stderr, "warning") {
+	for _, list := range []*exec.Cmd{s.tracedCommand(mc, []string{"list"}), s.pawlCmd([]string{"list"})} {
+		if o := s.startCommand(list).wait().wantExit(0); !strings.Contains(o.stdout, "running") || strings.Contains(o.stderr, "warning") {
 			t.Errorf("pawl list: got %s%s", o.stdout, o.stderr)
 		}
 	}
 	s.srv.Open()
-	first.wait().exits(0)
-	s.here()
-	s.only(1)
-	if left := s.locks(); len(left) > 0 {
-		t.Errorf("left: %q", left)
+	first.wait().wantExit(0)
+	s.wantFiles()
+	s.wantFileCount(1)
+	if left := s.lockFiles(); len(left) > 0 {
+		t.Errorf("left over: %q", left)
 	}
 }
 
-// locks returns the files that are locked in place of part files.
-func (s *site) locks() []string {
+// lockFiles returns the files in the state directory that stand for locks on part files.
+func (s *site) lockFiles() []string {
 	paths, _ := filepath.Glob(filepath.Join(filepath.Dir(s.statePath()), "locks", "*"))
 	return paths
 }
 
-// TestMissingTruncate: a part file that cannot be emptied is overwritten, and one that
-// is too long and cannot be cut is a failure that says what to do.
-func TestMissingTruncate(t *testing.T) {
+// TestPartFileWithoutTruncate checks that pawl overwrites a part file that it cannot
+// truncate to zero, and that a part file that is too long is an error with a hint.
+func TestPartFileWithoutTruncate(t *testing.T) {
 	t.Parallel()
-	needStrace(t)
+	requireStrace(t)
 	s := newSite(t)
 	mc := missingCall{calls: "ftruncate=EPERM", on: "../f.bin.part"}
-	f := s.serve(8 << 20)
-	s.killHolding(3 << 20)
-	s.launch(s.traced(mc, []string{"--restart", s.url()})).wait().good("f.bin", f)
+	f := s.serveFile(8 << 20)
+	s.killOnceHeld(3 << 20)
+	s.startCommand(s.tracedCommand(mc, []string{"--restart", s.fileURL()})).wait().wantDownloaded("f.bin", f)
 	mc.checkMet(s)
 
-	must(s.trial, os.Remove(filepath.Join(s.dir, "f.bin")))
-	s.killHolding(3 << 20)
-	s.overwrite(s.partPath(), s.random(1<<20), 8<<20)
-	o := s.launch(s.traced(mc, []string{s.url()})).wait().exits(3)
-	o.says("this file system cannot truncate it", "pawl: hint: delete that file", s.partPath())
-	must(s.trial, os.Remove(s.partPath()))
-	s.run().good("f.bin", f)
+	must(s.testRun, os.Remove(filepath.Join(s.dir, "f.bin")))
+	s.killOnceHeld(3 << 20)
+	s.overwriteAt(s.partPath(), s.randomBytes(1<<20), 8<<20)
+	o := s.startCommand(s.tracedCommand(mc, []string{s.fileURL()})).wait().wantExit(3)
+	o.wantStderr("this file system cannot cut it", "pawl: hint: delete that file", s.partPath())
+	must(s.testRun, os.Remove(s.partPath()))
+	s.runPawl().wantDownloaded("f.bin", f)
 }
 
-// needStrace skips the test if calls cannot be made to fail.
-func needStrace(t *testing.T) {
+// requireStrace skips the test if strace(1) does not work here.
+func requireStrace(t *testing.T) {
 	t.Helper()
 	if err := exec.Command("strace", "-qq", "-o", "/dev/null", "true").Run(); err != nil {
-		newSite(t).needs(fmt.Errorf("strace: %w", err))
+		newSite(t).requireOrSkip(fmt.Errorf("strace: %w", err))
 	}
 }

@@ -9,32 +9,33 @@ import (
 	"pawl/downloader"
 )
 
-// TestNext: the hint at the end is about the worst of what happened.
-func TestNext(t *testing.T) {
+// TestHintAboutWorstFailure checks that the final hint is about the worst of all failures.
+func TestHintAboutWorstFailure(t *testing.T) {
 	tests := []struct {
 		codes map[int]int
 		want  string
 	}{
 		{nil, ""},
 		{map[int]int{4: 3}, "run the same command again"},
-		{map[int]int{75: 1, 8: 100}, "mend these addresses"},
+		{map[int]int{75: 1, 8: 100}, "fix these URLs"},
 		{map[int]int{8: 100, 9: 1}, "free some space"},
 		{map[int]int{13: 1}, "--overwrite"},
-		{map[int]int{32: 1, 13: 1}, "mend these digests"},
-		{map[int]int{6: 1}, "give credentials"},
-		{map[int]int{3: 1}, "see to these paths"},
+		{map[int]int{32: 1, 13: 1}, "fix these digests"},
+		{map[int]int{6: 1}, "send credentials"},
+		{map[int]int{3: 1}, "check these paths"},
 	}
 	for _, tt := range tests {
-		o := &outcomes{codes: tt.codes}
-		got := o.next()
+		o := &mirrorRecorder{codes: tt.codes}
+		got := o.finalHint()
 		if !strings.HasPrefix(got, tt.want) && !strings.HasSuffix(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%v: got %q, want %q", tt.codes, got, tt.want)
 		}
 	}
 }
 
-// TestDisplayName: files of lists are told by their paths below the directory.
-func TestDisplayName(t *testing.T) {
+// TestNamesBelowDirectory checks that files of lists are shown by their paths below the
+// directory, and all other files by their base names.
+func TestNamesBelowDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for _, tt := range []struct{ dir, target, want string }{
 		{dir, filepath.Join(dir, "a", "b.bin"), filepath.Join("a", "b.bin")},
@@ -49,9 +50,9 @@ func TestDisplayName(t *testing.T) {
 	}
 }
 
-// TestTellsRetry: of many files of lists that fail for one reason, one retry is
-// told every few seconds; without lists each is.
-func TestTellsRetry(t *testing.T) {
+// TestRepeatedRetriesAreReportedOnce checks that, with lists, retries for the same reason
+// are reported at most once per plainEvery. Without lists every retry is reported.
+func TestRepeatedRetriesAreReportedOnce(t *testing.T) {
 	second := downloader.Event{Kind: downloader.Retrying, Attempt: 2}
 	lists := &display{displayOptions: displayOptions{counts: func() fileCounts { return fileCounts{} }}}
 	for i, tt := range []struct {
@@ -65,17 +66,17 @@ func TestTellsRetry(t *testing.T) {
 		{second, "refused", 0, false},
 		{second, "reset", 0, true},
 		{second, "reset", 0, false},
-		{second, "reset", plainEvery, true},
+		{second, "reset", minPlainInterval, true},
 	} {
-		lists.retriedAt = lists.retriedAt.Add(-tt.later)
-		if got := lists.tellsRetry(tt.e, tt.reason); got != tt.want {
+		lists.retryShown = lists.retryShown.Add(-tt.later)
+		if got := lists.showsRetry(tt.e, tt.reason); got != tt.want {
 			t.Errorf("%d: got %v, want %v", i, got, tt.want)
 		}
 	}
 	few := &display{}
 	for range 2 {
-		if !few.tellsRetry(second, "refused") {
-			t.Error("a retry is not told without lists")
+		if !few.showsRetry(second, "refused") {
+			t.Error("without lists: a retry is not reported")
 		}
 	}
 }

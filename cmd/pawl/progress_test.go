@@ -7,40 +7,40 @@ import (
 	"unicode/utf8"
 )
 
-// TestMeter: the rate is that of the last seconds, whatever came before, and
-// starting over is no negative rate.
+// TestMeter checks that the rate is the average of the last seconds, and that it is never
+// negative when a download starts over.
 func TestMeter(t *testing.T) {
-	var m meter
+	var m rateMeter
 	now := time.Unix(1e9, 0)
-	have := int64(50 << 30) // of an earlier run: no rate
-	if r := m.at(now, have); r != 0 {
+	have := int64(50 << 30) // bytes of an earlier run must not count
+	if r := m.sample(now, have); r != 0 {
 		t.Errorf("first sample: got %v, want 0", r)
 	}
 	for range 100 {
 		now, have = now.Add(200*time.Millisecond), have+1<<20
-		m.at(now, have)
+		m.sample(now, have)
 	}
 	now = now.Add(200 * time.Millisecond)
-	if r := m.at(now, have+1<<20); r < 4.9*(1<<20) || r > 5.1*(1<<20) {
+	if r := m.sample(now, have+1<<20); r < 4.9*(1<<20) || r > 5.1*(1<<20) {
 		t.Errorf("steady: got %v, want 5 MiB/s", r)
 	}
-	if r := m.at(now.Add(time.Second), 10); r != 0 {
+	if r := m.sample(now.Add(time.Second), 10); r != 0 {
 		t.Errorf("starting over: got %v, want 0", r)
 	}
-	if r := m.at(now.Add(2*time.Second), 110); r != 100 {
+	if r := m.sample(now.Add(2*time.Second), 110); r != 100 {
 		t.Errorf("after starting over: got %v, want 100", r)
 	}
 }
 
 func TestViewText(t *testing.T) {
 	tests := []struct {
-		view view
+		view progressView
 		want string
 	}{
-		{view{have: 0, total: 100, conns: 1}, "0 B/100 B, 1 connection"},
-		{view{have: 1 << 20, total: 11 << 20, rate: 1 << 20, conns: 2}, "1.0 MiB/11.0 MiB, 1.0 MiB/s, eta 10s, 2 connections"},
-		{view{have: 1 << 20, total: -1, rate: 1 << 20, conns: 1}, "1.0 MiB, 1.0 MiB/s, 1 connection"},
-		{view{have: 100, total: 100, rate: 1 << 20}, "100 B/100 B, 1.0 MiB/s, 0 connections"},
+		{progressView{have: 0, total: 100, conns: 1}, "0 B/100 B, 1 connection"},
+		{progressView{have: 1 << 20, total: 11 << 20, rate: 1 << 20, conns: 2}, "1.0 MiB/11.0 MiB, 1.0 MiB/s, eta 10s, 2 connections"},
+		{progressView{have: 1 << 20, total: -1, rate: 1 << 20, conns: 1}, "1.0 MiB, 1.0 MiB/s, 1 connection"},
+		{progressView{have: 100, total: 100, rate: 1 << 20}, "100 B/100 B, 1.0 MiB/s, 0 connections"},
 	}
 	for _, tt := range tests {
 		if got := tt.view.text(); got != tt.want {
@@ -51,14 +51,14 @@ func TestViewText(t *testing.T) {
 
 func TestViewTitle(t *testing.T) {
 	tests := []struct {
-		view view
+		view progressView
 		want string
 	}{
-		{view{name: "a", files: 1, done: 1}, "a"},
-		{view{name: "a", files: 3, done: 1}, "1 of 3 files"},
-		{view{files: 9, done: 5, failed: 1, before: 2}, "5 of 9 files, 1 failed, 2 here before"},
-		{view{more: true}, "reading the lists"},
-		{view{files: 1, more: true}, "0 of 1 files so far"},
+		{progressView{name: "a", files: 1, done: 1}, "a"},
+		{progressView{name: "a", files: 3, done: 1}, "1 of 3 files"},
+		{progressView{files: 9, done: 5, failed: 1, before: 2}, "5 of 9 files, 1 failed, 2 already here"},
+		{progressView{more: true}, "reading the lists"},
+		{progressView{files: 1, more: true}, "0 of 1 files so far"},
 	}
 	for _, tt := range tests {
 		if got := tt.view.title(); got != tt.want {
@@ -67,21 +67,22 @@ func TestViewTitle(t *testing.T) {
 	}
 }
 
-// TestViewScale: a bar of bytes, or else of files, or else none.
+// TestViewScale checks that the bar counts bytes if the total is known, otherwise files, and
+// that there is no bar if neither total is known.
 func TestViewScale(t *testing.T) {
 	tests := []struct {
-		view       view
+		view       progressView
 		done, most int64
 	}{
-		{view{files: 1, have: 3, total: 9}, 3, 9},
-		{view{files: 4, done: 1, have: 12, total: 9}, 9, 9},
-		{view{files: 4, done: 1, failed: 1, begun: 1.25, have: 3, total: -1}, 3250, 4000},
-		{view{files: 4, done: 1, have: 3, total: 9, byFiles: true}, 1000, 4000},
-		{view{files: 1, have: 3, total: 9, byFiles: true}, 3, 9},
-		{view{files: 4, done: 5, total: -1}, 4000, 4000},
-		{view{files: 4, done: 1, more: true, total: -1}, 0, 0},
-		{view{files: 1, have: 3, total: -1}, 0, 0},
-		{view{files: 1, total: 0}, 0, 0},
+		{progressView{files: 1, have: 3, total: 9}, 3, 9},
+		{progressView{files: 4, done: 1, have: 12, total: 9}, 9, 9},
+		{progressView{files: 4, done: 1, failed: 1, begun: 1.25, have: 3, total: -1}, 3250, 4000},
+		{progressView{files: 4, done: 1, have: 3, total: 9, byFiles: true}, 1000, 4000},
+		{progressView{files: 1, have: 3, total: 9, byFiles: true}, 3, 9},
+		{progressView{files: 4, done: 5, total: -1}, 4000, 4000},
+		{progressView{files: 4, done: 1, more: true, total: -1}, 0, 0},
+		{progressView{files: 1, have: 3, total: -1}, 0, 0},
+		{progressView{files: 1, total: 0}, 0, 0},
 	}
 	for _, tt := range tests {
 		if done, most := tt.view.scale(); done != tt.done || most != tt.most {
@@ -102,37 +103,38 @@ func TestETA(t *testing.T) {
 
 func TestCut(t *testing.T) {
 	for n, want := range map[int]string{10: "größte", 6: "größte", 4: "grö…", 1: "…", 0: "", -3: ""} {
-		if got := cut("größte", n); got != want {
+		if got := truncate("größte", n); got != want {
 			t.Errorf("%d: got %q, want %q", n, got, want)
 		}
 	}
 	for n, want := range map[int]string{7: "漢字e\u0301ガ", 6: "漢字e\u0301…", 5: "漢字…", 4: "漢…", 3: "漢…", 2: "…"} {
-		if got := cut("漢字e\u0301ガ", n); got != want {
+		if got := truncate("漢字e\u0301ガ", n); got != want {
 			t.Errorf("%d: got %q, want %q", n, got, want)
 		}
 	}
 }
 
-// TestWide: the table is in order, as it is searched by halves.
-func TestWide(t *testing.T) {
+// TestWideTable checks that the table of wide characters is sorted, because it is searched by
+// bisection, and some widths.
+func TestWideTable(t *testing.T) {
 	last := rune(0x300)
-	for _, w := range wide {
+	for _, w := range wideRunes {
 		if w.from <= last || w.to < w.from {
 			t.Errorf("%x to %x after %x", w.from, w.to, last)
 		}
 		last = w.to
 	}
 	for r, want := range map[rune]int{'a': 1, 'ß': 1, '–': 1, '…': 1, '\u0301': 0, '漢': 2, 'か': 2, '한': 2, '🚀': 2, 'я': 1, '\u1160': 1, '\u303f': 1} {
-		if got := columnOf(r); got != want {
+		if got := runeWidth(r); got != want {
 			t.Errorf("%q: got %d, want %d", r, got, want)
 		}
 	}
 }
 
-// TestBarLine: one line, never longer than there are columns, and the name on
-// it wherever there is room.
+// TestBarLine checks that the line is never longer than the terminal is wide, and that it
+// contains the name if there is room.
 func TestBarLine(t *testing.T) {
-	v := view{name: "archive.tar.zst", files: 1, have: 8 << 30, total: 20 << 30, rate: 71 << 20, conns: 16}
+	v := progressView{name: "archive.tar.zst", files: 1, have: 8 << 30, total: 20 << 30, rate: 71 << 20, conns: 16}
 	for columns := 1; columns < 200; columns++ {
 		line := barLine(v, columns)
 		if n := utf8.RuneCountInString(line); n > columns {

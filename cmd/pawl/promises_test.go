@@ -10,17 +10,18 @@ import (
 	"testing"
 )
 
-// promises are those of the README, "How it keeps its word", with the tests that hold each:
-// groups of hazards ("changes:"), or tests by package and name ("store.TestCrash").
+// promises maps each promise in the README, "How it keeps its word", to the tests that
+// check it: prefixes of hazard names ("changes:"), or tests by package directory and name
+// ("store.TestCrash"). Whoever renames a hazard or a test must rename it here, too.
 var promises = map[string][]string{
-	"Versions never mix":                     {"changes:", "lies:", "evidence: no validators", "downloader.FuzzResponses", "downloader.FuzzReadAnswer", "cmd/pawl.TestGrammar"},
-	"What cannot be told apart is not mixed": {"evidence: no validators, so one connection", "evidence: no validators, changed in place", "evidence: no validators, and a mirror"},
+	"Versions never mix":                     {"changes:", "lies:", "evidence: no validators", "downloader.FuzzResponses", "downloader/response.FuzzRead", "cmd/pawl.TestGrammar"},
+	"Versions that look alike are not mixed": {"evidence: no validators, so one connection", "evidence: no validators, changed in place", "evidence: no validators, and a mirror"},
 	"Damage is found":                        {"disks: part file", "states:"},
 	"A wrong digest heals":                   {"digests:", "downloader.TestMismatches", "downloader.TestSumHeals"},
 	"One stream is enough":                   {"refused:", "limits:", "breaks:", "lies: ranges ignored", "downloader.TestFaults"},
-	"Mirrors are checked":                    {"evidence: a mirror", "digests: wrong bytes of", "downloader.TestMirrorLies", "downloader.TestMirrorLinked", "downloader.TestMirrorRefused"},
-	"The file is what is stored":             {"codings:", "downloader.TestCodingOf"},
-	"A cut is no end":                        {"evidence: https without an end", "evidence: http without an end"},
+	"Mirrors are checked":                    {"evidence: a mirror", "digests: wrong bytes from", "downloader.TestMirrorLies", "downloader.TestMirrorLinked", "downloader.TestMirrorRefused"},
+	"The file is downloaded as it is stored": {"codings:", "downloader/response.TestCodingOf"},
+	"A truncated file is not complete":       {"evidence: https without framing", "evidence: http without framing"},
 	"Nothing of yours is destroyed":          {"disks: foreign file", "disks: target is", "names:", "cmd/pawl.TestScripts"},
 	"One failure is one failure":             {"cmd/pawl.TestMirrorDead", "cmd/pawl.TestMirrorRounds"},
 	"Every wait ends":                        {"silences:", "trickles:", "breaks:", "downloader.TestWatchdogOneClock", "downloader.TestMultiplexerNoStreams", "downloader.TestPatienceSilence", "cmd/pawl.TestGetOffline"},
@@ -28,7 +29,8 @@ var promises = map[string][]string{
 	"Bounded":                                {"cmd/pawl.TestTerabyte", "cmd/pawl.TestGrammar"},
 }
 
-// TestPromises: each promise of the README has tests, which exist.
+// TestPromises checks that the README and the table have the same promises, and that all
+// tests in the table exist.
 func TestPromises(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -42,18 +44,19 @@ func TestPromises(t *testing.T) {
 	}
 	slices.Sort(made)
 	if held := slices.Sorted(maps.Keys(promises)); !slices.Equal(made, held) {
-		t.Errorf("the README promises %q, and the table holds %q", made, held)
+		t.Errorf("the README has promises %q, want those of the table, %q", made, held)
 	}
 	for promise, tests := range promises {
 		for _, test := range tests {
 			if !existsTest(test) {
-				t.Errorf("%s: there is no test %q", promise, test)
+				t.Errorf("promise %q: no test or hazard is named %q", promise, test)
 			}
 		}
 	}
 }
 
-// existsTest reports whether a group of hazards, or a test of a package, is there.
+// existsTest reports whether a hazard's name has the prefix name, or a test with that
+// package directory and name exists.
 func existsTest(name string) bool {
 	if slices.ContainsFunc(hazards(), func(h hazard) bool { return strings.HasPrefix(h.name, name) }) {
 		return true

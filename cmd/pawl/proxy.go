@@ -1,7 +1,5 @@
 package main
 
-// This file decides which proxy a request goes through.
-
 import (
 	"cmp"
 	"errors"
@@ -18,17 +16,19 @@ import (
 	"golang.org/x/net/http/httpproxy"
 )
 
-// proxyFromEnvironment returns the function that chooses the proxy of a request.
-// It reads http_proxy, https_proxy, all_proxy and no_proxy, each in lower case
-// before upper case. all_proxy is for a scheme that has no variable of its own.
+// proxyFromEnvironment returns a function that returns the proxy of a request, or nil for
+// none. It reads http_proxy, https_proxy, all_proxy and no_proxy. A name in lower case has
+// priority over the same name in upper case. all_proxy is for each scheme without a
+// variable of its own.
 //
-// httpproxy drops what it cannot parse, and the request would then go to the
-// server directly. So each variable is checked first, also one that is not used.
+// httpproxy ignores a value that it cannot parse, and the request would then bypass the
+// proxy. So proxyFromEnvironment checks all four variables first, and fails if one of them
+// is unusable, even if no request would need it.
 func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
-	forHTTP, err1 := readVariable("http_proxy", proxyURL, proxyHint)
-	forHTTPS, err2 := readVariable("https_proxy", proxyURL, proxyHint)
-	forAll, err3 := readVariable("all_proxy", proxyURL, proxyHint)
-	exempt, err4 := readVariable("no_proxy", exemptHosts, exemptHint)
+	forHTTP, err1 := proxyVariable("http_proxy", checkProxyURL, proxyHint)
+	forHTTPS, err2 := proxyVariable("https_proxy", checkProxyURL, proxyHint)
+	forAll, err3 := proxyVariable("all_proxy", checkProxyURL, proxyHint)
+	exempt, err4 := proxyVariable("no_proxy", checkNoProxy, noProxyHint)
 	if err := cmp.Or(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
@@ -41,6 +41,7 @@ func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
 	}
 	choose := config.ProxyFunc()
 	return func(r *http.Request) (*url.URL, error) {
+		// All values have been checked, so the only possible error is that of CGI.
 		u, err := choose(r.URL)
 		if err != nil {
 			err = &settingError{"HTTP_PROXY", "is refused under CGI (REQUEST_METHOD is set), because a client can set it", "unset REQUEST_METHOD, or give all_proxy=" + proxyHint}
@@ -50,31 +51,32 @@ func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
 }
 
 const (
-	proxyHint  = `SCHEME://USER:PASSWORD@HOST:PORT, with the special characters of the password percent-encoded, for example "%" as %25`
-	exemptHint = "HOST,.DOMAIN,ADDRESS,NETWORK/BITS"
+	proxyHint   = `SCHEME://USER:PASSWORD@HOST:PORT, with the special characters of the password percent-encoded, for example "%" as %25`
+	noProxyHint = "HOST,.DOMAIN,ADDRESS,NETWORK/BITS"
 )
 
-// readVariable returns what parse makes of a variable of the environment, in lower
-// case before upper case, "" if both are blank. hint is an example of a value.
-func readVariable(name string, parse func(string) (string, error), hint string) (found string, err error) {
-	for _, name := range []string{strings.ToUpper(name), name} { // the last one wins
+// proxyVariable reads an environment variable in upper and lower case, and returns its
+// value as check returns it, or "" if both are blank. hint is an example of a value, for
+// the error message.
+func proxyVariable(name string, check func(string) (string, error), hint string) (found string, err error) {
+	for _, name := range []string{strings.ToUpper(name), name} { // the later one wins
 		value := strings.TrimSpace(os.Getenv(name))
 		if value == "" {
 			continue
 		}
-		if found, err = parse(value); err != nil {
+		if found, err = check(value); err != nil {
 			return "", &settingError{name, err.Error(), "unset it, or give " + name + "=" + hint}
 		}
 	}
 	return found, nil
 }
 
-// proxySchemes are the protocols of proxies that net/http speaks.
+// proxySchemes are the proxy protocols that net/http supports.
 var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
-// proxyURL checks the URL of a proxy, for example "http://user:password@host:3128",
-// and adds the scheme http if there is none.
-func proxyURL(value string) (string, error) {
+// checkProxyURL checks the URL of a proxy, for example "http://user:password@host:3128". It
+// returns the URL with the scheme http if there was none.
+func checkProxyURL(value string) (string, error) {
 	if !strings.Contains(value, "://") {
 		value = "http://" + value
 	}
@@ -83,6 +85,8 @@ func proxyURL(value string) (string, error) {
 	u, err := url.Parse(value)
 	escape := url.EscapeError("")
 	why := ""
+	// The order of the cases decides which mistake is reported: a "/" in the password, for
+	// example, makes url.Parse fail with a message about the port.
 	switch {
 	case !slices.Contains(proxySchemes, strings.ToLower(scheme)):
 		why = "has a scheme that is not one of " + strings.Join(proxySchemes, ", ")
@@ -99,13 +103,13 @@ func proxyURL(value string) (string, error) {
 	default:
 		return value, nil
 	}
-	return "", errors.New(why + shownProxy(value, u))
+	return "", errors.New(why + redactedProxy(value, u))
 }
 
-// shownProxy returns what messages may show of the URL of a proxy, u if it could be
-// parsed. A password may have any character, so nothing before the last "@" is
-// shown, and only the host if there is no "@".
-func shownProxy(value string, u *url.URL) string {
+// redactedProxy returns the part of a proxy URL that messages may show. u is the parsed
+// URL, or nil if it cannot be parsed. A password may contain any character, so nothing
+// before the last "@" is shown. Without "@", only the host is shown.
+func redactedProxy(value string, u *url.URL) string {
 	if at := strings.LastIndexByte(value, '@'); at >= 0 {
 		return fmt.Sprintf(" (%q)", "…"+value[at:])
 	}
@@ -115,18 +119,19 @@ func shownProxy(value string, u *url.URL) string {
 	return ""
 }
 
+// isPort reports whether text is a port number.
 func isPort(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && n > 0
 }
 
-// exemptHosts checks the entries of no_proxy and returns them with commas between
-// them, the only separator that httpproxy knows. curl takes blanks as well.
-func exemptHosts(value string) (string, error) {
+// checkNoProxy checks the entries of no_proxy and returns them separated by commas, the only
+// separator that httpproxy accepts. Users of curl separate them by blanks too.
+func checkNoProxy(value string) (string, error) {
 	entries := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 	for i, entry := range entries {
-		if why := wrongExempt(entry); why != "" {
-			return "", fmt.Errorf("has the entry %q, which %s", entry[strings.LastIndexByte(entry, '@')+1:], why)
+		if problem := noProxyProblem(entry); problem != "" {
+			return "", fmt.Errorf("has the entry %q, which %s", entry[strings.LastIndexByte(entry, '@')+1:], problem)
 		}
 		if address := strings.Trim(entry, "[]"); net.ParseIP(address) != nil {
 			entries[i] = address
@@ -135,10 +140,10 @@ func exemptHosts(value string) (string, error) {
 	return strings.Join(entries, ","), nil
 }
 
-// wrongExempt says why an entry of no_proxy can never match a host, "" if it can.
-// An entry is "*", an address, a network such as 10.0.0.0/8, or a host such as
+// noProxyProblem returns why an entry of no_proxy can never match a host, or "" if it can. A
+// valid entry is "*", an address, a network such as 10.0.0.0/8, or a host such as
 // example.com, .example.com or *.example.com. Addresses and hosts may have a port.
-func wrongExempt(entry string) string {
+func noProxyProblem(entry string) string {
 	if _, _, err := net.ParseCIDR(entry); err == nil || entry == "*" || net.ParseIP(strings.Trim(entry, "[]")) != nil {
 		return ""
 	}

@@ -22,8 +22,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestProxyURL: the forms that httpproxy takes stay what they are, and nothing that
-// it would drop, or take for a direct connection, passes.
+// TestProxyURL checks that all forms that httpproxy accepts keep their meaning, and that
+// values that httpproxy would ignore, and so connect directly, are errors.
 func TestProxyURL(t *testing.T) {
 	for value, want := range map[string]string{
 		"proxy":                             "http://proxy",
@@ -38,22 +38,22 @@ func TestProxyURL(t *testing.T) {
 		"http://user:p%25w%40rd@proxy:3128": "http://user:p%25w%40rd@proxy:3128",
 		"http://user:p@word@proxy:3128":     "http://user:p@word@proxy:3128",
 	} {
-		if got, err := proxyURL(value); err != nil || got != want {
+		if got, err := checkProxyURL(value); err != nil || got != want {
 			t.Errorf("%q: got %q, %v, want %q", value, got, err, want)
 		}
 	}
 	for _, value := range wrongProxies {
-		got, err := proxyURL(value)
+		got, err := checkProxyURL(value)
 		if err == nil {
 			t.Errorf("%q: got %q, want an error", value, got)
 		} else if strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "konto") {
-			t.Errorf("%q: the error tells user or password: %v", value, err)
+			t.Errorf("%q: the error contains the user or the password: %v", value, err)
 		}
 	}
 }
 
-// wrongProxies are values that cannot be used, some with the user konto and the
-// password geheim in them.
+// wrongProxies are unusable values, some with the user "konto" and the password "geheim",
+// which no error may contain.
 var wrongProxies = []string{
 	"http://konto:ge%heim@proxy.test:3128", "konto:geheim%@proxy.test", "http://konto:100%geheim@proxy.test", "http://pro%xy.test",
 	"http://konto:geheim/x@proxy.test:3128", "http://konto:12#geheim@proxy.test:3128", "http://konto:1?geheim@proxy.test:3128",
@@ -64,14 +64,14 @@ var wrongProxies = []string{
 	"proxy.test:0", "proxy.test:65536", "proxy.test:http", "proxy.test:", "http://proxy.test:-1", "http://pro xy.test", "http://[::1",
 }
 
-// TestProxyExempt: an entry of no_proxy that would never match is an error.
-func TestProxyExempt(t *testing.T) {
+// TestNoProxyEntries checks that an entry of no_proxy that can never match is an error.
+func TestNoProxyEntries(t *testing.T) {
 	for value, want := range map[string]string{
 		"*": "*", "localhost,example.com": "localhost,example.com", " a.test , .b.test,*.c.test ": "a.test,.b.test,*.c.test",
 		"10.0.0.0/8,fe80::/10": "10.0.0.0/8,fe80::/10", "1.2.3.4,::1,[::2],1.2.3.4:80,[::3]:80": "1.2.3.4,::1,::2,1.2.3.4:80,[::3]:80",
 		"a.test b.test\tc.test:8080": "a.test,b.test,c.test:8080", ",,a.test,": "a.test", "münchen.test": "münchen.test",
 	} {
-		if got, err := exemptHosts(value); err != nil || got != want {
+		if got, err := checkNoProxy(value); err != nil || got != want {
 			t.Errorf("%q: got %q, %v, want %q", value, got, err, want)
 		}
 	}
@@ -79,22 +79,22 @@ func TestProxyExempt(t *testing.T) {
 		"10.0.0.0/33", "10.0.0/8", "a.test/", "http://a.test", "a.test,fe80::/200", "10.*", "192.168.*.*", "*a.test", "*.",
 		".", "a.test:", "a.test:http", ":80", "a.test:70000", "[::1]:x",
 	} {
-		if got, err := exemptHosts(value); err == nil {
+		if got, err := checkNoProxy(value); err == nil {
 			t.Errorf("%q: got %q, want an error", value, got)
 		}
 	}
 }
 
-// A testProxy is an HTTP proxy or a SOCKS5 proxy that connects to one server,
-// whatever name it is asked for.
+// A testProxy is an HTTP or SOCKS5 proxy that connects to one server, whatever host a client
+// requests.
 type testProxy struct {
-	to    string // host and port of the server
-	url   string // without user and password
-	asked atomic.Int64
-	users sync.Map // of the requests
+	to       string // host and port of the server
+	url      string // URL of the proxy, without user and password
+	requests atomic.Int64
+	users    sync.Map // credentials of all requests, as keys
 }
 
-// newTestProxy starts a proxy in front of the server at an address.
+// newTestProxy starts a proxy with this scheme in front of the server at the address to.
 func newTestProxy(t *testing.T, scheme, to string) *testProxy {
 	t.Helper()
 	p := &testProxy{to: to}
@@ -105,7 +105,7 @@ func newTestProxy(t *testing.T, scheme, to string) *testProxy {
 		p.url = s.URL
 	case "https":
 		s := httptest.NewUnstartedServer(p)
-		s.EnableHTTP2 = true // such a proxy must be asked over HTTP/1.1 all the same
+		s.EnableHTTP2 = true // pawl must use HTTP/1.1 with the proxy nevertheless
 		s.StartTLS()
 		t.Cleanup(s.Close)
 		p.url = s.URL
@@ -130,9 +130,9 @@ func newTestProxy(t *testing.T, scheme, to string) *testProxy {
 	return p
 }
 
-// ServeHTTP is the HTTP proxy (RFC 9110 §9.3.6 for CONNECT).
+// ServeHTTP is the HTTP proxy (RFC 9110, section 9.3.6, for CONNECT).
 func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.asked.Add(1)
+	p.requests.Add(1)
 	p.users.Store(r.Header.Get("Proxy-Authorization"), true)
 	if r.Method != http.MethodConnect {
 		out := r.Clone(r.Context())
@@ -160,10 +160,10 @@ func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// socks is one connection of the SOCKS5 proxy (RFC 1928, RFC 1929).
+// socks serves one connection of the SOCKS5 proxy (RFC 1928, RFC 1929).
 func (p *testProxy) socks(c net.Conn) {
 	defer c.Close()
-	p.asked.Add(1)
+	p.requests.Add(1)
 	in := bufio.NewReader(c)
 	take := func(n int) []byte {
 		b := make([]byte, n)
@@ -191,7 +191,8 @@ func (p *testProxy) socks(c net.Conn) {
 	p.pipe(c, in)
 }
 
-// pipe connects c, from which in reads, to the server until one of them ends.
+// pipe copies between the client and the server until one of them closes. in reads from c,
+// and may have buffered bytes.
 func (p *testProxy) pipe(c net.Conn, in io.Reader) error {
 	s, err := net.Dial("tcp", p.to)
 	if err != nil {
@@ -208,7 +209,7 @@ func (p *testProxy) pipe(c net.Conn, in io.Reader) error {
 	return nil
 }
 
-// withoutProxies is an environment without variables of proxies.
+// withoutProxies removes the proxy variables from an environment.
 func withoutProxies(environ []string) []string {
 	return slices.DeleteFunc(environ, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -216,8 +217,9 @@ func withoutProxies(environ []string) []string {
 	})
 }
 
-// throughProxy is the program, which trusts the certificates of httptest.
-func throughProxy(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
+// proxyCommand returns pawl with args and only the proxy variables in env. It trusts the
+// certificates of httptest.
+func proxyCommand(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -231,9 +233,9 @@ func throughProxy(t *testing.T, dir string, env []string, args ...string) *exec.
 	return cmd
 }
 
-// TestProxySchemes: a proxy of each scheme is used for each variable that names it, in
-// get and in mirror, with user and password where it has them. The names of the
-// servers have no address, so that no request gets there by itself.
+// TestProxySchemes checks that get and mirror use a proxy of each scheme, named by each
+// variable, and send it the user and the password. The hosts in the URLs have no address, so
+// that no direct request can succeed.
 func TestProxySchemes(t *testing.T) {
 	srv, tls := faultserver.New(), faultserver.NewTLS()
 	defer srv.Close()
@@ -264,18 +266,18 @@ func TestProxySchemes(t *testing.T) {
 				}
 				u.User = url.UserPassword("konto", "ge%heim")
 				for _, command := range []string{"get", "mirror"} {
-					before, dir := p.asked.Load(), t.TempDir()
+					before, dir := p.requests.Load(), t.TempDir()
 					if err := os.WriteFile(filepath.Join(dir, "list"), []byte(asked+"\n"), 0o666); err != nil {
 						t.Fatal(err)
 					}
 					what := map[string]string{"get": asked, "mirror": "list"}[command]
-					out, err := throughProxy(t, dir, []string{variable + "= " + u.String() + " "}, command, what).CombinedOutput()
+					out, err := proxyCommand(t, dir, []string{variable + "= " + u.String() + " "}, command, what).CombinedOutput()
 					if err != nil {
 						t.Fatalf("%s: %v\n%s", command, err, out)
 					}
 					checkFile(t, filepath.Join(dir, "f.bin"), f)
-					if p.asked.Load() == before {
-						t.Errorf("%s: the proxy was not asked", command)
+					if p.requests.Load() == before {
+						t.Errorf("%s: the proxy got no request", command)
 					}
 				}
 				user := "konto"
@@ -283,15 +285,15 @@ func TestProxySchemes(t *testing.T) {
 					user = "Basic a29udG86Z2UlaGVpbQ=="
 				}
 				if _, ok := p.users.Load(user); !ok {
-					t.Error("the proxy was not told user and password")
+					t.Error("the proxy did not get the user and the password")
 				}
 			})
 		}
 	}
 }
 
-// TestProxyPrecedence: lower case before upper case, a scheme's own variable before
-// all_proxy, and no_proxy before all.
+// TestProxyPrecedence checks the order of the variables: lower case before upper case, the
+// scheme's own variable before all_proxy, and no_proxy before all of them.
 func TestProxyPrecedence(t *testing.T) {
 	srv := faultserver.New()
 	defer srv.Close()
@@ -302,25 +304,26 @@ func TestProxyPrecedence(t *testing.T) {
 		"http_proxy=RIGHT HTTP_PROXY=WRONG", "all_proxy=RIGHT ALL_PROXY=WRONG", "http_proxy=RIGHT all_proxy=WRONG", "HTTP_PROXY=RIGHT all_proxy=WRONG",
 		"http_proxy= all_proxy=RIGHT", "https_proxy=WRONG all_proxy=RIGHT", "all_proxy=RIGHT no_proxy=other.test", "all_proxy=RIGHT REQUEST_METHOD=GET",
 	} {
-		before := right.asked.Load()
+		before := right.requests.Load()
 		env := strings.Fields(strings.NewReplacer("RIGHT", right.url, "WRONG", wrong.url).Replace(env))
-		if out, err := throughProxy(t, t.TempDir(), env, "get", "http://pawl.test/f.bin").CombinedOutput(); err != nil || right.asked.Load() == before {
+		if out, err := proxyCommand(t, t.TempDir(), env, "get", "http://pawl.test/f.bin").CombinedOutput(); err != nil || right.requests.Load() == before {
 			t.Errorf("%q: %v\n%s", env, err, out)
 		}
 	}
-	if n := wrong.asked.Load(); n > 0 {
-		t.Errorf("the wrong proxy was asked %d times", n)
+	if n := wrong.requests.Load(); n > 0 {
+		t.Errorf("the wrong proxy got %d requests", n)
 	}
 	for _, exempt := range []string{"pawl.test", ".test", "*", "other.test pawl.test", "no_proxy=x,pawl.test:80"} {
-		before := right.asked.Load()
-		out, err := throughProxy(t, t.TempDir(), []string{"all_proxy=" + right.url, "no_proxy=" + strings.TrimPrefix(exempt, "no_proxy=")}, "get", "http://pawl.test/f.bin").CombinedOutput()
-		if code := exitOf(err); code != 4 || right.asked.Load() > before {
+		before := right.requests.Load()
+		out, err := proxyCommand(t, t.TempDir(), []string{"all_proxy=" + right.url, "no_proxy=" + strings.TrimPrefix(exempt, "no_proxy=")}, "get", "http://pawl.test/f.bin").CombinedOutput()
+		if code := exitCodeOf(err); code != 4 || right.requests.Load() > before {
 			t.Errorf("no_proxy=%s: exit %d, want 4 without a proxy\n%s", exempt, code, out)
 		}
 	}
 }
 
-func exitOf(err error) int {
+// exitCodeOf returns the exit code in an error of exec, 0 for other errors.
+func exitCodeOf(err error) int {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return exit.ExitCode()
@@ -328,9 +331,10 @@ func exitOf(err error) int {
 	return 0
 }
 
-// TestProxyRefused: a variable that cannot be used ends every command that
-// downloads, before any request, and no other command. Its password is not told.
-func TestProxyRefused(t *testing.T) {
+// TestUnusableProxyIsError checks that an unusable variable makes every command that
+// downloads fail before any request, and no other command, and that the error does not
+// contain the password.
+func TestUnusableProxyIsError(t *testing.T) {
 	srv := faultserver.New()
 	defer srv.Close()
 	srv.Put("f.bin", faultserver.NewFile(100<<10, 1))
@@ -340,13 +344,13 @@ func TestProxyRefused(t *testing.T) {
 	}
 	refused := func(env []string, args ...string) {
 		t.Helper()
-		out, err := throughProxy(t, dir, env, args...).CombinedOutput()
+		out, err := proxyCommand(t, dir, env, args...).CombinedOutput()
 		name, _, _ := strings.Cut(env[len(env)-1], "=")
-		if exitOf(err) != 2 || !strings.Contains(string(out), name+" ") || !strings.Contains(string(out), "pawl: hint: ") {
+		if exitCodeOf(err) != 2 || !strings.Contains(string(out), name+" ") || !strings.Contains(string(out), "pawl: hint: ") {
 			t.Errorf("%q: %v, want exit code 2, the name of the variable and a hint\n%s", env, err, out)
 		}
 		if text := string(out); strings.Contains(text, "geheim") || strings.Contains(text, "konto") {
-			t.Errorf("%q: user or password is told: %s", env, out)
+			t.Errorf("%q: the output contains the user or the password: %s", env, out)
 		}
 	}
 	for _, name := range []string{"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"} {
@@ -374,7 +378,7 @@ func TestProxyRefused(t *testing.T) {
 	}
 	resume := pawlCommand(dir, "--limit-rate", "10K", "--deadline", "1s", "-o", "g.bin", srv.URL+"/f.bin")
 	resume.Env = withoutProxies(resume.Env)
-	if out, err := resume.CombinedOutput(); exitOf(err) != 75 {
+	if out, err := resume.CombinedOutput(); exitCodeOf(err) != 75 {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	asked := len(srv.Requests())

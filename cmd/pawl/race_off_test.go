@@ -6,5 +6,6 @@ import "time"
 
 const raceEnabled = false
 
-// soon is d, and half as much again for a machine that is busy.
-func soon(d time.Duration) time.Duration { return d * 3 / 2 }
+// withSlack returns a time limit for an operation that should take at most d: half as
+// much again, because the machine may be busy.
+func withSlack(d time.Duration) time.Duration { return d * 3 / 2 }

@@ -4,8 +4,10 @@ package main
 
 import "time"
 
-// raceEnabled: the race detector makes programs large and slow.
+// raceEnabled is true if the tests run under the race detector, which makes programs use
+// more memory and more time.
 const raceEnabled = true
 
-// soon is d, or as much more as tests have to allow for then.
-func soon(d time.Duration) time.Duration { return 5 * d }
+// withSlack returns a time limit for an operation that should take at most d: five times
+// as much, because of the race detector.
+func withSlack(d time.Duration) time.Duration { return 5 * d }

@@ -11,11 +11,11 @@ import (
 	"pawl/downloader"
 )
 
-// reportVersion is the "v" of a report. It grows when something that was there
-// goes away or means something else; what is only added leaves it.
+// reportVersion is the "v" of a report. It must be increased when a key is removed or
+// changes its meaning, because programs read reports. A new key leaves it as it is.
 const reportVersion = 1
 
-// A report is the file that --report names, one JSON object of a run:
+// A report writes the file of --report. It is one JSON object about a run:
 //
 //	{"v":1, "pawl":VERSION, "started":RFC3339, "lists":[…], "dir":…,
 //	 "files":[
@@ -27,26 +27,27 @@ const reportVersion = 1
 //	            "bytes":…, "seconds":…, "exit":…},
 //	 "ended":RFC3339}
 //
-// A field of an entry that is empty, zero or unknown is left out, but for a size
-// of 0; those of the summary are all there, but for "pruned" and "more". URLs are without
-// user and password, and else in full. Each entry has a line of its own, and they come in the order
-// in which the files ended. Bytes that are not UTF-8 are escaped: see escaped.
+// In an entry of a file, a key is missing if its value is empty, zero or unknown; only a
+// size of 0 is written. In the summary, only "pruned" and "more" may be missing. URLs are
+// complete except for user and password. Each entry is one line, in the order in which the
+// files ended. Bytes that are not UTF-8 are escaped; see escaped.
 //
-// Files and problems are written as they come, so a report takes no memory,
-// however long it is; the problems go to a second temporary file until all files
-// are told. FILE itself is replaced at the end: see atomicFile.
+// Files and problems are written as they come, so a report needs no memory, however long
+// it is. The problems go to a second temporary file first, because they follow the last
+// file. FILE itself is replaced at the end; see atomicFile.
 //
-// Safe for concurrent use. The methods do nothing where it is nil.
+// It is safe for concurrent use. Either close or abort must be called in the end. All
+// methods do nothing if the receiver is nil.
 type report struct {
-	mu       sync.Mutex
-	out      *atomicFile  // guarded by mu
-	problems *atomicFile  // guarded by mu; nil until there is one
-	files    int          // written; guarded by mu
-	buf      bytes.Buffer // guarded by mu
-	err      error        // the first that came; guarded by mu
+	mu       sync.Mutex   // guards all fields
+	out      *atomicFile  // the report
+	problems *atomicFile  // the elements of "problems"; nil until there is one
+	files    int          // number of files written
+	buf      bytes.Buffer // the last result of encode
+	err      error        // the first error; close returns it
 }
 
-// A reportHeader is what a report says of a run at its beginning.
+// A reportHeader is the beginning of a report.
 type reportHeader struct {
 	V       int       `json:"v"` // set by newReport
 	Pawl    string    `json:"pawl"`
@@ -55,53 +56,55 @@ type reportHeader struct {
 	Dir     string    `json:"dir,omitempty"`
 }
 
-// An end is what became of a file.
-type end string
+// A reportOutcome is the "outcome" of a file. The values are an interface for programs that
+// read reports.
+type reportOutcome string
 
 const (
-	endFetched   end = "fetched"   // it is there, of this run
-	endCurrent   end = "current"   // it was there, and nobody was asked
-	endUnchanged end = "unchanged" // it was there, and the server said that it is still the same
-	endFailed    end = "failed"    // Error says why
-	endWanted    end = "wanted"    // it would be fetched, but for --dry-run
-	endPending   end = "pending"   // the run ended before it was tried, or tried again
-	endPruned    end = "pruned"    // deleted, as the lists no longer name it
+	outcomeFetched   reportOutcome = "fetched"   // downloaded by this run
+	outcomeCurrent   reportOutcome = "current"   // complete before this run; no request was sent
+	outcomeUnchanged reportOutcome = "unchanged" // complete before this run; the server confirmed it
+	outcomeFailed    reportOutcome = "failed"    // Error is the reason
+	outcomeWanted    reportOutcome = "wanted"    // would be downloaded without --dry-run
+	outcomePending   reportOutcome = "pending"   // the run ended before its first or next try
+	outcomePruned    reportOutcome = "pruned"    // deleted, because the lists no longer name it
 )
 
-// A knownSize is a number of bytes; -1, for an unknown one, is left out.
+// A knownSize is a number of bytes. It is left out of JSON if it is unknown (-1), but not if
+// it is 0.
 type knownSize int64
 
-// IsZero is for omitzero.
+// IsZero implements the omitzero option of encoding/json.
 func (s knownSize) IsZero() bool { return s < 0 }
 
-// A reportFile is the entry of a file.
+// A reportFile is the entry of a file in a report.
 type reportFile struct {
-	Path     string    `json:"path,omitempty"`
-	URL      string    `json:"url,omitempty"` // as asked
-	FinalURL string    `json:"final_url,omitempty"`
-	Outcome  end       `json:"outcome"`
-	Size     knownSize `json:"size,omitzero"`     // bytes; -1 unknown
-	Fetched  int64     `json:"fetched,omitempty"` // bytes that this run received
-	Seconds  float64   `json:"seconds,omitempty"`
-	Retries  int       `json:"retries,omitempty"`
-	Rounds   int       `json:"rounds,omitempty"`   // how often it was begun
-	Sum      string    `json:"sum,omitempty"`      // ALGO:HEX
-	CRC32C   string    `json:"crc32c,omitempty"`   // hex
-	Complete string    `json:"complete,omitempty"` // "unknown" if the server did not mark the end of the file
-	List     string    `json:"list,omitempty"`
-	Line     int       `json:"line,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Exit     int       `json:"exit,omitempty"` // the code that Error has by itself
+	Path     string        `json:"path,omitempty"`
+	URL      string        `json:"url,omitempty"` // the requested URL
+	FinalURL string        `json:"final_url,omitempty"`
+	Outcome  reportOutcome `json:"outcome"`
+	Size     knownSize     `json:"size,omitzero"`     // bytes; -1 if unknown
+	Fetched  int64         `json:"fetched,omitempty"` // bytes received by this run
+	Seconds  float64       `json:"seconds,omitempty"`
+	Retries  int           `json:"retries,omitempty"`
+	Rounds   int           `json:"rounds,omitempty"`   // number of rounds that tried the file
+	Sum      string        `json:"sum,omitempty"`      // ALGO:HEX
+	CRC32C   string        `json:"crc32c,omitempty"`   // hex
+	Complete string        `json:"complete,omitempty"` // "unknown" if the server did not mark the end of the file, else empty
+	List     string        `json:"list,omitempty"`
+	Line     int           `json:"line,omitempty"`
+	Error    string        `json:"error,omitempty"`
+	Exit     int           `json:"exit,omitempty"` // exit code of Error alone
 }
 
-// A reportProblem is a line of a list that cannot be used.
+// A reportProblem is the entry of an unusable line, or of an unreadable list.
 type reportProblem struct {
 	List  string `json:"list,omitempty"`
 	Line  int    `json:"line,omitempty"`
 	Error string `json:"error"`
 }
 
-// newReport begins the report at path. To end it there is close, or else abort.
+// newReport begins the report at path. It fails at once if the file cannot be written.
 func newReport(path string, h reportHeader) (*report, error) {
 	out, err := newAtomicFile(path)
 	if err != nil {
@@ -110,24 +113,24 @@ func newReport(path string, h reportHeader) (*report, error) {
 	r := &report{out: out}
 	h.V, h.Dir, h.Lists = reportVersion, escaped(h.Dir), slices.Clone(h.Lists)
 	for i, list := range h.Lists {
-		h.Lists[i] = shownList(list)
+		h.Lists[i] = listForJSON(list)
 	}
+	// The header is an object of its own; without its closing brace, the other keys can follow.
 	out.Write(bytes.TrimSuffix(r.encode(h), []byte("}")))
 	out.Write([]byte(",\n\"files\":["))
 	return r, nil
 }
 
-// shownList returns the name of a list for JSON: without user and password, if it is
-// a URL.
-func shownList(name string) string {
+// listForJSON returns the name of a list for JSON. A URL loses its user and password.
+func listForJSON(name string) string {
 	if strings.Contains(name, "://") {
 		name = downloader.WithoutUser(name)
 	}
 	return escaped(name)
 }
 
-// encode returns v as JSON, valid until the next call. mu is held, or nobody
-// else knows r yet.
+// encode returns v as JSON. The result is valid until the next call. The caller must hold
+// mu, unless no other goroutine knows r yet.
 func (r *report) encode(v any) []byte {
 	r.buf.Reset()
 	enc := json.NewEncoder(&r.buf)
@@ -138,50 +141,51 @@ func (r *report) encode(v any) []byte {
 	return bytes.TrimSuffix(r.buf.Bytes(), []byte("\n"))
 }
 
-// add writes v as an element of an array to out; first says that it is that.
-func (r *report) add(out *atomicFile, v any, first bool) {
+// writeElement writes v to out as an element of an array. first reports whether it is the
+// first element. The caller must hold mu.
+func (r *report) writeElement(out *atomicFile, v any, first bool) {
 	separator := ",\n"
 	if first {
 		separator = "\n"
 	}
-	if text := r.encode(v); len(text) > 0 {
+	if text := r.encode(v); len(text) > 0 { // empty after an error, so that no comma is left over
 		out.Write([]byte(separator))
 		out.Write(text)
 	}
 }
 
-// shown returns f for JSON: without user and password in its URLs.
-func (f reportFile) shown() reportFile {
-	f.List = shownList(f.List)
+// forJSON returns f with escaped texts, and without user and password in its URLs.
+func (f reportFile) forJSON() reportFile {
+	f.List = listForJSON(f.List)
 	f.URL, f.FinalURL = escaped(downloader.WithoutUser(f.URL)), escaped(downloader.WithoutUser(f.FinalURL))
 	f.Path, f.Error = escaped(f.Path), escaped(f.Error)
 	return f
 }
 
-// shown returns p for JSON.
-func (p reportProblem) shown() reportProblem {
-	p.List, p.Error = shownList(p.List), escaped(p.Error)
+// forJSON returns p with escaped texts, and without user and password in its URL.
+func (p reportProblem) forJSON() reportProblem {
+	p.List, p.Error = listForJSON(p.List), escaped(p.Error)
 	return p
 }
 
-// file tells of a file. What goes wrong is for close to tell.
-func (r *report) file(f reportFile) {
+// addFile adds the entry of a file. close returns the error if that fails.
+func (r *report) addFile(f reportFile) {
 	if r == nil {
 		return
 	}
-	f = f.shown()
+	f = f.forJSON()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(r.out, f, r.files == 0)
+	r.writeElement(r.out, f, r.files == 0)
 	r.files++
 }
 
-// problem tells of a line that cannot be used.
-func (r *report) problem(p reportProblem) {
+// addProblem adds a problem. close returns the error if that fails.
+func (r *report) addProblem(p reportProblem) {
 	if r == nil {
 		return
 	}
-	p = p.shown()
+	p = p.forJSON()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	first := r.problems == nil
@@ -189,12 +193,13 @@ func (r *report) problem(p reportProblem) {
 		r.problems, r.err = newAtomicFile(r.out.path)
 	}
 	if r.problems != nil {
-		r.add(r.problems, p, first)
+		r.writeElement(r.problems, p, first)
 	}
 }
 
-// close ends the report with s, and puts it in its place; on an error there is
-// none. It is called once, after the last file and problem.
+// close ends the report with the summary and puts it in its place. If it returns an error,
+// the old file is unchanged. It must be called at most once, after the last file and
+// problem.
 func (r *report) close(s summary) error {
 	if r == nil {
 		return nil
@@ -203,7 +208,7 @@ func (r *report) close(s summary) error {
 	defer r.mu.Unlock()
 	defer r.out.abort()
 	r.out.Write([]byte("],\n\"problems\":["))
-	if err := r.problems.pour(r.out); err != nil && r.err == nil {
+	if err := r.problems.copyTo(r.out); err != nil && r.err == nil {
 		r.err = &outputError{r.out.path, err}
 	}
 	r.out.Write([]byte("],\n\"summary\":"))
@@ -217,7 +222,7 @@ func (r *report) close(s summary) error {
 	return r.out.commit()
 }
 
-// abort leaves no report. After close it does nothing.
+// abort discards the report and leaves the old file unchanged. It does nothing after close.
 func (r *report) abort() {
 	if r == nil {
 		return

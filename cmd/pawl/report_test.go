@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestReportText: the schema, as it is documented.
-func TestReportText(t *testing.T) {
+// TestReportSchema compares a report with the documented schema.
+func TestReportSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.json")
 	r, err := newReport(path, reportHeader{
 		Pawl: "1", Started: time.Unix(0, 0).UTC(), Lists: []string{"a@b", "https://u:p@h/l"}, Dir: "/d",
@@ -21,12 +21,12 @@ func TestReportText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.problem(reportProblem{List: "https://u:p@h/l", Line: 7, Error: "no"})
-	r.file(reportFile{
-		Path: "/d/a", URL: "https://u:p@h/a?b&c", FinalURL: "https://x:y@i/a", Outcome: endFetched, Fetched: 3, Seconds: 0.5,
+	r.addProblem(reportProblem{List: "https://u:p@h/l", Line: 7, Error: "no"})
+	r.addFile(reportFile{
+		Path: "/d/a", URL: "https://u:p@h/a?b&c", FinalURL: "https://x:y@i/a", Outcome: outcomeFetched, Fetched: 3, Seconds: 0.5,
 		Retries: 1, Rounds: 2, Sum: "sha256:00", CRC32C: "01", List: "a@b", Line: 2,
 	})
-	r.file(reportFile{URL: "http://h/<b>?\xe9", Outcome: endFailed, Path: "/d/caf\xe9", List: "l\xe9", Size: -1, Error: "4\xff", Exit: 8})
+	r.addFile(reportFile{URL: "http://h/<b>?\xe9", Outcome: outcomeFailed, Path: "/d/caf\xe9", List: "l\xe9", Size: -1, Error: "4\xff", Exit: 8})
 	if err := r.close(summary{Files: 2, Fetched: 1, Failed: 1, Bytes: 3, Seconds: 1.5, Exit: 8, Problems: 1, Failures: map[int]int{8: 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestReportText(t *testing.T) {
 	}
 }
 
-// A parsedReport is a report as others read it.
+// A parsedReport is a report as other programs parse it.
 type parsedReport struct {
 	V        int
 	Files    []reportFile
@@ -71,9 +71,9 @@ func parseReport(t *testing.T, path string) (p parsedReport) {
 	return p
 }
 
-// TestReport: many at once tell of files and of problems, with any text, and
-// each entry is there; none of either is a report, too.
-func TestReport(t *testing.T) {
+// TestReportConcurrent checks that a report has every file and problem that several
+// goroutines add, whatever their texts, and that a report without entries is valid.
+func TestReportConcurrent(t *testing.T) {
 	for _, n := range []int{0, 1, 5000} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "r.json")
@@ -85,8 +85,8 @@ func TestReport(t *testing.T) {
 		for w := range 4 {
 			group.Go(func() {
 				for i := range n {
-					r.file(reportFile{Path: "a\n\"\xff\x00\u2028" + strings.Repeat("x", i%100), Outcome: endFetched, Line: w*n + i + 1})
-					r.problem(reportProblem{Line: w*n + i + 1, Error: "]}\n"})
+					r.addFile(reportFile{Path: "a\n\"\xff\x00\u2028" + strings.Repeat("x", i%100), Outcome: outcomeFetched, Line: w*n + i + 1})
+					r.addProblem(reportProblem{Line: w*n + i + 1, Error: "]}\n"})
 				}
 			})
 		}
@@ -106,18 +106,18 @@ func TestReport(t *testing.T) {
 			t.Errorf("%d each: got %d (%d) files, %d problems, %+v", 4*n, len(p.Files), len(files), len(problems), p.Summary)
 		}
 		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-			t.Errorf("%d files are left", len(entries))
+			t.Errorf("got %d files, want only the report", len(entries))
 		}
 	}
 }
 
-// TestReportFailures: without a whole report there is none, and no part of one.
-func TestReportFailures(t *testing.T) {
+// TestFailedReportLeavesNoFile checks that a report that cannot be completed leaves no file.
+func TestFailedReportLeavesNoFile(t *testing.T) {
 	tests := map[string]func(r *report){
 		"disk":     func(r *report) { r.out.tmp.Close() },
 		"problems": func(r *report) { r.problems.tmp.Close() },
 		"rename":   func(r *report) { os.Mkdir(r.out.path, 0o777) },
-		"value":    func(r *report) { r.file(reportFile{Seconds: math.NaN()}) },
+		"value":    func(r *report) { r.addFile(reportFile{Seconds: math.NaN()}) },
 	}
 	for name, harm := range tests {
 		dir := t.TempDir()
@@ -126,33 +126,33 @@ func TestReportFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.problem(reportProblem{})
+		r.addProblem(reportProblem{})
 		harm(r)
-		r.file(reportFile{})
-		r.problem(reportProblem{})
+		r.addFile(reportFile{})
+		r.addProblem(reportProblem{})
 		if err := r.close(summary{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		os.Remove(path) // the directory
-		holds(t, dir, nil)
+		os.Remove(path) // the directory of the case "rename"
+		wantDirFiles(t, dir, nil)
 	}
 }
 
-// TestReportAbort: an abandoned report leaves nothing; one that was not asked
-// for does nothing.
-func TestReportAbort(t *testing.T) {
+// TestAbortedReportLeavesNoFile checks that an aborted report leaves no file, and that a nil
+// report does nothing.
+func TestAbortedReportLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	r, err := newReport(filepath.Join(dir, "r"), reportHeader{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.file(reportFile{})
-	r.problem(reportProblem{})
+	r.addFile(reportFile{})
+	r.addProblem(reportProblem{})
 	r.abort()
-	holds(t, dir, nil)
+	wantDirFiles(t, dir, nil)
 	r = nil
-	r.file(reportFile{})
-	r.problem(reportProblem{})
+	r.addFile(reportFile{})
+	r.addProblem(reportProblem{})
 	r.abort()
 	if err := r.close(summary{}); err != nil {
 		t.Errorf("nil: got %v", err)

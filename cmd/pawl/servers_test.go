@@ -16,14 +16,14 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// A realServer is how to run one of the servers that people meet. In its
-// config DIR, ROOT, ADDR and PORT stand for where it works, what it serves and
-// where it listens.
+// A realServer describes how to run a widely used HTTP server. In its config and arguments
+// DIR stands for its working directory, ROOT for the served directory, and ADDR and PORT for
+// the address to listen on.
 type realServer struct {
 	name   string
 	binary string
-	config string   // written to DIR/conf
-	args   []string // with the same words
+	config string   // content of DIR/conf
+	args   []string // command line, without the program
 }
 
 var realServers = []realServer{
@@ -59,8 +59,8 @@ server.errorlog = "DIR/error.log"`,
 	{"python", "python3", "", []string{"-m", "http.server", "--bind", "127.0.0.1", "--directory", "ROOT", "PORT"}},
 }
 
-// TestRealServers downloads from each server that is installed, whole and after
-// an interruption. With PAWL_TEST_SERVERS=required a missing one is a failure.
+// TestRealServers downloads from each installed server, in one run and after an
+// interruption. With PAWL_TEST_SERVERS=required a missing server fails the test.
 func TestRealServers(t *testing.T) {
 	f := faultserver.NewFile(40<<20+123, 1)
 	for _, s := range realServers {
@@ -78,16 +78,17 @@ func TestRealServers(t *testing.T) {
 				pawlOK(t, dir, "-q", url+"/"+name)
 				checkFile(t, filepath.Join(dir, name), file)
 			}
-			interrupted(t, dir, url, f, s.name != "python")
-			if out := pawlOK(t, dir, url+"/a.bin"); !strings.Contains(out, "already there") {
-				t.Errorf("a second run: %s", out)
+			checkResume(t, dir, url, f, s.name != "python")
+			if out := pawlOK(t, dir, url+"/a.bin"); !strings.Contains(out, "already downloaded") {
+				t.Errorf("a second run did not find the finished file: %s", out)
 			}
 		})
 	}
 }
 
-// interrupted downloads a.bin under another name, interrupted in the middle.
-func interrupted(t *testing.T, dir, url string, f faultserver.File, ranges bool) {
+// checkResume downloads a.bin as b.bin, interrupts the download in the middle and resumes
+// it. ranges reports whether the server supports ranges.
+func checkResume(t *testing.T, dir, url string, f faultserver.File, ranges bool) {
 	t.Helper()
 	cmd := pawlCommand(dir, "-q", "--limit-rate", "20M", "-o", "b.bin", url+"/a.bin")
 	if err := cmd.Start(); err != nil {
@@ -102,13 +103,13 @@ func interrupted(t *testing.T, dir, url string, f faultserver.File, ranges bool)
 		t.Errorf("interrupted: exit code %d, want 130", cmd.ProcessState.ExitCode())
 	}
 	out := pawlOK(t, dir, "resume")
-	if ranges && !strings.Contains(out, "going on from") {
-		t.Errorf("resume began again: %s", out)
+	if ranges && !strings.Contains(out, "resuming at") {
+		t.Errorf("resume started from the beginning: %s", out)
 	}
 	checkFile(t, filepath.Join(dir, "b.bin"), f)
 }
 
-// start runs the server until the end of the test.
+// start runs the server until the end of the test and returns its URL.
 func (s realServer) start(t *testing.T, dir, root string) (url string) {
 	t.Helper()
 	bin, err := exec.LookPath(s.binary)
@@ -127,7 +128,7 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 	}
 	addr := l.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
-	l.Close() // the server takes the port over
+	l.Close() // frees the port for the server
 	fill := strings.NewReplacer("DIR", dir, "ROOT", root, "ADDR", addr, "PORT", port)
 	config := fill.Replace(s.config)
 	if os.Getuid() == 0 && s.name == "nginx" {
@@ -157,7 +158,7 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 		cmd.Wait()
 		timer.Stop()
 		if t.Failed() {
-			t.Logf("%s said: %s", s.name, out.String())
+			t.Logf("output of %s: %s", s.name, out.String())
 		}
 	})
 	waitFor(t, func() bool {
@@ -170,17 +171,17 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 	return "http://" + addr
 }
 
-// waitFor waits until ready, for ten seconds at most.
+// waitFor waits until ready returns true, for ten seconds at most.
 func waitFor(t *testing.T, ready func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("waited for 10 s in vain")
+			t.Fatal("the condition was not met within 10 s")
 		}
 	}
 }
 
-// publicDir returns a directory that a server may read under another user.
+// publicDir returns a new directory that a server running as another user may read.
 func publicDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pawl-test-")
@@ -218,8 +219,8 @@ func checkFile(t *testing.T, path string, f faultserver.File) {
 	}
 }
 
-// pawlCommand is the program, which testscript.Main has put on the PATH, at
-// work in dir with a state of its own.
+// pawlCommand returns the command that runs pawl, which testscript.Main has put on the PATH,
+// in dir, with its state and configuration below dir.
 func pawlCommand(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("pawl", args...)
 	cmd.Dir = dir
@@ -228,7 +229,7 @@ func pawlCommand(dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// pawlOK runs the program, which must succeed, and returns what it said.
+// pawlOK runs pawl, which must succeed, and returns its output.
 func pawlOK(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	out, err := pawlCommand(dir, args...).CombinedOutput()

@@ -10,29 +10,30 @@ import (
 	"pawl/downloader"
 )
 
-// A summary is how a run over lists ended. The counts from Fetched to Pending
-// make up Files.
+// A summary is the result of a run: the "summary" of a report, and the last lines on stderr.
+// Files is the sum of Fetched, Current, Unchanged, Failed and Pending, which have the
+// meanings of the reportOutcomes.
 type summary struct {
-	Files     int  `json:"files"` // that the lists name, as far as they were read
+	Files     int  `json:"files"` // files in the lists, as far as the lists were read
 	Fetched   int  `json:"fetched"`
 	Current   int  `json:"current"`
 	Unchanged int  `json:"unchanged"`
 	Failed    int  `json:"failed"`
-	Pending   int  `json:"pending"` // interrupted ones, too
+	Pending   int  `json:"pending"` // includes interrupted files and, with --dry-run, the files to download
 	Pruned    int  `json:"pruned,omitempty"`
-	Problems  int  `json:"problems"`
-	More      bool `json:"more,omitempty"` // the lists were not read to their end
+	Problems  int  `json:"problems"`       // unusable lines and unreadable lists
+	More      bool `json:"more,omitempty"` // the lists were not read to their end, so Files may be too small
 
-	Bytes   int64   `json:"bytes"` // received, of files that failed, too
+	Bytes   int64   `json:"bytes"` // received, including bytes of failed files
 	Seconds float64 `json:"seconds"`
 	Exit    int     `json:"exit"`
 
-	Failures map[int]int `json:"-"` // of the Failed ones, how many have which exit code
-	Unread   int         `json:"-"` // lists that cannot be read; of Problems, too
-	DryRun   bool        `json:"-"` // Pending ones would be fetched
+	Failures map[int]int `json:"-"` // number of Failed files by exit code
+	Unread   int         `json:"-"` // unreadable lists; Problems includes them
+	DryRun   bool        `json:"-"` // Pending counts the files that would be downloaded
 }
 
-// count adds the end of one download.
+// count adds the result of one download.
 func (s *summary) count(res downloader.Result, err error) {
 	s.Bytes += res.Fetched
 	switch {
@@ -45,16 +46,17 @@ func (s *summary) count(res downloader.Result, err error) {
 	}
 }
 
-// failureNames are the kinds of failures, for people, by exit code.
+// failureNames are short names of failures by exit code. Each code of exitKinds must have
+// one.
 var failureNames = map[int]string{
-	1: "other", 2: "usage", 3: "local file, or another pawl has it", 4: "network", 5: "TLS", 6: "authentication", 7: "protocol", 8: "the server said no",
-	9: "disk full", 13: "a foreign file is in the way", 17: "the remote file changed", 32: "checksum mismatch", 75: "temporary",
+	1: "other", 2: "usage", 3: "local file, or another pawl has it", 4: "network", 5: "TLS", 6: "authentication", 7: "protocol", 8: "HTTP error",
+	9: "disk full", 13: "file exists", 17: "remote file changed", 32: "checksum mismatch", 75: "temporary",
 }
 
-// summaryLines says in five lines or fewer what s says, each for
-// speaker.note. Of what there was none there is no line.
+// summaryLines returns s for people, in at most six lines. There is no line for a count of 0.
 func summaryLines(s summary) []string {
-	lines := []string{s.hereLine()}
+	lines := []string{s.filesLine()}
+	// optional adds a line for a count: none for 0, and one for 1 in the singular.
 	optional := func(n int, one, many string) {
 		switch {
 		case n == 1:
@@ -63,7 +65,7 @@ func summaryLines(s summary) []string {
 			lines = append(lines, fmt.Sprintf(many, n))
 		}
 	}
-	kinds := s.kinds()
+	kinds := s.failureKinds()
 	optional(s.Failed, "1 failed"+kinds, "%d failed"+kinds)
 	if s.DryRun {
 		optional(s.Pending, "1 would be fetched", "%d would be fetched")
@@ -72,8 +74,8 @@ func summaryLines(s summary) []string {
 	}
 	deleted := map[bool]string{true: "would be deleted", false: "deleted"}[s.DryRun]
 	optional(s.Pruned, "1 "+deleted, "%d "+deleted)
-	if wrong := s.wrong(); wrong != "" {
-		lines = append(lines, wrong)
+	if problems := s.listProblems(); problems != "" {
+		lines = append(lines, problems)
 	}
 	if s.More {
 		lines = append(lines, "the lists were not read to their end")
@@ -81,9 +83,10 @@ func summaryLines(s summary) []string {
 	return lines
 }
 
-// wrong says what is wrong with the lists, "" for nothing.
-func (s summary) wrong() string {
+// listProblems returns how many lists and lines cannot be used, or "" if there are none.
+func (s summary) listProblems() string {
 	var parts []string
+	// An unreadable list is a problem too, but it is no unusable line.
 	for _, p := range []struct {
 		n         int
 		one, many string
@@ -101,12 +104,13 @@ func (s summary) wrong() string {
 	return strings.Join(parts, ", ")
 }
 
-// hereLine says how many files there are now, and where they are from.
-func (s summary) hereLine() string {
+// filesLine returns how many files are complete and where they come from, for example "all
+// 3 files are here: 2 fetched, 1 already here, 3.1 MiB received in 0.8s (3.9 MiB/s)".
+func (s summary) filesLine() string {
 	here := s.Fetched + s.Current + s.Unchanged
 	var line string
 	switch {
-	case s.Files == 0 && (s.More || s.Problems > 0):
+	case s.Files == 0 && (s.More || s.Problems > 0): // not "the lists name no files", which may be untrue
 		return "no file was read from the lists"
 	case s.Files == 0:
 		return "the lists name no files"
@@ -115,19 +119,19 @@ func (s summary) hereLine() string {
 	case here == s.Files && !s.More:
 		line = fmt.Sprintf("all %d files are here", here)
 	default:
-		line = fmt.Sprintf("%d of %s here", here, are(s.Files, s.More))
+		line = fmt.Sprintf("%d of %s here", here, countText(s.Files, s.More))
 	}
 	var parts []string
 	for _, p := range []struct {
 		n    int
 		text string
-	}{{s.Fetched, "fetched"}, {s.Current, "here before"}, {s.Unchanged, "asked for and unchanged"}} {
+	}{{s.Fetched, "fetched"}, {s.Current, "already here"}, {s.Unchanged, "checked and unchanged"}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 		}
 	}
 	if s.Bytes > 0 {
-		parts = append(parts, s.received())
+		parts = append(parts, s.receivedText())
 	}
 	if len(parts) == 0 {
 		return line
@@ -135,8 +139,8 @@ func (s summary) hereLine() string {
 	return line + ": " + strings.Join(parts, ", ")
 }
 
-// are is the middle of "2 of 3 files are here".
-func are(files int, more bool) string {
+// countText returns the middle of "2 of 3 files are here": "3 files are".
+func countText(files int, more bool) string {
 	switch {
 	case more && files == 1:
 		return "the 1 file read so far is"
@@ -148,19 +152,20 @@ func are(files int, more bool) string {
 	return fmt.Sprintf("%d files are", files)
 }
 
-// received says how much has arrived, how fast.
-func (s summary) received() string {
+// receivedText returns the received bytes and the mean rate. A run of 0 s counts as 1 ms.
+func (s summary) receivedText() string {
 	elapsed := time.Duration(s.Seconds * float64(time.Second))
 	return fmt.Sprintf("%s received in %s (%s/s)", size(s.Bytes), span(elapsed), size(int64(float64(s.Bytes)/max(s.Seconds, 0.001))))
 }
 
+// failureName returns the name of an exit code for people.
 func failureName(code int) string {
 	return cmp.Or(failureNames[code], fmt.Sprintf("exit code %d", code))
 }
 
-// kinds says what the failures were, the most frequent ones first, behind a
-// colon; nothing if nobody knows.
-func (s summary) kinds() string {
+// failureKinds returns the kinds of the failures after a colon, the most frequent one first,
+// for example ": 7 HTTP error, 1 network". It is empty if the kinds are unknown.
+func (s summary) failureKinds() string {
 	codes := make([]int, 0, len(s.Failures))
 	for code, n := range s.Failures {
 		if n > 0 {
@@ -170,7 +175,7 @@ func (s summary) kinds() string {
 	slices.SortFunc(codes, func(a, b int) int {
 		return cmp.Or(cmp.Compare(s.Failures[b], s.Failures[a]), cmp.Compare(a, b))
 	})
-	if len(codes) == 1 {
+	if len(codes) == 1 { // without its number, which the caller has printed
 		return ": " + failureName(codes[0])
 	}
 	var parts []string

@@ -12,16 +12,15 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestTerabyte: a file of 1 TiB costs no more to begin, to go on with and to
-// keep track of than a small one. It needs a file system that has the room, and
-// so root, to mount an empty one in memory that says it had.
+// TestTerabyte checks that starting, resuming and recording a file of 1 TiB costs no more
+// than a small file. It mounts a tmpfs that claims to have 2 TiB, which needs root.
 func TestTerabyte(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("pawl-test", dir, "tmpfs", 0, "size=2T"); err != nil {
 		if os.Getenv("PAWL_TEST_SERVERS") == "required" {
 			t.Fatalf("mount: %v", err)
 		}
-		t.Skipf("no file system with 1 TiB of room: %v", err)
+		t.Skipf("cannot mount a file system of 2 TiB: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, 0) })
 	srv := faultserver.New()
@@ -33,10 +32,10 @@ func TestTerabyte(t *testing.T) {
 		first, rss := terabyteRun(t, srv, dir, int64(run+1)*150<<20)
 		t.Logf("run %d: first byte after %v, peak RSS %d KiB", run, first, rss)
 		if first > 300*time.Millisecond && !raceEnabled {
-			t.Errorf("run %d: first byte after %v, want 300ms at most", run, first)
+			t.Errorf("run %d: first byte after %v, want at most 300ms", run, first)
 		}
 		if rss > 40<<10 && !raceEnabled {
-			t.Errorf("run %d: peak RSS %d KiB, want 40 MiB at most", run, rss)
+			t.Errorf("run %d: peak RSS %d KiB, want at most 40 MiB", run, rss)
 		}
 	}
 	info, err := os.Stat(filepath.Join(dir, "state", "pawl", "pawl.db"))
@@ -45,15 +44,15 @@ func TestTerabyte(t *testing.T) {
 	}
 	t.Logf("state file: %d KiB", info.Size()>>10)
 	if info.Size() > 1<<20 {
-		t.Errorf("state file: %d bytes, want 1 MiB at most", info.Size())
+		t.Errorf("state file: got %d bytes, want at most 1 MiB", info.Size())
 	}
 	if r := float64(srv.Sent()) / float64(300<<20); r > 1.1 {
-		t.Errorf("sent %.3f times what was to be fetched", r)
+		t.Errorf("the server sent %.3f times the wanted bytes, want at most 1.1", r)
 	}
 }
 
-// terabyteRun runs pawl until the server has sent so many bytes in all, and
-// kills it. It returns when the first byte of the body left, and the peak RSS in KiB.
+// terabyteRun runs pawl until the server has sent until bytes in all, and kills it. It
+// returns the time to the first byte of a body, and the peak resident memory in KiB.
 func terabyteRun(t *testing.T, srv *faultserver.Server, dir string, until int64) (first time.Duration, rss int64) {
 	t.Helper()
 	cmd := pawlCommand(dir, "-q", srv.URL+"/huge")
@@ -76,8 +75,8 @@ func terabyteRun(t *testing.T, srv *faultserver.Server, dir string, until int64)
 	return first, rss
 }
 
-// peakRSS returns a process's peak resident set in KiB. The maximum that wait
-// tells would be of the test's own process before the exec, too.
+// peakRSS returns the peak resident memory of a running process in KiB. It reads /proc,
+// because the maximum in rusage includes the test's own process before the exec.
 func peakRSS(t *testing.T, pid int) (kib int64) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -8,42 +8,44 @@ import (
 	"time"
 )
 
-// A timetable says which rate holds at which time of day: one for ever, as in
-// "2M", or each from its time on, as in "08:00=2M,18:00=off". Before the first
-// time of a day, the last rate of the day before holds. The zero value is without
-// limits.
+// A timetable is the argument of --limit-rate: one rate for the whole day, for example
+// "2M", or several rates that each hold from a time of day, for example
+// "08:00=2M,18:00=off". Before the first time of a day, the last rate of the day before
+// still holds. The zero value means no limit.
 type timetable struct {
-	entries []timed // by time
+	entries []rateEntry // sorted by time; a single rate holds from midnight
 }
 
-type timed struct {
-	from time.Duration // since midnight by the clock on the wall, whole minutes
+// A rateEntry is a rate and the time of day from which it holds.
+type rateEntry struct {
+	from time.Duration // since midnight by the wall clock, in whole minutes
 	rate byteRate
 }
 
+// UnmarshalText accepts the two forms of a timetable.
 func (t *timetable) UnmarshalText(text []byte) error {
-	if !strings.ContainsAny(string(text), "=,") {
-		t.entries = make([]timed, 1)
+	if !strings.ContainsAny(string(text), "=,") { // a single rate
+		t.entries = make([]rateEntry, 1)
 		return t.entries[0].rate.UnmarshalText(text)
 	}
-	var entries []timed
+	var entries []rateEntry
 	for field := range strings.SplitSeq(string(text), ",") {
-		e, err := parseTimed(strings.TrimSpace(field))
+		e, err := parseRateEntry(strings.TrimSpace(field))
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(entries, func(o timed) bool { return o.from == e.from }) {
+		if slices.ContainsFunc(entries, func(o rateEntry) bool { return o.from == e.from }) {
 			return fmt.Errorf("%q has two rates for the time in %q", text, field)
 		}
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(a, b timed) int { return int(a.from - b.from) })
+	slices.SortFunc(entries, func(a, b rateEntry) int { return int(a.from - b.from) })
 	t.entries = entries
 	return nil
 }
 
-// parseTimed reads one entry, such as "08:00=2M".
-func parseTimed(s string) (e timed, err error) {
+// parseRateEntry parses one entry, for example "08:00=2M".
+func parseRateEntry(s string) (e rateEntry, err error) {
 	clock, rate, ok := strings.Cut(s, "=")
 	if !ok {
 		return e, fmt.Errorf("%q is not of the form 08:00=2M", s)
@@ -56,14 +58,14 @@ func parseTimed(s string) (e timed, err error) {
 	return e, e.rate.UnmarshalText([]byte(strings.TrimSpace(rate)))
 }
 
-// at returns the rate in bytes per second that holds when the wall clock shows
-// now, whose location counts.
-func (t timetable) at(now time.Time) int64 {
+// rateAt returns the rate in bytes per second at the time now, 0 for no limit. The location
+// of now decides which time of day it is.
+func (t timetable) rateAt(now time.Time) int64 {
 	if len(t.entries) == 0 {
 		return 0
 	}
 	clock := time.Duration(now.Hour())*time.Hour + time.Duration(now.Minute())*time.Minute
-	rate := t.entries[len(t.entries)-1].rate
+	rate := t.entries[len(t.entries)-1].rate // of yesterday, until the first entry of today
 	for _, e := range t.entries {
 		if e.from <= clock {
 			rate = e.rate
@@ -72,10 +74,10 @@ func (t timetable) at(now time.Time) int64 {
 	return int64(rate)
 }
 
-// follow calls set when another rate comes to hold, from another goroutine, until
-// stop is called, which waits for it.
+// follow calls set with each new rate, from its own goroutine, until stop is called. stop
+// waits for the goroutine, so that set is not called afterwards. It must be called once.
 func (t timetable) follow(set func(bytesPerSecond int64)) (stop func()) {
-	if len(t.entries) < 2 {
+	if len(t.entries) < 2 { // the rate never changes
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -84,12 +86,12 @@ func (t timetable) follow(set func(bytesPerSecond int64)) (stop func()) {
 		defer close(done)
 		for last := int64(-1); ctx.Err() == nil; {
 			now := time.Now()
-			if rate := t.at(now); rate != last {
+			if rate := t.rateAt(now); rate != last {
 				set(rate)
 				last = rate
 			}
 			select {
-			case <-time.After(untilLook(now)):
+			case <-time.After(untilNextCheck(now)):
 			case <-ctx.Done():
 			}
 		}
@@ -100,11 +102,11 @@ func (t timetable) follow(set func(bytesPerSecond int64)) (stop func()) {
 	}
 }
 
-// untilLook returns how long after now to look at the clock again: at each full
-// and half minute. All times of a timetable are among these, and so is the end of
-// daylight saving; and a machine that slept or whose clock was set is not behind
-// for long.
-func untilLook(now time.Time) time.Duration {
-	const every = 30 * time.Second
-	return every - time.Duration(now.Second())*time.Second%every - time.Duration(now.Nanosecond())
+// untilNextCheck returns how long to wait until the clock must be checked again: at the next
+// full or half minute. All times of a timetable are full minutes. A timer for the time of
+// the next entry would be wrong after a change of daylight saving time, a suspended machine
+// or a clock that was set; a check every 30 s is late by at most that.
+func untilNextCheck(now time.Time) time.Duration {
+	const interval = 30 * time.Second
+	return interval - time.Duration(now.Second())*time.Second%interval - time.Duration(now.Nanosecond())
 }

@@ -12,7 +12,7 @@ import (
 func TestTimetable(t *testing.T) {
 	tests := []struct {
 		text string
-		want map[string]int64 // by time of day
+		want map[string]int64 // rate by time of day
 	}{
 		{"2M", map[string]int64{"00:00:00": 2 << 20, "23:59:59": 2 << 20}},
 		{"off", map[string]int64{"12:00:00": 0}},
@@ -30,12 +30,12 @@ func TestTimetable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := table.at(now); got != want {
+			if got := table.rateAt(now); got != want {
 				t.Errorf("%q at %s: got %d, want %d", tt.text, clock, got, want)
 			}
 		}
 	}
-	if got := (timetable{}).at(time.Now()); got != 0 {
+	if got := (timetable{}).rateAt(time.Now()); got != 0 {
 		t.Errorf("without a table: got %d, want 0", got)
 	}
 }
@@ -74,19 +74,19 @@ func FuzzTimetable(f *testing.F) {
 		if table.UnmarshalText([]byte(s)) != nil {
 			return
 		}
-		if !slices.IsSortedFunc(table.entries, func(a, b timed) int { return int(a.from - b.from) }) || len(table.entries) == 0 {
+		if !slices.IsSortedFunc(table.entries, func(a, b rateEntry) int { return int(a.from - b.from) }) || len(table.entries) == 0 {
 			t.Errorf("%q: got %v", s, table.entries)
 		}
 		for _, e := range table.entries {
-			if got := table.at(time.Time{}.Add(e.from)); e.from < 0 || e.from >= 24*time.Hour || e.rate < 0 || got != int64(e.rate) {
+			if got := table.rateAt(time.Time{}.Add(e.from)); e.from < 0 || e.from >= 24*time.Hour || e.rate < 0 || got != int64(e.rate) {
 				t.Errorf("%q at %v: got %d, want %d", s, e.from, got, e.rate)
 			}
 		}
 	})
 }
 
-// TestTimetableDaylight: what the clock on the wall shows counts, also on the day
-// on which it skips an hour and on the one on which it shows one twice.
+// TestTimetableDaylight checks that local time decides, also on the days on which daylight
+// saving time skips or repeats an hour.
 func TestTimetableDaylight(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
@@ -108,13 +108,14 @@ func TestTimetableDaylight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := table.at(now.In(berlin)); got != want {
+		if got := table.rateAt(now.In(berlin)); got != want {
 			t.Errorf("%s, %v: got %d, want %d", utc, now.In(berlin), got, want)
 		}
 	}
 }
 
-// TestTimetableFollow: each rate is set on the minute, none twice, and stop waits.
+// TestTimetableFollow checks that each rate is set exactly on the minute, and that the same
+// rate is not set twice in a row.
 func TestTimetableFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(1234567 * time.Microsecond) // not on the minute
@@ -139,8 +140,9 @@ func TestTimetableFollow(t *testing.T) {
 	})
 }
 
-// TestTimetableStop: after stop nothing is set any more.
-func TestTimetableStop(t *testing.T) {
+// TestTimetableStopWaits checks that stop waits for a running callback, and that no rate is
+// set after it.
+func TestTimetableStopWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table timetable
 		if err := table.UnmarshalText([]byte("08:00=1,09:00=2")); err != nil {
@@ -159,13 +161,14 @@ func TestTimetableStop(t *testing.T) {
 	})
 }
 
-// TestTimetableLook: the clock is looked at soon, whatever it shows.
-func TestTimetableLook(t *testing.T) {
+// TestTimetableWakesWithin30s checks that the timetable looks at the clock at least every
+// 30 s, so that it notices a changed clock.
+func TestTimetableWakesWithin30s(t *testing.T) {
 	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for after, want := range map[time.Duration]time.Duration{
 		0: 30 * time.Second, 1: 30*time.Second - 1, 30*time.Second - 1: 1, 30 * time.Second: 30 * time.Second, 59*time.Second + 5e8: 5e8,
 	} {
-		if got := untilLook(midnight.Add(after)); got != want {
+		if got := untilNextCheck(midnight.Add(after)); got != want {
 			t.Errorf("%v after midnight: got %v, want %v", after, got, want)
 		}
 	}

@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// duration is a time.Duration that also takes a bare number, of seconds, as
-// the users of other downloaders type it.
+// duration is a time.Duration that also accepts a plain number of seconds, as users of other
+// downloaders type it.
 type duration time.Duration
 
+// UnmarshalText accepts "1h30m", "30s" and "30". A duration cannot be negative.
 func (d *duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	v, err := time.ParseDuration(s)
+	// The limit is that of an int64 of nanoseconds, some 292 years.
 	if n, numErr := strconv.ParseFloat(s, 64); numErr == nil && n >= 0 && n < math.MaxInt64/1e9 {
 		v, err = time.Duration(n*float64(time.Second)), nil
 	}
@@ -25,7 +27,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// or returns d, or other where it was not given.
+// or returns d, or other if d is nil because the option was not given.
 func (d *duration) or(other time.Duration) time.Duration {
 	if d == nil {
 		return other
@@ -33,10 +35,11 @@ func (d *duration) or(other time.Duration) time.Duration {
 	return time.Duration(*d)
 }
 
-// byteRate is a number of bytes per second, 0 for no limit. Its letters are
-// powers of 1024, as in curl, wget and aria2.
+// byteRate is a number of bytes per second, 0 for no limit. K, M, G and T are powers of
+// 1024, as in curl, wget and aria2.
 type byteRate int64
 
+// UnmarshalText accepts for example "500K", "10M/s", "1.5MiB" and "off".
 func (r *byteRate) UnmarshalText(text []byte) error {
 	n, ok := parseBytes(strings.TrimSuffix(strings.ToUpper(string(text)), "/S"))
 	if !ok {
@@ -46,9 +49,10 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// byteSize is a number of bytes, 0 for no limit, with the letters of byteRate.
+// byteSize is a number of bytes, 0 for no limit. It is written like a byteRate.
 type byteSize int64
 
+// UnmarshalText accepts for example "500K", "10M", "1.5MiB" and "off".
 func (b *byteSize) UnmarshalText(text []byte) error {
 	n, ok := parseBytes(strings.ToUpper(string(text)))
 	if !ok {
@@ -58,11 +62,12 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// parseBytes reads a number of bytes in upper case, such as 500K, 1.5MIB or OFF for 0.
+// parseBytes parses a number of bytes in upper case, such as 500K, 1.5MIB, or OFF for 0.
 func parseBytes(s string) (int64, bool) {
 	if s == "OFF" {
 		return 0, true
 	}
+	// The unit may be 500K, 500KB or 500KiB; all of them mean 500 × 1024.
 	digits := strings.TrimSuffix(strings.TrimSuffix(s, "B"), "I")
 	factor := 1.0
 	if n := len(digits); n > 0 {
@@ -71,19 +76,21 @@ func parseBytes(s string) (int64, bool) {
 		}
 	}
 	v, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) { // NaN is neither
+	// Half of the largest int64 leaves room for sums of sizes. The negation also refuses NaN.
+	if err != nil || !(v >= 0 && v*factor < math.MaxInt64/2) {
 		return 0, false
 	}
 	return int64(v * factor), true
 }
 
-// minRate is the rate below which a connection is given up, and for how long it must be so.
-// The zero value is the engine's default.
+// minRate is the argument of --min-rate: a connection that stays below rate for span is
+// closed. The zero value means the default of the downloader.
 type minRate struct {
 	rate byteRate
 	span time.Duration
 }
 
+// UnmarshalText accepts RATE and RATE:D, for example "10K:1m". D defaults to 30s.
 func (m *minRate) UnmarshalText(text []byte) error {
 	rate, span, timed := strings.Cut(string(text), ":")
 	m.span = 30 * time.Second
@@ -100,6 +107,7 @@ func (m *minRate) UnmarshalText(text []byte) error {
 // requestRate is a number of requests per second, 0 for no limit.
 type requestRate float64
 
+// UnmarshalText accepts N and N/s, N/m for a minute, and off.
 func (r *requestRate) UnmarshalText(text []byte) error {
 	s := strings.ToLower(string(text))
 	if s == "off" {
@@ -114,20 +122,21 @@ func (r *requestRate) UnmarshalText(text []byte) error {
 	if perMinute {
 		v /= 60
 	}
-	if err != nil || !(v == 0 || v >= leastRequestRate && v <= mostRequestRate) { // NaN is neither
+	if err != nil || !(v == 0 || v >= minRequestRate && v <= maxRequestRate) { // the negation also refuses NaN
 		return fmt.Errorf("%q is not a rate of requests such as 10, 0.5/s or 30/m", text)
 	}
 	*r = requestRate(v)
 	return nil
 }
 
-// Requests per second that can be meant: once a day, and more than there can be.
-const leastRequestRate, mostRequestRate = 1.0 / 86400, 1e6
+// Requests per second that --max-request-rate accepts: from one per day, because a slower
+// rate is surely a mistake, up to a million, which is more than pawl can send.
+const minRequestRate, maxRequestRate = 1.0 / 86400, 1e6
 
-// protocols are schemes of URLs, with commas between them.
+// protocols is a list of URL schemes, separated by commas.
 type protocols string
 
-// UnmarshalText accepts http, https and both.
+// UnmarshalText accepts http, https, and both.
 func (p *protocols) UnmarshalText(text []byte) error {
 	*p = protocols(strings.ToLower(string(text)))
 	for _, scheme := range p.list() {
@@ -141,9 +150,10 @@ func (p *protocols) UnmarshalText(text []byte) error {
 // list returns the schemes.
 func (p protocols) list() []string { return strings.Split(string(p), ",") }
 
-// tries is a number of tries, 0 for no end.
+// tries is a number of tries, 0 for no limit.
 type tries int
 
+// UnmarshalText accepts a number, inf and unlimited.
 func (t *tries) UnmarshalText(text []byte) error {
 	if s := string(text); s == "inf" || s == "unlimited" {
 		*t = 0
@@ -151,35 +161,8 @@ func (t *tries) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.Atoi(string(text))
 	if err != nil || n < 0 {
-		return fmt.Errorf("%q is not a number of tries, 0 or inf for no end", text)
+		return fmt.Errorf("%q is not a number of tries such as 10, or inf for no limit", text)
 	}
 	*t = tries(n)
 	return nil
-}
-
-// notToken reports whether r cannot be in the name of a header field (RFC 9110 §5.6.2).
-func notToken(r rune) bool {
-	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-}
-
-// size formats a number of bytes for people.
-func size(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n), ""
-	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
-		if v /= 1024; v < 999.95 {
-			break
-		}
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
-}
-
-// span formats a duration for people, to the second.
-func span(d time.Duration) string {
-	if d < 10*time.Second {
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	}
-	return d.Round(time.Second).String()
 }

@@ -68,7 +68,7 @@ func TestHeader(t *testing.T) {
 		if err := new(header).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q: no error", text)
 		} else if strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%q: the error tells the value: %v", text, err)
+			t.Errorf("%q: the error contains the value: %v", text, err)
 		}
 	}
 }

@@ -1,0 +1,339 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pawl/downloader"
+	"pawl/downloader/list"
+	"pawl/downloader/mirror"
+	"pawl/store"
+)
+
+// A recorder records the outcome of each download: it adds it to the report and runs the
+// hooks. It does not print anything. It is safe for concurrent use. Either close or abort
+// must be called in the end.
+type recorder struct {
+	report  *report // nil without --report
+	hooks   *hooks  // nil without hooks
+	started time.Time
+}
+
+// newRecorder begins the report and starts the hooks that the options ask for. h is the
+// header of the report, without the fields that are the same for all commands.
+func (o *ResultOptions) newRecorder(ctx context.Context, out *printer, h reportHeader) (*recorder, error) {
+	r := &recorder{started: time.Now()}
+	if o.Report != "" {
+		h.Pawl, h.Started = version(), r.started
+		var err error
+		if r.report, err = newReport(o.Report, h); err != nil {
+			return nil, err
+		}
+	}
+	r.hooks = newHooks(ctx, o.OnComplete, o.OnError, out)
+	return r, nil
+}
+
+// abort discards the report, and waits for the hooks.
+func (r *recorder) abort() {
+	r.report.abort()
+	r.hooks.close()
+}
+
+// completed records that the download of req has finished, or failed with err.
+func (r *recorder) completed(req downloader.Request, res downloader.Result, err error) {
+	f := reportFile{
+		Path: res.Target, URL: downloader.WithoutUser(req.URL), FinalURL: res.Final, Outcome: outcomeFetched, Size: knownSize(res.Size),
+		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: completeText(res.Unframed),
+	}
+	// Hooks run for files that this run downloaded or failed to download, but not for a file
+	// that was already complete.
+	switch {
+	case err != nil:
+		f.Outcome, f.Size, f.Error, f.Exit = outcomeFailed, -1, err.Error(), exitCode(err)
+		r.hooks.push(hookFile{res.Target, req.URL, -1, res.ID, err})
+	case res.Current:
+		f.Outcome = outcomeUnchanged
+	default:
+		r.hooks.push(hookFile{res.Target, req.URL, res.Size, res.ID, nil})
+	}
+	r.report.addFile(f)
+}
+
+// pending records that the download of req was interrupted, or did not begin. rec is its
+// record, or the zero Record if there is none.
+func (r *recorder) pending(req downloader.Request, rec store.Record) {
+	r.report.addFile(reportFile{URL: downloader.WithoutUser(req.URL), Path: rec.Target, Outcome: outcomePending, Size: -1})
+}
+
+// close waits for the hooks and ends the report. err is the error that the run ends with.
+func (r *recorder) close(s summary, err error) error {
+	r.hooks.close()
+	s.Seconds, s.Exit = time.Since(r.started).Seconds(), exitCode(err)
+	return r.report.close(s)
+}
+
+// A mirrorRecorder records the outcome of each file of a mirror run. Besides the work of a
+// recorder it prints and counts the outcomes, and writes the list of --failed. mirror.Run
+// calls its methods one at a time, so it needs no lock.
+type mirrorRecorder struct {
+	*recorder
+	cmd       *MirrorCmd
+	out       *printer
+	show      *display
+	run       *mirror.Run    // source of all counts
+	failed    *atomicFile    // the list of --failed, or nil
+	codes     map[int]int    // number of failed files, by exit code
+	listCodes map[int]int    // number of unusable lines and unreadable lists, by exit code
+	unread    int            // number of unreadable lists
+	hints     map[int]string // the first optionHint of the failed files, by exit code
+}
+
+// newMirrorRecorder begins the files of --failed and --report. The fields show and run must
+// be set before the first outcome.
+func (c *MirrorCmd) newMirrorRecorder(ctx context.Context, out *printer) (*mirrorRecorder, error) {
+	o := &mirrorRecorder{cmd: c, out: out, codes: make(map[int]int), listCodes: make(map[int]int), hints: make(map[int]string)}
+	var err error
+	if c.Failed != "" {
+		if o.failed, err = newAtomicFile(c.Failed); err != nil {
+			return nil, err
+		}
+	}
+	if o.recorder, err = c.newRecorder(ctx, out, reportHeader{Lists: c.Lists, Dir: c.Dir}); err != nil {
+		o.failed.abort()
+		return nil, err
+	}
+	return o, nil
+}
+
+// abort discards the files of --failed and --report, because the run did not begin, or
+// because it begins again with reread lists.
+func (o *mirrorRecorder) abort() {
+	o.failed.abort()
+	o.recorder.abort()
+}
+
+// counts returns the numbers of files for the display, and updates the expected number. A
+// pending file counts as failed here: it is missing, and nothing is running for it.
+func (o *mirrorRecorder) counts() fileCounts {
+	c := o.run.Counts()
+	o.show.setFiles(c.Listed, !c.Read)
+	return fileCounts{fetched: c.Fetched, current: c.Current, unchanged: c.Unchanged, failed: c.Failed + c.Pending}
+}
+
+// outcome records the outcome of one file. A file that failed and will be tried in another
+// round has none yet, so each file comes here once.
+func (o *mirrorRecorder) outcome(x mirror.Outcome) {
+	switch x.State {
+	case mirror.Failed:
+		code := exitCode(x.Err)
+		o.codes[code]++
+		o.hints[code] = cmp.Or(o.hints[code], optionHint(x.Err))
+		o.out.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.RedactURL(x.URL), x.Err)))
+		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
+	case mirror.Fetched:
+		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
+	case mirror.Wanted:
+		o.out.note("%s: would be fetched", o.show.name(x.Path))
+	case mirror.Pruned:
+		verb := map[bool]string{true: "would be deleted", false: "deleted"}[o.cmd.DryRun]
+		o.out.note("%s: %s, because the lists no longer name it", o.show.name(x.Path), verb)
+	}
+	if x.State == mirror.Failed || x.State == mirror.Pending {
+		o.writeFailed(x.Entry)
+	}
+	file := reportEntry(x)
+	o.report.addFile(file)
+	// The downloader has emitted an event for a fetched or unchanged file. Current files have
+	// no event at all, because a list may have millions of them.
+	if x.State != mirror.Fetched && x.State != mirror.Current && x.State != mirror.Unchanged {
+		o.jsonEvent("outcome", "file", file.forJSON())
+	}
+}
+
+// jsonEvent prints an event of --json that is not an event of the downloader. v is the
+// value of the key name.
+func (o *mirrorRecorder) jsonEvent(kind, name string, v any) {
+	if o.show.json {
+		now := time.Now()
+		o.show.enqueue(func() { o.show.writeJSON(map[string]any{"event": kind, "time": now, name: v}) })
+	}
+}
+
+// writeFailed adds an entry to the list of --failed.
+func (o *mirrorRecorder) writeFailed(e list.Entry) {
+	if o.failed != nil {
+		list.Write(o.failed, e) // commit returns the error
+	}
+}
+
+// reportEntry returns the entry of an outcome in the report.
+func reportEntry(x mirror.Outcome) reportFile {
+	f := reportFile{
+		Path: x.Path, URL: downloader.WithoutUser(x.URL), FinalURL: x.Result.Final, Outcome: reportOutcome(x.State), Size: -1,
+		Fetched: x.Result.Fetched, Seconds: x.Result.Elapsed.Seconds(), Retries: x.Result.Retries, Rounds: x.Rounds,
+		List: x.Entry.List, Line: x.Entry.Line,
+	}
+	switch x.State {
+	case mirror.Fetched, mirror.Unchanged:
+		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Result.Size), x.Result.Sum.String(), crcText(x.Result.CRC), completeText(x.Result.Unframed)
+	case mirror.Current, mirror.Pruned:
+		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Record.Size), x.Record.Sum.String(), crcText(x.Record.CRC), completeText(x.Record.Unframed)
+	}
+	if x.Err != nil {
+		f.Error = x.Err.Error()
+	}
+	if x.State == mirror.Failed { // for a pending file, x.Err has lost its kind and has only the text
+		f.Exit = exitCode(x.Err)
+	}
+	return f
+}
+
+// completeText returns the value of "complete" in a report. It is "unknown" if the server
+// did not mark the end of the file, because the file may be truncated then.
+func completeText(unframed bool) string {
+	if unframed {
+		return "unknown"
+	}
+	return ""
+}
+
+// crcText returns a CRC-32C in hex, or "" for 0, which means unknown.
+func crcText(crc uint32) string {
+	if crc == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%08x", crc)
+}
+
+// problem records an unusable line, or an unreadable list. Neither stops the run: the other
+// lines and lists are still used. An unusable line has exit code 2, whatever its error is,
+// and no hint, because the text names the line. A warning is only printed.
+func (o *mirrorRecorder) problem(err error) {
+	var p *list.Problem
+	entry := reportProblem{Error: err.Error()}
+	switch isLine := errors.As(err, &p); {
+	case isLine && p.Warning:
+		o.out.warn("%s", printable(err.Error()))
+		return
+	case isLine:
+		o.listCodes[2]++
+		entry = reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()}
+		o.out.report(err, "")
+	default:
+		o.listCodes[exitCode(err)]++
+		o.unread++
+		o.out.report(err, hint(err, ""))
+	}
+	o.report.addProblem(entry)
+	o.jsonEvent("problem", "problem", entry.forJSON())
+}
+
+// round prints that the failed files will be tried again in round n, after wait.
+func (o *mirrorRecorder) round(n, files int, wait time.Duration) {
+	o.out.note("%s failed; retrying %s (round %d of %d)", fileCountText(files), delayText(wait), n, o.cmd.Rounds)
+}
+
+// fileCountText returns "1 file" or, for example, "3 files".
+func fileCountText(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
+}
+
+// finish completes a run. err is the error that ended it, or nil. The returned error has the
+// exit code, and has been reported. The steps, in order:
+//
+//  1. Wait for the hooks, so that the report does not say "ended" while they still run.
+//  2. Report err, so that its exit code is part of the summary.
+//  3. Commit the files of --failed and --report. A failure here changes the exit code, but it
+//     can no longer be in the report itself.
+//  4. Print the summary and, last, what the user can type next.
+//
+// The display must have been stopped before, because finish writes to stdout itself.
+func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) error {
+	o.hooks.close()
+	if errors.Is(err, mirror.ErrNotPruned) {
+		reason := err.Error()
+		if c := o.run.Counts(); c.Listed+c.Problems == 0 {
+			reason = "nothing is pruned, because the lists name no files"
+		}
+		o.out.warn("%s", reason)
+		err = nil
+	}
+	if err == nil {
+		err = context.Cause(ctx) // a signal may have come while the last hooks ran
+	}
+	s := o.summary(err)
+	if ctx.Err() == nil && err != nil { // a signal or deadline is reported at the end, with its hint
+		o.out.report(err, hint(err, ""))
+	}
+	for _, closeErr := range []error{o.failed.commit(), o.report.close(s)} {
+		if closeErr != nil {
+			o.out.report(closeErr, hint(closeErr, ""))
+			s.Exit = worstCode(map[int]int{s.Exit: 1, exitCode(closeErr): 1})
+		}
+	}
+	for _, line := range summaryLines(s) {
+		o.out.note("%s", line)
+	}
+	if g.JSON {
+		o.show.writeJSON(map[string]any{"event": "summary", "time": time.Now(), "summary": s})
+	}
+	if ctx.Err() != nil {
+		o.out.report(context.Cause(ctx), "the downloaded parts are kept; run the same command again to resume")
+	} else if next := o.finalHint(); next != "" && o.cmd.Every == 0 {
+		o.out.line("pawl: hint: %s", next)
+	}
+	if s.Exit == 0 {
+		return nil
+	}
+	return reportedError{exitCodeError(s.Exit)}
+}
+
+// finalHints says how to proceed after failures with an exit code, in the summary of a run.
+var finalHints = map[int]string{
+	3:  "check these paths, then " + runAgain,
+	6:  "send credentials with -H 'HOST=Authorization: …', or with a line header=Authorization: … below the URL in the list",
+	8:  "fix these URLs in the lists, or " + runAgain,
+	9:  "free some space, then " + runAgain,
+	13: "move these files away, or replace them with --overwrite",
+	32: "fix these digests in the lists, or " + runAgain,
+}
+
+// runAgain is the hint for all other exit codes.
+const runAgain = "run the same command again: it only requests missing files"
+
+// finalHint returns what the user can do about the worst of the failures, or "" if no file
+// failed.
+func (o *mirrorRecorder) finalHint() string {
+	code := worstCode(o.codes)
+	if code == 0 {
+		return ""
+	}
+	return cmp.Or(o.hints[code], finalHints[code], runAgain)
+}
+
+// summary returns the summary of a run that err has ended, if err is not nil. Its exit code
+// is the worst of all failed files, unusable lines, unreadable lists and err.
+func (o *mirrorRecorder) summary(err error) summary {
+	c := o.run.Counts()
+	codes := make(map[int]int)
+	for _, of := range []map[int]int{o.codes, o.listCodes} {
+		for code, n := range of {
+			codes[code] += n
+		}
+	}
+	if err != nil {
+		codes[exitCode(err)]++
+	}
+	return summary{
+		Files: c.Listed, Fetched: c.Fetched, Current: c.Current, Unchanged: c.Unchanged, Failed: c.Failed, Pending: c.Pending + c.Wanted,
+		Pruned: c.Pruned, Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.started).Seconds(), Exit: worstCode(codes), Failures: o.codes,
+		Unread: o.unread, DryRun: o.cmd.DryRun,
+	}
+}

@@ -1,0 +1,282 @@
+package main
+
+// This file maps errors to exit codes and to hints.
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"pawl/downloader"
+	"pawl/downloader/failure"
+	"pawl/downloader/list"
+	"pawl/downloader/mirror"
+	"pawl/store"
+)
+
+// errDeadline is the cause of a context that --deadline has ended.
+var errDeadline = errors.New("the deadline has passed")
+
+// exitKinds maps kinds of errors to exit codes. The first matching row decides, so the order
+// matters if an error is of several kinds or joins several errors. Usage errors come first,
+// because they may wrap an error of another kind, for example of a missing --cacert file.
+// The other rows follow exitPriority, so that of several failures the worst one counts.
+var exitKinds = []struct {
+	kind error
+	code int
+}{
+	{failure.ErrUsage, 2},
+	{store.ErrNotFound, 2},
+	{failure.ErrChecksum, 32},
+	{store.ErrNoSpace, 9},
+	{syscall.ENOSPC, 9},
+	{syscall.EDQUOT, 9},
+	{store.ErrBusy, 3},
+	{store.ErrGone, 3},
+	{store.ErrNoDirectory, 3},
+	{store.ErrState, 3}, // exitCode treats errors of the file system like this row
+	{failure.ErrChanged, 17},
+	{store.ErrForeign, 13},
+	{failure.ErrClaimed, 13},
+	{store.ErrNotOurs, 3},
+	{failure.ErrAuth, 6},
+	{failure.ErrRefused, 8},
+	{failure.ErrProtocol, 7},
+	{failure.ErrTLS, 5},
+	{failure.ErrNetwork, 4},
+	{failure.ErrThrottled, 75},
+	{errDeadline, 75},
+	{lockedError{}, 75},
+	{listError{}, 2},
+}
+
+// exitPriority lists the exit codes from the worst to the mildest. A run with several
+// failures ends with the first of their codes in this list.
+var exitPriority = []int{143, 130, 129, 32, 9, 3, 17, 13, 6, 8, 7, 5, 4, 2, 1, 75}
+
+// worstCode returns the worst exit code with a count above 0, or 0 if there is none. The
+// keys of counts are exit codes.
+func worstCode(counts map[int]int) int {
+	for _, code := range exitPriority {
+		if counts[code] > 0 {
+			return code
+		}
+	}
+	return 0
+}
+
+// An exitCodeError is an exit code whose failures have been reported one by one.
+type exitCodeError int
+
+func (e exitCodeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// exitCode returns the exit code of err: 0 for nil, 128 plus the number of a signal, an
+// exitCodeError as it is, else the first match in exitKinds, else 1.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if s, ok := asSignal(err); ok {
+		return 128 + int(s.Signal)
+	}
+	var code exitCodeError
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	for _, k := range exitKinds {
+		if errors.Is(err, k.kind) {
+			return k.code
+		}
+		if k.kind == store.ErrState && isFileError(err) {
+			return k.code
+		}
+	}
+	return 1
+}
+
+// isFileError reports whether err comes from the file system.
+func isFileError(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link)
+}
+
+// A hintSubject is an error for which a hint is wanted.
+type hintSubject struct {
+	err error
+	id  store.ID // of the unfinished download that err is about; "" if nothing of it is kept
+}
+
+// A condition decides whether a hint fits a failure.
+type condition func(hintSubject) bool
+
+// is returns the condition that the error is of one of the kinds (errors.Is).
+func is(kinds ...error) condition {
+	return func(f hintSubject) bool {
+		return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(f.err, kind) })
+	}
+}
+
+// as returns the condition that the error has the type E (errors.As).
+func as[E error]() condition {
+	return func(f hintSubject) bool {
+		var e E
+		return errors.As(f.err, &e)
+	}
+}
+
+// both returns the condition that a and b hold.
+func both(a, b condition) condition { return func(f hintSubject) bool { return a(f) && b(f) } }
+
+// either returns the condition that a or b holds.
+func either(a, b condition) condition { return func(f hintSubject) bool { return a(f) || b(f) } }
+
+// isKept reports whether pawl resume can continue the download.
+func isKept(f hintSubject) bool { return f.id != "" }
+
+// isLost reports whether nothing of the download is kept.
+func isLost(f hintSubject) bool { return f.id == "" }
+
+// isDiskFull reports whether the disk or a quota is full.
+func isDiskFull(f hintSubject) bool { return exitCode(f.err) == 9 }
+
+// isLocalFile reports whether the file system caused the failure.
+func isLocalFile(f hintSubject) bool { return isFileError(f.err) }
+
+// isProxyAuth reports whether a proxy, and not the server, asks for credentials.
+func isProxyAuth(f hintSubject) bool {
+	var status *failure.StatusError
+	return errors.As(f.err, &status) && status.Code == http.StatusProxyAuthRequired
+}
+
+// isServerError reports whether the response had a status from 500 on.
+func isServerError(f hintSubject) bool {
+	var status *failure.StatusError
+	return errors.As(f.err, &status) && status.Code >= 500
+}
+
+// A hintRule is one row of a table of hints. An empty text means that there is no hint,
+// and that no later row is asked.
+type hintRule struct {
+	applies condition
+	text    string // with the placeholders of expand
+}
+
+// optionHints are the hints for failures that an option would allow. They come first even
+// in the summary of a list, because they are more exact than a hint for the exit code.
+var optionHints = []hintRule{
+	{is(failure.ErrTooLarge), "allow it with --max-size N"},
+	{is(store.ErrLink), "remove the link or, if it is intended, follow it with: pawl mirror --follow-links"},
+	{is(failure.ErrPrivate), "if you trust who names it, allow it with --allow-private"},
+	{is(failure.ErrScheme), "allow it with --proto http,https"},
+}
+
+// hints are the hints for all failures. The first row that applies is used, so a special
+// case must stand above the general one: an unreadable list above a usage error, a full
+// disk above any other file error.
+var hints = slices.Concat([]hintRule{
+	{as[*settingError](), "$SETTING"},
+	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
+	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
+	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
+}, optionHints, []hintRule{
+	{as[listError](), "a list is a file, a URL, or - for standard input"},
+	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
+	{as[*outputError](), "choose another file"},
+	{is(failure.ErrUsage), "see: pawl --help"},
+	{is(store.ErrNotFound), "see all downloads with: pawl list --all"},
+	{as[lockedError](), "wait for it to end, or stop it"},
+	{is(store.ErrBusy), "see it with: pawl list"},
+
+	// The state directory, part files and target files.
+	{is(store.ErrNewer), "use the newer pawl, or another state directory with --state DIR"},
+	{is(store.ErrNoDirectory), "is its disk mounted? create the directory to start over there, or forget the download with: pawl remove $ID"},
+	{is(store.ErrGone), "run the same command again"},
+	{is(store.ErrCannotTruncate), "delete that file, then run the same command again"},
+	{both(is(store.ErrState), is(store.ErrNotOurs)), "use another state directory with --state DIR or, if nobody has tampered with this one, make it yours with chown and chmod go-w"},
+	{is(store.ErrNotOurs), "if nobody has tampered with it, make it yours alone with chown and chmod go-rwx; otherwise choose another name with -o FILE, or another directory with -d DIR"},
+	{both(is(store.ErrState), isDiskFull), "free some space, or use another state directory with --state DIR"},
+	{is(store.ErrState), "use another state directory with --state DIR"},
+	{is(store.ErrIrregular), "choose another name with -o FILE, or another directory with -d DIR"},
+	{is(store.ErrForeign), "choose another name with -o FILE, or replace the file with --overwrite"},
+	{as[*downloader.ClaimedError](), "choose another name with -o FILE or -d DIR; if the same file has moved to a new URL: pawl resume --url URL $CLAIMED"},
+
+	// The content of the file.
+	{is(failure.ErrOtherFile), "check the digest; the downloaded bytes were discarded"},
+	{is(failure.ErrChecksum), ""},
+	{both(is(failure.ErrChanged), isKept), "the downloaded part is kept; start over with --restart, or use another URL with: pawl resume --url URL $ID"},
+
+	// Credentials and TLS.
+	{both(is(failure.ErrAuth), isProxyAuth), "set the user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"},
+	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
+	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
+	{is(failure.ErrDowngrade), "follow the redirect anyway with --insecure"},
+	{is(failure.ErrTLS), "trust a certificate with --cacert FILE, or skip verification with --insecure"},
+
+	// The disk and the limits of the system.
+	{is(syscall.EFBIG), "raise the limit of file sizes (ulimit -f), or choose another directory with -d DIR"},
+	{is(fs.ErrPermission, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ENOTDIR), "choose another directory with -d DIR, or another name with -o FILE"},
+	{is(syscall.EMFILE, syscall.ENFILE), "allow more open files (ulimit -n), or use fewer connections with -x"},
+	{both(isDiskFull, isKept), "free some space, then resume with: pawl resume $ID"},
+	{isDiskFull, "free some space, or choose another directory with -d DIR"},
+	{both(isLocalFile, isLost), "run the same command again, or choose another directory with -d DIR"},
+
+	// The server and the network.
+	{both(is(failure.ErrPage), isKept), "the downloaded part is kept; log in, or send -H 'Cookie: …', then: pawl resume $ID"},
+	{is(failure.ErrPage), "log in, or send -H 'Cookie: …'; the file downloaded before is unchanged"},
+	{both(either(is(failure.ErrThrottled), isServerError), isKept), "the downloaded part is kept; resume later with: pawl resume $ID"},
+	{either(is(failure.ErrThrottled), isServerError), "run the same command again later"},
+	{both(is(failure.ErrRefused), isKept), "$AGAIN; or from another URL, with --url URL"},
+	{is(failure.ErrRefused), "check the URL"},
+	{both(is(failure.ErrProtocol), isLost), "check the URL"},
+	{is(failure.ErrTrickle), "$AGAIN; accept a lower rate with --min-rate RATE:D"},
+	{is(failure.ErrSilent), "$AGAIN; if the server is only slow, give it more time with --stall-timeout 5m"},
+	{either(is(failure.ErrNetwork), isKept), "$AGAIN"},
+})
+
+// hint returns what the user can type next, or "" if there is no advice. id is the
+// unfinished download that err is about, or "" if nothing of it is kept.
+func hint(err error, id store.ID) string { return hintSubject{err, id}.hint(hints) }
+
+// optionHint returns the hint for the option that would allow the failure, or "".
+func optionHint(err error) string { return hintSubject{err: err}.hint(optionHints) }
+
+// hint returns the hint of the first rule that applies, or "" if none does.
+func (f hintSubject) hint(rules []hintRule) string {
+	for _, rule := range rules {
+		if rule.applies(f) {
+			return f.expand(rule.text)
+		}
+	}
+	return ""
+}
+
+// expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
+// target), $DELETE (how many files would be deleted), $SETTING (the hint of a
+// settingError) and $AGAIN (how to repeat the download).
+func (f hintSubject) expand(text string) string {
+	again := "run the same command again"
+	if isKept(f) {
+		again = "the downloaded part is kept; resume with: pawl resume " + string(f.id)
+	}
+	values := []string{"$ID", string(f.id), "$AGAIN", again}
+	var setting *settingError
+	if errors.As(f.err, &setting) {
+		values = append(values, "$SETTING", setting.hint)
+	}
+	var limit *mirror.LimitError
+	if errors.As(f.err, &limit) {
+		values = append(values, "$DELETE", strconv.Itoa(limit.Delete))
+	}
+	var claimed *downloader.ClaimedError
+	if errors.As(f.err, &claimed) {
+		values = append(values, "$CLAIMED", string(claimed.Record.ID))
+	}
+	return strings.NewReplacer(values...).Replace(text)
+}

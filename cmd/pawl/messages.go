@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"pawl/downloader"
+)
+
+// The rules for all messages of pawl:
+//
+//   - Results (paths, tables, JSON, -o -) go to stdout. Everything else goes to stderr
+//     and begins with "pawl:".
+//   - A message begins in lower case and has no full stop. Text that the user typed or a
+//     server sent is quoted with %q.
+//   - A secret in a URL is shown as "…". Callers need not care, because print redacts
+//     every line.
+//   - An error says what happened to which file. A hint says what to type next.
+
+// A printer writes messages. It is safe for concurrent use.
+type printer struct {
+	stdout, stderr io.Writer
+	quiet          bool // print only warnings and errors; set before the first message
+	timestamps     bool // begin each line on stderr with the time; see addTimestamps
+
+	mu   sync.Mutex
+	post func(line string) // receives the lines while a display owns stderr, else nil; guarded by mu
+}
+
+// line prints a line to stderr, or passes it to the display that owns stderr. All methods
+// below use it. format must begin with "pawl: ".
+func (p *printer) line(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	if p.post != nil {
+		p.post(text)
+		return
+	}
+	p.print(text)
+}
+
+// print writes a line to stderr at once. Only the owner of stderr may call it: line, or
+// the display that receives the lines. Everybody else must use line, or the text ends up
+// in the middle of the progress bar.
+func (p *printer) print(text string) {
+	if p.timestamps {
+		text = time.Now().Format("2006-01-02 15:04:05 ") + text
+	}
+	fmt.Fprintln(p.stderr, downloader.Redact(text))
+}
+
+// addTimestamps makes each later line begin with the local time, for example "2026-03-31
+// 02:00:05 pawl: …", if stderr is a log file. A terminal needs no times, and the journal
+// of systemd has its own. It must be called before another goroutine uses p.
+func (p *printer) addTimestamps() {
+	_, journal := os.LookupEnv("JOURNAL_STREAM")
+	p.timestamps = !journal && !isTerminal(p.stderr)
+}
+
+// divert passes all later lines to post instead of stderr, or to stderr again if post is
+// nil. It calls first before any of these lines; first may call print, but must not call
+// line, because divert holds the lock.
+func (p *printer) divert(post func(string), first func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first()
+	p.post = post
+}
+
+// note prints information. --quiet suppresses it.
+func (p *printer) note(format string, args ...any) {
+	if !p.quiet {
+		p.line("pawl: "+format, args...)
+	}
+}
+
+// warn prints a problem that did not stop pawl, but may need an action by the user.
+func (p *printer) warn(format string, args ...any) {
+	p.line("pawl: warning: "+format, args...)
+}
+
+// report prints an error and, if it is not empty, the hint.
+func (p *printer) report(err error, hint string) {
+	p.line("pawl: error: %s", printable(err.Error()))
+	if hint != "" {
+		p.line("pawl: hint: %s", hint)
+	}
+}
+
+// reportExit prints the error that ends the program, with its hint, unless it has been
+// reported before. It returns the exit code; a nil error is 0.
+func (p *printer) reportExit(err error) int {
+	var reported reportedError
+	if err != nil && !errors.As(err, &reported) {
+		p.report(err, hint(err, ""))
+	}
+	return exitCode(err)
+}
+
+// A reportedError has been printed already. Only its exit code is still needed.
+type reportedError struct{ error }
+
+func (e reportedError) Unwrap() error { return e.error }

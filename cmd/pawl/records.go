@@ -1,0 +1,265 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"pawl/downloader"
+	"pawl/store"
+)
+
+// resolveDownload returns the record that an argument names: by the ID, by at least four
+// digits of its beginning if they are unique, or by the path of the file or its part file.
+func resolveDownload(st *store.Store, word string) (store.Record, error) {
+	// Any error other than ErrNotFound, such as a damaged state file, ends the search.
+	if rec, err := st.Get(store.ID(word)); err == nil || !errors.Is(err, store.ErrNotFound) {
+		return rec, err
+	}
+	path, err := filepath.Abs(word)
+	if err != nil {
+		return store.Record{}, err
+	}
+	// A path has priority over the beginning of an ID, because a file may be called "abcd".
+	if rec, err := st.ByPath(path); err == nil || !errors.Is(err, store.ErrNotFound) {
+		return rec, err
+	}
+	var found []store.Record
+	for r, err := range allRecords(st, true) {
+		if err != nil {
+			return store.Record{}, err
+		}
+		if len(word) >= 4 && strings.HasPrefix(string(r.ID), word) {
+			found = append(found, r)
+		}
+	}
+	if len(found) != 1 {
+		return store.Record{}, fmt.Errorf("%q: %w", word, store.ErrNotFound)
+	}
+	return found[0], nil
+}
+
+// allRecords returns the records of the unfinished downloads, oldest first. If finished is
+// set, the records of the finished files follow, sorted by path.
+func allRecords(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
+	return func(yield func(store.Record, error) bool) {
+		records, err := st.Unfinished()
+		if err != nil {
+			yield(store.Record{}, err)
+			return
+		}
+		for _, r := range records {
+			if (finished || r.State != store.Done) && !yield(r, nil) {
+				return
+			}
+		}
+		if !finished {
+			return
+		}
+		for r, err := range st.Finished("") {
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// Run resumes the named downloads, or all unfinished ones.
+func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	if c.URL != "" && len(c.Downloads) != 1 {
+		return usageErr{errors.New("--url needs exactly one download")}
+	}
+	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
+	if err != nil {
+		return err
+	}
+	records, err := c.records(st)
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		out.note("nothing to resume")
+		return nil
+	}
+	c.warnExposedHeaders(out)
+	headers := c.originHeaders(c.typedURLs(records)...)
+	requests := make([]downloader.Request, len(records))
+	for i, r := range records {
+		requests[i] = downloader.Request{ID: r.ID, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Credentials: headers.forTyped}
+		// A URL from a public list must still not lead to a private address. A new URL of --url was
+		// typed by the user, who may.
+		requests[i].Public = func(string) bool { return r.Public && c.URL == "" }
+	}
+	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests}).run(ctx)
+}
+
+// typedURLs returns the URLs that the user typed, now or when the downloads began. The URL
+// of a download that a list began counts only if the user named the download now. Only the
+// origins of typed URLs get the headers of the command line: a list could otherwise name a
+// host, and receive a secret with the next pawl resume.
+func (c *ResumeCmd) typedURLs(records []store.Record) []string {
+	urls := []string{c.URL}
+	for _, r := range records {
+		if len(r.Lists) == 0 || len(c.Downloads) > 0 {
+			urls = append(urls, r.URL)
+		}
+		if len(r.Lists) == 0 {
+			urls = append(urls, r.Mirrors...)
+		}
+	}
+	return urls
+}
+
+// records returns the downloads to resume: the named ones or, without names, all unfinished
+// downloads that no other process is running.
+func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
+	var records []store.Record
+	for _, word := range c.Downloads {
+		r, err := resolveDownload(st, word)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	if len(c.Downloads) > 0 {
+		return records, nil
+	}
+	all, err := st.Unfinished()
+	for _, r := range all {
+		if r.State != store.Done && !st.Running(r) {
+			records = append(records, r)
+		}
+	}
+	return records, err
+}
+
+// A listRow is the state of one download: a line of the table, or an object of --json.
+type listRow struct {
+	V       int       `json:"v"` // format version
+	ID      store.ID  `json:"id"`
+	State   string    `json:"state"` // running, interrupted, paused, failed or done
+	URL     string    `json:"url"`
+	Path    string    `json:"path"`
+	Size    int64     `json:"size"`           // bytes; -1 if unknown
+	Held    int64     `json:"held"`           // bytes that are recorded
+	Rate    int64     `json:"rate,omitempty"` // bytes per second, only while running
+	Reason  string    `json:"reason,omitempty"`
+	Created time.Time `json:"created"`
+	Updated time.Time `json:"updated"`
+}
+
+// maxAlignedRows is how many rows of the table are aligned with each other. There may be
+// millions of rows, and aligning them all would need them all in memory. With far fewer,
+// the columns would jump from screen to screen.
+const maxAlignedRows = 1000
+
+// Run prints the downloads, also while other processes run them. The records come one by one,
+// because a ledger may have millions of finished files.
+func (c *ListCmd) Run(g *Globals, out *printer) error {
+	st, err := g.openStore(out, store.Options{})
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(out.stdout)
+	enc.SetEscapeHTML(false)
+	w := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
+	n := 0
+	for r, err := range allRecords(st, c.All) {
+		if err != nil {
+			return err
+		}
+		l := c.describe(st, r)
+		switch n++; {
+		case g.JSON:
+			l.URL, l.Path, l.Reason = escaped(l.URL), escaped(l.Path), escaped(l.Reason)
+			err = enc.Encode(l)
+		case n == 1:
+			fmt.Fprintln(w, "ID\tSTATE\tDONE\tSIZE\tRATE\tPATH")
+			fallthrough
+		default:
+			l.print(w)
+		}
+		if n%maxAlignedRows == 0 && err == nil {
+			err = w.Flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if n == 0 && !g.JSON {
+		out.note("no %sdownloads%s", map[bool]string{false: "unfinished "}[c.All], map[bool]string{false: "; see finished ones with: pawl list --all"}[c.All])
+	}
+	return w.Flush()
+}
+
+// describe returns the state of a download. A download that is recorded as active, but that
+// no process is running, was interrupted.
+func (c *ListCmd) describe(st *store.Store, r store.Record) listRow {
+	l := listRow{1, r.ID, string(r.State), r.URL, r.Target, r.Size, r.Held.Len(), 0, r.Reason, r.Created, r.Updated}
+	switch {
+	case r.State == store.Done: // finished files in the ledger have no ranges
+		l.Held = r.Size
+	case st.Running(r):
+		l.State, l.Rate = "running", r.Rate
+	case r.State == store.Active:
+		l.State = "interrupted"
+	}
+	return l
+}
+
+// print writes l as a row of the table.
+func (l listRow) print(w io.Writer) {
+	// Of an unknown size there is no percentage, so DONE shows the held bytes.
+	done, total, rate := "-", "?", "-"
+	if l.Size >= 0 {
+		total = size(l.Size)
+		done = "100.0%"
+		if l.Held < l.Size {
+			done = fmt.Sprintf("%.1f%%", math.Floor(1000*float64(l.Held)/float64(l.Size))/10) // rounded down, so that 100 % means complete
+		}
+	} else {
+		done = size(l.Held)
+	}
+	if l.Rate > 0 {
+		rate = size(l.Rate) + "/s"
+	}
+	path := printable(relPath(l.Path))
+	if l.Reason != "" {
+		path += " (" + truncate(printable(downloader.Redact(l.Reason)), 60) + ")"
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
+}
+
+// Run removes the records of the named downloads. A failure does not stop the others.
+func (c *RemoveCmd) Run(g *Globals, out *printer) error {
+	st, err := g.openStore(out, store.Options{})
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, word := range c.Downloads {
+		rec, err := resolveDownload(st, word)
+		if err == nil {
+			err = st.Remove(rec.ID, c.Files)
+		}
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		if rec.State == store.Done || c.Files {
+			out.note("%q is forgotten", relPath(rec.Target))
+		} else {
+			out.note("%q is forgotten; its part file is kept", relPath(rec.Target))
+		}
+	}
+	return errors.Join(failures...)
+}

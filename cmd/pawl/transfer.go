@@ -1,0 +1,269 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pawl/downloader"
+	"pawl/store"
+)
+
+// defaultJobs is how many files get and resume download at the same time. One file already
+// uses several connections, so a few files keep a network busy; it is a guess. With one, the
+// end of each file, when few connections are left, would not overlap with the next file.
+const defaultJobs = 4
+
+// A batch runs the downloads of get and resume. The fields of the first group must be set.
+// Then run may be called once; it goes through three phases: set up, download, close.
+type batch struct {
+	options  *Transfer
+	globals  *Globals
+	out      *printer
+	store    *store.Store
+	requests []downloader.Request
+
+	streams  bool // the only request writes to stdout, so nothing else may
+	recorder *recorder
+
+	mu       sync.Mutex
+	failures []error      // of downloads that were not interrupted; guarded by mu
+	summary  summary      // guarded by mu
+	ended    map[int]bool // indexes of requests that were not interrupted; guarded by mu
+}
+
+// run runs the downloads. It reports each failure as soon as it happens, and returns them
+// all as a reportedError.
+//
+// The recorder is created before the downloader, because an unwritable report must stop
+// the run before the first request. The display is stopped last, after close, so that all
+// messages of close are printed above the bar.
+func (b *batch) run(ctx context.Context) error {
+	ctx, cancel := b.options.withDeadline(ctx)
+	defer cancel()
+	opts, err := b.options.downloaderOptions()
+	if err != nil {
+		return err
+	}
+	b.streams = len(b.requests) == 1 && b.requests[0].Stream != nil
+	if b.recorder, err = b.options.newRecorder(ctx, b.out, reportHeader{}); err != nil {
+		return err
+	}
+	show := newDisplay(b.out, displayOptions{
+		json: b.globals.JSON && !b.streams, verbose: b.globals.Verbose, bar: !b.globals.Quiet && !b.options.NoProgress,
+		paths: !b.globals.JSON && !b.streams, files: len(b.requests),
+	})
+	if !b.streams {
+		// The downloads continue if nobody reads the paths on stdout, for example in pawl … | head.
+		// A stream keeps the default, because without a reader it is useless.
+		signal.Ignore(syscall.SIGPIPE)
+	}
+	opts.OnEvent = show.onEvent
+	d := downloader.New(b.store, opts)
+	defer d.Close()
+	defer b.options.LimitRate.follow(d.SetLimitRate)()
+	show.start(d.Snapshot)
+	defer show.stop()
+	b.download(ctx, d)
+	return b.close(ctx)
+}
+
+// download runs the requests and waits for them. If ctx ends, a stream may still be
+// running when download returns; see waitForGroup.
+func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
+	b.summary.Files = len(b.requests)
+	b.ended = make(map[int]bool)
+	var group errgroup.Group
+	group.SetLimit(cmp.Or(b.options.Jobs, defaultJobs))
+	for i, req := range b.requests {
+		b.options.applyTo(&req)
+		group.Go(func() error {
+			b.downloadOne(ctx, d, i, req)
+			return nil
+		})
+	}
+	waitForGroup(ctx, &group, b.streams)
+}
+
+// downloadOne runs request i. It records nothing if the download was interrupted, because
+// close does that for all interrupted downloads together: one message is enough for a
+// signal. A download that fails for another reason in the same moment is still reported.
+func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int, req downloader.Request) {
+	if ctx.Err() != nil {
+		return
+	}
+	res, err := d.Get(ctx, req)
+	if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
+		return
+	}
+	if err != nil { // report it now, and not at the end, because others may run for hours
+		b.out.report(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinishedID(b.store, req)))
+	}
+	b.recorder.completed(req, res, err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended[i] = true
+	b.summary.count(res, err)
+	if err != nil {
+		b.failures = append(b.failures, err)
+	}
+}
+
+// close reports an interruption, ends the report, and returns all failures.
+func (b *batch) close(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.ended) < len(b.requests) {
+		b.out.report(context.Cause(ctx), b.recordPending())
+		b.failures = append(b.failures, context.Cause(ctx))
+	}
+	if err := b.recorder.close(b.summary, errors.Join(b.failures...)); err != nil {
+		b.out.report(err, hint(err, ""))
+		b.failures = append(b.failures, err)
+	}
+	if len(b.failures) == 0 {
+		return nil
+	}
+	return reportedError{errors.Join(b.failures...)}
+}
+
+// recordPending records the interrupted downloads, and returns a hint how to continue. The
+// caller must hold mu.
+func (b *batch) recordPending() (hint string) {
+	resumable := false
+	for i, req := range b.requests {
+		if !b.ended[i] {
+			rec, _ := findRecord(b.store, req) // the zero Record if the download did not begin
+			b.recorder.pending(req, rec)
+			b.summary.Pending++
+		}
+		resumable = resumable || unfinishedID(b.store, req) != ""
+	}
+	if resumable {
+		return "the downloaded part is kept; resume with: pawl resume"
+	}
+	return "nothing was downloaded that can be kept; run the same command again"
+}
+
+// waitForGroup waits for the downloads. A stream may hang in a write to a pipe that nobody
+// reads, and such a write cannot be interrupted. So after ctx has ended, waitForGroup waits
+// only one more second for a stream.
+func waitForGroup(ctx context.Context, group *errgroup.Group, stream bool) {
+	if !stream {
+		group.Wait()
+		return
+	}
+	done := make(chan struct{})
+	go func() { // ends with the group, or with the process
+		group.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
+}
+
+// subject returns the name of a request in messages: its URL without secrets, or its ID.
+func subject(req downloader.Request) string {
+	if req.URL == "" {
+		return string(req.ID)
+	}
+	return downloader.RedactURL(req.URL)
+}
+
+// unfinishedID returns the ID of the download of req if pawl resume can continue it, else
+// "".
+func unfinishedID(st *store.Store, req downloader.Request) store.ID {
+	if req.Stream != nil {
+		return ""
+	}
+	if rec, err := findRecord(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
+		return rec.ID
+	}
+	return ""
+}
+
+// findRecord returns the record of the download of req. If several records have its URL,
+// it returns the newest.
+func findRecord(st *store.Store, req downloader.Request) (found store.Record, err error) {
+	if req.ID != "" {
+		return st.Get(req.ID)
+	}
+	records, err := st.Unfinished()
+	if err != nil {
+		return found, err
+	}
+	recorded, _, _ := strings.Cut(downloader.WithoutUser(req.URL), "#")
+	err = store.ErrNotFound
+	for _, r := range records { // oldest first
+		if r.URL == recorded { // records have no user, password or fragment
+			found, err = r, nil
+		}
+	}
+	return found, err
+}
+
+// withDeadline returns ctx with the time limit of --deadline, if one is given.
+func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.Deadline == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, time.Duration(o.Deadline), errDeadline)
+}
+
+// applyTo sets the fields of req that are the same for all requests of a command.
+func (o *FileOptions) applyTo(req *downloader.Request) {
+	req.Overwrite, req.Restart, req.FailOnChange = o.Overwrite, o.Restart, o.OnChange == "fail"
+	req.MaxSize = int64(o.MaxSize)
+}
+
+// downloaderOptions returns the options of the downloader. It fails if the command line or
+// the environment has unusable values: a proxy or certificate that pawl cannot use must
+// stop it, because without them it would connect in a way that the user does not want.
+func (t *Transfer) downloaderOptions() (downloader.Options, error) {
+	o := downloader.Options{
+		Connections:    t.Connections,
+		RetryWait:      max(1, time.Duration(t.RetryWait)), // 1 ns, because the downloader takes 0 for its default
+		RetryMaxWait:   t.RetryMaxWait.or(time.Minute),
+		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute), // longer than a backoff, because the server knows why it asks
+		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),
+		StallTimeout:   t.StallTimeout.or(time.Duration(t.Timeout)),
+		LimitRate:      t.LimitRate.rateAt(time.Now()),
+		RequestRate:    float64(t.MaxRequestRate),
+		NoRemoteTime:   t.NoRemoteTime,
+		WaitNetwork:    true,
+		UserAgent:      t.UserAgent,
+		Insecure:       t.Insecure,
+
+		SplitUnverified: t.SplitUnverified,
+		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors},
+		MinRate:         int64(t.MinRate.rate),
+		MinRateTime:     t.MinRate.span,
+	}
+	if t.Tries != nil {
+		o.Tries = cmp.Or(int(*t.Tries), -1) // the downloader takes -1 for no limit, and 0 for its default
+	}
+	if o.Connections < 1 || t.Jobs < 0 { // 0 jobs means the default
+		return o, usageErr{errors.New("--connections and --jobs must be at least 1")}
+	}
+	var err error
+	if o.Proxy, err = proxyFromEnvironment(); err != nil {
+		return o, err
+	}
+	o.RootCAs, err = t.rootCAs()
+	return o, err
+}

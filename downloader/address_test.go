@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"pawl/downloader/hosts"
 	"testing"
 )
 
@@ -41,26 +42,13 @@ func answerNames(c net.Conn, exists func() bool) {
 	}
 }
 
-// A fakeAddress is an address whose limits the test sets.
+// A fakeAddress records whether its name must be looked up again.
 type fakeAddress struct {
-	share     int
-	surplus   int  // connections to be released
-	keepLast  bool // the only connection of a download is not to be released yet
-	queued    bool
+	hosts.Address
 	forgotten bool
 }
 
-func (a *fakeAddress) Share() int        { return a.share }
-func (a *fakeAddress) IsQueued() bool    { return a.queued }
-func (a *fakeAddress) HasResolved() bool { return false }
-func (a *fakeAddress) Forget()           { a.forgotten = true }
-func (a *fakeAddress) MustRelease(last bool) bool {
-	if a.surplus <= 0 || last && a.keepLast {
-		return false
-	}
-	a.surplus--
-	return true
-}
+func (a *fakeAddress) Forget() { a.forgotten = true }
 
 // TestMachineForgotten: after an error of a machine, its name is looked up again.
 func TestMachineForgotten(t *testing.T) {
@@ -68,13 +56,13 @@ func TestMachineForgotten(t *testing.T) {
 	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
 		addr := &fakeAddress{}
 		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
-		(&job{d: d}).outcome(&host{addr: addr}, resp, nil)
+		(&job{d: d}).outcome(hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr}), resp, nil)
 		if addr.forgotten != want {
 			t.Errorf("after %d: forgotten: got %v, want %v", code, addr.forgotten, want)
 		}
 	}
 	addr := &fakeAddress{}
-	if (&job{d: d}).outcome(&host{addr: addr}, nil, io.EOF); !addr.forgotten {
+	if (&job{d: d}).outcome(hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr}), nil, io.EOF); !addr.forgotten {
 		t.Error("a broken connection leaves its address")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
 	"pawl/store"
@@ -29,7 +30,7 @@ func (j *job) attempt(ctx context.Context) error {
 	}
 	to, _ := j.origin.current()
 	j.first.host = j.d.host(to.url)
-	j.origin.oneStream = j.origin.oneStream || j.first.host.rangeUse() == rangesRefused
+	j.origin.oneStream = j.origin.oneStream || j.first.host.Ranges.Use() == hosts.RangesRefused
 	held, err := j.verifiedHeld(ctx)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
 	"pawl/downloader/transport"
@@ -42,9 +43,9 @@ type source interface {
 	ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error)
 }
 
-// schedSource returns h as a source of a scheduler, which asks src.
-func (h *host) schedSource(src source) *sched.Source {
-	return &sched.Source{Gate: h, TLS: strings.HasPrefix(h.origin, "https:"), Tag: src}
+// schedSource returns host h as a source of a scheduler, which asks src.
+func schedSource(h *hosts.Host, src source) *sched.Source {
+	return &sched.Source{Gate: h, TLS: strings.HasPrefix(h.Origin, "https:"), Tag: src}
 }
 
 // newConn returns the connection that c schedules, with a buffer. The caller must call close
@@ -64,7 +65,7 @@ func (c *conn) close() {
 }
 
 // host returns the host that the connection leads to.
-func (c *conn) host() *host { return c.Source().Gate.(*host) }
+func (c *conn) host() *hosts.Host { return c.Source().Gate.(*hosts.Host) }
 
 // source returns the URL that the connection asks.
 func (c *conn) source() source { return c.Source().Tag.(source) }
@@ -130,7 +131,7 @@ func (c *conn) fetch(ctx context.Context, rep *reply) error {
 		got, err := c.copy(ctx, rep)
 		if !c.closeReply(rep, err) {
 			c.Disconnected()
-			if c.host().limited() { // or the server counts the next one in addition
+			if c.host().IsLimited() { // or the server counts the next one in addition
 				sleep(ctx, transport.CloseNoticeDelay)
 			}
 		}
@@ -153,7 +154,7 @@ func (c *conn) settle(ctx context.Context, got int64, err error) error {
 	case errors.Is(err, errYielded) && c.LeaveUnlessLast():
 		return errSteppedDown
 	case errors.Is(err, errReplaced):
-		c.host().addr.Forget() // another machine may be faster
+		c.host().Address.Forget() // another machine may be faster
 		return nil
 	case err == nil, errors.Is(err, errStolen), errors.Is(err, errYielded), errors.Is(err, errDisabled):
 		return nil
@@ -244,7 +245,7 @@ func (c *conn) stepDown(err error) bool {
 	}
 	left, ok := c.StepDown()
 	if ok {
-		c.host().refused(time.Now())
+		c.host().Refused(time.Now())
 		c.t.emit(Event{Kind: Limited, Conns: left, Err: err})
 	}
 	return ok

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/hosts"
 	"pawl/downloader/sched"
 )
 
@@ -24,7 +25,7 @@ func transferring(t *testing.T, d *Downloader, size int64, n int, now time.Time)
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.first.host = newHost("h", 16)
+	j.first.host = newHost(16)
 	enterNow(t, j.first.host, n)
 	tr := j.newTransfer(chunk.NewPlan(size, chunk.Set{}), false)
 	conns, stops := make([]*conn, n), make([]sched.Reason, n)
@@ -45,7 +46,29 @@ func TestSettleGivenBack(t *testing.T) {
 	if err := ws[0].settle(t.Context(), 0, errYielded); err != nil || j.progress.snapshot().Conns != 1 {
 		t.Errorf("the last: got %v, %d connections", err, j.progress.snapshot().Conns)
 	}
-	if j.first.host.limit != 16 || j.budget.failures != 0 {
-		t.Errorf("got limit %d, %d failures, want 16, 0", j.first.host.limit, j.budget.failures)
+	if j.first.host.IsLimited() || j.budget.failures != 0 {
+		t.Errorf("got limited %v, %d failures, want neither", j.first.host.IsLimited(), j.budget.failures)
+	}
+}
+
+// enterNow takes n connections that are free.
+func enterNow(t *testing.T, h *hosts.Host, n int) {
+	t.Helper()
+	for range n {
+		if err := h.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// newHost returns a host with a ceiling of n connections, which no other process uses.
+func newHost(n int) *hosts.Host { return hosts.New(hosts.Options{Origin: "http://h", Ceiling: n}) }
+
+// TestStepDownLimit: after a refusal the host has as many connections as work.
+func TestStepDownLimit(t *testing.T) {
+	j, ws, _ := transferring(t, New(nil, Options{}), 3*mB, 3, start)
+	h := j.first.host
+	if !ws[2].stepDown(errScripted) || !h.IsLimited() || h.TryOpen(time.Now()) || h.Refused(time.Now()) != 2 {
+		t.Error("a third connection was refused, and another one is opened, or not 2 are granted")
 	}
 }

@@ -1,29 +1,40 @@
-// Package downloader moves the bytes of files from HTTP servers into package
-// store. It is a library: it prints nothing, reads no environment and exits
-// nothing; a front end polls Snapshot and listens to events.
+// Package downloader downloads files from HTTP servers into package store. It is a library:
+// it prints nothing, reads no environment and exits nothing. A front end polls
+// [Downloader.Snapshot] and gets events.
 //
-// # The life of a download
+//	st, err := store.Open(dir, store.Options{})
+//	d := downloader.New(st, downloader.Options{})
+//	defer d.Close()
+//	result, err := d.Get(ctx, downloader.Request{URL: "https://example.com/archive.tar.zst"})
 //
-//	find    is the target done already, or begun? (find.go)
-//	ask     a GET for the first missing range; its answer tells size, ranges,
-//	        version and name, its body is the first connection's work (ask.go)
-//	plan    a pool says which connection fetches what (pool.go), how many there
-//	        are (growth.go), and who takes over from one that is slow (slow.go)
-//	fetch   each connection reads its claim into a buffer and writes it at its
-//	        place; a body that breaks off is continued at its byte (fetch.go)
-//	commit  one goroutine makes what is written durable, by time and volume, and
-//	        together with what other downloads have (commit.go)
-//	verify  one goroutine hashes behind the growing finished prefix (verify.go)
-//	finish  checked, renamed, recorded (transfer.go)
+// # The phases of a download
 //
-// A server without ranges gets one stream (stream.go). Where bytes of two
-// versions could mix, the download starts over and says so. A small file of a list
-// is one answer, which needs no plan, and is made durable in a group (small.go).
+//	lookup    finds the record of the file, which may be finished or unfinished (lookup.go)
+//	attempt   requests the first missing bytes; the response shows size, ranges, version and
+//	          name, and its body is the first work of the transfer (attempt.go, origin.go)
+//	transfer  fetches the rest over several connections (transfer.go, conn.go); package sched
+//	          decides which connection fetches what, and how many there are
+//	commit    makes the written bytes durable, by time and by volume (commit.go)
+//	verify    hashes the growing finished prefix beside the transfer (verify.go)
+//	finish    verifies the whole file, renames it and records it (attempt.go)
 //
-// Mirrors of a file are used beside its URL, once they are proven (mirrors.go), or in
-// place of it (instead.go).
+// If the held bytes cannot be used with those of the server, or the transfer must begin again,
+// a restartError leads to another attempt. A server without ranges gets one stream (stream.go).
+// A small file of a list is one response, which is made durable in a group (smallfile.go).
 //
-// Connections to a host are limited for all downloads together (host.go), and for
-// all processes of a user (package transport); what was learned of it is remembered
-// (learned.go).
+// # The life of the data
+//
+//	exchange     one request and its repetitions, up to a response (request.go)
+//	conn         one connection of a transfer
+//	transfer     the connections of one attempt
+//	version      the version of the file whose bytes are held
+//	job          one download of one URL, with its mirrors (job.go)
+//	mismatches   all downloads of one request whose digest was wrong (mismatch.go)
+//	Downloader   all downloads of a process
+//
+// # The packages below
+//
+// They decide or act, and know nothing of downloads: package failure classifies errors, response
+// reads responses, sched distributes work, hosts limits connections and pauses requests, and
+// transport sends requests.
 package downloader

@@ -15,6 +15,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/recent"
 	"pawl/downloader/response"
 	"pawl/downloader/transport"
@@ -167,8 +168,8 @@ type Downloader struct {
 	eventMu sync.Mutex // held during Options.OnEvent
 
 	mu    sync.Mutex
-	hosts recent.Map[*host] // by origin; guarded by mu
-	jobs  []*job            // running, in order of their start; guarded by mu
+	hosts recent.Map[*hosts.Host] // by origin; guarded by mu
+	jobs  []*job                  // running, in order of their start; guarded by mu
 }
 
 // New returns a Downloader into s. Close must be called once.
@@ -179,7 +180,7 @@ func New(s *store.Store, o Options) *Downloader {
 		opts:      o,
 		transport: newTransport(s, o),
 		network:   transport.NewNetwork(o.WaitNetwork),
-		hosts:     recent.NewMap(func(h *host) bool { return h.idle(time.Now()) }),
+		hosts:     recent.NewMap(func(h *hosts.Host) bool { return h.IsIdle(time.Now()) }),
 	}
 }
 
@@ -263,9 +264,7 @@ func (d *Downloader) MaxParallel(origin string) int {
 	if !known {
 		return d.opts.Connections
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.most()
+	return h.MaxParallel()
 }
 
 // running returns how many downloads are running, but at least 1.
@@ -276,15 +275,16 @@ func (d *Downloader) running() int64 {
 }
 
 // host returns the shared state of the host of u.
-func (d *Downloader) host(u *url.URL) *host {
+func (d *Downloader) host(u *url.URL) *hosts.Host {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := transport.Origin(u)
-	return d.hosts.Get(key, func() *host {
-		h := newHost(u.Host, d.opts.Connections)
-		h.origin = key
-		h.addr = d.transport.Address(u)
-		return h
+	return d.hosts.Get(key, func() *hosts.Host {
+		o := hosts.Options{Origin: key, Ceiling: d.opts.Connections, Address: d.transport.Address(u)}
+		if d.store != nil {
+			o.Memory = d.store
+		}
+		return hosts.New(o)
 	})
 }
 

@@ -1,6 +1,9 @@
 package downloader
 
-import "context"
+import (
+	"context"
+	"pawl/downloader/hosts"
+)
 
 // maxYields is how often a download hands its first connection back to a host that refuses
 // it before the refusals count as failures of the download. A guess; without a limit, a host
@@ -11,22 +14,22 @@ const maxYields = 5
 // transfer takes it over; before and after, requests for samples use it. It is for one
 // goroutine at a time.
 type firstConn struct {
-	host   *host // that is asked
-	held   bool  // the connection counts at the host
-	yields int   // consecutive times that it was handed back
+	host   *hosts.Host // that is asked
+	held   bool        // the connection counts at the host
+	yields int         // consecutive times that it was handed back
 }
 
 // acquire waits until host grants a connection.
-func (f *firstConn) acquire(ctx context.Context, host *host) error {
+func (f *firstConn) acquire(ctx context.Context, host *hosts.Host) error {
 	f.host = host
-	err := host.enter(ctx)
+	err := host.Acquire(ctx)
 	f.held = err == nil
 	return err
 }
 
 // moveTo makes host the one at which the connection counts. It does not wait: the caller has
 // an open response, whose connection may be the one that all who wait need.
-func (f *firstConn) moveTo(host *host) {
+func (f *firstConn) moveTo(host *hosts.Host) {
 	if host == f.host {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
 	"pawl/store"
@@ -53,7 +54,7 @@ type mirror struct {
 	ended chan struct{} // closed when the mirror is disabled
 
 	mu       sync.Mutex
-	host     *host            // guarded by mu, as the fields below are
+	host     *hosts.Host      // guarded by mu, as the fields below are
 	source   *sched.Source    // in the transfer; nil before the mirror is admitted
 	version  response.Version // as the mirror names it
 	written  chunk.Set        // its bytes in the file
@@ -148,9 +149,9 @@ func (m *mirror) admit(t *transfer) error {
 	if m.sums == nil {
 		m.sums = chunk.NewPieces(t.file.part.PieceSums().Length())
 	}
-	m.source = m.host.schedSource(m)
+	m.source = schedSource(m.host, m)
 	m.mu.Unlock()
-	t.d.recall(m.host)
+	m.host.Recall(time.Now())
 	t.sched.Add(m.source)
 	return nil
 }
@@ -195,7 +196,7 @@ func (m *mirror) prove(ctx context.Context, t *transfer) error {
 
 // sample fetches range r from the mirror.
 func (m *mirror) sample(ctx context.Context, t *transfer, r chunk.Range) ([]byte, error) {
-	if err := sleep(ctx, m.host.held(time.Now())); err != nil {
+	if err := sleep(ctx, m.host.PausedFor(time.Now())); err != nil {
 		return nil, err
 	}
 	rep, err := m.askOnce(ctx, t.job, nil, r)
@@ -242,7 +243,7 @@ func (t *transfer) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) 
 func (m *mirror) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
 	t := c.t
 	err := error(errDisabled)
-	paused := m.host.held(time.Now()) > 0
+	paused := m.host.PausedFor(time.Now()) > 0
 	if m.reason() == nil && !paused {
 		var rep *reply
 		if rep, err = m.askOnce(ctx, t.job, c, r); err == nil {
@@ -263,7 +264,7 @@ func (m *mirror) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error
 	}
 	if c.FallBack() {
 		if others && !paused {
-			m.host.refused(time.Now())
+			m.host.Refused(time.Now())
 		}
 		return nil, errSteppedDown
 	}
@@ -336,7 +337,7 @@ func (m *mirror) failed(t *transfer, others bool, err error) error {
 	case contradicts || tooOften || failure.IsPermanent(err):
 		m.disable(t, err)
 	case !others:
-		m.host.holdGrowth(time.Now().Add(t.d.opts.RetryWait))
+		m.host.PauseOpening(time.Now().Add(t.d.opts.RetryWait))
 	}
 	return nil
 }

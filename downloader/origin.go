@@ -10,6 +10,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 )
 
@@ -110,7 +111,7 @@ func (j *job) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
 // errUnsatisfiable with a reply whose body is closed.
 func (j *job) askWith(ctx context.Context, extra http.Header, c *conn, r chunk.Range) (*reply, error) {
 	for lies, useful := 0, j.progress.useful.Load(); ; {
-		if err := sleep(ctx, j.first.host.held(time.Now())); err != nil {
+		if err := sleep(ctx, j.first.host.PausedFor(time.Now())); err != nil {
 			return nil, err
 		}
 		dest, rep, err := j.askResolved(ctx, extra, c, r)
@@ -171,7 +172,7 @@ func (j *job) askResolved(ctx context.Context, extra http.Header, c *conn, r chu
 	if err == nil {
 		j.origin.resolved(dest, rep.leadsTo())
 		if rep.ProtoMajor == 2 {
-			j.first.host.multiplexes()
+			j.first.host.SpeaksHTTP2()
 		}
 	}
 	release()
@@ -198,7 +199,7 @@ func (j *job) askResolved(ctx context.Context, extra http.Header, c *conn, r chu
 // requests. A download that began without ranges may ask at any byte.
 func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 	middle := r.Off > 0 && (j.file.part == nil || !j.file.record().NoRanges)
-	if r.Empty() || middle || j.origin.plainTried || j.first.host.rangeUse() > rangesDoubted {
+	if r.Empty() || middle || j.origin.plainTried || j.first.host.Ranges.Use() > hosts.RangesDoubted {
 		return false
 	}
 	return failure.MayRefuseRange(err) || failures >= maxBrokenOff && failure.IsBrokenOff(err)
@@ -223,9 +224,9 @@ func (j *job) askPlain(ctx context.Context, extra http.Header, dest destination,
 	}
 	if err == nil {
 		j.origin.resolved(dest, rep.leadsTo())
-		j.first.host.rangeFailed(!failure.IsPermanent(failed))
+		j.first.host.Ranges.Failed(!failure.IsPermanent(failed))
 		if final := j.d.host(rep.Request.URL); final != j.first.host {
-			final.rangeFailed(!failure.IsPermanent(failed))
+			final.Ranges.Failed(!failure.IsPermanent(failed))
 		}
 		j.progress.useful.Add(1)
 		return rep, nil

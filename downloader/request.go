@@ -14,6 +14,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
 	"pawl/downloader/transport"
@@ -102,7 +103,7 @@ func (t *wayTrace) way() way {
 type target struct {
 	url     *url.URL
 	asked   *url.URL // the user's headers may go to its origin; nil for none
-	host    *host
+	host    *hosts.Host
 	public  bool                 // a public source named url
 	extra   http.Header          // further fields, which replace those of the user
 	ifRange string               // strong ETag that the file must have; "" for any version
@@ -207,7 +208,7 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 		return nil, failure.Explain(err)
 	}
 	if x.failures > 0 {
-		x.to.host.recovered()
+		x.to.host.Recovered()
 	}
 	return x.read(req.Context(), cancel, resp)
 }
@@ -267,17 +268,17 @@ func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, res
 
 // outcome returns the error of an attempt, nil if there is a response to read. It notes what
 // the attempt shows about the host and the network.
-func (j *job) outcome(h *host, resp *http.Response, err error) error {
+func (j *job) outcome(h *hosts.Host, resp *http.Response, err error) error {
 	if err != nil || resp.StatusCode >= 500 {
-		h.addr.Forget() // another machine behind this name may do better
+		h.Address.Forget() // another machine behind this name may do better
 	}
 	if err != nil {
 		return failure.Explain(err)
 	}
 	j.d.network.Responded()
-	h.answered()
+	h.Responded()
 	if resp.StatusCode == http.StatusPartialContent {
-		h.rangeServed()
+		h.Ranges.Served()
 	}
 	if response.Complete(resp) {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/transport"
 )
@@ -40,12 +41,12 @@ func (j *job) judge(c *conn, resp *http.Response, failed error) (v verdict, inst
 		}
 	}
 	if c != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && c.MayRetry() {
-		return verdict{again: true, wait: max(refusedDelay, j.first.host.held(time.Now())), limit: true}, nil
+		return verdict{again: true, wait: max(refusedDelay, j.first.host.PausedFor(time.Now())), limit: true}, nil
 	}
 	if c.stepDown(failed) {
 		return verdict{}, errSteppedDown
 	}
-	if c == nil && j.first.yields < maxYields && failure.MayBeLimit(failed) && j.first.host.others() {
+	if c == nil && j.first.yields < maxYields && failure.MayBeLimit(failed) && j.first.host.HasOthers() {
 		return verdict{}, errCrowded
 	}
 	wait, again := j.setback(failed)
@@ -64,7 +65,7 @@ func hasRetryAfter(resp *http.Response) bool {
 // obey applies the Retry-After of a response from h. That of a 429 pauses all requests to the
 // host, unless it is long. Any other one means that there are enough connections, as long as
 // other connections go on. It returns how long all requests pause, if that is news.
-func (j *job) obey(h *host, c *conn, resp *http.Response) (pause time.Duration) {
+func (j *job) obey(h *hosts.Host, c *conn, resp *http.Response) (pause time.Duration) {
 	now := time.Now()
 	d, ok := response.RetryAfter(resp.Header, now)
 	if !ok {
@@ -72,10 +73,10 @@ func (j *job) obey(h *host, c *conn, resp *http.Response) (pause time.Duration) 
 	}
 	d = min(d, j.d.opts.RetryAfterMax)
 	if c.others() && !(resp.StatusCode == http.StatusTooManyRequests && d <= maxSharedPause) {
-		h.holdGrowth(now.Add(d))
+		h.PauseOpening(now.Add(d))
 		return 0
 	}
-	if h.hold(now.Add(d)) {
+	if h.PauseUntil(now.Add(d)) {
 		return d
 	}
 	return 0
@@ -108,7 +109,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 	n, wait, again := j.budget.failed(err, limit)
 	if again {
 		j.progress.retries.Add(1)
-		wait = max(wait, j.first.host.held(time.Now()))
+		wait = max(wait, j.first.host.PausedFor(time.Now()))
 		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: limit})
 	}
 	return wait, again
@@ -118,7 +119,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 // for no limit. A name that had an address before is looked up as often as others, because a
 // network that comes and goes loses its name server, too.
 func (j *job) triesFor(err error) int {
-	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.first.host.addr.HasResolved()) {
+	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.first.host.Address.HasResolved()) {
 		return j.budget.tries
 	}
 	return failure.MaxTries(err, j.budget.tries)
@@ -143,7 +144,7 @@ func (j *job) yieldFirst(ctx context.Context) error {
 	h := j.first.host
 	j.first.yields++
 	j.first.release()
-	h.refused(time.Now())
+	h.Refused(time.Now())
 	j.emit(Event{Kind: Limited, Err: errCrowded})
 	return j.first.acquire(ctx, h)
 }

@@ -9,6 +9,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
 	"pawl/downloader/sched"
 )
 
@@ -44,7 +45,7 @@ func (j *job) transferFrom(ctx context.Context, rep *reply, held chunk.Set) erro
 		size = chunk.Unbounded
 	}
 	j.first.handOver()
-	j.d.recall(j.first.host)
+	j.first.host.Recall(time.Now())
 	t := j.newTransfer(chunk.NewPlan(size, held), rep.Whole || j.file.stream != nil || j.mustNotMix(held))
 	defer t.learn()
 	j.written(held.Len())
@@ -65,7 +66,7 @@ func (j *job) transferFrom(ctx context.Context, rep *reply, held chunk.Set) erro
 func (j *job) newTransfer(plan *chunk.Plan, single bool) *transfer {
 	t := &transfer{job: j}
 	t.commits.t = t
-	t.sched = sched.New(plan, j.first.host.schedSource(&j.origin), sched.Options{Single: single, TrickleTimeout: j.d.opts.StallTimeout})
+	t.sched = sched.New(plan, schedSource(j.first.host, &j.origin), sched.Options{Single: single, TrickleTimeout: j.d.opts.StallTimeout})
 	j.transfer = t
 	j.progress.countConns(t.conns)
 	return t
@@ -214,8 +215,8 @@ func (t *transfer) reserve(ctx context.Context) error {
 func (t *transfer) learn() {
 	done := t.sched.Snapshot().Done
 	for _, source := range t.sched.Close() {
-		if h := source.Gate.(*host); done || !h.limited() {
-			t.d.learn(h, source.Best())
+		if h := source.Gate.(*hosts.Host); done || !h.IsLimited() {
+			h.Learn(source.Best(), time.Now())
 		}
 	}
 }

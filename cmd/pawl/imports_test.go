@@ -36,6 +36,10 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag"},
 	},
+	"pawl/downloader/hosts": { // it waits, but does nothing to a network
+		own: []string{"pawl/store"},
+		not: []string{"database/...", "net", "net/...", "os", "os/...", "log"},
+	},
 	"pawl/downloader/sched": { // pure, except for one lock
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "database/...", "errors", "io", "io/...", "net", "net/...", "os", "os/...", "log", "runtime"},
@@ -48,7 +52,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},

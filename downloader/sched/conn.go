@@ -26,7 +26,7 @@ type Conn struct {
 	backsOff   bool // its last request failed, and no byte has come since
 }
 
-// Source returns where the connection leads, which FallBack can change.
+// Source returns the source to which the connection leads. FallBack can change it.
 func (c *Conn) Source() *Source {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -266,8 +266,8 @@ func (c *Conn) Leave() {
 
 func (c *Conn) rateAt(now time.Time) float64 { return c.meter.rateAt(now, c.source.timing.rtt) }
 
-// expectedRate returns the rate of c in bytes per second, or else what its source makes
-// likely; 0 if nothing is known.
+// expectedRate returns the rate of c in bytes per second, or else the rate that is likely
+// for a new connection to its source; 0 if nothing is known.
 func (c *Conn) expectedRate(now time.Time) float64 {
 	return cmp.Or(c.rateAt(now), c.source.expectedRate(c.s.conns, now))
 }

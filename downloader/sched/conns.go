@@ -15,7 +15,7 @@ func (all conns) count(src *Source) (n int) {
 	return n
 }
 
-// meanRate returns the mean rate of those that lead to src, or of all if src is nil, in
+// meanRate returns the mean rate of the connections to src, or of all if src is nil, in
 // bytes per second. Connections without a known rate do not count; 0 if none has one.
 func (all conns) meanRate(src *Source, now time.Time) float64 {
 	sum, n := 0.0, 0

@@ -19,6 +19,8 @@
 //	queued      waits for the request rate limit          Queued(false) connecting
 //	awaiting    the request is sent, nothing has come     Responded    receiving
 //	            back                                      Retrying     connecting
+//	                                                      Sent         awaiting (a redirect)
+//	                                                      Queued(true) queued (a redirect)
 //	receiving   the body of the response arrives          Received     receiving
 //	                                                      stop(Yielded) yielding
 //	yielding    the request is stopped, because others    Release      idle
@@ -26,9 +28,9 @@
 //	any state   the claim or the request is at its end    Release      idle
 //
 // Stop does not change the state, except for Yielded, because the caller notices a stop
-// later: it reports the end of the request by Release or by the next Requesting. Sent and
-// Queued have no effect in other states. A connection that has left the download (Next
-// returned false, StepDown succeeded, or Leave) must not be used any more.
+// later: it reports the end of the request by Release or by the next Requesting. Sent, Queued
+// and Retrying have no effect in other states. After a connection has left the download (Next
+// returned false, StepDown or LeaveUnlessLast succeeded, or Leave), only Leave may be called.
 //
 // Beside its state, a connection remembers three facts: it has delivered bytes since its
 // last refusal, its TCP connection can be used again, and it backs off (its last request

@@ -37,7 +37,7 @@ type Limit struct {
 }
 
 // A Scheduler distributes the work of one download among its connections. Its methods and
-// those of its connections are safe for concurrent use.
+// the methods of its connections are safe for concurrent use.
 type Scheduler struct {
 	single bool          // immutable
 	wake   chan struct{} // has one element if a connection has its first bytes

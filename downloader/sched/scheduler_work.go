@@ -1,6 +1,6 @@
 package sched
 
-// This file is about the work of a connection: how many bytes it gets, from where, and until when.
+// This file is about the work of a connection: how many bytes it gets, and from whom it takes them.
 
 import (
 	"slices"
@@ -19,7 +19,7 @@ const (
 	// MinRequest is the smallest request in bytes, except for a rest. A guess: at half, the
 	// cost of requests shows on loopback; at double, little is left to share in small files.
 	MinRequest = 1 << 20
-	// minFarRequest replaces MinRequest if the source is far away (see ramp.isFar), where
+	// minFarRequest replaces MinRequest if the source is far away (see ramp.isFar), because
 	// 1 MiB takes several round trips on a new connection. A guess with the same limits.
 	minFarRequest = 256 << 10
 	// minDuration and minTrips (round trips) are how long a request lasts at least, because
@@ -43,7 +43,7 @@ func (s *Scheduler) mustLeave(c *Conn) bool {
 		s.plan.Unclaimed() > 0 && c.source.isTooMany(s.conns.count(c.source))
 }
 
-// assign makes claim that of c. After a pause, the open window of the meter means nothing.
+// assign gives claim to c. After a pause, the open window of the meter means nothing.
 func (s *Scheduler) assign(c *Conn, claim *chunk.Claim, now time.Time) {
 	if now.Sub(c.lastActive) > rateWindow {
 		c.meter.restart(now)

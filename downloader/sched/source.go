@@ -32,12 +32,12 @@ type Gate interface {
 
 	FairShare() int             // connections that each download may have beside the others
 	OverShare() bool            // another download has no connection, or another process has too few
-	Wanted(mine int) bool       // another download needs a connection of one that has so many
+	Wanted(mine int) bool       // another download needs a connection of a download that has so many
 	MustRelease(last bool) bool // another process needs one; last: it is the download's only one; true uses up the need
 	Queued() bool               // a new connection waits for a free slot of this machine
 }
 
-// A Source is where connections lead: the requested URL, or a mirror. Its exported fields
+// A Source is a URL to which connections lead: the requested one, or a mirror. Its exported fields
 // must not be changed after it was given to a Scheduler; one Scheduler only can use it.
 type Source struct {
 	Gate Gate

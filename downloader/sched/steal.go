@@ -42,7 +42,7 @@ type victim struct {
 	state     state
 }
 
-// A steal is what a thief takes over.
+// A steal is a part of a claim that a thief takes over.
 type steal struct {
 	victim *Conn // nil for none
 	bytes  int64 // at the end of its claim

@@ -25,8 +25,8 @@ func (t *timeouts) lengthen() { t.response = 2 * t.responseTimeout() }
 
 // expire stops a request that has no response although other connections receive bytes,
 // because some servers refuse a further connection that way; an overdue one if no other
-// connection receives bytes and could take it over, so that it is sent again; and one that
-// has trickled for too long.
+// connection receives bytes and could take it over, so that it is sent again; and a request
+// whose body has trickled for too long.
 func (t *timeouts) expire(s *Scheduler, now time.Time) {
 	lengthen := false
 	for _, c := range s.conns {

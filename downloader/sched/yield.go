@@ -14,7 +14,7 @@ type yielder struct {
 
 // yield stops the request of one connection, if another process needs it or another
 // download has none. A single stream goes on, as it would have to begin again; so does a
-// connection without a response, or one that is stuck, which other rules are for.
+// connection without a response, and a stuck connection, because other rules handle both.
 func (y *yielder) yield(s *Scheduler, now time.Time) {
 	if s.single {
 		return

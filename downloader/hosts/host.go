@@ -1,0 +1,257 @@
+package hosts
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Options describe a host.
+type Options struct {
+	Origin  string  // scheme, host and port, for example "https://example.com"
+	Ceiling int     // most connections
+	Address Address // nil if no other process counts
+	Memory  Memory  // of earlier runs; nil for none
+}
+
+// A Host has the state that all downloads share about one server. Safe for concurrent use.
+type Host struct {
+	Origin  string  // immutable
+	Address Address // immutable
+	Ranges  Ranges
+	pauses
+
+	mu           sync.Mutex // guards all that follows; a method of Address may be called with it held
+	counts       counts
+	limit        limit
+	memory       memory
+	hasResponded bool
+}
+
+// counts are the connections and downloads of a host.
+type counts struct {
+	open      int           // connections in use
+	waiting   int           // downloads that wait for their first connection
+	downloads int           // downloads that may have several connections
+	peak      int           // most connections that TryOpen has led to
+	freed     chan struct{} // closed and replaced when there may be room for a connection
+}
+
+// fairShare returns how many of share connections each download may have.
+func (c *counts) fairShare(share int) int {
+	n := max(1, c.downloads)
+	return (share + n - 1) / n
+}
+
+// New returns a host without connections.
+func New(o Options) *Host {
+	if o.Address == nil {
+		o.Address = unshared{}
+	}
+	return &Host{
+		Origin: o.Origin, Address: o.Address,
+		counts: counts{freed: make(chan struct{})}, limit: newLimit(o.Ceiling), memory: memory{store: o.Memory},
+	}
+}
+
+// Acquire counts the first connection of a download. It waits until there is room for one, or
+// until ctx ends, and then returns the cause of ctx. The caller must call Release once.
+func (h *Host) Acquire(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		stale := h.untilStale()
+		if h.counts.open < h.limit.granted || h.counts.open < h.limit.maxFirst() && stale <= 0 {
+			h.counts.open++
+			h.limit.granted = max(h.limit.granted, h.counts.open)
+			h.mu.Unlock()
+			return nil
+		}
+		freed := h.counts.freed
+		h.counts.waiting++
+		h.mu.Unlock()
+		if stale <= 0 {
+			stale = maxPenalty
+		}
+		err := wait(ctx, freed, stale)
+		h.mu.Lock()
+		h.counts.waiting--
+		h.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns when freed is closed, or after d, or when ctx ends, with its cause.
+func wait(ctx context.Context, freed <-chan struct{}, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-freed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// untilStale returns how long the last refusal, of this run or an earlier one, still counts.
+func (h *Host) untilStale() time.Duration {
+	return max(time.Until(h.openingAt()), time.Until(h.limit.retryAt))
+}
+
+// MaxParallel returns how many downloads of small files are useful at once.
+func (h *Host) MaxParallel() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.limit.maxFirst()
+}
+
+// SpeaksHTTP2 reports that the host has responded over HTTP/2: one connection has room for many
+// small files.
+func (h *Host) SpeaksHTTP2() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.limit.useStreams() {
+		h.wake()
+	}
+}
+
+// Adopt counts the connection of a download that has one already, for example after a redirect
+// to this host. It must not wait: the download holds a connection that it does not read, and
+// the downloads that wait here may need just that one.
+func (h *Host) Adopt() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.counts.open++
+}
+
+// Release ends the use of a connection that Acquire, Adopt or TryOpen has counted.
+func (h *Host) Release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.counts.open--
+	h.wake()
+}
+
+// wake makes the downloads that wait for their first connection look again.
+func (h *Host) wake() {
+	close(h.counts.freed)
+	h.counts.freed = make(chan struct{})
+}
+
+// TryOpen counts a further connection of a download. It returns false if the granted number or
+// the share of this process is reached, a refusal is fresh, the host pauses, or a download has
+// no connection yet.
+func (h *Host) TryOpen(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.counts.waiting > 0 || h.counts.open >= h.share() || !h.isOver(now) {
+		return false
+	}
+	if h.counts.open >= h.limit.granted && now.Before(h.limit.retryAt) {
+		return false
+	}
+	h.counts.open++
+	h.counts.peak = max(h.counts.peak, h.counts.open)
+	h.limit.granted = max(h.limit.granted, h.counts.open) // one more than granted may be tried
+	return true
+}
+
+// share returns how many of the ceiling this process may have, which changes with time.
+func (h *Host) share() int { return min(h.limit.ceiling, h.Address.Share()) }
+
+// OverShare reports whether another download waits for its first connection, or this process has
+// more than its share.
+func (h *Host) OverShare() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.counts.waiting > 0 || h.counts.open > h.share()
+}
+
+// Join counts a download that may have several connections, and returns the number to begin with,
+// 0 if unknown. Leave undoes it.
+func (h *Host) Join() (start int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.counts.downloads++
+	return h.memory.start
+}
+
+// Leave ends the use of several connections by a download.
+func (h *Host) Leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.counts.downloads--
+}
+
+// FairShare returns how many connections a download may have beside the others.
+func (h *Host) FairShare() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.counts.fairShare(h.share())
+}
+
+// Wanted reports whether a download that has so many connections must give one to another
+// download, which has none.
+func (h *Host) Wanted(mine int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.counts.waiting > 0 && mine > 1 && mine >= h.counts.fairShare(h.share())
+}
+
+// MustRelease reports whether a download must give a connection to another process (see Address).
+func (h *Host) MustRelease(last bool) bool { return h.Address.MustRelease(last) }
+
+// Queued reports whether a connection waits because other processes have all of them.
+func (h *Host) Queued() bool { return h.Address.IsQueued() }
+
+// Responded reports that the host has sent any response.
+func (h *Host) Responded() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hasResponded = true
+}
+
+// HasOthers reports whether the host has responded, and more than one connection is in use. Only
+// then can a failure of one of them mean a limit.
+func (h *Host) HasOthers() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.counts.open > 1 && h.hasResponded
+}
+
+// Refused reports that the host has refused a connection while others worked. The connection must
+// have been released before. It returns how many connections the host grants.
+func (h *Host) Refused(now time.Time) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.PauseOpening(h.limit.refuse(h.counts.open, now))
+	return h.limit.granted
+}
+
+// Recovered reports that the host responds again after all connections had failed, so that the
+// refusals in between meant no limit.
+func (h *Host) Recovered() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.limit.reset()
+	h.resumeOpening()
+	h.wake()
+}
+
+// IsLimited reports whether the host is known to refuse connections.
+func (h *Host) IsLimited() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.limit.isRefusing
+}
+
+// IsIdle reports whether nothing is lost if the host is forgotten: nothing is under way, it has
+// not asked for a pause, and it has not refused connections or ranges.
+func (h *Host) IsIdle(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	isBusy := h.counts.open > 0 || h.counts.waiting > 0 || h.counts.downloads > 0
+	return !isBusy && h.isOver(now) && !h.limit.isRefusing && h.Ranges.Use() != RangesRefused
+}

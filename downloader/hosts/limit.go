@@ -1,0 +1,78 @@
+package hosts
+
+import "time"
+
+const (
+	// minPenalty and maxPenalty are the time after a refusal in which no further connection is
+	// opened. It doubles with each refusal. Guesses: at half, a server with a limit refuses
+	// twice as many connections in the first seconds; at double, a server that was overloaded
+	// for a moment stays slow for longer. The maximum is below the time of most large files.
+	minPenalty = 5 * time.Second
+	maxPenalty = 5 * time.Minute
+)
+
+// maxStreams is how many files are requested at once from a host that speaks HTTP/2. Servers
+// allow 100 streams per connection or a few more (RFC 9113 §6.5.2), so this takes two or three
+// connections. At half, distant servers of small files are slower; at double, nothing improves
+// except at servers that allow more streams.
+const maxStreams = 256
+
+// A limit is the number of connections that a server grants, as far as is known.
+type limit struct {
+	ceiling    int // the number that the user allows
+	granted    int // at most the ceiling, or maxStreams
+	isRefusing bool
+	isNew      bool          // a refusal of this run, and not of an earlier one, has shown it
+	isHTTP2    bool          // a connection has room for many small files
+	retryAt    time.Time     // no connection beyond the granted number before, because of an earlier run
+	penalty    time.Duration // after the next refusal
+	penaltyEnd time.Time     // of the last refusal
+}
+
+func newLimit(ceiling int) limit {
+	return limit{ceiling: ceiling, granted: ceiling, penalty: minPenalty}
+}
+
+// refuse notes that the server has refused a connection while open others work. It returns the
+// end of the penalty, or the zero time if the refusal belongs to the last one, because several
+// connections were opened at once.
+func (l *limit) refuse(open int, now time.Time) time.Time {
+	l.granted, l.isRefusing, l.isNew = max(1, min(l.granted, open)), true, true
+	if now.Before(l.penaltyEnd) {
+		return time.Time{}
+	}
+	l.penaltyEnd = now.Add(l.penalty)
+	l.penalty = min(2*l.penalty, maxPenalty)
+	return l.penaltyEnd
+}
+
+// remember begins with a number that the server granted in an earlier run.
+func (l *limit) remember(granted int, now time.Time) {
+	l.granted, l.isRefusing, l.penalty = granted, true, maxPenalty
+	l.retryAt = now.Add(l.penalty)
+}
+
+// reset forgets all refusals.
+func (l *limit) reset() {
+	isHTTP2 := l.isHTTP2
+	*l = newLimit(l.ceiling)
+	l.isHTTP2 = isHTTP2
+}
+
+// useStreams notes that the host speaks HTTP/2, and reports whether that is new.
+func (l *limit) useStreams() bool {
+	if l.isHTTP2 {
+		return false
+	}
+	l.isHTTP2 = true
+	l.granted = max(l.granted, l.maxFirst())
+	return true
+}
+
+// maxFirst returns how many first connections may be in use. Over HTTP/2, these are streams.
+func (l *limit) maxFirst() int {
+	if l.isHTTP2 {
+		return max(l.ceiling, maxStreams)
+	}
+	return l.ceiling
+}

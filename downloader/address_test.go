@@ -50,19 +50,25 @@ type fakeAddress struct {
 
 func (a *fakeAddress) Forget() { a.forgotten = true }
 
+// outcome handles the outcome of an attempt to send a request to addr.
+func outcome(d *Downloader, addr hosts.Address, resp *http.Response, err error) {
+	h := hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr})
+	(&exchange{download: &download{d: d.engine}, to: target{host: h}}).outcome(resp, err)
+}
+
 // TestMachineForgotten: after an error of a machine, its name is looked up again.
 func TestMachineForgotten(t *testing.T) {
 	d := New(nil, Options{})
 	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
 		addr := &fakeAddress{}
 		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
-		(&job{d: d}).outcome(hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr}), resp, nil)
+		outcome(d, addr, resp, nil)
 		if addr.forgotten != want {
 			t.Errorf("after %d: forgotten: got %v, want %v", code, addr.forgotten, want)
 		}
 	}
 	addr := &fakeAddress{}
-	if (&job{d: d}).outcome(hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr}), nil, io.EOF); !addr.forgotten {
+	if outcome(d, addr, nil, io.EOF); !addr.forgotten {
 		t.Error("a broken connection leaves its address")
 	}
 }

@@ -29,7 +29,7 @@ func TestAgainObeys(t *testing.T) {
 
 // TestMirrorHost: a Host field of the user's is for the URL asked, not for mirrors.
 func TestMirrorHost(t *testing.T) {
-	j, err := newJob(New(nil, Options{}), Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}})
+	j, err := newJob(New(nil, Options{}).engine, Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestMirrorHost(t *testing.T) {
 		to   target
 		want string
 	}{{target{url: j.origin.url, asked: j.origin.url}, "name"}, {target{url: u, asked: u}, "m"}} {
-		req, err := j.newRequest(t.Context(), tt.to, chunk.Range{End: 1})
+		req, err := (&exchange{download: j.download, to: tt.to, r: chunk.Range{End: 1}}).newRequest(t.Context())
 		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
 			t.Errorf("%s: got Host %q, token %q, %v, want Host %q and the token", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want)
 		}

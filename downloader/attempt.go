@@ -3,28 +3,19 @@ package downloader
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
-	"time"
 
 	"pawl/chunk"
-	"pawl/downloader/failure"
 	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
 	"pawl/store"
 )
 
-// maxClockSkew is how far the clock of a server may be ahead: a day, because servers that treat
-// their local time as UTC are up to 14 hours off. Half would refuse some of them; double would
-// accept dates that are as wrong.
-const maxClockSkew = 24 * time.Hour
-
 // attempt requests the missing bytes, fetches them, and finishes the file. A restartError asks
 // for another attempt.
 func (j *job) attempt(ctx context.Context) error {
 	if l := j.req.ListEntry; l != nil {
-		if err := j.checkSize(l.Size); err != nil {
+		if err := checkSize(l.Size, j.req.MaxSize); err != nil {
 			return err
 		}
 	}
@@ -36,7 +27,6 @@ func (j *job) attempt(ctx context.Context) error {
 		return err
 	}
 	j.progress.held.Store(held.Len())
-	j.transfer = nil
 	j.progress.countConns(nil)
 	if j.isComplete(held) {
 		if err := j.proveAgain(ctx); err != nil {
@@ -60,9 +50,9 @@ func (j *job) attempt(ctx context.Context) error {
 func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	j.expect(rep)
 	var small *smallFile
-	err := j.checkSize(rep.Version.Size)
+	err := checkSize(rep.Version.Size, j.req.MaxSize)
 	if err == nil {
-		small, err = j.newSmallFile(rep)
+		small, err = newSmallFile(j.download, rep)
 	}
 	if small != nil {
 		return small.fetch(ctx, rep)
@@ -70,12 +60,31 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	if err == nil {
 		err = j.accept(rep, &held)
 	}
-	if err == nil {
-		return j.transferFrom(ctx, rep, held)
+	if err != nil {
+		rep.close()
+		j.first.release()
+		return err
 	}
-	rep.close()
-	j.first.release()
-	return err
+	return j.transfer(ctx, rep, held)
+}
+
+// transfer fetches the bytes that held lacks, beginning with the body of rep, and finishes the
+// file.
+func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
+	size := j.version.Size
+	if size < 0 {
+		size = chunk.Unbounded
+	}
+	t := newTransfer(j.sampler, chunk.NewPlan(size, held), rep.Whole || j.file.stream != nil || j.mustNotMix(held))
+	if err := t.fetch(ctx, rep, held.Len()); err != nil {
+		return err
+	}
+	if j.file.part != nil {
+		if err := j.settleSize(t.sched.Snapshot()); err != nil {
+			return err
+		}
+	}
+	return j.finish(ctx, t.verifier)
 }
 
 // isComplete reports whether held has all bytes of a part file.
@@ -145,11 +154,18 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 
 // expect takes over what rep says about the whole file beside its version, and reports warnings.
 func (j *job) expect(rep *reply) {
-	for _, warning := range j.version.expect(rep, j.goal.sum) {
-		j.emit(Event{Kind: Warning, Err: warning})
+	j.version.gzip, j.version.unframed = rep.Gzip, rep.unframed
+	if j.goal.sum.IsZero() && !rep.Gzip {
+		j.version.digest = response.ReprDigest(rep.Header)
+		if s := j.file.stream; s != nil {
+			s.expect(j.version.digest)
+		}
 	}
-	if s := j.file.stream; s != nil && j.goal.sum.IsZero() && !j.version.gzip {
-		s.expect(j.version.digest)
+	if rep.Note != "" {
+		j.emit(Event{Kind: Warning, Err: errors.New(rep.Note)})
+	}
+	if rep.unframed {
+		j.emit(Event{Kind: Warning, Err: errUnframed})
 	}
 }
 
@@ -168,35 +184,10 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		j.version.Version = j.version.Merge(rep.Version)
 		return j.create(rep)
 	case !rep.Whole || held.Len() == 0:
-		return j.adopt(rep)
+		return j.adopt(rep.Version, rep.Whole)
 	}
 	*held = chunk.NewSet(chunk.Range{End: held.Prefix()}) // a stream brings the bytes beyond it again
 	return nil
-}
-
-// adopt makes the version of rep the version of the download, and records it.
-func (j *job) adopt(rep *reply) error {
-	j.version.Version = j.version.Merge(rep.Version)
-	j.file.moved = false // the new URL has the same file
-	if j.file.stream != nil {
-		j.progress.show(store.Record{Target: "-", Size: j.version.Size})
-		return nil
-	}
-	if rec := j.file.record(); versionOf(rec) == j.version.Version && rec.URL == j.origin.recorded && rec.NoRanges == rep.Whole && rec.Unframed == j.version.unframed {
-		return nil
-	}
-	if err := j.file.part.Update(func(r *store.Record) { j.note(r, rep.Whole) }); err != nil {
-		return err
-	}
-	j.progress.show(j.file.record())
-	return nil
-}
-
-// note writes the version and its URL into a record.
-func (j *job) note(r *store.Record, noRanges bool) {
-	v := &j.version
-	r.URL, r.Public, r.NoRanges = j.origin.recorded, j.origin.start.public, noRanges
-	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
 }
 
 // create creates the part file, with the requested name or the name in the response.
@@ -249,9 +240,6 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if s := j.file.stream; s != nil {
 		return s.verify()
 	}
-	if err := j.settleSize(); err != nil {
-		return err
-	}
 	if err := j.fits(j.version.Version); err != nil {
 		return err
 	}
@@ -261,23 +249,19 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if v != nil {
 		var m *mismatch
 		if err := v.verdict(ctx, j.version.Size); errors.As(err, &m) {
-			return j.mismatched(m.got)
+			return blamer{j.download}.mismatched(m.got)
 		} else if err != nil {
 			return err
 		}
 	}
-	if err := j.blame(); err != nil {
+	if err := (blamer{j.download}).blame(); err != nil {
 		return err
 	}
 	return j.file.part.Finish(j.modTime(j.version.Version))
 }
 
 // settleSize records the size of a file whose size was unknown until its end.
-func (j *job) settleSize() error {
-	if j.transfer == nil { // all bytes were held before
-		return nil
-	}
-	s := j.transfer.sched.Snapshot()
+func (j *job) settleSize(s sched.Snapshot) error {
 	if !s.Done {
 		return errIncomplete
 	}
@@ -290,26 +274,4 @@ func (j *job) settleSize() error {
 	}
 	j.progress.show(j.file.record())
 	return nil
-}
-
-// fits returns an error if a version cannot be the file that the list wants.
-func (j *job) fits(v response.Version) error {
-	if l := j.req.ListEntry; l != nil && l.Size >= 0 && v.Size >= 0 && l.Size != v.Size {
-		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says %d bytes, and the server %d bytes", l.Size, v.Size))
-	}
-	return nil
-}
-
-// modTime returns the modification time for a file of version v, the zero time for now.
-func (j *job) modTime(v response.Version) time.Time {
-	if t, err := http.ParseTime(v.LastModified); err == nil && !j.d.opts.NoRemoteTime && isCredible(t, time.Now()) {
-		return t
-	}
-	return time.Time{}
-}
-
-// isCredible reports whether a file may have been modified at t. Servers without a date send
-// 1601 or 9999, which file systems and the record cannot store.
-func isCredible(t, now time.Time) bool {
-	return t.Unix() >= 0 && t.Before(now.Add(maxClockSkew))
 }

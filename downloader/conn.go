@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,13 @@ type source interface {
 	// ask requests range r of the file for the connection c. Its errors are those of
 	// origin.ask.
 	ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error)
+}
+
+// The originSource asks the origin.
+type originSource struct{}
+
+func (originSource) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
+	return c.t.ask(ctx, c, r)
 }
 
 // schedSource returns host h as a source of a scheduler, which asks src.
@@ -170,7 +178,7 @@ func (c *conn) settle(ctx context.Context, got int64, err error) error {
 // bytes it has read; all of them are written, also if there is an error. The error is io.EOF if
 // the body ends before the claim.
 func (c *conn) copy(ctx context.Context, rep *reply) (got int64, err error) {
-	j := c.t.job
+	j := c.t.download
 	for left := c.Remaining().Len(); left > 0 && err == nil; {
 		var n, kept int
 		most := min(left, bufferSize) // no more, because a stream goes on beyond the claim
@@ -179,8 +187,8 @@ func (c *conn) copy(ctx context.Context, rep *reply) (got int64, err error) {
 		got += int64(kept)
 		j.progress.received.Add(int64(n))
 		j.progress.held.Add(int64(kept))
-		if large := j.checkArrived(); large != nil && (err == nil || err == io.EOF) {
-			err = large
+		if j.version.Size < 0 && (err == nil || err == io.EOF) {
+			err = cmp.Or(checkArrived(j.progress.held.Load(), j.req.MaxSize), err)
 		}
 		if left == 0 && err == nil {
 			left, err = c.extend(rep)
@@ -222,7 +230,7 @@ func (c *conn) closeReply(rep *reply, err error) (reusable bool) {
 	if err != nil {
 		return false
 	}
-	j := c.t.job
+	j := c.t.download
 	left := rep.Range.End - c.Remaining().End
 	if left > j.d.transport.MaxDrain(maxDrain) {
 		n, in := c.InFlight(time.Now())
@@ -240,9 +248,6 @@ func (c *conn) closeReply(rep *reply, err error) (reusable bool) {
 
 // stepDown takes the connection out of the transfer because of err, if others go on.
 func (c *conn) stepDown(err error) bool {
-	if c == nil {
-		return false
-	}
 	left, ok := c.StepDown()
 	if ok {
 		c.host().Refused(time.Now())
@@ -254,10 +259,7 @@ func (c *conn) stepDown(err error) bool {
 // others reports whether the transfer goes on while this connection pauses: over another
 // connection, of the same mirror if it is one of a mirror.
 func (c *conn) others() bool {
-	switch {
-	case c == nil:
-		return false
-	case c.mirror() != nil:
+	if c.mirror() != nil {
 		return c.t.sched.Conns(c.Source()) > 1
 	}
 	return c.t.conns() > 1

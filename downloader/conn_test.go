@@ -21,13 +21,13 @@ var start = time.Unix(1e9, 0)
 // with a response and a claim of 1 MiB at most, and the reasons why they were stopped.
 func transferring(t *testing.T, d *Downloader, size int64, n int, now time.Time) (*job, []*conn, []sched.Reason) {
 	t.Helper()
-	j, err := newJob(d, Request{URL: "http://h/f"})
+	j, err := newJob(d.engine, Request{URL: "http://h/f"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	j.first.host = newHost(16)
 	enterNow(t, j.first.host, n)
-	tr := j.newTransfer(chunk.NewPlan(size, chunk.Set{}), false)
+	tr := newTransfer(j.sampler, chunk.NewPlan(size, chunk.Set{}), false)
 	conns, stops := make([]*conn, n), make([]sched.Reason, n)
 	for i := range conns {
 		r := sched.Response{BodyEnd: size}

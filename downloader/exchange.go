@@ -2,62 +2,335 @@ package downloader
 
 import (
 	"context"
-	"math"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/downloader/hosts"
+	"pawl/downloader/response"
+	"pawl/downloader/sched"
+	"pawl/downloader/transport"
 )
 
-// A verdict says what follows an attempt to send a request.
-type verdict struct {
-	again bool          // send the request again
-	wait  time.Duration // before that
-	limit bool          // the host refused one of several connections, which is no failure of the host
+// A reply is a response whose header has been checked. Its body is open, and close must be
+// called once.
+type reply struct {
+	*http.Response
+	response.Content
+	asked       chunk.Range // empty for the whole file
+	conditional bool        // the request had an If-Range field
+	unframed    bool        // the body ends with the connection, so that a cut looks like the end
+	way         way
+	info        *transport.RequestInfo
+	ctx         context.Context // of the request
+	cancel      context.CancelCauseFunc
 }
 
-// sendUntil sends req until judge is content, and returns the last response, with any status.
-// The caller must close its body, and must resume a body that breaks off: the retries end at
-// the header. Once an attempt had no response, further ones use the client retry.
-//
-// go-retryablehttp is the policy for one exchange. It gets a client of its own for each
-// request, with judge as the whole policy, because its own one ignores the limits of hosts,
-// has no jitter, and waits for as long as a Retry-After says.
-func sendUntil(hc, retry *http.Client, req *http.Request, judge func(*http.Response, error) verdict) (*http.Response, error) {
-	var v verdict
-	var rc retryablehttp.Client
-	rc = retryablehttp.Client{
-		HTTPClient: hc,
-		RetryMax:   math.MaxInt,
-		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
-			if ctx.Err() != nil {
-				return false, context.Cause(ctx)
-			}
-			if err != nil {
-				rc.HTTPClient = retry
-			}
-			v = judge(resp, err)
-			return v.again, nil
-		},
-		Backoff: func(_, _ time.Duration, _ int, _ *http.Response) time.Duration { return v.wait },
-		ErrorHandler: func(resp *http.Response, err error, _ int) (*http.Response, error) {
-			if err != nil && resp != nil { // cancelled after the header
-				resp.Body.Close()
-				resp = nil
-			}
-			return resp, err
-		},
+// leadsTo returns where the request was answered, after redirects.
+func (r *reply) leadsTo() destination {
+	return destination{url: r.Request.URL, strayed: transport.LeftOrigin(r.Request), public: r.info.Restricted()}
+}
+
+// forScheduler returns the properties of the response that the scheduler needs.
+func (r *reply) forScheduler() sched.Response {
+	return sched.Response{BodyEnd: r.wanted().End, Took: r.way.took, NewConn: r.way.new}
+}
+
+// wanted returns the requested bytes of the body.
+func (r *reply) wanted() chunk.Range {
+	if r.Whole {
+		return r.Range
 	}
-	rr, err := retryablehttp.FromRequest(req)
+	return r.Range.Intersect(r.asked)
+}
+
+func (r *reply) close() {
+	r.Body.Close()
+	r.cancel(nil)
+}
+
+// A way is what an exchange shows about the connection to the server.
+type way struct {
+	took time.Duration // from the request to the first byte of the response; 0 if unknown
+	new  bool          // the connection was opened for it
+}
+
+// A wayTrace measures the way of a request. It is written by the goroutines of net/http.
+type wayTrace struct {
+	mu              sync.Mutex
+	sent, responded time.Time // guarded by mu; the response may begin before the whole request is sent
+	reused          bool      // guarded by mu
+}
+
+// trace returns a context for a request, which calls onSent each time that the request is sent:
+// after a redirect or a failure, that is again.
+func (t *wayTrace) trace(ctx context.Context, onSent func()) context.Context {
+	note := func(at *time.Time) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		*at = time.Now()
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.reused = info.Reused
+		},
+		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&t.sent); onSent() },
+		GotFirstResponseByte: func() { note(&t.responded) },
+	})
+}
+
+// way returns the way of the last response.
+func (t *wayTrace) way() way {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sent.IsZero() {
+		return way{new: !t.reused}
+	}
+	return way{max(0, t.responded.Sub(t.sent)), !t.reused}
+}
+
+// A target is where a request goes, and what its failures mean.
+type target struct {
+	url     *url.URL
+	asked   *url.URL // the user's headers may go to its origin; nil for none
+	host    *hosts.Host
+	public  bool                 // a public source named url
+	extra   http.Header          // further fields, which replace those of the user
+	ifRange string               // strong ETag that the file must have; "" for any version
+	timeout func() time.Duration // for a response and for each next byte; nil for Options.StallTimeout
+	judge   func(*http.Response, error) (verdict, error)
+}
+
+// noRetry is the judge of a request that is not repeated.
+func noRetry(*http.Response, error) (verdict, error) { return verdict{}, nil }
+
+// newRequest builds the request.
+func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.to.url.String(), nil)
+	if err != nil {
+		return nil, failure.Wrap(failure.ErrUsage, err)
+	}
+	if x.req.Credentials != nil {
+		maps.Copy(req.Header, x.req.Credentials(transport.Origin(x.to.url)))
+	}
+	if x.origin.basic != "" && transport.SameOrigin(x.to.url, x.origin.url) {
+		req.Header.Set("Authorization", x.origin.basic)
+	}
+	maps.Copy(req.Header, x.req.Header)
+	maps.Copy(req.Header, x.to.extra)
+	if x.to.asked == nil || !transport.SameOrigin(x.to.url, x.to.asked) {
+		transport.DropSecrets(req.Header)
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", x.d.opts.UserAgent)
+	}
+	if host := req.Header.Get("Host"); host != "" && transport.SameOrigin(x.to.url, x.origin.url) { // not for mirrors
+		req.Host = host
+	}
+	for _, ours := range []string{"Range", "If-Range", "If-Match"} { // the user must not choose the bytes
+		req.Header.Del(ours)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if !x.r.Empty() {
+		req.Header.Set("Range", rangeField(x.r))
+		if x.to.ifRange != "" {
+			req.Header.Set("If-Range", x.to.ifRange)
+		}
+	}
+	return req, nil
+}
+
+// rangeField returns the value of a Range field. The range may have no end (RFC 9110 §14.1.2).
+func rangeField(r chunk.Range) string {
+	if r.End == chunk.Unbounded {
+		return fmt.Sprintf("bytes=%d-", r.Off)
+	}
+	return fmt.Sprintf("bytes=%d-%d", r.Off, r.End-1)
+}
+
+// A requester is a connection of a transfer, as its requests see it. *sched.Conn documents the
+// methods that it has.
+type requester interface {
+	Requesting(stop func(sched.Reason), now time.Time)
+	Queued(waits bool, now time.Time)
+	Sent(now time.Time)
+	Retrying()
+	MayRetry() bool
+
+	stepDown(err error) bool // leaves the transfer because of err, if other connections go on
+	others() bool            // reports whether the transfer goes on while the source of the connection pauses
+}
+
+// An exchange is one request with its repetitions, up to a response with a usable body.
+type exchange struct {
+	*download
+	to    target
+	conn  requester   // of the transfer that asks; nil outside of a transfer
+	r     chunk.Range // requested range; empty for the whole file
+	trace wayTrace
+	info  *transport.RequestInfo
+
+	failed   error // of the last attempt; nil if it succeeded
+	failures int   // attempts that failed, without those that only met a limit of connections
+}
+
+// send requests range r, the whole file if r is empty, and repeats the request as to.judge
+// says. It returns a response with a usable body, or an error; errUnsatisfiable comes with a
+// reply whose body is closed.
+func send(ctx context.Context, d *download, to target, c requester, r chunk.Range) (*reply, error) {
+	x := &exchange{download: d, to: to, conn: c, r: r, info: &transport.RequestInfo{Timeout: to.timeout, Public: to.public}}
+	ctx, cancel := context.WithCancelCause(ctx)
+	rep, err := x.run(ctx, cancel)
+	if err != nil {
+		cancel(err)
+	}
+	return rep, err
+}
+
+func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*reply, error) {
+	req, err := x.newRequest(x.context(ctx, cancel))
 	if err != nil {
 		return nil, err
 	}
-	resp, err := rc.Do(rr)
-	if ctx := req.Context(); ctx.Err() != nil {
-		if err == nil {
-			resp.Body.Close()
-		}
+	http1 := x.d.transport.Client(false)
+	client := http1
+	if x.conn == nil && x.req.ListEntry != nil { // perhaps a small file, for which HTTP/2 is better
+		client = x.d.transport.Client(true)
+	}
+	resp, err := sendUntil(client, http1, req, x.judge)
+	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return resp, err
+	if err == nil && x.failed != nil {
+		resp.Body.Close()
+	}
+	switch {
+	case x.failed != nil:
+		return nil, x.failed
+	case err != nil:
+		return nil, failure.Explain(err)
+	}
+	if x.failures > 0 {
+		x.to.host.Recovered()
+	}
+	return x.read(req.Context(), cancel, resp)
+}
+
+// context returns the context of the request, with its properties for the transport.
+func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) context.Context {
+	sent := func() {}
+	if c := x.conn; c != nil {
+		c.Requesting(func(r sched.Reason) { cancel(stopError(r)) }, time.Now())
+		sent = func() { c.Sent(time.Now()) }
+		x.info.OnQueued = func(waits bool) { c.Queued(waits, time.Now()) }
+	}
+	return x.trace.trace(transport.WithRequest(ctx, x.info), sent)
+}
+
+// judge decides what follows an attempt.
+func (x *exchange) judge(resp *http.Response, err error) verdict {
+	if resp != nil && x.info.Private() {
+		x.progress.private.Store(true)
+	} else if resp != nil {
+		x.progress.public.Store(true)
+	}
+	if x.failed = x.outcome(resp, err); x.failed == nil {
+		return verdict{}
+	}
+	if x.conn != nil {
+		x.conn.Retrying()
+	}
+	v, instead := x.to.judge(resp, x.failed)
+	if !v.limit {
+		x.failures++
+	}
+	if instead != nil {
+		x.failed = instead
+	}
+	return v
+}
+
+// read checks the header of resp, the last response.
+func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) (*reply, error) {
+	content := response.Read(resp, x.r, x.known())
+	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, ctx: ctx, cancel: cancel}
+	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
+	rep.unframed = !content.Gzip && resp.TLS == nil && !transport.IsFramed(resp) // gzip and TLS mark the end themselves
+	if content.Gzip {
+		resp.Body = &decoded{ReadCloser: resp.Body, free: x.req.MaxSize > 0}
+	}
+	err := meaningError(resp, content)
+	if err != nil {
+		resp.Body.Close()
+		if !errors.Is(err, errUnsatisfiable) {
+			return nil, err
+		}
+	}
+	return rep, err
+}
+
+// outcome returns the error of an attempt, nil if there is a response to read. It notes what
+// the attempt shows about the host and the network.
+func (x *exchange) outcome(resp *http.Response, err error) error {
+	if err != nil || resp.StatusCode >= 500 {
+		x.to.host.Address.Forget() // another machine behind this name may do better
+	}
+	if err != nil {
+		return failure.Explain(err)
+	}
+	x.d.network.Responded()
+	x.to.host.Responded()
+	if resp.StatusCode == http.StatusPartialContent {
+		x.to.host.Ranges.Served()
+	}
+	if response.Complete(resp) {
+		return nil
+	}
+	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+}
+
+// known returns the facts about the file that are known before any response.
+func (x *exchange) known() response.Known {
+	k := response.Known{Size: -1, Digest: !x.goal.sum.IsZero(), WrongCoded: x.wrong.decode()}
+	if x.goal.named {
+		k.Name = path.Base(strings.ReplaceAll(x.goal.output, `\`, "/"))
+	}
+	if x.req.ListEntry != nil {
+		k.Size = x.req.ListEntry.Size
+	}
+	return k
+}
+
+// A pacedReader reads a body whose bytes are not written to the file. It counts them, and
+// keeps to the rate limit.
+type pacedReader struct {
+	ctx  context.Context
+	j    *download
+	body io.Reader
+}
+
+func (r pacedReader) Read(p []byte) (int, error) {
+	n, err := r.j.d.transport.Read(r.ctx, r.body, p)
+	r.j.progress.received.Add(int64(n))
+	return n, err
+}
+
+// noEOF turns an end that comes too early into io.ErrUnexpectedEOF.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

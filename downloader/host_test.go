@@ -47,7 +47,7 @@ func TestRedirectSecrets(t *testing.T) {
 			if base == home.URL {
 				header.Set("Authorization", authorization)
 			}
-			j, err := newJob(d, Request{URL: base + "/start?to=" + url.QueryEscape(to), Header: header})
+			j, err := newJob(d.engine, Request{URL: base + "/start?to=" + url.QueryEscape(to), Header: header})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestRedirectSecrets(t *testing.T) {
 			clear(seen)
 			u := j.origin.url
 			for range 2 {
-				req, err := j.newRequest(t.Context(), j.originTarget(destination{url: u}), chunk.Range{End: 5})
+				req, err := (&exchange{download: j.download, to: j.target(destination{url: u}), r: chunk.Range{End: 5}}).newRequest(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}

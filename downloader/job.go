@@ -2,17 +2,13 @@ package downloader
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
-	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
-	"pawl/downloader/transport"
 	"pawl/store"
 )
 
@@ -28,87 +24,16 @@ const (
 	maxReason = 1 << 10
 )
 
-// A job is one download, from the lookup of its record to its end. One goroutine runs it.
-// The connections of a transfer use it at the same time, but only its parts that are safe for
-// concurrent use, and those that do not change while a transfer runs.
-type job struct {
-	d        *Downloader
-	req      Request // immutable
-	goal     goal
-	origin   origin
-	first    firstConn
-	budget   *retryBudget
-	progress *progress
-	version  version
-	file     file
-	mirrors  []*mirror
-	wrong    mismatches // earlier downloads of this request with a wrong digest
-	transfer *transfer  // under way, or the last one of the attempt; nil before
-}
+// A job runs one download, from the lookup of its record to its end.
+type job struct{ sampler }
 
-// A goal is the file that a download must produce: its request, completed by its record.
-type goal struct {
-	output  string    // path, or name in Request.Dir; "" if the server or the URL names the file
-	named   bool      // the user or a list chose output
-	replace bool      // a file at the target may be replaced
-	sum     chunk.Sum // digest that the file must have; zero for none
-}
-
-// The origin is the URL of a request, as the first source of its file.
-type origin struct {
-	*resolver
-	url        *url.URL // without user and password; immutable
-	recorded   string   // url as records have it; immutable
-	basic      string   // Authorization field from user and password, for the origin of url alone; immutable
-	oneStream  bool     // no more ranges are requested
-	plainTried bool     // a request without Range was tried because one with Range failed
-}
-
-func newJob(d *Downloader, req Request) (*job, error) {
-	if req.ID != "" && req.URL == "" {
-		rec, err := d.store.Get(req.ID)
-		if err != nil {
-			return nil, err
-		}
-		req.URL = rec.URL
-	}
-	u, err := parseURL(req.URL)
+func newJob(e *engine, req Request) (*job, error) {
+	d, err := newDownload(e, req)
 	if err != nil {
 		return nil, err
 	}
-	if req.ListEntry != nil {
-		if err := d.opts.Follow.CheckScheme(u.Scheme); err != nil {
-			return nil, err
-		}
-	}
-	j := &job{
-		d:        d,
-		req:      req,
-		goal:     goal{output: req.Output, named: req.Output != "", replace: req.Overwrite, sum: req.Sum},
-		budget:   newRetryBudget(d.opts),
-		progress: &progress{},
-		version:  version{Version: response.Version{Size: -1}, digest: req.Sum},
-	}
-	j.origin = origin{url: u, basic: basicAuth(u.User)}
-	u.User = nil
-	j.origin.recorded = u.String()
-	j.origin.resolver = newResolver(destination{url: u, public: req.isPublic(u)})
-	j.progress.show(store.Record{Target: j.origin.recorded, Size: -1})
-	j.addMirrors(namer{given: true}, req.Mirrors...)
-	return j, nil
+	return &job{sampler{asker{d}}}, nil
 }
-
-// basicAuth returns the Authorization field for user and password of a URL, "" for none.
-func basicAuth(user *url.Userinfo) string {
-	if user == nil {
-		return ""
-	}
-	password, _ := user.Password()
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
-}
-
-// isPublic reports whether a public list has named u.
-func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(transport.Origin(u)) }
 
 // run downloads the file and reports how that ended.
 func (j *job) run(ctx context.Context) (Result, error) {
@@ -162,14 +87,14 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 	if j.req.Stream != nil {
 		j.file.setStream(newStreamSink(j.req.Stream, j.req.Sum))
 		j.progress.show(store.Record{Target: "-", Size: -1})
-	} else if current, err := (lookup{j}).continueRecord(ctx); current || err != nil {
+	} else if current, err := (lookup{j.asker}).continueRecord(ctx); current || err != nil {
 		return current, err
 	}
 	for changes := 0; ; {
 		err := j.attempt(ctx)
 		var begun begunError
 		if errors.As(err, &begun) {
-			if current, err := (lookup{j}).open(ctx, begun.rec); current || err != nil {
+			if current, err := (lookup{j.asker}).open(ctx, begun.rec); current || err != nil {
 				return current, err
 			}
 			continue
@@ -244,17 +169,6 @@ func (j *job) rewind(why restartError) error {
 	return j.forget(-1)
 }
 
-// forget empties the part file, and deletes from its record all that the server said. The
-// record gets this size.
-func (j *job) forget(size int64) error {
-	j.file.setEarlierRun(contribution{})
-	return j.file.part.Restart(func(r *store.Record) {
-		r.URL, r.Public = j.origin.recorded, j.origin.start.public
-		r.Sum, r.Replace = j.goal.sum, r.Replace || j.goal.replace
-		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
-	})
-}
-
 // end records how the download ended, and closes the part file.
 func (j *job) end(ctx context.Context, err error) error {
 	if err != nil {
@@ -283,16 +197,13 @@ func limitedReason(err error) string {
 	return text
 }
 
-// written notes that n bytes of the file are written. New ones refill the retry budget.
-func (j *job) written(n int64) {
-	if gained := j.progress.written(n); gained > 0 {
-		j.budget.received(gained)
+// dropTooLarge forgets the download of rec, and removes its part file, if err says that the file
+// has more bytes than are allowed. The part file must be closed.
+func (j *job) dropTooLarge(rec store.Record, err error) error {
+	var large tooLargeError
+	if !errors.As(err, &large) || !large.arrived || rec.ID == "" {
+		return err
 	}
-}
-
-// emit reports a transition of this download.
-func (j *job) emit(e Event) {
-	p := j.progress.snapshot()
-	e.ID, e.URL, e.Target = p.ID, j.origin.recorded, p.Target
-	j.d.emit(e)
+	j.progress.held.Store(0)
+	return errors.Join(err, j.d.store.Remove(rec.ID, true))
 }

@@ -11,21 +11,8 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
-	"pawl/downloader/response"
 	"pawl/store"
 )
-
-// A ListEntry says what a list and the state file know about a file, so that the download
-// need not look it up.
-type ListEntry struct {
-	Record store.Record // the record of the target; the zero Record for none
-	Lists  store.Lists  // the lists that claim the file once it is fetched
-	Size   int64        // bytes that the file must have; -1 if unknown
-	Update bool         // ask the server whether a finished file has changed
-	// Released is called when the file needs no connection any more, and waits until it is made
-	// durable together with others. May be nil.
-	Released func()
-}
 
 // A ClaimedError means that the target belongs to a download of another URL. It is a
 // failure.ErrClaimed.
@@ -57,14 +44,9 @@ func claimed(rec store.Record) error {
 	return &ClaimedError{rec}
 }
 
-// versionOf returns the version whose bytes rec holds.
-func versionOf(rec store.Record) response.Version {
-	return response.Version{Size: rec.Size, ETag: rec.ETag, LastModified: rec.LastModified, MediaType: rec.Type, Coding: rec.Coding}
-}
-
 // A lookup finds the record of a job's file, unfinished or finished, and decides whether the
 // download resumes it, replaces it, or has nothing to do.
-type lookup struct{ *job }
+type lookup struct{ asker }
 
 // continueRecord resumes the download on record, if there is one. It reports whether the file
 // is finished and current.
@@ -342,7 +324,7 @@ func (l lookup) sameBytes(ctx context.Context, rec store.Record, condition http.
 		if err != nil {
 			return false, err
 		}
-		same, err := equalBytes(pacedReader{ctx, l.job, rep.Body}, io.NewSectionReader(f, 0, rec.Size))
+		same, err := equalBytes(pacedReader{ctx, l.download, rep.Body}, io.NewSectionReader(f, 0, rec.Size))
 		rep.close()
 		if err == nil {
 			return same, nil

@@ -8,17 +8,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
-	"pawl/downloader/hosts"
 	"pawl/downloader/response"
-	"pawl/downloader/sched"
 	"pawl/store"
 )
 
@@ -26,9 +22,6 @@ const (
 	// maxActiveMirrors limits the mirrors that a download uses or proves at the same time. A
 	// guess; each costs a few connections.
 	maxActiveMirrors = 8
-	// maxServerMirrors limits the mirrors of a download if a server names them. A guess; the
-	// largest known networks of mirrors name about 40.
-	maxServerMirrors = 64
 	// maxMirrorFailures is how many consecutive failures end the use of a mirror. A guess; one
 	// would give up a mirror after a single lost connection.
 	maxMirrorFailures = 3
@@ -40,74 +33,19 @@ const (
 // errUntrusted means that the bytes of a mirror must not be mixed with those of the origin.
 var errUntrusted = errors.New("it is http and the file is https, and no digest is known that would prove its bytes")
 
-// A namer says who has named a URL.
-type namer struct {
-	given  bool // the user or a list, so that it gets the headers of the request; otherwise a server
-	public bool // a public source, so that the URL must not lead to a private address
-}
+// mirroring is the use of mirrors by a transfer.
+type mirroring struct{ *transfer }
 
-// A mirror is another URL of the file of a download, used beside the origin once samples have
-// shown that it has the same bytes. It lives as long as the download.
-type mirror struct {
-	url *url.URL // immutable
-	namer
-	ended chan struct{} // closed when the mirror is disabled
-
-	mu       sync.Mutex
-	host     *hosts.Host      // guarded by mu, as the fields below are
-	source   *sched.Source    // in the transfer; nil before the mirror is admitted
-	version  response.Version // as the mirror names it
-	written  chunk.Set        // its bytes in the file
-	sums     *chunk.Pieces    // of these bytes; nil before the mirror is admitted
-	failures int              // consecutive ones
-	disabled error            // why it is no longer used; nil if it is used
-}
-
-// addMirrors makes URLs that by has named mirrors of the download. It skips those that are
-// known, that are no URLs, and that by must not name.
-func (j *job) addMirrors(by namer, texts ...string) {
-	for _, text := range texts {
-		if !by.given && len(j.mirrors) >= maxServerMirrors {
-			return
-		}
-		u, err := parseURL(text)
-		if err != nil || !by.given && j.origin.url.Scheme == "https" && u.Scheme != "https" {
-			continue
-		}
-		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.CheckScheme(u.Scheme) != nil {
-			continue
-		}
-		u.User = nil
-		known := u.String() == j.origin.url.String()
-		for _, m := range j.mirrors {
-			known = known || u.String() == m.url.String()
-		}
-		if !known {
-			j.mirrors = append(j.mirrors, &mirror{url: u, namer: namer{by.given, by.public || j.req.isPublic(u)}, ended: make(chan struct{})})
-		}
-	}
-}
-
-// givenMirrors returns the URLs of the mirrors that the user or a list gave.
-func (j *job) givenMirrors() (urls []string) {
-	for _, m := range j.mirrors {
-		if m.given {
-			urls = append(urls, m.url.String())
-		}
-	}
-	return urls
-}
-
-// useMirrors proves the mirrors, and admits those that have the file to the transfer.
-func (t *transfer) useMirrors(ctx context.Context) error {
+// use proves the mirrors, and admits those that have the file to the transfer.
+func (t mirroring) use(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(maxActiveMirrors)
 	for _, m := range t.mirrors {
 		if !t.version.isProvenByDigest() && t.origin.url.Scheme == "https" && m.url.Scheme != "https" {
-			m.disable(t, errUntrusted)
+			m.disable(t.transfer, errUntrusted)
 			continue
 		}
-		group.Go(func() error { return m.use(ctx, t) })
+		group.Go(func() error { return m.use(ctx, t.transfer) })
 	}
 	return group.Wait()
 }
@@ -177,7 +115,7 @@ func (m *mirror) prove(ctx context.Context, t *transfer) error {
 		if err != nil {
 			return err
 		}
-		want, err := t.ownBytes(ctx, r)
+		want, err := (mirroring{t}).ownBytes(ctx, r)
 		if err != nil {
 			if i == len(all)-1 { // the end of the file, which is not held yet, and which the origin did not send
 				continue
@@ -199,20 +137,20 @@ func (m *mirror) sample(ctx context.Context, t *transfer, r chunk.Range) ([]byte
 	if err := sleep(ctx, m.host.PausedFor(time.Now())); err != nil {
 		return nil, err
 	}
-	rep, err := m.askOnce(ctx, t.job, nil, r)
+	rep, err := m.askOnce(ctx, t.download, nil, r)
 	if err != nil {
 		return nil, err
 	}
 	defer rep.close()
 	got := make([]byte, r.Len())
-	if _, err := io.ReadFull(pacedReader{ctx, t.job, rep.Body}, got); err != nil {
+	if _, err := io.ReadFull(pacedReader{ctx, t.download, rep.Body}, got); err != nil {
 		return nil, failure.ExplainBody(noEOF(err))
 	}
 	return got, nil
 }
 
 // ownBytes returns range r of the file, from the held bytes or else from the origin.
-func (t *transfer) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
+func (t mirroring) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 	want := make([]byte, r.Len())
 	if held := t.sched.Held(); held.Contains(r) {
 		_, err := t.file.part.ReadAt(want, r.Off)
@@ -223,9 +161,9 @@ func (t *transfer) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) 
 	}
 	defer t.first.host.Release()
 	dest, _ := t.origin.current()
-	to := t.originTarget(dest)
+	to := t.target(dest)
 	to.judge = noRetry
-	rep, err := t.exchange(ctx, to, nil, r)
+	rep, err := send(ctx, t.download, to, nil, r)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +171,7 @@ func (t *transfer) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) 
 	if rep.Whole || t.version.Differs(rep.Version) != "" {
 		return nil, errConflict
 	}
-	_, err = io.ReadFull(pacedReader{ctx, t.job, rep.Body}, want)
+	_, err = io.ReadFull(pacedReader{ctx, t.download, rep.Body}, want)
 	return want, err
 }
 
@@ -246,7 +184,7 @@ func (m *mirror) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error
 	paused := m.host.PausedFor(time.Now()) > 0
 	if m.reason() == nil && !paused {
 		var rep *reply
-		if rep, err = m.askOnce(ctx, t.job, c, r); err == nil {
+		if rep, err = m.askOnce(ctx, t.download, c, r); err == nil {
 			return rep, nil
 		}
 	}
@@ -273,7 +211,7 @@ func (m *mirror) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error
 
 // askOnce requests range r of the file, and checks that the response is of the version of the
 // mirror.
-func (m *mirror) askOnce(ctx context.Context, j *job, c *conn, r chunk.Range) (*reply, error) {
+func (m *mirror) askOnce(ctx context.Context, j *download, c requester, r chunk.Range) (*reply, error) {
 	to := target{url: m.url, asked: m.url, host: m.host, public: m.public, judge: func(resp *http.Response, _ error) (verdict, error) {
 		if resp != nil {
 			j.obey(m.host, c, resp)
@@ -283,38 +221,15 @@ func (m *mirror) askOnce(ctx context.Context, j *job, c *conn, r chunk.Range) (*
 	if !m.given {
 		to.asked = nil
 	}
-	rep, err := j.exchange(ctx, to, c, r)
+	rep, err := send(ctx, j, to, c, r)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.check(j.version.Version, rep); err != nil {
+	if err := m.check(j.version.Version, rep.Content); err != nil {
 		rep.close()
 		return nil, err
 	}
 	return rep, nil
-}
-
-// check returns an error if rep is not a part of the version that the mirror had before, with
-// the size and the media type of the wanted version.
-func (m *mirror) check(want response.Version, rep *reply) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	own := response.Version{Size: want.Size, ETag: m.version.ETag, LastModified: m.version.LastModified, MediaType: want.MediaType}
-	switch why := own.Differs(rep.Version); {
-	case want.IsPage(rep.Version):
-		return errPage
-	case why != "":
-		return failure.New(failure.ErrChanged, why)
-	case rep.Whole:
-		return fmt.Errorf("%w: the server sends whole files", errLie)
-	case want.OtherCoding(rep.Content):
-		return fmt.Errorf("%w: the server sent a body in another content coding", errLie)
-	}
-	if m.version.Size < 0 {
-		m.version = rep.Version
-	}
-	m.failures = 0
-	return nil
 }
 
 // failed notes a failure. With others, it was one of several connections, and may only show a
@@ -342,13 +257,6 @@ func (m *mirror) failed(t *transfer, others bool, err error) error {
 	return nil
 }
 
-// reason returns why the mirror is disabled, nil if it is not.
-func (m *mirror) reason() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.disabled
-}
-
 // disable ends the use of the mirror for the rest of the download, and reports why. Another
 // version is the gravest reason, and replaces any other.
 func (m *mirror) disable(t *transfer, why error) {
@@ -368,26 +276,9 @@ func (m *mirror) disable(t *transfer, why error) {
 	}
 }
 
-// wrote notes that the bytes b of the mirror were written at off.
-func (m *mirror) wrote(off int64, b []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.written.Add(chunk.Range{Off: off, End: off + int64(len(b))})
-	m.sums.Add(off, b)
-}
-
-// forget forgets the bytes of the mirror, because they are no longer in the file. The caller
-// must hold mu.
-func (m *mirror) forget() {
-	m.written = chunk.Set{}
-	if m.sums != nil {
-		m.sums = chunk.NewPieces(m.sums.Length())
-	}
-}
-
 // discardUnproven discards the bytes of mirrors that have shown another version. It reports
 // whether there were any. No connection may be left in the transfer.
-func (t *transfer) discardUnproven() (bool, error) {
+func (t mirroring) discardUnproven() (bool, error) {
 	var lost chunk.Set
 	for _, m := range t.mirrors {
 		m.mu.Lock()
@@ -411,10 +302,10 @@ func (t *transfer) discardUnproven() (bool, error) {
 	return true, nil
 }
 
-// checkMirrorSamples compares samples of the bytes of each mirror with the origin, unless a
+// checkSamples compares samples of the bytes of each mirror with the origin, unless a
 // digest proves all bytes. A mirror that has sent other bytes is disabled. If the origin cannot
 // be asked any more, that proves nothing, and is no error.
-func (t *transfer) checkMirrorSamples(ctx context.Context) error {
+func (t mirroring) checkSamples(ctx context.Context) error {
 	if t.version.isProvenByDigest() {
 		return nil
 	}
@@ -439,7 +330,7 @@ func (t *transfer) checkMirrorSamples(ctx context.Context) error {
 		for range randomSamples {
 			r := rangeAfter(set, rand.Int64N(max(1, set.Len()-sampleSize)), sampleSize)
 			if err := t.proveSample(asking, r); errors.Is(err, errOtherBytes) {
-				m.disable(t, fmt.Errorf("%w: it sent other bytes", failure.ErrChanged))
+				m.disable(t.transfer, fmt.Errorf("%w: it sent other bytes", failure.ErrChanged))
 			} else if err != nil {
 				return context.Cause(ctx)
 			}

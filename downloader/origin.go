@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -30,8 +29,6 @@ const (
 )
 
 var (
-	// errSteppedDown means that the connection left the transfer, and that others go on.
-	errSteppedDown = errors.New("the connection left the transfer")
 	// errCrowded means that the host refused the first connection of a download, while other
 	// downloads have connections to it.
 	errCrowded = errors.New("the host has no connection left")
@@ -39,45 +36,16 @@ var (
 	errAskAgain = errors.New("ask again")
 )
 
-// A restartError says why the held bytes cannot be used together with those of the server, or
-// why the transfer must begin again. The job starts another attempt.
-type restartError struct {
-	why    string
-	single bool  // use one stream from now on
-	keep   bool  // the held bytes are right
-	cause  error // the failure behind it, or nil
-}
-
-func (e restartError) Error() string {
-	if e.cause != nil {
-		return fmt.Sprintf("%s (%v)", e.why, e.cause)
-	}
-	return e.why
-}
-
-// final returns the error of the download if there is no other attempt: of the kind of its
-// cause, or else of this kind.
-func (e restartError) final(kind error) error {
-	if e.cause != nil {
-		return failure.Wrap(e.cause, errors.New(e.why))
-	}
-	if kind == failure.ErrChanged {
-		return failure.Wrap(kind, fmt.Errorf("%w: %s", kind, e.why))
-	}
-	return failure.New(kind, e.why)
-}
-
-// ask makes the origin a source of a transfer.
-func (o *origin) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
-	return c.t.ask(ctx, c, r)
-}
-
 // A rangeError is the failure of a request that the Range field may have caused.
 type rangeError struct{ error }
 
-// originTarget returns the target of a request to dest, to which the URL of the request leads.
-func (j *job) originTarget(dest destination) target {
-	to := target{url: dest.url, asked: j.origin.url, host: j.first.host, public: dest.public, timeout: j.originTimeout}
+// An asker requests the file from its origin. c is the connection of a transfer that asks, nil
+// outside of a transfer.
+type asker struct{ *download }
+
+// target returns the target of a request to dest, to which the URL of the request leads.
+func (j asker) target(dest destination) target {
+	to := target{url: dest.url, asked: j.origin.url, host: j.first.host, public: dest.public, timeout: j.timeout}
 	if dest.strayed {
 		to.asked = nil
 	}
@@ -87,17 +55,17 @@ func (j *job) originTarget(dest destination) target {
 	return to
 }
 
-// originTimeout returns the timeout of a request to the origin. The only connection of a
+// timeout returns the timeout of a request to the origin. The only connection of a
 // download may be silent for longer, because no other connection could replace it.
-func (j *job) originTimeout() time.Duration {
-	if j.transfer != nil && j.transfer.conns() > 1 {
+func (j asker) timeout() time.Duration {
+	if j.progress.connections() > 1 {
 		return j.d.opts.StallTimeout
 	}
 	return j.budget.silenceTimeout()
 }
 
 // ask is askWith without further header fields.
-func (j *job) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
+func (j asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, error) {
 	return j.askWith(ctx, nil, c, r)
 }
 
@@ -109,7 +77,7 @@ func (j *job) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
 //
 // Besides permanent failures, the errors are a restartError; errSteppedDown; and
 // errUnsatisfiable with a reply whose body is closed.
-func (j *job) askWith(ctx context.Context, extra http.Header, c *conn, r chunk.Range) (*reply, error) {
+func (j asker) askWith(ctx context.Context, extra http.Header, c requester, r chunk.Range) (*reply, error) {
 	for lies, useful := 0, j.progress.useful.Load(); ; {
 		if err := sleep(ctx, j.first.host.PausedFor(time.Now())); err != nil {
 			return nil, err
@@ -125,7 +93,7 @@ func (j *job) askWith(ctx context.Context, extra http.Header, c *conn, r chunk.R
 			}
 		case failure.MayBeExpired(err) && dest.url != j.origin.url: // signed URLs expire
 			j.origin.expired(dest.url)
-		case failure.MayBeExpired(err) && c.stepDown(err):
+		case failure.MayBeExpired(err) && j.stepDown(c, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errLie):
 			if lies++; lies > maxLies || lies > 1 && j.progress.useful.Load() == useful {
@@ -140,7 +108,7 @@ func (j *job) askWith(ctx context.Context, extra http.Header, c *conn, r chunk.R
 			if rep, err := j.askPlain(ctx, extra, dest, refused.error); err == nil || !errors.Is(err, errAskAgain) {
 				return rep, err
 			}
-		case errors.Is(err, errOverdue) && c.stepDown(err):
+		case errors.Is(err, errOverdue) && j.stepDown(c, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errOverdue):
 		case errors.Is(err, failure.ErrPage):
@@ -155,12 +123,12 @@ func (j *job) askWith(ctx context.Context, extra http.Header, c *conn, r chunk.R
 
 // askResolved sends the request to the final URL, as far as it is known, and compares the
 // response with the held bytes. It returns the URL that it asked.
-func (j *job) askResolved(ctx context.Context, extra http.Header, c *conn, r chunk.Range) (dest destination, rep *reply, err error) {
+func (j asker) askResolved(ctx context.Context, extra http.Header, c requester, r chunk.Range) (dest destination, rep *reply, err error) {
 	dest, release, err := j.origin.resolve(ctx)
 	if err != nil {
 		return dest, nil, err
 	}
-	to, failures := j.originTarget(dest), 0
+	to, failures := j.target(dest), 0
 	to.extra = extra
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
 		if failures++; c == nil && j.mayRefuseRange(r, failures, err) {
@@ -168,7 +136,7 @@ func (j *job) askResolved(ctx context.Context, extra http.Header, c *conn, r chu
 		}
 		return j.judge(c, resp, err)
 	}
-	rep, err = j.exchange(ctx, to, c, r)
+	rep, err = send(ctx, j.download, to, c, r)
 	if err == nil {
 		j.origin.resolved(dest, rep.leadsTo())
 		if rep.ProtoMajor == 2 {
@@ -197,7 +165,7 @@ func (j *job) askResolved(ctx context.Context, extra http.Header, c *conn, r chu
 // failures counts those of the request. The question arises once, at the first byte, and only
 // while no range has worked on the host, so that a missing file of a list does not cost two
 // requests. A download that began without ranges may ask at any byte.
-func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
+func (j asker) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 	middle := r.Off > 0 && (j.file.part == nil || !j.file.record().NoRanges)
 	if r.Empty() || middle || j.origin.plainTried || j.first.host.Ranges.Use() > hosts.RangesDoubted {
 		return false
@@ -208,15 +176,15 @@ func (j *job) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 // askPlain sends one request without a Range field to dest, because a request with the field
 // failed. If that works, the host is asked for no more ranges. If both failures may pass, they
 // cost two tries, and the error is errAskAgain while there are tries left.
-func (j *job) askPlain(ctx context.Context, extra http.Header, dest destination, failed error) (*reply, error) {
+func (j asker) askPlain(ctx context.Context, extra http.Header, dest destination, failed error) (*reply, error) {
 	j.origin.plainTried = true
 	again, err := j.tryAgain(ctx, failed)
 	if err != nil {
 		return nil, err
 	}
-	to := j.originTarget(dest)
+	to := j.target(dest)
 	to.extra, to.judge = extra, noRetry
-	rep, err := j.exchange(ctx, to, nil, chunk.Range{})
+	rep, err := send(ctx, j.download, to, nil, chunk.Range{})
 	if err == nil {
 		if err = j.compare(rep, chunk.Range{}); err != nil {
 			rep.close()
@@ -238,4 +206,48 @@ func (j *job) askPlain(ctx context.Context, extra http.Header, dest destination,
 		return nil, cmp.Or(sleepErr, err)
 	}
 	return nil, errAskAgain
+}
+
+// compare returns an error if rep cannot be used for range r together with the held bytes.
+func (j asker) compare(rep *reply, r chunk.Range) error {
+	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.progress.isTransferring()}))
+}
+
+// judge decides what follows a failed attempt, and notes what it shows about the host. instead
+// is errSteppedDown if the connection c has left the transfer because of it, and errCrowded if
+// other downloads have the connections.
+func (j asker) judge(c requester, resp *http.Response, failed error) (v verdict, instead error) {
+	if errors.Is(failed, failure.ErrTLS) && j.stepDown(c, failed) { // another machine has a certificate that works
+		return verdict{}, errSteppedDown
+	}
+	if failure.IsPermanent(failed) {
+		return verdict{}, nil
+	}
+	if resp != nil {
+		if until := j.obey(j.first.host, c, resp); until > 0 && c != nil && j.progress.connections() > 1 { // otherwise the event of the retry has it
+			j.emit(Event{Kind: Waiting, Err: failed, Wait: until})
+		}
+	}
+	if c != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && c.MayRetry() {
+		return verdict{again: true, wait: max(refusedDelay, j.first.host.PausedFor(time.Now())), limit: true}, nil
+	}
+	if j.stepDown(c, failed) {
+		return verdict{}, errSteppedDown
+	}
+	if c == nil && j.first.yields < maxYields && failure.MayBeLimit(failed) && j.first.host.HasOthers() {
+		return verdict{}, errCrowded
+	}
+	wait, again := j.setback(failed)
+	return verdict{again: again, wait: wait}, nil
+}
+
+// yieldFirst hands the first connection of the download back to the host, and waits for another
+// one.
+func (j asker) yieldFirst(ctx context.Context) error {
+	h := j.first.host
+	j.first.yields++
+	j.first.release()
+	h.Refused(time.Now())
+	j.emit(Event{Kind: Limited, Err: errCrowded})
+	return j.first.acquire(ctx, h)
 }

@@ -53,6 +53,24 @@ func (p *progress) countConns(conns func() int) {
 	p.conns = conns
 }
 
+// connections returns how many connections the transfer has, 0 if there is none.
+func (p *progress) connections() int {
+	p.mu.Lock()
+	conns := p.conns
+	p.mu.Unlock()
+	if conns == nil {
+		return 0
+	}
+	return conns()
+}
+
+// isTransferring reports whether the attempt has a transfer, which may have ended.
+func (p *progress) isTransferring() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conns != nil
+}
+
 // start reports whether the transfer starts for the first time.
 func (p *progress) start() bool {
 	p.mu.Lock()
@@ -65,11 +83,8 @@ func (p *progress) start() bool {
 // snapshot returns what a front end shows.
 func (p *progress) snapshot() Progress {
 	p.mu.Lock()
-	conns, s := p.conns, p.shown
+	s := p.shown
 	p.mu.Unlock()
-	s.Have = p.held.Load()
-	if conns != nil {
-		s.Conns = conns()
-	}
+	s.Have, s.Conns = p.held.Load(), p.connections()
 	return s
 }

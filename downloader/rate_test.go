@@ -22,10 +22,10 @@ import (
 func TestSetLimitRateDrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := New(nil, Options{LimitRate: 100})
-		j, ws, stops := transferring(t, d, mB, 1, time.Now())
+		_, ws, stops := transferring(t, d, mB, 1, time.Now())
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
-		all.Go(func() { j.transfer.tick(ctx, func(*sched.Conn) {}) })
+		all.Go(func() { ws[0].t.tick(ctx, func(*sched.Conn) {}) })
 		trickle := func(d time.Duration) {
 			for range d / time.Second {
 				time.Sleep(time.Second)
@@ -113,8 +113,8 @@ func TestCopyPaced(t *testing.T) {
 		return 10, nil
 	})
 	got, err := w.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
-	if got == 0 || got != int64(read) || err == nil || j.transfer.sched.Snapshot().Held != got {
-		t.Errorf("got %d of %d bytes, %d written, error %v, want all written, and an error", got, read, j.transfer.sched.Snapshot().Held, err)
+	if got == 0 || got != int64(read) || err == nil || ws[0].t.sched.Snapshot().Held != got {
+		t.Errorf("got %d of %d bytes, %d written, error %v, want all written, and an error", got, read, ws[0].t.sched.Snapshot().Held, err)
 	}
 	w.buf.flush() // free wants it so
 }

@@ -5,10 +5,8 @@ package downloader
 import (
 	"errors"
 	"fmt"
-	"path"
-	"strings"
+	"net/http"
 
-	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
 )
@@ -27,17 +25,18 @@ var (
 	errUnsatisfiable = errors.New("the range is beyond the end of the file")
 )
 
-// meaningError returns the error of a response that has no usable body, nil for others.
-func meaningError(rep *reply) error {
-	switch rep.Meaning {
+// meaningError returns the error of a response with content c that has no usable body, nil for
+// others.
+func meaningError(resp *http.Response, c response.Content) error {
+	switch c.Meaning {
 	case response.Lie:
-		return fmt.Errorf("%w: %s", errLie, rep.Problem)
+		return fmt.Errorf("%w: %s", errLie, c.Problem)
 	case response.Unsatisfiable:
 		return errUnsatisfiable
 	case response.Undecodable:
-		return failure.Permanent(failure.New(failure.ErrProtocol, rep.Problem))
+		return failure.Permanent(failure.New(failure.ErrProtocol, c.Problem))
 	case response.HTTPError:
-		return &failure.StatusError{Code: rep.StatusCode, Host: rep.Request.URL.Host}
+		return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
 	}
 	return nil
 }
@@ -60,21 +59,4 @@ func decided(d response.Decision, reason string) error {
 		return errSubstitute
 	}
 	return nil
-}
-
-// compare returns an error if rep cannot be used for range r together with the held bytes.
-func (j *job) compare(rep *reply, r chunk.Range) error {
-	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.transfer != nil}))
-}
-
-// known returns the facts about the file that are known before any response.
-func (j *job) known() response.Known {
-	k := response.Known{Size: -1, Digest: !j.goal.sum.IsZero(), WrongCoded: j.wrong.decode()}
-	if j.goal.named {
-		k.Name = path.Base(strings.ReplaceAll(j.goal.output, `\`, "/"))
-	}
-	if j.req.ListEntry != nil {
-		k.Size = j.req.ListEntry.Size
-	}
-	return k
 }

@@ -1,309 +1,85 @@
 package downloader
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
-	"sync"
-	"time"
-
 	"pawl/chunk"
-	"pawl/downloader/failure"
-	"pawl/downloader/hosts"
-	"pawl/downloader/response"
-	"pawl/downloader/sched"
 	"pawl/downloader/transport"
+	"pawl/store"
+	"time"
 )
 
-// A reply is a response whose header has been checked. Its body is open, and close must be
-// called once.
-type reply struct {
-	*http.Response
-	response.Content
-	asked       chunk.Range // empty for the whole file
-	conditional bool        // the request had an If-Range field
-	unframed    bool        // the body ends with the connection, so that a cut looks like the end
-	way         way
-	info        *transport.RequestInfo
-	ctx         context.Context // of the request
-	cancel      context.CancelCauseFunc
+// A Request asks for one file.
+type Request struct {
+	// URL is http or https. A user and password in it are sent to its origin only, and are never
+	// recorded.
+	URL string
+	// ID names a recorded download to resume. URL then is its new URL, if not empty, and Dir and
+	// Output are not used.
+	ID store.ID
+	// Mirrors are other URLs of the file. They are used beside URL once samples have shown that
+	// they have the same bytes, or instead of URL if it fails. They get Header, too.
+	Mirrors []string
+	// Dir is the directory for the file, by default the working directory. Output is its name
+	// or path, by default the name in the response or in the URL.
+	Dir, Output string
+	// Stream, if not nil, gets the bytes in order instead of a file. Nothing is recorded then.
+	Stream io.Writer
+	// Header is sent with each request. Fields that may be secret are sent only to the origins
+	// of URL and Mirrors.
+	Header http.Header
+	// Credentials returns further header fields for an origin, as function Origin names it. They
+	// are sent to the same origins as Header. The user in URL and Header override them. May be
+	// nil.
+	Credentials func(origin string) http.Header
+	// Public reports whether a public list has named an origin, as function Origin names it. URLs
+	// of that origin must not lead to a private address. May be nil.
+	Public func(origin string) bool
+	// Sum is the digest that the file must have; zero for none.
+	Sum chunk.Sum
+	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
+	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
+	// arrive, and then the part file is removed.
+	MaxSize int64
+	// Overwrite allows to replace a file that pawl did not download.
+	Overwrite bool
+	// Restart discards the held bytes of the download.
+	Restart bool
+	// FailOnChange ends the download with failure.ErrChanged, and keeps the held bytes, if the
+	// remote file has changed. Otherwise the download starts over.
+	FailOnChange bool
+	// ListEntry is set for a file of a list. Output then is its path.
+	ListEntry *ListEntry
 }
 
-// leadsTo returns where the request was answered, after redirects.
-func (r *reply) leadsTo() destination {
-	return destination{url: r.Request.URL, strayed: transport.LeftOrigin(r.Request), public: r.info.Restricted()}
+// A Result is the outcome of a download. After an error it says how far the download came.
+type Result struct {
+	ID       store.ID
+	Target   string        // absolute path; "-" for a stream; "" if it was never known
+	Size     int64         // bytes; -1 if it was never known
+	Fetched  int64         // bytes received by this run, including those received twice
+	Elapsed  time.Duration // of this run
+	Current  bool          // the file was finished already, and has not changed
+	Unframed bool          // the server did not mark the end of the file, so it may be truncated
+	Private  bool          // all responses came from private addresses
+	Retries  int           // failures that were followed by another try
+	Final    string        // URL of the bytes, without user and password; "" if no byte was received
+	CRC      uint32        // CRC-32C of a small file of a list (RFC 3720 §12.1)
+	Sum      chunk.Sum     // digest that was verified: Request.Sum, or the server's; zero for none
 }
 
-// forScheduler returns the properties of the response that the scheduler needs.
-func (r *reply) forScheduler() sched.Response {
-	return sched.Response{BodyEnd: r.wanted().End, Took: r.way.took, NewConn: r.way.new}
+// A ListEntry says what a list and the state file know about a file, so that the download
+// need not look it up.
+type ListEntry struct {
+	Record store.Record // the record of the target; the zero Record for none
+	Lists  store.Lists  // the lists that claim the file once it is fetched
+	Size   int64        // bytes that the file must have; -1 if unknown
+	Update bool         // ask the server whether a finished file has changed
+	// Released is called when the file needs no connection any more, and waits until it is made
+	// durable together with others. May be nil.
+	Released func()
 }
 
-// wanted returns the requested bytes of the body.
-func (r *reply) wanted() chunk.Range {
-	if r.Whole {
-		return r.Range
-	}
-	return r.Range.Intersect(r.asked)
-}
-
-func (r *reply) close() {
-	r.Body.Close()
-	r.cancel(nil)
-}
-
-// A way is what an exchange shows about the connection to the server.
-type way struct {
-	took time.Duration // from the request to the first byte of the response; 0 if unknown
-	new  bool          // the connection was opened for it
-}
-
-// A wayTrace measures the way of a request. It is written by the goroutines of net/http.
-type wayTrace struct {
-	mu              sync.Mutex
-	sent, responded time.Time // guarded by mu; the response may begin before the whole request is sent
-	reused          bool      // guarded by mu
-}
-
-// trace returns a context for a request, which calls onSent each time that the request is sent:
-// after a redirect or a failure, that is again.
-func (t *wayTrace) trace(ctx context.Context, onSent func()) context.Context {
-	note := func(at *time.Time) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		*at = time.Now()
-	}
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			t.reused = info.Reused
-		},
-		WroteRequest:         func(httptrace.WroteRequestInfo) { note(&t.sent); onSent() },
-		GotFirstResponseByte: func() { note(&t.responded) },
-	})
-}
-
-// way returns the way of the last response.
-func (t *wayTrace) way() way {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sent.IsZero() {
-		return way{new: !t.reused}
-	}
-	return way{max(0, t.responded.Sub(t.sent)), !t.reused}
-}
-
-// A target is where a request goes, and what its failures mean.
-type target struct {
-	url     *url.URL
-	asked   *url.URL // the user's headers may go to its origin; nil for none
-	host    *hosts.Host
-	public  bool                 // a public source named url
-	extra   http.Header          // further fields, which replace those of the user
-	ifRange string               // strong ETag that the file must have; "" for any version
-	timeout func() time.Duration // for a response and for each next byte; nil for Options.StallTimeout
-	judge   func(*http.Response, error) (verdict, error)
-}
-
-// noRetry is the judge of a request that is not repeated.
-func noRetry(*http.Response, error) (verdict, error) { return verdict{}, nil }
-
-// newRequest builds the request for range r of the file, or for the whole file if r is empty.
-func (j *job) newRequest(ctx context.Context, to target, r chunk.Range) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.url.String(), nil)
-	if err != nil {
-		return nil, failure.Wrap(failure.ErrUsage, err)
-	}
-	if j.req.Credentials != nil {
-		maps.Copy(req.Header, j.req.Credentials(transport.Origin(to.url)))
-	}
-	if j.origin.basic != "" && transport.SameOrigin(to.url, j.origin.url) {
-		req.Header.Set("Authorization", j.origin.basic)
-	}
-	maps.Copy(req.Header, j.req.Header)
-	maps.Copy(req.Header, to.extra)
-	if to.asked == nil || !transport.SameOrigin(to.url, to.asked) {
-		transport.DropSecrets(req.Header)
-	}
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", j.d.opts.UserAgent)
-	}
-	if host := req.Header.Get("Host"); host != "" && transport.SameOrigin(to.url, j.origin.url) { // not for mirrors
-		req.Host = host
-	}
-	for _, ours := range []string{"Range", "If-Range", "If-Match"} { // the user must not choose the bytes
-		req.Header.Del(ours)
-	}
-	req.Header.Set("Accept-Encoding", "identity")
-	if !r.Empty() {
-		req.Header.Set("Range", rangeField(r))
-		if to.ifRange != "" {
-			req.Header.Set("If-Range", to.ifRange)
-		}
-	}
-	return req, nil
-}
-
-// rangeField returns the value of a Range field. The range may have no end (RFC 9110 §14.1.2).
-func rangeField(r chunk.Range) string {
-	if r.End == chunk.Unbounded {
-		return fmt.Sprintf("bytes=%d-", r.Off)
-	}
-	return fmt.Sprintf("bytes=%d-%d", r.Off, r.End-1)
-}
-
-// An exchange is one request with its repetitions, up to a response with a usable body.
-type exchange struct {
-	*job
-	to    target
-	conn  *conn       // of the transfer that asks; nil outside of a transfer
-	r     chunk.Range // requested range; empty for the whole file
-	trace wayTrace
-	info  *transport.RequestInfo
-
-	failed   error // of the last attempt; nil if it succeeded
-	failures int   // attempts that failed, without those that only met a limit of connections
-}
-
-// exchange requests range r, the whole file if r is empty, and repeats the request as to.judge
-// says. It returns a response with a usable body, or an error; errUnsatisfiable comes with a
-// reply whose body is closed.
-func (j *job) exchange(ctx context.Context, to target, c *conn, r chunk.Range) (*reply, error) {
-	x := &exchange{job: j, to: to, conn: c, r: r, info: &transport.RequestInfo{Timeout: to.timeout, Public: to.public}}
-	ctx, cancel := context.WithCancelCause(ctx)
-	rep, err := x.run(ctx, cancel)
-	if err != nil {
-		cancel(err)
-	}
-	return rep, err
-}
-
-func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*reply, error) {
-	req, err := x.newRequest(x.context(ctx, cancel), x.to, x.r)
-	if err != nil {
-		return nil, err
-	}
-	http1 := x.d.transport.Client(false)
-	client := http1
-	if x.conn == nil && x.req.ListEntry != nil { // perhaps a small file, for which HTTP/2 is better
-		client = x.d.transport.Client(true)
-	}
-	resp, err := sendUntil(client, http1, req, x.judge)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err == nil && x.failed != nil {
-		resp.Body.Close()
-	}
-	switch {
-	case x.failed != nil:
-		return nil, x.failed
-	case err != nil:
-		return nil, failure.Explain(err)
-	}
-	if x.failures > 0 {
-		x.to.host.Recovered()
-	}
-	return x.read(req.Context(), cancel, resp)
-}
-
-// context returns the context of the request, with its properties for the transport.
-func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) context.Context {
-	sent := func() {}
-	if c := x.conn; c != nil {
-		c.Requesting(func(r sched.Reason) { cancel(stopError(r)) }, time.Now())
-		sent = func() { c.Sent(time.Now()) }
-		x.info.OnQueued = func(waits bool) { c.Queued(waits, time.Now()) }
-	}
-	return x.trace.trace(transport.WithRequest(ctx, x.info), sent)
-}
-
-// judge decides what follows an attempt.
-func (x *exchange) judge(resp *http.Response, err error) verdict {
-	if resp != nil && x.info.Private() {
-		x.progress.private.Store(true)
-	} else if resp != nil {
-		x.progress.public.Store(true)
-	}
-	if x.failed = x.outcome(x.to.host, resp, err); x.failed == nil {
-		return verdict{}
-	}
-	if x.conn != nil {
-		x.conn.Retrying()
-	}
-	v, instead := x.to.judge(resp, x.failed)
-	if !v.limit {
-		x.failures++
-	}
-	if instead != nil {
-		x.failed = instead
-	}
-	return v
-}
-
-// read checks the header of resp, the last response.
-func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) (*reply, error) {
-	content := response.Read(resp, x.r, x.known())
-	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, ctx: ctx, cancel: cancel}
-	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
-	rep.unframed = !content.Gzip && resp.TLS == nil && !transport.IsFramed(resp) // gzip and TLS mark the end themselves
-	if content.Gzip {
-		resp.Body = &decoded{ReadCloser: resp.Body, free: x.req.MaxSize > 0}
-	}
-	err := meaningError(rep)
-	if err != nil {
-		resp.Body.Close()
-		if !errors.Is(err, errUnsatisfiable) {
-			return nil, err
-		}
-	}
-	return rep, err
-}
-
-// outcome returns the error of an attempt, nil if there is a response to read. It notes what
-// the attempt shows about the host and the network.
-func (j *job) outcome(h *hosts.Host, resp *http.Response, err error) error {
-	if err != nil || resp.StatusCode >= 500 {
-		h.Address.Forget() // another machine behind this name may do better
-	}
-	if err != nil {
-		return failure.Explain(err)
-	}
-	j.d.network.Responded()
-	h.Responded()
-	if resp.StatusCode == http.StatusPartialContent {
-		h.Ranges.Served()
-	}
-	if response.Complete(resp) {
-		return nil
-	}
-	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
-}
-
-// A pacedReader reads a body whose bytes are not written to the file. It counts them, and
-// keeps to the rate limit.
-type pacedReader struct {
-	ctx  context.Context
-	j    *job
-	body io.Reader
-}
-
-func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.j.d.transport.Read(r.ctx, r.body, p)
-	r.j.progress.received.Add(int64(n))
-	return n, err
-}
-
-// noEOF turns an end that comes too early into io.ErrUnexpectedEOF.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
+// isPublic reports whether a public list has named u.
+func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(transport.Origin(u)) }

@@ -153,7 +153,7 @@ func FuzzResponses(f *testing.F) {
 			l := &liar{script: script}
 			d := New(nil, Options{Tries: 3, RetryWait: time.Millisecond})
 			d.transport.Client(false).Transport = roundTrip(l.RoundTrip)
-			j, err := newJob(d, Request{URL: "http://h/f"})
+			j, err := newJob(d.engine, Request{URL: "http://h/f"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +162,7 @@ func FuzzResponses(f *testing.F) {
 			j.version.Version = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
 			enterNow(t, j.first.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
-			tr := j.newTransfer(chunk.NewPlan(lieSize, held), false)
+			tr := newTransfer(j.sampler, chunk.NewPlan(lieSize, held), false)
 			to.got = held.Clone()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

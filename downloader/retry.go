@@ -25,33 +25,8 @@ const (
 	maxSharedPause = 10 * time.Second
 )
 
-// judge decides what follows a failed attempt, and notes what it shows about the host. instead
-// is errSteppedDown if the connection c has left the transfer because of it, and errCrowded if
-// other downloads have the connections.
-func (j *job) judge(c *conn, resp *http.Response, failed error) (v verdict, instead error) {
-	if errors.Is(failed, failure.ErrTLS) && c.stepDown(failed) { // another machine has a certificate that works
-		return verdict{}, errSteppedDown
-	}
-	if failure.IsPermanent(failed) {
-		return verdict{}, nil
-	}
-	if resp != nil {
-		if until := j.obey(j.first.host, c, resp); until > 0 && c != nil && c.t.conns() > 1 { // otherwise the event of the retry has it
-			j.emit(Event{Kind: Waiting, Err: failed, Wait: until})
-		}
-	}
-	if c != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && c.MayRetry() {
-		return verdict{again: true, wait: max(refusedDelay, j.first.host.PausedFor(time.Now())), limit: true}, nil
-	}
-	if c.stepDown(failed) {
-		return verdict{}, errSteppedDown
-	}
-	if c == nil && j.first.yields < maxYields && failure.MayBeLimit(failed) && j.first.host.HasOthers() {
-		return verdict{}, errCrowded
-	}
-	wait, again := j.setback(failed)
-	return verdict{again: again, wait: wait}, nil
-}
+// errSteppedDown means that the connection left the transfer, and that others go on.
+var errSteppedDown = errors.New("the connection left the transfer")
 
 // hasRetryAfter reports whether a response, which may be nil, has a valid Retry-After field.
 func hasRetryAfter(resp *http.Response) bool {
@@ -65,14 +40,14 @@ func hasRetryAfter(resp *http.Response) bool {
 // obey applies the Retry-After of a response from h. That of a 429 pauses all requests to the
 // host, unless it is long. Any other one means that there are enough connections, as long as
 // other connections go on. It returns how long all requests pause, if that is news.
-func (j *job) obey(h *hosts.Host, c *conn, resp *http.Response) (pause time.Duration) {
+func (j *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause time.Duration) {
 	now := time.Now()
 	d, ok := response.RetryAfter(resp.Header, now)
 	if !ok {
 		return 0
 	}
 	d = min(d, j.d.opts.RetryAfterMax)
-	if c.others() && !(resp.StatusCode == http.StatusTooManyRequests && d <= maxSharedPause) {
+	if c != nil && c.others() && !(resp.StatusCode == http.StatusTooManyRequests && d <= maxSharedPause) {
 		h.PauseOpening(now.Add(d))
 		return 0
 	}
@@ -82,10 +57,13 @@ func (j *job) obey(h *hosts.Host, c *conn, resp *http.Response) (pause time.Dura
 	return 0
 }
 
+// stepDown takes connection c out of its transfer because of err, if others go on.
+func (j *download) stepDown(c requester, err error) bool { return c != nil && c.stepDown(err) }
+
 // pause handles a body that ended with few bytes or none: the other connections go on without
 // c, or c waits, or the retry budget is exhausted, and err is returned.
-func (j *job) pause(ctx context.Context, c *conn, err error) error {
-	if c.stepDown(err) {
+func (j *download) pause(ctx context.Context, c requester, err error) error {
+	if j.stepDown(c, err) {
 		return errSteppedDown
 	}
 	wait, again := j.setback(err)
@@ -98,7 +76,7 @@ func (j *job) pause(ctx context.Context, c *conn, err error) error {
 // setback counts a failure without a byte. It returns how long to wait before the next try, and
 // whether there is one. While the machine is offline and Options.WaitNetwork is set, failures
 // do not count.
-func (j *job) setback(err error) (wait time.Duration, again bool) {
+func (j *download) setback(err error) (wait time.Duration, again bool) {
 	if offline, first := j.d.network.IsDown(err); offline {
 		if first {
 			j.emit(Event{Kind: Offline, Err: err})
@@ -118,7 +96,7 @@ func (j *job) setback(err error) (wait time.Duration, again bool) {
 // triesFor returns how many consecutive failures end the download if the last one is err, 0
 // for no limit. A name that had an address before is looked up as often as others, because a
 // network that comes and goes loses its name server, too.
-func (j *job) triesFor(err error) int {
+func (j *download) triesFor(err error) int {
 	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.first.host.Address.HasResolved()) {
 		return j.budget.tries
 	}
@@ -127,7 +105,7 @@ func (j *job) triesFor(err error) int {
 
 // tryAgain counts a failure that may pass, and waits before the next try, if there is one. A
 // permanent failure costs nothing.
-func (j *job) tryAgain(ctx context.Context, failed error) (again bool, err error) {
+func (j *download) tryAgain(ctx context.Context, failed error) (again bool, err error) {
 	if failure.IsPermanent(failed) {
 		return true, nil
 	}
@@ -136,15 +114,4 @@ func (j *job) tryAgain(ctx context.Context, failed error) (again bool, err error
 		return false, nil
 	}
 	return true, sleep(ctx, wait)
-}
-
-// yieldFirst hands the first connection of the download back to the host, and waits for another
-// one.
-func (j *job) yieldFirst(ctx context.Context) error {
-	h := j.first.host
-	j.first.yields++
-	j.first.release()
-	h.Refused(time.Now())
-	j.emit(Event{Kind: Limited, Err: errCrowded})
-	return j.first.acquire(ctx, h)
 }

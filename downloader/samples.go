@@ -62,9 +62,12 @@ func rangeAfter(s chunk.Set, skip, n int64) chunk.Range {
 	return chunk.Range{}
 }
 
+// A sampler compares samples with the origin.
+type sampler struct{ asker }
+
 // prove compares samples of held with the bytes of the server. It returns nil if they are the
 // same, errOtherBytes if they are not, and errWhole if the server sends no samples.
-func (j *job) prove(ctx context.Context, held chunk.Set) error {
+func (j sampler) prove(ctx context.Context, held chunk.Set) error {
 	for _, r := range samples(held) {
 		if err := j.proveSample(ctx, r); err != nil {
 			return err
@@ -74,7 +77,7 @@ func (j *job) prove(ctx context.Context, held chunk.Set) error {
 }
 
 // proveSample compares one sample.
-func (j *job) proveSample(ctx context.Context, r chunk.Range) error {
+func (j sampler) proveSample(ctx context.Context, r chunk.Range) error {
 	for {
 		rep, err := j.ask(ctx, nil, r)
 		if err != nil {
@@ -85,7 +88,7 @@ func (j *job) proveSample(ctx context.Context, r chunk.Range) error {
 			return errWhole
 		}
 		got := make([]byte, r.Intersect(rep.Range).Len())
-		_, err = io.ReadFull(pacedReader{ctx, j, rep.Body}, got)
+		_, err = io.ReadFull(pacedReader{ctx, j.download, rep.Body}, got)
 		rep.close()
 		if err == nil {
 			held := make([]byte, len(got))
@@ -111,7 +114,7 @@ func (j *job) proveSample(ctx context.Context, r chunk.Range) error {
 // proveAgain is prove for a complete file, if no validator promises equal bytes: the remote file
 // may have changed between two requests. The bytes that were fetched first are always among the
 // samples. If the server cannot be asked any more, that proves nothing, and is no error.
-func (j *job) proveAgain(ctx context.Context) error {
+func (j sampler) proveAgain(ctx context.Context) error {
 	if j.isProven() {
 		return nil
 	}
@@ -131,19 +134,19 @@ func (j *job) proveAgain(ctx context.Context) error {
 
 // isProven reports whether samples of the complete file would show nothing new: there is a
 // strong ETag, or all bytes came in one response or one stream.
-func (j *job) isProven() bool {
+func (j sampler) isProven() bool {
 	if j.file.part == nil {
 		return true
 	}
 	rec, resumed := j.file.record(), j.file.isResumed()
 	strong := j.version.StrongETag() != "" && !j.version.evidence.MissingETag()
 	if strong && rec.Mixed && j.version.digest.IsZero() {
-		strong = !resumed // samples of mirrors of this run are compared by checkMirrorSamples
+		strong = !resumed // samples of mirrors of this run are compared by mirroring.checkSamples
 	}
-	return strong || j.progress.useful.Load() < 2 && !resumed || j.transfer != nil && rec.NoRanges
+	return strong || j.progress.useful.Load() < 2 && !resumed || j.progress.isTransferring() && rec.NoRanges
 }
 
 // samplesTimeout limits the time for n samples. All bytes are here, so pawl need not wait long.
-func (j *job) samplesTimeout(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+func (j sampler) samplesTimeout(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, 2*j.d.opts.StallTimeout+j.d.transport.RequestTime(2*n))
 }

@@ -23,13 +23,13 @@ var smallBuffers = sync.Pool{New: func() any { b := make([]byte, maxSmallFile/4)
 // A smallFile is a small file of a list: one response, written to a temporary file, which is
 // made durable together with others.
 type smallFile struct {
-	*job
+	*download
 	temp *store.TempFile
 }
 
 // newSmallFile returns a small file for the response rep, nil if rep has no small file, or if
 // the file system has no unnamed files.
-func (j *job) newSmallFile(rep *reply) (*smallFile, error) {
+func newSmallFile(j *download, rep *reply) (*smallFile, error) {
 	size := rep.Version.Size
 	if j.req.ListEntry == nil || j.file.brokenOff || j.file.part != nil || rep.Gzip || size < 0 || size > maxSmallFile || rep.Range != (chunk.Range{End: size}) {
 		return nil, nil
@@ -77,7 +77,7 @@ func (s *smallFile) fetch(ctx context.Context, rep *reply) error {
 	rec := s.temp.Record()
 	s.progress.show(rec)
 	s.file.crc = rec.CRC
-	return s.blame()
+	return blamer{s.download}.blame()
 }
 
 // failed returns the error of the attempt after the body could not be read: a restartError if
@@ -108,7 +108,7 @@ func (s *smallFile) read(ctx context.Context, rep *reply) error {
 	}
 	buf := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(buf)
-	n, err := io.CopyBuffer(to, heldCounter{s.job, pacedReader{ctx, s.job, io.LimitReader(rep.Body, rep.Version.Size)}}, *buf)
+	n, err := io.CopyBuffer(to, heldCounter{s.download, pacedReader{ctx, s.download, io.LimitReader(rep.Body, rep.Version.Size)}}, *buf)
 	if err == nil && n < rep.Version.Size {
 		err = io.ErrUnexpectedEOF
 	}
@@ -116,7 +116,7 @@ func (s *smallFile) read(ctx context.Context, rep *reply) error {
 		return failure.ExplainBody(err)
 	}
 	if sum != nil && !s.version.digest.Matches(sum) {
-		return s.mismatched(s.version.digest.Of(sum))
+		return blamer{s.download}.mismatched(s.version.digest.Of(sum))
 	}
 	io.Copy(io.Discard, io.LimitReader(rep.Body, 1)) // meets the end, so that the connection can be used again
 	return nil
@@ -135,7 +135,7 @@ func (w localWriter) Write(b []byte) (int, error) {
 
 // A heldCounter counts the read bytes as held.
 type heldCounter struct {
-	j *job
+	j *download
 	r io.Reader
 }
 

@@ -18,7 +18,7 @@ import (
 // file ends as one version whatever the server sends.
 func (c *conn) stream(ctx context.Context, rep *reply) error {
 	defer c.close()
-	j := c.t.job
+	j := c.t.asker
 	for {
 		worth := j.progress.highWater.Load() + bytesPerTry
 		err := c.streamOnce(ctx, rep)
@@ -46,7 +46,7 @@ func (c *conn) stream(ctx context.Context, rep *reply) error {
 
 // streamOnce reads one body from byte 0: first the held bytes, then the rest.
 func (c *conn) streamOnce(ctx context.Context, rep *reply) error {
-	if err := c.t.agree(ctx, rep); err != nil {
+	if err := c.agree(ctx, rep); err != nil {
 		return err
 	}
 	if !c.Next(time.Now()) {
@@ -71,8 +71,9 @@ func (c *conn) streamOnce(ctx context.Context, rep *reply) error {
 // agree compares the held bytes with the body of rep, a whole file. From the first difference
 // on, the held bytes are discarded, and the download is of the version of rep. agree leaves the
 // body at the first missing byte.
-func (t *transfer) agree(ctx context.Context, rep *reply) error {
-	body := pacedReader{ctx, t.job, rep.Body}
+func (c *conn) agree(ctx context.Context, rep *reply) error {
+	t := c.t
+	body := pacedReader{ctx, t.download, rep.Body}
 	if s := t.file.stream; s != nil {
 		same, err := s.agrees(body)
 		if err != nil {
@@ -89,13 +90,13 @@ func (t *transfer) agree(ctx context.Context, rep *reply) error {
 		return errDamaged
 	}
 	held := t.sched.Snapshot().Prefix
-	same, rest, err := t.compareHeld(body, held)
+	same, rest, err := c.compareHeld(body, held)
 	if err != nil {
 		return err
 	}
 	all := t.file.held()
 	if beyond := all.Len() - held; beyond > 0 {
-		if err := t.dropBeyond(rep.Version, held, beyond, same == held); err != nil {
+		if err := c.dropBeyond(rep.Version, held, beyond, same == held); err != nil {
 			return err
 		}
 	}
@@ -103,7 +104,7 @@ func (t *transfer) agree(ctx context.Context, rep *reply) error {
 		if t.version.IsSubstitute(rep.Version) {
 			return errSubstitute
 		}
-		if err := t.discardFrom(same, held); err != nil {
+		if err := c.discardFrom(same, held); err != nil {
 			return err
 		}
 		rep.Body = readCloser{io.MultiReader(bytes.NewReader(rest), rep.Body), rep.Body}
@@ -113,12 +114,13 @@ func (t *transfer) agree(ctx context.Context, rep *reply) error {
 	if t.version.Version = rep.Version; t.version.Size < 0 {
 		t.version.Size = size
 	}
-	return t.adopt(rep)
+	return t.adopt(rep.Version, rep.Whole)
 }
 
 // dropBeyond discards the held bytes beyond the first gap, which a stream brings again. If no
 // byte could be compared, the version v of the server must not contradict them.
-func (t *transfer) dropBeyond(v response.Version, held, beyond int64, same bool) error {
+func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) error {
+	t := c.t
 	if held == 0 {
 		switch differs := t.version.Differs(v); {
 		case t.version.IsSubstitute(v):
@@ -140,7 +142,8 @@ func (t *transfer) dropBeyond(v response.Version, held, beyond int64, same bool)
 }
 
 // discardFrom discards the held bytes from off on, because the server has others.
-func (t *transfer) discardFrom(off, held int64) error {
+func (c *conn) discardFrom(off, held int64) error {
+	t := c.t
 	if t.file.moved || t.req.FailOnChange {
 		return errOtherBytes
 	}
@@ -156,7 +159,8 @@ func (t *transfer) discardFrom(off, held int64) error {
 
 // compareHeld compares the first held bytes of the file with body. It returns how many are the
 // same, and the bytes of body that it has read beyond them.
-func (t *transfer) compareHeld(body io.Reader, held int64) (same int64, rest []byte, err error) {
+func (c *conn) compareHeld(body io.Reader, held int64) (same int64, rest []byte, err error) {
+	t := c.t
 	got, have := make([]byte, compareBytes), make([]byte, compareBytes)
 	for same < held {
 		n, err := readFull(body, got[:min(compareBytes, held-same)])

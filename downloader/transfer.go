@@ -23,7 +23,7 @@ const reserveInterval = 50 * time.Millisecond
 // services, which run as long as the workers do; and the checks, which end by themselves. All
 // stop when one fails.
 type transfer struct {
-	*job
+	sampler
 	sched   *sched.Scheduler
 	buffers bufferSet
 	commits committer
@@ -37,48 +37,39 @@ type transfer struct {
 	discarded    bool      // held bytes were discarded for another version
 }
 
-// transferFrom fetches the bytes that held lacks, beginning with the body of rep, and finishes the
-// file.
-func (j *job) transferFrom(ctx context.Context, rep *reply, held chunk.Set) error {
-	size := j.version.Size
-	if size < 0 {
-		size = chunk.Unbounded
-	}
-	j.first.handOver()
-	j.first.host.Recall(time.Now())
-	t := j.newTransfer(chunk.NewPlan(size, held), rep.Whole || j.file.stream != nil || j.mustNotMix(held))
-	defer t.learn()
-	j.written(held.Len())
-	if j.progress.start() {
-		j.emit(Event{Kind: Started, Size: j.version.Size, Held: held.Len()})
-	}
-	if err := t.run(ctx, rep, size); err != nil {
-		return err
-	}
-	if err := t.check(ctx); err != nil {
-		return err
-	}
-	return j.finish(ctx, t.verifier)
+// newTransfer returns a transfer of the missing bytes of plan. Its first connection, to the
+// host of d.first, must be counted at the host; the transfer takes it over.
+func newTransfer(s sampler, plan *chunk.Plan, single bool) *transfer {
+	t := &transfer{sampler: s}
+	t.commits.t = t
+	t.first.handOver()
+	t.first.host.Recall(time.Now())
+	t.sched = sched.New(plan, schedSource(t.first.host, originSource{}), sched.Options{Single: single, TrickleTimeout: t.d.opts.StallTimeout})
+	t.progress.countConns(t.conns)
+	return t
 }
 
-// newTransfer makes a transfer of the missing bytes of plan the one of the job. Its first
-// connection, to the host of j.first, must be counted at the host.
-func (j *job) newTransfer(plan *chunk.Plan, single bool) *transfer {
-	t := &transfer{job: j}
-	t.commits.t = t
-	t.sched = sched.New(plan, schedSource(j.first.host, &j.origin), sched.Options{Single: single, TrickleTimeout: j.d.opts.StallTimeout})
-	j.transfer = t
-	j.progress.countConns(t.conns)
-	return t
+// fetch fetches all missing bytes, beginning with the body of rep, and checks them. held is how
+// many bytes there are already.
+func (t *transfer) fetch(ctx context.Context, rep *reply, held int64) error {
+	defer t.learn()
+	t.written(held)
+	if t.progress.start() {
+		t.emit(Event{Kind: Started, Size: t.version.Size, Held: held})
+	}
+	if err := t.run(ctx, rep); err != nil {
+		return err
+	}
+	return t.check(ctx)
 }
 
 // run fetches all missing bytes. All goroutines have ended when it returns, and the written
 // bytes are committed.
-func (t *transfer) run(ctx context.Context, rep *reply, size int64) error {
+func (t *transfer) run(ctx context.Context, rep *reply) error {
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	defer t.cancel(nil)
 	defer context.AfterFunc(ctx, func() { rep.cancel(context.Cause(ctx)) })() // its request has the outer context
-	t.serve(ctx, size)
+	t.serve(ctx)
 	claim := rep.wanted().Len()
 	if rep.Whole { // the held bytes are compared before there is a claim
 		claim = 0
@@ -91,7 +82,7 @@ func (t *transfer) run(ctx context.Context, rep *reply, size int64) error {
 		return first.run(ctx, rep)
 	})
 	err := t.wait()
-	if lost, discardErr := t.discardUnproven(); discardErr != nil {
+	if lost, discardErr := (mirroring{t}).discardUnproven(); discardErr != nil {
 		return discardErr
 	} else if lost && err == nil {
 		return errMirrored
@@ -107,10 +98,10 @@ func (t *transfer) check(ctx context.Context) error {
 	} else if t.damaged+lost > 0 {
 		return errDamaged
 	}
-	if err := t.checkMirrorSamples(ctx); err != nil {
+	if err := (mirroring{t}).checkSamples(ctx); err != nil {
 		return err
 	}
-	if lost, err := t.discardUnproven(); err != nil {
+	if lost, err := (mirroring{t}).discardUnproven(); err != nil {
 		return err
 	} else if lost {
 		return errMirrored
@@ -136,7 +127,7 @@ func (t *transfer) start(g *errgroup.Group, do func() error) {
 }
 
 // serve starts the services and the checks.
-func (t *transfer) serve(ctx context.Context, size int64) {
+func (t *transfer) serve(ctx context.Context) {
 	serving, stop := context.WithCancel(ctx)
 	t.stopServices = stop
 	t.start(&t.services, func() error { return t.commits.loop(serving) })
@@ -146,8 +137,8 @@ func (t *transfer) serve(ctx context.Context, size int64) {
 			t.start(&t.workers, func() error { return t.newConn(c).run(ctx, nil) })
 		})
 	})
-	if len(t.mirrors) > 0 && t.file.part != nil && !t.sched.IsSingle() && size != chunk.Unbounded {
-		t.start(&t.services, func() error { return t.useMirrors(serving) })
+	if len(t.mirrors) > 0 && t.file.part != nil && !t.sched.IsSingle() && t.version.Size >= 0 {
+		t.start(&t.services, func() error { return mirroring{t}.use(serving) })
 	}
 	if !t.version.digest.IsZero() && t.file.part != nil {
 		t.verifier = newVerifier(t.version.digest, t.file.part)
@@ -189,7 +180,7 @@ func (t *transfer) tick(ctx context.Context, open func(*sched.Conn)) error {
 		case <-ctx.Done():
 			return nil
 		}
-		limit := float64(t.d.transport.ByteRate()) / float64(t.d.running()) // both may change while the transfer runs
+		limit := float64(t.d.transport.ByteRate()) / float64(t.d.downloads()) // both may change while the transfer runs
 		t.sched.Tick(time.Now(), sched.Limit{Rate: limit, Low: t.d.transport.IsRateLow()}, open)
 	}
 }
@@ -223,19 +214,6 @@ func (t *transfer) learn() {
 
 // conns returns how many connections the transfer has.
 func (t *transfer) conns() int { return t.sched.Snapshot().Conns }
-
-// verifyPart verifies the pieces of the part file that may have changed since the last commit,
-// and reports damage.
-func (j *job) verifyPart(ctx context.Context) (lost int64, err error) {
-	lost, err = j.file.verifyDirty(ctx)
-	if lost > 0 {
-		j.emit(Event{Kind: Lost, Held: lost})
-	}
-	return lost, err
-}
-
-// errDamaged means that some held bytes proved to be damaged. They are not held any more.
-var errDamaged = restartError{why: "some of the held bytes are damaged", keep: true}
 
 // errMirrored means that bytes of mirrors are fetched again from other sources.
 var errMirrored = restartError{why: "mirrors sent other bytes", keep: true}

@@ -27,11 +27,11 @@ func newRateLimited(rate float64) (*Downloader, *http.Client) {
 func TestTurnsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, hc := newRateLimited(0.1)
-		j, ws, stops := transferring(t, d, 2*mB, 2, time.Now())
+		_, ws, stops := transferring(t, d, 2*mB, 2, time.Now())
 		ws[0].Requesting(func(r sched.Reason) { stops[0] = r }, time.Now())
 		tick := func(now time.Time) {
 			ws[1].Received(1, now) // the other connection moves
-			j.transfer.sched.Tick(now, sched.Limit{}, func(*sched.Conn) {})
+			ws[0].t.sched.Tick(now, sched.Limit{}, func(*sched.Conn) {})
 		}
 		var calls atomic.Int64
 		ctx := transport.WithRequest(t.Context(), &transport.RequestInfo{OnQueued: func(waits bool) {
@@ -76,18 +76,18 @@ func TestTurnsTold(t *testing.T) {
 		j, ws, _ := transferring(t, d, 2*mB, 2, time.Now())
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		to := j.originTarget(destination{url: j.origin.url})
+		to := j.target(destination{url: j.origin.url})
 		to.judge = func(resp *http.Response, err error) (verdict, error) { return j.judge(ws[0], resp, err) }
 		var asking sync.WaitGroup
 		asking.Go(func() {
-			if _, err := j.exchange(ctx, to, ws[0], ws[0].Remaining()); err != errScripted {
+			if _, err := send(ctx, j.download, to, ws[0], ws[0].Remaining()); err != errScripted {
 				t.Errorf("got error %v, want %v", err, errScripted)
 			}
 		})
 		for range 30 {
 			time.Sleep(time.Second)
 			ws[1].Received(1, time.Now()) // the other connection moves
-			j.transfer.sched.Tick(time.Now(), sched.Limit{}, func(*sched.Conn) {})
+			ws[0].t.sched.Tick(time.Now(), sched.Limit{}, func(*sched.Conn) {})
 		}
 		cancel(errScripted)
 		asking.Wait()

@@ -7,6 +7,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
+	"pawl/store"
 )
 
 // A version is what is known about the version of the file whose bytes are held. Its size is
@@ -26,22 +27,6 @@ var (
 	errMayMix = errors.New("the server sends neither ETag nor Last-Modified, and no digest is known; pawl uses one connection, because several could mix two versions")
 )
 
-// expect takes over what a response says about the whole file beside its version: its digest,
-// unless wanted is given, its coding, and whether its end is marked. It returns warnings.
-func (v *version) expect(rep *reply, wanted chunk.Sum) (warnings []error) {
-	v.gzip, v.unframed = rep.Gzip, rep.unframed
-	if wanted.IsZero() && !v.gzip {
-		v.digest = response.ReprDigest(rep.Header)
-	}
-	if rep.Note != "" {
-		warnings = append(warnings, errors.New(rep.Note))
-	}
-	if v.unframed {
-		warnings = append(warnings, errUnframed)
-	}
-	return warnings
-}
-
 // isProvenByDigest reports whether the digest that is verified at the end shows every
 // alteration of the file. Checksums such as CRC-32C show accidents only.
 func (v *version) isProvenByDigest() bool {
@@ -57,4 +42,9 @@ func (v *version) mayMix() bool {
 // isLarge reports whether the missing bytes are worth several connections.
 func (v *version) isLarge(held int64) bool {
 	return v.Size < 0 || v.Size-held > sched.MinRequest
+}
+
+// versionOf returns the version whose bytes rec holds.
+func versionOf(rec store.Record) response.Version {
+	return response.Version{Size: rec.Size, ETag: rec.ETag, LastModified: rec.LastModified, MediaType: rec.Type, Coding: rec.Coding}
 }

@@ -66,7 +66,7 @@ func statuses(codes ...int) *scripted {
 
 var errScripted = errors.New("a scripted error")
 
-func send(ctx context.Context, s *scripted, judge func(*http.Response, error) verdict) (*http.Response, error) {
+func sendScripted(ctx context.Context, s *scripted, judge func(*http.Response, error) verdict) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://h/f", nil)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func TestExchange(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, begun, judged := statuses(tt.codes...), time.Now(), 0
-				resp, err := send(t.Context(), s, func(resp *http.Response, err error) verdict {
+				resp, err := sendScripted(t.Context(), s, func(resp *http.Response, err error) verdict {
 					if (resp == nil) == (err == nil) {
 						t.Errorf("judge: got response %v, error %v", resp, err)
 					}
@@ -162,7 +162,7 @@ func TestExchangeCancelled(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				s, begun := &scripted{}, time.Now()
 				s.do = func(_ int, req *http.Request) (*http.Response, error) { return do(req, cancel) }
-				resp, err := send(ctx, s, func(*http.Response, error) verdict { return verdict{again: true, wait: time.Hour} })
+				resp, err := sendScripted(ctx, s, func(*http.Response, error) verdict { return verdict{again: true, wait: time.Hour} })
 				if !errors.Is(err, cause) || resp != nil {
 					t.Errorf("got %v, %v, want the context's cause", resp, err)
 				}

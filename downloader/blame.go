@@ -1,0 +1,109 @@
+package downloader
+
+import (
+	"errors"
+	"fmt"
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"strings"
+)
+
+// A blamer finds the sources of wrong bytes.
+type blamer struct{ *download }
+
+// mismatched notes that the complete download has the digest got. Its bytes are not
+// held any more.
+func (j blamer) mismatched(got chunk.Sum) error {
+	m := &mismatch{want: j.version.digest, got: got, coded: j.version.Coding != "", decoded: j.version.gzip, sources: j.contributions()}
+	if j.file.part == nil {
+		return m
+	}
+	j.progress.held.Store(0)
+	size := j.version.Size
+	if m.coded {
+		size = -1 // the next download may have another form
+	}
+	if err := j.forget(size); err != nil {
+		return errors.Join(m, failure.Permanent(err))
+	}
+	return m
+}
+
+// contributions returns who sent which bytes of the file. What no mirror and no earlier run
+// has sent came from the URL asked: sums of pieces are linear (chunk.Pieces), so its sums
+// are those of the file without those of the others.
+func (j blamer) contributions() []contribution {
+	rest := contribution{j.origin.recorded, chunk.NewSet(chunk.Range{End: max(0, j.version.Size)}), nil}
+	if j.file.part != nil {
+		rest.sums = j.file.part.PieceSums()
+	}
+	var all []contribution
+	take := func(c contribution) {
+		if c.bytes.Len() == 0 {
+			return
+		}
+		for r := range c.bytes.All() {
+			rest.bytes.Remove(r)
+		}
+		for i := range c.sums.Len() {
+			rest.sums.AddSum(i, c.sums.Sum(i))
+		}
+		all = append(all, c)
+	}
+	for _, m := range j.mirrors {
+		m.mu.Lock()
+		take(contribution{WithoutUser(m.url.String()), m.written.Clone(), m.sums})
+		m.mu.Unlock()
+	}
+	take(j.file.earlierRun())
+	if rest.bytes.Len() > 0 {
+		all = append(all, rest)
+	}
+	return all
+}
+
+// blame names the sources of the wrong bytes of earlier downloads, as this one is right.
+// The file must still have its part file.
+func (j blamer) blame() error {
+	for _, m := range j.wrong {
+		if m.coded && !m.decoded && j.version.gzip { // only the form was wrong
+			continue
+		}
+		var guilty []string
+		for _, c := range m.sources {
+			wrong, err := j.differs(c)
+			if err != nil {
+				return err
+			}
+			if wrong {
+				guilty = append(guilty, RedactURL(c.source))
+			}
+		}
+		if len(guilty) > 0 {
+			j.emit(Event{Kind: Warning, Err: fmt.Errorf("wrong bytes came from %s; they are replaced", strings.Join(guilty, " and "))})
+		}
+	}
+	return nil
+}
+
+// differs reports whether the bytes of c are not those of the part file, which is right. A
+// small file has one source, and no part file.
+func (j blamer) differs(c contribution) (bool, error) {
+	if j.file.part == nil || c.sums == nil {
+		return c.bytes.Len() > 0, nil
+	}
+	for i := range c.sums.Len() {
+		in := c.bytes.Clone()
+		piece := c.sums.Range(i)
+		in.Remove(chunk.Range{End: piece.Off})
+		in.Remove(chunk.Range{Off: piece.End, End: chunk.Unbounded})
+		sum, err := j.file.part.SumOf(in, c.sums.Length())
+		if err != nil {
+			return false, failure.Permanent(err)
+		}
+		if sum != c.sums.Sum(i) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,215 @@
+package downloader
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/downloader/response"
+	"pawl/store"
+	"time"
+)
+
+// maxClockSkew is how far the clock of a server may be ahead: a day, because servers that treat
+// their local time as UTC are up to 14 hours off. Half would refuse some of them; double would
+// accept dates that are as wrong.
+const maxClockSkew = 24 * time.Hour
+
+// A download is the state of one download of one URL. One goroutine uses it at a time, except
+// that the connections of a transfer use it together: then only its parts that are safe for
+// concurrent use may change.
+type download struct {
+	d        *engine
+	req      Request // immutable
+	goal     goal
+	origin   origin
+	first    firstConn
+	budget   *retryBudget
+	progress *progress
+	version  version
+	file     file
+	mirrors  []*mirror
+	wrong    mismatches // earlier downloads of this request with a wrong digest
+}
+
+// A goal is the file that a download must produce: its request, completed by its record.
+type goal struct {
+	output  string    // path, or name in Request.Dir; "" if the server or the URL names the file
+	named   bool      // the user or a list chose output
+	replace bool      // a file at the target may be replaced
+	sum     chunk.Sum // digest that the file must have; zero for none
+}
+
+// The origin is the URL of a request, as the first source of its file.
+type origin struct {
+	*resolver
+	url        *url.URL // without user and password; immutable
+	recorded   string   // url as records have it; immutable
+	basic      string   // Authorization field from user and password, for the origin of url alone; immutable
+	oneStream  bool     // no more ranges are requested
+	plainTried bool     // a request without Range was tried because one with Range failed
+}
+
+func newDownload(d *engine, req Request) (*download, error) {
+	if req.ID != "" && req.URL == "" {
+		rec, err := d.store.Get(req.ID)
+		if err != nil {
+			return nil, err
+		}
+		req.URL = rec.URL
+	}
+	u, err := parseURL(req.URL)
+	if err != nil {
+		return nil, err
+	}
+	if req.ListEntry != nil {
+		if err := d.opts.Follow.CheckScheme(u.Scheme); err != nil {
+			return nil, err
+		}
+	}
+	j := &download{
+		d:        d,
+		req:      req,
+		goal:     goal{output: req.Output, named: req.Output != "", replace: req.Overwrite, sum: req.Sum},
+		budget:   newRetryBudget(d.opts),
+		progress: &progress{},
+		version:  version{Version: response.Version{Size: -1}, digest: req.Sum},
+	}
+	j.origin = origin{url: u, basic: basicAuth(u.User)}
+	u.User = nil
+	j.origin.recorded = u.String()
+	j.origin.resolver = newResolver(destination{url: u, public: req.isPublic(u)})
+	j.progress.show(store.Record{Target: j.origin.recorded, Size: -1})
+	j.addMirrors(namer{given: true}, req.Mirrors...)
+	return j, nil
+}
+
+// basicAuth returns the Authorization field for user and password of a URL, "" for none.
+func basicAuth(user *url.Userinfo) string {
+	if user == nil {
+		return ""
+	}
+	password, _ := user.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
+}
+
+// emit reports a transition of this download.
+func (j *download) emit(e Event) {
+	p := j.progress.snapshot()
+	e.ID, e.URL, e.Target = p.ID, j.origin.recorded, p.Target
+	j.d.emit(e)
+}
+
+// written notes that n bytes of the file are written. New ones refill the retry budget.
+func (j *download) written(n int64) {
+	if gained := j.progress.written(n); gained > 0 {
+		j.budget.received(gained)
+	}
+}
+
+// verifyPart verifies the pieces of the part file that may have changed since the last commit,
+// and reports damage.
+func (j *download) verifyPart(ctx context.Context) (lost int64, err error) {
+	lost, err = j.file.verifyDirty(ctx)
+	if lost > 0 {
+		j.emit(Event{Kind: Lost, Held: lost})
+	}
+	return lost, err
+}
+
+// forget empties the part file, and deletes from its record all that the server said. The
+// record gets this size.
+func (j *download) forget(size int64) error {
+	j.file.setEarlierRun(contribution{})
+	return j.file.part.Restart(func(r *store.Record) {
+		r.URL, r.Public = j.origin.recorded, j.origin.start.public
+		r.Sum, r.Replace = j.goal.sum, r.Replace || j.goal.replace
+		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
+	})
+}
+
+// adopt makes v the version of the download, and records it. noRanges is set if the server sends
+// whole files.
+func (j *download) adopt(v response.Version, noRanges bool) error {
+	j.version.Version = j.version.Merge(v)
+	j.file.moved = false // the new URL has the same file
+	if j.file.stream != nil {
+		j.progress.show(store.Record{Target: "-", Size: j.version.Size})
+		return nil
+	}
+	if rec := j.file.record(); versionOf(rec) == j.version.Version && rec.URL == j.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == j.version.unframed {
+		return nil
+	}
+	if err := j.file.part.Update(func(r *store.Record) { j.note(r, noRanges) }); err != nil {
+		return err
+	}
+	j.progress.show(j.file.record())
+	return nil
+}
+
+// note writes the version and its URL into a record.
+func (j *download) note(r *store.Record, noRanges bool) {
+	v := &j.version
+	r.URL, r.Public, r.NoRanges = j.origin.recorded, j.origin.start.public, noRanges
+	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
+}
+
+// fits returns an error if a version cannot be the file that the list wants.
+func (j *download) fits(v response.Version) error {
+	if l := j.req.ListEntry; l != nil && l.Size >= 0 && v.Size >= 0 && l.Size != v.Size {
+		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says %d bytes, and the server %d bytes", l.Size, v.Size))
+	}
+	return nil
+}
+
+// modTime returns the modification time for a file of version v, the zero time for now.
+func (j *download) modTime(v response.Version) time.Time {
+	if t, err := http.ParseTime(v.LastModified); err == nil && !j.d.opts.NoRemoteTime && isCredible(t, time.Now()) {
+		return t
+	}
+	return time.Time{}
+}
+
+// isCredible reports whether a file may have been modified at t. Servers without a date send
+// 1601 or 9999, which file systems and the record cannot store.
+func isCredible(t, now time.Time) bool {
+	return t.Unix() >= 0 && t.Before(now.Add(maxClockSkew))
+}
+
+// addMirrors makes URLs that by has named mirrors of the download. It skips those that are
+// known, that are no URLs, and that by must not name.
+func (j *download) addMirrors(by namer, texts ...string) {
+	for _, text := range texts {
+		if !by.given && len(j.mirrors) >= maxServerMirrors {
+			return
+		}
+		u, err := parseURL(text)
+		if err != nil || !by.given && j.origin.url.Scheme == "https" && u.Scheme != "https" {
+			continue
+		}
+		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.CheckScheme(u.Scheme) != nil {
+			continue
+		}
+		u.User = nil
+		known := u.String() == j.origin.url.String()
+		for _, m := range j.mirrors {
+			known = known || u.String() == m.url.String()
+		}
+		if !known {
+			j.mirrors = append(j.mirrors, &mirror{url: u, namer: namer{by.given, by.public || j.req.isPublic(u)}, ended: make(chan struct{})})
+		}
+	}
+}
+
+// givenMirrors returns the URLs of the mirrors that the user or a list gave.
+func (j *download) givenMirrors() (urls []string) {
+	for _, m := range j.mirrors {
+		if m.given {
+			urls = append(urls, m.url.String())
+		}
+	}
+	return urls
+}

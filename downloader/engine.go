@@ -1,0 +1,96 @@
+package downloader
+
+import (
+	"net/url"
+	"pawl/downloader/hosts"
+	"pawl/downloader/recent"
+	"pawl/downloader/response"
+	"pawl/downloader/transport"
+	"pawl/store"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An engine is shared by the downloads of a Downloader. Safe for concurrent use.
+type engine struct {
+	store     *store.Store
+	opts      Options
+	transport *transport.Transport
+	network   *transport.Network
+	running   atomic.Int64 // downloads
+
+	eventMu sync.Mutex // held during Options.OnEvent
+
+	mu    sync.Mutex
+	hosts recent.Map[*hosts.Host] // by origin; guarded by mu
+}
+
+func newEngine(s *store.Store, o Options) *engine {
+	return &engine{
+		store:     s,
+		opts:      o,
+		transport: newTransport(s, o),
+		network:   transport.NewNetwork(o.WaitNetwork),
+		hosts:     recent.NewMap(func(h *hosts.Host) bool { return h.IsIdle(time.Now()) }),
+	}
+}
+
+// newTransport returns a transport whose connections are limited together with the other
+// processes that use s. s may be nil.
+func newTransport(s *store.Store, o Options) *transport.Transport {
+	var slots func(addr string, n int) transport.Slots
+	if s != nil {
+		slots = func(addr string, n int) transport.Slots { return s.Slots(addr, n) }
+	}
+	return transport.New(transport.Options{
+		Connections:    o.Connections,
+		ConnectTimeout: o.ConnectTimeout,
+		StallTimeout:   o.StallTimeout,
+		MinRate:        o.MinRate,
+		MinRateTime:    o.MinRateTime,
+		ByteRate:       o.LimitRate,
+		RequestRate:    o.RequestRate,
+		Proxy:          o.Proxy,
+		RootCAs:        o.RootCAs,
+		Insecure:       o.Insecure,
+		Follow:         o.Follow,
+		Fields:         response.Fields,
+	}, slots)
+}
+
+// MaxParallel returns how many small files may be requested from an origin at the same time.
+func (e *engine) MaxParallel(origin string) int {
+	e.mu.Lock()
+	h, known := e.hosts.Peek(origin)
+	e.mu.Unlock()
+	if !known {
+		return e.opts.Connections
+	}
+	return h.MaxParallel()
+}
+
+// downloads returns how many downloads are running, but at least 1.
+func (e *engine) downloads() int64 { return max(1, e.running.Load()) }
+
+// host returns the shared state of the host of u.
+func (e *engine) host(u *url.URL) *hosts.Host {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	key := transport.Origin(u)
+	return e.hosts.Get(key, func() *hosts.Host {
+		o := hosts.Options{Origin: key, Ceiling: e.opts.Connections, Address: e.transport.Address(u)}
+		if e.store != nil {
+			o.Memory = e.store
+		}
+		return hosts.New(o)
+	})
+}
+
+// emit reports an event, at the present time.
+func (e *engine) emit(event Event) {
+	e.eventMu.Lock()
+	defer e.eventMu.Unlock()
+	event.Time = time.Now()
+	e.opts.OnEvent(event)
+}

@@ -284,12 +284,6 @@ func (o *h2Origin) probeIsSlow(c *h2Conn) {
 
 // fill wakes as many requests as c has room for, and dials for the rest.
 func (o *h2Origin) fill(c *h2Conn) {
-	o.mu.Lock()
-	busy := c.probe == probing
-	o.mu.Unlock()
-	if busy {
-		return
-	}
 	o.wakeFor(c)
 	if !o.waiters.isEmpty() {
 		o.dial()

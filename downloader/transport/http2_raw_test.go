@@ -129,6 +129,49 @@ func newRawServerWith(t *testing.T, base *http.Transport, conns int, serve func(
 	return s, &http.Client{Transport: p, Timeout: 20 * time.Second}, p
 }
 
+// TestH2PoolProbe: until the first response, when the limit of streams is certainly known, a
+// connection carries one request.
+func TestH2PoolProbe(t *testing.T) {
+	const limit = 5
+	var early, refused atomic.Int32
+	arrived := make(chan struct{}, 3*limit) // a request arrives before the limit is known
+	s, c, _ := newRawServer(t, 16, func(_ int32, c *rawConn) {
+		var open atomic.Int32
+		var known atomic.Bool
+		time.AfterFunc(probeTime/4, func() { // after a long way to the client
+			known.Store(true)
+			c.settings(limit)
+		})
+		c.read(true, func(id uint32) {
+			if !known.Load() {
+				early.Add(1)
+				arrived <- struct{}{}
+			}
+			if open.Add(1) > limit {
+				open.Add(-1)
+				refused.Add(1)
+				c.reset(id, 7)
+				return
+			}
+			time.AfterFunc(probeTime/2, func() { open.Add(-1); c.ok(id) })
+		})
+	})
+	var first sync.WaitGroup
+	first.Go(func() {
+		if getMany(t, c, s.url, 1) != 1 {
+			t.Error("the first request had no response")
+		}
+	})
+	<-arrived
+	if good := getMany(t, c, s.url, 3*limit-1); good != 3*limit-1 {
+		t.Errorf("%d of %d requests had responses", good, 3*limit-1)
+	}
+	first.Wait()
+	if early.Load() > s.conns.Load() || refused.Load() > 0 {
+		t.Errorf("%d connections carried %d requests before the limit was known, %d were refused", s.conns.Load(), early.Load(), refused.Load())
+	}
+}
+
 // TestH2PoolEnding: as nginx does, the server sends GOAWAY with the last request that it
 // processes. Requests behind it move to other connections.
 func TestH2PoolEnding(t *testing.T) {

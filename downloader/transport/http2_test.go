@@ -128,6 +128,31 @@ func TestH2PoolLimits(t *testing.T) {
 	}
 }
 
+// TestH2PoolReserves: a request that has been given a connection takes a stream of its limit
+// before it is sent.
+func TestH2PoolReserves(t *testing.T) {
+	s, c, p := newStreamServer(t, 2, 1, pauseThenOK)
+	getMany(t, c, s.URL, 1)
+	u, _ := url.Parse(s.URL)
+	o := p.origin(u)
+	one, ok1 := o.reserve()
+	two, ok2 := o.reserve()
+	if _, ok := o.reserve(); !ok1 || !ok2 || ok {
+		t.Fatalf("got %v, %v, %v, want two of three", ok1, ok2, ok)
+	}
+	for _, conn := range []*h2Conn{one, two} {
+		resp, err := o.send(conn, newRequest(t, t.Context(), s.URL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drain(resp)
+		o.finished(conn, resp)
+	}
+	if good := getMany(t, c, s.URL, 10); good != 10 {
+		t.Errorf("then %d of 10 requests had responses", good)
+	}
+}
+
 // TestH2PoolHTTP1: a server without HTTP/2 gets a connection for each request.
 func TestH2PoolHTTP1(t *testing.T) {
 	s, c, _ := newStreamServer(t, 0, 2, pauseThenOK)

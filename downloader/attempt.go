@@ -152,7 +152,8 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	return rep, nil
 }
 
-// expect takes over what rep says about the whole file beside its version, and reports warnings.
+// expect takes over the facts about the whole file in rep, beside its version: the digest, the
+// content coding, and whether its end is marked. It reports warnings.
 func (j *job) expect(rep *reply) {
 	j.version.gzip, j.version.unframed = rep.Gzip, rep.unframed
 	if j.goal.sum.IsZero() && !rep.Gzip {

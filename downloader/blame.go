@@ -11,8 +11,8 @@ import (
 // A blamer finds the sources of wrong bytes.
 type blamer struct{ *download }
 
-// mismatched notes that the complete download has the digest got. Its bytes are not
-// held any more.
+// mismatched discards the bytes of the complete download, which has the wrong digest got, and
+// returns the mismatch.
 func (j blamer) mismatched(got chunk.Sum) error {
 	m := &mismatch{want: j.version.digest, got: got, coded: j.version.Coding != "", decoded: j.version.gzip, sources: j.contributions()}
 	if j.file.part == nil {
@@ -29,9 +29,9 @@ func (j blamer) mismatched(got chunk.Sum) error {
 	return m
 }
 
-// contributions returns who sent which bytes of the file. What no mirror and no earlier run
-// has sent came from the URL asked: sums of pieces are linear (chunk.Pieces), so its sums
-// are those of the file without those of the others.
+// contributions returns the bytes of the file that each source has sent. The origin has sent the
+// bytes that no mirror and no earlier run has sent. Piece checksums are linear (chunk.Pieces), so
+// its checksums are the checksums of the file minus the checksums of the others.
 func (j blamer) contributions() []contribution {
 	rest := contribution{j.origin.recorded, chunk.NewSet(chunk.Range{End: max(0, j.version.Size)}), nil}
 	if j.file.part != nil {
@@ -62,11 +62,11 @@ func (j blamer) contributions() []contribution {
 	return all
 }
 
-// blame names the sources of the wrong bytes of earlier downloads, as this one is right.
-// The file must still have its part file.
+// blame reports the sources that sent wrong bytes to earlier downloads. This download must have the
+// right digest, and must still have its part file.
 func (j blamer) blame() error {
 	for _, m := range j.wrong {
-		if m.coded && !m.decoded && j.version.gzip { // only the form was wrong
+		if m.coded && !m.decoded && j.version.gzip { // only the content coding was wrong
 			continue
 		}
 		var guilty []string
@@ -86,8 +86,8 @@ func (j blamer) blame() error {
 	return nil
 }
 
-// differs reports whether the bytes of c are not those of the part file, which is right. A
-// small file has one source, and no part file.
+// differs reports whether bytes of c differ from the part file, which is right. A small file has no
+// part file, and one source only.
 func (j blamer) differs(c contribution) (bool, error) {
 	if j.file.part == nil || c.sums == nil {
 		return c.bytes.Len() > 0, nil

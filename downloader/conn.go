@@ -39,8 +39,8 @@ type conn struct {
 
 // A source is a URL of the file, as the connections of a transfer ask it.
 type source interface {
-	// ask requests range r of the file for the connection c. Its errors are those of
-	// origin.ask.
+	// ask requests range r of the file for connection c. It returns the errors of
+	// asker.askWith.
 	ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error)
 }
 
@@ -84,7 +84,7 @@ func (c *conn) mirror() *mirror {
 	return m
 }
 
-// A connSink writes the bytes of a connection to the file, and notes those of a mirror.
+// A connSink writes the bytes of a connection to the file, and notes bytes of a mirror.
 type connSink struct{ c *conn }
 
 func (s connSink) WriteAt(b []byte, off int64) (int, error) {
@@ -153,8 +153,8 @@ func (c *conn) fetch(ctx context.Context, rep *reply) error {
 	}
 }
 
-// settle decides what the end of a body means for the claim. It returns nil if the connection
-// goes on with the rest of it. got counts the wanted bytes of the body.
+// settle decides whether the connection goes on with its claim after the end of a body. It returns
+// nil if it does. got counts the wanted bytes of the body.
 func (c *conn) settle(ctx context.Context, got int64, err error) error {
 	switch {
 	case ctx.Err() != nil:

@@ -11,25 +11,24 @@ import (
 )
 
 const (
-	// freeDecoded is how many bytes a gzip coding may unfold to, however few they are coded.
-	// Half of it refuses some web pages of logs; double is what a bomb may write to the disk.
+	// freeDecoded is how many bytes a body may decode to, with any ratio. A guess. Half would
+	// refuse some logs; double would let a gzip bomb write twice as much to the disk.
 	freeDecoded = 1 << 30
-	// maxRatio is how many times as many bytes as arrive gzip may unfold to beyond
-	// freeDecoded. Its own limit is 1032, which only repetitions of one byte reach; logs and
-	// databases have 10 to 50. Half of it refuses some of these, double writes as much more.
+	// maxRatio limits the ratio of decoded to received bytes beyond freeDecoded. gzip reaches
+	// 1032 for repetitions of one byte; logs and databases have 10 to 50. Half would refuse some
+	// of these; double would let a gzip bomb write twice as much.
 	maxRatio = 100
 )
 
-// decoded removes the gzip coding of a body, if there is one: a body without the
-// mark of gzip (RFC 1952 §2.3.1) is the file, whatever the header says. It reads
-// nothing before it is read.
-type decoded struct {
+// A gzipBody removes the gzip coding of a body. A body without the mark of gzip (RFC 1952 §2.3.1)
+// is the file itself, whatever the header says. It reads no byte before the first Read.
+type gzipBody struct {
 	io.ReadCloser
-	free  bool      // it may unfold as far as it does, because the size of the file is limited
+	free  bool      // no limit of the ratio, because the size of the file is limited
 	plain io.Reader // nil before the first read
 }
 
-func (d *decoded) Read(p []byte) (n int, err error) {
+func (d *gzipBody) Read(p []byte) (n int, err error) {
 	if d.plain == nil {
 		if err = d.open(); err != nil {
 			return 0, err
@@ -42,8 +41,8 @@ func (d *decoded) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// open looks at the beginning of the body.
-func (d *decoded) open() error {
+// open reads the beginning of the body, and chooses how to read the rest.
+func (d *gzipBody) open() error {
 	received := &countingReader{Reader: d.ReadCloser}
 	body := bufio.NewReader(received)
 	mark, err := body.Peek(2)
@@ -64,23 +63,23 @@ func (d *decoded) open() error {
 	return nil
 }
 
-// A ratioReader is the decoded body of received. It fails with an failure.ErrTooLarge when that has
-// unfolded too far.
+// A ratioReader reads a decoded body. It fails with a failure.ErrTooLarge if the ratio of decoded to
+// received bytes is too large.
 type ratioReader struct {
 	plain    io.Reader
 	received *countingReader
-	n        int64 // bytes read
+	n        int64 // decoded bytes
 }
 
 func (r *ratioReader) Read(p []byte) (int, error) {
 	n, err := r.plain.Read(p)
 	if r.n += int64(n); r.n > freeDecoded && r.n/maxRatio > r.received.n {
-		return n, failure.Permanent(tooLargeError{what: fmt.Sprintf("its gzip coding unfolds to more than %d times what arrives", maxRatio), arrived: true})
+		return n, failure.Permanent(tooLargeError{text: fmt.Sprintf("its gzip coding decodes to more than %d times the received bytes", maxRatio), arrived: true})
 	}
 	return n, err
 }
 
-// A countingReader counts what is read.
+// A countingReader counts the bytes that it reads.
 type countingReader struct {
 	io.Reader
 	n int64 // bytes

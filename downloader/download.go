@@ -179,8 +179,8 @@ func isCredible(t, now time.Time) bool {
 	return t.Unix() >= 0 && t.Before(now.Add(maxClockSkew))
 }
 
-// addMirrors makes URLs that by has named mirrors of the download. It skips those that are
-// known, that are no URLs, and that by must not name.
+// addMirrors makes URLs that by has named mirrors of the download. It skips known and
+// invalid URLs, and URLs that by must not name.
 func (j *download) addMirrors(by namer, texts ...string) {
 	for _, text := range texts {
 		if !by.given && len(j.mirrors) >= maxServerMirrors {

@@ -6,50 +6,50 @@ import (
 	"pawl/store"
 )
 
-// A Kind says what an Event is about.
+// A Kind is the kind of an Event.
 type Kind string
 
-// The kinds of events, in the order in which a download may tell them.
+// The kinds of events, roughly in the order in which a download reports them.
 const (
-	Started   Kind = "started"   // bytes are about to move; Held are there already
-	Lost      Kind = "lost"      // the part file no longer had Held bytes of its record
-	Retrying  Kind = "retrying"  // Err; asking again after Wait, Attempt of Tries
-	Waiting   Kind = "waiting"   // Err; nothing is asked for Wait, as the host wants it
-	Offline   Kind = "offline"   // the machine has no network: Err; told once, for all downloads
-	Limited   Kind = "limited"   // the host refused a further connection: Err; Conns go on, or it waits if 0
-	Restarted Kind = "restarted" // the bytes so far cannot be used: Err
-	Warning   Kind = "warning"   // Err is worth knowing, and no failure
-	Finished  Kind = "finished"  // the file is there
-	Stopped   Kind = "stopped"   // Err ended it; Held bytes are kept
+	Started   Kind = "started"   // the transfer starts; Held bytes are here already
+	Lost      Kind = "lost"      // Held bytes of the record are no longer in the part file
+	Retrying  Kind = "retrying"  // Err; the next request follows after Wait; Attempt of Tries
+	Waiting   Kind = "waiting"   // Err; the host wants no request for Wait
+	Offline   Kind = "offline"   // Err; the machine has no network; reported once for all downloads
+	Limited   Kind = "limited"   // Err; the host refused another connection; Conns go on, or the download waits if 0
+	Restarted Kind = "restarted" // Err; the held bytes cannot be used
+	Warning   Kind = "warning"   // Err is not a failure, but the user should know it
+	Finished  Kind = "finished"  // the file is complete and durable
+	Stopped   Kind = "stopped"   // Err ended the download; Held bytes are kept
 )
 
-// An Event is a transition of a download. Which fields are set depends on the
-// Kind; Time, URL, and once known ID and Target, always are.
+// An Event is a transition of a download. Time and URL are always set, ID and Target once they
+// are known; the other fields depend on the Kind.
 type Event struct {
 	Time   time.Time
 	Kind   Kind
 	ID     store.ID
-	URL    string // as asked, without credentials
+	URL    string // as requested, without user and password
 	Target string // absolute path; "-" for a stream
 
-	Size     int64 // bytes; -1 unknown
+	Size     int64 // bytes; -1 if unknown
 	Held     int64 // bytes
-	Fetched  int64 // bytes that this run received (Finished, Stopped)
+	Fetched  int64 // bytes received by this run (Finished, Stopped)
 	Conns    int
 	Attempt  int
 	Tries    int
 	Wait     time.Duration
 	Elapsed  time.Duration // of this run (Finished)
-	Current  bool          // Finished without a transfer: the file was there, unchanged
-	Unframed bool          // Finished, and the server did not mark the end of the file: it may be cut
+	Current  bool          // the file was finished already, and has not changed (Finished)
+	Unframed bool          // the server did not mark the end of the file, so it may be truncated (Finished)
 	Err      error
 }
 
-// Progress is how far a running download has come.
+// Progress is the progress of a running download.
 type Progress struct {
 	ID     store.ID
 	Target string // absolute path; "-" for a stream
-	Size   int64  // bytes; -1 unknown
-	Have   int64  // bytes that have arrived, of earlier runs too
+	Size   int64  // bytes; -1 if unknown
+	Have   int64  // arrived bytes, including those of earlier runs
 	Conns  int    // open connections
 }

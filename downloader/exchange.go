@@ -36,7 +36,7 @@ type reply struct {
 	cancel      context.CancelCauseFunc
 }
 
-// leadsTo returns where the request was answered, after redirects.
+// leadsTo returns the URL that answered, after redirects.
 func (r *reply) leadsTo() destination {
 	return destination{url: r.Request.URL, strayed: transport.LeftOrigin(r.Request), public: r.info.Restricted()}
 }
@@ -59,7 +59,7 @@ func (r *reply) close() {
 	r.cancel(nil)
 }
 
-// A way is what an exchange shows about the connection to the server.
+// A way is the latency of an exchange, and whether its connection is new.
 type way struct {
 	took time.Duration // from the request to the first byte of the response; 0 if unknown
 	new  bool          // the connection was opened for it
@@ -101,7 +101,7 @@ func (t *wayTrace) way() way {
 	return way{max(0, t.responded.Sub(t.sent)), !t.reused}
 }
 
-// A target is where a request goes, and what its failures mean.
+// A target is the destination of a request, with a judge of its failures.
 type target struct {
 	url     *url.URL
 	asked   *url.URL // the user's headers may go to its origin; nil for none
@@ -239,7 +239,7 @@ func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) 
 	return x.trace.trace(transport.WithRequest(ctx, x.info), sent)
 }
 
-// judge decides what follows an attempt.
+// judge returns the next step after an attempt.
 func (x *exchange) judge(resp *http.Response, err error) verdict {
 	if resp != nil && x.info.Private() {
 		x.progress.private.Store(true)
@@ -269,7 +269,7 @@ func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, res
 	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
 	rep.unframed = !content.Gzip && resp.TLS == nil && !transport.IsFramed(resp) // gzip and TLS mark the end themselves
 	if content.Gzip {
-		resp.Body = &decoded{ReadCloser: resp.Body, free: x.req.MaxSize > 0}
+		resp.Body = &gzipBody{ReadCloser: resp.Body, free: x.req.MaxSize > 0}
 	}
 	err := meaningError(resp, content)
 	if err != nil {
@@ -281,8 +281,8 @@ func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, res
 	return rep, err
 }
 
-// outcome returns the error of an attempt, nil if there is a response to read. It notes what
-// the attempt shows about the host and the network.
+// outcome returns the error of an attempt, nil if there is a response to read. It updates
+// the state of the host and of the network.
 func (x *exchange) outcome(resp *http.Response, err error) error {
 	if err != nil || resp.StatusCode >= 500 {
 		x.to.host.Address.Forget() // another machine behind this name may do better

@@ -1,7 +1,5 @@
 package downloader
 
-// This file is about a mirror in place of a URL that fails.
-
 import (
 	"cmp"
 	"context"
@@ -13,8 +11,8 @@ import (
 	"pawl/downloader/failure"
 )
 
-// getFallback is Get from the URL asked or, where that fails, from the first mirror that
-// has the file. What is held of one of them comes first.
+// getFallback downloads the file from its URL or, if that fails, from the first mirror that has
+// the file. A URL that has a recorded download comes first.
 func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, error) {
 	urls := append([]string{req.URL}, req.Mirrors...)
 	if i := slices.IndexFunc(urls, func(u string) bool { return d.began(req, u) }); i > 0 {
@@ -24,7 +22,7 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 	var failed error
 	for i, u := range urls {
 		if i > 0 {
-			d.emit(Event{Kind: Warning, URL: WithoutUser(u), Target: cmp.Or(all.Target, WithoutUser(req.URL)), Err: fmt.Errorf("%w; the mirror %s is asked", failed, RedactURL(u))})
+			d.emit(Event{Kind: Warning, URL: WithoutUser(u), Target: cmp.Or(all.Target, WithoutUser(req.URL)), Err: fmt.Errorf("%w; trying the mirror %s", failed, RedactURL(u))})
 		}
 		next := req
 		next.URL, next.ID = u, cmp.Or(req.ID, all.ID)
@@ -32,7 +30,7 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 		res, err := d.getVerified(ctx, next)
 		res.Fetched += all.Fetched
 		all = res
-		if err == nil || ctx.Err() != nil || !failure.TryOtherSource(err) && !(i > 0 && errors.Is(err, failure.ErrChanged)) { // nothing is given up for a mirror's
+		if err == nil || ctx.Err() != nil || !failure.TryOtherSource(err) && !(i > 0 && errors.Is(err, failure.ErrChanged)) { // a changed file is an error of the mirror only, for which no held bytes are discarded
 			return all, err
 		}
 		failed = cmp.Or(failed, err)
@@ -40,7 +38,7 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 	return all, failed
 }
 
-// began reports whether there is a download of u, finished or not, for the target of req.
+// began reports whether a download of u for the target of req is on record, finished or not.
 func (d *Downloader) began(req Request, u string) bool {
 	if req.Output == "" {
 		dir, err := filepath.Abs(req.Dir)

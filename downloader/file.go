@@ -10,7 +10,7 @@ import (
 	"pawl/store"
 )
 
-// A file is where the bytes of a download go: a part file, or a stream. It is neither before
+// A file is the destination of the bytes of a download: a part file, or a stream. It is neither before
 // the name of the file is known.
 type file struct {
 	part   *store.Part // nil for none

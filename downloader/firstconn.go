@@ -28,7 +28,7 @@ func (f *firstConn) acquire(ctx context.Context, host *hosts.Host) error {
 }
 
 // moveTo makes host the one at which the connection counts. It does not wait: the caller has
-// an open response, whose connection may be the one that all who wait need.
+// an open response, whose connection may be the only one that the host grants.
 func (f *firstConn) moveTo(host *hosts.Host) {
 	if host == f.host {
 		return

@@ -209,7 +209,7 @@ func altered(rec store.Record) error {
 	return failure.Wrap(store.ErrForeign, fmt.Errorf("%q has been changed since it was downloaded", rec.Target))
 }
 
-// reopenListed checks whether a finished file is the one that the list wants. If it is not,
+// reopenListed checks whether a finished file is the file that the list wants. If it is not,
 // the download fetches it again and replaces it at the end, even if somebody has altered it: a
 // file of a list belongs to pawl.
 func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current bool, err error) {

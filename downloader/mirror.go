@@ -15,7 +15,7 @@ import (
 // largest known networks of mirrors name about 40.
 const maxServerMirrors = 64
 
-// A namer says who has named a URL.
+// A namer is the origin of a URL: the user, a list, or a server.
 type namer struct {
 	given  bool // the user or a list, so that it gets the headers of the request; otherwise a server
 	public bool // a public source, so that the URL must not lead to a private address

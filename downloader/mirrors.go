@@ -36,7 +36,7 @@ var errUntrusted = errors.New("it is http and the file is https, and no digest i
 // mirroring is the use of mirrors by a transfer.
 type mirroring struct{ *transfer }
 
-// use proves the mirrors, and admits those that have the file to the transfer.
+// use proves the mirrors, and admits the mirrors that have the file to the transfer.
 func (t mirroring) use(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(maxActiveMirrors)

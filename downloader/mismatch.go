@@ -1,9 +1,5 @@
 package downloader
 
-// This file is about complete downloads whose bytes do not have the wanted digest:
-// they are fetched again, from another source first, and the source of the wrong
-// bytes is found by comparing the copies.
-
 import (
 	"errors"
 	"fmt"
@@ -14,17 +10,17 @@ import (
 )
 
 const (
-	// maxSameMismatch is how many complete downloads with the same wrong digest show
-	// that the source has another file. One may be damaged on its way, a second one
-	// may come from a cache that keeps the damage.
+	// maxSameMismatch is how many complete downloads with the same wrong digest mean that the
+	// source has another file. One may be damaged on its way, and a second one may come from a
+	// cache that keeps the damage. At double, a wrong checksum costs six downloads.
 	maxSameMismatch = 3
-	// maxMismatches bounds the complete downloads whose digests all differ, as those
-	// over a connection that damages every one.
+	// maxMismatches limits the complete downloads whose digests all differ, for example because
+	// a connection damages each of them. A guess.
 	maxMismatches = 6
 )
 
-// A mismatch is a complete download whose bytes did not have the wanted digest. It is
-// an failure.ErrChecksum.
+// A mismatch is a complete download whose bytes did not have the wanted digest. It is a
+// failure.ErrChecksum.
 type mismatch struct {
 	want, got chunk.Sum
 	coded     bool // the bytes are in a content coding that belongs to the file
@@ -46,16 +42,16 @@ func (m *mismatch) Error() string {
 // Is is for errors.Is.
 func (m *mismatch) Is(kind error) bool { return kind == failure.ErrChecksum }
 
-// mismatches are those of one request, in order.
+// mismatches are the mismatches of one request, in order.
 type mismatches []*mismatch
 
-// decode reports whether the next download has to remove a content coding: the last
-// one that kept it had the wrong digest, and none has removed it yet.
+// decode reports whether the next download must remove a content coding: the last download kept
+// it and had the wrong digest, and no download has removed it yet.
 func (all mismatches) decode() bool {
 	return len(all) > 0 && all[len(all)-1].coded && !slices.ContainsFunc(all, func(m *mismatch) bool { return m.decoded })
 }
 
-// same returns how many have the digest of the last one.
+// same returns how many mismatches have the digest of the last one.
 func (all mismatches) same() (n int) {
 	for _, m := range all {
 		if m.got == all[len(all)-1].got && m.coded == all[len(all)-1].coded {
@@ -65,8 +61,8 @@ func (all mismatches) same() (n int) {
 	return n
 }
 
-// with returns the error of a download that ended with err after these: err itself, or
-// the final one. again reports whether it is repeated.
+// with returns the error of a download that ended with err after these mismatches: err itself, or
+// the final error of the request. again reports whether the download is repeated.
 func (all mismatches) with(err error) (_ error, again bool) {
 	var m *mismatch
 	if !errors.As(err, &m) {
@@ -78,8 +74,8 @@ func (all mismatches) with(err error) (_ error, again bool) {
 	return err, true
 }
 
-// final returns the error of a request that no source has the right file for, nil if
-// another download is worth a try.
+// final returns the error of the request if no source has the right file, nil if another download
+// is worth a try.
 func (all mismatches) final() error {
 	last := all[len(all)-1]
 	switch {
@@ -93,12 +89,12 @@ func (all mismatches) final() error {
 	return nil
 }
 
-// next returns the source to fetch all from, of those that are there: one that has sent
-// nothing that was wrong, else the first one, else one after another.
+// next chooses the source of the next download: the one that has sent bytes in the fewest
+// mismatches, and the first of several.
 func (all mismatches) next(sources []string) string {
 	best, least := sources[0], len(all)+1
 	for _, source := range sources {
-		n := 0 // downloads that it has spoilt, perhaps
+		n := 0 // mismatches that it may have caused
 		for _, m := range all {
 			if slices.ContainsFunc(m.sources, func(c contribution) bool { return c.source == CanonicalURL(source) }) {
 				n++

@@ -213,7 +213,7 @@ func (j asker) compare(rep *reply, r chunk.Range) error {
 	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.progress.isTransferring()}))
 }
 
-// judge decides what follows a failed attempt, and notes what it shows about the host. instead
+// judge returns the next step after a failed attempt, and updates the state of the host. instead
 // is errSteppedDown if the connection c has left the transfer because of it, and errCrowded if
 // other downloads have the connections.
 func (j asker) judge(c requester, resp *http.Response, failed error) (v verdict, instead error) {

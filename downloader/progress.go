@@ -7,12 +7,12 @@ import (
 	"pawl/store"
 )
 
-// progress counts the bytes and responses of one download, and has what a front end shows of
-// it. Safe for concurrent use.
+// progress counts the bytes and responses of one download, and keeps the part of its
+// state that a front end shows. Safe for concurrent use.
 type progress struct {
 	received  atomic.Int64 // bytes received by this run, including those received twice
 	held      atomic.Int64 // bytes of the file that are here; those not yet written count
-	highWater atomic.Int64 // the most bytes that were ever written: what is fetched again is no progress
+	highWater atomic.Int64 // the most bytes that were ever written; bytes that are written again are no progress
 	retries   atomic.Int64 // failures that were followed by another try
 	useful    atomic.Int64 // responses whose bytes could be used
 	public    atomic.Bool  // a response came from a public address
@@ -80,7 +80,7 @@ func (p *progress) start() bool {
 	return first
 }
 
-// snapshot returns what a front end shows.
+// snapshot returns the progress for a front end.
 func (p *progress) snapshot() Progress {
 	p.mu.Lock()
 	s := p.shown

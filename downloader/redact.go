@@ -1,7 +1,7 @@
 package downloader
 
-// This file is about what of a URL people may see, in messages and in logs. Records, and
-// all that programs read, have the URL without user and password, which still works.
+// This file redacts URLs in messages and logs. Records and reports for programs contain the URL
+// without user and password, which still works.
 
 import (
 	"net/url"
@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// WithoutUser returns a URL without user and password. Of what is no URL it returns what
-// surely is neither.
+// WithoutUser returns a URL without user and password. If s is not a URL, it returns only the part
+// after the last "@", because the part before may be a password.
 func WithoutUser(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.Host == "" {
@@ -29,8 +29,8 @@ func WithoutUser(s string) string {
 func RedactURL(s string) string { return Redact(WithoutUser(s)) }
 
 var (
-	// parameter matches one parameter of a query, in any text. A value ends with the word or
-	// the quotation; in a quotation \" does not end it.
+	// parameter matches one parameter of a query in any text. A value ends with the word or the
+	// quotation; \" does not end a quotation.
 	parameter = regexp.MustCompile(`([?&;#])([^\s?&;#=<>"']+)=((?:\\.|[^\s&;#<>"'\\])+)`)
 	// userInfo matches user and password of a URL, in any text.
 	userInfo = regexp.MustCompile(`://[^\s/?#<>"']*@`)
@@ -40,7 +40,7 @@ var (
 // X-Amz-Signature, X-Goog-Credential, access_token, sig, Policy, Key-Pair-Id and hdnts.
 var secretParameters = []string{"auth", "credential", "hdn", "hmac", "jwt", "key", "passw", "policy", "pwd", "secret", "session", "sig", "token"}
 
-// Redact returns a text for people, in which each URL is as RedactURL has it.
+// Redact returns a text for people, with each URL in it redacted as RedactURL does.
 func Redact(text string) string {
 	if strings.Contains(text, "@") {
 		text = userInfo.ReplaceAllString(text, "://")

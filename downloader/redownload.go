@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// getVerified is getOnce, repeated from single sources while the digest is wrong.
+// getVerified downloads the file, and repeats that while its digest is wrong: from one source at a
+// time, so that the copies show which source sends the wrong bytes.
 func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, error) {
 	sources := append([]string{req.URL}, req.Mirrors...)
 	var wrong mismatches
@@ -33,13 +34,13 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		}
 		all.Retries++
 		next := wrong.next(sources)
-		d.emit(Event{Kind: Restarted, ID: res.ID, URL: WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; all of it is fetched again from %s", err, RedactURL(next))})
+		d.emit(Event{Kind: Restarted, ID: res.ID, URL: WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching the whole file again from %s", err, RedactURL(next))})
 		req = d.again(req, next, res.ID)
 	}
 }
 
-// discard forgets the unfinished download id, of which nothing is held, if it is on record.
-// A finished file that it was to replace is again what is on record of the target.
+// discard removes the record of the unfinished download id, of which no byte is held. If it was
+// to replace a finished file, the record of that file stands for the target again.
 func (d *Downloader) discard(id store.ID) error {
 	if !d.isUnfinished(id) {
 		return nil
@@ -47,14 +48,14 @@ func (d *Downloader) discard(id store.ID) error {
 	return d.store.Remove(id, true)
 }
 
-// isUnfinished reports whether id is on record as a download that is not finished.
+// isUnfinished reports whether id is the record of an unfinished download.
 func (d *Downloader) isUnfinished(id store.ID) bool {
 	rec, err := d.store.Get(id)
 	return err == nil && rec.State != store.Done
 }
 
-// again is req to fetch all from one source, into the unfinished download id, if that is on
-// record.
+// again returns the request to download the whole file from one source, into the unfinished
+// download id if that is on record.
 func (d *Downloader) again(req Request, source string, id store.ID) Request {
 	req.URL, req.Mirrors, req.Restart = source, nil, false
 	if d.isUnfinished(id) {

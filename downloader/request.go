@@ -69,8 +69,8 @@ type Result struct {
 	Sum      chunk.Sum     // digest that was verified: Request.Sum, or the server's; zero for none
 }
 
-// A ListEntry says what a list and the state file know about a file, so that the download
-// need not look it up.
+// A ListEntry has the facts about a file that the list and the state file contain, so that the
+// download need not look them up.
 type ListEntry struct {
 	Record store.Record // the record of the target; the zero Record for none
 	Lists  store.Lists  // the lists that claim the file once it is fetched

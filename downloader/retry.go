@@ -1,7 +1,6 @@
 package downloader
 
-// This file decides what a failed attempt means: for the host, for the connection that made
-// it, and for the retry budget.
+// This file handles failed attempts: it updates the retry budget and the pauses of hosts.
 
 import (
 	"context"

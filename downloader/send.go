@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// A verdict says what follows an attempt to send a request.
+// A verdict is the next step after an attempt to send a request.
 type verdict struct {
 	again bool          // send the request again
 	wait  time.Duration // before that

@@ -1,20 +1,18 @@
 package downloader
 
-// This file is about files that are larger than they may be.
-
 import (
 	"fmt"
 
 	"pawl/downloader/failure"
 )
 
-// A tooLargeError is an failure.ErrTooLarge.
+// A tooLargeError means that the file is larger than allowed. It is a failure.ErrTooLarge.
 type tooLargeError struct {
-	what    string
-	arrived bool // the bytes beyond the limit are in the part file, and not only announced
+	text    string
+	arrived bool // the bytes beyond the limit are in the part file; otherwise the server announced them
 }
 
-func (e tooLargeError) Error() string { return e.what }
+func (e tooLargeError) Error() string { return e.text }
 
 // Is is for errors.Is.
 func (e tooLargeError) Is(kind error) bool {
@@ -25,7 +23,7 @@ func (e tooLargeError) Is(kind error) bool {
 // unknown, limit is 0 for none.
 func checkSize(size, limit int64) error {
 	if limit > 0 && size > limit {
-		return failure.Permanent(tooLargeError{what: fmt.Sprintf("it has %d bytes, and %d are allowed", size, limit)})
+		return failure.Permanent(tooLargeError{text: fmt.Sprintf("it has %d bytes, and %d are allowed", size, limit)})
 	}
 	return nil
 }
@@ -34,7 +32,7 @@ func checkSize(size, limit int64) error {
 // allows. It must not be used for a known size: some bytes of such a file may arrive twice.
 func checkArrived(arrived, limit int64) error {
 	if limit > 0 && arrived > limit {
-		return failure.Permanent(tooLargeError{what: fmt.Sprintf("it has more than the %d bytes that are allowed", limit), arrived: true})
+		return failure.Permanent(tooLargeError{text: fmt.Sprintf("it has more than the %d bytes that are allowed", limit), arrived: true})
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ func (t *transfer) reserve(ctx context.Context) error {
 	}
 }
 
-// learn remembers what the transfer has shown about its hosts. After a failure, connections may
+// learn remembers the limits and the best numbers of connections of the hosts. After a failure, connections may
 // have been refused because of an outage, so a limit is not remembered then.
 func (t *transfer) learn() {
 	done := t.sched.Snapshot().Done

@@ -11,11 +11,12 @@ import (
 	"pawl/downloader/failure"
 )
 
-// followEvery is how often the hash looks whether the finished prefix has grown.
-const followEvery = 20 * time.Millisecond
+// followInterval is the time between two checks whether the finished prefix has grown. At double,
+// up to 40 ms of bytes remain to be hashed at the end.
+const followInterval = 20 * time.Millisecond
 
-// A verifier hashes a file from its start as its finished prefix grows, off the
-// network's path, so that the verdict comes with the last byte.
+// A verifier hashes the growing finished prefix of a file beside the transfer, so that the digest
+// is known soon after the last byte.
 type verifier struct {
 	sum  chunk.Sum
 	hash hash.Hash
@@ -30,7 +31,7 @@ func newVerifier(sum chunk.Sum, file io.ReaderAt) *verifier {
 
 // loop follows prefix until ctx ends.
 func (v *verifier) loop(ctx context.Context, prefix func() int64) error {
-	for sleep(ctx, followEvery) == nil {
+	for sleep(ctx, followInterval) == nil {
 		if err := v.follow(ctx, prefix()); err != nil && ctx.Err() == nil {
 			return failure.Permanent(err)
 		}
@@ -38,7 +39,7 @@ func (v *verifier) loop(ctx context.Context, prefix func() int64) error {
 	return nil
 }
 
-// follow hashes what is not hashed yet below end.
+// follow hashes the bytes below end that are not hashed yet.
 func (v *verifier) follow(ctx context.Context, end int64) error {
 	for v.off < end {
 		if ctx.Err() != nil {
@@ -54,7 +55,7 @@ func (v *verifier) follow(ctx context.Context, end int64) error {
 	return nil
 }
 
-// verdict hashes the rest of a file of size bytes, and returns a mismatch if it does not
+// verdict hashes the rest of a file of size bytes, and returns a mismatch if the file does not
 // have the digest.
 func (v *verifier) verdict(ctx context.Context, size int64) error {
 	if err := v.follow(ctx, size); err != nil {

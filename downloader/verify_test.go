@@ -67,7 +67,7 @@ func TestVerifierFollows(t *testing.T) {
 		for there := int64(0); there < size; {
 			there = min(there*2+1, size)
 			f.there.Store(there)
-			time.Sleep(followEvery + 1)
+			time.Sleep(followInterval + 1)
 			synctest.Wait()
 			if v.off != there {
 				t.Errorf("hashed: got %d, want %d", v.off, there)

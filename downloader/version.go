@@ -10,7 +10,7 @@ import (
 	"pawl/store"
 )
 
-// A version is what is known about the version of the file whose bytes are held. Its size is
+// A version is the version of the file whose bytes are held, with the evidence about it. Its size is
 // -1 before there is a response.
 type version struct {
 	response.Version

@@ -2,8 +2,8 @@
 //
 // Each error that a download ends with is of one of the kinds below, of package
 // store, of a context, or of the file system. [Explain] turns an error of net/http
-// into one of the kinds. The functions in classify.go say what an error means for
-// the next step: whether the request may be repeated, whether the host has enough
+// into one of the kinds. The functions in classify.go decide the next step
+// after an error: whether the request may be repeated, whether the host has enough
 // connections, and whether another source may have the file. No other place decides
 // that.
 //

@@ -21,7 +21,7 @@ import (
 	"strings"
 )
 
-// Known is what is known about a file before any response.
+// Known has the facts about a file that are known before any response.
 type Known struct {
 	Name       string // local name that the user or a list chose; "" for none
 	Size       int64  // bytes that the file must have; -1 if unknown
@@ -78,15 +78,15 @@ func codings(h http.Header) (applied, unknown []string) {
 	return applied, unknown
 }
 
-// A coding is what a Content-Encoding field means for a file.
+// A coding is the meaning of a Content-Encoding field for a file.
 type coding struct {
 	kept    string // coding that belongs to the file, for example "gzip"; "" for none
 	removed bool   // a gzip coding must be removed to get the file
-	note    string // what the user should know; "" for nothing
+	note    string // a note for the user; "" for none
 	problem string // why the file cannot be had; "" if it can
 }
 
-// codingOf decides what the Content-Encoding of resp means for the file.
+// codingOf returns the meaning of the Content-Encoding of resp for the file.
 func codingOf(resp *http.Response, known Known) coding {
 	applied, unknown := codings(resp.Header)
 	c := strings.Join(applied, ", ")

@@ -10,8 +10,8 @@ import (
 )
 
 // ReprDigest returns the digest of the whole file in the Repr-Digest field, zero if there is
-// none (RFC 9530 §3, a dictionary of RFC 9651 §3.2). Only the
-// algorithms that the RFC calls active are used. A field that cannot be parsed is ignored.
+// none (RFC 9530 §3, a dictionary of RFC 9651 §3.2). It uses only the algorithms that the RFC calls
+// active, and ignores members that cannot be parsed.
 func ReprDigest(h http.Header) (sum chunk.Sum) {
 	for member := range strings.SplitSeq(strings.Join(h.Values("Repr-Digest"), ","), ",") {
 		key, value, _ := strings.Cut(member, "=")

@@ -8,7 +8,7 @@ import (
 	"pawl/chunk"
 )
 
-// A Decision says what to do with a response, given the bytes that are held.
+// A Decision is the next step after a response, given the held bytes.
 type Decision int
 
 const (
@@ -33,14 +33,14 @@ const (
 	maxConflictsAlternating = 20
 )
 
-// A Request is what Judge must know about the request that a response answers.
+// A Request has the properties of a request that Judge needs.
 type Request struct {
 	Range       chunk.Range // empty for the whole file
 	Conditional bool        // it had an If-Range field
 	Placed      bool        // its connection is one of a running transfer, and needs the bytes of Range
 }
 
-// Evidence is what the responses of one download have shown about versions of the file. The
+// Evidence collects the versions of the file that the responses of one download had. The
 // zero Evidence is ready. Safe for concurrent use.
 type Evidence struct {
 	mu          sync.Mutex
@@ -104,8 +104,8 @@ func (e *Evidence) Judge(want Version, r Content, q Request) (d Decision, reason
 	return Use, ""
 }
 
-// JudgeUnsatisfiable decides what a response means that denies bytes which version want has:
-// the file has another size now, or the server lies.
+// JudgeUnsatisfiable judges a response that denies bytes which version want has: the file has
+// another size now, or the server lies.
 func (e *Evidence) JudgeUnsatisfiable(want Version, r Content, q Request) (d Decision, reason string) {
 	if want.SizeDiffers(r.Version) {
 		return e.conflict(r.Version, want.Differs(r.Version))

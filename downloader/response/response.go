@@ -49,7 +49,7 @@ const (
 	HTTPError                    // the status ends the exchange
 )
 
-// A Content is what the header of a response says about its body. The fields below Problem
+// A Content is the description of a body by the header of its response. The fields below Problem
 // are valid if Meaning is Usable; Version.Size is also valid if it is Unsatisfiable.
 type Content struct {
 	Meaning Meaning
@@ -58,7 +58,7 @@ type Content struct {
 	Whole   bool        // the body is the file from byte 0, whatever range was requested
 	Range   chunk.Range // bytes of the file in the body; End is chunk.Unbounded if there is no length
 	Gzip    bool        // a gzip coding must be removed from the body to get the file
-	Note    string      // what the user should know about the content coding; "" for nothing
+	Note    string      // a note for the user about the content coding; "" for none
 	Version Version
 }
 
@@ -85,7 +85,7 @@ func isWhole(status int) bool {
 }
 
 // Read returns the meaning of the response to a request for a range, or for the whole file
-// if asked is empty. known is what is known about the file. Read uses the header alone; the
+// if asked is empty. known has the facts about the file. Read uses the header alone; the
 // caller must compare the version with the wanted one (RFC 9110 §14.4, §15.3.7, §15.5.17).
 func Read(resp *http.Response, asked chunk.Range, known Known) Content {
 	h := resp.Header

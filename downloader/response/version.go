@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A Version is what a server says a file is: its size and its validators. Bytes of two
+// A Version identifies a version of a file: its size and its validators, as a server sends them. Bytes of two
 // versions must never be mixed.
 type Version struct {
 	Size         int64  // bytes; -1 if unknown
@@ -91,8 +91,7 @@ func (v Version) OtherCoding(r Content) bool {
 	return !r.Whole && v.Size >= 0 && v.Coding != r.Version.Coding
 }
 
-// Merge returns v with the properties that o has in addition. Those that both have become
-// those of o, except the size.
+// Merge returns v with the known properties of o. If v has a size already, it keeps that.
 func (v Version) Merge(o Version) Version {
 	if v.Size < 0 {
 		v.Size = o.Size

@@ -9,12 +9,12 @@ import (
 	"pawl/chunk"
 )
 
-// A streamSink takes the bytes of a file in order, and hashes them.
+// A streamSink writes the bytes of a file to a stream in order, and hashes them.
 type streamSink struct {
 	w    io.Writer
 	sum  chunk.Sum
 	hash hash.Hash    // nil without a sum
-	all  maphash.Hash // of all that was written, to know it again
+	all  maphash.Hash // of the written bytes, to compare them with a later response
 	off  int64        // bytes written
 }
 
@@ -24,7 +24,7 @@ func newStreamSink(w io.Writer, sum chunk.Sum) *streamSink {
 	return s
 }
 
-// expect makes sum the one to verify, if none is known and nothing was written.
+// expect makes sum the digest to verify, if there is none and no byte was written.
 func (s *streamSink) expect(sum chunk.Sum) {
 	if s.hash == nil && s.off == 0 && !sum.IsZero() {
 		s.sum, s.hash = sum, sum.NewHash()
@@ -32,7 +32,7 @@ func (s *streamSink) expect(sum chunk.Sum) {
 	}
 }
 
-// WriteAt writes b, which must begin where the last write ended.
+// WriteAt writes b. off must be the end of the last write.
 func (s *streamSink) WriteAt(b []byte, off int64) (int, error) {
 	if off != s.off {
 		return 0, errors.New("bytes out of order")
@@ -43,7 +43,7 @@ func (s *streamSink) WriteAt(b []byte, off int64) (int, error) {
 	return n, err
 }
 
-// agrees reads as many bytes as were written, and reports whether they are the same.
+// agrees reads as many bytes from body as were written, and reports whether they are the same.
 func (s *streamSink) agrees(body io.Reader) (bool, error) {
 	var again maphash.Hash
 	again.SetSeed(s.all.Seed())
@@ -53,7 +53,7 @@ func (s *streamSink) agrees(body io.Reader) (bool, error) {
 	return again.Sum64() == s.all.Sum64(), nil
 }
 
-// verify returns an failure.ErrChecksum if what was written does not have the sum.
+// verify returns a mismatch if the written bytes do not have the digest.
 func (s *streamSink) verify() error {
 	if s.hash == nil || s.sum.Matches(s.hash) {
 		return nil

@@ -12,7 +12,8 @@ import (
 )
 
 // attempt requests the missing bytes, fetches them, and finishes the file. A restartError asks
-// for another attempt.
+// for another attempt, for which the held bytes are kept or discarded as the error says; the first
+// connection is released in any case.
 func (j *job) attempt(ctx context.Context) error {
 	if l := j.req.ListEntry; l != nil {
 		if err := checkSize(l.Size, j.req.MaxSize); err != nil {
@@ -26,6 +27,7 @@ func (j *job) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The last attempt may have counted bytes that were received and not written.
 	j.progress.held.Store(held.Len())
 	j.progress.countConns(nil)
 	if j.isComplete(held) {
@@ -103,8 +105,13 @@ func (j *job) verifiedHeld(ctx context.Context) (held chunk.Set, err error) {
 	return held, err
 }
 
-// begin returns the first response of an attempt. A strong validator or samples have shown
-// that it is of the version of the held bytes, unless it is the whole file.
+// begin returns the first response of an attempt. Unless it is the whole file, a strong validator
+// or samples have shown that it is of the version of the held bytes:
+//
+//   - With a strong ETag, the response itself proves it. If bytes of mirrors are held that only
+//     samples vouch for, samples of all held bytes are compared in addition.
+//   - Otherwise samples are compared first, because a Last-Modified may stay the same for several
+//     versions within a second, and many servers send no validator.
 func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
 	if j.file.part == nil || held.Len() == 0 || j.origin.oneStream {
 		return j.probe(ctx, held)
@@ -123,7 +130,8 @@ func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
 }
 
 // probe requests the first missing bytes. The response shows size, version, ranges and name, and
-// its body is the first work of a transfer.
+// its body is the first work of a transfer, so that no request is spent on questions alone. The
+// held bytes may be empty, or those of an interrupted download.
 func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	var r chunk.Range
 	for gap := range held.Missing(chunk.Range{End: chunk.Unbounded}) {
@@ -140,8 +148,8 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	}
 	rep, err := j.ask(ctx, nil, r)
 	switch {
-	case errors.Is(err, errUnsatisfiable):
-		return j.ask(ctx, nil, chunk.Range{}) // most likely an empty file
+	case errors.Is(err, errUnsatisfiable): // most likely an empty file, of which no range is valid
+		return j.ask(ctx, nil, chunk.Range{})
 	case err != nil:
 		return nil, err
 	case !rep.Whole && rep.Version.Size < 0 && j.version.Size < 0: // a part of a file of unknown size
@@ -171,7 +179,8 @@ func (j *job) expect(rep *reply) {
 }
 
 // accept makes the version of rep the version of the download, and creates the part file if
-// there is none. If rep is the whole file and some bytes are held, agree compares both later.
+// there is none. If rep is the whole file and some bytes are held, conn.agree compares both later,
+// and adopts the version then; until then the record must keep the version of the held bytes.
 func (j *job) accept(rep *reply, held *chunk.Set) error {
 	j.first.moveTo(j.d.host(rep.Request.URL))                                            // later requests go there
 	if j.version.isProvenByDigest() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // without a digest, nobody vouches for mirrors of the server
@@ -191,7 +200,9 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 	return nil
 }
 
-// create creates the part file, with the requested name or the name in the response.
+// create creates the part file, with the requested name or the name in the response. Only now the
+// name is certain, so another download may have the target already: of the same URL (begunError),
+// or of another one (ClaimedError).
 func (j *job) create(rep *reply) error {
 	name := j.goal.output
 	if name == "" {
@@ -236,7 +247,8 @@ func (j *job) mustNotMix(held chunk.Set) bool {
 }
 
 // finish verifies the whole file and gives it its name. v is the verifier that has followed the
-// transfer, or nil.
+// transfer, or nil. The order matters: the digest is verified before blame compares this copy with
+// earlier ones, and the part file is gone after Finish.
 func (j *job) finish(ctx context.Context, v *verifier) error {
 	if s := j.file.stream; s != nil {
 		return s.verify()

@@ -8,7 +8,9 @@ import (
 	"strings"
 )
 
-// A blamer finds the sources of wrong bytes.
+// A blamer finds the sources of wrong bytes. A download with a wrong digest remembers which source
+// sent which bytes, with checksums of the pieces. When a later download has the right digest, the
+// checksums are compared with its part file.
 type blamer struct{ *download }
 
 // mismatched discards the bytes of the complete download, which has the wrong digest got, and

@@ -153,7 +153,9 @@ func (c *conn) fetch(ctx context.Context, rep *reply) error {
 	}
 }
 
-// settle decides whether the connection goes on with its claim after the end of a body. It returns
+// settle decides whether the connection goes on with its claim after the end of a body. A body that
+// the scheduler has stopped is no failure of the server. A body with enough bytes pays for its
+// request, however it ended, because the next request resumes at its last byte. It returns
 // nil if it does. got counts the wanted bytes of the body.
 func (c *conn) settle(ctx context.Context, got int64, err error) error {
 	switch {

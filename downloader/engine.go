@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// An engine is shared by the downloads of a Downloader. Safe for concurrent use.
+// An engine is the part of a Downloader that its downloads share: the state of hosts, the
+// transport with its limits, and the events. It knows no download. Safe for concurrent use.
 type engine struct {
 	store     *store.Store
 	opts      Options
@@ -70,7 +71,8 @@ func (e *engine) MaxParallel(origin string) int {
 	return h.MaxParallel()
 }
 
-// downloads returns how many downloads are running, but at least 1.
+// downloads returns how many downloads are running, but at least 1. They share the byte rate and the
+// commits equally.
 func (e *engine) downloads() int64 { return max(1, e.running.Load()) }
 
 // host returns the shared state of the host of u.

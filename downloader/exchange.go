@@ -116,7 +116,10 @@ type target struct {
 // noRetry is the judge of a request that is not repeated.
 func noRetry(*http.Response, error) (verdict, error) { return verdict{}, nil }
 
-// newRequest builds the request.
+// newRequest builds the request. Credentials and header fields are added in this order, each one
+// overriding those before: Credentials of the origin, the user in the URL, Request.Header, and the
+// fields of the target. Fields that may be secret are dropped if the request goes to an origin that
+// the user has not named.
 func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.to.url.String(), nil)
 	if err != nil {
@@ -199,6 +202,8 @@ func send(ctx context.Context, d *download, to target, c requester, r chunk.Rang
 	return rep, err
 }
 
+// run sends the request until judge is content. cancel ends ctx, in which the body of the reply is
+// read; it belongs to the reply if there is one.
 func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*reply, error) {
 	req, err := x.newRequest(x.context(ctx, cancel))
 	if err != nil {
@@ -222,7 +227,7 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 	case err != nil:
 		return nil, failure.Explain(err)
 	}
-	if x.failures > 0 {
+	if x.failures > 0 { // it was an outage, so refusals during it showed no limit of connections
 		x.to.host.Recovered()
 	}
 	return x.read(req.Context(), cancel, resp)

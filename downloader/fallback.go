@@ -12,7 +12,11 @@ import (
 )
 
 // getFallback downloads the file from its URL or, if that fails, from the first mirror that has
-// the file. A URL that has a recorded download comes first.
+// the file. A URL that has a recorded download comes first, because its held bytes can be resumed.
+// Each URL gets the ones after it as mirrors, so that a later one is never asked twice.
+//
+// A mirror continues the download of the URL before it, by its ID. If the mirror has another file,
+// it ends with ErrChanged, and the held bytes stay for the next URL.
 func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, error) {
 	urls := append([]string{req.URL}, req.Mirrors...)
 	if i := slices.IndexFunc(urls, func(u string) bool { return d.began(req, u) }); i > 0 {

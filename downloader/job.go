@@ -24,7 +24,14 @@ const (
 	maxReason = 1 << 10
 )
 
-// A job runs one download, from the lookup of its record to its end.
+// A job runs one download, from the lookup of its record to its end:
+//
+//	run       calls get, records how it ended, and reports it
+//	get       looks up the record, then makes attempts until one succeeds, or fails for good
+//	attempt   requests the missing bytes and transfers them (attempt.go)
+//	restart   prepares the next attempt after a restartError
+//
+// A job must run once, in one goroutine.
 type job struct{ sampler }
 
 func newJob(e *engine, req Request) (*job, error) {
@@ -35,10 +42,12 @@ func newJob(e *engine, req Request) (*job, error) {
 	return &job{sampler{asker{d}}}, nil
 }
 
-// run downloads the file and reports how that ended.
+// run downloads the file and reports how that ended. Whatever happens, the written bytes are
+// committed and the part file is closed when it returns.
 func (j *job) run(ctx context.Context) (Result, error) {
 	begun := time.Now()
 	current, err := j.get(ctx)
+	// A trickle sends bytes all the time, so "without a byte" would be wrong for it.
 	if n := j.budget.exhaustedAfter(); err != nil && n > 1 {
 		words := "given up after %d tries without a byte"
 		if errors.Is(err, failure.ErrTrickle) {
@@ -49,6 +58,8 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if j.file.part != nil {
 		err = j.dropTooLarge(j.file.record(), j.end(ctx, err))
 	}
+	// If the digest is wrong, the caller may download the file again from another source. Then this
+	// job is not the end of the download, and reports none.
 	repeated := false
 	if j.req.Stream == nil {
 		err, repeated = j.wrong.with(err)
@@ -103,13 +114,15 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		if !errors.As(err, &again) {
 			return false, err
 		}
-		if j.file.moved { // it may be a login page, for which no held byte is given up
+		// After `resume --url`, another file at the new URL is most likely a mistake of the user, or a
+		// login page. No held byte is discarded for it.
+		if j.file.moved {
 			return false, failure.Wrap(failure.ErrChanged, fmt.Errorf("the new URL has another file: %w", err))
 		}
 		if err := j.restart(ctx, again); err != nil {
 			return false, err
 		}
-		if !again.keep {
+		if !again.keep { // a file that changes all the time is fetched in one stream
 			changes++
 		}
 		if again == errDamaged {
@@ -121,8 +134,9 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 	}
 }
 
-// restart prepares another attempt, because of why. If one stream is used already, each
-// attempt costs a try.
+// restart prepares another attempt, because of why. If one stream is used already, there is no
+// simpler way to ask, so each attempt costs a try. With FailOnChange, held bytes are never
+// discarded: the download ends instead.
 func (j *job) restart(ctx context.Context, why restartError) error {
 	if !why.keep {
 		lost := j.progress.held.Load()
@@ -146,7 +160,8 @@ func (j *job) restart(ctx context.Context, why restartError) error {
 	return sleep(ctx, wait)
 }
 
-// rewind prepares a download from byte 0, because of why.
+// rewind discards the held bytes, because of why, and forgets the version that they are of. The bytes
+// of a stream cannot be taken back, so a stream with written bytes fails.
 func (j *job) rewind(why restartError) error {
 	if s := j.file.stream; s != nil && s.off > 0 {
 		return why.final(failure.ErrChanged)

@@ -44,8 +44,15 @@ func claimed(rec store.Record) error {
 	return &ClaimedError{rec}
 }
 
-// A lookup finds the record of a job's file, unfinished or finished, and decides whether the
-// download resumes it, replaces it, or has nothing to do.
+// A lookup finds the record of the file of a download, unfinished or finished, and decides whether
+// the download resumes it, replaces it, or has nothing to do:
+//
+//	no record                     download; the target must be free
+//	unfinished, same URL          resume
+//	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it
+//	finished, unchanged, intact   nothing to do
+//	finished, changed remotely    download again, and replace at the end
+//	finished, altered locally     ErrForeign, unless Overwrite; a file of a list is replaced
 type lookup struct{ asker }
 
 // continueRecord resumes the download on record, if there is one. It reports whether the file
@@ -96,7 +103,8 @@ func (l lookup) find() (store.Record, error) {
 	return rec, err
 }
 
-// open resumes a recorded download. It reports whether the file is finished and current.
+// open resumes a recorded download. It reports whether the file is finished and current. A crash
+// may have left a download between its last commit and its rename; store.Resume then finishes it.
 func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err error) {
 	l.progress.show(rec)
 	l.version.unframed = rec.Unframed
@@ -311,7 +319,8 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 }
 
 // sameBytes fetches the whole file and compares it with the finished one. It is used if no
-// validator shows whether the file has changed, because missing evidence proves nothing.
+// validator shows whether the file has changed, because missing evidence proves nothing. condition
+// is sent again: a server that sends a validator only now and then may save the transfer.
 func (l lookup) sameBytes(ctx context.Context, rec store.Record, condition http.Header) (same bool, err error) {
 	f, err := l.d.store.OpenDone(rec)
 	if err != nil {

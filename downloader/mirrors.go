@@ -51,7 +51,8 @@ func (t mirroring) use(ctx context.Context) error {
 }
 
 // use proves the mirror when the transfer is worth it, admits it, and returns when it is disabled
-// or ctx ends, so that it counts as active until then.
+// or ctx ends, so that it counts as active until then. An error of the mirror disables it and is
+// not returned; only an error of the part file is.
 func (m *mirror) use(ctx context.Context, t *transfer) error {
 	for m.reason() == nil && ctx.Err() == nil && !t.sched.NeedsSource(time.Now()) {
 		sleep(ctx, mirrorInterval)
@@ -149,7 +150,8 @@ func (m *mirror) sample(ctx context.Context, t *transfer, r chunk.Range) ([]byte
 	return got, nil
 }
 
-// ownBytes returns range r of the file, from the held bytes or else from the origin.
+// ownBytes returns range r of the file, from the held bytes or else from the origin. It does not
+// wait for a connection to the origin, because the transfer needs all of them.
 func (t mirroring) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) {
 	want := make([]byte, r.Len())
 	if held := t.sched.Held(); held.Contains(r) {
@@ -175,7 +177,7 @@ func (t mirroring) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) 
 	return want, err
 }
 
-// ask is origin.ask for a connection to the mirror. If the request fails, the connection leaves
+// ask is asker.ask for a connection to the mirror. If the request fails, the connection leaves
 // the transfer, and the last one asks the origin from then on. That also happens while the
 // mirror wants a pause, because nobody else could fetch the claim of the connection meanwhile.
 func (m *mirror) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error) {
@@ -277,7 +279,8 @@ func (m *mirror) disable(t *transfer, why error) {
 }
 
 // discardUnproven discards the bytes of mirrors that have shown another version. It reports
-// whether there were any. No connection may be left in the transfer.
+// whether there were any. No connection may be left in the transfer, because a connection that
+// still writes could note bytes of the mirror after they were forgotten.
 func (t mirroring) discardUnproven() (bool, error) {
 	var lost chunk.Set
 	for _, m := range t.mirrors {

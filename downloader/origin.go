@@ -210,7 +210,7 @@ func (j asker) askPlain(ctx context.Context, extra http.Header, dest destination
 
 // compare returns an error if rep cannot be used for range r together with the held bytes.
 func (j asker) compare(rep *reply, r chunk.Range) error {
-	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, Placed: j.progress.isTransferring()}))
+	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, InTransfer: j.progress.isTransferring()}))
 }
 
 // judge returns the next step after a failed attempt, and updates the state of the host. instead

@@ -7,7 +7,8 @@ import (
 	"pawl/store"
 )
 
-// progress counts the bytes and responses of one download, and keeps the part of its
+// progress counts the bytes and responses of one download. Connections update the counts without a
+// lock, because they do so for each read. It also keeps the part of the
 // state that a front end shows. Safe for concurrent use.
 type progress struct {
 	received  atomic.Int64 // bytes received by this run, including those received twice

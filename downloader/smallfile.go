@@ -21,7 +21,8 @@ const maxSmallFile = 256 << 10
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, maxSmallFile/4); return &b }}
 
 // A smallFile is a small file of a list: one response, written to a temporary file, which is
-// made durable together with others.
+// made durable together with others. A crash leaves nothing of it, and it cannot be resumed: to ask
+// again costs less than to record it.
 type smallFile struct {
 	*download
 	temp *store.TempFile

@@ -8,7 +8,9 @@ import (
 	"pawl/downloader/sched"
 )
 
-// A stopError is the cause of a request that the scheduler has stopped.
+// A stopError is the cause of a request that the scheduler has stopped. A Reason is a number, because
+// package sched knows no errors; here it becomes the cause of the context of the request, so that
+// each read of the body returns at once.
 type stopError sched.Reason
 
 const (

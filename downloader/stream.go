@@ -71,6 +71,10 @@ func (c *conn) streamOnce(ctx context.Context, rep *reply) error {
 // agree compares the held bytes with the body of rep, a whole file. From the first difference
 // on, the held bytes are discarded, and the download is of the version of rep. agree leaves the
 // body at the first missing byte.
+//
+// The steps must be in this order: the pieces that a crash may have damaged are verified first,
+// because damage would look like a change of the remote file; the version is adopted last, because
+// the record must not name it while bytes of another version are held.
 func (c *conn) agree(ctx context.Context, rep *reply) error {
 	t := c.t
 	body := pacedReader{ctx, t.download, rep.Body}
@@ -117,8 +121,10 @@ func (c *conn) agree(ctx context.Context, rep *reply) error {
 	return t.adopt(rep.Version, rep.Whole)
 }
 
-// dropBeyond discards the held bytes beyond the first gap, which a stream brings again. If no
-// byte could be compared, the version v of the server must not contradict them.
+// dropBeyond discards the held bytes beyond the first gap, because a stream brings them again.
+// held is the length of the prefix that was compared, beyond the number of bytes behind it, and
+// same reports whether the whole prefix was the same. If there is no prefix, no byte could be
+// compared, and the version v of the server must not contradict the held bytes.
 func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) error {
 	t := c.t
 	if held == 0 {
@@ -158,7 +164,8 @@ func (c *conn) discardFrom(off, held int64) error {
 }
 
 // compareHeld compares the first held bytes of the file with body. It returns how many are the
-// same, and the bytes of body that it has read beyond them.
+// same, and the bytes of body that it has read beyond them: the caller must put them back in front
+// of the body. If the size of the file is unknown, the body may end earlier than the held bytes.
 func (c *conn) compareHeld(body io.Reader, held int64) (same int64, rest []byte, err error) {
 	t := c.t
 	got, have := make([]byte, compareBytes), make([]byte, compareBytes)

@@ -152,7 +152,9 @@ func (t *transfer) serve(ctx context.Context) {
 	})
 }
 
-// wait returns when all goroutines have ended and the written bytes are committed.
+// wait returns when all goroutines have ended and the written bytes are committed. The order
+// matters: the workers end by themselves, the services only when they are told to, and the last
+// commit must follow the last write.
 func (t *transfer) wait() error {
 	err := t.workers.Wait()
 	if checkErr := t.checks.Wait(); err == nil {

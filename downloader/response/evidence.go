@@ -14,9 +14,9 @@ type Decision int
 const (
 	Use        Decision = iota // its bytes may be used together with the held ones
 	AskAgain                   // it is of another version: ask again, because machines that share a load may disagree
-	OneStream                  // several versions come by turns: keep the held bytes, and use one stream, whose bytes are compared
+	OneStream                  // the server has more than one other version, or an abandoned one again: keep the held bytes, and use one stream, whose bytes are compared
 	StartOver                  // the remote file has changed
-	Reject                     // it lies about ranges
+	Reject                     // its bytes are not the requested ones
 	Page                       // it is a web page instead of the file
 	Substitute                 // it is something else instead of the file, without a validator
 )
@@ -25,19 +25,19 @@ const (
 	// maxConflicts is how many consecutive responses of one other version mean that the file
 	// has changed. A guess: two machines behind a load balancer that are updated one after the
 	// other agree again soon. With one, a single machine that is late would cost all held
-	// bytes; with six, a changed file is noticed two round trips later.
+	// bytes; with six, a changed file is noticed three round trips later.
 	maxConflicts = 3
-	// maxConflictsAlternating is maxConflicts if the wanted version came again after another
-	// one. With ten of twenty machines updated, twenty responses in a row of the same half are
-	// one in a million.
-	maxConflictsAlternating = 20
+	// maxConflictsAfterReturn is maxConflicts if the wanted version came again after another one.
+	// If half of the machines are updated, and each response may come from any of them, twenty
+	// responses in a row without the wanted version are one in a million.
+	maxConflictsAfterReturn = 20
 )
 
 // A Request has the properties of a request that Judge needs.
 type Request struct {
 	Range       chunk.Range // empty for the whole file
-	Conditional bool        // it had an If-Range field
-	Placed      bool        // its connection is one of a running transfer, and needs the bytes of Range
+	Conditional bool        // it had an If-Range field; Range is not empty then
+	InTransfer  bool        // the attempt has a transfer, which may have ended: its requests need the bytes of Range, and no others
 }
 
 // Evidence collects the versions of the file that the responses of one download had. The
@@ -46,8 +46,8 @@ type Evidence struct {
 	mu          sync.Mutex
 	conflicts   int       // consecutive responses of other versions; guarded by mu
 	last        Version   // of the last conflict; guarded by mu
-	several     bool      // the conflicts are of several versions; guarded by mu
-	alternating bool      // the wanted version came again after another one; guarded by mu
+	several     bool      // the consecutive conflicts are of more than one other version; guarded by mu
+	cameBack    bool      // the wanted version came after a conflict; it stays set until Abandoned; guarded by mu
 	abandoned   []Version // versions that the download gave up; guarded by mu
 	missingETag bool      // a response lacked the strong ETag of the wanted version; guarded by mu
 }
@@ -57,7 +57,7 @@ type Evidence struct {
 func (e *Evidence) Uncertain() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.conflicts > 0 || e.alternating
+	return e.conflicts > 0 || e.cameBack
 }
 
 // MissingETag reports whether some response lacked the strong ETag of the wanted version, so
@@ -68,37 +68,44 @@ func (e *Evidence) MissingETag() bool {
 	return e.missingETag
 }
 
-// Abandoned notes that the download gave up version v and starts over.
+// Abandoned notes that the download gave up version v and starts over. It does not forget a missing
+// ETag: a server that has left it out once may do so again.
 func (e *Evidence) Abandoned(v Version) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.abandoned = append(e.abandoned, v)
-	e.conflicts, e.several, e.alternating = 0, false, false
+	e.conflicts, e.several, e.cameBack = 0, false, false
 }
 
-// Judge decides whether response r to request q is of version want, whose bytes are held, and
-// has its bytes at the requested place. It returns the reason of a decision other than Use.
+// Judge decides whether the body of got, the response to request q, may be used together with the
+// held bytes, which are of version want. It also notes what got shows about versions. The reason is
+// a text for the user; it is "" for Use, Page and Substitute.
 //
-// A whole file from byte 0 may be of any version of the same size, because its bytes are
-// compared with the held ones.
-func (e *Evidence) Judge(want Version, r Content, q Request) (d Decision, reason string) {
-	if d := want.Unexpected(r.Version); d != Use {
-		return d, ""
+// A whole file needs only the right size if the caller compares its bytes with the held ones before
+// it uses them: callers do so outside of a transfer, and for a request for the whole file. Such a
+// response is no evidence for or against a version. A whole file in response to If-Range, however,
+// means that the version is another one, or that ranges are not served; then the validators decide.
+func (e *Evidence) Judge(want Version, got Content, q Request) (d Decision, reason string) {
+	if unexpected := want.Unexpected(got.Version); unexpected != Use {
+		return unexpected, ""
 	}
-	if r.Whole && (q.Range.Empty() || !q.Placed && !q.Conditional) {
-		if want.SizeDiffers(r.Version) {
-			return e.conflict(r.Version, want.Differs(r.Version))
+	comparesBytes := q.Range.Empty() || !q.InTransfer && !q.Conditional // the caller does
+	if got.Whole && comparesBytes {
+		if want.SizeDiffers(got.Version) {
+			return e.conflict(got.Version, want.Differs(got.Version))
 		}
 		return Use, ""
 	}
-	if reason := want.Differs(r.Version); reason != "" {
-		return e.conflict(r.Version, reason)
+	if differs := want.Differs(got.Version); differs != "" {
+		return e.conflict(got.Version, differs)
 	}
-	if want.OtherCoding(r) {
+	if want.OtherCoding(got) { // its validators match, but they may be those of other bytes
 		return Reject, fmt.Sprintf("the server sent %s of a body in another content coding", FormatRange(q.Range))
 	}
-	e.matched(want.StrongETag() != "" && !want.Proves(r.Version))
-	if r.Whole && q.Placed && q.Range.Off > 0 {
+	// The version matches, even if the bytes turn out to be the wrong ones below.
+	lacksETag := want.StrongETag() != "" && !want.Proves(got.Version) // nothing differs, so the strong tag is missing or weak
+	e.matched(lacksETag)
+	if got.Whole && q.InTransfer && q.Range.Off > 0 {
 		return Reject, fmt.Sprintf("%s were requested, and the server sent the whole file", FormatRange(q.Range))
 	}
 	return Use, ""
@@ -117,7 +124,7 @@ func (e *Evidence) JudgeUnsatisfiable(want Version, r Content, q Request) (d Dec
 func (e *Evidence) matched(missingETag bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.alternating = e.alternating || e.conflicts > 0
+	e.cameBack = e.cameBack || e.conflicts > 0
 	e.conflicts = 0
 	e.missingETag = e.missingETag || missingETag
 }
@@ -129,14 +136,14 @@ func (e *Evidence) conflict(v Version, reason string) (Decision, string) {
 	e.several = e.conflicts > 0 && (e.several || v.Differs(e.last) != "")
 	e.conflicts, e.last = e.conflicts+1, v
 	limit := maxConflicts
-	if e.alternating {
-		limit = maxConflictsAlternating
+	if e.cameBack {
+		limit = maxConflictsAfterReturn
 	}
 	switch {
 	case e.conflicts < limit:
 		return AskAgain, reason
-	case e.several || slices.Contains(e.abandoned, v): // otherwise the wanted version is gone for good
+	case e.several || slices.Contains(e.abandoned, v):
 		return OneStream, "the server has several versions of it, by turns"
 	}
-	return StartOver, reason
+	return StartOver, reason // one other version since the last match: the wanted one is gone for good
 }

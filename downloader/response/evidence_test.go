@@ -32,7 +32,7 @@ func TestEvidence(t *testing.T) {
 		{"the wanted one", "", "A", Use},
 		{"the wanted one again", "", "BBA", Use},
 	}
-	part := Request{Range: chunk.Range{End: 1}, Placed: true}
+	part := Request{Range: chunk.Range{End: 1}, InTransfer: true}
 	for _, tt := range tests {
 		var e Evidence
 		for _, c := range tt.abandoned {
@@ -66,15 +66,15 @@ func TestJudge(t *testing.T) {
 		request Request
 		want    Decision
 	}{
-		{"the same", part(want, middle), Request{Range: middle, Placed: true}, Use},
-		{"without its tag", part(with(func(v *Version) { v.ETag = "" }), middle), Request{Range: middle, Placed: true}, Use},
-		{"another tag", part(other, middle), Request{Range: middle, Placed: true}, AskAgain},
+		{"the same", part(want, middle), Request{Range: middle, InTransfer: true}, Use},
+		{"without its tag", part(with(func(v *Version) { v.ETag = "" }), middle), Request{Range: middle, InTransfer: true}, Use},
+		{"another tag", part(other, middle), Request{Range: middle, InTransfer: true}, AskAgain},
 		{"another size", part(with(func(v *Version) { v.Size = 8 }), middle), Request{Range: middle}, AskAgain},
 		{"another coding", part(with(func(v *Version) { v.Coding = "gzip" }), middle), Request{Range: middle}, Reject},
-		{"the whole file for a middle", whole(want), Request{Range: middle, Placed: true}, Reject},
-		{"the whole file for the first bytes", whole(want), Request{Range: first, Placed: true}, Use},
+		{"the whole file for a middle", whole(want), Request{Range: middle, InTransfer: true}, Reject},
+		{"the whole file for the first bytes", whole(want), Request{Range: first, InTransfer: true}, Use},
 		{"the whole file, of another version", whole(other), Request{Range: first}, Use}, // its bytes are compared
-		{"the whole file, as was requested", whole(other), Request{Placed: true}, Use},
+		{"the whole file, as was requested", whole(other), Request{InTransfer: true}, Use},
 		{"the whole file after If-Range", whole(other), Request{Range: first, Conditional: true}, AskAgain},
 		{"the whole file, of another size", whole(with(func(v *Version) { v.Size = 8 })), Request{}, AskAgain},
 		{"a web page", whole(Version{Size: 9, MediaType: "text/html"}), Request{}, Page},

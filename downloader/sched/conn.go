@@ -201,7 +201,7 @@ func (c *Conn) release() {
 func (c *Conn) InFlight(now time.Time) (n int64, in time.Duration) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	if c.s.plan.Unclaimed() == 0 && thiefOf(c, now).best(c.s, now).victim == nil {
+	if c.s.plan.Unclaimed() == 0 && thiefOf(c, now).slowest(c.s, now).victim == nil {
 		return 0, 0
 	}
 	rtt := c.source.timing.rtt

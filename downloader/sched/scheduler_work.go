@@ -76,12 +76,12 @@ func (s *Scheduler) requestSize(c *Conn, now time.Time) int64 {
 // steal takes over bytes of another connection for c, and stops its request if that is of no
 // more use. It returns nil if no steal is worth a request.
 func (s *Scheduler) steal(c *Conn, now time.Time) *chunk.Claim {
-	got := thiefOf(c, now).best(s, now)
+	got := thiefOf(c, now).slowest(s, now)
 	v := got.victim
 	if v == nil {
 		return nil
 	}
-	if got.all {
+	if got.stops {
 		if v.request.state == awaiting {
 			c.request.replacesAfter, v.replacedBy = v.request.waited(now), c
 		}

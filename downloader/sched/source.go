@@ -118,7 +118,7 @@ func (src *Source) hasWork(s *Scheduler, now time.Time) bool {
 		return true
 	}
 	t := thief{source: src, rate: src.expectedRate(s.conns, now), trips: coldTrips}
-	return t.best(s, now).victim != nil
+	return t.slowest(s, now).victim != nil
 }
 
 // isTooMany reports whether n connections are more than pay, or than the fair share.

@@ -2,12 +2,13 @@ package sched
 
 import "time"
 
-// Measured: without minSteal's exceptions, muchSlower and largeGain, a download with mirrors
-// takes 11 % longer, others as long.
+// Measured: without muchSlower and largeGain, so that minSteal has no exception, a download with
+// mirrors takes 11 % longer; a download without mirrors takes as long as before.
 const (
-	// minSteal is the smallest part, in bytes, that is worth a request of its own. A guess:
-	// a request costs about 500 bytes and one round trip. At half, the end of a file has
-	// requests for next to nothing; at double, it waits for slow connections.
+	// minSteal is the smallest part, in bytes, that is worth a request for its size alone. A
+	// smaller part, from minSteal/4 on, needs largeGain; a steal of everything has no minimum. A
+	// guess: a request costs about 500 bytes and one round trip. At half, the end of a file has
+	// many tiny requests; at double, the end of a file waits for slow connections.
 	minSteal = 64 << 10
 	// largeGain is the gain of time that makes any part of at least minSteal/4 worth a
 	// request. A guess: at half, more tiny requests; at double, slow connections keep their rest.
@@ -26,9 +27,9 @@ const (
 // exist yet.
 type thief struct {
 	source      *Source
-	rate        float64 // expected bytes per second
-	isMeasured  bool    // the rate is that it has now, not an estimate
-	rateLimited bool    // the rate limit of the user keeps all from being faster
+	rate        float64 // expected bytes per second; 0 if unknown: then only a stuck victim loses bytes
+	isMeasured  bool    // rate was measured on this connection; otherwise it is estimated from others
+	rateLimited bool    // the rate limit of the user keeps all connections from being faster; set by slowest
 	trips       int     // round trips until its first byte
 }
 
@@ -36,9 +37,9 @@ type thief struct {
 type victim struct {
 	conn      *Conn
 	bytes     int64   // that it has yet to read
-	left      float64 // estimated seconds until it has
-	isStuck   bool
-	isOverdue bool
+	left      float64 // estimated seconds until it has read them, without a steal
+	isStuck   bool    // it has been silent for so long that it is given up (timeouts.isStuck); never while idle
+	isOverdue bool    // no response for much longer than usual (request.isOverdue); never while idle
 	state     state
 }
 
@@ -46,7 +47,7 @@ type victim struct {
 type steal struct {
 	victim *Conn // nil for none
 	bytes  int64 // at the end of its claim
-	all    bool  // the request of the victim is of no more use
+	stops  bool  // the thief takes everything, and the request of the victim must be stopped; the victim must not be idle
 }
 
 // thiefOf returns c as a thief.
@@ -58,9 +59,11 @@ func thiefOf(c *Conn, now time.Time) thief {
 	return t
 }
 
-// best returns the best steal: a part of the claim that would finish last. It has no
-// victim if the gain of time is too small.
-func (t thief) best(s *Scheduler, now time.Time) (best steal) {
+// slowest returns a steal from the claim that would finish last, among those claims that would be
+// done sooner by more than minGain and one round trip. The size of the gain does not matter beyond
+// that, because the file is complete when its last claim is. The steal has no victim if there is no
+// such claim.
+func (t thief) slowest(s *Scheduler, now time.Time) (slowest steal) {
 	t.rateLimited = s.rateLimited
 	least, longest := max(minGain, t.source.timing.rtt).Seconds(), 0.0
 	for _, c := range s.conns {
@@ -72,35 +75,41 @@ func (t thief) best(s *Scheduler, now time.Time) (best steal) {
 			isStuck: s.timeouts.isStuck(c, now), isOverdue: c.request.isOverdue(c.source.timing, now),
 		}
 		if got, gain := t.divide(v); gain > least && v.left > longest {
-			best, longest = got, v.left
+			slowest, longest = got, v.left
 		}
 	}
-	return best
+	return slowest
 }
 
-// divide divides the remaining bytes of v so that both connections are done at the same
-// time. It returns by how many seconds that is sooner, 0 if it is not worth a request. The
-// thief takes everything from a stuck victim, from one much slower than its own measured
-// rate, and, if there is too little to divide, from an overdue one.
+// divide decides which part of the remaining bytes of v the thief would take, and by how many
+// seconds the claim of v would be done sooner. The caller must ignore the steal if the gain is not
+// above its threshold; the gain may be 0 or negative.
+//
+// Usually both connections are then done at the same time, and the thief gets the last bytes. The
+// thief takes everything from a stuck victim and, if its own rate is measured, from a victim that is
+// more than muchSlower times slower, and from an overdue victim with too little left to divide.
+// Under the rate limit of the user, only a victim without a response loses anything, because the
+// limit makes the others slow.
 func (t thief) divide(v victim) (_ steal, gain float64) {
 	size, delay := float64(v.bytes), t.source.timing.untilFirstByte(t.trips).Seconds()
-	own := size / v.left // bytes per second
-	all, gainOfAll := steal{v.conn, v.bytes, true}, v.left-delay-size/t.rate
-	if v.isStuck {
-		return all, stuckTimeout.Seconds()
+	victimRate := size / v.left // bytes per second, on average until the end: a wait for the response counts
+	everything, gainOfEverything := steal{v.conn, v.bytes, true}, v.left-delay-size/t.rate
+	if v.isStuck { // it would not be done at all, which is more than any threshold
+		return everything, stuckTimeout.Seconds()
 	}
-	if t.isMeasured && t.rate > muchSlower*own && v.state != idle && (v.state == awaiting || !t.rateLimited) {
-		return all, gainOfAll
+	// An idle victim has no request to stop, so it keeps the first part of its claim.
+	if t.isMeasured && t.rate > muchSlower*victimRate && v.state != idle && (v.state == awaiting || !t.rateLimited) {
+		return everything, gainOfEverything
 	}
-	both := (size + t.rate*delay) / (own + t.rate)
-	part := steal{victim: v.conn, bytes: int64(size - own*both)}
+	both := (size + t.rate*delay) / (victimRate + t.rate) // seconds until both are done
+	part := steal{victim: v.conn, bytes: int64(size - victimRate*both)}
 	gain = v.left - both
 	tooSmall := part.bytes < minSteal && gain < largeGain.Seconds() || part.bytes < minSteal/4
 	switch {
 	case tooSmall && t.isMeasured && v.isOverdue:
-		return all, gainOfAll
+		return everything, gainOfEverything
 	case tooSmall || t.rateLimited:
-		return part, 0
+		return steal{}, 0
 	}
 	return part, gain
 }

@@ -55,10 +55,10 @@ func TestDivide(t *testing.T) {
 	for _, tt := range tests {
 		got, gain := tt.t.divide(tt.v)
 		if worth := gain > minGain.Seconds(); !worth {
-			got.bytes, got.all = none, false
+			got.bytes, got.stops = none, false
 		}
-		if got.all != tt.all || got.bytes > tt.want || got.bytes < tt.want-roughly {
-			t.Errorf("%s: got %d bytes, all %t (gain %.3f s), want %d, %t", tt.name, got.bytes, got.all, gain, tt.want, tt.all)
+		if got.stops != tt.all || got.bytes > tt.want || got.bytes < tt.want-roughly {
+			t.Errorf("%s: got %d bytes, stops %t (gain %.3f s), want %d, %t", tt.name, got.bytes, got.stops, gain, tt.want, tt.all)
 		}
 	}
 }

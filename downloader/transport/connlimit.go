@@ -37,7 +37,7 @@ const (
 	// its only connection. A guess: at half, closing the idle connections may not have helped
 	// yet; double keeps a newcomer waiting.
 	lastReleaseAfter = time.Second
-	// maxSlotWait is how long a dial waits for a slot that other processes hold. A guess:
+	// maxSlotWait limits the wait of a dial for a slot, including the wait for earlier dials of this process. A guess:
 	// within ten seconds each process should have its share, so that two minutes mean that the
 	// others do not work properly. Half may give up behind a stopped process that continues,
 	// double hides the reason from the user for longer.
@@ -159,7 +159,7 @@ func (l *connLimiter) limiter(addr string) *addrLimiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.addrs.Get(addr, func() *addrLimiter {
-		return &addrLimiter{owner: l, slots: l.slots(addr, l.max), turn: make(chan struct{}, 1), conns: make(map[*limitedConn]struct{})}
+		return &addrLimiter{owner: l, slots: l.slots(addr, l.max), polling: make(chan struct{}, 1), conns: make(map[*limitedConn]struct{})}
 	})
 }
 
@@ -210,9 +210,9 @@ func (l *connLimiter) close() {
 
 // An addrLimiter limits the connections to one address. The nil addrLimiter limits nothing.
 type addrLimiter struct {
-	owner *connLimiter
-	slots Slots
-	turn  chan struct{} // holds a token while a dial tries to take a slot, so that dials get slots in order
+	owner   *connLimiter
+	slots   Slots
+	polling chan struct{} // holds a mark while a dial looks for a slot, so that only one does
 
 	mu         sync.Mutex
 	conns      map[*limitedConn]struct{} // open connections; guarded by mu
@@ -224,7 +224,7 @@ type addrLimiter struct {
 	emptySince time.Time                 // since when there is no connection, zero if there is one; guarded by mu
 }
 
-// dial takes a slot, however long that takes, and then dials.
+// dial takes a slot, for which it may wait up to maxSlotWait, and then dials.
 func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (net.Conn, error) {
 	slot, err := a.acquire(ctx)
 	if err != nil {
@@ -244,13 +244,18 @@ func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (
 	return c, nil
 }
 
-// acquire waits for a slot. The wait is no silence of the server, so it restarts the clock of
-// the request; maxSlotWait limits it instead.
+// acquire waits for a slot, which the caller must close. Only one dial at a time looks for a slot,
+// every minPoll to minPoll+pollSpread. Each look says that our own queue is slow, and not the
+// server, so that the clock of the request starts again; maxSlotWait limits the wait instead, from
+// the beginning and including the wait for earlier dials of this process.
+//
+// ctx is the context of the dial, which may outlive its request: net/http ends it in
+// CloseIdleConnections, and so in dropIdle, once no request waits for the connection (Go 1.26).
 func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 	if !a.beginWait() {
 		return nil, errClosed
 	}
-	defer a.owner.dials.Done()
+	defer a.owner.dials.Done() // last, because close goes on then
 	defer func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -260,16 +265,16 @@ func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 	if err := a.awaitTurn(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { <-a.turn }()
+	defer func() { <-a.polling }()
 	for {
 		if slot, ok := a.slots.Try(); ok {
 			return slot, nil
 		}
 		if time.Since(begun) > maxSlotWait {
-			return nil, failure.New(failure.ErrThrottled, "other pawls have all connections to the host that there may be, for too long")
+			return nil, failure.New(failure.ErrThrottled, "no connection to the host became free in time; other pawls may have all of them")
 		}
-		attemptOf(ctx).moved(false)
-		a.owner.dropIdle() // an idle connection of this process may hold the slot
+		attemptOf(ctx).notSilent(false)
+		a.owner.dropIdle() // our idle connections, to any address, may keep us at our share
 		poll := time.NewTimer(minPoll + rand.N(pollSpread))
 		select {
 		case <-poll.C:
@@ -283,17 +288,17 @@ func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 	}
 }
 
-// awaitTurn waits until no earlier dial tries to take a slot. The caller must then take the
-// token out of turn.
+// awaitTurn waits until no other dial looks for a slot. The caller must receive from polling when it
+// has one. The order of the dials is roughly the order in which they came.
 func (a *addrLimiter) awaitTurn(ctx context.Context) error {
 	tick := time.NewTicker(maintainInterval)
 	defer tick.Stop()
 	for {
 		select {
-		case a.turn <- struct{}{}:
+		case a.polling <- struct{}{}:
 			return nil
 		case <-tick.C:
-			attemptOf(ctx).moved(false)
+			attemptOf(ctx).notSilent(false)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-a.owner.done:

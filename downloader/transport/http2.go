@@ -119,7 +119,7 @@ func (p *h2Pool) origin(u *url.URL) *h2Origin {
 		o.connect = func(ctx context.Context) (*h2Conn, error) {
 			// A dial that waits for a slot is no silence of the server: whoever waits for the
 			// dial sees that moves grows.
-			a := &attempt{moved: func(bool) { o.moves.Add(1) }, dialFor: u}
+			a := &attempt{notSilent: func(bool) { o.moves.Add(1) }, dialFor: u}
 			c, err := p.NewClientConn(withAttempt(ctx, a), u.Scheme, addr)
 			return &h2Conn{ClientConn: c, tcp: a.conn.Load()}, err
 		}
@@ -201,7 +201,7 @@ func (o *h2Origin) acquire(ctx context.Context) (*h2Conn, error) {
 		}
 		if n := o.moves.Load(); n != seen {
 			seen = n
-			attemptOf(ctx).moved(o.isConnected())
+			attemptOf(ctx).notSilent(o.isConnected())
 		}
 		me := o.waiters.add()
 		if c, ok := o.reserve(); ok { // a stream may have become free before add

@@ -63,9 +63,9 @@ func infoOf(ctx context.Context) *RequestInfo {
 // An attempt is one request on its way through the stages below the watchdog, or the dial of
 // an HTTP/2 connection, which serves many requests.
 type attempt struct {
-	// moved is called when a queue of ours in which the attempt waits has moved, so that the
+	// notSilent is called again and again while the attempt waits in a queue of ours, so that the
 	// server is not silent. The argument reports whether there is a connection to the server.
-	moved func(connected bool)
+	notSilent func(connected bool)
 	// conn is the connection that carries the request, or the dialed connection; nil if there
 	// is none yet, or if it is not known.
 	conn atomic.Pointer[trackedConn]
@@ -85,5 +85,5 @@ func attemptOf(ctx context.Context) *attempt {
 	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
 		return a
 	}
-	return &attempt{moved: func(bool) {}}
+	return &attempt{notSilent: func(bool) {}}
 }

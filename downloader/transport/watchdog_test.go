@@ -146,12 +146,12 @@ func TestWatchdogOneClock(t *testing.T) {
 		{"in a queue before a connection", func(ctx context.Context) {
 			for range 5 {
 				time.Sleep(connect)
-				attemptOf(ctx).moved(false)
+				attemptOf(ctx).notSilent(false)
 			}
 		}, 5*connect + connect + timeout},
 		{"in a queue for a stream", func(ctx context.Context) {
 			for range 5 {
-				attemptOf(ctx).moved(true)
+				attemptOf(ctx).notSilent(true)
 				time.Sleep(timeout - 1)
 			}
 		}, 5*(timeout-1) + 1},

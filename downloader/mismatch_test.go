@@ -6,11 +6,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/faultserver"
+	"pawl/store"
 )
 
 // sumNumber returns a digest that stands for the number.
@@ -115,5 +120,58 @@ func TestMismatchSameMirror(t *testing.T) {
 	})
 	if !errors.Is(err, failure.ErrRefused) {
 		t.Errorf("got %v, want failure.ErrRefused", err)
+	}
+}
+
+// TestSum: three complete downloads with the same wrong digest are the end. Their bytes
+// are not held, the file never gets its name, and the right digest fetches it anew.
+func TestSum(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(12<<20, 1)
+	r.srv.Put("f", f)
+	sum := sumOf(t, "sha256", f)
+	wrong := sumOf(t, "sha256", faultserver.NewFile(1, 2))
+	_, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong })
+	if !errors.Is(err, failure.ErrChecksum) {
+		t.Errorf("got error %v, want failure.ErrChecksum", err)
+	}
+	if _, err := os.Lstat(filepath.Join(r.dir, "f")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file has got its name: %v", err)
+	}
+	if !errors.Is(err, failure.ErrOtherFile) || r.srv.Sent() < 3*f.Size || r.srv.Sent() > 4*f.Size {
+		t.Errorf("got error %v after %d bytes, want failure.ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
+	}
+	if rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("record: got %+v, %v, want none", rec, err)
+	}
+	if _, err := os.Lstat(filepath.Join(r.dir, "f.part")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the part file: %v", err)
+	}
+	r.mustGet("f", f, func(q *Request) { q.Sum = sum })
+	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrOtherFile) {
+		t.Errorf("a finished file: got error %v, want failure.ErrOtherFile", err)
+	}
+	r.check(filepath.Join(r.dir, "f"), f)
+}
+
+// TestSumHeals: wrong bytes that come once cost one more download, in the same run.
+func TestSumHeals(t *testing.T) {
+	for _, validators := range []bool{true, false} {
+		r := newRig(t)
+		f := faultserver.NewFile(12<<20, 1)
+		r.srv.Put("f", f)
+		faults := []faultserver.Fault{faultserver.CorruptOnce(5 << 20)}
+		if !validators {
+			f.Modified = time.Time{}
+			faults = append(faults, faultserver.NoValidators)
+		}
+		r.srv.Set(faults...)
+		r.mustGet("f", f, func(q *Request) { q.Sum = sumOf(t, "sha256", f) })
+		if r.srv.Sent() > 3*f.Size {
+			t.Errorf("%d bytes were sent", r.srv.Sent())
+		}
+		if r.count(Restarted) != 1 {
+			t.Errorf("it was not told: %v", r.events)
+		}
 	}
 }

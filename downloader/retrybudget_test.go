@@ -2,9 +2,10 @@ package downloader
 
 import (
 	"math"
-	"pawl/downloader/failure"
 	"testing"
 	"time"
+
+	"pawl/downloader/failure"
 )
 
 // TestRetryBudget: waits double up to the longest, within a quarter of it; tries

@@ -1,8 +1,9 @@
 package response
 
 import (
-	"pawl/chunk"
 	"testing"
+
+	"pawl/chunk"
 )
 
 // One other version in a row is a change, several by turns are machines that disagree, and

@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"pawl/chunk"
+	"pawl/downloader/faultserver"
+	"pawl/downloader/hosts"
 )
 
 // TestRedirectSecrets: what servers see of a request that is redirected, and of
@@ -73,4 +76,62 @@ func TestRedirectSecrets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A fakeAddress records whether its name must be looked up again.
+type fakeAddress struct {
+	hosts.Address
+	forgotten bool
+}
+
+func (a *fakeAddress) Forget() { a.forgotten = true }
+
+// outcome handles the outcome of an attempt to send a request to addr.
+func outcome(d *Downloader, addr hosts.Address, resp *http.Response, err error) {
+	h := hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr})
+	(&exchange{download: &download{d: d.engine}, to: target{host: h}}).outcome(resp, err)
+}
+
+// TestMachineForgotten: after an error of a machine, its name is looked up again.
+func TestMachineForgotten(t *testing.T) {
+	d := New(nil, Options{})
+	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
+		addr := &fakeAddress{}
+		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
+		outcome(d, addr, resp, nil)
+		if addr.forgotten != want {
+			t.Errorf("after %d: forgotten: got %v, want %v", code, addr.forgotten, want)
+		}
+	}
+	addr := &fakeAddress{}
+	if outcome(d, addr, nil, io.EOF); !addr.forgotten {
+		t.Error("a broken connection leaves its address")
+	}
+}
+
+// TestMirrorHost: a Host field of the user's is for the URL asked, not for mirrors.
+func TestMirrorHost(t *testing.T) {
+	j, err := newJob(New(nil, Options{}).engine, Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := j.mirrors[0].url
+	for _, tt := range []struct {
+		to   target
+		want string
+	}{{target{url: j.origin.url, asked: j.origin.url}, "name"}, {target{url: u, asked: u}, "m"}} {
+		req, err := (&exchange{download: j.download, to: tt.to, r: chunk.Range{End: 1}}).newRequest(t.Context())
+		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
+			t.Errorf("%s: got Host %q, token %q, %v, want Host %q and the token", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want)
+		}
+	}
+}
+
+// TestUserRange: a Range of the user's own does not make a part the whole.
+func TestUserRange(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(6<<20, 1)
+	r.srv.Put("f", f)
+	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole is asked for in the end
+	r.mustGet("f", f, func(q *Request) { q.Header = http.Header{"Range": {"bytes=0-99"}} })
 }

@@ -3,45 +3,15 @@ package downloader
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
-	"pawl/store"
 )
-
-// This file is about ways to mix two versions of a file, or to take something
-// else for a change. Each was found by trying.
-
-// begun returns a rig with a download of f that was interrupted after n bytes.
-func begun(t *testing.T, f faultserver.File, n int64, faults ...faultserver.Fault) *rig {
-	t.Helper()
-	r := newRig(t)
-	r.srv.Put("f", f)
-	r.srv.Set(append([]faultserver.Fault{faultserver.Rate(64 << 20)}, faults...)...)
-	if err := r.getUntil(n, "f"); !errors.Is(err, errTestCancel) {
-		t.Fatal(err)
-	}
-	r.srv.Set()
-	r.srv.Reset()
-	return r
-}
-
-// record returns the one record of a rig.
-func (r *rig) record() store.Record {
-	r.t.Helper()
-	all, err := r.store.Unfinished()
-	if err != nil || len(all) != 1 {
-		r.t.Fatalf("got %d records, %v, want one", len(all), err)
-	}
-	return all[0]
-}
 
 // TestProveWhole: a whole file in answer to a sample proves nothing.
 func TestProveWhole(t *testing.T) {
@@ -176,39 +146,6 @@ func TestMirrorTag(t *testing.T) {
 	}
 }
 
-// TestBroken: a URL that fails for ever is given up, also while another download
-// of its host goes on.
-func TestBroken(t *testing.T) {
-	r := newRig(t)
-	r.opts.Tries = 2
-	d := New(r.store, r.opts)
-	defer d.Close()
-	r.srv.Put("slow", faultserver.NewFile(4<<20, 1))
-	release := make(chan struct{})
-	r.srv.Set(func(next http.Handler) http.Handler {
-		broken := faultserver.Status(500, -1)(next)
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			if strings.HasSuffix(q.URL.Path, "slow") {
-				<-release
-				next.ServeHTTP(w, q)
-				return
-			}
-			broken.ServeHTTP(w, q)
-		})
-	})
-	d.opts.StallTimeout = time.Minute
-	var wg sync.WaitGroup
-	wg.Go(func() { d.Get(t.Context(), Request{URL: r.srv.URL + "/slow", Dir: r.dir}) })
-	for len(r.srv.Requests()) == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/broken", Dir: r.dir}); !errors.Is(err, failure.ErrRefused) {
-		t.Errorf("got error %v, want failure.ErrRefused", err)
-	}
-	close(release) // only now
-	wg.Wait()
-}
-
 // TestImpostor: something small without validators in place of the file is no new
 // version of it, whatever it calls itself.
 func TestImpostor(t *testing.T) {
@@ -288,15 +225,79 @@ func TestKeptWithoutStart(t *testing.T) {
 	}
 }
 
-// damage overwrites a few bytes near the start of a file.
-func damage(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
+// TestPatienceAfterChange: after starting over, bytes count as progress again.
+func TestPatienceAfterChange(t *testing.T) {
+	r := newRig(t)
+	r.opts.Connections, r.opts.Tries = 1, 6
+	old, next := faultserver.NewFile(24<<20, 1), faultserver.NewFile(24<<20, 2)
+	r.srv.Put("f", old)
+	r.srv.Set(faultserver.Rate(64<<20), faultserver.Cut(7<<20))
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		if r.srv.WaitSent(12<<20, stop) {
+			r.srv.Set(faultserver.Only(func(n int) bool { return n%2 == 0 }, faultserver.Status(503, -1)), faultserver.Cut(1<<20))
+			r.srv.Put("f", next)
+		}
+	}()
+	r.mustGet("f", next)
+}
+
+// TestWeakThenStrong: Apache marks the tag of a young file as weak, and a second
+// later no more. That is no other version.
+func TestWeakThenStrong(t *testing.T) {
+	const size = 16 << 20
+	r := newRig(t)
+	f := faultserver.File{Size: size, Seed: 1, ETag: `W/"a"`}
+	r.srv.Put("f", f)
+	r.srv.Set(faultserver.Rate(64 << 20))
+	if err := r.getUntil(6<<20, "f"); !errors.Is(err, errTestCancel) {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if _, err := f.WriteAt([]byte("damage"), 100); err != nil {
-		t.Fatal(err)
+	f.ETag = `"a"`
+	r.srv.Put("f", f)
+	r.mustGet("f", f)
+	if res := r.mustGet("f", f); !res.Current {
+		t.Errorf("a second run: %+v", res)
+	}
+	if n := r.count(Restarted); n != 0 {
+		t.Errorf("started over %d times", n)
+	}
+}
+
+// TestChanged: when the remote file changes in the middle, the download starts
+// over, and the two versions never mix.
+func TestChanged(t *testing.T) {
+	tests := []struct {
+		name      string
+		old, next faultserver.File
+	}{
+		{"new etag", faultserver.NewFile(24<<20, 1), faultserver.File{Size: 24 << 20, Seed: 2, ETag: `"b"`}},
+		{"bigger", faultserver.NewFile(24<<20, 1), faultserver.NewFile(25<<20, 2)},
+		{"smaller", faultserver.NewFile(24<<20, 1), faultserver.NewFile(3<<20, 2)},
+		{"empty", faultserver.NewFile(24<<20, 1), faultserver.NewFile(0, 2)},
+		{"only last-modified", faultserver.File{Size: 24 << 20, Seed: 1, Modified: time.Unix(1e9, 0)}, faultserver.File{Size: 24 << 20, Seed: 2, Modified: time.Unix(11e8, 0)}},
+		{"weak etag", faultserver.File{Size: 24 << 20, Seed: 1, ETag: `W/"a"`}, faultserver.File{Size: 24 << 20, Seed: 2, ETag: `W/"b"`}},
+	}
+	for _, tt := range tests {
+		for _, resumed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/resumed=%v", tt.name, resumed), func(t *testing.T) {
+				r := newRig(t)
+				r.srv.Put("f", tt.old)
+				r.srv.Set(faultserver.Rate(64 << 20))
+				if resumed {
+					if err := r.getUntil(10<<20, "f"); !errors.Is(err, errTestCancel) {
+						t.Fatal(err)
+					}
+					r.srv.Put("f", tt.next)
+				} else {
+					r.srv.Set(faultserver.CutAt(1<<20, func() { r.srv.Put("f", tt.next) }), faultserver.Rate(64<<20))
+				}
+				r.mustGet("f", tt.next)
+				if r.count(Restarted) == 0 {
+					t.Error("the user was not told of the restart")
+				}
+			})
+		}
 	}
 }

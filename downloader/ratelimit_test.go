@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -122,3 +123,20 @@ func TestCopyPaced(t *testing.T) {
 type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestSkipPaced: bytes that are read to be thrown away are under the limit, too.
+func TestSkipPaced(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(4<<20, 1)
+	r.srv.Put("f", f)
+	r.srv.Set(faultserver.NoRanges, faultserver.Rate(32<<20))
+	if err := r.getUntil(3<<20, "f"); !errors.Is(err, errTestCancel) {
+		t.Fatal(err)
+	}
+	r.opts.LimitRate = 4 << 20
+	begun := time.Now()
+	r.mustGet("f", f)
+	if d := time.Since(begun); d < 700*time.Millisecond {
+		t.Errorf("4 MiB at 4 MiB/s took %v", d)
+	}
+}

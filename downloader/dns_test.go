@@ -2,7 +2,9 @@ package downloader
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -126,5 +128,37 @@ func TestNameNever(t *testing.T) {
 	}
 	if n, tries := r.retries(); n != 2 || tries != 3 {
 		t.Errorf("reported %d of %d, want 2 of 3", n, tries)
+	}
+}
+
+// answerNames answers the DNS queries on c, a stream (RFC 1035 §4.2.2): every name has the IPv4
+// address 127.0.0.1 if exists, which is called once for each query, returns true.
+func answerNames(c net.Conn, exists func() bool) {
+	defer c.Close()
+	for {
+		var n uint16
+		if binary.Read(c, binary.BigEndian, &n) != nil {
+			return
+		}
+		q := make([]byte, n)
+		if _, err := io.ReadFull(c, q); err != nil {
+			return
+		}
+		end := 12
+		for q[end] != 0 { // the labels of the name
+			end += 1 + int(q[end])
+		}
+		end += 5
+		there := exists()
+		is4 := q[end-3] == 1 && there
+		a := append([]byte{q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, q[12:end]...)
+		if !there {
+			a[3] = 0x83 // NXDOMAIN
+		}
+		if is4 {
+			a[7] = 1
+			a = append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1)
+		}
+		c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
 	}
 }

@@ -1,0 +1,180 @@
+package downloader
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pawl/downloader/failure"
+	"pawl/downloader/faultserver"
+	"pawl/store"
+)
+
+// TestDownloadersShare: three Downloaders on one state directory, over TLS, with
+// less time for an answer than they have to wait for a connection.
+func TestDownloadersShare(t *testing.T) {
+	for most, want := range map[int]int{1: 1, 4: 4} {
+		r := newRig(t)
+		var mu sync.Mutex
+		open, peak := 0, 0
+		front := httptest.NewUnstartedServer(r.srv)
+		front.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch s {
+			case http.StateNew:
+				open++
+				peak = max(peak, open)
+			case http.StateClosed:
+				open--
+			}
+		}
+		front.StartTLS()
+		t.Cleanup(front.Close)
+		r.srv.Set(faultserver.ConnRate(4 << 20))
+		r.opts.Insecure, r.opts.Connections, r.opts.StallTimeout, r.opts.ConnectTimeout = true, most, time.Second, time.Second
+		var all sync.WaitGroup
+		for i, name := range []string{"a", "b", "c"} {
+			f := faultserver.NewFile(6<<20, uint64(i))
+			r.srv.Put(name, f)
+			all.Go(func() {
+				st, err := store.Open(r.state, store.Options{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				d := New(st, r.opts)
+				defer d.Close()
+				res, err := d.Get(t.Context(), Request{URL: front.URL + "/" + name, Dir: r.dir})
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+				r.check(res.Target, f)
+			})
+		}
+		all.Wait()
+		if n := r.count(Retrying) + r.count(Limited); peak != want || n > 0 {
+			t.Errorf("-x %d: got %d connections at most, %d retries, want %d, 0", most, peak, n, want)
+		}
+	}
+}
+
+// TestCrowdedHost: a file whose first connection is refused, because others
+// have all that the server allows, waits and does not fail.
+func TestCrowdedHost(t *testing.T) {
+	r := newRig(t)
+	r.opts.Tries = 3
+	r.srv.Set(faultserver.Rate(16<<20), faultserver.MoreThan(1, faultserver.Status(503, -1)))
+	d := New(r.store, r.opts)
+	defer d.Close()
+	var wg sync.WaitGroup
+	for _, name := range []string{"a", "b", "c"} {
+		f := faultserver.NewFile(8<<20, 1)
+		r.srv.Put(name, f)
+		wg.Go(func() {
+			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Dir: r.dir}); err != nil {
+				t.Errorf("%s: %v", name, err)
+				return
+			}
+			r.check(filepath.Join(r.dir, name), f)
+		})
+	}
+	wg.Wait()
+}
+
+// TestManyAtOnce: files share the connections of a host.
+func TestManyAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.opts.Connections = 3
+	d := New(r.store, r.opts)
+	defer d.Close()
+	r.srv.Set(faultserver.Rate(100 << 20))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		name := fmt.Sprintf("f%d", i)
+		f := faultserver.NewFile(int64(i)<<20+5, uint64(i))
+		r.srv.Put(name, f)
+		wg.Go(func() {
+			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Dir: r.dir}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			r.check(filepath.Join(r.dir, name), f)
+		})
+	}
+	wg.Wait()
+	if n := r.srv.Peak(); n > 3 {
+		t.Errorf("%d requests at once, want at most 3", n)
+	}
+	if s := d.Snapshot(); len(s) != 0 {
+		t.Errorf("the snapshot has downloads that are over: %v", s)
+	}
+}
+
+// TestLimitRemembered: a server that lets one have three connections refuses the
+// second run none, which opens three at once.
+func TestLimitRemembered(t *testing.T) {
+	r := newRig(t)
+	for run := range 2 {
+		f := faultserver.NewFile(24<<20, uint64(run+1))
+		name := fmt.Sprintf("f%d", run)
+		r.srv.Put(name, f)
+		r.srv.Reset()
+		r.srv.Set(faultserver.ConnRate(8<<20), faultserver.MoreThan(3, faultserver.Status(503, -1)))
+		r.mustGet(name, f)
+		refused := 0
+		for _, q := range r.srv.Requests() {
+			if q.Status == 503 {
+				refused++
+			}
+		}
+		// One may come before the server has noticed that the one before it was closed.
+		if peak := r.srv.Peak(); run == 0 && refused == 0 || run == 1 && (refused > 1 || peak < 2) {
+			t.Errorf("run %d: %d refused, %d connections at once", run, refused, peak)
+		}
+	}
+	n, err := r.store.Host(Origin(r.srv.URL))
+	if err != nil || n.Limit < 2 || n.Limit > 3 {
+		t.Errorf("noted: got %+v, %v, want limit 3, or 2 on a busy machine", n, err)
+	}
+}
+
+// TestBroken: a URL that fails for ever is given up, also while another download
+// of its host goes on.
+func TestBroken(t *testing.T) {
+	r := newRig(t)
+	r.opts.Tries = 2
+	d := New(r.store, r.opts)
+	defer d.Close()
+	r.srv.Put("slow", faultserver.NewFile(4<<20, 1))
+	release := make(chan struct{})
+	r.srv.Set(func(next http.Handler) http.Handler {
+		broken := faultserver.Status(500, -1)(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if strings.HasSuffix(q.URL.Path, "slow") {
+				<-release
+				next.ServeHTTP(w, q)
+				return
+			}
+			broken.ServeHTTP(w, q)
+		})
+	})
+	d.opts.StallTimeout = time.Minute
+	var wg sync.WaitGroup
+	wg.Go(func() { d.Get(t.Context(), Request{URL: r.srv.URL + "/slow", Dir: r.dir}) })
+	for len(r.srv.Requests()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/broken", Dir: r.dir}); !errors.Is(err, failure.ErrRefused) {
+		t.Errorf("got error %v, want failure.ErrRefused", err)
+	}
+	close(release) // only now
+	wg.Wait()
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // at is the byte that belongs at an offset of the file of these tests.
-func at(off int64) byte { return byte(off*31 + off>>8*7) }
+func byteAt(off int64) byte { return byte(off*31 + off>>8*7) }
 
 // A strictFile is a file in memory that takes only the right bytes, each once.
 type strictFile struct {
@@ -37,7 +37,7 @@ func (f *strictFile) WriteAt(b []byte, off int64) (n int, err error) {
 		pos := off + int64(i)
 		if f.there[pos] {
 			f.errs = append(f.errs, fmt.Errorf("byte %d was written twice", pos))
-		} else if x != at(pos) {
+		} else if x != byteAt(pos) {
 			f.errs = append(f.errs, fmt.Errorf("byte %d is wrong", pos))
 		}
 		if f.there[pos], f.b[pos] = true, x; len(f.errs) > 5 {
@@ -65,7 +65,7 @@ func (f *strictFile) check(t *testing.T, off, end int) {
 func fill(b *buffer, off int64, n int) (full bool) {
 	space := b.space(n)
 	for i := range space {
-		space[i] = at(off + int64(i))
+		space[i] = byteAt(off + int64(i))
 	}
 	return b.filled(len(space))
 }
@@ -100,7 +100,7 @@ func TestBufferConcurrent(t *testing.T) {
 			t.Fatal("no space")
 		}
 		for i := range space {
-			space[i] = at(pos + int64(i))
+			space[i] = byteAt(pos + int64(i))
 		}
 		n := r.IntN(len(space) + 1) // a short read, or none
 		pos += int64(n)
@@ -188,7 +188,7 @@ func TestBufferErrorUnderRead(t *testing.T) {
 	}
 	f.accept = nil // the disk has room again
 	for i := range space {
-		space[i] = at(100 + int64(i))
+		space[i] = byteAt(100 + int64(i))
 	}
 	b.filled(len(space))
 	b.flush()

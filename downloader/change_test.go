@@ -19,7 +19,7 @@ func TestProveWhole(t *testing.T) {
 		old := faultserver.File{Size: 24 << 20, Seed: 1, ETag: tag}
 		next := old
 		next.Seed = 2
-		r := begun(t, old, 10<<20)
+		r := newInterruptedRig(t, old, 10<<20)
 		r.srv.Put("f", next)
 		r.srv.Set(faultserver.First(1, faultserver.NoRanges))
 		r.mustGet("f", next)
@@ -72,7 +72,7 @@ func TestChangedStream(t *testing.T) {
 		var out bytes.Buffer
 		_, err := r.get(t.Context(), "f", func(q *Request) { q.Stream = &out })
 		if change && !errors.Is(err, failure.ErrChanged) {
-			t.Errorf("changed: got error %v, want failure.ErrChanged", err)
+			t.Errorf("changed: got error %v, want ErrChanged", err)
 		}
 		if !change && (err != nil || old.Check(&out) != nil) {
 			t.Errorf("unchanged: got error %v, or other bytes", err)
@@ -84,10 +84,10 @@ func TestChangedStream(t *testing.T) {
 // held is no change.
 func TestCutWhileCompared(t *testing.T) {
 	f := faultserver.NewFile(24<<20, 1)
-	r := begun(t, f, 10<<20, faultserver.NoLength)
+	r := newInterruptedRig(t, f, 10<<20, faultserver.NoLength)
 	r.srv.Set(faultserver.NoLength, faultserver.First(1, faultserver.Cut(5<<20)))
 	r.mustGet("f", f, func(q *Request) { q.FailOnChange = true })
-	if r.count(Restarted) > 0 {
+	if r.countEvents(Restarted) > 0 {
 		t.Error("it started over")
 	}
 }
@@ -99,7 +99,7 @@ func TestKeptOnChange(t *testing.T) {
 		f, other := faultserver.File{Size: 24 << 20, Seed: 1}, faultserver.File{Size: 24 << 20, Seed: 2}
 		r.srv.Put("f", f)
 		r.srv.Set(faultserver.Rate(40<<20), faultserver.First(1, faultserver.ConnRate(200<<10)))
-		if err := r.getUntil(12<<20, "f"); !errors.Is(err, errTestCancel) {
+		if err := r.getUntilSent(12<<20, "f"); !errors.Is(err, errTestCancel) {
 			t.Fatal(err)
 		}
 		before := r.record()
@@ -113,7 +113,7 @@ func TestKeptOnChange(t *testing.T) {
 			}
 		})
 		if after := r.record(); !errors.Is(err, failure.ErrChanged) || !after.Held.Equal(before.Held) {
-			t.Errorf("moved %v: got error %v, held %s, want failure.ErrChanged, %s", moved, err, after.Held, before.Held)
+			t.Errorf("moved %v: got error %v, held %s, want ErrChanged, %s", moved, err, after.Held, before.Held)
 		}
 	}
 }
@@ -123,12 +123,12 @@ func TestKeptOnChange(t *testing.T) {
 func TestDamageIsNoChange(t *testing.T) {
 	for name, fault := range map[string]faultserver.Fault{"samples": faultserver.NoValidators, "whole": faultserver.NoRanges} {
 		f := faultserver.File{Size: 24 << 20, Seed: 1}
-		r := begun(t, f, 12<<20)
+		r := newInterruptedRig(t, f, 12<<20)
 		damage(t, filepath.Join(r.dir, "f.part"))
 		r.srv.Set(fault)
 		r.mustGet("f", f, func(q *Request) { q.FailOnChange = true })
-		if r.count(Lost) != 1 || r.count(Restarted) != 0 {
-			t.Errorf("%s: lost %d times, restarted %d times, want once and never", name, r.count(Lost), r.count(Restarted))
+		if r.countEvents(Lost) != 1 || r.countEvents(Restarted) != 0 {
+			t.Errorf("%s: lost %d times, restarted %d times, want once and never", name, r.countEvents(Lost), r.countEvents(Restarted))
 		}
 	}
 }
@@ -136,7 +136,7 @@ func TestDamageIsNoChange(t *testing.T) {
 // TestMirrorTag: a mirror has a tag of its own for the same bytes.
 func TestMirrorTag(t *testing.T) {
 	f := faultserver.NewFile(24<<20, 1)
-	r := begun(t, f, 12<<20)
+	r := newInterruptedRig(t, f, 12<<20)
 	m := f
 	m.ETag = `"another"`
 	r.srv.Put("g", m)
@@ -162,25 +162,25 @@ func TestImpostor(t *testing.T) {
 		}
 	}
 	for _, length := range []bool{true, false} {
-		r := begun(t, f, 12<<20)
+		r := newInterruptedRig(t, f, 12<<20)
 		before := r.record().Held
 		r.srv.Set(notice(length))
 		if _, err := r.get(t.Context(), "f"); !errors.Is(err, failure.ErrPage) {
-			t.Errorf("in the middle: got error %v, want failure.ErrPage", err)
+			t.Errorf("in the middle: got error %v, want ErrPage", err)
 		}
 		if after := r.record().Held; !after.Equal(before) {
 			t.Errorf("held %s, and now %s", before, after)
 		}
 		r.srv.Set(faultserver.First(2, notice(length)))
 		r.mustGet("f", f)
-		if r.count(Restarted) > 0 {
+		if r.countEvents(Restarted) > 0 {
 			t.Error("it started over")
 		}
 		r.srv.Set(notice(length))
 		if _, err := r.get(t.Context(), "f"); length && !errors.Is(err, failure.ErrPage) {
-			t.Errorf("when it is done: got error %v, want failure.ErrPage", err)
+			t.Errorf("when it is done: got error %v, want ErrPage", err)
 		}
-		r.check(filepath.Join(r.dir, "f"), f)
+		r.checkFile(filepath.Join(r.dir, "f"), f)
 	}
 }
 
@@ -188,17 +188,17 @@ func TestImpostor(t *testing.T) {
 // bytes that were given up for it.
 func TestChangedSum(t *testing.T) {
 	old, next := faultserver.NewFile(3<<20, 1), faultserver.NewFile(3<<20, 2)
-	r := begun(t, old, 2<<20, faultserver.NoRanges)
+	r := newInterruptedRig(t, old, 2<<20, faultserver.NoRanges)
 	r.srv.Put("f", next)
 	r.srv.Set(faultserver.NoRanges, faultserver.Rate(4<<20)) // so that the verifier is ahead
-	r.mustGet("f", next, func(q *Request) { q.Sum = sumOf(t, "sha256", next) })
+	r.mustGet("f", next, func(q *Request) { q.Sum = digestOf(t, "sha256", next) })
 }
 
 // TestKeptWithoutStart: where nothing of the start is held, a whole file cannot be
 // compared, and what is promised to be kept is.
 func TestKeptWithoutStart(t *testing.T) {
 	f, other := faultserver.File{Size: 24 << 20, Seed: 1, ETag: `W/"1"`}, faultserver.File{Size: 24 << 20, Seed: 2, ETag: `W/"2"`}
-	r := begun(t, f, 12<<20)
+	r := newInterruptedRig(t, f, 12<<20)
 	rec := r.record()
 	part, err := r.store.Resume(rec.ID)
 	if err != nil {
@@ -221,7 +221,7 @@ func TestKeptWithoutStart(t *testing.T) {
 	r.srv.Set(faultserver.NoRanges)
 	_, err = r.get(t.Context(), "f", func(q *Request) { q.FailOnChange = true })
 	if after := r.record().Held; !errors.Is(err, failure.ErrChanged) || !after.Equal(before) {
-		t.Errorf("got error %v, held %s, want failure.ErrChanged, %s", err, after, before)
+		t.Errorf("got error %v, held %s, want ErrChanged, %s", err, after, before)
 	}
 }
 
@@ -251,7 +251,7 @@ func TestWeakThenStrong(t *testing.T) {
 	f := faultserver.File{Size: size, Seed: 1, ETag: `W/"a"`}
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.Rate(64 << 20))
-	if err := r.getUntil(6<<20, "f"); !errors.Is(err, errTestCancel) {
+	if err := r.getUntilSent(6<<20, "f"); !errors.Is(err, errTestCancel) {
 		t.Fatal(err)
 	}
 	f.ETag = `"a"`
@@ -260,8 +260,8 @@ func TestWeakThenStrong(t *testing.T) {
 	if res := r.mustGet("f", f); !res.Current {
 		t.Errorf("a second run: %+v", res)
 	}
-	if n := r.count(Restarted); n != 0 {
-		t.Errorf("started over %d times", n)
+	if n := r.countEvents(Restarted); n != 0 {
+		t.Errorf("the download started over %d times, want 0", n)
 	}
 }
 
@@ -286,7 +286,7 @@ func TestChanged(t *testing.T) {
 				r.srv.Put("f", tt.old)
 				r.srv.Set(faultserver.Rate(64 << 20))
 				if resumed {
-					if err := r.getUntil(10<<20, "f"); !errors.Is(err, errTestCancel) {
+					if err := r.getUntilSent(10<<20, "f"); !errors.Is(err, errTestCancel) {
 						t.Fatal(err)
 					}
 					r.srv.Put("f", tt.next)
@@ -294,7 +294,7 @@ func TestChanged(t *testing.T) {
 					r.srv.Set(faultserver.CutAt(1<<20, func() { r.srv.Put("f", tt.next) }), faultserver.Rate(64<<20))
 				}
 				r.mustGet("f", tt.next)
-				if r.count(Restarted) == 0 {
+				if r.countEvents(Restarted) == 0 {
 					t.Error("the user was not told of the restart")
 				}
 			})

@@ -11,9 +11,9 @@ import (
 	"pawl/store"
 )
 
-// TestServiceFails: when the state can no longer be written, the download ends
-// soon, whatever its connection is doing.
-func TestServiceFails(t *testing.T) {
+// If the state can no longer be written, the download ends soon, although its only connection
+// still receives bytes.
+func TestCommitFails(t *testing.T) {
 	r := newRig(t)
 	r.srv.Put("f", faultserver.NewFile(64<<20, 1))
 	r.srv.Set(faultserver.NoRanges, faultserver.Rate(4<<20))
@@ -37,12 +37,12 @@ func TestServiceFails(t *testing.T) {
 		t.Errorf("got error %v, want ErrState", err)
 	}
 	if n := r.srv.Sent(); n > 16<<20 {
-		t.Errorf("%d bytes were sent before it ended", n)
+		t.Errorf("the server sent %d bytes, want at most 16 MiB", n)
 	}
 }
 
-// TestLastCommitFails: a cancelled download whose last commit fails says so, for
-// what has arrived since the one before is not kept.
+// If the last commit of a cancelled download fails, the error reports it, because the bytes
+// since the previous commit are lost.
 func TestLastCommitFails(t *testing.T) {
 	r := newRig(t)
 	r.srv.Put("f", faultserver.NewFile(4<<20, 1))

@@ -17,10 +17,11 @@ import (
 	"pawl/store"
 )
 
-// TestDownloadersShare: three Downloaders on one state directory, over TLS, with
-// less time for an answer than they have to wait for a connection.
-func TestDownloadersShare(t *testing.T) {
-	for most, want := range map[int]int{1: 1, 4: 4} {
+// Three Downloaders on one state directory together open at most Options.Connections
+// connections. Their response timeout is shorter than the wait for a connection, which must not
+// count. TLS makes connections take longer to open.
+func TestProcessesShareConnections(t *testing.T) {
+	for _, limit := range []int{1, 4} {
 		r := newRig(t)
 		var mu sync.Mutex
 		open, peak := 0, 0
@@ -39,7 +40,7 @@ func TestDownloadersShare(t *testing.T) {
 		front.StartTLS()
 		t.Cleanup(front.Close)
 		r.srv.Set(faultserver.ConnRate(4 << 20))
-		r.opts.Insecure, r.opts.Connections, r.opts.StallTimeout, r.opts.ConnectTimeout = true, most, time.Second, time.Second
+		r.opts.Insecure, r.opts.Connections, r.opts.StallTimeout, r.opts.ConnectTimeout = true, limit, time.Second, time.Second
 		var all sync.WaitGroup
 		for i, name := range []string{"a", "b", "c"} {
 			f := faultserver.NewFile(6<<20, uint64(i))
@@ -57,18 +58,18 @@ func TestDownloadersShare(t *testing.T) {
 					t.Errorf("%s: %v", name, err)
 					return
 				}
-				r.check(res.Target, f)
+				r.checkFile(res.Target, f)
 			})
 		}
 		all.Wait()
-		if n := r.count(Retrying) + r.count(Limited); peak != want || n > 0 {
-			t.Errorf("-x %d: got %d connections at most, %d retries, want %d, 0", most, peak, n, want)
+		if n := r.countEvents(Retrying) + r.countEvents(Limited); peak != limit || n > 0 {
+			t.Errorf("limit of %d connections: got %d at the same time, and %d refusals or retries, want %d and 0", limit, peak, n, limit)
 		}
 	}
 }
 
-// TestCrowdedHost: a file whose first connection is refused, because others
-// have all that the server allows, waits and does not fail.
+// If a host refuses the first connection of a download because other downloads have all
+// connections that it grants, the download waits and does not fail.
 func TestCrowdedHost(t *testing.T) {
 	r := newRig(t)
 	r.opts.Tries = 3
@@ -84,14 +85,14 @@ func TestCrowdedHost(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 				return
 			}
-			r.check(filepath.Join(r.dir, name), f)
+			r.checkFile(filepath.Join(r.dir, name), f)
 		})
 	}
 	wg.Wait()
 }
 
-// TestManyAtOnce: files share the connections of a host.
-func TestManyAtOnce(t *testing.T) {
+// All downloads of a Downloader share the connections to a host.
+func TestDownloadsShareConnections(t *testing.T) {
 	r := newRig(t)
 	r.opts.Connections = 3
 	d := New(r.store, r.opts)
@@ -106,20 +107,20 @@ func TestManyAtOnce(t *testing.T) {
 			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Dir: r.dir}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			r.check(filepath.Join(r.dir, name), f)
+			r.checkFile(filepath.Join(r.dir, name), f)
 		})
 	}
 	wg.Wait()
 	if n := r.srv.Peak(); n > 3 {
-		t.Errorf("%d requests at once, want at most 3", n)
+		t.Errorf("got %d requests at the same time, want at most 3", n)
 	}
 	if s := d.Snapshot(); len(s) != 0 {
-		t.Errorf("the snapshot has downloads that are over: %v", s)
+		t.Errorf("snapshot after the end: got %v, want no downloads", s)
 	}
 }
 
-// TestLimitRemembered: a server that lets one have three connections refuses the
-// second run none, which opens three at once.
+// The second run opens as many connections as the server granted in the first run, and none is
+// refused.
 func TestLimitRemembered(t *testing.T) {
 	r := newRig(t)
 	for run := range 2 {
@@ -135,20 +136,21 @@ func TestLimitRemembered(t *testing.T) {
 				refused++
 			}
 		}
-		// One may come before the server has noticed that the one before it was closed.
+		// A connection may arrive before the server has noticed that its predecessor is closed,
+		// so one refusal is allowed.
 		if peak := r.srv.Peak(); run == 0 && refused == 0 || run == 1 && (refused > 1 || peak < 2) {
-			t.Errorf("run %d: %d refused, %d connections at once", run, refused, peak)
+			t.Errorf("run %d: got %d refusals and %d connections at the same time", run, refused, peak)
 		}
 	}
 	n, err := r.store.Host(Origin(r.srv.URL))
 	if err != nil || n.Limit < 2 || n.Limit > 3 {
-		t.Errorf("noted: got %+v, %v, want limit 3, or 2 on a busy machine", n, err)
+		t.Errorf("remembered: got %+v, error %v, want limit 3, or 2 on a busy machine", n, err)
 	}
 }
 
-// TestBroken: a URL that fails for ever is given up, also while another download
-// of its host goes on.
-func TestBroken(t *testing.T) {
+// A URL that always fails is given up, even while another download has a connection to the same
+// host.
+func TestBrokenURLOnCrowdedHost(t *testing.T) {
 	r := newRig(t)
 	r.opts.Tries = 2
 	d := New(r.store, r.opts)
@@ -173,8 +175,8 @@ func TestBroken(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/broken", Dir: r.dir}); !errors.Is(err, failure.ErrRefused) {
-		t.Errorf("got error %v, want failure.ErrRefused", err)
+		t.Errorf("got error %v, want ErrRefused", err)
 	}
-	close(release) // only now
+	close(release) // the other download must not end before
 	wg.Wait()
 }

@@ -19,23 +19,24 @@ import (
 	"pawl/store"
 )
 
-// A nameRig downloads from a name whose server of names may lose it.
-type nameRig struct {
+// A dnsRig downloads the file f from the host files.example, whose DNS server can lose the
+// name.
+type dnsRig struct {
 	*testing.T
 	srv  *faultserver.Server
 	d    *Downloader
 	st   *store.Store
 	dir  string
-	addr string       // host and port, as in URLs
-	left atomic.Int64 // queries that are still answered with NXDOMAIN
+	addr string       // host and port of the URLs
+	lost atomic.Int64 // number of further DNS queries that get NXDOMAIN
 
 	mu     sync.Mutex
-	events []Event
+	events []Event // guarded by mu
 }
 
-func newNameRig(t *testing.T, o Options) *nameRig {
+func newDNSRig(t *testing.T, o Options) *dnsRig {
 	t.Helper()
-	r := &nameRig{T: t, srv: faultserver.New(), dir: t.TempDir()}
+	r := &dnsRig{T: t, srv: faultserver.New(), dir: t.TempDir()}
 	t.Cleanup(r.srv.Close)
 	_, port, _ := net.SplitHostPort(r.srv.Listener.Addr().String())
 	r.addr = net.JoinHostPort("files.example", port)
@@ -55,25 +56,26 @@ func newNameRig(t *testing.T, o Options) *nameRig {
 	t.Cleanup(func() { net.DefaultResolver = system })
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
-		go answerNames(theirs, func() bool { return r.left.Add(-1) < 0 })
+		go serveDNS(theirs, func() bool { return r.lost.Add(-1) < 0 })
 		return ours, nil
 	}}
 	return r
 }
 
-// lose loses the name for so many lookups, each of which asks for two types of address.
-func (r *nameRig) lose(lookups int64) {
-	r.left.Store(2 * lookups)
+// loseName makes the next lookups fail. Each one sends two DNS queries, for IPv4 and IPv6
+// addresses.
+func (r *dnsRig) loseName(lookups int64) {
+	r.lost.Store(2 * lookups)
 	r.d.transport.Address(&url.URL{Scheme: "http", Host: r.addr}).Forget()
 }
 
-func (r *nameRig) get() error {
+func (r *dnsRig) get() error {
 	_, err := r.d.Get(r.Context(), Request{URL: "http://" + r.addr + "/f", Dir: r.dir})
 	return err
 }
 
-// retries returns the highest attempt that was reported, and out of how many.
-func (r *nameRig) retries() (attempt, tries int) {
+// retries returns the highest attempt in the events, and the number of tries that goes with it.
+func (r *dnsRig) retries() (attempt, tries int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.events {
@@ -84,56 +86,56 @@ func (r *nameRig) retries() (attempt, tries int) {
 	return attempt, tries
 }
 
-// TestNameLost: a name that has had an address in this run is looked up for as long as
-// there are tries.
-func TestNameLost(t *testing.T) {
-	r := newNameRig(t, Options{Connections: 1})
+// If a name had an address in this run, failing lookups use up the normal number of tries.
+func TestLostNameRetried(t *testing.T) {
+	r := newDNSRig(t, Options{Connections: 1})
 	f := faultserver.NewFile(8<<20, 1)
 	r.srv.Put("f", f)
-	r.srv.Set(faultserver.CutAt(3<<20, func() { r.lose(6) }))
+	r.srv.Set(faultserver.CutAt(3<<20, func() { r.loseName(6) }))
 	if err := r.get(); err != nil {
 		t.Fatal(err)
 	}
 	if n, tries := r.retries(); n < 5 || tries != 10 {
-		t.Errorf("got %d tries of %d, want 5 or 6 of 10", n, tries)
+		t.Errorf("got attempt %d of %d, want 5 or 6 of 10", n, tries)
 	}
 }
 
-// TestNameLostOnResume: the same for a download that an earlier run has begun.
-func TestNameLostOnResume(t *testing.T) {
-	r := newNameRig(t, Options{Connections: 1, Tries: 2})
+// The same is true if an earlier run has begun the download.
+func TestLostNameRetriedOnResume(t *testing.T) {
+	r := newDNSRig(t, Options{Connections: 1, Tries: 2})
 	f := faultserver.NewFile(8<<20, 1)
 	r.srv.Put("f", f)
-	r.srv.Set(faultserver.CutAt(3<<20, func() { r.lose(1000) }))
+	r.srv.Set(faultserver.CutAt(3<<20, func() { r.loseName(1000) }))
 	if err := r.get(); err == nil {
-		t.Fatal("it did not fail")
+		t.Fatal("first run: got no error")
 	}
-	again := newNameRig(t, Options{Connections: 1})
+	again := newDNSRig(t, Options{Connections: 1})
 	again.dir, again.srv, again.addr, again.d.store = r.dir, r.srv, r.addr, r.st
 	r.srv.Set()
-	again.lose(6)
+	again.loseName(6)
 	if err := again.get(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestNameNever: a name that never had an address is given up soon, and the count that
-// is reported is the one that ends it.
-func TestNameNever(t *testing.T) {
-	r := newNameRig(t, Options{})
-	r.left.Store(1 << 40)
+// A name that never had an address is given up after three tries, and the events report the
+// same number of tries as the error.
+func TestUnknownNameGivenUp(t *testing.T) {
+	r := newDNSRig(t, Options{})
+	r.lost.Store(1 << 40)
 	err := r.get()
 	if !errors.Is(err, failure.ErrNetwork) || !strings.Contains(err.Error(), "after 3 tries") {
-		t.Errorf("got %v, want an failure.ErrNetwork after 3 tries", err)
+		t.Errorf("got error %v, want an ErrNetwork after 3 tries", err)
 	}
 	if n, tries := r.retries(); n != 2 || tries != 3 {
-		t.Errorf("reported %d of %d, want 2 of 3", n, tries)
+		t.Errorf("got attempt %d of %d, want 2 of 3", n, tries)
 	}
 }
 
-// answerNames answers the DNS queries on c, a stream (RFC 1035 §4.2.2): every name has the IPv4
-// address 127.0.0.1 if exists, which is called once for each query, returns true.
-func answerNames(c net.Conn, exists func() bool) {
+// serveDNS answers the queries on c, a DNS connection over TCP (RFC 1035 §4.2.2). It calls
+// exists for each query. If that returns true, the name has the IPv4 address 127.0.0.1;
+// otherwise it does not exist.
+func serveDNS(c net.Conn, exists func() bool) {
 	defer c.Close()
 	for {
 		var n uint16
@@ -144,18 +146,18 @@ func answerNames(c net.Conn, exists func() bool) {
 		if _, err := io.ReadFull(c, q); err != nil {
 			return
 		}
-		end := 12
-		for q[end] != 0 { // the labels of the name
+		end := 12         // of the header; the name follows
+		for q[end] != 0 { // a label: its length, then its bytes
 			end += 1 + int(q[end])
 		}
-		end += 5
-		there := exists()
-		is4 := q[end-3] == 1 && there
+		end += 5 // the zero byte, type and class
+		known := exists()
+		isA := known && q[end-3] == 1
 		a := append([]byte{q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, q[12:end]...)
-		if !there {
+		if !known {
 			a[3] = 0x83 // NXDOMAIN
 		}
-		if is4 {
+		if isA {
 			a[7] = 1
 			a = append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1)
 		}

@@ -10,26 +10,27 @@ import (
 	"pawl/downloader/recent"
 )
 
-// Hosts with nothing under way are forgotten when there are many, and no others.
+// The engine forgets idle hosts if there are many. It keeps hosts that are in use, paused,
+// limited or recently used.
 func TestForgetHosts(t *testing.T) {
 	d := New(nil, Options{})
-	at := func(name string) *hosts.Host { return d.host(&url.URL{Scheme: "http", Host: name}) }
-	used, paused, refusing, lately := at("used"), at("paused"), at("refusing"), at("lately")
+	host := func(name string) *hosts.Host { return d.host(&url.URL{Scheme: "http", Host: name}) }
+	used, paused, limited, recentlyUsed := host("used"), host("paused"), host("limited"), host("recently used")
 	used.Adopt()
 	paused.PauseUntil(time.Now().Add(time.Hour))
-	refusing.Adopt()
-	refusing.Refused(time.Now())
-	refusing.Release()
+	limited.Adopt()
+	limited.Refused(time.Now())
+	limited.Release()
 	for i := range 100_000 {
-		at(fmt.Sprint("idle", i))
-		at("lately")
+		host(fmt.Sprint("idle", i))
+		host("recently used")
 	}
-	for name, h := range map[string]*hosts.Host{"used": used, "paused": paused, "refusing": refusing, "lately": lately} {
-		if at(name) != h {
-			t.Errorf("%s was forgotten", name)
+	for name, h := range map[string]*hosts.Host{"used": used, "paused": paused, "limited": limited, "recently used": recentlyUsed} {
+		if host(name) != h {
+			t.Errorf("the engine forgot the host %q", name)
 		}
 	}
 	if n := d.hosts.Len(); n > 2*recent.MaxIdle+10 {
-		t.Errorf("%d hosts are remembered", n)
+		t.Errorf("the engine remembers %d hosts, want at most %d", n, 2*recent.MaxIdle+10)
 	}
 }

@@ -13,31 +13,31 @@ import (
 	"pawl/downloader/hosts"
 )
 
-// TestRedirectSecrets: what servers see of a request that is redirected, and of
-// the next one, which goes where the first one led.
+// A redirect to the same origin gets all headers of the request, a redirect to another origin
+// no secret ones. The same is true for the next request, which goes to the final URL at once.
 func TestRedirectSecrets(t *testing.T) {
-	seen := make(map[string]http.Header) // by path; requests come one by one
-	note := func(w http.ResponseWriter, r *http.Request) {
+	seen := make(map[string]http.Header) // by path; not guarded, because the requests are sent one after another
+	record := func(w http.ResponseWriter, r *http.Request) {
 		seen[r.URL.Path] = r.Header.Clone()
 		if to := r.URL.Query().Get("to"); to != "" {
 			http.Redirect(w, r, to, http.StatusFound)
 		}
 	}
-	home, other := httptest.NewServer(http.HandlerFunc(note)), httptest.NewServer(http.HandlerFunc(note))
+	home, other := httptest.NewServer(http.HandlerFunc(record)), httptest.NewServer(http.HandlerFunc(record))
 	defer home.Close()
 	defer other.Close()
 	d := New(nil, Options{})
 	defer d.Close()
 	check := func(path, authorization string) {
 		t.Helper()
-		wants := map[string]string{"Authorization": authorization, "Cookie": "c=1", "X-Token": "secret"}
+		want := map[string]string{"Authorization": authorization, "Cookie": "c=1", "X-Token": "secret"}
 		if path == "/away" {
-			wants = map[string]string{"Authorization": "", "Cookie": "", "X-Token": ""}
+			want = map[string]string{"Authorization": "", "Cookie": "", "X-Token": ""}
 		}
-		wants["Accept"], wants["Range"], wants["Accept-Encoding"], wants["Referer"] = "x/y", "bytes=0-4", "identity", ""
-		for name, want := range wants {
-			if got := seen[path].Get(name); got != want {
-				t.Errorf("%s: %s: got %q, want %q", path, name, got, want)
+		want["Accept"], want["Range"], want["Accept-Encoding"], want["Referer"] = "x/y", "bytes=0-4", "identity", ""
+		for name, value := range want {
+			if got := seen[path].Get(name); got != value {
+				t.Errorf("%s: %s: got %q, want %q", path, name, got, value)
 			}
 		}
 	}
@@ -55,7 +55,7 @@ func TestRedirectSecrets(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.Contains(j.origin.recorded, "password") {
-				t.Errorf("recorded and shown: %s", j.origin.recorded)
+				t.Errorf("the recorded URL contains the password: %s", j.origin.recorded)
 			}
 			clear(seen)
 			u := j.origin.url
@@ -86,52 +86,53 @@ type fakeAddress struct {
 
 func (a *fakeAddress) Forget() { a.forgotten = true }
 
-// outcome handles the outcome of an attempt to send a request to addr.
+// outcome passes the outcome of an attempt to send a request to addr to an exchange.
 func outcome(d *Downloader, addr hosts.Address, resp *http.Response, err error) {
 	h := hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr})
 	(&exchange{download: &download{d: d.engine}, to: target{host: h}}).outcome(resp, err)
 }
 
-// TestMachineForgotten: after an error of a machine, its name is looked up again.
-func TestMachineForgotten(t *testing.T) {
+// After an HTTP error 5xx or a broken connection, the name is looked up again, because another
+// machine may work.
+func TestAddressForgottenAfterError(t *testing.T) {
 	d := New(nil, Options{})
 	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
 		addr := &fakeAddress{}
 		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
 		outcome(d, addr, resp, nil)
 		if addr.forgotten != want {
-			t.Errorf("after %d: forgotten: got %v, want %v", code, addr.forgotten, want)
+			t.Errorf("status %d: got forgotten %v, want %v", code, addr.forgotten, want)
 		}
 	}
 	addr := &fakeAddress{}
 	if outcome(d, addr, nil, io.EOF); !addr.forgotten {
-		t.Error("a broken connection leaves its address")
+		t.Error("broken connection: got forgotten false, want true")
 	}
 }
 
-// TestMirrorHost: a Host field of the user's is for the URL asked, not for mirrors.
-func TestMirrorHost(t *testing.T) {
+// A Host field of the user is for the origin, and not for mirrors. Other fields are for both.
+func TestHostFieldNotForMirrors(t *testing.T) {
 	j, err := newJob(New(nil, Options{}).engine, Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := j.mirrors[0].url
+	mirror := j.mirrors[0].url
 	for _, tt := range []struct {
 		to   target
 		want string
-	}{{target{url: j.origin.url, asked: j.origin.url}, "name"}, {target{url: u, asked: u}, "m"}} {
+	}{{target{url: j.origin.url, asked: j.origin.url}, "name"}, {target{url: mirror, asked: mirror}, "m"}} {
 		req, err := (&exchange{download: j.download, to: tt.to, r: chunk.Range{End: 1}}).newRequest(t.Context())
 		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
-			t.Errorf("%s: got Host %q, token %q, %v, want Host %q and the token", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want)
+			t.Errorf("%s: got Host %q, X-Token %q, error %v, want Host %q, X-Token %q", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want, "t")
 		}
 	}
 }
 
-// TestUserRange: a Range of the user's own does not make a part the whole.
+// A Range field of the user is dropped, so that a part does not pass for the whole file.
 func TestUserRange(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(6<<20, 1)
 	r.srv.Put("f", f)
-	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole is asked for in the end
+	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole file is requested in the end
 	r.mustGet("f", f, func(q *Request) { q.Header = http.Header{"Range": {"bytes=0-99"}} })
 }

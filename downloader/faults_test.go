@@ -13,8 +13,8 @@ import (
 	"pawl/store"
 )
 
-// TestSizes: every size arrives whole, from servers with and without ranges,
-// with and without length, with and without validators.
+// TestSizes downloads files of all interesting sizes, from servers with and without ranges,
+// with and without Content-Length, with and without validators.
 func TestSizes(t *testing.T) {
 	servers := map[string][]faultserver.Fault{
 		"ranges":        nil,
@@ -36,25 +36,27 @@ func TestSizes(t *testing.T) {
 				}
 				res := r.mustGet(file, f)
 				if res.Size != size || res.Fetched < size || res.Fetched > size+4<<20 {
-					t.Errorf("size %d: got size %d, fetched %d", size, res.Size, res.Fetched)
+					t.Errorf("file of %d bytes: got size %d, fetched %d bytes", size, res.Size, res.Fetched)
 				}
 			}
 		})
 	}
 }
 
-// TestFaults: whatever a server does that one stream would survive, the file
-// arrives, and little is fetched twice.
+// If one stream would succeed despite a fault of the server, the file is downloaded, and the
+// server sends few bytes twice.
 func TestFaults(t *testing.T) {
 	const size = 24 << 20
 	tests := []struct {
 		name   string
 		faults []faultserver.Fault
-		most   float64 // bytes sent / size; the first answer has no end, and is cut once others have what follows
+		// maxRatio limits the sent bytes divided by the size. It is more than 1, because the first
+		// request has no end: its response is cut when other connections have the rest.
+		maxRatio float64
 	}{
 		{"plain", nil, 1.4},
 		{"cut every 700 kB", []faultserver.Fault{faultserver.Cut(700_000)}, 1.2},
-		{"reset every 900 kB", []faultserver.Fault{faultserver.Reset(900_000)}, 4}, // a reset destroys what is under way
+		{"reset every 900 kB", []faultserver.Fault{faultserver.Reset(900_000)}, 4}, // a reset also loses the bytes in flight
 		{"three 503 first", []faultserver.Fault{faultserver.First(3, faultserver.Status(503, -1))}, 1.4},
 		{"every third request 500", []faultserver.Fault{faultserver.Only(func(n int) bool { return n%3 == 2 }, faultserver.Status(500, -1))}, 1.4},
 		{"two connections, 503 beyond", []faultserver.Fault{faultserver.Rate(40 << 20), faultserver.MoreThan(2, faultserver.Status(503, 1))}, 1.2},
@@ -73,21 +75,21 @@ func TestFaults(t *testing.T) {
 			r.srv.Put("f", f)
 			r.srv.Set(tt.faults...)
 			r.mustGet("f", f)
-			if over := float64(r.srv.Sent()) / size; over > tt.most+0.001 { // the bodies of errors count, too
-				t.Errorf("sent / size: got %.3f, want at most %v", over, tt.most)
+			if ratio := float64(r.srv.Sent()) / size; ratio > tt.maxRatio+0.001 { // the bodies of HTTP errors count, too
+				t.Errorf("sent bytes / size: got %.3f, want at most %v", ratio, tt.maxRatio)
 			}
 		})
 	}
 }
 
-// TestGivesUp: what cannot succeed ends in bounded time with the right kind of
-// error, and what has arrived is kept.
+// A download that cannot succeed ends after one request, or after all tries, with an error of
+// the right kind. The record keeps the bytes of the first run.
 func TestGivesUp(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault faultserver.Fault
 		want  error
-		tries bool // only after all tries
+		retry bool // the failure uses up all tries
 	}{
 		{"404", faultserver.Status(404, -1), failure.ErrRefused, false},
 		{"401", faultserver.Status(401, -1), failure.ErrAuth, false},
@@ -102,23 +104,23 @@ func TestGivesUp(t *testing.T) {
 			r.opts.Tries, r.opts.StallTimeout = 3, 50*time.Millisecond
 			r.srv.Put("f", faultserver.NewFile(8<<20, 1))
 			r.srv.Set(faultserver.Rate(64 << 20))
-			if err := r.getUntil(2<<20, "f"); !errors.Is(err, errTestCancel) {
+			if err := r.getUntilSent(2<<20, "f"); !errors.Is(err, errTestCancel) {
 				t.Fatal(err)
 			}
 			before, _ := r.store.ByURL(r.dir, r.srv.URL+"/f")
 			r.srv.Set(tt.fault)
-			r.opts.UserAgent = "again" // a request of the first run may arrive late
+			r.opts.UserAgent = "second run" // a request of the first run may arrive late
 			_, err := r.get(t.Context(), "f")
 			if !errors.Is(err, tt.want) {
 				t.Errorf("got error %v, want %v", err, tt.want)
 			}
 			want := 1
-			if tt.tries {
+			if tt.retry {
 				want = 3
 			}
 			n := 0
 			for _, q := range r.srv.Requests() {
-				if q.Header.Get("User-Agent") == "again" {
+				if q.Header.Get("User-Agent") == "second run" {
 					n++
 				}
 			}
@@ -127,13 +129,14 @@ func TestGivesUp(t *testing.T) {
 			}
 			rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f")
 			if err != nil || rec.State != store.Failed || rec.Reason == "" || !rec.Held.Equal(before.Held) {
-				t.Errorf("record: got %v, %+v, held before %v", err, rec, before.Held)
+				t.Errorf("record: got %+v, error %v, want a failed one that holds %v", rec, err, before.Held)
 			}
 		})
 	}
 }
 
-// TestRetryAfter: a server that asks to be left alone is.
+// A request is repeated when the Retry-After time has passed. Options.RetryAfterMax limits this
+// time.
 func TestRetryAfter(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(1<<20, 1)
@@ -142,7 +145,7 @@ func TestRetryAfter(t *testing.T) {
 	begun := time.Now()
 	r.mustGet("f", f)
 	if d := time.Since(begun); d < time.Second {
-		t.Errorf("asked again after %v, want 1s at least", d)
+		t.Errorf("the download took %v, want at least 1s", d)
 	}
 	r.opts.RetryAfterMax = 10 * time.Millisecond
 	r.srv.Put("g", f)
@@ -150,9 +153,9 @@ func TestRetryAfter(t *testing.T) {
 	r.mustGet("g", f)
 }
 
-// TestStrayAnswers: now and then a server answers a range with the whole file,
-// or says that there is none. That costs a request, not what is held.
-func TestStrayAnswers(t *testing.T) {
+// If a server sometimes responds to a range request with the whole file or with 416, that costs
+// a request, and no held bytes.
+func TestOccasionalWrongResponse(t *testing.T) {
 	const size = 40 << 20
 	sometimes := func(n int) bool { return n%5 == 3 }
 	for name, fault := range map[string]faultserver.Fault{
@@ -171,42 +174,43 @@ func TestStrayAnswers(t *testing.T) {
 			r.srv.Put("f", f)
 			r.srv.Set(faultserver.Rate(100<<20), faultserver.Only(sometimes, fault))
 			r.mustGet("f", f)
-			if n := r.count(Restarted); n != 0 {
-				t.Errorf("started over %d times", n)
+			if n := r.countEvents(Restarted); n != 0 {
+				t.Errorf("the download started over %d times, want 0", n)
 			}
-			if over := float64(r.srv.Sent()) / size; over > 1.5 {
-				t.Errorf("sent / size: got %.3f, want at most 1.5", over)
+			if ratio := float64(r.srv.Sent()) / size; ratio > 1.5 {
+				t.Errorf("sent bytes / size: got %.3f, want at most 1.5", ratio)
 			}
 		})
 	}
 }
 
-// TestRangesEnd: a server that has stopped sending ranges for good is asked for
-// one stream, and what is held of the same version is not written again.
-func TestRangesEnd(t *testing.T) {
+// If a server no longer serves ranges when a download is resumed, one stream brings the whole
+// file, whose bytes are compared with the held ones.
+func TestRangesSwitchedOff(t *testing.T) {
 	const size = 32 << 20
 	r := newRig(t)
 	f := faultserver.NewFile(size, 1)
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.Rate(100 << 20))
-	if err := r.getUntil(20<<20, "f"); !errors.Is(err, errTestCancel) {
+	if err := r.getUntilSent(20<<20, "f"); !errors.Is(err, errTestCancel) {
 		t.Fatal(err)
 	}
 	r.srv.Set(faultserver.NoRanges)
 	r.mustGet("f", f)
-	if n := r.count(Restarted); n != 0 {
-		t.Errorf("started over %d times", n)
+	if n := r.countEvents(Restarted); n != 0 {
+		t.Errorf("the download started over %d times, want 0", n)
 	}
 }
 
-// TestLiesAgain: a second run of a file from a server that lies about ranges.
-func TestLiesAgain(t *testing.T) {
+// A server that lies about ranges gets its file downloaded, and a second run finds the finished
+// file current.
+func TestLyingServerSecondRun(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(6<<20, 1)
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100"))
 	r.mustGet("f", f)
 	if res := r.mustGet("f", f); !res.Current {
-		t.Errorf("second run: %+v", res)
+		t.Errorf("second run: got %+v, want a current file", res)
 	}
 }

@@ -152,7 +152,7 @@ func FuzzResponses(f *testing.F) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &liar{script: script}
 			d := New(nil, Options{Tries: 3, RetryWait: time.Millisecond})
-			d.transport.Client(false).Transport = roundTrip(l.RoundTrip)
+			d.transport.Client(false).Transport = roundTripFunc(l.RoundTrip)
 			j, err := newJob(d.engine, Request{URL: "http://h/f"})
 			if err != nil {
 				t.Fatal(err)
@@ -160,7 +160,7 @@ func FuzzResponses(f *testing.F) {
 			to := &witness{t: t, liar: l}
 			j.file.sink, j.first.host = to, d.host(j.origin.url)
 			j.version.Version = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
-			enterNow(t, j.first.host, 2)
+			acquireNow(t, j.first.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
 			tr := newTransfer(j.sampler, chunk.NewPlan(lieSize, held), false)
 			to.got = held.Clone()

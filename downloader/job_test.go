@@ -8,9 +8,8 @@ import (
 	"pawl/store"
 )
 
-// TestPrivateNotAsked: a file of which nothing was asked in this run is not known to be from
-// a private address.
-func TestPrivateNotAsked(t *testing.T) {
+// A file is not reported as private if no request was sent for it in this run.
+func TestPrivateWithoutRequest(t *testing.T) {
 	r := newRig(t)
 	target := filepath.Join(r.dir, "list")
 	p, err := r.store.Create(store.Record{URL: "http://203.0.113.1/list", Target: target, Size: 4, ETag: `"a"`})
@@ -23,6 +22,6 @@ func TestPrivateNotAsked(t *testing.T) {
 	}
 	res, err := r.get(t.Context(), "", func(req *Request) { req.URL, req.Output = "http://203.0.113.1/list", "list" })
 	if err != nil || res.Private {
-		t.Errorf("got %+v, %v, want it not to be private", res, err)
+		t.Errorf("got %+v, error %v, want Private to be false", res, err)
 	}
 }

@@ -14,8 +14,9 @@ import (
 	"pawl/store"
 )
 
-// TestFinishingSum: a file that only had to be renamed is checked all the same.
-func TestFinishingSum(t *testing.T) {
+// A complete download that only has to be renamed is verified against the digest of the new
+// request.
+func TestDigestOfFinishingFile(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(1<<20, 1)
 	r.srv.Put("f", f)
@@ -39,12 +40,11 @@ func TestFinishingSum(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrChecksum) {
-		t.Errorf("got error %v, want failure.ErrChecksum", err)
+		t.Errorf("got error %v, want ErrChecksum", err)
 	}
 }
 
-// TestResume: a cancelled download goes on where it was, and what is recorded
-// is not asked for again.
+// A cancelled download resumes where it was, and the recorded bytes are not requested again.
 func TestResume(t *testing.T) {
 	const size = 32 << 20
 	r := newRig(t)
@@ -52,26 +52,27 @@ func TestResume(t *testing.T) {
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.Rate(64 << 20))
 	for i := range int64(4) {
-		if err := r.getUntil((i+1)*6<<20, "f"); !errors.Is(err, errTestCancel) {
-			t.Fatalf("get: got error %v, want %v", err, errTestCancel)
+		if err := r.getUntilSent((i+1)*6<<20, "f"); !errors.Is(err, errTestCancel) {
+			t.Fatalf("run %d: got error %v, want %v", i+1, err, errTestCancel)
 		}
 		rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if rec.State != store.Paused || rec.Held.Len() == 0 {
-			t.Errorf("record: got state %q, %d bytes held", rec.State, rec.Held.Len())
+			t.Errorf("record: got state %q and %d held bytes, want %q and some bytes", rec.State, rec.Held.Len(), store.Paused)
 		}
 	}
 	r.mustGet("f", f)
-	if over := float64(r.srv.Sent()) / size; over > 1.1 { // what was on its way is lost
-		t.Errorf("sent / size: got %.3f, want at most 1.1", over)
+	if ratio := float64(r.srv.Sent()) / size; ratio > 1.1 { // the bytes in flight are lost
+		t.Errorf("sent bytes / size: got %.3f, want at most 1.1", ratio)
 	}
 }
 
-// TestDone: a finished file costs one small request, a changed one is fetched
-// anew and replaced, an altered one is not ours any more.
-func TestDone(t *testing.T) {
+// A second request for a finished file costs one small request if the server has a validator.
+// If the remote file has changed, it replaces the finished one. A finished file that somebody
+// has altered is replaced only with Request.Overwrite.
+func TestFinishedFile(t *testing.T) {
 	r := newRig(t)
 	for name, faults := range map[string][]faultserver.Fault{"f": nil, "g": {faultserver.NoValidators}, "h": {faultserver.NoRanges}} {
 		r.srv.Set(faults...)
@@ -83,17 +84,17 @@ func TestDone(t *testing.T) {
 		r.mustGet(name, f)
 		r.srv.Reset()
 		if res := r.mustGet(name, f); !res.Current {
-			t.Errorf("%s: a second get is not current: %+v", name, res)
+			t.Errorf("%s: second run: got %+v, want a current file", name, res)
 		}
-		n, most := 1, int64(64<<10)
+		requests, maxSent := 1, int64(64<<10)
 		switch name {
-		case "g": // nothing but all bytes tells whether it has changed
-			n, most = 2, 7<<20
+		case "g": // without a validator, only a comparison of all bytes shows that the file has not changed
+			requests, maxSent = 2, 7<<20
 		case "h":
-			most = 7 << 20
+			maxSent = 7 << 20
 		}
-		if got := len(r.srv.Requests()); got != n || r.srv.Sent() > most {
-			t.Errorf("%s: a second get made %d requests, %d bytes, want %d and at most %d", name, got, r.srv.Sent(), n, most)
+		if got := len(r.srv.Requests()); got != requests || r.srv.Sent() > maxSent {
+			t.Errorf("%s: second run: got %d requests and %d bytes, want %d and at most %d", name, got, r.srv.Sent(), requests, maxSent)
 		}
 	}
 	r.srv.Set()
@@ -109,13 +110,14 @@ func TestDone(t *testing.T) {
 		t.Errorf("altered file: got error %v, want ErrForeign", err)
 	}
 	if got, _ := os.ReadFile(path); string(got) != "mine" {
-		t.Errorf("the altered file was touched: %q", got)
+		t.Errorf("altered file: got %q, want %q", got, "mine")
 	}
 	r.mustGet("f", changed, func(q *Request) { q.Overwrite = true })
 }
 
-// TestTwoAtOnce: of two downloads to one target one works, the other says so.
-func TestTwoAtOnce(t *testing.T) {
+// Of two downloads to the same target, one ends with ErrBusy at once, and the other one
+// succeeds.
+func TestTargetBusy(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(16<<20, 1)
 	r.srv.Put("f", f)
@@ -129,7 +131,7 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 	first, second := <-errs, <-errs
 	if !errors.Is(first, store.ErrBusy) || second != nil {
-		t.Errorf("got errors %v and %v, want ErrBusy soon and nil", first, second)
+		t.Errorf("got errors %v and %v, want ErrBusy first, then nil", first, second)
 	}
-	r.check(filepath.Join(r.dir, "f"), f)
+	r.checkFile(filepath.Join(r.dir, "f"), f)
 }

@@ -67,7 +67,7 @@ func TestMirrors(t *testing.T) {
 			}
 			r.mirrored(func(q *Request) {
 				if name == "bytes, no validators" { // else one connection is used
-					q.Sum = sumOf(t, "sha256", r.f)
+					q.Sum = digestOf(t, "sha256", r.f)
 				}
 			})
 			if first, second := r.srv.Sent(), r.second.Sent(); second < first || first == 0 || first+second > size*14/10 {
@@ -118,7 +118,7 @@ func TestMirrorChanges(t *testing.T) {
 	r := newMirrorRig(t, size)
 	r.second.Set(faultserver.CutAt(300<<10, func() { r.second.Put("f", faultserver.NewFile(size, 2)) }), faultserver.Rate(20<<20))
 	r.mirrored()
-	if !r.warned("is not used") || r.count(Lost) == 0 {
+	if !r.warned("is not used") || r.countEvents(Lost) == 0 {
 		t.Errorf("it was not told: %v", r.events)
 	}
 }
@@ -141,16 +141,16 @@ func TestMirrorLies(t *testing.T) {
 		}, faultserver.SetHeader("ETag", `"of its own"`), faultserver.Rate(40<<20))
 		r.mirrored(func(q *Request) {
 			if sum {
-				q.Sum = sumOf(t, "sha256", r.f)
+				q.Sum = digestOf(t, "sha256", r.f)
 			}
 		})
 		if r.second.Sent() < 1<<20 {
 			t.Error("it was not used at all")
 		}
 		switch {
-		case sum && (!r.warned("wrong bytes came from "+r.url()+";") || r.count(Restarted) != 1):
+		case sum && (!r.warned("wrong bytes came from "+r.url()+";") || r.countEvents(Restarted) != 1):
 			t.Errorf("it was not blamed: %v", r.events)
-		case !sum && (!r.warned("is not used") || r.count(Lost) == 0):
+		case !sum && (!r.warned("is not used") || r.countEvents(Lost) == 0):
 			t.Errorf("it was not told: %v", r.events)
 		}
 	}
@@ -207,7 +207,7 @@ func TestMirrorLinked(t *testing.T) {
 // reprDigestOf is the Repr-Digest field of f.
 func reprDigestOf(t *testing.T, f faultserver.File) string {
 	t.Helper()
-	digest, err := hex.DecodeString(strings.TrimPrefix(sumOf(t, "sha256", f).String(), "sha256:"))
+	digest, err := hex.DecodeString(strings.TrimPrefix(digestOf(t, "sha256", f).String(), "sha256:"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,7 +119,7 @@ func TestMismatchSameMirror(t *testing.T) {
 		req.Mirrors = []string{req.URL}
 	})
 	if !errors.Is(err, failure.ErrRefused) {
-		t.Errorf("got %v, want failure.ErrRefused", err)
+		t.Errorf("got %v, want ErrRefused", err)
 	}
 }
 
@@ -129,17 +129,17 @@ func TestSum(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(12<<20, 1)
 	r.srv.Put("f", f)
-	sum := sumOf(t, "sha256", f)
-	wrong := sumOf(t, "sha256", faultserver.NewFile(1, 2))
+	sum := digestOf(t, "sha256", f)
+	wrong := digestOf(t, "sha256", faultserver.NewFile(1, 2))
 	_, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong })
 	if !errors.Is(err, failure.ErrChecksum) {
-		t.Errorf("got error %v, want failure.ErrChecksum", err)
+		t.Errorf("got error %v, want ErrChecksum", err)
 	}
 	if _, err := os.Lstat(filepath.Join(r.dir, "f")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file has got its name: %v", err)
 	}
 	if !errors.Is(err, failure.ErrOtherFile) || r.srv.Sent() < 3*f.Size || r.srv.Sent() > 4*f.Size {
-		t.Errorf("got error %v after %d bytes, want failure.ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
+		t.Errorf("got error %v after %d bytes, want ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
 	}
 	if rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("record: got %+v, %v, want none", rec, err)
@@ -149,9 +149,9 @@ func TestSum(t *testing.T) {
 	}
 	r.mustGet("f", f, func(q *Request) { q.Sum = sum })
 	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrOtherFile) {
-		t.Errorf("a finished file: got error %v, want failure.ErrOtherFile", err)
+		t.Errorf("a finished file: got error %v, want ErrOtherFile", err)
 	}
-	r.check(filepath.Join(r.dir, "f"), f)
+	r.checkFile(filepath.Join(r.dir, "f"), f)
 }
 
 // TestSumHeals: wrong bytes that come once cost one more download, in the same run.
@@ -166,11 +166,11 @@ func TestSumHeals(t *testing.T) {
 			faults = append(faults, faultserver.NoValidators)
 		}
 		r.srv.Set(faults...)
-		r.mustGet("f", f, func(q *Request) { q.Sum = sumOf(t, "sha256", f) })
+		r.mustGet("f", f, func(q *Request) { q.Sum = digestOf(t, "sha256", f) })
 		if r.srv.Sent() > 3*f.Size {
 			t.Errorf("%d bytes were sent", r.srv.Sent())
 		}
-		if r.count(Restarted) != 1 {
+		if r.countEvents(Restarted) != 1 {
 			t.Errorf("it was not told: %v", r.events)
 		}
 	}

@@ -18,38 +18,38 @@ import (
 	"pawl/downloader/sched"
 )
 
-// TestSetLimitRateDrips: connections that were slow because of the limit are not
-// stopped for it when the limit is gone.
-func TestSetLimitRateDrips(t *testing.T) {
+// Connections that are slow because of the rate limit do not count as trickling, also for a
+// while after the limit is gone.
+func TestRateLimitIsNoTrickle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := New(nil, Options{LimitRate: 100})
-		_, ws, stops := transferring(t, d, mB, 1, time.Now())
+		_, conns, stops := newTestTransfer(t, d, mB, 1, time.Now())
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
-		all.Go(func() { ws[0].t.tick(ctx, func(*sched.Conn) {}) })
+		all.Go(func() { conns[0].t.tick(ctx, func(*sched.Conn) {}) })
 		trickle := func(d time.Duration) {
 			for range d / time.Second {
 				time.Sleep(time.Second)
 				synctest.Wait()
-				ws[0].Received(100, time.Now())
+				conns[0].Received(100, time.Now())
 			}
 		}
 		trickle(time.Hour)
 		d.SetLimitRate(0)
 		if trickle(2 * time.Second); stops[0] != 0 {
-			t.Errorf("it was stopped: %v", stops[0])
+			t.Errorf("2s after the limit was removed: the connection was stopped as %v", stops[0])
 		}
 		if trickle(d.opts.StallTimeout + 2*time.Second); stops[0] != sched.Trickling {
-			t.Errorf("without a limit: got %v, want %v", stops[0], sched.Trickling)
+			t.Errorf("long after the limit was removed: stopped as %v, want %v", stops[0], sched.Trickling)
 		}
 		cancel()
 		all.Wait()
 	})
 }
 
-// TestRateReal: many small files and a large one over many connections, and a
-// new limit on the way.
-func TestRateReal(t *testing.T) {
+// Many small files and a large one keep to the rate limit together, also when it changes in
+// between.
+func TestRateLimitOfAllDownloads(t *testing.T) {
 	const small, large, first, second = 20_000, 3 << 20, 1 << 20, 3 << 20
 	r := newRig(t)
 	r.opts.LimitRate, r.opts.StallTimeout = first, 10*time.Second
@@ -63,7 +63,7 @@ func TestRateReal(t *testing.T) {
 	d := New(r.store, r.opts)
 	defer d.Close()
 	begun := time.Now()
-	var changed time.Duration // when the limit did
+	var changed time.Duration // time of the change, since begun
 	var timer sync.WaitGroup
 	timer.Go(func() {
 		time.Sleep(800 * time.Millisecond)
@@ -83,60 +83,60 @@ func TestRateReal(t *testing.T) {
 	}
 	took := time.Since(begun)
 	timer.Wait()
-	r.check(filepath.Join(r.dir, "large"), f)
-	due := first*changed.Seconds() + second*(took-changed).Seconds()
-	ratio := float64(large+60*small) / due
-	t.Logf("%.3f of the limit in %v", ratio, took)
-	if most := 1.05 + 0.1/took.Seconds(); ratio > most || ratio < 0.2 { // a burst is the bytes of 0.1 s; the machine may be busy
-		t.Errorf("got %.3f of the limit in %v, want 0.2 to %.3f", ratio, took, most)
+	r.checkFile(filepath.Join(r.dir, "large"), f)
+	allowed := first*changed.Seconds() + second*(took-changed).Seconds()
+	ratio := float64(large+60*small) / allowed
+	t.Logf("received %.3f of the limit in %v", ratio, took)
+	if maxRatio := 1.05 + 0.1/took.Seconds(); ratio > maxRatio || ratio < 0.2 { // a burst has the bytes of 0.1 s; a busy machine may be slow
+		t.Errorf("got %.3f of the limit in %v, want 0.2 to %.3f", ratio, took, maxRatio)
 	}
 }
 
-// TestCopyPaced: what a connection has read is written, also when the download
-// is cancelled while the connection waits for its share of the rate.
-func TestCopyPaced(t *testing.T) {
+// conn.copy writes all bytes that it has read, also if the download is cancelled while the
+// connection waits for its share of the rate.
+func TestCopyCancelledAtRateLimit(t *testing.T) {
 	const size = 10_000
-	d := New(nil, Options{LimitRate: 1000}) // a read is 256 bytes at most
-	j, ws, _ := transferring(t, d, size, 1, time.Now())
-	w := ws[0]
+	d := New(nil, Options{LimitRate: 1000}) // so that a read has at most 256 bytes
+	j, conns, _ := newTestTransfer(t, d, size, 1, time.Now())
+	c := conns[0]
 	j.file.sink = newStrictFile(size)
-	defer w.close()
-	w.buf.seek(0)
+	defer c.close()
+	c.buf.seek(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	time.AfterFunc(500*time.Millisecond, cancel)
 	read := 0
 	body := readFunc(func(p []byte) (int, error) {
 		for i := range p[:10] {
-			p[i] = at(int64(read))
+			p[i] = byteAt(int64(read))
 			read++
 		}
 		return 10, nil
 	})
-	got, err := w.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
-	if got == 0 || got != int64(read) || err == nil || ws[0].t.sched.Snapshot().Held != got {
-		t.Errorf("got %d of %d bytes, %d written, error %v, want all written, and an error", got, read, ws[0].t.sched.Snapshot().Held, err)
+	got, err := c.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
+	if got == 0 || got != int64(read) || err == nil || c.t.sched.Snapshot().Held != got {
+		t.Errorf("copied %d of %d bytes, wrote %d, error %v, want all of them, and an error", got, read, c.t.sched.Snapshot().Held, err)
 	}
-	w.buf.flush() // free wants it so
+	c.buf.flush() // close requires a flushed buffer
 }
 
 type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestSkipPaced: bytes that are read to be thrown away are under the limit, too.
-func TestSkipPaced(t *testing.T) {
+// Bytes that are only compared with the held ones keep to the rate limit, too.
+func TestRateLimitOfComparedBytes(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(4<<20, 1)
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.NoRanges, faultserver.Rate(32<<20))
-	if err := r.getUntil(3<<20, "f"); !errors.Is(err, errTestCancel) {
+	if err := r.getUntilSent(3<<20, "f"); !errors.Is(err, errTestCancel) {
 		t.Fatal(err)
 	}
 	r.opts.LimitRate = 4 << 20
 	begun := time.Now()
 	r.mustGet("f", f)
 	if d := time.Since(begun); d < 700*time.Millisecond {
-		t.Errorf("4 MiB at 4 MiB/s took %v", d)
+		t.Errorf("4 MiB at 4 MiB/s took %v, want at least 700 ms", d)
 	}
 }

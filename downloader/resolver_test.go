@@ -7,8 +7,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestRedirect: later requests go where the asked URL led; when that link
-// expires, the asked one is resolved anew; credentials stay at home.
+// Later requests go to the final URL. If it expires, the original URL is requested once more.
+// Credentials are not sent to another origin.
 func TestRedirect(t *testing.T) {
 	r := newRig(t)
 	other := faultserver.New()
@@ -21,17 +21,17 @@ func TestRedirect(t *testing.T) {
 		q.Header = http.Header{"Authorization": {"secret"}, "X-Token": {"secret"}, "Accept": {"x/y"}}
 	})
 	if n := len(r.srv.Requests()); n != 1 && n != 2 {
-		t.Errorf("the asked URL was asked %d times, want once, and again when the link expired", n)
+		t.Errorf("got %d requests to the original URL, want 1, or 2 after the final URL expired", n)
 	}
 	for _, q := range other.Requests() {
 		if q.Header.Get("Authorization") != "" || q.Header.Get("X-Token") != "" || q.Header.Get("Referer") != "" {
-			t.Errorf("a secret went to another host: %v", q.Header)
+			t.Errorf("another origin got secrets: %v", q.Header)
 		}
 		if q.Header.Get("Accept") != "x/y" {
-			t.Errorf("Accept: got %q", q.Header.Get("Accept"))
+			t.Errorf("Accept: got %q, want %q", q.Header.Get("Accept"), "x/y")
 		}
 	}
 	if got := r.srv.Requests()[0].Header.Get("Authorization"); got != "secret" {
-		t.Errorf("Authorization at home: got %q", got)
+		t.Errorf("Authorization for the original URL: got %q, want %q", got, "secret")
 	}
 }

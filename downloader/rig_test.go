@@ -17,21 +17,22 @@ import (
 	"pawl/store"
 )
 
-// A rig is a fault server, a store and a directory to download into.
+// A rig is a fault server, a store, and a directory into which tests download the files of the
+// server.
 type rig struct {
 	t     *testing.T
 	srv   *faultserver.Server
 	store *store.Store
 	dir   string
-	state string // of the store
+	state string // path of the directory of the store
 	opts  Options
 
 	mu     sync.Mutex
-	events []Event
+	events []Event // guarded by mu
 }
 
-// newRig returns a rig whose waits are short. It checks at the end that no
-// goroutine is left.
+// newRig returns a rig with short delays and timeouts. At the end of the test it reports
+// goroutines that are left.
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	before := runtime.NumGoroutine()
@@ -55,13 +56,13 @@ func newRig(t *testing.T) *rig {
 		}
 		if n := runtime.NumGoroutine(); n > before {
 			buf := make([]byte, 1<<20)
-			t.Errorf("%d goroutines are left, %d before:\n%s", n, before, buf[:runtime.Stack(buf, true)])
+			t.Errorf("got %d goroutines at the end, want %d:\n%s", n, before, buf[:runtime.Stack(buf, true)])
 		}
 	})
 	return r
 }
 
-// get downloads name with a new Downloader.
+// get downloads the file name with a new Downloader.
 func (r *rig) get(ctx context.Context, name string, change ...func(*Request)) (Result, error) {
 	d := New(r.store, r.opts)
 	defer d.Close()
@@ -72,19 +73,20 @@ func (r *rig) get(ctx context.Context, name string, change ...func(*Request)) (R
 	return d.Get(ctx, req)
 }
 
-// mustGet downloads name and checks the file.
+// mustGet downloads the file name, and compares it with f.
 func (r *rig) mustGet(name string, f faultserver.File, change ...func(*Request)) Result {
 	r.t.Helper()
 	res, err := r.get(r.t.Context(), name, change...)
 	if err != nil {
 		r.t.Fatalf("get %s: %v", name, err)
 	}
-	r.check(res.Target, f)
+	r.checkFile(res.Target, f)
 	return res
 }
 
-// check compares a file on disk with what is served.
-func (r *rig) check(path string, f faultserver.File) {
+// checkFile compares the finished file at path with f, in its bytes and its modification time,
+// and reports a part file that is left.
+func (r *rig) checkFile(path string, f faultserver.File) {
 	r.t.Helper()
 	got, err := os.Open(path)
 	if err != nil {
@@ -95,15 +97,15 @@ func (r *rig) check(path string, f faultserver.File) {
 		r.t.Errorf("%s: %v", path, err)
 	}
 	if _, err := os.Lstat(path + ".part"); err == nil {
-		r.t.Errorf("%s.part is left", path)
+		r.t.Errorf("the part file %s.part still exists", path)
 	}
 	if info, err := got.Stat(); err == nil && !f.Modified.IsZero() && !info.ModTime().Equal(f.Modified) {
 		r.t.Errorf("modification time: got %v, want %v", info.ModTime(), f.Modified)
 	}
 }
 
-// kinds returns the kinds of the events so far.
-func (r *rig) count(k Kind) int {
+// countEvents returns how many events of kind k there have been.
+func (r *rig) countEvents(k Kind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
@@ -115,8 +117,9 @@ func (r *rig) count(k Kind) int {
 	return n
 }
 
-// getUntil downloads name and cancels when the server has sent n bytes.
-func (r *rig) getUntil(n int64, name string, change ...func(*Request)) error {
+// getUntilSent downloads the file name, and cancels the download when the server has sent n
+// bytes.
+func (r *rig) getUntilSent(n int64, name string, change ...func(*Request)) error {
 	ctx, cancel := context.WithCancelCause(r.t.Context())
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -134,7 +137,8 @@ func (r *rig) getUntil(n int64, name string, change ...func(*Request)) error {
 
 var errTestCancel = errors.New("cancelled by the test")
 
-func sumOf(t *testing.T, algo string, f faultserver.File) chunk.Sum {
+// digestOf returns the digest of f. The algorithm must have 64 hex digits.
+func digestOf(t *testing.T, algo string, f faultserver.File) chunk.Sum {
 	t.Helper()
 	zero, err := chunk.ParseSum(algo + ":" + strings.Repeat("0", 64))
 	if err != nil {
@@ -145,7 +149,7 @@ func sumOf(t *testing.T, algo string, f faultserver.File) chunk.Sum {
 	return zero.Of(h)
 }
 
-// warned reports whether a warning has the text.
+// warned reports whether a warning contains text.
 func (r *rig) warned(text string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -157,13 +161,14 @@ func (r *rig) warned(text string) bool {
 	return false
 }
 
-// begun returns a rig with a download of f that was interrupted after n bytes.
-func begun(t *testing.T, f faultserver.File, n int64, faults ...faultserver.Fault) *rig {
+// newInterruptedRig returns a rig with a download of f that was interrupted when the server had
+// sent n bytes.
+func newInterruptedRig(t *testing.T, f faultserver.File, n int64, faults ...faultserver.Fault) *rig {
 	t.Helper()
 	r := newRig(t)
 	r.srv.Put("f", f)
 	r.srv.Set(append([]faultserver.Fault{faultserver.Rate(64 << 20)}, faults...)...)
-	if err := r.getUntil(n, "f"); !errors.Is(err, errTestCancel) {
+	if err := r.getUntilSent(n, "f"); !errors.Is(err, errTestCancel) {
 		t.Fatal(err)
 	}
 	r.srv.Set()
@@ -171,17 +176,17 @@ func begun(t *testing.T, f faultserver.File, n int64, faults ...faultserver.Faul
 	return r
 }
 
-// record returns the one record of a rig.
+// record returns the record of the only unfinished download.
 func (r *rig) record() store.Record {
 	r.t.Helper()
 	all, err := r.store.Unfinished()
 	if err != nil || len(all) != 1 {
-		r.t.Fatalf("got %d records, %v, want one", len(all), err)
+		r.t.Fatalf("got %d records, error %v, want 1 record", len(all), err)
 	}
 	return all[0]
 }
 
-// damage overwrites a few bytes near the start of a file.
+// damage overwrites six bytes near the start of the file at path.
 func damage(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

@@ -60,7 +60,7 @@ func statuses(codes ...int) *scripted {
 		if code == 0 {
 			return nil, errScripted
 		}
-		return respond(code, -1), nil
+		return newResponse(code, -1), nil
 	}}
 }
 
@@ -71,7 +71,7 @@ func sendScripted(ctx context.Context, s *scripted, judge func(*http.Response, e
 	if err != nil {
 		return nil, err
 	}
-	hc := &http.Client{Transport: roundTrip(s.RoundTrip)} // without CloseIdleConnections, as the transport is
+	hc := &http.Client{Transport: roundTripFunc(s.RoundTrip)} // without CloseIdleConnections, as the transport is
 	return sendUntil(hc, hc, req, judge)
 }
 
@@ -143,7 +143,7 @@ func TestExchangeCancelled(t *testing.T) {
 	tests := map[string]func(req *http.Request, cancel func(error)) (*http.Response, error){
 		"while it waits": func(_ *http.Request, cancel func(error)) (*http.Response, error) {
 			time.AfterFunc(time.Minute, func() { cancel(cause) })
-			return respond(503, -1), nil
+			return newResponse(503, -1), nil
 		},
 		"while it asks": func(req *http.Request, cancel func(error)) (*http.Response, error) {
 			time.AfterFunc(time.Minute, func() { cancel(cause) })
@@ -153,7 +153,7 @@ func TestExchangeCancelled(t *testing.T) {
 		"after the header": func(_ *http.Request, cancel func(error)) (*http.Response, error) {
 			time.Sleep(time.Minute)
 			cancel(cause)
-			return respond(200, -1), nil
+			return newResponse(200, -1), nil
 		},
 	}
 	for name, do := range tests {
@@ -175,12 +175,12 @@ func TestExchangeCancelled(t *testing.T) {
 	}
 }
 
-type roundTrip func(*http.Request) (*http.Response, error)
+type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // respond returns a response with a status, a length and an empty body.
-func respond(status int, length int64, header ...string) *http.Response {
+func newResponse(status int, length int64, header ...string) *http.Response {
 	h := make(http.Header)
 	for i := 0; i < len(header); i += 2 {
 		h.Set(header[i], header[i+1])

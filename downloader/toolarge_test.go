@@ -13,8 +13,8 @@ import (
 	"pawl/store"
 )
 
-// TestTooLargeCountsOnce: held bytes that are sent again, because the server sends the file
-// from its start, do not count twice.
+// Bytes that the server sends a second time, because it sends the whole file, do not count
+// twice towards Request.MaxSize.
 func TestTooLargeCountsOnce(t *testing.T) {
 	r := newRig(t)
 	body := bytes.Repeat([]byte("0123456789abcdef"), 7<<16)
@@ -35,6 +35,6 @@ func TestTooLargeCountsOnce(t *testing.T) {
 	}
 	_, err = r.get(t.Context(), "", func(req *Request) { req.URL, req.MaxSize = srv.URL+"/f", 8<<20 })
 	if got, readErr := os.ReadFile(filepath.Join(r.dir, "f")); err != nil || readErr != nil || !bytes.Equal(got, body) {
-		t.Errorf("got %v, %v", err, readErr)
+		t.Errorf("got errors %v and %v, or other bytes than the server sent", err, readErr)
 	}
 }

@@ -8,24 +8,25 @@ import (
 	"pawl/downloader/failure"
 )
 
-// TestParseURL: what is no URL for us is refused, without telling the password.
+// parseURL accepts absolute http and https URLs only. The error for others does not contain the
+// password.
 func TestParseURL(t *testing.T) {
 	for _, s := range []string{
 		"", "f", "/f", "//h/f", "http:", "http:///f", "http:f", "file:///f", "h:80/f",
 		"ftp://user:hunter2@h/f", "user:hunter2@h/f", "//user:hunter2@h/f",
 		"http://user:hunter2@h:port/", "http://user:hunter2@h h/", "http://user:hunter2@[h/", "http://user:hunter2@h/\n",
 		"http://user:hunter2%zz@h/", "http://user:@hunter2 @h/",
-		"http://user:hunter2/x@h/", "http://user:hunter2?x@h/", "http://user:hunter2#x@h/", // a password that is not escaped
+		"http://user:hunter2/x@h/", "http://user:hunter2?x@h/", "http://user:hunter2#x@h/", // passwords with characters that must be escaped
 	} {
 		u, err := parseURL(s)
 		if !errors.Is(err, failure.ErrUsage) || u != nil {
-			t.Errorf("%q: got %v, %v, want %v", s, u, err, failure.ErrUsage)
+			t.Errorf("%q: got %v, error %v, want error %v", s, u, err, failure.ErrUsage)
 		} else if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: the error tells the password: %v", s, err)
+			t.Errorf("%q: the error contains the password: %v", s, err)
 		}
 	}
 	u, err := parseURL("HTTP://user:password@H:80/a%20b?q#fragment")
 	if want := "http://user:password@H:80/a%20b?q"; err != nil || u.String() != want {
-		t.Errorf("got %v, %v, want %s", u, err, want)
+		t.Errorf("got %v, error %v, want %s", u, err, want)
 	}
 }

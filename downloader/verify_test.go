@@ -31,7 +31,7 @@ func (f *growingFile) ReadAt(b []byte, off int64) (int, error) {
 	n := int(min(int64(len(b)), f.size-off))
 	for i := range b[:n] {
 		if b[i] = 0; off+int64(i) < f.there.Load() {
-			b[i] = at(off + int64(i))
+			b[i] = byteAt(off + int64(i))
 		}
 	}
 	if n < len(b) {
@@ -45,7 +45,7 @@ func sumAt(t *testing.T, size int64) chunk.Sum {
 	t.Helper()
 	b := make([]byte, size)
 	for i := range b {
-		b[i] = at(int64(i))
+		b[i] = byteAt(int64(i))
 	}
 	sum, err := chunk.ParseSum(fmt.Sprintf("sha256:%x", sha256.Sum256(b)))
 	if err != nil {

@@ -19,151 +19,152 @@ import (
 	"pawl/downloader/sched"
 )
 
-// A liar answers requests as the bytes of a fuzzer say: any status, any headers,
-// bodies of any length. What it sends tells which request it answers, and which
-// byte of the body it is.
-type liar struct {
-	mu     sync.Mutex
-	script []byte
-	asked  []lie
+// A hostileServer responds as the script of a fuzzer says: with any status, any headers, and
+// bodies of any length. Each byte of a body shows its response and its place in the body.
+type hostileServer struct {
+	mu        sync.Mutex
+	script    []byte         // the rest of it; guarded by mu
+	responses []sentResponse // in order; guarded by mu
 }
 
-// A lie is a request and what was answered.
-type lie struct {
-	asked chunk.Range
-	first int64 // where the body begins, by its header; -1 if that tells nothing
+// A sentResponse is a response of a hostileServer.
+type sentResponse struct {
+	requested chunk.Range // empty for the whole file
+	first     int64       // offset of the body in the file, according to the header; -1 if unknown
 }
 
-// next returns the next number of the script below n.
-func (l *liar) next(n int) int {
-	if len(l.script) == 0 {
+// next returns the next number of the script, from 0 to n-1. The caller must hold mu.
+func (s *hostileServer) next(n int) int {
+	if len(s.script) == 0 {
 		return 0
 	}
-	b := l.script[0]
-	l.script = l.script[1:]
+	b := s.script[0]
+	s.script = s.script[1:]
 	return int(b) % n
 }
 
-const lieSize = 4096 // bytes of the file, if it is to be believed
+const fuzzFileSize = 4096 // bytes of the file
 
-// lieByte is byte i of the body of answer k.
-func lieByte(k, i int) byte { return byte(k*101 + i*7 + i>>8*13) }
+// bodyByte returns byte i of the body of response k.
+func bodyByte(k, i int) byte { return byte(k*101 + i*7 + i>>8*13) }
 
-func (l *liar) RoundTrip(req *http.Request) (*http.Response, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var asked chunk.Range
-	if n, err := fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-%d", &asked.Off, &asked.End); n == 2 && err == nil {
-		asked.End++
+func (s *hostileServer) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var requested chunk.Range
+	if n, err := fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-%d", &requested.Off, &requested.End); n == 2 && err == nil {
+		requested.End++
 	} else if n == 1 {
-		asked.End = chunk.Unbounded
+		requested.End = chunk.Unbounded
 	}
-	k := len(l.asked)
-	if k > 60 || len(l.script) == 0 {
-		return nil, failure.Permanent(errors.New("enough"))
+	k := len(s.responses)
+	if k > 60 || len(s.script) == 0 {
+		return nil, failure.Permanent(errors.New("the script has ended"))
 	}
-	status := []int{206, 206, 206, 206, 200, 200, 416, 503, 403, 204}[l.next(10)]
-	l.asked = append(l.asked, lie{asked, -1})
-	if l.next(20) == 0 {
+	status := []int{206, 206, 206, 206, 200, 200, 416, 503, 403, 204}[s.next(10)]
+	s.responses = append(s.responses, sentResponse{requested, -1})
+	if s.next(20) == 0 {
 		return nil, io.ErrUnexpectedEOF
 	}
 	h := make(http.Header)
-	number := func(right int64) string {
-		return strconv.FormatInt(right+[]int64{0, 0, 0, 0, 0, 1, -1, 512, -512, lieSize}[l.next(10)], 10)
+	number := func(right int64) string { // right, or a wrong number near it
+		return strconv.FormatInt(right+[]int64{0, 0, 0, 0, 0, 1, -1, 512, -512, fuzzFileSize}[s.next(10)], 10)
 	}
-	end := min(asked.End, lieSize)
-	if l.next(12) > 0 {
-		total := number(lieSize)
-		if l.next(8) == 0 {
+	end := min(requested.End, fuzzFileSize)
+	if s.next(12) > 0 {
+		total := number(fuzzFileSize)
+		if s.next(8) == 0 {
 			total = "*"
 		}
-		h.Set("Content-Range", "bytes "+number(asked.Off)+"-"+number(end-1)+"/"+total)
+		h.Set("Content-Range", "bytes "+number(requested.Off)+"-"+number(end-1)+"/"+total)
 	}
-	switch c := response.Read(&http.Response{StatusCode: 206, ContentLength: -1, Header: h}, asked, response.Known{Size: -1}); {
+	switch c := response.Read(&http.Response{StatusCode: 206, ContentLength: -1, Header: h}, requested, response.Known{Size: -1}); {
 	case status == 200:
-		l.asked[k].first = 0
+		s.responses[k].first = 0
 	case status == 206 && c.Meaning == response.Usable:
-		l.asked[k].first = c.Range.Off
+		s.responses[k].first = c.Range.Off
 	}
-	if tag := []string{``, ``, `"a"`, `"a"`, `"a"`, `W/"a"`, `"b"`}[l.next(7)]; tag != "" {
+	if tag := []string{``, ``, `"a"`, `"a"`, `"a"`, `W/"a"`, `"b"`}[s.next(7)]; tag != "" {
 		h.Set("ETag", tag)
 	}
-	if coding := []string{"", "", "", "", "", "gzip", "br", "identity"}[l.next(8)]; coding != "" {
+	if coding := []string{"", "", "", "", "", "gzip", "br", "identity"}[s.next(8)]; coding != "" {
 		h.Set("Content-Encoding", coding)
 	}
-	h.Set("Content-Type", []string{"", "application/x-thing", "application/x-thing", "text/html", "multipart/byteranges; boundary=x"}[l.next(5)])
-	body := make([]byte, max(0, int(end-asked.Off)+[]int{0, 0, 0, 0, 1, -1, 700, -700, -5000}[l.next(9)]))
+	h.Set("Content-Type", []string{"", "application/x-thing", "application/x-thing", "text/html", "multipart/byteranges; boundary=x"}[s.next(5)])
+	body := make([]byte, max(0, int(end-requested.Off)+[]int{0, 0, 0, 0, 1, -1, 700, -700, -5000}[s.next(9)]))
 	for i := range body {
-		body[i] = lieByte(k, i)
+		body[i] = bodyByte(k, i)
 	}
 	length := int64(len(body))
-	if l.next(4) == 0 {
+	if s.next(4) == 0 {
 		length = -1
 	}
 	return &http.Response{StatusCode: status, Header: h, ContentLength: length, Body: io.NopCloser(bytes.NewReader(body)), Request: req}, nil
 }
 
-// A witness takes what is written, and asks whether it may be there.
-type witness struct {
-	t    *testing.T
-	liar *liar
-	mu   sync.Mutex
-	got  chunk.Set
+// A checkedSink checks that each byte may be written to the file.
+type checkedSink struct {
+	t      *testing.T
+	server *hostileServer
+
+	mu      sync.Mutex
+	written chunk.Set // guarded by mu
 }
 
-// WriteAt: each byte must be of one answer, which was asked for it, and be in its
-// place in the body. A whole file begins at byte 0.
-func (w *witness) WriteAt(b []byte, off int64) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.liar.mu.Lock()
-	defer w.liar.mu.Unlock()
+// WriteAt fails the test unless each byte comes from a response whose requested range contains
+// off, and from its place in the body of that response. The body of a whole file begins at byte
+// 0. No byte may be written twice.
+func (s *checkedSink) WriteAt(b []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
 	for i, c := range b {
-		at := off + int64(i)
+		pos := off + int64(i)
 		right := false
-		for k, l := range w.liar.asked {
-			inside := l.asked.Empty() || l.asked.Off <= at && at < l.asked.End
-			right = right || inside && l.first >= 0 && l.first <= at && lieByte(k, int(at-l.first)) == c
+		for k, resp := range s.server.responses {
+			requested := resp.requested.Empty() || resp.requested.Off <= pos && pos < resp.requested.End
+			right = right || requested && resp.first >= 0 && resp.first <= pos && bodyByte(k, int(pos-resp.first)) == c
 		}
 		if !right {
-			w.t.Fatalf("byte %d was written outside its range; asked %v", at, w.liar.asked)
+			s.t.Fatalf("byte %d is not the byte of any response at this place: %+v", pos, s.server.responses)
 		}
 	}
 	r := chunk.Range{Off: off, End: off + int64(len(b))}
-	for gap := range w.got.Missing(r) {
+	for gap := range s.written.Missing(r) {
 		if gap != r {
-			w.t.Fatalf("%v was written twice", r)
+			s.t.Fatalf("a part of %v was written twice", r)
 		}
 	}
-	w.got.Add(r)
+	s.written.Add(r)
 	return len(b), nil
 }
 
-// FuzzResponses: whatever a server answers, no byte is written outside the range
-// that it was asked for, none twice, and everything ends.
+// Whatever a server responds, no byte is written outside the requested range or twice, and the
+// transfer ends.
 func FuzzResponses(f *testing.F) {
-	f.Add([]byte("a plain start"))
-	f.Add(bytes.Repeat([]byte{0, 1, 1, 0, 1, 0, 0, 2, 0, 1, 0, 1}, 20)) // all is well
-	f.Add(bytes.Repeat([]byte{0, 1, 1, 0, 1, 5, 5, 2, 0, 1, 0, 1}, 20)) // shifted by one
-	f.Add(bytes.Repeat([]byte{0, 1, 1, 0, 1, 0, 7, 2, 0, 1, 6, 0}, 20)) // too long
+	f.Add([]byte("any text"))
+	f.Add(bytes.Repeat([]byte{0, 1, 1, 0, 1, 0, 0, 2, 0, 1, 0, 1}, 20)) // right responses
+	f.Add(bytes.Repeat([]byte{0, 1, 1, 0, 1, 5, 5, 2, 0, 1, 0, 1}, 20)) // ranges shifted by one byte
+	f.Add(bytes.Repeat([]byte{0, 1, 1, 0, 1, 0, 7, 2, 0, 1, 6, 0}, 20)) // bodies that are too long
 	f.Add(bytes.Repeat([]byte{0, 1, 0, 0, 0, 0, 1, 1, 3, 0, 1, 0, 1}, 20))
 	f.Add(bytes.Repeat([]byte{4, 1, 9, 5, 5, 0, 1, 6, 0, 0, 0, 4, 1, 2, 3}, 20))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			l := &liar{script: script}
+			server := &hostileServer{script: script}
 			d := New(nil, Options{Tries: 3, RetryWait: time.Millisecond})
-			d.transport.Client(false).Transport = roundTripFunc(l.RoundTrip)
+			d.transport.Client(false).Transport = roundTripFunc(server.RoundTrip)
 			j, err := newJob(d.engine, Request{URL: "http://h/f"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			to := &witness{t: t, liar: l}
-			j.file.sink, j.first.host = to, d.host(j.origin.url)
-			j.version.Version = response.Version{Size: lieSize, ETag: `"a"`, MediaType: "application/x-thing"}
+			sink := &checkedSink{t: t, server: server}
+			j.file.sink, j.first.host = sink, d.host(j.origin.url)
+			j.version.Version = response.Version{Size: fuzzFileSize, ETag: `"a"`, MediaType: "application/x-thing"}
 			acquireNow(t, j.first.host, 2)
 			held := chunk.NewSet(chunk.Range{Off: 1000, End: 1500})
-			tr := newTransfer(j.sampler, chunk.NewPlan(lieSize, held), false)
-			to.got = held.Clone()
+			tr := newTransfer(j.sampler, chunk.NewPlan(fuzzFileSize, held), false)
+			sink.written = held.Clone()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var wg sync.WaitGroup

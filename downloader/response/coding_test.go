@@ -116,5 +116,3 @@ func TestCodingOf(t *testing.T) {
 		}
 	}
 }
-
-// TestDecodedWithoutMark: a body that is not gzip is the file, whatever its coding is

@@ -1,5 +1,8 @@
 package downloader
 
+// This file tests that a download never mixes two versions of a file, and that it takes only a
+// change of the file for one.
+
 import (
 	"bytes"
 	"errors"
@@ -13,10 +16,11 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestProveWhole: a whole file in answer to a sample proves nothing.
-func TestProveWhole(t *testing.T) {
-	for _, tag := range []string{"", `W/"a"`} {
-		old := faultserver.File{Size: 24 << 20, Seed: 1, ETag: tag}
+// A whole file in response to a request for a sample does not prove that the held bytes are
+// still right.
+func TestWholeFileIsNoSample(t *testing.T) {
+	for _, etag := range []string{"", `W/"a"`} {
+		old := faultserver.File{Size: 24 << 20, Seed: 1, ETag: etag}
 		next := old
 		next.Seed = 2
 		r := newInterruptedRig(t, old, 10<<20)
@@ -26,22 +30,23 @@ func TestProveWhole(t *testing.T) {
 	}
 }
 
-// TestChangedUnseen: content changes in mid-download, and no validator tells.
-func TestChangedUnseen(t *testing.T) {
+// If the bytes change during a download while the validators stay, are weak or are missing, the
+// new version is downloaded, and not a mixture.
+func TestChangedWithoutNotice(t *testing.T) {
 	old, now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), time.Now().Truncate(time.Second)
-	file := func(seed uint64, tag string, modified time.Time) faultserver.File {
-		return faultserver.File{Size: 24 << 20, Seed: seed, ETag: tag, Modified: modified}
+	file := func(seed uint64, etag string, modified time.Time) faultserver.File {
+		return faultserver.File{Size: 24 << 20, Seed: seed, ETag: etag, Modified: modified}
 	}
 	tests := []struct {
 		name      string
 		old, next faultserver.File
 		fault     faultserver.Fault
 	}{
-		{"none", file(1, "", time.Time{}), file(2, "", time.Time{}), nil},
-		{"weak tag", file(1, `W/"a"`, time.Time{}), file(2, `W/"a"`, time.Time{}), nil},
-		{"Last-Modified, old", file(1, "", old), file(2, "", old), nil},
-		{"Last-Modified, new", file(1, "", now), file(2, "", now), nil},
-		{"the tag is gone, If-Range ignored", file(1, `"a"`, time.Time{}), file(2, "", time.Time{}), faultserver.IgnoreIfRange},
+		{"no validator", file(1, "", time.Time{}), file(2, "", time.Time{}), nil},
+		{"the same weak ETag", file(1, `W/"a"`, time.Time{}), file(2, `W/"a"`, time.Time{}), nil},
+		{"the same Last-Modified, long ago", file(1, "", old), file(2, "", old), nil},
+		{"the same Last-Modified, just now", file(1, "", now), file(2, "", now), nil},
+		{"the ETag disappears, and If-Range is ignored", file(1, `"a"`, time.Time{}), file(2, "", time.Time{}), faultserver.IgnoreIfRange},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,7 +63,7 @@ func TestChangedUnseen(t *testing.T) {
 	}
 }
 
-// TestChangedStream: a stream that cannot be taken back ends rather than mixes.
+// A stream to standard output cannot start over, so it fails if the file changes.
 func TestChangedStream(t *testing.T) {
 	old, next := faultserver.File{Size: 24 << 20, Seed: 1}, faultserver.File{Size: 24 << 20, Seed: 2}
 	for _, change := range []bool{false, true} {
@@ -75,25 +80,25 @@ func TestChangedStream(t *testing.T) {
 			t.Errorf("changed: got error %v, want ErrChanged", err)
 		}
 		if !change && (err != nil || old.Check(&out) != nil) {
-			t.Errorf("unchanged: got error %v, or other bytes", err)
+			t.Errorf("unchanged: got error %v, or wrong bytes", err)
 		}
 	}
 }
 
-// TestCutWhileCompared: a body that breaks off while it is compared with what is
-// held is no change.
+// If the body is cut while its bytes are compared with the held ones, that is no change.
 func TestCutWhileCompared(t *testing.T) {
 	f := faultserver.NewFile(24<<20, 1)
 	r := newInterruptedRig(t, f, 10<<20, faultserver.NoLength)
 	r.srv.Set(faultserver.NoLength, faultserver.First(1, faultserver.Cut(5<<20)))
 	r.mustGet("f", f, func(q *Request) { q.FailOnChange = true })
 	if r.countEvents(Restarted) > 0 {
-		t.Error("it started over")
+		t.Error("the download started over")
 	}
 }
 
-// TestKeptOnChange: what is promised to be kept is, also where ranges are gone.
-func TestKeptOnChange(t *testing.T) {
+// Request.FailOnChange keeps the held bytes if the file has changed and the server no longer
+// serves ranges. So does a download that continues at another URL.
+func TestFailOnChangeKeepsBytes(t *testing.T) {
 	for _, moved := range []bool{false, true} {
 		r := newRig(t)
 		f, other := faultserver.File{Size: 24 << 20, Seed: 1}, faultserver.File{Size: 24 << 20, Seed: 2}
@@ -118,8 +123,7 @@ func TestKeptOnChange(t *testing.T) {
 	}
 }
 
-// TestDamageIsNoChange: damage to the part file is not told as a change of the
-// remote file, and costs one piece.
+// A damaged part file does not look like a changed remote file. It costs the damaged piece.
 func TestDamageIsNoChange(t *testing.T) {
 	for name, fault := range map[string]faultserver.Fault{"samples": faultserver.NoValidators, "whole": faultserver.NoRanges} {
 		f := faultserver.File{Size: 24 << 20, Seed: 1}
@@ -128,27 +132,28 @@ func TestDamageIsNoChange(t *testing.T) {
 		r.srv.Set(fault)
 		r.mustGet("f", f, func(q *Request) { q.FailOnChange = true })
 		if r.countEvents(Lost) != 1 || r.countEvents(Restarted) != 0 {
-			t.Errorf("%s: lost %d times, restarted %d times, want once and never", name, r.countEvents(Lost), r.countEvents(Restarted))
+			t.Errorf("%s: got %d Lost and %d Restarted events, want 1 and 0", name, r.countEvents(Lost), r.countEvents(Restarted))
 		}
 	}
 }
 
-// TestMirrorTag: a mirror has a tag of its own for the same bytes.
-func TestMirrorTag(t *testing.T) {
+// A download can continue at another URL that has another ETag for the same bytes.
+func TestNewURLWithOtherETag(t *testing.T) {
 	f := faultserver.NewFile(24<<20, 1)
 	r := newInterruptedRig(t, f, 12<<20)
-	m := f
-	m.ETag = `"another"`
-	r.srv.Put("g", m)
+	other := f
+	other.ETag = `"another"`
+	r.srv.Put("g", other)
 	r.mustGet("", f, func(q *Request) { *q = Request{ID: r.record().ID, URL: r.srv.URL + "/g"} })
-	if over := float64(r.srv.Sent()) / float64(f.Size); over > 0.8 {
-		t.Errorf("sent %.2f of the file again", over)
+	if ratio := float64(r.srv.Sent()) / float64(f.Size); ratio > 0.8 {
+		t.Errorf("sent bytes / size: got %.2f, want at most 0.8", ratio)
 	}
 }
 
-// TestImpostor: something small without validators in place of the file is no new
-// version of it, whatever it calls itself.
-func TestImpostor(t *testing.T) {
+// A small text without validators instead of the file is no new version of it, with or without
+// Content-Length. The download fails or retries, and keeps the held bytes and the finished
+// file.
+func TestSubstituteIsNoChange(t *testing.T) {
 	f := faultserver.NewFile(24<<20, 1)
 	notice := func(length bool) faultserver.Fault {
 		return func(http.Handler) http.Handler {
@@ -166,37 +171,37 @@ func TestImpostor(t *testing.T) {
 		before := r.record().Held
 		r.srv.Set(notice(length))
 		if _, err := r.get(t.Context(), "f"); !errors.Is(err, failure.ErrPage) {
-			t.Errorf("in the middle: got error %v, want ErrPage", err)
+			t.Errorf("unfinished file: got error %v, want ErrPage", err)
 		}
 		if after := r.record().Held; !after.Equal(before) {
-			t.Errorf("held %s, and now %s", before, after)
+			t.Errorf("got held bytes %s, want %s", after, before)
 		}
 		r.srv.Set(faultserver.First(2, notice(length)))
 		r.mustGet("f", f)
 		if r.countEvents(Restarted) > 0 {
-			t.Error("it started over")
+			t.Error("the download started over")
 		}
 		r.srv.Set(notice(length))
 		if _, err := r.get(t.Context(), "f"); length && !errors.Is(err, failure.ErrPage) {
-			t.Errorf("when it is done: got error %v, want ErrPage", err)
+			t.Errorf("finished file: got error %v, want ErrPage", err)
 		}
 		r.checkFile(filepath.Join(r.dir, "f"), f)
 	}
 }
 
-// TestChangedSum: the digest is that of the version that came in the end, not of
-// bytes that were given up for it.
-func TestChangedSum(t *testing.T) {
+// If the file changes while the verifier hashes the old version, the digest is compared with
+// the new version only.
+func TestDigestAfterChange(t *testing.T) {
 	old, next := faultserver.NewFile(3<<20, 1), faultserver.NewFile(3<<20, 2)
 	r := newInterruptedRig(t, old, 2<<20, faultserver.NoRanges)
 	r.srv.Put("f", next)
-	r.srv.Set(faultserver.NoRanges, faultserver.Rate(4<<20)) // so that the verifier is ahead
+	r.srv.Set(faultserver.NoRanges, faultserver.Rate(4<<20)) // slow enough for the verifier to follow
 	r.mustGet("f", next, func(q *Request) { q.Sum = digestOf(t, "sha256", next) })
 }
 
-// TestKeptWithoutStart: where nothing of the start is held, a whole file cannot be
-// compared, and what is promised to be kept is.
-func TestKeptWithoutStart(t *testing.T) {
+// Request.FailOnChange keeps the held bytes also if the first bytes of the file are not held,
+// so that a whole file cannot be compared with them.
+func TestFailOnChangeKeepsBytesWithoutStart(t *testing.T) {
 	f, other := faultserver.File{Size: 24 << 20, Seed: 1, ETag: `W/"1"`}, faultserver.File{Size: 24 << 20, Seed: 2, ETag: `W/"2"`}
 	r := newInterruptedRig(t, f, 12<<20)
 	rec := r.record()
@@ -204,7 +209,7 @@ func TestKeptWithoutStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, more := 0, true; more; i++ { // that of piece 0 finds damage
+	for i, more := 0, true; more; i++ { // the verification of piece 0 finds the damage
 		if i == 0 {
 			damage(t, filepath.Join(r.dir, "f.part"))
 		}
@@ -215,7 +220,7 @@ func TestKeptWithoutStart(t *testing.T) {
 	part.Close()
 	before := r.record().Held
 	if before.Prefix() != 0 || before.Len() == 0 {
-		t.Fatalf("held %s, want something, but not the start", before)
+		t.Fatalf("got held bytes %s, want some, without byte 0", before)
 	}
 	r.srv.Put("f", other)
 	r.srv.Set(faultserver.NoRanges)
@@ -225,8 +230,8 @@ func TestKeptWithoutStart(t *testing.T) {
 	}
 }
 
-// TestPatienceAfterChange: after starting over, bytes count as progress again.
-func TestPatienceAfterChange(t *testing.T) {
+// After the download has started over, received bytes refill the retry budget from byte 0 on.
+func TestRetryBudgetAfterChange(t *testing.T) {
 	r := newRig(t)
 	r.opts.Connections, r.opts.Tries = 1, 6
 	old, next := faultserver.NewFile(24<<20, 1), faultserver.NewFile(24<<20, 2)
@@ -243,9 +248,9 @@ func TestPatienceAfterChange(t *testing.T) {
 	r.mustGet("f", next)
 }
 
-// TestWeakThenStrong: Apache marks the tag of a young file as weak, and a second
-// later no more. That is no other version.
-func TestWeakThenStrong(t *testing.T) {
+// Apache marks the ETag of a young file as weak, and no longer a second later. The strong ETag
+// is no other version.
+func TestETagBecomesStrong(t *testing.T) {
 	const size = 16 << 20
 	r := newRig(t)
 	f := faultserver.File{Size: size, Seed: 1, ETag: `W/"a"`}
@@ -258,22 +263,22 @@ func TestWeakThenStrong(t *testing.T) {
 	r.srv.Put("f", f)
 	r.mustGet("f", f)
 	if res := r.mustGet("f", f); !res.Current {
-		t.Errorf("a second run: %+v", res)
+		t.Errorf("second run: got %+v, want a current file", res)
 	}
 	if n := r.countEvents(Restarted); n != 0 {
 		t.Errorf("the download started over %d times, want 0", n)
 	}
 }
 
-// TestChanged: when the remote file changes in the middle, the download starts
-// over, and the two versions never mix.
+// If the remote file changes during a download or before it is resumed, the download starts
+// over, reports that, and never mixes the versions.
 func TestChanged(t *testing.T) {
 	tests := []struct {
 		name      string
 		old, next faultserver.File
 	}{
 		{"new etag", faultserver.NewFile(24<<20, 1), faultserver.File{Size: 24 << 20, Seed: 2, ETag: `"b"`}},
-		{"bigger", faultserver.NewFile(24<<20, 1), faultserver.NewFile(25<<20, 2)},
+		{"larger", faultserver.NewFile(24<<20, 1), faultserver.NewFile(25<<20, 2)},
 		{"smaller", faultserver.NewFile(24<<20, 1), faultserver.NewFile(3<<20, 2)},
 		{"empty", faultserver.NewFile(24<<20, 1), faultserver.NewFile(0, 2)},
 		{"only last-modified", faultserver.File{Size: 24 << 20, Seed: 1, Modified: time.Unix(1e9, 0)}, faultserver.File{Size: 24 << 20, Seed: 2, Modified: time.Unix(11e8, 0)}},
@@ -295,7 +300,7 @@ func TestChanged(t *testing.T) {
 				}
 				r.mustGet("f", tt.next)
 				if r.countEvents(Restarted) == 0 {
-					t.Error("the user was not told of the restart")
+					t.Error("got no Restarted event")
 				}
 			})
 		}

@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -179,4 +180,30 @@ func TestBrokenURLOnCrowdedHost(t *testing.T) {
 	}
 	close(release) // the other download must not end before
 	wg.Wait()
+}
+
+// If a download is cancelled during an outage of its host, the failures are not remembered as a
+// connection limit.
+func TestOutageIsNoConnLimit(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(200<<20, 1)
+	r.srv.Put("f", f)
+	r.srv.Set(faultserver.ConnRate(4 << 20))
+	r.opts.Tries = -1
+	ctx, cancel := context.WithCancel(t.Context())
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		if r.srv.WaitSent(24<<20, stop) {
+			r.srv.Set(faultserver.ResetFirst)
+			r.srv.CloseClientConnections()
+			time.Sleep(2 * time.Second)
+			cancel()
+		}
+	}()
+	_, err := r.get(ctx, "f")
+	n, _ := r.store.Host(Origin(r.srv.URL))
+	if n.Limit != 0 {
+		t.Errorf("remembered: got %+v, want limit 0; the download ended with %v", n, err)
+	}
 }

@@ -1,7 +1,7 @@
 package downloader
 
-// This file tests that a download never mixes two versions of a file, and that it takes only a
-// change of the file for one.
+// This file tests that a download never mixes two versions of a file, and that it starts over only
+// if the file has really changed.
 
 import (
 	"bytes"
@@ -63,7 +63,7 @@ func TestChangedWithoutNotice(t *testing.T) {
 	}
 }
 
-// A stream to standard output cannot start over, so it fails if the file changes.
+// A download to Request.Stream cannot start over, so it fails if the file changes.
 func TestChangedStream(t *testing.T) {
 	old, next := faultserver.File{Size: 24 << 20, Seed: 1}, faultserver.File{Size: 24 << 20, Seed: 2}
 	for _, change := range []bool{false, true} {
@@ -96,8 +96,8 @@ func TestCutWhileCompared(t *testing.T) {
 	}
 }
 
-// Request.FailOnChange keeps the held bytes if the file has changed and the server no longer
-// serves ranges. So does a download that continues at another URL.
+// If the file has changed and the server no longer serves ranges, Request.FailOnChange keeps
+// the held bytes. A download that continues at another URL keeps them in any case.
 func TestFailOnChangeKeepsBytes(t *testing.T) {
 	for _, moved := range []bool{false, true} {
 		r := newRig(t)
@@ -150,9 +150,9 @@ func TestNewURLWithOtherETag(t *testing.T) {
 	}
 }
 
-// A small text without validators instead of the file is no new version of it, with or without
-// Content-Length. The download fails or retries, and keeps the held bytes and the finished
-// file.
+// A small text without validators, with or without Content-Length, is no new version of the
+// file. An unfinished download retries and then fails, and keeps the held bytes. A finished
+// file stays.
 func TestSubstituteIsNoChange(t *testing.T) {
 	f := faultserver.NewFile(24<<20, 1)
 	notice := func(length bool) faultserver.Fault {

@@ -109,11 +109,11 @@ func TestDrainEnds(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		rep := &reply{Response: &http.Response{Body: endlessBody{ctx}}, ctx: ctx, cancel: cancel}
 		rep.Range = chunk.Range{End: c.Remaining().End + 80*kB} // less than the 100 kB in flight, so that reading the rest seems worth it
-		begun := time.Now()
+		began := time.Now()
 		if c.closeReply(rep, nil) {
 			t.Error("the connection is kept, although its body has not ended")
 		}
-		if d := time.Since(begun); d < 100*time.Millisecond || d > 200*time.Millisecond {
+		if d := time.Since(began); d < 100*time.Millisecond || d > 200*time.Millisecond {
 			t.Errorf("closing took %v, want 100 ms to 200 ms, which are two to four round trips", d)
 		}
 	})

@@ -18,9 +18,9 @@ import (
 	"pawl/store"
 )
 
-// Three Downloaders on one state directory together open at most Options.Connections
-// connections. Their response timeout is shorter than the wait for a connection, which must not
-// count. TLS makes connections take longer to open.
+// Three Downloaders on one state directory, as in three processes, together open at most
+// Options.Connections connections. They wait for a connection longer than the response timeout,
+// which must not count.
 func TestProcessesShareConnections(t *testing.T) {
 	for _, limit := range []int{1, 4} {
 		r := newRig(t)
@@ -38,7 +38,7 @@ func TestProcessesShareConnections(t *testing.T) {
 				open--
 			}
 		}
-		front.StartTLS()
+		front.StartTLS() // so that opening a connection takes several round trips
 		t.Cleanup(front.Close)
 		r.srv.Set(faultserver.ConnRate(4 << 20))
 		r.opts.Insecure, r.opts.Connections, r.opts.StallTimeout, r.opts.ConnectTimeout = true, limit, time.Second, time.Second

@@ -19,16 +19,16 @@ import (
 	"pawl/store"
 )
 
-// A dnsRig downloads the file f from the host files.example, whose DNS server can lose the
-// name.
+// A dnsRig downloads the file f from the host files.example, whose DNS server can forget the
+// name for a while.
 type dnsRig struct {
 	*testing.T
-	srv  *faultserver.Server
-	d    *Downloader
-	st   *store.Store
-	dir  string
-	addr string       // host and port of the URLs
-	lost atomic.Int64 // number of further DNS queries that get NXDOMAIN
+	srv     *faultserver.Server
+	d       *Downloader
+	st      *store.Store
+	dir     string
+	addr    string       // host and port of the URLs
+	failing atomic.Int64 // number of further DNS queries that get NXDOMAIN
 
 	mu     sync.Mutex
 	events []Event // guarded by mu
@@ -55,9 +55,9 @@ func newDNSRig(t *testing.T, o Options) *dnsRig {
 	system := net.DefaultResolver
 	t.Cleanup(func() { net.DefaultResolver = system })
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		go serveDNS(theirs, func() bool { return r.lost.Add(-1) < 0 })
-		return ours, nil
+		client, server := net.Pipe()
+		go serveDNS(server, func() bool { return r.failing.Add(-1) < 0 })
+		return client, nil
 	}}
 	return r
 }
@@ -65,7 +65,7 @@ func newDNSRig(t *testing.T, o Options) *dnsRig {
 // loseName makes the next lookups fail. Each one sends two DNS queries, for IPv4 and IPv6
 // addresses.
 func (r *dnsRig) loseName(lookups int64) {
-	r.lost.Store(2 * lookups)
+	r.failing.Store(2 * lookups)
 	r.d.transport.Address(&url.URL{Scheme: "http", Host: r.addr}).Forget()
 }
 
@@ -74,7 +74,8 @@ func (r *dnsRig) get() error {
 	return err
 }
 
-// retries returns the highest attempt in the events, and the number of tries that goes with it.
+// retries returns the highest attempt number of the Retrying events, and the number of allowed
+// tries in the same event.
 func (r *dnsRig) retries() (attempt, tries int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,7 +87,8 @@ func (r *dnsRig) retries() (attempt, tries int) {
 	return attempt, tries
 }
 
-// If a name had an address in this run, failing lookups use up the normal number of tries.
+// If a name had an address in this run, a failing lookup is repeated as often as any other
+// request.
 func TestLostNameRetried(t *testing.T) {
 	r := newDNSRig(t, Options{Connections: 1})
 	f := faultserver.NewFile(8<<20, 1)
@@ -100,7 +102,7 @@ func TestLostNameRetried(t *testing.T) {
 	}
 }
 
-// The same is true if an earlier run has begun the download.
+// The same is true if the name had an address in an earlier run, which has begun the download.
 func TestLostNameRetriedOnResume(t *testing.T) {
 	r := newDNSRig(t, Options{Connections: 1, Tries: 2})
 	f := faultserver.NewFile(8<<20, 1)
@@ -122,7 +124,7 @@ func TestLostNameRetriedOnResume(t *testing.T) {
 // same number of tries as the error.
 func TestUnknownNameGivenUp(t *testing.T) {
 	r := newDNSRig(t, Options{})
-	r.lost.Store(1 << 40)
+	r.failing.Store(1 << 40)
 	err := r.get()
 	if !errors.Is(err, failure.ErrNetwork) || !strings.Contains(err.Error(), "after 3 tries") {
 		t.Errorf("got error %v, want an ErrNetwork after 3 tries", err)

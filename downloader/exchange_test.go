@@ -13,8 +13,9 @@ import (
 	"pawl/downloader/hosts"
 )
 
-// A redirect to the same origin gets all headers of the request, a redirect to another origin
-// no secret ones. The same is true for the next request, which goes to the final URL at once.
+// A redirect to the same origin gets all header fields of the request, and a redirect to
+// another origin only those that are not secret. The same is true for the next request, which
+// goes to the final URL at once.
 func TestRedirectSecrets(t *testing.T) {
 	seen := make(map[string]http.Header) // by path; not guarded, because the requests are sent one after another
 	record := func(w http.ResponseWriter, r *http.Request) {
@@ -23,8 +24,8 @@ func TestRedirectSecrets(t *testing.T) {
 			http.Redirect(w, r, to, http.StatusFound)
 		}
 	}
-	home, other := httptest.NewServer(http.HandlerFunc(record)), httptest.NewServer(http.HandlerFunc(record))
-	defer home.Close()
+	origin, other := httptest.NewServer(http.HandlerFunc(record)), httptest.NewServer(http.HandlerFunc(record))
+	defer origin.Close()
 	defer other.Close()
 	d := New(nil, Options{})
 	defer d.Close()
@@ -41,13 +42,13 @@ func TestRedirectSecrets(t *testing.T) {
 			}
 		}
 	}
-	for path, to := range map[string]string{"/abs": home.URL + "/abs", "/rel": "/rel", "/away": other.URL + "/away"} {
+	for path, to := range map[string]string{"/abs": origin.URL + "/abs", "/rel": "/rel", "/away": other.URL + "/away"} {
 		for base, authorization := range map[string]string{
-			home.URL: "Bearer secret",
-			strings.Replace(home.URL, "//", "//user:password@", 1): "Basic dXNlcjpwYXNzd29yZA==",
+			origin.URL: "Bearer secret",
+			strings.Replace(origin.URL, "//", "//user:password@", 1): "Basic dXNlcjpwYXNzd29yZA==",
 		} {
 			header := http.Header{"Cookie": {"c=1"}, "X-Token": {"secret"}, "Accept": {"x/y"}}
-			if base == home.URL {
+			if base == origin.URL {
 				header.Set("Authorization", authorization)
 			}
 			j, err := newJob(d.engine, Request{URL: base + "/start?to=" + url.QueryEscape(to), Header: header})
@@ -86,7 +87,7 @@ type fakeAddress struct {
 
 func (a *fakeAddress) Forget() { a.forgotten = true }
 
-// outcome passes the outcome of an attempt to send a request to addr to an exchange.
+// outcome lets an exchange with a host at addr handle the outcome of an attempt.
 func outcome(d *Downloader, addr hosts.Address, resp *http.Response, err error) {
 	h := hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr})
 	(&exchange{download: &download{d: d.engine}, to: target{host: h}}).outcome(resp, err)

@@ -82,8 +82,9 @@ func closedPort(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// mustFail requests u with a password, and returns the explained error. The request must fail,
-// and the error must not contain the password or a secret of the URL, which is "hunter2", too.
+// mustFail requests u, with a user and the password "hunter2", and returns the explained error.
+// The request must fail. The error must not contain "hunter2", which is also the secret in the
+// URLs of these tests.
 func mustFail(t *testing.T, name, u string, o Options) error {
 	t.Helper()
 	tr := newTransport(nil, o.withDefaults())
@@ -99,7 +100,7 @@ func mustFail(t *testing.T, name, u string, o Options) error {
 	return err
 }
 
-// TestExplainRequests checks the kinds of the errors of real requests.
+// The errors of real requests have the right kinds.
 func TestExplainRequests(t *testing.T) {
 	srv := failingServer(t)
 	known, _ := tlsServer(t, &tls.Config{})

@@ -13,8 +13,8 @@ import (
 	"pawl/store"
 )
 
-// TestSizes downloads files of all interesting sizes, from servers with and without ranges,
-// with and without Content-Length, with and without validators.
+// Empty files and files of sizes around sched.FirstRange are complete, whether or not the
+// server has ranges, a Content-Length or validators.
 func TestSizes(t *testing.T) {
 	servers := map[string][]faultserver.Fault{
 		"ranges":        nil,
@@ -36,7 +36,7 @@ func TestSizes(t *testing.T) {
 				}
 				res := r.mustGet(file, f)
 				if res.Size != size || res.Fetched < size || res.Fetched > size+4<<20 {
-					t.Errorf("file of %d bytes: got size %d, fetched %d bytes", size, res.Size, res.Fetched)
+					t.Errorf("file of %d bytes: got size %d, fetched %d bytes, want at most 4 MiB more than the size", size, res.Size, res.Fetched)
 				}
 			}
 		})
@@ -142,9 +142,9 @@ func TestRetryAfter(t *testing.T) {
 	f := faultserver.NewFile(1<<20, 1)
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.First(1, faultserver.Status(429, 1)))
-	begun := time.Now()
+	began := time.Now()
 	r.mustGet("f", f)
-	if d := time.Since(begun); d < time.Second {
+	if d := time.Since(began); d < time.Second {
 		t.Errorf("the download took %v, want at least 1s", d)
 	}
 	r.opts.RetryAfterMax = 10 * time.Millisecond
@@ -202,8 +202,8 @@ func TestRangesSwitchedOff(t *testing.T) {
 	}
 }
 
-// A server that lies about ranges gets its file downloaded, and a second run finds the finished
-// file current.
+// If a server lies about ranges, its file is downloaded over one stream, and a second run finds
+// the finished file current.
 func TestLyingServerSecondRun(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(6<<20, 1)

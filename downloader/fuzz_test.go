@@ -19,11 +19,12 @@ import (
 	"pawl/downloader/sched"
 )
 
-// A hostileServer responds as the script of a fuzzer says: with any status, any headers, and
-// bodies of any length. Each byte of a body shows its response and its place in the body.
+// A hostileServer responds as a script says, which the fuzzer makes: with any status, any
+// header, and bodies of any length. Each byte of a body shows its response and its place in the
+// body.
 type hostileServer struct {
 	mu        sync.Mutex
-	script    []byte         // the rest of it; guarded by mu
+	script    []byte         // the numbers that are not used yet; guarded by mu
 	responses []sentResponse // in order; guarded by mu
 }
 
@@ -111,9 +112,8 @@ type checkedSink struct {
 	written chunk.Set // guarded by mu
 }
 
-// WriteAt fails the test unless each byte comes from a response whose requested range contains
-// off, and from its place in the body of that response. The body of a whole file begins at byte
-// 0. No byte may be written twice.
+// WriteAt fails the test if a byte was written before, or if it does not come from its place in
+// the body of a response to a request for this byte. The body of a whole file begins at byte 0.
 func (s *checkedSink) WriteAt(b []byte, off int64) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

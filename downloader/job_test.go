@@ -8,7 +8,7 @@ import (
 	"pawl/store"
 )
 
-// A file is not reported as private if no request was sent for it in this run.
+// If no request was sent in this run, Result.Private is false.
 func TestPrivateWithoutRequest(t *testing.T) {
 	r := newRig(t)
 	target := filepath.Join(r.dir, "list")

@@ -14,8 +14,7 @@ import (
 	"pawl/store"
 )
 
-// A complete download that only has to be renamed is verified against the digest of the new
-// request.
+// A complete download that only has to be renamed is verified if the next request has a digest.
 func TestDigestOfFinishingFile(t *testing.T) {
 	r := newRig(t)
 	f := faultserver.NewFile(1<<20, 1)
@@ -69,9 +68,9 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// A second request for a finished file costs one small request if the server has a validator.
-// If the remote file has changed, it replaces the finished one. A finished file that somebody
-// has altered is replaced only with Request.Overwrite.
+// A second download of a finished file costs one small request if the server has a validator.
+// If the remote file has changed, the new version replaces the finished file. If somebody has
+// altered the finished file, only Request.Overwrite replaces it.
 func TestFinishedFile(t *testing.T) {
 	r := newRig(t)
 	for name, faults := range map[string][]faultserver.Fault{"f": nil, "g": {faultserver.NoValidators}, "h": {faultserver.NoRanges}} {

@@ -21,8 +21,8 @@ type mirrorRig struct {
 	f      faultserver.File
 }
 
-// newMirrorRig returns a rig with a file of size bytes. The origin sends 10 MiB/s, the mirror
-// 40 MiB/s, and each grants two connections.
+// newMirrorRig returns a rig with a file of size bytes. The origin sends 10 MiB/s and the
+// mirror 40 MiB/s. The download may open two connections to each.
 func newMirrorRig(t *testing.T, size int64) *mirrorRig {
 	r := &mirrorRig{rig: newRig(t), mirror: faultserver.New(), f: faultserver.NewFile(size, 1)}
 	t.Cleanup(r.mirror.Close)
@@ -43,8 +43,8 @@ func (r *mirrorRig) mustGetMirrored(change ...func(*Request)) Result {
 	return r.mustGet("f", r.f, append([]func(*Request){func(q *Request) { q.Mirrors = []string{r.mirrorURL()} }}, change...)...)
 }
 
-// A mirror is used beside the origin once samples have the same bytes, whatever validators both
-// have. The faster server sends more of the file.
+// A mirror is used beside the origin once its samples are equal, whether or not the validators
+// of both are. The faster server sends more of the file.
 func TestMirrors(t *testing.T) {
 	const size = 24 << 20
 	digest := faultserver.SetHeader("Repr-Digest", "sha-256=:AAAA:")
@@ -231,7 +231,7 @@ func TestMirrorGetsNoPassword(t *testing.T) {
 	}
 }
 
-// A download with many mirrors uses at most maxActiveMirrors of them.
+// A download uses at most maxActiveMirrors of its mirrors at the same time.
 func TestMaxActiveMirrors(t *testing.T) {
 	r := newMirrorRig(t, 48<<20)
 	r.srv.Set(faultserver.Rate(4 << 20))
@@ -257,7 +257,7 @@ func TestMaxActiveMirrors(t *testing.T) {
 	}
 }
 
-// A mirror that grants two connections, and refuses more, stays in use.
+// A mirror that grants two connections and refuses more is still used.
 func TestMirrorWithTwoConnections(t *testing.T) {
 	r := newMirrorRig(t, 48<<20)
 	r.opts.Connections = 8
@@ -276,9 +276,9 @@ func TestMirrorRetryAfter(t *testing.T) {
 	r.opts.Connections = 4
 	r.srv.Set(faultserver.Rate(10 << 20))
 	r.mirror.Set(faultserver.Only(func(n int) bool { return n == 6 }, faultserver.Status(429, 25)), faultserver.Rate(10<<20))
-	begun := time.Now()
+	began := time.Now()
 	r.mustGetMirrored()
-	if took := time.Since(begun); took > 10*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the download took %v, want at most 10s", took)
 	}
 	t.Logf("%d requests to the mirror", len(r.mirror.Requests()))
@@ -320,14 +320,14 @@ func TestOneMirrorWrong(t *testing.T) {
 	}
 }
 
-// A mirror with the ETag of the origin and other bytes adds none of them to the file.
+// If a mirror has the ETag of the origin and other bytes, none of its bytes are used.
 func TestMirrorWithSameETagAndOtherBytes(t *testing.T) {
 	r := newMirrorRig(t, 24<<20)
 	r.mirror.Put("f", faultserver.File{Size: 24 << 20, Seed: 9, ETag: r.f.ETag, Modified: r.f.Modified})
 	r.mustGetMirrored()
 }
 
-// A mirror that responds slowly and grants one connection stays in use.
+// A mirror that responds slowly and grants one connection is still used.
 func TestMirrorWithOneConnection(t *testing.T) {
 	r := newMirrorRig(t, 48<<20)
 	r.opts.Connections = 8
@@ -340,8 +340,8 @@ func TestMirrorWithOneConnection(t *testing.T) {
 	t.Logf("%d MiB from the origin, %d MiB from the mirror", r.srv.Sent()>>20, r.mirror.Sent()>>20)
 }
 
-// One mirror sends wrong bytes after right samples, and then no longer has the file. When
-// another mirror changes its version, the wrong bytes of the first one are found, too.
+// One mirror sends wrong bytes after right samples, and later responds with 404. When another
+// mirror changes its version, the wrong bytes of the first one are found, too.
 func TestTwoMirrorsChange(t *testing.T) {
 	const size = 48 << 20
 	r := newMirrorRig(t, size)

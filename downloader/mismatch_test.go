@@ -28,15 +28,15 @@ func numberedSum(t *testing.T, n int) chunk.Sum {
 	return sum
 }
 
-// The request fails for good after three downloads with the same wrong digest, or after six
-// with different ones. Once, the download removes a content coding that belongs to the file,
-// because that gives other bytes.
+// The request fails after three downloads with the same wrong digest, or after six with
+// different ones. If the content coding was kept, the next download removes it once, because
+// that gives other bytes.
 func TestMismatches(t *testing.T) {
 	const kept, removed = 100, 200
 	tests := []struct {
 		got    []int // numbers of digests, plus kept or removed if there was a content coding
 		decode bool  // the next download must remove the coding
-		final  bool  // the request has failed for good
+		final  bool  // the request has failed
 	}{
 		{nil, false, false},
 		{[]int{1}, false, false},
@@ -69,8 +69,8 @@ func TestMismatches(t *testing.T) {
 	}
 }
 
-// The next download comes from a source that was not part of a wrong one, or else from the
-// source that was part of the fewest.
+// The next download comes from a source that took no part in a wrong download, or else from the
+// source that took part in the fewest.
 func TestNextSource(t *testing.T) {
 	sources := []string{"http://a/f", "http://b/f", "http://c/f"}
 	tests := []struct {

@@ -18,8 +18,8 @@ import (
 	"pawl/downloader/sched"
 )
 
-// Connections that are slow because of the rate limit do not count as trickling, also for a
-// while after the limit is gone.
+// A connection that is slow because of the rate limit does not count as trickling, even shortly
+// after the limit is removed.
 func TestRateLimitIsNoTrickle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := New(nil, Options{LimitRate: 100})
@@ -62,13 +62,13 @@ func TestRateLimitOfAllDownloads(t *testing.T) {
 	}
 	d := New(r.store, r.opts)
 	defer d.Close()
-	begun := time.Now()
-	var changed time.Duration // time of the change, since begun
+	began := time.Now()
+	var changed time.Duration // time from began to the change of the limit
 	var timer sync.WaitGroup
 	timer.Go(func() {
 		time.Sleep(800 * time.Millisecond)
 		d.SetLimitRate(second)
-		changed = time.Since(begun)
+		changed = time.Since(began)
 	})
 	var all errgroup.Group
 	all.SetLimit(8)
@@ -81,7 +81,7 @@ func TestRateLimitOfAllDownloads(t *testing.T) {
 	if err := all.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	took := time.Since(begun)
+	took := time.Since(began)
 	timer.Wait()
 	r.checkFile(filepath.Join(r.dir, "large"), f)
 	allowed := first*changed.Seconds() + second*(took-changed).Seconds()
@@ -134,9 +134,9 @@ func TestRateLimitOfComparedBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.opts.LimitRate = 4 << 20
-	begun := time.Now()
+	began := time.Now()
 	r.mustGet("f", f)
-	if d := time.Since(begun); d < 700*time.Millisecond {
+	if d := time.Since(began); d < 700*time.Millisecond {
 		t.Errorf("4 MiB at 4 MiB/s took %v, want at least 700 ms", d)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// Later requests go to the final URL. If it expires, the original URL is requested once more.
-// Credentials are not sent to another origin.
+// Later requests go to the final URL. If the final URL expires, the original URL is requested
+// once more. Secret header fields are not sent to another origin.
 func TestRedirect(t *testing.T) {
 	r := newRig(t)
 	other := faultserver.New()

@@ -62,7 +62,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// get downloads the file name with a new Downloader.
+// get downloads the file called name with a new Downloader. Each change edits the request.
 func (r *rig) get(ctx context.Context, name string, change ...func(*Request)) (Result, error) {
 	d := New(r.store, r.opts)
 	defer d.Close()
@@ -73,7 +73,8 @@ func (r *rig) get(ctx context.Context, name string, change ...func(*Request)) (R
 	return d.Get(ctx, req)
 }
 
-// mustGet downloads the file name, and compares it with f.
+// mustGet downloads the file called name, and compares it with f. Each change edits the
+// request.
 func (r *rig) mustGet(name string, f faultserver.File, change ...func(*Request)) Result {
 	r.t.Helper()
 	res, err := r.get(r.t.Context(), name, change...)
@@ -117,8 +118,8 @@ func (r *rig) countEvents(k Kind) int {
 	return n
 }
 
-// getUntilSent downloads the file name, and cancels the download when the server has sent n
-// bytes.
+// getUntilSent downloads the file called name, and cancels the download when the server has
+// sent n bytes.
 func (r *rig) getUntilSent(n int64, name string, change ...func(*Request)) error {
 	ctx, cancel := context.WithCancelCause(r.t.Context())
 	stop := make(chan struct{})

@@ -14,9 +14,9 @@ import (
 // A scriptedTransport responds to request n, counted from 0, as do says.
 type scriptedTransport struct {
 	do     func(n int, req *http.Request) (*http.Response, error)
-	calls  int              // of RoundTrip
+	calls  int              // number of calls of RoundTrip
 	bodies []*closeRecorder // of the responses
-	idle   int              // calls of CloseIdleConnections
+	idle   int              // number of calls of CloseIdleConnections
 }
 
 // A closeRecorder is a body that records whether it was closed.
@@ -84,7 +84,7 @@ func TestSendUntil(t *testing.T) {
 	tests := []struct {
 		name  string
 		codes []int
-		waits []time.Duration // of the verdicts; the verdict after them is not to repeat the request
+		waits []time.Duration // of the verdicts; the next verdict ends the retries
 		want  int             // status; 0 for errScripted
 	}{
 		{"first attempt", []int{206}, nil, 206},
@@ -98,7 +98,7 @@ func TestSendUntil(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, begun, judged := respondWith(tt.codes...), time.Now(), 0
+				s, began, judged := respondWith(tt.codes...), time.Now(), 0
 				resp, err := sendScripted(t.Context(), s, func(resp *http.Response, err error) verdict {
 					if (resp == nil) == (err == nil) {
 						t.Errorf("judge: got response %v and error %v, want one of them", resp, err)
@@ -113,7 +113,7 @@ func TestSendUntil(t *testing.T) {
 				for _, d := range tt.waits {
 					wait += d
 				}
-				if took := time.Since(begun); took != wait {
+				if took := time.Since(began); took != wait {
 					t.Errorf("the request took %v, want %v", took, wait)
 				}
 				if s.calls != len(tt.waits)+1 || judged != s.calls {
@@ -162,13 +162,13 @@ func TestSendUntilCancelled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
-				s, begun := &scriptedTransport{}, time.Now()
+				s, began := &scriptedTransport{}, time.Now()
 				s.do = func(_ int, req *http.Request) (*http.Response, error) { return do(req, cancel) }
 				resp, err := sendScripted(ctx, s, func(*http.Response, error) verdict { return verdict{again: true, wait: time.Hour} })
 				if !errors.Is(err, cause) || resp != nil {
 					t.Errorf("got response %v, error %v, want error %v", resp, err, cause)
 				}
-				if took := time.Since(begun); took != time.Minute || s.calls != 1 {
+				if took := time.Since(began); took != time.Minute || s.calls != 1 {
 					t.Errorf("got %d attempts in %v, want 1 in %v", s.calls, took, time.Minute)
 				}
 				s.check(t, false)

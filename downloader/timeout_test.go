@@ -60,13 +60,13 @@ func TestBackoffIsNotOverdue(t *testing.T) {
 	s := cuttingServer(func(w http.ResponseWriter) bool { http.Error(w, "down", http.StatusServiceUnavailable); return true })
 	s.Start()
 	defer s.Close()
-	begun, waits := time.Now(), time.Duration(0)
+	began, waits := time.Now(), time.Duration(0)
 	err := getOverOneConn(t, s, Options{Tries: 4, RetryWait: 400 * time.Millisecond, OnEvent: func(e Event) {
 		if e.Kind == Retrying {
 			waits += e.Wait
 		}
 	}})
-	if took := time.Since(begun); err == nil || waits < time.Second || took < waits {
+	if took := time.Since(began); err == nil || waits < time.Second || took < waits {
 		t.Errorf("got error %v after %v, want one after at least the backoff of %v, which must be 1s or more", err, took, waits)
 	}
 }

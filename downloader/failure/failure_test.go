@@ -35,8 +35,8 @@ func checkKind(t *testing.T, name string, err, kind error, permanent bool) {
 // errTimeout is like the error that the watchdog of a response returns.
 var errTimeout = New(ErrSilent, "no byte arrived in time")
 
-// Each status has one kind, and says whether the request may be repeated and whether a signed URL
-// may have expired.
+// The status determines the kind of the error, whether the request may be repeated, and whether
+// a signed URL may have expired.
 func TestStatusError(t *testing.T) {
 	tests := []struct {
 		codes     []int
@@ -161,8 +161,7 @@ func TestMaxTries(t *testing.T) {
 	}
 }
 
-// Each error says whether it may be a connection limit, whether another source may have the file,
-// and whether the Range field may be the cause.
+// An error may be caused by a connection limit, by the source, or by the Range field.
 func TestClassify(t *testing.T) {
 	tests := []struct {
 		err                              error

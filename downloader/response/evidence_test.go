@@ -6,8 +6,8 @@ import (
 	"pawl/chunk"
 )
 
-// Consecutive responses of one other version mean that the file has changed. Different other
-// versions mean that several machines disagree, and so do alternating versions, for which more
+// Consecutive responses of one other version mean that the file has changed, responses of
+// several other versions that machines disagree. If the wanted version comes in between, more
 // conflicts are allowed.
 func TestEvidence(t *testing.T) {
 	version := map[rune]Version{}

@@ -199,8 +199,8 @@ func TestFilenamesDiffer(t *testing.T) {
 	}
 }
 
-// The name of any URL is valid UTF-8, is not too long, and does not change if it is made safe
-// again.
+// The name of any URL is valid UTF-8, has at most maxName bytes, and is safe, so safeName does
+// not change it.
 func FuzzFilenameFromURL(f *testing.F) {
 	for _, s := range []string{"a", "%B2%E2.zip", "%95%5C.zip", "%ff%2f%00", "caf\xe9|", "%c3%a9%ff", "..%5c%ff", strings.Repeat("%b2", 100), strings.Repeat("%25", 300)} {
 		f.Add(s)

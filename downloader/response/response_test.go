@@ -132,10 +132,10 @@ func TestRead(t *testing.T) {
 		return c
 	}
 	tests := []struct {
-		name  string
-		resp  *http.Response
-		asked chunk.Range
-		want  Content
+		name      string
+		resp      *http.Response
+		requested chunk.Range
+		want      Content
 	}{
 		{"200", newResponse(200, 50), chunk.Range{}, whole(50)},
 		{"200 without length", newResponse(200, -1), chunk.Range{}, whole(-1)},
@@ -202,7 +202,7 @@ func TestRead(t *testing.T) {
 			if tt.want.Gzip { // the ETag is for the coded bytes
 				tt.want.Version.ETag = ""
 			}
-			c := Read(tt.resp, tt.asked, Known{Size: -1})
+			c := Read(tt.resp, tt.requested, Known{Size: -1})
 			if hasProblem := c.Meaning == Lie || c.Meaning == Undecodable; hasProblem != (c.Problem != "") {
 				t.Errorf("got problem %q with meaning %d, want one: %v", c.Problem, c.Meaning, hasProblem)
 			}
@@ -227,9 +227,9 @@ func FuzzRead(f *testing.F) {
 		length = max(length, -1)
 		off = max(off, 0)
 		n = min(max(n, 0), math.MaxInt64-off)
-		asked := chunk.Range{Off: off, End: off + n}
+		requested := chunk.Range{Off: off, End: off + n}
 		resp := newResponse(status, length, "Content-Range", contentRange, "Content-Encoding", coded)
-		c := Read(resp, asked, Known{Size: -1})
+		c := Read(resp, requested, Known{Size: -1})
 		coding := codingOf(resp, Known{Size: -1})
 		switch {
 		case c.Version.Size < -1:
@@ -245,15 +245,15 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("got %+v for status %d", c, status)
 			}
 		case c.Whole && status == 206:
-			if !asked.Empty() || c.Range != (chunk.Range{End: c.Version.Size}) || length >= 0 && c.Range.Len() != length {
-				t.Errorf("requested %v, got %+v, length %d", asked, c, length)
+			if !requested.Empty() || c.Range != (chunk.Range{End: c.Version.Size}) || length >= 0 && c.Range.Len() != length {
+				t.Errorf("requested %v, got %+v, length %d", requested, c, length)
 			}
 		case c.Whole:
 			if !isWhole(status) || c.Range.Off != 0 || c.Version.Size != length || length >= 0 && c.Range.Len() != length {
 				t.Errorf("got %+v for status %d, length %d", c, status, length)
 			}
-		case status != 206 || c.Range.Empty() || c.Range.Off != asked.Off:
-			t.Errorf("requested %v, got %+v", asked, c)
+		case status != 206 || c.Range.Empty() || c.Range.Off != requested.Off:
+			t.Errorf("requested %v, got %+v", requested, c)
 		case length >= 0 && length != c.Range.Len():
 			t.Errorf("length %d, got %+v", length, c)
 		case coding.kept != c.Version.Coding:

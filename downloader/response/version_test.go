@@ -51,8 +51,8 @@ func TestStrongETag(t *testing.T) {
 	}
 }
 
-// A web page is refused only if the file was of another media type, and its ETag does not say
-// that it is the file.
+// A web page is refused if the file had another media type, unless the ETags show that it is
+// the file.
 func TestIsPage(t *testing.T) {
 	version := func(media, etag string) Version { return Version{Size: 1, MediaType: media, ETag: etag} }
 	tests := []struct {

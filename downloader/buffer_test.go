@@ -10,20 +10,21 @@ import (
 	"testing"
 )
 
-// at is the byte that belongs at an offset of the file of these tests.
-func at(off int64) byte { return byte(off*31 + off>>8*7) }
+// byteAt returns the byte at off of the file of these tests.
+func byteAt(off int64) byte { return byte(off*31 + off>>8*7) }
 
-// A strictFile is a file in memory that takes only the right bytes, each once.
+// A strictFile is a file in memory. It accepts only the right bytes, and each of them once.
 type strictFile struct {
-	mu     sync.Mutex
-	b      []byte
-	there  []bool
-	errs   []error
-	accept func(n int) (int, error) // how many bytes of a write are taken; nil all
+	accept func(n int) (int, error) // the outcome of a write of n bytes; nil accepts all of them
+
+	mu      sync.Mutex
+	b       []byte  // guarded by mu, as the fields below are
+	written []bool  // byte i was written
+	errs    []error // wrong writes
 }
 
 func newStrictFile(size int) *strictFile {
-	return &strictFile{b: make([]byte, size), there: make([]bool, size)}
+	return &strictFile{b: make([]byte, size), written: make([]bool, size)}
 }
 
 func (f *strictFile) WriteAt(b []byte, off int64) (n int, err error) {
@@ -35,47 +36,47 @@ func (f *strictFile) WriteAt(b []byte, off int64) (n int, err error) {
 	}
 	for i, x := range b[:n] {
 		pos := off + int64(i)
-		if f.there[pos] {
+		if f.written[pos] {
 			f.errs = append(f.errs, fmt.Errorf("byte %d was written twice", pos))
-		} else if x != at(pos) {
+		} else if x != byteAt(pos) {
 			f.errs = append(f.errs, fmt.Errorf("byte %d is wrong", pos))
 		}
-		if f.there[pos], f.b[pos] = true, x; len(f.errs) > 5 {
+		if f.written[pos], f.b[pos] = true, x; len(f.errs) > 5 {
 			return n, errors.Join(f.errs...)
 		}
 	}
 	return n, err
 }
 
-// check says whether exactly the bytes from off to end are there.
+// check reports wrong writes, missing bytes from off to end, and other bytes that were written.
 func (f *strictFile) check(t *testing.T, off, end int) {
 	t.Helper()
 	if err := errors.Join(f.errs...); err != nil {
 		t.Error(err)
 	}
-	if i := slices.Index(f.there[off:end], false); i >= 0 {
+	if i := slices.Index(f.written[off:end], false); i >= 0 {
 		t.Errorf("byte %d is missing", off+i)
 	}
-	if slices.Contains(f.there[:off], true) || slices.Contains(f.there[end:], true) {
+	if slices.Contains(f.written[:off], true) || slices.Contains(f.written[end:], true) {
 		t.Errorf("bytes outside of %d to %d were written", off, end)
 	}
 }
 
-// fill reads n bytes of the file from off into b.
+// fill reads n bytes of the file from off into b, and reports whether b should be flushed.
 func fill(b *buffer, off int64, n int) (full bool) {
 	space := b.space(n)
 	for i := range space {
-		space[i] = at(off + int64(i))
+		space[i] = byteAt(off + int64(i))
 	}
 	return b.filled(len(space))
 }
 
-// TestBufferConcurrent: while one goroutine reads, another flushes all the time;
-// each byte comes to its place once, and is counted once.
+// While one goroutine reads into the buffer, another one flushes it all the time. Each byte is
+// written to its place once, and counted once.
 func TestBufferConcurrent(t *testing.T) {
 	const off, size = 12345, 3*bufferSize + 77
 	f := newStrictFile(off + size + 1000)
-	var counted int64 // under the buffer's lock
+	var counted int64 // guarded by the mutex of the buffer
 	b := newBuffer(f, func(n int64) { counted += n })
 	b.seek(off)
 	stop := make(chan struct{})
@@ -100,9 +101,9 @@ func TestBufferConcurrent(t *testing.T) {
 			t.Fatal("no space")
 		}
 		for i := range space {
-			space[i] = at(pos + int64(i))
+			space[i] = byteAt(pos + int64(i))
 		}
-		n := r.IntN(len(space) + 1) // a short read, or none
+		n := r.IntN(len(space) + 1) // a read may be short or empty
 		pos += int64(n)
 		if b.filled(n) {
 			if err := b.flush(); err != nil {
@@ -116,13 +117,13 @@ func TestBufferConcurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if counted != size {
-		t.Errorf("counted: got %d, want %d", counted, size)
+		t.Errorf("got %d counted bytes, want %d", counted, size)
 	}
 	f.check(t, off, off+size)
 }
 
-// TestBufferSpace: there is always space, never more than asked for, and the
-// buffer asks to be flushed when it is half full.
+// space never returns more bytes than requested, and never none. filled asks for a flush when
+// the buffer is half full.
 func TestBufferSpace(t *testing.T) {
 	f := newStrictFile(2 * bufferSize)
 	b := newBuffer(f, func(int64) {})
@@ -134,13 +135,13 @@ func TestBufferSpace(t *testing.T) {
 		t.Errorf("space: got %d, want %d", n, bufferSize)
 	}
 	if fill(b, 0, bufferSize/2-1) {
-		t.Error("to be flushed one byte before half of the buffer")
+		t.Error("one byte less than half full: filled asks for a flush")
 	}
 	if n := len(b.space(bufferSize)); n != bufferSize/2+1 {
 		t.Errorf("space: got %d, want %d", n, bufferSize/2+1)
 	}
 	if !fill(b, bufferSize/2-1, 1) {
-		t.Error("not to be flushed at half of the buffer")
+		t.Error("half full: filled asks for no flush")
 	}
 	if err := b.flush(); err != nil {
 		t.Fatal(err)
@@ -149,14 +150,13 @@ func TestBufferSpace(t *testing.T) {
 		t.Errorf("space after a flush: got %d, want %d", n, bufferSize)
 	}
 	if !fill(b, bufferSize/2, bufferSize) {
-		t.Error("not to be flushed when full")
+		t.Error("full: filled asks for no flush")
 	}
 	b.flush()
 	f.check(t, 0, bufferSize*3/2)
 }
 
-// TestBufferWriteError: after an error what was not written is forgotten, and
-// counted neither now nor later.
+// After a failed write, the remaining bytes are dropped, and never counted.
 func TestBufferWriteError(t *testing.T) {
 	f := newStrictFile(1000)
 	f.accept = func(n int) (int, error) { return min(n, 60), io.ErrShortWrite }
@@ -165,30 +165,30 @@ func TestBufferWriteError(t *testing.T) {
 	b.seek(100)
 	fill(b, 100, 200)
 	if err := b.flush(); err != io.ErrShortWrite || counted != 60 {
-		t.Errorf("got error %v, %d counted, want %v, 60", err, counted, io.ErrShortWrite)
+		t.Errorf("got error %v, %d counted bytes, want %v, 60", err, counted, io.ErrShortWrite)
 	}
 	f.accept = nil
 	if b.flush(); counted != 60 {
-		t.Errorf("counted after the error: got %d, want 60", counted)
+		t.Errorf("flush after the error: got %d counted bytes, want 60", counted)
 	}
 	f.check(t, 100, 160)
 }
 
-// TestBufferErrorUnderRead: a committer's flush fails while the reader waits for
-// more. Whatever the reader does then, no byte comes to a wrong place.
-func TestBufferErrorUnderRead(t *testing.T) {
+// If a flush fails while the reader waits for bytes, no byte is written to a wrong place
+// afterwards, although the disk accepts writes again.
+func TestBufferWriteErrorDuringRead(t *testing.T) {
 	f := newStrictFile(1000)
 	b := newBuffer(f, func(int64) {})
 	b.seek(0)
 	fill(b, 0, 100)
-	space := b.space(50) // the reader waits
+	space := b.space(50) // the reader waits for these bytes
 	f.accept = func(int) (int, error) { return 0, io.ErrShortWrite }
 	if err := b.flush(); err != io.ErrShortWrite {
 		t.Fatalf("flush: got error %v, want %v", err, io.ErrShortWrite)
 	}
 	f.accept = nil // the disk has room again
 	for i := range space {
-		space[i] = at(100 + int64(i))
+		space[i] = byteAt(100 + int64(i))
 	}
 	b.filled(len(space))
 	b.flush()
@@ -199,41 +199,40 @@ func TestBufferErrorUnderRead(t *testing.T) {
 	}
 }
 
-// TestBufferReuse: a buffer that comes back begins empty, and a flush for its
-// last owner does no harm to its next.
+// A reused buffer is empty, and a flush on behalf of its previous owner does no harm.
 func TestBufferReuse(t *testing.T) {
-	var stale *buffer
+	var previous *buffer
 	reused := 0
-	for range 100 { // under the race detector, a sync.Pool loses some on purpose
+	for range 100 { // under the race detector, a sync.Pool drops some buffers on purpose
 		f, counted := newStrictFile(1000), int64(0)
 		b := newBuffer(f, func(n int64) { counted += n })
-		if b == stale {
+		if b == previous {
 			reused++
 		}
 		b.seek(500)
 		fill(b, 500, 20)
-		if stale != nil {
-			if err := stale.flush(); err != nil {
+		if previous != nil {
+			if err := previous.flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		fill(b, 520, 5)
 		if err := b.flush(); err != nil || counted != 25 {
-			t.Fatalf("got error %v, %d counted, want 25", err, counted)
+			t.Fatalf("got error %v, %d counted bytes, want none, 25", err, counted)
 		}
 		f.check(t, 500, 525)
 		b.free()
-		stale = b
-		if err := stale.flush(); err != nil || counted != 25 {
-			t.Fatalf("flush of a free buffer: got error %v, %d counted, want 25", err, counted)
+		previous = b
+		if err := previous.flush(); err != nil || counted != 25 {
+			t.Fatalf("flush of a free buffer: got error %v, %d counted bytes, want none, 25", err, counted)
 		}
 	}
 	if reused == 0 {
-		t.Error("no buffer was used again")
+		t.Error("no buffer was reused")
 	}
 }
 
-// TestBufferSeek: after a seek the bytes belong elsewhere.
+// After seek, bytes go to the new place.
 func TestBufferSeek(t *testing.T) {
 	f := newStrictFile(1000)
 	b := newBuffer(f, func(int64) {})
@@ -245,6 +244,6 @@ func TestBufferSeek(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	clear(f.there[:20])
+	clear(f.written[:20])
 	f.check(t, 480, 520)
 }

@@ -6,15 +6,20 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/faultserver"
+	"pawl/store"
 )
 
-// sumNumber returns a digest that stands for the number.
-func sumNumber(t *testing.T, n int) chunk.Sum {
+// numberedSum returns a different digest for each n.
+func numberedSum(t *testing.T, n int) chunk.Sum {
 	t.Helper()
 	sum, err := chunk.ParseSum(fmt.Sprintf("crc32c:%08x", n))
 	if err != nil {
@@ -23,14 +28,15 @@ func sumNumber(t *testing.T, n int) chunk.Sum {
 	return sum
 }
 
-// TestMismatches: the same wrong digest three times is the end, and so are six that
-// differ. A coding that belongs to the file is removed once, which is another file.
+// The request fails after three downloads with the same wrong digest, or after six with
+// different ones. If the content coding was kept, the next download removes it once, because
+// that gives other bytes.
 func TestMismatches(t *testing.T) {
 	const kept, removed = 100, 200
 	tests := []struct {
-		got    []int // digests; more than kept or removed for a coding
-		decode bool
-		end    bool
+		got    []int // numbers of digests, plus kept or removed if there was a content coding
+		decode bool  // the next download must remove the coding
+		final  bool  // the request has failed
 	}{
 		{nil, false, false},
 		{[]int{1}, false, false},
@@ -48,7 +54,7 @@ func TestMismatches(t *testing.T) {
 	for _, tt := range tests {
 		var all mismatches
 		for _, n := range tt.got {
-			all = append(all, &mismatch{got: sumNumber(t, n%100), coded: n > kept && n < removed, decoded: n > removed})
+			all = append(all, &mismatch{got: numberedSum(t, n%100), coded: n > kept && n < removed, decoded: n > removed})
 		}
 		if got := all.decode(); got != tt.decode {
 			t.Errorf("%v: decode: got %v, want %v", tt.got, got, tt.decode)
@@ -57,19 +63,19 @@ func TestMismatches(t *testing.T) {
 			continue
 		}
 		err, again := all[:len(all)-1].with(all[len(all)-1])
-		if again == tt.end || errors.Is(err, failure.ErrOtherFile) != tt.end || !errors.Is(err, failure.ErrChecksum) {
-			t.Errorf("%v: got %v, again %v, want the end: %v", tt.got, err, again, tt.end)
+		if again == tt.final || errors.Is(err, failure.ErrOtherFile) != tt.final || !errors.Is(err, failure.ErrChecksum) {
+			t.Errorf("%v: got error %v, again %v, want again %v", tt.got, err, again, !tt.final)
 		}
 	}
 }
 
-// TestNextSource: the next complete download comes from a source that has sent nothing
-// that was wrong, else from the one that has spoilt the fewest downloads.
+// The next download comes from a source that took no part in a wrong download, or else from the
+// source that took part in the fewest.
 func TestNextSource(t *testing.T) {
 	sources := []string{"http://a/f", "http://b/f", "http://c/f"}
 	tests := []struct {
-		sent []string // sources of each download, by their letters
-		want string
+		downloads []string // the letters of the sources of each wrong download
+		want      string
 	}{
 		{[]string{"a"}, "http://b/f"},
 		{[]string{"ab"}, "http://c/f"},
@@ -80,7 +86,7 @@ func TestNextSource(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var all mismatches
-		for _, letters := range tt.sent {
+		for _, letters := range tt.downloads {
 			m := &mismatch{}
 			for _, letter := range letters {
 				m.sources = append(m.sources, contribution{source: "http://" + string(letter) + "/f"})
@@ -88,17 +94,17 @@ func TestNextSource(t *testing.T) {
 			all = append(all, m)
 		}
 		if got := all.next(sources); got != tt.want {
-			t.Errorf("after %v: got %s, want %s", tt.sent, got, tt.want)
+			t.Errorf("after %v: got %s, want %s", tt.downloads, got, tt.want)
 		}
 	}
 }
 
-// TestMismatchSameMirror: a mirror that is the URL itself is no other source.
+// A mirror with the same URL as the origin does not count as another source.
 func TestMismatchSameMirror(t *testing.T) {
 	r := newRig(t)
-	asked := 0
+	requests := 0
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if asked++; asked > 1 {
+		if requests++; requests > 1 {
 			http.Error(w, "gone", http.StatusNotFound)
 			return
 		}
@@ -114,6 +120,60 @@ func TestMismatchSameMirror(t *testing.T) {
 		req.Mirrors = []string{req.URL}
 	})
 	if !errors.Is(err, failure.ErrRefused) {
-		t.Errorf("got %v, want failure.ErrRefused", err)
+		t.Errorf("got error %v, want ErrRefused", err)
+	}
+}
+
+// After three complete downloads with the same wrong digest, the download fails: its part file
+// and its record are gone, and the file never gets its name. The right digest downloads the
+// file anew. A finished file with another digest stays.
+func TestWrongDigest(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(12<<20, 1)
+	r.srv.Put("f", f)
+	sum := digestOf(t, "sha256", f)
+	wrong := digestOf(t, "sha256", faultserver.NewFile(1, 2))
+	_, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong })
+	if !errors.Is(err, failure.ErrChecksum) {
+		t.Errorf("got error %v, want ErrChecksum", err)
+	}
+	if _, err := os.Lstat(filepath.Join(r.dir, "f")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file exists: Lstat returned %v", err)
+	}
+	if !errors.Is(err, failure.ErrOtherFile) || r.srv.Sent() < 3*f.Size || r.srv.Sent() > 4*f.Size {
+		t.Errorf("got error %v after %d bytes, want ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
+	}
+	if rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("record: got %+v, error %v, want ErrNotFound", rec, err)
+	}
+	if _, err := os.Lstat(filepath.Join(r.dir, "f.part")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the part file exists: Lstat returned %v", err)
+	}
+	r.mustGet("f", f, func(q *Request) { q.Sum = sum })
+	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrOtherFile) {
+		t.Errorf("finished file: got error %v, want ErrOtherFile", err)
+	}
+	r.checkFile(filepath.Join(r.dir, "f"), f)
+}
+
+// If the bytes are wrong only once, a second download in the same run succeeds.
+func TestWrongDigestOnce(t *testing.T) {
+	for _, validators := range []bool{true, false} {
+		r := newRig(t)
+		f := faultserver.NewFile(12<<20, 1)
+		r.srv.Put("f", f)
+		faults := []faultserver.Fault{faultserver.CorruptOnce(5 << 20)}
+		if !validators {
+			f.Modified = time.Time{}
+			faults = append(faults, faultserver.NoValidators)
+		}
+		r.srv.Set(faults...)
+		r.mustGet("f", f, func(q *Request) { q.Sum = digestOf(t, "sha256", f) })
+		if r.srv.Sent() > 3*f.Size {
+			t.Errorf("the server sent %d bytes, want at most %d", r.srv.Sent(), 3*f.Size)
+		}
+		if r.countEvents(Restarted) != 1 {
+			t.Errorf("got events %v, want one Restarted", r.events)
+		}
 	}
 }

@@ -82,7 +82,11 @@ func (j asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 		if err := sleep(ctx, j.first.host.PausedFor(time.Now())); err != nil {
 			return nil, err
 		}
-		dest, rep, err := j.askResolved(ctx, extra, c, r)
+		dest, release, err := j.origin.resolve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rep, err := j.askAt(ctx, dest, release, extra, c, r)
 		var refused rangeError
 		switch {
 		case err == nil:
@@ -121,13 +125,9 @@ func (j asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 	}
 }
 
-// askResolved sends the request to the final URL, as far as it is known, and compares the
-// response with the held bytes. It returns the URL that it asked.
-func (j asker) askResolved(ctx context.Context, extra http.Header, c requester, r chunk.Range) (dest destination, rep *reply, err error) {
-	dest, release, err := j.origin.resolve(ctx)
-	if err != nil {
-		return dest, nil, err
-	}
+// askAt sends the request to dest, and compares the response with the held bytes. It calls release
+// when it has a response, or an error.
+func (j asker) askAt(ctx context.Context, dest destination, release func(), extra http.Header, c requester, r chunk.Range) (*reply, error) {
 	to, failures := j.target(dest), 0
 	to.extra = extra
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
@@ -136,7 +136,7 @@ func (j asker) askResolved(ctx context.Context, extra http.Header, c requester, 
 		}
 		return j.judge(c, resp, err)
 	}
-	rep, err = send(ctx, j.download, to, c, r)
+	rep, err := send(ctx, j.download, to, c, r)
 	if err == nil {
 		j.origin.resolved(dest, rep.leadsTo())
 		if rep.ProtoMajor == 2 {
@@ -145,20 +145,20 @@ func (j asker) askResolved(ctx context.Context, extra http.Header, c requester, 
 	}
 	release()
 	if errors.Is(err, errUnsatisfiable) && j.version.Size > r.Off {
-		return dest, rep, decided(j.version.evidence.JudgeUnsatisfiable(j.version.Version, rep.Content, response.Request{Range: r}))
+		return rep, decided(j.version.evidence.JudgeUnsatisfiable(j.version.Version, rep.Content, response.Request{Range: r}))
 	}
 	if err != nil {
-		return dest, rep, err
+		return rep, err
 	}
 	if err := j.compare(rep, r); err != nil {
 		rep.close()
-		return dest, rep, err
+		return rep, err
 	}
 	j.progress.useful.Add(1)
 	if c == nil {
 		j.first.yields = 0
 	}
-	return dest, rep, nil
+	return rep, nil
 }
 
 // mayRefuseRange reports whether a failure of a request for r may be caused by its Range field.

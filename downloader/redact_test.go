@@ -2,9 +2,10 @@ package downloader
 
 import "testing"
 
-// TestShownURL: what people see of a URL, and what is recorded.
-func TestShownURL(t *testing.T) {
-	for _, tt := range []struct{ url, shown, recorded string }{
+// RedactURL hides passwords and the values of secret parameters from messages. WithoutUser, for
+// records, hides only user and password.
+func TestRedactURL(t *testing.T) {
+	for _, tt := range []struct{ url, redacted, recorded string }{ // "" means unchanged
 		{"http://h/f?a=b", "", ""},
 		{"http://u:p@h/f", "http://h/f", "http://h/f"},
 		{"http://h/f?X-Amz-Date=1&X-Amz-Signature=abc%2F&x=y", "http://h/f?X-Amz-Date=1&X-Amz-Signature=…&x=y", ""},
@@ -21,14 +22,14 @@ func TestShownURL(t *testing.T) {
 		if tt.recorded == "" {
 			tt.recorded = tt.url
 		}
-		if tt.shown == "" {
-			tt.shown = tt.url
+		if tt.redacted == "" {
+			tt.redacted = tt.url
 		}
-		if got := RedactURL(tt.url); got != tt.shown {
-			t.Errorf("%s is shown as %s, want %s", tt.url, got, tt.shown)
+		if got := RedactURL(tt.url); got != tt.redacted {
+			t.Errorf("RedactURL(%q): got %q, want %q", tt.url, got, tt.redacted)
 		}
 		if got := WithoutUser(tt.url); got != tt.recorded {
-			t.Errorf("%s is recorded as %s, want %s", tt.url, got, tt.recorded)
+			t.Errorf("WithoutUser(%q): got %q, want %q", tt.url, got, tt.recorded)
 		}
 	}
 	for text, want := range map[string]string{
@@ -38,7 +39,7 @@ func TestShownURL(t *testing.T) {
 		`two: http://h/?token=a and http://h/?b=c&token=d`: `two: http://h/?token=… and http://h/?b=c&token=…`,
 	} {
 		if got := Redact(text); got != want {
-			t.Errorf("got %s, want %s", got, want)
+			t.Errorf("Redact(%q): got %q, want %q", text, got, want)
 		}
 	}
 }

@@ -45,8 +45,9 @@ func (j *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause 
 	if !ok {
 		return 0
 	}
+	short := d <= maxSharedPause // by the wish of the server, before our own limit
 	d = min(d, j.d.opts.RetryAfterMax)
-	if c != nil && c.others() && !(resp.StatusCode == http.StatusTooManyRequests && d <= maxSharedPause) {
+	if c != nil && c.others() && !(resp.StatusCode == http.StatusTooManyRequests && short) {
 		h.PauseOpening(now.Add(d))
 		return 0
 	}

@@ -16,22 +16,22 @@ import (
 	"pawl/downloader/failure"
 )
 
-// A growingFile has its first bytes; behind them is what a part file has there,
-// zeros, which must never be hashed.
+// A growingFile has written bytes at its start. The bytes behind them are zero, as in a part
+// file, and must not be hashed before they are written.
 type growingFile struct {
-	size   int64
-	there  atomic.Int64
-	broken error // of every read
+	size    int64
+	written atomic.Int64 // length of the written start
+	readErr error        // of each read; nil for none
 }
 
 func (f *growingFile) ReadAt(b []byte, off int64) (int, error) {
-	if f.broken != nil {
-		return 0, f.broken
+	if f.readErr != nil {
+		return 0, f.readErr
 	}
 	n := int(min(int64(len(b)), f.size-off))
 	for i := range b[:n] {
-		if b[i] = 0; off+int64(i) < f.there.Load() {
-			b[i] = at(off + int64(i))
+		if b[i] = 0; off+int64(i) < f.written.Load() {
+			b[i] = byteAt(off + int64(i))
 		}
 	}
 	if n < len(b) {
@@ -40,12 +40,12 @@ func (f *growingFile) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// sumAt returns the sum of the first size bytes.
-func sumAt(t *testing.T, size int64) chunk.Sum {
+// digestOfFirst returns the digest of the first size bytes.
+func digestOfFirst(t *testing.T, size int64) chunk.Sum {
 	t.Helper()
 	b := make([]byte, size)
 	for i := range b {
-		b[i] = at(int64(i))
+		b[i] = byteAt(int64(i))
 	}
 	sum, err := chunk.ParseSum(fmt.Sprintf("sha256:%x", sha256.Sum256(b)))
 	if err != nil {
@@ -54,83 +54,85 @@ func sumAt(t *testing.T, size int64) chunk.Sum {
 	return sum
 }
 
-// TestVerifierFollows: it hashes what is there and no more, soon after it came,
-// so that nothing is left to do at the end.
+// The verifier hashes written bytes soon, and no others, so that nothing is left to hash at the
+// end.
 func TestVerifierFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 1_000_003
 		f := &growingFile{size: size}
-		v := newVerifier(sumAt(t, size), f)
+		v := newVerifier(digestOfFirst(t, size), f)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- v.loop(ctx, f.there.Load) }()
-		for there := int64(0); there < size; {
-			there = min(there*2+1, size)
-			f.there.Store(there)
+		go func() { done <- v.loop(ctx, f.written.Load) }()
+		for written := int64(0); written < size; {
+			written = min(written*2+1, size)
+			f.written.Store(written)
 			time.Sleep(followInterval + 1)
 			synctest.Wait()
-			if v.off != there {
-				t.Errorf("hashed: got %d, want %d", v.off, there)
+			if v.off != written {
+				t.Errorf("got %d hashed bytes, want %d", v.off, written)
 			}
 		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("loop: got error %v", err)
 		}
-		f.broken = errors.New("read again")
+		f.readErr = errors.New("the verdict reads bytes again")
 		if err := v.verdict(t.Context(), size); err != nil {
 			t.Errorf("verdict: got error %v", err)
 		}
 	})
 }
 
+// The verdict is a mismatch if the digest is wrong, and the error of the file if it cannot be
+// read to its end.
 func TestVerdict(t *testing.T) {
-	read := errors.New("a bad sector")
+	errRead := errors.New("a bad sector")
 	const size = 300_000
 	tests := []struct {
-		name   string
-		hashed int64 // before
-		there  int64 // right bytes; zeros behind them
-		size   int64
-		broken error
-		want   error
+		name    string
+		hashed  int64 // bytes that were hashed before
+		written int64 // right bytes; zeros follow
+		size    int64 // of the file, according to the server
+		readErr error
+		want    error
 	}{
 		{"right", 0, size, size, nil, nil},
 		{"right, some of it hashed", 200_000, size, size, nil, nil},
 		{"last byte wrong", 200_000, size - 1, size, nil, failure.ErrChecksum},
-		{"too short", 0, size, size - 1, nil, failure.ErrChecksum},
-		{"shorter than told", 0, size, size + 1, nil, io.EOF},
-		{"unreadable", 200_000, size, size, read, read},
+		{"last byte missing", 0, size, size - 1, nil, failure.ErrChecksum},
+		{"the file ends too early", 0, size, size + 1, nil, io.EOF},
+		{"unreadable", 200_000, size, size, errRead, errRead},
 	}
-	sum := sumAt(t, size)
+	sum := digestOfFirst(t, size)
 	for _, tt := range tests {
 		f := &growingFile{size: size}
-		f.there.Store(tt.there)
+		f.written.Store(tt.written)
 		v := newVerifier(sum, f)
 		if err := v.follow(t.Context(), tt.hashed); err != nil {
 			t.Fatal(err)
 		}
-		f.broken = tt.broken
+		f.readErr = tt.readErr
 		err := v.verdict(t.Context(), tt.size)
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: got error %v, want %v", tt.name, err, tt.want)
 		}
 		if tt.want == failure.ErrChecksum && !strings.Contains(fmt.Sprint(err), sum.String()) {
-			t.Errorf("%s: got error %v, without the sum asked for", tt.name, err)
+			t.Errorf("%s: got error %v, want it to contain %v", tt.name, err, sum)
 		}
 	}
-	empty := newVerifier(sumAt(t, 0), &growingFile{})
+	empty := newVerifier(digestOfFirst(t, 0), &growingFile{})
 	if err := empty.verdict(t.Context(), 0); err != nil {
-		t.Errorf("an empty file: got error %v", err)
+		t.Errorf("empty file: got error %v", err)
 	}
 }
 
-// TestVerifierCancelled: it stops in the middle of a large file.
+// A cancelled verdict stops in the middle of a large file, with the cause of the context.
 func TestVerifierCancelled(t *testing.T) {
 	cause := errors.New("the cause")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	f := &growingFile{size: 1 << 40}
-	v := newVerifier(sumAt(t, 0), f)
+	v := newVerifier(digestOfFirst(t, 0), f)
 	reads := 0
 	v.file = readerAt(func(b []byte, off int64) (int, error) {
 		if reads++; reads == 3 {
@@ -139,31 +141,31 @@ func TestVerifierCancelled(t *testing.T) {
 		return f.ReadAt(b, off)
 	})
 	if err := v.verdict(ctx, f.size); err != cause || reads != 3 {
-		t.Errorf("verdict: got error %v after %d reads, want the context's cause after 3", err, reads)
+		t.Errorf("verdict: got error %v after %d reads, want %v after 3", err, reads, cause)
 	}
 }
 
-// TestVerifierLoopFails: a file that cannot be read ends the download, unless
-// that is over anyway.
+// If the file cannot be read, loop returns a permanent error, unless the context has ended.
 func TestVerifierLoopFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &growingFile{size: 10, broken: errors.New("a bad sector")}
-		f.there.Store(10)
-		v := newVerifier(sumAt(t, 10), f)
-		if err := v.loop(t.Context(), f.there.Load); !errors.Is(err, f.broken) || !failure.IsPermanent(err) {
-			t.Errorf("got error %v, want %v for good", err, f.broken)
+		f := &growingFile{size: 10, readErr: errors.New("a bad sector")}
+		f.written.Store(10)
+		v := newVerifier(digestOfFirst(t, 10), f)
+		if err := v.loop(t.Context(), f.written.Load); !errors.Is(err, f.readErr) || !failure.IsPermanent(err) {
+			t.Errorf("got error %v, want a permanent %v", err, f.readErr)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		v.file = readerAt(func([]byte, int64) (int, error) {
 			cancel()
-			return 0, f.broken
+			return 0, f.readErr
 		})
-		if err := v.loop(ctx, f.there.Load); err != nil {
-			t.Errorf("when it is over: got error %v, want none", err)
+		if err := v.loop(ctx, f.written.Load); err != nil {
+			t.Errorf("cancelled: got error %v, want none", err)
 		}
 	})
 }
 
+// A readerAt is an io.ReaderAt.
 type readerAt func([]byte, int64) (int, error)
 
 func (f readerAt) ReadAt(b []byte, off int64) (int, error) { return f(b, off) }

@@ -17,15 +17,15 @@ var promises = map[string][]string{
 	"Versions never mix":                     {"changes:", "lies:", "evidence: no validators", "downloader.FuzzResponses", "downloader/response.FuzzRead", "cmd/pawl.TestGrammar"},
 	"Versions that look alike are not mixed": {"evidence: no validators, so one connection", "evidence: no validators, changed in place", "evidence: no validators, and a mirror"},
 	"Damage is found":                        {"disks: part file", "states:"},
-	"A wrong digest heals":                   {"digests:", "downloader.TestMismatches", "downloader.TestSumHeals"},
+	"A wrong digest heals":                   {"digests:", "downloader.TestMismatches", "downloader.TestWrongDigestOnce"},
 	"One stream is enough":                   {"refused:", "limits:", "breaks:", "lies: ranges ignored", "downloader.TestFaults"},
-	"Mirrors are checked":                    {"evidence: a mirror", "digests: wrong bytes from", "downloader.TestMirrorLies", "downloader.TestMirrorLinked", "downloader.TestMirrorRefused"},
+	"Mirrors are checked":                    {"evidence: a mirror", "digests: wrong bytes from", "downloader.TestMirrorLies", "downloader.TestMirrorFromLinkField", "downloader.TestMirrorNotUsed"},
 	"The file is downloaded as it is stored": {"codings:", "downloader/response.TestCodingOf"},
 	"A truncated file is not complete":       {"evidence: https without framing", "evidence: http without framing"},
 	"Nothing of yours is destroyed":          {"disks: foreign file", "disks: target is", "names:", "cmd/pawl.TestScripts"},
 	"One failure is one failure":             {"cmd/pawl.TestMirrorDead", "cmd/pawl.TestMirrorRounds"},
 	"Every wait ends":                        {"silences:", "trickles:", "breaks:", "downloader/transport.TestWatchdogOneClock", "downloader/transport.TestH2PoolNoStreams", "downloader.TestRetryBudgetSilence", "cmd/pawl.TestGetOffline"},
-	"No secret leaks":                        {"origins:", "links:", "cmd/pawl.TestPrivateAddresses", "downloader/transport.TestCheckRedirect", "downloader.TestShownURL", "store.TestRecordKeys"},
+	"No secret leaks":                        {"origins:", "links:", "cmd/pawl.TestPrivateAddresses", "downloader/transport.TestCheckRedirect", "downloader.TestRedactURL", "store.TestRecordKeys"},
 	"Bounded":                                {"cmd/pawl.TestTerabyte", "cmd/pawl.TestGrammar"},
 }
 

@@ -15,10 +15,11 @@ import (
 
 var errScripted = errors.New("a scripted error")
 
-// kinds are the kinds of which each error has at most one.
+// kinds are the disjoint kinds of errors: each error has at most one of them.
 var kinds = []error{ErrNetwork, ErrTLS, ErrAuth, ErrRefused, ErrThrottled, ErrProtocol, ErrChecksum, ErrChanged, ErrClaimed, ErrUsage}
 
-// checkKind wants err to be of one kind alone, or of none if kind is nil, and permanent or not.
+// checkKind reports err if it has other kinds than kind, which is nil for none, or if it is not
+// permanent as wanted.
 func checkKind(t *testing.T, name string, err, kind error, permanent bool) {
 	t.Helper()
 	for _, k := range kinds {
@@ -31,9 +32,11 @@ func checkKind(t *testing.T, name string, err, kind error, permanent bool) {
 	}
 }
 
-// errTimeout is as the watchdog of a response has it.
+// errTimeout is like the error that the watchdog of a response returns.
 var errTimeout = New(ErrSilent, "no byte arrived in time")
 
+// The status determines the kind of the error, whether the request may be repeated, and whether
+// a signed URL may have expired.
 func TestStatusError(t *testing.T) {
 	tests := []struct {
 		codes     []int
@@ -61,7 +64,7 @@ func TestStatusError(t *testing.T) {
 	}
 	for code, want := range map[int]string{302: "HTTP error 302 Found without a URL from h", 404: "HTTP error 404 Not Found from h", 599: "HTTP error 599 (unknown status) from h"} {
 		if got := (&StatusError{Code: code, Host: "h"}).Error(); got != want {
-			t.Errorf("got %q, want %q", got, want)
+			t.Errorf("status %d: got %q, want %q", code, got, want)
 		}
 	}
 }
@@ -88,10 +91,11 @@ func TestIsPermanent(t *testing.T) {
 		}
 	}
 	if err := (Permanent(errScripted)); !errors.Is(err, errScripted) || err.Error() != errScripted.Error() {
-		t.Errorf("a permanent error hides what it is: %v", err)
+		t.Errorf("got %v, want an error that is and reads like %v", err, errScripted)
 	}
 }
 
+// Explain gives each error of net/http a kind, and drops the URL, which may contain secrets.
 func TestExplain(t *testing.T) {
 	const secret = "http://user:hunter2@h/f?sig=hunter2"
 	wrap := func(err error) error { return &url.Error{Op: "Get", URL: secret, Err: err} }
@@ -104,36 +108,37 @@ func TestExplain(t *testing.T) {
 	}{
 		{"cancelled", wrap(context.Canceled), nil, false},
 		{"deadline", wrap(context.DeadlineExceeded), ErrNetwork, false},
-		{"broken off", wrap(io.ErrUnexpectedEOF), ErrNetwork, false},
+		{"connection closed", wrap(io.ErrUnexpectedEOF), ErrNetwork, false},
 		{"unknown host", wrap(&net.OpError{Op: "dial", Err: noHost}), ErrNetwork, false},
-		{"stalled", errTimeout, ErrNetwork, false},
-		{"redirects", wrap(Permanent(ErrProtocol)), ErrProtocol, true},
-		{"wrapped twice", fmt.Errorf("proxy: %w", wrap(errScripted)), ErrNetwork, false},
+		{"silent", errTimeout, ErrNetwork, false},
+		{"too many redirects", wrap(Permanent(ErrProtocol)), ErrProtocol, true},
+		{"inside another error", fmt.Errorf("proxy: %w", wrap(errScripted)), ErrNetwork, false},
 		{"certificate", wrap(&tls.CertificateVerificationError{Err: errScripted}), ErrTLS, true},
 		{"unknown authority", wrap(x509.UnknownAuthorityError{}), ErrTLS, true},
-		{"host name", wrap(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), ErrTLS, true},
-		{"expired", wrap(x509.CertificateInvalidError{Reason: x509.Expired}), ErrTLS, true},
-		{"damaged on the way", wrap(&net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}), ErrNetwork, false},
-		{"no TLS", wrap(tls.RecordHeaderError{Msg: "x"}), ErrTLS, true},
+		{"certificate of another host", wrap(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), ErrTLS, true},
+		{"expired certificate", wrap(x509.CertificateInvalidError{Reason: x509.Expired}), ErrTLS, true},
+		{"TLS record damaged on its way", wrap(&net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")}), ErrNetwork, false},
+		{"no TLS server", wrap(tls.RecordHeaderError{Msg: "x"}), ErrTLS, true},
 	}
 	for _, tt := range tests {
 		err := Explain(tt.err)
 		checkKind(t, tt.name, err, tt.kind, tt.permanent)
 		if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: the error tells a secret: %v", tt.name, err)
+			t.Errorf("%s: the error contains a secret: %v", tt.name, err)
 		}
-		if again := Explain(err); again.Error() != err.Error() {
-			t.Errorf("%s: explained again: got %q, want %q", tt.name, again, err)
+		if twice := Explain(err); twice.Error() != err.Error() {
+			t.Errorf("%s: explained twice: got %q, want %q", tt.name, twice, err)
 		}
 	}
 	if err := Explain(nil); err != nil {
 		t.Errorf("no error: got %v", err)
 	}
 	if !IsUnknownHost(Explain(wrap(noHost))) || IsUnknownHost(Explain(wrap(&net.DNSError{IsTemporary: true}))) || IsUnknownHost(nil) {
-		t.Error("an unknown host is not told from other failures")
+		t.Error("IsUnknownHost: want true for a name without an address only")
 	}
 }
 
+// Failures that rarely go away get fewer tries.
 func TestMaxTries(t *testing.T) {
 	tests := []struct {
 		err         error
@@ -151,15 +156,16 @@ func TestMaxTries(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := MaxTries(tt.err, tt.tries); got != tt.want {
-			t.Errorf("%v, %d tries: got %d, want %d", tt.err, tt.tries, got, tt.want)
+			t.Errorf("MaxTries(%v, %d): got %d, want %d", tt.err, tt.tries, got, tt.want)
 		}
 	}
 }
 
+// An error may be caused by a connection limit, by the source, or by the Range field.
 func TestClassify(t *testing.T) {
 	tests := []struct {
-		err                             error
-		limit, otherSource, plainStatus bool
+		err                              error
+		limit, otherSource, refusesRange bool
 	}{
 		{nil, false, false, false},
 		{errScripted, false, false, false},
@@ -176,13 +182,13 @@ func TestClassify(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := MayBeLimit(tt.err); got != tt.limit {
-			t.Errorf("%v may be a limit: got %v, want %v", tt.err, got, tt.limit)
+			t.Errorf("MayBeLimit(%v): got %v, want %v", tt.err, got, tt.limit)
 		}
 		if got := TryOtherSource(tt.err); got != tt.otherSource {
-			t.Errorf("%v: another source may have the file: got %v, want %v", tt.err, got, tt.otherSource)
+			t.Errorf("TryOtherSource(%v): got %v, want %v", tt.err, got, tt.otherSource)
 		}
-		if got := MayRefuseRange(tt.err); got != tt.plainStatus {
-			t.Errorf("%v may refuse a range: got %v, want %v", tt.err, got, tt.plainStatus)
+		if got := MayRefuseRange(tt.err); got != tt.refusesRange {
+			t.Errorf("MayRefuseRange(%v): got %v, want %v", tt.err, got, tt.refusesRange)
 		}
 	}
 }

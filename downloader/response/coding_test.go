@@ -7,14 +7,15 @@ import (
 	"testing"
 )
 
-// TestCodingOf: a coding is removed only if nothing says that it belongs to the file.
+// A gzip coding is removed only if no signal says that it belongs to the file. Other codings
+// that transform bytes are refused without such a signal.
 func TestCodingOf(t *testing.T) {
 	const hex64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	const removed, kept, plain, refused = "removed", "kept", "plain", "refused"
 	tests := []struct {
 		coding string
-		url    string // "a -> b" for a redirect
-		header string // "Name: value"
+		url    string // path, or "/a -> /b" for a redirect
+		header string // "Name: value" of a further field; "" for none
 		known  Known
 		want   string
 	}{
@@ -85,7 +86,7 @@ func TestCodingOf(t *testing.T) {
 		if tt.known.Size == 0 {
 			tt.known.Size = -1
 		}
-		resp := respond(200, 50, "Content-Encoding", tt.coding)
+		resp := newResponse(200, 50, "Content-Encoding", tt.coding)
 		if name, value, ok := strings.Cut(tt.header, ": "); ok {
 			resp.Header.Set(name, value)
 		}
@@ -95,11 +96,11 @@ func TestCodingOf(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var from *http.Response
+			var redirect *http.Response
 			if resp.Request != nil {
-				from = &http.Response{Request: resp.Request}
+				redirect = &http.Response{Request: resp.Request}
 			}
-			resp.Request = &http.Request{URL: u, Response: from}
+			resp.Request = &http.Request{URL: u, Response: redirect}
 		}
 		c := codingOf(resp, tt.known)
 		got := plain
@@ -116,5 +117,3 @@ func TestCodingOf(t *testing.T) {
 		}
 	}
 }
-
-// TestDecodedWithoutMark: a body that is not gzip is the file, whatever its coding is

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The digests of {"hello": "world"} and a line feed (RFC 9530, appendix D).
+// Digests of the text {"hello": "world"} with a line feed (RFC 9530, appendix D).
 const (
 	hello256    = "sha256:44aff4ab2d7c3250525675a08f0cfa9591168cffe51791c5f5bbc417c15a6c38"
 	hello256b64 = "RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg="
@@ -13,7 +13,7 @@ const (
 )
 
 func TestReprDigest(t *testing.T) {
-	tests := []struct{ field, algorithm, sum string }{
+	tests := []struct{ field, algorithm, sum string }{ // sum "" means any
 		{"sha-256=:" + hello256b64 + ":", "sha256", hello256},
 		{" sha-256=:" + hello256b64 + ": ; x=1", "sha256", hello256},
 		{"sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg:", "sha256", hello256}, // without padding
@@ -30,12 +30,12 @@ func TestReprDigest(t *testing.T) {
 	for _, tt := range tests {
 		sum := ReprDigest(http.Header{"Repr-Digest": {tt.field}})
 		if sum.Algorithm() != tt.algorithm || tt.sum != "" && sum.String() != tt.sum {
-			t.Errorf("%q: got %v, want %s %s", tt.field, sum, tt.algorithm, tt.sum)
+			t.Errorf("Repr-Digest %q: got %v, want %s %s", tt.field, sum, tt.algorithm, tt.sum)
 		}
 	}
 	both := ReprDigest(http.Header{"Repr-Digest": {"md5=:AAAA:", "sha-256=:" + hello256b64 + ":"}})
 	if both.String() != hello256 {
-		t.Errorf("two fields: got %v", both)
+		t.Errorf("two fields: got %v, want %s", both, hello256)
 	}
 }
 
@@ -47,7 +47,7 @@ func FuzzReprDigest(f *testing.F) {
 		switch sum.Algorithm() {
 		case "", "sha256", "sha512":
 		default:
-			t.Errorf("%q: got %v", field, sum)
+			t.Errorf("Repr-Digest %q: got %v, want SHA-256, SHA-512 or none", field, sum)
 		}
 	})
 }

@@ -1,12 +1,14 @@
 package response
 
 import (
-	"pawl/chunk"
 	"testing"
+
+	"pawl/chunk"
 )
 
-// One other version in a row is a change, several by turns are machines that disagree, and
-// if the wanted version comes again in between, more conflicts are allowed.
+// Consecutive responses of one other version mean that the file has changed, responses of
+// several other versions that machines disagree. If the wanted version comes in between, more
+// conflicts are allowed.
 func TestEvidence(t *testing.T) {
 	version := map[rune]Version{}
 	for _, c := range "ABCD" {
@@ -14,23 +16,23 @@ func TestEvidence(t *testing.T) {
 	}
 	tests := []struct {
 		name      string
-		abandoned string // versions
+		abandoned string // versions that the download gave up before
 		responses string // versions; A is the wanted one
 		want      Decision
 	}{
-		{"one other", "", "B", AskAgain},
-		{"twice", "", "BB", AskAgain},
-		{"a change", "", "BBB", StartOver},
-		{"each time another", "", "BCD", OneStream},
-		{"another in between", "", "BCB", OneStream},
-		{"an abandoned one", "B", "BBB", OneStream},
-		{"another one was abandoned", "C", "BBB", StartOver},
-		{"a change after matches", "", "AAABBB", StartOver},
-		{"by turns, with the wanted one among them", "", "BABABABABB", AskAgain},
-		{"the wanted one is gone", "", "BA" + "BBBBBBBBBBBBBBBBBBB", AskAgain},
-		{"gone for good", "", "BA" + "BBBBBBBBBBBBBBBBBBBB", StartOver},
-		{"the wanted one", "", "A", Use},
-		{"the wanted one again", "", "BBA", Use},
+		{"one conflict", "", "B", AskAgain},
+		{"two conflicts", "", "BB", AskAgain},
+		{"three conflicts", "", "BBB", StartOver},
+		{"three different versions", "", "BCD", OneStream},
+		{"two different versions", "", "BCB", OneStream},
+		{"an abandoned version again", "B", "BBB", OneStream},
+		{"another version was abandoned", "C", "BBB", StartOver},
+		{"three conflicts after matches", "", "AAABBB", StartOver},
+		{"alternating with the wanted version", "", "BABABABABB", AskAgain},
+		{"nineteen conflicts after alternating", "", "BA" + "BBBBBBBBBBBBBBBBBBB", AskAgain},
+		{"twenty conflicts after alternating", "", "BA" + "BBBBBBBBBBBBBBBBBBBB", StartOver},
+		{"the wanted version", "", "A", Use},
+		{"the wanted version after conflicts", "", "BBA", Use},
 	}
 	part := Request{Range: chunk.Range{End: 1}, InTransfer: true}
 	for _, tt := range tests {
@@ -48,7 +50,7 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-// Judge compares a response with the held version and with the place of its request.
+// Judge compares a response with the wanted version and with the requested range.
 func TestJudge(t *testing.T) {
 	want := Version{Size: 9, ETag: `"a"`, MediaType: "application/zip"}
 	with := func(change func(*Version)) Version {
@@ -66,15 +68,15 @@ func TestJudge(t *testing.T) {
 		request Request
 		want    Decision
 	}{
-		{"the same", part(want, middle), Request{Range: middle, InTransfer: true}, Use},
-		{"without its tag", part(with(func(v *Version) { v.ETag = "" }), middle), Request{Range: middle, InTransfer: true}, Use},
-		{"another tag", part(other, middle), Request{Range: middle, InTransfer: true}, AskAgain},
+		{"the wanted version", part(want, middle), Request{Range: middle, InTransfer: true}, Use},
+		{"without ETag", part(with(func(v *Version) { v.ETag = "" }), middle), Request{Range: middle, InTransfer: true}, Use},
+		{"another ETag", part(other, middle), Request{Range: middle, InTransfer: true}, AskAgain},
 		{"another size", part(with(func(v *Version) { v.Size = 8 }), middle), Request{Range: middle}, AskAgain},
 		{"another coding", part(with(func(v *Version) { v.Coding = "gzip" }), middle), Request{Range: middle}, Reject},
-		{"the whole file for a middle", whole(want), Request{Range: middle, InTransfer: true}, Reject},
+		{"the whole file for a range in the middle", whole(want), Request{Range: middle, InTransfer: true}, Reject},
 		{"the whole file for the first bytes", whole(want), Request{Range: first, InTransfer: true}, Use},
-		{"the whole file, of another version", whole(other), Request{Range: first}, Use}, // its bytes are compared
-		{"the whole file, as was requested", whole(other), Request{InTransfer: true}, Use},
+		{"the whole file, of another version", whole(other), Request{Range: first}, Use}, // its bytes are compared with the held ones
+		{"the whole file, as requested", whole(other), Request{InTransfer: true}, Use},
 		{"the whole file after If-Range", whole(other), Request{Range: first, Conditional: true}, AskAgain},
 		{"the whole file, of another size", whole(with(func(v *Version) { v.Size = 8 })), Request{}, AskAgain},
 		{"a web page", whole(Version{Size: 9, MediaType: "text/html"}), Request{}, Page},
@@ -89,18 +91,19 @@ func TestJudge(t *testing.T) {
 	var e Evidence
 	e.Judge(want, part(want, middle), Request{Range: middle})
 	if e.MissingETag() || e.Uncertain() {
-		t.Error("a response of the wanted version leaves a doubt")
+		t.Error("after a response of the wanted version: got MissingETag or Uncertain")
 	}
 	e.Judge(want, part(with(func(v *Version) { v.ETag = "" }), middle), Request{Range: middle})
 	if !e.MissingETag() {
-		t.Error("a response without the strong tag is not noted")
+		t.Error("after a response without the strong ETag: got MissingETag false, want true")
 	}
 	e.Judge(want, part(other, middle), Request{Range: middle})
 	if !e.Uncertain() {
-		t.Error("a conflict leaves no doubt")
+		t.Error("after a conflict: got Uncertain false, want true")
 	}
 }
 
+// A 416 for held bytes is a lie, unless it has another size.
 func TestJudgeUnsatisfiable(t *testing.T) {
 	want, r := Version{Size: 9}, Request{Range: chunk.Range{Off: 5, End: 9}}
 	for size, decision := range map[int64]Decision{-1: Reject, 9: Reject, 5: AskAgain} {

@@ -10,7 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-func TestLocalName(t *testing.T) {
+// The name comes from Content-Disposition, or else from the last segment of the URL, and has no
+// directory.
+func TestFilename(t *testing.T) {
 	const fromURL = "http://h/dir/url.zip?f=query.zip#fragment"
 	tests := []struct{ disposition, url, want string }{
 		{"", fromURL, "url.zip"},
@@ -25,11 +27,11 @@ func TestLocalName(t *testing.T) {
 		{"", "http://h/a%0Ab.txt", "ab.txt"},
 		{"", "http://h/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "passwd"},
 		{"", "http://h/..%5c..%5cboot.ini", "boot.ini"},
-		{"", "http://h/%252e%252e%252fx", "%2e%2e%2fx"},                               // decoded once, which is once enough
+		{"", "http://h/%252e%252e%252fx", "%2e%2e%2fx"},                               // percent-decoded only once
 		{"", "http://h/%B2%E2%CA%D4%CE%C4%BC%FE.zip", "%B2%E2%CA%D4%CE%C4%BC%FE.zip"}, // GBK for 测试文件
 		{"", "http://h/%b2%E2%20%41%2e%5f.zip", "%b2%E2 A._.zip"},
 		{"", "http://h/caf\xe9.bin", "caf%E9.bin"},
-		{"", "http://h/%c3%a9%ff.bin", "%c3%a9%ff.bin"}, // é in a name that is not UTF-8 is perhaps none
+		{"", "http://h/%c3%a9%ff.bin", "%c3%a9%ff.bin"}, // not UTF-8, so "%c3%a9" may not mean "é"
 		{"", "http://h/%95%5C.zip", "%95%5C.zip"},       // Shift-JIS for 表
 		{"", "http://h/%83%7C%83|.zip", "%83%7C%83%7C.zip"},
 		{"", "http://h/%ff%2f..%2f%fe%00%0a%25b", "%fe%00%0a%25b"},
@@ -44,7 +46,7 @@ func TestLocalName(t *testing.T) {
 		{`attachment; filename="x y.bin"`, fromURL, "x y.bin"},
 		{`ATTACHMENT; FileName="x.bin"`, fromURL, "x.bin"},
 		{`inline; filename="x.bin"`, fromURL, "x.bin"},
-		{`attachment; filename=x y.bin`, fromURL, "x y.bin"}, // not quoted as it should be
+		{`attachment; filename=x y.bin`, fromURL, "x y.bin"}, // should be quoted
 		{`attachment; filename=x y.bin; size=5`, fromURL, "x y.bin"},
 		{`attachment; filename=""`, fromURL, "url.zip"},
 		{`attachment; filename=".."`, fromURL, "url.zip"},
@@ -54,7 +56,7 @@ func TestLocalName(t *testing.T) {
 		{`attachment; filename="../../etc/passwd"`, fromURL, "passwd"},
 		{`attachment; filename="..\\..\\boot.ini"`, fromURL, "boot.ini"},
 		{`attachment; filename=../../x y`, fromURL, "x y"},
-		{`attachment; filename="%2e%2e%2fx"`, fromURL, "%2e%2e%2fx"}, // no percent coding here
+		{`attachment; filename="%2e%2e%2fx"`, fromURL, "%2e%2e%2fx"}, // filename, unlike filename*, has no percent-encoding
 		{`attachment; filename*=UTF-8''%e2%82%ac%20rates.txt`, fromURL, "€ rates.txt"},
 		{`attachment; filename="plain"; filename*=UTF-8''%c3%a9`, fromURL, "é"}, // RFC 6266 §4.3
 		{`attachment; filename*=UTF-8''%c3%a9; filename="plain"`, fromURL, "é"},
@@ -78,6 +80,7 @@ func TestLocalName(t *testing.T) {
 	}
 }
 
+// safeName returns one path element that is valid on each platform, or "".
 func TestSafeName(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{"a.txt", "a.txt"},
@@ -109,14 +112,14 @@ func TestSafeName(t *testing.T) {
 		{".\x00.", ""},
 		{"\x00.a", "a"},
 		{"a\r\nb\tc\x7f", "abc"},
-		{"a\u0085b", "ab"},             // a C1 control, a line end to some
-		{"a\x1b[31mb", "a[31mb"},       // no colours on the user's terminal
+		{"a\u0085b", "ab"},             // a C1 control character, which some terminals take for a line end
+		{"a\x1b[31mb", "a[31mb"},       // would change the colours of the terminal
 		{"a\u202egnp.exe", "agnp.exe"}, // shown as "aexe.png"
 		{"\u2066a\u2069\u200b\ufeff", "a"},
-		{"\u200e.a", "a"}, // a dot behind something invisible
+		{"\u200e.a", "a"}, // a dot behind an invisible character
 		{"a\xff\xfeb", "a%FF%FEb"},
 		{"\xed\xa0\x80", "%ED%A0%80"},
-		{"a\ufffdb", "a\ufffdb"}, // which somebody may have typed
+		{"a\ufffdb", "a\ufffdb"}, // the replacement character itself is valid
 		{"caf\xe9 100%é.bin", "caf%E9 100%25%C3%A9.bin"},
 		{"..\\..\\na\xefve.bin", "na%EFve.bin"},
 		{"../na\xefve\n|.bin", "na%EFve%0A%7C.bin"},
@@ -132,8 +135,8 @@ func TestSafeName(t *testing.T) {
 	}
 }
 
-// TestSafeNameReserved: Windows takes some names for devices, with any
-// extension, and with blanks before it.
+// Windows reserves some names for devices, also with an extension, and with blanks before the
+// extension.
 func TestSafeNameReserved(t *testing.T) {
 	for _, name := range []string{
 		"con", "CON", "Prn.txt", "aux.tar.gz", "NUL", "com1", "COM9.log", "lpt1", "LPT9.x",
@@ -145,23 +148,24 @@ func TestSafeNameReserved(t *testing.T) {
 	}
 	for _, name := range []string{"console", "con-1", "xcon", "com", "com10", "comx", "lpt", "nul_", "_con", "a.con"} {
 		if got := safeName(name); got != name {
-			t.Errorf("safeName(%q): got %q, want it as it is", name, got)
+			t.Errorf("safeName(%q): got %q, want it unchanged", name, got)
 		}
 	}
 }
 
+// A long name is cut to maxName bytes. It keeps a short extension, and no character is cut in two.
 func TestSafeNameLong(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	tests := []struct{ name, in, want string }{
-		{"as long as may be", long[:maxName], long[:maxName]},
+		{"maximum length", long[:maxName], long[:maxName]},
 		{"ascii", long[:300], long[:maxName]},
 		{"extension kept", long[:300] + ".tar.zst", long[:maxName-4] + ".zst"},
-		{"no extension that long", long[:300] + "." + long[:40], long[:maxName]},
+		{"extension too long to be kept", long[:300] + "." + long[:40], long[:maxName]},
 		{"two bytes each", strings.Repeat("é", 150), strings.Repeat("é", 120)},
 		{"three bytes each", strings.Repeat("€", 100) + ".txt", strings.Repeat("€", 78) + ".txt"},
 		{"four bytes each", "a" + strings.Repeat("😀", 75), "a" + strings.Repeat("😀", 59)},
 		{"escapes", strings.Repeat("\xb2\xe2", 60) + ".zip", strings.Repeat("%B2%E2", 37) + "%B2-7073f2a6.zip"},
-		{"escapes, an unlucky cut", "a" + strings.Repeat("\xb2\xe2", 60), "a" + strings.Repeat("%B2%E2", 38) + "-473b1d12"},
+		{"escapes, cut inside one", "a" + strings.Repeat("\xb2\xe2", 60), "a" + strings.Repeat("%B2%E2", 38) + "-473b1d12"},
 		{"percent signs", strings.Repeat("%", 300), strings.Repeat("%", 230) + "-9d63e988"},
 		{"reserved", "con." + long[:300], "_con." + long[:maxName-5]},
 		{"cut behind a dot", long[:maxName-1] + "." + long[:40], long[:maxName-1]},
@@ -169,18 +173,17 @@ func TestSafeNameLong(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := safeName(tt.in); got != tt.want {
-			t.Errorf("%s: got %d bytes to %q, want %d to %q", tt.name, len(got), got[max(0, len(got)-20):], len(tt.want), tt.want[len(tt.want)-20:])
+			t.Errorf("%s: got %d bytes that end with %q, want %d that end with %q", tt.name, len(got), got[max(0, len(got)-20):], len(tt.want), tt.want[len(tt.want)-20:])
 		}
 	}
 }
 
-// TestNamesApart: URLs that differ in a byte that is not UTF-8 have different names,
-// long ones too.
-func TestNamesApart(t *testing.T) {
+// URLs that differ in a byte that is not UTF-8 get different names, even if the names are cut.
+func TestFilenamesDiffer(t *testing.T) {
 	seen := make(map[string]string)
 	for _, begin := range []string{"%B2", "a%83", strings.Repeat("%B2%E2", 100)} {
 		for b := 1; b < 256; b++ {
-			if b == '/' || b == '\\' || b == '.' { // the first two divide; a dot at the end is no part of a name
+			if b == '/' || b == '\\' || b == '.' { // separators; and a dot at the end, which is dropped
 				continue
 			}
 			u := fmt.Sprintf("http://h/%s%%%02X", begin, b)
@@ -189,14 +192,15 @@ func TestNamesApart(t *testing.T) {
 			}
 			name := FilenameFromURL(u)
 			if other, ok := seen[name]; ok || len(name) > maxName {
-				t.Errorf("%q and %q are both %q", u, other, name)
+				t.Errorf("%q: got %q, which has %d bytes, or is the name of %q, too", u, name, len(name), other)
 			}
 			seen[name] = u
 		}
 	}
 }
 
-// FuzzNameOf: the name of any URL is safe, and the same again as that of a server.
+// The name of any URL is valid UTF-8, has at most maxName bytes, and is safe, so safeName does
+// not change it.
 func FuzzFilenameFromURL(f *testing.F) {
 	for _, s := range []string{"a", "%B2%E2.zip", "%95%5C.zip", "%ff%2f%00", "caf\xe9|", "%c3%a9%ff", "..%5c%ff", strings.Repeat("%b2", 100), strings.Repeat("%25", 300)} {
 		f.Add(s)
@@ -208,7 +212,7 @@ func FuzzFilenameFromURL(f *testing.F) {
 		}
 		name := Filename("", u)
 		if again := safeName(name); again != name || !utf8.ValidString(name) || len(name) > maxName {
-			t.Errorf("%q: got %q, and of that %q", s, name, again)
+			t.Errorf("%q: got %q, and from this name %q", s, name, again)
 		}
 	})
 }
@@ -227,7 +231,7 @@ func FuzzSafeName(f *testing.F) {
 		}
 		switch {
 		case !filepath.IsLocal(name), filepath.Base(name) != name, strings.ContainsAny(name, `/\:`):
-			t.Errorf("%q: got %q, which is no single local element", s, name)
+			t.Errorf("%q: got %q, which is not one local path element", s, name)
 		case len(name) > maxName:
 			t.Errorf("%q: got %d bytes, want at most %d", s, len(name), maxName)
 		case !utf8.ValidString(name):
@@ -237,7 +241,7 @@ func FuzzSafeName(f *testing.F) {
 		case strings.TrimLeft(name, ". ") != name, strings.TrimRight(name, ". ") != name:
 			t.Errorf("%q: got %q, with a dot or blank at its start or end", s, name)
 		case safeName(name) != name:
-			t.Errorf("%q: got %q, and of that %q", s, name, safeName(name))
+			t.Errorf("%q: got %q, and from this name %q", s, name, safeName(name))
 		}
 	})
 }

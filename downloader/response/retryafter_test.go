@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestRetryAfterField(t *testing.T) {
+func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	tests := []struct {
 		in   string
@@ -18,13 +18,13 @@ func TestRetryAfterField(t *testing.T) {
 		{"0", 0, true},
 		{" 120 ", 2 * time.Minute, true},
 		{"Fri, 02 Jan 2026 03:05:05 GMT", time.Minute, true},
-		{"Friday, 02-Jan-26 03:05:05 GMT", time.Minute, true}, // the two obsolete forms
+		{"Friday, 02-Jan-26 03:05:05 GMT", time.Minute, true}, // this form and the next one are obsolete (RFC 9110 §5.6.7)
 		{"Fri Jan  2 03:05:05 2026", time.Minute, true},
 		{"Thu, 01 Jan 2026 00:00:00 GMT", 0, true},
 		{"Thu, 01 Jan 1970 00:00:00 GMT", 0, true},
 		{"Fri, 31 Dec 9999 23:59:59 GMT", math.MaxInt64, true},
 		{"9223372036", 9223372036 * time.Second, true},
-		{"9223372037", math.MaxInt64, true}, // more nanoseconds than there are
+		{"9223372037", math.MaxInt64, true}, // overflows int64 as nanoseconds
 		{"18446744073709551616", math.MaxInt64, true},
 		{strings.Repeat("9", 100), math.MaxInt64, true},
 		{in: ""}, {in: "-1"}, {in: "+1"}, {in: "1.5"}, {in: "1e3"}, {in: "0x10"}, {in: "soon"},

@@ -17,10 +17,10 @@ import (
 	"pawl/downloader/failure"
 )
 
-// kinds are the kinds of which each error has at most one.
+// kinds are the disjoint kinds of errors: each error has at most one of them.
 var kinds = []error{failure.ErrNetwork, failure.ErrTLS, failure.ErrAuth, failure.ErrRefused, failure.ErrThrottled, failure.ErrProtocol, failure.ErrChecksum, failure.ErrChanged, failure.ErrClaimed, failure.ErrUsage}
 
-// checkKind wants err to be of one kind alone, and permanent or not.
+// checkKind reports err if it has other kinds than kind, or if it is not permanent as wanted.
 func checkKind(t *testing.T, name string, err, kind error, permanent bool) {
 	t.Helper()
 	for _, k := range kinds {
@@ -33,8 +33,8 @@ func checkKind(t *testing.T, name string, err, kind error, permanent bool) {
 	}
 }
 
-// tlsServer starts a server of its own certificate, and returns its URL and the
-// roots that know it.
+// tlsServer starts a server with its own certificate, and returns its URL and a pool with this
+// certificate.
 func tlsServer(t *testing.T, c *tls.Config) (string, *x509.CertPool) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -47,8 +47,9 @@ func tlsServer(t *testing.T, c *tls.Config) (string, *x509.CertPool) {
 	return srv.URL, roots
 }
 
-// failingServer fails at /silent and /abort, and redirects elsewhere to what
-// the query says.
+// failingServer starts a server that never responds to /silent, closes the connection of
+// /abort, redirects /loop to itself, and redirects other paths to the URL in the query
+// parameter "to".
 func failingServer(t *testing.T) string {
 	t.Helper()
 	stop := make(chan struct{})
@@ -70,7 +71,7 @@ func failingServer(t *testing.T) string {
 	return srv.URL
 }
 
-// closedPort returns the URL of a port on which nobody listens.
+// closedPort returns the URL of a port on which no server listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -81,9 +82,10 @@ func closedPort(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// failWith gets u, which must fail, and returns the explained error, which must
-// not tell what the user and the query are.
-func failWith(t *testing.T, name, u string, o Options) error {
+// mustFail requests u, with a user and the password "hunter2", and returns the explained error.
+// The request must fail. The error must not contain "hunter2", which is also the secret in the
+// URLs of these tests.
+func mustFail(t *testing.T, name, u string, o Options) error {
 	t.Helper()
 	tr := newTransport(nil, o.withDefaults())
 	defer tr.Close()
@@ -93,13 +95,13 @@ func failWith(t *testing.T, name, u string, o Options) error {
 		t.Fatalf("%s: got status %d, want an error", name, resp.StatusCode)
 	}
 	if err = failure.Explain(err); strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("%s: the error tells a secret: %v", name, err)
+		t.Errorf("%s: the error contains a secret: %v", name, err)
 	}
 	return err
 }
 
-// TestExplainReal: how real requests fail.
-func TestExplainReal(t *testing.T) {
+// The errors of real requests have the right kinds.
+func TestExplainRequests(t *testing.T) {
 	srv := failingServer(t)
 	known, _ := tlsServer(t, &tls.Config{})
 	old, roots := tlsServer(t, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
@@ -112,19 +114,19 @@ func TestExplainReal(t *testing.T) {
 	}{
 		{"refused", closedPort(t) + "/f", Options{}, failure.ErrNetwork, false},
 		{"silent", srv + "/silent", Options{StallTimeout: 20 * time.Millisecond}, failure.ErrNetwork, false},
-		{"abort", srv + "/abort", Options{}, failure.ErrNetwork, false},
+		{"connection closed", srv + "/abort", Options{}, failure.ErrNetwork, false},
 		{"endless redirects", srv + "/loop", Options{}, failure.ErrProtocol, true},
 		{"unknown authority", known + "/f", Options{}, failure.ErrTLS, true},
 		{"no common version", old + "/f", Options{RootCAs: roots}, failure.ErrTLS, true},
-		{"https to a server of http", strings.Replace(srv, "http:", "https:", 1) + "/f", Options{}, failure.ErrTLS, true},
+		{"https to an http server", strings.Replace(srv, "http:", "https:", 1) + "/f", Options{}, failure.ErrTLS, true},
 	}
 	for _, tt := range tests {
-		err := failWith(t, tt.name, tt.url+"?sig=hunter2", tt.opts)
+		err := mustFail(t, tt.name, tt.url+"?sig=hunter2", tt.opts)
 		checkKind(t, tt.name, err, tt.kind, tt.permanent)
 	}
 }
 
-// TestExplainRedirect: where a redirect leads may be secret, too.
+// The error of a redirect does not contain the secrets of its URL.
 func TestExplainRedirect(t *testing.T) {
 	srv := failingServer(t)
 	for _, location := range []string{
@@ -133,28 +135,6 @@ func TestExplainRedirect(t *testing.T) {
 		"http://user:hunter2@[h/?sig=hunter2", // not a URL
 		"http://h/?sig=hunter2%zz#%zz",
 	} {
-		failWith(t, location, srv+"/?to="+url.QueryEscape(location), Options{})
-	}
-}
-
-// TestParseURL: what is no URL for us is refused, without telling the password.
-func TestParseURL(t *testing.T) {
-	for _, s := range []string{
-		"", "f", "/f", "//h/f", "http:", "http:///f", "http:f", "file:///f", "h:80/f",
-		"ftp://user:hunter2@h/f", "user:hunter2@h/f", "//user:hunter2@h/f",
-		"http://user:hunter2@h:port/", "http://user:hunter2@h h/", "http://user:hunter2@[h/", "http://user:hunter2@h/\n",
-		"http://user:hunter2%zz@h/", "http://user:@hunter2 @h/",
-		"http://user:hunter2/x@h/", "http://user:hunter2?x@h/", "http://user:hunter2#x@h/", // a password that is not escaped
-	} {
-		u, err := parseURL(s)
-		if !errors.Is(err, failure.ErrUsage) || u != nil {
-			t.Errorf("%q: got %v, %v, want %v", s, u, err, failure.ErrUsage)
-		} else if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: the error tells the password: %v", s, err)
-		}
-	}
-	u, err := parseURL("HTTP://user:password@H:80/a%20b?q#fragment")
-	if want := "http://user:password@H:80/a%20b?q"; err != nil || u.String() != want {
-		t.Errorf("got %v, %v, want %s", u, err, want)
+		mustFail(t, location, srv+"/?to="+url.QueryEscape(location), Options{})
 	}
 }

@@ -6,26 +6,25 @@ import (
 	"pawl/chunk"
 )
 
-// TestSamples: the first and the last bytes that are held are always among the
-// samples, and all samples are held.
+// All samples are held, and the first and the last held byte are always among them.
 func TestSamples(t *testing.T) {
 	set := func(r ...chunk.Range) chunk.Set { return chunk.NewSet(r...) }
 	tests := []struct {
 		name string
 		held chunk.Set
-		most int
+		max  int
 	}{
 		{"one byte", set(chunk.Range{Off: 7, End: 8}), 1},
 		{"less than a sample", set(chunk.Range{End: 100}), 1},
-		{"one run", set(chunk.Range{Off: 1 << 20, End: 9 << 20}), 4},
-		{"small runs", set(chunk.Range{End: 10}, chunk.Range{Off: 20, End: 30}, chunk.Range{Off: 1 << 30, End: 1<<30 + 5}), 4},
+		{"one range", set(chunk.Range{Off: 1 << 20, End: 9 << 20}), 4},
+		{"small ranges", set(chunk.Range{End: 10}, chunk.Range{Off: 20, End: 30}, chunk.Range{Off: 1 << 30, End: 1<<30 + 5}), 4},
 		{"far apart", set(chunk.Range{End: 1 << 20}, chunk.Range{Off: 1 << 40, End: 1<<40 + 1<<20}), 4},
 	}
 	for _, tt := range tests {
-		for range 50 {
+		for range 50 { // some samples are at random places
 			got := samples(tt.held)
-			if len(got) < 1 || len(got) > tt.most {
-				t.Fatalf("%s: got %d samples, want 1 to %d", tt.name, len(got), tt.most)
+			if len(got) < 1 || len(got) > tt.max {
+				t.Fatalf("%s: got %d samples, want 1 to %d", tt.name, len(got), tt.max)
 			}
 			var ranges []chunk.Range
 			for r := range tt.held.All() {
@@ -40,7 +39,7 @@ func TestSamples(t *testing.T) {
 			}
 			for _, r := range got {
 				if r.Empty() || r.Len() > sampleSize || !tt.held.Contains(r) {
-					t.Errorf("%s: sample %v is not held, or too large", tt.name, r)
+					t.Errorf("%s: sample %v is empty, too large, or not held", tt.name, r)
 				}
 			}
 		}

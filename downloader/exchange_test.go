@@ -1,0 +1,139 @@
+package downloader
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"pawl/chunk"
+	"pawl/downloader/faultserver"
+	"pawl/downloader/hosts"
+)
+
+// A redirect to the same origin gets all header fields of the request, and a redirect to
+// another origin only those that are not secret. The same is true for the next request, which
+// goes to the final URL at once.
+func TestRedirectSecrets(t *testing.T) {
+	seen := make(map[string]http.Header) // by path; not guarded, because the requests are sent one after another
+	record := func(w http.ResponseWriter, r *http.Request) {
+		seen[r.URL.Path] = r.Header.Clone()
+		if to := r.URL.Query().Get("to"); to != "" {
+			http.Redirect(w, r, to, http.StatusFound)
+		}
+	}
+	origin, other := httptest.NewServer(http.HandlerFunc(record)), httptest.NewServer(http.HandlerFunc(record))
+	defer origin.Close()
+	defer other.Close()
+	d := New(nil, Options{})
+	defer d.Close()
+	check := func(path, authorization string) {
+		t.Helper()
+		want := map[string]string{"Authorization": authorization, "Cookie": "c=1", "X-Token": "secret"}
+		if path == "/away" {
+			want = map[string]string{"Authorization": "", "Cookie": "", "X-Token": ""}
+		}
+		want["Accept"], want["Range"], want["Accept-Encoding"], want["Referer"] = "x/y", "bytes=0-4", "identity", ""
+		for name, value := range want {
+			if got := seen[path].Get(name); got != value {
+				t.Errorf("%s: %s: got %q, want %q", path, name, got, value)
+			}
+		}
+	}
+	for path, to := range map[string]string{"/abs": origin.URL + "/abs", "/rel": "/rel", "/away": other.URL + "/away"} {
+		for base, authorization := range map[string]string{
+			origin.URL: "Bearer secret",
+			strings.Replace(origin.URL, "//", "//user:password@", 1): "Basic dXNlcjpwYXNzd29yZA==",
+		} {
+			header := http.Header{"Cookie": {"c=1"}, "X-Token": {"secret"}, "Accept": {"x/y"}}
+			if base == origin.URL {
+				header.Set("Authorization", authorization)
+			}
+			j, err := newJob(d.engine, Request{URL: base + "/start?to=" + url.QueryEscape(to), Header: header})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(j.origin.recorded, "password") {
+				t.Errorf("the recorded URL contains the password: %s", j.origin.recorded)
+			}
+			clear(seen)
+			u := j.origin.url
+			for range 2 {
+				req, err := (&exchange{download: j.download, to: j.target(destination{url: u}), r: chunk.Range{End: 5}}).newRequest(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := d.transport.Client(false).Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				check("/start", authorization)
+				check(path, authorization)
+				u = resp.Request.URL
+				delete(seen, path)
+			}
+		}
+	}
+}
+
+// A fakeAddress records whether its name must be looked up again.
+type fakeAddress struct {
+	hosts.Address
+	forgotten bool
+}
+
+func (a *fakeAddress) Forget() { a.forgotten = true }
+
+// outcome lets an exchange with a host at addr handle the outcome of an attempt.
+func outcome(d *Downloader, addr hosts.Address, resp *http.Response, err error) {
+	h := hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr})
+	(&exchange{download: &download{d: d.engine}, to: target{host: h}}).outcome(resp, err)
+}
+
+// After an HTTP error 5xx or a broken connection, the name is looked up again, because another
+// machine may work.
+func TestAddressForgottenAfterError(t *testing.T) {
+	d := New(nil, Options{})
+	for code, want := range map[int]bool{200: false, 206: false, 404: false, 500: true, 503: true} {
+		addr := &fakeAddress{}
+		resp := &http.Response{StatusCode: code, Request: &http.Request{URL: &url.URL{Host: "files.example"}}}
+		outcome(d, addr, resp, nil)
+		if addr.forgotten != want {
+			t.Errorf("status %d: got forgotten %v, want %v", code, addr.forgotten, want)
+		}
+	}
+	addr := &fakeAddress{}
+	if outcome(d, addr, nil, io.EOF); !addr.forgotten {
+		t.Error("broken connection: got forgotten false, want true")
+	}
+}
+
+// A Host field of the user is for the origin, and not for mirrors. Other fields are for both.
+func TestHostFieldNotForMirrors(t *testing.T) {
+	j, err := newJob(New(nil, Options{}).engine, Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror := j.mirrors[0].url
+	for _, tt := range []struct {
+		to   target
+		want string
+	}{{target{url: j.origin.url, asked: j.origin.url}, "name"}, {target{url: mirror, asked: mirror}, "m"}} {
+		req, err := (&exchange{download: j.download, to: tt.to, r: chunk.Range{End: 1}}).newRequest(t.Context())
+		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
+			t.Errorf("%s: got Host %q, X-Token %q, error %v, want Host %q, X-Token %q", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want, "t")
+		}
+	}
+}
+
+// A Range field of the user is dropped, so that a part does not pass for the whole file.
+func TestUserRange(t *testing.T) {
+	r := newRig(t)
+	f := faultserver.NewFile(6<<20, 1)
+	r.srv.Put("f", f)
+	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole file is requested in the end
+	r.mustGet("f", f, func(q *Request) { q.Header = http.Header{"Range": {"bytes=0-99"}} })
+}

@@ -1,0 +1,201 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pawl/chunk"
+	"pawl/downloader/faultserver"
+	"pawl/store"
+)
+
+// A rig is a fault server, a store, and a directory into which tests download the files of the
+// server.
+type rig struct {
+	t     *testing.T
+	srv   *faultserver.Server
+	store *store.Store
+	dir   string
+	state string // path of the directory of the store
+	opts  Options
+
+	mu     sync.Mutex
+	events []Event // guarded by mu
+}
+
+// newRig returns a rig with short delays and timeouts. At the end of the test it reports
+// goroutines that are left.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	r := &rig{t: t, srv: faultserver.New(), dir: t.TempDir()}
+	r.opts = Options{RetryWait: 5 * time.Millisecond, RetryMaxWait: 20 * time.Millisecond, StallTimeout: 300 * time.Millisecond}
+	r.opts.OnEvent = func(e Event) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.events = append(r.events, e)
+	}
+	r.state = filepath.Join(t.TempDir(), "state")
+	var err error
+	if r.store, err = store.Open(r.state, store.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.srv.Close()
+		deadline := time.Now().Add(5 * time.Second)
+		for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+			runtime.Gosched()
+		}
+		if n := runtime.NumGoroutine(); n > before {
+			buf := make([]byte, 1<<20)
+			t.Errorf("got %d goroutines at the end, want %d:\n%s", n, before, buf[:runtime.Stack(buf, true)])
+		}
+	})
+	return r
+}
+
+// get downloads the file called name with a new Downloader. Each change edits the request.
+func (r *rig) get(ctx context.Context, name string, change ...func(*Request)) (Result, error) {
+	d := New(r.store, r.opts)
+	defer d.Close()
+	req := Request{URL: r.srv.URL + "/" + name, Dir: r.dir}
+	for _, c := range change {
+		c(&req)
+	}
+	return d.Get(ctx, req)
+}
+
+// mustGet downloads the file called name, and compares it with f. Each change edits the
+// request.
+func (r *rig) mustGet(name string, f faultserver.File, change ...func(*Request)) Result {
+	r.t.Helper()
+	res, err := r.get(r.t.Context(), name, change...)
+	if err != nil {
+		r.t.Fatalf("get %s: %v", name, err)
+	}
+	r.checkFile(res.Target, f)
+	return res
+}
+
+// checkFile compares the finished file at path with f, in its bytes and its modification time,
+// and reports a part file that is left.
+func (r *rig) checkFile(path string, f faultserver.File) {
+	r.t.Helper()
+	got, err := os.Open(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer got.Close()
+	if err := f.Check(got); err != nil {
+		r.t.Errorf("%s: %v", path, err)
+	}
+	if _, err := os.Lstat(path + ".part"); err == nil {
+		r.t.Errorf("the part file %s.part still exists", path)
+	}
+	if info, err := got.Stat(); err == nil && !f.Modified.IsZero() && !info.ModTime().Equal(f.Modified) {
+		r.t.Errorf("modification time: got %v, want %v", info.ModTime(), f.Modified)
+	}
+}
+
+// countEvents returns how many events of kind k there have been.
+func (r *rig) countEvents(k Kind) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, e := range r.events {
+		if e.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+// getUntilSent downloads the file called name, and cancels the download when the server has
+// sent n bytes.
+func (r *rig) getUntilSent(n int64, name string, change ...func(*Request)) error {
+	ctx, cancel := context.WithCancelCause(r.t.Context())
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if r.srv.WaitSent(n, stop) {
+			cancel(errTestCancel)
+		}
+	})
+	_, err := r.get(ctx, name, change...)
+	close(stop)
+	wg.Wait()
+	cancel(nil)
+	return err
+}
+
+var errTestCancel = errors.New("cancelled by the test")
+
+// digestOf returns the digest of f. The algorithm must have 64 hex digits.
+func digestOf(t *testing.T, algo string, f faultserver.File) chunk.Sum {
+	t.Helper()
+	zero, err := chunk.ParseSum(algo + ":" + strings.Repeat("0", 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := zero.NewHash()
+	io.Copy(h, io.NewSectionReader(f, 0, f.Size))
+	return zero.Of(h)
+}
+
+// warned reports whether a warning contains text.
+func (r *rig) warned(text string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Kind == Warning && strings.Contains(e.Err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// newInterruptedRig returns a rig with a download of f that was interrupted when the server had
+// sent n bytes.
+func newInterruptedRig(t *testing.T, f faultserver.File, n int64, faults ...faultserver.Fault) *rig {
+	t.Helper()
+	r := newRig(t)
+	r.srv.Put("f", f)
+	r.srv.Set(append([]faultserver.Fault{faultserver.Rate(64 << 20)}, faults...)...)
+	if err := r.getUntilSent(n, "f"); !errors.Is(err, errTestCancel) {
+		t.Fatal(err)
+	}
+	r.srv.Set()
+	r.srv.Reset()
+	return r
+}
+
+// record returns the record of the only unfinished download.
+func (r *rig) record() store.Record {
+	r.t.Helper()
+	all, err := r.store.Unfinished()
+	if err != nil || len(all) != 1 {
+		r.t.Fatalf("got %d records, error %v, want 1 record", len(all), err)
+	}
+	return all[0]
+}
+
+// damage overwrites six bytes near the start of the file at path.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("damage"), 100); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -78,6 +78,7 @@ func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 		size = chunk.Unbounded
 	}
 	t := newTransfer(j.sampler, chunk.NewPlan(size, held), rep.Whole || j.file.stream != nil || j.mustNotMix(held))
+	defer t.learn() // the download counts at its hosts until the file is finished
 	if err := t.fetch(ctx, rep, held.Len()); err != nil {
 		return err
 	}

@@ -29,8 +29,7 @@ const (
 // errDrained ends the reading of unwanted bytes that takes too long.
 var errDrained = errors.New("no more bytes are wanted")
 
-// A conn is one connection of a transfer. One goroutine runs it. The nil conn stands for the
-// requests outside of a transfer.
+// A conn is one connection of a transfer. One goroutine runs it.
 type conn struct {
 	*sched.Conn
 	t   *transfer

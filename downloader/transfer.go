@@ -52,7 +52,6 @@ func newTransfer(s sampler, plan *chunk.Plan, single bool) *transfer {
 // fetch fetches all missing bytes, beginning with the body of rep, and checks them. held is how
 // many bytes there are already.
 func (t *transfer) fetch(ctx context.Context, rep *reply, held int64) error {
-	defer t.learn()
 	t.written(held)
 	if t.progress.start() {
 		t.emit(Event{Kind: Started, Size: t.version.Size, Held: held})

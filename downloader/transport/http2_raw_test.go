@@ -255,7 +255,7 @@ func TestH2PoolFewerStreams(t *testing.T) {
 	var good atomic.Int32
 	for range 100 {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			req, _ := http.NewRequestWithContext(ctx, "GET", s.url, nil)
 			req.Header.Set("Big", strings.Repeat("x", 1<<20))

@@ -21,7 +21,7 @@ func (j *job) attempt(ctx context.Context) error {
 		}
 	}
 	to, _ := j.origin.current()
-	j.first.host = j.d.host(to.url)
+	j.first.host = j.engine.host(to.url)
 	j.origin.oneStream = j.origin.oneStream || j.first.host.Ranges.Use() == hosts.RangesRefused
 	held, err := j.verifiedHeld(ctx)
 	if err != nil {
@@ -183,8 +183,8 @@ func (j *job) expect(rep *reply) {
 // there is none. If rep is the whole file and some bytes are held, conn.agree compares both later,
 // and adopts the version then; until then the record must keep the version of the held bytes.
 func (j *job) accept(rep *reply, held *chunk.Set) error {
-	j.first.moveTo(j.d.host(rep.Request.URL))                                            // later requests go there
-	if j.version.isProvenByDigest() && len(j.wrong) == 0 && !j.d.opts.Follow.NoMirrors { // without a digest, nobody vouches for mirrors of the server
+	j.first.moveTo(j.engine.host(rep.Request.URL))                                            // later requests go there
+	if j.version.isProvenByDigest() && len(j.wrong) == 0 && !j.engine.opts.Follow.NoMirrors { // without a digest, nobody vouches for mirrors of the server
 		j.addMirrors(namer{public: !rep.info.Private()}, response.Duplicates(rep.Header, rep.Request.URL)...)
 	}
 	switch {
@@ -213,10 +213,10 @@ func (j *job) create(rep *reply) error {
 	if err != nil {
 		return err
 	}
-	old, err := j.d.store.ByTarget(target)
+	old, err := j.engine.store.ByTarget(target)
 	switch {
 	case err != nil || j.goal.replace || j.req.Restart:
-	case old.URL == j.origin.recorded && (old.State != store.Done || j.d.store.Exists(old)):
+	case old.URL == j.origin.recorded && (old.State != store.Done || j.engine.store.Exists(old)):
 		return begunError{old}
 	case old.State != store.Done:
 		return claimed(old)
@@ -226,7 +226,7 @@ func (j *job) create(rep *reply) error {
 		rec.Lists = j.req.ListEntry.Lists
 	}
 	j.note(&rec, rep.Whole)
-	part, err := j.d.store.Create(rec)
+	part, err := j.engine.store.Create(rec)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (j *job) create(rep *reply) error {
 // mustNotMix reports whether one connection must fetch everything, because the bytes of two
 // versions could be mixed without notice. It warns if that costs much.
 func (j *job) mustNotMix(held chunk.Set) bool {
-	if !j.version.mayMix() || j.file.stream != nil || j.d.opts.SplitUnverified {
+	if !j.version.mayMix() || j.file.stream != nil || j.engine.opts.SplitUnverified {
 		return false
 	}
 	if j.version.isLarge(held.Len()) {

@@ -3,9 +3,10 @@ package downloader
 import (
 	"errors"
 	"fmt"
+	"strings"
+
 	"pawl/chunk"
 	"pawl/downloader/failure"
-	"strings"
 )
 
 // A blamer finds the sources of wrong bytes. A download with a wrong digest remembers which source
@@ -15,17 +16,17 @@ type blamer struct{ *download }
 
 // mismatched discards the bytes of the complete download, which has the wrong digest got, and
 // returns the mismatch.
-func (j blamer) mismatched(got chunk.Sum) error {
-	m := &mismatch{want: j.version.digest, got: got, coded: j.version.Coding != "", decoded: j.version.gzip, sources: j.contributions()}
-	if j.file.part == nil {
+func (b blamer) mismatched(got chunk.Sum) error {
+	m := &mismatch{want: b.version.digest, got: got, coded: b.version.Coding != "", decoded: b.version.gzip, sources: b.contributions()}
+	if b.file.part == nil {
 		return m
 	}
-	j.progress.held.Store(0)
-	size := j.version.Size
+	b.progress.held.Store(0)
+	size := b.version.Size
 	if m.coded {
 		size = -1 // the next download may have another form
 	}
-	if err := j.forget(size); err != nil {
+	if err := b.forget(size); err != nil {
 		return errors.Join(m, failure.Permanent(err))
 	}
 	return m
@@ -34,10 +35,10 @@ func (j blamer) mismatched(got chunk.Sum) error {
 // contributions returns the bytes of the file that each source has sent. The origin has sent the
 // bytes that no mirror and no earlier run has sent. Piece checksums are linear (chunk.Pieces), so
 // its checksums are the checksums of the file minus the checksums of the others.
-func (j blamer) contributions() []contribution {
-	rest := contribution{j.origin.recorded, chunk.NewSet(chunk.Range{End: max(0, j.version.Size)}), nil}
-	if j.file.part != nil {
-		rest.sums = j.file.part.PieceSums()
+func (b blamer) contributions() []contribution {
+	rest := contribution{b.origin.recorded, chunk.NewSet(chunk.Range{End: max(0, b.version.Size)}), nil}
+	if b.file.part != nil {
+		rest.sums = b.file.part.PieceSums()
 	}
 	var all []contribution
 	take := func(c contribution) {
@@ -52,12 +53,12 @@ func (j blamer) contributions() []contribution {
 		}
 		all = append(all, c)
 	}
-	for _, m := range j.mirrors {
+	for _, m := range b.mirrors {
 		m.mu.Lock()
 		take(contribution{WithoutUser(m.url.String()), m.written.Clone(), m.sums})
 		m.mu.Unlock()
 	}
-	take(j.file.earlierRun())
+	take(b.file.earlierRun())
 	if rest.bytes.Len() > 0 {
 		all = append(all, rest)
 	}
@@ -66,14 +67,14 @@ func (j blamer) contributions() []contribution {
 
 // blame reports the sources that sent wrong bytes to earlier downloads. This download must have the
 // right digest, and must still have its part file.
-func (j blamer) blame() error {
-	for _, m := range j.wrong {
-		if m.coded && !m.decoded && j.version.gzip { // only the content coding was wrong
+func (b blamer) blame() error {
+	for _, m := range b.wrong {
+		if m.coded && !m.decoded && b.version.gzip { // only the content coding was wrong
 			continue
 		}
 		var guilty []string
 		for _, c := range m.sources {
-			wrong, err := j.differs(c)
+			wrong, err := b.differs(c)
 			if err != nil {
 				return err
 			}
@@ -82,7 +83,7 @@ func (j blamer) blame() error {
 			}
 		}
 		if len(guilty) > 0 {
-			j.emit(Event{Kind: Warning, Err: fmt.Errorf("wrong bytes came from %s; they are replaced", strings.Join(guilty, " and "))})
+			b.emit(Event{Kind: Warning, Err: fmt.Errorf("wrong bytes came from %s; they are replaced", strings.Join(guilty, " and "))})
 		}
 	}
 	return nil
@@ -90,8 +91,8 @@ func (j blamer) blame() error {
 
 // differs reports whether bytes of c differ from the part file, which is right. A small file has no
 // part file, and one source only.
-func (j blamer) differs(c contribution) (bool, error) {
-	if j.file.part == nil || c.sums == nil {
+func (b blamer) differs(c contribution) (bool, error) {
+	if b.file.part == nil || c.sums == nil {
 		return c.bytes.Len() > 0, nil
 	}
 	for i := range c.sums.Len() {
@@ -99,7 +100,7 @@ func (j blamer) differs(c contribution) (bool, error) {
 		piece := c.sums.Range(i)
 		in.Remove(chunk.Range{End: piece.Off})
 		in.Remove(chunk.Range{Off: piece.End, End: chunk.Unbounded})
-		sum, err := j.file.part.SumOf(in, c.sums.Length())
+		sum, err := b.file.part.SumOf(in, c.sums.Length())
 		if err != nil {
 			return false, failure.Permanent(err)
 		}

@@ -44,7 +44,7 @@ func (c *committer) loop(ctx context.Context) error {
 			return nil
 		}
 		grown := c.t.progress.held.Load() - c.held
-		worth := max(commitBytes/c.t.d.downloads(), minCommitBytes)
+		worth := max(commitBytes/c.t.engine.downloads(), minCommitBytes)
 		if grown == 0 || grown < worth && time.Since(c.last) < commitInterval {
 			pause = minCommitPause
 			continue
@@ -53,7 +53,7 @@ func (c *committer) loop(ctx context.Context) error {
 		if err := c.commit(); err != nil {
 			return failure.Permanent(err)
 		}
-		long := commitPauseRatio * time.Since(begun) / time.Duration(c.t.d.downloads())
+		long := commitPauseRatio * time.Since(begun) / time.Duration(c.t.engine.downloads())
 		pause = min(max(minCommitPause, long), commitInterval)
 	}
 }

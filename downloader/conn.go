@@ -183,7 +183,7 @@ func (c *conn) copy(ctx context.Context, rep *reply) (got int64, err error) {
 	for left := c.Remaining().Len(); left > 0 && err == nil; {
 		var n, kept int
 		most := min(left, bufferSize) // no more, because a stream goes on beyond the claim
-		n, err = j.d.transport.Read(rep.ctx, rep.Body, c.buf.space(int(most)))
+		n, err = j.engine.transport.Read(rep.ctx, rep.Body, c.buf.space(int(most)))
 		kept, left = c.Received(n, time.Now())
 		got += int64(kept)
 		j.progress.received.Add(int64(n))
@@ -233,9 +233,9 @@ func (c *conn) closeReply(rep *reply, err error) (reusable bool) {
 	}
 	j := c.t.download
 	left := rep.Range.End - c.Remaining().End
-	if left > j.d.transport.MaxDrain(maxDrain) {
+	if left > j.engine.transport.MaxDrain(maxDrain) {
 		n, in := c.InFlight(time.Now())
-		if left > j.d.transport.MaxDrain(n) {
+		if left > j.engine.transport.MaxDrain(n) {
 			return false
 		}
 		defer time.AfterFunc(in, func() { rep.cancel(errDrained) }).Stop()

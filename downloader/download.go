@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
+
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
 	"pawl/store"
-	"time"
 )
 
 // maxClockSkew is how far the clock of a server may be ahead: a day, because servers that treat
@@ -22,7 +23,7 @@ const maxClockSkew = 24 * time.Hour
 // that the connections of a transfer use it together: then only its parts that are safe for
 // concurrent use may change.
 type download struct {
-	d        *engine
+	engine   *engine
 	req      Request // immutable
 	goal     goal
 	origin   origin
@@ -53,9 +54,9 @@ type origin struct {
 	plainTried bool     // a request without Range was tried because one with Range failed
 }
 
-func newDownload(d *engine, req Request) (*download, error) {
+func newDownload(e *engine, req Request) (*download, error) {
 	if req.ID != "" && req.URL == "" {
-		rec, err := d.store.Get(req.ID)
+		rec, err := e.store.Get(req.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -66,25 +67,25 @@ func newDownload(d *engine, req Request) (*download, error) {
 		return nil, err
 	}
 	if req.ListEntry != nil {
-		if err := d.opts.Follow.CheckScheme(u.Scheme); err != nil {
+		if err := e.opts.Follow.CheckScheme(u.Scheme); err != nil {
 			return nil, err
 		}
 	}
-	j := &download{
-		d:        d,
+	d := &download{
+		engine:   e,
 		req:      req,
 		goal:     goal{output: req.Output, named: req.Output != "", replace: req.Overwrite, sum: req.Sum},
-		budget:   newRetryBudget(d.opts),
+		budget:   newRetryBudget(e.opts),
 		progress: &progress{},
 		version:  version{Version: response.Version{Size: -1}, digest: req.Sum},
 	}
-	j.origin = origin{url: u, basic: basicAuth(u.User)}
+	d.origin = origin{url: u, basic: basicAuth(u.User)}
 	u.User = nil
-	j.origin.recorded = u.String()
-	j.origin.resolver = newResolver(destination{url: u, public: req.isPublic(u)})
-	j.progress.show(store.Record{Target: j.origin.recorded, Size: -1})
-	j.addMirrors(namer{given: true}, req.Mirrors...)
-	return j, nil
+	d.origin.recorded = u.String()
+	d.origin.resolver = newResolver(destination{url: u, public: req.isPublic(u)})
+	d.progress.show(store.Record{Target: d.origin.recorded, Size: -1})
+	d.addMirrors(namer{given: true}, req.Mirrors...)
+	return d, nil
 }
 
 // basicAuth returns the Authorization field for user and password of a URL, "" for none.
@@ -97,77 +98,77 @@ func basicAuth(user *url.Userinfo) string {
 }
 
 // emit reports a transition of this download.
-func (j *download) emit(e Event) {
-	p := j.progress.snapshot()
-	e.ID, e.URL, e.Target = p.ID, j.origin.recorded, p.Target
-	j.d.emit(e)
+func (d *download) emit(e Event) {
+	p := d.progress.snapshot()
+	e.ID, e.URL, e.Target = p.ID, d.origin.recorded, p.Target
+	d.engine.emit(e)
 }
 
 // written notes that n bytes of the file are written. New ones refill the retry budget.
-func (j *download) written(n int64) {
-	if gained := j.progress.written(n); gained > 0 {
-		j.budget.received(gained)
+func (d *download) written(n int64) {
+	if gained := d.progress.written(n); gained > 0 {
+		d.budget.received(gained)
 	}
 }
 
 // verifyPart verifies the pieces of the part file that may have changed since the last commit,
 // and reports damage.
-func (j *download) verifyPart(ctx context.Context) (lost int64, err error) {
-	lost, err = j.file.verifyDirty(ctx)
+func (d *download) verifyPart(ctx context.Context) (lost int64, err error) {
+	lost, err = d.file.verifyDirty(ctx)
 	if lost > 0 {
-		j.emit(Event{Kind: Lost, Held: lost})
+		d.emit(Event{Kind: Lost, Held: lost})
 	}
 	return lost, err
 }
 
 // forget empties the part file, and deletes from its record all that the server said. The
 // record gets this size.
-func (j *download) forget(size int64) error {
-	j.file.setEarlierRun(contribution{})
-	return j.file.part.Restart(func(r *store.Record) {
-		r.URL, r.Public = j.origin.recorded, j.origin.start.public
-		r.Sum, r.Replace = j.goal.sum, r.Replace || j.goal.replace
+func (d *download) forget(size int64) error {
+	d.file.setEarlierRun(contribution{})
+	return d.file.part.Restart(func(r *store.Record) {
+		r.URL, r.Public = d.origin.recorded, d.origin.start.public
+		r.Sum, r.Replace = d.goal.sum, r.Replace || d.goal.replace
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
 	})
 }
 
 // adopt makes v the version of the download, and records it. noRanges is set if the server sends
 // whole files.
-func (j *download) adopt(v response.Version, noRanges bool) error {
-	j.version.Version = j.version.Merge(v)
-	j.file.moved = false // the new URL has the same file
-	if j.file.stream != nil {
-		j.progress.show(store.Record{Target: "-", Size: j.version.Size})
+func (d *download) adopt(v response.Version, noRanges bool) error {
+	d.version.Version = d.version.Merge(v)
+	d.file.moved = false // the new URL has the same file
+	if d.file.stream != nil {
+		d.progress.show(store.Record{Target: "-", Size: d.version.Size})
 		return nil
 	}
-	if rec := j.file.record(); versionOf(rec) == j.version.Version && rec.URL == j.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == j.version.unframed {
+	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed {
 		return nil
 	}
-	if err := j.file.part.Update(func(r *store.Record) { j.note(r, noRanges) }); err != nil {
+	if err := d.file.part.Update(func(r *store.Record) { d.note(r, noRanges) }); err != nil {
 		return err
 	}
-	j.progress.show(j.file.record())
+	d.progress.show(d.file.record())
 	return nil
 }
 
 // note writes the version and its URL into a record.
-func (j *download) note(r *store.Record, noRanges bool) {
-	v := &j.version
-	r.URL, r.Public, r.NoRanges = j.origin.recorded, j.origin.start.public, noRanges
+func (d *download) note(r *store.Record, noRanges bool) {
+	v := &d.version
+	r.URL, r.Public, r.NoRanges = d.origin.recorded, d.origin.start.public, noRanges
 	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
 }
 
 // fits returns an error if a version cannot be the file that the list wants.
-func (j *download) fits(v response.Version) error {
-	if l := j.req.ListEntry; l != nil && l.Size >= 0 && v.Size >= 0 && l.Size != v.Size {
+func (d *download) fits(v response.Version) error {
+	if l := d.req.ListEntry; l != nil && l.Size >= 0 && v.Size >= 0 && l.Size != v.Size {
 		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says %d bytes, and the server %d bytes", l.Size, v.Size))
 	}
 	return nil
 }
 
 // modTime returns the modification time for a file of version v, the zero time for now.
-func (j *download) modTime(v response.Version) time.Time {
-	if t, err := http.ParseTime(v.LastModified); err == nil && !j.d.opts.NoRemoteTime && isCredible(t, time.Now()) {
+func (d *download) modTime(v response.Version) time.Time {
+	if t, err := http.ParseTime(v.LastModified); err == nil && !d.engine.opts.NoRemoteTime && isCredible(t, time.Now()) {
 		return t
 	}
 	return time.Time{}
@@ -181,32 +182,32 @@ func isCredible(t, now time.Time) bool {
 
 // addMirrors makes URLs that by has named mirrors of the download. It skips known and
 // invalid URLs, and URLs that by must not name.
-func (j *download) addMirrors(by namer, texts ...string) {
+func (d *download) addMirrors(by namer, texts ...string) {
 	for _, text := range texts {
-		if !by.given && len(j.mirrors) >= maxServerMirrors {
+		if !by.given && len(d.mirrors) >= maxServerMirrors {
 			return
 		}
 		u, err := parseURL(text)
-		if err != nil || !by.given && j.origin.url.Scheme == "https" && u.Scheme != "https" {
+		if err != nil || !by.given && d.origin.url.Scheme == "https" && u.Scheme != "https" {
 			continue
 		}
-		if typed := by.given && j.req.ListEntry == nil; !typed && j.d.opts.Follow.CheckScheme(u.Scheme) != nil {
+		if typed := by.given && d.req.ListEntry == nil; !typed && d.engine.opts.Follow.CheckScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil
-		known := u.String() == j.origin.url.String()
-		for _, m := range j.mirrors {
+		known := u.String() == d.origin.url.String()
+		for _, m := range d.mirrors {
 			known = known || u.String() == m.url.String()
 		}
 		if !known {
-			j.mirrors = append(j.mirrors, &mirror{url: u, namer: namer{by.given, by.public || j.req.isPublic(u)}, ended: make(chan struct{})})
+			d.mirrors = append(d.mirrors, &mirror{url: u, namer: namer{by.given, by.public || d.req.isPublic(u)}, ended: make(chan struct{})})
 		}
 	}
 }
 
 // givenMirrors returns the URLs of the mirrors that the user or a list gave.
-func (j *download) givenMirrors() (urls []string) {
-	for _, m := range j.mirrors {
+func (d *download) givenMirrors() (urls []string) {
+	for _, m := range d.mirrors {
 		if m.given {
 			urls = append(urls, m.url.String())
 		}

@@ -2,14 +2,15 @@ package downloader
 
 import (
 	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
 	"pawl/downloader/hosts"
 	"pawl/downloader/recent"
 	"pawl/downloader/response"
 	"pawl/downloader/transport"
 	"pawl/store"
-	"sync"
-	"sync/atomic"
-	"time"
 )
 
 // An engine is the part of a Downloader that its downloads share: the state of hosts, the

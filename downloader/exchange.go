@@ -137,7 +137,7 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 		transport.DropSecrets(req.Header)
 	}
 	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", x.d.opts.UserAgent)
+		req.Header.Set("User-Agent", x.engine.opts.UserAgent)
 	}
 	if host := req.Header.Get("Host"); host != "" && transport.SameOrigin(x.to.url, x.origin.url) { // not for mirrors
 		req.Host = host
@@ -209,10 +209,10 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 	if err != nil {
 		return nil, err
 	}
-	http1 := x.d.transport.Client(false)
+	http1 := x.engine.transport.Client(false)
 	client := http1
 	if x.conn == nil && x.req.ListEntry != nil { // perhaps a small file, for which HTTP/2 is better
-		client = x.d.transport.Client(true)
+		client = x.engine.transport.Client(true)
 	}
 	resp, err := sendUntil(client, http1, req, x.judge)
 	if ctx.Err() != nil {
@@ -295,7 +295,7 @@ func (x *exchange) outcome(resp *http.Response, err error) error {
 	if err != nil {
 		return failure.Explain(err)
 	}
-	x.d.network.Responded()
+	x.engine.network.Responded()
 	x.to.host.Responded()
 	if resp.StatusCode == http.StatusPartialContent {
 		x.to.host.Ranges.Served()
@@ -327,7 +327,7 @@ type pacedReader struct {
 }
 
 func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.j.d.transport.Read(r.ctx, r.body, p)
+	n, err := r.j.engine.transport.Read(r.ctx, r.body, p)
 	r.j.progress.received.Add(int64(n))
 	return n, err
 }

@@ -90,7 +90,7 @@ func (a *fakeAddress) Forget() { a.forgotten = true }
 // outcome lets an exchange with a host at addr handle the outcome of an attempt.
 func outcome(d *Downloader, addr hosts.Address, resp *http.Response, err error) {
 	h := hosts.New(hosts.Options{Origin: "http://h", Ceiling: 1, Address: addr})
-	(&exchange{download: &download{d: d.engine}, to: target{host: h}}).outcome(resp, err)
+	(&exchange{download: &download{engine: d.engine}, to: target{host: h}}).outcome(resp, err)
 }
 
 // After an HTTP error 5xx or a broken connection, the name is looked up again, because another

@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+
 	"pawl/downloader/hosts"
 )
 

@@ -220,5 +220,5 @@ func (j *job) dropTooLarge(rec store.Record, err error) error {
 		return err
 	}
 	j.progress.held.Store(0)
-	return errors.Join(err, j.d.store.Remove(rec.ID, true))
+	return errors.Join(err, j.engine.store.Remove(rec.ID, true))
 }

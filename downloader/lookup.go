@@ -71,7 +71,7 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 // find returns the record that the request is about, or store.ErrNotFound. If there is none,
 // it checks the target, so that no request is sent for a file that could not be stored.
 func (l lookup) find() (store.Record, error) {
-	st := l.d.store
+	st := l.engine.store
 	switch {
 	case l.req.ID != "":
 		return st.Get(l.req.ID)
@@ -116,17 +116,17 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 			return false, claimed(rec)
 		}
 		l.goal.output = rec.Target
-		return false, l.d.store.Remove(rec.ID, true)
+		return false, l.engine.store.Remove(rec.ID, true)
 	}
 	if l.goal.replace {
-		if err := l.d.store.AllowReplace(rec.ID); err != nil {
+		if err := l.engine.store.AllowReplace(rec.ID); err != nil {
 			return false, err
 		}
 	}
-	part, err := l.d.store.Resume(rec.ID)
+	part, err := l.engine.store.Resume(rec.ID)
 	if errors.Is(err, store.ErrNoDirectory) && l.req.ID == "" { // the user asks for the file again
 		l.emit(Event{Kind: Lost, Held: rec.Held.Len()})
-		return false, l.d.store.Remove(rec.ID, false)
+		return false, l.engine.store.Remove(rec.ID, false)
 	}
 	if err != nil {
 		return false, err
@@ -177,11 +177,11 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 	if l.req.ListEntry != nil {
 		return l.reopenListed(ctx, rec)
 	}
-	if !l.d.store.Intact(rec) {
-		if err := l.d.store.CheckTarget(rec.Target, true); err != nil {
+	if !l.engine.store.Intact(rec) {
+		if err := l.engine.store.CheckTarget(rec.Target, true); err != nil {
 			return false, err
 		}
-		if l.d.store.Exists(rec) && !l.goal.replace {
+		if l.engine.store.Exists(rec) && !l.goal.replace {
 			return false, altered(rec)
 		}
 		return false, nil
@@ -222,15 +222,15 @@ func altered(rec store.Record) error {
 // file of a list belongs to pawl.
 func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current bool, err error) {
 	l.goal.named = true
-	intact, err := l.d.store.Reconcile(rec)
+	intact, err := l.engine.store.Reconcile(rec)
 	switch {
 	case err != nil:
 		return false, err
-	case !intact && !l.d.store.OwnFile(rec) && !l.goal.replace:
+	case !intact && !l.engine.store.OwnFile(rec) && !l.goal.replace:
 		return false, fmt.Errorf("%q: %w", rec.Target, store.ErrForeign)
 	case intact && rec.URL != l.origin.recorded && len(rec.Lists) == 0 && !l.goal.replace:
 		return false, claimed(rec)
-	case !intact && len(rec.Lists) == 0 && !l.goal.replace && l.d.store.Exists(rec): // no list made it
+	case !intact && len(rec.Lists) == 0 && !l.goal.replace && l.engine.store.Exists(rec): // no list made it
 		return false, altered(rec)
 	}
 	if intact && rec.URL == l.origin.recorded && !l.req.Restart && l.fits(versionOf(rec)) == nil {
@@ -239,7 +239,7 @@ func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current boo
 		}
 	}
 	l.goal.replace = true
-	return false, l.d.store.CheckTarget(rec.Target, true)
+	return false, l.engine.store.CheckTarget(rec.Target, true)
 }
 
 // stillWanted compares an intact file with the digest of the list and, if the entry asks for
@@ -263,7 +263,7 @@ func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error)
 	}
 	if err == nil && !l.goal.sum.IsZero() && l.goal.sum != rec.Sum {
 		rec.Sum = l.goal.sum
-		err = l.d.store.Amend(rec)
+		err = l.engine.store.Amend(rec)
 	}
 	if err != nil {
 		return false, err
@@ -281,7 +281,7 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	} else if rec.LastModified != "" {
 		condition.Set("If-Modified-Since", rec.LastModified)
 	}
-	if err := l.first.acquire(ctx, l.d.host(l.origin.url)); err != nil {
+	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err
 	}
 	defer l.first.release()
@@ -322,7 +322,7 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 // validator shows whether the file has changed, because missing evidence proves nothing. condition
 // is sent again: a server that sends a validator only now and then may save the transfer.
 func (l lookup) sameBytes(ctx context.Context, rec store.Record, condition http.Header) (same bool, err error) {
-	f, err := l.d.store.OpenDone(rec)
+	f, err := l.engine.store.OpenDone(rec)
 	if err != nil {
 		return false, err
 	}
@@ -376,7 +376,7 @@ func (l lookup) verifySum(ctx context.Context, rec store.Record) error {
 	if l.goal.sum.IsZero() || l.goal.sum == rec.Sum {
 		return nil
 	}
-	f, err := l.d.store.OpenDone(rec)
+	f, err := l.engine.store.OpenDone(rec)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,13 @@ package downloader
 import (
 	"fmt"
 	"net/url"
+	"sync"
+
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
-	"sync"
 )
 
 // maxServerMirrors limits the mirrors of a download if a server names them. A guess; the

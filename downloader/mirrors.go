@@ -102,7 +102,7 @@ func (m *mirror) admit(t *transfer) error {
 // mirror names proves nothing.
 func (m *mirror) prove(ctx context.Context, t *transfer) error {
 	m.mu.Lock()
-	m.version, m.host = response.Version{Size: -1}, t.d.host(m.url)
+	m.version, m.host = response.Version{Size: -1}, t.engine.host(m.url)
 	m.mu.Unlock()
 	all := append(samples(t.sched.Held()), chunk.Range{Off: max(0, t.version.Size-sampleSize), End: t.version.Size})
 	for !m.host.TryOpen(time.Now()) {
@@ -254,7 +254,7 @@ func (m *mirror) failed(t *transfer, others bool, err error) error {
 	case contradicts || tooOften || failure.IsPermanent(err):
 		m.disable(t, err)
 	case !others:
-		m.host.PauseOpening(time.Now().Add(t.d.opts.RetryWait))
+		m.host.PauseOpening(time.Now().Add(t.engine.opts.RetryWait))
 	}
 	return nil
 }

@@ -4,8 +4,9 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/url"
-	"pawl/downloader/transport"
 	"time"
+
+	"pawl/downloader/transport"
 )
 
 // defaultMinRate is in bytes per second. The slowest mobile networks reach a thousand times

@@ -44,12 +44,12 @@ type rangeError struct{ error }
 type asker struct{ *download }
 
 // target returns the target of a request to dest, to which the URL of the request leads.
-func (j asker) target(dest destination) target {
-	to := target{url: dest.url, asked: j.origin.url, host: j.first.host, public: dest.public, timeout: j.timeout}
+func (a asker) target(dest destination) target {
+	to := target{url: dest.url, asked: a.origin.url, host: a.first.host, public: dest.public, timeout: a.timeout}
 	if dest.strayed {
 		to.asked = nil
 	}
-	if tag := j.version.StrongETag(); tag != "" && !j.version.evidence.Uncertain() { // the ETag of the response is compared in any case
+	if tag := a.version.StrongETag(); tag != "" && !a.version.evidence.Uncertain() { // the ETag of the response is compared in any case
 		to.ifRange = tag
 	}
 	return to
@@ -57,66 +57,66 @@ func (j asker) target(dest destination) target {
 
 // timeout returns the timeout of a request to the origin. The only connection of a
 // download may be silent for longer, because no other connection could replace it.
-func (j asker) timeout() time.Duration {
-	if j.progress.connections() > 1 {
-		return j.d.opts.StallTimeout
+func (a asker) timeout() time.Duration {
+	if a.progress.connections() > 1 {
+		return a.engine.opts.StallTimeout
 	}
-	return j.budget.silenceTimeout()
+	return a.budget.silenceTimeout()
 }
 
 // ask is askWith without further header fields.
-func (j asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, error) {
-	return j.askWith(ctx, nil, c, r)
+func (a asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, error) {
+	return a.askWith(ctx, nil, c, r)
 }
 
 // askWith requests range r of the file from the origin, the whole file if r is empty, with
 // these further header fields. It returns a response of the wanted version. It waits as the
 // host asks, repeats the request while the retry budget lasts, and resolves the URL of the
-// request again if the final URL has expired. w is the connection that asks, nil outside a
-// transfer.
+// request again if the final URL has expired. c is the connection that asks, nil outside of
+// a transfer.
 //
 // Besides permanent failures, the errors are a restartError; errSteppedDown; and
 // errUnsatisfiable with a reply whose body is closed.
-func (j asker) askWith(ctx context.Context, extra http.Header, c requester, r chunk.Range) (*reply, error) {
-	for lies, useful := 0, j.progress.useful.Load(); ; {
-		if err := sleep(ctx, j.first.host.PausedFor(time.Now())); err != nil {
+func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r chunk.Range) (*reply, error) {
+	for lies, useful := 0, a.progress.useful.Load(); ; {
+		if err := sleep(ctx, a.first.host.PausedFor(time.Now())); err != nil {
 			return nil, err
 		}
-		dest, release, err := j.origin.resolve(ctx)
+		dest, release, err := a.origin.resolve(ctx)
 		if err != nil {
 			return nil, err
 		}
-		rep, err := j.askAt(ctx, dest, release, extra, c, r)
+		rep, err := a.askAt(ctx, dest, release, extra, c, r)
 		var refused rangeError
 		switch {
 		case err == nil:
 			return rep, nil
 		case errors.Is(err, errCrowded):
-			if err := j.yieldFirst(ctx); err != nil {
+			if err := a.yieldFirst(ctx); err != nil {
 				return nil, err
 			}
-		case failure.MayBeExpired(err) && dest.url != j.origin.url: // signed URLs expire
-			j.origin.expired(dest.url)
-		case failure.MayBeExpired(err) && j.stepDown(c, err):
+		case failure.MayBeExpired(err) && dest.url != a.origin.url: // signed URLs expire
+			a.origin.expired(dest.url)
+		case failure.MayBeExpired(err) && a.stepDown(c, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errLie):
-			if lies++; lies > maxLies || lies > 1 && j.progress.useful.Load() == useful {
+			if lies++; lies > maxLies || lies > 1 && a.progress.useful.Load() == useful {
 				return nil, restartError{why: err.Error(), single: true, keep: true}
 			}
-			j.emit(Event{Kind: Warning, Err: err})
+			a.emit(Event{Kind: Warning, Err: err})
 		case errors.Is(err, errConflict):
 			if err := sleep(ctx, conflictDelay); err != nil {
 				return nil, err
 			}
 		case errors.As(err, &refused):
-			if rep, err := j.askPlain(ctx, extra, dest, refused.error); err == nil || !errors.Is(err, errAskAgain) {
+			if rep, err := a.askPlain(ctx, extra, dest, refused.error); err == nil || !errors.Is(err, errAskAgain) {
 				return rep, err
 			}
-		case errors.Is(err, errOverdue) && j.stepDown(c, err):
+		case errors.Is(err, errOverdue) && a.stepDown(c, err):
 			return nil, errSteppedDown
 		case errors.Is(err, errOverdue):
 		case errors.Is(err, failure.ErrPage):
-			if err := j.pause(ctx, c, err); err != nil {
+			if err := a.pause(ctx, c, err); err != nil {
 				return nil, err
 			}
 		default:
@@ -127,36 +127,36 @@ func (j asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 
 // askAt sends the request to dest, and compares the response with the held bytes. It calls release
 // when it has a response, or an error.
-func (j asker) askAt(ctx context.Context, dest destination, release func(), extra http.Header, c requester, r chunk.Range) (*reply, error) {
-	to, failures := j.target(dest), 0
+func (a asker) askAt(ctx context.Context, dest destination, release func(), extra http.Header, c requester, r chunk.Range) (*reply, error) {
+	to, failures := a.target(dest), 0
 	to.extra = extra
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
-		if failures++; c == nil && j.mayRefuseRange(r, failures, err) {
+		if failures++; c == nil && a.mayRefuseRange(r, failures, err) {
 			return verdict{}, rangeError{err}
 		}
-		return j.judge(c, resp, err)
+		return a.judge(c, resp, err)
 	}
-	rep, err := send(ctx, j.download, to, c, r)
+	rep, err := send(ctx, a.download, to, c, r)
 	if err == nil {
-		j.origin.resolved(dest, rep.leadsTo())
+		a.origin.resolved(dest, rep.leadsTo())
 		if rep.ProtoMajor == 2 {
-			j.first.host.SpeaksHTTP2()
+			a.first.host.SpeaksHTTP2()
 		}
 	}
 	release()
-	if errors.Is(err, errUnsatisfiable) && j.version.Size > r.Off {
-		return rep, decided(j.version.evidence.JudgeUnsatisfiable(j.version.Version, rep.Content, response.Request{Range: r}))
+	if errors.Is(err, errUnsatisfiable) && a.version.Size > r.Off {
+		return rep, decided(a.version.evidence.JudgeUnsatisfiable(a.version.Version, rep.Content, response.Request{Range: r}))
 	}
 	if err != nil {
 		return rep, err
 	}
-	if err := j.compare(rep, r); err != nil {
+	if err := a.compare(rep, r); err != nil {
 		rep.close()
 		return rep, err
 	}
-	j.progress.useful.Add(1)
+	a.progress.useful.Add(1)
 	if c == nil {
-		j.first.yields = 0
+		a.first.yields = 0
 	}
 	return rep, nil
 }
@@ -165,9 +165,9 @@ func (j asker) askAt(ctx context.Context, dest destination, release func(), extr
 // failures counts those of the request. The question arises once, at the first byte, and only
 // while no range has worked on the host, so that a missing file of a list does not cost two
 // requests. A download that began without ranges may ask at any byte.
-func (j asker) mayRefuseRange(r chunk.Range, failures int, err error) bool {
-	middle := r.Off > 0 && (j.file.part == nil || !j.file.record().NoRanges)
-	if r.Empty() || middle || j.origin.plainTried || j.first.host.Ranges.Use() > hosts.RangesDoubted {
+func (a asker) mayRefuseRange(r chunk.Range, failures int, err error) bool {
+	middle := r.Off > 0 && (a.file.part == nil || !a.file.record().NoRanges)
+	if r.Empty() || middle || a.origin.plainTried || a.first.host.Ranges.Use() > hosts.RangesDoubted {
 		return false
 	}
 	return failure.MayRefuseRange(err) || failures >= maxBrokenOff && failure.IsBrokenOff(err)
@@ -176,78 +176,78 @@ func (j asker) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 // askPlain sends one request without a Range field to dest, because a request with the field
 // failed. If that works, the host is asked for no more ranges. If both failures may pass, they
 // cost two tries, and the error is errAskAgain while there are tries left.
-func (j asker) askPlain(ctx context.Context, extra http.Header, dest destination, failed error) (*reply, error) {
-	j.origin.plainTried = true
-	again, err := j.tryAgain(ctx, failed)
+func (a asker) askPlain(ctx context.Context, extra http.Header, dest destination, failed error) (*reply, error) {
+	a.origin.plainTried = true
+	again, err := a.tryAgain(ctx, failed)
 	if err != nil {
 		return nil, err
 	}
-	to := j.target(dest)
+	to := a.target(dest)
 	to.extra, to.judge = extra, noRetry
-	rep, err := send(ctx, j.download, to, nil, chunk.Range{})
+	rep, err := send(ctx, a.download, to, nil, chunk.Range{})
 	if err == nil {
-		if err = j.compare(rep, chunk.Range{}); err != nil {
+		if err = a.compare(rep, chunk.Range{}); err != nil {
 			rep.close()
 		}
 	}
 	if err == nil {
-		j.origin.resolved(dest, rep.leadsTo())
-		j.first.host.Ranges.Failed(!failure.IsPermanent(failed))
-		if final := j.d.host(rep.Request.URL); final != j.first.host {
+		a.origin.resolved(dest, rep.leadsTo())
+		a.first.host.Ranges.Failed(!failure.IsPermanent(failed))
+		if final := a.engine.host(rep.Request.URL); final != a.first.host {
 			final.Ranges.Failed(!failure.IsPermanent(failed))
 		}
-		j.progress.useful.Add(1)
+		a.progress.useful.Add(1)
 		return rep, nil
 	}
 	if ctx.Err() != nil || failure.IsPermanent(err) || !again {
 		return nil, err
 	}
-	if again, sleepErr := j.tryAgain(ctx, err); sleepErr != nil || !again {
+	if again, sleepErr := a.tryAgain(ctx, err); sleepErr != nil || !again {
 		return nil, cmp.Or(sleepErr, err)
 	}
 	return nil, errAskAgain
 }
 
 // compare returns an error if rep cannot be used for range r together with the held bytes.
-func (j asker) compare(rep *reply, r chunk.Range) error {
-	return decided(j.version.evidence.Judge(j.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, InTransfer: j.progress.isTransferring()}))
+func (a asker) compare(rep *reply, r chunk.Range) error {
+	return decided(a.version.evidence.Judge(a.version.Version, rep.Content, response.Request{Range: r, Conditional: rep.conditional, InTransfer: a.progress.isTransferring()}))
 }
 
 // judge returns the next step after a failed attempt, and updates the state of the host. instead
 // is errSteppedDown if the connection c has left the transfer because of it, and errCrowded if
 // other downloads have the connections.
-func (j asker) judge(c requester, resp *http.Response, failed error) (v verdict, instead error) {
-	if errors.Is(failed, failure.ErrTLS) && j.stepDown(c, failed) { // another machine has a certificate that works
+func (a asker) judge(c requester, resp *http.Response, failed error) (v verdict, instead error) {
+	if errors.Is(failed, failure.ErrTLS) && a.stepDown(c, failed) { // another machine has a certificate that works
 		return verdict{}, errSteppedDown
 	}
 	if failure.IsPermanent(failed) {
 		return verdict{}, nil
 	}
 	if resp != nil {
-		if until := j.obey(j.first.host, c, resp); until > 0 && c != nil && j.progress.connections() > 1 { // otherwise the event of the retry has it
-			j.emit(Event{Kind: Waiting, Err: failed, Wait: until})
+		if until := a.obey(a.first.host, c, resp); until > 0 && c != nil && a.progress.connections() > 1 { // otherwise the event of the retry has it
+			a.emit(Event{Kind: Waiting, Err: failed, Wait: until})
 		}
 	}
 	if c != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && c.MayRetry() {
-		return verdict{again: true, wait: max(refusedDelay, j.first.host.PausedFor(time.Now())), limit: true}, nil
+		return verdict{again: true, wait: max(refusedDelay, a.first.host.PausedFor(time.Now())), limit: true}, nil
 	}
-	if j.stepDown(c, failed) {
+	if a.stepDown(c, failed) {
 		return verdict{}, errSteppedDown
 	}
-	if c == nil && j.first.yields < maxYields && failure.MayBeLimit(failed) && j.first.host.HasOthers() {
+	if c == nil && a.first.yields < maxYields && failure.MayBeLimit(failed) && a.first.host.HasOthers() {
 		return verdict{}, errCrowded
 	}
-	wait, again := j.setback(failed)
+	wait, again := a.setback(failed)
 	return verdict{again: again, wait: wait}, nil
 }
 
 // yieldFirst hands the first connection of the download back to the host, and waits for another
 // one.
-func (j asker) yieldFirst(ctx context.Context) error {
-	h := j.first.host
-	j.first.yields++
-	j.first.release()
+func (a asker) yieldFirst(ctx context.Context) error {
+	h := a.first.host
+	a.first.yields++
+	a.first.release()
 	h.Refused(time.Now())
-	j.emit(Event{Kind: Limited, Err: errCrowded})
-	return j.first.acquire(ctx, h)
+	a.emit(Event{Kind: Limited, Err: errCrowded})
+	return a.first.acquire(ctx, h)
 }

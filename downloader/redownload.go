@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
 	"pawl/downloader/failure"
 	"pawl/store"
-	"slices"
 )
 
 // getVerified downloads the file, and repeats that while its digest is wrong: from one source at a

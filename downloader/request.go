@@ -4,10 +4,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
+
 	"pawl/chunk"
 	"pawl/downloader/transport"
 	"pawl/store"
-	"time"
 )
 
 // A Request asks for one file.

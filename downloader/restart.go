@@ -3,6 +3,7 @@ package downloader
 import (
 	"errors"
 	"fmt"
+
 	"pawl/downloader/failure"
 )
 

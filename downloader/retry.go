@@ -39,34 +39,34 @@ func hasRetryAfter(resp *http.Response) bool {
 // obey applies the Retry-After of a response from h. That of a 429 pauses all requests to the
 // host, unless it is long. Any other one means that there are enough connections, as long as
 // other connections go on. It returns how long all requests pause, if that is news.
-func (j *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause time.Duration) {
+func (d *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause time.Duration) {
 	now := time.Now()
-	d, ok := response.RetryAfter(resp.Header, now)
+	wish, ok := response.RetryAfter(resp.Header, now)
 	if !ok {
 		return 0
 	}
-	short := d <= maxSharedPause // by the wish of the server, before our own limit
-	d = min(d, j.d.opts.RetryAfterMax)
-	if c != nil && c.others() && !(resp.StatusCode == http.StatusTooManyRequests && short) {
-		h.PauseOpening(now.Add(d))
+	pause = min(wish, d.engine.opts.RetryAfterMax)
+	short := resp.StatusCode == http.StatusTooManyRequests && wish <= maxSharedPause // also if our limit is shorter
+	if c != nil && c.others() && !short {
+		h.PauseOpening(now.Add(pause))
 		return 0
 	}
-	if h.PauseUntil(now.Add(d)) {
-		return d
+	if h.PauseUntil(now.Add(pause)) {
+		return pause
 	}
 	return 0
 }
 
 // stepDown takes connection c out of its transfer because of err, if others go on.
-func (j *download) stepDown(c requester, err error) bool { return c != nil && c.stepDown(err) }
+func (d *download) stepDown(c requester, err error) bool { return c != nil && c.stepDown(err) }
 
 // pause handles a body that ended with few bytes or none: the other connections go on without
 // c, or c waits, or the retry budget is exhausted, and err is returned.
-func (j *download) pause(ctx context.Context, c requester, err error) error {
-	if j.stepDown(c, err) {
+func (d *download) pause(ctx context.Context, c requester, err error) error {
+	if d.stepDown(c, err) {
 		return errSteppedDown
 	}
-	wait, again := j.setback(err)
+	wait, again := d.setback(err)
 	if !again {
 		return err
 	}
@@ -76,19 +76,19 @@ func (j *download) pause(ctx context.Context, c requester, err error) error {
 // setback counts a failure without a byte. It returns how long to wait before the next try, and
 // whether there is one. While the machine is offline and Options.WaitNetwork is set, failures
 // do not count.
-func (j *download) setback(err error) (wait time.Duration, again bool) {
-	if offline, first := j.d.network.IsDown(err); offline {
+func (d *download) setback(err error) (wait time.Duration, again bool) {
+	if offline, first := d.engine.network.IsDown(err); offline {
 		if first {
-			j.emit(Event{Kind: Offline, Err: err})
+			d.emit(Event{Kind: Offline, Err: err})
 		}
 		return transport.NetworkPollInterval, true
 	}
-	limit := j.triesFor(err)
-	n, wait, again := j.budget.failed(err, limit)
+	limit := d.triesFor(err)
+	n, wait, again := d.budget.failed(err, limit)
 	if again {
-		j.progress.retries.Add(1)
-		wait = max(wait, j.first.host.PausedFor(time.Now()))
-		j.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: limit})
+		d.progress.retries.Add(1)
+		wait = max(wait, d.first.host.PausedFor(time.Now()))
+		d.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: limit})
 	}
 	return wait, again
 }
@@ -96,20 +96,20 @@ func (j *download) setback(err error) (wait time.Duration, again bool) {
 // triesFor returns how many consecutive failures end the download if the last one is err, 0
 // for no limit. A name that had an address before is looked up as often as others, because a
 // network that comes and goes loses its name server, too.
-func (j *download) triesFor(err error) int {
-	if failure.IsUnknownHost(err) && (j.file.isResumed() || j.first.host.Address.HasResolved()) {
-		return j.budget.tries
+func (d *download) triesFor(err error) int {
+	if failure.IsUnknownHost(err) && (d.file.isResumed() || d.first.host.Address.HasResolved()) {
+		return d.budget.tries
 	}
-	return failure.MaxTries(err, j.budget.tries)
+	return failure.MaxTries(err, d.budget.tries)
 }
 
 // tryAgain counts a failure that may pass, and waits before the next try, if there is one. A
 // permanent failure costs nothing.
-func (j *download) tryAgain(ctx context.Context, failed error) (again bool, err error) {
+func (d *download) tryAgain(ctx context.Context, failed error) (again bool, err error) {
 	if failure.IsPermanent(failed) {
 		return true, nil
 	}
-	wait, again := j.setback(failed)
+	wait, again := d.setback(failed)
 	if !again {
 		return false, nil
 	}

@@ -67,9 +67,9 @@ type sampler struct{ asker }
 
 // prove compares samples of held with the bytes of the server. It returns nil if they are the
 // same, errOtherBytes if they are not, and errWhole if the server sends no samples.
-func (j sampler) prove(ctx context.Context, held chunk.Set) error {
+func (s sampler) prove(ctx context.Context, held chunk.Set) error {
 	for _, r := range samples(held) {
-		if err := j.proveSample(ctx, r); err != nil {
+		if err := s.proveSample(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -77,9 +77,9 @@ func (j sampler) prove(ctx context.Context, held chunk.Set) error {
 }
 
 // proveSample compares one sample.
-func (j sampler) proveSample(ctx context.Context, r chunk.Range) error {
+func (s sampler) proveSample(ctx context.Context, r chunk.Range) error {
 	for {
-		rep, err := j.ask(ctx, nil, r)
+		rep, err := s.ask(ctx, nil, r)
 		if err != nil {
 			return err
 		}
@@ -88,11 +88,11 @@ func (j sampler) proveSample(ctx context.Context, r chunk.Range) error {
 			return errWhole
 		}
 		got := make([]byte, r.Intersect(rep.Range).Len())
-		_, err = io.ReadFull(pacedReader{ctx, j.download, rep.Body}, got)
+		_, err = io.ReadFull(pacedReader{ctx, s.download, rep.Body}, got)
 		rep.close()
 		if err == nil {
 			held := make([]byte, len(got))
-			if _, err := j.file.part.ReadAt(held, r.Off); err != nil {
+			if _, err := s.file.part.ReadAt(held, r.Off); err != nil {
 				return failure.Permanent(err)
 			}
 			if !bytes.Equal(got, held) {
@@ -101,7 +101,7 @@ func (j sampler) proveSample(ctx context.Context, r chunk.Range) error {
 			return nil
 		}
 		err = failure.ExplainBody(noEOF(err))
-		wait, again := j.setback(err)
+		wait, again := s.setback(err)
 		if !again {
 			return err
 		}
@@ -114,16 +114,16 @@ func (j sampler) proveSample(ctx context.Context, r chunk.Range) error {
 // proveAgain is prove for a complete file, if no validator promises equal bytes: the remote file
 // may have changed between two requests. The bytes that were fetched first are always among the
 // samples. If the server cannot be asked any more, that proves nothing, and is no error.
-func (j sampler) proveAgain(ctx context.Context) error {
-	if j.isProven() {
+func (s sampler) proveAgain(ctx context.Context) error {
+	if s.isProven() {
 		return nil
 	}
-	asking, cancel := j.samplesTimeout(ctx, 2+randomSamples)
+	asking, cancel := s.samplesTimeout(ctx, 2+randomSamples)
 	defer cancel()
-	err := j.first.acquire(asking, j.first.host)
+	err := s.first.acquire(asking, s.first.host)
 	if err == nil {
-		err = j.prove(asking, chunk.NewSet(chunk.Range{End: j.version.Size}))
-		j.first.release()
+		err = s.prove(asking, chunk.NewSet(chunk.Range{End: s.version.Size}))
+		s.first.release()
 	}
 	var again restartError
 	if errors.As(err, &again) && !again.keep || ctx.Err() != nil {
@@ -134,19 +134,19 @@ func (j sampler) proveAgain(ctx context.Context) error {
 
 // isProven reports whether samples of the complete file would show nothing new: there is a
 // strong ETag, or all bytes came in one response or one stream.
-func (j sampler) isProven() bool {
-	if j.file.part == nil {
+func (s sampler) isProven() bool {
+	if s.file.part == nil {
 		return true
 	}
-	rec, resumed := j.file.record(), j.file.isResumed()
-	strong := j.version.StrongETag() != "" && !j.version.evidence.MissingETag()
-	if strong && rec.Mixed && j.version.digest.IsZero() {
+	rec, resumed := s.file.record(), s.file.isResumed()
+	strong := s.version.StrongETag() != "" && !s.version.evidence.MissingETag()
+	if strong && rec.Mixed && s.version.digest.IsZero() {
 		strong = !resumed // samples of mirrors of this run are compared by mirroring.checkSamples
 	}
-	return strong || j.progress.useful.Load() < 2 && !resumed || j.progress.isTransferring() && rec.NoRanges
+	return strong || s.progress.useful.Load() < 2 && !resumed || s.progress.isTransferring() && rec.NoRanges
 }
 
 // samplesTimeout limits the time for n samples. All bytes are here, so pawl need not wait long.
-func (j sampler) samplesTimeout(ctx context.Context, n int) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 2*j.d.opts.StallTimeout+j.d.transport.RequestTime(2*n))
+func (s sampler) samplesTimeout(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 2*s.engine.opts.StallTimeout+s.engine.transport.RequestTime(2*n))
 }

@@ -49,7 +49,7 @@ func newSmallFile(j *download, rep *reply) (*smallFile, error) {
 	}
 	j.version.Size = size
 	j.progress.show(store.Record{Target: target, Size: size})
-	temp, err := j.d.store.CreateTemp(rec)
+	temp, err := j.engine.store.CreateTemp(rec)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil
 	}
@@ -72,7 +72,7 @@ func (s *smallFile) fetch(ctx context.Context, rep *reply) error {
 	if released := s.req.ListEntry.Released; released != nil {
 		released()
 	}
-	if err := s.d.store.Publish(s.temp); err != nil {
+	if err := s.engine.store.Publish(s.temp); err != nil {
 		return err
 	}
 	rec := s.temp.Record()

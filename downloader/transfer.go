@@ -44,7 +44,7 @@ func newTransfer(s sampler, plan *chunk.Plan, single bool) *transfer {
 	t.commits.t = t
 	t.first.handOver()
 	t.first.host.Recall(time.Now())
-	t.sched = sched.New(plan, schedSource(t.first.host, originSource{}), sched.Options{Single: single, TrickleTimeout: t.d.opts.StallTimeout})
+	t.sched = sched.New(plan, schedSource(t.first.host, originSource{}), sched.Options{Single: single, TrickleTimeout: t.engine.opts.StallTimeout})
 	t.progress.countConns(t.conns)
 	return t
 }
@@ -181,8 +181,8 @@ func (t *transfer) tick(ctx context.Context, open func(*sched.Conn)) error {
 		case <-ctx.Done():
 			return nil
 		}
-		limit := float64(t.d.transport.ByteRate()) / float64(t.d.downloads()) // both may change while the transfer runs
-		t.sched.Tick(time.Now(), sched.Limit{Rate: limit, Low: t.d.transport.IsRateLow()}, open)
+		limit := float64(t.engine.transport.ByteRate()) / float64(t.engine.downloads()) // both may change while the transfer runs
+		t.sched.Tick(time.Now(), sched.Limit{Rate: limit, Low: t.engine.transport.IsRateLow()}, open)
 	}
 }
 

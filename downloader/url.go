@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strconv"
+
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
 	"pawl/downloader/transport"
-	"strconv"
 )
 
 // maxURL limits a URL, in bytes, as the entry of a list is limited. Servers accept 8 KiB to

@@ -13,11 +13,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"pawl/downloader/recent"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pawl/downloader/recent"
 )
 
 // A streamServer is an https server that counts connections and concurrent requests.

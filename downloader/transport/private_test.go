@@ -7,10 +7,11 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"pawl/downloader/failure"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"pawl/downloader/failure"
 )
 
 // TestIsPrivate: the addresses that a public source must not name, in all their forms.

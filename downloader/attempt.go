@@ -30,6 +30,7 @@ func (j *job) attempt(ctx context.Context) error {
 	// The last attempt may have counted bytes that were received and not written.
 	j.progress.held.Store(held.Len())
 	j.progress.countConns(nil)
+	// An earlier run may have ended between its last commit and the end of the file.
 	if j.isComplete(held) {
 		if err := j.proveAgain(ctx); err != nil {
 			return err
@@ -47,8 +48,9 @@ func (j *job) attempt(ctx context.Context) error {
 	return j.use(ctx, rep, held)
 }
 
-// use takes over the first response of an attempt: as a small file, or as the begin of a
-// transfer.
+// use takes over the first response of an attempt: as a small file, or as the beginning of a
+// transfer. The size is checked before anything is created, so that a file that is too large leaves
+// nothing behind.
 func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	j.expect(rep)
 	var small *smallFile
@@ -131,8 +133,8 @@ func (j *job) begin(ctx context.Context, held chunk.Set) (*reply, error) {
 }
 
 // probe requests the first missing bytes. The response shows size, version, ranges and name, and
-// its body is the first work of a transfer, so that no request is spent on questions alone. The
-// held bytes may be empty, or those of an interrupted download.
+// its body is the first work of a transfer, so that no request is spent on questions alone. An
+// interrupted download may hold bytes already.
 func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	var r chunk.Range
 	for gap := range held.Missing(chunk.Range{End: chunk.Unbounded}) {
@@ -236,7 +238,8 @@ func (j *job) create(rep *reply) error {
 }
 
 // mustNotMix reports whether one connection must fetch everything, because the bytes of two
-// versions could be mixed without notice. It warns if that costs much.
+// versions could be mixed without notice. It warns if that costs much. A stream always comes over
+// one connection, and Options.SplitUnverified accepts the risk.
 func (j *job) mustNotMix(held chunk.Set) bool {
 	if !j.version.mayMix() || j.file.stream != nil || j.engine.opts.SplitUnverified {
 		return false

@@ -175,7 +175,9 @@ func (c *conn) settle(ctx context.Context, got int64, err error) error {
 	return c.t.pause(ctx, c, err)
 }
 
-// copy reads the body of rep into the claim, until one of both ends. It returns how many wanted
+// copy reads the body of rep into the claim, until one of both ends. After each read it asks the
+// scheduler how many bytes of the claim are left, because another connection may have taken over a
+// part of the claim meanwhile. It returns how many wanted
 // bytes it has read; all of them are written, also if there is an error. The error is io.EOF if
 // the body ends before the claim.
 func (c *conn) copy(ctx context.Context, rep *reply) (got int64, err error) {
@@ -225,7 +227,8 @@ func (c *conn) extend(rep *reply) (left int64, err error) {
 }
 
 // closeReply closes rep. It first reads the rest of the body, if that is little, so that the
-// connection can be used again, and reports whether it can. err is the error of copy.
+// connection can be used again, and reports whether it can. More than maxDrain bytes are read only
+// if they are most likely on their way already; a timer limits that to a few round trips. err is the error of copy.
 func (c *conn) closeReply(rep *reply, err error) (reusable bool) {
 	defer rep.close()
 	if err != nil {

@@ -13,12 +13,12 @@
 //	attempt   requests the first missing bytes; the response shows size, ranges, version and
 //	          name, and its body is the first work of the transfer (attempt.go, origin.go)
 //	transfer  fetches the rest over several connections (transfer.go, conn.go); package sched
-//	          decides which connection fetches what, and how many there are
+//	          decides which connection fetches which bytes, and how many there are
 //	commit    makes the written bytes durable, by time and by volume (commit.go)
 //	verify    hashes the growing finished prefix beside the transfer (verify.go)
 //	finish    verifies the whole file, renames it and records it (attempt.go)
 //
-// If the held bytes cannot be used with those of the server, or the transfer must begin again,
+// If the held bytes do not fit the bytes of the server, or the transfer must begin again,
 // a restartError leads to another attempt. A server without ranges gets one stream (stream.go).
 // A small file of a list is one response, which is made durable in a group (smallfile.go).
 //

@@ -39,7 +39,8 @@ func newEngine(s *store.Store, o Options) *engine {
 }
 
 // newTransport returns a transport whose connections are limited together with the other
-// processes that use s. s may be nil.
+// processes that use s. s may be nil. A nil *store.Store must not become the interface that the
+// transport gets, because that would not be nil.
 func newTransport(s *store.Store, o Options) *transport.Transport {
 	var slots func(addr string, n int) transport.Slots
 	if s != nil {

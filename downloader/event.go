@@ -50,6 +50,6 @@ type Progress struct {
 	ID     store.ID
 	Target string // absolute path; "-" for a stream
 	Size   int64  // bytes; -1 if unknown
-	Have   int64  // arrived bytes, including those of earlier runs
+	Have   int64  // arrived bytes, in this run and in earlier ones
 	Conns  int    // open connections
 }

@@ -107,7 +107,7 @@ type target struct {
 	asked   *url.URL // the user's headers may go to its origin; nil for none
 	host    *hosts.Host
 	public  bool                 // a public source named url
-	extra   http.Header          // further fields, which replace those of the user
+	extra   http.Header          // further fields, which replace the same fields of the user
 	ifRange string               // strong ETag that the file must have; "" for any version
 	timeout func() time.Duration // for a response and for each next byte; nil for Options.StallTimeout
 	judge   func(*http.Response, error) (verdict, error)
@@ -186,7 +186,7 @@ type exchange struct {
 	info  *transport.RequestInfo
 
 	failed   error // of the last attempt; nil if it succeeded
-	failures int   // attempts that failed, without those that only met a limit of connections
+	failures int   // failed attempts; an attempt that only met a limit of connections does not count
 }
 
 // send requests range r, the whole file if r is empty, and repeats the request as to.judge
@@ -209,6 +209,8 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 	if err != nil {
 		return nil, err
 	}
+	// After a failure without a response, HTTP/1.1 is used: a server that breaks HTTP/2 may still
+	// serve it, and each request then fails or succeeds by itself.
 	http1 := x.engine.transport.Client(false)
 	client := http1
 	if x.conn == nil && x.req.ListEntry != nil { // perhaps a small file, for which HTTP/2 is better

@@ -40,7 +40,8 @@ func (f *file) record() store.Record {
 	return f.part.Record()
 }
 
-// held returns the bytes that are written.
+// held returns the written bytes: of a part file the committed ones, of a stream all, because a
+// stream cannot be resumed by a later run.
 func (f *file) held() chunk.Set {
 	if f.stream != nil {
 		return chunk.NewSet(chunk.Range{End: f.stream.off})

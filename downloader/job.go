@@ -184,7 +184,9 @@ func (j *job) rewind(why restartError) error {
 	return j.forget(-1)
 }
 
-// end records how the download ended, and closes the part file.
+// end records how the download ended, and closes the part file. A cancelled download is paused, and a
+// complete one whose rename failed stays Finishing, so that the next run only repeats the rename. If
+// the record cannot be written, the committed bytes are safe all the same, so that is a warning.
 func (j *job) end(ctx context.Context, err error) error {
 	if err != nil {
 		note := j.file.part.Update(func(r *store.Record) {

@@ -140,7 +140,9 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 	return false, l.resume(part)
 }
 
-// resume makes the job continue an unfinished part file.
+// resume makes the download continue an unfinished part file. The digest and the mirrors of the
+// record count if the request has none. After a wrong digest (wrong is not empty), the record's
+// mirrors are left out, because each further download uses a single source.
 func (l lookup) resume(part *store.Part) error {
 	rec := part.Record()
 	l.file.setPart(part)
@@ -273,7 +275,8 @@ func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error)
 }
 
 // unchanged asks the server with one small conditional request whether it still has the
-// version of rec (RFC 9110 §13.1).
+// version of rec (RFC 9110 §13.1). A 304 says so. A server that ignores the condition sends the
+// first byte, whose header is compared with rec; if there is no validator to compare, all bytes are.
 func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	condition := make(http.Header)
 	if rec.ETag != "" {

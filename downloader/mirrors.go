@@ -30,7 +30,7 @@ const (
 	mirrorInterval = 50 * time.Millisecond
 )
 
-// errUntrusted means that the bytes of a mirror must not be mixed with those of the origin.
+// errUntrusted means that the bytes of a mirror must not be mixed with bytes of the origin.
 var errUntrusted = errors.New("it is http and the file is https, and no digest is known that would prove its bytes")
 
 // mirroring is the use of mirrors by a transfer.

@@ -89,7 +89,7 @@ func (all mismatches) final() error {
 	return nil
 }
 
-// next chooses the source of the next download: the one that has sent bytes in the fewest
+// next chooses the source of the next download: the source that has sent bytes in the fewest
 // mismatches, and the first of several.
 func (all mismatches) next(sources []string) string {
 	best, least := sources[0], len(all)+1

@@ -14,7 +14,8 @@ import (
 // be faster than double.
 const defaultMinRate = 64
 
-// Options are the settings of a Downloader. The zero value is good.
+// Options are the settings of a Downloader. The zero value is good. A download reads them when it
+// starts; only LimitRate can be changed afterwards, by Downloader.SetLimitRate.
 type Options struct {
 	Connections     int           // most connections to a host; default 16
 	Tries           int           // consecutive failures without a byte that end a download; default 10, negative for no limit
@@ -35,7 +36,7 @@ type Options struct {
 	// Proxy returns the proxy for a request, nil for none. An error of kind failure.ErrUsage
 	// ends the download. Default no proxy.
 	Proxy    func(*http.Request) (*url.URL, error)
-	RootCAs  *x509.CertPool // default those of the system
+	RootCAs  *x509.CertPool // default the certificates of the system
 	Insecure bool           // do not verify certificates, and follow redirects from https to http
 	Follow   Follow         // where servers and lists may lead
 

@@ -162,7 +162,7 @@ func (a asker) askAt(ctx context.Context, dest destination, release func(), extr
 }
 
 // mayRefuseRange reports whether a failure of a request for r may be caused by its Range field.
-// failures counts those of the request. The question arises once, at the first byte, and only
+// failures counts the failures of the request. The question arises once, at the first byte, and only
 // while no range has worked on the host, so that a missing file of a list does not cost two
 // requests. A download that began without ranges may ask at any byte.
 func (a asker) mayRefuseRange(r chunk.Range, failures int, err error) bool {

@@ -81,7 +81,8 @@ func (p *progress) start() bool {
 	return first
 }
 
-// snapshot returns the progress for a front end.
+// snapshot returns the progress for a front end. It may be called at any time, and waits for no
+// connection.
 func (p *progress) snapshot() Progress {
 	p.mu.Lock()
 	s := p.shown

@@ -60,7 +60,8 @@ func (r *resolver) resolve(ctx context.Context) (to destination, release func(),
 	return r.start, release, nil
 }
 
-// resolved notes that a request to from was answered at to.
+// resolved notes that a request to from was answered at to. If from had strayed already, to has, too:
+// the user's headers must not come back to a later origin.
 func (r *resolver) resolved(from, to destination) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

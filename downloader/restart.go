@@ -7,7 +7,7 @@ import (
 	"pawl/downloader/failure"
 )
 
-// A restartError says why the held bytes cannot be used together with those of the server, or
+// A restartError says why the held bytes do not fit the bytes of the server, or
 // why the transfer must begin again. The job starts another attempt.
 type restartError struct {
 	why    string

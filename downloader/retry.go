@@ -36,9 +36,9 @@ func hasRetryAfter(resp *http.Response) bool {
 	return ok
 }
 
-// obey applies the Retry-After of a response from h. That of a 429 pauses all requests to the
-// host, unless it is long. Any other one means that there are enough connections, as long as
-// other connections go on. It returns how long all requests pause, if that is news.
+// obey applies the Retry-After of a response from h. With status 429 it pauses all requests to
+// the host, unless it is long. With another status it means that there are enough connections, if
+// other connections of the source go on. It returns how long all requests pause, if that is news.
 func (d *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause time.Duration) {
 	now := time.Now()
 	wish, ok := response.RetryAfter(resp.Header, now)

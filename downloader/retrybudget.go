@@ -12,7 +12,7 @@ import (
 
 const (
 	// bytesPerTry is how many received bytes pay for one failure. A server that closes the
-	// connection after every 16 KiB is asked until the file is complete; one that sends a single
+	// connection after every 16 KiB is asked until the file is complete; a server that sends a single
 	// byte each time uses up the tries. At half, such a server may be asked twice as often
 	// before the download ends; at double, a connection that breaks every 20 KiB is given up.
 	bytesPerTry = 16 << 10

@@ -133,7 +133,9 @@ func (s sampler) proveAgain(ctx context.Context) error {
 }
 
 // isProven reports whether samples of the complete file would show nothing new: there is a
-// strong ETag, or all bytes came in one response or one stream.
+// strong ETag in all responses, or all bytes came in one response or one stream. If an earlier run
+// mixed bytes of mirrors, only a digest proves them, because nobody knows any more which bytes came
+// from which source.
 func (s sampler) isProven() bool {
 	if s.file.part == nil {
 		return true

@@ -29,7 +29,9 @@ type smallFile struct {
 }
 
 // newSmallFile returns a small file for the response rep, nil if rep has no small file, or if
-// the file system has no unnamed files.
+// the file system has no unnamed files; then the download goes on as a large one. The size must be
+// known and the body must be the whole file, because a small file is never resumed, and its content
+// coding must not change its size.
 func newSmallFile(j *download, rep *reply) (*smallFile, error) {
 	size := rep.Version.Size
 	if j.req.ListEntry == nil || j.file.brokenOff || j.file.part != nil || rep.Gzip || size < 0 || size > maxSmallFile || rep.Range != (chunk.Range{End: size}) {

@@ -39,7 +39,8 @@ func (e stopError) Is(kind error) bool {
 	return kind == failure.ErrNetwork && slices.Contains([]stopError{errOverdue, errTrickling}, e)
 }
 
-// stopCause returns the stopError that ended a request, if one did.
+// stopCause returns the stopError that ended a request, if one did. ctx must be the context of the
+// request: the context of the transfer has the error of the whole transfer as its cause.
 func stopCause(ctx context.Context) (stopError, bool) {
 	e, ok := context.Cause(ctx).(stopError)
 	return e, ok

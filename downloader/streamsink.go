@@ -32,7 +32,8 @@ func (s *streamSink) expect(sum chunk.Sum) {
 	}
 }
 
-// WriteAt writes b. off must be the end of the last write.
+// WriteAt writes b. off must be the end of the last write: the transfer of a stream uses one
+// connection, so bytes out of order are a mistake of the program.
 func (s *streamSink) WriteAt(b []byte, off int64) (int, error) {
 	if off != s.off {
 		return 0, errors.New("bytes out of order")

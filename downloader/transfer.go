@@ -125,7 +125,17 @@ func (t *transfer) start(g *errgroup.Group, do func() error) {
 	})
 }
 
-// serve starts the services and the checks.
+// serve starts the services and the checks:
+//
+//	commit    makes written bytes durable
+//	reserve   reserves disk space
+//	tick      lets the scheduler open, stop and replace connections
+//	mirrors   proves mirrors and adds them to the scheduler
+//	verify    hashes the finished prefix
+//	check     verifies the pieces that an earlier crash may have damaged
+//
+// The services end when serving does, after the workers; the check has an end of its own, and wait
+// waits for it, so that damage is known before the file is finished.
 func (t *transfer) serve(ctx context.Context) {
 	serving, stop := context.WithCancel(ctx)
 	t.stopServices = stop
@@ -152,7 +162,7 @@ func (t *transfer) serve(ctx context.Context) {
 }
 
 // wait returns when all goroutines have ended and the written bytes are committed. The order
-// matters: the workers end by themselves, the services only when they are told to, and the last
+// matters: the workers end by themselves, the services only when they are stopped, and the last
 // commit must follow the last write.
 func (t *transfer) wait() error {
 	err := t.workers.Wait()

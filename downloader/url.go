@@ -15,7 +15,8 @@ import (
 // 64 KiB, so double helps nobody, and half may refuse a test server.
 const maxURL = 1 << 20
 
-// parseURL parses a URL that can be downloaded, and drops its fragment.
+// parseURL parses a URL that can be downloaded, and drops its fragment. User and password stay. Its
+// errors quote the URL without them.
 func parseURL(s string) (*url.URL, error) {
 	if len(s) > maxURL {
 		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxURL))

@@ -29,7 +29,8 @@ func newVerifier(sum chunk.Sum, file io.ReaderAt) *verifier {
 	return &verifier{sum: sum, hash: sum.NewHash(), file: file, buf: make([]byte, 256<<10)}
 }
 
-// loop follows prefix until ctx ends.
+// loop hashes the prefix as it grows, until ctx ends. prefix returns its length. An error of the file
+// ends the transfer; verdict hashes the rest.
 func (v *verifier) loop(ctx context.Context, prefix func() int64) error {
 	for sleep(ctx, followInterval) == nil {
 		if err := v.follow(ctx, prefix()); err != nil && ctx.Err() == nil {

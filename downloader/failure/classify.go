@@ -17,7 +17,7 @@ func IsPermanent(err error) bool {
 }
 
 // retryable reports whether a later request may succeed. 509 is the usual status for used-up
-// bandwidth, 520 to 530 are those of a content delivery network that cannot reach its origin.
+// bandwidth, a content delivery network uses 520 to 530 if it cannot reach its origin.
 func (e *StatusError) retryable() bool {
 	return slices.Contains([]int{202, 408, 425, 429, 500, 502, 503, 504, 509}, e.Code) || e.Code >= 520 && e.Code <= 530
 }

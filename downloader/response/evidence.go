@@ -78,7 +78,7 @@ func (e *Evidence) Abandoned(v Version) {
 }
 
 // Judge decides whether the body of got, the response to request q, may be used together with the
-// held bytes, which are of version want. It also notes what got shows about versions. The reason is
+// held bytes, which are of version want. It also notes the version of got. The reason is
 // a text for the user; it is "" for Use, Page and Substitute.
 //
 // A whole file needs only the right size if the caller compares its bytes with the held ones before
@@ -99,7 +99,7 @@ func (e *Evidence) Judge(want Version, got Content, q Request) (d Decision, reas
 	if differs := want.Differs(got.Version); differs != "" {
 		return e.conflict(got.Version, differs)
 	}
-	if want.OtherCoding(got) { // its validators match, but they may be those of other bytes
+	if want.OtherCoding(got) { // its validators match, but they may describe other bytes
 		return Reject, fmt.Sprintf("the server sent %s of a body in another content coding", FormatRange(q.Range))
 	}
 	// The version matches, even if the bytes turn out to be the wrong ones below.

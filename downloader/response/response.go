@@ -119,7 +119,7 @@ func (r Content) readWhole(resp *http.Response, c coding) Content {
 	}
 	r.Whole, r.Gzip, r.Range = true, c.removed, chunk.Range{End: chunk.Unbounded}
 	switch {
-	case c.removed: // the length and the ETag are those of the coded bytes (RFC 9110 §8.8.1)
+	case c.removed: // the length and the ETag describe the coded bytes (RFC 9110 §8.8.1)
 		r.Version.ETag = ""
 	case resp.ContentLength >= 0:
 		r.Version.Size, r.Range.End = resp.ContentLength, resp.ContentLength

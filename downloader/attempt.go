@@ -217,7 +217,7 @@ func (j *job) create(rep *reply) error {
 	}
 	old, err := j.engine.store.ByTarget(target)
 	switch {
-	case err != nil || j.goal.replace || j.req.Restart:
+	case err != nil || j.goal.replace || j.req.Existing.Restart:
 	case old.URL == j.origin.recorded && (old.State != store.Done || j.engine.store.Exists(old)):
 		return begunError{old}
 	case old.State != store.Done:

@@ -90,13 +90,13 @@ func TestCutWhileCompared(t *testing.T) {
 	f := faultserver.NewFile(24<<20, 1)
 	r := newInterruptedRig(t, f, 10<<20, faultserver.NoLength)
 	r.srv.Set(faultserver.NoLength, faultserver.First(1, faultserver.Cut(5<<20)))
-	r.mustGet("f", f, func(q *Request) { q.FailOnChange = true })
+	r.mustGet("f", f, func(q *Request) { q.Existing.FailOnChange = true })
 	if r.countEvents(Restarted) > 0 {
 		t.Error("the download started over")
 	}
 }
 
-// If the file has changed and the server no longer serves ranges, Request.FailOnChange keeps
+// If the file has changed and the server no longer serves ranges, Existing.FailOnChange keeps
 // the held bytes. A download that continues at another URL keeps them in any case.
 func TestFailOnChangeKeepsBytes(t *testing.T) {
 	for _, moved := range []bool{false, true} {
@@ -113,7 +113,7 @@ func TestFailOnChangeKeepsBytes(t *testing.T) {
 		r.srv.Put("g", other)
 		r.srv.Set(faultserver.NoRanges)
 		_, err := r.get(t.Context(), "", func(q *Request) {
-			*q = Request{ID: before.ID, FailOnChange: !moved}
+			*q = Request{ID: before.ID, Existing: Existing{FailOnChange: !moved}}
 			if moved {
 				q.URL = r.srv.URL + "/g"
 			}
@@ -131,7 +131,7 @@ func TestDamageIsNoChange(t *testing.T) {
 		r := newInterruptedRig(t, f, 12<<20)
 		damage(t, filepath.Join(r.dir, "f.part"))
 		r.srv.Set(fault)
-		r.mustGet("f", f, func(q *Request) { q.FailOnChange = true })
+		r.mustGet("f", f, func(q *Request) { q.Existing.FailOnChange = true })
 		if r.countEvents(Lost) != 1 || r.countEvents(Restarted) != 0 {
 			t.Errorf("%s: got %d Lost and %d Restarted events, want 1 and 0", name, r.countEvents(Lost), r.countEvents(Restarted))
 		}
@@ -200,7 +200,7 @@ func TestDigestAfterChange(t *testing.T) {
 	r.mustGet("f", next, func(q *Request) { q.Sum = digestOf(t, "sha256", next) })
 }
 
-// Request.FailOnChange keeps the held bytes also if the first bytes of the file are not held,
+// Existing.FailOnChange keeps the held bytes also if the first bytes of the file are not held,
 // so that a whole file cannot be compared with them.
 func TestFailOnChangeKeepsBytesWithoutStart(t *testing.T) {
 	f, other := faultserver.File{Size: 24 << 20, Seed: 1, ETag: `W/"1"`}, faultserver.File{Size: 24 << 20, Seed: 2, ETag: `W/"2"`}
@@ -225,7 +225,7 @@ func TestFailOnChangeKeepsBytesWithoutStart(t *testing.T) {
 	}
 	r.srv.Put("f", other)
 	r.srv.Set(faultserver.NoRanges)
-	_, err = r.get(t.Context(), "f", func(q *Request) { q.FailOnChange = true })
+	_, err = r.get(t.Context(), "f", func(q *Request) { q.Existing.FailOnChange = true })
 	if after := r.record().Held; !errors.Is(err, failure.ErrChanged) || !after.Equal(before) {
 		t.Errorf("got error %v, held %s, want ErrChanged, %s", err, after, before)
 	}
@@ -234,7 +234,7 @@ func TestFailOnChangeKeepsBytesWithoutStart(t *testing.T) {
 // After the download has started over, received bytes refill the retry budget from byte 0 on.
 func TestRetryBudgetAfterChange(t *testing.T) {
 	r := newRig(t)
-	r.opts.Connections, r.opts.Tries = 1, 6
+	r.opts.Connections, r.opts.Retry.Tries = 1, 6
 	old, next := faultserver.NewFile(24<<20, 1), faultserver.NewFile(24<<20, 2)
 	r.srv.Put("f", old)
 	r.srv.Set(faultserver.Rate(64<<20), faultserver.Cut(7<<20))

@@ -41,7 +41,7 @@ func TestProcessesShareConnections(t *testing.T) {
 		front.StartTLS() // so that opening a connection takes several round trips
 		t.Cleanup(front.Close)
 		r.srv.Set(faultserver.ConnRate(4 << 20))
-		r.opts.Insecure, r.opts.Connections, r.opts.StallTimeout, r.opts.ConnectTimeout = true, limit, time.Second, time.Second
+		r.opts.TLS.Insecure, r.opts.Connections, r.opts.Timeouts.Stall, r.opts.Timeouts.Connect = true, limit, time.Second, time.Second
 		var all sync.WaitGroup
 		for i, name := range []string{"a", "b", "c"} {
 			f := faultserver.NewFile(6<<20, uint64(i))
@@ -73,7 +73,7 @@ func TestProcessesShareConnections(t *testing.T) {
 // connections that it grants, the download waits and does not fail.
 func TestCrowdedHost(t *testing.T) {
 	r := newRig(t)
-	r.opts.Tries = 3
+	r.opts.Retry.Tries = 3
 	r.srv.Set(faultserver.Rate(16<<20), faultserver.MoreThan(1, faultserver.Status(503, -1)))
 	d := New(r.store, r.opts)
 	defer d.Close()
@@ -153,7 +153,7 @@ func TestLimitRemembered(t *testing.T) {
 // host.
 func TestBrokenURLOnCrowdedHost(t *testing.T) {
 	r := newRig(t)
-	r.opts.Tries = 2
+	r.opts.Retry.Tries = 2
 	d := New(r.store, r.opts)
 	defer d.Close()
 	r.srv.Put("slow", faultserver.NewFile(4<<20, 1))
@@ -169,7 +169,7 @@ func TestBrokenURLOnCrowdedHost(t *testing.T) {
 			broken.ServeHTTP(w, q)
 		})
 	})
-	d.opts.StallTimeout = time.Minute
+	d.opts.Timeouts.Stall = time.Minute
 	var wg sync.WaitGroup
 	wg.Go(func() { d.Get(t.Context(), Request{URL: r.srv.URL + "/slow", Dir: r.dir}) })
 	for len(r.srv.Requests()) == 0 {
@@ -189,7 +189,7 @@ func TestOutageIsNoConnLimit(t *testing.T) {
 	f := faultserver.NewFile(200<<20, 1)
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.ConnRate(4 << 20))
-	r.opts.Tries = -1
+	r.opts.Retry.Tries = -1
 	ctx, cancel := context.WithCancel(t.Context())
 	stop := make(chan struct{})
 	defer close(stop)

@@ -44,7 +44,7 @@ func newDNSRig(t *testing.T, o Options) *dnsRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.RetryWait, o.RetryMaxWait = time.Millisecond, 5*time.Millisecond
+	o.Retry.Wait, o.Retry.MaxWait = time.Millisecond, 5*time.Millisecond
 	o.OnEvent = func(e Event) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -80,8 +80,8 @@ func (r *dnsRig) retries() (attempt, tries int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.events {
-		if e.Kind == Retrying && e.Attempt > attempt {
-			attempt, tries = e.Attempt, e.Tries
+		if e.Kind == Retrying && e.Retry.Attempt > attempt {
+			attempt, tries = e.Retry.Attempt, e.Retry.Tries
 		}
 	}
 	return attempt, tries
@@ -104,7 +104,7 @@ func TestLostNameRetried(t *testing.T) {
 
 // The same is true if the name had an address in an earlier run, which has begun the download.
 func TestLostNameRetriedOnResume(t *testing.T) {
-	r := newDNSRig(t, Options{Connections: 1, Tries: 2})
+	r := newDNSRig(t, Options{Connections: 1, Retry: RetryPolicy{Tries: 2}})
 	f := faultserver.NewFile(8<<20, 1)
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.CutAt(3<<20, func() { r.loseName(1000) }))

@@ -74,7 +74,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 	d := &download{
 		engine:   e,
 		req:      req,
-		goal:     goal{output: req.Output, named: req.Output != "", replace: req.Overwrite, sum: req.Sum},
+		goal:     goal{output: req.Output, named: req.Output != "", replace: req.Existing.Overwrite, sum: req.Sum},
 		budget:   newRetryBudget(e.opts),
 		progress: &progress{},
 		version:  version{Version: response.Version{Size: -1}, digest: req.Sum},

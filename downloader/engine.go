@@ -33,7 +33,7 @@ func newEngine(s *store.Store, o Options) *engine {
 		store:     s,
 		opts:      o,
 		transport: newTransport(s, o),
-		network:   transport.NewNetwork(o.WaitNetwork),
+		network:   transport.NewNetwork(o.Retry.WaitNetwork),
 		hosts:     recent.NewMap(func(h *hosts.Host) bool { return h.IsIdle(time.Now()) }),
 	}
 }
@@ -48,15 +48,15 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 	}
 	return transport.New(transport.Options{
 		Connections:    o.Connections,
-		ConnectTimeout: o.ConnectTimeout,
-		StallTimeout:   o.StallTimeout,
-		MinRate:        o.MinRate,
-		MinRateTime:    o.MinRateTime,
+		ConnectTimeout: o.Timeouts.Connect,
+		StallTimeout:   o.Timeouts.Stall,
+		MinRate:        o.Timeouts.MinRate,
+		MinRateTime:    o.Timeouts.MinRateTime,
 		ByteRate:       o.LimitRate,
 		RequestRate:    o.RequestRate,
 		Proxy:          o.Proxy,
-		RootCAs:        o.RootCAs,
-		Insecure:       o.Insecure,
+		RootCAs:        o.TLS.RootCAs,
+		Insecure:       o.TLS.Insecure,
 		Follow:         o.Follow,
 		Fields:         response.Fields,
 	}, slots)

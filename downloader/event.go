@@ -32,17 +32,27 @@ type Event struct {
 	URL    string // as requested, without user and password
 	Target string // absolute path; "-" for a stream
 
-	Size     int64 // bytes; -1 if unknown
-	Held     int64 // bytes
-	Fetched  int64 // bytes received by this run (Finished, Stopped)
-	Conns    int
-	Attempt  int
-	Tries    int
-	Wait     time.Duration
-	Elapsed  time.Duration // of this run (Finished)
-	Current  bool          // the file was finished already, and has not changed (Finished)
-	Unframed bool          // the server did not mark the end of the file, so it may be truncated (Finished)
-	Err      error
+	Size    int64 // bytes; -1 if unknown
+	Held    int64 // bytes
+	Conns   int
+	Retry   Retry   // Retrying, Waiting
+	Outcome Outcome // Finished, Stopped
+	Err     error
+}
+
+// A Retry is the next try of a request.
+type Retry struct {
+	Attempt int           // consecutive failures so far
+	Tries   int           // consecutive failures that end the download; 0 for no limit
+	Wait    time.Duration // until the next request
+}
+
+// An Outcome is the end of a download, in an Event.
+type Outcome struct {
+	Fetched  int64         // bytes received by this run
+	Elapsed  time.Duration // of this run
+	Current  bool          // the file was finished already, and has not changed
+	Unframed bool          // the server did not mark the end of the file, so it may be truncated
 }
 
 // Progress is the progress of a running download.

@@ -109,7 +109,7 @@ type target struct {
 	public  bool                 // a public source named url
 	extra   http.Header          // further fields, which replace the same fields of the user
 	ifRange string               // strong ETag that the file must have; "" for any version
-	timeout func() time.Duration // for a response and for each next byte; nil for Options.StallTimeout
+	timeout func() time.Duration // for a response and for each next byte; nil for Timeouts.Stall
 	judge   func(*http.Response, error) (verdict, error)
 }
 
@@ -125,13 +125,13 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, failure.Wrap(failure.ErrUsage, err)
 	}
-	if x.req.Credentials != nil {
-		maps.Copy(req.Header, x.req.Credentials(transport.Origin(x.to.url)))
+	if x.req.Access.Credentials != nil {
+		maps.Copy(req.Header, x.req.Access.Credentials(transport.Origin(x.to.url)))
 	}
 	if x.origin.basic != "" && transport.SameOrigin(x.to.url, x.origin.url) {
 		req.Header.Set("Authorization", x.origin.basic)
 	}
-	maps.Copy(req.Header, x.req.Header)
+	maps.Copy(req.Header, x.req.Access.Header)
 	maps.Copy(req.Header, x.to.extra)
 	if x.to.asked == nil || !transport.SameOrigin(x.to.url, x.to.asked) {
 		transport.DropSecrets(req.Header)

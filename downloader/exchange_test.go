@@ -51,7 +51,7 @@ func TestRedirectSecrets(t *testing.T) {
 			if base == origin.URL {
 				header.Set("Authorization", authorization)
 			}
-			j, err := newJob(d.engine, Request{URL: base + "/start?to=" + url.QueryEscape(to), Header: header})
+			j, err := newJob(d.engine, Request{URL: base + "/start?to=" + url.QueryEscape(to), Access: Access{Header: header}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestAddressForgottenAfterError(t *testing.T) {
 
 // A Host field of the user is for the origin, and not for mirrors. Other fields are for both.
 func TestHostFieldNotForMirrors(t *testing.T) {
-	j, err := newJob(New(nil, Options{}).engine, Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}})
+	j, err := newJob(New(nil, Options{}).engine, Request{URL: "http://h/f", Mirrors: []string{"http://m/f"}, Access: Access{Header: http.Header{"Host": {"name"}, "X-Token": {"t"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,5 +135,5 @@ func TestUserRange(t *testing.T) {
 	f := faultserver.NewFile(6<<20, 1)
 	r.srv.Put("f", f)
 	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole file is requested in the end
-	r.mustGet("f", f, func(q *Request) { q.Header = http.Header{"Range": {"bytes=0-99"}} })
+	r.mustGet("f", f, func(q *Request) { q.Access.Header = http.Header{"Range": {"bytes=0-99"}} })
 }

@@ -113,11 +113,11 @@ func TestExplainRequests(t *testing.T) {
 		permanent bool
 	}{
 		{"refused", closedPort(t) + "/f", Options{}, failure.ErrNetwork, false},
-		{"silent", srv + "/silent", Options{StallTimeout: 20 * time.Millisecond}, failure.ErrNetwork, false},
+		{"silent", srv + "/silent", Options{Timeouts: Timeouts{Stall: 20 * time.Millisecond}}, failure.ErrNetwork, false},
 		{"connection closed", srv + "/abort", Options{}, failure.ErrNetwork, false},
 		{"endless redirects", srv + "/loop", Options{}, failure.ErrProtocol, true},
 		{"unknown authority", known + "/f", Options{}, failure.ErrTLS, true},
-		{"no common version", old + "/f", Options{RootCAs: roots}, failure.ErrTLS, true},
+		{"no common version", old + "/f", Options{TLS: TLSOptions{RootCAs: roots}}, failure.ErrTLS, true},
 		{"https to an http server", strings.Replace(srv, "http:", "https:", 1) + "/f", Options{}, failure.ErrTLS, true},
 	}
 	for _, tt := range tests {

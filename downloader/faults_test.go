@@ -101,7 +101,7 @@ func TestGivesUp(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t)
-			r.opts.Tries, r.opts.StallTimeout = 3, 50*time.Millisecond
+			r.opts.Retry.Tries, r.opts.Timeouts.Stall = 3, 50*time.Millisecond
 			r.srv.Put("f", faultserver.NewFile(8<<20, 1))
 			r.srv.Set(faultserver.Rate(64 << 20))
 			if err := r.getUntilSent(2<<20, "f"); !errors.Is(err, errTestCancel) {
@@ -135,7 +135,7 @@ func TestGivesUp(t *testing.T) {
 	}
 }
 
-// A request is repeated when the Retry-After time has passed. Options.RetryAfterMax limits this
+// A request is repeated when the Retry-After time has passed. RetryPolicy.MaxRetryAfter limits this
 // time.
 func TestRetryAfter(t *testing.T) {
 	r := newRig(t)
@@ -147,7 +147,7 @@ func TestRetryAfter(t *testing.T) {
 	if d := time.Since(began); d < time.Second {
 		t.Errorf("the download took %v, want at least 1s", d)
 	}
-	r.opts.RetryAfterMax = 10 * time.Millisecond
+	r.opts.Retry.MaxRetryAfter = 10 * time.Millisecond
 	r.srv.Put("g", f)
 	r.srv.Set(faultserver.First(1, faultserver.Status(429, 3600)))
 	r.mustGet("g", f)

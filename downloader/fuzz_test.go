@@ -152,7 +152,7 @@ func FuzzResponses(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			server := &hostileServer{script: script}
-			d := New(nil, Options{Tries: 3, RetryWait: time.Millisecond})
+			d := New(nil, Options{Retry: RetryPolicy{Tries: 3, Wait: time.Millisecond}})
 			d.transport.Client(false).Transport = roundTripFunc(server.RoundTrip)
 			j, err := newJob(d.engine, Request{URL: "http://h/f"})
 			if err != nil {

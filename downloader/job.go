@@ -66,7 +66,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	}
 	r := j.result(begun, current)
 	if !repeated {
-		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Unframed: r.Unframed}
+		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Unframed: r.Unframed}}
 		if err != nil {
 			e.Kind, e.Err = Stopped, err
 		}
@@ -140,7 +140,7 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 func (j *job) restart(ctx context.Context, why restartError) error {
 	if !why.keep {
 		lost := j.progress.held.Load()
-		if lost > 0 && j.req.FailOnChange {
+		if lost > 0 && j.req.Existing.FailOnChange {
 			return why.final(failure.ErrChanged)
 		}
 		if lost > 0 {

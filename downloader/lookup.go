@@ -97,7 +97,7 @@ func (l lookup) find() (store.Record, error) {
 		if err := st.CheckTarget(target, l.goal.replace); err != nil {
 			return rec, err
 		}
-	case err == nil && rec.URL != l.origin.recorded && !l.req.Restart && !l.goal.replace:
+	case err == nil && rec.URL != l.origin.recorded && !l.req.Existing.Restart && !l.goal.replace:
 		return rec, claimed(rec)
 	}
 	return rec, err
@@ -112,7 +112,7 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 		return l.reopen(ctx, rec)
 	}
 	if rec.URL != l.origin.recorded && l.req.ID == "" {
-		if !l.req.Restart && !l.goal.replace {
+		if !l.req.Existing.Restart && !l.goal.replace {
 			return false, claimed(rec)
 		}
 		l.goal.output = rec.Target
@@ -149,7 +149,7 @@ func (l lookup) resume(part *store.Part) error {
 	if n := part.Lost(); n > 0 {
 		l.emit(Event{Kind: Lost, Held: n})
 	}
-	if l.req.Restart {
+	if l.req.Existing.Restart {
 		return l.forget(-1)
 	}
 	if l.goal.sum.IsZero() {
@@ -191,7 +191,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 	if rec.URL != l.origin.recorded && !l.goal.replace {
 		return false, claimed(rec)
 	}
-	if !l.req.Restart && rec.URL == l.origin.recorded {
+	if !l.req.Existing.Restart && rec.URL == l.origin.recorded {
 		same, err := l.unchanged(ctx, rec)
 		if err != nil {
 			return false, err
@@ -205,7 +205,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 			if !errors.Is(why, failure.ErrChecksum) {
 				return false, why
 			}
-		} else if l.req.FailOnChange {
+		} else if l.req.Existing.FailOnChange {
 			return false, errOtherNow
 		}
 		l.emit(Event{Kind: Restarted, Err: why})
@@ -235,7 +235,7 @@ func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current boo
 	case !intact && len(rec.Lists) == 0 && !l.goal.replace && l.engine.store.Exists(rec): // no list made it
 		return false, altered(rec)
 	}
-	if intact && rec.URL == l.origin.recorded && !l.req.Restart && l.fits(versionOf(rec)) == nil {
+	if intact && rec.URL == l.origin.recorded && !l.req.Existing.Restart && l.fits(versionOf(rec)) == nil {
 		if current, err := l.stillWanted(ctx, rec); current || err != nil {
 			return current, err
 		}
@@ -252,7 +252,7 @@ func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error)
 		if err != nil {
 			return false, err
 		}
-		if !same && l.req.FailOnChange {
+		if !same && l.req.Existing.FailOnChange {
 			return false, errOtherNow
 		}
 		if !same {

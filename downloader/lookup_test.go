@@ -111,7 +111,7 @@ func TestFinishedFile(t *testing.T) {
 	if got, _ := os.ReadFile(path); string(got) != "mine" {
 		t.Errorf("altered file: got %q, want %q", got, "mine")
 	}
-	r.mustGet("f", changed, func(q *Request) { q.Overwrite = true })
+	r.mustGet("f", changed, func(q *Request) { q.Existing.Overwrite = true })
 }
 
 // Of two downloads to the same target, one ends with ErrBusy at once, and the other one

@@ -254,7 +254,7 @@ func (m *mirror) failed(t *transfer, others bool, err error) error {
 	case contradicts || tooOften || failure.IsPermanent(err):
 		m.disable(t, err)
 	case !others:
-		m.host.PauseOpening(time.Now().Add(t.engine.opts.RetryWait))
+		m.host.PauseOpening(time.Now().Add(t.engine.opts.Retry.Wait))
 	}
 	return nil
 }

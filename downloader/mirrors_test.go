@@ -194,7 +194,9 @@ func TestMirrorFromLinkField(t *testing.T) {
 		t.Errorf("without a digest: got %d requests to the mirror, want 0", n)
 	}
 	r.srv.Set(link, faultserver.SetHeader("Repr-Digest", reprDigestOf(t, r.f)), faultserver.Rate(10<<20))
-	r.mustGet("f", r.f, func(q *Request) { q.Header, q.Restart, q.Overwrite = http.Header{"X-Secret": {"s"}}, true, true })
+	r.mustGet("f", r.f, func(q *Request) {
+		q.Access.Header, q.Existing.Restart, q.Existing.Overwrite = http.Header{"X-Secret": {"s"}}, true, true
+	})
 	if r.mirror.Sent() < 1<<20 {
 		t.Errorf("with a digest: got %d bytes from the mirror, want at least 1 MiB", r.mirror.Sent())
 	}
@@ -288,7 +290,7 @@ func TestMirrorRetryAfter(t *testing.T) {
 // does not wait for the origin in order to compare the bytes at the end.
 func TestMirrorWithOwnETagAlone(t *testing.T) {
 	r := newMirrorRig(t, 24<<20)
-	r.opts.Tries = -1
+	r.opts.Retry.Tries = -1
 	r.mirror.Set(faultserver.SetHeader("ETag", `"own"`), faultserver.Rate(20<<20))
 	stop := make(chan struct{})
 	defer close(stop)
@@ -313,7 +315,7 @@ func TestOneMirrorWrong(t *testing.T) {
 	t.Cleanup(wrong.Close)
 	wrong.Put("f", faultserver.NewFile(24<<20, 7))
 	r.srv.Set(faultserver.CutAt(4<<20, func() { r.srv.Set(faultserver.Status(503, -1)) }))
-	r.opts.Tries = 2
+	r.opts.Retry.Tries = 2
 	_, err := r.get(t.Context(), "f", func(q *Request) { q.Mirrors = []string{wrong.URL + "/f", r.mirrorURL()} })
 	if err != nil {
 		t.Errorf("got error %v, events %v", err, r.events)

@@ -17,32 +17,47 @@ const defaultMinRate = 64
 // Options are the settings of a Downloader. The zero value is good. A download reads them when it
 // starts; only LimitRate can be changed afterwards, by Downloader.SetLimitRate.
 type Options struct {
-	Connections     int           // most connections to a host; default 16
-	Tries           int           // consecutive failures without a byte that end a download; default 10, negative for no limit
-	RetryWait       time.Duration // wait after the first failure, doubled after each further one; default 1s
-	RetryMaxWait    time.Duration // longest of these waits; default 60s
-	RetryAfterMax   time.Duration // longest wait that a server may ask for; default 5m
-	ConnectTimeout  time.Duration // for TCP, and again for TLS; default 30s
-	StallTimeout    time.Duration // for the response header, and for each next byte; default 30s
-	MinRate         int64         // bytes per second; a slower connection is given up; default 64
-	MinRateTime     time.Duration // over which MinRate is measured; default twice StallTimeout
-	LimitRate       int64         // bytes per second of all downloads together; 0 for no limit
-	RequestRate     float64       // requests per second to each host; 0 for no limit
-	WaitNetwork     bool          // while the machine has no network at all, wait without limit
-	NoRemoteTime    bool          // do not use Last-Modified as the modification time of the file
-	SplitUnverified bool          // use several connections even if nothing distinguishes versions
-	UserAgent       string        // default "pawl"
+	Connections     int     // most connections to a host; default 16
+	LimitRate       int64   // bytes per second of all downloads together; 0 for no limit
+	RequestRate     float64 // requests per second to each host; 0 for no limit
+	Retry           RetryPolicy
+	Timeouts        Timeouts
+	NoRemoteTime    bool   // do not use Last-Modified as the modification time of the file
+	SplitUnverified bool   // use several connections even if nothing distinguishes versions
+	UserAgent       string // default "pawl"
 
 	// Proxy returns the proxy for a request, nil for none. An error of kind failure.ErrUsage
 	// ends the download. Default no proxy.
-	Proxy    func(*http.Request) (*url.URL, error)
-	RootCAs  *x509.CertPool // default the certificates of the system
-	Insecure bool           // do not verify certificates, and follow redirects from https to http
-	Follow   Follow         // where servers and lists may lead
+	Proxy  func(*http.Request) (*url.URL, error)
+	TLS    TLSOptions
+	Follow Follow // limits the redirects, lists and mirrors that are followed
 
 	// OnEvent is called for each transition, by any goroutine but never by two at a time. It must
 	// return soon. Default none.
 	OnEvent func(Event)
+}
+
+// A RetryPolicy says how often, and after which waits, a download asks again after a failure.
+type RetryPolicy struct {
+	Tries         int           // consecutive failures without a byte that end a download; default 10, negative for no limit
+	Wait          time.Duration // after the first failure, doubled after each further one; default 1s
+	MaxWait       time.Duration // longest of these waits; default 60s
+	MaxRetryAfter time.Duration // longest wait that a server may ask for; default 5m
+	WaitNetwork   bool          // while the machine has no network at all, wait without limit
+}
+
+// Timeouts limit the waits for a server.
+type Timeouts struct {
+	Connect     time.Duration // for TCP, and again for TLS; default 30s
+	Stall       time.Duration // for the response header, and for each next byte; default 30s
+	MinRate     int64         // bytes per second; a slower connection is given up; default 64
+	MinRateTime time.Duration // over which MinRate is measured; default twice Stall
+}
+
+// TLSOptions are the settings of TLS.
+type TLSOptions struct {
+	RootCAs  *x509.CertPool // default the certificates of the system
+	Insecure bool           // do not verify certificates, and follow redirects from https to http
 }
 
 // Follow limits where servers and lists may lead.
@@ -54,22 +69,22 @@ func (o Options) withDefaults() Options {
 			*d = v
 		}
 	}
-	def(&o.RetryWait, time.Second)
-	def(&o.RetryMaxWait, time.Minute)
-	def(&o.RetryAfterMax, 5*time.Minute)
-	def(&o.ConnectTimeout, 30*time.Second)
-	def(&o.StallTimeout, 30*time.Second)
-	if o.MinRate <= 0 {
-		o.MinRate = defaultMinRate
+	def(&o.Retry.Wait, time.Second)
+	def(&o.Retry.MaxWait, time.Minute)
+	def(&o.Retry.MaxRetryAfter, 5*time.Minute)
+	def(&o.Timeouts.Connect, 30*time.Second)
+	def(&o.Timeouts.Stall, 30*time.Second)
+	if o.Timeouts.MinRate <= 0 {
+		o.Timeouts.MinRate = defaultMinRate
 	}
 	if o.Connections <= 0 {
 		o.Connections = 16
 	}
 	switch {
-	case o.Tries == 0:
-		o.Tries = 10
-	case o.Tries < 0:
-		o.Tries = 0
+	case o.Retry.Tries == 0:
+		o.Retry.Tries = 10
+	case o.Retry.Tries < 0:
+		o.Retry.Tries = 0
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "pawl"

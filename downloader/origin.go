@@ -59,7 +59,7 @@ func (a asker) target(dest destination) target {
 // download may be silent for longer, because no other connection could replace it.
 func (a asker) timeout() time.Duration {
 	if a.progress.connections() > 1 {
-		return a.engine.opts.StallTimeout
+		return a.engine.opts.Timeouts.Stall
 	}
 	return a.budget.silenceTimeout()
 }
@@ -225,7 +225,7 @@ func (a asker) judge(c requester, resp *http.Response, failed error) (v verdict,
 	}
 	if resp != nil {
 		if until := a.obey(a.first.host, c, resp); until > 0 && c != nil && a.progress.connections() > 1 { // otherwise the event of the retry has it
-			a.emit(Event{Kind: Waiting, Err: failed, Wait: until})
+			a.emit(Event{Kind: Waiting, Err: failed, Retry: Retry{Wait: until}})
 		}
 	}
 	if c != nil && failure.MayBeLimit(failed) && !hasRetryAfter(resp) && c.MayRetry() {

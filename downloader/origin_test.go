@@ -30,9 +30,9 @@ func TestRefusedConnRetries(t *testing.T) {
 }
 
 // A 429 with a long Retry-After stops new connections and not the working ones, also if
-// Options.RetryAfterMax is short: the wish of the server decides.
+// RetryPolicy.MaxRetryAfter is short: the wish of the server decides.
 func TestObeyLongRetryAfter(t *testing.T) {
-	j, conns, _ := newTestTransfer(t, New(nil, Options{RetryAfterMax: 5 * time.Second}), 2*mB, 2, start)
+	j, conns, _ := newTestTransfer(t, New(nil, Options{Retry: RetryPolicy{MaxRetryAfter: 5 * time.Second}}), 2*mB, 2, start)
 	resp := &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}}}
 	h := j.first.host
 	if pause := j.obey(h, conns[0], resp); pause != 0 || h.PausedFor(time.Now()) != 0 {

@@ -39,7 +39,7 @@ func TestRateLimitIsNoTrickle(t *testing.T) {
 		if trickle(2 * time.Second); stops[0] != 0 {
 			t.Errorf("2s after the limit was removed: the connection was stopped as %v", stops[0])
 		}
-		if trickle(d.opts.StallTimeout + 2*time.Second); stops[0] != sched.Trickling {
+		if trickle(d.opts.Timeouts.Stall + 2*time.Second); stops[0] != sched.Trickling {
 			t.Errorf("long after the limit was removed: stopped as %v, want %v", stops[0], sched.Trickling)
 		}
 		cancel()
@@ -52,7 +52,7 @@ func TestRateLimitIsNoTrickle(t *testing.T) {
 func TestRateLimitOfAllDownloads(t *testing.T) {
 	const small, large, first, second = 20_000, 3 << 20, 1 << 20, 3 << 20
 	r := newRig(t)
-	r.opts.LimitRate, r.opts.StallTimeout = first, 10*time.Second
+	r.opts.LimitRate, r.opts.Timeouts.Stall = first, 10*time.Second
 	f := faultserver.NewFile(large, 1)
 	r.srv.Put("large", f)
 	names := []string{"large"}

@@ -58,7 +58,7 @@ func (d *Downloader) isUnfinished(id store.ID) bool {
 // again returns the request to download the whole file from one source, into the unfinished
 // download id if that is on record.
 func (d *Downloader) again(req Request, source string, id store.ID) Request {
-	req.URL, req.Mirrors, req.Restart = source, nil, false
+	req.URL, req.Mirrors, req.Existing.Restart = source, nil, false
 	if d.isUnfinished(id) {
 		req.ID = id
 	}

@@ -27,31 +27,39 @@ type Request struct {
 	Dir, Output string
 	// Stream, if not nil, gets the bytes in order instead of a file. Nothing is recorded then.
 	Stream io.Writer
-	// Header is sent with each request. Fields that may be secret are sent only to the origins
-	// of URL and Mirrors.
-	Header http.Header
-	// Credentials returns further header fields for an origin, as function Origin names it. They
-	// are sent to the same origins as Header. The user in URL and Header override them. May be
-	// nil.
-	Credentials func(origin string) http.Header
-	// Public reports whether a public list has named an origin, as function Origin names it. URLs
-	// of that origin must not lead to a private address. May be nil.
-	Public func(origin string) bool
+	// Access says which header fields are sent, and to which origins.
+	Access Access
 	// Sum is the digest that the file must have; zero for none.
 	Sum chunk.Sum
 	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
 	// arrive, and then the part file is removed.
 	MaxSize int64
-	// Overwrite allows to replace a file that pawl did not download.
-	Overwrite bool
-	// Restart discards the held bytes of the download.
-	Restart bool
-	// FailOnChange ends the download with failure.ErrChanged, and keeps the held bytes, if the
-	// remote file has changed. Otherwise the download starts over.
-	FailOnChange bool
+	// Existing says what happens to an existing file and to held bytes.
+	Existing Existing
 	// ListEntry is set for a file of a list. Output then is its path.
 	ListEntry *ListEntry
+}
+
+// Access says which header fields the requests have, and how far origins are trusted.
+type Access struct {
+	// Header is sent with each request. Fields that may be secret are sent only to the origins
+	// of Request.URL and Request.Mirrors.
+	Header http.Header
+	// Credentials returns further header fields for an origin, as function Origin names it. They
+	// are sent to the same origins as Header. The user in the URL and Header override them. May be
+	// nil.
+	Credentials func(origin string) http.Header
+	// Public reports whether a public list has named an origin, as function Origin names it. URLs
+	// of that origin must not lead to a private address. May be nil.
+	Public func(origin string) bool
+}
+
+// Existing says what happens to an existing file and to the held bytes of a download.
+type Existing struct {
+	Overwrite    bool // a file that pawl did not download may be replaced
+	Restart      bool // the held bytes of the download are discarded
+	FailOnChange bool // if the remote file has changed, the download ends with failure.ErrChanged and keeps its bytes; otherwise it starts over
 }
 
 // A Result is the outcome of a download. After an error it says how far the download came.
@@ -83,4 +91,6 @@ type ListEntry struct {
 }
 
 // isPublic reports whether a public list has named u.
-func (r *Request) isPublic(u *url.URL) bool { return r.Public != nil && r.Public(transport.Origin(u)) }
+func (r *Request) isPublic(u *url.URL) bool {
+	return r.Access.Public != nil && r.Access.Public(transport.Origin(u))
+}

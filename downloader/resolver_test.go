@@ -18,7 +18,7 @@ func TestRedirect(t *testing.T) {
 	r.srv.Set(faultserver.Redirect("/f", other.URL+"/real?token=1"))
 	other.Set(faultserver.Rate(64<<20), faultserver.Only(func(n int) bool { return n == 2 }, faultserver.Status(403, -1)))
 	r.mustGet("f", f, func(q *Request) {
-		q.Header = http.Header{"Authorization": {"secret"}, "X-Token": {"secret"}, "Accept": {"x/y"}}
+		q.Access.Header = http.Header{"Authorization": {"secret"}, "X-Token": {"secret"}, "Accept": {"x/y"}}
 	})
 	if n := len(r.srv.Requests()); n != 1 && n != 2 {
 		t.Errorf("got %d requests to the original URL, want 1, or 2 after the final URL expired", n)

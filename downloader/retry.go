@@ -45,7 +45,7 @@ func (d *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause 
 	if !ok {
 		return 0
 	}
-	pause = min(wish, d.engine.opts.RetryAfterMax)
+	pause = min(wish, d.engine.opts.Retry.MaxRetryAfter)
 	short := resp.StatusCode == http.StatusTooManyRequests && wish <= maxSharedPause // also if our limit is shorter
 	if c != nil && c.others() && !short {
 		h.PauseOpening(now.Add(pause))
@@ -88,7 +88,7 @@ func (d *download) setback(err error) (wait time.Duration, again bool) {
 	if again {
 		d.progress.retries.Add(1)
 		wait = max(wait, d.first.host.PausedFor(time.Now()))
-		d.emit(Event{Kind: Retrying, Err: err, Wait: wait, Attempt: n, Tries: limit})
+		d.emit(Event{Kind: Retrying, Err: err, Retry: Retry{Wait: wait, Attempt: n, Tries: limit}})
 	}
 	return wait, again
 }

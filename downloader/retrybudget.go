@@ -38,7 +38,7 @@ type retryBudget struct {
 }
 
 func newRetryBudget(o Options) *retryBudget {
-	return &retryBudget{tries: o.Tries, minWait: o.RetryWait, maxWait: o.RetryMaxWait, timeout: o.StallTimeout}
+	return &retryBudget{tries: o.Retry.Tries, minWait: o.Retry.Wait, maxWait: o.Retry.MaxWait, timeout: o.Timeouts.Stall}
 }
 
 // silenceTimeout returns how long the only connection of the download may be silent.

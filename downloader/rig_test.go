@@ -37,7 +37,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	r := &rig{t: t, srv: faultserver.New(), dir: t.TempDir()}
-	r.opts = Options{RetryWait: 5 * time.Millisecond, RetryMaxWait: 20 * time.Millisecond, StallTimeout: 300 * time.Millisecond}
+	r.opts = Options{Retry: RetryPolicy{Wait: 5 * time.Millisecond, MaxWait: 20 * time.Millisecond}, Timeouts: Timeouts{Stall: 300 * time.Millisecond}}
 	r.opts.OnEvent = func(e Event) {
 		r.mu.Lock()
 		defer r.mu.Unlock()

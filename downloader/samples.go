@@ -150,5 +150,5 @@ func (s sampler) isProven() bool {
 
 // samplesTimeout limits the time for n samples. All bytes are here, so pawl need not wait long.
 func (s sampler) samplesTimeout(ctx context.Context, n int) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 2*s.engine.opts.StallTimeout+s.engine.transport.RequestTime(2*n))
+	return context.WithTimeout(ctx, 2*s.engine.opts.Timeouts.Stall+s.engine.transport.RequestTime(2*n))
 }

@@ -17,7 +17,7 @@ func TestCutWithoutRanges(t *testing.T) {
 	for name, stream := range map[string]io.Writer{"file": nil, "stream": &bytes.Buffer{}} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			r.opts.Tries = 3
+			r.opts.Retry.Tries = 3
 			r.srv.Put("f", faultserver.NewFile(4<<20, 1))
 			r.srv.Set(faultserver.NoValidators, faultserver.NoRanges, faultserver.Cut(1<<20))
 			_, err := r.get(t.Context(), "f", func(q *Request) { q.Stream = stream })

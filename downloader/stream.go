@@ -133,7 +133,7 @@ func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) err
 			return errSubstitute
 		case t.file.moved:
 			return restartError{why: "the server sends it from the start only, of which no byte is held"}
-		case differs != "" && t.req.FailOnChange:
+		case differs != "" && t.req.Existing.FailOnChange:
 			return restartError{why: differs}
 		}
 	}
@@ -150,7 +150,7 @@ func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) err
 // discardFrom discards the held bytes from off on, because the server has others.
 func (c *conn) discardFrom(off, held int64) error {
 	t := c.t
-	if t.file.moved || t.req.FailOnChange {
+	if t.file.moved || t.req.Existing.FailOnChange {
 		return errOtherBytes
 	}
 	t.emit(Event{Kind: Restarted, Held: held - off, Err: errOtherBytes})

@@ -61,9 +61,9 @@ func TestBackoffIsNotOverdue(t *testing.T) {
 	s.Start()
 	defer s.Close()
 	began, waits := time.Now(), time.Duration(0)
-	err := getOverOneConn(t, s, Options{Tries: 4, RetryWait: 400 * time.Millisecond, OnEvent: func(e Event) {
+	err := getOverOneConn(t, s, Options{Retry: RetryPolicy{Tries: 4, Wait: 400 * time.Millisecond}, OnEvent: func(e Event) {
 		if e.Kind == Retrying {
-			waits += e.Wait
+			waits += e.Retry.Wait
 		}
 	}})
 	if took := time.Since(began); err == nil || waits < time.Second || took < waits {
@@ -78,7 +78,7 @@ func TestConnectIsNotOverdue(t *testing.T) {
 	s.Listener = l
 	s.StartTLS()
 	defer s.Close()
-	if err := getOverOneConn(t, s, Options{Insecure: true}); err != nil || l.n.Load() > 5 {
+	if err := getOverOneConn(t, s, Options{TLS: TLSOptions{Insecure: true}}); err != nil || l.n.Load() > 5 {
 		t.Errorf("got %d connections, error %v, want at most 5 connections for 4 requests", l.n.Load(), err)
 	}
 }
@@ -108,7 +108,7 @@ func (c *slowConn) Read(b []byte) (int, error) {
 // newRateLimited returns a Downloader with a request rate, in requests per second, and its
 // client. Each request waits for its turn, and then fails with errScripted before it connects.
 func newRateLimited(rate float64) (*Downloader, *http.Client) {
-	d := New(nil, Options{StallTimeout: time.Second, RequestRate: rate, Proxy: func(*http.Request) (*url.URL, error) { return nil, errScripted }})
+	d := New(nil, Options{Timeouts: Timeouts{Stall: time.Second}, RequestRate: rate, Proxy: func(*http.Request) (*url.URL, error) { return nil, errScripted }})
 	return d, d.transport.Client(false)
 }
 

@@ -44,7 +44,7 @@ func newTransfer(s sampler, plan *chunk.Plan, single bool) *transfer {
 	t.commits.t = t
 	t.first.handOver()
 	t.first.host.Recall(time.Now())
-	t.sched = sched.New(plan, schedSource(t.first.host, originSource{}), sched.Options{Single: single, TrickleTimeout: t.engine.opts.StallTimeout})
+	t.sched = sched.New(plan, schedSource(t.first.host, originSource{}), sched.Options{Single: single, TrickleTimeout: t.engine.opts.Timeouts.Stall})
 	t.progress.countConns(t.conns)
 	return t
 }

@@ -290,7 +290,7 @@ func TestDisplayPicture(t *testing.T) {
 		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 already here")
 		counts.Store(&fileCounts{current: 5, fetched: 2, failed: 1})
 		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
-		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Outcome: downloader.Outcome{Current: true}})
 		s.onEvent(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // failures of a round are counted by the caller
 		say.note("a line")
 		running.Store(new([]downloader.Progress))
@@ -325,7 +325,7 @@ func TestRateExcludesHeldBytes(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 1 << 30, Have: 1 << 20, Conns: 1}})
-		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Current: true})
+		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Outcome: downloader.Outcome{Current: true}})
 		s.onEvent(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
 		time.Sleep(drawInterval)
 		synctest.Wait()

@@ -287,7 +287,7 @@ func (s *display) showsRetry(e downloader.Event, reason string) bool {
 	if s.verbose {
 		return true
 	}
-	if e.Attempt <= 1 && e.Wait <= 5*time.Second {
+	if e.Retry.Attempt <= 1 && e.Retry.Wait <= 5*time.Second {
 		return false
 	}
 	if s.counts != nil && reason == s.retryReason && time.Since(s.retryShown) < minPlainInterval {
@@ -318,10 +318,10 @@ func (s *display) printEvent(e downloader.Event) {
 		s.warning("%s: %s", name, reason)
 	case downloader.Retrying:
 		if s.showsRetry(e, reason) {
-			s.note("%s: %s; retrying %s (%d%s)", name, reason, delayText(e.Wait), e.Attempt, triesText(e.Tries))
+			s.note("%s: %s; retrying %s (%d%s)", name, reason, delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
 		}
 	case downloader.Waiting:
-		s.note("%s: %s; the server asks to wait %s", name, reason, span(e.Wait))
+		s.note("%s: %s; the server asks to wait %s", name, reason, span(e.Retry.Wait))
 	case downloader.Offline:
 		s.note("no network (%s); waiting for it, which does not count as a try", reason)
 	case downloader.Limited:
@@ -341,7 +341,7 @@ func (s *display) printEvent(e downloader.Event) {
 // stderr for people.
 func (s *display) printFinished(e downloader.Event, name string) {
 	s.finished += e.Size
-	if e.Current {
+	if e.Outcome.Current {
 		s.ended.unchanged++
 		s.before += e.Size
 	} else {
@@ -351,21 +351,21 @@ func (s *display) printFinished(e downloader.Event, name string) {
 		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
 	switch {
-	case s.bar != nil && s.counts != nil && e.Current:
+	case s.bar != nil && s.counts != nil && e.Outcome.Current:
 		s.bar.add(name + "  unchanged")
 	case s.bar != nil && s.counts != nil:
 		s.bar.add(name + "  " + sizeText(e.Size))
-	case e.Current && s.counts != nil && !s.verbose: // no line: these may be most files of a list
-	case e.Current:
+	case e.Outcome.Current && s.counts != nil && !s.verbose: // no line: these may be most files of a list
+	case e.Outcome.Current:
 		s.note("%s: already downloaded, and unchanged", name)
 	case e.Target == "-":
-		s.note("%s in %s", size(e.Fetched), span(e.Elapsed))
-	case e.Fetched == 0 && e.Size > 0:
+		s.note("%s in %s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed))
+	case e.Outcome.Fetched == 0 && e.Size > 0:
 		s.note("%s: done, %s, all of it downloaded before", name, size(e.Size))
-	case e.Size == 0, s.counts != nil && e.Fetched < minRatedSize:
+	case e.Size == 0, s.counts != nil && e.Outcome.Fetched < minRatedSize:
 		s.note("%s: done, %s", name, size(e.Size))
 	default:
-		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Elapsed), size(int64(float64(e.Fetched)/max(e.Elapsed.Seconds(), 0.001))))
+		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Outcome.Elapsed), size(int64(float64(e.Outcome.Fetched)/max(e.Outcome.Elapsed.Seconds(), 0.001))))
 	}
 }
 
@@ -412,14 +412,14 @@ func eventFields(e downloader.Event) map[string]any {
 	case downloader.Started:
 		f["size"], f["held"] = e.Size, e.Held
 	case downloader.Finished:
-		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Fetched, e.Elapsed.Seconds(), e.Current
-		optional("complete", "unknown", e.Unframed)
+		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Outcome.Fetched, e.Outcome.Elapsed.Seconds(), e.Outcome.Current
+		optional("complete", "unknown", e.Outcome.Unframed)
 	case downloader.Stopped, downloader.Lost, downloader.Restarted:
 		f["held"] = e.Held
 	case downloader.Retrying:
-		f["attempt"], f["tries"], f["wait"] = e.Attempt, e.Tries, e.Wait.Seconds()
+		f["attempt"], f["tries"], f["wait"] = e.Retry.Attempt, e.Retry.Tries, e.Retry.Wait.Seconds()
 	case downloader.Waiting:
-		f["wait"] = e.Wait.Seconds()
+		f["wait"] = e.Retry.Wait.Seconds()
 	case downloader.Limited:
 		f["connections"] = e.Conns
 	}

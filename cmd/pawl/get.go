@@ -153,7 +153,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 			continue
 		}
 		// Credentials decides anew for each origin, so a redirect to another host gets no secrets.
-		req := downloader.Request{URL: headers.requestURL(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Credentials: headers.forTyped}
+		req := downloader.Request{URL: headers.requestURL(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Access: downloader.Access{Credentials: headers.forTyped}}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
 				return fmt.Errorf("%q: %w", downloader.RedactURL(u), err)
@@ -180,7 +180,7 @@ func (c *GetCmd) checksums(ctx context.Context, g *Globals, st *store.Store, hea
 	}
 	d := downloader.New(st, opts)
 	defer d.Close()
-	lists, err := c.newListOpener(d, g, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
+	lists, err := c.newListOpener(d, g, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (l ListLimit) maxText() int64 {
 // requests for lists share.
 func (l ListLimit) newListOpener(d *downloader.Downloader, g *Globals, req downloader.Request) (listOpener, error) {
 	dir, err := g.stateDir()
-	req.Dir, req.Overwrite, req.MaxSize = filepath.Join(dir, "lists"), true, int64(l.MaxListSize)
+	req.Dir, req.Existing.Overwrite, req.MaxSize = filepath.Join(dir, "lists"), true, int64(l.MaxListSize)
 	return listOpener{d, req, l.maxText(), new(sync.Map)}, err
 }
 

@@ -122,7 +122,7 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		return err
 	}
 	if c.Tries == nil {
-		opts.Tries = defaultMirrorTries
+		opts.Retry.Tries = defaultMirrorTries
 	}
 	hup := make(chan os.Signal, 1)
 	if !c.readsPipe() {
@@ -295,7 +295,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	defer fetcher.Close()
 	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
 	headers.everywhere = c.HeadersEverywhere
-	lists, err := c.newListOpener(fetcher, l.globals, downloader.Request{Restart: c.Restart, Credentials: headers.forTyped})
+	lists, err := c.newListOpener(fetcher, l.globals, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
 	if err != nil {
 		rec.abort()
 		return false, err
@@ -318,9 +318,9 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	// Headers and private addresses depend on the list that named a URL. The origin of --base
 	// was typed by the user, so it may be private even if the list came from a public address.
 	o.ForList = func(list string, req *downloader.Request) {
-		req.Credentials = func(origin string) http.Header { return headers.forList(list, origin) }
+		req.Access.Credentials = func(origin string) http.Header { return headers.forList(list, origin) }
 		public, base := lists.isPublic(list), downloader.Origin(c.Base)
-		req.Public = func(origin string) bool { return public && origin != base }
+		req.Access.Public = func(origin string) bool { return public && origin != base }
 	}
 	stop := make(chan struct{})
 	o.Stop = stop
@@ -365,8 +365,8 @@ func printListEvent(out *printer, e downloader.Event) {
 	switch {
 	case e.Kind == downloader.Offline:
 		out.note("no network (%s); waiting for it, which does not count as a try", printable(e.Err.Error()))
-	case e.Kind == downloader.Retrying && e.Attempt > 1:
-		out.note("list %q: %s; retrying %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), delayText(e.Wait), e.Attempt, triesText(e.Tries))
+	case e.Kind == downloader.Retrying && e.Retry.Attempt > 1:
+		out.note("list %q: %s; retrying %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
 	}
 }
 

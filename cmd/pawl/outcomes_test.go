@@ -53,7 +53,7 @@ func TestNamesBelowDirectory(t *testing.T) {
 // TestRepeatedRetriesAreReportedOnce checks that, with lists, retries for the same reason
 // are reported at most once per plainEvery. Without lists every retry is reported.
 func TestRepeatedRetriesAreReportedOnce(t *testing.T) {
-	second := downloader.Event{Kind: downloader.Retrying, Attempt: 2}
+	second := downloader.Event{Kind: downloader.Retrying, Retry: downloader.Retry{Attempt: 2}}
 	lists := &display{displayOptions: displayOptions{counts: func() fileCounts { return fileCounts{} }}}
 	for i, tt := range []struct {
 		e      downloader.Event
@@ -61,7 +61,7 @@ func TestRepeatedRetriesAreReportedOnce(t *testing.T) {
 		later  time.Duration
 		want   bool
 	}{
-		{downloader.Event{Attempt: 1}, "refused", 0, false},
+		{downloader.Event{Retry: downloader.Retry{Attempt: 1}}, "refused", 0, false},
 		{second, "refused", 0, true},
 		{second, "refused", 0, false},
 		{second, "reset", 0, true},

@@ -91,7 +91,7 @@ func TestTimestampsInLog(t *testing.T) {
 		show := newDisplay(s, displayOptions{bar: true, files: 1})
 		show.start(func() []downloader.Progress { return []downloader.Progress{{Target: "/d/f", Have: 1, Size: 2}} })
 		s.warn("b")
-		show.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Current: true})
+		show.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Outcome: downloader.Outcome{Current: true}})
 		time.Sleep(minPlainInterval)
 		show.stop()
 	}

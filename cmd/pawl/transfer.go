@@ -227,7 +227,7 @@ func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, conte
 
 // applyTo sets the fields of req that are the same for all requests of a command.
 func (o *FileOptions) applyTo(req *downloader.Request) {
-	req.Overwrite, req.Restart, req.FailOnChange = o.Overwrite, o.Restart, o.OnChange == "fail"
+	req.Existing.Overwrite, req.Existing.Restart, req.Existing.FailOnChange = o.Overwrite, o.Restart, o.OnChange == "fail"
 	req.MaxSize = int64(o.MaxSize)
 }
 
@@ -236,26 +236,29 @@ func (o *FileOptions) applyTo(req *downloader.Request) {
 // stop it, because without them it would connect in a way that the user does not want.
 func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	o := downloader.Options{
-		Connections:    t.Connections,
-		RetryWait:      max(1, time.Duration(t.RetryWait)), // 1 ns, because the downloader takes 0 for its default
-		RetryMaxWait:   t.RetryMaxWait.or(time.Minute),
-		RetryAfterMax:  t.RetryMaxWait.or(5 * time.Minute), // longer than a backoff, because the server knows why it asks
-		ConnectTimeout: t.ConnectTimeout.or(time.Duration(t.Timeout)),
-		StallTimeout:   t.StallTimeout.or(time.Duration(t.Timeout)),
-		LimitRate:      t.LimitRate.rateAt(time.Now()),
-		RequestRate:    float64(t.MaxRequestRate),
-		NoRemoteTime:   t.NoRemoteTime,
-		WaitNetwork:    true,
-		UserAgent:      t.UserAgent,
-		Insecure:       t.Insecure,
-
+		Connections: t.Connections,
+		Retry: downloader.RetryPolicy{
+			Wait:          max(1, time.Duration(t.RetryWait)), // 1 ns, because the downloader takes 0 for its default
+			MaxWait:       t.RetryMaxWait.or(time.Minute),
+			MaxRetryAfter: t.RetryMaxWait.or(5 * time.Minute), // longer than a backoff, because the server knows why it asks
+			WaitNetwork:   true,
+		},
+		Timeouts: downloader.Timeouts{
+			Connect:     t.ConnectTimeout.or(time.Duration(t.Timeout)),
+			Stall:       t.StallTimeout.or(time.Duration(t.Timeout)),
+			MinRate:     int64(t.MinRate.rate),
+			MinRateTime: t.MinRate.span,
+		},
+		LimitRate:       t.LimitRate.rateAt(time.Now()),
+		RequestRate:     float64(t.MaxRequestRate),
+		NoRemoteTime:    t.NoRemoteTime,
+		UserAgent:       t.UserAgent,
+		TLS:             downloader.TLSOptions{Insecure: t.Insecure},
 		SplitUnverified: t.SplitUnverified,
 		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors},
-		MinRate:         int64(t.MinRate.rate),
-		MinRateTime:     t.MinRate.span,
 	}
 	if t.Tries != nil {
-		o.Tries = cmp.Or(int(*t.Tries), -1) // the downloader takes -1 for no limit, and 0 for its default
+		o.Retry.Tries = cmp.Or(int(*t.Tries), -1) // the downloader takes -1 for no limit, and 0 for its default
 	}
 	if o.Connections < 1 || t.Jobs < 0 { // 0 jobs means the default
 		return o, usageErr{errors.New("--connections and --jobs must be at least 1")}
@@ -264,6 +267,6 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	if o.Proxy, err = proxyFromEnvironment(); err != nil {
 		return o, err
 	}
-	o.RootCAs, err = t.rootCAs()
+	o.TLS.RootCAs, err = t.rootCAs()
 	return o, err
 }

@@ -92,13 +92,13 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 		if r.Held.Len() > 0 {
 			req.ID = r.ID
 		} else { // nothing to resume
-			req.Overwrite = req.Overwrite || r.Replace
-			req.Restart = true
+			req.Existing.Overwrite = req.Existing.Overwrite || r.Replace
+			req.Existing.Restart = true
 		}
 	}
 	res, err := f.d.Get(ctx, req)
-	if req.ID != "" && errors.Is(err, failure.ErrChanged) && !req.FailOnChange {
-		req.ID, req.Restart = "", true
+	if req.ID != "" && errors.Is(err, failure.ErrChanged) && !req.Existing.FailOnChange {
+		req.ID, req.Existing.Restart = "", true
 		res, err = f.d.Get(ctx, req)
 	}
 	if err != nil {
@@ -111,13 +111,13 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 func (f *fetcher) request(it *item, u string) downloader.Request {
 	req := f.opts.Request
 	req.URL, req.Output, req.Sum = u, it.Path, it.Entry.Sum
-	req.Restart = req.Restart && it.Rounds == 0 // later rounds resume the download of the first one
-	req.Header = maps.Clone(req.Header)         // the template is shared
+	req.Existing.Restart = req.Existing.Restart && it.Rounds == 0 // later rounds resume the download of the first one
+	req.Access.Header = maps.Clone(req.Access.Header)             // the template is shared
 	for name, values := range it.Entry.Header {
-		if req.Header == nil {
-			req.Header = make(http.Header)
+		if req.Access.Header == nil {
+			req.Access.Header = make(http.Header)
 		}
-		req.Header[name] = values
+		req.Access.Header[name] = values
 	}
 	if f.opts.ForList != nil {
 		f.opts.ForList(it.Entry.List, &req)

@@ -106,7 +106,7 @@ func TestServerClosesEarly(t *testing.T) {
 		content("x", body)(&cutWriter{w, 64 << 10}, q)
 	})
 	r := newRig(t)
-	r.opts.Tries = 5
+	r.opts.Retry.Tries = 5
 	c, err := r.run(t.Context(), live+"/x\n", func(o *Options) { o.Rounds = 1 })
 	got, _ := os.ReadFile(filepath.Join(r.dir, "x"))
 	if string(got) != body {
@@ -218,7 +218,7 @@ func TestChecksumRepaired(t *testing.T) {
 func TestRedirectDeadlock(t *testing.T) {
 	r := newRig(t)
 	r.opts.Connections = 1
-	r.opts.Tries = 5
+	r.opts.Retry.Tries = 5
 	body := blob(4<<20, 1)
 	var n atomic.Int64
 	b := serve(t, func(w http.ResponseWriter, q *http.Request) {
@@ -285,7 +285,7 @@ func TestHTTP2Streams(t *testing.T) {
 		t.Cleanup(s.Close)
 		pool := x509.NewCertPool()
 		pool.AddCert(s.Certificate())
-		r.opts.RootCAs = pool
+		r.opts.TLS.RootCAs = pool
 		var text strings.Builder
 		for i := range 100 {
 			fmt.Fprintf(&text, "%s/f%d\n", s.URL, i)

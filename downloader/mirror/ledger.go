@@ -39,7 +39,7 @@ type ledger struct {
 }
 
 func newLedger(st *store.Store, o Options) *ledger {
-	return &ledger{store: st, dir: o.Dir, dryRun: o.DryRun, refetch: o.Update || o.Request.Restart, deferred: newQueue(o.Temp)}
+	return &ledger{store: st, dir: o.Dir, dryRun: o.DryRun, refetch: o.Update || o.Request.Existing.Restart, deferred: newQueue(o.Temp)}
 }
 
 // lookUpAndClaim sets the records of a batch and claims the files for the lists of the items. The

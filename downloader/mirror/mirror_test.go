@@ -45,7 +45,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.store = st
-	r.opts = downloader.Options{Tries: 2, RetryWait: time.Millisecond, StallTimeout: time.Second, ConnectTimeout: time.Second}
+	r.opts = downloader.Options{Retry: downloader.RetryPolicy{Tries: 2, Wait: time.Millisecond}, Timeouts: downloader.Timeouts{Stall: time.Second, Connect: time.Second}}
 	return r
 }
 
@@ -346,7 +346,7 @@ func TestManyDeadHosts(t *testing.T) {
 		fmt.Fprintf(&dead, "http://127.0.%d.%d:%s/x%d\n", i/250, 1+i%250, port, i)
 	}
 	lines := strings.SplitAfter(r.put(40), "\n")
-	r.opts.Tries, r.opts.StallTimeout = 1, 5*time.Second
+	r.opts.Retry.Tries, r.opts.Timeouts.Stall = 1, 5*time.Second
 	begun := time.Now()
 	var last time.Duration
 	c := r.mustRun(lines[0]+dead.String()+strings.Join(lines[1:], ""), func(o *Options) {

@@ -346,7 +346,7 @@ func TestPruneKeepsLinkedFile(t *testing.T) {
 		t.Skip("no symbolic links here")
 	}
 	r.mustRun(entries("current"))
-	c := r.mustRun(firstOf(4, entries("v1")), withPrune, func(o *Options) { o.Request.Overwrite = true })
+	c := r.mustRun(firstOf(4, entries("v1")), withPrune, func(o *Options) { o.Request.Existing.Overwrite = true })
 	if c.Pruned != 1 {
 		t.Errorf("got %+v, want one pruned", c)
 	}

@@ -22,6 +22,15 @@ import (
 // with its input.
 const maxHostileRSS = 160 << 10
 
+// skipUnderRace skips a test that measures the memory of the program: the race detector multiplies
+// it, and makes the run take minutes. CI runs the tests without the detector, too.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("measures memory, which the race detector multiplies")
+	}
+}
+
 // A measuredRun is a completed run of pawl and the resources that it used.
 type measuredRun struct {
 	code   int
@@ -132,6 +141,7 @@ func writeListOf(t *testing.T, dir, url string, n int) string {
 // request and with little memory: in the response, in interim responses and in trailers,
 // over HTTP/1.1 and HTTP/2.
 func TestHugeHeaders(t *testing.T) {
+	skipUnderRace(t)
 	big := strings.Repeat("x", 900<<10)
 	fill := func(h http.Header, prefix string) {
 		for i := range 10 {
@@ -203,6 +213,7 @@ func TestHugeHeaders(t *testing.T) {
 // TestServerCannotEnlargeRecords checks that large header fields do not enlarge the records
 // in the state file.
 func TestServerCannotEnlargeRecords(t *testing.T) {
+	skipUnderRace(t)
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for _, c := range []struct {
 		name   string
@@ -332,6 +343,7 @@ func writeListWith(t *testing.T, dir string, write func(io.Writer)) string {
 // TestHugeEntries checks that list entries of the maximum length cost little memory, in
 // every format and in any number.
 func TestHugeEntries(t *testing.T) {
+	skipUnderRace(t)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 300<<10)) }))
 	defer srv.Close()
 	long := strings.Repeat("x", 1<<20-100)
@@ -367,6 +379,7 @@ func TestHugeEntries(t *testing.T) {
 // TestManyChecksums checks that a checksum file of 3 million lines takes about 100 bytes of
 // memory per line.
 func TestManyChecksums(t *testing.T) {
+	skipUnderRace(t)
 	dir := t.TempDir()
 	sums := writeListWith(t, dir, func(w io.Writer) {
 		for i := range 3_000_000 {
@@ -382,6 +395,7 @@ func TestManyChecksums(t *testing.T) {
 // TestManyHosts checks that memory does not grow with the number of hosts that refuse
 // connections. Each host once took 3.5 KiB, 56 MiB for 16,000 hosts.
 func TestManyHosts(t *testing.T) {
+	skipUnderRace(t)
 	peak := make(map[int]int64)
 	for _, n := range []int{4000, 20_000} {
 		dir := t.TempDir()
@@ -394,7 +408,7 @@ func TestManyHosts(t *testing.T) {
 		m.wantBounded(t, 4, maxHostileRSS, 1<<20)
 		peak[n] = m.rss
 	}
-	if grown := peak[20_000] - peak[4000]; grown > 16<<10 && !raceEnabled { // the queue itself takes 250 bytes per entry
+	if grown := peak[20_000] - peak[4000]; grown > 16<<10 { // the queue itself takes 250 bytes per entry
 		t.Errorf("16,000 more hosts took %d KiB", grown)
 	}
 }

@@ -200,7 +200,7 @@ func TestHugeHeaders(t *testing.T) {
 			dir := t.TempDir()
 			m := measure(t, dir, "mirror", "-k", "--rounds", "1", "--retry-wait", "10ms", "-d", dir, writeListOf(t, dir, srv.URL, 100))
 			m.wantBounded(t, c.code, maxHostileRSS, 1<<20)
-			if c.code == 7 && !strings.Contains(m.output, "the server sends more than 256 KiB of header") {
+			if c.code == 7 && !strings.Contains(m.output, "the server sends a header of more than 256 KiB") {
 				t.Error("the output does not contain the reason")
 			}
 			if n := requests.Load(); c.code == 7 && n > 210 { // after HTTP/2, pawl requests each file over HTTP/1.1, too

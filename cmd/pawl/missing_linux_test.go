@@ -290,7 +290,7 @@ func TestPartFileWithoutTruncate(t *testing.T) {
 	s.killOnceHeld(3 << 20)
 	s.overwriteAt(s.partPath(), s.randomBytes(1<<20), 8<<20)
 	o := s.startCommand(s.tracedCommand(mc, []string{s.fileURL()})).wait().wantExit(3)
-	o.wantStderr("this file system cannot cut it", "pawl: hint: delete that file", s.partPath())
+	o.wantStderr("this file system cannot truncate it", "pawl: hint: delete that file", s.partPath())
 	must(s.testRun, os.Remove(s.partPath()))
 	s.runPawl().wantDownloaded("f.bin", f)
 }

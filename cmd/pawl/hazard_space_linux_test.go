@@ -125,7 +125,11 @@ func claimsDisk(name string, sends int, end func(*pawlProcess)) hazard {
 			panic(http.ErrAbortHandler)
 		}))
 		defer srv.Close()
-		r := tr.startPawl("--tries", "2", srv.URL+"/f.bin")
+		args := []string{"--tries", "2"}
+		if end != nil { // the silence must not end the download before end does, on a slow machine
+			args = append(args, "--stall-timeout", "1m")
+		}
+		r := tr.startPawl(append(args, srv.URL+"/f.bin")...)
 		if end != nil {
 			<-sent
 			for range 1000 {

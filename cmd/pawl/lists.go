@@ -122,7 +122,7 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	if err == nil {
 		err = makePrivate(res.Target, 0o600) // an earlier version may have created it with more rights
 	}
-	// %v and not %w: as an failure.ErrTooLarge, the error would get the exit code and hint of --max-size.
+	// %v and not %w: as a failure.ErrTooLarge, the error would get the exit code and hint of --max-size.
 	if errors.Is(err, failure.ErrTooLarge) {
 		return openedList{}, listError{listTooLargeError{fmt.Errorf("list %q: %v", downloader.RedactURL(name), err)}}
 	}

@@ -7,11 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"syscall"
@@ -71,44 +69,10 @@ func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: file is empty", ErrState, s.path(), errDamaged)
 	}
-	if err := s.checkStructureOnce(); err != nil {
+	if err := s.checkIfInDoubt(); err != nil {
 		return err
 	}
 	return withDB(s.path(), readOnly, do)
-}
-
-// checkStructureOnce checks the structure of the state file, once per Store. It holds the
-// lock that bbolt takes, too, so that no process changes the file meanwhile. On Windows
-// the two locks differ; the check is skipped there.
-func (s *Store) checkStructureOnce() error {
-	if s.structureChecked.Load() || runtime.GOOS == "windows" {
-		return nil
-	}
-	f, err := openRegular(s.path(), os.O_RDONLY, 0)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrState, err)
-	}
-	defer f.Close()
-	lock := flock.New(s.path(), flock.SetFlag(os.O_RDONLY))
-	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
-	defer cancel()
-	if _, err := lock.TryRLockContext(ctx, 10*time.Millisecond); err != nil {
-		return fmt.Errorf("%w: lock %q: %w", ErrState, s.path(), err)
-	}
-	defer lock.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrState, err)
-	}
-	err = checkStructure(f, info.Size())
-	if errors.Is(err, errStructure) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if err != nil {
-		return fmt.Errorf("%w %q: %w", ErrState, s.path(), err)
-	}
-	s.structureChecked.Store(true)
-	return nil
 }
 
 // errDamaged reports that the state file is not a valid bbolt file.
@@ -187,7 +151,7 @@ func (s *Store) replaceDamaged(was fs.FileInfo, certain bool) error {
 		return fmt.Errorf("%w: lock %q: %w", ErrState, lock.Path(), err)
 	}
 	defer lock.Unlock()
-	s.structureChecked.Store(false)
+	s.clearChecked()
 	// Not read-only: then bbolt would not read the list of free pages.
 	err := s.withState(false, func(db *bolt.DB) error { return db.View(readAll) })
 	if now, statErr := os.Stat(s.path()); err == nil && certain && statErr == nil && os.SameFile(was, now) {
@@ -264,7 +228,13 @@ func (s *Store) read(fn func(tx) error) error {
 // returns an error, nothing is changed. fn may run more than once, and must not open
 // another transaction.
 func (s *Store) write(fn func(tx) error) error {
-	return s.transact(false, func(db *bolt.DB) error { return db.Update(s.withSchema(fn)) })
+	return s.transact(false, func(db *bolt.DB) error {
+		err := db.Update(s.withSchema(fn))
+		if err == nil {
+			s.setChecked()
+		}
+		return err
+	})
 }
 
 // withSchema returns fn with the check of the schema before it. The errors of both become

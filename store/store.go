@@ -82,9 +82,9 @@ type Store struct {
 
 	root    string // immutable; see Options
 	minFree int64  // immutable; see Options
+	bootID  string // immutable; "" if unknown
 
-	// structureChecked is set once checkStructureOnce has found the state file sound.
-	structureChecked atomic.Bool
+	checked atomic.Value // string: the checkmark of the last transaction
 
 	// Both are shared with the Stores that forRecord returns, so that their downloads
 	// join the same groups.
@@ -113,7 +113,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Warn = func(string) {}
 	}
 	fsys := &tolerantFS{FS: opts.FS, lockDir: filepath.Join(dir, locksName), warn: opts.Warn}
-	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree}
+	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree, bootID: bootID()}
 	s.commits = newBatcher(false, s.commitAll) // no rest: each committer of the downloader rests between its commits
 	s.publishes = newBatcher(true, s.publishAll)
 	return s, nil
@@ -130,7 +130,7 @@ func (s *Store) forRecord(rec *Record) *Store {
 	}
 	fsys := &tolerantFS{FS: newRootedFS(rec.Root), lockDir: s.fs.lockDir, warn: s.warn}
 	return &Store{
-		dir: s.dir, fs: fsys, warn: s.warn, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree,
+		dir: s.dir, fs: fsys, warn: s.warn, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree, bootID: s.bootID,
 		commits: s.commits, publishes: s.publishes,
 	}
 }

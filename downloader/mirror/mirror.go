@@ -17,8 +17,8 @@
 // the files that earlier runs fetched and that the lists no longer name.
 //
 // Lists may have millions of entries. A queue that outgrows 4 MiB continues in a temporary file, so
-// memory grows only by 11 to 15 bytes for each path that the lists name, and by about 100 bytes
-// for each host that has files to fetch.
+// memory grows only by 15 to 25 bytes for each path that the lists name, by 8 to 16 bytes for each
+// file to fetch, and by about 100 bytes for each host that has such files.
 package mirror
 
 import (

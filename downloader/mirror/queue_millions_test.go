@@ -13,7 +13,7 @@ const (
 	items        = 2_000_000
 	itemSize     = 200                   // bytes
 	maxHostBytes = 150                   // memory for each host, whose name has 22 bytes
-	maxHeapBytes = 8 << 20               // memory besides the hosts: pages, and 4 bytes for each free page of the file
+	maxHeapBytes = 8<<20 + 16*items      // memory besides the hosts: the newest items, and the offsets of all items
 	maxItemTime  = 50 * time.Microsecond // for Push and Next of one item; usually 1 to 2 µs, or 10 µs with -race
 )
 

@@ -68,17 +68,16 @@ type queueRun struct {
 
 func (r *queueRun) host() string { return fmt.Sprint("h", r.rnd.IntN(r.hosts)) }
 
-// item returns a random item. Its size is often such that the length of the next item is split over
-// two pages, or just not.
+// item returns a random item, of which some need two reads of the file.
 func (r *queueRun) item() []byte {
 	n := r.rnd.IntN(300)
 	switch r.rnd.IntN(20) {
 	case 0:
-		n = r.rnd.IntN(4 * pageSize)
+		n = r.rnd.IntN(4 * firstRead)
 	case 1:
 		n = 0
-	case 2, 3, 4:
-		n = pagePayload - 2*lengthSize + r.rnd.IntN(3*lengthSize)
+	case 2:
+		n = firstRead - 2*lengthSize + r.rnd.IntN(3*lengthSize)
 	}
 	return randomBytes(r.rnd, n)
 }
@@ -141,7 +140,7 @@ func (r *queueRun) step(pushes int) {
 	}
 }
 
-// drain takes all items out of the queue and checks that it then uses no page.
+// drain takes all items out of the queue and checks that nothing is left.
 func (r *queueRun) drain() {
 	for i := range r.hosts {
 		host := fmt.Sprint("h", i)
@@ -153,8 +152,8 @@ func (r *queueRun) drain() {
 		r.next()
 	}
 	r.next()
-	if s := r.q.pages; s.pageCount != 0 || len(s.byPage) != 0 || len(r.q.byHost) != 0 {
-		r.Errorf("empty queue: got %d pages, %d in memory, and %d hosts, want none", s.pageCount, len(s.byPage), len(r.q.byHost))
+	if s := r.q.items; s.written != 0 || len(s.tail) != 0 || len(r.q.byHost) != 0 {
+		r.Errorf("empty queue: got %d bytes in the file, %d in memory, and %d hosts, want none", s.written, len(s.tail), len(r.q.byHost))
 	}
 }
 
@@ -162,19 +161,16 @@ func (r *queueRun) drain() {
 // hosts in the same order as its model, even if some calls of the file fail.
 func TestQueueModel(t *testing.T) {
 	for _, hosts := range []int{1, 3, 50} {
-		for _, pages := range []int{1, 2, 5, 30} {
+		for _, memory := range []int{1, 500, 30_000} {
 			for _, failing := range []int{0, 1} {
-				t.Run(fmt.Sprintf("%d hosts, %d pages, %d in 10 calls fail", hosts, pages, failing), func(t *testing.T) {
-					rnd := rand.New(rand.NewPCG(uint64(hosts), uint64(10*pages+failing)))
-					q, d := newTestQueue(pages)
+				t.Run(fmt.Sprintf("%d hosts, %d bytes in memory, %d in 10 calls fail", hosts, memory, failing), func(t *testing.T) {
+					rnd := rand.New(rand.NewPCG(uint64(hosts), uint64(10*memory+failing)))
+					q, d := newTestQueue(memory)
 					d.breaks = func() bool { return rnd.IntN(10) < failing }
 					r := &queueRun{T: t, rnd: rnd, q: q, hosts: hosts, awake: make(map[string]bool),
 						model: queueModel{items: make(map[string][][]byte), asleep: make(map[string]bool)}}
-					for i := range 10_000 {
+					for i := range 5000 {
 						r.step(2 + 5*(i/1000%2)) // the queue alternately grows and shrinks
-						if i%100 == 0 {
-							checkPager(t, q.pages)
-						}
 					}
 					r.drain()
 					if d.writes == 0 || (failing > 0) != (d.failed > 0) {

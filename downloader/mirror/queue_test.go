@@ -7,11 +7,10 @@ import (
 	"testing"
 )
 
-// newTestQueue returns a queue with at most so many pages in memory, and its disk.
-func newTestQueue(pages int) (*queue, *disk) {
-	q := newQueue("")
-	s, d := newTestPager(pages)
-	q.pages = s
+// newTestQueue returns a queue with at most so many bytes in memory, and its disk.
+func newTestQueue(memory int) (*queue, *disk) {
+	q, d := newQueue(""), &disk{}
+	q.items.openFile, q.items.memory = d.open, memory
 	return q, d
 }
 
@@ -41,7 +40,7 @@ func next(t *testing.T, q *queue, ready func(string) bool) string {
 // TestQueueTurns: hosts take turns. A host gets the last turn if it is new, wakes up, or has had its
 // turn.
 func TestQueueTurns(t *testing.T) {
-	q, d := newTestQueue(maxMemoryPages)
+	q, d := newTestQueue(maxSpoolMemory)
 	for _, item := range []string{"1", "2", "3"} {
 		push(t, q, "a", item)
 	}
@@ -78,7 +77,7 @@ func TestQueueTurns(t *testing.T) {
 // not again for each item of the other hosts.
 func TestQueueCallsReadyOnce(t *testing.T) {
 	const hosts, each, ready = 10_000, 3, 5
-	q, _ := newTestQueue(maxMemoryPages)
+	q, _ := newTestQueue(maxSpoolMemory)
 	for i := range hosts * each {
 		push(t, q, fmt.Sprint(i%hosts), "x")
 	}
@@ -107,13 +106,14 @@ func TestQueueCallsReadyOnce(t *testing.T) {
 }
 
 // TestQueueDiskFull: Push fails when memory and disk are full, and loses no item that was pushed
-// before. When the disk has room again, Push succeeds.
+// before. When the disk has room again, Push succeeds, and an empty queue has all the room.
 func TestQueueDiskFull(t *testing.T) {
-	q, d := newTestQueue(8)
-	d.room = 20*pageSize + 100
+	const size = 300
+	q, d := newTestQueue(8 << 10)
+	d.room = 20 << 10
 	fill := func(from int) int {
 		for i := from; ; i++ {
-			err := q.Push(fmt.Sprint(i%3), fmt.Appendf(nil, "%0300d", i))
+			err := q.Push(fmt.Sprint(i%3), fmt.Appendf(nil, "%0*d", size, i))
 			if errors.Is(err, errFull) {
 				return i
 			} else if err != nil || i > from+1000 {
@@ -122,43 +122,34 @@ func TestQueueDiskFull(t *testing.T) {
 		}
 	}
 	pushed := fill(0)
-	if want := 20 * pagePayload / 304; pushed < want {
+	if want := d.room / (size + lengthSize); pushed < want {
 		t.Errorf("full after %d items, want at least %d", pushed, want)
 	}
-	if err := q.Push("new", make([]byte, 10*pageSize)); !errors.Is(err, errFull) || q.LenHost("new") != 0 {
+	if err := q.Push("new", make([]byte, 10<<10)); !errors.Is(err, errFull) || q.LenHost("new") != 0 {
 		t.Errorf("new host: got %v and %d items, want %v and none", err, q.LenHost("new"), errFull)
 	}
-	check := func(from, to int) {
-		for i := from; i < to; i++ {
-			if got, want := next(t, q, always), fmt.Sprintf("%d %0300d", i%3, i); got != want {
-				t.Fatalf("got %.10q…%d, want %.10q…%d", got, len(got), want, len(want))
-			}
+	d.room += 20 << 10
+	end := fill(pushed)
+	if end < pushed+20<<10/(size+lengthSize) {
+		t.Errorf("full again after %d items, and before after %d", end, pushed)
+	}
+	for i := range end {
+		if got, want := next(t, q, always), fmt.Sprintf("%d %0*d", i%3, size, i); got != want {
+			t.Fatalf("got %.10q…%d, want %.10q…%d", got, len(got), want, len(want))
 		}
 	}
-	half := pushed / 2 / 3 * 3
-	check(0, half)
-	d.room += 20 * pageSize
-	more := pushed/3*3 + 3 // a multiple of 3, so that the turns of the hosts match the items
-	for i := pushed; i < more; i++ {
-		push(t, q, fmt.Sprint(i%3), fmt.Sprintf("%0300d", i))
-	}
-	end := fill(more)
-	if end < more+half/3 {
-		t.Errorf("full again after %d items, want at least %d", end, more+half/3)
-	}
-	check(half, end)
 	if got := next(t, q, always); got != "" {
 		t.Errorf("got %.10q, want an empty queue", got)
 	}
-	if got := fill(0); got < end-half {
-		t.Errorf("the empty queue took %d items, want at least %d", got, end-half)
+	if got := fill(0); got != end {
+		t.Errorf("the empty queue took %d items, want %d", got, end)
 	}
 }
 
 // TestQueueReadFails: an item that cannot be read stays in the queue, and the other hosts still get
 // their turns.
 func TestQueueReadFails(t *testing.T) {
-	q, d := newTestQueue(2)
+	q, d := newTestQueue(2 << 10)
 	for i := range 20 {
 		push(t, q, "a", fmt.Sprintf("%0500d", i))
 	}
@@ -178,39 +169,29 @@ func TestQueueReadFails(t *testing.T) {
 	}
 }
 
-// TestQueueFileIsBounded: the file does not grow while items come and go and some hosts sleep.
-func TestQueueFileIsBounded(t *testing.T) {
-	const hosts, waiting = 40, 2000
-	q, d := newTestQueue(16)
+// TestQueueEmptiesFile: a queue that becomes empty now and then does not make the file grow.
+func TestQueueEmptiesFile(t *testing.T) {
+	const most = 100
+	q, d := newTestQueue(1 << 10)
 	rnd := rand.New(rand.NewPCG(1, 2))
-	maxPages := 0
-	for i := range 60_000 {
-		push(t, q, fmt.Sprint(rnd.IntN(hosts)), make([]byte, 50+rnd.IntN(300)))
-		if q.Len() < waiting {
-			continue
+	largest := 0
+	for range 200 {
+		for i := range 1 + rnd.IntN(most) {
+			push(t, q, fmt.Sprint(i%7), string(make([]byte, rnd.IntN(350))))
 		}
-		if next(t, q, func(host string) bool { return host != "7" || i < 10_000 }) == "" {
-			t.Fatal("no item")
+		largest = max(largest, len(d.b))
+		for next(t, q, always) != "" {
 		}
-		if q.LenHost("7") > 200 {
-			q.Wake("7")
-			for next(t, q, func(host string) bool { return host == "7" }) != "" {
-			}
-			for i := range hosts {
-				q.Wake(fmt.Sprint(i))
-			}
-		}
-		maxPages = max(maxPages, int(q.pages.pageCount))
 	}
-	if bound := waiting*(350+lengthSize)/pagePayload + 2*hosts + 50; maxPages > bound || len(d.b) > bound*pageSize {
-		t.Errorf("the file had %d pages, want at most %d", maxPages, bound)
+	if limit := most * (350 + lengthSize); largest > limit || largest == 0 || len(d.b) != 0 {
+		t.Errorf("the file had up to %d bytes, and %d in the end, want 1 to %d, and none", largest, len(d.b), limit)
 	}
 }
 
 // TestQueueLongItem: an item may be larger than the memory of the queue.
 func TestQueueLongItem(t *testing.T) {
 	q := newQueue(t.TempDir())
-	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), maxMemoryPages*pageSize*3/2))
+	long := string(randomBytes(rand.New(rand.NewPCG(1, 1)), maxSpoolMemory*3/2))
 	push(t, q, "a", "x")
 	push(t, q, "a", long)
 	push(t, q, "a", "y")
@@ -228,11 +209,11 @@ func TestQueueLongItem(t *testing.T) {
 func TestQueueClose(t *testing.T) {
 	dir := t.TempDir()
 	real := newQueue(dir)
-	real.pages.maxFrames = 1
+	real.items.memory = 1
 	fake, d := newTestQueue(1)
 	for _, q := range []*queue{real, fake} {
 		for range 10 {
-			push(t, q, "a", make([]byte, pageSize))
+			push(t, q, "a", make([]byte, 1000))
 		}
 		for range 2 {
 			if err := q.Close(); err != nil {
@@ -254,13 +235,13 @@ func TestQueueClose(t *testing.T) {
 // TestQueueNoFile: if the file cannot be created, the queue still keeps the items that fit in memory.
 func TestQueueNoFile(t *testing.T) {
 	q := newQueue(t.TempDir() + "/none")
-	q.pages.maxFrames = 3
+	q.items.memory = 3000
 	n := 0
 	for q.Push("a", fmt.Appendf(nil, "%0200d", n)) == nil {
 		n++
 	}
 	if n < 10 {
-		t.Errorf("%d items fit in three pages, want at least 10", n)
+		t.Errorf("%d items fit in 3000 bytes, want at least 10", n)
 	}
 	for i := range n {
 		if got, want := next(t, q, always), fmt.Sprintf("a %0200d", i); got != want {

@@ -273,9 +273,6 @@ func (p *Part) recordNew() (err error) {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		if err := t.migrateFinished(p.rec.Target); err != nil { // else the new index key would hide the old record
-			return err
-		}
 		if err := t.put(&p.rec); err != nil {
 			return err
 		}

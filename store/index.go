@@ -14,7 +14,7 @@ import (
 
 // urlKey returns the key of urlBucket for a download of url into the directory dir: dir,
 // a NUL byte and url. If that is longer than maxKey, its end is replaced by the SHA-256
-// of the whole. Shorter keys must not change, because older state files have them.
+// of the whole.
 func urlKey(dir, url string) []byte {
 	key := []byte(dir + "\x00" + url)
 	if len(key) <= maxKey {
@@ -66,7 +66,7 @@ func (e damagedRecordError) Error() string {
 func (t tx) byTarget(target string) (Record, error) {
 	if id := t.Bucket(targetBucket).Get([]byte(target)); id != nil {
 		r, err := t.get(ID(id))
-		isAnother := err == nil && r.Target != target // an older pawl lost the bytes of a path that are not UTF-8
+		isAnother := err == nil && r.Target != target // a damaged index key: the indexes have no checksums
 		if !isAnother && !errors.Is(err, ErrNotFound) {
 			return r, err
 		}
@@ -100,29 +100,9 @@ func (t tx) put(r *Record) error {
 		if err := t.dropRecord(r); err != nil {
 			return err
 		}
-		if err := t.migrateFinished(r.Target); err != nil {
-			return err
-		}
 		return t.putFinished(r)
 	}
 	return t.rewrite(r)
-}
-
-// migrateFinished moves the record of a finished file from recordBucket to the ledger.
-// Versions of pawl without a ledger kept such records there.
-func (t tx) migrateFinished(target string) error {
-	id := t.Bucket(targetBucket).Get([]byte(target))
-	if id == nil {
-		return nil
-	}
-	data := t.Bucket(recordBucket).Get(id)
-	if data == nil {
-		return nil
-	}
-	if r, err := decodeRecord(data); err == nil && r.State == Done && r.Target == target {
-		return t.put(&r)
-	}
-	return nil
 }
 
 // pageKey returns the key of pieceBucket for page n of the download id.

@@ -57,8 +57,7 @@ func (l Lists) Has(keys ...string) bool {
 	return slices.ContainsFunc(l, func(key string) bool { return slices.Contains(keys, key) })
 }
 
-// String returns the keys separated by spaces. A file with one list has the same form as
-// in versions of pawl that kept only one list per file.
+// String returns the keys separated by spaces.
 func (l Lists) String() string { return strings.Join(l, " ") }
 
 // MarshalText implements encoding.TextMarshaler with the form of String.
@@ -140,7 +139,7 @@ func (t tx) unfinishedAt(target string) (Record, error) {
 		return Record{}, ErrNotFound
 	}
 	r, err := decodeRecord(data)
-	if err == nil && (r.State == Done || r.Target != target) {
+	if err == nil && (r.Target != target) {
 		err = ErrNotFound
 	}
 	return r, err

@@ -50,7 +50,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// The text of one list is its key, as versions of pawl with one list per file wrote it.
+// The text of one list is its key.
 func TestListsText(t *testing.T) {
 	for text, want := range map[string]Lists{
 		"": nil, keyA: {keyA}, keyB + " " + keyA + " " + keyB: {keyA, keyB}, "- " + keyA: {Nameless, keyA},

@@ -94,7 +94,7 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if p.rec.State == Finishing && p.lost == 0 && !lost && info.ModTime().Equal(p.rec.ModTime) {
 		return p, p.rename()
 	}
-	if info.Mode().Perm() != partMode { // an older pawl created it, or a Finish failed after the Chmod
+	if info.Mode().Perm() != partMode { // a Finish failed after the Chmod
 		if err := p.file.Chmod(partMode); err != nil {
 			return nil, err
 		}

@@ -164,9 +164,6 @@ func (s *Store) recordPublishing(group []*TempFile, errs []error) error {
 				continue
 			}
 			errs[i] = nil // errNameTaken: the name of the part file matters only if linkTarget needs it
-			if err := t.migrateFinished(tmp.rec.Target); err != nil {
-				return err
-			}
 			if old, err := t.finishedAt(tmp.rec.Target); err == nil {
 				if tmp.old = old; tmp.rec.Replaces.ModTime.IsZero() {
 					tmp.rec.Replaces = FileStamp{old.Size, old.ModTime}

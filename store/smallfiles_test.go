@@ -256,50 +256,6 @@ func TestPublishOverChangedFileCrash(t *testing.T) {
 	}
 }
 
-// A new file replaces the record of a finished file that a pawl without a ledger has
-// written, whichever way the file is replaced.
-func TestReplaceOldRecord(t *testing.T) {
-	for _, way := range []string{"Publish", "Finish", "neither"} {
-		l := newFixture(t)
-		target := l.path("f")
-		old := Record{ID: newID(), URL: "https://example.com/", Target: target, State: Done, Created: time.Now(), ModTime: time.Unix(1e9, 0)}
-		must(t, l.store.write(func(tx tx) error { // as that version wrote it
-			data, err := old.encode()
-			if err == nil {
-				err = tx.Bucket(recordBucket).Put([]byte(old.ID), data)
-			}
-			if err == nil {
-				err = tx.putIndex(&old)
-			}
-			return err
-		}))
-		want := old.ID
-		rec := Record{URL: old.URL, Target: target, Named: true, Size: 0, Replace: true}
-		switch way {
-		case "Publish":
-			u, err := l.store.CreateTemp(rec)
-			if errors.Is(err, errors.ErrUnsupported) {
-				continue
-			}
-			must(t, err)
-			must(t, l.store.publishAll([]*TempFile{u})[0])
-			want = u.Record().ID
-		case "Finish":
-			p, err := l.store.Create(rec)
-			must(t, err)
-			must(t, p.Finish(time.Time{}))
-			want = p.Record().ID
-			must(t, p.Close())
-		}
-		if got, err := l.store.ByTarget(target); err != nil || got.ID != want || got.State != Done {
-			t.Errorf("%s: got %+v, %v, want %s", way, got, err, want)
-		}
-		if all, err := l.store.Unfinished(); err != nil || len(all) != 0 && way != "neither" {
-			t.Errorf("%s: got %d records, %v, want none", way, len(all), err)
-		}
-	}
-}
-
 // If a finished file has the name of the part file, the file stays and the part file gets
 // another name.
 func TestCreatePartIsFinished(t *testing.T) {

@@ -120,7 +120,7 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 		res, err = l.d.Get(ctx, req)
 	}
 	if err == nil {
-		err = makePrivate(res.Target, 0o600) // an earlier version may have created it with more rights
+		err = makePrivate(res.Target, 0o600) // finished files get the mode of the umask
 	}
 	// %v and not %w: as a failure.ErrTooLarge, the error would get the exit code and hint of --max-size.
 	if errors.Is(err, failure.ErrTooLarge) {

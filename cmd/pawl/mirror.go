@@ -348,7 +348,6 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
-		LegacyKey: c.runKey(), // earlier versions of pawl recorded files under this key
 		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRound: rec.round,
 	}
 	c.applyTo(&o.Request)

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"iter"
-	"slices"
 
 	"pawl/downloader/list"
 	"pawl/store"
@@ -57,15 +56,12 @@ func (n *naming) name(key, rel, url string) pathStatus {
 
 // pruningKeys returns the keys of the lists whose claims may be released: lists that have a
 // name, are complete and are not empty. A list without entries is more likely to be broken than
-// to be meant. If all lists may prune, the result includes legacyKey, unless that is empty.
-func (n *naming) pruningKeys(legacyKey string) (keys []string) {
+// to be meant.
+func (n *naming) pruningKeys() (keys []string) {
 	for key, l := range n.lists {
 		if key != store.Nameless && l.complete && !l.empty {
 			keys = append(keys, key)
 		}
-	}
-	if legacyKey != "" && len(keys) == len(n.lists) && !slices.Contains(keys, legacyKey) {
-		keys = append(keys, legacyKey)
 	}
 	return keys
 }

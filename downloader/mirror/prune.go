@@ -48,7 +48,7 @@ func (m *Run) prune(ctx context.Context) error {
 	if c := m.report.snapshot(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.names.paths.Len() == 0 {
 		return ErrNotPruned
 	}
-	p := &pruning{ctx: ctx, store: m.store, opts: m.opts, report: m.report, names: m.names, keys: m.names.pruningKeys(m.opts.LegacyKey)}
+	p := &pruning{ctx: ctx, store: m.store, opts: m.opts, report: m.report, names: m.names, keys: m.names.pruningKeys()}
 	if len(p.keys) == 0 {
 		return nil
 	}

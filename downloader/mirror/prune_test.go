@@ -307,24 +307,6 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestPruneLegacyKey: files that were claimed under LegacyKey are deleted if all lists of the run are
-// complete and none of them names the file.
-func TestPruneLegacyKey(t *testing.T) {
-	r := newRig(t)
-	all := r.put(4)
-	const legacyKey = "cccccccccccccccc"
-	withLegacyKey := func(o *Options) { o.LegacyKey = legacyKey }
-	r.mustRunLists([]text{{key: legacyKey, entries: all}})
-	a, b := firstOf(2, all), strings.TrimPrefix(firstOf(3, all), firstOf(2, all))
-	r.mustRunLists([]text{{key: listA, entries: a}}, withPrune)
-	r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b, cut: true}}, withPrune, withLegacyKey)
-	r.wantExist(map[string]bool{"f0003": true})
-	if c := r.mustRunLists([]text{{key: listA, entries: a}, {key: listB, entries: b}}, withPrune, withLegacyKey); c.Pruned != 1 {
-		t.Errorf("got %+v, want one pruned", c)
-	}
-	r.wantExist(map[string]bool{"f0000": true, "f0002": true, "f0003": false})
-}
-
 // TestPruneKeepsLinkedFile: a file that the list now names by another path, through a symbolic link
 // to its directory, is not deleted.
 func TestPruneKeepsLinkedFile(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/weburl"
 )
 
 // A blamer finds the sources of wrong bytes. A download with a wrong digest remembers which source
@@ -55,7 +56,7 @@ func (b blamer) contributions() []contribution {
 	}
 	for _, m := range b.mirrors {
 		m.mu.Lock()
-		take(contribution{WithoutUser(m.url.String()), m.written.Clone(), m.sums})
+		take(contribution{weburl.WithoutUser(m.url.String()), m.written.Clone(), m.sums})
 		m.mu.Unlock()
 	}
 	take(b.file.earlierRun())
@@ -79,7 +80,7 @@ func (b blamer) blame() error {
 				return err
 			}
 			if wrong {
-				guilty = append(guilty, RedactURL(c.source))
+				guilty = append(guilty, weburl.Redact(c.source))
 			}
 		}
 		if len(guilty) > 0 {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"pawl/downloader/failure"
+	"pawl/downloader/weburl"
 )
 
 // getFallback downloads the file from its URL or, if that fails, from the first mirror that has
@@ -26,7 +27,7 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 	var failed error
 	for i, u := range urls {
 		if i > 0 {
-			d.emit(Event{Kind: Warning, URL: WithoutUser(u), Target: cmp.Or(all.Target, WithoutUser(req.URL)), Err: fmt.Errorf("%w; trying the mirror %s", failed, RedactURL(u))})
+			d.emit(Event{Kind: Warning, URL: weburl.WithoutUser(u), Target: cmp.Or(all.Target, weburl.WithoutUser(req.URL)), Err: fmt.Errorf("%w; trying the mirror %s", failed, weburl.Redact(u))})
 		}
 		next := req
 		next.URL, next.ID = u, cmp.Or(req.ID, all.ID)
@@ -47,7 +48,7 @@ func (d *Downloader) began(req Request, u string) bool {
 	if req.Output == "" {
 		dir, err := filepath.Abs(req.Dir)
 		if err == nil {
-			_, err = d.store.ByURL(dir, CanonicalURL(u))
+			_, err = d.store.ByURL(dir, weburl.Canonical(u))
 		}
 		return err == nil
 	}
@@ -56,5 +57,5 @@ func (d *Downloader) began(req Request, u string) bool {
 		return false
 	}
 	rec, err := d.store.ByTarget(target)
-	return err == nil && rec.URL == CanonicalURL(u)
+	return err == nil && rec.URL == weburl.Canonical(u)
 }

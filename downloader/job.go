@@ -9,6 +9,7 @@ import (
 
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -88,7 +89,7 @@ func (j *job) result(begun time.Time, current bool) Result {
 		r.Target = ""
 	}
 	if to, _ := j.origin.current(); r.Fetched > 0 {
-		r.Final = WithoutUser(to.url.String())
+		r.Final = weburl.WithoutUser(to.url.String())
 	}
 	return r
 }

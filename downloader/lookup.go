@@ -11,6 +11,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -21,7 +22,7 @@ type ClaimedError struct {
 }
 
 func (e *ClaimedError) Error() string {
-	return fmt.Sprintf("%q %v, %s", e.Record.Target, failure.ErrClaimed, RedactURL(e.Record.URL))
+	return fmt.Sprintf("%q %v, %s", e.Record.Target, failure.ErrClaimed, weburl.Redact(e.Record.URL))
 }
 
 // Is is for errors.Is.
@@ -39,7 +40,7 @@ var errOtherNow = failure.New(failure.ErrChanged, "the remote file has changed s
 // claimed returns the error for a target that belongs to a download of another URL.
 func claimed(rec store.Record) error {
 	if rec.State == store.Done {
-		return failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists and was downloaded from %s", rec.Target, RedactURL(rec.URL)))
+		return failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists and was downloaded from %s", rec.Target, weburl.Redact(rec.URL)))
 	}
 	return &ClaimedError{rec}
 }

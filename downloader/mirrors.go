@@ -15,6 +15,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -250,7 +251,7 @@ func (m *mirror) failed(t *transfer, others bool, err error) error {
 	case m.reason() != nil:
 	case changed && hasSent:
 		m.disable(t, err)
-		return restartError{why: fmt.Sprintf("the mirror %s has another version now", RedactURL(m.url.String())), keep: true}
+		return restartError{why: fmt.Sprintf("the mirror %s has another version now", weburl.Redact(m.url.String())), keep: true}
 	case contradicts || tooOften || failure.IsPermanent(err):
 		m.disable(t, err)
 	case !others:
@@ -274,7 +275,7 @@ func (m *mirror) disable(t *transfer, why error) {
 	m.mu.Unlock()
 	if !known {
 		t.sched.Remove(source)
-		t.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", RedactURL(m.url.String()), why)})
+		t.emit(Event{Kind: Warning, Err: fmt.Errorf("the mirror %s is not used: %w", weburl.Redact(m.url.String()), why)})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/weburl"
 )
 
 const (
@@ -96,7 +97,7 @@ func (all mismatches) next(sources []string) string {
 	for _, source := range sources {
 		n := 0 // mismatches that it may have caused
 		for _, m := range all {
-			if slices.ContainsFunc(m.sources, func(c contribution) bool { return c.source == CanonicalURL(source) }) {
+			if slices.ContainsFunc(m.sources, func(c contribution) bool { return c.source == weburl.Canonical(source) }) {
 				n++
 			}
 		}

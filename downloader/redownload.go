@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"pawl/downloader/failure"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -35,7 +36,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		}
 		all.Retries++
 		next := wrong.next(sources)
-		d.emit(Event{Kind: Restarted, ID: res.ID, URL: WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching the whole file again from %s", err, RedactURL(next))})
+		d.emit(Event{Kind: Restarted, ID: res.ID, URL: weburl.WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching the whole file again from %s", err, weburl.Redact(next))})
 		req = d.again(req, next, res.ID)
 	}
 }

@@ -83,12 +83,12 @@ func (g *grid) sequence(r rune) {
 
 // put writes a character at the cursor, on the next line if it does not fit.
 func (g *grid) put(r rune) {
-	if g.column+runeWidth(r) > g.columns {
+	if g.column+displayWidth(string(r)) > g.columns {
 		g.column = 0
 		g.down()
 	}
 	g.cells[g.row][g.column] = r
-	if g.column += runeWidth(r); runeWidth(r) == 2 {
+	if g.column += displayWidth(string(r)); displayWidth(string(r)) == 2 {
 		g.cells[g.row][g.column-1] = 0
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -46,7 +47,7 @@ func (r *recorder) abort() {
 // completed records that the download of req has finished, or failed with err.
 func (r *recorder) completed(req downloader.Request, res downloader.Result, err error) {
 	f := reportFile{
-		Path: res.Target, URL: downloader.WithoutUser(req.URL), FinalURL: res.Final, Outcome: outcomeFetched, Size: knownSize(res.Size),
+		Path: res.Target, URL: weburl.WithoutUser(req.URL), FinalURL: res.Final, Outcome: outcomeFetched, Size: knownSize(res.Size),
 		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: completeText(res.Unframed),
 	}
 	// Hooks run for files that this run downloaded or failed to download, but not for a file
@@ -66,7 +67,7 @@ func (r *recorder) completed(req downloader.Request, res downloader.Result, err 
 // pending records that the download of req was interrupted, or did not begin. rec is its
 // record, or the zero Record if there is none.
 func (r *recorder) pending(req downloader.Request, rec store.Record) {
-	r.report.addFile(reportFile{URL: downloader.WithoutUser(req.URL), Path: rec.Target, Outcome: outcomePending, Size: -1})
+	r.report.addFile(reportFile{URL: weburl.WithoutUser(req.URL), Path: rec.Target, Outcome: outcomePending, Size: -1})
 }
 
 // close waits for the hooks and ends the report. err is the error that the run ends with.
@@ -132,7 +133,7 @@ func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 		code := exitCode(x.Err)
 		o.codes[code]++
 		o.hints[code] = cmp.Or(o.hints[code], optionHint(x.Err))
-		o.out.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", downloader.RedactURL(x.URL), x.Err)))
+		o.out.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", weburl.Redact(x.URL), x.Err)))
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
 		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
@@ -173,7 +174,7 @@ func (o *mirrorRecorder) writeFailed(e list.Entry) {
 // reportEntry returns the entry of an outcome in the report.
 func reportEntry(x mirror.Outcome) reportFile {
 	f := reportFile{
-		Path: x.Path, URL: downloader.WithoutUser(x.URL), FinalURL: x.Result.Final, Outcome: reportOutcome(x.State), Size: -1,
+		Path: x.Path, URL: weburl.WithoutUser(x.URL), FinalURL: x.Result.Final, Outcome: reportOutcome(x.State), Size: -1,
 		Fetched: x.Result.Fetched, Seconds: x.Result.Elapsed.Seconds(), Retries: x.Result.Retries, Rounds: x.Rounds,
 		List: x.Entry.List, Line: x.Entry.Line,
 	}

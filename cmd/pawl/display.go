@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"pawl/downloader"
+	"pawl/downloader/weburl"
 )
 
 // Intervals of the display. All of them are choices for the eye or for log files, not
@@ -270,7 +271,7 @@ func (s *display) onEvent(e downloader.Event) {
 // is unknown, a URL.
 func (s *display) name(target string) string {
 	if isURL(target) {
-		target = downloader.RedactURL(target)
+		target = weburl.Redact(target)
 	}
 	if s.dir != "" {
 		if rel, err := filepath.Rel(s.dir, target); err == nil && filepath.IsLocal(rel) {

@@ -11,6 +11,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader"
 	"pawl/downloader/list"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -21,7 +22,7 @@ func (c *GetCmd) Validate() error {
 		return err
 	}
 	for _, s := range c.URLs {
-		if err := downloader.CheckURL(s); err != nil {
+		if err := weburl.Check(s); err != nil {
 			return fmt.Errorf("%w%s", err, suggestion(s))
 		}
 	}
@@ -36,7 +37,7 @@ func (c *GetCmd) Validate() error {
 		c.Checksum = sum
 	}
 	for _, u := range c.Mirror {
-		if err := downloader.CheckURL(u); err != nil {
+		if err := weburl.Check(u); err != nil {
 			return fmt.Errorf("--mirror: %w", err)
 		}
 	}
@@ -65,7 +66,7 @@ func (c *GetCmd) expand() error {
 			return fmt.Errorf("%w; --no-glob takes the URL literally", err)
 		}
 		if n+int64(len(all)) > maxPatternURLs {
-			return fmt.Errorf("%q expands to %d URLs, more than %d; pawl mirror --glob has no limit", downloader.RedactURL(s), n, maxPatternURLs)
+			return fmt.Errorf("%q expands to %d URLs, more than %d; pawl mirror --glob has no limit", weburl.Redact(s), n, maxPatternURLs)
 		}
 		urls, err := list.Expand(s)
 		if err != nil {
@@ -83,8 +84,8 @@ func suggestion(word string) string {
 	if strings.Contains(word, "://") {
 		return ""
 	}
-	if host, _, _ := strings.Cut(word, "/"); strings.Contains(host, ".") && downloader.CheckURL("https://"+word) == nil {
-		return fmt.Sprintf("; did you mean %q?", "https://"+downloader.RedactURL(word))
+	if host, _, _ := strings.Cut(word, "/"); strings.Contains(host, ".") && weburl.Check("https://"+word) == nil {
+		return fmt.Sprintf("; did you mean %q?", "https://"+weburl.Redact(word))
 	}
 	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "remove"}))
 	if near == "" {
@@ -149,14 +150,14 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	var requests []downloader.Request
 	for i, u := range c.URLs {
 		if slices.Contains(c.URLs[:i], u) {
-			out.note("%q is given twice, but downloaded once", downloader.RedactURL(u))
+			out.note("%q is given twice, but downloaded once", weburl.Redact(u))
 			continue
 		}
 		// Credentials decides anew for each origin, so a redirect to another host gets no secrets.
 		req := downloader.Request{URL: headers.requestURL(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Access: downloader.Access{Credentials: headers.forTyped}}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
-				return fmt.Errorf("%q: %w", downloader.RedactURL(u), err)
+				return fmt.Errorf("%q: %w", weburl.Redact(u), err)
 			}
 		}
 		if c.Output == "-" {

@@ -15,7 +15,10 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"pawl/downloader"
+	"pawl/downloader/weburl"
 )
 
 // A header is the argument of one -H: a header field, or @FILE.
@@ -79,16 +82,11 @@ func parseField(text string) (f headerField, err error) {
 		f.host, text = strings.ToLower(m[1]), m[2]
 	}
 	name, value, ok := strings.Cut(text, ":")
-	if !ok || name == "" || strings.ContainsFunc(name, notToken) || strings.ContainsAny(value, "\r\n\x00") {
+	if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 		return f, errors.New("header is not of the form 'Name: value' or 'HOST=Name: value'")
 	}
 	f.name, f.value = name, strings.TrimSpace(value)
 	return f, nil
-}
-
-// notToken reports whether r is not allowed in the name of a header field (RFC 9110 §5.6.2).
-func notToken(r rune) bool {
-	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
 
 // matchesOrigin reports whether the field is for the host of an origin, for example
@@ -219,5 +217,5 @@ func (o originHeaders) requestURL(typed string) string {
 	if authorization == "" || authorization == o.typed[origin].Get("Authorization") {
 		return typed
 	}
-	return downloader.WithoutUser(typed)
+	return weburl.WithoutUser(typed)
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"pawl/downloader"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -63,13 +63,13 @@ func (f hookFile) environ() []string {
 		}
 	}
 	set("PATH", f.path)
-	set("URL", printable(downloader.RedactURL(f.url)))
+	set("URL", printable(weburl.Redact(f.url)))
 	set("ID", string(f.id))
 	if f.size >= 0 {
 		set("SIZE", strconv.FormatInt(f.size, 10))
 	}
 	if f.err != nil {
-		set("ERROR", truncate(printable(downloader.Redact(f.err.Error())), maxHookLine))
+		set("ERROR", truncate(printable(weburl.RedactText(f.err.Error())), maxHookLine))
 	}
 	set("EXIT", strconv.Itoa(exitCode(f.err)))
 	return env

@@ -44,6 +44,9 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "database/...", "errors", "io", "io/...", "net", "net/...", "os", "os/...", "log", "runtime"},
 	},
+	"pawl/downloader/weburl": { // pure
+		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/downloader/recent": { // a map, for what is remembered about hosts
 		not: []string{"os", "os/...", "log", "flag", "net", "net/...", "sync", "sync/...", "time"},
 	},
@@ -52,16 +55,17 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport", "pawl/downloader/weburl"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader/list": {
-		own: []string{"pawl/chunk"},
-		not: []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+		own:    []string{"pawl/chunk", "pawl/downloader/weburl"},
+		others: []string{"golang.org/x/net/http/httpguts"},
+		not:    []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
 	"pawl/downloader/mirror": { // os is for the temporary file of the queue
-		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list"},
+		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/weburl"},
 		not: []string{"os/...", "log", "flag", "net", "net/http/..."},
 	},
 	"pawl/downloader/faultserver": {
@@ -69,14 +73,14 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/cmd/bench": {}, // the standard library alone
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror"},
-		others: []string{"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/weburl"},
+		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }
 
 // singleFileLibraries are the libraries that exactly one file may import, so that each can
 // be replaced in one place.
-var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpproxy"}
+var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "github.com/rivo/uniseg", "golang.org/x/net/http/httpproxy"}
 
 // topLevel are the files and directories that the root directory may contain.
 var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}

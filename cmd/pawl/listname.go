@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"pawl/downloader"
+	"pawl/downloader/weburl"
 )
 
 // isURL reports whether name is a URL and not a path.
@@ -17,7 +17,7 @@ func isURL(name string) bool { return strings.Contains(name, "://") }
 func listIdentity(name string) string {
 	switch {
 	case isURL(name):
-		return downloader.WithoutUser(name)
+		return weburl.WithoutUser(name)
 	case name == "-":
 		return name
 	}

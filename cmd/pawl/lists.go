@@ -24,6 +24,7 @@ import (
 	"pawl/downloader/failure"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -102,12 +103,12 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	// The file in the state directory is named after a hash of the URL, so that each list has
 	// one, whatever characters its URL has. The name has no user and password, so that a new
 	// password finds the old file.
-	url := downloader.WithoutUser(name)
+	url := weburl.WithoutUser(name)
 	hash := sha256.Sum256([]byte(url))
 	req := l.req
 	req.URL, req.Output = name, hex.EncodeToString(hash[:8])
 	if err := makePrivateDir(l.req.Dir); err != nil {
-		return openedList{}, fmt.Errorf("list %q: %w", downloader.RedactURL(name), err)
+		return openedList{}, fmt.Errorf("list %q: %w", weburl.Redact(name), err)
 	}
 	// If another process has the part file, its download is soon finished. Then the list costs
 	// one small request, so waiting is better than an error.
@@ -124,10 +125,10 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	}
 	// %v and not %w: as a failure.ErrTooLarge, the error would get the exit code and hint of --max-size.
 	if errors.Is(err, failure.ErrTooLarge) {
-		return openedList{}, listError{listTooLargeError{fmt.Errorf("list %q: %v", downloader.RedactURL(name), err)}}
+		return openedList{}, listError{listTooLargeError{fmt.Errorf("list %q: %v", weburl.Redact(name), err)}}
 	}
 	if err != nil {
-		return openedList{}, fmt.Errorf("list %q: %w", downloader.RedactURL(name), err)
+		return openedList{}, fmt.Errorf("list %q: %w", weburl.Redact(name), err)
 	}
 	if res.Private {
 		l.private.Store(url, true)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"pawl/downloader"
+	"pawl/downloader/weburl"
 )
 
 // The rules for all messages of pawl:
@@ -51,7 +51,7 @@ func (p *printer) print(text string) {
 	if p.timestamps {
 		text = time.Now().Format("2006-01-02 15:04:05 ") + text
 	}
-	fmt.Fprintln(p.stderr, downloader.Redact(text))
+	fmt.Fprintln(p.stderr, weburl.RedactText(text))
 }
 
 // addTimestamps makes each later line begin with the local time, for example "2026-03-31

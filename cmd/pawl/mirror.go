@@ -20,6 +20,7 @@ import (
 
 	"pawl/downloader"
 	"pawl/downloader/mirror"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -77,7 +78,7 @@ func (c *MirrorCmd) Validate() error {
 		return errors.New("--rounds must be at least 1")
 	}
 	if c.Base != "" {
-		if err := downloader.CheckURL(c.Base); err != nil {
+		if err := weburl.Check(c.Base); err != nil {
 			return fmt.Errorf("--base: %w", err)
 		}
 	}
@@ -365,7 +366,7 @@ func printListEvent(out *printer, e downloader.Event) {
 	case e.Kind == downloader.Offline:
 		out.note("no network (%s); waiting for it, which does not count as a try", printable(e.Err.Error()))
 	case e.Kind == downloader.Retrying && e.Retry.Attempt > 1:
-		out.note("list %q: %s; retrying %s (%d%s)", downloader.RedactURL(e.URL), printable(e.Err.Error()), delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
+		out.note("list %q: %s; retrying %s (%d%s)", weburl.Redact(e.URL), printable(e.Err.Error()), delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
 	}
 }
 

@@ -114,19 +114,11 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestWideTable checks that the table of wide characters is sorted, because it is searched by
-// bisection, and some widths.
-func TestWideTable(t *testing.T) {
-	last := rune(0x300)
-	for _, w := range wideRunes {
-		if w.from <= last || w.to < w.from {
-			t.Errorf("%x to %x after %x", w.from, w.to, last)
-		}
-		last = w.to
-	}
-	for r, want := range map[rune]int{'a': 1, 'ß': 1, '–': 1, '…': 1, '\u0301': 0, '漢': 2, 'か': 2, '한': 2, '🚀': 2, 'я': 1, '\u1160': 1, '\u303f': 1} {
-		if got := runeWidth(r); got != want {
-			t.Errorf("%q: got %d, want %d", r, got, want)
+// TestDisplayWidth checks the widths of texts whose length is not their number of characters.
+func TestDisplayWidth(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "a–…ß": 4, "e\u0301": 1, "漢か한": 6, "🚀": 2, "👩‍🚀": 2, "я": 1} {
+		if got := displayWidth(text); got != want {
+			t.Errorf("%q: got %d, want %d", text, got, want)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pawl/downloader"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -234,7 +235,7 @@ func (l listRow) print(w io.Writer) {
 	}
 	path := printable(relPath(l.Path))
 	if l.Reason != "" {
-		path += " (" + truncate(printable(downloader.Redact(l.Reason)), 60) + ")"
+		path += " (" + truncate(printable(weburl.RedactText(l.Reason)), 60) + ")"
 	}
 	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
 }

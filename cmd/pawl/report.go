@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"pawl/downloader"
+	"pawl/downloader/weburl"
 )
 
 // reportVersion is the "v" of a report. It must be increased when a key is removed or
@@ -124,7 +124,7 @@ func newReport(path string, h reportHeader) (*report, error) {
 // listForJSON returns the name of a list for JSON. A URL loses its user and password.
 func listForJSON(name string) string {
 	if strings.Contains(name, "://") {
-		name = downloader.WithoutUser(name)
+		name = weburl.WithoutUser(name)
 	}
 	return escaped(name)
 }
@@ -157,7 +157,7 @@ func (r *report) writeElement(out *atomicFile, v any, first bool) {
 // forJSON returns f with escaped texts, and without user and password in its URLs.
 func (f reportFile) forJSON() reportFile {
 	f.List = listForJSON(f.List)
-	f.URL, f.FinalURL = escaped(downloader.WithoutUser(f.URL)), escaped(downloader.WithoutUser(f.FinalURL))
+	f.URL, f.FinalURL = escaped(weburl.WithoutUser(f.URL)), escaped(weburl.WithoutUser(f.FinalURL))
 	f.Path, f.Error = escaped(f.Path), escaped(f.Error)
 	return f
 }

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
 )
 
 // printable turns text from elsewhere into one line that is safe to print. It replaces
@@ -96,47 +97,9 @@ func delayText(d time.Duration) string {
 	return "in " + span(d)
 }
 
-// wideRunes are the runes that take two columns of a terminal: East Asian Width W and F
-// (UAX #11), simplified to whole blocks. They must be sorted, because runeWidth searches
-// them by bisection.
-var wideRunes = []struct{ from, to rune }{
-	{0x1100, 0x115f}, {0x231a, 0x231b}, {0x2e80, 0x303e}, {0x3041, 0x4dbf}, {0x4e00, 0xa4cf}, {0xa960, 0xa97c}, {0xac00, 0xd7a3}, {0xf900, 0xfaff},
-	{0xfe30, 0xfe6f}, {0xff01, 0xff60}, {0xffe0, 0xffe6}, {0x17000, 0x18cff}, {0x1b000, 0x1b2ff}, {0x1f300, 0x1f64f},
-	{0x1f680, 0x1f6ff}, {0x1f900, 0x1f9ff}, {0x20000, 0x3fffd},
-}
-
-// runeWidth returns how many columns of a terminal r takes.
-func runeWidth(r rune) int {
-	switch {
-	case r < 0x300: // below the combining characters
-		return 1
-	case unicode.In(r, unicode.Mn, unicode.Me):
-		return 0
-	}
-	_, found := slices.BinarySearchFunc(wideRunes, r, func(w struct{ from, to rune }, r rune) int {
-		switch {
-		case w.to < r:
-			return -1
-		case w.from > r:
-			return 1
-		}
-		return 0
-	})
-	if found {
-		return 2
-	}
-	return 1
-}
-
 // displayWidth returns how many columns printable text takes. It is an estimate, because
-// terminals differ, for example for emoji that consist of several runes.
-func displayWidth(text string) int {
-	n := 0
-	for _, r := range text {
-		n += runeWidth(r)
-	}
-	return n
-}
+// terminals differ, for example for emoji.
+func displayWidth(text string) int { return uniseg.StringWidth(text) }
 
 // truncate shortens text to at most n columns. Shortened text ends in "…".
 func truncate(text string, n int) string {
@@ -147,9 +110,10 @@ func truncate(text string, n int) string {
 		return ""
 	}
 	used := 0
-	for i, r := range text {
-		if used += runeWidth(r); used >= n {
-			return text[:i] + "…"
+	for g := uniseg.NewGraphemes(text); g.Next(); {
+		if used += g.Width(); used >= n {
+			from, _ := g.Positions()
+			return text[:from] + "…"
 		}
 	}
 	return text

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pawl/downloader"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -182,7 +183,7 @@ func subject(req downloader.Request) string {
 	if req.URL == "" {
 		return string(req.ID)
 	}
-	return downloader.RedactURL(req.URL)
+	return weburl.Redact(req.URL)
 }
 
 // unfinishedID returns the ID of the download of req if pawl resume can continue it, else
@@ -207,7 +208,7 @@ func findRecord(st *store.Store, req downloader.Request) (found store.Record, er
 	if err != nil {
 		return found, err
 	}
-	recorded, _, _ := strings.Cut(downloader.WithoutUser(req.URL), "#")
+	recorded, _, _ := strings.Cut(weburl.WithoutUser(req.URL), "#")
 	err = store.ErrNotFound
 	for _, r := range records { // oldest first
 		if r.URL == recorded { // records have no user, password or fragment

@@ -3,12 +3,15 @@ package list
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"path"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
+
+	"pawl/downloader/weburl"
 )
 
 // blanks is the white space that is trimmed around names, values and URLs. It contains CR
@@ -57,61 +60,8 @@ func hasDotDot(name string) bool {
 	return false
 }
 
-// checkURL returns an error if s is not a valid http or https URL with a host. The error
-// does not contain the password.
-func checkURL(s string) error {
-	if isPlainURL(s) {
-		return nil
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return fmt.Errorf("%q is not an http or https URL", redactURL(s))
-	}
-	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
-		return fmt.Errorf("port in %q is not from 0 to 65535", redactURL(s))
-	}
-	return nil
-}
-
-// isPlainURL reports whether s is certainly valid: a plain host, followed by printable
-// ASCII without "%". Most URLs of a list are, so this spares parsing them. A "%" may begin
-// an invalid escape, so only url.Parse can decide then.
-func isPlainURL(s string) bool {
-	rest, ok := strings.CutPrefix(s, "https://")
-	if !ok {
-		rest, ok = strings.CutPrefix(s, "http://")
-	}
-	host := 0
-	for host < len(rest) && isHostByte(rest[host]) {
-		host++
-	}
-	if !ok || host == 0 || host < len(rest) && rest[host] != '/' {
-		return false
-	}
-	for i := host; i < len(rest); i++ {
-		if c := rest[i]; c <= ' ' || c >= 0x7f || c == '%' {
-			return false
-		}
-	}
-	return true
-}
-
-func isHostByte(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' || c == '.' || c == '-' }
-
-// redactURL returns s for a message: without user and password, and truncated. If s is not
-// a URL, only the part after the last "@" is returned, because the part before it may be a
-// password.
-func redactURL(s string) string {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Scheme == "" || u.Host == "":
-		s = s[strings.LastIndexByte(s, '@')+1:]
-	case u.User != nil:
-		u.User = nil
-		s = u.String()
-	}
-	return truncate(s)
-}
+// redactURL returns s for a message: redacted and truncated.
+func redactURL(s string) string { return truncate(weburl.Redact(s)) }
 
 // truncate shortens a text for a message to 200 bytes and "…". It does not cut a character
 // in two.
@@ -131,24 +81,14 @@ func truncate(s string) string {
 // control character in a value could start another field, so it must be rejected. The error
 // does not contain the value, which may be a secret.
 func checkHeaderField(name, value string) error {
-	if name == "" || strings.ContainsFunc(name, notTokenChar) {
+	if !httpguts.ValidHeaderFieldName(name) {
 		return errors.New("header is not of the form Name: value")
 	}
-	if strings.ContainsFunc(value, notValueChar) {
+	if !httpguts.ValidHeaderFieldValue(value) {
 		return fmt.Errorf("value of header %s contains a control character", name)
 	}
 	return nil
 }
-
-// notTokenChar reports whether r is not allowed in the name of a header field (RFC 9110
-// section 5.6.2).
-func notTokenChar(r rune) bool {
-	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-}
-
-// notValueChar reports whether r is not allowed in the value of a header field (RFC 9110
-// section 5.5).
-func notValueChar(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // checkDir returns an error if a directory of a list contains a control character. Whether
 // the list may write to the directory is the caller's decision.

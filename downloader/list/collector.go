@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"pawl/downloader/weburl"
 )
 
 const (
@@ -204,7 +206,7 @@ func (c *collector) resolve(text string) (string, error) {
 			text = c.base.ResolveReference(u).String()
 		}
 	}
-	return text, checkURL(text)
+	return text, weburl.Check(text)
 }
 
 // refererFrom returns the first of an entry's URLs as a referer: without user, password

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"pawl/downloader/weburl"
 )
 
 // readBufferSize is the size in bytes of the buffer in front of a list. It is a guess; a
@@ -56,7 +58,7 @@ func (c *collector) checkOptions() error {
 	if c.options.Base == "" {
 		return nil
 	}
-	if err := checkURL(c.options.Base); err != nil {
+	if err := weburl.Check(c.options.Base); err != nil {
 		return fmt.Errorf("base URL of %s: %w", c.name, err)
 	}
 	c.base, _ = url.Parse(c.options.Base)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pawl/downloader/weburl"
 )
 
 // Write writes e as an entry of an aria2 input file, with a single call of w.Write. If the
@@ -77,7 +79,7 @@ func (e *Entry) checkWritable() error {
 		return errors.New("entry has no URL")
 	}
 	for _, u := range e.URLs {
-		if err := checkURL(u); err != nil {
+		if err := weburl.Check(u); err != nil {
 			return err
 		}
 		if !isTrimmed(u) {

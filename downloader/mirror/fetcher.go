@@ -9,6 +9,7 @@ import (
 
 	"pawl/downloader"
 	"pawl/downloader/failure"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -88,7 +89,7 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 		return o == u || f.sched.hostDown(downloader.Origin(o)) != nil
 	})
 	req.ListEntry.Released = released
-	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != downloader.CanonicalURL(u) {
+	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != weburl.Canonical(u) {
 		if r.Held.Len() > 0 {
 			req.ID = r.ID
 		} else { // nothing to resume

@@ -7,6 +7,7 @@ import (
 
 	"pawl/downloader"
 	"pawl/downloader/list"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -32,7 +33,7 @@ func (it *item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
 // the order of the list.
 func (it *item) sources() []string {
 	urls := slices.Clone(it.Entry.URLs)
-	if i := slices.IndexFunc(urls, func(u string) bool { return downloader.CanonicalURL(u) == it.Record.URL }); i > 0 {
+	if i := slices.IndexFunc(urls, func(u string) bool { return weburl.Canonical(u) == it.Record.URL }); i > 0 {
 		u := urls[i]
 		urls = slices.Insert(slices.Delete(urls, i, i+1), 0, u)
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"pawl/downloader"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -95,7 +95,7 @@ func (l *ledger) isCurrent(it *item) (bool, error) {
 	if e.Size >= 0 && e.Size != r.Size || !e.Sum.IsZero() && e.Sum != r.Sum {
 		return false, nil
 	}
-	if !slices.ContainsFunc(e.URLs, func(u string) bool { return downloader.CanonicalURL(u) == r.URL }) {
+	if !slices.ContainsFunc(e.URLs, func(u string) bool { return weburl.Canonical(u) == r.URL }) {
 		return false, nil
 	}
 	return l.store.Reconcile(r)

@@ -1,4 +1,4 @@
-package downloader
+package weburl
 
 // This file redacts URLs in messages and logs. Records and reports for programs contain the URL
 // without user and password, which still works.
@@ -24,9 +24,9 @@ func WithoutUser(s string) string {
 	return u.String()
 }
 
-// RedactURL returns a URL for people: without user and password, and with "…" for the values
+// Redact returns a URL for people: without user and password, and with "…" for the values
 // of parameters that may be secrets, for example "https://example.com/f?X-Amz-Signature=…".
-func RedactURL(s string) string { return Redact(WithoutUser(s)) }
+func Redact(s string) string { return RedactText(WithoutUser(s)) }
 
 var (
 	// parameter matches one parameter of a query in any text. A value ends with the word or the
@@ -40,8 +40,8 @@ var (
 // X-Amz-Signature, X-Goog-Credential, access_token, sig, Policy, Key-Pair-Id and hdnts.
 var secretParameters = []string{"auth", "credential", "hdn", "hmac", "jwt", "key", "passw", "policy", "pwd", "secret", "session", "sig", "token"}
 
-// Redact returns a text for people, with each URL in it redacted as RedactURL does.
-func Redact(text string) string {
+// RedactText returns a text for people, with each URL in it redacted as Redact does.
+func RedactText(text string) string {
 	if strings.Contains(text, "@") {
 		text = userInfo.ReplaceAllString(text, "://")
 	}
@@ -68,5 +68,5 @@ func isSecretParameter(name, value string) bool {
 		return true
 	}
 	decoded, err := url.QueryUnescape(value)
-	return err == nil && decoded != value && Redact(decoded) != decoded
+	return err == nil && decoded != value && RedactText(decoded) != decoded
 }

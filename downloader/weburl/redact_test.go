@@ -1,10 +1,10 @@
-package downloader
+package weburl
 
 import "testing"
 
-// RedactURL hides passwords and the values of secret parameters from messages. WithoutUser, for
+// Redact hides passwords and the values of secret parameters from messages. WithoutUser, for
 // records, hides only user and password.
-func TestRedactURL(t *testing.T) {
+func TestRedact(t *testing.T) {
 	for _, tt := range []struct{ url, redacted, recorded string }{ // "" means unchanged
 		{"http://h/f?a=b", "", ""},
 		{"http://u:p@h/f", "http://h/f", "http://h/f"},
@@ -25,8 +25,8 @@ func TestRedactURL(t *testing.T) {
 		if tt.redacted == "" {
 			tt.redacted = tt.url
 		}
-		if got := RedactURL(tt.url); got != tt.redacted {
-			t.Errorf("RedactURL(%q): got %q, want %q", tt.url, got, tt.redacted)
+		if got := Redact(tt.url); got != tt.redacted {
+			t.Errorf("Redact(%q): got %q, want %q", tt.url, got, tt.redacted)
 		}
 		if got := WithoutUser(tt.url); got != tt.recorded {
 			t.Errorf("WithoutUser(%q): got %q, want %q", tt.url, got, tt.recorded)
@@ -38,8 +38,8 @@ func TestRedactURL(t *testing.T) {
 		`a@b, token=abc is no parameter`:                   `a@b, token=abc is no parameter`,
 		`two: http://h/?token=a and http://h/?b=c&token=d`: `two: http://h/?token=… and http://h/?b=c&token=…`,
 	} {
-		if got := Redact(text); got != want {
-			t.Errorf("Redact(%q): got %q, want %q", text, got, want)
+		if got := RedactText(text); got != want {
+			t.Errorf("RedactText(%q): got %q, want %q", text, got, want)
 		}
 	}
 }

@@ -163,7 +163,8 @@ func checkGoCommand(t *testing.T, line int, args []string) {
 	}
 	dir := filepath.Join("../..", args[at])
 	sources, _ := filepath.Glob(filepath.Join(dir, "*.go"))
-	if isProgram := slices.ContainsFunc(sources, func(file string) bool { return strings.Contains(readFile(t, file), "\nfunc main() {\n") }); len(sources) == 0 || args[0] != "test" && !isProgram {
+	hasMain := func(file string) bool { return strings.Contains(readFile(t, file), "\nfunc main() {\n") }
+	if len(sources) == 0 || args[0] != "test" && !slices.ContainsFunc(sources, hasMain) {
 		t.Errorf("README line %d: go %s: %s is no package, or not a program", line, args[0], args[at])
 	}
 	if run := slices.Index(args, "-run"); run >= 0 && run+1 < len(args) {
@@ -175,7 +176,7 @@ func checkGoCommand(t *testing.T, line int, args []string) {
 	}
 }
 
-// TestReadmeIsShort checks the length of the README and the width of its lines.
+// TestReadmeIsShort checks the length of the README.
 func TestReadmeIsShort(t *testing.T) {
 	lines := strings.Split(strings.TrimSuffix(readFile(t, "../../README.md"), "\n"), "\n")
 	if len(lines) > maxReadmeLines {

@@ -14,6 +14,43 @@
 //
 // A figure is comparable only with the other figures of the same run, because it
 // depends on the machine and on everything else that runs there.
+//
+// # Results
+//
+// Seconds of wall time on 2026-11-21 and 22, on two cores of an Intel Xeon with Linux, in
+// memory unless stated otherwise, with aria2 1.36.0, curl 7.88.1, wget2 1.99.1 and axel
+// 2.17.11. "limit" is the time that the shape of the network allows, with 16 and with 32
+// connections if that differs. Full size, medians of five runs beside axel (mirrors, small
+// files and to disk: three; 503 beyond 3 connections: two; loopback: four):
+//
+//	work                                                 limit                 pawl              -x 32  others
+//	512 MiB, 4 MB/s per connection, 100 in all           8.39 (16), 5.37 (32)  8.52              5.52   axel -n16 8.41, -n32 5.39
+//	512 MiB, 80 ms, 1 Gbit/s                             4.82                  5.08              5.06   axel -n32 5.22, -n16 5.31
+//	64 MiB, the same, 0.5 % loss                                               10.91             5.86   axel -n32 5.69, -n16 11.56
+//	256 MiB, each fifth connection slow                  2.68                  2.78              2.78   axel -n32 3.20, -n16 3.30
+//	256 MiB, mirrors of 40 and 4 MB/s                    6.10                  6.17                     axel, both 6.30
+//	256 MiB, 503 beyond 3 connections (runs 1, 2, -x 3)  8.99                  9.28, 9.29, 9.44
+//	4 GiB, loopback, HTTP                                3.56                  4.10                     wget2 4.30, curl 4.89
+//	4 GiB, loopback, HTTPS                               6.15                  6.46                     curl 5.69, wget2 5.69
+//	4 GiB, loopback, HTTP, to ext4, synced                                     6.09                     wget2 5.15, curl 7.48
+//	4 GiB, loopback, HTTPS, to ext4, synced                                    6.39                     wget2 6.66, curl 7.45
+//	5,000 × 16 KiB at 20 ms, HTTP/1.1 (-x 16, 100)       0.70                  7.06, 1.30               curl 1.27 (100), curl 2.28 (50), wget2 6.43 (50)
+//	5,000 × 16 KiB at 20 ms, HTTP/2                      0.72                  1.02                     wget2 0.99 (50), curl 1.41
+//
+// Small size, where the start matters (--quick, medians of at most two runs):
+//
+//	work                                          limit                 pawl        -x 32  others
+//	48 MiB, 4 MB/s per connection, 100 in all     0.79 (16), 0.50 (32)  0.90        0.67   axel -n32 0.53, -n16 0.80, aria2c -x16 0.83
+//	48 MiB, 80 ms, 1 Gbit/s                       0.92                  1.38        1.47   aria2c -x16 1.30, axel -n32 1.33, -n16 1.42
+//	6 MiB, the same, 0.5 % loss                   0.50                  1.51        1.42   axel -n32 1.23, -n16 1.87, aria2c -x16 4.17
+//	16 MiB, each fifth connection slow            0.17                  0.33        0.34   axel 0.48, aria2c -x16 5.29
+//	512 MiB, loopback, HTTP                       0.44                  0.49               wget2 0.44, curl 0.60, axel 0.67, aria2c 0.68
+//	512 MiB, loopback, HTTPS                      0.64                  0.83               curl 0.58, wget2 0.60, aria2c 0.78, axel 0.95
+//	16 MiB, 503 beyond 3 connections (runs 1, 2)  0.60                  0.81, 0.75         axel -n3 0.65, aria2c -x16 0.72, axel -n16 1.05
+//	64 MiB, mirrors of 40 and 4 MB/s              1.53                  1.58               curl, the fast one 1.69, axel, both 1.77, aria2c, both 2.14
+//	600 × 16 KiB at 20 ms, HTTP/1.1 (-x 16, 100)  0.13                  0.99, 0.30         curl 0.28 (100), curl 0.34 (50), wget2 0.91 (50)
+//	600 × 16 KiB at 20 ms, HTTP/2                 0.15                  0.34               curl 0.33, wget2 0.34
+//	128 MiB at 200 MB/s after kill -9 at half     0.34                  0.35               curl, wget 0.34, axel 0.68, wget2 0.68, aria2c 0.70
 package main
 
 import (

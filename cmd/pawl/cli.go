@@ -172,7 +172,7 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprint(ctx.Stdout, overview)
+		fmt.Fprint(ctx.Stdout, overview, topicOverview())
 		options.NoAppSummary = true
 		ctx = get
 	}
@@ -198,13 +198,13 @@ Commands (see "pawl COMMAND --help"):
 
 `
 
-// exitCodes ends every help page. It must agree with exitKinds, failureNames and the README.
+// exitCodes ends every help page. TestExitCodeTexts compares it with failureNames.
 const exitCodes = `
 Exit codes: 0 all files are complete and durable; 1 other error; 2 usage;
 3 local file, or another pawl has it; 4 network; 5 TLS; 6 authentication;
 7 protocol; 8 HTTP error; 9 disk full; 13 file exists; 17 remote file changed;
-32 checksum mismatch; 75 temporary, run again; 130 interrupted and
-143 terminated, resumable.
+32 checksum mismatch; 75 temporary, run again; 129 hung up, 130 interrupted
+and 143 terminated, resumable. See: pawl help exit-codes
 Proxies are taken from http_proxy, https_proxy, all_proxy and no_proxy; options
 also from ~/.config/pawl/config and from PAWL_NAME in the environment.
 `

@@ -53,7 +53,7 @@ import (
 //
 // Add a row to the table of its group, and run it once with -update if pawl prints an
 // error in it. Name the row after the fault, in plain English; -run uses the name. A
-// complete row:
+// complete row, which the README shows, too:
 //
 //	{name: "lies: ranges ignored on resume", run: func(tr *testRun) {
 //		f := tr.serveFile(16 << 20)              // 16 MiB of random bytes as /f.bin

@@ -49,7 +49,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		panic(err) // the grammar in the source is wrong: every test would fail here
 	}
 	if len(args) > 0 && args[0] == "help" {
-		args = append(args[1:], "--help")
+		text, options, err := helpOn(app, args[1:])
+		if err != nil {
+			return out.reportExit(usageErr{err})
+		}
+		if text != "" {
+			io.WriteString(stdout, text)
+			return 0
+		}
+		args = options
 	}
 	parsed, err := app.Parse(args)
 	if exit >= 0 { // --help or --version has printed everything

@@ -212,13 +212,13 @@ func (t *transfer) reserve(ctx context.Context) error {
 	}
 }
 
-// learn remembers the limits and the best numbers of connections of the hosts. After a failure, connections may
-// have been refused because of an outage, so a limit is not remembered then.
+// learn remembers the limits of the hosts. After a failure, connections may have been refused
+// because of an outage, so a limit is not remembered then.
 func (t *transfer) learn() {
 	done := t.sched.Snapshot().Done
 	for _, source := range t.sched.Close() {
 		if h := source.Gate.(*hosts.Host); done || !h.IsLimited() {
-			h.Learn(source.Best(), time.Now())
+			h.Learn(time.Now())
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package store
 
-// This file keeps notes about hosts, so that the next download starts with the number of
-// connections that the last one found to be good.
+// This file keeps notes about hosts, so that the next download does not open connections that
+// the host refuses.
 
 import (
 	"encoding/json"
@@ -10,9 +10,6 @@ import (
 
 // A HostNote records what a download has found out about a host.
 type HostNote struct {
-	// Best is the number of connections beyond which more connections did not raise
-	// the transfer rate; 0 if unknown.
-	Best int `json:"best,omitempty"`
 	// Limit is the number of connections beyond which the host refused another one; 0
 	// if it refused none.
 	Limit int `json:"limit,omitempty"`

@@ -20,7 +20,7 @@ func TestHosts(t *testing.T) {
 		t.Errorf("of a host that nobody knows: got %+v, %v", n, err)
 	}
 	seen := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for i, n := range []HostNote{{Best: 8, Seen: seen}, {Best: 16, Limit: 3, Seen: seen.Add(time.Hour)}} {
+	for i, n := range []HostNote{{Limit: 8, Seen: seen}, {Limit: 3, Seen: seen.Add(time.Hour)}} {
 		if err := s.NoteHost("http://h:80", n); err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestHostsMany(t *testing.T) {
 		b, err := t.CreateBucketIfNotExists(hostBucket)
 		for i := range maxHosts {
 			if err == nil {
-				err = b.Put(fmt.Appendf(nil, "http://%04d:80", i), fmt.Appendf(nil, `{"best":1,"seen":%q}`, seen.Add(-time.Duration(i)*time.Hour).Format(time.RFC3339)))
+				err = b.Put(fmt.Appendf(nil, "http://%04d:80", i), fmt.Appendf(nil, `{"limit":1,"seen":%q}`, seen.Add(-time.Duration(i)*time.Hour).Format(time.RFC3339)))
 			}
 		}
 		return err
@@ -53,12 +53,12 @@ func TestHostsMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.NoteHost("http://new:80", HostNote{Best: 2, Seen: seen}); err != nil {
+	if err := s.NoteHost("http://new:80", HostNote{Limit: 2, Seen: seen}); err != nil {
 		t.Fatal(err)
 	}
 	for host, want := range map[string]int{"http://new:80": 2, "http://0000:80": 1, fmt.Sprintf("http://%04d:80", maxHosts-1): 0} {
-		if n, err := s.Host(host); err != nil || n.Best != want {
-			t.Errorf("%s: got %+v, %v, want best %d", host, n, err, want)
+		if n, err := s.Host(host); err != nil || n.Limit != want {
+			t.Errorf("%s: got %+v, %v, want limit %d", host, n, err, want)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package hosts counts the connections to HTTP servers. It decides how many connections a
-// server grants, until when it must be left alone, and remembers both for later runs. It opens
+// server grants, until when it must be left alone, and remembers the number for later runs. It opens
 // no connection itself: its callers ask before they open one, and report refusals.
 //
 // Three numbers limit the connections to a [Host]:

@@ -169,13 +169,11 @@ func (h *Host) OverShare() bool {
 	return h.counts.waiting > 0 || h.counts.open > h.share()
 }
 
-// Join counts a download that may have several connections, and returns the number to begin with,
-// 0 if unknown. Leave undoes it.
-func (h *Host) Join() (start int) {
+// Join counts a download that may have several connections. Leave undoes it.
+func (h *Host) Join() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.counts.downloads++
-	return h.memory.start
 }
 
 // Leave ends the use of several connections by a download.

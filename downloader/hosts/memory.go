@@ -1,7 +1,6 @@
 package hosts
 
 import (
-	"cmp"
 	"sync"
 	"time"
 
@@ -9,10 +8,9 @@ import (
 )
 
 const (
-	// limitAge is how long a limit of an earlier run is believed; an older one only sets the
-	// number to begin with. A guess: servers change their configuration rarely. At half, hosts
-	// that are used every few days are asked too often; at double, a limit that was raised is
-	// noticed after at most maxPenalty all the same.
+	// limitAge is how long a limit of an earlier run is believed. A guess: servers change their
+	// configuration rarely. At half, hosts that are used every few days are asked too often; at
+	// double, a limit that was raised is noticed after at most maxPenalty all the same.
 	limitAge = 7 * 24 * time.Hour
 	// noteAge is after which time an unchanged note is written again, so that it does not grow
 	// old. A guess: at half, there are more writes; at double, a note may look a day older.
@@ -31,7 +29,6 @@ type memory struct {
 	store Memory    // nil for none
 	once  sync.Once // reads the note
 	note  store.HostNote
-	start int // connections to begin with; 0 if unknown
 }
 
 // Recall reads the note of earlier runs, the first time that it is called. A host works
@@ -47,23 +44,18 @@ func (h *Host) Recall(now time.Time) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.memory.note, h.memory.start = n, min(n.Best, h.limit.ceiling)
-		if n.Limit == 0 || n.Limit >= h.limit.ceiling {
-			return
-		}
-		h.memory.start = n.Limit
-		if now.Sub(n.Seen) < limitAge {
+		h.memory.note = n
+		if 0 < n.Limit && n.Limit < h.limit.ceiling && now.Sub(n.Seen) < limitAge {
 			h.limit.remember(n.Limit, now)
 		}
 	})
 }
 
-// Learn takes the result of a transfer into account: best is the number of connections beyond which more
-// did not pay, 0 if it is not known. It writes the note if it is worth that. Nothing depends on
-// the note, so an error is ignored.
-func (h *Host) Learn(best int, now time.Time) {
+// Learn notes the limit that the host has shown, if that is news. Nothing depends on the note,
+// so an error is ignored.
+func (h *Host) Learn(now time.Time) {
 	h.mu.Lock()
-	n, ok := h.memory.update(best, h.limit, h.counts.peak, now)
+	n, ok := h.memory.update(h.limit, h.counts.peak, now)
 	h.mu.Unlock()
 	if ok && h.memory.store != nil {
 		h.memory.store.NoteHost(h.Origin, n)
@@ -72,9 +64,9 @@ func (h *Host) Learn(best int, now time.Time) {
 
 // update changes the note, and reports whether it says more than before. peak is the largest
 // number of connections that were open at once.
-func (m *memory) update(best int, l limit, peak int, now time.Time) (n store.HostNote, ok bool) {
+func (m *memory) update(l limit, peak int, now time.Time) (n store.HostNote, ok bool) {
 	old := m.note
-	n = store.HostNote{Best: cmp.Or(best, old.Best), Seen: now}
+	n = store.HostNote{Seen: now}
 	if l.isRefusing {
 		n.Limit = l.granted
 	} else if peak <= old.Limit { // the old limit was not put to the test
@@ -83,8 +75,7 @@ func (m *memory) update(best int, l limit, peak int, now time.Time) (n store.Hos
 	if n.Limit > 0 && !l.isNew { // nothing was refused: the limit grows older
 		n.Seen = old.Seen
 	}
-	isKnown := n.Best == old.Best && n.Limit == old.Limit && n.Seen.Sub(old.Seen) < noteAge
-	if n.Best == 0 && n.Limit == 0 || isKnown {
+	if n.Limit == old.Limit && (n.Limit == 0 || n.Seen.Sub(old.Seen) < noteAge) {
 		return n, false
 	}
 	m.note = n

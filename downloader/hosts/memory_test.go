@@ -30,31 +30,26 @@ func recalled(n *notes) *Host {
 	return h
 }
 
-// TestRecall: a fresh limit is kept until a refusal would have grown old, an old one only says how
-// many to begin with.
+// TestRecall: a fresh limit is kept until a refusal would have grown old; an old one, or one that is
+// no lower than the ceiling, is not believed.
 func TestRecall(t *testing.T) {
 	tests := []struct {
-		note         store.HostNote
-		start, limit int
+		note  store.HostNote
+		limit int
 	}{
-		{store.HostNote{}, 0, 16},
-		{store.HostNote{Best: 8, Seen: epoch}, 8, 16},
-		{store.HostNote{Best: 40, Seen: epoch}, 16, 16},
-		{store.HostNote{Best: 8, Limit: 3, Seen: epoch.Add(-time.Hour)}, 3, 3},
-		{store.HostNote{Limit: 3, Seen: epoch.Add(-limitAge)}, 3, 16},
-		{store.HostNote{Limit: 30, Seen: epoch}, 0, 16},
+		{store.HostNote{}, 16},
+		{store.HostNote{Limit: 3, Seen: epoch.Add(-time.Hour)}, 3},
+		{store.HostNote{Limit: 3, Seen: epoch.Add(-limitAge)}, 16},
+		{store.HostNote{Limit: 30, Seen: epoch}, 16},
 	}
 	for _, tt := range tests {
 		n := &notes{note: tt.note}
 		h := recalled(n)
-		if got := h.Join(); got != tt.start || h.IsLimited() != (tt.limit < 16) {
-			t.Errorf("%+v: got start %d, limited %t, want %d, limit %d", tt.note, got, h.IsLimited(), tt.start, tt.limit)
+		if h.IsLimited() != (tt.limit < 16) {
+			t.Errorf("%+v: got limited %t, want limit %d", tt.note, h.IsLimited(), tt.limit)
 		}
-		if h.Learn(0, epoch); n.writes > 0 {
+		if h.Learn(epoch); n.writes > 0 {
 			t.Errorf("%+v: it is noted again, though nothing new is known", tt.note)
-		}
-		if h.Learn(5, epoch); n.writes != 1 || n.note.Best != 5 {
-			t.Errorf("%+v: another best number is not noted", tt.note)
 		}
 		open := 0
 		for h.TryOpen(epoch) {
@@ -66,7 +61,7 @@ func TestRecall(t *testing.T) {
 		if tt.limit < 16 && (h.TryOpen(epoch.Add(maxPenalty-1)) || !h.TryOpen(epoch.Add(maxPenalty))) {
 			t.Errorf("%+v: the limit is not tried again after %v, or before", tt.note, maxPenalty)
 		}
-		if h.Learn(5, epoch); tt.limit < 16 && n.note.Limit != 0 && h.IsLimited() && n.note.Limit != tt.limit+1 {
+		if h.Learn(epoch); tt.limit < 16 && n.note.Limit != tt.limit+1 {
 			t.Errorf("%+v: got limit %d noted after one more was granted, want %d", tt.note, n.note.Limit, tt.limit+1)
 		}
 	}
@@ -74,47 +69,45 @@ func TestRecall(t *testing.T) {
 
 // TestRecallOnce: the note is read once, and a memory that fails, or none, is not missed.
 func TestRecallOnce(t *testing.T) {
-	n := &notes{note: store.HostNote{Best: 8, Seen: epoch}}
+	n := &notes{note: store.HostNote{Limit: 3, Seen: epoch}}
 	h := recalled(n)
 	h.Recall(epoch)
-	if n.reads != 1 || h.Join() != 8 {
+	if n.reads != 1 || !h.IsLimited() {
 		t.Errorf("read %d times, want once", n.reads)
 	}
-	broken := recalled(&notes{note: store.HostNote{Best: 8}, err: errors.New("broken")})
-	if got := broken.Join(); got != 0 {
-		t.Errorf("got a start of %d from a broken memory", got)
+	broken := recalled(&notes{note: store.HostNote{Limit: 3, Seen: epoch}, err: errors.New("broken")})
+	if broken.IsLimited() {
+		t.Error("got a limit from a broken memory")
 	}
 	none := New(Options{Ceiling: 4})
 	none.Recall(epoch)
-	none.Learn(3, epoch)
+	none.Learn(epoch)
 }
 
 // TestLearn: what is written after a run, and when.
 func TestLearn(t *testing.T) {
-	old := store.HostNote{Best: 8, Limit: 3, Seen: epoch.Add(-2 * noteAge)}
+	old := store.HostNote{Limit: 3, Seen: epoch.Add(-2 * noteAge)}
 	refused := func(h *Host) { h.Adopt(); h.Adopt(); h.Refused(epoch) }
 	for name, tt := range map[string]struct {
 		note  store.HostNote
 		run   func(*Host)
-		best  int
 		want  store.HostNote
 		write bool
 	}{
-		"nothing":                {store.HostNote{}, func(*Host) {}, 0, store.HostNote{}, false},
-		"a best number":          {store.HostNote{}, func(*Host) {}, 8, store.HostNote{Best: 8, Seen: epoch}, true},
-		"a refusal":              {store.HostNote{}, refused, 0, store.HostNote{Limit: 2, Seen: epoch}, true},
-		"the limit was kept":     {old, func(*Host) {}, 0, old, false},
-		"the limit, refused":     {old, refused, 0, store.HostNote{Best: 8, Limit: 2, Seen: epoch}, true},
-		"the limit is no more":   {old, func(h *Host) { h.Recovered(); open(h, 4) }, 0, store.HostNote{Best: 8, Seen: epoch}, true},
-		"the limit, not reached": {old, func(h *Host) { h.Recovered(); open(h, 3) }, 9, store.HostNote{Best: 9, Limit: 3, Seen: old.Seen}, true},
-		"the same, a day later":  {store.HostNote{Best: 8, Seen: epoch.Add(-noteAge)}, func(*Host) {}, 8, store.HostNote{Best: 8, Seen: epoch}, true},
-		"the same, sooner":       {store.HostNote{Best: 8, Seen: epoch.Add(1 - noteAge)}, func(*Host) {}, 8, store.HostNote{Best: 8, Seen: epoch.Add(1 - noteAge)}, false},
+		"nothing":                {store.HostNote{}, func(*Host) {}, store.HostNote{}, false},
+		"a refusal":              {store.HostNote{}, refused, store.HostNote{Limit: 2, Seen: epoch}, true},
+		"the limit was kept":     {old, func(*Host) {}, old, false},
+		"the limit, refused":     {old, refused, store.HostNote{Limit: 2, Seen: epoch}, true},
+		"the same, a day later":  {store.HostNote{Limit: 2, Seen: epoch.Add(-noteAge)}, refused, store.HostNote{Limit: 2, Seen: epoch}, true},
+		"the same, sooner":       {store.HostNote{Limit: 2, Seen: epoch.Add(1 - noteAge)}, refused, store.HostNote{Limit: 2, Seen: epoch.Add(1 - noteAge)}, false},
+		"the limit is no more":   {old, func(h *Host) { h.Recovered(); open(h, 4) }, store.HostNote{Seen: epoch}, true},
+		"the limit, not reached": {old, func(h *Host) { h.Recovered(); open(h, 3) }, old, false},
 	} {
 		n := &notes{note: tt.note}
 		h := recalled(n)
 		tt.run(h)
 		for range 2 { // the second time is no news
-			h.Learn(tt.best, epoch)
+			h.Learn(epoch)
 		}
 		if n.note != tt.want || (n.writes == 1) != tt.write || n.writes > 1 {
 			t.Errorf("%s: got %+v, written %d times, want %+v, %t", name, n.note, n.writes, tt.want, tt.write)

@@ -22,7 +22,6 @@ var epoch = time.Unix(1e9, 0)
 type gate struct {
 	ceiling   int  // connections that it grants
 	fair      int  // share of the download; 0 for the ceiling
-	start     int  // returned by Join
 	overShare bool // another download has no connection
 	wanted    bool // another download needs one, if that has more than one
 	owed      int  // connections that other processes need
@@ -33,7 +32,7 @@ type gate struct {
 	joined, open int // counted
 }
 
-func (g *gate) Join() int      { g.joined++; return g.start }
+func (g *gate) Join()          { g.joined++ }
 func (g *gate) Leave()         { g.joined-- }
 func (g *gate) Adopt()         { g.open++ }
 func (g *gate) Release()       { g.open-- }

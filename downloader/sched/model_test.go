@@ -309,17 +309,9 @@ func TestModelPays(t *testing.T) {
 	if took := w.run(); took > 10500*ms || srv.conns > 24 {
 		t.Errorf("a link of 10 MB/s: 100 MB took %v over %d TCP connections", took, srv.conns)
 	}
-	if n := w.s.Close()[0].Best(); n == 0 || n > 15 {
-		t.Errorf("%d connections are said to have paid on a shared link", n)
+	if src := w.s.Close()[0]; !src.ramp.isTooMany(16) {
+		t.Errorf("16 connections are said to pay on a shared link: %+v", src.ramp)
 	}
-}
-
-// TestModelRemembered: a download that knows the number of connections opens them at once.
-func TestModelRemembered(t *testing.T) {
-	took := func(start int) time.Duration {
-		return newWorld(t, 48*mB, &server{gate: gate{ceiling: 16, start: start}, rtt: 20 * ms, rate: steady(4e6)}).run()
-	}
-	gains(t, "a remembered number", took(16), took(0), 0.02)
 }
 
 // TestModelSteal: a connection that is done takes over from a slow one. It cannot if the rate
@@ -354,7 +346,7 @@ func TestModelStuck(t *testing.T) {
 func TestModelReplace(t *testing.T) {
 	took := func(next float64) (time.Duration, int) {
 		rates := []float64{4e6, 4e6, 4e6, 4e6, 4e6, 4e6, 4e6, 400e3, next}
-		srv := &server{gate: gate{ceiling: 8, start: 8}, rtt: 20 * ms, rate: steady(rates...)}
+		srv := &server{gate: gate{ceiling: 8}, rtt: 20 * ms, rate: steady(rates...)}
 		d := newWorld(t, 256*mB, srv).run()
 		return d, srv.stopped[Replaced]
 	}
@@ -435,7 +427,7 @@ func TestModelHung(t *testing.T) {
 
 // TestModelYield: another download gets connections down to the fair share, one at a time.
 func TestModelYield(t *testing.T) {
-	srv := &server{gate: gate{ceiling: 8, start: 8}, rtt: 20 * ms, rate: steady(4e6)}
+	srv := &server{gate: gate{ceiling: 8}, rtt: 20 * ms, rate: steady(4e6)}
 	w := newWorld(t, 200*mB, srv)
 	for range 200 { // one second
 		w.now = w.now.Add(modelStep)

@@ -54,9 +54,8 @@ const (
 type ramp struct {
 	timing *timing // of the same source
 	tls    bool    // the connections are encrypted, and the CPU may be their limit
-	start  int     // number to begin with, from an earlier download; 0 if unknown
 	max    int     // most connections that pay; 0 while unknown
-	best   int     // largest number that has paid; 0 while unknown
+	tried  bool    // a trial has ended, so the source is not new any more
 
 	// The sample begins when all connections have received bytes; zero while some have not.
 	sampleStart time.Time
@@ -90,9 +89,6 @@ func (r *ramp) more(n, working int, bytes int64, now time.Time) int {
 	if r.sampleStart.IsZero() {
 		r.sampleStart, r.sampleBytes = now, bytes
 	}
-	if n < r.start {
-		return r.open(r.start - n)
-	}
 	if more, ok := r.unmeasured(n, bytes, now); ok {
 		return more
 	}
@@ -122,7 +118,7 @@ func (r *ramp) endOverlap(n, working int, bytes int64, now time.Time) bool {
 		r.baseRate = float64(bytes-r.sampleBytes) / now.Sub(r.sampleStart).Seconds()
 		r.overlapping, r.sampleStart = false, time.Time{}
 	case n <= r.base:
-		r.start, r.base, r.overlapping = n, 0, false
+		r.tried, r.base, r.overlapping = true, 0, false
 	default:
 		return false
 	}
@@ -132,7 +128,7 @@ func (r *ramp) endOverlap(n, working int, bytes int64, now time.Time) bool {
 // unmeasured decides for a new source, before any trial. It returns false if n connections
 // must be measured first.
 func (r *ramp) unmeasured(n int, bytes int64, now time.Time) (more int, ok bool) {
-	if r.start > 0 || r.base > 0 || r.max > 0 || r.isCPUBound(n, bytes, now) {
+	if r.tried || r.base > 0 || r.max > 0 || r.isCPUBound(n, bytes, now) {
 		return 0, false
 	}
 	far, slow := r.isFar(), bytes < int64(n)*fastBytes
@@ -167,10 +163,10 @@ func (r *ramp) isCPUBound(n int, bytes int64, now time.Time) bool {
 func (r *ramp) judge(n int, rate float64, now time.Time) int {
 	added := min(1, float64(n-r.base)/float64(r.base))
 	if rate >= r.baseRate*(1+minGrowth*added) {
-		r.best, r.pause = n, 0
+		r.pause = 0
 		return r.try(n, rate)
 	}
-	r.best, r.max = r.base, r.base
+	r.tried, r.max = true, r.base
 	r.pause = min(max(minTrialPause, 2*r.pause), maxTrialPause)
 	r.pauseUntil, r.base = now.Add(r.pause), 0
 	return 0

@@ -262,7 +262,7 @@ func TestYieldSilent(t *testing.T) {
 
 // TestModelFastStay: connections that are fast enough are not replaced, however slow among the others.
 func TestModelFastStay(t *testing.T) {
-	srv := &server{gate: gate{ceiling: 4, start: 4}, rtt: 20 * ms, rate: steady(100e6, 100e6, 100e6, 20e6)}
+	srv := &server{gate: gate{ceiling: 4}, rtt: 20 * ms, rate: steady(100e6, 100e6, 100e6, 20e6)}
 	if newWorld(t, 1500*mB, srv).run(); srv.stopped[Replaced] > 0 {
 		t.Error("a connection of 20 MB/s was replaced")
 	}
@@ -270,8 +270,8 @@ func TestModelFastStay(t *testing.T) {
 
 // TestModelSlowMirror: the connections of a slow mirror are compared with each other.
 func TestModelSlowMirror(t *testing.T) {
-	first := &server{gate: gate{ceiling: 4, start: 4}, rtt: 20 * ms, rate: steady(8e6)}
-	mirror := &server{gate: gate{ceiling: 4, start: 4}, rtt: 20 * ms, rate: steady(1e6)}
+	first := &server{gate: gate{ceiling: 4}, rtt: 20 * ms, rate: steady(8e6)}
+	mirror := &server{gate: gate{ceiling: 4}, rtt: 20 * ms, rate: steady(1e6)}
 	if newWorld(t, 200*mB, first, mirror).run(); mirror.stopped[Replaced] > 0 || mirror.delivered == 0 {
 		t.Errorf("%d connections of the mirror were replaced; it sent %d bytes", mirror.stopped[Replaced], mirror.delivered)
 	}

@@ -21,10 +21,8 @@ const (
 // A Gate says how many connections a source grants. Its methods are called with the lock
 // of the Scheduler held: they must not wait, nor call the Scheduler or its connections.
 type Gate interface {
-	// Join counts a download that may have several connections. It returns the number of
-	// connections to begin with, 0 if unknown. Leave undoes it.
-	Join() (start int)
-	Leave()
+	Join()  // counts a download that may have several connections
+	Leave() // undoes Join
 
 	TryOpen(now time.Time) bool // counts another connection of the download, if one may be opened
 	Adopt()                     // counts one in any case
@@ -54,12 +52,9 @@ type Source struct {
 
 // join makes the source ready for connections.
 func (src *Source) join() {
-	src.ramp = ramp{timing: &src.timing, tls: src.TLS, start: src.Gate.Join()}
+	src.Gate.Join()
+	src.ramp = ramp{timing: &src.timing, tls: src.TLS}
 }
-
-// Best returns the largest number of connections that has paid, 0 if that is not known. It
-// must not be called before Scheduler.Close.
-func (src *Source) Best() int { return src.ramp.best }
 
 // expectedRate returns the bytes per second that a new connection is likely to have, 0 if
 // nothing is known. At the end of a download the slow connections remain, so the rate of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,46 +20,53 @@ import (
 const (
 	hostsName = "hosts" // directory of the lock files
 
-	// maxMembers is the number of member files, so also of lock calls per count. Further
-	// processes share the slots as if they had the highest rank. A guess.
-	maxMembers = 64
+	// countInterval is the time between two looks at the slots of the others. Twice as long
+	// makes a newcomer wait for longer; half as long doubles the lock calls. A guess.
+	countInterval = 200 * time.Millisecond
 
-	// memberInterval is the time between two counts of the members. Twice as long delays
-	// the share of a new process for longer; half as long doubles the lock calls. A guess.
-	memberInterval = 200 * time.Millisecond
+	// minHold is how long a process may keep its only slot while another one has none. Half
+	// of it interrupts more requests; twice as long breaks the promise that a newcomer has a
+	// slot within ten seconds.
+	minHold = 5 * time.Second
 
-	// turnInterval is how long a member keeps its turn if there are more members than
-	// slots. Half of it interrupts more requests, because a member must give its slot
-	// back at the end of its turn; twice as long lets the others wait longer. A guess.
-	turnInterval = 5 * time.Second
+	// maxGiveDelay is the longest delay, drawn at random, before a slot is given back, so that
+	// not all processes give one to the same newcomer. At half, more of them do; twice as long
+	// delays the newcomer. A guess.
+	maxGiveDelay = time.Second
 )
 
-// Slots is a number of slots that the processes of one state directory share fairly, for
-// example the connections to one server. A slot is an advisory lock on
+// Slots is a number of slots that the processes of one state directory share, for example
+// the connections to one server. A slot is an advisory lock on
 //
 //	STATE/hosts/HASH.slotN     N from 0 to the number of slots minus 1
 //
-// and a process that uses or wants slots holds the lock of one member file
+// HASH is the first 16 hex digits of the SHA-256 of the name. A killed process leaves only
+// empty files behind. If the state directory has no locks, every process may use all slots.
 //
-//	STATE/hosts/HASH.memberN   N below 64
+// The processes take slots first come, first served, except that each gets a first one: a
+// process without a slot that finds none free locks
 //
-// HASH is the first 16 hex digits of the SHA-256 of the name. The locks of the member
-// files make the members countable, and a killed process leaves only empty files behind.
-// If the state directory has no locks, every process may use all slots.
+//	STATE/hosts/HASH.next
+//
+// until it has one. Meanwhile no other process takes a slot, and one of those that have any
+// gives one back: a process that has several soon, and a process that has one only after
+// minHold.
 //
 // A Slots is safe for concurrent use. No method waits for another process.
 type Slots struct {
-	base  string // path of the files without the suffix .slotN or .memberN
+	base  string // path of the files without the suffix .slotN or .next
 	total int
 
-	mu        sync.Mutex
-	held      map[int]*slot // by number; guarded by mu, as all fields below
-	member    *flock.Flock  // nil if this process has no member file
-	joined    bool          // counts as a member, even if no member file was free
-	lockless  bool          // locks do not work here
-	countedAt time.Time     // time of the last countMembers
-	others    int           // number of other members
-	rank      int           // number of members with a lower number
+	mu       sync.Mutex
+	held     map[int]*slot // by number; guarded by mu, as all fields below
+	next     *flock.Flock  // lock of the file .next; nil unless this process has it
+	lockless bool          // locks do not work here
+
+	heldSince time.Time // when this process took its first slot
+	countedAt time.Time // time of the last count
+	allowed   int       // result of the last count
+	giveAt    time.Time // when to give a slot back; zero if no other process needs one
+	keep      int       // number of slots to keep then
 }
 
 // Slots returns n slots with the given name. It touches no file yet. A process must have
@@ -92,30 +100,53 @@ func (sl *slot) Close() error {
 	return unlockAndRemove(sl.lock)
 }
 
-// Try takes a slot. Closing the result releases it. Try returns false if no slot is free
-// or this process has its fair share. The first Try makes this process a member, until
-// Close.
+// Try takes a slot. Closing the result releases it. Try returns false if no slot is free, or
+// if another process must get the next one.
 func (s *Slots) Try() (io.Closer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.join()
-	if !s.lockless && len(s.held) >= s.share(time.Now()) {
+	if s.next == nil && s.isLocked(s.nextFile()) {
 		return nil, false
 	}
 	for n := s.total - 1; n >= 0 && !s.lockless; n-- { // downwards, because a process with a smaller total can use only the low numbers
 		if s.held[n] != nil {
 			continue
 		}
-		if lock := s.lock(fmt.Sprint(s.base, ".slot", n)); lock != nil {
-			s.held[n] = &slot{s, n, lock}
-			return s.held[n], true
+		if lock := s.lock(s.slotFile(n)); lock != nil {
+			return s.hold(n, lock), true
 		}
 	}
 	if s.lockless {
 		return io.NopCloser(nil), true
 	}
+	if len(s.held) == 0 && s.next == nil {
+		s.next = s.lock(s.nextFile())
+	}
 	return nil, false
 }
+
+// hold makes this process the holder of slot n. The caller must hold s.mu.
+func (s *Slots) hold(n int, lock *flock.Flock) *slot {
+	if len(s.held) == 0 {
+		s.heldSince = time.Now()
+	}
+	s.held[n] = &slot{s, n, lock}
+	s.leaveQueue()
+	return s.held[n]
+}
+
+// leaveQueue releases the lock of the file .next. The caller must hold s.mu.
+func (s *Slots) leaveQueue() error {
+	if s.next == nil {
+		return nil
+	}
+	next := s.next
+	s.next = nil
+	return unlockAndRemove(next)
+}
+
+func (s *Slots) slotFile(n int) string { return fmt.Sprint(s.base, ".slot", n) }
+func (s *Slots) nextFile() string      { return s.base + ".next" }
 
 // lock creates the file at path and takes its lock. It returns nil if it cannot;
 // s.lockless then says whether it never can. The caller must hold s.mu.
@@ -138,6 +169,18 @@ func (s *Slots) lock(path string) *flock.Flock {
 	return lock
 }
 
+// isLocked reports whether another process has locked the file at path. Its shared lock
+// does not make another process that asks the same believe so.
+func (s *Slots) isLocked(path string) bool {
+	probe := flock.New(path, flock.SetFlag(os.O_RDONLY|openNoFollow|openNonblock))
+	free, err := probe.TryRLock()
+	if err != nil { // in most cases there is no such file
+		return false
+	}
+	probe.Close()
+	return !free
+}
+
 // isAtPath reports whether the locked file is still at its path. The last holder may have
 // removed it, and then the lock protects nothing.
 func isAtPath(lock *flock.Flock) bool {
@@ -156,22 +199,8 @@ func unlockAndRemove(lock *flock.Flock) error {
 	return lock.Close()
 }
 
-// join makes this process a member. The caller must hold s.mu.
-func (s *Slots) join() {
-	for n := 0; n < maxMembers && !s.joined && !s.lockless; n++ {
-		s.member = s.lock(s.memberFile(n))
-		s.joined = s.member != nil
-		s.countedAt = time.Time{}
-	}
-	s.joined = true
-}
-
-// memberFile returns the path of member file n.
-func (s *Slots) memberFile(n int) string { return fmt.Sprint(s.base, ".member", n) }
-
-// Share returns how many slots this process may hold now: all if it is alone or not a
-// member, else an equal share; a remainder goes to the members with the lowest numbers.
-// If there are more members than slots, the share is 1 or 0, in turn.
+// Share returns how many slots this process may hold now: those that it has and the free
+// ones, or fewer than it has if it must give one to another process.
 func (s *Slots) Share() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,62 +209,43 @@ func (s *Slots) Share() int {
 
 // share is Share with s.mu held.
 func (s *Slots) share(now time.Time) int {
-	if s.lockless || !s.joined {
+	if s.lockless {
 		return s.total
 	}
-	if since := now.Sub(s.countedAt); since < 0 || since >= memberInterval {
-		s.countMembers()
-		s.countedAt = now
+	if since := now.Sub(s.countedAt); since < 0 || since >= countInterval {
+		s.countedAt, s.allowed = now, s.count(now)
 	}
-	return shareOf(s.total, s.others+1, s.rank, now)
+	return s.allowed
 }
 
-// shareOf returns the share of the member with the given rank, if n slots are divided
-// among members. The turn follows from the clock, which all processes of a machine share.
-func shareOf(n, members, rank int, now time.Time) int {
-	if members <= n {
-		share := n / members
-		if rank < n%members {
-			share++
+// count looks at the lock files and returns how many slots this process may hold. The caller
+// must hold s.mu.
+func (s *Slots) count(now time.Time) int {
+	held := len(s.held)
+	if s.next != nil || !s.isLocked(s.nextFile()) {
+		s.giveAt = time.Time{}
+		return held + s.countFree()
+	}
+	if s.giveAt.IsZero() || held <= s.keep { // a newcomer, or the next one
+		s.giveAt, s.keep = now.Add(rand.N(maxGiveDelay)), max(0, held-1)
+		if held == 1 {
+			s.giveAt = s.giveAt.Add(max(0, minHold-now.Sub(s.heldSince)))
 		}
-		return share
 	}
-	first := int(now.UnixNano() / int64(turnInterval) % int64(members) * int64(n) % int64(members))
-	if (rank-first+members)%members < n {
-		return 1
+	if now.Before(s.giveAt) {
+		return held
 	}
-	return 0
+	return s.keep
 }
 
-// countMembers counts the members by trying shared locks on the member files. Processes
-// that count at the same time do not deny each other a shared lock. The caller must hold
-// s.mu.
-func (s *Slots) countMembers() {
-	s.others, s.rank = 0, 0
-	ranked := false
-	for n := range maxMembers {
-		path := s.memberFile(n)
-		if s.member != nil && s.member.Path() == path {
-			ranked = true
-			continue
-		}
-		probe := flock.New(path, flock.SetFlag(os.O_RDONLY|openNoFollow|openNonblock))
-		free, err := probe.TryRLock()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			break
-		}
-		probe.Close()
-		if free {
-			continue
-		}
-		s.others++
-		if !ranked {
-			s.rank++
+// countFree returns how many slots no process holds. The caller must hold s.mu.
+func (s *Slots) countFree() (free int) {
+	for n := range s.total {
+		if s.held[n] == nil && !s.isLocked(s.slotFile(n)) {
+			free++
 		}
 	}
+	return free
 }
 
 // Held returns how many slots this process holds.
@@ -245,18 +255,15 @@ func (s *Slots) Held() int {
 	return len(s.held)
 }
 
-// Close releases all slots and ends the membership. The next Try starts anew.
+// Close releases all slots, and the turn to get the next one. The next Try starts anew.
 func (s *Slots) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
+	errs := []error{s.leaveQueue()}
 	for n, sl := range s.held {
 		errs = append(errs, unlockAndRemove(sl.lock))
 		delete(s.held, n)
 	}
-	if s.member != nil {
-		errs = append(errs, unlockAndRemove(s.member))
-	}
-	s.member, s.joined, s.lockless = nil, false, false
+	s.lockless, s.countedAt, s.giveAt = false, time.Time{}, time.Time{}
 	return errors.Join(errs...)
 }

@@ -29,13 +29,6 @@ func slotsOf(t testing.TB, state string, n, processes int) []*Slots {
 	return all
 }
 
-// recount makes the next call of Share count the members.
-func recount(all []*Slots) {
-	for _, s := range all {
-		s.countedAt = time.Time{}
-	}
-}
-
 // take takes slots until none is left, and returns them.
 func take(s *Slots) (taken []io.Closer) {
 	for {
@@ -47,77 +40,86 @@ func take(s *Slots) (taken []io.Closer) {
 	}
 }
 
-func TestShareOf(t *testing.T) {
-	for _, c := range []struct {
-		n, members int
-		want       string // shares by rank
-	}{
-		{8, 1, "8"}, {8, 2, "44"}, {8, 3, "332"}, {8, 5, "22211"}, {8, 8, "11111111"}, {1, 1, "1"}, {3, 2, "21"},
-	} {
-		got := ""
-		for rank := range c.members {
-			got += string(rune('0' + shareOf(c.n, c.members, rank, time.Now())))
-		}
-		if got != c.want {
-			t.Errorf("%d slots, %d members: got %s, want %s", c.n, c.members, got, c.want)
-		}
-	}
+// now returns the result of Share without the interval between two counts.
+func (s *Slots) now(at time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.countedAt = time.Time{}
+	return s.share(at)
 }
 
-// If there are more members than slots, all slots are in use at any time, and each member
-// has its turn equally often.
-func TestShareOfInTurn(t *testing.T) {
-	for members := 2; members <= 12; members++ {
-		for n := 1; n < members; n++ {
-			turns := make([]int, members)
-			for turn := range members {
-				now, sum := time.Unix(1e9, 0).Add(time.Duration(turn)*turnInterval), 0
-				for rank := range members {
-					share := shareOf(n, members, rank, now)
-					turns[rank] += share
-					sum += share
-				}
-				if sum != n {
-					t.Errorf("%d slots, %d members, turn %d: %d given", n, members, turn, sum)
-				}
-			}
-			for rank, got := range turns {
-				if got != n {
-					t.Errorf("%d slots, %d members: rank %d has %d turns of %d, want %d", n, members, rank, got, members, n)
-				}
-			}
-		}
-	}
-}
-
-// The first process has all slots until it releases some; then each process has its
-// share. The others get the slots of a process that has ended.
-func TestSlotsShared(t *testing.T) {
+// A process may hold what it has and what is free. If another process has none, it gets the
+// next one, from a process that has several; the others then compete again.
+func TestSlotsFirst(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 3)
 	first := take(all[0])
-	if len(first) != 8 || all[0].Held() != 8 {
+	if len(first) != 8 || all[0].Held() != 8 || all[0].now(time.Now()) != 8 {
 		t.Fatalf("alone: got %d slots, %d held, want 8", len(first), all[0].Held())
 	}
 	if got := len(take(all[1])) + len(take(all[2])); got != 0 {
 		t.Errorf("while one has all: the others got %d", got)
 	}
-	recount(all)
-	if got := all[0].Share(); got != 3 {
-		t.Errorf("share of the first of three: got %d, want 3", got)
+	now := time.Now()
+	if got := all[0].now(now); got != 8 {
+		t.Errorf("in the first instant: got a share of %d, want 8", got)
 	}
-	for _, c := range first[:5] {
-		must(t, c.Close(), c.Close())
+	if got := all[0].now(now.Add(maxGiveDelay)); got != 7 {
+		t.Errorf("after a while: got a share of %d, want 7", got)
 	}
-	if got := len(take(all[0])); got != 0 {
-		t.Errorf("beyond its share: got %d", got)
+	must(t, first[0].Close(), first[0].Close())
+	if got := len(take(all[0])) + len(take(all[2])); got != 0 {
+		t.Errorf("others than the next got %d slots", got)
 	}
-	if a, b := len(take(all[1])), len(take(all[2])); a != 3 || b != 2 {
-		t.Errorf("given back: got %d and %d, want 3 and 2", a, b)
+	if got := len(take(all[1])); got != 1 {
+		t.Errorf("the next process got %d slots, want 1", got)
+	}
+	must(t, first[1].Close(), first[2].Close())
+	if got := len(take(all[2])); got != 2 {
+		t.Errorf("nobody waits: got %d slots, want 2", got)
 	}
 	all[1].Close()
-	recount(all)
-	if a, b := len(take(all[0])), len(take(all[2])); a != 1 || b != 2 {
-		t.Errorf("after one has ended: got %d and %d more, want 1 and 2", a, b)
+	if got := all[0].now(now); got != 6 {
+		t.Errorf("after one has ended: got a share of %d, want 6", got)
+	}
+}
+
+// A process gives its only slot to another one, after minHold, and then waits for the next.
+func TestSlotsOnlyOne(t *testing.T) {
+	all := slotsOf(t, t.TempDir(), 1, 2)
+	held := take(all[0])
+	take(all[1])
+	now := time.Now()
+	if got := all[0].now(now); got != 1 {
+		t.Errorf("got a share of %d, want 1", got)
+	}
+	if got := all[0].now(now.Add(minHold - time.Second)); got != 1 {
+		t.Errorf("too soon: got a share of %d, want 1", got)
+	}
+	if got := all[0].now(now.Add(minHold + maxGiveDelay)); got != 0 {
+		t.Errorf("after the time of its turn: got a share of %d, want 0", got)
+	}
+	must(t, held[0].Close())
+	if got := len(take(all[0])); got != 0 {
+		t.Error("the process took its slot back")
+	}
+	if got := len(take(all[1])); got != 1 {
+		t.Error("the other process got none")
+	}
+	if take(all[0]); all[1].now(now) != 1 || all[1].giveAt.IsZero() {
+		t.Error("the first process does not wait for the next slot")
+	}
+}
+
+// A process that no longer waits, or was killed while it did, keeps no slot from the others.
+func TestSlotsNextLeaves(t *testing.T) {
+	all := slotsOf(t, t.TempDir(), 1, 3)
+	held := take(all[0])
+	take(all[1])
+	all[1].Close()
+	must(t, os.WriteFile(all[0].nextFile(), nil, 0o600)) // as a killed process leaves it
+	must(t, held[0].Close())
+	if got := len(take(all[2])); got != 1 {
+		t.Errorf("got %d slots, want 1", got)
 	}
 }
 
@@ -134,35 +136,37 @@ func TestSlotsClosedTwice(t *testing.T) {
 	}
 }
 
-// A process that only asks for its share is not a member.
-func TestSlotsShareWithoutMembership(t *testing.T) {
+// A process that only asks for its share takes nothing, and does not mistake another one that
+// asks for one that waits.
+func TestSlotsShareTakesNothing(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
-	take(all[0])
-	must(t, os.WriteFile(all[0].memberFile(1), nil, 0o600)) // as a killed process leaves it
-	observer := flock.New(all[0].memberFile(1), flock.SetFlag(os.O_RDONLY))
+	must(t, os.MkdirAll(filepath.Dir(all[0].base), 0o700), os.WriteFile(all[0].nextFile(), nil, 0o600))
+	observer := flock.New(all[0].nextFile(), flock.SetFlag(os.O_RDONLY))
 	if ok, err := observer.TryRLock(); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	defer observer.Close()
-	recount(all)
-	if got := all[0].Share(); got != 8 {
+	if got := all[1].now(time.Now()); got != 8 {
 		t.Errorf("got a share of %d, want 8", got)
+	}
+	if got := len(take(all[0])); got != 8 {
+		t.Errorf("got %d slots, want 8", got)
 	}
 }
 
-// The members are not counted in each call.
+// The slots are not counted in each call.
 func TestSlotsCountSeldom(t *testing.T) {
 	all := slotsOf(t, t.TempDir(), 8, 2)
-	take(all[0])
-	at := all[0].countedAt
+	now := time.Now()
+	all[0].now(now)
 	take(all[1])
-	for at := at; at.Before(all[0].countedAt.Add(memberInterval)); at = at.Add(memberInterval / 4) {
+	for at := now; at.Before(now.Add(countInterval)); at = at.Add(countInterval / 4) {
 		if got := all[0].share(at); got != 8 {
-			t.Errorf("%v after a count: got a share of %d, want 8", at.Sub(all[0].countedAt), got)
+			t.Errorf("%v after a count: got a share of %d, want 8", at.Sub(now), got)
 		}
 	}
-	if got := all[0].share(at.Add(memberInterval)); got != 4 {
-		t.Errorf("at the next count: got a share of %d, want 4", got)
+	if got := all[0].share(now.Add(countInterval)); got != 0 {
+		t.Errorf("at the next count: got a share of %d, want 0", got)
 	}
 }
 
@@ -170,9 +174,11 @@ func TestSlotsCountSeldom(t *testing.T) {
 func TestSlotsNumbers(t *testing.T) {
 	state := t.TempDir()
 	many, few := slotsOf(t, state, 16, 1)[0], slotsOf(t, state, 8, 1)[0]
-	few.join()
-	if a, b := len(take(many)), len(take(few)); a != 8 || b != 4 {
-		t.Errorf("got %d of 16 and %d of 8, want 8 and 4", a, b)
+	for range 9 {
+		many.Try()
+	}
+	if b := len(take(few)); b != 7 {
+		t.Errorf("beside 9 of 16: got %d of 8, want 7", b)
 	}
 }
 
@@ -185,21 +191,6 @@ func TestSlotsNames(t *testing.T) {
 	defer b.Close()
 	if x, y := len(take(a)), len(take(b)); x != 2 || y != 2 {
 		t.Errorf("got %d and %d slots, want 2 and 2", x, y)
-	}
-}
-
-// If all member files are taken, one more process still has a share.
-func TestSlotsMany(t *testing.T) {
-	all := slotsOf(t, t.TempDir(), 100, maxMembers+1)
-	for _, s := range all {
-		s.join()
-	}
-	last := all[maxMembers]
-	if last.member != nil || last.Share() != 1 {
-		t.Errorf("got member %v, share %d, want none, 1", last.member, last.Share())
-	}
-	if _, ok := last.Try(); !ok {
-		t.Error("it gets no slot")
 	}
 }
 
@@ -233,7 +224,7 @@ func TestSlotsSymlink(t *testing.T) {
 	s := slotsOf(t, state, 1, 1)[0]
 	must(t, os.Mkdir(filepath.Join(state, hostsName), 0o700))
 	aim := filepath.Join(t.TempDir(), "aim")
-	must(t, os.Symlink(aim, s.memberFile(0)))
+	must(t, os.Symlink(aim, s.slotFile(0)))
 	if _, ok := s.Try(); !ok {
 		t.Error("got no slot")
 	}
@@ -242,10 +233,9 @@ func TestSlotsSymlink(t *testing.T) {
 	}
 }
 
-// Whatever the processes do, no slot is taken twice, no process takes more than its
-// share, and only empty files remain.
+// Whatever the processes do, no slot is taken twice, and only empty files remain.
 func TestSlotsRandom(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		state, n := t.TempDir(), 1+r.IntN(6)
 		all := slotsOf(t, state, n, 1+r.IntN(4))
@@ -262,12 +252,8 @@ func TestSlotsRandom(t *testing.T) {
 					held[i] = held[i][1:]
 				}
 			default:
-				recount(all)
 				if c, ok := s.Try(); ok {
 					held[i] = append(held[i], c)
-					if share := s.Share(); s.total >= len(all) && len(held[i]) > share {
-						t.Fatalf("seed %d: took more than its share of %d", seed, share)
-					}
 				}
 			}
 			for i := range held {
@@ -290,23 +276,13 @@ func TestSlotsRandom(t *testing.T) {
 }
 
 func BenchmarkSlot(b *testing.B) {
-	for _, c := range []struct {
-		name      string
-		processes int
-	}{{"alone", 1}, {"three", 3}} {
-		b.Run(c.name, func(b *testing.B) {
-			all := slotsOf(b, b.TempDir(), 16, c.processes)
-			for _, s := range all {
-				s.join()
-			}
-			for b.Loop() {
-				c, ok := all[0].Try()
-				if !ok {
-					b.Fatal("got no slot")
-				}
-				c.Close()
-			}
-		})
+	s := slotsOf(b, b.TempDir(), 16, 1)[0]
+	for b.Loop() {
+		c, ok := s.Try()
+		if !ok {
+			b.Fatal("got no slot")
+		}
+		c.Close()
 	}
 }
 

@@ -174,9 +174,9 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 // waitFor waits until ready returns true, for ten seconds at most.
 func waitFor(t *testing.T, ready func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ready(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the condition was not met within 10 s")
+			t.Fatal("the condition was not met within a minute")
 		}
 	}
 }

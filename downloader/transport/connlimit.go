@@ -20,8 +20,8 @@ import (
 
 const (
 	// maintainInterval is the time between two comparisons of the open connections with the
-	// share. It is the interval at which store.Slots counts its members: half finds nothing
-	// new; double delays a newcomer's first connection by 0.4 s.
+	// share. It is the interval at which store.Slots counts: half finds nothing new; double
+	// delays a newcomer's first connection by 0.4 s.
 	maintainInterval = 200 * time.Millisecond
 	// minPoll and pollSpread are the time between two tries to take a slot: minPoll and up to
 	// pollSpread more, at random, so that processes do not try in step. A guess: each try is a
@@ -37,14 +37,11 @@ const (
 	// its only connection. A guess: at half, closing the idle connections may not have helped
 	// yet; double keeps a newcomer waiting.
 	lastReleaseAfter = time.Second
-	// maxSlotWait limits the wait of a dial for a slot, including the wait for earlier dials of this process. A guess:
-	// within ten seconds each process should have its share, so that two minutes mean that the
-	// others do not work properly. Half may give up behind a stopped process that continues,
-	// double hides the reason from the user for longer.
+	// maxSlotWait limits the wait of a dial for a slot, including the wait for earlier dials of
+	// this process. A guess: within ten seconds a process should have its first slot, so that two
+	// minutes mean that the others do not work properly. Half may give up behind a stopped
+	// process that continues, double hides the reason from the user for longer.
 	maxSlotWait = 2 * time.Minute
-	// leaveAfter is how long a process remains a member without a connection. A guess: half
-	// lets a process lose its share between two files, double withholds the share from others.
-	leaveAfter = 1500 * time.Millisecond
 	// CloseNoticeDelay is how long a server takes to notice that a connection was closed. A
 	// guess: it covers an RTT of 100 ms to one side; a server farther away may count one
 	// connection too many for a moment at half of it. Double is a pause in which the slot is
@@ -59,14 +56,15 @@ const (
 // Slots are the connections to one address that all processes share. *store.Slots satisfies
 // it. The methods must not block, and must be safe for concurrent use.
 type Slots interface {
-	// Try takes a slot and makes the process a member. It fails if none is free, or if the
-	// process has its share. The slot is released by Close.
+	// Try takes a slot. It fails if none is free, or if another process must get the next one.
+	// The slot is released by Close.
 	Try() (io.Closer, bool)
-	// Share returns how many slots the process may hold now, and the maximum if it is alone.
+	// Share returns how many slots the process may hold now, and the maximum if no other
+	// process holds one or waits for one.
 	Share() int
 	// Held returns how many slots the process holds.
 	Held() int
-	// Close releases all slots and ends the membership. The next Try begins a new one.
+	// Close releases all slots, and no longer waits for one. The next Try starts anew.
 	Close() error
 }
 
@@ -217,11 +215,9 @@ type addrLimiter struct {
 	mu         sync.Mutex
 	conns      map[*limitedConn]struct{} // open connections; guarded by mu
 	waiting    int                       // dials without a slot; guarded by mu
-	connected  bool                      // there has been a connection; guarded by mu
 	maintained bool                      // maintain is running; guarded by mu
 	surplus    int                       // connections to be released; guarded by mu
 	overSince  time.Time                 // since when the share is exceeded, zero if it is not; guarded by mu
-	emptySince time.Time                 // since when there is no connection, zero if there is one; guarded by mu
 }
 
 // dial takes a slot, for which it may wait up to maxSlotWait, and then dials.
@@ -240,7 +236,6 @@ func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conns[c] = struct{}{}
-	a.connected = true
 	return c, nil
 }
 
@@ -336,8 +331,8 @@ func (a *addrLimiter) maintain() {
 		case <-a.owner.done:
 			return
 		}
-		drop, left := a.rebalance(time.Now())
-		if left {
+		drop, unused := a.rebalance(time.Now())
+		if unused {
 			return
 		}
 		if drop {
@@ -347,18 +342,13 @@ func (a *addrLimiter) maintain() {
 }
 
 // rebalance compares the open connections with the share. drop means that idle connections
-// must be closed; left means that there are no connections, and that the membership has ended.
-func (a *addrLimiter) rebalance(now time.Time) (drop, left bool) {
+// must be closed; unused means that there are no connections and no dials.
+func (a *addrLimiter) rebalance(now time.Time) (drop, unused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch {
-	case a.waiting > 0 || len(a.conns) > 0 || a.slots.Held() > 0:
-		a.emptySince = time.Time{}
-	case a.emptySince.IsZero():
-		a.emptySince = now
-	case now.Sub(a.emptySince) >= leaveAfter || !a.connected: // nothing is gained by waiting for a host that cannot be reached
+	if a.waiting == 0 && len(a.conns) == 0 && a.slots.Held() == 0 {
 		a.slots.Close()
-		a.maintained, a.emptySince = false, time.Time{}
+		a.maintained = false
 		return false, true
 	}
 	share := a.slots.Share()
@@ -384,9 +374,9 @@ func (a *addrLimiter) hasUnused(now time.Time) bool {
 	return false
 }
 
-// isUnused reports whether the limiter may be forgotten, because the process has left the
-// address. An Address may still have it, and then only asks for the share; another limiter of
-// the same address competes for slots as another process does.
+// isUnused reports whether the limiter may be forgotten. An Address may still have it, and then
+// only asks for the share; another limiter of the same address competes for slots as another
+// process does.
 func (a *addrLimiter) isUnused() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -283,8 +283,8 @@ func TestDialDropsIdle(t *testing.T) {
 	})
 }
 
-// TestOverShare: a process that exceeds its share first closes idle connections, then as many
-// others as there are too many, and the only one of a download last.
+// TestOverShare: a process that has all slots while another one has none first closes idle
+// connections, then one that is in use, and the only one of a download last.
 func TestOverShare(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, a, b *connLimiter) {
 		drops := countDrops(a)
@@ -310,8 +310,8 @@ func TestOverShare(t *testing.T) {
 		}
 		time.Sleep(maintainInterval + time.Millisecond)
 		synctest.Wait()
-		if at.mustRelease(true) || !at.mustRelease(false) || !at.mustRelease(false) || at.mustRelease(false) || at.share() != 2 {
-			t.Errorf("it is not 2 that must be released; share %d", at.share())
+		if at.mustRelease(true) || !at.mustRelease(false) || at.mustRelease(false) || at.share() != 3 {
+			t.Errorf("it is not one that must be released; share %d", at.share())
 		}
 		time.Sleep(lastReleaseAfter)
 		synctest.Wait()
@@ -319,11 +319,10 @@ func TestOverShare(t *testing.T) {
 			t.Error("the only connection of a download is not released")
 		}
 		conns[0].Close()
-		conns[1].Close()
 		time.Sleep(2 * maintainInterval)
 		synctest.Wait()
 		if at.mustRelease(true) {
-			t.Error("a connection must be released, within the share")
+			t.Error("a connection must be released although the other process has one")
 		}
 		if _, _, ok := waits(); !ok {
 			t.Error("nobody took what was released")
@@ -331,8 +330,48 @@ func TestOverShare(t *testing.T) {
 	})
 }
 
-// TestUnused: idle connections are closed soon if other processes are members, and not if there
-// are none.
+// firstConn lets a process without a connection dial, while one that has conns closes them as it
+// must. It returns the new connection, which must come within ten seconds.
+func firstConn(t *testing.T, holder, newcomer *connLimiter, conns []net.Conn) net.Conn {
+	t.Helper()
+	waits := startDial(t.Context(), newcomer)
+	for begun := time.Now(); time.Since(begun) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		if conn, err, ok := waits(); ok && err == nil {
+			return conn
+		} else if ok {
+			t.Fatal(err)
+		}
+		if len(conns) > 0 && holder.limiter("h:80").mustRelease(len(conns) == 1) {
+			conns[0].Close()
+			conns = conns[1:]
+		}
+	}
+	t.Fatal("no connection within ten seconds")
+	return nil
+}
+
+// TestFirstConnection: a process that has no connection gets one within ten seconds, even if there
+// is only one, which then goes to and fro.
+func TestFirstConnection(t *testing.T) {
+	for _, slots := range []int{1, 2, 8} {
+		bubble(t, slots, func(t *testing.T, a, b *connLimiter) {
+			var conns []net.Conn
+			for range slots {
+				conns = append(conns, dialNow(t, a))
+			}
+			conn := firstConn(t, a, b, conns)
+			if slots > 1 {
+				return
+			}
+			for range 3 {
+				conn = firstConn(t, b, a, []net.Conn{conn})
+				conn = firstConn(t, a, b, []net.Conn{conn})
+			}
+		})
+	}
+}
+
+// TestUnused: idle connections are closed soon if other processes have some, and not if none has.
 func TestUnused(t *testing.T) {
 	bubble(t, 4, func(t *testing.T, a, b *connLimiter) {
 		drops := countDrops(a)
@@ -352,29 +391,6 @@ func TestUnused(t *testing.T) {
 		time.Sleep(2 * maintainInterval)
 		if drops.Load() == 0 {
 			t.Error("idle connections are kept though others want them")
-		}
-	})
-}
-
-// TestLeave: without connections the membership ends, and begins again.
-func TestLeave(t *testing.T) {
-	bubble(t, 4, func(t *testing.T, a, b *connLimiter) {
-		dialNow(t, b)
-		for range 2 {
-			conn := dialNow(t, a)
-			time.Sleep(maintainInterval)
-			if got := b.limiter("h:80").share(); got != 2 {
-				t.Errorf("with two members: got a share of %d, want 2", got)
-			}
-			conn.Close()
-			time.Sleep(leaveAfter - maintainInterval)
-			if got := b.limiter("h:80").share(); got != 2 {
-				t.Errorf("just after the last connection: got a share of %d, want 2", got)
-			}
-			time.Sleep(CloseNoticeDelay + 4*maintainInterval)
-			if got := b.limiter("h:80").share(); got != 4 {
-				t.Errorf("after a while: got a share of %d, want 4", got)
-			}
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 // for another attempt, for which the held bytes are kept or discarded as the error says; the first
 // connection is released in any case.
 func (j *job) attempt(ctx context.Context) error {
-	if l := j.req.ListEntry; l != nil {
+	if l := j.goal.listed; l != nil {
 		if err := checkSize(l.Size, j.req.MaxSize); err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func (j *job) create(rep *reply) error {
 	if name == "" {
 		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
 	}
-	target, err := absTarget(j.req.Dir, name)
+	target, err := absTarget(j.goal.dir, name)
 	if err != nil {
 		return err
 	}
@@ -224,8 +224,8 @@ func (j *job) create(rep *reply) error {
 		return claimed(old)
 	}
 	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
-	if j.req.ListEntry != nil {
-		rec.Lists = j.req.ListEntry.Lists
+	if j.goal.listed != nil {
+		rec.Lists = j.goal.listed.Lists
 	}
 	j.note(&rec, rep.Whole)
 	part, err := j.engine.store.Create(rec)

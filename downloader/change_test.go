@@ -75,7 +75,7 @@ func TestChangedStream(t *testing.T) {
 			}
 		}))
 		var out bytes.Buffer
-		_, err := r.get(t.Context(), "f", func(q *Request) { q.Stream = &out })
+		_, err := r.get(t.Context(), "f", func(q *Request) { q.Into = Stream{&out} })
 		if change && !errors.Is(err, failure.ErrChanged) {
 			t.Errorf("changed: got error %v, want ErrChanged", err)
 		}
@@ -113,7 +113,7 @@ func TestFailOnChangeKeepsBytes(t *testing.T) {
 		r.srv.Put("g", other)
 		r.srv.Set(faultserver.NoRanges)
 		_, err := r.get(t.Context(), "", func(q *Request) {
-			*q = Request{ID: before.ID, Existing: Existing{FailOnChange: !moved}}
+			*q = Request{Into: Recorded{before.ID}, Existing: Existing{FailOnChange: !moved}}
 			if moved {
 				q.URL = r.srv.URL + "/g"
 			}
@@ -145,7 +145,7 @@ func TestNewURLWithOtherETag(t *testing.T) {
 	other := f
 	other.ETag = `"another"`
 	r.srv.Put("g", other)
-	r.mustGet("", f, func(q *Request) { *q = Request{ID: r.record().ID, URL: r.srv.URL + "/g"} })
+	r.mustGet("", f, func(q *Request) { *q = Request{Into: Recorded{r.record().ID}, URL: r.srv.URL + "/g"} })
 	if ratio := float64(r.srv.Sent()) / float64(f.Size); ratio > 0.8 {
 		t.Errorf("sent bytes / size: got %.2f, want at most 0.8", ratio)
 	}

@@ -54,7 +54,7 @@ func TestProcessesShareConnections(t *testing.T) {
 				}
 				d := New(st, r.opts)
 				defer d.Close()
-				res, err := d.Get(t.Context(), Request{URL: front.URL + "/" + name, Dir: r.dir})
+				res, err := d.Get(t.Context(), Request{URL: front.URL + "/" + name, Into: File{Dir: r.dir}})
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					return
@@ -82,7 +82,7 @@ func TestCrowdedHost(t *testing.T) {
 		f := faultserver.NewFile(8<<20, 1)
 		r.srv.Put(name, f)
 		wg.Go(func() {
-			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Dir: r.dir}); err != nil {
+			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Into: File{Dir: r.dir}}); err != nil {
 				t.Errorf("%s: %v", name, err)
 				return
 			}
@@ -105,7 +105,7 @@ func TestDownloadsShareConnections(t *testing.T) {
 		f := faultserver.NewFile(int64(i)<<20+5, uint64(i))
 		r.srv.Put(name, f)
 		wg.Go(func() {
-			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Dir: r.dir}); err != nil {
+			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Into: File{Dir: r.dir}}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 			r.checkFile(filepath.Join(r.dir, name), f)
@@ -171,11 +171,11 @@ func TestBrokenURLOnCrowdedHost(t *testing.T) {
 	})
 	d.opts.Timeouts.Stall = time.Minute
 	var wg sync.WaitGroup
-	wg.Go(func() { d.Get(t.Context(), Request{URL: r.srv.URL + "/slow", Dir: r.dir}) })
+	wg.Go(func() { d.Get(t.Context(), Request{URL: r.srv.URL + "/slow", Into: File{Dir: r.dir}}) })
 	for len(r.srv.Requests()) == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/broken", Dir: r.dir}); !errors.Is(err, failure.ErrRefused) {
+	if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/broken", Into: File{Dir: r.dir}}); !errors.Is(err, failure.ErrRefused) {
 		t.Errorf("got error %v, want ErrRefused", err)
 	}
 	close(release) // the other download must not end before

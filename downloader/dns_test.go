@@ -70,7 +70,7 @@ func (r *dnsRig) loseName(lookups int64) {
 }
 
 func (r *dnsRig) get() error {
-	_, err := r.d.Get(r.Context(), Request{URL: "http://" + r.addr + "/f", Dir: r.dir})
+	_, err := r.d.Get(r.Context(), Request{URL: "http://" + r.addr + "/f", Into: File{Dir: r.dir}})
 	return err
 }
 

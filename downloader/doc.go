@@ -1,11 +1,22 @@
-// Package downloader downloads files from HTTP servers into package store. It is a library:
-// it prints nothing, reads no environment and exits nothing. A front end polls
-// [Downloader.Snapshot] and gets events.
+// Package downloader downloads files from HTTP servers into package store. This downloads one
+// file, or resumes its download if an earlier process was interrupted:
 //
-//	st, err := store.Open(dir, store.Options{})
+//	st, err := store.Open(stateDir, store.Options{})
+//	if err != nil {
+//		return err
+//	}
 //	d := downloader.New(st, downloader.Options{})
 //	defer d.Close()
 //	result, err := d.Get(ctx, downloader.Request{URL: "https://example.com/archive.tar.zst"})
+//
+// After a nil error, the file is at result.Target, complete and durable. The kinds of errors
+// are in packages failure and store; if ctx ends, the received bytes are kept.
+//
+// A [Request] also names the directory or the writer for the bytes, other sources, a digest and
+// header fields. [Options] are the limits and the patience of all downloads of a [Downloader].
+// Any number of goroutines may call [Downloader.Get]. While they wait, a front end polls
+// [Downloader.Snapshot], and [Options.OnEvent] gets the transitions. Package mirror downloads
+// lists of files. The library prints nothing, reads no environment and exits nothing.
 //
 // # The phases of a download
 //
@@ -24,7 +35,7 @@
 //
 // # The life of the data
 //
-//	exchange     one request and its repetitions, up to a response (request.go)
+//	exchange     one request and its repetitions, up to a response (exchange.go)
 //	conn         one connection of a transfer
 //	transfer     the connections of one attempt
 //	version      the version of the file whose bytes are held

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -38,10 +39,39 @@ type download struct {
 
 // A goal is the file that a download must produce: its request, completed by its record.
 type goal struct {
-	output  string    // path, or name in Request.Dir; "" if the server or the URL names the file
+	dir     string    // directory of output; "" for the working directory
+	output  string    // path, or name in dir; "" if the server or the URL names the file
 	named   bool      // the user or a list chose output
 	replace bool      // a file at the target may be replaced
 	sum     chunk.Sum // digest that the file must have; zero for none
+
+	record store.ID  // recorded download to resume; "" for none
+	stream io.Writer // gets the bytes in place of a file; nil for none
+	listed *Listed   // nil if the file is not of a list
+}
+
+// newGoal returns the goal of a request.
+func newGoal(req Request) (goal, error) {
+	g := goal{replace: req.Existing.Overwrite, sum: req.Sum}
+	complete := true
+	switch to := req.Into.(type) {
+	case nil:
+	case File:
+		g.dir, g.output = to.Dir, to.Output
+	case Recorded:
+		g.record, complete = to.ID, to.ID != ""
+	case Stream:
+		g.stream, complete = to.Writer, to.Writer != nil
+	case Listed:
+		g.output, g.record, g.listed, complete = to.Path, to.Resume, &to, to.Path != ""
+	default:
+		complete = false
+	}
+	if !complete {
+		return g, failure.Wrap(failure.ErrUsage, fmt.Errorf("a download cannot go into %T%+v", req.Into, req.Into))
+	}
+	g.named = g.output != ""
+	return g, nil
 }
 
 // The origin is the URL of a request, as the first source of its file.
@@ -55,8 +85,12 @@ type origin struct {
 }
 
 func newDownload(e *engine, req Request) (*download, error) {
-	if req.ID != "" && req.URL == "" {
-		rec, err := e.store.Get(req.ID)
+	g, err := newGoal(req)
+	if err != nil {
+		return nil, err
+	}
+	if g.record != "" && req.URL == "" {
+		rec, err := e.store.Get(g.record)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +100,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.ListEntry != nil {
+	if g.listed != nil {
 		if err := e.opts.Follow.CheckScheme(u.Scheme); err != nil {
 			return nil, err
 		}
@@ -74,7 +108,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 	d := &download{
 		engine:   e,
 		req:      req,
-		goal:     goal{output: req.Output, named: req.Output != "", replace: req.Existing.Overwrite, sum: req.Sum},
+		goal:     g,
 		budget:   newRetryBudget(e.opts),
 		progress: &progress{},
 		version:  version{Version: response.Version{Size: -1}, digest: req.Sum},
@@ -160,7 +194,7 @@ func (d *download) note(r *store.Record, noRanges bool) {
 
 // fits returns an error if a version cannot be the file that the list wants.
 func (d *download) fits(v response.Version) error {
-	if l := d.req.ListEntry; l != nil && l.Size >= 0 && v.Size >= 0 && l.Size != v.Size {
+	if l := d.goal.listed; l != nil && l.Size >= 0 && v.Size >= 0 && l.Size != v.Size {
 		return failure.Wrap(failure.ErrChecksum, fmt.Errorf("the list says %d bytes, and the server %d bytes", l.Size, v.Size))
 	}
 	return nil
@@ -191,7 +225,7 @@ func (d *download) addMirrors(by namer, texts ...string) {
 		if err != nil || !by.given && d.origin.url.Scheme == "https" && u.Scheme != "https" {
 			continue
 		}
-		if typed := by.given && d.req.ListEntry == nil; !typed && d.engine.opts.Follow.CheckScheme(u.Scheme) != nil {
+		if typed := by.given && d.goal.listed == nil; !typed && d.engine.opts.Follow.CheckScheme(u.Scheme) != nil {
 			continue
 		}
 		u.User = nil

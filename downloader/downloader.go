@@ -35,7 +35,7 @@ func (d *Downloader) SetLimitRate(bytesPerSecond int64) { d.transport.SetByteRat
 // error is of one of the kinds of packages failure and store, an error of the file system, or the
 // cause of ctx.
 func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
-	if len(req.Mirrors) == 0 || req.ListEntry != nil { // package mirror chooses the source of a list's file
+	if _, listed := req.Into.(Listed); listed || len(req.Mirrors) == 0 { // package mirror chooses the source of a list's file
 		return d.getVerified(ctx, req)
 	}
 	return d.getFallback(ctx, req)

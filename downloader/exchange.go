@@ -213,7 +213,7 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 	// serve it, and each request then fails or succeeds by itself.
 	http1 := x.engine.transport.Client(false)
 	client := http1
-	if x.conn == nil && x.req.ListEntry != nil { // perhaps a small file, for which HTTP/2 is better
+	if x.conn == nil && x.goal.listed != nil { // perhaps a small file, for which HTTP/2 is better
 		client = x.engine.transport.Client(true)
 	}
 	resp, err := sendUntil(client, http1, req, x.judge)
@@ -314,8 +314,8 @@ func (x *exchange) known() response.Known {
 	if x.goal.named {
 		k.Name = path.Base(strings.ReplaceAll(x.goal.output, `\`, "/"))
 	}
-	if x.req.ListEntry != nil {
-		k.Size = x.req.ListEntry.Size
+	if x.goal.listed != nil {
+		k.Size = x.goal.listed.Size
 	}
 	return k
 }

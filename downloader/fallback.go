@@ -29,9 +29,8 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 		if i > 0 {
 			d.emit(Event{Kind: Warning, URL: weburl.WithoutUser(u), Target: cmp.Or(all.Target, weburl.WithoutUser(req.URL)), Err: fmt.Errorf("%w; trying the mirror %s", failed, weburl.Redact(u))})
 		}
-		next := req
-		next.URL, next.ID = u, cmp.Or(req.ID, all.ID)
-		next.Mirrors = urls[i+1:]
+		next := req.resuming(all.ID)
+		next.URL, next.Mirrors = u, urls[i+1:]
 		res, err := d.getVerified(ctx, next)
 		res.Fetched += all.Fetched
 		all = res
@@ -45,14 +44,18 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 
 // began reports whether a download of u for the target of req is on record, finished or not.
 func (d *Downloader) began(req Request, u string) bool {
-	if req.Output == "" {
-		dir, err := filepath.Abs(req.Dir)
+	to, isFile := req.Into.(File)
+	if !isFile && req.Into != nil {
+		return false
+	}
+	if to.Output == "" {
+		dir, err := filepath.Abs(to.Dir)
 		if err == nil {
 			_, err = d.store.ByURL(dir, weburl.Canonical(u))
 		}
 		return err == nil
 	}
-	target, err := absTarget(req.Dir, req.Output)
+	target, err := absTarget(to.Dir, to.Output)
 	if err != nil {
 		return false
 	}

@@ -62,7 +62,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	// If the digest is wrong, the caller may download the file again from another source. Then this
 	// job is not the end of the download, and reports none.
 	repeated := false
-	if j.req.Stream == nil {
+	if j.goal.stream == nil {
 		err, repeated = j.wrong.with(err)
 	}
 	r := j.result(begun, current)
@@ -96,8 +96,8 @@ func (j *job) result(begun time.Time, current bool) Result {
 
 // get brings the file to its final name. It reports whether the file was current already.
 func (j *job) get(ctx context.Context) (current bool, err error) {
-	if j.req.Stream != nil {
-		j.file.setStream(newStreamSink(j.req.Stream, j.req.Sum))
+	if j.goal.stream != nil {
+		j.file.setStream(newStreamSink(j.goal.stream, j.req.Sum))
 		j.progress.show(store.Record{Target: "-", Size: -1})
 	} else if current, err := (lookup{j.asker}).continueRecord(ctx); current || err != nil {
 		return current, err

@@ -20,7 +20,7 @@ func TestPrivateWithoutRequest(t *testing.T) {
 	if err := errors.Join(err, p.Commit(0), p.Close()); err != nil {
 		t.Fatal(err)
 	}
-	res, err := r.get(t.Context(), "", func(req *Request) { req.URL, req.Output = "http://203.0.113.1/list", "list" })
+	res, err := r.get(t.Context(), "", func(req *Request) { req.URL, req.Into = "http://203.0.113.1/list", File{Dir: r.dir, Output: "list"} })
 	if err != nil || res.Private {
 		t.Errorf("got %+v, error %v, want Private to be false", res, err)
 	}

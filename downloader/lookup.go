@@ -63,7 +63,7 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 	switch {
 	case err == nil:
 		return l.open(ctx, rec)
-	case l.req.ID == "" && errors.Is(err, store.ErrNotFound):
+	case l.goal.record == "" && errors.Is(err, store.ErrNotFound):
 		return false, nil
 	}
 	return false, err
@@ -74,23 +74,23 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 func (l lookup) find() (store.Record, error) {
 	st := l.engine.store
 	switch {
-	case l.req.ID != "":
-		return st.Get(l.req.ID)
-	case l.req.ListEntry != nil && l.req.ListEntry.Record.ID != "":
-		return l.req.ListEntry.Record, nil
+	case l.goal.record != "":
+		return st.Get(l.goal.record)
+	case l.goal.listed != nil && l.goal.listed.Record.ID != "":
+		return l.goal.listed.Record, nil
 	case l.goal.output == "":
-		dir, err := filepath.Abs(l.req.Dir)
+		dir, err := filepath.Abs(l.goal.dir)
 		if err != nil {
 			return store.Record{}, err
 		}
 		return st.ByURL(dir, l.origin.recorded)
 	}
-	target, err := absTarget(l.req.Dir, l.goal.output)
+	target, err := absTarget(l.goal.dir, l.goal.output)
 	if err != nil {
 		return store.Record{}, err
 	}
 	rec, err := store.Record{}, error(store.ErrNotFound)
-	if l.req.ListEntry == nil {
+	if l.goal.listed == nil {
 		rec, err = st.ByTarget(target)
 	}
 	switch {
@@ -112,7 +112,7 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 	if rec.State == store.Done {
 		return l.reopen(ctx, rec)
 	}
-	if rec.URL != l.origin.recorded && l.req.ID == "" {
+	if rec.URL != l.origin.recorded && l.goal.record == "" {
 		if !l.req.Existing.Restart && !l.goal.replace {
 			return false, claimed(rec)
 		}
@@ -125,7 +125,7 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 		}
 	}
 	part, err := l.engine.store.Resume(rec.ID)
-	if errors.Is(err, store.ErrNoDirectory) && l.req.ID == "" { // the user asks for the file again
+	if errors.Is(err, store.ErrNoDirectory) && l.goal.record == "" { // the user asks for the file again
 		l.emit(Event{Kind: Lost, Held: rec.Held.Len()})
 		return false, l.engine.store.Remove(rec.ID, false)
 	}
@@ -177,7 +177,7 @@ func (l lookup) resume(part *store.Part) error {
 // download fetches it again and replaces it at the end.
 func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err error) {
 	l.goal.output, l.goal.named = rec.Target, rec.Named
-	if l.req.ListEntry != nil {
+	if l.goal.listed != nil {
 		return l.reopenListed(ctx, rec)
 	}
 	if !l.engine.store.Intact(rec) {
@@ -248,7 +248,7 @@ func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current boo
 // stillWanted compares an intact file with the digest of the list and, if the entry asks for
 // that, with the file on the server.
 func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
-	if l.req.ListEntry.Update {
+	if l.goal.listed.Update {
 		same, err := l.unchanged(ctx, rec)
 		if err != nil {
 			return false, err

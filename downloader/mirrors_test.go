@@ -394,7 +394,7 @@ func TestResumeWithMirrors(t *testing.T) {
 	}
 	r.srv.Reset()
 	r.mirror.Reset()
-	r.mustGet("f", r.f, func(q *Request) { q.ID, q.URL = rec.ID, "" })
+	r.mustGet("f", r.f, func(q *Request) { q.Into, q.URL = Recorded{rec.ID}, "" })
 	samples := 0
 	for _, q := range r.srv.Requests() {
 		if q.Bytes == sampleSize {

@@ -74,7 +74,7 @@ func TestRateLimitOfAllDownloads(t *testing.T) {
 	all.SetLimit(8)
 	for _, name := range names {
 		all.Go(func() error {
-			_, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Dir: r.dir})
+			_, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Into: File{Dir: r.dir}})
 			return err
 		})
 	}

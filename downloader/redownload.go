@@ -15,6 +15,7 @@ import (
 // time, so that the copies show which source sends the wrong bytes.
 func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, error) {
 	sources := append([]string{req.URL}, req.Mirrors...)
+	_, isStream := req.Into.(Stream)
 	var wrong mismatches
 	var all Result
 	for {
@@ -23,7 +24,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		all = res
 		var m *mismatch
 		switch {
-		case err == nil || ctx.Err() != nil || req.Stream != nil:
+		case err == nil || ctx.Err() != nil || isStream:
 			return all, err
 		case errors.Is(err, failure.ErrOtherFile):
 			return all, errors.Join(err, d.discard(res.ID))
@@ -61,7 +62,7 @@ func (d *Downloader) isUnfinished(id store.ID) bool {
 func (d *Downloader) again(req Request, source string, id store.ID) Request {
 	req.URL, req.Mirrors, req.Existing.Restart = source, nil, false
 	if d.isUnfinished(id) {
-		req.ID = id
+		req = req.resuming(id)
 	}
 	return req
 }

@@ -11,22 +11,24 @@ import (
 	"pawl/store"
 )
 
-// A Request asks for one file.
+// A Request asks for one file. Into says where the bytes go, and so which kind of download it is:
+//
+//	Into       URL                             the other fields
+//	File       required                        all
+//	Recorded   "" for the recorded URL, or a   all; without Sum, that of the record
+//	           new one, if a link has expired
+//	Stream     required                        all but Existing: a stream cannot start over
+//	Listed     required                        all; Mirrors are used beside URL only, because
+//	                                           package mirror chooses the source
 type Request struct {
 	// URL is http or https. A user and password in it are sent to its origin only, and are never
 	// recorded.
 	URL string
-	// ID names a recorded download to resume. URL then is its new URL, if not empty, and Dir and
-	// Output are not used.
-	ID store.ID
+	// Into is where the bytes go; nil means File{}, a file in the working directory.
+	Into Destination
 	// Mirrors are other URLs of the file. They are used beside URL once samples have shown that
 	// they have the same bytes, or instead of URL if it fails. They get Header, too.
 	Mirrors []string
-	// Dir is the directory for the file, by default the working directory. Output is its name
-	// or path, by default the name in the response or in the URL.
-	Dir, Output string
-	// Stream, if not nil, gets the bytes in order instead of a file. Nothing is recorded then.
-	Stream io.Writer
 	// Access says which header fields are sent, and to which origins.
 	Access Access
 	// Sum is the digest that the file must have; zero for none.
@@ -37,9 +39,44 @@ type Request struct {
 	MaxSize int64
 	// Existing says what happens to an existing file and to held bytes.
 	Existing Existing
-	// ListEntry is set for a file of a list. Output then is its path.
-	ListEntry *ListEntry
 }
+
+// A Destination is where the bytes of a Request go: File, Recorded, Stream or Listed.
+type Destination interface{ isDestination() }
+
+// A File is a file by its URL. If its download has begun already, it is resumed; if it is
+// finished, and has not changed, nothing is downloaded.
+type File struct {
+	Dir    string // directory; "" for the working directory
+	Output string // name or path; "" for the name in the response or in the URL
+}
+
+// A Recorded is a download of the Store, which is resumed.
+type Recorded struct{ ID store.ID }
+
+// A Stream gets the bytes in order, over one connection at a time. Nothing is recorded.
+type Stream struct{ Writer io.Writer }
+
+// A Listed is a file of a list. It has what the list and the state file say about the file, so
+// that the download need not look it up. Package mirror makes these.
+type Listed struct {
+	Path   string       // absolute path of the file
+	Record store.Record // the record of Path; the zero Record for none
+	Lists  store.Lists  // the lists that claim the file once it is fetched
+	Size   int64        // bytes that the file must have; -1 if unknown
+	Update bool         // ask the server whether a finished file has changed
+	// Resume is the unfinished download of the file that must be resumed, although it was begun
+	// from another URL; "" for none.
+	Resume store.ID
+	// Released is called when the file needs no connection any more, and waits until it is made
+	// durable together with others. May be nil.
+	Released func()
+}
+
+func (File) isDestination()     {}
+func (Recorded) isDestination() {}
+func (Stream) isDestination()   {}
+func (Listed) isDestination()   {}
 
 // Access says which header fields the requests have, and how far origins are trusted.
 type Access struct {
@@ -78,16 +115,18 @@ type Result struct {
 	Sum      chunk.Sum     // digest that was verified: Request.Sum, or the server's; zero for none
 }
 
-// A ListEntry has the facts about a file that the list and the state file contain, so that the
-// download need not look them up.
-type ListEntry struct {
-	Record store.Record // the record of the target; the zero Record for none
-	Lists  store.Lists  // the lists that claim the file once it is fetched
-	Size   int64        // bytes that the file must have; -1 if unknown
-	Update bool         // ask the server whether a finished file has changed
-	// Released is called when the file needs no connection any more, and waits until it is made
-	// durable together with others. May be nil.
-	Released func()
+// resuming returns r with the recorded download id in place of its destination, unless id is "".
+func (r Request) resuming(id store.ID) Request {
+	if id == "" {
+		return r
+	}
+	if l, ok := r.Into.(Listed); ok {
+		l.Resume = id
+		r.Into = l
+	} else {
+		r.Into = Recorded{id}
+	}
+	return r
 }
 
 // isPublic reports whether a public list has named u.

@@ -66,7 +66,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) get(ctx context.Context, name string, change ...func(*Request)) (Result, error) {
 	d := New(r.store, r.opts)
 	defer d.Close()
-	req := Request{URL: r.srv.URL + "/" + name, Dir: r.dir}
+	req := Request{URL: r.srv.URL + "/" + name, Into: File{Dir: r.dir}}
 	for _, c := range change {
 		c(&req)
 	}

@@ -20,7 +20,7 @@ func TestCutWithoutRanges(t *testing.T) {
 			r.opts.Retry.Tries = 3
 			r.srv.Put("f", faultserver.NewFile(4<<20, 1))
 			r.srv.Set(faultserver.NoValidators, faultserver.NoRanges, faultserver.Cut(1<<20))
-			_, err := r.get(t.Context(), "f", func(q *Request) { q.Stream = stream })
+			_, err := r.get(t.Context(), "f", func(q *Request) { q.Into = Stream{stream} })
 			if !errors.Is(err, failure.ErrNetwork) || errors.Is(err, failure.ErrChanged) || strings.Contains(err.Error(), "nil") {
 				t.Errorf("got error %v, want ErrNetwork", err)
 			}
@@ -40,7 +40,7 @@ func TestStream(t *testing.T) {
 			r.srv.Put("f", f)
 			r.srv.Set(faults...)
 			var out bytes.Buffer
-			_, err := r.get(t.Context(), "f", func(q *Request) { q.Stream, q.Sum = &out, digestOf(t, "sha256", f) })
+			_, err := r.get(t.Context(), "f", func(q *Request) { q.Into, q.Sum = Stream{&out}, digestOf(t, "sha256", f) })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -34,18 +34,18 @@ type smallFile struct {
 // coding must not change its size.
 func newSmallFile(j *download, rep *reply) (*smallFile, error) {
 	size := rep.Version.Size
-	if j.req.ListEntry == nil || j.file.brokenOff || j.file.part != nil || rep.Gzip || size < 0 || size > maxSmallFile || rep.Range != (chunk.Range{End: size}) {
+	if j.goal.listed == nil || j.file.brokenOff || j.file.part != nil || rep.Gzip || size < 0 || size > maxSmallFile || rep.Range != (chunk.Range{End: size}) {
 		return nil, nil
 	}
 	if err := j.fits(rep.Version); err != nil {
 		return nil, err
 	}
-	target, err := absTarget(j.req.Dir, j.goal.output)
+	target, err := absTarget(j.goal.dir, j.goal.output)
 	if err != nil {
 		return nil, err
 	}
 	rec := store.Record{
-		URL: j.origin.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.req.ListEntry.Lists,
+		URL: j.origin.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.goal.listed.Lists,
 		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
 		Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
 	}
@@ -71,7 +71,7 @@ func (s *smallFile) fetch(ctx context.Context, rep *reply) error {
 		s.temp.Close()
 		return s.failed(ctx, err)
 	}
-	if released := s.req.ListEntry.Released; released != nil {
+	if released := s.goal.listed.Released; released != nil {
 		released()
 	}
 	if err := s.engine.store.Publish(s.temp); err != nil {

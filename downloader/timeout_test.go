@@ -50,7 +50,7 @@ func getOverOneConn(t *testing.T, s *httptest.Server, o Options) error {
 	o.Connections = 1
 	d := New(st, o)
 	defer d.Close()
-	_, err = d.Get(t.Context(), Request{URL: s.URL + "/f", Dir: t.TempDir()})
+	_, err = d.Get(t.Context(), Request{URL: s.URL + "/f", Into: File{Dir: t.TempDir()}})
 	return err
 }
 

@@ -154,14 +154,14 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 			continue
 		}
 		// Credentials decides anew for each origin, so a redirect to another host gets no secrets.
-		req := downloader.Request{URL: headers.requestURL(u), Mirrors: mirrors, Dir: c.Dir, Output: c.Output, Sum: c.Checksum, Access: downloader.Access{Credentials: headers.forTyped}}
+		req := downloader.Request{URL: headers.requestURL(u), Into: downloader.File{Dir: c.Dir, Output: c.Output}, Mirrors: mirrors, Sum: c.Checksum, Access: downloader.Access{Credentials: headers.forTyped}}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
 				return fmt.Errorf("%q: %w", weburl.Redact(u), err)
 			}
 		}
 		if c.Output == "-" {
-			req.Output, req.Stream = "", out.stdout
+			req.Into = downloader.Stream{Writer: out.stdout}
 		}
 		requests = append(requests, req)
 	}

@@ -63,6 +63,7 @@ type listTooLargeError struct{ error }
 type listOpener struct {
 	d       *downloader.Downloader
 	req     downloader.Request // template of the requests for lists
+	dir     string             // of the downloaded lists
 	maxText int64              // largest text of a list in bytes, uncompressed; 0 for no limit
 
 	private *sync.Map // URLs (string) of lists from private addresses, which may name private addresses
@@ -87,8 +88,8 @@ func (l ListLimit) maxText() int64 {
 // requests for lists share.
 func (l ListLimit) newListOpener(d *downloader.Downloader, g *Globals, req downloader.Request) (listOpener, error) {
 	dir, err := g.stateDir()
-	req.Dir, req.Existing.Overwrite, req.MaxSize = filepath.Join(dir, "lists"), true, int64(l.MaxListSize)
-	return listOpener{d, req, l.maxText(), new(sync.Map)}, err
+	req.Existing.Overwrite, req.MaxSize = true, int64(l.MaxListSize)
+	return listOpener{d, req, filepath.Join(dir, "lists"), l.maxText(), new(sync.Map)}, err
 }
 
 // open opens a list: a file, the content of a URL, or standard input ("-"). If another
@@ -106,8 +107,8 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	url := weburl.WithoutUser(name)
 	hash := sha256.Sum256([]byte(url))
 	req := l.req
-	req.URL, req.Output = name, hex.EncodeToString(hash[:8])
-	if err := makePrivateDir(l.req.Dir); err != nil {
+	req.URL, req.Into = name, downloader.File{Dir: l.dir, Output: hex.EncodeToString(hash[:8])}
+	if err := makePrivateDir(l.dir); err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", weburl.Redact(name), err)
 	}
 	// If another process has the part file, its download is soon finished. Then the list costs

@@ -95,7 +95,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	headers := c.originHeaders(c.typedURLs(records)...)
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
-		requests[i] = downloader.Request{ID: r.ID, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Access: downloader.Access{Credentials: headers.forTyped}}
+		requests[i] = downloader.Request{Into: downloader.Recorded{ID: r.ID}, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Access: downloader.Access{Credentials: headers.forTyped}}
 		// A URL from a public list must still not lead to a private address. A new URL of --url was
 		// typed by the user, who may.
 		requests[i].Access.Public = func(string) bool { return r.Public && c.URL == "" }

@@ -54,7 +54,7 @@ func (b *batch) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.streams = len(b.requests) == 1 && b.requests[0].Stream != nil
+	b.streams = len(b.requests) == 1 && isStream(b.requests[0])
 	if b.recorder, err = b.options.newRecorder(ctx, b.out, reportHeader{}); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 		return
 	}
 	if err != nil { // report it now, and not at the end, because others may run for hours
-		b.out.report(fmt.Errorf("%q: %w", subject(req), err), hint(err, unfinishedID(b.store, req)))
+		b.out.report(fmt.Errorf("%q: %w", weburl.Redact(req.URL), err), hint(err, unfinishedID(b.store, req)))
 	}
 	b.recorder.completed(req, res, err)
 	b.mu.Lock()
@@ -178,18 +178,16 @@ func waitForGroup(ctx context.Context, group *errgroup.Group, stream bool) {
 	}
 }
 
-// subject returns the name of a request in messages: its URL without secrets, or its ID.
-func subject(req downloader.Request) string {
-	if req.URL == "" {
-		return string(req.ID)
-	}
-	return weburl.Redact(req.URL)
+// isStream reports whether the bytes go to standard output.
+func isStream(req downloader.Request) bool {
+	_, ok := req.Into.(downloader.Stream)
+	return ok
 }
 
 // unfinishedID returns the ID of the download of req if pawl resume can continue it, else
 // "".
 func unfinishedID(st *store.Store, req downloader.Request) store.ID {
-	if req.Stream != nil {
+	if isStream(req) {
 		return ""
 	}
 	if rec, err := findRecord(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
@@ -201,8 +199,8 @@ func unfinishedID(st *store.Store, req downloader.Request) store.ID {
 // findRecord returns the record of the download of req. If several records have its URL,
 // it returns the newest.
 func findRecord(st *store.Store, req downloader.Request) (found store.Record, err error) {
-	if req.ID != "" {
-		return st.Get(req.ID)
+	if to, ok := req.Into.(downloader.Recorded); ok {
+		return st.Get(to.ID)
 	}
 	records, err := st.Unfinished()
 	if err != nil {

@@ -84,22 +84,24 @@ func (f *fetcher) tryHost(ctx context.Context, it *item, u string, released func
 // it, provided that u has the same version; otherwise the download starts over, unless
 // FailOnChange is set.
 func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
-	req := f.request(it, u)
+	req, to := f.request(it, u)
 	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool {
 		return o == u || f.sched.hostDown(downloader.Origin(o)) != nil
 	})
-	req.ListEntry.Released = released
+	to.Released = released
 	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != weburl.Canonical(u) {
 		if r.Held.Len() > 0 {
-			req.ID = r.ID
+			to.Resume = r.ID
 		} else { // nothing to resume
 			req.Existing.Overwrite = req.Existing.Overwrite || r.Replace
 			req.Existing.Restart = true
 		}
 	}
+	req.Into = to
 	res, err := f.d.Get(ctx, req)
-	if req.ID != "" && errors.Is(err, failure.ErrChanged) && !req.Existing.FailOnChange {
-		req.ID, req.Existing.Restart = "", true
+	if to.Resume != "" && errors.Is(err, failure.ErrChanged) && !req.Existing.FailOnChange {
+		to.Resume, req.Existing.Restart = "", true
+		req.Into = to
 		res, err = f.d.Get(ctx, req)
 	}
 	if err != nil {
@@ -108,10 +110,11 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 	return res, err
 }
 
-// request returns the request for a file from u, made from Options.Request and the entry.
-func (f *fetcher) request(it *item, u string) downloader.Request {
-	req := f.opts.Request
-	req.URL, req.Output, req.Sum = u, it.Path, it.Entry.Sum
+// request returns the request for a file from u, made from Options.Request and the entry, and its
+// destination.
+func (f *fetcher) request(it *item, u string) (req downloader.Request, to downloader.Listed) {
+	req = f.opts.Request
+	req.URL, req.Sum = u, it.Entry.Sum
 	req.Existing.Restart = req.Existing.Restart && it.Rounds == 0 // later rounds resume the download of the first one
 	req.Access.Header = maps.Clone(req.Access.Header)             // the template is shared
 	for name, values := range it.Entry.Header {
@@ -123,8 +126,7 @@ func (f *fetcher) request(it *item, u string) downloader.Request {
 	if f.opts.ForList != nil {
 		f.opts.ForList(it.Entry.List, &req)
 	}
-	req.ListEntry = &downloader.ListEntry{Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: f.opts.Update}
-	return req
+	return req, downloader.Listed{Path: it.Path, Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: f.opts.Update}
 }
 
 // betterError chooses the error to report for a file that failed from two sources: an error that

@@ -137,7 +137,7 @@ func TestAlteredFileOfGet(t *testing.T) {
 	a := serve(t, content("x", "from a"))
 	b := serve(t, content("x", "from b"))
 	d := downloader.New(r.store, r.opts)
-	if _, err := d.Get(t.Context(), downloader.Request{URL: a + "/x", Dir: r.dir, Output: "x"}); err != nil {
+	if _, err := d.Get(t.Context(), downloader.Request{URL: a + "/x", Into: downloader.File{Dir: r.dir, Output: "x"}}); err != nil {
 		t.Fatal(err)
 	}
 	d.Close()

@@ -20,13 +20,13 @@ import (
 // sound. It is not synced, because a checkmark of an earlier boot is not valid anyway.
 const checkmarkName = "pawl.checked"
 
-func (s *Store) checkmarkPath() string { return filepath.Join(s.dir, checkmarkName) }
+func (s *stateFile) checkmarkPath() string { return filepath.Join(s.dir, checkmarkName) }
 
 // checkmark describes the condition of the state file: the boot, the mount, the file, its size
 // and its times. Whoever changes the file changes its ctime, and so the description. It has
 // the same length for all files, so that one write replaces it. It is "" if the condition is
 // not known.
-func (s *Store) checkmark() string {
+func (s *stateFile) checkmark() string {
 	info, err := os.Stat(s.path())
 	if err != nil {
 		return ""
@@ -39,9 +39,9 @@ func (s *Store) checkmark() string {
 		id.device, id.inode, info.Size(), info.ModTime().UnixNano(), changeTime(info).UnixNano())
 }
 
-// isChecked reports whether the state file is as the last checkmark says: that of this Store,
-// or the one on disk.
-func (s *Store) isChecked() bool {
+// isChecked reports whether the state file is as the last checkmark says: the one in memory, or
+// the one on disk.
+func (s *stateFile) isChecked() bool {
 	mark := s.checkmark()
 	if mark == "" {
 		return false
@@ -56,7 +56,7 @@ func (s *Store) isChecked() bool {
 // setChecked writes the checkmark of the state file, which must be sound. The caller must hold
 // a lock of the state file. If the checkmark cannot be written, other processes check the file
 // again, so errors are ignored.
-func (s *Store) setChecked() {
+func (s *stateFile) setChecked() {
 	mark := s.checkmark()
 	s.checked.Store(mark)
 	m, err := openRegular(s.checkmarkPath(), os.O_WRONLY|os.O_CREATE|openNoFollow, 0o600)
@@ -68,7 +68,7 @@ func (s *Store) setChecked() {
 }
 
 // clearChecked makes the next transaction check the state file.
-func (s *Store) clearChecked() {
+func (s *stateFile) clearChecked() {
 	s.checked.Store("")
 	os.Remove(s.checkmarkPath())
 }
@@ -76,7 +76,7 @@ func (s *Store) clearChecked() {
 // checkIfInDoubt checks the structure of the state file, unless the checkmark shows that pawl
 // was the last to change it. It returns errDamaged if the structure is damaged. On Windows the
 // file cannot be locked as bbolt locks it; the check is skipped there.
-func (s *Store) checkIfInDoubt() error {
+func (s *stateFile) checkIfInDoubt() error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}

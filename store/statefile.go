@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,12 +44,28 @@ var (
 	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, urlBucket}
 )
 
-func (s *Store) path() string { return filepath.Join(s.dir, fileName) }
+// A stateFile is the bbolt file with all records. It is open only during a transaction. It is
+// safe for concurrent use, also by several processes.
+type stateFile struct {
+	dir    string       // immutable
+	warn   func(string) // immutable; see Options
+	bootID string       // immutable; "" if unknown
+	// tolerate returns nil if the error means a limitation of the file system. Immutable.
+	tolerate func(limitation, error) error
+
+	checked atomic.Value // string: the checkmark of the last transaction
+}
+
+func newStateFile(dir string, fs *tolerantFS) *stateFile {
+	return &stateFile{dir: dir, warn: fs.warn, bootID: bootID(), tolerate: fs.tolerate}
+}
+
+func (s *stateFile) path() string { return filepath.Join(s.dir, fileName) }
 
 // transact opens the state file, runs do and closes the file. It creates a missing file.
 // If the file is damaged, transact replaces it and runs do again: the first time only if
 // reading the whole file confirms the damage, the second time in any case.
-func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
+func (s *stateFile) transact(readOnly bool, do func(*bolt.DB) error) error {
 	err := s.withState(readOnly, do)
 	for _, certain := range []bool{false, true} {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errDamaged) {
@@ -65,7 +82,7 @@ func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
 
 // withState opens the state file, runs do and closes it. An empty file counts as damaged,
 // because createState never leaves one.
-func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
+func (s *stateFile) withState(readOnly bool, do func(*bolt.DB) error) error {
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: file is empty", ErrState, s.path(), errDamaged)
 	}
@@ -143,7 +160,7 @@ func isTruncated(path string) bool {
 // first. Several processes may call it at once; one of them does the work. was is the
 // file that failed, nil if unknown. If certain is set, that file counts as damaged even
 // if it can be read.
-func (s *Store) replaceDamaged(was fs.FileInfo, certain bool) error {
+func (s *stateFile) replaceDamaged(was fs.FileInfo, certain bool) error {
 	lock := flock.New(filepath.Join(s.dir, lockName))
 	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
 	defer cancel()
@@ -187,7 +204,7 @@ func readAll(t *bolt.Tx) error {
 
 // createState creates the state file under another name and renames it. A crash leaves a
 // complete file or none.
-func (s *Store) createState() error {
+func (s *stateFile) createState() error {
 	tmp := s.path() + ".new"
 	err := os.WriteFile(tmp, nil, 0o600) // also truncates a file that a crash has left
 	if err == nil {
@@ -197,7 +214,7 @@ func (s *Store) createState() error {
 		err = os.Rename(tmp, s.path())
 	}
 	if err == nil {
-		err = s.fs.tolerate(noDirSync, osFS{}.SyncDir(s.dir))
+		err = s.tolerate(noDirSync, osFS{}.SyncDir(s.dir))
 	}
 	if err != nil && !errors.Is(err, ErrState) {
 		return fmt.Errorf("%w: %w", ErrState, err)
@@ -220,14 +237,14 @@ type tx struct{ *bolt.Tx }
 
 // read runs fn in a read-only transaction. fn may run more than once, and must not open
 // another transaction.
-func (s *Store) read(fn func(tx) error) error {
+func (s *stateFile) read(fn func(tx) error) error {
 	return s.transact(true, func(db *bolt.DB) error { return db.View(s.withSchema(fn)) })
 }
 
 // write runs fn in a transaction. When write returns nil, the changes are durable. If fn
 // returns an error, nothing is changed. fn may run more than once, and must not open
 // another transaction.
-func (s *Store) write(fn func(tx) error) error {
+func (s *stateFile) write(fn func(tx) error) error {
 	return s.transact(false, func(db *bolt.DB) error {
 		err := db.Update(s.withSchema(fn))
 		if err == nil {
@@ -239,7 +256,7 @@ func (s *Store) write(fn func(tx) error) error {
 
 // withSchema returns fn with the check of the schema before it. The errors of both become
 // a callerError.
-func (s *Store) withSchema(fn func(tx) error) func(*bolt.Tx) error {
+func (s *stateFile) withSchema(fn func(tx) error) func(*bolt.Tx) error {
 	return func(t *bolt.Tx) error {
 		err := s.requireSchema(t)
 		if err == nil {
@@ -253,7 +270,7 @@ func (s *Store) withSchema(fn func(tx) error) func(*bolt.Tx) error {
 }
 
 // requireSchema is checkSchema with the path in its error.
-func (s *Store) requireSchema(t *bolt.Tx) error {
+func (s *stateFile) requireSchema(t *bolt.Tx) error {
 	if err := checkSchema(t); err != nil {
 		return fmt.Errorf("%w %q: %w", ErrState, s.path(), err)
 	}

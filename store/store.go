@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 var (
@@ -75,19 +74,15 @@ type Options struct {
 // files. It keeps no file open between two calls. It is safe for concurrent use, and any
 // number of processes may use the same directory.
 type Store struct {
-	dir      string
+	*stateFile
 	fs       *tolerantFS
-	warn     func(string)
 	fileMode fs.FileMode // of finished files; see newFileMode
 
 	root    string // immutable; see Options
 	minFree int64  // immutable; see Options
-	bootID  string // immutable; "" if unknown
 
-	checked atomic.Value // string: the checkmark of the last transaction
-
-	// Both are shared with the Stores that forRecord returns, so that their downloads
-	// join the same groups.
+	// Both are shared with the Stores that forRecord returns, as is the state file, so that
+	// their downloads join the same groups.
 	commits   *batcher[commitRequest]
 	publishes *batcher[*TempFile]
 
@@ -113,7 +108,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Warn = func(string) {}
 	}
 	fsys := &tolerantFS{FS: opts.FS, lockDir: filepath.Join(dir, locksName), warn: opts.Warn}
-	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree, bootID: bootID()}
+	s := &Store{stateFile: newStateFile(dir, fsys), fs: fsys, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree}
 	s.commits = newBatcher(false, s.commitAll) // no rest: each committer of the downloader rests between its commits
 	s.publishes = newBatcher(true, s.publishAll)
 	return s, nil
@@ -130,7 +125,7 @@ func (s *Store) forRecord(rec *Record) *Store {
 	}
 	fsys := &tolerantFS{FS: newRootedFS(rec.Root), lockDir: s.fs.lockDir, warn: s.warn}
 	return &Store{
-		dir: s.dir, fs: fsys, warn: s.warn, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree, bootID: s.bootID,
+		stateFile: s.stateFile, fs: fsys, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree,
 		commits: s.commits, publishes: s.publishes,
 	}
 }

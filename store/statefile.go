@@ -66,6 +66,13 @@ func (s *Store) transact(readOnly bool, do func(*bolt.DB) error) error {
 // withState opens the state file, runs do and closes it. An empty file counts as damaged,
 // because createState never leaves one.
 func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
+	if readOnly {
+		s.transactions.RLock()
+		defer s.transactions.RUnlock()
+	} else {
+		s.transactions.Lock()
+		defer s.transactions.Unlock()
+	}
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: file is empty", ErrState, s.path(), errDamaged)
 	}

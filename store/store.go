@@ -86,6 +86,10 @@ type Store struct {
 
 	checked atomic.Value // string: the checkmark of the last transaction
 
+	// transactions is held during each transaction: the goroutines of this process wait for it,
+	// because waiting for the lock of the state file means to try again every 50 ms.
+	transactions *sync.RWMutex // shared with the Stores that forRecord returns
+
 	// Both are shared with the Stores that forRecord returns, so that their downloads
 	// join the same groups.
 	commits   *batcher[commitRequest]
@@ -113,7 +117,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Warn = func(string) {}
 	}
 	fsys := &tolerantFS{FS: opts.FS, lockDir: filepath.Join(dir, locksName), warn: opts.Warn}
-	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree, bootID: bootID()}
+	s := &Store{dir: dir, fs: fsys, warn: opts.Warn, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree, bootID: bootID(), transactions: new(sync.RWMutex)}
 	s.commits = newBatcher(false, s.commitAll) // no rest: each committer of the downloader rests between its commits
 	s.publishes = newBatcher(true, s.publishAll)
 	return s, nil
@@ -131,7 +135,7 @@ func (s *Store) forRecord(rec *Record) *Store {
 	fsys := &tolerantFS{FS: newRootedFS(rec.Root), lockDir: s.fs.lockDir, warn: s.warn}
 	return &Store{
 		dir: s.dir, fs: fsys, warn: s.warn, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree, bootID: s.bootID,
-		commits: s.commits, publishes: s.publishes,
+		transactions: s.transactions, commits: s.commits, publishes: s.publishes,
 	}
 }
 

@@ -1,7 +1,9 @@
 package downloader
 
 import (
+	"context"
 	"crypto/x509"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -35,6 +37,9 @@ type Options struct {
 	// OnEvent is called for each transition, by any goroutine but never by two at a time. It must
 	// return soon. Default none.
 	OnEvent func(Event)
+
+	// dial opens a TCP connection. Tests set it. Default net.Dialer.
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // A RetryPolicy says how often, and after which waits, a download asks again after a failure.

@@ -43,6 +43,7 @@ func (l *fixture) open() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	s.noSync = true // no power fails here
 	l.store = s
 }
 

@@ -79,7 +79,10 @@ func (s *Store) withState(readOnly bool, do func(*bolt.DB) error) error {
 	if err := s.checkIfInDoubt(); err != nil {
 		return err
 	}
-	return withDB(s.path(), readOnly, do)
+	return withDB(s.path(), readOnly, func(db *bolt.DB) error {
+		db.NoSync, db.NoGrowSync = s.noSync, s.noSync
+		return do(db)
+	})
 }
 
 // errDamaged reports that the state file is not a valid bbolt file.

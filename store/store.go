@@ -83,6 +83,7 @@ type Store struct {
 	root    string // immutable; see Options
 	minFree int64  // immutable; see Options
 	bootID  string // immutable; "" if unknown
+	noSync  bool   // the state file is not synced; set by tests that make many transactions
 
 	checked atomic.Value // string: the checkmark of the last transaction
 
@@ -135,7 +136,7 @@ func (s *Store) forRecord(rec *Record) *Store {
 	fsys := &tolerantFS{FS: newRootedFS(rec.Root), lockDir: s.fs.lockDir, warn: s.warn}
 	return &Store{
 		dir: s.dir, fs: fsys, warn: s.warn, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree, bootID: s.bootID,
-		transactions: s.transactions, commits: s.commits, publishes: s.publishes,
+		noSync: s.noSync, transactions: s.transactions, commits: s.commits, publishes: s.publishes,
 	}
 }
 

@@ -21,6 +21,8 @@ const (
 	// socketBuffer is how many bytes one direction of a connection holds on their way. A guess:
 	// more makes cancelled responses waste more bytes.
 	socketBuffer = 128 << 10
+	// firstPort is where the ports of servers begin. The real network assigns larger ones.
+	firstPort = 10_000
 )
 
 // A Network has servers and connections in memory. Under testing/synctest, waiting for them
@@ -57,7 +59,7 @@ func (n *Network) Listen() net.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.made++
-	l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: n.made}, dialed: make(chan net.Conn), closed: make(chan struct{})}
+	l := &listener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: firstPort + n.made}, dialed: make(chan net.Conn), closed: make(chan struct{})}
 	n.servers[l.addr.String()] = l
 	return l
 }

@@ -28,6 +28,11 @@ type Options struct {
 	SplitUnverified bool   // use several connections even if nothing distinguishes versions
 	UserAgent       string // default "pawl"
 
+	// Dial opens a TCP connection, for example in memory. Default package net, which also opens
+	// all connections to addresses that a public server or list has named: it keeps them off
+	// private addresses.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	// Proxy returns the proxy for a request, nil for none. An error of kind failure.ErrUsage
 	// ends the download. Default no proxy.
 	Proxy  func(*http.Request) (*url.URL, error)
@@ -37,9 +42,6 @@ type Options struct {
 	// OnEvent is called for each transition, by any goroutine but never by two at a time. It must
 	// return soon. Default none.
 	OnEvent func(Event)
-
-	// dial opens a TCP connection. Tests set it. Default net.Dialer.
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // A RetryPolicy says how often, and after which waits, a download asks again after a failure.

@@ -52,7 +52,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, net: faultserver.NewNetwork(), dir: t.TempDir()}
 	r.srv = r.newServer()
-	r.opts = Options{Retry: RetryPolicy{Wait: 5 * time.Millisecond, MaxWait: 20 * time.Millisecond}, Timeouts: Timeouts{Stall: 300 * time.Millisecond}, dial: r.net.Dial}
+	r.opts = Options{Retry: RetryPolicy{Wait: 5 * time.Millisecond, MaxWait: 20 * time.Millisecond}, Timeouts: Timeouts{Stall: 300 * time.Millisecond}, Dial: r.net.Dial}
 	r.opts.OnEvent = func(e Event) {
 		r.mu.Lock()
 		defer r.mu.Unlock()

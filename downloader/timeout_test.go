@@ -67,7 +67,7 @@ func TestBackoffIsNotOverdue(t *testing.T) {
 		s.Start()
 		defer s.Close()
 		began, waits := time.Now(), time.Duration(0)
-		err := getOverOneConn(t, s, Options{dial: n.Dial, Retry: RetryPolicy{Tries: 4}, OnEvent: func(e Event) {
+		err := getOverOneConn(t, s, Options{Dial: n.Dial, Retry: RetryPolicy{Tries: 4}, OnEvent: func(e Event) {
 			if e.Kind == Retrying {
 				waits += e.Retry.Wait
 			}
@@ -87,7 +87,7 @@ func TestConnectIsNotOverdue(t *testing.T) {
 		s.Listener = l
 		s.StartTLS()
 		defer s.Close()
-		err := getOverOneConn(t, s, Options{dial: n.Dial, TLS: TLSOptions{Insecure: true}})
+		err := getOverOneConn(t, s, Options{Dial: n.Dial, TLS: TLSOptions{Insecure: true}})
 		if err != nil || l.n.Load() > 5 {
 			t.Errorf("got %d connections, error %v, want at most 5 connections for 4 requests", l.n.Load(), err)
 		}

@@ -54,6 +54,7 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 		MinRateTime:    o.Timeouts.MinRateTime,
 		ByteRate:       o.LimitRate,
 		RequestRate:    o.RequestRate,
+		Dial:           o.Dial,
 		Proxy:          o.Proxy,
 		RootCAs:        o.TLS.RootCAs,
 		Insecure:       o.TLS.Insecure,

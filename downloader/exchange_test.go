@@ -131,9 +131,11 @@ func TestHostFieldNotForMirrors(t *testing.T) {
 
 // A Range field of the user is dropped, so that a part does not pass for the whole file.
 func TestUserRange(t *testing.T) {
-	r := newRig(t)
-	f := faultserver.NewFile(6<<20, 1)
-	r.srv.Put("f", f)
-	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole file is requested in the end
-	r.mustGet("f", f, func(q *Request) { q.Access.Header = http.Header{"Range": {"bytes=0-99"}} })
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		f := faultserver.NewFile(6<<20, 1)
+		r.srv.Put("f", f)
+		r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100")) // so that the whole file is requested in the end
+		r.mustGet("f", f, func(q *Request) { q.Access.Header = http.Header{"Range": {"bytes=0-99"}} })
+	})
 }

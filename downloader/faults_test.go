@@ -25,20 +25,22 @@ func TestSizes(t *testing.T) {
 	sizes := []int64{0, 1, sched.FirstRange - 1, sched.FirstRange, sched.FirstRange + 1, 3*sched.FirstRange + 12345}
 	for name, faults := range servers {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.srv.Set(faults...)
-			for _, size := range sizes {
-				f := faultserver.NewFile(size, uint64(size))
-				file := fmt.Sprintf("f%d", size)
-				r.srv.Put(file, f)
-				if name == "no validators" {
-					f.Modified = time.Time{}
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				r.srv.Set(faults...)
+				for _, size := range sizes {
+					f := faultserver.NewFile(size, uint64(size))
+					file := fmt.Sprintf("f%d", size)
+					r.srv.Put(file, f)
+					if name == "no validators" {
+						f.Modified = time.Time{}
+					}
+					res := r.mustGet(file, f)
+					if res.Size != size || res.Fetched < size || res.Fetched > size+4<<20 {
+						t.Errorf("file of %d bytes: got size %d, fetched %d bytes, want at most 4 MiB more than the size", size, res.Size, res.Fetched)
+					}
 				}
-				res := r.mustGet(file, f)
-				if res.Size != size || res.Fetched < size || res.Fetched > size+4<<20 {
-					t.Errorf("file of %d bytes: got size %d, fetched %d bytes, want at most 4 MiB more than the size", size, res.Size, res.Fetched)
-				}
-			}
+			})
 		})
 	}
 }
@@ -70,14 +72,16 @@ func TestFaults(t *testing.T) {
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t)
-			f := faultserver.NewFile(size, uint64(i))
-			r.srv.Put("f", f)
-			r.srv.Set(tt.faults...)
-			r.mustGet("f", f)
-			if ratio := float64(r.srv.Sent()) / size; ratio > tt.maxRatio+0.001 { // the bodies of HTTP errors count, too
-				t.Errorf("sent bytes / size: got %.3f, want at most %v", ratio, tt.maxRatio)
-			}
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				f := faultserver.NewFile(size, uint64(i))
+				r.srv.Put("f", f)
+				r.srv.Set(tt.faults...)
+				r.mustGet("f", f)
+				if ratio := float64(r.srv.Sent()) / size; ratio > tt.maxRatio+0.001 { // the bodies of HTTP errors count, too
+					t.Errorf("sent bytes / size: got %.3f, want at most %v", ratio, tt.maxRatio)
+				}
+			})
 		})
 	}
 }
@@ -100,37 +104,39 @@ func TestGivesUp(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t)
-			r.opts.Retry.Tries, r.opts.Timeouts.Stall = 3, 50*time.Millisecond
-			r.srv.Put("f", faultserver.NewFile(8<<20, 1))
-			r.srv.Set(faultserver.Rate(64 << 20))
-			if err := r.getUntilSent(2<<20, "f"); !errors.Is(err, errTestCancel) {
-				t.Fatal(err)
-			}
-			before, _ := r.store.ByURL(r.dir, r.srv.URL+"/f")
-			r.srv.Set(tt.fault)
-			r.opts.UserAgent = "second run" // a request of the first run may arrive late
-			_, err := r.get(t.Context(), "f")
-			if !errors.Is(err, tt.want) {
-				t.Errorf("got error %v, want %v", err, tt.want)
-			}
-			want := 1
-			if tt.retry {
-				want = 3
-			}
-			n := 0
-			for _, q := range r.srv.Requests() {
-				if q.Header.Get("User-Agent") == "second run" {
-					n++
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				r.opts.Retry.Tries, r.opts.Timeouts.Stall = 3, 50*time.Millisecond
+				r.srv.Put("f", faultserver.NewFile(8<<20, 1))
+				r.srv.Set(faultserver.Rate(64 << 20))
+				if err := r.getUntilSent(2<<20, "f"); !errors.Is(err, errTestCancel) {
+					t.Fatal(err)
 				}
-			}
-			if n != want {
-				t.Errorf("requests: got %d, want %d", n, want)
-			}
-			rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f")
-			if err != nil || rec.State != store.Failed || rec.Reason == "" || !rec.Held.Equal(before.Held) {
-				t.Errorf("record: got %+v, error %v, want a failed one that holds %v", rec, err, before.Held)
-			}
+				before, _ := r.store.ByURL(r.dir, r.srv.URL+"/f")
+				r.srv.Set(tt.fault)
+				r.opts.UserAgent = "second run" // a request of the first run may arrive late
+				_, err := r.get(t.Context(), "f")
+				if !errors.Is(err, tt.want) {
+					t.Errorf("got error %v, want %v", err, tt.want)
+				}
+				want := 1
+				if tt.retry {
+					want = 3
+				}
+				n := 0
+				for _, q := range r.srv.Requests() {
+					if q.Header.Get("User-Agent") == "second run" {
+						n++
+					}
+				}
+				if n != want {
+					t.Errorf("requests: got %d, want %d", n, want)
+				}
+				rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f")
+				if err != nil || rec.State != store.Failed || rec.Reason == "" || !rec.Held.Equal(before.Held) {
+					t.Errorf("record: got %+v, error %v, want a failed one that holds %v", rec, err, before.Held)
+				}
+			})
 		})
 	}
 }
@@ -138,19 +144,21 @@ func TestGivesUp(t *testing.T) {
 // A request is repeated when the Retry-After time has passed. RetryPolicy.MaxRetryAfter limits this
 // time.
 func TestRetryAfter(t *testing.T) {
-	r := newRig(t)
-	f := faultserver.NewFile(1<<20, 1)
-	r.srv.Put("f", f)
-	r.srv.Set(faultserver.First(1, faultserver.Status(429, 1)))
-	began := time.Now()
-	r.mustGet("f", f)
-	if d := time.Since(began); d < time.Second {
-		t.Errorf("the download took %v, want at least 1s", d)
-	}
-	r.opts.Retry.MaxRetryAfter = 10 * time.Millisecond
-	r.srv.Put("g", f)
-	r.srv.Set(faultserver.First(1, faultserver.Status(429, 3600)))
-	r.mustGet("g", f)
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		f := faultserver.NewFile(1<<20, 1)
+		r.srv.Put("f", f)
+		r.srv.Set(faultserver.First(1, faultserver.Status(429, 1)))
+		began := time.Now()
+		r.mustGet("f", f)
+		if d := time.Since(began); d < time.Second {
+			t.Errorf("the download took %v, want at least 1s", d)
+		}
+		r.opts.Retry.MaxRetryAfter = 10 * time.Millisecond
+		r.srv.Put("g", f)
+		r.srv.Set(faultserver.First(1, faultserver.Status(429, 3600)))
+		r.mustGet("g", f)
+	})
 }
 
 // If a server sometimes responds to a range request with the whole file or with 416, that costs
@@ -169,17 +177,19 @@ func TestOccasionalWrongResponse(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			f := faultserver.NewFile(size, 1)
-			r.srv.Put("f", f)
-			r.srv.Set(faultserver.Rate(100<<20), faultserver.Only(sometimes, fault))
-			r.mustGet("f", f)
-			if n := r.countEvents(Restarted); n != 0 {
-				t.Errorf("the download started over %d times, want 0", n)
-			}
-			if ratio := float64(r.srv.Sent()) / size; ratio > 1.5 {
-				t.Errorf("sent bytes / size: got %.3f, want at most 1.5", ratio)
-			}
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				f := faultserver.NewFile(size, 1)
+				r.srv.Put("f", f)
+				r.srv.Set(faultserver.Rate(100<<20), faultserver.Only(sometimes, fault))
+				r.mustGet("f", f)
+				if n := r.countEvents(Restarted); n != 0 {
+					t.Errorf("the download started over %d times, want 0", n)
+				}
+				if ratio := float64(r.srv.Sent()) / size; ratio > 1.5 {
+					t.Errorf("sent bytes / size: got %.3f, want at most 1.5", ratio)
+				}
+			})
 		})
 	}
 }
@@ -187,30 +197,34 @@ func TestOccasionalWrongResponse(t *testing.T) {
 // If a server no longer serves ranges when a download is resumed, one stream brings the whole
 // file, whose bytes are compared with the held ones.
 func TestRangesSwitchedOff(t *testing.T) {
-	const size = 32 << 20
-	r := newRig(t)
-	f := faultserver.NewFile(size, 1)
-	r.srv.Put("f", f)
-	r.srv.Set(faultserver.Rate(100 << 20))
-	if err := r.getUntilSent(20<<20, "f"); !errors.Is(err, errTestCancel) {
-		t.Fatal(err)
-	}
-	r.srv.Set(faultserver.NoRanges)
-	r.mustGet("f", f)
-	if n := r.countEvents(Restarted); n != 0 {
-		t.Errorf("the download started over %d times, want 0", n)
-	}
+	inBubble(t, func(t *testing.T) {
+		const size = 32 << 20
+		r := newRig(t)
+		f := faultserver.NewFile(size, 1)
+		r.srv.Put("f", f)
+		r.srv.Set(faultserver.Rate(100 << 20))
+		if err := r.getUntilSent(20<<20, "f"); !errors.Is(err, errTestCancel) {
+			t.Fatal(err)
+		}
+		r.srv.Set(faultserver.NoRanges)
+		r.mustGet("f", f)
+		if n := r.countEvents(Restarted); n != 0 {
+			t.Errorf("the download started over %d times, want 0", n)
+		}
+	})
 }
 
 // If a server lies about ranges, its file is downloaded over one stream, and a second run finds
 // the finished file current.
 func TestLyingServerSecondRun(t *testing.T) {
-	r := newRig(t)
-	f := faultserver.NewFile(6<<20, 1)
-	r.srv.Put("f", f)
-	r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100"))
-	r.mustGet("f", f)
-	if res := r.mustGet("f", f); !res.Current {
-		t.Errorf("second run: got %+v, want a current file", res)
-	}
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		f := faultserver.NewFile(6<<20, 1)
+		r.srv.Put("f", f)
+		r.srv.Set(faultserver.SetHeader("Content-Range", "bytes 7-9/100"))
+		r.mustGet("f", f)
+		if res := r.mustGet("f", f); !res.Current {
+			t.Errorf("second run: got %+v, want a current file", res)
+		}
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,79 +100,85 @@ func TestNextSource(t *testing.T) {
 
 // A mirror with the same URL as the origin does not count as another source.
 func TestMismatchSameMirror(t *testing.T) {
-	r := newRig(t)
-	requests := 0
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if requests++; requests > 1 {
-			http.Error(w, "gone", http.StatusNotFound)
-			return
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		requests := 0
+		srv := r.net.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if requests++; requests > 1 {
+				http.Error(w, "gone", http.StatusNotFound)
+				return
+			}
+			io.WriteString(w, "wrong")
+		}))
+		defer srv.Close()
+		sum, err := chunk.ParseSum("sha256:" + strings.Repeat("0", 64))
+		if err != nil {
+			t.Fatal(err)
 		}
-		io.WriteString(w, "wrong")
-	}))
-	defer srv.Close()
-	sum, err := chunk.ParseSum("sha256:" + strings.Repeat("0", 64))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = r.get(t.Context(), "f", func(req *Request) {
-		req.URL, req.Sum = srv.URL+"/f", sum
-		req.Mirrors = []string{req.URL}
+		_, err = r.get(t.Context(), "f", func(req *Request) {
+			req.URL, req.Sum = srv.URL+"/f", sum
+			req.Mirrors = []string{req.URL}
+		})
+		if !errors.Is(err, failure.ErrRefused) {
+			t.Errorf("got error %v, want ErrRefused", err)
+		}
 	})
-	if !errors.Is(err, failure.ErrRefused) {
-		t.Errorf("got error %v, want ErrRefused", err)
-	}
 }
 
 // After three complete downloads with the same wrong digest, the download fails: its part file
 // and its record are gone, and the file never gets its name. The right digest downloads the
 // file anew. A finished file with another digest stays.
 func TestWrongDigest(t *testing.T) {
-	r := newRig(t)
-	f := faultserver.NewFile(12<<20, 1)
-	r.srv.Put("f", f)
-	sum := digestOf(t, "sha256", f)
-	wrong := digestOf(t, "sha256", faultserver.NewFile(1, 2))
-	_, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong })
-	if !errors.Is(err, failure.ErrChecksum) {
-		t.Errorf("got error %v, want ErrChecksum", err)
-	}
-	if _, err := os.Lstat(filepath.Join(r.dir, "f")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the file exists: Lstat returned %v", err)
-	}
-	if !errors.Is(err, failure.ErrOtherFile) || r.srv.Sent() < 3*f.Size || r.srv.Sent() > 4*f.Size {
-		t.Errorf("got error %v after %d bytes, want ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
-	}
-	if rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("record: got %+v, error %v, want ErrNotFound", rec, err)
-	}
-	if _, err := os.Lstat(filepath.Join(r.dir, "f.part")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the part file exists: Lstat returned %v", err)
-	}
-	r.mustGet("f", f, func(q *Request) { q.Sum = sum })
-	if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrOtherFile) {
-		t.Errorf("finished file: got error %v, want ErrOtherFile", err)
-	}
-	r.checkFile(filepath.Join(r.dir, "f"), f)
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		f := faultserver.NewFile(12<<20, 1)
+		r.srv.Put("f", f)
+		sum := digestOf(t, "sha256", f)
+		wrong := digestOf(t, "sha256", faultserver.NewFile(1, 2))
+		_, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong })
+		if !errors.Is(err, failure.ErrChecksum) {
+			t.Errorf("got error %v, want ErrChecksum", err)
+		}
+		if _, err := os.Lstat(filepath.Join(r.dir, "f")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the file exists: Lstat returned %v", err)
+		}
+		if !errors.Is(err, failure.ErrOtherFile) || r.srv.Sent() < 3*f.Size || r.srv.Sent() > 4*f.Size {
+			t.Errorf("got error %v after %d bytes, want ErrOtherFile after three times %d", err, r.srv.Sent(), f.Size)
+		}
+		if rec, err := r.store.ByURL(r.dir, r.srv.URL+"/f"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("record: got %+v, error %v, want ErrNotFound", rec, err)
+		}
+		if _, err := os.Lstat(filepath.Join(r.dir, "f.part")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the part file exists: Lstat returned %v", err)
+		}
+		r.mustGet("f", f, func(q *Request) { q.Sum = sum })
+		if _, err := r.get(t.Context(), "f", func(q *Request) { q.Sum = wrong }); !errors.Is(err, failure.ErrOtherFile) {
+			t.Errorf("finished file: got error %v, want ErrOtherFile", err)
+		}
+		r.checkFile(filepath.Join(r.dir, "f"), f)
+	})
 }
 
 // If the bytes are wrong only once, a second download in the same run succeeds.
 func TestWrongDigestOnce(t *testing.T) {
-	for _, validators := range []bool{true, false} {
-		r := newRig(t)
-		f := faultserver.NewFile(12<<20, 1)
-		r.srv.Put("f", f)
-		faults := []faultserver.Fault{faultserver.CorruptOnce(5 << 20)}
-		if !validators {
-			f.Modified = time.Time{}
-			faults = append(faults, faultserver.NoValidators)
+	inBubble(t, func(t *testing.T) {
+		for _, validators := range []bool{true, false} {
+			r := newRig(t)
+			f := faultserver.NewFile(12<<20, 1)
+			r.srv.Put("f", f)
+			faults := []faultserver.Fault{faultserver.CorruptOnce(5 << 20)}
+			if !validators {
+				f.Modified = time.Time{}
+				faults = append(faults, faultserver.NoValidators)
+			}
+			r.srv.Set(faults...)
+			r.mustGet("f", f, func(q *Request) { q.Sum = digestOf(t, "sha256", f) })
+			if r.srv.Sent() > 3*f.Size {
+				t.Errorf("the server sent %d bytes, want at most %d", r.srv.Sent(), 3*f.Size)
+			}
+			if r.countEvents(Restarted) != 1 {
+				t.Errorf("got events %v, want one Restarted", r.events)
+			}
 		}
-		r.srv.Set(faults...)
-		r.mustGet("f", f, func(q *Request) { q.Sum = digestOf(t, "sha256", f) })
-		if r.srv.Sent() > 3*f.Size {
-			t.Errorf("the server sent %d bytes, want at most %d", r.srv.Sent(), 3*f.Size)
-		}
-		if r.countEvents(Restarted) != 1 {
-			t.Errorf("got events %v, want one Restarted", r.events)
-		}
-	}
+	})
 }

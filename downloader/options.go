@@ -1,7 +1,9 @@
 package downloader
 
 import (
+	"context"
 	"crypto/x509"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -25,6 +27,11 @@ type Options struct {
 	NoRemoteTime    bool   // do not use Last-Modified as the modification time of the file
 	SplitUnverified bool   // use several connections even if nothing distinguishes versions
 	UserAgent       string // default "pawl"
+
+	// Dial opens a TCP connection, for example in memory. Default package net, which also opens
+	// all connections to addresses that a public server or list has named: it keeps them off
+	// private addresses.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Proxy returns the proxy for a request, nil for none. An error of kind failure.ErrUsage
 	// ends the download. Default no proxy.

@@ -3,7 +3,6 @@ package downloader
 import (
 	"bytes"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 
@@ -14,16 +13,18 @@ import (
 // If a download cannot be resumed and the server always cuts the body, the error is of kind
 // ErrNetwork, and not ErrChanged.
 func TestCutWithoutRanges(t *testing.T) {
-	for name, stream := range map[string]io.Writer{"file": nil, "stream": &bytes.Buffer{}} {
+	for name, to := range map[string]Destination{"file": File{Dir: t.TempDir()}, "stream": Stream{&bytes.Buffer{}}} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.opts.Retry.Tries = 3
-			r.srv.Put("f", faultserver.NewFile(4<<20, 1))
-			r.srv.Set(faultserver.NoValidators, faultserver.NoRanges, faultserver.Cut(1<<20))
-			_, err := r.get(t.Context(), "f", func(q *Request) { q.Into = Stream{stream} })
-			if !errors.Is(err, failure.ErrNetwork) || errors.Is(err, failure.ErrChanged) || strings.Contains(err.Error(), "nil") {
-				t.Errorf("got error %v, want ErrNetwork", err)
-			}
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				r.opts.Retry.Tries = 3
+				r.srv.Put("f", faultserver.NewFile(4<<20, 1))
+				r.srv.Set(faultserver.NoValidators, faultserver.NoRanges, faultserver.Cut(1<<20))
+				_, err := r.get(t.Context(), "f", func(q *Request) { q.Into = to })
+				if !errors.Is(err, failure.ErrNetwork) || errors.Is(err, failure.ErrChanged) || strings.Contains(err.Error(), "nil") {
+					t.Errorf("got error %v, want ErrNetwork", err)
+				}
+			})
 		})
 	}
 }
@@ -35,21 +36,23 @@ func TestStream(t *testing.T) {
 		"no ranges, cut once": {faultserver.NoRanges, faultserver.First(1, faultserver.Cut(5<<20))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			f := faultserver.NewFile(9<<20, 1)
-			r.srv.Put("f", f)
-			r.srv.Set(faults...)
-			var out bytes.Buffer
-			_, err := r.get(t.Context(), "f", func(q *Request) { q.Into, q.Sum = Stream{&out}, digestOf(t, "sha256", f) })
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := f.Check(&out); err != nil {
-				t.Error(err)
-			}
-			if recs, err := r.store.Unfinished(); len(recs) != 0 || err != nil {
-				t.Errorf("records: got %v, error %v, want none", recs, err)
-			}
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				f := faultserver.NewFile(9<<20, 1)
+				r.srv.Put("f", f)
+				r.srv.Set(faults...)
+				var out bytes.Buffer
+				_, err := r.get(t.Context(), "f", func(q *Request) { q.Into, q.Sum = Stream{&out}, digestOf(t, "sha256", f) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Check(&out); err != nil {
+					t.Error(err)
+				}
+				if recs, err := r.store.Unfinished(); len(recs) != 0 || err != nil {
+					t.Errorf("records: got %v, error %v, want none", recs, err)
+				}
+			})
 		})
 	}
 }

@@ -14,19 +14,20 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pawl/downloader/faultserver"
 	"pawl/downloader/sched"
 	"pawl/downloader/transport"
 	"pawl/store"
 )
 
-// cuttingServer returns a server of a 4 MiB file. It closes each connection after a quarter of
+// newCuttingServer returns a server in n of a 4 MiB file. It closes each connection after a quarter of
 // the file. From the second request on, it calls later first, which may respond itself and then
 // returns true.
-func cuttingServer(later func(http.ResponseWriter) (responded bool)) *httptest.Server {
+func newCuttingServer(n *faultserver.Network, later func(http.ResponseWriter) (responded bool)) *httptest.Server {
 	const size = 4 << 20
-	var n atomic.Int32
-	return httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n.Add(1) > 1 && later(w) {
+	var requests atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) > 1 && later(w) {
 			return
 		}
 		from, to := 0, size-1
@@ -39,6 +40,9 @@ func cuttingServer(later func(http.ResponseWriter) (responded bool)) *httptest.S
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}))
+	s.Listener.Close()
+	s.Listener = n.Listen()
+	return s
 }
 
 // getOverOneConn downloads the file of s over one connection.
@@ -57,30 +61,37 @@ func getOverOneConn(t *testing.T, s *httptest.Server, o Options) error {
 // The backoff before the next try does not count as a late response: the download waits for all
 // of it.
 func TestBackoffIsNotOverdue(t *testing.T) {
-	s := cuttingServer(func(w http.ResponseWriter) bool { http.Error(w, "down", http.StatusServiceUnavailable); return true })
-	s.Start()
-	defer s.Close()
-	began, waits := time.Now(), time.Duration(0)
-	err := getOverOneConn(t, s, Options{Retry: RetryPolicy{Tries: 4, Wait: 400 * time.Millisecond}, OnEvent: func(e Event) {
-		if e.Kind == Retrying {
-			waits += e.Retry.Wait
+	inBubble(t, func(t *testing.T) {
+		n := faultserver.NewNetwork()
+		s := newCuttingServer(n, func(w http.ResponseWriter) bool { http.Error(w, "down", http.StatusServiceUnavailable); return true })
+		s.Start()
+		defer s.Close()
+		began, waits := time.Now(), time.Duration(0)
+		err := getOverOneConn(t, s, Options{Dial: n.Dial, Retry: RetryPolicy{Tries: 4}, OnEvent: func(e Event) {
+			if e.Kind == Retrying {
+				waits += e.Retry.Wait
+			}
+		}})
+		if took := time.Since(began); err == nil || waits < time.Second || took < waits {
+			t.Errorf("got error %v after %v, want one after at least the backoff of %v, which must be 1s or more", err, took, waits)
 		}
-	}})
-	if took := time.Since(began); err == nil || waits < time.Second || took < waits {
-		t.Errorf("got error %v after %v, want one after at least the backoff of %v, which must be 1s or more", err, took, waits)
-	}
+	})
 }
 
 // The time to open a connection does not count as a late response.
 func TestConnectIsNotOverdue(t *testing.T) {
-	s := cuttingServer(func(http.ResponseWriter) bool { return false })
-	l := &slowListener{Listener: s.Listener}
-	s.Listener = l
-	s.StartTLS()
-	defer s.Close()
-	if err := getOverOneConn(t, s, Options{TLS: TLSOptions{Insecure: true}}); err != nil || l.n.Load() > 5 {
-		t.Errorf("got %d connections, error %v, want at most 5 connections for 4 requests", l.n.Load(), err)
-	}
+	inBubble(t, func(t *testing.T) {
+		n := faultserver.NewNetwork()
+		s := newCuttingServer(n, func(http.ResponseWriter) bool { return false })
+		l := &slowListener{Listener: s.Listener}
+		s.Listener = l
+		s.StartTLS()
+		defer s.Close()
+		err := getOverOneConn(t, s, Options{Dial: n.Dial, TLS: TLSOptions{Insecure: true}})
+		if err != nil || l.n.Load() > 5 {
+			t.Errorf("got %d connections, error %v, want at most 5 connections for 4 requests", l.n.Load(), err)
+		}
+	})
 }
 
 // A slowListener counts its connections, and delays the TLS handshake of each one by 700 ms.

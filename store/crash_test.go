@@ -114,6 +114,7 @@ func TestCrashEverywhere(t *testing.T) {
 
 // An empty file is finished without any commit.
 func TestCrashEmptyFile(t *testing.T) {
+	t.Parallel()
 	crashEverywhere(t, scenario{name: "empty", etag: "empty", first: func(s *session) {
 		s.create("empty", 0)
 		s.finish()
@@ -131,6 +132,7 @@ func crashEverywhere(t *testing.T, sc scenario) {
 			w.fs.trap = trap{n: n, does: does}
 			crashed = crashes(func() { w.firstRun(sc) })
 			w.surviveAll() // without a crash, the power fails after the last operation
+			w.forget()
 		}
 		if t.Failed() {
 			return // later operations would repeat the same failure many times
@@ -172,6 +174,7 @@ func (w *world) surviveAll() {
 		next := w.reboot(k[0], k[1])
 		next.check()
 		next.complete()
+		next.forget()
 	}
 }
 

@@ -210,3 +210,15 @@ func (l *fixture) symlink(to, name string) {
 }
 
 func (l *fixture) dbPath() string { return filepath.Join(l.state, fileName) }
+
+// Records returns the records of all downloads and finished files.
+func (s *Store) Records() ([]Record, error) {
+	all, err := s.Unfinished()
+	for r, ferr := range s.Finished("") {
+		if ferr != nil {
+			return all, ferr
+		}
+		all = append(all, r)
+	}
+	return all, err
+}

@@ -102,12 +102,17 @@ func (l *fixture) createNamed(name string) *Part {
 func TestLedger(t *testing.T) {
 	l := newFixture(t)
 	var want []string
-	for i := range 3*ledgerBatch + 7 {
-		r := fullEntry(t)
-		r.ID, r.Target = newID(), l.path(fmt.Sprintf("many/%04d", i))
-		must(t, l.store.write(func(t tx) error { return t.put(&r) }))
-		want = append(want, r.Target)
-	}
+	must(t, l.store.write(func(tx tx) error {
+		for i := range 3*ledgerBatch + 7 {
+			r := fullEntry(t)
+			r.ID, r.Target = newID(), l.path(fmt.Sprintf("many/%04d", i))
+			if err := tx.put(&r); err != nil {
+				return err
+			}
+			want = append(want, r.Target)
+		}
+		return nil
+	}))
 	var got []string
 	for r, err := range l.store.Finished(l.path("many/")) {
 		must(t, err)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -164,17 +165,19 @@ func TestReleaseCrash(t *testing.T) {
 
 // Release results its transaction after a while, and the caller continues.
 func TestReleaseTime(t *testing.T) {
-	l := newFixture(t)
-	a, b := l.finished("a", keyA), l.finished("b", keyA)
-	l.store.fs.FS = releaseFS{remove: func(string) error {
-		time.Sleep(maxReleaseTime + maxReleaseTime/10)
-		return nil
-	}}
-	for _, records := range [][]Record{{a, b}, {b}} {
-		if results, err := l.store.Release(records, []string{keyA}); err != nil || len(results) != 1 || !results[0].Deleted {
-			t.Errorf("got %+v, %v, want the first of %d", results, err, len(records))
+	synctest.Test(t, func(t *testing.T) {
+		l := newFixture(t)
+		a, b := l.finished("a", keyA), l.finished("b", keyA)
+		l.store.fs.FS = releaseFS{remove: func(string) error {
+			time.Sleep(maxReleaseTime + maxReleaseTime/10)
+			return nil
+		}}
+		for _, records := range [][]Record{{a, b}, {b}} {
+			if results, err := l.store.Release(records, []string{keyA}); err != nil || len(results) != 1 || !results[0].Deleted {
+				t.Errorf("got %+v, %v, want the first of %d", results, err, len(records))
+			}
 		}
-	}
+	})
 }
 
 func TestAbandon(t *testing.T) {

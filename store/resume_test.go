@@ -229,7 +229,7 @@ func TestWriteWhileUpdate(t *testing.T) {
 		select {
 		case err := <-done:
 			must(t, err)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("WriteAt waits for the end of Update")
 		}
 	}))

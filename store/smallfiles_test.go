@@ -25,7 +25,7 @@ type publisher struct {
 const foreignName = "/dl/foreign"
 
 func newPublisher(t *testing.T, seed uint64) *publisher {
-	g := &publisher{t: t, state: t.TempDir(), written: map[string][]string{}, promised: map[string]string{}}
+	g := &publisher{t: t, state: memDir(t), written: map[string][]string{}, promised: map[string]string{}}
 	g.fs = newCrashFS(seed)
 	g.fs.plant(foreignName, []byte("precious"))
 	g.open()
@@ -153,6 +153,7 @@ func (g *publisher) reboot(names, data float64) *publisher {
 
 // TestPublishCrash cuts the power before and after each operation of publishAll.
 func TestPublishCrash(t *testing.T) {
+	t.Parallel()
 	n, crashed := 0, true
 	for ; crashed && !t.Failed(); n++ {
 		for _, does := range []string{"before", "after"} {

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -163,4 +165,27 @@ func TestStateFileDeleted(t *testing.T) {
 	if _, err := l.store.Records(); !errors.Is(err, ErrState) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Records without the state directory: got %v, want %v", err, ErrState)
 	}
+}
+
+// The goroutines of one process wait for each other's transactions without polling.
+func TestTransactionsOfOneProcess(t *testing.T) {
+	l := newFixture(t)
+	l.create() // so that the state file exists
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 10 {
+					if err := l.store.write(func(tx) error { return nil }); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("the transactions waited %v for timers, want 0", waited)
+		}
+	})
 }

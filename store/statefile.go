@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -54,6 +55,10 @@ type stateFile struct {
 	tolerate func(limitation, error) error
 
 	checked atomic.Value // string: the checkmark of the last transaction
+
+	// transactions is held during each transaction: the goroutines of this process wait for it,
+	// because waiting for the lock of the file means to try again every 50 ms.
+	transactions sync.RWMutex
 }
 
 func newStateFile(dir string, fs *tolerantFS) *stateFile {
@@ -83,6 +88,13 @@ func (s *stateFile) transact(readOnly bool, do func(*bolt.DB) error) error {
 // withState opens the state file, runs do and closes it. An empty file counts as damaged,
 // because createState never leaves one.
 func (s *stateFile) withState(readOnly bool, do func(*bolt.DB) error) error {
+	if readOnly {
+		s.transactions.RLock()
+		defer s.transactions.RUnlock()
+	} else {
+		s.transactions.Lock()
+		defer s.transactions.Unlock()
+	}
 	if info, err := os.Stat(s.path()); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return fmt.Errorf("%w %q: %w: file is empty", ErrState, s.path(), errDamaged)
 	}

@@ -182,8 +182,8 @@ func TestTimeout(t *testing.T) {
 	if _, err := runChild(ctx, []string{c.tool.Path}, os.Environ(), t.TempDir()); !errors.Is(err, errTimeout) {
 		t.Errorf("got %v, want %v", err, errTimeout)
 	}
-	if d := time.Since(begin); d > 5*time.Second {
-		t.Errorf("killed after %v, want within 5 s", d)
+	if d := time.Since(begin); d > time.Minute {
+		t.Errorf("killed after %v, want long before the child ends by itself", d)
 	}
 }
 
@@ -195,10 +195,19 @@ func TestPeakMemoryExcludesParent(t *testing.T) {
 	}
 	c := selfContender(t, "memory")
 	big := bytes.Repeat([]byte{1}, 200*mib)
-	u, err := runChild(context.Background(), []string{c.tool.Path}, os.Environ(), t.TempDir())
+	var u resourceUsage
+	for range 3 { // on a busy machine, bench may look at the child too late
+		var err error
+		if u, err = runChild(context.Background(), []string{c.tool.Path}, os.Environ(), t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		if u.RSS >= 16*mib {
+			break
+		}
+	}
 	runtime.KeepAlive(big)
-	if err != nil || u.RSS < 16*mib || u.RSS > 150*mib {
-		t.Errorf("got %d MiB and %v, want between 16 and 150", u.RSS/mib, err)
+	if u.RSS < 16*mib || u.RSS > 150*mib {
+		t.Errorf("got %d MiB, want between 16 and 150", u.RSS/mib)
 	}
 }
 
@@ -252,16 +261,16 @@ func TestInterruptRemovesFiles(t *testing.T) {
 	c, dir := selfContender(t, "hang"), t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
-	all.Go(func() { // cancels ctx once a child runs, or after 10 s
+	all.Go(func() { // cancels ctx once a child runs, or after a minute
 		defer stop()
-		for range 1000 {
+		for range 6000 {
 			if at, _ := filepath.Glob(filepath.Join(dir, "*/*/run-*/state/list")); at != nil {
 				time.Sleep(50 * time.Millisecond)
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		t.Error("no child was started within 10 s")
+		t.Error("no child was started within a minute")
 	})
 	code := run(ctx, []string{"--quick", "--only", "throttle", "--pawl", c.tool.Path, "--dir", dir}, io.Discard, io.Discard)
 	all.Wait()

@@ -47,8 +47,7 @@ func ResetFirst(http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		countFault(r)
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			conn.(*net.TCPConn).SetLinger(0)
-			conn.Close()
+			resetConn(conn)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package faultserver
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -170,8 +169,7 @@ func Reset(n int64) Fault {
 	return After(n, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err == nil {
-			conn.(*net.TCPConn).SetLinger(0)
-			conn.Close()
+			resetConn(conn)
 		}
 		panic(http.ErrAbortHandler)
 	})

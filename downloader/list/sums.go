@@ -38,9 +38,6 @@ func stronger(a, b chunk.Sum) chunk.Sum {
 // would be too much for small machines; half is still more than any known file has.
 const maxSums = 4_000_000
 
-// errTooManyLines is the error of a checksum file with more than maxSums valid lines.
-var errTooManyLines = fmt.Errorf("has more than %d lines", maxSums)
-
 // Sums is a checksum file as a lookup table, to verify the files of another list.
 //
 // It is held in memory as a whole, except for the paths, of which it keeps only 64-bit
@@ -85,6 +82,11 @@ type sumLine struct {
 // them. The error is about the file as a whole: it cannot be read, is too long, or has no
 // valid line.
 func ReadSums(name string, r io.Reader, maxBytes int64) (*Sums, []error, error) {
+	return readSums(name, r, maxBytes, maxSums)
+}
+
+// readSums is ReadSums with another limit of valid lines.
+func readSums(name string, r io.Reader, maxBytes int64, maxLines int) (*Sums, []error, error) {
 	var problems []error
 	c := &collector{name: name, options: Options{Format: Checksum}, yield: func(_ Entry, err error) bool {
 		problems = append(problems, err)
@@ -94,12 +96,12 @@ func ReadSums(name string, r io.Reader, maxBytes int64) (*Sums, []error, error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	b := &sumsBuilder{c: c, sums: &Sums{name: name, seed: maphash.MakeSeed()}}
+	b := &sumsBuilder{c: c, max: maxLines, sums: &Sums{name: name, seed: maphash.MakeSeed()}}
 	if err := c.eachLine(&lineScanner{r: text}, b); err != nil {
 		return nil, problems, err
 	}
 	if b.tooMany {
-		return nil, problems, fmt.Errorf("%s: %w", name, errTooManyLines)
+		return nil, problems, fmt.Errorf("%s: has more than %d lines", name, maxLines)
 	}
 	b.sums.index()
 	return b.sums, problems, nil
@@ -110,7 +112,8 @@ type sumsBuilder struct {
 	c       *collector
 	filter  signatureFilter
 	sums    *Sums
-	tooMany bool // the file has more than maxSums valid lines
+	max     int  // most valid lines
+	tooMany bool // the file has more than max valid lines
 }
 
 func (r *sumsBuilder) parseLine(text []byte, n int) {
@@ -118,7 +121,7 @@ func (r *sumsBuilder) parseLine(text []byte, n int) {
 	if !ok {
 		return
 	}
-	if r.tooMany = len(r.sums.lines) == maxSums; r.tooMany {
+	if r.tooMany = len(r.sums.lines) == r.max; r.tooMany {
 		r.c.stopped = true
 		return
 	}

@@ -19,9 +19,9 @@ import (
 )
 
 // serve starts a server and returns its URL.
-func serve(t *testing.T, h http.HandlerFunc) string {
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
+func (r *rig) serve(h http.HandlerFunc) string {
+	s := r.net.Serve(h)
+	r.t.Cleanup(s.Close)
 	return s.URL
 }
 
@@ -45,7 +45,7 @@ func content(name string, body string) http.HandlerFunc {
 // TestDownHostOtherSource: a file of a host that is down is fetched from its second source.
 func TestDownHostOtherSource(t *testing.T) {
 	r := newRig(t)
-	live := serve(t, content("y", "hello"))
+	live := r.serve(content("y", "hello"))
 	dead := "http://127.0.0.1:1"
 	text := dead + "/x1\n" + dead + "/x2\n" + dead + "/y\t" + live + "/y\n"
 	c, _ := r.run(t.Context(), text, func(o *Options) { o.Jobs = 1; o.Rounds = 2 })
@@ -58,7 +58,7 @@ func TestDownHostOtherSource(t *testing.T) {
 // runs.
 func TestNamesNotUTF8(t *testing.T) {
 	r := newRig(t)
-	live := serve(t, func(w http.ResponseWriter, q *http.Request) { content("x", "of "+q.URL.Path)(w, q) })
+	live := r.serve(func(w http.ResponseWriter, q *http.Request) { content("x", "of "+q.URL.Path)(w, q) })
 	text := live + "/a\n  out=caf\xe9\n" + live + "/b\n  out=caf\xe8\n"
 	for _, want := range []Counts{{Fetched: 2}, {Current: 2}} {
 		c, err := r.run(t.Context(), text)
@@ -71,19 +71,21 @@ func TestNamesNotUTF8(t *testing.T) {
 // TestQueueWithoutFile: if the queue cannot create its file, the run fails, and each item that does
 // not fit in memory is reported as Pending.
 func TestQueueWithoutFile(t *testing.T) {
-	r := newRig(t)
-	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
-		time.Sleep(50 * time.Millisecond)
-		content("x", "x")(w, q)
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		live := r.serve(func(w http.ResponseWriter, q *http.Request) {
+			time.Sleep(50 * time.Millisecond)
+			content("x", "x")(w, q)
+		})
+		var text strings.Builder
+		for i := range 8000 {
+			fmt.Fprintf(&text, "%s/%0700d\n  out=f%d\n", live, i, i)
+		}
+		c, err := r.run(t.Context(), text.String(), func(o *Options) { o.Temp = filepath.Join(r.dir, "none") })
+		if err == nil || len(r.outcomes) != c.Listed || c.Waiting() != 0 {
+			t.Errorf("got %v, %+v and %d outcomes, want an error, and one outcome for each file", err, c, len(r.outcomes))
+		}
 	})
-	var text strings.Builder
-	for i := range 8000 {
-		fmt.Fprintf(&text, "%s/%0700d\n  out=f%d\n", live, i, i)
-	}
-	c, err := r.run(t.Context(), text.String(), func(o *Options) { o.Temp = filepath.Join(r.dir, "none") })
-	if err == nil || len(r.outcomes) != c.Listed || c.Waiting() != 0 {
-		t.Errorf("got %v, %+v and %d outcomes, want an error, and one outcome for each file", err, c, len(r.outcomes))
-	}
 }
 
 // ls returns the files below dir as NAME:SIZE.
@@ -101,11 +103,11 @@ func ls(dir string) (names []string) {
 // TestServerClosesEarly: a server closes each connection after 64 KiB; small files are completed by
 // further range requests.
 func TestServerClosesEarly(t *testing.T) {
+	r := newRig(t)
 	body := blob(200<<10, 1)
-	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
+	live := r.serve(func(w http.ResponseWriter, q *http.Request) {
 		content("x", body)(&cutWriter{w, 64 << 10}, q)
 	})
-	r := newRig(t)
 	r.opts.Retry.Tries = 5
 	c, err := r.run(t.Context(), live+"/x\n", func(o *Options) { o.Rounds = 1 })
 	got, _ := os.ReadFile(filepath.Join(r.dir, "x"))
@@ -134,8 +136,8 @@ func (c *cutWriter) Write(b []byte) (int, error) {
 // left alone.
 func TestAlteredFileOfGet(t *testing.T) {
 	r := newRig(t)
-	a := serve(t, content("x", "from a"))
-	b := serve(t, content("x", "from b"))
+	a := r.serve(content("x", "from a"))
+	b := r.serve(content("x", "from b"))
 	d := downloader.New(r.store, r.opts)
 	if _, err := d.Get(t.Context(), downloader.Request{URL: a + "/x", Into: downloader.File{Dir: r.dir, Output: "x"}}); err != nil {
 		t.Fatal(err)
@@ -157,7 +159,7 @@ func TestPartNameIsListed(t *testing.T) {
 	for _, order := range []string{"part first", "together"} {
 		r := newRig(t)
 		big := blob(3<<20, 1)
-		live := serve(t, func(w http.ResponseWriter, q *http.Request) {
+		live := r.serve(func(w http.ResponseWriter, q *http.Request) {
 			if q.URL.Path == "/x" {
 				content("x", big)(w, q)
 			} else {
@@ -178,7 +180,7 @@ func TestPartNameIsListed(t *testing.T) {
 // TestSizeOfUnknownLength: the size in a list is checked even if the response has no length.
 func TestSizeOfUnknownLength(t *testing.T) {
 	r := newRig(t)
-	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
+	live := r.serve(func(w http.ResponseWriter, q *http.Request) {
 		w.(http.Flusher).Flush()
 		w.Write([]byte("short"))
 	})
@@ -195,7 +197,7 @@ func TestChecksumRepaired(t *testing.T) {
 	good, bad := blob(2<<20, 1), blob(2<<20, 9)
 	var mended atomic.Bool
 	runs := 0
-	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
+	live := r.serve(func(w http.ResponseWriter, q *http.Request) {
 		if mended.Load() {
 			w.Header().Set("ETag", `"good"`)
 			http.ServeContent(w, q, "x", time.Unix(2e9, 0), strings.NewReader(good))
@@ -216,30 +218,32 @@ func TestChecksumRepaired(t *testing.T) {
 // TestRedirectDeadlock: with one connection for each host, a redirect to another origin, and broken
 // connections, the downloads must not wait for each other's connections.
 func TestRedirectDeadlock(t *testing.T) {
-	r := newRig(t)
-	r.opts.Connections = 1
-	r.opts.Retry.Tries = 5
-	body := blob(4<<20, 1)
-	var n atomic.Int64
-	b := serve(t, func(w http.ResponseWriter, q *http.Request) {
-		if n.Add(1)%2 == 1 {
-			content("x", body)(&slowCut{w, 1 << 20}, q)
-			return
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.opts.Connections = 1
+		r.opts.Retry.Tries = 5
+		body := blob(4<<20, 1)
+		var n atomic.Int64
+		b := r.serve(func(w http.ResponseWriter, q *http.Request) {
+			if n.Add(1)%2 == 1 {
+				content("x", body)(&slowCut{w, 1 << 20}, q)
+				return
+			}
+			content("x", body)(w, q)
+		})
+		a := r.serve(func(w http.ResponseWriter, q *http.Request) { http.Redirect(w, q, b+q.URL.Path, http.StatusFound) })
+		var text strings.Builder
+		for i := range 4 {
+			fmt.Fprintf(&text, "%s/f%d\n", a, i)
 		}
-		content("x", body)(w, q)
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		defer cancel()
+		begun := time.Now()
+		c, err := r.run(ctx, text.String(), func(o *Options) { o.Rounds = 1 })
+		if c.Fetched != 4 {
+			t.Errorf("got %+v, %v after %v, want 4 fetched", c, err, time.Since(begun))
+		}
 	})
-	a := serve(t, func(w http.ResponseWriter, q *http.Request) { http.Redirect(w, q, b+q.URL.Path, http.StatusFound) })
-	var text strings.Builder
-	for i := range 4 {
-		fmt.Fprintf(&text, "%s/f%d\n", a, i)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
-	defer cancel()
-	begun := time.Now()
-	c, err := r.run(ctx, text.String(), func(o *Options) { o.Rounds = 1 })
-	if c.Fetched != 4 {
-		t.Errorf("got %+v, %v after %v, want 4 fetched", c, err, time.Since(begun))
-	}
 }
 
 // A slowCut aborts the connection after left bytes and 700 ms.
@@ -367,7 +371,7 @@ func TestReplacementAfterCrash(t *testing.T) {
 func TestFileOfOtherProcess(t *testing.T) {
 	r := newRig(t)
 	var begun atomic.Bool
-	live := serve(t, func(w http.ResponseWriter, q *http.Request) {
+	live := r.serve(func(w http.ResponseWriter, q *http.Request) {
 		if !begun.Swap(true) {
 			other := &rig{t: t, state: r.state, dir: r.dir, opts: r.opts}
 			other.store, _ = store.Open(r.state, store.Options{})
@@ -404,7 +408,7 @@ func TestFileReplacedByLink(t *testing.T) {
 // current and not requested.
 func TestNewDigestOfCurrentFile(t *testing.T) {
 	r := newRig(t)
-	live := serve(t, content("x", "x"))
+	live := r.serve(content("x", "x"))
 	r.mustRun(live + "/x\n")
 	r.mustRun(fmt.Sprintf("%s/x\n  checksum=sha-256=%x\n", live, sha256.Sum256([]byte("x"))))
 	if o := r.outcomes["x"]; o.State != Current || o.Record.Size != 1 {

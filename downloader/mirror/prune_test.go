@@ -256,7 +256,7 @@ func TestPruneAfterCrash(t *testing.T) {
 func TestPruneDuringOtherRun(t *testing.T) {
 	r := newRig(t)
 	all := r.put(60)
-	for round := range 15 {
+	for round := range 5 {
 		r.mustRunLists([]text{{key: listA, entries: all}})
 		r.mustRunLists([]text{{key: listB, entries: firstOf(1, all)}}, withPrune, withoutLimit)
 		other := &rig{t: t, srv: r.srv, state: r.state, dir: r.dir, opts: r.opts, files: r.files}

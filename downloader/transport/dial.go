@@ -26,8 +26,8 @@ const (
 // the address that accepted a connection, so that one of several machines behind a name gets
 // all requests and sends one version of a file. Safe for concurrent use.
 type dialer struct {
-	any    net.Dialer
-	public net.Dialer // refuses private addresses
+	any    dialFunc
+	public dialFunc // refuses private addresses
 
 	mu       sync.Mutex
 	known    map[string]lookup // by host:port; guarded by mu
@@ -40,29 +40,34 @@ type lookup struct {
 	expires time.Time
 }
 
-func newDialer(timeout time.Duration) *dialer {
+// newDialer returns a dialer that opens connections with dial, by default with package net. A dial
+// to a public address always uses package net.
+func newDialer(timeout time.Duration, dial dialFunc) *dialer {
 	d := net.Dialer{Timeout: timeout, KeepAlive: keepAliveInterval}
 	public := d
 	public.ControlContext = refusePrivate
-	return &dialer{any: d, public: public, known: make(map[string]lookup), resolved: make(map[string]bool)}
+	if dial == nil {
+		dial = d.DialContext
+	}
+	return &dialer{any: dial, public: public.DialContext, known: make(map[string]lookup), resolved: make(map[string]bool)}
 }
 
 // dial opens a connection to any address. It is a dialFunc.
 func (d *dialer) dial(ctx context.Context, network, hostPort string) (net.Conn, error) {
-	return d.dialWith(ctx, &d.any, network, hostPort)
+	return d.dialWith(ctx, d.any, network, hostPort)
 }
 
 // dialPublic opens a connection, unless the address is private. It is a dialFunc.
 func (d *dialer) dialPublic(ctx context.Context, network, hostPort string) (net.Conn, error) {
-	return d.dialWith(ctx, &d.public, network, hostPort)
+	return d.dialWith(ctx, d.public, network, hostPort)
 }
 
-func (d *dialer) dialWith(ctx context.Context, with *net.Dialer, network, hostPort string) (net.Conn, error) {
+func (d *dialer) dialWith(ctx context.Context, with dialFunc, network, hostPort string) (net.Conn, error) {
 	if host, _, _ := net.SplitHostPort(hostPort); net.ParseIP(host) != nil {
-		return with.DialContext(ctx, network, hostPort)
+		return with(ctx, network, hostPort)
 	}
 	if ipPort := d.recall(hostPort, time.Now()); ipPort != "" {
-		c, err := with.DialContext(ctx, network, ipPort)
+		c, err := with(ctx, network, ipPort)
 		if err == nil {
 			return c, nil
 		}
@@ -71,7 +76,7 @@ func (d *dialer) dialWith(ctx context.Context, with *net.Dialer, network, hostPo
 			return nil, err
 		}
 	}
-	c, err := with.DialContext(ctx, network, hostPort)
+	c, err := with(ctx, network, hostPort)
 	if err == nil {
 		d.remember(hostPort, c.RemoteAddr().String(), time.Now())
 	}

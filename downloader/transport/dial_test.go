@@ -71,7 +71,7 @@ func TestDialer(t *testing.T) {
 		}
 	}()
 	lookups := nameEverything(t)
-	d := newDialer(5 * time.Second)
+	d := newDialer(5*time.Second, nil)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	named := net.JoinHostPort("files.example", port)
 	dial := func(to string, want bool) (asked int32) {
@@ -128,7 +128,7 @@ func TestDialer(t *testing.T) {
 
 // TestDialerForgets: the number of remembered names is limited.
 func TestDialerForgets(t *testing.T) {
-	d := newDialer(time.Second)
+	d := newDialer(time.Second, nil)
 	for i := range 5 * maxNames {
 		name := fmt.Sprintf("h%d:443", i)
 		d.remember(name, "127.0.0.1:443", time.Now())

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"pawl/downloader/faultserver"
 	"pawl/downloader/recent"
 )
 
@@ -53,11 +54,14 @@ func newStreamServer(t *testing.T, streams, conns int, do http.HandlerFunc) (*st
 		s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streams}
 	}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	network := faultserver.NewNetwork()
+	s.Listener.Close()
+	s.Listener = network.Listen()
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	p := newPool(t, &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, conns)
+	p := newPool(t, &http.Transport{DialContext: network.Dial, TLSClientConfig: &tls.Config{RootCAs: roots}}, conns)
 	return s, &http.Client{Transport: p, Timeout: 20 * time.Second}, p
 }
 
@@ -113,18 +117,20 @@ func TestH2PoolLimits(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, c, _ := newStreamServer(t, tt.streams, tt.max, pauseThenOK)
-			for range 5 {
-				if good := getMany(t, c, s.URL, tt.n); good != tt.n {
-					t.Errorf("%d of %d requests had responses", good, tt.n)
+			inBubble(t, func(t *testing.T) {
+				s, c, _ := newStreamServer(t, tt.streams, tt.max, pauseThenOK)
+				for range 5 {
+					if good := getMany(t, c, s.URL, tt.n); good != tt.n {
+						t.Errorf("%d of %d requests had responses", good, tt.n)
+					}
 				}
-			}
-			if got := s.conns.Load(); got != tt.conns {
-				t.Errorf("got %d connections, want %d", got, tt.conns)
-			}
-			if got := s.peak.Load(); got < tt.minPeak || got > tt.maxPeak {
-				t.Errorf("got %d requests at once, want %d to %d", got, tt.minPeak, tt.maxPeak)
-			}
+				if got := s.conns.Load(); got != tt.conns {
+					t.Errorf("got %d connections, want %d", got, tt.conns)
+				}
+				if got := s.peak.Load(); got < tt.minPeak || got > tt.maxPeak {
+					t.Errorf("got %d requests at once, want %d to %d", got, tt.minPeak, tt.maxPeak)
+				}
+			})
 		})
 	}
 }
@@ -132,102 +138,114 @@ func TestH2PoolLimits(t *testing.T) {
 // TestH2PoolReserves: a request that has been given a connection takes a stream of its limit
 // before it is sent.
 func TestH2PoolReserves(t *testing.T) {
-	s, c, p := newStreamServer(t, 2, 1, pauseThenOK)
-	getMany(t, c, s.URL, 1)
-	u, _ := url.Parse(s.URL)
-	o := p.origin(u)
-	one, ok1 := o.reserve()
-	two, ok2 := o.reserve()
-	if _, ok := o.reserve(); !ok1 || !ok2 || ok {
-		t.Fatalf("got %v, %v, %v, want two of three", ok1, ok2, ok)
-	}
-	for _, conn := range []*h2Conn{one, two} {
-		resp, err := o.send(conn, newRequest(t, t.Context(), s.URL))
-		if err != nil {
-			t.Fatal(err)
+	inBubble(t, func(t *testing.T) {
+		s, c, p := newStreamServer(t, 2, 1, pauseThenOK)
+		getMany(t, c, s.URL, 1)
+		u, _ := url.Parse(s.URL)
+		o := p.origin(u)
+		one, ok1 := o.reserve()
+		two, ok2 := o.reserve()
+		if _, ok := o.reserve(); !ok1 || !ok2 || ok {
+			t.Fatalf("got %v, %v, %v, want two of three", ok1, ok2, ok)
 		}
-		drain(resp)
-		o.finished(conn, resp)
-	}
-	if good := getMany(t, c, s.URL, 10); good != 10 {
-		t.Errorf("then %d of 10 requests had responses", good)
-	}
+		for _, conn := range []*h2Conn{one, two} {
+			resp, err := o.send(conn, newRequest(t, t.Context(), s.URL))
+			if err != nil {
+				t.Fatal(err)
+			}
+			drain(resp)
+			o.finished(conn, resp)
+		}
+		if good := getMany(t, c, s.URL, 10); good != 10 {
+			t.Errorf("then %d of 10 requests had responses", good)
+		}
+	})
 }
 
 // TestH2PoolHTTP1: a server without HTTP/2 gets a connection for each request.
 func TestH2PoolHTTP1(t *testing.T) {
-	s, c, _ := newStreamServer(t, 0, 2, pauseThenOK)
-	if good := getMany(t, c, s.URL, 10); good != 10 {
-		t.Errorf("%d of 10 requests had responses", good)
-	}
-	if got := s.peak.Load(); got < 5 {
-		t.Errorf("got %d requests at once, want nearly 10", got)
-	}
+	inBubble(t, func(t *testing.T) {
+		s, c, _ := newStreamServer(t, 0, 2, pauseThenOK)
+		if good := getMany(t, c, s.URL, 10); good != 10 {
+			t.Errorf("%d of 10 requests had responses", good)
+		}
+		if got := s.peak.Load(); got < 5 {
+			t.Errorf("got %d requests at once, want nearly 10", got)
+		}
+	})
 }
 
 // TestH2PoolGoAway: the server ends each connection after 100 requests. The waiting requests
 // move to another connection, which is dialed once for all of them.
 func TestH2PoolGoAway(t *testing.T) {
-	var n atomic.Int32
-	s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
-		if n.Add(1)%100 == 0 {
-			w.Header().Set("Connection", "close")
+	inBubble(t, func(t *testing.T) {
+		var n atomic.Int32
+		s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1)%100 == 0 {
+				w.Header().Set("Connection", "close")
+			}
+			pauseThenOK(w, r)
+		})
+		for range 20 {
+			if good := getMany(t, c, s.URL, 50); good != 50 {
+				t.Fatalf("%d of 50 requests had responses", good)
+			}
 		}
-		pauseThenOK(w, r)
+		if got := s.conns.Load(); got < 5 || got > 15 {
+			t.Errorf("got %d connections, want about 11", got)
+		}
 	})
-	for range 20 {
-		if good := getMany(t, c, s.URL, 50); good != 50 {
-			t.Fatalf("%d of 50 requests had responses", good)
-		}
-	}
-	if got := s.conns.Load(); got < 5 || got > 15 {
-		t.Errorf("got %d connections, want about 11", got)
-	}
 }
 
 // TestH2PoolBroken: requests without a response are sent again when their connection breaks.
 func TestH2PoolBroken(t *testing.T) {
-	var n atomic.Int32
-	var s *streamServer
-	s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
-		if n.Add(1) == 30 {
-			s.CloseClientConnections()
+	inBubble(t, func(t *testing.T) {
+		var n atomic.Int32
+		var s *streamServer
+		s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1) == 30 {
+				s.CloseClientConnections()
+			}
+			pauseThenOK(w, r)
+		})
+		if good := getMany(t, c, s.URL, 60); good != 60 {
+			t.Errorf("%d of 60 requests had responses", good)
 		}
-		pauseThenOK(w, r)
 	})
-	if good := getMany(t, c, s.URL, 60); good != 60 {
-		t.Errorf("%d of 60 requests had responses", good)
-	}
 }
 
 // TestH2PoolRefused: if the server refuses further connections, requests use the existing ones,
 // and none fails.
 func TestH2PoolRefused(t *testing.T) {
-	s, c, _ := newStreamServer(t, 5, 16, pauseThenOK)
-	getMany(t, c, s.URL, 1)
-	s.refuse.Store(true)
-	for range 5 {
-		if good := getMany(t, c, s.URL, 30); good != 30 {
-			t.Errorf("%d of 30 requests had responses", good)
+	inBubble(t, func(t *testing.T) {
+		s, c, _ := newStreamServer(t, 5, 16, pauseThenOK)
+		getMany(t, c, s.URL, 1)
+		s.refuse.Store(true)
+		for range 5 {
+			if good := getMany(t, c, s.URL, 30); good != 30 {
+				t.Errorf("%d of 30 requests had responses", good)
+			}
 		}
-	}
-	if got := s.conns.Load(); got != 2 {
-		t.Errorf("got %d connections, want one, and one try of a second", got)
-	}
+		if got := s.conns.Load(); got != 2 {
+			t.Errorf("got %d connections, want one, and one try of a second", got)
+		}
+	})
 }
 
 // TestH2PoolDown: all requests that wait for a server that is down fail soon.
 func TestH2PoolDown(t *testing.T) {
-	s, c, p := newStreamServer(t, 5, 16, pauseThenOK)
-	s.Close()
-	begun := time.Now()
-	if good := getMany(t, c, s.URL, 30); good != 0 {
-		t.Errorf("%d of 30 requests had responses", good)
-	}
-	if took := time.Since(begun); took > c.Timeout/2 {
-		t.Errorf("it took %v", took)
-	}
-	wantNoWaiters(t, p)
+	inBubble(t, func(t *testing.T) {
+		s, c, p := newStreamServer(t, 5, 16, pauseThenOK)
+		s.Close()
+		begun := time.Now()
+		if good := getMany(t, c, s.URL, 30); good != 0 {
+			t.Errorf("%d of 30 requests had responses", good)
+		}
+		if took := time.Since(begun); took > c.Timeout/2 {
+			t.Errorf("it took %v", took)
+		}
+		wantNoWaiters(t, p)
+	})
 }
 
 // wantNoWaiters checks that no ended request is left in a queue.
@@ -242,38 +260,40 @@ func wantNoWaiters(t *testing.T, p *h2Pool) {
 
 // TestH2PoolCancelled: a cancelled request takes no other request's turn, and no stream.
 func TestH2PoolCancelled(t *testing.T) {
-	hold := make(chan struct{})
-	s, c, p := newStreamServer(t, 2, 1, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/hold" {
-			<-hold
+	inBubble(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		s, c, p := newStreamServer(t, 2, 1, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/hold" {
+				<-hold
+			}
+		})
+		getMany(t, c, s.URL, 1)
+		var held sync.WaitGroup
+		for range 2 {
+			held.Go(func() { getMany(t, c, s.URL+"/hold", 1) })
 		}
+		for s.peak.Load() < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		errGaveUp := errors.New("gave up")
+		for range 100 {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errGaveUp)
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
+			if _, err := p.RoundTrip(req); !errors.Is(err, errGaveUp) {
+				t.Errorf("got %v, want %v", err, errGaveUp)
+			}
+			cancel()
+		}
+		close(hold)
+		held.Wait()
+		if good := getMany(t, c, s.URL, 20); good != 20 {
+			t.Errorf("%d of 20 requests had responses", good)
+		}
+		if n := s.conns.Load(); n != 1 {
+			t.Errorf("got %d connections, want 1", n)
+		}
+		wantNoWaiters(t, p)
 	})
-	getMany(t, c, s.URL, 1)
-	var held sync.WaitGroup
-	for range 2 {
-		held.Go(func() { getMany(t, c, s.URL+"/hold", 1) })
-	}
-	for s.peak.Load() < 2 {
-		time.Sleep(time.Millisecond)
-	}
-	errGaveUp := errors.New("gave up")
-	for range 100 {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errGaveUp)
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
-		if _, err := p.RoundTrip(req); !errors.Is(err, errGaveUp) {
-			t.Errorf("got %v, want %v", err, errGaveUp)
-		}
-		cancel()
-	}
-	close(hold)
-	held.Wait()
-	if good := getMany(t, c, s.URL, 20); good != 20 {
-		t.Errorf("%d of 20 requests had responses", good)
-	}
-	if n := s.conns.Load(); n != 1 {
-		t.Errorf("got %d connections, want 1", n)
-	}
-	wantNoWaiters(t, p)
 }
 
 // TestWaitListRemove: a caller that is woken and no longer waits wakes the next one.
@@ -293,34 +313,38 @@ func TestWaitListRemove(t *testing.T) {
 // requests for long.
 func TestH2PoolSlow(t *testing.T) {
 	t.Run("slow", func(t *testing.T) {
-		var n atomic.Int32
-		hold := make(chan struct{})
-		s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
-			if n.Add(1) == 1 {
-				<-hold
+		inBubble(t, func(t *testing.T) {
+			var n atomic.Int32
+			hold := make(chan struct{})
+			s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) {
+				if n.Add(1) == 1 {
+					<-hold
+				}
+			})
+			var all sync.WaitGroup
+			all.Go(func() { getMany(t, c, s.URL, 1) })
+			for n.Load() == 0 {
+				time.Sleep(time.Millisecond)
 			}
+			if good := getMany(t, c, s.URL, 20); good != 20 { // else it takes until the client's timeout
+				t.Errorf("%d of 20 requests had responses", good)
+			}
+			close(hold)
+			all.Wait()
 		})
-		var all sync.WaitGroup
-		all.Go(func() { getMany(t, c, s.URL, 1) })
-		for n.Load() == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		if good := getMany(t, c, s.URL, 20); good != 20 { // else it takes until the client's timeout
-			t.Errorf("%d of 20 requests had responses", good)
-		}
-		close(hold)
-		all.Wait()
 	})
 	t.Run("silent", func(t *testing.T) {
-		hold := make(chan struct{})
-		s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) { <-hold })
-		c.Timeout = time.Second
-		begun := time.Now()
-		getMany(t, c, s.URL, 10)
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Errorf("10 requests took %v, one after the other", took)
-		}
-		close(hold)
+		inBubble(t, func(t *testing.T) {
+			hold := make(chan struct{})
+			s, c, _ := newStreamServer(t, 100, 16, func(w http.ResponseWriter, r *http.Request) { <-hold })
+			c.Timeout = time.Second
+			begun := time.Now()
+			getMany(t, c, s.URL, 10)
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("10 requests took %v, one after the other", took)
+			}
+			close(hold)
+		})
 	})
 }
 
@@ -374,32 +398,34 @@ func TestH2PoolEndedDial(t *testing.T) {
 // TestH2PoolMissed: net/http does not report a stream that begins and ends while it reports
 // another one. A request that waits for it looks again after streamPollInterval.
 func TestH2PoolMissed(t *testing.T) {
-	goOn := make(chan struct{})
-	s, c, p := newStreamServer(t, 1, 1, func(w http.ResponseWriter, r *http.Request) {
-		w.(http.Flusher).Flush()
-		if r.URL.Path == "/held" {
-			<-goOn
+	inBubble(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		s, c, p := newStreamServer(t, 1, 1, func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			if r.URL.Path == "/held" {
+				<-goOn
+			}
+		})
+		getMany(t, c, s.URL, 1)
+		u, _ := url.Parse(s.URL)
+		o := p.origin(u)
+		o.conns[0].SetStateHook(nil) // nothing is reported
+		time.Sleep(2 * probeTime)    // nor does the end of the probe wake anybody
+		resp, err := c.Get(s.URL + "/held")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		go func() {
+			for o.waiters.isEmpty() {
+				time.Sleep(time.Millisecond)
+			}
+			close(goOn)
+		}()
+		if getMany(t, c, s.URL, 1) != 1 {
+			t.Error("the request waits for ever")
 		}
 	})
-	getMany(t, c, s.URL, 1)
-	u, _ := url.Parse(s.URL)
-	o := p.origin(u)
-	o.conns[0].SetStateHook(nil) // nothing is reported
-	time.Sleep(2 * probeTime)    // nor does the end of the probe wake anybody
-	resp, err := c.Get(s.URL + "/held")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	go func() {
-		for o.waiters.isEmpty() {
-			time.Sleep(time.Millisecond)
-		}
-		close(goOn)
-	}()
-	if getMany(t, c, s.URL, 1) != 1 {
-		t.Error("the request waits for ever")
-	}
 }
 
 // TestH2PoolForgets: origins without connections are not all remembered.

@@ -40,10 +40,11 @@ type Options struct {
 	ByteRate       int64         // bytes per second of all bodies together; default no limit
 	RequestRate    float64       // requests per second to each host; default no limit
 
-	Proxy    func(*http.Request) (*url.URL, error) // default no proxy
-	RootCAs  *x509.CertPool                        // default the system's certificates
-	Insecure bool                                  // certificates are not verified, and redirects from https to http are followed
-	Follow   Follow                                // limits the targets of redirects
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // default net.Dialer
+	Proxy    func(*http.Request) (*url.URL, error)                             // default no proxy
+	RootCAs  *x509.CertPool                                                    // default the system's certificates
+	Insecure bool                                                              // certificates are not verified, and redirects from https to http are followed
+	Follow   Follow                                                            // limits the targets of redirects
 
 	// Fields are the canonical names of the response header fields that are kept. Default all.
 	Fields []string
@@ -82,7 +83,7 @@ type Transport struct {
 func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	t := &Transport{
 		proxy:       o.Proxy,
-		dialer:      newDialer(o.ConnectTimeout),
+		dialer:      newDialer(o.ConnectTimeout, o.Dial),
 		connections: newConnLimiter(slots, o.Connections),
 		requests:    newRequestLimiter(o.RequestRate),
 		bytes:       newLimiter(float64(max(0, o.ByteRate)), burstTime),

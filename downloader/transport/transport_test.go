@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pawl/downloader/failure"
@@ -254,4 +255,14 @@ func TestLateDial(t *testing.T) {
 	if err := <-ended; !errors.Is(err, failure.ErrCut) {
 		t.Errorf("got %v, want %v", err, failure.ErrCut)
 	}
+}
+
+// inBubble runs a test with a fake clock (testing/synctest): its waits take no time, however slow
+// the machine is. The test fails if a goroutine is left at its end.
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // what was closed or cancelled just now ends
+		test(t)
+	})
 }

@@ -53,13 +53,24 @@ type world struct {
 	finished bool      // Finish has returned nil
 }
 
+// memDir returns a temporary directory in memory, if the system has such a file system. Crash
+// tests create thousands of state files, and none of these depends on a disk.
+func memDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "pawl-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // newWorld returns a world for a scenario. seed determines all random choices. The state
 // file exists and has no records.
 func newWorld(t *testing.T, sc scenario, seed uint64) *world {
 	t.Helper()
 	target, err := filepath.Abs("/dl/deep/file.bin") // exists in memory only
 	must(t, err)
-	w := &world{t: t, tmp: t.TempDir(), target: target, etag: sc.etag, lacks: sc.lacks}
+	w := &world{t: t, tmp: memDir(t), target: target, etag: sc.etag, lacks: sc.lacks}
 	if sc.old {
 		w.old = []byte("another file")
 	}
@@ -108,6 +119,9 @@ func (w *world) reboot(names, data float64) *world {
 	next.story += fmt.Sprintf(", %s, keep %v of names and %v of data", &w.fs.trap, names, data)
 	return &next
 }
+
+// forget deletes the state file of a world that is no longer needed.
+func (w *world) forget() { os.RemoveAll(w.state) }
 
 func (w *world) errorf(format string, args ...any) {
 	w.t.Helper()

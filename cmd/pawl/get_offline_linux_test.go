@@ -40,7 +40,7 @@ func TestGetOffline(t *testing.T) {
 	for _, r := range []*followedRun{early, middle, resumed} {
 		awaitText(t, r.stderr, "no network")
 	}
-	early.wantRunningFor(4 * time.Second) // long enough for more than two tries
+	early.wantRunningFor(time.Second) // long enough for more than two tries
 	setNetwork(t, true)
 	for _, r := range []*followedRun{early, middle, resumed} {
 		r.wait()

@@ -173,6 +173,15 @@ func damageRepeatedly(tr *testRun, n func(size int64) int, do func(i int, size i
 	tr.markMet()
 }
 
+// rounds returns how often something is repeated: n times with PAWL_TEST_LONG=1, otherwise a
+// quarter as often.
+func rounds(n int) int {
+	if os.Getenv("PAWL_TEST_LONG") != "" {
+		return n
+	}
+	return n / 4
+}
+
 // scannedDamage are hazards that damage many places, one after another.
 var scannedDamage = []hazard{
 	{name: "states: each page zeroed", run: func(tr *testRun) {
@@ -188,7 +197,7 @@ var scannedDamage = []hazard{
 		})
 	}},
 	{name: "states: one bit flipped", run: func(tr *testRun) {
-		damageRepeatedly(tr, func(int64) int { return 40 }, func(i int, size int64) string {
+		damageRepeatedly(tr, func(int64) int { return rounds(40) }, func(i int, size int64) string {
 			data, at := tr.readFile(tr.statePath()), tr.rand.Int64N(size)
 			for i%4 > 0 && data[at] == 0 { // three of four times in a byte that is not zero
 				at = tr.rand.Int64N(size)
@@ -198,7 +207,7 @@ var scannedDamage = []hazard{
 		})
 	}},
 	{name: "states: one bit flipped in the part file", run: func(tr *testRun) {
-		damageRepeatedly(tr, func(int64) int { return 10 }, func(int, int64) string {
+		damageRepeatedly(tr, func(int64) int { return rounds(10) }, func(int, int64) string {
 			at := tr.randomHeldOffset(tr.heldRanges(), 1)
 			tr.flipBit(tr.partPath(), at)
 			return fmt.Sprintf("a bit of byte %d of the part file", at)
@@ -229,10 +238,7 @@ var sharedStates = []hazard{
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Rate(8 << 20))
 		tr.runAndDoPaused(3<<20, func(*pawlProcess) {
-			o := tr.runPawl()
-			if o.wantRefusal(3); o.elapsed > withSlack(2*time.Second) {
-				tr.Errorf("the second process took %v, want at most 2 s", o.elapsed)
-			}
+			tr.runPawl().wantRefusal(3) // while the first process waits
 		}).wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
 		tr.markMet()

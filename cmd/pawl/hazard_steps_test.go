@@ -3,21 +3,17 @@ package main
 import (
 	"slices"
 	"strings"
-	"syscall"
 
 	"pawl/downloader/faultserver"
 )
 
 // This file has steps that several groups of hazards share.
 
-// killHalfwayUnder is killHalfway on a server with faults, which stay set afterwards. It
-// sends at half the rate, so that few of the sent bytes are lost by the kill.
+// killHalfwayUnder is killHalfway on a server with faults, which stay set afterwards.
 func (tr *testRun) killHalfwayUnder(faults ...faultserver.Fault) {
 	tr.Helper()
-	tr.srv.Set(append(slices.Clone(faults), faultserver.Rate(16<<20))...)
-	if o := tr.signalAt(tr.fileSize/4+tr.rand.Int64N(tr.fileSize/2), syscall.SIGKILL); o.code != -1 {
-		tr.Fatalf("exit %d before the kill", o.code)
-	}
+	tr.srv.Set(append(slices.Clone(faults), faultserver.Rate(32<<20))...)
+	tr.killOnceRecorded(tr.halfway())
 	tr.srv.Set(faults...)
 }
 

@@ -34,7 +34,7 @@ func inOwnNetwork(t *testing.T) bool {
 	if err := probe.Run(); err != nil {
 		t.Skipf("cannot create a network namespace, which needs root: %v", err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "50s")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "5m")
 	cmd.SysProcAttr = attr
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	out, err := cmd.CombinedOutput()
@@ -95,7 +95,7 @@ func TestMirrorOffline(t *testing.T) {
 	r := s.startFollowed("--tries", "1", "--rounds", "1", "--report", "report", "list")
 	far := s.startFollowed("--tries", "1", "--rounds", "1", "-d", "far", s.srv.URL+"/list") // the list itself cannot be downloaded
 	awaitText(t, r.stderr, "no network")
-	r.wantRunningFor(4 * time.Second) // long enough for several tries
+	r.wantRunningFor(time.Second) // long enough for several tries
 	if !strings.Contains(far.stderr.String(), "no network") {
 		t.Errorf("pawl did not report that the list waits for a network: %q", far.stderr)
 	}
@@ -135,7 +135,7 @@ func TestMirrorOutage(t *testing.T) {
 	s.add("large", 4<<20)
 	s.writeListOfAll("list")
 	s.srv.Set(faultserver.Rate(3 << 20))
-	r := s.startFollowed("--tries", "2", "--rounds", "1", "--stall-timeout", "500ms", "--connect-timeout", "500ms", "list")
+	r := s.startFollowed("--tries", "2", "--rounds", "1", "--stall-timeout", "2s", "--connect-timeout", "2s", "list")
 	waitFor(t, func() bool { return s.srv.Sent() > s.total()/3 })
 	setNetwork(t, false)
 	awaitText(t, r.stderr, "no network")

@@ -93,7 +93,7 @@ var breaks = []hazard{
 	}},
 	{name: "breaks: server gone for 4 s", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(8 << 20))
+		tr.srv.Set(faultserver.Rate(16 << 20))
 		r := tr.startPawl("--verbose", "--tries", "200", tr.fileURL())
 		tr.srv.WaitSent(6<<20, r.exited)
 		if err := tr.srv.GoOffline(4 * time.Second); err != nil {

@@ -30,7 +30,7 @@ var digests = []hazard{
 	}},
 	{name: "digests: a wrong byte, then a kill, then a digest", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.CorruptTimes(1, 1<<20), faultserver.Rate(16<<20))
+		tr.srv.Set(faultserver.CorruptTimes(1, 1<<20), faultserver.Rate(32<<20))
 		tr.signalAt(6<<20, 9)
 		tr.srv.Set()
 		tr.runPawl("--checksum", checksumOf(tr, f), tr.fileURL()).wantDownloaded("f.bin", f)

@@ -100,7 +100,7 @@ var blockedTargets = []hazard{
 	{name: "disks: foreign file appears during the run", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		delete(tr.served, "f.bin")
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		path, mine := filepath.Join(tr.dir, "f.bin"), tr.randomBytes(1000)
 		o := tr.runAndDoPaused(2<<20, func(*pawlProcess) { tr.writeFile(path, mine) })
 		o.wantRefusal(13)
@@ -156,7 +156,7 @@ var finishedFiles = []hazard{
 func vanishingFile(name string, codes []int, do func(tr *testRun, sub string)) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		sub := filepath.Join(tr.dir, "sub")
 		o := tr.runAndDoPaused(2<<20, func(r *pawlProcess) {
 			do(tr, sub)
@@ -184,7 +184,7 @@ var midRunChanges = []hazard{
 	}),
 	{name: "disks: part file deleted near the end", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		o := tr.runAndDoPaused(tr.fileSize-tr.rand.Int64N(1<<20), func(*pawlProcess) { os.Remove(tr.partPath()) })
 		o.wantRecovery(f)
 		tr.dropResults()
@@ -192,7 +192,7 @@ var midRunChanges = []hazard{
 	}},
 	{name: "disks: part file replaced during the run", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		mine := tr.randomBytes(16 << 20)
 		tr.writeFile(filepath.Join(tr.dir, "mine"), mine)
 		o := tr.runAndDoPaused(6<<20, func(*pawlProcess) { os.Rename(filepath.Join(tr.dir, "mine"), tr.partPath()) })
@@ -204,7 +204,7 @@ var midRunChanges = []hazard{
 	}},
 	{name: "disks: part file truncated during the run", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		o := tr.runAndDoPaused(8<<20, func(*pawlProcess) { os.Truncate(tr.partPath(), 1<<20) })
 		tr.srv.Set()
 		o.wantRecovery(f)
@@ -213,7 +213,7 @@ var midRunChanges = []hazard{
 	}},
 	{name: "disks: killed, then the directory is gone", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.signalAt(3<<20, syscall.SIGKILL, "-d", "sub", tr.fileURL())
 		tr.srv.Set()
 		must(tr, os.RemoveAll(filepath.Join(tr.dir, "sub")))

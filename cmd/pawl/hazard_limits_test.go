@@ -111,10 +111,11 @@ func onlyTwoConnections(f faultserver.Fault) func(*testRun) {
 	return func(tr *testRun) {
 		file := tr.serveFile(9 << 20)
 		tr.srv.Set(limitConcurrency(2, f), faultserver.ConnRate(3<<20))
-		tr.runPawl("--retry-max-wait", "10m", tr.fileURL()).wantDownloaded("f.bin", file)
-		tr.wantSentRatio(1.1)
-		if n := tr.srv.FaultCount(); n > 4 {
-			tr.Errorf("%d requests were refused, want at most 4", n)
+		o := tr.runPawl("--retry-max-wait", "10m", tr.fileURL())
+		o.wantDownloaded("f.bin", file)
+		tr.wantSentRatio(1.3)
+		if n, most := tr.srv.FaultCount(), 4+int64(o.elapsed/time.Second); n > most { // now and then pawl may try again
+			tr.Errorf("%d requests were refused, want at most %d", n, most)
 		}
 	}
 }

@@ -213,7 +213,7 @@ var linksToElsewhere = []hazard{
 // sent n bytes.
 func (tr *testRun) killOnceSent(srv *faultserver.Server, n int64) {
 	tr.Helper()
-	srv.Set(faultserver.Rate(16 << 20))
+	srv.Set(faultserver.Rate(32 << 20))
 	r := tr.startPawl()
 	go func() {
 		srv.DoAt(n, r.exited, func() { r.signalAndWait(syscall.SIGKILL) })
@@ -255,9 +255,9 @@ var linksThatExpire = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.5)
 	}},
-	singleUseLink("a single-use link", faultserver.SingleUse(410), faultserver.Rate(16<<20)),
+	singleUseLink("a single-use link", faultserver.SingleUse(410), faultserver.Rate(32<<20)),
 	singleUseLink("a single-use link, fast", faultserver.SingleUse(410)),
-	singleUseLink("a single-use link, then 403", faultserver.SingleUse(403), faultserver.Rate(16<<20)),
+	singleUseLink("a single-use link, then 403", faultserver.SingleUse(403), faultserver.Rate(32<<20)),
 }
 
 // singleUseLink returns a hazard of a link that works for one request only. pawl must
@@ -339,7 +339,7 @@ var linksWithSecrets = []hazard{
 	secretsUnprinted("a target that is down", 4, faultserver.RawRedirect(302, "http://127.0.0.1:1/?sig=sig4711")),
 	{name: "links: secrets are not shown, interrupted", run: func(tr *testRun) {
 		tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		url := strings.Replace(tr.fileURL(), "http://", "http://jane:hunter2@", 1)
 		if o := tr.signalAt(6<<20, syscall.SIGINT, "-H", "X-Token: tok4711", url); o.code != 130 {
 			tr.Errorf("exit %d, want 130", o.code)

@@ -109,7 +109,7 @@ var linuxDisks = []hazard{
 	{name: "disks: full during the download", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		f := tr.serveFile(24 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runAndDoPaused(6<<20, func(*pawlProcess) { tr.fillDisk(tr.dir) }).wantDiskFull()
 		tr.srv.Set()
 		must(tr, os.Remove(filepath.Join(tr.dir, "mine")))
@@ -198,7 +198,7 @@ var linuxDisks = []hazard{
 	{name: "disks: unmounted during the run", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(8 << 20))
+		tr.srv.Set(faultserver.Rate(16 << 20))
 		o := tr.runAndDoPaused(4<<20, func(*pawlProcess) { syscall.Unmount(tr.dir, syscall.MNT_DETACH) })
 		o.wantFailure(3)
 		o.wantNoCrash()
@@ -295,7 +295,7 @@ var linuxStates = []hazard{
 	{name: "states: full disk during the run", run: func(tr *testRun) {
 		dir := tr.useOwnStateDisk("size=256k")
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		if o := tr.runAndDoPaused(4<<20, func(*pawlProcess) { tr.fillDisk(dir) }); o.code != 0 {
 			o.wantFailure(9)
 			o.wantNoCrash()

@@ -60,7 +60,7 @@ func (tr *testRun) untilFaultSettled(r *pawlProcess) bool {
 func signaled(name string, sig syscall.Signal) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", tr.fileURL()), sig, tr.untilSent(6<<20))
 		tr.wantPartKept()
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -75,7 +75,7 @@ func signaledWhileSilent(name string, sig syscall.Signal) hazard {
 		tr.srv.Set(faultserver.Stall(3 << 20))
 		tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", tr.fileURL()), sig, tr.untilFaultSettled)
 		tr.wantPartKept()
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.3) // bytes that were in flight on many connections
 	}}
@@ -92,7 +92,7 @@ var unixSignals = []hazard{
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Delay(10 * time.Minute))
 		tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
 	}},
@@ -100,7 +100,7 @@ var unixSignals = []hazard{
 		f := tr.serveFile(8 << 20)
 		tr.srv.Set(faultserver.Status(503, 600))
 		tr.signalAndCheck(tr.startPawl("--retry-max-wait", "1h", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
 	}},
@@ -111,7 +111,7 @@ var unixSignals = []hazard{
 			return tr.untilSent(2<<20)(r) && tr.untilFaultSettled(r)
 		})
 		tr.wantPartKept()
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.1)
 	}},
@@ -131,7 +131,7 @@ var unixSignals = []hazard{
 	}},
 	{name: "signals: interrupted twice", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		o := tr.runAndDoPaused(6<<20, func(r *pawlProcess) {
 			for tr.recordedBytes() < 5<<20 && r.sleep(10*time.Millisecond) { // the second signal may end pawl before it commits
 			}
@@ -151,7 +151,7 @@ var unixSignals = []hazard{
 	}},
 	{name: "signals: hung up under nohup", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		cmd := viaShell(tr.pawlCmd(nil), `trap "" HUP; exec "$0" "$@"`)
 		r := tr.startCommand(cmd)
 		go func() {
@@ -163,7 +163,7 @@ var unixSignals = []hazard{
 	}},
 	{name: "signals: stopped and continued", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runAndDo(6<<20, func(r *pawlProcess) {
 			r.cmd.Process.Signal(syscall.SIGSTOP)
 			time.Sleep(3 * time.Second)
@@ -174,7 +174,7 @@ var unixSignals = []hazard{
 	}},
 	{name: "signals: terminated while stopped", run: func(tr *testRun) { // Ctrl-Z, then kill
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		r := tr.startPawl()
 		tr.signalAndCheck(r, syscall.SIGTERM, func(r *pawlProcess) bool {
 			ok := tr.untilSent(6 << 20)(r)
@@ -244,7 +244,7 @@ func viaShell(cmd *exec.Cmd, script string) *exec.Cmd {
 func signaledStream(tr *testRun, sig syscall.Signal) {
 	tr.Helper()
 	f := tr.serveFile(16 << 20)
-	tr.srv.Set(faultserver.Rate(16 << 20))
+	tr.srv.Set(faultserver.Rate(32 << 20))
 	o := tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", "-o", "-", tr.fileURL()), sig, tr.untilSent(6<<20))
 	want := make([]byte, len(o.stdout))
 	f.ReadAt(want, 0)

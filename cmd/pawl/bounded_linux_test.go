@@ -360,7 +360,7 @@ func TestHugeEntries(t *testing.T) {
 			z := gzip.NewWriter(w)
 			defer z.Close()
 			fmt.Fprint(z, `<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="f">`)
-			for range 80 {
+			for range 40 {
 				fmt.Fprintf(z, "<url>%s/%s</url>", srv.URL, long)
 			}
 			fmt.Fprint(z, "</file></metalink>")
@@ -432,7 +432,7 @@ func TestManyChecksums(t *testing.T) {
 func TestManyHosts(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
-	got := growth(t, 2500, 5500, 4, func(n int) (string, []string) { // pawl remembers 1,000 to 2,000 hosts
+	got := growth(t, 2500, 10_500, 4, func(n int) (string, []string) { // pawl remembers 1,000 to 2,000 hosts
 		dir := t.TempDir()
 		state := filepath.Join(dir, "state", "pawl")
 		if err := errors.Join(os.MkdirAll(state, 0o700), os.WriteFile(filepath.Join(state, "hosts"), nil, 0o600)); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"time"
 
@@ -65,30 +66,34 @@ var breaks = []hazard{
 	{name: "breaks: no response to the first request", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.First(1, faultserver.NoResponse))
-		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.runPawl("--stall-timeout", "2s", tr.fileURL()).wantDownloaded("f.bin", f)
 	}},
-	{name: "breaks: one connection silent", runsAlone: true, run: oneSlowConnection(faultserver.Stall(100 << 10))},
-	{name: "breaks: one connection trickles", runsAlone: true, run: oneSlowConnection(faultserver.Trickle(100<<10, 500))},
-	{name: "breaks: one connection trickles from its start", runsAlone: true, run: oneSlowConnection(faultserver.Trickle(0, 500))},
+	{name: "breaks: one connection silent", run: oneSlowConnection(faultserver.Stall(100 << 10))},
+	{name: "breaks: one connection trickles", run: oneSlowConnection(faultserver.Trickle(100<<10, 500))},
+	{name: "breaks: one connection trickles from its start", run: oneSlowConnection(faultserver.Trickle(0, 500))},
 	{name: "breaks: the only connection trickles", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(limitConcurrency(1, faultserver.Status(503, -1)), faultserver.First(1, faultserver.Trickle(100<<10, 500)))
-		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.runPawl("--stall-timeout", "2s", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.1)
 	}},
-	{name: "breaks: all connections silent for 22 s", run: func(tr *testRun) {
+	{name: "breaks: all connections silent for long", run: func(tr *testRun) {
+		silence := 7 * time.Second // longer than a connection may be silent before others take over its rest
+		if os.Getenv("PAWL_TEST_LONG") != "" {
+			silence = 22 * time.Second
+		}
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Pause(4<<20, 22*time.Second), faultserver.Rate(8<<20))
-		o := tr.runPawl("--stall-timeout", "30s", tr.fileURL())
+		tr.srv.Set(faultserver.Pause(4<<20, silence), faultserver.Rate(8<<20))
+		o := tr.runPawl("--stall-timeout", "1m", tr.fileURL())
 		o.wantDownloaded("f.bin", f)
-		if o.elapsed < 22*time.Second {
-			tr.Errorf("pawl ended after %v, want it to wait for 22 s", o.elapsed)
+		if o.elapsed < silence {
+			tr.Errorf("pawl ended after %v, want it to wait for %v", o.elapsed, silence)
 		}
 		tr.wantSentRatio(1.05) // only bytes in flight when a range is divided are sent twice
 	}},
 	{name: "breaks: server gone for 4 s", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(8 << 20))
+		tr.srv.Set(faultserver.Rate(16 << 20))
 		r := tr.startPawl("--verbose", "--tries", "200", tr.fileURL())
 		tr.srv.WaitSent(6<<20, r.exited)
 		if err := tr.srv.GoOffline(4 * time.Second); err != nil {
@@ -113,20 +118,13 @@ func streamFails(faults ...faultserver.Fault) func(*testRun) {
 	}
 }
 
-// oneSlowConnection returns a hazard in which the second request has the fault. The
-// download may take half as long again as without the fault, and one stall timeout.
+// oneSlowConnection returns a hazard in which the second request has the fault. The other
+// connections must take over its range: pawl would wait for that connection without end.
 func oneSlowConnection(f faultserver.Fault) func(*testRun) {
 	return func(tr *testRun) {
-		const paced, stall = 2 << 20, 2 * time.Second // stall is the --stall-timeout of shortTimeouts
-		file := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.ConnRate(paced))
-		base := tr.runPawl("-o", "base.bin", tr.fileURL())
-		base.wantDownloaded("base.bin", file)
-		tr.srv.Set(faultserver.Only(func(n int) bool { return n == 1 }, f), faultserver.ConnRate(paced))
-		o := tr.runPawl()
-		o.wantDownloaded("f.bin", file)
-		if most := base.elapsed*3/2 + stall; o.elapsed > most {
-			tr.Errorf("took %v, and %v without the fault, want at most %v", o.elapsed, base.elapsed, most)
-		}
+		file := tr.serveFile(8 << 20)
+		tr.srv.Set(faultserver.Only(func(n int) bool { return n == 1 }, f), faultserver.ConnRate(2<<20))
+		tr.runPawl("--stall-timeout", "10m", tr.fileURL()).wantDownloaded("f.bin", file)
+		tr.wantSentRatio(1.5)
 	}
 }

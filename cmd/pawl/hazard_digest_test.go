@@ -30,7 +30,7 @@ var digests = []hazard{
 	}},
 	{name: "digests: a wrong byte, then a kill, then a digest", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.CorruptTimes(1, 1<<20), faultserver.Rate(16<<20))
+		tr.srv.Set(faultserver.CorruptTimes(1, 1<<20), faultserver.Rate(32<<20))
 		tr.signalAt(6<<20, 9)
 		tr.srv.Set()
 		tr.runPawl("--checksum", checksumOf(tr, f), tr.fileURL()).wantDownloaded("f.bin", f)
@@ -46,7 +46,7 @@ var digests = []hazard{
 	{name: "digests: the server has another file", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		other := checksumOf(tr, faultserver.NewFile(1, 99))
-		o := tr.runPawl("--checksum", other, tr.fileURL())
+		o := tr.runPawl("-x", "1", "--checksum", other, tr.fileURL())
 		o.wantFailure(32)
 		o.wantStderr("the server has another file")
 		tr.wantNoPartFiles()
@@ -109,7 +109,7 @@ func healsWrongByte(tr *testRun, times int64, args ...string) {
 		}
 	}
 	tr.srv.Set(faults...)
-	o := tr.runPawl(append(rest, tr.fileURL())...)
+	o := tr.runPawl(append(rest, "-x", "1", tr.fileURL())...) // no other connection fetches the wrong byte again
 	o.wantDownloaded("f.bin", f)
 	o.wantStderr("checksum mismatch")
 }

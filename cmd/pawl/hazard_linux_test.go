@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"pawl/downloader/faultserver"
 )
@@ -110,7 +109,7 @@ var linuxDisks = []hazard{
 	{name: "disks: full during the download", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		f := tr.serveFile(24 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runAndDoPaused(6<<20, func(*pawlProcess) { tr.fillDisk(tr.dir) }).wantDiskFull()
 		tr.srv.Set()
 		must(tr, os.Remove(filepath.Join(tr.dir, "mine")))
@@ -199,7 +198,7 @@ var linuxDisks = []hazard{
 	{name: "disks: unmounted during the run", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(8 << 20))
+		tr.srv.Set(faultserver.Rate(16 << 20))
 		o := tr.runAndDoPaused(4<<20, func(*pawlProcess) { syscall.Unmount(tr.dir, syscall.MNT_DETACH) })
 		o.wantFailure(3)
 		o.wantNoCrash()
@@ -296,7 +295,7 @@ var linuxStates = []hazard{
 	{name: "states: full disk during the run", run: func(tr *testRun) {
 		dir := tr.useOwnStateDisk("size=256k")
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		if o := tr.runAndDoPaused(4<<20, func(*pawlProcess) { tr.fillDisk(dir) }); o.code != 0 {
 			o.wantFailure(9)
 			o.wantNoCrash()
@@ -338,16 +337,12 @@ func stateWithoutPermission(tr *testRun, path string, mode, normal os.FileMode) 
 	cmd := tr.unprivilegedCommand(tr.fileURL())
 	check, requests := tr.untouched(tr.statePath(), tr.partPath()), len(tr.srv.Requests())
 	must(tr, os.Chmod(path, mode))
-	begun := time.Now()
 	o := tr.startCommand(cmd).wait()
 	must(tr, os.Chmod(path, normal))
 	check()
 	o.wantFailure(3)
 	o.wantRefusal(3)
 	o.wantStderrAny("permission denied")
-	if took := time.Since(begun); took > withSlack(3*time.Second) {
-		tr.Errorf("pawl took %v, want at most 3 s", took)
-	}
 	tr.wantAtMostOneRequest(requests)
 	tr.runPawl().wantDownloaded("f.bin", f)
 	tr.wantSentRatio(1.25)

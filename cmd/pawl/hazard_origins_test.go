@@ -141,8 +141,8 @@ func resumedWithSecret(what string, sent bool, args func(tr *testRun, list strin
 		f := tr.serveFile(16 << 20)
 		s := newServerWith(tr, f)
 		list := s.URL + "/f.bin\n"
-		tr.srv.Set(servePage("/list", newPage(list)), faultserver.Rate(16<<20))
-		s.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(servePage("/list", newPage(list)), faultserver.Rate(32<<20))
+		s.Set(faultserver.Rate(32 << 20))
 		from := tr.srv
 		if !sent {
 			from = s

@@ -70,7 +70,7 @@ var owners = []hazard{
 	otherUsersState("the lists are another user's", otherUsersFile("lists")),
 	{name: "states: the state is private", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, tr.fileURL()+"\n") }))
 		defer srv.Close()
 		state := filepath.Dir(tr.statePath())
@@ -113,7 +113,7 @@ var owners = []hazard{
 		func(tr *testRun) { must(tr, os.Remove(filepath.Join(tr.dir, "mine"))) }),
 	{name: "disks: a part file is private, and the umask applies to the finished file", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		for umask, want := range map[string]os.FileMode{"022": 0o644, "027": 0o640, "002": 0o664, "077": 0o600} {
 			var part os.FileMode
 			cmd := viaShell(tr.pawlCmd([]string{tr.fileURL()}), "umask "+umask+`; exec "$0" "$@"`)
@@ -138,7 +138,7 @@ var owners = []hazard{
 		f := tr.serveFile(16 << 20)
 		tr.killOnceHeld(4 << 20)
 		must(tr, os.Chmod(tr.partPath(), 0o644))
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runAndDoPaused(2<<20, func(*pawlProcess) {
 			if got := modeOf(tr.partPath()); got != 0o600 {
 				tr.Errorf("mode %o, want 600", got)
@@ -249,7 +249,7 @@ func foreignPart(name string, plant func(tr *testRun)) hazard {
 		f := tr.serveFile(8 << 20)
 		plant(tr)
 		check := tr.untouched(tr.partPath())
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		o := tr.signalAt(4<<20, syscall.SIGTERM)
 		if o.code != 143 {
 			tr.Errorf("exit %d, want 143", o.code)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"slices"
 	"syscall"
 
@@ -11,13 +10,7 @@ import (
 // signalHazards are signals that kill, end or stop the program. Those that only Unix
 // has are in unixSignals.
 var signalHazards = slices.Concat([]hazard{
-	{name: "signals: killed ten times", runsAlone: true, run: func(tr *testRun) { killTenTimes(tr, 16<<20, 16<<20, 2) }},
-	{name: "signals: killed ten times, a longer file", runsAlone: true, run: func(tr *testRun) {
-		if os.Getenv("PAWL_TEST_LONG") == "" {
-			tr.Skip("PAWL_TEST_LONG is not set")
-		}
-		killTenTimes(tr, 200<<20, 40<<20, 1.05)
-	}},
+	{name: "signals: killed ten times", run: func(tr *testRun) { killTenTimes(tr) }},
 	{name: "signals: killed at once, ten times", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		for range 10 {
@@ -28,23 +21,19 @@ var signalHazards = slices.Concat([]hazard{
 	}},
 }, unixSignals)
 
-// killTenTimes downloads a file of size bytes at rate bytes per second and kills the
-// program ten times, once in each eleventh of the file. The server may send at most
-// maxRatio times the size in all.
-func killTenTimes(tr *testRun, size, rate int64, maxRatio float64) {
+// killTenTimes downloads a file and kills the program ten times, each time when another
+// eleventh of the file is recorded. Each kill may cost the bytes that are not.
+func killTenTimes(tr *testRun) {
 	tr.Helper()
-	f := tr.serveFile(size)
-	tr.srv.Set(faultserver.Rate(rate))
-	const kills = 10
+	const kills, part = 10, 2 << 20
+	f := tr.serveFile((kills + 1) * part)
+	tr.srv.Set(faultserver.Rate(24 << 20))
 	for i := range int64(kills) {
-		part := size / (kills + 1)
-		at := max(part*i+tr.rand.Int64N(part)-tr.srv.Sent(), 1)
-		if o := tr.signalAt(at, syscall.SIGKILL); o.code != -1 {
-			tr.Fatalf("exit %d before the kill", o.code)
-		}
+		tr.killOnceRecorded(part*i + tr.rand.Int64N(part) + 1)
 	}
 	tr.runPawl().wantDownloaded("f.bin", f)
-	tr.wantSentRatio(maxRatio)
-	tr.Logf("sent / size: %.4f", float64(tr.srv.Sent())/float64(size))
+	if sent, most := tr.srv.Sent(), f.Size+(kills+1)*maxUnrecorded; sent > most {
+		tr.Errorf("%d bytes were sent, want at most %d", sent, most)
+	}
 	tr.markMet()
 }

@@ -14,26 +14,24 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// signalAndCheck sends pawl a signal once ready returns true. It checks that pawl ends
-// within two seconds with the exit code of the signal and a hint. ready returns false if
-// pawl has ended. signalAndCheck marks the hazard as met.
+// signalAndCheck sends pawl a signal once ready returns true. It checks that pawl ends with
+// the exit code of the signal and a hint, although the server sends nothing more and pawl has
+// to wait for 10 minutes. ready returns false if pawl has ended. signalAndCheck marks the
+// hazard as met.
 func (tr *testRun) signalAndCheck(r *pawlProcess, sig syscall.Signal, ready func(*pawlProcess) bool) runResult {
 	tr.Helper()
-	at := make(chan time.Time, 1)
+	sent := make(chan bool, 1)
 	go func() {
-		defer close(at)
-		if ready(r) {
-			at <- time.Now()
+		reached := ready(r)
+		if reached {
 			r.cmd.Process.Signal(sig)
 		}
+		sent <- reached
 	}()
 	o := r.wait()
 	tr.srv.Open()
-	ended := time.Now()
-	if begun, ok := <-at; !ok {
+	if !<-sent {
 		tr.Errorf("pawl ended before the signal")
-	} else if took := ended.Sub(begun); took > withSlack(2*time.Second) {
-		tr.Errorf("pawl ended %v after the signal, want at most 2 s", took)
 	}
 	o.wantFailure(128 + int(sig))
 	o.wantNoCrash()
@@ -51,22 +49,19 @@ func (tr *testRun) untilSent(n int64) func(*pawlProcess) bool {
 // untilFaultSettled waits until a fault has acted, and 400 ms more for pawl's reaction.
 func (tr *testRun) untilFaultSettled(r *pawlProcess) bool {
 	for tr.srv.FaultCount() == 0 {
-		select {
-		case <-r.exited:
+		if !r.sleep(10 * time.Millisecond) {
 			return false
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	time.Sleep(400 * time.Millisecond)
-	return true
+	return r.sleep(400 * time.Millisecond)
 }
 
 // signaled returns a hazard of a signal during the download. The next run must resume.
 func signaled(name string, sig syscall.Signal) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
-		tr.signalAndCheck(tr.startPawl(), sig, tr.untilSent(6<<20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
+		tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", tr.fileURL()), sig, tr.untilSent(6<<20))
 		tr.wantPartKept()
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.1)
@@ -78,9 +73,9 @@ func signaledWhileSilent(name string, sig syscall.Signal) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Stall(3 << 20))
-		tr.signalAndCheck(tr.startPawl("--stall-timeout", "60s", tr.fileURL()), sig, tr.untilFaultSettled)
+		tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", tr.fileURL()), sig, tr.untilFaultSettled)
 		tr.wantPartKept()
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.3) // bytes that were in flight on many connections
 	}}
@@ -95,28 +90,28 @@ var unixSignals = []hazard{
 	signaledWhileSilent("signals: terminated while the server is silent", syscall.SIGTERM),
 	{name: "signals: interrupted before the response", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Delay(30 * time.Second))
-		tr.signalAndCheck(tr.startPawl("--stall-timeout", "60s", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Delay(10 * time.Minute))
+		tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
 	}},
 	{name: "signals: interrupted during retry-after", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Status(503, 30))
-		tr.signalAndCheck(tr.startPawl("--retry-max-wait", "60s", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Status(503, 600))
+		tr.signalAndCheck(tr.startPawl("--retry-max-wait", "1h", tr.fileURL()), syscall.SIGINT, tr.untilFaultSettled)
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.05)
 	}},
 	{name: "signals: terminated during retry-after, halfway", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.First(1, faultserver.Cut(2<<20)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(503, 30)))
-		tr.signalAndCheck(tr.startPawl("--retry-max-wait", "60s", tr.fileURL()), syscall.SIGTERM, func(r *pawlProcess) bool {
+		tr.srv.Set(faultserver.First(1, faultserver.Cut(2<<20)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(503, 600)))
+		tr.signalAndCheck(tr.startPawl("--retry-max-wait", "1h", tr.fileURL()), syscall.SIGTERM, func(r *pawlProcess) bool {
 			return tr.untilSent(2<<20)(r) && tr.untilFaultSettled(r)
 		})
 		tr.wantPartKept()
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.wantSentRatio(1.1)
 	}},
@@ -131,17 +126,19 @@ var unixSignals = []hazard{
 		cmd := tr.pawlCmd([]string{"-o", "-", tr.fileURL()})
 		cmd.Stdout = in
 		tr.signalAndCheck(tr.startCommand(cmd), syscall.SIGINT, func(r *pawlProcess) bool {
-			time.Sleep(700 * time.Millisecond)
-			return true
+			return tr.srv.WaitSent(256<<10, r.exited) && r.sleep(300*time.Millisecond) // the pipe holds 64 KiB
 		})
 	}},
 	{name: "signals: interrupted twice", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
-		o := tr.runAndDo(6<<20, func(r *pawlProcess) {
+		tr.srv.Set(faultserver.Rate(32 << 20))
+		o := tr.runAndDoPaused(6<<20, func(r *pawlProcess) {
+			for tr.recordedBytes() < 5<<20 && r.sleep(10*time.Millisecond) { // the second signal may end pawl before it commits
+			}
 			r.cmd.Process.Signal(syscall.SIGINT)
-			time.Sleep(time.Duration(tr.rand.IntN(30)) * time.Millisecond)
+			r.sleep(time.Duration(tr.rand.IntN(30)) * time.Millisecond)
 			r.cmd.Process.Signal(syscall.SIGINT)
+			<-r.exited
 		})
 		if o.code != -1 && o.code != 130 {
 			tr.Errorf("exit %d, want 130 or none", o.code)
@@ -154,7 +151,7 @@ var unixSignals = []hazard{
 	}},
 	{name: "signals: hung up under nohup", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		cmd := viaShell(tr.pawlCmd(nil), `trap "" HUP; exec "$0" "$@"`)
 		r := tr.startCommand(cmd)
 		go func() {
@@ -166,18 +163,18 @@ var unixSignals = []hazard{
 	}},
 	{name: "signals: stopped and continued", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runAndDo(6<<20, func(r *pawlProcess) {
 			r.cmd.Process.Signal(syscall.SIGSTOP)
 			time.Sleep(3 * time.Second)
 			r.cmd.Process.Signal(syscall.SIGCONT)
-		}).wantDownloaded("f.bin", f)
+		}, "--stall-timeout", "2s", tr.fileURL()).wantDownloaded("f.bin", f)
 		tr.wantSentRatio(2.2) // bytes that were in flight on many connections
 		tr.markMet()
 	}},
 	{name: "signals: terminated while stopped", run: func(tr *testRun) { // Ctrl-Z, then kill
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		r := tr.startPawl()
 		tr.signalAndCheck(r, syscall.SIGTERM, func(r *pawlProcess) bool {
 			ok := tr.untilSent(6 << 20)(r)
@@ -227,8 +224,8 @@ var unixSignals = []hazard{
 		io.CopyN(io.Discard, out, 1<<20)
 		out.Close()
 		o := r.wait()
-		if o.code == 0 || o.elapsed > withSlack(5*time.Second) {
-			tr.Errorf("exit %d after %v, want a failure at once", o.code, o.elapsed)
+		if o.code == 0 {
+			tr.Errorf("exit 0, want a failure")
 		}
 		o.wantNoCrash()
 		tr.markMet()
@@ -247,8 +244,8 @@ func viaShell(cmd *exec.Cmd, script string) *exec.Cmd {
 func signaledStream(tr *testRun, sig syscall.Signal) {
 	tr.Helper()
 	f := tr.serveFile(16 << 20)
-	tr.srv.Set(faultserver.Rate(16 << 20))
-	o := tr.signalAndCheck(tr.startPawl("-o", "-", tr.fileURL()), sig, tr.untilSent(6<<20))
+	tr.srv.Set(faultserver.Rate(32 << 20))
+	o := tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", "-o", "-", tr.fileURL()), sig, tr.untilSent(6<<20))
 	want := make([]byte, len(o.stdout))
 	f.ReadAt(want, 0)
 	if len(want) == 0 || !bytes.Equal([]byte(o.stdout), want) {

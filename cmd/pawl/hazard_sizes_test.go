@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
@@ -91,11 +92,11 @@ var sizes = []hazard{
 			tr.Fatal(err)
 		}
 		z := gzip.NewWriter(out)
-		io.CopyN(z, repeatedText("# nothing\n"), 128<<20)
+		io.CopyN(z, repeatedText("# nothing\n"), 32<<20)
 		z.Close()
 		out.Close()
 		tr.markMet()
-		o := tr.runPawl("mirror", "--max-list-size", "1M", "list")
+		o := tr.runPawl("mirror", "--max-list-size", "200K", "list")
 		o.wantFailure(2)
 		o.wantStderr("--max-list-size")
 		tr.runPawl("mirror", "--max-list-size", "2M", "list").wantExit(0)
@@ -151,10 +152,12 @@ func endlessAt(path, text string) faultserver.Fault {
 func bombAt(path string) faultserver.Fault {
 	return handleAt(path, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
-		zeros := make([]byte, 1<<20)
-		for range 8 << 10 {
-			if _, err := z.Write(zeros); err != nil {
+		var member bytes.Buffer // 16 MiB of zeros; a gzip file may consist of several members
+		z := gzip.NewWriter(&member)
+		z.Write(make([]byte, 16<<20))
+		z.Close()
+		for range 512 {
+			if _, err := w.Write(member.Bytes()); err != nil {
 				return
 			}
 		}

@@ -35,10 +35,10 @@ func (l *lockedText) String() string {
 	return l.text.String()
 }
 
-// awaitText waits until out contains text, for 20 s at most.
+// awaitText waits until out contains text, for hangLimit at most.
 func awaitText(t *testing.T, out *lockedText, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), text); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(hangLimit); !strings.Contains(out.String(), text); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("got %q, want it to contain %q", out.String(), text)
 		}
@@ -161,7 +161,7 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 	took = time.Since(begun)
 	select {
 	case <-gone:
-	case <-time.After(10 * time.Second):
+	case <-time.After(hangLimit):
 		t.Error("a process of the hook still runs")
 	}
 	return out.String(), took
@@ -170,7 +170,7 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 // TestHookInterrupted checks that an interrupt ends the running hook, also one with a child
 // and one that ignores SIGTERM, drops the waiting hooks, and unblocks push.
 func TestHookInterrupted(t *testing.T) {
-	const short, long = 300 * time.Millisecond, 20 * time.Second
+	const short, long = 300 * time.Millisecond, hangLimit
 	for name, tt := range map[string]struct {
 		command string
 		grace   time.Duration
@@ -183,7 +183,7 @@ func TestHookInterrupted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			said, took := interruptHook(t, tt.command, tt.grace)
-			if kill := took >= tt.grace; kill != (tt.grace == short) || took > 10*time.Second {
+			if killed := took >= tt.grace; killed != (tt.grace == short) {
 				t.Errorf("close took %v, with a grace period of %v", took, tt.grace)
 			}
 			for _, want := range []string{`for "/a": interrupted` + "\n", fmt.Sprintf("pawl: warning: %d hooks were not run", maxQueuedHooks+49)} {
@@ -202,13 +202,12 @@ func TestHookInterrupted(t *testing.T) {
 // hook has started.
 func TestHookChildIsNotAwaited(t *testing.T) {
 	var out lockedText
-	h := newHooks(t.Context(), `sleep 60 & echo $!; :`, "", &printer{stderr: &out})
+	h := newHooks(t.Context(), `sleep 1000 & echo $!; :`, "", &printer{stderr: &out})
 	h.killDelay = 100 * time.Millisecond
-	begun := time.Now()
 	h.push(hookFile{path: "/a"})
 	h.close()
-	if took := time.Since(begun); took > 20*time.Second || strings.Contains(out.String(), "warning") {
-		t.Errorf("close took %v with output %q, want at most 20 s and no warning", took, out.String())
+	if strings.Contains(out.String(), "warning") {
+		t.Errorf("got %q, want no warning", out.String())
 	}
 	var pid int
 	fmt.Sscanf(out.String(), "pawl: hook: %d", &pid)

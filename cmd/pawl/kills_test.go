@@ -20,6 +20,7 @@ import (
 //
 //	go test ./cmd/pawl -run ThousandKills -v -count=1 -seed 7
 func TestThousandKills(t *testing.T) {
+	t.Parallel()
 	kills := 40
 	if os.Getenv("PAWL_TEST_LONG") != "" {
 		kills = 1000
@@ -55,11 +56,11 @@ type killer struct {
 // until most kills are reached.
 func (k *killer) download(most int) {
 	k.dir, k.expected = k.TempDir(), make(map[string]faultserver.File)
-	args := append([]string{}, shortTimeouts...)
+	args := append([]string{}, testWaits...)
 	var size int64
 	for range 1 + k.rand.IntN(2) {
 		name := fmt.Sprintf("%d.bin", k.files)
-		f := faultserver.NewFile(4<<20+k.rand.Int64N(20<<20), k.rand.Uint64N(1<<40))
+		f := faultserver.NewFile(2<<20+k.rand.Int64N(10<<20), k.rand.Uint64N(1<<40))
 		k.srv.Put(name, f)
 		k.expected[name] = f
 		k.files++
@@ -68,7 +69,7 @@ func (k *killer) download(most int) {
 	}
 	k.size += size
 	for k.held = 0; ; {
-		k.srv.Set(faultserver.Rate(64 << 20))
+		k.srv.Set(faultserver.Rate(32 << 20))
 		cmd := pawlCommand(k.dir, args...)
 		if k.kills >= most || !k.kill(cmd, size-k.held) {
 			k.finish(pawlCommand(k.dir, args...)) // once more, also if the last run completed by itself
@@ -92,9 +93,9 @@ func (k *killer) kill(cmd *exec.Cmd, missing int64) bool {
 		moment(exited)
 		cmd.Process.Kill()
 	}()
-	stop := time.AfterFunc(time.Minute, func() {
+	stop := time.AfterFunc(hangLimit, func() {
 		cmd.Process.Kill()
-		k.Errorf("pawl %q did not end within a minute", cmd.Args[1:])
+		k.Errorf("pawl %q did not end within %v", cmd.Args[1:], hangLimit)
 	})
 	cmd.Wait()
 	close(exited)
@@ -121,21 +122,21 @@ func (k *killer) moment(missing int64) func(exited <-chan struct{}) {
 			}
 		}
 	}
-	within := func(d time.Duration) time.Duration { return time.Duration(k.rand.Int64N(int64(d))) }
+	upTo := func(d time.Duration) time.Duration { return time.Duration(k.rand.Int64N(int64(d))) }
 	switch k.rand.IntN(6) {
 	case 0:
-		return after(0, within(40*time.Millisecond))
+		return after(0, upTo(40*time.Millisecond))
 	case 1, 2:
-		return after(0, within(400*time.Millisecond))
+		return after(0, upTo(400*time.Millisecond))
 	case 3, 4:
 		return after(1+k.rand.Int64N(missing), 0)
 	}
-	return after(missing, within(12*time.Millisecond))
+	return after(missing, upTo(12*time.Millisecond))
 }
 
 // finish runs cmd, which must succeed, and checks the files.
 func (k *killer) finish(cmd *exec.Cmd) {
-	stop := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	stop := time.AfterFunc(hangLimit, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		k.Errorf("after %d kills: %v\n%s", k.kills, err, out)

@@ -30,9 +30,10 @@ func TestMain(m *testing.M) {
 //	[!] requests N             fails unless there were N requests since the last reset
 //	sent LIMIT                 fails if the server sent more than LIMIT times the size of its files
 //	reset                      sets the server's counters to zero
-//	killat BYTES SIGNAL CMD... runs CMD, sends it SIGNAL when BYTES bytes were sent,
-//	                           and sets $code to its exit code
-//	killmany N CMD...          runs CMD and kills it (SIGKILL) at N random points, then runs it to its end
+//	killat BYTES SIGNAL CMD... runs CMD, sends it SIGNAL when BYTES bytes were sent, which must
+//	                           end it, and sets $code to its exit code
+//	killmany N CMD...          runs CMD and kills it (SIGKILL) N times, each time when another part of
+//	                           the served bytes is recorded, then runs it to its end
 //	during BYTES CMD... -- CMD...  runs the second CMD when the first was sent BYTES bytes
 //	exits CODE CMD...          runs CMD and fails unless it exits with CODE
 //	publish NAME FILE          serves a file of the script as NAME
@@ -185,7 +186,11 @@ func startScriptCommand(ts *testscript.TestScript, args []string) *exec.Cmd {
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	ts.Check(cmd.Start())
-	ts.Defer(func() { cmd.Process.Kill() })
+	hung := time.AfterFunc(hangLimit, func() { cmd.Process.Kill() })
+	ts.Defer(func() {
+		hung.Stop()
+		cmd.Process.Kill()
+	})
 	return cmd
 }
 
@@ -200,32 +205,36 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	return "", fmt.Errorf("no program %q", name)
 }
 
-// signalScriptCommandAt sends cmd a signal when the server has sent n bytes in all, unless
-// cmd ends before, and waits for its end, which must come within 2 s of the signal.
-func signalScriptCommandAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal) {
-	ended := make(chan struct{})
-	signalled := make(chan time.Time, 1)
+// signalScriptCommandAt sends cmd a signal when the server has sent n bytes in all and ready
+// returns true, unless cmd ends before. The server sends nothing more until cmd has ended.
+func signalScriptCommandAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal, ready func() bool) {
+	ended, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(signalled)
+		defer close(done)
 		rigOf(ts).DoAt(n, ended, func() {
-			cmd.Process.Signal(sig)
-			signalled <- time.Now()
-			select {
-			case <-ended:
-			case <-time.After(withSlack(300 * time.Millisecond)): // perhaps cmd ignores the signal
+			for tick := time.NewTicker(10 * time.Millisecond); !ready(); {
+				select {
+				case <-ended:
+					return
+				case <-tick.C:
+				}
 			}
+			cmd.Process.Signal(sig)
+			<-ended
 		})
 	}()
 	cmd.Wait()
-	end := time.Now()
 	close(ended)
-	if at, ok := <-signalled; ok {
-		ts.Logf("ended %v after the signal", end.Sub(at))
-		if end.Sub(at) > withSlack(2*time.Second) {
-			ts.Fatalf("ended %v after the signal", end.Sub(at))
-		}
-	}
+	<-done
 	ts.Logf("%v", cmd.Stdout)
+}
+
+// recordedBytes returns how many bytes of unfinished files the script's state file records.
+func recordedBytes(ts *testscript.TestScript) (n int64) {
+	for _, r := range unfinishedRecords(filepath.Join(ts.Getenv("XDG_STATE_HOME"), "pawl")) {
+		n += r.Held.Len()
+	}
+	return n
 }
 
 var signals = map[string]os.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
@@ -235,7 +244,7 @@ func cmdKillAt(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: killat BYTES SIGNAL CMD...")
 	}
 	cmd := startScriptCommand(ts, args[2:])
-	signalScriptCommandAt(ts, cmd, parseSizeArg(ts, args[0]), signals[args[1]])
+	signalScriptCommandAt(ts, cmd, parseSizeArg(ts, args[0]), signals[args[1]], func() bool { return true })
 	ts.Setenv("code", strconv.Itoa(cmd.ProcessState.ExitCode()))
 }
 
@@ -250,9 +259,15 @@ func cmdKillMany(ts *testscript.TestScript, _ bool, args []string) {
 	for _, f := range r.files {
 		served += f.Size
 	}
-	for i := range kills { // each in another part of the file, so that every kill happens
+	for i := range kills {
 		part := served / int64(kills+1)
-		signalScriptCommandAt(ts, startScriptCommand(ts, args[1:]), max(part*int64(i)+random.Int64N(part), r.Sent()+1), syscall.SIGKILL)
+		want := part*int64(i) + random.Int64N(part) + 1
+		at := r.Sent() + want + maxUnrecorded - recordedBytes(ts)
+		cmd := startScriptCommand(ts, args[1:])
+		signalScriptCommandAt(ts, cmd, at, syscall.SIGKILL, func() bool { return recordedBytes(ts) >= want })
+		if cmd.ProcessState.ExitCode() != -1 {
+			ts.Fatalf("ended before kill %d", i)
+		}
 	}
 	cmd := startScriptCommand(ts, args[1:])
 	if err := cmd.Wait(); err != nil {

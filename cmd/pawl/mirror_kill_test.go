@@ -5,46 +5,44 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"pawl/downloader/faultserver"
 )
 
-// TestMirrorKills kills a run over 1,000 files of mixed sizes at ten random points with
-// SIGKILL. In the end all files must be right, no finished file may be requested again, and
-// few bytes may be sent twice.
-//
-// A kill costs the bytes that have arrived and are not yet recorded: about 100 ms at the
-// current rate, whatever the size of the files. With PAWL_TEST_LONG=1 there are about
-// 490 MiB at 8 MiB/s, and 2 % may be sent twice. The short run has so few bytes that the
-// same kills cost a larger part of them; it allows 300 ms per kill.
+// maxUnfinished is how many of the sent bytes may be neither in finished files nor recorded
+// when killMirror kills a run: the small files under way are fetched again.
+const maxUnfinished = 4 << 20
+
+// TestMirrorKills kills a run over many files of mixed sizes at random points with SIGKILL. In
+// the end all files must be right, no finished file may be requested again, and each kill may
+// cost maxUnfinished bytes. With PAWL_TEST_LONG=1 there are 1,000 files of about 490 MiB, and
+// 10 kills instead of 5.
 func TestMirrorKills(t *testing.T) {
-	const kills = 10
-	largest, rate := int64(320<<10), int64(12<<20)
-	most := func(size int64) int64 { return size + kills*rate*3/10 }
+	t.Parallel()
+	files, kills, largest := 500, int64(5), int64(320<<10)
 	if os.Getenv("PAWL_TEST_LONG") != "" {
-		largest, rate = 4<<20, 8<<20
-		most = func(size int64) int64 { return size + size/50 }
+		files, kills, largest = 1000, 10, 4<<20
 	}
 	s := newSite(t)
-	s.addMany(1000, func(int) int64 { return s.logUniform(1<<10, largest) })
+	s.addMany(files, func(int) int64 { return s.logUniform(1<<10, largest) })
 	s.add("f0000", 4<<20)
 	s.add("f0001", 1<<10)
 	s.writeListOfAll("list")
-	s.srv.Set(faultserver.Rate(rate))
+	s.srv.Set(faultserver.Rate(24 << 20))
 	finished, size := make(map[string]bool), s.total()
-	for i := range int64(kills) {
-		part := size / (kills + 1)
-		s.killMirror(max(part*i+s.rand.Int64N(part), s.srv.Sent()+1), finished)
+	for i := range kills {
+		part := (size - maxUnfinished) / (kills + 1)
+		s.killMirror(part*i+s.rand.Int64N(part), finished)
 		t.Logf("kill %d after %d of %d bytes: %d finished files", i, s.srv.Sent(), size, len(finished))
 	}
 	before := len(s.srv.Requests())
 	s.runMirror("-q", "list").wantExit(0)
 	s.wantNoRequestsFor(before, finished)
 	s.wantFiles()
-	s.wantFileCount(1000)
-	t.Logf("sent/size: %d/%d = %.4f", s.srv.Sent(), size, float64(s.srv.Sent())/float64(size))
-	if s.srv.Sent() > most(size) && !raceEnabled {
-		t.Errorf("%d bytes were sent, want at most %d", s.srv.Sent(), most(size))
+	s.wantFileCount(files)
+	if sent, most := s.srv.Sent(), size+(kills+1)*maxUnfinished; sent > most {
+		t.Errorf("%d bytes were sent, want at most %d", sent, most)
 	}
 	s.srv.Reset()
 	s.runMirror("-q", "list").wantExit(0)
@@ -53,13 +51,18 @@ func TestMirrorKills(t *testing.T) {
 	}
 }
 
-// killMirror runs the mirror and kills it when the server has sent at bytes in all. The run
-// must not request finished files. Each file that has its final name afterwards must be
+// killMirror runs the mirror and kills it when n bytes are in finished files or recorded. The
+// run must not request finished files. Each file that has its final name afterwards must be
 // whole; killMirror adds it to finished.
-func (s *site) killMirror(at int64, finished map[string]bool) {
+func (s *site) killMirror(n int64, finished map[string]bool) {
 	s.Helper()
 	before := len(s.srv.Requests())
-	if o := s.signalAt(at-s.srv.Sent(), syscall.SIGKILL, "mirror", "-q", "-d", "out", "list"); o.code != -1 {
+	o := s.runAndDoPaused(max(n+maxUnfinished-s.keptBytes(), 1), func(r *pawlProcess) {
+		for s.keptBytes() < n && r.sleep(20*time.Millisecond) {
+		}
+		r.signalAndWait(syscall.SIGKILL)
+	}, "mirror", "-q", "-d", "out", "list")
+	if o.code != -1 {
 		s.Fatalf("exit %d before the kill", o.code)
 	}
 	s.srv.WaitIdle()
@@ -74,6 +77,19 @@ func (s *site) killMirror(at int64, finished map[string]bool) {
 			s.Errorf("%s has its final name and not the served bytes", name)
 		}
 	}
+}
+
+// keptBytes returns how many bytes the next run need not fetch: the ones of finished files and
+// the recorded ones of unfinished files.
+func (s *site) keptBytes() int64 {
+	s.Helper()
+	n := s.recordedBytes()
+	for name := range s.files {
+		if info, err := os.Lstat(s.path(name)); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 // logUniform returns a random size between least and most whose logarithm is uniformly

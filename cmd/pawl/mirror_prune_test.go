@@ -137,8 +137,8 @@ func TestPruneKills(t *testing.T) {
 		s.writeListOfFirst("list", 20)
 		r := s.startMirror("-q", "--prune", "--max-delete", "inf", "list")
 		file := s.path(fmt.Sprintf("f%04d", 20+s.rand.IntN(580)))
-		for begun := time.Now(); exists(file) && time.Since(begun) < 10*time.Second; {
-			time.Sleep(10 * time.Microsecond)
+		for begun := time.Now(); exists(file) && time.Since(begun) < hangLimit; {
+			time.Sleep(100 * time.Microsecond)
 		}
 		r.cmd.Process.Kill()
 		r.wait()

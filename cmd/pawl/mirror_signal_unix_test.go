@@ -15,9 +15,10 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// TestMirrorSignals checks that a signal ends a run within two seconds with its exit code,
-// and that the next run continues.
+// TestMirrorSignals checks that a signal ends a run with its exit code, although the server
+// sends nothing, and that the next run continues.
 func TestMirrorSignals(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		sig  syscall.Signal
 		code int
@@ -29,15 +30,11 @@ func TestMirrorSignals(t *testing.T) {
 			s.add("large", 12<<20)
 			s.writeListOfAll("list")
 			s.srv.Set(faultserver.Rate(16 << 20))
-			r := s.startMirror("--report", "report", "--failed", "failed", "list")
+			r := s.startMirror("--stall-timeout", "10m", "--report", "report", "--failed", "failed", "list")
 			s.srv.HoldAt(s.total()/2, r.exited)
-			signalled := time.Now()
 			r.cmd.Process.Signal(tt.sig)
 			o := r.wait().wantExit(tt.code)
 			s.srv.Open()
-			if d := time.Since(signalled); d > withSlack(2*time.Second) {
-				t.Errorf("pawl ended %v after the signal, want at most 2 s", d)
-			}
 			o.wantStderr("pawl: error: "+tt.word, "pawl: hint: ", "left for another run")
 			rep := s.report("report")
 			if len(rep.Files) != 101 || rep.Summary.Exit != tt.code || rep.outcomeCounts()[outcomeFetched] == 0 || rep.outcomeCounts()[outcomeFailed] > 0 {
@@ -70,17 +67,13 @@ func TestSignalDoesNotWaitForHook(t *testing.T) {
 	s.addMany(5, sameSize(1000))
 	s.writeListOfAll("list")
 	started := filepath.Join(s.dir, "started")
-	r := s.startMirror("--on-complete", "trap '' TERM; echo >>'"+started+"'; sleep 30; :", "list")
+	r := s.startMirror("--on-complete", "trap '' TERM; echo >>'"+started+"'; sleep 600; :", "list")
 	waitFor(t, func() bool { return exists(started) })
 	for name, f := range s.files {
 		waitFor(t, func() bool { return hasContent(s.path(name), f) })
 	}
-	signalled := time.Now()
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	r.wait().wantExit(143)
-	if d := time.Since(signalled); d > withSlack(4*time.Second) { // the hook has a grace period of two seconds
-		t.Errorf("pawl ended %v after the signal, want at most 4 s", d)
-	}
 	s.wantFiles()
 }
 
@@ -115,12 +108,8 @@ func TestMirrorEvery(t *testing.T) {
 	s.writeListOfAll("list")
 	r.cmd.Process.Signal(syscall.SIGHUP)
 	await("c")
-	signalled := time.Now()
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	o := r.wait().wantExit(143)
-	if d := time.Since(signalled); d > withSlack(2*time.Second) {
-		t.Errorf("pawl ended %v after the signal, want at most 2 s", d)
-	}
 	o.wantStderr("next run at 20", "SIGHUP: running now", "SIGHUP: rereading the lists")
 	for name, n := range s.requestCounts() {
 		if n != 1 {
@@ -147,8 +136,8 @@ func TestMirrorEveryFails(t *testing.T) {
 	}
 }
 
-// TestMirrorLock checks that a second run of the same lists into the same directory fails at
-// once, and that other lists and other directories are not locked.
+// TestMirrorLock checks that a second run of the same lists into the same directory fails
+// while the first one waits, and that other lists and other directories are not locked.
 func TestMirrorLock(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -157,13 +146,9 @@ func TestMirrorLock(t *testing.T) {
 	s.srv.Set(faultserver.Rate(2 << 20))
 	r := s.startMirror("-q", "list")
 	s.srv.HoldAt(1, r.exited)
-	begun := time.Now()
 	o := s.runMirror("list").wantExit(75)
 	o.wantStderr(fmt.Sprintf("process %d, since 20", r.cmd.Process.Pid), "pawl: hint: ")
 	s.runMirror(filepath.Join(s.dir, "list")).wantExit(75) // the same list by its absolute path
-	if d := time.Since(begun); d > withSlack(2*time.Second) {
-		t.Errorf("both refusals took %v, want at most 2 s", d)
-	}
 	s.srv.Open()
 	s.writeList("none")
 	s.runMirror("none").wantExit(0)
@@ -173,41 +158,47 @@ func TestMirrorLock(t *testing.T) {
 	s.runMirror("-q", "list").wantExit(0)
 }
 
-// TestSignalEndsEveryWait checks that SIGTERM ends a run within two seconds, whatever the
-// run waits for.
+// TestSignalEndsEveryWait checks that SIGTERM ends a run, whatever the run waits for.
 func TestSignalEndsEveryWait(t *testing.T) {
 	t.Parallel()
-	mute := newSilentHost(t)
 	for name, args := range map[string][]string{
-		"for the next round":   {"--round-wait", "1m", "failing"},
+		"for the next round":   {"--round-wait", "1h", "failing"},
 		"for standard input":   {"-"},
-		"for a list":           {"--stall-timeout", "1m", mute.url + "/list"},
-		"for checksums":        {"--stall-timeout", "1m", "--checksums", mute.url + "/sums", "failing"},
-		"for a silent host":    {"--stall-timeout", "1m", "silent"},
-		"for the next request": {"--max-request-rate", "1/m", "many"},
+		"for a list":           {"MUTE/list"},
+		"for checksums":        {"--checksums", "MUTE/sums", "failing"},
+		"for a silent host":    {"silent"},
+		"for the next request": {"--max-request-rate", "0.1/m", "many"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s, mute := newSite(t), newSilentHost(t)
 			s.add("here", 1000)
 			s.add("there", 1000)
 			s.writeList("failing", append(s.urls("here"), refusing(t)+"/none")...)
 			s.writeList("silent", append(s.urls("here"), mute.url+"/f")...)
 			s.writeListOfAll("many")
-			cmd := s.pawlCmd(append([]string{"mirror", "-d", "out", "--tries", "1"}, args...))
+			for i := range args {
+				args[i] = strings.Replace(args[i], "MUTE", mute.url, 1)
+			}
+			cmd := s.pawlCmd(append([]string{"mirror", "-d", "out", "--tries", "1", "--stall-timeout", "10m"}, args...))
 			in, err := cmd.StdinPipe() // stays open, so reading standard input blocks
 			must(s.testRun, err)
 			defer in.Close()
 			r := s.follow(cmd)
-			time.Sleep(700 * time.Millisecond) // long enough to reach the wait
-			signalled := time.Now()
+			switch name {
+			case "for the next round":
+				awaitText(t, r.stderr, "retrying in")
+			case "for the next request":
+				waitFor(t, func() bool { return len(s.srv.Requests()) > 0 })
+			case "for standard input":
+				r.wantRunningFor(700 * time.Millisecond) // long enough to reach the wait
+			default:
+				waitFor(t, func() bool { return mute.accepted.Load() > 0 })
+			}
 			cmd.Process.Signal(syscall.SIGTERM)
 			<-r.ended
 			if code := cmd.ProcessState.ExitCode(); code != 143 {
 				t.Errorf("exit %d, want 143\n%s", code, r.stderr)
-			}
-			if d := time.Since(signalled); d > withSlack(2*time.Second) {
-				t.Errorf("pawl ended %v after the signal, want at most 2 s\n%s", d, r.stderr)
 			}
 		})
 	}
@@ -240,13 +231,13 @@ type followedRun struct {
 	ended  chan error // gets the result of Wait
 }
 
-// follow starts cmd, and kills it after 40 seconds.
+// follow starts cmd, and kills it after hangLimit.
 func (s *site) follow(cmd *exec.Cmd) *followedRun {
 	s.Helper()
 	r := &followedRun{s, cmd, new(lockedText), make(chan error, 1)}
 	r.cmd.Stderr = r.stderr
 	must(s.testRun, r.cmd.Start())
-	timer := time.AfterFunc(40*time.Second, func() { r.cmd.Process.Kill() })
+	timer := time.AfterFunc(hangLimit, func() { r.cmd.Process.Kill() })
 	go func() { // ends with the process
 		r.ended <- r.cmd.Wait()
 		timer.Stop()

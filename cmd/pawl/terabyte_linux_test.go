@@ -13,8 +13,11 @@ import (
 )
 
 // TestTerabyte checks that starting, resuming and recording a file of 1 TiB costs no more
-// than a small file. It mounts a tmpfs that claims to have 2 TiB, which needs root.
+// than a file of 1 GiB: memory, state, sent bytes, and the time to the first byte of a body,
+// which a busy machine may lengthen, and so may be longer in two of three tries. It mounts a
+// tmpfs that claims to have 2 TiB, which needs root.
 func TestTerabyte(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("pawl-test", dir, "tmpfs", 0, "size=2T"); err != nil {
 		if os.Getenv("PAWL_TEST_SERVERS") == "required" {
@@ -25,18 +28,26 @@ func TestTerabyte(t *testing.T) {
 	t.Cleanup(func() { syscall.Unmount(dir, 0) })
 	srv := faultserver.New()
 	defer srv.Close()
+	srv.Put("large", faultserver.NewFile(1<<30, 1))
 	srv.Put("huge", faultserver.NewFile(1<<40, 1))
-	srv.Set(faultserver.Rate(100 << 20))
+	srv.Set(faultserver.Rate(60 << 20))
 
-	for run := range 2 {
-		first, rss := terabyteRun(t, srv, dir, int64(run+1)*150<<20)
-		t.Logf("run %d: first byte after %v, peak RSS %d KiB", run, first, rss)
-		if first > 300*time.Millisecond && !raceEnabled {
-			t.Errorf("run %d: first byte after %v, want at most 300ms", run, first)
+	const runs, step = 3, 20 << 20
+	soonest := make(map[string]time.Duration)
+	for run := range runs {
+		for _, name := range []string{"large", "huge"} {
+			first, rss := terabyteRun(t, srv, dir, name, step)
+			t.Logf("%s, run %d: first byte after %v, peak RSS %d KiB", name, run, first, rss)
+			if rss > 40<<10 && !raceEnabled {
+				t.Errorf("%s, run %d: peak RSS %d KiB, want at most 40 MiB", name, run, rss)
+			}
+			if run == 0 || first < soonest[name] {
+				soonest[name] = first
+			}
 		}
-		if rss > 40<<10 && !raceEnabled {
-			t.Errorf("run %d: peak RSS %d KiB, want at most 40 MiB", run, rss)
-		}
+	}
+	if soonest["huge"] > 2*soonest["large"]+100*time.Millisecond {
+		t.Errorf("first byte after %v, want about as soon as the %v of a small file", soonest["huge"], soonest["large"])
 	}
 	info, err := os.Stat(filepath.Join(dir, "state", "pawl", "pawl.db"))
 	if err != nil {
@@ -46,16 +57,16 @@ func TestTerabyte(t *testing.T) {
 	if info.Size() > 1<<20 {
 		t.Errorf("state file: got %d bytes, want at most 1 MiB", info.Size())
 	}
-	if r := float64(srv.Sent()) / float64(300<<20); r > 1.1 {
-		t.Errorf("the server sent %.3f times the wanted bytes, want at most 1.1", r)
+	if r := float64(srv.Sent()) / float64(2*runs*step); r > 1.3 {
+		t.Errorf("the server sent %.3f times the wanted bytes, want at most 1.3", r)
 	}
 }
 
-// terabyteRun runs pawl until the server has sent until bytes in all, and kills it. It
-// returns the time to the first byte of a body, and the peak resident memory in KiB.
-func terabyteRun(t *testing.T, srv *faultserver.Server, dir string, until int64) (first time.Duration, rss int64) {
+// terabyteRun runs pawl until the server has sent n more bytes, and kills it. It returns the
+// time to the first byte of a body, and the peak resident memory in KiB.
+func terabyteRun(t *testing.T, srv *faultserver.Server, dir, name string, n int64) (first time.Duration, rss int64) {
 	t.Helper()
-	cmd := pawlCommand(dir, "-q", srv.URL+"/huge")
+	cmd := pawlCommand(dir, "-q", srv.URL+"/"+name)
 	cmd.Env = append(cmd.Env, "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	cmd.Stderr = os.Stderr
 	srv.WaitIdle()
@@ -63,12 +74,12 @@ func terabyteRun(t *testing.T, srv *faultserver.Server, dir string, until int64)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stop := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	stop := time.AfterFunc(hangLimit, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	never := make(chan struct{})
 	srv.WaitSent(before+1, never)
 	first = time.Since(begun)
-	srv.WaitSent(until, never)
+	srv.WaitSent(before+n, never)
 	rss = peakRSS(t, cmd.Process.Pid)
 	cmd.Process.Kill()
 	cmd.Wait()

@@ -336,13 +336,14 @@ const (
 	noiseSize = 1 << 20  // number of offsets in noise at which a block may begin
 )
 
-// noise holds the random bytes of which all files consist: each block of a file is a piece of
-// it. Copying from it is much faster than computing random bytes.
-var noise = func() []byte {
+// noise returns the random bytes of which all files consist: each block of a file is a piece of
+// them. Copying from them is much faster than computing random bytes. They are computed once,
+// and not by programs that only contain this package, such as the pawl of a test.
+var noise = sync.OnceValue(func() []byte {
 	b := make([]byte, noiseSize+blockSize)
 	rand.NewChaCha8([32]byte{}).Read(b)
 	return b
-}()
+})
 
 // ReadAt implements io.ReaderAt. The offset of a block in noise depends on the seed and on the
 // number of the block, so bytes of another file or of another offset are detected.
@@ -354,7 +355,7 @@ func (f File) ReadAt(b []byte, off int64) (int, error) {
 	for i := 0; i < n; {
 		block, in := (off+int64(i))/blockSize, (off+int64(i))%blockSize
 		at := int64(f.hash(block) % noiseSize)
-		i += copy(b[i:n], noise[at+in:at+blockSize])
+		i += copy(b[i:n], noise()[at+in:at+blockSize])
 	}
 	if n < len(b) {
 		return n, io.EOF

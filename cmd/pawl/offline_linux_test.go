@@ -34,7 +34,7 @@ func inOwnNetwork(t *testing.T) bool {
 	if err := probe.Run(); err != nil {
 		t.Skipf("cannot create a network namespace, which needs root: %v", err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "50s")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "5m")
 	cmd.SysProcAttr = attr
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	out, err := cmd.CombinedOutput()
@@ -95,7 +95,7 @@ func TestMirrorOffline(t *testing.T) {
 	r := s.startFollowed("--tries", "1", "--rounds", "1", "--report", "report", "list")
 	far := s.startFollowed("--tries", "1", "--rounds", "1", "-d", "far", s.srv.URL+"/list") // the list itself cannot be downloaded
 	awaitText(t, r.stderr, "no network")
-	r.wantRunningFor(4 * time.Second) // long enough for several tries
+	r.wantRunningFor(time.Second) // long enough for several tries
 	if !strings.Contains(far.stderr.String(), "no network") {
 		t.Errorf("pawl did not report that the list waits for a network: %q", far.stderr)
 	}
@@ -135,7 +135,7 @@ func TestMirrorOutage(t *testing.T) {
 	s.add("large", 4<<20)
 	s.writeListOfAll("list")
 	s.srv.Set(faultserver.Rate(3 << 20))
-	r := s.startFollowed("--tries", "2", "--rounds", "1", "--stall-timeout", "500ms", "--connect-timeout", "500ms", "list")
+	r := s.startFollowed("--tries", "2", "--rounds", "1", "--stall-timeout", "2s", "--connect-timeout", "2s", "list")
 	waitFor(t, func() bool { return s.srv.Sent() > s.total()/3 })
 	setNetwork(t, false)
 	awaitText(t, r.stderr, "no network")
@@ -167,5 +167,53 @@ func (r *followedRun) wantRunningFor(d time.Duration) {
 	case err := <-r.ended:
 		r.Fatalf("pawl ended: %v\n%s", err, r.stderr)
 	case <-time.After(d):
+	}
+}
+
+// TestGetOffline checks that pawl waits while there is no network at all, without using up
+// tries, and continues when there is one: a new download, a running one and a resumed one.
+func TestGetOffline(t *testing.T) {
+	t.Parallel()
+	if !inOwnNetwork(t) {
+		return
+	}
+	setNetwork(t, true)
+	s := newSite(t)
+	s.listenAtAddress()
+	for _, name := range []string{"early", "middle", "resumed"} {
+		s.add(name, 6<<20)
+	}
+	s.srv.Set(faultserver.Rate(6 << 20))
+	get := func(args ...string) *followedRun {
+		return s.follow(s.pawlCmd(append([]string{"--tries", "2", "--stall-timeout", "500ms", "--connect-timeout", "500ms"}, args...)))
+	}
+	middle := get(s.urls("middle")...)
+	waitFor(t, func() bool { return s.srv.Sent() > 1<<20 })
+	begun := get(s.urls("resumed")...)
+	waitFor(t, func() bool { // until some bytes are recorded
+		out, _ := s.pawlCmd([]string{"list"}).Output()
+		return strings.Contains(string(out), "resumed") && !strings.Contains(string(out), " 0.0%")
+	})
+	begun.cmd.Process.Kill()
+	<-begun.ended
+	setNetwork(t, false)
+	early := get(s.urls("early")...)
+	resumed := s.follow(s.pawlCmd([]string{"resume", "--tries", "2", "resumed"}))
+	for _, r := range []*followedRun{early, middle, resumed} {
+		awaitText(t, r.stderr, "no network")
+	}
+	early.wantRunningFor(time.Second) // long enough for more than two tries
+	setNetwork(t, true)
+	for _, r := range []*followedRun{early, middle, resumed} {
+		r.wait()
+		if n := strings.Count(r.stderr.String(), "no network"); n != 1 {
+			t.Errorf("pawl reported %d times that there is no network, want once:\n%s", n, r.stderr)
+		}
+	}
+	s.srv.Set()
+	for name, f := range s.files {
+		if !hasContent(s.dir+"/"+name, f) {
+			t.Errorf("%s does not have the served bytes", name)
+		}
 	}
 }

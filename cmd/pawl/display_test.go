@@ -2,33 +2,34 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
-	"testing"
 	"time"
+
+	"strings"
+	"sync"
+	"testing"
 
 	"pawl/downloader"
 )
 
-// TestHintAboutWorstFailure checks that the final hint is about the worst of all failures.
-func TestHintAboutWorstFailure(t *testing.T) {
-	tests := []struct {
-		codes map[int]int
-		want  string
-	}{
-		{nil, ""},
-		{map[int]int{4: 3}, "run the same command again"},
-		{map[int]int{75: 1, 8: 100}, "fix these URLs"},
-		{map[int]int{8: 100, 9: 1}, "free some space"},
-		{map[int]int{13: 1}, "--overwrite"},
-		{map[int]int{32: 1, 13: 1}, "fix these digests"},
-		{map[int]int{6: 1}, "send credentials"},
-		{map[int]int{3: 1}, "check these paths"},
-	}
-	for _, tt := range tests {
-		o := &mirrorRecorder{codes: tt.codes}
-		got := o.finalHint()
-		if !strings.HasPrefix(got, tt.want) && !strings.HasSuffix(got, tt.want) || (got == "") != (tt.want == "") {
-			t.Errorf("%v: got %q, want %q", tt.codes, got, tt.want)
+// TestDisplayStopLosesNoLines checks that no line is lost that is printed while the display
+// stops, for example by a hook.
+func TestDisplayStopLosesNoLines(t *testing.T) {
+	const lines = 50
+	for range 200 {
+		var out strings.Builder
+		say := &printer{stderr: &out}
+		show := newDisplay(say, displayOptions{})
+		show.start(func() []downloader.Progress { return nil })
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			for range lines {
+				say.note("a line")
+			}
+		})
+		show.stop()
+		writer.Wait()
+		if got := strings.Count(out.String(), "\n"); got != lines {
+			t.Fatalf("got %d lines, want %d", got, lines)
 		}
 	}
 }

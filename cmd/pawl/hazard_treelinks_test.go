@@ -172,7 +172,7 @@ func (tr *testRun) linkedPart() (check func()) {
 	tr.Helper()
 	tr.linkedTree("other", "%s")
 	tr.putFile("large", faultserver.NewFile(16<<20, 5))
-	tr.srv.Set(faultserver.Rate(16 << 20))
+	tr.srv.Set(faultserver.Rate(32 << 20))
 	tr.signalAt(4<<20, 15, "mirror", "-d", "out", tr.writeURLList(tr.srv.URL+"/large\n  out=sub/x\n"))
 	tr.srv.Set()
 	away := tr.replaceByLink("out/sub")

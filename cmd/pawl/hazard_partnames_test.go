@@ -41,7 +41,7 @@ var partNames = []hazard{
 	{name: "names: the path of the part file is an unfinished download", run: func(tr *testRun) {
 		names := tr.servePartChain(8<<20, 8<<20)
 		other := tr.newServer(tr.served[names[0]][0])
-		tr.srv.Set(faultserver.Rate(8 << 20))
+		tr.srv.Set(faultserver.Rate(16 << 20))
 		tr.runAndDoPaused(2<<20, func(*pawlProcess) { tr.runPawl(other.URL + "/f.bin") }, tr.srv.URL+"/"+names[1])
 		tr.wantPartChain(names)
 		tr.markMet()
@@ -68,7 +68,7 @@ func partOfRunning(name, served string, args ...string) hazard {
 		f := tr.serveFile(12 << 20)
 		other := tr.newServer(f)
 		other.Put(served, faultserver.NewFile(300<<10, 7))
-		tr.srv.Set(faultserver.Rate(8 << 20))
+		tr.srv.Set(faultserver.Rate(16 << 20))
 		var o runResult
 		first := tr.runAndDoPaused(4<<20, func(*pawlProcess) { o = tr.runPawl(append(args, other.URL+"/"+served)...) })
 		o.wantRefusal(13)

@@ -20,8 +20,8 @@ func damagedPart(name string, do func(tr *testRun, part string, held chunk.Set))
 		if describeTree(tr.partPath()) == before {
 			tr.Fatal("the part file is not damaged")
 		}
-		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(2.2) // all held bytes may be fetched again, and more of the same pieces
+		tr.runPawl("-x", "1", tr.fileURL()).wantDownloaded("f.bin", f) // no bytes are sent in vain
+		tr.wantSentRatio(2.2)                                          // all held bytes may be fetched again, and more of the same pieces
 		tr.markMet()
 	}}
 }

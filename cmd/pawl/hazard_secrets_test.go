@@ -94,7 +94,7 @@ var linksShown = []hazard{
 	}},
 	{name: "links: a signature is not shown, interrupted", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		if o := tr.signalAt(6<<20, syscall.SIGINT, tr.fileURL()+signature); o.code != 130 {
 			tr.Errorf("exit %d, want 130", o.code)
 		}
@@ -145,7 +145,7 @@ var linksShown = []hazard{
 		os.Chmod(filepath.Join(tr.dir, "state"), 0o755)
 		os.MkdirAll(filepath.Join(tr.dir, "state", "pawl", "lists"), 0o755)
 		tr.putFile("list", faultserver.NewFile(16<<20, 3))
-		tr.srv.Set(faultserver.Rate(16 << 20))
+		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.signalAt(6<<20, syscall.SIGINT, "mirror", tr.srv.URL+"/list")
 		tr.wantPrivateTree("state/pawl/lists", 2)
 		tr.markMet()

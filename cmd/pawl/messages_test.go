@@ -2,60 +2,14 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pawl/downloader"
-	"pawl/downloader/failure"
-	"pawl/store"
 )
-
-// TestExitCode checks the exit code of each kind of error, and that the worst error of
-// several decides.
-func TestExitCode(t *testing.T) {
-	order := []error{ // from worst to mildest, in the documented order
-		failure.ErrChecksum, store.ErrNoSpace, store.ErrBusy, failure.ErrChanged, store.ErrForeign, failure.ErrAuth,
-		failure.ErrRefused, failure.ErrProtocol, failure.ErrTLS, failure.ErrNetwork, failure.ErrThrottled,
-	}
-	codes := []int{32, 9, 3, 17, 13, 6, 8, 7, 5, 4, 75}
-	for i, err := range order {
-		err = fmt.Errorf("%q: %w", "x", err)
-		if got := exitCode(err); got != codes[i] {
-			t.Errorf("%v: got %d, want %d", err, got, codes[i])
-		}
-		for j := range i {
-			if got := exitCode(errors.Join(err, order[j])); got != codes[j] {
-				t.Errorf("%v and %v: got %d, want %d", err, order[j], got, codes[j])
-			}
-		}
-	}
-	for err, want := range map[error]int{
-		nil:                                          0,
-		errors.New("x"):                              1,
-		usageErr{errors.New("x")}:                    2,
-		store.ErrNotFound:                            2,
-		&fs.PathError{Err: fs.ErrClosed}:             3,
-		&fs.PathError{Err: syscall.ENOSPC}:           9,
-		failure.ErrClaimed:                           13,
-		&failure.StatusError{Code: 404}:              8,
-		&failure.StatusError{Code: 401}:              6,
-		&failure.StatusError{Code: 503}:              75,
-		errDeadline:                                  75,
-		signalError{syscall.SIGINT}:                  130,
-		signalError{syscall.SIGTERM}:                 143,
-		reportedError{errors.Join(store.ErrForeign)}: 13,
-	} {
-		if got := exitCode(err); got != want {
-			t.Errorf("%v: got %d, want %d", err, got, want)
-		}
-	}
-}
 
 // TestErrorIsOneLine checks that an error is printed as one line without control
 // characters, and the hint on the line below.

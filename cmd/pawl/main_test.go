@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "4") // most tests wait for other processes; -parallel on the command line wins
 	testscript.Main(m, map[string]func(){"pawl": main})
 }
 

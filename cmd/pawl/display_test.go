@@ -2,11 +2,10 @@ package main
 
 import (
 	"path/filepath"
-	"time"
-
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pawl/downloader"
 )

@@ -209,14 +209,16 @@ var linksToElsewhere = []hazard{
 	}},
 }
 
-// killOnceSent downloads f.bin and kills pawl when srv, to which the URL redirects, has
-// sent n bytes.
+// killOnceSent downloads f.bin and kills pawl when it has recorded n bytes, which srv has sent,
+// to which the URL redirects.
 func (tr *testRun) killOnceSent(srv *faultserver.Server, n int64) {
 	tr.Helper()
 	srv.Set(faultserver.Rate(32 << 20))
 	r := tr.startPawl()
 	go func() {
-		srv.DoAt(n, r.exited, func() { r.signalAndWait(syscall.SIGKILL) })
+		holdUntil(srv, n+maxUnrecorded, r.exited, func() bool { return tr.recordedBytes() >= n })
+		r.signalAndWait(syscall.SIGKILL)
+		srv.Open()
 	}()
 	if o := r.wait(); o.code != -1 {
 		tr.Fatalf("exit %d before the kill", o.code)

@@ -345,23 +345,41 @@ func (tr *testRun) killHalfway(args ...string) {
 // halfway returns a random number of bytes between a quarter and three quarters of the file.
 func (tr *testRun) halfway() int64 { return tr.fileSize/4 + tr.rand.Int64N(tr.fileSize/2) }
 
-// maxUnrecorded is how many of the bytes that the server has sent may be unrecorded when
-// killOnceRecorded kills pawl: 512 KiB that are not worth a commit yet, and bytes that were
-// sent twice or in vain when a range was divided.
+// maxUnrecorded is how many of the sent bytes may be unrecorded when killOnceRecorded kills
+// pawl: 512 KiB that are not worth a commit yet, and bytes that were sent in vain when a range
+// was divided.
 const maxUnrecorded = 1 << 20
 
 // killOnceRecorded runs pawl and kills it when n bytes of unfinished files are recorded. The
-// server sends maxUnrecorded more and then nothing, so a kill costs as few bytes on a slow
-// machine as on a fast one.
+// server has sent maxUnrecorded more then, so a kill costs as few bytes on a slow machine as
+// on a fast one.
 func (tr *testRun) killOnceRecorded(n int64, args ...string) {
 	tr.Helper()
-	o := tr.runAndDoPaused(n+maxUnrecorded-tr.recordedBytes(), func(r *pawlProcess) {
-		for tr.recordedBytes() < n && r.sleep(10*time.Millisecond) {
-		}
+	o := tr.runBeside(func(r *pawlProcess, more int64) {
+		holdUntil(tr.srv, more, r.exited, func() bool { return tr.recordedBytes() >= n })
 		r.signalAndWait(syscall.SIGKILL)
-	}, args...)
+		tr.srv.Open()
+	}, n+maxUnrecorded-tr.recordedBytes(), args)
 	if got := tr.recordedBytes(); o.code != -1 || got < n {
 		tr.Fatalf("got exit %d and %d recorded bytes, want a kill and at least %d", o.code, got, n)
+	}
+}
+
+// holdUntil holds the server at n bytes in all and waits until ready returns true or exited is
+// closed. It lets the server send a little more every three seconds, because more bytes than
+// expected may have been sent in vain. The server is still held when holdUntil returns.
+func holdUntil(srv *faultserver.Server, n int64, exited <-chan struct{}, ready func() bool) {
+	for ; srv.HoldAt(n, exited); n += maxUnrecorded {
+		for range 150 {
+			if ready() {
+				return
+			}
+			select {
+			case <-exited:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
 	}
 }
 

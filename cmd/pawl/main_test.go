@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "4") // most tests wait for other processes; -parallel on the command line wins
 	testscript.Main(m, map[string]func(){"pawl": main})
 }
 
@@ -205,23 +207,16 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	return "", fmt.Errorf("no program %q", name)
 }
 
-// signalScriptCommandAt sends cmd a signal when the server has sent n bytes in all and ready
-// returns true, unless cmd ends before. The server sends nothing more until cmd has ended.
+// signalScriptCommandAt sends cmd a signal when the server has sent about n bytes in all and
+// ready returns true, unless cmd ends before. The server is held until cmd has ended.
 func signalScriptCommandAt(ts *testscript.TestScript, cmd *exec.Cmd, n int64, sig os.Signal, ready func() bool) {
 	ended, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		rigOf(ts).DoAt(n, ended, func() {
-			for tick := time.NewTicker(10 * time.Millisecond); !ready(); {
-				select {
-				case <-ended:
-					return
-				case <-tick.C:
-				}
-			}
-			cmd.Process.Signal(sig)
-			<-ended
-		})
+		holdUntil(rigOf(ts).Server, n, ended, ready)
+		cmd.Process.Signal(sig)
+		<-ended
+		rigOf(ts).Open()
 	}()
 	cmd.Wait()
 	close(ended)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"syscall"
 	"testing"
-	"time"
 
 	"pawl/downloader/faultserver"
 )
@@ -57,11 +56,11 @@ func TestMirrorKills(t *testing.T) {
 func (s *site) killMirror(n int64, finished map[string]bool) {
 	s.Helper()
 	before := len(s.srv.Requests())
-	o := s.runAndDoPaused(max(n+maxUnfinished-s.keptBytes(), 1), func(r *pawlProcess) {
-		for s.keptBytes() < n && r.sleep(20*time.Millisecond) {
-		}
+	o := s.runBeside(func(r *pawlProcess, more int64) {
+		holdUntil(s.srv, more, r.exited, func() bool { return s.keptBytes() >= n })
 		r.signalAndWait(syscall.SIGKILL)
-	}, "mirror", "-q", "-d", "out", "list")
+		s.srv.Open()
+	}, max(n+maxUnfinished-s.keptBytes(), 1), []string{"mirror", "-q", "-d", "out", "list"})
 	if o.code != -1 {
 		s.Fatalf("exit %d before the kill", o.code)
 	}

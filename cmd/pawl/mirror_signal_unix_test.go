@@ -244,3 +244,13 @@ func (s *site) follow(cmd *exec.Cmd) *followedRun {
 	}()
 	return r
 }
+
+// wantRunningFor checks that the run does not end within d.
+func (r *followedRun) wantRunningFor(d time.Duration) {
+	r.Helper()
+	select {
+	case err := <-r.ended:
+		r.Fatalf("pawl ended: %v\n%s", err, r.stderr)
+	case <-time.After(d):
+	}
+}

@@ -160,16 +160,6 @@ func (r *followedRun) wait() {
 	r.Logf("%s", r.stderr)
 }
 
-// wantRunningFor checks that the run does not end within d.
-func (r *followedRun) wantRunningFor(d time.Duration) {
-	r.Helper()
-	select {
-	case err := <-r.ended:
-		r.Fatalf("pawl ended: %v\n%s", err, r.stderr)
-	case <-time.After(d):
-	}
-}
-
 // TestGetOffline checks that pawl waits while there is no network at all, without using up
 // tries, and continues when there is one: a new download, a running one and a resumed one.
 func TestGetOffline(t *testing.T) {

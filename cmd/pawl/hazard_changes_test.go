@@ -118,14 +118,14 @@ var changesOnResume = []hazard{
 		f := tr.serveFile(32 << 20)
 		tr.killHalfwayUnder(faultserver.NoValidators)
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "changes: validators gone on resume, same content", run: func(tr *testRun) {
 		f := tr.serveFile(32 << 20)
 		tr.killHalfwayUnder()
 		tr.srv.Set(faultserver.NoValidators)
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 	}},
 	newETagOnResume("weak ETag becomes strong on resume", 1.3, `W/"a"`, `"a"`),
 	newETagOnResume("other ETag on resume, same content", 2.1, `"a"`, `"b"`),
@@ -326,7 +326,7 @@ func faultAfterFinish(name string, code int, fault faultserver.Fault) hazard {
 		tr.runPawl().wantUnchanged(code, tr.describeTarget, before)
 		tr.srv.Set()
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.2)
+		tr.wantSentRatio(1.45)
 	}}
 }
 

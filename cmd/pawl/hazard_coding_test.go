@@ -55,7 +55,7 @@ var codings = []hazard{
 		f := tr.serveFile(16 << 20)
 		tr.killHalfwayUnder(faultserver.SetHeader("Content-Encoding", "gzip"))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.2)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "codings: gzip on later ranges only", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)

@@ -71,7 +71,7 @@ var lies = []hazard{
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(everyThird(faultserver.ContentRange(longerField)), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "lies: content-range without total", run: succeedsWith(faultserver.ContentRange(starField))},
 	{name: "lies: later content-range without total", run: func(tr *testRun) {
@@ -89,7 +89,7 @@ var lies = []hazard{
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Longer(0), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "lies: bytes beyond the range", run: succeedsWith(faultserver.Longer(10000))},
 	{name: "lies: many bytes beyond the range", run: succeedsWith(faultserver.Longer(1 << 20))},

@@ -28,7 +28,7 @@ var limits = []hazard{
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(everyThird(faultserver.Status(500, -1)), faultserver.Cut(1<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "limits: two connections, then 503", run: onlyTwoConnections(faultserver.Status(503, -1))},
 	{name: "limits: two connections, then 429", run: onlyTwoConnections(faultserver.Status(429, -1))},
@@ -52,7 +52,7 @@ var limits = []hazard{
 		}
 		tr.srv.Set(faultserver.Slots(limit, faultserver.Status(503, -1)), faultserver.Cut(256<<10), faultserver.ConnRate(2<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 	}},
 
 	{name: "limits: always 503", run: func(tr *testRun) {
@@ -113,7 +113,7 @@ func onlyTwoConnections(f faultserver.Fault) func(*testRun) {
 		tr.srv.Set(limitConcurrency(2, f), faultserver.ConnRate(3<<20))
 		o := tr.runPawl("--retry-max-wait", "10m", tr.fileURL())
 		o.wantDownloaded("f.bin", file)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 		if n, most := tr.srv.FaultCount(), 4+int64(o.elapsed/time.Second); n > most { // now and then pawl may try again
 			tr.Errorf("%d requests were refused, want at most %d", n, most)
 		}

@@ -65,7 +65,7 @@ var linksRedirected = []hazard{
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Chain(301, 302, 303, 307, 308, 308, 307, 303, 302, 301), faultserver.ConnRate(8<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 		if n := countStatus(tr.srv, 301); n > 2 {
 			tr.Errorf("the chain of redirects was followed %d times, want once", n/2)
 		}
@@ -233,7 +233,7 @@ func expiringLink(name string, maxResolutions int, fault func() faultserver.Faul
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(fault(), faultserver.Cut(3<<20), faultserver.Rate(7<<20))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 		if countStatus(tr.srv, 403)+countStatus(tr.srv, 410) == 0 {
 			tr.Errorf("no signed URL has expired")
 		}
@@ -269,7 +269,7 @@ func singleUseLink(name string, faults ...faultserver.Fault) hazard {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faults...)
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.1)
+		tr.wantSentRatio(1.45)
 		tr.wantRequest(0, "delivered the whole file", func(r faultserver.Request) bool { return r.Bytes == f.Size })
 	}}
 }

@@ -110,11 +110,11 @@ var linuxDisks = []hazard{
 		tr.useOwnDisk("size=32m")
 		f := tr.serveFile(24 << 20)
 		tr.srv.Set(faultserver.Rate(32 << 20))
-		tr.runAndDoPaused(6<<20, func(*pawlProcess) { tr.fillDisk(tr.dir) }).wantDiskFull()
+		tr.runAndDoPaused(12<<20, func(*pawlProcess) { tr.fillDisk(tr.dir) }).wantDiskFull()
 		tr.srv.Set()
 		must(tr, os.Remove(filepath.Join(tr.dir, "mine")))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	{name: "disks: full at the start", run: func(tr *testRun) {
@@ -162,9 +162,9 @@ var linuxDisks = []hazard{
 	{name: "disks: no fallocate", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(4 << 20)
+		tr.killOnceHeld(8 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	{name: "disks: read-only file system", run: func(tr *testRun) {
@@ -182,7 +182,7 @@ var linuxDisks = []hazard{
 	{name: "disks: read-only file system on resume", run: func(tr *testRun) {
 		tr.useOwnDisk("size=32m")
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(4 << 20)
+		tr.killOnceHeld(8 << 20)
 		requests := len(tr.srv.Requests())
 		tr.remount(tr.dir, syscall.MS_RDONLY, "size=32m")
 		o := tr.runPawl()
@@ -192,7 +192,7 @@ var linuxDisks = []hazard{
 		tr.wantPartKept()
 		tr.remount(tr.dir, 0, "size=32m")
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	{name: "disks: unmounted during the run", run: func(tr *testRun) {
@@ -228,7 +228,7 @@ var linuxDisks = []hazard{
 		tr.wantPartKept()
 		must(tr, os.Chmod(tr.partPath(), 0o600))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	blockedTarget("disks: target is a device", device()),
@@ -269,7 +269,7 @@ var linuxStates = []hazard{
 	{name: "states: full disk on resume", run: func(tr *testRun) {
 		dir := tr.useOwnStateDisk("size=128k")
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(4 << 20)
+		tr.killOnceHeld(8 << 20)
 		mine := tr.fillDisk(dir)
 		if o := tr.runPawl(); o.code != 0 { // pawl succeeds if the state file needs no more space
 			o.wantFailure(9)
@@ -302,14 +302,14 @@ var linuxStates = []hazard{
 		}
 		os.Remove(filepath.Join(dir, "mine"))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.dropResults()
 		tr.markMet()
 	}},
 	{name: "states: read-only file system", run: func(tr *testRun) {
 		dir := tr.useOwnStateDisk("size=1m")
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(4 << 20)
+		tr.killOnceHeld(8 << 20)
 		requests := len(tr.srv.Requests())
 		tr.remount(dir, syscall.MS_RDONLY, "size=1m")
 		o := tr.runPawl()
@@ -319,7 +319,7 @@ var linuxStates = []hazard{
 		tr.wantPartKept() // pawl list must work, because it only reads
 		tr.remount(dir, 0, "size=1m")
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	{name: "states: read-only file", run: func(tr *testRun) { stateWithoutPermission(tr, tr.statePath(), 0o400, 0o600) }},
@@ -333,7 +333,7 @@ var linuxStates = []hazard{
 func stateWithoutPermission(tr *testRun, path string, mode, normal os.FileMode) {
 	tr.Helper()
 	f := tr.serveFile(16 << 20)
-	tr.killOnceHeld(4 << 20)
+	tr.killOnceHeld(8 << 20)
 	cmd := tr.unprivilegedCommand(tr.fileURL())
 	check, requests := tr.untouched(tr.statePath(), tr.partPath()), len(tr.srv.Requests())
 	must(tr, os.Chmod(path, mode))
@@ -345,6 +345,6 @@ func stateWithoutPermission(tr *testRun, path string, mode, normal os.FileMode) 
 	o.wantStderrAny("permission denied")
 	tr.wantAtMostOneRequest(requests)
 	tr.runPawl().wantDownloaded("f.bin", f)
-	tr.wantSentRatio(1.25)
+	tr.wantSentRatio(1.45)
 	tr.markMet()
 }

@@ -136,7 +136,7 @@ var owners = []hazard{
 	}},
 	{name: "disks: a part file that others may read becomes private", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(4 << 20)
+		tr.killOnceHeld(8 << 20)
 		must(tr, os.Chmod(tr.partPath(), 0o644))
 		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runAndDoPaused(2<<20, func(*pawlProcess) {
@@ -144,7 +144,7 @@ var owners = []hazard{
 				tr.Errorf("mode %o, want 600", got)
 			}
 		}).wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	otherUsersOutput("--report", "a link to a file", 3, func(tr *testRun, path, mine string) { must(tr, os.Symlink(mine, path)); tr.chownToOther(path) }),
@@ -260,7 +260,7 @@ func foreignPart(name string, plant func(tr *testRun)) hazard {
 		if left, _ := filepath.Glob(filepath.Join(tr.dir, "f.bin*")); len(left) != 2 {
 			tr.Errorf("got files %q, want the file and the foreign part file", left)
 		}
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}}
 }
@@ -282,7 +282,7 @@ func resumeForeignPart(name string, do, undo func(tr *testRun)) hazard {
 		tr.wantAtMostOneRequest(requests)
 		undo(tr)
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}}
 }

@@ -83,12 +83,12 @@ var partDamage = []hazard{
 	}),
 	{name: "disks: part file restored from a copy", run: func(tr *testRun) { // like a backup: the same bytes in another file
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(6 << 20)
+		tr.killOnceHeld(8 << 20)
 		data := tr.readFile(tr.partPath())
 		must(tr, os.Remove(tr.partPath()))
 		tr.writeFile(tr.partPath(), data)
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	{name: "disks: part file restored from an older copy", run: func(tr *testRun) { // like a backup that is older than the state

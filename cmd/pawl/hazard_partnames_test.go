@@ -18,14 +18,14 @@ var partNames = []hazard{
 		other := tr.putFile("f.bin.part", faultserver.NewFile(300<<10, 7))
 		delete(tr.served, "f.bin.part") // at first f.bin.part is a part file
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(6 << 20)
+		tr.killOnceHeld(8 << 20)
 		check := tr.untouched(tr.partPath())
 		o := tr.runPawl("--overwrite", tr.srv.URL+"/f.bin.part")
 		o.wantRefusal(13)
 		o.wantStderrAny("part file of another download")
 		check()
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 		tr.runPawl(tr.srv.URL + "/f.bin.part")
 		tr.wantFile("f.bin.part", other)
 		tr.markMet()
@@ -73,7 +73,7 @@ func partOfRunning(name, served string, args ...string) hazard {
 		first := tr.runAndDoPaused(4<<20, func(*pawlProcess) { o = tr.runPawl(append(args, other.URL+"/"+served)...) })
 		o.wantRefusal(13)
 		first.wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.2)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}}
 }

@@ -16,13 +16,13 @@ var rangesRefused = []hazard{
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(onlyWithRange(faultserver.ResetFirst))
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.05)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "refused: ranges, behind a redirect", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.Redirect("/go", "/f.bin"), onlyWithRange(faultserver.Status(403, -1)))
 		tr.runPawl("-o", "f.bin", tr.srv.URL+"/go").wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.05)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "refused: ranges, and a kill", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
@@ -88,7 +88,7 @@ func refusesRanges(status int) hazard {
 		if n := len(tr.srv.Requests()); n > 2 {
 			tr.Errorf("%d requests, want at most 2", n)
 		}
-		tr.wantSentRatio(1.05)
+		tr.wantSentRatio(1.45)
 	}}
 }
 

@@ -89,7 +89,7 @@ var space = []hazard{
 		must(tr, os.Remove(filepath.Join(tr.dir, "mine")))
 		tr.runPawl("resume", "--min-free", "16M").wantExit(0)
 		tr.wantFile("f.bin", f)
-		tr.wantSentRatio(1.3)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 }

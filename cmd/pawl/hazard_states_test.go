@@ -67,7 +67,7 @@ var damagedStates = []hazard{
 		wantStateRefused(tr, tr.statePath())
 		tr.writeFile(tr.statePath(), old)
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 	}},
 	{name: "states: replaced by a directory", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
@@ -90,7 +90,7 @@ var damagedStates = []hazard{
 	}},
 	{name: "states: times in the future", run: func(tr *testRun) { // like a clock that has been set back
 		f := tr.serveFile(16 << 20)
-		tr.killOnceHeld(4 << 20)
+		tr.killOnceHeld(8 << 20)
 		tr.writeFile(tr.statePath(), moveTimesToFuture(tr.readFile(tr.statePath())))
 		must(tr, os.Chtimes(tr.partPath(), time.Time{}, time.Now().AddDate(10, 0, 0)))
 		o := tr.runPawl()
@@ -99,7 +99,7 @@ var damagedStates = []hazard{
 			tr.Errorf("stderr contains a minus sign, perhaps of a negative time")
 		}
 		tr.runPawl().wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.25)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	{name: "states: deleted during the run", run: func(tr *testRun) {
@@ -249,7 +249,7 @@ var sharedStates = []hazard{
 		tr.runAndDoPaused(3<<20, func(*pawlProcess) {
 			tr.runPawl().wantRefusal(3) // while the first process waits
 		}).wantDownloaded("f.bin", f)
-		tr.wantSentRatio(1.05)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 	{name: "states: eight processes without a state", run: func(tr *testRun) { runEightProcesses(tr) }},
@@ -305,7 +305,7 @@ var sharedStates = []hazard{
 		if lists == 0 {
 			tr.Errorf("pawl list never ran during the download")
 		}
-		tr.wantSentRatio(1.05)
+		tr.wantSentRatio(1.45)
 		tr.markMet()
 	}},
 }

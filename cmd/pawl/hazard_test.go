@@ -333,8 +333,8 @@ func (r *pawlProcess) signalAndWait(sig syscall.Signal) {
 	<-r.exited
 }
 
-// killHalfway downloads f.bin and kills pawl when between a quarter and three quarters of
-// the file are recorded. Afterwards no fault is set.
+// killHalfway downloads f.bin and kills pawl when between a half and three quarters of the
+// file are recorded. Afterwards no fault is set.
 func (tr *testRun) killHalfway(args ...string) {
 	tr.Helper()
 	tr.srv.Set(faultserver.Rate(32 << 20))
@@ -342,8 +342,8 @@ func (tr *testRun) killHalfway(args ...string) {
 	tr.srv.Set()
 }
 
-// halfway returns a random number of bytes between a quarter and three quarters of the file.
-func (tr *testRun) halfway() int64 { return tr.fileSize/4 + tr.rand.Int64N(tr.fileSize/2) }
+// halfway returns a random number of bytes between a half and three quarters of the file.
+func (tr *testRun) halfway() int64 { return tr.fileSize/2 + tr.rand.Int64N(tr.fileSize/4) }
 
 // maxUnrecorded is how many of the sent bytes may be unrecorded when killOnceRecorded kills
 // pawl: 512 KiB that are not worth a commit yet, and bytes that were sent in vain when a range
@@ -478,6 +478,8 @@ func (tr *testRun) wantPartKept() {
 }
 
 // wantSentRatio checks that the server has sent at most maxRatio times the size of the file.
+// On a slow machine a few tenths of the size may be sent in vain over many connections, when
+// ranges are divided. A download that starts over after half of the file has 1.5.
 func (tr *testRun) wantSentRatio(maxRatio float64) {
 	tr.Helper()
 	if got := float64(tr.srv.Sent()) / float64(tr.fileSize); got > maxRatio {

@@ -14,6 +14,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/store"
 )
 
 // A growingFile has written bytes at its start. The bytes behind them are zero, as in a part
@@ -101,7 +102,7 @@ func TestVerdict(t *testing.T) {
 		{"right, some of it hashed", 200_000, size, size, nil, nil},
 		{"last byte wrong", 200_000, size - 1, size, nil, failure.ErrChecksum},
 		{"last byte missing", 0, size, size - 1, nil, failure.ErrChecksum},
-		{"the file ends too early", 0, size, size + 1, nil, io.EOF},
+		{"the file ends too early", 0, size, size + 1, nil, store.ErrGone},
 		{"unreadable", 200_000, size, size, errRead, errRead},
 	}
 	sum := digestOfFirst(t, size)

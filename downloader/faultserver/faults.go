@@ -15,9 +15,13 @@ import (
 // This file has the basic faults: missing features, limited rates, cut bodies, statuses; and
 // the faults that choose which requests another fault applies to.
 
-// pacedWriteSize is the number of bytes that a paced body sends at once. It is a guess:
-// smaller writes cost more CPU time, larger ones make low rates come in bursts.
-const pacedWriteSize = 16 << 10
+// minPacedWrite and maxPacedWrite bound the number of bytes that a paced body sends at once.
+// Guesses: smaller writes cost more CPU time, larger ones make low rates come in bursts, and
+// bytes that were sent in vain more than they need be.
+const (
+	minPacedWrite = 16 << 10
+	maxPacedWrite = 64 << 10
+)
 
 // A bodyWriter is a ResponseWriter that passes the body to a function, in the pieces in
 // which the handler writes it.
@@ -95,14 +99,21 @@ func (e headerWriter) Write(b []byte) (int, error) {
 
 // Rate limits all bodies together to bytesPerSecond.
 func Rate(bytesPerSecond int64) Fault {
-	limiter := rate.NewLimiter(rate.Limit(bytesPerSecond), pacedWriteSize)
+	limiter := newLimiter(bytesPerSecond)
 	return paced(func() *rate.Limiter { return limiter })
 }
 
 // ConnRate limits each body to bytesPerSecond, so a download over several connections is
 // faster.
 func ConnRate(bytesPerSecond int64) Fault {
-	return paced(func() *rate.Limiter { return rate.NewLimiter(rate.Limit(bytesPerSecond), pacedWriteSize) })
+	return paced(func() *rate.Limiter { return newLimiter(bytesPerSecond) })
+}
+
+// newLimiter returns a limiter whose burst is the size of a write: 4 ms of the rate, within
+// bounds.
+func newLimiter(bytesPerSecond int64) *rate.Limiter {
+	size := min(max(minPacedWrite, bytesPerSecond/250), maxPacedWrite)
+	return rate.NewLimiter(rate.Limit(bytesPerSecond), int(size))
 }
 
 // paced limits each body by the limiter that the function returns for it. It never counts as
@@ -113,7 +124,7 @@ func paced(limiter func() *rate.Limiter) Fault {
 			l, flush := limiter(), http.NewResponseController(w)
 			next.ServeHTTP(bodyWriter{w, func(b []byte) (int, error) {
 				n := 0
-				for piece := range slices.Chunk(b, pacedWriteSize) {
+				for piece := range slices.Chunk(b, l.Burst()) {
 					if err := l.WaitN(r.Context(), len(piece)); err != nil {
 						return n, err
 					}

@@ -158,38 +158,55 @@ func (s *Store) lock(rec *Record, create bool) (io.Closer, error) {
 	}
 }
 
+// newPartTimeout is how long an empty file called NAME.part may be the part file of a download
+// that is just being created: it cannot be locked in the moment in which it is created. A
+// guess; at half, a busy machine may take longer for that, and twice as long delays the error
+// for a foreign empty file.
+const newPartTimeout = time.Second
+
 // checkTarget returns ErrForeign if a file at the target must not be replaced. A file
 // that is the part file of another download must never be replaced, even with
 // rec.Replace.
 func (s *Store) checkTarget(rec *Record) error {
-	info, err := s.fs.Lstat(rec.Target)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.IsDir():
-		return fmt.Errorf("%q: %w: it is a directory", rec.Target, ErrIrregular)
-	case !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink:
-		return fmt.Errorf("%q: %w: it is a device, pipe or socket", rec.Target, ErrIrregular)
-	}
-	if strings.HasSuffix(rec.Target, partSuffix) {
-		if err := s.checkNames(rec); err != nil && !errors.Is(err, errNameTaken) {
-			return err
-		}
-		if s.fs.Locked(rec.Target) { // by a pawl with another state directory
-			return fmt.Errorf("%q: %w", rec.Target, ErrPartFile)
-		}
-		// No record names the file as a part file now. It may have been one at
-		// the first Lstat and have been finished since; then it no longer exists.
-		if _, err := s.fs.Lstat(rec.Target); errors.Is(err, fs.ErrNotExist) {
+	for start := time.Now(); ; time.Sleep(newPartTimeout / 50) {
+		info, err := s.fs.Lstat(rec.Target)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil
+		case err != nil:
+			return err
+		case info.IsDir():
+			return fmt.Errorf("%q: %w: it is a directory", rec.Target, ErrIrregular)
+		case !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink:
+			return fmt.Errorf("%q: %w: it is a device, pipe or socket", rec.Target, ErrIrregular)
+		}
+		isPart := strings.HasSuffix(rec.Target, partSuffix)
+		if isPart {
+			gone, err := s.checkPartTarget(rec)
+			if gone || err != nil {
+				return err
+			}
+		}
+		switch {
+		case rec.Replace:
+			return nil
+		case !isPart || info.Size() > 0 || time.Since(start) > newPartTimeout:
+			return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
 		}
 	}
-	if !rec.Replace {
-		return fmt.Errorf("%q: %w", rec.Target, ErrForeign)
+}
+
+// checkPartTarget returns ErrPartFile if the file at the target of rec is the part file of
+// another download. gone reports that it was one, and has been finished since.
+func (s *Store) checkPartTarget(rec *Record) (gone bool, err error) {
+	if err := s.checkNames(rec); err != nil && !errors.Is(err, errNameTaken) {
+		return false, err
 	}
-	return nil
+	if s.fs.Locked(rec.Target) { // by a pawl with another state directory
+		return false, fmt.Errorf("%q: %w", rec.Target, ErrPartFile)
+	}
+	_, err = s.fs.Lstat(rec.Target)
+	return errors.Is(err, fs.ErrNotExist), nil
 }
 
 // clearPart reports whether the locked part file of rec is empty now. It truncates the

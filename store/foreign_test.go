@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -310,6 +311,26 @@ func TestTargetWasPartFile(t *testing.T) {
 	if err := l.store.CheckTarget(l.target+".part", false); err != nil {
 		t.Errorf("CheckTarget: got %v, want no error", err)
 	}
+}
+
+// A part file that was just created, and is not locked yet, does not count as foreign. An empty
+// file that stays unlocked does.
+func TestTargetIsNewPartFile(t *testing.T) {
+	l := newFixture(t)
+	part := l.target + ".part"
+	must(t, os.MkdirAll(filepath.Dir(l.target), 0o777), os.WriteFile(part, nil, 0o600))
+	l.store.read(func(tx) error { return nil }) // creates the state file
+	synctest.Test(t, func(t *testing.T) {
+		l.wantErr("CheckTarget of an empty file", l.store.CheckTarget(part, false), ErrForeign)
+		var lock io.Closer
+		time.AfterFunc(newPartTimeout/2, func() {
+			var err error
+			lock, err = osFS{}.Lock(part, false)
+			must(t, err)
+		})
+		l.wantErr("CheckTarget of a new part file", l.store.CheckTarget(part, false), ErrPartFile)
+		must(t, lock.Close())
+	})
 }
 
 // A pipe at the path of the part file is not removed.

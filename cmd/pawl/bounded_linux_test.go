@@ -366,12 +366,12 @@ func TestHugeEntries(t *testing.T) {
 			fmt.Fprint(z, "</file></metalink>")
 		},
 		"json": func(w io.Writer) {
-			for i := range 30 {
+			for i := range 20 {
 				fmt.Fprintf(w, `{"url":"%s/%s","out":"f%d"}`+"\n", srv.URL, long, i)
 			}
 		},
 		"mirrors": func(w io.Writer) {
-			for i := range 120 {
+			for i := range 80 {
 				fmt.Fprintf(w, "%s/f%d%s\n", srv.URL, i, strings.Repeat(fmt.Sprintf("\t%s/%s", srv.URL, long[:1000]), 950))
 			}
 		},

@@ -16,12 +16,12 @@ import (
 
 // TestThousandKills kills downloads at random moments until they complete. After each kill
 // it checks that every recorded range is in the part file with the right bytes. It kills
-// 40 times, and 1,000 times with PAWL_TEST_LONG=1.
+// 25 times, and 1,000 times with PAWL_TEST_LONG=1.
 //
 //	go test ./cmd/pawl -run ThousandKills -v -count=1 -seed 7
 func TestThousandKills(t *testing.T) {
 	t.Parallel()
-	kills := 40
+	kills := 25
 	if os.Getenv("PAWL_TEST_LONG") != "" {
 		kills = 1000
 	}

@@ -109,7 +109,7 @@ var evidence = []hazard{
 		f := tr.serveFile(5 << 20)
 		tr.srv.Set(faultserver.First(1, faultserver.Cut(0)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(404, -1)))
 		s := newServerWith(tr, f)
-		tr.runPawl("--mirror", s.URL+"/f.bin", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.runPawl("-x", "1", "--mirror", s.URL+"/f.bin", tr.fileURL()).wantDownloaded("f.bin", f) // further requests would have the mirror's own
 		wantNoValidators(tr, s, f)
 	}},
 	{name: "evidence: a digest, and the URL is down after a mismatch", run: func(tr *testRun) {

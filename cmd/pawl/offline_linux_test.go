@@ -171,7 +171,7 @@ func TestGetOffline(t *testing.T) {
 	s := newSite(t)
 	s.listenAtAddress()
 	for _, name := range []string{"early", "middle", "resumed"} {
-		s.add(name, 6<<20)
+		s.add(name, 64<<20) // which takes longer than the steps until the network is down
 	}
 	s.srv.Set(faultserver.Rate(6 << 20))
 	get := func(args ...string) *followedRun {
@@ -193,6 +193,7 @@ func TestGetOffline(t *testing.T) {
 		awaitText(t, r.stderr, "no network")
 	}
 	early.wantRunningFor(time.Second) // long enough for more than two tries
+	s.srv.Set()
 	setNetwork(t, true)
 	for _, r := range []*followedRun{early, middle, resumed} {
 		r.wait()
@@ -200,7 +201,6 @@ func TestGetOffline(t *testing.T) {
 			t.Errorf("pawl reported %d times that there is no network, want once:\n%s", n, r.stderr)
 		}
 	}
-	s.srv.Set()
 	for name, f := range s.files {
 		if !hasContent(s.dir+"/"+name, f) {
 			t.Errorf("%s does not have the served bytes", name)

@@ -1,6 +1,9 @@
+//go:build unix
+
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"pawl/downloader/faultserver"
@@ -26,15 +30,15 @@ type crowd struct {
 	names map[string]faultserver.File // all files, by path, such as "2/0.bin" for process 2
 
 	mu    sync.Mutex
-	open  map[string]bool // open connections, by the client's address; guarded by mu
-	owner map[string]int  // process of each client address; guarded by mu
-	peak  int             // peak number of open connections; guarded by mu
+	open  map[string]net.Conn // open connections, by the client's address; guarded by mu
+	owner map[string]int      // process of each client address; guarded by mu
+	peak  int                 // peak number of open connections; guarded by mu
 }
 
 // newCrowd serves the same number of bytes to each of n processes: a file of large bytes and
 // small files of 300 KiB, at rate bytes per second and connection.
 func newCrowd(t *testing.T, n, small int, large, rate int64) *crowd {
-	c := &crowd{T: t, files: faultserver.New(), dir: t.TempDir(), names: make(map[string]faultserver.File), open: make(map[string]bool), owner: make(map[string]int)}
+	c := &crowd{T: t, files: faultserver.New(), dir: t.TempDir(), names: make(map[string]faultserver.File), open: make(map[string]net.Conn), owner: make(map[string]int)}
 	t.Cleanup(c.files.Close)
 	c.files.Set(faultserver.ConnRate(rate))
 	c.front = httptest.NewUnstartedServer(c)
@@ -60,11 +64,29 @@ func (c *crowd) connState(conn net.Conn, s http.ConnState) {
 	defer c.mu.Unlock()
 	switch s {
 	case http.StateNew:
-		c.open[conn.RemoteAddr().String()] = true
+		for addr, other := range c.open {
+			if isClosedByPeer(other) { // what the server has not noticed yet, on a busy machine
+				delete(c.open, addr)
+			}
+		}
+		c.open[conn.RemoteAddr().String()] = conn
 		c.peak = max(c.peak, len(c.open))
 	case http.StateClosed, http.StateHijacked:
 		delete(c.open, conn.RemoteAddr().String())
 	}
+}
+
+// isClosedByPeer reports whether the other end of a connection has closed it.
+func isClosedByPeer(conn net.Conn) (closed bool) {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n == 0 && err == nil || errors.Is(err, syscall.ECONNRESET)
+	})
+	return closed || err != nil
 }
 
 // ServeHTTP records which process owns the connection.

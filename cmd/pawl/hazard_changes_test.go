@@ -342,7 +342,7 @@ var changesOfFinished = []hazard{
 				tr.Errorf("f.bin changed before the new version was complete")
 			}
 		}))
-		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.runPawl("-x", "1", tr.fileURL()).wantDownloaded("f.bin", f) // one body, which passes byte 3 MiB
 	}},
 	{name: "changes: a finished file modified locally", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)

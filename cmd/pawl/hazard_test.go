@@ -122,7 +122,9 @@ const maxConcurrent = 12
 // times what the slowest machine needs, so that it only turns a hang into a failure.
 const hangLimit = 2 * time.Minute
 
-// TestHazards runs all hazards in random order.
+// TestHazards runs all hazards in random order. Under the race detector, which makes each start
+// of the program slow, it runs the first third of them, unless -run chooses some or
+// PAWL_TEST_LONG=1 asks for all.
 func TestHazards(t *testing.T) {
 	t.Parallel()
 	seed := *seedFlag
@@ -132,6 +134,9 @@ func TestHazards(t *testing.T) {
 	t.Logf("seed %d", seed)
 	all := hazards()
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	if raceEnabled && flag.Lookup("test.run").Value.String() == "" && os.Getenv("PAWL_TEST_LONG") == "" {
+		all = all[:len(all)/3]
+	}
 	runs := make([]*testRun, len(all))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, maxConcurrent)

@@ -81,9 +81,10 @@ func pieceLength(size int64) int64 {
 
 // removeEmpty removes the part file of a download that could not be recorded. The caller
 // must hold its lock. It keeps an empty file if another download has finished there, or
-// if the file belongs to another user.
+// if the file belongs to another user. A file that another download is about to link there
+// is not there yet.
 func (s *Store) removeEmpty(part string) {
-	if rec, err := s.ByTarget(part); err == nil && rec.State == Done {
+	if rec, err := s.ByTarget(part); err == nil && rec.State == Done && (!rec.Publishing || s.Intact(rec)) {
 		return
 	}
 	info, err := s.fs.Lstat(part)

@@ -333,6 +333,23 @@ func TestTargetIsNewPartFile(t *testing.T) {
 	})
 }
 
+// If another process is about to publish a small file at the path of a part file that was just
+// created, the part file gets another name and does not stay there.
+func TestPartNameIsPublished(t *testing.T) {
+	l := newFixture(t)
+	part := l.target + ".part"
+	l.store.fs.FS = &lstatFS{l.store.fs.FS, part, func() { // the lock is held, and the part file not recorded
+		rec := Record{ID: newID(), Target: part, State: Done, Named: true, Size: 10, ModTime: time.Unix(1e9, 0), Publishing: true}
+		must(t, l.store.write(func(t tx) error { return t.put(&rec) }))
+	}}
+	p := l.opened(l.store.Create(l.record()))
+	rec := p.Record()
+	if got, want := rec.Part(), l.target+".1.part"; got != want {
+		t.Errorf("got the part file %q, want %q", got, want)
+	}
+	l.wantNo(part)
+}
+
 // A pipe at the path of the part file is not removed.
 func TestPipeAtPart(t *testing.T) {
 	l := newFixture(t)

@@ -72,8 +72,8 @@ func signaled(name string, sig syscall.Signal) hazard {
 func signaledWhileSilent(name string, sig syscall.Signal) hazard {
 	return hazard{name: name, run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
-		tr.srv.Set(faultserver.Stall(3 << 20))
-		tr.signalAndCheck(tr.startPawl("--stall-timeout", "10m", tr.fileURL()), sig, tr.untilFaultSettled)
+		tr.srv.Set(faultserver.Stall(1 << 20)) // each of four bodies is longer
+		tr.signalAndCheck(tr.startPawl("-x", "4", "--stall-timeout", "10m", tr.fileURL()), sig, tr.untilFaultSettled)
 		tr.wantPartKept()
 		tr.srv.Set(faultserver.Rate(32 << 20))
 		tr.runPawl().wantDownloaded("f.bin", f)

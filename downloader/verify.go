@@ -50,10 +50,10 @@ func (v *verifier) follow(ctx context.Context, end int64) error {
 		n, err := v.file.ReadAt(v.buf[:min(int64(len(v.buf)), end-v.off)], v.off)
 		v.hash.Write(v.buf[:n])
 		v.off += int64(n)
-		if errors.Is(err, io.EOF) && v.off < end {
-			err = store.ErrGone // somebody has truncated the part file
-		}
-		if err != nil && (!errors.Is(err, io.EOF) || v.off < end) {
+		switch {
+		case errors.Is(err, io.EOF) && v.off < end:
+			return store.ErrGone // somebody has truncated the part file
+		case err != nil && !errors.Is(err, io.EOF):
 			return err
 		}
 	}

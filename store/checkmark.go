@@ -59,6 +59,9 @@ func (s *stateFile) isChecked() bool {
 func (s *stateFile) setChecked() {
 	mark := s.checkmark()
 	s.checked.Store(mark)
+	if mark == "" || s.bootID == "" { // no process could rely on it
+		return
+	}
 	m, err := openRegular(s.checkmarkPath(), os.O_WRONLY|os.O_CREATE|openNoFollow, 0o600)
 	if err != nil {
 		return

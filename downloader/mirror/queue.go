@@ -21,7 +21,7 @@ type queue struct {
 // A hostQueue is the items of one host.
 type hostQueue struct {
 	host   string
-	items  []int64    // offsets in the spool; empty only during Next
+	items  []int64    // offsets in the spool; empty only during Push and Next
 	asleep bool       // the host was not ready when it had its turn, and has none until Wake
 	next   *hostQueue // the host with the next turn, if awake
 }

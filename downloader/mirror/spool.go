@@ -61,12 +61,13 @@ func (s *spool) append(item []byte) (off int64, err error) {
 
 // flush writes the tail to the file. After an error, the next flush overwrites what this one
 // has written.
-func (s *spool) flush() (err error) {
+func (s *spool) flush() error {
 	if s.file == nil {
-		if s.file, err = s.openFile(); err != nil {
-			s.file = nil
+		file, err := s.openFile()
+		if err != nil {
 			return err
 		}
+		s.file = file
 	}
 	if _, err := s.file.WriteAt(s.tail, s.written); err != nil {
 		return err

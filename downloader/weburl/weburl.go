@@ -1,5 +1,5 @@
 // Package weburl parses, compares and redacts the URLs of downloads. It is the one place that
-// says which URLs can be downloaded, and what of a URL may be shown.
+// decides which URLs can be downloaded, and which parts of a URL may be shown.
 package weburl
 
 import (

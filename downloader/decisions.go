@@ -36,9 +36,14 @@ func meaningError(resp *http.Response, c response.Content) error {
 	case response.Undecodable:
 		return failure.Permanent(failure.New(failure.ErrProtocol, c.Problem))
 	case response.HTTPError:
-		return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+		return statusError(resp)
 	}
 	return nil
+}
+
+// statusError returns the error of a response by its status.
+func statusError(resp *http.Response) error {
+	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host, RetryAfter: hasRetryAfter(resp)}
 }
 
 // decided returns the error of a decision, nil for Use. A restartError asks for another

@@ -136,8 +136,10 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 	if x.to.asked == nil || !transport.SameOrigin(x.to.url, x.to.asked) {
 		transport.DropSecrets(req.Header)
 	}
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", x.engine.opts.UserAgent)
+	for name, value := range map[string]string{"User-Agent": x.engine.opts.UserAgent, "Accept": "*/*"} { // some firewalls refuse requests without Accept
+		if req.Header.Get(name) == "" {
+			req.Header.Set(name, value)
+		}
 	}
 	if host := req.Header.Get("Host"); host != "" && transport.SameOrigin(x.to.url, x.origin.url) { // not for mirrors
 		req.Host = host
@@ -305,7 +307,7 @@ func (x *exchange) outcome(resp *http.Response, err error) error {
 	if response.Complete(resp) {
 		return nil
 	}
-	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host}
+	return statusError(resp)
 }
 
 // known returns the facts about the file that are known before any response.

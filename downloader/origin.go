@@ -130,7 +130,11 @@ func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 func (a asker) askAt(ctx context.Context, dest destination, release func(), extra http.Header, c requester, r chunk.Range) (*reply, error) {
 	to, failures := a.target(dest), 0
 	to.extra = extra
+	var p preparation
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
+		if failure.IsPreparing(err) && p.goesOn(time.Now()) {
+			return a.awaitPreparation(&p, resp, err), nil
+		}
 		if failures++; c == nil && a.mayRefuseRange(r, failures, err) {
 			return verdict{}, rangeError{err}
 		}

@@ -57,6 +57,42 @@ func (d *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause 
 	return 0
 }
 
+const (
+	// maxPreparation is how long a server may answer 202 to one request before that counts as
+	// failures. A guess: archives of hundreds of gigabytes are made within an hour; double only
+	// delays the error of a server that never ends.
+	maxPreparation = time.Hour
+	// preparationNews is the time between two events that the server is still preparing the file.
+	preparationNews = time.Minute
+)
+
+// A preparation is the wait for a file that the server is still making. The zero preparation has
+// not begun.
+type preparation struct {
+	begun, told time.Time // told is the time of the last event
+}
+
+// goesOn reports whether the server may still be waited for.
+func (p *preparation) goesOn(now time.Time) bool {
+	if p.begun.IsZero() {
+		p.begun = now
+	}
+	return now.Sub(p.begun) < maxPreparation
+}
+
+// awaitPreparation returns when to ask again after resp, which says that the file is not ready. It
+// costs no try.
+func (d *download) awaitPreparation(p *preparation, resp *http.Response, failed error) verdict {
+	now := time.Now()
+	wish, _ := response.RetryAfter(resp.Header, now)
+	wait := min(max(wish, d.engine.opts.Retry.Wait), d.engine.opts.Retry.MaxRetryAfter)
+	if now.Sub(p.told) >= preparationNews {
+		p.told = now
+		d.emit(Event{Kind: Waiting, Err: failed, Retry: Retry{Wait: wait}})
+	}
+	return verdict{again: true, wait: wait, limit: true}
+}
+
 // stepDown takes connection c out of its transfer because of err, if others go on.
 func (d *download) stepDown(c requester, err error) bool { return c != nil && c.stepDown(err) }
 

@@ -51,7 +51,8 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag", "net", "net/...", "sync", "sync/...", "time"},
 	},
 	"pawl/downloader/transport": { // connections, and limits of requests and bytes; it knows nothing of downloads
-		own: []string{"pawl/downloader/failure", "pawl/downloader/recent"},
+		own: []string{"pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/weburl"},
+		others: []string{"golang.org/x/net/publicsuffix"},
 		not: []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {

@@ -16,10 +16,19 @@ func IsPermanent(err error) bool {
 	return errors.As(err, &permanent) || errors.As(err, &status) && !status.retryable()
 }
 
-// retryable reports whether a later request may succeed. 509 is the usual status for used-up
-// bandwidth, a content delivery network uses 520 to 530 if it cannot reach its origin.
+// retryable reports whether a later request may succeed: the server says so, or the status does.
+// Beside those of RFC 9110, servers use 420, 430 and 529 for too many requests, 509 for used-up
+// bandwidth, 520 to 530 if a content delivery network cannot reach its origin, and 598 and 599 for
+// a timeout behind them.
 func (e *StatusError) retryable() bool {
-	return slices.Contains([]int{202, 408, 425, 429, 500, 502, 503, 504, 509}, e.Code) || e.Code >= 520 && e.Code <= 530
+	return e.isPostponed() || slices.Contains([]int{202, 408, 420, 421, 423, 425, 429, 430, 500, 502, 503, 504, 509, 598, 599}, e.Code) || e.Code >= 520 && e.Code <= 530
+}
+
+// isPostponed reports whether an error asks for a later request by Retry-After, for example a 403
+// of a firewall that counts requests. A file that is not there, or credentials that are wrong, do
+// not get better with time.
+func (e *StatusError) isPostponed() bool {
+	return e.RetryAfter && e.Code >= 400 && !slices.Contains([]int{401, 404, 407, 410}, e.Code)
 }
 
 // MayBeLimit reports whether a host may refuse one of several connections with err because
@@ -45,14 +54,21 @@ func TryOtherSource(err error) bool {
 // has expired, while the URL that redirected to it still works.
 func MayBeExpired(err error) bool {
 	var status *StatusError
-	return errors.As(err, &status) && slices.Contains([]int{401, 403, 404, 410}, status.Code)
+	return errors.As(err, &status) && slices.Contains([]int{401, 403, 404, 410}, status.Code) && !status.isPostponed()
 }
 
 // MayRefuseRange reports whether err is a status with which servers refuse a request for its
 // Range field, so that the same request without the field may succeed.
 func MayRefuseRange(err error) bool {
 	var status *StatusError
-	return errors.As(err, &status) && slices.Contains([]int{400, 403, 404, 405, 406, 412, 500, 501}, status.Code)
+	return errors.As(err, &status) && slices.Contains([]int{400, 403, 404, 405, 406, 412, 500, 501}, status.Code) && !status.isPostponed()
+}
+
+// IsPreparing reports whether err says that the server is still making the file, for example an
+// archive, and asks for another request later (RFC 9110 §15.3.3).
+func IsPreparing(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Code == http.StatusAccepted
 }
 
 // IsBrokenOff reports whether the server closed the connection in the middle of a response

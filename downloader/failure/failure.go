@@ -93,11 +93,15 @@ func (e permanentError) Unwrap() error { return e.error }
 // A StatusError is a response whose status ends an exchange. To errors.Is it is an
 // ErrAuth, ErrThrottled, ErrProtocol or ErrRefused.
 type StatusError struct {
-	Code int    // HTTP status, for example 404
-	Host string // host and port of the server that responded
+	Code       int    // HTTP status, for example 404
+	Host       string // host and port of the server that responded
+	RetryAfter bool   // the response has a valid Retry-After field
 }
 
 func (e *StatusError) Error() string {
+	if e.Code == http.StatusAccepted {
+		return e.Host + " is still preparing the file (HTTP status 202)"
+	}
 	text := http.StatusText(e.Code)
 	if e.Code >= 300 && e.Code < 304 {
 		text += " without a URL"
@@ -113,7 +117,10 @@ func (e *StatusError) Is(kind error) bool {
 	switch e.Code {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
 		return kind == ErrAuth
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusAccepted:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusAccepted, 420, 430, 529:
+		return kind == ErrThrottled
+	}
+	if e.isPostponed() {
 		return kind == ErrThrottled
 	}
 	if e.Code < 400 { // a redirect without a URL, or a status that must not answer a GET

@@ -200,7 +200,7 @@ func (e *Entry) lenWithoutURLs() int {
 // resolve returns text as an absolute URL, and an error if it is not a valid http or
 // https URL. If the list has a base URL, relative URLs are resolved against it.
 func (c *collector) resolve(text string) (string, error) {
-	text = strings.Trim(text, blanks) // a word of a pattern may have blanks: {a, b}
+	text = weburl.Unwrap(text) // a word of a pattern may have blanks: {a, b}
 	if c.base != nil && !strings.Contains(text, "://") {
 		if u, err := url.Parse(text); err == nil && u.Scheme == "" {
 			text = c.base.ResolveReference(u).String()

@@ -1,7 +1,6 @@
 package list
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -23,9 +22,9 @@ const maxExpanded = 1_000_000_000
 //	[001-100:2]   every second number, padded with zeros to the width of the first
 //	[a-z]         letters, all lower or all upper case
 //
-// An IPv6 address as the host is not a group. Literal braces and brackets must be written
-// as %7B, %7D, %5B and %5D. A malformed group is an error, and so is a pattern for more
-// than a billion URLs.
+// All other braces and brackets are literal text, for example those of an IPv6 address, of
+// ?id={1F2A} or of ?data[0]=["a","b"]. In %7Ba,b%7D they are literal too. A range whose end is
+// before its beginning is an error, and so is a pattern for more than a billion URLs.
 func Expand(url string) (iter.Seq[string], error) {
 	p, err := parsePattern(url)
 	if err != nil {
@@ -100,7 +99,7 @@ func parsePattern(url string) (*pattern, error) {
 	hostEnd := ipv6HostEnd(url)
 	literal, rest := url[:hostEnd], url[hostEnd:]
 	for {
-		i := strings.IndexAny(rest, "{}[]")
+		i := strings.IndexAny(rest, "{[")
 		if i < 0 {
 			p.suffix = literal + rest
 			return p, nil
@@ -112,7 +111,12 @@ func parsePattern(url string) (*pattern, error) {
 		if err != nil {
 			return nil, fmt.Errorf("invalid pattern in %q: %w", redactURL(url), err)
 		}
-		next.prefix = literal + rest[:i]
+		literal += rest[:i]
+		if end == 0 { // the rest may still contain groups
+			literal, rest = literal+rest[i:i+1], rest[i+1:]
+			continue
+		}
+		next.prefix = literal
 		p.groups = append(p.groups, next)
 		p.count *= next.count
 		literal, rest = "", rest[i+end:]
@@ -139,56 +143,53 @@ func ipv6HostEnd(url string) int {
 	return begin + end + 1
 }
 
-// parseGroup parses the group at the start of s, and returns the offset of its end in s.
-// s must begin with a brace or bracket, opening or closing.
+// parseGroup parses the group at the start of s, which must begin with "{" or "[". It returns the
+// offset of its end in s, 0 if the text is no group.
 func parseGroup(s string) (g group, end int, err error) {
-	closing := map[byte]string{'{': "}", '[': "]"}[s[0]]
-	if closing == "" {
-		return group{}, 0, fmt.Errorf("unmatched %q", s[:1])
+	n := strings.IndexAny(s[1:], `{}[]"`) // a quotation mark is of JSON, for example {"a":1,"b":2}
+	if n < 0 || s[:1]+s[1+n:2+n] != "{}" && s[:1]+s[1+n:2+n] != "[]" {
+		return group{count: 1}, 0, nil
 	}
-	inner, _, ok := strings.Cut(s[1:], closing)
-	switch {
-	case !ok:
-		return group{}, 0, fmt.Errorf("%q is not closed", s[:1])
-	case strings.ContainsAny(inner, "{}[]"):
-		return group{}, 0, errors.New("patterns cannot be nested")
-	case inner == "":
-		return group{}, 0, fmt.Errorf("%q is empty", s[:2])
-	case s[0] == '{':
-		words := strings.Split(inner, ",")
-		g = group{words: words, count: int64(len(words))}
-	default:
-		g, err = parseRange(inner)
+	inner, ok := s[1:1+n], false
+	if s[0] == '{' {
+		g.words = strings.Split(inner, ",")
+		g.count = int64(len(g.words))
+		ok = g.count > 1
+	} else {
+		g, ok, err = parseRange(inner)
 	}
-	return g, len(inner) + 2, err
+	if err != nil || !ok {
+		return group{count: 1}, 0, err
+	}
+	return g, len(inner) + 2, nil
 }
 
-// parseRange parses FIRST-LAST or FIRST-LAST:STEP, without the brackets.
-func parseRange(s string) (group, error) {
-	invalid := fmt.Errorf("%q is not a range such as 1-20, 001-100:2 or a-z", truncate(s))
+// parseRange parses FIRST-LAST or FIRST-LAST:STEP, without the brackets. ok is false if s has
+// another form. A range without values is an error.
+func parseRange(s string) (g group, ok bool, err error) {
 	span, step, hasStep := strings.Cut(s, ":")
 	first, last, ok := strings.Cut(span, "-")
-	g := group{step: 1}
+	g.step = 1
 	if hasStep {
 		g.step = parseDigits(step)
 	}
 	end := int64(-1)
-	switch {
-	case !ok || g.step < 1:
-		return group{}, invalid
-	case len(first) == 1 && len(last) == 1 && isLetter(first[0]) && isLetter(last[0]) && first[0]&0x20 == last[0]&0x20: // the same case
+	if len(first) == 1 && len(last) == 1 && isLetter(first[0]) && isLetter(last[0]) && first[0]&0x20 == last[0]&0x20 { // the same case
 		g.first, end, g.width = int64(first[0]), int64(last[0]), -1
-	default:
+	} else {
 		g.first, end = parseDigits(first), parseDigits(last)
 		if len(first) > 1 && first[0] == '0' {
 			g.width = len(first)
 		}
 	}
-	if g.first < 0 || end < g.first {
-		return group{}, invalid
+	switch {
+	case !ok || g.first < 0 || end < 0 || g.step < 0:
+		return group{}, false, nil
+	case end < g.first || g.step == 0:
+		return group{}, false, fmt.Errorf("%q is not a range such as 1-20, 001-100:2 or a-z", truncate(s))
 	}
 	g.count = (end-g.first)/g.step + 1
-	return g, nil
+	return g, true, nil
 }
 
 // parseDigits parses up to 18 decimal digits, which always fit into an int64. It returns

@@ -11,7 +11,6 @@ func TestExpand(t *testing.T) {
 		"http://h/x":                 "http://h/x",
 		"":                           "",
 		"{a,b,cc}":                   "a b cc",
-		"x{a}y":                      "xay",
 		"x{,a}y":                     "xy xay",
 		"[1-3]":                      "1 2 3",
 		"[8-11]":                     "8 9 10 11",
@@ -31,6 +30,19 @@ func TestExpand(t *testing.T) {
 		"http://[1-2]:80/":           "http://1:80/ http://2:80/",
 		"http://h/[1-2]@x":           "http://h/1@x http://h/2@x",
 		"[999999999999999999-999999999999999999]": "999999999999999999",
+
+		// Braces and brackets that are no pattern are literal.
+		"{": "{", "[1-2": "[1-2", "x}": "x}", "x]": "x]", "{}": "{}", "[]": "[]", "[1]": "[1]", "[a]": "[a]", "[1-]": "[1-]", "[-1]": "[-1]",
+		"[1--2]": "[1--2]", "[a-Z]": "[a-Z]", "[A-z]": "[A-z]", "[a-1]": "[a-1]", "[aa-bb]": "[aa-bb]", "[1-3:]": "[1-3:]", "[1-3:-1]": "[1-3:-1]", "[+1-3]": "[+1-3]",
+		"{a,{b}}":                        "{a,{b}}",
+		"{a[1-2]}":                       "{a1} {a2}",
+		"{x{a,b}":                        "{xa {xb",
+		"?id={1F2A-3B}&n=[1-2]":          "?id={1F2A-3B}&n=1 ?id={1F2A-3B}&n=2",
+		`?q={"a":1,"b":2}`:               `?q={"a":1,"b":2}`,
+		`?d[0]=["a","b"]`:                `?d[0]=["a","b"]`,
+		"[1-1000000000000000000]":        "[1-1000000000000000000]", // more than 18 digits
+		"http://[::1/":                   "http://[::1/",
+		"file [2020-01-02] (copy) {1}.x": "file [2020-01-02] (copy) {1}.x",
 	} {
 		seq, err := Expand(pattern)
 		if err != nil {
@@ -52,33 +64,11 @@ func TestExpand(t *testing.T) {
 
 func TestExpandErrors(t *testing.T) {
 	for pattern, want := range map[string]string{
-		"{":                       `"{" is not closed`,
-		"[1-2":                    `"[" is not closed`,
-		"x}":                      `unmatched "}"`,
-		"x]":                      `unmatched "]"`,
-		"{}":                      `"{}" is empty`,
-		"[]":                      `"[]" is empty`,
-		"{a,{b}}":                 "patterns cannot be nested",
-		"{a[1-2]}":                "patterns cannot be nested",
-		"[1]":                     `"1" is not a range`,
-		"[a]":                     `"a" is not a range`,
-		"[1-]":                    `"1-" is not a range`,
-		"[-1]":                    `"-1" is not a range`,
-		"[1--2]":                  `"1--2" is not a range`,
-		"[3-1]":                   `"3-1" is not a range`,
-		"[c-a]":                   `"c-a" is not a range`,
-		"[a-Z]":                   `"a-Z" is not a range`,
-		"[A-z]":                   `"A-z" is not a range`,
-		"[a-1]":                   `"a-1" is not a range`,
-		"[aa-bb]":                 `"aa-bb" is not a range`,
-		"[1-3:0]":                 `"1-3:0" is not a range`,
-		"[1-3:]":                  `"1-3:" is not a range`,
-		"[1-3:-1]":                `"1-3:-1" is not a range`,
-		"[+1-3]":                  `"+1-3" is not a range`,
-		"[1-1000000000000000000]": "is not a range",
-		"[1-1000000001]":          "more than 1000000000 URLs",
-		"[1-100000][1-100000]":    "more than 1000000000 URLs",
-		"http://[::1/":            `"[" is not closed`,
+		"[3-1]":                `"3-1" is not a range`,
+		"[c-a]":                `"c-a" is not a range`,
+		"[1-3:0]":              `"1-3:0" is not a range`,
+		"[1-1000000001]":       "more than 1000000000 URLs",
+		"[1-100000][1-100000]": "more than 1000000000 URLs",
 	} {
 		seq, err := Expand(pattern)
 		if err == nil || seq != nil || !strings.Contains(err.Error(), want) {
@@ -91,13 +81,12 @@ func TestExpandErrors(t *testing.T) {
 	if n, err := Count("[1-1000000000]"); n != maxExpanded || err != nil {
 		t.Errorf("Count of the largest pattern: got %d, %v, want %d", n, err, maxExpanded)
 	}
-	if _, err := Expand("http://u:secret@h/{"); strings.Contains(err.Error(), "secret") {
+	if _, err := Expand("http://u:secret@h/[2-1]"); strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error contains the password: %v", err)
 	}
 }
 
-// Expand returns as many URLs as Count says, and they contain no braces or brackets except
-// around an IPv6 address.
+// Expand returns as many URLs as Count says, and the address of the host stays.
 func FuzzExpand(f *testing.F) {
 	for _, s := range []string{"http://h/{a,b}[1-3]", "[001-100:2]", "[a-z:3]", "http://[::1]/{}", "[9-1]", "{a,{b}}", "]", "[1-99999999999]"} {
 		f.Add(s)
@@ -116,7 +105,7 @@ func FuzzExpand(f *testing.F) {
 			if got++; got > 1000 {
 				return
 			}
-			if len(url) < hostEnd || url[:hostEnd] != pattern[:hostEnd] || strings.ContainsAny(url[hostEnd:], "{}[]") {
+			if len(url) < hostEnd || url[:hostEnd] != pattern[:hostEnd] {
 				t.Fatalf("%q: got %q", pattern, url)
 			}
 		}

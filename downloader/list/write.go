@@ -82,8 +82,8 @@ func (e *Entry) checkWritable() error {
 		if err := weburl.Check(u); err != nil {
 			return err
 		}
-		if !isTrimmed(u) {
-			return fmt.Errorf("URL %q begins or ends with white space", redactURL(u))
+		if !isTrimmed(u) || strings.ContainsAny(u, "\t\r\n") {
+			return fmt.Errorf("URL %q contains a tab or a line break, or begins or ends with white space", redactURL(u))
 		}
 	}
 	if e.Out != "" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pawl/downloader/failure"
+	"pawl/downloader/weburl"
 )
 
 // maxRedirects is how many redirects are followed in a row. It is the limit that the Fetch
@@ -17,8 +18,9 @@ import (
 const maxRedirects = 20
 
 // harmless are the header fields that may follow a redirect to another origin. All other fields
-// that the user set may be secrets.
-var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "User-Agent"}
+// that the user set may be secrets. Some storage servers send a file only to visitors of the site
+// that the user gave as Referer.
+var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "Referer", "User-Agent"}
 
 // checkRedirect is for http.Client.CheckRedirect. After the first redirect that leaves the
 // origin of the request, credentials must not be sent, even if a later redirect leads back.
@@ -36,13 +38,26 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if err := o.Follow.CheckScheme(req.URL.Scheme); err != nil {
 		return fmt.Errorf("%s redirects, but %w", last.Host, err)
 	}
-	req.Header.Del("Referer") // net/http sets it to the previous URL, which may be signed
-	if LeftOrigin(req) {      // must be checked each time, because net/http restores the fields
+	if LeftOrigin(req) { // must be checked each time, because net/http restores the fields
 		DropSecrets(req.Header)
-	} else if ref := via[0].Header.Get("Referer"); ref != "" {
+	}
+	req.Header.Del("Referer") // net/http sets it to the previous URL, which may be signed
+	if ref := via[0].Header.Get("Referer"); ref != "" && !(strings.HasPrefix(ref, "https:") && req.URL.Scheme == "http") {
 		req.Header.Set("Referer", ref)
 	}
 	return nil
+}
+
+// A locationEscaper escapes the targets of redirects as browsers do, because servers send them as
+// people type them, for example with blanks.
+type locationEscaper struct{ next http.RoundTripper }
+
+func (e locationEscaper) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := e.next.RoundTrip(req)
+	if err == nil && resp.Header.Get("Location") != "" {
+		resp.Header.Set("Location", weburl.Escape(resp.Header.Get("Location")))
+	}
+	return resp, err
 }
 
 // LeftOrigin reports whether a redirect on the way to req left the origin of the first request.

@@ -66,9 +66,8 @@ func TestCheckRedirect(t *testing.T) {
 		if tt.err != nil {
 			continue
 		}
-		want := map[bool]string{true: "mine"}[tt.home]
-		if got := req.Header.Get("Referer"); got != want {
-			t.Errorf("%s: Referer: got %q, want %q", tt.name, got, want)
+		if got := req.Header.Get("Referer"); got != "mine" {
+			t.Errorf("%s: Referer: got %q, want the user's", tt.name, got)
 		}
 		via[0].Header.Del("Referer")
 		req.Header.Set("Referer", "http://h/a?signature")

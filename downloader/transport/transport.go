@@ -5,7 +5,8 @@
 //
 // A request passes these stages, in this order:
 //
-//	http.Client     follows redirects; credentials must not leave their origin (redirect.go)
+//	http.Client     follows redirects; credentials must not leave their origin (redirect.go);
+//	                keeps the cookies of the run (cookies.go)
 //	http1Fallback   sends a request over HTTP/1.1 if HTTP/2 cannot serve it (http2.go)
 //	watchdog        waits for the request rate, then limits every later wait (watchdog.go)
 //	guard           keeps public sources off private addresses (private.go)
@@ -89,8 +90,11 @@ func New(o Options, slots func(addr string, n int) Slots) *Transport {
 		bytes:       newLimiter(float64(max(0, o.ByteRate)), burstTime),
 	}
 	http1, http2 := t.watched(o, false), t.watched(o, true)
-	t.http1 = &http.Client{Transport: http1, CheckRedirect: o.checkRedirect}
-	t.http2 = &http.Client{Transport: http1Fallback{http1, http2, o.Proxy}, CheckRedirect: o.checkRedirect}
+	jar := newBoundedJar()
+	client := func(rt http.RoundTripper) *http.Client {
+		return &http.Client{Transport: locationEscaper{rt}, CheckRedirect: o.checkRedirect, Jar: jar}
+	}
+	t.http1, t.http2 = client(http1), client(http1Fallback{http1, http2, o.Proxy})
 	return t
 }
 

@@ -13,13 +13,14 @@ import (
 // 64 KiB, so double helps nobody, and half may refuse a test server.
 const maxLength = 1 << 20
 
-// Parse parses an http or https URL with a host, and drops its fragment. User and password stay.
-// Errors quote the beginning of the URL, redacted.
+// Parse parses an http or https URL with a host, as people type and paste it: it is escaped as
+// Escape does, and blanks, angle brackets and quotation marks around it are removed. Parse drops
+// the fragment. User and password stay. Errors quote the beginning of the URL, redacted.
 func Parse(s string) (*url.URL, error) {
 	if len(s) > maxLength {
 		return nil, fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxLength)
 	}
-	u, err := url.Parse(s)
+	u, err := url.Parse(Escape(Unwrap(s)))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return nil, fmt.Errorf("%.200q is not an http or https URL", Redact(s))
 	}

@@ -11,7 +11,7 @@ func TestParse(t *testing.T) {
 	for _, s := range []string{
 		"", "f", "/f", "//h/f", "http:", "http:///f", "http:f", "file:///f", "h:80/f",
 		"ftp://user:hunter2@h/f", "user:hunter2@h/f", "//user:hunter2@h/f",
-		"http://user:hunter2@h:port/", "http://user:hunter2@h h/", "http://user:hunter2@[h/", "http://user:hunter2@h/\n",
+		"http://user:hunter2@h:port/", "http://user:hunter2@h h/", "http://user:hunter2@[h/", "http://user:hunter2@h\n:x/",
 		"http://user:hunter2%zz@h/", "http://user:@hunter2 @h/",
 		"http://user:hunter2/x@h/", "http://user:hunter2?x@h/", "http://user:hunter2#x@h/", "http://user:hunter2@", "http://user:hunter2@h:99999/", "http://u:hunter2 /hunter2@h:x/", "http://h/" + strings.Repeat("x", maxLength), // passwords with characters that must be escaped
 	} {

@@ -51,9 +51,9 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag", "net", "net/...", "sync", "sync/...", "time"},
 	},
 	"pawl/downloader/transport": { // connections, and limits of requests and bytes; it knows nothing of downloads
-		own: []string{"pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/weburl"},
+		own:    []string{"pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/weburl"},
 		others: []string{"golang.org/x/net/publicsuffix"},
-		not: []string{"os", "os/...", "log", "flag"},
+		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {
 		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport", "pawl/downloader/weburl"},

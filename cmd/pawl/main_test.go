@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,7 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "4") // most tests wait for other processes; -parallel on the command line wins
+	flag.Set("test.parallel", "4")                                             // most tests wait for other processes; -parallel on the command line wins
+	if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(syscall.SIGHUP) { // nohup go test: the programs under test must not inherit that
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	testscript.Main(m, map[string]func(){"pawl": main})
 }
 

@@ -56,6 +56,8 @@ func decided(d response.Decision, reason string) error {
 		return restartError{why: reason, single: true, keep: true}
 	case response.StartOver:
 		return restartError{why: reason}
+	case response.Growing:
+		return errGrowing
 	case response.Reject:
 		return fmt.Errorf("%w: %s", errLie, reason)
 	case response.Page:

@@ -187,8 +187,9 @@ type exchange struct {
 	trace wayTrace
 	info  *transport.RequestInfo
 
-	failed   error // of the last attempt; nil if it succeeded
-	failures int   // failed attempts; an attempt that only met a limit of connections does not count
+	failed   error     // of the last attempt; nil if it succeeded
+	failures int       // failed attempts; an attempt that only met a limit of connections does not count
+	failing  time.Time // of the first of these, zero if the network was missing
 }
 
 // send requests range r, the whole file if r is empty, and repeats the request as to.judge
@@ -231,8 +232,8 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 	case err != nil:
 		return nil, failure.Explain(err)
 	}
-	if x.failures > 0 { // it was an outage, so refusals during it showed no limit of connections
-		x.to.host.Recovered()
+	if x.failures > 0 { // it was an outage or a ban
+		x.to.host.Recovered(time.Now(), x.failing)
 	}
 	return x.read(req.Context(), cancel, resp)
 }
@@ -263,12 +264,22 @@ func (x *exchange) judge(resp *http.Response, err error) verdict {
 	}
 	v, instead := x.to.judge(resp, x.failed)
 	if !v.limit {
-		x.failures++
+		x.countFailure(time.Now())
 	}
 	if instead != nil {
 		x.failed = instead
 	}
 	return v
+}
+
+// countFailure counts a failed attempt.
+func (x *exchange) countFailure(now time.Time) {
+	if x.failures++; x.failures == 1 {
+		x.failing = now
+	}
+	if transport.IsUnreachable(x.failed) {
+		x.failing = time.Time{}
+	}
 }
 
 // read checks the header of resp, the last response.

@@ -126,6 +126,9 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		if !again.keep { // a file that changes all the time is fetched in one stream
 			changes++
 		}
+		if again == errGrowing {
+			j.emit(Event{Kind: Warning, Err: fmt.Errorf("%s; pawl stores its first %d bytes", again.why, j.version.Size)})
+		}
 		if again == errDamaged {
 			if j.file.damages++; j.file.damages > maxDamages {
 				return false, fmt.Errorf("%s, again and again", again.why)

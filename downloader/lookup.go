@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/downloader/weburl"
 	"pawl/store"
 )
@@ -193,26 +195,38 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 		return false, claimed(rec)
 	}
 	if !l.req.Existing.Restart && rec.URL == l.origin.recorded {
-		same, err := l.unchanged(ctx, rec)
+		why, err := l.outdated(ctx, rec)
 		if err != nil {
 			return false, err
 		}
-		why := errOtherNow
-		if same {
-			if why = l.verifySum(ctx, rec); why == nil {
-				l.progress.held.Store(rec.Size)
-				return true, nil
-			}
-			if !errors.Is(why, failure.ErrChecksum) {
-				return false, why
-			}
-		} else if l.req.Existing.FailOnChange {
-			return false, errOtherNow
+		if why == nil {
+			l.progress.held.Store(rec.Size)
+			return true, nil
 		}
 		l.emit(Event{Kind: Restarted, Err: why})
 	}
 	l.goal.replace = true // the file is pawl's
 	return false, nil
+}
+
+// outdated returns why an intact file must be downloaded again, nil if it must not. The wanted
+// digest decides without a request. Otherwise the server is asked.
+func (l lookup) outdated(ctx context.Context, rec store.Record) (why, err error) {
+	if !l.goal.sum.IsZero() {
+		if err := l.verifySum(ctx, rec); errors.Is(err, failure.ErrChecksum) {
+			return err, nil
+		} else {
+			return nil, err
+		}
+	}
+	same, err := l.unchanged(ctx, rec)
+	switch {
+	case err != nil || same:
+		return nil, err
+	case l.req.Existing.FailOnChange:
+		return nil, errOtherNow
+	}
+	return errOtherNow, nil
 }
 
 // altered returns the error for a finished file that somebody has changed.
@@ -245,50 +259,95 @@ func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current boo
 	return false, l.engine.store.CheckTarget(rec.Target, true)
 }
 
-// stillWanted compares an intact file with the digest of the list and, if the entry asks for
-// that, with the file on the server.
+// stillWanted compares an intact file with the digest of the list, if it has one, or else with
+// the file on the server, if the entry asks for that.
 func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
-	if l.goal.listed.Update {
-		same, err := l.unchanged(ctx, rec)
-		if err != nil {
+	if !l.goal.sum.IsZero() || l.goal.listed.Update {
+		if why, err := l.outdated(ctx, rec); why != nil || err != nil {
 			return false, err
 		}
-		if !same && l.req.Existing.FailOnChange {
-			return false, errOtherNow
-		}
-		if !same {
-			return false, nil
-		}
 	}
-	err := l.verifySum(ctx, rec)
-	if errors.Is(err, failure.ErrChecksum) { // the list wants another version
-		return false, nil
-	}
-	if err == nil && !l.goal.sum.IsZero() && l.goal.sum != rec.Sum {
+	if !l.goal.sum.IsZero() && l.goal.sum != rec.Sum {
 		rec.Sum = l.goal.sum
-		err = l.engine.store.Amend(rec)
-	}
-	if err != nil {
-		return false, err
+		if err := l.engine.store.Amend(rec); err != nil {
+			return false, err
+		}
 	}
 	l.progress.held.Store(rec.Size)
 	return true, nil
 }
 
-// unchanged asks the server with one small conditional request whether it still has the
-// version of rec (RFC 9110 §13.1). A 304 says so. A server that ignores the condition sends the
-// first byte, whose header is compared with rec; if there is no validator to compare, all bytes are.
+// maxStateRequests is how often the server is asked for the version of a finished file while each
+// response has another one. A guess: behind a load balancer of two machines that disagree, seven of
+// eight runs meet the right one. Double delays each real change by three more round trips.
+const maxStateRequests = 3
+
+// unchanged asks the server with one small conditional request whether it still has the version of
+// rec (RFC 9110 §13.1). A 304 says so. A server that ignores the condition sends the first byte, whose
+// header is compared with rec; if there is no validator to compare, all bytes are. Machines that
+// share a load may disagree about validators, so another version is asked for again. If the responses
+// do not agree on it, bytes decide.
 func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
+	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+		return false, err
+	}
+	defer l.first.release()
+	var others []response.Version
+	for {
+		now, c, err := l.currency(ctx, rec)
+		if err != nil || c != doubtful {
+			return c == current, err
+		}
+		if others = append(others, now); len(others) == maxStateRequests {
+			break
+		}
+		if err := sleep(ctx, conflictDelay); err != nil {
+			return false, err
+		}
+	}
+	isOne := !slices.ContainsFunc(others, func(v response.Version) bool { return v.Differs(others[0]) != "" })
+	if isOne && !versionOf(rec).AgreesInPart(others[0]) {
+		return false, nil
+	}
+	f, err := l.engine.store.OpenDone(rec)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = sampler{l.asker}.proveFile(ctx, chunk.NewSet(chunk.Range{End: rec.Size}), f)
+	var again restartError
+	if errors.As(err, &again) { // other bytes, or no samples
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// A currency says whether the server still has the version of a finished file.
+type currency int
+
+const (
+	doubtful currency = iota // the validators differ, which may be because of the machine that responded
+	current
+	outdated
+)
+
+// certain returns current or outdated.
+func certain(isCurrent bool) currency {
+	if isCurrent {
+		return current
+	}
+	return outdated
+}
+
+// currency asks the server once, and compares the response with rec. If that is doubtful, it also
+// returns the version that the server has now.
+func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Version, c currency, err error) {
 	condition := make(http.Header)
 	if rec.ETag != "" {
 		condition.Set("If-None-Match", rec.ETag)
 	} else if rec.LastModified != "" {
 		condition.Set("If-Modified-Since", rec.LastModified)
 	}
-	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
-		return false, err
-	}
-	defer l.first.release()
 	rep, err := l.askWith(ctx, condition, nil, chunk.Range{End: 1})
 	var again restartError
 	if errors.As(err, &again) { // the server does not serve ranges
@@ -298,28 +357,51 @@ func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	var status *failure.StatusError
 	switch {
 	case errors.As(err, &status) && status.Code == http.StatusNotModified:
-		return true, nil
+		return now, current, nil
 	case errors.Is(err, errUnsatisfiable):
-		return rep.Version.Size == rec.Size || rep.Version.Size < 0 && rec.Size == 0, nil
+		return now, certain(rep.Version.Size == rec.Size || rep.Version.Size < 0 && rec.Size == 0), nil
 	case err != nil:
-		return false, err
+		return now, doubtful, err
 	}
 	rep.close()
-	was := versionOf(rec)
-	if err := decided(was.Unexpected(rep.Version), ""); err != nil {
-		return false, err
+	was, now := versionOf(rec), rep.Version
+	if err := decided(was.Unexpected(now), ""); err != nil {
+		return now, doubtful, err
 	}
-	switch {
-	case was.Differs(rep.Version) != "":
-		return false, nil
-	case was.SharesValidator(rep.Version), !l.goal.sum.IsZero(): // the caller verifies the digest
-		return true, nil
+	sum := response.ReprDigest(rep.Header)
+	switch differs := was.Differs(now) != ""; {
+	case was.SizeDiffers(now):
+		return now, outdated, nil
+	case differs && sum.IsZero():
+		return now, doubtful, nil
+	case differs:
+		same, err := l.hasDigest(ctx, rec, sum)
+		return now, certain(same), err
+	case was.SharesValidator(now):
+		return now, current, nil
 	}
 	same, err := l.sameBytes(ctx, rec, condition)
-	if err == nil && !same && was.IsSubstitute(rep.Version) {
+	if err == nil && !same && was.IsSubstitute(now) {
 		err = errSubstitute
 	}
-	return same, err
+	return now, certain(same), err
+}
+
+// hasDigest reports whether the finished file has this digest.
+func (l lookup) hasDigest(ctx context.Context, rec store.Record, sum chunk.Sum) (bool, error) {
+	if sum == rec.Sum {
+		return true, nil
+	}
+	f, err := l.engine.store.OpenDone(rec)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = newVerifier(sum, f).verdict(ctx, rec.Size)
+	if errors.Is(err, failure.ErrChecksum) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // sameBytes fetches the whole file and compares it with the finished one. It is used if no

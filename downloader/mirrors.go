@@ -333,7 +333,7 @@ func (t mirroring) checkSamples(ctx context.Context) error {
 	for m, set := range written {
 		for range randomSamples {
 			r := rangeAfter(set, rand.Int64N(max(1, set.Len()-sampleSize)), sampleSize)
-			if err := t.proveSample(asking, r); errors.Is(err, errOtherBytes) {
+			if err := t.proveSample(asking, r, t.file.part); errors.Is(err, errOtherBytes) {
 				m.disable(t.transfer, fmt.Errorf("%w: it sent other bytes", failure.ErrChanged))
 			} else if err != nil {
 				return context.Cause(ctx)

@@ -65,11 +65,17 @@ func rangeAfter(s chunk.Set, skip, n int64) chunk.Range {
 // A sampler compares samples with the origin.
 type sampler struct{ asker }
 
-// prove compares samples of held with the bytes of the server. It returns nil if they are the
-// same, errOtherBytes if they are not, and errWhole if the server sends no samples.
+// prove compares samples of held, ranges of the part file, with the bytes of the server. It
+// returns nil if they are the same, errOtherBytes if they are not, and errWhole if the server sends
+// no samples.
 func (s sampler) prove(ctx context.Context, held chunk.Set) error {
+	return s.proveFile(ctx, held, s.file.part)
+}
+
+// proveFile is prove for ranges of file.
+func (s sampler) proveFile(ctx context.Context, held chunk.Set, file io.ReaderAt) error {
 	for _, r := range samples(held) {
-		if err := s.proveSample(ctx, r); err != nil {
+		if err := s.proveSample(ctx, r, file); err != nil {
 			return err
 		}
 	}
@@ -77,7 +83,7 @@ func (s sampler) prove(ctx context.Context, held chunk.Set) error {
 }
 
 // proveSample compares one sample.
-func (s sampler) proveSample(ctx context.Context, r chunk.Range) error {
+func (s sampler) proveSample(ctx context.Context, r chunk.Range, file io.ReaderAt) error {
 	for {
 		rep, err := s.ask(ctx, nil, r)
 		if err != nil {
@@ -92,7 +98,7 @@ func (s sampler) proveSample(ctx context.Context, r chunk.Range) error {
 		rep.close()
 		if err == nil {
 			held := make([]byte, len(got))
-			if _, err := s.file.part.ReadAt(held, r.Off); err != nil {
+			if _, err := file.ReadAt(held, r.Off); err != nil {
 				return failure.Permanent(err)
 			}
 			if !bytes.Equal(got, held) {

@@ -69,7 +69,7 @@ func TestRefused(t *testing.T) {
 		wait = min(2*wait, maxPenalty)
 	}
 	h.Refused(now)
-	h.Recovered()
+	h.Recovered(epoch, time.Time{})
 	h.Release()
 	more(now, true)
 	more(now, true)
@@ -132,11 +132,56 @@ func TestLimited(t *testing.T) {
 	if h.Refused(epoch); !h.IsLimited() {
 		t.Error("a host that refused one is not limited")
 	}
-	if h.Recovered(); h.IsLimited() {
+	if h.Recovered(epoch, time.Time{}); h.IsLimited() {
 		t.Error("a host that has recovered is limited")
 	}
 	if silent := newHost(t, 4, 2); silent.HasOthers() {
 		t.Error("a host that never responded has connections that work")
+	}
+}
+
+// TestBan: a host that drops all of several connections at once gets half of them from then on. One
+// more is tried later, and if that leads to the same, not again. The number is noted.
+func TestBan(t *testing.T) {
+	n := &notes{}
+	h := recalled(n)
+	now := epoch
+	lose := func(open int) (granted int) { // all but one
+		for range open {
+			h.Adopt()
+		}
+		for range open - 1 {
+			h.Release()
+			h.Refused(now)
+		}
+		now = now.Add(30 * time.Second)
+		h.Recovered(now, now.Add(-29*time.Second))
+		for h.TryOpen(now) {
+		}
+		granted = opened(h)
+		for opened(h) > 0 {
+			h.Release()
+		}
+		return granted
+	}
+	for _, tt := range []struct{ open, want int }{{16, 8}, {8, 4}, {4, 2}, {3, 2}, {2, 1}, {2, 1}} {
+		if got := lose(tt.open); got != tt.want {
+			t.Errorf("%d connections lost: got %d granted, want %d", tt.open, got, tt.want)
+		}
+		if h.Learn(now); n.note.Limit != tt.want {
+			t.Errorf("%d connections lost: got limit %d noted, want %d", tt.open, n.note.Limit, tt.want)
+		}
+	}
+	if now = now.Add(maxPenalty); !h.TryOpen(now) || !h.TryOpen(now) {
+		t.Error("no more than the granted one is tried later")
+	}
+	for name, since := range map[string]time.Duration{"long after": time.Minute, "long before": -time.Minute} {
+		h := newHost(t, 16, 2)
+		h.Release()
+		h.Refused(epoch)
+		if h.Recovered(epoch.Add(time.Hour), epoch.Add(since)); h.IsLimited() {
+			t.Errorf("the last connection failed %s the others: the host is limited", name)
+		}
 	}
 }
 
@@ -260,7 +305,7 @@ func TestAcquireCancelled(t *testing.T) {
 // TestAcquireRecovered: when the granted number rises again, or the host turns out to speak
 // HTTP/2, downloads that wait for it go on.
 func TestAcquireRecovered(t *testing.T) {
-	for name, raise := range map[string]func(*Host){"recovered": (*Host).Recovered, "HTTP/2": (*Host).SpeaksHTTP2} {
+	for name, raise := range map[string]func(*Host){"recovered": func(h *Host) { h.Recovered(time.Now(), time.Time{}) }, "HTTP/2": (*Host).SpeaksHTTP2} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -416,7 +461,7 @@ func TestIdle(t *testing.T) {
 		"opens none":         {func(h *Host) { h.PauseOpening(epoch.Add(time.Hour)) }, time.Hour - 1, false},
 		"opens some again":   {func(h *Host) { h.PauseOpening(epoch.Add(time.Hour)) }, time.Hour, true},
 		"refuses":            {func(h *Host) { h.Refused(epoch) }, time.Hour, false},
-		"refuses no more":    {func(h *Host) { h.Refused(epoch); h.Recovered() }, 0, true},
+		"refuses no more":    {func(h *Host) { h.Refused(epoch); h.Recovered(epoch, time.Time{}) }, 0, true},
 		"refuses ranges":     {func(h *Host) { h.Ranges.Failed(false) }, time.Hour, false},
 		"may refuse ranges":  {func(h *Host) { h.Ranges.Failed(true) }, 0, true},
 		"sends ranges":       {func(h *Host) { h.Ranges.Served() }, 0, true},
@@ -474,7 +519,7 @@ func TestRandom(t *testing.T) {
 						t.Errorf("got %d granted, ceiling %d", granted, ceiling)
 					}
 				case 5:
-					h.Recovered()
+					h.Recovered(epoch, time.Time{})
 				default:
 					time.Sleep(time.Duration(r.IntN(10)) * time.Second)
 				}

@@ -11,6 +11,10 @@ const (
 	maxPenalty = 5 * time.Minute
 )
 
+// banTime is the time within which connections fail at once. A guess: each fails when it next
+// reads or asks. Double takes more outages for bans; half misses bans that drop packets silently.
+const banTime = 10 * time.Second
+
 // maxStreams is how many files are requested at once from a host that speaks HTTP/2. Servers
 // allow 100 streams per connection or a few more (RFC 9113 §6.5.2), so this takes two or three
 // connections. At half, distant servers of small files are slower; at double, nothing improves
@@ -27,6 +31,9 @@ type limit struct {
 	retryAt    time.Time     // no connection beyond the granted number before, because of an earlier run
 	penalty    time.Duration // after the next refusal
 	penaltyEnd time.Time     // of the last refusal
+	refusedAt  time.Time     // of the last refusal
+	before     int           // connections before the refusals that share the last penalty
+	proven     int           // connections that worked after a ban; 0 if there was none
 }
 
 func newLimit(ceiling int) limit {
@@ -37,10 +44,11 @@ func newLimit(ceiling int) limit {
 // end of the penalty, or the zero time if the refusal belongs to the last one, because several
 // connections were opened at once.
 func (l *limit) refuse(open int, now time.Time) time.Time {
-	l.granted, l.isRefusing, l.isNew = max(1, min(l.granted, open)), true, true
+	l.granted, l.isRefusing, l.isNew, l.refusedAt = max(1, min(l.granted, open)), true, true, now
 	if now.Before(l.penaltyEnd) {
 		return time.Time{}
 	}
+	l.before = open + 1
 	l.penaltyEnd = now.Add(l.penalty)
 	l.penalty = min(2*l.penalty, maxPenalty)
 	return l.penaltyEnd
@@ -52,11 +60,25 @@ func (l *limit) remember(granted int, now time.Time) {
 	l.retryAt = now.Add(l.penalty)
 }
 
-// reset forgets all refusals.
-func (l *limit) reset() {
+// recover notes that the server responds again after the last connection had failed since a time.
+// If half of several connections or more had failed at about that time, the server may have banned
+// us for their number: it then grants half of them, or as many as worked until one more was tried.
+// Otherwise the refusals meant nothing.
+func (l *limit) recover(now, since time.Time) {
+	before, proven := l.before, l.proven
+	isBan := before > 1 && l.granted <= before/2 && since.Sub(l.refusedAt).Abs() < banTime
 	isHTTP2 := l.isHTTP2
 	*l = newLimit(l.ceiling)
 	l.isHTTP2 = isHTTP2
+	if !isBan {
+		return
+	}
+	granted := before / 2
+	if proven == before-1 {
+		granted = proven
+	}
+	l.remember(granted, now)
+	l.isNew, l.proven = true, granted
 }
 
 // useStreams notes that the host speaks HTTP/2, and reports whether that is new.

@@ -100,8 +100,8 @@ func TestLearn(t *testing.T) {
 		"the limit, refused":     {old, refused, store.HostNote{Limit: 2, Seen: epoch}, true},
 		"the same, a day later":  {store.HostNote{Limit: 2, Seen: epoch.Add(-noteAge)}, refused, store.HostNote{Limit: 2, Seen: epoch}, true},
 		"the same, sooner":       {store.HostNote{Limit: 2, Seen: epoch.Add(1 - noteAge)}, refused, store.HostNote{Limit: 2, Seen: epoch.Add(1 - noteAge)}, false},
-		"the limit is no more":   {old, func(h *Host) { h.Recovered(); open(h, 4) }, store.HostNote{Seen: epoch}, true},
-		"the limit, not reached": {old, func(h *Host) { h.Recovered(); open(h, 3) }, old, false},
+		"the limit is no more":   {old, func(h *Host) { h.Recovered(epoch, time.Time{}); open(h, 4) }, store.HostNote{Seen: epoch}, true},
+		"the limit, not reached": {old, func(h *Host) { h.Recovered(epoch, time.Time{}); open(h, 3) }, old, false},
 	} {
 		n := &notes{note: tt.note}
 		h := recalled(n)

@@ -16,6 +16,7 @@ const (
 	AskAgain                   // it is of another version: ask again, because machines that share a load may disagree
 	OneStream                  // the server has more than one other version, or an abandoned one again: keep the held bytes, and use one stream, whose bytes are compared
 	StartOver                  // the remote file has changed
+	Growing                    // the remote file is growing: keep the held bytes, and use one stream
 	Reject                     // its bytes are not the requested ones
 	Page                       // it is a web page instead of the file
 	Substitute                 // it is something else instead of the file, without a validator
@@ -47,6 +48,8 @@ type Evidence struct {
 	conflicts   int       // consecutive responses of other versions; guarded by mu
 	last        Version   // of the last conflict; guarded by mu
 	several     bool      // the consecutive conflicts are of more than one other version; guarded by mu
+	longer      bool      // each of the consecutive conflicts is longer than the wanted version, and none is shorter than the one before; guarded by mu
+	growing     bool      // the file is growing; guarded by mu
 	cameBack    bool      // the wanted version came after a conflict; it stays set until Abandoned; guarded by mu
 	abandoned   []Version // versions that the download gave up; guarded by mu
 	missingETag bool      // a response lacked the strong ETag of the wanted version; guarded by mu
@@ -77,6 +80,13 @@ func (e *Evidence) Abandoned(v Version) {
 	e.conflicts, e.several, e.cameBack = 0, false, false
 }
 
+// isLonger reports whether the file is growing, and o is a later version of it than v.
+func (e *Evidence) isLonger(v, o Version) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.growing && v.Size >= 0 && o.Size > v.Size
+}
+
 // Judge decides whether the body of got, the response to request q, may be used together with the
 // held bytes, which are of version want. It also notes the version of got. The reason is
 // a text for the user; it is "" for Use, Page and Substitute.
@@ -91,13 +101,13 @@ func (e *Evidence) Judge(want Version, got Content, q Request) (d Decision, reas
 	}
 	comparesBytes := q.Range.Empty() || !q.InTransfer && !q.Conditional // the caller does
 	if got.Whole && comparesBytes {
-		if want.SizeDiffers(got.Version) {
-			return e.conflict(got.Version, want.Differs(got.Version))
+		if want.SizeDiffers(got.Version) && !e.isLonger(want, got.Version) {
+			return e.conflict(want, got.Version)
 		}
 		return Use, ""
 	}
-	if differs := want.Differs(got.Version); differs != "" {
-		return e.conflict(got.Version, differs)
+	if want.Differs(got.Version) != "" {
+		return e.conflict(want, got.Version)
 	}
 	if want.OtherCoding(got) { // its validators match, but they may describe other bytes
 		return Reject, fmt.Sprintf("the server sent %s of a body in another content coding", FormatRange(q.Range))
@@ -115,7 +125,7 @@ func (e *Evidence) Judge(want Version, got Content, q Request) (d Decision, reas
 // another size now, or the server lies.
 func (e *Evidence) JudgeUnsatisfiable(want Version, r Content, q Request) (d Decision, reason string) {
 	if want.SizeDiffers(r.Version) {
-		return e.conflict(r.Version, want.Differs(r.Version))
+		return e.conflict(want, r.Version)
 	}
 	return Reject, fmt.Sprintf("the server denies that there are %s", FormatRange(q.Range))
 }
@@ -129,10 +139,15 @@ func (e *Evidence) matched(missingETag bool) {
 	e.missingETag = e.missingETag || missingETag
 }
 
-// conflict notes a response of version v, which differs from the wanted one as reason says.
-func (e *Evidence) conflict(v Version, reason string) (Decision, string) {
+// conflict notes a response of version v, which differs from the wanted one.
+func (e *Evidence) conflict(want, v Version) (Decision, string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	previous := want
+	if e.conflicts > 0 {
+		previous = e.last
+	}
+	e.longer = (e.longer || e.conflicts == 0) && want.Size >= 0 && v.Size > want.Size && v.Size >= previous.Size
 	e.several = e.conflicts > 0 && (e.several || v.Differs(e.last) != "")
 	e.conflicts, e.last = e.conflicts+1, v
 	limit := maxConflicts
@@ -141,9 +156,18 @@ func (e *Evidence) conflict(v Version, reason string) (Decision, string) {
 	}
 	switch {
 	case e.conflicts < limit:
-		return AskAgain, reason
+		return AskAgain, want.Differs(v)
+	case e.longer && (e.several || e.grewBefore(want)):
+		e.growing, e.conflicts = true, 0
+		return Growing, ""
 	case e.several || slices.Contains(e.abandoned, v):
 		return OneStream, "the server has several versions of it, by turns"
 	}
-	return StartOver, reason // one other version since the last match: the wanted one is gone for good
+	return StartOver, want.Differs(v) // one other version since the last match: the wanted one is gone for good
+}
+
+// grewBefore reports whether the download gave up a version that was shorter than want. e.mu must
+// be held.
+func (e *Evidence) grewBefore(want Version) bool {
+	return slices.ContainsFunc(e.abandoned, func(v Version) bool { return v.Size >= 0 && v.Size < want.Size })
 }

@@ -16,13 +16,16 @@ type Version struct {
 }
 
 // Differs returns in words how o is another version than v, or "" if nothing shows it. A
-// property that one of both lacks is no difference.
+// property that one of both lacks is no difference. Equal strong ETags outweigh Last-Modified,
+// because some frameworks send the time of the response there.
 func (v Version) Differs(o Version) string {
 	switch {
 	case v.SizeDiffers(o):
 		return fmt.Sprintf("its size was %d and is %d", v.Size, o.Size)
 	case v.ETag != "" && o.ETag != "" && opaqueTag(v.ETag) != opaqueTag(o.ETag):
 		return fmt.Sprintf("its ETag was %s and is %s", v.ETag, o.ETag)
+	case v.StrongETag() != "" && v.ETag == o.ETag:
+		return ""
 	case v.LastModified != "" && o.LastModified != "" && v.LastModified != o.LastModified:
 		return fmt.Sprintf("its Last-Modified was %s and is %s", v.LastModified, o.LastModified)
 	}
@@ -38,6 +41,11 @@ func (v Version) SizeDiffers(o Version) bool {
 // a missing difference mean anything.
 func (v Version) SharesValidator(o Version) bool {
 	return v.ETag != "" && o.ETag != "" || v.LastModified != "" && o.LastModified != ""
+}
+
+// AgreesInPart reports whether both have an equal ETag, or an equal Last-Modified.
+func (v Version) AgreesInPart(o Version) bool {
+	return v.ETag != "" && opaqueTag(v.ETag) == opaqueTag(o.ETag) || v.LastModified != "" && v.LastModified == o.LastModified
 }
 
 // StrongETag returns the ETag if it may be used in If-Range, else "". A weak one does not

@@ -21,7 +21,9 @@ func TestVersion(t *testing.T) {
 		{Version{-1, `"a"`, "", "", ""}, Version{5, `"a"`, "", "", ""}, false, true},
 		{Version{5, `"a"`, "", "", ""}, Version{5, `"b"`, "", "", ""}, true, false},
 		{Version{5, `"a"`, "", "", ""}, Version{6, `"a"`, "", "", ""}, true, false},
-		{Version{5, `"a"`, day, "", ""}, Version{5, `"a"`, later, "", ""}, true, false},
+		{Version{5, `"a"`, day, "", ""}, Version{5, `"a"`, later, "", ""}, false, true}, // the time of the response
+		{Version{5, `W/"a"`, day, "", ""}, Version{5, `W/"a"`, later, "", ""}, true, false},
+		{Version{5, `"a"`, day, "", ""}, Version{6, `"a"`, later, "", ""}, true, false},
 		{Version{5, `"a"`, day, "", ""}, Version{5, "", day, "", ""}, false, false},
 		{Version{5, "", day, "", ""}, Version{5, `"a"`, day, "", ""}, false, false},
 		{Version{5, `"a"`, "", "", ""}, Version{5, `W/"a"`, "", "", ""}, false, false}, // Apache marks the ETag of a young file as weak

@@ -44,7 +44,7 @@ func (n *Network) Responded() {
 // first such error since a host responded. A machine that reaches hosts although it has never
 // had a route to the Internet, for example only itself, is not considered down.
 func (n *Network) IsDown(err error) (down, first bool) {
-	if !n.wait || !isUnreachable(err) {
+	if !n.wait || !IsUnreachable(err) {
 		return false, false
 	}
 	if n.hasRoute() {
@@ -57,9 +57,9 @@ func (n *Network) IsDown(err error) (down, first bool) {
 	return true, n.reported.CompareAndSwap(false, true)
 }
 
-// isUnreachable reports whether a missing network may be the reason of err: there is no route,
+// IsUnreachable reports whether a missing network may be the reason of err: there is no route,
 // or no name server responds. A response that the name does not exist needs a network.
-func isUnreachable(err error) bool {
+func IsUnreachable(err error) bool {
 	var dns *net.DNSError
 	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.ENETDOWN) || errors.As(err, &dns) && !dns.IsNotFound
 }

@@ -76,6 +76,9 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 // file.
 func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
 	size := j.version.Size
+	if rep.Whole && rep.Version.Size >= 0 { // a growing file is longer than the held version
+		size = rep.Version.Size
+	}
 	if size < 0 {
 		size = chunk.Unbounded
 	}
@@ -197,6 +200,9 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		j.version.Version = j.version.Merge(rep.Version)
 		return j.create(rep)
 	case !rep.Whole || held.Len() == 0:
+		if rep.Whole && rep.Version.Size >= 0 {
+			j.version.Size = rep.Version.Size
+		}
 		return j.adopt(rep.Version, rep.Whole)
 	}
 	*held = chunk.NewSet(chunk.Range{End: held.Prefix()}) // a stream brings the bytes beyond it again

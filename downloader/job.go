@@ -126,8 +126,8 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 		if !again.keep { // a file that changes all the time is fetched in one stream
 			changes++
 		}
-		if again == errGrowing {
-			j.emit(Event{Kind: Warning, Err: fmt.Errorf("%s; pawl stores its first %d bytes", again.why, j.version.Size)})
+		if again == errGrowing && !j.origin.oneStream {
+			j.emit(Event{Kind: Warning, Err: fmt.Errorf("%s; pawl fetches it in one stream, as it is at one moment", again.why)})
 		}
 		if again == errDamaged {
 			if j.file.damages++; j.file.damages > maxDamages {

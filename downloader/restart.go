@@ -35,8 +35,8 @@ func (e restartError) final(kind error) error {
 	return failure.New(kind, e.why)
 }
 
-// errGrowing means that each response has a longer version of the file. The download then is of the
-// file as it was at the first response.
+// errGrowing means that each response has a longer version of the file. Only a stream has one of
+// them as a whole.
 var errGrowing = restartError{why: "the remote file is growing", single: true, keep: true}
 
 // errDamaged means that some held bytes proved to be damaged. They are not held any more.

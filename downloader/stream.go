@@ -115,11 +115,10 @@ func (c *conn) agree(ctx context.Context, rep *reply) error {
 		t.progress.received.Add(-int64(len(rest))) // they are counted again when they are read
 	}
 	size := t.version.Size
-	t.version.Version = rep.Version
-	if size >= 0 && size < rep.Version.Size || rep.Version.Size < 0 { // a growing file keeps its first length
+	if t.version.Version = rep.Version; t.version.Size < 0 {
 		t.version.Size = size
 	}
-	return t.adopt(t.version.Version, rep.Whole)
+	return t.adopt(rep.Version, rep.Whole)
 }
 
 // dropBeyond discards the held bytes beyond the first gap, because a stream brings them again.

@@ -161,7 +161,6 @@ var linksToElsewhere = []hazard{
 	secretOnRedirect("Authorization", "Authorization", "Bearer x", "-H", "Authorization: Bearer x"),
 	secretOnRedirect("a cookie", "Cookie", "x=y", "-H", "Cookie: x=y"),
 	secretOnRedirect("a custom header", "X-Token", "x", "-H", "X-Token: x"),
-	secretOnRedirect("the Referer", "Referer", "http://secret/", "--referer", "http://secret/"),
 	{name: "links: the URL's password on a redirect to the same host", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(faultserver.Chain(302, 307))

@@ -92,7 +92,7 @@ var origins = []hazard{
 				continue
 			}
 			back++
-			for _, name := range []string{"Authorization", "Cookie", "X-Token", "Referer"} {
+			for _, name := range []string{"Authorization", "Cookie", "X-Token"} {
 				if got := r.Header.Get(name); got != "" {
 					tr.Errorf("%s got %s: %s", r.Path, name, got)
 				}

@@ -58,11 +58,9 @@ func Explain(err error) error {
 	case errors.As(err, &dns):
 		return Wrap(ErrNetwork, Wrap(dns, fmt.Errorf("the address of %q cannot be found: %s", dns.Name, dns.Err)))
 	case errors.As(err, &op) && op.Op == "dial" && op.Addr != nil:
-		cause := op.Err
-		if errno := syscall.Errno(0); errors.As(cause, &errno) { // without the name of the system call
-			cause = errno
-		}
-		return Wrap(ErrNetwork, fmt.Errorf("cannot connect to %v: %w", op.Addr, cause))
+		return Wrap(ErrNetwork, fmt.Errorf("cannot connect to %v: %w", op.Addr, withoutCall(op.Err)))
+	case errors.As(err, &op) && (op.Op == "read" || op.Op == "write"):
+		return Wrap(ErrNetwork, Wrap(op, fmt.Errorf("the connection broke: %w", withoutCall(op.Err))))
 	case isHugeHeader(err):
 		return errHugeHeader
 	case isMalformed(err): // the text quotes the header, which may be of any length
@@ -71,6 +69,14 @@ func Explain(err error) error {
 		return errBrokenOff
 	}
 	return Wrap(ErrNetwork, err)
+}
+
+// withoutCall returns err without the name of a system call.
+func withoutCall(err error) error {
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		return errno
+	}
+	return err
 }
 
 // ExplainBody is Explain for an error of reading a body. A TLS error is an ErrNetwork there,

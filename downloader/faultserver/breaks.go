@@ -46,9 +46,7 @@ func NoResponse(http.Handler) http.Handler {
 func ResetFirst(http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		countFault(r)
-		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			resetConn(conn)
-		}
+		reset(w)
 	})
 }
 

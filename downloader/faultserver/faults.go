@@ -178,11 +178,7 @@ func Cut(n int64) Fault {
 // with New, not NewTLS.
 func Reset(n int64) Fault {
 	return After(n, func(w http.ResponseWriter, r *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err == nil {
-			resetConn(conn)
-		}
-		panic(http.ErrAbortHandler)
+		reset(w)
 	})
 }
 

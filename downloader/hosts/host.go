@@ -228,15 +228,16 @@ func (h *Host) Refused(now time.Time) int {
 	return h.limit.granted
 }
 
-// Recovered reports that the host responds again after the last connection had failed since a time,
-// which is zero if the network was missing. If most of several connections failed then, the host may
-// have banned us for a while because there were too many, so it is not asked for as many again.
-// Otherwise the refusals in between meant no limit.
+// Recovered reports that the host responds again after a connection had failed since a time, which
+// is zero if the network was missing. If most of several connections failed then, the host may have
+// banned us for a while because there were too many, so it is not asked for as many again. If the
+// network was missing, the refusals in between meant no limit.
 func (h *Host) Recovered(now, since time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit.recover(now, since)
-	h.resumeOpening()
+	if h.limit.recover(now, since) {
+		h.resumeOpening()
+	}
 	h.wake()
 }
 

@@ -179,8 +179,8 @@ func TestBan(t *testing.T) {
 		h := newHost(t, 16, 2)
 		h.Release()
 		h.Refused(epoch)
-		if h.Recovered(epoch.Add(time.Hour), epoch.Add(since)); h.IsLimited() {
-			t.Errorf("the last connection failed %s the others: the host is limited", name)
+		if h.Recovered(epoch.Add(time.Hour), epoch.Add(since)); h.limit.proven > 0 {
+			t.Errorf("the last connection failed %s the others: that counts as a ban", name)
 		}
 	}
 }

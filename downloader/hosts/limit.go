@@ -60,18 +60,22 @@ func (l *limit) remember(granted int, now time.Time) {
 	l.retryAt = now.Add(l.penalty)
 }
 
-// recover notes that the server responds again after the last connection had failed since a time.
-// If half of several connections or more had failed at about that time, the server may have banned
-// us for their number: it then grants half of them, or as many as worked until one more was tried.
-// Otherwise the refusals meant nothing.
-func (l *limit) recover(now, since time.Time) {
+// recover notes that the server responds again after a connection had failed since a time. If half
+// of several connections or more had failed at about that time, the server may have banned us for
+// their number: it then grants half of them, or as many as worked until one more was tried. Without a
+// time, the network was missing, and the refusals meant nothing. recover reports whether anything has
+// changed, so that the pauses for refusals must end.
+func (l *limit) recover(now, since time.Time) bool {
 	before, proven := l.before, l.proven
 	isBan := before > 1 && l.granted <= before/2 && since.Sub(l.refusedAt).Abs() < banTime
+	if !isBan && !since.IsZero() {
+		return false
+	}
 	isHTTP2 := l.isHTTP2
 	*l = newLimit(l.ceiling)
 	l.isHTTP2 = isHTTP2
 	if !isBan {
-		return
+		return true
 	}
 	granted := before / 2
 	if proven == before-1 {
@@ -79,6 +83,7 @@ func (l *limit) recover(now, since time.Time) {
 	}
 	l.remember(granted, now)
 	l.isNew, l.proven = true, granted
+	return true
 }
 
 // useStreams notes that the host speaks HTTP/2, and reports whether that is new.

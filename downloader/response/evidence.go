@@ -16,7 +16,7 @@ const (
 	AskAgain                   // it is of another version: ask again, because machines that share a load may disagree
 	OneStream                  // the server has more than one other version, or an abandoned one again: keep the held bytes, and use one stream, whose bytes are compared
 	StartOver                  // the remote file has changed
-	Growing                    // the remote file is growing: keep the held bytes, and use one stream
+	Growing                    // the remote file is growing: keep the held bytes, and use one stream, which has the file as it is at one moment
 	Reject                     // its bytes are not the requested ones
 	Page                       // it is a web page instead of the file
 	Substitute                 // it is something else instead of the file, without a validator
@@ -48,7 +48,7 @@ type Evidence struct {
 	conflicts   int       // consecutive responses of other versions; guarded by mu
 	last        Version   // of the last conflict; guarded by mu
 	several     bool      // the consecutive conflicts are of more than one other version; guarded by mu
-	longer      bool      // each of the consecutive conflicts is longer than the wanted version, and none is shorter than the one before; guarded by mu
+	longer      bool      // all consecutive conflicts are longer than the wanted version; guarded by mu
 	growing     bool      // the file is growing; guarded by mu
 	cameBack    bool      // the wanted version came after a conflict; it stays set until Abandoned; guarded by mu
 	abandoned   []Version // versions that the download gave up; guarded by mu
@@ -80,8 +80,8 @@ func (e *Evidence) Abandoned(v Version) {
 	e.conflicts, e.several, e.cameBack = 0, false, false
 }
 
-// isLonger reports whether the file is growing, and o is a later version of it than v.
-func (e *Evidence) isLonger(v, o Version) bool {
+// grows reports whether the file is growing, and o is a later version of it than v.
+func (e *Evidence) grows(v, o Version) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.growing && v.Size >= 0 && o.Size > v.Size
@@ -101,7 +101,7 @@ func (e *Evidence) Judge(want Version, got Content, q Request) (d Decision, reas
 	}
 	comparesBytes := q.Range.Empty() || !q.InTransfer && !q.Conditional // the caller does
 	if got.Whole && comparesBytes {
-		if want.SizeDiffers(got.Version) && !e.isLonger(want, got.Version) {
+		if want.SizeDiffers(got.Version) && (q.InTransfer || !e.grows(want, got.Version)) {
 			return e.conflict(want, got.Version)
 		}
 		return Use, ""
@@ -143,11 +143,7 @@ func (e *Evidence) matched(missingETag bool) {
 func (e *Evidence) conflict(want, v Version) (Decision, string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	previous := want
-	if e.conflicts > 0 {
-		previous = e.last
-	}
-	e.longer = (e.longer || e.conflicts == 0) && want.Size >= 0 && v.Size > want.Size && v.Size >= previous.Size
+	e.longer = (e.longer || e.conflicts == 0) && want.Size >= 0 && v.Size > want.Size
 	e.several = e.conflicts > 0 && (e.several || v.Differs(e.last) != "")
 	e.conflicts, e.last = e.conflicts+1, v
 	limit := maxConflicts
@@ -155,9 +151,9 @@ func (e *Evidence) conflict(want, v Version) (Decision, string) {
 		limit = maxConflictsAfterReturn
 	}
 	switch {
-	case e.conflicts < limit:
+	case e.conflicts < limit && !(e.growing && e.longer):
 		return AskAgain, want.Differs(v)
-	case e.longer && (e.several || e.grewBefore(want)):
+	case e.longer && (e.growing || e.several || e.grewBefore(want)):
 		e.growing, e.conflicts = true, 0
 		return Growing, ""
 	case e.several || slices.Contains(e.abandoned, v):

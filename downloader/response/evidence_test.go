@@ -10,9 +10,12 @@ import (
 // several other versions that machines disagree. If the wanted version comes in between, more
 // conflicts are allowed.
 func TestEvidence(t *testing.T) {
-	version := map[rune]Version{}
+	version := map[rune]Version{'0': {Size: 4, ETag: `"0"`}}
 	for _, c := range "ABCD" {
 		version[c] = Version{Size: 5, ETag: `"` + string(c) + `"`}
+	}
+	for _, c := range "678" { // later versions of a growing file
+		version[c] = Version{Size: int64(c - '0'), ETag: `"` + string(c) + `"`}
 	}
 	tests := []struct {
 		name      string
@@ -31,6 +34,12 @@ func TestEvidence(t *testing.T) {
 		{"alternating with the wanted version", "", "BABABABABB", AskAgain},
 		{"nineteen conflicts after alternating", "", "BA" + "BBBBBBBBBBBBBBBBBBB", AskAgain},
 		{"twenty conflicts after alternating", "", "BA" + "BBBBBBBBBBBBBBBBBBBB", StartOver},
+		{"each longer", "", "667", Growing},
+		{"each longer, out of order", "", "768", Growing},
+		{"longer ones of one version", "", "666", StartOver},
+		{"longer ones, after a shorter one was abandoned", "0", "666", Growing},
+		{"longer ones, after a growth", "", "6677", Growing},
+		{"longer and shorter ones", "", "606", OneStream},
 		{"the wanted version", "", "A", Use},
 		{"the wanted version after conflicts", "", "BBA", Use},
 	}
@@ -45,6 +54,30 @@ func TestEvidence(t *testing.T) {
 			got, _ = e.Judge(version['A'], Content{Range: part.Range, Version: version[c]}, part)
 		}
 		if got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A stream of a growing file has all of its version, so a new attempt may use it. Within a transfer,
+// its length is fixed.
+func TestGrowing(t *testing.T) {
+	want := Version{Size: 5}
+	longer := Content{Whole: true, Version: Version{Size: 7}}
+	for _, tt := range []struct {
+		name    string
+		grows   bool
+		got     Content
+		request Request
+		want    Decision
+	}{
+		{"not known to grow", false, longer, Request{}, AskAgain},
+		{"longer", true, longer, Request{}, Use},
+		{"longer, within a transfer", true, longer, Request{InTransfer: true}, Growing},
+		{"shorter", true, Content{Whole: true, Version: Version{Size: 4}}, Request{}, AskAgain},
+	} {
+		e := Evidence{growing: tt.grows}
+		if got, _ := e.Judge(want, tt.got, tt.request); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
 	}

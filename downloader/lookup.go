@@ -50,11 +50,12 @@ func claimed(rec store.Record) error {
 // A lookup finds the record of the file of a download, unfinished or finished, and decides whether
 // the download resumes it, replaces it, or has nothing to do:
 //
-//	no record                     download; the target must be free
+//	no record                     download; the target must be free, or have the wanted file (present.go)
 //	unfinished, same URL          resume
 //	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it
 //	finished, unchanged, intact   nothing to do
 //	finished, changed remotely    download again, and replace at the end
+//	finished, from another URL    nothing to do if it is the same file (present.go), else ClaimedError
 //	finished, altered locally     ErrForeign, unless Overwrite; a file of a list is replaced
 type lookup struct{ asker }
 
@@ -62,10 +63,16 @@ type lookup struct{ asker }
 // is finished and current.
 func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 	rec, err := l.find()
+	isUnknown := l.goal.record == "" && errors.Is(err, store.ErrNotFound)
+	if (isUnknown || errors.Is(err, store.ErrForeign)) && !l.req.Existing.Restart {
+		if current, err := l.present(ctx); current || err != nil {
+			return current, err
+		}
+	}
 	switch {
 	case err == nil:
 		return l.open(ctx, rec)
-	case l.goal.record == "" && errors.Is(err, store.ErrNotFound):
+	case isUnknown:
 		return false, nil
 	}
 	return false, err
@@ -100,7 +107,7 @@ func (l lookup) find() (store.Record, error) {
 		if err := st.CheckTarget(target, l.goal.replace); err != nil {
 			return rec, err
 		}
-	case err == nil && rec.URL != l.origin.recorded && !l.req.Existing.Restart && !l.goal.replace:
+	case err == nil && rec.State != store.Done && rec.URL != l.origin.recorded && !l.req.Existing.Restart && !l.goal.replace:
 		return rec, claimed(rec)
 	}
 	return rec, err
@@ -182,7 +189,13 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 	if l.goal.listed != nil {
 		return l.reopenListed(ctx, rec)
 	}
-	if !l.engine.store.Intact(rec) {
+	intact := l.engine.store.Intact(rec)
+	if !intact && !l.req.Existing.Restart {
+		if rec, intact, err = l.reprove(ctx, rec); err != nil {
+			return false, err
+		}
+	}
+	if !intact {
 		if err := l.engine.store.CheckTarget(rec.Target, true); err != nil {
 			return false, err
 		}
@@ -192,6 +205,9 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 		return false, nil
 	}
 	if rec.URL != l.origin.recorded && !l.goal.replace {
+		if same, err := l.isSameFile(ctx, rec); same || err != nil {
+			return same, err
+		}
 		return false, claimed(rec)
 	}
 	if !l.req.Existing.Restart && rec.URL == l.origin.recorded {
@@ -240,6 +256,14 @@ func altered(rec store.Record) error {
 func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current bool, err error) {
 	l.goal.named = true
 	intact, err := l.engine.store.Reconcile(rec)
+	if err == nil && !intact && !l.req.Existing.Restart && l.engine.store.OwnFile(rec) {
+		rec, intact, err = l.reprove(ctx, rec)
+	}
+	if err == nil && intact && rec.URL != l.origin.recorded && !l.req.Existing.Restart && l.fits(versionOf(rec)) == nil {
+		if same, err := l.isSameFile(ctx, rec); same || err != nil {
+			return same, err
+		}
+	}
 	switch {
 	case err != nil:
 		return false, err

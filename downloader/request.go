@@ -64,6 +64,7 @@ type Listed struct {
 	Record store.Record // the record of Path; the zero Record for none
 	Lists  store.Lists  // the lists that claim the file once it is fetched
 	Size   int64        // bytes that the file must have; -1 if unknown
+	Moved  store.Record // a record of another path, whose checksums may prove a file at Path that is not on record; zero for none
 	Update bool         // ask the server whether a finished file has changed
 	// Resume is the unfinished download of the file that must be resumed, although it was begun
 	// from another URL; "" for none.
@@ -95,6 +96,7 @@ type Access struct {
 // Existing says what happens to an existing file and to the held bytes of a download.
 type Existing struct {
 	Overwrite    bool // a file that pawl did not download may be replaced
+	Adopt        bool // a file that pawl did not download is the wanted one if it has the size that the server says
 	Restart      bool // the held bytes of the download are discarded
 	FailOnChange bool // if the remote file has changed, the download ends with failure.ErrChanged and keeps its bytes; otherwise it starts over
 }

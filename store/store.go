@@ -81,10 +81,11 @@ type Store struct {
 	root    string // immutable; see Options
 	minFree int64  // immutable; see Options
 
-	// Both are shared with the Stores that forRecord returns, as is the state file, so that
+	// All are shared with the Stores that forRecord returns, as is the state file, so that
 	// their downloads join the same groups.
 	commits   *batcher[commitRequest]
 	publishes *batcher[*TempFile]
+	adoptions *batcher[*Record]
 
 	publishMu sync.Mutex // must be locked before a transaction begins, never within one
 	// published lists the files that are in place while their entries still have the
@@ -111,6 +112,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{stateFile: newStateFile(dir, fsys), fs: fsys, fileMode: newFileMode(), root: opts.Root, minFree: opts.MinFree}
 	s.commits = newBatcher(false, s.commitAll) // no rest: each committer of the downloader rests between its commits
 	s.publishes = newBatcher(true, s.publishAll)
+	s.adoptions = newBatcher(false, s.recordAdopted) // reading the files before takes longer
 	return s, nil
 }
 
@@ -126,7 +128,7 @@ func (s *Store) forRecord(rec *Record) *Store {
 	fsys := &tolerantFS{FS: newRootedFS(rec.Root), lockDir: s.fs.lockDir, warn: s.warn}
 	return &Store{
 		stateFile: s.stateFile, fs: fsys, fileMode: s.fileMode, root: rec.Root, minFree: s.minFree,
-		commits: s.commits, publishes: s.publishes,
+		commits: s.commits, publishes: s.publishes, adoptions: s.adoptions,
 	}
 }
 

@@ -302,7 +302,7 @@ var finalHints = map[int]string{
 	6:  "send credentials with -H 'HOST=Authorization: …', or with a line header=Authorization: … below the URL in the list",
 	8:  "fix these URLs in the lists, or " + runAgain,
 	9:  "free some space, then " + runAgain,
-	13: "move these files away, or replace them with --overwrite",
+	13: "move these files away, replace them with --overwrite, or take them with --adopt if they are the wanted ones",
 	32: "fix these digests in the lists, or " + runAgain,
 }
 

@@ -226,7 +226,7 @@ func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, conte
 
 // applyTo sets the fields of req that are the same for all requests of a command.
 func (o *FileOptions) applyTo(req *downloader.Request) {
-	req.Existing.Overwrite, req.Existing.Restart, req.Existing.FailOnChange = o.Overwrite, o.Restart, o.OnChange == "fail"
+	req.Existing = downloader.Existing{Overwrite: o.Overwrite, Adopt: o.Adopt, Restart: o.Restart, FailOnChange: o.OnChange == "fail"}
 	req.MaxSize = int64(o.MaxSize)
 }
 

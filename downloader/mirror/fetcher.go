@@ -18,6 +18,7 @@ type fetcher struct {
 	d      *downloader.Downloader
 	opts   Options
 	ledger *ledger
+	moves  *moveFinder
 	sched  *scheduler
 }
 
@@ -126,7 +127,11 @@ func (f *fetcher) request(it *item, u string) (req downloader.Request, to downlo
 	if f.opts.ForList != nil {
 		f.opts.ForList(it.Entry.List, &req)
 	}
-	return req, downloader.Listed{Path: it.Path, Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: f.opts.Update}
+	to = downloader.Listed{Path: it.Path, Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: f.opts.Update}
+	if it.Record.ID == "" && it.Entry.Sum.IsZero() && f.ledger.exists(it) {
+		to.Moved = f.moves.find(it)
+	}
+	return req, to
 }
 
 // betterError chooses the error to report for a file that failed from two sources: an error that

@@ -95,10 +95,16 @@ func (l *ledger) isCurrent(it *item) (bool, error) {
 	if e.Size >= 0 && e.Size != r.Size || !e.Sum.IsZero() && e.Sum != r.Sum {
 		return false, nil
 	}
-	if !slices.ContainsFunc(e.URLs, func(u string) bool { return weburl.Canonical(u) == r.URL }) {
+	if e.Sum.IsZero() && !slices.ContainsFunc(e.URLs, func(u string) bool { return weburl.Canonical(u) == r.URL }) {
 		return false, nil
 	}
 	return l.store.Reconcile(r)
+}
+
+// exists reports whether a regular file is at the path of the item.
+func (l *ledger) exists(it *item) bool {
+	_, ok := l.store.Stamp(it.Path)
+	return ok
 }
 
 // deferClaim notes that a list names a path for which there is no item, so that

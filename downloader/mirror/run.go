@@ -43,7 +43,7 @@ func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRound: o.OnRound}
 	m.ledger = newLedger(st, o)
 	m.sched = newScheduler(o, d.MaxParallel)
-	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, sched: m.sched}
+	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, sched: m.sched}
 	return m
 }
 

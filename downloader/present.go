@@ -1,0 +1,231 @@
+package downloader
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/downloader/response"
+	"pawl/store"
+)
+
+// This file decides whether a file that is at the target before the download is the wanted one:
+//
+//	on record, and touched                 the recorded checksums prove it
+//	on record, from another URL            the wanted digest, or the version at the new URL, proves it
+//	not on record, with a wanted digest    its own digest proves it
+//	not on record, moved from elsewhere    the checksums of the record there prove it
+//	not on record, with Existing.Adopt     its size must be that of the file on the server
+//
+// A proved file is recorded, and nothing is downloaded.
+
+// castagnoli is the table of CRC-32C, which records keep of adopted files.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// present reports whether the file at the target, which is not on record, is the wanted one. It
+// records the file then.
+func (l lookup) present(ctx context.Context) (bool, error) {
+	name := l.goal.output
+	if name == "" {
+		name = response.FilenameFromURL(l.origin.recorded)
+	}
+	target, err := absTarget(l.goal.dir, name)
+	if err != nil {
+		return false, err
+	}
+	seen, ok := l.engine.store.Stamp(target)
+	if !ok || l.goal.listed != nil && l.goal.listed.Size >= 0 && l.goal.listed.Size != seen.Size {
+		return false, nil
+	}
+	rec := store.Record{URL: l.origin.recorded, Target: target, Named: l.goal.named}
+	if l.goal.listed != nil { // it was not made by pawl, so no list may prune it
+		rec.Lists = l.goal.listed.Lists.With(store.Nameless)
+	}
+	switch moved := l.movedRecord(); {
+	case !l.goal.sum.IsZero():
+		return l.presentByDigest(ctx, rec, seen)
+	case moved.ID != "":
+		return l.presentByRecord(ctx, moved, rec.Target, seen)
+	case l.req.Existing.Adopt:
+		return l.presentBySize(ctx, rec, seen)
+	}
+	return false, nil
+}
+
+// movedRecord returns the record at another path that may describe the file, zero for none.
+func (l lookup) movedRecord() store.Record {
+	if l.goal.listed == nil {
+		return store.Record{}
+	}
+	return l.goal.listed.Moved
+}
+
+// presentByDigest reads the file and compares its digest with the wanted one.
+func (l lookup) presentByDigest(ctx context.Context, rec store.Record, seen store.FileStamp) (bool, error) {
+	f, err := l.engine.store.OpenDone(rec)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	sum, crc := l.goal.sum.NewHash(), crc32.New(castagnoli)
+	body := heldCounter{l.download, contextReader{ctx, io.NewSectionReader(f, 0, seen.Size)}}
+	l.progress.held.Store(0)
+	if _, err := io.CopyBuffer(io.MultiWriter(sum, crc), body, make([]byte, compareBytes)); err != nil {
+		return false, err
+	}
+	if !l.goal.sum.Matches(sum) {
+		l.progress.held.Store(0)
+		return false, nil
+	}
+	rec.Sum, rec.CRC = l.goal.sum, crc.Sum32()
+	return l.adoptFile(rec, seen)
+}
+
+// presentByRecord compares the file with the checksums of the record moved, which is of another path.
+func (l lookup) presentByRecord(ctx context.Context, moved store.Record, target string, seen store.FileStamp) (bool, error) {
+	damaged, err := l.engine.store.Damaged(ctx, moved, target)
+	if errors.Is(err, store.ErrNoSums) || err == nil && damaged.Len() > 0 {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if l.engine.store.Exists(moved) { // a copy: the checksums of the pieces stay with the other file
+		moved.ID, moved.PieceLength = "", 0
+		if moved.CRC, err = l.crcOf(ctx, target, seen.Size); err != nil {
+			return false, err
+		}
+	}
+	moved.Target, moved.Lists = target, moved.Lists.With(l.goal.listed.Lists...)
+	return l.adoptFile(moved, seen)
+}
+
+// crcOf returns the CRC-32C of the first size bytes of a file.
+func (l lookup) crcOf(ctx context.Context, target string, size int64) (uint32, error) {
+	f, err := l.engine.store.OpenDone(store.Record{Target: target})
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	crc := crc32.New(castagnoli)
+	_, err = io.CopyBuffer(crc, contextReader{ctx, io.NewSectionReader(f, 0, size)}, make([]byte, compareBytes))
+	return crc.Sum32(), err
+}
+
+// presentBySize asks the server for the size of the file and its validators.
+func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.FileStamp) (bool, error) {
+	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+		return false, err
+	}
+	defer l.first.release()
+	rep, err := l.ask(ctx, nil, chunk.Range{End: 1})
+	if errors.Is(err, errUnsatisfiable) && seen.Size == 0 {
+		return l.adoptFile(rec, seen)
+	}
+	if err != nil {
+		return false, err
+	}
+	rep.close()
+	if rep.Version.Size != seen.Size {
+		return false, nil
+	}
+	if rec.CRC, err = l.crcOf(ctx, rec.Target, seen.Size); err != nil {
+		return false, err
+	}
+	rec.ETag, rec.LastModified, rec.Type = rep.Version.ETag, rep.Version.LastModified, rep.Version.MediaType
+	return l.adoptFile(rec, seen)
+}
+
+// adoptFile records a proved file.
+func (l lookup) adoptFile(rec store.Record, seen store.FileStamp) (bool, error) {
+	rec, err := l.engine.store.Adopt(rec, seen)
+	if err != nil {
+		return false, err
+	}
+	l.progress.show(rec)
+	l.progress.held.Store(rec.Size)
+	return true, nil
+}
+
+// reprove reports whether a finished file that is not as recorded has the recorded bytes all the
+// same, or the wanted digest. It returns the record as it is then.
+func (l lookup) reprove(ctx context.Context, rec store.Record) (store.Record, bool, error) {
+	seen, ok := l.engine.store.Stamp(rec.Target)
+	if !ok {
+		return rec, false, nil
+	}
+	damaged, err := l.engine.store.Damaged(ctx, rec, rec.Target)
+	if err == nil && damaged.Len() == 0 {
+		rec, err = l.engine.store.Adopt(rec, seen)
+		return rec, err == nil, err
+	}
+	if err != nil && !errors.Is(err, store.ErrNoSums) {
+		return rec, false, err
+	}
+	if l.goal.sum.IsZero() {
+		return rec, false, nil
+	}
+	found := store.Record{URL: l.origin.recorded, Target: rec.Target, Named: rec.Named, Lists: rec.Lists}
+	same, err := l.presentByDigest(ctx, found, seen)
+	if !same || err != nil {
+		return rec, false, err
+	}
+	rec, err = l.engine.store.ByTarget(rec.Target)
+	return rec, err == nil, err
+}
+
+// isSameFile reports whether the URL of the download has the file of rec, which came from another
+// URL: the wanted digest says so, or equal validators and an equal size. The record gets the new URL
+// then.
+func (l lookup) isSameFile(ctx context.Context, rec store.Record) (bool, error) {
+	if !l.goal.sum.IsZero() {
+		if err := l.verifySum(ctx, rec); errors.Is(err, failure.ErrChecksum) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		rec.Sum = l.goal.sum
+	} else if same, err := l.hasVersion(ctx, rec); !same || err != nil {
+		return false, err
+	}
+	rec.URL = l.origin.recorded
+	if err := l.engine.store.Amend(rec); err != nil {
+		return false, err
+	}
+	l.progress.held.Store(rec.Size)
+	return true, nil
+}
+
+// hasVersion asks the server once whether its file has the size and a validator of rec.
+func (l lookup) hasVersion(ctx context.Context, rec store.Record) (bool, error) {
+	was := versionOf(rec)
+	if was.ETag == "" && was.LastModified == "" {
+		return false, nil
+	}
+	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+		return false, err
+	}
+	defer l.first.release()
+	rep, err := l.ask(ctx, nil, chunk.Range{End: 1})
+	if err != nil {
+		return false, nil // the download meets the error again
+	}
+	rep.close()
+	return rep.Version.Size == rec.Size && was.Differs(rep.Version) == "" && was.AgreesInPart(rep.Version), ctx.Err()
+}
+
+// A contextReader ends with the cause of ctx when ctx does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(b []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(b)
+}

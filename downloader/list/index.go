@@ -118,6 +118,7 @@ type indexReader struct {
 	line    int      // line on which the token begins, from 1
 	link    anchor   // the open element a
 	inner   string   // open element whose text is not shown: script or style; else ""
+	last    string   // URL of the last link below the page; an icon is often a link beside the name
 	judge   indexJudge
 	held    []indexLink // links before the judge has decided
 }
@@ -321,7 +322,10 @@ func (r *indexReader) add(u *url.URL, isDir bool) {
 	}
 	l := indexLink{Entry: Entry{Size: -1, Line: r.link.line, Sum: fragmentSum(u.Fragment)}, isDir: isDir}
 	u.Fragment, u.RawFragment = "", ""
-	l.URLs = []string{u.String()}
+	if l.URLs = []string{u.String()}; l.URLs[0] == r.last {
+		return
+	}
+	r.last = l.URLs[0]
 	l.Out, l.err = indexPath(segments)
 	if r.page.Wanted != nil && !r.page.Wanted(l.Out, isDir) {
 		return

@@ -238,15 +238,17 @@ func (r *indexReader) startTag() {
 		}
 	case "input":
 		if kind, _ := r.attribute("type"); strings.EqualFold(kind, "password") {
-			r.judge.password = true
+			r.judge.mark(asksPassword)
 		}
 	case "form":
 		if method, _ := r.attribute("method"); strings.EqualFold(method, "post") {
-			r.judge.posts = true
+			r.judge.mark(posts)
 		}
 	case "script", "style":
 		r.inner = element
-		r.judge.script = r.judge.script || element == "script"
+		if element == "script" {
+			r.judge.mark(hasScript)
+		}
 	default:
 		r.judge.startElement(element)
 	}

@@ -1,6 +1,7 @@
 package list
 
 import (
+	"bytes"
 	"errors"
 	"path"
 	"slices"
@@ -32,19 +33,35 @@ var (
 //     Directory"; or they have no text and no script at all, only an element pre. That is how
 //     servers show an empty directory.
 type indexJudge struct {
-	password bool // the page asks for a password
-	posts    bool // it has a form that is posted
-	script   bool
-	pre      bool
-	shown    bool // it has text outside of title and headings
-	says     bool // its title or a heading says that it is an index
-	parent   bool // it links to the parent directory
-	sure     bool // it is an index, unless it asks for a password
-
+	marks    indexMark
+	heading  heading
 	children int // links to children that were judged
 	named    int // those of them that an index may have
+}
 
-	heading string // open element whose text is a heading; "" for none
+// An indexMark is a set of properties of a page.
+type indexMark int
+
+const (
+	asksPassword  indexMark = 1 << iota // it has a field for a password
+	posts                               // it has a form that is posted
+	hasScript                           // it has an element script
+	hasPre                              // it has an element pre
+	hasText                             // it has text outside of title and headings
+	saysIndex                           // its title or a heading says that it is an index
+	linksToParent                       // it links to the parent directory
+	isIndex                             // it is an index, unless it asks for a password
+)
+
+// mark notes a property of the page.
+func (j *indexJudge) mark(m indexMark) { j.marks |= m }
+
+// has reports whether the page has a property.
+func (j *indexJudge) has(m indexMark) bool { return j.marks&m != 0 }
+
+// A heading is an element whose text is a heading.
+type heading struct {
+	element string // that is open; "" for none
 	begin   []byte // beginning of its text
 }
 
@@ -62,36 +79,42 @@ var headings = []string{"title", "h1", "h2"}
 
 // startElement notes the start of an element.
 func (j *indexJudge) startElement(name string) {
-	j.pre = j.pre || name == "pre"
+	if name == "pre" {
+		j.mark(hasPre)
+	}
 	if slices.Contains(headings, name) {
-		j.heading, j.begin = name, j.begin[:0]
+		j.heading = heading{name, j.heading.begin[:0]}
 	}
 }
 
 // endElement notes the end of an element.
 func (j *indexJudge) endElement(name string) {
-	if name != j.heading || name == "" {
+	if name != j.heading.element || name == "" {
 		return
 	}
-	j.heading = ""
-	text := strings.ToLower(strings.TrimSpace(string(j.begin)))
-	j.says = j.says || slices.ContainsFunc(indexHeadings, func(h string) bool { return strings.HasPrefix(text, h) })
+	j.heading.element = ""
+	text := strings.ToLower(strings.TrimSpace(string(j.heading.begin)))
+	if slices.ContainsFunc(indexHeadings, func(h string) bool { return strings.HasPrefix(text, h) }) {
+		j.mark(saysIndex)
+	}
 }
 
 // text notes text of the page.
 func (j *indexJudge) text(text []byte) {
 	switch {
-	case j.heading == "":
-		j.shown = j.shown || len(strings.TrimSpace(string(text))) > 0
-	case len(j.begin) < maxHeading:
-		j.begin = append(j.begin, text[:min(len(text), maxHeading)]...)
+	case j.heading.element != "" && len(j.heading.begin) < maxHeading:
+		j.heading.begin = append(j.heading.begin, text[:min(len(text), maxHeading)]...)
+	case j.heading.element == "" && len(bytes.TrimSpace(text)) > 0:
+		j.mark(hasText)
 	}
 }
 
 // otherLink notes a link that leads to no child.
 func (j *indexJudge) otherLink(text string) {
 	text = strings.ToLower(strings.Trim(text, " \t\r\n/[]"))
-	j.parent = j.parent || text == ".." || text == "go up" || text == "up" || strings.Contains(text, "parent directory")
+	if text == ".." || text == "go up" || text == "up" || strings.Contains(text, "parent directory") {
+		j.mark(linksToParent)
+	}
 }
 
 // childLink notes a link to a child with this name, which shows this text. A link without text is often
@@ -110,7 +133,7 @@ func (j *indexJudge) childLink(name string, isDir bool, text string) {
 
 // refusal returns an error as soon as it is certain that the page is no index.
 func (j *indexJudge) refusal() error {
-	if j.password || j.children >= maxHeld {
+	if j.has(asksPassword) || j.children >= maxHeld {
 		return j.verdict()
 	}
 	return nil
@@ -118,16 +141,18 @@ func (j *indexJudge) refusal() error {
 
 // isSure reports whether the page has so many links that it is an index, whatever follows.
 func (j *indexJudge) isSure() bool {
-	j.sure = j.sure || j.children >= maxHeld && j.verdict() == nil
-	return j.sure
+	if j.children >= maxHeld && j.verdict() == nil {
+		j.mark(isIndex)
+	}
+	return j.has(isIndex)
 }
 
 // verdict returns an error if the page as far as it was read is no index.
 func (j *indexJudge) verdict() error {
 	switch {
-	case j.password:
+	case j.has(asksPassword):
 		return errAsksPassword
-	case j.says, j.sure, !j.posts && j.hasIndexLinks():
+	case j.has(saysIndex | isIndex), !j.has(posts) && j.hasIndexLinks():
 		return nil
 	}
 	return errNotIndex
@@ -138,7 +163,7 @@ func (j *indexJudge) hasIndexLinks() bool {
 	if j.children > 0 {
 		return 2*j.named >= j.children
 	}
-	return j.parent || j.pre && !j.script && !j.shown
+	return j.has(linksToParent) || j.has(hasPre) && !j.has(hasScript|hasText)
 }
 
 // pageExtensions are the extensions of web pages.

@@ -3,6 +3,7 @@ package main
 // This file follows the directories of index pages.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,15 +82,18 @@ type indexWalk struct {
 
 // newIndexWalk returns the walk that begins with the list in, nil if that is no web page.
 func newIndexWalk(l listOpener, in openedList, o *IndexOptions) *indexWalk {
-	page, err := weburl.Parse(in.final)
-	if err != nil || !in.isPage {
+	if in.page == nil {
+		return nil
+	}
+	page, err := weburl.Parse(in.page.url)
+	if err != nil {
 		return nil
 	}
 	root := page.ResolveReference(&url.URL{Path: "./"})
-	if in.private {
+	if in.page.private {
 		l.private.Store(root.String(), true)
 	}
-	w := &indexWalk{opts: o, lists: l, private: in.private, root: root, seed: maphash.MakeSeed(), seen: make(map[uint64]bool)}
+	w := &indexWalk{opts: o, lists: l, private: in.page.private, root: root, seed: maphash.MakeSeed(), seen: make(map[uint64]bool)}
 	w.isNew("")
 	return w
 }
@@ -97,7 +101,7 @@ func newIndexWalk(l listOpener, in openedList, o *IndexOptions) *indexWalk {
 // setOptions sets the options with which an opened page is read. A page below the first one must be an
 // index, whatever its URL or another list in its place looks like.
 func (w *indexWalk) setOptions(o *list.Options, in openedList) {
-	o.Page = &list.Page{URL: in.final, Root: w.root.String(), Charset: in.charset, Wanted: w.opts.wanted, Dir: w.add}
+	o.Page = &list.Page{URL: in.page.url, Root: w.root.String(), Charset: in.page.charset, Wanted: w.opts.wanted, Dir: w.add}
 	if w.below {
 		o.Format = list.Index
 	}
@@ -169,11 +173,8 @@ func (w *indexWalk) open(ctx context.Context, page string) (openedList, error) {
 		f.Close()
 		return openedList{}, downloadError(name, err)
 	}
-	in := openedList{ReadCloser: f, name: name, base: name, final: res.Final, charset: res.Charset, isPage: true, private: res.Private, complete: !res.Unframed}
-	if in.final == "" {
-		in.final = name
-	}
-	return in, nil
+	found := &webPage{cmp.Or(res.Final, name), res.Charset, res.Private}
+	return openedList{ReadCloser: f, name: name, base: name, page: found, complete: !res.Unframed}, nil
 }
 
 // redirects returns the check of the redirects of a page: each must lead to a directory of the index

@@ -12,7 +12,7 @@ import (
 
 func newTestWalk(t *testing.T, o IndexOptions) *indexWalk {
 	t.Helper()
-	w := newIndexWalk(listOpener{private: new(sync.Map)}, openedList{final: "http://h/pub/", isPage: true, private: true}, &o)
+	w := newIndexWalk(listOpener{private: new(sync.Map)}, openedList{page: &webPage{url: "http://h/pub/", private: true}}, &o)
 	if w == nil {
 		t.Fatal("a web page is no index")
 	}

@@ -38,14 +38,18 @@ const busyListTimeout = 10 * time.Minute
 // An openedList is a list or checksum file that is open for reading. It must be closed.
 type openedList struct {
 	io.ReadCloser
-	name     string // name in messages: a path, a URL without user and password, or "standard input"
-	base     string // the URL that the list came from; "" for a file
-	final    string // that URL after redirects, without user and password; "" for a file
-	charset  string // encoding that the server named; "" for none
-	isPage   bool   // it is a web page from a URL, and perhaps an index
-	private  bool   // it came from a private address
-	nameless bool   // another run may read another list under this name; see isNameless
-	complete bool   // the list is known to be complete; else it may be truncated, and must not prune files
+	name     string   // name in messages: a path, a URL without user and password, or "standard input"
+	base     string   // the URL that the list came from; "" for a file
+	page     *webPage // nil if it is no web page, or no URL
+	nameless bool     // another run may read another list under this name; see isNameless
+	complete bool     // the list is known to be complete; else it may be truncated, and must not prune files
+}
+
+// A webPage says where a list came from that is a web page, and perhaps an index.
+type webPage struct {
+	url     string // after redirects, without user and password
+	charset string // encoding that the server named; "" for none
+	private bool   // it came from a private address
 }
 
 // A listError reports that a list cannot be read: for example, its file is missing, or it
@@ -135,8 +139,11 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	if err != nil {
 		return openedList{}, downloadError(name, err)
 	}
-	in := openedList{name: url, base: url, final: cmp.Or(res.Final, url), charset: res.Charset, private: res.Private, complete: !res.Unframed}
-	if in.isPage = isWebPage(res.Target); in.private {
+	in := openedList{name: url, base: url, complete: !res.Unframed}
+	if isWebPage(res.Target) {
+		in.page = &webPage{cmp.Or(res.Final, url), res.Charset, res.Private}
+	}
+	if res.Private {
 		l.private.Store(url, true)
 	}
 	in.ReadCloser, err = os.Open(res.Target)
@@ -257,36 +264,38 @@ func (l listOpener) readChecksums(ctx context.Context, name string) (func(string
 
 // lists opens the lists one after another. It yields the error of a list that cannot be
 // opened, and continues with the next one. A list is open only while the consumer reads it,
-// so many lists need no more memory than one. Each directory of an index is a list with the key of
-// the index, so that together they are pruned as one.
+// so many lists need no more memory than one.
 func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.Seq2[mirror.List, error] {
 	return func(yield func(mirror.List, error) bool) {
 		for _, name := range c.Lists {
 			in, err := l.open(ctx, name)
 			walk := newIndexWalk(l, in, &c.IndexOptions)
-			warned := false
+			if err == nil && walk == nil && c.IndexOptions.areSet() {
+				out.warn("list %q is no index page, so --depth, --include and --exclude have no effect on it", in.name)
+			}
+			warns := c.Prune // once for all pages of an index
 			for more := true; more; in, more, err = walk.next(ctx) {
-				if err != nil {
-					if !yield(mirror.List{}, err) {
-						return
-					}
-					continue
-				}
-				if walk == nil && c.IndexOptions.areSet() {
-					out.warn("list %q is no index page, so --depth, --include and --exclude have no effect on it", in.name)
-				}
-				if c.Prune && !in.complete && !warned {
-					warned = true
+				if warns && err == nil && !in.complete {
+					warns = false
 					out.warn("list %q came without a length, so it may be truncated; it prunes nothing", in.name)
 				}
-				wanted := yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, Entries: c.entries(in, walk)}, nil)
-				in.Close()
-				if !wanted {
+				if !c.yieldList(name, in, err, walk, yield) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// yieldList yields an opened list, or the error of opening it, and closes it. A directory of the index
+// name is a list with the key of the index, so that all of them together are pruned as one. The result
+// is false if the consumer wants no more lists.
+func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *indexWalk, yield func(mirror.List, error) bool) bool {
+	if err != nil {
+		return yield(mirror.List{}, err)
+	}
+	defer in.Close()
+	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, Entries: c.entries(in, walk)}, nil)
 }
 
 // entries reads one list. A *list.Problem is about one line, and the entries after it

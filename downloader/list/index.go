@@ -108,19 +108,18 @@ func (c *collector) mayBeIndex() bool {
 // An indexReader reads the index page of a directory. It holds one link, and the first links until
 // its judge has decided.
 type indexReader struct {
-	c       *collector
-	page    Page
-	z       *html.Tokenizer
-	url     *url.URL // of the page
-	root    *url.URL // Page.Root
-	base    *url.URL // that links are relative to: url, or the one of the element base
-	hasBase bool     // the page has had an element base
-	line    int      // line on which the token begins, from 1
-	link    anchor   // the open element a
-	inner   string   // open element whose text is not shown: script or style; else ""
-	last    string   // URL of the last link below the page; an icon is often a link beside the name
-	judge   indexJudge
-	held    []indexLink // links before the judge has decided
+	c     *collector
+	page  Page
+	z     *html.Tokenizer
+	url   *url.URL // of the page
+	root  *url.URL // Page.Root
+	base  *url.URL // that links are relative to: url itself, or the URL of the first element base
+	line  int      // line on which the token begins, from 1
+	link  anchor   // the open element a
+	inner string   // open element whose text is not shown: script or style; else ""
+	last  string   // URL of the last link below the page; an icon is often a link beside the name
+	judge indexJudge
+	held  []indexLink // links before the judge has decided
 }
 
 // An anchor is an element a that is being read.
@@ -230,8 +229,7 @@ func (r *indexReader) startTag() {
 		href, ok := r.attribute("href")
 		r.link = anchor{open: ok, href: href, line: r.line, text: r.link.text[:0]}
 	case "base":
-		if href, ok := r.attribute("href"); ok && !r.hasBase {
-			r.hasBase = true
+		if href, ok := r.attribute("href"); ok && r.base == r.url {
 			if u, err := parseLink(href); err == nil {
 				r.base = r.url.ResolveReference(u)
 			}
@@ -244,6 +242,8 @@ func (r *indexReader) startTag() {
 		if method, _ := r.attribute("method"); strings.EqualFold(method, "post") {
 			r.judge.mark(posts)
 		}
+	case "noscript": // what it shows without scripts may be the index
+		r.z.NextIsNotRawText()
 	case "script", "style":
 		r.inner = element
 		if element == "script" {

@@ -122,6 +122,7 @@ func TestIndex(t *testing.T) {
 			want: []string{"a b.bin http://h/pub/a%20b.bin", "100%.bin http://h/pub/100%25.bin", "c%zz.bin http://h/pub/c%25zz.bin", "d.bin http://h/pub/d.bin", "1:2.bin http://h/pub/1:2.bin"}},
 		{name: "open elements", text: head + "<a href=a.bin>a.bin<li><a href=b.bin>b", want: []string{"a.bin http://h/pub/a.bin", "b.bin http://h/pub/b.bin"}},
 		{name: "comments and scripts", text: "<!-- <a href=x>x</a> -->" + head + `<script>"<a href=x>x</a>"</script><style><a href=x></style><a href=a.bin>a.bin</a>`, want: []string{"a.bin http://h/pub/a.bin"}},
+		{name: "without scripts", text: "<html><script>show()</script><noscript><a href=a.bin>a.bin</a></noscript>", want: []string{"a.bin http://h/pub/a.bin"}},
 		{name: "a digest", text: head + "<a href='a.whl#sha256=" + hex64 + "'>a</a><a href='b.whl#egg=x'>b</a>", want: []string{"a.whl http://h/pub/a.whl sha256:" + hex64, "b.whl http://h/pub/b.whl"}},
 		{name: "ISO-8859-1 in the response", page: Page{Charset: "iso-8859-1"}, text: head + "<a href='caf\xe9.bin'>x</a>", want: []string{"café.bin http://h/pub/caf%C3%A9.bin"}},
 		{name: "Shift_JIS in the page", text: head + "<meta charset=shift_jis><a href='\x83\x65.bin'>x</a>", want: []string{"テ.bin http://h/pub/%E3%83%86.bin"}},
@@ -215,4 +216,26 @@ func TestIndexHuge(t *testing.T) {
 	if len(got) != 1 || !strings.Contains(got[0], "longer than") {
 		t.Errorf("an endless tag: got %d values", len(got))
 	}
+}
+
+// FuzzIndex checks that whatever a page contains, its entries and directories stay below it, on the same
+// host, without a query.
+func FuzzIndex(f *testing.F) {
+	for _, s := range []string{"a.bin", "../x", "//g/x", "http://h/pub/x", "%2e%2e/x", "..%2fx", "a?b", "a#b", "\\\\g\\x", "sub/%2e%2e/%2e%2e/x", "/pub/a/../../x", "http:a", "http:///pub/x", "x\x00", "%zz/"} {
+		f.Add("/pub/", s)
+		f.Add(s, "a.bin")
+	}
+	f.Fuzz(func(t *testing.T, base, href string) {
+		text := "<html><title>Index of x</title><base href='" + base + "'><a href='" + href + "'>x</a>"
+		check := func(path, u string) {
+			if !strings.HasPrefix(u, "http://h/pub/") || strings.ContainsAny(u, "?#") || !filepath.IsLocal(path) || hasDotDot(path) {
+				t.Errorf("base %q, link %q: got %q at %q", base, href, path, u)
+			}
+		}
+		for e, err := range Read("L", strings.NewReader(text), Options{Page: &Page{URL: "http://h/pub/", Dir: check}}) {
+			if err == nil {
+				check(e.Out, e.URLs[0])
+			}
+		}
+	})
 }

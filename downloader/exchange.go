@@ -38,7 +38,7 @@ type reply struct {
 
 // leadsTo returns the URL that answered, after redirects.
 func (r *reply) leadsTo() destination {
-	return destination{url: r.Request.URL, strayed: transport.LeftOrigin(r.Request), public: r.info.Restricted()}
+	return destination{url: r.Request.URL, strayed: transport.LeftOrigin(r.Request), public: r.info.Restricted(), charset: r.Charset}
 }
 
 // forScheduler returns the properties of the response that the scheduler needs.
@@ -196,7 +196,7 @@ type exchange struct {
 // says. It returns a response with a usable body, or an error; errUnsatisfiable comes with a
 // reply whose body is closed.
 func send(ctx context.Context, d *download, to target, c requester, r chunk.Range) (*reply, error) {
-	x := &exchange{download: d, to: to, conn: c, r: r, info: &transport.RequestInfo{Timeout: to.timeout, Public: to.public}}
+	x := &exchange{download: d, to: to, conn: c, r: r, info: &transport.RequestInfo{Timeout: to.timeout, Public: to.public, Redirect: d.req.Access.Redirect}}
 	ctx, cancel := context.WithCancelCause(ctx)
 	rep, err := x.run(ctx, cancel)
 	if err != nil {

@@ -83,7 +83,7 @@ func (j *job) result(begun time.Time, current bool) Result {
 		ID: p.ID, Target: p.Target, Size: p.Size, Current: current, Elapsed: time.Since(begun),
 		Fetched: j.progress.received.Load(), Retries: int(j.progress.retries.Load()),
 		Private: j.progress.private.Load() && !j.progress.public.Load(),
-		Sum:     j.version.digest, CRC: j.file.crc, Unframed: j.version.unframed,
+		Sum:     j.version.digest, CRC: j.file.crc, Unframed: j.version.unframed, Charset: j.origin.lastCharset(),
 	}
 	if p.Target == j.origin.recorded { // the name of the file was never known
 		r.Target = ""

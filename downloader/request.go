@@ -91,6 +91,9 @@ type Access struct {
 	// Public reports whether a public list has named an origin, as function Origin names it. URLs
 	// of that origin must not lead to a private address. May be nil.
 	Public func(origin string) bool
+	// Redirect returns an error if the download must not follow a redirect to a URL. The download ends
+	// with that error, before anything is sent there. May be nil.
+	Redirect func(to *url.URL) error
 }
 
 // Existing says what happens to an existing file and to the held bytes of a download.
@@ -113,6 +116,7 @@ type Result struct {
 	Private  bool          // all responses came from private addresses
 	Retries  int           // failures that were followed by another try
 	Final    string        // URL of the bytes, without user and password; "" if no byte was received
+	Charset  string        // encoding of a text as the last response names it, for example "utf-8"; "" for none
 	CRC      uint32        // CRC-32C of a small file of a list (RFC 3720 §12.1)
 	Sum      chunk.Sum     // digest that was verified: Request.Sum, or the server's; zero for none
 }

@@ -11,6 +11,7 @@ type destination struct {
 	url     *url.URL // nil if unknown
 	strayed bool     // a redirect left the origin, so the user's headers must not go there
 	public  bool     // a public source named it, so it must not be at a private address
+	charset string   // of its last response; "" if unknown
 }
 
 // A resolver remembers where the URL of a download redirects, so that later requests go there
@@ -23,6 +24,7 @@ type resolver struct {
 	mu        sync.Mutex
 	final     destination // guarded by mu
 	redirects bool        // the URL is known to redirect; guarded by mu
+	charset   string      // of the last response; guarded by mu
 }
 
 func newResolver(start destination) *resolver {
@@ -60,11 +62,19 @@ func (r *resolver) resolve(ctx context.Context) (to destination, release func(),
 	return r.start, release, nil
 }
 
+// lastCharset returns the charset of the last response, "" if it named none.
+func (r *resolver) lastCharset() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.charset
+}
+
 // resolved notes that a request to from was answered at to. If from had strayed already, to has, too:
 // the user's headers must not come back to a later origin.
 func (r *resolver) resolved(from, to destination) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.charset = to.charset
 	if r.final.url == nil && to.url.String() == r.start.url.String() && !to.strayed {
 		return
 	}

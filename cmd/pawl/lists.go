@@ -11,10 +11,12 @@ import (
 	"io/fs"
 	"iter"
 	"math"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -36,10 +38,18 @@ const busyListTimeout = 10 * time.Minute
 // An openedList is a list or checksum file that is open for reading. It must be closed.
 type openedList struct {
 	io.ReadCloser
-	name     string // name in messages: a path, a URL without user and password, or "standard input"
-	base     string // the URL that the list came from; "" for a file
-	nameless bool   // another run may read another list under this name; see isNameless
-	complete bool   // the list is known to be complete; else it may be truncated, and must not prune files
+	name     string   // name in messages: a path, a URL without user and password, or "standard input"
+	base     string   // the URL that the list came from; "" for a file
+	page     *webPage // nil if it is no web page, or no URL
+	nameless bool     // another run may read another list under this name; see isNameless
+	complete bool     // the list is known to be complete; else it may be truncated, and must not prune files
+}
+
+// A webPage says where a list came from that is a web page, and perhaps an index.
+type webPage struct {
+	url     string // after redirects, without user and password
+	charset string // encoding that the server named; "" for none
+	private bool   // it came from a private address
 }
 
 // A listError reports that a list cannot be read: for example, its file is missing, or it
@@ -107,7 +117,9 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	url := weburl.WithoutUser(name)
 	hash := sha256.Sum256([]byte(url))
 	req := l.req
-	req.URL, req.Into = name, downloader.File{Dir: l.dir, Output: hex.EncodeToString(hash[:8])}
+	file := hex.EncodeToString(hash[:8])
+	req.URL, req.Into = name, downloader.File{Dir: l.dir, Output: file}
+	req.Existing.Restart = req.Existing.Restart || isWebPage(filepath.Join(l.dir, file))
 	if err := makePrivateDir(l.dir); err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", weburl.Redact(name), err)
 	}
@@ -124,26 +136,61 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	if err == nil {
 		err = makePrivate(res.Target, 0o600) // finished files get the mode of the umask
 	}
-	// %v and not %w: as a failure.ErrTooLarge, the error would get the exit code and hint of --max-size.
-	if errors.Is(err, failure.ErrTooLarge) {
-		return openedList{}, listError{listTooLargeError{fmt.Errorf("list %q: %v", weburl.Redact(name), err)}}
-	}
 	if err != nil {
-		return openedList{}, fmt.Errorf("list %q: %w", weburl.Redact(name), err)
+		return openedList{}, downloadError(name, err)
+	}
+	in := openedList{name: url, base: url, complete: !res.Unframed}
+	if isWebPage(res.Target) {
+		in.page = &webPage{cmp.Or(res.Final, url), res.Charset, res.Private}
 	}
 	if res.Private {
 		l.private.Store(url, true)
 	}
-	f, err := os.Open(res.Target)
-	return openedList{ReadCloser: f, name: url, base: url, complete: !res.Unframed}, err
+	in.ReadCloser, err = os.Open(res.Target)
+	return in, err
+}
+
+// isWebPage reports whether a downloaded list is a web page. Such a list is requested as a whole each
+// time: only a response with a body names its charset, and the time of a directory, which some servers
+// send as Last-Modified, counts whole seconds.
+func isWebPage(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return list.IsWebPage(f)
+}
+
+// downloadError returns the error of a list that cannot be downloaded.
+func downloadError(name string, err error) error {
+	// %v and not %w: as a failure.ErrTooLarge, the error would get the exit code and hint of --max-size.
+	if errors.Is(err, failure.ErrTooLarge) {
+		return listError{listTooLargeError{fmt.Errorf("list %q: %v", weburl.Redact(name), err)}}
+	}
+	return fmt.Errorf("list %q: %w", weburl.Redact(name), err)
 }
 
 // isPublic reports whether a list came from a public address. Such a list must not name
 // private addresses. The result is only valid after open has returned the list; before, a
-// URL counts as public.
+// URL counts as public. A directory of an index is like the index.
 func (l listOpener) isPublic(name string) bool {
-	_, private := l.private.Load(name)
-	return isURL(name) && !private
+	for dir := name; dir != ""; dir = parentURL(dir) {
+		if _, private := l.private.Load(dir); private {
+			return false
+		}
+	}
+	return isURL(name)
+}
+
+// parentURL returns the URL of the directory above a directory, "" if there is none or if dir is the URL
+// of no directory.
+func parentURL(dir string) string {
+	u, err := url.Parse(dir)
+	if err != nil || !strings.HasSuffix(u.Path, "/") || u.Path == "/" {
+		return ""
+	}
+	return u.ResolveReference(&url.URL{Path: "../"}).String()
 }
 
 // makePrivateDir creates a directory that only the user can access.
@@ -222,28 +269,42 @@ func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.
 	return func(yield func(mirror.List, error) bool) {
 		for _, name := range c.Lists {
 			in, err := l.open(ctx, name)
-			if err != nil {
-				if !yield(mirror.List{}, err) {
+			walk := newIndexWalk(l, in, &c.IndexOptions)
+			if err == nil && walk == nil && c.IndexOptions.areSet() {
+				out.warn("list %q is no index page, so --depth, --include and --exclude have no effect on it", in.name)
+			}
+			warns := c.Prune // once for all pages of an index
+			for more := true; more; in, more, err = walk.next(ctx) {
+				if warns && err == nil && !in.complete {
+					warns = false
+					out.warn("list %q came without a length, so it may be truncated; it prunes nothing", in.name)
+				}
+				if !c.yieldList(name, in, err, walk, yield) {
 					return
 				}
-				continue
-			}
-			if c.Prune && !in.complete {
-				out.warn("list %q came without a length, so it may be truncated; it prunes nothing", in.name)
-			}
-			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, Entries: c.entries(in)}, nil)
-			in.Close()
-			if !more {
-				return
 			}
 		}
 	}
 }
 
+// yieldList yields an opened list, or the error of opening it, and closes it. A directory of the index
+// name is a list with the key of the index, so that all of them together are pruned as one. The result
+// is false if the consumer wants no more lists.
+func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *indexWalk, yield func(mirror.List, error) bool) bool {
+	if err != nil {
+		return yield(mirror.List{}, err)
+	}
+	defer in.Close()
+	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, Entries: c.entries(in, walk)}, nil)
+}
+
 // entries reads one list. A *list.Problem is about one line, and the entries after it
-// follow. Any other error ends the list.
-func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
+// follow. Any other error ends the list. walk is nil if the list is no web page.
+func (c *MirrorCmd) entries(in openedList, walk *indexWalk) iter.Seq2[list.Entry, error] {
 	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, MaxBytes: c.maxText()}
+	if walk != nil {
+		walk.setOptions(&o, in)
+	}
 	return func(yield func(list.Entry, error) bool) {
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem

@@ -26,10 +26,11 @@ import (
 
 // MirrorCmd brings a directory in line with lists.
 type MirrorCmd struct {
-	Lists []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped."`
+	Lists []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped, or the URL of a directory that shows its files."`
 	Dir   string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
 	SyncOptions
 	ListOptions
+	IndexOptions
 	Failed string `placeholder:"FILE" type:"path" group:"Output" help:"Write the missing files to FILE at the end, as a list that mirror can read."`
 	RepeatOptions
 	ListLimit
@@ -47,7 +48,7 @@ type SyncOptions struct {
 
 // ListOptions say how lists are read, and which headers their hosts get.
 type ListOptions struct {
-	Format            string `enum:",aria2,sums,metalink,json" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if it cannot be recognized: aria2 (also for lines of URLs), sums, metalink or json."`
+	Format            string `enum:",aria2,sums,metalink,json,index" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if it cannot be recognized: aria2 (also for lines of URLs), sums, metalink, json, or index for an index page at a URL that does not end in a slash."`
 	Base              string `placeholder:"URL" group:"Lists" help:"URL of the directory with the files of a checksum list (default: the directory of the list)."`
 	Glob              bool   `group:"Lists" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs."`
 	HeadersEverywhere bool   `group:"Lists" help:"Send headers that may be secrets, such as Authorization and Cookie, to all hosts in lists of yours, not only to those that you typed."`
@@ -76,6 +77,9 @@ const defaultMirrorTries = 5
 func (c *MirrorCmd) Validate() error {
 	if c.Rounds < 1 {
 		return errors.New("--rounds must be at least 1")
+	}
+	if err := c.IndexOptions.check(); err != nil {
+		return err
 	}
 	if c.Base != "" {
 		if err := weburl.Check(c.Base); err != nil {

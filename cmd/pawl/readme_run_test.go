@@ -71,6 +71,7 @@ func TestReadmeCommands(t *testing.T) {
 // hosts below example.com are one server. It serves each path, with bytes that depend on
 // the last part of the path only:
 //
+//	pub/, pub/iso/      an index page, and one of its directories
 //	*.tar, SHA256SUMS   an archive with one file; the digests of .iso and .zst files
 //	a query sig=OLD     the file at the first request, cut in the middle, then 403
 //	anything else       random bytes
@@ -135,7 +136,10 @@ func (r *readmeRig) texts() map[string]string {
 	for _, name := range readmeFiles {
 		sums += digestOfFile(r.file(name)) + "  " + name + "\n"
 	}
-	return map[string]string{"archive.tar": archive.String(), "iso/SHA256SUMS": sums}
+	return map[string]string{
+		"archive.tar": archive.String(), "iso/SHA256SUMS": sums,
+		"pub/": indexPage("disk.iso", "iso/", "old/", "README"), "pub/iso/": indexPage("disk.iso"),
+	}
 }
 
 // serveAll puts a file at each path that is requested.

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,13 +35,15 @@ var realServers = []realServer{
 daemon off; master_process off; pid DIR/pid; error_log DIR/error.log;
 events {}
 http { access_log off; sendfile on; client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f;
-uwsgi_temp_path DIR/u; scgi_temp_path DIR/s; server { listen ADDR; root ROOT; } }`,
+uwsgi_temp_path DIR/u; scgi_temp_path DIR/s; server { listen ADDR; root ROOT; autoindex on; } }`,
 		[]string{"-p", "DIR", "-e", "DIR/error.log", "-c", "DIR/conf"}},
 	{"apache2", "apache2", `
 ServerRoot DIR
 ServerName localhost
 LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
 LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule autoindex_module /usr/lib/apache2/modules/mod_autoindex.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
 Listen ADDR
 PidFile DIR/pid
 ErrorLog DIR/error.log
@@ -47,15 +53,18 @@ User www-data
 Group www-data
 <Directory ROOT>
 Require all granted
+Options Indexes
 </Directory>`,
 		[]string{"-f", "DIR/conf", "-DFOREGROUND"}},
 	{"lighttpd", "lighttpd", `
+server.modules += ("mod_dirlisting")
+dir-listing.activate = "enable"
 server.document-root = "ROOT"
 server.bind = "127.0.0.1"
 server.port = PORT
 server.errorlog = "DIR/error.log"`,
 		[]string{"-D", "-f", "DIR/conf"}},
-	{"caddy", "caddy", "", []string{"file-server", "--root", "ROOT", "--listen", "ADDR"}},
+	{"caddy", "caddy", "", []string{"file-server", "--browse", "--root", "ROOT", "--listen", "ADDR"}},
 	{"python", "python3", "", []string{"-m", "http.server", "--bind", "127.0.0.1", "--directory", "ROOT", "PORT"}},
 }
 
@@ -169,6 +178,81 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 		return err == nil
 	})
 	return "http://" + addr
+}
+
+// TestRealIndexes mirrors index pages of each installed server, in all the ways in which Apache shows them,
+// and of Go's file server. With PAWL_TEST_SERVERS=required a missing server fails the test.
+func TestRealIndexes(t *testing.T) {
+	servers := slices.Clone(realServers)
+	for _, s := range realServers {
+		if s.name == "apache2" {
+			for _, options := range []string{"FancyIndexing IconsAreLinks", "FancyIndexing HTMLTable"} {
+				s.name, s.config = "apache2 "+options, strings.Replace(s.config, "Options Indexes", "Options Indexes\nIndexOptions "+options, 1)
+				servers = append(servers, s)
+			}
+		}
+	}
+	for _, s := range servers {
+		t.Run(s.name, func(t *testing.T) {
+			dir, root := publicDir(t), publicDir(t)
+			checkIndex(t, dir, root, s.start(t, dir, root))
+		})
+	}
+	t.Run("go", func(t *testing.T) {
+		root := publicDir(t)
+		srv := httptest.NewServer(http.FileServer(http.Dir(root)))
+		defer srv.Close()
+		checkIndex(t, publicDir(t), root, srv.URL)
+	})
+}
+
+// checkIndex fills root, which is served at url, and mirrors a directory of it into dir: the page alone,
+// then its directories as well, then after a change.
+func checkIndex(t *testing.T, dir, root, url string) {
+	t.Helper()
+	top := []string{"a.bin", "with blank.bin", "100%.bin", "x&y;z=1+2.bin", "q?h#.bin", "it's.bin", "\u00e9\u6f22.bin", "at 12:34.bin", strings.Repeat("long-", 30) + "name.tar.gz"}
+	below := []string{"sub/c.bin", "sub dir/d.bin", "sub/deep/e.bin"}
+	for i, name := range slices.Concat(top, below, []string{"../above.bin"}) {
+		path := filepath.Join(root, "pub", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, path, faultserver.NewFile(100+int64(i), uint64(i)))
+	}
+	if err := os.Mkdir(filepath.Join(root, "pub", "empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := func(names ...string) {
+		t.Helper()
+		var got []string
+		filepath.WalkDir(filepath.Join(dir, "out"), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				rel, _ := filepath.Rel(filepath.Join(dir, "out"), path)
+				got = append(got, filepath.ToSlash(rel))
+			}
+			return err
+		})
+		slices.Sort(names)
+		if slices.Sort(got); !slices.Equal(got, names) {
+			t.Errorf("got %q, want %q", got, names)
+		}
+		for _, name := range names {
+			wantBytes, _ := os.ReadFile(filepath.Join(root, "pub", name))
+			if gotBytes, _ := os.ReadFile(filepath.Join(dir, "out", name)); len(wantBytes) == 0 || !bytes.Equal(gotBytes, wantBytes) {
+				t.Errorf("%q does not have the served bytes", name)
+			}
+		}
+	}
+	pawlOK(t, dir, "mirror", "-q", "-d", "out", url+"/pub/")
+	want(slices.Clone(top)...)
+	pawlOK(t, dir, "mirror", "-q", "-d", "out", "--depth", "5", url+"/pub") // redirected to /pub/
+	want(slices.Concat(top, below)...)
+	if err := os.Remove(filepath.Join(root, "pub", "sub", "deep", "e.bin")); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(root, "pub", "sub", "new.bin"), faultserver.NewFile(99, 99))
+	pawlOK(t, dir, "mirror", "-q", "-d", "out", "--depth", "5", "--prune", url+"/pub")
+	want(slices.Concat(top, below[:2], []string{"sub/new.bin"})...)
 }
 
 // waitFor waits until ready returns true, for hangLimit at most.

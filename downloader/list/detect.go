@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strings"
 	"unicode/utf8"
 
 	"pawl/downloader/weburl"
@@ -38,6 +37,12 @@ func (c *collector) read(r io.Reader) error {
 		return err
 	}
 	text, err := openText(r, c.options.MaxBytes)
+	switch {
+	case err == errWebPage && c.mayBeIndex():
+		return c.readIndex(text)
+	case err == nil && c.options.Format == Index:
+		err = errNotPage
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
@@ -51,9 +56,9 @@ func (c *collector) read(r io.Reader) error {
 // checkOptions rejects an unknown format or an invalid base URL, and parses the base.
 func (c *collector) checkOptions() error {
 	switch c.options.Format {
-	case "", Aria2, Checksum, Metalink, JSON:
+	case "", Aria2, Checksum, Metalink, JSON, Index:
 	default:
-		return fmt.Errorf("list format %q is not one of %s, %s, %s, %s", c.options.Format, Aria2, Checksum, Metalink, JSON)
+		return fmt.Errorf("list format %q is not one of %s, %s, %s, %s, %s", c.options.Format, Aria2, Checksum, Metalink, JSON, Index)
 	}
 	if c.options.Base == "" {
 		return nil
@@ -85,7 +90,8 @@ func (r *limitedReader) Read(p []byte) (int, error) {
 }
 
 // openText returns the text of r: it undoes gzip and skips a UTF-8 byte order mark. It
-// returns an error if the content cannot be a list (UTF-16, a web page, a binary file).
+// returns an error if the content cannot be a list (UTF-16, a web page, a binary file). The error
+// errWebPage comes with the text, because the page may be an index.
 // The returned reader fails after maxBytes bytes of text; 0 means no limit.
 func openText(r io.Reader, maxBytes int64) (*bufio.Reader, error) {
 	text := bufio.NewReaderSize(r, readBufferSize)
@@ -110,7 +116,7 @@ func openText(r io.Reader, maxBytes int64) (*bufio.Reader, error) {
 		text.Discard(len(bomUTF8))
 	}
 	if firstNonBlank(text) == '<' && isHTML(text) {
-		return nil, errWebPage
+		return text, errWebPage
 	}
 	if b, _ := text.Peek(text.Buffered()); bytes.IndexByte(b, 0) >= 0 && !utf8.Valid(b) {
 		return nil, errors.New("is a binary file, not a list")
@@ -137,20 +143,6 @@ func firstNonBlank(r *bufio.Reader) byte {
 			return c
 		}
 	}
-}
-
-// isHTML reports whether r begins with a tag of an HTML page. The first byte of r that
-// is not blank must be '<'. It consumes nothing.
-func isHTML(r *bufio.Reader) bool {
-	for _, tag := range []string{"<html", "<head", "<!doctype html"} {
-		b, _ := r.Peek(r.Buffered())
-		blank := len(b) - len(bytes.TrimLeft(b, blanks+"\n"))
-		b, _ = r.Peek(blank + len(tag))
-		if strings.EqualFold(string(b[blank:]), tag) {
-			return true
-		}
-	}
-	return false
 }
 
 // detectFormat returns the format of a list from its first line that is neither blank

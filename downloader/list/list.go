@@ -1,6 +1,6 @@
-// Package list reads lists of files to download. It knows four formats: aria2
-// input files (one URL per line is the simplest case), checksum files, Metalinks
-// and JSON lines. It is pure: text goes in, entries come out. It opens no file and
+// Package list reads lists of files to download. It knows five formats: aria2
+// input files (one URL per line is the simplest case), checksum files, Metalinks,
+// JSON lines, and the index pages of web servers. It is pure: text goes in, entries come out. It opens no file and
 // no connection, and starts no goroutine.
 //
 // A list is read as a stream: at most one entry and one line, each limited to
@@ -17,6 +17,9 @@
 //	sums.go       a checksum file read as a lookup table for another list
 //	metalink.go   Metalink 4 (RFC 5854) and Metalink 3
 //	json.go       JSON lines
+//	index.go      index pages of web servers; recognises HTML
+//	indexjudge.go decides whether an HTML page is an index
+//	glob.go       patterns for paths, such as *.iso
 //	expand.go     patterns in URLs, such as [1-20]
 //	check.go      which names, URLs and header fields are valid
 //	write.go      writes an entry in aria2 format
@@ -83,6 +86,7 @@ const (
 	Checksum Format = "sums"
 	Metalink Format = "metalink"
 	JSON     Format = "json"
+	Index    Format = "index" // needs Options.Page
 )
 
 // Options control how Read interprets a list. The zero value detects the format,
@@ -96,6 +100,9 @@ type Options struct {
 	Base string
 	// Glob makes the URLs of aria2 and JSON lists patterns, as Expand describes.
 	Glob bool
+	// Page says where the text was fetched. With it, an HTML page may be an index page; without
+	// it, a web page is an error.
+	Page *Page
 	// MaxBytes limits the text after gzip is undone; reading fails beyond it. It
 	// protects against endless lists and gzip bombs. 0 means no limit.
 	MaxBytes int64

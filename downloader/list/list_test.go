@@ -143,7 +143,7 @@ func TestReadRejects(t *testing.T) {
 		{name: "web page as aria2", text: "<html>", o: Options{Format: Aria2}, want: []string{"end L: is a web page, not a list"}},
 		{name: "feed", text: "<?xml version='1.0'?><rss/>", want: []string{"end L: is XML, but not a Metalink"}},
 		{name: "UTF-16", text: "\xff\xfeh\x00t\x00", want: []string{"end L: is encoded in UTF-16; only UTF-8 is supported"}},
-		{name: "format", o: Options{Format: "torrent"}, want: []string{`end list format "torrent" is not one of aria2, sums, metalink, json`}},
+		{name: "format", o: Options{Format: "torrent"}, want: []string{`end list format "torrent" is not one of aria2, sums, metalink, json, index`}},
 		{name: "base", o: Options{Base: "ftp://u:p@h/"}, want: []string{`end base URL of L: "ftp://h/" is not an http or https URL`}},
 		{name: "sums without base", text: hex64 + "  x\n", want: []string{"end L: is a checksum file, so its file names need a base URL"}},
 		{name: "sums without a valid line", text: "x\n", o: Options{Format: Checksum, Base: "http://b"}, want: []string{

@@ -136,9 +136,6 @@ func (r *metalinkReader) parseDocument() error {
 
 // checkRoot returns an error if the root element is not a metalink element.
 func (r *metalinkReader) checkRoot(start xml.StartElement) error {
-	if strings.EqualFold(start.Name.Local, "html") {
-		return errWebPage
-	}
 	switch start.Name.Space {
 	case "urn:ietf:params:xml:ns:metalink", "http://www.metalinker.org/":
 		r.namespace = start.Name.Space

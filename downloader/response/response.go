@@ -59,6 +59,7 @@ type Content struct {
 	Range   chunk.Range // bytes of the file in the body; End is chunk.Unbounded if there is no length
 	Gzip    bool        // a gzip coding must be removed from the body to get the file
 	Note    string      // a note for the user about the content coding; "" for none
+	Charset string      // encoding of a text, for example "utf-8"; "" if the server names none
 	Version Version
 }
 
@@ -89,8 +90,8 @@ func isWhole(status int) bool {
 // caller must compare the version with the wanted one (RFC 9110 §14.4, §15.3.7, §15.5.17).
 func Read(resp *http.Response, asked chunk.Range, known Known) Content {
 	h := resp.Header
-	media, _, _ := mime.ParseMediaType(h.Get("Content-Type")) // the part before a syntax error is good
-	r := Content{Version: Version{
+	media, params, _ := mime.ParseMediaType(h.Get("Content-Type")) // the part before a syntax error is good
+	r := Content{Charset: bounded(params["charset"], maxMediaType), Version: Version{
 		Size: -1, ETag: bounded(h.Get("ETag"), maxValidator), LastModified: bounded(h.Get("Last-Modified"), maxValidator), MediaType: bounded(media, maxMediaType),
 	}}
 	c := codingOf(resp, known)

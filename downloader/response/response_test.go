@@ -214,6 +214,19 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// The charset of a text is the one in Content-Type.
+func TestReadCharset(t *testing.T) {
+	for mediaType, want := range map[string]string{
+		"text/html": "", "text/html; charset=utf-8": "utf-8", "text/html;charset=ISO-8859-1": "ISO-8859-1", `text/html; Charset="x"`: "x", "text/html; charset": "",
+	} {
+		resp := newResponse(200, 5)
+		resp.Header.Set("Content-Type", mediaType)
+		if got := Read(resp, chunk.Range{}, Known{Size: -1}).Charset; got != want {
+			t.Errorf("%q: got %q, want %q", mediaType, got, want)
+		}
+	}
+}
+
 // The range of a usable part begins where the requested range begins, and has the length of the
 // body, whatever a server sends.
 func FuzzRead(f *testing.F) {

@@ -38,6 +38,11 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if err := o.Follow.CheckScheme(req.URL.Scheme); err != nil {
 		return fmt.Errorf("%s redirects, but %w", last.Host, err)
 	}
+	if info := infoOf(req.Context()); info != nil && info.Redirect != nil {
+		if err := info.Redirect(req.URL); err != nil {
+			return failure.Permanent(err)
+		}
+	}
 	if LeftOrigin(req) { // must be checked each time, because net/http restores the fields
 		DropSecrets(req.Header)
 	}

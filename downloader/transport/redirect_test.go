@@ -3,11 +3,31 @@ package transport
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
 	"pawl/downloader/failure"
 )
+
+// TestRedirectOfRequest: a request may forbid a redirect, for good.
+func TestRedirectOfRequest(t *testing.T) {
+	no := errors.New("no")
+	info := &RequestInfo{Redirect: func(to *url.URL) error {
+		if to.Host == "h" {
+			return nil
+		}
+		return no
+	}}
+	for to, want := range map[string]error{"http://h/b": nil, "http://o/b": no} {
+		via, _ := http.NewRequest(http.MethodGet, "http://h/a", nil)
+		req, _ := http.NewRequestWithContext(WithRequest(t.Context(), info), http.MethodGet, to, nil)
+		err := Options{}.checkRedirect(req, []*http.Request{via})
+		if !errors.Is(err, want) || failure.IsPermanent(err) != (want != nil) {
+			t.Errorf("%s: got %v, want %v", to, err, want)
+		}
+	}
+}
 
 // TestCheckRedirect: secrets and the Referer stay within the origin, and redirects that must not
 // be followed are permanent errors.

@@ -19,6 +19,9 @@ type RequestInfo struct {
 	// Public means that a public server or list named the URL, so that it must not lead to a
 	// private address.
 	Public bool
+	// Redirect returns an error if a redirect to a URL must not be followed. Default: all are, within
+	// Options.Follow.
+	Redirect func(to *url.URL) error
 	// OnQueued is called with true when the request begins to wait for the request rate, and
 	// with false when it no longer waits. Default none.
 	OnQueued func(waiting bool)

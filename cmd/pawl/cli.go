@@ -102,6 +102,7 @@ type TLSOptions struct {
 // TrustOptions limit the URLs that servers and lists may name.
 type TrustOptions struct {
 	Proto           protocols `default:"http,https" placeholder:"LIST" group:"Trust" help:"Schemes allowed in redirects, in lists, and for mirrors that servers name, such as https (default: ${default})."`
+	AllowHTTP       bool      `name:"allow-http" group:"Trust" help:"Follow redirects from https to http, and mix bytes of both, although no digest of the file is given."`
 	AllowPrivate    bool      `group:"Trust" help:"Let public servers and lists name private addresses, such as 127.0.0.1 and 192.168.0.1."`
 	NoServerMirrors bool      `group:"Trust" help:"Do not use mirrors that a server names (Link: rel=duplicate)."`
 }

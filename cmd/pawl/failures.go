@@ -216,7 +216,7 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrAuth), isProxyAuth), "set the user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"},
 	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
-	{is(failure.ErrDowngrade), "follow the redirect anyway with --insecure"},
+	{is(failure.ErrDowngrade), "give the digest of the file with --checksum, or follow the redirect anyway with --allow-http"},
 	{is(failure.ErrTLS), "trust a certificate with --cacert FILE, or skip verification with --insecure"},
 
 	// The disk and the limits of the system.

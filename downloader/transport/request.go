@@ -19,6 +19,9 @@ type RequestInfo struct {
 	// Public means that a public server or list named the URL, so that it must not lead to a
 	// private address.
 	Public bool
+	// Proven means that a digest will prove the bytes, so that they may come over http although the
+	// URL is https.
+	Proven bool
 	// OnQueued is called with true when the request begins to wait for the request rate, and
 	// with false when it no longer waits. Default none.
 	OnQueued func(waiting bool)

@@ -149,12 +149,6 @@ func isDiskFull(f hintSubject) bool { return exitCode(f.err) == 9 }
 // isLocalFile reports whether the file system caused the failure.
 func isLocalFile(f hintSubject) bool { return isFileError(f.err) }
 
-// isProxyAuth reports whether a proxy, and not the server, asks for credentials.
-func isProxyAuth(f hintSubject) bool {
-	var status *failure.StatusError
-	return errors.As(f.err, &status) && status.Code == http.StatusProxyAuthRequired
-}
-
 // isServerError reports whether the response had a status from 500 on.
 func isServerError(f hintSubject) bool {
 	var status *failure.StatusError
@@ -213,7 +207,8 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrChanged), isKept), "the downloaded part is kept; start over with --restart, or use another URL with: pawl resume --url URL $ID"},
 
 	// Credentials and TLS.
-	{both(is(failure.ErrAuth), isProxyAuth), "set the user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"},
+	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in http_proxy, https_proxy or all_proxy, given as " + proxyHint},
+	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
 	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
 	{is(failure.ErrDowngrade), "give the digest of the file with --checksum, or follow the redirect anyway with --allow-http"},

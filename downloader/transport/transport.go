@@ -8,6 +8,7 @@
 //	http.Client     follows redirects; credentials must not leave their origin (redirect.go)
 //	http1Fallback   sends a request over HTTP/1.1 if HTTP/2 cannot serve it (http2.go)
 //	watchdog        waits for the request rate, then limits every later wait (watchdog.go)
+//	proxied         reports failures of the proxy, and asks none again that refuses its user (proxy.go)
 //	guard           keeps public sources off private addresses (private.go)
 //	limitedTripper  closes connections that other processes must have (connlimit.go)
 //	h2Pool          chooses an HTTP/2 connection with room for a stream (http2.go)
@@ -69,7 +70,7 @@ const (
 
 // A Transport sends requests. Safe for concurrent use. Close must be called at the end.
 type Transport struct {
-	proxy        func(*http.Request) (*url.URL, error)
+	proxies      *proxies
 	dialer       *dialer
 	connections  *connLimiter
 	requests     *requestLimiter // nil without a limit
@@ -82,7 +83,7 @@ type Transport struct {
 // not limited across processes.
 func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	t := &Transport{
-		proxy:       o.Proxy,
+		proxies:     newProxies(o.Proxy),
 		dialer:      newDialer(o.ConnectTimeout, o.Dial),
 		connections: newConnLimiter(slots, o.Connections),
 		requests:    newRequestLimiter(o.RequestRate),
@@ -116,7 +117,7 @@ func (t *Transport) watched(o Options, http2 bool) http.RoundTripper {
 		limited = guard{limited, t.limited(o, t.dialer.dialPublic, http2), o.Proxy}
 	}
 	return watchdog{
-		next:           limited,
+		next:           t.proxies.wrap(limited),
 		requests:       t.requests,
 		timeout:        o.StallTimeout,
 		connectTimeout: 2 * o.ConnectTimeout, // for TCP and for TLS
@@ -131,7 +132,10 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
 	base := &http.Transport{
-		Proxy:               o.Proxy,
+		Proxy: o.Proxy,
+
+		OnProxyConnectResponse: t.proxies.checkTunnel,
+
 		DialContext:         tracked(t.connections.limited(dial)),
 		TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
 		TLSHandshakeTimeout: o.ConnectTimeout,
@@ -164,7 +168,7 @@ type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Address returns the address that requests to u dial.
 func (t *Transport) Address(u *url.URL) *Address {
-	hostPort := dialedAddress(u, t.proxy)
+	hostPort := dialedAddress(u, t.proxies.choose)
 	return &Address{hostPort, t.dialer, t.connections.limiter(hostPort)}
 }
 

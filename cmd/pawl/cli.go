@@ -95,8 +95,9 @@ type RequestOptions struct {
 
 // TLSOptions say which servers are trusted.
 type TLSOptions struct {
-	CACert   string `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
-	Insecure bool   `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
+	CACert    string `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
+	TLSLegacy bool   `name:"tls-legacy" group:"TLS" help:"Also accept outdated TLS: versions 1.0 and 1.1, RSA key exchange, and ciphers such as 3DES."`
+	Insecure  bool   `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
 }
 
 // TrustOptions limit the URLs that servers and lists may name.

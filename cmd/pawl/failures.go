@@ -3,6 +3,8 @@ package main
 // This file maps errors to exit codes and to hints.
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -149,6 +151,19 @@ func isDiskFull(f hintSubject) bool { return exitCode(f.err) == 9 }
 // isLocalFile reports whether the file system caused the failure.
 func isLocalFile(f hintSubject) bool { return isFileError(f.err) }
 
+// isExpired reports whether a certificate is not valid now.
+func isExpired(f hintSubject) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(f.err, &invalid) && invalid.Reason == x509.Expired
+}
+
+// isWeaklySigned reports whether a certificate is signed with an algorithm that proves nothing, such
+// as SHA-1. crypto/x509 has no error value for it if it has looked for another signer in vain.
+func isWeaklySigned(f hintSubject) bool {
+	var weak x509.InsecureAlgorithmError
+	return errors.As(f.err, &weak) || is(failure.ErrTLS)(f) && strings.Contains(f.err.Error(), "insecure algorithm")
+}
+
 // isServerError reports whether the response had a status from 500 on.
 func isServerError(f hintSubject) bool {
 	var status *failure.StatusError
@@ -212,7 +227,14 @@ var hints = slices.Concat([]hintRule{
 	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
 	{is(failure.ErrDowngrade), "give the digest of the file with --checksum, or follow the redirect anyway with --allow-http"},
-	{is(failure.ErrTLS), "trust a certificate with --cacert FILE, or skip verification with --insecure"},
+	{is(failure.ErrNotTLS), "check the port in the URL"},
+	{is(failure.ErrSpeaksTLS), "try https:// instead of http://"},
+	{is(failure.ErrOutdated), "if the server is an old one, accept outdated TLS with --tls-legacy"},
+	{is(failure.ErrWantsCert), "pawl has no client certificates; use a URL that needs none"},
+	{as[x509.HostnameError](), "use a host name of the certificate, or skip verification with --insecure"},
+	{isExpired, "check the clock of this machine, or skip verification with --insecure"},
+	{isWeaklySigned, "skip verification with --insecure"},
+	{as[*tls.CertificateVerificationError](), "trust a certificate with --cacert FILE, or skip verification with --insecure"},
 
 	// The disk and the limits of the system.
 	{is(syscall.EFBIG), "raise the limit of file sizes (ulimit -f), or choose another directory with -d DIR"},

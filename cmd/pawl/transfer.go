@@ -252,7 +252,7 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 		RequestRate:     float64(t.MaxRequestRate),
 		NoRemoteTime:    t.NoRemoteTime,
 		UserAgent:       t.UserAgent,
-		TLS:             downloader.TLSOptions{Insecure: t.Insecure},
+		TLS:             downloader.TLSOptions{Insecure: t.Insecure, Legacy: t.TLSLegacy},
 		SplitUnverified: t.SplitUnverified,
 		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors, HTTP: t.AllowHTTP},
 	}

@@ -65,6 +65,8 @@ func Explain(err error) error {
 		return Wrap(ErrNetwork, fmt.Errorf("cannot connect to %v: %w", op.Addr, cause))
 	case isHugeHeader(err):
 		return errHugeHeader
+	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`): // a TLS alert
+		return ErrSpeaksTLS
 	case isMalformed(err): // the text quotes the header, which may be of any length
 		return New(ErrMalformed, "the server sends a malformed header")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):

@@ -7,8 +7,10 @@
 //
 //	http.Client     follows redirects; credentials must not leave their origin (redirect.go)
 //	http1Fallback   sends a request over HTTP/1.1 if HTTP/2 cannot serve it (http2.go)
+//	http2Only       sends a request over HTTP/2 if the server speaks nothing else (http2only.go)
 //	watchdog        waits for the request rate, then limits every later wait (watchdog.go)
 //	proxied         reports failures of the proxy, and asks none again that refuses its user (proxy.go)
+//	secured         explains failures of TLS (tls.go)
 //	guard           keeps public sources off private addresses (private.go)
 //	limitedTripper  closes connections that other processes must have (connlimit.go)
 //	h2Pool          chooses an HTTP/2 connection with room for a stream (http2.go)
@@ -19,7 +21,6 @@ package transport
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net"
@@ -45,6 +46,7 @@ type Options struct {
 	Proxy    func(*http.Request) (*url.URL, error)                             // default no proxy
 	RootCAs  *x509.CertPool                                                    // default the system's certificates
 	Insecure bool                                                              // certificates are not verified, and redirects from https to http are followed
+	Legacy   bool                                                              // outdated versions, key exchanges and ciphers of TLS are offered, too
 	Follow   Follow                                                            // limits the targets of redirects
 
 	// Fields are the canonical names of the response header fields that are kept. Default all.
@@ -90,7 +92,7 @@ func New(o Options, slots func(addr string, n int) Slots) *Transport {
 		bytes:       newLimiter(float64(max(0, o.ByteRate)), burstTime),
 	}
 	http1, http2 := t.watched(o, false), t.watched(o, true)
-	t.http1 = &http.Client{Transport: http1, CheckRedirect: o.checkRedirect}
+	t.http1 = &http.Client{Transport: newHTTP2Only(http1, http2), CheckRedirect: o.checkRedirect}
 	t.http2 = &http.Client{Transport: http1Fallback{http1, http2, o.Proxy}, CheckRedirect: o.checkRedirect}
 	return t
 }
@@ -117,7 +119,7 @@ func (t *Transport) watched(o Options, http2 bool) http.RoundTripper {
 		limited = guard{limited, t.limited(o, t.dialer.dialPublic, http2), o.Proxy}
 	}
 	return watchdog{
-		next:           t.proxies.wrap(limited),
+		next:           t.proxies.wrap(secured{o.Legacy, limited}),
 		requests:       t.requests,
 		timeout:        o.StallTimeout,
 		connectTimeout: 2 * o.ConnectTimeout, // for TCP and for TLS
@@ -137,7 +139,7 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 		OnProxyConnectResponse: t.proxies.checkTunnel,
 
 		DialContext:         tracked(t.connections.limited(dial)),
-		TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
+		TLSClientConfig:     o.tlsConfig(http2),
 		TLSHandshakeTimeout: o.ConnectTimeout,
 		MaxIdleConns:        max(maxIdleConns, o.Connections),
 		MaxIdleConnsPerHost: o.Connections,
@@ -152,7 +154,7 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 	}
 	var rt idleCloser = newRenewing(base)
 	if http2 {
-		rt = newH2Pool(base, o.Connections)
+		rt = newH2Pool(base, o.Connections, o.Legacy)
 	}
 	return t.connections.wrap(rt, o.Proxy)
 }

@@ -211,31 +211,45 @@ func onlyHTTP2(what string, protos []string, mirror bool) hazard {
 	}}
 }
 
-// wrongProtocol returns a hazard of a server that answers each request with the bytes of
-// greeting. pawl must name the reason, and not try ten times.
-func wrongProtocol(what, scheme string, code int, text, greeting string) hazard {
-	return hazard{name: "tls: " + what, run: func(tr *testRun) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tr.Fatal(err)
-		}
-		tr.Cleanup(func() { l.Close() })
-		var conns atomic.Int64
-		go func() { // ends when the listener is closed
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				conns.Add(1)
-				c.Read(make([]byte, 4096))
-				io.WriteString(c, greeting)
-				c.Close()
+// A byteServer answers each request on each connection with the same bytes, and then closes the
+// connection.
+type byteServer struct {
+	host, url string // url is the http URL of f.bin
+	conns     atomic.Int64
+}
+
+// serveBytes starts a byteServer.
+func (tr *testRun) serveBytes(response string) *byteServer {
+	tr.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tr.Fatal(err)
+	}
+	tr.Cleanup(func() { l.Close() })
+	s := &byteServer{host: l.Addr().String(), url: fmt.Sprintf("http://%s/f.bin", l.Addr())}
+	go func() { // ends when the listener is closed
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
 			}
-		}()
-		o := tr.runPawl(fmt.Sprintf("%s://%s/f.bin", scheme, l.Addr()))
+			s.conns.Add(1)
+			c.Read(make([]byte, 4096))
+			io.WriteString(c, response)
+			c.Close()
+		}
+	}()
+	return s
+}
+
+// wrongProtocol returns a hazard of a server that answers each request with the bytes of response.
+// pawl must name the reason, and not try ten times.
+func wrongProtocol(what, scheme string, code int, text, response string) hazard {
+	return hazard{name: "tls: " + what, run: func(tr *testRun) {
+		s := tr.serveBytes(response)
+		o := tr.runPawl(scheme + "://" + s.host + "/f.bin")
 		o.wantFailure(code)
-		o.wantOneTry(conns.Load())
+		o.wantOneTry(s.conns.Load())
 		o.wantError(text)
 		tr.markMet()
 	}}

@@ -189,6 +189,8 @@ func trackedBelow(c net.Conn) *trackedConn {
 		switch conn := c.(type) {
 		case *tls.Conn:
 			c = conn.NetConn()
+		case *mendedConn:
+			c = conn.NetConn()
 		case *trackedConn:
 			return conn
 		default:

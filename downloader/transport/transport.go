@@ -13,8 +13,9 @@
 //	secured         explains failures of TLS (tls.go)
 //	guard           keeps public sources off private addresses (private.go)
 //	limitedTripper  closes connections that other processes must have (connlimit.go)
+//	mender          repeats a request if net/http refuses the header of its response (mend.go)
 //	h2Pool          chooses an HTTP/2 connection with room for a stream (http2.go)
-//	http.Transport  dials through tracked, addrLimiter and dialer (dial.go, connlimit.go)
+//	http.Transport  dials through tracked, mended, addrLimiter and dialer (dial.go, mend.go, connlimit.go)
 //
 // The package knows nothing of downloads. A caller describes a request by a RequestInfo.
 package transport
@@ -138,7 +139,7 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 
 		OnProxyConnectResponse: t.proxies.checkTunnel,
 
-		DialContext:         tracked(t.connections.limited(dial)),
+		DialContext:         tracked(mended(t.connections.limited(dial))),
 		TLSClientConfig:     o.tlsConfig(http2),
 		TLSHandshakeTimeout: o.ConnectTimeout,
 		MaxIdleConns:        max(maxIdleConns, o.Connections),
@@ -156,7 +157,7 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 	if http2 {
 		rt = newH2Pool(base, o.Connections, o.Legacy)
 	}
-	return t.connections.wrap(rt, o.Proxy)
+	return t.connections.wrap(newMender(rt, base), o.Proxy)
 }
 
 // idleCloser is a transport with connections that may be idle.

@@ -23,9 +23,9 @@ var framing = []hazard{
 	oddHeader("the version 2.0", `^HTTP/1.1`, "HTTP/2.0"),
 
 	badFraming("two lengths", "the server sends", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
-	badFraming("two lengths in one field", "the server sends a Content-Length that is not a number", "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello"),
-	badFraming("a negative length", "the server sends a Content-Length that is not a number", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello"),
-	badFraming("a length in words", "the server sends a Content-Length that is not a number", "HTTP/1.1 200 OK\r\nContent-Length: 5 bytes\r\n\r\nhello"),
+	badFraming("two lengths in one field", "the server sends an invalid Content-Length", "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello"),
+	badFraming("a negative length", "the server sends an invalid Content-Length", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello"),
+	badFraming("a length in words", "the server sends an invalid Content-Length", "HTTP/1.1 200 OK\r\nContent-Length: 5 bytes\r\n\r\nhello"),
 	badFraming("another transfer coding", "the server uses a transfer coding that is not chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
 
 	{name: "framing: another protocol at an http URL", run: func(tr *testRun) {

@@ -142,7 +142,7 @@ var malformed = []struct {
 
 var (
 	errCoding  = Permanent(New(ErrProtocol, "the server uses a transfer coding that is not chunked"))
-	errLength  = Permanent(New(ErrProtocol, "the server sends a Content-Length that is not a number"))
+	errLength  = Permanent(New(ErrProtocol, "the server sends an invalid Content-Length"))
 	errNotHTTP = New(ErrMalformed, "the server sends something that is not HTTP")
 	errChunks  = New(ErrMalformed, "the server sends malformed chunks")
 )

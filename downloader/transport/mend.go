@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/net/http/httpguts"
-
 	"pawl/downloader/failure"
 )
 
@@ -188,7 +186,7 @@ func (h *messageHeader) unfold(text string) (lines []string) {
 func (h *messageHeader) parseField(line string) {
 	name, value, ok := strings.Cut(line, ":")
 	trimmed := strings.TrimRight(name, " \t")
-	if !ok || !httpguts.ValidHeaderFieldName(trimmed) {
+	if !ok || !isToken(trimmed) {
 		h.odd = true
 		return
 	}
@@ -205,6 +203,13 @@ func (h *messageHeader) parseField(line string) {
 	default:
 		h.fields = append(h.fields, trimmed+":"+value)
 	}
+}
+
+// isToken reports whether s may be the name of a field (RFC 9110 §5.6.2).
+func isToken(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}) < 0
 }
 
 // settleFraming decides how the end of the body is marked (RFC 9112 §6.3).

@@ -89,7 +89,7 @@ func explainAlert(alert string, h Handshake) error {
 
 // outdated returns the error for a server with which we have nothing in common.
 func outdated(why string, h Handshake) error {
-	err := fmt.Errorf("no TLS version, key exchange and cipher in common with the server (%s)", why)
+	err := fmt.Errorf("no TLS version, key exchange, cipher or signature in common with the server (%s)", why)
 	if h.Legacy {
 		return Permanent(Wrap(ErrTLS, err))
 	}

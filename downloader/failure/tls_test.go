@@ -22,7 +22,7 @@ func TestExplainTLS(t *testing.T) {
 	}{
 		{alert("remote error", "handshake failure"), none, ErrOutdated, ""},
 		{alert("remote error", "protocol version not supported"), asked, ErrOutdated, ""},
-		{alert("remote error", "handshake failure"), legacy, ErrTLS, "no TLS version, key exchange and cipher in common with the server (handshake failure)"},
+		{alert("remote error", "handshake failure"), legacy, ErrTLS, "no TLS version, key exchange, cipher or signature in common with the server (handshake failure)"},
 		{alert("remote error", "handshake failure"), asked, ErrWantsCert, ""},
 		{alert("remote error", "bad certificate"), asked, ErrWantsCert, ""},
 		{alert("remote error", "bad certificate"), none, ErrTLS, "the server ended the TLS connection: bad certificate"},

@@ -58,6 +58,7 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 		Proxy:          o.Proxy,
 		RootCAs:        o.TLS.RootCAs,
 		Insecure:       o.TLS.Insecure,
+		Legacy:         o.TLS.Legacy,
 		Follow:         o.Follow,
 		Fields:         response.Fields,
 	}, slots)

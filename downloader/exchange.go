@@ -196,7 +196,9 @@ type exchange struct {
 // says. It returns a response with a usable body, or an error; errUnsatisfiable comes with a
 // reply whose body is closed.
 func send(ctx context.Context, d *download, to target, c requester, r chunk.Range) (*reply, error) {
-	x := &exchange{download: d, to: to, conn: c, r: r, info: &transport.RequestInfo{Timeout: to.timeout, Public: to.public, Redirect: d.req.Access.Redirect}}
+	x := &exchange{download: d, to: to, conn: c, r: r, info: &transport.RequestInfo{
+		Timeout: to.timeout, Public: to.public, Proven: !d.goal.sum.IsZero(), Redirect: d.req.Access.Redirect,
+	}}
 	ctx, cancel := context.WithCancelCause(ctx)
 	rep, err := x.run(ctx, cancel)
 	if err != nil {

@@ -42,7 +42,7 @@ func (t mirroring) use(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(maxActiveMirrors)
 	for _, m := range t.mirrors {
-		if !t.version.isProvenByDigest() && t.origin.url.Scheme == "https" && m.url.Scheme != "https" {
+		if !t.version.isProvenByDigest() && !t.engine.opts.Follow.HTTP && t.origin.url.Scheme == "https" && m.url.Scheme != "https" {
 			m.disable(t.transfer, errUntrusted)
 			continue
 		}

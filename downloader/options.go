@@ -64,6 +64,7 @@ type Timeouts struct {
 // TLSOptions are the settings of TLS.
 type TLSOptions struct {
 	RootCAs  *x509.CertPool // default the certificates of the system
+	Legacy   bool           // offer outdated versions, key exchanges and ciphers, too
 	Insecure bool           // do not verify certificates, and follow redirects from https to http
 }
 

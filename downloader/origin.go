@@ -221,7 +221,7 @@ func (a asker) compare(rep *reply, r chunk.Range) error {
 // is errSteppedDown if the connection c has left the transfer because of it, and errCrowded if
 // other downloads have the connections.
 func (a asker) judge(c requester, resp *http.Response, failed error) (v verdict, instead error) {
-	if errors.Is(failed, failure.ErrTLS) && a.stepDown(c, failed) { // another machine has a certificate that works
+	if failure.OfConnection(failed) && a.stepDown(c, failed) {
 		return verdict{}, errSteppedDown
 	}
 	if failure.IsPermanent(failed) {

@@ -95,13 +95,15 @@ type RequestOptions struct {
 
 // TLSOptions say which servers are trusted.
 type TLSOptions struct {
-	CACert   string `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
-	Insecure bool   `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
+	CACert    string `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
+	TLSLegacy bool   `name:"tls-legacy" group:"TLS" help:"Also accept outdated TLS: versions 1.0 and 1.1, RSA key exchange, and ciphers such as 3DES."`
+	Insecure  bool   `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
 }
 
 // TrustOptions limit the URLs that servers and lists may name.
 type TrustOptions struct {
 	Proto           protocols `default:"http,https" placeholder:"LIST" group:"Trust" help:"Schemes allowed in redirects, in lists, and for mirrors that servers name, such as https (default: ${default})."`
+	AllowHTTP       bool      `name:"allow-http" group:"Trust" help:"Follow redirects from https to http, and mix bytes of both, although no digest of the file is given."`
 	AllowPrivate    bool      `group:"Trust" help:"Let public servers and lists name private addresses, such as 127.0.0.1 and 192.168.0.1."`
 	NoServerMirrors bool      `group:"Trust" help:"Do not use mirrors that a server names (Link: rel=duplicate)."`
 }

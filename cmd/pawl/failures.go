@@ -3,6 +3,8 @@ package main
 // This file maps errors to exit codes and to hints.
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -149,10 +151,17 @@ func isDiskFull(f hintSubject) bool { return exitCode(f.err) == 9 }
 // isLocalFile reports whether the file system caused the failure.
 func isLocalFile(f hintSubject) bool { return isFileError(f.err) }
 
-// isProxyAuth reports whether a proxy, and not the server, asks for credentials.
-func isProxyAuth(f hintSubject) bool {
-	var status *failure.StatusError
-	return errors.As(f.err, &status) && status.Code == http.StatusProxyAuthRequired
+// isExpired reports whether a certificate is not valid now.
+func isExpired(f hintSubject) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(f.err, &invalid) && invalid.Reason == x509.Expired
+}
+
+// isWeaklySigned reports whether a certificate is signed with an algorithm that proves nothing, such
+// as SHA-1. crypto/x509 has no error value for it if it has looked for another signer in vain.
+func isWeaklySigned(f hintSubject) bool {
+	var weak x509.InsecureAlgorithmError
+	return errors.As(f.err, &weak) || is(failure.ErrTLS)(f) && strings.Contains(f.err.Error(), "insecure algorithm")
 }
 
 // isServerError reports whether the response had a status from 500 on.
@@ -213,11 +222,19 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrChanged), isKept), "the downloaded part is kept; start over with --restart, or use another URL with: pawl resume --url URL $ID"},
 
 	// Credentials and TLS.
-	{both(is(failure.ErrAuth), isProxyAuth), "set the user and password of the proxy in http_proxy, as http://USER:PASSWORD@HOST"},
+	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in http_proxy, https_proxy or all_proxy, given as " + proxyHint},
+	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
 	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
-	{is(failure.ErrDowngrade), "follow the redirect anyway with --insecure"},
-	{is(failure.ErrTLS), "trust a certificate with --cacert FILE, or skip verification with --insecure"},
+	{is(failure.ErrDowngrade), "give the digest of the file with --checksum, or follow the redirect anyway with --allow-http"},
+	{is(failure.ErrNotTLS), "check the port in the URL"},
+	{is(failure.ErrSpeaksTLS), "try https:// instead of http://"},
+	{is(failure.ErrOutdated), "if the server is an old one, accept outdated TLS with --tls-legacy"},
+	{is(failure.ErrWantsCert), "pawl has no client certificates; use a URL that needs none"},
+	{as[x509.HostnameError](), "use a host name of the certificate, or skip verification with --insecure"},
+	{isExpired, "check the clock of this machine, or skip verification with --insecure"},
+	{isWeaklySigned, "skip verification with --insecure"},
+	{as[*tls.CertificateVerificationError](), "trust a certificate with --cacert FILE, or skip verification with --insecure"},
 
 	// The disk and the limits of the system.
 	{is(syscall.EFBIG), "raise the limit of file sizes (ulimit -f), or choose another directory with -d DIR"},

@@ -96,6 +96,55 @@ var linksRedirected = []hazard{
 		tr.runPawl("--insecure", srv.URL+"/f.bin").wantDownloaded("f.bin", f)
 		tr.markMetBy(srv)
 	}},
+	{name: "links: a redirect from https to http with --allow-http", run: func(tr *testRun) {
+		f, srv, cert := tr.redirectingTLSServer()
+		u := strings.Replace(srv.URL, "://", "://u:pw@", 1) + "/f.bin"
+		tr.runPawl("--allow-http", "--cacert", cert, "-H", "Cookie: c=t", "-H", "X-Token: t", u).wantDownloaded("f.bin", f)
+		tr.markMetBy(srv)
+		tr.wantHeader(srv, "Authorization", "Basic dTpwdw==")
+		for _, name := range []string{"Authorization", "Cookie", "X-Token", "Referer"} {
+			tr.wantHeader(tr.srv, name, "")
+		}
+	}},
+	{name: "links: --allow-http verifies certificates", run: func(tr *testRun) {
+		_, srv, _ := tr.redirectingTLSServer()
+		tr.runPawl("--allow-http", srv.URL+"/f.bin").wantFailure(5)
+		tr.markMet()
+	}},
+	{name: "links: a redirect from https to http, and a digest", run: func(tr *testRun) {
+		f, srv, cert := tr.redirectingTLSServer()
+		tr.runPawl("--checksum", checksumOf(tr, f), "--cacert", cert, srv.URL+"/f.bin").wantDownloaded("f.bin", f)
+		tr.markMetBy(srv)
+	}},
+	{name: "links: a redirect from https to http, and another digest", run: func(tr *testRun) {
+		f, srv, cert := tr.redirectingTLSServer()
+		tr.serveFile(9 << 20)
+		tr.runPawl("--checksum", checksumOf(tr, f), "--cacert", cert, srv.URL+"/f.bin").wantFailure(32)
+		tr.markMetBy(srv)
+	}},
+	{name: "links: a redirect from https to http, and the digest of a list", run: func(tr *testRun) {
+		f, srv, cert := tr.redirectingTLSServer()
+		g := tr.putFile("g.bin", faultserver.NewFile(5000, 7))
+		srv.Set(faultserver.Redirect("/f.bin", tr.fileURL()), faultserver.Redirect("/g.bin", tr.srv.URL+"/g.bin"))
+		tr.writeList("list", strings.TrimPrefix(checksumOf(tr, f), "sha256:")+"  f.bin", strings.TrimPrefix(checksumOf(tr, g), "sha256:")+"  g.bin")
+		o := tr.runPawl("mirror", "--cacert", cert, "--base", srv.URL+"/", "list")
+		o.wantDownloaded("f.bin", f)
+		o.wantDownloaded("g.bin", g)
+		tr.markMetBy(srv)
+	}},
+	{name: "links: a list without digests redirects from https to http", run: func(tr *testRun) {
+		f, srv, cert := tr.redirectingTLSServer()
+		tr.writeList("list", srv.URL+"/f.bin")
+		tr.runPawl("mirror", "--cacert", cert, "list").wantFailure(5)
+		tr.runPawl("mirror", "--cacert", cert, "--allow-http", "list").wantDownloaded("f.bin", f)
+		tr.markMetBy(srv)
+	}},
+	{name: "links: resume of a redirect from https to http", run: func(tr *testRun) {
+		f, srv, cert := tr.redirectingTLSServer()
+		tr.killHalfway("--checksum", checksumOf(tr, f), "--cacert", cert, srv.URL+"/f.bin")
+		tr.runPawl("resume", "--cacert", cert).wantDownloaded("f.bin", f)
+		tr.markMetBy(srv)
+	}},
 	{name: "links: an unknown certificate", run: func(tr *testRun) {
 		_, srv, _ := tr.redirectingTLSServer()
 		tr.runPawl(srv.URL + "/f.bin").wantFailure(5)

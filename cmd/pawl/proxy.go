@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,8 +37,7 @@ func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
 		HTTPProxy:  cmp.Or(forHTTP, forAll),
 		HTTPSProxy: cmp.Or(forHTTPS, forAll),
 		NoProxy:    exempt,
-		// A CGI server puts the header field "Proxy" of any client into HTTP_PROXY.
-		CGI: forHTTP != "" && os.Getenv("REQUEST_METHOD") != "",
+		CGI:        forHTTP != "" && isSetByClient(),
 	}
 	choose := config.ProxyFunc()
 	return func(r *http.Request) (*url.URL, error) {
@@ -48,6 +48,13 @@ func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
 		}
 		return u, err
 	}, nil
+}
+
+// isSetByClient reports whether the proxy for http may come from a client: a CGI server puts the
+// header field "Proxy" of any client into HTTP_PROXY. Windows does not distinguish the names.
+func isSetByClient() bool {
+	hasLower := strings.TrimSpace(os.Getenv("http_proxy")) != "" && runtime.GOOS != "windows"
+	return os.Getenv("REQUEST_METHOD") != "" && !hasLower
 }
 
 const (
@@ -81,6 +88,10 @@ func checkProxyURL(value string) (string, error) {
 		value = "http://" + value
 	}
 	scheme, rest, _ := strings.Cut(value, "://")
+	if strings.EqualFold(scheme, "socks") { // so GNOME writes socks5 into all_proxy
+		scheme = "socks5h"
+		value = scheme + "://" + rest
+	}
 	userInfo := rest[:strings.LastIndexByte(rest, '@')+1]
 	u, err := url.Parse(value)
 	escape := url.EscapeError("")

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -34,6 +35,7 @@ func TestProxyURL(t *testing.T) {
 		"HTTPS://proxy":                     "HTTPS://proxy",
 		"socks5://proxy:1080":               "socks5://proxy:1080",
 		"socks5h://proxy":                   "socks5h://proxy",
+		"socks://proxy:1080/":               "socks5h://proxy:1080/",
 		"user:word@proxy:3128":              "http://user:word@proxy:3128",
 		"http://user:p%25w%40rd@proxy:3128": "http://user:p%25w%40rd@proxy:3128",
 		"http://user:p@word@proxy:3128":     "http://user:p@word@proxy:3128",
@@ -59,7 +61,7 @@ var wrongProxies = []string{
 	"http://konto:geheim/x@proxy.test:3128", "http://konto:12#geheim@proxy.test:3128", "http://konto:1?geheim@proxy.test:3128",
 	"http://konto:x@geheim/y@proxy.test", "konto:x://geheim@proxy.test", "http://konto geheim@proxy.test", "http://konto:geheim\x01@proxy.test",
 	"konto:geheim", "http://konto:geheim", "http://konto:geheim%40proxy.test",
-	"ftp://proxy.test:21", "socks4://konto:geheim@proxy.test", "socks://proxy.test", "://proxy.test", "htp:/proxy.test",
+	"ftp://proxy.test:21", "socks4://konto:geheim@proxy.test", "://proxy.test", "htp:/proxy.test",
 	"http://", "http:///", "http://konto:geheim@", "http://:3128", "socks5://konto:geheim@:1080",
 	"proxy.test:0", "proxy.test:65536", "proxy.test:http", "proxy.test:", "http://proxy.test:-1", "http://pro xy.test", "http://[::1",
 }
@@ -303,6 +305,7 @@ func TestProxyPrecedence(t *testing.T) {
 	for _, env := range []string{
 		"http_proxy=RIGHT HTTP_PROXY=WRONG", "all_proxy=RIGHT ALL_PROXY=WRONG", "http_proxy=RIGHT all_proxy=WRONG", "HTTP_PROXY=RIGHT all_proxy=WRONG",
 		"http_proxy= all_proxy=RIGHT", "https_proxy=WRONG all_proxy=RIGHT", "all_proxy=RIGHT no_proxy=other.test", "all_proxy=RIGHT REQUEST_METHOD=GET",
+		"http_proxy=RIGHT REQUEST_METHOD=GET", "http_proxy=RIGHT HTTP_PROXY=WRONG REQUEST_METHOD=GET",
 	} {
 		before := right.requests.Load()
 		env := strings.Fields(strings.NewReplacer("RIGHT", right.url, "WRONG", wrong.url).Replace(env))
@@ -385,5 +388,138 @@ func TestUnusableProxyIsError(t *testing.T) {
 	refused([]string{"http_proxy=ftp://proxy.test"}, "resume")
 	if n := len(srv.Requests()) - asked; n > 0 {
 		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// refusingProxy returns the variable for a proxy that refuses each request, and the number of
+// requests. An HTTP proxy answers with status and challenge. A SOCKS5 proxy sends the bytes of
+// replies, one after each message of the client (RFC 1928, RFC 1929).
+func refusingProxy(t *testing.T, scheme string, status int, challenge string, replies ...string) (u *url.URL, requests *atomic.Int64) {
+	t.Helper()
+	requests = new(atomic.Int64)
+	if scheme == "http" {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			if challenge != "" {
+				w.Header().Set("Proxy-Authenticate", challenge)
+			}
+			w.WriteHeader(status)
+		}))
+		t.Cleanup(s.Close)
+		u, _ = url.Parse(s.URL)
+		return u, requests
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	serve := func(c net.Conn) {
+		defer c.Close()
+		requests.Add(1)
+		for _, reply := range replies {
+			c.Read(make([]byte, 512))
+			io.WriteString(c, reply)
+		}
+		io.Copy(io.Discard, c)
+	}
+	conns.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() { serve(c) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); conns.Wait() })
+	return &url.URL{Scheme: scheme, Host: l.Addr().String()}, requests
+}
+
+// TestProxyRefuses checks that the refusal of a proxy is reported as the proxy's, and that a proxy
+// which does not accept the user gets one request, however many files are wanted.
+func TestProxyRefuses(t *testing.T) {
+	const wantsUser, wrongUser, onlyNTLM = "wants a user and a password", "does not accept the user and the password", "accepts only NTLM authentication"
+	for _, tt := range []struct {
+		name      string
+		scheme    string // of the proxy
+		status    int
+		challenge string
+		replies   []string
+		user      bool   // the variable has a user and a password
+		target    string // scheme of the URLs
+		code      int
+		requests  int64 // that the proxy gets
+		text      string
+	}{
+		{"407 to CONNECT", "http", 407, "Basic realm=x", nil, false, "https", 6, 1, wantsUser},
+		{"407 to CONNECT with a user", "http", 407, "Basic realm=x", nil, true, "https", 6, 1, wrongUser},
+		{"407 to GET", "http", 407, "Basic realm=x", nil, false, "http", 6, 1, wantsUser},
+		{"407 to GET with a user", "http", 407, "Basic realm=x", nil, true, "http", 6, 1, wrongUser},
+		{"407 and no challenge", "http", 407, "", nil, true, "https", 6, 1, wrongUser},
+		{"407 and another scheme", "http", 407, "NTLM", nil, true, "https", 6, 1, onlyNTLM},
+		{"403 to CONNECT", "http", 403, "", nil, false, "https", 8, 1, "refused: 403 Forbidden"},
+		{"404 to CONNECT", "http", 404, "", nil, true, "https", 8, 1, "refused: 404 Not Found"},
+		{"501 to CONNECT", "http", 501, "", nil, false, "https", 8, 1, "refused: 501 Not Implemented"},
+		{"502 to CONNECT", "http", 502, "", nil, false, "https", 4, 2, "refused: 502 Bad Gateway"},
+		{"504 to CONNECT", "http", 504, "", nil, true, "https", 4, 2, "refused: 504 Gateway Timeout"},
+		{"SOCKS wants a user", "socks5", 0, "", []string{"\x05\xff"}, false, "https", 6, 1, wantsUser},
+		{"SOCKS wants another method", "socks5", 0, "", []string{"\x05\xff"}, true, "http", 6, 1, wrongUser},
+		{"SOCKS refuses the user", "socks5h", 0, "", []string{"\x05\x02", "\x01\x01"}, true, "http", 6, 1, wrongUser},
+		{"SOCKS does not allow it", "socks5h", 0, "", []string{"\x05\x00", "\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00"}, false, "https", 8, 1, "refused: connection not allowed by ruleset"},
+		{"SOCKS cannot connect", "socks5", 0, "", []string{"\x05\x00", "\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00"}, false, "https", 4, 2, "refused: host unreachable"},
+		{"not SOCKS", "socks5", 0, "", []string{"HTTP/1.1 400 Bad Request\r\n\r\n"}, false, "https", 7, 1, "does not speak SOCKS5"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, command := range []string{"get", "mirror"} {
+				if command == "mirror" && tt.code != 6 { // its files fail one by one
+					continue
+				}
+				u, requests := refusingProxy(t, tt.scheme, tt.status, tt.challenge, tt.replies...)
+				if tt.user {
+					u.User = url.UserPassword("konto", "geheim")
+				}
+				dir, what := t.TempDir(), tt.target+"://example.com/f.bin"
+				if command == "mirror" {
+					list := ""
+					for i := range 20 {
+						list += fmt.Sprintf("%s://h%d.example/f%d.bin\n", tt.target, i%2, i)
+					}
+					if what = "list"; os.WriteFile(filepath.Join(dir, what), []byte(list), 0o666) != nil {
+						t.Fatal("cannot write the list")
+					}
+				}
+				out, err := proxyCommand(t, dir, []string{"all_proxy=" + u.String()}, command, what).CombinedOutput()
+				if code := exitCodeOf(err); code != tt.code || !strings.Contains(string(out), "the proxy "+u.Host+" "+tt.text) || !strings.Contains(string(out), "pawl: hint: ") {
+					t.Errorf("%s: exit %d, want %d, %q and a hint\n%s", command, code, tt.code, tt.text, out)
+				}
+				if strings.Contains(string(out), "geheim") || strings.Contains(string(out), "konto") {
+					t.Errorf("%s: the output has the user or the password\n%s", command, out)
+				}
+				if n := requests.Load(); n != tt.requests {
+					t.Errorf("%s: the proxy got %d requests, want %d", command, n, tt.requests)
+				}
+			}
+		})
+	}
+}
+
+// TestProxyUnusable checks that a proxy which cannot be reached, or speaks another protocol, is
+// named as the reason.
+func TestProxyUnusable(t *testing.T) {
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	for _, tt := range []struct {
+		proxy string
+		code  int
+	}{{closed.URL, 4}, {strings.Replace(plain.URL, "http:", "https:", 1), 5}, {"http://nowhere.invalid:3128", 4}} {
+		for _, target := range []string{"http", "https"} {
+			out, err := proxyCommand(t, t.TempDir(), []string{"all_proxy=" + tt.proxy}, "get", target+"://example.com/f.bin").CombinedOutput()
+			if code := exitCodeOf(err); code != tt.code || !strings.Contains(string(out), "the proxy "+strings.SplitN(tt.proxy, "/", 3)[2]+" cannot be used: ") {
+				t.Errorf("%s, %s: exit %d, want %d and the proxy\n%s", tt.proxy, target, code, tt.code, out)
+			}
+		}
 	}
 }

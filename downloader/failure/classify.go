@@ -41,6 +41,14 @@ func MayBeLimit(err error) bool {
 	return errors.Is(err, ErrNetwork) && !IsUnknownHost(err)
 }
 
+// OfConnection reports whether err, which may be permanent, is about the connection, so that others
+// may go on: another machine behind the name has a certificate that works, or the proxy grants no
+// further connection.
+func OfConnection(err error) bool {
+	var proxy *ProxyError
+	return errors.Is(err, ErrTLS) || errors.As(err, &proxy)
+}
+
 // TryOtherSource reports whether err is about the source that was asked, so that another
 // source may have the file.
 func TryOtherSource(err error) bool {

@@ -45,7 +45,7 @@ func Explain(err error) error {
 	var op *net.OpError
 	var dns *net.DNSError
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &permanent), errors.Is(err, ErrNetwork):
+	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &permanent), errors.Is(err, ErrNetwork), errors.Is(err, ErrMalformed):
 		return err
 	case errors.Is(err, ErrUsage): // from the function that chooses the proxy
 		return permanentError{err}
@@ -63,9 +63,13 @@ func Explain(err error) error {
 		return Wrap(ErrNetwork, Wrap(op, fmt.Errorf("the connection broke: %w", withoutCall(op.Err))))
 	case isHugeHeader(err):
 		return errHugeHeader
-	case isMalformed(err): // the text quotes the header, which may be of any length
-		return New(ErrMalformed, "the server sends a malformed header")
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	}
+	for _, m := range malformed { // the texts quote the header, which may be of any length
+		if strings.Contains(err.Error(), m.text) {
+			return m.err
+		}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return errBrokenOff
 	}
 	return Wrap(ErrNetwork, err)
@@ -117,8 +121,44 @@ func isHugeHeader(err error) bool {
 	return false
 }
 
-// isMalformed reports whether the server did not send HTTP. The cause may be surplus bytes of
-// the response before, so the error is not permanent. net/http has no error value for it.
-func isMalformed(err error) bool {
-	return strings.Contains(err.Error(), "malformed ") || strings.Contains(err.Error(), "bad Content-Length")
+// malformed are the responses that net/http refuses, by a part of its text, because it has no error
+// values for them (Go 1.26). The first match counts. An ErrMalformed is not permanent, because the
+// cause may be surplus bytes of the response before. Framing that the server has chosen is.
+var malformed = []struct {
+	text string
+	err  error
+}{
+	{"unsupported transfer encoding", errCoding},
+	{"too many transfer encodings", errCoding},
+	{"multiple Content-Length", Permanent(New(ErrProtocol, "the server sends two values of Content-Length"))},
+	{"bad Content-Length", errLength},
+	{"invalid empty Content-Length", errLength},
+	{`malformed HTTP response "\x15\x03`, ErrSpeaksTLS}, // a TLS alert
+	{"malformed HTTP", errNotHTTP},
+	{"readLoopPeekFailLocked: %!w(<nil>)", errNotHTTP}, // bytes before the request was sent
+	{"malformed chunked", errChunks},
+	{"in chunk length", errChunks},  // an invalid byte
+	{"for chunk length", errChunks}, // no number
+	{"chunk length too large", errChunks},
+	{"chunked line", errChunks},     // ends without CR
+	{"chunked encoding", errChunks}, // too much besides the data
+	{"header line too long", errChunks},
+	{"malformed ", New(ErrMalformed, "the server sends a malformed header")},
+}
+
+var (
+	errCoding  = Permanent(New(ErrProtocol, "the server uses a transfer coding that is not chunked"))
+	errLength  = Permanent(New(ErrProtocol, "the server sends an invalid Content-Length"))
+	errNotHTTP = New(ErrMalformed, "the server sends something that is not HTTP")
+	errChunks  = New(ErrMalformed, "the server sends malformed chunks")
+)
+
+// IsBadHeader reports whether err of net/http means that it refuses the header of a response.
+func IsBadHeader(err error) bool {
+	for _, m := range malformed {
+		if strings.Contains(err.Error(), m.text) {
+			return m.err != errChunks
+		}
+	}
+	return false
 }

@@ -30,6 +30,9 @@ var (
 	ErrTrickle = fmt.Errorf("%w: trickle", ErrNetwork)
 	// ErrTLS means that the server could not prove its identity.
 	ErrTLS = errors.New("tls")
+	// ErrOutdated means that the server may support only outdated versions and ciphers of
+	// TLS, which have to be permitted. It is an ErrTLS.
+	ErrOutdated = fmt.Errorf("%w: outdated", ErrTLS)
 	// ErrDowngrade means that a server redirects from https to http. It is an ErrTLS.
 	ErrDowngrade = fmt.Errorf("%w: downgrade", ErrTLS)
 	// ErrAuth means that the server, or a proxy, wants other credentials.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
@@ -176,15 +178,23 @@ type rawWriter struct {
 	proto       string      // for the status line, for example "HTTP/1.0"
 	header      http.Header // must be complete when WriteHeader is called
 	wroteHeader bool        // WriteHeader has been called
+
+	edit func(header string) string // changes the text of the header; nil for none
 }
 
 func (w *rawWriter) Header() http.Header { return w.header }
 
 func (w *rawWriter) WriteHeader(status int) {
 	w.wroteHeader = true
-	fmt.Fprintf(w.Conn, "%s %d %s\r\n", w.proto, status, http.StatusText(status))
-	w.header.Write(w.Conn)
-	fmt.Fprint(w.Conn, "\r\n")
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %d %s\r\n", w.proto, status, http.StatusText(status))
+	w.header.Write(&text)
+	text.WriteString("\r\n")
+	header := text.String()
+	if w.edit != nil {
+		header = w.edit(header)
+	}
+	io.WriteString(w.Conn, header)
 }
 
 func (w *rawWriter) Write(b []byte) (int, error) {
@@ -226,6 +236,20 @@ func HTTP10(next http.Handler) http.Handler {
 		defer hijackRaw(w, "HTTP/1.0").Close()
 		next.ServeHTTP(w, r)
 	}))
+}
+
+// RawHeader sends each header as edit returns it, and closes the connection after the response. The
+// text begins with the status line, has a field in each line, and ends with an empty line.
+func RawHeader(edit func(header string) string) Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			countFault(r)
+			raw := hijackRaw(w, "HTTP/1.1")
+			defer raw.Close()
+			raw.edit = edit
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // CloseAfterResponse closes the connection after each response, although the response did not

@@ -151,6 +151,8 @@ func isTimeout(err error) bool {
 type trackedConn struct {
 	net.Conn
 	ended atomic.Bool
+	// wantsCert means that the server has asked for a client certificate.
+	wantsCert atomic.Bool
 }
 
 func (c *trackedConn) Read(p []byte) (int, error) {
@@ -171,7 +173,9 @@ func tracked(dial dialFunc) dialFunc {
 			return nil, err
 		}
 		conn := &trackedConn{Conn: c}
-		if a := attemptOf(ctx); a.dialFor != nil {
+		a := attemptOf(ctx)
+		a.dialed.Store(conn)
+		if a.dialFor != nil {
 			a.conn.Store(conn)
 		}
 		return conn, nil
@@ -184,6 +188,8 @@ func trackedBelow(c net.Conn) *trackedConn {
 	for {
 		switch conn := c.(type) {
 		case *tls.Conn:
+			c = conn.NetConn()
+		case *mendedConn:
 			c = conn.NetConn()
 		case *trackedConn:
 			return conn

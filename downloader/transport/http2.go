@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"pawl/downloader/failure"
 	"pawl/downloader/recent"
 )
 
@@ -57,8 +58,9 @@ const (
 // request counts the reservations of the requests behind it (golang/go#70809). A server that
 // allows 20 streams would hang 40 requests.
 type h2Pool struct {
-	*renewing     // opens the connections
-	max       int // connections to an origin
+	*renewing      // opens the connections
+	max       int  // connections to an origin
+	legacy    bool // see Options.Legacy
 
 	mu      sync.Mutex
 	origins recent.Map[*h2Origin] // by Origin; guarded by mu
@@ -67,7 +69,7 @@ type h2Pool struct {
 
 // newH2Pool returns a pool whose connections t opens, up to so many to each origin. It changes
 // t.Proxy.
-func newH2Pool(t *http.Transport, max int) *h2Pool {
+func newH2Pool(t *http.Transport, max int, legacy bool) *h2Pool {
 	if proxy := t.Proxy; proxy != nil {
 		t.Proxy = func(req *http.Request) (*url.URL, error) {
 			if u := attemptOf(req.Context()).dialFor; u != nil { // NewClientConn passes a URL without its port
@@ -76,7 +78,7 @@ func newH2Pool(t *http.Transport, max int) *h2Pool {
 			return proxy(req)
 		}
 	}
-	return &h2Pool{renewing: newRenewing(t), max: max, origins: recent.NewMap((*h2Origin).isIdle)}
+	return &h2Pool{renewing: newRenewing(t), max: max, legacy: legacy, origins: recent.NewMap((*h2Origin).isIdle)}
 }
 
 // RoundTrip sends req when there is a stream for it. It sends req again if the connection ends
@@ -95,12 +97,15 @@ func (p *h2Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 			return p.renewing.RoundTrip(req)
 		}
 		resp, err := o.send(c, req)
+		if err != nil {
+			err = secured{legacy: p.legacy}.explain(err, c.tcp)
+		}
 		responded, refused := o.finished(c, resp), isRefusedStream(err)
 		if !responded || refused {
 			unanswered++
 		}
 		usable := c.Err() == nil && c.Available() > 0 && !refused
-		if err == nil || usable || isBrokenHTTP2(err) || unanswered == maxUnanswered || ended == maxEnded || isTimeout(err) || req.Context().Err() != nil {
+		if err == nil || usable || failure.IsPermanent(err) || isBrokenHTTP2(err) || unanswered == maxUnanswered || ended == maxEnded || isTimeout(err) || req.Context().Err() != nil {
 			return resp, err
 		}
 	}
@@ -121,6 +126,9 @@ func (p *h2Pool) origin(u *url.URL) *h2Origin {
 			// dial sees that moves grows.
 			a := &attempt{notSilent: func(bool) { o.moves.Add(1) }, dialFor: u}
 			c, err := p.NewClientConn(withAttempt(ctx, a), u.Scheme, addr)
+			if err != nil {
+				err = secured{legacy: p.legacy}.explain(err, a.dialed.Load())
+			}
 			return &h2Conn{ClientConn: c, tcp: a.conn.Load()}, err
 		}
 		return o

@@ -22,6 +22,7 @@ type Follow struct {
 	Schemes   []string // allowed in redirects, lists, and mirrors that servers name; default http and https
 	Private   bool     // public servers and lists may name private addresses
 	NoMirrors bool     // mirrors that servers name are not used
+	HTTP      bool     // a redirect may lead from https to http, and bytes of both may be mixed, although no digest proves them
 }
 
 // CheckScheme returns an error if servers and lists must not name URLs of the scheme.

@@ -32,7 +32,7 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {
 		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%s redirects to what is no http or https URL", last.Host)))
 	}
-	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.Insecure {
+	if last.Scheme == "https" && req.URL.Scheme != "https" && !o.mayDowngrade(req) {
 		return failure.Permanent(failure.Wrap(failure.ErrDowngrade, fmt.Errorf("%s redirects from https to %s", last.Host, req.URL.Scheme)))
 	}
 	if err := o.Follow.CheckScheme(req.URL.Scheme); err != nil {
@@ -63,6 +63,13 @@ func (e locationEscaper) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Header.Set("Location", weburl.Escape(resp.Header.Get("Location")))
 	}
 	return resp, err
+}
+
+// mayDowngrade reports whether req, a redirect from https to http, may be sent. If a digest will
+// prove the bytes, somebody on the way can only make the download fail.
+func (o Options) mayDowngrade(req *http.Request) bool {
+	info := infoOf(req.Context())
+	return o.Insecure || o.Follow.HTTP || info != nil && info.Proven
 }
 
 // LeftOrigin reports whether a redirect on the way to req left the origin of the first request.

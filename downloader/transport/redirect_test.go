@@ -52,6 +52,8 @@ func TestCheckRedirect(t *testing.T) {
 		{"to http", "https://h/a http://h/b", Options{}, failure.ErrTLS, false},
 		{"to http in the end", "http://h/a https://h/b http://h/c", Options{}, failure.ErrTLS, false},
 		{"to http, allowed", "https://h/a http://h/b", Options{Insecure: true}, nil, false},
+		{"to http, allowed alone", "https://h/a http://h/b", Options{Follow: Follow{HTTP: true}}, nil, false},
+		{"to http, which is not a scheme to follow", "https://h/a http://h/b", Options{Follow: Follow{HTTP: true, Schemes: []string{"https"}}}, failure.ErrScheme, false},
 		{"to another scheme", "http://h/a ftp://h/b", Options{}, failure.ErrProtocol, false},
 		{"to a scheme that is not allowed", "http://h/a http://h/b", onlyHTTPS, failure.ErrScheme, false},
 		{"on from another host", "http://h/a http://o/b http://o/c", Options{}, nil, false},

@@ -2,6 +2,8 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -22,6 +24,9 @@ type RequestInfo struct {
 	// Redirect returns an error if a redirect to a URL must not be followed. Default: all are, within
 	// Options.Follow.
 	Redirect func(to *url.URL) error
+	// Proven means that a digest will prove the bytes, so that they may come over http although the
+	// URL is https.
+	Proven bool
 	// OnQueued is called with true when the request begins to wait for the request rate, and
 	// with false when it no longer waits. Default none.
 	OnQueued func(waiting bool)
@@ -72,8 +77,19 @@ type attempt struct {
 	// conn is the connection that carries the request, or the dialed connection; nil if there
 	// is none yet, or if it is not known.
 	conn atomic.Pointer[trackedConn]
+	// dialed is the connection that was opened for the attempt last, nil if there is none.
+	dialed atomic.Pointer[trackedConn]
+	// noALPN means that the server of the connection chose no version of HTTP.
+	noALPN atomic.Bool
 	// dialFor is the URL that an HTTP/2 connection is dialed for, nil for a request.
 	dialFor *url.URL
+}
+
+// gotConn notes the connection that carries the request.
+func (a *attempt) gotConn(c net.Conn) {
+	a.conn.Store(trackedBelow(c))
+	t, ok := c.(*tls.Conn)
+	a.noALPN.Store(ok && t.ConnectionState().NegotiatedProtocol == "")
 }
 
 type attemptKey struct{}

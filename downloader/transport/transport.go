@@ -8,18 +8,21 @@
 //	http.Client     follows redirects; credentials must not leave their origin (redirect.go);
 //	                keeps the cookies of the run (cookies.go)
 //	http1Fallback   sends a request over HTTP/1.1 if HTTP/2 cannot serve it (http2.go)
+//	http2Only       sends a request over HTTP/2 if the server speaks nothing else (http2only.go)
 //	watchdog        waits for the request rate, then limits every later wait (watchdog.go)
+//	proxied         reports failures of the proxy, and asks none again that refuses its user (proxy.go)
+//	secured         explains failures of TLS (tls.go)
 //	guard           keeps public sources off private addresses (private.go)
 //	limitedTripper  closes connections that other processes must have (connlimit.go)
+//	mender          repeats a request if net/http refuses the header of its response (mend.go)
 //	h2Pool          chooses an HTTP/2 connection with room for a stream (http2.go)
-//	http.Transport  dials through tracked, addrLimiter and dialer (dial.go, connlimit.go)
+//	http.Transport  dials through tracked, mended, addrLimiter and dialer (dial.go, mend.go, connlimit.go)
 //
 // The package knows nothing of downloads. A caller describes a request by a RequestInfo.
 package transport
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net"
@@ -45,6 +48,7 @@ type Options struct {
 	Proxy    func(*http.Request) (*url.URL, error)                             // default no proxy
 	RootCAs  *x509.CertPool                                                    // default the system's certificates
 	Insecure bool                                                              // certificates are not verified, and redirects from https to http are followed
+	Legacy   bool                                                              // outdated versions, key exchanges and ciphers of TLS are offered, too
 	Follow   Follow                                                            // limits the targets of redirects
 
 	// Fields are the canonical names of the response header fields that are kept. Default all.
@@ -70,7 +74,7 @@ const (
 
 // A Transport sends requests. Safe for concurrent use. Close must be called at the end.
 type Transport struct {
-	proxy        func(*http.Request) (*url.URL, error)
+	proxies      *proxies
 	dialer       *dialer
 	connections  *connLimiter
 	requests     *requestLimiter // nil without a limit
@@ -83,7 +87,7 @@ type Transport struct {
 // not limited across processes.
 func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	t := &Transport{
-		proxy:       o.Proxy,
+		proxies:     newProxies(o.Proxy),
 		dialer:      newDialer(o.ConnectTimeout, o.Dial),
 		connections: newConnLimiter(slots, o.Connections),
 		requests:    newRequestLimiter(o.RequestRate),
@@ -94,7 +98,7 @@ func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	client := func(rt http.RoundTripper) *http.Client {
 		return &http.Client{Transport: locationEscaper{rt}, CheckRedirect: o.checkRedirect, Jar: jar}
 	}
-	t.http1, t.http2 = client(http1), client(http1Fallback{http1, http2, o.Proxy})
+	t.http1, t.http2 = client(newHTTP2Only(http1, http2)), client(http1Fallback{http1, http2, o.Proxy})
 	return t
 }
 
@@ -120,7 +124,7 @@ func (t *Transport) watched(o Options, http2 bool) http.RoundTripper {
 		limited = guard{limited, t.limited(o, t.dialer.dialPublic, http2), o.Proxy}
 	}
 	return watchdog{
-		next:           limited,
+		next:           t.proxies.wrap(secured{o.Legacy, limited}),
 		requests:       t.requests,
 		timeout:        o.StallTimeout,
 		connectTimeout: 2 * o.ConnectTimeout, // for TCP and for TLS
@@ -135,9 +139,12 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
 	base := &http.Transport{
-		Proxy:               o.Proxy,
-		DialContext:         tracked(t.connections.limited(dial)),
-		TLSClientConfig:     &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure},
+		Proxy: o.Proxy,
+
+		OnProxyConnectResponse: t.proxies.checkTunnel,
+
+		DialContext:         tracked(mended(t.connections.limited(dial))),
+		TLSClientConfig:     o.tlsConfig(http2),
 		TLSHandshakeTimeout: o.ConnectTimeout,
 		MaxIdleConns:        max(maxIdleConns, o.Connections),
 		MaxIdleConnsPerHost: o.Connections,
@@ -152,9 +159,9 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 	}
 	var rt idleCloser = newRenewing(base)
 	if http2 {
-		rt = newH2Pool(base, o.Connections)
+		rt = newH2Pool(base, o.Connections, o.Legacy)
 	}
-	return t.connections.wrap(rt, o.Proxy)
+	return t.connections.wrap(newMender(rt, base), o.Proxy)
 }
 
 // idleCloser is a transport with connections that may be idle.
@@ -168,7 +175,7 @@ type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Address returns the address that requests to u dial.
 func (t *Transport) Address(u *url.URL) *Address {
-	hostPort := dialedAddress(u, t.proxy)
+	hostPort := dialedAddress(u, t.proxies.choose)
 	return &Address{hostPort, t.dialer, t.connections.limiter(hostPort)}
 }
 

@@ -73,7 +73,7 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 		clock.restart(d.connectTimeout + timeout)
 	}}
 	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { a.conn.Store(trackedBelow(info.Conn)) },
+		GotConn:      func(info httptrace.GotConnInfo) { a.gotConn(info.Conn) },
 		WroteRequest: func(httptrace.WroteRequestInfo) { clock.restart(timeout) },
 	})
 	resp, err := d.next.RoundTrip(req.WithContext(ctx))

@@ -1,0 +1,334 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+	"sync"
+
+	"pawl/downloader/failure"
+)
+
+// A mendedConn is a connection whose first response header is rewritten if net/http would refuse or
+// misread it, although its meaning is plain and browsers and curl accept it. Only the header is
+// changed. A mended response is the last one of its connection, so that the next response is the
+// first one of another connection.
+//
+// The response may begin with interim ones (RFC 9110 §15.2). Anything that does not begin like a
+// response, such as TLS or SOCKS, passes through unread.
+//
+// Like any net.Conn, it may be read by one goroutine at a time.
+type mendedConn struct {
+	net.Conn
+	buf  []byte // received, and not looked at yet; nil after the header
+	out  []byte // to be read
+	err  error  // to be returned after out
+	done bool   // everything that follows is passed through
+}
+
+// mended makes the connections that dial opens mendedConns.
+func mended(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &mendedConn{Conn: c}, nil
+	}
+}
+
+// NetConn returns the connection below.
+func (c *mendedConn) NetConn() net.Conn { return c.Conn }
+
+func (c *mendedConn) Read(p []byte) (int, error) {
+	for len(c.out) == 0 {
+		if c.err != nil {
+			return 0, c.err
+		}
+		n, err := c.Conn.Read(p)
+		if c.done {
+			return n, err
+		}
+		c.buf = append(c.buf, p[:n]...)
+		c.err = err
+		if c.look(); err != nil { // the header never ends
+			c.pass()
+		}
+	}
+	n := copy(p, c.out)
+	c.out = c.out[n:]
+	return n, nil
+}
+
+// pass passes the rest through.
+func (c *mendedConn) pass() {
+	c.out, c.buf, c.done = append(c.out, c.buf...), nil, true
+}
+
+// look moves the headers in buf to out, up to and with the first that is not interim.
+func (c *mendedConn) look() {
+	for len(c.buf) > 0 && !c.done {
+		if !mayBeResponse(c.buf) || len(c.buf) > failure.MaxHeaderBytes {
+			c.pass()
+			return
+		}
+		end := headerEnd(c.buf)
+		if end < 0 {
+			return
+		}
+		header := c.buf[:end]
+		c.out = append(c.out, mend(header)...)
+		c.buf = c.buf[end:]
+		if !isInterim(header) {
+			c.pass()
+		}
+	}
+}
+
+// mayBeResponse reports whether b begins like a response, as far as it has arrived.
+func mayBeResponse(b []byte) bool {
+	b = bytes.TrimLeft(b, "\r\n")
+	return slices.ContainsFunc([]string{"HTTP/", "ICY "}, func(s string) bool {
+		n := min(len(s), len(b))
+		return strings.EqualFold(string(b[:n]), s[:n])
+	})
+}
+
+// headerEnd returns the length of the header at the beginning of b, with its empty line, or -1 if it
+// is not complete. Empty lines before the header belong to it. Lines may end with LF alone
+// (RFC 9112 §2.2).
+func headerEnd(b []byte) int {
+	start := len(b) - len(bytes.TrimLeft(b, "\r\n"))
+	for i := start; ; {
+		n := bytes.IndexByte(b[i:], '\n')
+		if n < 0 {
+			return -1
+		}
+		if i += n + 1; bytes.HasPrefix(b[i:], []byte("\n")) {
+			return i + 1
+		} else if bytes.HasPrefix(b[i:], []byte("\r\n")) {
+			return i + 2
+		}
+	}
+}
+
+// isInterim reports whether a header has a status below 200 after which another one follows.
+func isInterim(header []byte) bool {
+	_, status, _ := bytes.Cut(bytes.TrimLeft(header, "\r\n"), []byte(" "))
+	return bytes.HasPrefix(bytes.TrimLeft(status, " "), []byte("1")) && !bytes.HasPrefix(bytes.TrimLeft(status, " "), []byte("101"))
+}
+
+// A messageHeader is the header of a response, to be mended.
+type messageHeader struct {
+	version, status string   // "HTTP/1.1", "200 OK"
+	fields          []string // "Name: value", without those below
+	codings         []string // of all Transfer-Encoding fields, in lower case
+	lengths         []string // of all Content-Length fields
+	odd             bool     // the header differs from what it will be
+}
+
+// mend returns a header in a form that net/http understands, and header itself if it is that
+// already. It mends
+//
+//   - the version: "ICY" of radio servers, and other names for HTTP;
+//   - Transfer-Encoding: "identity" means nothing, "chunked" twice means once; with HTTP/1.0 it means
+//     what it means with HTTP/1.1, where net/http takes the chunks for the file;
+//   - Content-Length: a list or repetition of one number, a plus sign, no number;
+//   - fields: blanks before the colon; lines that are no field are dropped.
+//
+// What stays ambiguous, such as two lengths, or is an attack, such as control characters, stays as it
+// is, for net/http to refuse.
+func mend(header []byte) []byte {
+	var h messageHeader
+	first, rest, _ := strings.Cut(strings.TrimLeft(string(header), "\r\n"), "\n")
+	h.parseStatus(strings.TrimRight(first, "\r"))
+	for _, line := range h.unfold(strings.TrimRight(rest, "\r\n")) {
+		h.parseField(line)
+	}
+	h.settleFraming()
+	if !h.odd {
+		return header
+	}
+	h.fields = append(h.fields, "Connection: close")
+	return []byte(h.version + " " + h.status + "\r\n" + strings.Join(h.fields, "\r\n") + "\r\n\r\n")
+}
+
+func (h *messageHeader) parseStatus(line string) {
+	h.version, h.status, _ = strings.Cut(line, " ")
+	if h.version != "HTTP/1.1" && h.version != "HTTP/1.0" {
+		h.version, h.odd = "HTTP/1.0", true
+	}
+}
+
+// unfold returns the lines of the fields. A line that begins with a blank continues the one before
+// (RFC 9112 §5.2).
+func (h *messageHeader) unfold(text string) (lines []string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		folded := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t")
+		h.odd = h.odd || folded && lines == nil
+		switch {
+		case !folded && line != "":
+			lines = append(lines, line)
+		case folded && lines != nil:
+			lines[len(lines)-1] += " " + strings.TrimLeft(line, " \t")
+		}
+	}
+	return lines
+}
+
+// parseField takes a line apart.
+func (h *messageHeader) parseField(line string) {
+	name, value, ok := strings.Cut(line, ":")
+	trimmed := strings.TrimRight(name, " \t")
+	if !ok || !isToken(trimmed) {
+		h.odd = true
+		return
+	}
+	h.odd = h.odd || trimmed != name
+	switch strings.ToLower(trimmed) {
+	case "transfer-encoding":
+		for v := range strings.SplitSeq(value, ",") {
+			h.codings = append(h.codings, strings.ToLower(strings.Trim(v, " \t")))
+		}
+	case "content-length":
+		for v := range strings.SplitSeq(value, ",") {
+			h.lengths = append(h.lengths, strings.Trim(v, " \t"))
+		}
+	default:
+		h.fields = append(h.fields, trimmed+":"+value)
+	}
+}
+
+// isToken reports whether s may be the name of a field (RFC 9110 §5.6.2).
+func isToken(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}) < 0
+}
+
+// settleFraming decides how the end of the body is marked (RFC 9112 §6.3).
+func (h *messageHeader) settleFraming() {
+	codings := slices.Compact(slices.DeleteFunc(slices.Clone(h.codings), func(c string) bool { return c == "identity" || c == "" }))
+	h.odd = h.odd || !slices.Equal(codings, h.codings)
+	if len(codings) > 0 {
+		h.fields = append(h.fields, "Transfer-Encoding: "+strings.Join(codings, ", "))
+		if h.version == "HTTP/1.0" {
+			h.version, h.odd = "HTTP/1.1", true
+		}
+	}
+	lengths := slices.Clone(h.lengths)
+	for i, l := range lengths {
+		lengths[i] = strings.TrimPrefix(l, "+")
+	}
+	lengths = slices.Compact(slices.DeleteFunc(lengths, func(l string) bool { return l == "" }))
+	if len(codings) > 0 && len(lengths) > 1 { // the coding has priority
+		lengths = nil
+	}
+	h.odd = h.odd || !slices.Equal(lengths, h.lengths)
+	if len(lengths) > 0 {
+		h.fields = append(h.fields, "Content-Length: "+strings.Join(lengths, ", "))
+	}
+}
+
+// A mender is a transport that sends a request again if net/http has refused the header of the
+// response: over a connection of its own, whose header is mended. That happens if the response was
+// not the first one of its connection, or came over TLS. Safe for concurrent use.
+type mender struct {
+	idleCloser                 // sends all other requests
+	lenient    *http.Transport // without keep-alive, so that each response is the first one
+	proxied    func(*http.Request) bool
+
+	mu    sync.Mutex
+	known map[string]bool // origins whose responses have to be mended; guarded by mu
+}
+
+// newMender returns a mender before next. base is the transport below next.
+func newMender(next idleCloser, base *http.Transport) *mender {
+	t := base.Clone()
+	t.DisableKeepAlives = true
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.DialTLSContext = mended(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return dialTLS(ctx, base, network, addr)
+	})
+	proxy := base.Proxy
+	return &mender{next, t, func(r *http.Request) bool { return isProxied(r, proxy) }, sync.Mutex{}, make(map[string]bool)}
+}
+
+// dialTLS opens a TLS connection with the settings of t.
+func dialTLS(ctx context.Context, t *http.Transport, network, addr string) (net.Conn, error) {
+	c, err := t.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	config := t.TLSClientConfig.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	config.ServerName, _, _ = net.SplitHostPort(addr)
+	ctx, cancel := context.WithTimeout(ctx, t.TLSHandshakeTimeout)
+	defer cancel()
+	secure := tls.Client(c, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
+	origin, reused := Origin(req.URL), false
+	m.mu.Lock()
+	known := m.known[origin]
+	m.mu.Unlock()
+	if known {
+		return m.mend(req)
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
+	resp, err := m.idleCloser.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	isTLS := req.URL.Scheme == "https" && !m.proxied(req)
+	if !isTLS && !reused || req.Context().Err() != nil || !isOdd(resp, err) {
+		return resp, err
+	}
+	if err == nil {
+		resp.Body.Close()
+	}
+	if resp, err = m.mend(req); err == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		trim(m.known)
+		m.known[origin] = true
+	}
+	return resp, err
+}
+
+// isOdd reports whether net/http has refused a header, or may have misread it: it ignores a
+// Transfer-Encoding with HTTP/1.0, and does not show it.
+func isOdd(resp *http.Response, err error) bool {
+	if err != nil {
+		return failure.IsBadHeader(err)
+	}
+	return resp.ProtoMajor == 1 && resp.ProtoMinor == 0 && !IsFramed(resp)
+}
+
+// mend sends req over a connection of its own.
+func (m *mender) mend(req *http.Request) (*http.Response, error) {
+	var state *tls.ConnectionState
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if c, ok := info.Conn.(*mendedConn); ok {
+			if t, ok := c.Conn.(*tls.Conn); ok {
+				s := t.ConnectionState()
+				state = &s
+			}
+		}
+	}}
+	resp, err := m.lenient.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	if err == nil && resp.TLS == nil { // net/http knows only a tls.Conn
+		resp.TLS = state
+	}
+	return resp, err
+}

@@ -1,0 +1,119 @@
+package transport
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"strings"
+
+	"pawl/downloader/failure"
+)
+
+// tlsConfig returns the settings of TLS for connections over HTTP/1.1 or, if http2 is true, over
+// either version.
+func (o Options) tlsConfig(http2 bool) *tls.Config {
+	c := &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure, GetClientCertificate: noteWantsCert}
+	if !http2 { // else net/http sets it; without it, a server that only speaks HTTP/2 would not know better
+		c.NextProtos = []string{"http/1.1"}
+	}
+	if !o.Legacy {
+		return c
+	}
+	c.MinVersion = tls.VersionTLS10
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		c.CipherSuites = append(c.CipherSuites, s.ID)
+	}
+	// The key shares of post-quantum algorithms make the first message longer than some old
+	// servers and firewalls accept.
+	c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+	c.Renegotiation = tls.RenegotiateOnceAsClient
+	return c
+}
+
+// noteWantsCert is for tls.Config.GetClientCertificate. It sends no certificate, and notes that the
+// server wants one.
+func noteWantsCert(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if c := attemptOf(info.Context()).dialed.Load(); c != nil {
+		c.wantsCert.Store(true)
+	}
+	return new(tls.Certificate), nil
+}
+
+// A secured is the stage that explains failures of TLS, and servers that speak http on the port of
+// https, or the other way round.
+type secured struct {
+	legacy bool // see Options.Legacy
+	next   http.RoundTripper
+}
+
+func (s secured) RoundTrip(req *http.Request) (*http.Response, error) {
+	a := attemptOf(req.Context())
+	resp, err := s.next.RoundTrip(req)
+	conn := a.conn.Load()
+	switch {
+	case err != nil:
+		if conn == nil {
+			conn = a.dialed.Load()
+		}
+		err = s.explain(err, conn)
+		if req.URL.Scheme == "https" && mayNeedHTTP2(err, a) {
+			err = needsHTTP2{err}
+		}
+	case req.URL.Scheme == "http" && resp.StatusCode == http.StatusBadRequest && saysHTTPS(resp):
+		err = failure.ErrSpeaksTLS
+	case conn != nil && conn.wantsCert.Load() && isCertStatus(resp.StatusCode):
+		err = failure.ErrWantsCert
+	}
+	if err != nil && resp != nil {
+		resp.Body.Close()
+		resp = nil
+	}
+	return resp, err
+}
+
+// explain explains an error of a connection, which is nil if it is not known.
+func (s secured) explain(err error, conn *trackedConn) error {
+	return failure.ExplainTLS(err, failure.Handshake{Legacy: s.legacy, WantsCert: conn != nil && conn.wantsCert.Load()})
+}
+
+// isCertStatus reports whether servers answer with the status if they have asked for a client
+// certificate and got none. 495 and 496 are nginx's, which sends them as 400.
+func isCertStatus(code int) bool { return code == http.StatusBadRequest || code == 495 || code == 496 }
+
+// maxNotice is how many bytes of a page are searched for a notice. The pages of nginx, Apache, Go
+// and Tomcat have 650 bytes at most; with a tenth the notice is missed, and more only takes time.
+const maxNotice = 4 << 10
+
+// httpsNotices are parts of the pages with which servers answer an http request on their port for
+// https: nginx, Apache, Go, Tomcat.
+var httpsNotices = []string{"plain http request was sent to https port", "speaking plain http to an ssl-enabled", "http request to an https server", "requires tls"}
+
+// saysHTTPS reports whether a page says that the server wants https. The body can still be read
+// from its beginning.
+func saysHTTPS(resp *http.Response) bool {
+	head, err := io.ReadAll(io.LimitReader(resp.Body, maxNotice))
+	rest := io.Reader(resp.Body)
+	if err != nil {
+		rest = failedReader{err}
+	}
+	resp.Body = prefixedBody{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
+	page := strings.ToLower(string(head))
+	for _, notice := range httpsNotices {
+		if strings.Contains(page, notice) {
+			return true
+		}
+	}
+	return false
+}
+
+// A prefixedBody is a body whose first bytes have been read.
+type prefixedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// A failedReader returns an error that has been met already.
+type failedReader struct{ err error }
+
+func (r failedReader) Read([]byte) (int, error) { return 0, r.err }

@@ -83,6 +83,8 @@ const (
 	Checksum Format = "sums"
 	Metalink Format = "metalink"
 	JSON     Format = "json"
+	Table    Format = "csv" // with commas or tabs
+	Curl     Format = "curl"
 )
 
 // Options control how Read interprets a list. The zero value detects the format,

@@ -77,6 +77,7 @@ type metalinkReader struct {
 func (c *collector) readMetalink(text *bufio.Reader) error {
 	l := &tokenLimiter{r: text}
 	r := &metalinkReader{c: c, dec: xml.NewDecoder(l), limiter: l}
+	r.dec.CharsetReader = func(_ string, text io.Reader) (io.Reader, error) { return text, nil } // openText has decoded it
 	if err := r.parseDocument(); err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
@@ -305,13 +306,14 @@ func (r *metalinkReader) finish(f *metafile) {
 	} else if len(f.mirrors) == 0 {
 		f.fail(errors.New("file has no URL"))
 	}
-	if f.err != nil {
-		r.c.problem(f.entry.Line, f.err)
-		return
-	}
 	slices.SortStableFunc(f.mirrors, func(a, b mirror) int { return cmp.Compare(a.priority, b.priority) })
 	for _, m := range f.mirrors {
 		f.entry.URLs = append(f.entry.URLs, m.url)
+	}
+	f.fail(r.c.takeDigests(&f.entry))
+	if f.err != nil {
+		r.c.problem(f.entry.Line, f.err)
+		return
 	}
 	r.c.warnDropped(f.entry.Line, f.dropped)
 	r.c.add(f.entry)

@@ -123,13 +123,16 @@ func (p *checksumParser) parseLine(text []byte, n int) {
 		}
 	}
 	p.end()
+	if p.parseProperty(line, n) {
+		return
+	}
 	d, err := p.context.parseDigest(line)
 	switch {
 	case err == nil:
 		p.find(d, n)
 	case err != errNotDigest:
 		p.fault(n, err)
-	case p.parseProperty(line, n), p.parseColon(line, n):
+	case p.parseColon(line, n):
 	default:
 		p.prose++
 		p.noteKinds(line)
@@ -264,7 +267,7 @@ func titleOf(text string) digestTitle {
 		return digestTitle{ok: true, name: text}
 	case len(kindsIn(fields[0])) == 1: // certutil, in the language of the machine
 		name := fields[len(fields)-1]
-		for _, of := range []string{" of file ", " of ", " von ", " de ", " di ", " van "} {
+		for _, of := range []string{" of file ", " of ", " von Datei ", " von ", " de ", " di ", " van "} {
 			if _, after, ok := strings.Cut(text, of); ok {
 				name = strings.Trim(after, blanks)
 				break

@@ -119,7 +119,7 @@ func (d *detector) add(line string, whole bool) Format {
 	d.lines++
 	row, named := isRow(line)
 	switch {
-	case d.lines == 1 && row:
+	case d.lines == 1 && row && !isQuotedURL(line):
 		d.rows = true
 	case d.rows && !row && whole:
 		return Aria2

@@ -121,15 +121,20 @@ func (r *curlReader) end() error {
 	return nil
 }
 
+// optionChars are the characters of the options of curl.
+const optionChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.#"
+
 // parseCurlOption returns the name of an option, without dashes, and its value, without
 // quotes. Name and value are separated by blanks, "=" or ":".
 func parseCurlOption(line string) (name, value string, err error) {
 	line = strings.TrimLeft(line, "-")
-	at := strings.IndexAny(line, " \t=:")
-	if at <= 0 {
-		return line, "", nil
+	if name = line; line != ":" {
+		at := strings.IndexAny(line+"=", " \t=:")
+		name, value = line[:at], strings.TrimLeft(line[at:], blanks)
+		if strings.Trim(name, optionChars) != "" || name == "" {
+			return "", "", fmt.Errorf("%q is not an option of curl", redactURL(line))
+		}
 	}
-	name, value = line[:at], strings.TrimLeft(line[at:], blanks)
 	if value != "" && (value[0] == '=' || value[0] == ':') {
 		value = strings.TrimLeft(value[1:], blanks)
 	}

@@ -124,10 +124,14 @@ func isRow(line string) (ok, named bool) {
 }
 
 // isOneURL reports whether the comma between u and rest is most likely part of a URL, such as
-// "https://h/tile-12,34.png": numbers are on both sides, and u does not look complete.
+// "https://h/x,y" or "https://h/tile-12,34.png": u does not look complete, and rest does not
+// look like a file of its own.
 func isOneURL(u, rest string) bool {
+	if strings.Contains(u, "?") || fileExtension.MatchString(u) || strings.Contains(rest, "/") {
+		return false
+	}
 	isDigit := func(b byte) bool { return '0' <= b && b <= '9' }
-	return isDigit(u[len(u)-1]) && isDigit(rest[0]) && !strings.ContainsAny(u, "?") && !fileExtension.MatchString(u) && !strings.Contains(rest, "/")
+	return !fileExtension.MatchString(rest) || isDigit(u[len(u)-1]) && isDigit(rest[0])
 }
 
 // fileOf returns the entry of a row without a header.

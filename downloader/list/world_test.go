@@ -174,6 +174,7 @@ func TestReadTable(t *testing.T) {
 		{name: "other columns and order", text: "id;SHA-256;File Name;Download URL;Size\n1;" + hex64 + ";x.iso;http://h/1;42\n", want: []string{"2: http://h/1 out=x.iso sha256:" + hex64 + " size=42"}},
 		{name: "a header of one column", text: "url\nhttp://h/a,b\n", want: []string{"2: http://h/a,b"}},
 		{name: "URLs with commas are no rows", text: "http://h/x,y.iso\nhttp://h/z\n", want: []string{"1: http://h/x,y.iso", "2: http://h/z"}},
+		{name: "tiles are no rows", text: "http://h/a,b\n", want: []string{"1: http://h/a,b"}},
 		{name: "tiles are no rows", text: "http://h/tile-1,2.png\nhttp://h/tile-3,4.png\n", want: []string{"1: http://h/tile-1,2.png", "2: http://h/tile-3,4.png"}},
 		{name: "unsafe paths", text: "url,path\nhttp://h/x,../x\nhttp://h/y,/y\n", want: []string{`! L:2: file name "../x" contains the path element ".."`, `! L:3: file name "/y" is an absolute path`}},
 		{name: "ENA", text: "run_accession\tfastq_ftp\tfastq_md5\tfastq_bytes\nR1\thttp://h/R1_1.fastq.gz;http://h/R1_2.fastq.gz\t" + hex32 + ";" + hex32 + "\t5;6\nR2\tftp.sra.ebi.ac.uk/vol1/R2.fastq.gz\t" + hex32 + "\t7\nR3\t\t\t\n" +
@@ -210,8 +211,8 @@ func TestReadCurlConfig(t *testing.T) {
 			`? L:2: option "header" ignored, and so are all others but url, output and output-dir`, "3: http://h/x out=x", "6: http://h/y out=y"}},
 		{name: "remote-name", text: "url = \"http://h/x\"\nremote-name\nurl = \"http://h/y\"\noutput = y2\n", want: []string{"1: http://h/x", "3: http://h/y out=y2"}},
 		{name: "the n-th output", text: "url = \"http://h/x\"\nurl = \"http://h/y\"\noutput = a\noutput = b\nnext\nurl = http://h/z\n", want: []string{"1: http://h/x out=a", "2: http://h/y out=b", "6: http://h/z"}},
-		{name: "faults", text: "url = \"http://h/x\"\noutput = \"../x\"\nurl = \"http://h/y\noutput = z\n", want: []string{
-			`! L:1: file name "../x" contains the path element ".."`, `! L:3: value of option "url" has no closing quote`, "! L:4: output has no URL"}},
+		{name: "faults", text: "url = \"http://h/x\"\noutput = \"../x\"\nurl = \"http://h/y\noutput = z\nx,y\n", want: []string{
+			`! L:1: file name "../x" contains the path element ".."`, `! L:3: value of option "url" has no closing quote`, `! L:5: "x,y" is not an option of curl`, "! L:4: output has no URL"}},
 	})
 }
 

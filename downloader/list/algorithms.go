@@ -1,6 +1,7 @@
 package list
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -67,21 +68,38 @@ var kinds = map[string]kind{
 	"tiger": {"tiger", 48}, "tiger192": {"tiger", 48}, "crc32": {"crc32", 8}, "crc64": {"crc64", 16}, "crc64nvme": {"crc64nvme", 16}, "cksum": {"cksum", 10},
 }
 
+// maxKindLength is more letters than any name of an algorithm has.
+const maxKindLength = 32
+
 // kindOf returns the algorithm that a word names: "SHA-256", "sha256sum", "B2SUMS".
 func kindOf(word string) (kind, bool) {
-	word = strings.NewReplacer("-", "", "_", "", "/", "", " ", "").Replace(strings.ToLower(word))
-	word = strings.TrimPrefix(word, "checksums") // Checksums-Sha256, in the files of Debian
-	if k, ok := kinds[word]; ok {
+	if len(word) > maxKindLength {
+		return kind{}, false
+	}
+	plain := make([]byte, 0, maxKindLength) // in lower case, without dashes
+	for _, c := range []byte(word) {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			plain = append(plain, c|0x20)
+		case c != '-' && c != '_' && c != '/' && c != ' ':
+			plain = append(plain, c)
+		}
+	}
+	plain = bytes.TrimPrefix(plain, []byte("checksums")) // Checksums-Sha256, in the files of Debian
+	if k, ok := kinds[string(plain)]; ok {
 		return k, true
 	}
-	for _, suffix := range []string{"checksums", "checksum", "sums", "sum", "hashes", "hash", "digests", "digest"} {
-		if stem, ok := strings.CutSuffix(word, suffix); ok {
-			k, ok := kinds[stem]
+	for _, suffix := range kindSuffixes {
+		if n := len(plain) - len(suffix); n > 0 && string(plain[n:]) == suffix {
+			k, ok := kinds[string(plain[:n])]
 			return k, ok
 		}
 	}
 	return kind{}, false
 }
+
+// kindSuffixes are what may follow an algorithm in a word.
+var kindSuffixes = []string{"checksums", "checksum", "sums", "sum", "hashes", "hash", "digests", "digest"}
 
 // kindsIn returns the different algorithms that the words of a text name.
 func kindsIn(text string) (found []kind) {

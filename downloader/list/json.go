@@ -75,8 +75,8 @@ func (r *jsonReader) parseValue(text []byte, n int) (Entry, error) {
 	return e, errors.Join(o.setSources(&e), o.setNames(&e), r.c.addDigests(o, &e))
 }
 
-// parseObject returns the keys and values of an object. Of two keys that differ only in case,
-// the one in lower case counts.
+// parseObject returns the keys and values of an object. A key in
+// lower case counts more than others.
 func parseObject(text []byte) (jsonObject, error) {
 	var o jsonObject
 	if err := json.Unmarshal(text, &o); err != nil {
@@ -85,10 +85,10 @@ func parseObject(text []byte) (jsonObject, error) {
 		}
 		return nil, err
 	}
-	for _, key := range slices.Sorted(maps.Keys(o)) {
+	for key, value := range o {
 		lower := strings.ToLower(key)
 		if _, ok := o[lower]; !ok {
-			o[lower] = o[key]
+			o[lower] = value
 		}
 	}
 	return o, nil

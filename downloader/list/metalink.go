@@ -81,6 +81,7 @@ func (c *collector) readMetalink(text *bufio.Reader) error {
 	if err := r.parseDocument(); err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
+	c.warnMoreUnverified(r.line)
 	return nil
 }
 
@@ -202,6 +203,7 @@ type metafile struct {
 	entry   Entry
 	mirrors []mirror // in document order; finish sorts them
 	size    int      // length of all URLs in mirrors, at most maxEntry
+	unknown string   // an algorithm that pawl does not know, of a hash
 	dropped int      // URLs that exceed the limits of an entry
 	err     error    // the first problem of the file; the file is not yielded then
 }
@@ -269,6 +271,7 @@ func (r *metalinkReader) parseChild(f *metafile, start xml.StartElement) error {
 func (f *metafile) addHash(algorithm, digits string) error {
 	name := strings.Replace(strings.ToLower(algorithm), "sha-", "sha", 1)
 	if !slices.Contains(cryptographic, name) {
+		f.unknown = algorithm
 		return nil
 	}
 	sum, err := chunk.ParseSum(name + ":" + digits)
@@ -316,5 +319,8 @@ func (r *metalinkReader) finish(f *metafile) {
 		return
 	}
 	r.c.warnDropped(f.entry.Line, f.dropped)
+	if f.entry.Sum.IsZero() && f.unknown != "" {
+		r.c.warnUnverified(f.entry.Line, unknownKindError(f.unknown))
+	}
 	r.c.add(f.entry)
 }

@@ -16,6 +16,7 @@ func isExplicitMarker(line string) bool { return line == "@EXPLICIT" || line == 
 //
 //	http://h/x.iso                        the simplest list
 //	http://a/x.iso	http://b/x.iso        aria2
+//	http://h/get?id=1	d/x.iso           a table of two columns
 //	http://h/x.iso	4096	md5-digest    Google's Storage Transfer Service
 //	http://h/x.iso  sha256-digest
 //	name @ http://h/x.whl#sha256=digest   pip
@@ -42,8 +43,9 @@ func (r *aria2Reader) parseSources(line string) {
 	}
 }
 
-// dropOther drops the fields that are no URLs from those of the current entry, such as a name
-// of its sample, unless they can be relative URLs or there is nothing else.
+// dropOther drops the fields that are no URLs from those of the current entry, such as the name
+// of a sample, unless they can be relative URLs or there is nothing else. A path beside a
+// single URL is that of the file.
 func (r *aria2Reader) dropOther() {
 	e := &r.entry
 	if r.c.base != nil || !slices.ContainsFunc(e.URLs, isURL) {
@@ -53,6 +55,8 @@ func (r *aria2Reader) dropOther() {
 	for _, u := range e.URLs {
 		if isURL(u) {
 			kept = append(kept, u)
+		} else if out, err := localPath(u); err == nil && len(e.URLs) == 2 && (strings.Contains(out, "/") || fileExtension.MatchString(out)) {
+			e.Out = out
 		} else {
 			r.c.warnOnce(e.Line, fmt.Errorf("%q is not an http or https URL; mirror ignored", truncate(u)))
 		}

@@ -121,6 +121,8 @@ func TestReadDigestsBesideURLs(t *testing.T) {
 		{name: "after blanks", text: "http://h/x  " + hex64 + "\nhttp://h/a b " + hex32 + "\nhttp://h/x blake2b " + hex128 + "\nhttp://h/x sha256-ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8=\n", want: []string{
 			"1: http://h/x" + sum, "2: http://h/a b md5:" + hex32, "3: http://h/x blake2b:" + hex128, "4: http://h/x" + sum}},
 		{name: "Storage Transfer Service", text: "TsvHttpData-1.0\nhttp://h/x\t1357\tASNFZ4mrze8BI0VniavN7w==\n", want: []string{"2: http://h/x md5:" + hex32 + " size=1357"}},
+		{name: "Metalink", text: metalink3Head + "<file name='x'><verification><hash type='tiger'>00</hash></verification><url>http://h/x</url></file></files></metalink>", want: []string{
+			unknown("1", "tiger"), "1: http://h/x out=x"}},
 		{name: "unknown kinds", text: "http://h/a#blake3=" + hex64 + "\nhttp://h/b\t0123456789abcdef\nhttp://h/c xxh64:0123456789abcdef\nhttp://h/d#foo=0123456789abcdef\n", want: []string{
 			unknown("1", "blake3"), "1: http://h/a", unknown("2", "16 hex digits"), "2: http://h/b", unknown("3", "xxh64"), "3: http://h/c", unknown("4", "foo"), "4: http://h/d"}},
 		{name: "invalid digests", text: "http://h/a#sha256=00\nhttp://h/b#sha256=" + hex64 + "\n checksum=sha-256=" + hexB64 + "\nhttp://h/c\n", want: []string{
@@ -172,6 +174,8 @@ func TestReadTable(t *testing.T) {
 		{name: "quoted", text: "\"http://h/x\",\"a \"\"b\"\".iso\"\n\"http://h/y\"\n\"http://h/z\n", want: []string{`1: http://h/x out=a "b".iso`, "2: http://h/y", "! L:3: quotes of a field do not match"}},
 		{name: "path first, digest", text: "x.iso,http://h/1," + hex64 + "\n", want: []string{"1: http://h/1 out=x.iso sha256:" + hex64}},
 		{name: "other columns and order", text: "id;SHA-256;File Name;Download URL;Size\n1;" + hex64 + ";x.iso;http://h/1;42\n", want: []string{"2: http://h/1 out=x.iso sha256:" + hex64 + " size=42"}},
+		{name: "with tabs, without a header", text: "http://h/get?id=1\td/x\ny.iso\thttp://h/get?id=2\nhttp://h/z\tsome words\n", want: []string{
+			"1: http://h/get?id=1 out=d/x", "2: http://h/get?id=2 out=y.iso", `? L:3: "some words" is not an http or https URL; mirror ignored`, "3: http://h/z"}},
 		{name: "a header of one column", text: "url\nhttp://h/a,b\n", want: []string{"2: http://h/a,b"}},
 		{name: "URLs with commas are no rows", text: "http://h/x,y.iso\nhttp://h/z\n", want: []string{"1: http://h/x,y.iso", "2: http://h/z"}},
 		{name: "tiles are no rows", text: "http://h/a,b\n", want: []string{"1: http://h/a,b"}},

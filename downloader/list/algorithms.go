@@ -98,7 +98,7 @@ func kindOf(word string) (kind, bool) {
 	return kind{}, false
 }
 
-// kindSuffixes are what may follow an algorithm in a word.
+// kindSuffixes may follow an algorithm in a word.
 var kindSuffixes = []string{"checksums", "checksum", "sums", "sum", "hashes", "hash", "digests", "digest"}
 
 // kindsIn returns the different algorithms that the words of a text name.
@@ -182,7 +182,7 @@ func decodeBase64(s string) ([]byte, error) {
 // parseSumValue parses a digest that a list gives beside a URL, without a name for its
 // algorithm: hex digits, of which the number decides the algorithm, or ALGO:HEX, ALGO=HEX,
 // ALGO-BASE64 (Subresource Integrity), or an MD5 digest in base64. The errors are
-// errNotDigest, an unknownKindError, or what is wrong with the digest.
+// errNotDigest, an unknownKindError, or an error about a malformed digest.
 func parseSumValue(text string) (chunk.Sum, error) {
 	text = strings.Trim(text, blanks+`"'`)
 	if isHex(text) {

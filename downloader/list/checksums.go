@@ -82,7 +82,7 @@ type checksumParser struct {
 	digests, prose int // lines of each so far
 }
 
-// A digestTitle is what a line before a digest says about it.
+// A digestTitle is a line that announces a digest, and may name file and algorithm.
 type digestTitle struct {
 	ok              bool
 	name, algorithm string
@@ -248,7 +248,7 @@ func (p *checksumParser) parseColon(line string, n int) bool {
 	return true
 }
 
-// titleOf returns what the text before a colon says about the digest after it: the name of
+// titleOf parses the text before the colon of a title: the name of
 // the file, an algorithm, or both in a sentence.
 func titleOf(text string) digestTitle {
 	text = strings.Trim(text, blanks)

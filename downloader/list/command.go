@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A command is what matters of a line that calls a program for downloads.
+// A command is a line that calls a program for downloads.
 type command struct {
 	tool string
 	urls []string

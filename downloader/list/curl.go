@@ -85,7 +85,7 @@ func (r *curlReader) pair() {
 	}
 }
 
-// flush ends an operation: what has no partner gets none.
+// flush ends an operation: it yields the URLs that have no output, and reports the outputs that have no URL.
 func (r *curlReader) flush() {
 	for _, e := range r.waiting {
 		r.add(e, "")

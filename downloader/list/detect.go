@@ -109,7 +109,7 @@ type detector struct {
 	named bool // one of them has a path
 	votes map[Format]int
 
-	sums    checksumParser // finds the digests that only the lines around them tell
+	sums    checksumParser // finds the digests that need the lines around them
 	digests int            // how many it has found
 }
 

@@ -17,7 +17,7 @@ import (
 // its digest. A line with errNotDigest is only prose.
 var errMalformed = errors.New("is not a valid checksum line")
 
-// A digestLine is what a line of a checksum file says about one file.
+// A digestLine is the content of a line of a checksum file, about one file.
 type digestLine struct {
 	name    string    // of the file; "" if the line has none
 	sum     chunk.Sum // zero if there is none of a known algorithm
@@ -41,7 +41,7 @@ func (d *digestLine) set(algorithm, digest string) error {
 	return err
 }
 
-// digestContext is what the text around a line says about the algorithms of untagged digests.
+// A digestContext is the evidence around a line for the algorithm of an untagged digest.
 type digestContext struct {
 	file    []kind // the algorithms in the name of the file
 	heading []kind // the algorithms in the last line of prose that names any

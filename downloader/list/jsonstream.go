@@ -30,7 +30,7 @@ func (c *collector) readJSONStream(text *bufio.Reader) error {
 }
 
 // A jsonScanner splits JSON into its entries: the objects, strings and other values that are
-// outside of any object. It ignores what is between them: brackets, commas and white space.
+// outside of any object. It skips brackets, commas and white space between them.
 // It holds one entry at a time, of at most maxEntry bytes.
 type jsonScanner struct {
 	r      *bufio.Reader

@@ -263,7 +263,7 @@ func (r *tableReader) describe(files []Entry, subject string, field func(column)
 	return nil
 }
 
-// setValue sets what a column says about a file.
+// setValue sets the path, size or digest of a file.
 func (r *tableReader) setValue(e *Entry, c column, value string) (err error) {
 	switch c.role {
 	case pathColumn:
@@ -285,7 +285,7 @@ func (r *tableReader) setValue(e *Entry, c column, value string) (err error) {
 	return err
 }
 
-// A columnRole is what the fields of a column are.
+// A columnRole is the meaning of the fields of a column.
 type columnRole int
 
 const (
@@ -301,17 +301,17 @@ type column struct {
 	index       int
 	name        string
 	role        columnRole
-	subject     string // what the column is about: "fastq" for fastq_ftp and fastq_md5, "" if it does not say
+	subject     string // "fastq" for fastq_ftp and fastq_md5, "" if the name has no such part
 	algorithm   string // of digests; "" if the values say it
 	rank        int    // of several columns with a path, the one with the lowest counts
-	alternative bool   // a URL of the same data as those of other subjects
+	alternative bool   // a URL of the same data as the columns of other subjects
 }
 
 // columns are the columns of a table that say something about files.
 type columns []column
 
 // The names of columns, in lower case and with "_" between the words. Columns with a suffix
-// are about a part of what the row describes.
+// are about a part of the data of the row.
 var (
 	urlNames  = setOf(`url urls uri link href download download_url download_link downloadurl file_url source_url http_url https_url fastq`)
 	pathNames = strings.Fields(`path out output local_path destination dest save_as file_path filepath filename file_name file name`)

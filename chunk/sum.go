@@ -1,7 +1,6 @@
 package chunk
 
 import (
-	"bytes"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -18,6 +17,9 @@ import (
 
 // A Sum is the expected checksum of a file: an algorithm and a digest. The zero value means
 // that there is no checksum. Sums can be compared with ==.
+//
+// The algorithm "sha512|blake2b" is for a digest that is one of both. Their digests have the
+// same length, and some checksum files do not say which one they contain.
 type Sum struct {
 	algorithm string // a key of algorithms; "" in the zero value
 	digest    string // raw bytes; a string and not a slice, so that == works
@@ -35,10 +37,29 @@ var algorithms = map[string]func() hash.Hash{
 	"blake2b": newBLAKE2b,
 	"crc32c":  func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) },
 	"adler32": func() hash.Hash { return adler32.New() },
+
+	// A digest of 128 hex digits of which nobody knows the algorithm.
+	"sha512|blake2b": func() hash.Hash { return &eitherHash{sha512.New(), newBLAKE2b()} },
 }
 
-// algorithmNames lists the keys of algorithms for error messages. It must be kept in step
-// with them.
+// An eitherHash computes two digests of the same length. Its Sum is that of the first.
+type eitherHash struct {
+	hash.Hash
+	second hash.Hash
+}
+
+func (h *eitherHash) Write(b []byte) (int, error) {
+	h.second.Write(b)
+	return h.Hash.Write(b)
+}
+
+func (h *eitherHash) Reset() {
+	h.second.Reset()
+	h.Hash.Reset()
+}
+
+// algorithmNames lists the keys of algorithms for error messages, except for the pair, which
+// nobody types. It must be kept in step with them.
 const algorithmNames = "md5, sha1, sha224, sha256, sha384, sha512, blake2b, crc32c, adler32"
 
 // aliases maps other names of algorithms to keys of algorithms.
@@ -109,11 +130,16 @@ func (s Sum) Algorithm() string { return s.algorithm }
 func (s Sum) NewHash() hash.Hash { return algorithms[s.algorithm]() }
 
 // Matches reports whether the digest of h equals s. h must come from s.NewHash.
-func (s Sum) Matches(h hash.Hash) bool { return bytes.Equal(h.Sum(nil), []byte(s.digest)) }
+func (s Sum) Matches(h hash.Hash) bool { return s.Of(h) == s }
 
 // Of returns the digest of h as a Sum of the same algorithm as s. h must come from
-// s.NewHash.
-func (s Sum) Of(h hash.Hash) Sum { return Sum{s.algorithm, string(h.Sum(nil))} }
+// s.NewHash. If s is of two algorithms, Of returns s if the digest of one of them equals it.
+func (s Sum) Of(h hash.Hash) Sum {
+	if e, ok := h.(*eitherHash); ok && string(e.second.Sum(nil)) == s.digest {
+		return s
+	}
+	return Sum{s.algorithm, string(h.Sum(nil))}
+}
 
 // String returns "algorithm:hex" in lower case, "" for the zero value.
 func (s Sum) String() string {

@@ -62,7 +62,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/downloader/list": {
 		own:    []string{"pawl/chunk", "pawl/downloader/weburl"},
-		others: []string{"golang.org/x/net/html", "golang.org/x/net/html/charset", "golang.org/x/net/http/httpguts"},
+		others: []string{"golang.org/x/net/html", "golang.org/x/net/html/charset", "golang.org/x/net/http/httpguts", "golang.org/x/text/encoding", "golang.org/x/text/encoding/..."},
 		not:    []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
 	"pawl/downloader/mirror": { // os is for the temporary file of the queue

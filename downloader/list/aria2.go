@@ -23,11 +23,17 @@ const maxHeaderBytes = maxLine
 //	  checksum=sha-256=1ed1d1...
 //
 // An entry is complete only when the next one begins, so it is yielded then.
+//
+// The same files are written for other programs, so a line may also have digests and sizes
+// after its URLs, or call a program for downloads; see parseSources.
 type aria2Reader struct {
 	c       *collector
-	entry   Entry // the current entry, if started
-	started bool  // a line with URLs has been read
-	failed  bool  // a line of the current entry is faulty; it must not be yielded
+	entry   Entry    // the current entry, if started
+	sums    []string // digests of the files of entry, if there are several of both
+	oneFile bool     // all URLs of entry are of one file
+	started bool     // a line with URLs has been read
+	failed  bool     // a line of the current entry is faulty; it must not be yielded
+	command string   // a command that goes on in the next line, "" for none
 
 	headerBytes int // length of the header options of the current entry
 	// Values of the options of these names. They become header fields in finish, since
@@ -47,18 +53,15 @@ func (r *aria2Reader) fail(line int, err error) {
 }
 
 func (r *aria2Reader) parseLine(text []byte, n int) {
-	if isBlank(text[0]) {
+	if r.command == "" && isBlank(text[0]) {
 		r.parseOption(strings.Trim(string(text), blanks), n)
 		return
 	}
+	line := r.command + string(text)
+	r.command = ""
 	r.finish()
 	r.start(n)
-	for u, rest, more := "", string(text), true; more; {
-		u, rest, more = strings.Cut(rest, "\t")
-		if u = strings.Trim(u, blanks); u != "" {
-			r.entry.URLs = append(r.entry.URLs, u)
-		}
-	}
+	r.parseSources(line)
 }
 
 func (r *aria2Reader) skipLongLine(begin []byte) {
@@ -70,11 +73,16 @@ func (r *aria2Reader) skipLongLine(begin []byte) {
 }
 
 func (r *aria2Reader) end() error {
+	if r.command != "" {
+		line := r.command
+		r.start(r.entry.Line)
+		r.parseSources(line)
+	}
 	r.finish()
 	return nil
 }
 
-// finish yields the current entry, unless it has failed or there is none.
+// finish yields the files of the current entry, unless it has failed or there is none.
 func (r *aria2Reader) finish() {
 	if !r.started || r.failed {
 		return
@@ -84,7 +92,15 @@ func (r *aria2Reader) finish() {
 	if r.user != "" {
 		r.setDefaultHeader("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(r.user+":"+r.password)))
 	}
-	r.c.addExpanded(r.entry)
+	if len(r.entry.URLs) < 2 || r.isOneFile() {
+		if !r.failed {
+			r.c.addExpanded(r.entry)
+		}
+		return
+	}
+	for _, e := range r.files() {
+		r.c.addExpanded(e)
+	}
 }
 
 // setDefaultHeader sets a header field, unless the value is empty or a header option has
@@ -166,6 +182,7 @@ func setOf(words string) map[string]bool {
 func (r *aria2Reader) setOption(name, value string, line int) (err error) {
 	switch name {
 	case "out":
+		r.oneFile = true
 		if r.entry.Out = ""; value != "" {
 			r.entry.Out, err = localPath(value)
 		}

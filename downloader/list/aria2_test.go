@@ -113,7 +113,8 @@ func TestReadGlob(t *testing.T) {
 			`1: http://h/1a dir=d A=["b"]`, `1: http://h/1b dir=d A=["b"]`, `1: http://h/2a dir=d A=["b"]`, `1: http://h/2b dir=d A=["b"]`}},
 		{name: "header is not shared", text: "http://h/{a,b}\n referer=*\n", o: g, want: []string{
 			`1: http://h/a Referer=["http://h/a"]`, `1: http://h/b Referer=["http://h/b"]`}},
-		{name: "mirrors", text: "http://{g,h}/x\thttp://i/[1-2]\n", o: g, want: []string{"1: http://g/x http://i/1", "1: http://h/x http://i/2"}},
+		{name: "mirrors", text: "http://{g,h}/x\thttp://[1-2]/x\n", o: g, want: []string{"1: http://g/x http://1/x", "1: http://h/x http://2/x"}},
+		{name: "other files", text: "http://{g,h}/x\thttp://i/[1-2]\n", o: g, want: []string{"1: http://g/x", "1: http://h/x", "1: http://i/1", "1: http://i/2"}},
 		{name: "mirrors of different counts", text: "http://{g,h}/x\thttp://i/x\n", o: g, want: []string{"! L:1: mirrors of one file expand to different numbers of URLs: 2 and 1"}},
 		{name: "out of one", text: "http://h/[1-1]\n out=b\n", o: g, want: []string{"1: http://h/1 out=b"}},
 		{name: "out of two", text: "http://h/{a,b}\n out=b\n", o: g, want: []string{"! L:1: a name, checksum or size applies to one file, but the URL expands to 2"}},

@@ -35,7 +35,7 @@ func localPath(name string) (string, error) {
 		reason = "contains a backslash"
 	case name[0] == '/', len(name) > 1 && name[1] == ':' && isLetter(name[0]):
 		reason = "is an absolute path"
-	case name != strings.Trim(name, blanks):
+	case name != strings.Trim(name, blanks), path.Clean(name) != strings.Trim(path.Clean(name), blanks):
 		reason = "begins or ends with white space"
 	case hasDotDot(name):
 		reason = `contains the path element ".."`

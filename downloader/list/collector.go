@@ -22,9 +22,10 @@ const (
 	// maxMirrors limits the URLs of one file; further ones are ignored. It is a guess:
 	// large distributions have some hundred mirrors.
 	maxMirrors = 1000
-	// maxURLWarnings limits the warnings about invalid URLs of one entry; one more warning
-	// counts the rest. It is a guess, to keep the other messages visible.
-	maxURLWarnings = 10
+	// maxRepeated limits the warnings about invalid URLs of one entry, and about digests of
+	// unknown kinds; one more warning counts the rest. It is a guess, to keep the other
+	// messages visible.
+	maxRepeated = 10
 )
 
 // errEntryTooLong is the problem of an entry if none of its URLs fits into maxEntry.
@@ -40,6 +41,7 @@ type collector struct {
 	stopped bool                    // the consumer wants no more values
 	// warnedTexts holds the texts that warnOnce has given, at most maxProblems.
 	warnedTexts map[string]bool
+	unverified  int // digests of unknown kinds so far; see warnUnverified
 }
 
 // emit yields a value, unless the consumer has stopped. Everything a parser finds must
@@ -74,9 +76,31 @@ func (c *collector) warnOnce(line int, err error) {
 	c.warn(line, err)
 }
 
+// warnUnverified warns that a file is not verified, because pawl does not know the kind of
+// its digest. A whole list may be so; after the first maxRepeated lines only the rest is
+// counted, by warnMoreUnverified.
+func (c *collector) warnUnverified(line int, err error) {
+	if c.unverified++; c.unverified <= maxRepeated {
+		c.warn(line, err)
+	}
+}
+
+// warnMoreUnverified warns of the digests for which warnUnverified has not. It must be called
+// after the last line, which has number line.
+func (c *collector) warnMoreUnverified(line int) {
+	if n := c.unverified - maxRepeated; n > 0 && !c.stopped {
+		c.warn(line, fmt.Errorf("%d more digests of unknown kinds ignored; the files are not verified", n))
+	}
+}
+
 // addExpanded yields e, or with Options.Glob the entries that its URL patterns expand to.
-// They are yielded one by one, so a pattern for a million URLs takes no more memory.
+// They are yielded one by one, so a pattern for a million URLs takes no more memory. Digests
+// beside the URLs are added to e.
 func (c *collector) addExpanded(e Entry) {
+	if err := c.takeDigests(&e); err != nil {
+		c.problem(e.Line, err)
+		return
+	}
 	if !c.options.Glob {
 		c.add(e)
 		return
@@ -121,7 +145,7 @@ func (c *collector) patterns(e Entry) (patterns []*pattern, count int64, err err
 // It overwrites e.URLs.
 func (c *collector) add(e Entry) {
 	kept, size := e.URLs[:0], e.lenWithoutURLs()
-	var urlErrors []error // of the first maxURLWarnings invalid URLs
+	var urlErrors []error // of the first maxRepeated invalid URLs
 	dropped, invalid := 0, 0
 	for _, text := range e.URLs {
 		if len(kept) == maxMirrors || size+len(text) > maxEntry {
@@ -131,7 +155,7 @@ func (c *collector) add(e Entry) {
 		u, err := c.resolve(text)
 		switch {
 		case err != nil:
-			if invalid++; invalid <= maxURLWarnings {
+			if invalid++; invalid <= maxRepeated {
 				urlErrors = append(urlErrors, err)
 			}
 		case size+len(u) > maxEntry: // resolving has made it longer

@@ -23,7 +23,7 @@ func TestEntryBounds(t *testing.T) {
 			"? L:1: 99001 mirrors ignored: an entry may have at most 1000 URLs and 1048576 bytes",
 			"1: " + strings.TrimSpace(strings.Repeat("http://h/d/a ", maxMirrors))}},
 		"invalid URLs": {`{"urls":[` + invalid + `"http://h/x"]}`, append(slices.Repeat([]string{
-			`? L:1: "ftp://h/x" is not an http or https URL; mirror ignored`}, maxURLWarnings),
+			`? L:1: "ftp://h/x" is not an http or https URL; mirror ignored`}, maxRepeated),
 			"? L:1: 10 more invalid mirrors ignored", "1: http://h/x")},
 	} {
 		got := readAll("L", strings.NewReader(c.text), Options{Base: "http://h/d/"})

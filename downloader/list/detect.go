@@ -3,32 +3,14 @@ package list
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/url"
-	"unicode/utf8"
+	"strings"
 
 	"pawl/downloader/weburl"
 )
-
-// readBufferSize is the size in bytes of the buffer in front of a list. It is a guess; a
-// smaller buffer costs more reads. If more white space than this precedes the first tag,
-// an HTML page or a Metalink is not recognised.
-const readBufferSize = 64 << 10
-
-// Byte sequences at the start of a list that identify its encoding.
-const (
-	bomUTF8    = "\xef\xbb\xbf"
-	bomUTF16LE = "\xff\xfe"
-	bomUTF16BE = "\xfe\xff"
-	magicGzip  = "\x1f\x8b" // RFC 1952 section 2.3.1
-)
-
-// errWebPage is returned for HTML. Servers send it instead of a list to ask for a
-// login, or with status 200 for a list that does not exist.
-var errWebPage = errors.New("is a web page, not a list")
 
 // read reads a list of any format to its end. It returns the error that makes the rest
 // of the list unreadable; problems of single lines are yielded.
@@ -46,19 +28,28 @@ func (c *collector) read(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
-	first := firstNonBlank(text)
-	if c.options.Format == Metalink || c.options.Format == "" && first == '<' {
+	format := c.options.Format
+	switch first := firstNonBlank(text); {
+	case format == Metalink || format == "" && first == '<':
 		return c.readMetalink(text)
+	case format == "":
+		format = detectFormat(text)
 	}
-	return c.readLines(&lineScanner{r: text})
+	if format == JSON && isJSONStream(text) {
+		return c.readJSONStream(text)
+	}
+	lines := &lineScanner{r: text}
+	err = c.eachLine(lines, c.newLineReader(format))
+	c.warnMoreUnverified(lines.n)
+	return err
 }
 
 // checkOptions rejects an unknown format or an invalid base URL, and parses the base.
 func (c *collector) checkOptions() error {
 	switch c.options.Format {
-	case "", Aria2, Checksum, Metalink, JSON, Index:
+	case "", Aria2, Checksum, Metalink, JSON, Table, Curl, Index:
 	default:
-		return fmt.Errorf("list format %q is not one of %s, %s, %s, %s, %s", c.options.Format, Aria2, Checksum, Metalink, JSON, Index)
+		return fmt.Errorf("list format %q is not one of %s, %s, %s, %s, %s, %s, %s", c.options.Format, Aria2, Checksum, Metalink, JSON, Table, Curl, Index)
 	}
 	if c.options.Base == "" {
 		return nil
@@ -70,97 +61,149 @@ func (c *collector) checkOptions() error {
 	return nil
 }
 
-// ErrTooLong reports that a list has more text than Options.MaxBytes.
-var ErrTooLong = errors.New("is too long")
-
-// A limitedReader fails with ErrTooLong after max bytes. Unlike io.LimitedReader it
-// does not end with io.EOF, since a list that is cut off must not look complete.
-type limitedReader struct {
-	io.Reader
-	remaining int64
-	max       int64 // initial value of remaining, for the message
-}
-
-func (r *limitedReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if r.remaining -= int64(n); r.remaining < 0 {
-		return 0, fmt.Errorf("%w: more than %d bytes", ErrTooLong, r.max)
-	}
-	return n, err
-}
-
-// openText returns the text of r: it undoes gzip and skips a UTF-8 byte order mark. It
-// returns an error if the content cannot be a list (UTF-16, a web page, a binary file). The error
-// errWebPage comes with the text, because the page may be an index.
-// The returned reader fails after maxBytes bytes of text; 0 means no limit.
-func openText(r io.Reader, maxBytes int64) (*bufio.Reader, error) {
-	text := bufio.NewReaderSize(r, readBufferSize)
-	plain := io.Reader(text)
-	if hasPrefix(text, magicGzip) {
-		z, err := gzip.NewReader(text)
-		if err != nil {
-			return nil, err
-		}
-		plain = z
-	}
-	if maxBytes > 0 {
-		plain = &limitedReader{plain, maxBytes, maxBytes}
-	}
-	if plain != io.Reader(text) {
-		text = bufio.NewReaderSize(plain, readBufferSize)
-	}
-	if hasPrefix(text, bomUTF16LE) || hasPrefix(text, bomUTF16BE) {
-		return nil, errors.New("is encoded in UTF-16; only UTF-8 is supported")
-	}
-	if hasPrefix(text, bomUTF8) {
-		text.Discard(len(bomUTF8))
-	}
-	if firstNonBlank(text) == '<' && isHTML(text) {
-		return text, errWebPage
-	}
-	if b, _ := text.Peek(text.Buffered()); bytes.IndexByte(b, 0) >= 0 && !utf8.Valid(b) {
-		return nil, errors.New("is a binary file, not a list")
-	}
-	return text, nil
-}
-
-// hasPrefix reports whether the unread part of r begins with prefix. It consumes nothing.
-func hasPrefix(r *bufio.Reader, prefix string) bool {
-	b, _ := r.Peek(len(prefix))
-	return string(b) == prefix
-}
-
-// firstNonBlank returns the first byte of r that is neither a blank nor a line feed. It
-// returns 0 if r ends, fails or fills its buffer before such a byte. It consumes nothing,
-// and waits for no byte beyond that one, because r may be a pipe that is written slowly.
-func firstNonBlank(r *bufio.Reader) byte {
-	for n := 1; ; n++ {
-		b, err := r.Peek(n)
-		if err != nil {
-			return 0
-		}
-		if c := b[n-1]; !isBlank(c) && c != '\n' {
-			return c
+// peekLines yields the lines within the buffer of r without their line ends, and whether
+// each is whole. It consumes nothing. It waits for no byte beyond the line that it yields,
+// because r may be a pipe that is written slowly.
+func peekLines(r *bufio.Reader) iter.Seq2[[]byte, bool] {
+	return func(yield func(line []byte, whole bool) bool) {
+		for begin, end := 0, 0; ; {
+			b, err := r.Peek(end + 1)
+			if err == nil {
+				b, _ = r.Peek(r.Buffered())
+			}
+			if at := bytes.IndexByte(b[end:], '\n'); at >= 0 {
+				if end += at + 1; !yield(b[begin:end-1], true) {
+					return
+				}
+				begin = end
+				continue
+			}
+			if end = len(b); err != nil {
+				if begin < end {
+					yield(b[begin:], err == io.EOF)
+				}
+				return
+			}
 		}
 	}
 }
 
-// detectFormat returns the format of a list from its first line that is neither blank
-// nor a comment. A Metalink does not come here, because read recognises it by its '<'.
-func detectFormat(text []byte) Format {
-	text = bytes.Trim(text, blanks)
-	if rest, ok := bytes.CutPrefix(text, []byte("{")); ok {
-		// A lone "{" is not enough: in a list with a base URL, a line may be the
-		// pattern "{a,b}/x.iso".
-		if rest = bytes.TrimLeft(rest, blanks); len(rest) > 0 && (rest[0] == '"' || rest[0] == '}') {
-			return JSON
+// detectFormat returns the format of a list from its first lines. A Metalink does not come
+// here, because read recognises it by its '<'.
+func detectFormat(r *bufio.Reader) Format {
+	d := &detector{votes: make(map[Format]int)}
+	d.sums.found = func(digestLine) { d.digests++ }
+	d.sums.fault = func(int, error) { d.digests++ }
+	for line, whole := range peekLines(r) {
+		if isBlankOrComment(line) {
+			continue
+		}
+		if f := d.add(strings.Trim(string(line), blanks), whole); f != "" {
+			return f
 		}
 	}
-	if bytes.HasPrefix(text, []byte(pgpMessage)) || bytes.HasPrefix(text, []byte(signifyComment)) {
+	return d.verdict()
+}
+
+// A detector decides on the format of a list. Usually the first line is enough. If that is
+// prose, the lines after it that are entries of a format decide together. If it may be a row
+// of a table, with a URL and a path, all lines must be such rows, because a URL may contain
+// commas.
+type detector struct {
+	lines int
+	rows  bool // all lines so far may be rows
+	named bool // one of them has a path
+	votes map[Format]int
+
+	sums    checksumParser // finds the digests that need the lines around them
+	digests int            // how many it has found
+}
+
+// add takes the next line and returns the format if it is certain, "" if not. whole is
+// false for a line of which the end is not known.
+func (d *detector) add(line string, whole bool) Format {
+	d.lines++
+	row, named := isRow(line)
+	switch {
+	case d.lines == 1 && row && !isQuotedURL(line):
+		d.rows = true
+	case d.rows && !row && whole:
+		return Aria2
+	}
+	if d.named = d.named || named; d.rows {
+		return ""
+	}
+	f := formatOfLine(line)
+	if d.lines == 1 && f != "" || f == Curl {
+		return f
+	}
+	if d.votes[f]++; f == "" {
+		d.sums.parseLine([]byte(line), d.lines)
+	}
+	return ""
+}
+
+// verdict returns the format after the last line that can be seen.
+func (d *detector) verdict() Format {
+	if d.rows && d.named {
+		return Table
+	}
+	d.sums.end()
+	d.votes[Checksum] += d.digests
+	best := Aria2
+	for _, f := range []Format{Checksum, JSON, Table} {
+		if n := d.votes[f]; n > 0 && n >= d.votes[best] {
+			best = f
+		}
+	}
+	return best
+}
+
+// formatOfLine returns the format of which a line can only be, "" for other lines. The line
+// must have no blanks around it.
+func formatOfLine(line string) Format {
+	switch {
+	case isJSON(line):
+		return JSON
+	case isURL(line), isExplicitMarker(line), isCommand(line):
+		return Aria2
+	case strings.HasPrefix(line, pgpMessage), strings.HasPrefix(line, signifyComment), isDigestLine(line):
 		return Checksum
+	case isQuotedURL(line), isTableHeader(line):
+		return Table
+	case isCurlURL(line):
+		return Curl
 	}
-	if _, _, err := parseDigest(string(text), ""); !errors.Is(err, errNotDigest) {
-		return Checksum // including lines with an unknown or malformed digest
+	return ""
+}
+
+// isURL reports whether a text begins as an absolute URL does.
+func isURL(text string) bool {
+	i := strings.Index(text, "://")
+	return i > 0 && strings.Trim(text[:i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.") == ""
+}
+
+// isJSON reports whether a line begins an object or an array of entries. With a base URL, a
+// line may also be a pattern, such as "{a,b}/x.iso" or "[1-3]/x.iso".
+func isJSON(line string) bool {
+	rest := strings.TrimLeft(line[1:], blanks)
+	switch line[0] {
+	case '{':
+		return rest == "" || rest[0] == '"' || rest[0] == '}'
+	case '[':
+		return rest == "" || strings.ContainsRune("{[\"]", rune(rest[0]))
 	}
-	return Aria2
+	return false
+}
+
+// isJSONStream reports whether JSON is not made of one object per line: it is an array, or
+// objects over several lines.
+func isJSONStream(r *bufio.Reader) bool {
+	for line := range peekLines(r) {
+		if !isBlankOrComment(line) {
+			line = bytes.Trim(line, blanks)
+			return line[0] == '[' || string(line) == "{"
+		}
+	}
+	return false
 }

@@ -2,6 +2,7 @@ package list
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,20 +21,12 @@ import (
 //
 //	{"url": "http://h/x.iso", "checksum": "sha256:1ed1d1...", "size": 4096}
 //
-// Unknown keys are ignored, so that lists written by other programs can be used.
+// A line may also be a string, which is the URL. Each key is optional, but there must be a
+// URL. Unknown keys are ignored, so that lists written by other programs can be used.
 type jsonReader struct{ c *collector }
 
-// A jsonEntry is the object of one line. Each key is optional, but there must be a URL.
-type jsonEntry struct {
-	URL      string                `json:"url"`
-	URLs     []string              `json:"urls"`
-	Mirrors  []string              `json:"mirrors"` // tried after url and urls
-	Out      string                `json:"out"`
-	Dir      string                `json:"dir"`
-	Checksum chunk.Sum             `json:"checksum"` // such as "sha256:HEX"
-	Size     *int64                `json:"size"`     // in bytes; nil if unknown
-	Headers  map[string]stringList `json:"headers"`
-}
+// A jsonObject is one object, by its keys in lower case.
+type jsonObject map[string]json.RawMessage
 
 // A stringList is the value of a header field: a JSON string, or an array of strings.
 type stringList []string
@@ -55,23 +48,63 @@ var (
 )
 
 func (r *jsonReader) parseLine(text []byte, n int) {
-	var j jsonEntry
-	var e Entry
-	err := checkUnicode(text)
-	if err == nil {
-		err = json.Unmarshal(text, &j)
-	}
-	if typeErr := (*json.UnmarshalTypeError)(nil); errors.As(err, &typeErr) {
-		err = fmt.Errorf("key %q cannot be a %s", typeErr.Field, typeErr.Value)
-	}
-	if err == nil {
-		e, err = j.entry(n)
-	}
+	e, err := r.parseValue(text, n)
 	if err != nil {
 		r.c.problem(n, err)
 		return
 	}
 	r.c.addExpanded(e)
+}
+
+// parseValue returns the entry of an object or a string that begins on line n.
+func (r *jsonReader) parseValue(text []byte, n int) (Entry, error) {
+	e := Entry{Size: -1, Line: n}
+	if err := checkUnicode(text); err != nil {
+		return e, err
+	}
+	if text = bytes.Trim(text, blanks+"\n"); len(text) > 0 && text[0] == '"' {
+		var u string
+		err := json.Unmarshal(text, &u)
+		e.URLs = []string{strings.Trim(u, blanks)}
+		return e, err
+	}
+	o, err := parseObject(text)
+	if err != nil {
+		return e, err
+	}
+	return e, errors.Join(o.setSources(&e), o.setNames(&e), r.c.addDigests(o, &e))
+}
+
+// parseObject returns the keys and values of an object. A key in
+// lower case counts more than others.
+func parseObject(text []byte) (jsonObject, error) {
+	var o jsonObject
+	if err := json.Unmarshal(text, &o); err != nil {
+		if typeErr := (*json.UnmarshalTypeError)(nil); errors.As(err, &typeErr) {
+			err = fmt.Errorf("is a %s, and neither an object nor a string", typeErr.Value)
+		}
+		return nil, err
+	}
+	for key, value := range o {
+		lower := strings.ToLower(key)
+		if _, ok := o[lower]; !ok {
+			o[lower] = value
+		}
+	}
+	return o, nil
+}
+
+// get sets v to the value of a key, unless there is none.
+func (o jsonObject) get(key string, v any) error {
+	raw, ok := o[key]
+	if !ok {
+		return nil
+	}
+	err := json.Unmarshal(raw, v)
+	if typeErr := (*json.UnmarshalTypeError)(nil); errors.As(err, &typeErr) {
+		return fmt.Errorf("key %q cannot be a %s", key, typeErr.Value)
+	}
+	return err
 }
 
 // checkUnicode returns an error if encoding/json would replace characters of text. It
@@ -114,38 +147,111 @@ func (r *jsonReader) skipLongLine([]byte) {}
 
 func (r *jsonReader) end() error { return nil }
 
-// entry converts the object of line n to an Entry, and checks its values.
-func (j *jsonEntry) entry(n int) (Entry, error) {
-	e := Entry{Dir: strings.Trim(j.Dir, blanks), Sum: j.Checksum, Size: -1, Line: n}
-	for _, u := range slices.Concat([]string{j.URL}, j.URLs, j.Mirrors) {
+// setSources sets the URLs and the header of e.
+func (o jsonObject) setSources(e *Entry) error {
+	var one string
+	var urls, mirrors []string
+	if err := cmp.Or(o.get("url", &one), o.get("urls", &urls), o.get("mirrors", &mirrors)); err != nil {
+		return err
+	}
+	for _, u := range slices.Concat([]string{one}, urls, mirrors) {
 		if u = strings.Trim(u, blanks); u != "" {
 			e.URLs = append(e.URLs, u)
 		}
 	}
-	if j.Size != nil {
-		if e.Size = *j.Size; e.Size < 0 {
-			return Entry{}, fmt.Errorf("size %d is not a number of bytes", e.Size)
-		}
+	var fields map[string]stringList
+	err := o.get("headers", &fields)
+	if err == nil {
+		e.Header, err = headerOf(fields)
 	}
-	var err error
-	if j.Out != "" {
-		if e.Out, err = localPath(j.Out); err != nil {
-			return Entry{}, err
-		}
-	}
-	if err := checkDir(e.Dir); err != nil {
-		return Entry{}, err
-	}
-	e.Header, err = j.header()
-	return e, err
+	return err
 }
 
-// header returns the header fields, nil if there are none. The names are sorted, so that
+// nameKeys are the keys of the path of a file; the first that is there counts. Other programs
+// use the last ones for other values than strings, too, which are ignored.
+var nameKeys = []string{"out", "path", "filename", "name"}
+
+// setNames sets path, directory and size of e.
+func (o jsonObject) setNames(e *Entry) (err error) {
+	for i, key := range nameKeys {
+		var name string
+		if err := o.get(key, &name); err != nil && i == 0 {
+			return err
+		}
+		if name != "" {
+			if e.Out, err = localPath(name); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	var size *int64
+	if err := cmp.Or(o.get("dir", &e.Dir), o.get("size", &size)); err != nil {
+		return err
+	}
+	if size != nil {
+		if e.Size = *size; e.Size < 0 {
+			return fmt.Errorf("size %d is not a number of bytes", e.Size)
+		}
+	}
+	e.Dir = strings.Trim(e.Dir, blanks)
+	return checkDir(e.Dir)
+}
+
+// addDigests adds the digests of an object to e: under the names of algorithms, under
+// "checksum", "digest" and "hash", and in objects of them, as PyPI has.
+func (c *collector) addDigests(o jsonObject, e *Entry) error {
+	for _, key := range slices.Sorted(maps.Keys(o)) {
+		var err error
+		switch _, isKind := kindOf(key); {
+		case key != strings.ToLower(key):
+		case isKind, key == "checksum", key == "digest", key == "hash":
+			err = c.addDigest(o, key, e)
+		case key == "checksums", key == "digests", key == "hashes":
+			if inner, innerErr := parseObject(o[key]); innerErr == nil {
+				err = c.addDigests(inner, e)
+			} else {
+				c.warnUnverified(e.Line, unknownKindError(key))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addDigest adds the digest under a key. Under "hash" there may be something else, such as the
+// name of a commit.
+func (c *collector) addDigest(o jsonObject, key string, e *Entry) error {
+	var text string
+	if err := o.get(key, &text); err != nil && key == "checksum" {
+		return err
+	} else if err != nil {
+		text = string(o[key])
+	}
+	if text = strings.Trim(text, blanks); text == "" {
+		return nil
+	}
+	var sum chunk.Sum
+	err := errNotDigest
+	if _, isKind := kindOf(key); isKind && !strings.ContainsAny(text, ":-") {
+		sum, err = parseNamedSum(key, text)
+	} else if key != "hash" || len(text) != 40 {
+		sum, err = parseSumValue(text)
+	}
+	if err == errNotDigest {
+		err = unknownKindError(key)
+	}
+	return c.addSum(e, sum, err)
+}
+
+// headerOf returns the header fields, nil if there are none. The names are sorted, so that
 // the same object always gives the same error.
-func (j *jsonEntry) header() (http.Header, error) {
+func headerOf(fields map[string]stringList) (http.Header, error) {
 	var h http.Header
-	for _, name := range slices.Sorted(maps.Keys(j.Headers)) {
-		for _, value := range j.Headers[name] {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		for _, value := range fields[name] {
 			value = strings.Trim(value, blanks)
 			if err := checkHeaderField(name, value); err != nil {
 				return nil, err

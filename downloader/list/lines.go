@@ -80,47 +80,34 @@ type lineReader interface {
 	end() error
 }
 
-// readLines reads a list in a format made of lines: the requested format, or the one
-// detected from the first line that is neither blank nor a comment.
-func (c *collector) readLines(l *lineScanner) error {
-	if c.options.Format == "" {
-		return c.eachLine(l, nil)
-	}
-	reader, err := c.newLineReader(c.options.Format)
-	if err != nil {
-		return err
-	}
-	return c.eachLine(l, reader)
+// A commentReader is a lineReader to which the comments say something.
+type commentReader interface {
+	// parseComment handles a line that begins with '#', after blanks.
+	parseComment(text []byte, n int)
 }
 
 // eachLine passes the lines to reader until the list ends, reading fails or the
-// consumer stops. If reader is nil, the first line decides the format.
+// consumer stops.
 func (c *collector) eachLine(l *lineScanner, reader lineReader) error {
+	comments, _ := reader.(commentReader)
 	for !c.stopped {
 		text, err := l.next()
 		switch {
-		case err == io.EOF && reader == nil:
-			return nil // the list has only blank lines and comments
 		case err == io.EOF:
 			return reader.end()
 		case err != nil && err != errLineTooLong:
 			return fmt.Errorf("%s: reading failed after line %d: %w", c.name, l.n, err)
-		case isBlankOrComment(text) && err == nil:
-			continue
-		}
-		if reader == nil {
-			var formatErr error
-			if reader, formatErr = c.newLineReader(detectFormat(text)); formatErr != nil {
-				return formatErr
+		case isBlankOrComment(text):
+			if err != nil {
+				c.problem(l.n, err)
+			} else if comments != nil && len(text) > 0 {
+				comments.parseComment(text, l.n)
 			}
-		}
-		if err == nil {
-			reader.parseLine(text, l.n)
-			continue
-		}
-		c.problem(l.n, err)
-		if !isBlankOrComment(text) {
+		case err != nil:
+			c.problem(l.n, err)
 			reader.skipLongLine(text)
+		default:
+			reader.parseLine(text, l.n)
 		}
 	}
 	return nil
@@ -139,17 +126,17 @@ func isBlankOrComment(text []byte) bool {
 	return len(text) == 0 || text[0] == '#'
 }
 
-// newLineReader returns the parser of a format. A checksum file needs a base URL, because
-// it names files and not URLs.
-func (c *collector) newLineReader(f Format) (lineReader, error) {
+// newLineReader returns the parser of a format that is made of lines.
+func (c *collector) newLineReader(f Format) lineReader {
 	switch f {
 	case JSON:
-		return &jsonReader{c}, nil
+		return &jsonReader{c}
+	case Table:
+		return &tableReader{c: c}
+	case Curl:
+		return &curlReader{c: c}
 	case Checksum:
-		if c.base == nil {
-			return nil, fmt.Errorf("%s: is a checksum file, so its file names need a base URL", c.name)
-		}
-		return &checksumListReader{c: c}, nil
+		return newChecksumListReader(c)
 	}
-	return &aria2Reader{c: c}, nil
+	return &aria2Reader{c: c}
 }

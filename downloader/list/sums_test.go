@@ -12,16 +12,16 @@ func TestSumsFind(t *testing.T) {
 	text := strings.Join([]string{
 		hex64 + "  ./top.iso", hex64 + " *dir/sub/x.iso", hexB64 + "  other/y.iso", hex64 + "  more/y.iso",
 		hex64 + "  a/same", hex64 + "  b/same", hex32 + "  weak", hex64 + "  weak", hex128 + "  weak", hex40 + "  weak",
-		hex64 + "  twice", hexB64 + "  twice", hex64 + "  q/twice", hex64 + "  m/late", hex64 + "  n/late", hexB64 + "  n/late", `\` + hex64 + `  n\nl`, hex64 + `  w\z.iso`, "junk", "",
+		hex64 + "  twice", hexB64 + "  twice", hex64 + "  q/twice", hex64 + "  m/late", hex64 + "  n/late", hexB64 + "  n/late", `\` + hex64 + `  n\nl`, hex64 + `  w\z.iso`, "prose", hex64 + "x", "",
 	}, "\n")
 	s, problems, err := ReadSums("L", strings.NewReader(gzipped(text)), 0)
-	if err != nil || len(problems) != 1 || problems[0].Error() != "L:19: is not a checksum line" {
+	if err != nil || len(problems) != 1 || problems[0].Error() != "L:20: is not a valid checksum line" {
 		t.Fatalf("got problems %v, error %v", problems, err)
 	}
 	a, b := "sha256:"+hex64, "sha256:"+hexB64
 	for path, want := range map[string]string{
 		"top.iso": a, "./top.iso": a, ".//./top.iso": a, "elsewhere/top.iso": a, "dir/sub/x.iso": a, "./dir/sub/x.iso": a, "x.iso": a, "sub/x.iso": a,
-		"other/y.iso": b, "more/y.iso": a, "y.iso": "conflict", "third/y.iso": "conflict", "same": a, "weak": "sha512:" + hex128,
+		"other/y.iso": b, "more/y.iso": a, "y.iso": "conflict", "third/y.iso": "conflict", "same": a, "weak": "sha512|blake2b:" + hex128,
 		"twice": "conflict", "q/twice": a, "z/twice": "conflict", "m/late": a, "late": "conflict", "n\nl": a, "z.iso": a, "none": "", "": "", "iso": "",
 	} {
 		got, err := s.Find(path)
@@ -42,6 +42,7 @@ func TestReadSumsErrors(t *testing.T) {
 		"<!doctype html>":         "x.md5: is a web page, not a list",
 		"\x1f\x8bjunk":            "x.md5: unexpected EOF",
 		hex32 + "  a\n" + "http:": "",
+		"B3SUMS\n":                "x.md5: has no valid checksum line",
 	} {
 		s, _, err := ReadSums("x.md5", strings.NewReader(text), 0)
 		if got := fmt.Sprint(err); err != nil && got != want || err == nil && (want != "" || s == nil) {
@@ -101,7 +102,7 @@ func TestSumsBounds(t *testing.T) {
 			t.Errorf("%d lines: got error %v, want %q", lines, err, want)
 		}
 	}
-	bad := &generatedList{n: 1e9, entry: numbered(hex32+"  good", "\nbad\n")}
+	bad := &generatedList{n: 1e9, entry: numbered(hex32+"  good", "\n"+hex32+"x\n")}
 	if _, problems, err := ReadSums("L", bad, 0); err != nil || len(problems) != maxProblems {
 		t.Errorf("got %d problems, %v, want %d", len(problems), err, maxProblems)
 	}

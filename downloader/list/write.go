@@ -42,7 +42,8 @@ func formatEntry(e Entry) ([]byte, error) {
 	if e.Dir != "" {
 		option("dir", e.Dir)
 	}
-	if e.Out != "" {
+	// An empty out makes all URLs mirrors of one file, and a line with commas no row of a table.
+	if e.Out != "" || !sameLastSegment(e.URLs) || strings.Contains(e.URLs[0], ",") {
 		option("out", e.Out)
 	}
 	if !e.Sum.IsZero() {

@@ -138,16 +138,21 @@ func FuzzRead(f *testing.F) {
 		metalink3Head + "<file name='x'><resources><url type='http' preference='1'>http://h/x</url></resources></file></files></metalink>",
 		`{"url":"http://h/[1-2]","mirrors":["http://i/{a,b}"],"headers":{"a":["b"]},"size":1}`,
 		gzipped("http://h/x\n"), "<html>", bomUTF8 + "x", "a.iso\n b\n#\n",
+		"http://h/1\thttp://h/2\t" + hex32 + "\nhttp://h/3#sha256=" + hex64 + "\nhttp://h/4 xxh64:0123456789abcdef\nwget -O 'a b' http://h/5 \\\n",
+		"url,path\n\"http://h/a,b\",c\n", "http://h/1;h.org/2\t" + hex32 + ";" + hex32 + "\n", "run\tx_ftp\tx_md5\na\thttp://h/1;h.org/2\t" + hex32 + ";" + hex32 + "\n",
+		"url = \"http://h/x\"\noutput = a\n", "[{\"url\":\"http://h/x\",\"md5\":\"" + hex32 + "\"},\n\"http://h/y,z\"]", utf16Text("http://h/x\n", true),
+		"x.iso: 01234567 89ABCDEF 01234567 89ABCDEF\n  01234567 89ABCDEF 01234567\nAlgorithm : MD5\nHash : " + hex32 + "\nPath : C:\\x\nDIST x 5 MD5 " + hex32 + "\n| a | " + hex32 + " |\nMD5 hash of a:\n" + hex32 + "\n",
+		"<?xml version='1.0' encoding='ISO-8859-1'?>" + metalink3Head + "<file name='\xe9'><url>http://h/x#" + hex32 + "</url></file></files></metalink>",
 	}
 	for _, s := range seeds {
-		for i := range byte(16) {
+		for i := range byte(4 * 7) {
 			f.Add([]byte(s), i)
 		}
 	}
 	f.Fuzz(func(t *testing.T, text []byte, options byte) {
-		formats := []Format{"", Aria2, Checksum, Metalink}
-		o := Options{Format: formats[options&3], Glob: options&4 != 0}
-		if options&8 != 0 {
+		formats := []Format{"", Aria2, Checksum, Metalink, JSON, Table, Curl}
+		o := Options{Format: formats[options>>2%7], Glob: options&1 != 0}
+		if options&2 != 0 {
 			o.Base = "https://base/d/list?q"
 		}
 		n, ended := 0, false

@@ -34,7 +34,7 @@ func (o *ResultOptions) newRecorder(ctx context.Context, out *printer, h reportH
 			return nil, err
 		}
 	}
-	r.hooks = newHooks(ctx, o.OnComplete, o.OnError, out)
+	r.hooks = newHooks(ctx, hookOptions{onComplete: o.OnComplete, onError: o.OnError, timeout: time.Duration(o.HookTimeout)}, out)
 	return r, nil
 }
 

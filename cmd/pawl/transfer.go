@@ -39,6 +39,7 @@ type batch struct {
 	failures []error      // of downloads that were not interrupted; guarded by mu
 	summary  summary      // guarded by mu
 	ended    map[int]bool // indexes of requests that were not interrupted; guarded by mu
+	closed   bool         // the outcomes are reported, and a later one is dropped; guarded by mu
 }
 
 // run runs the downloads. It reports each failure as soon as it happens, and returns them
@@ -96,7 +97,8 @@ func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 
 // downloadOne runs request i. It records nothing if the download was interrupted, because
 // close does that for all interrupted downloads together: one message is enough for a
-// signal. A download that fails for another reason in the same moment is still reported.
+// signal. A download that fails for another reason in the same moment is still reported, but
+// not a stream that ends after close, which has not waited for it.
 func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int, req downloader.Request) {
 	if ctx.Err() != nil {
 		return
@@ -105,12 +107,15 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
 		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
 	if err != nil { // report it now, and not at the end, because others may run for hours
 		b.out.report(fmt.Errorf("%q: %w", weburl.Redact(req.URL), err), hint(err, unfinishedID(b.store, req)))
 	}
 	b.recorder.completed(req, res, err)
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.ended[i] = true
 	b.summary.count(res, err)
 	if err != nil {
@@ -122,6 +127,7 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 func (b *batch) close(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.closed = true
 	if len(b.ended) < len(b.requests) {
 		b.out.report(context.Cause(ctx), b.recordPending())
 		b.failures = append(b.failures, context.Cause(ctx))

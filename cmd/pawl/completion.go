@@ -90,6 +90,7 @@ type mirrorRecorder struct {
 	codes     map[int]int    // number of failed files, by exit code
 	listCodes map[int]int    // number of unusable lines and unreadable lists, by exit code
 	unread    int            // number of unreadable lists
+	empty     int            // number of lists without entries, which are problems
 	hints     map[int]string // the first optionHint of the failed files, by exit code
 }
 
@@ -224,6 +225,10 @@ func (o *mirrorRecorder) problem(err error) {
 		o.listCodes[2]++
 		entry = reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()}
 		o.out.report(err, "")
+	case errors.As(err, new(emptyListError)):
+		o.listCodes[exitCode(err)]++
+		o.empty++
+		o.out.report(err, hint(err, ""))
 	default:
 		o.listCodes[exitCode(err)]++
 		o.unread++
@@ -259,12 +264,14 @@ func fileCountText(n int) string {
 func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) error {
 	o.hooks.close()
 	if errors.Is(err, mirror.ErrNotPruned) {
-		reason := err.Error()
-		if c := o.run.Counts(); c.Listed+c.Problems == 0 {
-			reason = "nothing is pruned, because the lists name no files"
-		}
-		o.out.warn("%s", reason)
+		o.out.warn("%s", err)
 		err = nil
+	} else if gone := o.run.Counts().Gone; gone > 0 && err == nil && o.cmd.Prune {
+		are, them := "are", "them"
+		if gone == 1 {
+			are, them = "is", "it"
+		}
+		o.out.note("pruned in spite of %s that the server says %s not there (HTTP error 404 or 410); what is here of %s is kept", fileCountText(gone), are, them)
 	}
 	if err == nil {
 		err = context.Cause(ctx) // a signal may have come while the last hooks ran
@@ -335,6 +342,6 @@ func (o *mirrorRecorder) summary(err error) summary {
 	return summary{
 		Files: c.Listed, Fetched: c.Fetched, Current: c.Current, Unchanged: c.Unchanged, Failed: c.Failed, Pending: c.Pending + c.Wanted,
 		Pruned: c.Pruned, Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.started).Seconds(), Exit: worstCode(codes), Failures: o.codes,
-		Unread: o.unread, DryRun: o.cmd.DryRun,
+		Unread: o.unread, Empty: o.empty, DryRun: o.cmd.DryRun,
 	}
 }

@@ -54,6 +54,11 @@ func (e listError) Is(target error) bool {
 	return ok
 }
 
+// An emptyListError reports that a list names no files.
+type emptyListError struct{ list string }
+
+func (e emptyListError) Error() string { return fmt.Sprintf("list %q names no files", e.list) }
+
 // A listTooLargeError reports that a list is larger than --max-list-size.
 type listTooLargeError struct{ error }
 
@@ -241,18 +246,24 @@ func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.
 }
 
 // entries reads one list. A *list.Problem is about one line, and the entries after it
-// follow. Any other error ends the list.
+// follow. Any other error ends the list. A list without entries is an error, unless
+// AllowEmpty is set: most likely its program has failed, or its server sent another file.
 func (c *MirrorCmd) entries(in openedList) iter.Seq2[list.Entry, error] {
 	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, MaxBytes: c.maxText()}
 	return func(yield func(list.Entry, error) bool) {
+		empty := true
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem
 			if err != nil && !errors.As(err, &p) {
 				err = listError{err}
 			}
+			empty = empty && p != nil && p.Warning
 			if !yield(e, err) {
 				return
 			}
+		}
+		if empty && !c.AllowEmpty {
+			yield(list.Entry{}, listError{emptyListError{in.name}})
 		}
 	}
 }

@@ -42,10 +42,10 @@ func (c *collector) read(r io.Reader) error {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
 	first := firstNonBlank(text)
-	if c.options.Format == Metalink || c.options.Format == "" && first == '<' {
+	if c.options.Format == Metalink && first != 0 || c.options.Format == "" && first == '<' {
 		return c.readMetalink(text)
 	}
-	return c.readLines(&lineScanner{r: text})
+	return c.eachLine(&lineScanner{r: text}, nil)
 }
 
 // checkOptions rejects an unknown format or an invalid base URL, and parses the base.

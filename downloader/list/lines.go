@@ -3,6 +3,7 @@ package list
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 )
@@ -80,21 +81,10 @@ type lineReader interface {
 	end() error
 }
 
-// readLines reads a list in a format made of lines: the requested format, or the one
-// detected from the first line that is neither blank nor a comment.
-func (c *collector) readLines(l *lineScanner) error {
-	if c.options.Format == "" {
-		return c.eachLine(l, nil)
-	}
-	reader, err := c.newLineReader(c.options.Format)
-	if err != nil {
-		return err
-	}
-	return c.eachLine(l, reader)
-}
-
 // eachLine passes the lines to reader until the list ends, reading fails or the
-// consumer stops. If reader is nil, the first line decides the format.
+// consumer stops. If reader is nil, the first line that is neither blank nor a comment
+// creates the reader: of the requested format, else of the format of the line. So a list
+// without such a line is no error, whatever its format.
 func (c *collector) eachLine(l *lineScanner, reader lineReader) error {
 	for !c.stopped {
 		text, err := l.next()
@@ -110,7 +100,7 @@ func (c *collector) eachLine(l *lineScanner, reader lineReader) error {
 		}
 		if reader == nil {
 			var formatErr error
-			if reader, formatErr = c.newLineReader(detectFormat(text)); formatErr != nil {
+			if reader, formatErr = c.newLineReader(cmp.Or(c.options.Format, detectFormat(text))); formatErr != nil {
 				return formatErr
 			}
 		}
@@ -150,6 +140,8 @@ func (c *collector) newLineReader(f Format) (lineReader, error) {
 			return nil, fmt.Errorf("%s: is a checksum file, so its file names need a base URL", c.name)
 		}
 		return &checksumListReader{c: c}, nil
+	case Metalink: // read passes only the text of an empty one
+		return nil, errNotMetalink
 	}
 	return &aria2Reader{c: c}, nil
 }

@@ -55,11 +55,11 @@ func (n *naming) name(key, rel, url string) pathStatus {
 }
 
 // pruningKeys returns the keys of the lists whose claims may be released: lists that have a
-// name, are complete and are not empty. A list without entries is more likely to be broken than
-// to be meant.
-func (n *naming) pruningKeys() (keys []string) {
+// name, are complete and, unless allowEmpty is set, are not empty. A list without entries is
+// more likely to be broken than to be meant.
+func (n *naming) pruningKeys(allowEmpty bool) (keys []string) {
 	for key, l := range n.lists {
-		if key != store.Nameless && l.complete && !l.empty {
+		if key != store.Nameless && l.complete && (allowEmpty || !l.empty) {
 			keys = append(keys, key)
 		}
 	}

@@ -59,6 +59,9 @@ func (r *reporter) count(o Outcome) {
 		Pending: &c.Pending, Wanted: &c.Wanted, Pruned: &c.Pruned,
 	}[o.State]
 	*n++
+	if o.State == Failed && isGone(o.Err) {
+		c.Gone++
+	}
 	c.Bytes += o.Result.Fetched
 }
 

@@ -184,6 +184,7 @@ var hints = slices.Concat([]hintRule{
 	{as[*settingError](), "$SETTING"},
 	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
+	{as[*mirror.EndedError](), ""}, // the summary has the hint
 	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
 }, optionHints, []hintRule{
 	{as[emptyListError](), "if that is intended, allow it with --allow-empty"},

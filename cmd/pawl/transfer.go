@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pawl/downloader"
+	"pawl/downloader/mirror"
 	"pawl/downloader/weburl"
 	"pawl/store"
 )
@@ -39,6 +40,7 @@ type batch struct {
 	failures []error      // of downloads that were not interrupted; guarded by mu
 	summary  summary      // guarded by mu
 	ended    map[int]bool // indexes of requests that were not interrupted; guarded by mu
+	end      error        // why no more downloads start, although ctx has not ended; guarded by mu
 	closed   bool         // the outcomes are reported, and a later one is dropped; guarded by mu
 }
 
@@ -100,7 +102,7 @@ func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 // signal. A download that fails for another reason in the same moment is still reported, but
 // not a stream that ends after close, which has not waited for it.
 func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int, req downloader.Request) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || b.endReason() != nil {
 		return
 	}
 	res, err := d.Get(ctx, req)
@@ -117,10 +119,20 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	}
 	b.recorder.completed(req, res, err)
 	b.ended[i] = true
+	if exitCode(err) == 9 && !errors.Is(err, store.ErrDoesNotFit) && b.end == nil { // the others would fill the disk again
+		b.end = &mirror.EndedError{Err: err}
+	}
 	b.summary.count(res, err)
 	if err != nil {
 		b.failures = append(b.failures, err)
 	}
+}
+
+// endReason returns why no more downloads start, or nil.
+func (b *batch) endReason() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.end
 }
 
 // close reports an interruption, ends the report, and returns all failures.
@@ -129,8 +141,12 @@ func (b *batch) close(ctx context.Context) error {
 	defer b.mu.Unlock()
 	b.closed = true
 	if len(b.ended) < len(b.requests) {
-		b.out.report(context.Cause(ctx), b.recordPending())
-		b.failures = append(b.failures, context.Cause(ctx))
+		why := context.Cause(ctx)
+		if why == nil {
+			why = b.end
+		}
+		b.out.report(why, b.recordPending())
+		b.failures = append(b.failures, why)
 	}
 	if err := b.recorder.close(b.summary, errors.Join(b.failures...)); err != nil {
 		b.out.report(err, hint(err, ""))

@@ -12,6 +12,9 @@
 //  3. A fetch tries the sources of an item in turn. If all of them fail for a reason that may
 //     pass, such as a timeout or an HTTP error 503, the item is queued for the next round.
 //
+// A file that the disk has no room for, or that cannot be written because the directory has become
+// read-only, ends the run in order: no further file starts, and those left are reported as Pending.
+//
 // A round ends when nothing is queued or running any more. The next round begins after a wait
 // and tries the items that have failed. After the last round, a run with [Options.Prune] deletes
 // the files that earlier runs fetched and that the lists no longer name.

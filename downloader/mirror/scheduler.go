@@ -295,6 +295,16 @@ func (s *scheduler) fail(err error) {
 	s.changed.Broadcast()
 }
 
+// end ends the run in order because of err, unless it has ended already.
+func (s *scheduler) end(err *EndedError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+		s.changed.Broadcast()
+	}
+}
+
 // failure returns the errors that have ended the run, or nil.
 func (s *scheduler) failure() error {
 	s.mu.Lock()

@@ -41,10 +41,10 @@ type Run struct {
 func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	o = o.withDefaults()
 	m := &Run{opts: o, store: st, names: newNaming()}
-	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRound: o.OnRound}
+	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRest: o.OnRest, onRound: o.OnRound}
 	m.ledger = newLedger(st, o)
 	m.sched = newScheduler(o, d.MaxParallel)
-	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, sched: m.sched}
+	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, sched: m.sched, report: m.report}
 	m.end = endJudge{store: st, dir: o.Dir}
 	return m
 }

@@ -47,7 +47,7 @@ type ConfigOptions struct {
 // OutputOptions say what is printed.
 type OutputOptions struct {
 	Quiet   bool             `short:"q" group:"Output" help:"Print only errors and warnings."`
-	Verbose bool             `short:"v" group:"Output" help:"Print every retry and every refused connection."`
+	Verbose bool             `short:"v" group:"Output" help:"Print every retry, every refused connection and every message, however many are alike."`
 	JSON    bool             `name:"json" group:"Output" help:"Print events on stdout, one JSON object per line."`
 	Version kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
 }

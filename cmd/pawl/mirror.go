@@ -350,7 +350,7 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, AllowEmpty: c.AllowEmpty, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
-		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRound: rec.round,
+		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,
 	}
 	c.applyTo(&o.Request)
 	if o.Temp, err = l.globals.stateDir(); err != nil { // and not /tmp, which may be in memory

@@ -21,8 +21,9 @@ type summary struct {
 	Failed    int  `json:"failed"`
 	Pending   int  `json:"pending"` // includes interrupted files and, with --dry-run, the files to download
 	Pruned    int  `json:"pruned,omitempty"`
-	Problems  int  `json:"problems"`       // unusable lines and unreadable lists
-	More      bool `json:"more,omitempty"` // the lists were not read to their end, so Files may be too small
+	Problems  int  `json:"problems"`          // unusable lines and unreadable lists
+	Mirrors   int  `json:"mirrors,omitempty"` // URLs in the lists that are not used, because they are not http or https
+	More      bool `json:"more,omitempty"`    // the lists were not read to their end, so Files may be too small
 
 	Bytes   int64   `json:"bytes"` // received, including bytes of failed files
 	Seconds float64 `json:"seconds"`

@@ -115,7 +115,10 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 		return
 	}
 	if err != nil { // report it now, and not at the end, because others may run for hours
-		b.out.report(fmt.Errorf("%q: %w", weburl.Redact(req.URL), err), hint(err, unfinishedID(b.store, req)))
+		failed := fmt.Errorf("%q: %w", weburl.Redact(req.URL), err)
+		if b.out.admits(message{level: "error", host: downloader.Origin(req.URL), text: err.Error(), line: printable(failed.Error()), most: maxAlike}) {
+			b.out.report(failed, hint(err, unfinishedID(b.store, req)))
+		}
 	}
 	b.recorder.completed(req, res, err)
 	b.ended[i] = true
@@ -140,6 +143,7 @@ func (b *batch) close(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	b.out.printRepeats()
 	if len(b.ended) < len(b.requests) {
 		why := context.Cause(ctx)
 		if why == nil {

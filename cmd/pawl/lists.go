@@ -236,7 +236,7 @@ func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.
 			if c.Prune && !in.complete {
 				out.warn("list %q came without a length, so it may be truncated; it prunes nothing", in.name)
 			}
-			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, Entries: c.entries(in)}, nil)
+			more := yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, Entries: c.entries(in)}, nil)
 			in.Close()
 			if !more {
 				return

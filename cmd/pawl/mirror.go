@@ -349,7 +349,7 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 	o = mirror.Options{
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
-		Update: c.Update, Prune: c.Prune, AllowEmpty: c.AllowEmpty, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
+		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
 		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,
 	}
 	c.applyTo(&o.Request)

@@ -39,9 +39,8 @@ type batch struct {
 	mu       sync.Mutex
 	failures []error      // of downloads that were not interrupted; guarded by mu
 	summary  summary      // guarded by mu
-	ended    map[int]bool // indexes of requests that were not interrupted; guarded by mu
+	ended    map[int]bool // indexes of requests that were not interrupted; nil after close, which drops later outcomes; guarded by mu
 	end      error        // why no more downloads start, although ctx has not ended; guarded by mu
-	closed   bool         // the outcomes are reported, and a later one is dropped; guarded by mu
 }
 
 // run runs the downloads. It reports each failure as soon as it happens, and returns them
@@ -111,7 +110,7 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.ended == nil {
 		return
 	}
 	if err != nil { // report it now, and not at the end, because others may run for hours
@@ -142,7 +141,7 @@ func (b *batch) endReason() error {
 func (b *batch) close(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = true
+	defer func() { b.ended = nil }()
 	b.out.printRepeats()
 	if len(b.ended) < len(b.requests) {
 		why := context.Cause(ctx)

@@ -46,11 +46,10 @@ type Options struct {
 	Rounds    int           // how often a file is tried; default 3
 	RoundWait time.Duration // wait before the second round, tripled before each further one; default 10s
 
-	Update     bool  // ask the servers whether finished files have changed
-	Prune      bool  // delete files that earlier runs fetched and that no list names any more
-	AllowEmpty bool  // a list without entries prunes, too
-	MaxDelete  Limit // how many files Prune may delete; default: half of them, but at least ten
-	DryRun     bool  // fetch, delete and record nothing; report outcomes Wanted and Pruned
+	Update    bool  // ask the servers whether finished files have changed
+	Prune     bool  // delete files that earlier runs fetched and that no list names any more
+	MaxDelete Limit // how many files Prune may delete; default: half of them, but at least ten
+	DryRun    bool  // fetch, delete and record nothing; report outcomes Wanted and Pruned
 
 	// Request is the template of the request for each file.
 	Request downloader.Request

@@ -17,7 +17,7 @@ const maxReleaseBatch = 256
 
 var (
 	// ErrNotPruned reports that nothing was deleted, because some files or lists failed, or
-	// because the lists name no files and Options.AllowEmpty is not set. Such a run does not
+	// because the lists name no files and List.MayBeEmpty is not set. Such a run does not
 	// know which files to keep. Files that are gone from their server (Counts.Gone) do not
 	// count here, because one dead URL would otherwise prevent all pruning; the list still
 	// names them, so their local files stay.
@@ -48,10 +48,10 @@ type pruning struct {
 // prune deletes the files that the lists no longer name, within the limit. It must be called
 // after all files have ended.
 func (m *Run) prune(ctx context.Context) error {
-	if c := m.report.snapshot(); c.Failed-c.Gone+c.Pending+c.Problems > 0 || !c.Read || m.names.paths.Len() == 0 && !m.opts.AllowEmpty {
+	p := &pruning{ctx: ctx, store: m.store, opts: m.opts, report: m.report, names: m.names, keys: m.names.pruningKeys()}
+	if c := m.report.snapshot(); c.Failed-c.Gone+c.Pending+c.Problems > 0 || !c.Read || m.names.paths.Len() == 0 && len(p.keys) == 0 {
 		return ErrNotPruned
 	}
-	p := &pruning{ctx: ctx, store: m.store, opts: m.opts, report: m.report, names: m.names, keys: m.names.pruningKeys(m.opts.AllowEmpty)}
 	if len(p.keys) == 0 {
 		return nil
 	}

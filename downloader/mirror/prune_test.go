@@ -27,6 +27,7 @@ func withPrune(o *Options) { o.Prune = true }
 type text struct {
 	key, entries string
 	cut          bool // the list may have been cut off: it is not Complete
+	mayBeEmpty   bool
 }
 
 // lists returns the lists of a run.
@@ -34,7 +35,7 @@ func lists(texts ...text) iter.Seq2[List, error] {
 	return func(yield func(List, error) bool) {
 		for _, t := range texts {
 			entries := list.Read("list", strings.NewReader(t.entries), list.Options{})
-			if !yield(List{Key: t.key, Complete: !t.cut, Entries: entries}, nil) {
+			if !yield(List{Key: t.key, Complete: !t.cut, MayBeEmpty: t.mayBeEmpty, Entries: entries}, nil) {
 				return
 			}
 		}
@@ -152,22 +153,22 @@ func TestPruneDespiteGone(t *testing.T) {
 	}
 }
 
-// TestPruneEmpty: with AllowEmpty, an empty list prunes within the limit, and also beside another
+// TestPruneEmpty: with MayBeEmpty, an empty list prunes within the limit, and also beside another
 // list. A list that is not known to be complete, or has no name, still prunes nothing.
 func TestPruneEmpty(t *testing.T) {
-	allow := func(o *Options) { o.AllowEmpty = true }
+	none := func(*Options) {}
 	for name, tt := range map[string]struct {
 		lists  []text
 		change func(*Options)
 		prunes bool
 	}{
-		"alone":           {[]text{{key: listA}}, allow, true},
-		"not allowed":     {[]text{{key: listA}}, func(*Options) {}, false},
-		"beside another":  {[]text{{key: listA}, {key: listB}}, allow, true},
-		"cut":             {[]text{{key: listA, cut: true}}, allow, false},
-		"nameless":        {[]text{{key: store.Nameless}}, allow, false},
-		"above the limit": {[]text{{key: listA}}, func(o *Options) { o.AllowEmpty = true; o.MaxDelete = Limit{limitFiles, 1} }, false},
-		"a dry run":       {[]text{{key: listA}}, func(o *Options) { o.AllowEmpty = true; o.DryRun = true }, false},
+		"alone":           {[]text{{key: listA, mayBeEmpty: true}}, none, true},
+		"not allowed":     {[]text{{key: listA}}, none, false},
+		"beside another":  {[]text{{key: listA, mayBeEmpty: true}, {key: listB}}, none, true},
+		"cut":             {[]text{{key: listA, cut: true, mayBeEmpty: true}}, none, false},
+		"nameless":        {[]text{{key: store.Nameless, mayBeEmpty: true}}, none, false},
+		"above the limit": {[]text{{key: listA, mayBeEmpty: true}}, func(o *Options) { o.MaxDelete = Limit{limitFiles, 1} }, false},
+		"a dry run":       {[]text{{key: listA, mayBeEmpty: true}}, func(o *Options) { o.DryRun = true }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

@@ -5,7 +5,10 @@ package store
 // end.
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -26,6 +29,27 @@ const (
 	minSpaceRelease = 1 << 20
 )
 
+// CheckWritable returns an error if no file can be created in dir, or in the state directory:
+// for example because the file system has become read-only. If dir does not exist, its next
+// parent counts.
+func (s *Store) CheckWritable(dir string) error {
+	for _, dir := range []string{dir, s.dir} {
+		f, err := os.CreateTemp(dir, ".pawl-test-*")
+		for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+			dir = filepath.Dir(dir)
+			f, err = os.CreateTemp(dir, ".pawl-test-*")
+		}
+		if err != nil {
+			return err
+		}
+		f.Close()
+		if err := os.Remove(f.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkSpace returns ErrNoSpace if the disk cannot hold the rest of the file, or would
 // have less free space than Options.MinFree. allocated is the number of bytes on the disk
 // that the part file already occupies.
@@ -34,7 +58,8 @@ func (p *Part) checkSpace(allocated int64) error {
 }
 
 // checkFree returns ErrNoSpace if the disk of the file target has no room for missing
-// more bytes. If the free space is unknown, it returns nil, and writing fails instead.
+// more bytes, or ErrDoesNotFit if it has room for fewer. If the free space is unknown, it
+// returns nil, and writing fails instead.
 func (s *Store) checkFree(target string, missing int64) error {
 	if missing == 0 && s.minFree == 0 {
 		return nil
@@ -47,7 +72,11 @@ func (s *Store) checkFree(target string, missing int64) error {
 	if s.minFree > 0 {
 		text += fmt.Sprintf(", and %d must stay free", s.minFree)
 	}
-	return fmt.Errorf("%q: %w: %s", target, ErrNoSpace, strings.TrimPrefix(text, "0 bytes are needed, "))
+	kind := ErrNoSpace
+	if free > s.minFree {
+		kind = ErrDoesNotFit
+	}
+	return fmt.Errorf("%q: %w: %s", target, kind, strings.TrimPrefix(text, "0 bytes are needed, "))
 }
 
 // Reserve reserves disk blocks for bytes that will arrive next, in proportion to the

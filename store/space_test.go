@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"pawl/chunk"
@@ -106,4 +107,28 @@ func TestMinFree(t *testing.T) {
 	s.close()
 	w.fs.space = 5000
 	w.complete()
+}
+
+// TestCheckWritable checks directories in which files can and cannot be created. Nothing is left
+// over.
+func TestCheckWritable(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(filepath.Join(dir, "state"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(dir, "file"), nil, 0o666)
+	for path, want := range map[string]bool{"": true, "none/none": true, "file": false, "file/none": false} {
+		if err := s.CheckWritable(filepath.Join(dir, path)); (err == nil) != want {
+			t.Errorf("%q: got %v, want success: %v", path, err, want)
+		}
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, ".*")); len(names) > 0 {
+		t.Errorf("left over: %q", names)
+	}
+	os.RemoveAll(filepath.Join(dir, "state"))
+	os.WriteFile(filepath.Join(dir, "state"), nil, 0o666)
+	if err := s.CheckWritable(dir); err == nil {
+		t.Error("without a state directory: got nil")
+	}
 }

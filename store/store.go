@@ -38,6 +38,9 @@ var (
 	// ErrNoSpace reports that the disk has no room for the file, or would have less
 	// free space than Options.MinFree.
 	ErrNoSpace = errors.New("not enough disk space")
+	// ErrDoesNotFit is the ErrNoSpace of a file that is larger than the free space, while
+	// the disk is not full: a smaller file may still fit.
+	ErrDoesNotFit = fmt.Errorf("%w", ErrNoSpace)
 	// ErrState reports that the state file or the state directory cannot be read,
 	// written or trusted.
 	ErrState = errors.New("state file")

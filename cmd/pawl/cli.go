@@ -47,7 +47,7 @@ type ConfigOptions struct {
 // OutputOptions say what is printed.
 type OutputOptions struct {
 	Quiet   bool             `short:"q" group:"Output" help:"Print only errors and warnings."`
-	Verbose bool             `short:"v" group:"Output" help:"Print every retry and every refused connection."`
+	Verbose bool             `short:"v" group:"Output" help:"Print every retry, every refused connection and every message, however many are alike."`
 	JSON    bool             `name:"json" group:"Output" help:"Print events on stdout, one JSON object per line."`
 	Version kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
 }
@@ -121,10 +121,11 @@ type FileOptions struct {
 
 // ResultOptions say what happens with the outcome of each file.
 type ResultOptions struct {
-	Report     string `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
-	OnComplete string `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD with the path of each downloaded file, and PAWL_FILE_* in its environment."`
-	OnError    string `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"Run CMD in the same way for each file that failed."`
-	NoProgress bool   `group:"Output" help:"Draw no progress bar."`
+	Report      string   `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
+	OnComplete  string   `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
+	OnError     string   `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	HookTimeout duration `placeholder:"D" group:"Output" help:"Stop a CMD that runs longer than D, with all its processes (default: no limit, but a warning after 10 minutes)."`
+	NoProgress  bool     `group:"Output" help:"Draw no progress bar."`
 }
 
 // IgnoredOptions are common options of other tools that have no effect here.

@@ -34,7 +34,7 @@ func (o *ResultOptions) newRecorder(ctx context.Context, out *printer, h reportH
 			return nil, err
 		}
 	}
-	r.hooks = newHooks(ctx, o.OnComplete, o.OnError, out)
+	r.hooks = newHooks(ctx, hookOptions{onComplete: o.OnComplete, onError: o.OnError, timeout: time.Duration(o.HookTimeout)}, out)
 	return r, nil
 }
 
@@ -90,6 +90,8 @@ type mirrorRecorder struct {
 	codes     map[int]int    // number of failed files, by exit code
 	listCodes map[int]int    // number of unusable lines and unreadable lists, by exit code
 	unread    int            // number of unreadable lists
+	empty     int            // number of lists without entries, which are problems
+	mirrors   int            // number of mirrors that are not used because of their scheme
 	hints     map[int]string // the first optionHint of the failed files, by exit code
 }
 
@@ -115,6 +117,7 @@ func (c *MirrorCmd) newMirrorRecorder(ctx context.Context, out *printer) (*mirro
 func (o *mirrorRecorder) abort() {
 	o.failed.abort()
 	o.recorder.abort()
+	o.out.printRepeats()
 }
 
 // counts returns the numbers of files for the display, and updates the expected number. A
@@ -133,7 +136,7 @@ func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 		code := exitCode(x.Err)
 		o.codes[code]++
 		o.hints[code] = cmp.Or(o.hints[code], optionHint(x.Err))
-		o.out.line("pawl: error: %s", printable(fmt.Sprintf("%q: %v", weburl.Redact(x.URL), x.Err)))
+		o.printFailure(x)
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
 		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
@@ -152,6 +155,18 @@ func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 	// no event at all, because a list may have millions of them.
 	if x.State != mirror.Fetched && x.State != mirror.Current && x.State != mirror.Unchanged {
 		o.jsonEvent("outcome", "file", file.forJSON())
+	}
+}
+
+// printFailure prints the error of a failed file. There is no line of its own for a file that was
+// not tried, because the reason is the same for all files of the host.
+func (o *mirrorRecorder) printFailure(x mirror.Outcome) {
+	m := message{level: "error", host: downloader.Origin(x.URL), text: x.Err.Error(), line: printable(fmt.Sprintf("%q: %v", weburl.Redact(x.URL), x.Err)), most: maxAlike}
+	if mirror.WasNotTried(x.Err) {
+		m.most = 0
+	}
+	if o.out.admits(m) {
+		o.out.line("pawl: error: %s", m.line)
 	}
 }
 
@@ -212,25 +227,57 @@ func crcText(crc uint32) string {
 
 // problem records an unusable line, or an unreadable list. Neither stops the run: the other
 // lines and lists are still used. An unusable line has exit code 2, whatever its error is,
-// and no hint, because the text names the line. A warning is only printed.
+// and no hint, because the text names the line. A warning is only printed, or counted if it
+// needs no action.
 func (o *mirrorRecorder) problem(err error) {
 	var p *list.Problem
+	var mirrors *list.IgnoredMirrors
+	m := message{level: "error", text: err.Error(), line: printable(err.Error()), most: maxAlike}
 	entry := reportProblem{Error: err.Error()}
+	advice := ""
 	switch isLine := errors.As(err, &p); {
+	case isLine && p.Warning && errors.As(err, &mirrors) && mirrors.OtherScheme:
+		o.mirrors += mirrors.N
+		return
 	case isLine && p.Warning:
-		o.out.warn("%s", printable(err.Error()))
+		m.level, m.text = "warning", p.Err.Error()
+		if o.out.admits(m) {
+			o.out.warn("%s", m.line)
+		}
 		return
 	case isLine:
 		o.listCodes[2]++
 		entry = reportProblem{List: p.List, Line: p.Line, Error: p.Err.Error()}
-		o.out.report(err, "")
+		m.text = p.Err.Error()
 	default:
 		o.listCodes[exitCode(err)]++
-		o.unread++
-		o.out.report(err, hint(err, ""))
+		if errors.As(err, new(emptyListError)) {
+			o.empty++
+		} else {
+			o.unread++
+		}
+		advice = hint(err, "")
+	}
+	if o.out.admits(m) {
+		o.out.report(err, advice)
 	}
 	o.report.addProblem(entry)
 	o.jsonEvent("problem", "problem", entry.forJSON())
+}
+
+// rest prints that a host rests, if that concerns any files.
+func (o *mirrorRecorder) rest(x mirror.Rest) {
+	if x.Files > 0 {
+		o.out.note("%q has failed too often in a row (%s); %s from there %s not tried in this round", weburl.Redact(x.Host), printable(x.Err.Error()), fileCountText(x.Files), isOrAre(x.Files))
+	}
+}
+
+// isOrAre returns the verb for n things.
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 // round prints that the failed files will be tried again in round n, after wait.
@@ -249,7 +296,8 @@ func fileCountText(n int) string {
 // finish completes a run. err is the error that ended it, or nil. The returned error has the
 // exit code, and has been reported. The steps, in order:
 //
-//  1. Wait for the hooks, so that the report does not say "ended" while they still run.
+//  1. Wait for the hooks, so that the report does not say "ended" while they still run. Print
+//     how many messages were hidden.
 //  2. Report err, so that its exit code is part of the summary.
 //  3. Commit the files of --failed and --report. A failure here changes the exit code, but it
 //     can no longer be in the report itself.
@@ -258,13 +306,15 @@ func fileCountText(n int) string {
 // The display must have been stopped before, because finish writes to stdout itself.
 func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) error {
 	o.hooks.close()
+	o.out.printRepeats()
+	if o.mirrors > 0 {
+		o.out.note("mirrors in the lists that are not http or https, and are not used: %d", o.mirrors)
+	}
 	if errors.Is(err, mirror.ErrNotPruned) {
-		reason := err.Error()
-		if c := o.run.Counts(); c.Listed+c.Problems == 0 {
-			reason = "nothing is pruned, because the lists name no files"
-		}
-		o.out.warn("%s", reason)
+		o.out.warn("%s", err)
 		err = nil
+	} else if gone := o.run.Counts().Gone; gone > 0 && err == nil && o.cmd.Prune {
+		o.out.note("pruned in spite of %s that %s not there, as the server says (HTTP error 404 or 410); the list still names them, so what is here of them is kept", fileCountText(gone), isOrAre(gone))
 	}
 	if err == nil {
 		err = context.Cause(ctx) // a signal may have come while the last hooks ran
@@ -335,6 +385,6 @@ func (o *mirrorRecorder) summary(err error) summary {
 	return summary{
 		Files: c.Listed, Fetched: c.Fetched, Current: c.Current, Unchanged: c.Unchanged, Failed: c.Failed, Pending: c.Pending + c.Wanted,
 		Pruned: c.Pruned, Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.started).Seconds(), Exit: worstCode(codes), Failures: o.codes,
-		Unread: o.unread, DryRun: o.cmd.DryRun,
+		Mirrors: o.mirrors, Unread: o.unread, Empty: o.empty, DryRun: o.cmd.DryRun,
 	}
 }

@@ -312,11 +312,11 @@ func (s *display) printEvent(e downloader.Event) {
 			s.note("%s: resuming at %s of %s", name, size(e.Held), sizeText(e.Size))
 		}
 	case downloader.Lost:
-		s.warning("%s: %s are missing from the part file and will be downloaded again", name, size(e.Held))
+		s.fileWarning(e, fmt.Sprintf("%s are missing from the part file and will be downloaded again", size(e.Held)))
 	case downloader.Restarted:
-		s.warning("%s: starting over: %s", name, reason)
+		s.fileWarning(e, "starting over: "+reason)
 	case downloader.Warning:
-		s.warning("%s: %s", name, reason)
+		s.fileWarning(e, reason)
 	case downloader.Retrying:
 		if s.showsRetry(e, reason) {
 			s.note("%s: %s; retrying %s (%d%s)", name, reason, delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
@@ -380,6 +380,15 @@ func (s *display) note(format string, args ...any) {
 // warning prints a warning. Only the goroutine may call it.
 func (s *display) warning(format string, args ...any) {
 	s.println("pawl: warning: "+format, args...)
+}
+
+// fileWarning prints a warning about the file of an event, unless many such were printed before.
+// Only the goroutine may call it.
+func (s *display) fileWarning(e downloader.Event, text string) {
+	line := s.name(e.Target) + ": " + text
+	if s.out.admits(message{level: "warning", host: downloader.Origin(e.URL), text: text, line: line, most: maxAlike}) {
+		s.warning("%s", line)
+	}
 }
 
 // isTerminal reports whether w is a terminal.

@@ -193,8 +193,10 @@ var hints = slices.Concat([]hintRule{
 	{as[*settingError](), "$SETTING"},
 	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
+	{as[*mirror.EndedError](), ""}, // the summary has the hint
 	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
 }, optionHints, []hintRule{
+	{as[emptyListError](), "if that is intended, allow it with --allow-empty"},
 	{as[listError](), "a list is a file, a URL, or - for standard input"},
 	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
 	{as[*outputError](), "choose another file"},

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -26,6 +28,11 @@ const (
 	// is interrupted. Much more would keep the user waiting after Ctrl-C; with much less, a
 	// hook cannot clean up.
 	hookKillDelay = 2 * time.Second
+
+	// hookPatience is how long a hook without a --hook-timeout runs before pawl warns. With
+	// half of it, hooks that unpack or upload a large file would cause the warning; twice as
+	// much would leave the user longer with a pawl that seems to hang.
+	hookPatience = 10 * time.Minute
 
 	// maxHookLine is the length in bytes at which output of a hook is printed, even without a
 	// line end. It bounds the memory for a hook that prints no line ends.
@@ -75,50 +82,63 @@ func (f hookFile) environ() []string {
 	return env
 }
 
+// hookOptions are the settings of hooks.
+type hookOptions struct {
+	onComplete, onError string        // shell commands; "" for none
+	timeout             time.Duration // longest time of one hook; 0 for no limit
+	killDelay           time.Duration // hookKillDelay, except in tests
+	patience            time.Duration // hookPatience, except in tests
+}
+
 // hooks runs the commands of --on-complete and --on-error, one after another, in the order
 // of the files. Their output goes to stderr line by line. If a hook fails, pawl warns; the
 // outcome of the file stays.
 //
-// It is safe for concurrent use, except that no push may follow close. All methods do
-// nothing if the receiver is nil.
+// It is safe for concurrent use. All methods do nothing if the receiver is nil.
 type hooks struct {
-	onComplete, onError string // shell commands; "" for none
-	out                 *printer
-	ctx                 context.Context // its end stops the running hook and drops the queued ones
-	killDelay           time.Duration   // hookKillDelay, except in tests
-	queue               chan hookFile
-	done                chan struct{} // closed by the goroutine when it ends
-	dropped             int           // hooks that did not run; owned by the goroutine until done
+	hookOptions
+	out     *printer
+	ctx     context.Context // its end stops the running hook and drops the queued ones
+	queue   chan hookFile   // never closed, because a push may come after close
+	closing chan struct{}   // closed by close
+	done    chan struct{}   // closed by the goroutine when it ends
+	dropped int             // hooks that did not run; owned by the goroutine until done
 }
 
 // newHooks starts the goroutine that runs the hooks. close must be called to end it. If
 // there are no commands, newHooks returns nil.
-func newHooks(ctx context.Context, onComplete, onError string, out *printer) *hooks {
-	if onComplete == "" && onError == "" {
+func newHooks(ctx context.Context, o hookOptions, out *printer) *hooks {
+	if o.onComplete == "" && o.onError == "" {
 		return nil
 	}
+	o.killDelay, o.patience = cmp.Or(o.killDelay, hookKillDelay), cmp.Or(o.patience, hookPatience)
 	h := &hooks{
-		onComplete: onComplete, onError: onError, out: out, ctx: ctx, killDelay: hookKillDelay,
-		queue: make(chan hookFile, maxQueuedHooks), done: make(chan struct{}),
+		hookOptions: o, out: out, ctx: ctx,
+		queue: make(chan hookFile, maxQueuedHooks), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	go h.loop()
 	return h
 }
 
 // push queues the hook of f. It blocks while maxQueuedHooks hooks wait, so downloads slow
-// down to the pace of the hooks.
+// down to the pace of the hooks. After close it does nothing: a download that hung may still
+// end then, but nobody waits for its hook.
 func (h *hooks) push(f hookFile) {
-	if h != nil && h.command(f) != "" {
-		h.queue <- f // does not hang after an interrupt: the goroutine then empties the queue
+	if h == nil || h.command(f) == "" {
+		return
+	}
+	select {
+	case h.queue <- f: // does not hang after an interrupt: the goroutine then empties the queue
+	case <-h.done:
 	}
 }
 
-// close waits until all queued hooks have run. It must be called once, after the last push.
+// close waits until all queued hooks have run. It must be called once.
 func (h *hooks) close() {
 	if h == nil {
 		return
 	}
-	close(h.queue)
+	close(h.closing)
 	<-h.done
 	if h.dropped > 0 {
 		h.out.warn("%d hooks were not run, because the run was interrupted", h.dropped)
@@ -136,26 +156,53 @@ func (h *hooks) command(f hookFile) string {
 // loop is the goroutine of the hooks.
 func (h *hooks) loop() {
 	defer close(h.done)
-	for f := range h.queue {
-		if h.ctx.Err() != nil {
-			h.dropped++
+	for {
+		select {
+		case f := <-h.queue:
+			h.handle(f)
 			continue
-		}
-		command := h.command(f)
-		switch err := h.run(command, f); {
-		case err == nil:
-		case h.ctx.Err() != nil:
-			h.out.warn("hook %q for %q: interrupted", command, f.path)
 		default:
-			h.out.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
+		}
+		select {
+		case f := <-h.queue:
+			h.handle(f)
+		case <-h.closing: // and the queue was empty
+			return
 		}
 	}
 }
 
-// run runs the command for f. Child processes may outlive the command, but after killDelay
-// their output is no longer read.
+// handle runs the hook of f and warns if it fails, or drops it after an interrupt.
+func (h *hooks) handle(f hookFile) {
+	if h.ctx.Err() != nil {
+		h.dropped++
+		return
+	}
+	command := h.command(f)
+	if h.timeout == 0 {
+		defer time.AfterFunc(h.patience, func() {
+			h.out.warn("hook %q for %q has been running for %s; limit it with --hook-timeout D", command, f.path, span(h.patience))
+		}).Stop()
+	}
+	switch err := h.run(command, f); {
+	case err == nil:
+	case h.ctx.Err() != nil:
+		h.out.warn("hook %q for %q: interrupted", command, f.path)
+	default:
+		h.out.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
+	}
+}
+
+// run runs the command for f, for the timeout at most. Child processes may outlive a command
+// that ends by itself, but after killDelay their output is no longer read.
 func (h *hooks) run(command string, f hookFile) error {
-	cmd := shellCommand(h.ctx, command, f.path)
+	ctx := h.ctx
+	if h.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, h.timeout, fmt.Errorf("stopped, because it did not end within %s (--hook-timeout)", span(h.timeout)))
+		defer cancel()
+	}
+	cmd := shellCommand(ctx, command, f.path)
 	cmd.WaitDelay = h.killDelay
 	cmd.Env = f.environ()
 	lines := &hookOutput{out: h.out}
@@ -166,8 +213,11 @@ func (h *hooks) run(command string, f hookFile) error {
 	// If ctx ends, exec calls cmd.Cancel, which setProcessGroup may have set, and after WaitDelay
 	// kills the shell and closes the pipe.
 	err := cmd.Run()
-	if errors.Is(err, exec.ErrWaitDelay) {
+	switch {
+	case errors.Is(err, exec.ErrWaitDelay):
 		return nil // the command has succeeded, and only a child process still has the pipe open
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	return err
 }

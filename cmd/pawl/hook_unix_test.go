@@ -55,7 +55,10 @@ func TestHookArguments(t *testing.T) {
 	t.Setenv("PAWL_STATE", "/s")
 	const path = `/d/a "b" $(c) 'd'`
 	var out lockedText
-	h := newHooks(t.Context(), `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n'`, `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`, &printer{stderr: &out})
+	h := newHooks(t.Context(), hookOptions{
+		onComplete: `test $# = 0; env | grep -e ^PAWL_FILE_ -e ^PAWL_STATE -e secret4711 | sort; printf '%s|\n' "$@"`,
+		onError:    `printf "err $PAWL_FILE_EXIT $PAWL_FILE_ERROR $PAWL_FILE_SIZE. $#"; :`,
+	}, &printer{stderr: &out})
 	h.push(hookFile{path: path, url: "http://u:p@h/x?sig=secret4711", size: 0, id: "0123456789abcdef"})
 	h.push(hookFile{size: -1, err: fmt.Errorf("a\n%w\x00", failure.ErrRefused)})
 	h.close()
@@ -75,7 +78,7 @@ func TestHookPathIsNotRun(t *testing.T) {
 	os.WriteFile(path, []byte("#!/bin/sh\necho run\n"), 0o777)
 	for _, command := range []string{"echo got;", "echo got & ", "echo got\n", `f() { echo "got $1"; }; f`, `test "$1" && echo got;`} {
 		var out lockedText
-		h := newHooks(t.Context(), command, "", &printer{stderr: &out})
+		h := newHooks(t.Context(), hookOptions{onComplete: command}, &printer{stderr: &out})
 		h.push(hookFile{path: path})
 		h.close()
 		if got := out.String(); !strings.HasPrefix(got, "pawl: hook: got") || strings.Count(got, "\n") != 1 {
@@ -84,11 +87,109 @@ func TestHookPathIsNotRun(t *testing.T) {
 	}
 }
 
+// TestHookPath checks which commands get the path appended: single commands that do not name
+// it. The path is $1 in all of them.
+func TestHookPath(t *testing.T) {
+	const path = "/d/-n\nx"
+	for command, want := range map[string]string{
+		`printf '%s\n'`:                             path,
+		`printf '%s\n' 'a;b' "c|d"`:                 "a;b\nc|d\n" + path,
+		`printf '%s\n' a\;b 2>&1`:                   "a;b\n" + path,
+		`sh -c 'printf "%s\n" "$1"' sh`:             path, // the $1 of another shell
+		`printf '%s\n' "$1"`:                        path,
+		`printf '%s\n' "${1}"`:                      path,
+		`printf '%s\n' "$@"`:                        path,
+		`printf '%s\n' "$PAWL_FILE_PATH"`:           path,
+		`sh -c 'printf "%s\n" $0'`:                  "/d/-n\nx",
+		`: "$1"; printf '%s\n' b`:                   "b",
+		`: a; printf '%s\n' b`:                      "b",
+		`printf '%s\n' a && printf '%s\n' b`:        "a\nb",
+		`printf '%s\n' a | cat`:                     "a",
+		`(printf '%s\n' a)`:                         "a",
+		"printf '%s\\n' a\nprintf '%s\\n' b":        "a\nb",
+		`if true; then printf '%s\n' "$*"; fi`:      path,
+		`f() { printf '%s\n' "$#"; }; f`:            "0",
+		`read x || printf '%s\n' "end of input $x"`: "end of input ",
+	} {
+		var out lockedText
+		h := newHooks(t.Context(), hookOptions{onComplete: command}, &printer{stderr: &out})
+		h.push(hookFile{path: path})
+		h.close()
+		if got := strings.ReplaceAll(strings.TrimSuffix(out.String(), "\n"), "pawl: hook: ", ""); got != want {
+			t.Errorf("%s: got %q, want %q", command, got, want)
+		}
+	}
+}
+
+// TestHookTimeout checks that all processes of a hook that never ends are ended, that it counts
+// as failed, and that the next hook runs.
+func TestHookTimeout(t *testing.T) {
+	for name, command := range map[string]string{
+		"asleep":                       `sleep 600; :`,
+		"ignores SIGTERM":              `trap '' TERM; while :; do sleep 0.01; done;`,
+		"exits with 0":                 `trap 'exit 0' TERM; while :; do sleep 0.01; done;`,
+		"silent child ignores SIGTERM": `(trap '' TERM; sleep 600) >/dev/null 2>&1 & wait; :`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := syscall.Mkfifo(fifo, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			gone := make(chan struct{})
+			go func() {
+				os.ReadFile(fifo) // returns when no process has the fifo open for writing
+				close(gone)
+			}()
+			var out lockedText
+			h := newHooks(t.Context(), hookOptions{
+				onComplete: `exec 9>"` + fifo + `"; ` + command, onError: "echo next;", timeout: 300 * time.Millisecond, killDelay: 300 * time.Millisecond,
+			}, &printer{stderr: &out})
+			h.push(hookFile{path: "/a"})
+			h.push(hookFile{path: "/b", err: errors.New("x")})
+			h.close()
+			select {
+			case <-gone:
+			case <-time.After(hangLimit):
+				t.Error("a process of the hook still runs")
+			}
+			if got := out.String(); !strings.Contains(got, `for "/a": stopped, because it did not end within 0.3s (--hook-timeout)`+"\n") || !strings.Contains(got, "pawl: hook: next\n") {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// TestHookPatience checks the warning about a hook without a timeout that does not end.
+func TestHookPatience(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out lockedText
+	h := newHooks(ctx, hookOptions{onComplete: "sleep 600;", patience: 10 * time.Millisecond}, &printer{stderr: &out})
+	h.push(hookFile{path: "/a"})
+	awaitText(t, &out, `pawl: warning: hook "sleep 600;" for "/a" has been running for 0.0s; limit it with --hook-timeout D`)
+	cancel()
+	h.close()
+}
+
+// TestHookAfterClose checks that a push after close does nothing.
+func TestHookAfterClose(t *testing.T) {
+	var out lockedText
+	h := newHooks(t.Context(), hookOptions{onComplete: "echo run;"}, &printer{stderr: &out})
+	h.close()
+	for range maxQueuedHooks + 1 {
+		h.push(hookFile{path: "/a"})
+	}
+	if got := out.String(); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestHookOrder checks that hooks run one after another, in order, and all before close
 // returns. Events without a hook command do nothing.
 func TestHookOrder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out")
-	h := newHooks(t.Context(), `mkdir "`+file+`.lock" && sleep 0.01 && rmdir "`+file+`.lock" && echo >>"`+file+`"`, "", &printer{stderr: &lockedText{}})
+	h := newHooks(t.Context(), hookOptions{onComplete: `mkdir "` + file + `.lock" && sleep 0.01 && rmdir "` + file + `.lock" && echo "$1" >>"` + file + `"`}, &printer{stderr: &lockedText{}})
 	var want strings.Builder
 	for i := range 20 {
 		h.push(hookFile{path: fmt.Sprint(i)})
@@ -99,7 +200,7 @@ func TestHookOrder(t *testing.T) {
 	if got, err := os.ReadFile(file); string(got) != want.String() {
 		t.Errorf("got %q, %v", got, err)
 	}
-	none := newHooks(t.Context(), "", "", nil)
+	none := newHooks(t.Context(), hookOptions{}, nil)
 	none.push(hookFile{})
 	none.close()
 }
@@ -108,7 +209,7 @@ func TestHookOrder(t *testing.T) {
 // and the file, and that the next hook runs.
 func TestHookFailureIsWarning(t *testing.T) {
 	var out lockedText
-	h := newHooks(t.Context(), "exit 3;", "no-such-command", &printer{stderr: &out})
+	h := newHooks(t.Context(), hookOptions{onComplete: "exit 3;", onError: "no-such-command"}, &printer{stderr: &out})
 	h.push(hookFile{path: "/a"})
 	h.push(hookFile{path: "/b", err: errors.New("x")})
 	h.close()
@@ -136,8 +237,7 @@ func interruptHook(t *testing.T, command string, grace time.Duration) (said stri
 		close(gone)
 	}()
 	var out lockedText
-	h := newHooks(ctx, `exec 9>"`+fifo+`"; `+command, "", &printer{stderr: &out})
-	h.killDelay = grace
+	h := newHooks(ctx, hookOptions{onComplete: `exec 9>"` + fifo + `"; ` + command, killDelay: grace}, &printer{stderr: &out})
 	pushed := make(chan struct{})
 	go func() {
 		for range maxQueuedHooks + 50 {
@@ -202,8 +302,7 @@ func TestHookInterrupted(t *testing.T) {
 // hook has started.
 func TestHookChildIsNotAwaited(t *testing.T) {
 	var out lockedText
-	h := newHooks(t.Context(), `sleep 1000 & echo $!; :`, "", &printer{stderr: &out})
-	h.killDelay = 100 * time.Millisecond
+	h := newHooks(t.Context(), hookOptions{onComplete: `sleep 1000 & echo $!; :`, killDelay: 100 * time.Millisecond, timeout: time.Minute}, &printer{stderr: &out})
 	h.push(hookFile{path: "/a"})
 	h.close()
 	if strings.Contains(out.String(), "warning") {

@@ -64,6 +64,11 @@ func (e listError) Is(target error) bool {
 	return ok
 }
 
+// An emptyListError reports that a list names no files.
+type emptyListError struct{ list string }
+
+func (e emptyListError) Error() string { return fmt.Sprintf("list %q names no files", e.list) }
+
 // A listTooLargeError reports that a list is larger than --max-list-size.
 type listTooLargeError struct{ error }
 
@@ -274,33 +279,39 @@ func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.
 				out.warn("list %q is no index page, so --depth, --include and --exclude have no effect on it", in.name)
 			}
 			warns := c.Prune // once for all pages of an index
+			empty, shown := err == nil, in.name
 			for more := true; more; in, more, err = walk.next(ctx) {
 				if warns && err == nil && !in.complete {
 					warns = false
 					out.warn("list %q came without a length, so it may be truncated; it prunes nothing", in.name)
 				}
-				if !c.yieldList(name, in, err, walk, yield) {
+				if !c.yieldList(name, in, err, walk, &empty, yield) {
 					return
 				}
+			}
+			if empty && !c.AllowEmpty && !yield(mirror.List{}, listError{emptyListError{shown}}) {
+				return
 			}
 		}
 	}
 }
 
 // yieldList yields an opened list, or the error of opening it, and closes it. A directory of the index
-// name is a list with the key of the index, so that all of them together are pruned as one. The result
-// is false if the consumer wants no more lists.
-func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *indexWalk, yield func(mirror.List, error) bool) bool {
+// name is a list with the key of the index, so that all of them together are pruned as one. It clears
+// empty if the list names a file. The result is false if the consumer wants no more lists.
+func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *indexWalk, empty *bool, yield func(mirror.List, error) bool) bool {
 	if err != nil {
 		return yield(mirror.List{}, err)
 	}
 	defer in.Close()
-	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, Entries: c.entries(in, walk)}, nil)
+	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, Entries: c.entries(in, walk, empty)}, nil)
 }
 
 // entries reads one list. A *list.Problem is about one line, and the entries after it
-// follow. Any other error ends the list. walk is nil if the list is no web page.
-func (c *MirrorCmd) entries(in openedList, walk *indexWalk) iter.Seq2[list.Entry, error] {
+// follow. Any other error ends the list. empty is cleared if there is an entry or an error: a list
+// with neither is most likely a mistake, because its program has failed, or its server sent another
+// file. walk is nil if the list is no web page.
+func (c *MirrorCmd) entries(in openedList, walk *indexWalk, empty *bool) iter.Seq2[list.Entry, error] {
 	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, MaxBytes: c.maxText()}
 	if walk != nil {
 		walk.setOptions(&o, in)
@@ -311,6 +322,7 @@ func (c *MirrorCmd) entries(in openedList, walk *indexWalk) iter.Seq2[list.Entry
 			if err != nil && !errors.As(err, &p) {
 				err = listError{err}
 			}
+			*empty = *empty && p != nil && p.Warning
 			if !yield(e, err) {
 				return
 			}

@@ -67,6 +67,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return out.reportExit(usageErr{errors.New(trimCommand(err.Error()))})
 	}
 	out.quiet = cli.Quiet
+	if !cli.Verbose {
+		out.repeats = new(repeats)
+	}
 	warnUnknownVariables(out, app.Model, os.Environ())
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsPipe() { // SIGHUP makes it reread the lists

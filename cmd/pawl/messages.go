@@ -27,6 +27,8 @@ type printer struct {
 	quiet          bool // print only warnings and errors; set before the first message
 	timestamps     bool // begin each line on stderr with the time; see addTimestamps
 
+	repeats *repeats // hides messages of the same kind; nil if all are printed
+
 	mu   sync.Mutex
 	post func(line string) // receives the lines while a display owns stderr, else nil; guarded by mu
 }
@@ -82,6 +84,20 @@ func (p *printer) note(format string, args ...any) {
 // warn prints a problem that did not stop pawl, but may need an action by the user.
 func (p *printer) warn(format string, args ...any) {
 	p.line("pawl: warning: "+format, args...)
+}
+
+// admits reports whether a message must be printed, and is not hidden because many of its kind
+// were printed before. printRepeats must be called later.
+func (p *printer) admits(m message) bool { return p.repeats == nil || p.repeats.admit(m) }
+
+// printRepeats prints how many messages were hidden.
+func (p *printer) printRepeats() {
+	if p.repeats == nil {
+		return
+	}
+	for _, line := range p.repeats.rest() {
+		p.line("%s", line)
+	}
 }
 
 // report prints an error and, if it is not empty, the hint.

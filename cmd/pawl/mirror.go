@@ -48,6 +48,7 @@ type SyncOptions struct {
 
 // ListOptions say how lists are read, and which headers their hosts get.
 type ListOptions struct {
+	AllowEmpty        bool   `group:"Lists" help:"Accept a list that names no files; otherwise it is an error. With --prune, all files of such a list are deleted, within --max-delete."`
 	Format            string `enum:",aria2,sums,metalink,json,csv,curl,index" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if it cannot be recognized: aria2 (also for lines of URLs), sums, metalink, json, csv (also with tabs), curl (its option -K), or index for an index page at a URL that does not end in a slash."`
 	Base              string `placeholder:"URL" group:"Lists" help:"URL of the directory with the files of a checksum list (default: the directory of the list)."`
 	Glob              bool   `group:"Lists" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs."`
@@ -63,7 +64,7 @@ type RepeatOptions struct {
 
 // Pruning are the options about files that the lists no longer name.
 type Pruning struct {
-	Prune     bool         `group:"Files" help:"After a run without failure, delete files that earlier runs of the lists downloaded and that no list names any more."`
+	Prune     bool         `group:"Files" help:"After a run without failures, except for files that a server says are not there (404, 410), delete files that earlier runs of the lists downloaded and that no list names any more."`
 	MaxDelete mirror.Limit `placeholder:"N|N%" group:"Files" help:"Most files that --prune may delete, as a number or as a share of the files that earlier runs downloaded (default: half of them, but not less than ten). If there are more, nothing is deleted and the run fails; inf for no limit."`
 	ListName  listName     `placeholder:"NAME" group:"Lists" help:"Identify the lists by NAME instead of by their path or URL. Standard input and pipes have no name of their own, and prune nothing without it."`
 }
@@ -353,7 +354,7 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 		Dir: c.Dir, Jobs: c.Jobs,
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
-		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRound: rec.round,
+		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,
 	}
 	c.applyTo(&o.Request)
 	if o.Temp, err = l.globals.stateDir(); err != nil { // and not /tmp, which may be in memory

@@ -151,7 +151,7 @@ func TestMirrorLock(t *testing.T) {
 	s.runMirror(filepath.Join(s.dir, "list")).wantExit(75) // the same list by its absolute path
 	s.srv.Open()
 	s.writeList("none")
-	s.runMirror("none").wantExit(0)
+	s.runMirror("--allow-empty", "none").wantExit(0)
 	s.runPawl("mirror", "-q", "-d", "elsewhere", "list").wantExit(0)
 	r.wait().wantExit(0)
 	s.wantFiles()

@@ -21,8 +21,9 @@ type summary struct {
 	Failed    int  `json:"failed"`
 	Pending   int  `json:"pending"` // includes interrupted files and, with --dry-run, the files to download
 	Pruned    int  `json:"pruned,omitempty"`
-	Problems  int  `json:"problems"`       // unusable lines and unreadable lists
-	More      bool `json:"more,omitempty"` // the lists were not read to their end, so Files may be too small
+	Problems  int  `json:"problems"`          // unusable lines and unreadable lists
+	Mirrors   int  `json:"mirrors,omitempty"` // URLs in the lists that are not used, because they are not http or https
+	More      bool `json:"more,omitempty"`    // the lists were not read to their end, so Files may be too small
 
 	Bytes   int64   `json:"bytes"` // received, including bytes of failed files
 	Seconds float64 `json:"seconds"`
@@ -30,6 +31,7 @@ type summary struct {
 
 	Failures map[int]int `json:"-"` // number of Failed files by exit code
 	Unread   int         `json:"-"` // unreadable lists; Problems includes them
+	Empty    int         `json:"-"` // lists without entries; Problems includes them
 	DryRun   bool        `json:"-"` // Pending counts the files that would be downloaded
 }
 
@@ -83,16 +85,17 @@ func summaryLines(s summary) []string {
 	return lines
 }
 
-// listProblems returns how many lists and lines cannot be used, or "" if there are none.
+// listProblems returns how many lists and lines cannot be used, or "" if there are none. A list
+// is a problem too, but it is no unusable line.
 func (s summary) listProblems() string {
 	var parts []string
-	// An unreadable list is a problem too, but it is no unusable line.
 	for _, p := range []struct {
 		n         int
 		one, many string
 	}{
 		{s.Unread, "1 list cannot be read", "%d lists cannot be read"},
-		{s.Problems - s.Unread, "1 line of the lists cannot be used", "%d lines of the lists cannot be used"},
+		{s.Empty, "1 list names no files", "%d lists name no files"},
+		{s.Problems - s.Unread - s.Empty, "1 line of the lists cannot be used", "%d lines of the lists cannot be used"},
 	} {
 		switch {
 		case p.n == 1:

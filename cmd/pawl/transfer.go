@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pawl/downloader"
+	"pawl/downloader/mirror"
 	"pawl/downloader/weburl"
 	"pawl/store"
 )
@@ -38,7 +39,8 @@ type batch struct {
 	mu       sync.Mutex
 	failures []error      // of downloads that were not interrupted; guarded by mu
 	summary  summary      // guarded by mu
-	ended    map[int]bool // indexes of requests that were not interrupted; guarded by mu
+	ended    map[int]bool // indexes of requests that were not interrupted; nil after close, which drops later outcomes; guarded by mu
+	end      error        // why no more downloads start, although ctx has not ended; guarded by mu
 }
 
 // run runs the downloads. It reports each failure as soon as it happens, and returns them
@@ -96,35 +98,58 @@ func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 
 // downloadOne runs request i. It records nothing if the download was interrupted, because
 // close does that for all interrupted downloads together: one message is enough for a
-// signal. A download that fails for another reason in the same moment is still reported.
+// signal. A download that fails for another reason in the same moment is still reported, but
+// not a stream that ends after close, which has not waited for it.
 func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int, req downloader.Request) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || b.endReason() != nil {
 		return
 	}
 	res, err := d.Get(ctx, req)
 	if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
 		return
 	}
-	if err != nil { // report it now, and not at the end, because others may run for hours
-		b.out.report(fmt.Errorf("%q: %w", weburl.Redact(req.URL), err), hint(err, unfinishedID(b.store, req)))
-	}
-	b.recorder.completed(req, res, err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.ended == nil {
+		return
+	}
+	if err != nil { // report it now, and not at the end, because others may run for hours
+		failed := fmt.Errorf("%q: %w", weburl.Redact(req.URL), err)
+		if b.out.admits(message{level: "error", host: downloader.Origin(req.URL), text: err.Error(), line: printable(failed.Error()), most: maxAlike}) {
+			b.out.report(failed, hint(err, unfinishedID(b.store, req)))
+		}
+	}
+	b.recorder.completed(req, res, err)
 	b.ended[i] = true
+	if exitCode(err) == 9 && !errors.Is(err, store.ErrDoesNotFit) && b.end == nil { // the others would fill the disk again
+		b.end = &mirror.EndedError{Err: err}
+	}
 	b.summary.count(res, err)
 	if err != nil {
 		b.failures = append(b.failures, err)
 	}
 }
 
+// endReason returns why no more downloads start, or nil.
+func (b *batch) endReason() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.end
+}
+
 // close reports an interruption, ends the report, and returns all failures.
 func (b *batch) close(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer func() { b.ended = nil }()
+	b.out.printRepeats()
 	if len(b.ended) < len(b.requests) {
-		b.out.report(context.Cause(ctx), b.recordPending())
-		b.failures = append(b.failures, context.Cause(ctx))
+		why := context.Cause(ctx)
+		if why == nil {
+			why = b.end
+		}
+		b.out.report(why, b.recordPending())
+		b.failures = append(b.failures, why)
 	}
 	if err := b.recorder.close(b.summary, errors.Join(b.failures...)); err != nil {
 		b.out.report(err, hint(err, ""))

@@ -140,13 +140,32 @@ func (c *collector) patterns(e Entry) (patterns []*pattern, count int64, err err
 	return patterns, count, nil
 }
 
+// IgnoredMirrors is the error of a warning about mirrors of an entry that are not used, while the
+// entry has another URL.
+type IgnoredMirrors struct {
+	N           int  // number of these mirrors
+	OtherScheme bool // nothing is wrong with them, but their scheme, such as ftp or rsync, is not http or https
+	err         error
+}
+
+func (m *IgnoredMirrors) Error() string { return m.err.Error() }
+
+func (m *IgnoredMirrors) Unwrap() error { return m.err }
+
+// isOtherScheme reports whether text is a URL with another scheme than http and https.
+func isOtherScheme(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (strings.Contains(text, "://") || u.Scheme == "magnet") && u.Scheme != "http" && u.Scheme != "https"
+}
+
 // add yields e with its valid URLs, made absolute, up to the limits of an entry. It warns
 // about the URLs that it drops; if none is left, it reports a problem instead of the entry.
 // It overwrites e.URLs.
 func (c *collector) add(e Entry) {
 	kept, size := e.URLs[:0], e.lenWithoutURLs()
-	var urlErrors []error // of the first maxRepeated invalid URLs
-	dropped, invalid := 0, 0
+	var urlErrors []*IgnoredMirrors // of the first maxRepeated invalid URLs
+	more := make(map[bool]int)      // further invalid URLs, by isOtherScheme
+	dropped := 0
 	for _, text := range e.URLs {
 		if len(kept) == maxMirrors || size+len(text) > maxEntry {
 			dropped++
@@ -155,8 +174,10 @@ func (c *collector) add(e Entry) {
 		u, err := c.resolve(text)
 		switch {
 		case err != nil:
-			if invalid++; invalid <= maxRepeated {
-				urlErrors = append(urlErrors, err)
+			if other := isOtherScheme(strings.Trim(text, blanks)); len(urlErrors) < maxRepeated {
+				urlErrors = append(urlErrors, &IgnoredMirrors{1, other, err})
+			} else {
+				more[other]++
 			}
 		case size+len(u) > maxEntry: // resolving has made it longer
 			dropped++
@@ -168,11 +189,11 @@ func (c *collector) add(e Entry) {
 		c.problem(e.Line, noURLError(urlErrors, dropped))
 		return
 	}
-	for _, err := range urlErrors {
-		c.warn(e.Line, fmt.Errorf("%w; mirror ignored", err))
+	for _, m := range urlErrors {
+		c.warn(e.Line, &IgnoredMirrors{m.N, m.OtherScheme, fmt.Errorf("%w; mirror ignored", m.err)})
 	}
-	if n := invalid - len(urlErrors); n > 0 {
-		c.warn(e.Line, fmt.Errorf("%d more invalid mirrors ignored", n))
+	for other, n := range more {
+		c.warn(e.Line, &IgnoredMirrors{n, other, fmt.Errorf("%d more invalid mirrors ignored", n)})
 	}
 	c.warnDropped(e.Line, dropped)
 	e.URLs, e.List = kept, c.name
@@ -183,10 +204,10 @@ func (c *collector) add(e Entry) {
 }
 
 // noURLError returns the reason why an entry has no usable URL.
-func noURLError(urlErrors []error, dropped int) error {
+func noURLError(urlErrors []*IgnoredMirrors, dropped int) error {
 	switch {
 	case len(urlErrors) > 0:
-		return urlErrors[0]
+		return urlErrors[0].err
 	case dropped > 0:
 		return errEntryTooLong
 	}

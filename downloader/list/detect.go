@@ -30,6 +30,8 @@ func (c *collector) read(r io.Reader) error {
 	}
 	format := c.options.Format
 	switch first := firstNonBlank(text); {
+	case first == 0 && text.Buffered() < readBufferSize: // the caller decides whether a list may be empty
+		return c.eachLine(&lineScanner{r: text}, &aria2Reader{c: c})
 	case format == Metalink || format == "" && first == '<':
 		return c.readMetalink(text)
 	case format == "":

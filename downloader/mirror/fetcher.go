@@ -20,6 +20,7 @@ type fetcher struct {
 	ledger *ledger
 	moves  *moveFinder
 	sched  *scheduler
+	report *reporter
 }
 
 // fetch downloads a file from the first of its sources that has it. It calls released, perhaps
@@ -62,11 +63,11 @@ func (f *fetcher) otherProcessFetched(it *item) bool {
 	return current && err == nil
 }
 
-// tryHost fetches a file from u, unless the host of u is down, and records whether the host
+// tryHost fetches a file from u, unless the host of u rests, and records whether the host
 // responded.
 func (f *fetcher) tryHost(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
 	host := downloader.Origin(u)
-	if err := f.sched.hostDown(host); err != nil {
+	if err := f.sched.resting(host); err != nil {
 		return downloader.Result{}, err
 	}
 	responded := false
@@ -75,8 +76,10 @@ func (f *fetcher) tryHost(ctx context.Context, it *item, u string, released func
 		f.sched.noteResult(host, nil) // now, because get may wait long until the file is durable
 		released()
 	})
-	if !responded {
-		f.sched.noteResult(host, err)
+	if !responded && ctx.Err() == nil {
+		if rests, files := f.sched.noteResult(host, err); rests {
+			f.report.rest(Rest{Host: host, Files: files, Err: err})
+		}
 	}
 	return res, err
 }
@@ -87,7 +90,7 @@ func (f *fetcher) tryHost(ctx context.Context, it *item, u string, released func
 func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
 	req, to := f.request(it, u)
 	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool {
-		return o == u || f.sched.hostDown(downloader.Origin(o)) != nil
+		return o == u || f.sched.resting(downloader.Origin(o)) != nil
 	})
 	to.Released = released
 	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != weburl.Canonical(u) {
@@ -135,12 +138,19 @@ func (f *fetcher) request(it *item, u string) (req downloader.Request, to downlo
 }
 
 // betterError chooses the error to report for a file that failed from two sources: an error that
-// may pass, so that the file is tried again, or else the first error.
+// may pass, so that the file is tried again, or else the first error that leaves open whether the
+// file exists, or else the first error.
 func betterError(a, b error) error {
-	if a == nil || !mayRecover(a) && mayRecover(b) {
+	if a == nil || !mayRecover(a) && mayRecover(b) || isGone(a) && !isGone(b) {
 		return b
 	}
 	return a
+}
+
+// isGone reports whether the server says for good that the file is not there.
+func isGone(err error) bool {
+	var status *failure.StatusError
+	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone)
 }
 
 // tryOtherSource reports whether another source may succeed after err. Within a list this includes
@@ -156,6 +166,10 @@ func tryOtherSource(err error) bool {
 // may be repaired, a login page may be gone, or the download of which this path is the part file
 // may have ended.
 func mayRecover(err error) bool {
+	var rest *restError
+	if errors.As(err, &rest) {
+		return !rest.final
+	}
 	var status *failure.StatusError
 	return isHostError(err) || errors.Is(err, store.ErrPartFile) || errors.As(err, &status) && status.Code >= 500 || errors.Is(err, failure.ErrPage)
 }

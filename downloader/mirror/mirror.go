@@ -10,7 +10,11 @@
 //  2. The scheduler takes an item from the queue whenever its host has room. The hosts take
 //     turns, so that a slow or dead host delays only its own files.
 //  3. A fetch tries the sources of an item in turn. If all of them fail for a reason that may
-//     pass, such as a timeout or an HTTP error 503, the item is queued for the next round.
+//     pass, such as a timeout or an HTTP error 503, the item is queued for the next round. If a
+//     host fails or refuses many files in a row, it rests: its other items go there untried.
+//
+// A file that the disk has no room for, or that cannot be written because the directory has become
+// read-only, ends the run in order: no further file starts, and those left are reported as Pending.
 //
 // A round ends when nothing is queued or running any more. The next round begins after a wait
 // and tries the items that have failed. After the last round, a run with [Options.Prune] deletes
@@ -23,6 +27,7 @@ package mirror
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	"pawl/chunk"
@@ -55,11 +60,13 @@ type Options struct {
 	// without a digest. The zero Sum means that none is known. Default: none is known.
 	Sum func(path string) (chunk.Sum, error)
 
-	// OnOutcome reports how a file ended, OnProblem an error in a list, and OnRound that
-	// the failed files will be tried again after a wait. The run calls one of them at a time.
+	// OnOutcome reports how a file ended, OnProblem an error in a list, OnRest that the files
+	// of a host are not tried any more in this round, and OnRound that the files that are
+	// missing will be tried again after a wait. The run calls one of them at a time.
 	// They must not wait for the run, because the run waits for them; they may call Counts.
 	OnOutcome func(Outcome)
 	OnProblem func(error)
+	OnRest    func(Rest)
 	OnRound   func(round, files int, wait time.Duration)
 
 	// Stop, once closed, prevents the run from starting more files. Running ones complete.
@@ -77,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnProblem == nil {
 		o.OnProblem = func(error) {}
+	}
+	if o.OnRest == nil {
+		o.OnRest = func(Rest) {}
 	}
 	if o.OnRound == nil {
 		o.OnRound = func(int, int, time.Duration) {}
@@ -110,10 +120,26 @@ type Outcome struct {
 	Err    error             // why the file failed
 }
 
+// A Rest says that a host has failed or refused so many files in a row that the others are not
+// tried until the next round. In the last round, they fail.
+type Rest struct {
+	Host  string // origin, for example "https://example.com"
+	Files int    // queued files of the host; there are more if a list has not been read to its end
+	Err   error  // the last failure
+}
+
+// WasNotTried reports whether err is the failure of a file that was not tried in the last round
+// of a run, because its host was at rest.
+func WasNotTried(err error) bool {
+	var rest *restError
+	return errors.As(err, &rest)
+}
+
 // Counts say how far a run has come. Listed counts each path once, however many entries name it.
 type Counts struct {
 	Listed, Current, Unchanged, Fetched, Failed, Pending, Wanted, Pruned int
 
+	Gone     int   // of Failed: the server says for good that the file is not there, with HTTP error 404 or 410
 	Problems int   // errors in the lists, without warnings
 	ToRetry  int   // files that wait for the next round
 	Bytes    int64 // received bytes

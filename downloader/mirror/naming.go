@@ -15,6 +15,9 @@ type List struct {
 	// Complete reports that Entries cannot end before the list does. A list that may have
 	// been cut off, for example by a server without Content-Length, prunes nothing.
 	Complete bool
+	// MayBeEmpty reports that the list is meant even if it names no files. Otherwise an empty
+	// list prunes nothing, because it is more likely to be broken.
+	MayBeEmpty bool
 	// Entries is iterated once. It must yield entries and errors as list.Read does.
 	Entries iter.Seq2[list.Entry, error]
 }
@@ -30,7 +33,7 @@ type naming struct {
 // A listState describes the lists that share a key.
 type listState struct {
 	complete bool // all of them are complete
-	empty    bool // none of them has named a file yet
+	empty    bool // none of them has named a file yet, and none may be empty
 }
 
 func newNaming() *naming {
@@ -41,7 +44,7 @@ func newNaming() *naming {
 // if all of them are.
 func (n *naming) open(l List) {
 	was, again := n.lists[l.Key]
-	n.lists[l.Key] = listState{complete: l.Complete && (was.complete || !again), empty: was.empty || !again}
+	n.lists[l.Key] = listState{complete: l.Complete && (was.complete || !again), empty: !l.MayBeEmpty && (was.empty || !again)}
 }
 
 // name records that the list with this key names a path, and reports whether an earlier entry
@@ -55,8 +58,7 @@ func (n *naming) name(key, rel, url string) pathStatus {
 }
 
 // pruningKeys returns the keys of the lists whose claims may be released: lists that have a
-// name, are complete and are not empty. A list without entries is more likely to be broken than
-// to be meant.
+// name, are complete and are not empty.
 func (n *naming) pruningKeys() (keys []string) {
 	for key, l := range n.lists {
 		if key != store.Nameless && l.complete && !l.empty {

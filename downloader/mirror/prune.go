@@ -17,7 +17,10 @@ const maxReleaseBatch = 256
 
 var (
 	// ErrNotPruned reports that nothing was deleted, because some files or lists failed, or
-	// because the lists name no files. Such a run does not know which files to keep.
+	// because the lists name no files and List.MayBeEmpty is not set. Such a run does not
+	// know which files to keep. Files that are gone from their server (Counts.Gone) do not
+	// count here, because one dead URL would otherwise prevent all pruning; the list still
+	// names them, so their local files stay.
 	ErrNotPruned = errors.New("nothing is pruned, because the run was incomplete or had errors")
 	// ErrUndeleted reports that the file system refused to delete files.
 	ErrUndeleted = errors.New("cannot delete files that no list names")
@@ -45,10 +48,10 @@ type pruning struct {
 // prune deletes the files that the lists no longer name, within the limit. It must be called
 // after all files have ended.
 func (m *Run) prune(ctx context.Context) error {
-	if c := m.report.snapshot(); c.Failed+c.Pending+c.Problems > 0 || !c.Read || m.names.paths.Len() == 0 {
+	p := &pruning{ctx: ctx, store: m.store, opts: m.opts, report: m.report, names: m.names, keys: m.names.pruningKeys()}
+	if c := m.report.snapshot(); c.Failed-c.Gone+c.Pending+c.Problems > 0 || !c.Read || m.names.paths.Len() == 0 && len(p.keys) == 0 {
 		return ErrNotPruned
 	}
-	p := &pruning{ctx: ctx, store: m.store, opts: m.opts, report: m.report, names: m.names, keys: m.names.pruningKeys()}
 	if len(p.keys) == 0 {
 		return nil
 	}

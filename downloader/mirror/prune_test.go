@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"pawl/downloader/faultserver"
 	"pawl/downloader/list"
 	"pawl/store"
 )
@@ -25,6 +27,7 @@ func withPrune(o *Options) { o.Prune = true }
 type text struct {
 	key, entries string
 	cut          bool // the list may have been cut off: it is not Complete
+	mayBeEmpty   bool
 }
 
 // lists returns the lists of a run.
@@ -32,7 +35,7 @@ func lists(texts ...text) iter.Seq2[List, error] {
 	return func(yield func(List, error) bool) {
 		for _, t := range texts {
 			entries := list.Read("list", strings.NewReader(t.entries), list.Options{})
-			if !yield(List{Key: t.key, Complete: !t.cut, Entries: entries}, nil) {
+			if !yield(List{Key: t.key, Complete: !t.cut, MayBeEmpty: t.mayBeEmpty, Entries: entries}, nil) {
 				return
 			}
 		}
@@ -83,7 +86,8 @@ func TestPruneDeletes(t *testing.T) {
 	os.WriteFile(filepath.Join(r.dir, "mine"), []byte("mine"), 0o666)
 	os.WriteFile(filepath.Join(r.dir, "f0005"), []byte("altered"), 0o666)
 	r.files["gone"] = r.files["f0000"]
-	if _, err := r.run(t.Context(), firstOf(4, all)+r.srv.URL+"/none\n", withPrune); !errors.Is(err, ErrNotPruned) {
+	r.srv.Set(onPath("/forbidden", faultserver.Status(403, -1)))
+	if _, err := r.run(t.Context(), firstOf(4, all)+r.srv.URL+"/forbidden\n", withPrune); !errors.Is(err, ErrNotPruned) {
 		t.Errorf("after a failure: got %v, want ErrNotPruned", err)
 	}
 	if _, err := r.run(t.Context(), "# nothing\n", withPrune); !errors.Is(err, ErrNotPruned) {
@@ -96,6 +100,83 @@ func TestPruneDeletes(t *testing.T) {
 		t.Errorf("got %+v, want one pruned", c)
 	}
 	r.wantExist(map[string]bool{"f0003": true, "f0004": false, "f0005": true, "mine": true})
+}
+
+// onPath is a fault of the requests whose paths have a prefix.
+func onPath(prefix string, f faultserver.Fault) faultserver.Fault {
+	return func(next http.Handler) http.Handler {
+		faulty := f(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, prefix) {
+				faulty.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// TestPruneDespiteGone: files that are gone from their server do not prevent pruning, and what is
+// here of them stays. Any other failure prevents it, also of a second source of a gone file.
+func TestPruneDespiteGone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status int    // of /dead
+		line   string // further URL of the dead entry
+		prunes bool
+	}{
+		"404":                       {404, "", true},
+		"410":                       {410, "", true},
+		"404 from two sources":      {404, "/none/dead", true},
+		"403":                       {403, "", false},
+		"451":                       {451, "", false},
+		"404, and 403 elsewhere":    {404, "/forbidden/dead", false},
+		"403, and 404 elsewhere":    {403, "/none/dead", false},
+		"404, and a wrong checksum": {404, "/f0000\n  checksum=md5=00000000000000000000000000000000", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			all := r.put(3)
+			r.srv.Put("dead", r.files["f0000"])
+			dead := r.srv.URL + "/dead"
+			r.mustRun(all + dead + "\n")
+			r.srv.Set(onPath("/dead", faultserver.Status(tt.status, -1)), onPath("/forbidden", faultserver.Status(403, -1)))
+			os.WriteFile(filepath.Join(r.dir, "dead"), []byte("altered"), 0o666) // so that it is requested again
+			if tt.line != "" {
+				dead += "\t" + r.srv.URL + tt.line
+			}
+			c, err := r.run(t.Context(), firstOf(2, all)+dead+"\n", withPrune, func(o *Options) { o.Request.Existing.Overwrite = true })
+			if c.Failed != 1 || (c.Gone == 1) != tt.prunes || errors.Is(err, ErrNotPruned) == tt.prunes {
+				t.Errorf("got %+v, %v", c, err)
+			}
+			r.wantExist(map[string]bool{"f0001": true, "f0002": !tt.prunes, "dead": true})
+		})
+	}
+}
+
+// TestPruneEmpty: with MayBeEmpty, an empty list prunes within the limit, and also beside another
+// list. A list that is not known to be complete, or has no name, still prunes nothing.
+func TestPruneEmpty(t *testing.T) {
+	none := func(*Options) {}
+	for name, tt := range map[string]struct {
+		lists  []text
+		change func(*Options)
+		prunes bool
+	}{
+		"alone":           {[]text{{key: listA, mayBeEmpty: true}}, none, true},
+		"not allowed":     {[]text{{key: listA}}, none, false},
+		"beside another":  {[]text{{key: listA, mayBeEmpty: true}, {key: listB}}, none, true},
+		"cut":             {[]text{{key: listA, cut: true, mayBeEmpty: true}}, none, false},
+		"nameless":        {[]text{{key: store.Nameless, mayBeEmpty: true}}, none, false},
+		"above the limit": {[]text{{key: listA, mayBeEmpty: true}}, func(o *Options) { o.MaxDelete = Limit{limitFiles, 1} }, false},
+		"a dry run":       {[]text{{key: listA, mayBeEmpty: true}}, func(o *Options) { o.DryRun = true }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.mustRun(r.put(2))
+			r.runLists(t.Context(), lists(tt.lists...), withPrune, tt.change)
+			r.wantExist(map[string]bool{"f0000": !tt.prunes, "f0001": !tt.prunes})
+		})
+	}
 }
 
 // TestClaims: a list claims each file that it names and that a list has fetched, with and without

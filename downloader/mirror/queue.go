@@ -109,6 +109,12 @@ func (q *queue) removeFirst(h *hostQueue) {
 	}
 }
 
+// Promote exchanges the first item of a host with item i, which must exist.
+func (q *queue) Promote(host string, i int) {
+	items := q.byHost[host].items
+	items[0], items[i] = items[i], items[0]
+}
+
 // Wake ends the sleep of a host and gives it the last turn, so that Next asks again whether
 // it is ready. Wake does nothing if the host is awake or has no items.
 func (q *queue) Wake(host string) {

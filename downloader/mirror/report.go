@@ -13,6 +13,7 @@ import (
 type reporter struct {
 	onOutcome func(Outcome)
 	onProblem func(error)
+	onRest    func(Rest)
 	onRound   func(round, files int, wait time.Duration)
 	calling   sync.Mutex // held during a callback; no two callbacks may run at once
 
@@ -59,6 +60,9 @@ func (r *reporter) count(o Outcome) {
 		Pending: &c.Pending, Wanted: &c.Wanted, Pruned: &c.Pruned,
 	}[o.State]
 	*n++
+	if o.State == Failed && isGone(o.Err) {
+		c.Gone++
+	}
 	c.Bytes += o.Result.Fetched
 }
 
@@ -84,6 +88,13 @@ func (r *reporter) problem(err error) {
 	r.calling.Lock()
 	defer r.calling.Unlock()
 	r.onProblem(err)
+}
+
+// rest reports that a host rests.
+func (r *reporter) rest(h Rest) {
+	r.calling.Lock()
+	defer r.calling.Unlock()
+	r.onRest(h)
 }
 
 // round reports that a round with so many files begins after a wait.

@@ -34,16 +34,18 @@ type Run struct {
 	ledger *ledger
 	sched  *scheduler
 	fetch  fetcher
+	end    endJudge
 }
 
 // NewRun returns a run, which Do starts.
 func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	o = o.withDefaults()
 	m := &Run{opts: o, store: st, names: newNaming()}
-	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRound: o.OnRound}
+	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRest: o.OnRest, onRound: o.OnRound}
 	m.ledger = newLedger(st, o)
 	m.sched = newScheduler(o, d.MaxParallel)
-	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, sched: m.sched}
+	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, sched: m.sched, report: m.report}
+	m.end = endJudge{store: st, dir: o.Dir}
 	return m
 }
 
@@ -59,8 +61,8 @@ func (m *Run) Counts() Counts {
 // outcome Pending. Do must be called at most once.
 //
 // An error that the sequence of lists yields in place of a list goes to OnProblem and does not
-// end the run. Do returns errors of the run as a whole: of the state file or a temporary file,
-// ErrNotPruned, ErrUndeleted, a LimitError, or the cause of ctx.
+// end the run. Do returns errors of the run as a whole: of the state file or a temporary file, an
+// EndedError, ErrNotPruned, ErrUndeleted, a LimitError, or the cause of ctx.
 func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 	defer m.close()
 	defer context.AfterFunc(ctx, m.sched.wake)()
@@ -173,6 +175,9 @@ func (m *Run) fetchJob(ctx context.Context, j *job) {
 	o.Rounds = it.Rounds + 1
 	retry := o.State == Failed && mayRecover(o.Err) && o.Rounds < m.maxRounds(o.Err)
 	m.sched.done(j)
+	if end := m.end.judge(o.Err); end != nil && ctx.Err() == nil {
+		m.sched.end(end)
+	}
 	switch {
 	case o.State == Failed && ctx.Err() != nil:
 		o.State = Pending

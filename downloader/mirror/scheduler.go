@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 )
 
@@ -146,7 +147,7 @@ func (s *scheduler) take() (*job, error) {
 	s.load.running++
 	s.load.bytes += int64(len(b))
 	h.running++
-	if !h.responded && h.downErr == nil {
+	if !h.responded && h.rest == nil {
 		h.unprobed++
 		s.load.unprobed++
 	}
@@ -166,7 +167,7 @@ func (s *scheduler) hasRoom(name string) bool {
 	if h.running >= h.maxRunning(s.maxParallel(name)) {
 		return false
 	}
-	if !h.responded && h.downErr == nil && s.load.unprobed >= max(1, s.maxJobs*3/4) {
+	if !h.responded && h.rest == nil && s.load.unprobed >= max(1, s.maxJobs*3/4) {
 		s.load.waitingUnprobed = append(s.load.waitingUnprobed, name)
 		return false
 	}
@@ -218,29 +219,41 @@ func (s *scheduler) leave(name string) {
 // host returns a host. mu must be held.
 func (s *scheduler) host(name string) *host { return s.hosts.get(name, s.queue.LenHost) }
 
-// hostDown returns the error because of which a host must not be asked in this round, or nil.
-func (s *scheduler) hostDown(name string) error {
+// resting returns the error because of which a host must not be asked in this round, or nil.
+func (s *scheduler) resting(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.host(name).downErr
+	if rest := s.host(name).rest; rest != nil {
+		return rest
+	}
+	return nil
 }
 
-// noteResult records how a request to a host ended. Any error that is not isHostError is a
-// response. A host that is down stays down, whatever its last requests return.
-func (s *scheduler) noteResult(name string, err error) {
+// noteResult records how a request to a host ended. Any error that is neither isHostError nor
+// isRefusal is a response. A host that rests goes on resting, whatever its last requests
+// return. If the host begins to rest because of err, noteResult returns the number of its
+// queued files.
+func (s *scheduler) noteResult(name string, err error) (rests bool, files int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.host(name)
-	if h.downErr != nil {
-		return
+	if h.rest != nil {
+		return false, 0
 	}
-	if !isHostError(err) {
+	if isRefusal(err) {
+		h.responded = true
+	}
+	switch {
+	case !isHostError(err) && !isRefusal(err):
 		h.noteResponse()
-	} else if !h.noteFailure(err) {
-		return // nothing has changed for next
+	case h.noteFailure(err):
+		rests, files = true, s.queue.LenHost(name)
+	case !h.responded:
+		return false, 0 // nothing has changed for next
 	}
 	s.queue.Wake(name)
 	s.changed.Signal()
+	return rests, files
 }
 
 // wakeUnprobed wakes all hosts in waitingUnprobed. mu must be held.
@@ -264,7 +277,13 @@ func (s *scheduler) startRound() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue, s.retries = s.retries, s.queue
-	s.hosts.clear()
+	for _, name := range s.hosts.startRound() {
+		// Any of the files is as good a probe as the first one, unless the files are what the
+		// host refuses: then the same one would decide in each run.
+		if n := s.queue.LenHost(name); n > 0 {
+			s.queue.Promote(name, rand.IntN(n))
+		}
+	}
 	s.load.waitingUnprobed = nil
 }
 
@@ -293,6 +312,16 @@ func (s *scheduler) fail(err error) {
 	defer s.mu.Unlock()
 	s.err = errors.Join(s.err, err)
 	s.changed.Broadcast()
+}
+
+// end ends the run in order because of err, unless it has ended already.
+func (s *scheduler) end(err *EndedError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+		s.changed.Broadcast()
+	}
 }
 
 // failure returns the errors that have ended the run, or nil.

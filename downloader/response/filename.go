@@ -3,7 +3,6 @@ package response
 import (
 	"fmt"
 	"hash/crc32"
-	"mime"
 	"net/url"
 	"path"
 	"strconv"
@@ -65,18 +64,6 @@ func halfDecoded(escaped string) string {
 		beyond = c >= utf8.RuneSelf
 	}
 	return b.String()
-}
-
-// dispositionName returns the filename parameter of a Content-Disposition field, even if it is
-// not quoted correctly.
-func dispositionName(disposition string) string {
-	_, params, err := mime.ParseMediaType(disposition)
-	if err == nil {
-		return params["filename"]
-	}
-	_, rest, _ := strings.Cut(disposition, "filename=")
-	name, _, _ := strings.Cut(rest, ";")
-	return strings.Trim(strings.TrimSpace(name), `"`)
 }
 
 // forbidden are the characters that Windows allows in no name.

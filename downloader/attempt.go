@@ -203,40 +203,6 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 	return nil
 }
 
-// create creates the part file, with the requested name or the name in the response. Only now the
-// name is certain, so another download may have the target already: of the same URL (begunError),
-// or of another one (ClaimedError).
-func (j *job) create(rep *reply) error {
-	name := j.goal.output
-	if name == "" {
-		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
-	}
-	target, err := absTarget(j.goal.dir, name)
-	if err != nil {
-		return err
-	}
-	old, err := j.engine.store.ByTarget(target)
-	switch {
-	case err != nil || j.goal.replace || j.req.Existing.Restart:
-	case old.URL == j.origin.recorded && (old.State != store.Done || j.engine.store.Exists(old)):
-		return begunError{old}
-	case old.State != store.Done:
-		return claimed(old)
-	}
-	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
-	if j.goal.listed != nil {
-		rec.Lists = j.goal.listed.Lists
-	}
-	j.note(&rec, rep.Whole)
-	part, err := j.engine.store.Create(rec)
-	if err != nil {
-		return err
-	}
-	j.file.setPart(part)
-	j.progress.show(part.Record())
-	return nil
-}
-
 // mustNotMix reports whether one connection must fetch everything, because the bytes of two
 // versions could be mixed without notice. It warns if that costs much. A stream always comes over
 // one connection, and Options.SplitUnverified accepts the risk.

@@ -18,6 +18,7 @@ const (
 	Offline   Kind = "offline"   // Err; the machine has no network; reported once for all downloads
 	Limited   Kind = "limited"   // Err; the host refused another connection; Conns go on, or the download waits if 0
 	Restarted Kind = "restarted" // Err; the held bytes cannot be used
+	Renamed   Kind = "renamed"   // Err; another file has the name that the server or the URL gives this one
 	Warning   Kind = "warning"   // Err is not a failure, but the user should know it
 	Finished  Kind = "finished"  // the file is complete and durable
 	Stopped   Kind = "stopped"   // Err ended the download; Held bytes are kept

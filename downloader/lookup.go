@@ -50,7 +50,8 @@ func claimed(rec store.Record) error {
 //
 //	no record                     download; the target must be free
 //	unfinished, same URL          resume
-//	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it
+//	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it, or the
+//	                              new file may get another name (create.go)
 //	finished, unchanged, intact   nothing to do
 //	finished, changed remotely    download again, and replace at the end
 //	finished, altered locally     ErrForeign, unless Overwrite; a file of a list is replaced
@@ -83,7 +84,11 @@ func (l lookup) find() (store.Record, error) {
 		if err != nil {
 			return store.Record{}, err
 		}
-		return st.ByURL(dir, l.origin.recorded)
+		rec, err := st.ByURL(dir, l.origin.recorded)
+		if err == nil && rec.URL != l.origin.recorded { // a download of another URL has got the name since
+			err = store.ErrNotFound
+		}
+		return rec, err
 	}
 	target, err := absTarget(l.goal.dir, l.goal.output)
 	if err != nil {
@@ -95,10 +100,13 @@ func (l lookup) find() (store.Record, error) {
 	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if err := st.CheckTarget(target, l.goal.replace); err != nil {
+		if err := st.CheckTarget(target, l.goal.replace); err != nil && !l.req.Existing.mayAvoid(err) {
 			return rec, err
 		}
 	case err == nil && rec.URL != l.origin.recorded && !l.req.Existing.Restart && !l.goal.replace:
+		if l.req.Existing.AutoRename {
+			return rec, store.ErrNotFound
+		}
 		return rec, claimed(rec)
 	}
 	return rec, err

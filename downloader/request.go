@@ -95,6 +95,7 @@ type Access struct {
 // Existing says what happens to an existing file and to the held bytes of a download.
 type Existing struct {
 	Overwrite    bool // a file that pawl did not download may be replaced
+	AutoRename   bool // if any file is in the way, the new one gets a number; without it, only a file of another URL is numbered, if nobody has chosen its name
 	Restart      bool // the held bytes of the download are discarded
 	FailOnChange bool // if the remote file has changed, the download ends with failure.ErrChanged and keeps its bytes; otherwise it starts over
 }

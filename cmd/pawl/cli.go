@@ -109,6 +109,7 @@ type TrustOptions struct {
 // FileOptions say what may be written to the disk.
 type FileOptions struct {
 	Overwrite    bool     `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
+	AutoRename   bool     `aliases:"auto-file-renaming" group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
 	Restart      bool     `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string   `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
 	MinFree      byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`

@@ -315,6 +315,8 @@ func (s *display) printEvent(e downloader.Event) {
 		s.warning("%s: %s are missing from the part file and will be downloaded again", name, size(e.Held))
 	case downloader.Restarted:
 		s.warning("%s: starting over: %s", name, reason)
+	case downloader.Renamed:
+		s.note("%s: %s", name, reason)
 	case downloader.Warning:
 		s.warning("%s: %s", name, reason)
 	case downloader.Retrying:

@@ -82,6 +82,9 @@ func (b *batch) run(ctx context.Context) error {
 func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 	b.summary.Files = len(b.requests)
 	b.ended = make(map[int]bool)
+	if len(b.requests) > 1 {
+		d.ReserveNames(b.requests)
+	}
 	var group errgroup.Group
 	group.SetLimit(cmp.Or(b.options.Jobs, defaultJobs))
 	for i, req := range b.requests {
@@ -227,6 +230,7 @@ func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, conte
 // applyTo sets the fields of req that are the same for all requests of a command.
 func (o *FileOptions) applyTo(req *downloader.Request) {
 	req.Existing.Overwrite, req.Existing.Restart, req.Existing.FailOnChange = o.Overwrite, o.Restart, o.OnChange == "fail"
+	req.Existing.AutoRename = o.AutoRename
 	req.MaxSize = int64(o.MaxSize)
 }
 

@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"net/url"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
@@ -141,4 +142,19 @@ func FilenameFromURL(s string) string {
 		return fallbackName
 	}
 	return Filename("", u)
+}
+
+// Numbered returns a path of a file with the number n in front of the extension of its name, for example
+// "get.1.php" or "a.1.tar.gz". What follows the last dot is no extension if it has only digits, or
+// is too long.
+func Numbered(file string, n int) string {
+	dir, name := filepath.Split(file)
+	ext := filepath.Ext(name)
+	stem := strings.TrimSuffix(name, ext)
+	if stem == "" || len(ext) > 20 || strings.Trim(ext, ".0123456789") == "" || strings.ContainsAny(ext, " ") {
+		stem, ext = name, ""
+	} else if inner, ok := strings.CutSuffix(stem, ".tar"); ok && inner != "" {
+		stem, ext = inner, ".tar"+ext
+	}
+	return fmt.Sprintf("%s%s.%d%s", dir, stem, n, ext)
 }

@@ -313,3 +313,26 @@ func FuzzSafeName(f *testing.F) {
 		}
 	})
 }
+
+// The number of a name stands in front of its extension.
+func TestNumbered(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"get.php", "get.1.php"},
+		{"a.tar.gz", "a.1.tar.gz"},
+		{"a.b.zip", "a.b.1.zip"},
+		{"download", "download.1"},
+		{"go1.22.3", "go1.22.3.1"},
+		{"a.7z", "a.1.7z"},
+		{".tar.gz", ".tar.1.gz"},
+		{"Mr. Smith", "Mr. Smith.1"},
+		{"x.", "x..1"},
+	} {
+		dir := filepath.FromSlash("/d.e/")
+		if got := Numbered(dir+tt.in, 1); got != dir+tt.want {
+			t.Errorf("Numbered(%q): got %q, want %q", tt.in, got, tt.want)
+		}
+	}
+	if name := strings.Repeat("x", maxName-4) + ".zip"; len(Numbered(name, 10000))+len(".part") > 255 {
+		t.Errorf("the longest name has no room for a number")
+	}
+}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"pawl/chunk"
 	"pawl/store"
 )
 
@@ -135,14 +134,14 @@ type IgnoredOptions struct {
 
 // GetCmd downloads URLs.
 type GetCmd struct {
-	URLs      []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
-	Output    string    `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL); - streams to stdout."`
-	Dir       string    `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
-	Mirror    []string  `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
-	Checksum  chunk.Sum `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384 or sha512 (one URL)."`
-	Checksums string    `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
-	Glob      bool      `negatable:"" default:"true" group:"Request" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs (the default here)."`
-	SHA256    string    `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
+	URLs      []string `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
+	Output    string   `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL). DIR/ or a directory that exists is the place of the files; - streams to stdout; /dev/null is a test of the speed."`
+	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
+	Mirror    []string `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
+	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384, sha512, blake2b or crc32c (one URL). The digest alone, a line of SHA256SUMS and sha256-BASE64 are accepted, too."`
+	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
+	Glob      bool     `negatable:"" default:"true" group:"Request" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs (the default here)."`
+	SHA256    digest   `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
 	ListLimit
 	Transfer
 }

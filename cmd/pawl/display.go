@@ -350,7 +350,7 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	} else {
 		s.ended.fetched++
 	}
-	if s.paths && !isTerminal(s.out.stdout) {
+	if s.paths && e.Target != "-" && !isTerminal(s.out.stdout) {
 		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
 	switch {
@@ -362,14 +362,19 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	case e.Outcome.Current:
 		s.note("%s: already downloaded, and unchanged", name)
 	case e.Target == "-":
-		s.note("%s in %s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed))
+		s.note("%s in %s (%s/s)", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome))
 	case e.Outcome.Fetched == 0 && e.Size > 0:
 		s.note("%s: done, %s, all of it downloaded before", name, size(e.Size))
 	case e.Size == 0, s.counts != nil && e.Outcome.Fetched < minRatedSize:
 		s.note("%s: done, %s", name, size(e.Size))
 	default:
-		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Outcome.Elapsed), size(int64(float64(e.Outcome.Fetched)/max(e.Outcome.Elapsed.Seconds(), 0.001))))
+		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Outcome.Elapsed), meanRate(e.Outcome))
 	}
+}
+
+// meanRate returns the received bytes per second. A download of 0 s counts as 1 ms.
+func meanRate(o downloader.Outcome) string {
+	return size(int64(float64(o.Fetched) / max(o.Elapsed.Seconds(), 0.001)))
 }
 
 // note prints information. Only the goroutine may call it.

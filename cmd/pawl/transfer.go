@@ -31,8 +31,8 @@ type batch struct {
 	out      *printer
 	store    *store.Store
 	requests []downloader.Request
-
 	streams  bool // the only request writes to stdout, so nothing else may
+
 	recorder *recorder
 
 	mu       sync.Mutex
@@ -54,7 +54,6 @@ func (b *batch) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.streams = len(b.requests) == 1 && isStream(b.requests[0])
 	if b.recorder, err = b.options.newRecorder(ctx, b.out, reportHeader{}); err != nil {
 		return err
 	}
@@ -94,7 +93,7 @@ func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 			return nil
 		})
 	}
-	waitForGroup(ctx, &group, b.streams)
+	waitForGroup(ctx, &group, isStream(b.requests[0]))
 }
 
 // downloadOne runs request i. It records nothing if the download was interrupted, because

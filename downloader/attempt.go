@@ -49,25 +49,31 @@ func (j *job) attempt(ctx context.Context) error {
 }
 
 // use takes over the first response of an attempt: as a small file, or as the beginning of a
-// transfer. The size is checked before anything is created, so that a file that is too large leaves
-// nothing behind.
+// transfer. Size and content are checked before anything is created, so that a file that is not
+// wanted leaves nothing behind.
 func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	j.expect(rep)
+	warning, err := j.inspect(rep, held.Len() > 0)
+	if err == nil {
+		err = checkSize(rep.Version.Size, j.req.MaxSize)
+	}
 	var small *smallFile
-	err := checkSize(rep.Version.Size, j.req.MaxSize)
 	if err == nil {
 		small, err = newSmallFile(j.download, rep)
 	}
-	if small != nil {
-		return small.fetch(ctx, rep)
-	}
-	if err == nil {
+	if err == nil && small == nil {
 		err = j.accept(rep, &held)
 	}
 	if err != nil {
 		rep.close()
 		j.first.release()
 		return err
+	}
+	if warning != nil {
+		j.emit(Event{Kind: Warning, Err: warning})
+	}
+	if small != nil {
+		return small.fetch(ctx, rep)
 	}
 	return j.transfer(ctx, rep, held)
 }

@@ -53,6 +53,7 @@ type Outcome struct {
 	Fetched  int64         // bytes received by this run
 	Elapsed  time.Duration // of this run
 	Current  bool          // the file was finished already, and has not changed
+	Page     bool          // the file is a web page, although neither its name nor its URL says so
 	Unframed bool          // the server did not mark the end of the file, so it may be truncated
 }
 

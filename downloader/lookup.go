@@ -117,6 +117,7 @@ func (l lookup) find() (store.Record, error) {
 func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err error) {
 	l.progress.show(rec)
 	l.version.unframed = rec.Unframed
+	l.version.page = rec.State == store.Done && len(l.req.Expect) == 0 && IsUnexpectedPage(rec)
 	if rec.State == store.Done {
 		return l.reopen(ctx, rec)
 	}
@@ -200,7 +201,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 	if rec.URL != l.origin.recorded && !l.goal.replace {
 		return false, claimed(rec)
 	}
-	if !l.req.Existing.Restart && rec.URL == l.origin.recorded {
+	if !l.req.Existing.Restart && rec.URL == l.origin.recorded && l.fitsType(rec) {
 		same, err := l.unchanged(ctx, rec)
 		if err != nil {
 			return false, err
@@ -253,9 +254,17 @@ func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current boo
 	return false, l.engine.store.CheckTarget(rec.Target, true)
 }
 
+// fitsType reports whether a finished file may have the media type that the request expects.
+func (l lookup) fitsType(rec store.Record) bool {
+	return rec.Type == "" || l.req.Expects(rec.Type)
+}
+
 // stillWanted compares an intact file with the digest of the list and, if the entry asks for
 // that, with the file on the server.
 func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
+	if !l.fitsType(rec) {
+		return false, nil
+	}
 	if l.goal.listed.Update {
 		same, err := l.unchanged(ctx, rec)
 		if err != nil {

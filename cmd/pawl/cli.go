@@ -107,13 +107,14 @@ type TrustOptions struct {
 
 // FileOptions say what may be written to the disk.
 type FileOptions struct {
-	Overwrite    bool     `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
-	AutoRename   bool     `aliases:"auto-file-renaming" group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
-	Restart      bool     `group:"Files" help:"Discard the progress and start over."`
-	OnChange     string   `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
-	MinFree      byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
-	MaxSize      byteSize `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
-	NoRemoteTime bool     `group:"Files" help:"Do not take the modification time from the server."`
+	Overwrite    bool        `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
+	AutoRename   bool        `aliases:"auto-file-renaming" group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
+	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
+	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
+	Expect       []mediaType `placeholder:"TYPE" group:"Files" help:"Media type that the server must send, such as application/zip or image/*, or must not send, such as !text/html; repeatable. Another type fails with exit code 7 before anything is stored."`
+	MinFree      byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
+	MaxSize      byteSize    `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
+	NoRemoteTime bool        `group:"Files" help:"Do not take the modification time from the server."`
 }
 
 // ResultOptions say what happens with the outcome of each file.

@@ -102,10 +102,11 @@ type plainLines struct {
 	lastPlain time.Time
 }
 
-// lastRetry is the last retry that was printed.
+// lastRetry is the last retry that was printed, and whether a web page was reported.
 type lastRetry struct {
 	retryReason string
 	retryShown  time.Time
+	pageShown   bool
 }
 
 // newDisplay returns a display. To use it, call start and later stop.
@@ -298,6 +299,26 @@ func (s *display) showsRetry(e downloader.Event, reason string) bool {
 	return true
 }
 
+// showsWarning reports whether a warning is worth a line. Of the web pages of a list only the first
+// one is, as an example, because the summary has their number.
+func (s *display) showsWarning(err error) bool {
+	var page *downloader.PageWarning
+	if s.counts == nil || !errors.As(err, &page) {
+		return true
+	}
+	first := !s.pageShown
+	s.pageShown = true
+	return first || s.verbose
+}
+
+// warningHint returns what a user can do about a warning, as the end of its line, or "".
+func warningHint(err error) string {
+	if page := (*downloader.PageWarning)(nil); errors.As(err, &page) {
+		return "; --expect '!text/html' makes that an error"
+	}
+	return ""
+}
+
 // printEvent updates the totals and prints e for people.
 func (s *display) printEvent(e downloader.Event) {
 	name := s.name(e.Target)
@@ -318,7 +339,9 @@ func (s *display) printEvent(e downloader.Event) {
 	case downloader.Renamed:
 		s.note("%s: %s", name, reason)
 	case downloader.Warning:
-		s.warning("%s: %s", name, reason)
+		if s.showsWarning(e.Err) {
+			s.warning("%s: %s%s", name, reason, warningHint(e.Err))
+		}
 	case downloader.Retrying:
 		if s.showsRetry(e, reason) {
 			s.note("%s: %s; retrying %s (%d%s)", name, reason, delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
@@ -422,6 +445,7 @@ func eventFields(e downloader.Event) map[string]any {
 	case downloader.Finished:
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Outcome.Fetched, e.Outcome.Elapsed.Seconds(), e.Outcome.Current
 		optional("complete", "unknown", e.Outcome.Unframed)
+		optional("page", true, e.Outcome.Page)
 	case downloader.Stopped, downloader.Lost, downloader.Restarted:
 		f["held"] = e.Held
 	case downloader.Retrying:

@@ -172,6 +172,7 @@ type hintRule struct {
 // in the summary of a list, because they are more exact than a hint for the exit code.
 var optionHints = []hintRule{
 	{is(failure.ErrTooLarge), "allow it with --max-size N"},
+	{is(failure.ErrMediaType), "check the URL, or log in, for example with -H 'Cookie: …'; without --expect, pawl takes any type"},
 	{is(store.ErrLink), "remove the link or, if it is intended, follow it with: pawl mirror --follow-links"},
 	{is(failure.ErrPrivate), "if you trust who names it, allow it with --allow-private"},
 	{is(failure.ErrScheme), "allow it with --proto http,https"},

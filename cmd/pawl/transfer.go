@@ -231,6 +231,9 @@ func (o *FileOptions) applyTo(req *downloader.Request) {
 	req.Existing.Overwrite, req.Existing.Restart, req.Existing.FailOnChange = o.Overwrite, o.Restart, o.OnChange == "fail"
 	req.Existing.AutoRename = o.AutoRename
 	req.MaxSize = int64(o.MaxSize)
+	for _, t := range o.Expect {
+		req.Expect = append(req.Expect, string(t))
+	}
 }
 
 // downloaderOptions returns the options of the downloader. It fails if the command line or

@@ -81,7 +81,7 @@ func safeName(name string) string {
 	}
 	name = strings.Map(func(r rune) rune {
 		switch {
-		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
+		case isUnprintable(r):
 			return -1
 		case strings.ContainsRune(forbidden, r):
 			return '_'
@@ -93,6 +93,11 @@ func safeName(name string) string {
 		name = "_" + name
 	}
 	return strings.TrimRight(shorten(name), ". ")
+}
+
+// isUnprintable reports whether r acts on a terminal or cannot be seen.
+func isUnprintable(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // isReserved reports whether Windows treats the name as a device, with any extension.

@@ -187,6 +187,7 @@ var hints = slices.Concat([]hintRule{
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
 }, optionHints, []hintRule{
+	{as[*notListError](), "$NOTLIST"},
 	{as[listError](), "a list is a file, a URL, or - for standard input"},
 	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
 	{as[*outputError](), "choose another file"},
@@ -260,7 +261,7 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError) and $AGAIN (how to repeat the download).
+// settingError), $NOTLIST (of a notListError) and $AGAIN (how to repeat the download).
 func (f hintSubject) expand(text string) string {
 	again := "run the same command again"
 	if isKept(f) {
@@ -270,6 +271,10 @@ func (f hintSubject) expand(text string) string {
 	var setting *settingError
 	if errors.As(f.err, &setting) {
 		values = append(values, "$SETTING", setting.hint)
+	}
+	var notList *notListError
+	if errors.As(f.err, &notList) {
+		values = append(values, "$NOTLIST", notList.hint())
 	}
 	var limit *mirror.LimitError
 	if errors.As(f.err, &limit) {

@@ -8,6 +8,7 @@
 // A faulty line is reported as a [Problem]; reading continues after it.
 //
 //	list.go       Entry, Problem, Options, Read
+//	looks.go      refuses a text that is no list by its first bytes
 //	detect.go     recognises the format; undoes gzip; rejects web pages and binaries
 //	lines.go      splits the text into numbered lines for the formats made of lines
 //	collector.go  checks, expands and yields the entries of every format

@@ -183,6 +183,7 @@ var optionHints = []hintRule{
 // disk above any other file error.
 var hints = slices.Concat([]hintRule{
 	{as[*settingError](), "$SETTING"},
+	{as[spellingError](), "type: $COMMAND"},
 	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
@@ -261,7 +262,7 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError), $NOTLIST (of a notListError) and $AGAIN (how to repeat the download).
+// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError) and $AGAIN (how to repeat the download).
 func (f hintSubject) expand(text string) string {
 	again := "run the same command again"
 	if isKept(f) {
@@ -271,6 +272,10 @@ func (f hintSubject) expand(text string) string {
 	var setting *settingError
 	if errors.As(f.err, &setting) {
 		values = append(values, "$SETTING", setting.hint)
+	}
+	var spelling spellingError
+	if errors.As(f.err, &spelling) {
+		values = append(values, "$COMMAND", spelling.command)
 	}
 	var notList *notListError
 	if errors.As(f.err, &notList) {

@@ -22,7 +22,12 @@ func (c *GetCmd) Validate() error {
 		return err
 	}
 	for _, s := range c.URLs {
-		if err := weburl.Check(s); err != nil {
+		switch err := weburl.Check(s); {
+		case err != nil && isList(s):
+			return fmt.Errorf("%q is a list, and not a URL", s)
+		case err != nil && isFile(s):
+			return fmt.Errorf("%q is a file on this machine, and not a URL", s)
+		case err != nil:
 			return fmt.Errorf("%w%s", err, suggestion(s))
 		}
 	}
@@ -81,7 +86,7 @@ func suggestion(word string) string {
 	if strings.Contains(word, "://") {
 		return ""
 	}
-	if host, _, _ := strings.Cut(word, "/"); strings.Contains(host, ".") && weburl.Check("https://"+word) == nil {
+	if looksLikeHost(word) && weburl.Check("https://"+word) == nil {
 		return fmt.Sprintf("; did you mean %q?", "https://"+weburl.Redact(word))
 	}
 	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "remove"}))

@@ -49,25 +49,31 @@ func (j *job) attempt(ctx context.Context) error {
 }
 
 // use takes over the first response of an attempt: as a small file, or as the beginning of a
-// transfer. The size is checked before anything is created, so that a file that is too large leaves
-// nothing behind.
+// transfer. Size and content are checked before anything is created, so that a file that is not
+// wanted leaves nothing behind.
 func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	j.expect(rep)
+	warning, err := j.inspect(rep, held.Len() > 0)
+	if err == nil {
+		err = checkSize(rep.Version.Size, j.req.MaxSize)
+	}
 	var small *smallFile
-	err := checkSize(rep.Version.Size, j.req.MaxSize)
 	if err == nil {
 		small, err = newSmallFile(j.download, rep)
 	}
-	if small != nil {
-		return small.fetch(ctx, rep)
-	}
-	if err == nil {
+	if err == nil && small == nil {
 		err = j.accept(rep, &held)
 	}
 	if err != nil {
 		rep.close()
 		j.first.release()
 		return err
+	}
+	if warning != nil {
+		j.emit(Event{Kind: Warning, Err: warning})
+	}
+	if small != nil {
+		return small.fetch(ctx, rep)
 	}
 	return j.transfer(ctx, rep, held)
 }
@@ -206,40 +212,6 @@ func (j *job) accept(rep *reply, held *chunk.Set) error {
 		return j.adopt(rep.Version, rep.Whole)
 	}
 	*held = chunk.NewSet(chunk.Range{End: held.Prefix()}) // a stream brings the bytes beyond it again
-	return nil
-}
-
-// create creates the part file, with the requested name or the name in the response. Only now the
-// name is certain, so another download may have the target already: of the same URL (begunError),
-// or of another one (ClaimedError).
-func (j *job) create(rep *reply) error {
-	name := j.goal.output
-	if name == "" {
-		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
-	}
-	target, err := absTarget(j.goal.dir, name)
-	if err != nil {
-		return err
-	}
-	old, err := j.engine.store.ByTarget(target)
-	switch {
-	case err != nil || j.goal.replace || j.req.Existing.Restart:
-	case old.URL == j.origin.recorded && (old.State != store.Done || j.engine.store.Exists(old)):
-		return begunError{old}
-	case old.State != store.Done:
-		return claimed(old)
-	}
-	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
-	if j.goal.listed != nil {
-		rec.Lists = j.goal.listed.Lists
-	}
-	j.note(&rec, rep.Whole)
-	part, err := j.engine.store.Create(rec)
-	if err != nil {
-		return err
-	}
-	j.file.setPart(part)
-	j.progress.show(part.Record())
 	return nil
 }
 

@@ -22,7 +22,8 @@
 //
 //	lookup    finds the record of the file, which may be finished or unfinished (lookup.go)
 //	attempt   requests the first missing bytes; the response shows size, ranges, version and
-//	          name, and its body is the first work of the transfer (attempt.go, origin.go)
+//	          name, and its body is the first work of the transfer (attempt.go, origin.go);
+//	          then the part file is created (create.go)
 //	transfer  fetches the rest over several connections (transfer.go, conn.go); package sched
 //	          decides which connection fetches which bytes, and how many there are
 //	commit    makes the written bytes durable, by time and by volume (commit.go)

@@ -22,6 +22,8 @@ type engine struct {
 	network   *transport.Network
 	running   atomic.Int64 // downloads
 
+	names nameClaims // of the files whose names come from servers
+
 	eventMu sync.Mutex // held during Options.OnEvent
 
 	mu    sync.Mutex

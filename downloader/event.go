@@ -18,6 +18,7 @@ const (
 	Offline   Kind = "offline"   // Err; the machine has no network; reported once for all downloads
 	Limited   Kind = "limited"   // Err; the host refused another connection; Conns go on, or the download waits if 0
 	Restarted Kind = "restarted" // Err; the held bytes cannot be used
+	Renamed   Kind = "renamed"   // Err; another file has the name that the server or the URL gives this one
 	Warning   Kind = "warning"   // Err is not a failure, but the user should know it
 	Finished  Kind = "finished"  // the file is complete and durable
 	Stopped   Kind = "stopped"   // Err ended the download; Held bytes are kept
@@ -52,6 +53,7 @@ type Outcome struct {
 	Fetched  int64         // bytes received by this run
 	Elapsed  time.Duration // of this run
 	Current  bool          // the file was finished already, and has not changed
+	Page     bool          // the file is a web page, although neither its name nor its URL says so
 	Unframed bool          // the server did not mark the end of the file, so it may be truncated
 }
 

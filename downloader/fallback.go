@@ -50,10 +50,11 @@ func (d *Downloader) began(req Request, u string) bool {
 	}
 	if to.Output == "" {
 		dir, err := filepath.Abs(to.Dir)
-		if err == nil {
-			_, err = d.store.ByURL(dir, weburl.Canonical(u))
+		if err != nil {
+			return false
 		}
-		return err == nil
+		rec, err := d.store.ByURL(dir, weburl.Canonical(u))
+		return err == nil && rec.URL == weburl.Canonical(u)
 	}
 	target, err := absTarget(to.Dir, to.Output)
 	if err != nil {

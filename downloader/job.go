@@ -67,7 +67,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	}
 	r := j.result(begun, current)
 	if !repeated {
-		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Unframed: r.Unframed}}
+		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Page: r.Page, Unframed: r.Unframed}}
 		if err != nil {
 			e.Kind, e.Err = Stopped, err
 		}
@@ -83,7 +83,7 @@ func (j *job) result(begun time.Time, current bool) Result {
 		ID: p.ID, Target: p.Target, Size: p.Size, Current: current, Elapsed: time.Since(begun),
 		Fetched: j.progress.received.Load(), Retries: int(j.progress.retries.Load()),
 		Private: j.progress.private.Load() && !j.progress.public.Load(),
-		Sum:     j.version.digest, CRC: j.file.crc, Unframed: j.version.unframed, Charset: j.origin.lastCharset(),
+		Sum:     j.version.digest, CRC: j.file.crc, Unframed: j.version.unframed, Charset: j.origin.lastCharset(), Page: j.version.page,
 	}
 	if p.Target == j.origin.recorded { // the name of the file was never known
 		r.Target = ""

@@ -52,7 +52,8 @@ func claimed(rec store.Record) error {
 //
 //	no record                     download; the target must be free, or have the wanted file (present.go)
 //	unfinished, same URL          resume
-//	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it
+//	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it, or the
+//	                              new file may get another name (create.go)
 //	finished, unchanged, intact   nothing to do
 //	finished, changed remotely    download again, and replace at the end
 //	finished, from another URL    nothing to do if it is the same file (present.go), else ClaimedError
@@ -92,7 +93,11 @@ func (l lookup) find() (store.Record, error) {
 		if err != nil {
 			return store.Record{}, err
 		}
-		return st.ByURL(dir, l.origin.recorded)
+		rec, err := st.ByURL(dir, l.origin.recorded)
+		if err == nil && rec.URL != l.origin.recorded { // a download of another URL has got the name since
+			err = store.ErrNotFound
+		}
+		return rec, err
 	}
 	target, err := absTarget(l.goal.dir, l.goal.output)
 	if err != nil {
@@ -104,10 +109,13 @@ func (l lookup) find() (store.Record, error) {
 	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if err := st.CheckTarget(target, l.goal.replace); err != nil {
+		if err := st.CheckTarget(target, l.goal.replace); err != nil && !l.req.Existing.mayAvoid(err) {
 			return rec, err
 		}
-	case err == nil && rec.State != store.Done && rec.URL != l.origin.recorded && !l.req.Existing.Restart && !l.goal.replace:
+	case err != nil || rec.URL == l.origin.recorded || l.req.Existing.Restart || l.goal.replace:
+	case l.req.Existing.AutoRename:
+		return rec, store.ErrNotFound
+	case rec.State != store.Done:
 		return rec, claimed(rec)
 	}
 	return rec, err
@@ -118,6 +126,7 @@ func (l lookup) find() (store.Record, error) {
 func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err error) {
 	l.progress.show(rec)
 	l.version.unframed = rec.Unframed
+	l.version.page = rec.State == store.Done && len(l.req.Expect) == 0 && IsUnexpectedPage(rec)
 	if rec.State == store.Done {
 		return l.reopen(ctx, rec)
 	}
@@ -210,7 +219,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 		}
 		return false, claimed(rec)
 	}
-	if !l.req.Existing.Restart && rec.URL == l.origin.recorded {
+	if !l.req.Existing.Restart && rec.URL == l.origin.recorded && l.fitsType(rec) {
 		why, err := l.outdated(ctx, rec)
 		if err != nil {
 			return false, err
@@ -283,9 +292,17 @@ func (l lookup) reopenListed(ctx context.Context, rec store.Record) (current boo
 	return false, l.engine.store.CheckTarget(rec.Target, true)
 }
 
+// fitsType reports whether a finished file may have the media type that the request expects.
+func (l lookup) fitsType(rec store.Record) bool {
+	return rec.Type == "" || l.req.Expects(rec.Type)
+}
+
 // stillWanted compares an intact file with the digest of the list, if it has one, or else with
 // the file on the server, if the entry asks for that.
 func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error) {
+	if !l.fitsType(rec) {
+		return false, nil
+	}
 	if !l.goal.sum.IsZero() || l.goal.listed.Update {
 		if why, err := l.outdated(ctx, rec); why != nil || err != nil {
 			return false, err

@@ -37,9 +37,20 @@ type Request struct {
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
 	// arrive, and then the part file is removed.
 	MaxSize int64
+	// Expect are patterns that the media type of the response must fit, as response.MatchesType
+	// says; nil for any. Another type ends with failure.ErrMediaType before anything is stored.
+	Expect []string
+	// Inspect is called with the first bytes of the file, at most InspectBytes, before anything is
+	// stored. An error of it ends the download, which leaves nothing behind. May be nil.
+	Inspect func(beginning []byte) error
 	// Existing says what happens to an existing file and to held bytes.
 	Existing Existing
 }
+
+// InspectBytes is how many bytes Request.Inspect gets, if the file has so many. The first reads of
+// a connection bring about as many; double would let a server send more in vain, and half may end
+// within the comments at the beginning of a list.
+const InspectBytes = 64 << 10
 
 // A Destination is where the bytes of a Request go: File, Recorded, Stream or Listed.
 type Destination interface{ isDestination() }
@@ -100,6 +111,7 @@ type Access struct {
 type Existing struct {
 	Overwrite    bool // a file that pawl did not download may be replaced
 	Adopt        bool // a file that pawl did not download is the wanted one if it has the size that the server says
+	AutoRename   bool // if any file is in the way, the new one gets a number; without it, only a file of another URL is numbered, if nobody has chosen its name
 	Restart      bool // the held bytes of the download are discarded
 	FailOnChange bool // if the remote file has changed, the download ends with failure.ErrChanged and keeps its bytes; otherwise it starts over
 }
@@ -113,6 +125,7 @@ type Result struct {
 	Elapsed  time.Duration // of this run
 	Current  bool          // the file was finished already, and has not changed
 	Unframed bool          // the server did not mark the end of the file, so it may be truncated
+	Page     bool          // the file is a web page, although neither its name nor its URL says so
 	Private  bool          // all responses came from private addresses
 	Retries  int           // failures that were followed by another try
 	Final    string        // URL of the bytes, without user and password; "" if no byte was received

@@ -17,6 +17,7 @@ type version struct {
 	evidence response.Evidence
 	digest   chunk.Sum // to verify at the end: the goal's, or the server's; zero for none
 	gzip     bool      // a content coding is removed from the body
+	page     bool      // it is a web page, although neither its name nor its URL says so
 	unframed bool      // the server does not mark the end of the body
 }
 

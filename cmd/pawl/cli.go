@@ -9,7 +9,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"pawl/chunk"
 	"pawl/store"
 )
 
@@ -110,13 +109,15 @@ type TrustOptions struct {
 
 // FileOptions say what may be written to the disk.
 type FileOptions struct {
-	Overwrite    bool     `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
-	Adopt        bool     `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
-	Restart      bool     `group:"Files" help:"Discard the progress and start over."`
-	OnChange     string   `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
-	MinFree      byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
-	MaxSize      byteSize `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
-	NoRemoteTime bool     `group:"Files" help:"Do not take the modification time from the server."`
+	Overwrite    bool        `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
+	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
+	AutoRename   bool        `aliases:"auto-file-renaming" group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
+	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
+	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
+	Expect       []mediaType `placeholder:"TYPE" group:"Files" help:"Media type that the server must send, such as application/zip or image/*, or must not send, such as !text/html; repeatable. Another type fails with exit code 7 before anything is stored."`
+	MinFree      byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
+	MaxSize      byteSize    `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
+	NoRemoteTime bool        `group:"Files" help:"Do not take the modification time from the server."`
 }
 
 // ResultOptions say what happens with the outcome of each file.
@@ -138,14 +139,14 @@ type IgnoredOptions struct {
 
 // GetCmd downloads URLs.
 type GetCmd struct {
-	URLs      []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
-	Output    string    `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL); - streams to stdout."`
-	Dir       string    `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
-	Mirror    []string  `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
-	Checksum  chunk.Sum `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384 or sha512 (one URL)."`
-	Checksums string    `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
-	Glob      bool      `negatable:"" default:"true" group:"Request" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs (the default here)."`
-	SHA256    string    `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
+	URLs      []string `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
+	Output    string   `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL). DIR/ or a directory that exists is the place of the files; - streams to stdout; /dev/null is a test of the speed."`
+	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
+	Mirror    []string `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
+	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384, sha512, blake2b or crc32c (one URL). The digest alone, a line of SHA256SUMS and sha256-BASE64 are accepted, too."`
+	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
+	Glob      bool     `negatable:"" default:"true" group:"Request" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs (the default here)."`
+	SHA256    digest   `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
 	ListLimit
 	Transfer
 }

@@ -48,7 +48,7 @@ func (r *recorder) abort() {
 func (r *recorder) completed(req downloader.Request, res downloader.Result, err error) {
 	f := reportFile{
 		Path: res.Target, URL: weburl.WithoutUser(req.URL), FinalURL: res.Final, Outcome: outcomeFetched, Size: knownSize(res.Size),
-		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: completeText(res.Unframed),
+		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: completeText(res.Unframed), Page: res.Page && err == nil,
 	}
 	// Hooks run for files that this run downloaded or failed to download, but not for a file
 	// that was already complete.
@@ -92,6 +92,7 @@ type mirrorRecorder struct {
 	unread    int            // number of unreadable lists
 	empty     int            // number of lists without entries, which are problems
 	mirrors   int            // number of mirrors that are not used because of their scheme
+	pages     int            // number of fetched files that are unexpected web pages
 	hints     map[int]string // the first optionHint of the failed files, by exit code
 }
 
@@ -139,6 +140,9 @@ func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 		o.printFailure(x)
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
+		if x.Result.Page {
+			o.pages++
+		}
 		o.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
 	case mirror.Wanted:
 		o.out.note("%s: would be fetched", o.show.name(x.Path))
@@ -196,8 +200,10 @@ func reportEntry(x mirror.Outcome) reportFile {
 	switch x.State {
 	case mirror.Fetched, mirror.Unchanged:
 		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Result.Size), x.Result.Sum.String(), crcText(x.Result.CRC), completeText(x.Result.Unframed)
+		f.Page = x.Result.Page
 	case mirror.Current, mirror.Pruned:
 		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Record.Size), x.Record.Sum.String(), crcText(x.Record.CRC), completeText(x.Record.Unframed)
+		f.Page = downloader.IsUnexpectedPage(x.Record)
 	}
 	if x.Err != nil {
 		f.Error = x.Err.Error()
@@ -332,6 +338,9 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 	for _, line := range summaryLines(s) {
 		o.out.note("%s", line)
 	}
+	if o.pages > 0 {
+		o.out.warn("%s", pagesLine(o.pages))
+	}
 	if g.JSON {
 		o.show.writeJSON(map[string]any{"event": "summary", "time": time.Now(), "summary": s})
 	}
@@ -344,6 +353,12 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 		return nil
 	}
 	return reportedError{exitCodeError(s.Exit)}
+}
+
+// pagesLine returns the warning for n fetched files that are unexpected web pages.
+func pagesLine(n int) string {
+	files := map[bool]string{true: "1 fetched file is a web page, although its name does", false: fmt.Sprintf("%d fetched files are web pages, although their names do", n)}[n == 1]
+	return files + " not say so; --report marks them, and --expect '!text/html' makes them errors"
 }
 
 // finalHints says how to proceed after failures with an exit code, in the summary of a run.

@@ -102,10 +102,11 @@ type plainLines struct {
 	lastPlain time.Time
 }
 
-// lastRetry is the last retry that was printed.
+// lastRetry is the last retry that was printed, and whether a web page was reported.
 type lastRetry struct {
 	retryReason string
 	retryShown  time.Time
+	pageShown   bool
 }
 
 // newDisplay returns a display. To use it, call start and later stop.
@@ -298,6 +299,26 @@ func (s *display) showsRetry(e downloader.Event, reason string) bool {
 	return true
 }
 
+// showsWarning reports whether a warning is worth a line. Of the web pages of a list only the first
+// one is, as an example, because the summary has their number.
+func (s *display) showsWarning(err error) bool {
+	var page *downloader.PageWarning
+	if s.counts == nil || !errors.As(err, &page) {
+		return true
+	}
+	first := !s.pageShown
+	s.pageShown = true
+	return first || s.verbose
+}
+
+// warningHint returns what a user can do about a warning, as the end of its line, or "".
+func warningHint(err error) string {
+	if page := (*downloader.PageWarning)(nil); errors.As(err, &page) {
+		return "; --expect '!text/html' makes that an error"
+	}
+	return ""
+}
+
 // printEvent updates the totals and prints e for people.
 func (s *display) printEvent(e downloader.Event) {
 	name := s.name(e.Target)
@@ -315,8 +336,12 @@ func (s *display) printEvent(e downloader.Event) {
 		s.fileWarning(e, fmt.Sprintf("%s are missing from the part file and will be downloaded again", size(e.Held)))
 	case downloader.Restarted:
 		s.fileWarning(e, "starting over: "+reason)
+	case downloader.Renamed:
+		s.note("%s: %s", name, reason)
 	case downloader.Warning:
-		s.fileWarning(e, reason)
+		if s.showsWarning(e.Err) {
+			s.fileWarning(e, reason+warningHint(e.Err))
+		}
 	case downloader.Retrying:
 		if s.showsRetry(e, reason) {
 			s.note("%s: %s; retrying %s (%d%s)", name, reason, delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
@@ -348,7 +373,7 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	} else {
 		s.ended.fetched++
 	}
-	if s.paths && !isTerminal(s.out.stdout) {
+	if s.paths && e.Target != "-" && !isTerminal(s.out.stdout) {
 		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
 	switch {
@@ -360,14 +385,19 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	case e.Outcome.Current:
 		s.note("%s: already downloaded, and unchanged", name)
 	case e.Target == "-":
-		s.note("%s in %s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed))
+		s.note("%s in %s (%s/s)", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome))
 	case e.Outcome.Fetched == 0 && e.Size > 0:
 		s.note("%s: done, %s, all of it downloaded before", name, size(e.Size))
 	case e.Size == 0, s.counts != nil && e.Outcome.Fetched < minRatedSize:
 		s.note("%s: done, %s", name, size(e.Size))
 	default:
-		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Outcome.Elapsed), size(int64(float64(e.Outcome.Fetched)/max(e.Outcome.Elapsed.Seconds(), 0.001))))
+		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Outcome.Elapsed), meanRate(e.Outcome))
 	}
+}
+
+// meanRate returns the received bytes per second. A download of 0 s counts as 1 ms.
+func meanRate(o downloader.Outcome) string {
+	return size(int64(float64(o.Fetched) / max(o.Elapsed.Seconds(), 0.001)))
 }
 
 // note prints information. Only the goroutine may call it.
@@ -424,6 +454,7 @@ func eventFields(e downloader.Event) map[string]any {
 	case downloader.Finished:
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Outcome.Fetched, e.Outcome.Elapsed.Seconds(), e.Outcome.Current
 		optional("complete", "unknown", e.Outcome.Unframed)
+		optional("page", true, e.Outcome.Page)
 	case downloader.Stopped, downloader.Lost, downloader.Restarted:
 		f["held"] = e.Held
 	case downloader.Retrying:

@@ -181,6 +181,7 @@ type hintRule struct {
 // in the summary of a list, because they are more exact than a hint for the exit code.
 var optionHints = []hintRule{
 	{is(failure.ErrTooLarge), "allow it with --max-size N"},
+	{is(failure.ErrMediaType), "check the URL, or log in, for example with -H 'Cookie: …'; without --expect, pawl takes any type"},
 	{is(store.ErrLink), "remove the link or, if it is intended, follow it with: pawl mirror --follow-links"},
 	{is(failure.ErrPrivate), "if you trust who names it, allow it with --allow-private"},
 	{is(failure.ErrScheme), "allow it with --proto http,https"},
@@ -191,12 +192,14 @@ var optionHints = []hintRule{
 // disk above any other file error.
 var hints = slices.Concat([]hintRule{
 	{as[*settingError](), "$SETTING"},
+	{as[spellingError](), "type: $COMMAND"},
 	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{as[*mirror.EndedError](), ""}, // the summary has the hint
 	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
 }, optionHints, []hintRule{
 	{as[emptyListError](), "if that is intended, allow it with --allow-empty"},
+	{as[*notListError](), "$NOTLIST"},
 	{as[listError](), "a list is a file, a URL, or - for standard input"},
 	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
 	{as[*outputError](), "choose another file"},
@@ -278,7 +281,7 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError) and $AGAIN (how to repeat the download).
+// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError) and $AGAIN (how to repeat the download).
 func (f hintSubject) expand(text string) string {
 	again := "run the same command again"
 	if isKept(f) {
@@ -288,6 +291,14 @@ func (f hintSubject) expand(text string) string {
 	var setting *settingError
 	if errors.As(f.err, &setting) {
 		values = append(values, "$SETTING", setting.hint)
+	}
+	var spelling spellingError
+	if errors.As(f.err, &spelling) {
+		values = append(values, "$COMMAND", spelling.command)
+	}
+	var notList *notListError
+	if errors.As(f.err, &notList) {
+		values = append(values, "$NOTLIST", notList.hint())
 	}
 	var limit *mirror.LimitError
 	if errors.As(f.err, &limit) {

@@ -22,19 +22,21 @@ func (c *GetCmd) Validate() error {
 		return err
 	}
 	for _, s := range c.URLs {
-		if err := weburl.Check(s); err != nil {
+		switch err := weburl.Check(s); {
+		case err != nil && isList(s):
+			return fmt.Errorf("%q is a list, and not a URL", s)
+		case err != nil && isFile(s):
+			return fmt.Errorf("%q is a file on this machine, and not a URL", s)
+		case err != nil:
 			return fmt.Errorf("%w%s", err, suggestion(s))
 		}
 	}
-	if c.Output == "/dev/stdout" { // as curl users type it
-		c.Output = "-"
-	}
-	if c.SHA256 != "" {
-		sum, err := chunk.ParseSum("sha256:" + c.SHA256)
-		if err != nil {
-			return err
+	c.resolveOutput()
+	if !c.SHA256.IsZero() {
+		if a := c.SHA256.Algorithm(); a != "sha256" {
+			return fmt.Errorf("--sha256: a digest of %s is an argument of --checksum", a)
 		}
-		c.Checksum = sum
+		c.Checksum = c.SHA256
 	}
 	for _, u := range c.Mirror {
 		if err := weburl.Check(u); err != nil {
@@ -84,7 +86,7 @@ func suggestion(word string) string {
 	if strings.Contains(word, "://") {
 		return ""
 	}
-	if host, _, _ := strings.Cut(word, "/"); strings.Contains(host, ".") && weburl.Check("https://"+word) == nil {
+	if looksLikeHost(word) && weburl.Check("https://"+word) == nil {
 		return fmt.Sprintf("; did you mean %q?", "https://"+weburl.Redact(word))
 	}
 	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "remove"}))
@@ -134,8 +136,12 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	if c.Output == "-" && isTerminal(out.stdout) {
-		return usageErr{errors.New("standard output is a terminal; use a pipe, or -o FILE")}
+	stream, err := c.openStream(out)
+	if err != nil {
+		return err
+	}
+	if stream != nil {
+		defer stream.Close()
 	}
 	c.warnExposedHeaders(out)
 	headers := c.originHeaders(slices.Concat([]string{c.Checksums}, c.URLs, c.Mirror)...)
@@ -154,18 +160,18 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 			continue
 		}
 		// Credentials decides anew for each origin, so a redirect to another host gets no secrets.
-		req := downloader.Request{URL: headers.requestURL(u), Into: downloader.File{Dir: c.Dir, Output: c.Output}, Mirrors: mirrors, Sum: c.Checksum, Access: downloader.Access{Credentials: headers.forTyped}}
+		req := downloader.Request{URL: headers.requestURL(u), Into: downloader.File{Dir: c.Dir, Output: c.Output}, Mirrors: mirrors, Sum: c.Checksum.Sum, Access: downloader.Access{Credentials: headers.forTyped}}
 		if sum != nil {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
 				return fmt.Errorf("%q: %w", weburl.Redact(u), err)
 			}
 		}
-		if c.Output == "-" {
-			req.Into = downloader.Stream{Writer: out.stdout}
+		if stream != nil {
+			req.Into = downloader.Stream{Writer: stream}
 		}
 		requests = append(requests, req)
 	}
-	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests}).run(ctx)
+	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, streams: c.Output == "-"}).run(ctx)
 }
 
 // checksums reads the file of --checksums. It returns a function that returns the digest of

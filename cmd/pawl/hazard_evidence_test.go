@@ -147,8 +147,9 @@ var evidence = []hazard{
 		tr.runPawl("mirror", "-k", "--rounds", "1", "list").wantFailure(4)
 	}},
 	{name: "evidence: https without framing, cut, the list itself", run: func(tr *testRun) {
-		s := serveTLS(tr, faultserver.NoCloseNotify(3000))
-		tr.runPawl("mirror", "-k", "--rounds", "1", s.URL+"/f.bin").wantFailure(4)
+		text := strings.Repeat("http://127.0.0.1:1/g.bin\n", 200)
+		s := serveTLS(tr, faultserver.NoCloseNotify(3000), serveTexts(map[string]string{"list": text}))
+		tr.runPawl("mirror", "-k", "--rounds", "1", s.URL+"/list").wantFailure(4)
 	}},
 	{name: "evidence: https without framing, closed properly", run: func(tr *testRun) {
 		s := serveTLS(tr, faultserver.HTTP10, faultserver.NoLength)

@@ -236,11 +236,12 @@ var linuxDisks = []hazard{
 	blockedTarget("disks: target is a device, --restart", device("--restart")),
 }
 
-// device makes f.bin a device like /dev/null.
+// device makes f.bin a block device without a driver. A character device is an output without a
+// record.
 func device(args ...string) func(tr *testRun) ([]string, []string) {
 	return func(tr *testRun) ([]string, []string) {
 		path := filepath.Join(tr.dir, "f.bin")
-		tr.requireOrSkip(syscall.Mknod(path, syscall.S_IFCHR|0o666, 1<<8|3))
+		tr.requireOrSkip(syscall.Mknod(path, syscall.S_IFBLK|0o666, 250<<8|3))
 		return []string{path}, append(args, "-o", path)
 	}
 }

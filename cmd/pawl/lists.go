@@ -81,6 +81,8 @@ type listOpener struct {
 	dir     string             // of the downloaded lists
 	maxText int64              // largest text of a list in bytes, uncompressed; 0 for no limit
 
+	options list.Options // how the lists are going to be read; zero for checksum files
+
 	private *sync.Map // URLs (string) of lists from private addresses, which may name private addresses
 }
 
@@ -104,7 +106,7 @@ func (l ListLimit) maxText() int64 {
 func (l ListLimit) newListOpener(d *downloader.Downloader, g *Globals, req downloader.Request) (listOpener, error) {
 	dir, err := g.stateDir()
 	req.Existing.Overwrite, req.MaxSize = true, int64(l.MaxListSize)
-	return listOpener{d, req, filepath.Join(dir, "lists"), l.maxText(), new(sync.Map)}, err
+	return listOpener{d: d, req: req, dir: filepath.Join(dir, "lists"), maxText: l.maxText(), private: new(sync.Map)}, err
 }
 
 // open opens a list: a file, the content of a URL, or standard input ("-"). If another
@@ -112,9 +114,9 @@ func (l ListLimit) newListOpener(d *downloader.Downloader, g *Globals, req downl
 func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	switch {
 	case name == "-":
-		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, complete: true}, nil
+		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, complete: true}, l.checkFile("standard input", os.Stdin)
 	case !isURL(name):
-		return openFile(name)
+		return l.openFile(name)
 	}
 	// The file in the state directory is named after a hash of the URL, so that each list has
 	// one, whatever characters its URL has. The name has no user and password, so that a new
@@ -125,6 +127,9 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	file := hex.EncodeToString(hash[:8])
 	req.URL, req.Into = name, downloader.File{Dir: l.dir, Output: file}
 	req.Existing.Restart = req.Existing.Restart || isWebPage(filepath.Join(l.dir, file))
+	req.Inspect = func(beginning []byte) error {
+		return l.check(name, beginning, len(beginning) < downloader.InspectBytes)
+	}
 	if err := makePrivateDir(l.dir); err != nil {
 		return openedList{}, fmt.Errorf("list %q: %w", weburl.Redact(name), err)
 	}
@@ -140,6 +145,9 @@ func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	}
 	if err == nil {
 		err = makePrivate(res.Target, 0o600) // finished files get the mode of the umask
+	}
+	if errors.As(err, new(*notListError)) {
+		return openedList{}, err
 	}
 	if err != nil {
 		return openedList{}, downloadError(name, err)
@@ -174,6 +182,66 @@ func downloadError(name string, err error) error {
 		return listError{listTooLargeError{fmt.Errorf("list %q: %v", weburl.Redact(name), err)}}
 	}
 	return fmt.Errorf("list %q: %w", weburl.Redact(name), err)
+}
+
+// A notListError reports that a file is no list, by its first bytes. It is a listError.
+type notListError struct {
+	name string // as typed
+	err  error
+}
+
+func (e *notListError) Error() string { return weburl.Redact(e.name) + ": " + e.err.Error() }
+
+func (e *notListError) Unwrap() []error { return []error{e.err, listError{e.err}} }
+
+// hint returns the command that the user most likely wants instead.
+func (e *notListError) hint() string {
+	var compressed *list.CompressedError
+	switch {
+	case errors.As(e.err, &compressed) && isURL(e.name):
+		return fmt.Sprintf("uncompress it with: pawl -o - %s | %s | pawl mirror -", shellQuote(e.name), pipeCommand(compressed.Command))
+	case errors.As(e.err, &compressed):
+		return fmt.Sprintf("uncompress it with: %s %s | pawl mirror -", compressed.Command, shellQuote(e.name))
+	case isURL(e.name):
+		return "mirror reads lists of files; to download this file: pawl " + shellQuote(e.name)
+	}
+	return "a list has the URL of a file in each line; see: pawl help formats"
+}
+
+// pipeCommand returns a command of list.CompressedError for data from a pipe.
+func pipeCommand(command string) string {
+	if command == "unzip -p" { // it cannot read from a pipe
+		return "funzip"
+	}
+	return command
+}
+
+// check returns a notListError if a list cannot begin like this.
+func (l listOpener) check(name string, beginning []byte, whole bool) error {
+	o := l.options
+	if isURL(name) {
+		o.Base = cmp.Or(o.Base, name)
+	}
+	if err := list.Check(name, beginning, whole, o); err != nil {
+		return &notListError{name, err}
+	}
+	return nil
+}
+
+// checkFile is check for an open file. It reads nothing from a pipe, whose bytes could not
+// be read again.
+func (l listOpener) checkFile(name string, f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	b := make([]byte, downloader.InspectBytes)
+	n, err := f.ReadAt(b, at)
+	return l.check(name, b[:n], errors.Is(err, io.EOF))
 }
 
 // isPublic reports whether a list came from a public address. Such a list must not name
@@ -218,13 +286,19 @@ func makePrivate(path string, mode fs.FileMode) error {
 
 // openFile opens a list that is a file or a pipe. A directory is an error here, because
 // Open would succeed and only reading fail.
-func openFile(name string) (openedList, error) {
+func (l listOpener) openFile(name string) (openedList, error) {
 	nameless := isNameless(name)
 	f, err := os.Open(name)
 	info, statErr := f.Stat()
 	if statErr == nil && info.IsDir() {
 		f.Close()
 		err = &fs.PathError{Op: "read", Path: name, Err: syscall.EISDIR}
+	}
+	if err == nil {
+		if err := l.checkFile(name, f); err != nil {
+			f.Close()
+			return openedList{}, err
+		}
 	}
 	if err != nil {
 		return openedList{}, listError{err}
@@ -245,6 +319,7 @@ func (l listOpener) readChecksums(ctx context.Context, name string) (func(string
 	if name == "" {
 		return nil, nil
 	}
+	l.options = list.Options{}
 	in, err := l.open(ctx, name)
 	if err != nil {
 		return nil, err

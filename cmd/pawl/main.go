@@ -31,20 +31,8 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	out := &printer{stdout: stdout, stderr: stderr}
 	var cli CLI
-	exit := -1 // the code that kong wants to exit with, -1 if it does not
-	app, err := kong.New(&cli,
-		kong.Name("pawl"),
-		kong.Description("Downloads large files, and resumes interrupted downloads."),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }), // kong continues after that, and its results must be ignored
-		kong.DefaultEnvars("PAWL"),
-		rawTextMappers(),
-		kong.Vars{"version": version()},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
-		kong.Help(help),
-		kong.WithBeforeResolve(loadConfig),
-		kong.Bind(out),
-	)
+	exit := -1                                                    // the code that kong wants to exit with, -1 if it does not
+	app, err := newApp(&cli, out, func(code int) { exit = code }) // kong continues after that, and its results must be ignored
 	if err != nil {
 		panic(err) // the grammar in the source is wrong: every test would fail here
 	}
@@ -64,7 +52,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	if err != nil {
-		return out.reportExit(usageErr{errors.New(trimCommand(err.Error()))})
+		return out.reportExit(usageErr{withIntention(errors.New(trimCommand(err.Error())), app, args)})
 	}
 	out.quiet = cli.Quiet
 	if !cli.Verbose {
@@ -79,6 +67,24 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return out.reportExit(parsed.Run(&cli.Globals))
+}
+
+// newApp returns the parser of the command line, which fills cli. exit is called instead of exiting
+// the process.
+func newApp(cli *CLI, out *printer, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(cli,
+		kong.Name("pawl"),
+		kong.Description("Downloads large files, and resumes interrupted downloads."),
+		kong.Writers(out.stdout, out.stderr),
+		kong.Exit(exit),
+		kong.DefaultEnvars("PAWL"),
+		rawTextMappers(),
+		kong.Vars{"version": version()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.Help(help),
+		kong.WithBeforeResolve(loadConfig),
+		kong.Bind(out),
+	)
 }
 
 // trimCommand removes the name of the command from an error text of kong. For example,

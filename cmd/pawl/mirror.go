@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"pawl/downloader"
+	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/downloader/weburl"
 	"pawl/store"
@@ -306,6 +307,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 		rec.abort()
 		return false, err
 	}
+	lists.options = list.Options{Format: list.Format(c.Format), Base: c.Base, Glob: c.Glob}
 	// The number of files is only a start value above 1, for a run over many files: counts sets
 	// the real one.
 	rec.show = newDisplay(l.out, displayOptions{

@@ -32,8 +32,8 @@ type batch struct {
 	out      *printer
 	store    *store.Store
 	requests []downloader.Request
-
 	streams  bool // the only request writes to stdout, so nothing else may
+
 	recorder *recorder
 
 	mu       sync.Mutex
@@ -56,7 +56,6 @@ func (b *batch) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.streams = len(b.requests) == 1 && isStream(b.requests[0])
 	if b.recorder, err = b.options.newRecorder(ctx, b.out, reportHeader{}); err != nil {
 		return err
 	}
@@ -84,6 +83,9 @@ func (b *batch) run(ctx context.Context) error {
 func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 	b.summary.Files = len(b.requests)
 	b.ended = make(map[int]bool)
+	if len(b.requests) > 1 {
+		d.ReserveNames(b.requests)
+	}
 	var group errgroup.Group
 	group.SetLimit(cmp.Or(b.options.Jobs, defaultJobs))
 	for i, req := range b.requests {
@@ -93,7 +95,7 @@ func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 			return nil
 		})
 	}
-	waitForGroup(ctx, &group, b.streams)
+	waitForGroup(ctx, &group, isStream(b.requests[0]))
 }
 
 // downloadOne runs request i. It records nothing if the download was interrupted, because
@@ -251,8 +253,11 @@ func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, conte
 
 // applyTo sets the fields of req that are the same for all requests of a command.
 func (o *FileOptions) applyTo(req *downloader.Request) {
-	req.Existing = downloader.Existing{Overwrite: o.Overwrite, Adopt: o.Adopt, Restart: o.Restart, FailOnChange: o.OnChange == "fail"}
+	req.Existing = downloader.Existing{Overwrite: o.Overwrite, Adopt: o.Adopt, AutoRename: o.AutoRename, Restart: o.Restart, FailOnChange: o.OnChange == "fail"}
 	req.MaxSize = int64(o.MaxSize)
+	for _, t := range o.Expect {
+		req.Expect = append(req.Expect, string(t))
+	}
 }
 
 // downloaderOptions returns the options of the downloader. It fails if the command line or

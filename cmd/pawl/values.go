@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -149,6 +150,23 @@ func (p *protocols) UnmarshalText(text []byte) error {
 
 // list returns the schemes.
 func (p protocols) list() []string { return strings.Split(string(p), ",") }
+
+// A mediaType is a pattern for media types, in lower case: a type such as application/zip, all
+// types of a kind such as image/*, or one of both that is excluded, such as !text/html.
+type mediaType string
+
+// mediaTypePattern matches a mediaType (RFC 6838 §4.2).
+var mediaTypePattern = regexp.MustCompile(`^!?(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}))$`)
+
+// UnmarshalText accepts a pattern in any case, with blanks around it.
+func (m *mediaType) UnmarshalText(text []byte) error {
+	s := strings.ToLower(strings.TrimSpace(string(text)))
+	if !mediaTypePattern.MatchString(s) {
+		return fmt.Errorf("%q is not a media type such as application/zip, image/* or !text/html", text)
+	}
+	*m = mediaType(s)
+	return nil
+}
 
 // tries is a number of tries, 0 for no limit.
 type tries int

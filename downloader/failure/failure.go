@@ -49,6 +49,9 @@ var (
 	ErrMalformed = fmt.Errorf("%w: malformed", ErrProtocol)
 	// ErrPage means that a web page arrived instead of the file. It is an ErrProtocol.
 	ErrPage = fmt.Errorf("%w: web page", ErrProtocol)
+	// ErrMediaType means that the file has a media type that the request does not expect. It is
+	// an ErrProtocol.
+	ErrMediaType = fmt.Errorf("%w: media type", ErrProtocol)
 	// ErrTooLarge means that the file is larger than the request allows. It is an
 	// ErrProtocol.
 	ErrTooLarge = fmt.Errorf("%w: too large", ErrProtocol)

@@ -53,8 +53,8 @@ func (r *aria2Reader) fail(line int, err error) {
 }
 
 func (r *aria2Reader) parseLine(text []byte, n int) {
-	if r.command == "" && isBlank(text[0]) {
-		r.parseOption(strings.Trim(string(text), blanks), n)
+	if option := strings.Trim(string(text), blanks); r.command == "" && isBlank(text[0]) && !isIndentedURL(option) {
+		r.parseOption(option, n)
 		return
 	}
 	line := r.command + string(text)
@@ -118,8 +118,15 @@ func (r *aria2Reader) addHeader(name, value string) {
 	r.entry.Header.Add(name, value)
 }
 
-// parseOption parses an indented line. An indented URL is a frequent mistake, so it has
-// a message of its own; the entry above it stays valid.
+// isIndentedURL reports whether an indented line is a URL and no option. Lists of URLs are often
+// pasted with their indentation.
+func isIndentedURL(text string) bool {
+	scheme, _, ok := strings.Cut(text, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
+// parseOption parses an indented line. An indented URL of another scheme has a message of its own;
+// the entry above it stays valid.
 func (r *aria2Reader) parseOption(text string, n int) {
 	name, value, ok := strings.Cut(text, "=")
 	name, value = strings.Trim(name, blanks), strings.Trim(value, blanks)

@@ -29,8 +29,11 @@ func TestReadAria2(t *testing.T) {
 			`? L:2: unknown option "foo" ignored`, `? L:4: unsupported option "pause" ignored`, `! L:5: indented line is not of the form name=value`,
 			`? L:8: unsupported option "all-proxy" ignored`, "6: http://h/y"}},
 		{name: "indented URL", text: "  http://u:p@h/x\nhttp://h/y\n  http://u:p@h/z?a=b\n", want: []string{
-			"! L:1: indented line is an option, but there is no URL above it",
-			`! L:3: "http://h/z?a=b" is indented, but only options may be`, "2: http://h/y"}},
+			"1: http://u:p@h/x", "2: http://h/y", "3: http://u:p@h/z?a=b"}},
+		{name: "all indented, with options", text: "\thttp://h/x\n\t\tout=a\n  HTTPS://h/y  \n\n\t out=b\n  ftp://u:p@h/z?a=b\n", want: []string{
+			"1: http://h/x out=a", `! L:6: "ftp://h/z?a=b" is indented, but only options may be`, "3: HTTPS://h/y out=b"}},
+		{name: "indented option without a URL", text: "  out=a\nhttp://h/y\n", want: []string{
+			"! L:1: indented line is an option, but there is no URL above it", "2: http://h/y"}},
 		{name: "other schemes", text: "ftp://h/x\tHTTP://h/x\nftp://u:p@h/y\n out=y\nmagnet:?xt=urn:btih:0\nhttp:///x\nhttp://h:99999/x\nhttp://h/%zz\n", want: []string{
 			`? L:1: "ftp://h/x" is not an http or https URL; mirror ignored`, "1: HTTP://h/x",
 			`! L:2: "ftp://h/y" is not an http or https URL`,

@@ -9,6 +9,7 @@
 // A faulty line is reported as a [Problem]; reading continues after it.
 //
 //	list.go       Entry, Problem, Options, Read
+//	looks.go      refuses a text that is no list by its first bytes
 //	text.go       undoes gzip and encodings; rejects web pages and binaries
 //	detect.go     recognises the format
 //	lines.go      splits the text into numbered lines for the formats made of lines

@@ -9,7 +9,6 @@ import (
 	"io"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
@@ -83,8 +82,8 @@ func openText(r io.Reader, maxBytes int64) (*bufio.Reader, error) {
 	if firstNonBlank(text) == '<' && isHTML(text) {
 		return text, errWebPage
 	}
-	if b, _ := text.Peek(text.Buffered()); bytes.IndexByte(b, 0) >= 0 && !utf8.Valid(b) {
-		return nil, errors.New("is a binary file, not a list")
+	if b, _ := text.Peek(text.Buffered()); isBinary(b) {
+		return nil, errBinary
 	}
 	return text, nil
 }

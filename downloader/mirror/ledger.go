@@ -33,13 +33,15 @@ type ledger struct {
 	dryRun  bool   // record no claims
 	refetch bool   // even a file that is current must be requested (Options.Update or Request.Restart)
 
+	expects func(mediaType string) bool // reports whether a file may have the media type
+
 	mu       sync.Mutex
 	deferred *queue // paths below dir to claim at the end of the run, by key of the list; guarded by mu
 	stopped  bool   // nothing more may be deferred; guarded by mu
 }
 
 func newLedger(st *store.Store, o Options) *ledger {
-	return &ledger{store: st, dir: o.Dir, dryRun: o.DryRun, refetch: o.Update || o.Request.Existing.Restart, deferred: newQueue(o.Temp)}
+	return &ledger{store: st, dir: o.Dir, dryRun: o.DryRun, refetch: o.Update || o.Request.Existing.Restart, expects: o.Request.Expects, deferred: newQueue(o.Temp)}
 }
 
 // lookUpAndClaim sets the records of a batch and claims the files for the lists of the items. The
@@ -89,7 +91,7 @@ func (l *ledger) refresh(it *item) { l.lookUpAndClaim([]*item{it}) }
 // be asked. The record must have been looked up.
 func (l *ledger) isCurrent(it *item) (bool, error) {
 	r, e := it.Record, it.Entry
-	if r.ID == "" || r.State != store.Done || l.refetch {
+	if r.ID == "" || r.State != store.Done || l.refetch || r.Type != "" && !l.expects(r.Type) {
 		return false, nil
 	}
 	if e.Size >= 0 && e.Size != r.Size || !e.Sum.IsZero() && e.Sum != r.Sum {

@@ -3,9 +3,9 @@ package response
 import (
 	"fmt"
 	"hash/crc32"
-	"mime"
 	"net/url"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
@@ -67,18 +67,6 @@ func halfDecoded(escaped string) string {
 	return b.String()
 }
 
-// dispositionName returns the filename parameter of a Content-Disposition field, even if it is
-// not quoted correctly.
-func dispositionName(disposition string) string {
-	_, params, err := mime.ParseMediaType(disposition)
-	if err == nil {
-		return params["filename"]
-	}
-	_, rest, _ := strings.Cut(disposition, "filename=")
-	name, _, _ := strings.Cut(rest, ";")
-	return strings.Trim(strings.TrimSpace(name), `"`)
-}
-
 // forbidden are the characters that Windows allows in no name.
 const forbidden = `<>:"|?*`
 
@@ -93,7 +81,7 @@ func safeName(name string) string {
 	}
 	name = strings.Map(func(r rune) rune {
 		switch {
-		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
+		case isUnprintable(r):
 			return -1
 		case strings.ContainsRune(forbidden, r):
 			return '_'
@@ -105,6 +93,11 @@ func safeName(name string) string {
 		name = "_" + name
 	}
 	return strings.TrimRight(shorten(name), ". ")
+}
+
+// isUnprintable reports whether r acts on a terminal or cannot be seen.
+func isUnprintable(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // isReserved reports whether Windows treats the name as a device, with any extension.
@@ -154,4 +147,19 @@ func FilenameFromURL(s string) string {
 		return fallbackName
 	}
 	return Filename("", u)
+}
+
+// Numbered returns a path of a file with the number n in front of the extension of its name, for example
+// "get.1.php" or "a.1.tar.gz". What follows the last dot is no extension if it has only digits, or
+// is too long.
+func Numbered(file string, n int) string {
+	dir, name := filepath.Split(file)
+	ext := filepath.Ext(name)
+	stem := strings.TrimSuffix(name, ext)
+	if stem == "" || len(ext) > 20 || strings.Trim(ext, ".0123456789") == "" || strings.ContainsAny(ext, " ") {
+		stem, ext = name, ""
+	} else if inner, ok := strings.CutSuffix(stem, ".tar"); ok && inner != "" {
+		stem, ext = inner, ".tar"+ext
+	}
+	return fmt.Sprintf("%s%s.%d%s", dir, stem, n, ext)
 }

@@ -56,7 +56,7 @@ func TestFilename(t *testing.T) {
 		{`attachment; filename="../../etc/passwd"`, fromURL, "passwd"},
 		{`attachment; filename="..\\..\\boot.ini"`, fromURL, "boot.ini"},
 		{`attachment; filename=../../x y`, fromURL, "x y"},
-		{`attachment; filename="%2e%2e%2fx"`, fromURL, "%2e%2e%2fx"}, // filename, unlike filename*, has no percent-encoding
+		{`attachment; filename="%2e%2e%2fx"`, fromURL, "x"}, // percent-encoded, as browsers decode it
 		{`attachment; filename*=UTF-8''%e2%82%ac%20rates.txt`, fromURL, "€ rates.txt"},
 		{`attachment; filename="plain"; filename*=UTF-8''%c3%a9`, fromURL, "é"}, // RFC 6266 §4.3
 		{`attachment; filename*=UTF-8''%c3%a9; filename="plain"`, fromURL, "é"},
@@ -64,9 +64,9 @@ func TestFilename(t *testing.T) {
 		{`attachment; filename*=UTF-8''%00`, fromURL, "url.zip"},
 		{`attachment; filename*=UTF-8''%zz; filename=plain`, fromURL, "plain"},
 		{`attachment; filename*=unknown''%ff; filename=plain`, fromURL, "plain"},
-		{"attachment; filename=\"na\xefve.bin\"", fromURL, "na%EFve.bin"},
-		{"attachment; filename=na\xefve.bin", fromURL, "na%EFve.bin"},
-		{"attachment; filename=\"C:\\dir\\na\xefve.bin\"", fromURL, "na%EFve.bin"},
+		{"attachment; filename=\"na\xefve.bin\"", fromURL, "naïve.bin"},
+		{"attachment; filename=na\xefve.bin", fromURL, "naïve.bin"},
+		{"attachment; filename=\"C:\\dir\\na\xefve.bin\"", fromURL, "naïve.bin"},
 		{`attachment; filename*=UTF-8''a%ff`, fromURL, "a%FF"},
 	}
 	for _, tt := range tests {
@@ -76,6 +76,74 @@ func TestFilename(t *testing.T) {
 		}
 		if got := Filename(tt.disposition, u); got != tt.want {
 			t.Errorf("Filename(%q, %q): got %q, want %q", tt.disposition, tt.url, got, tt.want)
+		}
+	}
+}
+
+// Names in Content-Disposition that break its rules, as servers send them.
+func TestFilenameMistakes(t *testing.T) {
+	u := &url.URL{Path: "/url.zip"}
+	tests := []struct{ disposition, want string }{
+		// Percent escapes in filename.
+		{`attachment; filename="My%20File.zip"`, "My File.zip"},
+		{`attachment; filename=%E6%B5%8B%E8%AF%95.zip`, "测试.zip"},
+		{`attachment; filename="100% of%20it.zip"`, "100% of it.zip"},
+		{`attachment; filename="100%25.zip"`, "100%.zip"},
+		{`attachment; filename="a+b.zip"`, "a+b.zip"},
+		{`attachment; filename="%B2%E2.zip"`, "%B2%E2.zip"}, // GBK
+		{`attachment; filename="a%zz%2.zip"`, "a%zz%2.zip"},
+		{`attachment; filename="%e2%82%ac.zip"; filename*=UTF-8''%e2%82%ac%20x.zip`, "€ x.zip"},
+
+		// Characters that filename* must encode.
+		{`attachment; filename*=UTF-8''a%20(1).zip`, "a (1).zip"},
+		{`attachment; filename*=UTF-8''a b (1).zip`, "a b (1).zip"},
+		{`attachment; filename*=UTF-8''[a],b@c.zip; size=5`, "[a],b@c.zip"},
+		{`attachment; filename*=UTF-8''it's.zip`, "it's.zip"},
+		{`attachment; filename*=UTF-8''日本.zip`, "日本.zip"},
+		{`attachment; filename*=utf8''a%20b.zip`, "a b.zip"},
+		{`attachment; filename*=UTF-8'en'a%20b.zip`, "a b.zip"},
+		{`attachment; filename*="UTF-8''a%20b.zip"`, "a b.zip"},
+		{`attachment; filename*=UTF-8''"a%20b.zip"`, "a b.zip"},
+		{`attachment; filename* = UTF-8''a%20b.zip`, "a b.zip"},
+		{`attachment; filename*=a%20b.zip`, "a b.zip"},
+		{`attachment; filename*=iso-8859-1'en'na%EFve.zip`, "naïve.zip"},
+		{`attachment; filename*=ISO-8859-1''na%EFve%20(1).zip; filename="x"`, "naïve (1).zip"},
+		{`attachment; filename*=UTF-8''50%.zip`, "50%.zip"},
+		{`attachment; filename*=UTF-8''50%.zip; filename="plain.zip"`, "plain.zip"},
+		{`attachment; filename*=UTF-8''%ff.zip; filename="plain.zip"`, "plain.zip"},
+		{`attachment; filename*=UTF-8''; filename="plain.zip"`, "plain.zip"},
+		{`attachment; filename*0*=UTF-8''a%20; filename*1*=%c3%a9; filename*2=".zip"`, "a é.zip"},
+
+		// Wrong quoting.
+		{`attachment; filename='a b.zip'`, "a b.zip"},
+		{`attachment; filename="a "b" c.zip"`, "a _b_ c.zip"},
+		{`attachment; filename="a \"b\".zip"`, "a _b_.zip"},
+		{`attachment; filename="a;b.zip"; size=1`, "a;b.zip"},
+		{`attachment; filename="a.zip`, "a.zip"},
+		{`attachment; filename="a.zip; size=1`, "a.zip"},
+		{`attachment; filename="a.zip";`, "a.zip"},
+		{`attachment;filename = "a.zip"`, "a.zip"},
+		{`attachment filename="a.zip"`, "a.zip"},
+		{`filename=a.zip`, "a.zip"},
+		{`attachment; FILENAME=a (1).zip; size=1`, "a (1).zip"},
+		{`attachment; size="; filename=b.zip"; filename=a.zip`, "a.zip"},
+		{`attachment; xfilename=b.zip; filename=a.zip`, "a.zip"},
+		{`attachment; filename="C:\temp\"`, "url.zip"},
+
+		// Encoded words and bytes beyond ASCII.
+		{`attachment; filename="=?UTF-8?B?5rWL6K+VLnppcA==?="`, "测试.zip"},
+		{`attachment; filename==?utf-8?Q?a=20b=C3=A9.zip?=`, "a bé.zip"},
+		{`attachment; filename="=?ISO-8859-1?Q?na=EFve.zip?="`, "naïve.zip"},
+		{`attachment; filename="=?UTF-8?B?5rWL?= =?UTF-8?B?6K+VLnppcA==?="`, "测试.zip"},
+		{`attachment; filename="=?unknown?B?5rWL?="`, "=_unknown_B_5rWL_="},
+		{"attachment; filename=\"Gr\xf6\xdfe.zip\"", "Größe.zip"},
+		{"attachment; filename=\"\xc9t\xe9 2024.zip\"", "Été 2024.zip"},
+		{"attachment; filename=\"\xb2\xe2.zip\"", "%B2%E2.zip"},
+		{"attachment; filename=\"\xd6\xd0\xce\xc4.zip\"", "%D6%D0%CE%C4.zip"},
+	}
+	for _, tt := range tests {
+		if got := Filename(tt.disposition, u); got != tt.want {
+			t.Errorf("Filename(%q): got %q, want %q", tt.disposition, got, tt.want)
 		}
 	}
 }
@@ -244,4 +312,27 @@ func FuzzSafeName(f *testing.F) {
 			t.Errorf("%q: got %q, and from this name %q", s, name, safeName(name))
 		}
 	})
+}
+
+// The number of a name stands in front of its extension.
+func TestNumbered(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"get.php", "get.1.php"},
+		{"a.tar.gz", "a.1.tar.gz"},
+		{"a.b.zip", "a.b.1.zip"},
+		{"download", "download.1"},
+		{"go1.22.3", "go1.22.3.1"},
+		{"a.7z", "a.1.7z"},
+		{".tar.gz", ".tar.1.gz"},
+		{"Mr. Smith", "Mr. Smith.1"},
+		{"x.", "x..1"},
+	} {
+		dir := filepath.FromSlash("/d.e/")
+		if got := Numbered(dir+tt.in, 1); got != dir+tt.want {
+			t.Errorf("Numbered(%q): got %q, want %q", tt.in, got, tt.want)
+		}
+	}
+	if name := strings.Repeat("x", maxName-4) + ".zip"; len(Numbered(name, 10000))+len(".part") > 255 {
+		t.Errorf("the longest name has no room for a number")
+	}
 }

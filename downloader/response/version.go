@@ -70,9 +70,8 @@ func (v Version) Proves(o Version) bool {
 // IsPage reports whether o is a web page although v is a file of another kind: most likely a
 // login page, or the page of a captive portal.
 func (v Version) IsPage(o Version) bool {
-	page := func(media string) bool { return media == "text/html" || media == "application/xhtml+xml" }
 	same := v.ETag != "" && opaqueTag(v.ETag) == opaqueTag(o.ETag)
-	return v.MediaType != "" && !page(v.MediaType) && page(o.MediaType) && !same
+	return v.MediaType != "" && !IsPage(v.MediaType) && IsPage(o.MediaType) && !same
 }
 
 // IsSubstitute reports whether o lacks any validator although v has one, and has another

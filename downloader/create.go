@@ -1,0 +1,183 @@
+package downloader
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"pawl/downloader/failure"
+	"pawl/downloader/response"
+	"pawl/downloader/weburl"
+	"pawl/store"
+)
+
+// maxNumber is the largest number that is added to a name. It is a guess, as large as the number
+// of URLs on a command line may be; double would only look for a free name for longer.
+const maxNumber = 10_000
+
+// A takenError means that another file has the name, and that the download may take another name.
+type takenError struct{ error }
+
+// mayAvoid reports whether a file that is in the way, as err says, is avoided by another name.
+func (e Existing) mayAvoid(err error) bool {
+	return e.AutoRename && (errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrIrregular) || errors.Is(err, failure.ErrClaimed))
+}
+
+// create creates the part file, with the requested name or the name in the response. Only now the
+// name is certain, so another download may have the target already: of the same URL (begunError),
+// or of another one. Two URLs often give the same name, for example get.php?id=1 and get.php?id=2.
+// If nobody has chosen the name, the file then gets a number, as browsers and wget do it. A later
+// run finds the file by its URL, so that it gets the number only once.
+func (j *job) create(rep *reply) error {
+	name := j.goal.output
+	if name == "" {
+		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
+	}
+	wanted, err := absTarget(j.goal.dir, name)
+	if err != nil {
+		return err
+	}
+	target := wanted
+	for n := 1; ; n++ {
+		err = j.createAt(target, rep)
+		var taken takenError
+		if n > maxNumber || !errors.As(err, &taken) {
+			break
+		}
+		target = response.Numbered(wanted, n)
+	}
+	if err == nil && target != wanted {
+		j.emit(Event{Kind: Renamed, Err: fmt.Errorf("named so because another file is called %q", filepath.Base(wanted))})
+	}
+	return err
+}
+
+// createAt creates the part file for a target. It returns a takenError if another file has the
+// target, and the download may get another name.
+func (j *job) createAt(target string, rep *reply) error {
+	chosen := j.goal.named || j.goal.listed != nil
+	if !chosen && !j.engine.names.claim(target, j.origin.recorded) {
+		return takenError{failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists", target))}
+	}
+	old, err := j.engine.store.ByTarget(target)
+	if err == nil {
+		if err := j.conflict(old, rep.Version, chosen); err != nil {
+			return err
+		}
+	}
+	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
+	if j.goal.listed != nil {
+		rec.Lists = j.goal.listed.Lists
+	}
+	j.note(&rec, rep.Whole)
+	part, err := j.engine.store.Create(rec)
+	if errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrBusy) { // perhaps another process was faster
+		if old, oldErr := j.engine.store.ByTarget(target); oldErr == nil {
+			err = cmp.Or(j.conflict(old, rep.Version, chosen), err)
+		}
+	}
+	if j.req.Existing.mayAvoid(err) {
+		return takenError{err}
+	}
+	if err != nil {
+		return err
+	}
+	j.file.setPart(part)
+	j.progress.show(part.Record())
+	return nil
+}
+
+// conflict returns the error if the download old has the target of the file of version v: a
+// begunError, a ClaimedError or a takenError. It returns nil if the file may be created, as far as
+// old is concerned. chosen reports whether the user or a list chose the target.
+func (j *job) conflict(old store.Record, v response.Version, chosen bool) error {
+	restart := j.goal.replace || j.req.Existing.Restart
+	there := old.State != store.Done || j.engine.store.Exists(old)
+	switch {
+	case !there:
+		return nil
+	case old.URL == j.origin.recorded && restart:
+		return nil
+	case old.URL == j.origin.recorded:
+		return begunError{old}
+	case !chosen && !j.goal.replace && !j.mayHaveMoved(old, v), j.req.Existing.AutoRename && !restart:
+		return takenError{claimed(old)}
+	case restart || chosen && old.State == store.Done: // then Create decides
+		return nil
+	}
+	return claimed(old)
+}
+
+// mayHaveMoved reports whether old seems to be a download of the same file from another URL. The
+// bytes of an unfinished one are too precious to begin a second file. Of a finished one, only
+// another signature in the URL shows it, because validators of two URLs prove nothing.
+func (j *job) mayHaveMoved(old store.Record, v response.Version) bool {
+	was := versionOf(old)
+	if was.Differs(v) != "" || !was.SharesValidator(v) {
+		return false
+	}
+	if old.State == store.Done {
+		return weburl.Redact(old.URL) == weburl.Redact(j.origin.recorded)
+	}
+	return !j.engine.store.Running(old)
+}
+
+// ReserveNames makes the files of several requests get their names in the order of the requests,
+// however fast their servers are: if the URLs of two of them end in the same name, the second one
+// gets a number. It must be called before the first Get, with the requests of all files.
+func (d *Downloader) ReserveNames(requests []Request) {
+	next := make(map[string]int) // the first number, 0 for none, that may be free, by the wanted path
+	for _, r := range requests {
+		to, ok := r.Into.(File)
+		u, err := parseURL(r.URL)
+		if !ok || to.Output != "" || err != nil {
+			continue
+		}
+		u.User = nil
+		wanted, err := absTarget(to.Dir, response.Filename("", u))
+		for reserved := err != nil; !reserved && next[wanted] <= maxNumber; next[wanted]++ {
+			target := wanted
+			if n := next[wanted]; n > 0 {
+				target = response.Numbered(wanted, n)
+			}
+			reserved = d.names.reserve(target, u.String())
+		}
+	}
+}
+
+// nameClaims are the targets of several downloads of a process whose names nobody has chosen, so
+// that no two of them take the same name at the same moment, and none replaces another. A single
+// download has no claims, so that each of its sources may bring its file. The zero value is empty.
+// It is safe for concurrent use.
+type nameClaims struct {
+	mu   sync.Mutex
+	urls map[string]string // by target; guarded by mu
+}
+
+// claim gives target to the download of url, unless the download of another URL has it.
+func (c *nameClaims) claim(target, url string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.urls == nil || c.add(target, url)
+}
+
+// reserve is claim, also for the first download.
+func (c *nameClaims) reserve(target, url string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.urls == nil {
+		c.urls = make(map[string]string)
+	}
+	return c.add(target, url)
+}
+
+// add is claim with mu held.
+func (c *nameClaims) add(target, url string) bool {
+	if owner, ok := c.urls[target]; ok {
+		return owner == url
+	}
+	c.urls[target] = url
+	return true
+}

@@ -295,6 +295,18 @@ func (c *crashFS) SyncDir(dir string) error {
 	}, nil)
 }
 
+func (c *crashFS) NamesWith(dir, prefix string) (names []string, err error) {
+	err = c.step("names", func() error {
+		for _, path := range slices.Sorted(maps.Keys(c.names)) {
+			if filepath.Dir(path) == dir && strings.HasPrefix(filepath.Base(path), prefix) {
+				names = append(names, filepath.Base(path))
+			}
+		}
+		return nil
+	}, nil)
+	return names, err
+}
+
 func (c *crashFS) FreeSpace(string) (free int64, err error) {
 	err = c.step("free", func() error { free = c.space; return nil }, nil)
 	return free, err

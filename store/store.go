@@ -86,6 +86,8 @@ type Store struct {
 	commits   *batcher[commitRequest]
 	publishes *batcher[*TempFile]
 
+	swept sweptDirs // directories without leftovers of killed processes
+
 	publishMu sync.Mutex // must be locked before a transaction begins, never within one
 	// published lists the files that are in place while their entries still have the
 	// mark "publishing". The next group clears the marks. Guarded by publishMu.

@@ -135,8 +135,8 @@ func (t *tolerantFS) Open(name string) (File, error) {
 	return tolerantFile{f, t}, nil
 }
 
-// CreateTemp returns errors.ErrUnsupported once LinkTemp has failed, because a file that
-// cannot get a name is useless.
+// CreateTemp returns errors.ErrUnsupported if there are no files without a name, and once
+// LinkTemp has failed, because a file that cannot get a name is useless.
 func (t *tolerantFS) CreateTemp(dir string) (File, error) {
 	if t.hasLimitation(noTempLinks) {
 		return nil, errors.ErrUnsupported

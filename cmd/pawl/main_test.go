@@ -20,7 +20,10 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", "4") // most tests wait for other processes; -parallel on the command line wins
-	testscript.Main(m, map[string]func(){"pawl": main})
+	testscript.Main(m, map[string]func(){"pawl": func() {
+		refuseTempFiles()
+		main()
+	}})
 }
 
 // TestScripts runs testdata/*.txtar: the real program against a fault server of the

@@ -248,6 +248,9 @@ func (c *crashFS) Rename(from, to string, replace bool) error {
 		if err != nil {
 			return err
 		}
+		if err := c.lacks["overwrite"]; err != nil && c.names[to] != nil {
+			return err
+		}
 		if there := c.names[to]; there != nil && (there.dir || !replace) {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
 		}

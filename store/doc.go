@@ -207,7 +207,9 @@
 //	mode of a file            skipped
 //	rename without replacing  link and unlink instead
 //	and no links either       a check, then a rename that could replace a file; warning
-//	truncate                  skipped if no byte is held, else ErrCannotTruncate
+//	rename that replaces      unlink of the old file, then a rename; warning
+//	truncate                  skipped if the size is right already or no byte is held, else
+//	                          ErrCannotTruncate
 //	files without a name      files with a temporary name
 //	linking such a file       a part file, and then files with a temporary name
 //	free space, reservation and its release, early writeback: best effort, all errors are
@@ -225,7 +227,10 @@
 //
 // Some file systems set or round the modification time when a file is closed or renamed.
 // Therefore the record gets the time that the file has at the end of step 5. With the
-// time of step 4, the next run would take the file for one that somebody has changed.
+// time of step 4, the next run would take the file for one that somebody has changed. Others
+// round it later: the kernel shows all nanoseconds until the disk is mounted again. Therefore
+// a file also counts as unchanged if its time is the recorded one in a coarser unit; see
+// sameModTime.
 //
 // # Changes by others
 //

@@ -349,8 +349,7 @@ func (s *Store) OwnFile(rec Record) bool {
 	case !rec.Publishing:
 		return true
 	}
-	is := func(m FileStamp) bool { return info.Size() == m.Size && info.ModTime().Equal(m.ModTime) }
-	return is(rec.Replaces) || is(FileStamp{rec.Size, rec.ModTime})
+	return rec.Replaces.is(info) || FileStamp{rec.Size, rec.ModTime}.is(info)
 }
 
 // Reconcile completes an interrupted Publish of rec and reports whether the finished file

@@ -161,9 +161,9 @@ func (g *publisher) reboot(names, data float64) *publisher {
 		next.written[name] = append(next.written[name], v...)
 	}
 	next.state = memDir(g.t)
-	db, err := os.ReadFile(filepath.Join(g.state, fileName))
+	db, err := os.ReadFile(filepath.Join(g.state, FileName))
 	if err == nil {
-		must(g.t, os.WriteFile(filepath.Join(next.state, fileName), db, 0o600))
+		must(g.t, os.WriteFile(filepath.Join(next.state, FileName), db, 0o600))
 	}
 	next.fs = g.fs.reboot(names, data)
 	next.open()

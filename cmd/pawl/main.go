@@ -31,6 +31,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	out := &printer{stdout: stdout, stderr: stderr}
 	var cli CLI
+	var config configLoader
 	exit := -1 // the code that kong wants to exit with, -1 if it does not
 	app, err := kong.New(&cli,
 		kong.Name("pawl"),
@@ -42,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.Help(help),
-		kong.WithBeforeResolve(loadConfig),
+		kong.WithBeforeResolve(config.load),
 		kong.Bind(out),
 	)
 	if err != nil {
@@ -67,6 +68,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return out.reportExit(usageErr{errors.New(trimCommand(err.Error()))})
 	}
 	out.quiet = cli.Quiet
+	config.warn(out)
 	warnUnknownVariables(out, app.Model, os.Environ())
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsPipe() { // SIGHUP makes it reread the lists

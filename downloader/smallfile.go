@@ -29,7 +29,7 @@ type smallFile struct {
 }
 
 // newSmallFile returns a small file for the response rep, nil if rep has no small file, or if
-// the file system has no unnamed files; then the download goes on as a large one. The size must be
+// the system has no temporary files for them; then the download goes on as a large one. The size must be
 // known and the body must be the whole file, because a small file is never resumed, and its content
 // coding must not change its size.
 func newSmallFile(j *download, rep *reply) (*smallFile, error) {

@@ -97,8 +97,7 @@ func (f *anonFile) StartSync() { unix.SyncFileRange(f.fd, 0, 0, unix.SYNC_FILE_R
 
 // SetModTime uses utimensat(2) and sets both times, for the reason given at osFile.
 func (f *anonFile) SetModTime(t time.Time) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_NOW}, unix.NsecToTimespec(t.UnixNano())}
-	return f.retry("set the time of", func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, f.path(), times, 0) })
+	return f.retry("set the time of", func() error { return setBothTimes(f.path(), t, 0) })
 }
 
 // Chmod uses fchmod(2).

@@ -103,10 +103,10 @@ func (w *world) open(fs *crashFS, state string) {
 
 func (w *world) copyState() string {
 	w.t.Helper()
-	db, err := os.ReadFile(filepath.Join(w.state, fileName))
+	db, err := os.ReadFile(filepath.Join(w.state, FileName))
 	must(w.t, err)
 	state, err := os.MkdirTemp(w.tmp, "")
-	must(w.t, err, os.WriteFile(filepath.Join(state, fileName), db, 0o600))
+	must(w.t, err, os.WriteFile(filepath.Join(state, FileName), db, 0o600))
 	return state
 }
 

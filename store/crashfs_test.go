@@ -248,6 +248,9 @@ func (c *crashFS) Rename(from, to string, replace bool) error {
 		if err != nil {
 			return err
 		}
+		if err := c.lacks["overwrite"]; err != nil && c.names[to] != nil {
+			return err
+		}
 		if there := c.names[to]; there != nil && (there.dir || !replace) {
 			return &os.LinkError{Op: "rename", Old: from, New: to, Err: fs.ErrExist}
 		}
@@ -293,6 +296,18 @@ func (c *crashFS) SyncDir(dir string) error {
 		c.pending = left
 		return nil
 	}, nil)
+}
+
+func (c *crashFS) NamesWith(dir, prefix string) (names []string, err error) {
+	err = c.step("names", func() error {
+		for _, path := range slices.Sorted(maps.Keys(c.names)) {
+			if filepath.Dir(path) == dir && strings.HasPrefix(filepath.Base(path), prefix) {
+				names = append(names, filepath.Base(path))
+			}
+		}
+		return nil
+	}, nil)
+	return names, err
 }
 
 func (c *crashFS) FreeSpace(string) (free int64, err error) {

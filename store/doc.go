@@ -14,6 +14,9 @@
 //	DIR/NAME.part   the bytes received so far, each at its final offset; see "The name of
 //	                a part file"
 //	DIR/NAME        the finished file
+//	DIR/.pawl-OWNER-ID.tmp
+//	                a small file that is being written, see "Small files with a temporary
+//	                name"
 //	STATE/pawl.db   a bbolt file with the records of all downloads, the checksums of the
 //	                pieces of their part files, and the ledger
 //	STATE/pawl.lock locked while pawl.db is created or a damaged one is renamed
@@ -129,10 +132,30 @@
 // An error concerns one file: its old entry is restored, and the other files of the group
 // are published.
 //
-// If a file system has no files without a name, small files go through NAME.part like large
-// ones. If it has them but refuses to link them, each file of the group is copied to
-// NAME.part and finished like a large file, so nothing is downloaded again. From then on
-// CreateTemp returns errors.ErrUnsupported.
+// If a file system has files without a name but refuses to link them, each file of the group
+// is copied to NAME.part and finished like a large file, so nothing is downloaded again. From
+// then on CreateTemp creates files with a temporary name.
+//
+// # Small files with a temporary name
+//
+// NFS, Lustre, CephFS and most FUSE file systems have no files without a name. There,
+// CreateTemp creates DIR/.pawl-OWNER-ID.tmp and locks it. Publish follows the same protocol
+// and shares the same syncs and transactions, but step 3 renames the file to its name, never
+// over a foreign file. A file that is to be replaced is replaced by that rename, without
+// NAME.part. Close removes a file that was not published.
+//
+// A crash leaves the same as above, and also the temporary files that step 3 has not renamed.
+// A process that creates its first temporary file in DIR, or that completes an interrupted
+// Publish there, first removes the temporary files in DIR that nobody has locked. It leaves
+// alone:
+//
+//   - a locked file: its process is alive;
+//   - a file that is on record, because a list may name any file;
+//   - without locks on that file system, a file whose OWNER is another machine or state
+//     directory: only the lock in STATE/locks shows that a process is alive.
+//
+// OWNER is 8 hex digits of a hash of the host name and the state directory, ID is 16 random
+// hex digits. On Windows, small files go through NAME.part like large ones.
 //
 // # Disk space
 //
@@ -184,9 +207,11 @@
 //	mode of a file            skipped
 //	rename without replacing  link and unlink instead
 //	and no links either       a check, then a rename that could replace a file; warning
-//	truncate                  skipped if no byte is held, else ErrCannotTruncate
-//	files without a name      part files instead
-//	linking such a file       part files instead
+//	rename that replaces      unlink of the old file, then a rename; warning
+//	truncate                  skipped if the size is right already or no byte is held, else
+//	                          ErrCannotTruncate
+//	files without a name      files with a temporary name
+//	linking such a file       a part file, and then files with a temporary name
 //	free space, reservation and its release, early writeback: best effort, all errors are
 //	                          ignored, except that a reservation may find the disk full
 //
@@ -202,7 +227,10 @@
 //
 // Some file systems set or round the modification time when a file is closed or renamed.
 // Therefore the record gets the time that the file has at the end of step 5. With the
-// time of step 4, the next run would take the file for one that somebody has changed.
+// time of step 4, the next run would take the file for one that somebody has changed. Others
+// round it later: the kernel shows all nanoseconds until the disk is mounted again. Therefore
+// a file also counts as unchanged if its time is the recorded one in a coarser unit; see
+// sameModTime.
 //
 // # Changes by others
 //

@@ -209,7 +209,7 @@ func (l *fixture) symlink(to, name string) {
 	}
 }
 
-func (l *fixture) dbPath() string { return filepath.Join(l.state, fileName) }
+func (l *fixture) dbPath() string { return filepath.Join(l.state, FileName) }
 
 // Records returns the records of all downloads and finished files.
 func (s *Store) Records() ([]Record, error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,6 +50,8 @@ type FS interface {
 	// fs.ErrExist.
 	Hardlink(from, to string) error
 	Remove(name string) error
+	// NamesWith returns the names in dir that begin with prefix, in any order.
+	NamesWith(dir, prefix string) ([]string, error)
 	// SyncDir makes the entries of dir durable.
 	SyncDir(dir string) error
 	// FreeSpace returns how many bytes the user may still write below dir.
@@ -97,6 +100,29 @@ func (osFS) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 func (osFS) SameFile(a, b fs.FileInfo) bool         { return os.SameFile(a, b) }
 func (osFS) Remove(name string) error               { return os.Remove(name) }
 func (osFS) Mkdir(dir string) error                 { return os.Mkdir(dir, 0o777) }
+
+// NamesWith reads a thousand names at a time, because dir may have millions.
+func (osFS) NamesWith(dir, prefix string) (names []string, err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	for {
+		some, err := d.Readdirnames(1000)
+		for _, name := range some {
+			if strings.HasPrefix(name, prefix) {
+				names = append(names, name)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return names, nil
+		}
+		if err != nil {
+			return names, err
+		}
+	}
+}
 
 // partMode is the mode of a part file. Other users must not be able to read it, because a
 // user who can open a file can lock it and so block the download.

@@ -69,6 +69,15 @@ func (f osFile) Unreserve(off, length int64) error {
 	return err
 }
 
+// blockSizeOf returns the unit in which statfs(2) counts blocks: f_frsize as statvfs(3)
+// has it. Some FUSE file systems report the best size of a transfer as f_bsize.
+func blockSizeOf(st *unix.Statfs_t) uint64 {
+	if st.Frsize > 0 {
+		return uint64(st.Frsize)
+	}
+	return uint64(max(st.Bsize, 0))
+}
+
 // changeTime returns when anything about the file last changed: its ctime, which no call
 // can set back. Some file systems have none; there it is the modification time.
 func changeTime(info fs.FileInfo) time.Time {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // DataSync syncs everything. On darwin, package os uses F_FULLFSYNC.
@@ -28,6 +30,9 @@ func (f osFile) Unreserve(off, length int64) error { return nil }
 
 // renameNoReplace is not supported; tolerantFS links and unlinks instead.
 func renameNoReplace(_, _ string) error { return errors.ErrUnsupported }
+
+// blockSizeOf returns the unit in which statfs(2) counts blocks.
+func blockSizeOf(st *unix.Statfs_t) uint64 { return uint64(st.Bsize) }
 
 // changeTime returns the modification time, the best approximation of the last change
 // here.

@@ -42,10 +42,10 @@ func (osFS) FreeSpace(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	if st.Blocks == 0 || st.Bsize == 0 {
+	if st.Blocks == 0 || blockSizeOf(&st) == 0 {
 		return 0, errors.ErrUnsupported
 	}
-	if over, free := bits.Mul64(uint64(st.Bavail), uint64(st.Bsize)); over == 0 && free <= math.MaxInt64 {
+	if over, free := bits.Mul64(uint64(st.Bavail), blockSizeOf(&st)); over == 0 && free <= math.MaxInt64 {
 		return int64(free), nil
 	}
 	return math.MaxInt64, nil
@@ -64,17 +64,24 @@ func allocated(info fs.FileInfo) (n int64, ok bool) {
 // setTimes sets the access time to now and the modification time to modified. It does not
 // follow a symbolic link.
 func setTimes(path string, modified time.Time) error {
+	if err := setBothTimes(path, modified, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: path, Err: err}
+	}
+	return nil
+}
+
+// setBothTimes is setTimes with flags of utimensat(2), and with the error as the system
+// returns it. It gives both times as numbers, because some file systems take UTIME_OMIT or
+// UTIME_NOW for other times.
+func setBothTimes(path string, modified time.Time, flags int) error {
 	times := make([]unix.Timespec, 2)
 	for i, t := range []time.Time{time.Now(), modified} {
 		var err error
 		if times[i], err = unix.TimeToTimespec(t); err != nil {
-			return &fs.PathError{Op: "utimensat", Path: path, Err: err}
+			return err
 		}
 	}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return &fs.PathError{Op: "utimensat", Path: path, Err: err}
-	}
-	return nil
+	return unix.UtimesNanoAt(unix.AT_FDCWD, path, times, flags)
 }
 
 // unlock releases bbolt's flock(2) lock on f.

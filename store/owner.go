@@ -61,7 +61,7 @@ func ownerOfNew(dir string) int {
 
 // stateNames lists the files that a state directory may contain, besides renamed damaged
 // files.
-var stateNames = []string{fileName, fileName + ".new", lockName, checkmarkName, hostsName, runsName, locksName, "lists"}
+var stateNames = []string{FileName, FileName + ".new", lockName, checkmarkName, hostsName, runsName, locksName, "lists"}
 
 // checkState creates the state directory with mode 0700. If it exists, checkState returns
 // an ErrNotOurs if other users may have created or changed it or the files in it. It

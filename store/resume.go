@@ -91,7 +91,7 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if err := p.loadSums(info.Size()); err != nil {
 		return nil, err
 	}
-	if p.rec.State == Finishing && p.lost == 0 && !lost && info.ModTime().Equal(p.rec.ModTime) {
+	if p.rec.State == Finishing && p.lost == 0 && !lost && sameModTime(p.rec.ModTime, info.ModTime()) {
 		return p, p.rename()
 	}
 	if info.Mode().Perm() != partMode { // a Finish failed after the Chmod
@@ -103,10 +103,9 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	if err := s.checkTarget(&p.rec); err != nil {
 		return nil, err // fail now, not after all bytes have been downloaded
 	}
-	if n, ok := allocated(info); ok { // if unknown, reserving or writing will fail
-		if err := p.checkSpace(n); err != nil {
-			return nil, err
-		}
+	n, _ := allocated(info) // some file systems report no blocks, or fewer than bytes
+	if err := p.checkSpace(max(n, p.written.set.Len())); err != nil {
+		return nil, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,10 +170,10 @@ func (s *Store) AllowReplace(id ID) error {
 }
 
 // Intact reports whether the finished file of rec is on disk with the recorded size and
-// modification time.
+// modification time, as far as its file system keeps the time.
 func (s *Store) Intact(rec Record) bool {
 	info, err := s.fs.Lstat(rec.Target)
-	return err == nil && info.Mode().IsRegular() && info.Size() == rec.Size && info.ModTime().Equal(rec.ModTime)
+	return err == nil && FileStamp{rec.Size, rec.ModTime}.is(info)
 }
 
 // A FileID identifies a file on this machine, whatever its name.

@@ -189,4 +189,12 @@ func (b rootedFS) withSafePaths(from, to string, do func(from, to string) error)
 
 func (b rootedFS) Remove(name string) error { return b.withSafePath(name, b.osFS.Remove) }
 
+func (b rootedFS) NamesWith(dir, prefix string) (names []string, err error) {
+	err = b.withSafeDir(dir, func(path string) error {
+		names, err = b.osFS.NamesWith(path, prefix)
+		return err
+	})
+	return names, err
+}
+
 func (b rootedFS) SyncDir(dir string) error { return b.withSafeDir(dir, b.osFS.SyncDir) }

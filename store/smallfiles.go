@@ -1,7 +1,7 @@
 package store
 
 // This file implements the protocol for small files, which come by the thousand: each is
-// written to a file without a name; then a group of files is synced, recorded and named
+// written to a temporary file, without a name if possible; then a group of files is synced, recorded and named
 // together. Step numbers refer to "Many small files" in the package comment.
 
 import (
@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// A TempFile is a file that is being written in the directory of its target, but has no
-// name yet, so that a crash leaves nothing of it. It must be used by one goroutine at a
-// time. It must be given to Publish once it is complete, or be closed.
+// A TempFile is a file that is being written in the directory of its target. It has no name
+// yet, so that a crash leaves nothing of it, or a temporary one. It must be used by one
+// goroutine at a time. It must be given to Publish once it is complete, or be closed.
 type TempFile struct {
 	rec  Record
 	old  Record // the entry that this file replaces; zero if there is none
@@ -26,26 +26,34 @@ type TempFile struct {
 
 // CreateTemp starts a TempFile for rec. The caller sets URL, Target, validators, Sum,
 // Lists and Replace of rec. CreateTemp does not check whether a file is at the target:
-// the caller may call CheckTarget before, and Publish checks it. If the file system has
-// no files without a name, or has refused to link one, the error is
+// the caller may call CheckTarget before, and Publish checks it. On Windows the error is
 // errors.ErrUnsupported, and the caller must use Create instead.
 func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	dir := filepath.Dir(rec.Target)
 	if err := s.checkFree(rec.Target, 0); err != nil {
 		return nil, err
 	}
-	f, err := s.fs.CreateTemp(dir)
+	f, err := s.openTemp(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := s.fs.MkdirAll(dir); err != nil {
 			return nil, err
 		}
-		f, err = s.fs.CreateTemp(dir)
+		f, err = s.openTemp(dir)
 	}
 	if err != nil {
 		return nil, err
 	}
 	rec.ID, rec.State, rec.Created, rec.Publishing = newID(), Done, time.Now(), true
 	return &TempFile{rec: rec, file: f}, nil
+}
+
+// openTemp opens a file without a name in dir or, if the file system has none, a namedTemp.
+func (s *Store) openTemp(dir string) (File, error) {
+	f, err := s.fs.CreateTemp(dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return s.createNamedTemp(dir)
+	}
+	return f, err
 }
 
 // Write appends b to the file.
@@ -78,7 +86,8 @@ func (s *Store) Publish(tmp *TempFile) error { return s.publishes.do(tmp) }
 //
 //  1. set the modification times; fsync the files
 //  2. record all files as finished, marked "publishing"   <- the commit point
-//  3. link each file to its name, never over a foreign file; fsync the directories
+//  3. link or rename each file to its name, never over a foreign file; fsync the
+//     directories
 //
 // A file that cannot be linked is published as a part file instead; see publishAsPart.
 func (s *Store) publishAll(group []*TempFile) []error {
@@ -106,6 +115,9 @@ func (s *Store) publishAll(group []*TempFile) []error {
 		if errs[i] == nil {
 			errs[i] = s.linkTarget(tmp)
 			dirs[filepath.Dir(tmp.rec.Target)] = nil
+			if errs[i] != nil && !errors.Is(errs[i], errors.ErrUnsupported) {
+				tmp.file.Close() // now, so that the sync of the directory makes the removal of a namedTemp durable
+			}
 		}
 	}
 	for dir := range dirs {
@@ -182,13 +194,18 @@ func (s *Store) recordPublishing(group []*TempFile, errs []error) error {
 }
 
 // linkTarget is step 3 for one file. An existing file is replaced in one step, by a
-// rename from the name of a part file. If that name is taken, the error is
-// errors.ErrUnsupported.
+// rename: of a namedTemp, or else from the name of a part file. If that name is taken, the
+// error is errors.ErrUnsupported.
 func (s *Store) linkTarget(tmp *TempFile) error {
-	err := s.fs.LinkTemp(tmp.file, tmp.rec.Target)
+	named, isNamed := tmp.file.(*namedTemp)
+	link := func() error { return s.fs.LinkTemp(tmp.file, tmp.rec.Target) }
+	if isNamed {
+		link = func() error { return named.rename(tmp.rec.Target, false) }
+	}
+	err := link()
 	if errors.Is(err, fs.ErrNotExist) { // another process has pruned the empty directory
 		if err = s.fs.MkdirAll(filepath.Dir(tmp.rec.Target)); err == nil {
-			err = s.fs.LinkTemp(tmp.file, tmp.rec.Target)
+			err = link()
 		}
 	}
 	if !errors.Is(err, fs.ErrExist) {
@@ -196,6 +213,9 @@ func (s *Store) linkTarget(tmp *TempFile) error {
 	}
 	if err := s.checkTarget(&tmp.rec); err != nil {
 		return err
+	}
+	if isNamed {
+		return named.rename(tmp.rec.Target, tmp.rec.Replace)
 	}
 	if err := s.checkNames(&tmp.rec); err != nil { // publishAsPart finds another name for the part file
 		return unsupportedError{err}
@@ -329,18 +349,18 @@ func (s *Store) OwnFile(rec Record) bool {
 	case !rec.Publishing:
 		return true
 	}
-	is := func(m FileStamp) bool { return info.Size() == m.Size && info.ModTime().Equal(m.ModTime) }
-	return is(rec.Replaces) || is(FileStamp{rec.Size, rec.ModTime})
+	return rec.Replaces.is(info) || FileStamp{rec.Size, rec.ModTime}.is(info)
 }
 
 // Reconcile completes an interrupted Publish of rec and reports whether the finished file
 // is intact. If a crash came between the two names of a replaced file, it repeats the
-// rename.
+// rename. It also removes the temporary files that a crash has left in the directory.
 func (s *Store) Reconcile(rec Record) (bool, error) {
 	intact := s.Intact(rec)
 	if !rec.Publishing {
 		return intact, nil
 	}
+	s.removeLeftovers(filepath.Dir(rec.Target))
 	if part := (Record{Target: rec.Part(), Size: rec.Size, ModTime: rec.ModTime}); !intact {
 		info, err := s.fs.Lstat(part.Target)
 		if err != nil || s.checkOurs(&rec, info) != nil || !s.Intact(part) || !s.OwnFile(rec) || s.checkNames(&rec) != nil {

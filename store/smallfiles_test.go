@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -24,9 +26,11 @@ type publisher struct {
 
 const foreignName = "/dl/foreign"
 
-func newPublisher(t *testing.T, seed uint64) *publisher {
+// newPublisher returns a publisher on a file system that lacks operations of crashFS.
+func newPublisher(t *testing.T, seed uint64, lacks ...string) *publisher {
 	g := &publisher{t: t, state: memDir(t), written: map[string][]string{}, promised: map[string]string{}}
 	g.fs = newCrashFS(seed)
+	g.fs.lacks = limitedFS{ops: lacks}.has(syscall.EOPNOTSUPP)
 	g.fs.plant(foreignName, []byte("precious"))
 	g.open()
 	return g
@@ -48,6 +52,7 @@ func (g *publisher) temp(name, content string, replace bool) *TempFile {
 	}
 	for _, part := range []string{content[:2], content[2:]} {
 		if _, err := u.Write([]byte(part)); err != nil {
+			u.Close()
 			return nil
 		}
 	}
@@ -135,16 +140,30 @@ func (g *publisher) complete(story string) {
 	}
 }
 
+// wantTemps checks the number of temporary files.
+func (g *publisher) wantTemps(story string, want int) {
+	g.t.Helper()
+	var temps []string
+	for name := range g.fs.names {
+		if strings.HasPrefix(filepath.Base(name), tempPrefix) {
+			temps = append(temps, name)
+		}
+	}
+	if len(temps) != want {
+		g.t.Errorf("%s: temporary files: got %q, want %d", story, temps, want)
+	}
+}
+
 // reboot returns the publisher after a power failure.
 func (g *publisher) reboot(names, data float64) *publisher {
 	next := &publisher{t: g.t, written: map[string][]string{}, promised: g.promised}
 	for name, v := range g.written {
 		next.written[name] = append(next.written[name], v...)
 	}
-	next.state = g.t.TempDir()
-	db, err := os.ReadFile(filepath.Join(g.state, fileName))
+	next.state = memDir(g.t)
+	db, err := os.ReadFile(filepath.Join(g.state, FileName))
 	if err == nil {
-		must(g.t, os.WriteFile(filepath.Join(next.state, fileName), db, 0o600))
+		must(g.t, os.WriteFile(filepath.Join(next.state, FileName), db, 0o600))
 	}
 	next.fs = g.fs.reboot(names, data)
 	next.open()
@@ -153,11 +172,26 @@ func (g *publisher) reboot(names, data float64) *publisher {
 
 // TestPublishCrash cuts the power before and after each operation of publishAll.
 func TestPublishCrash(t *testing.T) {
-	t.Parallel()
+	for _, lacks := range tempLacks {
+		t.Run(fmt.Sprint(lacks), func(t *testing.T) {
+			t.Parallel()
+			publishCrash(t, lacks)
+		})
+	}
+}
+
+// tempLacks are file systems with and without files without a name, with the further
+// operations that named temporary files use.
+var tempLacks = [][]string{nil, {"unnamed"}, {"unnamed", "exclusive"}, {"unnamed", "exclusive", "hardlink"}, {"unnamed", "lock"}}
+
+func publishCrash(t *testing.T, lacks []string) {
 	n, crashed := 0, true
 	for ; crashed && !t.Failed(); n++ {
 		for _, does := range []string{"before", "after"} {
-			g := newPublisher(t, uint64(n))
+			if does == "after" && lacks != nil {
+				continue // almost the same as before the next one
+			}
+			g := newPublisher(t, uint64(n), lacks...)
 			g.fs.trap = trap{n: n + 1, does: does}
 			crashed = crashes(g.run)
 			for _, keep := range [][2]float64{{0, 0}, {1, 0}, {0, 1}, {.5, .5}, {1, 1}} {
@@ -166,6 +200,9 @@ func TestPublishCrash(t *testing.T) {
 				next.check(story)
 				next.complete(story)
 				next.check(story + ", completed")
+				if g.fs.lacks["lock"] == nil { // else they may belong to a living process with another state directory
+					next.wantTemps(story, 0)
+				}
 			}
 		}
 	}
@@ -176,16 +213,22 @@ func TestPublishCrash(t *testing.T) {
 
 // TestPublishFails lets each operation of publishAll fail once.
 func TestPublishFails(t *testing.T) {
-	failed := true
-	for n := 1; failed && !t.Failed(); n++ {
-		g := newPublisher(t, uint64(n))
-		g.fs.trap = trap{n: n, does: "fail"}
-		g.run()
-		failed = g.fs.trap.last != ""
-		g.fs.trap = trap{}
-		story := fmt.Sprintf("operation %d failed", n)
-		g.check(story)
-		g.complete(story)
+	for _, lacks := range tempLacks {
+		failed := true
+		for n := 1; failed && !t.Failed(); n++ {
+			g := newPublisher(t, uint64(n), lacks...)
+			g.fs.trap = trap{n: n, does: "fail"}
+			g.run()
+			failed = g.fs.trap.last != ""
+			op := g.fs.trap.last
+			story := fmt.Sprintf("no %q, operation %d (%s) failed", lacks, n, op)
+			g.fs.trap = trap{}
+			g.check(story)
+			g.complete(story)
+			if op != "remove" {
+				g.wantTemps(story, 0)
+			}
+		}
 	}
 }
 

@@ -23,7 +23,8 @@ import (
 )
 
 const (
-	fileName    = "pawl.db"
+	// FileName is the name of the state file in the state directory.
+	FileName    = "pawl.db"
 	lockName    = "pawl.lock"
 	lockTimeout = 30 * time.Second // how long to wait for transactions of other processes; a guess, many times maxReleaseTime
 
@@ -65,7 +66,10 @@ func newStateFile(dir string, fs *tolerantFS) *stateFile {
 	return &stateFile{dir: dir, warn: fs.warn, bootID: bootID(), tolerate: fs.tolerate}
 }
 
-func (s *stateFile) path() string { return filepath.Join(s.dir, fileName) }
+func (s *stateFile) path() string { return filepath.Join(s.dir, FileName) }
+
+// CreateState creates the state file if there is none. The first transaction would do so, too.
+func (s *stateFile) CreateState() error { return s.read(func(tx) error { return nil }) }
 
 // transact opens the state file, runs do and closes the file. It creates a missing file.
 // If the file is damaged, transact replaces it and runs do again: the first time only if

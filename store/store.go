@@ -90,6 +90,8 @@ type Store struct {
 	publishes *batcher[*TempFile]
 	adoptions *batcher[*Record]
 
+	swept sweptDirs // directories without leftovers of killed processes
+
 	publishMu sync.Mutex // must be locked before a transaction begins, never within one
 	// published lists the files that are in place while their entries still have the
 	// mark "publishing". The next group clears the marks. Guarded by publishMu.

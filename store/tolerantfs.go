@@ -28,6 +28,7 @@ const (
 	noModes                // fchmod
 	noTruncate             // ftruncate
 	noExclusive            // rename that does not replace
+	noReplace              // rename that replaces
 	noHardlinks            // link of a file with a name
 	noTempFiles            // open with O_TMPFILE
 	noTempLinks            // link of a file without a name
@@ -65,6 +66,10 @@ var limitations = [limitationCount]struct {
 	noExclusive: {
 		errs: []syscall.Errno{syscall.EEXIST}, others: true,
 		weaker: "this file system cannot rename without replacing; a file that gets the same name at that moment is lost",
+	},
+	noReplace: {
+		errs:   []syscall.Errno{syscall.EEXIST, syscall.EPERM, syscall.EACCES, syscall.EINVAL},
+		weaker: "this file system cannot replace a file in one step; a crash at that moment loses the old file",
 	},
 	noHardlinks: {errs: []syscall.Errno{syscall.EEXIST}, others: true},
 	noTempFiles: {
@@ -135,8 +140,8 @@ func (t *tolerantFS) Open(name string) (File, error) {
 	return tolerantFile{f, t}, nil
 }
 
-// CreateTemp returns errors.ErrUnsupported once LinkTemp has failed, because a file that
-// cannot get a name is useless.
+// CreateTemp returns errors.ErrUnsupported if there are no files without a name, and once
+// LinkTemp has failed, because a file that cannot get a name is useless.
 func (t *tolerantFS) CreateTemp(dir string) (File, error) {
 	if t.hasLimitation(noTempLinks) {
 		return nil, errors.ErrUnsupported
@@ -189,6 +194,9 @@ func (t *tolerantFS) SyncDir(dir string) error { return t.tolerate(noDirSync, t.
 // that is created within these microseconds is lost.
 func (t *tolerantFS) Rename(from, to string, replace bool) error {
 	err := t.FS.Rename(from, to, replace)
+	if replace && noReplace.explains(err) {
+		return t.replaceInSteps(from, to, err)
+	}
 	if replace || !noExclusive.explains(err) {
 		return err
 	}
@@ -208,6 +216,19 @@ func (t *tolerantFS) Rename(from, to string, replace bool) error {
 		return renameErr
 	}
 	t.noteLimitation(noExclusive, err)
+	return nil
+}
+
+// replaceInSteps removes the file at to and renames from to it, after a rename in one step
+// has failed with err. If no file can be removed there, it returns err.
+func (t *tolerantFS) replaceInSteps(from, to string, err error) error {
+	if info, lstatErr := t.Lstat(to); lstatErr != nil || info.IsDir() || t.Remove(to) != nil {
+		return err
+	}
+	if renameErr := t.FS.Rename(from, to, true); renameErr != nil {
+		return renameErr
+	}
+	t.noteLimitation(noReplace, err)
 	return nil
 }
 
@@ -237,9 +258,14 @@ func (f tolerantFile) Chmod(mode fs.FileMode) error {
 	return f.fs.tolerate(noModes, f.File.Chmod(mode))
 }
 
-// Truncate returns errors.ErrUnsupported if the file system cannot truncate files.
+// Truncate returns errors.ErrUnsupported if the file system cannot truncate files. A file
+// that has the size already is left alone, because encfs, for example, then fails.
 func (f tolerantFile) Truncate(size int64) error {
-	err := f.File.Truncate(size)
+	info, err := f.Stat()
+	if err != nil || info.Size() == size {
+		return err
+	}
+	err = f.File.Truncate(size)
 	if noTruncate.explains(err) {
 		return unsupportedError{err}
 	}

@@ -13,7 +13,7 @@ import (
 // parseArgs parses a command line as pawl does, including environment and config file.
 func parseArgs(t *testing.T, args ...string) (cli CLI, err error) {
 	t.Helper()
-	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTextMappers(), kong.Vars{"version": ""}, kong.WithBeforeResolve(loadConfig))
+	app, err := kong.New(&cli, kong.DefaultEnvars("PAWL"), rawTextMappers(), kong.Vars{"version": ""}, kong.WithBeforeResolve(new(configLoader).load))
 	if err != nil {
 		t.Fatal(err)
 	}

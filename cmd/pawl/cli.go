@@ -3,13 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"runtime"
 
 	"github.com/alecthomas/kong"
-
-	"pawl/store"
 )
 
 // CLI is the command line. kong reads the grammar from its fields and their tags, and the
@@ -213,38 +208,3 @@ and 143 terminated, resumable. See: pawl help exit-codes
 Proxies are taken from http_proxy, https_proxy, all_proxy and no_proxy; options
 also from ~/.config/pawl/config and from PAWL_NAME in the environment.
 `
-
-// stateDir returns the directory of the state file: --state if it is given, else the
-// directory that the platform prescribes. A relative $XDG_STATE_HOME is ignored, as its
-// specification demands.
-func (g *Globals) stateDir() (string, error) {
-	if g.State != "" {
-		return g.State, nil
-	}
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "pawl"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", store.ErrState, err)
-	}
-	switch runtime.GOOS {
-	case "darwin":
-		return filepath.Join(home, "Library", "Application Support", "pawl"), nil
-	case "windows":
-		if dir, err := os.UserCacheDir(); err == nil { // %LocalAppData%
-			return filepath.Join(dir, "pawl"), nil
-		}
-	}
-	return filepath.Join(home, ".local", "state", "pawl"), nil
-}
-
-// openStore opens the state directory. Its warnings are printed to out.
-func (g *Globals) openStore(out *printer, opts store.Options) (*store.Store, error) {
-	dir, err := g.stateDir()
-	if err != nil {
-		return nil, err
-	}
-	opts.Warn = func(msg string) { out.warn("%s", msg) }
-	return store.Open(dir, opts)
-}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
@@ -32,9 +33,15 @@ type configFile struct {
 	lines  map[string]int      // line number of the last value, by long option name
 }
 
-// loadConfig reads the config files for the parser: /etc/pawl/config, and then the file of
-// --config or PAWL_CONFIG, or else the user's own. The second file wins.
-func loadConfig(ctx *kong.Context) error {
+// A configLoader reads the config files for the parser.
+type configLoader struct {
+	unreadable []error // of files that the user did not name, and that are left out
+}
+
+// load reads /etc/pawl/config, and then the file of --config or PAWL_CONFIG, or else the
+// user's own. The second file wins.
+func (l *configLoader) load(ctx *kong.Context) error {
+	l.unreadable = nil // kong calls load several times
 	named, none := "", false
 	// The values of flags are not set yet in this phase of kong, so --config and --no-config must
 	// be asked from the parser itself.
@@ -53,7 +60,7 @@ func loadConfig(ctx *kong.Context) error {
 		return nil
 	}
 	paths := []string{"/etc/pawl/config"}
-	if dir, err := os.UserConfigDir(); err == nil && named == "" {
+	if dir := userConfigDir(); dir != "" && named == "" {
 		paths = append(paths, filepath.Join(dir, "pawl", "config"))
 	}
 	if named != "" {
@@ -65,7 +72,11 @@ func loadConfig(ctx *kong.Context) error {
 		}
 		// Only a file that the user named must exist.
 		c, err := readConfig(path)
-		if errors.Is(err, fs.ErrNotExist) && path != named {
+		if path != named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
+			continue
+		}
+		if path != named && isFileError(err) { // for example after sudo -u, which may keep the HOME of another user
+			l.unreadable = append(l.unreadable, err)
 			continue
 		}
 		if err != nil {
@@ -116,6 +127,15 @@ func readConfig(path string) (*configFile, error) {
 		c.lines[name] = n
 	}
 	return c, in.Err()
+}
+
+// warn prints a warning for each file that was left out. It must be called after the command
+// line has been parsed, so that neither --help nor an error of the command line comes with
+// warnings.
+func (l *configLoader) warn(out *printer) {
+	for _, err := range l.unreadable {
+		out.warn("%s; its settings are ignored", printable(err.Error()))
+	}
 }
 
 // Validate refuses names that are not an option of any command, and options that only make

@@ -54,7 +54,7 @@ func warnUnknownVariables(out *printer, app *kong.Application, environ []string)
 		}
 		out.warn("%s is ignored, because pawl has no such option%s", printable(name), hint)
 	}
-	for _, name := range []string{"XDG_STATE_HOME", "XDG_CONFIG_HOME"} { // the XDG specification says that relative paths must be ignored
+	for _, name := range []string{"HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"} { // the XDG specification says that relative paths must be ignored
 		if dir := os.Getenv(name); dir != "" && !filepath.IsAbs(dir) {
 			out.warn("%s is ignored, because %q is not an absolute path", name, dir)
 		}

@@ -132,10 +132,11 @@ func distance(a, b string) int {
 // Run downloads the URLs. The digests of --checksums come before the first file, because a
 // file without a digest must not be downloaded at all.
 func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
-	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
+	st, err := g.openAnyStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err
 	}
+	defer st.close()
 	stream, err := c.openStream(out)
 	if err != nil {
 		return err
@@ -145,7 +146,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	}
 	c.warnExposedHeaders(out)
 	headers := c.originHeaders(slices.Concat([]string{c.Checksums}, c.URLs, c.Mirror)...)
-	sum, err := c.checksums(ctx, g, st, headers)
+	sum, err := c.checksums(ctx, st, headers)
 	if err != nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 // checksums reads the file of --checksums. It returns a function that returns the digest of
 // a file name, or nil without --checksums. The downloader for the checksum file is closed
 // here: its events must not appear in the display of the files.
-func (c *GetCmd) checksums(ctx context.Context, g *Globals, st *store.Store, headers originHeaders) (func(string) (chunk.Sum, error), error) {
+func (c *GetCmd) checksums(ctx context.Context, st state, headers originHeaders) (func(string) (chunk.Sum, error), error) {
 	if c.Checksums == "" {
 		return nil, nil
 	}
@@ -185,11 +186,8 @@ func (c *GetCmd) checksums(ctx context.Context, g *Globals, st *store.Store, hea
 	if err != nil {
 		return nil, err
 	}
-	d := downloader.New(st, opts)
+	d := downloader.New(st.Store, opts)
 	defer d.Close()
-	lists, err := c.newListOpener(d, g, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
-	if err != nil {
-		return nil, err
-	}
+	lists := c.newListOpener(d, st.dir, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
 	return lists.readChecksums(ctx, c.Checksums)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"pawl/downloader/faultserver"
 )
@@ -115,8 +116,46 @@ var blockedTargets = []hazard{
 	}},
 }
 
+// roundedTime returns a hazard of a file system that rounds modification times down to unit
+// when the disk is mounted again. Neither get nor mirror may take that for a change.
+func roundedTime(name string, unit time.Duration) hazard {
+	return hazard{name: "disks: modification times rounded to " + name, run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.putFile("small", faultserver.NewFile(3000, 1))
+		list := tr.writeURLList(tr.fileURL() + "\n" + tr.srv.URL + "/small\n")
+		for _, args := range [][]string{{"--no-remote-time", tr.fileURL()}, {"mirror", "--no-remote-time", "-d", "out", list}} {
+			tr.runPawl(args...).wantExit(0)
+			before := len(tr.srv.Requests())
+			for _, name := range []string{"f.bin", "out/f.bin", "out/small"} {
+				path := filepath.Join(tr.dir, name)
+				if info, err := os.Stat(path); err == nil {
+					rounded := info.ModTime().Truncate(unit)
+					must(tr, os.Chtimes(path, rounded, rounded))
+				}
+			}
+			tr.runPawl(args...).wantExit(0)
+			tr.wantAtMostOneRequest(before)
+		}
+		tr.wantFile("f.bin", f)
+		tr.markMet()
+	}}
+}
+
 // finishedFiles are changes of finished files between two runs.
 var finishedFiles = []hazard{
+	roundedTime("microseconds", time.Microsecond),
+	roundedTime("seconds", time.Second),
+	roundedTime("even seconds, as on FAT", 2*time.Second),
+	{name: "disks: finished file touched", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.writeFile(filepath.Join(tr.dir, "f.bin"), tr.randomBytes(1<<20))
+		delete(tr.served, "f.bin")
+		later := f.Modified.Add(time.Second)
+		must(tr, os.Chtimes(filepath.Join(tr.dir, "f.bin"), later, later))
+		tr.runPawl().wantRefusal(13)
+		tr.markMet()
+	}},
 	{name: "disks: finished file deleted", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)

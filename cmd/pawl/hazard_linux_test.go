@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"pawl/downloader/faultserver"
@@ -326,6 +327,159 @@ var linuxStates = []hazard{
 	{name: "states: read-only file", run: func(tr *testRun) { stateWithoutPermission(tr, tr.statePath(), 0o400, 0o600) }},
 	{name: "states: unreadable file", run: func(tr *testRun) { stateWithoutPermission(tr, tr.statePath(), 0, 0o600) }},
 	{name: "states: unreadable directory", run: func(tr *testRun) { stateWithoutPermission(tr, filepath.Dir(tr.statePath()), 0, 0o700) }},
+}
+
+// homeless returns a hazard of a user without a state directory: home returns the variables
+// of the environment. Each command that downloads must do so with one warning and leave
+// nothing in the temporary directory.
+func homeless(name string, home func(tr *testRun) []string) hazard {
+	return hazard{name: "states: " + name, run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		env := append(home(tr), "XDG_CONFIG_HOME=")
+		for _, args := range [][]string{{tr.fileURL()}, {"mirror", "-d", "out", tr.writeURLList(tr.fileURL() + "\n")}} {
+			o := tr.runHomeless(env, args...).wantExit(0)
+			if n := strings.Count(o.stderr, "pawl: warning: "); n != 1 {
+				tr.Errorf("%d warnings, want one", n)
+			}
+			o.wantStderr("this run cannot be resumed", "--state DIR")
+		}
+		tr.wantFile("f.bin", f)
+		tr.wantFile("out/f.bin", f)
+		tr.runHomeless(env, "list").wantExit(3).wantStderr("pawl: error: state file: ", "pawl: hint: use another state directory with --state DIR")
+		tr.dropResults() // the errors contain paths
+		tr.markMet()
+	}}
+}
+
+// runHomeless runs pawl as an ordinary user with env and a temporary directory of its own,
+// which must be empty at the end.
+func (tr *testRun) runHomeless(env []string, args ...string) runResult {
+	tr.Helper()
+	return tr.startHomeless(env, args...).wait()
+}
+
+// startHomeless is runHomeless without waiting for the end.
+func (tr *testRun) startHomeless(env []string, args ...string) *pawlProcess {
+	tr.Helper()
+	temp := filepath.Join(tr.dir, "temp")
+	must(tr, os.MkdirAll(temp, 0o700))
+	tr.Cleanup(func() {
+		if left, _ := os.ReadDir(temp); len(left) > 0 {
+			tr.Errorf("left over: %v", left)
+		}
+	})
+	cmd := tr.unprivilegedCommand(args...)
+	cmd.Env = append(append(cmd.Env, "XDG_STATE_HOME=", "TMPDIR="+temp), env...)
+	return tr.startCommand(cmd)
+}
+
+// fixedHome returns the environment for homeless with a HOME.
+func fixedHome(home string) func(*testRun) []string {
+	return func(*testRun) []string { return []string{"HOME=" + home} }
+}
+
+// homes are home directories that cannot have a state, and config files that cannot be read.
+var homes = []hazard{
+	homeless("no HOME", fixedHome("")),
+	homeless("HOME is missing", fixedHome("/nonexistent")),
+	homeless("HOME is a device", fixedHome("/dev/null")),
+	homeless("HOME is read-only", func(tr *testRun) []string {
+		home := filepath.Join(tr.dir, "home")
+		must(tr, os.Mkdir(home, 0o555))
+		return []string{"HOME=" + home}
+	}),
+	homeless("HOME is on a read-only file system", func(tr *testRun) []string {
+		home := filepath.Join(tr.dir, "home")
+		tr.mount(home, "size=1m")
+		tr.remount(home, syscall.MS_RDONLY, "size=1m")
+		return []string{"HOME=" + home}
+	}),
+	homeless("the state directory is read-only and empty", func(tr *testRun) []string {
+		dir := filepath.Join(tr.dir, "xdg")
+		must(tr, os.MkdirAll(filepath.Join(dir, "pawl"), 0o700))
+		must(tr, os.Chmod(filepath.Join(dir, "pawl"), 0o500))
+		return []string{"XDG_STATE_HOME=" + dir}
+	}),
+	{name: "states: no HOME, other commands", run: func(tr *testRun) {
+		tr.serveFile(1 << 20)
+		env := []string{"HOME="}
+		for _, args := range [][]string{{"resume"}, {"remove", "f.bin"}} {
+			tr.runHomeless(env, args...).wantExit(3)
+		}
+		tr.runHomeless(env, "--version").wantExit(0)
+		tr.runHomeless(env, "-o", "-", tr.fileURL()).wantExit(0)
+		tr.runHomeless(env, "--state", "kept", tr.fileURL()).wantExit(0)
+		if !exists(filepath.Join(tr.dir, "kept", "pawl.db")) {
+			tr.Errorf("--state was not used")
+		}
+		tr.dropResults() // the errors contain paths
+		tr.markMet()
+	}},
+	{name: "states: no HOME, and a signal", run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		r := tr.startHomeless([]string{"HOME="}, tr.fileURL())
+		if tr.srv.HoldAt(3<<20, r.exited) {
+			must(tr, r.cmd.Process.Signal(syscall.SIGTERM))
+		}
+		o := r.wait().wantExit(143)
+		o.wantStderr("pawl: hint: nothing was downloaded that can be kept")
+		tr.wantNoPartFiles()
+		tr.srv.Open()
+		tr.runHomeless([]string{"HOME="}, tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.markMet()
+	}},
+	{name: "states: no HOME, and the server breaks off", run: func(tr *testRun) {
+		tr.serveFile(8 << 20)
+		tr.srv.Set(faultserver.Cut(1<<20), faultserver.NoRanges)
+		o := tr.runHomeless([]string{"HOME="}, "--tries", "2", tr.fileURL())
+		o.wantRefusal(4)
+		if strings.Contains(o.stderr, "pawl resume") {
+			tr.Errorf("the hint names pawl resume")
+		}
+		tr.wantNoPartFiles()
+	}},
+	{name: "states: the password database has the home directory", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		home := filepath.Join(tr.dir, "passwd-home")
+		must(tr, os.Mkdir(home, 0o700))
+		tr.writeFile(filepath.Join(tr.dir, "passwd"), []byte("root:x:0:0::"+home+":/bin/sh\n"))
+		cmd := tr.pawlCmd([]string{"-q", tr.fileURL()})
+		script := "mount --bind passwd /etc/passwd && unset HOME XDG_STATE_HOME XDG_CONFIG_HOME && exec pawl \"$@\""
+		bound := exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, "sh"}, cmd.Args[1:]...)...)
+		tr.requireOrSkip(exec.Command("unshare", "--mount", "true").Run())
+		bound.Dir, bound.Env = cmd.Dir, cmd.Env
+		o := tr.startCommand(bound).wait()
+		o.wantDownloaded("f.bin", f)
+		if strings.Contains(o.stderr, "warning") || !exists(filepath.Join(home, ".local", "state", "pawl", "pawl.db")) {
+			tr.Errorf("the state is not in %s", home)
+		}
+		tr.markMet()
+	}},
+	{name: "states: the config file cannot be read", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		home := filepath.Join(tr.dir, "home")
+		config := filepath.Join(home, ".config", "pawl", "config")
+		must(tr, os.MkdirAll(filepath.Dir(config), 0o700))
+		tr.writeFile(config, []byte("no-such-option = 1\n"))
+		env := []string{"HOME=" + home, "XDG_CONFIG_HOME=", "XDG_STATE_HOME=" + filepath.Join(tr.dir, "state")}
+		for _, path := range []string{config, filepath.Dir(config), home} {
+			info, err := os.Stat(path)
+			must(tr, err)
+			must(tr, os.Chmod(path, 0))
+			o := tr.runHomeless(env, "--overwrite", tr.fileURL())
+			o.wantDownloaded("f.bin", f)
+			if n := strings.Count(o.stderr, "pawl: warning: "); n != 1 {
+				tr.Errorf("%d warnings, want one", n)
+			}
+			o.wantStderr("pawl: warning: config file: ", "its settings are ignored")
+			tr.runHomeless(env, "--config", config, tr.fileURL()).wantExit(2)
+			tr.runHomeless(env, "--no-config", "--overwrite", tr.fileURL()).wantExit(0)
+			must(tr, os.Chmod(path, info.Mode()))
+		}
+		tr.runHomeless(env, tr.fileURL()).wantExit(2) // a readable file with an error
+		tr.dropResults()
+		tr.markMet()
+	}},
 }
 
 // stateWithoutPermission sets the mode of path, the state file or its directory, between a

@@ -101,12 +101,11 @@ func (l ListLimit) maxText() int64 {
 	return min(int64(l.MaxListSize), math.MaxInt64/maxTextRatio) * maxTextRatio
 }
 
-// newListOpener returns a listOpener that downloads with d. req has the settings that all
-// requests for lists share.
-func (l ListLimit) newListOpener(d *downloader.Downloader, g *Globals, req downloader.Request) (listOpener, error) {
-	dir, err := g.stateDir()
+// newListOpener returns a listOpener that downloads with d into the state directory
+// stateDir. req has the settings that all requests for lists share.
+func (l ListLimit) newListOpener(d *downloader.Downloader, stateDir string, req downloader.Request) listOpener {
 	req.Existing.Overwrite, req.MaxSize = true, int64(l.MaxListSize)
-	return listOpener{d: d, req: req, dir: filepath.Join(dir, "lists"), maxText: l.maxText(), private: new(sync.Map)}, err
+	return listOpener{d: d, req: req, dir: filepath.Join(stateDir, "lists"), maxText: l.maxText(), private: new(sync.Map)}
 }
 
 // open opens a list: a file, the content of a URL, or standard input ("-"). If another

@@ -31,8 +31,9 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	out := &printer{stdout: stdout, stderr: stderr}
 	var cli CLI
-	exit := -1                                                    // the code that kong wants to exit with, -1 if it does not
-	app, err := newApp(&cli, out, func(code int) { exit = code }) // kong continues after that, and its results must be ignored
+	var config configLoader
+	exit := -1                                                             // the code that kong wants to exit with, -1 if it does not
+	app, err := newApp(&cli, out, &config, func(code int) { exit = code }) // kong continues after that, and its results must be ignored
 	if err != nil {
 		panic(err) // the grammar in the source is wrong: every test would fail here
 	}
@@ -58,6 +59,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if !cli.Verbose {
 		out.repeats = new(repeats)
 	}
+	config.warn(out)
 	warnUnknownVariables(out, app.Model, os.Environ())
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsPipe() { // SIGHUP makes it reread the lists
@@ -71,7 +73,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // newApp returns the parser of the command line, which fills cli. exit is called instead of exiting
 // the process.
-func newApp(cli *CLI, out *printer, exit func(code int)) (*kong.Kong, error) {
+func newApp(cli *CLI, out *printer, config *configLoader, exit func(code int)) (*kong.Kong, error) {
 	return kong.New(cli,
 		kong.Name("pawl"),
 		kong.Description("Downloads large files, and resumes interrupted downloads."),
@@ -82,7 +84,7 @@ func newApp(cli *CLI, out *printer, exit func(code int)) (*kong.Kong, error) {
 		kong.Vars{"version": version()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.Help(help),
-		kong.WithBeforeResolve(loadConfig),
+		kong.WithBeforeResolve(config.load),
 		kong.Bind(out),
 	)
 }

@@ -24,7 +24,10 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(syscall.SIGHUP) { // nohup go test: the programs under test must not inherit that
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
-	testscript.Main(m, map[string]func(){"pawl": main})
+	testscript.Main(m, map[string]func(){"pawl": func() {
+		refuseTempFiles()
+		main()
+	}})
 }
 
 // TestScripts runs testdata/*.txtar: the real program against a fault server of the

@@ -107,15 +107,16 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err
 	}
-	st, err := g.openStore(out, c.storeOptions())
+	st, err := g.openAnyStore(out, c.storeOptions())
 	if err != nil {
 		return err
 	}
+	defer st.close()
 	// A missing directory is created later, but a file in its place would fail every entry.
 	if info, err := os.Stat(c.Dir); err == nil && !info.IsDir() {
 		return &fs.PathError{Op: "mirror into", Path: c.Dir, Err: syscall.ENOTDIR}
 	}
-	lock, err := c.lock(st)
+	lock, err := c.lock(st.Store)
 	if err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ type mirrorLoop struct {
 	cmd     *MirrorCmd
 	globals *Globals
 	out     *printer
-	store   *store.Store
+	store   state
 	opts    downloader.Options
 	hup     <-chan os.Signal // SIGHUP; never receives if a list is a pipe
 }
@@ -298,15 +299,11 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	}
 	listOpts := l.opts
 	listOpts.OnEvent = func(e downloader.Event) { printListEvent(l.out, e) }
-	fetcher := downloader.New(l.store, listOpts)
+	fetcher := downloader.New(l.store.Store, listOpts)
 	defer fetcher.Close()
 	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
 	headers.everywhere = c.HeadersEverywhere
-	lists, err := c.newListOpener(fetcher, l.globals, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
-	if err != nil {
-		rec.abort()
-		return false, err
-	}
+	lists := c.newListOpener(fetcher, l.store.dir, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
 	lists.options = list.Options{Format: list.Format(c.Format), Base: c.Base, Glob: c.Glob}
 	// The number of files is only a start value above 1, for a run over many files: counts sets
 	// the real one.
@@ -315,7 +312,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	})
 	opts := l.opts
 	opts.OnEvent = rec.show.onEvent
-	d := downloader.New(l.store, opts)
+	d := downloader.New(l.store.Store, opts)
 	defer d.Close()
 	defer c.LimitRate.follow(d.SetLimitRate)()
 	o, err := l.runOptions(ctx, lists, rec)
@@ -332,7 +329,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	}
 	stop := make(chan struct{})
 	o.Stop = stop
-	rec.run = mirror.NewRun(d, l.store, o)
+	rec.run = mirror.NewRun(d, l.store.Store, o)
 	rec.show.start(d.Snapshot)
 	again, err = runUntilHangup(ctx, l.hup, func(ctx context.Context) error {
 		return rec.run.Do(ctx, c.lists(ctx, lists, l.out))
@@ -353,15 +350,12 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirrorRecorder) (o mirror.Options, err error) {
 	c := l.cmd
 	o = mirror.Options{
-		Dir: c.Dir, Jobs: c.Jobs,
+		Dir: c.Dir, Jobs: c.Jobs, Temp: l.store.dir, // and not /tmp, which may be in memory
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
 		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,
 	}
 	c.applyTo(&o.Request)
-	if o.Temp, err = l.globals.stateDir(); err != nil { // and not /tmp, which may be in memory
-		return o, err
-	}
 	o.Sum, err = lists.readChecksums(ctx, c.Checksums)
 	return o, err
 }

@@ -55,7 +55,7 @@ var missingCalls = slices.Concat(
 	eachLarge("close", "f.bin.part", "", 0, "EIO ENOSPC EDQUOT"),
 	eachLarge("fallocate", "f.bin.part", "", 0, "EOPNOTSUPP ENOSYS EINVAL EPERM EIO"),
 	eachLarge("fstatfs", "f.bin.part", "", 0, "ENOSYS EIO"),
-	eachLarge("statfs", "", "", 0, "ENOSYS EIO "+noBlocks),
+	eachLarge("statfs", "", "", 0, "ENOSYS EIO "+noBlocks+" "+smallTransfers),
 	eachLarge("openat", "f.bin.part", "", 3, "EACCES EIO ENOSYS EMFILE EROFS ENOENT"),
 	eachLarge("openat", "f.bin.part", "", 9, "ENOSPC"),
 	eachLarge("pwrite64", "f.bin.part", "", 3, "EIO EPERM EINVAL EFBIG retval=0"),
@@ -96,6 +96,11 @@ var missingCalls = slices.Concat(
 // noBlocks makes statfs(2) return a file system of 4 KiB blocks that has no blocks, neither
 // free nor in total, like some FUSE file systems.
 const noBlocks = "poke_exit=@arg2=0000000000000000" + "0010000000000000" + "000000000000000000000000000000000000000000000000"
+
+// smallTransfers makes statfs(2) return 1,000 free blocks of 4 KiB, with transfers of 512 bytes,
+// so that a program that takes the one for the other finds the disk full.
+const smallTransfers = "poke_exit=@arg2=0000000000000000" + "0002000000000000" + "e803000000000000e803000000000000e803000000000000" +
+	"e803000000000000e8030000000000000000000000000000" + "ff00000000000000" + "0010000000000000"
 
 // eachLarge returns a missingCall of one file for the first two of the errors, or for each of
 // them with PAWL_TEST_LONG=1: the errors of a list have the same effect.

@@ -83,7 +83,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	records, err := c.records(st)
+	records, err := c.records(st.Store)
 	if err != nil {
 		return err
 	}
@@ -174,11 +174,11 @@ func (c *ListCmd) Run(g *Globals, out *printer) error {
 	enc.SetEscapeHTML(false)
 	w := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
 	n := 0
-	for r, err := range allRecords(st, c.All) {
+	for r, err := range allRecords(st.Store, c.All) {
 		if err != nil {
 			return err
 		}
-		l := c.describe(st, r)
+		l := c.describe(st.Store, r)
 		switch n++; {
 		case g.JSON:
 			l.URL, l.Path, l.Reason = escaped(l.URL), escaped(l.Path), escaped(l.Reason)
@@ -248,7 +248,7 @@ func (c *RemoveCmd) Run(g *Globals, out *printer) error {
 	}
 	var failures []error
 	for _, word := range c.Downloads {
-		rec, err := resolveDownload(st, word)
+		rec, err := resolveDownload(st.Store, word)
 		if err == nil {
 			err = st.Remove(rec.ID, c.Files)
 		}

@@ -64,7 +64,7 @@ func TestSpelling(t *testing.T) {
 		{nil, ""},
 	} {
 		var cli CLI
-		app, err := newApp(&cli, &printer{stdout: io.Discard, stderr: io.Discard}, func(int) {})
+		app, err := newApp(&cli, &printer{stdout: io.Discard, stderr: io.Discard}, new(configLoader), func(int) {})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,7 @@ type batch struct {
 	options  *Transfer
 	globals  *Globals
 	out      *printer
-	store    *store.Store
+	store    state
 	requests []downloader.Request
 	streams  bool // the only request writes to stdout, so nothing else may
 
@@ -69,7 +69,7 @@ func (b *batch) run(ctx context.Context) error {
 		signal.Ignore(syscall.SIGPIPE)
 	}
 	opts.OnEvent = show.onEvent
-	d := downloader.New(b.store, opts)
+	d := downloader.New(b.store.Store, opts)
 	defer d.Close()
 	defer b.options.LimitRate.follow(d.SetLimitRate)()
 	show.start(d.Snapshot)
@@ -169,7 +169,7 @@ func (b *batch) recordPending() (hint string) {
 	resumable := false
 	for i, req := range b.requests {
 		if !b.ended[i] {
-			rec, _ := findRecord(b.store, req) // the zero Record if the download did not begin
+			rec, _ := findRecord(b.store.Store, req) // the zero Record if the download did not begin
 			b.recorder.pending(req, rec)
 			b.summary.Pending++
 		}
@@ -213,11 +213,11 @@ func isStream(req downloader.Request) bool {
 
 // unfinishedID returns the ID of the download of req if pawl resume can continue it, else
 // "".
-func unfinishedID(st *store.Store, req downloader.Request) store.ID {
-	if isStream(req) {
+func unfinishedID(st state, req downloader.Request) store.ID {
+	if isStream(req) || st.temporary {
 		return ""
 	}
-	if rec, err := findRecord(st, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
+	if rec, err := findRecord(st.Store, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
 		return rec.ID
 	}
 	return ""

@@ -24,7 +24,7 @@ func TestLateStream(t *testing.T) {
 	var said strings.Builder
 	out := &printer{stderr: &said}
 	b := &batch{
-		options: &Transfer{ResultOptions: ResultOptions{OnError: "echo run", Report: report}}, out: out, store: st, streams: true,
+		options: &Transfer{ResultOptions: ResultOptions{OnError: "echo run", Report: report}}, out: out, store: state{Store: st}, streams: true,
 		requests: []downloader.Request{{URL: "no URL", Into: downloader.Stream{Writer: &said}}}, ended: make(map[int]bool),
 	}
 	if b.recorder, err = b.options.newRecorder(ctx, out, reportHeader{}); err != nil {

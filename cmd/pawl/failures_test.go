@@ -63,7 +63,7 @@ func TestHintAboutWorstFailure(t *testing.T) {
 		{map[int]int{4: 3}, "run the same command again"},
 		{map[int]int{75: 1, 8: 100}, "fix these URLs"},
 		{map[int]int{8: 100, 9: 1}, "free some space"},
-		{map[int]int{13: 1}, "--overwrite"},
+		{map[int]int{13: 1}, "move these files away, replace them with --overwrite"},
 		{map[int]int{32: 1, 13: 1}, "fix these digests"},
 		{map[int]int{6: 1}, "send credentials"},
 		{map[int]int{3: 1}, "check these paths"},

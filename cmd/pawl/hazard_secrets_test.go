@@ -87,7 +87,8 @@ var linksShown = []hazard{
 	{name: "links: a signature is not shown, another URL owns the target", run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
 		tr.runPawl("-o", "f.bin", tr.fileURL()+signature).wantExit(0)
-		tr.runPawl("-o", "f.bin", tr.fileURL()).wantExit(13)
+		tr.putFile("g.bin", faultserver.NewFile(9<<20, 3))
+		tr.runPawl("-o", "f.bin", tr.srv.URL+"/g.bin"+signature).wantExit(13)
 		tr.runPawl("-o", "f.bin", tr.fileURL()+signature, "ftp://h/"+signature, "h/"+signature).wantExit(2)
 		tr.wantNoSignature()
 		tr.markMet()

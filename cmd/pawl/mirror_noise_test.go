@@ -45,7 +45,7 @@ func TestMirrorOtherSchemes(t *testing.T) {
 	if o := s.runMirror("-q", "list").wantExit(0); o.stderr != "" {
 		s.Errorf("-q: got %q", o.stderr)
 	}
-	s.writeList("bad", s.srv.URL+"/f0000\thttp://h:99999/x\trsync://h/x")
+	s.writeList("bad", s.srv.URL+"/f0000\thttp://h:99999/f0000\trsync://h/f0000")
 	s.runMirror("-q", "bad").wantExit(0).wantLines(1, "pawl: warning: ")
 }
 

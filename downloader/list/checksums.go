@@ -337,7 +337,7 @@ func (r *checksumListReader) end() error {
 	if p := &r.parser; p.digests > 0 && p.prose > maxProse && p.prose > p.digests {
 		r.c.warn(r.lines, fmt.Errorf("%d of %d lines have no digest; the list may be damaged", p.prose, p.prose+p.digests))
 	}
-	if r.err != nil {
+	if r.err != nil || r.lines == 0 { // the caller decides whether a list may be empty
 		return r.err
 	}
 	return requireDigests(r.c.name, r.files)

@@ -32,6 +32,16 @@ func Origin(s string) string {
 // FilenameFromURL returns the local name of a file by its URL alone.
 func FilenameFromURL(s string) string { return response.FilenameFromURL(s) }
 
+// FilenameWithQuery returns the local name of a file by its URL, including the query.
+func FilenameWithQuery(s string) string { return response.FilenameWithQuery(s) }
+
+// TreePath returns the local path of a file by the host and the directories of its URL, without the
+// first cut directories.
+func TreePath(s string, cut int) string { return response.TreePath(s, cut) }
+
+// NumberedName returns a path with the number n before the extension, for example "a.1.tar.gz".
+func NumberedName(path string, n int) string { return response.Numbered(path, n) }
+
 // absTarget returns the absolute path of name in dir.
 func absTarget(dir, name string) (string, error) {
 	if !filepath.IsAbs(name) {

@@ -316,6 +316,9 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 	if o.mirrors > 0 {
 		o.out.note("mirrors in the lists that are not http or https, and are not used: %d", o.mirrors)
 	}
+	if n := o.run.Counts().Clashes; n > 0 {
+		o.out.note("files whose names by their URLs are those of others, and which have a number or a query in their names: %d; --tree keeps directories", n)
+	}
 	if errors.Is(err, mirror.ErrNotPruned) {
 		o.out.warn("%s", err)
 		err = nil

@@ -378,7 +378,32 @@ func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *index
 		return yield(mirror.List{}, err)
 	}
 	defer in.Close()
-	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, Entries: c.entries(in, walk, empty)}, nil)
+	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, Entries: c.entries(in, walk, empty), Again: c.again(in)}, nil)
+}
+
+// again returns a function that reads a list anew for the names of its files, nil if that is not
+// possible, or not necessary: an index page names its files.
+func (c *MirrorCmd) again(in openedList) func() iter.Seq2[list.Entry, error] {
+	f, ok := in.ReadCloser.(*os.File)
+	if !ok || in.page != nil {
+		return nil
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	return func() iter.Seq2[list.Entry, error] {
+		return list.Read(in.name, io.NewSectionReader(f, at, math.MaxInt64-at), c.listFormat(in))
+	}
+}
+
+// listFormat returns the options to read a list with.
+func (c *MirrorCmd) listFormat(in openedList) list.Options {
+	return list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, MaxBytes: c.maxText()}
 }
 
 // entries reads one list. A *list.Problem is about one line, and the entries after it
@@ -386,7 +411,7 @@ func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *index
 // with neither is most likely a mistake, because its program has failed, or its server sent another
 // file. walk is nil if the list is no web page.
 func (c *MirrorCmd) entries(in openedList, walk *indexWalk, empty *bool) iter.Seq2[list.Entry, error] {
-	o := list.Options{Format: list.Format(c.Format), Base: cmp.Or(c.Base, in.base), Glob: c.Glob, MaxBytes: c.maxText()}
+	o := c.listFormat(in)
 	if walk != nil {
 		walk.setOptions(&o, in)
 	}

@@ -43,6 +43,8 @@ type MirrorCmd struct {
 type SyncOptions struct {
 	Update      bool   `short:"N" group:"Files" help:"Check downloaded files again with the server, and download the changed ones."`
 	Checksums   string `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
+	Tree        bool   `group:"Files" help:"Name files without a name of their own by host and directories, such as example.org/pub/a.iso, and not by the last part of the URL alone."`
+	CutDirs     int    `placeholder:"N" group:"Files" help:"With --tree, leave out the first N directories."`
 	FollowLinks bool   `group:"Files" help:"Write, and delete, through symbolic links below the directory."`
 	DryRun      bool   `aliases:"spider" group:"Files" help:"Only print which files would be downloaded and deleted."`
 }
@@ -79,6 +81,9 @@ const defaultMirrorTries = 5
 func (c *MirrorCmd) Validate() error {
 	if c.Rounds < 1 {
 		return errors.New("--rounds must be at least 1")
+	}
+	if c.CutDirs < 0 || c.CutDirs > 0 && !c.Tree {
+		return errors.New("--cut-dirs needs --tree, and a number of at least 0")
 	}
 	if err := c.IndexOptions.check(); err != nil {
 		return err
@@ -351,6 +356,7 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 	c := l.cmd
 	o = mirror.Options{
 		Dir: c.Dir, Jobs: c.Jobs, Temp: l.store.dir, // and not /tmp, which may be in memory
+		Naming: mirror.Naming{Tree: c.Tree, CutDirs: c.CutDirs},
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
 		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,

@@ -42,6 +42,8 @@ type Options struct {
 	Dir  string // absolute path; the run writes no file outside of it
 	Temp string // directory for temporary files; default: the system's
 
+	Naming Naming // how files are named that have no name in their list
+
 	Jobs      int           // files that may be fetched at once; default: enough to keep the connections to each host busy
 	Rounds    int           // how often a file is tried; default 3
 	RoundWait time.Duration // wait before the second round, tripled before each further one; default 10s
@@ -141,6 +143,7 @@ type Counts struct {
 
 	Gone     int   // of Failed: the server says for good that the file is not there, with HTTP error 404 or 410
 	Problems int   // errors in the lists, without warnings
+	Clashes  int   // files whose names by their URLs are those of other files
 	ToRetry  int   // files that wait for the next round
 	Bytes    int64 // received bytes
 	Read     bool  // all lists were read to the end

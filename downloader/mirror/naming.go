@@ -20,6 +20,10 @@ type List struct {
 	MayBeEmpty bool
 	// Entries is iterated once. It must yield entries and errors as list.Read does.
 	Entries iter.Seq2[list.Entry, error]
+	// Again reads the list from its beginning, as often as it is called, while Entries has not ended. It is
+	// nil for a list that can be read only once, for example from a pipe: then the names of entries
+	// that clash depend on their order.
+	Again func() iter.Seq2[list.Entry, error]
 }
 
 // A naming records the paths that the lists of a run have named, and which of the lists may

@@ -19,17 +19,18 @@ func (v pathStatus) String() string {
 }
 
 // A pathSet holds the local paths that the lists of a run have named. It stores hashes only:
-// 64 bits of the path and 16 bits of the URL that came with it first. So it needs 15 to
-// 25 bytes for each path, however long the paths are (measured with Go 1.26).
+// 64 bits of the path and 32 bits of the URL that came with it first. So it needs 17 to
+// 29 bytes for each path, however long the paths are (measured with Go 1.26).
 //
 // The zero pathSet is empty and ready to use. It is not safe for concurrent use.
 //
 // Because different paths may have the same hash, a result can be wrong:
 //
 //   - The chance that any new path among n has the hash of another path is n²/2⁶⁵: one in
-//     nine million for two million paths. Add then returns otherURL (or, in one of 65,536
+//     nine million for two million paths. Add then returns otherURL (or, in one of four billion
 //     cases, sameURL), and Has reports true for a path that was never added.
-//   - If a path is added again with another URL, Add returns sameURL in one of 65,536 cases.
+//   - If a path is added again with another URL, Add returns sameURL in one of four
+//     billion cases.
 //
 // Add never returns newPath for a path that was added before. As long as no two paths have
 // the same hash, it never returns otherURL for a path with its first URL.
@@ -41,7 +42,7 @@ type pathSet struct {
 // The hashes are arrays, because integers would be padded to 16 bytes in the map.
 type (
 	pathHash [8]byte
-	urlHash  [2]byte
+	urlHash  [4]byte
 )
 
 func (s *pathSet) pathHash(path string) (h pathHash) {
@@ -50,7 +51,7 @@ func (s *pathSet) pathHash(path string) (h pathHash) {
 }
 
 func (s *pathSet) urlHash(url string) (h urlHash) {
-	binary.NativeEndian.PutUint16(h[:], uint16(maphash.String(s.seed, url)))
+	binary.NativeEndian.PutUint32(h[:], uint32(maphash.String(s.seed, url)))
 	return h
 }
 

@@ -30,6 +30,7 @@ type reader struct {
 	opts   Options
 	report *reporter
 	names  *naming
+	namer  *namer
 	ledger *ledger
 	sched  *scheduler
 }
@@ -75,6 +76,15 @@ func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err er
 // readList passes an item for each new path of a list to found, until ctx ends.
 func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 	r.names.open(l)
+	r.namer.clashes = nil
+	if l.Again != nil {
+		clashes, err := r.namer.scan(ctx, l.Again, &r.names.paths)
+		if err != nil && ctx.Err() == nil {
+			r.report.problem(err)
+			return
+		}
+		r.report.addClashes(clashes)
+	}
 	for e, err := range l.Entries {
 		if ctx.Err() != nil {
 			return
@@ -96,11 +106,20 @@ func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 // fetched. Even then the list claims the path, so that no other list prunes the file.
 func (r *reader) newItem(key string, e list.Entry) (*item, error) {
 	problem := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
+	hasName := e.Out != ""
+	e = r.namer.name(e)
 	rel, err := localPath(r.opts.Dir, e)
 	if err != nil {
 		return nil, problem(err)
 	}
-	switch r.names.name(key, rel, e.URLs[0]) {
+	status := r.names.name(key, rel, e.URLs[0])
+	for wanted := rel; status == otherURL && !hasName; { // the list can be read only once
+		rel = r.namer.another(wanted)
+		r.report.addClashes(1)
+		e.Dir, e.Out = "", filepath.ToSlash(rel)
+		status = r.names.name(key, rel, e.URLs[0])
+	}
+	switch status {
 	case sameURL:
 		r.claimAgain(key, rel)
 		return nil, nil

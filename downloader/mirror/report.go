@@ -35,6 +35,13 @@ func (r *reporter) addListed() {
 	r.counts.Listed++
 }
 
+// addClashes counts files whose names clash.
+func (r *reporter) addClashes(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Clashes += n
+}
+
 // setRead records whether all lists were read to the end.
 func (r *reporter) setRead(all bool) {
 	r.mu.Lock()

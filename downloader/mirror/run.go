@@ -100,7 +100,7 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 
 // read runs the reader, and lets the scheduler know when it ends.
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) error {
-	r := &reader{opts: m.opts, report: m.report, names: m.names, ledger: m.ledger, sched: m.sched}
+	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts, m.store), ledger: m.ledger, sched: m.sched}
 	err := r.read(ctx, lists)
 	m.report.setRead(err == nil)
 	m.sched.readerEnded()

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -31,14 +32,63 @@ func Filename(disposition string, u *url.URL) string {
 	return fallbackName
 }
 
-// lastSegment returns the last segment of the path of u, decoded. If it is not UTF-8, only a
-// part of its escapes is decoded: see halfDecoded.
+// verbs are last segments that many servers put behind the name of a file, for example in
+// "x.tar.gz/download" and "data.zip/content".
+var verbs = []string{"attachment", "blob", "content", "download", "export", "file", "get", "media", "original", "raw", "stream", "view"}
+
+// lastSegment returns the last segment of the path of u, decoded, or the one before it if the last is a
+// verb and the one before it has an extension. If the path is not UTF-8, only a part of its escapes is
+// decoded: see halfDecoded.
 func lastSegment(u *url.URL) string {
-	name := path.Base(u.Path)
-	if utf8.ValidString(name) {
-		return name
+	full := u.Path
+	if !utf8.ValidString(full) {
+		full = halfDecoded(u.EscapedPath())
 	}
-	return path.Base(halfDecoded(u.EscapedPath()))
+	name := path.Base(full)
+	if slices.Contains(verbs, strings.ToLower(name)) {
+		before := path.Base(path.Dir(full))
+		if ext := path.Ext(before); len(ext) > 1 && ext != before && strings.Trim(ext, ".0123456789") != "" {
+			return before
+		}
+	}
+	return name
+}
+
+// FilenameWithQuery is FilenameFromURL with the query, for example "get.php_id=1", for URLs that differ
+// in their queries only.
+func FilenameWithQuery(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.RawQuery == "" {
+		return FilenameFromURL(s)
+	}
+	query := strings.NewReplacer("/", "%2F", `\`, "%5C").Replace(u.RawQuery)
+	return safeName(Filename("", u) + "?" + query)
+}
+
+// TreePath returns the local path of a file by the host and the directories of its URL, with slashes,
+// without the first cut directories, for example "example.org/pub/x.iso". Each segment is a safe name;
+// segments without a safe character are left out.
+func TreePath(s string, cut int) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return fallbackName
+	}
+	full := u.Path
+	if !utf8.ValidString(full) {
+		full = halfDecoded(u.EscapedPath())
+	}
+	parts := []string{safeName(strings.ReplaceAll(u.Host, ":", "_"))}
+	for _, dir := range strings.Split(path.Dir(path.Clean("/"+full)), "/") {
+		if dir = safeName(dir); dir == "" {
+			continue
+		}
+		if cut > 0 {
+			cut--
+			continue
+		}
+		parts = append(parts, dir)
+	}
+	return path.Join(append(parts, Filename("", u))...)
 }
 
 // halfDecoded decodes the ASCII escapes of a path that is not UTF-8. The encoding of the other

@@ -192,11 +192,41 @@ func shorten(name string) string {
 
 // FilenameFromURL returns the local name of a file by its URL alone.
 func FilenameFromURL(s string) string {
+	if name := plainName(s); name != "" {
+		return name
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return fallbackName
 	}
 	return Filename("", u)
+}
+
+// plainName returns the last segment of a URL if it is certainly a safe name: letters, digits, "-", "_"
+// and dots within. It returns "" for all others. Most names of a list are plain, so this spares parsing
+// their URLs.
+func plainName(s string) string {
+	slash := strings.LastIndexByte(s, '/')
+	name := s[slash+1:]
+	if slash < len("https://") || strings.IndexByte(s, '?') >= 0 || strings.IndexByte(s, '#') >= 0 || len(name) < len("1234567") || len(name) > maxName || !isPlainByte(name[0]) || !isPlainByte(name[len(name)-1]) {
+		return ""
+	}
+	dots := 0
+	for i := range len(name) {
+		if name[i] == '.' {
+			dots++
+		} else if !isPlainByte(name[i]) {
+			return ""
+		}
+	}
+	if dots == 0 || strings.IndexByte(name, '.') < len("COM1xxx") { // perhaps a verb, or a device
+		return ""
+	}
+	return name
+}
+
+func isPlainByte(c byte) bool {
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
 
 // Numbered returns a path of a file with the number n in front of the extension of its name, for example

@@ -336,3 +336,20 @@ func TestNumbered(t *testing.T) {
 		t.Errorf("the longest name has no room for a number")
 	}
 }
+
+// The fast path gives the same name as the slow one.
+func FuzzPlainName(f *testing.F) {
+	for _, s := range []string{"http://h/a/file-1234.bin", "http://h/x?y=/abcdefgh.zip", "http://h/#/abcdefgh.zip", "http://abcdefgh.zip", "http://h/a%2Fabcdefgh.zip", "http://h/CONOUT$.txt", "http://h/abcdefgh..zip"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		name := plainName(s)
+		u, err := url.Parse(s)
+		if name == "" || err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return
+		}
+		if want := Filename("", u); name != want {
+			t.Errorf("%q: got %q, want %q", s, name, want)
+		}
+	})
+}

@@ -59,7 +59,7 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	}
 	var small *smallFile
 	if err == nil {
-		small, err = newSmallFile(j.download, rep)
+		small, err = j.newSmallFile(rep)
 	}
 	if err == nil && small == nil {
 		err = j.accept(rep, &held)

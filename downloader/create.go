@@ -30,7 +30,11 @@ func (e Existing) mayAvoid(err error) bool {
 // or of another one. Two URLs often give the same name, for example get.php?id=1 and get.php?id=2.
 // If nobody has chosen the name, the file then gets a number, as browsers and wget do it. A later
 // run finds the file by its URL, so that it gets the number only once.
-func (j *job) create(rep *reply) error {
+func (j *job) create(rep *reply) error { return j.underFreeName(rep, j.createAt) }
+
+// underFreeName calls do with the wanted path of the file, and then with further ones while do returns a
+// takenError. It reports another name.
+func (j *job) underFreeName(rep *reply, do func(target string, rep *reply) error) error {
 	name := j.goal.output
 	if name == "" {
 		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
@@ -41,7 +45,7 @@ func (j *job) create(rep *reply) error {
 	}
 	target := wanted
 	for n := 1; ; n++ {
-		err = j.createAt(target, rep)
+		err = do(target, rep)
 		var taken takenError
 		if n > maxNumber || !errors.As(err, &taken) {
 			break
@@ -54,18 +58,25 @@ func (j *job) create(rep *reply) error {
 	return err
 }
 
-// createAt creates the part file for a target. It returns a takenError if another file has the
+// claim claims the name of a target for the download. It returns a takenError if another file has the
 // target, and the download may get another name.
-func (j *job) createAt(target string, rep *reply) error {
-	chosen := j.goal.named || j.goal.listed != nil
-	if !chosen && !j.engine.names.claim(target, j.origin.recorded) {
+func (j *job) claim(target string, rep *reply) error {
+	if !j.isChosen() && !j.engine.names.claim(target, j.origin.recorded) {
 		return takenError{failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists", target))}
 	}
-	old, err := j.engine.store.ByTarget(target)
-	if err == nil {
-		if err := j.conflict(old, rep.Version, chosen); err != nil {
-			return err
-		}
+	if old, err := j.engine.store.ByTarget(target); err == nil {
+		return j.conflict(old, rep.Version, j.isChosen())
+	}
+	return nil
+}
+
+// isChosen reports whether the user or a list chose the target.
+func (j *job) isChosen() bool { return j.goal.named || j.goal.listed != nil }
+
+// createAt creates the part file for a target. It returns a takenError as claim does.
+func (j *job) createAt(target string, rep *reply) error {
+	if err := j.claim(target, rep); err != nil {
+		return err
 	}
 	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
 	if j.goal.listed != nil {
@@ -75,7 +86,7 @@ func (j *job) createAt(target string, rep *reply) error {
 	part, err := j.engine.store.Create(rec)
 	if errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrBusy) { // perhaps another process was faster
 		if old, oldErr := j.engine.store.ByTarget(target); oldErr == nil {
-			err = cmp.Or(j.conflict(old, rep.Version, chosen), err)
+			err = cmp.Or(j.conflict(old, rep.Version, j.isChosen()), err)
 		}
 	}
 	if j.req.Existing.mayAvoid(err) {

@@ -48,6 +48,8 @@ type goal struct {
 	record store.ID  // recorded download to resume; "" for none
 	stream io.Writer // gets the bytes in place of a file; nil for none
 	listed *Listed   // nil if the file is not of a list
+
+	released func() // called when a small file needs no connection any more; nil if the file is not one of many
 }
 
 // newGoal returns the goal of a request.
@@ -57,13 +59,16 @@ func newGoal(req Request) (goal, error) {
 	switch to := req.Into.(type) {
 	case nil:
 	case File:
-		g.dir, g.output = to.Dir, to.Output
+		g.dir, g.output, g.released = to.Dir, to.Output, to.Released
 	case Recorded:
 		g.record, complete = to.ID, to.ID != ""
 	case Stream:
 		g.stream, complete = to.Writer, to.Writer != nil
 	case Listed:
 		g.output, g.record, g.listed, complete = to.Path, to.Resume, &to, to.Path != ""
+		if g.released = to.Released; g.released == nil {
+			g.released = func() {}
+		}
 	default:
 		complete = false
 	}

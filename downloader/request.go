@@ -60,6 +60,10 @@ type Destination interface{ isDestination() }
 type File struct {
 	Dir    string // directory; "" for the working directory
 	Output string // name or path; "" for the name in the response or in the URL
+	// Released is for a file that may be one of many small ones, which are made durable together, and are
+	// not resumed. It is called when the file needs no connection any more, and waits for that. nil for a
+	// single file.
+	Released func()
 }
 
 // A Recorded is a download of the Store, which is resumed.

@@ -20,7 +20,7 @@ const maxSmallFile = 256 << 10
 // stay in the cache of the processor.
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, maxSmallFile/4); return &b }}
 
-// A smallFile is a small file of a list: one response, written to a temporary file, which is
+// A smallFile is a small file among many: one response, written to a temporary file, which is
 // made durable together with others. A crash leaves nothing of it, and it cannot be resumed: to ask
 // again costs less than to record it.
 type smallFile struct {
@@ -32,33 +32,51 @@ type smallFile struct {
 // the system has no temporary files for them; then the download goes on as a large one. The size must be
 // known and the body must be the whole file, because a small file is never resumed, and its content
 // coding must not change its size.
-func newSmallFile(j *download, rep *reply) (*smallFile, error) {
+func (j *job) newSmallFile(rep *reply) (s *smallFile, err error) {
 	size := rep.Version.Size
-	if j.goal.listed == nil || j.file.brokenOff || j.file.part != nil || rep.Gzip || size < 0 || size > maxSmallFile || rep.Range != (chunk.Range{End: size}) {
+	if j.goal.released == nil || j.file.brokenOff || j.file.part != nil || rep.Gzip || size < 0 || size > maxSmallFile || rep.Range != (chunk.Range{End: size}) {
 		return nil, nil
 	}
 	if err := j.fits(rep.Version); err != nil {
 		return nil, err
 	}
-	target, err := absTarget(j.goal.dir, j.goal.output)
-	if err != nil {
-		return nil, err
-	}
-	rec := store.Record{
-		URL: j.origin.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.goal.listed.Lists,
-		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
-		Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
-	}
-	j.version.Size = size
-	j.progress.show(store.Record{Target: target, Size: size})
-	temp, err := j.engine.store.CreateTemp(rec)
+	err = j.underFreeName(rep, func(target string, rep *reply) error {
+		s, err = j.smallFileAt(target, rep)
+		return err
+	})
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil
 	}
+	return s, err
+}
+
+// smallFileAt creates a temporary file for a target. It returns a takenError as claim does.
+func (j *job) smallFileAt(target string, rep *reply) (*smallFile, error) {
+	if j.goal.listed == nil {
+		if err := j.claim(target, rep); err != nil {
+			return nil, err
+		}
+		if err := j.engine.store.CheckTarget(target, j.goal.replace); j.req.Existing.mayAvoid(err) {
+			return nil, takenError{err}
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	rec := store.Record{
+		URL: j.origin.recorded, Target: target, Named: j.goal.named, NoRanges: rep.Whole,
+		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
+		Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
+	}
+	if j.goal.listed != nil {
+		rec.Lists = j.goal.listed.Lists
+	}
+	temp, err := j.engine.store.CreateTemp(rec)
 	if err != nil {
 		return nil, err
 	}
-	return &smallFile{j, temp}, nil
+	j.version.Size = rep.Version.Size
+	j.progress.show(store.Record{Target: target, Size: rep.Version.Size})
+	return &smallFile{j.download, temp}, nil
 }
 
 // fetch reads the body of rep and publishes the file. If the body breaks off, the next attempt
@@ -71,9 +89,7 @@ func (s *smallFile) fetch(ctx context.Context, rep *reply) error {
 		s.temp.Close()
 		return s.failed(ctx, err)
 	}
-	if released := s.goal.listed.Released; released != nil {
-		released()
-	}
+	s.goal.released()
 	if err := s.engine.store.Publish(s.temp); err != nil {
 		return err
 	}

@@ -24,6 +24,18 @@ import (
 // end of each file, when few connections are left, would not overlap with the next file.
 const defaultJobs = 4
 
+const (
+	// manyFiles is how many URLs are probably small files, of which more are useful at the same time. A
+	// guess; half would take a series of large archives for small files.
+	manyFiles = 32
+	// manyJobs is how many files of a command with manyFiles are downloaded at the same time: as many as
+	// the connections to one host. With half, distant servers of small files are slower.
+	manyJobs = 16
+	// maxPublishing limits the small files that are complete and wait until they are durable. A group of
+	// them has fullBatch files of package store, so with half as many, groups stay small.
+	maxPublishing = 128
+)
+
 // A batch runs the downloads of get and resume. The fields of the first group must be set.
 // Then run may be called once; it goes through three phases: set up, download, close.
 type batch struct {
@@ -86,11 +98,24 @@ func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
 	if len(b.requests) > 1 {
 		d.ReserveNames(b.requests)
 	}
+	jobs := defaultJobs
+	if len(b.requests) >= manyFiles {
+		jobs = manyJobs
+	}
+	jobs = cmp.Or(b.options.Jobs, jobs)
+	room := make(chan struct{}, jobs) // has a value for each download that needs connections
 	var group errgroup.Group
-	group.SetLimit(cmp.Or(b.options.Jobs, defaultJobs))
+	group.SetLimit(jobs + maxPublishing)
 	for i, req := range b.requests {
 		b.options.applyTo(&req)
+		room <- struct{}{}
+		release := sync.OnceFunc(func() { <-room })
+		if to, isFile := req.Into.(downloader.File); isFile && len(b.requests) > 1 {
+			to.Released = release
+			req.Into = to
+		}
 		group.Go(func() error {
+			defer release()
 			b.downloadOne(ctx, d, i, req)
 			return nil
 		})

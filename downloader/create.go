@@ -35,9 +35,11 @@ func (j *job) create(rep *reply) error { return j.underFreeName(rep, j.createAt)
 // underFreeName calls do with the wanted path of the file, and then with further ones while do returns a
 // takenError. It reports another name.
 func (j *job) underFreeName(rep *reply, do func(target string, rep *reply) error) error {
-	name := j.goal.output
-	if name == "" {
-		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
+	disposition, name := rep.Header.Get("Content-Disposition"), j.goal.output
+	if own := response.ServerName(disposition); name != "" && own != "" && !j.goal.named {
+		name = filepath.Join(filepath.Dir(name), own)
+	} else if name == "" {
+		name = response.Filename(disposition, j.origin.url)
 	}
 	wanted, err := absTarget(j.goal.dir, name)
 	if err != nil {
@@ -61,17 +63,14 @@ func (j *job) underFreeName(rep *reply, do func(target string, rep *reply) error
 // claim claims the name of a target for the download. It returns a takenError if another file has the
 // target, and the download may get another name.
 func (j *job) claim(target string, rep *reply) error {
-	if !j.isChosen() && !j.engine.names.claim(target, j.origin.recorded) {
+	if !j.goal.named && !j.engine.names.claim(target, j.origin.recorded) {
 		return takenError{failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists", target))}
 	}
 	if old, err := j.engine.store.ByTarget(target); err == nil {
-		return j.conflict(old, rep.Version, j.isChosen())
+		return j.conflict(old, rep.Version, j.goal.named)
 	}
 	return nil
 }
-
-// isChosen reports whether the user or a list chose the target.
-func (j *job) isChosen() bool { return j.goal.named || j.goal.listed != nil }
 
 // createAt creates the part file for a target. It returns a takenError as claim does.
 func (j *job) createAt(target string, rep *reply) error {
@@ -86,7 +85,7 @@ func (j *job) createAt(target string, rep *reply) error {
 	part, err := j.engine.store.Create(rec)
 	if errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrBusy) { // perhaps another process was faster
 		if old, oldErr := j.engine.store.ByTarget(target); oldErr == nil {
-			err = cmp.Or(j.conflict(old, rep.Version, j.isChosen()), err)
+			err = cmp.Or(j.conflict(old, rep.Version, j.goal.named), err)
 		}
 	}
 	if j.req.Existing.mayAvoid(err) {

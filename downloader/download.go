@@ -41,7 +41,7 @@ type download struct {
 type goal struct {
 	dir     string    // directory of output; "" for the working directory
 	output  string    // path, or name in dir; "" if the server or the URL names the file
-	named   bool      // the user or a list chose output
+	named   bool      // the user or a list chose output, and not the server
 	replace bool      // a file at the target may be replaced
 	sum     chunk.Sum // digest that the file must have; zero for none
 
@@ -75,7 +75,7 @@ func newGoal(req Request) (goal, error) {
 	if !complete {
 		return g, failure.Wrap(failure.ErrUsage, fmt.Errorf("a download cannot go into %T%+v", req.Into, req.Into))
 	}
-	g.named = g.output != ""
+	g.named = g.output != "" && !(g.listed != nil && g.listed.ServerName && g.listed.Record.ID == "" && g.record == "")
 	return g, nil
 }
 

@@ -99,6 +99,9 @@ func (l lookup) find() (store.Record, error) {
 		}
 		return rec, err
 	}
+	if !l.goal.named { // the server names the file
+		return store.Record{}, store.ErrNotFound
+	}
 	target, err := absTarget(l.goal.dir, l.goal.output)
 	if err != nil {
 		return store.Record{}, err

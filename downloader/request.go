@@ -80,7 +80,10 @@ type Listed struct {
 	Lists  store.Lists  // the lists that claim the file once it is fetched
 	Size   int64        // bytes that the file must have; -1 if unknown
 	Moved  store.Record // a record of another path, whose checksums may prove a file at Path that is not on record; zero for none
-	Update bool         // ask the server whether a finished file has changed
+	// ServerName means that a file without a record gets the name in the response, if it has one, in
+	// the directory of Path.
+	ServerName bool
+	Update     bool // ask the server whether a finished file has changed
 	// Resume is the unfinished download of the file that must be resumed, although it was begun
 	// from another URL; "" for none.
 	Resume store.ID

@@ -52,7 +52,7 @@ func (j *job) newSmallFile(rep *reply) (s *smallFile, err error) {
 
 // smallFileAt creates a temporary file for a target. It returns a takenError as claim does.
 func (j *job) smallFileAt(target string, rep *reply) (*smallFile, error) {
-	if j.goal.listed == nil {
+	if j.goal.listed == nil || !j.goal.named {
 		if err := j.claim(target, rep); err != nil {
 			return nil, err
 		}

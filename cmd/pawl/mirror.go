@@ -44,6 +44,7 @@ type SyncOptions struct {
 	Update      bool   `short:"N" group:"Files" help:"Check downloaded files again with the server, and download the changed ones."`
 	Checksums   string `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the files of the lists."`
 	Tree        bool   `group:"Files" help:"Name files without a name of their own by host and directories, such as example.org/pub/a.iso, and not by the last part of the URL alone."`
+	ServerNames bool   `group:"Files" help:"Name files without a name of their own as their servers do (Content-Disposition), if they do."`
 	CutDirs     int    `placeholder:"N" group:"Files" help:"With --tree, leave out the first N directories."`
 	FollowLinks bool   `group:"Files" help:"Write, and delete, through symbolic links below the directory."`
 	DryRun      bool   `aliases:"spider" group:"Files" help:"Only print which files would be downloaded and deleted."`
@@ -356,7 +357,7 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 	c := l.cmd
 	o = mirror.Options{
 		Dir: c.Dir, Jobs: c.Jobs, Temp: l.store.dir, // and not /tmp, which may be in memory
-		Naming: mirror.Naming{Tree: c.Tree, CutDirs: c.CutDirs},
+		Naming: mirror.Naming{Tree: c.Tree, CutDirs: c.CutDirs, Server: c.ServerNames},
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
 		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
 		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,

@@ -19,6 +19,7 @@ type fetcher struct {
 	opts   Options
 	ledger *ledger
 	moves  *moveFinder
+	names  *naming
 	sched  *scheduler
 	report *reporter
 }
@@ -30,6 +31,10 @@ func (f *fetcher) fetch(ctx context.Context, it *item, released func()) Outcome 
 	for _, u := range it.sources() {
 		res, err := f.tryHost(ctx, it, u, released)
 		if err == nil {
+			if res.Target != "" && res.Target != it.Path { // the server has named it
+				o.Path = res.Target
+				f.names.keep(f.opts.Dir, res.Target)
+			}
 			o.State, o.URL, o.Result, o.Err = Fetched, u, res, nil
 			switch {
 			case res.Current && f.opts.Update:
@@ -130,7 +135,7 @@ func (f *fetcher) request(it *item, u string) (req downloader.Request, to downlo
 	if f.opts.ForList != nil {
 		f.opts.ForList(it.Entry.List, &req)
 	}
-	to = downloader.Listed{Path: it.Path, Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, Update: f.opts.Update}
+	to = downloader.Listed{Path: it.Path, Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, ServerName: it.ServerName, Update: f.opts.Update}
 	if it.Record.ID == "" && it.Entry.Sum.IsZero() && f.ledger.exists(it) {
 		to.Moved = f.moves.find(it)
 	}

@@ -14,12 +14,13 @@ import (
 // An item is a file that a list names. While it waits in a queue, it is stored as JSON, about
 // 500 bytes.
 type item struct {
-	Entry     list.Entry
-	List      string       // key of the list that names the file
-	Path      string       // absolute path of the file
-	Record    store.Record // the record of Path; zero if there is none
-	Rounds    int          // number of rounds in which the file was tried
-	LastError string       // text of the error in the last round; empty if the file was not tried
+	Entry      list.Entry
+	List       string       // key of the list that names the file
+	Path       string       // absolute path of the file
+	Record     store.Record // the record of Path; zero if there is none
+	Rounds     int          // number of rounds in which the file was tried
+	ServerName bool         // the name of a new file may come from the server
+	LastError  string       // text of the error in the last round; empty if the file was not tried
 
 	entrySize int64 // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored
 }

@@ -35,6 +35,7 @@ var errClashes = fmt.Errorf("more than %d MiB of URLs end in names of other URLs
 type Naming struct {
 	Tree    bool // by host and directories
 	CutDirs int  // with Tree, so many directories are left out
+	Server  bool // by the names in the responses, if they have any
 }
 
 // A namer names the files of one run. The reader owns it.
@@ -42,6 +43,7 @@ type namer struct {
 	dir     string // Options.Dir
 	how     Naming
 	lookup  func(targets []string) ([]store.Record, error) // *store.Store.LookupTargets
+	byURL   func(dir, url string) (store.Record, error)    // *store.Store.ByURL
 	clashes map[string]*clash                              // by relative path, of the list that is being read
 	bytes   int                                            // of the URLs in clashes
 	next    map[string]int                                 // of lists that are read once: the first number that may be free
@@ -54,7 +56,30 @@ type clash struct {
 }
 
 func newNamer(o Options, st *store.Store) *namer {
-	return &namer{dir: o.Dir, how: o.Naming, lookup: st.LookupTargets, next: make(map[string]int)}
+	return &namer{dir: o.Dir, how: o.Naming, lookup: st.LookupTargets, byURL: st.ByURL, next: make(map[string]int)}
+}
+
+// recorded returns the entry with the path that the server gave it in an earlier run. ok is false if there
+// is none.
+func (n *namer) recorded(e list.Entry) (named list.Entry, ok bool) {
+	if !n.how.Server || e.Out != "" {
+		return e, false
+	}
+	rel, err := localPath(n.dir, n.name(e))
+	if err != nil {
+		return e, false
+	}
+	for _, u := range e.URLs {
+		rec, err := n.byURL(filepath.Dir(filepath.Join(n.dir, rel)), weburl.Canonical(u))
+		if err != nil {
+			continue
+		}
+		if rel, err := filepath.Rel(n.dir, rec.Target); err == nil {
+			e.Dir, e.Out = "", filepath.ToSlash(rel)
+			return e, true
+		}
+	}
+	return e, false
 }
 
 // name returns the entry with its path in Out, if its name by the last part of its URL is not the right

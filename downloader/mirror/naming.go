@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"iter"
+	"path/filepath"
+	"sync"
 
 	"pawl/downloader/list"
 	"pawl/store"
@@ -32,6 +34,9 @@ type naming struct {
 	paths    pathSet              // paths below Options.Dir
 	lists    map[string]listState // by key
 	newFiles int                  // files to fetch for which item.isNew is true
+
+	mu   sync.Mutex
+	kept map[string]bool // paths below Options.Dir that servers chose in this run; guarded by mu
 }
 
 // A listState describes the lists that share a key.
@@ -41,7 +46,7 @@ type listState struct {
 }
 
 func newNaming() *naming {
-	return &naming{lists: make(map[string]listState)}
+	return &naming{lists: make(map[string]listState), kept: make(map[string]bool)}
 }
 
 // open begins a list. Lists with the same key are pruned as one list, so they are complete only
@@ -59,6 +64,24 @@ func (n *naming) name(key, rel, url string) pathStatus {
 		n.lists[key] = l
 	}
 	return n.paths.Add(rel, url)
+}
+
+// keep records the path of a file that a server has named. Any goroutine may call it.
+func (n *naming) keep(dir, path string) {
+	rel, err := filepath.Rel(dir, path)
+	if err != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.kept[rel] = true
+}
+
+// has reports whether an entry or a server has named a path.
+func (n *naming) has(rel string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.kept[rel] || n.paths.Has(rel)
 }
 
 // pruningKeys returns the keys of the lists whose claims may be released: lists that have a

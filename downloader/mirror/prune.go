@@ -81,7 +81,7 @@ func (p *pruning) each(fn func(rec store.Record, named bool) error) error {
 			err = context.Cause(p.ctx)
 		}
 		if err == nil && len(rec.Lists) > 0 {
-			err = fn(rec, p.names.paths.Has(strings.TrimPrefix(rec.Target, prefix)))
+			err = fn(rec, p.names.has(strings.TrimPrefix(rec.Target, prefix)))
 		}
 		if err != nil {
 			return err
@@ -225,7 +225,7 @@ func (p *pruning) parts() error {
 	}
 	for _, rec := range records {
 		rel, err := filepath.Rel(p.opts.Dir, rec.Target)
-		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.names.paths.Has(rel)) {
+		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.names.has(rel)) {
 			continue
 		}
 		if p.ctx.Err() != nil {

@@ -107,7 +107,11 @@ func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 func (r *reader) newItem(key string, e list.Entry) (*item, error) {
 	problem := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
 	hasName := e.Out != ""
-	e = r.namer.name(e)
+	if named, ok := r.namer.recorded(e); ok {
+		e = named
+	} else {
+		e = r.namer.name(e)
+	}
 	rel, err := localPath(r.opts.Dir, e)
 	if err != nil {
 		return nil, problem(err)
@@ -134,7 +138,7 @@ func (r *reader) newItem(key string, e list.Entry) (*item, error) {
 		}
 	}
 	r.report.addListed()
-	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel)}, nil
+	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ServerName: r.opts.Naming.Server && !hasName}, nil
 }
 
 // claimAgain claims a path that an earlier entry has named. If the run has seen one list only,

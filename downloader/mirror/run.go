@@ -44,7 +44,7 @@ func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRest: o.OnRest, onRound: o.OnRound}
 	m.ledger = newLedger(st, o)
 	m.sched = newScheduler(o, d.MaxParallel)
-	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, sched: m.sched, report: m.report}
+	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, names: m.names, sched: m.sched, report: m.report}
 	m.end = endJudge{store: st, dir: o.Dir}
 	return m
 }

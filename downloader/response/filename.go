@@ -23,7 +23,7 @@ const maxName = 240
 // Filename returns a safe name for a file in one directory: from the Content-Disposition field
 // (RFC 6266), or else from the last segment of the URL.
 func Filename(disposition string, u *url.URL) string {
-	if name := safeName(dispositionName(disposition)); name != "" {
+	if name := ServerName(disposition); name != "" {
 		return name
 	}
 	if name := safeName(lastSegment(u)); name != "" {
@@ -31,6 +31,9 @@ func Filename(disposition string, u *url.URL) string {
 	}
 	return fallbackName
 }
+
+// ServerName returns a safe name from the Content-Disposition field, "" if it has none.
+func ServerName(disposition string) string { return safeName(dispositionName(disposition)) }
 
 // verbs are last segments that many servers put behind the name of a file, for example in
 // "x.tar.gz/download" and "data.zip/content".

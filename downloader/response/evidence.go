@@ -45,12 +45,9 @@ type Request struct {
 // zero Evidence is ready. Safe for concurrent use.
 type Evidence struct {
 	mu          sync.Mutex
-	conflicts   int       // consecutive responses of other versions; guarded by mu
-	last        Version   // of the last conflict; guarded by mu
-	several     bool      // the consecutive conflicts are of more than one other version; guarded by mu
-	longer      bool      // all consecutive conflicts are longer than the wanted version; guarded by mu
-	growing     bool      // the file is growing; guarded by mu
+	conflicts   []Version // of the consecutive responses of other versions; guarded by mu
 	cameBack    bool      // the wanted version came after a conflict; it stays set until Abandoned; guarded by mu
+	growing     bool      // the file is growing; guarded by mu
 	abandoned   []Version // versions that the download gave up; guarded by mu
 	missingETag bool      // a response lacked the strong ETag of the wanted version; guarded by mu
 }
@@ -60,7 +57,7 @@ type Evidence struct {
 func (e *Evidence) Uncertain() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.conflicts > 0 || e.cameBack
+	return len(e.conflicts) > 0 || e.cameBack
 }
 
 // MissingETag reports whether some response lacked the strong ETag of the wanted version, so
@@ -77,7 +74,7 @@ func (e *Evidence) Abandoned(v Version) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.abandoned = append(e.abandoned, v)
-	e.conflicts, e.several, e.cameBack = 0, false, false
+	e.conflicts, e.cameBack = nil, false
 }
 
 // grows reports whether the file is growing, and o is a later version of it than v.
@@ -134,8 +131,8 @@ func (e *Evidence) JudgeUnsatisfiable(want Version, r Content, q Request) (d Dec
 func (e *Evidence) matched(missingETag bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cameBack = e.cameBack || e.conflicts > 0
-	e.conflicts = 0
+	e.cameBack = e.cameBack || len(e.conflicts) > 0
+	e.conflicts = nil
 	e.missingETag = e.missingETag || missingETag
 }
 
@@ -143,27 +140,27 @@ func (e *Evidence) matched(missingETag bool) {
 func (e *Evidence) conflict(want, v Version) (Decision, string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.longer = (e.longer || e.conflicts == 0) && want.Size >= 0 && v.Size > want.Size
-	e.several = e.conflicts > 0 && (e.several || v.Differs(e.last) != "")
-	e.conflicts, e.last = e.conflicts+1, v
+	e.conflicts = append(e.conflicts, v)
+	longer := want.Size >= 0 && !slices.ContainsFunc(e.conflicts, func(c Version) bool { return c.Size <= want.Size })
+	if longer && e.growing {
+		e.conflicts = nil
+		return Growing, ""
+	}
 	limit := maxConflicts
 	if e.cameBack {
 		limit = maxConflictsAfterReturn
 	}
-	switch {
-	case e.conflicts < limit && !(e.growing && e.longer):
+	if len(e.conflicts) < limit {
 		return AskAgain, want.Differs(v)
-	case e.longer && (e.growing || e.several || e.grewBefore(want)):
-		e.growing, e.conflicts = true, 0
+	}
+	several := slices.ContainsFunc(e.conflicts, func(c Version) bool { return c.Differs(v) != "" })
+	grew := slices.ContainsFunc(e.abandoned, func(a Version) bool { return a.Size >= 0 && a.Size < want.Size })
+	switch {
+	case longer && (several || grew):
+		e.growing, e.conflicts = true, nil
 		return Growing, ""
-	case e.several || slices.Contains(e.abandoned, v):
+	case several || slices.Contains(e.abandoned, v):
 		return OneStream, "the server has several versions of it, by turns"
 	}
 	return StartOver, want.Differs(v) // one other version since the last match: the wanted one is gone for good
-}
-
-// grewBefore reports whether the download gave up a version that was shorter than want. e.mu must
-// be held.
-func (e *Evidence) grewBefore(want Version) bool {
-	return slices.ContainsFunc(e.abandoned, func(v Version) bool { return v.Size >= 0 && v.Size < want.Size })
 }

@@ -81,7 +81,7 @@ func (l lookup) presentByDigest(ctx context.Context, rec store.Record, seen stor
 		return false, nil
 	}
 	rec.Sum, rec.CRC = l.goal.sum, crc.Sum32()
-	return l.adoptFile(rec, seen)
+	return l.adoptFile(rec, "", seen)
 }
 
 // presentByRecord compares the file with the checksums of the record moved, which is of another path.
@@ -93,14 +93,13 @@ func (l lookup) presentByRecord(ctx context.Context, moved store.Record, target 
 	if err != nil {
 		return false, err
 	}
-	if l.engine.store.Exists(moved) { // a copy: the checksums of the pieces stay with the other file
-		moved.ID, moved.PieceLength = "", 0
-		if moved.CRC, err = l.crcOf(ctx, target, seen.Size); err != nil {
-			return false, err
-		}
+	lists := l.goal.listed.Lists // those of the other path do not name this one
+	if len(moved.Lists) == 0 || moved.Lists.Has(store.Nameless) {
+		lists = lists.With(store.Nameless)
 	}
-	moved.Target, moved.Lists = target, moved.Lists.With(l.goal.listed.Lists...)
-	return l.adoptFile(moved, seen)
+	like := moved.ID
+	moved.ID, moved.Target, moved.Lists = "", target, lists
+	return l.adoptFile(moved, like, seen)
 }
 
 // crcOf returns the CRC-32C of the first size bytes of a file.
@@ -123,7 +122,7 @@ func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.
 	defer l.first.release()
 	rep, err := l.ask(ctx, nil, chunk.Range{End: 1})
 	if errors.Is(err, errUnsatisfiable) && seen.Size == 0 {
-		return l.adoptFile(rec, seen)
+		return l.adoptFile(rec, "", seen)
 	}
 	if err != nil {
 		return false, err
@@ -136,12 +135,12 @@ func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.
 		return false, err
 	}
 	rec.ETag, rec.LastModified, rec.Type = rep.Version.ETag, rep.Version.LastModified, rep.Version.MediaType
-	return l.adoptFile(rec, seen)
+	return l.adoptFile(rec, "", seen)
 }
 
-// adoptFile records a proved file.
-func (l lookup) adoptFile(rec store.Record, seen store.FileStamp) (bool, error) {
-	rec, err := l.engine.store.Adopt(rec, seen)
+// adoptFile records a proved file, which has the bytes of the finished file like.
+func (l lookup) adoptFile(rec store.Record, like store.ID, seen store.FileStamp) (bool, error) {
+	rec, err := l.engine.store.Adopt(rec, like, seen)
 	if err != nil {
 		return false, err
 	}
@@ -159,7 +158,7 @@ func (l lookup) reprove(ctx context.Context, rec store.Record) (store.Record, bo
 	}
 	damaged, err := l.engine.store.Damaged(ctx, rec, rec.Target)
 	if err == nil && damaged.Len() == 0 {
-		rec, err = l.engine.store.Adopt(rec, seen)
+		rec, err = l.engine.store.Adopt(rec, "", seen)
 		return rec, err == nil, err
 	}
 	if err != nil && !errors.Is(err, store.ErrNoSums) {

@@ -119,9 +119,11 @@ func (c ctxReader) Read(b []byte) (int, error) {
 
 // Adopt records the file at rec.Target as finished. The caller must have proved that it
 // has the bytes of rec since it had the stamp seen. If another file is there by now, the
-// error is ErrForeign. A record without an ID gets a new one; another record of the target
-// is replaced. Adopt returns the complete record. Concurrent calls are done as a group.
-func (s *Store) Adopt(rec Record, seen FileStamp) (Record, error) {
+// error is ErrForeign. A record without an ID gets a new one, and the piece checksums of
+// the finished file like, whose bytes it has, unless like is "". Another record of the
+// target is replaced. Adopt returns the complete record. Concurrent calls are done as a
+// group.
+func (s *Store) Adopt(rec Record, like ID, seen FileStamp) (Record, error) {
 	if rec.ID == "" {
 		rec.ID, rec.Created = newID(), time.Now()
 	}
@@ -131,7 +133,13 @@ func (s *Store) Adopt(rec Record, seen FileStamp) (Record, error) {
 	if now, ok := s.Stamp(rec.Target); !ok || now.Size != seen.Size || !now.ModTime.Equal(seen.ModTime) {
 		return rec, fmt.Errorf("%q: %w", rec.Target, ErrForeign)
 	}
-	return rec, s.adoptions.do(&rec)
+	return rec, s.adoptions.do(adoption{&rec, like})
+}
+
+// An adoption is a call of Adopt.
+type adoption struct {
+	rec  *Record
+	like ID
 }
 
 // syncAdopted makes a file of another program durable. If the system cannot sync a file
@@ -148,17 +156,17 @@ func (s *Store) syncAdopted(target string) {
 	}
 }
 
-// recordAdopted writes the entries of adopted files in one transaction, and returns one
-// error per file.
-func (s *Store) recordAdopted(records []*Record) []error {
-	errs := make([]error, len(records))
+// recordAdopted does the adoptions of a group in one transaction, and returns one error per
+// file.
+func (s *Store) recordAdopted(group []adoption) []error {
+	errs := make([]error, len(group))
 	err := s.write(func(t tx) error {
-		for i, r := range records {
-			if errs[i] = t.checkNames(r); errs[i] != nil && errors.Is(errs[i], ErrPartFile) {
+		for i, a := range group {
+			if errs[i] = t.checkNames(a.rec); errs[i] != nil && errors.Is(errs[i], ErrPartFile) {
 				continue
 			}
 			errs[i] = nil // errNameTaken: an adopted file needs no part file
-			if err := t.put(r); err != nil {
+			if err := errors.Join(t.put(a.rec), t.putPages(a.rec.ID, t.pages(a.like))); err != nil {
 				return err
 			}
 		}

@@ -88,7 +88,7 @@ func TestAdopt(t *testing.T) {
 	if !ok || seen.Size != 5 {
 		t.Fatalf("got stamp %v, %t", seen, ok)
 	}
-	rec, err := s.Adopt(Record{URL: "http://h/f", Target: path, Lists: Lists{"0123456789abcdef"}}, seen)
+	rec, err := s.Adopt(Record{URL: "http://h/f", Target: path, Lists: Lists{"0123456789abcdef"}}, "", seen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestAdopt(t *testing.T) {
 	if err := os.WriteFile(path, []byte("other bytes"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Adopt(rec, seen); !errors.Is(err, ErrForeign) {
+	if _, err := s.Adopt(rec, "", seen); !errors.Is(err, ErrForeign) {
 		t.Errorf("changed meanwhile: got %v, want ErrForeign", err)
 	}
 
@@ -112,11 +112,26 @@ func TestAdopt(t *testing.T) {
 		t.Fatal("a touched file is as recorded")
 	}
 	seen, _ = s.Stamp(big.Target)
-	if big, err = s.Adopt(big, seen); err != nil || !s.Intact(big) {
+	if big, err = s.Adopt(big, "", seen); err != nil || !s.Intact(big) {
 		t.Errorf("touched: got %v, intact %t", err, s.Intact(big))
 	}
 	if got, err := s.Damaged(t.Context(), big, big.Target); err != nil || got.Len() > 0 {
 		t.Errorf("touched: got damage %v, %v", got, err)
+	}
+	moved := filepath.Join(dir, "moved")
+	if err := os.Rename(big.Target, moved); err != nil {
+		t.Fatal(err)
+	}
+	other := big
+	other.ID, other.Target = "", moved
+	if other, err = s.Adopt(other, big.ID, seen); err != nil || other.ID == big.ID {
+		t.Errorf("moved: got %s, %v", other.ID, err)
+	}
+	if err := s.Remove(big.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Damaged(t.Context(), other, moved); err != nil || got.Len() > 0 {
+		t.Errorf("moved, and the old record is gone: got damage %v, %v", got, err)
 	}
 	for _, odd := range []string{dir, filepath.Join(dir, "missing")} {
 		if _, ok := s.Stamp(odd); ok {

@@ -88,7 +88,7 @@ type Store struct {
 	// their downloads join the same groups.
 	commits   *batcher[commitRequest]
 	publishes *batcher[*TempFile]
-	adoptions *batcher[*Record]
+	adoptions *batcher[adoption]
 
 	swept sweptDirs // directories without leftovers of killed processes
 

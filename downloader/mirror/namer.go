@@ -22,7 +22,8 @@ import (
 // entries, so a list that can be read again is scanned first, for its names alone. In a list that can
 // be read only once, for example from a pipe, the order of the entries counts.
 //
-// A file that an earlier run has named keeps its name, even if the list has other entries now.
+// Among names that clash, a file keeps the name that an earlier run has given it, even if the list has
+// other entries now.
 
 // maxClashBytes bounds the memory for names that clash, as the bytes of their URLs. Two million URLs
 // that end in the same name need more; half would refuse lists of a hundred thousand such URLs.

@@ -144,6 +144,7 @@ func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) err
 	if err := t.file.part.DiscardFrom(held); err != nil {
 		return failure.Permanent(err)
 	}
+	t.progress.held.Store(held)
 	return nil
 }
 

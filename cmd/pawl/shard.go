@@ -102,8 +102,8 @@ func (e *scheduler) slurm() (mirror.Shard, error) {
 	id, first, count := e.number(slurmID), e.number(slurmMin), e.number(slurmCount)
 	step := max(1, e.numberOr(slurmStep, 1))
 	last := e.numberOr(slurmMax, first+(count-1)*step)
-	if e.err == nil && (id < first || id > last || (id-first)%step != 0 || first+(count-1)*step != last) {
-		return mirror.Shard{}, fmt.Errorf("auto: the %d tasks of the array, from %d to %d, are not evenly spaced with a step of %d, so the shard of task %d is not known; use an array such as 1-%d", count, first, last, step, id, max(1, count))
+	if e.err == nil && count > 0 && (id < first || id > last || (id-first)%step != 0 || first+(count-1)*step != last) {
+		return mirror.Shard{}, fmt.Errorf("auto: the %d tasks of the array, from %d to %d, are not evenly spaced with a step of %d, so the shard of task %d is not known; use an array such as 1-%d", count, first, last, step, id, count)
 	}
 	return e.shard((id-first)/step+1, count)
 }

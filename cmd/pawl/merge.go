@@ -279,43 +279,29 @@ func (r *reportReader) readFile(path string) error {
 	return nil
 }
 
-// read reads the report.
+// read reads the report, or its beginning if headerOnly is set.
 func (r *reportReader) read(in *json.Decoder) error {
 	if err := expect(in, '{'); err != nil {
 		return err
 	}
-	h := &r.header
-	values := map[string]any{"v": &h.V, "pawl": &h.Pawl, "started": &h.Started, "lists": &h.Lists, "dir": &h.Dir, "shard": &h.Shard, "run": &h.Run, "summary": &r.summary, "ended": &r.ended}
-	arrays := map[string]func(json.RawMessage) error{"files": r.file, "problems": r.problem}
 	found := make(map[string]bool)
 	for in.More() {
-		token, err := in.Token()
+		key, err := in.Token()
 		if err != nil {
 			return err
 		}
-		key, _ := token.(string)
-		if key == "files" && h.V != reportVersion {
-			return fmt.Errorf("its version is %d instead of %d", h.V, reportVersion)
+		name, _ := key.(string) // the decoder accepts nothing else
+		if name == "files" && r.headerOnly {
+			return r.checkVersion()
 		}
-		found[key] = true
-		add, isArray := arrays[key]
-		switch value := values[key]; {
-		case key == "files" && r.headerOnly:
-			return nil
-		case isArray:
-			err = readArray(in, add)
-		case value != nil:
-			err = in.Decode(value)
-		default: // of a newer version
-			err = in.Decode(new(json.RawMessage))
-		}
-		if err != nil {
+		if err := r.readValue(in, name); err != nil {
 			return err
 		}
+		found[name] = true
 	}
-	for _, key := range []string{"files", "problems", "summary", "ended"} {
-		if !found[key] {
-			return fmt.Errorf("it has no %q", key)
+	for _, name := range []string{"files", "problems", "summary", "ended"} {
+		if !found[name] {
+			return fmt.Errorf("it has no %q", name)
 		}
 	}
 	if err := expect(in, '}'); err != nil {
@@ -323,6 +309,31 @@ func (r *reportReader) read(in *json.Decoder) error {
 	}
 	if _, err := in.Token(); err != io.EOF {
 		return errors.New("something follows it")
+	}
+	return r.checkVersion()
+}
+
+// readValue reads the value of a key. Keys of newer versions are skipped.
+func (r *reportReader) readValue(in *json.Decoder, key string) error {
+	h := &r.header
+	switch key {
+	case "files":
+		return readArray(in, r.file)
+	case "problems":
+		return readArray(in, r.problem)
+	}
+	values := map[string]any{"v": &h.V, "pawl": &h.Pawl, "started": &h.Started, "lists": &h.Lists, "dir": &h.Dir, "shard": &h.Shard, "run": &h.Run, "summary": &r.summary, "ended": &r.ended}
+	value, known := values[key]
+	if !known {
+		value = new(json.RawMessage)
+	}
+	return in.Decode(value)
+}
+
+// checkVersion refuses a report whose keys may have another meaning.
+func (r *reportReader) checkVersion() error {
+	if r.header.V != reportVersion {
+		return fmt.Errorf("its version is %d instead of %d", r.header.V, reportVersion)
 	}
 	return nil
 }

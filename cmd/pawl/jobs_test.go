@@ -139,6 +139,9 @@ func parsesAsShard(args []string, n int) error {
 		if err == nil && parsed.Selected().Name != "mirror" {
 			err = fmt.Errorf("the command is %s", parsed.Selected().Name)
 		}
+		if err == nil && (cli.Mirror.Dir != "/data/mirror" || cli.Mirror.Report != "/data/mirror.d/report-7.json" || cli.State != "/data/mirror.d/state-7") {
+			err = fmt.Errorf("the paths are %q, %q and %q", cli.Mirror.Dir, cli.Mirror.Report, cli.State)
+		}
 		if err == nil {
 			err = cli.Mirror.divide()
 		}

@@ -23,6 +23,7 @@ type CLI struct {
 	Resume ResumeCmd `cmd:"" help:"Resume unfinished downloads."`
 	List   ListCmd   `cmd:"" help:"List downloads; works while others run."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
+	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
 }
 
 // Globals are the options of every command.
@@ -164,6 +165,17 @@ type RemoveCmd struct {
 	Files     bool     `help:"Delete their part files too, but never finished files."`
 }
 
+// ReportCmd works on reports.
+type ReportCmd struct {
+	Merge MergeCmd `cmd:"" help:"Make one report of the reports of all shards of a run of mirror."`
+}
+
+// MergeCmd merges the reports of shards.
+type MergeCmd struct {
+	Reports []string `arg:"" name:"file" placeholder:"FILE" help:"The report of each shard, in any order."`
+	Output  string   `short:"o" env:"-" placeholder:"FILE" type:"path" group:"Output" help:"Write the report to FILE (default: standard output)."`
+}
+
 // help prints the help page of a command. The page of the program itself also has the
 // options of get, its default command, because kong leaves those out.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
@@ -195,6 +207,7 @@ Commands (see "pawl COMMAND --help"):
   resume [ID|PATH...]   resume unfinished downloads
   list                  list downloads; works while others run
   remove ID|PATH...     forget downloads
+  report merge FILE...  merge the reports of the shards of a run
 
 `
 

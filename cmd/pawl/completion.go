@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"pawl/downloader"
@@ -106,7 +107,7 @@ func (c *MirrorCmd) newMirrorRecorder(ctx context.Context, out *printer) (*mirro
 			return nil, err
 		}
 	}
-	if o.recorder, err = c.newRecorder(ctx, out, reportHeader{Lists: c.Lists, Dir: c.Dir}); err != nil {
+	if o.recorder, err = c.newRecorder(ctx, out, reportHeader{Lists: c.Lists, Dir: c.Dir, Shard: c.Shard.String(), Run: c.shardRun()}); err != nil {
 		o.failed.abort()
 		return nil, err
 	}
@@ -235,9 +236,16 @@ func crcText(crc uint32) string {
 // lines and lists are still used. An unusable line has exit code 2, whatever its error is,
 // and no hint, because the text names the line. A warning is only printed, or counted if it
 // needs no action.
+//
+// Of several shards only the first one reports all that. The others only report a list that they
+// cannot read, because their own files are missing then.
 func (o *mirrorRecorder) problem(err error) {
 	var p *list.Problem
 	var mirrors *list.IgnoredMirrors
+	isEmpty := errors.As(err, new(emptyListError))
+	if !o.cmd.reportsLists() && (errors.As(err, &p) || isEmpty) {
+		return
+	}
 	m := message{level: "error", text: err.Error(), line: printable(err.Error()), most: maxAlike}
 	entry := reportProblem{Error: err.Error()}
 	advice := ""
@@ -257,7 +265,7 @@ func (o *mirrorRecorder) problem(err error) {
 		m.text = p.Err.Error()
 	default:
 		o.listCodes[exitCode(err)]++
-		if errors.As(err, new(emptyListError)) {
+		if isEmpty {
 			o.empty++
 		} else {
 			o.unread++
@@ -391,18 +399,18 @@ func (o *mirrorRecorder) finalHint() string {
 // is the worst of all failed files, unusable lines, unreadable lists and err.
 func (o *mirrorRecorder) summary(err error) summary {
 	c := o.run.Counts()
-	codes := make(map[int]int)
-	for _, of := range []map[int]int{o.codes, o.listCodes} {
-		for code, n := range of {
-			codes[code] += n
-		}
+	codes := maps.Clone(o.codes)
+	problems := 0 // less than c.Problems, if another shard reports some
+	for code, n := range o.listCodes {
+		codes[code] += n
+		problems += n
 	}
 	if err != nil {
 		codes[exitCode(err)]++
 	}
 	return summary{
 		Files: c.Listed, Fetched: c.Fetched, Current: c.Current, Unchanged: c.Unchanged, Failed: c.Failed, Pending: c.Pending + c.Wanted,
-		Pruned: c.Pruned, Problems: c.Problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.started).Seconds(), Exit: worstCode(codes), Failures: o.codes,
-		Mirrors: o.mirrors, Unread: o.unread, Empty: o.empty, DryRun: o.cmd.DryRun,
+		Pruned: c.Pruned, Problems: problems, More: !c.Read, Bytes: c.Bytes, Seconds: time.Since(o.started).Seconds(), Exit: worstCode(codes), Failures: o.codes,
+		Mirrors: o.mirrors, Unread: o.unread, Empty: o.empty, DryRun: o.cmd.DryRun, Shard: o.cmd.Shard.String(),
 	}
 }

@@ -42,6 +42,7 @@ func warnUnknownVariables(out *printer, app *kong.Application, environ []string)
 			}
 		}
 	}
+	known[shardsVariable] = shardsVariable // for --shard auto
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
 		hasPrefix := func(prefix string) bool { return strings.HasPrefix(name, prefix) }

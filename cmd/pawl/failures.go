@@ -203,6 +203,8 @@ var hints = slices.Concat([]hintRule{
 	{as[listError](), "a list is a file, a URL, or - for standard input"},
 	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
 	{as[*outputError](), "choose another file"},
+	{as[shareError](), "allow at least one for each shard, or give each shard whole hosts, with all of the limit, by --shard-by host"},
+	{as[mergeError](), "give one report of each shard of the same run; a shard without a report must run again"},
 	{is(failure.ErrUsage), "see: pawl --help"},
 	{is(store.ErrNotFound), "see all downloads with: pawl list --all"},
 	{as[lockedError](), "wait for it to end, or stop it"},

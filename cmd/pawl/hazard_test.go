@@ -259,7 +259,7 @@ func (tr *testRun) pawlCmd(args []string) *exec.Cmd {
 	switch {
 	case len(args) == 0:
 		args = append(slices.Clone(testWaits), tr.fileURL())
-	case slices.Contains([]string{"list", "remove"}, args[0]):
+	case slices.Contains([]string{"list", "remove", "report"}, args[0]):
 	case args[0] == "resume" || args[0] == "mirror":
 		args = append([]string{args[0]}, append(slices.Clone(testWaits), args[1:]...)...)
 	default:

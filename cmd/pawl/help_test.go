@@ -28,12 +28,12 @@ func readFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// shownTexts returns the texts that tell users about options: the README, the help topics
-// and the systemd units, by file name.
+// shownTexts returns the texts that tell users about options: the README, the help topics,
+// the systemd units and the job files, by file name.
 func shownTexts(t *testing.T) map[string]string {
 	t.Helper()
 	names := []string{"../../README.md"}
-	for _, pattern := range []string{"help/*.txt", "systemd/*"} {
+	for _, pattern := range []string{"help/*.txt", "systemd/*", "jobs/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
@@ -137,10 +137,13 @@ func TestExitCodeTexts(t *testing.T) {
 }
 
 // otherOptions are the options of other programs that the texts mention.
-var otherOptions = map[string]string{"--quick": "cmd/bench", "--now": "systemctl"}
+var otherOptions = map[string]string{
+	"--quick": "cmd/bench", "--now": "systemctl", "PAWL_SHARDS": "--shard auto", "--parsable": "sbatch", "--dependency": "sbatch", "--wrap": "sbatch", "--job-name": "sbatch", "--array": "sbatch",
+	"--ntasks": "sbatch", "--cpus-per-task": "sbatch", "--mem": "sbatch", "--time": "sbatch", "--signal": "sbatch", "--requeue": "sbatch", "--open-mode": "sbatch",
+}
 
 // TestShownOptions checks that all options and environment variables in the README, the
-// help topics and the systemd units exist.
+// help topics, the systemd units and the job files exist.
 func TestShownOptions(t *testing.T) {
 	app, err := kong.New(new(CLI), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""})
 	if err != nil {

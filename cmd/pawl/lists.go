@@ -67,7 +67,10 @@ func (e listError) Is(target error) bool {
 // An emptyListError reports that a list names no files.
 type emptyListError struct{ list string }
 
-func (e emptyListError) Error() string { return fmt.Sprintf("list %q names no files", e.list) }
+func (e emptyListError) Error() string { return fmt.Sprintf("list %q%s", e.list, namesNoFiles) }
+
+// namesNoFiles ends the text of an emptyListError.
+const namesNoFiles = " names no files"
 
 // A listTooLargeError reports that a list is larger than --max-list-size.
 type listTooLargeError struct{ error }

@@ -32,6 +32,7 @@ type MirrorCmd struct {
 	SyncOptions
 	ListOptions
 	IndexOptions
+	ShardOptions
 	Failed string `placeholder:"FILE" type:"path" group:"Output" help:"Write the missing files to FILE at the end, as a list that mirror can read."`
 	RepeatOptions
 	ListLimit
@@ -104,6 +105,9 @@ func (c *MirrorCmd) Validate() error {
 // that a second process neither downloads a list nor prunes files.
 func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	out.addTimestamps()
+	if err := c.divide(); err != nil {
+		return err
+	}
 	// Many small requests leave much garbage, of which little stays in use, so the collector
 	// runs less often than by default (400 % instead of 100 %), which saves CPU. From 64 MiB on
 	// it runs more often again, to keep the memory near that.
@@ -194,7 +198,7 @@ func (e lockedError) Error() string {
 // the last run still continues. The lock must be closed at the end.
 func (c *MirrorCmd) lock(st *store.Store) (interface{ Close() error }, error) {
 	holder := fmt.Sprintf("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime))
-	lock, other, err := st.LockRun(c.runKey(), holder)
+	lock, other, err := st.LockRun(c.lockKey(), holder)
 	if errors.Is(err, store.ErrBusy) {
 		return nil, lockedError{other}
 	}
@@ -359,7 +363,7 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 		Dir: c.Dir, Jobs: c.Jobs, Temp: l.store.dir, // and not /tmp, which may be in memory
 		Naming: mirror.Naming{Tree: c.Tree, CutDirs: c.CutDirs, Server: c.ServerNames},
 		Rounds: c.Rounds, RoundWait: time.Duration(c.RoundWait),
-		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun,
+		Update: c.Update, Prune: c.Prune, MaxDelete: c.MaxDelete, DryRun: c.DryRun, Shard: c.Shard.Shard,
 		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,
 	}
 	c.applyTo(&o.Request)

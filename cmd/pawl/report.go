@@ -17,7 +17,7 @@ const reportVersion = 1
 
 // A report writes the file of --report. It is one JSON object about a run:
 //
-//	{"v":1, "pawl":VERSION, "started":RFC3339, "lists":[…], "dir":…,
+//	{"v":1, "pawl":VERSION, "started":RFC3339, "lists":[…], "dir":…, "shard":"3/16", "run":…,
 //	 "files":[
 //	  {"path":…, "url":…, "final_url":…, "outcome":…, "size":…, "fetched":…, "seconds":…, "retries":…, "rounds":…,
 //	   "sum":"sha256:…", "crc32c":…, "page":true, "complete":"unknown", "list":…, "line":…, "error":…, "exit":…},
@@ -54,6 +54,8 @@ type reportHeader struct {
 	Started time.Time `json:"started"`
 	Lists   []string  `json:"lists,omitempty"`
 	Dir     string    `json:"dir,omitempty"`
+	Shard   string    `json:"shard,omitempty"` // the part of the lists, such as "3/16"
+	Run     string    `json:"run,omitempty"`   // the same key in the reports of all shards of a run
 }
 
 // A reportOutcome is the "outcome" of a file. The values are an interface for programs that
@@ -174,10 +176,14 @@ func (r *report) addFile(f reportFile) {
 	if r == nil {
 		return
 	}
-	f = f.forJSON()
+	r.appendFile(f.forJSON())
+}
+
+// appendFile adds an element to "files": a reportFile for JSON, or the JSON of another report.
+func (r *report) appendFile(v any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.writeElement(r.out, f, r.files == 0)
+	r.writeElement(r.out, v, r.files == 0)
 	r.files++
 }
 
@@ -186,7 +192,12 @@ func (r *report) addProblem(p reportProblem) {
 	if r == nil {
 		return
 	}
-	p = p.forJSON()
+	r.appendProblem(p.forJSON())
+}
+
+// appendProblem adds an element to "problems": a reportProblem for JSON, or the JSON of another
+// report.
+func (r *report) appendProblem(v any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	first := r.problems == nil
@@ -194,7 +205,7 @@ func (r *report) addProblem(p reportProblem) {
 		r.problems, r.err = newAtomicFile(r.out.path)
 	}
 	if r.problems != nil {
-		r.writeElement(r.problems, p, first)
+		r.writeElement(r.problems, v, first)
 	}
 }
 
@@ -205,6 +216,11 @@ func (r *report) close(s summary) error {
 	if r == nil {
 		return nil
 	}
+	return r.closeAt(s, time.Now())
+}
+
+// closeAt is close for a run that ended at another time.
+func (r *report) closeAt(s summary, ended time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.out.abort()
@@ -215,7 +231,7 @@ func (r *report) close(s summary) error {
 	r.out.Write([]byte("],\n\"summary\":"))
 	r.out.Write(r.encode(s))
 	r.out.Write([]byte(",\n\"ended\":"))
-	r.out.Write(r.encode(time.Now()))
+	r.out.Write(r.encode(ended))
 	r.out.Write([]byte("}\n"))
 	if r.err != nil {
 		return r.err

@@ -33,6 +33,7 @@ type summary struct {
 	Unread   int         `json:"-"` // unreadable lists; Problems includes them
 	Empty    int         `json:"-"` // lists without entries; Problems includes them
 	DryRun   bool        `json:"-"` // Pending counts the files that would be downloaded
+	Shard    string      `json:"-"` // such as "3/16", if the counts are about one shard
 }
 
 // count adds the result of one download.
@@ -115,6 +116,8 @@ func (s summary) filesLine() string {
 	switch {
 	case s.Files == 0 && (s.More || s.Problems > 0): // not "the lists name no files", which may be untrue
 		return "no file was read from the lists"
+	case s.Files == 0 && s.Shard != "":
+		return fmt.Sprintf("no file of the lists belongs to shard %s", s.Shard)
 	case s.Files == 0:
 		return "the lists name no files"
 	case s.Files == 1 && here == 1 && !s.More:

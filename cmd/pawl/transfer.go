@@ -304,7 +304,7 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 			MinRateTime: t.MinRate.span,
 		},
 		LimitRate:       t.LimitRate.rateAt(time.Now()),
-		RequestRate:     float64(t.MaxRequestRate),
+		RequestRate:     t.MaxRequestRate.perSecond(),
 		NoRemoteTime:    t.NoRemoteTime,
 		UserAgent:       t.UserAgent,
 		TLS:             downloader.TLSOptions{Insecure: t.Insecure, Legacy: t.TLSLegacy},

@@ -105,29 +105,38 @@ func (m *minRate) UnmarshalText(text []byte) error {
 	return m.rate.UnmarshalText([]byte(rate))
 }
 
-// requestRate is a number of requests per second, 0 for no limit.
-type requestRate float64
+// requestRate is a number of requests per second or per minute. The zero value is no limit.
+type requestRate struct {
+	requests  float64
+	perMinute bool
+}
 
 // UnmarshalText accepts N and N/s, N/m for a minute, and off.
 func (r *requestRate) UnmarshalText(text []byte) error {
 	s := strings.ToLower(string(text))
 	if s == "off" {
-		*r = 0
+		*r = requestRate{}
 		return nil
 	}
 	number, perMinute := strings.CutSuffix(s, "/m")
 	if !perMinute {
 		number = strings.TrimSuffix(s, "/s")
 	}
-	v, err := strconv.ParseFloat(number, 64)
-	if perMinute {
-		v /= 60
-	}
-	if err != nil || !(v == 0 || v >= minRequestRate && v <= maxRequestRate) { // the negation also refuses NaN
+	n, err := strconv.ParseFloat(number, 64)
+	rate := requestRate{n, perMinute}
+	if v := rate.perSecond(); err != nil || !(v == 0 || v >= minRequestRate && v <= maxRequestRate) { // the negation also refuses NaN
 		return fmt.Errorf("%q is not a rate of requests such as 10, 0.5/s or 30/m", text)
 	}
-	*r = requestRate(v)
+	*r = rate
 	return nil
+}
+
+// perSecond returns the number of requests per second, 0 for no limit.
+func (r requestRate) perSecond() float64 {
+	if r.perMinute {
+		return r.requests / 60
+	}
+	return r.requests
 }
 
 // Requests per second that --max-request-rate accepts: from one per day, because a slower

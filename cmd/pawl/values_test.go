@@ -99,8 +99,8 @@ func TestRequestRate(t *testing.T) {
 		"10": 10, "10/s": 10, "0.5": 0.5, "0.5/S": 0.5, "30/m": 0.5, "1/m": 1.0 / 60, "0": 0, "off": 0,
 	} {
 		var r requestRate
-		if err := r.UnmarshalText([]byte(text)); err != nil || float64(r) != want {
-			t.Errorf("%q: got %v, %v, want %v", text, float64(r), err, want)
+		if err := r.UnmarshalText([]byte(text)); err != nil || r.perSecond() != want {
+			t.Errorf("%q: got %v, %v, want %v", text, r.perSecond(), err, want)
 		}
 	}
 	for _, text := range []string{"", "many", "-1", "/s", "10/h", "10/s/s", "10/m/s", "NaN", "inf", "1e-9", "1e30"} {

@@ -52,6 +52,7 @@ type Options struct {
 	Prune     bool  // delete files that earlier runs fetched and that no list names any more
 	MaxDelete Limit // how many files Prune may delete; default: half of them, but at least ten
 	DryRun    bool  // fetch, delete and record nothing; report outcomes Wanted and Pruned
+	Shard     Shard // the files of the lists that this run fetches and prunes; default: all of them
 
 	// Request is the template of the request for each file.
 	Request downloader.Request

@@ -38,7 +38,7 @@ type pruning struct {
 	names  *naming
 	keys   []string // the lists whose claims are released
 
-	drop     bool                  // set by count: some finished files lose claims
+	drop     bool                  // set by count: some finished files of this shard lose claims
 	limit    int                   // set by count: files that may be deleted
 	shared   map[store.FileID]bool // set by count: files that the lists name by another path
 	failed   int                   // files that could not be deleted
@@ -73,7 +73,7 @@ func (p *pruning) run() error {
 }
 
 // each calls fn for each finished file below Dir that a list has made, until fn returns an error
-// or ctx ends. named reports whether this run's lists name the file.
+// or ctx ends. named reports whether this run's lists name the file, for whatever shard.
 func (p *pruning) each(fn func(rec store.Record, named bool) error) error {
 	prefix := strings.TrimSuffix(p.opts.Dir, string(filepath.Separator)) + string(filepath.Separator)
 	for rec, err := range p.store.Finished(prefix) {
@@ -95,30 +95,59 @@ func (p *pruning) drops(rec store.Record, named bool) bool {
 	return !named && rec.Lists.Has(p.keys...)
 }
 
+// owns reports whether a file that no list names belongs to the shard of this run. All shards share
+// the keys of the lists, so that a file finds its owner in whatever number of shards it was fetched.
+func (p *pruning) owns(rec store.Record) bool {
+	if !p.opts.Shard.IsSet() {
+		return true
+	}
+	rel, err := filepath.Rel(p.opts.Dir, rec.Target)
+	return err == nil && p.opts.Shard.owns(rel, rec.URL)
+}
+
 // frees reports whether no list claims a file once the claims of keys are released.
 func (p *pruning) frees(rec store.Record) bool { return len(rec.Lists.Without(p.keys...)) == 0 }
+
+// A tally counts files by their shard.
+type tally struct {
+	all int // files of all shards whose records are in the state file
+	own int // files of this run's shard; the same number without shards
+}
+
+// plus returns t with one more file.
+func (t tally) plus(own bool) tally {
+	t.all++
+	if own {
+		t.own++
+	}
+	return t
+}
+
+// minus returns t without some files.
+func (t tally) minus(all, own int) tally { return tally{max(0, t.all-all), max(0, t.own-own)} }
 
 // count counts the files that would be deleted, and returns a LimitError if they are too many. The
 // limit may be a share of the files that earlier runs made for these lists, so count also
 // counts these: the files that are named or claimed, without the new files of this run.
 func (p *pruning) count() error {
-	made, deletions := 0, 0
-	ids := make(map[store.FileID]int) // number of paths of each file that would be deleted
+	var made, deletions tally
+	ids := make(map[store.FileID]tally) // number of paths of each file that would be deleted
 	err := p.each(func(rec store.Record, named bool) error {
+		own := p.owns(rec)
 		if named || rec.Lists.Has(p.keys...) {
-			made++
+			made = made.plus(own)
 		}
 		if !p.drops(rec, named) {
 			return nil
 		}
-		if p.drop = true; !p.frees(rec) {
+		if p.drop = p.drop || own; !p.frees(rec) {
 			return nil
 		}
 		intact, err := p.store.Reconcile(rec) // not Intact: a crash may have left the file without its final name
 		if intact {
-			deletions++
+			deletions = deletions.plus(own)
 			if id, ok := p.store.FileID(rec); ok {
-				ids[id]++
+				ids[id] = ids[id].plus(own)
 			}
 		}
 		return err
@@ -130,11 +159,24 @@ func (p *pruning) count() error {
 		return err
 	}
 	for id := range p.shared {
-		deletions -= ids[id]
+		deletions = deletions.minus(ids[id].all, ids[id].own)
 	}
-	made = max(0, made-p.names.newFiles)
-	if p.limit = p.opts.MaxDelete.of(made); deletions > p.limit {
-		return &LimitError{Delete: deletions, Made: made, Max: p.limit}
+	return p.setLimit(made.minus(p.names.newFiles, p.names.newFiles), deletions)
+}
+
+// setLimit sets p.limit, and returns a LimitError if there are more deletions than it allows.
+//
+// The limit is for all shards together, as far as this state file knows their files, because a
+// single shard may have too few files for a share of them. New files of other shards count as
+// made, and raise such a limit, so it must hold for this shard alone as well.
+func (p *pruning) setLimit(made, deletions tally) error {
+	all := p.opts.MaxDelete.of(made.all)
+	own := max(minDefaultLimit, p.opts.MaxDelete.of(made.own))
+	if deletions.all > all {
+		return &LimitError{Delete: deletions.all, Made: made.all, Max: all}
+	}
+	if p.limit = min(all, own); deletions.own > p.limit {
+		return &LimitError{Delete: deletions.own, Made: made.own, Max: p.limit}
 	}
 	return nil
 }
@@ -142,7 +184,7 @@ func (p *pruning) count() error {
 // share sets p.shared: the files in ids that the lists also name by another path, for example
 // through a symbolic link to a directory. These files must not be deleted, and they keep
 // their claims.
-func (p *pruning) share(ids map[store.FileID]int) error {
+func (p *pruning) share(ids map[store.FileID]tally) error {
 	p.shared = make(map[store.FileID]bool)
 	if len(ids) == 0 {
 		return nil
@@ -151,7 +193,7 @@ func (p *pruning) share(ids map[store.FileID]int) error {
 		if !named {
 			return nil
 		}
-		if id, ok := p.store.FileID(rec); ok && ids[id] > 0 {
+		if id, ok := p.store.FileID(rec); ok && ids[id].all > 0 {
 			p.shared[id] = true
 		}
 		return nil
@@ -168,7 +210,7 @@ func (p *pruning) files() error {
 	var batch []store.Record
 	left := p.limit
 	err := p.each(func(rec store.Record, named bool) error {
-		if !p.drops(rec, named) {
+		if !p.drops(rec, named) || !p.owns(rec) {
 			return nil
 		}
 		if p.frees(rec) && p.store.Intact(rec) {
@@ -225,7 +267,7 @@ func (p *pruning) parts() error {
 	}
 	for _, rec := range records {
 		rel, err := filepath.Rel(p.opts.Dir, rec.Target)
-		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.names.has(rel)) {
+		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.names.has(rel)) || !p.owns(rec) {
 			continue
 		}
 		if p.ctx.Err() != nil {

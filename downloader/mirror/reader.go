@@ -137,6 +137,9 @@ func (r *reader) newItem(key string, e list.Entry) (*item, error) {
 			return nil, problem(err)
 		}
 	}
+	if !r.opts.Shard.owns(rel, e.URLs[0]) { // last, so that all shards agree on names and problems
+		return nil, nil
+	}
 	r.report.addListed()
 	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ServerName: r.opts.Naming.Server && !hasName}, nil
 }

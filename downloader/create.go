@@ -36,10 +36,13 @@ func (j *job) create(rep *reply) error { return j.underFreeName(rep, j.createAt)
 // takenError. It reports another name.
 func (j *job) underFreeName(rep *reply, do func(target string, rep *reply) error) error {
 	disposition, name := rep.Header.Get("Content-Disposition"), j.goal.output
-	if own := response.ServerName(disposition); name != "" && own != "" && !j.goal.named {
-		name = filepath.Join(filepath.Dir(name), own)
-	} else if name == "" {
+	switch {
+	case name == "":
 		name = response.Filename(disposition, j.origin.url)
+	case !j.goal.named:
+		if own := response.ServerName(disposition); own != "" {
+			name = filepath.Join(filepath.Dir(name), own)
+		}
 	}
 	wanted, err := absTarget(j.goal.dir, name)
 	if err != nil {

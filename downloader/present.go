@@ -9,13 +9,15 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
 // This file decides whether a file that is at the target before the download is the wanted one:
 //
 //	on record, and touched                 the recorded checksums prove it
-//	on record, from another URL            the wanted digest, or the version at the new URL, proves it
+//	on record, from another URL            the wanted digest, or the server's, proves it; so does the
+//	                                       version if only the host or the signature is another one
 //	not on record, with a wanted digest    its own digest proves it
 //	not on record, moved from elsewhere    the checksums of the record there prove it
 //	not on record, with Existing.Adopt     its size must be that of the file on the server
@@ -66,8 +68,8 @@ func (l lookup) movedRecord() store.Record {
 // presentByDigest reads the file and compares its digest with the wanted one.
 func (l lookup) presentByDigest(ctx context.Context, rec store.Record, seen store.FileStamp) (bool, error) {
 	f, err := l.engine.store.OpenDone(rec)
-	if err != nil {
-		return false, err
+	if err != nil { // what cannot be read proves nothing
+		return false, nil
 	}
 	defer f.Close()
 	sum, crc := l.goal.sum.NewHash(), crc32.New(castagnoli)
@@ -121,7 +123,10 @@ func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.
 	}
 	defer l.first.release()
 	rep, err := l.ask(ctx, nil, chunk.Range{End: 1})
-	if errors.Is(err, errUnsatisfiable) && seen.Size == 0 {
+	if errors.Is(err, errUnsatisfiable) {
+		if rep.Version.Size > 0 || seen.Size > 0 {
+			return false, nil
+		}
 		return l.adoptFile(rec, "", seen)
 	}
 	if err != nil {
@@ -177,9 +182,13 @@ func (l lookup) reprove(ctx context.Context, rec store.Record) (store.Record, bo
 }
 
 // isSameFile reports whether the URL of the download has the file of rec, which came from another
-// URL: the wanted digest says so, or equal validators and an equal size. The record gets the new URL
-// then.
+// URL. The wanted digest says so, or the server's digest. Validators of two URLs prove nothing: a
+// server may make them of time and size. But if only the host or a signature in the query differs,
+// it is the same file if its version there is. The record gets the new URL then.
 func (l lookup) isSameFile(ctx context.Context, rec store.Record) (bool, error) {
+	if l.req.Existing.Restart || !l.fitsType(rec) {
+		return false, nil
+	}
 	if !l.goal.sum.IsZero() {
 		if err := l.verifySum(ctx, rec); errors.Is(err, failure.ErrChecksum) {
 			return false, nil
@@ -198,22 +207,30 @@ func (l lookup) isSameFile(ctx context.Context, rec store.Record) (bool, error) 
 	return true, nil
 }
 
-// hasVersion asks the server once whether its file has the size and a validator of rec.
+// hasVersion asks the server once whether its file is that of rec.
 func (l lookup) hasVersion(ctx context.Context, rec store.Record) (bool, error) {
-	was := versionOf(rec)
-	if was.ETag == "" && was.LastModified == "" {
-		return false, nil
-	}
 	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err
 	}
 	defer l.first.release()
 	rep, err := l.ask(ctx, nil, chunk.Range{End: 1})
-	if err != nil {
-		return false, nil // the download meets the error again
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case failure.IsPermanent(err), errors.Is(err, errUnsatisfiable):
+		return false, nil
+	case err != nil:
+		return false, err
 	}
 	rep.close()
-	return rep.Version.Size == rec.Size && was.Differs(rep.Version) == "" && was.AgreesInPart(rep.Version), ctx.Err()
+	was := versionOf(rec)
+	if was.SizeDiffers(rep.Version) {
+		return false, nil
+	}
+	if sum := response.ReprDigest(rep.Header); !sum.IsZero() {
+		return l.hasDigest(ctx, rec, sum)
+	}
+	return weburl.SamePath(rec.URL, l.origin.recorded) && was.Differs(rep.Version) == "" && was.SharesValidator(rep.Version), nil
 }
 
 // A contextReader ends with the cause of ctx when ctx does.

@@ -130,7 +130,7 @@ func TestSixteenShards(t *testing.T) {
 	s := newSite(t)
 	names := s.addMany(80, func(i int) int64 { return int64(10 * i) })
 	lines := append(s.urls(names...), s.urls("none", "f0003")...)
-	s.writeList("list", append(lines, "nonsense", s.srv.URL+"/f0001", "  out=f0002", s.srv.URL+"/f0005", "  out=sub/f", s.srv.URL+"/f0006", "  out=../f")...)
+	s.writeList("list", append(lines, "nonsense", s.srv.URL+"/f0005", "  out=sub/f", s.srv.URL+"/f0001", "  out=sub/f", s.srv.URL+"/f0006", "  out=../f")...)
 	s.runMirror("-q", "--state", "one", "--report", "whole", "list").wantExit(8)
 	s.wantFiles()
 	want := s.report("whole").withoutTimes()

@@ -64,12 +64,12 @@ func cutValue(text string) (value, rest string) {
 		var b strings.Builder
 		for i := 0; i < len(quoted); i++ {
 			c := quoted[i]
-			switch after := strings.TrimLeft(quoted[i+1:], " \t"); {
+			switch {
 			case c == '\\' && i+1 < len(quoted) && (quoted[i+1] == '"' && strings.Contains(quoted[i+2:], `"`) || quoted[i+1] == '\\'):
 				i++
 				b.WriteByte(quoted[i])
-			case c == '"' && (after == "" || after[0] == ';'):
-				return b.String(), strings.TrimPrefix(after, ";")
+			case c == '"' && endsValue(quoted[i+1:]):
+				return b.String(), strings.TrimPrefix(strings.TrimLeft(quoted[i+1:], " \t"), ";")
 			default:
 				b.WriteByte(c)
 			}
@@ -82,6 +82,17 @@ func cutValue(text string) (value, rest string) {
 		value = value[1 : n-1]
 	}
 	return value, rest
+}
+
+// endsValue reports whether a quotation mark in front of rest ends a value: the next parameter, or
+// nothing, follows.
+func endsValue(rest string) bool {
+	for i := range len(rest) {
+		if rest[i] != ' ' && rest[i] != '\t' {
+			return rest[i] == ';'
+		}
+	}
+	return true
 }
 
 // decodePlain returns the name in a filename parameter. Its percent escapes have no meaning in

@@ -43,11 +43,6 @@ func (v Version) SharesValidator(o Version) bool {
 	return v.ETag != "" && o.ETag != "" || v.LastModified != "" && o.LastModified != ""
 }
 
-// AgreesInPart reports whether both have an equal ETag, or an equal Last-Modified.
-func (v Version) AgreesInPart(o Version) bool {
-	return v.ETag != "" && opaqueTag(v.ETag) == opaqueTag(o.ETag) || v.LastModified != "" && v.LastModified == o.LastModified
-}
-
 // StrongETag returns the ETag if it may be used in If-Range, else "". A weak one does not
 // promise equal bytes (RFC 9110 §8.8.1, §13.1.5).
 func (v Version) StrongETag() string {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"path"
+	"strings"
 	"sync"
 
 	"golang.org/x/net/publicsuffix"
@@ -57,7 +59,10 @@ func (j *boundedJar) admit(u *url.URL, c *http.Cookie) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	site := siteOf(u.Hostname())
-	key := cookieKey{u.Hostname(), c.Name, c.Domain, c.Path}
+	key := cookieKey{u.Hostname(), c.Name, strings.ToLower(c.Domain), c.Path}
+	if !strings.HasPrefix(c.Path, "/") { // the directory of the URL (RFC 6265 §5.1.4)
+		key.path = path.Dir("/" + u.Path)
+	}
 	if j.known[site][key] {
 		return true
 	}

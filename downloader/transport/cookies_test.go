@@ -59,6 +59,12 @@ func TestCookies(t *testing.T) {
 	if got := get("http://evil.example/"); !strings.Contains(got, "n0=2") {
 		t.Errorf("a known cookie did not change: %s", got)
 	}
+	for i := range 2 * maxCookiesPerSite { // each directory has a cookie of its own
+		set(fmt.Sprintf("http://paths.example/%d/x", i), "n=1")
+	}
+	if got := len(j.known["paths.example"]); got != maxCookiesPerSite {
+		t.Errorf("got %d cookies of many directories, want %d", got, maxCookiesPerSite)
+	}
 	for i := range 2 * maxCookies {
 		set(fmt.Sprintf("http://site%d.example/", i), "n=1")
 	}

@@ -57,6 +57,37 @@ func RedactText(text string) string {
 	})
 }
 
+// SamePath reports whether two URLs differ at most in the host and in the parameters of a signature, so
+// that they most likely lead to the same file.
+func SamePath(a, b string) bool { return a == b || unsigned(a) == unsigned(b) }
+
+// signing are the names of the parameters of signatures: of S3 and its likes, of Azure, and of content
+// delivery networks. A parameter such as key, which may name the file, is none.
+var signing = []string{
+	"algorithm", "authkey", "accesskeyid", "credential", "date", "expire", "expires", "expiry", "googleaccessid", "hdnea", "hdnts", "hmac", "keypairid",
+	"policy", "securitytoken", "se", "sig", "sign", "signature", "signedheaders", "ske", "skoid", "sks", "skt", "sktid", "skv", "sp", "spr", "sr", "st", "sv",
+	"token", "ttl",
+}
+
+// unsigned returns the path of a URL, and its query without the parameters of a signature.
+func unsigned(s string) string {
+	base, query, _ := strings.Cut(s, "?")
+	if _, rest, ok := strings.Cut(base, "://"); ok {
+		_, base, _ = strings.Cut(rest, "/")
+	}
+	var kept []string
+	for p := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(strings.ToLower(p), "=")
+		for _, prefix := range []string{"x-amz-", "x-goog-", "x-oss-", "aws", "auth_", "access_"} {
+			name = strings.TrimPrefix(name, prefix)
+		}
+		if name = strings.NewReplacer("-", "", "_", "").Replace(name); !slices.Contains(signing, name) {
+			kept = append(kept, p)
+		}
+	}
+	return base + "?" + strings.Join(kept, "&")
+}
+
 // isSecretParameter reports whether the value of a parameter may be a secret, by its name,
 // or because it is a URL with such a parameter.
 func isSecretParameter(name, value string) bool {

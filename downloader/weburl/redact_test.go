@@ -43,3 +43,28 @@ func TestRedact(t *testing.T) {
 		}
 	}
 }
+
+// URLs most likely lead to the same file if only their hosts and signatures differ.
+func TestSamePath(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		same bool
+	}{
+		{"http://h/f", "http://h/f", true},
+		{"http://h/f?sig=1", "http://h/f?sig=2", true},
+		{"http://h/f?sig=1", "http://h/f", true},
+		{"http://h/f?X-Amz-Date=1&X-Amz-Signature=2&X-Amz-Credential=3", "http://h/f?X-Amz-Signature=4&X-Amz-Credential=5&X-Amz-Date=6", true},
+		{"http://h/f?AWSAccessKeyId=a&Expires=1&Signature=b", "http://h/f?AWSAccessKeyId=a&Expires=2&Signature=c", true},
+		{"http://h/f?sv=1&se=2&sig=3&v=1", "http://h/f?sv=4&se=5&sig=6&v=1", true},
+		{"http://h/f?sv=1&se=2&sig=3&v=1", "http://h/f?sv=1&se=2&sig=3&v=2", false},
+		{"http://h/f?key=a&token=1", "http://h/f?key=b&token=1", false},
+		{"http://h/f?id=1", "http://h/f?id=2", false},
+		{"http://h/f?update=1", "http://h/f?update=2", false},
+		{"http://h/f", "https://g:1/f?sig=1", true},
+		{"http://h/f", "http://h/g", false},
+	} {
+		if got := SamePath(tt.a, tt.b); got != tt.same {
+			t.Errorf("%s and %s: got %t, want %t", tt.a, tt.b, got, tt.same)
+		}
+	}
+}

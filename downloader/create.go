@@ -66,7 +66,12 @@ func (j *job) underFreeName(rep *reply, do func(target string, rep *reply) error
 // claim claims the name of a target for the download. It returns a takenError if another file has the
 // target, and the download may get another name.
 func (j *job) claim(target string, rep *reply) error {
-	if !j.goal.named && !j.engine.names.claim(target, j.origin.recorded) {
+	names := &j.engine.names
+	claims := names.claim
+	if j.goal.listed != nil { // others of the list may get the same name at the same moment
+		claims = names.reserve
+	}
+	if !j.goal.named && !claims(target, j.origin.recorded) {
 		return takenError{failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists", target))}
 	}
 	if old, err := j.engine.store.ByTarget(target); err == nil {
@@ -80,7 +85,7 @@ func (j *job) createAt(target string, rep *reply) error {
 	if err := j.claim(target, rep); err != nil {
 		return err
 	}
-	rec := store.Record{Target: target, Named: j.goal.named, Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
+	rec := store.Record{Target: target, Named: j.goal.isNamed(), Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
 	if j.goal.listed != nil {
 		rec.Lists = j.goal.listed.Lists
 	}
@@ -137,6 +142,10 @@ func (j *job) mayHaveMoved(old store.Record, v response.Version) bool {
 	return !j.engine.store.Running(old)
 }
 
+// isNamed reports whether the user or a list chose the path of the file, so that a later run does not
+// look for it by its URL.
+func (g *goal) isNamed() bool { return g.named && !(g.listed != nil && g.listed.ByURL) }
+
 // ReserveNames makes the files of several requests get their names in the order of the requests,
 // however fast their servers are: if the URLs of two of them end in the same name, the second one
 // gets a number. It must be called before the first Get, with the requests of all files.
@@ -184,6 +193,13 @@ func (c *nameClaims) reserve(target, url string) bool {
 		c.urls = make(map[string]string)
 	}
 	return c.add(target, url)
+}
+
+// release ends the claim of a target whose file is on record.
+func (c *nameClaims) release(target string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.urls, target)
 }
 
 // add is claim with mu held.

@@ -66,6 +66,9 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		err, repeated = j.wrong.with(err)
 	}
 	r := j.result(begun, current)
+	if err == nil && j.goal.listed != nil && !j.goal.named {
+		j.engine.names.release(r.Target)
+	}
 	if !repeated {
 		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Page: r.Page, Unframed: r.Unframed}}
 		if err != nil {

@@ -42,7 +42,7 @@ func (l lookup) present(ctx context.Context) (bool, error) {
 	if !ok || l.goal.listed != nil && l.goal.listed.Size >= 0 && l.goal.listed.Size != seen.Size {
 		return false, nil
 	}
-	rec := store.Record{URL: l.origin.recorded, Target: target, Named: l.goal.named}
+	rec := store.Record{URL: l.origin.recorded, Target: target, Named: l.goal.isNamed()}
 	if l.goal.listed != nil { // it was not made by pawl, so no list may prune it
 		rec.Lists = l.goal.listed.Lists.With(store.Nameless)
 	}

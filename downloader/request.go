@@ -80,6 +80,9 @@ type Listed struct {
 	Lists  store.Lists  // the lists that claim the file once it is fetched
 	Size   int64        // bytes that the file must have; -1 if unknown
 	Moved  store.Record // a record of another path, whose checksums may prove a file at Path that is not on record; zero for none
+	// ByURL means that the path does not follow from the list alone, for example because it has a number.
+	// Later runs find the file by its URL (store.Store.ByURLBelow).
+	ByURL bool
 	// ServerName means that a file without a record gets the name in the response, if it has one, in
 	// the directory of Path.
 	ServerName bool

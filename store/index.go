@@ -83,6 +83,27 @@ func (t tx) byURL(dir, url string) (Record, error) {
 	return t.get(ID(to))
 }
 
+// byURLBelow calls fn with each record below dir that is found by its URL, because nobody chose its
+// name.
+func (t tx) byURLBelow(dir string, fn func(Record)) {
+	c := t.Bucket(urlBucket).Cursor()
+	for _, after := range []string{"\x00", string(filepath.Separator)} { // in dir, and in directories below it
+		prefix := []byte(dir + after)
+		for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+			var r Record
+			var err error
+			if to := string(v); filepath.IsAbs(to) {
+				r, err = t.finishedAt(to)
+			} else {
+				r, err = t.get(ID(to))
+			}
+			if err == nil {
+				fn(r)
+			}
+		}
+	}
+}
+
 // unfinished calls fn with each unfinished record, or with the error that reading it
 // gave.
 func (t tx) unfinished(fn func(Record, error)) error {

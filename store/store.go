@@ -154,6 +154,17 @@ func (s *Store) ByURL(dir, url string) (Record, error) {
 	return s.find(func(t tx) (Record, error) { return t.byURL(dir, url) })
 }
 
+// ByURLBelow returns the records below the absolute directory dir, finished or not, that ByURL
+// finds.
+func (s *Store) ByURLBelow(dir string) (found []Record, err error) {
+	err = s.read(func(t tx) error {
+		found = nil // the function runs again if the state file had to be replaced
+		t.byURLBelow(dir, func(r Record) { found = append(found, r) })
+		return nil
+	})
+	return found, err
+}
+
 // find runs by in a read-only transaction. If the record is damaged, find deletes it and
 // returns ErrNotFound.
 func (s *Store) find(by func(tx) (Record, error)) (r Record, err error) {

@@ -135,7 +135,7 @@ func (f *fetcher) request(it *item, u string) (req downloader.Request, to downlo
 	if f.opts.ForList != nil {
 		f.opts.ForList(it.Entry.List, &req)
 	}
-	to = downloader.Listed{Path: it.Path, Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, ServerName: it.ServerName, Update: f.opts.Update}
+	to = downloader.Listed{Path: it.Path, Record: it.Record, Lists: it.claims(), Size: it.Entry.Size, ByURL: it.ByURL, ServerName: it.ServerName, Update: f.opts.Update}
 	if it.Record.ID == "" && it.Entry.Sum.IsZero() && f.ledger.exists(it) {
 		to.Moved = f.moves.find(it)
 	}

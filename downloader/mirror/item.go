@@ -19,9 +19,11 @@ type item struct {
 	Path       string       // absolute path of the file
 	Record     store.Record // the record of Path; zero if there is none
 	Rounds     int          // number of rounds in which the file was tried
+	ByURL      bool         // the path does not follow from the entry alone
 	ServerName bool         // the name of a new file may come from the server
 	LastError  string       // text of the error in the last round; empty if the file was not tried
 
+	unnamed   bool  // the entry has no name of its own; not stored
 	entrySize int64 // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored
 }
 
@@ -39,6 +41,13 @@ func (it *item) sources() []string {
 		urls = slices.Insert(slices.Delete(urls, i, i+1), 0, u)
 	}
 	return urls
+}
+
+// isOthers reports whether the path, which the entry does not name itself, is that of another file, which
+// other lists or nobody claims.
+func (it *item) isOthers() bool {
+	r := it.Record
+	return it.unnamed && r.ID != "" && !r.Lists.Has(it.List) && !slices.ContainsFunc(it.Entry.URLs, func(u string) bool { return weburl.SamePath(u, r.URL) })
 }
 
 // isNew reports whether this run will add the file to the finished files of lists. The limit of

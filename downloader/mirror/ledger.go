@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/downloader"
 	"pawl/downloader/weburl"
 	"pawl/store"
 )
@@ -29,6 +30,7 @@ const (
 // A ledger is safe for concurrent use.
 type ledger struct {
 	store   *store.Store
+	names   *naming
 	dir     string // Options.Dir
 	dryRun  bool   // record no claims
 	refetch bool   // even a file that is current must be requested (Options.Update or Request.Restart)
@@ -40,16 +42,26 @@ type ledger struct {
 	stopped  bool   // nothing more may be deferred; guarded by mu
 }
 
-func newLedger(st *store.Store, o Options) *ledger {
-	return &ledger{store: st, dir: o.Dir, dryRun: o.DryRun, refetch: o.Update || o.Request.Existing.Restart, expects: o.Request.Expects, deferred: newQueue(o.Temp)}
+func newLedger(st *store.Store, names *naming, o Options) *ledger {
+	return &ledger{store: st, names: names, dir: o.Dir, dryRun: o.DryRun, refetch: o.Update || o.Request.Existing.Restart, expects: o.Request.Expects, deferred: newQueue(o.Temp)}
 }
 
 // lookUpAndClaim sets the records of a batch and claims the files for the lists of the items. The
 // caller must look at the files on disk only afterwards, because another process that prunes
 // may delete a file until it is claimed.
 func (l *ledger) lookUpAndClaim(batch []*item) error {
-	if err := l.lookUp(batch); err != nil || l.dryRun {
+	if err := l.lookUp(batch); err != nil {
 		return err
+	}
+	for _, it := range batch {
+		if it.isOthers() {
+			if err := l.avoidOthers(it); err != nil {
+				return err
+			}
+		}
+	}
+	if l.dryRun {
+		return nil
 	}
 	var claims []store.Claim
 	for _, it := range batch {
@@ -64,6 +76,24 @@ func (l *ledger) lookUpAndClaim(batch []*item) error {
 		return err
 	}
 	return l.lookUp(batch)
+}
+
+// avoidOthers gives an item the next numbered path that no other file has.
+func (l *ledger) avoidOthers(it *item) error {
+	wanted := it.Path
+	for n := 1; it.isOthers() || it.Record.ID == "" && (l.exists(it) || l.names.isKept(l.dir, it.Path)); n++ {
+		it.Path = downloader.NumberedName(wanted, n)
+		if err := l.lookUp([]*item{it}); err != nil {
+			return err
+		}
+	}
+	rel, err := filepath.Rel(l.dir, it.Path)
+	if err != nil {
+		return err
+	}
+	it.Entry.Dir, it.Entry.Out, it.ByURL = "", filepath.ToSlash(rel), true
+	l.names.keep(l.dir, it.Path)
+	return nil
 }
 
 // lookUp sets the records of a batch.

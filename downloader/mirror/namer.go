@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,8 +23,8 @@ import (
 // entries, so a list that can be read again is scanned first, for its names alone. In a list that can
 // be read only once, for example from a pipe, the order of the entries counts.
 //
-// Among names that clash, a file keeps the name that an earlier run has given it, even if the list has
-// other entries now.
+// A file keeps the name that an earlier run has given it, even if the list has other entries now: such
+// files are found by their URLs. A name that another list has given to another URL is numbered, too.
 
 // maxClashBytes bounds the memory for names that clash, as the bytes of their URLs. Two million URLs
 // that end in the same name need more; half would refuse lists of a hundred thousand such URLs.
@@ -43,64 +44,83 @@ type Naming struct {
 type namer struct {
 	dir     string // Options.Dir
 	how     Naming
-	lookup  func(targets []string) ([]store.Record, error) // *store.Store.LookupTargets
-	byURL   func(dir, url string) (store.Record, error)    // *store.Store.ByURL
-	clashes map[string]*clash                              // by relative path, of the list that is being read
-	bytes   int                                            // of the URLs in clashes
-	next    map[string]int                                 // of lists that are read once: the first number that may be free
+	given   map[string]string // relative paths that earlier runs have given, by weburl.Key and by URL without signature
+	clashes map[string]*clash // by relative path, of the list that is being read
+	bytes   int               // of the URLs in clashes
+	next    map[string]int    // the first number that may be free, by relative path, for names beyond the clashes of a scan
 }
 
 // A clash is a path that several URLs lead to.
 type clash struct {
 	taken bool              // an entry has the path as its own name
-	names map[string]string // paths by canonical URL; "" until they are assigned
+	names map[string]string // paths by weburl.Key of the URL; "" until they are assigned
 }
 
-func newNamer(o Options, st *store.Store) *namer {
-	return &namer{dir: o.Dir, how: o.Naming, lookup: st.LookupTargets, byURL: st.ByURL, next: make(map[string]int)}
+func newNamer(o Options) *namer {
+	return &namer{dir: o.Dir, how: o.Naming, given: make(map[string]string), next: make(map[string]int)}
 }
 
-// recorded returns the entry with the path that the server gave it in an earlier run. ok is false if there
-// is none.
-func (n *namer) recorded(e list.Entry) (named list.Entry, ok bool) {
-	if !n.how.Server || e.Out != "" {
-		return e, false
-	}
-	rel, err := localPath(n.dir, n.name(e))
+// recall takes over the names that earlier runs have given.
+func (n *namer) recall(st *store.Store) error {
+	records, err := st.ByURLBelow(n.dir)
 	if err != nil {
-		return e, false
+		return err
 	}
-	for _, u := range e.URLs {
-		rec, err := n.byURL(filepath.Dir(filepath.Join(n.dir, rel)), weburl.Canonical(u))
+	for _, r := range records {
+		rel, err := filepath.Rel(n.dir, r.Target)
 		if err != nil {
 			continue
 		}
-		if rel, err := filepath.Rel(n.dir, rec.Target); err == nil {
-			e.Dir, e.Out = "", filepath.ToSlash(rel)
-			return e, true
+		n.given[weburl.Key(r.URL)] = rel
+		unsigned := weburl.Key(weburl.WithoutSignature(r.URL))
+		if other, known := n.given[unsigned]; known && other != rel { // several files, so the parameter is no signature
+			rel = ""
 		}
+		n.given[unsigned] = rel
 	}
-	return e, false
+	return nil
+}
+
+// givenTo returns the path that an earlier run has given to the file of a URL, "" if there is none.
+func (n *namer) givenTo(u string) string {
+	if len(n.given) == 0 {
+		return ""
+	}
+	key := weburl.Key(u)
+	if rel := n.given[key]; rel != "" {
+		return rel
+	}
+	if unsigned := weburl.WithoutSignature(u); unsigned != u {
+		return n.given[weburl.Key(unsigned)]
+	}
+	return ""
 }
 
 // name returns the entry with its path in Out, if its name by the last part of its URL is not the right
-// one.
-func (n *namer) name(e list.Entry) list.Entry {
-	if e.Out != "" || !n.how.Tree && n.clashes == nil {
-		return e
+// one. byURL reports whether the path does not follow from the entry alone.
+func (n *namer) name(e list.Entry) (named list.Entry, byURL bool) {
+	if e.Out != "" {
+		return e, false
 	}
-	named := e
+	if rel := n.givenTo(e.URLs[0]); rel != "" {
+		e.Dir, e.Out = "", filepath.ToSlash(rel)
+		return e, true
+	}
+	if !n.how.Tree && n.clashes == nil {
+		return e, false
+	}
+	named = e
 	named.Out = n.plain(e)
 	if rel, err := localPath(n.dir, named); err == nil && n.clashes[rel] != nil {
-		if name := n.clashes[rel].names[weburl.Canonical(e.URLs[0])]; name != "" && name != rel {
+		if name := n.clashes[rel].names[weburl.Key(e.URLs[0])]; name != "" && name != rel {
 			named.Dir, named.Out = "", filepath.ToSlash(name)
-			return named
+			return named, true
 		}
 	}
 	if n.how.Tree {
-		return named
+		return named, false
 	}
-	return e
+	return e, false
 }
 
 // plain returns the name of an entry by its URL alone.
@@ -118,7 +138,7 @@ func (n *namer) another(rel string) string {
 }
 
 // scan reads a list for its names, and assigns those that clash. It returns how many these are. read
-// yields the entries anew each time that it is called.
+// yields the entries anew each time that it is called. used has the paths of the lists before.
 func (n *namer) scan(ctx context.Context, read func() iter.Seq2[list.Entry, error], used *pathSet) (int, error) {
 	n.clashes, n.bytes = nil, 0
 	all, err := n.findClashes(ctx, read, used)
@@ -128,39 +148,56 @@ func (n *namer) scan(ctx context.Context, read func() iter.Seq2[list.Entry, erro
 	if err := n.collect(ctx, read); err != nil {
 		return 0, err
 	}
+	taken := make(map[string]bool)
+	for _, rel := range n.given {
+		taken[rel] = true
+	}
 	renamed := 0
 	for rel, c := range n.clashes {
-		if err := n.assign(rel, c, func(path string) bool { return all.Has(path) || used.Has(path) }); err != nil {
-			return 0, err
-		}
+		n.assign(rel, c, func(path string) bool { return taken[path] || all.Has(path) || used.Has(path) })
 		renamed += len(c.names)
 	}
 	return renamed, nil
 }
 
-// findClashes fills clashes with the paths of several URLs, and returns the paths of all entries. used
-// has the paths of the lists before.
+// findClashes fills clashes with the paths of several URLs, and returns the paths of all entries. It
+// drops names of earlier runs that another entry has now.
 func (n *namer) findClashes(ctx context.Context, read func() iter.Seq2[list.Entry, error], used *pathSet) (all pathSet, err error) {
+	kept := make(map[string]string) // URLs by the paths that earlier runs have given
 	for e := range n.entries(ctx, read) {
+		if rel := n.givenTo(e.URLs[0]); e.Out == "" && rel != "" && (kept[rel] == "" || kept[rel] == weburl.Key(e.URLs[0])) {
+			kept[rel] = weburl.Key(e.URLs[0])
+			continue
+		}
 		rel, named, err := n.relative(e)
 		if err != nil {
 			continue
 		}
-		key := e.URLs[0]
+		key := weburl.Key(e.URLs[0])
 		if named {
 			key = "" // no URL
 		}
-		isUsed := !named && used.Has(rel) && used.Add(rel, e.URLs[0]) == otherURL
+		isUsed := !named && used.Has(rel) && used.Add(rel, key) == otherURL
 		if all.Add(rel, key) == otherURL || isUsed {
-			if n.clashes == nil {
-				n.clashes = make(map[string]*clash)
-			}
-			if c := n.clashes[rel]; c == nil {
-				n.clashes[rel] = &clash{taken: isUsed, names: make(map[string]string)}
-			}
+			n.addClash(rel, isUsed)
+		}
+	}
+	for rel := range kept {
+		if all.Has(rel) {
+			maps.DeleteFunc(n.given, func(_, path string) bool { return path == rel })
+			n.addClash(rel, false)
 		}
 	}
 	return all, ctx.Err()
+}
+
+func (n *namer) addClash(rel string, taken bool) {
+	if n.clashes == nil {
+		n.clashes = make(map[string]*clash)
+	}
+	if n.clashes[rel] == nil {
+		n.clashes[rel] = &clash{taken: taken, names: make(map[string]string)}
+	}
 }
 
 // collect notes the URLs of all paths that clash.
@@ -168,14 +205,14 @@ func (n *namer) collect(ctx context.Context, read func() iter.Seq2[list.Entry, e
 	for e := range n.entries(ctx, read) {
 		rel, named, err := n.relative(e)
 		c := n.clashes[rel]
-		if err != nil || c == nil {
+		if err != nil || c == nil || !named && n.givenTo(e.URLs[0]) != "" {
 			continue
 		}
 		if named {
 			c.taken = true
 			continue
 		}
-		u := weburl.Canonical(e.URLs[0])
+		u := weburl.Key(e.URLs[0])
 		if _, known := c.names[u]; !known {
 			c.names[u] = ""
 			if n.bytes += 2*len(u) + 100; n.bytes > maxClashBytes {
@@ -206,29 +243,19 @@ func (n *namer) relative(e list.Entry) (rel string, named bool, err error) {
 	return rel, named, err
 }
 
-// assign gives each URL of a clash a path. isTaken reports whether another entry has a path.
-func (n *namer) assign(rel string, c *clash, isTaken func(string) bool) error {
-	urls := make([]string, 0, len(c.names))
-	for u := range c.names {
-		urls = append(urls, u)
-	}
-	slices.SortFunc(urls, compareURLs)
+// assign gives each URL of a clash a path. isTaken reports whether another entry, or a file of an
+// earlier run, has a path.
+func (n *namer) assign(rel string, c *clash, isTaken func(string) bool) {
+	urls := slices.SortedFunc(maps.Keys(c.names), compareURLs)
 	wanted := func(string) string { return rel }
-	if differInQuery(urls) && !c.taken {
-		wanted = func(u string) string { return filepath.Join(filepath.Dir(rel), downloader.FilenameWithQuery(u)) }
+	if len(urls) > 0 && differInQuery(urls) && !c.taken {
+		wanted = func(u string) string {
+			return filepath.Join(filepath.Dir(rel), downloader.FilenameWithQuery(weburl.WithoutSignature(u)))
+		}
 	}
-	given := make(map[string]bool)
-	if c.taken {
-		given[rel] = true
-	}
-	if err := n.keep(rel, c, urls, wanted, given); err != nil {
-		return err
-	}
+	given := map[string]bool{rel: c.taken}
 	numbers := make(map[string]int) // by wanted path
 	for _, u := range urls {
-		if c.names[u] != "" {
-			continue
-		}
 		base := wanted(u)
 		name := base
 		for given[name] || name != rel && isTaken(name) {
@@ -237,35 +264,6 @@ func (n *namer) assign(rel string, c *clash, isTaken func(string) bool) error {
 		}
 		c.names[u], given[name] = name, true
 	}
-	return nil
-}
-
-// keep gives the URLs the paths that they have on record from earlier runs, among those that they may
-// get.
-func (n *namer) keep(rel string, c *clash, urls []string, wanted func(string) string, given map[string]bool) error {
-	candidates := []string{rel}
-	for i := range len(urls) {
-		candidates = append(candidates, downloader.NumberedName(rel, i+1))
-		if w := wanted(urls[i]); w != rel {
-			candidates = append(candidates, w)
-		}
-	}
-	for batch := range slices.Chunk(candidates, maxLookupBatch) {
-		targets := make([]string, len(batch))
-		for i, name := range batch {
-			targets[i] = filepath.Join(n.dir, name)
-		}
-		records, err := n.lookup(targets)
-		if err != nil {
-			return err
-		}
-		for i, r := range records {
-			if name, ok := c.names[r.URL]; ok && r.ID != "" && name == "" && !given[batch[i]] {
-				c.names[r.URL], given[batch[i]] = batch[i], true
-			}
-		}
-	}
-	return nil
 }
 
 // compareURLs orders URLs as people do: numbers by their values, so that "part2" comes before "part10".

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"pawl/downloader/list"
-	"pawl/store"
+	"pawl/downloader/weburl"
 )
 
 // shapes are URLs as sites write them, each in two variants that end in the same way.
@@ -64,11 +64,12 @@ func namesOf(t *testing.T, n *namer, urls []string) map[string]string {
 	}
 	names, used := make(map[string]string), make(map[string]string)
 	for _, u := range urls {
-		rel, err := localPath(n.dir, n.name(list.Entry{URLs: []string{u}, Size: -1}))
+		e, _ := n.name(list.Entry{URLs: []string{u}, Size: -1})
+		rel, err := localPath(n.dir, e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if other, taken := used[rel]; taken && other != u {
+		if other, taken := used[rel]; taken && weburl.Key(other) != weburl.Key(u) {
 			t.Errorf("%q is the name of %s and of %s", rel, other, u)
 		}
 		names[u], used[rel] = rel, u
@@ -76,16 +77,12 @@ func namesOf(t *testing.T, n *namer, urls []string) map[string]string {
 	return names
 }
 
-func testNamer(how Naming, records map[string]string) *namer {
-	return &namer{dir: "/d", how: how, next: make(map[string]int), lookup: func(targets []string) ([]store.Record, error) {
-		found := make([]store.Record, len(targets))
-		for i, target := range targets {
-			if u := records[target]; u != "" {
-				found[i] = store.Record{ID: "1", URL: u}
-			}
-		}
-		return found, nil
-	}}
+func testNamer(how Naming, given map[string]string) *namer {
+	n := newNamer(Options{Dir: "/d", Naming: how})
+	for u, rel := range given {
+		n.given[u] = rel
+	}
+	return n
 }
 
 // All shapes get names of their own, which do not depend on the order of the list.
@@ -124,9 +121,20 @@ func TestNames(t *testing.T) {
 // others, and a tree keeps host and directories.
 func TestNamesTaken(t *testing.T) {
 	a, b, c := "http://h/a/x.bin", "http://h/b/x.bin", "http://h/c/x.bin"
-	got := namesOf(t, testNamer(Naming{}, map[string]string{"/d/x.bin": b, "/d/x.2.bin": c}), []string{a, b, c})
-	if want := map[string]string{a: "x.1.bin", b: "x.bin", c: "x.2.bin"}; got[a] != want[a] || got[b] != want[b] || got[c] != want[c] {
+	got := namesOf(t, testNamer(Naming{}, map[string]string{c: "x.2.bin"}), []string{a, b, c})
+	if want := map[string]string{a: "x.bin", b: "x.1.bin", c: "x.2.bin"}; got[a] != want[a] || got[b] != want[b] || got[c] != want[c] {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := namesOf(t, testNamer(Naming{}, map[string]string{c: "x.2.bin"}), []string{c}); got[c] != "x.2.bin" {
+		t.Errorf("alone in the list: got %v", got)
+	}
+	signed := c + "?sig=1"
+	if got := namesOf(t, testNamer(Naming{}, map[string]string{c: "x.2.bin"}), []string{a, signed}); got[signed] != "x.2.bin" {
+		t.Errorf("with another signature: got %v", got)
+	}
+	spelled := "HTTP://H/%61/x.bin#top"
+	if got := namesOf(t, testNamer(Naming{}, nil), []string{"http://h/a/x.bin", spelled}); got[spelled] != "x.bin" {
+		t.Errorf("two spellings: got %v", got)
 	}
 	other := "http://h/x.1.bin" // the name that the second one would get
 	if got := namesOf(t, testNamer(Naming{}, nil), []string{a, b, other}); got[b] != "x.2.bin" || got[other] != "x.1.bin" {
@@ -141,7 +149,7 @@ func TestNamesTaken(t *testing.T) {
 	if _, err := n.scan(t.Context(), named, &pathSet{}); err != nil {
 		t.Fatal(err)
 	}
-	if e := n.name(list.Entry{URLs: []string{a}}); e.Out != "x.1.bin" {
+	if e, _ := n.name(list.Entry{URLs: []string{a}}); e.Out != "x.1.bin" {
 		t.Errorf("beside an entry with the name: got %q", e.Out)
 	}
 	var before pathSet
@@ -149,7 +157,7 @@ func TestNamesTaken(t *testing.T) {
 	if _, err := n.scan(t.Context(), listOf([]string{a}), &before); err != nil {
 		t.Fatal(err)
 	}
-	if e := n.name(list.Entry{URLs: []string{a}}); e.Out != "x.1.bin" {
+	if e, _ := n.name(list.Entry{URLs: []string{a}}); e.Out != "x.1.bin" {
 		t.Errorf("after a list with the name: got %q", e.Out)
 	}
 

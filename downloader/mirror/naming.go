@@ -77,6 +77,14 @@ func (n *naming) keep(dir, path string) {
 	n.kept[rel] = true
 }
 
+// isKept reports whether keep was called for a path.
+func (n *naming) isKept(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return err == nil && n.kept[rel]
+}
+
 // has reports whether an entry or a server has named a path.
 func (n *naming) has(rel string) bool {
 	n.mu.Lock()

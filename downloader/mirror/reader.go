@@ -13,6 +13,7 @@ import (
 
 	"pawl/downloader"
 	"pawl/downloader/list"
+	"pawl/downloader/weburl"
 )
 
 // maxReadAheadBytes bounds the text of the entries that are read but not yet queued. Entries of
@@ -38,6 +39,10 @@ type reader struct {
 // read processes the entries of lists until ctx ends. It returns errUnread if some entries were
 // not processed; it has then passed the reason, unless that is ctx, to the scheduler.
 func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
+	if err := r.namer.recall(r.ledger.store); err != nil {
+		r.sched.fail(err)
+		return errUnread
+	}
 	found := make(chan *item, 2*maxLookupBatch) // a batch in progress and the next one
 	room := newByteBudget(maxReadAheadBytes)
 	var lookups sync.WaitGroup
@@ -107,21 +112,18 @@ func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 func (r *reader) newItem(key string, e list.Entry) (*item, error) {
 	problem := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
 	hasName := e.Out != ""
-	if named, ok := r.namer.recorded(e); ok {
-		e = named
-	} else {
-		e = r.namer.name(e)
-	}
+	e, byURL := r.namer.name(e)
 	rel, err := localPath(r.opts.Dir, e)
 	if err != nil {
 		return nil, problem(err)
 	}
-	status := r.names.name(key, rel, e.URLs[0])
+	urlKey := weburl.Key(e.URLs[0])
+	status := r.names.name(key, rel, urlKey)
 	for wanted := rel; status == otherURL && !hasName; { // the list can be read only once
-		rel = r.namer.another(wanted)
-		r.report.addClashes(1)
+		rel, byURL = r.namer.another(wanted), true
 		e.Dir, e.Out = "", filepath.ToSlash(rel)
-		status = r.names.name(key, rel, e.URLs[0])
+		r.report.addClashes(1)
+		status = r.names.name(key, rel, urlKey)
 	}
 	switch status {
 	case sameURL:
@@ -141,7 +143,7 @@ func (r *reader) newItem(key string, e list.Entry) (*item, error) {
 		return nil, nil
 	}
 	r.report.addListed()
-	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ServerName: r.opts.Naming.Server && !hasName}, nil
+	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ByURL: byURL, ServerName: r.opts.Naming.Server && !hasName && !byURL, unnamed: !hasName}, nil
 }
 
 // claimAgain claims a path that an earlier entry has named. If the run has seen one list only,

@@ -42,7 +42,7 @@ func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	o = o.withDefaults()
 	m := &Run{opts: o, store: st, names: newNaming()}
 	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRest: o.OnRest, onRound: o.OnRound}
-	m.ledger = newLedger(st, o)
+	m.ledger = newLedger(st, m.names, o)
 	m.sched = newScheduler(o, d.MaxParallel)
 	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, names: m.names, sched: m.sched, report: m.report}
 	m.end = endJudge{store: st, dir: o.Dir}
@@ -100,7 +100,7 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 
 // read runs the reader, and lets the scheduler know when it ends.
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) error {
-	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts, m.store), ledger: m.ledger, sched: m.sched}
+	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts), ledger: m.ledger, sched: m.sched}
 	err := r.read(ctx, lists)
 	m.report.setRead(err == nil)
 	m.sched.readerEnded()

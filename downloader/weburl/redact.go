@@ -59,7 +59,9 @@ func RedactText(text string) string {
 
 // SamePath reports whether two URLs differ at most in the host and in the parameters of a signature, so
 // that they most likely lead to the same file.
-func SamePath(a, b string) bool { return a == b || unsigned(a) == unsigned(b) }
+func SamePath(a, b string) bool {
+	return a == b || pathOf(WithoutSignature(a)) == pathOf(WithoutSignature(b))
+}
 
 // signing are the names of the parameters of signatures: of S3 and its likes, of Azure, and of content
 // delivery networks. A parameter such as key, which may name the file, is none.
@@ -69,11 +71,11 @@ var signing = []string{
 	"token", "ttl",
 }
 
-// unsigned returns the path of a URL, and its query without the parameters of a signature.
-func unsigned(s string) string {
-	base, query, _ := strings.Cut(s, "?")
-	if _, rest, ok := strings.Cut(base, "://"); ok {
-		_, base, _ = strings.Cut(rest, "/")
+// WithoutSignature returns a URL without the parameters of a signature.
+func WithoutSignature(s string) string {
+	base, query, found := strings.Cut(s, "?")
+	if !found {
+		return s
 	}
 	var kept []string
 	for p := range strings.SplitSeq(query, "&") {
@@ -85,7 +87,18 @@ func unsigned(s string) string {
 			kept = append(kept, p)
 		}
 	}
+	if len(kept) == 0 {
+		return base
+	}
 	return base + "?" + strings.Join(kept, "&")
+}
+
+// pathOf returns a URL without scheme and host.
+func pathOf(s string) string {
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		_, s, _ = strings.Cut(rest, "/")
+	}
+	return s
 }
 
 // isSecretParameter reports whether the value of a parameter may be a secret, by its name,

@@ -51,6 +51,27 @@ func Canonical(s string) string {
 	return u.String()
 }
 
+// Key returns a form of a URL that is equal for all its spellings that differ in escapes, in the case
+// of the host, or in the fragment. It returns s if Parse fails.
+func Key(s string) string {
+	if isPlain(s) && strings.IndexByte(s, '#') < 0 && !strings.ContainsAny(s, escapedByBrowsers) {
+		return s
+	}
+	u, err := Parse(s)
+	if err != nil {
+		return s
+	}
+	u.User, u.Host = nil, strings.ToLower(u.Host)
+	u.RawPath = "" // the default encoding of the decoded path
+	if strings.Contains(strings.ToUpper(s), "%2F") {
+		return u.String() + "\x00" + s // a slash within a segment is another path
+	}
+	return u.String()
+}
+
+// escapedByBrowsers are the characters that Escape may change, of those that isPlain allows.
+const escapedByBrowsers = "\"'<>\\^`{|}"
+
 // isPlain reports whether s is certainly valid: a plain host, followed by printable ASCII without
 // "%". Most URLs of a list are, so this spares parsing them. A "%" may begin an invalid escape, so
 // only url.Parse can decide then.

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -298,4 +300,20 @@ func cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the first command: %v\n%v", err, cmd.Stdout)
 	}
 	close(ended)
+}
+
+// After the first collection the collector is as usual.
+func TestDelayCollector(t *testing.T) {
+	t.Setenv("GOGC", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	delayCollector()
+	if got := debug.SetGCPercent(400); got != 400 {
+		t.Fatalf("GC percent is %d before the first collection, want 400", got)
+	}
+	begun := time.Now()
+	for runtime.GC(); debug.SetGCPercent(400) != 100; runtime.GC() { // the cleanup runs in a goroutine of its own
+		if time.Since(begun) > hangLimit {
+			t.Fatal("the first collection did not change the GC percent")
+		}
+	}
 }

@@ -22,9 +22,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "4")                                             // most tests wait for other processes; -parallel on the command line wins
-	if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(syscall.SIGHUP) { // nohup go test: the programs under test must not inherit that
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	flag.Set("test.parallel", "4") // most tests wait for other processes; -parallel on the command line wins
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(s) { // nohup go test &: the programs under test must not inherit that
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	testscript.Main(m, map[string]func(){"pawl": func() {
 		refuseTempFiles()

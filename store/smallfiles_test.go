@@ -194,7 +194,7 @@ func publishCrash(t *testing.T, lacks []string) {
 			g := newPublisher(t, uint64(n), lacks...)
 			g.fs.trap = trap{n: n + 1, does: does}
 			crashed = crashes(g.run)
-			for _, keep := range [][2]float64{{0, 0}, {1, 0}, {0, 1}, {.5, .5}, {1, 1}} {
+			for _, keep := range g.fs.powerFailures() {
 				story := fmt.Sprintf("%s, keep %v", &g.fs.trap, keep)
 				next := g.reboot(keep[0], keep[1])
 				next.check(story)

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,9 +22,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "4")                                             // most tests wait for other processes; -parallel on the command line wins
-	if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(syscall.SIGHUP) { // nohup go test: the programs under test must not inherit that
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	flag.Set("test.parallel", "4") // most tests wait for other processes; -parallel on the command line wins
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(s) { // nohup go test &: the programs under test must not inherit that
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	testscript.Main(m, map[string]func(){"pawl": func() {
 		refuseTempFiles()
@@ -298,4 +302,20 @@ func cmdDuring(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the first command: %v\n%v", err, cmd.Stdout)
 	}
 	close(ended)
+}
+
+// After the first collection the collector is as usual.
+func TestDelayCollector(t *testing.T) {
+	t.Setenv("GOGC", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	delayCollector()
+	if got := debug.SetGCPercent(400); got != 400 {
+		t.Fatalf("GC percent is %d before the first collection, want 400", got)
+	}
+	begun := time.Now()
+	for runtime.GC(); debug.SetGCPercent(400) != 100; runtime.GC() { // the cleanup runs in a goroutine of its own
+		if time.Since(begun) > hangLimit {
+			t.Fatal("the first collection did not change the GC percent")
+		}
+	}
 }

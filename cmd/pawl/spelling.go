@@ -139,12 +139,7 @@ func commandNames(app *kong.Kong) (names []string) {
 
 // understands reports whether pawl understands a command line.
 func understands(args []string) bool {
-	var cli CLI
-	app, err := newApp(&cli, &printer{stdout: io.Discard, stderr: io.Discard}, new(configLoader), func(int) {})
-	if err != nil {
-		return false
-	}
-	_, err = app.Parse(args)
+	_, err := newCommandLine(&printer{stdout: io.Discard, stderr: io.Discard}, "").Parse(args)
 	return err == nil
 }
 

@@ -63,12 +63,8 @@ func TestSpelling(t *testing.T) {
 		{[]string{"http://h/x", "http://h:99999/y"}, ""},
 		{nil, ""},
 	} {
-		var cli CLI
-		app, err := newApp(&cli, &printer{stdout: io.Discard, stderr: io.Discard}, new(configLoader), func(int) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = app.Parse(tt.args)
+		app := newCommandLine(&printer{stdout: io.Discard, stderr: io.Discard}, "").Kong
+		_, err := app.Parse(tt.args)
 		if err == nil {
 			t.Errorf("%q: pawl understands it", tt.args)
 			continue

@@ -52,7 +52,7 @@ func (t helpTopic) text() string {
 // helpOn interprets the arguments after "pawl help". It returns the text to print if the
 // first one is a topic. If it is a command, or there is none, the text is empty and the
 // help page comes from kong with the returned arguments. Anything else is an error.
-func helpOn(app *kong.Kong, args []string) (text string, options []string, err error) {
+func helpOn(app *kong.Application, args []string) (text string, options []string, err error) {
 	options = append(slices.Clone(args), "--help")
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return "", options, nil
@@ -64,7 +64,7 @@ func helpOn(app *kong.Kong, args []string) (text string, options []string, err e
 		}
 		known = append(known, t.name)
 	}
-	for _, command := range app.Model.Children {
+	for _, command := range app.Children {
 		if command.Name == args[0] {
 			return "", options, nil
 		}

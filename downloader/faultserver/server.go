@@ -353,14 +353,20 @@ func (f File) ReadAt(b []byte, off int64) (int, error) {
 	}
 	n := int(min(int64(len(b)), f.Size-off))
 	for i := 0; i < n; {
-		block, in := (off+int64(i))/blockSize, (off+int64(i))%blockSize
-		at := int64(f.hash(block) % noiseSize)
-		i += copy(b[i:n], noise()[at+in:at+blockSize])
+		number, in := (off+int64(i))/blockSize, (off+int64(i))%blockSize
+		i += copy(b[i:n], f.block(number)[in:])
 	}
 	if n < len(b) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// block returns the block with this number, a part of noise. The last block of the file may be shorter
+// than it.
+func (f File) block(number int64) []byte {
+	at := int64(f.hash(number) % noiseSize)
+	return noise()[at : at+blockSize]
 }
 
 // hash mixes the seed and the number of a block, with the finalizer of SplitMix64.
@@ -373,15 +379,14 @@ func (f File) hash(i int64) uint64 {
 
 // Check returns an error at the first difference between the bytes of got and the file.
 func (f File) Check(got io.Reader) error {
-	want := io.NewSectionReader(f, 0, f.Size)
-	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
-	for off := int64(0); ; {
-		n, err := io.ReadFull(got, a)
-		m, _ := io.ReadFull(want, b)
-		if n != m || !bytes.Equal(a[:n], b[:m]) {
-			return fmt.Errorf("differs from the served file within %d bytes from offset %d: got %d bytes there, want %d", len(a), off, n, m)
+	b := make([]byte, blockSize)
+	for number := int64(0); ; number++ {
+		off := number * blockSize
+		want := f.block(number)[:min(max(f.Size-off, 0), blockSize)]
+		n, err := io.ReadFull(got, b)
+		if !bytes.Equal(b[:n], want) {
+			return fmt.Errorf("differs from the served file within %d bytes from offset %d: got %d bytes there, want %d", len(b), off, n, len(want))
 		}
-		off += int64(n)
 		if err != nil {
 			return nil
 		}

@@ -18,8 +18,8 @@ import (
 
 // A FileStamp identifies one state of a file on disk.
 type FileStamp struct {
-	Size    int64     // in bytes
-	ModTime time.Time // as the file system returns it
+	Size    int64     `json:"size"`    // in bytes
+	ModTime time.Time `json:"modtime"` // as the file system returns it
 }
 
 // entryVersion is the version of the format that encodeEntry writes. It is the first byte

@@ -85,6 +85,9 @@ type Record struct {
 	Sum     chunk.Sum `json:"sum,omitzero"`      // requested digest, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced
 	Lists   Lists     `json:"list,omitempty"`    // lists that claim the file; empty if no list asked for it
+	// Repairs describes the damaged finished file that the download repairs, zero for none.
+	// If there is no part file, Resume moves the file there.
+	Repairs FileStamp `json:"repairs,omitzero"`
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`          // time of the last transaction that changed the record

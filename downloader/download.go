@@ -46,6 +46,7 @@ type goal struct {
 	sum     chunk.Sum // digest that the file must have; zero for none
 
 	record store.ID  // recorded download to resume; "" for none
+	wrong  *Damaged  // nil if the recorded download is not known to be damaged
 	stream io.Writer // gets the bytes in place of a file; nil for none
 	listed *Listed   // nil if the file is not of a list
 }
@@ -60,6 +61,8 @@ func newGoal(req Request) (goal, error) {
 		g.dir, g.output = to.Dir, to.Output
 	case Recorded:
 		g.record, complete = to.ID, to.ID != ""
+	case Damaged:
+		g.record, g.wrong, complete = to.ID, &to, to.ID != ""
 	case Stream:
 		g.stream, complete = to.Writer, to.Writer != nil
 	case Listed:

@@ -112,7 +112,7 @@ func (c *Check) Wrong() (wrong chunk.Set) {
 
 // Place returns the path at which the bytes of rec are: its target, or its part file.
 func (s *Store) Place(rec Record) string {
-	if rec.State == Done || (rec.State == Finishing || rec.repairs()) && !s.existsAt(rec.Part()) {
+	if rec.State == Done || (rec.State == Finishing || rec.IsRepair()) && !s.existsAt(rec.Part()) {
 		return rec.Target
 	}
 	return rec.Part()

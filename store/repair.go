@@ -14,8 +14,8 @@ import (
 	"pawl/chunk"
 )
 
-// repairs reports whether the download repairs a finished file.
-func (r *Record) repairs() bool { return r.Repairs != FileStamp{} }
+// IsRepair reports whether the download repairs a finished file.
+func (r *Record) IsRepair() bool { return r.Repairs != FileStamp{} }
 
 // Reopen records a download that fetches the damaged ranges of the finished file of rec
 // again, and returns its ID. The file stays at its target until Resume. The caller must
@@ -125,7 +125,7 @@ func (s *Store) amendReopened(id ID, fn func(*Record)) error {
 // the target by now, the error is fs.ErrExist, and the repair can be resumed.
 func (s *Store) PutBack(id ID) error {
 	rec, err := s.Get(id)
-	if err != nil || rec.State == Done || !rec.repairs() {
+	if err != nil || rec.State == Done || !rec.IsRepair() {
 		return err
 	}
 	s = s.forRecord(&rec)
@@ -173,7 +173,7 @@ func (s *Store) restoreMode(part string) error {
 // result is empty for any other download, and if the finished file has no checksums.
 func (p *Part) Differs() (differs chunk.Set, err error) {
 	rec := p.Record()
-	if !rec.repairs() {
+	if !rec.IsRepair() {
 		return chunk.Set{}, nil
 	}
 	old, err := p.store.find(func(t tx) (Record, error) { return t.finishedAt(rec.Target) })

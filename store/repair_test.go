@@ -64,7 +64,7 @@ func TestRepair(t *testing.T) {
 	must(t, p.DiscardFrom(90_000))
 	l.complete(p)
 	l.wantDone()
-	if got := l.onRecord(); got.ID != id || got.repairs() {
+	if got := l.onRecord(); got.ID != id || got.IsRepair() {
 		t.Errorf("the record at the end: %+v", got)
 	}
 	l.wantDamaged(l.onRecord(), chunk.Set{})

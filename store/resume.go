@@ -24,7 +24,7 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	}
 	s = s.forRecord(&rec)
 	lock, err := s.lock(&rec, false)
-	if errors.Is(err, fs.ErrNotExist) && rec.repairs() && rec.State != Finishing {
+	if errors.Is(err, fs.ErrNotExist) && rec.IsRepair() && rec.State != Finishing {
 		lock, err = s.lockReopened(&rec)
 	}
 	if errors.Is(err, fs.ErrNotExist) {

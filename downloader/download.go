@@ -99,6 +99,9 @@ func newDownload(e *engine, req Request) (*download, error) {
 		}
 		req.URL = rec.URL
 	}
+	if g.wrong != nil { // its right bytes are what a repair saves
+		req.Existing.Restart = false
+	}
 	u, err := parseURL(req.URL)
 	if err != nil {
 		return nil, err

@@ -77,7 +77,7 @@ func (d *Downloader) Info(ctx context.Context, req Request) (Info, error) {
 		i.Digests = append(i.Digests, sum)
 	}
 	switch {
-	case isEmpty:
+	case isEmpty || i.Size == 0:
 		i.Ranges, i.Size = RangesUnknown, max(0, i.Size)
 	case rep.Whole:
 		i.Ranges = RangesNo

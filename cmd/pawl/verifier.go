@@ -241,7 +241,9 @@ func (v *verification) summarize() {
 	}
 	n := v.right + v.wrong + v.missing + v.unknown
 	if n == 0 {
-		v.out.note("there is nothing to verify")
+		if len(v.failures) == 0 {
+			v.out.note("there is nothing to verify")
+		}
 		return
 	}
 	took := time.Since(v.begun)

@@ -6,10 +6,9 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"iter"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"pawl/chunk"
 	"pawl/store"
@@ -20,8 +19,8 @@ const (
 	// 128 KiB, as cat has, reading takes a tenth longer; 4 MiB are no faster and do not fit into
 	// the cache of a core.
 	checkBytes = 1 << 20
-	// checkAhead is how many of these are read before they are compared. With one, reading waits
-	// for each comparison.
+	// checkAhead is how many of these are read at once. With one, a disk behind a network waits for
+	// each request; with 16, the last reads wait for the first comparison all the same.
 	checkAhead = 4
 )
 
@@ -47,15 +46,13 @@ func (c Checked) OK() bool { return !c.Missing && c.Wrong.Len() == 0 }
 // A Checker reads files again and compares them with their records and digests. It is safe for
 // concurrent use.
 type Checker struct {
-	Store *store.Store
-	read  atomic.Int64
+	Store   *store.Store
+	read    atomic.Int64
+	buffers sync.Pool // *[checkBytes]byte
 }
 
 // Read returns how many bytes have been read, of all files.
 func (c *Checker) Read() int64 { return c.read.Load() }
-
-// buffers are the buffers of all Checkers, of checkBytes each.
-var buffers = sync.Pool{New: func() any { return new([checkBytes]byte) }}
 
 // Check reads the file of rec, finished or not, and compares it with sum or, if that is zero, with
 // the recorded checksums, or else with the recorded digest. If sum shows that the file is wrong, the
@@ -92,7 +89,7 @@ func (c *Checker) Check(ctx context.Context, rec store.Record, sum chunk.Sum) (C
 		return v, err
 	}
 	defer f.Close()
-	k := comparison{file: f, pieces: pieces, sum: sum, ranges: chunk.NewSet(chunk.Range{End: seen.Size}), read: &c.read}
+	k := comparison{file: f, pieces: pieces, sum: sum, ranges: chunk.NewSet(chunk.Range{End: seen.Size}), Checker: c}
 	if sum.IsZero() {
 		k.ranges = pieces.Held()
 	} else {
@@ -111,7 +108,7 @@ type comparison struct {
 	sum    chunk.Sum    // zero for none
 	hash   hash.Hash    // of sum
 	ranges chunk.Set    // to read
-	read   *atomic.Int64
+	*Checker
 
 	compared   int64
 	unreadable bool // a part of the file could not be read, so hash is worth nothing
@@ -119,74 +116,85 @@ type comparison struct {
 
 // A block is a part of a file that was read.
 type block struct {
-	off int64
+	chunk.Range
 	buf *[checkBytes]byte
-	n   int
+	n   int // bytes that could be read
 }
 
-// run reads the ranges of a file of size bytes. A large file is read and compared side by side,
-// because neither alone must be slower than the disk.
+// blocks yields the blocks of the ranges below size, in order.
+func (k *comparison) blocks(size int64) iter.Seq[chunk.Range] {
+	return func(yield func(chunk.Range) bool) {
+		for r := range intersect(k.ranges, chunk.Range{End: size}) {
+			for off := r.Off; off < r.End; off += checkBytes {
+				if !yield(chunk.Range{Off: off, End: min(off+checkBytes, r.End)}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// run reads the ranges of a file of size bytes. Of a large file, some blocks are read side by side,
+// ahead of the comparison: a disk is slower with one request at a time.
 func (k *comparison) run(ctx context.Context, size int64) error {
 	if size <= checkBytes {
-		return k.eachBlock(ctx, k.compare)
-	}
-	ahead := make(chan block, checkAhead)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(ahead)
-		return k.eachBlock(ctx, func(b block) { ahead <- b })
-	})
-	group.Go(func() error {
-		for b := range ahead { // to the end, or the reader would wait for ever
-			k.compare(b)
+		for r := range k.blocks(size) {
+			k.compare(k.readBlock(r))
 		}
 		return nil
-	})
-	return group.Wait()
-}
-
-// eachBlock calls use with the blocks of the ranges, in order. use must return the buffer.
-func (k *comparison) eachBlock(ctx context.Context, use func(block)) error {
-	for r := range k.ranges.All() {
-		for r.Off < r.End {
+	}
+	ahead := make(chan chan block, checkAhead)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	readers.Go(func() {
+		defer close(ahead)
+		for r := range k.blocks(size) {
+			done := make(chan block, 1)
 			if ctx.Err() != nil {
-				return context.Cause(ctx)
+				return
 			}
-			b := block{off: r.Off, buf: buffers.Get().(*[checkBytes]byte)}
-			want := int(min(checkBytes, r.Len()))
-			var err error
-			b.n, err = k.file.ReadAt(b.buf[:want], b.off)
-			k.read.Add(int64(b.n))
-			use(b)
-			switch {
-			case errors.Is(err, io.EOF) && int64(b.n) < r.Len():
-				k.unreadable = true
-				return nil // the ranges are in order, so nothing more is there
-			case err != nil && b.n < want: // a bad sector: the rest of the block is wrong
-				k.unreadable = true
-			}
-			r.Off += int64(want)
+			ahead <- done
+			readers.Go(func() { done <- k.readBlock(r) })
 		}
+	})
+	for done := range ahead { // to the end, or the readers would wait for ever
+		k.compare(<-done)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return nil
 }
 
+// readBlock reads a block, as far as it can be read.
+func (k *comparison) readBlock(r chunk.Range) block {
+	buf, ok := k.buffers.Get().(*[checkBytes]byte)
+	if !ok {
+		buf = new([checkBytes]byte)
+	}
+	b := block{Range: r, buf: buf}
+	b.n, _ = k.file.ReadAt(b.buf[:r.Len()], r.Off)
+	k.read.Add(int64(b.n))
+	return b
+}
+
 // compare adds a block to the checksums and to the digest.
 func (k *comparison) compare(b block) {
+	k.unreadable = k.unreadable || int64(b.n) < b.Len()
 	if k.hash != nil {
 		k.hash.Write(b.buf[:b.n])
 	}
 	if k.pieces != nil {
-		for r := range intersect(k.pieces.Held(), chunk.Range{Off: b.off, End: b.off + int64(b.n)}) {
-			k.pieces.Add(r.Off, b.buf[r.Off-b.off:r.End-b.off])
+		for r := range intersect(k.pieces.Held(), chunk.Range{Off: b.Off, End: b.Off + int64(b.n)}) {
+			k.pieces.Add(r.Off, b.buf[r.Off-b.Off:r.End-b.Off])
 		}
 	}
 	k.compared += int64(b.n)
-	buffers.Put(b.buf)
+	k.buffers.Put(b.buf)
 }
 
 // intersect yields the parts of s in r.
-func intersect(s chunk.Set, r chunk.Range) func(yield func(chunk.Range) bool) {
+func intersect(s chunk.Set, r chunk.Range) iter.Seq[chunk.Range] {
 	return func(yield func(chunk.Range) bool) {
 		for x := range s.All() {
 			if in := x.Intersect(r); !in.Empty() && !yield(in) {

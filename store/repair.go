@@ -14,6 +14,10 @@ import (
 	"pawl/chunk"
 )
 
+// ErrCannotRepair reports that a finished file must not be changed, because it is not a regular
+// file that belongs to this user alone: it may have another owner, or another name, too.
+var ErrCannotRepair = errors.New("the file cannot be repaired")
+
 // IsRepair reports whether the download repairs a finished file.
 func (r *Record) IsRepair() bool { return r.Repairs != FileStamp{} }
 
@@ -21,14 +25,17 @@ func (r *Record) IsRepair() bool { return r.Repairs != FileStamp{} }
 // again, and returns its ID. The file stays at its target until Resume. The caller must
 // have compared the file with the checksums of rec; rec must have checksums of pieces. The
 // errors are ErrBusy if another process has reopened the file, ErrNotFound if the file is
-// no longer on record, ErrNotOurs and ErrIrregular.
+// no longer on record, and ErrCannotRepair.
 func (s *Store) Reopen(rec Record, damaged chunk.Set) (ID, error) {
 	info, err := s.fs.Lstat(rec.Target)
 	if err != nil {
 		return "", err
 	}
-	if err := s.checkOurs(&rec, info); err != nil {
-		return "", err
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%q: %w: it is not a regular file", rec.Target, ErrCannotRepair)
+	}
+	if err := s.fs.CheckPrivate(rec.Target, info); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrCannotRepair, err)
 	}
 	r := rec
 	r.ID, r.State, r.Reason, r.Updated, r.PartNumber = newID(), Active, "", time.Now(), 0

@@ -133,8 +133,8 @@ func TestRepairOfLinkedFile(t *testing.T) {
 	if err := os.Link(l.target, l.target+".link"); err != nil {
 		t.Skip(err)
 	}
-	if _, err := l.store.Reopen(rec, chunk.NewSet(chunk.Range{Off: 10_000, End: 20_000})); !errors.Is(err, ErrNotOurs) {
-		t.Errorf("Reopen: got %v, want ErrNotOurs", err)
+	if _, err := l.store.Reopen(rec, chunk.NewSet(chunk.Range{Off: 10_000, End: 20_000})); !errors.Is(err, ErrCannotRepair) {
+		t.Errorf("Reopen: got %v, want ErrCannotRepair", err)
 	}
 	if got := l.onRecord(); got.ID != rec.ID {
 		t.Errorf("the record has changed: %+v", got)

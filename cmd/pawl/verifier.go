@@ -252,6 +252,8 @@ func (v *verification) summarize() {
 	switch {
 	case n == 1 && v.right == 1:
 		text = "the file is right"
+	case n == 1:
+		text = "the file is not right"
 	case v.right < n:
 		text = fmt.Sprintf("%d of %s %s right: %s", v.right, fileCountText(n), isOrAre(v.right), strings.Join(parts, ", "))
 	}

@@ -3,10 +3,12 @@ package downloader
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
 	"iter"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -57,7 +59,8 @@ func (c *Checker) Read() int64 { return c.read.Load() }
 // Check reads the file of rec, finished or not, and compares it with sum or, if that is zero, with
 // the recorded checksums, or else with the recorded digest. If sum shows that the file is wrong, the
 // recorded checksums say where. A rec without an ID is a file that is not on record. If there is
-// nothing to compare with, the error is store.ErrNoSums. Bytes that cannot be read are wrong.
+// nothing to compare with, the error is store.ErrNoSums. Bytes that cannot be read are wrong. A
+// symbolic link is followed.
 func (c *Checker) Check(ctx context.Context, rec store.Record, sum chunk.Sum) (Checked, error) {
 	v := Checked{Path: rec.Target, Size: -1}
 	var pieces *store.Check
@@ -75,7 +78,14 @@ func (c *Checker) Check(ctx context.Context, rec store.Record, sum chunk.Sum) (C
 		return v, store.ErrNoSums
 	}
 	seen, ok := c.Store.Stamp(v.Path)
-	if !ok {
+	if to, err := filepath.EvalSymlinks(v.Path); !ok && err == nil { // to read it is harmless
+		v.Path = to
+		seen, ok = c.Store.Stamp(to)
+	}
+	switch {
+	case !ok && c.Store.Exists(store.Record{Target: v.Path}):
+		return v, fmt.Errorf("%q: %w: it is not a regular file", v.Path, store.ErrIrregular)
+	case !ok:
 		v.Missing, v.Wrong = true, chunk.NewSet(chunk.Range{End: rec.Size})
 		return v, nil
 	}

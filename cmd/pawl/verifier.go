@@ -41,7 +41,7 @@ type verification struct {
 
 	mu       sync.Mutex
 	listed   int       // files that were found; guarded by mu, as all below
-	total    int64     // bytes of them on record
+	total    int64     // bytes of them
 	name     string    // of a file that is being read
 	right    int       // files
 	partial  int       // of right: unfinished
@@ -92,9 +92,10 @@ func (v *verification) run(ctx context.Context, files iter.Seq2[wanted, error]) 
 			v.fail(err)
 			continue
 		}
+		n := v.bytesOf(w.rec)
 		v.mu.Lock()
 		v.listed++
-		v.total += max(0, w.rec.Size)
+		v.total += n
 		v.mu.Unlock()
 		queue <- w
 	}
@@ -103,9 +104,21 @@ func (v *verification) run(ctx context.Context, files iter.Seq2[wanted, error]) 
 	return nil
 }
 
+// bytesOf returns how many bytes of a file are going to be read, about.
+func (v *verification) bytesOf(rec store.Record) int64 {
+	if isUnfinished(rec) {
+		return rec.Held.Len()
+	}
+	if rec.ID != "" {
+		return rec.Size
+	}
+	seen, _ := v.checker.Store.Stamp(rec.Target) // the zero stamp if there is no file
+	return seen.Size
+}
+
 // verify reads one file, and reports the outcome.
 func (v *verification) verify(ctx context.Context, w wanted) {
-	if w.rec.Size >= largeFile {
+	if v.bytesOf(w.rec) >= largeFile {
 		v.large <- struct{}{}
 		defer func() { <-v.large }()
 	}

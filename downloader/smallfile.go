@@ -47,7 +47,7 @@ func newSmallFile(j *download, rep *reply) (*smallFile, error) {
 	rec := store.Record{
 		URL: j.origin.recorded, Target: target, Named: true, NoRanges: rep.Whole, Lists: j.goal.listed.Lists,
 		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
-		Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
+		Public: j.origin.start.public, Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
 	}
 	j.version.Size = size
 	j.progress.show(store.Record{Target: target, Size: size})

@@ -46,7 +46,7 @@ type Record struct {
 	URL    string `json:"url"`    // as requested, without user and password
 	Target string `json:"target"` // absolute path of the finished file
 	// Public is set if the URL came from a public list, so the download must not
-	// connect to a private address. It is not kept for finished files.
+	// connect to a private address.
 	Public bool `json:"public,omitempty"`
 	// Named is set if the user chose the file name. ByURL does not find such a
 	// record.

@@ -263,14 +263,16 @@ func (v *verification) summarize() {
 	read := fmt.Sprintf("%s read in %s (%s/s)", size(v.checker.Read()), took.Round(100*time.Millisecond), size(int64(float64(v.checker.Read())/max(took.Seconds(), 1e-3))))
 	text := fmt.Sprintf("all %d files are right", n)
 	switch {
-	case n == 1 && v.right == 1:
+	case v.partial == 1 && n == 1:
+		text = "the bytes that are here are right"
+	case v.right == 1 && n == 1:
 		text = "the file is right"
 	case n == 1:
 		text = "the file is not right"
 	case v.right < n:
 		text = fmt.Sprintf("%d of %s %s right: %s", v.right, fileCountText(n), isOrAre(v.right), strings.Join(parts, ", "))
 	}
-	if v.partial > 0 {
+	if v.partial > 0 && n > 1 {
 		text += fmt.Sprintf(", %d of them unfinished", v.partial)
 	}
 	v.out.note("%s; %s", text, read)

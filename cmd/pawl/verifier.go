@@ -39,17 +39,17 @@ type verification struct {
 	large   chan struct{} // has a token for each large file that is being read
 	begun   time.Time
 
-	mu       sync.Mutex
-	listed   int       // files that were found; guarded by mu, as all below
-	total    int64     // bytes of them
-	name     string    // of a file that is being read
-	right    int       // files
-	partial  int       // of right: unfinished
-	unknown  int       // files with nothing to compare with
-	damaged  []damaged // files that are wrong or missing, and can be repaired
-	wrong    int       // files
-	missing  int       // files
-	failures []error
+	mu      sync.Mutex
+	listed  int         // files that were found; guarded by mu, as all below
+	total   int64       // bytes of them
+	name    string      // of a file that is being read
+	right   int         // files
+	partial int         // of right: unfinished
+	unknown int         // files with nothing to compare with
+	damaged []damaged   // files that are wrong or missing, and can be repaired
+	wrong   int         // files
+	missing int         // files
+	codes   map[int]int // failures by exit code
 }
 
 // A damaged is a file that can be repaired.
@@ -64,7 +64,7 @@ type damaged struct {
 func newVerification(c *VerifyCmd, g *Globals, out *printer, st *store.Store) *verification {
 	return &verification{
 		cmd: c, globals: g, out: out, checker: downloader.Checker{Store: st}, begun: time.Now(),
-		large: make(chan struct{}, max(1, c.Jobs)),
+		large: make(chan struct{}, max(1, c.Jobs)), codes: make(map[int]int),
 	}
 }
 
@@ -204,11 +204,9 @@ func (v *verification) fail(err error) {
 	v.failLocked(err)
 }
 
-// failLocked is fail for a caller that holds mu. Many errors of one kind are counted, not kept.
+// failLocked is fail for a caller that holds mu.
 func (v *verification) failLocked(err error) {
-	if code := exitCode(err); len(v.failures) < 1000 || code != exitCode(v.failures[len(v.failures)-1]) {
-		v.failures = append(v.failures, err)
-	}
+	v.codes[exitCode(err)]++
 	if v.out.admits(message{level: "error", text: outcomeText(err), line: printable(err.Error()), most: maxAlike}) {
 		advice := hint(err, "")
 		if errors.Is(err, errUnknownFile) {
@@ -229,16 +227,21 @@ func outcomeText(err error) string {
 	return err.Error()
 }
 
-// finish prints the summary, and returns the failures.
+// finish prints the summary, and returns the worst failure.
 func (v *verification) finish() error {
 	v.summarize()
-	if len(v.failures) == 0 {
-		return nil
-	}
-	if len(v.damaged) > 0 {
+	if len(v.codes) > 0 && len(v.damaged) > 0 {
 		v.out.line("pawl: hint: to fetch what is wrong again, run the same command with --repair")
 	}
-	return reportedError{errors.Join(v.failures...)}
+	return v.result()
+}
+
+// result returns the worst of the failures, nil if there is none.
+func (v *verification) result() error {
+	if len(v.codes) == 0 {
+		return nil
+	}
+	return reportedError{exitCodeError(worstCode(v.codes))}
 }
 
 // summarize prints how many files are right.
@@ -254,7 +257,7 @@ func (v *verification) summarize() {
 	}
 	n := v.right + v.wrong + v.missing + v.unknown
 	if n == 0 {
-		if len(v.failures) == 0 {
+		if len(v.codes) == 0 {
 			v.out.note("there is nothing to verify")
 		}
 		return
@@ -301,10 +304,10 @@ func (v *verification) repair(ctx context.Context, st state) error {
 		}
 	}
 	err := (&batch{options: &v.cmd.Transfer, globals: v.globals, out: v.out, store: st, requests: requests}).run(ctx)
-	if err == nil && len(v.failures) == 0 {
-		return nil
+	if err != nil {
+		v.codes[exitCode(err)]++
 	}
-	return reportedError{errors.Join(append(v.failures, err)...)}
+	return v.result()
 }
 
 // showProgress draws a bar, if stderr is a terminal, until stop is called.

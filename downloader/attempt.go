@@ -238,6 +238,9 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if err := j.fits(j.version.Version); err != nil {
 		return err
 	}
+	if err := j.provesRepair(); err != nil { // before the digest: a wrong one discards bytes
+		return err
+	}
 	if v == nil && !j.version.digest.IsZero() {
 		v = newVerifier(j.version.digest, j.file.part)
 	}

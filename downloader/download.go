@@ -46,6 +46,7 @@ type goal struct {
 	sum     chunk.Sum // digest that the file must have; zero for none
 
 	record store.ID  // recorded download to resume; "" for none
+	wrong  *Damaged  // nil if the recorded download is not known to be damaged
 	stream io.Writer // gets the bytes in place of a file; nil for none
 	listed *Listed   // nil if the file is not of a list
 
@@ -62,6 +63,8 @@ func newGoal(req Request) (goal, error) {
 		g.dir, g.output, g.released = to.Dir, to.Output, to.Released
 	case Recorded:
 		g.record, complete = to.ID, to.ID != ""
+	case Damaged:
+		g.record, g.wrong, complete = to.ID, &to, to.ID != ""
 	case Stream:
 		g.stream, complete = to.Writer, to.Writer != nil
 	case Listed:
@@ -100,6 +103,9 @@ func newDownload(e *engine, req Request) (*download, error) {
 			return nil, err
 		}
 		req.URL = rec.URL
+	}
+	if g.wrong != nil { // its right bytes are what a repair saves
+		req.Existing.Restart = false
 	}
 	u, err := parseURL(req.URL)
 	if err != nil {

@@ -96,6 +96,11 @@ func (f *file) verifyDirty(ctx context.Context) (lost int64, err error) {
 	if f.part == nil || !f.part.Dirty() {
 		return 0, nil
 	}
+	return f.verifyAll(ctx)
+}
+
+// verifyAll is verifyDirty for all pieces of a part file.
+func (f *file) verifyAll(ctx context.Context) (lost int64, err error) {
 	for i, more := 0, true; more; i++ {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)

@@ -57,7 +57,10 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		err = fmt.Errorf("%w; "+words, err, n)
 	}
 	if j.file.part != nil {
-		err = j.dropTooLarge(j.file.record(), j.end(ctx, err))
+		rec := j.file.record()
+		if err = j.dropTooLarge(rec, j.end(ctx, err)); err != nil && rec.IsRepair() {
+			err = errors.Join(err, j.engine.store.PutBack(rec.ID))
+		}
 	}
 	// If the digest is wrong, the caller may download the file again from another source. Then this
 	// job is not the end of the download, and reports none.
@@ -142,12 +145,12 @@ func (j *job) get(ctx context.Context) (current bool, err error) {
 }
 
 // restart prepares another attempt, because of why. If one stream is used already, there is no
-// simpler way to ask, so each attempt costs a try. With FailOnChange, held bytes are never
-// discarded: the download ends instead.
+// simpler way to ask, so each attempt costs a try. With FailOnChange, and of a file that is repaired,
+// held bytes are never discarded: the download ends instead.
 func (j *job) restart(ctx context.Context, why restartError) error {
 	if !why.keep {
 		lost := j.progress.held.Load()
-		if lost > 0 && j.req.Existing.FailOnChange {
+		if rec := j.file.record(); lost > 0 && (j.req.Existing.FailOnChange || rec.IsRepair()) {
 			return why.final(failure.ErrChanged)
 		}
 		if lost > 0 {

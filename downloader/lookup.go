@@ -64,6 +64,9 @@ type lookup struct{ asker }
 // is finished and current.
 func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 	rec, err := l.find()
+	if l.goal.wrong != nil && err == nil {
+		return l.repair(ctx, rec)
+	}
 	isUnknown := l.goal.record == "" && errors.Is(err, store.ErrNotFound)
 	if (isUnknown || errors.Is(err, store.ErrForeign)) && !l.req.Existing.Restart {
 		if current, err := l.present(ctx); current || err != nil {
@@ -398,12 +401,7 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	} else if rec.LastModified != "" {
 		condition.Set("If-Modified-Since", rec.LastModified)
 	}
-	rep, err := l.askWith(ctx, condition, nil, chunk.Range{End: 1})
-	var again restartError
-	if errors.As(err, &again) { // the server does not serve ranges
-		l.origin.oneStream = true
-		rep, err = l.askWith(ctx, condition, nil, chunk.Range{})
-	}
+	rep, err := l.askFirstByte(ctx, condition)
 	var status *failure.StatusError
 	switch {
 	case errors.As(err, &status) && status.Code == http.StatusNotModified:
@@ -435,6 +433,18 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 		err = errSubstitute
 	}
 	return now, certain(same), err
+}
+
+// askFirstByte requests the first byte, for the header of the response, with these further header
+// fields. From a server that does not serve ranges, it requests the whole file.
+func (a asker) askFirstByte(ctx context.Context, extra http.Header) (*reply, error) {
+	rep, err := a.askWith(ctx, extra, nil, chunk.Range{End: 1})
+	var again restartError
+	if errors.As(err, &again) {
+		a.origin.oneStream = true
+		rep, err = a.askWith(ctx, extra, nil, chunk.Range{})
+	}
+	return rep, err
 }
 
 // hasDigest reports whether the finished file has this digest.

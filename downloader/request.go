@@ -17,6 +17,7 @@ import (
 //	File       required                        all
 //	Recorded   "" for the recorded URL, or a   all; without Sum, that of the record
 //	           new one, if a link has expired
+//	Damaged    as Recorded                     as Recorded
 //	Stream     required                        all but Existing: a stream cannot start over
 //	Listed     required                        all; Mirrors are used beside URL only, because
 //	                                           package mirror chooses the source
@@ -52,7 +53,7 @@ type Request struct {
 // within the comments at the beginning of a list.
 const InspectBytes = 64 << 10
 
-// A Destination is where the bytes of a Request go: File, Recorded, Stream or Listed.
+// A Destination is where the bytes of a Request go: File, Recorded, Damaged, Stream or Listed.
 type Destination interface{ isDestination() }
 
 // A File is a file by its URL. If its download has begun already, it is resumed; if it is
@@ -68,6 +69,15 @@ type File struct {
 
 // A Recorded is a download of the Store, which is resumed.
 type Recorded struct{ ID store.ID }
+
+// A Damaged is a download of the Store, finished or not, with wrong bytes. These are fetched again,
+// together with the missing ones. The server must still have the version on record: otherwise the
+// error is failure.ErrChanged, and a finished file stays as it is. A finished file is an unfinished
+// download while it is repaired, and has its name again if that fails.
+type Damaged struct {
+	ID    store.ID
+	Wrong chunk.Set // of a finished file; all of it if no part of it is known to be right
+}
 
 // A Stream gets the bytes in order, over one connection at a time. Nothing is recorded.
 type Stream struct{ Writer io.Writer }
@@ -97,6 +107,7 @@ type Listed struct {
 
 func (File) isDestination()     {}
 func (Recorded) isDestination() {}
+func (Damaged) isDestination()  {}
 func (Stream) isDestination()   {}
 func (Listed) isDestination()   {}
 

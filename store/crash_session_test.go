@@ -125,6 +125,21 @@ func (s *session) finish() {
 	})
 }
 
+// reopen starts the repair of the finished file, of which the range is damaged, and returns the
+// ID of the repair.
+func (s *session) reopen(damaged chunk.Range) (id ID) {
+	s.w.finished = false
+	s.w.promised.Remove(damaged)
+	s.do("Reopen", func() error {
+		rec, err := s.w.store.ByTarget(s.w.target)
+		if err == nil {
+			id, err = s.w.store.Reopen(rec, chunk.NewSet(damaged))
+		}
+		return err
+	})
+	return id
+}
+
 func (s *session) close() { s.do("Close", func() error { return s.part.Close() }) }
 
 // completeRest downloads all missing bytes and finishes.

@@ -86,6 +86,22 @@ var scenarios = []scenario{
 		s.completeRest()
 		s.close()
 	}},
+	{name: "repair", etag: "v1", first: func(s *session) {
+		straight(s)
+		s.reopen(chunk.Range{Off: 1000, End: 2000})
+		s.resume()
+		s.write(1400, 2000)
+		s.commit()
+		s.completeRest()
+		s.close()
+	}},
+	{name: "repair given up", etag: "v1", first: func(s *session) {
+		straight(s)
+		id := s.reopen(chunk.Range{Off: 1000, End: 2000})
+		s.resume()
+		s.close()
+		s.do("PutBack", func() error { return s.w.store.PutBack(id) })
+	}},
 }
 
 func straight(s *session) {

@@ -72,6 +72,34 @@
 // Part.Lost reports how many bytes these are. If the part file is gone, all bytes become
 // missing.
 //
+// # Repair of a finished file
+//
+// If pieces of a finished file no longer have their recorded checksums, the file becomes the
+// part file of a download that holds all the other pieces:
+//
+//	repair  1. one transaction records an unfinished download with a new ID. It holds the
+//	           right pieces, with copies of their checksums, and Record.Repairs has the size
+//	           and the time of the file                      <- the commit point
+//	        2. rename NAME to NAME.part, never over another file; fsync DIR; lock NAME.part;
+//	           record its change time, unless somebody has touched the file since step 1
+//	        3. fetch the missing pieces and finish as any other download
+//	give up 4. record the size and the time that NAME.part has now
+//	        5. rename NAME.part to NAME, never over another file; fsync DIR
+//	        6. delete the record of step 1
+//
+// Reopen is step 1, Resume does step 2, and PutBack steps 4 to 6. A crash leaves behind:
+//
+//	before 1        the damaged file, and its entry in the ledger
+//	after 1         the same, and an unfinished download without a part file. Resume
+//	                recognises the file at NAME by its size and time, and does step 2
+//	within 2, 3     an unfinished download like any other
+//	after 4, 5      the same; Resume does step 2 again
+//
+// The entry of the finished file stays in the ledger until step 3 ends. It has the checksums
+// of the wrong pieces: if the fetched ones have others (Differs), the remote file is another
+// one, and the repair is given up. If a piece cannot be told apart because the file has a
+// single checksum, the whole file is downloaded anew and replaces the old one in the end.
+//
 // # Group commit
 //
 // A sync and a transaction cost little more for many downloads than for one. Therefore

@@ -18,8 +18,8 @@ import (
 
 // A FileStamp identifies one state of a file on disk.
 type FileStamp struct {
-	Size    int64     // in bytes
-	ModTime time.Time // as the file system returns it
+	Size    int64     `json:"size"`    // in bytes
+	ModTime time.Time `json:"modtime"` // as the file system returns it
 }
 
 // entryVersion is the version of the format that encodeEntry writes. It is the first byte
@@ -33,6 +33,7 @@ const (
 	entryPublishing
 	entryReplaces
 	entryUnframed
+	entryPublic
 )
 
 // entryTexts returns the string fields of an entry, in the order in which they are
@@ -45,7 +46,7 @@ func (r *Record) entryTexts() []*string {
 func (r *Record) flags() (f uint64) {
 	for bit, set := range map[uint64]bool{
 		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPublishing: r.Publishing, entryReplaces: !r.Replaces.ModTime.IsZero(),
-		entryUnframed: r.Unframed,
+		entryUnframed: r.Unframed, entryPublic: r.Public,
 	} {
 		if set {
 			f |= bit
@@ -143,7 +144,7 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	r := Record{Target: target, State: Done}
 	flags := e.uvarint()
 	r.Named, r.NoRanges, r.Publishing = flags&entryNamed != 0, flags&entryNoRanges != 0, flags&entryPublishing != 0
-	r.Unframed = flags&entryUnframed != 0
+	r.Unframed, r.Public = flags&entryUnframed != 0, flags&entryPublic != 0
 	for _, s := range r.entryTexts() {
 		*s = e.text()
 	}

@@ -46,7 +46,7 @@ type Record struct {
 	URL    string `json:"url"`    // as requested, without user and password
 	Target string `json:"target"` // absolute path of the finished file
 	// Public is set if the URL came from a public list, so the download must not
-	// connect to a private address. It is not kept for finished files.
+	// connect to a private address.
 	Public bool `json:"public,omitempty"`
 	// Named is set if the user chose the file name. ByURL does not find such a
 	// record.
@@ -85,6 +85,9 @@ type Record struct {
 	Sum     chunk.Sum `json:"sum,omitzero"`      // requested digest, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced
 	Lists   Lists     `json:"list,omitempty"`    // lists that claim the file; empty if no list asked for it
+	// Repairs describes the damaged finished file that the download repairs, zero for none.
+	// If there is no part file, Resume moves the file there.
+	Repairs FileStamp `json:"repairs,omitzero"`
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`          // time of the last transaction that changed the record

@@ -24,6 +24,9 @@ func (s *Store) Resume(id ID) (*Part, error) {
 	}
 	s = s.forRecord(&rec)
 	lock, err := s.lock(&rec, false)
+	if errors.Is(err, fs.ErrNotExist) && rec.IsRepair() && rec.State != Finishing {
+		lock, err = s.lockReopened(&rec)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.resumeWithoutPart(id)
 	}

@@ -22,6 +22,8 @@ type CLI struct {
 	Mirror MirrorCmd `cmd:"" help:"Bring a directory in line with lists of files, unattended."`
 	Resume ResumeCmd `cmd:"" help:"Resume unfinished downloads."`
 	List   ListCmd   `cmd:"" help:"List downloads; works while others run."`
+	Verify VerifyCmd `cmd:"" help:"Read files again and compare them with what is recorded or with digests; fetch wrong pieces again."`
+	Info   InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
 	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
 }
@@ -159,6 +161,24 @@ type ListCmd struct {
 	All bool `short:"a" help:"Print finished downloads too."`
 }
 
+// VerifyCmd reads files again.
+type VerifyCmd struct {
+	Files     []string `arg:"" optional:"" name:"file" placeholder:"ID|PATH|LIST" help:"What to verify: downloads, files, directories with all that was downloaded below them, or lists of files in --dir."`
+	All       bool     `short:"a" help:"Verify everything that was ever downloaded."`
+	Repair    bool     `help:"Fetch the wrong pieces again from where they came from, if that still has the same file. Unfinished files are completed."`
+	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one file)."`
+	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file with the digests of the files; without other arguments, of all files in it. They need not be downloaded by pawl."`
+	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory of the files that lists and checksum files name (default: the working directory)."`
+	ListLimit
+	Transfer
+}
+
+// InfoCmd prints what a server says about a file.
+type InfoCmd struct {
+	URL string `arg:"" name:"url" placeholder:"URL" help:"http or https URL."`
+	Transfer
+}
+
 // RemoveCmd deletes records of downloads.
 type RemoveCmd struct {
 	Downloads []string `arg:"" placeholder:"ID|PATH" help:"Downloads to forget."`
@@ -206,6 +226,9 @@ Commands (see "pawl COMMAND --help"):
   mirror LIST...        bring a directory in line with lists of files
   resume [ID|PATH...]   resume unfinished downloads
   list                  list downloads; works while others run
+  verify [ID|PATH|LIST...]
+                        read files again; fetch wrong pieces again (--repair)
+  info URL              ask a server about a file
   remove ID|PATH...     forget downloads
   report merge FILE...  merge the reports of the shards of a run
 

@@ -42,6 +42,7 @@ var exitKinds = []struct {
 	{store.ErrBusy, 3},
 	{store.ErrGone, 3},
 	{store.ErrNoDirectory, 3},
+	{store.ErrCannotRepair, 3},
 	{store.ErrState, 3}, // exitCode treats errors of the file system like this row
 	{failure.ErrChanged, 17},
 	{store.ErrForeign, 13},
@@ -211,6 +212,7 @@ var hints = slices.Concat([]hintRule{
 	{is(store.ErrBusy), "see it with: pawl list"},
 
 	// The state directory, part files and target files.
+	{is(store.ErrCannotRepair), "download it anew: pawl -o FILE URL"},
 	{is(store.ErrNewer), "use the newer pawl, or another state directory with --state DIR"},
 	{is(store.ErrNoDirectory), "is its disk mounted? create the directory to start over there, or forget the download with: pawl remove $ID"},
 	{is(store.ErrGone), "run the same command again"},

@@ -89,7 +89,7 @@ func suggestion(word string) string {
 	if looksLikeHost(word) && weburl.Check("https://"+word) == nil {
 		return fmt.Sprintf("; did you mean %q?", "https://"+weburl.Redact(word))
 	}
-	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "remove"}))
+	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "verify", "info", "remove"}))
 	if near == "" {
 		return ""
 	}

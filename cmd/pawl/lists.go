@@ -321,10 +321,25 @@ func (l listOpener) readChecksums(ctx context.Context, name string) (func(string
 	if name == "" {
 		return nil, nil
 	}
+	sums, shown, err := l.readSums(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return func(path string) (chunk.Sum, error) {
+		sum, err := sums.Find(path)
+		if err == nil && sum.IsZero() {
+			err = usageErr{fmt.Errorf("%q has no digest for %q; the file is not downloaded", shown, path)}
+		}
+		return sum, err
+	}, nil
+}
+
+// readSums reads a checksum file. It also returns its name for messages.
+func (l listOpener) readSums(ctx context.Context, name string) (sums *list.Sums, shown string, err error) {
 	l.options = list.Options{}
 	in, err := l.open(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer in.Close()
 	defer debug.SetGCPercent(debug.SetGCPercent(checksumGCPercent)) // the deferred call restores the old value
@@ -332,16 +347,7 @@ func (l listOpener) readChecksums(ctx context.Context, name string) (func(string
 	if err == nil && len(problems) > 0 {
 		err = usageErr{problems[0]}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return func(path string) (chunk.Sum, error) {
-		sum, err := sums.Find(path)
-		if err == nil && sum.IsZero() {
-			err = usageErr{fmt.Errorf("%q has no digest for %q; the file is not downloaded", in.name, path)}
-		}
-		return sum, err
-	}, nil
+	return sums, in.name, err
 }
 
 // lists opens the lists one after another. It yields the error of a list that cannot be

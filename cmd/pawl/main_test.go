@@ -54,6 +54,7 @@ func TestMain(m *testing.M) {
 //	digest VAR NAME            sets VAR to the SHA-256 of the file served as NAME
 //	asked NAME N               fails unless there were N requests for NAME since the last reset
 //	answered STATUS N          fails unless N responses had STATUS since the last reset
+//	flip PATH OFFSET...        flips a bit of each of these bytes of the file PATH
 //	received NAME FIELD VALUE  fails unless the last request for NAME had this header field
 //
 // The faults are noranges, nolength, rate=BYTES, cut=BYTES, conns=N, stall=BYTES,
@@ -75,7 +76,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": cmdServe, "faults": cmdFaults, "same": cmdSame, "requests": cmdRequests, "sent": cmdSent,
 			"reset": cmdReset, "killat": cmdKillAt, "killmany": cmdKillMany, "during": cmdDuring,
-			"exits": cmdExits, "publish": cmdPublish, "fill": cmdFill, "digest": cmdDigest, "asked": cmdAsked, "answered": cmdAnswered, "received": cmdReceived,
+			"exits": cmdExits, "publish": cmdPublish, "fill": cmdFill, "digest": cmdDigest, "asked": cmdAsked, "answered": cmdAnswered, "received": cmdReceived, "flip": cmdFlip,
 		},
 	})
 }
@@ -115,6 +116,16 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	r := rigOf(ts)
 	r.files[args[0]] = faultserver.NewFile(parseSizeArg(ts, args[1]), seed)
 	r.Put(args[0], r.files[args[0]])
+}
+
+func cmdFlip(ts *testscript.TestScript, _ bool, args []string) {
+	data := []byte(ts.ReadFile(args[0]))
+	for _, offset := range args[1:] {
+		at, err := strconv.Atoi(offset)
+		ts.Check(err)
+		data[at] ^= 4
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o666))
 }
 
 func cmdFaults(ts *testscript.TestScript, _ bool, args []string) {

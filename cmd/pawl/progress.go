@@ -23,7 +23,7 @@ type progressView struct {
 	byFiles     bool    // measure files even if all sizes are known; see scale
 	have, total int64   // bytes; total is -1 if it is unknown
 	rate        float64 // bytes per second
-	conns       int     // open connections
+	conns       int     // open connections; -1 if nothing is transferred
 }
 
 // several reports whether v is about more than one file.
@@ -82,8 +82,13 @@ func (v progressView) numbers() string {
 	return strings.Join(parts, ", ")
 }
 
-// text returns the numbers and the connections.
-func (v progressView) text() string { return v.numbers() + ", " + connections(v.conns) }
+// text returns the numbers and, during a transfer, the connections.
+func (v progressView) text() string {
+	if v.conns < 0 {
+		return v.numbers()
+	}
+	return v.numbers() + ", " + connections(v.conns)
+}
 
 // connections returns "1 connection" or, for example, "8 connections".
 func connections(n int) string {
@@ -101,7 +106,11 @@ const minTitleWidth = 12
 // fit returns as much of the view as fits into a number of columns. The numbers come
 // first, then the title, then the connections.
 func (v progressView) fit(columns int) string {
-	for _, text := range []string{v.text(), fmt.Sprintf("%s, %d conn", v.numbers(), v.conns), v.numbers()} {
+	texts := []string{v.text(), fmt.Sprintf("%s, %d conn", v.numbers(), v.conns), v.numbers()}
+	if v.conns < 0 {
+		texts = texts[:1]
+	}
+	for _, text := range texts {
 		room := columns - displayWidth(text) - 2
 		if room >= min(minTitleWidth, displayWidth(v.title())) {
 			return text + "  " + truncate(v.title(), room)

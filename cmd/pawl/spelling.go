@@ -38,6 +38,8 @@ var commandWords = map[string]string{
 	"ls": "list", "status": "list", "ps": "list", "show": "list", "downloads": "list", "jobs": "list", "queue": "list",
 	"rm": "remove", "delete": "remove", "del": "remove", "forget": "remove", "cancel": "remove", "clean": "remove",
 	"continue": "resume", "cont": "resume", "restart": "resume", "retry": "resume", "start": "resume", "unpause": "resume",
+	"check": "verify", "validate": "verify", "fsck": "verify", "scrub": "verify", "checksum": "verify", "sha256sum": "verify",
+	"head": "info", "inspect": "info", "stat": "info", "probe": "info",
 }
 
 // listOptions are options of other tools whose argument is a list of URLs.

@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -44,6 +45,7 @@ type goal struct {
 	named   bool      // the user or a list chose output
 	replace bool      // a file at the target may be replaced
 	sum     chunk.Sum // digest that the file must have; zero for none
+	sumBy   Proof     // whose digest sum is
 
 	record store.ID  // recorded download to resume; "" for none
 	stream io.Writer // gets the bytes in place of a file; nil for none
@@ -52,7 +54,7 @@ type goal struct {
 
 // newGoal returns the goal of a request.
 func newGoal(req Request) (goal, error) {
-	g := goal{replace: req.Existing.Overwrite, sum: req.Sum}
+	g := goal{replace: req.Existing.Overwrite, sum: req.Sum, sumBy: cmp.Or(req.SumBy, ProofYours)}
 	complete := true
 	switch to := req.Into.(type) {
 	case nil:
@@ -64,6 +66,7 @@ func newGoal(req Request) (goal, error) {
 		g.stream, complete = to.Writer, to.Writer != nil
 	case Listed:
 		g.output, g.record, g.listed, complete = to.Path, to.Resume, &to, to.Path != ""
+		g.sumBy = cmp.Or(req.SumBy, ProofList)
 	default:
 		complete = false
 	}
@@ -111,7 +114,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 		goal:     g,
 		budget:   newRetryBudget(e.opts),
 		progress: &progress{},
-		version:  version{Version: response.Version{Size: -1}, digest: req.Sum},
+		version:  version{Version: response.Version{Size: -1}, digest: g.promise()},
 	}
 	d.origin = origin{url: u, basic: basicAuth(u.User)}
 	u.User = nil

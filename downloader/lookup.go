@@ -128,7 +128,11 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 	l.version.unframed = rec.Unframed
 	l.version.page = rec.State == store.Done && len(l.req.Expect) == 0 && IsUnexpectedPage(rec)
 	if rec.State == store.Done {
-		return l.reopen(ctx, rec)
+		current, err := l.reopen(ctx, rec)
+		if current && l.goal.sum.IsZero() { // it was verified when it was downloaded
+			l.version.digest = promise{Sum: rec.Sum, by: ProofOf(rec.Sum, l.goal.listed != nil)}
+		}
+		return current, err
 	}
 	if rec.URL != l.origin.recorded && l.goal.record == "" {
 		if !l.req.Existing.Restart && !l.goal.replace {
@@ -172,7 +176,8 @@ func (l lookup) resume(part *store.Part) error {
 		return l.forget(-1)
 	}
 	if l.goal.sum.IsZero() {
-		l.goal.sum, l.version.digest = rec.Sum, rec.Sum
+		l.goal.sum = rec.Sum
+		l.version.digest = l.goal.promise()
 	}
 	l.version.Version = versionOf(rec)
 	l.file.setEarlierRun(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
@@ -389,7 +394,9 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	} else if rec.LastModified != "" {
 		condition.Set("If-Modified-Since", rec.LastModified)
 	}
-	rep, err := l.askWith(ctx, condition, nil, chunk.Range{End: 1})
+	first := condition.Clone()
+	first.Set("Want-Repr-Digest", response.WantReprDigest)
+	rep, err := l.askWith(ctx, first, nil, chunk.Range{End: 1})
 	var again restartError
 	if errors.As(err, &again) { // the server does not serve ranges
 		l.origin.oneStream = true
@@ -409,7 +416,7 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	if err := decided(was.Unexpected(now), ""); err != nil {
 		return now, doubtful, err
 	}
-	sum := response.ReprDigest(rep.Header)
+	sum := l.serverDigest(rep)
 	switch differs := was.Differs(now) != ""; {
 	case was.SizeDiffers(now):
 		return now, outdated, nil
@@ -426,6 +433,15 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 		err = errSubstitute
 	}
 	return now, certain(same), err
+}
+
+// serverDigest returns the strongest digest of the file that rep names, zero for none.
+func (l lookup) serverDigest(rep *reply) chunk.Sum {
+	all, _ := response.Digests(rep.Header, rep.Content)
+	if len(all) == 0 || all[0].Hint || l.engine.opts.IgnoreServerDigest {
+		return chunk.Sum{}
+	}
+	return all[0].Sum
 }
 
 // hasDigest reports whether the finished file has this digest.

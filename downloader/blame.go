@@ -3,6 +3,7 @@ package downloader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pawl/chunk"
@@ -29,6 +30,14 @@ func (b blamer) mismatched(got chunk.Sum) error {
 	if b.file.part == nil {
 		return m
 	}
+	if kept := b.keep(m); kept.Len() > 0 {
+		m.kept = true
+		b.progress.held.Store(kept.Len())
+		if err := b.discardAllBut(kept); err != nil {
+			return errors.Join(m, err)
+		}
+		return m
+	}
 	b.progress.held.Store(0)
 	size := b.version.Size
 	if m.coded {
@@ -38,6 +47,30 @@ func (b blamer) mismatched(got chunk.Sum) error {
 		return errors.Join(m, failure.Permanent(err))
 	}
 	return m
+}
+
+// keep returns the bytes that stay held after the mismatch m. Those of the origin do if the next
+// download is from the origin alone: most likely a mirror is wrong. If it has the wrong digest
+// again, nothing is kept, because the origin is wrong then, or its bytes were damaged on their way.
+func (b blamer) keep(m *mismatch) chunk.Set {
+	last := len(m.sources) - 1
+	sources := append([]string{b.req.URL}, b.req.Mirrors...)
+	if len(b.wrong) > 0 || m.coded || m.decoded || last < 1 || m.sources[last].source != b.origin.recorded || (mismatches{m}).next(sources) != b.req.URL {
+		return chunk.Set{}
+	}
+	return m.sources[last].bytes.Clone()
+}
+
+// discardAllBut discards the held bytes that are not in kept.
+func (b blamer) discardAllBut(kept chunk.Set) error {
+	lost := chunk.NewSet(chunk.Range{End: chunk.Unbounded})
+	for r := range kept.All() {
+		lost.Remove(r)
+	}
+	if err := b.file.part.Discard(lost); err != nil {
+		return failure.Permanent(err)
+	}
+	return nil
 }
 
 // contributions returns the bytes of the file that each source has sent. The origin has sent the
@@ -86,7 +119,7 @@ func (b blamer) blame() error {
 			if err != nil {
 				return err
 			}
-			if wrong {
+			if wrong && !slices.Contains(guilty, weburl.Redact(c.source)) {
 				guilty = append(guilty, weburl.Redact(c.source))
 			}
 		}

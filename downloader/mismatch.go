@@ -32,6 +32,7 @@ type mismatch struct {
 	coded    bool // the bytes are in a content coding that belongs to the file
 	decoded  bool // such a coding was removed
 	admitted bool // the only source says itself that its file has the digest got
+	kept     bool // the bytes of the origin are still held, and those of the other sources are not
 	sources  []contribution
 }
 
@@ -85,6 +86,22 @@ func (all mismatches) promise() promise {
 		return promise{}
 	}
 	return all[len(all)-1].want
+}
+
+// suspects returns in words which bytes the next download fetches.
+func (all mismatches) suspects() string {
+	if len(all) > 0 && all[len(all)-1].kept {
+		return "the bytes of the other sources"
+	}
+	return "the whole file"
+}
+
+// heldFrom returns the source of the bytes that are held at the beginning of a download.
+func (all mismatches) heldFrom(origin string) string {
+	if len(all) > 0 && all[len(all)-1].kept {
+		return origin
+	}
+	return "an earlier run"
 }
 
 // with returns the error of a download that ended with err after these mismatches: err itself, or

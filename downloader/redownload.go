@@ -12,7 +12,8 @@ import (
 )
 
 // getVerified downloads the file, and repeats that while its digest is wrong: from one source at a
-// time, so that the copies show which source sends the wrong bytes.
+// time, so that the copies show which source sends the wrong bytes. If several sources have sent
+// bytes, the origin is the first one, and only the bytes of the others are fetched again.
 func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, error) {
 	sources := append([]string{req.URL}, req.Mirrors...)
 	_, isStream := req.Into.(Stream)
@@ -37,7 +38,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		}
 		all.Retries++
 		next := wrong.next(sources)
-		d.emit(Event{Kind: Restarted, ID: res.ID, URL: weburl.WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching the whole file again from %s", err, weburl.Redact(next))})
+		d.emit(Event{Kind: Restarted, ID: res.ID, URL: weburl.WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching %s again from %s", err, wrong.suspects(), weburl.Redact(next))})
 		req = d.again(req, next, res.ID)
 	}
 }

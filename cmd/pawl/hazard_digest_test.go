@@ -176,6 +176,9 @@ func blamedSource(what string, guilty int, command string) hazard {
 				tr.Errorf("source %d: got a warning %v, want %v", i, named, i == guilty)
 			}
 		}
+		if sent := tr.srv.Sent(); guilty > 0 && sent > f.Size+f.Size/8 { // its own bytes are sent once
+			tr.Errorf("the requested URL sent %d bytes, want at most the size of %d", sent, f.Size)
+		}
 		tr.markMet()
 	}}
 }

@@ -31,7 +31,7 @@ func (b blamer) mismatched(got chunk.Sum) error {
 		return m
 	}
 	if kept := b.keep(m); kept.Len() > 0 {
-		m.kept = true
+		m.kept = b.origin.recorded
 		b.progress.held.Store(kept.Len())
 		if err := b.discardAllBut(kept); err != nil {
 			return errors.Join(m, err)
@@ -49,16 +49,36 @@ func (b blamer) mismatched(got chunk.Sum) error {
 	return m
 }
 
-// keep returns the bytes that stay held after the mismatch m. Those of the origin do if the next
-// download is from the origin alone: most likely a mirror is wrong. If it has the wrong digest
-// again, nothing is kept, because the origin is wrong then, or its bytes were damaged on their way.
-func (b blamer) keep(m *mismatch) chunk.Set {
+// keep returns the bytes that are not suspect after the mismatch m, so that they stay held:
+//
+//   - After the first mismatch, if several sources have sent bytes, and the next download is from
+//     the origin alone: the origin's. Most likely a mirror is wrong.
+//   - After the second one, if the first one has kept bytes: the bytes that the origin has sent in
+//     place of a mirror's, and that are the same. Two sources agree about them.
+//   - After a further one: none. The sources that agreed may have the same damage.
+func (b blamer) keep(m *mismatch) (kept chunk.Set) {
 	last := len(m.sources) - 1
-	sources := append([]string{b.req.URL}, b.req.Mirrors...)
-	if len(b.wrong) > 0 || m.coded || m.decoded || last < 1 || m.sources[last].source != b.origin.recorded || (mismatches{m}).next(sources) != b.req.URL {
-		return chunk.Set{}
+	if m.coded || m.decoded || last < 0 {
+		return kept
 	}
-	return m.sources[last].bytes.Clone()
+	switch {
+	case len(b.wrong) == 0:
+		sources := append([]string{b.req.URL}, b.req.Mirrors...)
+		if last > 0 && m.sources[last].source == b.origin.recorded && (mismatches{m}).next(sources) == b.req.URL {
+			kept = m.sources[last].bytes.Clone()
+		}
+	case len(b.wrong) == 1 && b.wrong[0].kept == b.origin.recorded:
+		for _, c := range b.wrong[0].sources {
+			if c.source == b.origin.recorded || c.source == anEarlierRun {
+				continue
+			}
+			same, _ := b.agreeing(c) // after an error, less is kept
+			for r := range same.All() {
+				kept.Add(r)
+			}
+		}
+	}
+	return kept
 }
 
 // discardAllBut discards the held bytes that are not in kept.
@@ -136,6 +156,12 @@ func (b blamer) differs(c contribution) (bool, error) {
 	if b.file.part == nil || c.sums == nil {
 		return c.bytes.Len() > 0, nil
 	}
+	same, err := b.agreeing(c)
+	return same.Len() < c.bytes.Len(), err
+}
+
+// agreeing returns the bytes of c that are in the part file, too, in whole pieces of c.
+func (b blamer) agreeing(c contribution) (same chunk.Set, err error) {
 	for i := range c.sums.Len() {
 		in := c.bytes.Clone()
 		piece := c.sums.Range(i)
@@ -143,11 +169,13 @@ func (b blamer) differs(c contribution) (bool, error) {
 		in.Remove(chunk.Range{Off: piece.End, End: chunk.Unbounded})
 		sum, err := b.file.part.SumOf(in, c.sums.Length())
 		if err != nil {
-			return false, failure.Permanent(err)
+			return same, failure.Permanent(err)
 		}
-		if sum != c.sums.Sum(i) {
-			return true, nil
+		if sum == c.sums.Sum(i) {
+			for r := range in.All() {
+				same.Add(r)
+			}
 		}
 	}
-	return false, nil
+	return same, nil
 }

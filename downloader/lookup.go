@@ -180,7 +180,7 @@ func (l lookup) resume(part *store.Part) error {
 		l.version.digest = l.goal.promise()
 	}
 	l.version.Version = versionOf(rec)
-	l.file.setEarlierRun(contribution{l.wrong.heldFrom(l.origin.recorded), rec.Held.Clone(), part.PieceSums()})
+	l.file.setEarlierRun(contribution{l.wrong.heldFrom(), rec.Held.Clone(), part.PieceSums()})
 	if rec.URL != l.origin.recorded { // the new URL has validators of its own
 		l.version.ETag, l.version.LastModified = "", ""
 		l.file.moved = rec.Held.Len() > 0

@@ -29,19 +29,22 @@ const (
 type mismatch struct {
 	want     promise
 	got      chunk.Sum
-	coded    bool // the bytes are in a content coding that belongs to the file
-	decoded  bool // such a coding was removed
-	admitted bool // the only source says itself that its file has the digest got
-	kept     bool // the bytes of the origin are still held, and those of the other sources are not
+	coded    bool   // the bytes are in a content coding that belongs to the file
+	decoded  bool   // such a coding was removed
+	admitted bool   // the only source says itself that its file has the digest got
+	kept     string // source of the bytes that are still held, because they are not suspect; "" if none are
 	sources  []contribution
 }
 
 // A contribution is the bytes that one source sent.
 type contribution struct {
-	source string // URL without credentials, or "an earlier run"
+	source string // URL without credentials, or anEarlierRun
 	bytes  chunk.Set
 	sums   *chunk.Pieces // of these bytes; nil if they are not known
 }
+
+// anEarlierRun is the source of bytes of which nobody knows the source.
+const anEarlierRun = "an earlier run"
 
 func (m *mismatch) Error() string {
 	return fmt.Sprintf("%v: it should be %s and is %s", failure.ErrChecksum, m.want, m.got)
@@ -88,20 +91,29 @@ func (all mismatches) promise() promise {
 	return all[len(all)-1].want
 }
 
+// unkeep notes that no bytes are kept for the next download. It reports whether some were.
+func (all mismatches) unkeep() bool {
+	if len(all) == 0 || all[len(all)-1].kept == "" {
+		return false
+	}
+	all[len(all)-1].kept = ""
+	return true
+}
+
 // suspects returns in words which bytes the next download fetches.
 func (all mismatches) suspects() string {
-	if len(all) > 0 && all[len(all)-1].kept {
-		return "the bytes of the other sources"
+	if len(all) > 0 && all[len(all)-1].kept != "" {
+		return "the suspect bytes"
 	}
 	return "the whole file"
 }
 
 // heldFrom returns the source of the bytes that are held at the beginning of a download.
-func (all mismatches) heldFrom(origin string) string {
-	if len(all) > 0 && all[len(all)-1].kept {
-		return origin
+func (all mismatches) heldFrom() string {
+	if len(all) > 0 && all[len(all)-1].kept != "" {
+		return all[len(all)-1].kept
 	}
-	return "an earlier run"
+	return anEarlierRun
 }
 
 // with returns the error of a download that ended with err after these mismatches: err itself, or

@@ -68,6 +68,35 @@ func TestMismatches(t *testing.T) {
 	}
 }
 
+// Two equal downloads outweigh the digest of the server. One is enough against the digest of the
+// user, if the only source says itself that it has another file.
+func TestMismatchesOfServer(t *testing.T) {
+	server, you := promise{Sum: numberedSum(t, 9), by: ProofServer, field: "Digest"}, promise{Sum: numberedSum(t, 9), by: ProofYours}
+	tests := []struct {
+		want     promise
+		got      []int
+		admitted bool
+		final    bool
+	}{
+		{server, []int{1}, false, false},
+		{server, []int{1, 1}, false, true},
+		{server, []int{1, 2}, false, false},
+		{server, []int{1, 2, 1}, false, true},
+		{you, []int{1, 1}, false, false},
+		{you, []int{1}, true, true},
+	}
+	for _, tt := range tests {
+		var all mismatches
+		for _, n := range tt.got {
+			all = append(all, &mismatch{want: tt.want, got: numberedSum(t, n), admitted: tt.admitted})
+		}
+		err := all.final()
+		if (err != nil) != tt.final || tt.final && errors.Is(err, failure.ErrServerDigest) != (tt.want == server) {
+			t.Errorf("%v, %v: got error %v, want one: %v", tt.want, tt.got, err, tt.final)
+		}
+	}
+}
+
 // The next download comes from a source that took no part in a wrong download, or else from the
 // source that took part in the fewest.
 func TestNextSource(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 )
 
 // getVerified downloads the file, and repeats that while its digest is wrong: from one source at a
-// time, so that the copies show which source sends the wrong bytes. If several sources have sent
-// bytes, the origin is the first one, and only the bytes of the others are fetched again.
+// time, so that the copies show which source sends the wrong bytes. Bytes that are
+// not suspect stay held; blamer.keep says which.
 func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, error) {
 	sources := append([]string{req.URL}, req.Mirrors...)
 	_, isStream := req.Into.(Stream)
@@ -31,6 +31,9 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 			return all, errors.Join(err, d.discard(res.ID))
 		case errors.As(err, &m):
 			wrong = append(wrong, m)
+		case errors.Is(err, failure.ErrChanged) && !req.Existing.FailOnChange && wrong.unkeep(): // the source has other bytes than were kept
+			req.Existing.Restart = true
+			continue
 		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && failure.TryOtherSource(err):
 			sources = slices.DeleteFunc(sources, func(s string) bool { return s == req.URL })
 		default:

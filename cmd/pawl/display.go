@@ -389,7 +389,7 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	case e.Outcome.Current:
 		s.note("%s: already downloaded, and unchanged%s", name, knownDigest(e.Outcome))
 	case e.Target == "-":
-		s.note("%s in %s (%s/s)%s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome), proofText(e.Outcome))
+		s.note("%s in %s (%s/s)%s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome), knownDigest(e.Outcome))
 	case e.Outcome.Fetched == 0 && e.Size > 0:
 		s.note("%s: done, %s, all of it downloaded before%s", name, size(e.Size), proof)
 	case e.Size == 0, s.counts != nil && e.Outcome.Fetched < minRatedSize:

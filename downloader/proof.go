@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/downloader/response"
 )
 
@@ -119,6 +120,22 @@ func (j *job) contradicted(all []response.Digest) {
 		j.version.denied = d.Sum
 		j.warn("the server says that the file has %v (%s), and it should have %v; pawl verifies the latter", d.Sum, d.Field, j.goal.promise())
 	}
+}
+
+// denies returns an error if a mirror, of which rep is a response, names another digest than the
+// wanted one.
+func (d *download) denies(rep *reply) error {
+	want := d.version.digest
+	if d.engine.opts.IgnoreServerDigest || want.IsZero() {
+		return nil
+	}
+	all, _ := response.Digests(rep.Header, rep.Content)
+	for _, o := range all {
+		if !o.Hint && o.Algorithm() == want.Algorithm() && o.Sum != want.Sum {
+			return fmt.Errorf("%w: it names %v (%s), and the file should have %v", failure.ErrChanged, o.Sum, o.Field, want)
+		}
+	}
+	return nil
 }
 
 // warn reports a warning.

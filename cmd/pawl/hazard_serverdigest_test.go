@@ -101,6 +101,19 @@ var serverDigests = slices.Concat([]hazard{
 		}
 		tr.markMet()
 	}},
+	{name: "digests: a mirror names another digest", run: func(tr *testRun) {
+		f := tr.serveFile(12 << 20)
+		tr.srv.Set(faultserver.Rate(8 << 20))
+		mirror := tr.newServer(f)
+		mirror.Set(faultserver.SetHeader("X-Checksum-Sha256", strings.Repeat("00", 32)))
+		o := tr.runPawl("-x", "2", "-v", "--checksum", checksumOf(tr, f), "--mirror", mirror.URL+"/f.bin", tr.fileURL())
+		o.wantDownloaded("f.bin", f)
+		o.wantStderr("it names sha256:0000")
+		if sent := mirror.Sent(); sent > 1<<20 {
+			tr.Errorf("the mirror sent %d bytes, want only a sample", sent)
+		}
+		tr.markMet()
+	}},
 	{name: "digests: a mirror must not outweigh the server's digest", run: func(tr *testRun) {
 		f := tr.serveFile(5 << 20)
 		delete(tr.served, "f.bin")

@@ -166,6 +166,7 @@ func (d *download) forget(size int64) error {
 		r.URL, r.Public = d.origin.recorded, d.origin.start.public
 		r.Sum, r.Replace = d.goal.sum, r.Replace || d.goal.replace
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
+		r.ServerSum = chunk.Sum{}
 	})
 }
 
@@ -178,7 +179,7 @@ func (d *download) adopt(v response.Version, noRanges bool) error {
 		d.progress.show(store.Record{Target: "-", Size: d.version.Size})
 		return nil
 	}
-	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed {
+	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed && rec.ServerSum == d.version.digest.recorded() {
 		return nil
 	}
 	if err := d.file.part.Update(func(r *store.Record) { d.note(r, noRanges) }); err != nil {
@@ -193,6 +194,7 @@ func (d *download) note(r *store.Record, noRanges bool) {
 	v := &d.version
 	r.URL, r.Public, r.NoRanges = d.origin.recorded, d.origin.start.public, noRanges
 	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
+	r.ServerSum = v.digest.recorded()
 }
 
 // fits returns an error if a version cannot be the file that the list wants.

@@ -179,6 +179,9 @@ func (l lookup) resume(part *store.Part) error {
 		l.goal.sum = rec.Sum
 		l.version.digest = l.goal.promise()
 	}
+	if l.goal.sum.IsZero() && !rec.ServerSum.IsZero() && !l.engine.opts.IgnoreServerDigest {
+		l.version.digest = promise{Sum: rec.ServerSum, by: ProofServer, field: "digest", from: rec.URL}
+	}
 	l.version.Version = versionOf(rec)
 	l.file.setEarlierRun(contribution{l.wrong.heldFrom(), rec.Held.Clone(), part.PieceSums()})
 	if rec.URL != l.origin.recorded { // the new URL has validators of its own

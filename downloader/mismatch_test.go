@@ -254,6 +254,25 @@ func TestDiskDiffers(t *testing.T) {
 	}
 }
 
+// A digest that only the first response has is verified after an interruption, too, unless the
+// remote file has changed since.
+func TestServerDigestSurvives(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := faultserver.NewFile(8<<20, 1)
+		digest := faultserver.SetHeader("X-Checksum-Sha256", strings.TrimPrefix(digestOf(t, "sha256", f).String(), "sha256:"))
+		r := newInterruptedRig(t, f, 6<<20, digest, faultserver.CorruptOnce(1<<20))
+		if res := r.mustGet("f", f); res.Proof != ProofServer || r.countEvents(Restarted) != 1 {
+			t.Errorf("got proof %q and events %v, want the wrong byte found", res.Proof, r.events)
+		}
+		r = newInterruptedRig(t, f, 6<<20, digest)
+		other := faultserver.NewFile(8<<20, 2)
+		r.srv.Put("f", other)
+		if res := r.mustGet("f", other); res.Proof != ProofChecksums {
+			t.Errorf("after a change: got proof %q", res.Proof)
+		}
+	})
+}
+
 // flipByte changes one byte of the file at path.
 func flipByte(t *testing.T, path string, off int64) {
 	t.Helper()

@@ -74,6 +74,15 @@ func (p promise) isWeak() bool {
 // the file: they are CRC-32C, too. The digest of a user, who may want the disk to be read, is not.
 func (p promise) isComposed() bool { return p.by == ProofServer && p.Algorithm() == "crc32c" }
 
+// recorded returns the digest that a record keeps as the server's, so that a later run verifies it
+// even if its own responses do not name it, zero for none.
+func (p promise) recorded() chunk.Sum {
+	if p.by != ProofServer || p.hint {
+		return chunk.Sum{}
+	}
+	return p.Sum
+}
+
 // promise returns the digest of the goal.
 func (g *goal) promise() promise {
 	if g.sum.IsZero() {
@@ -85,7 +94,8 @@ func (g *goal) promise() promise {
 // listen takes over what the server of rep says about the digest of the file. The goal's digest
 // stands; if the server contradicts it, that is a warning. Without one, the server's strongest digest
 // counts. After a mismatch with the digest of another server, that one still counts, because a
-// mirror must not outweigh the server that was asked first.
+// mirror must not outweigh the server that was asked first. A digest that an earlier response named
+// counts as long as nothing shows another version.
 func (j *job) listen(rep *reply) {
 	if j.engine.opts.IgnoreServerDigest {
 		return
@@ -104,6 +114,9 @@ func (j *job) listen(rep *reply) {
 	}
 	if earlier := j.wrong.promise(); own.IsZero() || !earlier.IsZero() && earlier.from != own.from {
 		own = earlier
+	}
+	if was := j.version.digest; own.IsZero() && !was.recorded().IsZero() && j.version.Differs(rep.Version) == "" {
+		own = was
 	}
 	j.version.digest = own
 	if s := j.file.stream; s != nil {

@@ -84,7 +84,9 @@ type Record struct {
 
 	Sum     chunk.Sum `json:"sum,omitzero"`      // requested digest, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced
-	Lists   Lists     `json:"list,omitempty"`    // lists that claim the file; empty if no list asked for it
+	// ServerSum is the digest that the server named, if any. It is not kept for finished files.
+	ServerSum chunk.Sum `json:"server_sum,omitzero"`
+	Lists     Lists     `json:"list,omitempty"` // lists that claim the file; empty if no list asked for it
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`          // time of the last transaction that changed the record

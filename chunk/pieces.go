@@ -110,12 +110,35 @@ func PieceSum(length, off int64, b []byte) uint32 {
 	return crcWithZeros(b, length-off%length-int64(len(b)))
 }
 
+// CRC32C returns the CRC-32C of a file of size bytes, all of which are in p. It reads no byte of
+// the file: the time grows with the number of pieces.
+//
+// The sum of a piece is of its bytes and of zeros up to its end, so the last sum has zeros
+// beyond the end of the file. To take them off again, more zeros are appended, because 2³¹-1
+// zero bytes multiply a CRC-32C by 1.
+func (p *Pieces) CRC32C(size int64) uint32 {
+	const period = 1<<31 - 1
+	var sum uint32
+	for i := range int((size + p.length - 1) / p.length) {
+		sum = appendZeros(sum, p.length) ^ p.Sum(i)
+	}
+	if beyond := (p.length - size%p.length) % p.length; beyond > 0 {
+		sum = appendZeros(sum, period-beyond%period)
+	}
+	return ^(sum ^ appendZeros(math.MaxUint32, size))
+}
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // crcWithZeros returns the CRC-32C, without inversions, of b followed by this many zeros.
 // A zero byte multiplies a CRC by x⁸, so the time grows with the logarithm of zeros.
 func crcWithZeros(b []byte, zeros int64) uint32 {
-	sum := ^crc32.Update(math.MaxUint32, castagnoli, b)
+	return appendZeros(^crc32.Update(math.MaxUint32, castagnoli, b), zeros)
+}
+
+// appendZeros returns the CRC-32C, without inversions, of the bytes of sum followed by this many
+// zeros.
+func appendZeros(sum uint32, zeros int64) uint32 {
 	for k := 0; zeros > 0; zeros >>= 1 {
 		if zeros&1 != 0 {
 			sum = multiplyMod(zeroFactors[k], sum)

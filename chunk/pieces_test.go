@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"hash/crc32"
 	"math/rand/v2"
 	"testing"
 )
@@ -95,5 +96,28 @@ func TestPieceLength(t *testing.T) {
 		if got := PieceLength(tt.size); got != tt.want {
 			t.Errorf("PieceLength(%d): got %d, want %d", tt.size, got, tt.want)
 		}
+	}
+}
+
+// The checksum of a file is composed of those of its pieces, whatever its size.
+func TestPiecesCRC32C(t *testing.T) {
+	const length = 1 << 10
+	b := make([]byte, 5*length+1)
+	for i := range b {
+		b[i] = byte(rand.Int())
+	}
+	for _, size := range []int{0, 1, length - 1, length, length + 1, 3 * length, 5*length - 7, len(b)} {
+		p := NewPieces(length)
+		cut := size / 3
+		p.Add(int64(cut), b[cut:size])
+		p.Add(0, b[:cut])
+		if got, want := p.CRC32C(int64(size)), crc32.Checksum(b[:size], castagnoli); got != want {
+			t.Errorf("%d bytes: got %08x, want %08x", size, got, want)
+		}
+	}
+	zeros, p := make([]byte, 4*length), NewPieces(length)
+	p.Add(0, zeros)
+	if got, want := p.CRC32C(4*length), crc32.Checksum(zeros, castagnoli); got != want {
+		t.Errorf("zeros: got %08x, want %08x", got, want)
 	}
 }

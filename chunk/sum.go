@@ -10,6 +10,7 @@ import (
 	"hash"
 	"hash/adler32"
 	"hash/crc32"
+	"hash/crc64"
 	"strings"
 
 	"golang.org/x/crypto/blake2b"
@@ -25,7 +26,7 @@ type Sum struct {
 	digest    string // raw bytes; a string and not a slice, so that == works
 }
 
-// algorithms maps the name of each algorithm to its constructor. crc32c and adler32 detect
+// algorithms maps the name of each algorithm to its constructor. The CRCs and adler32 detect
 // accidents, but anybody can make another file with the same checksum.
 var algorithms = map[string]func() hash.Hash{
 	"md5":     md5.New,
@@ -38,9 +39,17 @@ var algorithms = map[string]func() hash.Hash{
 	"crc32c":  func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) },
 	"adler32": func() hash.Hash { return adler32.New() },
 
+	// What object stores name in header fields.
+	"crc32":     func() hash.Hash { return crc32.NewIEEE() },
+	"crc64nvme": func() hash.Hash { return crc64.New(crc64.MakeTable(crc64NVME)) },
+
 	// A digest of 128 hex digits of which nobody knows the algorithm.
 	"sha512|blake2b": func() hash.Hash { return &eitherHash{sha512.New(), newBLAKE2b()} },
 }
+
+// crc64NVME is the polynomial of CRC-64/NVME in reversed form (NVM Express, NVM Command Set
+// specification §5.2.1.3.4, "64b CRC").
+const crc64NVME = 0x9a6c9329ac4bc9b5
 
 // An eitherHash computes two digests of the same length. Its Sum is that of the first.
 type eitherHash struct {
@@ -60,7 +69,7 @@ func (h *eitherHash) Reset() {
 
 // algorithmNames lists the keys of algorithms for error messages, except for the pair, which
 // nobody types. It must be kept in step with them.
-const algorithmNames = "md5, sha1, sha224, sha256, sha384, sha512, blake2b, crc32c, adler32"
+const algorithmNames = "md5, sha1, sha224, sha256, sha384, sha512, blake2b, crc32c, crc32, crc64nvme, adler32"
 
 // aliases maps other names of algorithms to keys of algorithms.
 var aliases = map[string]string{

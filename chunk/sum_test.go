@@ -30,9 +30,11 @@ const (
 	abcBLAKE2b = "blake2b:ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923"
 	abcCRC32C  = "crc32c:364b3fb7"
 	abcAdler32 = "adler32:024d0127"
+
+	abcCRC32 = "crc32:352441c2"
 )
 
-var abcSums = []string{abcMD5, abcSHA1, abcSHA224, abcSHA256, abcSHA384, abcSHA512, abcBLAKE2b, abcCRC32C, abcAdler32}
+var abcSums = []string{abcMD5, abcSHA1, abcSHA224, abcSHA256, abcSHA384, abcSHA512, abcBLAKE2b, abcCRC32C, abcAdler32, abcCRC32}
 
 // mustParseSum returns the Sum with the given text form.
 func mustParseSum(t testing.TB, text string) Sum {
@@ -42,6 +44,16 @@ func mustParseSum(t testing.TB, text string) Sum {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// The check value of the catalogue of CRCs for CRC-64/NVME.
+func TestCRC64NVME(t *testing.T) {
+	s := mustParseSum(t, "crc64nvme:ae8b14860a799888")
+	h := s.NewHash()
+	io.WriteString(h, "123456789")
+	if !s.Matches(h) {
+		t.Errorf("got %v, want %v", s.Of(h), s)
+	}
 }
 
 // A digest of unknown algorithm matches under each of the two that it may be of.
@@ -156,7 +168,7 @@ var malformedSums = []struct{ name, text, quoted string }{
 	{"no algorithm", "900150983cd24fb0d6963f7d28e17f72", "900150983cd24fb0d6963f7d28e17f72"},
 	{"space for a colon", strings.Replace(abcMD5, ":", " ", 1), "md5 900150983cd24fb0d6963f7d28e17f72"},
 	{"empty algorithm", strings.TrimPrefix(abcMD5, "md5"), ""},
-	{"unknown algorithm", "crc32:00000000", "crc32"},
+	{"unknown algorithm", "crc16:0000", "crc16"},
 	{"unknown, in capitals", "CRC-32=00000000", "CRC-32"},
 	{"BLAKE2b of other length", "blake2b-256:00", "blake2b-256"},
 	{"BLAKE2s", "blake2s:00", "blake2s"},

@@ -3,6 +3,7 @@ package downloader
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"pawl/chunk"
 	"pawl/downloader/hosts"
@@ -158,7 +159,7 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 	if j.origin.oneStream {
 		r = chunk.Range{}
 	}
-	rep, err := j.ask(ctx, nil, r)
+	rep, err := j.askWith(ctx, http.Header{"Want-Repr-Digest": {response.WantReprDigest}}, nil, r)
 	switch {
 	case errors.Is(err, errUnsatisfiable): // most likely an empty file, of which no range is valid
 		return j.ask(ctx, nil, chunk.Range{})
@@ -176,12 +177,7 @@ func (j *job) probe(ctx context.Context, held chunk.Set) (*reply, error) {
 // content coding, and whether its end is marked. It reports warnings.
 func (j *job) expect(rep *reply) {
 	j.version.gzip, j.version.unframed = rep.Gzip, rep.unframed
-	if j.goal.sum.IsZero() && !rep.Gzip {
-		j.version.digest = response.ReprDigest(rep.Header)
-		if s := j.file.stream; s != nil {
-			s.expect(j.version.digest)
-		}
-	}
+	j.listen(rep)
 	if rep.Note != "" {
 		j.emit(Event{Kind: Warning, Err: errors.New(rep.Note)})
 	}
@@ -241,21 +237,43 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if err := j.provesRepair(); err != nil { // before the digest: a wrong one discards bytes
 		return err
 	}
-	if v == nil && !j.version.digest.IsZero() {
-		v = newVerifier(j.version.digest, j.file.part)
-	}
-	if v != nil {
-		var m *mismatch
-		if err := v.verdict(ctx, j.version.Size); errors.As(err, &m) {
-			return blamer{j.download}.mismatched(m.got)
-		} else if err != nil {
-			return err
-		}
+	if err := j.verifyDigest(ctx, v); err != nil {
+		return err
 	}
 	if err := (blamer{j.download}).blame(); err != nil {
 		return err
 	}
 	return j.file.part.Finish(j.modTime(j.version.Version))
+}
+
+// verifyDigest compares the complete file with the digest that it must have, if there is one. If
+// they differ, the file is first compared with the checksums of the received bytes: if the disk
+// has changed some of them, only these are fetched again.
+func (j *job) verifyDigest(ctx context.Context, v *verifier) error {
+	want := j.version.digest
+	if want.IsZero() {
+		return nil
+	}
+	if want.isComposed() {
+		if got := j.file.composedCRC(j.version.Size); got != want.Sum {
+			return blamer{j.download}.mismatched(got)
+		}
+		return nil
+	}
+	if v == nil {
+		v = newVerifier(want.Sum, j.file.part)
+	}
+	var m *mismatch
+	if err := v.verdict(ctx, j.version.Size); !errors.As(err, &m) {
+		return err
+	}
+	if damaged, err := j.file.reread(ctx); err != nil {
+		return err
+	} else if damaged.Len() > 0 {
+		j.warn("the disk has other bytes than were received, in %s; they are fetched again", formatRanges(damaged, j.version.Size))
+		return errDamaged
+	}
+	return blamer{j.download}.mismatched(m.got)
 }
 
 // settleSize records the size of a file whose size was unknown until its end.

@@ -3,6 +3,7 @@ package downloader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pawl/chunk"
@@ -16,10 +17,25 @@ import (
 type blamer struct{ *download }
 
 // mismatched discards the bytes of the complete download, which has the wrong digest got, and
-// returns the mismatch.
+// returns the mismatch. It returns nil if the file is kept all the same: the digest is a hint of a
+// server that has sent the same bytes twice.
 func (b blamer) mismatched(got chunk.Sum) error {
 	m := &mismatch{want: b.version.digest, got: got, coded: b.version.Coding != "", decoded: b.version.gzip, sources: b.contributions()}
+	m.admitted = got == b.version.denied && len(b.mirrors) == 0 && len(b.wrong) == 0
+	if m.want.hint && b.wrong.confirm(m) {
+		b.warn("it should have %v, and two complete downloads have %v; pawl keeps the file, because that field is often wrong", m.want, got)
+		b.version.digest = promise{}
+		return nil
+	}
 	if b.file.part == nil {
+		return m
+	}
+	if kept := b.keep(m); kept.Len() > 0 {
+		m.kept = b.origin.recorded
+		b.progress.held.Store(kept.Len())
+		if err := b.discardAllBut(kept); err != nil {
+			return errors.Join(m, err)
+		}
 		return m
 	}
 	b.progress.held.Store(0)
@@ -31,6 +47,50 @@ func (b blamer) mismatched(got chunk.Sum) error {
 		return errors.Join(m, failure.Permanent(err))
 	}
 	return m
+}
+
+// keep returns the bytes that are not suspect after the mismatch m, so that they stay held:
+//
+//   - After the first mismatch, if several sources have sent bytes, and the next download is from
+//     the origin alone: the origin's. Most likely a mirror is wrong.
+//   - After the second one, if the first one has kept bytes: the bytes that the origin has sent in
+//     place of a mirror's, and that are the same. Two sources agree about them.
+//   - After a further one: none. The sources that agreed may have the same damage.
+func (b blamer) keep(m *mismatch) (kept chunk.Set) {
+	last := len(m.sources) - 1
+	if m.coded || m.decoded || last < 0 {
+		return kept
+	}
+	switch {
+	case len(b.wrong) == 0:
+		sources := append([]string{b.req.URL}, b.req.Mirrors...)
+		if last > 0 && m.sources[last].source == b.origin.recorded && (mismatches{m}).next(sources) == b.req.URL {
+			kept = m.sources[last].bytes.Clone()
+		}
+	case len(b.wrong) == 1 && b.wrong[0].kept == b.origin.recorded:
+		for _, c := range b.wrong[0].sources {
+			if c.source == b.origin.recorded || c.source == anEarlierRun {
+				continue
+			}
+			same, _ := b.agreeing(c) // after an error, less is kept
+			for r := range same.All() {
+				kept.Add(r)
+			}
+		}
+	}
+	return kept
+}
+
+// discardAllBut discards the held bytes that are not in kept.
+func (b blamer) discardAllBut(kept chunk.Set) error {
+	lost := chunk.NewSet(chunk.Range{End: chunk.Unbounded})
+	for r := range kept.All() {
+		lost.Remove(r)
+	}
+	if err := b.file.part.Discard(lost); err != nil {
+		return failure.Permanent(err)
+	}
+	return nil
 }
 
 // contributions returns the bytes of the file that each source has sent. The origin has sent the
@@ -79,7 +139,7 @@ func (b blamer) blame() error {
 			if err != nil {
 				return err
 			}
-			if wrong {
+			if wrong && !slices.Contains(guilty, weburl.Redact(c.source)) {
 				guilty = append(guilty, weburl.Redact(c.source))
 			}
 		}
@@ -96,6 +156,12 @@ func (b blamer) differs(c contribution) (bool, error) {
 	if b.file.part == nil || c.sums == nil {
 		return c.bytes.Len() > 0, nil
 	}
+	same, err := b.agreeing(c)
+	return same.Len() < c.bytes.Len(), err
+}
+
+// agreeing returns the bytes of c that are in the part file, too, in whole pieces of c.
+func (b blamer) agreeing(c contribution) (same chunk.Set, err error) {
 	for i := range c.sums.Len() {
 		in := c.bytes.Clone()
 		piece := c.sums.Range(i)
@@ -103,11 +169,13 @@ func (b blamer) differs(c contribution) (bool, error) {
 		in.Remove(chunk.Range{Off: piece.End, End: chunk.Unbounded})
 		sum, err := b.file.part.SumOf(in, c.sums.Length())
 		if err != nil {
-			return false, failure.Permanent(err)
+			return same, failure.Permanent(err)
 		}
-		if sum != c.sums.Sum(i) {
-			return true, nil
+		if sum == c.sums.Sum(i) {
+			for r := range in.All() {
+				same.Add(r)
+			}
 		}
 	}
-	return false, nil
+	return same, nil
 }

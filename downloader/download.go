@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -44,6 +45,7 @@ type goal struct {
 	named   bool      // the user or a list chose output, and not the server
 	replace bool      // a file at the target may be replaced
 	sum     chunk.Sum // digest that the file must have; zero for none
+	sumBy   Proof     // whose digest sum is
 
 	record store.ID  // recorded download to resume; "" for none
 	wrong  *Damaged  // nil if the recorded download is not known to be damaged
@@ -55,7 +57,7 @@ type goal struct {
 
 // newGoal returns the goal of a request.
 func newGoal(req Request) (goal, error) {
-	g := goal{replace: req.Existing.Overwrite, sum: req.Sum}
+	g := goal{replace: req.Existing.Overwrite, sum: req.Sum, sumBy: cmp.Or(req.SumBy, ProofYours)}
 	complete := true
 	switch to := req.Into.(type) {
 	case nil:
@@ -72,6 +74,7 @@ func newGoal(req Request) (goal, error) {
 		if g.released = to.Released; g.released == nil {
 			g.released = func() {}
 		}
+		g.sumBy = cmp.Or(req.SumBy, ProofList)
 	default:
 		complete = false
 	}
@@ -122,7 +125,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 		goal:     g,
 		budget:   newRetryBudget(e.opts),
 		progress: &progress{},
-		version:  version{Version: response.Version{Size: -1}, digest: req.Sum},
+		version:  version{Version: response.Version{Size: -1}, digest: g.promise()},
 	}
 	d.origin = origin{url: u, basic: basicAuth(u.User)}
 	u.User = nil
@@ -174,6 +177,7 @@ func (d *download) forget(size int64) error {
 		r.URL, r.Public = d.origin.recorded, d.origin.start.public
 		r.Sum, r.Replace = d.goal.sum, r.Replace || d.goal.replace
 		r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.NoRanges, r.Unframed, r.Mixed = size, "", "", "", "", false, false, false
+		r.ServerSum = chunk.Sum{}
 	})
 }
 
@@ -186,7 +190,7 @@ func (d *download) adopt(v response.Version, noRanges bool) error {
 		d.progress.show(store.Record{Target: "-", Size: d.version.Size})
 		return nil
 	}
-	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed {
+	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed && rec.ServerSum == d.version.digest.recorded() {
 		return nil
 	}
 	if err := d.file.part.Update(func(r *store.Record) { d.note(r, noRanges) }); err != nil {
@@ -201,6 +205,7 @@ func (d *download) note(r *store.Record, noRanges bool) {
 	v := &d.version
 	r.URL, r.Public, r.NoRanges = d.origin.recorded, d.origin.start.public, noRanges
 	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
+	r.ServerSum = v.digest.recorded()
 }
 
 // fits returns an error if a version cannot be the file that the list wants.

@@ -3,6 +3,7 @@ package downloader
 import (
 	"time"
 
+	"pawl/chunk"
 	"pawl/store"
 )
 
@@ -55,6 +56,8 @@ type Outcome struct {
 	Current  bool          // the file was finished already, and has not changed
 	Page     bool          // the file is a web page, although neither its name nor its URL says so
 	Unframed bool          // the server did not mark the end of the file, so it may be truncated
+	Proof    Proof         // how the file was proved; "" if it is not complete
+	Sum      chunk.Sum     // digest that was verified; zero for none
 }
 
 // Progress is the progress of a running download.

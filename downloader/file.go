@@ -2,11 +2,15 @@ package downloader
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
+	"pawl/downloader/response"
 	"pawl/store"
 )
 
@@ -115,4 +119,54 @@ func (f *file) verifyAll(ctx context.Context) (lost int64, err error) {
 		f.setEarlierRun(contribution{}) // some of its bytes are lost
 	}
 	return lost, nil
+}
+
+// reread compares the whole part file with the checksums of the received bytes. Bytes that differ
+// are no longer held; reread returns the pieces that they are in.
+func (f *file) reread(ctx context.Context) (damaged chunk.Set, err error) {
+	pieces := f.part.PieceSums()
+	for i, more := 0, true; more; i++ {
+		if ctx.Err() != nil {
+			return damaged, context.Cause(ctx)
+		}
+		var lost int64
+		if lost, more, err = f.part.VerifyNext(i); err != nil {
+			return damaged, failure.Permanent(err)
+		}
+		if lost > 0 {
+			damaged.Add(pieces.Range(i))
+		}
+	}
+	if damaged.Len() > 0 {
+		f.setEarlierRun(contribution{}) // some of its bytes are lost
+	}
+	return damaged, nil
+}
+
+// composedCRC returns the CRC-32C of the received bytes of a complete part file, without reading it.
+func (f *file) composedCRC(size int64) chunk.Sum {
+	digest := binary.BigEndian.AppendUint32(nil, f.part.PieceSums().CRC32C(size))
+	sum, _ := chunk.NewSum("crc32c", digest)
+	return sum
+}
+
+// maxNamedRanges is how many ranges a message names: about a line of a terminal.
+const maxNamedRanges = 3
+
+// formatRanges returns the ranges of a file of size bytes in words, for example "bytes 0-1048575".
+func formatRanges(s chunk.Set, size int64) string {
+	var words []string
+	more := 0
+	for r := range s.All() {
+		if r.End = min(r.End, size); len(words) < maxNamedRanges {
+			words = append(words, response.FormatRange(r))
+		} else {
+			more++
+		}
+	}
+	text := strings.Join(words, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more ranges", more)
+	}
+	return text
 }

@@ -11,9 +11,6 @@ import (
 	"pawl/downloader/weburl"
 )
 
-// wantDigest asks the server for a digest of the file (RFC 9530 §4), the stronger the better.
-const wantDigest = "sha-512=9, sha-256=8"
-
 // A Ranges says whether a server sends parts of a file.
 type Ranges string
 
@@ -60,7 +57,7 @@ func (d *Downloader) Info(ctx context.Context, req Request) (Info, error) {
 	}
 	defer a.first.release()
 	extra := make(http.Header)
-	extra.Set("Want-Repr-Digest", wantDigest)
+	extra.Set("Want-Repr-Digest", response.WantReprDigest)
 	rep, err := a.askFirstByte(ctx, extra)
 	isEmpty := errors.Is(err, errUnsatisfiable)
 	if err != nil && !isEmpty {
@@ -73,8 +70,9 @@ func (d *Downloader) Info(ctx context.Context, req Request) (Info, error) {
 		Size: rep.Version.Size, Ranges: RangesYes, ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType, Coding: rep.Version.Coding,
 		Mirrors: response.Duplicates(rep.Header, rep.Request.URL), Private: rep.info.Private(), Took: time.Since(begun),
 	}
-	if sum := response.ReprDigest(rep.Header); !sum.IsZero() {
-		i.Digests = append(i.Digests, sum)
+	promised, _ := response.Digests(rep.Header, rep.Content)
+	for _, d := range promised {
+		i.Digests = append(i.Digests, d.Sum)
 	}
 	switch {
 	case isEmpty || i.Size == 0:

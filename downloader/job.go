@@ -72,8 +72,11 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if err == nil && j.goal.listed != nil && !j.goal.named {
 		j.engine.names.release(r.Target)
 	}
+	if err == nil {
+		r.Proof = j.proof()
+	}
 	if !repeated {
-		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Page: r.Page, Unframed: r.Unframed}}
+		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Page: r.Page, Unframed: r.Unframed, Proof: r.Proof, Sum: r.Sum}}
 		if err != nil {
 			e.Kind, e.Err = Stopped, err
 		}
@@ -89,7 +92,7 @@ func (j *job) result(begun time.Time, current bool) Result {
 		ID: p.ID, Target: p.Target, Size: p.Size, Current: current, Elapsed: time.Since(begun),
 		Fetched: j.progress.received.Load(), Retries: int(j.progress.retries.Load()),
 		Private: j.progress.private.Load() && !j.progress.public.Load(),
-		Sum:     j.version.digest, CRC: j.file.crc, Unframed: j.version.unframed, Charset: j.origin.lastCharset(), Page: j.version.page,
+		Sum:     j.version.digest.Sum, CRC: j.file.crc, Unframed: j.version.unframed, Charset: j.origin.lastCharset(), Page: j.version.page,
 	}
 	if p.Target == j.origin.recorded { // the name of the file was never known
 		r.Target = ""
@@ -103,7 +106,7 @@ func (j *job) result(begun time.Time, current bool) Result {
 // get brings the file to its final name. It reports whether the file was current already.
 func (j *job) get(ctx context.Context) (current bool, err error) {
 	if j.goal.stream != nil {
-		j.file.setStream(newStreamSink(j.goal.stream, j.req.Sum))
+		j.file.setStream(newStreamSink(j.goal.stream, j.goal.promise()))
 		j.progress.show(store.Record{Target: "-", Size: -1})
 	} else if current, err := (lookup{j.asker}).continueRecord(ctx); current || err != nil {
 		return current, err
@@ -178,7 +181,7 @@ func (j *job) rewind(why restartError) error {
 	}
 	j.version.evidence.Abandoned(j.version.Version)
 	j.version.Version = response.Version{Size: -1, MediaType: j.version.MediaType}
-	j.version.digest = j.goal.sum
+	j.version.digest = j.goal.promise()
 	j.progress.held.Store(0)
 	if !j.origin.oneStream { // one stream must surpass the most bytes that there ever were
 		j.progress.highWater.Store(0)

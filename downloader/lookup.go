@@ -134,7 +134,11 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 	l.version.unframed = rec.Unframed
 	l.version.page = rec.State == store.Done && len(l.req.Expect) == 0 && IsUnexpectedPage(rec)
 	if rec.State == store.Done {
-		return l.reopen(ctx, rec)
+		current, err := l.reopen(ctx, rec)
+		if current && l.goal.sum.IsZero() { // it was verified when it was downloaded
+			l.version.digest = promise{Sum: rec.Sum, by: ProofOf(rec.Sum, l.goal.listed != nil)}
+		}
+		return current, err
 	}
 	if rec.URL != l.origin.recorded && l.goal.record == "" {
 		if !l.req.Existing.Restart && !l.goal.replace {
@@ -178,10 +182,14 @@ func (l lookup) resume(part *store.Part) error {
 		return l.forget(-1)
 	}
 	if l.goal.sum.IsZero() {
-		l.goal.sum, l.version.digest = rec.Sum, rec.Sum
+		l.goal.sum = rec.Sum
+		l.version.digest = l.goal.promise()
+	}
+	if l.goal.sum.IsZero() && !rec.ServerSum.IsZero() && !l.engine.opts.IgnoreServerDigest {
+		l.version.digest = promise{Sum: rec.ServerSum, by: ProofServer, field: "digest", from: rec.URL}
 	}
 	l.version.Version = versionOf(rec)
-	l.file.setEarlierRun(contribution{"an earlier run", rec.Held.Clone(), part.PieceSums()})
+	l.file.setEarlierRun(contribution{l.wrong.heldFrom(), rec.Held.Clone(), part.PieceSums()})
 	if rec.URL != l.origin.recorded { // the new URL has validators of its own
 		l.version.ETag, l.version.LastModified = "", ""
 		l.file.moved = rec.Held.Len() > 0
@@ -401,6 +409,7 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	} else if rec.LastModified != "" {
 		condition.Set("If-Modified-Since", rec.LastModified)
 	}
+	condition.Set("Want-Repr-Digest", response.WantReprDigest)
 	rep, err := l.askFirstByte(ctx, condition)
 	var status *failure.StatusError
 	switch {
@@ -416,7 +425,7 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	if err := decided(was.Unexpected(now), ""); err != nil {
 		return now, doubtful, err
 	}
-	sum := response.ReprDigest(rep.Header)
+	sum := l.serverDigest(rep)
 	switch differs := was.Differs(now) != ""; {
 	case was.SizeDiffers(now):
 		return now, outdated, nil
@@ -445,6 +454,15 @@ func (a asker) askFirstByte(ctx context.Context, extra http.Header) (*reply, err
 		rep, err = a.askWith(ctx, extra, nil, chunk.Range{})
 	}
 	return rep, err
+}
+
+// serverDigest returns the strongest digest of the file that rep names, zero for none.
+func (l lookup) serverDigest(rep *reply) chunk.Sum {
+	all, _ := response.Digests(rep.Header, rep.Content)
+	if len(all) == 0 || all[0].Hint || l.engine.opts.IgnoreServerDigest {
+		return chunk.Sum{}
+	}
+	return all[0].Sum
 }
 
 // hasDigest reports whether the finished file has this digest.

@@ -100,7 +100,8 @@ func (m *mirror) admit(t *transfer) error {
 // and the same first bytes. If no digest is verified at the end, the last held bytes, some at
 // random, and the end of the file must be the same, too. That shows another version; it does not
 // show a mirror that sends correct samples and alters the rest. The ETag or digest that the
-// mirror names proves nothing.
+// mirror names proves nothing, but a digest that contradicts the wanted one excludes the mirror
+// (RFC 6249 §7).
 func (m *mirror) prove(ctx context.Context, t *transfer) error {
 	m.mu.Lock()
 	m.version, m.host = response.Version{Size: -1}, t.engine.host(m.url)
@@ -144,6 +145,9 @@ func (m *mirror) sample(ctx context.Context, t *transfer, r chunk.Range) ([]byte
 		return nil, err
 	}
 	defer rep.close()
+	if err := t.download.denies(rep); err != nil {
+		return nil, err
+	}
 	got := make([]byte, r.Len())
 	if _, err := io.ReadFull(pacedReader{ctx, t.download, rep.Body}, got); err != nil {
 		return nil, failure.ExplainBody(noEOF(err))

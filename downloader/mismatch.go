@@ -15,6 +15,10 @@ const (
 	// source has another file. One may be damaged on its way, and a second one may come from a
 	// cache that keeps the damage. At double, a wrong checksum costs six downloads.
 	maxSameMismatch = 3
+	// maxSameAgainstServer is maxSameMismatch for a digest that only the server names. Two equal
+	// downloads are as much evidence as one field, and each further one costs the whole file. One
+	// would fail for damage on the way.
+	maxSameAgainstServer = 2
 	// maxMismatches limits the complete downloads whose digests all differ, for example because
 	// a connection damages each of them. A guess.
 	maxMismatches = 6
@@ -23,25 +27,33 @@ const (
 // A mismatch is a complete download whose bytes did not have the wanted digest. It is a
 // failure.ErrChecksum.
 type mismatch struct {
-	want, got chunk.Sum
-	coded     bool // the bytes are in a content coding that belongs to the file
-	decoded   bool // such a coding was removed
-	sources   []contribution
+	want     promise
+	got      chunk.Sum
+	coded    bool   // the bytes are in a content coding that belongs to the file
+	decoded  bool   // such a coding was removed
+	admitted bool   // the only source says itself that its file has the digest got
+	kept     string // source of the bytes that are still held, because they are not suspect; "" if none are
+	sources  []contribution
 }
 
 // A contribution is the bytes that one source sent.
 type contribution struct {
-	source string // URL without credentials, or "an earlier run"
+	source string // URL without credentials, or anEarlierRun
 	bytes  chunk.Set
 	sums   *chunk.Pieces // of these bytes; nil if they are not known
 }
+
+// anEarlierRun is the source of bytes of which nobody knows the source.
+const anEarlierRun = "an earlier run"
 
 func (m *mismatch) Error() string {
 	return fmt.Sprintf("%v: it should be %s and is %s", failure.ErrChecksum, m.want, m.got)
 }
 
 // Is is for errors.Is.
-func (m *mismatch) Is(kind error) bool { return kind == failure.ErrChecksum }
+func (m *mismatch) Is(kind error) bool {
+	return kind == failure.ErrChecksum || kind == failure.ErrServerDigest && m.want.by == ProofServer
+}
 
 // mismatches are the mismatches of one request, in order.
 type mismatches []*mismatch
@@ -60,6 +72,48 @@ func (all mismatches) same() (n int) {
 		}
 	}
 	return n
+}
+
+// confirm reports whether the last download had the same wrong digest as m.
+func (all mismatches) confirm(m *mismatch) bool {
+	if len(all) == 0 {
+		return false
+	}
+	last := all[len(all)-1]
+	return last.want.Sum == m.want.Sum && last.got == m.got && last.coded == m.coded
+}
+
+// promise returns the digest of a server that the last download did not have, zero for none.
+func (all mismatches) promise() promise {
+	if len(all) == 0 || all[len(all)-1].want.by != ProofServer {
+		return promise{}
+	}
+	return all[len(all)-1].want
+}
+
+// unkeep notes that no bytes are kept for the next download. It reports whether some were.
+func (all mismatches) unkeep() bool {
+	if len(all) == 0 || all[len(all)-1].kept == "" {
+		return false
+	}
+	all[len(all)-1].kept = ""
+	return true
+}
+
+// suspects returns in words which bytes the next download fetches.
+func (all mismatches) suspects() string {
+	if len(all) > 0 && all[len(all)-1].kept != "" {
+		return "the suspect bytes"
+	}
+	return "the whole file"
+}
+
+// heldFrom returns the source of the bytes that are held at the beginning of a download.
+func (all mismatches) heldFrom() string {
+	if len(all) > 0 && all[len(all)-1].kept != "" {
+		return all[len(all)-1].kept
+	}
+	return anEarlierRun
 }
 
 // with returns the error of a download that ended with err after these mismatches: err itself, or
@@ -82,6 +136,10 @@ func (all mismatches) final() error {
 	switch {
 	case all.decode():
 		return nil
+	case last.admitted:
+		return failure.Wrap(failure.ErrOtherFile, fmt.Errorf("%w, as the server says, too: the server has another file", last))
+	case last.want.by == ProofServer && all.same() >= maxSameAgainstServer:
+		return failure.Wrap(failure.ErrOtherFile, fmt.Errorf("%w in %d complete downloads: the server contradicts itself", last, all.same()))
 	case all.same() >= maxSameMismatch:
 		return failure.Wrap(failure.ErrOtherFile, fmt.Errorf("%w in %d complete downloads: the server has another file", last, maxSameMismatch))
 	case len(all) >= maxMismatches:

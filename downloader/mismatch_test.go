@@ -68,6 +68,35 @@ func TestMismatches(t *testing.T) {
 	}
 }
 
+// Two equal downloads outweigh the digest of the server. One is enough against the digest of the
+// user, if the only source says itself that it has another file.
+func TestMismatchesOfServer(t *testing.T) {
+	server, you := promise{Sum: numberedSum(t, 9), by: ProofServer, field: "Digest"}, promise{Sum: numberedSum(t, 9), by: ProofYours}
+	tests := []struct {
+		want     promise
+		got      []int
+		admitted bool
+		final    bool
+	}{
+		{server, []int{1}, false, false},
+		{server, []int{1, 1}, false, true},
+		{server, []int{1, 2}, false, false},
+		{server, []int{1, 2, 1}, false, true},
+		{you, []int{1, 1}, false, false},
+		{you, []int{1}, true, true},
+	}
+	for _, tt := range tests {
+		var all mismatches
+		for _, n := range tt.got {
+			all = append(all, &mismatch{want: tt.want, got: numberedSum(t, n), admitted: tt.admitted})
+		}
+		err := all.final()
+		if (err != nil) != tt.final || tt.final && errors.Is(err, failure.ErrServerDigest) != (tt.want == server) {
+			t.Errorf("%v, %v: got error %v, want one: %v", tt.want, tt.got, err, tt.final)
+		}
+	}
+}
+
 // The next download comes from a source that took no part in a wrong download, or else from the
 // source that took part in the fewest.
 func TestNextSource(t *testing.T) {
@@ -181,4 +210,83 @@ func TestWrongDigestOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// If the disk has other bytes than were received, only the pieces that they are in are fetched
+// again, and named. The digest decides, whoever named it.
+func TestDiskDiffers(t *testing.T) {
+	const mib = 1 << 20
+	for _, tt := range []struct {
+		name  string
+		at    []int64 // offsets of the wrong bytes
+		named string
+	}{
+		{"one piece", []int64{3*mib + 5}, "bytes 3145728-4194303;"},
+		{"two pieces", []int64{100, 3 * mib}, "bytes 0-1048575, bytes 3145728-4194303;"},
+		{"four pieces", []int64{0, mib, 2 * mib, 4 * mib}, "bytes 0-3145727, bytes 4194304-5242879;"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				f := faultserver.NewFile(8*mib+1000, 1)
+				r := newInterruptedRig(t, f, 6*mib)
+				r.srv.Set(faultserver.At(1, func() { // the part file was verified when it was opened
+					for _, off := range tt.at {
+						flipByte(t, filepath.Join(r.dir, "f.part"), off)
+					}
+				}))
+				rec := r.record()
+				held := rec.Held.Len()
+				d := New(r.store, r.opts)
+				defer d.Close()
+				res, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/f", Into: File{Dir: r.dir}, Sum: digestOf(t, "sha256", f)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.checkFile(res.Target, f)
+				if !r.warned("the disk has other bytes than were received, in " + tt.named) {
+					t.Errorf("got events %v, want a warning of %s", r.events, tt.named)
+				}
+				if most := f.Size - held + int64(len(tt.at))*mib + 300_000; r.srv.Sent() > most {
+					t.Errorf("the server sent %d bytes, want at most %d", r.srv.Sent(), most)
+				}
+			})
+		})
+	}
+}
+
+// A digest that only the first response has is verified after an interruption, too, unless the
+// remote file has changed since.
+func TestServerDigestSurvives(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := faultserver.NewFile(8<<20, 1)
+		digest := faultserver.SetHeader("X-Checksum-Sha256", strings.TrimPrefix(digestOf(t, "sha256", f).String(), "sha256:"))
+		r := newInterruptedRig(t, f, 6<<20, digest, faultserver.CorruptOnce(1<<20))
+		if res := r.mustGet("f", f); res.Proof != ProofServer || r.countEvents(Restarted) != 1 {
+			t.Errorf("got proof %q and events %v, want the wrong byte found", res.Proof, r.events)
+		}
+		r = newInterruptedRig(t, f, 6<<20, digest)
+		other := faultserver.NewFile(8<<20, 2)
+		r.srv.Put("f", other)
+		if res := r.mustGet("f", other); res.Proof != ProofChecksums {
+			t.Errorf("after a change: got proof %q", res.Proof)
+		}
+	})
+}
+
+// flipByte changes one byte of the file at path.
+func flipByte(t *testing.T, path string, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := []byte{0}
+	if _, err := f.ReadAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 1
+	if _, err := f.WriteAt(b, off); err != nil {
+		t.Fatal(err)
+	}
 }

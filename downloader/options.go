@@ -28,6 +28,10 @@ type Options struct {
 	SplitUnverified bool   // use several connections even if nothing distinguishes versions
 	UserAgent       string // default "pawl"
 
+	// IgnoreServerDigest makes no use of the digests that servers name, for servers whose fields
+	// are wrong.
+	IgnoreServerDigest bool
+
 	// Dial opens a TCP connection, for example in memory. Default package net, which also opens
 	// all connections to addresses that a public server or list has named: it keeps them off
 	// private addresses.

@@ -227,7 +227,7 @@ func (l lookup) hasVersion(ctx context.Context, rec store.Record) (bool, error) 
 	if was.SizeDiffers(rep.Version) {
 		return false, nil
 	}
-	if sum := response.ReprDigest(rep.Header); !sum.IsZero() {
+	if sum := l.serverDigest(rep); !sum.IsZero() {
 		return l.hasDigest(ctx, rec, sum)
 	}
 	return weburl.SamePath(rec.URL, l.origin.recorded) && was.Differs(rep.Version) == "" && was.SharesValidator(rep.Version), nil

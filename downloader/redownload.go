@@ -12,7 +12,8 @@ import (
 )
 
 // getVerified downloads the file, and repeats that while its digest is wrong: from one source at a
-// time, so that the copies show which source sends the wrong bytes.
+// time, so that the copies show which source sends the wrong bytes. Bytes that are
+// not suspect stay held; blamer.keep says which.
 func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, error) {
 	sources := append([]string{req.URL}, req.Mirrors...)
 	_, isStream := req.Into.(Stream)
@@ -30,6 +31,9 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 			return all, errors.Join(err, d.discard(res.ID))
 		case errors.As(err, &m):
 			wrong = append(wrong, m)
+		case errors.Is(err, failure.ErrChanged) && !req.Existing.FailOnChange && wrong.unkeep(): // the source has other bytes than were kept
+			req.Existing.Restart = true
+			continue
 		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && failure.TryOtherSource(err):
 			sources = slices.DeleteFunc(sources, func(s string) bool { return s == req.URL })
 		default:
@@ -37,7 +41,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		}
 		all.Retries++
 		next := wrong.next(sources)
-		d.emit(Event{Kind: Restarted, ID: res.ID, URL: weburl.WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching the whole file again from %s", err, weburl.Redact(next))})
+		d.emit(Event{Kind: Restarted, ID: res.ID, URL: weburl.WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching %s again from %s", err, wrong.suspects(), weburl.Redact(next))})
 		req = d.again(req, next, res.ID)
 	}
 }

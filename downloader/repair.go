@@ -68,7 +68,7 @@ func (l lookup) fetchAnew(rec store.Record) {
 	if l.goal.sum.IsZero() && rec.PieceLength <= 0 && rec.CRC != 0 {
 		l.goal.sum, _ = chunk.NewSum("crc32c", binary.BigEndian.AppendUint32(nil, rec.CRC))
 	}
-	l.version.digest = l.goal.sum
+	l.version.digest = l.goal.promise()
 }
 
 // requireVersion asks the server whether it still has the version of a finished file. Otherwise the

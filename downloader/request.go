@@ -34,6 +34,9 @@ type Request struct {
 	Access Access
 	// Sum is the digest that the file must have; zero for none.
 	Sum chunk.Sum
+	// SumBy says whose digest Sum is: ProofYours, ProofList or ProofSignature. "" means ProofList for
+	// Listed, else ProofYours.
+	SumBy Proof
 	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
 	// arrive, and then the part file is removed.
@@ -153,6 +156,7 @@ type Result struct {
 	Charset  string        // encoding of a text as the last response names it, for example "utf-8"; "" for none
 	CRC      uint32        // CRC-32C of a small file of a list (RFC 3720 §12.1)
 	Sum      chunk.Sum     // digest that was verified: Request.Sum, or the server's; zero for none
+	Proof    Proof         // how the file was proved; "" after an error
 }
 
 // resuming returns r with the recorded download id in place of its destination, unless id is "".

@@ -135,7 +135,9 @@ func (s *smallFile) read(ctx context.Context, rep *reply) error {
 		return failure.ExplainBody(err)
 	}
 	if sum != nil && !s.version.digest.Matches(sum) {
-		return blamer{s.download}.mismatched(s.version.digest.Of(sum))
+		if err := (blamer{s.download}).mismatched(s.version.digest.Of(sum)); err != nil {
+			return err
+		}
 	}
 	io.Copy(io.Discard, io.LimitReader(rep.Body, 1)) // meets the end, so that the connection can be used again
 	return nil

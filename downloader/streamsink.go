@@ -5,27 +5,25 @@ import (
 	"hash"
 	"hash/maphash"
 	"io"
-
-	"pawl/chunk"
 )
 
 // A streamSink writes the bytes of a file to a stream in order, and hashes them.
 type streamSink struct {
 	w    io.Writer
-	sum  chunk.Sum
+	sum  promise
 	hash hash.Hash    // nil without a sum
 	all  maphash.Hash // of the written bytes, to compare them with a later response
 	off  int64        // bytes written
 }
 
-func newStreamSink(w io.Writer, sum chunk.Sum) *streamSink {
+func newStreamSink(w io.Writer, sum promise) *streamSink {
 	s := &streamSink{w: w}
 	s.expect(sum)
 	return s
 }
 
 // expect makes sum the digest to verify, if there is none and no byte was written.
-func (s *streamSink) expect(sum chunk.Sum) {
+func (s *streamSink) expect(sum promise) {
 	if s.hash == nil && s.off == 0 && !sum.IsZero() {
 		s.sum, s.hash = sum, sum.NewHash()
 		s.w = io.MultiWriter(s.w, s.hash)

@@ -32,7 +32,7 @@ type transfer struct {
 	workers, services, checks errgroup.Group
 
 	stopServices context.CancelFunc
-	verifier     *verifier // nil without a digest
+	verifier     *verifier // nil without a digest, and with one that isComposed
 	damaged      int64     // bytes of the part file that were not as recorded; written by a check, read after wait
 	discarded    bool      // held bytes were discarded for another version
 }
@@ -149,8 +149,8 @@ func (t *transfer) serve(ctx context.Context) {
 	if len(t.mirrors) > 0 && t.file.part != nil && !t.sched.IsSingle() && t.version.Size >= 0 {
 		t.start(&t.services, func() error { return mirroring{t}.use(serving) })
 	}
-	if !t.version.digest.IsZero() && t.file.part != nil {
-		t.verifier = newVerifier(t.version.digest, t.file.part)
+	if !t.version.digest.IsZero() && !t.version.digest.isComposed() && t.file.part != nil {
+		t.verifier = newVerifier(t.version.digest.Sum, t.file.part)
 		t.start(&t.services, func() error {
 			return t.verifier.loop(serving, func() int64 { return t.sched.Snapshot().Prefix })
 		})

@@ -67,7 +67,7 @@ func (v *verifier) verdict(ctx context.Context, size int64) error {
 		return err
 	}
 	if got := v.sum.Of(v.hash); got != v.sum {
-		return &mismatch{want: v.sum, got: got}
+		return &mismatch{want: promise{Sum: v.sum}, got: got}
 	}
 	return nil
 }

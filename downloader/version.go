@@ -2,7 +2,6 @@ package downloader
 
 import (
 	"errors"
-	"slices"
 
 	"pawl/chunk"
 	"pawl/downloader/response"
@@ -15,7 +14,8 @@ import (
 type version struct {
 	response.Version
 	evidence response.Evidence
-	digest   chunk.Sum // to verify at the end: the goal's, or the server's; zero for none
+	digest   promise   // to verify at the end: the goal's, or the server's; zero for none
+	denied   chunk.Sum // digest of the server that contradicts the goal's; zero for none
 	gzip     bool      // a content coding is removed from the body
 	page     bool      // it is a web page, although neither its name nor its URL says so
 	unframed bool      // the server does not mark the end of the body
@@ -29,10 +29,8 @@ var (
 )
 
 // isProvenByDigest reports whether the digest that is verified at the end shows every
-// alteration of the file. Checksums such as CRC-32C show accidents only.
-func (v *version) isProvenByDigest() bool {
-	return !v.digest.IsZero() && !slices.Contains([]string{"crc32c", "adler32"}, v.digest.Algorithm())
-}
+// alteration of the file. A weak one shows accidents only.
+func (v *version) isProvenByDigest() bool { return !v.digest.IsZero() && !v.digest.isWeak() }
 
 // mayMix reports whether the bytes of two versions could be mixed without notice, because
 // neither a validator nor a digest distinguishes them.

@@ -84,7 +84,9 @@ type Record struct {
 
 	Sum     chunk.Sum `json:"sum,omitzero"`      // requested digest, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced
-	Lists   Lists     `json:"list,omitempty"`    // lists that claim the file; empty if no list asked for it
+	// ServerSum is the digest that the server named, if any. It is not kept for finished files.
+	ServerSum chunk.Sum `json:"server_sum,omitzero"`
+	Lists     Lists     `json:"list,omitempty"` // lists that claim the file; empty if no list asked for it
 	// Repairs describes the damaged finished file that the download repairs, zero for none.
 	// If there is no part file, Resume moves the file there.
 	Repairs FileStamp `json:"repairs,omitzero"`

@@ -103,6 +103,8 @@ type TrustOptions struct {
 	AllowHTTP       bool      `name:"allow-http" group:"Trust" help:"Follow redirects from https to http, and mix bytes of both, although no digest of the file is given."`
 	AllowPrivate    bool      `group:"Trust" help:"Let public servers and lists name private addresses, such as 127.0.0.1 and 192.168.0.1."`
 	NoServerMirrors bool      `group:"Trust" help:"Do not use mirrors that a server names (Link: rel=duplicate)."`
+
+	IgnoreServerDigest bool `group:"Trust" help:"Do not verify the digests that servers name, such as Repr-Digest. Use it for a server that names wrong ones."`
 }
 
 // FileOptions say what may be written to the disk.

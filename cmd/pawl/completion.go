@@ -49,7 +49,7 @@ func (r *recorder) abort() {
 func (r *recorder) completed(req downloader.Request, res downloader.Result, err error) {
 	f := reportFile{
 		Path: res.Target, URL: weburl.WithoutUser(req.URL), FinalURL: res.Final, Outcome: outcomeFetched, Size: knownSize(res.Size),
-		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Complete: completeText(res.Unframed), Page: res.Page && err == nil,
+		Fetched: res.Fetched, Seconds: res.Elapsed.Seconds(), Retries: res.Retries, Rounds: 1, Sum: res.Sum.String(), Proof: string(res.Proof), Complete: completeText(res.Unframed), Page: res.Page && err == nil,
 	}
 	// Hooks run for files that this run downloaded or failed to download, but not for a file
 	// that was already complete.
@@ -201,10 +201,10 @@ func reportEntry(x mirror.Outcome) reportFile {
 	switch x.State {
 	case mirror.Fetched, mirror.Unchanged:
 		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Result.Size), x.Result.Sum.String(), crcText(x.Result.CRC), completeText(x.Result.Unframed)
-		f.Page = x.Result.Page
+		f.Page, f.Proof = x.Result.Page, string(x.Result.Proof)
 	case mirror.Current, mirror.Pruned:
 		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Record.Size), x.Record.Sum.String(), crcText(x.Record.CRC), completeText(x.Record.Unframed)
-		f.Page = downloader.IsUnexpectedPage(x.Record)
+		f.Page, f.Proof = downloader.IsUnexpectedPage(x.Record), string(downloader.ProofOf(x.Record.Sum, true))
 	}
 	if x.Err != nil {
 		f.Error = x.Err.Error()

@@ -376,6 +376,10 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	if s.paths && e.Target != "-" && !isTerminal(s.out.stdout) {
 		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
+	proof := proofText(e.Outcome)
+	if s.counts != nil { // the report has it for each file of a list
+		proof = ""
+	}
 	switch {
 	case s.bar != nil && s.counts != nil && e.Outcome.Current:
 		s.bar.add(name + "  unchanged")
@@ -383,16 +387,37 @@ func (s *display) printFinished(e downloader.Event, name string) {
 		s.bar.add(name + "  " + sizeText(e.Size))
 	case e.Outcome.Current && s.counts != nil && !s.verbose: // no line: these may be most files of a list
 	case e.Outcome.Current:
-		s.note("%s: already downloaded, and unchanged", name)
+		s.note("%s: already downloaded, and unchanged%s", name, knownDigest(e.Outcome))
 	case e.Target == "-":
-		s.note("%s in %s (%s/s)", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome))
+		s.note("%s in %s (%s/s)%s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome), knownDigest(e.Outcome))
 	case e.Outcome.Fetched == 0 && e.Size > 0:
-		s.note("%s: done, %s, all of it downloaded before", name, size(e.Size))
+		s.note("%s: done, %s, all of it downloaded before%s", name, size(e.Size), proof)
 	case e.Size == 0, s.counts != nil && e.Outcome.Fetched < minRatedSize:
-		s.note("%s: done, %s", name, size(e.Size))
+		s.note("%s: done, %s%s", name, size(e.Size), proof)
 	default:
-		s.note("%s: done, %s in %s (%s/s)", name, size(e.Size), span(e.Outcome.Elapsed), meanRate(e.Outcome))
+		s.note("%s: done, %s in %s (%s/s)%s", name, size(e.Size), span(e.Outcome.Elapsed), meanRate(e.Outcome), proof)
 	}
+}
+
+// proofText continues the line of a finished file with how it was verified, for example
+// ", your sha256 verified".
+func proofText(o downloader.Outcome) string {
+	if text := knownDigest(o); text != "" {
+		return text
+	}
+	return ", no digest known"
+}
+
+// knownDigest is proofText, but empty if no digest was verified.
+func knownDigest(o downloader.Outcome) string {
+	whose := map[downloader.Proof]string{
+		downloader.ProofSignature: "the signed list's", downloader.ProofYours: "your",
+		downloader.ProofList: "the list's", downloader.ProofServer: "the server's",
+	}[o.Proof]
+	if whose == "" {
+		return ""
+	}
+	return fmt.Sprintf(", %s %s verified", whose, o.Sum.Algorithm())
 }
 
 // meanRate returns the received bytes per second. A download of 0 s counts as 1 ms.
@@ -455,6 +480,8 @@ func eventFields(e downloader.Event) map[string]any {
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Outcome.Fetched, e.Outcome.Elapsed.Seconds(), e.Outcome.Current
 		optional("complete", "unknown", e.Outcome.Unframed)
 		optional("page", true, e.Outcome.Page)
+		optional("proof", e.Outcome.Proof, true)
+		optional("sum", e.Outcome.Sum, !e.Outcome.Sum.IsZero())
 	case downloader.Stopped, downloader.Lost, downloader.Restarted:
 		f["held"] = e.Held
 	case downloader.Retrying:

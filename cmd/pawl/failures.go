@@ -226,6 +226,7 @@ var hints = slices.Concat([]hintRule{
 	{as[*downloader.ClaimedError](), "choose another name with -o FILE or -d DIR; if the same file has moved to a new URL: pawl resume --url URL $CLAIMED"},
 
 	// The content of the file.
+	{is(failure.ErrServerDigest), "if only the server's field is wrong, download the file without it: --ignore-server-digest"},
 	{is(failure.ErrOtherFile), "check the digest; the downloaded bytes were discarded"},
 	{is(failure.ErrChecksum), ""},
 	{both(is(failure.ErrChanged), isKept), "the downloaded part is kept; start over with --restart, or use another URL with: pawl resume --url URL $ID"},

@@ -166,6 +166,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
 				return fmt.Errorf("%q: %w", weburl.Redact(u), err)
 			}
+			req.SumBy = downloader.ProofList
 		}
 		if stream != nil {
 			req.Into = downloader.Stream{Writer: stream}

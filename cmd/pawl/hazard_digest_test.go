@@ -82,6 +82,9 @@ var digests = []hazard{
 		tr.runPawl().wantFailure(32)
 	}},
 
+	{name: "digests: one wrong byte at the requested URL, always", run: func(tr *testRun) { fetchesSuspects(tr, 0) }},
+	{name: "digests: one wrong byte at the requested URL, always, and the next mirror has another file", run: func(tr *testRun) { fetchesSuspects(tr, 1) }},
+
 	blamedSource("the first mirror", 1, "get"),
 	blamedSource("the second mirror", 2, "get"),
 	blamedSource("the requested URL", 0, "get"),
@@ -112,6 +115,35 @@ func healsWrongByte(tr *testRun, times int64, args ...string) {
 	o := tr.runPawl(append(rest, "-x", "1", tr.fileURL())...) // no other connection fetches the wrong byte again
 	o.wantDownloaded("f.bin", f)
 	o.wantStderr("checksum mismatch")
+}
+
+// fetchesSuspects downloads from three sources, of which the first one always sends a wrong byte.
+// pawl must find that, and must not fetch the bytes again about which two sources agree. After the
+// first mismatch, this many mirrors get another file.
+func fetchesSuspects(tr *testRun, change int) {
+	f := tr.serveFile(24 << 20)
+	mirrors := []*faultserver.Server{tr.newServer(f), tr.newServer(f)}
+	for _, m := range mirrors {
+		m.Set(faultserver.Rate(20 << 20))
+	}
+	other := faultserver.NewFile(f.Size, 99)
+	tr.srv.Set(faultserver.CorruptTimes(99, 300_000), faultserver.Rate(20<<20), faultserver.Only(func(n int) bool {
+		if n > 0 && tr.srv.Sent()+mirrors[0].Sent()+mirrors[1].Sent() > f.Size+f.Size/4 { // the second download
+			for _, m := range mirrors[:change] {
+				m.Put("f.bin", other)
+			}
+		}
+		return false
+	}, faultserver.NoRanges))
+	o := tr.runPawl("-x", "2", "--checksum", checksumOf(tr, f), "--mirror", mirrors[0].URL+"/f.bin", "--mirror", mirrors[1].URL+"/f.bin", tr.fileURL())
+	o.wantDownloaded("f.bin", f)
+	if change > 0 {
+		return
+	}
+	o.wantStderr("wrong bytes came from " + tr.fileURL() + ";")
+	if sent := tr.srv.Sent() + mirrors[0].Sent() + mirrors[1].Sent(); sent > 2*f.Size+f.Size/4 {
+		tr.Errorf("%d bytes were sent, want at most twice the size of %d", sent, f.Size)
+	}
 }
 
 // keptAfterWrongDigest mirrors a file, and then mirrors a list with a wrong digest for the
@@ -175,6 +207,9 @@ func blamedSource(what string, guilty int, command string) hazard {
 			if named := strings.Contains(o.stderr, "wrong bytes came from "+u+";"); named != (i == guilty) {
 				tr.Errorf("source %d: got a warning %v, want %v", i, named, i == guilty)
 			}
+		}
+		if sent := tr.srv.Sent(); guilty > 0 && sent > f.Size+f.Size/8 { // its own bytes are sent once
+			tr.Errorf("the requested URL sent %d bytes, want at most the size of %d", sent, f.Size)
 		}
 		tr.markMet()
 	}}

@@ -33,8 +33,9 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
 	"pawl/downloader/response": { // pure decisions: no errors of package failure, no context
-		own: []string{"pawl/chunk"},
-		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag"},
+		own:    []string{"pawl/chunk"},
+		others: []string{"github.com/dunglas/httpsfv"},
+		not:    []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader/hosts": { // it waits, but does nothing to a network
 		own: []string{"pawl/store"},
@@ -81,7 +82,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 
 // singleFileLibraries are the libraries that exactly one file may import, so that each can
 // be replaced in one place.
-var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/schollz/progressbar/v3", "github.com/rivo/uniseg", "golang.org/x/net/http/httpproxy"}
+var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/dunglas/httpsfv", "github.com/schollz/progressbar/v3", "github.com/rivo/uniseg", "golang.org/x/net/http/httpproxy"}
 
 // topLevel are the files and directories that the root directory may contain.
 var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}

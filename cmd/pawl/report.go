@@ -20,7 +20,7 @@ const reportVersion = 1
 //	{"v":1, "pawl":VERSION, "started":RFC3339, "lists":[…], "dir":…, "shard":"3/16", "run":…,
 //	 "files":[
 //	  {"path":…, "url":…, "final_url":…, "outcome":…, "size":…, "fetched":…, "seconds":…, "retries":…, "rounds":…,
-//	   "sum":"sha256:…", "crc32c":…, "page":true, "complete":"unknown", "list":…, "line":…, "error":…, "exit":…},
+//	   "sum":"sha256:…", "proof":…, "crc32c":…, "page":true, "complete":"unknown", "list":…, "line":…, "error":…, "exit":…},
 //	  …],
 //	 "problems":[{"list":…, "line":…, "error":…}, …],
 //	 "summary":{"files":…, "fetched":…, "current":…, "unchanged":…, "failed":…, "pending":…, "pruned":…, "problems":…, "more":true,
@@ -92,6 +92,7 @@ type reportFile struct {
 	Rounds   int           `json:"rounds,omitempty"`   // number of rounds that tried the file
 	Sum      string        `json:"sum,omitempty"`      // ALGO:HEX
 	CRC32C   string        `json:"crc32c,omitempty"`   // hex
+	Proof    string        `json:"proof,omitempty"`    // a downloader.Proof
 	Page     bool          `json:"page,omitempty"`     // a web page, although neither its name nor its URL says so
 	Complete string        `json:"complete,omitempty"` // "unknown" if the server did not mark the end of the file, else empty
 	List     string        `json:"list,omitempty"`

@@ -310,6 +310,8 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 		TLS:             downloader.TLSOptions{Insecure: t.Insecure, Legacy: t.TLSLegacy},
 		SplitUnverified: t.SplitUnverified,
 		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors, HTTP: t.AllowHTTP},
+
+		IgnoreServerDigest: t.IgnoreServerDigest,
 	}
 	if t.Tries != nil {
 		o.Retry.Tries = cmp.Or(int(*t.Tries), -1) // the downloader takes -1 for no limit, and 0 for its default

@@ -66,6 +66,9 @@ var (
 	// ErrOtherFile means that each source sent a file with another digest, more than
 	// once. It is an ErrChecksum.
 	ErrOtherFile = fmt.Errorf("%w from every source", ErrChecksum)
+	// ErrServerDigest means that the file does not have the digest that its server names. It is
+	// an ErrChecksum.
+	ErrServerDigest = fmt.Errorf("%w: the server's own digest", ErrChecksum)
 	// ErrChanged means that the remote file has changed, and that the download must not
 	// or cannot start over.
 	ErrChanged = errors.New("the remote file changed")

@@ -51,7 +51,7 @@ func TestReadAria2(t *testing.T) {
 func TestReadAria2InvalidOption(t *testing.T) {
 	for option, want := range map[string]string{
 		"checksum=sha-256=00":      `checksum "sha-256=00" does not have the 64 hex digits of sha256`,
-		"checksum=whirlpool=00":    `checksum algorithm "whirlpool" is not one of md5, sha1, sha224, sha256, sha384, sha512, blake2b, crc32c, adler32`,
+		"checksum=whirlpool=00":    `checksum algorithm "whirlpool" is not one of md5, sha1, sha224, sha256, sha384, sha512, blake2b, crc32c, crc32, crc64nvme, adler32`,
 		"checksum=" + hex64:        `checksum "` + hex64 + `" is not of the form ALGO:HEX`,
 		"out=/etc/passwd":          `file name "/etc/passwd" is an absolute path`,
 		"out=a/../../b":            `file name "a/../../b" contains the path element ".."`,

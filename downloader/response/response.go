@@ -33,10 +33,9 @@ const (
 // Fields are the header fields that pawl reads. The transport drops all others, because a header
 // of the maximum size may consist of so many short fields that they take 5 MiB of memory for as
 // long as the body lasts.
-var Fields = []string{
+var Fields = append(digestFields(),
 	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
-	"Docker-Content-Digest", "Etag", "Last-Modified", "Link", "Location", "Repr-Digest", "Retry-After", "Set-Cookie",
-}
+	"Etag", "Last-Modified", "Link", "Location", "Retry-After", "Set-Cookie")
 
 // A Meaning says how far a response can be used.
 type Meaning int

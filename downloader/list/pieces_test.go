@@ -11,7 +11,7 @@ import (
 func TestReadPieces(t *testing.T) {
 	three := strings.Repeat("<hash>"+hex40+"</hash>\n", 3)
 	file := func(children string) string {
-		return metalink4Head + "\n<file name='x'>" + children + "<url>http://h/x</url></file></metalink>"
+		return metalink4Head + "<file name='x'>" + children + "<url>http://h/x</url></file></metalink>"
 	}
 	const plain = "2: http://h/x out=x"
 	checkCases(t, []readCase{

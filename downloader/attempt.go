@@ -238,13 +238,16 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if err := j.fits(j.version.Version); err != nil {
 		return err
 	}
+	if err := j.provePieces(ctx); err != nil {
+		return err
+	}
 	if v == nil && !j.version.digest.IsZero() {
 		v = newVerifier(j.version.digest, j.file.part)
 	}
 	if v != nil {
 		var m *mismatch
 		if err := v.verdict(ctx, j.version.Size); errors.As(err, &m) {
-			return blamer{j.download}.mismatched(m.got)
+			return blamer{j.download}.mismatched(m.want, m.got)
 		} else if err != nil {
 			return err
 		}

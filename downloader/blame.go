@@ -15,10 +15,10 @@ import (
 // checksums are compared with its part file.
 type blamer struct{ *download }
 
-// mismatched discards the bytes of the complete download, which has the wrong digest got, and
-// returns the mismatch.
-func (b blamer) mismatched(got chunk.Sum) error {
-	m := &mismatch{want: b.version.digest, got: got, coded: b.version.Coding != "", decoded: b.version.gzip, sources: b.contributions()}
+// mismatched discards the bytes of the complete download, which has the wrong digest got, or of
+// which a piece has it, and returns the mismatch.
+func (b blamer) mismatched(want, got chunk.Sum) error {
+	m := &mismatch{want: want, got: got, coded: b.version.Coding != "", decoded: b.version.gzip, sources: b.contributions()}
 	if b.file.part == nil {
 		return m
 	}

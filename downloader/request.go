@@ -33,6 +33,10 @@ type Request struct {
 	Access Access
 	// Sum is the digest that the file must have; zero for none.
 	Sum chunk.Sum
+	// Pieces are digests that the pieces of the file must have; zero for none. A wrong piece is
+	// fetched again as soon as it is complete, from another source if there is one. If they
+	// contradict Sum, Sum decides.
+	Pieces chunk.PieceHashes
 	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
 	// arrive, and then the part file is removed.

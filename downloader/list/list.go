@@ -60,7 +60,7 @@ type Entry struct {
 	Sum chunk.Sum
 	// Pieces are digests of the pieces of the file, zero if the list has none in a known
 	// algorithm. If Size is known, they fit it.
-	Pieces chunk.PieceHashes
+	Pieces chunk.PieceHashes `json:",omitzero"`
 	// Size is the length of the file in bytes, -1 if the list does not state it.
 	Size int64
 	// Header holds the request header fields, nil for none. It includes the fields that

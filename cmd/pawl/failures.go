@@ -36,6 +36,7 @@ var exitKinds = []struct {
 	{failure.ErrUsage, 2},
 	{store.ErrNotFound, 2},
 	{failure.ErrChecksum, 32},
+	{errNoGpgv, 1}, // says nothing about the signature
 	{(*signatureError)(nil), 32},
 	{store.ErrNoSpace, 9},
 	{syscall.ENOSPC, 9},

@@ -122,7 +122,7 @@ type signatureVerifier struct {
 func (l listOpener) newSignatureVerifier(name string) (*signatureVerifier, error) {
 	keys, err := readLimited(l.signature.Keyring)
 	if err != nil {
-		return nil, fmt.Errorf("--keyring: %w", err)
+		return nil, usageErr{fmt.Errorf("--keyring: %w", err)}
 	}
 	if err := makePrivateDir(l.dir); err != nil {
 		return nil, err
@@ -195,10 +195,10 @@ func (v *signatureVerifier) write(name string, r io.Reader) (string, error) {
 }
 
 // signedText verifies file, and returns the path of the signed text: file itself if sig is its
-// signature. If sig is empty, the signature must be in the file.
+// signature. If sig is nil, the signature must be in the file.
 func (v *signatureVerifier) signedText(ctx context.Context, file string, sig []byte) (string, error) {
 	form := signature.FormOf(sig)
-	if len(sig) == 0 {
+	if sig == nil {
 		var err error
 		if form, err = formOfFile(file); err != nil {
 			return "", err
@@ -251,7 +251,7 @@ func (v *signatureVerifier) ed25519(file string, sig []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(sig) > 0 {
+	if sig != nil {
 		return file, keys.Verify(sig, text)
 	}
 	signed, err := keys.VerifyEmbedded(text)
@@ -280,7 +280,7 @@ func (v *signatureVerifier) gpgv(ctx context.Context, file string, sig []byte) (
 	// The paths are absolute: gpgv looks for a keyring without a slash in its home directory.
 	args := []string{"--homedir", v.dir, "--status-fd", "1", "--keyring", keyring}
 	text := file
-	if len(sig) > 0 {
+	if sig != nil {
 		path, err := v.write("signature", bytes.NewReader(sig))
 		if err != nil {
 			return "", err

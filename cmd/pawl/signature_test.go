@@ -204,12 +204,12 @@ func TestOpenPGPSignatures(t *testing.T) {
 		{name: "an expired key", sums: "SUMS", args: []string{"--signature", "SUMS.old", "--keyring", "old.gpg"}, code: 32, want: "the key has expired"},
 		{name: "keys of minisign", sums: "SUMS", args: []string{"--signature", "SUMS.asc", "--keyring", "minisign.pub"}, code: 32, want: "the keyring has keys of minisign"},
 		{name: "an empty keyring", sums: "SUMS", args: []string{"--signature", "SUMS.asc", "--keyring", "EMPTY"}, code: 32, want: "not in the keyring"},
-		{name: "an empty signature", sums: "SUMS", args: []string{"--signature", "EMPTY", "--keyring", "keys.gpg"}, code: 32, want: "--signature FILE|URL"},
+		{name: "an empty signature", sums: "SUMS", args: []string{"--signature", "EMPTY", "--keyring", "keys.gpg"}, code: 32, want: "it is none of OpenPGP"},
 		{name: "the list as its own signature", sums: "SUMS", args: []string{"--signature", "SUMS", "--keyring", "keys.gpg"}, code: 32, want: "it is none of OpenPGP"},
 		{name: "no keyring", sums: "SUMS", args: []string{"--signature", "SUMS.asc"}, code: 2, want: "--keyring FILE"},
-		{name: "a missing keyring", sums: "SUMS", args: []string{"--signature", "SUMS.asc", "--keyring", "none"}, code: 3, want: "none"},
-		{name: "without gpgv", sums: "SUMS", args: []string{"--signature", "SUMS.asc", "--keyring", "keys.gpg"}, path: bin, code: 32, want: "install the package gpgv"},
-		{name: "clear-signed, without gpgv", sums: "CLEAR", args: []string{"--keyring", "keys.gpg"}, path: bin, code: 32, want: "install the package gpgv"},
+		{name: "a missing keyring", sums: "SUMS", args: []string{"--signature", "SUMS.asc", "--keyring", "none"}, code: 2, want: "--keyring: open "},
+		{name: "without gpgv", sums: "SUMS", args: []string{"--signature", "SUMS.asc", "--keyring", "keys.gpg"}, path: bin, code: 1, want: "install the package gpgv"},
+		{name: "clear-signed, without gpgv", sums: "CLEAR", args: []string{"--keyring", "keys.gpg"}, path: bin, code: 1, want: "install the package gpgv"},
 	} {
 		s.run(r)
 	}

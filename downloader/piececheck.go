@@ -16,15 +16,17 @@ import (
 
 // pieceChecking verifies the pieces of a transfer as soon as they are complete. A wrong piece is
 // discarded and fetched again, from a source that has sent nothing of it if there is one. Then both
-// copies are compared, which shows the sources of the wrong bytes.
+// copies are compared, which shows the sources of the wrong bytes. In a single stream, which may discard
+// bytes and change the version itself, that happens when the stream has ended.
 type pieceChecking struct {
 	*transfer
+	size  int64 // of the file
 	align int64 // length of the pieces of the part file
 }
 
 // pieceChecking returns the verification of the pieces of the part file.
 func (t *transfer) pieceChecking() pieceChecking {
-	return pieceChecking{t, t.file.part.PieceSums().Length()}
+	return pieceChecking{t, t.version.Size, t.file.part.PieceSums().Length()}
 }
 
 // loop verifies pieces until serving ends, which is part of ctx. A piece that is being fetched again
@@ -42,7 +44,7 @@ func (t pieceChecking) loop(ctx, serving context.Context) error {
 // the transfer it may have fetched some again, so it commits.
 func (t pieceChecking) finish(ctx context.Context) error {
 	if t.discarded {
-		t.pieces.keep(chunk.Set{}, t.version.Size)
+		t.pieces.keep(chunk.Set{}, t.size)
 	}
 	if err := t.follow(ctx, ctx); err != nil {
 		return err
@@ -55,8 +57,8 @@ func (t pieceChecking) finish(ctx context.Context) error {
 
 // follow verifies the complete pieces that are not proven, one after another until serving ends.
 func (t pieceChecking) follow(ctx, serving context.Context) error {
-	for t.pieces.use(t.version.Size) && serving.Err() == nil {
-		piece := t.pieces.next(t.sched.Held(), t.align, t.version.Size)
+	for t.pieces.use(t.size) && serving.Err() == nil {
+		piece := t.pieces.next(t.sched.Held(), t.align, t.size)
 		if piece.Empty() {
 			break
 		}
@@ -248,6 +250,7 @@ func (e localError) Unwrap() error { return e.error }
 
 // discard removes a piece from the part file and from the bytes of its sources.
 func (t pieceChecking) discard(piece chunk.Range) error {
+	t.discarded = t.discarded || t.sched.IsSingle() // otherwise the verifier has hashed proven pieces only
 	for _, s := range t.shares(piece) {
 		if err := t.forgetShare(s); err != nil {
 			return failure.Permanent(localError{err})
@@ -257,7 +260,7 @@ func (t pieceChecking) discard(piece chunk.Range) error {
 		return failure.Permanent(localError{err})
 	}
 	// If the disk has altered bytes near the piece, the store has discarded these, too.
-	near := chunk.NewSet(chunk.Range{Off: piece.Off - piece.Off%t.align, End: min(t.version.Size, roundUp(piece.End, t.align))})
+	near := chunk.NewSet(chunk.Range{Off: piece.Off - piece.Off%t.align, End: min(t.size, roundUp(piece.End, t.align))})
 	for _, w := range t.pieces.wrong {
 		near.Remove(w.Range)
 	}

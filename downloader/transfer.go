@@ -157,9 +157,12 @@ func (t *transfer) serve(ctx context.Context) {
 	}
 	prefix := func() int64 { return t.sched.Snapshot().Prefix }
 	if t.checksPieces() {
-		prefix = func() int64 { return t.pieces.prefix(t.sched.Snapshot().Prefix) }
 		t.pieces.keep(t.sched.Held(), t.version.Size)
-		t.start(&t.services, func() error { return t.pieceChecking().loop(ctx, serving) })
+	}
+	if t.checksPieces() && !t.sched.IsSingle() {
+		prefix = func() int64 { return t.pieces.prefix(t.sched.Snapshot().Prefix) }
+		pieces := t.pieceChecking()
+		t.start(&t.services, func() error { return pieces.loop(ctx, serving) })
 	}
 	if !t.version.digest.IsZero() && t.file.part != nil {
 		t.verifier = newVerifier(t.version.digest, t.file.part)

@@ -35,7 +35,7 @@ type Request struct {
 	Sum chunk.Sum
 	// Pieces are digests that the pieces of the file must have; zero for none. A wrong piece is
 	// fetched again as soon as it is complete, from another source if there is one. If they
-	// contradict Sum, Sum decides.
+	// contradict Sum, Sum decides. A Stream is not verified by them.
 	Pieces chunk.PieceHashes
 	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes

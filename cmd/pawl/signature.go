@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"pawl/downloader/signature"
 	"pawl/downloader/weburl"
@@ -127,8 +128,26 @@ func (l listOpener) newSignatureVerifier(name string) (*signatureVerifier, error
 	if err := makePrivateDir(l.dir); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(l.dir, "signed-")
+	removeOldCopies(l.dir)
+	dir, err := os.MkdirTemp(l.dir, copyPrefix)
 	return &signatureVerifier{name, dir, keys}, err
+}
+
+const (
+	copyPrefix = "signed-"
+	// maxCopyAge is the age from which on a copy of a list belongs to a process that was killed. A
+	// guess, far above the time for which any list is read.
+	maxCopyAge = 7 * 24 * time.Hour
+)
+
+// removeOldCopies removes the copies in dir that killed processes have left.
+func removeOldCopies(dir string) {
+	copies, _ := filepath.Glob(filepath.Join(dir, copyPrefix+"*"))
+	for _, path := range copies {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > maxCopyAge {
+			os.RemoveAll(path)
+		}
+	}
 }
 
 // readLimited reads a file of at most maxSignature bytes.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/blake2b"
 
@@ -268,6 +269,25 @@ func TestEd25519Signatures(t *testing.T) {
 		{name: "not signed", sums: "SUMS", args: []string{"--keyring", "key.pub"}, code: 32, want: "--signature FILE|URL"},
 	} {
 		s.run(r)
+	}
+}
+
+// TestRemoveOldCopies checks that the copies of killed processes are removed, and no others.
+func TestRemoveOldCopies(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{copyPrefix + "old": 2 * maxCopyAge, copyPrefix + "new": time.Hour, "list": 2 * maxCopyAge} {
+		path := filepath.Join(dir, name)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Now().Add(-age)
+		if err := os.Chtimes(path, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeOldCopies(dir)
+	if exists(filepath.Join(dir, copyPrefix+"old")) || !exists(filepath.Join(dir, copyPrefix+"new")) || !exists(filepath.Join(dir, "list")) {
+		t.Error("the wrong copies were removed")
 	}
 }
 

@@ -112,7 +112,7 @@ func (r *metalinkReader) settlePieces(f *metafile) {
 		e.Pieces = chunk.PieceHashes{}
 		f.pieceError = errors.New("their number does not fit the size")
 	}
-	if f.pieceError != nil && e.Pieces.IsZero() {
+	if f.pieceError != nil && e.Pieces.IsZero() && e.Size != 0 { // an empty file has no pieces
 		r.c.warn(e.Line, fmt.Errorf("digests of pieces ignored: %w", f.pieceError))
 	}
 }

@@ -77,6 +77,7 @@ func TestReadPieces(t *testing.T) {
 		{name: "one wrong, one right", text: file(`<pieces length="0" type="sha-1">` + three + `</pieces><pieces length="9" type="md5"><hash>` + hex32 + `</hash></pieces>`), want: []string{plain + " pieces=16*md5/9"}},
 		{name: "no length", text: file(`<pieces type="sha-1">` + three + `</pieces>`), want: []string{`? L:2: digests of pieces ignored: "" is no length of a piece`, plain}},
 		{name: "no digest", text: file(`<pieces length="9" type="sha-1"/>`), want: []string{"? L:2: digests of pieces ignored: 0 bytes are no digests of sha1", plain}},
+		{name: "an empty file", text: file(`<size>0</size><pieces length="9" type="sha-1"></pieces>`), want: []string{plain + " size=0"}},
 		{name: "a short digest", text: file(`<pieces length="9" type="sha-1"><hash>00</hash></pieces>`), want: []string{
 			`? L:2: digests of pieces ignored: checksum "sha1:00" does not have the 40 hex digits of sha1`, plain}},
 		{name: "too few", text: file(`<size>28</size><pieces length="9" type="sha-1">` + three + `</pieces>`), want: []string{

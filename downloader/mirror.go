@@ -86,6 +86,13 @@ func (m *mirror) forget() {
 	}
 }
 
+// isAdmitted reports whether the mirror is or was a source of the transfer.
+func (m *mirror) isAdmitted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.source != nil
+}
+
 // forgetBytes forgets the bytes b at off, which are replaced in the file.
 func (m *mirror) forgetBytes(off int64, b []byte) {
 	m.mu.Lock()

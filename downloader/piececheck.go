@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (t pieceChecking) verify(ctx context.Context, piece chunk.Range) error {
 	}
 	if w.counted <= w.failures {
 		w.counted = w.failures + 1
-		if from := t.shares(piece); len(from) == 1 && w.wrongAgain(from[0].name, got) {
+		if from := t.shares(piece); len(from) == 1 && w.wrongAgain(from[0].name, got) && w.failures > 0 {
 			return t.giveUp(w, got)
 		}
 	}
@@ -105,6 +106,11 @@ func (t pieceChecking) settle(piece chunk.Range) error {
 			}
 			if sum != s.sum {
 				t.blame(s, piece)
+			}
+		}
+		for _, m := range append(slices.Clone(t.mirrors), nil) {
+			if name := t.nameOf(m); len(w.seen[name]) > 0 {
+				t.blame(pieceShare{mirror: m, name: name}, piece)
 			}
 		}
 		delete(t.pieces.wrong, piece.Off)
@@ -174,14 +180,17 @@ func within(s chunk.Set, r chunk.Range) chunk.Set {
 	return in
 }
 
-// replace fetches a wrong piece again: once from each source, and first from those that have sent
-// nothing of it.
+// replace fetches a wrong piece again, from one source after another until it is right. If all have the
+// same wrong bytes, it gives up.
 func (t pieceChecking) replace(ctx context.Context, w *wrongPiece) error {
 	want := t.pieces.hashes.Sum(w.Off)
+	var last chunk.Sum // of a piece that is there, and wrong
+	hopeless := false
 	for _, m := range t.candidates(w) {
 		if err := t.discard(w.Range); err != nil {
 			return err
 		}
+		last = chunk.Sum{}
 		got, err := t.fetchPiece(ctx, m, w.Range, want)
 		switch {
 		case ctx.Err() != nil:
@@ -193,9 +202,11 @@ func (t pieceChecking) replace(ctx context.Context, w *wrongPiece) error {
 		case got == want:
 			return t.settle(w.Range)
 		}
-		if w.wrongAgain(t.nameOf(m), got) {
-			return t.giveUp(w, got)
-		}
+		last = got
+		hopeless = w.wrongAgain(t.nameOf(m), got) || hopeless
+	}
+	if hopeless && !last.IsZero() {
+		return t.giveUp(w, last)
 	}
 	if err := t.discard(w.Range); err != nil {
 		return err
@@ -204,21 +215,28 @@ func (t pieceChecking) replace(ctx context.Context, w *wrongPiece) error {
 	return t.pieces.failed(w.Range)
 }
 
-// candidates returns the sources of a piece, nil for the origin, in the order in which they are asked.
+// candidates returns the sources of a piece in the order in which they are asked, nil for the origin:
+// first the ones that have sent other bytes, then mirrors that nobody has asked yet, and then the ones that
+// have sent bytes of the wrong piece.
 func (t pieceChecking) candidates(w *wrongPiece) (all []*mirror) {
-	all = append(slices.DeleteFunc(slices.Clone(t.mirrors), func(m *mirror) bool { return m.reason() != nil }), nil)
-	guilty := func(m *mirror) bool {
-		return slices.ContainsFunc(w.sources, func(s pieceShare) bool { return s.name == t.nameOf(m) })
-	}
-	slices.SortStableFunc(all, func(a, b *mirror) int {
+	rank := func(m *mirror) int {
 		switch {
-		case guilty(a) == guilty(b):
+		case slices.ContainsFunc(w.sources, func(s pieceShare) bool { return s.name == t.nameOf(m) }):
+			return 2
+		case m == nil || m.isAdmitted():
 			return 0
-		case guilty(a):
-			return 1
 		}
-		return -1
-	})
+		return 1
+	}
+	for _, m := range t.mirrors {
+		if m.reason() == nil {
+			all = append(all, m)
+		}
+	}
+	byRank := func(a, b *mirror) int { return cmp.Compare(rank(a), rank(b)) }
+	slices.SortStableFunc(all, byRank)
+	all = append(all[:min(len(all), maxActiveMirrors)], nil) // each may be dead, and take its time
+	slices.SortStableFunc(all, byRank)
 	return append(all, nil, nil) // the bytes of the origin may have been damaged on their way
 }
 

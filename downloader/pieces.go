@@ -134,8 +134,8 @@ func (p *pieceCheck) failed(piece chunk.Range) error {
 func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
 
 // wrongAgain notes that all bytes of the piece came from source and have the digest got. It reports
-// whether that shows that no source has the right piece: two sources have sent the same bytes, or
-// one has sent wrong bytes several times.
+// whether the digest of the piece may be wrong: two sources have sent the same bytes, or one has sent
+// wrong bytes several times.
 func (w *wrongPiece) wrongAgain(source string, got chunk.Sum) bool {
 	if w.seen == nil {
 		w.seen = make(map[string][]chunk.Sum)

@@ -144,6 +144,24 @@ func TestPiecesOfAnotherFile(t *testing.T) {
 	}
 }
 
+// Two mirrors may have copied the same wrong byte; a third one has the right piece.
+func TestWrongPieceOfTwoSources(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newMirrorRig(t, 4<<20)
+		third := r.newServer()
+		third.Put("f", r.f)
+		r.srv.Set(always(2<<20), faultserver.Rate(10<<20))
+		r.mirror.Set(always(2<<20), faultserver.Rate(10<<20))
+		r.mustGet("f", r.f, func(q *Request) {
+			q.Pieces = piecesOf(t, r.f, 256<<10)
+			q.Mirrors = []string{r.mirrorURL(), third.URL + "/f"}
+		})
+		if !r.warned(r.srv.URL+"/f") || !r.warned(r.mirrorURL()) || r.warned(third.URL) {
+			t.Errorf("got events %v, want warnings about two sources", r.events)
+		}
+	})
+}
+
 // A server without ranges sends a wrong piece again with the whole file.
 func TestWrongPieceNoRanges(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

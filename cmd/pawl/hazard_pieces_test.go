@@ -62,11 +62,12 @@ func replacesPiece(tr *testRun, size, off int64, m metalinkTest, faults ...fault
 	second.Put("f.bin", f)
 	tr.srv.Set(append(faults, faultserver.CorruptTimes(math.MaxInt64, off))...)
 	tr.writeList("list", m.text(f, tr.fileURL(), second.URL+"/f.bin"))
-	o := tr.runPawl("mirror", "list")
+	// Of several connections to a server, some are sent bytes in vain when ranges are divided.
+	o := tr.runPawl("mirror", "-x", "1", "list")
 	o.wantDownloaded("f.bin", f)
 	o.wantStderr(tr.fileURL())
-	// A second connection may have been opened for bytes that the first one sent meanwhile.
-	if sent, most := tr.srv.Sent()+second.Sent(), size+min(size, pieceLength)+1<<20; sent > most {
+	// The other server may have been asked for bytes that the first one sent meanwhile.
+	if sent, most := tr.srv.Sent()+second.Sent(), size+min(size, pieceLength)+2<<20; sent > most {
 		tr.Errorf("%d bytes were sent, want at most %d", sent, most)
 	}
 }

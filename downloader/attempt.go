@@ -237,6 +237,9 @@ func (j *job) finish(ctx context.Context, v *verifier) error {
 	if err := j.provesRepair(); err != nil { // before the digest: a wrong one discards bytes
 		return err
 	}
+	if err := j.provePieces(ctx); err != nil {
+		return err
+	}
 	if err := j.verifyDigest(ctx, v); err != nil {
 		return err
 	}
@@ -256,7 +259,7 @@ func (j *job) verifyDigest(ctx context.Context, v *verifier) error {
 	}
 	if want.isComposed() {
 		if got := j.file.composedCRC(j.version.Size); got != want.Sum {
-			return blamer{j.download}.mismatched(got)
+			return blamer{j.download}.mismatched(want, got)
 		}
 		return nil
 	}
@@ -273,7 +276,7 @@ func (j *job) verifyDigest(ctx context.Context, v *verifier) error {
 		j.warn("the disk has other bytes than were received, in %s; they are fetched again", formatRanges(damaged, j.version.Size))
 		return errDamaged
 	}
-	return blamer{j.download}.mismatched(m.got)
+	return blamer{j.download}.mismatched(want, m.got)
 }
 
 // settleSize records the size of a file whose size was unknown until its end.

@@ -16,11 +16,11 @@ import (
 // checksums are compared with its part file.
 type blamer struct{ *download }
 
-// mismatched discards the bytes of the complete download, which has the wrong digest got, and
-// returns the mismatch. It returns nil if the file is kept all the same: the digest is a hint of a
-// server that has sent the same bytes twice.
-func (b blamer) mismatched(got chunk.Sum) error {
-	m := &mismatch{want: b.version.digest, got: got, coded: b.version.Coding != "", decoded: b.version.gzip, sources: b.contributions()}
+// mismatched discards the bytes of the complete download, which has the wrong digest got, or of
+// which a piece has it, and returns the mismatch. It returns nil if the file is kept all the same:
+// the digest is a hint of a server that has sent the same bytes twice.
+func (b blamer) mismatched(want promise, got chunk.Sum) error {
+	m := &mismatch{want: want, got: got, coded: b.version.Coding != "", decoded: b.version.gzip, sources: b.contributions()}
 	m.admitted = got == b.version.denied && len(b.mirrors) == 0 && len(b.wrong) == 0
 	if m.want.hint && b.wrong.confirm(m) {
 		b.warn("it should have %v, and two complete downloads have %v; pawl keeps the file, because that field is often wrong", m.want, got)

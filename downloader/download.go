@@ -36,6 +36,7 @@ type download struct {
 	file     file
 	mirrors  []*mirror
 	wrong    mismatches // earlier downloads of this request with a wrong digest
+	pieces   pieceCheck // of the digests of pieces of the request
 }
 
 // A goal is the file that a download must produce: its request, completed by its record.
@@ -127,6 +128,8 @@ func newDownload(e *engine, req Request) (*download, error) {
 		progress: &progress{},
 		version:  version{Version: response.Version{Size: -1}, digest: g.promise()},
 	}
+	d.pieces.hashes = req.Pieces
+	d.version.pieces = &d.pieces
 	d.origin = origin{url: u, basic: basicAuth(u.User)}
 	u.User = nil
 	d.origin.recorded = u.String()

@@ -86,6 +86,14 @@ func (f *file) setEarlierRun(c contribution) {
 	f.earlier = c
 }
 
+// forgetEarlier forgets the bytes b at off of an earlier run, which are replaced in the file.
+func (f *file) forgetEarlier(off int64, b []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.earlier.bytes.Remove(chunk.Range{Off: off, End: off + int64(len(b))})
+	f.earlier.sums.Add(off, b) // adding bytes a second time removes them
+}
+
 // isResumed reports whether an earlier run has held some bytes of the file.
 func (f *file) isResumed() bool {
 	f.mu.Lock()

@@ -85,3 +85,31 @@ func (m *mirror) forget() {
 		m.sums = chunk.NewPieces(m.sums.Length())
 	}
 }
+
+// isAdmitted reports whether the mirror is or was a source of the transfer.
+func (m *mirror) isAdmitted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.source != nil
+}
+
+// forgetBytes forgets the bytes b at off, which are replaced in the file.
+func (m *mirror) forgetBytes(off int64, b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.written.Remove(chunk.Range{Off: off, End: off + int64(len(b))})
+	m.sums.Add(off, b) // adding bytes a second time removes them
+}
+
+// ready prepares a mirror for requests of t, whether or not it is proven, and returns its host.
+func (m *mirror) ready(t *transfer) *hosts.Host {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.host == nil {
+		m.version, m.host = response.Version{Size: -1}, t.engine.host(m.url)
+	}
+	if m.sums == nil {
+		m.sums = chunk.NewPieces(t.file.part.PieceSums().Length())
+	}
+	return m.host
+}

@@ -27,7 +27,7 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 		switch {
 		case err == nil || ctx.Err() != nil || isStream:
 			return all, err
-		case errors.Is(err, failure.ErrOtherFile):
+		case errors.Is(err, failure.ErrOtherFile) && errors.As(err, &m):
 			return all, errors.Join(err, d.discard(res.ID))
 		case errors.As(err, &m):
 			wrong = append(wrong, m)

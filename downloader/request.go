@@ -37,6 +37,10 @@ type Request struct {
 	// SumBy says whose digest Sum is: ProofYours, ProofList or ProofSignature. "" means ProofList for
 	// Listed, else ProofYours.
 	SumBy Proof
+	// Pieces are digests that the pieces of the file must have; zero for none. A wrong piece is
+	// fetched again as soon as it is complete, from another source if there is one. If they
+	// contradict Sum, Sum decides. A Stream is not verified by them.
+	Pieces chunk.PieceHashes
 	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
 	// arrive, and then the part file is removed.

@@ -125,6 +125,10 @@ func (s *smallFile) read(ctx context.Context, rep *reply) error {
 		sum = s.version.digest.NewHash()
 		to = io.MultiWriter(to, sum)
 	}
+	pieces := pieceHasher{check: &s.pieces, size: rep.Version.Size}
+	if sum == nil && s.pieces.use(pieces.size) {
+		to = io.MultiWriter(to, &pieces)
+	}
 	buf := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(buf)
 	n, err := io.CopyBuffer(to, heldCounter{s.download, pacedReader{ctx, s.download, io.LimitReader(rep.Body, rep.Version.Size)}}, *buf)
@@ -135,9 +139,12 @@ func (s *smallFile) read(ctx context.Context, rep *reply) error {
 		return failure.ExplainBody(err)
 	}
 	if sum != nil && !s.version.digest.Matches(sum) {
-		if err := (blamer{s.download}).mismatched(s.version.digest.Of(sum)); err != nil {
+		if err := (blamer{s.download}).mismatched(s.version.digest, s.version.digest.Of(sum)); err != nil {
 			return err
 		}
+	}
+	if w := pieces.wrong; w != nil {
+		return blamer{s.download}.mismatched(w.want, w.got)
 	}
 	io.Copy(io.Discard, io.LimitReader(rep.Body, 1)) // meets the end, so that the connection can be used again
 	return nil

@@ -97,6 +97,11 @@ func (t *transfer) check(ctx context.Context) error {
 	} else if t.damaged+lost > 0 {
 		return errDamaged
 	}
+	if t.checksPieces() {
+		if err := t.pieceChecking().finish(ctx); err != nil {
+			return err
+		}
+	}
 	if err := (mirroring{t}).checkSamples(ctx); err != nil {
 		return err
 	}
@@ -131,7 +136,8 @@ func (t *transfer) start(g *errgroup.Group, do func() error) {
 //	reserve   reserves disk space
 //	tick      lets the scheduler open, stop and replace connections
 //	mirrors   proves mirrors and adds them to the scheduler
-//	verify    hashes the finished prefix
+//	pieces    verifies complete pieces, if their digests are known
+//	verify    hashes the finished prefix, as far as its pieces are right
 //	check     verifies the pieces that an earlier crash may have damaged
 //
 // The services end when serving does, after the workers; the check has an end of its own, and wait
@@ -149,16 +155,30 @@ func (t *transfer) serve(ctx context.Context) {
 	if len(t.mirrors) > 0 && t.file.part != nil && !t.sched.IsSingle() && t.version.Size >= 0 {
 		t.start(&t.services, func() error { return mirroring{t}.use(serving) })
 	}
+	prefix := func() int64 { return t.sched.Snapshot().Prefix }
+	if t.checksPieces() {
+		t.pieces.keep(t.sched.Held(), t.version.Size)
+	}
+	if t.checksPieces() && !t.sched.IsSingle() {
+		prefix = func() int64 { return t.pieces.prefix(t.sched.Snapshot().Prefix) }
+		pieces := t.pieceChecking()
+		t.start(&t.services, func() error { return pieces.loop(ctx, serving) })
+	}
 	if !t.version.digest.IsZero() && !t.version.digest.isComposed() && t.file.part != nil {
 		t.verifier = newVerifier(t.version.digest.Sum, t.file.part)
 		t.start(&t.services, func() error {
-			return t.verifier.loop(serving, func() int64 { return t.sched.Snapshot().Prefix })
+			return t.verifier.loop(serving, prefix)
 		})
 	}
 	t.start(&t.checks, func() (err error) {
 		t.damaged, err = t.verifyPart(ctx)
 		return err
 	})
+}
+
+// checksPieces reports whether the pieces of the part file are verified during the transfer.
+func (t *transfer) checksPieces() bool {
+	return t.file.part != nil && t.pieces.use(t.version.Size)
 }
 
 // wait returns when all goroutines have ended and the written bytes are committed. The order

@@ -14,11 +14,12 @@ import (
 type version struct {
 	response.Version
 	evidence response.Evidence
-	digest   promise   // to verify at the end: the goal's, or the server's; zero for none
-	denied   chunk.Sum // digest of the server that contradicts the goal's; zero for none
-	gzip     bool      // a content coding is removed from the body
-	page     bool      // it is a web page, although neither its name nor its URL says so
-	unframed bool      // the server does not mark the end of the body
+	digest   promise     // to verify at the end: the goal's, or the server's; zero for none
+	denied   chunk.Sum   // digest of the server that contradicts the goal's; zero for none
+	pieces   *pieceCheck // digests of pieces; nil for none
+	gzip     bool        // a content coding is removed from the body
+	page     bool        // it is a web page, although neither its name nor its URL says so
+	unframed bool        // the server does not mark the end of the body
 }
 
 var (
@@ -28,14 +29,16 @@ var (
 	errMayMix = errors.New("the server sends neither ETag nor Last-Modified, and no digest is known; pawl uses one connection, because several could mix two versions")
 )
 
-// isProvenByDigest reports whether the digest that is verified at the end shows every
-// alteration of the file. A weak one shows accidents only.
-func (v *version) isProvenByDigest() bool { return !v.digest.IsZero() && !v.digest.isWeak() }
+// isProvenByDigest reports whether the digest that is verified at the end, or the digests of all
+// pieces, show every alteration of the file. A weak one shows accidents only.
+func (v *version) isProvenByDigest() bool {
+	return v.pieces.use(v.Size) || !v.digest.IsZero() && !v.digest.isWeak()
+}
 
 // mayMix reports whether the bytes of two versions could be mixed without notice, because
 // neither a validator nor a digest distinguishes them.
 func (v *version) mayMix() bool {
-	return v.ETag == "" && v.LastModified == "" && v.digest.IsZero()
+	return v.ETag == "" && v.LastModified == "" && v.digest.IsZero() && !v.pieces.use(v.Size)
 }
 
 // isLarge reports whether the missing bytes are worth several connections.

@@ -329,6 +329,7 @@ func TestTargetIsNewPartFile(t *testing.T) {
 			must(t, err)
 		})
 		l.wantErr("CheckTarget of a new part file", l.store.CheckTarget(part, false), ErrPartFile)
+		synctest.Wait() // for the variable, which is set after the lock
 		must(t, lock.Close())
 	})
 }

@@ -145,8 +145,9 @@ type GetCmd struct {
 	Mirror    []string `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384, sha512, blake2b or crc32c (one URL). The digest alone, a line of SHA256SUMS and sha256-BASE64 are accepted, too."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
-	Glob      bool     `negatable:"" default:"true" group:"Request" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs (the default here)."`
-	SHA256    digest   `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
+	SignatureOptions
+	Glob   bool   `negatable:"" default:"true" group:"Request" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs (the default here)."`
+	SHA256 digest `name:"sha256" hidden:"" help:"The same as --checksum sha256:HEX."`
 	ListLimit
 	Transfer
 }

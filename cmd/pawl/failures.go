@@ -36,6 +36,8 @@ var exitKinds = []struct {
 	{failure.ErrUsage, 2},
 	{store.ErrNotFound, 2},
 	{failure.ErrChecksum, 32},
+	{errNoGpgv, 1}, // says nothing about the signature
+	{(*signatureError)(nil), 32},
 	{store.ErrNoSpace, 9},
 	{syscall.ENOSPC, 9},
 	{syscall.EDQUOT, 9},
@@ -201,6 +203,7 @@ var hints = slices.Concat([]hintRule{
 }, optionHints, []hintRule{
 	{as[emptyListError](), "if that is intended, allow it with --allow-empty"},
 	{as[*notListError](), "$NOTLIST"},
+	{as[*signatureError](), "$SIGNATURE"},
 	{as[listError](), "a list is a file, a URL, or - for standard input"},
 	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
 	{as[*outputError](), "choose another file"},
@@ -286,7 +289,7 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError) and $AGAIN (how to repeat the download).
+// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of a signatureError) and $AGAIN (how to repeat the download).
 func (f hintSubject) expand(text string) string {
 	again := "run the same command again"
 	if isKept(f) {
@@ -304,6 +307,10 @@ func (f hintSubject) expand(text string) string {
 	var notList *notListError
 	if errors.As(f.err, &notList) {
 		values = append(values, "$NOTLIST", notList.hint())
+	}
+	var signed *signatureError
+	if errors.As(f.err, &signed) {
+		values = append(values, "$SIGNATURE", signed.hint())
 	}
 	var limit *mirror.LimitError
 	if errors.As(f.err, &limit) {

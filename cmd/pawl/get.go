@@ -43,6 +43,12 @@ func (c *GetCmd) Validate() error {
 			return fmt.Errorf("--mirror: %w", err)
 		}
 	}
+	if c.Keyring != "" && c.Checksums == "" {
+		return errors.New("--keyring is for the signature of a checksum file: --checksums FILE|URL")
+	}
+	if err := c.SignatureOptions.validate(); err != nil {
+		return err
+	}
 	if len(c.URLs) > 1 && (c.Output != "" || !c.Checksum.IsZero() || len(c.Mirror) > 0) {
 		return errors.New("--output, --checksum and --mirror need exactly one URL")
 	}
@@ -145,8 +151,8 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		defer stream.Close()
 	}
 	c.warnExposedHeaders(out)
-	headers := c.originHeaders(slices.Concat([]string{c.Checksums}, c.URLs, c.Mirror)...)
-	sum, err := c.checksums(ctx, st, headers)
+	headers := c.originHeaders(slices.Concat([]string{c.Checksums, c.Signature}, c.URLs, c.Mirror)...)
+	sum, err := c.checksums(ctx, st, headers, out)
 	if err != nil {
 		return err
 	}
@@ -179,7 +185,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 // checksums reads the file of --checksums. It returns a function that returns the digest of
 // a file name, or nil without --checksums. The downloader for the checksum file is closed
 // here: its events must not appear in the display of the files.
-func (c *GetCmd) checksums(ctx context.Context, st state, headers originHeaders) (func(string) (chunk.Sum, error), error) {
+func (c *GetCmd) checksums(ctx context.Context, st state, headers originHeaders, out *printer) (func(string) (chunk.Sum, error), error) {
 	if c.Checksums == "" {
 		return nil, nil
 	}
@@ -190,5 +196,6 @@ func (c *GetCmd) checksums(ctx context.Context, st state, headers originHeaders)
 	d := downloader.New(st.Store, opts)
 	defer d.Close()
 	lists := c.newListOpener(d, st.dir, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
-	return lists.readChecksums(ctx, c.Checksums)
+	lists.signature = c.SignatureOptions
+	return lists.readChecksums(ctx, c.Checksums, out)
 }

@@ -13,15 +13,15 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// signature is a query with secrets, which pawl must not print in messages. The slash is
+// signedQuery is a query with secrets, which pawl must not print in messages. The slash is
 // there because code that shows only the last element of a path would take it for a
 // directory.
-const signature = "?x=1&X-Amz-Signature=sig4711/more4711&access_token=tok4711"
+const signedQuery = "?x=1&X-Amz-Signature=sig4711/more4711&access_token=tok4711"
 
 // wantsSignature responds with 403 to requests without the signature.
 func wantsSignature(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if "?"+r.URL.RawQuery != signature {
+		if "?"+r.URL.RawQuery != signedQuery {
 			http.Error(w, "no", http.StatusForbidden)
 			return
 		}
@@ -34,7 +34,7 @@ func signatureHidden(name string, code int, args []string, faults ...faultserver
 	return hazard{name: "links: a signature is not shown, " + name, run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
 		tr.srv.Set(faults...)
-		o := tr.runPawl(append([]string{"-v", tr.fileURL() + signature}, args...)...)
+		o := tr.runPawl(append([]string{"-v", tr.fileURL() + signedQuery}, args...)...)
 		if o.code != code {
 			tr.Errorf("exit %d, want %d", o.code, code)
 		}
@@ -81,22 +81,22 @@ var linksShown = []hazard{
 	signatureHidden("404", 8, nil, faultserver.Status(404, -1)),
 	signatureHidden("503", 75, nil, faultserver.Status(503, -1)),
 	signatureHidden("connection closed early", 4, nil, faultserver.Cut(0)),
-	signatureHidden("a redirect loop", 7, nil, faultserver.Redirect("/f.bin", "/f.bin"+signature)),
+	signatureHidden("a redirect loop", 7, nil, faultserver.Redirect("/f.bin", "/f.bin"+signedQuery)),
 	signatureHidden("a wrong digest", 32, []string{"--checksum", "sha256:" + strings.Repeat("0", 64)}),
-	signatureHidden("a mirror that is down", 0, []string{"--mirror", "http://127.0.0.1:1/f.bin" + signature}),
+	signatureHidden("a mirror that is down", 0, []string{"--mirror", "http://127.0.0.1:1/f.bin" + signedQuery}),
 	{name: "links: a signature is not shown, another URL owns the target", run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
-		tr.runPawl("-o", "f.bin", tr.fileURL()+signature).wantExit(0)
+		tr.runPawl("-o", "f.bin", tr.fileURL()+signedQuery).wantExit(0)
 		tr.putFile("g.bin", faultserver.NewFile(9<<20, 3))
-		tr.runPawl("-o", "f.bin", tr.srv.URL+"/g.bin"+signature).wantExit(13)
-		tr.runPawl("-o", "f.bin", tr.fileURL()+signature, "ftp://h/"+signature, "h/"+signature).wantExit(2)
+		tr.runPawl("-o", "f.bin", tr.srv.URL+"/g.bin"+signedQuery).wantExit(13)
+		tr.runPawl("-o", "f.bin", tr.fileURL()+signedQuery, "ftp://h/"+signedQuery, "h/"+signedQuery).wantExit(2)
 		tr.wantNoSignature()
 		tr.markMet()
 	}},
 	{name: "links: a signature is not shown, interrupted", run: func(tr *testRun) {
 		f := tr.serveFile(16 << 20)
 		tr.srv.Set(faultserver.Rate(32 << 20))
-		if o := tr.signalAt(6<<20, syscall.SIGINT, tr.fileURL()+signature); o.code != 130 {
+		if o := tr.signalAt(6<<20, syscall.SIGINT, tr.fileURL()+signedQuery); o.code != 130 {
 			tr.Errorf("exit %d, want 130", o.code)
 		}
 		tr.srv.Set(wantsSignature)
@@ -107,11 +107,11 @@ var linksShown = []hazard{
 	{name: "links: a signature is shown in full to programs", run: func(tr *testRun) {
 		f := tr.serveFile(5000)
 		os.WriteFile(filepath.Join(tr.dir, "report"), nil, 0o644)
-		o := tr.runPawl("--json", "--report", "report", tr.fileURL()+signature)
+		o := tr.runPawl("--json", "--report", "report", tr.fileURL()+signedQuery)
 		o.wantDownloaded("f.bin", f)
 		report, _ := os.ReadFile(filepath.Join(tr.dir, "report"))
 		for where, text := range map[string]string{"--json": o.stdout, "the report": string(report)} {
-			if !strings.Contains(text, `"url":"`+tr.fileURL()+signature+`"`) {
+			if !strings.Contains(text, `"url":"`+tr.fileURL()+signedQuery+`"`) {
 				tr.Errorf("%s does not contain the full URL:\n%s", where, text)
 			}
 		}
@@ -121,22 +121,22 @@ var linksShown = []hazard{
 	{name: "links: a signature is not shown, in hooks", run: func(tr *testRun) {
 		f := tr.serveFile(5000)
 		tr.env = append(tr.env, "PAWL_HEADER=X-Token: tok4711")
-		tr.runPawl("--on-complete", "env", tr.fileURL()+signature).wantDownloaded("f.bin", f)
+		tr.runPawl("--on-complete", "env", tr.fileURL()+signedQuery).wantDownloaded("f.bin", f)
 		tr.wantHeader(tr.srv, "X-Token", "tok4711")
 		tr.wantNoSignature()
 		tr.markMet()
 	}},
 	{name: "links: a signature is not shown, in a list", run: func(tr *testRun) {
 		tr.serveFile(5000)
-		list := fmt.Sprintf("%s%s\nhttp://127.0.0.1:1/g.bin%s\nftp://h/%s\n", tr.fileURL(), signature, signature, signature)
+		list := fmt.Sprintf("%s%s\nhttp://127.0.0.1:1/g.bin%s\nftp://h/%s\n", tr.fileURL(), signedQuery, signedQuery, signedQuery)
 		tr.srv.Set(servePage("/list", newPage(list)))
-		tr.runPawl("mirror", "-v", "--rounds", "1", "--tries", "1", "--failed", "failed", tr.srv.URL+"/list"+signature).wantExit(4)
-		tr.runPawl("mirror", "-v", tr.srv.URL+"/no-list"+signature).wantExit(8)
+		tr.runPawl("mirror", "-v", "--rounds", "1", "--tries", "1", "--failed", "failed", tr.srv.URL+"/list"+signedQuery).wantExit(4)
+		tr.runPawl("mirror", "-v", tr.srv.URL+"/no-list"+signedQuery).wantExit(8)
 		tr.wantNoSignature()
 		tr.wantPrivateTree("failed", 1)
 		tr.wantPrivateTree("state/pawl/lists", 2)
 		failed, _ := os.ReadFile(filepath.Join(tr.dir, "failed"))
-		if !strings.Contains(string(failed), "http://127.0.0.1:1/g.bin"+signature) {
+		if !strings.Contains(string(failed), "http://127.0.0.1:1/g.bin"+signedQuery) {
 			tr.Errorf("the list of --failed does not contain the full URL:\n%s", failed)
 		}
 		tr.markMet()

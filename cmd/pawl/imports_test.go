@@ -45,6 +45,10 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk"},
 		not: []string{"context", "database/...", "errors", "io", "io/...", "net", "net/...", "os", "os/...", "log", "runtime"},
 	},
+	"pawl/downloader/signature": { // pure: it gets bytes, and starts no program
+		others: []string{"golang.org/x/crypto/blake2b"},
+		not:    []string{"context", "io", "io/...", "net", "net/...", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/downloader/weburl": { // pure
 		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
@@ -75,7 +79,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/cmd/bench": {}, // the standard library alone
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
 		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }

@@ -43,6 +43,7 @@ type openedList struct {
 	page     *webPage // nil if it is no web page, or no URL
 	nameless bool     // another run may read another list under this name; see isNameless
 	complete bool     // the list is known to be complete; else it may be truncated, and must not prune files
+	verified bool     // its signature was verified
 }
 
 // A webPage says where a list came from that is a web page, and perhaps an index.
@@ -84,7 +85,9 @@ type listOpener struct {
 	dir     string             // of the downloaded lists
 	maxText int64              // largest text of a list in bytes, uncompressed; 0 for no limit
 
-	options list.Options // how the lists are going to be read; zero for checksum files
+	options   list.Options     // how the lists are going to be read; zero for checksum files
+	signature SignatureOptions // of a list that openSigned opens
+	unchecked bool             // the file is no list, so its beginning need not look like one
 
 	private *sync.Map // URLs (string) of lists from private addresses, which may name private addresses
 }
@@ -220,6 +223,9 @@ func pipeCommand(command string) string {
 
 // check returns a notListError if a list cannot begin like this.
 func (l listOpener) check(name string, beginning []byte, whole bool) error {
+	if l.unchecked {
+		return nil
+	}
 	o := l.options
 	if isURL(name) {
 		o.Base = cmp.Or(o.Base, name)
@@ -316,12 +322,13 @@ const checksumGCPercent = 20
 
 // readChecksums reads a checksum file and returns a function that returns the digest of a
 // path. That function fails if the file has no digest for the path, because a file that is
-// to be verified must not be downloaded without. readChecksums returns nil if name is "".
-func (l listOpener) readChecksums(ctx context.Context, name string) (func(string) (chunk.Sum, error), error) {
+// to be verified must not be downloaded without. readChecksums returns nil if name is "". It warns if
+// the checksum file has a signature that is not verified.
+func (l listOpener) readChecksums(ctx context.Context, name string, out *printer) (func(string) (chunk.Sum, error), error) {
 	if name == "" {
 		return nil, nil
 	}
-	sums, shown, err := l.readSums(ctx, name)
+	sums, shown, err := l.readSums(ctx, name, out)
 	if err != nil {
 		return nil, err
 	}
@@ -335,9 +342,9 @@ func (l listOpener) readChecksums(ctx context.Context, name string) (func(string
 }
 
 // readSums reads a checksum file. It also returns its name for messages.
-func (l listOpener) readSums(ctx context.Context, name string) (sums *list.Sums, shown string, err error) {
+func (l listOpener) readSums(ctx context.Context, name string, out *printer) (sums *list.Sums, shown string, err error) {
 	l.options = list.Options{}
-	in, err := l.open(ctx, name)
+	in, err := l.openSigned(ctx, name)
 	if err != nil {
 		return nil, "", err
 	}
@@ -346,6 +353,9 @@ func (l listOpener) readSums(ctx context.Context, name string) (sums *list.Sums,
 	sums, problems, err := list.ReadSums(in.name, in, l.maxText)
 	if err == nil && len(problems) > 0 {
 		err = usageErr{problems[0]}
+	}
+	if err == nil && sums.Signed() && !in.verified {
+		out.warn("%s: %v; verify it with --keyring FILE", in.name, list.ErrSigned)
 	}
 	return sums, in.name, err
 }
@@ -356,7 +366,7 @@ func (l listOpener) readSums(ctx context.Context, name string) (sums *list.Sums,
 func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.Seq2[mirror.List, error] {
 	return func(yield func(mirror.List, error) bool) {
 		for _, name := range c.Lists {
-			in, err := l.open(ctx, name)
+			in, err := l.openSigned(ctx, name)
 			walk := newIndexWalk(l, in, &c.IndexOptions)
 			if err == nil && walk == nil && c.IndexOptions.areSet() {
 				out.warn("list %q is no index page, so --depth, --include and --exclude have no effect on it", in.name)
@@ -427,6 +437,9 @@ func (c *MirrorCmd) entries(in openedList, walk *indexWalk, empty *bool) iter.Se
 	return func(yield func(list.Entry, error) bool) {
 		for e, err := range list.Read(in.name, in, o) {
 			var p *list.Problem
+			if in.verified && errors.Is(err, list.ErrSigned) { // the signature is beside it, too
+				continue
+			}
 			if err != nil && !errors.As(err, &p) {
 				err = listError{err}
 			}

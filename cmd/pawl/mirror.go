@@ -30,6 +30,7 @@ type MirrorCmd struct {
 	Lists []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped, or the URL of a directory that shows its files."`
 	Dir   string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
 	SyncOptions
+	SignatureOptions
 	ListOptions
 	IndexOptions
 	ShardOptions
@@ -89,6 +90,12 @@ func (c *MirrorCmd) Validate() error {
 	}
 	if err := c.IndexOptions.check(); err != nil {
 		return err
+	}
+	if err := c.SignatureOptions.validate(); err != nil {
+		return err
+	}
+	if c.Signature != "" && c.Checksums == "" && len(c.Lists) > 1 {
+		return errors.New("--signature is for one list, or for --checksums")
 	}
 	if c.Base != "" {
 		if err := weburl.Check(c.Base); err != nil {
@@ -311,9 +318,12 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	listOpts.OnEvent = func(e downloader.Event) { printListEvent(l.out, e) }
 	fetcher := downloader.New(l.store.Store, listOpts)
 	defer fetcher.Close()
-	headers := c.originHeaders(append([]string{c.Base, c.Checksums}, c.Lists...)...)
+	headers := c.originHeaders(append([]string{c.Base, c.Checksums, c.Signature}, c.Lists...)...)
 	headers.everywhere = c.HeadersEverywhere
 	lists := c.newListOpener(fetcher, l.store.dir, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
+	if c.Checksums == "" {
+		lists.signature = c.SignatureOptions
+	}
 	lists.options = list.Options{Format: list.Format(c.Format), Base: c.Base, Glob: c.Glob}
 	// The number of files is only a start value above 1, for a run over many files: counts sets
 	// the real one.
@@ -367,7 +377,8 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 		OnOutcome: rec.outcome, OnProblem: rec.problem, OnRest: rec.rest, OnRound: rec.round,
 	}
 	c.applyTo(&o.Request)
-	o.Sum, err = lists.readChecksums(ctx, c.Checksums)
+	lists.signature = c.SignatureOptions
+	o.Sum, err = lists.readChecksums(ctx, c.Checksums, l.out)
 	return o, err
 }
 

@@ -74,7 +74,7 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	t := verifyTargets{cmd: c, store: st, out: out, d: d}
 	t.lists = c.newListOpener(d, st.dir, downloader.Request{Access: downloader.Access{Credentials: headers.forTyped}})
 	if c.Checksums != "" && len(c.Files) > 0 {
-		if t.sums, _, err = t.lists.readSums(ctx, c.Checksums); err != nil {
+		if t.sums, _, err = t.lists.readSums(ctx, c.Checksums, out); err != nil {
 			return err
 		}
 	}

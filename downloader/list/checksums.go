@@ -1,6 +1,7 @@
 package list
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -13,6 +14,10 @@ const (
 	signifyComment = "untrusted comment:" // signify(1); the line after it is the signature
 )
 
+// ErrSigned is the error of a warning that a checksum file has a signature, which Read has not
+// verified.
+var ErrSigned = errors.New("the list is signed, and its signature is not verified")
+
 // A signatureFilter removes the signature from a signed checksum file, line by line. It
 // does not verify the signature.
 type signatureFilter struct {
@@ -20,6 +25,7 @@ type signatureFilter struct {
 	inBody      bool // a content line has been seen, so no armor header can follow
 	inSignature bool // the PGP signature has begun; it extends to the end of the file
 	skipNext    bool // the next line is a signify signature
+	signed      bool // a signature has been seen
 }
 
 // content returns a line without leading blanks and PGP escapes. It reports false for a
@@ -34,10 +40,10 @@ func (t *signatureFilter) content(text []byte) (string, bool) {
 		t.pgp = true
 		return "", false
 	case strings.HasPrefix(line, pgpSignature):
-		t.inSignature = true
+		t.inSignature, t.signed = true, true
 		return "", false
 	case strings.HasPrefix(line, signifyComment):
-		t.skipNext = true
+		t.skipNext, t.signed = true, true
 		return "", false
 	case t.pgp && !t.inBody && isArmorHeader(line):
 		return "", false
@@ -334,6 +340,9 @@ func (r *checksumListReader) end() error {
 		r.pending.name = r.target
 	}
 	r.flush()
+	if r.parser.filter.signed {
+		r.c.warn(r.lines, ErrSigned)
+	}
 	if p := &r.parser; p.digests > 0 && p.prose > maxProse && p.prose > p.digests {
 		r.c.warn(r.lines, fmt.Errorf("%d of %d lines have no digest; the list may be damaged", p.prose, p.prose+p.digests))
 	}

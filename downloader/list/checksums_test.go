@@ -35,8 +35,9 @@ func TestReadChecksumFile(t *testing.T) {
 		{name: "digest without a name, not in a sidecar file", list: "-", text: hex64 + "\n" + hex64 + "  a\n", o: withBase, want: []string{
 			`! -:1: digest has no file name, and the list's name "-" does not imply one`, sha256(2, "a", "a", hex64)}},
 		{name: "PGP", text: pgpMessage + "\nHash: SHA256\n\n# Fedora\n- " + hex64 + "  a\nSHA256 (bb: c) = " + hex64 + "\n" + pgpSignature + "\nVersion: x\n\niQ=\n" + hex64 + "  evil\n", o: withBase, want: []string{
-			sha256(5, "a", "a", hex64), sha256(6, "bb:%20c", "bb: c", hex64)}},
-		{name: "signify", text: "untrusted comment: verify with x.pub\nRWQ=\nSHA256 (a) = " + hex64 + "\n", o: withBase, want: []string{sha256(3, "a", "a", hex64)}},
+			sha256(5, "a", "a", hex64), sha256(6, "bb:%20c", "bb: c", hex64), "? L:11: the list is signed, and its signature is not verified"}},
+		{name: "signify", text: "untrusted comment: verify with x.pub\nRWQ=\nSHA256 (a) = " + hex64 + "\n", o: withBase, want: []string{
+			sha256(3, "a", "a", hex64), "? L:3: the list is signed, and its signature is not verified"}},
 		{name: "names with URL syntax are escaped", text: hex64 + "  aa:b?c#d%41\n", o: withBase, want: []string{sha256(1, "aa:b%3Fc%23d%2541", "aa:b?c#d%41", hex64)}},
 		{name: "unsafe names", text: hex64 + "  /a\n" + hex64 + "  ../a\n" + hex64 + "  a/../..\n" + hex64 + `  a\b` + "\n" + `\` + hex64 + `  a\nb` + "\n", o: withBase, want: []string{
 			`! L:1: file name "/a" is an absolute path`, `! L:2: file name "../a" contains the path element ".."`, `! L:3: file name "a/../.." contains the path element ".."`,

@@ -221,10 +221,10 @@ func (c *collector) warnDropped(line, n int) {
 	}
 }
 
-// Len returns the length of e in bytes: its URLs, header fields and names together.
-// Read yields no entry longer than 1 MiB.
+// Len returns the length of e in bytes: its URLs, header fields, names and piece digests
+// together. Read yields no entry longer than 1 MiB, and 2 MiB of piece digests.
 func (e *Entry) Len() int {
-	n := e.lenWithoutURLs()
+	n := e.lenWithoutURLs() + e.Pieces.Size()
 	for _, u := range e.URLs {
 		n += len(u)
 	}

@@ -5,8 +5,8 @@
 // no connection, and starts no goroutine.
 //
 // A list is read as a stream: at most one entry and one line, each limited to
-// 1 MiB, are in memory at a time, because a list may have millions of entries.
-// A faulty line is reported as a [Problem]; reading continues after it.
+// 1 MiB, and 2 MiB of piece digests, are in memory at a time, because a list may have
+// millions of entries. A faulty line is reported as a [Problem]; reading continues after it.
 //
 //	list.go       Entry, Problem, Options, Read
 //	looks.go      refuses a text that is no list by its first bytes
@@ -22,6 +22,7 @@
 //	checksums.go  a checksum file read as a list of downloads
 //	sums.go       a checksum file read as a lookup table for another list
 //	metalink.go   Metalink 4 (RFC 5854) and Metalink 3
+//	pieces.go     the piece digests of a Metalink
 //	json.go       JSON lines
 //	jsonstream.go JSON arrays, and objects that extend over lines
 //	table.go      CSV and the like
@@ -57,6 +58,9 @@ type Entry struct {
 	Dir string
 	// Sum is the checksum of the file, zero if the list has none in a known algorithm.
 	Sum chunk.Sum
+	// Pieces are digests of the pieces of the file, zero if the list has none in a known
+	// algorithm. If Size is known, they fit it.
+	Pieces chunk.PieceHashes `json:",omitzero"`
 	// Size is the length of the file in bytes, -1 if the list does not state it.
 	Size int64
 	// Header holds the request header fields, nil for none. It includes the fields that

@@ -40,6 +40,9 @@ func summary(e Entry) string {
 	if e.Size != -1 {
 		b += fmt.Sprint(" size=", e.Size)
 	}
+	if !e.Pieces.IsZero() {
+		b += fmt.Sprintf(" pieces=%d*%s/%d", e.Pieces.Size(), e.Pieces.Algorithm(), e.Pieces.Length())
+	}
 	for _, name := range slices.Sorted(maps.Keys(e.Header)) {
 		b += fmt.Sprintf(" %s=%q", name, e.Header[name])
 	}

@@ -136,10 +136,11 @@ func (r *metalinkReader) parseDocument() error {
 	return nil
 }
 
-// checkRoot returns an error if the root element is not a metalink element.
+// checkRoot returns an error if the root element is not a metalink element. Some programs write the
+// namespace of Metalink 3 with https, or without its last slash.
 func (r *metalinkReader) checkRoot(start xml.StartElement) error {
-	switch start.Name.Space {
-	case "urn:ietf:params:xml:ns:metalink", "http://www.metalinker.org/":
+	switch strings.TrimSuffix(strings.Replace(start.Name.Space, "https:", "http:", 1), "/") {
+	case "urn:ietf:params:xml:ns:metalink", "http://www.metalinker.org":
 		r.namespace = start.Name.Space
 		if start.Name.Local == "metalink" {
 			return nil
@@ -203,6 +204,8 @@ type metafile struct {
 	unknown string   // an algorithm that pawl does not know, of a hash
 	dropped int      // URLs that exceed the limits of an entry
 	err     error    // the first problem of the file; the file is not yielded then
+
+	pieceError error // why digests of pieces are not used
 }
 
 // fail records a problem of the file, if it is the first one and err is not nil.
@@ -240,6 +243,8 @@ func (r *metalinkReader) parseChild(f *metafile, start xml.StartElement) error {
 	switch {
 	case r.isElement(start, "verification"), r.isElement(start, "resources"):
 		return nil
+	case r.isElement(start, "pieces"):
+		return r.parsePieces(f, start)
 	case r.isElement(start, "size"), r.isElement(start, "hash"), r.isElement(start, "url"):
 	default:
 		return r.skipElement()
@@ -266,7 +271,7 @@ func (r *metalinkReader) parseChild(f *metafile, start xml.StartElement) error {
 // addHash keeps a digest of the whole file if it is stronger than the one so far. A hash
 // of an unknown algorithm must be ignored (RFC 5854 section 4.2.4).
 func (f *metafile) addHash(algorithm, digits string) error {
-	name := strings.Replace(strings.ToLower(algorithm), "sha-", "sha", 1)
+	name := algorithmName(algorithm)
 	if !slices.Contains(cryptographic, name) {
 		f.unknown = algorithm
 		return nil
@@ -316,6 +321,7 @@ func (r *metalinkReader) finish(f *metafile) {
 		return
 	}
 	r.c.warnDropped(f.entry.Line, f.dropped)
+	r.settlePieces(f)
 	if f.entry.Sum.IsZero() && f.unknown != "" {
 		r.c.warnUnverified(f.entry.Line, unknownKindError(f.unknown))
 	}

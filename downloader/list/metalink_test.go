@@ -35,15 +35,16 @@ func TestReadMetalink(t *testing.T) {
   </file>
   <file name="y"><url priority="9">http://h/y</url><url priority="9">http://g/y</url></file>
 </metalink>`, want: []string{
+			"? L:5: digests of pieces ignored: their number does not fit the size",
 			"5: http://first/x http://second/x?a&b http://last/x out=dir/x.ext sha256:" + hex64 + " size=14471447",
 			"22: http://h/y http://g/y out=y"}},
 		{name: "Metalink 3", text: metalink3Head + `<file name="x"><size>7</size><verification><hash type="sha1">` + hex40 + `</hash>
-<pieces length="4" type="sha512"><hash piece="0">` + hex128 + `</hash></pieces></verification>
+<pieces length="7" type="sha512"><hash piece="0">` + hex128 + `</hash></pieces></verification>
 <resources maxconnections="1"><url type="http">http://none/x</url><url type="http" preference="10">http://ten/x</url>
 <url type="bittorrent" preference="100">http://h/x.torrent</url><url type="ftp" preference="99">ftp://h/x</url>
 <url type="https" preference="90">https://ninety/x</url></resources></file></files></metalink>`, want: []string{
 			`? L:1: "ftp://h/x" is not an http or https URL; mirror ignored`,
-			"1: https://ninety/x http://ten/x http://none/x out=x sha1:" + hex40 + " size=7"}},
+			"1: https://ninety/x http://ten/x http://none/x out=x sha1:" + hex40 + " size=7 pieces=64*sha512/7"}},
 		{name: "foreign markup", text: metalink4Head + `<file name="x" f:name="z" xmlns:f="urn:f"><f:url>http://evil/</f:url><f:file><url>http://evil/</url></f:file>` +
 			`<url>http://h/x<f:x>evil</f:x></url><description><url>http://evil/</url></description></file><f:file xmlns:f="urn:f" name="y"><url>http://h/y</url></f:file></metalink>`,
 			want: []string{"2: http://h/x out=x"}},

@@ -33,6 +33,8 @@ type Sums struct {
 	// byBase holds indexes into lines, sorted by base. It is set by index.
 	byBase []uint32
 
+	signed bool // the file has a signature
+
 	// digests are the raw digests, in blocks of up to digestBlock bytes.
 	digests [][]byte
 }
@@ -62,6 +64,9 @@ type sumLine struct {
 func ReadSums(name string, r io.Reader, maxBytes int64) (*Sums, []error, error) {
 	return readSums(name, r, maxBytes, maxSums)
 }
+
+// Signed reports whether the file has a signature, which ReadSums has not verified.
+func (s *Sums) Signed() bool { return s.signed }
 
 // readSums is ReadSums with another limit of valid lines.
 func readSums(name string, r io.Reader, maxBytes int64, maxLines int) (*Sums, []error, error) {
@@ -110,6 +115,7 @@ func (r *sumsBuilder) skipLongLine([]byte) {}
 // end adds the digest of a single file to the file after which the checksum file is named.
 func (r *sumsBuilder) end() error {
 	r.parser.end()
+	r.sums.signed = r.parser.filter.signed
 	if target, err := sidecarTarget(r.c.name); err == nil && len(r.sums.lines) == 1 {
 		r.sums.add(target, r.first.sum)
 	}

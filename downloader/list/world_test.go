@@ -34,7 +34,8 @@ func TestReadChecksumFilesOfTheWorld(t *testing.T) {
 	x256 := "http://b/x.iso out=x.iso sha256:" + hex64
 	checkCases(t, []readCase{
 		{name: "Gentoo DIGESTS", list: "x.iso.DIGESTS", o: o, text: pgpMessage + "\nHash: SHA512\n\n# BLAKE2B HASH\n" + hex128 + "  x.iso\n# SHA512 HASH\n" + hexB128 + "  x.iso\n# BLAKE2B HASH\n" + hexB128 + "  x.iso.CONTENTS.gz\n" + pgpSignature + "\niQ\n",
-			want: []string{"5: http://b/x.iso out=x.iso sha512:" + hexB128, "9: http://b/x.iso.CONTENTS.gz out=x.iso.CONTENTS.gz blake2b:" + hexB128}},
+			want: []string{"5: http://b/x.iso out=x.iso sha512:" + hexB128, "9: http://b/x.iso.CONTENTS.gz out=x.iso.CONTENTS.gz blake2b:" + hexB128,
+				"? x.iso.DIGESTS:11: the list is signed, and its signature is not verified"}},
 		{name: "Gentoo DIGESTS with Whirlpool", o: o, text: "# SHA512 HASH\n" + hex128 + "  x.iso\n# WHIRLPOOL HASH\n" + hexB128 + "  x.iso\n", want: []string{"2: http://b/x.iso out=x.iso sha512:" + hex128}},
 		{name: "Gentoo Manifest", o: o, text: "DIST x.tgz 5 BLAKE2B " + hex128 + " SHA512 " + hexB128 + "\nMANIFEST a/Manifest 7 WHIRLPOOL " + hex128 + "\n", want: []string{
 			"1: http://b/x.tgz out=x.tgz sha512:" + hexB128 + " size=5",

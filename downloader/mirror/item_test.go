@@ -3,6 +3,7 @@ package mirror
 import (
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,11 +19,15 @@ func TestItemRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pieces, err := chunk.NewPieceHashes("sha1", 4, []byte(strings.Repeat("\x00\xff", 20)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	when := time.Unix(1e9, 7).UTC()
 	for _, text := range []string{"plain", "caf\xe9 \xff"} {
 		want := item{
 			Entry: list.Entry{
-				URLs: []string{"http://a/" + text, "http://b/"}, Out: text, Dir: "d" + text, Sum: sum, Size: 5, List: text, Line: 7,
+				URLs: []string{"http://a/" + text, "http://b/"}, Out: text, Dir: "d" + text, Sum: sum, Pieces: pieces, Size: 5, List: text, Line: 7,
 				Header: http.Header{"A": {text, "x"}, "B": {"y" + text}},
 			},
 			List: text, Path: "/d/" + text, Rounds: 2, LastError: "why " + text,

@@ -19,7 +19,7 @@ var codings = []hazard{
 	gzipBelongsToFile("a redirect to a key without a suffix", "/foo.tar.gz -> /store/0f3a", "foo.tar.gz"),
 	gzipBelongsToFile("two redirects", "/latest -> /foo.tgz -> /store/0f3a", "latest"),
 	gzipBelongsToFile("a redirect to the name", "/latest -> /foo.tar.gz", "latest"),
-	gzipBelongsToFile("a name before the last segment", "/foo.tar.gz/download", "download"),
+	gzipBelongsToFile("a name before the last segment", "/foo.tar.gz/download", "foo.tar.gz"),
 	gzipBelongsToFile("a name in the query", "/get?file=foo.tar.gz", "get"),
 	gzipBelongsToFile(".bgz", "/foo.vcf.bgz", "foo.vcf.bgz"),
 	gzipBelongsToFile(".crate", "/foo-1.0.crate", "foo-1.0.crate"),

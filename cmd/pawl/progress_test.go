@@ -41,7 +41,7 @@ func TestViewText(t *testing.T) {
 		{progressView{have: 1 << 20, total: 11 << 20, rate: 1 << 20, conns: 2}, "1.0 MiB/11.0 MiB, 1.0 MiB/s, eta 10s, 2 connections"},
 		{progressView{have: 1 << 20, total: -1, rate: 1 << 20, conns: 1}, "1.0 MiB, 1.0 MiB/s, 1 connection"},
 		{progressView{have: 100, total: 100, rate: 1 << 20}, "100 B/100 B, 1.0 MiB/s, 0 connections"},
-		{progressView{have: 50, total: 100, rate: 1 << 20, conns: -1}, "50 B/100 B, 1.0 MiB/s"},
+		{progressView{have: 50, total: 100, rate: 1 << 20, conns: -1}, "50 B/100 B, 1.0 MiB/s, eta 0s"},
 	}
 	for _, tt := range tests {
 		if got := tt.view.text(); got != tt.want {

@@ -162,7 +162,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	}
 	var requests []downloader.Request
 	for i, u := range c.URLs {
-		if slices.Contains(c.URLs[:i], u) {
+		if slices.ContainsFunc(c.URLs[:i], func(v string) bool { return weburl.Key(v) == weburl.Key(u) }) {
 			out.note("%q is given twice, but downloaded once", weburl.Redact(u))
 			continue
 		}

@@ -161,8 +161,8 @@ func TestNamesTaken(t *testing.T) {
 		t.Errorf("after a list with the name: got %q", e.Out)
 	}
 
-	tree := namesOf(t, testNamer(Naming{Tree: true, CutDirs: 1}, nil), []string{a, b, "http://h:81/a/b/c/x?1", "http://h:81/a/b/c/x?2", "http://h/../../e/%2e%2e/f"})
-	for u, name := range map[string]string{a: "h/x.bin", b: "h/x.1.bin", "http://h:81/a/b/c/x?1": "h_81/b/c/x_1", "http://h/../../e/%2e%2e/f": "h/f"} {
+	tree := namesOf(t, testNamer(Naming{Tree: true, CutDirs: 1}, nil), []string{a, b, "http://h:81/a/b/c/x?1", "http://h:81/a/b/c/x?2", "http://h/../../e/%2e%2e/f", "http://h/a/", "http://h"})
+	for u, name := range map[string]string{a: "h/x.bin", b: "h/x.1.bin", "http://h:81/a/b/c/x?1": "h_81/b/c/x_1", "http://h/../../e/%2e%2e/f": "h/f", "http://h": "h/index.html", "http://h/a/": "h/index.1.html"} {
 		if tree[u] != filepath.FromSlash(name) {
 			t.Errorf("--tree: %s: got %q, want %q", u, tree[u], name)
 		}

@@ -80,8 +80,14 @@ func TreePath(s string, cut int) string {
 	if !utf8.ValidString(full) {
 		full = halfDecoded(u.EscapedPath())
 	}
+	dirs, name := path.Split(path.Clean("/" + full))
+	if strings.HasSuffix(full, "/") || name == "" { // the page of a directory, in which other files may be
+		dirs, name = path.Join(dirs, name), fallbackName
+	} else {
+		name = Filename("", u)
+	}
 	parts := []string{safeName(strings.ReplaceAll(u.Host, ":", "_"))}
-	for _, dir := range strings.Split(path.Dir(path.Clean("/"+full)), "/") {
+	for _, dir := range strings.Split(dirs, "/") {
 		if dir = safeName(dir); dir == "" {
 			continue
 		}
@@ -91,7 +97,7 @@ func TreePath(s string, cut int) string {
 		}
 		parts = append(parts, dir)
 	}
-	return path.Join(append(parts, Filename("", u))...)
+	return path.Join(append(parts, name)...)
 }
 
 // halfDecoded decodes the ASCII escapes of a path that is not UTF-8. The encoding of the other

@@ -25,7 +25,9 @@ import (
 // Like any net.Conn, it may be read by one goroutine at a time.
 type mendedConn struct {
 	net.Conn
-	buf  []byte // received, and not looked at yet; nil after the header
+	buf  []byte // received, and not yet moved to out; nil after the header
+	skip int    // bytes of buf that are empty lines before the header
+	seen int    // bytes of buf in which the header does not end
 	out  []byte // to be read
 	err  error  // to be returned after out
 	done bool   // everything that follows is passed through
@@ -73,26 +75,32 @@ func (c *mendedConn) pass() {
 // look moves the headers in buf to out, up to and with the first that is not interim.
 func (c *mendedConn) look() {
 	for len(c.buf) > 0 && !c.done {
-		if !mayBeResponse(c.buf) || len(c.buf) > failure.MaxHeaderBytes {
+		c.skip = skipEmptyLines(c.buf, c.skip)
+		if !mayBeResponse(c.buf[c.skip:]) || len(c.buf) > failure.MaxHeaderBytes {
 			c.pass()
 			return
 		}
-		end := headerEnd(c.buf)
+		end := headerEnd(c.buf, max(c.skip, c.seen-2)) // the last two bytes may begin the end
 		if end < 0 {
+			c.seen = len(c.buf)
 			return
 		}
 		header := c.buf[:end]
 		c.out = append(c.out, mend(header)...)
-		c.buf = c.buf[end:]
+		c.buf, c.skip, c.seen = c.buf[end:], 0, 0
 		if !isInterim(header) {
 			c.pass()
 		}
 	}
 }
 
+// skipEmptyLines returns the offset in b of the first byte from i on that belongs to no empty line.
+func skipEmptyLines(b []byte, i int) int {
+	return len(b) - len(bytes.TrimLeft(b[i:], "\r\n"))
+}
+
 // mayBeResponse reports whether b begins like a response, as far as it has arrived.
 func mayBeResponse(b []byte) bool {
-	b = bytes.TrimLeft(b, "\r\n")
 	return slices.ContainsFunc([]string{"HTTP/", "ICY "}, func(s string) bool {
 		n := min(len(s), len(b))
 		return strings.EqualFold(string(b[:n]), s[:n])
@@ -100,11 +108,10 @@ func mayBeResponse(b []byte) bool {
 }
 
 // headerEnd returns the length of the header at the beginning of b, with its empty line, or -1 if it
-// is not complete. Empty lines before the header belong to it. Lines may end with LF alone
-// (RFC 9112 §2.2).
-func headerEnd(b []byte) int {
-	start := len(b) - len(bytes.TrimLeft(b, "\r\n"))
-	for i := start; ; {
+// is not complete. The header must not end before the offset i, and the empty lines before it must.
+// Lines may end with LF alone (RFC 9112 §2.2).
+func headerEnd(b []byte, i int) int {
+	for {
 		n := bytes.IndexByte(b[i:], '\n')
 		if n < 0 {
 			return -1
@@ -168,16 +175,25 @@ func (h *messageHeader) parseStatus(line string) {
 // unfold returns the lines of the fields. A line that begins with a blank continues the one before
 // (RFC 9112 §5.2).
 func (h *messageHeader) unfold(text string) (lines []string) {
+	var field strings.Builder // the last line, which may go on; a string would be copied for each part
 	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSuffix(line, "\r")
 		folded := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t")
-		h.odd = h.odd || folded && lines == nil
 		switch {
-		case !folded && line != "":
-			lines = append(lines, line)
-		case folded && lines != nil:
-			lines[len(lines)-1] += " " + strings.TrimLeft(line, " \t")
+		case folded && field.Len() == 0:
+			h.odd = true
+		case folded:
+			field.WriteString(" " + strings.TrimLeft(line, " \t"))
+		case line != "":
+			if field.Len() > 0 {
+				lines = append(lines, field.String())
+			}
+			field.Reset()
+			field.WriteString(line)
 		}
+	}
+	if field.Len() > 0 {
+		lines = append(lines, field.String())
 	}
 	return lines
 }

@@ -23,7 +23,8 @@ const proxyPoll = 200 * time.Millisecond
 
 // proxies remember whether each proxy accepts its user and password. Some accounts are locked after
 // three wrong passwords, so a proxy that has refused them is never asked again, and until it has
-// accepted them only one request is under way. Safe for concurrent use.
+// accepted them only one request is under way. A refusal after that is the end of its request only,
+// because it may be the server's. Safe for concurrent use.
 type proxies struct {
 	choose func(*http.Request) (*url.URL, error) // nil for no proxy
 
@@ -159,7 +160,7 @@ func (p *proxies) end(u *url.URL, mine *trial, err error) {
 	s := p.state(u)
 	switch {
 	case s.refused != nil:
-	case isProxys && errors.Is(err, failure.ErrAuth):
+	case isProxys && errors.Is(err, failure.ErrAuth) && !s.accepted:
 		s.refused = err
 	case err == nil:
 		s.accepted = true

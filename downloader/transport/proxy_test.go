@@ -71,6 +71,28 @@ func TestProxyTrial(t *testing.T) {
 	}
 }
 
+// TestProxyAccepted: a 407 after the proxy has accepted its user may be from the server, or for that
+// server only. The proxy is asked for other requests.
+func TestProxyAccepted(t *testing.T) {
+	proxy := &url.URL{Scheme: "http", Host: "proxy:3128", User: url.UserPassword("u", "p")}
+	p := newProxies(func(*http.Request) (*url.URL, error) { return proxy, nil })
+	var requests int
+	rt := p.wrap(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		requests++
+		if req.URL.Host == "odd-tunnel" {
+			return nil, failure.WantsUser(proxy.Host, true, nil)
+		}
+		status := map[string]int{"good": 200, "odd": 407}[req.URL.Host]
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody}, nil
+	}))
+	for i, host := range []string{"good", "odd", "good", "odd-tunnel", "good", "odd"} {
+		_, err := rt.RoundTrip(newRequest(t, t.Context(), "http://"+host+"/"))
+		if (err == nil) != (host == "good") || errors.Is(err, failure.ErrAuth) != (host != "good") || requests != i+1 {
+			t.Errorf("request %d to %s: got %v, and %d requests", i, host, err, requests)
+		}
+	}
+}
+
 // TestProxyTrialCancelled: a request that waits for a trial ends with its context.
 func TestProxyTrialCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -93,6 +93,42 @@ func TestProxyAccepted(t *testing.T) {
 	}
 }
 
+// TestProxyTrialExpires: a trial that lasts trialTime lets one further request try the proxy, which is
+// not accepted by that, and has no effect on later trials.
+func TestProxyTrialExpires(t *testing.T) {
+	proxy := &url.URL{Scheme: "http", Host: "proxy:3128", User: url.UserPassword("u", "p")}
+	for name, tt := range map[string]struct {
+		took     time.Duration
+		err      error
+		at       time.Duration // a time
+		requests int64         // until then
+	}{
+		"a slow refusal":               {2*trialTime + trialTime/2, failure.WantsUser(proxy.Host, true, nil), time.Hour, 3},
+		"a trial after a failed one":   {trialTime - time.Second, errors.New("of the server"), trialTime + time.Second, 2},
+		"a trial after an expired one": {trialTime + time.Second, errors.New("of the server"), 2*trialTime - time.Second, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var requests atomic.Int64
+				p := newProxies(func(*http.Request) (*url.URL, error) { return proxy, nil })
+				rt := p.wrap(roundTripFunc(func(*http.Request) (*http.Response, error) {
+					requests.Add(1)
+					time.Sleep(tt.took)
+					return nil, tt.err
+				}))
+				for range 10 {
+					go rt.RoundTrip(newRequest(t, t.Context(), "http://h/"))
+				}
+				time.Sleep(tt.at)
+				if got := requests.Load(); got != tt.requests {
+					t.Errorf("%d requests, want %d", got, tt.requests)
+				}
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
 // TestProxyTrialCancelled: a request that waits for a trial ends with its context.
 func TestProxyTrialCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -109,6 +145,5 @@ func TestProxyTrialCancelled(t *testing.T) {
 			t.Errorf("got %v, want the cause of the context", err)
 		}
 		p.end(u, mine, nil)
-		time.Sleep(trialTime)
 	})
 }

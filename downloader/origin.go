@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"pawl/chunk"
@@ -126,13 +127,15 @@ func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 }
 
 // askAt sends the request to dest, and compares the response with the held bytes. It calls release
-// when it has a response, or an error.
+// once, when it has a response or an error, or before it waits for a file that the server is making.
 func (a asker) askAt(ctx context.Context, dest destination, release func(), extra http.Header, c requester, r chunk.Range) (*reply, error) {
+	release = sync.OnceFunc(release)
 	to, failures := a.target(dest), 0
 	to.extra = extra
 	var p preparation
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
 		if failure.IsPreparing(err) && p.goesOn(time.Now()) {
+			release()
 			return a.awaitPreparation(&p, resp, err), nil
 		}
 		if failures++; c == nil && a.mayRefuseRange(r, failures, err) {

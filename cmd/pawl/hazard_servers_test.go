@@ -152,8 +152,8 @@ var servers = []hazard{
 	postponing("529", 529),
 	{name: "servers: an archive that is being made", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
-		tr.srv.Set(faultserver.First(14, faultserver.Status(202, 0)))
-		o := tr.runPawl("--tries", "2", tr.fileURL())
+		tr.srv.Set(faultserver.First(1, faultserver.Status(202, 0)))
+		o := tr.runPawl("--tries", "1", tr.fileURL())
 		o.wantDownloaded("f.bin", f)
 		o.wantStderrAny("still preparing the file")
 	}},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -310,7 +311,7 @@ func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !isTLS && !reused || req.Context().Err() != nil || !isOdd(resp, err) {
 		return resp, err
 	}
-	if err == nil {
+	if err == nil { // first, because the host may grant no second connection
 		resp.Body.Close()
 	}
 	if resp, err = m.mend(req); err == nil {
@@ -323,12 +324,39 @@ func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // isOdd reports whether net/http has refused a header, or may have misread it: it ignores a
-// Transfer-Encoding with HTTP/1.0, and does not show it.
+// Transfer-Encoding with HTTP/1.0, and does not show it. Then chunks seem to be the body. The body of
+// resp can still be read from its beginning.
 func isOdd(resp *http.Response, err error) bool {
 	if err != nil {
 		return failure.IsBadHeader(err)
 	}
-	return resp.ProtoMajor == 1 && resp.ProtoMinor == 0 && !IsFramed(resp)
+	return resp.ProtoMajor == 1 && resp.ProtoMinor == 0 && !IsFramed(resp) && beginsLikeChunks(resp)
+}
+
+// maxChunkLine is how many bytes the line with the size of a chunk may have: 16 digits, and the blanks
+// with which old servers fill them up.
+const maxChunkLine = 32
+
+// chunkLine matches the line with the size of a chunk (RFC 9112 §7.1). Nobody sends the extensions
+// that may follow, and a table may look like them.
+var chunkLine = regexp.MustCompile(`^[0-9A-Fa-f]{1,16} *\r\n$`)
+
+// chunkLineBegin matches the beginnings of such a line, which may be empty.
+var chunkLineBegin = regexp.MustCompile(`^([0-9A-Fa-f]{0,16}|[0-9A-Fa-f]{1,16} *\r?)$`)
+
+// beginsLikeChunks reports whether the body of resp begins like chunks. It can still be read from its
+// beginning.
+func beginsLikeChunks(resp *http.Response) bool {
+	attemptOf(resp.Request.Context()).notSilent(true) // the header has arrived
+	var head []byte
+	var err error
+	for p := make([]byte, 1); err == nil && len(head) < maxChunkLine && chunkLineBegin.Match(head); {
+		var n int
+		n, err = resp.Body.Read(p)
+		head = append(head, p[:n]...)
+	}
+	unread(resp, head, err)
+	return chunkLine.Match(head)
 }
 
 // mend sends req over a connection of its own.

@@ -199,3 +199,49 @@ func TestMender(t *testing.T) {
 		}
 	}
 }
+
+// TestMenderKeepsResponse: a response over TLS with HTTP/1.0 and without a length is requested again
+// only if its body may be chunks.
+func TestMenderKeepsResponse(t *testing.T) {
+	for body, repeats := range map[string]bool{
+		"body":               false,
+		"":                   false,
+		"\r\n":               false,
+		"f":                  false, // perhaps the beginning of a size
+		"face":               false,
+		"10 green bottles":   false,
+		"1;2;3\r\n":          false, // a table
+		"2024\n2025\n":       false,
+		"f\r":                false,
+		"0123456789abcdef01": false, // longer than a size
+		"4\r\nbody\r\n":      true,  // and yet no chunks
+		"1000   \r\nbody":    true,
+	} {
+		var requests int // not guarded, because the requests are sent one after another
+		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			requests++
+			c, buf, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			buf.WriteString("HTTP/1.0 200 OK\r\n\r\n" + body)
+			buf.Flush()
+		}))
+		tr := New(Options{Connections: 4, ConnectTimeout: time.Minute, StallTimeout: time.Minute, Insecure: true}, nil)
+		resp, err := tr.Client(false).Get(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != body {
+			t.Errorf("%q: got %q, %v", body, got, err)
+		}
+		if want := map[bool]int{false: 1, true: 2}[repeats]; requests != want {
+			t.Errorf("%q: %d requests, want %d", body, requests, want)
+		}
+		tr.Close()
+		s.Close()
+	}
+}

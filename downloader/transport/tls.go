@@ -107,11 +107,7 @@ var certNotices = []string{"no required ssl certificate was sent", "the ssl cert
 // beginning.
 func says(resp *http.Response, notices []string) bool {
 	head, err := io.ReadAll(io.LimitReader(resp.Body, maxNotice))
-	rest := io.Reader(resp.Body)
-	if err != nil {
-		rest = failedReader{err}
-	}
-	resp.Body = prefixedBody{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
+	unread(resp, head, err)
 	page := strings.ToLower(string(head))
 	for _, notice := range notices {
 		if strings.Contains(page, notice) {
@@ -119,6 +115,16 @@ func says(resp *http.Response, notices []string) bool {
 		}
 	}
 	return false
+}
+
+// unread gives the first bytes of the body of resp back to it, and the error with which their reading
+// ended, if there was one.
+func unread(resp *http.Response, head []byte, err error) {
+	rest := io.Reader(resp.Body)
+	if err != nil {
+		rest = failedReader{err}
+	}
+	resp.Body = prefixedBody{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
 }
 
 // A prefixedBody is a body whose first bytes have been read.

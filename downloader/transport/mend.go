@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"pawl/downloader/failure"
 )
@@ -32,6 +33,8 @@ type mendedConn struct {
 	out  []byte // to be read
 	err  error  // to be returned after out
 	done bool   // everything that follows is passed through
+
+	changed atomic.Bool // a header was changed
 }
 
 // mended makes the connections that dial opens mendedConns.
@@ -87,7 +90,9 @@ func (c *mendedConn) look() {
 			return
 		}
 		header := c.buf[:end]
-		c.out = append(c.out, mend(header)...)
+		better := mend(header)
+		c.changed.CompareAndSwap(false, !bytes.Equal(better, header))
+		c.out = append(c.out, better...)
 		c.buf, c.skip, c.seen = c.buf[end:], 0, 0
 		if !isInterim(header) {
 			c.pass()
@@ -303,7 +308,8 @@ func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
 	known := m.known[origin]
 	m.mu.Unlock()
 	if known {
-		return m.mend(req)
+		resp, _, err := m.mend(req)
+		return resp, err
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
 	resp, err := m.idleCloser.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
@@ -314,13 +320,19 @@ func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil { // first, because the host may grant no second connection
 		resp.Body.Close()
 	}
-	if resp, err = m.mend(req); err == nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		trim(m.known)
-		m.known[origin] = true
+	resp, changed, err := m.mend(req)
+	if err == nil && changed { // else it was the connection, for example bytes after the last response
+		m.remember(origin)
 	}
 	return resp, err
+}
+
+// remember notes that the responses of an origin have to be mended.
+func (m *mender) remember(origin string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	trim(m.known)
+	m.known[origin] = true
 }
 
 // isOdd reports whether net/http has refused a header, or may have misread it: it ignores a
@@ -359,20 +371,24 @@ func beginsLikeChunks(resp *http.Response) bool {
 	return chunkLine.Match(head)
 }
 
-// mend sends req over a connection of its own.
-func (m *mender) mend(req *http.Request) (*http.Response, error) {
-	var state *tls.ConnectionState
+// mend sends req over a connection of its own. changed reports whether the header of the response was
+// changed.
+func (m *mender) mend(req *http.Request) (resp *http.Response, changed bool, err error) {
+	var conn *mendedConn
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if c, ok := info.Conn.(*mendedConn); ok {
-			if t, ok := c.Conn.(*tls.Conn); ok {
-				s := t.ConnectionState()
-				state = &s
-			}
+		c := info.Conn
+		if t, ok := c.(*trackedConn); ok { // without TLS
+			c = t.Conn
 		}
+		conn, _ = c.(*mendedConn)
 	}}
-	resp, err := m.lenient.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
-	if err == nil && resp.TLS == nil { // net/http knows only a tls.Conn
-		resp.TLS = state
+	resp, err = m.lenient.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	if err != nil || conn == nil { // conn is nil if the proxy of a tunnel is between
+		return resp, false, err
 	}
-	return resp, err
+	if t, ok := conn.Conn.(*tls.Conn); ok && resp.TLS == nil { // net/http knows only a tls.Conn
+		state := t.ConnectionState()
+		resp.TLS = &state
+	}
+	return resp, conn.changed.Load(), nil
 }

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"runtime"
 	"strings"
 	"testing"
@@ -243,5 +246,42 @@ func TestMenderKeepsResponse(t *testing.T) {
 		}
 		tr.Close()
 		s.Close()
+	}
+}
+
+// A reusedFailing is a transport whose connections are used again, and whose responses net/http
+// refuses.
+type reusedFailing struct{ roundTripFunc }
+
+func (reusedFailing) CloseIdleConnections() {}
+
+// TestMenderRemembers: an origin is remembered if a header of it had to be mended, and not if
+// something else of its connection was at fault.
+func TestMenderRemembers(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := oddServer(t, secure, "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 4\r\n\r\nbody")
+		base := &http.Transport{
+			DialContext:     tracked(mended((&net.Dialer{}).DialContext)),
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, TLSHandshakeTimeout: time.Minute,
+		}
+		var sent int
+		m := newMender(reusedFailing{func(req *http.Request) (*http.Response, error) {
+			sent++
+			httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Reused: true})
+			return nil, errors.New("net/http: HTTP/1.x transport connection broken: malformed HTTP response \"x\"")
+		}}, base)
+		for i, tt := range []struct {
+			path string
+			sent int // over the connections that are used again
+		}{{"/good", 1}, {"/good", 2}, {"/odd", 3}, {"/odd", 3}} {
+			resp, err := m.RoundTrip(newRequest(t, t.Context(), s.URL+tt.path))
+			if err != nil {
+				t.Fatalf("TLS %v: %v", secure, err)
+			}
+			resp.Body.Close()
+			if sent != tt.sent {
+				t.Errorf("TLS %v, request %d: %d requests over connections that are used again, want %d", secure, i, sent, tt.sent)
+			}
+		}
 	}
 }

@@ -46,10 +46,7 @@ type asker struct{ *download }
 
 // target returns the target of a request to dest, to which the URL of the request leads.
 func (a asker) target(dest destination) target {
-	to := target{url: dest.url, asked: a.origin.url, host: a.first.host, public: dest.public, timeout: a.timeout}
-	if dest.strayed {
-		to.asked = nil
-	}
+	to := target{url: dest.url, asked: a.origin.url, strayed: dest.strayed, host: a.first.host, public: dest.public, timeout: a.timeout}
 	if tag := a.version.StrongETag(); tag != "" && !a.version.evidence.Uncertain() { // the ETag of the response is compared in any case
 		to.ifRange = tag
 	}

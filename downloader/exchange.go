@@ -104,7 +104,8 @@ func (t *wayTrace) way() way {
 // A target is the destination of a request, with a judge of its failures.
 type target struct {
 	url     *url.URL
-	asked   *url.URL // the user's headers may go to its origin; nil for none
+	asked   *url.URL // URL of the user that leads to url, whose origin may get the user's headers; nil for none
+	strayed bool     // a redirect on the way left that origin, so only harmless headers may go to url
 	host    *hosts.Host
 	public  bool                 // a public source named url
 	extra   http.Header          // further fields, which replace the same fields of the user
@@ -116,26 +117,13 @@ type target struct {
 // noRetry is the judge of a request that is not repeated.
 func noRetry(*http.Response, error) (verdict, error) { return verdict{}, nil }
 
-// newRequest builds the request. Credentials and header fields are added in this order, each one
-// overriding those before: Credentials of the origin, the user in the URL, Request.Header, and the
-// fields of the target. Fields that may be secret are dropped if the request goes to an origin that
-// the user has not named.
+// newRequest builds the request.
 func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.to.url.String(), nil)
 	if err != nil {
 		return nil, failure.Wrap(failure.ErrUsage, err)
 	}
-	if x.req.Access.Credentials != nil {
-		maps.Copy(req.Header, x.req.Access.Credentials(transport.Origin(x.to.url)))
-	}
-	if x.origin.basic != "" && transport.SameOrigin(x.to.url, x.origin.url) {
-		req.Header.Set("Authorization", x.origin.basic)
-	}
-	maps.Copy(req.Header, x.req.Access.Header)
-	maps.Copy(req.Header, x.to.extra)
-	if x.to.asked == nil || !transport.SameOrigin(x.to.url, x.to.asked) {
-		transport.DropSecrets(req.Header)
-	}
+	req.Header = x.userFields()
 	for name, value := range map[string]string{"User-Agent": x.engine.opts.UserAgent, "Accept": "*/*"} { // some firewalls refuse requests without Accept
 		if req.Header.Get(name) == "" {
 			req.Header.Set(name, value)
@@ -155,6 +143,40 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 		}
 	}
 	return req, nil
+}
+
+// userFields returns the fields that the user has chosen for the request. They are added in this
+// order, each one overriding those before: Credentials of the origin, the user in the URL,
+// Request.Header, and the fields of the target. Fields that may be secret are dropped if the request
+// goes to an origin that the user has not named.
+func (x *exchange) userFields() http.Header {
+	h := make(http.Header)
+	maps.Copy(h, x.credentials(x.to.url))
+	if x.origin.basic != "" && transport.SameOrigin(x.to.url, x.origin.url) {
+		h.Set("Authorization", x.origin.basic)
+	}
+	maps.Copy(h, x.req.Access.Header)
+	maps.Copy(h, x.to.extra)
+	asked := x.to.asked
+	if asked == nil || x.to.strayed || !transport.SameOrigin(x.to.url, asked) {
+		transport.DropSecrets(h)
+	}
+	if asked == nil || x.to.url.String() != asked.String() { // a server has named the URL
+		referer := h.Get("Referer")
+		if referer == "" && asked != nil {
+			referer = x.credentials(asked).Get("Referer")
+		}
+		transport.SetReferer(h, referer, x.to.url)
+	}
+	return h
+}
+
+// credentials returns the fields that the user has chosen for the origin of u.
+func (x *exchange) credentials(u *url.URL) http.Header {
+	if x.req.Access.Credentials == nil {
+		return nil
+	}
+	return x.req.Access.Credentials(transport.Origin(u))
 }
 
 // rangeField returns the value of a Range field. The range may have no end (RFC 9110 §14.1.2).

@@ -11,6 +11,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/faultserver"
 	"pawl/downloader/hosts"
+	"pawl/downloader/transport"
 )
 
 // A redirect to the same origin gets all header fields of the request, and a redirect to
@@ -126,6 +127,57 @@ func TestHostFieldNotForMirrors(t *testing.T) {
 		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
 			t.Errorf("%s: got Host %q, X-Token %q, error %v, want Host %q, X-Token %q", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want, "t")
 		}
+	}
+}
+
+// A direct request to the URL to which a redirect leads has the Referer that the redirect would have:
+// that of the user, for the origin that the user typed.
+func TestRefererOfFinalURL(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		url, final  string
+		credentials map[string]string // Referer by origin
+		header      string            // Referer of Access.Header
+		strayed     bool
+		want        string
+	}{
+		{"another host", "http://h/f", "http://o/f", map[string]string{"http://h:80": "http://r/"}, "", false, "http://r/"},
+		{"another host after others", "http://h/f", "http://o/f", map[string]string{"http://h:80": "http://r/"}, "", true, "http://r/"},
+		{"home again", "http://h/f", "http://h/g", map[string]string{"http://h:80": "http://r/"}, "", true, "http://r/"},
+		{"the same host", "http://h/f", "http://h/g", map[string]string{"http://h:80": "http://r/"}, "", false, "http://r/"},
+		{"to https", "http://h/f", "https://h/f", map[string]string{"http://h:80": "https://r/"}, "", false, "https://r/"},
+		{"https over http", "https://h/f", "http://o/f", map[string]string{"https://h:443": "https://r/"}, "", false, ""},
+		{"https over http, of Access.Header", "https://h/f", "http://o/f", nil, "https://r/", false, ""},
+		{"as the user typed it", "http://h/f", "http://h/f", map[string]string{"http://h:80": "https://r/"}, "", false, "https://r/"},
+		{"of another origin", "http://h/f", "http://o/f", map[string]string{"http://x:80": "http://r/"}, "", false, ""},
+		{"of the final origin", "http://h/f", "http://o/f", map[string]string{"http://h:80": "http://r/", "http://o:80": "http://s/"}, "", false, "http://s/"},
+		{"of Access.Header", "http://h/f", "http://o/f", map[string]string{"http://h:80": "http://r/"}, "http://s/", true, "http://s/"},
+		{"none", "http://h/f", "http://o/f", nil, "", false, ""},
+	} {
+		access := Access{Header: make(http.Header), Credentials: func(origin string) http.Header {
+			h := http.Header{"X-Token": {"secret"}}
+			if ref := tt.credentials[origin]; ref != "" {
+				h.Set("Referer", ref)
+			}
+			return h
+		}}
+		if tt.header != "" {
+			access.Header.Set("Referer", tt.header)
+		}
+		d := New(nil, Options{})
+		j, err := newJob(d.engine, Request{URL: tt.url, Access: access})
+		if err != nil {
+			t.Fatal(err)
+		}
+		final, _ := url.Parse(tt.final)
+		req, err := (&exchange{download: j.download, to: j.target(destination{url: final, strayed: tt.strayed}), r: chunk.Range{End: 1}}).newRequest(t.Context())
+		if err != nil || req.Header.Get("Referer") != tt.want {
+			t.Errorf("%s: got Referer %q, error %v, want %q", tt.name, req.Header.Get("Referer"), err, tt.want)
+		}
+		if got, want := req.Header.Get("X-Token") != "", !tt.strayed && transport.SameOrigin(final, j.origin.url); got != want {
+			t.Errorf("%s: a secret is sent: %v, want %v", tt.name, got, want)
+		}
+		d.Close()
 	}
 }
 

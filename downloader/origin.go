@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"pawl/chunk"
@@ -45,10 +46,7 @@ type asker struct{ *download }
 
 // target returns the target of a request to dest, to which the URL of the request leads.
 func (a asker) target(dest destination) target {
-	to := target{url: dest.url, asked: a.origin.url, host: a.first.host, public: dest.public, timeout: a.timeout}
-	if dest.strayed {
-		to.asked = nil
-	}
+	to := target{url: dest.url, asked: a.origin.url, strayed: dest.strayed, host: a.first.host, public: dest.public, timeout: a.timeout}
 	if tag := a.version.StrongETag(); tag != "" && !a.version.evidence.Uncertain() { // the ETag of the response is compared in any case
 		to.ifRange = tag
 	}
@@ -126,13 +124,15 @@ func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 }
 
 // askAt sends the request to dest, and compares the response with the held bytes. It calls release
-// when it has a response, or an error.
+// once, when it has a response or an error, or before it waits for a file that the server is making.
 func (a asker) askAt(ctx context.Context, dest destination, release func(), extra http.Header, c requester, r chunk.Range) (*reply, error) {
+	release = sync.OnceFunc(release)
 	to, failures := a.target(dest), 0
 	to.extra = extra
 	var p preparation
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
 		if failure.IsPreparing(err) && p.goesOn(time.Now()) {
+			release()
 			return a.awaitPreparation(&p, resp, err), nil
 		}
 		if failures++; c == nil && a.mayRefuseRange(r, failures, err) {

@@ -124,8 +124,8 @@ type Access struct {
 	// of Request.URL and Request.Mirrors.
 	Header http.Header
 	// Credentials returns further header fields for an origin, as function Origin names it. They
-	// are sent to the same origins as Header. The user in the URL and Header override them. May be
-	// nil.
+	// are sent to the same origins as Header. The user in the URL and Header override them. Their
+	// Referer follows redirects to other origins. May be nil.
 	Credentials func(origin string) http.Header
 	// Public reports whether a public list has named an origin, as function Origin names it. URLs
 	// of that origin must not lead to a private address. May be nil.

@@ -64,12 +64,19 @@ const (
 	maxPreparation = time.Hour
 	// preparationNews is the time between two events that the server is still preparing the file.
 	preparationNews = time.Minute
+	// minPreparationWait is the shortest wait before the same request after a 202, doubled each time
+	// up to maxPreparationWait: some servers say Retry-After: 0. A guess: with half, a server gets
+	// twice the requests for an answer that it has not, and with double the user waits up to a
+	// minute for a file that is ready.
+	minPreparationWait = time.Second
+	maxPreparationWait = 30 * time.Second
 )
 
 // A preparation is the wait for a file that the server is still making. The zero preparation has
 // not begun.
 type preparation struct {
-	begun, told time.Time // told is the time of the last event
+	begun, told time.Time     // told is the time of the last event
+	wait        time.Duration // the last wait, unless the server wished a longer one
 }
 
 // goesOn reports whether the server may still be waited for.
@@ -80,12 +87,18 @@ func (p *preparation) goesOn(now time.Time) bool {
 	return now.Sub(p.begun) < maxPreparation
 }
 
+// next returns the shortest wait before the next request.
+func (p *preparation) next() time.Duration {
+	p.wait = min(max(minPreparationWait, 2*p.wait), maxPreparationWait)
+	return p.wait
+}
+
 // awaitPreparation returns when to ask again after resp, which says that the file is not ready. It
 // costs no try.
 func (d *download) awaitPreparation(p *preparation, resp *http.Response, failed error) verdict {
 	now := time.Now()
 	wish, _ := response.RetryAfter(resp.Header, now)
-	wait := min(max(wish, d.engine.opts.Retry.Wait), d.engine.opts.Retry.MaxRetryAfter)
+	wait := max(p.next(), min(max(wish, d.engine.opts.Retry.Wait), d.engine.opts.Retry.MaxRetryAfter))
 	if now.Sub(p.told) >= preparationNews {
 		p.told = now
 		d.emit(Event{Kind: Waiting, Err: failed, Retry: Retry{Wait: wait}})

@@ -122,6 +122,27 @@ var servers = []hazard{
 		tr.wantHeader(tr.srv, "X-Token", "")
 		tr.markMetBy(site)
 	}},
+	{name: "servers: a Referer that another host demands of each connection", run: func(tr *testRun) {
+		f := tr.serveFile(9 << 20)
+		site := tr.newServer(f)
+		site.Set(faultserver.Redirect("/f.bin", tr.fileURL()))
+		var refused atomic.Int64
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("Referer") != "http://site.example/page" || r.Header.Get("X-Token") != "" {
+				refused.Add(1)
+				http.Error(w, "no", http.StatusForbidden)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}), faultserver.ConnRate(8<<20))
+		for _, args := range [][]string{{"--referer", "http://site.example/page"}, {"-H", "Referer: http://site.example/page"}} {
+			tr.runPawl(append(args, "-H", "X-Token: t", "--restart", site.URL+"/f.bin")...).wantDownloaded("f.bin", f)
+		}
+		if refused.Load() > 0 || len(tr.srv.Requests()) < 4 {
+			tr.Errorf("%d of %d requests were refused", refused.Load(), len(tr.srv.Requests()))
+		}
+		tr.markMetBy(site)
+	}},
 	{name: "servers: a redirect to itself that sets a cookie", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.srv.Set(demandCookie("/f.bin", func(w http.ResponseWriter, r *http.Request) {
@@ -152,8 +173,8 @@ var servers = []hazard{
 	postponing("529", 529),
 	{name: "servers: an archive that is being made", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
-		tr.srv.Set(faultserver.First(14, faultserver.Status(202, 0)))
-		o := tr.runPawl("--tries", "2", tr.fileURL())
+		tr.srv.Set(faultserver.First(1, faultserver.Status(202, 0)))
+		o := tr.runPawl("--tries", "1", tr.fileURL())
 		o.wantDownloaded("f.bin", f)
 		o.wantStderrAny("still preparing the file")
 	}},

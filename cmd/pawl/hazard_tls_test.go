@@ -34,13 +34,25 @@ var tlsHazards = []hazard{
 	wantsCert("TLS 1.2", &tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12}),
 	{name: "tls: a client certificate is wanted by a status", run: func(tr *testRun) {
 		s, ca := tr.newTLSServer(&tls.Config{ClientAuth: tls.RequestClientCert})
-		s.Set(faultserver.Status(400, 0))
+		s.Set(faultserver.Status(400, -1))
 		o := tr.runPawl("--cacert", ca, s.URL+"/f.bin")
 		o.wantFailure(5)
 		o.wantOneTry(s.conns())
 		o.wantError("the server wants a client certificate")
 		s.Set()
 		tr.runPawl("--cacert", ca, s.URL+"/f.bin").wantDownloaded("f.bin", s.file) // it is optional
+		tr.markMet()
+	}},
+	{name: "tls: ranges refused by a status, and a client certificate that is optional", run: func(tr *testRun) {
+		s, ca := tr.newTLSServer(&tls.Config{ClientAuth: tls.RequestClientCert})
+		s.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("Range") != "" {
+				http.Error(w, "no ranges", http.StatusBadRequest)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		tr.runPawl("--cacert", ca, s.URL+"/f.bin").wantDownloaded("f.bin", s.file)
 		tr.markMet()
 	}},
 	onlyHTTP2("get", []string{"h2"}, false),

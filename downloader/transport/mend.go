@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"pawl/downloader/failure"
 )
@@ -25,10 +27,14 @@ import (
 // Like any net.Conn, it may be read by one goroutine at a time.
 type mendedConn struct {
 	net.Conn
-	buf  []byte // received, and not looked at yet; nil after the header
+	buf  []byte // received, and not yet moved to out; nil after the header
+	skip int    // bytes of buf that are empty lines before the header
+	seen int    // bytes of buf in which the header does not end
 	out  []byte // to be read
 	err  error  // to be returned after out
 	done bool   // everything that follows is passed through
+
+	changed atomic.Bool // a header was changed
 }
 
 // mended makes the connections that dial opens mendedConns.
@@ -73,26 +79,34 @@ func (c *mendedConn) pass() {
 // look moves the headers in buf to out, up to and with the first that is not interim.
 func (c *mendedConn) look() {
 	for len(c.buf) > 0 && !c.done {
-		if !mayBeResponse(c.buf) || len(c.buf) > failure.MaxHeaderBytes {
+		c.skip = skipEmptyLines(c.buf, c.skip)
+		if !mayBeResponse(c.buf[c.skip:]) || len(c.buf) > failure.MaxHeaderBytes {
 			c.pass()
 			return
 		}
-		end := headerEnd(c.buf)
+		end := headerEnd(c.buf, max(c.skip, c.seen-2)) // the last two bytes may begin the end
 		if end < 0 {
+			c.seen = len(c.buf)
 			return
 		}
 		header := c.buf[:end]
-		c.out = append(c.out, mend(header)...)
-		c.buf = c.buf[end:]
+		better := mend(header)
+		c.changed.CompareAndSwap(false, !bytes.Equal(better, header))
+		c.out = append(c.out, better...)
+		c.buf, c.skip, c.seen = c.buf[end:], 0, 0
 		if !isInterim(header) {
 			c.pass()
 		}
 	}
 }
 
+// skipEmptyLines returns the offset in b of the first byte from i on that belongs to no empty line.
+func skipEmptyLines(b []byte, i int) int {
+	return len(b) - len(bytes.TrimLeft(b[i:], "\r\n"))
+}
+
 // mayBeResponse reports whether b begins like a response, as far as it has arrived.
 func mayBeResponse(b []byte) bool {
-	b = bytes.TrimLeft(b, "\r\n")
 	return slices.ContainsFunc([]string{"HTTP/", "ICY "}, func(s string) bool {
 		n := min(len(s), len(b))
 		return strings.EqualFold(string(b[:n]), s[:n])
@@ -100,11 +114,10 @@ func mayBeResponse(b []byte) bool {
 }
 
 // headerEnd returns the length of the header at the beginning of b, with its empty line, or -1 if it
-// is not complete. Empty lines before the header belong to it. Lines may end with LF alone
-// (RFC 9112 §2.2).
-func headerEnd(b []byte) int {
-	start := len(b) - len(bytes.TrimLeft(b, "\r\n"))
-	for i := start; ; {
+// is not complete. The header must not end before the offset i, and the empty lines before it must.
+// Lines may end with LF alone (RFC 9112 §2.2).
+func headerEnd(b []byte, i int) int {
+	for {
 		n := bytes.IndexByte(b[i:], '\n')
 		if n < 0 {
 			return -1
@@ -168,16 +181,25 @@ func (h *messageHeader) parseStatus(line string) {
 // unfold returns the lines of the fields. A line that begins with a blank continues the one before
 // (RFC 9112 §5.2).
 func (h *messageHeader) unfold(text string) (lines []string) {
+	var field strings.Builder // the last line, which may go on; a string would be copied for each part
 	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSuffix(line, "\r")
 		folded := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t")
-		h.odd = h.odd || folded && lines == nil
 		switch {
-		case !folded && line != "":
-			lines = append(lines, line)
-		case folded && lines != nil:
-			lines[len(lines)-1] += " " + strings.TrimLeft(line, " \t")
+		case folded && field.Len() == 0:
+			h.odd = true
+		case folded:
+			field.WriteString(" " + strings.TrimLeft(line, " \t"))
+		case line != "":
+			if field.Len() > 0 {
+				lines = append(lines, field.String())
+			}
+			field.Reset()
+			field.WriteString(line)
 		}
+	}
+	if field.Len() > 0 {
+		lines = append(lines, field.String())
 	}
 	return lines
 }
@@ -286,7 +308,8 @@ func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
 	known := m.known[origin]
 	m.mu.Unlock()
 	if known {
-		return m.mend(req)
+		resp, _, err := m.mend(req)
+		return resp, err
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
 	resp, err := m.idleCloser.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
@@ -294,41 +317,78 @@ func (m *mender) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !isTLS && !reused || req.Context().Err() != nil || !isOdd(resp, err) {
 		return resp, err
 	}
-	if err == nil {
+	if err == nil { // first, because the host may grant no second connection
 		resp.Body.Close()
 	}
-	if resp, err = m.mend(req); err == nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		trim(m.known)
-		m.known[origin] = true
+	resp, changed, err := m.mend(req)
+	if err == nil && changed { // else it was the connection, for example bytes after the last response
+		m.remember(origin)
 	}
 	return resp, err
 }
 
+// remember notes that the responses of an origin have to be mended.
+func (m *mender) remember(origin string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	trim(m.known)
+	m.known[origin] = true
+}
+
 // isOdd reports whether net/http has refused a header, or may have misread it: it ignores a
-// Transfer-Encoding with HTTP/1.0, and does not show it.
+// Transfer-Encoding with HTTP/1.0, and does not show it. Then chunks seem to be the body. The body of
+// resp can still be read from its beginning.
 func isOdd(resp *http.Response, err error) bool {
 	if err != nil {
 		return failure.IsBadHeader(err)
 	}
-	return resp.ProtoMajor == 1 && resp.ProtoMinor == 0 && !IsFramed(resp)
+	return resp.ProtoMajor == 1 && resp.ProtoMinor == 0 && !IsFramed(resp) && beginsLikeChunks(resp)
 }
 
-// mend sends req over a connection of its own.
-func (m *mender) mend(req *http.Request) (*http.Response, error) {
-	var state *tls.ConnectionState
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if c, ok := info.Conn.(*mendedConn); ok {
-			if t, ok := c.Conn.(*tls.Conn); ok {
-				s := t.ConnectionState()
-				state = &s
-			}
-		}
-	}}
-	resp, err := m.lenient.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
-	if err == nil && resp.TLS == nil { // net/http knows only a tls.Conn
-		resp.TLS = state
+// maxChunkLine is how many bytes the line with the size of a chunk may have: 16 digits, and the blanks
+// with which old servers fill them up.
+const maxChunkLine = 32
+
+// chunkLine matches the line with the size of a chunk (RFC 9112 §7.1). Nobody sends the extensions
+// that may follow, and a table may look like them.
+var chunkLine = regexp.MustCompile(`^[0-9A-Fa-f]{1,16} *\r\n$`)
+
+// chunkLineBegin matches the beginnings of such a line, which may be empty.
+var chunkLineBegin = regexp.MustCompile(`^([0-9A-Fa-f]{0,16}|[0-9A-Fa-f]{1,16} *\r?)$`)
+
+// beginsLikeChunks reports whether the body of resp begins like chunks. It can still be read from its
+// beginning.
+func beginsLikeChunks(resp *http.Response) bool {
+	attemptOf(resp.Request.Context()).notSilent(true) // the header has arrived
+	var head []byte
+	var err error
+	for p := make([]byte, 1); err == nil && len(head) < maxChunkLine && chunkLineBegin.Match(head); {
+		var n int
+		n, err = resp.Body.Read(p)
+		head = append(head, p[:n]...)
 	}
-	return resp, err
+	unread(resp, head, err)
+	return chunkLine.Match(head)
+}
+
+// mend sends req over a connection of its own. changed reports whether the header of the response was
+// changed.
+func (m *mender) mend(req *http.Request) (resp *http.Response, changed bool, err error) {
+	var conn *mendedConn
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		c := info.Conn
+		if t, ok := c.(*trackedConn); ok { // without TLS
+			c = t.Conn
+		}
+		conn, _ = c.(*mendedConn)
+	}}
+	resp, err = m.lenient.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	if err != nil || conn == nil { // conn is nil if the proxy of a tunnel is between
+		return resp, false, err
+	}
+	if t, ok := conn.Conn.(*tls.Conn); ok && resp.TLS == nil { // net/http knows only a tls.Conn
+		state := t.ConnectionState()
+		resp.TLS = &state
+	}
+	return resp, conn.changed.Load(), nil
 }

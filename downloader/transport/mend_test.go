@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -55,7 +59,7 @@ func TestMend(t *testing.T) {
 		if got := string(mend([]byte(in))); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
-		if end := headerEnd([]byte(in + "\r\nbody")); end != len(in) {
+		if end := headerEnd([]byte(in+"\r\nbody"), skipEmptyLines([]byte(in), 0)); end != len(in) {
 			t.Errorf("%q: the header ends at %d, want %d", in, end, len(in))
 		}
 	}
@@ -74,7 +78,8 @@ func (c fixedConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 func TestMendedConn(t *testing.T) {
 	const odd, even = "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
 	const interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
-	huge := "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", failure.MaxHeaderBytes) + "\r\n" + odd
+	huge := "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: x\r\n", failure.MaxHeaderBytes/6) + odd // takes minutes if each byte looks at all bytes before
+	const blank = "\r\n\r\r\n\n\n"
 	for in, want := range map[string]string{
 		odd + "\n\nb" + odd:                    even + "\n\nb" + odd,
 		interim + interim + odd + "xx":         interim + interim + even + "xx",
@@ -86,16 +91,33 @@ func TestMendedConn(t *testing.T) {
 		"HTTP/1.1 101 Switching\r\n\r\n" + odd: "HTTP/1.1 101 Switching\r\n\r\n" + odd,
 		"":                                     "",
 		huge:                                   huge,
+		strings.Repeat("\n", 1<<18) + odd:      strings.Repeat("\n", 1<<18) + odd,
+		blank + even + odd:                     blank + even + odd,
+		blank + odd + odd:                      even + odd,
+		blank + interim + blank + odd + "x":    blank + interim + even + "x",
 	} {
 		for name, r := range map[string]io.Reader{"at once": strings.NewReader(in), "in bytes": iotest.OneByteReader(strings.NewReader(in)), "with the end": iotest.DataErrReader(strings.NewReader(in))} {
-			if name == "in bytes" && len(in) > 1<<10 {
-				continue
-			}
 			got, err := io.ReadAll(&mendedConn{Conn: fixedConn{nil, r}})
 			if err != nil || string(got) != want {
 				t.Errorf("%.60q %s: got %.200q, %v, want %.200q", in, name, got, err, want)
 			}
 		}
+	}
+}
+
+// TestMendFolded: the parts of a folded field are not copied again for each part.
+func TestMendFolded(t *testing.T) {
+	const lines = 20_000
+	header := []byte("HTTP/1.1 200 OK\r\nX: a\r\n" + strings.Repeat(" a\r\n", lines) + "Content-Length: 2, 2\r\n\r\n")
+	want := "HTTP/1.1 200 OK\r\nX: a" + strings.Repeat(" a", lines) + "\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if got := string(mend(header)); got != want {
+		t.Errorf("got %d bytes, want %d", len(got), len(want))
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 100*uint64(len(header)) {
+		t.Errorf("%d bytes allocated for a header of %d", n, len(header))
 	}
 }
 
@@ -105,8 +127,9 @@ func FuzzMend(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nTransfer-Encoding: identity\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA : b\r\n c\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		end := headerEnd(in)
-		if end < 0 || !mayBeResponse(in) {
+		start := skipEmptyLines(in, 0)
+		end := headerEnd(in, start)
+		if end < 0 || !mayBeResponse(in[start:]) {
 			return
 		}
 		header := in[:end]
@@ -175,6 +198,89 @@ func TestMender(t *testing.T) {
 					}
 				}
 				tr.Close()
+			}
+		}
+	}
+}
+
+// TestMenderKeepsResponse: a response over TLS with HTTP/1.0 and without a length is requested again
+// only if its body may be chunks.
+func TestMenderKeepsResponse(t *testing.T) {
+	for body, repeats := range map[string]bool{
+		"body":               false,
+		"":                   false,
+		"\r\n":               false,
+		"f":                  false, // perhaps the beginning of a size
+		"face":               false,
+		"10 green bottles":   false,
+		"1;2;3\r\n":          false, // a table
+		"2024\n2025\n":       false,
+		"f\r":                false,
+		"0123456789abcdef01": false, // longer than a size
+		"4\r\nbody\r\n":      true,  // and yet no chunks
+		"1000   \r\nbody":    true,
+	} {
+		var requests int // not guarded, because the requests are sent one after another
+		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			requests++
+			c, buf, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			buf.WriteString("HTTP/1.0 200 OK\r\n\r\n" + body)
+			buf.Flush()
+		}))
+		tr := New(Options{Connections: 4, ConnectTimeout: time.Minute, StallTimeout: time.Minute, Insecure: true}, nil)
+		resp, err := tr.Client(false).Get(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(got) != body {
+			t.Errorf("%q: got %q, %v", body, got, err)
+		}
+		if want := map[bool]int{false: 1, true: 2}[repeats]; requests != want {
+			t.Errorf("%q: %d requests, want %d", body, requests, want)
+		}
+		tr.Close()
+		s.Close()
+	}
+}
+
+// A reusedFailing is a transport whose connections are used again, and whose responses net/http
+// refuses.
+type reusedFailing struct{ roundTripFunc }
+
+func (reusedFailing) CloseIdleConnections() {}
+
+// TestMenderRemembers: an origin is remembered if a header of it had to be mended, and not if
+// something else of its connection was at fault.
+func TestMenderRemembers(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := oddServer(t, secure, "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 4\r\n\r\nbody")
+		base := &http.Transport{
+			DialContext:     tracked(mended((&net.Dialer{}).DialContext)),
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, TLSHandshakeTimeout: time.Minute,
+		}
+		var sent int
+		m := newMender(reusedFailing{func(req *http.Request) (*http.Response, error) {
+			sent++
+			httptrace.ContextClientTrace(req.Context()).GotConn(httptrace.GotConnInfo{Reused: true})
+			return nil, errors.New("net/http: HTTP/1.x transport connection broken: malformed HTTP response \"x\"")
+		}}, base)
+		for i, tt := range []struct {
+			path string
+			sent int // over the connections that are used again
+		}{{"/good", 1}, {"/good", 2}, {"/odd", 3}, {"/odd", 3}} {
+			resp, err := m.RoundTrip(newRequest(t, t.Context(), s.URL+tt.path))
+			if err != nil {
+				t.Fatalf("TLS %v: %v", secure, err)
+			}
+			resp.Body.Close()
+			if sent != tt.sent {
+				t.Errorf("TLS %v, request %d: %d requests over connections that are used again, want %d", secure, i, sent, tt.sent)
 			}
 		}
 	}

@@ -11,9 +11,10 @@ import (
 	"pawl/downloader/failure"
 )
 
-// trialTime is how long other requests wait for the first response of a proxy. A guess: a proxy
-// refuses a user at once, and a response that takes longer is the server's. At half, a distant proxy
-// may be asked twice; double makes the others wait for a slow server.
+// trialTime is how long other requests wait for the first response of a proxy; then one of them tries
+// the proxy, too. A guess: a proxy refuses a user at once, and a response that takes longer is the
+// server's. At half, a distant proxy may be asked twice; double makes the others wait for a slow
+// server.
 const trialTime = 5 * time.Second
 
 // proxyPoll is the time between two signs that a request waits for the first response of a proxy.
@@ -23,7 +24,8 @@ const proxyPoll = 200 * time.Millisecond
 
 // proxies remember whether each proxy accepts its user and password. Some accounts are locked after
 // three wrong passwords, so a proxy that has refused them is never asked again, and until it has
-// accepted them only one request is under way. Safe for concurrent use.
+// accepted them only one request is under way. A refusal after that is the end of its request only,
+// because it may be the server's. Safe for concurrent use.
 type proxies struct {
 	choose func(*http.Request) (*url.URL, error) // nil for no proxy
 
@@ -41,6 +43,7 @@ type proxyState struct {
 // A trial is the first request through a proxy, which others wait for.
 type trial struct {
 	ended chan struct{} // closed at its end
+	timer *time.Timer   // ends it after trialTime
 	err   error         // the proxy cannot be used now, which is the end of the waiting requests, too; set before ended is closed
 }
 
@@ -111,9 +114,9 @@ func (p *proxies) begin(ctx context.Context, u *url.URL) (*trial, error) {
 			return nil, nil
 		case t == nil:
 			t = &trial{ended: make(chan struct{})}
+			t.timer = time.AfterFunc(trialTime, func() { p.expire(u, t) })
 			s.trial = t
 			p.mu.Unlock()
-			time.AfterFunc(trialTime, func() { p.end(u, t, nil) })
 			return t, nil
 		}
 		p.mu.Unlock()
@@ -159,7 +162,7 @@ func (p *proxies) end(u *url.URL, mine *trial, err error) {
 	s := p.state(u)
 	switch {
 	case s.refused != nil:
-	case isProxys && errors.Is(err, failure.ErrAuth):
+	case isProxys && errors.Is(err, failure.ErrAuth) && !s.accepted:
 		s.refused = err
 	case err == nil:
 		s.accepted = true
@@ -168,7 +171,22 @@ func (p *proxies) end(u *url.URL, mine *trial, err error) {
 	case isProxys:
 		mine.err = err
 	}
+	s.endTrial()
+}
+
+// expire ends the trial t of the proxy u, if it is under way. Another request may then try the proxy.
+func (p *proxies) expire(u *url.URL, t *trial) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.state(u); s.trial == t {
+		s.endTrial()
+	}
+}
+
+// endTrial ends the trial that is under way, if there is one. The caller holds proxies.mu.
+func (s *proxyState) endTrial() {
 	if s.trial != nil {
+		s.trial.timer.Stop()
 		close(s.trial.ended)
 		s.trial = nil
 	}

@@ -71,6 +71,64 @@ func TestProxyTrial(t *testing.T) {
 	}
 }
 
+// TestProxyAccepted: a 407 after the proxy has accepted its user may be from the server, or for that
+// server only. The proxy is asked for other requests.
+func TestProxyAccepted(t *testing.T) {
+	proxy := &url.URL{Scheme: "http", Host: "proxy:3128", User: url.UserPassword("u", "p")}
+	p := newProxies(func(*http.Request) (*url.URL, error) { return proxy, nil })
+	var requests int
+	rt := p.wrap(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		requests++
+		if req.URL.Host == "odd-tunnel" {
+			return nil, failure.WantsUser(proxy.Host, true, nil)
+		}
+		status := map[string]int{"good": 200, "odd": 407}[req.URL.Host]
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody}, nil
+	}))
+	for i, host := range []string{"good", "odd", "good", "odd-tunnel", "good", "odd"} {
+		_, err := rt.RoundTrip(newRequest(t, t.Context(), "http://"+host+"/"))
+		if (err == nil) != (host == "good") || errors.Is(err, failure.ErrAuth) != (host != "good") || requests != i+1 {
+			t.Errorf("request %d to %s: got %v, and %d requests", i, host, err, requests)
+		}
+	}
+}
+
+// TestProxyTrialExpires: a trial that lasts trialTime lets one further request try the proxy, which is
+// not accepted by that, and has no effect on later trials.
+func TestProxyTrialExpires(t *testing.T) {
+	proxy := &url.URL{Scheme: "http", Host: "proxy:3128", User: url.UserPassword("u", "p")}
+	for name, tt := range map[string]struct {
+		took     time.Duration
+		err      error
+		at       time.Duration // a time
+		requests int64         // until then
+	}{
+		"a slow refusal":               {2*trialTime + trialTime/2, failure.WantsUser(proxy.Host, true, nil), time.Hour, 3},
+		"a trial after a failed one":   {trialTime - time.Second, errors.New("of the server"), trialTime + time.Second, 2},
+		"a trial after an expired one": {trialTime + time.Second, errors.New("of the server"), 2*trialTime - time.Second, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var requests atomic.Int64
+				p := newProxies(func(*http.Request) (*url.URL, error) { return proxy, nil })
+				rt := p.wrap(roundTripFunc(func(*http.Request) (*http.Response, error) {
+					requests.Add(1)
+					time.Sleep(tt.took)
+					return nil, tt.err
+				}))
+				for range 10 {
+					go rt.RoundTrip(newRequest(t, t.Context(), "http://h/"))
+				}
+				time.Sleep(tt.at)
+				if got := requests.Load(); got != tt.requests {
+					t.Errorf("%d requests, want %d", got, tt.requests)
+				}
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
 // TestProxyTrialCancelled: a request that waits for a trial ends with its context.
 func TestProxyTrialCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -87,6 +145,5 @@ func TestProxyTrialCancelled(t *testing.T) {
 			t.Errorf("got %v, want the cause of the context", err)
 		}
 		p.end(u, mine, nil)
-		time.Sleep(trialTime)
 	})
 }

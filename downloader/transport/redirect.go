@@ -46,11 +46,17 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if LeftOrigin(req) { // must be checked each time, because net/http restores the fields
 		DropSecrets(req.Header)
 	}
-	req.Header.Del("Referer") // net/http sets it to the previous URL, which may be signed
-	if ref := via[0].Header.Get("Referer"); ref != "" && !(strings.HasPrefix(ref, "https:") && req.URL.Scheme == "http") {
-		req.Header.Set("Referer", ref)
-	}
+	SetReferer(req.Header, via[0].Header.Get("Referer"), req.URL) // net/http sets the previous URL, which may be signed
 	return nil
+}
+
+// SetReferer sets the Referer of a request to the URL to, which a server has named, to the user's, ""
+// for none. An https URL is not sent over http (RFC 9110 §10.1.3).
+func SetReferer(h http.Header, users string, to *url.URL) {
+	h.Del("Referer")
+	if isHTTPS := strings.HasPrefix(strings.ToLower(users), "https:"); users != "" && !(isHTTPS && to.Scheme == "http") {
+		h.Set("Referer", users)
+	}
 }
 
 // A locationEscaper escapes the targets of redirects as browsers do, because servers send them as

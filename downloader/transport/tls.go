@@ -60,9 +60,9 @@ func (s secured) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.URL.Scheme == "https" && mayNeedHTTP2(err, a) {
 			err = needsHTTP2{err}
 		}
-	case req.URL.Scheme == "http" && resp.StatusCode == http.StatusBadRequest && saysHTTPS(resp):
+	case req.URL.Scheme == "http" && resp.StatusCode == http.StatusBadRequest && says(resp, httpsNotices):
 		err = failure.ErrSpeaksTLS
-	case conn != nil && conn.wantsCert.Load() && isCertStatus(resp.StatusCode):
+	case conn != nil && conn.wantsCert.Load() && wantsCert(req, resp):
 		err = failure.ErrWantsCert
 	}
 	if err != nil && resp != nil {
@@ -77,9 +77,19 @@ func (s secured) explain(err error, conn *trackedConn) error {
 	return failure.ExplainTLS(err, failure.Handshake{Legacy: s.legacy, WantsCert: conn != nil && conn.wantsCert.Load()})
 }
 
-// isCertStatus reports whether servers answer with the status if they have asked for a client
-// certificate and got none. 495 and 496 are nginx's, which sends them as 400.
-func isCertStatus(code int) bool { return code == http.StatusBadRequest || code == 495 || code == 496 }
+// wantsCert reports whether resp, from a server that has asked for a client certificate and got none,
+// may be the refusal of a request without one. If the request has a Range field, that may be the
+// cause, too, and the request without the field shows it. 495 and 496 are nginx's, which sends them
+// as 400.
+func wantsCert(req *http.Request, resp *http.Response) bool {
+	switch resp.StatusCode {
+	case http.StatusBadRequest:
+		return req.Header.Get("Range") == "" || says(resp, certNotices)
+	case 495, 496:
+		return true
+	}
+	return false
+}
 
 // maxNotice is how many bytes of a page are searched for a notice. The pages of nginx, Apache, Go
 // and Tomcat have 650 bytes at most; with a tenth the notice is missed, and more only takes time.
@@ -89,22 +99,32 @@ const maxNotice = 4 << 10
 // https: nginx, Apache, Go, Tomcat.
 var httpsNotices = []string{"plain http request was sent to https port", "speaking plain http to an ssl-enabled", "http request to an https server", "requires tls"}
 
-// saysHTTPS reports whether a page says that the server wants https. The body can still be read
-// from its beginning.
-func saysHTTPS(resp *http.Response) bool {
+// certNotices are parts of the pages with which nginx answers a request without a certificate, or with
+// a wrong one.
+var certNotices = []string{"no required ssl certificate was sent", "the ssl certificate error"}
+
+// says reports whether a page contains one of the notices. The body can still be read from its
+// beginning.
+func says(resp *http.Response, notices []string) bool {
 	head, err := io.ReadAll(io.LimitReader(resp.Body, maxNotice))
-	rest := io.Reader(resp.Body)
-	if err != nil {
-		rest = failedReader{err}
-	}
-	resp.Body = prefixedBody{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
+	unread(resp, head, err)
 	page := strings.ToLower(string(head))
-	for _, notice := range httpsNotices {
+	for _, notice := range notices {
 		if strings.Contains(page, notice) {
 			return true
 		}
 	}
 	return false
+}
+
+// unread gives the first bytes of the body of resp back to it, and the error with which their reading
+// ended, if there was one.
+func unread(resp *http.Response, head []byte, err error) {
+	rest := io.Reader(resp.Body)
+	if err != nil {
+		rest = failedReader{err}
+	}
+	resp.Body = prefixedBody{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
 }
 
 // A prefixedBody is a body whose first bytes have been read.

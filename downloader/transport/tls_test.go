@@ -37,6 +37,48 @@ func TestSpeaksTLS(t *testing.T) {
 	}
 }
 
+// TestWantsCert: a status means that a certificate is missing only if the server has asked for one,
+// and if the Range field cannot be the cause.
+func TestWantsCert(t *testing.T) {
+	const nginx = "<center>No required SSL certificate was sent</center>"
+	for _, tt := range []struct {
+		asked  bool
+		ranged string // the Range field
+		status int
+		page   string
+		want   error
+	}{
+		{true, "", 400, "no", failure.ErrWantsCert},
+		{true, "bytes=0-", 400, "no", nil},
+		{true, "bytes=0-", 400, nginx, failure.ErrWantsCert},
+		{true, "bytes=0-", 400, "<center>The SSL certificate error</center>", failure.ErrWantsCert},
+		{true, "bytes=0-", 496, "", failure.ErrWantsCert},
+		{true, "bytes=0-", 495, "", failure.ErrWantsCert},
+		{true, "", 403, "no", nil},
+		{true, "", 200, nginx, nil},
+		{false, "", 400, "no", nil},
+		{false, "", 400, nginx, nil},
+	} {
+		s := secured{next: roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			c := new(trackedConn)
+			c.wantsCert.Store(tt.asked)
+			attemptOf(req.Context()).conn.Store(c)
+			return &http.Response{StatusCode: tt.status, Body: io.NopCloser(strings.NewReader(tt.page))}, nil
+		})}
+		req := newRequest(t, withAttempt(t.Context(), new(attempt)), "https://h/")
+		req.Header.Set("Range", tt.ranged)
+		resp, err := s.RoundTrip(req)
+		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+			t.Errorf("%+v: got %v", tt, err)
+		}
+		if err == nil {
+			if got, err := io.ReadAll(resp.Body); err != nil || string(got) != tt.page {
+				t.Errorf("%+v: got page %q, %v", tt, got, err)
+			}
+		}
+	}
+}
+
 // TestHTTP2Only: HTTP/2 is tried once for an origin that may need it, and used from then on if it
 // helps.
 func TestHTTP2Only(t *testing.T) {

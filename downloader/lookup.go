@@ -375,7 +375,7 @@ func (l lookup) hasSamples(ctx context.Context, rec store.Record) (bool, error) 
 		return false, err
 	}
 	defer f.Close()
-	err = sampler{l.asker}.proveFile(ctx, chunk.NewSet(chunk.Range{End: rec.Size}), f)
+	err = sampler(l).proveFile(ctx, chunk.NewSet(chunk.Range{End: rec.Size}), f)
 	var again restartError
 	if errors.As(err, &again) { // other bytes, or no samples
 		return false, nil

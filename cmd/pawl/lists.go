@@ -419,7 +419,7 @@ func (c *MirrorCmd) entries(in openedList, walk *indexWalk, empty *bool) iter.Se
 		walk.setOptions(&o, in)
 	}
 	return func(yield func(list.Entry, error) bool) {
-		for e, err := range list.Read(in.name, in, o) {
+		for e, err := range list.Read(in.name, in.ReadCloser, o) { // which may be a file that can be read again
 			var p *list.Problem
 			if err != nil && !errors.As(err, &p) {
 				err = listError{err}

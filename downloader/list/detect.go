@@ -18,6 +18,7 @@ func (c *collector) read(r io.Reader) error {
 	if err := c.checkOptions(); err != nil {
 		return err
 	}
+	reopen := c.reopener(r)
 	text, err := openText(r, c.options.MaxBytes)
 	switch {
 	case err == errWebPage && c.mayBeIndex():
@@ -41,7 +42,11 @@ func (c *collector) read(r io.Reader) error {
 		return c.readJSONStream(text)
 	}
 	lines := &lineScanner{r: text}
-	err = c.eachLine(lines, c.newLineReader(format))
+	if format == Checksum {
+		lines, err = c.readSums(lines, reopen)
+	} else {
+		err = c.eachLine(lines, c.newLineReader(format))
+	}
 	c.warnMoreUnverified(lines.n)
 	return err
 }

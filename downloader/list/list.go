@@ -20,6 +20,7 @@
 //	algorithms.go names of digests, and digests beside URLs in every format
 //	digest.go     one line of a checksum file
 //	checksums.go  a checksum file read as a list of downloads
+//	strongest.go  the strongest digest of each file in a checksum file
 //	sums.go       a checksum file read as a lookup table for another list
 //	metalink.go   Metalink 4 (RFC 5854) and Metalink 3
 //	json.go       JSON lines
@@ -130,7 +131,10 @@ type Options struct {
 // An entry with a faulty line is not yielded, because the file must not be downloaded
 // without its checksum or under another name than its list says.
 //
-// The sequence must be iterated only once, since that consumes r.
+// The sequence must be iterated only once, since that consumes r. If r is an io.Seeker, a checksum
+// file is read several times from where r is, so that each file has its strongest digest, wherever
+// that stands. Otherwise a file has the strongest of its first lines in a row, with a warning if
+// stronger digests come later.
 func Read(name string, r io.Reader, o Options) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		c := &collector{name: name, options: o, yield: yield}

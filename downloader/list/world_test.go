@@ -1,6 +1,8 @@
 package list
 
 import (
+	"io"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -65,6 +67,15 @@ func TestReadChecksumFilesOfTheWorld(t *testing.T) {
 		{name: "OpenBSD, base64", o: o, text: "SHA256 (x.iso) = ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8=\n", want: []string{"1: " + x256}},
 		{name: "openssl dgst -c", o: o, text: "MD5(x.iso)= " + strings.ToLower(groups(hex32, 2, ":")) + "\n", want: []string{"1: http://b/x.iso out=x.iso md5:" + hex32}},
 		{name: "Debian Release", o: o, text: "Origin: Debian\nDate: 2024\nMD5Sum:\n " + hex32 + "  12 main/y\nSHA256:\n " + hex64 + "     4096 x.iso\n", want: []string{"4: http://b/main/y out=main/y md5:" + hex32 + " size=12", "6: " + x256 + " size=4096"}},
+		{name: "Debian Release, the same files", o: o, text: "MD5Sum:\n " + hex32 + " 4096 x.iso\n " + hex32 + " 1 y\nSHA1:\n " + hex40 + " 4096 x.iso\nSHA256:\n " + hex64 + " 4096 ./x.iso\n", want: []string{
+			"3: http://b/y out=y md5:" + hex32 + " size=1", "7: " + x256 + " size=4096"}},
+		{name: "sections", o: o, text: hex32 + "  x.iso\n" + hex32 + "  y\n" + hex64 + "  x.iso\n" + hexB64 + "  y\n", want: []string{"3: " + x256, "4: http://b/y out=y sha256:" + hexB64}},
+		{name: "sections, strongest first", o: o, text: "SHA512 (x) = " + hex128 + "\nSHA512 (y) = " + hex128 + "\nMD5 (x) = " + hex32 + "\nMD5 (y) = " + hex32 + "\nMD5 (z) = " + hex32 + "\n", want: []string{
+			"1: http://b/x out=x sha512:" + hex128, "2: http://b/y out=y sha512:" + hex128, "5: http://b/z out=z md5:" + hex32}},
+		{name: "sections, an unknown kind", o: o, text: "BLAKE3 (x.iso) = " + hex64 + "\nBLAKE3 (y) = " + hex64 + "\nSHA256 (x.iso) = " + hex64 + "\n", want: []string{
+			`? L:2: unknown kind of digest "BLAKE3" ignored; the file is not verified`, "2: http://b/y out=y", "3: " + x256}},
+		{name: "sections, a contradiction in the strongest", o: o, text: hex32 + "  x\n" + hex32 + "  y\n" + hex64 + "  x\n" + hexB64 + "  x\n", want: []string{
+			"2: http://b/y out=y md5:" + hex32, `! L:4: has another digest for "x" than line 3; the file is not downloaded`}},
 		{name: "certutil", list: "-", o: o, text: "SHA256 hash of C:\\my dir\\x.iso:\n" + hex64 + "\nCertUtil: -hashfile command completed successfully.\n", want: []string{"2: " + x256}},
 		{name: "certutil of Windows 7, in German", o: o, text: "SHA256-Hash von Datei x.iso:\n" + strings.ToLower(groups(hex64, 2, " ")) + "\nCertUtil: -hashfile-Befehl wurde erfolgreich ausgeführt.\n", want: []string{"2: " + x256}},
 		{name: "Get-FileHash", o: o, text: "\nAlgorithm       Hash                                                                   Path\n---------       ----                                                                   ----\n" +
@@ -82,6 +93,19 @@ func TestReadChecksumFilesOfTheWorld(t *testing.T) {
 		{name: "much prose", o: o, text: hex64 + "  x.iso\n" + strings.Repeat("prose\n", maxProse+1), want: []string{"1: " + x256, "? L:102: 101 of 102 lines have no digest; the list may be damaged"}},
 		{name: "prose alone", o: Options{Base: "http://b/", Format: Checksum}, text: "These are SHA256 digests.\n", want: []string{"end L: has no valid checksum line"}},
 	})
+}
+
+// A checksum file that can be read only once has a warning if its strongest digests come last.
+func TestReadSumsOnce(t *testing.T) {
+	text := hex32 + "  x\n" + hex32 + "  y\n" + hex64 + "  x\n" + hex64 + "  y\n"
+	want := []string{"1: http://b/x out=x md5:" + hex32, "2: http://b/y out=y md5:" + hex32, "? L:3: " + errLateSums.Error(), "3: http://b/x out=x sha256:" + hex64, "4: http://b/y out=y sha256:" + hex64}
+	if got := readAll("L", struct{ io.Reader }{strings.NewReader(text)}, Options{Base: "http://b/"}); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	want = []string{"3: http://b/x out=x sha256:" + hex64, "4: http://b/y out=y sha256:" + hex64}
+	if got := readAll("L", strings.NewReader(gzipped(text)), Options{Base: "http://b/"}); !slices.Equal(got, want) {
+		t.Errorf("gzipped: got %q, want %q", got, want)
+	}
 }
 
 // A checksum file in any of these shapes is also a table for the files of another list.

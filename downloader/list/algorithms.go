@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -191,6 +192,9 @@ func parseSumValue(text string) (chunk.Sum, error) {
 		}
 		return chunk.Sum{}, unknownKindError(fmt.Sprintf("%d hex digits", len(text)))
 	}
+	if algorithm, digest, ok := strings.Cut(text, "-"); ok && len(digest) >= 24 && isKindName(algorithm) && !strings.ContainsAny(strings.TrimRight(digest, "="), ":=") {
+		return parseNamedSum(algorithm, digest)
+	}
 	if i := strings.IndexAny(text, ":="); i > 0 && len(text) > i+1 {
 		digest := strings.Trim(text[i+1:], blanks)
 		if k, ok := kindOf(text[:i]); ok {
@@ -198,11 +202,6 @@ func parseSumValue(text string) (chunk.Sum, error) {
 		}
 		if len(digest) >= 16 && isHex(digest) {
 			return chunk.Sum{}, unknownKindError(text[:i])
-		}
-	}
-	if algorithm, digest, ok := strings.Cut(text, "-"); ok && len(digest) >= 24 {
-		if _, ok := kindOf(algorithm); ok {
-			return parseNamedSum(algorithm, digest)
 		}
 	}
 	if raw, err := decodeBase64(text); err == nil && len(raw) == 16 && strings.HasSuffix(text, "==") {
@@ -278,6 +277,9 @@ func isSumValue(text string) bool {
 // takeFragment adds the digests of a fragment to e, and reports whether there are any.
 func (c *collector) takeFragment(e *Entry, fragment string) (taken bool, err error) {
 	for part := range strings.SplitSeq(fragment, "&") {
+		if plain, err := url.PathUnescape(part); err == nil {
+			part = plain
+		}
 		if isFragmentDigest(part) {
 			sum, err := parseSumValue(part)
 			if err = c.addSum(e, sum, err); err != nil {
@@ -292,6 +294,9 @@ func (c *collector) takeFragment(e *Entry, fragment string) (taken bool, err err
 // isFragmentDigest reports whether a part of a fragment is a digest, and not the name of a
 // section or another parameter such as egg=name.
 func isFragmentDigest(part string) bool {
+	if algorithm, digest, ok := strings.Cut(part, "-"); ok && len(digest) >= 24 && isKindName(algorithm) { // Subresource Integrity
+		return true
+	}
 	i := strings.IndexAny(part, ":=")
 	if i < 0 {
 		_, ok := algorithmByDigits[len(part)]
@@ -306,7 +311,9 @@ func isFragmentDigest(part string) bool {
 func (c *collector) addSum(e *Entry, sum chunk.Sum, err error) error {
 	var unknown unknownKindError
 	if errors.As(err, &unknown) {
-		c.warnUnverified(e.Line, err)
+		if e.Sum.IsZero() {
+			c.warnUnverified(e.Line, err)
+		}
 		return nil
 	}
 	if err != nil {

@@ -38,7 +38,7 @@ func (c *collector) read(r io.Reader) error {
 	case format == "":
 		format = detectFormat(text)
 	}
-	if format == JSON && isJSONStream(text) {
+	if format == JSON && c.isJSONStream(text) {
 		return c.readJSONStream(text)
 	}
 	lines := &lineScanner{r: text}
@@ -203,13 +203,24 @@ func isJSON(line string) bool {
 	return false
 }
 
-// isJSONStream reports whether JSON is not made of one object per line: it is an array, or
-// objects over several lines.
-func isJSONStream(r *bufio.Reader) bool {
-	for line := range peekLines(r) {
-		if !isBlankOrComment(line) {
-			line = bytes.Trim(line, blanks)
-			return line[0] == '[' || string(line) == "{"
+// isJSONStream reports whether JSON is not made of one object per line: it is an array, an object
+// over several lines, or an object around entries.
+func (c *collector) isJSONStream(r *bufio.Reader) bool {
+	for line, whole := range peekLines(r) {
+		if isBlankOrComment(line) {
+			continue
+		}
+		line = bytes.Trim(line, blanks)
+		if line[0] != '{' {
+			return line[0] == '['
+		}
+		rest := bufio.NewReader(bytes.NewReader(line[1:]))
+		s := &jsonScanner{r: rest, limit: maxEntry, isEntry: (&jsonReader{c}).hasSource, entry: func([]byte, int) bool { return false }}
+		switch _, err := s.scanObject(0); {
+		case err == io.EOF || err == io.ErrUnexpectedEOF: // the object is open at the end of the line
+			return !whole || bytes.IndexByte([]byte("{[,"), line[len(line)-1]) >= 0
+		default:
+			return err == errStopped
 		}
 	}
 	return false

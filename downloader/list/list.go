@@ -18,12 +18,14 @@
 //	sources.go    the URLs of an aria2 input file, and digests beside them
 //	command.go    lines of shell scripts, such as "wget -c URL"
 //	algorithms.go names of digests, and digests beside URLs in every format
+//	digestname.go which keys and columns have digests
 //	digest.go     one line of a checksum file
 //	checksums.go  a checksum file read as a list of downloads
 //	strongest.go  the strongest digest of each file in a checksum file
 //	sums.go       a checksum file read as a lookup table for another list
 //	metalink.go   Metalink 4 (RFC 5854) and Metalink 3
 //	json.go       JSON lines
+//	jsonsums.go   the digests in JSON
 //	jsonstream.go JSON arrays, and objects that extend over lines
 //	table.go      CSV and the like
 //	curl.go       configuration files of curl

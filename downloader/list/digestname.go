@@ -34,31 +34,38 @@ func digestNameOf(name string) (algorithm string, what digestName) {
 		}
 		return r
 	}, name)
-	said := false // that it is a digest
-	for rest != "" && len(rest) <= maxKindLength {
-		if k, ok := kindOf(rest); ok {
-			return k.name, digestOf
-		}
-		cut := false
-		for _, w := range digestWords {
-			short, isPrefix := strings.CutPrefix(rest, w)
-			if !isPrefix {
-				short, cut = strings.CutSuffix(rest, w)
-			}
-			if cut = cut || isPrefix; cut {
-				rest, said = short, said || digestPattern.MatchString(w)
-				break
-			}
-		}
-		if !cut {
-			break
+	if len(rest) <= maxKindLength {
+		if algorithm, ok := stripDigestWords(rest, false); ok {
+			return algorithm, digestOf
 		}
 	}
-	switch {
-	case rest == "" && said:
-		return "", digestOf
-	case digestPattern.MatchString(name):
+	if digestPattern.MatchString(name) {
 		return "", digestLike
 	}
 	return "", otherName
+}
+
+// stripDigestWords reports whether a name consists of digestWords around at most one algorithm. said
+// reports that words that were stripped before say that it is a digest.
+func stripDigestWords(name string, said bool) (algorithm string, ok bool) {
+	if k, ok := kindOf(name); ok {
+		return k.name, true
+	}
+	for _, w := range digestWords {
+		said := said || digestPattern.MatchString(w)
+		if name == w {
+			return "", said
+		}
+		if rest, isPrefix := strings.CutPrefix(name, w); isPrefix {
+			if algorithm, ok := stripDigestWords(rest, said); ok {
+				return algorithm, true
+			}
+		}
+		if rest, isSuffix := strings.CutSuffix(name, w); isSuffix {
+			if algorithm, ok := stripDigestWords(rest, said); ok {
+				return algorithm, true
+			}
+		}
+	}
+	return "", false
 }

@@ -195,6 +195,16 @@ func TestReadTable(t *testing.T) {
 		{name: "with a header", text: "url,path\nhttp://h/get?id=1,d/x.iso\n\"http://h/a,b\",\"y, z.iso\"\nhttp://h/w\n", want: []string{
 			"2: http://h/get?id=1 out=d/x.iso", "3: http://h/a,b out=y, z.iso", "4: http://h/w"}},
 		{name: "without a header", text: "http://h/x.iso,d/x.iso\nhttp://h/y,y.iso\nhttp://h/z,\n", want: []string{"1: http://h/x.iso out=d/x.iso", "2: http://h/y out=y.iso", "3: http://h/z"}},
+		{name: "names of digests", text: "url,checksum_sha256\nhttp://h/x," + hex64 + "\n", want: []string{"2: http://h/x sha256:" + hex64}},
+		{name: "names of digests", text: "file_md5,url\n" + hex32 + ",http://h/x\n", want: []string{"2: http://h/x md5:" + hex32}},
+		{name: "names of digests", text: "url\thash_md5\tsize\nhttp://h/x\t" + hex32 + "\t1\n", want: []string{"2: http://h/x md5:" + hex32 + " size=1"}},
+		{name: "names of digests", text: "url,name,file_hash\nhttp://h/x,y," + hex64 + "\n", want: []string{"2: http://h/x out=y sha256:" + hex64}},
+		{name: "digests of what is not known", text: "url,name,tarball_md5\nhttp://h/x,y," + hex32 + "\n", want: []string{
+			`? L:1: column "tarball_md5" looks like a digest and is not understood; the files are not verified by it`, "2: http://h/x out=y"}},
+		{name: "digests of what is not known beside others", text: "url,md5,commit_sha\nhttp://h/x," + hex32 + "," + hex40 + "\n", want: []string{"2: http://h/x md5:" + hex32}},
+		{name: "SRA", text: "Run,bases,download_path,Platform\nR1,5,http://h/R1.sra,x\n", want: []string{"2: http://h/R1.sra"}},
+		{name: "line ends in fields", text: "url,path,note\n\"http://h/x\",x,\"one\ntwo, \"\"three\"\"\n\nfour\"\nhttp://h/y,y,z\nhttp://h/z,z,\"open\nhttp://h/w,w,\n", want: []string{
+			"2: http://h/x out=x", "6: http://h/y out=y", "! L:7: quotes of a field do not match", "8: http://h/w out=w"}},
 		{name: "quoted", text: "\"http://h/x\",\"a \"\"b\"\".iso\"\n\"http://h/y\"\n\"http://h/z\n", want: []string{`1: http://h/x out=a "b".iso`, "2: http://h/y", "! L:3: quotes of a field do not match"}},
 		{name: "path first, digest", text: "x.iso,http://h/1," + hex64 + "\n", want: []string{"1: http://h/1 out=x.iso sha256:" + hex64}},
 		{name: "other columns and order", text: "id;SHA-256;File Name;Download URL;Size\n1;" + hex64 + ";x.iso;http://h/1;42\n", want: []string{"2: http://h/1 out=x.iso sha256:" + hex64 + " size=42"}},
@@ -208,7 +218,7 @@ func TestReadTable(t *testing.T) {
 		{name: "ENA", text: "run_accession\tfastq_ftp\tfastq_md5\tfastq_bytes\nR1\thttp://h/R1_1.fastq.gz;http://h/R1_2.fastq.gz\t" + hex32 + ";" + hex32 + "\t5;6\nR2\tftp.sra.ebi.ac.uk/vol1/R2.fastq.gz\t" + hex32 + "\t7\nR3\t\t\t\n" +
 			"R4\thttp://h/R4_1.fastq.gz;http://h/R4_2.fastq.gz\t" + hex32 + "\t5;6\n", want: []string{
 			"2: http://h/R1_1.fastq.gz md5:" + hex32 + " size=5", "2: http://h/R1_2.fastq.gz md5:" + hex32 + " size=6",
-			"? L:3: URL has no scheme; https is used", "3: https://ftp.sra.ebi.ac.uk/vol1/R2.fastq.gz md5:" + hex32 + " size=7", "! L:4: row has no URL",
+			"? L:3: URL has no scheme; https is used", "3: https://ftp.sra.ebi.ac.uk/vol1/R2.fastq.gz md5:" + hex32 + " size=7", "? L:4: row has no URL; such rows are skipped",
 			"! L:5: row has 2 files, but 1 digests or sizes"}},
 		{name: "ENA, other files of the same data", text: "submitted_ftp\tsubmitted_md5\tfastq_ftp\tfastq_md5\nhttp://h/x.bam\t" + hex32 + "\thttp://h/x.fq\t" + hex32 + "\nhttp://h/y.bam\t" + hex32 + "\t\t\n", want: []string{
 			`? L:2: column "submitted_ftp" ignored: the files of column "fastq" are used`, "2: http://h/x.fq md5:" + hex32, "3: http://h/y.bam md5:" + hex32}},
@@ -239,6 +249,10 @@ func TestReadCurlConfig(t *testing.T) {
 			`? L:2: option "header" ignored, and so are all others but url, output and output-dir`, "3: http://h/x out=x", "6: http://h/y out=y"}},
 		{name: "remote-name", text: "url = \"http://h/x\"\nremote-name\nurl = \"http://h/y\"\noutput = y2\n", want: []string{"1: http://h/x", "3: http://h/y out=y2"}},
 		{name: "the n-th output", text: "url = \"http://h/x\"\nurl = \"http://h/y\"\noutput = a\noutput = b\nnext\nurl = http://h/z\n", want: []string{"1: http://h/x out=a", "2: http://h/y out=b", "6: http://h/z"}},
+		{name: "arguments", text: "-L -O http://h/x\n-sSLo y.iso http://h/y\n--location --output z \"http://h/z\" --retry 3\n-O http://h/w\n", want: []string{
+			"1: http://h/x", "2: http://h/y out=y.iso", "3: http://h/z out=z", "4: http://h/w"}},
+		{name: "parts of patterns", text: "url = \"http://h/f[1-3].bin\"\noutput = \"o_#1.bin\"\nurl = http://h/x\noutput = c#1\n", want: []string{
+			`! L:1: output "o_#1.bin" has a part of the URL, which is a pattern; leave out the output and use --glob`, "3: http://h/x out=c#1"}},
 		{name: "faults", text: "url = \"http://h/x\"\noutput = \"../x\"\nurl = \"http://h/y\noutput = z\nx,y\n", want: []string{
 			`! L:1: file name "../x" contains the path element ".."`, `! L:3: value of option "url" has no closing quote`, `! L:5: "x,y" is not an option of curl`, "! L:4: output has no URL"}},
 	})

@@ -2,6 +2,7 @@ package list
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -16,8 +17,14 @@ const (
 
 // digestWords may stand around the name of an algorithm, or form a name together: "file_hash",
 // "computed_md5", "sha256Checksum".
-var digestWords = strings.Fields(`checksums checksum hashes hash digests digest sums sum integrity
-	files file content data download asset archive package object body payload value string hex base64 b64 computed supplied expected original`)
+var digestWords = strings.Fields(`checksums checksum hashes hash digests digest integrity
+	sums sum files file content data download asset archive package object body payload value string hex base64 b64 computed supplied expected original`)
+
+// sayingWords is how many of digestWords, from the first, say that the values are digests.
+const sayingWords = 7
+
+// digestHints are parts of which a name of digests has at least one. To look for them is fast.
+var digestHints = strings.Fields(`md5 sha hash checksum digest integrity crc adler blake b2`)
 
 // digestPattern matches names that may be of digests.
 var digestPattern = regexp.MustCompile(`md5|sha[-_ ]?[1235]|(^|[-_ ])sha($|[-_ ])|hash|checksum|digest|integrity`)
@@ -27,6 +34,9 @@ var digestPattern = regexp.MustCompile(`md5|sha[-_ ]?[1235]|(^|[-_ ])sha($|[-_ ]
 func digestNameOf(name string) (algorithm string, what digestName) {
 	if k, ok := kindOf(name); ok {
 		return k.name, digestOf
+	}
+	if !slices.ContainsFunc(digestHints, func(hint string) bool { return strings.Contains(name, hint) }) {
+		return "", otherName
 	}
 	rest := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("-_ ./", r) {
@@ -51,8 +61,8 @@ func stripDigestWords(name string, said bool) (algorithm string, ok bool) {
 	if k, ok := kindOf(name); ok {
 		return k.name, true
 	}
-	for _, w := range digestWords {
-		said := said || digestPattern.MatchString(w)
+	for i, w := range digestWords {
+		said := said || i < sayingWords
 		if name == w {
 			return "", said
 		}

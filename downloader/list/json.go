@@ -170,6 +170,9 @@ func (o jsonObject) source() (u string, fromLinks bool) {
 			return u, false
 		}
 	}
+	if o["links"] == nil {
+		return "", false
+	}
 	links, err := parseObject(o["links"])
 	if err != nil {
 		return "", false
@@ -274,7 +277,11 @@ func (r *jsonReader) setNames(o jsonObject, e *Entry) (err error) {
 // size in bytes, and ignored.
 func (r *jsonReader) setSize(o jsonObject, e *Entry) error {
 	for _, key := range sizeKeys {
-		text := strings.Trim(string(o[key]), blanks+"\n\"")
+		raw, ok := o[key]
+		if !ok {
+			continue
+		}
+		text := strings.Trim(string(raw), blanks+"\n\"")
 		size, err := parseSize(strings.TrimSuffix(text, ".0"))
 		var number float64
 		switch {

@@ -90,6 +90,9 @@ func kindOf(word string) (kind, bool) {
 	if k, ok := kinds[string(plain)]; ok {
 		return k, true
 	}
+	if k, ok := shortBLAKE2(string(plain)); ok {
+		return k, true
+	}
 	for _, suffix := range kindSuffixes {
 		if n := len(plain) - len(suffix); n > 0 && string(plain[n:]) == suffix {
 			k, ok := kinds[string(plain[:n])]
@@ -97,6 +100,27 @@ func kindOf(word string) (kind, bool) {
 		}
 	}
 	return kind{}, false
+}
+
+// shortBLAKE2 returns the kind of a BLAKE2 digest of fewer bits than usual, as b2sum(1) -l makes: "blake2b256",
+// "b2sums256".
+func shortBLAKE2(plain string) (kind, bool) {
+	name, rest := "blake2b", ""
+	switch {
+	case strings.HasPrefix(plain, "blake2b"), strings.HasPrefix(plain, "blake2s"):
+		name, rest = plain[:len("blake2b")], plain[len("blake2b"):]
+	case strings.HasPrefix(plain, "b2"):
+		rest = plain[len("b2"):]
+	default:
+		return kind{}, false
+	}
+	rest = strings.TrimSuffix(strings.TrimSuffix(rest, "sums"), "sum")
+	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "sum"), "s")
+	bits := parseDigits(rest)
+	if rest == "" || bits < 8 || bits >= 512 || bits%8 != 0 {
+		return kind{}, false
+	}
+	return kind{fmt.Sprintf("%s-%d", name, bits), int(bits / 4)}, true
 }
 
 // kindSuffixes may follow an algorithm in a word.

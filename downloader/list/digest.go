@@ -63,6 +63,10 @@ func (x *digestContext) setUntagged(d *digestLine, digits string) (err error) {
 	case isFar:
 		return d.set(far.name, digits)
 	}
+	if b2 := kinds["blake2b"]; n != b2.digits && (slices.Contains(x.heading, b2) || len(x.heading) == 0 && slices.Contains(x.file, b2)) { // b2sum -l
+		d.unknown = fmt.Sprintf("blake2b-%d", n*4)
+		return nil
+	}
 	algorithm, ok := algorithmByDigits[n]
 	if !ok {
 		return fmt.Errorf("no known digest has %d hex digits", n)

@@ -76,6 +76,10 @@ func TestReadChecksumFilesOfTheWorld(t *testing.T) {
 			`? L:2: unknown kind of digest "BLAKE3" ignored; the file is not verified`, "2: http://b/y out=y", "3: " + x256}},
 		{name: "sections, a contradiction in the strongest", o: o, text: hex32 + "  x\n" + hex32 + "  y\n" + hex64 + "  x\n" + hexB64 + "  x\n", want: []string{
 			"2: http://b/y out=y md5:" + hex32, `! L:4: has another digest for "x" than line 3; the file is not downloaded`}},
+		{name: "b2sum -l 256", list: "B2SUMS256", o: o, text: hex64 + "  x\n", want: []string{`? B2SUMS256:1: unknown kind of digest "blake2b-256" ignored; the file is not verified`, "1: http://b/x out=x"}},
+		{name: "b2sum -l 128", list: "B2SUMS", o: o, text: hex32 + "  x\n", want: []string{`? B2SUMS:1: unknown kind of digest "blake2b-128" ignored; the file is not verified`, "1: http://b/x out=x"}},
+		{name: "b2sum --tag -l 224", o: o, text: "BLAKE2b-224 (x) = " + hex32 + hex32[:24] + "\n", want: []string{`? L:1: unknown kind of digest "BLAKE2b-224" ignored; the file is not verified`, "1: http://b/x out=x"}},
+		{name: "b2sum -l 256 with a heading", o: o, text: "# BLAKE2b-256\n" + hex64 + "  x\n", want: []string{`? L:2: unknown kind of digest "blake2b-256" ignored; the file is not verified`, "2: http://b/x out=x"}},
 		{name: "certutil", list: "-", o: o, text: "SHA256 hash of C:\\my dir\\x.iso:\n" + hex64 + "\nCertUtil: -hashfile command completed successfully.\n", want: []string{"2: " + x256}},
 		{name: "certutil of Windows 7, in German", o: o, text: "SHA256-Hash von Datei x.iso:\n" + strings.ToLower(groups(hex64, 2, " ")) + "\nCertUtil: -hashfile-Befehl wurde erfolgreich ausgeführt.\n", want: []string{"2: " + x256}},
 		{name: "Get-FileHash", o: o, text: "\nAlgorithm       Hash                                                                   Path\n---------       ----                                                                   ----\n" +

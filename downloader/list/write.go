@@ -44,7 +44,11 @@ func formatEntry(e Entry) ([]byte, error) {
 	}
 	// An empty out makes all URLs mirrors of one file, and a line with commas no row of a table.
 	if e.Out != "" || !sameLastSegment(e.URLs) || strings.Contains(e.URLs[0], ",") {
-		option("out", e.Out)
+		out := e.Out
+		if !isTrimmed(out) { // it begins with a blank, which must not follow the "="
+			out = "./" + out
+		}
+		option("out", out)
 	}
 	if !e.Sum.IsZero() {
 		option("checksum", aria2Checksum(e.Sum.String()))

@@ -66,7 +66,7 @@ var kinds = map[string]kind{
 	"whirlpool": {"whirlpool", 128}, "ripemd160": {"ripemd160", 40}, "rmd160": {"ripemd160", 40}, "ripemd128": {"ripemd128", 32},
 	"md2": {"md2", 32}, "md4": {"md4", 32}, "ed2k": {"ed2k", 32}, "xxh128": {"xxh128", 32}, "xxh64": {"xxh64", 16}, "xxh3": {"xxh3", 16}, "xxh32": {"xxh32", 8},
 	"sm3": {"sm3", 64}, "streebog256": {"streebog256", 64}, "streebog512": {"streebog512", 128}, "gost": {"gost", 64}, "gost2012256": {"streebog256", 64}, "gost2012512": {"streebog512", 128},
-	"tiger": {"tiger", 48}, "tiger192": {"tiger", 48}, "crc32": {"crc32", 8}, "crc64": {"crc64", 16}, "crc64nvme": {"crc64nvme", 16}, "cksum": {"cksum", 10},
+	"tiger": {"tiger", 48}, "tiger192": {"tiger", 48}, "crc32": {"crc32", 8}, "crc64": {"crc64", 16}, "crc64nvme": {"crc64nvme", 16}, "cksum": {"cksum", 10}, "sfv": {"crc32", 8},
 }
 
 // maxKindLength is more letters than any name of an algorithm has.

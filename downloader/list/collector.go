@@ -47,6 +47,7 @@ type collector struct {
 	// unclear counts the entries without a digest that have a key which looks like one, by the
 	// key, at most maxRepeated.
 	unclear map[string]int
+	lineEnd string // a comma or semicolon after each line of URLs, which is no part of them; "" for none
 }
 
 // emit yields a value, unless the consumer has stopped. Everything a parser finds must

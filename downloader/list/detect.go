@@ -41,6 +41,9 @@ func (c *collector) read(r io.Reader) error {
 	if format == JSON && c.isJSONStream(text) {
 		return c.readJSONStream(text)
 	}
+	if format == Aria2 {
+		c.lineEnd = commonLineEnd(text)
+	}
 	lines := &lineScanner{r: text}
 	if format == Checksum {
 		lines, err = c.readSums(lines, reopen)
@@ -93,6 +96,27 @@ func peekLines(r *bufio.Reader) iter.Seq2[[]byte, bool] {
 			}
 		}
 	}
+}
+
+// commonLineEnd returns the comma or semicolon that ends all lines of URLs, as in a list copied from a program. The
+// last may lack it. It returns "" if there are options, or if the first line has no such end, without waiting for
+// another line then.
+func commonLineEnd(r *bufio.Reader) string {
+	end, without := "", false
+	for line, whole := range peekLines(r) {
+		text := string(bytes.TrimRight(line, blanks))
+		switch {
+		case isBlankOrComment(line):
+			continue
+		case end == "":
+			end = text[len(text)-1:]
+		}
+		if !whole || without || end != "," && end != ";" || isBlank(line[0]) && !isIndentedURL(strings.Trim(text, blanks)) {
+			return ""
+		}
+		without = !strings.HasSuffix(text, end)
+	}
+	return end
 }
 
 // detectFormat returns the format of a list from its first lines. A Metalink does not come

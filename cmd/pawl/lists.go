@@ -111,12 +111,17 @@ func (l ListLimit) newListOpener(d *downloader.Downloader, stateDir string, req 
 	return listOpener{d: d, req: req, dir: filepath.Join(stateDir, "lists"), maxText: l.maxText(), private: new(sync.Map)}
 }
 
+// A keptOpen is a file that is not closed with the list. A list that is a file can be read again.
+type keptOpen struct{ *os.File }
+
+func (keptOpen) Close() error { return nil }
+
 // open opens a list: a file, the content of a URL, or standard input ("-"). If another
 // process downloads the same URL, open waits for it.
 func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	switch {
 	case name == "-":
-		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, complete: true}, l.checkFile("standard input", os.Stdin)
+		return openedList{ReadCloser: keptOpen{os.Stdin}, name: "standard input", nameless: true, complete: true}, l.checkFile("standard input", os.Stdin)
 	case !isURL(name):
 		return l.openFile(name)
 	}

@@ -60,6 +60,12 @@ func TestReadJSONOfTheWorld(t *testing.T) {
 {"url":"http://h/x#` + sri + `"}`, want: []string{
 			"1: http://h/x" + sum, "2: http://h/x" + sum, "3: http://h/x" + sum, "4: http://h/x md5:" + hex32, "5: http://h/x md5:" + hex32, "6: http://h/x" + sum, "7: http://h/x md5:" + hex32,
 			"8: http://h/x" + sum, "9: http://h/x" + sum, "10: http://h/x" + sum, "11: http://h/x" + sum, "12: http://h/x" + sum}},
+		{name: "more keys of digests", text: `{"url":"http://h/x","method":"GET","checksum":"` + hex64 + `"}
+{"url":"http://h/x","sum":"sha256:` + hex64 + `"}
+{"url":"http://h/x","hashes":[{"alg":"blake3","content":"` + hex64 + `"}]}
+{"url":"http://h/x","checksum":"` + hex64 + `","checksum_type":"blake3"}`, want: []string{
+			"1: http://h/x" + sum, "2: http://h/x" + sum, `? L:3: unknown kind of digest "blake3" ignored; the file is not verified`, "3: http://h/x",
+			`? L:4: unknown kind of digest "blake3" ignored; the file is not verified`, "4: http://h/x"}},
 		{name: "keys that may be of digests", text: strings.Repeat(`{"url":"http://h/x","commit_sha":"`+hex40+`"}`+"\n", 2) + `{"url":"http://h/x","parent_hash":"` + hex64 + `","sha256":"` + hex64 + `"}
 {"url":"http://h/x","sha":"` + hex40 + `","shape":"` + hex40 + `","hashed":true}`, want: []string{
 			"1: http://h/x", "2: http://h/x", "3: http://h/x" + sum, "4: http://h/x", unclear("4", "commit_sha", "2"), unclear("4", "sha", "1")}},

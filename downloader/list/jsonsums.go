@@ -38,6 +38,10 @@ func (c *collector) addDigests(o jsonObject, e *Entry) error {
 			}
 		case what == digestLike && len(o[key]) > len(`"12345678"`) && bytes.ContainsAny(o[key][:1], `"{[`):
 			unclear = append(unclear, key)
+		case key == "sum" && isSumValue(o.text(key)):
+			if err := c.addDigestText(e, key, "", o.text(key)); err != nil {
+				return err
+			}
 		case key == "lfs": // of Git: the digest is SHA-256
 			if err := c.addLFS(o[key], e); err != nil {
 				return err
@@ -67,7 +71,7 @@ func (c *collector) addLFS(raw json.RawMessage, e *Entry) error {
 // algorithm returns the algorithm that an object names beside its digest, "" for none.
 func (o jsonObject) algorithm() string {
 	for _, key := range algorithmKeys {
-		if name := o.text(key); name != "" && (key != "type" || isKindName(name)) {
+		if name := o.text(key); isKindName(name) || name != "" && digestPattern.MatchString(key) {
 			return name
 		}
 	}
@@ -121,7 +125,7 @@ func (c *collector) addDigestValue(e *Entry, key, algorithm string, raw json.Raw
 		if err != nil {
 			return err
 		}
-		if inner := cmp.Or(o.algorithm(), o.text("type")); inner != "" {
+		if inner := cmp.Or(o.algorithm(), o.text("type"), o.text("algorithm"), o.text("alg"), o.text("algo")); inner != "" {
 			for _, k := range digestKeys {
 				if text := o.text(k); text != "" {
 					return c.addDigestText(e, key, inner, text)

@@ -33,6 +33,11 @@ func (r *aria2Reader) parseSources(line string) {
 		}
 		return
 	}
+	if words := strings.Fields(line); len(words) == 2 && tabSeparated(line) != line && !isURL(words[1]) {
+		out, _ := localPath(words[1]) // valid, or tabSeparated would not have separated it
+		r.entry.URLs, r.entry.Out = words[:1], out
+		return
+	}
 	for field, rest, more := "", tabSeparated(line), true; more; {
 		field, rest, more = strings.Cut(rest, "\t")
 		if field = strings.Trim(field, blanks); field != "" {

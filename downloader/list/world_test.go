@@ -247,6 +247,7 @@ func TestReadTable(t *testing.T) {
 func TestReadPlainLines(t *testing.T) {
 	checkCases(t, []readCase{
 		{name: "a name after a blank", text: "http://h/get?id=1 x.iso\nhttp://h/2.bin  d/y\nhttp://h/3 z.bin\n", want: []string{"1: http://h/get?id=1 out=x.iso", "2: http://h/2.bin out=d/y", "3: http://h/3 out=z.bin"}},
+		{name: "a name after a blank, with a base", text: "http://h/get?id=1 x.iso\n", o: Options{Base: "http://b/"}, want: []string{"1: http://h/get?id=1 out=x.iso"}},
 		{name: "blanks in a URL", text: "http://h/my file.iso\nhttp://h/a b c.iso\nhttp://h/x ../y\n", want: []string{"1: http://h/my file.iso", "2: http://h/a b c.iso", "3: http://h/x ../y"}},
 		{name: "two URLs", text: "http://h/1 http://h/2\nhttp://a/x  http://b/x\n", want: []string{"1: http://h/1", "1: http://h/2", "2: http://a/x http://b/x"}},
 		{name: "semicolons", text: "http://h/1;\n# c\nhttp://h/2; \nhttp://h/3\n", want: []string{"1: http://h/1", "3: http://h/2", "4: http://h/3"}},

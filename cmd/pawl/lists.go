@@ -114,12 +114,17 @@ func (l ListLimit) newListOpener(d *downloader.Downloader, stateDir string, req 
 	return listOpener{d: d, req: req, dir: filepath.Join(stateDir, "lists"), maxText: l.maxText(), private: new(sync.Map)}
 }
 
+// A keptOpen is a file that is not closed with the list. A list that is a file can be read again.
+type keptOpen struct{ *os.File }
+
+func (keptOpen) Close() error { return nil }
+
 // open opens a list: a file, the content of a URL, or standard input ("-"). If another
 // process downloads the same URL, open waits for it.
 func (l listOpener) open(ctx context.Context, name string) (openedList, error) {
 	switch {
 	case name == "-":
-		return openedList{ReadCloser: io.NopCloser(os.Stdin), name: "standard input", nameless: true, complete: true}, l.checkFile("standard input", os.Stdin)
+		return openedList{ReadCloser: keptOpen{os.Stdin}, name: "standard input", nameless: true, complete: true}, l.checkFile("standard input", os.Stdin)
 	case !isURL(name):
 		return l.openFile(name)
 	}
@@ -435,7 +440,7 @@ func (c *MirrorCmd) entries(in openedList, walk *indexWalk, empty *bool) iter.Se
 		walk.setOptions(&o, in)
 	}
 	return func(yield func(list.Entry, error) bool) {
-		for e, err := range list.Read(in.name, in, o) {
+		for e, err := range list.Read(in.name, in.ReadCloser, o) { // which may be a file that can be read again
 			var p *list.Problem
 			if in.verified && errors.Is(err, list.ErrSigned) { // the signature is beside it, too
 				continue

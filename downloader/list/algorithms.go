@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -65,7 +66,7 @@ var kinds = map[string]kind{
 	"whirlpool": {"whirlpool", 128}, "ripemd160": {"ripemd160", 40}, "rmd160": {"ripemd160", 40}, "ripemd128": {"ripemd128", 32},
 	"md2": {"md2", 32}, "md4": {"md4", 32}, "ed2k": {"ed2k", 32}, "xxh128": {"xxh128", 32}, "xxh64": {"xxh64", 16}, "xxh3": {"xxh3", 16}, "xxh32": {"xxh32", 8},
 	"sm3": {"sm3", 64}, "streebog256": {"streebog256", 64}, "streebog512": {"streebog512", 128}, "gost": {"gost", 64}, "gost2012256": {"streebog256", 64}, "gost2012512": {"streebog512", 128},
-	"tiger": {"tiger", 48}, "tiger192": {"tiger", 48}, "crc32": {"crc32", 8}, "crc64": {"crc64", 16}, "crc64nvme": {"crc64nvme", 16}, "cksum": {"cksum", 10},
+	"tiger": {"tiger", 48}, "tiger192": {"tiger", 48}, "crc32": {"crc32", 8}, "crc64": {"crc64", 16}, "crc64nvme": {"crc64nvme", 16}, "cksum": {"cksum", 10}, "sfv": {"crc32", 8},
 }
 
 // maxKindLength is more letters than any name of an algorithm has.
@@ -89,6 +90,9 @@ func kindOf(word string) (kind, bool) {
 	if k, ok := kinds[string(plain)]; ok {
 		return k, true
 	}
+	if k, ok := shortBLAKE2(string(plain)); ok {
+		return k, true
+	}
 	for _, suffix := range kindSuffixes {
 		if n := len(plain) - len(suffix); n > 0 && string(plain[n:]) == suffix {
 			k, ok := kinds[string(plain[:n])]
@@ -96,6 +100,27 @@ func kindOf(word string) (kind, bool) {
 		}
 	}
 	return kind{}, false
+}
+
+// shortBLAKE2 returns the kind of a BLAKE2 digest of fewer bits than usual, as b2sum(1) -l makes: "blake2b256",
+// "b2sums256".
+func shortBLAKE2(plain string) (kind, bool) {
+	name, rest := "blake2b", ""
+	switch {
+	case strings.HasPrefix(plain, "blake2b"), strings.HasPrefix(plain, "blake2s"):
+		name, rest = plain[:len("blake2b")], plain[len("blake2b"):]
+	case strings.HasPrefix(plain, "b2"):
+		rest = plain[len("b2"):]
+	default:
+		return kind{}, false
+	}
+	rest = strings.TrimSuffix(strings.TrimSuffix(rest, "sums"), "sum")
+	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "sum"), "s")
+	bits := parseDigits(rest)
+	if rest == "" || bits < 8 || bits >= 512 || bits%8 != 0 {
+		return kind{}, false
+	}
+	return kind{fmt.Sprintf("%s-%d", name, bits), int(bits / 4)}, true
 }
 
 // kindSuffixes may follow an algorithm in a word.
@@ -191,6 +216,9 @@ func parseSumValue(text string) (chunk.Sum, error) {
 		}
 		return chunk.Sum{}, unknownKindError(fmt.Sprintf("%d hex digits", len(text)))
 	}
+	if algorithm, digest, ok := strings.Cut(text, "-"); ok && len(digest) >= 24 && isKindName(algorithm) && !strings.ContainsAny(strings.TrimRight(digest, "="), ":=") {
+		return parseNamedSum(algorithm, digest)
+	}
 	if i := strings.IndexAny(text, ":="); i > 0 && len(text) > i+1 {
 		digest := strings.Trim(text[i+1:], blanks)
 		if k, ok := kindOf(text[:i]); ok {
@@ -198,11 +226,6 @@ func parseSumValue(text string) (chunk.Sum, error) {
 		}
 		if len(digest) >= 16 && isHex(digest) {
 			return chunk.Sum{}, unknownKindError(text[:i])
-		}
-	}
-	if algorithm, digest, ok := strings.Cut(text, "-"); ok && len(digest) >= 24 {
-		if _, ok := kindOf(algorithm); ok {
-			return parseNamedSum(algorithm, digest)
 		}
 	}
 	if raw, err := decodeBase64(text); err == nil && len(raw) == 16 && strings.HasSuffix(text, "==") {
@@ -278,6 +301,9 @@ func isSumValue(text string) bool {
 // takeFragment adds the digests of a fragment to e, and reports whether there are any.
 func (c *collector) takeFragment(e *Entry, fragment string) (taken bool, err error) {
 	for part := range strings.SplitSeq(fragment, "&") {
+		if plain, err := url.PathUnescape(part); err == nil {
+			part = plain
+		}
 		if isFragmentDigest(part) {
 			sum, err := parseSumValue(part)
 			if err = c.addSum(e, sum, err); err != nil {
@@ -292,6 +318,9 @@ func (c *collector) takeFragment(e *Entry, fragment string) (taken bool, err err
 // isFragmentDigest reports whether a part of a fragment is a digest, and not the name of a
 // section or another parameter such as egg=name.
 func isFragmentDigest(part string) bool {
+	if algorithm, digest, ok := strings.Cut(part, "-"); ok && len(digest) >= 24 && isKindName(algorithm) { // Subresource Integrity
+		return true
+	}
 	i := strings.IndexAny(part, ":=")
 	if i < 0 {
 		_, ok := algorithmByDigits[len(part)]
@@ -306,7 +335,9 @@ func isFragmentDigest(part string) bool {
 func (c *collector) addSum(e *Entry, sum chunk.Sum, err error) error {
 	var unknown unknownKindError
 	if errors.As(err, &unknown) {
-		c.warnUnverified(e.Line, err)
+		if e.Sum.IsZero() {
+			c.warnUnverified(e.Line, err)
+		}
 		return nil
 	}
 	if err != nil {

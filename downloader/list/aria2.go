@@ -197,7 +197,7 @@ func (r *aria2Reader) setOption(name, value string, line int) (err error) {
 		r.entry.Dir, err = value, checkDir(value)
 	case "checksum":
 		if r.entry.Sum = (chunk.Sum{}); value != "" {
-			r.entry.Sum, err = chunk.ParseSum(value)
+			r.entry.Sum, err = r.parseChecksum(value, line)
 		}
 	case "size":
 		if r.entry.Size = -1; value != "" {
@@ -207,6 +207,25 @@ func (r *aria2Reader) setOption(name, value string, line int) (err error) {
 		return r.setRequestOption(name, value, line)
 	}
 	return err
+}
+
+// parseChecksum parses the option checksum, ALGORITHM=HEX. It warns of an unknown algorithm.
+func (r *aria2Reader) parseChecksum(value string, line int) (chunk.Sum, error) {
+	sum, err := chunk.ParseSum(value)
+	i := strings.IndexAny(value, ":=")
+	if err == nil || i < 0 {
+		return sum, err
+	}
+	named, namedErr := parseNamedSum(value[:i], value[i+1:])
+	var unknown unknownKindError
+	switch {
+	case errors.As(namedErr, &unknown):
+		r.c.warnUnverified(line, namedErr)
+		return chunk.Sum{}, nil
+	case namedErr == nil:
+		return named, nil
+	}
+	return sum, err
 }
 
 // setRequestOption applies an option of the request. It warns if it does not know or not

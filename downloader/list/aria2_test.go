@@ -46,17 +46,29 @@ func TestReadAria2(t *testing.T) {
 	})
 }
 
+// A digest of an unknown kind is a warning, as in the other formats.
+func TestReadAria2UnknownChecksum(t *testing.T) {
+	for value, want := range map[string][]string{
+		"blake3=" + hex64:   {`? L:2: unknown kind of digest "blake3" ignored; the file is not verified`, "1: http://h/x out=a"},
+		"sha3-256=" + hex64: {`? L:2: unknown kind of digest "sha3-256" ignored; the file is not verified`, "1: http://h/x out=a"},
+		"crc-32=01234567":   {`? L:2: unknown kind of digest "crc-32" ignored; the file is not verified`, "1: http://h/x out=a"},
+		"adler-32=01234567": {"1: http://h/x out=a adler32:01234567"},
+		"SHA2-256:" + hex64: {"1: http://h/x out=a sha256:" + hex64},
+	} {
+		checkCases(t, []readCase{{name: value, text: "http://h/x\n checksum=" + value + "\n out=a\n", want: want}})
+	}
+}
+
 // An entry with an invalid option is not yielded, and its remaining options do not apply to
 // another entry.
 func TestReadAria2InvalidOption(t *testing.T) {
 	for option, want := range map[string]string{
 		"checksum=sha-256=00":      `checksum "sha-256=00" does not have the 64 hex digits of sha256`,
-		"checksum=whirlpool=00":    `checksum algorithm "whirlpool" is not one of md5, sha1, sha224, sha256, sha384, sha512, blake2b, crc32c, crc32, crc64nvme, adler32`,
 		"checksum=" + hex64:        `checksum "` + hex64 + `" is not of the form ALGO:HEX`,
 		"out=/etc/passwd":          `file name "/etc/passwd" is an absolute path`,
 		"out=a/../../b":            `file name "a/../../b" contains the path element ".."`,
-		`out=a\b`:                  `file name "a\\b" contains a backslash`,
-		"out=C:x":                  `file name "C:x" is an absolute path`,
+		`out=\b`:                   `file name "\\b" is an absolute path`,
+		"out=C:/x":                 `file name "C:/x" is an absolute path`,
 		"out=a/":                   `file name "a/" names a directory`,
 		"out=./.":                  `file name "./." names a directory`,
 		"out=a\x00b":               `file name "a\x00b" contains a control character`,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"runtime"
 	"strconv"
 	"strings"
 	"unicode"
@@ -22,23 +23,30 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 
 // localPath returns a file name of a list as a clean, relative, slash-separated path:
 // "./a//b" becomes "a/b". It returns an error if the name is unsafe (RFC 5854 section
-// 4.1.2.1, applied to every format). A name that is unsafe on any system, such as "C:x", is
-// rejected on all, so that a list means the same everywhere.
-func localPath(name string) (string, error) {
+// 4.1.2.1, applied to every format), or if the system cannot have it.
+func localPath(name string) (string, error) { return localPathOn(runtime.GOOS, name) }
+
+// localPathOn is localPath for an operating system. An absolute path of any system, and ".." behind any
+// separator, is rejected on all. Colons and backslashes are parts of names elsewhere than on Windows.
+func localPathOn(goos, name string) (string, error) {
+	windows := goos == "windows"
+	slashed := strings.ReplaceAll(name, `\`, "/")
+	hasDrive := len(name) > 1 && name[1] == ':' && isLetter(name[0])
 	reason := ""
 	switch {
 	case name == "":
 		return "", errors.New("file name is empty")
 	case strings.ContainsFunc(name, unicode.IsControl):
 		reason = "contains a control character"
-	case strings.Contains(name, `\`):
-		reason = "contains a backslash"
-	case name[0] == '/', len(name) > 1 && name[1] == ':' && isLetter(name[0]):
+	case slashed[0] == '/', hasDrive && (windows || len(name) == 2 || slashed[2] == '/'):
 		reason = "is an absolute path"
-	case name != strings.Trim(name, blanks), path.Clean(name) != strings.Trim(path.Clean(name), blanks):
+	case windows && name != strings.TrimLeft(name, blanks), windows && path.Clean(name) != strings.TrimLeft(path.Clean(name), blanks),
+		path.Clean(name) != strings.TrimRight(path.Clean(name), blanks), strings.Trim(path.Clean(name), blanks) == "":
 		reason = "begins or ends with white space"
-	case hasDotDot(name):
+	case hasDotDot(slashed):
 		reason = `contains the path element ".."`
+	case windows && strings.Contains(name, `\`):
+		reason = "contains a backslash"
 	case name[len(name)-1] == '/', path.Clean(name) == ".":
 		reason = "names a directory"
 	default:

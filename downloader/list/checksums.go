@@ -301,7 +301,8 @@ func newChecksumParser(list string) checksumParser {
 
 // A checksumListReader reads a checksum file as a list of downloads: each file that it
 // names is an entry, with the name resolved against the base URL. Several lines in a row
-// about the same file are one entry.
+// about the same file are one entry. Of several such entries for a file, the one with the
+// strongest digest is used if the list can be read twice, and the first one otherwise.
 type checksumListReader struct {
 	c       *collector
 	parser  checksumParser
@@ -312,6 +313,10 @@ type checksumListReader struct {
 	failed  bool  // the pending lines contradict each other
 	files   int   // different files so far
 	err     error // a file name cannot be resolved
+
+	survey  *sumSurvey       // nil if the list can be read only once
+	take    func(digestLine) // what to do with the lines about a file in place of yielding an entry; may be nil
+	weakest int              // strength of the weakest digest so far
 }
 
 func newChecksumListReader(c *collector) *checksumListReader {
@@ -390,8 +395,16 @@ func (r *checksumListReader) add(d digestLine) {
 func (r *checksumListReader) flush() {
 	d, failed := r.pending, r.failed
 	r.pending, r.failed = digestLine{}, false
-	if d.line == 0 || failed || trimDotSlash(d.name) == r.self {
+	switch {
+	case d.line == 0, trimDotSlash(d.name) == r.self:
 		return
+	case r.take != nil:
+		r.take(d)
+		return
+	case failed, r.survey.hasStronger(d):
+		return
+	case r.survey == nil:
+		r.warnLate(d)
 	}
 	e := Entry{Sum: d.sum, Size: d.size, Line: d.line}
 	if isURL(d.name) {
@@ -412,6 +425,19 @@ func (r *checksumListReader) flush() {
 	}
 	r.c.add(e)
 }
+
+// warnLate warns once that a list which can be read only once has stronger digests after
+// weaker ones. They may be of files that were yielded already.
+func (r *checksumListReader) warnLate(d digestLine) {
+	strength := d.strength()
+	if strength < r.weakest {
+		r.c.warnOnce(d.line, errLateSums)
+	}
+	r.weakest = max(r.weakest, strength)
+}
+
+// errLateSums is the warning of warnLate.
+var errLateSums = errors.New("stronger digests come after weaker ones, and this list can be read only once; a file that has both is verified by the first; save the list in a file to use the strongest")
 
 // setName sets path and URL of the entry of a file.
 func (r *checksumListReader) setName(e *Entry, name string) (err error) {

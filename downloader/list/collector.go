@@ -3,7 +3,9 @@ package list
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"pawl/downloader/weburl"
@@ -42,6 +44,10 @@ type collector struct {
 	// warnedTexts holds the texts that warnOnce has given, at most maxProblems.
 	warnedTexts map[string]bool
 	unverified  int // digests of unknown kinds so far; see warnUnverified
+	// unclear counts the entries without a digest that have a key which looks like one, by the
+	// key, at most maxRepeated.
+	unclear map[string]int
+	lineEnd string // a comma or semicolon after each line of URLs, which is no part of them; "" for none
 }
 
 // emit yields a value, unless the consumer has stopped. Everything a parser finds must
@@ -85,9 +91,27 @@ func (c *collector) warnUnverified(line int, err error) {
 	}
 }
 
-// warnMoreUnverified warns of the digests for which warnUnverified has not. It must be called
-// after the last line, which has number line.
+// countUnclear counts keys of an entry that look like digests and are not understood.
+// warnMoreUnverified warns of them.
+func (c *collector) countUnclear(keys []string) {
+	for _, key := range keys {
+		if c.unclear == nil {
+			c.unclear = make(map[string]int)
+		}
+		if c.unclear[key] > 0 || len(c.unclear) < maxRepeated {
+			c.unclear[key]++
+		}
+	}
+}
+
+// warnMoreUnverified warns of the digests for which warnUnverified has not, and of unclear keys. It
+// must be called after the last line, which has number line.
 func (c *collector) warnMoreUnverified(line int) {
+	for _, key := range slices.Sorted(maps.Keys(c.unclear)) {
+		if !c.stopped {
+			c.warn(line, fmt.Errorf("key %q looks like a digest and is not understood; entries not verified by it: %d", truncate(key), c.unclear[key]))
+		}
+	}
 	if n := c.unverified - maxRepeated; n > 0 && !c.stopped {
 		c.warn(line, fmt.Errorf("%d more digests of unknown kinds ignored; the files are not verified", n))
 	}

@@ -114,7 +114,7 @@ func (c command) fileName() string {
 	if len(c.urls) != 1 || c.out == "-" || strings.HasPrefix(c.out, "/dev/") || c.out == "" {
 		return ""
 	}
-	if out, err := localPath(c.out); err == nil {
+	if out, err := localPath(c.out); err == nil && !strings.Contains(out, `\`) {
 		return out
 	}
 	out, err := localPath(path.Base(strings.ReplaceAll(c.out, `\`, "/")))

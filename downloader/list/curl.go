@@ -3,6 +3,7 @@ package list
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -41,11 +42,61 @@ var quietCurlOptions = setOf(`location silent show-error fail fail-with-body fai
 	globoff skip-existing no-clobber get L s S f C v k- # J R Z g`)
 
 func (r *curlReader) parseLine(text []byte, n int) {
-	name, value, err := parseCurlOption(strings.Trim(string(text), blanks))
+	line := strings.Trim(string(text), blanks)
+	if isCurlArguments(line) {
+		r.parseArguments(shellWords(line), n)
+		return
+	}
+	name, value, err := parseCurlOption(line)
 	if err != nil {
 		r.c.problem(n, err)
 		return
 	}
+	r.parseOption(name, value, n)
+}
+
+// isCurlArguments reports whether a line has options and a URL as on the command line of curl, such as
+// "-L -O http://h/x". curl would not read it as they are meant.
+func isCurlArguments(line string) bool {
+	if !strings.HasPrefix(line, "-") {
+		return false
+	}
+	words := shellWords(line)
+	return len(words) > 1 && words[0] != "--url" && !slices.Contains(optionsWithURL, words[0]) && slices.ContainsFunc(words, isURL)
+}
+
+// parseArguments parses the words of a line as on the command line.
+func (r *curlReader) parseArguments(words []string, n int) {
+	next := func() (word string) {
+		if len(words) > 0 {
+			word, words = words[0], words[1:]
+		}
+		return word
+	}
+	for len(words) > 0 {
+		w := next()
+		letters, isShort := strings.CutPrefix(w, "-")
+		isShort = isShort && !strings.HasPrefix(letters, "-") && letters != ""
+		switch name := strings.TrimLeft(w, "-"); {
+		case isURL(w):
+			r.parseOption("url", w, n)
+		case slices.Contains(optionsWithURL, w):
+			next()
+		case isShort && strings.HasSuffix(letters, "o"), w == "--output", w == "--url", w == "--output-dir":
+			if isShort {
+				name = "o"
+			}
+			r.parseOption(name, next(), n)
+		case isShort && strings.Contains(letters, "O"):
+			r.parseOption("O", "", n)
+		case strings.HasPrefix(w, "--"):
+			r.parseOption(name, "", n)
+		}
+	}
+}
+
+// parseOption handles an option without its dashes.
+func (r *curlReader) parseOption(name, value string, n int) {
 	switch name {
 	case "url":
 		r.waiting = append(r.waiting, Entry{URLs: []string{value}, Size: -1, Line: n})
@@ -98,11 +149,19 @@ func (r *curlReader) flush() {
 	r.waiting, r.outputs = nil, nil
 }
 
+// outputPart matches the place in an output for what the n-th pattern of the URL stands for.
+var outputPart = regexp.MustCompile(`#[1-9]`)
+
 func (r *curlReader) add(e Entry, out string) {
 	if r.c.stopped {
 		return
 	}
 	err := checkDir(r.dir)
+	if outputPart.MatchString(out) && err == nil {
+		if count, patternErr := Count(e.URLs[0]); patternErr != nil || count > 1 {
+			err = fmt.Errorf("output %q has a part of the URL, which is a pattern; leave out the output and use --glob", truncate(out))
+		}
+	}
 	if out != "" && err == nil {
 		e.Out, err = localPath(out)
 	}
@@ -168,6 +227,9 @@ func unescapeCurl(b byte) byte {
 
 // isCurlURL reports whether a line sets a URL in a configuration file of curl.
 func isCurlURL(line string) bool {
+	if isCurlArguments(line) {
+		return true
+	}
 	name, value, err := parseCurlOption(line)
 	return err == nil && name == "url" && isURL(value)
 }

@@ -18,6 +18,7 @@ func (c *collector) read(r io.Reader) error {
 	if err := c.checkOptions(); err != nil {
 		return err
 	}
+	reopen := c.reopener(r)
 	text, err := openText(r, c.options.MaxBytes)
 	switch {
 	case err == errWebPage && c.mayBeIndex():
@@ -37,11 +38,18 @@ func (c *collector) read(r io.Reader) error {
 	case format == "":
 		format = detectFormat(text)
 	}
-	if format == JSON && isJSONStream(text) {
+	if format == JSON && c.isJSONStream(text) {
 		return c.readJSONStream(text)
 	}
+	if format == Aria2 {
+		c.lineEnd = commonLineEnd(text)
+	}
 	lines := &lineScanner{r: text}
-	err = c.eachLine(lines, c.newLineReader(format))
+	if format == Checksum {
+		lines, err = c.readSums(lines, reopen)
+	} else {
+		err = c.eachLine(lines, c.newLineReader(format))
+	}
 	c.warnMoreUnverified(lines.n)
 	return err
 }
@@ -88,6 +96,27 @@ func peekLines(r *bufio.Reader) iter.Seq2[[]byte, bool] {
 			}
 		}
 	}
+}
+
+// commonLineEnd returns the comma or semicolon that ends all lines of URLs, as in a list copied from a program. The
+// last may lack it. It returns "" if there are options, or if the first line has no such end, without waiting for
+// another line then.
+func commonLineEnd(r *bufio.Reader) string {
+	end, without := "", false
+	for line, whole := range peekLines(r) {
+		text := string(bytes.TrimRight(line, blanks))
+		switch {
+		case isBlankOrComment(line):
+			continue
+		case end == "":
+			end = text[len(text)-1:]
+		}
+		if !whole || without || end != "," && end != ";" || isBlank(line[0]) && !isIndentedURL(strings.Trim(text, blanks)) {
+			return ""
+		}
+		without = !strings.HasSuffix(text, end)
+	}
+	return end
 }
 
 // detectFormat returns the format of a list from its first lines. A Metalink does not come
@@ -198,13 +227,24 @@ func isJSON(line string) bool {
 	return false
 }
 
-// isJSONStream reports whether JSON is not made of one object per line: it is an array, or
-// objects over several lines.
-func isJSONStream(r *bufio.Reader) bool {
-	for line := range peekLines(r) {
-		if !isBlankOrComment(line) {
-			line = bytes.Trim(line, blanks)
-			return line[0] == '[' || string(line) == "{"
+// isJSONStream reports whether JSON is not made of one object per line: it is an array, an object
+// over several lines, or an object around entries.
+func (c *collector) isJSONStream(r *bufio.Reader) bool {
+	for line, whole := range peekLines(r) {
+		if isBlankOrComment(line) {
+			continue
+		}
+		line = bytes.Trim(line, blanks)
+		if line[0] != '{' {
+			return line[0] == '['
+		}
+		rest := bufio.NewReader(bytes.NewReader(line[1:]))
+		s := &jsonScanner{r: rest, limit: maxEntry, isEntry: (&jsonReader{c}).hasSource, entry: func([]byte, int) bool { return false }}
+		switch _, err := s.scanObject(0); {
+		case err == io.EOF || err == io.ErrUnexpectedEOF: // the object is open at the end of the line
+			return !whole || bytes.IndexByte([]byte("{[,"), line[len(line)-1]) >= 0
+		default:
+			return err == errStopped
 		}
 	}
 	return false

@@ -63,6 +63,10 @@ func (x *digestContext) setUntagged(d *digestLine, digits string) (err error) {
 	case isFar:
 		return d.set(far.name, digits)
 	}
+	if b2 := kinds["blake2b"]; n != b2.digits && (slices.Contains(x.heading, b2) || len(x.heading) == 0 && slices.Contains(x.file, b2)) { // b2sum -l
+		d.unknown = fmt.Sprintf("blake2b-%d", n*4)
+		return nil
+	}
 	algorithm, ok := algorithmByDigits[n]
 	if !ok {
 		return fmt.Errorf("no known digest has %d hex digits", n)
@@ -186,6 +190,9 @@ func (x *digestContext) parseFields(line string) (digestLine, error) {
 	if notDigests.MatchString(line) {
 		return d, errNotDigest
 	}
+	if d, ok := x.parseCRC(line); ok {
+		return d, nil
+	}
 	if fields := strings.Fields(line); len(fields) >= 5 && len(fields)%2 == 1 && slices.Contains(manifestTypes, fields[0]) {
 		return d, d.parseManifest(fields)
 	}
@@ -195,6 +202,30 @@ func (x *digestContext) parseFields(line string) (digestLine, error) {
 		}
 	}
 	return d, errNotDigest
+}
+
+// The forms of lines with a CRC, which pawl cannot compute: the output of POSIX cksum, and SFV.
+var (
+	cksumLine = regexp.MustCompile(`^[0-9]{6,10} ([0-9]{1,18}) (\S.*)$`)
+	sfvLine   = regexp.MustCompile(`^([^;].*?)\s+([0-9A-Fa-f]{8})\s*$`)
+)
+
+// parseCRC parses a line with a CRC. Eight decimal digits may be a date, so they are a CRC only if the name of
+// the list says so.
+func (x *digestContext) parseCRC(line string) (digestLine, bool) {
+	d := digestLine{size: -1}
+	if m := cksumLine.FindStringSubmatch(line); m != nil {
+		size, err := parseSize(m[1])
+		d.unknown, d.size, d.name = "cksum", size, m[2]
+		return d, err == nil
+	}
+	m := sfvLine.FindStringSubmatch(line)
+	if m == nil || strings.Contains(m[1], "://") {
+		return d, false
+	}
+	isSFV := slices.Contains(x.file, kinds["sfv"])
+	d.unknown, d.name = "crc32", m[1]
+	return d, isSFV || fileExtension.MatchString(m[1]) && !strings.ContainsAny(m[1], blanks) && strings.Trim(m[2], "0123456789") != ""
 }
 
 // parseManifest parses the fields TYPE, NAME, SIZE, then pairs of ALGORITHM and DIGEST.

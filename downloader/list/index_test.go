@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func readIndexText(page Page, text string, format Format) (got []string) {
 }
 
 // TestIndexOfServers reads the pages of real servers for one directory, and for an empty one. The
-// directory has names with all kinds of characters; the one with a backslash must be refused.
+// directory has names with all kinds of characters; the one with a backslash must be refused on Windows.
 func TestIndexOfServers(t *testing.T) {
 	names := []string{
 		"100%.bin", "a-very-long-name-that-is-longer-than-the-columns-of-the-listing-of-any-server.tar.gz", "a.bin", "b b.bin",
@@ -45,6 +46,9 @@ func TestIndexOfServers(t *testing.T) {
 		}
 		if server == "python" { // it decodes names that are not UTF-8 in a way of its own
 			want[slices.Index(want, "latin%E9.bin")] = "latin%ED%B3%A9.bin"
+		}
+		if runtime.GOOS != "windows" {
+			want = append(want, `back\slash.bin`)
 		}
 		slices.Sort(want)
 		var got []string
@@ -64,7 +68,7 @@ func TestIndexOfServers(t *testing.T) {
 			got = append(got, e.Out)
 		}
 		slices.Sort(got)
-		if got = slices.Compact(got); !slices.Equal(got, want) || problems == 0 { // Apache links twice to each file
+		if got = slices.Compact(got); !slices.Equal(got, want) || (problems > 0) != (runtime.GOOS == "windows") { // Apache links twice to each file
 			t.Errorf("%s: %d problems, got\n\t%s\nwant\n\t%s", server, problems, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 		}
 		if got := readIndexText(Page{URL: "http://h/pub/empty/", Charset: charset}, indexFile(t, server+"-empty"), ""); len(got) > 0 {
@@ -113,10 +117,10 @@ func TestIndex(t *testing.T) {
 			want: []string{"sub/a.bin http://h/pub/sub/a.bin", "b.bin http://h/pub/b.bin"}},
 		{name: "base without a link", text: "<base target=_top><BASE HREF=http://h/pub/>" + head + "<a href=a.bin>a.bin</a>", want: []string{"a.bin http://h/pub/a.bin"}},
 		{name: "base on another host", text: "<base href='http://g/pub/'>" + head + `<a href="a.bin">a.bin</a>`},
-		{name: "names that leave the directory", text: head + `<a href="..%2fx">x</a><a href="%2e%2e/x">x</a><a href="a%2Fb">x</a><a href="%2e%2e/">x</a><a href="a%00b">x</a><a href="a%5Cb">x</a><a href="%2e/">x</a><a href="C%3Ax">x</a><a href="%20a">x</a>`,
+		{name: "names that leave the directory", text: head + `<a href="..%2fx">x</a><a href="%2e%2e/x">x</a><a href="a%2Fb">x</a><a href="%2e%2e/">x</a><a href="a%00b">x</a><a href="%5Cb">x</a><a href="..%5Cb">x</a><a href="%2e/">x</a><a href="C%3A%5Cx">x</a><a href="a%20">x</a>`,
 			want: []string{
 				`L:1: file name "../x" contains a slash`, `L:1: file name "../x" contains the path element ".."`, `L:1: file name "a/b" contains a slash`, `L:1: file name ".." contains the path element ".."`,
-				`L:1: file name "a\x00b" contains a control character`, `L:1: file name "a\\b" contains a backslash`, `L:1: file name "C:x" is an absolute path`, `L:1: file name " a" begins or ends with white space`,
+				`L:1: file name "a\x00b" contains a control character`, `L:1: file name "\\b" is an absolute path`, `L:1: file name "..\\b" contains the path element ".."`, `L:1: file name "C:\\x" is an absolute path`, `L:1: file name "a " begins or ends with white space`,
 			}},
 		{name: "careless addresses", text: head + "<a href=' a b.bin '>x</a><a href='100%.bin'>x</a><a href='c%zz.bin'>x</a><a href='d\n.bin'>x</a><a href='1:2.bin'>x</a>",
 			want: []string{"a b.bin http://h/pub/a%20b.bin", "100%.bin http://h/pub/100%25.bin", "c%zz.bin http://h/pub/c%25zz.bin", "d.bin http://h/pub/d.bin", "1:2.bin http://h/pub/1:2.bin"}},

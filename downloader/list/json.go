@@ -8,13 +8,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"pawl/chunk"
 )
 
 // A jsonReader parses JSON lines: one object per line, for example
@@ -47,8 +46,15 @@ var (
 	errLoneSurrogate = errors.New(`contains a \u escape that is half of a surrogate pair`)
 )
 
+// errDirectory is the warning for an object that describes a directory.
+var errDirectory = errors.New("directories in JSON are ignored")
+
 func (r *jsonReader) parseLine(text []byte, n int) {
 	e, err := r.parseValue(text, n)
+	if err == errDirectory {
+		r.c.warnOnce(n, err)
+		return
+	}
 	if err != nil {
 		r.c.problem(n, err)
 		return
@@ -72,7 +78,10 @@ func (r *jsonReader) parseValue(text []byte, n int) (Entry, error) {
 	if err != nil {
 		return e, err
 	}
-	return e, errors.Join(o.setSources(&e), o.setNames(&e), r.c.addDigests(o, &e))
+	if o.isDirectory() {
+		return e, errDirectory
+	}
+	return e, errors.Join(r.setSources(o, &e), r.setNames(o, &e), r.c.addDigests(o, &e))
 }
 
 // parseObject returns the keys and values of an object. A key in
@@ -147,11 +156,71 @@ func (r *jsonReader) skipLongLine([]byte) {}
 
 func (r *jsonReader) end() error { return nil }
 
+// urlKeys are the keys of the URL of a file; the first that is there counts. Those of GitHub, which has
+// a page for programs under "url", come first.
+var urlKeys = []string{"browser_download_url", "download_url", "downloadurl", "download_link", "file_url", "fileurl", "contenturl", "content_url", "url", "uri", "href", "link"}
+
+// linkKeys are the keys of the URL of a file in an object "links", as Zenodo and OSF have.
+var linkKeys = []string{"download", "content", "self"}
+
+// source returns the URL of the file, "" if there is none. fromLinks reports whether it is from "links".
+func (o jsonObject) source() (u string, fromLinks bool) {
+	for _, key := range urlKeys {
+		if u := o.text(key); u != "" {
+			return u, false
+		}
+	}
+	if o["links"] == nil {
+		return "", false
+	}
+	links, err := parseObject(o["links"])
+	if err != nil {
+		return "", false
+	}
+	for _, key := range linkKeys {
+		if u := links.text(key); u != "" {
+			return u, true
+		}
+		if link, err := parseObject(links[key]); err == nil && link.text("href") != "" {
+			return link.text("href"), true
+		}
+	}
+	return "", false
+}
+
+// isFile reports whether an object describes a file in the directory of the list, as the index of nginx does.
+func (o jsonObject) isFile() bool { return o.text("type") == "file" && o.text("name") != "" }
+
+// isDirectory reports whether an object describes a directory.
+func (o jsonObject) isDirectory() bool {
+	var isDir bool
+	kind := o.text("type")
+	return kind == "directory" || kind == "dir" || o.get("is_dir", &isDir) == nil && isDir
+}
+
+// hasSource reports whether a value is an entry: a URL, or an object with one.
+func (r *jsonReader) hasSource(value []byte) bool {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return isURL(text)
+	}
+	o, err := parseObject(value)
+	if err != nil {
+		return false
+	}
+	u, _ := o.source()
+	return u != "" || o["urls"] != nil || o["mirrors"] != nil || r.c.base != nil && (o.isFile() || o.isDirectory())
+}
+
 // setSources sets the URLs and the header of e.
-func (o jsonObject) setSources(e *Entry) error {
-	var one string
+func (r *jsonReader) setSources(o jsonObject, e *Entry) error {
 	var urls, mirrors []string
-	if err := cmp.Or(o.get("url", &one), o.get("urls", &urls), o.get("mirrors", &mirrors)); err != nil {
+	one, _ := o.source()
+	err := cmp.Or(o.get("urls", &urls), o.get("mirrors", &mirrors))
+	if one == "" && err == nil {
+		err = o.get("url", &one)
+	}
+	if err != nil {
 		return err
 	}
 	for _, u := range slices.Concat([]string{one}, urls, mirrors) {
@@ -159,9 +228,11 @@ func (o jsonObject) setSources(e *Entry) error {
 			e.URLs = append(e.URLs, u)
 		}
 	}
+	if len(e.URLs) == 0 && r.c.base != nil && o.isFile() {
+		e.URLs = []string{r.c.base.ResolveReference(&url.URL{Path: "./" + o.text("name")}).String()}
+	}
 	var fields map[string]stringList
-	err := o.get("headers", &fields)
-	if err == nil {
+	if err = o.get("headers", &fields); err == nil {
 		e.Header, err = headerOf(fields)
 	}
 	return err
@@ -171,9 +242,16 @@ func (o jsonObject) setSources(e *Entry) error {
 // use the last ones for other values than strings, too, which are ignored.
 var nameKeys = []string{"out", "path", "filename", "name"}
 
+// sizeKeys are the keys of the size of a file. Others than size may have other values than numbers.
+var sizeKeys = []string{"size", "filesize", "file_size", "bytes", "content_length", "contentlength", "contentsize"}
+
 // setNames sets path, directory and size of e.
-func (o jsonObject) setNames(e *Entry) (err error) {
-	for i, key := range nameKeys {
+func (r *jsonReader) setNames(o jsonObject, e *Entry) (err error) {
+	keys := nameKeys
+	if _, fromLinks := o.source(); fromLinks { // as in Zenodo, whose links end in "content"
+		keys = append(slices.Clip(keys), "key")
+	}
+	for i, key := range keys {
 		var name string
 		if err := o.get(key, &name); err != nil && i == 0 {
 			return err
@@ -185,65 +263,40 @@ func (o jsonObject) setNames(e *Entry) (err error) {
 			break
 		}
 	}
-	var size *int64
-	if err := cmp.Or(o.get("dir", &e.Dir), o.get("size", &size)); err != nil {
+	if err := o.get("dir", &e.Dir); err != nil {
 		return err
 	}
-	if size != nil {
-		if e.Size = *size; e.Size < 0 {
-			return fmt.Errorf("size %d is not a number of bytes", e.Size)
-		}
+	if err := r.setSize(o, e); err != nil {
+		return err
 	}
 	e.Dir = strings.Trim(e.Dir, blanks)
 	return checkDir(e.Dir)
 }
 
-// addDigests adds the digests of an object to e: under the names of algorithms, under
-// "checksum", "digest" and "hash", and in objects of them, as PyPI has.
-func (c *collector) addDigests(o jsonObject, e *Entry) error {
-	for _, key := range slices.Sorted(maps.Keys(o)) {
-		var err error
-		switch _, isKind := kindOf(key); {
-		case key != strings.ToLower(key):
-		case isKind, key == "checksum", key == "digest", key == "hash":
-			err = c.addDigest(o, key, e)
-		case key == "checksums", key == "digests", key == "hashes":
-			if inner, innerErr := parseObject(o[key]); innerErr == nil {
-				err = c.addDigests(inner, e)
-			} else {
-				c.warnUnverified(e.Line, unknownKindError(key))
-			}
+// setSize sets the size of e: a number, or a string of digits. Other strings, such as "4 KB", are no
+// size in bytes, and ignored.
+func (r *jsonReader) setSize(o jsonObject, e *Entry) error {
+	for _, key := range sizeKeys {
+		raw, ok := o[key]
+		if !ok {
+			continue
 		}
-		if err != nil {
-			return err
+		text := strings.Trim(string(raw), blanks+"\n\"")
+		size, err := parseSize(strings.TrimSuffix(text, ".0"))
+		var number float64
+		switch {
+		case text == "", text == "null":
+			continue
+		case err == nil:
+			e.Size = size
+			return nil
+		case key == "size" && o.get(key, &number) == nil:
+			return fmt.Errorf("size %s is not a number of bytes", truncate(text))
+		case key == "size":
+			r.c.warnOnce(e.Line, errors.New("sizes that are not numbers of bytes are ignored"))
 		}
 	}
 	return nil
-}
-
-// addDigest adds the digest under a key. Under "hash" there may be something else, such as the
-// name of a commit.
-func (c *collector) addDigest(o jsonObject, key string, e *Entry) error {
-	var text string
-	if err := o.get(key, &text); err != nil && key == "checksum" {
-		return err
-	} else if err != nil {
-		text = string(o[key])
-	}
-	if text = strings.Trim(text, blanks); text == "" {
-		return nil
-	}
-	var sum chunk.Sum
-	err := errNotDigest
-	if _, isKind := kindOf(key); isKind && !strings.ContainsAny(text, ":-") {
-		sum, err = parseNamedSum(key, text)
-	} else if key != "hash" || len(text) != 40 {
-		sum, err = parseSumValue(text)
-	}
-	if err == errNotDigest {
-		err = unknownKindError(key)
-	}
-	return c.addSum(e, sum, err)
 }
 
 // headerOf returns the header fields, nil if there are none. The names are sorted, so that

@@ -126,7 +126,7 @@ func isBlankOrComment(text []byte) bool {
 	return len(text) == 0 || text[0] == '#'
 }
 
-// newLineReader returns the parser of a format that is made of lines.
+// newLineReader returns the parser of a format that is made of lines. Checksum files have readSums.
 func (c *collector) newLineReader(f Format) lineReader {
 	switch f {
 	case JSON:
@@ -135,8 +135,6 @@ func (c *collector) newLineReader(f Format) lineReader {
 		return &tableReader{c: c}
 	case Curl:
 		return &curlReader{c: c}
-	case Checksum:
-		return newChecksumListReader(c)
 	}
 	return &aria2Reader{c: c}
 }

@@ -18,12 +18,15 @@
 //	sources.go    the URLs of an aria2 input file, and digests beside them
 //	command.go    lines of shell scripts, such as "wget -c URL"
 //	algorithms.go names of digests, and digests beside URLs in every format
+//	digestname.go which keys and columns have digests
 //	digest.go     one line of a checksum file
 //	checksums.go  a checksum file read as a list of downloads
+//	strongest.go  the strongest digest of each file in a checksum file
 //	sums.go       a checksum file read as a lookup table for another list
 //	metalink.go   Metalink 4 (RFC 5854) and Metalink 3
 //	pieces.go     the piece digests of a Metalink
 //	json.go       JSON lines
+//	jsonsums.go   the digests in JSON
 //	jsonstream.go JSON arrays, and objects that extend over lines
 //	table.go      CSV and the like
 //	curl.go       configuration files of curl
@@ -134,7 +137,10 @@ type Options struct {
 // An entry with a faulty line is not yielded, because the file must not be downloaded
 // without its checksum or under another name than its list says.
 //
-// The sequence must be iterated only once, since that consumes r.
+// The sequence must be iterated only once, since that consumes r. If r is an io.Seeker, a checksum
+// file is read several times from where r is, so that each file has its strongest digest, wherever
+// that stands. Otherwise a file has the strongest of its first lines in a row, with a warning if
+// stronger digests come later.
 func Read(name string, r io.Reader, o Options) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		c := &collector{name: name, options: o, yield: yield}

@@ -54,6 +54,7 @@ func TestReadMemory(t *testing.T) {
 		"options":  {entry: numbered("http://h/x\n unknown-", "=1\n out=a\n header=A: b\n"), n: 5e4},
 		"sums":     {entry: numbered(hex64+"  dir/file-", ".iso\n"), n: 5e4},
 		"json":     {entry: numbered(`{"url":"http://example.org/file-`, "\"}\n"), n: 5e4},
+		"wrapper":  {head: "{\"n\":1,\"files\":[", entry: numbered("{\n\"url\":\"http://example.org/file-", "\"},"), tail: "]}", n: 5e4},
 		"array":    {head: "[", entry: numbered("{\n\"url\":\"http://example.org/file-", "\"},"), tail: "]", n: 5e4},
 		"table":    {entry: numbered("http://example.org/file.iso,d/", ".iso\n"), n: 5e4},
 		"curl":     {entry: numbered("url = \"http://example.org/file-", "\"\n"), n: 5e4},

@@ -17,18 +17,28 @@ func isExplicitMarker(line string) bool { return line == "@EXPLICIT" || line == 
 //	http://h/x.iso                        the simplest list
 //	http://a/x.iso	http://b/x.iso        aria2
 //	http://h/get?id=1	d/x.iso           a table of two columns
+//	http://h/get?id=1 d/x.iso           the same with a blank
+//	http://a/x.iso http://b/x.iso
 //	http://h/x.iso	4096	md5-digest    Google's Storage Transfer Service
 //	http://h/x.iso  sha256-digest
 //	name @ http://h/x.whl#sha256=digest   pip
 //	wget -c http://h/x.iso                a shell script
 func (r *aria2Reader) parseSources(line string) {
+	if r.c.lineEnd != "" {
+		line = strings.TrimSuffix(strings.TrimRight(line, blanks), r.c.lineEnd)
+	}
 	if !strings.ContainsAny(line, " \t") {
 		if r.entry.URLs = append(r.entry.URLs, strings.Trim(line, blanks)); isExplicitMarker(r.entry.URLs[0]) {
 			r.started = false
 		}
 		return
 	}
-	for field, rest, more := "", line, true; more; {
+	if words := strings.Fields(line); len(words) == 2 && tabSeparated(line) != line && !isURL(words[1]) {
+		out, _ := localPath(words[1]) // valid, or tabSeparated would not have separated it
+		r.entry.URLs, r.entry.Out = words[:1], out
+		return
+	}
+	for field, rest, more := "", tabSeparated(line), true; more; {
 		field, rest, more = strings.Cut(rest, "\t")
 		if field = strings.Trim(field, blanks); field != "" {
 			r.parseField(field)
@@ -41,6 +51,30 @@ func (r *aria2Reader) parseSources(line string) {
 		}
 		r.sums = nil
 	}
+}
+
+// tabSeparated replaces the blanks between several URLs, and between a URL and a path, by tabs. Other
+// blanks may be a part of a URL.
+func tabSeparated(line string) string {
+	words := strings.Fields(line)
+	if strings.Contains(line, "\t") || len(words) < 2 || !isURL(words[0]) {
+		return line
+	}
+	if urls := slices.IndexFunc(words, func(w string) bool { return !isURL(w) }); urls < 0 || len(words) == 2 && isNameBeside(words[0], words[1]) {
+		return strings.Join(words, "\t")
+	}
+	return line
+}
+
+// isNameBeside reports whether a word after a URL and a blank is the path of the file, and not the rest of a URL
+// with a blank in its last segment.
+func isNameBeside(u, word string) bool {
+	if _, err := localPath(word); err != nil || isSumValue(word) {
+		return false
+	}
+	last := lastSegment(u)
+	isWhole := last == "" || strings.Contains(u, "?") || strings.ContainsAny(last, "0123456789") || fileExtension.MatchString(last)
+	return strings.Contains(word, "/") || isWhole && fileExtension.MatchString(word)
 }
 
 // dropOther drops the fields that are no URLs from those of the current entry, such as the name

@@ -21,9 +21,20 @@ import (
 type tableReader struct {
 	c         *collector
 	started   bool
-	separator string  // of the fields; "" if there is only one column
-	columns   columns // nil without a header
+	separator string      // of the fields; "" if there is only one column
+	columns   columns     // nil without a header
+	held      []tableLine // the lines of a row whose quoted field has not ended
 }
+
+// A tableLine is a line of a row that extends over lines.
+type tableLine struct {
+	text string
+	n    int // its number
+}
+
+// maxRowLines is how many lines a quoted field may extend over. It is a guess: descriptions have a few, and
+// after a quotation mark that is a fault, not more lines must be held.
+const maxRowLines = 100
 
 func (r *tableReader) parseLine(text []byte, n int) {
 	line := string(text)
@@ -31,30 +42,82 @@ func (r *tableReader) parseLine(text []byte, n int) {
 		r.started = true
 		for _, r.separator = range separators {
 			if r.columns = parseHeader(line, r.separator); r.columns != nil {
+				r.dropUnclear(n)
 				return
 			}
 		}
 		r.separator = separatorOf(line)
 	}
-	fields, err := splitRow(line, r.separator)
+	r.held = append(r.held, tableLine{line, n})
+	r.parseRows(false)
+}
+
+// parseRows parses the held lines, except for those of a row that may go on in the next line. After
+// the last line, and after too many, a row without its closing quotation mark is a problem of its first
+// line only.
+func (r *tableReader) parseRows(last bool) {
+	for len(r.held) > 0 && !r.c.stopped {
+		row, n, lines := "", r.held[0].n, 0
+		for lines < len(r.held) && (lines == 0 || r.isOpen(row)) && len(row) < maxLine {
+			if lines++; lines > 1 {
+				row += "\n"
+			}
+			row += r.held[lines-1].text
+		}
+		if r.isOpen(row) && !last && lines < maxRowLines && len(row) < maxLine {
+			return
+		}
+		if err := r.parseRow(row, n); err != nil {
+			r.c.problem(n, err)
+			lines = 1
+		}
+		r.held = r.held[lines:]
+	}
+}
+
+// isOpen reports whether a quoted field goes on behind the text.
+func (r *tableReader) isOpen(text string) bool {
+	return r.separator != "" && strings.Count(text, `"`)%2 == 1 && (text[0] == '"' || strings.Contains(text, r.separator+`"`))
+}
+
+// parseRow yields the entries of a row that begins on line n.
+func (r *tableReader) parseRow(row string, n int) error {
+	fields, err := splitRow(row, r.separator)
+	if err != nil {
+		return err
+	}
 	var files []Entry
-	if err == nil && r.columns != nil {
+	if r.columns != nil {
 		files, err = r.filesOf(fields, n)
-	} else if err == nil {
+	} else {
 		files, err = r.fileOf(fields, n)
 	}
-	if err != nil {
-		r.c.problem(n, err)
-		return
-	}
 	for _, e := range files {
-		r.c.addExpanded(e)
+		if err == nil {
+			r.c.addExpanded(e)
+		}
 	}
+	return err
+}
+
+// dropUnclear drops the columns that look like digests of something unknown. It warns of them if there are
+// no other digests.
+func (r *tableReader) dropUnclear(n int) {
+	verified := slices.ContainsFunc(r.columns, func(c column) bool { return c.role == sumColumn })
+	r.columns = slices.DeleteFunc(r.columns, func(c column) bool {
+		if c.role == unclearColumn && !verified {
+			r.c.warn(n, fmt.Errorf("column %q looks like a digest and is not understood; the files are not verified by it", truncate(c.name)))
+		}
+		return c.role == unclearColumn
+	})
 }
 
 func (r *tableReader) skipLongLine([]byte) {}
 
-func (r *tableReader) end() error { return nil }
+func (r *tableReader) end() error {
+	r.parseRows(true)
+	return nil
+}
 
 // separators are the separators of fields. The last is for a table of one column.
 var separators = []string{"\t", ",", ";", ""}
@@ -70,7 +133,7 @@ func separatorOf(line string) string {
 }
 
 // splitRow returns the fields of a row without blanks around them. Fields may be quoted (RFC
-// 4180), but must not contain line ends.
+// 4180).
 func splitRow(line, separator string) (fields []string, err error) {
 	switch {
 	case separator == "":
@@ -172,8 +235,10 @@ func (r *tableReader) filesOf(fields []string, n int) (files []Entry, err error)
 		}
 		return ""
 	}
-	alternative := "" // the subject of the columns that have a URL in this row
+	alternatives := false // there are columns for the same data, which may all be empty
+	alternative := ""     // the subject of the columns that have a URL in this row
 	for _, c := range r.columns {
+		alternatives = alternatives || c.alternative
 		if c.role != urlColumn || field(c) == "" {
 			continue
 		}
@@ -196,7 +261,11 @@ func (r *tableReader) filesOf(fields []string, n int) (files []Entry, err error)
 		}
 		files = append(files, of...)
 	}
-	if len(files) == 0 {
+	switch {
+	case len(files) == 0 && alternatives: // ENA has no files of some runs
+		r.c.warnOnce(n, errors.New("row has no URL; such rows are skipped"))
+		return nil, nil
+	case len(files) == 0:
 		return nil, errors.New("row has no URL")
 	}
 	return files, r.describe(files, "", field)
@@ -237,7 +306,7 @@ func (r *tableReader) describe(files []Entry, subject string, field func(column)
 	values := make(map[column][]string) // by the column without its place: digests may be in several columns
 	var order []column
 	for _, c := range r.columns {
-		if c.role == otherColumn || c.role == urlColumn || c.subject != subject || field(c) == "" {
+		if c.role == urlColumn || c.subject != subject || field(c) == "" {
 			continue
 		}
 		key := column{role: c.role, algorithm: c.algorithm, rank: c.rank}
@@ -294,6 +363,7 @@ const (
 	pathColumn
 	sizeColumn
 	sumColumn
+	unclearColumn // may have digests, but of what is not known
 )
 
 // A column is a column of a table, as its name describes it.
@@ -313,7 +383,7 @@ type columns []column
 // The names of columns, in lower case and with "_" between the words. Columns with a suffix
 // are about a part of the data of the row.
 var (
-	urlNames  = setOf(`url urls uri link href download download_url download_link downloadurl file_url source_url http_url https_url fastq`)
+	urlNames  = setOf(`url urls uri link href download download_url download_link download_path downloadurl file_url source_url http_url https_url fastq`)
 	pathNames = strings.Fields(`path out output local_path destination dest save_as file_path filepath filename file_name file name`)
 	sizeNames = setOf(`size bytes filesize file_size length content_length`)
 	sumNames  = setOf(`checksum hash digest`)
@@ -334,7 +404,7 @@ func parseHeader(line, separator string) columns {
 		return nil
 	}
 	var all columns
-	hasURL, exact := false, ""
+	hasURL, exact, known := false, "", 0
 	for i, f := range fields {
 		c := columnOf(f)
 		if c.index = i; c.role == otherColumn {
@@ -344,12 +414,15 @@ func parseHeader(line, separator string) columns {
 			exact = cmp.Or(exact, c.name)
 		}
 		hasURL = hasURL || c.role == urlColumn
-		all = append(all, c)
+		if all = append(all, c); c.role != unclearColumn {
+			known++
+		}
 	}
+	all.resolveSubjects()
 	if exact != "" { // one of these has the files; others are for other uses
 		return slices.DeleteFunc(all, func(c column) bool { return c.role == urlColumn && c.name != exact })
 	}
-	if !hasURL || separator != "\t" && len(all) < 2 {
+	if !hasURL || separator != "\t" && known < 2 {
 		return nil
 	}
 	// The files of FASTQ are those that people use, so they come first.
@@ -357,6 +430,21 @@ func parseHeader(line, separator string) columns {
 		return -cmp.Compare(btoi(a.subject == "fastq"), btoi(b.subject == "fastq"))
 	})
 	return all
+}
+
+// resolveSubjects decides what columns with digests are about whose subject has no URL: all files of
+// the row, as hash_md5 and checksum_sha256, or something that is not known.
+func (all columns) resolveSubjects() {
+	for i, c := range all {
+		if c.role != sumColumn || c.subject == "" || slices.ContainsFunc(all, func(u column) bool { return u.role == urlColumn && u.subject == c.subject }) {
+			continue
+		}
+		if _, what := digestNameOf(c.name); what == digestOf {
+			all[i].subject = ""
+		} else {
+			all[i].role = unclearColumn
+		}
+	}
 }
 
 func btoi(b bool) int {
@@ -375,7 +463,7 @@ func isTableHeader(line string) bool {
 func columnOf(title string) column {
 	name := strings.Trim(columnBlank.ReplaceAllString(strings.ToLower(title), "_"), "_")
 	c := describeColumn(name)
-	if short := columnNumber.ReplaceAllString(name, ""); c.role == otherColumn && short != name { // url_1, url_2
+	if short := columnNumber.ReplaceAllString(name, ""); (c.role == otherColumn || c.role == unclearColumn) && short != name { // url_1, url_2
 		name = short
 		c = describeColumn(short)
 	}
@@ -392,6 +480,7 @@ func describeColumn(name string) column {
 	whole, isWholeKind := kindOf(name)
 	k, isKind := kindOf(last)
 	alternative, isURL := urlSuffixes[last]
+	algorithm, what := digestNameOf(name)
 	rank := slices.Index(pathNames, name)
 	switch {
 	case urlNames[name]:
@@ -408,6 +497,12 @@ func describeColumn(name string) column {
 		return column{role: urlColumn, subject: subject, alternative: alternative}
 	case isKind:
 		return column{role: sumColumn, subject: subject, algorithm: k.name}
+	case subject != "" && sumNames[last]:
+		return column{role: sumColumn, subject: subject, algorithm: algorithm}
+	case what == digestOf:
+		return column{role: sumColumn, algorithm: algorithm}
+	case what == digestLike:
+		return column{role: unclearColumn}
 	case subject != "" && (last == "bytes" || last == "size"):
 		return column{role: sizeColumn, subject: subject}
 	}

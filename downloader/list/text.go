@@ -82,10 +82,27 @@ func openText(r io.Reader, maxBytes int64) (*bufio.Reader, error) {
 	if firstNonBlank(text) == '<' && isHTML(text) {
 		return text, errWebPage
 	}
-	if b, _ := text.Peek(text.Buffered()); isBinary(b) {
+	b, _ := text.Peek(text.Buffered())
+	if isBinary(b) {
 		return nil, errBinary
 	}
+	if at := bytes.IndexByte(b, '\r'); at >= 0 && bytes.IndexByte(b, '\n') < 0 && len(bytes.Trim(b[at:], "\r")) > 0 {
+		text = bufio.NewReaderSize(crReader{text}, readBufferSize)
+	}
 	return text, nil
+}
+
+// A crReader replaces CR, which ends the lines of old Macs, by LF.
+type crReader struct{ io.Reader }
+
+func (r crReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	for i, b := range p[:n] {
+		if b == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
 }
 
 // decodeText returns text in UTF-8, or unchanged if nothing says that it has another encoding.

@@ -35,16 +35,25 @@ func formatEntry(e Entry) ([]byte, error) {
 	if err := e.checkWritable(); err != nil {
 		return nil, err
 	}
-	b := []byte(strings.Join(e.URLs, "\t") + "\n")
+	line := strings.Join(e.URLs, "\t")
+	if tabSeparated(line) != line {
+		line += "\t" // then its blanks do not separate fields
+	}
+	b := []byte(line + "\n")
 	option := func(name, value string) {
 		b = append(b, "  "+name+"="+value+"\n"...)
 	}
 	if e.Dir != "" {
 		option("dir", e.Dir)
 	}
-	// An empty out makes all URLs mirrors of one file, and a line with commas no row of a table.
-	if e.Out != "" || !sameLastSegment(e.URLs) || strings.Contains(e.URLs[0], ",") {
-		option("out", e.Out)
+	// An empty out makes all URLs mirrors of one file, a line with commas no row of a table, and a
+	// semicolon at its end a part of the URL.
+	if e.Out != "" || strings.HasSuffix(line, ";") || !sameLastSegment(e.URLs) || strings.Contains(e.URLs[0], ",") {
+		out := e.Out
+		if !isTrimmed(out) { // it begins with a blank, which must not follow the "="
+			out = "./" + out
+		}
+		option("out", out)
 	}
 	if !e.Sum.IsZero() {
 		option("checksum", aria2Checksum(e.Sum.String()))

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"pawl/chunk"
+	"pawl/downloader/weburl"
 )
 
 func TestWrite(t *testing.T) {
@@ -138,6 +139,8 @@ func FuzzRead(f *testing.F) {
 		metalink3Head + "<file name='x'><resources><url type='http' preference='1'>http://h/x</url></resources></file></files></metalink>",
 		`{"url":"http://h/[1-2]","mirrors":["http://i/{a,b}"],"headers":{"a":["b"]},"size":1}`,
 		gzipped("http://h/x\n"), "<html>", bomUTF8 + "x", "a.iso\n b\n#\n",
+		"{\"files\":[{\"url\":\"http://h/x\",\"checksum\":{\"type\":\"MD5\",\"value\":\"" + hex32 + "\"}},{\"hits\":[\"http://h/\"]}],\"n\":[1]}",
+		hex32 + "  a\n" + hex32 + "  b\n" + hex64 + "  a\n", "SHA256:\n " + hex64 + " 1 a\nMD5Sum:\n " + hex32 + " 1 ./a\n",
 		"http://h/1\thttp://h/2\t" + hex32 + "\nhttp://h/3#sha256=" + hex64 + "\nhttp://h/4 xxh64:0123456789abcdef\nwget -O 'a b' http://h/5 \\\n",
 		"url,path\n\"http://h/a,b\",c\n", "http://h/1;h.org/2\t" + hex32 + ";" + hex32 + "\n", "run\tx_ftp\tx_md5\na\thttp://h/1;h.org/2\t" + hex32 + ";" + hex32 + "\n",
 		"url = \"http://h/x\"\noutput = a\n", "[{\"url\":\"http://h/x\",\"md5\":\"" + hex32 + "\"},\n\"http://h/y,z\"]", utf16Text("http://h/x\n", true),
@@ -184,7 +187,7 @@ func checkEntry(t *testing.T, e Entry) {
 		t.Fatalf("got %#v", e)
 	}
 	for _, u := range e.URLs {
-		if _, err := http.NewRequest("GET", u, nil); err != nil || !strings.HasPrefix(strings.ToLower(u), "http") {
+		if _, err := weburl.Parse(u); err != nil || !strings.HasPrefix(strings.ToLower(u), "http") {
 			t.Fatalf("got URL %q: %v", u, err)
 		}
 	}

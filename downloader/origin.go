@@ -49,7 +49,8 @@ func (a asker) target(dest destination) target {
 	if dest.strayed {
 		to.asked = nil
 	}
-	if tag := a.version.StrongETag(); tag != "" && !a.version.evidence.Uncertain() { // the ETag of the response is compared in any case
+	tag := a.version.StrongETag()
+	if tag != "" && !a.version.evidence.Uncertain() && !a.first.host.Ranges.AreUnconditional() { // the ETag of the response is compared in any case
 		to.ifRange = tag
 	}
 	return to
@@ -97,10 +98,18 @@ func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 			}
 		case failure.MayBeExpired(err) && dest.url != a.origin.url: // signed URLs expire
 			a.origin.expired(dest.url)
-		case failure.MayBeExpired(err) && a.stepDown(c, err):
+		case failure.IsPermanent(err) && a.stepDown(c, err):
 			return nil, errSteppedDown
+		case a.isFurtherRefusal(c, r, err):
+			if a.target(dest).ifRange != "" && a.first.host.Ranges.DropCondition() {
+				continue
+			}
+			return nil, restartError{why: "the server refuses further ranges of it", single: true, keep: true, cause: err}
 		case errors.Is(err, errLie):
 			if lies++; lies > maxLies || lies > 1 && a.progress.useful.Load() == useful {
+				if a.stepDown(c, err) {
+					return nil, errSteppedDown
+				}
 				return nil, restartError{why: err.Error(), single: true, keep: true}
 			}
 			a.emit(Event{Kind: Warning, Err: err})
@@ -137,6 +146,10 @@ func (a asker) askAt(ctx context.Context, dest destination, release func(), extr
 		}
 		if failures++; c == nil && a.mayRefuseRange(r, failures, err) {
 			return verdict{}, rangeError{err}
+		}
+		expired := failure.MayBeExpired(err) && dest.url != a.origin.url
+		if failure.MayBeBan(err) && (expired || to.ifRange != "") { // askWith has a better request
+			return verdict{}, nil
 		}
 		return a.judge(c, resp, err)
 	}
@@ -175,6 +188,22 @@ func (a asker) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 		return false
 	}
 	return failure.MayRefuseRange(err) || failures >= maxBrokenOff && failure.IsBrokenOff(err)
+}
+
+// isFurtherRefusal reports whether the server refuses a range although bytes of the file have
+// arrived, in this run or an earlier one: it may serve each URL once, or refuse closed ranges or
+// the If-Range field. Before a transfer, a status that says that the file is gone is believed.
+func (a asker) isFurtherRefusal(c requester, r chunk.Range, err error) bool {
+	if r.Empty() || a.file.moved || !failure.IsRefusal(err) {
+		return false
+	}
+	return c != nil || r.Off > 0 && !failure.MayBeExpired(err)
+}
+
+// mayBeBan reports whether err, with which the host refuses the last connection of a transfer, may
+// be its ban for a while because there were more.
+func (a asker) mayBeBan(c requester, err error) bool {
+	return c != nil && !c.others() && failure.MayBeBan(err) && a.first.host.HasRefused()
 }
 
 // askPlain sends one request without a Range field to dest, because a request with the field
@@ -224,7 +253,7 @@ func (a asker) judge(c requester, resp *http.Response, failed error) (v verdict,
 	if failure.OfConnection(failed) && a.stepDown(c, failed) {
 		return verdict{}, errSteppedDown
 	}
-	if failure.IsPermanent(failed) {
+	if failure.IsPermanent(failed) && !a.mayBeBan(c, failed) {
 		return verdict{}, nil
 	}
 	if resp != nil {

@@ -97,6 +97,18 @@ var servers = []hazard{
 			tr.Errorf("%d bans, want one to four", n)
 		}
 	}},
+	banned(403),
+	banned(404),
+	refusingFurther(400),
+	refusingFurther(405),
+	refusingFurther(412),
+	refusingFurther(416),
+	refusingFurther(451),
+	refusingFurther(501),
+	refusingSome("If-Range with 412", 412, func(r *http.Request) bool { return r.Header.Get("If-Range") != "" }),
+	refusingSome("If-Range with 501", 501, func(r *http.Request) bool { return r.Header.Get("If-Range") != "" }),
+	refusingSome("closed ranges with 400", 400, isClosedRange),
+	refusingSome("closed ranges with 409", 409, isClosedRange),
 	redirected("a blank and a letter beyond ASCII in Location", "/get?name=My File.bin", "/get?name=My%20File.bin", "get"),
 	redirected("a path with blanks and braces in Location", "/My {File} ä.bin", "/My%20%7BFile%7D%20%C3%A4.bin", "My {File} ä.bin"),
 	redirected("a relative Location with a backslash", `d\f x.bin`, "/d/f%20x.bin", "f x.bin"),
@@ -163,6 +175,56 @@ var servers = []hazard{
 		tr.runPawl().wantFailure(8)
 		tr.wantAtMostOneRequest(len(tr.srv.Requests()) - 1) // one with a range and one without
 	}},
+}
+
+// banned returns a hazard of a server that tells a ban for too many connections by a status.
+func banned(status int) hazard {
+	return hazard{name: fmt.Sprintf("servers: a ban told by %d", status), run: func(tr *testRun) {
+		b := &faultserver.Ban{Limit: 3, Time: time.Second, Status: status}
+		f := tr.serveFile(8 << 20)
+		tr.srv.Set(b.Fault, faultserver.ConnRate(2<<20))
+		tr.runPawl("--retry-wait", "100ms", "--retry-max-wait", "400ms", tr.fileURL()).wantDownloaded("f.bin", f)
+		if b.Count() > 3 {
+			tr.Errorf("%d bans, want at most three", b.Count())
+		}
+	}}
+}
+
+// refusingFurther returns a hazard of a server that serves the first request only, while its body
+// goes on.
+func refusingFurther(status int) hazard {
+	return hazard{name: fmt.Sprintf("servers: each further request is refused with %d", status), run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		tr.srv.Set(faultserver.SingleUse(status), faultserver.ConnRate(6<<20))
+		tr.runPawl().wantDownloaded("f.bin", f)
+	}}
+}
+
+// refusingSome returns a hazard of a server that refuses some requests for ranges, and breaks off all
+// bodies once.
+func refusingSome(what string, status int, refuses func(*http.Request) bool) hazard {
+	return hazard{name: "servers: a server that refuses " + what, run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		refusal := handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if refuses(r) {
+				faultserver.Status(status, -1)(next).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		tr.srv.Set(refusal, faultserver.First(1, faultserver.Cut(2<<20)), faultserver.ConnRate(6<<20))
+		tr.runPawl().wantDownloaded("f.bin", f)
+		g := tr.putFile("g.bin", faultserver.NewFile(8<<20, 5))
+		tr.killHalfway(tr.srv.URL + "/g.bin")
+		tr.srv.Set(refusal)
+		tr.runPawl(tr.srv.URL+"/g.bin").wantDownloaded("g.bin", g)
+	}}
+}
+
+// isClosedRange reports whether a request is for a range with an end.
+func isClosedRange(r *http.Request) bool {
+	value := r.Header.Get("Range")
+	return value != "" && !strings.HasSuffix(value, "-")
 }
 
 // handling returns a fault that calls h for each request.

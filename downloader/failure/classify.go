@@ -65,6 +65,20 @@ func MayBeExpired(err error) bool {
 	return errors.As(err, &status) && slices.Contains([]int{401, 403, 404, 410}, status.Code) && !status.isPostponed()
 }
 
+// IsRefusal reports whether err is a status with which a server refuses a request for good, so that
+// only another request may succeed.
+func IsRefusal(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Code != http.StatusProxyAuthRequired && IsPermanent(err)
+}
+
+// MayBeBan reports whether err is a status with which servers refuse everything from clients that
+// had too many connections, for a while.
+func MayBeBan(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && slices.Contains([]int{403, 404, 410}, status.Code)
+}
+
 // MayRefuseRange reports whether err is a status with which servers refuse a request for its
 // Range field, so that the same request without the field may succeed.
 func MayRefuseRange(err error) bool {

@@ -169,6 +169,14 @@ var servers = []hazard{
 		o.wantDownloaded("f.bin", f)
 		o.wantStderrAny("still preparing the file")
 	}},
+	{name: "servers: an archive that is being made, without a time", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.srv.Set(faultserver.First(5, faultserver.Status(202, -1)))
+		tr.runPawl("--tries", "2", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.srv.Set(faultserver.Only(func(n int) bool { return n%2 == 0 }, faultserver.Status(202, -1)), dropETag)
+		g := tr.putFile("g.bin", faultserver.NewFile(1<<20, 3))
+		tr.runPawl("--tries", "2", tr.srv.URL+"/g.bin").wantDownloaded("g.bin", g)
+	}},
 	{name: "servers: 404 with Retry-After", run: func(tr *testRun) {
 		tr.serveFile(1000)
 		tr.srv.Set(faultserver.Status(404, 1))

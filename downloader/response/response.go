@@ -63,12 +63,9 @@ type Content struct {
 	Version Version
 }
 
-// Complete reports whether Read can interpret the response. Others are HTTP errors. A 202
-// with Retry-After means that the server is preparing the file (RFC 9110 §15.3.3).
+// Complete reports whether Read can interpret the response. Others are HTTP errors.
 func Complete(resp *http.Response) bool {
 	switch resp.StatusCode {
-	case http.StatusAccepted:
-		return resp.Header.Get("Retry-After") == ""
 	case http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
 		return true
 	}
@@ -76,10 +73,11 @@ func Complete(resp *http.Response) bool {
 }
 
 // isWhole reports whether a response with this status has the whole file as its body: a 200,
-// and every other success with a body except 206 (RFC 9110 §15.3).
+// and every other success with a body, except 206 and a 202: the body of a 202 says that the server
+// is still preparing the file (RFC 9110 §15.3).
 func isWhole(status int) bool {
 	switch status {
-	case http.StatusNoContent, http.StatusResetContent, http.StatusPartialContent:
+	case http.StatusAccepted, http.StatusNoContent, http.StatusResetContent, http.StatusPartialContent:
 		return false
 	}
 	return status >= 200 && status < 300

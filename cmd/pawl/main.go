@@ -55,6 +55,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return out.reportExit(usageErr{withIntention(errors.New(trimCommand(err.Error())), app, args)})
 	}
+	if err := checkGuards(args); err != nil {
+		return out.reportExit(usageErr{err})
+	}
 	out.quiet = cli.Quiet
 	if !cli.Verbose {
 		out.repeats = new(repeats)

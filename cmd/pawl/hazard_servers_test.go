@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -177,6 +178,9 @@ var servers = []hazard{
 		g := tr.putFile("g.bin", faultserver.NewFile(1<<20, 3))
 		tr.runPawl("--tries", "2", tr.srv.URL+"/g.bin").wantDownloaded("g.bin", g)
 	}},
+	sendingPage("as XHTML", "application/xhtml+xml", "<html><p>Log in</p>"),
+	sendingPage("with a doubled type", "text/html, text/html", "Log in"),
+	sendingPage("without a type", "", "\n<!doctype html><p>Log in</p>"),
 	{name: "servers: 404 with Retry-After", run: func(tr *testRun) {
 		tr.serveFile(1000)
 		tr.srv.Set(faultserver.Status(404, 1))
@@ -233,6 +237,25 @@ func refusingSome(what string, status int, refuses func(*http.Request) bool) haz
 func isClosedRange(r *http.Request) bool {
 	value := r.Header.Get("Range")
 	return value != "" && !strings.HasSuffix(value, "-")
+}
+
+// sendingPage returns a hazard of a web page instead of the file: pawl must warn, and refuse it if the
+// user expects none.
+func sendingPage(how, media, page string) hazard {
+	return hazard{name: "servers: a web page " + how, run: func(tr *testRun) {
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			w.Header()["Content-Type"] = nil
+			if media != "" {
+				w.Header().Set("Content-Type", media)
+			}
+			io.WriteString(w, page)
+		}))
+		tr.runPawl("--expect", "!text/html", tr.fileURL()).wantFailure(7)
+		o := tr.runPawl()
+		o.wantExit(0)
+		o.wantStderrAny("web page")
+		tr.markMet()
+	}}
 }
 
 // handling returns a fault that calls h for each request.

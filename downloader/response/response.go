@@ -9,7 +9,6 @@ package response
 
 import (
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,9 +87,9 @@ func isWhole(status int) bool {
 // caller must compare the version with the wanted one (RFC 9110 §14.4, §15.3.7, §15.5.17).
 func Read(resp *http.Response, asked chunk.Range, known Known) Content {
 	h := resp.Header
-	media, params, _ := mime.ParseMediaType(h.Get("Content-Type")) // the part before a syntax error is good
-	r := Content{Charset: bounded(params["charset"], maxMediaType), Version: Version{
-		Size: -1, ETag: bounded(h.Get("ETag"), maxValidator), LastModified: bounded(h.Get("Last-Modified"), maxValidator), MediaType: bounded(media, maxMediaType),
+	media, charset := parseType(h)
+	r := Content{Charset: charset, Version: Version{
+		Size: -1, ETag: bounded(h.Get("ETag"), maxValidator), LastModified: bounded(h.Get("Last-Modified"), maxValidator), MediaType: media,
 	}}
 	c := codingOf(resp, known)
 	r.Version.Coding, r.Note = c.kept, c.note

@@ -106,6 +106,7 @@ var servers = []hazard{
 	refusingFurther(416),
 	refusingFurther(451),
 	refusingFurther(501),
+	refusingFurther(508),
 	refusingSome("If-Range with 412", 412, func(r *http.Request) bool { return r.Header.Get("If-Range") != "" }),
 	refusingSome("If-Range with 501", 501, func(r *http.Request) bool { return r.Header.Get("If-Range") != "" }),
 	refusingSome("closed ranges with 400", 400, isClosedRange),
@@ -161,6 +162,7 @@ var servers = []hazard{
 	postponing("403 with Retry-After", 403),
 	postponing("409 with Retry-After", 409),
 	postponing("525", 525),
+	postponing("507", 507),
 	postponing("509", 509),
 	postponing("529", 529),
 	{name: "servers: an archive that is being made", run: func(tr *testRun) {

@@ -48,9 +48,9 @@ func TestStatusError(t *testing.T) {
 		{[]int{407}, ErrAuth, false, false},
 		{[]int{403, 404, 410}, ErrRefused, false, true},
 		{[]int{202, 408, 425, 429, 503}, ErrThrottled, true, false},
-		{[]int{500, 502, 504, 520, 521, 522, 523, 524, 525, 526, 530}, ErrRefused, true, false},
+		{[]int{500, 502, 504, 507, 508, 520, 521, 522, 523, 524, 525, 526, 530, 561, 999}, ErrRefused, true, false},
 		{[]int{100, 204, 300, 304}, ErrProtocol, false, false},
-		{[]int{400, 405, 406, 416, 451, 501, 505, 519, 531, 999}, ErrRefused, false, false},
+		{[]int{400, 405, 406, 416, 451, 501, 505, 519, 531}, ErrRefused, false, false},
 	}
 	for _, tt := range tests {
 		for _, code := range tt.codes {

@@ -172,6 +172,9 @@ var servers = []hazard{
 		o.wantDownloaded("f.bin", f)
 		o.wantStderrAny("still preparing the file")
 	}},
+	preparing("by redirects to the same URL", 303, "/f.bin"),
+	preparing("by redirects between two URLs", 302, "/wait"),
+	preparing("by responses without a body", 204, ""),
 	{name: "servers: an archive that is being made, without a time", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.srv.Set(faultserver.First(5, faultserver.Status(202, -1)))
@@ -256,6 +259,27 @@ func sendingPage(how, media, page string) hazard {
 		o := tr.runPawl()
 		o.wantExit(0)
 		o.wantStderrAny("web page")
+		tr.markMet()
+	}}
+}
+
+// preparing returns a hazard of a server that says in another way than by 202 that the file comes
+// later.
+func preparing(how string, status int, location string) hazard {
+	return hazard{name: "servers: an archive that is being made, told " + how, run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.srv.Set(faultserver.First(50, handling(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			if location != "" && r.URL.Path == "/f.bin" {
+				w.Header().Set("Location", location)
+			} else if location != "" {
+				w.Header().Set("Location", "/f.bin")
+			}
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(status)
+		})))
+		o := tr.runPawl("--tries", "2", tr.fileURL())
+		o.wantDownloaded("f.bin", f)
+		o.wantStderrAny("still preparing the file")
 		tr.markMet()
 	}}
 }

@@ -22,7 +22,7 @@ func IsPermanent(err error) bool {
 // cannot reach its origin, 561 if a load balancer cannot reach its identity provider, 598 and 599 for
 // a timeout behind them, and 999 for requests that look like those of a robot.
 func (e *StatusError) retryable() bool {
-	return e.isPostponed() || slices.Contains([]int{202, 408, 420, 421, 423, 425, 429, 430, 500, 502, 503, 504, 507, 508, 509, 561, 598, 599, 999}, e.Code) || e.Code >= 520 && e.Code <= 530
+	return e.isPostponed() || e.isPreparing() || slices.Contains([]int{408, 420, 421, 423, 425, 429, 430, 500, 502, 503, 504, 507, 508, 509, 561, 598, 599, 999}, e.Code) || e.Code >= 520 && e.Code <= 530
 }
 
 // isPostponed reports whether an error asks for a later request by Retry-After, for example a 403
@@ -91,7 +91,19 @@ func MayRefuseRange(err error) bool {
 // archive, and asks for another request later (RFC 9110 §15.3.3).
 func IsPreparing(err error) bool {
 	var status *StatusError
-	return errors.As(err, &status) && status.Code == http.StatusAccepted
+	return errors.As(err, &status) && status.isPreparing()
+}
+
+// isPreparing is IsPreparing. Instead of a 202, some servers send no body, or redirect to the same
+// URL, with Retry-After.
+func (e *StatusError) isPreparing() bool {
+	switch e.Code {
+	case http.StatusAccepted:
+		return true
+	case http.StatusNoContent, http.StatusResetContent, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return e.RetryAfter
+	}
+	return false
 }
 
 // IsBrokenOff reports whether the server closed the connection in the middle of a response

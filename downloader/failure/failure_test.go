@@ -69,6 +69,19 @@ func TestStatusError(t *testing.T) {
 	}
 }
 
+// A server that asks for a later request, in place of a body, is preparing the file.
+func TestIsPreparing(t *testing.T) {
+	for _, code := range []int{202, 204, 302, 303, 304, 404, 503} {
+		for _, later := range []bool{false, true} {
+			err := &StatusError{Code: code, Host: "h", RetryAfter: later}
+			want := code == 202 || later && code < 304
+			if got := IsPreparing(err); got != want || want && IsPermanent(err) {
+				t.Errorf("%d, Retry-After %v: got %v, permanent %v", code, later, got, IsPermanent(err))
+			}
+		}
+	}
+}
+
 func TestIsPermanent(t *testing.T) {
 	tests := []struct {
 		err  error

@@ -145,6 +145,20 @@ var servers = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
+	{name: "servers: a redirect to itself that sets a cookie of JSON", run: func(tr *testRun) {
+		f := tr.serveFile(1000)
+		const value = `j={"a": 1, "b":[\]}`
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("Cookie") != value {
+				w.Header().Set("Set-Cookie", value+"; Path=/")
+				http.Redirect(w, r, "/f.bin", http.StatusFound)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.markMet()
+	}},
 	{name: "servers: a gate on another host that sets a cookie", run: func(tr *testRun) {
 		f := tr.serveFile(1000)
 		gate := faultserver.New()

@@ -39,6 +39,9 @@ var (
 // A rangeError is the failure of a request that the Range field may have caused.
 type rangeError struct{ error }
 
+// A conditionError is the failure of a request that its conditions may have caused.
+type conditionError struct{ error }
+
 // An asker requests the file from its origin. c is the connection of a transfer that asks, nil
 // outside of a transfer.
 type asker struct{ *download }
@@ -71,7 +74,7 @@ func (a asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, err
 }
 
 // askWith requests range r of the file from the origin, the whole file if r is empty, with
-// these further header fields. It returns a response of the wanted version. It waits as the
+// these further header fields, which are conditions. It leaves them out if the server refuses them. It returns a response of the wanted version. It waits as the
 // host asks, repeats the request while the retry budget lasts, and resolves the URL of the
 // request again if the final URL has expired. c is the connection that asks, nil outside of
 // a transfer.
@@ -92,6 +95,8 @@ func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 		switch {
 		case err == nil:
 			return rep, nil
+		case errors.As(err, new(conditionError)):
+			extra = nil
 		case errors.Is(err, errCrowded):
 			if err := a.yieldFirst(ctx); err != nil {
 				return nil, err
@@ -143,6 +148,9 @@ func (a asker) askAt(ctx context.Context, dest destination, release func(), extr
 	to.judge = func(resp *http.Response, err error) (verdict, error) {
 		if failure.IsPreparing(err) && p.goesOn(time.Now()) {
 			return a.awaitPreparation(&p, resp, err), nil
+		}
+		if len(extra) > 0 && failure.MayRefuseCondition(err) {
+			return verdict{}, conditionError{err}
 		}
 		if failures++; c == nil && a.mayRefuseRange(r, failures, err) {
 			return verdict{}, rangeError{err}

@@ -35,6 +35,37 @@ var servers = []hazard{
 		h.Set("ETag", `W/"a"`)
 		h.Set("Last-Modified", dayAfter(n))
 	}),
+	disagreeing("every second response without Last-Modified", false, func(n int, h http.Header) {
+		h.Del("ETag")
+		if n%2 == 1 {
+			h.Del("Last-Modified")
+		}
+	}),
+	refusingConditions(400),
+	refusingConditions(403),
+	refusingConditions(412),
+	refusingConditions(500),
+	{name: "servers: every second machine has a finished file in an old version", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		old := faultserver.NewFile(1<<19, 77)
+		var count atomic.Int64
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if count.Add(1)%2 == 1 {
+				tr.srv.Put("f.bin", old)
+				defer tr.srv.Put("f.bin", f)
+			}
+			next.ServeHTTP(w, r)
+		}))
+		sent := tr.srv.Sent()
+		for range 3 {
+			tr.runPawl().wantDownloaded("f.bin", f)
+		}
+		if again := tr.srv.Sent() - sent; again > 1<<18 {
+			tr.Errorf("%d bytes were sent again", again)
+		}
+		tr.markMet()
+	}},
 	{name: "servers: a finished file that really changes", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -295,6 +326,26 @@ func preparing(how string, status int, location string) hazard {
 		o.wantDownloaded("f.bin", f)
 		o.wantStderrAny("still preparing the file")
 		tr.markMet()
+	}}
+}
+
+// refusingConditions returns a hazard of a firewall that refuses conditional requests.
+func refusingConditions(status int) hazard {
+	return hazard{name: fmt.Sprintf("servers: a firewall that refuses conditions with %d", status), run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("If-None-Match")+r.Header.Get("If-Modified-Since") != "" {
+				faultserver.Status(status, -1)(next).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		before := len(tr.srv.Requests())
+		tr.runPawl().wantDownloaded("f.bin", f)
+		if n := len(tr.srv.Requests()) - before; n > 2 {
+			tr.Errorf("%d requests, want one with and one without the condition", n)
+		}
 	}}
 }
 

@@ -87,6 +87,13 @@ func MayRefuseRange(err error) bool {
 	return errors.As(err, &status) && slices.Contains([]int{400, 403, 404, 405, 406, 412, 500, 501}, status.Code) && !status.isPostponed()
 }
 
+// MayRefuseCondition reports whether err is a status with which servers and firewalls refuse a
+// request for its If-None-Match or If-Modified-Since field.
+func MayRefuseCondition(err error) bool {
+	var status *StatusError
+	return MayRefuseRange(err) && errors.As(err, &status) && status.Code != http.StatusNotFound
+}
+
 // IsPreparing reports whether err says that the server is still making the file, for example an
 // archive, and asks for another request later (RFC 9110 §15.3.3).
 func IsPreparing(err error) bool {

@@ -156,6 +156,21 @@ var servers = []hazard{
 		}
 		tr.markMet()
 	}},
+	{name: "servers: a typed password with special characters", run: func(tr *testRun) {
+		f := tr.serveFile(1000)
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if _, password, _ := r.BasicAuth(); password != "p%ss ä|^{}" {
+				http.Error(w, "no", http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		u := strings.Replace(tr.fileURL(), "http://", "http://user:p%ss ä|^{}@", 1)
+		tr.runPawl(u).wantDownloaded("f.bin", f)
+		tr.runPawl(u).wantDownloaded("f.bin", f)
+		tr.runPawl("mirror", "-d", "m", tr.writeURLList(u+"\n")).wantExit(0)
+		tr.markMet()
+	}},
 	demanding("a server that demands Accept", "Accept", "*/*"),
 	demanding("a server that demands the user's Accept", "Accept", "application/zip", "-H", "Accept: application/zip"),
 	{name: "servers: a Referer that another host demands", run: func(tr *testRun) {

@@ -246,6 +246,15 @@ var servers = []hazard{
 	sendingPage("as XHTML", "application/xhtml+xml", "<html><p>Log in</p>"),
 	sendingPage("with a doubled type", "text/html, text/html", "Log in"),
 	sendingPage("without a type", "", "\n<!doctype html><p>Log in</p>"),
+	{name: "servers: Retry-After of a day", run: func(tr *testRun) {
+		f := tr.serveFile(1000)
+		for _, status := range []int{503, 429, 403} {
+			tr.srv.Set(faultserver.First(2, faultserver.Status(status, 86400)))
+			o := tr.runPawl("-v", "--restart", tr.fileURL())
+			o.wantDownloaded("f.bin", f)
+			o.wantStderrAny("the server asks to wait 24 hours; retrying in 0.")
+		}
+	}},
 	{name: "servers: 404 with Retry-After", run: func(tr *testRun) {
 		tr.serveFile(1000)
 		tr.srv.Set(faultserver.Status(404, 1))

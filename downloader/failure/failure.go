@@ -102,6 +102,7 @@ type StatusError struct {
 	Code       int    // HTTP status, for example 404
 	Host       string // host and port of the server that responded
 	RetryAfter bool   // the response has a valid Retry-After field
+	Wish       int64  // seconds that the field asks to wait, however many; 0 without the field
 }
 
 func (e *StatusError) Error() string {

@@ -329,7 +329,7 @@ const maxStateRequests = 3
 // unchanged asks the server with one small conditional request whether it still has the version of
 // rec (RFC 9110 §13.1). A 304 says so. A server that ignores the condition sends the first byte, whose
 // header is compared with rec. Machines that share a load may disagree about validators, lack them, or
-// have a stale version, so the server is asked again if the version is not the same. If no response
+// have an older version, so the server is asked again if the version is not the same. If no response
 // has a validator to compare, all bytes are compared; if the responses contradict each other, samples.
 func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
@@ -443,6 +443,9 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 			return now, current, nil
 		}
 		return now, doubtful, nil
+	}
+	if was.SizeDiffers(now) && was.IsOlder(now) {
+		return now, outdated, nil
 	}
 	if sum := response.ReprDigest(rep.Header); !sum.IsZero() && !was.SizeDiffers(now) {
 		if same, err := l.hasDigest(ctx, rec, sum); same || err != nil {

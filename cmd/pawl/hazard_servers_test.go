@@ -49,6 +49,7 @@ var servers = []hazard{
 		f := tr.serveFile(1 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)
 		old := faultserver.NewFile(1<<19, 77)
+		old.Modified = f.Modified.Add(-time.Hour)
 		var count atomic.Int64
 		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if count.Add(1)%2 == 1 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
@@ -43,7 +44,8 @@ func meaningError(resp *http.Response, c response.Content) error {
 
 // statusError returns the error of a response by its status.
 func statusError(resp *http.Response) error {
-	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host, RetryAfter: hasRetryAfter(resp)}
+	wish, ok := response.RetryAfter(resp.Header, time.Now())
+	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host, RetryAfter: ok, Wish: int64(wish / time.Second)}
 }
 
 // decided returns the error of a decision, nil for Use. A restartError asks for another

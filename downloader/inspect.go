@@ -37,6 +37,9 @@ func (w *PageWarning) Error() string {
 // page; it must be emitted when the name of the file is known. resumed reports whether some bytes
 // of the file are held.
 func (j *job) inspect(rep *reply, resumed bool) (warning *PageWarning, err error) {
+	if rep.Version.MediaType == "" && !resumed && rep.Range.Off == 0 && rep.Version.Coding == "" {
+		rep.Version.MediaType = response.SniffPage(j.beginning(rep, excerptBytes))
+	}
 	media := cmp.Or(rep.Version.MediaType, j.version.MediaType) // a part may come without (RFC 9110 §15.3.7)
 	if !j.req.Expects(media) {
 		return nil, failure.Permanent(failure.New(failure.ErrMediaType, j.unexpectedType(rep, media)))

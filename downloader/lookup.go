@@ -339,30 +339,39 @@ const maxStateRequests = 3
 
 // unchanged asks the server with one small conditional request whether it still has the version of
 // rec (RFC 9110 §13.1). A 304 says so. A server that ignores the condition sends the first byte, whose
-// header is compared with rec; if there is no validator to compare, all bytes are. Machines that
-// share a load may disagree about validators, so another version is asked for again. If the responses
-// do not agree on it, bytes decide.
+// header is compared with rec. Machines that share a load may disagree about validators, lack them, or
+// have an older version, so the server is asked again if the version is not the same. If no response
+// has a validator to compare, all bytes are compared; if the responses contradict each other, samples.
 func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
 	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err
 	}
 	defer l.first.release()
+	was := versionOf(rec)
 	var others []response.Version
 	for {
 		now, c, err := l.currency(ctx, rec)
-		if err != nil || c != doubtful {
+		if err != nil || c == current || c == outdated {
 			return c == current, err
 		}
-		if others = append(others, now); len(others) == maxStateRequests {
+		others = append(others, now)
+		if len(others) == maxStateRequests || rec.ETag == "" && rec.LastModified == "" && was.Differs(now) == "" {
 			break
 		}
 		if err := sleep(ctx, conflictDelay); err != nil {
 			return false, err
 		}
 	}
-	isOne := !slices.ContainsFunc(others, func(v response.Version) bool { return v.Differs(others[0]) != "" })
-	if isOne {
-		return false, nil
+	differ := func(v response.Version) bool { return was.Differs(v) != "" }
+	switch {
+	case !slices.ContainsFunc(others, differ): // they lack what could be compared
+		same, err := l.sameBytes(ctx, rec)
+		if err == nil && !same && was.IsSubstitute(others[0]) {
+			err = errSubstitute
+		}
+		return same, err
+	case !slices.ContainsFunc(others, func(v response.Version) bool { return !differ(v) || v.Differs(others[0]) != "" }):
+		return false, nil // all agree
 	}
 	return l.hasSamples(ctx, rec)
 }
@@ -387,7 +396,7 @@ func (l lookup) hasSamples(ctx context.Context, rec store.Record) (bool, error) 
 type currency int
 
 const (
-	doubtful currency = iota // the validators differ, which may be because of the machine that responded
+	doubtful currency = iota // validators or sizes differ, or are missing, which may be because of the machine that responded
 	current
 	outdated
 )
@@ -400,20 +409,31 @@ func certain(isCurrent bool) currency {
 	return outdated
 }
 
+// condition returns the fields that make a request for the file of rec conditional.
+func condition(rec store.Record) http.Header {
+	h := make(http.Header)
+	if rec.ETag != "" {
+		h.Set("If-None-Match", rec.ETag)
+	} else if rec.LastModified != "" {
+		h.Set("If-Modified-Since", rec.LastModified)
+	}
+	return h
+}
+
+// isNotModified reports whether err says that the server has the version of the condition.
+func isNotModified(err error) bool {
+	var status *failure.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusNotModified
+}
+
 // currency asks the server once, and compares the response with rec. If that is doubtful, it also
 // returns the version that the server has now.
 func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Version, c currency, err error) {
-	condition := make(http.Header)
-	if rec.ETag != "" {
-		condition.Set("If-None-Match", rec.ETag)
-	} else if rec.LastModified != "" {
-		condition.Set("If-Modified-Since", rec.LastModified)
-	}
-	condition.Set("Want-Repr-Digest", response.WantReprDigest)
-	rep, err := l.askFirstByte(ctx, condition)
-	var status *failure.StatusError
+	first := condition(rec)
+	first.Set("Want-Repr-Digest", response.WantReprDigest)
+	rep, err := l.askFirstByte(ctx, first)
 	switch {
-	case errors.As(err, &status) && status.Code == http.StatusNotModified:
+	case isNotModified(err):
 		return now, current, nil
 	case errors.Is(err, errUnsatisfiable):
 		return now, certain(rep.Version.Size == rec.Size || rep.Version.Size < 0 && rec.Size == 0), nil
@@ -425,23 +445,20 @@ func (l lookup) currency(ctx context.Context, rec store.Record) (now response.Ve
 	if err := decided(was.Unexpected(now), ""); err != nil {
 		return now, doubtful, err
 	}
-	sum := l.serverDigest(rep)
-	switch differs := was.Differs(now) != ""; {
-	case was.SizeDiffers(now):
-		return now, outdated, nil
-	case differs && sum.IsZero():
+	if was.Differs(now) == "" {
+		if was.SharesValidator(now) {
+			return now, current, nil
+		}
 		return now, doubtful, nil
-	case differs:
+	}
+	if was.SizeDiffers(now) && was.IsOlder(now) {
+		return now, outdated, nil
+	}
+	if sum := l.serverDigest(rep); !sum.IsZero() && !was.SizeDiffers(now) {
 		same, err := l.hasDigest(ctx, rec, sum)
 		return now, certain(same), err
-	case was.SharesValidator(now):
-		return now, current, nil
 	}
-	same, err := l.sameBytes(ctx, rec, condition)
-	if err == nil && !same && was.IsSubstitute(now) {
-		err = errSubstitute
-	}
-	return now, certain(same), err
+	return now, doubtful, nil
 }
 
 // askFirstByte requests the first byte, for the header of the response, with these further header
@@ -483,9 +500,9 @@ func (l lookup) hasDigest(ctx context.Context, rec store.Record, sum chunk.Sum) 
 }
 
 // sameBytes fetches the whole file and compares it with the finished one. It is used if no
-// validator shows whether the file has changed, because missing evidence proves nothing. condition
+// validator shows whether the file has changed, because missing evidence proves nothing. The condition
 // is sent again: a server that sends a validator only now and then may save the transfer.
-func (l lookup) sameBytes(ctx context.Context, rec store.Record, condition http.Header) (same bool, err error) {
+func (l lookup) sameBytes(ctx context.Context, rec store.Record) (same bool, err error) {
 	f, err := l.engine.store.OpenDone(rec)
 	if err != nil {
 		return false, err
@@ -493,8 +510,10 @@ func (l lookup) sameBytes(ctx context.Context, rec store.Record, condition http.
 	defer f.Close()
 	l.emit(Event{Kind: Warning, Err: errors.New("the server does not say whether the file has changed; pawl fetches all bytes and compares them")})
 	for {
-		rep, err := l.askWith(ctx, condition, nil, chunk.Range{})
-		if err != nil {
+		rep, err := l.askWith(ctx, condition(rec), nil, chunk.Range{})
+		if isNotModified(err) {
+			return true, nil
+		} else if err != nil {
 			return false, err
 		}
 		same, err := equalBytes(pacedReader{ctx, l.download, rep.Body}, io.NewSectionReader(f, 0, rec.Size))

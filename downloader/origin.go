@@ -40,6 +40,14 @@ var (
 // A rangeError is the failure of a request that the Range field may have caused.
 type rangeError struct{ error }
 
+// A conditionError is the failure of a request that its conditions may have caused.
+type conditionError struct{ error }
+
+// isConditional reports whether further header fields of a request make it conditional.
+func isConditional(extra http.Header) bool {
+	return extra.Get("If-None-Match") != "" || extra.Get("If-Modified-Since") != ""
+}
+
 // An asker requests the file from its origin. c is the connection of a transfer that asks, nil
 // outside of a transfer.
 type asker struct{ *download }
@@ -47,7 +55,8 @@ type asker struct{ *download }
 // target returns the target of a request to dest, to which the URL of the request leads.
 func (a asker) target(dest destination) target {
 	to := target{url: dest.url, asked: a.origin.url, strayed: dest.strayed, host: a.first.host, public: dest.public, timeout: a.timeout}
-	if tag := a.version.StrongETag(); tag != "" && !a.version.evidence.Uncertain() { // the ETag of the response is compared in any case
+	tag := a.version.StrongETag()
+	if tag != "" && !a.version.evidence.Uncertain() && !a.first.host.Ranges.AreUnconditional() { // the ETag of the response is compared in any case
 		to.ifRange = tag
 	}
 	return to
@@ -68,7 +77,7 @@ func (a asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, err
 }
 
 // askWith requests range r of the file from the origin, the whole file if r is empty, with
-// these further header fields. It returns a response of the wanted version. It waits as the
+// these further header fields, which are conditions. It leaves them out if the server refuses them. It returns a response of the wanted version. It waits as the
 // host asks, repeats the request while the retry budget lasts, and resolves the URL of the
 // request again if the final URL has expired. c is the connection that asks, nil outside of
 // a transfer.
@@ -89,16 +98,26 @@ func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r ch
 		switch {
 		case err == nil:
 			return rep, nil
+		case errors.As(err, new(conditionError)):
+			extra = nil
 		case errors.Is(err, errCrowded):
 			if err := a.yieldFirst(ctx); err != nil {
 				return nil, err
 			}
 		case failure.MayBeExpired(err) && dest.url != a.origin.url: // signed URLs expire
 			a.origin.expired(dest.url)
-		case failure.MayBeExpired(err) && a.stepDown(c, err):
+		case failure.IsPermanent(err) && a.stepDown(c, err):
 			return nil, errSteppedDown
+		case a.isFurtherRefusal(c, r, err):
+			if a.target(dest).ifRange != "" && a.first.host.Ranges.DropCondition() {
+				continue
+			}
+			return nil, restartError{why: "the server refuses further ranges of it", single: true, keep: true, cause: err}
 		case errors.Is(err, errLie):
 			if lies++; lies > maxLies || lies > 1 && a.progress.useful.Load() == useful {
+				if a.stepDown(c, err) {
+					return nil, errSteppedDown
+				}
 				return nil, restartError{why: err.Error(), single: true, keep: true}
 			}
 			a.emit(Event{Kind: Warning, Err: err})
@@ -135,8 +154,15 @@ func (a asker) askAt(ctx context.Context, dest destination, release func(), extr
 			release()
 			return a.awaitPreparation(&p, resp, err), nil
 		}
+		if isConditional(extra) && failure.MayRefuseCondition(err) {
+			return verdict{}, conditionError{err}
+		}
 		if failures++; c == nil && a.mayRefuseRange(r, failures, err) {
 			return verdict{}, rangeError{err}
+		}
+		expired := failure.MayBeExpired(err) && dest.url != a.origin.url
+		if failure.MayBeBan(err) && (expired || to.ifRange != "") { // askWith has a better request
+			return verdict{}, nil
 		}
 		return a.judge(c, resp, err)
 	}
@@ -175,6 +201,22 @@ func (a asker) mayRefuseRange(r chunk.Range, failures int, err error) bool {
 		return false
 	}
 	return failure.MayRefuseRange(err) || failures >= maxBrokenOff && failure.IsBrokenOff(err)
+}
+
+// isFurtherRefusal reports whether the server refuses a range although bytes of the file have
+// arrived, in this run or an earlier one: it may serve each URL once, or refuse closed ranges or
+// the If-Range field. Before a transfer, a status that says that the file is gone is believed.
+func (a asker) isFurtherRefusal(c requester, r chunk.Range, err error) bool {
+	if r.Empty() || a.file.moved || !failure.IsRefusal(err) {
+		return false
+	}
+	return c != nil || r.Off > 0 && !failure.MayBeExpired(err)
+}
+
+// mayBeBan reports whether err, with which the host refuses the last connection of a transfer, may
+// be its ban for a while because there were more.
+func (a asker) mayBeBan(c requester, err error) bool {
+	return c != nil && !c.others() && failure.MayBeBan(err) && a.first.host.HasRefused()
 }
 
 // askPlain sends one request without a Range field to dest, because a request with the field
@@ -224,7 +266,7 @@ func (a asker) judge(c requester, resp *http.Response, failed error) (v verdict,
 	if failure.OfConnection(failed) && a.stepDown(c, failed) {
 		return verdict{}, errSteppedDown
 	}
-	if failure.IsPermanent(failed) {
+	if failure.IsPermanent(failed) && !a.mayBeBan(c, failed) {
 		return verdict{}, nil
 	}
 	if resp != nil {

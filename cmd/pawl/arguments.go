@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -49,4 +51,26 @@ func textMapper(set func(v *kong.Value, to reflect.Value, text string) error) ko
 		}
 		return set(ctx.Value, to, fmt.Sprint(token.Value))
 	})
+}
+
+// guards are the options that protect a download, and that protect nothing if their argument is
+// empty, most likely because of an empty variable of a shell.
+var guards = []string{"--checksum", "--checksums", "--sha256", "--expect"}
+
+// checkGuards returns an error if a guard has an empty argument on the command line. In the
+// environment, an empty variable is as good as none.
+func checkGuards(args []string) error {
+	for i, arg := range args {
+		if arg == "--" {
+			return nil
+		}
+		name, value, joined := strings.Cut(arg, "=")
+		if !joined && i+1 < len(args) {
+			value = args[i+1]
+		}
+		if slices.Contains(guards, name) && strings.Trim(value, " \t\r\n\"'`,") == "" {
+			return fmt.Errorf("%s has an empty value, which would check nothing; leave the option out if that is meant", name)
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -61,5 +62,21 @@ func TestArgumentsKeepTheirBytes(t *testing.T) {
 	}
 	if _, err := parseArgs(t, "--config", config, "http://h/"); err == nil || !strings.Contains(err.Error(), `a value of "header" is not UTF-8`) {
 		t.Errorf("a list that kong would change: got %v", err)
+	}
+}
+
+// An option that checks something must not have an empty argument on the command line.
+func TestCheckGuards(t *testing.T) {
+	for _, args := range [][]string{
+		{"u", "--checksum", ""}, {"--checksum=", "u"}, {"--checksum= ", "u"}, {"mirror", "--checksums", "", "l"}, {"--expect=", "u"}, {"u", "--expect", "image/*", "--expect", ""}, {"--sha256", "", "u"},
+	} {
+		if code := run(args, io.Discard, io.Discard); code != 2 {
+			t.Errorf("%q: exit %d, want 2", args, code)
+		}
+	}
+	for _, args := range [][]string{{"u", "--checksum", "sha256:00"}, {"--output", "", "--expect=!text/html", "u"}, {"--", "--expect", ""}, {"u"}} {
+		if err := checkGuards(args); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"pawl/downloader"
+	"pawl/downloader/failure"
 	"pawl/downloader/weburl"
 )
 
@@ -319,6 +320,20 @@ func warningHint(err error) string {
 	return ""
 }
 
+// wishText says how long the server asked to wait if pawl waits for less, because nobody wants to
+// wait for a day without knowing it. It is "" otherwise.
+func wishText(e downloader.Event) string {
+	var status *failure.StatusError
+	if !errors.As(e.Err, &status) {
+		return ""
+	}
+	wish := time.Duration(status.Wish) * time.Second
+	if wish < 2*e.Retry.Wait || wish < time.Second {
+		return ""
+	}
+	return "; the server asks to wait " + longSpan(wish)
+}
+
 // printEvent updates the totals and prints e for people.
 func (s *display) printEvent(e downloader.Event) {
 	name := s.name(e.Target)
@@ -344,9 +359,13 @@ func (s *display) printEvent(e downloader.Event) {
 		}
 	case downloader.Retrying:
 		if s.showsRetry(e, reason) {
-			s.note("%s: %s; retrying %s (%d%s)", name, reason, delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
+			s.note("%s: %s%s; retrying %s (%d%s)", name, reason, wishText(e), delayText(e.Retry.Wait), e.Retry.Attempt, triesText(e.Retry.Tries))
 		}
 	case downloader.Waiting:
+		if wish := wishText(e); wish != "" {
+			s.note("%s: %s%s; pawl waits %s", name, reason, wish, span(e.Retry.Wait))
+			return
+		}
 		s.note("%s: %s; the server asks to wait %s", name, reason, span(e.Retry.Wait))
 	case downloader.Offline:
 		s.note("no network (%s); waiting for it, which does not count as a try", reason)

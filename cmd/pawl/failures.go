@@ -188,6 +188,7 @@ var optionHints = []hintRule{
 	{is(store.ErrLink), "remove the link or, if it is intended, follow it with: pawl mirror --follow-links"},
 	{is(failure.ErrPrivate), "if you trust who names it, allow it with --allow-private"},
 	{is(failure.ErrScheme), "allow it with --proto http,https"},
+	{is(failure.ErrDowngrade), "give the digest of the file with --checksum, or in its list, or follow the redirect anyway with --allow-http"},
 }
 
 // hints are the hints for all failures. The first row that applies is used, so a special
@@ -239,7 +240,6 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
 	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
-	{is(failure.ErrDowngrade), "give the digest of the file with --checksum, or follow the redirect anyway with --allow-http"},
 	{is(failure.ErrNotTLS), "check the port in the URL"},
 	{is(failure.ErrSpeaksTLS), "try https:// instead of http://"},
 	{is(failure.ErrOutdated), "if the server is an old one, accept outdated TLS with --tls-legacy"},

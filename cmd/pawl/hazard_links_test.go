@@ -135,7 +135,9 @@ var linksRedirected = []hazard{
 	{name: "links: a list without digests redirects from https to http", run: func(tr *testRun) {
 		f, srv, cert := tr.redirectingTLSServer()
 		tr.writeList("list", srv.URL+"/f.bin")
-		tr.runPawl("mirror", "--cacert", cert, "list").wantFailure(5)
+		o := tr.runPawl("mirror", "--cacert", cert, "list")
+		o.wantFailure(5)
+		o.wantStderrAny("in its list, or follow the redirect anyway with --allow-http")
 		tr.runPawl("mirror", "--cacert", cert, "--allow-http", "list").wantDownloaded("f.bin", f)
 		tr.markMetBy(srv)
 	}},

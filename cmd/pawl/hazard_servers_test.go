@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -34,6 +35,38 @@ var servers = []hazard{
 		h.Set("ETag", `W/"a"`)
 		h.Set("Last-Modified", dayAfter(n))
 	}),
+	disagreeing("every second response without Last-Modified", false, func(n int, h http.Header) {
+		h.Del("ETag")
+		if n%2 == 1 {
+			h.Del("Last-Modified")
+		}
+	}),
+	refusingConditions(400),
+	refusingConditions(403),
+	refusingConditions(412),
+	refusingConditions(500),
+	{name: "servers: every second machine has a finished file in an old version", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		old := faultserver.NewFile(1<<19, 77)
+		old.Modified = f.Modified.Add(-time.Hour)
+		var count atomic.Int64
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if count.Add(1)%2 == 1 {
+				tr.srv.Put("f.bin", old)
+				defer tr.srv.Put("f.bin", f)
+			}
+			next.ServeHTTP(w, r)
+		}))
+		sent := tr.srv.Sent()
+		for range 3 {
+			tr.runPawl().wantDownloaded("f.bin", f)
+		}
+		if again := tr.srv.Sent() - sent; again > 1<<18 {
+			tr.Errorf("%d bytes were sent again", again)
+		}
+		tr.markMet()
+	}},
 	{name: "servers: a finished file that really changes", run: func(tr *testRun) {
 		f := tr.serveFile(1 << 20)
 		tr.runPawl().wantDownloaded("f.bin", f)
@@ -97,6 +130,19 @@ var servers = []hazard{
 			tr.Errorf("%d bans, want one to four", n)
 		}
 	}},
+	banned(403),
+	banned(404),
+	refusingFurther(400),
+	refusingFurther(405),
+	refusingFurther(412),
+	refusingFurther(416),
+	refusingFurther(451),
+	refusingFurther(501),
+	refusingFurther(508),
+	refusingSome("If-Range with 412", 412, func(r *http.Request) bool { return r.Header.Get("If-Range") != "" }),
+	refusingSome("If-Range with 501", 501, func(r *http.Request) bool { return r.Header.Get("If-Range") != "" }),
+	refusingSome("closed ranges with 400", 400, isClosedRange),
+	refusingSome("closed ranges with 409", 409, isClosedRange),
 	redirected("a blank and a letter beyond ASCII in Location", "/get?name=My File.bin", "/get?name=My%20File.bin", "get"),
 	redirected("a path with blanks and braces in Location", "/My {File} ä.bin", "/My%20%7BFile%7D%20%C3%A4.bin", "My {File} ä.bin"),
 	redirected("a relative Location with a backslash", `d\f x.bin`, "/d/f%20x.bin", "f x.bin"),
@@ -109,6 +155,21 @@ var servers = []hazard{
 		for _, wrap := range []string{" %s", "%s \n", "<%s>", `"%s"`} {
 			tr.runPawl(fmt.Sprintf(wrap, tr.fileURL())).wantDownloaded("f.bin", f)
 		}
+		tr.markMet()
+	}},
+	{name: "servers: a typed password with special characters", run: func(tr *testRun) {
+		f := tr.serveFile(1000)
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if _, password, _ := r.BasicAuth(); password != "p%ss ä|^{}" {
+				http.Error(w, "no", http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		u := strings.Replace(tr.fileURL(), "http://", "http://user:p%ss ä|^{}@", 1)
+		tr.runPawl(u).wantDownloaded("f.bin", f)
+		tr.runPawl(u).wantDownloaded("f.bin", f)
+		tr.runPawl("mirror", "-d", "m", tr.writeURLList(u+"\n")).wantExit(0)
 		tr.markMet()
 	}},
 	demanding("a server that demands Accept", "Accept", "*/*"),
@@ -152,6 +213,20 @@ var servers = []hazard{
 		tr.runPawl().wantDownloaded("f.bin", f)
 		tr.markMet()
 	}},
+	{name: "servers: a redirect to itself that sets a cookie of JSON", run: func(tr *testRun) {
+		f := tr.serveFile(1000)
+		const value = `j={"a": 1, "b":[\]}`
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("Cookie") != value {
+				w.Header().Set("Set-Cookie", value+"; Path=/")
+				http.Redirect(w, r, "/f.bin", http.StatusFound)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.markMet()
+	}},
 	{name: "servers: a gate on another host that sets a cookie", run: func(tr *testRun) {
 		f := tr.serveFile(1000)
 		gate := faultserver.New()
@@ -169,6 +244,7 @@ var servers = []hazard{
 	postponing("403 with Retry-After", 403),
 	postponing("409 with Retry-After", 409),
 	postponing("525", 525),
+	postponing("507", 507),
 	postponing("509", 509),
 	postponing("529", 529),
 	{name: "servers: an archive that is being made", run: func(tr *testRun) {
@@ -178,12 +254,145 @@ var servers = []hazard{
 		o.wantDownloaded("f.bin", f)
 		o.wantStderrAny("still preparing the file")
 	}},
+	preparing("by redirects to the same URL", 303, "/f.bin"),
+	preparing("by redirects between two URLs", 302, "/wait"),
+	preparing("by responses without a body", 204, ""),
+	{name: "servers: an archive that is being made, without a time", run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.srv.Set(faultserver.First(5, faultserver.Status(202, -1)))
+		tr.runPawl("--tries", "2", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.srv.Set(faultserver.Only(func(n int) bool { return n%2 == 0 }, faultserver.Status(202, -1)), dropETag)
+		g := tr.putFile("g.bin", faultserver.NewFile(1<<20, 3))
+		tr.runPawl("--tries", "2", tr.srv.URL+"/g.bin").wantDownloaded("g.bin", g)
+	}},
+	sendingPage("as XHTML", "application/xhtml+xml", "<html><p>Log in</p>"),
+	sendingPage("with a doubled type", "text/html, text/html", "Log in"),
+	sendingPage("without a type", "", "\n<!doctype html><p>Log in</p>"),
+	{name: "servers: Retry-After of a day", run: func(tr *testRun) {
+		f := tr.serveFile(1000)
+		for _, status := range []int{503, 429, 403} {
+			tr.srv.Set(faultserver.First(2, faultserver.Status(status, 86400)))
+			o := tr.runPawl("-v", "--restart", tr.fileURL())
+			o.wantDownloaded("f.bin", f)
+			o.wantStderrAny("the server asks to wait 24 hours; retrying in 0.")
+		}
+	}},
 	{name: "servers: 404 with Retry-After", run: func(tr *testRun) {
 		tr.serveFile(1000)
 		tr.srv.Set(faultserver.Status(404, 1))
 		tr.runPawl().wantFailure(8)
 		tr.wantAtMostOneRequest(len(tr.srv.Requests()) - 1) // one with a range and one without
 	}},
+}
+
+// banned returns a hazard of a server that tells a ban for too many connections by a status.
+func banned(status int) hazard {
+	return hazard{name: fmt.Sprintf("servers: a ban told by %d", status), run: func(tr *testRun) {
+		b := &faultserver.Ban{Limit: 3, Time: time.Second, Status: status}
+		f := tr.serveFile(8 << 20)
+		tr.srv.Set(b.Fault, faultserver.ConnRate(2<<20))
+		tr.runPawl("--retry-wait", "100ms", "--retry-max-wait", "400ms", tr.fileURL()).wantDownloaded("f.bin", f)
+		if b.Count() > 3 {
+			tr.Errorf("%d bans, want at most three", b.Count())
+		}
+	}}
+}
+
+// refusingFurther returns a hazard of a server that serves the first request only, while its body
+// goes on.
+func refusingFurther(status int) hazard {
+	return hazard{name: fmt.Sprintf("servers: each further request is refused with %d", status), run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		tr.srv.Set(faultserver.SingleUse(status), faultserver.ConnRate(6<<20))
+		tr.runPawl().wantDownloaded("f.bin", f)
+	}}
+}
+
+// refusingSome returns a hazard of a server that refuses some requests for ranges, and breaks off all
+// bodies once.
+func refusingSome(what string, status int, refuses func(*http.Request) bool) hazard {
+	return hazard{name: "servers: a server that refuses " + what, run: func(tr *testRun) {
+		f := tr.serveFile(8 << 20)
+		refusal := handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if refuses(r) {
+				faultserver.Status(status, -1)(next).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		tr.srv.Set(refusal, faultserver.First(1, faultserver.Cut(2<<20)), faultserver.ConnRate(6<<20))
+		tr.runPawl().wantDownloaded("f.bin", f)
+		g := tr.putFile("g.bin", faultserver.NewFile(8<<20, 5))
+		tr.killHalfway(tr.srv.URL + "/g.bin")
+		tr.srv.Set(refusal)
+		tr.runPawl(tr.srv.URL+"/g.bin").wantDownloaded("g.bin", g)
+	}}
+}
+
+// isClosedRange reports whether a request is for a range with an end.
+func isClosedRange(r *http.Request) bool {
+	value := r.Header.Get("Range")
+	return value != "" && !strings.HasSuffix(value, "-")
+}
+
+// sendingPage returns a hazard of a web page instead of the file: pawl must warn, and refuse it if the
+// user expects none.
+func sendingPage(how, media, page string) hazard {
+	return hazard{name: "servers: a web page " + how, run: func(tr *testRun) {
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			w.Header()["Content-Type"] = nil
+			if media != "" {
+				w.Header().Set("Content-Type", media)
+			}
+			io.WriteString(w, page)
+		}))
+		tr.runPawl("--expect", "!text/html", tr.fileURL()).wantFailure(7)
+		o := tr.runPawl()
+		o.wantExit(0)
+		o.wantStderrAny("web page")
+		tr.markMet()
+	}}
+}
+
+// preparing returns a hazard of a server that says in another way than by 202 that the file comes
+// later.
+func preparing(how string, status int, location string) hazard {
+	return hazard{name: "servers: an archive that is being made, told " + how, run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.srv.Set(faultserver.First(50, handling(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			if location != "" && r.URL.Path == "/f.bin" {
+				w.Header().Set("Location", location)
+			} else if location != "" {
+				w.Header().Set("Location", "/f.bin")
+			}
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(status)
+		})))
+		o := tr.runPawl("--tries", "2", tr.fileURL())
+		o.wantDownloaded("f.bin", f)
+		o.wantStderrAny("still preparing the file")
+		tr.markMet()
+	}}
+}
+
+// refusingConditions returns a hazard of a firewall that refuses conditional requests.
+func refusingConditions(status int) hazard {
+	return hazard{name: fmt.Sprintf("servers: a firewall that refuses conditions with %d", status), run: func(tr *testRun) {
+		f := tr.serveFile(1 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		tr.srv.Set(handling(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("If-None-Match")+r.Header.Get("If-Modified-Since") != "" {
+				faultserver.Status(status, -1)(next).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}))
+		before := len(tr.srv.Requests())
+		tr.runPawl().wantDownloaded("f.bin", f)
+		if n := len(tr.srv.Requests()) - before; n > 2 {
+			tr.Errorf("%d requests, want one with and one without the condition", n)
+		}
+	}}
 }
 
 // handling returns a fault that calls h for each request.

@@ -137,7 +137,7 @@ func (r *RequestOptions) originHeaders(urls ...string) originHeaders {
 	o := originHeaders{fields: r.headerFields(), typed: make(map[string]http.Header)}
 	for _, s := range urls {
 		origin := downloader.Origin(s)
-		if u, err := url.Parse(s); err == nil && origin != "" && (u.User != nil || o.typed[origin] == nil) {
+		if u, err := weburl.Parse(s); err == nil && (u.User != nil || o.typed[origin] == nil) {
 			o.typed[origin] = basicAuth(u)
 		}
 	}

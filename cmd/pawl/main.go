@@ -61,6 +61,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return out.reportExit(usageErr{withIntention(errors.New(trimCommand(err.Error())), app.Kong, args)})
 	}
+	if err := checkGuards(args); err != nil {
+		return out.reportExit(usageErr{err})
+	}
 	cli := &app.cli
 	out.quiet = cli.Quiet
 	if !cli.Verbose {

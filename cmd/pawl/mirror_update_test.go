@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 )
 
 // TestMirrorUpdate checks that -N sends one conditional request per file, and downloads the
@@ -18,7 +19,12 @@ func TestMirrorUpdate(t *testing.T) {
 	changed := make(map[string]bool)
 	for _, i := range s.rand.Perm(len(names))[:7] {
 		changed[names[i]] = true
+		before := s.files[names[i]].Modified
 		s.add(names[i], 700+s.rand.Int64N(900))
+		f := s.files[names[i]]
+		f.Modified = before.Add(time.Hour) // so that the first response decides
+		s.files[names[i]] = f
+		s.srv.Put(names[i], f)
 	}
 	s.srv.Reset()
 	s.runMirror("-q", "list").wantExit(0)

@@ -89,6 +89,20 @@ func span(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// longSpan formats a duration of any length, for example "24 hours".
+func longSpan(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 2*time.Hour:
+		return span(d)
+	case d < 2*day:
+		return fmt.Sprintf("%.0f hours", d.Hours())
+	case d < 1000*day:
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return "for years"
+}
+
 // delayText says when something will happen, for example "in 2.0s".
 func delayText(d time.Duration) string {
 	if d < 100*time.Millisecond {

@@ -18,10 +18,11 @@ func IsPermanent(err error) bool {
 
 // retryable reports whether a later request may succeed: the server says so, or the status does.
 // Beside those of RFC 9110, servers use 420, 430 and 529 for too many requests, 509 for used-up
-// bandwidth, 520 to 530 if a content delivery network cannot reach its origin, and 598 and 599 for
-// a timeout behind them.
+// bandwidth, 507 and 508 for used-up disks and processes, 520 to 530 if a content delivery network
+// cannot reach its origin, 561 if a load balancer cannot reach its identity provider, 598 and 599 for
+// a timeout behind them, and 999 for requests that look like those of a robot.
 func (e *StatusError) retryable() bool {
-	return e.isPostponed() || slices.Contains([]int{202, 408, 420, 421, 423, 425, 429, 430, 500, 502, 503, 504, 509, 598, 599}, e.Code) || e.Code >= 520 && e.Code <= 530
+	return e.isPostponed() || e.isPreparing() || slices.Contains([]int{408, 420, 421, 423, 425, 429, 430, 500, 502, 503, 504, 507, 508, 509, 561, 598, 599, 999}, e.Code) || e.Code >= 520 && e.Code <= 530
 }
 
 // isPostponed reports whether an error asks for a later request by Retry-After, for example a 403
@@ -65,6 +66,20 @@ func MayBeExpired(err error) bool {
 	return errors.As(err, &status) && slices.Contains([]int{401, 403, 404, 410}, status.Code) && !status.isPostponed()
 }
 
+// IsRefusal reports whether err is a status with which a server refuses a request for good, so that
+// only another request may succeed.
+func IsRefusal(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Code != http.StatusProxyAuthRequired && IsPermanent(err)
+}
+
+// MayBeBan reports whether err is a status with which servers refuse everything from clients that
+// had too many connections, for a while.
+func MayBeBan(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && slices.Contains([]int{403, 404, 410}, status.Code)
+}
+
 // MayRefuseRange reports whether err is a status with which servers refuse a request for its
 // Range field, so that the same request without the field may succeed.
 func MayRefuseRange(err error) bool {
@@ -72,11 +87,30 @@ func MayRefuseRange(err error) bool {
 	return errors.As(err, &status) && slices.Contains([]int{400, 403, 404, 405, 406, 412, 500, 501}, status.Code) && !status.isPostponed()
 }
 
+// MayRefuseCondition reports whether err is a status with which servers and firewalls refuse a
+// request for its If-None-Match or If-Modified-Since field.
+func MayRefuseCondition(err error) bool {
+	var status *StatusError
+	return MayRefuseRange(err) && errors.As(err, &status) && status.Code != http.StatusNotFound
+}
+
 // IsPreparing reports whether err says that the server is still making the file, for example an
 // archive, and asks for another request later (RFC 9110 §15.3.3).
 func IsPreparing(err error) bool {
 	var status *StatusError
-	return errors.As(err, &status) && status.Code == http.StatusAccepted
+	return errors.As(err, &status) && status.isPreparing()
+}
+
+// isPreparing is IsPreparing. Instead of a 202, some servers send no body, or redirect to the same
+// URL, with Retry-After.
+func (e *StatusError) isPreparing() bool {
+	switch e.Code {
+	case http.StatusAccepted:
+		return true
+	case http.StatusNoContent, http.StatusResetContent, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return e.RetryAfter
+	}
+	return false
 }
 
 // IsBrokenOff reports whether the server closed the connection in the middle of a response

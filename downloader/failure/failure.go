@@ -105,11 +105,12 @@ type StatusError struct {
 	Code       int    // HTTP status, for example 404
 	Host       string // host and port of the server that responded
 	RetryAfter bool   // the response has a valid Retry-After field
+	Wish       int64  // seconds that the field asks to wait, however many; 0 without the field
 }
 
 func (e *StatusError) Error() string {
-	if e.Code == http.StatusAccepted {
-		return e.Host + " is still preparing the file (HTTP status 202)"
+	if e.isPreparing() {
+		return fmt.Sprintf("%s is still preparing the file (HTTP status %d)", e.Host, e.Code)
 	}
 	text := http.StatusText(e.Code)
 	if e.Code >= 300 && e.Code < 304 {
@@ -126,10 +127,10 @@ func (e *StatusError) Is(kind error) bool {
 	switch e.Code {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired:
 		return kind == ErrAuth
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusAccepted, 420, 430, 529:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly, 420, 430, 529:
 		return kind == ErrThrottled
 	}
-	if e.isPostponed() {
+	if e.isPostponed() || e.isPreparing() {
 		return kind == ErrThrottled
 	}
 	if e.Code < 400 { // a redirect without a URL, or a status that must not answer a GET

@@ -48,9 +48,9 @@ func TestStatusError(t *testing.T) {
 		{[]int{407}, ErrAuth, false, false},
 		{[]int{403, 404, 410}, ErrRefused, false, true},
 		{[]int{202, 408, 425, 429, 503}, ErrThrottled, true, false},
-		{[]int{500, 502, 504, 520, 521, 522, 523, 524, 525, 526, 530}, ErrRefused, true, false},
+		{[]int{500, 502, 504, 507, 508, 520, 521, 522, 523, 524, 525, 526, 530, 561, 999}, ErrRefused, true, false},
 		{[]int{100, 204, 300, 304}, ErrProtocol, false, false},
-		{[]int{400, 405, 406, 416, 451, 501, 505, 519, 531, 999}, ErrRefused, false, false},
+		{[]int{400, 405, 406, 416, 451, 501, 505, 519, 531}, ErrRefused, false, false},
 	}
 	for _, tt := range tests {
 		for _, code := range tt.codes {
@@ -65,6 +65,19 @@ func TestStatusError(t *testing.T) {
 	for code, want := range map[int]string{302: "HTTP error 302 Found without a URL from h", 404: "HTTP error 404 Not Found from h", 599: "HTTP error 599 (unknown status) from h"} {
 		if got := (&StatusError{Code: code, Host: "h"}).Error(); got != want {
 			t.Errorf("status %d: got %q, want %q", code, got, want)
+		}
+	}
+}
+
+// A server that asks for a later request, in place of a body, is preparing the file.
+func TestIsPreparing(t *testing.T) {
+	for _, code := range []int{202, 204, 302, 303, 304, 404, 503} {
+		for _, later := range []bool{false, true} {
+			err := &StatusError{Code: code, Host: "h", RetryAfter: later}
+			want := code == 202 || later && code < 304
+			if got := IsPreparing(err); got != want || want && IsPermanent(err) {
+				t.Errorf("%d, Retry-After %v: got %v, permanent %v", code, later, got, IsPermanent(err))
+			}
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestExplainProxy(t *testing.T) {
 		{&net.OpError{Op: "proxyconnect", Err: dial}, false, ErrNetwork, false, "the proxy p:1 cannot be used: cannot connect to :1: a scripted error"},
 		{RefusedTunnel("p:1", 403), false, ErrRefused, true, "the proxy p:1 refused: 403 Forbidden"},
 		{RefusedTunnel("p:1", 503), false, ErrNetwork, false, "the proxy p:1 refused: 503 Service Unavailable"},
-		{RefusedTunnel("p:1", 999), false, ErrRefused, true, "the proxy p:1 refused: 999"},
+		{RefusedTunnel("p:1", 998), false, ErrRefused, true, "the proxy p:1 refused: 998"},
 		{WantsUser("p:1", true, []string{"NTLM", "Negotiate"}), true, ErrAuth, true, "the proxy p:1 accepts only Negotiate authentication, which pawl does not support"},
 		{WantsUser("p:1", true, []string{"Negotiate", `basic realm="x"`}), true, ErrAuth, true, "the proxy p:1 does not accept the user and the password"},
 	} {

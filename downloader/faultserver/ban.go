@@ -7,10 +7,12 @@ import (
 )
 
 // A Ban resets all connections when more than Limit requests are in progress, and each further
-// one for Time, as some servers and firewalls do. It must be used with New, not NewTLS.
+// one for Time, as some servers and firewalls do. It must be used with New, not NewTLS. If Status is
+// set, it refuses them with that status, and the open bodies go on.
 type Ban struct {
-	Limit int
-	Time  time.Duration
+	Limit  int
+	Time   time.Duration
+	Status int
 
 	mu     sync.Mutex
 	active int       // requests in progress since the last ban; guarded by mu
@@ -31,11 +33,15 @@ func (b *Ban) Fault(next http.Handler) http.Handler {
 		era, ok := b.enter()
 		if !ok {
 			countFault(r)
+			if b.Status > 0 {
+				http.Error(w, http.StatusText(b.Status), b.Status)
+				return
+			}
 			reset(w)
 		}
 		defer b.leave(era)
 		next.ServeHTTP(bodyWriter{w, func(p []byte) (int, error) {
-			if b.Count() != era {
+			if b.Status == 0 && b.Count() != era {
 				reset(w)
 			}
 			return w.Write(p)

@@ -228,6 +228,14 @@ func (h *Host) Refused(now time.Time) int {
 	return h.limit.granted
 }
 
+// HasRefused reports whether the host has refused one of several connections, which may have been the
+// begin of a ban.
+func (h *Host) HasRefused() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.limit.before > 1
+}
+
 // Recovered reports that the host responds again after a connection had failed since a time, which
 // is zero if the network was missing. If most of several connections failed then, the host may have
 // banned us for a while because there were too many, so it is not asked for as many again. If the

@@ -14,8 +14,26 @@ const (
 
 // Ranges is the experience with the Range field at one host. Safe for concurrent use.
 type Ranges struct {
-	mu  sync.Mutex
-	use RangeUse
+	mu            sync.Mutex
+	use           RangeUse // guarded by mu
+	unconditional bool     // requests have no If-Range field; guarded by mu
+}
+
+// AreUnconditional reports whether requests for ranges must have no If-Range field.
+func (r *Ranges) AreUnconditional() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unconditional
+}
+
+// DropCondition makes requests for ranges go without the If-Range field, because the host may refuse
+// it. It reports whether that is new.
+func (r *Ranges) DropCondition() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	isNew := !r.unconditional
+	r.unconditional = true
+	return isNew
 }
 
 // Use returns how the host responds to the field.

@@ -177,8 +177,10 @@ func TestUpdate(t *testing.T) {
 	r.mustRun(text)
 	for i := range 7 {
 		name := fmt.Sprintf("f%04d", 13*i)
-		r.files[name] = faultserver.NewFile(int64(50+i), uint64(5000+i))
-		r.srv.Put(name, r.files[name])
+		f := faultserver.NewFile(int64(50+i), uint64(5000+i))
+		f.Modified = r.files[name].Modified.Add(time.Hour) // so that the first response decides
+		r.files[name] = f
+		r.srv.Put(name, f)
 	}
 	r.srv.Reset()
 	if c := r.mustRun(text); c.Current != 100 || r.requests() != 0 {

@@ -1,6 +1,9 @@
 package response
 
 import (
+	"bytes"
+	"mime"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -8,7 +11,39 @@ import (
 )
 
 // IsPage reports whether a media type is that of a web page.
-func IsPage(media string) bool { return media == "text/html" || media == "application/xhtml+xml" }
+func IsPage(media string) bool {
+	return media == "text/html" || media == "application/xhtml+xml" || media == "application/vnd.wap.xhtml+xml"
+}
+
+// parseType returns the media type and the charset of the Content-Type fields, "" for those that are
+// unknown. Servers and proxies between repeat the type, after a comma or in a field of its own; the
+// first type counts. A syntax error behind the type does not matter.
+func parseType(h http.Header) (media, charset string) {
+	for value := range strings.SplitSeq(strings.Join(h.Values("Content-Type"), ","), ",") {
+		media, _, _ := strings.Cut(strings.TrimSpace(value), ";")
+		media, _, _ = strings.Cut(strings.TrimSpace(media), " ")
+		if media, _, err := mime.ParseMediaType(media); err == nil && strings.Contains(media, "/") {
+			_, params, _ := mime.ParseMediaType(value)
+			return bounded(media, maxMediaType), bounded(params["charset"], maxMediaType)
+		}
+	}
+	return "", ""
+}
+
+// SniffPage returns the media type of a web page that begins with these bytes, "" for anything
+// else: it begins with a tag of HTML (WHATWG MIME Sniffing Standard §7.1), perhaps behind the
+// declaration of XML.
+func SniffPage(beginning []byte) string {
+	text := bytes.TrimSpace(bytes.TrimPrefix(beginning, []byte("\ufeff")))
+	if bytes.HasPrefix(text, []byte("<?xml")) {
+		_, text, _ = bytes.Cut(text, []byte("?>"))
+		text = bytes.TrimSpace(text)
+	}
+	if media, _, _ := strings.Cut(http.DetectContentType(text), ";"); media == "text/html" {
+		return media
+	}
+	return ""
+}
 
 var (
 	// pageSuffixes are extensions of web pages.
@@ -54,7 +89,7 @@ func namesFile(value string) bool {
 // MatchesType reports whether a media type, "" if it is unknown, fits the patterns: it must match
 // one of those without an exclamation mark, if there are any, and none of the others. A pattern is
 // a media type such as "application/zip", or has "*" as its subtype or as both parts, such as
-// "image/*" and "!text/*". It must be in lower case.
+// "image/*" and "!text/*". It must be in lower case. Each type of a web page counts as text/html.
 func MatchesType(media string, patterns []string) bool {
 	allowed, wanted := false, false
 	for _, p := range patterns {
@@ -72,6 +107,9 @@ func MatchesType(media string, patterns []string) bool {
 
 // matchesOne reports whether a media type matches a pattern without an exclamation mark.
 func matchesOne(media, pattern string) bool {
+	if IsPage(media) && media != "text/html" && matchesOne("text/html", pattern) {
+		return true
+	}
 	kind, isKind := strings.CutSuffix(pattern, "/*")
 	switch {
 	case pattern == "*/*":

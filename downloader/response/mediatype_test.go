@@ -1,6 +1,7 @@
 package response
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -61,6 +62,10 @@ func TestMatchesType(t *testing.T) {
 		{"text/html", "text/*,!text/html", false},
 		{"text/plain", "text/*,!text/html", true},
 		{"", "!text/html", true},
+		{"application/xhtml+xml", "!text/html", false},
+		{"application/xhtml+xml", "text/html", true},
+		{"application/xhtml+xml", "!text/*", false},
+		{"text/html", "!application/xhtml+xml", true},
 		{"", "*/*", false},
 		{"a/b", "*/*", true},
 		{"", "application/zip", false},
@@ -87,6 +92,42 @@ func TestExcerpt(t *testing.T) {
 	} {
 		if got := Excerpt([]byte(in)); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+// A media type is the first one of all fields, whatever is wrong behind it.
+func TestParseType(t *testing.T) {
+	tests := []struct {
+		fields         []string
+		media, charset string
+	}{
+		{[]string{"text/html, text/html"}, "text/html", ""},
+		{[]string{"Text/HTML; charset=utf-8, text/html"}, "text/html", "utf-8"},
+		{[]string{"text/html", "application/zip"}, "text/html", ""},
+		{[]string{"", "text/html"}, "text/html", ""},
+		{[]string{"text/html charset=utf-8"}, "text/html", ""},
+		{[]string{"text/html;;"}, "text/html", ""},
+		{[]string{"application/zip; name=\"a, b.zip\""}, "application/zip", ""},
+		{[]string{"zip"}, "", ""},
+		{nil, "", ""},
+	}
+	for _, tt := range tests {
+		media, charset := parseType(http.Header{"Content-Type": tt.fields})
+		if media != tt.media || charset != tt.charset {
+			t.Errorf("%q: got %q and %q, want %q and %q", tt.fields, media, charset, tt.media, tt.charset)
+		}
+	}
+}
+
+// A body without a media type is a web page if it begins with a tag.
+func TestSniffPage(t *testing.T) {
+	for text, want := range map[string]string{
+		"<!DOCTYPE html><p>": "text/html", "\n <html>": "text/html", "\ufeff<HTML lang=de>": "text/html", "<head >": "text/html", "<!-- a --><html>": "text/html",
+		"<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC>": "text/html", "<?xml version='1.0'?><svg>": "", "PK\x03\x04": "", "": "", "a <html>": "", "<htmlx>": "",
+	} {
+		if got := SniffPage([]byte(text)); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 }

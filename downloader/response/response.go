@@ -9,7 +9,6 @@ package response
 
 import (
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -62,12 +61,9 @@ type Content struct {
 	Version Version
 }
 
-// Complete reports whether Read can interpret the response. Others are HTTP errors. A 202
-// with Retry-After means that the server is preparing the file (RFC 9110 §15.3.3).
+// Complete reports whether Read can interpret the response. Others are HTTP errors.
 func Complete(resp *http.Response) bool {
 	switch resp.StatusCode {
-	case http.StatusAccepted:
-		return resp.Header.Get("Retry-After") == ""
 	case http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
 		return true
 	}
@@ -75,10 +71,11 @@ func Complete(resp *http.Response) bool {
 }
 
 // isWhole reports whether a response with this status has the whole file as its body: a 200,
-// and every other success with a body except 206 (RFC 9110 §15.3).
+// and every other success with a body, except 206 and a 202: the body of a 202 says that the server
+// is still preparing the file (RFC 9110 §15.3).
 func isWhole(status int) bool {
 	switch status {
-	case http.StatusNoContent, http.StatusResetContent, http.StatusPartialContent:
+	case http.StatusAccepted, http.StatusNoContent, http.StatusResetContent, http.StatusPartialContent:
 		return false
 	}
 	return status >= 200 && status < 300
@@ -89,9 +86,9 @@ func isWhole(status int) bool {
 // caller must compare the version with the wanted one (RFC 9110 §14.4, §15.3.7, §15.5.17).
 func Read(resp *http.Response, asked chunk.Range, known Known) Content {
 	h := resp.Header
-	media, params, _ := mime.ParseMediaType(h.Get("Content-Type")) // the part before a syntax error is good
-	r := Content{Charset: bounded(params["charset"], maxMediaType), Version: Version{
-		Size: -1, ETag: bounded(h.Get("ETag"), maxValidator), LastModified: bounded(h.Get("Last-Modified"), maxValidator), MediaType: bounded(media, maxMediaType),
+	media, charset := parseType(h)
+	r := Content{Charset: charset, Version: Version{
+		Size: -1, ETag: bounded(h.Get("ETag"), maxValidator), LastModified: bounded(h.Get("Last-Modified"), maxValidator), MediaType: media,
 	}}
 	c := codingOf(resp, known)
 	r.Version.Coding, r.Note = c.kept, c.note

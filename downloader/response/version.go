@@ -2,6 +2,7 @@ package response
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -35,6 +36,13 @@ func (v Version) Differs(o Version) string {
 // SizeDiffers reports whether both sizes are known and differ.
 func (v Version) SizeDiffers(o Version) bool {
 	return v.Size >= 0 && o.Size >= 0 && v.Size != o.Size
+}
+
+// IsOlder reports whether o has a later Last-Modified.
+func (v Version) IsOlder(o Version) bool {
+	was, err := http.ParseTime(v.LastModified)
+	now, nowErr := http.ParseTime(o.LastModified)
+	return err == nil && nowErr == nil && was.Before(now)
 }
 
 // SharesValidator reports whether both have an ETag, or both a Last-Modified. Only then does

@@ -75,3 +75,16 @@ func TestIsPage(t *testing.T) {
 		}
 	}
 }
+
+// A version is older only if both times are known.
+func TestIsOlder(t *testing.T) {
+	const early, late = "Fri, 01 Mar 2024 00:00:00 GMT", "Sat, 02 Mar 2024 00:00:00 GMT"
+	for _, tt := range []struct {
+		v, o string
+		want bool
+	}{{early, late, true}, {late, early, false}, {early, early, false}, {"", late, false}, {early, "", false}, {"yesterday", late, false}} {
+		if got := (Version{LastModified: tt.v}).IsOlder(Version{LastModified: tt.o}); got != tt.want {
+			t.Errorf("%q and %q: got %v", tt.v, tt.o, got)
+		}
+	}
+}

@@ -1,12 +1,17 @@
 package transport
 
 import (
+	"errors"
+	"math"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/publicsuffix"
 )
@@ -16,9 +21,12 @@ const (
 	// all sites together. They are the numbers that every client should be able to keep, in bytes
 	// and cookies (RFC 6265 §6.1). With half of them a site may fail; twice as many take 24 MB of
 	// memory if hostile servers use them up.
-	maxCookie         = 4096
+	maxCookie         = 4096 // name and value
 	maxCookiesPerSite = 50
 	maxCookies        = 3000
+	// maxCookieAttribute limits the value of an attribute, in bytes; a longer one is ignored
+	// (RFC 6265bis §5.6).
+	maxCookieAttribute = 1024
 )
 
 // A boundedJar keeps the cookies of one run in memory. Some servers redirect to the same URL
@@ -40,18 +48,21 @@ func newBoundedJar() *boundedJar {
 	return &boundedJar{jar: jar, known: make(map[string]map[cookieKey]bool)}
 }
 
-// Cookies is for http.CookieJar.
-func (j *boundedJar) Cookies(u *url.URL) []*http.Cookie { return j.jar.Cookies(u) }
+// cookies returns the cookies for a request to u, as they came.
+func (j *boundedJar) cookies(u *url.URL) []*http.Cookie { return j.jar.Cookies(u) }
 
-// SetCookies is for http.CookieJar.
-func (j *boundedJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
+// setCookies keeps the cookies of the Set-Cookie fields of a response from u.
+func (j *boundedJar) setCookies(u *url.URL, fields []string) {
 	var kept []*http.Cookie
-	for _, c := range cookies {
-		if len(c.Raw) <= maxCookie && j.admit(u, c) {
+	for _, field := range fields {
+		c := parseCookie(field)
+		if c != nil && len(c.Name)+len(c.Value) <= maxCookie && j.admit(u, c) {
 			kept = append(kept, c)
 		}
 	}
-	j.jar.SetCookies(u, kept)
+	if len(kept) > 0 {
+		j.jar.SetCookies(u, kept)
+	}
 }
 
 // admit reports whether there is room for c.
@@ -84,4 +95,112 @@ func siteOf(host string) string {
 		return site
 	}
 	return host
+}
+
+// A cookieKeeper sends the cookies of a jar, and keeps those of responses. It stands in for the Jar of
+// http.Client, which drops cookies that are not by the book: values with blanks, quotation marks,
+// braces, backslashes, or letters beyond ASCII. They come back byte by byte, as from a browser.
+type cookieKeeper struct {
+	next http.RoundTripper
+	jar  *boundedJar
+}
+
+func (k cookieKeeper) RoundTrip(req *http.Request) (*http.Response, error) {
+	sent := req
+	if cookies := k.jar.cookies(req.URL); len(cookies) > 0 {
+		copied := *req
+		copied.Header = req.Header.Clone()
+		copied.Header.Set("Cookie", mergeCookies(req.Header.Values("Cookie"), cookies))
+		sent = &copied
+	}
+	resp, err := k.next.RoundTrip(sent)
+	if err != nil {
+		return resp, err
+	}
+	if sent != req && resp.Request == sent {
+		resp.Request = req
+	}
+	if fields := resp.Header.Values("Set-Cookie"); len(fields) > 0 {
+		k.jar.setCookies(req.URL, fields)
+	}
+	return resp, nil
+}
+
+// mergeCookies returns the Cookie field with the cookies of the user's fields and those of the jar,
+// which replace cookies of the user with the same name.
+func mergeCookies(users []string, cookies []*http.Cookie) string {
+	var pairs []string
+	for pair := range strings.SplitSeq(strings.Join(users, ";"), ";") {
+		pair = strings.TrimSpace(pair)
+		name, _, _ := strings.Cut(pair, "=")
+		if pair != "" && !slices.ContainsFunc(cookies, func(c *http.Cookie) bool { return c.Name == name }) {
+			pairs = append(pairs, pair)
+		}
+	}
+	for _, c := range cookies {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// parseCookie parses a Set-Cookie field as browsers do (RFC 6265 §5.2). It returns nil if the field
+// has no cookie. The value may have any bytes but control characters; quotation marks belong to it.
+func parseCookie(field string) *http.Cookie {
+	pair, rest, _ := strings.Cut(field, ";")
+	name, value, ok := strings.Cut(pair, "=")
+	c := &http.Cookie{Name: trimBlanks(name), Value: trimBlanks(value)}
+	if !ok || c.Name == "" || strings.ContainsFunc(pair, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return nil
+	}
+	for attribute := range strings.SplitSeq(rest, ";") {
+		name, value, _ := strings.Cut(attribute, "=")
+		if value = trimBlanks(value); len(value) > maxCookieAttribute {
+			continue
+		}
+		switch strings.ToLower(trimBlanks(name)) {
+		case "domain":
+			c.Domain = strings.ToLower(value)
+		case "path":
+			c.Path = value
+		case "secure":
+			c.Secure = true
+		case "max-age":
+			if seconds, ok := parseMaxAge(value); ok {
+				c.MaxAge = seconds
+			}
+		case "expires":
+			c.Expires = parseExpires(value)
+		}
+	}
+	return c
+}
+
+func trimBlanks(s string) string { return strings.Trim(s, " \t") }
+
+// parseMaxAge returns a Max-Age as http.Cookie has it: -1 for one that is over.
+func parseMaxAge(value string) (seconds int, ok bool) {
+	n, err := strconv.ParseInt(value, 10, 32)
+	switch {
+	case errors.Is(err, strconv.ErrRange) && value[0] != '-':
+		return math.MaxInt32, true
+	case err != nil && !errors.Is(err, strconv.ErrRange), strings.HasPrefix(value, "+"):
+		return 0, false
+	case n <= 0:
+		return -1, true
+	}
+	return int(n), true
+}
+
+// expiryFormats are the formats of an Expires attribute that servers send.
+var expiryFormats = []string{time.RFC1123, "Mon, 02-Jan-2006 15:04:05 MST", "Mon, 02-Jan-06 15:04:05 MST", time.RFC850, time.ANSIC}
+
+// parseExpires returns the time of an Expires attribute, the zero time if it has none. The cookie
+// then lasts as long as the run.
+func parseExpires(value string) time.Time {
+	for _, format := range expiryFormats {
+		if at, err := time.Parse(format, value); err == nil {
+			return at.UTC()
+		}
+	}
+	return time.Time{}
 }

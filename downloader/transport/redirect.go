@@ -23,8 +23,12 @@ const maxRedirects = 20
 var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "If-Range", "Range", "Referer", "User-Agent"}
 
 // checkRedirect is for http.Client.CheckRedirect. After the first redirect that leaves the
-// origin of the request, credentials must not be sent, even if a later redirect leads back.
+// origin of the request, credentials must not be sent, even if a later redirect leads back. A redirect
+// that says when to come back is not followed: it is the response.
 func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
+	if isPostponed(req, via) {
+		return http.ErrUseLastResponse
+	}
 	if len(via) >= maxRedirects {
 		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%d redirects in a row", maxRedirects)))
 	}
@@ -57,6 +61,15 @@ func SetReferer(h http.Header, users string, to *url.URL) {
 	if isHTTPS := strings.HasPrefix(strings.ToLower(users), "https:"); users != "" && !(isHTTPS && to.Scheme == "http") {
 		h.Set("Referer", users)
 	}
+}
+
+// isPostponed reports whether a redirect leads to a URL that has redirected already, and has a
+// Retry-After field: the server is preparing the file, and wants to be asked later (RFC 9110 §10.2.3).
+func isPostponed(req *http.Request, via []*http.Request) bool {
+	if req.Response == nil || req.Response.Header.Get("Retry-After") == "" {
+		return false
+	}
+	return slices.ContainsFunc(via, func(r *http.Request) bool { return r.URL.String() == req.URL.String() })
 }
 
 // A locationEscaper escapes the targets of redirects as browsers do, because servers send them as

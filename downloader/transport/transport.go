@@ -96,7 +96,7 @@ func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	http1, http2 := t.watched(o, false), t.watched(o, true)
 	jar := newBoundedJar()
 	client := func(rt http.RoundTripper) *http.Client {
-		return &http.Client{Transport: locationEscaper{rt}, CheckRedirect: o.checkRedirect, Jar: jar}
+		return &http.Client{Transport: cookieKeeper{locationEscaper{rt}, jar}, CheckRedirect: o.checkRedirect}
 	}
 	t.http1, t.http2 = client(newHTTP2Only(http1, http2)), client(http1Fallback{http1, http2, o.Proxy})
 	return t

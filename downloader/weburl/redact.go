@@ -13,7 +13,7 @@ import (
 // WithoutUser returns a URL without user and password. If s is not a URL, it returns only the part
 // after the last "@", because the part before may be a password.
 func WithoutUser(s string) string {
-	u, err := url.Parse(s)
+	u, err := url.Parse(escapeUser(s))
 	if err != nil || u.Scheme == "" || u.Host == "" {
 		return s[strings.LastIndexByte(s, '@')+1:]
 	}

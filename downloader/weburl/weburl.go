@@ -15,12 +15,16 @@ const maxLength = 1 << 20
 
 // Parse parses an http or https URL with a host, as people type and paste it: it is escaped as
 // Escape does, and blanks, angle brackets and quotation marks around it are removed. Parse drops
-// the fragment. User and password stay. Errors quote the beginning of the URL, redacted.
+// the fragment. User and password stay, and are escaped as far as it is clear where they end. Errors quote the beginning of the URL, redacted.
 func Parse(s string) (*url.URL, error) {
 	if len(s) > maxLength {
 		return nil, fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxLength)
 	}
-	u, err := url.Parse(Escape(Unwrap(s)))
+	typed := Unwrap(s)
+	if err := checkUser(typed); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(Escape(escapeUser(typed)))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return nil, fmt.Errorf("%.200q is not an http or https URL", Redact(s))
 	}

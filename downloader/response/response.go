@@ -67,7 +67,15 @@ func Complete(resp *http.Response) bool {
 	case http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable:
 		return true
 	}
-	return isWhole(resp.StatusCode)
+	return hasFile(resp)
+}
+
+// hasFile reports whether the body of a response is the whole file. With status 202 the file is usually
+// being made (RFC 9110 §15.3.3), and the body says so, unless the header describes a stored file.
+func hasFile(resp *http.Response) bool {
+	h := resp.Header
+	describes := h.Get("ETag") != "" || h.Get("Last-Modified") != "" || h.Get("Content-Disposition") != "" || offersRanges(resp)
+	return isWhole(resp.StatusCode) || resp.StatusCode == http.StatusAccepted && describes && h.Get("Retry-After") == ""
 }
 
 // isWhole reports whether a response with this status has the whole file as its body: a 200,
@@ -93,7 +101,7 @@ func Read(resp *http.Response, asked chunk.Range, known Known) Content {
 	c := codingOf(resp, known)
 	r.Version.Coding, r.Note = c.kept, c.note
 	switch {
-	case isWhole(resp.StatusCode):
+	case hasFile(resp):
 		return r.readWhole(resp, c)
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && !asked.Empty():
 		if span, total, ok := parseContentRange(h.Get("Content-Range")); ok && span.Empty() {

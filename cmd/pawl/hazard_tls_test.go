@@ -142,10 +142,11 @@ func (o runResult) wantError(text string) {
 }
 
 // wantOneTry checks that the failure was permanent: two connections are enough for a request with
-// a range and one without.
+// a range and one without. A list asks over HTTP/2 before, and with TLS 1.3 the refusal comes after the
+// handshake, so that it may look like a lost connection.
 func (o runResult) wantOneTry(conns int64) {
 	o.tr.Helper()
-	if conns > 2 {
+	if conns > 4 {
 		o.tr.Errorf("%d connections, want one try", conns)
 	}
 }

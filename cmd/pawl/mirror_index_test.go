@@ -42,11 +42,18 @@ func newIndexSite(t *testing.T) *indexSite {
 	s.add("above.bin", 10)
 	s.pages["pub/"] = indexPage("a.bin", "b.iso", "sub/", "old/") + `<a href="?C=N;O=D">Name</a><a href="/above.bin">above.bin</a><a href="/">/</a>` +
 		`<a href="http://other.invalid/pub/x">x</a><a href="sub/?C=M;O=A">x</a><a href="/pub/./sub/../sub/">sub</a>`
-	s.pages["pub/sub/"] = indexPage("c.bin", "deep/") + `<a href="/pub/">pub</a><a href="./">.</a><a href="/pub/old/">old</a>`
-	s.pages["pub/sub/deep/"] = indexPage("d.bin", "e.iso")
-	s.pages["pub/old/"] = indexPage("f.bin")
+	s.setPage("pub/sub/", indexPage("c.bin", "deep/")+`<a href="/pub/">pub</a><a href="./">.</a><a href="/pub/old/">old</a>`)
+	s.setPage("pub/sub/deep/", indexPage("d.bin", "e.iso"))
+	s.setPage("pub/old/", indexPage("f.bin"))
 	s.serve()
 	return s
+}
+
+// setPage changes a page, also while the server runs.
+func (s *indexSite) setPage(path, html string) {
+	textsMu.Lock()
+	defer textsMu.Unlock()
+	s.pages[path] = html
 }
 
 // serve makes the server send the pages.
@@ -137,7 +144,7 @@ func TestIndexAsList(t *testing.T) {
 
 	// A file that the page no longer names is pruned, with its directory, and a new one is fetched.
 	s.add("pub/new.bin", 10)
-	s.pages["pub/"] = indexPage("a.bin", "new.bin", "sub/")
+	s.setPage("pub/", indexPage("a.bin", "new.bin", "sub/"))
 	s.runMirror(args("--prune", "--dry-run")...).wantExit(0).wantStderr("b.iso: would be deleted", "old/f.bin: would be deleted")
 	s.runMirror(args("-q", "--prune")...).wantExit(0)
 	s.wantOut("a.bin", "new.bin", "sub/c.bin", "sub/deep/d.bin", "sub/deep/e.iso")
@@ -147,7 +154,7 @@ func TestIndexAsList(t *testing.T) {
 
 	// A file that the page names and that is missing fails, and the list of --failed names it in its
 	// directory.
-	s.pages["pub/sub/"] = indexPage("c.bin", "deep/", "x y.bin")
+	s.setPage("pub/sub/", indexPage("c.bin", "deep/", "x y.bin"))
 	s.runMirror(args("-q", "--failed", "failed")...).wantExit(8)
 	s.add("pub/sub/x y.bin", 10)
 	s.runMirror("-q", "failed").wantExit(0)
@@ -201,7 +208,7 @@ func TestIndexBroken(t *testing.T) {
 		{"a redirect above", redirect("/login/"), 7, "redirects to a page that is not below the index"},
 		{"a redirect to a file", redirect("/pub/index.html"), 7, "redirects to a page that is not below the index"},
 	} {
-		s.pages["pub/old/"] = indexPage() // would be pruned
+		s.setPage("pub/old/", indexPage()) // would be pruned
 		s.serve(broken("/pub/sub/", tt.h))
 		s.srv.Reset()
 		s.runMirror(args...).wantExit(tt.code).wantStderr(tt.stderr, "pub/sub/")
@@ -234,9 +241,9 @@ func TestIndexBroken(t *testing.T) {
 // TestIndexRefused checks that a web page that is no index is an error, by the URL or by the text.
 func TestIndexRefused(t *testing.T) {
 	s := newIndexSite(t)
-	s.pages["page"] = indexPage("a.bin")
-	s.pages["login/"] = "<html><form method=post action=in><input type=password></form><a href=x.zip>x.zip</a>"
-	s.pages["error/"] = "<html><h1>Gone</h1><a href=/>Home</a>"
+	s.setPage("page", indexPage("a.bin"))
+	s.setPage("login/", "<html><form method=post action=in><input type=password></form><a href=x.zip>x.zip</a>")
+	s.setPage("error/", "<html><h1>Gone</h1><a href=/>Home</a>")
 	s.add("a.bin", 10)
 	s.runMirror(s.srv.URL + "/page").wantExit(2).wantStderr("is a web page, not a list")
 	s.runMirror(s.srv.URL + "/login/").wantExit(2).wantStderr("asks for a password, not an index")
@@ -252,10 +259,10 @@ func TestIndexRefused(t *testing.T) {
 // the number of pages is bounded by the depth if each page has a new URL.
 func TestIndexLoops(t *testing.T) {
 	s := newIndexSite(t)
-	s.pages["pub/"] = indexPage("sub/", "moved/", "again/", "a.bin")
-	s.pages["pub/sub/"] = indexPage("c.bin") + `<a href="/pub/sub/%2e/">x</a><a href="//` + s.srv.Listener.Addr().String() + `/pub//sub//">x</a><a href="/pub/s%75b/">sub</a>`
+	s.setPage("pub/", indexPage("sub/", "moved/", "again/", "a.bin"))
+	s.setPage("pub/sub/", indexPage("c.bin")+`<a href="/pub/sub/%2e/">x</a><a href="//`+s.srv.Listener.Addr().String()+`/pub//sub//">x</a><a href="/pub/s%75b/">sub</a>`)
 	s.srv.Set(redirects(map[string]string{"/pub/moved/": "/pub/there/", "/pub/again/": "/pub/sub/"}), serveTexts(s.pages))
-	s.pages["pub/there/"] = indexPage("f.bin")
+	s.setPage("pub/there/", indexPage("f.bin"))
 	s.add("pub/there/f.bin", 10)
 	s.runMirror("-q", "--depth", "9", s.url()).wantExit(0)
 	s.wantOut("a.bin", "sub/c.bin", "there/f.bin")
@@ -330,7 +337,7 @@ func TestIndexCredentials(t *testing.T) {
 // TestIndexNames checks that names that leave the directory are refused one by one.
 func TestIndexNames(t *testing.T) {
 	s := newIndexSite(t)
-	s.pages["pub/"] = indexPage("a.bin", "b c+d&e%f#g?h.bin") + `<a href="..%2f..%2fx.bin">x.bin</a><a href="%2e%2e/x.bin">x.bin</a><a href="a%00.bin">a.bin</a><a href="%2e%2e%2f/">up</a>`
+	s.setPage("pub/", indexPage("a.bin", "b c+d&e%f#g?h.bin")+`<a href="..%2f..%2fx.bin">x.bin</a><a href="%2e%2e/x.bin">x.bin</a><a href="a%00.bin">a.bin</a><a href="%2e%2e%2f/">up</a>`)
 	s.add("pub/b c+d&e%f#g?h.bin", 10)
 	s.runMirror("--depth", "2", s.url()).wantExit(2).wantStderr("../../x.bin", "contains the path element", "contains a slash", "contains a control character")
 	s.wantOut("a.bin", "b c+d&e%f#g?h.bin")

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -27,11 +28,16 @@ func (r *scriptRig) published(next http.Handler) http.Handler {
 	return serveTexts(maps.Clone(r.texts))(next)
 }
 
+// textsMu guards the texts of all servers, which tests change while these run.
+var textsMu sync.Mutex
+
 // serveTexts serves texts by their names and passes on all other requests.
 func serveTexts(texts map[string]string) faultserver.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			textsMu.Lock()
 			text, ok := texts[strings.TrimPrefix(req.URL.Path, "/")]
+			textsMu.Unlock()
 			if !ok {
 				next.ServeHTTP(w, req)
 				return

@@ -118,7 +118,7 @@ func (j *job) conflict(old store.Record, v response.Version, chosen bool) error 
 		return nil
 	case old.URL == j.origin.recorded && restart:
 		return nil
-	case old.URL == j.origin.recorded:
+	case old.URL == j.origin.recorded, !restart && old.State == store.Done && j.isResigned(old, v):
 		return begunError{old}
 	case !chosen && !j.goal.replace && !j.mayHaveMoved(old, v), j.req.Existing.AutoRename && !restart:
 		return takenError{claimed(old)}
@@ -128,18 +128,22 @@ func (j *job) conflict(old store.Record, v response.Version, chosen bool) error 
 	return claimed(old)
 }
 
-// mayHaveMoved reports whether old seems to be a download of the same file from another URL. The
-// bytes of an unfinished one are too precious to begin a second file. Of a finished one, only
-// another signature in the URL shows it, because validators of two URLs prove nothing.
+// mayHaveMoved reports whether old seems to be an unfinished download of the same file from another
+// URL. Its bytes are too precious to begin a second file.
 func (j *job) mayHaveMoved(old store.Record, v response.Version) bool {
+	return old.State != store.Done && j.sharesVersion(old, v) && !j.engine.store.Running(old)
+}
+
+// isResigned reports whether old is the same file, from a URL with another signature. Validators of
+// two other URLs prove nothing.
+func (j *job) isResigned(old store.Record, v response.Version) bool {
+	return j.sharesVersion(old, v) && weburl.WithoutSignature(old.URL) == weburl.WithoutSignature(j.origin.recorded)
+}
+
+// sharesVersion reports whether old may have the version v, by a validator that both have.
+func (j *job) sharesVersion(old store.Record, v response.Version) bool {
 	was := versionOf(old)
-	if was.Differs(v) != "" || !was.SharesValidator(v) {
-		return false
-	}
-	if old.State == store.Done {
-		return weburl.Redact(old.URL) == weburl.Redact(j.origin.recorded)
-	}
-	return !j.engine.store.Running(old)
+	return was.Differs(v) == "" && was.SharesValidator(v)
 }
 
 // isNamed reports whether the user or a list chose the path of the file, so that a later run does not

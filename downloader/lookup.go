@@ -30,8 +30,8 @@ func (e *ClaimedError) Error() string {
 // Is is for errors.Is.
 func (e *ClaimedError) Is(kind error) bool { return kind == failure.ErrClaimed }
 
-// A begunError means that the target has an unfinished download of the same URL, which was
-// not found before because the name of the file was not known.
+// A begunError means that the target has a download of the same URL, or of one that differs in its
+// signature, which was not found before because the name of the file was not known.
 type begunError struct{ rec store.Record }
 
 func (e begunError) Error() string { return "the download has begun already" }

@@ -120,6 +120,28 @@ func TestFinishedFile(t *testing.T) {
 	})
 }
 
+// A finished file whose name the server chose is not fetched again under a URL with another signature.
+// A URL that differs in another parameter is another file, whatever its validators.
+func TestResignedURL(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		f := faultserver.NewFile(100_000, 1)
+		r.srv.Put("f", f)
+		r.srv.Set(faultserver.SetHeader("Content-Disposition", `attachment; filename="g.bin"`))
+		first := r.mustGet("f?X-Amz-Date=1&X-Amz-Signature=a", f)
+		again := r.mustGet("f?X-Amz-Date=2&X-Amz-Signature=b", f)
+		if again.Target != first.Target || !again.Current {
+			t.Errorf("other signature: got %+v, want %q as it is", again, first.Target)
+		}
+		if rec, err := r.store.ByTarget(again.Target); err != nil || rec.URL != r.srv.URL+"/f?X-Amz-Date=2&X-Amz-Signature=b" {
+			t.Errorf("record: got %q, %v, want the second URL", rec.URL, err)
+		}
+		if other := r.mustGet("f?version=2", f); other.Target == first.Target {
+			t.Errorf("another file: got %q as well", other.Target)
+		}
+	})
+}
+
 // Of two downloads to the same target, one ends with ErrBusy at once, and the other one
 // succeeds.
 func TestTargetBusy(t *testing.T) {

@@ -58,8 +58,8 @@ func (d *download) obey(h *hosts.Host, c requester, resp *http.Response) (pause 
 }
 
 const (
-	// maxPreparation is how long a server may answer 202 to one request before that counts as
-	// failures. A guess: archives of hundreds of gigabytes are made within an hour; double only
+	// maxPreparation is how long a server may answer one request that the file is not ready, for
+	// example with 202, before that counts as failures. A guess: archives of hundreds of gigabytes are made within an hour; double only
 	// delays the error of a server that never ends.
 	maxPreparation = time.Hour
 	// preparationNews is the time between two events that the server is still preparing the file.

@@ -36,7 +36,7 @@ type naming struct {
 	newFiles int                  // files to fetch for which item.isNew is true
 
 	mu   sync.Mutex
-	kept map[string]bool // paths below Options.Dir that servers chose in this run; guarded by mu
+	kept map[string]bool // paths below Options.Dir that servers or ledger.avoidOthers chose in this run; guarded by mu
 }
 
 // A listState describes the lists that share a key.
@@ -66,7 +66,7 @@ func (n *naming) name(key, rel, url string) pathStatus {
 	return n.paths.Add(rel, url)
 }
 
-// keep records the path of a file that a server has named. Any goroutine may call it.
+// keep records the path of a file that no entry names. Any goroutine may call it.
 func (n *naming) keep(dir, path string) {
 	rel, err := filepath.Rel(dir, path)
 	if err != nil {

@@ -71,6 +71,9 @@ var signing = []string{
 	"token", "ttl",
 }
 
+// hyphens removes the characters by which spellings of a parameter differ.
+var hyphens = strings.NewReplacer("-", "", "_", "")
+
 // WithoutSignature returns a URL without the parameters of a signature.
 func WithoutSignature(s string) string {
 	base, query, found := strings.Cut(s, "?")
@@ -83,7 +86,7 @@ func WithoutSignature(s string) string {
 		for _, prefix := range []string{"x-amz-", "x-goog-", "x-oss-", "aws", "auth_", "access_"} {
 			name = strings.TrimPrefix(name, prefix)
 		}
-		if name = strings.NewReplacer("-", "", "_", "").Replace(name); !slices.Contains(signing, name) {
+		if name = hyphens.Replace(name); !slices.Contains(signing, name) {
 			kept = append(kept, p)
 		}
 	}

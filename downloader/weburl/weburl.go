@@ -15,7 +15,8 @@ const maxLength = 1 << 20
 
 // Parse parses an http or https URL with a host, as people type and paste it: it is escaped as
 // Escape does, and blanks, angle brackets and quotation marks around it are removed. Parse drops
-// the fragment. User and password stay, and are escaped as far as it is clear where they end. Errors quote the beginning of the URL, redacted.
+// the fragment. User and password stay, and are escaped as far as it is clear where they end. Errors
+// quote the beginning of the URL, redacted.
 func Parse(s string) (*url.URL, error) {
 	if len(s) > maxLength {
 		return nil, fmt.Errorf("a URL of %d bytes is longer than %d", len(s), maxLength)

@@ -17,7 +17,8 @@ func TestFailEverywhere(t *testing.T) {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
 			fresh := newWorld(t, sc, 0)
-			for n := 1; failOnce(fresh.anew(uint64(n)), sc, n) && !t.Failed(); n++ {
+			n, step := sampledOperations()
+			for ; failOnce(fresh.anew(uint64(n)), sc, n) && !t.Failed(); n += step {
 			}
 		})
 	}

@@ -185,14 +185,14 @@ func TestPublishCrash(t *testing.T) {
 var tempLacks = [][]string{nil, {"unnamed"}, {"unnamed", "exclusive"}, {"unnamed", "exclusive", "hardlink"}, {"unnamed", "lock"}}
 
 func publishCrash(t *testing.T, lacks []string) {
-	n, crashed := 0, true
-	for ; crashed && !t.Failed(); n++ {
+	n, step := sampledOperations()
+	for crashed := true; crashed && !t.Failed(); n += step {
 		for _, does := range []string{"before", "after"} {
 			if does == "after" && lacks != nil {
 				continue // almost the same as before the next one
 			}
 			g := newPublisher(t, uint64(n), lacks...)
-			g.fs.trap = trap{n: n + 1, does: does}
+			g.fs.trap = trap{n: n, does: does}
 			crashed = crashes(g.run)
 			for _, keep := range g.fs.powerFailures() {
 				story := fmt.Sprintf("%s, keep %v", &g.fs.trap, keep)

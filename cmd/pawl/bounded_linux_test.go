@@ -245,7 +245,11 @@ func TestServerCannotEnlargeRecords(t *testing.T) {
 			return h
 		}()},
 	} {
-		for _, size := range []int{5000, 500_000} {
+		sizes := []int{5000, 500_000}
+		if !allTests() {
+			sizes = sizes[:1]
+		}
+		for _, size := range sizes {
 			t.Run(fmt.Sprint(c.name, size), func(t *testing.T) {
 				body := bytes.Repeat([]byte("y"), size)
 				srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -352,6 +356,7 @@ func writeListWith(t *testing.T, dir string, write func(io.Writer)) string {
 func TestHugeEntries(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
+	skipExpensive(t)
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer srv.Close()
 	long := strings.Repeat("x", 1<<20-100)
@@ -411,6 +416,7 @@ func growth(t *testing.T, least, most int, code int, command func(n int) (dir st
 func TestManyChecksums(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
+	skipExpensive(t)
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 	got := growth(t, 50_000, 350_000, 8, func(n int) (string, []string) {
@@ -432,6 +438,7 @@ func TestManyChecksums(t *testing.T) {
 func TestManyHosts(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
+	skipExpensive(t)
 	got := growth(t, 2500, 10_500, 4, func(n int) (string, []string) { // pawl remembers 1,000 to 2,000 hosts
 		dir := t.TempDir()
 		state := filepath.Join(dir, "state", "pawl")

@@ -35,7 +35,7 @@ import (
 func TestGrammar(t *testing.T) {
 	t.Parallel()
 	runs := 80
-	if os.Getenv("PAWL_TEST_LONG") != "" {
+	if longTests() {
 		runs = 1000
 	}
 	if s := os.Getenv("PAWL_TEST_GRAMMAR"); s != "" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"strings"
 	"time"
 
@@ -79,7 +78,7 @@ var breaks = []hazard{
 	}},
 	{name: "breaks: all connections silent for long", run: func(tr *testRun) {
 		silence := 7 * time.Second // longer than a connection may be silent before others take over its rest
-		if os.Getenv("PAWL_TEST_LONG") != "" {
+		if longTests() {
 			silence = 22 * time.Second
 		}
 		f := tr.serveFile(8 << 20)

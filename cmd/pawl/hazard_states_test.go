@@ -176,7 +176,7 @@ func damageRepeatedly(tr *testRun, n func(size int64) int, do func(i int, size i
 // rounds returns how often something is repeated: n times with PAWL_TEST_LONG=1, otherwise a
 // quarter as often.
 func rounds(n int) int {
-	if os.Getenv("PAWL_TEST_LONG") != "" {
+	if longTests() {
 		return n
 	}
 	return n / 4

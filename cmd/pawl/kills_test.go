@@ -22,7 +22,7 @@ import (
 func TestThousandKills(t *testing.T) {
 	t.Parallel()
 	kills := 25
-	if os.Getenv("PAWL_TEST_LONG") != "" {
+	if longTests() {
 		kills = 1000
 	}
 	seed := *seedFlag

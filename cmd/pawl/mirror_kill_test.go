@@ -20,7 +20,7 @@ const maxUnfinished = 4 << 20
 func TestMirrorKills(t *testing.T) {
 	t.Parallel()
 	files, kills, largest := 500, int64(5), int64(320<<10)
-	if os.Getenv("PAWL_TEST_LONG") != "" {
+	if longTests() {
 		files, kills, largest = 1000, 10, 4<<20
 	}
 	s := newSite(t)

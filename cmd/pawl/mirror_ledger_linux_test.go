@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// TestMirrorKnownFiles mirrors a list of 20,000 lines, of which all but 1,000 are recorded
+// TestMirrorKnownFiles mirrors a list of 10,000 lines, of which all but 500 are recorded
 // and on disk. pawl must request only the missing files and use little memory. With
 // PAWL_TEST_LONG=1 there are lists of 200,000 and 2,000,000 lines, too. The known files are
 // empty, and in /dev/shm if it exists, because creating them takes most of the time.
@@ -22,11 +22,11 @@ func TestMirrorKnownFiles(t *testing.T) {
 	if exists(ramDisk) {
 		t.Setenv("TMPDIR", ramDisk)
 	}
-	sizes := []int{20_000}
-	if os.Getenv("PAWL_TEST_LONG") != "" {
-		sizes = []int{20_000, 200_000, 2_000_000}
+	sizes := []int{10_000}
+	if longTests() {
+		sizes = []int{10_000, 200_000, 2_000_000}
 	}
-	const missing = 1000
+	const missing = 500
 	for _, n := range sizes {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			s := newSite(t)

@@ -131,7 +131,11 @@ func TestPruneNotByUnframedList(t *testing.T) {
 func TestPruneKills(t *testing.T) {
 	s := newSite(t)
 	s.addMany(600, sameSize(10))
-	for round := range 5 {
+	rounds := 2
+	if allTests() {
+		rounds = 5
+	}
+	for round := range rounds {
 		s.writeListOfFirst("list", 600)
 		s.runMirror("-q", "list").wantExit(0)
 		s.writeListOfFirst("list", 20)

@@ -102,12 +102,12 @@ const noBlocks = "poke_exit=@arg2=0000000000000000" + "0010000000000000" + "0000
 const smallTransfers = "poke_exit=@arg2=0000000000000000" + "0002000000000000" + "e803000000000000e803000000000000e803000000000000" +
 	"e803000000000000e8030000000000000000000000000000" + "ff00000000000000" + "0010000000000000"
 
-// eachLarge returns a missingCall of one file for the first two of the errors, or for each of
-// them with PAWL_TEST_LONG=1: the errors of a list have the same effect.
+// eachLarge returns a missingCall of one file for the first of the errors, or for each of them
+// with PAWL_TEST_ALL=1: they have the same effect.
 func eachLarge(call, on, warns string, code int, errs string) (all []missingCall) {
 	fields := strings.Fields(errs)
-	if os.Getenv("PAWL_TEST_LONG") == "" {
-		fields = fields[:min(2, len(fields))]
+	if !allTests() {
+		fields = fields[:1]
 	}
 	for _, err := range fields {
 		all = append(all, missingCall{call + "=" + err, on, warns, code, false})

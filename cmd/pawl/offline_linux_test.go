@@ -121,7 +121,7 @@ func TestMirrorOffline(t *testing.T) {
 // TestMirrorOutage is TestMirrorOffline with a network that fails during the run. It needs
 // PAWL_TEST_LONG=1.
 func TestMirrorOutage(t *testing.T) {
-	if os.Getenv("PAWL_TEST_LONG") == "" {
+	if !longTests() {
 		t.Skip("PAWL_TEST_LONG is not set")
 	}
 	t.Parallel()
@@ -171,9 +171,9 @@ func TestGetOffline(t *testing.T) {
 	s := newSite(t)
 	s.listenAtAddress()
 	for _, name := range []string{"early", "middle", "resumed"} {
-		s.add(name, 64<<20) // which takes longer than the steps until the network is down
+		s.add(name, 24<<20) // which takes longer than the steps until the network is down
 	}
-	s.srv.Set(faultserver.Rate(6 << 20))
+	s.srv.Set(faultserver.Rate(2 << 20))
 	get := func(args ...string) *followedRun {
 		return s.follow(s.pawlCmd(append([]string{"--tries", "2", "--stall-timeout", "500ms", "--connect-timeout", "500ms"}, args...)))
 	}

@@ -116,6 +116,9 @@ func isWholeFile(r Content) bool {
 // digestsIn returns the digests of all fields. whole reports whether the body is the whole file.
 func digestsIn(h http.Header, whole bool) (all []Digest) {
 	add := func(field, algorithm, value string, hint bool) {
+		if value == "" { // almost always: the field is missing
+			return
+		}
 		if sum := parseDigest(algorithm, value); !sum.IsZero() {
 			all = append(all, Digest{sum, field, hint})
 		}

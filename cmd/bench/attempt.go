@@ -12,11 +12,12 @@ import (
 
 // A result is the measurement of one attempt. Times are in seconds.
 type result struct {
-	Wall    float64 `json:"wall_s"`
-	CPU     float64 `json:"cpu_s"`
-	RSS     int64   `json:"rss_bytes"`
-	Conns   int64   `json:"connections"`
-	Refused int64   `json:"refused"`
+	Wall     float64 `json:"wall_s"`
+	CPU      float64 `json:"cpu_s"`
+	RSS      int64   `json:"rss_bytes"`
+	Conns    int64   `json:"connections"`
+	Requests int64   `json:"requests"`
+	Refused  int64   `json:"refused"`
 	// Refetched is the number of bytes that the server sent beyond the size of the
 	// file: killed before, a program sends for bytes again that it did not keep. Only
 	// the kind killedHalfway has it.
@@ -67,10 +68,12 @@ func (r *attempt) run(ctx context.Context) (result, error) {
 	}
 	res := result{Wall: wall.Seconds(), CPU: u.CPU.Seconds(), RSS: u.RSS}
 	for _, srv := range s.servers {
-		res.Conns += srv.conns.Load()
-		res.Refused += srv.refused.Load()
+		c := srv.counts()
+		res.Conns += c.conns
+		res.Requests += c.requests
+		res.Refused += c.refused
 		if s.work.Kind == killedHalfway {
-			res.Refetched += srv.sent.Load() - s.amount.total()
+			res.Refetched += c.sent - s.amount.total()
 		}
 	}
 	return res, r.verify()
@@ -83,6 +86,9 @@ func (r *attempt) runCommand(ctx context.Context) (resourceUsage, error) {
 	defer stop()
 	argv := r.contender.argv(r.job)
 	argv[0] = r.contender.tool.Path
+	if l := r.testbed.link; l != nil {
+		argv = l.atClient(argv)
+	}
 	u, err := runChild(ctx, argv, childEnv(os.Environ(), r.job.caFile), r.job.dir)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

@@ -1,16 +1,20 @@
 // Command bench compares pawl with the other downloaders that it finds on the PATH.
-// It starts HTTP servers on loopback that imitate slow links, long round trips,
-// packet loss and connection limits. The programs take turns at the same downloads.
-// bench verifies every downloaded byte and prints one table per workload. It needs
-// Go and no root privileges.
+// The programs take turns at the same downloads. bench verifies every downloaded byte and
+// prints one table per workload.
+//
+// As root on Linux, with ip(8), it measures delays, rates and losses over real TCP, on links
+// between network namespaces that it makes and removes. Without root it needs only Go, and relays
+// in its HTTP servers imitate the links: they leave out much of TCP, so the figures of these
+// workloads are approximations, and the table says so. The server is nginx where that is
+// installed and can serve the workload, otherwise bench's own.
 //
 //	go run ./cmd/bench --quick
 //	go run ./cmd/bench --only 'wan|lossy' --rounds 9 --json new.json
 //	go run ./cmd/bench --also old=/usr/local/bin/pawl
 //
 // To add a workload, append it to the table in workloads.go. To add a program, append
-// its command lines in commands.go and its name in findTools. shape.go and relay.go
-// imitate the network.
+// its command lines in commands.go and its name in findTools. link_linux.go makes the
+// links, shape.go and relay.go imitate them.
 //
 // A figure is comparable only with the other figures of the same run, because it
 // depends on the machine and on everything else that runs there.

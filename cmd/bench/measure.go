@@ -76,7 +76,9 @@ type testbed struct {
 	sums       map[string]string // SHA-256 in hex of each served file, by name
 	names      []string          // names of the files to download, in the order of the list
 	warmUpName string            // name of the file for commands with warmUp; "" for none
-	servers    []*server         // the second one is the mirror
+	servers    []fileServer      // the second one is the mirror
+	link       *link             // between the servers and the programs; nil for loopback
+	network    string            // what stands for the network, "" for loopback alone
 }
 
 // measureWorkload runs one workload. No round but the first starts after until, unless
@@ -110,6 +112,7 @@ func (b *bench) measureWorkload(ctx context.Context, w workload, until time.Time
 		return nil, err
 	}
 	defer s.tearDown()
+	r.Network = s.network
 	b.runRounds(ctx, s, r, until)
 	r.setLimits(a)
 	return r, nil
@@ -198,22 +201,64 @@ func (b *bench) setUp(w workload, a amount, dir string) (*testbed, error) {
 	if w.TLS {
 		c.Cert = b.cert
 	}
-	if w.Sendfile {
+	if w.overLink() {
+		var err error
+		if s.link, err = newLink(w.Shape); err != nil {
+			s.network = "imitated, because " + err.Error()
+		} else {
+			s.network, c.Link = "real TCP", s.link
+			c.Shape = c.Shape.ofConnections()
+		}
+	}
+	nginx := w.nginxCanServe(c.Shape)
+	if w.Sendfile || nginx {
 		c.RealFile = filepath.Join(dir, "served")
-		if err := files[s.names[0]].write(c.RealFile); err != nil {
+		if err := s.writeFiles(files, c.RealFile); err != nil {
+			s.tearDown()
 			return nil, err
 		}
 	}
-	if err := s.start(c); err != nil || w.Kind != twoMirrors {
+	if !w.Sendfile {
+		c.RealFile = ""
+	}
+	if err := s.start(c, nginx); err != nil || w.Kind != twoMirrors {
 		return s, err
 	}
 	c.Shape = w.MirrorShape
-	return s, s.start(c)
+	return s, s.start(c, false)
+}
+
+// writeFiles writes the files into the directory of the testbed. If they are all the same they
+// are links to one file.
+func (s *testbed) writeFiles(files map[string]content, first string) error {
+	source := files[s.names[0]]
+	if err := source.write(first); err != nil {
+		return err
+	}
+	for name, f := range files {
+		path := filepath.Join(s.dir, name)
+		if f.seed == source.seed {
+			if err := os.Link(first, path); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := f.write(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start starts one more server. If it fails it stops the ones that run.
-func (s *testbed) start(c serverConfig) error {
-	srv, err := startServer(c)
+func (s *testbed) start(c serverConfig, nginx bool) error {
+	var srv fileServer
+	var err error
+	if nginx {
+		srv, err = startNginx(s.link, s.dir, c.Shape)
+	} else {
+		srv, err = startServer(c)
+	}
 	if err != nil {
 		s.tearDown()
 		return err
@@ -226,6 +271,9 @@ func (s *testbed) start(c serverConfig) error {
 func (s *testbed) tearDown() {
 	for _, srv := range s.servers {
 		srv.close()
+	}
+	if s.link != nil {
+		s.link.close()
 	}
 }
 
@@ -248,9 +296,9 @@ func (b *bench) timeout(s *testbed) time.Duration {
 // runOnce runs one attempt of the contender in new, empty directories, which it removes
 // afterwards.
 func (b *bench) runOnce(ctx context.Context, s *testbed, c contender) (result, error) {
-	run := &attempt{bench: b, testbed: s, contender: c, job: job{baseURL: s.servers[0].baseURL, name: s.names[0], size: s.amount.size}}
+	run := &attempt{bench: b, testbed: s, contender: c, job: job{baseURL: s.servers[0].url(), name: s.names[0], size: s.amount.size}}
 	if s.work.Kind == twoMirrors {
-		run.job.mirrorURL = s.servers[1].baseURL
+		run.job.mirrorURL = s.servers[1].url()
 	}
 	if s.work.TLS {
 		run.job.caFile = b.ca

@@ -29,10 +29,30 @@ type serverConfig struct {
 	RefusalStatus int                // status of a refusal; 0 for 503
 	MaxConns      int                // open connections, beyond which the server resets new ones; 0 for no limit
 	Cert          *tls.Certificate   // nil for HTTP
+	Link          *link              // at whose end the server listens; nil for loopback
 	HTTP2         bool               // offer HTTP/2 besides HTTP/1.1; needs Cert
 }
 
-// A server serves files on loopback. It runs in bench's own process: the CPU time of a
+// A fileServer serves the files of a testbed. Its counters may be read at any time.
+type fileServer interface {
+	url() string          // for example "http://127.0.0.1:40123"
+	reset()               // sets the counters to 0; must be called only while no client is connected
+	counts() serverCounts // since the last reset
+	// waitSent waits until n bytes are sent since the last reset. It reports false if ctx is done
+	// first, or if the server does not count bytes.
+	waitSent(ctx context.Context, n int64) bool
+	close() // returns when all of the server has ended
+}
+
+// serverCounts are the counters of a server.
+type serverCounts struct {
+	conns    int64 // accepted connections
+	requests int64
+	refused  int64 // requests and connections
+	sent     int64 // bytes that relays have written to clients; 0 without relays
+}
+
+// A server is a fileServer with relays. It runs in bench's own process: the CPU time of a
 // contender is still separate, because rusage counts it per child, and the counters
 // are at hand. A server is made by startServer and must be closed. Its counters may be
 // read at any time.
@@ -50,7 +70,7 @@ type server struct {
 
 // startServer starts a server on a free port. The caller must close it.
 func startServer(c serverConfig) (*server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listenAt(c.Link)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +103,12 @@ func startServer(c serverConfig) (*server, error) {
 	return s, nil
 }
 
-// close closes all connections and returns when all goroutines of the server have
-// ended.
+func (s *server) url() string { return s.baseURL }
+
+func (s *server) counts() serverCounts {
+	return serverCounts{s.conns.Load(), s.requests.Load(), s.refused.Load(), s.sent.Load()}
+}
+
 func (s *server) close() {
 	s.http.Close()
 	s.serving.Wait()
@@ -93,7 +117,6 @@ func (s *server) close() {
 	}
 }
 
-// reset sets the counters to 0. It must be called only while no client is connected.
 func (s *server) reset() {
 	s.conns.Store(0)
 	s.requests.Store(0)
@@ -191,8 +214,7 @@ func (l *shapedListener) startRelay(client net.Conn) net.Conn {
 	return far
 }
 
-// waitSent waits until the server has sent n bytes since the last reset. It reports
-// false if ctx is done first. It polls every 2 ms, in which the fastest shape with a
+// waitSent implements fileServer. It polls every 2 ms, in which the fastest shape with a
 // relay (200 MB/s) sends 400 KB.
 func (s *server) waitSent(ctx context.Context, n int64) bool {
 	for ctx.Err() == nil {

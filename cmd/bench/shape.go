@@ -43,6 +43,10 @@ type Shape struct {
 // plain reports whether connections need no relay.
 func (s Shape) plain() bool { return s == Shape{} }
 
+// ofConnections returns the part of the shape that is not of the link: the rates of single
+// connections.
+func (s Shape) ofConnections() Shape { return Shape{ConnRate: s.ConnRate, SlowRate: s.SlowRate} }
+
 // rateOf returns the bytes per second of the n-th connection, counted from 0.
 func (s Shape) rateOf(n int64) int64 {
 	if s.SlowRate > 0 && n%5 == 4 {

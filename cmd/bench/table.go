@@ -15,8 +15,12 @@ func (r *workloadResult) print(w io.Writer) {
 		fmt.Fprintf(w, "\nnot run: %s\n", r.NotRun)
 		return
 	}
-	fmt.Fprintf(w, "\nmedians of %d:\n\n", r.roundsDone())
-	cells := [][]string{{"", "wall s", "from–to", "× best peer", "× limit", "CPU s/GiB", "RSS MiB", "conns", "refused", "refetched MiB"}}
+	network := r.Network
+	if network != "" {
+		network = ", " + network
+	}
+	fmt.Fprintf(w, "\nmedians of %d%s:\n\n", r.roundsDone(), network)
+	cells := [][]string{{"", "wall s", "from–to", "× best peer", "× limit", "CPU s/GiB", "RSS MiB", "conns", "requests", "refused", "refetched MiB"}}
 	for _, row := range r.Rows {
 		if len(row.Runs) > 0 {
 			cells = append(cells, r.rowCells(row))
@@ -61,6 +65,7 @@ func (r *workloadResult) rowCells(row *row) []string {
 		fmt.Sprintf("%.2f", cpu/float64(r.Bytes)*gib),
 		count(row.median(func(x result) float64 { return float64(x.RSS) / mib })),
 		count(row.median(func(x result) float64 { return float64(x.Conns) })),
+		count(row.median(func(x result) float64 { return float64(x.Requests) })),
 		count(row.median(func(x result) float64 { return float64(x.Refused) })),
 		r.refetchedCell(row),
 	}

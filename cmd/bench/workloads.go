@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"time"
 )
 
@@ -78,8 +79,8 @@ var near20 = Shape{RTT: 20 * time.Millisecond, SlowStart: true, LinkRate: gigabi
 // less to download than wan, because one connection carries only 0.3 MB/s there, and 16
 // carry 5 MB/s.
 var workloads = []workload{
-	{Name: "throttle", Title: "4 MB/s per connection on a 100 MB/s link", Kind: oneFile,
-		Shape: Shape{ConnRate: 4 * mega, LinkRate: 100 * mega}, Full: singleFile(512 * mib), Quick: singleFile(48 * mib)},
+	{Name: "throttle", Title: "4 MB/s per connection on a 100 MB/s link, 20 ms", Kind: oneFile,
+		Shape: Shape{RTT: 20 * time.Millisecond, ConnRate: 4 * mega, LinkRate: 100 * mega}, Full: singleFile(512 * mib), Quick: singleFile(48 * mib)},
 	{Name: "wan", Title: "80 ms, 1 Gbit/s", Kind: oneFile,
 		Shape: wan, Full: singleFile(512 * mib), Quick: singleFile(48 * mib)},
 	{Name: "lossy", Title: "80 ms, 1 Gbit/s, 0.5 % loss", Kind: oneFile,
@@ -96,6 +97,10 @@ var workloads = []workload{
 		Shape: Shape{RTT: 20 * time.Millisecond, ConnRate: 10 * mega}, MaxConns: 3, Full: singleFile(128 * mib)},
 	{Name: "mirrors", Title: "mirrors of 40 and 4 MB/s", Kind: twoMirrors,
 		Shape: Shape{LinkRate: 40 * mega}, MirrorShape: Shape{LinkRate: 4 * mega}, Full: singleFile(256 * mib), Quick: singleFile(64 * mib)},
+	{Name: "list-4m", Title: "files of 4 MiB at 20 ms, 1 Gbit/s", Kind: manyFiles, AnyConns: true,
+		Shape: near20, Full: amount{files: 200, size: 4 * mib}, Quick: amount{files: 40, size: 4 * mib}},
+	{Name: "list-8m", Title: "files of 8 MiB at 20 ms, 1 Gbit/s", Kind: manyFiles, AnyConns: true,
+		Shape: near20, Full: amount{files: 200, size: 8 * mib}},
 	{Name: "small-h1", Title: "small files at 20 ms, HTTP/1.1", Kind: manyFiles, AnyConns: true,
 		Shape: near20, Full: amount{files: 5000, size: 16 * kib}, Quick: amount{files: 600, size: 16 * kib}},
 	{Name: "small-h2", Title: "small files at 20 ms, HTTP/2", Kind: manyFiles, AnyConns: true, TLS: true, HTTP2: true,
@@ -124,6 +129,18 @@ func (w workload) idealTime(a amount, conns int) time.Duration {
 	shape := w.Shape
 	shape.LinkRate += w.MirrorShape.LinkRate
 	return shape.idealTime(size, conns, w.TLS)
+}
+
+// overLink reports whether the workload has a round-trip time, which a link can have. Two servers
+// of different rates cannot have one.
+func (w workload) overLink() bool { return w.Shape.RTT > 0 && w.Kind != twoMirrors }
+
+// nginxCanServe reports whether nginx is installed and can serve the workload, if s is what the
+// server has to do itself.
+func (w workload) nginxCanServe(s Shape) bool {
+	_, err := exec.LookPath("nginx")
+	return err == nil && !w.TLS && w.MaxRequests == 0 && w.MaxConns == 0 && s == s.ofConnections() &&
+		(w.Kind == oneFile || w.Kind == manyFiles || w.Kind == manyLarge)
 }
 
 // competitive reports whether --few runs the command in this workload. A command that

@@ -77,7 +77,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
-	"pawl/cmd/bench": {}, // the standard library alone
+	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
 		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
 		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},

@@ -64,7 +64,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport", "pawl/downloader/weburl"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},

@@ -30,12 +30,11 @@ const (
 )
 
 // A loginSender is the stage that authenticates requests with the user and the password of their
-// RequestInfo: by Basic (RFC 7617), or by Digest (RFC 7616) if the server offers nothing else. They
+// RequestInfo: by Basic (RFC 7617), or by Digest (RFC 7616) if the server does not accept Basic. They
 // are sent to the origin of the first request only, never to one that a redirect leads to.
 //
-// Over https, Basic is sent at once, because most servers want it, and some say 404 without it. Over http, where
-// others can read along, the first request to an origin goes without: if the server offers
-// Digest, the password is never sent.
+// Basic is sent unasked, as curl does: most servers want it, and some say 404 without it. So the password
+// of a Digest login is only as secret as the connection, at the first request of a run.
 type loginSender struct {
 	next http.RoundTripper
 	*logins
@@ -48,20 +47,9 @@ func (s loginSender) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	password, _ := info.Login.Password()
 	x := loginExchange{s.next, req, s.login(req.URL, info.Login), info.Login.Username(), password}
-	switch scheme := x.login.scheme(); {
-	case scheme == digestScheme:
+	if x.login.wantsDigest() {
 		return x.sendDigest(nil)
-	case scheme == unknownScheme && req.URL.Scheme == "http":
-		resp, err := x.send("")
-		if err != nil {
-			return nil, err
-		}
-		discard(resp)
-		if d, ok := credentials.StrongestDigest(challenges(resp)); ok {
-			return x.sendDigest(&d)
-		}
 	}
-	x.login.setScheme(basicScheme)
 	resp, err := x.send(basic(x.user, x.password))
 	if err != nil {
 		return nil, err
@@ -70,6 +58,7 @@ func (s loginSender) RoundTrip(req *http.Request) (*http.Response, error) {
 	refusesBasic := slices.ContainsFunc(offered, func(c credentials.Challenge) bool { return c.Scheme == "basic" })
 	if d, ok := credentials.StrongestDigest(offered); ok && !refusesBasic {
 		discard(resp)
+		x.login.useDigest()
 		return x.sendDigest(&d)
 	}
 	return resp, nil
@@ -120,7 +109,6 @@ func (x loginExchange) send(authorization string) (*http.Response, error) {
 // sendDigest sends the request by Digest. d is a challenge that the server has just sent, nil if there
 // is none: then a nonce is used that an earlier request has left, or the server is asked for one.
 func (x loginExchange) sendDigest(d *credentials.Digest) (*http.Response, error) {
-	x.login.setScheme(digestScheme)
 	for refusals := 0; ; {
 		n := x.login.take(d)
 		resp, err := x.send(x.authorization(n))
@@ -172,21 +160,12 @@ func (l *logins) login(u *url.URL, user *url.Userinfo) *login {
 	return l.known.Get(Origin(u)+" "+user.String(), func() *login { return &login{nonces: make(map[string]*nonce)} })
 }
 
-// A scheme is the way in which an origin wants a login.
-type scheme int
-
-const (
-	unknownScheme scheme = iota
-	basicScheme
-	digestScheme
-)
-
 // A login is a user at an origin. While a request is under way, its nonce is not used for
 // another one: so the server sees the counts of each nonce in order, however many connections
 // there are. Each connection costs one challenge for that.
 type login struct {
 	mu     sync.Mutex
-	known  scheme            // guarded by mu
+	digest bool              // the origin wants Digest; guarded by mu
 	nonces map[string]*nonce // that a request uses, or that are idle, by Nonce; guarded by mu
 	idle   []*nonce          // the last one was used last; guarded by mu
 }
@@ -206,18 +185,17 @@ func (l *login) isIdle() bool {
 	return len(l.nonces) == len(l.idle)
 }
 
-func (l *login) scheme() scheme {
+func (l *login) wantsDigest() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.known
+	return l.digest
 }
 
-// setScheme notes the scheme that the server accepts. Digest stays: otherwise a response of another
-// request, which was sent before, would reveal the password after all.
-func (l *login) setScheme(s scheme) {
+// useDigest notes that the origin wants Digest. That stays so for the run.
+func (l *login) useDigest() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known = max(l.known, s)
+	l.digest = true
 }
 
 // take returns a nonce for a request: that of a challenge, if there is one, or an idle one, or nil. It must

@@ -30,7 +30,6 @@ type digestServer struct {
 	nonces map[string]uint32 // counts so far
 	asked  int               // requests without Digest
 	basics int               // those with Basic
-	basics int               // those with Basic
 	served int
 	issued int      // nonces
 	wrong  []string // what must not happen

@@ -77,8 +77,8 @@ type credentialSet struct {
 	user    *url.Userinfo // of -u; nil for none
 	bearer  string        // token of --bearer-file; "" for none
 	netrc   netrcFile
-	cookies *cookiejar.Jar   // of --load-cookies; nil for none
-	cert    *tls.Certificate // of --cert; nil for none
+	cookies func(*url.URL) []*http.Cookie // of --load-cookies; nil for none
+	cert    *tls.Certificate              // of --cert; nil for none
 }
 
 // A netrcFile is a netrc file that was read. The zero netrcFile has no logins.
@@ -167,7 +167,7 @@ func (o *CredentialOptions) readBearer(out *printer) (string, error) {
 	}
 	token := string(bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))))
 	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", usageErr{fmt.Errorf("--bearer-file %q does not contain one token and nothing else", string(o.BearerFile))}
+		return "", &settingError{"--bearer-file", fmt.Sprintf("%q does not contain one token and nothing else", string(o.BearerFile)), "write the token alone, without a name before it, on one line"}
 	}
 	return token, nil
 }
@@ -182,7 +182,7 @@ func (o *CredentialOptions) readNetrc(out *printer) (netrcFile, error) {
 	case o.NetrcFile != "":
 		f, err := parseNetrcFile("--netrc-file FILE", string(o.NetrcFile))
 		if err != nil {
-			err = usageErr{fmt.Errorf("--netrc-file: %w", err)}
+			err = &settingError{"--netrc-file", "cannot be used: " + err.Error(), "correct it, or give another file"}
 		}
 		return f, err
 	case variable != "":
@@ -239,9 +239,11 @@ func parseNetrcFile(name, path string) (netrcFile, error) {
 	return f, err
 }
 
-// readCookies reads the file of --load-cookies into a jar, which decides by host, path, scheme and time which of them
-// fit a URL. It has no list of public suffixes, because the user has chosen the file.
-func (o *CredentialOptions) readCookies(out *printer) (*cookiejar.Jar, error) {
+// readCookies reads the file of --load-cookies. It returns a function that returns the cookies for a URL, or nil
+// without a file. A jar decides by host, path and time which of them fit; it has no list of
+// public suffixes, because the user has chosen the file. Those for https only are in a second jar, because
+// package cookiejar also sends them to this machine over http.
+func (o *CredentialOptions) readCookies(out *printer) (func(*url.URL) []*http.Cookie, error) {
 	if o.LoadCookies == "" {
 		return nil, nil
 	}
@@ -260,15 +262,24 @@ func (o *CredentialOptions) readCookies(out *printer) (*cookiejar.Jar, error) {
 	if len(cookies) > 0 && !slices.ContainsFunc(cookies, func(c credentials.FileCookie) bool { return !isExpired(c) }) {
 		out.warn("%q: all cookies have expired; export them again", string(o.LoadCookies))
 	}
-	jar, _ := cookiejar.New(nil) // the error is always nil
+	all, _ := cookiejar.New(nil) // the errors are always nil
+	notSecure, _ := cookiejar.New(nil)
 	for _, c := range cookies {
 		host := c.Host
 		if strings.Contains(host, ":") {
 			host = "[" + strings.Trim(host, "[]") + "]"
 		}
-		jar.SetCookies(&url.URL{Scheme: "https", Host: host, Path: c.Path}, []*http.Cookie{c.HTTP()})
+		from, cookie := &url.URL{Scheme: "https", Host: host, Path: c.Path}, []*http.Cookie{c.HTTP()}
+		if all.SetCookies(from, cookie); !c.Secure {
+			notSecure.SetCookies(from, cookie)
+		}
 	}
-	return jar, nil
+	return func(u *url.URL) []*http.Cookie {
+		if u.Scheme == "https" {
+			return all.Cookies(u)
+		}
+		return notSecure.Cookies(u)
+	}, nil
 }
 
 // andMore returns the end of a message about the first of several lines.
@@ -300,22 +311,24 @@ func (o *CredentialOptions) readCertificate(out *printer) (*tls.Certificate, err
 	if err != nil {
 		return nil, err
 	}
-	bad := func(option string, path secretFile, why string) (*tls.Certificate, error) {
-		return nil, usageErr{fmt.Errorf("%s %q %s", option, string(path), why)}
+	bad := func(option string, path secretFile, why, hint string) (*tls.Certificate, error) {
+		return nil, &settingError{option, fmt.Sprintf("%q %s", string(path), why), hint}
 	}
 	switch hasCert, hasKey := findPEM(cert, "CERTIFICATE"), findPEM(key, "PRIVATE KEY"); {
+	case hasCert == nil && len(cert) > 0 && cert[0] == 0x30: // a sequence in DER
+		return bad("--cert", o.Cert, "contains no certificate in PEM form", "convert PKCS#12 with: openssl pkcs12 -nodes -in FILE -out PEM")
 	case hasCert == nil:
-		return bad("--cert", o.Cert, "contains no certificate in PEM form"+conversionHint(cert))
+		return bad("--cert", o.Cert, "contains no certificate in PEM form", "name the file that begins with -----BEGIN CERTIFICATE-----")
 	case hasKey == nil && o.Key == "":
-		return bad("--cert", o.Cert, "contains no private key; name its file with --key")
+		return bad("--cert", o.Cert, "contains no private key", "name the file of the key with --key FILE")
 	case hasKey == nil:
-		return bad("--key", keyPath, "contains no private key in PEM form")
+		return bad("--key", keyPath, "contains no private key in PEM form", "name the file that has -----BEGIN PRIVATE KEY-----")
 	case isEncryptedKey(hasKey):
-		return bad(keyOption, keyPath, "is encrypted, and pawl cannot ask for its password; decrypt it with: openssl pkey -in KEY -out FILE")
+		return bad(keyOption, keyPath, "is encrypted, which pawl does not support", "decrypt it with: openssl pkey -in KEY -out FILE")
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return bad(keyOption, keyPath, "cannot be used: "+strings.TrimPrefix(err.Error(), "tls: "))
+		return bad(keyOption, keyPath, "cannot be used: "+strings.TrimPrefix(err.Error(), "tls: "), "give the key that the certificate was made for")
 	}
 	if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
 		out.warn("the certificate in %q has expired on %s", string(o.Cert), leaf.NotAfter.Format(time.DateOnly))
@@ -337,14 +350,6 @@ func findPEM(text []byte, kind string) *pem.Block {
 // OpenSSL (RFC 1421 §4.6).
 func isEncryptedKey(block *pem.Block) bool {
 	return strings.HasPrefix(block.Type, "ENCRYPTED") || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
-}
-
-// conversionHint returns how to convert a file that looks like PKCS#12, or "".
-func conversionHint(text []byte) string {
-	if len(text) > 0 && text[0] == 0x30 { // a DER sequence
-		return "; convert PKCS#12 with: openssl pkcs12 -nodes -in FILE -out PEM"
-	}
-	return ""
 }
 
 // certificate returns the client certificate for an origin that the user typed, nil for none.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"pawl/downloader"
+	"pawl/downloader/credentials"
 	"pawl/downloader/failure"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
@@ -229,6 +230,7 @@ var hints = slices.Concat([]hintRule{
 	{as[listError](), "a list is a file, a URL, or - for standard input"},
 	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
 	{as[*outputError](), "choose another file"},
+	{is(credentials.ErrNoCookies), "export the cookies of your browser as cookies.txt, for example with an extension"},
 	{is(errNoTerminal), "give it as -u USER:PASS, in PAWL_USER, or in a netrc file"},
 	{as[shareError](), "allow at least one for each shard, or give each shard whole hosts, with all of the limit, by --shard-by host"},
 	{as[mergeError](), "give one report of each shard of the same run; a shard without a report must run again"},

@@ -236,8 +236,8 @@ func (o originHeaders) addCredentials(c *downloader.Credentials, origin string) 
 		c.Header.Set("Authorization", "Bearer "+o.set.bearer)
 		c.Options = append(c.Options, "--bearer-file FILE")
 	}
-	if jar := o.set.cookies; jar != nil {
-		c.Cookies = jar.Cookies
+	if o.set.cookies != nil {
+		c.Cookies = o.set.cookies
 		c.Options = append(c.Options, "--load-cookies FILE")
 	}
 	if o.certificate(origin) != nil {

@@ -47,6 +47,14 @@ func (l *userLogin) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// String returns the user without the password, for messages.
+func (l userLogin) String() string {
+	if l.hasPassword {
+		return l.name + ":…"
+	}
+	return l.name
+}
+
 // A secretFile is the path of a file with credentials, "" for none.
 type secretFile string
 
@@ -146,8 +154,12 @@ func readSecretFile(path string) (text []byte, exposed bool, err error) {
 	return text, isExposed(f), err
 }
 
-// isExposed reports whether other users of the machine can read a file.
+// isExposed reports whether other users of the machine can read a file. The credentials of a unit are
+// protected by their directory: their mode may have bits of the group, which stand for an access control list.
 func isExposed(f *os.File) bool {
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && strings.HasPrefix(f.Name(), filepath.Clean(dir)+string(filepath.Separator)) {
+		return false
+	}
 	info, err := f.Stat()
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o077 != 0 && runtime.GOOS != "windows"
 }
@@ -314,7 +326,7 @@ func (o *CredentialOptions) readCertificate(out *printer) (*tls.Certificate, err
 	bad := func(option string, path secretFile, why, hint string) (*tls.Certificate, error) {
 		return nil, &settingError{option, fmt.Sprintf("%q %s", string(path), why), hint}
 	}
-	switch hasCert, hasKey := findPEM(cert, "CERTIFICATE"), findPEM(key, "PRIVATE KEY"); {
+	switch hasCert, hasKey := findPEM(cert, isCertificate), findPEM(key, isPrivateKey); {
 	case hasCert == nil && len(cert) > 0 && cert[0] == 0x30: // a sequence in DER
 		return bad("--cert", o.Cert, "contains no certificate in PEM form", "convert PKCS#12 with: openssl pkcs12 -nodes -in FILE -out PEM")
 	case hasCert == nil:
@@ -336,15 +348,20 @@ func (o *CredentialOptions) readCertificate(out *printer) (*tls.Certificate, err
 	return &pair, nil
 }
 
-// findPEM returns the first block whose type ends with a word, nil if there is none.
-func findPEM(text []byte, kind string) *pem.Block {
+// findPEM returns the first block of a kind, nil if there is none.
+func findPEM(text []byte, isKind func(*pem.Block) bool) *pem.Block {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if strings.HasSuffix(block.Type, kind) {
+		if isKind(block) {
 			return block
 		}
 	}
 	return nil
 }
+
+func isCertificate(block *pem.Block) bool { return block.Type == "CERTIFICATE" }
+
+// isPrivateKey reports whether a block is a key, in PKCS#8 or in the form of its algorithm.
+func isPrivateKey(block *pem.Block) bool { return strings.HasSuffix(block.Type, "PRIVATE KEY") }
 
 // isEncryptedKey reports whether a key needs a password: by PKCS#8 (RFC 5958), or by the older form of
 // OpenSSL (RFC 1421 §4.6).

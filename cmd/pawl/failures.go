@@ -263,7 +263,7 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in http_proxy, https_proxy or all_proxy, given as " + proxyHint},
 	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
 	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
-	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, or the token"},
+	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, the token, or whether the cookies have expired"},
 	{is(failure.ErrAuth), "log in with -u USER, with --bearer-file FILE, or with the cookies of a browser in --load-cookies FILE"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
 	{is(failure.ErrNotTLS), "check the port in the URL"},

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -308,6 +309,29 @@ var certificateHazards = []hazard{
 		o.wantFailure(5)
 		o.wantOneTry(s.conns())
 		o.wantError("the server does not accept the client certificate")
+		tr.markMet()
+	}},
+	{name: "credentials: a client certificate is not for an https proxy", run: func(tr *testRun) {
+		pool := tr.makeCertificate("cert", newECKey(tr), "PRIVATE KEY")
+		s, ca := tr.newTLSServer(&tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool})
+		p := &testProxy{to: s.Listener.Addr().String()}
+		proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if len(r.TLS.PeerCertificates) > 0 {
+				tr.Errorf("the proxy got the certificate")
+			}
+			p.ServeHTTP(w, r)
+		}))
+		proxy.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+		proxy.StartTLS()
+		tr.Cleanup(proxy.Close)
+		tr.env = []string{"https_proxy=" + proxy.URL, "no_proxy="}
+		args := []string{"--insecure", "--cert", "cert.pem", "--key", "cert-key.pem"}
+		tr.runPawl(append(args, "https://example.com/f.bin")...).wantDownloaded("f.bin", s.file)
+		tr.runPawl(append([]string{"mirror", "-d", "m", "--base", "https://example.com/", "--cacert", ca, "https://example.com/f.bin"}, args...)...).wantExit(2) // f.bin is no list
+		if p.requests.Load() == 0 {
+			tr.Errorf("the proxy got no request")
+		}
+		tr.dropResults()
 		tr.markMet()
 	}},
 	{name: "credentials: a client certificate is not for other origins", run: func(tr *testRun) {

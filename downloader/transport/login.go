@@ -25,8 +25,9 @@ const (
 	// hundred bytes.
 	maxIdleNonces = 256
 	// maxRefusal is how many bytes of a refused response are read so that its connection can be used
-	// again. The pages of servers have a few hundred; more only takes time.
-	maxRefusal = 64 << 10
+	// again. The pages of servers have a few hundred; at double, a server that sends them slowly takes two
+	// minutes (Options.MinRate).
+	maxRefusal = 4 << 10
 )
 
 // A loginSender is the stage that authenticates requests with the user and the password of their

@@ -62,7 +62,8 @@ func TestRedirectSecrets(t *testing.T) {
 			clear(seen)
 			u := j.origin.url
 			for range 2 {
-				req, err := (&exchange{download: j.download, to: j.target(destination{url: u}), r: chunk.Range{End: 5}}).newRequest(t.Context())
+				info := new(transport.RequestInfo)
+				req, err := (&exchange{download: j.download, to: j.target(destination{url: u}), r: chunk.Range{End: 5}, info: info}).newRequest(transport.WithRequest(t.Context(), info))
 				if err != nil {
 					t.Fatal(err)
 				}

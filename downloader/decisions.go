@@ -11,6 +11,7 @@ import (
 	"pawl/downloader/credentials"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/transport"
 )
 
 var (
@@ -46,7 +47,7 @@ func meaningError(resp *http.Response, c response.Content) error {
 // statusError returns the error of a response by its status.
 func statusError(resp *http.Response) error {
 	wish, ok := response.RetryAfter(resp.Header, time.Now())
-	err := &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host, RetryAfter: ok, Wish: int64(wish / time.Second)}
+	err := &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host, RetryAfter: ok, Wish: int64(wish / time.Second), Redirected: transport.LeftOrigin(resp.Request)}
 	if resp.StatusCode == http.StatusUnauthorized {
 		err.Scheme = foreignScheme(credentials.ParseChallenges(resp.Header.Values("Www-Authenticate")))
 	}

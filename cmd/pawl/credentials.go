@@ -311,17 +311,30 @@ func (o *CredentialOptions) readCertificate(out *printer) (*tls.Certificate, err
 		}
 		return nil, nil
 	}
-	keyOption, keyPath := "--key", o.Key
-	if keyPath == "" {
-		keyOption, keyPath = "--cert", o.Cert
-	}
-	cert, _, err := readSecretFile(string(o.Cert))
+	cert, exposed, err := readSecretFile(string(o.Cert))
 	if err != nil {
 		return nil, usageErr{fmt.Errorf("--cert: %w", err)}
 	}
-	key, err := readSecret(keyOption, keyPath, out)
-	if err != nil {
-		return nil, err
+	key := cert // the file may be a pipe, so it is read once
+	if o.Key != "" {
+		if key, err = readSecret("--key", o.Key, out); err != nil {
+			return nil, err
+		}
+	} else if exposed {
+		warnExposed(out, string(o.Cert))
+	}
+	pair, err := o.keyPair(cert, key)
+	if err == nil && pair.Leaf != nil && time.Now().After(pair.Leaf.NotAfter) {
+		out.warn("the certificate in %q has expired on %s", string(o.Cert), pair.Leaf.NotAfter.Format(time.DateOnly))
+	}
+	return pair, err
+}
+
+// keyPair parses a certificate and its key.
+func (o *CredentialOptions) keyPair(cert, key []byte) (*tls.Certificate, error) {
+	keyOption, keyPath := "--key", o.Key
+	if keyPath == "" {
+		keyOption, keyPath = "--cert", o.Cert
 	}
 	bad := func(option string, path secretFile, why, hint string) (*tls.Certificate, error) {
 		return nil, &settingError{option, fmt.Sprintf("%q %s", string(path), why), hint}
@@ -341,9 +354,6 @@ func (o *CredentialOptions) readCertificate(out *printer) (*tls.Certificate, err
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return bad(keyOption, keyPath, "cannot be used: "+strings.TrimPrefix(err.Error(), "tls: "), "give the key that the certificate was made for")
-	}
-	if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
-		out.warn("the certificate in %q has expired on %s", string(o.Cert), leaf.NotAfter.Format(time.DateOnly))
 	}
 	return &pair, nil
 }

@@ -163,6 +163,15 @@ func wantsForeignScheme(f hintSubject) bool {
 	return errors.As(f.err, &status) && status.Scheme != ""
 }
 
+// isRedirected reports whether a redirect led to the server from another origin.
+func isRedirected(f hintSubject) bool {
+	var status *failure.StatusError
+	return errors.As(f.err, &status) && status.Redirected
+}
+
+// gaveCertificate reports whether this run had a client certificate for the URL.
+func gaveCertificate(f hintSubject) bool { return slices.Contains(f.given, certOption) }
+
 // isForbidden reports whether the response was a 403.
 func isForbidden(f hintSubject) bool {
 	var status *failure.StatusError
@@ -263,12 +272,14 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in http_proxy, https_proxy or all_proxy, given as " + proxyHint},
 	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
 	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
+	{both(is(failure.ErrAuth), both(hasCredentials, isRedirected)), "credentials do not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
 	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, the token, or whether the cookies have expired"},
 	{is(failure.ErrAuth), "log in with -u USER, with --bearer-file FILE, or with the cookies of a browser in --load-cookies FILE"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
 	{is(failure.ErrNotTLS), "check the port in the URL"},
 	{is(failure.ErrSpeaksTLS), "try https:// instead of http://"},
 	{is(failure.ErrOutdated), "if the server is an old one, accept outdated TLS with --tls-legacy"},
+	{both(is(failure.ErrWantsCert), gaveCertificate), "the certificate does not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
 	{is(failure.ErrWantsCert), "give one with --cert FILE --key FILE"},
 	{is(failure.ErrRefusesCert), "check the certificate in --cert FILE: its issuer, and when it expires"},
 	{as[x509.HostnameError](), "use a host name of the certificate, or skip verification with --insecure"},

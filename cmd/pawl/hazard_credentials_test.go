@@ -145,7 +145,17 @@ var credentialHazards = slices.Concat([]hazard{
 		o.wantError("which accepts only Negotiate authentication; pawl does not support that")
 		tr.markMet()
 	}},
-	{name: "credentials: 401, 403 and 407", run: func(tr *testRun) {
+	{name: "credentials: a redirect to another origin that wants a login", run: func(tr *testRun) {
+		s := newServerWith(tr, tr.serveFile(5000), requireHeader("Authorization", "Basic dTpwdw=="))
+		tr.srv.Set(faultserver.Redirect("/f.bin", s.URL+"/f.bin"))
+		for text, args := range map[string][]string{"credentials do not follow a redirect": {"-u", "u:pw"}, "log in with -u USER": nil} {
+			o := tr.runPawl(append(args, tr.fileURL())...)
+			o.wantFailure(6)
+			o.wantError(text)
+		}
+		tr.dropResults() // their order is random
+	}},
+	{name: "credentials: hints of 401 and 403", run: func(tr *testRun) {
 		tr.serveFile(5000)
 		for status, text := range map[int]string{401: "--bearer-file FILE", 403: "-u USER, --bearer-file FILE or --load-cookies FILE"} {
 			tr.srv.Set(faultserver.Status(status, -1))

@@ -225,6 +225,9 @@ func (o originHeaders) collect(origin string, wanted func(headerField) bool, tru
 	return c
 }
 
+// certOption is the option of client certificates in Credentials.Options.
+const certOption = "--cert FILE"
+
 // addCredentials adds the user, the token and the cookies for an origin.
 func (o originHeaders) addCredentials(c *downloader.Credentials, origin string) {
 	user, option := o.login(origin)
@@ -241,7 +244,7 @@ func (o originHeaders) addCredentials(c *downloader.Credentials, origin string) 
 		c.Options = append(c.Options, "--load-cookies FILE")
 	}
 	if o.certificate(origin) != nil {
-		c.Options = append(c.Options, "--cert FILE")
+		c.Options = append(c.Options, certOption)
 	}
 }
 

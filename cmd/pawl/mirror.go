@@ -57,7 +57,7 @@ type ListOptions struct {
 	Format            string `enum:",aria2,sums,metalink,json,csv,curl,index" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if it cannot be recognized: aria2 (also for lines of URLs), sums, metalink, json, csv (also with tabs), curl (its option -K), or index for an index page at a URL that does not end in a slash."`
 	Base              string `placeholder:"URL" group:"Lists" help:"URL of the directory with the files of a checksum list (default: the directory of the list)."`
 	Glob              bool   `group:"Lists" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs."`
-	HeadersEverywhere bool   `group:"Lists" help:"Send headers that may be secrets, such as Authorization and Cookie, to all hosts in lists of yours, not only to those that you typed."`
+	HeadersEverywhere bool   `group:"Lists" help:"Send users and passwords, tokens, cookies, and headers that may be secrets to all hosts in lists of yours, not only to those that you typed."`
 }
 
 // RepeatOptions say how often a run repeats failed files, and when the whole run repeats.

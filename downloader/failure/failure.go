@@ -106,6 +106,7 @@ type StatusError struct {
 	Host       string // host and port of the server that responded
 	RetryAfter bool   // the response has a valid Retry-After field
 	Scheme     string // way to authenticate that a 401 insists on, and that pawl does not support; else ""
+	Redirected bool   // a redirect led to the server from another origin, so that it got no credentials
 	Wish       int64  // seconds that the field asks to wait, however many; 0 without the field
 }
 

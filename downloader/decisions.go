@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"time"
 
+	"pawl/downloader/credentials"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/transport"
 )
 
 var (
@@ -45,7 +47,28 @@ func meaningError(resp *http.Response, c response.Content) error {
 // statusError returns the error of a response by its status.
 func statusError(resp *http.Response) error {
 	wish, ok := response.RetryAfter(resp.Header, time.Now())
-	return &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host, RetryAfter: ok, Wish: int64(wish / time.Second)}
+	err := &failure.StatusError{Code: resp.StatusCode, Host: resp.Request.URL.Host, RetryAfter: ok, Wish: int64(wish / time.Second), Redirected: transport.LeftOrigin(resp.Request)}
+	if resp.StatusCode == http.StatusUnauthorized {
+		err.Scheme = foreignScheme(credentials.ParseChallenges(resp.Header.Values("Www-Authenticate")))
+	}
+	return err
+}
+
+// foreignSchemes are the ways to authenticate that need more than a user and a password, or a token. Others, which
+// are unknown, may be satisfied by a header field of the user.
+var foreignSchemes = map[string]string{"ntlm": "NTLM", "negotiate": "Negotiate", "kerberos": "Kerberos", "digest": "an unknown kind of Digest"}
+
+// foreignScheme returns a name from foreignSchemes if all challenges are of these, else "".
+func foreignScheme(challenges []credentials.Challenge) (found string) {
+	if _, ok := credentials.StrongestDigest(challenges); ok {
+		return ""
+	}
+	for _, c := range challenges {
+		if found = foreignSchemes[c.Scheme]; found == "" {
+			return ""
+		}
+	}
+	return found
 }
 
 // decided returns the error of a decision, nil for Use. A restartError asks for another

@@ -3,11 +3,11 @@ package downloader
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"pawl/chunk"
@@ -89,11 +89,11 @@ func newGoal(req Request) (goal, error) {
 // The origin is the URL of a request, as the first source of its file.
 type origin struct {
 	*resolver
-	url        *url.URL // without user and password; immutable
-	recorded   string   // url as records have it; immutable
-	basic      string   // Authorization field from user and password, for the origin of url alone; immutable
-	oneStream  bool     // no more ranges are requested
-	plainTried bool     // a request without Range was tried because one with Range failed
+	url        *url.URL      // without user and password; immutable
+	recorded   string        // url as records have it; immutable
+	user       *url.Userinfo // of the URL, for the origin of url alone; nil for none; immutable
+	oneStream  bool          // no more ranges are requested
+	plainTried bool          // a request without Range was tried because one with Range failed
 }
 
 func newDownload(e *engine, req Request) (*download, error) {
@@ -130,22 +130,13 @@ func newDownload(e *engine, req Request) (*download, error) {
 	}
 	d.pieces.hashes = req.Pieces
 	d.version.pieces = &d.pieces
-	d.origin = origin{url: u, basic: basicAuth(u.User)}
+	d.origin = origin{url: u, user: u.User}
 	u.User = nil
 	d.origin.recorded = u.String()
 	d.origin.resolver = newResolver(destination{url: u, public: req.isPublic(u)})
 	d.progress.show(store.Record{Target: d.origin.recorded, Size: -1})
 	d.addMirrors(namer{given: true}, req.Mirrors...)
 	return d, nil
-}
-
-// basicAuth returns the Authorization field for user and password of a URL, "" for none.
-func basicAuth(user *url.Userinfo) string {
-	if user == nil {
-		return ""
-	}
-	password, _ := user.Password()
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
 }
 
 // emit reports a transition of this download.
@@ -193,7 +184,7 @@ func (d *download) adopt(v response.Version, noRanges bool) error {
 		d.progress.show(store.Record{Target: "-", Size: d.version.Size})
 		return nil
 	}
-	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed && rec.ServerSum == d.version.digest.recorded() {
+	if rec := d.file.record(); versionOf(rec) == d.version.Version && rec.URL == d.origin.recorded && rec.NoRanges == noRanges && rec.Unframed == d.version.unframed && rec.ServerSum == d.version.digest.recorded() && slices.Equal(rec.Credentials, d.needed(rec)) {
 		return nil
 	}
 	if err := d.file.part.Update(func(r *store.Record) { d.note(r, noRanges) }); err != nil {
@@ -208,7 +199,15 @@ func (d *download) note(r *store.Record, noRanges bool) {
 	v := &d.version
 	r.URL, r.Public, r.NoRanges = d.origin.recorded, d.origin.start.public, noRanges
 	r.Size, r.ETag, r.LastModified, r.Type, r.Coding, r.Unframed = v.Size, v.ETag, v.LastModified, v.MediaType, v.Coding, v.unframed
-	r.ServerSum = v.digest.recorded()
+	r.ServerSum, r.Credentials = v.digest.recorded(), d.needed(*r)
+}
+
+// needed returns how the user has given the credentials for the URL: in this run, or else in an earlier one.
+func (d *download) needed(rec store.Record) []string {
+	if given := d.credentials(d.origin.url).Options; len(given) > 0 {
+		return given
+	}
+	return rec.Credentials
 }
 
 // fits returns an error if a version cannot be the file that the list wants.

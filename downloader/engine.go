@@ -59,6 +59,7 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 		Dial:           o.Dial,
 		Proxy:          o.Proxy,
 		RootCAs:        o.TLS.RootCAs,
+		Certificate:    o.TLS.Certificate,
 		Insecure:       o.TLS.Insecure,
 		Legacy:         o.TLS.Legacy,
 		Follow:         o.Follow,

@@ -145,38 +145,42 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// userFields returns the fields that the user has chosen for the request. They are added in this
-// order, each one overriding those before: Credentials of the origin, the user in the URL,
-// Request.Header, and the fields of the target. Fields that may be secret are dropped if the request
-// goes to an origin that the user has not named.
+// userFields returns the fields that the user has chosen for the request, and puts the user's login and
+// cookies into the RequestInfo. The fields are added in this order, each one overriding those before:
+// Credentials of the origin, Request.Header, and the fields of the target. Fields that may be
+// secret are dropped, and there is no login and no cookie, if the request goes to an origin that the user has not named.
 func (x *exchange) userFields() http.Header {
 	h := make(http.Header)
-	maps.Copy(h, x.credentials(x.to.url))
-	if x.origin.basic != "" && transport.SameOrigin(x.to.url, x.origin.url) {
-		h.Set("Authorization", x.origin.basic)
+	given := x.credentials(x.to.url)
+	maps.Copy(h, given.Header)
+	if x.origin.user != nil && transport.SameOrigin(x.to.url, x.origin.url) {
+		given.User = x.origin.user
+		h.Del("Authorization")
 	}
 	maps.Copy(h, x.req.Access.Header)
 	maps.Copy(h, x.to.extra)
 	asked := x.to.asked
+	x.info.Login, x.info.Cookies = given.User, given.Cookies
 	if asked == nil || x.to.strayed || !transport.SameOrigin(x.to.url, asked) {
 		transport.DropSecrets(h)
+		x.info.Login, x.info.Cookies = nil, nil
 	}
 	if asked == nil || x.to.url.String() != asked.String() { // a server has named the URL
 		referer := h.Get("Referer")
 		if referer == "" && asked != nil {
-			referer = x.credentials(asked).Get("Referer")
+			referer = x.credentials(asked).Header.Get("Referer")
 		}
 		transport.SetReferer(h, referer, x.to.url)
 	}
 	return h
 }
 
-// credentials returns the fields that the user has chosen for the origin of u.
-func (x *exchange) credentials(u *url.URL) http.Header {
-	if x.req.Access.Credentials == nil {
-		return nil
+// credentials returns what the user has given for the origin of u.
+func (d *download) credentials(u *url.URL) Credentials {
+	if d.req.Access.Credentials == nil {
+		return Credentials{}
 	}
-	return x.req.Access.Credentials(transport.Origin(u))
+	return d.req.Access.Credentials(transport.Origin(u))
 }
 
 // rangeField returns the value of a Range field. The range may have no end (RFC 9110 §14.1.2).

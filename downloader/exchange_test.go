@@ -62,7 +62,8 @@ func TestRedirectSecrets(t *testing.T) {
 			clear(seen)
 			u := j.origin.url
 			for range 2 {
-				req, err := (&exchange{download: j.download, to: j.target(destination{url: u}), r: chunk.Range{End: 5}}).newRequest(t.Context())
+				info := new(transport.RequestInfo)
+				req, err := (&exchange{download: j.download, to: j.target(destination{url: u}), r: chunk.Range{End: 5}, info: info}).newRequest(transport.WithRequest(t.Context(), info))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -123,7 +124,7 @@ func TestHostFieldNotForMirrors(t *testing.T) {
 		to   target
 		want string
 	}{{target{url: j.origin.url, asked: j.origin.url}, "name"}, {target{url: mirror, asked: mirror}, "m"}} {
-		req, err := (&exchange{download: j.download, to: tt.to, r: chunk.Range{End: 1}}).newRequest(t.Context())
+		req, err := (&exchange{download: j.download, to: tt.to, r: chunk.Range{End: 1}, info: new(transport.RequestInfo)}).newRequest(t.Context())
 		if err != nil || req.Host != tt.want || req.Header.Get("X-Token") != "t" {
 			t.Errorf("%s: got Host %q, X-Token %q, error %v, want Host %q, X-Token %q", tt.to.url, req.Host, req.Header.Get("X-Token"), err, tt.want, "t")
 		}
@@ -154,12 +155,12 @@ func TestRefererOfFinalURL(t *testing.T) {
 		{"of Access.Header", "http://h/f", "http://o/f", map[string]string{"http://h:80": "http://r/"}, "http://s/", true, "http://s/"},
 		{"none", "http://h/f", "http://o/f", nil, "", false, ""},
 	} {
-		access := Access{Header: make(http.Header), Credentials: func(origin string) http.Header {
+		access := Access{Header: make(http.Header), Credentials: func(origin string) Credentials {
 			h := http.Header{"X-Token": {"secret"}}
 			if ref := tt.credentials[origin]; ref != "" {
 				h.Set("Referer", ref)
 			}
-			return h
+			return Credentials{Header: h}
 		}}
 		if tt.header != "" {
 			access.Header.Set("Referer", tt.header)
@@ -170,7 +171,7 @@ func TestRefererOfFinalURL(t *testing.T) {
 			t.Fatal(err)
 		}
 		final, _ := url.Parse(tt.final)
-		req, err := (&exchange{download: j.download, to: j.target(destination{url: final, strayed: tt.strayed}), r: chunk.Range{End: 1}}).newRequest(t.Context())
+		req, err := (&exchange{download: j.download, to: j.target(destination{url: final, strayed: tt.strayed}), r: chunk.Range{End: 1}, info: new(transport.RequestInfo)}).newRequest(t.Context())
 		if err != nil || req.Header.Get("Referer") != tt.want {
 			t.Errorf("%s: got Referer %q, error %v, want %q", tt.name, req.Header.Get("Referer"), err, tt.want)
 		}

@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
@@ -67,9 +68,13 @@ type Timeouts struct {
 
 // TLSOptions are the settings of TLS.
 type TLSOptions struct {
-	RootCAs  *x509.CertPool // default the certificates of the system
-	Legacy   bool           // offer outdated versions, key exchanges and ciphers, too
-	Insecure bool           // do not verify certificates, and follow redirects from https to http
+	RootCAs *x509.CertPool // default the certificates of the system
+	// Certificate returns the user's certificate for an origin, as function Origin names it; nil for none. No other
+	// origin gets it. Default none.
+	Certificate func(origin string) *tls.Certificate
+
+	Legacy   bool // offer outdated versions, key exchanges and ciphers, too
+	Insecure bool // do not verify certificates, and follow redirects from https to http
 }
 
 // Follow limits where servers and lists may lead.

@@ -78,6 +78,10 @@ type Record struct {
 	Root       string `json:"root,omitempty"` // Options.Root of the Store that created the download
 	PartNumber int    `json:"part,omitempty"` // number in the name of the part file, see Part; 0 for NAME.part
 
+	// Credentials says how the user has given the credentials that the URL needs, for example "-u USER", so
+	// that whoever resumes the download can be told. It must not contain them.
+	Credentials []string `json:"credentials,omitempty"`
+
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // error text of a Failed download
 	Rate   int64  `json:"rate,omitempty"`   // bytes per second at the last commit

@@ -31,6 +31,12 @@ func rawTextMappers() kong.Option {
 		kong.TypeMapper(reflect.TypeFor[header](), textMapper(func(_ *kong.Value, to reflect.Value, text string) error {
 			return to.Addr().Interface().(*header).UnmarshalText([]byte(text))
 		})),
+		kong.TypeMapper(reflect.TypeFor[userLogin](), textMapper(func(_ *kong.Value, to reflect.Value, text string) error {
+			return to.Addr().Interface().(*userLogin).UnmarshalText([]byte(text))
+		})),
+		kong.TypeMapper(reflect.TypeFor[secretFile](), textMapper(func(_ *kong.Value, to reflect.Value, text string) error {
+			return to.Addr().Interface().(*secretFile).UnmarshalText([]byte(text))
+		})),
 	}
 	return kong.OptionFunc(func(k *kong.Kong) error {
 		for _, o := range options {

@@ -54,6 +54,7 @@ type Transfer struct {
 	SpeedOptions
 	RetryOptions
 	RequestOptions
+	CredentialOptions
 	TLSOptions
 	TrustOptions
 	FileOptions
@@ -88,6 +89,19 @@ type RequestOptions struct {
 	Header    []header `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers from FILE, one per line; repeatable."`
 	UserAgent string   `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
 	Referer   string   `placeholder:"URL" group:"Request" help:"Send as Referer."`
+}
+
+// CredentialOptions say who the user is. Like headers, they are for the origins that the user types.
+type CredentialOptions struct {
+	User        userLogin  `short:"u" placeholder:"USER[:PASS]" group:"Credentials" help:"User and password for the hosts of the URLs that you type; without a password, pawl asks for it. The server chooses Basic or Digest authentication."`
+	NetrcFile   secretFile `placeholder:"FILE" group:"Credentials" help:"Take users and passwords from FILE (default: $${NETRC} or ~/.netrc)."`
+	NoNetrc     bool       `group:"Credentials" help:"Read no netrc file."`
+	BearerFile  secretFile `placeholder:"FILE" group:"Credentials" help:"Send the token in FILE, as Authorization: Bearer."`
+	LoadCookies secretFile `placeholder:"FILE" group:"Credentials" help:"Send the cookies in FILE, which has Netscape's format (cookies.txt)."`
+	Cert        secretFile `placeholder:"FILE" group:"Credentials" help:"Client certificate in PEM form, with the certificates of its issuers if the server needs them."`
+	Key         secretFile `placeholder:"FILE" group:"Credentials" help:"Private key of --cert in PEM form (default: in the same file)."`
+
+	loaded credentialSet // by loadCredentials
 }
 
 // TLSOptions say which servers are trusted.

@@ -375,7 +375,7 @@ func pagesLine(n int) string {
 // finalHints says how to proceed after failures with an exit code, in the summary of a run.
 var finalHints = map[int]string{
 	3:  "check these paths, then " + runAgain,
-	6:  "send credentials with -H 'HOST=Authorization: …', or with a line header=Authorization: … below the URL in the list",
+	6:  "send credentials with -H 'HOST=Authorization: …', with a line header=Authorization: … below the URL in the list, or, if you trust the list, to all its hosts with --headers-everywhere and -u USER or a netrc file",
 	8:  "fix these URLs in the lists, or " + runAgain,
 	9:  "free some space, then " + runAgain,
 	13: "move these files away, replace them with --overwrite, or take them with --adopt if they are the wanted ones",

@@ -12,10 +12,10 @@ import (
 	"pawl/downloader/failure"
 )
 
-// A settingError is an unusable value of an environment variable. Its texts must not
-// contain the user or password of a proxy.
+// A settingError is an unusable value of an environment variable, or an unusable file that an option
+// names. Its texts must not contain the user or password of a proxy, or a line of the file.
 type settingError struct {
-	name string // name of the variable, for example "https_proxy"
+	name string // name of the variable or the option, for example "https_proxy"
 	why  string // predicate of the error message, for example "has no host"
 	hint string // how to correct it, for example "unset it, or …"
 }

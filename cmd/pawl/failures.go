@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"pawl/downloader"
+	"pawl/downloader/credentials"
 	"pawl/downloader/failure"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
@@ -114,8 +115,10 @@ func isFileError(err error) bool {
 
 // A hintSubject is an error for which a hint is wanted.
 type hintSubject struct {
-	err error
-	id  store.ID // of the unfinished download that err is about; "" if nothing of it is kept
+	err   error
+	id    store.ID // of the unfinished download that err is about; "" if nothing of it is kept
+	begun []string // options of credentials that the download was begun with, as in store.Record.Credentials
+	given []string // such options of this run
 }
 
 // A condition decides whether a hint fits a failure.
@@ -147,6 +150,33 @@ func isKept(f hintSubject) bool { return f.id != "" }
 
 // isLost reports whether nothing of the download is kept.
 func isLost(f hintSubject) bool { return f.id == "" }
+
+// lacksCredentials reports whether an earlier run of the download had credentials that this one has not.
+func lacksCredentials(f hintSubject) bool { return len(missing(f.begun, f.given)) > 0 }
+
+// hasCredentials reports whether this run had credentials for the URL.
+func hasCredentials(f hintSubject) bool { return len(f.given) > 0 }
+
+// wantsForeignScheme reports whether the server accepts only a way to authenticate that pawl does not support.
+func wantsForeignScheme(f hintSubject) bool {
+	var status *failure.StatusError
+	return errors.As(f.err, &status) && status.Scheme != ""
+}
+
+// isRedirected reports whether a redirect led to the server from another origin.
+func isRedirected(f hintSubject) bool {
+	var status *failure.StatusError
+	return errors.As(f.err, &status) && status.Redirected
+}
+
+// gaveCertificate reports whether this run had a client certificate for the URL.
+func gaveCertificate(f hintSubject) bool { return slices.Contains(f.given, certOption) }
+
+// isForbidden reports whether the response was a 403.
+func isForbidden(f hintSubject) bool {
+	var status *failure.StatusError
+	return errors.As(f.err, &status) && status.Code == http.StatusForbidden
+}
 
 // isDiskFull reports whether the disk or a quota is full.
 func isDiskFull(f hintSubject) bool { return exitCode(f.err) == 9 }
@@ -184,7 +214,7 @@ type hintRule struct {
 // in the summary of a list, because they are more exact than a hint for the exit code.
 var optionHints = []hintRule{
 	{is(failure.ErrTooLarge), "allow it with --max-size N"},
-	{is(failure.ErrMediaType), "check the URL, or log in, for example with -H 'Cookie: …'; without --expect, pawl takes any type"},
+	{is(failure.ErrMediaType), "check the URL, or log in, for example with --load-cookies FILE; without --expect, pawl takes any type"},
 	{is(store.ErrLink), "remove the link or, if it is intended, follow it with: pawl mirror --follow-links"},
 	{is(failure.ErrPrivate), "if you trust who names it, allow it with --allow-private"},
 	{is(failure.ErrScheme), "allow it with --proto http,https"},
@@ -201,6 +231,7 @@ var hints = slices.Concat([]hintRule{
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{as[*mirror.EndedError](), ""}, // the summary has the hint
 	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
+	{both(lacksCredentials, is(failure.ErrAuth, failure.ErrRefused, failure.ErrPage, failure.ErrMediaType, failure.ErrWantsCert)), "the download was begun with $MISSING; the downloaded part is kept; resume with: pawl resume $ID"},
 }, optionHints, []hintRule{
 	{as[emptyListError](), "if that is intended, allow it with --allow-empty"},
 	{as[*notListError](), "$NOTLIST"},
@@ -208,6 +239,8 @@ var hints = slices.Concat([]hintRule{
 	{as[listError](), "a list is a file, a URL, or - for standard input"},
 	{both(as[*outputError](), isDiskFull), "free some space, or choose a file on another disk"},
 	{as[*outputError](), "choose another file"},
+	{is(credentials.ErrNoCookies), "export the cookies of your browser as cookies.txt, for example with an extension"},
+	{is(errNoTerminal), "give it as -u USER:PASS, in PAWL_USER, or in a netrc file"},
 	{as[shareError](), "allow at least one for each shard, or give each shard whole hosts, with all of the limit, by --shard-by host"},
 	{as[mergeError](), "give one report of each shard of the same run; a shard without a report must run again"},
 	{is(failure.ErrUsage), "see: pawl --help"},
@@ -238,12 +271,17 @@ var hints = slices.Concat([]hintRule{
 	// Credentials and TLS.
 	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in http_proxy, https_proxy or all_proxy, given as " + proxyHint},
 	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
-	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
+	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
+	{both(is(failure.ErrAuth), both(hasCredentials, isRedirected)), "credentials do not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
+	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, the token, or whether the cookies have expired"},
+	{is(failure.ErrAuth), "log in with -u USER, with --bearer-file FILE, or with the cookies of a browser in --load-cookies FILE"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
 	{is(failure.ErrNotTLS), "check the port in the URL"},
 	{is(failure.ErrSpeaksTLS), "try https:// instead of http://"},
 	{is(failure.ErrOutdated), "if the server is an old one, accept outdated TLS with --tls-legacy"},
-	{is(failure.ErrWantsCert), "pawl has no client certificates; use a URL that needs none"},
+	{both(is(failure.ErrWantsCert), gaveCertificate), "the certificate does not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
+	{is(failure.ErrWantsCert), "give one with --cert FILE --key FILE"},
+	{is(failure.ErrRefusesCert), "check the certificate in --cert FILE: its issuer, and when it expires"},
 	{as[x509.HostnameError](), "use a host name of the certificate, or skip verification with --insecure"},
 	{isExpired, "check the clock of this machine, or skip verification with --insecure"},
 	{isWeaklySigned, "skip verification with --insecure"},
@@ -258,11 +296,12 @@ var hints = slices.Concat([]hintRule{
 	{both(isLocalFile, isLost), "run the same command again, or choose another directory with -d DIR"},
 
 	// The server and the network.
-	{both(is(failure.ErrPage), isKept), "the downloaded part is kept; log in, or send -H 'Cookie: …', then: pawl resume $ID"},
-	{is(failure.ErrPage), "log in, or send -H 'Cookie: …'; the file downloaded before is unchanged"},
+	{both(is(failure.ErrPage), isKept), "the downloaded part is kept; log in, for example with --load-cookies FILE: pawl resume $ID"},
+	{is(failure.ErrPage), "log in, for example with --load-cookies FILE; the file downloaded before is unchanged"},
 	{both(either(is(failure.ErrThrottled), isServerError), isKept), "the downloaded part is kept; resume later with: pawl resume $ID"},
 	{either(is(failure.ErrThrottled), isServerError), "run the same command again later"},
 	{both(is(failure.ErrRefused), isKept), "$AGAIN; or from another URL, with --url URL"},
+	{both(isForbidden, isLost), "check the URL; if it needs a login, give it with -u USER, --bearer-file FILE or --load-cookies FILE"},
 	{is(failure.ErrRefused), "check the URL"},
 	{both(is(failure.ErrProtocol), isLost), "check the URL"},
 	{is(failure.ErrTrickle), "$AGAIN; accept a lower rate with --min-rate RATE:D"},
@@ -272,7 +311,7 @@ var hints = slices.Concat([]hintRule{
 
 // hint returns what the user can type next, or "" if there is no advice. id is the
 // unfinished download that err is about, or "" if nothing of it is kept.
-func hint(err error, id store.ID) string { return hintSubject{err, id}.hint(hints) }
+func hint(err error, id store.ID) string { return hintSubject{err: err, id: id}.hint(hints) }
 
 // optionHint returns the hint for the option that would allow the failure, or "".
 func optionHint(err error) string { return hintSubject{err: err}.hint(optionHints) }
@@ -289,13 +328,15 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of a signatureError) and $AGAIN (how to repeat the download).
+// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of a signatureError), $MISSING (the options of
+// credentials that were given to an earlier run only) and $AGAIN (how to repeat the download).
+// The command "pawl resume $ID" also gets the options that the download needs.
 func (f hintSubject) expand(text string) string {
-	again := "run the same command again"
+	again, resume := "run the same command again", resumeCommand(f.begun)+" "+string(f.id)
 	if isKept(f) {
-		again = "the downloaded part is kept; resume with: pawl resume " + string(f.id)
+		again = "the downloaded part is kept; resume with: " + resume
 	}
-	values := []string{"$ID", string(f.id), "$AGAIN", again}
+	values := []string{"pawl resume $ID", resume, "$ID", string(f.id), "$AGAIN", again, "$MISSING", joinWords(printableAll(missing(f.begun, f.given)))}
 	var setting *settingError
 	if errors.As(f.err, &setting) {
 		values = append(values, "$SETTING", setting.hint)
@@ -321,4 +362,24 @@ func (f hintSubject) expand(text string) string {
 		values = append(values, "$CLAIMED", string(claimed.Record.ID))
 	}
 	return strings.NewReplacer(values...).Replace(text)
+}
+
+// resumeCommand returns the command that resumes downloads, with the options of credentials that they need.
+// A netrc file in its usual place is no option.
+func resumeCommand(needed []string) string {
+	command := "pawl resume"
+	for _, o := range printableAll(needed) {
+		if strings.HasPrefix(o, "-") {
+			command += " " + o
+		}
+	}
+	return command
+}
+
+// printableAll returns texts that a terminal can show.
+func printableAll(texts []string) (all []string) {
+	for _, t := range texts {
+		all = append(all, printable(t))
+	}
+	return all
 }

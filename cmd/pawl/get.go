@@ -150,8 +150,10 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if stream != nil {
 		defer stream.Close()
 	}
-	c.warnExposedHeaders(out)
-	headers := c.originHeaders(slices.Concat([]string{c.Checksums, c.Signature}, c.URLs, c.Mirror)...)
+	headers, err := c.openHeaders(ctx, out, slices.Concat([]string{c.Checksums, c.Signature}, c.URLs, c.Mirror)...)
+	if err != nil {
+		return err
+	}
 	sum, err := c.checksums(ctx, st, headers, out)
 	if err != nil {
 		return err
@@ -179,7 +181,7 @@ func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		}
 		requests = append(requests, req)
 	}
-	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, streams: c.Output == "-"}).run(ctx)
+	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, headers: headers, streams: c.Output == "-"}).run(ctx)
 }
 
 // checksums reads the file of --checksums. It returns a function that returns the digest of
@@ -193,6 +195,7 @@ func (c *GetCmd) checksums(ctx context.Context, st state, headers originHeaders,
 	if err != nil {
 		return nil, err
 	}
+	opts.TLS.Certificate = headers.certificate
 	d := downloader.New(st.Store, opts)
 	defer d.Close()
 	lists := c.newListOpener(d, st.dir, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	"encoding/base64"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -47,12 +46,13 @@ func (h *header) UnmarshalText(text []byte) error {
 // readFile reads the fields of a file, one per line. It skips blank lines and lines that
 // begin with #.
 func (h *header) readFile(path string) error {
+	path = credentialPath(path)
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode()&0o077 != 0 && runtime.GOOS != "windows" {
+	if isExposed(f) {
 		h.exposed = path
 	}
 	in := bufio.NewScanner(f)
@@ -112,33 +112,46 @@ func isSecretName(name string) bool {
 	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(name, word) })
 }
 
-// warnExposedHeaders warns about files of -H @FILE that other users can read.
-func (r *RequestOptions) warnExposedHeaders(out *printer) {
-	for _, h := range r.Header {
-		if h.exposed != "" {
-			out.warn("%q is readable by other users; restrict it with: chmod 600", h.exposed)
-		}
-	}
-}
-
-// originHeaders decides which header fields of the command line go to which origin (RFC
-// 6454 §4). A field must not be sent to an origin that only a server has named, because it
+// originHeaders decides which header fields and credentials of the command line go to which origin (RFC
+// 6454 §4). None of them must be sent to an origin that only a server has named, because it
 // may be a secret.
 type originHeaders struct {
-	fields     []headerField          // from -H and --referer
-	typed      map[string]http.Header // the origins that the user typed, with the credentials of their URLs
-	everywhere bool                   // --headers-everywhere: send secrets to all origins in the user's lists
+	fields     []headerField            // from -H and --referer
+	set        *credentialSet           // of the other options
+	typed      map[string]*url.Userinfo // the origins that the user typed, with the users of their URLs, nil for none
+	everywhere bool                     // --headers-everywhere: send secrets to all origins in the user's lists
+}
+
+// openHeaders is originHeaders at the beginning of a command: it first reads the files of credentials,
+// and warns of those that other users can read.
+func (t *Transfer) openHeaders(ctx context.Context, out *printer, urls ...string) (originHeaders, error) {
+	for _, h := range t.Header {
+		if h.exposed != "" {
+			warnExposed(out, h.exposed)
+		}
+	}
+	if err := t.loadCredentials(ctx, out); err != nil {
+		return originHeaders{}, err
+	}
+	o := t.originHeaders(urls...)
+	for origin := range o.typed {
+		if _, option := o.login(origin); o.set.netrc.exposed != "" && option == o.set.netrc.name {
+			warnExposed(out, o.set.netrc.exposed)
+			break
+		}
+	}
+	return o, nil
 }
 
 // originHeaders returns the headers of the options for the URLs that the user typed: files,
 // mirrors, lists, --checksums and --base. Other strings are ignored. If several URLs have
 // the same origin, credentials in one of them are for the origin.
-func (r *RequestOptions) originHeaders(urls ...string) originHeaders {
-	o := originHeaders{fields: r.headerFields(), typed: make(map[string]http.Header)}
+func (t *Transfer) originHeaders(urls ...string) originHeaders {
+	o := originHeaders{fields: t.headerFields(), set: &t.loaded, typed: make(map[string]*url.Userinfo)}
 	for _, s := range urls {
 		origin := downloader.Origin(s)
 		if u, err := weburl.Parse(s); err == nil && (u.User != nil || o.typed[origin] == nil) {
-			o.typed[origin] = basicAuth(u)
+			o.typed[origin] = u.User
 		}
 	}
 	return o
@@ -156,43 +169,39 @@ func (r *RequestOptions) headerFields() []headerField {
 	return all
 }
 
-// basicAuth returns the user and password of a URL as a header (RFC 7617). The header is
-// empty, but not nil, if the URL has none.
-func basicAuth(u *url.URL) http.Header {
-	if u.User == nil {
-		return http.Header{}
-	}
-	password, _ := u.User.Password()
-	basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
-	return http.Header{"Authorization": {"Basic " + basic}}
+// isTyped reports whether the user typed a URL of the origin.
+func (o originHeaders) isTyped(origin string) bool {
+	_, typed := o.typed[origin]
+	return typed
 }
 
-// forTyped returns the fields for an origin that the user may have typed: all fields if
-// the user did, else only those for its host.
-func (o originHeaders) forTyped(origin string) http.Header {
-	return o.collect(origin, func(headerField) bool { return o.typed[origin] != nil })
+// forTyped returns what an origin gets that the user may have typed: everything if
+// the user did, else only the fields for its host.
+func (o originHeaders) forTyped(origin string) downloader.Credentials {
+	typed := o.isTyped(origin)
+	return o.collect(origin, func(headerField) bool { return typed }, typed)
 }
 
-// forUserList returns the fields for an origin in a list of the user, that is a file or
+// forUserList returns what an origin gets that is in a list of the user, that is a file or
 // standard input. Possible secrets go only to origins that the user typed, unless
 // --headers-everywhere is given.
-func (o originHeaders) forUserList(origin string) http.Header {
-	return o.collect(origin, func(f headerField) bool { return o.everywhere || o.typed[origin] != nil || !isSecretName(f.name) })
+func (o originHeaders) forUserList(origin string) downloader.Credentials {
+	trusted := o.everywhere || o.isTyped(origin)
+	return o.collect(origin, func(f headerField) bool { return trusted || !isSecretName(f.name) }, trusted)
 }
 
-// forList returns the fields for an origin that the list called name contains. A list from
+// forList returns what an origin gets that the list called name contains. A list from
 // a URL was written by somebody else, so its origins count as unknown.
-func (o originHeaders) forList(name, origin string) http.Header {
+func (o originHeaders) forList(name, origin string) downloader.Credentials {
 	if isURL(name) {
 		return o.forTyped(origin)
 	}
 	return o.forUserList(origin)
 }
 
-// collect returns the fields for an origin, in increasing priority: the credentials of its
-// URL, the general fields that wanted selects, and the fields for its host. A field
-// replaces all fields of the same name with a lower priority.
-func (o originHeaders) collect(origin string, wanted func(headerField) bool) http.Header {
+// collect returns what an origin gets: the general fields that wanted selects, and the fields for its host, which
+// replace general ones of the same name; and, if the origin is trusted, the user, the token and the cookies.
+func (o originHeaders) collect(origin string, wanted func(headerField) bool, trusted bool) (c downloader.Credentials) {
 	general, own := make(http.Header), make(http.Header) // repeated fields of one kind are all sent
 	for _, f := range o.fields {
 		switch {
@@ -200,22 +209,57 @@ func (o originHeaders) collect(origin string, wanted func(headerField) bool) htt
 			general.Add(f.name, f.value)
 		case f.matchesOrigin(origin):
 			own.Add(f.name, f.value)
+		default:
+			continue
+		}
+		if option := fmt.Sprintf("-H '%s: …'", f.name); isSecretName(f.name) && !slices.Contains(c.Options, option) {
+			c.Options = append(c.Options, option)
 		}
 	}
-	h := make(http.Header)
-	for _, fields := range []http.Header{o.typed[origin], general, own} {
-		maps.Copy(h, fields)
+	c.Header = make(http.Header)
+	if trusted {
+		o.addCredentials(&c, origin)
 	}
-	return h
+	maps.Copy(c.Header, general)
+	maps.Copy(c.Header, own)
+	return c
 }
 
-// requestURL returns the URL to request for a URL that the user typed. It has no user and
-// password if a header field overrides them.
+// certOption is the option of client certificates in Credentials.Options.
+const certOption = "--cert FILE"
+
+// addCredentials adds the user, the token and the cookies for an origin.
+func (o originHeaders) addCredentials(c *downloader.Credentials, origin string) {
+	user, option := o.login(origin)
+	switch {
+	case user != nil:
+		c.User = user
+		c.Options = append(c.Options, option)
+	case o.set.bearer != "":
+		c.Header.Set("Authorization", "Bearer "+o.set.bearer)
+		c.Options = append(c.Options, "--bearer-file FILE")
+	}
+	if o.set.cookies != nil {
+		c.Cookies = o.set.cookies
+		c.Options = append(c.Options, "--load-cookies FILE")
+	}
+	if o.certificate(origin) != nil {
+		c.Options = append(c.Options, certOption)
+	}
+}
+
+// requestURL returns the URL to request for a URL that the user typed. It has no user if a header field or
+// the password for the same user overrides it.
 func (o originHeaders) requestURL(typed string) string {
-	origin := downloader.Origin(typed)
-	authorization := o.forTyped(origin).Get("Authorization")
-	if authorization == "" || authorization == o.typed[origin].Get("Authorization") {
+	c := o.forTyped(downloader.Origin(typed))
+	u, err := weburl.Parse(typed)
+	if err != nil || u.User == nil {
 		return typed
 	}
-	return weburl.WithoutUser(typed)
+	_, hasPassword := u.User.Password()
+	hasBetter := !hasPassword && c.User != nil && c.User.Username() == u.User.Username()
+	if c.Header.Get("Authorization") != "" || hasBetter {
+		return weburl.WithoutUser(typed)
+	}
+	return typed
 }

@@ -100,7 +100,7 @@ func TestSecretNames(t *testing.T) {
 
 // TestOriginHeaders checks which header fields are sent to which origin.
 func TestOriginHeaders(t *testing.T) {
-	tr := &RequestOptions{Referer: "http://r/"}
+	tr := &Transfer{RequestOptions: RequestOptions{Referer: "http://r/"}}
 	for _, text := range []string{"X-Tag: t", "Authorization: a", "X-Tag: u", "c=Authorization: c", "d:81=X-Tag: d", "d=Cookie: d"} {
 		var h header
 		if err := h.UnmarshalText([]byte(text)); err != nil {
@@ -130,13 +130,13 @@ func TestOriginHeaders(t *testing.T) {
 		{everywhere, "list", "http://z:80", "t", "a", "", "http://r/"},
 		{everywhere, "list", "http://c:80", "t", "c", "", "http://r/"},
 	} {
-		h := tt.o.forList(tt.list, tt.origin)
+		h := tt.o.forList(tt.list, tt.origin).Header
 		got := []string{h.Get("X-Tag"), h.Get("Authorization"), h.Get("Cookie"), h.Get("Referer")}
 		if want := []string{tt.tag, tt.auth, tt.cookie, tt.refererIs}; !slices.Equal(got, want) {
 			t.Errorf("%s of %s: got %q, want %q", tt.origin, tt.list, got, want)
 		}
 	}
-	if got := o.forTyped("http://a:80").Values("X-Tag"); !slices.Equal(got, []string{"t", "u"}) {
+	if got := o.forTyped("http://a:80").Header.Values("X-Tag"); !slices.Equal(got, []string{"t", "u"}) {
 		t.Errorf("repeated field: got %q", got)
 	}
 	if got := o.requestURL("http://u:p@b/x"); got != "http://b/x" {

@@ -49,6 +49,9 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		others: []string{"golang.org/x/crypto/blake2b"},
 		not:    []string{"context", "io", "io/...", "net", "net/...", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
+	"pawl/downloader/credentials": { // pure: it gets bytes, and decides nothing; net/http is for the type of cookies
+		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag", "sync", "sync/..."},
+	},
 	"pawl/downloader/weburl": { // pure
 		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
@@ -56,12 +59,12 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag", "net", "net/...", "sync", "sync/...", "time"},
 	},
 	"pawl/downloader/transport": { // connections, and limits of requests and bytes; it knows nothing of downloads
-		own:    []string{"pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/weburl"},
+		own:    []string{"pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/weburl"},
 		others: []string{"golang.org/x/net/publicsuffix"},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/hosts", "pawl/downloader/recent", "pawl/downloader/response", "pawl/downloader/sched", "pawl/downloader/transport", "pawl/downloader/weburl"},
 		others: []string{"github.com/hashicorp/go-retryablehttp", "golang.org/x/sync/..."},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
@@ -79,7 +82,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
 		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }

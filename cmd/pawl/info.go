@@ -54,12 +54,15 @@ func (c *InfoCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	c.warnExposedHeaders(out)
+	headers, err := c.openHeaders(ctx, out, c.URL)
+	if err != nil {
+		return err
+	}
+	opts.TLS.Certificate = headers.certificate
 	show := newDisplay(out, displayOptions{verbose: g.Verbose})
 	opts.OnEvent = show.onEvent
 	d := downloader.New(st.Store, opts)
 	defer d.Close()
-	headers := c.originHeaders(c.URL)
 	show.start(d.Snapshot)
 	i, err := d.Info(ctx, downloader.Request{URL: headers.requestURL(c.URL), Access: downloader.Access{Credentials: headers.forTyped}})
 	show.stop()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -58,7 +57,7 @@ type ListOptions struct {
 	Format            string `enum:",aria2,sums,metalink,json,csv,curl,index" default:"" placeholder:"FORMAT" group:"Lists" help:"Format of the lists, if it cannot be recognized: aria2 (also for lines of URLs), sums, metalink, json, csv (also with tabs), curl (its option -K), or index for an index page at a URL that does not end in a slash."`
 	Base              string `placeholder:"URL" group:"Lists" help:"URL of the directory with the files of a checksum list (default: the directory of the list)."`
 	Glob              bool   `group:"Lists" help:"Expand the patterns [1-20], [001-100:2], [a-z] and {a,b} in URLs."`
-	HeadersEverywhere bool   `group:"Lists" help:"Send headers that may be secrets, such as Authorization and Cookie, to all hosts in lists of yours, not only to those that you typed."`
+	HeadersEverywhere bool   `group:"Lists" help:"Send users and passwords, tokens, cookies, and headers that may be secrets to all hosts in lists of yours, not only to those that you typed."`
 }
 
 // RepeatOptions say how often a run repeats failed files, and when the whole run repeats.
@@ -139,7 +138,9 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	}
 	defer lock.Close()
 	c.warnNameless(out)
-	c.warnExposedHeaders(out)
+	if _, err := c.openHeaders(ctx, out, c.typedURLs()...); err != nil {
+		return err
+	}
 	ctx, stop := c.withDeadline(ctx)
 	defer stop()
 	opts, err := c.downloaderOptions()
@@ -160,6 +161,11 @@ func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	signal.Notify(pipe, syscall.SIGPIPE)
 	defer signal.Stop(pipe)
 	return (&mirrorLoop{cmd: c, globals: g, out: out, store: st, opts: opts, hup: hup}).run(ctx)
+}
+
+// typedURLs returns the URLs that the user typed, between other arguments.
+func (c *MirrorCmd) typedURLs() []string {
+	return append([]string{c.Base, c.Checksums, c.Signature}, c.Lists...)
 }
 
 // storeOptions returns the options of the store for the files of the lists. With a Root, the
@@ -314,12 +320,13 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	headers := c.originHeaders(c.typedURLs()...)
+	headers.everywhere = c.HeadersEverywhere
+	l.opts.TLS.Certificate = headers.certificate
 	listOpts := l.opts
 	listOpts.OnEvent = func(e downloader.Event) { printListEvent(l.out, e) }
 	fetcher := downloader.New(l.store.Store, listOpts)
 	defer fetcher.Close()
-	headers := c.originHeaders(append([]string{c.Base, c.Checksums, c.Signature}, c.Lists...)...)
-	headers.everywhere = c.HeadersEverywhere
 	lists := c.newListOpener(fetcher, l.store.dir, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
 	if c.Checksums == "" {
 		lists.signature = c.SignatureOptions
@@ -343,7 +350,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	// Headers and private addresses depend on the list that named a URL. The origin of --base
 	// was typed by the user, so it may be private even if the list came from a public address.
 	o.ForList = func(list string, req *downloader.Request) {
-		req.Access.Credentials = func(origin string) http.Header { return headers.forList(list, origin) }
+		req.Access.Credentials = func(origin string) downloader.Credentials { return headers.forList(list, origin) }
 		public, base := lists.isPublic(list), downloader.Origin(c.Base)
 		req.Access.Public = func(origin string) bool { return public && origin != base }
 	}

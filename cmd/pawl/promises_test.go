@@ -25,7 +25,7 @@ var promises = map[string][]string{
 	"Nothing of yours is destroyed":          {"disks: foreign file", "disks: target is", "names:", "cmd/pawl.TestScripts"},
 	"One failure is one failure":             {"cmd/pawl.TestMirrorDead", "cmd/pawl.TestMirrorRounds"},
 	"Every wait ends":                        {"silences:", "trickles:", "breaks:", "downloader/transport.TestWatchdogOneClock", "downloader/transport.TestH2PoolNoStreams", "downloader.TestRetryBudgetSilence", "cmd/pawl.TestGetOffline"},
-	"No secret leaks":                        {"origins:", "links:", "cmd/pawl.TestPrivateAddresses", "downloader/transport.TestCheckRedirect", "downloader/weburl.TestRedact", "store.TestRecordKeys"},
+	"No secret leaks":                        {"origins:", "links:", "credentials: planted secrets", "credentials: not for other origins", "cmd/pawl.TestPrivateAddresses", "downloader/transport.TestCheckRedirect", "downloader/weburl.TestRedact", "store.TestRecordKeys"},
 	"Bounded":                                {"cmd/pawl.TestTerabyte", "cmd/pawl.TestGrammar"},
 }
 

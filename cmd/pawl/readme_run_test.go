@@ -28,6 +28,7 @@ import (
 // must be in the README. "go test" and "go install" are left to TestReadmeGoCommands.
 var commandsNotRun = map[string]string{
 	"go run ./cmd/bench --quick": "takes minutes, and cmd/bench has tests of its own",
+	"pawl -u USER URL":           "asks for a password, as TestPassword checks",
 }
 
 // TestReadmeCommands runs each command that the README shows, as it is there. The commands
@@ -112,6 +113,7 @@ func newReadmeRig(t *testing.T, s readmeSession) *readmeRig {
 		"headers.txt": "Authorization: Bearer x\n",
 		"files.txt":   "https://example.com/pool/a.deb\nhttps://example.com/pool/b.deb\n",
 		"missing.txt": "https://example.com/pool/b.deb\n",
+		"cookies.txt": "example.com\tFALSE\t/\tTRUE\t0\tsession\tx\n",
 	}
 	maps.Copy(written, s.files)
 	for name, text := range written {

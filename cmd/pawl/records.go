@@ -91,8 +91,10 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		out.note("nothing to resume")
 		return nil
 	}
-	c.warnExposedHeaders(out)
-	headers := c.originHeaders(c.typedURLs(records)...)
+	headers, err := c.openHeaders(ctx, out, c.typedURLs(records)...)
+	if err != nil {
+		return err
+	}
 	requests := make([]downloader.Request, len(records))
 	for i, r := range records {
 		requests[i] = downloader.Request{Into: downloader.Recorded{ID: r.ID}, URL: headers.requestURL(cmp.Or(c.URL, r.URL)), Sum: r.Sum, Access: downloader.Access{Credentials: headers.forTyped}}
@@ -100,7 +102,7 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		// typed by the user, who may.
 		requests[i].Access.Public = func(string) bool { return r.Public && c.URL == "" }
 	}
-	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests}).run(ctx)
+	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, headers: headers}).run(ctx)
 }
 
 // typedURLs returns the URLs that the user typed, now or when the downloads began. The URL

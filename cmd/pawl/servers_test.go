@@ -140,10 +140,10 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 	l.Close() // frees the port for the server
 	fill := strings.NewReplacer("DIR", dir, "ROOT", root, "ADDR", addr, "PORT", port)
 	config := fill.Replace(s.config)
-	if os.Getuid() == 0 && s.name == "nginx" {
+	if os.Getuid() == 0 && s.binary == "nginx" {
 		config = "user root;" + config
 	}
-	if os.Getuid() != 0 && s.name == "apache2" {
+	if os.Getuid() != 0 && s.binary == "apache2" {
 		config = strings.NewReplacer("User www-data\n", "", "Group www-data\n", "").Replace(config)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(config), 0o644); err != nil {
@@ -310,7 +310,7 @@ func pawlCommand(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("pawl", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
-		"SSL_CERT_FILE=", "SSL_CERT_DIR=", "GORACE="+noRaceWait)
+		"SSL_CERT_FILE=", "SSL_CERT_DIR=", "NETRC=", "CREDENTIALS_DIRECTORY=", "GORACE="+noRaceWait)
 	return cmd
 }
 

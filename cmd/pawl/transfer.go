@@ -44,7 +44,8 @@ type batch struct {
 	out      *printer
 	store    state
 	requests []downloader.Request
-	streams  bool // the only request writes to stdout, so nothing else may
+	headers  originHeaders // of the requests
+	streams  bool          // the only request writes to stdout, so nothing else may
 
 	recorder *recorder
 
@@ -68,6 +69,7 @@ func (b *batch) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	opts.TLS.Certificate = b.headers.certificate
 	if b.recorder, err = b.options.newRecorder(ctx, b.out, reportHeader{}); err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	if err != nil { // report it now, and not at the end, because others may run for hours
 		failed := fmt.Errorf("%q: %w", weburl.Redact(req.URL), err)
 		if b.out.admits(message{level: "error", host: downloader.Origin(req.URL), text: err.Error(), line: printable(failed.Error()), most: maxAlike}) {
-			b.out.report(failed, hint(err, unfinishedID(b.store, req)))
+			b.out.report(failed, b.hint(req, err))
 		}
 	}
 	b.recorder.completed(req, res, err)
@@ -155,6 +157,23 @@ func (b *batch) downloadOne(ctx context.Context, d *downloader.Downloader, i int
 	if err != nil {
 		b.failures = append(b.failures, err)
 	}
+}
+
+// hint returns what the user can type next after the failure of a request.
+func (b *batch) hint(req downloader.Request, err error) string {
+	f := hintSubject{err: err, given: b.credentialOptions(req)}
+	if rec, ok := findUnfinished(b.store, req); ok {
+		f.id, f.begun = rec.ID, rec.Credentials
+	}
+	return f.hint(hints)
+}
+
+// credentialOptions returns the options of the credentials that this run has for a request.
+func (b *batch) credentialOptions(req downloader.Request) []string {
+	if req.Access.Credentials == nil {
+		return nil
+	}
+	return req.Access.Credentials(downloader.Origin(req.URL)).Options
 }
 
 // endReason returns why no more downloads start, or nil.
@@ -192,16 +211,20 @@ func (b *batch) close(ctx context.Context) error {
 // caller must hold mu.
 func (b *batch) recordPending() (hint string) {
 	resumable := false
+	var needed []string
 	for i, req := range b.requests {
 		if !b.ended[i] {
 			rec, _ := findRecord(b.store.Store, req) // the zero Record if the download did not begin
 			b.recorder.pending(req, rec)
 			b.summary.Pending++
 		}
-		resumable = resumable || unfinishedID(b.store, req) != ""
+		if rec, ok := findUnfinished(b.store, req); ok {
+			resumable = true
+			needed = append(needed, missing(rec.Credentials, needed)...)
+		}
 	}
 	if resumable {
-		return "the downloaded part is kept; resume with: pawl resume"
+		return "the downloaded part is kept; resume with: " + resumeCommand(needed)
 	}
 	return "nothing was downloaded that can be kept; run the same command again"
 }
@@ -236,16 +259,13 @@ func isStream(req downloader.Request) bool {
 	return ok
 }
 
-// unfinishedID returns the ID of the download of req if pawl resume can continue it, else
-// "".
-func unfinishedID(st state, req downloader.Request) store.ID {
+// findUnfinished returns the record of the download of req if pawl resume can continue it.
+func findUnfinished(st state, req downloader.Request) (rec store.Record, ok bool) {
 	if isStream(req) || st.temporary {
-		return ""
+		return rec, false
 	}
-	if rec, err := findRecord(st.Store, req); err == nil && rec.Held.Len() > 0 && rec.State != store.Done {
-		return rec.ID
-	}
-	return ""
+	rec, err := findRecord(st.Store, req)
+	return rec, err == nil && rec.Held.Len() > 0 && rec.State != store.Done
 }
 
 // findRecord returns the record of the download of req. If several records have its URL,

@@ -303,7 +303,7 @@ func (v *verification) repair(ctx context.Context, st state) error {
 			v.out.note("%q: fetching %s again from %s", relPath(f.rec.Target), size(f.wrong.Len()), weburl.Redact(f.rec.URL))
 		}
 	}
-	err := (&batch{options: &v.cmd.Transfer, globals: v.globals, out: v.out, store: st, requests: requests}).run(ctx)
+	err := (&batch{options: &v.cmd.Transfer, globals: v.globals, out: v.out, store: st, requests: requests, headers: headers}).run(ctx)
 	if err != nil {
 		v.codes[exitCode(err)]++
 	}

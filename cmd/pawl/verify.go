@@ -66,11 +66,14 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	c.warnExposedHeaders(out)
+	headers, err := c.openHeaders(ctx, out, append([]string{c.Checksums}, c.Files...)...)
+	if err != nil {
+		return err
+	}
+	opts.TLS.Certificate = headers.certificate
 	opts.OnEvent = func(e downloader.Event) { printListEvent(out, e) }
 	d := downloader.New(st.Store, opts)
 	defer d.Close()
-	headers := c.originHeaders(append([]string{c.Checksums}, c.Files...)...)
 	t := verifyTargets{cmd: c, store: st, out: out, d: d}
 	t.lists = c.newListOpener(d, st.dir, downloader.Request{Access: downloader.Access{Credentials: headers.forTyped}})
 	if c.Checksums != "" && len(c.Files) > 0 {

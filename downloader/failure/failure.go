@@ -105,6 +105,8 @@ type StatusError struct {
 	Code       int    // HTTP status, for example 404
 	Host       string // host and port of the server that responded
 	RetryAfter bool   // the response has a valid Retry-After field
+	Scheme     string // way to authenticate that a 401 insists on, and that pawl does not support; else ""
+	Redirected bool   // a redirect led to the server from another origin, so that it got no credentials
 	Wish       int64  // seconds that the field asks to wait, however many; 0 without the field
 }
 
@@ -119,7 +121,11 @@ func (e *StatusError) Error() string {
 	if text == "" {
 		text = "(unknown status)"
 	}
-	return fmt.Sprintf("HTTP error %d %s from %s", e.Code, text, e.Host)
+	text = fmt.Sprintf("HTTP error %d %s from %s", e.Code, text, e.Host)
+	if e.Scheme != "" {
+		text += ", which accepts only " + e.Scheme + " authentication; pawl does not support that"
+	}
+	return text
 }
 
 // Is reports whether the status is of a kind.

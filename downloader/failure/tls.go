@@ -13,11 +13,15 @@ import (
 // A Handshake is what is known about the TLS handshake of a connection that failed.
 type Handshake struct {
 	Legacy    bool // we offered outdated versions and ciphers, too
-	WantsCert bool // the server asked for a client certificate, and got none
+	WantsCert bool // the server asked for a client certificate
+	GaveCert  bool // and got one
 }
 
 // ErrWantsCert means that the server wants a client certificate. It is permanent, and an ErrTLS.
 var ErrWantsCert = Permanent(New(ErrTLS, "the server wants a client certificate"))
+
+// ErrRefusesCert means that the server does not accept the client certificate. It is permanent, and an ErrTLS.
+var ErrRefusesCert = Permanent(New(ErrTLS, "the server does not accept the client certificate"))
 
 // ErrNoHTTP means that the server speaks none of the versions of HTTP that the connection offered by
 // ALPN (RFC 7301). It is permanent, and an ErrTLS.
@@ -35,6 +39,9 @@ var errSpeaksHTTP = Permanent(Wrap(http.ErrSchemeMismatch, New(ErrTLS, "the serv
 // certAlerts are the alerts with which servers refuse a handshake without a client certificate
 // (RFC 8446 §6.2). The first is only for that purpose; TLS 1.2 does not have it.
 var certAlerts = []string{"certificate required", "handshake failure", "bad certificate", "unknown certificate", "unknown certificate authority", "access denied"}
+
+// refusedCertAlerts are further alerts of servers that do not accept a certificate (RFC 8446 §6.2).
+var refusedCertAlerts = []string{"expired certificate", "revoked certificate", "unsupported certificate", "error decrypting message"}
 
 // outdatedAlerts are the alerts of a server that accepts no version, key exchange or cipher of ours.
 var outdatedAlerts = []string{"handshake failure", "protocol version not supported", "insufficient security level"}
@@ -75,6 +82,8 @@ func ExplainTLS(err error, h Handshake) error {
 // explainAlert returns the error for an alert of the server, for example "handshake failure".
 func explainAlert(alert string, h Handshake) error {
 	switch {
+	case h.GaveCert && (slices.Contains(certAlerts, alert) || slices.Contains(refusedCertAlerts, alert)):
+		return fmt.Errorf("%w (TLS alert: %s)", ErrRefusesCert, alert)
 	case alert == certAlerts[0], h.WantsCert && slices.Contains(certAlerts, alert):
 		return ErrWantsCert
 	case slices.Contains(outdatedAlerts, alert):

@@ -33,8 +33,8 @@ const (
 // of the maximum size may consist of so many short fields that they take 5 MiB of memory for as
 // long as the body lasts.
 var Fields = append(digestFields(),
-	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
-	"Etag", "Last-Modified", "Link", "Location", "Retry-After", "Set-Cookie")
+	"Accept-Ranges", "Authentication-Info", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
+	"Etag", "Last-Modified", "Link", "Location", "Retry-After", "Set-Cookie", "Www-Authenticate")
 
 // A Meaning says how far a response can be used.
 type Meaning int

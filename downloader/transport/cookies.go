@@ -107,10 +107,13 @@ type cookieKeeper struct {
 
 func (k cookieKeeper) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent := req
-	if cookies := k.jar.cookies(req.URL); len(cookies) > 0 {
+	typed := req.Header.Values("Cookie")
+	users := addCookies(typed, usersCookies(req))
+	cookies := k.jar.cookies(req.URL)
+	if len(cookies) > 0 || len(users) > len(typed) {
 		copied := *req
 		copied.Header = req.Header.Clone()
-		copied.Header.Set("Cookie", mergeCookies(req.Header.Values("Cookie"), cookies))
+		copied.Header.Set("Cookie", mergeCookies(users, cookies))
 		sent = &copied
 	}
 	resp, err := k.next.RoundTrip(sent)
@@ -124,6 +127,31 @@ func (k cookieKeeper) RoundTrip(req *http.Request) (*http.Response, error) {
 		k.jar.setCookies(req.URL, fields)
 	}
 	return resp, nil
+}
+
+// usersCookies returns the user's cookies for a request, nil after a redirect to another origin.
+func usersCookies(req *http.Request) []*http.Cookie {
+	info := infoOf(req.Context())
+	if info == nil || info.Cookies == nil || LeftOrigin(req) {
+		return nil
+	}
+	return info.Cookies(req.URL)
+}
+
+// addCookies returns Cookie fields of the user with further cookies, which have names of their own.
+func addCookies(fields []string, cookies []*http.Cookie) []string {
+	fields = slices.Clip(fields)
+	typed := mergeCookies(fields, nil)
+	for _, c := range cookies {
+		switch {
+		case strings.HasPrefix(typed, c.Name+"="), strings.Contains(typed, "; "+c.Name+"="):
+		case c.Name == "":
+			fields = append(fields, c.Value)
+		default:
+			fields = append(fields, c.Name+"="+c.Value)
+		}
+	}
+	return fields
 }
 
 // mergeCookies returns the Cookie field with the cookies of the user's fields and those of the jar,

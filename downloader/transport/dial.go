@@ -151,8 +151,10 @@ func isTimeout(err error) bool {
 type trackedConn struct {
 	net.Conn
 	ended atomic.Bool
-	// wantsCert means that the server has asked for a client certificate.
-	wantsCert atomic.Bool
+	// wantsCert means that the server has asked for a client certificate, gaveCert that it got one.
+	wantsCert, gaveCert atomic.Bool
+	// tunnelled means that the connection is a tunnel through a proxy by now.
+	tunnelled atomic.Bool
 }
 
 func (c *trackedConn) Read(p []byte) (int, error) {

@@ -87,11 +87,14 @@ func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // checkTunnel is for http.Transport.OnProxyConnectResponse.
-func (p *proxies) checkTunnel(_ context.Context, u *url.URL, _ *http.Request, resp *http.Response) error {
+func (p *proxies) checkTunnel(ctx context.Context, u *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusProxyAuthRequired {
 		return failure.WantsUser(u.Host, u.User != nil, resp.Header.Values("Proxy-Authenticate"))
 	}
 	p.end(u, nil, nil)
+	if c := attemptOf(ctx).dialed.Load(); c != nil {
+		c.tunnelled.Store(true)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return failure.RefusedTunnel(u.Host, resp.StatusCode)
 	}

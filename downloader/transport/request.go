@@ -27,6 +27,12 @@ type RequestInfo struct {
 	// Proven means that a digest will prove the bytes, so that they may come over http although the
 	// URL is https.
 	Proven bool
+	// Login is the user and the password for the origin of the URL; nil for none. The scheme of their
+	// Authorization field is the server's choice.
+	Login *url.Userinfo
+	// Cookies returns the user's cookies for a URL of that origin; nil for none. They are not sent after a
+	// redirect to another origin.
+	Cookies func(u *url.URL) []*http.Cookie
 	// OnQueued is called with true when the request begins to wait for the request rate, and
 	// with false when it no longer waits. Default none.
 	OnQueued func(waiting bool)
@@ -81,6 +87,8 @@ type attempt struct {
 	dialed atomic.Pointer[trackedConn]
 	// noALPN means that the server of the connection chose no version of HTTP.
 	noALPN atomic.Bool
+	// url is the URL of the request or of the dial.
+	url *url.URL
 	// dialFor is the URL that an HTTP/2 connection is dialed for, nil for a request.
 	dialFor *url.URL
 }

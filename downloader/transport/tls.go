@@ -13,7 +13,7 @@ import (
 // tlsConfig returns the settings of TLS for connections over HTTP/1.1 or, if http2 is true, over
 // either version.
 func (o Options) tlsConfig(http2 bool) *tls.Config {
-	c := &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure, GetClientCertificate: noteWantsCert}
+	c := &tls.Config{RootCAs: o.RootCAs, InsecureSkipVerify: o.Insecure, GetClientCertificate: o.clientCertificate}
 	if !http2 { // else net/http sets it; without it, a server that only speaks HTTP/2 would not know better
 		c.NextProtos = []string{"http/1.1"}
 	}
@@ -31,13 +31,37 @@ func (o Options) tlsConfig(http2 bool) *tls.Config {
 	return c
 }
 
-// noteWantsCert is for tls.Config.GetClientCertificate. It sends no certificate, and notes that the
-// server wants one.
-func noteWantsCert(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	if c := attemptOf(info.Context()).dialed.Load(); c != nil {
-		c.wantsCert.Store(true)
+// clientCertificate is for tls.Config.GetClientCertificate. It returns the user's certificate for the
+// origin, an empty one if there is none, and notes that the server wants one.
+func (o Options) clientCertificate(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	none := new(tls.Certificate)
+	a := attemptOf(info.Context())
+	c := a.dialed.Load()
+	if c == nil || o.isProxys(a, c) {
+		return none, nil
 	}
-	return new(tls.Certificate), nil
+	c.wantsCert.Store(true)
+	if o.Certificate == nil {
+		return none, nil
+	}
+	if cert := o.Certificate(Origin(a.url)); cert != nil {
+		c.gaveCert.Store(true)
+		return cert, nil
+	}
+	return none, nil
+}
+
+// isProxys reports whether a TLS handshake of an attempt over c is that with an https proxy, and not with
+// the server.
+func (o Options) isProxys(a *attempt, c *trackedConn) bool {
+	if a.url == nil || a.url.Scheme != "https" {
+		return true
+	}
+	if o.Proxy == nil || c.tunnelled.Load() {
+		return false
+	}
+	proxy, err := o.Proxy(&http.Request{URL: a.url})
+	return err != nil || proxy != nil && proxy.Scheme == "https"
 }
 
 // A secured is the stage that explains failures of TLS, and servers that speak http on the port of
@@ -62,6 +86,10 @@ func (s secured) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	case req.URL.Scheme == "http" && resp.StatusCode == http.StatusBadRequest && says(resp, httpsNotices):
 		err = failure.ErrSpeaksTLS
+	case conn != nil && conn.gaveCert.Load():
+		if refusesCert(resp) {
+			err = failure.ErrRefusesCert
+		}
 	case conn != nil && conn.wantsCert.Load() && wantsCert(req, resp):
 		err = failure.ErrWantsCert
 	}
@@ -74,17 +102,22 @@ func (s secured) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // explain explains an error of a connection, which is nil if it is not known.
 func (s secured) explain(err error, conn *trackedConn) error {
-	return failure.ExplainTLS(err, failure.Handshake{Legacy: s.legacy, WantsCert: conn != nil && conn.wantsCert.Load()})
+	return failure.ExplainTLS(err, failure.Handshake{Legacy: s.legacy, WantsCert: conn != nil && conn.wantsCert.Load(), GaveCert: conn != nil && conn.gaveCert.Load()})
 }
 
 // wantsCert reports whether resp, from a server that has asked for a client certificate and got none,
 // may be the refusal of a request without one. If the request has a Range field, that may be the
-// cause, too, and the request without the field shows it. 495 and 496 are nginx's, which sends them
-// as 400.
+// cause, too, and the request without the field shows it.
 func wantsCert(req *http.Request, resp *http.Response) bool {
+	return resp.StatusCode == http.StatusBadRequest && req.Header.Get("Range") == "" || refusesCert(resp)
+}
+
+// refusesCert reports whether resp is the refusal of a request for its client certificate, or for want
+// of one. 495 and 496 are nginx's, which sends them as 400.
+func refusesCert(resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusBadRequest:
-		return req.Header.Get("Range") == "" || says(resp, certNotices)
+		return says(resp, certNotices)
 	case 495, 496:
 		return true
 	}

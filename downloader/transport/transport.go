@@ -5,8 +5,9 @@
 //
 // A request passes these stages, in this order:
 //
-//	http.Client     follows redirects; credentials must not leave their origin (redirect.go);
-//	                keeps the cookies of the run (cookies.go)
+//	http.Client     follows redirects; credentials must not leave their origin (redirect.go)
+//	loginSender     sends user and password as the server wants them (login.go)
+//	cookieKeeper    sends the user's cookies, and keeps those of the run (cookies.go)
 //	http1Fallback   sends a request over HTTP/1.1 if HTTP/2 cannot serve it (http2.go)
 //	http2Only       sends a request over HTTP/2 if the server speaks nothing else (http2only.go)
 //	watchdog        waits for the request rate, then limits every later wait (watchdog.go)
@@ -23,6 +24,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net"
@@ -44,12 +46,16 @@ type Options struct {
 	ByteRate       int64         // bytes per second of all bodies together; default no limit
 	RequestRate    float64       // requests per second to each host; default no limit
 
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // default net.Dialer
-	Proxy    func(*http.Request) (*url.URL, error)                             // default no proxy
-	RootCAs  *x509.CertPool                                                    // default the system's certificates
-	Insecure bool                                                              // certificates are not verified, and redirects from https to http are followed
-	Legacy   bool                                                              // outdated versions, key exchanges and ciphers of TLS are offered, too
-	Follow   Follow                                                            // limits the targets of redirects
+	Dial    func(ctx context.Context, network, addr string) (net.Conn, error) // default net.Dialer
+	Proxy   func(*http.Request) (*url.URL, error)                             // default no proxy
+	RootCAs *x509.CertPool                                                    // default the system's certificates
+	// Certificate returns the user's certificate for an origin, as function Origin names it; nil for none. Default
+	// none. It is used for connections to that origin alone.
+	Certificate func(origin string) *tls.Certificate
+
+	Insecure bool   // certificates are not verified, and redirects from https to http are followed
+	Legacy   bool   // outdated versions, key exchanges and ciphers of TLS are offered, too
+	Follow   Follow // limits the targets of redirects
 
 	// Fields are the canonical names of the response header fields that are kept. Default all.
 	Fields []string
@@ -94,9 +100,9 @@ func New(o Options, slots func(addr string, n int) Slots) *Transport {
 		bytes:       newLimiter(float64(max(0, o.ByteRate)), burstTime),
 	}
 	http1, http2 := t.watched(o, false), t.watched(o, true)
-	jar := newBoundedJar()
+	jar, logins := newBoundedJar(), newLogins()
 	client := func(rt http.RoundTripper) *http.Client {
-		return &http.Client{Transport: cookieKeeper{locationEscaper{rt}, jar}, CheckRedirect: o.checkRedirect}
+		return &http.Client{Transport: loginSender{cookieKeeper{locationEscaper{rt}, jar}, logins}, CheckRedirect: o.checkRedirect}
 	}
 	t.http1, t.http2 = client(newHTTP2Only(http1, http2)), client(http1Fallback{http1, http2, o.Proxy})
 	return t

@@ -32,10 +32,11 @@ type Options struct {
 	// are wrong.
 	IgnoreServerDigest bool
 
-	// Dial opens a TCP connection, for example in memory. Default package net, which also opens
-	// all connections to addresses that a public server or list has named: it keeps them off
-	// private addresses.
+	// Dial opens a TCP connection to an IP address and port, for example in memory. Default package
+	// net.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Address says between which addresses connections are opened.
+	Address Addressing
 
 	// Proxy returns the proxy for a request, nil for none. An error of kind failure.ErrUsage
 	// ends the download. Default no proxy.
@@ -71,6 +72,9 @@ type TLSOptions struct {
 	Legacy   bool           // offer outdated versions, key exchanges and ciphers, too
 	Insecure bool           // do not verify certificates, and follow redirects from https to http
 }
+
+// Addressing says between which addresses connections are opened.
+type Addressing = transport.Addressing
 
 // Follow limits where servers and lists may lead.
 type Follow = transport.Follow

@@ -57,7 +57,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/downloader/transport": { // connections, and limits of requests and bytes; it knows nothing of downloads
 		own:    []string{"pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/weburl"},
-		others: []string{"golang.org/x/net/publicsuffix"},
+		others: []string{"golang.org/x/net/proxy", "golang.org/x/net/publicsuffix"},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {

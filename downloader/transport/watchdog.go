@@ -65,7 +65,7 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	clock := &headerTimer{timer: time.AfterFunc(d.connectTimeout+timeout, func() { cancel(errNoResponse) })}
-	a := &attempt{notSilent: func(connected bool) {
+	a := &attempt{url: req.URL, notSilent: func(connected bool) {
 		if connected {
 			clock.restart(timeout)
 			return

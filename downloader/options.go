@@ -76,6 +76,24 @@ type TLSOptions struct {
 // Addressing says between which addresses connections are opened.
 type Addressing = transport.Addressing
 
+// FixedAddresses are the addresses that are used for a host and port in place of a lookup.
+type FixedAddresses = transport.FixedAddresses
+
+// The families of addresses that an Addressing may allow alone.
+const (
+	IPv4 = transport.IPv4
+	IPv6 = transport.IPv6
+)
+
+// A Binding is where connections begin.
+type Binding = transport.Binding
+
+// NewBinding returns the Binding to the interface of this name, or to the local address of this text.
+func NewBinding(name string) (*Binding, error) { return transport.NewBinding(name) }
+
+// Interfaces returns the names of the interfaces that are up.
+func Interfaces() []string { return transport.Interfaces() }
+
 // Follow limits where servers and lists may lead.
 type Follow = transport.Follow
 

@@ -54,6 +54,7 @@ type Transfer struct {
 	SpeedOptions
 	RetryOptions
 	RequestOptions
+	NetworkOptions
 	TLSOptions
 	TrustOptions
 	FileOptions
@@ -88,6 +89,16 @@ type RequestOptions struct {
 	Header    []header `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers from FILE, one per line; repeatable."`
 	UserAgent string   `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
 	Referer   string   `placeholder:"URL" group:"Request" help:"Send as Referer."`
+}
+
+// NetworkOptions say how hosts are reached.
+type NetworkOptions struct {
+	Proxy     string         `placeholder:"URL" aliases:"all-proxy" group:"Network" help:"Send all requests through this proxy, in place of those of http_proxy, https_proxy and all_proxy: http, https, socks5 (pawl looks up names) or socks5h (the proxy does), such as socks5h://USER:PASSWORD@HOST:PORT. Others can see it in ps here, but not in PAWL_PROXY or a config file."`
+	NoProxy   *string        `placeholder:"HOSTS" aliases:"noproxy" group:"Network" help:"Hosts that are requested without a proxy, in place of no_proxy: HOST, .DOMAIN, ADDRESS or NETWORK/BITS, separated by commas, or * for all."`
+	IPv4      bool           `name:"ipv4" env:"PAWL_IPV4" short:"4" aliases:"inet4-only" xor:"family" group:"Network" help:"Use only IPv4 addresses."`
+	IPv6      bool           `name:"ipv6" env:"PAWL_IPV6" short:"6" aliases:"inet6-only" xor:"family" group:"Network" help:"Use only IPv6 addresses."`
+	Resolve   []fixedAddress `sep:"none" placeholder:"HOST:PORT:ADDR" group:"Network" help:"Connect to ADDR, or to several, separated by commas, for HOST and PORT; repeatable. * is any other HOST. +HOST:PORT:ADDR holds for five minutes; --resolve=-HOST:PORT looks up the host although there is a *."`
+	Interface string         `placeholder:"NAME|ADDR" aliases:"bind-address" group:"Network" help:"Open connections from this network interface, such as eth0, or from this address of the machine."`
 }
 
 // TLSOptions say which servers are trusted.

@@ -236,8 +236,8 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrChanged), isKept), "the downloaded part is kept; start over with --restart, or use another URL with: pawl resume --url URL $ID"},
 
 	// Credentials and TLS.
-	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in http_proxy, https_proxy or all_proxy, given as " + proxyHint},
-	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
+	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in --proxy, http_proxy, https_proxy or all_proxy, given as " + proxyHint},
+	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with --no-proxy HOST"},
 	{is(failure.ErrAuth), "send credentials with -H 'Authorization: …'"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
 	{is(failure.ErrNotTLS), "check the port in the URL"},

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,7 @@ type testProxy struct {
 	url      string // URL of the proxy, without user and password
 	requests atomic.Int64
 	users    sync.Map // credentials of all requests, as keys
+	targets  sync.Map // the hosts and ports that a SOCKS5 proxy was asked for, as keys
 }
 
 // newTestProxy starts a proxy with this scheme in front of the server at the address to.
@@ -182,13 +184,16 @@ func (p *testProxy) socks(c net.Conn) {
 	} else {
 		c.Write([]byte{5, 0})
 	}
+	host := ""
 	switch head := take(4); head[3] {
 	case 1:
-		take(net.IPv4len)
+		host = net.IP(take(net.IPv4len)).String()
 	case 3:
-		take(int(take(1)[0]))
+		host = string(take(int(take(1)[0])))
+	case 4:
+		host = net.IP(take(net.IPv6len)).String()
 	}
-	binary.BigEndian.Uint16(take(2)) // the port
+	p.targets.Store(net.JoinHostPort(host, strconv.Itoa(int(binary.BigEndian.Uint16(take(2))))), true)
 	c.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	p.pipe(c, in)
 }
@@ -236,8 +241,9 @@ func proxyCommand(t *testing.T, dir string, env []string, args ...string) *exec.
 }
 
 // TestProxySchemes checks that get and mirror use a proxy of each scheme, named by each
-// variable, and send it the user and the password. The hosts in the URLs have no address, so
-// that no direct request can succeed.
+// variable, and send it the user and the password. The hosts in the URLs have no address but that
+// of --resolve, which leads nowhere, so that no direct request can succeed. socks5 gets that
+// address, because pawl looks up the host, and socks5h gets the name.
 func TestProxySchemes(t *testing.T) {
 	srv, tls := faultserver.New(), faultserver.NewTLS()
 	defer srv.Close()
@@ -257,9 +263,14 @@ func TestProxySchemes(t *testing.T) {
 	} {
 		for variable := range strings.FieldsSeq(tt.variables) {
 			t.Run(tt.scheme+" "+variable+" "+tt.target, func(t *testing.T) {
-				to, asked := srv.Listener.Addr().String(), "http://pawl.test/f.bin"
+				to, asked, host := srv.Listener.Addr().String(), "http://pawl.test/f.bin", "pawl.test:80"
 				if tt.target == "https" {
-					to, asked = tls.Listener.Addr().String(), "https://example.com/f.bin"
+					to, asked, host = tls.Listener.Addr().String(), "https://example.com/f.bin", "example.com:443"
+				}
+				resolve := "PAWL_RESOLVE=" + host + ":192.0.2.1"
+				if tt.scheme == "socks5" {
+					_, port, _ := net.SplitHostPort(host)
+					host = "192.0.2.1:" + port
 				}
 				p := newTestProxy(t, tt.scheme, to)
 				u, err := url.Parse(p.url)
@@ -273,7 +284,7 @@ func TestProxySchemes(t *testing.T) {
 						t.Fatal(err)
 					}
 					what := map[string]string{"get": asked, "mirror": "list"}[command]
-					out, err := proxyCommand(t, dir, []string{variable + "= " + u.String() + " "}, command, what).CombinedOutput()
+					out, err := proxyCommand(t, dir, []string{variable + "= " + u.String() + " ", resolve}, command, what).CombinedOutput()
 					if err != nil {
 						t.Fatalf("%s: %v\n%s", command, err, out)
 					}
@@ -285,6 +296,8 @@ func TestProxySchemes(t *testing.T) {
 				user := "konto"
 				if !strings.HasPrefix(tt.scheme, "socks") {
 					user = "Basic a29udG86Z2UlaGVpbQ=="
+				} else if _, ok := p.targets.Load(host); !ok {
+					t.Errorf("the proxy was not asked for %s", host)
 				}
 				if _, ok := p.users.Load(user); !ok {
 					t.Error("the proxy did not get the user and the password")
@@ -480,6 +493,7 @@ func TestProxyRefuses(t *testing.T) {
 					u.User = url.UserPassword("konto", "geheim")
 				}
 				dir, what := t.TempDir(), tt.target+"://example.com/f.bin"
+				port := map[string]string{"http": "80", "https": "443"}[tt.target]
 				if command == "mirror" {
 					list := ""
 					for i := range 20 {
@@ -489,7 +503,7 @@ func TestProxyRefuses(t *testing.T) {
 						t.Fatal("cannot write the list")
 					}
 				}
-				out, err := proxyCommand(t, dir, []string{"all_proxy=" + u.String()}, command, what).CombinedOutput()
+				out, err := proxyCommand(t, dir, []string{"all_proxy=" + u.String(), "PAWL_RESOLVE=*:" + port + ":192.0.2.1"}, command, what).CombinedOutput()
 				if code := exitCodeOf(err); code != tt.code || !strings.Contains(string(out), "the proxy "+u.Host+" "+tt.text) || !strings.Contains(string(out), "pawl: hint: ") {
 					t.Errorf("%s: exit %d, want %d, %q and a hint\n%s", command, code, tt.code, tt.text, out)
 				}

@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"os"
+	"fmt"
 	"syscall"
 )
 
@@ -22,5 +22,8 @@ func bindToDevice(c syscall.RawConn, name string) error {
 	if err := c.Control(func(fd uintptr) { bindErr = syscall.BindToDevice(int(fd), name) }); err != nil {
 		return err
 	}
-	return os.NewSyscallError("bind to interface", bindErr)
+	if bindErr != nil {
+		return fmt.Errorf("interface %q: %w", name, bindErr)
+	}
+	return nil
 }

@@ -51,9 +51,9 @@ func (d *dialer) dialHost(ctx context.Context, network, hostPort string, public 
 	connect := func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 		return d.connect(ctx, network, to.String())
 	}
-	addrs, remembered, err := d.addresses(ctx, network, hostPort, public)
+	addrs, remembered, err := d.addresses(ctx, hostPort, public)
 	if err != nil {
-		return nil, err
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
 	turn := d.takeTurn(hostPort)
 	c, err := d.routes.race(ctx, d.routes.order(addrs, turn), connect)
@@ -64,9 +64,9 @@ func (d *dialer) dialHost(ctx context.Context, network, hostPort string, public 
 	if !remembered || isTimeout(err) { // after a timeout, there is no time left for another address
 		return nil, err
 	}
-	again, _, lookupErr := d.addresses(ctx, network, hostPort, public)
+	again, _, lookupErr := d.addresses(ctx, hostPort, public)
 	if lookupErr != nil {
-		return nil, lookupErr
+		return nil, &net.OpError{Op: "dial", Net: network, Err: lookupErr}
 	}
 	moved := slices.DeleteFunc(again, func(a netip.AddrPort) bool { return slices.Contains(addrs, a) })
 	if len(moved) == 0 {
@@ -78,13 +78,10 @@ func (d *dialer) dialHost(ctx context.Context, network, hostPort string, public 
 // addresses returns the addresses of hostPort, see resolver.addresses. If public is true, it
 // leaves out private addresses, and returns an error if there are no others. A dial uses these
 // very addresses, so nothing can change between this check and the connection.
-func (d *dialer) addresses(ctx context.Context, network, hostPort string, public bool) (addrs []netip.AddrPort, remembered bool, err error) {
+func (d *dialer) addresses(ctx context.Context, hostPort string, public bool) (addrs []netip.AddrPort, remembered bool, err error) {
 	addrs, remembered, err = d.resolver.addresses(ctx, hostPort)
-	if err != nil {
-		return nil, false, &net.OpError{Op: "dial", Net: network, Err: err}
-	}
-	if !public {
-		return addrs, remembered, nil
+	if err != nil || !public {
+		return addrs, remembered, err
 	}
 	first := addrs[0]
 	addrs = slices.DeleteFunc(addrs, func(a netip.AddrPort) bool { return isPrivate(a.Addr()) })

@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"pawl/downloader/failure"
 )
 
 const (
@@ -250,7 +251,7 @@ func (r *resolver) close() {
 func (r *resolver) noAddress(host string) error {
 	text := "no such host"
 	if r.family != AnyFamily {
-		text = fmt.Sprintf("no such host with an %v address", r.family)
+		text = failure.NoFamily(r.family.String())
 	}
 	return &net.DNSError{Err: text, Name: host, IsNotFound: true}
 }

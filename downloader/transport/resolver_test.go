@@ -271,10 +271,10 @@ func TestResolverFixed(t *testing.T) {
 			{IPv6, "a.test:80", "[[2001:db8::9]:80]", 0},
 			{IPv4, "a.test:81", "[192.0.2.1:81]", 1},
 			{IPv6, "a.test:81", "[[2001:db8::1]:81]", 1},
-			{IPv4, "six.test:80", "[lookup six.test: no such host with an IPv4 address]", 1},
-			{IPv6, "a.test:443", "[lookup a.test: no such host with an IPv6 address]", 0},
-			{IPv6, "192.0.2.9:80", "[lookup 192.0.2.9: no such host with an IPv6 address]", 0},
-			{IPv4, "[::1]:81", "[lookup ::1: no such host with an IPv4 address]", 0},
+			{IPv4, "six.test:80", "[lookup six.test: no IPv4 address]", 1},
+			{IPv6, "a.test:443", "[lookup a.test: no IPv6 address]", 0},
+			{IPv6, "192.0.2.9:80", "[lookup 192.0.2.9: no IPv6 address]", 0},
+			{IPv4, "[::1]:81", "[lookup ::1: no IPv4 address]", 0},
 			{AnyFamily, "unknown.test:80", "[lookup unknown.test: no such host]", 1},
 		} {
 			dns := newFakeDNS(names...)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/proxy"
+
+	"pawl/downloader/failure"
 )
 
 // Proxies that speak SOCKS5 (RFC 1928) are used here and not by net/http, which lets all of them
@@ -83,9 +85,11 @@ func (t tunneler) through(ctx context.Context, network string, u *url.URL, addr 
 	if resolvesNames(u) {
 		return t.connect(ctx, network, u, addr)
 	}
-	addrs, _, err := t.dialer.addresses(ctx, network, addr, t.public)
+	lookup, cancel := context.WithTimeout(ctx, t.dialer.timeout)
+	defer cancel()
+	addrs, _, err := t.dialer.addresses(lookup, addr, t.public)
 	if err != nil {
-		return nil, err
+		return nil, &net.OpError{Op: failure.SOCKSLookup, Net: network, Err: err}
 	}
 	var firstErr error
 	for _, a := range t.routes.order(addrs, t.dialer.takeTurn(addr)) {

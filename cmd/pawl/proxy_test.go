@@ -471,6 +471,7 @@ func TestProxyRefuses(t *testing.T) {
 		{"407 to GET with a user", "http", 407, "Basic realm=x", nil, true, "http", 6, 1, wrongUser},
 		{"407 and no challenge", "http", 407, "", nil, true, "https", 6, 1, wrongUser},
 		{"407 and another scheme", "http", 407, "NTLM", nil, true, "https", 6, 1, onlyNTLM},
+		{"401 to CONNECT with a user", "http", 401, "", nil, true, "https", 6, 1, wrongUser},
 		{"403 to CONNECT", "http", 403, "", nil, false, "https", 8, 1, "refused: 403 Forbidden"},
 		{"404 to CONNECT", "http", 404, "", nil, true, "https", 8, 1, "refused: 404 Not Found"},
 		{"501 to CONNECT", "http", 501, "", nil, false, "https", 8, 1, "refused: 501 Not Implemented"},

@@ -57,7 +57,7 @@ func textMapper(set func(v *kong.Value, to reflect.Value, text string) error) ko
 // empty argument would do.
 var guards = map[string]string{
 	"--checksum": "check nothing", "--checksums": "check nothing", "--sha256": "check nothing", "--expect": "check nothing",
-	"--proxy": "use no proxy", "--interface": "use any interface",
+	"--proxy": "use no proxy", "--interface": "use any interface", "--start-at": "start at once",
 }
 
 // checkGuards returns an error if a guard has an empty argument on the command line. In the

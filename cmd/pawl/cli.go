@@ -82,6 +82,7 @@ type RetryOptions struct {
 	MinRate        minRate   `placeholder:"RATE[:D]" aliases:"lowest-speed-limit" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
 	Timeout        duration  `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
 	Deadline       duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
+	StartAt        startTime `placeholder:"TIME" group:"Retries and timeouts" help:"Wait until TIME by the clock before anything is requested: 23:30, 'tomorrow 2:00', '2026-12-01 02:00', a time of RFC 3339, or +2h from now."`
 }
 
 // RequestOptions are the header fields of requests.
@@ -136,6 +137,7 @@ type ResultOptions struct {
 	Report      string   `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
 	OnComplete  string   `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
 	OnError     string   `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	OnEnd       string   `placeholder:"CMD" group:"Output" help:"Run CMD in the same way once, at the end of get, mirror and resume, also after a failure or a signal, with the path of the report, if there is one, as $$1, and PAWL_END_EXIT in the environment."`
 	HookTimeout duration `placeholder:"D" group:"Output" help:"Stop a CMD that runs longer than D, with all its processes (default: no limit, but a warning after 10 minutes)."`
 	NoProgress  bool     `group:"Output" help:"Draw no progress bar."`
 }

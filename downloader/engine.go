@@ -57,6 +57,7 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 		ByteRate:       o.LimitRate,
 		RequestRate:    o.RequestRate,
 		Dial:           o.Dial,
+		Address:        o.Address,
 		Proxy:          o.Proxy,
 		RootCAs:        o.TLS.RootCAs,
 		Certificate:    o.TLS.Certificate,

@@ -33,10 +33,11 @@ type Options struct {
 	// are wrong.
 	IgnoreServerDigest bool
 
-	// Dial opens a TCP connection, for example in memory. Default package net, which also opens
-	// all connections to addresses that a public server or list has named: it keeps them off
-	// private addresses.
+	// Dial opens a TCP connection to an IP address and port, for example in memory. Default package
+	// net.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Address says between which addresses connections are opened.
+	Address Addressing
 
 	// Proxy returns the proxy for a request, nil for none. An error of kind failure.ErrUsage
 	// ends the download. Default no proxy.
@@ -76,6 +77,27 @@ type TLSOptions struct {
 	Legacy   bool // offer outdated versions, key exchanges and ciphers, too
 	Insecure bool // do not verify certificates, and follow redirects from https to http
 }
+
+// Addressing says between which addresses connections are opened.
+type Addressing = transport.Addressing
+
+// FixedAddresses are the addresses that are used for a host and port in place of a lookup.
+type FixedAddresses = transport.FixedAddresses
+
+// The families of addresses that an Addressing may allow alone.
+const (
+	IPv4 = transport.IPv4
+	IPv6 = transport.IPv6
+)
+
+// A Binding is where connections begin.
+type Binding = transport.Binding
+
+// NewBinding returns the Binding to the interface of this name, or to the local address of this text.
+func NewBinding(name string) (*Binding, error) { return transport.NewBinding(name) }
+
+// Interfaces returns the names of the interfaces that are up.
+func Interfaces() []string { return transport.Interfaces() }
 
 // Follow limits where servers and lists may lead.
 type Follow = transport.Follow

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -59,9 +58,13 @@ func textMapper(set func(v *kong.Value, to reflect.Value, text string) error) ko
 	})
 }
 
-// guards are the options that protect a download, and that protect nothing if their argument is
-// empty, most likely because of an empty variable of a shell.
-var guards = []string{"--checksum", "--checksums", "--sha256", "--expect"}
+// guards are the options that protect a download or its user, and that protect nothing if their
+// argument is empty, most likely because of an empty variable of a shell. The values say what an
+// empty argument would do.
+var guards = map[string]string{
+	"--checksum": "check nothing", "--checksums": "check nothing", "--sha256": "check nothing", "--expect": "check nothing",
+	"--proxy": "use no proxy", "--interface": "use any interface", "--start-at": "start at once",
+}
 
 // checkGuards returns an error if a guard has an empty argument on the command line. In the
 // environment, an empty variable is as good as none.
@@ -74,8 +77,8 @@ func checkGuards(args []string) error {
 		if !joined && i+1 < len(args) {
 			value = args[i+1]
 		}
-		if slices.Contains(guards, name) && strings.Trim(value, " \t\r\n\"'`,") == "" {
-			return fmt.Errorf("%s has an empty value, which would check nothing; leave the option out if that is meant", name)
+		if does, ok := guards[name]; ok && strings.Trim(value, " \t\r\n\"'`,") == "" {
+			return fmt.Errorf("%s has an empty value, which would %s; leave the option out if that is meant", name, does)
 		}
 	}
 	return nil

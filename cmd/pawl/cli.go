@@ -55,6 +55,7 @@ type Transfer struct {
 	RetryOptions
 	RequestOptions
 	CredentialOptions
+	NetworkOptions
 	TLSOptions
 	TrustOptions
 	FileOptions
@@ -82,6 +83,7 @@ type RetryOptions struct {
 	MinRate        minRate   `placeholder:"RATE[:D]" aliases:"lowest-speed-limit" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
 	Timeout        duration  `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
 	Deadline       duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
+	StartAt        startTime `placeholder:"TIME" group:"Retries and timeouts" help:"Wait until TIME by the clock before anything is requested: 23:30, 'tomorrow 2:00', '2026-12-01 02:00', a time of RFC 3339, or +2h from now."`
 }
 
 // RequestOptions are the header fields of requests.
@@ -102,6 +104,16 @@ type CredentialOptions struct {
 	Key         secretFile `placeholder:"FILE" group:"Credentials" help:"Private key of --cert in PEM form (default: in the same file)."`
 
 	loaded credentialSet // by loadCredentials
+}
+
+// NetworkOptions say how hosts are reached.
+type NetworkOptions struct {
+	Proxy     string         `placeholder:"URL" aliases:"all-proxy" group:"Network" help:"Send all requests through this proxy, in place of those of http_proxy, https_proxy and all_proxy: http, https, socks5 (pawl looks up names) or socks5h (the proxy does), such as socks5h://USER:PASSWORD@HOST:PORT. Others can see it in ps here, but not in PAWL_PROXY or a config file."`
+	NoProxy   *string        `placeholder:"HOSTS" aliases:"noproxy" group:"Network" help:"Hosts that are requested without a proxy, in place of no_proxy: HOST, .DOMAIN, ADDRESS or NETWORK/BITS, separated by commas, or * for all."`
+	IPv4      bool           `name:"ipv4" env:"PAWL_IPV4" short:"4" aliases:"inet4-only" xor:"family" group:"Network" help:"Use only IPv4 addresses."`
+	IPv6      bool           `name:"ipv6" env:"PAWL_IPV6" short:"6" aliases:"inet6-only" xor:"family" group:"Network" help:"Use only IPv6 addresses."`
+	Resolve   []fixedAddress `sep:"none" placeholder:"HOST:PORT:ADDR" group:"Network" help:"Connect to ADDR, or to several, separated by commas, for HOST and PORT; repeatable. * is any other HOST. +HOST:PORT:ADDR holds for five minutes; --resolve=-HOST:PORT looks up the host although there is a *."`
+	Interface string         `placeholder:"NAME|ADDR" aliases:"bind-address" group:"Network" help:"Open connections from this network interface, such as eth0, or from this address of the machine."`
 }
 
 // TLSOptions say which servers are trusted.
@@ -139,6 +151,7 @@ type ResultOptions struct {
 	Report      string   `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
 	OnComplete  string   `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
 	OnError     string   `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	OnEnd       string   `placeholder:"CMD" group:"Output" help:"Run CMD in the same way once, at the end of get, mirror and resume, also after a failure or a signal, with the path of the report, if there is one, as $$1, and PAWL_END_EXIT in the environment."`
 	HookTimeout duration `placeholder:"D" group:"Output" help:"Stop a CMD that runs longer than D, with all its processes (default: no limit, but a warning after 10 minutes)."`
 	NoProgress  bool     `group:"Output" help:"Draw no progress bar."`
 }

@@ -1,13 +1,7 @@
 package main
 
 import (
-	"bytes"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -138,82 +132,4 @@ ssl_client_certificate DIR/cert.pem; ssl_verify_client on; } }`, nginxArgs}
 			t.Errorf("%q: %v, want exit code 5 and %q\n%s", tt.args, err, tt.want, out)
 		}
 	}
-}
-
-// TestRealProxies downloads through proxies that want a user and a password. Neither may appear in any output or
-// in the state directory.
-func TestRealProxies(t *testing.T) {
-	f := faultserver.NewFile(9<<20, 1)
-	for _, tt := range []struct {
-		scheme string
-		server realServer
-	}{
-		{"http", realServer{"squid", "squid", `
-http_port ADDR
-pid_filename DIR/pid
-access_log none
-cache_log DIR/cache.log
-cache_mem 8 MB
-coredump_dir DIR
-shutdown_lifetime 0 seconds
-auth_param basic program /usr/lib/squid/basic_ncsa_auth DIR/htpasswd
-acl known proxy_auth REQUIRED
-http_access allow known
-http_access deny all
-cache deny all`, []string{"-N", "-f", "DIR/conf"}}},
-		{"socks5", realServer{"microsocks", "microsocks", "", []string{"-i", "127.0.0.1", "-p", "PORT", "-u", "u", "-P", "p"}}},
-		{"socks5h", realServer{"microsocks", "microsocks", "", []string{"-i", "127.0.0.1", "-p", "PORT", "-u", "u", "-P", "p"}}},
-	} {
-		t.Run(tt.scheme, func(t *testing.T) {
-			dir, root := newAuthDir(t), publicDir(t)
-			if err := os.Chmod(dir, 0o777); err != nil { // squid writes as another user
-				t.Fatal(err)
-			}
-			writeFile(t, filepath.Join(root, "a.bin"), f)
-			srv := httptest.NewUnstartedServer(http.FileServer(http.Dir(root)))
-			srv.Listener.Close()
-			srv.Listener = listenOutside(t)
-			srv.Start()
-			defer srv.Close()
-			proxy := strings.TrimPrefix(tt.server.start(t, dir, root), "http://")
-			for password, code := range map[string]int{"p": 0, "x-s3cret": 6} {
-				var out bytes.Buffer
-				cmd := pawlCommand(dir, "-v", "--no-netrc", srv.URL+"/a.bin")
-				cmd.Stdout, cmd.Stderr = &out, &out
-				cmd.Env = append(withoutProxies(cmd.Env), "all_proxy="+tt.scheme+"://"+url.UserPassword("u", password).String()+"@"+proxy)
-				err := cmd.Run()
-				if exitCodeOf(err) != code || strings.Contains(out.String(), "s3cret") {
-					t.Errorf("password %s: %v, want exit code %d\n%s", password, err, code, out.String())
-				}
-				if code == 0 {
-					checkFile(t, filepath.Join(dir, "a.bin"), f)
-					os.Remove(filepath.Join(dir, "a.bin"))
-				}
-			}
-			if out, err := exec.Command("grep", "-rl", "s3cret", filepath.Join(dir, "state")).Output(); err == nil {
-				t.Errorf("the password is in %s", out)
-			}
-		})
-	}
-}
-
-// listenOutside returns a listener on an address of this machine that is not for itself only: no proxy is
-// used for those. The test is skipped if there is none.
-func listenOutside(t *testing.T) net.Listener {
-	t.Helper()
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addrs {
-		ip, ok := a.(*net.IPNet)
-		if !ok || ip.IP.IsLoopback() || ip.IP.To4() == nil {
-			continue
-		}
-		if l, err := net.Listen("tcp", net.JoinHostPort(ip.IP.String(), "0")); err == nil {
-			return l
-		}
-	}
-	t.Skip("this machine has no network")
-	return nil
 }

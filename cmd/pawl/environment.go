@@ -27,7 +27,7 @@ func (e *settingError) Is(kind error) bool { return kind == failure.ErrUsage }
 
 // otherPrefixes begin the names of PAWL_ variables that are not options: hooks receive the
 // first ones, the tests use the others.
-var otherPrefixes = []string{"PAWL_FILE_", "PAWL_TEST_"}
+var otherPrefixes = []string{"PAWL_FILE_", "PAWL_END_", "PAWL_TEST_"}
 
 // warnUnknownVariables warns of environment variables that look like settings of pawl but
 // have no effect. It must be called once, after the command line has been parsed, so that

@@ -269,8 +269,8 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrChanged), isKept), "the downloaded part is kept; start over with --restart, or use another URL with: pawl resume --url URL $ID"},
 
 	// Credentials and TLS.
-	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in http_proxy, https_proxy or all_proxy, given as " + proxyHint},
-	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with no_proxy"},
+	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in --proxy, http_proxy, https_proxy or all_proxy, given as " + proxyHint},
+	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with --no-proxy HOST"},
 	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
 	{both(is(failure.ErrAuth), both(hasCredentials, isRedirected)), "credentials do not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
 	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, the token, or whether the cookies have expired"},

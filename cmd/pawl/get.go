@@ -135,9 +135,14 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Run downloads the URLs. The digests of --checksums come before the first file, because a
-// file without a digest must not be downloaded at all.
+// Run downloads the URLs.
 func (c *GetCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	return c.thenOnEnd(ctx, out, func() error { return c.run(ctx, g, out) })
+}
+
+// run downloads the URLs. The digests of --checksums come before the first file, because a
+// file without a digest must not be downloaded at all.
+func (c *GetCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	st, err := g.openAnyStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
 		return err

@@ -99,7 +99,7 @@ var partDamage = []hazard{
 		tr.writeFile(tr.partPath(), data)
 		sent := tr.srv.Sent()
 		tr.runPawl("-x", "1", tr.fileURL()).wantDownloaded("f.bin", f) // no bytes are sent in vain
-		if sent = tr.srv.Sent() - sent; sent > 24<<20 { // the missing 7 MiB, and pieces that the copy and this run share
+		if sent = tr.srv.Sent() - sent; sent > 24<<20 {                // the missing 7 MiB, and pieces that the copy and this run share
 			tr.Errorf("got %d bytes, want at most 1.5 times the size of the file", sent)
 		}
 		tr.markMet()

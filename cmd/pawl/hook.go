@@ -51,19 +51,24 @@ type hookFile struct {
 }
 
 // passedToHooks reports whether a hook gets an environment variable ("NAME=value") of pawl.
-// It must not get settings of pawl that may be secrets, nor the PAWL_FILE_ variables of
-// another pawl that runs this one as its hook. Other variables, such as http_proxy, are
+// It must not get settings of pawl that may be secrets, nor the PAWL_FILE_ and PAWL_END_
+// variables of another pawl that runs this one as its hook. Other variables, such as http_proxy, are
 // meant for all programs that the user runs.
 func passedToHooks(variable string) bool {
 	name, _, _ := strings.Cut(variable, "=")
 	setting, own := strings.CutPrefix(name, "PAWL_")
 	secret := isSecretName(setting) || slices.Contains([]string{"HEADER", "USER", "PROXY", "REFERER"}, setting)
-	return !own || !secret && !strings.HasPrefix(setting, "FILE_")
+	return !own || !secret && !strings.HasPrefix(setting, "FILE_") && !strings.HasPrefix(setting, "END_")
+}
+
+// hookEnviron returns the variables of pawl's environment that all hooks get.
+func hookEnviron() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return !passedToHooks(v) })
 }
 
 // environ returns the environment of the hook. Unknown properties of f are not set.
 func (f hookFile) environ() []string {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return !passedToHooks(v) })
+	env := hookEnviron()
 	set := func(name, value string) {
 		if value != "" {
 			env = append(env, "PAWL_FILE_"+name+"="+value)
@@ -76,10 +81,15 @@ func (f hookFile) environ() []string {
 		set("SIZE", strconv.FormatInt(f.size, 10))
 	}
 	if f.err != nil {
-		set("ERROR", truncate(printable(weburl.RedactText(f.err.Error())), maxHookLine))
+		set("ERROR", hookError(f.err))
 	}
 	set("EXIT", strconv.Itoa(exitCode(f.err)))
 	return env
+}
+
+// hookError returns the text of an error for the environment of a hook.
+func hookError(err error) string {
+	return truncate(printable(weburl.RedactText(err.Error())), maxHookLine)
 }
 
 // hookOptions are the settings of hooks.
@@ -88,6 +98,14 @@ type hookOptions struct {
 	timeout             time.Duration // longest time of one hook; 0 for no limit
 	killDelay           time.Duration // hookKillDelay, except in tests
 	patience            time.Duration // hookPatience, except in tests
+	because             string        // why there is a timeout, in messages
+}
+
+// withDefaults returns o with the times that are not set.
+func (o hookOptions) withDefaults() hookOptions {
+	o.killDelay, o.patience = cmp.Or(o.killDelay, hookKillDelay), cmp.Or(o.patience, hookPatience)
+	o.because = cmp.Or(o.because, " (--hook-timeout)")
+	return o
 }
 
 // hooks runs the commands of --on-complete and --on-error, one after another, in the order
@@ -111,9 +129,8 @@ func newHooks(ctx context.Context, o hookOptions, out *printer) *hooks {
 	if o.onComplete == "" && o.onError == "" {
 		return nil
 	}
-	o.killDelay, o.patience = cmp.Or(o.killDelay, hookKillDelay), cmp.Or(o.patience, hookPatience)
 	h := &hooks{
-		hookOptions: o, out: out, ctx: ctx,
+		hookOptions: o.withDefaults(), out: out, ctx: ctx,
 		queue: make(chan hookFile, maxQueuedHooks), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	go h.loop()
@@ -178,37 +195,51 @@ func (h *hooks) handle(f hookFile) {
 		h.dropped++
 		return
 	}
-	command := h.command(f)
-	if h.timeout == 0 {
-		defer time.AfterFunc(h.patience, func() {
-			h.out.warn("hook %q for %q has been running for %s; limit it with --hook-timeout D", command, f.path, span(h.patience))
+	h.hookOptions.run(h.ctx, h.out, hookCall{
+		command: h.command(f), of: fmt.Sprintf("for %q", f.path), path: f.path, pathVariable: "PAWL_FILE_PATH", environ: f.environ(),
+	})
+}
+
+// A hookCall is one run of a hook.
+type hookCall struct {
+	command      string   // for a shell
+	of           string   // what the hook is for, in messages, for example `for "/d/a.bin"`
+	path         string   // the argument, "" for none
+	pathVariable string   // the variable in environ that has the path
+	environ      []string // of the hook
+}
+
+// run runs a hook until it ends, or until ctx or its time does, and warns if it fails or takes long.
+func (o hookOptions) run(ctx context.Context, out *printer, call hookCall) {
+	if o.timeout == 0 {
+		defer time.AfterFunc(o.patience, func() {
+			out.warn("hook %q %s has been running for %s; limit it with --hook-timeout D", call.command, call.of, span(o.patience))
 		}).Stop()
 	}
-	switch err := h.run(command, f); {
+	switch err := o.exec(ctx, out, call); {
 	case err == nil:
-	case h.ctx.Err() != nil:
-		h.out.warn("hook %q for %q: interrupted", command, f.path)
+	case ctx.Err() != nil:
+		out.warn("hook %q %s: interrupted", call.command, call.of)
 	default:
-		h.out.warn("hook %q for %q: %s", command, f.path, printable(err.Error()))
+		out.warn("hook %q %s: %s", call.command, call.of, printable(err.Error()))
 	}
 }
 
-// run runs the command for f, for the timeout at most. Child processes may outlive a command
-// that ends by itself, but after killDelay their output is no longer read.
-func (h *hooks) run(command string, f hookFile) error {
-	ctx := h.ctx
-	if h.timeout > 0 {
+// exec runs the command, for the timeout at most. Child processes may outlive a command that ends by
+// itself, but after killDelay their output is no longer read.
+func (o hookOptions) exec(ctx context.Context, out *printer, call hookCall) error {
+	if o.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, h.timeout, fmt.Errorf("stopped, because it did not end within %s (--hook-timeout)", span(h.timeout)))
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("stopped, because it did not end within %s%s", span(o.timeout), o.because))
 		defer cancel()
 	}
-	cmd := shellCommand(ctx, command, f.path)
-	cmd.WaitDelay = h.killDelay
-	cmd.Env = f.environ()
-	lines := &hookOutput{out: h.out}
+	cmd := shellCommand(ctx, call)
+	cmd.WaitDelay = o.killDelay
+	cmd.Env = call.environ
+	lines := &hookOutput{out: out}
 	cmd.Stdout, cmd.Stderr = lines, lines
 	defer lines.flush()
-	stop := setProcessGroup(cmd, h.killDelay)
+	stop := setProcessGroup(cmd, o.killDelay)
 	defer stop()
 	// If ctx ends, exec calls cmd.Cancel, which setProcessGroup may have set, and after WaitDelay
 	// kills the shell and closes the pipe.

@@ -12,24 +12,25 @@ import (
 	"time"
 )
 
-// shellCommand returns command as a shell command whose first argument is path. There is no
-// argument if path is empty. A plain command also gets path as its last word, so that
-// "gzip -k" works like `gzip -k "$1"`.
-func shellCommand(ctx context.Context, command, path string) *exec.Cmd {
-	command = strings.TrimSpace(command)
+// shellCommand returns the command of a hook as a shell command whose first argument is the path.
+// There is no argument if the path is empty. A plain command also gets the path as its last word,
+// so that "gzip -k" works like `gzip -k "$1"`.
+func shellCommand(ctx context.Context, call hookCall) *exec.Cmd {
+	command := strings.TrimSpace(call.command)
 	if isPlainCommand(command) {
 		command += ` "$@"`
 	}
 	args := []string{"-c", command, "pawl"}
-	if path != "" {
-		args = append(args, path)
+	if call.path != "" {
+		args = append(args, call.path)
 	}
 	return exec.CommandContext(ctx, "sh", args...)
 }
 
 // isPlainCommand reports whether command is a single shell command that does not name its path:
 // outside of quotes it has none of ; & | ( ) and no line break, except for the & of a
-// redirection such as 2>&1, and the shell would expand no $1, $@, $* or $PAWL_FILE_PATH in it.
+// redirection such as 2>&1, and the shell would expand no $1, $@, $*, $PAWL_FILE_PATH or
+// $PAWL_END_REPORT in it.
 func isPlainCommand(command string) bool {
 	quote := byte(0) // ' or " inside of quotes
 	for i := 0; i < len(command); i++ {
@@ -58,7 +59,7 @@ func isPlainCommand(command string) bool {
 // namesPath reports whether a $ before text expands to the path of a hook.
 func namesPath(text string) bool {
 	text = strings.TrimPrefix(text, "{")
-	return text != "" && strings.IndexByte("1@*", text[0]) >= 0 || strings.HasPrefix(text, "PAWL_FILE_PATH")
+	return text != "" && strings.IndexByte("1@*", text[0]) >= 0 || strings.HasPrefix(text, "PAWL_FILE_PATH") || strings.HasPrefix(text, "PAWL_END_REPORT")
 }
 
 // groupPollInterval is how often ended looks whether a group still has processes. Nobody

@@ -60,7 +60,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/downloader/transport": { // connections, and limits of requests and bytes; it knows nothing of downloads
 		own:    []string{"pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/recent", "pawl/downloader/weburl"},
-		others: []string{"golang.org/x/net/publicsuffix"},
+		others: []string{"golang.org/x/net/proxy", "golang.org/x/net/publicsuffix"},
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader": {
@@ -83,13 +83,13 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
 		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
-		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
+		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }
 
 // singleFileLibraries are the libraries that exactly one file may import, so that each can
 // be replaced in one place.
-var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/dunglas/httpsfv", "github.com/schollz/progressbar/v3", "github.com/rivo/uniseg", "golang.org/x/net/http/httpproxy"}
+var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/dunglas/httpsfv", "github.com/schollz/progressbar/v3", "github.com/rivo/uniseg"}
 
 // topLevel are the files and directories that the root directory may contain.
 var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}

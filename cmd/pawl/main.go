@@ -72,12 +72,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	app.config.warn(out)
 	warnUnknownVariables(out, app.Model, os.Environ())
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsPipe() { // SIGHUP makes it reread the lists
+	hup := make(chan os.Signal, 1)
+	if parsed.Selected().Name == "mirror" && !cli.Mirror.readsPipe() { // SIGHUP makes it reread the lists, or begin
 		signals = signals[:2]
+		signal.Notify(hup, syscall.SIGHUP)
 	}
 	ctx, stop := signalContext(context.Background(), signals)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
+	if c, ok := parsed.Selected().Target.Addr().Interface().(interface {
+		awaitStart(context.Context, *printer, <-chan os.Signal) error
+	}); ok {
+		if err := c.awaitStart(ctx, out, hup); err != nil {
+			return out.reportExit(err)
+		}
+	}
 	return out.reportExit(parsed.Run(&cli.Globals))
 }
 

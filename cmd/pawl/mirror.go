@@ -107,9 +107,21 @@ func (c *MirrorCmd) Validate() error {
 	return nil
 }
 
-// Run mirrors the lists, once or every so often. The lock comes before the first request, so
-// that a second process neither downloads a list nor prunes files.
+// Run mirrors the lists, once or every so often. --on-end is for each run of --every, and not for
+// a dry run.
 func (c *MirrorCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	if c.DryRun {
+		c.OnEnd = ""
+	}
+	if c.Every > 0 {
+		return c.run(ctx, g, out)
+	}
+	return c.thenOnEnd(ctx, out, func() error { return c.run(ctx, g, out) })
+}
+
+// run mirrors the lists. The lock comes before the first request, so that a second process neither
+// downloads a list nor prunes files.
+func (c *MirrorCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	out.addTimestamps()
 	if err := c.divide(); err != nil {
 		return err
@@ -267,14 +279,17 @@ type mirrorLoop struct {
 // ended ctx. With --every, the errors of earlier runs are only printed, because the next
 // run may succeed.
 func (l *mirrorLoop) run(ctx context.Context) error {
+	complete := func() (err error) {
+		for again := true; again; {
+			again, err = l.once(ctx)
+		}
+		return err
+	}
+	if l.cmd.Every == 0 {
+		return complete()
+	}
 	for {
-		again, err := l.once(ctx)
-		if again {
-			continue
-		}
-		if l.cmd.Every == 0 {
-			return err
-		}
+		err := l.cmd.thenOnEnd(ctx, l.out, complete)
 		if end := context.Cause(ctx); end != nil { // also if ctx ended after the last file
 			if exitCode(err) == exitCode(end) {
 				return err

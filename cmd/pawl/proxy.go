@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"runtime"
@@ -14,40 +15,82 @@ import (
 	"strings"
 	"unicode"
 
-	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/net/idna"
 )
 
-// proxyFromEnvironment returns a function that returns the proxy of a request, or nil for
-// none. It reads http_proxy, https_proxy, all_proxy and no_proxy. A name in lower case has
-// priority over the same name in upper case. all_proxy is for each scheme without a
-// variable of its own.
+// A proxyChoice decides which proxy a request uses. Immutable.
+type proxyChoice struct {
+	proxies   map[string]*url.URL // by the scheme of the request
+	exempt    exemptions
+	local     bool // the proxies are also for this machine, such as localhost
+	forbidden bool // the proxy for http may come from a client; see isSetByClient
+}
+
+// proxy returns the proxy of a request, nil for none. A Downloader calls it.
+func (c proxyChoice) proxy(r *http.Request) (*url.URL, error) {
+	u := c.proxies[r.URL.Scheme]
+	if u == nil || !c.local && isThisMachine(r.URL.Hostname()) || c.exempt.match(r.URL) {
+		return nil, nil
+	}
+	if c.forbidden && r.URL.Scheme == "http" {
+		return nil, &settingError{"HTTP_PROXY", "is refused under CGI (REQUEST_METHOD is set), because a client can set it", "unset REQUEST_METHOD, or give all_proxy=" + proxyHint}
+	}
+	return u, nil
+}
+
+// newProxyChoice reads --proxy and --no-proxy or, in place of each that is not given, the
+// environment: http_proxy, https_proxy, all_proxy and no_proxy. A name in lower case has priority
+// over the same name in upper case. all_proxy is for each scheme without a variable of its own.
 //
-// httpproxy ignores a value that it cannot parse, and the request would then bypass the
-// proxy. So proxyFromEnvironment checks all four variables first, and fails if one of them
-// is unusable, even if no request would need it.
-func proxyFromEnvironment() (func(*http.Request) (*url.URL, error), error) {
-	forHTTP, err1 := proxyVariable("http_proxy", checkProxyURL, proxyHint)
-	forHTTPS, err2 := proxyVariable("https_proxy", checkProxyURL, proxyHint)
-	forAll, err3 := proxyVariable("all_proxy", checkProxyURL, proxyHint)
-	exempt, err4 := proxyVariable("no_proxy", checkNoProxy, noProxyHint)
-	if err := cmp.Or(err1, err2, err3, err4); err != nil {
+// A value that cannot be used must not make requests bypass the proxy. So newProxyChoice fails if
+// one of them is unusable, even if no request would need it. It returns nil if there is no proxy.
+func newProxyChoice(o NetworkOptions) (func(*http.Request) (*url.URL, error), error) {
+	c := proxyChoice{proxies: make(map[string]*url.URL)}
+	if o.Proxy == "" {
+		forHTTP, err1 := proxyVariable("http_proxy", checkProxyURL, proxyHint)
+		forHTTPS, err2 := proxyVariable("https_proxy", checkProxyURL, proxyHint)
+		forAll, err3 := proxyVariable("all_proxy", checkProxyURL, proxyHint)
+		if err := cmp.Or(err1, err2, err3); err != nil {
+			return nil, err
+		}
+		c.add("http", cmp.Or(forHTTP, forAll))
+		c.add("https", cmp.Or(forHTTPS, forAll))
+		c.forbidden = forHTTP != "" && isSetByClient()
+	} else {
+		u, err := checkProxyURL(strings.TrimSpace(o.Proxy))
+		if err != nil {
+			return nil, &settingError{"--proxy", err.Error(), "give --proxy " + proxyHint}
+		}
+		c.local = true
+		c.add("http", u)
+		c.add("https", u)
+	}
+	exempt, err := proxyVariable("no_proxy", checkNoProxy, noProxyHint)
+	if o.NoProxy != nil {
+		if exempt, err = checkNoProxy(*o.NoProxy); err != nil {
+			err = &settingError{"--no-proxy", err.Error(), "give --no-proxy " + noProxyHint}
+		}
+	}
+	if err != nil || len(c.proxies) == 0 {
 		return nil, err
 	}
-	config := httpproxy.Config{
-		HTTPProxy:  cmp.Or(forHTTP, forAll),
-		HTTPSProxy: cmp.Or(forHTTPS, forAll),
-		NoProxy:    exempt,
-		CGI:        forHTTP != "" && isSetByClient(),
+	c.exempt = parseExemptions(exempt)
+	return c.proxy, nil
+}
+
+// add sets the proxy for requests of a scheme to a URL that checkProxyURL has accepted, if there is
+// one.
+func (c proxyChoice) add(scheme, proxy string) {
+	if u, err := url.Parse(proxy); err == nil && proxy != "" {
+		c.proxies[scheme] = u
 	}
-	choose := config.ProxyFunc()
-	return func(r *http.Request) (*url.URL, error) {
-		// All values have been checked, so the only possible error is that of CGI.
-		u, err := choose(r.URL)
-		if err != nil {
-			err = &settingError{"HTTP_PROXY", "is refused under CGI (REQUEST_METHOD is set), because a client can set it", "unset REQUEST_METHOD, or give all_proxy=" + proxyHint}
-		}
-		return u, err
-	}, nil
+}
+
+// isThisMachine reports whether a host is localhost or a loopback address. The variables of the
+// environment are not for them, because they are meant for the network.
+func isThisMachine(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && a.Unmap().IsLoopback()
 }
 
 // isSetByClient reports whether the proxy for http may come from a client: a CGI server puts the
@@ -78,7 +121,7 @@ func proxyVariable(name string, check func(string) (string, error), hint string)
 	return found, nil
 }
 
-// proxySchemes are the proxy protocols that net/http supports.
+// proxySchemes are the proxy protocols that pawl supports.
 var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
 // checkProxyURL checks the URL of a proxy, for example "http://user:password@host:3128". It
@@ -136,8 +179,8 @@ func isPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// checkNoProxy checks the entries of no_proxy and returns them separated by commas, the only
-// separator that httpproxy accepts. Users of curl separate them by blanks too.
+// checkNoProxy checks the entries of no_proxy and returns them separated by commas, without blanks
+// and brackets. Users of curl separate them by blanks, too.
 func checkNoProxy(value string) (string, error) {
 	entries := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 	for i, entry := range entries {
@@ -172,4 +215,72 @@ func noProxyProblem(entry string) string {
 		return "is not a host, an address or a network"
 	}
 	return ""
+}
+
+// exemptions are the hosts that are requested without a proxy.
+type exemptions []exemption
+
+// An exemption is one entry of no_proxy.
+type exemption struct {
+	net    netip.Prefix // of addresses; invalid if the entry is a name
+	suffix string       // end of the names, in lower case and with a dot before it: ".example.com"; "." for all
+	below  bool         // only for names that are longer than suffix
+	port   string       // "" for all
+}
+
+// parseExemptions returns the entries of a text that checkNoProxy has returned.
+func parseExemptions(text string) (all exemptions) {
+	for entry := range strings.SplitSeq(text, ",") {
+		if entry == "" {
+			continue
+		}
+		if net, err := netip.ParsePrefix(entry); err == nil {
+			all = append(all, exemption{net: net.Masked()})
+			continue
+		}
+		var e exemption
+		host := entry
+		if _, err := netip.ParseAddr(entry); err != nil {
+			if h, port, err := net.SplitHostPort(entry); err == nil {
+				host, e.port = h, port
+			}
+		}
+		if a, err := netip.ParseAddr(host); err == nil {
+			e.net = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+		} else {
+			host = strings.TrimPrefix(host, "*")
+			e.below = strings.HasPrefix(host, ".")
+			e.suffix = "." + strings.TrimPrefix(asciiHost(host), ".")
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// match reports whether a URL is requested without a proxy.
+func (all exemptions) match(u *url.URL) bool {
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	addr, err := netip.ParseAddr(u.Hostname())
+	name := "." + asciiHost(u.Hostname())
+	for _, e := range all {
+		switch {
+		case e.port != "" && e.port != port:
+		case e.suffix == ".": // the entry "*"
+			return true
+		case e.suffix == "" && err == nil && e.net.Contains(addr.Unmap().WithZone("")):
+			return true
+		case e.suffix != "" && err != nil && strings.HasSuffix(name, e.suffix) && !(e.below && name == e.suffix):
+			return true
+		}
+	}
+	return false
+}
+
+// asciiHost returns a host name as it is looked up: in lower case, without a dot at its end, and in
+// the ASCII form if it is international.
+func asciiHost(name string) string {
+	if ascii, err := idna.Lookup.ToASCII(name); err == nil {
+		name = ascii
+	}
+	return strings.ToLower(strings.TrimSuffix(name, "."))
 }

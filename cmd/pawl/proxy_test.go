@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,21 +49,21 @@ func TestProxyURL(t *testing.T) {
 		got, err := checkProxyURL(value)
 		if err == nil {
 			t.Errorf("%q: got %q, want an error", value, got)
-		} else if strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "konto") {
+		} else if strings.Contains(err.Error(), "open-sesame") || strings.Contains(err.Error(), "alice") {
 			t.Errorf("%q: the error contains the user or the password: %v", value, err)
 		}
 	}
 }
 
-// wrongProxies are unusable values, some with the user "konto" and the password "geheim",
+// wrongProxies are unusable values, some with the user "alice" and the password "open-sesame",
 // which no error may contain.
 var wrongProxies = []string{
-	"http://konto:ge%heim@proxy.test:3128", "konto:geheim%@proxy.test", "http://konto:100%geheim@proxy.test", "http://pro%xy.test",
-	"http://konto:geheim/x@proxy.test:3128", "http://konto:12#geheim@proxy.test:3128", "http://konto:1?geheim@proxy.test:3128",
-	"http://konto:x@geheim/y@proxy.test", "konto:x://geheim@proxy.test", "http://konto geheim@proxy.test", "http://konto:geheim\x01@proxy.test",
-	"konto:geheim", "http://konto:geheim", "http://konto:geheim%40proxy.test",
-	"ftp://proxy.test:21", "socks4://konto:geheim@proxy.test", "://proxy.test", "htp:/proxy.test",
-	"http://", "http:///", "http://konto:geheim@", "http://:3128", "socks5://konto:geheim@:1080",
+	"http://alice:open%sesame@proxy.test:3128", "alice:open-sesame%@proxy.test", "http://alice:100%open-sesame@proxy.test", "http://pro%xy.test",
+	"http://alice:open-sesame/x@proxy.test:3128", "http://alice:12#open-sesame@proxy.test:3128", "http://alice:1?open-sesame@proxy.test:3128",
+	"http://alice:x@open-sesame/y@proxy.test", "alice:x://open-sesame@proxy.test", "http://alice open-sesame@proxy.test", "http://alice:open-sesame\x01@proxy.test",
+	"alice:open-sesame", "http://alice:open-sesame", "http://alice:open-sesame%40proxy.test",
+	"ftp://proxy.test:21", "socks4://alice:open-sesame@proxy.test", "://proxy.test", "htp:/proxy.test",
+	"http://", "http:///", "http://alice:open-sesame@", "http://:3128", "socks5://alice:open-sesame@:1080",
 	"proxy.test:0", "proxy.test:65536", "proxy.test:http", "proxy.test:", "http://proxy.test:-1", "http://pro xy.test", "http://[::1",
 }
 
@@ -94,6 +95,7 @@ type testProxy struct {
 	url      string // URL of the proxy, without user and password
 	requests atomic.Int64
 	users    sync.Map // credentials of all requests, as keys
+	targets  sync.Map // the hosts and ports that a SOCKS5 proxy was asked for, as keys
 }
 
 // newTestProxy starts a proxy with this scheme in front of the server at the address to.
@@ -182,13 +184,16 @@ func (p *testProxy) socks(c net.Conn) {
 	} else {
 		c.Write([]byte{5, 0})
 	}
+	host := ""
 	switch head := take(4); head[3] {
 	case 1:
-		take(net.IPv4len)
+		host = net.IP(take(net.IPv4len)).String()
 	case 3:
-		take(int(take(1)[0]))
+		host = string(take(int(take(1)[0])))
+	case 4:
+		host = net.IP(take(net.IPv6len)).String()
 	}
-	binary.BigEndian.Uint16(take(2)) // the port
+	p.targets.Store(net.JoinHostPort(host, strconv.Itoa(int(binary.BigEndian.Uint16(take(2))))), true)
 	c.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	p.pipe(c, in)
 }
@@ -236,8 +241,9 @@ func proxyCommand(t *testing.T, dir string, env []string, args ...string) *exec.
 }
 
 // TestProxySchemes checks that get and mirror use a proxy of each scheme, named by each
-// variable, and send it the user and the password. The hosts in the URLs have no address, so
-// that no direct request can succeed.
+// variable, and send it the user and the password. The hosts in the URLs have no address but that
+// of --resolve, which leads nowhere, so that no direct request can succeed. socks5 gets that
+// address, because pawl looks up the host, and socks5h gets the name.
 func TestProxySchemes(t *testing.T) {
 	srv, tls := faultserver.New(), faultserver.NewTLS()
 	defer srv.Close()
@@ -257,23 +263,28 @@ func TestProxySchemes(t *testing.T) {
 	} {
 		for variable := range strings.FieldsSeq(tt.variables) {
 			t.Run(tt.scheme+" "+variable+" "+tt.target, func(t *testing.T) {
-				to, asked := srv.Listener.Addr().String(), "http://pawl.test/f.bin"
+				to, asked, host := srv.Listener.Addr().String(), "http://pawl.test/f.bin", "pawl.test:80"
 				if tt.target == "https" {
-					to, asked = tls.Listener.Addr().String(), "https://example.com/f.bin"
+					to, asked, host = tls.Listener.Addr().String(), "https://example.com/f.bin", "example.com:443"
+				}
+				resolve := "PAWL_RESOLVE=" + host + ":192.0.2.1"
+				if tt.scheme == "socks5" {
+					_, port, _ := net.SplitHostPort(host)
+					host = "192.0.2.1:" + port
 				}
 				p := newTestProxy(t, tt.scheme, to)
 				u, err := url.Parse(p.url)
 				if err != nil {
 					t.Fatal(err)
 				}
-				u.User = url.UserPassword("konto", "ge%heim")
+				u.User = url.UserPassword("alice", "open%sesame")
 				for _, command := range []string{"get", "mirror"} {
 					before, dir := p.requests.Load(), t.TempDir()
 					if err := os.WriteFile(filepath.Join(dir, "list"), []byte(asked+"\n"), 0o666); err != nil {
 						t.Fatal(err)
 					}
 					what := map[string]string{"get": asked, "mirror": "list"}[command]
-					out, err := proxyCommand(t, dir, []string{variable + "= " + u.String() + " "}, command, what).CombinedOutput()
+					out, err := proxyCommand(t, dir, []string{variable + "= " + u.String() + " ", resolve}, command, what).CombinedOutput()
 					if err != nil {
 						t.Fatalf("%s: %v\n%s", command, err, out)
 					}
@@ -282,9 +293,11 @@ func TestProxySchemes(t *testing.T) {
 						t.Errorf("%s: the proxy got no request", command)
 					}
 				}
-				user := "konto"
+				user := "alice"
 				if !strings.HasPrefix(tt.scheme, "socks") {
-					user = "Basic a29udG86Z2UlaGVpbQ=="
+					user = "Basic YWxpY2U6b3BlbiVzZXNhbWU="
+				} else if _, ok := p.targets.Load(host); !ok {
+					t.Errorf("the proxy was not asked for %s", host)
 				}
 				if _, ok := p.users.Load(user); !ok {
 					t.Error("the proxy did not get the user and the password")
@@ -352,19 +365,19 @@ func TestUnusableProxyIsError(t *testing.T) {
 		if exitCodeOf(err) != 2 || !strings.Contains(string(out), name+" ") || !strings.Contains(string(out), "pawl: hint: ") {
 			t.Errorf("%q: %v, want exit code 2, the name of the variable and a hint\n%s", env, err, out)
 		}
-		if text := string(out); strings.Contains(text, "geheim") || strings.Contains(text, "konto") {
+		if text := string(out); strings.Contains(text, "open-sesame") || strings.Contains(text, "alice") {
 			t.Errorf("%q: the output contains the user or the password: %s", env, out)
 		}
 	}
 	for _, name := range []string{"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"} {
-		refused([]string{name + "=http://konto:ge%heim@proxy.test:3128"}, "get", srv.URL+"/f.bin")
+		refused([]string{name + "=http://alice:open%sesame@proxy.test:3128"}, "get", srv.URL+"/f.bin")
 	}
 	for _, value := range wrongProxies {
 		if !strings.Contains(value, "\x01") {
 			refused([]string{"https_proxy=" + value}, "get", srv.URL+"/f.bin")
 		}
 	}
-	refused([]string{"http_proxy=http://proxy.test", "HTTP_PROXY=geheim:x"}, "get", srv.URL+"/f.bin")
+	refused([]string{"http_proxy=http://proxy.test", "HTTP_PROXY=open-sesame:x"}, "get", srv.URL+"/f.bin")
 	refused([]string{"no_proxy=localhost,10.0.0.0/33"}, "get", srv.URL+"/f.bin")
 	refused([]string{"NO_PROXY=http://localhost"}, "mirror", "list")
 	refused([]string{"all_proxy=ftp://proxy.test"}, "mirror", "list")
@@ -458,6 +471,7 @@ func TestProxyRefuses(t *testing.T) {
 		{"407 to GET with a user", "http", 407, "Basic realm=x", nil, true, "http", 6, 1, wrongUser},
 		{"407 and no challenge", "http", 407, "", nil, true, "https", 6, 1, wrongUser},
 		{"407 and another scheme", "http", 407, "NTLM", nil, true, "https", 6, 1, onlyNTLM},
+		{"401 to CONNECT with a user", "http", 401, "", nil, true, "https", 6, 1, wrongUser},
 		{"403 to CONNECT", "http", 403, "", nil, false, "https", 8, 1, "refused: 403 Forbidden"},
 		{"404 to CONNECT", "http", 404, "", nil, true, "https", 8, 1, "refused: 404 Not Found"},
 		{"501 to CONNECT", "http", 501, "", nil, false, "https", 8, 1, "refused: 501 Not Implemented"},
@@ -477,9 +491,10 @@ func TestProxyRefuses(t *testing.T) {
 				}
 				u, requests := refusingProxy(t, tt.scheme, tt.status, tt.challenge, tt.replies...)
 				if tt.user {
-					u.User = url.UserPassword("konto", "geheim")
+					u.User = url.UserPassword("alice", "open-sesame")
 				}
 				dir, what := t.TempDir(), tt.target+"://example.com/f.bin"
+				port := map[string]string{"http": "80", "https": "443"}[tt.target]
 				if command == "mirror" {
 					list := ""
 					for i := range 20 {
@@ -489,11 +504,11 @@ func TestProxyRefuses(t *testing.T) {
 						t.Fatal("cannot write the list")
 					}
 				}
-				out, err := proxyCommand(t, dir, []string{"all_proxy=" + u.String()}, command, what).CombinedOutput()
+				out, err := proxyCommand(t, dir, []string{"all_proxy=" + u.String(), "PAWL_RESOLVE=*:" + port + ":192.0.2.1"}, command, what).CombinedOutput()
 				if code := exitCodeOf(err); code != tt.code || !strings.Contains(string(out), "the proxy "+u.Host+" "+tt.text) || !strings.Contains(string(out), "pawl: hint: ") {
 					t.Errorf("%s: exit %d, want %d, %q and a hint\n%s", command, code, tt.code, tt.text, out)
 				}
-				if strings.Contains(string(out), "geheim") || strings.Contains(string(out), "konto") {
+				if strings.Contains(string(out), "open-sesame") || strings.Contains(string(out), "alice") {
 					t.Errorf("%s: the output has the user or the password\n%s", command, out)
 				}
 				if n := requests.Load(); n != tt.requests {

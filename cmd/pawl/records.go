@@ -76,6 +76,10 @@ func allRecords(st *store.Store, finished bool) iter.Seq2[store.Record, error] {
 
 // Run resumes the named downloads, or all unfinished ones.
 func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	return c.thenOnEnd(ctx, out, func() error { return c.run(ctx, g, out) })
+}
+
+func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	if c.URL != "" && len(c.Downloads) != 1 {
 		return usageErr{errors.New("--url needs exactly one download")}
 	}

@@ -54,7 +54,7 @@ func TestSpelling(t *testing.T) {
 		{[]string{"--conections", "4", "http://h/x"}, "pawl http://h/x --connections 4"},
 		{[]string{"--limit-rat=4M", "http://h/x"}, "pawl http://h/x --limit-rate=4M"},
 		{[]string{"-nc", "http://h/it's?a=1&b=2"}, `pawl 'http://h/it'\''s?a=1&b=2'`},
-		{[]string{"-nc", "-H", "A: geheim", "-HB: geheim", "http://h/x"}, "pawl http://h/x -H '…' '-H…'"},
+		{[]string{"-nc", "-H", "A: open-sesame", "-HB: open-sesame", "http://h/x"}, "pawl http://h/x -H '…' '-H…'"},
 		{[]string{"f.iso"}, ""},
 		{[]string{"none.txt"}, ""},
 		{[]string{"ftp://h/x"}, ""},

@@ -339,8 +339,8 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	if o.Connections < 1 || t.Jobs < 0 { // 0 jobs means the default
 		return o, usageErr{errors.New("--connections and --jobs must be at least 1")}
 	}
-	var err error
-	if o.Proxy, err = proxyFromEnvironment(); err != nil {
+	err := t.applyNetwork(&o)
+	if err != nil {
 		return o, err
 	}
 	o.TLS.RootCAs, err = t.rootCAs()

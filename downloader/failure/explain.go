@@ -54,7 +54,7 @@ func Explain(err error) error {
 	case isTLS(err):
 		return Permanent(Wrap(ErrTLS, err))
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return Wrap(ErrNetwork, Wrap(dns, fmt.Errorf("%q has no address", dns.Name)))
+		return Wrap(ErrNetwork, Wrap(dns, fmt.Errorf("%q has %s", dns.Name, missing(err, dns))))
 	case errors.As(err, &dns):
 		return Wrap(ErrNetwork, Wrap(dns, fmt.Errorf("the address of %q cannot be found: %s", dns.Name, dns.Err)))
 	case errors.As(err, &op) && op.Op == "dial" && op.Addr != nil:
@@ -81,6 +81,26 @@ func withoutCall(err error) error {
 		return errno
 	}
 	return err
+}
+
+// NoFamily returns the text of a net.DNSError for a host that has no address of a family, such as
+// IPv6, for Explain.
+func NoFamily(family string) string { return "no " + family + " address" }
+
+// SOCKSLookup is the Op of a net.OpError for a name that pawl has looked up, and not the SOCKS
+// proxy that the connection goes through.
+const SOCKSLookup = "socks lookup"
+
+// missing returns what a host does not have if err is dns.
+func missing(err error, dns *net.DNSError) string {
+	var op *net.OpError
+	switch {
+	case dns.Err == NoFamily("IPv4"), dns.Err == NoFamily("IPv6"):
+		return dns.Err
+	case errors.As(err, &op) && op.Op == SOCKSLookup:
+		return "no address here; with socks5h, the proxy looks it up"
+	}
+	return "no address"
 }
 
 // ExplainBody is Explain for an error of reading a body. A TLS error is an ErrNetwork there,

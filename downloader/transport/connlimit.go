@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -135,17 +136,37 @@ func (t limitedTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // dialedAddress returns the address that is dialed for u: host and port of the server, or of
 // its proxy.
-func dialedAddress(u *url.URL, proxy func(*http.Request) (*url.URL, error)) string {
-	if proxy != nil {
-		if p, err := proxy(&http.Request{URL: u}); err == nil && p != nil {
-			u = p
-		}
+func dialedAddress(u *url.URL, choose func(*http.Request) (*url.URL, error)) string {
+	if p := proxyOf(u, choose); p != nil {
+		u = p
 	}
-	port := u.Port()
-	if port == "" {
-		port = defaultPorts[u.Scheme]
+	return hostPort(u)
+}
+
+// lookedUpAddress returns the host and port whose addresses pawl has to know for u: of the server,
+// or of a proxy that looks up the server itself.
+func lookedUpAddress(u *url.URL, choose func(*http.Request) (*url.URL, error)) string {
+	if p := proxyOf(u, choose); resolvesNames(p) {
+		u = p
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return hostPort(u)
+}
+
+// proxyOf returns the proxy of u, nil if there is none. choose may be nil.
+func proxyOf(u *url.URL, choose func(*http.Request) (*url.URL, error)) *url.URL {
+	if choose == nil {
+		return nil
+	}
+	p, err := choose(&http.Request{URL: u})
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
+// hostPort returns the host and port of u, which may be the URL of a proxy.
+func hostPort(u *url.URL) string {
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPorts[u.Scheme]))
 }
 
 // limiter returns the limiter of an address, nil if connections are not limited.
@@ -461,7 +482,7 @@ func (c *limitedConn) Close() error {
 // An Address is a host and port that is dialed, of a server or its proxy. All its methods may
 // be called on nil, which is an address without limits that nothing is known of.
 type Address struct {
-	hostPort string
+	hostPort string // whose addresses are looked up
 	dialer   *dialer
 	limiter  *addrLimiter // nil if connections are not limited
 }
@@ -487,7 +508,7 @@ func (a *Address) IsQueued() bool { return a != nil && a.limiter.isQueued() }
 // may do better.
 func (a *Address) Forget() {
 	if a != nil {
-		a.dialer.forget(a.hostPort)
+		a.dialer.resolver.forget(a.hostPort)
 	}
 }
 

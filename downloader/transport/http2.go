@@ -124,7 +124,7 @@ func (p *h2Pool) origin(u *url.URL) *h2Origin {
 		o.connect = func(ctx context.Context) (*h2Conn, error) {
 			// A dial that waits for a slot is no silence of the server: whoever waits for the
 			// dial sees that moves grows.
-			a := &attempt{notSilent: func(bool) { o.moves.Add(1) }, url: u, dialFor: u}
+			a := &attempt{notSilent: func(bool) { o.moves.Add(1) }, dialFor: u}
 			c, err := p.NewClientConn(withAttempt(ctx, a), u.Scheme, addr)
 			if err != nil {
 				err = secured{legacy: p.legacy}.explain(err, a.dialed.Load())

@@ -280,7 +280,7 @@ func newMender(next idleCloser, base *http.Transport) *mender {
 		return dialTLS(ctx, base, network, addr)
 	})
 	proxy := base.Proxy
-	return &mender{next, t, func(r *http.Request) bool { return isProxied(r, proxy) }, sync.Mutex{}, make(map[string]bool)}
+	return &mender{next, t, func(r *http.Request) bool { return proxyOf(r.URL, proxy) != nil }, sync.Mutex{}, make(map[string]bool)}
 }
 
 // dialTLS opens a TLS connection with the settings of t.

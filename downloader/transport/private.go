@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"pawl/downloader/failure"
 )
@@ -43,7 +41,7 @@ func privateError(address string) error {
 // guard is safe from a name whose address changes between check and use, and from a connection
 // to a private address that was opened for a URL that the user typed.
 //
-// A proxy looks up the address itself. Then the guard checks only the host in the URL.
+// If a proxy looks up the address, the guard checks only the host in the URL.
 type guard struct {
 	all, public http.RoundTripper
 	proxy       func(*http.Request) (*url.URL, error) // may be nil
@@ -55,15 +53,15 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return g.all.RoundTrip(req)
 	}
 	info.begin(req)
-	proxied := isProxied(req, g.proxy)
+	unknown := resolvesNames(proxyOf(req.URL, g.proxy))
 	if info.restricted && isPrivateHost(req.URL.Hostname()) {
 		return nil, privateError(req.URL.Host)
 	}
-	if info.restricted && !proxied {
+	if info.restricted && !unknown {
 		return g.public.RoundTrip(req)
 	}
 	resp, err := g.all.RoundTrip(req)
-	if proxied {
+	if unknown {
 		info.private = isPrivateHost(req.URL.Hostname())
 	} else if c := attemptOf(req.Context()).conn.Load(); c != nil {
 		info.private = isPrivateConn(c)
@@ -71,28 +69,10 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isProxied reports whether req goes through a proxy.
-func isProxied(req *http.Request, proxy func(*http.Request) (*url.URL, error)) bool {
-	if proxy == nil {
-		return false
-	}
-	u, err := proxy(req)
-	return err == nil && u != nil
-}
-
 // isPrivateConn reports whether a connection leads to a private address.
 func isPrivateConn(c net.Conn) bool {
 	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	return err == nil && isPrivate(a.Addr())
-}
-
-// refusePrivate is for net.Dialer.ControlContext. It gets the address that the name
-// has led to, so nothing can change between this check and the connection.
-func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) error {
-	if a, err := netip.ParseAddrPort(address); err != nil || isPrivate(a.Addr()) {
-		return privateError(address)
-	}
-	return nil
 }
 
 // privateNets are the networks that are not public, besides the networks that package netip knows.

@@ -86,9 +86,10 @@ func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// checkTunnel is for http.Transport.OnProxyConnectResponse.
+// checkTunnel is for http.Transport.OnProxyConnectResponse. The response is the proxy's, so a 401
+// refuses its user, too: tinyproxy 1.11 sends it.
 func (p *proxies) checkTunnel(ctx context.Context, u *url.URL, _ *http.Request, resp *http.Response) error {
-	if resp.StatusCode == http.StatusProxyAuthRequired {
+	if resp.StatusCode == http.StatusProxyAuthRequired || resp.StatusCode == http.StatusUnauthorized {
 		return failure.WantsUser(u.Host, u.User != nil, resp.Header.Values("Proxy-Authenticate"))
 	}
 	p.end(u, nil, nil)

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -87,11 +88,14 @@ type attempt struct {
 	dialed atomic.Pointer[trackedConn]
 	// noALPN means that the server of the connection chose no version of HTTP.
 	noALPN atomic.Bool
-	// url is the URL of the request or of the dial.
+	// url is the URL of the request, nil for a dial.
 	url *url.URL
 	// dialFor is the URL that an HTTP/2 connection is dialed for, nil for a request.
 	dialFor *url.URL
 }
+
+// target returns the URL of the request or of the dial, nil if it is not known.
+func (a *attempt) target() *url.URL { return cmp.Or(a.url, a.dialFor) }
 
 // gotConn notes the connection that carries the request.
 func (a *attempt) gotConn(c net.Conn) {

@@ -44,7 +44,7 @@ func (o Options) clientCertificate(info *tls.CertificateRequestInfo) (*tls.Certi
 	if o.Certificate == nil {
 		return none, nil
 	}
-	if cert := o.Certificate(Origin(a.url)); cert != nil {
+	if cert := o.Certificate(Origin(a.target())); cert != nil {
 		c.gaveCert.Store(true)
 		return cert, nil
 	}
@@ -54,13 +54,13 @@ func (o Options) clientCertificate(info *tls.CertificateRequestInfo) (*tls.Certi
 // isProxys reports whether a TLS handshake of an attempt over c is that with an https proxy, and not with
 // the server.
 func (o Options) isProxys(a *attempt, c *trackedConn) bool {
-	if a.url == nil || a.url.Scheme != "https" {
+	if a.target() == nil || a.target().Scheme != "https" {
 		return true
 	}
 	if o.Proxy == nil || c.tunnelled.Load() {
 		return false
 	}
-	proxy, err := o.Proxy(&http.Request{URL: a.url})
+	proxy, err := o.Proxy(&http.Request{URL: a.target()})
 	return err != nil || proxy != nil && proxy.Scheme == "https"
 }
 

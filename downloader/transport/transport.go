@@ -17,7 +17,10 @@
 //	limitedTripper  closes connections that other processes must have (connlimit.go)
 //	mender          repeats a request if net/http refuses the header of its response (mend.go)
 //	h2Pool          chooses an HTTP/2 connection with room for a stream (http2.go)
-//	http.Transport  dials through tracked, mended, addrLimiter and dialer (dial.go, mend.go, connlimit.go)
+//	http.Transport  dials through tracked, mended, tunneler, addrLimiter and dialer (tracked.go, mend.go, socks.go, connlimit.go, dialer.go)
+//
+// A dialer gets the addresses of a host from the resolver (resolver.go), and tries them in the
+// order of routes (routes.go), from a Binding if there is one (binding.go).
 //
 // The package knows nothing of downloads. A caller describes a request by a RequestInfo.
 package transport
@@ -46,9 +49,11 @@ type Options struct {
 	ByteRate       int64         // bytes per second of all bodies together; default no limit
 	RequestRate    float64       // requests per second to each host; default no limit
 
-	Dial    func(ctx context.Context, network, addr string) (net.Conn, error) // default net.Dialer
-	Proxy   func(*http.Request) (*url.URL, error)                             // default no proxy
-	RootCAs *x509.CertPool                                                    // default the system's certificates
+	// Dial opens a connection to an IP address and port. Default package net.
+	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	Address Addressing                            // between which addresses connections are opened
+	Proxy   func(*http.Request) (*url.URL, error) // default no proxy
+	RootCAs *x509.CertPool                        // default the system's certificates
 	// Certificate returns the user's certificate for an origin, as function Origin names it; nil for none. Default
 	// none. It is used for connections to that origin alone.
 	Certificate func(origin string) *tls.Certificate
@@ -82,6 +87,7 @@ const (
 type Transport struct {
 	proxies      *proxies
 	dialer       *dialer
+	tunnels      *routes // from SOCKS proxies to servers
 	connections  *connLimiter
 	requests     *requestLimiter // nil without a limit
 	bytes        *limiter
@@ -94,7 +100,8 @@ type Transport struct {
 func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	t := &Transport{
 		proxies:     newProxies(o.Proxy),
-		dialer:      newDialer(o.ConnectTimeout, o.Dial),
+		dialer:      newDialer(o.ConnectTimeout, o.Dial, o.Address),
+		tunnels:     newRoutes(),
 		connections: newConnLimiter(slots, o.Connections),
 		requests:    newRequestLimiter(o.RequestRate),
 		bytes:       newLimiter(float64(max(0, o.ByteRate)), burstTime),
@@ -121,13 +128,16 @@ func (t *Transport) Client(streams bool) *http.Client {
 
 // Close closes the idle connections and releases all slots. No request may be under way, and
 // none may follow. Close may be called again.
-func (t *Transport) Close() { t.connections.close() }
+func (t *Transport) Close() {
+	t.connections.close()
+	t.dialer.resolver.close()
+}
 
 // watched returns the stages from the watchdog on.
 func (t *Transport) watched(o Options, http2 bool) http.RoundTripper {
-	limited := t.limited(o, t.dialer.dial, http2)
+	limited := t.limited(o, false, http2)
 	if !o.Follow.Private {
-		limited = guard{limited, t.limited(o, t.dialer.dialPublic, http2), o.Proxy}
+		limited = guard{limited, t.limited(o, true, http2), o.Proxy}
 	}
 	return watchdog{
 		next:           t.proxies.wrap(secured{o.Legacy, limited}),
@@ -139,17 +149,19 @@ func (t *Transport) watched(o Options, http2 bool) http.RoundTripper {
 	}
 }
 
-// limited returns a transport that opens its connections with dial, and limits their number.
-func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTripper {
+// limited returns a transport that limits the number of its connections. If public is true, it
+// opens none to a private address.
+func (t *Transport) limited(o Options, public, http2 bool) http.RoundTripper {
+	dial := tunneler{o.Proxy, t.dialer, t.connections, public, t.tunnels}.dial
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
 	base := &http.Transport{
-		Proxy: o.Proxy,
+		Proxy: httpProxy(o.Proxy),
 
 		OnProxyConnectResponse: t.proxies.checkTunnel,
 
-		DialContext:         tracked(mended(t.connections.limited(dial))),
+		DialContext:         tracked(mended(dial)),
 		TLSClientConfig:     o.tlsConfig(http2),
 		TLSHandshakeTimeout: o.ConnectTimeout,
 		MaxIdleConns:        max(maxIdleConns, o.Connections),
@@ -176,13 +188,10 @@ type idleCloser interface {
 	CloseIdleConnections()
 }
 
-// dialFunc has the form of http.Transport.DialContext.
-type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
-
 // Address returns the address that requests to u dial.
 func (t *Transport) Address(u *url.URL) *Address {
-	hostPort := dialedAddress(u, t.proxies.choose)
-	return &Address{hostPort, t.dialer, t.connections.limiter(hostPort)}
+	dialed := dialedAddress(u, t.proxies.choose)
+	return &Address{lookedUpAddress(u, t.proxies.choose), t.dialer, t.connections.limiter(dialed)}
 }
 
 // RequestTime returns how long the request rate takes for n requests to one host, 0 without a

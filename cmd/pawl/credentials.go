@@ -212,7 +212,10 @@ func (o *CredentialOptions) readNetrc(out *printer) (netrcFile, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return netrcFile{}, nil
-	case isFileError(err): // for example after sudo -u, which may keep the HOME of another user
+	case isFileError(err):
+		if _, hidden := os.Lstat(path); hidden != nil { // for example after sudo -u, which may keep the HOME of another user
+			return netrcFile{}, nil
+		}
 		out.warn("%s; it is not used", printable(err.Error()))
 		return netrcFile{}, nil
 	case err != nil:

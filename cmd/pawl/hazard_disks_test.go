@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"pawl/downloader/faultserver"
@@ -254,9 +253,7 @@ var midRunChanges = []hazard{
 	}},
 	{name: "disks: killed, then the directory is gone", run: func(tr *testRun) {
 		f := tr.serveFile(8 << 20)
-		tr.srv.Set(faultserver.Rate(32 << 20))
-		tr.signalAt(3<<20, syscall.SIGKILL, "-d", "sub", tr.fileURL())
-		tr.srv.Set()
+		tr.killOnceRecorded(1<<20, "-d", "sub", tr.fileURL())
 		must(tr, os.RemoveAll(filepath.Join(tr.dir, "sub")))
 		tr.runPawl("resume").wantFailure(3) // the disk of the directory may be unmounted
 		if _, err := os.Lstat(filepath.Join(tr.dir, "sub")); err == nil {

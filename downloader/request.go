@@ -142,11 +142,12 @@ type Credentials struct {
 	// User is a user and a password, which are sent as the server wants them, by Basic or Digest
 	// authentication; nil for none.
 	User *url.Userinfo
-	// Cookies returns the cookies for a URL of the origin; nil for none. A field Cookie of Header overrides those
-	// with the same names, and so do cookies that servers have set.
+	// Cookies returns the cookies for a URL of the origin; nil for none. A field Cookie of Header
+	// overrides those with the same names, and so do cookies that servers have set.
 	Cookies func(u *url.URL) []*http.Cookie
-	// Options say how the user has given all this, for example "-u USER", for the one who resumes the download. They are
-	// recorded with an unfinished download, so they must not contain a secret.
+	// Options say how the user has given all this, for example "-u USER", for the one who resumes
+	// the download. They are recorded with an unfinished download, so they must not contain a
+	// secret.
 	Options []string
 }
 

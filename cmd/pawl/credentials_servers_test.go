@@ -85,8 +85,8 @@ func newAuthDir(t *testing.T) string {
 	return dir
 }
 
-// TestRealLogins downloads from servers that want a user and a password: over several connections, with a list, after an
-// interruption, and with a wrong password.
+// TestRealLogins downloads from servers that want a user and a password: over several connections,
+// with a list, after an interruption, and with a wrong password.
 func TestRealLogins(t *testing.T) {
 	f := faultserver.NewFile(24<<20+123, 1)
 	for _, s := range authServers {
@@ -140,8 +140,8 @@ ssl_client_certificate DIR/cert.pem; ssl_verify_client on; } }`, nginxArgs}
 	}
 }
 
-// TestRealProxies downloads through proxies that want a user and a password. Neither may appear in any output or
-// in the state directory.
+// TestRealProxies downloads through proxies that want a user and a password. Neither may appear in
+// any output or in the state directory.
 func TestRealProxies(t *testing.T) {
 	f := faultserver.NewFile(9<<20, 1)
 	for _, tt := range []struct {

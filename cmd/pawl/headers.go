@@ -199,8 +199,9 @@ func (o originHeaders) forList(name, origin string) downloader.Credentials {
 	return o.forUserList(origin)
 }
 
-// collect returns what an origin gets: the general fields that wanted selects, and the fields for its host, which
-// replace general ones of the same name; and, if the origin is trusted, the user, the token and the cookies.
+// collect returns what an origin gets: the general fields that wanted selects, and the fields for
+// its host, which replace general ones of the same name; and, if the origin is trusted, the user,
+// the token and the cookies.
 func (o originHeaders) collect(origin string, wanted func(headerField) bool, trusted bool) (c downloader.Credentials) {
 	general, own := make(http.Header), make(http.Header) // repeated fields of one kind are all sent
 	for _, f := range o.fields {

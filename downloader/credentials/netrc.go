@@ -60,9 +60,9 @@ func (e *netrcEntry) set(keyword, value string) {
 	}
 }
 
-// Find returns the login for a host without its port, for example "example.org" or "::1". If user is not "",
-// only an entry for that user, or without a name, counts. The first entry for the machine that fits is used,
-// and "default" only if there is none.
+// Find returns the login for a host without its port, for example "example.org" or "::1". If user
+// is not "", only an entry for that user, or without a name, counts. The first entry for the
+// machine that fits is used, and "default" only if there is none.
 func (n Netrc) Find(host, user string) (login, password string, ok bool) {
 	host = hostName(host)
 	fits := func(e netrcEntry) bool { return user == "" || !e.hasLogin || e.login == user }

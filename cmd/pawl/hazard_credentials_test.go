@@ -167,6 +167,41 @@ var credentialHazards = slices.Concat([]hazard{
 	resumedWithout("the user of the URL", "-u USER", "user", "u:pw"),
 	resumedWithout("--load-cookies and a header", "-H 'X-Token: …' and --load-cookies FILE", "write", "c", "127.0.0.1\tFALSE\t/\tFALSE\t0\ta\ts3cret", "--load-cookies", "c", "-H", "X-Token: s3cret"),
 	resumedWithout("--bearer-file", "--bearer-file FILE", "write", "t", "s3cret", "--bearer-file", "t"),
+	{name: "credentials: resumed without cookies, and a login page", run: func(tr *testRun) {
+		f := tr.serveFile(9 << 20)
+		args, url := tr.prepare([]string{"write", "c", "127.0.0.1\tFALSE\t/\tFALSE\t0\ta\tb", "--load-cookies", "c"})
+		tr.srv.Set(faultserver.Rate(24 << 20))
+		tr.killOnceRecorded(4<<20, append(args, url)...)
+		page := newPage("<!doctype html><title>Log in</title><form>")
+		tr.srv.Set(func(next http.Handler) http.Handler {
+			login := servePage("/f.bin", page)(next)
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Cookie") != "a=b" {
+					login.ServeHTTP(w, r)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		})
+		o := tr.runPawl("resume", "--tries", "1")
+		if o.code == 0 {
+			tr.Errorf("exit 0 with a login page")
+		}
+		tr.wantPartKept()
+		o.wantStderr("the download was begun with --load-cookies FILE;")
+		tr.runPawl(append([]string{"resume"}, args...)...).wantDownloaded("f.bin", f)
+		tr.dropResults()
+		tr.markMet()
+	}},
+	{name: "credentials: a damaged netrc file, and nothing to request", run: func(tr *testRun) {
+		f := tr.serveFile(5000)
+		tr.runPawl(tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.writeFile(filepath.Join(tr.dir, ".netrc"), []byte("machine"))
+		verify := tr.startCommand(pawlCommand(tr.dir, "verify", "f.bin"))
+		verify.wait().wantExit(0)
+		tr.runPawl("list", "--all").wantExit(0)
+		tr.markMet()
+	}},
 	{name: "credentials: resumed with a netrc file that is still there", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.writeFile(filepath.Join(tr.dir, ".netrc"), []byte("machine 127.0.0.1 login u password pw"))

@@ -176,7 +176,7 @@ func (x *exchange) userFields() http.Header {
 	return h
 }
 
-// credentials returns what the user has given for the origin of u.
+// credentials returns the credentials of the user for the origin of u.
 func (d *download) credentials(u *url.URL) Credentials {
 	if d.req.Access.Credentials == nil {
 		return Credentials{}

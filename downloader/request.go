@@ -123,8 +123,8 @@ type Access struct {
 	// Header is sent with each request. Fields that may be secret are sent only to the origins
 	// of Request.URL and Request.Mirrors.
 	Header http.Header
-	// Credentials returns what an origin gets besides, as function Origin names it. It is sent to
-	// the same origins as Header. The user in the URL and Header override it. May be nil.
+	// Credentials returns further credentials for an origin, as function Origin names it. They are sent to
+	// the same origins as Header. The user in the URL and Header override them. May be nil.
 	Credentials func(origin string) Credentials
 	// Public reports whether a public list has named an origin, as function Origin names it. URLs
 	// of that origin must not lead to a private address. May be nil.
@@ -134,7 +134,7 @@ type Access struct {
 	Redirect func(to *url.URL) error
 }
 
-// Credentials are what the user has given for an origin. The zero Credentials are none.
+// Credentials authenticate the user to an origin. The zero Credentials are none.
 type Credentials struct {
 	// Header are further header fields. An Authorization field overrides User. A Referer follows redirects to
 	// other origins.

@@ -1,7 +1,7 @@
 package main
 
-// This file reads what says who the user is: user and password, tokens, cookies, certificates. headers.go
-// decides which origin gets what.
+// This file reads the credentials of the user: passwords, tokens, cookies, certificates. headers.go
+// decides which origin gets which of them.
 
 import (
 	"bytes"
@@ -385,8 +385,8 @@ func (o originHeaders) certificate(origin string) *tls.Certificate {
 }
 
 // login returns the user for an origin and how it was given. A more exact way overrides a more
-// general one: the URL, then -u, then netrc. A user in the URL without a password gets that of the
-// same user elsewhere.
+// general one: the URL, then -u, then netrc. A user in the URL without a password gets the
+// password of the same user elsewhere.
 func (o originHeaders) login(origin string) (user *url.Userinfo, option string) {
 	inURL, name := o.typed[origin], ""
 	if inURL != nil {
@@ -412,7 +412,7 @@ func (o originHeaders) login(origin string) (user *url.Userinfo, option string) 
 	return nil, ""
 }
 
-// missing returns what options of an earlier run are not given now: of the names in Record.Credentials.
+// missing returns the options in needed, as a Record has them, that are not in given.
 func missing(needed, given []string) []string {
 	return slices.DeleteFunc(slices.Clone(needed), func(o string) bool { return slices.Contains(given, o) })
 }

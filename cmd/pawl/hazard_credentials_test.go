@@ -503,7 +503,7 @@ func orAuthorization(field string) string {
 
 // wantNothingPlanted searches the output of all runs, and all files but those in the directory
 // "in", with their names, for planted secrets: as they are, percent-encoded, and in base64. The
-// signed URL is in the records, and in what programs read.
+// signed URL is in the records, and in the output for programs.
 func (tr *testRun) wantNothingPlanted() {
 	tr.Helper()
 	needles := []string{"s3cret", "s%33cret", "%40s3cret", url.QueryEscape("@s3cret-plant"), "plant="}

@@ -20,7 +20,7 @@ type netrcEntry struct {
 }
 
 // ParseNetrc reads a netrc file: the words machine NAME or default, then login NAME, password WORD and
-// account WORD in any order. There is no standard; the format is that of ftp(1), with the words in
+// account WORD in any order. There is no standard; the format is the one of ftp(1), with the words in
 // quotation marks that curl accepts. A "#" in place of a keyword begins a comment. The text of a
 // macdef, up to the next empty line, is skipped. Unknown words are skipped, too.
 //

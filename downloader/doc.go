@@ -47,6 +47,6 @@
 // # The packages below
 //
 // They decide or act, and know nothing of downloads: package failure classifies errors, response
-// reads responses, sched distributes work, hosts limits connections and pauses requests, and
-// transport sends requests.
+// reads responses, sched distributes work, hosts limits connections and pauses requests,
+// transport sends requests, and credentials reads files of logins and the challenges of servers.
 package downloader

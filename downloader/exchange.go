@@ -145,10 +145,11 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// userFields returns the fields that the user has chosen for the request, and puts the user's login and
-// cookies into the RequestInfo. The fields are added in this order, each one overriding those before:
-// Credentials of the origin, Request.Header, and the fields of the target. Fields that may be
-// secret are dropped, and there is no login and no cookie, if the request goes to an origin that the user has not named.
+// userFields returns the fields that the user has chosen for the request, and puts the user's login
+// and cookies into the RequestInfo. The fields are added in this order, each one overriding those
+// before: Credentials of the origin, Request.Header, and the fields of the target. Fields that may
+// be secret are dropped, and there is no login and no cookie, if the request goes to an origin that
+// the user has not named.
 func (x *exchange) userFields() http.Header {
 	h := make(http.Header)
 	given := x.credentials(x.to.url)
@@ -175,7 +176,7 @@ func (x *exchange) userFields() http.Header {
 	return h
 }
 
-// credentials returns what the user has given for the origin of u.
+// credentials returns the credentials of the user for the origin of u.
 func (d *download) credentials(u *url.URL) Credentials {
 	if d.req.Access.Credentials == nil {
 		return Credentials{}

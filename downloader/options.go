@@ -70,8 +70,8 @@ type Timeouts struct {
 // TLSOptions are the settings of TLS.
 type TLSOptions struct {
 	RootCAs *x509.CertPool // default the certificates of the system
-	// Certificate returns the user's certificate for an origin, as function Origin names it; nil for none. No other
-	// origin gets it. Default none.
+	// Certificate returns the user's certificate for an origin, as function Origin names it; nil for
+	// none. No other origin gets it. Default none.
 	Certificate func(origin string) *tls.Certificate
 
 	Legacy   bool // offer outdated versions, key exchanges and ciphers, too

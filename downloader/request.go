@@ -123,8 +123,8 @@ type Access struct {
 	// Header is sent with each request. Fields that may be secret are sent only to the origins
 	// of Request.URL and Request.Mirrors.
 	Header http.Header
-	// Credentials returns what an origin gets besides, as function Origin names it. It is sent to
-	// the same origins as Header. The user in the URL and Header override it. May be nil.
+	// Credentials returns further credentials for an origin, as function Origin names it. They are sent to
+	// the same origins as Header. The user in the URL and Header override them. May be nil.
 	Credentials func(origin string) Credentials
 	// Public reports whether a public list has named an origin, as function Origin names it. URLs
 	// of that origin must not lead to a private address. May be nil.
@@ -134,7 +134,7 @@ type Access struct {
 	Redirect func(to *url.URL) error
 }
 
-// Credentials are what the user has given for an origin. The zero Credentials are none.
+// Credentials authenticate the user to an origin. The zero Credentials are none.
 type Credentials struct {
 	// Header are further header fields. An Authorization field overrides User. A Referer follows redirects to
 	// other origins.
@@ -142,11 +142,12 @@ type Credentials struct {
 	// User is a user and a password, which are sent as the server wants them, by Basic or Digest
 	// authentication; nil for none.
 	User *url.Userinfo
-	// Cookies returns the cookies for a URL of the origin; nil for none. A field Cookie of Header overrides those
-	// with the same names, and so do cookies that servers have set.
+	// Cookies returns the cookies for a URL of the origin; nil for none. A field Cookie of Header
+	// overrides those with the same names, and so do cookies that servers have set.
 	Cookies func(u *url.URL) []*http.Cookie
-	// Options say how the user has given all this, for example "-u USER", for the one who resumes the download. They are
-	// recorded with an unfinished download, so they must not contain a secret.
+	// Options say how the user has given all this, for example "-u USER", for the one who resumes
+	// the download. They are recorded with an unfinished download, so they must not contain a
+	// secret.
 	Options []string
 }
 

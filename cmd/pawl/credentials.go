@@ -1,7 +1,7 @@
 package main
 
-// This file reads what says who the user is: user and password, tokens, cookies, certificates. headers.go
-// decides which origin gets what.
+// This file reads the credentials of the user: passwords, tokens, cookies, certificates. headers.go
+// decides which origin gets which of them.
 
 import (
 	"bytes"
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -21,7 +20,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -29,8 +27,8 @@ import (
 	"pawl/downloader/credentials"
 )
 
-// maxSecretFile limits a file with credentials, in bytes. The cookies of a browser take 1 MiB; half of the limit
-// would still be enough, and double only takes memory.
+// maxSecretFile limits a file with credentials, in bytes. The cookies of a browser take 1 MiB; half
+// of the limit would still be enough, and double only takes memory.
 const maxSecretFile = 16 << 20
 
 // A userLogin is the argument of -u. The zero userLogin is none.
@@ -96,8 +94,8 @@ type netrcFile struct {
 	exposed string // its path, if other users of the machine can read it; else ""
 }
 
-// loadCredentials reads the files of the options, and asks for the password of -u. It must be called once, before
-// originHeaders.
+// loadCredentials reads the files of the options, and asks for the password of -u. It must be
+// called once, before originHeaders.
 func (o *CredentialOptions) loadCredentials(ctx context.Context, out *printer) (err error) {
 	set := &o.loaded
 	if o.User.given && o.BearerFile != "" {
@@ -154,8 +152,9 @@ func readSecretFile(path string) (text []byte, exposed bool, err error) {
 	return text, isExposed(f), err
 }
 
-// isExposed reports whether other users of the machine can read a file. The credentials of a unit are
-// protected by their directory: their mode may have bits of the group, which stand for an access control list.
+// isExposed reports whether other users of the machine can read a file. The credentials of a unit
+// are protected by their directory: their mode may have bits of the group, which stand for an
+// access control list.
 func isExposed(f *os.File) bool {
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && strings.HasPrefix(f.Name(), filepath.Clean(dir)+string(filepath.Separator)) {
 		return false
@@ -184,8 +183,8 @@ func (o *CredentialOptions) readBearer(out *printer) (string, error) {
 	return token, nil
 }
 
-// readNetrc reads the file of --netrc-file, of the variable NETRC, or in the home directory. Only a file that
-// the user has named must be there.
+// readNetrc reads the file of --netrc-file, of the variable NETRC, or in the home directory. Only a
+// file that the user has named must be there.
 func (o *CredentialOptions) readNetrc(out *printer) (netrcFile, error) {
 	variable := os.Getenv("NETRC")
 	switch {
@@ -205,17 +204,12 @@ func (o *CredentialOptions) readNetrc(out *printer) (netrcFile, error) {
 		return f, err
 	}
 	path, name := homeNetrc()
-	if path == "" {
+	if _, err := os.Lstat(path); err != nil { // none; or, after sudo -u, the home directory of another user
 		return netrcFile{}, nil
 	}
 	f, err := parseNetrcFile(name, path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return netrcFile{}, nil
 	case isFileError(err):
-		if _, hidden := os.Lstat(path); hidden != nil { // for example after sudo -u, which may keep the HOME of another user
-			return netrcFile{}, nil
-		}
 		out.warn("%s; it is not used", printable(err.Error()))
 		return netrcFile{}, nil
 	case err != nil:
@@ -254,10 +248,10 @@ func parseNetrcFile(name, path string) (netrcFile, error) {
 	return f, err
 }
 
-// readCookies reads the file of --load-cookies. It returns a function that returns the cookies for a URL, or nil
-// without a file. A jar decides by host, path and time which of them fit; it has no list of
-// public suffixes, because the user has chosen the file. Those for https only are in a second jar, because
-// package cookiejar also sends them to this machine over http.
+// readCookies reads the file of --load-cookies. It returns a function that returns the cookies for
+// a URL, or nil without a file. A jar decides by host, path and time which of them fit; it has no
+// list of public suffixes, because the user has chosen the file. Those for https only are in a
+// second jar, because package cookiejar also sends them to this machine over http.
 func (o *CredentialOptions) readCookies(out *printer) (func(*url.URL) []*http.Cookie, error) {
 	if o.LoadCookies == "" {
 		return nil, nil
@@ -390,8 +384,9 @@ func (o originHeaders) certificate(origin string) *tls.Certificate {
 	return o.set.cert
 }
 
-// login returns the user for an origin and how it was given. A more exact way overrides a more general one: the
-// URL, then -u, then netrc. A user in the URL without a password gets that of the same user elsewhere.
+// login returns the user for an origin and how it was given. A more exact way overrides a more
+// general one: the URL, then -u, then netrc. A user in the URL without a password gets the
+// password of the same user elsewhere.
 func (o originHeaders) login(origin string) (user *url.Userinfo, option string) {
 	inURL, name := o.typed[origin], ""
 	if inURL != nil {
@@ -417,7 +412,7 @@ func (o originHeaders) login(origin string) (user *url.Userinfo, option string) 
 	return nil, ""
 }
 
-// missing returns what options of an earlier run are not given now: of the names in Record.Credentials.
+// missing returns the options in needed, as a Record has them, that are not in given.
 func missing(needed, given []string) []string {
 	return slices.DeleteFunc(slices.Clone(needed), func(o string) bool { return slices.Contains(given, o) })
 }

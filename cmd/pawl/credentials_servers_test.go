@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pawl/downloader/faultserver"
@@ -79,8 +80,8 @@ func newAuthDir(t *testing.T) string {
 	return dir
 }
 
-// TestRealLogins downloads from servers that want a user and a password: over several connections, with a list, after an
-// interruption, and with a wrong password.
+// TestRealLogins downloads from servers that want a user and a password: over several connections,
+// after an interruption, and with a wrong password.
 func TestRealLogins(t *testing.T) {
 	f := faultserver.NewFile(24<<20+123, 1)
 	for _, s := range authServers {
@@ -96,6 +97,24 @@ func TestRealLogins(t *testing.T) {
 			}
 			pawlOK(t, dir, "-q", "--netrc-file", "n", "-o", "c.bin", u+"/a.bin")
 			checkFile(t, filepath.Join(dir, "c.bin"), f)
+			interrupted := pawlCommand(dir, "-q", "--no-netrc", "-u", "u:p", "--limit-rate", "16M", "-o", "b.bin", u+"/a.bin")
+			if err := interrupted.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool {
+				info, err := os.Stat(filepath.Join(dir, "b.bin.part"))
+				return err == nil && info.Size() > 8<<20
+			})
+			interrupted.Process.Signal(syscall.SIGINT)
+			interrupted.Wait()
+			out, err := pawlCommand(dir, "resume", "--no-netrc").CombinedOutput()
+			if exitCodeOf(err) != 6 || !strings.Contains(string(out), "the download was begun with -u USER;") {
+				t.Errorf("resumed without -u: %v, want exit code 6\n%s", err, out)
+			}
+			if out := pawlOK(t, dir, "resume", "-u", "u:p"); !strings.Contains(out, "resuming at") {
+				t.Errorf("resume started from the beginning: %s", out)
+			}
+			checkFile(t, filepath.Join(dir, "b.bin"), f)
 			for _, login := range []string{"u:x", "x:p"} {
 				out, err := pawlCommand(dir, "-u", login, "-o", "d.bin", u+"/a.bin").CombinedOutput()
 				if exitCodeOf(err) != 6 || !strings.Contains(string(out), "check the user and the password") {

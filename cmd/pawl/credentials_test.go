@@ -51,8 +51,8 @@ func TestCookieHosts(t *testing.T) {
 	}
 }
 
-// TestCredentialsDirectory checks which names are looked for among the credentials of a unit, and that these cause no
-// warning: systemd gives them an access control list.
+// TestCredentialsDirectory checks which names are looked for among the credentials of a unit, and
+// that these cause no warning: systemd gives them an access control list.
 func TestCredentialsDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("t"), 0o640); err != nil {

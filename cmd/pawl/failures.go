@@ -328,9 +328,10 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of a signatureError), $MISSING (the options of
-// credentials that were given to an earlier run only) and $AGAIN (how to repeat the download).
-// The command "pawl resume $ID" also gets the options that the download needs.
+// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of
+// a signatureError), $MISSING (the options of credentials that were given to an earlier run
+// only) and $AGAIN (how to repeat the download). The command "pawl resume $ID" also gets the
+// options that the download needs.
 func (f hintSubject) expand(text string) string {
 	again, resume := "run the same command again", resumeCommand(f.begun)+" "+string(f.id)
 	if isKept(f) {

@@ -167,6 +167,41 @@ var credentialHazards = slices.Concat([]hazard{
 	resumedWithout("the user of the URL", "-u USER", "user", "u:pw"),
 	resumedWithout("--load-cookies and a header", "-H 'X-Token: …' and --load-cookies FILE", "write", "c", "127.0.0.1\tFALSE\t/\tFALSE\t0\ta\ts3cret", "--load-cookies", "c", "-H", "X-Token: s3cret"),
 	resumedWithout("--bearer-file", "--bearer-file FILE", "write", "t", "s3cret", "--bearer-file", "t"),
+	{name: "credentials: resumed without cookies, and a login page", run: func(tr *testRun) {
+		f := tr.serveFile(9 << 20)
+		args, url := tr.prepare([]string{"write", "c", "127.0.0.1\tFALSE\t/\tFALSE\t0\ta\tb", "--load-cookies", "c"})
+		tr.srv.Set(faultserver.Rate(24 << 20))
+		tr.killOnceRecorded(4<<20, append(args, url)...)
+		page := newPage("<!doctype html><title>Log in</title><form>")
+		tr.srv.Set(func(next http.Handler) http.Handler {
+			login := servePage("/f.bin", page)(next)
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Cookie") != "a=b" {
+					login.ServeHTTP(w, r)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		})
+		o := tr.runPawl("resume", "--tries", "1")
+		if o.code == 0 {
+			tr.Errorf("exit 0 with a login page")
+		}
+		tr.wantPartKept()
+		o.wantStderr("the download was begun with --load-cookies FILE;")
+		tr.runPawl(append([]string{"resume"}, args...)...).wantDownloaded("f.bin", f)
+		tr.dropResults()
+		tr.markMet()
+	}},
+	{name: "credentials: a damaged netrc file, and nothing to request", run: func(tr *testRun) {
+		f := tr.serveFile(5000)
+		tr.runPawl(tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.writeFile(filepath.Join(tr.dir, ".netrc"), []byte("machine"))
+		verify := tr.startCommand(pawlCommand(tr.dir, "verify", "f.bin"))
+		verify.wait().wantExit(0)
+		tr.runPawl("list", "--all").wantExit(0)
+		tr.markMet()
+	}},
 	{name: "credentials: resumed with a netrc file that is still there", run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
 		tr.writeFile(filepath.Join(tr.dir, ".netrc"), []byte("machine 127.0.0.1 login u password pw"))
@@ -177,9 +212,9 @@ var credentialHazards = slices.Concat([]hazard{
 	}},
 }, certificateHazards)
 
-// prepare carries out the instructions between the arguments of a run: "write" PATH TEXT makes a file below the
-// directory, "env" VARIABLE sets a variable, "user" USER puts a user into the URL, and "pem" NAME makes a
-// certificate with its key. It returns the arguments, and the URL of f.bin.
+// prepare carries out the instructions between the arguments of a run: "write" PATH TEXT makes a
+// file below the directory, "env" VARIABLE sets a variable, "user" USER puts a user into the URL,
+// and "pem" NAME makes a certificate with its key. It returns the arguments, and the URL of f.bin.
 func (tr *testRun) prepare(words []string) (args []string, url string) {
 	tr.Helper()
 	url = tr.fileURL()
@@ -221,8 +256,8 @@ func authorized(what, want string, words ...string) hazard {
 	}}
 }
 
-// refusedCredentials returns a hazard of credentials that cannot be used, so that nothing must be requested. The error
-// must not contain "s3cret".
+// refusedCredentials returns a hazard of credentials that cannot be used, so that nothing must be
+// requested. The error must not contain "s3cret".
 func refusedCredentials(what, text string, words ...string) hazard {
 	return hazard{name: "credentials: " + what, run: func(tr *testRun) {
 		tr.serveFile(5000)
@@ -237,8 +272,9 @@ func refusedCredentials(what, text string, words ...string) hazard {
 	}}
 }
 
-// withoutUnsafeReach returns a hazard of a credential that must not reach an origin which the user has not typed: by a
-// redirect, by a redirect and back, by a mirror that the server names, by a local list, and by a list at a URL.
+// withoutUnsafeReach returns a hazard of a credential that must not reach an origin which the user
+// has not typed: by a redirect, by a redirect and back, by a mirror that the server names, by a
+// local list, and by a list at a URL.
 func withoutUnsafeReach(what, field string, words ...string) hazard {
 	return hazard{name: "credentials: not for other origins, " + what, run: func(tr *testRun) {
 		f := tr.putFile("f.bin", faultserver.NewFile(12<<20, 1))
@@ -271,8 +307,8 @@ func withoutUnsafeReach(what, field string, words ...string) hazard {
 	}}
 }
 
-// resumedWithout returns a hazard of a download that was begun with credentials, and is resumed without them. The
-// hint must say which to give again, and the record must not have them.
+// resumedWithout returns a hazard of a download that was begun with credentials, and is resumed
+// without them. The hint must say which to give again, and the record must not have them.
 func resumedWithout(what, options string, words ...string) hazard {
 	return hazard{name: "credentials: resumed without " + what, run: func(tr *testRun) {
 		f := tr.serveFile(9 << 20)
@@ -420,8 +456,8 @@ func pemText(kind, headers string) string {
 	return "-----BEGIN " + kind + "-----\n" + headers + "czNjcmV0\n-----END " + kind + "-----\n"
 }
 
-// plantedSecrets returns a hazard that plants secrets in a run, which ends with the code, and searches everything that
-// pawl leaves behind for them.
+// plantedSecrets returns a hazard that plants secrets in a run, which ends with the code, and
+// searches everything that pawl leaves behind for them.
 func plantedSecrets(name string, code int, run func(tr *testRun, args []string) runResult) hazard {
 	return hazard{name: "credentials: planted secrets, " + name, run: func(tr *testRun) {
 		tr.serveFile(9 << 20)
@@ -465,8 +501,9 @@ func orAuthorization(field string) string {
 	return field
 }
 
-// wantNothingPlanted searches the output of all runs, and all files but those in the directory "in", with their names, for planted secrets: as
-// they are, percent-encoded, and in base64. The signed URL is in the records, and in what programs read.
+// wantNothingPlanted searches the output of all runs, and all files but those in the directory
+// "in", with their names, for planted secrets: as they are, percent-encoded, and in base64. The
+// signed URL is in the records, and in the output for programs.
 func (tr *testRun) wantNothingPlanted() {
 	tr.Helper()
 	needles := []string{"s3cret", "s%33cret", "%40s3cret", url.QueryEscape("@s3cret-plant"), "plant="}

@@ -175,14 +175,14 @@ func (o originHeaders) isTyped(origin string) bool {
 	return typed
 }
 
-// forTyped returns what an origin gets that the user may have typed: everything if
+// forTyped returns the credentials for an origin that the user may have typed: all of them if
 // the user did, else only the fields for its host.
 func (o originHeaders) forTyped(origin string) downloader.Credentials {
 	typed := o.isTyped(origin)
 	return o.collect(origin, func(headerField) bool { return typed }, typed)
 }
 
-// forUserList returns what an origin gets that is in a list of the user, that is a file or
+// forUserList returns the credentials for an origin in a list of the user, that is a file or
 // standard input. Possible secrets go only to origins that the user typed, unless
 // --headers-everywhere is given.
 func (o originHeaders) forUserList(origin string) downloader.Credentials {
@@ -190,7 +190,7 @@ func (o originHeaders) forUserList(origin string) downloader.Credentials {
 	return o.collect(origin, func(f headerField) bool { return trusted || !isSecretName(f.name) }, trusted)
 }
 
-// forList returns what an origin gets that the list called name contains. A list from
+// forList returns the credentials for an origin in the list called name. A list from
 // a URL was written by somebody else, so its origins count as unknown.
 func (o originHeaders) forList(name, origin string) downloader.Credentials {
 	if isURL(name) {
@@ -199,8 +199,9 @@ func (o originHeaders) forList(name, origin string) downloader.Credentials {
 	return o.forUserList(origin)
 }
 
-// collect returns what an origin gets: the general fields that wanted selects, and the fields for its host, which
-// replace general ones of the same name; and, if the origin is trusted, the user, the token and the cookies.
+// collect returns the credentials for an origin: the general fields that wanted selects, and the fields for
+// its host, which replace general ones of the same name; and, if the origin is trusted, the user,
+// the token and the cookies.
 func (o originHeaders) collect(origin string, wanted func(headerField) bool, trusted bool) (c downloader.Credentials) {
 	general, own := make(http.Header), make(http.Header) // repeated fields of one kind are all sent
 	for _, f := range o.fields {

@@ -56,8 +56,9 @@ type terminal struct {
 
 func (t terminal) fd() int { return int(t.in.Fd()) }
 
-// openTerminal returns the terminal: standard input or, if that is a list or a pipe and somebody sees the messages, the
-// terminal of the process. The question goes to stderr, because stdout has the results.
+// openTerminal returns the terminal: standard input or, if that is a list or a pipe and somebody
+// sees the messages, the terminal of the process. The question goes to stderr, because stdout has
+// the results.
 func openTerminal() (terminal, error) {
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		return terminal{os.Stdin, os.Stderr, func() {}}, nil

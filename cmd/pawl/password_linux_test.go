@@ -57,9 +57,9 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// TestPassword types a password on a terminal, and interrupts the question: the password is not shown, and the
-// terminal shows again what is typed afterwards. The terminal is standard input, or that of the
-// process if standard input is a list.
+// TestPassword types a password on a terminal, and interrupts the question: the password is not
+// shown, and the terminal shows again what is typed afterwards. The terminal is standard input, or
+// that of the process if standard input is a list.
 func TestPassword(t *testing.T) {
 	for name, tt := range map[string]struct {
 		typed string

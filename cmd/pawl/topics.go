@@ -25,7 +25,7 @@ type helpTopic struct {
 var helpTopics = []helpTopic{
 	{"report", "output, --report, --json, hooks"},
 	{"formats", "lists, names of files, pruning"},
-	{"config", "settings, proxies, addresses, times, where state lives"},
+	{"config", "settings, credentials, proxies, addresses, times, state"},
 	{"security", "what is checked, who gets your headers, limits"},
 	{"exit-codes", "what they mean, what is resumable, signals"},
 }

@@ -12,6 +12,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pawl/chunk"
@@ -66,9 +67,12 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	headers, err := c.openHeaders(ctx, out, append([]string{c.Checksums}, c.Files...)...)
-	if err != nil {
-		return err
+	named := append([]string{c.Checksums}, c.Files...)
+	headers := c.originHeaders(named...)
+	if c.Repair || slices.ContainsFunc(named, isURL) { // else nothing is requested
+		if headers, err = c.openHeaders(ctx, out, named...); err != nil {
+			return err
+		}
 	}
 	opts.TLS.Certificate = headers.certificate
 	opts.OnEvent = func(e downloader.Event) { printListEvent(out, e) }

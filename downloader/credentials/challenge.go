@@ -55,7 +55,7 @@ func (p *challengeParser) next() bool {
 	return true
 }
 
-// skip drops what is malformed, up to the next comma.
+// skip drops malformed text, up to the next comma.
 func (p *challengeParser) skip() bool {
 	i := strings.IndexByte(p.rest, ',')
 	if i < 0 {

@@ -28,10 +28,11 @@ var ErrNoCookies = errors.New("not a cookie file in Netscape's format, with seve
 // comments.
 const httpOnlyPrefix = "#HttpOnly_"
 
-// ParseCookieFile reads a cookie file in Netscape's format, as browsers and their extensions, curl and wget
-// write it. Each line has seven fields, separated by tabs: host, TRUE if hosts below get it too, path,
-// TRUE for https only, expiry in seconds since 1970 (0 for the session), name, value. bad are the
-// numbers of lines, from 1, that are none of these. A file with lines, of which none is a cookie, is an ErrNoCookies.
+// ParseCookieFile reads a cookie file in Netscape's format, as browsers and their extensions, curl
+// and wget write it. Each line has seven fields, separated by tabs: host, TRUE if hosts below get
+// it too, path, TRUE for https only, expiry in seconds since 1970 (0 for the session), name, value.
+// bad are the numbers of lines, from 1, that are none of these. A file with lines, of which none is
+// a cookie, is an ErrNoCookies.
 func ParseCookieFile(text []byte) (cookies []FileCookie, bad []int, err error) {
 	n := 0
 	for line := range bytes.SplitSeq(bytes.TrimPrefix(text, []byte("\ufeff")), []byte("\n")) {
@@ -87,8 +88,8 @@ func parseFlag(s string) (value, ok bool) {
 // extensions write a time in the distant future for "never", which time.Unix cannot hold.
 const maxExpiry = 253402300799
 
-// parseExpiry reads a time in seconds since 1970, which may have a fraction. Nothing, 0 and negative numbers
-// mean the session.
+// parseExpiry reads a time in seconds since 1970, which may have a fraction. Nothing, 0 and
+// negative numbers mean the session.
 func parseExpiry(s string) (time.Time, bool) {
 	if s == "" {
 		return time.Time{}, true

@@ -49,7 +49,8 @@ func StrongestDigest(challenges []Challenge) (Digest, bool) {
 	return Digest{}, false
 }
 
-// newDigest reads the parameters of a challenge. ok is false if it is none, or needs what is not supported.
+// newDigest reads the parameters of a challenge. ok is false if it is not a Digest challenge, or is
+// not supported.
 func newDigest(c Challenge) (d Digest, ok bool) {
 	nonce, hasNonce := c.Params["nonce"]
 	if c.Scheme != "digest" || !hasNonce {
@@ -72,7 +73,7 @@ func newDigest(c Challenge) (d Digest, ok bool) {
 	return d, true
 }
 
-// A DigestRequest is what the answer to a Digest challenge depends on.
+// A DigestRequest has the values that the answer to a Digest challenge depends on.
 type DigestRequest struct {
 	User, Password string
 	Method, URI    string // of a request without a body

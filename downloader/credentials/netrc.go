@@ -20,7 +20,7 @@ type netrcEntry struct {
 }
 
 // ParseNetrc reads a netrc file: the words machine NAME or default, then login NAME, password WORD and
-// account WORD in any order. There is no standard; the format is that of ftp(1), with the words in
+// account WORD in any order. There is no standard; the format is the one of ftp(1), with the words in
 // quotation marks that curl accepts. A "#" in place of a keyword begins a comment. The text of a
 // macdef, up to the next empty line, is skipped. Unknown words are skipped, too.
 //
@@ -60,9 +60,9 @@ func (e *netrcEntry) set(keyword, value string) {
 	}
 }
 
-// Find returns the login for a host without its port, for example "example.org" or "::1". If user is not "",
-// only an entry for that user, or without a name, counts. The first entry for the machine that fits is used,
-// and "default" only if there is none.
+// Find returns the login for a host without its port, for example "example.org" or "::1". If user
+// is not "", only an entry for that user, or without a name, counts. The first entry for the
+// machine that fits is used, and "default" only if there is none.
 func (n Netrc) Find(host, user string) (login, password string, ok bool) {
 	host = hostName(host)
 	fits := func(e netrcEntry) bool { return user == "" || !e.hasLogin || e.login == user }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestNetrc compares logins with what curl, wget and aria2 find in the same files, or with what is right
-// if they differ. The login is "none", or user:password.
+// TestNetrc compares logins with the ones that curl, wget and aria2 find in the same files, or with
+// the right one if these differ. The login is "none", or user:password.
 func TestNetrc(t *testing.T) {
 	const host = "localhost"
 	for _, test := range []struct{ name, text, user, want string }{

@@ -13,7 +13,7 @@ import (
 // TestExplainTLS: alerts and errors of crypto/tls have the kinds that hints are for.
 func TestExplainTLS(t *testing.T) {
 	alert := func(op, text string) error { return &net.OpError{Op: op, Err: errors.New("tls: " + text)} }
-	none, asked, legacy := Handshake{}, Handshake{WantsCert: true}, Handshake{Legacy: true}
+	none, asked, legacy, given := Handshake{}, Handshake{WantsCert: true}, Handshake{Legacy: true}, Handshake{WantsCert: true, GaveCert: true}
 	for _, tt := range []struct {
 		err  error
 		h    Handshake
@@ -27,6 +27,9 @@ func TestExplainTLS(t *testing.T) {
 		{alert("remote error", "bad certificate"), asked, ErrWantsCert, ""},
 		{alert("remote error", "bad certificate"), none, ErrTLS, "the server ended the TLS connection: bad certificate"},
 		{alert("remote error", "certificate required"), none, ErrWantsCert, ""},
+		{alert("remote error", "bad certificate"), given, ErrRefusesCert, "the server does not accept the client certificate (TLS alert: bad certificate)"},
+		{alert("remote error", "expired certificate"), given, ErrRefusesCert, ""},
+		{alert("remote error", "protocol version not supported"), given, ErrOutdated, ""},
 		{alert("remote error", "no application protocol"), none, ErrNoHTTP, ""},
 		{alert("remote error", "unrecognized name"), none, ErrTLS, "the server does not know this host name (TLS alert: unrecognized name)"},
 		{alert("local error", "bad record MAC"), none, nil, ""},

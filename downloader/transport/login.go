@@ -199,8 +199,8 @@ func (l *login) useDigest() {
 	l.digest = true
 }
 
-// take returns a nonce for a request: that of a challenge, if there is one, or an idle one, or nil. It must
-// be given back or retired.
+// take returns a nonce for a request: the nonce of a challenge, if there is one, or an idle one, or
+// nil. It must be given back or retired.
 func (l *login) take(d *credentials.Digest) *nonce {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -195,8 +195,8 @@ func TestDigestFixedNonce(t *testing.T) {
 	}
 }
 
-// TestDigestWrong: a wrong password is tried once for each request, and a nonce that is always stale does not
-// end in a loop.
+// TestDigestWrong: a wrong password is tried once for each request, and a nonce that is always
+// stale does not end in a loop.
 func TestDigestWrong(t *testing.T) {
 	count := 0
 	s := &digestServer{qop: "auth"}
@@ -247,8 +247,8 @@ func TestLoginBasic(t *testing.T) {
 	}
 }
 
-// TestLoginStaysAtOrigin: neither a login nor the cookies of the user follow a redirect to another origin, not
-// even back from there; and they do follow one to another path.
+// TestLoginStaysAtOrigin: neither a login nor the cookies of the user follow a redirect to another
+// origin, not even back from there; and they do follow one to another path.
 func TestLoginStaysAtOrigin(t *testing.T) {
 	type seen struct{ path, authorization, cookie string }
 	var got []seen

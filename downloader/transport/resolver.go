@@ -226,7 +226,8 @@ func (r *resolver) end(name string, l *lookup, addrs []netip.Addr, err error) {
 	r.known[name] = answer{addrs, time.Now().Add(ttl)}
 }
 
-// forget makes the next dial look up the name of hostPort again.
+// forget makes the next dial look up the name of hostPort again. The addresses stay known for the
+// case that this fails.
 func (r *resolver) forget(hostPort string) {
 	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
@@ -234,7 +235,10 @@ func (r *resolver) forget(hostPort string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.known, strings.ToLower(host))
+	name := strings.ToLower(host)
+	if a, ok := r.known[name]; ok {
+		r.known[name] = answer{addrs: a.addrs}
+	}
 }
 
 // close waits for the end of the lookups. None may begin afterwards, and nobody may wait for one.

@@ -58,9 +58,9 @@ socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }`,
 		[]string{"-f", "DIR/conf"}}, []string{"socks5", "socks5h"}},
 }
 
-// TestRealProxies downloads through each installed proxy, over http and https, with the right and a
+// TestProxyServers downloads through each installed proxy, over http and https, with the right and a
 // wrong password. With PAWL_TEST_SERVERS=required a missing proxy fails the test.
-func TestRealProxies(t *testing.T) {
+func TestProxyServers(t *testing.T) {
 	plain, secure := faultserver.New(), faultserver.NewTLS()
 	defer plain.Close()
 	defer secure.Close()

@@ -173,6 +173,12 @@ func TestResolverFailures(t *testing.T) {
 			r.forget("a.test:80")
 		}
 		addressesOf(t, r, "a.test:80")
+		r.forget("a.test:80")
+		dns.fail(busy)
+		if got := addressesOf(t, r, "a.test:80"); got[0] != "192.0.2.1:80" {
+			t.Errorf("forgotten, and without a name server: got %q, want the old address", got)
+		}
+		dns.fail(nil)
 		time.Sleep(lookupTTL)
 		dns.fail(busy)
 		before := dns.count("a.test")

@@ -152,7 +152,18 @@ func isLocalFailure(err error) bool {
 	return false
 }
 
-// An attempt to connect to one address in a race, with its outcome.
+// noteWon notes that the address at index won has accepted a connection before the pending ones, of
+// which those before it have had more time.
+func (r *routes) noteWon(addrs []netip.AddrPort, won int, pending map[int]bool) {
+	r.noteWorked(addrs[won])
+	for i := range pending {
+		if i < won {
+			r.noteFailed(addrs[i], nil)
+		}
+	}
+}
+
+// A racer is an attempt to connect to one address, with its outcome.
 type racer struct {
 	index int // of the address
 	conn  net.Conn
@@ -189,12 +200,7 @@ func (r *routes) race(ctx context.Context, addrs []netip.AddrPort, connect func(
 			delete(pending, o.index)
 			switch {
 			case o.err == nil:
-				r.noteWorked(addrs[o.index])
-				for slow := range pending {
-					if slow < o.index {
-						r.noteFailed(addrs[slow], nil)
-					}
-				}
+				r.noteWon(addrs, o.index, pending)
 				return o.conn, nil
 			case outer.Err() != nil:
 				return nil, o.err

@@ -27,6 +27,8 @@ type CLI struct {
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
 	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
 	Config ConfigCmd `cmd:"" help:"Print each setting, and where it comes from."`
+
+	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
 }
 
 // Globals are the options of every command.
@@ -165,6 +167,7 @@ type ResumeCmd struct {
 // ListCmd prints the recorded downloads.
 type ListCmd struct {
 	All bool `short:"a" help:"Print finished downloads too."`
+	IDs bool `name:"ids" hidden:"" help:"Print the ID and the path of each download, for the completion of shells."`
 }
 
 // VerifyCmd reads files again.
@@ -244,6 +247,7 @@ Commands (see "pawl COMMAND --help"):
   remove ID|PATH...     forget downloads
   report merge FILE...  merge the reports of the shards of a run
   config                print each setting, and where it comes from
+  completion SHELL      print a script that completes command lines
 
 `
 

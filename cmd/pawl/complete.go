@@ -104,6 +104,7 @@ func helpWords(app *kong.Application) (words []completionWord) {
 	for _, t := range helpTopics {
 		words = append(words, completionWord{t.name, t.about})
 	}
+	words = append(words, completionWord{manualTopic, "The manual page, for man"})
 	for _, c := range app.Children {
 		isTopic := slices.ContainsFunc(words, func(w completionWord) bool { return w.word == c.Name })
 		if !c.Hidden && !isTopic {

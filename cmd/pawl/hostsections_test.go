@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -128,6 +130,26 @@ func TestHostHeaders(t *testing.T) {
 		{a, "X-A", "own,own2"}, {a, "X-B", "all"}, {a, "Referer", "http://own/"}, {a, "Authorization", "own"}, {a, "Cookie", "wide"},
 		{b, "X-A", "wide"}, {b, "X-B", ""}, {b, "Cookie", "wide"}, {b, "Authorization", ""}, {other, "X-A", ""}, {other, "Cookie", ""},
 	})
+	token := filepath.Join(t.TempDir(), "token")
+	os.WriteFile(token, []byte("tok3n\n"), 0o644)
+	p, err := parseConfigs(t, "", "[host a.example]\nuser = u:p:q\n[host b.example]\nbearer-file = "+token+"\n", "http://a.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := p.cli.Get.originHeaders("http://a.example/")
+	for origin, want := range map[string]string{"http://a.example:80": "Basic dTpwOnE=", "http://b.example:80": "Bearer tok3n", "http://c.example:80": ""} {
+		if got := o.forTyped(origin).Get("Authorization"); got != want {
+			t.Errorf("%s gets Authorization %q, want %q", origin, got, want)
+		}
+	}
+	if exposed := p.cli.Get.hosts.exposed(); !slices.Equal(exposed, []string{token}) && runtime.GOOS != "windows" {
+		t.Errorf("got exposed files %q", exposed)
+	}
+	for _, text := range []string{"user = u", "user = :p", "user = ", "bearer-file = /none", "bearer-file = .", "jobs = 3", "state = x"} {
+		if _, err := parseConfigs(t, "", "[host h]\n"+text+"\n", "http://h/"); err == nil || !strings.Contains(err.Error(), "line 2: ") {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
 	check(headers("http://other.org/"), []field{{other, "X-A", "all"}, {other, "Authorization", ""}, {other, "Cookie", ""}, {a, "Authorization", "own"}})
 	check(headers("https://u:p@a.example/x", "-H", "X-A: typed", "--referer", "http://typed/"), []field{
 		{a, "X-A", "typed"}, {a, "Referer", "http://typed/"}, {a, "Cookie", "wide"}, {a, "Authorization", "Basic dTpw"},

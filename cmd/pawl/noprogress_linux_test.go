@@ -22,7 +22,7 @@ func TestNoProgress(t *testing.T) {
 		srv.Put("f", faultserver.NewFile(1<<20, 1))
 		ended := make(chan struct{})
 		go srv.DoAt(200<<10, ended, func() { time.Sleep(500 * time.Millisecond) }) // far more than the interval of the bar
-		master, slave := openTerminal(t)
+		master, slave := openTestTerminal(t)
 		cmd := pawlCommand(t.TempDir(), option, "-x1", srv.URL+"/f")
 		cmd.Stderr = slave
 		err := cmd.Run()
@@ -40,8 +40,8 @@ func TestNoProgress(t *testing.T) {
 	}
 }
 
-// openTerminal opens a pseudo terminal (pty(7)): master reads what is written to slave.
-func openTerminal(t *testing.T) (master, slave *os.File) {
+// openTestTerminal opens a pseudo terminal (pty(7)): master reads what is written to slave.
+func openTestTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {

@@ -45,7 +45,7 @@ func writeZsh(w io.Writer, g completionGrammar) {
 _pawl_downloads() {
     local line
     local -a downloads
-    for line in "${(@f)$(_call_program downloads pawl list --ids $1 ${state:+--state ${(q)${(Q)state}}} 2>/dev/null)}"; do
+    for line in "${(@f)$(_call_program downloads $words[1] list --ids $1 ${state:+--state ${(q)${(Q)state}}} 2>/dev/null)}"; do
         [[ -n $line ]] && downloads+=("${${line//:/\\:}/$'\t'/:}")
     done
     _describe -t downloads download downloads

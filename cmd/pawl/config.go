@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -57,8 +58,14 @@ type hostSection struct {
 	settings
 }
 
+// names returns the names, in the order of their first lines.
+func (s settings) names() []string {
+	return slices.SortedFunc(maps.Keys(s), func(a, b string) int { return s[a][0].line - s[b][0].line })
+}
+
 // A configLoader reads the config files for the parser.
 type configLoader struct {
+	ctx        *kong.Context // for which the files were read
 	system     string        // path of the file of all users; "" for systemConfig
 	files      []*configFile // the later ones have priority
 	hosts      hostTable
@@ -68,7 +75,10 @@ type configLoader struct {
 // load reads the file of all users, and then the file of --config or PAWL_CONFIG, or else the
 // user's own. The second file wins.
 func (l *configLoader) load(ctx *kong.Context) error {
-	l.files, l.hosts, l.unreadable = nil, hostTable{}, nil // kong calls load several times
+	if l.ctx == ctx { // kong calls load for each part of the command line
+		return nil
+	}
+	*l = configLoader{ctx: ctx, system: l.system}
 	named, none := "", false
 	// The values of flags are not set yet in this phase of kong, so --config and --no-config must
 	// be asked from the parser itself.
@@ -303,9 +313,9 @@ func (c *configFile) Validate(app *kong.Application) error {
 		if err := c.checkNames(s.settings, known); err != nil {
 			return err
 		}
-		for name, lines := range s.settings {
+		for _, name := range s.settings.names() {
 			if hostSetters[name] == nil {
-				return c.errorAt(lines[0].line, fmt.Errorf("%q cannot be set for one host, only for all, above the first [host NAME]; for one host there are %s", name, hostSetterNames()))
+				return c.errorAt(s.settings[name][0].line, fmt.Errorf("%q cannot be set for one host, only for all, above the first [host NAME]; for one host there are %s", name, hostSetterNames()))
 			}
 		}
 	}
@@ -314,7 +324,7 @@ func (c *configFile) Validate(app *kong.Application) error {
 
 // checkNames returns an error for a name that is not an option.
 func (c *configFile) checkNames(part settings, known map[string]string) error {
-	for name, lines := range part {
+	for _, name := range part.names() {
 		if known[name] == name {
 			continue
 		}
@@ -322,7 +332,7 @@ func (c *configFile) checkNames(part settings, known map[string]string) error {
 		if near := nearestOption(name, known); near != "" {
 			text += fmt.Sprintf("; did you mean %q?", near)
 		}
-		return c.errorAt(lines[0].line, errors.New(text))
+		return c.errorAt(part[name][0].line, errors.New(text))
 	}
 	return nil
 }

@@ -216,6 +216,9 @@ type hostTable struct {
 // newHostTable returns the table of some config files, the later ones with priority. ctx must have been
 // parsed so far that the options of the command line are known.
 func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err error) {
+	if !slices.ContainsFunc(files, func(c *configFile) bool { return len(c.sections) > 0 }) {
+		return t, nil
+	}
 	flags := make(map[string]*kong.Flag)
 	for _, flag := range allFlags(ctx.Model) {
 		flags[flag.Name] = flag
@@ -226,7 +229,8 @@ func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err erro
 	t.aboveHeader = !overridden("header")
 	for _, c := range files {
 		for _, section := range c.sections {
-			for option, lines := range section.settings {
+			for _, option := range section.settings.names() {
+				lines := section.settings[option]
 				value, err := c.hostValue(option, flags[option], lines)
 				if n, isNumber := value.(int); err == nil && isNumber && n < 1 {
 					err = c.errorAt(lines[len(lines)-1].line, errors.New("must be at least 1"))

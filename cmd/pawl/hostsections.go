@@ -119,6 +119,7 @@ func (p hostPattern) String() string {
 type hostSettings struct {
 	downloader.HostOptions
 	fields []headerField
+	proxy  *url.URL // nil for that of the other hosts; without a host for none
 }
 
 // hostSetters apply the settings that one host can have, by option. The value is of hostParsers, or else
@@ -132,6 +133,7 @@ var hostSetters = map[string]func(h *hostSettings, s hostSetting){
 	"header":           func(h *hostSettings, s hostSetting) { h.addHeaders(s.value.([]header)) },
 	"limit-rate":       func(h *hostSettings, s hostSetting) { h.limitRate(s.value.(timetable), s.host.String()) },
 	"max-request-rate": func(h *hostSettings, s hostSetting) { h.RequestRate = cmp.Or(s.value.(requestRate).perSecond(), -1) },
+	"proxy":            func(h *hostSettings, s hostSetting) { h.proxy = s.value.(*url.URL) },
 	"referer":          func(h *hostSettings, s hostSetting) { h.setField("Referer", s.value.(string)) },
 	"user-agent":       func(h *hostSettings, s hostSetting) { h.UserAgent = s.value.(string) },
 }
@@ -139,6 +141,16 @@ var hostSetters = map[string]func(h *hostSettings, s hostSetting){
 // hostParsers parse the values that mean something else for a host than for a command line.
 var hostParsers = map[string]func(text string) (any, error){
 	"bearer-file": func(text string) (any, error) { return readHostToken(kong.ExpandPath(text)) },
+	"proxy": func(text string) (any, error) {
+		if text == "off" {
+			return new(url.URL), nil
+		}
+		text, err := checkProxyURL(text)
+		if err != nil {
+			return nil, err
+		}
+		return url.Parse(text)
+	},
 	"user": func(text string) (any, error) { // nobody can be asked for the password of a host that a server may name
 		name, password, ok := strings.Cut(text, ":")
 		if !ok || name == "" {
@@ -282,6 +294,24 @@ func (t hostTable) options() func(hostPort string) downloader.HostOptions {
 		return nil
 	}
 	return func(hostPort string) downloader.HostOptions { return t.forHost(hostPort).HostOptions }
+}
+
+// proxies returns a function that returns the proxy of a request: that of its host, or else that of others,
+// which may be nil.
+func (t hostTable) proxies(others func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	if !slices.ContainsFunc(t.settings, func(s hostSetting) bool { return s.option == "proxy" }) {
+		return others
+	}
+	return func(r *http.Request) (*url.URL, error) {
+		_, hostPort, _ := strings.Cut(downloader.Origin(r.URL.String()), "://")
+		switch proxy := t.forHost(hostPort).proxy; {
+		case proxy != nil && proxy.Host != "":
+			return proxy, nil
+		case proxy != nil || others == nil:
+			return nil, nil
+		}
+		return others(r)
+	}
 }
 
 // header returns the header fields for an origin.

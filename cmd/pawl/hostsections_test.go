@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -149,8 +150,8 @@ func TestHostHeaders(t *testing.T) {
 	if exposed := p.cli.Get.hosts.exposed(); !slices.Equal(exposed, []string{token}) && runtime.GOOS != "windows" {
 		t.Errorf("got exposed files %q", exposed)
 	}
-	for _, text := range []string{"user = u", "user = :p", "user = ", "bearer-file = /none", "bearer-file = .", "jobs = 3", "state = x"} {
-		if _, err := parseConfigs(t, "", "[host h]\n"+text+"\n", "http://h/"); err == nil || !strings.Contains(err.Error(), "line 2: ") {
+	for _, text := range []string{"user = u", "user = :p", "user = ", "bearer-file = /none", "bearer-file = .", "proxy = ftp://p/", "proxy = http://u:s3cret/@p:1", "jobs = 3", "state = x"} {
+		if _, err := parseConfigs(t, "", "[host h]\n"+text+"\n", "http://h/"); err == nil || !strings.Contains(err.Error(), "line 2: ") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: got %v", text, err)
 		}
 	}
@@ -211,5 +212,36 @@ func TestHostLimitsOfMirror(t *testing.T) {
 	}
 	if own, others := limited.Peak(), other.Peak(); own != 1 || others < 2 {
 		t.Errorf("got %d connections to the limited host, and %d to the other, want 1 and more", own, others)
+	}
+}
+
+// TestHostProxies checks which proxy a host has.
+func TestHostProxies(t *testing.T) {
+	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "all_proxy"} {
+		t.Setenv(strings.ToUpper(name), "")
+		t.Setenv(name, "")
+	}
+	t.Setenv("all_proxy", "http://all:1")
+	p, err := parseConfigs(t, "", "[host *.example]\nproxy = socks5h://wide:2\n[host a.example]\nproxy = own:3\n[host b.example:81]\nproxy = off\n", "http://h/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts, err := p.cli.Get.downloaderOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{
+		"http://a.example/x": "http://own:3", "https://A.example/x": "http://own:3", "http://b.example/": "socks5h://wide:2", "http://b.example:81/": "", "http://other.org/": "http://all:1",
+	} {
+		r, _ := http.NewRequest(http.MethodGet, target, nil)
+		got := ""
+		if u, err := opts.Proxy(r); err != nil {
+			t.Fatal(err)
+		} else if u != nil {
+			got = u.String()
+		}
+		if got != want {
+			t.Errorf("%s: got proxy %q, want %q", target, got, want)
+		}
 	}
 }

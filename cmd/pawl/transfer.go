@@ -324,6 +324,7 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	if o.Proxy, err = proxyFromEnvironment(); err != nil {
 		return o, err
 	}
+	o.Proxy = t.hosts.proxies(o.Proxy)
 	o.TLS.RootCAs, err = t.rootCAs()
 	return o, err
 }

@@ -8,11 +8,12 @@ import (
 )
 
 // writeBash writes the script for bash. It needs neither bash-completion nor a bash newer than 3.2.
-// COMP_WORDS may have a "=" as a word of its own, as in --limit-rate = 1M.
+// COMP_WORDS has a "=" as a word of its own, as in --limit-rate = 1M, unless the user has changed
+// COMP_WORDBREAKS.
 func writeBash(w io.Writer, g completionGrammar) {
 	io.WriteString(w, completionHead("bash", `Use it with: source <(pawl completion bash)`))
 	fmt.Fprintf(w, `_pawl() {
-    local cur=${COMP_WORDS[COMP_CWORD]} command= option= state= literal= word i
+    local cur=${COMP_WORDS[COMP_CWORD]} command= option= state= literal= prefix= word i
     COMPREPLY=()
     [[ $cur == = ]] && cur=
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -27,6 +28,7 @@ func writeBash(w io.Writer, g completionGrammar) {
         --) literal=literal ;;
         %s)
             option=$word ;;
+        --state=*) state=${word#*=} ;;
         -*) ;;
         *)
             case "$command $literal$word" in
@@ -34,6 +36,9 @@ func writeBash(w io.Writer, g completionGrammar) {
             esac ;;
         esac
     done
+    if [[ $cur == --*=* && ! $option && ! $literal ]]; then
+        option=${cur%%%%=*} prefix=${cur%%%%=*}= cur=${cur#*=}
+    fi
     if [[ $option ]]; then
         case $option in
 %s        esac
@@ -50,7 +55,7 @@ func writeBash(w io.Writer, g completionGrammar) {
 _pawl_words() {
     local word
     for word in $1; do
-        [[ $word == "$cur"* ]] && COMPREPLY+=("$word")
+        [[ $word == "$cur"* ]] && COMPREPLY+=("$prefix$word")
     done
 }
 
@@ -58,7 +63,7 @@ _pawl_paths() {
     local path
     compopt -o filenames 2>/dev/null
     while IFS= read -r path; do
-        COMPREPLY+=("$path")
+        COMPREPLY+=("$prefix$path")
     done < <(compgen "$1" -- "$cur")
 }
 

@@ -176,9 +176,19 @@ func (o *CredentialOptions) readBearer(out *printer) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	token, err := parseToken(text)
+	if err != nil {
+		return "", &settingError{"--bearer-file", fmt.Sprintf("%q %v", string(o.BearerFile), err), "write the token alone, without a name before it, on one line"}
+	}
+	return token, nil
+}
+
+// parseToken returns the token in the text of a file. An error must not contain the text, because it may
+// be a secret.
+func parseToken(text []byte) (string, error) {
 	token := string(bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))))
 	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", &settingError{"--bearer-file", fmt.Sprintf("%q does not contain one token and nothing else", string(o.BearerFile)), "write the token alone, without a name before it, on one line"}
+		return "", errors.New("does not contain one token and nothing else")
 	}
 	return token, nil
 }

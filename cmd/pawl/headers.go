@@ -112,6 +112,12 @@ func isSecretName(name string) bool {
 	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(name, word) })
 }
 
+// AfterApply takes the settings of hosts from the config files. kong calls it after parsing.
+func (r *RequestOptions) AfterApply(config *configLoader) error {
+	r.hosts = config.hosts
+	return nil
+}
+
 // originHeaders decides which header fields and credentials of the command line go to which origin (RFC
 // 6454 §4). None of them must be sent to an origin that only a server has named, because it
 // may be a secret.
@@ -119,16 +125,21 @@ type originHeaders struct {
 	fields     []headerField            // from -H and --referer
 	set        *credentialSet           // of the other options
 	typed      map[string]*url.Userinfo // the origins that the user typed, with the users of their URLs, nil for none
+	hosts      hostTable                // fields of the config files for single hosts
 	everywhere bool                     // --headers-everywhere: send secrets to all origins in the user's lists
 }
 
 // openHeaders is originHeaders at the beginning of a command: it first reads the files of credentials,
 // and warns of those that other users can read.
 func (t *Transfer) openHeaders(ctx context.Context, out *printer, urls ...string) (originHeaders, error) {
+	exposed := t.hosts.exposed()
 	for _, h := range t.Header {
-		if h.exposed != "" {
-			warnExposed(out, h.exposed)
+		if h.exposed != "" && !slices.Contains(exposed, h.exposed) {
+			exposed = append(exposed, h.exposed)
 		}
+	}
+	for _, path := range exposed {
+		warnExposed(out, path)
 	}
 	if err := t.loadCredentials(ctx, out); err != nil {
 		return originHeaders{}, err
@@ -147,7 +158,7 @@ func (t *Transfer) openHeaders(ctx context.Context, out *printer, urls ...string
 // mirrors, lists, --checksums and --base. Other strings are ignored. If several URLs have
 // the same origin, credentials in one of them are for the origin.
 func (t *Transfer) originHeaders(urls ...string) originHeaders {
-	o := originHeaders{fields: t.headerFields(), set: &t.loaded, typed: make(map[string]*url.Userinfo)}
+	o := originHeaders{fields: t.headerFields(), set: &t.loaded, typed: make(map[string]*url.Userinfo), hosts: t.hosts}
 	for _, s := range urls {
 		origin := downloader.Origin(s)
 		if u, err := weburl.Parse(s); err == nil && (u.User != nil || o.typed[origin] == nil) {
@@ -199,9 +210,10 @@ func (o originHeaders) forList(name, origin string) downloader.Credentials {
 	return o.forUserList(origin)
 }
 
-// collect returns the credentials for an origin: the general fields that wanted selects, and the fields for
-// its host, which replace general ones of the same name; and, if the origin is trusted, the user,
-// the token and the cookies.
+// collect returns the credentials for an origin, in increasing priority: the fields of its section of a
+// config file; if the origin is trusted, the user, the token and the cookies; the general fields that
+// wanted selects; and the fields for its host. If the general fields are of a config file, too, they have
+// the least priority. A field replaces all fields of the same name with a lower priority.
 func (o originHeaders) collect(origin string, wanted func(headerField) bool, trusted bool) (c downloader.Credentials) {
 	general, own := make(http.Header), make(http.Header) // repeated fields of one kind are all sent
 	for _, f := range o.fields {
@@ -218,10 +230,16 @@ func (o originHeaders) collect(origin string, wanted func(headerField) bool, tru
 		}
 	}
 	c.Header = make(http.Header)
+	if o.hosts.aboveHeader {
+		maps.Copy(c.Header, general)
+	}
+	maps.Copy(c.Header, o.hosts.header(origin))
 	if trusted {
 		o.addCredentials(&c, origin)
 	}
-	maps.Copy(c.Header, general)
+	if !o.hosts.aboveHeader {
+		maps.Copy(c.Header, general)
+	}
 	maps.Copy(c.Header, own)
 	return c
 }
@@ -232,8 +250,12 @@ const certOption = "--cert FILE"
 // addCredentials adds the user, the token and the cookies for an origin.
 func (o originHeaders) addCredentials(c *downloader.Credentials, origin string) {
 	user, option := o.login(origin)
+	if option == o.set.netrc.name && c.Header.Get("Authorization") != "" { // a section of pawl's own config is for this host, too
+		user = nil
+	}
 	switch {
 	case user != nil:
+		c.Header.Del("Authorization")
 		c.User = user
 		c.Options = append(c.Options, option)
 	case o.set.bearer != "":

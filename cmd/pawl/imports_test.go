@@ -49,6 +49,9 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		others: []string{"golang.org/x/crypto/blake2b"},
 		not:    []string{"context", "io", "io/...", "net", "net/...", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
+	"pawl/downloader/aria2": { // a table
+		not: []string{"context", "fmt", "io", "io/...", "net", "net/...", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/downloader/weburl": { // pure
 		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
@@ -66,7 +69,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader/list": {
-		own:    []string{"pawl/chunk", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/downloader/aria2", "pawl/downloader/weburl"},
 		others: []string{"golang.org/x/net/html", "golang.org/x/net/html/charset", "golang.org/x/net/http/httpguts", "golang.org/x/text/encoding", "golang.org/x/text/encoding/..."},
 		not:    []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
@@ -77,9 +80,13 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
+	"pawl/cmd/pawl/dropin": { // pure: it gets texts, and returns arguments
+		own: []string{"pawl/downloader/aria2"},
+		not: []string{"context", "io", "io/...", "net", "net/http", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/cmd/bench": {}, // the standard library alone
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
 		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }

@@ -26,6 +26,7 @@ type CLI struct {
 	Info   InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
 	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
+	As     AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 }
 
 // Globals are the options of every command.
@@ -234,6 +235,7 @@ Commands (see "pawl COMMAND --help"):
   info URL              ask a server about a file
   remove ID|PATH...     forget downloads
   report merge FILE...  merge the reports of the shards of a run
+  as TOOL ARGS...       read the command line of aria2c, curl, wget or axel
 
 `
 

@@ -183,26 +183,31 @@ func (a *aria2Line) setJobs(s setting) error {
 	if err == nil && n == 0 {
 		err = errors.New("needs a number of at least 1")
 	}
-	a.jobs = strconv.Itoa(n)
+	if err == nil {
+		a.jobs = strconv.Itoa(n)
+	}
 	return err
 }
 
 // retryWait reads the wait between tries, which does not grow in aria2.
 func (a *aria2Line) retryWait(s setting) error {
 	d, err := seconds(s.value)
+	if err != nil {
+		return err
+	}
 	a.set("--retry-wait", d)
 	a.unset("--retry-max-wait")
 	if d != "0s" {
 		a.set("--retry-max-wait", d)
 	}
-	return err
+	return nil
 }
 
 // stop reads after how many seconds the run ends, 0 for never.
 func (a *aria2Line) stop(s setting) error {
 	d, err := seconds(s.value)
 	a.unset("--deadline")
-	if d != "0s" {
+	if err == nil && d != "0s" {
 		a.set("--deadline", d)
 	}
 	return err
@@ -335,11 +340,12 @@ func (a *aria2Line) ownRuns() ([]Run, error) {
 	for _, u := range a.urls[1:] {
 		a.add("--mirror", u)
 	}
-	out := a.out
-	if out != "" {
-		if out = path.Join(orDot(a.dir), out); !path.IsAbs(out) { // "/x" and "-" are names in the directory
-			out = "./" + out
-		}
+	if a.out == "" {
+		return []Run{a.get(a.dir, "", a.urls[0])}, nil
+	}
+	out := path.Join(orDot(a.dir), a.out) // "/x" and "-" are names in the directory, too
+	if !path.IsAbs(out) {
+		out = "./" + out
 	}
 	return []Run{a.get("", out, a.urls[0])}, nil
 }

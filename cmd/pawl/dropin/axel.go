@@ -30,7 +30,7 @@ type axel struct {
 	keeps  bool
 }
 
-func readAxel(t *tool, args []string, env Env) (Plan, error) {
+func newAxel(t *tool, env Env) *axel {
 	a := &axel{transfer: newTransfer(t, env)}
 	a.word = func(word string) error {
 		u, err := checkURL(word, "http")
@@ -41,11 +41,16 @@ func readAxel(t *tool, args []string, env Env) (Plan, error) {
 		"max-speed": a.toConverted(size, "--limit-rate"), "num-connections": a.toConnections, "output": func(s setting) error { a.output = s.value; return nil },
 		"ipv4": a.toFlag("-4"), "ipv6": a.toFlag("-6"), "header": func(s setting) error { return a.header(s.value) }, "user-agent": a.to("--user-agent"),
 		"no-proxy": func(setting) error { a.set("--no-proxy", "*"); return nil }, "insecure": a.toFlag("--insecure"),
-		"no-clobber": func(setting) error { a.keeps = true; return nil }, "quiet": func(setting) error { a.quiet = true; return nil }, "verbose": a.toFlag("--verbose"),
+		"no-clobber": func(setting) error { a.keeps = true; return nil }, "quiet": a.toFlag("--quiet"), "verbose": a.toFlag("--verbose"),
 		"timeout": a.toConverted(timeout, "--connect-timeout", "--stall-timeout"),
 		"help":    func(setting) error { a.text = t.helpText(); return nil },
 		"version": func(setting) error { a.text = t.versionText("Axel", env); return nil },
 	}
+	return a
+}
+
+func readAxel(t *tool, args []string, env Env) (Plan, error) {
+	a := newAxel(t, env)
 	settings, err := t.options.parse(args)
 	if err != nil {
 		return Plan{}, err
@@ -66,7 +71,6 @@ func (a *axel) finish() (Plan, error) {
 	a.set("--tries", axelTries)
 	a.flag("--no-remote-time", true)
 	a.flag("--no-netrc", true)
-	a.flag("--quiet", a.quiet)
 	for _, u := range a.urls[1:] {
 		a.add("--mirror", u)
 	}

@@ -305,8 +305,7 @@ func (c *curl) proxyCredentials(s setting) error {
 
 func (c *curl) retry(s setting) error {
 	n, err := count(s.value)
-	c.set("--tries", strconv.Itoa(max(n+1, curlTries)))
-	return err
+	return c.setChecked("--tries", strconv.Itoa(max(n+1, curlTries)), err)
 }
 
 // retryDelay reads the wait between tries, 0 for the usual one.

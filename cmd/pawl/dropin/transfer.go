@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,8 +154,7 @@ func (x *transfer) toTries(extra int) handler {
 		if s.value == "inf" {
 			n, err = 0, nil
 		}
-		x.set("--tries", strconv.Itoa(n+extra))
-		return err
+		return x.setChecked("--tries", strconv.Itoa(n+extra), err)
 	}
 }
 
@@ -166,7 +164,14 @@ func (x *transfer) toConnections(s setting) error {
 	if err == nil && n == 0 {
 		err = errors.New("needs a number of at least 1")
 	}
-	x.set("--connections", strconv.Itoa(n))
+	return x.setChecked("--connections", strconv.Itoa(n), err)
+}
+
+// setChecked sets an option of pawl if its value could be read without an error, and returns that.
+func (x *transfer) setChecked(name, value string, err error) error {
+	if err == nil {
+		x.set(name, value)
+	}
 	return err
 }
 
@@ -324,7 +329,7 @@ func lastSegment(u string) (segment, query string) {
 	if !strings.Contains(rest, "/") {
 		return "", query
 	}
-	return path.Base("/" + rest[strings.LastIndexByte(rest, '/')+1:]), query
+	return rest[strings.LastIndexByte(rest, '/')+1:], query
 }
 
 // decoded returns a segment of a URL without escapes, if these are valid.

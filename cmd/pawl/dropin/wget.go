@@ -106,9 +106,9 @@ func (w *wget) newHandlers() map[string]handler {
 		"waitretry": w.waitRetry, "limit-rate": w.toConverted(size, "--limit-rate"),
 		"inet4-only": w.toFlag("-4"), "inet6-only": w.toFlag("-6"), "bind-address": w.to("--interface"),
 		"proxy": func(s setting) error { return w.useProxy(!s.off) }, "http-proxy": toProxy("http"), "https-proxy": toProxy("https"), "no-proxy-hosts": w.to("--no-proxy"),
-		"proxy-user": toText(&w.proxyUser), "proxy-password": toText(&w.proxyPassword), "http-proxy-user": toText(&w.proxyUser), "http-proxy-password": toText(&w.proxyPassword),
+		"proxy-user": toText(&w.proxyUser), "proxy-password": toText(&w.proxyPassword), "proxy-passwd": toText(&w.proxyPassword), "http-proxy-user": toText(&w.proxyUser), "http-proxy-password": toText(&w.proxyPassword),
 
-		"user": toText(&w.user), "password": toText(&w.password), "http-user": toText(&w.user), "http-password": toText(&w.password), "ask-password": toBool(&w.asks),
+		"user": toText(&w.user), "password": toText(&w.password), "http-user": toText(&w.user), "http-password": toText(&w.password), "http-passwd": toText(&w.password), "ask-password": toBool(&w.asks),
 		"netrc": w.toNoFlag("--no-netrc"), "netrc-file": w.to("--netrc-file"), "load-cookies": w.to("--load-cookies"),
 		"header": func(s setting) error {
 			if s.value == "" {

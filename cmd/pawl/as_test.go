@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,7 +98,7 @@ func runAs(t *testing.T, before map[string]string, stdin string, argv ...string)
 	}
 	os.MkdirAll(dir, 0o755)
 	cmd := pawlCommand(dir, argv[1:]...)
-	cmd.Env = append(cmd.Env, "HOME="+home, "XDG_STATE_HOME="+filepath.Join(home, "state"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"), "WGETRC=", "CURL_HOME=")
+	cmd.Env = append(cmd.Env, "HOME="+home, "XDG_STATE_HOME="+filepath.Join(home, "state"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"), "WGETRC=", "CURL_HOME=", "PAWL_RETRY_WAIT=1ms", "PAWL_RETRY_MAX_WAIT=1ms")
 	var err error
 	if cmd.Path, err = exec.LookPath(argv[0]); err != nil {
 		t.Fatal(err)
@@ -221,5 +223,149 @@ func compareAs(t *testing.T, line string, got, want asResult) {
 		if got.files[name] != text {
 			t.Errorf("%s: file %q is not as the tool's", line, name)
 		}
+	}
+}
+
+// An asCase is a command line of a tool, and what comes of it.
+type asCase struct {
+	line   string // U is the URL of the server, T that of one with a certificate that nobody trusts
+	code   int
+	before map[string]string // files that are there before
+	files  []string          // the files afterwards that have asBody; nil for none
+	stdout bool              // asBody is on standard output
+	// differs says why the installed tool does something else. It is "" if it does the same.
+	differs string
+}
+
+// TestToolExitCodes checks the exit codes that callers of each tool read.
+func TestToolExitCodes(t *testing.T) {
+	t.Parallel()
+	var all []asCase
+	for tool, codes := range map[string]map[string]int{
+		"aria2c -q -m2":  {"U/status/401/f": 24, "U/status/404/f": 3, "U/status/403/f": 22, "U/status/410/f": 22, "U/status/503/f": 29, "U/loop": 23, "http://127.0.0.1:1/f": 1},
+		"wget -q -t1":    {"U/status/401/f": 6, "U/status/404/f": 8, "U/status/403/f": 8, "U/status/410/f": 8, "U/status/503/f": 8, "U/loop": 8, "http://127.0.0.1:1/f": 4, "U/cut/f": 4, "T/f": 5},
+		"axel -q -T 5":   {"U/status/401/f": 1, "U/status/404/f": 1, "U/status/503/f": 1, "U/loop": 1},
+		"curl -sSLfo f":  {"U/status/401/f": 22, "U/status/404/f": 22, "U/status/403/f": 22, "U/status/410/f": 22, "U/status/503/f": 22, "U/loop": 47, "http://127.0.0.1:1/f": 7, "U/cut/f": 18, "T/f": 60},
+		"curl -sSLf":     {"U/status/404/f": 22, "http://127.0.0.1:1/f": 7, "U/loop": 47},
+		"curl -sm 1 -of": {"U/slow/f": 28},
+	} {
+		for url, code := range codes {
+			c := asCase{line: tool + " " + url, code: code}
+			if strings.Contains(url, "/cut/") {
+				c.differs = "it leaves the part under the final name"
+			}
+			all = append(all, c)
+		}
+	}
+	wrong := strings.Repeat("0", 40)
+	all = append(all,
+		asCase{line: "aria2c -q --checksum=sha-1=" + wrong + " U/f", code: 32, differs: "it leaves the file under the final name"},
+		asCase{line: "aria2c -q --auto-file-renaming=false U/f", code: 13, before: map[string]string{"f": "other"}},
+		asCase{line: "aria2c -q -Z U/status/404/f U/g", code: 3, files: []string{"g"}},
+		asCase{line: "aria2c -q -i F", code: 3, before: map[string]string{"F": "U/f\nU/status/404/g\n"}, files: []string{"f"}},
+		asCase{line: "curl -s --max-filesize 100 -o f U/f", code: 63},
+		asCase{line: "curl -s -o x/f U/f", code: 23, before: map[string]string{"x": "a file"}},
+		asCase{line: "curl --nosuch U/f", code: 2}, asCase{line: "curl", code: 2}, asCase{line: "wget --nosuch U/f", code: 2},
+		asCase{line: "curl -sSfO U/f -O U/status/404/g", code: 22, files: []string{"f"}},
+		asCase{line: "wget -q U/f U/status/404/g", code: 8, files: []string{"f"}},
+	)
+	runCases(t, all)
+}
+
+// TestToolPlaces checks where files go, also if there are others.
+func TestToolPlaces(t *testing.T) {
+	t.Parallel()
+	old, same := map[string]string{"f": "old"}, map[string]string{"f": string(asBody)}
+	runCases(t, []asCase{
+		{line: "curl -s U/f", stdout: true},
+		{line: "curl -sS U/f -o -", stdout: true},
+		{line: "curl -s -o a U/f U/g", files: []string{"a"}, stdout: true},
+		{line: "curl -s -O U/d/a%20b?x=1 -o c U/g", files: []string{"a%20b", "c"}},
+		{line: "curl -sOJ U/named/f", files: []string{"served.bin"}},
+		{line: "curl -sO U/named/f", files: []string{"f"}},
+		{line: "curl -so f U/f", before: old, files: []string{"f"}},
+		{line: "curl -sO --no-clobber U/f", before: old, files: []string{"f.1"}},
+		{line: "curl -sO --create-dirs --output-dir a/b U/f", files: []string{"a/b/f"}},
+		{line: "curl -sO U/{f,g}[1-2]", files: []string{"f1", "f2", "g1", "g2"}},
+		{line: "curl -K conf", before: map[string]string{"conf": "silent\nurl=U/f\noutput = \"a b\"\n"}, files: []string{"a b"}},
+		{line: "wget -q U/f", before: old, files: []string{"f.1"}},
+		{line: "wget -q U/f?x=1", files: []string{"f?x=1"}},
+		{line: "wget -q U/d/a%20b?u=c/d", files: []string{"a b?u=c%2Fd"}},
+		{line: "wget -q U/", files: []string{"index.html"}},
+		{line: "wget -q U/named/f", files: []string{"f"}},
+		{line: "wget -q --content-disposition U/named/f", files: []string{"served.bin"}},
+		{line: "wget -qO f U/f", before: old, files: []string{"f"}},
+		{line: "wget -qO- U/f", stdout: true},
+		{line: "wget -qO - U/f", stdout: true},
+		{line: "wget -q -P a/b U/f", files: []string{"a/b/f"}},
+		{line: "wget -q -nc U/f", before: old},
+		{line: "wget -q -c U/f", before: same, files: []string{"f"}},
+		{line: "wget -q -N U/f", before: old, files: []string{"f"}, differs: "it takes any local file with a later time for the current one"},
+		{line: "wget -q U/a/f U/b/f", files: []string{"f", "f.1"}},
+		{line: "wget -q -x -nH --cut-dirs=1 U/a/b/f", files: []string{"b/f"}},
+		{line: "wget -q --spider U/f"},
+		{line: "axel -q U/f", before: old, files: []string{"f.0"}},
+		{line: "axel -q -n 2 -o a U/f", files: []string{"a"}},
+		{line: "axel -q U/d/a%20b?x=1", files: []string{"a b"}},
+		{line: "aria2c -q U/f", before: old, files: []string{"f.1"}},
+		{line: "aria2c -q -c U/f", before: same, files: []string{"f"}},
+		{line: "aria2c -q --allow-overwrite=true U/f", before: old, files: []string{"f"}},
+		{line: "aria2c -q U/d/a%20b?x=1", files: []string{"a b"}},
+		{line: "aria2c -q U/named/f", files: []string{"served.bin"}},
+		{line: "aria2c -q -d a -o /b/c U/f", files: []string{"a/b/c"}},
+		{line: "aria2c -q U/status/404/f U/f", files: []string{"f"}},
+		{line: "aria2c -q -Z -j2 U/f U/g", files: []string{"f", "g"}},
+		{line: "aria2c -q -i F", before: map[string]string{"F": "U/f\n  out=a\nU/g\tU/status/404/g\n  dir=d\n"}, files: []string{"a", "d/g"}},
+		{line: "aria2c -q --conf-path=C U/f", before: map[string]string{"C": "dir=d\n# x\nmax-connection-per-server=2\n"}, files: []string{"d/f"}},
+	})
+}
+
+// runCases runs the command lines with pawl, and with the tools if they are installed.
+func runCases(t *testing.T, all []asCase) {
+	srv := newAsServer(t)
+	secure := httptest.NewUnstartedServer(srv.Config.Handler)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	for _, c := range all {
+		t.Run(c.line, func(t *testing.T) {
+			t.Parallel()
+			fill := strings.NewReplacer("U/", srv.URL+"/", "T/", secure.URL+"/").Replace
+			before := make(map[string]string)
+			for name, text := range c.before {
+				before[name] = fill(text)
+			}
+			words := strings.Fields(fill(c.line))
+			if words[0] == "aria2c" && !strings.Contains(c.line, "--conf-path") {
+				words = slices.Insert(words, 1, "--no-conf")
+			}
+			got := runAs(t, before, "", append([]string{"pawl", "as"}, words...)...)
+			skipWithout(t, got.stderr)
+			if got.code != c.code || (got.stdout == string(asBody)) != c.stdout || got.stdout != "" && !c.stdout {
+				t.Errorf("exit code %d, %d bytes on stdout, want %d\n%s", got.code, len(got.stdout), c.code, got.stderr)
+			}
+			for name, text := range got.files {
+				if c.code != 0 && strings.HasSuffix(name, ".part") {
+					continue
+				}
+				if wanted := slices.Contains(c.files, name); wanted && text != string(asBody) || !wanted && text != before[name] {
+					t.Errorf("file %q has %d bytes, want files %q", name, len(text), c.files)
+				}
+			}
+			for _, name := range c.files {
+				if got.files[name] == "" {
+					t.Errorf("there is no file %q, but %q\n%s", name, got.names(), got.stderr)
+				}
+			}
+			if _, err := exec.LookPath(words[0]); err != nil {
+				t.Logf("%s is not installed", words[0])
+				return
+			}
+			tool := runAs(t, before, "", words...)
+			if c.differs != "" {
+				tool.files = got.files
+			}
+			compareAs(t, c.line, got, tool)
+		})
 	}
 }

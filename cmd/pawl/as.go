@@ -38,7 +38,7 @@ func withTool(program string, args []string) []string {
 // Run translates the command line and does what it asks for. The exit code is that of the tool.
 func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	tool, args := c.Words[0], c.Words[1:]
-	plan, err := dropin.Translate(tool, args, dropinEnv(out))
+	plan, err := dropin.Translate(tool, args, dropinEnv())
 	if err != nil {
 		return usageErr{err}
 	}
@@ -73,7 +73,7 @@ func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 }
 
 // dropinEnv returns what a command line may depend on besides its words.
-func dropinEnv(out *printer) dropin.Env {
+func dropinEnv() dropin.Env {
 	return dropin.Env{
 		ReadFile: readConfigFile,
 		Exists: func(path string) bool {

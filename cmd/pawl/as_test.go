@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -367,5 +368,143 @@ func runCases(t *testing.T, all []asCase) {
 			}
 			compareAs(t, c.line, got, tool)
 		})
+	}
+}
+
+// TestResumeAsCurl checks that a download whose signed link and cookie have expired goes on with a pasted
+// curl command, from an argument or from standard input.
+func TestResumeAsCurl(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	valid, sent := "1", ""
+	body := bytes.Repeat(asBody, 20)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		now := valid
+		sent = r.Header.Get("Range") + " " + r.Header.Get("X-Quote") + " " + r.UserAgent()
+		mu.Unlock()
+		if cookie, err := r.Cookie("s"); err != nil || cookie.Value != now || r.FormValue("sig") != now {
+			http.Error(w, "expired", http.StatusForbidden)
+			return
+		}
+		w.Header().Set("ETag", `"1"`)
+		if now == "1" { // it expires in the middle
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+			w.Write(body[:len(body)/2])
+			mu.Lock()
+			valid = ""
+			mu.Unlock()
+			return
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	}))
+	defer srv.Close()
+	for i, stdin := range []bool{false, true} {
+		dir := t.TempDir()
+		mu.Lock()
+		valid = "1"
+		mu.Unlock()
+		first := pawlCommand(dir, "--retry-wait", "1ms", "--tries", "2", "-H", "Cookie: s=1", srv.URL+"/f?sig=1")
+		if out, err := first.CombinedOutput(); err == nil {
+			t.Fatalf("the first run succeeded\n%s", out)
+		}
+		mu.Lock()
+		valid = "2"
+		mu.Unlock()
+		command := "curl '" + srv.URL + "/f?sig=2' \\\n  -H 'Accept-Encoding: gzip, br' \\\n  -H 'Range: bytes=0-' \\\n  -H $'X-Quote: it\\'s' \\\n -A Browser -b 's=2' \\\n  --compressed"
+		args := []string{"resume", "--as-curl", command, "f"}
+		if stdin {
+			args[2] = "-"
+		}
+		cmd := pawlCommand(dir, args...)
+		cmd.Stdin = strings.NewReader(command)
+		out, err := cmd.CombinedOutput()
+		got, _ := os.ReadFile(filepath.Join(dir, "f"))
+		if err != nil || !bytes.Equal(got, body) || !strings.Contains(string(out), "resuming at") {
+			t.Errorf("run %d: %v, %d bytes\n%s", i, err, len(got), out)
+		}
+		mu.Lock()
+		if !strings.HasSuffix(sent, " it's Browser") || strings.HasPrefix(sent, "bytes=0-") {
+			t.Errorf("run %d: the last request had %q", i, sent)
+		}
+		mu.Unlock()
+		state, _ := os.ReadFile(filepath.Join(dir, "state", "pawl", "pawl.db"))
+		if len(state) == 0 || bytes.Contains(state, []byte("s=2")) || bytes.Contains(state, []byte("it's")) {
+			t.Errorf("run %d: the state has %d bytes, or a secret", i, len(state))
+		}
+	}
+	for _, args := range [][]string{{"resume", "--as-curl", "curl 'http://h/"}, {"resume", "--as-curl", "wget http://h/", "f"}, {"resume", "--as-curl", "curl http://h/ -d secret", "f"}, {"resume", "--as-curl", "curl http://h/"}} {
+		cmd := pawlCommand(t.TempDir(), args...)
+		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 2 || strings.Contains(string(out), "secret") {
+			t.Errorf("%q: exit code %d, want 2\n%s", args, cmd.ProcessState.ExitCode(), out)
+		}
+	}
+}
+
+// TestConfigImport checks that pawl accepts the configuration files that it has made of those of other tools.
+func TestConfigImport(t *testing.T) {
+	t.Parallel()
+	srv := newAsServer(t)
+	for name, text := range map[string]string{
+		"aria2.conf": "dir=d\nmax-connection-per-server=3\ncontinue=true\nmax-overall-download-limit=500M\nheader=X: y\nenable-rpc=true\nfile-allocation=none\non-download-complete=/bin/true\n",
+		".curlrc":    "-L\nmax-time = 30\nlimit-rate = 500M\nheader = \"X: y\"\nretry = 3\noutput-dir = d\nsilent\n",
+		".wgetrc":    "tries = 3\ndir_prefix = d\ntimeout = 20\nlimit_rate = 500m\nheader = X: y\nquiet = off\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			made := runAs(t, map[string]string{name: text}, "", "pawl", "config", "--import", name)
+			if made.code != 0 || !strings.Contains(made.stdout, "\ndir = d\n") {
+				t.Fatalf("exit code %d\n%s%s", made.code, made.stdout, made.stderr)
+			}
+			got := runAs(t, map[string]string{"c": made.stdout}, "", "pawl", "--config", "c", srv.URL+"/f")
+			if got.code != 0 || got.files["d/f"] != string(asBody) {
+				t.Errorf("exit code %d, files %q, with the config file\n%s\n%s", got.code, got.names(), made.stdout, got.stderr)
+			}
+		})
+	}
+	if got := runAs(t, map[string]string{"x": "what is this\n"}, "", "pawl", "config", "--import", "x"); got.code != 2 {
+		t.Errorf("exit code %d for an unknown file, want 2", got.code)
+	}
+	if got := runAs(t, nil, "", "pawl", "config", "--import", "none"); got.code != 3 {
+		t.Errorf("exit code %d for a missing file, want 3", got.code)
+	}
+}
+
+// TestAsOutput checks what the tools print: nothing but the file on standard output, nothing at all if
+// they are silent, and no secret in an error.
+func TestAsOutput(t *testing.T) {
+	t.Parallel()
+	srv := newAsServer(t)
+	for line, want := range map[string]string{ // want is a part of stderr, "" for nothing
+		"curl -s U/status/404/f":                      "",
+		"curl -sS U/status/404/f":                     "404",
+		"curl U/status/404/f -o f":                    "404",
+		"wget -q U/status/404/f":                      "",
+		"wget -nv U/status/404/f":                     "404",
+		"aria2c -q U/status/404/f":                    "",
+		"axel -q U/status/404/f":                      "404",
+		"curl -s --data-binary geheim U/f":            "refused",
+		"wget -q --header geheim U/f":                 "header field",
+		"curl -H 'Authorization: geheim' --nosuch U/": "nosuch",
+		"wget -q --post-data geheim U/f":              "refused",
+		"curl -sS -H 'X-Key: geheim' U/status/403/f":  "403",
+		"aria2c --max-tries=x --header=geheim U/f":    "needs a number",
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			words, err := dropin.Words(strings.ReplaceAll(line, "U/", srv.URL+"/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := runAs(t, nil, "", append([]string{"pawl", "as"}, words...)...)
+			if got.code == 0 || got.stdout != "" || strings.Contains(got.stderr, "geheim") || (want == "") != (got.stderr == "") || !strings.Contains(got.stderr, want) {
+				t.Errorf("exit code %d, stdout %q, stderr %q, want %q there", got.code, got.stdout, got.stderr, want)
+			}
+		})
+	}
+	for words, want := range map[string]string{"pawl-curl --version": "curl 8.", "pawl-wget -V": "GNU Wget 1.", "pawl-aria2c -v": "aria2 version 1.", "pawl-axel -V": "Axel 2.", "pawl as curl --help": "Usage: pawl as curl"} {
+		if got := runAs(t, nil, "", strings.Fields(words)...); got.code != 0 || !strings.HasPrefix(got.stdout, want) {
+			t.Errorf("%s: exit code %d, %.60q, want %q", words, got.code, got.stdout, want)
+		}
 	}
 }

@@ -26,6 +26,7 @@ type CLI struct {
 	Info   InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
 	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
+	Config ConfigCmd `cmd:"" help:"Turn the configuration file of another tool into one of pawl."`
 	As     AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 }
 
@@ -157,6 +158,7 @@ type GetCmd struct {
 type ResumeCmd struct {
 	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to resume; all unfinished ones if none is named."`
 	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"New URL, for example if a signed link has expired (one download)."`
+	AsCurl    string   `name:"as-curl" env:"-" placeholder:"'curl …'" group:"Request" help:"New URL and headers, from a browser's \"copy as cURL\", if a link or a cookie has expired (one download); - reads the command from standard input."`
 	Transfer
 }
 
@@ -235,6 +237,7 @@ Commands (see "pawl COMMAND --help"):
   info URL              ask a server about a file
   remove ID|PATH...     forget downloads
   report merge FILE...  merge the reports of the shards of a run
+  config --import FILE  turn aria2.conf, .curlrc or .wgetrc into a config file
   as TOOL ARGS...       read the command line of aria2c, curl, wget or axel
 
 `

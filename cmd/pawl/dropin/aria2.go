@@ -264,6 +264,9 @@ func (a *aria2Line) finish() (Plan, error) {
 	if err := a.addCollected(); err != nil {
 		return Plan{}, err
 	}
+	if !a.has("--tries") {
+		a.set("--tries", aria2Tries)
+	}
 	var runs []Run
 	for _, list := range a.lists {
 		runs = append(runs, a.mirror(list, "aria2"))
@@ -282,9 +285,6 @@ func (a *aria2Line) finish() (Plan, error) {
 
 // addCollected adds the options of pawl that stand for several ones of aria2.
 func (a *aria2Line) addCollected() error {
-	if !a.has("--tries") {
-		a.set("--tries", aria2Tries)
-	}
 	switch {
 	case a.perServer > 0 && a.split > 0:
 		a.set("--connections", strconv.Itoa(min(a.perServer, a.split)))

@@ -421,6 +421,9 @@ func (c *curl) finish() (Plan, error) {
 	if err := c.addCollected(); err != nil {
 		return Plan{}, err
 	}
+	if !c.has("--tries") {
+		c.set("--tries", strconv.Itoa(curlTries))
+	}
 	if len(c.urls) == 0 {
 		return Plan{}, errors.New("no URL is given")
 	}
@@ -482,9 +485,6 @@ func (c *curl) addCollected() error {
 		if rate != "" && span != "0s" {
 			c.set("--min-rate", rate+":"+span)
 		}
-	}
-	if !c.has("--tries") {
-		c.set("--tries", strconv.Itoa(curlTries))
 	}
 	c.flag("--no-remote-time", !c.remoteTime)
 	c.flag("--no-netrc", !c.useNetrc)

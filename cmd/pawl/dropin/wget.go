@@ -251,6 +251,9 @@ func (w *wget) finish() (Plan, error) {
 	if err := w.addCollected(); err != nil {
 		return Plan{}, err
 	}
+	if !w.has("--tries") {
+		w.set("--tries", wgetTries)
+	}
 	if len(w.urls) > 1 && w.output != "" && streamName(w.output) != "-" && w.output != "/dev/null" {
 		return Plan{}, errors.New(`option "-O" is refused for several URLs: pawl does not put files into one another`)
 	}
@@ -311,9 +314,6 @@ func (w *wget) addCollected() error {
 	}
 	if w.httpsOnly {
 		w.set("--proto", "https")
-	}
-	if !w.has("--tries") {
-		w.set("--tries", wgetTries)
 	}
 	if w.proxyUser != "" && len(w.proxies) == 0 {
 		for _, scheme := range []string{"http", "https"} {

@@ -38,6 +38,14 @@ func withTool(program string, args []string) []string {
 // Run translates the command line and does what it asks for. The exit code is that of the tool.
 func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	tool, args := c.Words[0], c.Words[1:]
+	if tool == "--help" || tool == "-h" {
+		text, _, err := helpOn(nil, []string{"as"})
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(out.stdout, text)
+		return err
+	}
 	plan, err := dropin.Translate(tool, args, dropinEnv())
 	if err != nil {
 		return usageErr{err}

@@ -11,8 +11,8 @@ import (
 // fields have the order of the help pages. Embedded structs group options by subject; they
 // have no effect on the grammar.
 //
-// The tags follow some rules. Aliases are the names of the same option in aria2, curl, wget
-// and axel, and only there if the meaning is the same. Lists of URLs and headers have
+// The tags follow some rules. The options of other tools belong to pawl as, and not to this
+// grammar. Lists of URLs and headers have
 // sep:"none", because commas are legal in both. Every option can also be set by PAWL_NAME,
 // unless env:"-" excludes it.
 type CLI struct {
@@ -65,38 +65,37 @@ type Transfer struct {
 
 // SpeedOptions limit how much is transferred at the same time.
 type SpeedOptions struct {
-	Connections     int         `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as needed."`
+	Connections     int         `short:"x" default:"16" placeholder:"N" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as needed."`
 	SplitUnverified bool        `group:"Transfer" help:"Use several connections even if the server sends no validator and no digest is known. If the file changes meanwhile, two versions may be mixed unnoticed."`
-	Jobs            int         `short:"j" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files to download at the same time (default: 4, or 16 for many URLs; in mirror, as many as the connections allow)."`
-	LimitRate       timetable   `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all downloads together, such as 500K, 10M or 1G, or a rate for each time of day, such as 08:00=2M,18:00=off."`
+	Jobs            int         `short:"j" placeholder:"N" group:"Transfer" help:"Files to download at the same time (default: 4, or 16 for many URLs; in mirror, as many as the connections allow)."`
+	LimitRate       timetable   `placeholder:"RATE" group:"Transfer" help:"Bytes per second of all downloads together, such as 500K, 10M or 1G, or a rate for each time of day, such as 08:00=2M,18:00=off."`
 	MaxRequestRate  requestRate `placeholder:"N/s" group:"Transfer" help:"Most requests to each host per second or, as N/m, per minute."`
 }
 
 // RetryOptions say how long to wait and how often to try. A nil pointer is an option that
 // was not given: its default depends on other options or on the command.
 type RetryOptions struct {
-	Tries          *tries    `placeholder:"N" aliases:"max-tries,retry,retries" group:"Retries and timeouts" help:"Consecutive failures without a byte received before giving up (default: 10; in mirror, 5 in each round); 0 or inf for no limit."`
+	Tries          *tries    `placeholder:"N" group:"Retries and timeouts" help:"Consecutive failures without a byte received before giving up (default: 10; in mirror, 5 in each round); 0 or inf for no limit."`
 	RetryWait      duration  `default:"1s" placeholder:"D" group:"Retries and timeouts" help:"Wait after the first failure; it doubles with each further one (default: ${default})."`
 	RetryMaxWait   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait (default: 60s, and 5m if the server asks for it)."`
 	ConnectTimeout *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait for a connection (default: 30s)."`
 	StallTimeout   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest silence of a connection (default: 30s)."`
-	MinRate        minRate   `placeholder:"RATE[:D]" aliases:"lowest-speed-limit" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
-	Timeout        duration  `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
+	MinRate        minRate   `placeholder:"RATE[:D]" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
 	Deadline       duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
 }
 
 // RequestOptions are the header fields of requests.
 type RequestOptions struct {
 	Header    []header `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers from FILE, one per line; repeatable."`
-	UserAgent string   `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
+	UserAgent string   `short:"U" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
 	Referer   string   `placeholder:"URL" group:"Request" help:"Send as Referer."`
 }
 
 // TLSOptions say which servers are trusted.
 type TLSOptions struct {
-	CACert    string `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
+	CACert    string `name:"cacert" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
 	TLSLegacy bool   `name:"tls-legacy" group:"TLS" help:"Also accept outdated TLS: versions 1.0 and 1.1, RSA key exchange, and ciphers such as 3DES."`
-	Insecure  bool   `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
+	Insecure  bool   `short:"k" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
 }
 
 // TrustOptions limit the URLs that servers and lists may name.
@@ -111,39 +110,37 @@ type TrustOptions struct {
 
 // FileOptions say what may be written to the disk.
 type FileOptions struct {
-	Overwrite    bool        `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
+	Overwrite    bool        `group:"Files" help:"Replace files that were not downloaded by pawl."`
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
-	AutoRename   bool        `aliases:"auto-file-renaming" group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
+	AutoRename   bool        `group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
 	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
 	Expect       []mediaType `placeholder:"TYPE" group:"Files" help:"Media type that the server must send, such as application/zip or image/*, or must not send, such as !text/html; repeatable. Another type fails with exit code 7 before anything is stored."`
 	MinFree      byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
-	MaxSize      byteSize    `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
+	MaxSize      byteSize    `placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
 	NoRemoteTime bool        `group:"Files" help:"Do not take the modification time from the server."`
 }
 
 // ResultOptions say what happens with the outcome of each file.
 type ResultOptions struct {
 	Report      string   `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
-	OnComplete  string   `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
-	OnError     string   `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	OnComplete  string   `placeholder:"CMD" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
+	OnError     string   `placeholder:"CMD" group:"Output" help:"Run CMD in the same way for each file that failed."`
 	HookTimeout duration `placeholder:"D" group:"Output" help:"Stop a CMD that runs longer than D, with all its processes (default: no limit, but a warning after 10 minutes)."`
 	NoProgress  bool     `group:"Output" help:"Draw no progress bar."`
 }
 
-// IgnoredOptions are common options of other tools that have no effect here.
+// IgnoredOptions have no effect.
 type IgnoredOptions struct {
 	NoColor  bool `hidden:"" help:"Accepted; pawl prints no colors."`
-	Fail     bool `short:"f" hidden:"" help:"Accepted for users who paste curl's flags."`
-	Location bool `short:"L" hidden:"" help:"Accepted for users who paste curl's flags."`
-	Continue bool `short:"c" hidden:"" help:"Accepted for users who type wget's flags: pawl always resumes."`
+	Continue bool `short:"c" hidden:"" help:"Accepted: pawl always resumes."`
 }
 
 // GetCmd downloads URLs.
 type GetCmd struct {
 	URLs      []string `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
-	Output    string   `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL). DIR/ or a directory that exists is the place of the files; - streams to stdout; /dev/null is a test of the speed."`
-	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
+	Output    string   `short:"o" placeholder:"FILE" group:"Files" help:"Local name (one URL). DIR/ or a directory that exists is the place of the files; - streams to stdout; /dev/null is a test of the speed."`
+	Dir       string   `short:"d" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
 	Mirror    []string `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384, sha512, blake2b or crc32c (one URL). The digest alone, a line of SHA256SUMS and sha256-BASE64 are accepted, too."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
@@ -174,7 +171,7 @@ type VerifyCmd struct {
 	Repair    bool     `help:"Fetch the wrong pieces again from where they came from, if that still has the same file. Unfinished files are completed."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one file)."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file with the digests of the files; without other arguments, of all files in it. They need not be downloaded by pawl."`
-	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory of the files that lists and checksum files name (default: the working directory)."`
+	Dir       string   `short:"d" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory of the files that lists and checksum files name (default: the working directory)."`
 	ListLimit
 	Transfer
 }

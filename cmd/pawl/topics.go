@@ -27,6 +27,7 @@ var helpTopics = []helpTopic{
 	{"formats", "lists, names of files, pruning"},
 	{"config", "settings, proxies, connections, where state lives"},
 	{"security", "what is checked, who gets your headers, limits"},
+	{"as", "command lines and settings of aria2c, curl, wget, axel"},
 	{"exit-codes", "what they mean, what is resumable, signals"},
 }
 

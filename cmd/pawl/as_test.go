@@ -258,6 +258,7 @@ func TestToolExitCodes(t *testing.T) {
 			all = append(all, c)
 		}
 	}
+	all = append(all, asCase{line: "aria2c -q -m1 -t1 U/slow/f", code: 2}, asCase{line: "wget -q -t1 -T1 U/slow/f", code: 4})
 	wrong := strings.Repeat("0", 40)
 	all = append(all,
 		asCase{line: "aria2c -q --checksum=sha-1=" + wrong + " U/f", code: 32, differs: "it leaves the file under the final name"},

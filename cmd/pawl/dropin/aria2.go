@@ -37,23 +37,16 @@ const aria2Tries = "5"
 // An aria2Line is a command line of aria2c that is being translated.
 type aria2Line struct {
 	transfer
-	dir, out            string
-	lists, metalinks    []string // of --input-file, --metalink-file
-	metalinkBase        string
-	session             string // of --save-session
-	separate, patterns  bool   // --force-sequential, --parameterized-uri
-	overwrites, renames bool   // --allow-overwrite, --auto-file-renaming
-	resumes, refreshes  bool   // --continue, --conditional-get
-	remoteTime, dryRun  bool
-	silent              bool
-	perServer, split    int // --max-connection-per-server, --split; 0 if not given
-	checksum, jobs      string
+	lists, metalinks []string // of --input-file, --metalink-file
 }
 
 func newAria2(t *tool, env Env) *aria2Line {
-	a := &aria2Line{transfer: newTransfer(t, env), renames: true}
+	a := &aria2Line{transfer: newTransfer(t, env)}
 	a.word = a.addWord
 	a.handlers = a.newHandlers()
+	a.keep(`no-conf conf-path dir out checksum metalink-base-uri save-session force-sequential parameterized-uri allow-overwrite auto-file-renaming continue conditional-get
+		remote-time dry-run max-concurrent-downloads split max-connection-per-server http-user http-passwd quiet
+		http-proxy-user http-proxy-passwd https-proxy-user https-proxy-passwd all-proxy-user all-proxy-passwd`)
 	return a
 }
 
@@ -127,66 +120,27 @@ func (a *aria2Line) addWord(word string) error {
 }
 
 func (a *aria2Line) newHandlers() map[string]handler {
-	toBool := func(b *bool) handler { return func(s setting) error { *b = !s.off; return nil } }
-	toText := func(t *string) handler { return func(s setting) error { *t = s.value; return nil } }
 	toList := func(l *[]string) handler { return func(s setting) error { *l = append(*l, s.value); return nil } }
 	toProxy := func(scheme string) handler { return func(s setting) error { a.proxies[scheme] = s.value; return nil } }
-	nothing := func(setting) error { return nil }
 	return map[string]handler{
-		"version": func(setting) error { a.text = a.tool.versionText("aria2 version", a.env); return nil },
-		"help":    func(setting) error { a.text = a.tool.helpText(); return nil },
-		"no-conf": nothing, "conf-path": nothing,
-
-		"dir": toText(&a.dir), "out": toText(&a.out), "checksum": toText(&a.checksum),
-		"input-file": toList(&a.lists), "metalink-file": toList(&a.metalinks), "metalink-base-uri": toText(&a.metalinkBase), "save-session": toText(&a.session),
-		"force-sequential": toBool(&a.separate), "parameterized-uri": toBool(&a.patterns),
-		"allow-overwrite": toBool(&a.overwrites), "auto-file-renaming": toBool(&a.renames), "continue": toBool(&a.resumes), "conditional-get": toBool(&a.refreshes),
-		"remote-time": toBool(&a.remoteTime), "dry-run": toBool(&a.dryRun), "remove-control-file": a.toFlag("--restart"),
+		"version":    func(setting) error { a.text = a.tool.versionText("aria2 version", a.env); return nil },
+		"help":       func(setting) error { a.text = a.tool.helpText(); return nil },
+		"input-file": toList(&a.lists), "metalink-file": toList(&a.metalinks), "remove-control-file": a.toFlag("--restart"),
 
 		"timeout": a.toConverted(timeout, "--stall-timeout"), "connect-timeout": a.toConverted(timeout, "--connect-timeout"),
 		"max-tries": a.toTries(0), "retry-wait": a.retryWait, "stop": a.stop, "lowest-speed-limit": a.toConverted(size, "--min-rate"),
 		"max-overall-download-limit": a.toConverted(size, "--limit-rate"), "max-download-limit": a.limitOne,
-		"split": a.toNumber(&a.split), "max-connection-per-server": a.toNumber(&a.perServer), "max-concurrent-downloads": a.setJobs,
 
 		"header": func(s setting) error { return a.header(s.value) }, "referer": a.referer, "user-agent": a.to("--user-agent"),
-		"http-no-cache": func(s setting) error {
-			if !s.off {
-				a.noCache()
-			}
-			return nil
-		},
-		"http-user": toText(&a.user), "http-passwd": toText(&a.password), "load-cookies": a.to("--load-cookies"), "netrc-path": a.to("--netrc-file"), "no-netrc": a.toFlag("--no-netrc"),
+		"http-no-cache": func(s setting) error { a.noCache(!s.off); return nil },
+		"load-cookies":  a.to("--load-cookies"), "netrc-path": a.to("--netrc-file"), "no-netrc": a.toFlag("--no-netrc"),
 		"certificate": a.to("--cert"), "private-key": a.to("--key"), "ca-certificate": a.to("--cacert"), "check-certificate": a.toNoFlag("--insecure"), "min-tls-version": minTLS,
-
 		"http-proxy": toProxy("http"), "https-proxy": toProxy("https"), "all-proxy": toProxy("all"), "no-proxy": a.to("--no-proxy"),
-		"http-proxy-user": toText(&a.proxyUser), "https-proxy-user": toText(&a.proxyUser), "all-proxy-user": toText(&a.proxyUser),
-		"http-proxy-passwd": toText(&a.proxyPassword), "https-proxy-passwd": toText(&a.proxyPassword), "all-proxy-passwd": toText(&a.proxyPassword),
 		"interface": a.to("--interface"), "disable-ipv6": a.toFlag("-4"),
 
-		"quiet": toBool(&a.silent), "show-console-readout": func(s setting) error { a.quiet = s.off; return nil },
+		"show-console-readout": func(s setting) error { a.quiet = s.off; return nil },
 		"on-download-complete": a.hook("--on-complete"), "on-download-error": a.hook("--on-error"),
 	}
-}
-
-// toNumber returns a handler for a number of at least 1.
-func (a *aria2Line) toNumber(n *int) handler {
-	return func(s setting) (err error) {
-		if *n, err = count(s.value); err == nil && *n == 0 {
-			err = errors.New("needs a number of at least 1")
-		}
-		return err
-	}
-}
-
-func (a *aria2Line) setJobs(s setting) error {
-	n, err := count(s.value)
-	if err == nil && n == 0 {
-		err = errors.New("needs a number of at least 1")
-	}
-	if err == nil {
-		a.jobs = strconv.Itoa(n)
-	}
-	return err
 }
 
 // retryWait reads the wait between tries, which does not grow in aria2.
@@ -279,34 +233,54 @@ func (a *aria2Line) finish() (Plan, error) {
 		return Plan{}, err
 	}
 	plan := a.plan()
-	plan.Runs, plan.Silent = append(runs, own...), a.silent
+	plan.Runs, plan.Silent = append(runs, own...), a.on("quiet")
 	return plan, nil
 }
 
 // addCollected adds the options of pawl that stand for several ones of aria2.
 func (a *aria2Line) addCollected() error {
+	if err := a.addNumbers(); err != nil {
+		return err
+	}
+	resumes, refreshes, overwrites := a.on("continue"), a.on("conditional-get"), a.on("allow-overwrite")
+	a.flag("--no-remote-time", !a.on("remote-time"))
+	a.flag("--overwrite", overwrites || refreshes)
+	a.flag("--continue", resumes)
+	a.flag("--adopt", resumes || refreshes)
+	a.flag("--auto-rename", !a.off("auto-file-renaming") && !overwrites && !refreshes)
+	a.quiet = a.quiet || a.on("quiet")
+	a.addUser(a.value("http-user"), a.value("http-passwd"))
+	return a.addProxy(a.value("all-proxy-user", "http-proxy-user", "https-proxy-user"), a.value("all-proxy-passwd", "http-proxy-passwd", "https-proxy-passwd"))
+}
+
+// addNumbers adds the numbers of files and connections. aria2 opens at most --split connections for a file.
+func (a *aria2Line) addNumbers() error {
+	numbers := make(map[string]int)
+	for _, name := range []string{"max-concurrent-downloads", "split", "max-connection-per-server"} {
+		s, given := a.kept[name]
+		if !given {
+			continue
+		}
+		n, err := count(s.value)
+		if err != nil || n == 0 {
+			return fmt.Errorf("option %q needs a number of at least 1", s.name)
+		}
+		numbers[name] = n
+	}
+	split, perServer := numbers["split"], numbers["max-connection-per-server"]
 	switch {
-	case a.perServer > 0 && a.split > 0:
-		a.set("--connections", strconv.Itoa(min(a.perServer, a.split)))
-	case a.perServer > 0, a.split == 1:
-		a.set("--connections", strconv.Itoa(max(a.perServer, a.split)))
+	case perServer > 0 && split > 0:
+		a.set("--connections", strconv.Itoa(min(perServer, split)))
+	case perServer > 0, split == 1: // more than one is for several servers
+		a.set("--connections", strconv.Itoa(max(perServer, split)))
 	}
-	a.flag("--no-remote-time", !a.remoteTime)
-	a.flag("--overwrite", a.overwrites || a.refreshes)
-	a.flag("--continue", a.resumes)
-	a.flag("--adopt", a.resumes || a.refreshes)
-	a.flag("--auto-rename", a.renames && !a.overwrites && !a.refreshes)
-	if a.user != "" && a.password == "" {
-		a.user += ":"
-	}
-	a.quiet = a.quiet || a.silent
-	return a.credentials()
+	return nil
 }
 
 // ownRuns returns the run for the URLs on the command line: mirrors of one file, or with
 // --force-sequential a file each.
 func (a *aria2Line) ownRuns() ([]Run, error) {
-	if a.patterns {
+	if a.on("parameterized-uri") {
 		var all []string
 		for _, u := range a.urls {
 			urls, err := a.env.Expand(u)
@@ -320,7 +294,7 @@ func (a *aria2Line) ownRuns() ([]Run, error) {
 	switch {
 	case len(a.urls) == 0:
 		return nil, nil
-	case a.dryRun:
+	case a.on("dry-run"):
 		return []Run{{Args: slices.Concat([]string{"info"}, a.args, []string{"--", a.urls[0]})}}, nil
 	}
 	for _, u := range a.urls {
@@ -328,22 +302,24 @@ func (a *aria2Line) ownRuns() ([]Run, error) {
 			a.warn("only the torrent itself is downloaded, not its files")
 		}
 	}
-	if a.jobs != "" {
-		a.set("--jobs", a.jobs)
+	if jobs := a.value("max-concurrent-downloads"); jobs != "" {
+		a.set("--jobs", jobs)
 	}
-	if a.separate && len(a.urls) > 1 {
-		return []Run{a.get(a.dir, "", a.urls...)}, nil
+	dir := a.value("dir")
+	if a.on("force-sequential") && len(a.urls) > 1 {
+		return []Run{a.get(dir, "", a.urls...)}, nil
 	}
-	if a.checksum != "" {
-		a.set("--checksum", a.checksum)
+	if sum := a.value("checksum"); sum != "" {
+		a.set("--checksum", sum)
 	}
 	for _, u := range a.urls[1:] {
 		a.add("--mirror", u)
 	}
-	if a.out == "" {
-		return []Run{a.get(a.dir, "", a.urls[0])}, nil
+	out := a.value("out")
+	if out == "" {
+		return []Run{a.get(dir, "", a.urls[0])}, nil
 	}
-	out := path.Join(orDot(a.dir), a.out) // "/x" and "-" are names in the directory, too
+	out = path.Join(orDot(dir), out) // "/x" and "-" are names in the directory, too
 	if !path.IsAbs(out) {
 		out = "./" + out
 	}
@@ -352,21 +328,21 @@ func (a *aria2Line) ownRuns() ([]Run, error) {
 
 // mirror returns the run for a list of files.
 func (a *aria2Line) mirror(list, format string) Run {
-	args := slices.Concat([]string{"mirror"}, a.args, []string{"--dir=" + orDot(a.dir), "--format=" + format, "--rounds=1", "--headers-everywhere"})
+	args := slices.Concat([]string{"mirror"}, a.args, []string{"--dir=" + orDot(a.value("dir")), "--format=" + format, "--rounds=1", "--headers-everywhere"})
 	if a.quiet {
 		args = append(args, "--no-progress")
 	}
-	if a.jobs != "" {
-		args = append(args, "--jobs="+a.jobs)
-	}
-	if a.session != "" {
-		args = append(args, "--failed="+a.session)
-	}
-	if format == "metalink" && a.metalinkBase != "" {
-		args = append(args, "--base="+a.metalinkBase)
-	}
-	if a.dryRun {
+	if a.on("dry-run") {
 		args = append(args, "--dry-run")
+	}
+	options := []struct{ pawl, value string }{{"--jobs", a.value("max-concurrent-downloads")}, {"--failed", a.value("save-session")}}
+	if format == "metalink" {
+		options = append(options, struct{ pawl, value string }{"--base", a.value("metalink-base-uri")})
+	}
+	for _, o := range options {
+		if o.value != "" {
+			args = append(args, o.pawl+"="+o.value)
+		}
 	}
 	return Run{Args: append(args, "--", list)}
 }

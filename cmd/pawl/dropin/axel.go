@@ -1,6 +1,7 @@
 package dropin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -26,8 +27,6 @@ const axelTries = "3"
 // An axel is a command line of axel that is being translated.
 type axel struct {
 	transfer
-	output string
-	keeps  bool
 }
 
 func newAxel(t *tool, env Env) *axel {
@@ -38,14 +37,15 @@ func newAxel(t *tool, env Env) *axel {
 		return err
 	}
 	a.handlers = map[string]handler{
-		"max-speed": a.toConverted(size, "--limit-rate"), "num-connections": a.toConnections, "output": func(s setting) error { a.output = s.value; return nil },
+		"max-speed": a.toConverted(size, "--limit-rate"), "num-connections": a.toConnections,
 		"ipv4": a.toFlag("-4"), "ipv6": a.toFlag("-6"), "header": func(s setting) error { return a.header(s.value) }, "user-agent": a.to("--user-agent"),
 		"no-proxy": func(setting) error { a.set("--no-proxy", "*"); return nil }, "insecure": a.toFlag("--insecure"),
-		"no-clobber": func(setting) error { a.keeps = true; return nil }, "quiet": a.toFlag("--quiet"), "verbose": a.toFlag("--verbose"),
+		"quiet": a.toFlag("--quiet"), "verbose": a.toFlag("--verbose"),
 		"timeout": a.toConverted(timeout, "--connect-timeout", "--stall-timeout"),
 		"help":    func(setting) error { a.text = t.helpText(); return nil },
 		"version": func(setting) error { a.text = t.versionText("Axel", env); return nil },
 	}
+	a.keep("output no-clobber")
 	return a
 }
 
@@ -76,12 +76,10 @@ func (a *axel) finish() (Plan, error) {
 	}
 	segment, _ := lastSegment(a.urls[0])
 	file := plainName(decoded(segment), "default")
-	if a.output != "" {
-		file = a.output
-	}
-	output := a.output
+	output := a.value("output")
+	file = cmp.Or(output, file)
 	switch {
-	case a.keeps && a.env.Exists(file):
+	case a.on("no-clobber") && a.env.Exists(file):
 		a.warn(fmt.Sprintf("file %q is there already, and is kept", file))
 		return a.plan(), nil
 	case output == "-":

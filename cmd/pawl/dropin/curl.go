@@ -1,6 +1,7 @@
 package dropin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -26,24 +27,14 @@ const curlTries = 3
 // A curl is a command line of curl that is being translated.
 type curl struct {
 	transfer
-	outputs              []curlOutput // the n-th one is for the n-th URL
-	dir                  string
-	allRemote, byServer  bool // --remote-name-all, --remote-header-name
-	silent, showError    bool
-	literal              bool // --globoff
-	resumes, remoteTime  bool
-	keeps, skips         bool // --no-clobber, --skip-existing
-	failEarly            bool
-	useNetrc             bool
-	scheme               string   // of a URL without one
-	schemes              []string // allowed by --proto; nil for all
-	dataOption           string   // the first option with data, as it was typed
-	query                []string // what is added to each URL
-	getData              bool     // --get: the data is a part of the URL
-	cookies              []string
-	ifNewer              string // the argument of --time-cond
-	minRate, minRateTime string
-	configs              int // files of --config that are being read, one within the other
+	outputs    []curlOutput // the n-th one is for the n-th URL
+	schemes    []string     // allowed by --proto; nil for all
+	dataOption string       // the first option with data, as it was typed
+	query      []string     // what is added to each URL
+	cookies    []string
+	useNetrc   bool
+	configs    int      // files of --config that are being read, one within the other
+	taken      []string // the files of the runs so far
 }
 
 // A curlOutput says where a file goes: to a name, or to that of the URL.
@@ -53,9 +44,11 @@ type curlOutput struct {
 }
 
 func newCurl(t *tool, env Env) *curl {
-	c := &curl{transfer: newTransfer(t, env), scheme: "http"}
+	c := &curl{transfer: newTransfer(t, env)}
 	c.word = func(word string) error { c.urls = append(c.urls, word); return nil }
 	c.handlers = c.newHandlers()
+	c.keep(`disable remote-name-all output-dir clobber skip-existing remote-header-name continue-at remote-time fail fail-with-body location fail-early silent show-error
+		get time-cond speed-limit speed-time globoff proto-default user proxy-user`)
 	return c
 }
 
@@ -123,69 +116,31 @@ func (c *curl) readConfig(s setting) error {
 
 // newHandlers returns the handlers of the options to translate.
 func (c *curl) newHandlers() map[string]handler {
-	toBool := func(b *bool) handler { return func(s setting) error { *b = !s.off; return nil } }
-	toText := func(t *string) handler { return func(s setting) error { *t = s.value; return nil } }
 	data := func(s setting) error { return c.addData(s, s.value) }
-	nothing := func(setting) error { return nil }
+	netrc := func(s setting) error { c.useNetrc = !s.off; return nil }
 	return map[string]handler{
-		"config": c.readConfig, "disable": nothing, "url": func(s setting) error { return c.word(s.value) },
-		"output":          func(s setting) error { c.outputs = append(c.outputs, curlOutput{name: s.value}); return nil },
-		"remote-name":     func(s setting) error { c.outputs = append(c.outputs, curlOutput{remote: !s.off}); return nil },
-		"remote-name-all": toBool(&c.allRemote), "remote-header-name": toBool(&c.byServer), "output-dir": toText(&c.dir),
-		"url-query": func(s setting) error { return c.addQuery(s.value) },
-		"clobber":   func(s setting) error { c.keeps = s.off; return nil }, "skip-existing": toBool(&c.skips),
-		"continue-at": c.continueAt, "remote-time": toBool(&c.remoteTime),
-		"fail": nothing, "fail-with-body": nothing, "location": nothing, "fail-early": toBool(&c.failEarly),
-		"silent": toBool(&c.silent), "show-error": toBool(&c.showError), "verbose": c.toFlag("--verbose"),
+		"config": c.readConfig, "url": func(s setting) error { return c.word(s.value) }, "url-query": c.addQuery,
+		"output":         func(s setting) error { c.outputs = append(c.outputs, curlOutput{name: s.value}); return nil },
+		"remote-name":    func(s setting) error { c.outputs = append(c.outputs, curlOutput{remote: !s.off}); return nil },
+		"verbose":        c.toFlag("--verbose"),
 		"progress-meter": func(s setting) error { c.quiet = s.off; return nil },
 		"version":        func(setting) error { c.text = c.tool.versionText("curl", c.env); return nil },
 		"help":           func(setting) error { c.text = c.tool.helpText(); return nil },
 		"manual":         func(setting) error { c.text = c.tool.helpText(); return nil },
 
-		"header": c.headerOption, "user-agent": c.userAgent, "referer": func(s setting) error {
-			c.set("--referer", strings.TrimSuffix(s.value, ";auto"))
-			return nil
-		},
-		"cookie": c.cookie, "user": c.to("--user"), "oauth2-bearer": func(s setting) error {
-			c.add("--header", "Authorization: Bearer "+s.value)
-			return nil
-		},
-		"netrc": toBool(&c.useNetrc), "netrc-optional": toBool(&c.useNetrc),
-		"netrc-file": func(s setting) error { c.useNetrc = true; c.set("--netrc-file", s.value); return nil },
+		"header": c.headerOption, "user-agent": c.userAgent, "referer": c.referer, "cookie": c.cookie,
+		"oauth2-bearer": func(s setting) error { c.add("--header", "Authorization: Bearer "+s.value); return nil },
+		"netrc":         netrc, "netrc-optional": netrc, "netrc-file": func(s setting) error { c.useNetrc = true; c.set("--netrc-file", s.value); return nil },
+		"data": data, "data-ascii": data, "data-binary": data, "data-raw": data, "data-urlencode": c.addEncoded, "request": onlyGet,
 
-		"data": data, "data-ascii": data, "data-binary": data, "data-raw": data, "data-urlencode": func(s setting) error {
-			text, err := urlEncoded(s.value)
-			if err != nil {
-				return err
-			}
-			return c.addData(s, text)
-		},
-		"get": toBool(&c.getData), "request": c.request, "time-cond": toText(&c.ifNewer),
-
-		"proxy": c.proxy(""), "socks5": c.proxy("socks5://"), "socks5-hostname": c.proxy("socks5h://"), "proxy-user": c.proxyCredentials, "noproxy": c.to("--no-proxy"),
-		"connect-timeout": c.toConverted(timeout, "--connect-timeout"), "max-time": c.toConverted(seconds, "--deadline"),
-		"retry": c.retry, "retry-delay": c.retryDelay, "speed-limit": toText(&c.minRate), "speed-time": toText(&c.minRateTime),
+		"proxy": c.proxy(""), "socks5": c.proxy("socks5://"), "socks5-hostname": c.proxy("socks5h://"), "noproxy": c.to("--no-proxy"),
+		"connect-timeout": c.toConverted(timeout, "--connect-timeout"), "max-time": c.toConverted(seconds, "--deadline"), "retry": c.retry, "retry-delay": c.retryDelay,
 		"limit-rate": c.toConverted(size, "--limit-rate"), "rate": c.rate, "max-filesize": c.toConverted(size, "--max-size"),
 
 		"insecure": c.toFlag("--insecure"), "cacert": c.to("--cacert"), "cert": c.certificate, "cert-type": onlyPEM, "key": c.to("--key"), "key-type": onlyPEM,
-		"proto": c.protocols, "proto-redir": c.redirectProtocols, "proto-default": c.defaultScheme, "tls-max": c.tlsMax,
-		"ipv4": c.toFlag("-4"), "ipv6": c.toFlag("-6"), "interface": c.bind, "resolve": func(s setting) error {
-			c.add("--resolve", strings.TrimPrefix(s.value, "+"))
-			return nil
-		}, "globoff": toBool(&c.literal),
+		"proto": c.protocols, "proto-redir": c.redirectProtocols, "tls-max": c.tlsMax, "ipv4": c.toFlag("-4"), "ipv6": c.toFlag("-6"), "interface": c.bind,
+		"resolve": func(s setting) error { c.add("--resolve", strings.TrimPrefix(s.value, "+")); return nil },
 	}
-}
-
-func (c *curl) continueAt(s setting) error {
-	switch s.value {
-	case "-":
-		c.resumes = true
-	case "0":
-		c.resumes = false
-	default:
-		return errors.New(`needs "-": pawl decides itself where a download goes on`)
-	}
-	return nil
 }
 
 // headerOption reads "Name: value", "Name;" for an empty value, and @FILE.
@@ -223,6 +178,11 @@ func (c *curl) userAgent(s setting) error {
 	return nil
 }
 
+func (c *curl) referer(s setting) error {
+	c.set("--referer", strings.TrimSuffix(s.value, ";auto"))
+	return nil
+}
+
 // cookie reads "name=value; …", or the name of a file.
 func (c *curl) cookie(s setting) error {
 	switch {
@@ -235,7 +195,11 @@ func (c *curl) cookie(s setting) error {
 	return nil
 }
 
+// addData adds data, which can only be sent as a part of the URL; see addCollected.
 func (c *curl) addData(s setting, text string) error {
+	if c.lenient {
+		return errNoData
+	}
 	if c.dataOption == "" {
 		c.dataOption = s.name
 	}
@@ -250,12 +214,20 @@ func (c *curl) addData(s setting, text string) error {
 	return nil
 }
 
-func (c *curl) addQuery(value string) error {
-	if raw, ok := strings.CutPrefix(value, "+"); ok {
+func (c *curl) addEncoded(s setting) error {
+	text, err := urlEncoded(s.value)
+	if err != nil {
+		return err
+	}
+	return c.addData(s, text)
+}
+
+func (c *curl) addQuery(s setting) error {
+	if raw, ok := strings.CutPrefix(s.value, "+"); ok {
 		c.query = append(c.query, raw)
 		return nil
 	}
-	text, err := urlEncoded(value)
+	text, err := urlEncoded(s.value)
 	c.query = append(c.query, text)
 	return err
 }
@@ -276,7 +248,7 @@ func urlEncoded(value string) (string, error) {
 	return content, nil
 }
 
-func (c *curl) request(s setting) error {
+func onlyGet(s setting) error {
 	if !strings.EqualFold(s.value, "GET") {
 		return errors.New("is refused: pawl sends GET requests only")
 	}
@@ -296,11 +268,6 @@ func (c *curl) proxy(scheme string) handler {
 		c.proxies["all"] = value
 		return nil
 	}
-}
-
-func (c *curl) proxyCredentials(s setting) error {
-	c.proxyUser, c.proxyPassword, _ = strings.Cut(s.value, ":")
-	return nil
 }
 
 func (c *curl) retry(s setting) error {
@@ -393,14 +360,6 @@ func (c *curl) redirectProtocols(s setting) error {
 	return nil
 }
 
-func (c *curl) defaultScheme(s setting) error {
-	if s.value != "http" && s.value != "https" {
-		return errors.New("is refused: pawl downloads over HTTP and HTTPS only")
-	}
-	c.scheme = s.value
-	return nil
-}
-
 func (c *curl) tlsMax(s setting) error {
 	if s.value != "default" && s.value != "1.3" {
 		return errors.New("is refused: pawl uses the newest TLS that the server has")
@@ -431,8 +390,7 @@ func (c *curl) finish() (Plan, error) {
 		c.warn("there are more names than URLs")
 	}
 	plan := c.plan()
-	plan.Silent, plan.FailEarly = c.silent && !c.showError, c.failEarly
-	var taken []string
+	plan.Silent, plan.FailEarly = c.on("silent") && !c.on("show-error"), c.on("fail-early")
 	for i, u := range c.urls {
 		if err := c.checkScheme(u); err != nil {
 			return Plan{}, err
@@ -446,25 +404,32 @@ func (c *curl) finish() (Plan, error) {
 			if err != nil {
 				return Plan{}, err
 			}
-			if run, ok := c.run(u, to, &taken); ok {
+			if run, ok := c.run(u, to); ok {
 				plan.Runs = append(plan.Runs, run)
 			}
 		}
 	}
-	if c.ifNewer != "" && !slices.Contains(taken, c.ifNewer) {
+	if file := c.value("time-cond"); file != "" && !slices.Contains(c.taken, file) {
 		return Plan{}, errors.New(`option "--time-cond" is refused: pawl compares the file on the server with the one that it replaces only`)
 	}
 	plan.Warnings = c.warnings
 	return plan, nil
 }
 
+// errNoData is why data is refused.
+var errNoData = errors.New("is refused: pawl only downloads, and sends no data")
+
 // addCollected adds the options of pawl that stand for several ones of curl.
 func (c *curl) addCollected() error {
-	if c.dataOption != "" && !c.getData {
-		return fmt.Errorf("option %q is refused: pawl only downloads, and sends no data", c.dataOption)
+	if c.dataOption != "" && !c.on("get") {
+		return fmt.Errorf("option %q %w", c.dataOption, errNoData)
 	}
+	if at := c.value("continue-at"); at != "" && at != "-" && at != "0" {
+		return errors.New(`option "-C" needs "-": pawl decides itself where a download goes on`)
+	}
+	scheme := cmp.Or(c.value("proto-default"), "http")
 	for i, word := range c.urls {
-		u, err := checkURL(word, c.scheme)
+		u, err := checkURL(word, scheme)
 		if err != nil {
 			return err
 		}
@@ -473,23 +438,36 @@ func (c *curl) addCollected() error {
 	if len(c.cookies) > 0 {
 		c.add("--header", "Cookie: "+strings.Join(c.cookies, "; "))
 	}
-	if c.minRate != "" || c.minRateTime != "" {
-		rate, err := size(c.minRate + map[bool]string{true: "1"}[c.minRate == ""])
-		if err != nil {
-			return fmt.Errorf(`option "--speed-limit" %w`, err)
-		}
-		span, err := seconds(c.minRateTime + map[bool]string{true: "30"}[c.minRateTime == ""])
-		if err != nil {
-			return fmt.Errorf(`option "--speed-time" %w`, err)
-		}
-		if rate != "" && span != "0s" {
-			c.set("--min-rate", rate+":"+span)
-		}
+	if err := c.addMinRate(); err != nil {
+		return err
 	}
-	c.flag("--no-remote-time", !c.remoteTime)
+	c.flag("--no-remote-time", !c.on("remote-time"))
 	c.flag("--no-netrc", !c.useNetrc)
-	c.flag("--quiet", c.silent)
-	return c.credentials()
+	c.flag("--quiet", c.on("silent"))
+	if user := c.value("user"); user != "" {
+		c.set("--user", user)
+	}
+	user, password, _ := strings.Cut(c.value("proxy-user"), ":")
+	return c.addProxy(user, password)
+}
+
+// addMinRate adds the lowest rate, which curl has by default for 30 seconds.
+func (c *curl) addMinRate() error {
+	if c.value("speed-limit", "speed-time") == "" {
+		return nil
+	}
+	rate, err := size(cmp.Or(c.value("speed-limit"), "1"))
+	if err != nil {
+		return fmt.Errorf(`option "--speed-limit" %w`, err)
+	}
+	span, err := seconds(cmp.Or(c.value("speed-time"), "30"))
+	if err != nil {
+		return fmt.Errorf(`option "--speed-time" %w`, err)
+	}
+	if rate != "" && span != "0s" {
+		c.set("--min-rate", rate+":"+span)
+	}
+	return nil
 }
 
 // withQuery adds data to the query of a URL.
@@ -518,7 +496,7 @@ func (c *curl) checkScheme(u string) error {
 
 // expand returns the URLs that a URL with patterns stands for.
 func (c *curl) expand(u string) ([]string, error) {
-	if c.literal {
+	if c.on("globoff") {
 		return []string{u}, nil
 	}
 	urls, err := c.env.Expand(u)
@@ -531,7 +509,7 @@ func (c *curl) expand(u string) ([]string, error) {
 // outputOf returns where the files of the n-th URL go, of which there are several if it has patterns.
 func (c *curl) outputOf(n, files int) (curlOutput, error) {
 	to := curlOutput{name: "-"}
-	if c.allRemote {
+	if c.on("remote-name-all") {
 		to = curlOutput{remote: true}
 	}
 	if n < len(c.outputs) {
@@ -547,8 +525,8 @@ func (c *curl) outputOf(n, files int) (curlOutput, error) {
 }
 
 // run returns the run that downloads a URL. It reports false for a file that is there already and that
-// --skip-existing keeps. taken are the names of the runs before it.
-func (c *curl) run(u string, to curlOutput, taken *[]string) (Run, bool) {
+// --skip-existing keeps.
+func (c *curl) run(u string, to curlOutput) (Run, bool) {
 	name := streamName(to.name)
 	if to.remote {
 		segment, _ := lastSegment(u)
@@ -557,33 +535,34 @@ func (c *curl) run(u string, to curlOutput, taken *[]string) (Run, bool) {
 	if name == "-" {
 		return c.get("", "-", u), true
 	}
+	dir, keeps, resumes := c.value("output-dir"), c.off("clobber"), c.value("continue-at") == "-"
 	file := name
 	if !path.IsAbs(name) {
-		file = path.Join(c.dir, name)
+		file = path.Join(dir, name)
 	}
-	exists := func(file string) bool { return c.env.Exists(file) || slices.Contains(*taken, file) }
+	exists := func(file string) bool { return c.env.Exists(file) || slices.Contains(c.taken, file) }
 	switch {
-	case c.skips && exists(file):
+	case c.on("skip-existing") && exists(file):
 		c.warn(fmt.Sprintf("file %q exists, and is kept", file))
 		return Run{}, false
-	case c.keeps:
+	case keeps:
 		free := unused(file, 1, exists)
 		name += strings.TrimPrefix(free, file)
 		file = free
 	}
-	*taken = append(*taken, file)
-	if to.remote && c.byServer {
+	c.taken = append(c.taken, file)
+	if to.remote && c.on("remote-header-name") {
 		name = ""
 	}
-	run := c.get(c.dir, name, u)
+	run := c.get(dir, name, u)
 	flags := []string{"--overwrite"}
-	if c.keeps {
+	if keeps {
 		flags = []string{"--auto-rename"}
 	}
-	if c.resumes || c.ifNewer != "" && c.ifNewer == file {
+	if resumes || c.value("time-cond") == file {
 		flags = append(flags, "--adopt")
 	}
-	if c.resumes {
+	if resumes {
 		flags = append(flags, "--continue")
 	}
 	run.Args = slices.Insert(run.Args, 1, flags...)

@@ -116,7 +116,7 @@ var Names = []string{"aria2c", "curl", "wget", "axel"}
 func ToolOf(program string) string {
 	program = strings.ToLower(program)
 	for _, name := range Names {
-		if strings.Contains(program, strings.TrimSuffix(name, "c")) && (name != "curl" || strings.Contains(program, "curl")) {
+		if strings.Contains(program, strings.TrimSuffix(name, "c")) {
 			return name
 		}
 	}

@@ -17,27 +17,27 @@ type importer interface {
 
 func (x *transfer) shared() *transfer { return x }
 
-func (a *aria2Line) addImported() {
-	a.flag("--quiet", a.silent)
-	for name, value := range map[string]string{"--dir": a.dir, "--jobs": a.jobs} {
-		if value != "" {
-			a.set(name, value)
-		}
+// setGiven sets an option of pawl unless the value is empty.
+func (x *transfer) setGiven(name, value string) {
+	if value != "" {
+		x.set(name, value)
 	}
 }
 
+func (a *aria2Line) addImported() {
+	a.flag("--quiet", a.on("quiet"))
+	a.setGiven("--jobs", a.value("max-concurrent-downloads"))
+	a.setGiven("--dir", a.value("dir"))
+}
+
 func (c *curl) addImported() {
-	if c.dir != "" {
-		c.set("--dir", c.dir)
-	}
+	c.setGiven("--dir", c.value("output-dir"))
 }
 
 func (w *wget) addImported() {
 	w.flag("--quiet", w.silent)
-	w.flag("--continue", w.resumes)
-	if w.dir != "" {
-		w.set("--dir", w.dir)
-	}
+	w.flag("--continue", w.on("continue"))
+	w.setGiven("--dir", w.value("directory-prefix"))
 }
 
 // perCommand are the options that have no meaning in a configuration file of pawl, although pawl

@@ -27,9 +27,8 @@ type transfer struct {
 	text     string // see Plan.Text
 	quiet    bool   // print no progress
 
-	user, password           string // of the server
-	proxyUser, proxyPassword string
-	proxies                  map[string]string // by scheme of the URL, or "all"; "" is no proxy
+	kept    map[string]setting // what keep has kept, by the long name of the option: the last one counts
+	proxies map[string]string  // by scheme of the URL, or "all"; "" is no proxy
 
 	// lenient means that refused options only cause a warning. It is set while a configuration file is
 	// read that the command line does not name, because that was not written for this run.
@@ -37,7 +36,34 @@ type transfer struct {
 }
 
 func newTransfer(t *tool, env Env) transfer {
-	return transfer{tool: t, env: env, proxies: make(map[string]string)}
+	return transfer{tool: t, env: env, kept: make(map[string]setting), proxies: make(map[string]string)}
+}
+
+// keep adds handlers for options that are only kept, because what becomes of them depends on others or on
+// the URLs. The names are separated by blanks.
+func (x *transfer) keep(names string) {
+	for name := range strings.FieldsSeq(names) {
+		x.handlers[name] = func(s setting) error { x.kept[name] = s; return nil }
+	}
+}
+
+// on reports whether a boolean was switched on. Its default is off.
+func (x *transfer) on(name string) bool {
+	s, given := x.kept[name]
+	return given && !s.off
+}
+
+// off reports whether a boolean was switched off. Its default is on.
+func (x *transfer) off(name string) bool { return x.kept[name].off }
+
+// value returns the value of the first of the options that was given, or "".
+func (x *transfer) value(names ...string) string {
+	for _, name := range names {
+		if s, given := x.kept[name]; given {
+			return s.value
+		}
+	}
+	return ""
 }
 
 // apply translates settings in their order.
@@ -200,7 +226,10 @@ func (x *transfer) header(text string) error {
 }
 
 // noCache asks caches for the server's own file.
-func (x *transfer) noCache() {
+func (x *transfer) noCache(on bool) {
+	if !on {
+		return
+	}
 	x.add("--header", "Cache-Control: no-cache")
 	x.add("--header", "Pragma: no-cache")
 }
@@ -233,20 +262,16 @@ func checkURL(word, scheme string) (string, error) {
 	return "", fmt.Errorf("a URL of %q is refused: pawl downloads over HTTP and HTTPS only", before)
 }
 
-// credentials adds what the tool has collected from several options: user and proxy.
-func (x *transfer) credentials() error {
-	if x.user != "" || x.password != "" {
-		text := x.user
-		if x.password != "" {
-			text += ":" + x.password
-		}
-		x.set("--user", text)
+// addUser adds user and password. An empty password is one, so that pawl does not ask for it.
+func (x *transfer) addUser(user, password string) {
+	if user != "" {
+		x.set("--user", user+":"+password)
 	}
-	return x.addProxy()
 }
 
-// addProxy adds the proxy for the schemes of the URLs. pawl has one proxy for all of them.
-func (x *transfer) addProxy() error {
+// addProxy adds the proxy for the schemes of the URLs, with a user if there is one. pawl has one proxy for
+// all of them.
+func (x *transfer) addProxy(user, password string) error {
 	if len(x.proxies) == 0 {
 		return nil
 	}
@@ -274,12 +299,12 @@ func (x *transfer) addProxy() error {
 	if !strings.Contains(proxy, "://") {
 		proxy = "http://" + proxy
 	}
-	if x.proxyUser != "" {
+	if user != "" {
 		u, err := url.Parse(proxy)
 		if err != nil {
 			return errors.New("the proxy is no URL")
 		}
-		u.User = url.UserPassword(x.proxyUser, x.proxyPassword)
+		u.User = url.UserPassword(user, password)
 		proxy = u.String()
 	}
 	x.set("--proxy", proxy)

@@ -1,6 +1,7 @@
 package dropin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -26,22 +27,21 @@ const wgetTries = "5"
 // A wget is a command line of wget that is being translated.
 type wget struct {
 	transfer
-	dir, output                string
-	lists                      []string // of --input-file
-	base                       string
-	keeps, resumes, refreshes  bool // --no-clobber, --continue, --timestamping
-	spider, silent, loud       bool
-	byServer, httpsOnly        bool
-	tree, noHost, withProtocol bool // --force-directories and what belongs to it
-	cutDirs                    int
-	page                       string // name for the page of a directory
-	asks                       bool   // --ask-password
+	lists   []string // of --input-file
+	silent  bool     // print no errors
+	keeps   bool     // --no-clobber
+	noHost  bool     // --no-host-directories
+	tree    bool     // --force-directories
+	cutDirs int
+	taken   []string // the files of the runs so far
 }
 
 func newWget(t *tool, env Env) *wget {
-	w := &wget{transfer: newTransfer(t, env), page: "index.html"}
+	w := &wget{transfer: newTransfer(t, env)}
 	w.word = func(word string) error { w.urls = append(w.urls, word); return nil }
 	w.handlers = w.newHandlers()
+	w.keep(`no-config debug show-progress spider base output-document continue timestamping user password http-user http-password http-passwd ask-password
+		proxy-user proxy-password proxy-passwd http-proxy-user http-proxy-password directory-prefix protocol-directories default-page content-disposition https-only`)
 	return w
 }
 
@@ -87,47 +87,40 @@ func (w *wget) readDefaults() {
 
 func (w *wget) newHandlers() map[string]handler {
 	toBool := func(b *bool) handler { return func(s setting) error { *b = !s.off; return nil } }
-	toText := func(t *string) handler { return func(s setting) error { *t = s.value; return nil } }
+	toNoBool := func(b *bool) handler { return func(s setting) error { *b = s.off; return nil } }
 	toProxy := func(scheme string) handler { return func(s setting) error { w.proxies[scheme] = s.value; return nil } }
-	nothing := func(setting) error { return nil }
-	timeouts := w.toConverted(timeout, "--connect-timeout", "--stall-timeout")
 	return map[string]handler{
-		"": w.pair, "execute": w.execute, "config": w.config, "no-config": nothing,
+		"": w.pair, "execute": w.execute, "config": w.config,
 		"version": func(setting) error { w.text = w.tool.versionText("GNU Wget", w.env); return nil },
 		"help":    func(setting) error { w.text = w.tool.helpText(); return nil },
-		"quiet":   toBool(&w.silent), "verbose": func(s setting) error { w.quiet = s.off; return nil }, "debug": toBool(&w.loud),
-		"show-progress": func(s setting) error { w.quiet = s.off; w.loud = w.loud || !s.off; return nil },
-		"output-file":   w.logFile, "append-output": w.logFile, "server-response": w.toFlag("--verbose"), "spider": toBool(&w.spider),
-		"input-file": func(s setting) error { w.lists = append(w.lists, s.value); return nil }, "base": toText(&w.base),
-		"output-document": toText(&w.output), "clobber": func(s setting) error { w.keeps = s.off; return nil }, "no-clobber-command": toBool(&w.keeps),
-		"continue": toBool(&w.resumes), "timestamping": toBool(&w.refreshes), "use-server-timestamps": w.toNoFlag("--no-remote-time"),
 
-		"tries": w.toTries(0), "timeout": timeouts, "connect-timeout": w.toConverted(timeout, "--connect-timeout"), "read-timeout": w.toConverted(timeout, "--stall-timeout"),
-		"waitretry": w.waitRetry, "limit-rate": w.toConverted(size, "--limit-rate"),
+		"quiet": toBool(&w.silent), "verbose": toNoBool(&w.quiet), "output-file": w.logFile, "append-output": w.logFile,
+		"server-response": w.toFlag("--verbose"), "input-file": func(s setting) error { w.lists = append(w.lists, s.value); return nil },
+		"clobber": toNoBool(&w.keeps), "no-clobber-command": toBool(&w.keeps), "use-server-timestamps": w.toNoFlag("--no-remote-time"),
+
+		"tries": w.toTries(0), "timeout": w.toConverted(timeout, "--connect-timeout", "--stall-timeout"), "connect-timeout": w.toConverted(timeout, "--connect-timeout"),
+		"read-timeout": w.toConverted(timeout, "--stall-timeout"), "waitretry": w.waitRetry, "limit-rate": w.toConverted(size, "--limit-rate"),
 		"inet4-only": w.toFlag("-4"), "inet6-only": w.toFlag("-6"), "bind-address": w.to("--interface"),
-		"proxy": func(s setting) error { return w.useProxy(!s.off) }, "http-proxy": toProxy("http"), "https-proxy": toProxy("https"), "no-proxy-hosts": w.to("--no-proxy"),
-		"proxy-user": toText(&w.proxyUser), "proxy-password": toText(&w.proxyPassword), "proxy-passwd": toText(&w.proxyPassword), "http-proxy-user": toText(&w.proxyUser), "http-proxy-password": toText(&w.proxyPassword),
+		"proxy": w.useProxy, "http-proxy": toProxy("http"), "https-proxy": toProxy("https"), "no-proxy-hosts": w.to("--no-proxy"),
 
-		"user": toText(&w.user), "password": toText(&w.password), "http-user": toText(&w.user), "http-password": toText(&w.password), "http-passwd": toText(&w.password), "ask-password": toBool(&w.asks),
-		"netrc": w.toNoFlag("--no-netrc"), "netrc-file": w.to("--netrc-file"), "load-cookies": w.to("--load-cookies"),
-		"header": func(s setting) error {
-			if s.value == "" {
-				w.unset("--header")
-				return nil
-			}
-			return w.header(s.value)
-		},
-		"cache":   func(s setting) error { w.askAgain(s.off); return nil },
-		"referer": w.to("--referer"), "user-agent": w.to("--user-agent"), "method": w.method,
+		"netrc": w.toNoFlag("--no-netrc"), "netrc-file": w.to("--netrc-file"), "load-cookies": w.to("--load-cookies"), "header": w.headerOption,
+		"cache": func(s setting) error { w.noCache(s.off); return nil }, "referer": w.to("--referer"), "user-agent": w.to("--user-agent"), "method": onlyGet,
 
-		"directory-prefix": toText(&w.dir), "force-directories": toBool(&w.tree), "directories": func(s setting) error { w.tree = w.tree && !s.off; return nil },
-		"host-directories": func(s setting) error { w.noHost = s.off; return nil }, "protocol-directories": toBool(&w.withProtocol),
-		"cut-dirs":     func(s setting) (err error) { w.cutDirs, err = count(s.value); return err },
-		"default-page": toText(&w.page), "content-disposition": toBool(&w.byServer),
+		"force-directories": toBool(&w.tree), "directories": func(s setting) error { w.tree = w.tree && !s.off; return nil }, "host-directories": toNoBool(&w.noHost),
+		"cut-dirs": func(s setting) (err error) { w.cutDirs, err = count(s.value); return err },
 
-		"secure-protocol": w.secureProtocol, "https-only": toBool(&w.httpsOnly), "check-certificate": w.toNoFlag("--insecure"), "check-hostname": w.toNoFlag("--insecure"),
+		"secure-protocol": w.secureProtocol, "check-certificate": w.toNoFlag("--insecure"), "check-hostname": w.toNoFlag("--insecure"),
 		"certificate": w.to("--cert"), "certificate-type": onlyPEM, "private-key": w.to("--key"), "private-key-type": onlyPEM, "ca-certificate": w.to("--cacert"),
 	}
+}
+
+// headerOption adds a header field. An empty one removes those before it.
+func (w *wget) headerOption(s setting) error {
+	if s.value == "" {
+		w.unset("--header")
+		return nil
+	}
+	return w.header(s.value)
 }
 
 // pair reads -nc, -nd, -nH, -np and -nv. Several letters may follow the n.
@@ -197,23 +190,10 @@ func (w *wget) waitRetry(s setting) error {
 	return nil
 }
 
-func (w *wget) useProxy(on bool) error {
+func (w *wget) useProxy(s setting) error {
 	w.unset("--no-proxy")
-	if !on {
+	if s.off {
 		w.set("--no-proxy", "*")
-	}
-	return nil
-}
-
-func (w *wget) askAgain(on bool) {
-	if on {
-		w.noCache()
-	}
-}
-
-func (w *wget) method(s setting) error {
-	if !strings.EqualFold(s.value, "GET") {
-		return errors.New("is refused: pawl sends GET requests only")
 	}
 	return nil
 }
@@ -243,7 +223,7 @@ func (w *wget) finish() (Plan, error) {
 		if err != nil {
 			return Plan{}, err
 		}
-		if w.httpsOnly && !strings.HasPrefix(strings.ToLower(u), "https://") {
+		if w.on("https-only") && !strings.HasPrefix(strings.ToLower(u), "https://") {
 			return Plan{}, errors.New("a URL of \"http\" is refused by --https-only")
 		}
 		w.urls[i] = u
@@ -254,14 +234,13 @@ func (w *wget) finish() (Plan, error) {
 	if !w.has("--tries") {
 		w.set("--tries", wgetTries)
 	}
-	if len(w.urls) > 1 && w.output != "" && streamName(w.output) != "-" && w.output != "/dev/null" {
+	if to := w.value("output-document"); len(w.urls) > 1 && to != "" && streamName(to) != "-" && to != "/dev/null" {
 		return Plan{}, errors.New(`option "-O" is refused for several URLs: pawl does not put files into one another`)
 	}
 	plan := w.plan()
-	plan.Silent = w.silent && !w.loud
-	var taken []string
+	plan.Silent = w.silent && !w.on("debug") && !w.on("show-progress")
 	for _, u := range w.urls {
-		if run, ok := w.run(u, &taken); ok {
+		if run, ok := w.run(u); ok {
 			plan.Runs = append(plan.Runs, run)
 		}
 	}
@@ -278,7 +257,7 @@ func (w *wget) readList(name string) error {
 	if err != nil {
 		return fmt.Errorf("the list of URLs cannot be read: %w", err)
 	}
-	base, err := url.Parse(w.base)
+	base, err := url.Parse(w.value("base"))
 	if err != nil {
 		return errors.New(`option "--base" needs a URL`)
 	}
@@ -290,7 +269,7 @@ func (w *wget) readList(name string) error {
 		if line[0] == '<' {
 			return errors.New("a web page as a list is refused; for a directory of a server: pawl mirror URL/")
 		}
-		if w.base != "" && !strings.Contains(line, "://") {
+		if w.value("base") != "" && !strings.Contains(line, "://") {
 			u, err := base.Parse(line)
 			if err != nil {
 				return errors.New("a line of the list is no URL")
@@ -304,68 +283,75 @@ func (w *wget) readList(name string) error {
 
 // addCollected adds the options of pawl that stand for several ones of wget.
 func (w *wget) addCollected() error {
-	if w.asks {
-		if w.user == "" {
-			return errors.New(`option "--ask-password" needs --user`)
-		}
-		w.password = "" // so that pawl asks
-	} else if w.user != "" && w.password == "" {
-		w.user += ":"
+	user, password := w.value("http-user", "user"), w.value("http-password", "http-passwd", "password")
+	switch asks := w.on("ask-password"); {
+	case asks && user == "":
+		return errors.New(`option "--ask-password" needs --user`)
+	case asks:
+		w.set("--user", user)
+	default:
+		w.addUser(user, password)
 	}
-	if w.httpsOnly {
+	if w.on("https-only") {
 		w.set("--proto", "https")
 	}
-	if w.proxyUser != "" && len(w.proxies) == 0 {
-		for _, scheme := range []string{"http", "https"} {
-			proxy := w.env.Getenv(scheme + "_proxy")
-			if proxy == "" {
-				proxy = w.env.Getenv("all_proxy")
-			}
-			if proxy != "" {
+	proxyUser := w.value("proxy-user", "http-proxy-user")
+	if proxyUser != "" && len(w.proxies) == 0 {
+		w.proxiesFromEnvironment()
+	}
+	w.quiet = !w.on("show-progress") && (w.quiet || w.silent || w.off("show-progress"))
+	return w.addProxy(proxyUser, w.value("proxy-password", "proxy-passwd", "http-proxy-password"))
+}
+
+// proxiesFromEnvironment takes the proxies to which a user and a password belong.
+func (w *wget) proxiesFromEnvironment() {
+	for _, scheme := range []string{"http", "https"} {
+		for _, name := range []string{scheme + "_proxy", "all_proxy"} {
+			if proxy := w.env.Getenv(name); proxy != "" {
 				w.proxies[scheme] = proxy
+				break
 			}
 		}
 	}
-	w.quiet = w.quiet || w.silent
-	return w.credentials()
 }
 
 // run returns the run that downloads a URL. It reports false for a file that is there already and is
-// kept. taken are the files of the runs before it.
-func (w *wget) run(u string, taken *[]string) (Run, bool) {
-	if w.spider {
+// kept.
+func (w *wget) run(u string) (Run, bool) {
+	if w.on("spider") {
 		return Run{Args: slices.Concat([]string{"info"}, w.args, []string{"--", u})}, true
 	}
-	dir, name, given := w.dir, w.name(u), w.output != ""
-	if given { // and then the directory does not count
-		dir, name = "", streamName(w.output)
-	}
-	if name == "-" && given {
+	output := streamName(w.value("output-document"))
+	if output == "-" {
 		return w.get("", "-", u), true
+	}
+	dir, name := w.value("directory-prefix"), w.name(u)
+	if output != "" { // and then the directory does not count
+		dir, name = "", output
 	}
 	file := name
 	if !path.IsAbs(name) {
 		file = path.Join(dir, name)
 	}
-	exists := func(file string) bool { return w.env.Exists(file) || slices.Contains(*taken, file) }
+	exists := func(file string) bool { return w.env.Exists(file) || slices.Contains(w.taken, file) }
 	var flags []string
 	switch {
 	case w.keeps && exists(file):
 		w.warn(fmt.Sprintf("file %q is there already, and is kept", file))
 		return Run{}, false
-	case w.resumes:
+	case w.on("continue"):
 		flags = []string{"--continue", "--adopt"}
-	case w.refreshes:
+	case w.on("timestamping"):
 		flags = []string{"--adopt", "--overwrite"}
-	case given, w.tree:
+	case output != "", w.tree:
 		flags = []string{"--overwrite"}
 	default:
 		free := unused(file, 1, exists)
 		name += strings.TrimPrefix(free, file)
 		file = free
 	}
-	*taken = append(*taken, file)
-	if w.byServer && !given {
+	w.taken = append(w.taken, file)
+	if w.on("content-disposition") && output == "" {
 		name = ""
 		flags = append(flags, "--auto-rename")
 	}
@@ -377,10 +363,7 @@ func (w *wget) run(u string, taken *[]string) (Run, bool) {
 // name returns the path at which wget puts the file of a URL, below its directory.
 func (w *wget) name(u string) string {
 	segment, query := lastSegment(u)
-	name := plainName(decoded(segment), w.page)
-	if segment == "" {
-		name = w.page
-	}
+	name := plainName(decoded(segment), cmp.Or(w.value("default-page"), "index.html"))
 	if query != "" {
 		name += "?" + plainName(strings.ReplaceAll(decoded(query), "/", "%2F"), "")
 	}
@@ -392,7 +375,7 @@ func (w *wget) name(u string) string {
 	rest, _, _ = strings.Cut(rest, "?")
 	host, dirs, _ := strings.Cut(rest, "/")
 	var parts []string
-	if w.withProtocol {
+	if w.on("protocol-directories") {
 		parts = append(parts, strings.ToLower(scheme))
 	}
 	if !w.noHost {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"pawl/cmd/pawl/dropin"
 	"pawl/downloader/failure"
@@ -63,14 +64,17 @@ func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	}
 	first := 0
 	for _, run := range plan.Runs {
-		code, err := r.do(ctx, run)
+		o, err := r.do(ctx, run)
 		if err != nil {
 			return err
 		}
-		if first == 0 {
-			first = code
+		if _, err := io.WriteString(out.stdout, run.Report(o)); err != nil {
+			return err
 		}
-		if code != 0 && (plan.FailEarly || ctx.Err() != nil) {
+		if first == 0 {
+			first = o.Code
+		}
+		if o.Code != 0 && (plan.FailEarly || ctx.Err() != nil) {
 			break
 		}
 	}
@@ -139,11 +143,12 @@ type asRun struct {
 	out     *printer
 }
 
-// do does one run. It returns the exit code of the tool. An error is one of the translation itself.
-func (r asRun) do(ctx context.Context, run dropin.Run) (int, error) {
+// do does one run. An error is one of the translation itself.
+func (r asRun) do(ctx context.Context, run dropin.Run) (o dropin.Outcome, err error) {
+	stream := &streamWriter{Writer: r.out.stdout} // which is no terminal any more: the tools write to terminals, too
 	out := &printer{stdout: io.Discard, stderr: r.out.stderr, quiet: slices.Contains(run.Args, "--quiet"), repeats: new(repeats)}
 	if run.Stream {
-		out.stdout = plainWriter{r.out.stdout} // the tools write to terminals, too
+		out.stdout = stream
 	}
 	args := slices.Concat(run.Args[:1], r.globals.arguments(), withoutUnknown(run.Args[1:]))
 	app, parsed, err := parse(out, args, os.Environ())
@@ -151,20 +156,44 @@ func (r asRun) do(ctx context.Context, run dropin.Run) (int, error) {
 		err = checkGuards(args)
 	}
 	if err != nil {
-		return 0, usageErr{&dropin.RefusedError{Tool: r.tool, Text: trimCommand(err.Error())}}
+		return o, usageErr{&dropin.RefusedError{Tool: r.tool, Text: trimCommand(err.Error())}}
 	}
+	started := time.Now()
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err = parsed.Run(&app.cli.Globals)
-	if out.reportExit(err) == 0 {
-		return 0, nil
+	out.reportExit(err)
+	o = dropin.Outcome{Status: statusOf(err), Code: r.exitCode(err), Bytes: stream.n, Seconds: time.Since(started).Seconds()}
+	if info, statErr := os.Stat(run.File); statErr == nil && err == nil && info.Mode().IsRegular() {
+		o.Bytes = info.Size()
 	}
-	if s, ok := asSignal(err); ok {
-		if r.tool == "aria2c" || r.tool == "axel" {
-			return dropin.ExitCode(r.tool, dropin.Interrupted), nil
-		}
-		return 128 + int(s.Signal), nil
+	return o, nil
+}
+
+// exitCode returns the exit code with which the tool reports an error.
+func (r asRun) exitCode(err error) int {
+	s, interrupted := asSignal(err)
+	switch {
+	case err == nil:
+		return 0
+	case interrupted && (r.tool == "aria2c" || r.tool == "axel"):
+		return dropin.ExitCode(r.tool, dropin.Interrupted)
+	case interrupted:
+		return 128 + int(s.Signal)
 	}
-	return dropin.ExitCode(r.tool, failureOf(err)), nil
+	return dropin.ExitCode(r.tool, failureOf(err))
+}
+
+// statusOf returns the HTTP status of a run: 200 if it has succeeded, in however many parts, and 0 if no
+// status is known.
+func statusOf(err error) int {
+	var status *failure.StatusError
+	switch {
+	case err == nil:
+		return 200
+	case errors.As(err, &status):
+		return status.Code
+	}
+	return 0
 }
 
 // withoutUnknown leaves out --no-netrc as long as pawl reads no netrc, and so has no option for it.
@@ -181,8 +210,17 @@ func hasOption(name string) bool {
 	return ok
 }
 
-// A plainWriter hides what else a writer is.
-type plainWriter struct{ io.Writer }
+// A streamWriter counts the bytes that pass.
+type streamWriter struct {
+	io.Writer
+	n int64
+}
+
+func (w *streamWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	w.n += int64(n)
+	return n, err
+}
 
 // arguments returns the options that say where the state is and which configuration file counts, as they
 // were given before "as".

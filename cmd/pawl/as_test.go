@@ -211,6 +211,15 @@ func runCaller(t *testing.T, url string, words []string, refused bool) {
 	compareAs(t, line, got, runAs(t, before, "", words...))
 }
 
+// runTool runs an installed tool without other files. If there is none, it runs pawl in its place.
+func runTool(t *testing.T, words []string) asResult {
+	t.Helper()
+	if _, err := exec.LookPath(words[0]); err != nil {
+		words = append([]string{"pawl", "as"}, words...)
+	}
+	return runAs(t, nil, "", words...)
+}
+
 // compareAs compares what pawl has done with what the tool has done.
 func compareAs(t *testing.T, line string, got, want asResult) {
 	t.Helper()
@@ -234,6 +243,7 @@ type asCase struct {
 	before map[string]string // files that are there before
 	files  []string          // the files afterwards that have asBody; nil for none
 	stdout bool              // asBody is on standard output
+	stdin  string
 	// differs says why the installed tool does something else. It is "" if it does the same.
 	differs string
 }
@@ -290,6 +300,9 @@ func TestToolPlaces(t *testing.T) {
 		{line: "curl -sO --create-dirs --output-dir a/b U/f", files: []string{"a/b/f"}},
 		{line: "curl -sO U/{f,g}[1-2]", files: []string{"f1", "f2", "g1", "g2"}},
 		{line: "curl -K conf", before: map[string]string{"conf": "silent\nurl=U/f\noutput = \"a b\"\n"}, files: []string{"a b"}},
+		{line: "curl -K -", stdin: "silent\nurl=U/f\n-O\n", files: []string{"f"}},
+		{line: "wget -q -i -", stdin: "U/f\nU/g\n", files: []string{"f", "g"}},
+		{line: "aria2c -q -i -", stdin: "U/f\nU/g\n  out=h\n", files: []string{"f", "h"}},
 		{line: "wget -q U/f", before: old, files: []string{"f.1"}},
 		{line: "wget -q U/f?x=1", files: []string{"f?x=1"}},
 		{line: "wget -q U/d/a%20b?u=c/d", files: []string{"a b?u=c%2Fd"}},
@@ -341,7 +354,7 @@ func runCases(t *testing.T, all []asCase) {
 			if words[0] == "aria2c" && !strings.Contains(c.line, "--conf-path") {
 				words = slices.Insert(words, 1, "--no-conf")
 			}
-			got := runAs(t, before, "", append([]string{"pawl", "as"}, words...)...)
+			got := runAs(t, before, fill(c.stdin), append([]string{"pawl", "as"}, words...)...)
 			skipWithout(t, got.stderr)
 			if got.code != c.code || (got.stdout == string(asBody)) != c.stdout || got.stdout != "" && !c.stdout {
 				t.Errorf("exit code %d, %d bytes on stdout, want %d\n%s", got.code, len(got.stdout), c.code, got.stderr)
@@ -363,7 +376,7 @@ func runCases(t *testing.T, all []asCase) {
 				t.Logf("%s is not installed", words[0])
 				return
 			}
-			tool := runAs(t, before, "", words...)
+			tool := runAs(t, before, fill(c.stdin), words...)
 			if c.differs != "" {
 				tool.files = got.files
 			}
@@ -502,6 +515,21 @@ func TestAsOutput(t *testing.T) {
 				t.Errorf("exit code %d, stdout %q, stderr %q, want %q there", got.code, got.stdout, got.stderr, want)
 			}
 		})
+	}
+	for line, want := range map[string]string{
+		"curl -s -o f -w %{http_code}:%{size_download} U/f":         fmt.Sprintf("200:%d", len(asBody)),
+		"curl -s -o f -w %{http_code} U/status/404/f":               "404",
+		"curl -s -o /dev/null -w %{http_code} http://127.0.0.1:1/f": "000",
+		"curl -s -w %{filename_effective}, -O U/f -O U/g":           "f,g,",
+		"curl -s -w :%{size_download} U/f":                          string(asBody) + fmt.Sprintf(":%d", len(asBody)),
+	} {
+		words := strings.Fields(strings.ReplaceAll(line, "U/", srv.URL+"/"))
+		if got := runAs(t, nil, "", append([]string{"pawl", "as"}, words...)...); got.stdout != want {
+			t.Errorf("%s: stdout %.60q, want %.60q\n%s", line, got.stdout, want, got.stderr)
+		}
+		if tool := runTool(t, words); tool.stdout != want {
+			t.Errorf("%s: the tool prints %.60q, want %.60q", line, tool.stdout, want)
+		}
 	}
 	for words, want := range map[string]string{"pawl-curl --version": "curl 8.", "pawl-wget -V": "GNU Wget 1.", "pawl-aria2c -v": "aria2 version 1.", "pawl-axel -V": "Axel 2.", "pawl as curl --help": "Usage: pawl as curl"} {
 		if got := runAs(t, nil, "", strings.Fields(words)...); got.code != 0 || !strings.HasPrefix(got.stdout, want) {

@@ -33,6 +33,7 @@ type curl struct {
 	query      []string     // what is added to each URL
 	cookies    []string
 	useNetrc   bool
+	writeOut   string   // the format of --write-out
 	configs    int      // files of --config that are being read, one within the other
 	taken      []string // the files of the runs so far
 }
@@ -132,6 +133,13 @@ func (c *curl) newHandlers() map[string]handler {
 		"oauth2-bearer": func(s setting) error { c.add("--header", "Authorization: Bearer "+s.value); return nil },
 		"netrc":         netrc, "netrc-optional": netrc, "netrc-file": func(s setting) error { c.useNetrc = true; c.set("--netrc-file", s.value); return nil },
 		"data": data, "data-ascii": data, "data-binary": data, "data-raw": data, "data-urlencode": c.addEncoded, "request": onlyGet,
+
+		"write-out": c.setWriteOut, "dump-header": func(s setting) error {
+			if s.value != "/dev/null" {
+				return errors.New("is refused: pawl writes the file and nothing else; see: pawl info URL")
+			}
+			return nil
+		},
 
 		"proxy": c.proxy(""), "socks5": c.proxy("socks5://"), "socks5-hostname": c.proxy("socks5h://"), "noproxy": c.to("--no-proxy"),
 		"connect-timeout": c.toConverted(timeout, "--connect-timeout"), "max-time": c.toConverted(seconds, "--deadline"), "retry": c.retry, "retry-delay": c.retryDelay,
@@ -246,6 +254,20 @@ func urlEncoded(value string) (string, error) {
 		return name + "=" + content, nil
 	}
 	return content, nil
+}
+
+// setWriteOut reads a format, or "@" and the name of a file with it.
+func (c *curl) setWriteOut(s setting) error {
+	format := s.value
+	if name, ok := strings.CutPrefix(format, "@"); ok {
+		text, err := c.env.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("cannot be read: %w", err)
+		}
+		format = string(text)
+	}
+	c.writeOut = format
+	return checkWriteOut(format)
 }
 
 func onlyGet(s setting) error {
@@ -405,6 +427,7 @@ func (c *curl) finish() (Plan, error) {
 				return Plan{}, err
 			}
 			if run, ok := c.run(u, to); ok {
+				run.WriteOut = c.writeOut
 				plan.Runs = append(plan.Runs, run)
 			}
 		}
@@ -555,6 +578,7 @@ func (c *curl) run(u string, to curlOutput) (Run, bool) {
 		name = ""
 	}
 	run := c.get(dir, name, u)
+	run.File = file
 	flags := []string{"--overwrite"}
 	if keeps {
 		flags = []string{"--auto-rename"}

@@ -12,7 +12,7 @@ var curlOptions = []group{
 		C/continue-at= clobber skip-existing R/remote-time f/fail fail-with-body fail-early L/location
 		s/silent S/show-error progress-meter v/verbose V/version! h/help[=] M/manual!
 		H/header= A/user-agent= e/referer= b/cookie= u/user= oauth2-bearer= n/netrc netrc-file= netrc-optional
-		d/data= data-ascii= data-binary= data-raw= data-urlencode= G/get X/request= z/time-cond=
+		d/data= data-ascii= data-binary= data-raw= data-urlencode= G/get X/request= z/time-cond= w/write-out= D/dump-header=
 		x/proxy= U/proxy-user= noproxy= socks5= socks5-hostname=
 		connect-timeout= m/max-time= retry= retry-delay= Y/speed-limit= y/speed-time= limit-rate= rate= max-filesize=
 		k/insecure cacert= E/cert= cert-type= key= key-type= proto= proto-redir= proto-default= tls-max=
@@ -46,7 +46,7 @@ var curlOptions = []group{
 	{refuse, "each part would be a command of its own; run pawl once for each", ":/next"},
 	{refuse, "pawl only downloads, and sends no data", "F/form= form-string= json= T/upload-file= upload-flags="},
 	{refuse, "pawl downloads whole files", "r/range="},
-	{refuse, "pawl writes the file and nothing else; see: pawl info URL", "I/head i/include show-headers D/dump-header= w/write-out= libcurl= metalink dump-ca-embed"},
+	{refuse, "pawl writes the file and nothing else; see: pawl info URL", "I/head i/include show-headers libcurl= metalink dump-ca-embed"},
 	{refuse, "pawl asks the name servers of the system", "dns-interface= dns-ipv4-addr= dns-ipv6-addr= dns-servers= doh-url= doh-insecure doh-cert-status ech="},
 	{refuse, "pawl connects to the host in the URL; see --resolve", "connect-to= unix-socket= abstract-unix-socket= request-target= haproxy-protocol haproxy-clientip= ipfs-gateway= preproxy="},
 	{refuse, "pawl sends credentials to no host but that of the URL", "location-trusted"},

@@ -12,11 +12,13 @@
 //	transfer.go     what the tools have in common: URLs, proxies, headers, names
 //	aria2.go        aria2c; its table is in package downloader/aria2
 //	curl.go         curl, with curltable.go
+//	writeout.go     curl's --write-out
 //	wget.go         wget and wget2, with wgettable.go
 //	axel.go         axel
 //	configfile.go   aria2.conf, .curlrc and .wgetrc
 //	words.go        splits a command as a shell does, for "copy as cURL"
 //	paste.go        the request in a pasted curl command
+//	import.go       turns configuration files into pawl's
 package dropin
 
 import (
@@ -44,6 +46,10 @@ type Run struct {
 	Args []string
 	// Stream means that the file goes to standard output. Other runs must not print there.
 	Stream bool
+	// WriteOut is printed on standard output after the run, with its variables replaced; see Report.
+	WriteOut string
+	// File is the path of the file, for Report; "" for standard output, or if only the server knows it.
+	File string
 }
 
 // An Env is what a command line may depend on besides its words. All functions must be set.

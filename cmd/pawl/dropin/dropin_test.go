@@ -188,6 +188,8 @@ func TestRefusals(t *testing.T) {
 		"curl -X POST http://h/f":                           `option "-X" is refused: pawl sends GET requests only`,
 		"curl -T x http://h/f":                              "sends no data",
 		"curl http://h/f --next http://h/g":                 `option "--next" is refused: each part`,
+		"curl -w '%{remote_ip}' http://h/f":                 "does not know one of its variables",
+		"curl -D headers http://h/f":                        "nothing else",
 		"curl -I http://h/f":                                "pawl info",
 		"curl -r 0-5 http://h/f":                            "whole files",
 		"curl -C 500 http://h/f":                            `option "-C" needs "-"`,
@@ -270,5 +272,18 @@ func TestOwnConfig(t *testing.T) {
 		if err != nil || !slices.Contains(plan.Runs[0].Args, want) || len(plan.Warnings) == 0 || strings.Contains(strings.Join(plan.Warnings, " "), "secret") {
 			t.Errorf("%s: %v %v, want %q and a warning without the secret", line, plan, err, want)
 		}
+	}
+}
+
+func TestWriteOut(t *testing.T) {
+	plan, err := Translate("curl", []string{"-sw", `%{http_code} %{size_download} %{filename_effective} %{exitcode} %{url}%%\t%{time_total}\n`, "-D/dev/null", "-o", "x", "http://h/f"}, testEnv(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := plan.Runs[0].Report(Outcome{200, 0, 5, 1.5}); got != "200 5 x 0 http://h/f%\t1.500000\n" {
+		t.Errorf("%q", got)
+	}
+	if got := plan.Runs[0].Report(Outcome{Code: 7}); got != "000 0 x 7 http://h/f%\t0.000000\n" {
+		t.Errorf("%q", got)
 	}
 }

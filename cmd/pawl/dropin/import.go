@@ -45,7 +45,7 @@ func (w *wget) addImported() {
 var perCommand = map[string]string{
 	"aria2c": "out checksum input-file metalink-file metalink-base-uri save-session force-sequential parameterized-uri dry-run conditional-get help version conf-path no-conf",
 	"curl": `url output remote-name remote-name-all remote-header-name url-query data data-ascii data-binary data-raw data-urlencode get request time-cond config disable
-		continue-at clobber skip-existing fail-early help version manual show-error proto-default globoff`,
+		continue-at clobber skip-existing fail-early help version manual show-error proto-default globoff write-out dump-header`,
 	"wget": `input-file base output-document clobber no-clobber-command timestamping spider default-page content-disposition force-directories host-directories
 		protocol-directories cut-dirs directories ask-password execute config debug help version method`,
 }

@@ -96,6 +96,11 @@ func TestTables(t *testing.T) {
 				t.Errorf("%s: %s has the verdict %d and the reason %q", tool.name, o, o.verdict, o.reason)
 			}
 		}
+		for name := range strings.FieldsSeq(perCommand[tool.name]) {
+			if !slices.Contains(translated, name) {
+				t.Errorf("%s: --%s of perCommand is not translated", tool.name, name)
+			}
+		}
 		slices.Sort(translated)
 		if have := slices.Sorted(maps.Keys(handlers[tool.name])); !slices.Equal(translated, have) {
 			t.Errorf("%s: options to translate are %q, and handlers are for %q", tool.name, translated, have)

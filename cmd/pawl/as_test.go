@@ -137,13 +137,13 @@ func (r asResult) names() (all []string) {
 // asName matches the option for the name of the file.
 var asName = regexp.MustCompile(`(?:^| )-\w*[oO] ?(\S+)|--out(?:put)?[ =](\S+)`)
 
-// TestCallers runs the command lines of testdata/callers.txt with pawl, and with the tools themselves.
+// TestCallers runs the command lines of testdata/as/callers.txt with pawl, and with the tools themselves.
 func TestCallers(t *testing.T) {
 	t.Parallel()
 	srv := newAsServer(t)
 	refused := false
 	n := 0
-	for line := range strings.Lines(readFile(t, "testdata/callers.txt")) {
+	for line := range strings.Lines(readFile(t, "testdata/as/callers.txt")) {
 		if refused = refused || strings.HasPrefix(line, "# refused"); strings.HasPrefix(line, "#") {
 			continue
 		}

@@ -18,16 +18,16 @@ import (
 type CLI struct {
 	Globals
 
-	Get    GetCmd    `cmd:"" default:"withargs" help:"Download each URL, or resume it if an earlier run was interrupted (the default command)."`
-	Mirror MirrorCmd `cmd:"" help:"Bring a directory in line with lists of files, unattended."`
-	Resume ResumeCmd `cmd:"" help:"Resume unfinished downloads."`
-	List   ListCmd   `cmd:"" help:"List downloads; works while others run."`
-	Verify VerifyCmd `cmd:"" help:"Read files again and compare them with what is recorded or with digests; fetch wrong pieces again."`
-	Info   InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
-	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
-	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
-	Config ConfigCmd `cmd:"" help:"Turn the configuration file of another tool into one of pawl."`
-	As     AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
+	Get      GetCmd    `cmd:"" default:"withargs" help:"Download each URL, or resume it if an earlier run was interrupted (the default command)."`
+	Mirror   MirrorCmd `cmd:"" help:"Bring a directory in line with lists of files, unattended."`
+	Resume   ResumeCmd `cmd:"" help:"Resume unfinished downloads."`
+	List     ListCmd   `cmd:"" help:"List downloads; works while others run."`
+	Verify   VerifyCmd `cmd:"" help:"Read files again and compare them with what is recorded or with digests; fetch wrong pieces again."`
+	Info     InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
+	Remove   RemoveCmd `cmd:"" help:"Forget downloads."`
+	Report   ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
+	Settings ConfigCmd `cmd:"" name:"config" help:"Turn the configuration file of another tool into one of pawl."`
+	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 }
 
 // Globals are the options of every command.

@@ -146,7 +146,7 @@ type asRun struct {
 // do does one run. An error is one of the translation itself.
 func (r asRun) do(ctx context.Context, run dropin.Run) (o dropin.Outcome, err error) {
 	stream := &streamWriter{Writer: r.out.stdout} // which is no terminal any more: the tools write to terminals, too
-	out := &printer{stdout: io.Discard, stderr: r.out.stderr, quiet: slices.Contains(run.Args, "--quiet"), repeats: new(repeats)}
+	out := &printer{stdout: io.Discard, stderr: r.out.stderr}
 	if run.Stream {
 		out.stdout = stream
 	}
@@ -157,6 +157,9 @@ func (r asRun) do(ctx context.Context, run dropin.Run) (o dropin.Outcome, err er
 	}
 	if err != nil {
 		return o, usageErr{&dropin.RefusedError{Tool: r.tool, Text: trimCommand(err.Error())}}
+	}
+	if out.quiet = app.cli.Quiet; !app.cli.Verbose {
+		out.repeats = new(repeats)
 	}
 	started := time.Now()
 	parsed.BindTo(ctx, (*context.Context)(nil))

@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,10 +20,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"pawl/cmd/pawl/dropin"
+	"pawl/downloader/failure"
+	"pawl/store"
 )
 
 // pendingOptions are options of pawl that tool command lines are translated to, and that may be missing
@@ -534,6 +540,53 @@ func TestAsOutput(t *testing.T) {
 	for words, want := range map[string]string{"pawl-curl --version": "curl 8.", "pawl-wget -V": "GNU Wget 1.", "pawl-aria2c -v": "aria2 version 1.", "pawl-axel -V": "Axel 2.", "pawl as curl --help": "Usage: pawl as curl"} {
 		if got := runAs(t, nil, "", strings.Fields(words)...); got.code != 0 || !strings.HasPrefix(got.stdout, want) {
 			t.Errorf("%s: exit code %d, %.60q, want %q", words, got.code, got.stdout, want)
+		}
+	}
+}
+
+// TestFailuresOfTools checks the exit codes of failures that need more than a server.
+func TestFailuresOfTools(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want [4]int // aria2c, curl, wget, axel
+	}{
+		{nil, [4]int{0, 0, 0, 0}},
+		{errors.New("x"), [4]int{1, 56, 1, 1}},
+		{signalError{syscall.SIGINT}, [4]int{7, 130, 130, 2}},
+		{signalError{syscall.SIGTERM}, [4]int{7, 143, 143, 2}},
+		{usageErr{errors.New("x")}, [4]int{2, 2, 2, 2}},
+		{&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, [4]int{9, 23, 3, 1}},
+		{&fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, [4]int{16, 23, 3, 1}},
+		{&outputError{"standard output", syscall.EPIPE}, [4]int{17, 23, 3, 1}},
+		{store.ErrForeign, [4]int{13, 23, 3, 1}},
+		{store.ErrBusy, [4]int{11, 23, 3, 1}},
+		{failure.ErrChecksum, [4]int{32, 23, 1, 1}},
+		{failure.ErrChanged, [4]int{8, 33, 1, 1}},
+		{failure.ErrTooLarge, [4]int{1, 63, 1, 1}},
+		{failure.ErrAuth, [4]int{24, 22, 6, 1}},
+		{&failure.StatusError{Code: 404}, [4]int{3, 22, 8, 1}},
+		{&failure.StatusError{Code: 500}, [4]int{22, 22, 8, 1}},
+		{&failure.StatusError{Code: 503}, [4]int{29, 22, 8, 1}},
+		{errDeadline, [4]int{2, 28, 4, 1}},
+		{failure.ErrSilent, [4]int{2, 28, 4, 1}},
+		{failure.ErrTrickle, [4]int{5, 28, 4, 1}},
+		{failure.ErrTLS, [4]int{1, 35, 5, 1}},
+		{failure.Wrap(failure.ErrTLS, x509.UnknownAuthorityError{}), [4]int{1, 60, 5, 1}},
+		{failure.ErrRedirects, [4]int{23, 47, 8, 1}},
+		{failure.ErrMalformed, [4]int{22, 8, 7, 1}},
+		{failure.ErrCut, [4]int{22, 18, 4, 1}},
+		{failure.Explain(io.ErrUnexpectedEOF), [4]int{22, 18, 4, 1}},
+		{failure.Wrap(failure.ErrNetwork, &net.DNSError{IsNotFound: true}), [4]int{19, 6, 4, 1}},
+		{failure.Wrap(failure.ErrNetwork, syscall.ECONNREFUSED), [4]int{1, 7, 4, 1}},
+		{failure.Wrap(failure.ErrNetwork, syscall.ECONNRESET), [4]int{6, 56, 4, 1}},
+		{reportedError{errors.Join(failure.ErrNetwork, failure.ErrChecksum)}, [4]int{32, 23, 1, 1}},
+		{reportedError{exitCodeError(8)}, [4]int{3, 22, 8, 1}}, // of a list
+		{reportedError{exitCodeError(4)}, [4]int{6, 56, 4, 1}},
+	} {
+		for i, tool := range dropin.Names {
+			if got := (asRun{tool: tool}).exitCode(tt.err); got != tt.want[i] {
+				t.Errorf("%s: %v has the exit code %d, want %d", tool, tt.err, got, tt.want[i])
+			}
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 func aria2Tool() *tool {
 	return &tool{name: "aria2c", version: "1.37.0", options: aria2Table(), read: readAria2, other: 1, exits: map[Failure]int{
 		Timeout: 2, NotFound: 3, ServerRefused: 3, TooSlow: 5, BrokenTransfer: 6, NoConnection: 1, TLSFailure: 1, BadCertificate: 1, Interrupted: 7, FileChanged: 8, DiskFull: 9, InUse: 11,
-		FileExists: 13, CannotCreate: 16, CannotWrite: 17, UnknownHost: 19, UnknownProxy: 19, HTTPError: 22, ProtocolError: 22, CutBody: 22, TooManyHops: 23,
+		FileExists: 13, CannotCreate: 16, CannotWrite: 17, UnknownHost: 19, HTTPError: 22, ProtocolError: 22, CutBody: 22, TooManyHops: 23,
 		WrongUser: 24, WrongProxyUser: 24, Busy: 29, WrongDigest: 32,
 	}}
 }

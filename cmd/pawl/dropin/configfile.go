@@ -2,6 +2,7 @@ package dropin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -55,7 +56,12 @@ func parseCurlLine(t *table, line string) ([]setting, error) {
 	if o != nil && o.argument == required && given {
 		args = append(args, value)
 	}
-	return t.parse(args)
+	all, err := t.parse(args)
+	isWord := func(s setting) bool { return s.option == nil }
+	if err == nil && (len(all) == 0 || slices.ContainsFunc(all, isWord)) {
+		err = fmt.Errorf("%q is not an option", name)
+	}
+	return all, err
 }
 
 // curlValue reads a value: up to the next blank, or in double quotes with escapes.

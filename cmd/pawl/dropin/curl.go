@@ -14,7 +14,7 @@ import (
 // curlTool returns the table of exit codes of curl, from EXIT CODES of curl(1), and of its options.
 func curlTool() *tool {
 	return &tool{name: "curl", version: curlVersion, options: curlTable(), read: readCurl, other: 56, exits: map[Failure]int{
-		UnknownProxy: 5, UnknownHost: 6, NoConnection: 7, CutBody: 18, BrokenTransfer: 56, WrongUser: 22, NotFound: 22, HTTPError: 22, ServerRefused: 22, Busy: 22,
+		UnknownHost: 6, NoConnection: 7, CutBody: 18, BrokenTransfer: 56, WrongUser: 22, NotFound: 22, HTTPError: 22, ServerRefused: 22, Busy: 22,
 		WrongProxyUser: 56, CannotCreate: 23, CannotWrite: 23, DiskFull: 23, FileExists: 23, InUse: 23, WrongDigest: 23, Timeout: 28, TooSlow: 28, FileChanged: 33,
 		TLSFailure: 35, TooManyHops: 47, BadCertificate: 60, TooLarge: 63, ProtocolError: 8,
 	}}
@@ -34,7 +34,6 @@ type curl struct {
 	cookies    []string
 	useNetrc   bool
 	writeOut   string   // the format of --write-out
-	configs    int      // files of --config that are being read, one within the other
 	taken      []string // the files of the runs so far
 }
 
@@ -96,31 +95,12 @@ func (c *curl) readDefault(text []byte) error {
 	return c.apply(settings)
 }
 
-// maxConfigs is how deep files of --config may name each other, so that a file that names itself ends.
-const maxConfigs = 5
-
-func (c *curl) readConfig(s setting) error {
-	if c.configs++; c.configs > maxConfigs {
-		return errors.New("names itself")
-	}
-	defer func() { c.configs-- }()
-	text, err := c.env.ReadFile(s.value)
-	if err != nil {
-		return fmt.Errorf("cannot be read: %w", err)
-	}
-	settings, err := parseCurlConfig(&c.tool.options, string(text))
-	if err != nil {
-		return fmt.Errorf("names a faulty file: %w", err)
-	}
-	return c.apply(settings)
-}
-
 // newHandlers returns the handlers of the options to translate.
 func (c *curl) newHandlers() map[string]handler {
 	data := func(s setting) error { return c.addData(s, s.value) }
 	netrc := func(s setting) error { c.useNetrc = !s.off; return nil }
 	return map[string]handler{
-		"config": c.readConfig, "url": func(s setting) error { return c.word(s.value) }, "url-query": c.addQuery,
+		"config": func(s setting) error { return c.applyFile(s.value, parseCurlConfig) }, "url": func(s setting) error { return c.word(s.value) }, "url-query": c.addQuery,
 		"output":         func(s setting) error { c.outputs = append(c.outputs, curlOutput{name: s.value}); return nil },
 		"remote-name":    func(s setting) error { c.outputs = append(c.outputs, curlOutput{remote: !s.off}); return nil },
 		"verbose":        c.toFlag("--verbose"),
@@ -195,6 +175,7 @@ func (c *curl) referer(s setting) error {
 func (c *curl) cookie(s setting) error {
 	switch {
 	case s.value == "" || s.value == "/dev/null": // switches cookies on, which pawl always has
+	case !strings.Contains(s.value, "=") && !c.env.Exists(s.value): // the same
 	case strings.Contains(s.value, "="):
 		c.cookies = append(c.cookies, strings.Trim(s.value, "; "))
 	default:

@@ -74,7 +74,6 @@ const (
 	OtherFailure   Failure = iota // none of the others
 	Usage                         // the command line cannot be followed
 	UnknownHost                   // the name of the server has no address
-	UnknownProxy                  // the name of the proxy has no address
 	NoConnection                  // the server cannot be reached
 	BrokenTransfer                // the connection broke during a response
 	CutBody                       // the response ended before its length

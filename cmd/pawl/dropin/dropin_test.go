@@ -64,7 +64,7 @@ func checkTranslations(t *testing.T, files map[string]string, all []translation)
 }
 
 func TestCurlTranslation(t *testing.T) {
-	files := map[string]string{"f": "", "conf": "-L\nurl = \"http://h/c\"\noutput=\"a b\"\n# x\nheader: \"X: \\\"y\\\"\"\nmax-time 5\n-s\n", "headers": "X: a\n\nY: b\n"}
+	files := map[string]string{"f": "", "jar": "", "conf": "-L\nurl = \"http://h/c\"\noutput=\"a b\"\n# x\nheader: \"X: \\\"y\\\"\"\nmax-time 5\n-s\n", "headers": "X: a\n\nY: b\n"}
 	checkTranslations(t, files, []translation{
 		{"curl h/f", "get --output=- -- http://h/f"},
 		{"curl -fsSLo x http://h/f", "get --quiet --output=x -- http://h/f"},
@@ -83,6 +83,7 @@ func TestCurlTranslation(t *testing.T) {
 		{"curl -u me:pw -A x -e http://r/ -H 'X: y' -b a=b -b c=d -o x http://h/f", "get --user-agent=x --referer=http://r/ --header=X: y --header=Cookie: a=b; c=d --user=me:pw --output=x -- http://h/f"},
 		{"curl -H 'Accept-Encoding: gzip' -H 'Range: bytes=0-' -H 'X;' -H @headers -o x http://h/f", "get --header=X: a --header=Y: b --output=x -- http://h/f"},
 		{"curl --oauth2-bearer t -b jar -n -o x http://h/f", "get --header=Authorization: Bearer t --load-cookies=jar --output=x -- http://h/f"},
+		{"curl -b none -c none -o x http://h/f", "get --output=x -- http://h/f"},
 		{"curl -x p:3128 -U u:p -o x http://h/f", "get --proxy=http://u:p@p:3128 --output=x -- http://h/f"},
 		{"curl --socks5-hostname p:1080 --noproxy a,b -o x http://h/f", "get --no-proxy=a,b --proxy=socks5h://p:1080 --output=x -- http://h/f"},
 		{"curl -x '' -o x http://h/f", "get --no-proxy=* --output=x -- http://h/f"},
@@ -205,6 +206,8 @@ func TestRefusals(t *testing.T) {
 		"curl -E c:secret http://h/f":                       "cannot decrypt",
 		"curl --tlsv1.3 https://h/f":                        "cannot restrict TLS",
 		"curl --location-trusted -u me:secret http://h/f":   "sends credentials to no host",
+		"curl -K self":                                      "names itself",
+		"wget --config self http://h/f":                     "names itself",
 		"curl -K none":                                      "cannot be read",
 		"curl --socks4 p http://h/f":                        "proxies",
 		"wget -r http://h/f":                                "follows no links",
@@ -238,7 +241,7 @@ func TestRefusals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := Translate(words[0], words[1:], testEnv(nil))
+		plan, err := Translate(words[0], words[1:], testEnv(map[string]string{"self": "config = self\n"}))
 		var refused *RefusedError
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, %v, want an error with %q and without the secret", line, plan.Runs, err, want)
@@ -286,4 +289,31 @@ func TestWriteOut(t *testing.T) {
 	if got := plan.Runs[0].Report(Outcome{Code: 7}); got != "000 0 x 7 http://h/f%\t0.000000\n" {
 		t.Errorf("%q", got)
 	}
+}
+
+// FuzzTranslate checks that each command line of each tool becomes a plan or a *RefusedError, and that a run
+// has one of pawl's commands.
+func FuzzTranslate(f *testing.F) {
+	for _, seed := range []string{"-o\nx\nhttp://h/f", "-K\nconf", "-e\ntries=1\nh/f", "-x16\n-s\n8\nhttp://h/f", "--max-t=5\n-C-\nh", "-i\nconf", "-nvc\nh/{a,b}", "-w\n%{url}%\nh", "-Gd\na\nh", "-AA 00", "-", "--conf-path=conf\nhttp://h/"} {
+		f.Add(seed)
+	}
+	env := testEnv(map[string]string{"conf": "url = h/x\n-o a\ntries = 5\nhttp://h/a\n"})
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, tool := range Names {
+			plan, err := Translate(tool, strings.Split(text, "\n"), env)
+			var refused *RefusedError
+			if err != nil && !errors.As(err, &refused) {
+				t.Errorf("%s %q: %v", tool, text, err)
+			}
+			for _, run := range plan.Runs {
+				if !slices.Contains([]string{"get", "mirror", "info"}, run.Args[0]) || run.Stream != slices.Contains(run.Args, "--output=-") {
+					t.Errorf("%s %q: %q", tool, text, run.Args)
+				}
+				run.Report(Outcome{})
+			}
+		}
+		for _, name := range []string{"aria2.conf", ".curlrc", ".wgetrc", "x"} {
+			Import(name, text, env)
+		}
+	})
 }

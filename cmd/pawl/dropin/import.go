@@ -53,6 +53,9 @@ var perCommand = map[string]string{
 // impliedBy says which option of a tool asks for an option of pawl that most of its runs have anyway.
 var impliedBy = map[string]string{"--auto-rename": "auto-file-renaming", "--no-remote-time": "remote-time"}
 
+// longNames are the names in a config file of options that have only a letter on command lines.
+var longNames = map[string]string{"-4": "ipv4", "-6": "ipv6"}
+
 // Import turns a configuration file of aria2, curl or wget into one of pawl. name is its path, which says
 // whose it is if the text does not. Comments say what has no meaning for pawl, and why. It returns the text
 // and the name of the tool.
@@ -143,10 +146,11 @@ func importText(i, none importer, name, text string, parse func(*table, string) 
 	fmt.Fprintf(&b, "# From %s\n", strings.Map(visible, name))
 	for _, arg := range x.args {
 		option, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if long := longNames[arg]; long != "" {
+			option = long
+		}
 		switch {
 		case slices.Contains(none.shared().args, arg) && !given[impliedBy[arg]]:
-		case !strings.HasPrefix(arg, "--"):
-			note(arg, "it belongs to a command line of pawl")
 		case hasValue:
 			fmt.Fprintf(&b, "%s = %s\n", option, value)
 		default:

@@ -12,10 +12,10 @@ func TestImport(t *testing.T) {
 	}{
 		{"/etc/aria2.conf", "# x\ndir=/d\nmax-connection-per-server=8\nsplit=4\ncontinue=true\nenable-rpc=true\nrpc-secret=secret\nmax-overall-download-limit=5M\nheader=X: y\nheader=Z: a, b\n" +
 			"bt-max-peers=3\nnosuch=secret\nmax-tries=5\nout=x\nauto-file-renaming=true\nhttp-user=me\nhttp-passwd=pw\ndisable-ipv6=true\nenable-dht=false\n", "aria2c",
-			"limit-rate = 5M|header = X: y|header = Z: a, b|tries = 5|connections = 4|continue = true|adopt = true|auto-rename = true|user = me:pw|dir = /d",
-			"enable-rpc|rpc-secret|bt-max-peers|line 12|out|-4"},
-		{".curlrc", "-L\n--proxy \"http://p:1\"\nuser-agent = \"x y\"\nmax-time: 30\ndata = secret\nsilent\nH: x\nheader = \"A: b\"\n-k\nciphers = secret\n", "curl",
-			"user-agent = x y|deadline = 30s|header = A: b|insecure = true|quiet = true|proxy = http://p:1", "data|line 7|ciphers"},
+			"limit-rate = 5M|header = X: y|header = Z: a, b|tries = 5|ipv4 = true|connections = 4|continue = true|adopt = true|auto-rename = true|user = me:pw|dir = /d",
+			"enable-rpc|rpc-secret|bt-max-peers|line 12|out"},
+		{".curlrc", "-\n=\n-L\n--proxy \"http://p:1\"\nuser-agent = \"x y\"\nmax-time: 30\ndata = secret\nsilent\nH: x\nheader = \"A: b\"\n-k\nciphers = secret\n", "curl",
+			"user-agent = x y|deadline = 30s|header = A: b|insecure = true|quiet = true|proxy = http://p:1", "line 1|line 2|data|line 9|ciphers"},
 		{"wgetrc", "tries=20\ndir_prefix = /w\ntime-out = 1m\nhttp_proxy = http://p:2\nrobots = off\ncheck_certificate = off\nuseragent=x\nreclevel=3\ncontinue=on\nlogfile = x\n", "wget",
 			"tries = 20|connect-timeout = 60s|stall-timeout = 60s|insecure = true|user-agent = x|proxy = http://p:2|continue = true|dir = /w", "reclevel|option"},
 		{"mine", "max-connection-per-server=4\nsplit=4\n", "aria2c", "connections = 4", ""},

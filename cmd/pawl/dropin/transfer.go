@@ -25,6 +25,7 @@ type transfer struct {
 	warnings []string
 	urls     []string
 	text     string // see Plan.Text
+	depth    int    // of files of settings that are being read, one within the other
 	quiet    bool   // print no progress
 
 	kept    map[string]setting // what keep has kept, by the long name of the option: the last one counts
@@ -102,6 +103,26 @@ func (x *transfer) applyOne(s setting) error {
 		}
 	}
 	return nil
+}
+
+// maxDepth is how deep files of settings may name each other, so that a file that names itself ends.
+const maxDepth = 5
+
+// applyFile translates the settings in a file that an option names.
+func (x *transfer) applyFile(name string, parse func(*table, string) ([]setting, error)) error {
+	if x.depth++; x.depth > maxDepth {
+		return errors.New("names itself")
+	}
+	defer func() { x.depth-- }()
+	text, err := x.env.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("cannot be read: %w", err)
+	}
+	settings, err := parse(&x.tool.options, string(text))
+	if err != nil {
+		return fmt.Errorf("names a faulty file: %w", err)
+	}
+	return x.apply(settings)
 }
 
 // warn adds a warning, once.

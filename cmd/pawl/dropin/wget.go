@@ -14,7 +14,7 @@ import (
 func wgetTool() *tool {
 	return &tool{name: "wget", version: wgetVersion, options: wgetTable(), read: readWget, other: 1, exits: map[Failure]int{
 		CannotCreate: 3, CannotWrite: 3, DiskFull: 3, FileExists: 3, InUse: 3,
-		UnknownProxy: 4, UnknownHost: 4, NoConnection: 4, BrokenTransfer: 4, CutBody: 4, Timeout: 4, TooSlow: 4,
+		UnknownHost: 4, NoConnection: 4, BrokenTransfer: 4, CutBody: 4, Timeout: 4, TooSlow: 4,
 		TLSFailure: 5, BadCertificate: 5, WrongUser: 6, WrongProxyUser: 6, ProtocolError: 7,
 		NotFound: 8, HTTPError: 8, ServerRefused: 8, Busy: 8, TooManyHops: 8,
 	}}
@@ -90,7 +90,7 @@ func (w *wget) newHandlers() map[string]handler {
 	toNoBool := func(b *bool) handler { return func(s setting) error { *b = s.off; return nil } }
 	toProxy := func(scheme string) handler { return func(s setting) error { w.proxies[scheme] = s.value; return nil } }
 	return map[string]handler{
-		"": w.pair, "execute": w.execute, "config": w.config,
+		"": w.pair, "execute": w.execute, "config": func(s setting) error { return w.applyFile(s.value, parseWgetConfig) },
 		"version": func(setting) error { w.text = w.tool.versionText("GNU Wget", w.env); return nil },
 		"help":    func(setting) error { w.text = w.tool.helpText(); return nil },
 
@@ -150,18 +150,6 @@ func (w *wget) execute(s setting) error {
 		return err
 	}
 	return w.apply([]setting{command})
-}
-
-func (w *wget) config(s setting) error {
-	text, err := w.env.ReadFile(s.value)
-	if err != nil {
-		return fmt.Errorf("cannot be read: %w", err)
-	}
-	settings, err := parseWgetConfig(&w.tool.options, string(text))
-	if err != nil {
-		return fmt.Errorf("names a faulty file: %w", err)
-	}
-	return w.apply(settings)
 }
 
 func (w *wget) logFile(s setting) error {

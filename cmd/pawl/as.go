@@ -62,7 +62,7 @@ func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	for _, w := range plan.Warnings {
 		r.out.warn("%s", printable(w))
 	}
-	first := 0
+	code := 0
 	for _, run := range plan.Runs {
 		o, err := r.do(ctx, run)
 		if err != nil {
@@ -71,17 +71,15 @@ func (c *AsCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		if _, err := io.WriteString(out.stdout, run.Report(o)); err != nil {
 			return err
 		}
-		if first == 0 {
-			first = o.Code
-		}
+		code = dropin.Combine(tool, code, o.Code)
 		if o.Code != 0 && (plan.FailEarly || ctx.Err() != nil) {
 			break
 		}
 	}
-	if first == 0 {
+	if code == 0 {
 		return nil
 	}
-	return reportedError{exitCodeError(first)}
+	return reportedError{exitCodeError(code)}
 }
 
 // dropinEnv returns what a command line may depend on besides its words.

@@ -286,6 +286,7 @@ func TestToolExitCodes(t *testing.T) {
 		asCase{line: "curl --nosuch U/f", code: 2}, asCase{line: "curl", code: 2}, asCase{line: "wget --nosuch U/f", code: 2},
 		asCase{line: "curl -sSfO U/f -O U/status/404/g", code: 22, files: []string{"f"}},
 		asCase{line: "wget -q U/f U/status/404/g", code: 8, files: []string{"f"}},
+		asCase{line: "wget -q U/status/404/g U/status/401/h U/f", code: 6, files: []string{"f"}},
 	)
 	runCases(t, all)
 }

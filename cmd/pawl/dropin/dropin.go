@@ -172,6 +172,15 @@ func ExitCode(name string, f Failure) int {
 	return t.other
 }
 
+// Combine returns the exit code of several runs of a tool, from that of the runs before and that of the next
+// one: the first failure counts, and in wget the lowest code above 1 (EXIT STATUS of wget(1)).
+func Combine(name string, before, next int) int {
+	if before == 0 || ToolOf(name) == "wget" && next > 1 && (next < before || before == 1) {
+		return next
+	}
+	return before
+}
+
 // versionText answers --version. The first words are those of the tool, because scripts look for them.
 func (t *tool) versionText(title string, env Env) string {
 	return fmt.Sprintf("%s %s\n%s reads the command line of %s; see: pawl help as\n", title, t.version, env.Version, t.name)

@@ -11,22 +11,23 @@ import (
 // fields have the order of the help pages. Embedded structs group options by subject; they
 // have no effect on the grammar.
 //
-// The tags follow some rules. Aliases are the names of the same option in aria2, curl, wget
-// and axel, and only there if the meaning is the same. Lists of URLs and headers have
+// The tags follow some rules. The options of other tools belong to pawl as, and not to this
+// grammar. Lists of URLs and headers have
 // sep:"none", because commas are legal in both. Every option can also be set by PAWL_NAME,
 // unless env:"-" excludes it.
 type CLI struct {
 	Globals
 
-	Get    GetCmd    `cmd:"" default:"withargs" help:"Download each URL, or resume it if an earlier run was interrupted (the default command)."`
-	Mirror MirrorCmd `cmd:"" help:"Bring a directory in line with lists of files, unattended."`
-	Resume ResumeCmd `cmd:"" help:"Resume unfinished downloads."`
-	List   ListCmd   `cmd:"" help:"List downloads; works while others run."`
-	Verify VerifyCmd `cmd:"" help:"Read files again and compare them with what is recorded or with digests; fetch wrong pieces again."`
-	Info   InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
-	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
-	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
-	Config ConfigCmd `cmd:"" help:"Print each setting, and where it comes from."`
+	Get      GetCmd    `cmd:"" default:"withargs" help:"Download each URL, or resume it if an earlier run was interrupted (the default command)."`
+	Mirror   MirrorCmd `cmd:"" help:"Bring a directory in line with lists of files, unattended."`
+	Resume   ResumeCmd `cmd:"" help:"Resume unfinished downloads."`
+	List     ListCmd   `cmd:"" help:"List downloads; works while others run."`
+	Verify   VerifyCmd `cmd:"" help:"Read files again and compare them with what is recorded or with digests; fetch wrong pieces again."`
+	Info     InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
+	Remove   RemoveCmd `cmd:"" help:"Forget downloads."`
+	Report   ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
+	Settings ConfigCmd `cmd:"" name:"config" help:"Print each setting, and where it comes from; or turn the configuration file of another tool into one of pawl."`
+	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 
 	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
 }
@@ -68,23 +69,22 @@ type Transfer struct {
 
 // SpeedOptions limit how much is transferred at the same time.
 type SpeedOptions struct {
-	Connections     int         `short:"x" default:"16" placeholder:"N" aliases:"s,n,split,max-connection-per-server,num-connections" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as needed."`
+	Connections     int         `short:"x" default:"16" placeholder:"N" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as needed."`
 	SplitUnverified bool        `group:"Transfer" help:"Use several connections even if the server sends no validator and no digest is known. If the file changes meanwhile, two versions may be mixed unnoticed."`
-	Jobs            int         `short:"j" placeholder:"N" aliases:"max-concurrent-downloads,parallel-max" group:"Transfer" help:"Files to download at the same time (default: 4, or 16 for many URLs; in mirror, as many as the connections allow)."`
-	LimitRate       timetable   `placeholder:"RATE" aliases:"max-overall-download-limit,bwlimit" group:"Transfer" help:"Bytes per second of all downloads together, such as 500K, 10M or 1G, or a rate for each time of day, such as 08:00=2M,18:00=off."`
+	Jobs            int         `short:"j" placeholder:"N" group:"Transfer" help:"Files to download at the same time (default: 4, or 16 for many URLs; in mirror, as many as the connections allow)."`
+	LimitRate       timetable   `placeholder:"RATE" group:"Transfer" help:"Bytes per second of all downloads together, such as 500K, 10M or 1G, or a rate for each time of day, such as 08:00=2M,18:00=off."`
 	MaxRequestRate  requestRate `placeholder:"N/s" group:"Transfer" help:"Most requests to each host per second or, as N/m, per minute."`
 }
 
 // RetryOptions say how long to wait and how often to try. A nil pointer is an option that
 // was not given: its default depends on other options or on the command.
 type RetryOptions struct {
-	Tries          *tries    `placeholder:"N" aliases:"max-tries,retry,retries" group:"Retries and timeouts" help:"Consecutive failures without a byte received before giving up (default: 10; in mirror, 5 in each round); 0 or inf for no limit."`
+	Tries          *tries    `placeholder:"N" group:"Retries and timeouts" help:"Consecutive failures without a byte received before giving up (default: 10; in mirror, 5 in each round); 0 or inf for no limit."`
 	RetryWait      duration  `default:"1s" placeholder:"D" group:"Retries and timeouts" help:"Wait after the first failure; it doubles with each further one (default: ${default})."`
 	RetryMaxWait   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait (default: 60s, and 5m if the server asks for it)."`
 	ConnectTimeout *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait for a connection (default: 30s)."`
 	StallTimeout   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest silence of a connection (default: 30s)."`
-	MinRate        minRate   `placeholder:"RATE[:D]" aliases:"lowest-speed-limit" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
-	Timeout        duration  `short:"T" default:"30s" hidden:"" help:"Sets --connect-timeout and --stall-timeout."`
+	MinRate        minRate   `placeholder:"RATE[:D]" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
 	Deadline       duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
 	StartAt        startTime `placeholder:"TIME" group:"Retries and timeouts" help:"Wait until TIME by the clock before anything is requested: 23:30, 'tomorrow 2:00', '2026-12-01 02:00', a time of RFC 3339, or +2h from now."`
 }
@@ -92,7 +92,7 @@ type RetryOptions struct {
 // RequestOptions are the header fields of requests.
 type RequestOptions struct {
 	Header    []header `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers from FILE, one per line; repeatable."`
-	UserAgent string   `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
+	UserAgent string   `short:"U" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
 	Referer   string   `placeholder:"URL" group:"Request" help:"Send as Referer."`
 
 	hosts hostTable // settings of hosts in config files
@@ -113,19 +113,19 @@ type CredentialOptions struct {
 
 // NetworkOptions say how hosts are reached.
 type NetworkOptions struct {
-	Proxy     string         `placeholder:"URL" aliases:"all-proxy" group:"Network" help:"Send all requests through this proxy, in place of those of http_proxy, https_proxy and all_proxy: http, https, socks5 (pawl looks up names) or socks5h (the proxy does), such as socks5h://USER:PASSWORD@HOST:PORT. Others can see it in ps here, but not in PAWL_PROXY or a config file."`
-	NoProxy   *string        `placeholder:"HOSTS" aliases:"noproxy" group:"Network" help:"Hosts that are requested without a proxy, in place of no_proxy: HOST, .DOMAIN, ADDRESS or NETWORK/BITS, separated by commas, or * for all."`
-	IPv4      bool           `name:"ipv4" env:"PAWL_IPV4" short:"4" aliases:"inet4-only" xor:"family" group:"Network" help:"Use only IPv4 addresses."`
-	IPv6      bool           `name:"ipv6" env:"PAWL_IPV6" short:"6" aliases:"inet6-only" xor:"family" group:"Network" help:"Use only IPv6 addresses."`
+	Proxy     string         `placeholder:"URL" group:"Network" help:"Send all requests through this proxy, in place of those of http_proxy, https_proxy and all_proxy: http, https, socks5 (pawl looks up names) or socks5h (the proxy does), such as socks5h://USER:PASSWORD@HOST:PORT. Others can see it in ps here, but not in PAWL_PROXY or a config file."`
+	NoProxy   *string        `placeholder:"HOSTS" group:"Network" help:"Hosts that are requested without a proxy, in place of no_proxy: HOST, .DOMAIN, ADDRESS or NETWORK/BITS, separated by commas, or * for all."`
+	IPv4      bool           `name:"ipv4" env:"PAWL_IPV4" short:"4" xor:"family" group:"Network" help:"Use only IPv4 addresses."`
+	IPv6      bool           `name:"ipv6" env:"PAWL_IPV6" short:"6" xor:"family" group:"Network" help:"Use only IPv6 addresses."`
 	Resolve   []fixedAddress `sep:"none" placeholder:"HOST:PORT:ADDR" group:"Network" help:"Connect to ADDR, or to several, separated by commas, for HOST and PORT; repeatable. * is any other HOST. +HOST:PORT:ADDR holds for five minutes; --resolve=-HOST:PORT looks up the host although there is a *."`
-	Interface string         `placeholder:"NAME|ADDR" aliases:"bind-address" group:"Network" help:"Open connections from this network interface, such as eth0, or from this address of the machine."`
+	Interface string         `placeholder:"NAME|ADDR" group:"Network" help:"Open connections from this network interface, such as eth0, or from this address of the machine."`
 }
 
 // TLSOptions say which servers are trusted.
 type TLSOptions struct {
-	CACert    string `name:"cacert" aliases:"ca-certificate" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
+	CACert    string `name:"cacert" placeholder:"FILE" type:"path" group:"TLS" help:"Trust the certificates in FILE in addition to the system's."`
 	TLSLegacy bool   `name:"tls-legacy" group:"TLS" help:"Also accept outdated TLS: versions 1.0 and 1.1, RSA key exchange, and ciphers such as 3DES."`
-	Insecure  bool   `short:"k" aliases:"no-check-certificate" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
+	Insecure  bool   `short:"k" group:"TLS" help:"Do not verify the certificates of servers, and follow redirects from https to http."`
 }
 
 // TrustOptions limit the URLs that servers and lists may name.
@@ -140,40 +140,38 @@ type TrustOptions struct {
 
 // FileOptions say what may be written to the disk.
 type FileOptions struct {
-	Overwrite    bool        `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
+	Overwrite    bool        `group:"Files" help:"Replace files that were not downloaded by pawl."`
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
-	AutoRename   bool        `aliases:"auto-file-renaming" group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
+	AutoRename   bool        `group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
 	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
 	Expect       []mediaType `placeholder:"TYPE" group:"Files" help:"Media type that the server must send, such as application/zip or image/*, or must not send, such as !text/html; repeatable. Another type fails with exit code 7 before anything is stored."`
 	MinFree      byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
-	MaxSize      byteSize    `aliases:"max-filesize" placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
+	MaxSize      byteSize    `placeholder:"N" group:"Files" help:"Largest size of a file, such as 500K, 10M or 1G; a larger one fails with exit code 7, before it is downloaded if its size is known."`
 	NoRemoteTime bool        `group:"Files" help:"Do not take the modification time from the server."`
 }
 
 // ResultOptions say what happens with the outcome of each file.
 type ResultOptions struct {
 	Report      string   `placeholder:"FILE" type:"path" group:"Output" help:"Write a JSON report with the outcome of each file to FILE at the end. It contains full URLs, so it has mode 0600."`
-	OnComplete  string   `placeholder:"CMD" aliases:"on-download-complete" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
-	OnError     string   `placeholder:"CMD" aliases:"on-download-error" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	OnComplete  string   `placeholder:"CMD" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment. A single command that does not name $$1 gets the path as its last word; see pawl help report."`
+	OnError     string   `placeholder:"CMD" group:"Output" help:"Run CMD in the same way for each file that failed."`
 	OnEnd       string   `placeholder:"CMD" group:"Output" help:"Run CMD in the same way once, at the end of get, mirror and resume, also after a failure or a signal, with the path of the report, if there is one, as $$1, and PAWL_END_EXIT in the environment."`
 	HookTimeout duration `placeholder:"D" group:"Output" help:"Stop a CMD that runs longer than D, with all its processes (default: no limit, but a warning after 10 minutes)."`
 	NoProgress  bool     `group:"Output" help:"Draw no progress bar."`
 }
 
-// IgnoredOptions are common options of other tools that have no effect here.
+// IgnoredOptions have no effect.
 type IgnoredOptions struct {
 	NoColor  bool `hidden:"" help:"Accepted; pawl prints no colors."`
-	Fail     bool `short:"f" hidden:"" help:"Accepted for users who paste curl's flags."`
-	Location bool `short:"L" hidden:"" help:"Accepted for users who paste curl's flags."`
-	Continue bool `short:"c" hidden:"" help:"Accepted for users who type wget's flags: pawl always resumes."`
+	Continue bool `short:"c" hidden:"" help:"Accepted: pawl always resumes."`
 }
 
 // GetCmd downloads URLs.
 type GetCmd struct {
 	URLs      []string `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
-	Output    string   `short:"o" aliases:"O,out" placeholder:"FILE" group:"Files" help:"Local name (one URL). DIR/ or a directory that exists is the place of the files; - streams to stdout; /dev/null is a test of the speed."`
-	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
+	Output    string   `short:"o" placeholder:"FILE" group:"Files" help:"Local name (one URL). DIR/ or a directory that exists is the place of the files; - streams to stdout; /dev/null is a test of the speed."`
+	Dir       string   `short:"d" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory)."`
 	Mirror    []string `sep:"none" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL): used as well, once it has proved to have the same bytes."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have: md5, sha1, sha224, sha256, sha384, sha512, blake2b or crc32c (one URL). The digest alone, a line of SHA256SUMS and sha256-BASE64 are accepted, too."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file that covers the URLs, such as SHA256SUMS."`
@@ -188,6 +186,7 @@ type GetCmd struct {
 type ResumeCmd struct {
 	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to resume; all unfinished ones if none is named."`
 	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"New URL, for example if a signed link has expired (one download)."`
+	AsCurl    string   `name:"as-curl" env:"-" placeholder:"'curl …'" group:"Request" help:"New URL and headers, from a browser's \"copy as cURL\", if a link or a cookie has expired (one download); - reads the command from standard input."`
 	Transfer
 }
 
@@ -204,7 +203,7 @@ type VerifyCmd struct {
 	Repair    bool     `help:"Fetch the wrong pieces again from where they came from, if that still has the same file. Unfinished files are completed."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one file)."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file with the digests of the files; without other arguments, of all files in it. They need not be downloaded by pawl."`
-	Dir       string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory of the files that lists and checksum files name (default: the working directory)."`
+	Dir       string   `short:"d" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory of the files that lists and checksum files name (default: the working directory)."`
 	ListLimit
 	Transfer
 }
@@ -224,6 +223,7 @@ type RemoveCmd struct {
 // ConfigCmd prints the settings. It takes the options of downloads, so that it also shows what a command
 // line would change.
 type ConfigCmd struct {
+	Import string `env:"-" placeholder:"FILE" type:"path" help:"Print the settings of FILE, an aria2.conf, .curlrc or .wgetrc, as a config file of pawl. Comments say what has no meaning here; - reads standard input."`
 	Transfer
 }
 
@@ -274,6 +274,8 @@ Commands (see "pawl COMMAND --help"):
   remove ID|PATH...     forget downloads
   report merge FILE...  merge the reports of the shards of a run
   config                print each setting, and where it comes from
+  config --import FILE  turn aria2.conf, .curlrc or .wgetrc into a config file
+  as TOOL ARGS...       read the command line of aria2c, curl, wget or axel
   completion SHELL      print a script that completes command lines
 
 `

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"pawl/cmd/pawl/dropin"
 	"pawl/downloader"
 	"pawl/downloader/credentials"
 	"pawl/downloader/failure"
@@ -243,6 +244,7 @@ var hints = slices.Concat([]hintRule{
 	{is(errNoTerminal), "give it as -u USER:PASS, in PAWL_USER, or in a netrc file"},
 	{as[shareError](), "allow at least one for each shard, or give each shard whole hosts, with all of the limit, by --shard-by host"},
 	{as[mergeError](), "give one report of each shard of the same run; a shard without a report must run again"},
+	{as[*dropin.RefusedError](), "see: pawl help as"},
 	{is(failure.ErrUsage), "see: pawl --help"},
 	{is(store.ErrNotFound), "see all downloads with: pawl list --all"},
 	{as[lockedError](), "wait for it to end, or stop it"},

@@ -104,11 +104,11 @@ func suggestion(word string) string {
 }
 
 // nearest returns the known word that is most similar to a misspelled word, or "" if none
-// is within a distance of two letters. Of several it returns the first in the alphabet.
+// is within a distance of two letters and has a letter of it. Of several it returns the first in the alphabet.
 func nearest(word string, known iter.Seq[string]) string {
 	near, best := "", 3
 	for _, k := range slices.Sorted(known) {
-		if d := distance(word, k); d < best { // not <=, so that the first of several stays
+		if d := distance(word, k); d < best && d < len(k) { // not <=, so that the first of several stays
 			near, best = k, d
 		}
 	}

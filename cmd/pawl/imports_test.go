@@ -52,6 +52,9 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/credentials": { // pure: it gets bytes, and decides nothing; net/http is for the type of cookies
 		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag", "sync", "sync/..."},
 	},
+	"pawl/downloader/aria2": { // a table
+		not: []string{"context", "fmt", "io", "io/...", "net", "net/...", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/downloader/weburl": { // pure
 		not: []string{"context", "io", "io/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
@@ -69,7 +72,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader/list": {
-		own:    []string{"pawl/chunk", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/downloader/aria2", "pawl/downloader/weburl"},
 		others: []string{"golang.org/x/net/html", "golang.org/x/net/html/charset", "golang.org/x/net/http/httpguts", "golang.org/x/text/encoding", "golang.org/x/text/encoding/..."},
 		not:    []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
@@ -80,9 +83,13 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
+	"pawl/cmd/pawl/dropin": { // pure: it gets texts, and returns arguments
+		own: []string{"pawl/downloader/aria2"},
+		not: []string{"context", "io", "io/...", "net", "net/http", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
 		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/term", "golang.org/x/sync/..."},
 	},
 }

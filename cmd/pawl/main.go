@@ -22,7 +22,7 @@ import (
 func main() {
 	log.SetOutput(io.Discard) // net/http logs bytes that servers send unrequested
 	delayCollector()
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(withTool(os.Args[0], os.Args[1:]), os.Stdout, os.Stderr))
 }
 
 // delayCollector makes the first garbage collection come at 16 MiB of memory instead of 4, so that

@@ -28,10 +28,11 @@ func TestMain(m *testing.M) {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
-	testscript.Main(m, map[string]func(){"pawl": func() {
+	pawl := func() {
 		refuseTempFiles()
 		main()
-	}})
+	}
+	testscript.Main(m, map[string]func(){"pawl": pawl, "pawl-aria2c": pawl, "pawl-curl": pawl, "pawl-wget": pawl, "pawl-axel": pawl})
 }
 
 // TestScripts runs testdata/*.txtar: the real program against a fault server of the

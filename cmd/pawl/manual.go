@@ -22,6 +22,7 @@ var manualTopics = []struct{ topic, title string }{
 	{"formats", "LISTS"},
 	{"report", "OUTPUT"},
 	{"security", "SECURITY"},
+	{"as", "OTHER TOOLS"},
 	{"exit-codes", "EXIT STATUS"},
 	{"examples", "EXAMPLES"},
 }

@@ -27,7 +27,7 @@ import (
 // MirrorCmd brings a directory in line with lists.
 type MirrorCmd struct {
 	Lists []string `arg:"" name:"list" placeholder:"LIST" help:"Lists of files: a file, a URL, or - for standard input. Lines of URLs, aria2 input files, SHA256SUMS, metalinks or JSON lines, also gzipped, or the URL of a directory that shows its files."`
-	Dir   string   `short:"d" aliases:"P,directory-prefix,output-dir" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
+	Dir   string   `short:"d" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory (default: the working directory); nothing is written outside of it."`
 	SyncOptions
 	SignatureOptions
 	ListOptions
@@ -48,7 +48,7 @@ type SyncOptions struct {
 	ServerNames bool   `group:"Files" help:"Name files without a name of their own as their servers do (Content-Disposition), if they do."`
 	CutDirs     int    `placeholder:"N" group:"Files" help:"With --tree, leave out the first N directories."`
 	FollowLinks bool   `group:"Files" help:"Write, and delete, through symbolic links below the directory."`
-	DryRun      bool   `aliases:"spider" group:"Files" help:"Only print which files would be downloaded and deleted."`
+	DryRun      bool   `group:"Files" help:"Only print which files would be downloaded and deleted."`
 }
 
 // ListOptions say how lists are read, and which headers their hosts get.

@@ -10,10 +10,12 @@ import (
 	"iter"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"pawl/cmd/pawl/dropin"
 	"pawl/downloader"
 	"pawl/downloader/weburl"
 	"pawl/store"
@@ -80,8 +82,11 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 }
 
 func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
+	if err := c.readCurl(out); err != nil {
+		return usageErr{err}
+	}
 	if c.URL != "" && len(c.Downloads) != 1 {
-		return usageErr{errors.New("--url needs exactly one download")}
+		return usageErr{errors.New("--url and --as-curl need exactly one download")}
 	}
 	st, err := g.openStore(out, store.Options{MinFree: int64(c.MinFree)})
 	if err != nil {
@@ -107,6 +112,45 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 		requests[i].Access.Public = func(string) bool { return r.Public && c.URL == "" }
 	}
 	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, headers: headers}).run(ctx)
+}
+
+// readCurl takes the URL and the headers from --as-curl. Headers that are typed replace those of the same
+// name.
+func (c *ResumeCmd) readCurl(out *printer) error {
+	switch {
+	case c.AsCurl == "":
+		return nil
+	case c.URL != "":
+		return errors.New("--url and --as-curl both give the URL")
+	case c.AsCurl == "-":
+		text, err := readConfigFile("-")
+		if err != nil {
+			return err
+		}
+		c.AsCurl = string(text)
+	}
+	r, err := dropin.ReadCurl(c.AsCurl, dropinEnv())
+	if err != nil {
+		return err
+	}
+	for _, w := range r.Warnings {
+		out.warn("%s", printable(w))
+	}
+	typed := c.headerFields()
+	var pasted header
+	for _, text := range r.Header {
+		f, err := parseField(text)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(typed, func(t headerField) bool { return t.host == "" && strings.EqualFold(t.name, f.name) }) {
+			pasted.fields = append(pasted.fields, f)
+		}
+	}
+	c.URL, c.Insecure = r.URL, c.Insecure || r.Insecure
+	c.Header = append(c.Header, pasted)
+	c.UserAgent, c.Referer = cmp.Or(c.UserAgent, r.UserAgent), cmp.Or(c.Referer, r.Referer)
+	return nil
 }
 
 // typedURLs returns the URLs that the user typed, now or when the downloads began. The URL

@@ -36,6 +36,9 @@ type settingRow struct {
 
 // Run prints the settings in the order of the help pages, and then those of single hosts.
 func (c *ConfigCmd) Run(g *Globals, config *configLoader, parsed *kong.Context, out *printer) error {
+	if c.Import != "" {
+		return c.runImport(out)
+	}
 	var rows []settingRow
 	for _, flags := range optionsByName(newCommandLine(out, "").Model) {
 		rows = append(rows, config.rowOf(parsed, flags))

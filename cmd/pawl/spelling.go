@@ -18,6 +18,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"pawl/cmd/pawl/dropin"
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/weburl"
@@ -33,7 +34,7 @@ func (e spellingError) Unwrap() error { return e.error }
 
 // commandWords are other words for commands, of other tools and of plain English.
 var commandWords = map[string]string{
-	"download": "get", "fetch": "get", "dl": "get", "pull": "get", "wget": "get", "curl": "get", "aria2": "get", "aria2c": "get", "axel": "get", "add": "get", "url": "get",
+	"download": "get", "fetch": "get", "dl": "get", "pull": "get", "add": "get", "url": "get",
 	"sync": "mirror", "batch": "mirror", "clone": "mirror", "input": "mirror", "from": "mirror", "file": "mirror",
 	"ls": "list", "status": "list", "ps": "list", "show": "list", "downloads": "list", "jobs": "list", "queue": "list",
 	"rm": "remove", "delete": "remove", "del": "remove", "forget": "remove", "cancel": "remove", "clean": "remove",
@@ -51,12 +52,17 @@ var foreignOptions = map[string]string{
 	"-nc": "", "--no-clobber": "", "-nd": "", "--no-directories": "", "-nH": "", "--no-host-directories": "", "-np": "", "--no-parent": "", "--timestamping": "-N",
 	"-nv": "-q", "--no-verbose": "-q", "--silent": "-q", "-S": "", "--show-error": "", "-J": "", "-g": "", "--globoff": "--no-glob", "-Z": "", "--parallel": "",
 	"--remote-name": "", "--remote-name-all": "", "--remote-header-name": "", "--content-disposition": "", "--trust-server-names": "", "--create-dirs": "", "--compressed": "",
+	"-f": "", "--fail": "", "-L": "", "--location": "", "--no-check-certificate": "--insecure", "--allow-overwrite": "--overwrite", "--auto-file-renaming": "--auto-rename", "--spider": "--dry-run",
 	"--progress-bar": "", "-#": "", "-b": "", "--background": "", "-a": "", "--alternate-output": "", "--show-progress": "", "-E": "", "-p": "", "--server-response": "-v",
 }
 
 // foreignValues are options of other tools with an argument, as foreignOptions.
 var foreignValues = map[string]string{
 	"-C": "", "--continue-at": "", "-t": "--tries", "-w": "", "--wait": "", "--max-time": "--deadline", "-m": "--deadline", "-B": "--base", "--retry-delay": "--retry-wait",
+	"-O": "-o", "--out": "-o", "--output-document": "-o", "-P": "-d", "--directory-prefix": "-d", "--output-dir": "-d", "-A": "-U", "-T": "--stall-timeout", "--timeout": "--stall-timeout",
+	"-s": "", "--split": "", "-n": "-x", "--num-connections": "-x", "--max-connection-per-server": "-x", "--max-concurrent-downloads": "-j", "--parallel-max": "-j",
+	"--max-overall-download-limit": "--limit-rate", "--bwlimit": "--limit-rate", "--max-tries": "--tries", "--retry": "--tries", "--retries": "--tries", "--lowest-speed-limit": "--min-rate",
+	"--max-filesize": "--max-size", "--ca-certificate": "--cacert", "--on-download-complete": "--on-complete", "--on-download-error": "--on-error",
 	"--file-allocation": "", "--min-split-size": "", "--summary-interval": "", "--console-log-level": "", "--parallel-immediate": "", "-e": "", "--execute": "", "--check-integrity": "",
 }
 
@@ -74,6 +80,9 @@ var (
 // withIntention adds to the error of a command line the command that was most likely meant, if
 // there is one that pawl understands.
 func withIntention(err error, app *kong.Kong, args []string) error {
+	if len(args) > 0 && isToolName(args[0]) {
+		return spellingError{err, "pawl as " + args[0] + " …"}
+	}
 	s := speller{takesValue: valueFlags(app), commands: commandNames(app)}
 	meant := s.read(args)
 	if !s.changed || !understands(meant) {
@@ -90,6 +99,11 @@ func withIntention(err error, app *kong.Kong, args []string) error {
 		err = errors.New("there is no option " + strconv.Quote(s.foreign))
 	}
 	return spellingError{err, strings.Join(words, " ")}
+}
+
+// isToolName reports whether a word is the name of a tool whose command lines pawl reads.
+func isToolName(word string) bool {
+	return slices.Contains(dropin.Names, word) || word == "aria2" || word == "wget2"
 }
 
 // withoutSecret returns an argument as a message may show it; before is the argument before it.
@@ -114,14 +128,9 @@ func valueFlags(app *kong.Kong) map[string]bool {
 	nodes := append([]*kong.Node{app.Model.Node}, app.Model.Children...)
 	for _, node := range nodes {
 		for _, f := range node.Flags {
-			for _, name := range append([]string{f.Name}, f.Aliases...) {
-				if len(name) == 1 {
-					flags["-"+name] = !f.IsBool()
-				}
-				flags["--"+name] = !f.IsBool()
-				if f.Tag.Negatable != "" {
-					flags["--no-"+name] = false
-				}
+			flags["--"+f.Name] = !f.IsBool()
+			if f.Tag.Negatable != "" {
+				flags["--no-"+f.Name] = false
 			}
 			if f.Short != 0 {
 				flags["-"+string(f.Short)] = !f.IsBool()
@@ -203,7 +212,7 @@ func (s *speller) next(args []string) (rest []string) {
 	case arg == "--":
 		s.words = append(s.words, rest...)
 		return nil
-	case s.takesValue[name] && name != "-O" && name != "-s", name == "-O" && !s.isRemoteName(rest), name == "-s" && len(rest) > 0 && isNumber(rest[0]):
+	case s.takesValue[name]:
 		s.options = append(s.options, arg)
 		if !joined {
 			s.options = append(s.options, take())
@@ -217,7 +226,7 @@ func (s *speller) next(args []string) (rest []string) {
 	case slices.Contains(recursiveOptions, name) && !(name == "-m" && len(rest) > 0 && isNumber(rest[0])):
 		s.replace(name)
 		s.command = "mirror"
-	case curlCluster.MatchString(arg):
+	case curlCluster.MatchString(arg) && !s.hasValue(arg, rest):
 		s.replace(arg)
 		s.addCluster(arg)
 	case known && !s.isKnown(name):
@@ -264,6 +273,12 @@ func (s *speller) isKnown(name string) bool {
 func (s *speller) isForeignValue(name string) bool {
 	_, foreign := foreignValues[name]
 	return foreign && !s.isKnown(name)
+}
+
+// hasValue reports whether an argument that may be an option of curl without a value is one of wget, aria2 or
+// axel with a value.
+func (s *speller) hasValue(arg string, rest []string) bool {
+	return arg == "-O" && !s.isRemoteName(rest) || arg == "-s" && len(rest) > 0 && isNumber(rest[0])
 }
 
 // isRemoteName reports whether -O means curl's --remote-name, because a URL follows, and no other

@@ -27,6 +27,7 @@ var helpTopics = []helpTopic{
 	{"formats", "lists, names of files, pruning"},
 	{"config", "settings, credentials, proxies, addresses, times, state"},
 	{"security", "what is checked, who gets your headers, limits"},
+	{"as", "command lines and settings of aria2c, curl, wget, axel"},
 	{"exit-codes", "what they mean, what is resumable, signals"},
 	{"examples", "command lines for common tasks"},
 }

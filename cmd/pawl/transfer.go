@@ -36,6 +36,10 @@ const (
 	maxPublishing = 128
 )
 
+// defaultTimeout is the default of --connect-timeout and --stall-timeout. Half would give up on servers
+// that build a file before they send it, and double would double the time until a dead one is left.
+const defaultTimeout = 30 * time.Second
+
 // A batch runs the downloads of get and resume. The fields of the first group must be set.
 // Then run may be called once; it goes through three phases: set up, download, close.
 type batch struct {
@@ -318,8 +322,8 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 			WaitNetwork:   true,
 		},
 		Timeouts: downloader.Timeouts{
-			Connect:     t.ConnectTimeout.or(time.Duration(t.Timeout)),
-			Stall:       t.StallTimeout.or(time.Duration(t.Timeout)),
+			Connect:     t.ConnectTimeout.or(defaultTimeout),
+			Stall:       t.StallTimeout.or(defaultTimeout),
 			MinRate:     int64(t.MinRate.rate),
 			MinRateTime: t.MinRate.span,
 		},

@@ -47,6 +47,8 @@ var (
 	ErrProtocol = errors.New("protocol")
 	// ErrMalformed means that the server did not send HTTP. It is an ErrProtocol.
 	ErrMalformed = fmt.Errorf("%w: malformed", ErrProtocol)
+	// ErrRedirects means that one redirect followed another without an end. It is an ErrProtocol.
+	ErrRedirects = fmt.Errorf("%w: redirects", ErrProtocol)
 	// ErrPage means that a web page arrived instead of the file. It is an ErrProtocol.
 	ErrPage = fmt.Errorf("%w: web page", ErrProtocol)
 	// ErrMediaType means that the file has a media type that the request does not expect. It is

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pawl/chunk"
+	"pawl/downloader/aria2"
 )
 
 // maxHeaderBytes limits the header options of one entry. Without it an entry could grow
@@ -146,35 +147,6 @@ func (r *aria2Reader) parseOption(text string, n int) {
 	}
 }
 
-// ignoredOptions are options of aria2(1) that concern the way of downloading, but neither
-// the source nor the target. Ignoring them does not change the result, so there is no
-// warning.
-var ignoredOptions = setOf(`always-resume check-integrity connect-timeout continue disk-cache
-	enable-http-keep-alive enable-http-pipelining enable-mmap file-allocation force-save gid
-	http-accept-gzip lowest-speed-limit max-connection-per-server max-file-not-found
-	max-resume-failure-tries max-tries min-split-size no-file-allocation-limit piece-length
-	realtime-chunk-checksum retry-wait reuse-uri save-not-found split stream-piece-selector
-	timeout uri-selector`)
-
-// unsupportedOptions are options of aria2(1) that change the result or that somebody may
-// rely on, such as a proxy. pawl does not support them per entry, and warns once for each.
-var unsupportedOptions = setOf(`all-proxy all-proxy-passwd all-proxy-user allow-overwrite allow-piece-length-change
-	async-dns auto-file-renaming bt-enable-hook-after-hash-check bt-enable-lpd bt-exclude-tracker
-	bt-external-ip bt-force-encryption bt-hash-check-seed bt-load-saved-metadata bt-max-peers
-	bt-metadata-only bt-min-crypto-level bt-prioritize-piece bt-remove-unselected-file
-	bt-request-peer-speed-limit bt-require-crypto bt-save-metadata bt-seed-unverified
-	bt-stop-timeout bt-tracker bt-tracker-connect-timeout bt-tracker-interval bt-tracker-timeout
-	conditional-get content-disposition-default-utf8 dry-run enable-async-dns6
-	enable-peer-exchange follow-metalink follow-torrent ftp-passwd ftp-pasv ftp-proxy
-	ftp-proxy-passwd ftp-proxy-user ftp-reuse-connection ftp-type ftp-user hash-check-only
-	http-auth-challenge http-no-cache http-proxy http-proxy-passwd http-proxy-user https-proxy
-	https-proxy-passwd https-proxy-user index-out load-cookies max-download-limit
-	max-mmap-limit max-upload-limit metalink-base-uri metalink-enable-unique-protocol
-	metalink-language metalink-location metalink-os metalink-preferred-protocol metalink-version
-	no-netrc no-proxy no-want-digest-header parameterized-uri pause pause-metadata proxy-method
-	remote-time remove-control-file rpc-save-upload-metadata seed-ratio seed-time select-file
-	ssh-host-key-md use-head`)
-
 func setOf(words string) map[string]bool {
 	set := make(map[string]bool)
 	for w := range strings.FieldsSeq(words) {
@@ -250,10 +222,10 @@ func (r *aria2Reader) setRequestOption(name, value string, line int) error {
 		r.password = value
 		return checkHeaderField(name, value)
 	}
-	switch {
-	case unsupportedOptions[name]:
+	switch option, _ := aria2.Lookup(name); option.Entry {
+	case aria2.EntryUnsupported:
 		r.c.warnOnce(line, fmt.Errorf("unsupported option %q ignored", name))
-	case !ignoredOptions[name]:
+	case aria2.EntryUnknown:
 		r.c.warnOnce(line, fmt.Errorf("unknown option %q ignored", truncate(name)))
 	}
 	return nil

@@ -29,7 +29,7 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 		return http.ErrUseLastResponse
 	}
 	if len(via) >= maxRedirects {
-		return failure.Permanent(failure.Wrap(failure.ErrProtocol, fmt.Errorf("%d redirects in a row", maxRedirects)))
+		return failure.Permanent(failure.Wrap(failure.ErrRedirects, fmt.Errorf("%d redirects in a row", maxRedirects)))
 	}
 	last := via[len(via)-1].URL
 	if req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Hostname() == "" {

@@ -1,0 +1,74 @@
+package dropin
+
+import (
+	"encoding/base64"
+	"errors"
+	"path"
+	"strings"
+)
+
+// A Request is what a pasted curl command asks for, for example a browser's "copy as cURL".
+type Request struct {
+	URL       string
+	Header    []string // "Name: value"
+	UserAgent string   // "" for none
+	Referer   string   // "" for none
+	Insecure  bool
+	Warnings  []string
+}
+
+// ReadCurl reads a pasted curl command. Options that only say where the file goes, or how curl works, have
+// no effect. An error is a *RefusedError, and contains no value of an option.
+func ReadCurl(command string, env Env) (Request, error) {
+	r, err := readRequest(command, env)
+	if err != nil {
+		return Request{}, &RefusedError{"curl", err.Error()}
+	}
+	return r, nil
+}
+
+func readRequest(command string, env Env) (r Request, err error) {
+	words, err := Words(command)
+	if err != nil {
+		return r, err
+	}
+	for len(words) > 0 && (words[0] == "$" || words[0] == ">" || words[0] == "%") { // the prompt
+		words = words[1:]
+	}
+	if len(words) == 0 || !isCurl(words[0]) {
+		return r, errors.New(`the text does not begin with "curl"; copy the request as cURL`)
+	}
+	c := newCurl(curlTool(), env)
+	if err := c.parse(words[1:]); err != nil {
+		return r, err
+	}
+	if err := c.addCollected(); err != nil {
+		return r, err
+	}
+	if len(c.urls) != 1 {
+		return r, errors.New("the command must have one URL")
+	}
+	r = Request{URL: c.urls[0], Warnings: c.warnings}
+	for _, arg := range c.args {
+		name, value, _ := strings.Cut(arg, "=")
+		switch name {
+		case "--header":
+			r.Header = append(r.Header, value)
+		case "--user":
+			r.Header = append(r.Header, "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(value)))
+		case "--user-agent":
+			r.UserAgent = value
+		case "--referer":
+			r.Referer = value
+		case "--insecure":
+			r.Insecure = true
+		}
+	}
+	return r, nil
+}
+
+// isCurl reports whether a word is the program curl.
+func isCurl(word string) bool {
+	name := path.Base(strings.ReplaceAll(strings.ToLower(word), `\`, "/"))
+	return strings.TrimSuffix(name, ".exe") == "curl"
+}

@@ -185,7 +185,7 @@ func (c *conn) copy(ctx context.Context, rep *reply) (got int64, err error) {
 	for left := c.Remaining().Len(); left > 0 && err == nil; {
 		var n, kept int
 		most := min(left, bufferSize) // no more, because a stream goes on beyond the claim
-		n, err = j.engine.transport.Read(rep.ctx, rep.Body, c.buf.space(int(most)))
+		n, err = rep.pace.Read(rep.ctx, rep.Body, c.buf.space(int(most)))
 		kept, left = c.Received(n, time.Now())
 		got += int64(kept)
 		j.progress.received.Add(int64(n))
@@ -236,14 +236,14 @@ func (c *conn) closeReply(rep *reply, err error) (reusable bool) {
 	}
 	j := c.t.download
 	left := rep.Range.End - c.Remaining().End
-	if left > j.engine.transport.MaxDrain(maxDrain) {
+	if left > rep.pace.MaxDrain(maxDrain) {
 		n, in := c.InFlight(time.Now())
-		if left > j.engine.transport.MaxDrain(n) {
+		if left > rep.pace.MaxDrain(n) {
 			return false
 		}
 		defer time.AfterFunc(in, func() { rep.cancel(errDrained) }).Stop()
 	}
-	n, err := io.CopyN(io.Discard, pacedReader{rep.ctx, j, rep.Body}, left+1) // one more, to meet the end
+	n, err := io.CopyN(io.Discard, j.paced(rep.ctx, rep), left+1) // one more, to meet the end
 	if n > left && j.progress.surplus.CompareAndSwap(false, true) {
 		j.emit(Event{Kind: Warning, Err: fmt.Errorf("%w: the body has more bytes than %s", errLie, response.FormatRange(rep.Range))})
 	}

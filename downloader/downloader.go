@@ -30,6 +30,12 @@ func (d *Downloader) Close() { d.transport.Close() }
 // connections that wait under the previous limit. 0 means no limit.
 func (d *Downloader) SetLimitRate(bytesPerSecond int64) { d.transport.SetByteRate(bytesPerSecond) }
 
+// SetHostLimitRate changes the limit of the hosts with these HostOptions.ByteRates, as SetLimitRate
+// does for all downloads.
+func (d *Downloader) SetHostLimitRate(byteRates string, bytesPerSecond int64) {
+	d.transport.SetHostByteRate(byteRates, bytesPerSecond)
+}
+
 // Get downloads one file, or resumes it. It returns when the file is complete and durable, when
 // the download has failed, or when ctx is cancelled; the arrived bytes are committed then. The
 // error is of one of the kinds of packages failure and store, an error of the file system, or the

@@ -56,6 +56,8 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 		MinRateTime:    o.Timeouts.MinRateTime,
 		ByteRate:       o.LimitRate,
 		RequestRate:    o.RequestRate,
+		UserAgent:      o.UserAgent,
+		ForHost:        o.ForHost,
 		Dial:           o.Dial,
 		Proxy:          o.Proxy,
 		RootCAs:        o.TLS.RootCAs,
@@ -72,7 +74,11 @@ func (e *engine) MaxParallel(origin string) int {
 	h, known := e.hosts.Peek(origin)
 	e.mu.Unlock()
 	if !known {
-		return e.opts.Connections
+		u, err := url.Parse(origin)
+		if err != nil { // no download has such an origin
+			return e.opts.Connections
+		}
+		return e.transport.Connections(u)
 	}
 	return h.MaxParallel()
 }
@@ -87,7 +93,7 @@ func (e *engine) host(u *url.URL) *hosts.Host {
 	defer e.mu.Unlock()
 	key := transport.Origin(u)
 	return e.hosts.Get(key, func() *hosts.Host {
-		o := hosts.Options{Origin: key, Ceiling: e.opts.Connections, Address: e.transport.Address(u)}
+		o := hosts.Options{Origin: key, Ceiling: e.transport.Connections(u), Address: e.transport.Address(u)}
 		if e.store != nil {
 			o.Memory = e.store
 		}

@@ -32,6 +32,7 @@ type reply struct {
 	unframed    bool        // the body ends with the connection, so that a cut looks like the end
 	way         way
 	info        *transport.RequestInfo
+	pace        transport.Pace
 	ctx         context.Context // of the request
 	cancel      context.CancelCauseFunc
 }
@@ -124,7 +125,7 @@ func (x *exchange) newRequest(ctx context.Context) (*http.Request, error) {
 		return nil, failure.Wrap(failure.ErrUsage, err)
 	}
 	req.Header = x.userFields()
-	for name, value := range map[string]string{"User-Agent": x.engine.opts.UserAgent, "Accept": "*/*"} { // some firewalls refuse requests without Accept
+	for name, value := range map[string]string{"User-Agent": x.engine.transport.UserAgent(x.to.url), "Accept": "*/*"} { // some firewalls refuse requests without Accept
 		if req.Header.Get(name) == "" {
 			req.Header.Set(name, value)
 		}
@@ -309,7 +310,7 @@ func (x *exchange) countFailure(now time.Time) {
 // read checks the header of resp, the last response.
 func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) (*reply, error) {
 	content := response.Read(resp, x.r, x.known())
-	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, ctx: ctx, cancel: cancel}
+	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, pace: x.engine.transport.PaceOf(resp.Request.URL), ctx: ctx, cancel: cancel}
 	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
 	rep.unframed = !content.Gzip && resp.TLS == nil && !transport.IsFramed(resp) // gzip and TLS mark the end themselves
 	if content.Gzip {
@@ -357,16 +358,22 @@ func (x *exchange) known() response.Known {
 	return k
 }
 
-// A pacedReader reads a body whose bytes are not written to the file. It counts them, and
-// keeps to the rate limit.
+// A pacedReader reads the body of a reply, whose bytes are not written to the file. It counts them,
+// and keeps to the rate limits.
 type pacedReader struct {
 	ctx  context.Context
 	j    *download
+	pace transport.Pace
 	body io.Reader
 }
 
+// paced returns a reader of the body of rep, which stops when ctx ends.
+func (d *download) paced(ctx context.Context, rep *reply) pacedReader {
+	return pacedReader{ctx, d, rep.pace, rep.Body}
+}
+
 func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.j.engine.transport.Read(r.ctx, r.body, p)
+	n, err := r.pace.Read(r.ctx, r.body, p)
 	r.j.progress.received.Add(int64(n))
 	return n, err
 }

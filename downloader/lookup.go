@@ -516,7 +516,7 @@ func (l lookup) sameBytes(ctx context.Context, rec store.Record) (same bool, err
 		} else if err != nil {
 			return false, err
 		}
-		same, err := equalBytes(pacedReader{ctx, l.download, rep.Body}, io.NewSectionReader(f, 0, rec.Size))
+		same, err := equalBytes(l.paced(ctx, rep), io.NewSectionReader(f, 0, rec.Size))
 		rep.close()
 		if err == nil {
 			return same, nil

@@ -152,7 +152,7 @@ func (m *mirror) sample(ctx context.Context, t *transfer, r chunk.Range) ([]byte
 		return nil, err
 	}
 	got := make([]byte, r.Len())
-	if _, err := io.ReadFull(pacedReader{ctx, t.download, rep.Body}, got); err != nil {
+	if _, err := io.ReadFull(t.paced(ctx, rep), got); err != nil {
 		return nil, failure.ExplainBody(noEOF(err))
 	}
 	return got, nil
@@ -181,7 +181,7 @@ func (t mirroring) ownBytes(ctx context.Context, r chunk.Range) ([]byte, error) 
 	if rep.Whole || t.version.Differs(rep.Version) != "" {
 		return nil, errConflict
 	}
-	_, err = io.ReadFull(pacedReader{ctx, t.download, rep.Body}, want)
+	_, err = io.ReadFull(t.paced(ctx, rep), want)
 	return want, err
 }
 

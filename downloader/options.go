@@ -28,6 +28,11 @@ type Options struct {
 	SplitUnverified bool   // use several connections even if nothing distinguishes versions
 	UserAgent       string // default "pawl"
 
+	// ForHost returns the settings of a host that differ from those above. Its argument is host and
+	// port in lower case, for example "example.org:443"; it must always return the same for a host. It
+	// is called by any goroutine. Default: no host has settings of its own.
+	ForHost func(hostPort string) HostOptions
+
 	// IgnoreServerDigest makes no use of the digests that servers name, for servers whose fields
 	// are wrong.
 	IgnoreServerDigest bool
@@ -71,6 +76,9 @@ type TLSOptions struct {
 	Legacy   bool           // offer outdated versions, key exchanges and ciphers, too
 	Insecure bool           // do not verify certificates, and follow redirects from https to http
 }
+
+// HostOptions are the settings of one host that differ from those of all hosts.
+type HostOptions = transport.HostOptions
 
 // Follow limits where servers and lists may lead.
 type Follow = transport.Follow

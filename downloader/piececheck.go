@@ -325,7 +325,7 @@ func (t pieceChecking) fetchPiece(ctx context.Context, m *mirror, piece chunk.Ra
 	defer rep.close()
 	h := want.NewHash()
 	buf := make([]byte, compareBytes)
-	body := pacedReader{ctx, t.download, io.LimitReader(rep.Body, piece.Len())}
+	body := io.LimitReader(t.paced(ctx, rep), piece.Len())
 	for off := piece.Off; off < piece.End; {
 		n, err := readFull(body, buf[:min(int64(len(buf)), piece.End-off)])
 		if n > 0 {

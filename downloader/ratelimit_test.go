@@ -116,7 +116,7 @@ func TestCopyCancelledAtRateLimit(t *testing.T) {
 			}
 			return 10, nil
 		})
-		got, err := c.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, ctx: ctx})
+		got, err := c.copy(ctx, &reply{Response: &http.Response{Body: io.NopCloser(body)}, pace: d.transport.Pace, ctx: ctx})
 		if got == 0 || got != int64(read) || err == nil || c.t.sched.Snapshot().Held != got {
 			t.Errorf("copied %d of %d bytes, wrote %d, error %v, want all of them, and an error", got, read, c.t.sched.Snapshot().Held, err)
 		}

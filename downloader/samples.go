@@ -94,7 +94,7 @@ func (s sampler) proveSample(ctx context.Context, r chunk.Range, file io.ReaderA
 			return errWhole
 		}
 		got := make([]byte, r.Intersect(rep.Range).Len())
-		_, err = io.ReadFull(pacedReader{ctx, s.download, rep.Body}, got)
+		_, err = io.ReadFull(s.paced(ctx, rep), got)
 		rep.close()
 		if err == nil {
 			held := make([]byte, len(got))
@@ -156,5 +156,5 @@ func (s sampler) isProven() bool {
 
 // samplesTimeout limits the time for n samples. All bytes are here, so pawl need not wait long.
 func (s sampler) samplesTimeout(ctx context.Context, n int) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 2*s.engine.opts.Timeouts.Stall+s.engine.transport.RequestTime(2*n))
+	return context.WithTimeout(ctx, 2*s.engine.opts.Timeouts.Stall+s.engine.transport.RequestTime(s.origin.url, 2*n))
 }

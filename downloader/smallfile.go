@@ -131,7 +131,7 @@ func (s *smallFile) read(ctx context.Context, rep *reply) error {
 	}
 	buf := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(buf)
-	n, err := io.CopyBuffer(to, heldCounter{s.download, pacedReader{ctx, s.download, io.LimitReader(rep.Body, rep.Version.Size)}}, *buf)
+	n, err := io.CopyBuffer(to, heldCounter{s.download, io.LimitReader(s.paced(ctx, rep), rep.Version.Size)}, *buf)
 	if err == nil && n < rep.Version.Size {
 		err = io.ErrUnexpectedEOF
 	}

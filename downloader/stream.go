@@ -77,7 +77,7 @@ func (c *conn) streamOnce(ctx context.Context, rep *reply) error {
 // the record must not name it while bytes of another version are held.
 func (c *conn) agree(ctx context.Context, rep *reply) error {
 	t := c.t
-	body := pacedReader{ctx, t.download, rep.Body}
+	body := t.paced(ctx, rep)
 	if s := t.file.stream; s != nil {
 		same, err := s.agrees(body)
 		if err != nil {

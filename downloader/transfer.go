@@ -3,6 +3,7 @@ package downloader
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -211,9 +212,25 @@ func (t *transfer) tick(ctx context.Context, open func(*sched.Conn)) error {
 		case <-ctx.Done():
 			return nil
 		}
-		limit := float64(t.engine.transport.ByteRate()) / float64(t.engine.downloads()) // both may change while the transfer runs
-		t.sched.Tick(time.Now(), sched.Limit{Rate: limit, Low: t.engine.transport.IsRateLow()}, open)
+		t.sched.Tick(time.Now(), t.limit(), open)
 	}
+}
+
+// limit returns the rate that the transfer may have, which may change while it runs. The limit of a
+// host says little about a transfer that has mirrors at other hosts.
+func (t *transfer) limit() sched.Limit {
+	tr := t.engine.transport
+	l := sched.Limit{Rate: float64(tr.ByteRate()) / float64(t.engine.downloads()), Low: tr.IsRateLow()}
+	if t.engine.opts.ForHost == nil {
+		return l
+	}
+	from, _ := t.origin.current()
+	own := tr.PaceOf(from.url)
+	if rate := float64(own.ByteRate()) / float64(t.first.host.Downloads()); len(t.mirrors) == 0 && rate > 0 && (l.Rate == 0 || rate < l.Rate) {
+		l.Rate = rate
+	}
+	l.Low = l.Low || own.IsRateLow() || slices.ContainsFunc(t.mirrors, func(m *mirror) bool { return tr.PaceOf(m.url).IsRateLow() })
+	return l
 }
 
 // reserve lets the part file reserve disk space in step with the arriving bytes.

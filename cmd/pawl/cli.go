@@ -26,6 +26,9 @@ type CLI struct {
 	Info   InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
 	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
+	Config ConfigCmd `cmd:"" help:"Print each setting, and where it comes from."`
+
+	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
 }
 
 // Globals are the options of every command.
@@ -88,6 +91,8 @@ type RequestOptions struct {
 	Header    []header `short:"H" sep:"none" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs that you type. 'HOST=N: V' sends it to HOST, @FILE reads headers from FILE, one per line; repeatable."`
 	UserAgent string   `short:"U" aliases:"A" placeholder:"NAME" group:"Request" help:"Send as User-Agent (default: pawl)."`
 	Referer   string   `placeholder:"URL" group:"Request" help:"Send as Referer."`
+
+	hosts hostTable // settings of hosts in config files
 }
 
 // TLSOptions say which servers are trusted.
@@ -162,6 +167,7 @@ type ResumeCmd struct {
 // ListCmd prints the recorded downloads.
 type ListCmd struct {
 	All bool `short:"a" help:"Print finished downloads too."`
+	IDs bool `name:"ids" hidden:"" help:"Print the ID and the path of each download, for the completion of shells."`
 }
 
 // VerifyCmd reads files again.
@@ -186,6 +192,12 @@ type InfoCmd struct {
 type RemoveCmd struct {
 	Downloads []string `arg:"" placeholder:"ID|PATH" help:"Downloads to forget."`
 	Files     bool     `help:"Delete their part files too, but never finished files."`
+}
+
+// ConfigCmd prints the settings. It takes the options of downloads, so that it also shows what a command
+// line would change.
+type ConfigCmd struct {
+	Transfer
 }
 
 // ReportCmd works on reports.
@@ -234,6 +246,8 @@ Commands (see "pawl COMMAND --help"):
   info URL              ask a server about a file
   remove ID|PATH...     forget downloads
   report merge FILE...  merge the reports of the shards of a run
+  config                print each setting, and where it comes from
+  completion SHELL      print a script that completes command lines
 
 `
 

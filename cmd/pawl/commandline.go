@@ -29,8 +29,9 @@ func newCommandLine(out *printer, command string) *commandLine {
 		kong.Vars{"version": longVersion()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.Help(help),
+		kong.WithBeforeReset(checkEnvironment),
 		kong.WithBeforeResolve(p.config.load),
-		kong.Bind(out),
+		kong.Bind(out, &p.config),
 	}
 	if command != "" {
 		var others []string

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,6 +19,9 @@ import (
 	"pawl/store"
 )
 
+// systemConfig is the config file of all users.
+const systemConfig = "/etc/pawl/config"
+
 // A configFile holds the settings of one config file, for example:
 //
 //	# a comment
@@ -24,24 +29,46 @@ import (
 //	header = X-Team: a
 //	header = X-Site: b
 //
+//	[host example.org]
+//	connections = 2
+//
 // An option that may be repeated takes all its lines, any other the last one. It is a
-// kong resolver. It does not resolve flags that are set in the environment, because kong
-// would prefer the file to the environment.
+// kong resolver of the settings above the sections. It does not resolve flags that are set in
+// the environment, because kong would prefer the file to the environment.
 type configFile struct {
-	path   string
-	values map[string][]string // by long option name, in the order of the file
-	lines  map[string]int      // line number of the last value, by long option name
+	path string
+	settings
+	sections []hostSection
+	exposed  bool // other users of the machine can read it
+}
+
+// settings are the lines of one part of a config file, by long option name, in the order of the file.
+type settings map[string][]setting
+
+// A setting is one line of a config file.
+type setting struct {
+	value string
+	line  int
+}
+
+// A hostSection holds the settings below a line [host NAME...].
+type hostSection struct {
+	hosts []hostPattern
+	settings
 }
 
 // A configLoader reads the config files for the parser.
 type configLoader struct {
+	system     string        // path of the file of all users; "" for systemConfig
+	files      []*configFile // the later ones have priority
+	hosts      hostTable
 	unreadable []error // of files that the user did not name, and that are left out
 }
 
-// load reads /etc/pawl/config, and then the file of --config or PAWL_CONFIG, or else the
+// load reads the file of all users, and then the file of --config or PAWL_CONFIG, or else the
 // user's own. The second file wins.
 func (l *configLoader) load(ctx *kong.Context) error {
-	l.unreadable = nil // kong calls load several times
+	l.files, l.hosts, l.unreadable = nil, hostTable{}, nil // kong calls load several times
 	named, none := "", false
 	// The values of flags are not set yet in this phase of kong, so --config and --no-config must
 	// be asked from the parser itself.
@@ -59,35 +86,107 @@ func (l *configLoader) load(ctx *kong.Context) error {
 	if none {
 		return nil
 	}
-	paths := []string{"/etc/pawl/config"}
+	for _, path := range l.paths(named) { // in kong, later resolvers win, so the order is the priority
+		c, err := l.read(path, path == named)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			continue
+		}
+		if err := c.Validate(ctx.Model); err != nil {
+			return err
+		}
+		ctx.AddResolver(c)
+		l.files = append(l.files, c)
+	}
+	var err error
+	l.hosts, err = newHostTable(ctx, l.files)
+	return err
+}
+
+// paths returns the paths of the config files, where named is the one that the user named, or "".
+func (l *configLoader) paths(named string) []string {
+	paths := []string{cmp.Or(l.system, systemConfig)}
 	if dir := userConfigDir(); dir != "" && named == "" {
 		paths = append(paths, filepath.Join(dir, "pawl", "config"))
 	}
 	if named != "" {
 		paths = append(paths, named)
 	}
-	for _, path := range paths { // in kong, later resolvers win, so the order is the priority
-		if err := checkConfigOwner(path); err != nil && path != named {
-			return err
+	return paths
+}
+
+// read reads a config file. It returns nil if the file is left out. Only a file that the user named
+// must exist and be readable.
+func (l *configLoader) read(path string, named bool) (*configFile, error) {
+	if err := checkConfigOwner(path); err != nil && !named {
+		return nil, err
+	}
+	c, err := readConfig(path)
+	switch {
+	case err == nil:
+		return c, nil
+	case named:
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return nil, nil
+	case isFileError(err): // for example after sudo -u, which may keep the HOME of another user
+		l.unreadable = append(l.unreadable, err)
+		return nil, nil
+	}
+	return nil, err
+}
+
+// checkEnvironment returns an error if a variable has a value that its option cannot have. It must come
+// before kong reads the variables, because the errors of kong repeat the values, which may be secrets.
+// An empty variable that the option cannot have is as good as none, so checkEnvironment removes it.
+func checkEnvironment(ctx *kong.Context) error {
+	for _, flag := range ctx.Flags() {
+		for _, env := range flag.Envs {
+			value, ok := os.LookupEnv(env)
+			if !ok || onCommandLine(ctx, flag.Name) {
+				continue
+			}
+			if _, err := decode(flag, value); err != nil && value == "" {
+				os.Unsetenv(env)
+			} else if err != nil {
+				return fmt.Errorf("%s: %w", env, err)
+			}
 		}
-		// Only a file that the user named must exist.
-		c, err := readConfig(path)
-		if path != named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
-			continue
-		}
-		if path != named && isFileError(err) { // for example after sudo -u, which may keep the HOME of another user
-			l.unreadable = append(l.unreadable, err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.Validate(ctx.Model); err != nil {
-			return err
-		}
-		ctx.AddResolver(c)
 	}
 	return nil
+}
+
+// onCommandLine reports whether an option is given on the command line.
+func onCommandLine(ctx *kong.Context, option string) bool {
+	return slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool {
+		return p.Flag != nil && !p.Resolved && p.Flag.Name == option
+	})
+}
+
+// fromEnvironment returns the variable of the environment that sets a flag, or "".
+func fromEnvironment(flag *kong.Flag) string {
+	for _, env := range flag.Envs {
+		if _, ok := os.LookupEnv(env); ok {
+			return env
+		}
+	}
+	return ""
+}
+
+// decode returns the value of an option that kong reads from value: a string, or a []any for an option
+// that may be repeated. The option itself does not change. The error does not repeat a value that may
+// be a secret.
+func decode(flag *kong.Flag, value any) (any, error) {
+	to := reflect.New(flag.Target.Type()).Elem()
+	if to.Kind() == reflect.Pointer {
+		to.Set(reflect.New(to.Type().Elem()))
+	}
+	err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: kong.Scan().PushTyped(value, kong.FlagValueToken)}, to)
+	if text, isText := value.(string); err == nil && isText && flag.Enum != "" && !slices.Contains(flag.EnumSlice(), text) {
+		err = fmt.Errorf("%q is not one of %s", text, strings.Join(flag.EnumSlice(), ", "))
+	}
+	return to.Interface(), err
 }
 
 // checkConfigOwner refuses a file of another user, because its options can run commands
@@ -111,45 +210,116 @@ func readConfig(path string) (*configFile, error) {
 		return nil, fmt.Errorf("config file: %w", err)
 	}
 	defer f.Close()
-	c := &configFile{path, make(map[string][]string), make(map[string]int)}
+	info, err := f.Stat()
+	c := &configFile{path: path, settings: make(settings), exposed: err == nil && isExposed(info)}
+	part := c.settings // where the next lines belong
 	in := bufio.NewScanner(f)
+	in.Buffer(nil, 1<<20) // 1 MiB, because a cookie may be longer than the default of 64 KiB
 	for n := 1; in.Scan(); n++ {
-		line := strings.TrimSpace(in.Text())
-		if line == "" || line[0] == '#' {
-			continue
+		line := strings.TrimSpace(strings.TrimPrefix(in.Text(), "\ufeff"))
+		switch {
+		case line == "" || line[0] == '#':
+		case line[0] == '[':
+			hosts, err := parseSection(line)
+			if err != nil {
+				return nil, c.errorAt(n, err)
+			}
+			part = make(settings)
+			c.sections = append(c.sections, hostSection{hosts, part})
+		default:
+			name, value, ok := strings.Cut(line, "=")
+			name = strings.ReplaceAll(strings.TrimSpace(name), "_", "-")
+			if !ok || name == "" {
+				return nil, c.errorAt(n, errors.New("not of the form name = value"))
+			}
+			part[name] = append(part[name], setting{strings.TrimSpace(value), n})
 		}
-		name, value, ok := strings.Cut(line, "=")
-		name = strings.ReplaceAll(strings.TrimSpace(name), "_", "-")
-		if !ok || name == "" {
-			return nil, fmt.Errorf("config file %q line %d: not of the form name = value", path, n)
-		}
-		c.values[name] = append(c.values[name], strings.TrimSpace(value))
-		c.lines[name] = n
 	}
-	return c, in.Err()
+	if err := in.Err(); err != nil {
+		return nil, fmt.Errorf("config file %q: %w", path, err)
+	}
+	return c, nil
 }
 
-// warn prints a warning for each file that was left out. It must be called after the command
-// line has been parsed, so that neither --help nor an error of the command line comes with
-// warnings.
+// errorAt returns an error of a line.
+func (c *configFile) errorAt(line int, err error) error {
+	return fmt.Errorf("config file %q line %d: %w", c.path, line, err)
+}
+
+// warn prints a warning for each file that was left out, and for each file with a secret that others
+// can read. It must be called after the command line has been parsed, so that neither --help nor an
+// error of the command line comes with warnings.
 func (l *configLoader) warn(out *printer) {
 	for _, err := range l.unreadable {
 		out.warn("%s; its settings are ignored", printable(err.Error()))
 	}
+	for _, c := range l.files {
+		if line := c.secretLine(); c.exposed && line > 0 {
+			out.warn("config file %q has a secret in line %d, and is readable by other users; restrict it with: chmod 600", c.path, line)
+		}
+	}
 }
 
-// Validate refuses names that are not an option of any command, and options that only make
-// sense on the command line.
+// secretLine returns the first line with a secret, 0 if there is none.
+func (c *configFile) secretLine() (first int) {
+	parts := []settings{c.settings}
+	for _, s := range c.sections {
+		parts = append(parts, s.settings)
+	}
+	for _, part := range parts {
+		for name, lines := range part {
+			for _, s := range lines {
+				if isSecretSetting(name, s.value) && (first == 0 || s.line < first) {
+					first = s.line
+				}
+			}
+		}
+	}
+	return first
+}
+
+// onlyTyped are the options that only make sense on the command line.
+var onlyTyped = []string{"config", "no-config", "help", "version"}
+
+// Validate refuses names that are not an option of any command, options that only make sense on the
+// command line, and options that a single host cannot have.
 func (c *configFile) Validate(app *kong.Application) error {
 	// A setting of another command is known too, because all commands read the same file.
-	known := make(map[string]bool)
+	known := make(map[string]string) // the option of each name, also of the names in other tools
 	for _, flag := range allFlags(app) {
-		known[flag.Name] = true
-	}
-	for name, n := range c.lines {
-		if !known[name] || slices.Contains([]string{"config", "no-config", "help", "version"}, name) {
-			return fmt.Errorf("config file %q line %d: there is no option %q", c.path, n, name)
+		if !slices.Contains(onlyTyped, flag.Name) {
+			for _, name := range append(slices.Clone(flag.Aliases), flag.Name) {
+				known[name] = flag.Name
+			}
 		}
+	}
+	if err := c.checkNames(c.settings, known); err != nil {
+		return err
+	}
+	for _, s := range c.sections {
+		if err := c.checkNames(s.settings, known); err != nil {
+			return err
+		}
+		for name, lines := range s.settings {
+			if hostSetters[name] == nil {
+				return c.errorAt(lines[0].line, fmt.Errorf("%q cannot be set for one host, only for all, above the first [host NAME]; for one host there are %s", name, hostSetterNames()))
+			}
+		}
+	}
+	return nil
+}
+
+// checkNames returns an error for a name that is not an option.
+func (c *configFile) checkNames(part settings, known map[string]string) error {
+	for name, lines := range part {
+		if known[name] == name {
+			continue
+		}
+		text := fmt.Sprintf("there is no option %q", name)
+		if near := nearestOption(name, known); near != "" {
+			text += fmt.Sprintf("; did you mean %q?", near)
+		}
+		return c.errorAt(lines[0].line, errors.New(text))
 	}
 	return nil
 }
@@ -157,24 +327,35 @@ func (c *configFile) Validate(app *kong.Application) error {
 // Resolve returns the value of a flag, or nil if the environment sets the flag or the file
 // does not.
 func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	for _, env := range flag.Envs {
-		if _, ok := os.LookupEnv(env); ok {
-			return nil, nil
-		}
-	}
-	values, ok := c.values[flag.Name]
-	switch {
-	case !ok: // kong asks the next resolver, and in the end takes the default
+	lines, ok := c.settings[flag.Name]
+	if !ok || fromEnvironment(flag) != "" { // kong asks the next resolver, and in the end takes the default
 		return nil, nil
-	case flag.IsSlice():
-		list := make([]any, len(values)) // kong passes a list through JSON, which must be UTF-8
-		for i, v := range values {
-			if !utf8.ValidString(v) {
-				return nil, fmt.Errorf("config file %q: a value of %q is not UTF-8", c.path, flag.Name)
-			}
-			list[i] = v
-		}
-		return list, nil
 	}
-	return values[len(values)-1], nil
+	value, _, err := c.value(flag, lines)
+	return value, err
+}
+
+// value returns the value of an option in lines for kong, and what kong makes of it.
+func (c *configFile) value(flag *kong.Flag, lines []setting) (text, decoded any, err error) {
+	last := lines[len(lines)-1]
+	if !flag.IsSlice() {
+		if decoded, err = decode(flag, last.value); err != nil {
+			return nil, nil, c.errorAt(last.line, err)
+		}
+		return last.value, decoded, nil
+	}
+	var list []any // kong passes a list through JSON, which must be UTF-8
+	for _, s := range lines {
+		if !utf8.ValidString(s.value) {
+			return nil, nil, c.errorAt(s.line, fmt.Errorf("a value of %q is not UTF-8", flag.Name))
+		}
+		if _, err := decode(flag, s.value); err != nil {
+			return nil, nil, c.errorAt(s.line, err)
+		}
+		for _, part := range kong.SplitEscaped(s.value, flag.Tag.Sep) {
+			list = append(list, part)
+		}
+	}
+	decoded, err = decode(flag, list)
+	return list, decoded, err
 }

@@ -52,7 +52,7 @@ func (h *header) readFile(path string) error {
 		return err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode()&0o077 != 0 && runtime.GOOS != "windows" {
+	if info, err := f.Stat(); err == nil && isExposed(info) {
 		h.exposed = path
 	}
 	in := bufio.NewScanner(f)
@@ -112,13 +112,28 @@ func isSecretName(name string) bool {
 	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(name, word) })
 }
 
-// warnExposedHeaders warns about files of -H @FILE that other users can read.
+// isExposed reports whether other users of the machine can read a file, or change it.
+func isExposed(info os.FileInfo) bool {
+	return info.Mode().IsRegular() && info.Mode()&0o077 != 0 && runtime.GOOS != "windows"
+}
+
+// warnExposedHeaders warns about files of -H @FILE, and of sections, that other users can read.
 func (r *RequestOptions) warnExposedHeaders(out *printer) {
+	exposed := r.hosts.exposed()
 	for _, h := range r.Header {
-		if h.exposed != "" {
-			out.warn("%q is readable by other users; restrict it with: chmod 600", h.exposed)
+		if h.exposed != "" && !slices.Contains(exposed, h.exposed) {
+			exposed = append(exposed, h.exposed)
 		}
 	}
+	for _, path := range exposed {
+		out.warn("%q is readable by other users; restrict it with: chmod 600", path)
+	}
+}
+
+// AfterApply takes the settings of hosts from the config files. kong calls it after parsing.
+func (r *RequestOptions) AfterApply(config *configLoader) error {
+	r.hosts = config.hosts
+	return nil
 }
 
 // originHeaders decides which header fields of the command line go to which origin (RFC
@@ -127,6 +142,7 @@ func (r *RequestOptions) warnExposedHeaders(out *printer) {
 type originHeaders struct {
 	fields     []headerField          // from -H and --referer
 	typed      map[string]http.Header // the origins that the user typed, with the credentials of their URLs
+	hosts      hostTable              // fields of the config files for single hosts
 	everywhere bool                   // --headers-everywhere: send secrets to all origins in the user's lists
 }
 
@@ -134,7 +150,7 @@ type originHeaders struct {
 // mirrors, lists, --checksums and --base. Other strings are ignored. If several URLs have
 // the same origin, credentials in one of them are for the origin.
 func (r *RequestOptions) originHeaders(urls ...string) originHeaders {
-	o := originHeaders{fields: r.headerFields(), typed: make(map[string]http.Header)}
+	o := originHeaders{fields: r.headerFields(), typed: make(map[string]http.Header), hosts: r.hosts}
 	for _, s := range urls {
 		origin := downloader.Origin(s)
 		if u, err := weburl.Parse(s); err == nil && (u.User != nil || o.typed[origin] == nil) {
@@ -190,8 +206,9 @@ func (o originHeaders) forList(name, origin string) http.Header {
 }
 
 // collect returns the fields for an origin, in increasing priority: the credentials of its
-// URL, the general fields that wanted selects, and the fields for its host. A field
-// replaces all fields of the same name with a lower priority.
+// URL, the general fields that wanted selects, and the fields for its host. The fields of its section
+// of a config file have the least priority; if the general fields are of a config file too, these
+// have less. A field replaces all fields of the same name with a lower priority.
 func (o originHeaders) collect(origin string, wanted func(headerField) bool) http.Header {
 	general, own := make(http.Header), make(http.Header) // repeated fields of one kind are all sent
 	for _, f := range o.fields {
@@ -202,8 +219,12 @@ func (o originHeaders) collect(origin string, wanted func(headerField) bool) htt
 			own.Add(f.name, f.value)
 		}
 	}
+	layers := []http.Header{o.hosts.header(origin), o.typed[origin], general, own}
+	if o.hosts.aboveHeader {
+		layers = []http.Header{general, layers[0], o.typed[origin], own}
+	}
 	h := make(http.Header)
-	for _, fields := range []http.Header{o.typed[origin], general, own} {
+	for _, fields := range layers {
 		maps.Copy(h, fields)
 	}
 	return h

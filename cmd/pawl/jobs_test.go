@@ -125,7 +125,7 @@ func TestKubernetesJob(t *testing.T) {
 func parsesAsShard(args []string, n int) error {
 	for i := range n {
 		var cli CLI
-		parser, err := kong.New(&cli, rawTextMappers(), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""})
+		parser, err := kong.New(&cli, rawTextMappers(), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""}, kong.Bind(new(configLoader)))
 		if err != nil {
 			return err
 		}

@@ -334,7 +334,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	opts.OnEvent = rec.show.onEvent
 	d := downloader.New(l.store.Store, opts)
 	defer d.Close()
-	defer c.LimitRate.follow(d.SetLimitRate)()
+	defer c.followRates(d)()
 	o, err := l.runOptions(ctx, lists, rec)
 	if err != nil {
 		rec.abort()

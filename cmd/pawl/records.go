@@ -170,6 +170,9 @@ func (c *ListCmd) Run(g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
+	if c.IDs {
+		return printIDs(st.Store, c.All, out.stdout)
+	}
 	enc := json.NewEncoder(out.stdout)
 	enc.SetEscapeHTML(false)
 	w := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)

@@ -47,7 +47,7 @@ func TestSystemdService(t *testing.T) {
 		t.Fatalf("ExecStart is %q, want a command line of pawl", args)
 	}
 	var cli CLI
-	parser, err := kong.New(&cli, rawTextMappers(), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""})
+	parser, err := kong.New(&cli, rawTextMappers(), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""}, kong.Bind(new(configLoader)))
 	if err != nil {
 		t.Fatal(err)
 	}

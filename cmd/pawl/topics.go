@@ -26,6 +26,7 @@ var helpTopics = []helpTopic{
 	{"report", "output, --report, --json, hooks"},
 	{"formats", "lists, names of files, pruning"},
 	{"config", "settings, proxies, connections, where state lives"},
+	{"examples", "command lines for common tasks"},
 	{"security", "what is checked, who gets your headers, limits"},
 	{"exit-codes", "what they mean, what is resumable, signals"},
 }
@@ -37,6 +38,7 @@ func topicOverview() string {
 	for _, t := range helpTopics {
 		fmt.Fprintf(&b, "  %-20s  %s\n", t.name, t.about)
 	}
+	fmt.Fprintf(&b, "  %-20s  %s\n", manualTopic, "all as a manual page: pawl help manual | man -l -")
 	return b.String()
 }
 
@@ -49,13 +51,19 @@ func (t helpTopic) text() string {
 	return string(text)
 }
 
+// manualTopic is the argument of help that prints the manual page pawl(1).
+const manualTopic = "manual"
+
 // helpOn interprets the arguments after "pawl help". It returns the text to print if the
-// first one is a topic. If it is a command, or there is none, the text is empty and the
+// first one is a topic or manual. If it is a command, or there is none, the text is empty and the
 // help page comes from kong with the returned arguments. Anything else is an error.
 func helpOn(app *kong.Application, args []string) (text string, options []string, err error) {
 	options = append(slices.Clone(args), "--help")
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return "", options, nil
+	}
+	if args[0] == manualTopic {
+		return writeManual(app), nil, nil
 	}
 	var known []string
 	for _, t := range helpTopics {

@@ -83,7 +83,7 @@ func (b *batch) run(ctx context.Context) error {
 	opts.OnEvent = show.onEvent
 	d := downloader.New(b.store.Store, opts)
 	defer d.Close()
-	defer b.options.LimitRate.follow(d.SetLimitRate)()
+	defer b.options.followRates(d)()
 	show.start(d.Snapshot)
 	defer show.stop()
 	b.download(ctx, d)
@@ -307,6 +307,7 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 		RequestRate:     t.MaxRequestRate.perSecond(),
 		NoRemoteTime:    t.NoRemoteTime,
 		UserAgent:       t.UserAgent,
+		ForHost:         t.hosts.options(),
 		TLS:             downloader.TLSOptions{Insecure: t.Insecure, Legacy: t.TLSLegacy},
 		SplitUnverified: t.SplitUnverified,
 		Follow:          downloader.Follow{Schemes: t.Proto.list(), Private: t.AllowPrivate, NoMirrors: t.NoServerMirrors, HTTP: t.AllowHTTP},

@@ -183,6 +183,13 @@ func (h *Host) Leave() {
 	h.counts.downloads--
 }
 
+// Downloads returns how many downloads have joined, but at least 1.
+func (h *Host) Downloads() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return max(1, h.counts.downloads)
+}
+
 // FairShare returns how many connections a download may have beside the others.
 func (h *Host) FairShare() int {
 	h.mu.Lock()

@@ -80,7 +80,7 @@ var errClosed = errors.New("the downloader was closed")
 // concurrent use.
 type connLimiter struct {
 	slots     func(addr string, n int) Slots // nil if connections are not limited
-	max       int                            // connections per address
+	max       func(addr string) int          // connections to an address
 	closeIdle []func()                       // of all transports that dial through it; immutable after the first dial
 
 	mu         sync.Mutex
@@ -93,8 +93,8 @@ type connLimiter struct {
 	dials       sync.WaitGroup // one for each dial that waits for a slot
 }
 
-func newConnLimiter(slots func(addr string, n int) Slots, n int) *connLimiter {
-	return &connLimiter{slots: slots, max: n, addrs: recent.NewMap((*addrLimiter).isUnused), done: make(chan struct{})}
+func newConnLimiter(slots func(addr string, n int) Slots, most func(addr string) int) *connLimiter {
+	return &connLimiter{slots: slots, max: most, addrs: recent.NewMap((*addrLimiter).isUnused), done: make(chan struct{})}
 }
 
 // limited makes dial take a slot first.
@@ -141,11 +141,7 @@ func dialedAddress(u *url.URL, proxy func(*http.Request) (*url.URL, error)) stri
 			u = p
 		}
 	}
-	port := u.Port()
-	if port == "" {
-		port = defaultPorts[u.Scheme]
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return hostPort(u)
 }
 
 // limiter returns the limiter of an address, nil if connections are not limited.
@@ -157,7 +153,8 @@ func (l *connLimiter) limiter(addr string) *addrLimiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.addrs.Get(addr, func() *addrLimiter {
-		return &addrLimiter{owner: l, slots: l.slots(addr, l.max), polling: make(chan struct{}, 1), conns: make(map[*limitedConn]struct{})}
+		n := l.max(addr)
+		return &addrLimiter{owner: l, max: n, slots: l.slots(addr, n), polling: make(chan struct{}, 1), conns: make(map[*limitedConn]struct{})}
 	})
 }
 
@@ -196,7 +193,7 @@ func (l *connLimiter) close() {
 	l.maintainers.Wait()
 	shared := false
 	for a := range l.addrs.All() { // without mu: no further address is added
-		shared = shared || a.slots.Held() > 0 && a.slots.Share() < l.max
+		shared = shared || a.slots.Held() > 0 && a.slots.Share() < a.max
 	}
 	if shared { // else another process connects before the server has noticed
 		time.Sleep(CloseNoticeDelay)
@@ -209,6 +206,7 @@ func (l *connLimiter) close() {
 // An addrLimiter limits the connections to one address. The nil addrLimiter limits nothing.
 type addrLimiter struct {
 	owner   *connLimiter
+	max     int // connections
 	slots   Slots
 	polling chan struct{} // holds a mark while a dial looks for a slot, so that only one does
 
@@ -361,7 +359,7 @@ func (a *addrLimiter) rebalance(now time.Time) (drop, unused bool) {
 	default:
 		a.surplus = over
 	}
-	return over > 0 || share < a.owner.max && a.hasUnused(now), false
+	return over > 0 || share < a.max && a.hasUnused(now), false
 }
 
 // hasUnused reports whether a connection seems to be idle. The caller holds mu.

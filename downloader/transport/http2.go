@@ -58,18 +58,18 @@ const (
 // request counts the reservations of the requests behind it (golang/go#70809). A server that
 // allows 20 streams would hang 40 requests.
 type h2Pool struct {
-	*renewing      // opens the connections
-	max       int  // connections to an origin
-	legacy    bool // see Options.Legacy
+	*renewing                           // opens the connections
+	max       func(hostPort string) int // connections to an origin
+	legacy    bool                      // see Options.Legacy
 
 	mu      sync.Mutex
 	origins recent.Map[*h2Origin] // by Origin; guarded by mu
 	created int                   // origins so far; guarded by mu
 }
 
-// newH2Pool returns a pool whose connections t opens, up to so many to each origin. It changes
+// newH2Pool returns a pool whose connections t opens, up to max to each origin. It changes
 // t.Proxy.
-func newH2Pool(t *http.Transport, max int, legacy bool) *h2Pool {
+func newH2Pool(t *http.Transport, max func(hostPort string) int, legacy bool) *h2Pool {
 	if proxy := t.Proxy; proxy != nil {
 		t.Proxy = func(req *http.Request) (*url.URL, error) {
 			if u := attemptOf(req.Context()).dialFor; u != nil { // NewClientConn passes a URL without its port
@@ -120,7 +120,7 @@ func (p *h2Pool) origin(u *url.URL) *h2Origin {
 			p.closeIdleLocked()
 		}
 		addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
-		o := &h2Origin{max: p.max}
+		o := &h2Origin{max: p.max(hostPort(u))}
 		o.connect = func(ctx context.Context) (*h2Conn, error) {
 			// A dial that waits for a slot is no silence of the server: whoever waits for the
 			// dial sees that moves grows.

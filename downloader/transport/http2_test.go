@@ -71,7 +71,7 @@ func newPool(t *testing.T, base *http.Transport, conns int) *h2Pool {
 	base.Protocols.SetHTTP1(true)
 	base.Protocols.SetHTTP2(true)
 	base.IdleConnTimeout = cmp.Or(base.IdleConnTimeout, 90*time.Second)
-	p := newH2Pool(base, conns, false)
+	p := newH2Pool(base, func(string) int { return conns }, false)
 	t.Cleanup(p.CloseIdleConnections)
 	return p
 }

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -50,6 +49,7 @@ func (o Options) checkRedirect(req *http.Request, via []*http.Request) error {
 	if LeftOrigin(req) { // must be checked each time, because net/http restores the fields
 		DropSecrets(req.Header)
 	}
+	o.setUserAgent(req, via[0])
 	SetReferer(req.Header, via[0].Header.Get("Referer"), req.URL) // net/http sets the previous URL, which may be signed
 	return nil
 }
@@ -107,11 +107,7 @@ func SameOrigin(a, b *url.URL) bool { return Origin(a) == Origin(b) }
 // Origin returns the scheme, host and port of u, for example "https://example.org:443". It adds
 // the default port (RFC 6454 §4).
 func Origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = defaultPorts[u.Scheme]
-	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return u.Scheme + "://" + hostPort(u)
 }
 
 // defaultPorts are the ports of URLs without a port, by scheme. SOCKS URLs are for proxies.

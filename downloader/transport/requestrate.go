@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,26 +13,30 @@ import (
 // is no burst, not even after a pause. Safe for concurrent use. A nil requestLimiter limits
 // nothing.
 type requestLimiter struct {
-	rate float64 // requests per second
+	rate func(hostPort string) float64 // requests per second, 0 for no limit
 
 	mu    sync.Mutex
-	hosts recent.Map[*limiter] // by host and port as in the URL, in lower case; guarded by mu
+	hosts recent.Map[*limiter] // by host and port; guarded by mu
 }
 
-// newRequestLimiter returns the limiter of a rate, nil if there is none.
-func newRequestLimiter(rate float64) *requestLimiter {
-	if !(rate > 0) { // NaN, too
+// newRequestLimiter returns the limiter of the rates in o, nil if there are none.
+func newRequestLimiter(o Options) *requestLimiter {
+	if o.ForHost == nil && !(o.RequestRate > 0) { // NaN, too
 		return nil
 	}
-	return &requestLimiter{rate: rate, hosts: recent.NewMap((*limiter).isIdle)}
+	return &requestLimiter{rate: o.requestRate, hosts: recent.NewMap((*limiter).isIdle)}
 }
 
-// time returns how long n requests to one host take, 0 without a limit.
-func (r *requestLimiter) time(n int) time.Duration {
+// time returns how long n requests to a host take, 0 without a limit.
+func (r *requestLimiter) time(hostPort string, n int) time.Duration {
 	if r == nil {
 		return 0
 	}
-	return newLimiter(r.rate, 0).timeLocked(n)
+	rate := r.rate(hostPort)
+	if rate == 0 {
+		return 0
+	}
+	return newLimiter(rate, 0).timeLocked(n)
 }
 
 // wait waits until a request to u may be sent. If ctx ends first, wait returns its cause. The
@@ -55,5 +58,6 @@ func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(boo
 func (r *requestLimiter) host(u *url.URL) *limiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.hosts.Get(strings.ToLower(u.Host), func() *limiter { return newLimiter(r.rate, r.time(1)) })
+	host := hostPort(u)
+	return r.hosts.Get(host, func() *limiter { return newLimiter(r.rate(host), r.time(host, 1)) })
 }

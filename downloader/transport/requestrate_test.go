@@ -18,7 +18,7 @@ import (
 
 // limitedWatchdog is a watchdog with a request rate.
 func limitedWatchdog(rate float64, next roundTripFunc) watchdog {
-	return watchdog{next: next, timeout: time.Minute, requests: newRequestLimiter(rate)}
+	return watchdog{next: next, timeout: time.Minute, requests: newRequestLimiter(Options{RequestRate: rate})}
 }
 
 // TestRequestRate: over ten seconds the number of requests to each host is right to 5 %, and no
@@ -151,18 +151,18 @@ func TestRequestRateCancelled(t *testing.T) {
 // TestRequestRateUnlimited: a rate of 0 or less, or none, is no limit.
 func TestRequestRateUnlimited(t *testing.T) {
 	for _, rate := range []float64{0, -1, math.NaN()} {
-		if r := newRequestLimiter(rate); r != nil || r.time(5) != 0 || r.wait(t.Context(), nil, nil) != nil {
+		if r := newRequestLimiter(Options{RequestRate: rate}); r != nil || r.time("h:80", 5) != 0 || r.wait(t.Context(), nil, nil) != nil {
 			t.Errorf("%v/s: got a limit", rate)
 		}
 	}
-	if got := newTestTransport(t, Options{RequestRate: 4}).RequestTime(6); got != 1500*time.Millisecond {
+	if got := newTestTransport(t, Options{RequestRate: 4}).RequestTime(&url.URL{Scheme: "http", Host: "h"}, 6); got != 1500*time.Millisecond {
 		t.Errorf("6 requests at 4/s take %v", got)
 	}
 }
 
 // TestRequestRateForgets: the rates of many hosts are not all remembered.
 func TestRequestRateForgets(t *testing.T) {
-	r := newRequestLimiter(1000)
+	r := newRequestLimiter(Options{RequestRate: 1000})
 	for i := range 50 * recent.MaxIdle {
 		r.host(&url.URL{Host: fmt.Sprintf("h%d:443", i)})
 	}

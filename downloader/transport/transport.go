@@ -1,7 +1,7 @@
 // Package transport sends requests and paces their responses. It dials, speaks TLS, HTTP/1.1
 // and HTTP/2, follows redirects, and ends requests that no longer make progress. It limits the
 // connections to each address together with other processes, the requests per second to each
-// host, and the bytes per second of all bodies together.
+// host, and the bytes per second of all bodies together, and of the bodies of some hosts.
 //
 // A request passes these stages, in this order:
 //
@@ -24,7 +24,6 @@ package transport
 import (
 	"context"
 	"crypto/x509"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -43,6 +42,12 @@ type Options struct {
 	MinRateTime    time.Duration // time over which MinRate is measured; default twice the timeout of the request
 	ByteRate       int64         // bytes per second of all bodies together; default no limit
 	RequestRate    float64       // requests per second to each host; default no limit
+	UserAgent      string        // of requests for which the user has not chosen another one
+
+	// ForHost returns the settings of a host that differ from those above. Its argument is host and
+	// port in lower case, for example "example.org:443". It is called by any goroutine. Default: no
+	// host has settings of its own.
+	ForHost func(hostPort string) HostOptions
 
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error) // default net.Dialer
 	Proxy    func(*http.Request) (*url.URL, error)                             // default no proxy
@@ -74,11 +79,14 @@ const (
 
 // A Transport sends requests. Safe for concurrent use. Close must be called at the end.
 type Transport struct {
+	Pace // of all bodies together
+
+	options      Options
+	hostPaces    hostPaces
 	proxies      *proxies
 	dialer       *dialer
 	connections  *connLimiter
 	requests     *requestLimiter // nil without a limit
-	bytes        *limiter
 	http1, http2 *http.Client
 }
 
@@ -87,11 +95,12 @@ type Transport struct {
 // not limited across processes.
 func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	t := &Transport{
+		Pace:        Pace{newLimiter(float64(max(0, o.ByteRate)), burstTime)},
+		options:     o,
 		proxies:     newProxies(o.Proxy),
 		dialer:      newDialer(o.ConnectTimeout, o.Dial),
-		connections: newConnLimiter(slots, o.Connections),
-		requests:    newRequestLimiter(o.RequestRate),
-		bytes:       newLimiter(float64(max(0, o.ByteRate)), burstTime),
+		connections: newConnLimiter(slots, o.connections),
+		requests:    newRequestLimiter(o),
 	}
 	http1, http2 := t.watched(o, false), t.watched(o, true)
 	jar := newBoundedJar()
@@ -147,7 +156,7 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 		TLSClientConfig:     o.tlsConfig(http2),
 		TLSHandshakeTimeout: o.ConnectTimeout,
 		MaxIdleConns:        max(maxIdleConns, o.Connections),
-		MaxIdleConnsPerHost: o.Connections,
+		MaxIdleConnsPerHost: max(maxIdleConns, o.Connections), // the connections to a host are limited already
 		IdleConnTimeout:     idleTimeout,
 		ReadBufferSize:      readBufferSize,
 
@@ -159,7 +168,7 @@ func (t *Transport) limited(o Options, dial dialFunc, http2 bool) http.RoundTrip
 	}
 	var rt idleCloser = newRenewing(base)
 	if http2 {
-		rt = newH2Pool(base, o.Connections, o.Legacy)
+		rt = newH2Pool(base, o.connections, o.Legacy)
 	}
 	return t.connections.wrap(newMender(rt, base), o.Proxy)
 }
@@ -179,53 +188,8 @@ func (t *Transport) Address(u *url.URL) *Address {
 	return &Address{hostPort, t.dialer, t.connections.limiter(hostPort)}
 }
 
-// RequestTime returns how long the request rate takes for n requests to one host, 0 without a
+// RequestTime returns how long the request rate takes for n requests to the host of u, 0 without a
 // limit.
-func (t *Transport) RequestTime(n int) time.Duration { return t.requests.time(n) }
-
-// SetByteRate changes the limit of all bodies together to bytes per second, also for reads that
-// wait under the previous limit. 0 means no limit.
-func (t *Transport) SetByteRate(perSecond int64) { t.bytes.setRate(float64(max(0, perSecond))) }
-
-// ByteRate returns the limit of all bodies together in bytes per second, 0 for no limit.
-func (t *Transport) ByteRate() int64 { return t.bytes.limit() }
-
-// IsRateLow reports whether the limit of bytes is so low that a slow connection may be slow
-// because of the limit.
-func (t *Transport) IsRateLow() bool {
-	limit := t.ByteRate()
-	return limit > 0 && limit < lowRate
-}
-
-// Read reads once from body into p, which must not be empty, when the limit of bytes allows it.
-// It waits before it reads, so that the bytes in the buffers of many connections do not exceed
-// the limit. If ctx ends first, Read returns its cause and reads nothing.
-func (t *Transport) Read(ctx context.Context, body io.Reader, p []byte) (int, error) {
-	p = p[:t.maxRead(len(p))]
-	if err := t.bytes.take(ctx, len(p)); err != nil {
-		return 0, err
-	}
-	n, err := body.Read(p)
-	if n < len(p) {
-		t.bytes.giveBack(len(p) - n)
-	}
-	return n, err
-}
-
-// maxRead returns how many of n bytes one read may take under the limit of bytes.
-func (t *Transport) maxRead(n int) int {
-	limit := t.ByteRate()
-	if limit == 0 {
-		return n
-	}
-	return int(min(float64(n), max(minRead, float64(limit)*readTime.Seconds())))
-}
-
-// MaxDrain returns how many of n unwanted bytes are worth reading to keep a connection. Under
-// a limit of bytes, these are the bytes of a short moment.
-func (t *Transport) MaxDrain(n int64) int64 {
-	if limit := t.ByteRate(); limit > 0 {
-		n = int64(min(float64(limit)*burstTime.Seconds(), float64(n)))
-	}
-	return n
+func (t *Transport) RequestTime(u *url.URL, n int) time.Duration {
+	return t.requests.time(hostPort(u), n)
 }

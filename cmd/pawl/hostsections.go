@@ -1,0 +1,296 @@
+package main
+
+// This file reads the sections [host NAME] of config files: settings of one host.
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"pawl/downloader"
+)
+
+// A hostPattern says which hosts a section is for: one host such as "example.org", or all below a
+// domain, such as "*.example.org"; with a port such as "example.org:8080", only this port of them.
+type hostPattern struct {
+	name string // in lower case, without brackets; for a domain, with the dot in front
+	port string // "" for any
+}
+
+// parseSection parses a line "[host NAME...]".
+func parseSection(line string) (hosts []hostPattern, err error) {
+	inside, closed := strings.CutSuffix(line[1:], "]")
+	names := strings.Fields(inside)
+	if !closed || len(names) < 2 || names[0] != "host" {
+		return nil, fmt.Errorf("%q is not a section such as [host example.org]", line)
+	}
+	for _, name := range names[1:] {
+		p, err := parseHostPattern(name)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, p)
+	}
+	return hosts, nil
+}
+
+// parseHostPattern parses a name of a section.
+func parseHostPattern(text string) (hostPattern, error) {
+	p := hostPattern{name: strings.ToLower(strings.TrimSuffix(text, "."))}
+	if strings.Contains(text, "/") {
+		return p, fmt.Errorf("%q is not a host such as example.org, *.example.org or example.org:8080", text)
+	}
+	if host, port, err := net.SplitHostPort(p.name); err == nil {
+		p = hostPattern{host, port}
+	}
+	p.name = strings.TrimSuffix(strings.TrimPrefix(p.name, "["), "]")
+	_, err := netip.ParseAddr(p.name)
+	switch {
+	case err == nil:
+	case p.name == "*":
+		return p, errors.New("the settings of all hosts are above the first [host NAME]")
+	default:
+		name, isDomain := strings.CutPrefix(p.name, "*.")
+		u, err := url.Parse("http://" + name)
+		if err != nil || u.Host == "" || u.Host != name || name[0] == '.' || strings.ContainsAny(name, "*,:") {
+			return p, fmt.Errorf("%q is not a host such as example.org, *.example.org or example.org:8080", text)
+		}
+		if isDomain {
+			p.name = "." + name
+		}
+	}
+	if p.port != "" && !isPort(p.port) {
+		return p, fmt.Errorf("%q has a port that is not a number from 1 to 65535", text)
+	}
+	return p, nil
+}
+
+// matches reports whether the section is for a host, for example "example.org:443".
+func (p hostPattern) matches(hostPort string) bool {
+	host, port, err := net.SplitHostPort(hostPort)
+	if err != nil || p.port != "" && p.port != port {
+		return false
+	}
+	if p.isDomain() {
+		return strings.HasSuffix(host, p.name)
+	}
+	return host == p.name
+}
+
+func (p hostPattern) isDomain() bool { return strings.HasPrefix(p.name, ".") }
+
+// compare orders patterns: one that is for fewer hosts comes later.
+func (p hostPattern) compare(q hostPattern) int {
+	rank := func(p hostPattern) [3]int {
+		r := [3]int{0, len(p.name), len(p.port)}
+		if !p.isDomain() {
+			r[0] = 1
+		}
+		return r
+	}
+	a, b := rank(p), rank(q)
+	return slices.Compare(a[:], b[:])
+}
+
+// String returns the pattern as in a config file.
+func (p hostPattern) String() string {
+	name := p.name
+	if p.isDomain() {
+		name = "*" + name
+	}
+	if p.port != "" {
+		return net.JoinHostPort(name, p.port)
+	}
+	return name
+}
+
+// hostSettings are the settings of one host that differ from those of all hosts.
+type hostSettings struct {
+	downloader.HostOptions
+	fields []headerField
+}
+
+// hostSetters apply the settings that one host can have, by option. The value has the type of the
+// field of the option.
+var hostSetters = map[string]func(h *hostSettings, s hostSetting){
+	"connections":      func(h *hostSettings, s hostSetting) { h.Connections = s.value.(int) },
+	"header":           func(h *hostSettings, s hostSetting) { h.addHeaders(s.value.([]header)) },
+	"limit-rate":       func(h *hostSettings, s hostSetting) { h.limitRate(s.value.(timetable), s.host.String()) },
+	"max-request-rate": func(h *hostSettings, s hostSetting) { h.RequestRate = cmp.Or(s.value.(requestRate).perSecond(), -1) },
+	"referer":          func(h *hostSettings, s hostSetting) { h.setField("Referer", s.value.(string)) },
+	"user-agent":       func(h *hostSettings, s hostSetting) { h.UserAgent = s.value.(string) },
+}
+
+// hostSetterNames returns the options that one host can have, for a message.
+func hostSetterNames() string { return strings.Join(slices.Sorted(maps.Keys(hostSetters)), ", ") }
+
+// limitRate sets the rate, which all hosts of one section share.
+func (h *hostSettings) limitRate(t timetable, section string) {
+	h.ByteRate, h.ByteRates = t.rateAt(time.Now()), section
+}
+
+// addHeaders adds header fields, in place of fields of the same names.
+func (h *hostSettings) addHeaders(headers []header) {
+	var fields []headerField
+	for _, hd := range headers {
+		fields = append(fields, hd.fields...)
+	}
+	h.fields = slices.DeleteFunc(slices.Clone(h.fields), func(old headerField) bool {
+		return slices.ContainsFunc(fields, func(f headerField) bool { return strings.EqualFold(f.name, old.name) })
+	})
+	h.fields = append(h.fields, fields...)
+}
+
+// setField sets one header field.
+func (h *hostSettings) setField(name, value string) {
+	h.addHeaders([]header{{fields: []headerField{{name: name, value: value}}}})
+}
+
+// A hostSetting is one setting of a section.
+type hostSetting struct {
+	host   hostPattern
+	option string
+	value  any
+	text   []setting
+	file   *configFile
+}
+
+// A hostTable has the settings of all sections of all config files. Those that have priority come
+// later: a section that is for fewer hosts, then a later file, then a later line. A setting
+// that the command line or the environment makes for all hosts is not there, but for limit-rate, which
+// limits all hosts together and so leaves the limit of one host as it is. The zero hostTable is empty.
+type hostTable struct {
+	settings    []hostSetting
+	aboveHeader bool // the fields of --header come from a config file, too, so that those of sections have priority
+}
+
+// newHostTable returns the table of some config files, the later ones with priority. ctx must have been
+// parsed so far that the options of the command line are known.
+func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err error) {
+	flags := make(map[string]*kong.Flag)
+	for _, flag := range allFlags(ctx.Model) {
+		flags[flag.Name] = flag
+	}
+	overridden := func(option string) bool {
+		return onCommandLine(ctx, option) || flags[option] != nil && fromEnvironment(flags[option]) != ""
+	}
+	t.aboveHeader = !overridden("header")
+	for _, c := range files {
+		for _, section := range c.sections {
+			for option, lines := range section.settings {
+				_, value, err := c.value(flags[option], lines)
+				if n, isNumber := value.(int); err == nil && isNumber && n < 1 {
+					err = c.errorAt(lines[len(lines)-1].line, errors.New("must be at least 1"))
+				}
+				if err != nil {
+					return t, fmt.Errorf("--%s: %w", option, err) // as kong words it for the others
+				}
+				if option != "header" && option != "limit-rate" && overridden(option) {
+					continue
+				}
+				for _, host := range section.hosts {
+					t.settings = append(t.settings, hostSetting{host, option, value, lines, c})
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(t.settings, func(a, b hostSetting) int {
+		return cmp.Or(a.host.compare(b.host), slices.Index(files, a.file)-slices.Index(files, b.file), a.text[0].line-b.text[0].line)
+	})
+	return t, nil
+}
+
+// forHost returns the settings of a host, for example "example.org:443".
+func (t hostTable) forHost(hostPort string) (h hostSettings) {
+	for _, s := range t.settings {
+		if s.host.matches(hostPort) {
+			hostSetters[s.option](&h, s)
+		}
+	}
+	return h
+}
+
+// options returns the function for downloader.Options.ForHost, nil if no host has settings.
+func (t hostTable) options() func(hostPort string) downloader.HostOptions {
+	if len(t.settings) == 0 {
+		return nil
+	}
+	return func(hostPort string) downloader.HostOptions { return t.forHost(hostPort).HostOptions }
+}
+
+// header returns the header fields for an origin.
+func (t hostTable) header(origin string) http.Header {
+	h := make(http.Header)
+	if _, hostPort, ok := strings.Cut(origin, "://"); ok {
+		for _, f := range t.forHost(hostPort).fields {
+			h.Add(f.name, f.value)
+		}
+	}
+	return h
+}
+
+// rows returns the settings for "pawl config", those of the sections for the fewest hosts first.
+func (t hostTable) rows() (rows []settingRow) {
+	chosen := make(map[string]hostSetting) // by section and option; the last one counts
+	var order []string
+	for _, s := range t.settings {
+		key := s.host.String() + " " + s.option
+		if _, known := chosen[key]; !known {
+			order = append(order, key)
+		}
+		chosen[key] = s
+	}
+	slices.SortStableFunc(order, func(a, b string) int {
+		return cmp.Or(chosen[b].host.compare(chosen[a].host), cmp.Compare(a, b))
+	})
+	for _, key := range order {
+		rows = append(rows, chosen[key].row())
+	}
+	return rows
+}
+
+// row returns the row of a setting.
+func (s hostSetting) row() settingRow {
+	r := settingRow{V: 1, Host: s.host.String(), Name: s.option}
+	_, r.repeated = s.value.([]header)
+	return r.fromFile(s.file, s.text)
+}
+
+// exposed returns the header files that other users of the machine can read.
+func (t hostTable) exposed() (paths []string) {
+	for _, s := range t.settings {
+		headers, _ := s.value.([]header)
+		for _, h := range headers {
+			if h.exposed != "" && !slices.Contains(paths, h.exposed) {
+				paths = append(paths, h.exposed)
+			}
+		}
+	}
+	return paths
+}
+
+// followRates changes the limits of d with the time of day, of all downloads and of hosts, until stop
+// is called.
+func (t *Transfer) followRates(d *downloader.Downloader) (stop func()) {
+	stops := []func(){t.LimitRate.follow(d.SetLimitRate)}
+	for _, s := range t.hosts.settings {
+		if rates, ok := s.value.(timetable); ok {
+			stops = append(stops, rates.follow(func(rate int64) { d.SetHostLimitRate(s.host.String(), rate) }))
+		}
+	}
+	return func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHostPattern checks which hosts a name of a section is for.
+func TestHostPattern(t *testing.T) {
+	for _, tt := range []struct{ name, matches, others string }{
+		{"example.org", "example.org:443 example.org:8080", "a.example.org:443 xexample.org:80 example.or:80"},
+		{"EXAMPLE.org.", "example.org:80", ""},
+		{"example.org:8080", "example.org:8080", "example.org:80 example.org:80800"},
+		{"*.example.org", "a.example.org:80 a.b.example.org:443", "example.org:80 aexample.org:80"},
+		{"*.example.org:81", "a.example.org:81", "a.example.org:80"},
+		{"192.0.2.1", "192.0.2.1:80", "192.0.2.10:80"},
+		{"::1", "[::1]:80", "[::2]:80"},
+		{"[::1]", "[::1]:80", "[::2]:80"},
+		{"[::1]:81", "[::1]:81", "[::1]:80"},
+		{"localhost", "localhost:80", "localhost.localdomain:80"},
+	} {
+		p, err := parseHostPattern(tt.name)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		for _, host := range strings.Fields(tt.matches) {
+			if !p.matches(host) {
+				t.Errorf("%s does not match %s", p, host)
+			}
+		}
+		for _, host := range strings.Fields(tt.others) {
+			if p.matches(host) {
+				t.Errorf("%s matches %s", p, host)
+			}
+		}
+	}
+	for _, line := range []string{
+		"[host]", "[hosts a]", "[host a", "[", "[]", "[example.org]", "[host *]", "[host a*]", "[host *a]", "[host .a]", "[host a.*.b]", "[host http://a/]", "[host a/b]",
+		"[host u@a]", "[host a,b]", "[host a:0]", "[host a:b]", "[host *.]", "[host *.*.a]", "[host a%b]",
+	} {
+		if hosts, err := parseSection(line); err == nil {
+			t.Errorf("%s: got %v, want an error", line, hosts)
+		}
+	}
+}
+
+// parseConfigs parses a command line after the system's and the user's config file.
+func parseConfigs(t *testing.T, system, user string, args ...string) (*commandLine, error) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	p := newCommandLine(&printer{stdout: new(strings.Builder), stderr: new(strings.Builder)}, "")
+	p.config.system = filepath.Join(dir, "system")
+	os.MkdirAll(filepath.Join(dir, "pawl"), 0o700)
+	for path, text := range map[string]string{p.config.system: system, filepath.Join(dir, "pawl", "config"): user} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := p.Parse(args)
+	return p, err
+}
+
+// TestHostOptions checks the settings of hosts after all places have had their say.
+func TestHostOptions(t *testing.T) {
+	const system = "user-agent = system/1\nconnections = 9\n[host a.example]\nconnections = 1\nuser-agent = system/2\n[host *.example]\nmax-request-rate = 30/m\n"
+	const user = "[host a.example b.example:8080]\nconnections = 2\nlimit-rate = 1M\n[host *.example]\nlimit-rate = 2M\nconnections = 3\n[host c.example]\nlimit-rate = off\nmax-request-rate = off\n"
+	check := func(p *commandLine, host string, connections int, requests float64, agent string, rate int64) {
+		t.Helper()
+		var all string
+		if h := p.cli.Get.hosts.forHost(host); h.Connections != connections || h.RequestRate != requests || h.UserAgent != agent || h.ByteRate != rate {
+			t.Errorf("%s%s: got %+v, want %d connections, %v requests, User-Agent %q, %d bytes per second", host, all, h, connections, requests, agent, rate)
+		}
+	}
+	p, err := parseConfigs(t, system, user, "http://a.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.cli.Get.Connections != 9 || p.cli.Get.UserAgent != "system/1" {
+		t.Errorf("for all hosts: got %d connections, User-Agent %q", p.cli.Get.Connections, p.cli.Get.UserAgent)
+	}
+	check(p, "a.example:443", 2, 0.5, "system/2", 1<<20)
+	check(p, "b.example:8080", 2, 0.5, "", 1<<20)
+	check(p, "b.example:80", 3, 0.5, "", 2<<20)
+	check(p, "c.example:80", 3, -1, "", 0)
+	check(p, "other.org:80", 0, 0, "", 0)
+
+	// What is typed for all hosts has priority, but a limit of all downloads together leaves that of a host.
+	t.Setenv("PAWL_USER_AGENT", "env/1")
+	if p, err = parseConfigs(t, system, user, "-x4", "--limit-rate", "10M", "http://a.example/"); err != nil {
+		t.Fatal(err)
+	}
+	check(p, "a.example:443", 0, 0.5, "", 1<<20)
+	if opts, err := p.cli.Get.downloaderOptions(); err != nil || opts.ForHost("a.example:443").ByteRates != "a.example" || opts.ForHost("b.example:80").ByteRates != "*.example" {
+		t.Errorf("got %v, and the limits do not belong to the sections", err)
+	}
+	if p, err = parseConfigs(t, system, user, "--no-config", "http://a.example/"); err != nil || p.cli.Get.hosts.options() != nil {
+		t.Errorf("--no-config: got %v, %v", p.cli.Get.hosts, err)
+	}
+}
+
+// TestHostHeaders checks which header fields a host gets, and that no other host gets them.
+func TestHostHeaders(t *testing.T) {
+	const user = "header = X-A: all\nheader = X-B: all\nreferer = http://all/\n" +
+		"[host a.example]\nheader = X-A: own\nheader = X-A: own2\nreferer = http://own/\nheader = Authorization: own\n[host *.example]\nheader = Cookie: wide\nheader = X-A: wide\n"
+	headers := func(typed string, args ...string) (get func(origin, name string) string) {
+		p, err := parseConfigs(t, "", user, append(args, typed)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := p.cli.Get.originHeaders(typed)
+		return func(origin, name string) string { return strings.Join(o.forTyped(origin).Values(name), ",") }
+	}
+	type field struct{ origin, name, want string }
+	check := func(get func(origin, name string) string, fields []field) {
+		t.Helper()
+		for _, f := range fields {
+			if got := get(f.origin, f.name); got != f.want {
+				t.Errorf("%s gets %s %q, want %q", f.origin, f.name, got, f.want)
+			}
+		}
+	}
+	const a, b, other = "https://a.example:443", "http://b.example:80", "http://other.org:80"
+	check(headers("https://a.example/x"), []field{
+		{a, "X-A", "own,own2"}, {a, "X-B", "all"}, {a, "Referer", "http://own/"}, {a, "Authorization", "own"}, {a, "Cookie", "wide"},
+		{b, "X-A", "wide"}, {b, "X-B", ""}, {b, "Cookie", "wide"}, {b, "Authorization", ""}, {other, "X-A", ""}, {other, "Cookie", ""},
+	})
+	check(headers("http://other.org/"), []field{{other, "X-A", "all"}, {other, "Authorization", ""}, {other, "Cookie", ""}, {a, "Authorization", "own"}})
+	check(headers("https://u:p@a.example/x", "-H", "X-A: typed", "--referer", "http://typed/"), []field{
+		{a, "X-A", "typed"}, {a, "Referer", "http://typed/"}, {a, "Cookie", "wide"}, {a, "Authorization", "Basic dTpw"},
+	})
+}

@@ -296,6 +296,9 @@ func (c *configFile) Validate(app *kong.Application) error {
 	if err := c.checkNames(c.settings, known); err != nil {
 		return err
 	}
+	for option := range hostSetters {
+		known[option] = option
+	}
 	for _, s := range c.sections {
 		if err := c.checkNames(s.settings, known); err != nil {
 			return err

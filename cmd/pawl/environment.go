@@ -1,7 +1,6 @@
 package main
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,24 +32,28 @@ var otherPrefixes = []string{"PAWL_FILE_", "PAWL_TEST_"}
 // have no effect. It must be called once, after the command line has been parsed, so that
 // neither --help nor an error of the command line comes with warnings.
 func warnUnknownVariables(out *printer, app *kong.Application, environ []string) {
-	known := make(map[string]string) // the variable of each option, by that name and by the names of its aliases
+	known := make(map[string]bool)       // the variables of all options
+	options := make(map[string]string)   // the option of each name, also of the names in other tools
+	variables := make(map[string]string) // by option
 	for _, flag := range allFlags(app) {
 		for _, variable := range flag.Envs { // at most one
-			known[variable] = variable
-			for _, alias := range flag.Aliases {
-				known[variableName(alias)] = variable
+			known[variable] = true
+			variables[flag.Name] = variable
+			for _, name := range append(slices.Clone(flag.Aliases), flag.Name) {
+				options[name] = flag.Name
 			}
 		}
 	}
-	known[shardsVariable] = shardsVariable // for --shard auto
+	known[shardsVariable] = true // for --shard auto
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
 		hasPrefix := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
-		if !strings.HasPrefix(name, "PAWL_") || value == "" || known[name] == name || slices.ContainsFunc(otherPrefixes, hasPrefix) {
+		if !strings.HasPrefix(name, "PAWL_") || value == "" || known[name] || slices.ContainsFunc(otherPrefixes, hasPrefix) {
 			continue
 		}
 		hint := "" // a suggestion, for a misspelled name or the name of an alias
-		if near := known[nearest(name, maps.Keys(known))]; near != "" {
+		option := strings.ReplaceAll(strings.TrimPrefix(name, "PAWL_"), "_", "-")
+		if near := variables[nearestOption(option, options)]; near != "" {
 			hint = "; did you mean " + near + "?"
 		}
 		out.warn("%s is ignored, because pawl has no such option%s", printable(name), hint)
@@ -60,12 +63,6 @@ func warnUnknownVariables(out *printer, app *kong.Application, environ []string)
 			out.warn("%s is ignored, because %q is not an absolute path", name, dir)
 		}
 	}
-}
-
-// variableName returns the environment variable that a name of an option would have, for
-// example PAWL_LIMIT_RATE for limit-rate.
-func variableName(name string) string {
-	return "PAWL_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
 // allFlags returns the options of all commands.

@@ -32,7 +32,7 @@ func TestWarnUnused(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"PAWL_CONECTIONS": "; did you mean PAWL_CONNECTIONS?", "PAWL_OUT": "; did you mean PAWL_OUTPUT?", "PAWL_STAT": "; did you mean PAWL_STATE?",
-		"PAWL_connections": "", "PAWL_VERSION": "", "PAWL_SOMETHING_ELSE": "", "PAWL_A\x1b[31m": "",
+		"PAWL_connections": "; did you mean PAWL_CONNECTIONS?", "PAWL_RATE_LIMIT": "; did you mean PAWL_LIMIT_RATE?", "PAWL_VERSION": "", "PAWL_SOMETHING_ELSE": "", "PAWL_A\x1b[31m": "",
 	} {
 		want := "pawl: warning: " + strings.ReplaceAll(name, "\x1b", " ") + " is ignored, because pawl has no such option" + want + "\n"
 		if got := warned(name + "=1"); got != want {

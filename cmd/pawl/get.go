@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -95,7 +96,7 @@ func suggestion(word string) string {
 	if looksLikeHost(word) && weburl.Check("https://"+word) == nil {
 		return fmt.Sprintf("; did you mean %q?", "https://"+weburl.Redact(word))
 	}
-	near := nearest(word, slices.Values([]string{"get", "mirror", "resume", "list", "verify", "info", "remove"}))
+	near := nearest(word, maps.Keys(commandFields()))
 	if near == "" {
 		return ""
 	}

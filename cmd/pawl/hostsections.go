@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -120,15 +121,53 @@ type hostSettings struct {
 	fields []headerField
 }
 
-// hostSetters apply the settings that one host can have, by option. The value has the type of the
-// field of the option.
+// hostSetters apply the settings that one host can have, by option. The value is of hostParsers, or else
+// has the type of the field of the option.
 var hostSetters = map[string]func(h *hostSettings, s hostSetting){
+	"bearer-file": func(h *hostSettings, s hostSetting) { h.setField("Authorization", "Bearer "+s.value.(hostToken).text) },
+	"user": func(h *hostSettings, s hostSetting) {
+		h.setField("Authorization", basicAuth(&url.URL{User: s.value.(*url.Userinfo)}).Get("Authorization"))
+	},
 	"connections":      func(h *hostSettings, s hostSetting) { h.Connections = s.value.(int) },
 	"header":           func(h *hostSettings, s hostSetting) { h.addHeaders(s.value.([]header)) },
 	"limit-rate":       func(h *hostSettings, s hostSetting) { h.limitRate(s.value.(timetable), s.host.String()) },
 	"max-request-rate": func(h *hostSettings, s hostSetting) { h.RequestRate = cmp.Or(s.value.(requestRate).perSecond(), -1) },
 	"referer":          func(h *hostSettings, s hostSetting) { h.setField("Referer", s.value.(string)) },
 	"user-agent":       func(h *hostSettings, s hostSetting) { h.UserAgent = s.value.(string) },
+}
+
+// hostParsers parse the values that mean something else for a host than for a command line.
+var hostParsers = map[string]func(text string) (any, error){
+	"bearer-file": func(text string) (any, error) { return readHostToken(kong.ExpandPath(text)) },
+	"user": func(text string) (any, error) { // nobody can be asked for the password of a host that a server may name
+		name, password, ok := strings.Cut(text, ":")
+		if !ok || name == "" {
+			return nil, errors.New("not of the form USER:PASSWORD")
+		}
+		return url.UserPassword(name, password), nil
+	},
+}
+
+// A hostToken is the token of a file (RFC 6750 §2.1).
+type hostToken struct {
+	text    string
+	exposed string // its path, if other users of the machine can read it; else ""
+}
+
+// readHostToken reads a file that contains a token and nothing else.
+func readHostToken(path string) (t hostToken, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return t, err
+	}
+	if info, err := os.Stat(path); err == nil && isExposed(info) {
+		t.exposed = path
+	}
+	t.text = strings.TrimSpace(string(text))
+	if t.text == "" || strings.ContainsFunc(t.text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return t, fmt.Errorf("%q does not contain one token and nothing else", path)
+	}
+	return t, nil
 }
 
 // hostSetterNames returns the options that one host can have, for a message.
@@ -188,7 +227,7 @@ func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err erro
 	for _, c := range files {
 		for _, section := range c.sections {
 			for option, lines := range section.settings {
-				_, value, err := c.value(flags[option], lines)
+				value, err := c.hostValue(option, flags[option], lines)
 				if n, isNumber := value.(int); err == nil && isNumber && n < 1 {
 					err = c.errorAt(lines[len(lines)-1].line, errors.New("must be at least 1"))
 				}
@@ -208,6 +247,19 @@ func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err erro
 		return cmp.Or(a.host.compare(b.host), slices.Index(files, a.file)-slices.Index(files, b.file), a.text[0].line-b.text[0].line)
 	})
 	return t, nil
+}
+
+// hostValue returns the value of an option of a section.
+func (c *configFile) hostValue(option string, flag *kong.Flag, lines []setting) (value any, err error) {
+	if parse := hostParsers[option]; parse != nil {
+		last := lines[len(lines)-1]
+		if value, err = parse(last.value); err != nil {
+			err = c.errorAt(last.line, err)
+		}
+		return value, err
+	}
+	_, value, err = c.value(flag, lines)
+	return value, err
 }
 
 // forHost returns the settings of a host, for example "example.org:443".
@@ -266,7 +318,7 @@ func (s hostSetting) row() settingRow {
 	return r.fromFile(s.file, s.text)
 }
 
-// exposed returns the header files that other users of the machine can read.
+// exposed returns the files of headers and tokens that other users of the machine can read.
 func (t hostTable) exposed() (paths []string) {
 	for _, s := range t.settings {
 		headers, _ := s.value.([]header)
@@ -274,6 +326,9 @@ func (t hostTable) exposed() (paths []string) {
 			if h.exposed != "" && !slices.Contains(paths, h.exposed) {
 				paths = append(paths, h.exposed)
 			}
+		}
+		if token, ok := s.value.(hostToken); ok && token.exposed != "" {
+			paths = append(paths, token.exposed)
 		}
 	}
 	return paths

@@ -3,8 +3,14 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"pawl/downloader/faultserver"
+	"pawl/downloader/mirror"
 )
 
 // TestHostPattern checks which hosts a name of a section is for.
@@ -128,8 +134,82 @@ func TestHostHeaders(t *testing.T) {
 		{a, "X-A", "own,own2"}, {a, "X-B", "all"}, {a, "Referer", "http://own/"}, {a, "Authorization", "own"}, {a, "Cookie", "wide"},
 		{b, "X-A", "wide"}, {b, "X-B", ""}, {b, "Cookie", "wide"}, {b, "Authorization", ""}, {other, "X-A", ""}, {other, "Cookie", ""},
 	})
+	token := filepath.Join(t.TempDir(), "token")
+	os.WriteFile(token, []byte("tok3n\n"), 0o644)
+	p, err := parseConfigs(t, "", "[host a.example]\nuser = u:p:q\n[host b.example]\nbearer-file = "+token+"\n", "http://a.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := p.cli.Get.originHeaders("http://a.example/")
+	for origin, want := range map[string]string{"http://a.example:80": "Basic dTpwOnE=", "http://b.example:80": "Bearer tok3n", "http://c.example:80": ""} {
+		if got := o.forTyped(origin).Get("Authorization"); got != want {
+			t.Errorf("%s gets Authorization %q, want %q", origin, got, want)
+		}
+	}
+	if exposed := p.cli.Get.hosts.exposed(); !slices.Equal(exposed, []string{token}) && runtime.GOOS != "windows" {
+		t.Errorf("got exposed files %q", exposed)
+	}
+	for _, text := range []string{"user = u", "user = :p", "user = ", "bearer-file = /none", "bearer-file = .", "jobs = 3", "state = x"} {
+		if _, err := parseConfigs(t, "", "[host h]\n"+text+"\n", "http://h/"); err == nil || !strings.Contains(err.Error(), "line 2: ") {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
 	check(headers("http://other.org/"), []field{{other, "X-A", "all"}, {other, "Authorization", ""}, {other, "Cookie", ""}, {a, "Authorization", "own"}})
 	check(headers("https://u:p@a.example/x", "-H", "X-A: typed", "--referer", "http://typed/"), []field{
 		{a, "X-A", "typed"}, {a, "Referer", "http://typed/"}, {a, "Cookie", "wide"}, {a, "Authorization", "Basic dTpw"},
 	})
+}
+
+// TestHostOptionsOfShards checks that the shards of a run share the limits of a host, as those of all hosts.
+func TestHostOptionsOfShards(t *testing.T) {
+	divided := func(user string, index int) (connections int, requests float64, err error) {
+		p, err := parseConfigs(t, "", user, "mirror", "list.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &p.cli.Mirror
+		c.Shard.Shard = mirror.Shard{Index: index, Count: 2}
+		err = c.divide()
+		h := c.hosts.forHost("a.example:443")
+		return h.Connections, h.RequestRate, err
+	}
+	for index, wantRequests := range map[int]float64{1: 2, 2: 1} {
+		if n, requests, err := divided("[host a.example]\nconnections = 4\nmax-request-rate = 3\n", index); n != 2 || requests != wantRequests || err != nil {
+			t.Errorf("shard %d: got %d connections, %v requests, %v", index, n, requests, err)
+		}
+	}
+	if _, _, err := divided("[host a.example]\nconnections = 1\n", 2); err == nil || !strings.HasPrefix(err.Error(), "[host a.example] connections 1 is for all 2 shards together") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestHostLimitsOfMirror runs pawl on a list of two hosts, of which one has limits. The other one has more
+// connections, and both need the time that the limit takes at least.
+func TestHostLimitsOfMirror(t *testing.T) {
+	dir := t.TempDir()
+	limited, other := faultserver.New(), faultserver.New()
+	list := ""
+	for _, srv := range []*faultserver.Server{limited, other} {
+		defer srv.Close()
+		srv.Set(faultserver.Delay(20 * time.Millisecond)) // so that requests overlap
+		for i := range 12 {
+			name := srv.Listener.Addr().String()[len("127.0.0.1:"):] + "-" + string(rune('a'+i))
+			srv.Put(name, faultserver.NewFile(50_000, 1))
+			list += srv.URL + "/" + name + "\n"
+		}
+	}
+	config := "[host " + strings.TrimPrefix(limited.URL, "http://") + "]\nconnections = 1\nlimit-rate = 1M\n"
+	for name, text := range map[string]string{"list.txt": list, "config": config} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	pawlOK(t, dir, "mirror", "-q", "--config", "config", "-d", "got", "list.txt")
+	if took := time.Since(began); took < 400*time.Millisecond {
+		t.Errorf("600 kB at 1 MiB/s took %v", took)
+	}
+	if own, others := limited.Peak(), other.Peak(); own != 1 || others < 2 {
+		t.Errorf("got %d connections to the limited host, and %d to the other, want 1 and more", own, others)
+	}
 }

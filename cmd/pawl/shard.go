@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 
 	"pawl/downloader/mirror"
@@ -129,11 +130,26 @@ func (c *MirrorCmd) divide() error {
 		return nil
 	}
 	c.Connections = share("--connections", c.Connections)
-	if rate := &c.MaxRequestRate; rate.requests > 0 {
-		whole, fraction := math.Modf(rate.requests)
-		rate.requests = float64(share("--max-request-rate", int(whole)))
-		if c.Shard.Index == 1 {
-			rate.requests += fraction
+	shareRate := func(option string, rate requestRate) requestRate {
+		if rate.requests > 0 {
+			whole, fraction := math.Modf(rate.requests)
+			rate.requests = float64(share(option, int(whole)))
+			if c.Shard.Index == 1 {
+				rate.requests += fraction
+			}
+		}
+		return rate
+	}
+	c.MaxRequestRate = shareRate("--max-request-rate", c.MaxRequestRate)
+	c.hosts.settings = slices.Clone(c.hosts.settings)
+	for i := range c.hosts.settings {
+		s := &c.hosts.settings[i]
+		option := fmt.Sprintf("[host %s] %s", s.host, s.option)
+		switch v := s.value.(type) {
+		case int:
+			s.value = share(option, v)
+		case requestRate:
+			s.value = shareRate(option, v)
 		}
 	}
 	return err

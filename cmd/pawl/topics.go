@@ -26,9 +26,9 @@ var helpTopics = []helpTopic{
 	{"report", "output, --report, --json, hooks"},
 	{"formats", "lists, names of files, pruning"},
 	{"config", "settings, proxies, connections, where state lives"},
-	{"examples", "command lines for common tasks"},
 	{"security", "what is checked, who gets your headers, limits"},
 	{"exit-codes", "what they mean, what is resumable, signals"},
+	{"examples", "command lines for common tasks"},
 }
 
 // topicOverview returns the lines of the help page that name the topics.

@@ -50,7 +50,7 @@ type OutputOptions struct {
 	Quiet   bool             `short:"q" group:"Output" help:"Print only errors and warnings."`
 	Verbose bool             `short:"v" group:"Output" help:"Print every retry, every refused connection and every message, however many are alike."`
 	JSON    bool             `name:"json" group:"Output" help:"Print events on stdout, one JSON object per line."`
-	Version kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
+	Version kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version, the commit and the version of Go."`
 }
 
 // Transfer are the options of the commands that download.

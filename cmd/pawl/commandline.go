@@ -27,7 +27,7 @@ func newCommandLine(out *printer, command string) *commandLine {
 		kong.Exit(func(code int) { p.exit = code }),
 		kong.DefaultEnvars("PAWL"),
 		rawTextMappers(),
-		kong.Vars{"version": version()},
+		kong.Vars{"version": longVersion()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.Help(help),
 		kong.WithBeforeReset(checkEnvironment),

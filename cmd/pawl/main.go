@@ -142,16 +142,6 @@ func signalContext(parent context.Context, signals []os.Signal) (ctx context.Con
 	}
 }
 
-// version returns the text of --version, for example "pawl v1.2.0", or "pawl devel" for a
-// build from a checkout without version information.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "pawl (unknown version)"
-	}
-	return "pawl " + strings.Trim(info.Main.Version, "()")
-}
-
 // asSignal returns the signal that caused err, and whether one did.
 func asSignal(err error) (signalError, bool) {
 	var s signalError

@@ -69,7 +69,12 @@ func (d *Downloader) Snapshot() []Progress {
 	defer d.mu.Unlock()
 	all := make([]Progress, len(d.jobs))
 	for i, j := range d.jobs {
-		all[i] = j.progress.snapshot()
+		all[i] = j.snapshot()
 	}
 	return all
 }
+
+// Received returns how many bytes all downloads have received, those of ended downloads included.
+// Bytes that were received twice count twice; bytes of earlier runs do not count. So the growth of
+// the number is the rate of the network.
+func (d *Downloader) Received() int64 { return d.received.Load() }

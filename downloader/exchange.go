@@ -367,7 +367,7 @@ type pacedReader struct {
 
 func (r pacedReader) Read(p []byte) (int, error) {
 	n, err := r.j.engine.transport.Read(r.ctx, r.body, p)
-	r.j.progress.received.Add(int64(n))
+	r.j.progress.receive(int64(n))
 	return n, err
 }
 

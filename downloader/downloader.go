@@ -16,6 +16,7 @@ type Downloader struct {
 
 	mu   sync.Mutex
 	jobs []*job // running, in order of their start; guarded by mu
+	last int64  // number of the last job; guarded by mu
 }
 
 // New returns a Downloader into s. Close must be called once.
@@ -50,6 +51,8 @@ func (d *Downloader) getOnce(ctx context.Context, req Request, wrong mismatches)
 	}
 	j.wrong, j.origin.oneStream = wrong, wrong.decode()
 	d.mu.Lock()
+	d.last++
+	j.progress.shown.Number = d.last // nobody else knows j yet
 	d.jobs = append(d.jobs, j)
 	d.mu.Unlock()
 	d.running.Add(1)

@@ -63,6 +63,7 @@ type Outcome struct {
 
 // Progress is the progress of a running download.
 type Progress struct {
+	Number int64 // of the download, in order of start; unlike Target it never changes
 	ID     store.ID
 	Target string // absolute path; "-" for a stream
 	Size   int64  // bytes; -1 if unknown

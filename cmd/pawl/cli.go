@@ -45,6 +45,7 @@ type ConfigOptions struct {
 type OutputOptions struct {
 	Quiet   bool             `short:"q" group:"Output" help:"Print only errors and warnings."`
 	Verbose bool             `short:"v" group:"Output" help:"Print every retry, every refused connection and every message, however many are alike."`
+	NoColor bool             `group:"Output" help:"Print no colors. The variable NO_COLOR and a terminal without them do the same."`
 	JSON    bool             `name:"json" group:"Output" help:"Print events on stdout, one JSON object per line."`
 	Version kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version."`
 }
@@ -131,7 +132,6 @@ type ResultOptions struct {
 
 // IgnoredOptions are common options of other tools that have no effect here.
 type IgnoredOptions struct {
-	NoColor  bool `hidden:"" help:"Accepted; pawl prints no colors."`
 	Fail     bool `short:"f" hidden:"" help:"Accepted for users who paste curl's flags."`
 	Location bool `short:"L" hidden:"" help:"Accepted for users who paste curl's flags."`
 	Continue bool `short:"c" hidden:"" help:"Accepted for users who type wget's flags: pawl always resumes."`

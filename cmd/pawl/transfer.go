@@ -84,7 +84,7 @@ func (b *batch) run(ctx context.Context) error {
 	d := downloader.New(b.store.Store, opts)
 	defer d.Close()
 	defer b.options.LimitRate.follow(d.SetLimitRate)()
-	show.start(d.Snapshot)
+	show.start(d)
 	defer show.stop()
 	b.download(ctx, d)
 	return b.close(ctx)

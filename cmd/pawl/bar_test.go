@@ -209,13 +209,13 @@ func TestBarWithoutRoom(t *testing.T) {
 	b.add("this is a rather long name")
 	b.add("漢字漢字漢字漢字漢字漢字漢字")
 	b.draw(v)
-	g.wantPicture("$ pawl", "  this is a rat…ng name", "  漢 字 漢 字 漢 字 漢 …字 漢 字", "0 B  0 of 9 files so f…")
+	g.wantPicture("$ pawl", "  this is a rat…ng name", "  漢 字 漢 字 漢 字 漢 …字 漢 字", "0 B, 0 connections  0/9")
 	b.clear()
 	g.wantPicture("$ pawl")
 	g, b, v = newTestBar(t, 24, 2)
 	b.add("one")
 	b.draw(v)
-	g.wantPicture("$ pawl", "0 B  0 of 9 files so f…")
+	g.wantPicture("$ pawl", "0 B, 0 connections  0/9")
 }
 
 // TestBarErasesTerminalEcho checks that characters echoed by the terminal, such as ^C, are
@@ -229,7 +229,7 @@ func TestBarErasesTerminalEcho(t *testing.T) {
 			for _, name := range names {
 				want = append(want, "  "+name)
 			}
-			want = append(want, "0 B  0 of 12345678…")
+			want = append(want, "0/1234567890123")
 			b.draw(v)
 			fmt.Fprint(g, echo)
 			b.draw(v)
@@ -330,7 +330,7 @@ func TestDisplayPicture(t *testing.T) {
 		running.with()
 		time.Sleep(4 * time.Second)
 		counts.Store(&fileCounts{current: 5, fetched: 14, failed: 1})
-		show("pawl: a line", "  a  100 B", "  b   unchanged", "100% [===========] 2.1 KiB/2.1 KiB, 0 connections  19 of 20 files, 1...")
+		show("pawl: a line", "  a  100 B", "  b   unchanged", "100% [===========] 2.1 KiB/2.1 KiB, 0 conn  19 of 20 files, 1 failed...")
 		s.stop()
 		g.wantPicture("pawl: a line")
 	})

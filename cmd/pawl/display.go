@@ -259,7 +259,7 @@ func (s *display) showProgress(now time.Time) {
 	case s.json && now.Sub(s.lastJSON) >= jsonInterval:
 		s.lastJSON = now
 		for _, p := range running {
-			s.writeJSON(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns})
+			s.writeJSON(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns, "retries": p.Retries})
 		}
 	case s.bar != nil:
 		s.bar.draw(v)
@@ -540,6 +540,7 @@ func eventFields(e downloader.Event) map[string]any {
 		f["size"], f["held"] = e.Size, e.Held
 	case downloader.Finished:
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Outcome.Fetched, e.Outcome.Elapsed.Seconds(), e.Outcome.Current
+		optional("resumed", e.Outcome.Resumed, e.Outcome.Resumed > 0)
 		optional("complete", "unknown", e.Outcome.Unframed)
 		optional("page", true, e.Outcome.Page)
 		optional("proof", e.Outcome.Proof, true)

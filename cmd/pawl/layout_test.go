@@ -48,7 +48,7 @@ func TestLinesAtWidths(t *testing.T) {
   waiting`},
 		{threeFiles, 30, look{terminal: true}, `
   gr??e-??.bin  2.0 KiB
-77% 71.0 MiB/s  5 of 9 fil...
+77% 8.0 GiB, 71.0 MiB/s  5/9
   mod...rs   25%   60.0 MiB/s
   gr?...in         11.0 MiB/s
   waiting`},

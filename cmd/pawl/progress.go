@@ -141,6 +141,9 @@ func connections(n int) string {
 // first word of a file name. With half, the title would say nothing.
 const minTitleWidth = 12
 
+// minCountsWidth is minTitleWidth for several files: the length of "30 of 35 files, 1 failed".
+const minCountsWidth = 24
+
 // fit returns as much of the view as fits into a number of columns, at least 10. The least important
 // numbers are left out first, and the title of one file last: the user has just typed it. Of several
 // files, their number stays.
@@ -158,16 +161,16 @@ func (v progressView) fit(columns int, l look) string {
 		listed(v.rateText(), v.etaText()),
 		cmp.Or(v.rateText(), size(v.have)),
 	}
-	title, count := l.fold(v.title()), ""
+	title, least, count := l.fold(v.title()), minTitleWidth, ""
 	if v.several() && v.files > 0 {
-		count = fmt.Sprintf("%d/%d", v.done, v.files)
+		least, count = minCountsWidth, fmt.Sprintf("%d/%d", v.done, v.files)
 	}
 	for i, text := range texts {
 		if i == len(texts)-1 && count == "" { // the remaining time says more than the name
 			break
 		}
 		room := columns - displayWidth(text) - 2
-		if text != "" && room >= min(minTitleWidth, displayWidth(title)) {
+		if text != "" && room >= min(least, displayWidth(title)) {
 			return text + "  " + l.shortenTitle(title, room, v.several())
 		}
 	}

@@ -161,7 +161,9 @@ type ResumeCmd struct {
 
 // ListCmd prints the recorded downloads.
 type ListCmd struct {
-	All bool `short:"a" help:"Print finished downloads too."`
+	All   bool `short:"a" help:"Print finished downloads too."`
+	Map   bool `help:"Show below each unfinished download which pieces of it are here: # all of a piece, + a part, . nothing."`
+	Watch bool `help:"Show the downloads live on a terminal, with keys: p pauses the selected one, r resumes it, x removes it, q quits."`
 }
 
 // VerifyCmd reads files again.

@@ -171,18 +171,22 @@ func (b *batch) close(ctx context.Context) error {
 	defer b.mu.Unlock()
 	defer func() { b.ended = nil }()
 	b.out.printRepeats()
+	var interruption error
+	next := ""
 	if len(b.ended) < len(b.requests) {
-		why := context.Cause(ctx)
-		if why == nil {
-			why = b.end
+		if interruption = context.Cause(ctx); interruption == nil {
+			interruption = b.end
 		}
-		b.out.report(why, b.recordPending())
-		b.failures = append(b.failures, why)
+		next = b.recordPending()
+		b.failures = append(b.failures, interruption)
 	}
 	if b.summary.Seconds = time.Since(b.begun).Seconds(); len(b.requests) > 1 {
 		for _, line := range summaryLines(b.summary) {
 			b.out.note("%s", line)
 		}
+	}
+	if interruption != nil { // last, because the hint says what to type
+		b.out.report(interruption, next)
 	}
 	if err := b.recorder.close(b.summary, errors.Join(b.failures...)); err != nil {
 		b.out.report(err, hint(err, ""))

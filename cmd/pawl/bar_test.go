@@ -14,8 +14,8 @@ import (
 	"pawl/downloader"
 )
 
-// A grid is a terminal that understands only what the bar uses: characters, \r, \n, ESC[K,
-// ESC[J and ESC[nA. It fails the test for any other escape sequence.
+// A grid is a terminal that understands only what pawl uses: characters, \r, \n, ESC[K,
+// ESC[J, ESC[H, ESC[nA, colors, and a second screen. It fails the test for any other escape sequence.
 type grid struct {
 	t             *testing.T
 	mu            sync.Mutex // guards all fields below, because the display has a goroutine
@@ -24,6 +24,8 @@ type grid struct {
 	row, column   int      // position of the cursor
 	above         []string // lines that have scrolled out at the top
 	escape        string   // beginning of an escape sequence, "" outside of one
+	full, hidden  bool     // the second screen is shown; the cursor is not
+	colored       bool     // a color was used
 }
 
 func newGrid(t *testing.T, columns, rows int) *grid {
@@ -60,20 +62,36 @@ func (g *grid) Write(p []byte) (int, error) {
 // sequence adds r to the escape sequence and executes it once it is complete.
 func (g *grid) sequence(r rune) {
 	g.escape += string(r)
-	if r == '[' || r >= '0' && r <= '9' {
+	if strings.ContainsRune("[0123456789;?", r) {
 		return
 	}
 	n := 0
 	fmt.Sscanf(g.escape, "\x1b[%d", &n)
-	switch r {
-	case 'A':
+	switch {
+	case g.escape == "\x1b[?1049h", g.escape == "\x1b[?1049l":
+		g.full = r == 'h'
+		for _, row := range g.cells { // a terminal would keep the lines of the first screen
+			clear(row)
+		}
+		g.row, g.column = 0, 0
+	case g.escape == "\x1b[?25h", g.escape == "\x1b[?25l":
+		g.hidden = r == 'l'
+	case g.escape == "\x1b[2J":
+		for _, row := range g.cells {
+			clear(row)
+		}
+	case r == 'm':
+		g.colored = true
+	case g.escape == "\x1b[H":
+		g.row, g.column = 0, 0
+	case r == 'A':
 		g.row = max(0, g.row-max(1, n))
-	case 'J':
+	case r == 'J':
 		for _, row := range g.cells[g.row+1:] {
 			clear(row)
 		}
 		fallthrough
-	case 'K':
+	case r == 'K':
 		clear(g.cells[g.row][min(g.column, g.columns-1):])
 	default:
 		g.t.Errorf("unknown escape sequence %q", g.escape)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -183,11 +184,7 @@ func (t *listTable) header() string {
 // the map of its pieces. Without a terminal, the reason is on the first line, so that a program finds
 // one download per line.
 func (t *listTable) lines(l listRow) []string {
-	path := printable(relPath(l.Path))
-	if t.columns == 0 && l.Reason != "" {
-		path += " (" + l.reason() + ")"
-	}
-	lines := []string{t.colored(l, t.rowLine(l, path))}
+	lines := []string{t.colored(l, t.rowLine(l))}
 	if t.columns > 0 && l.Reason != "" {
 		lines = append(lines, t.look.shorten("  "+t.look.fold(l.reason()), t.columns))
 	}
@@ -197,14 +194,25 @@ func (t *listTable) lines(l listRow) []string {
 	return lines
 }
 
-// rowLine returns the cells of a row and a text in the place of the path.
-func (t *listTable) rowLine(l listRow, path string) string {
+// rowLine returns the first line of a row without colors. Without a terminal, it has the whole path and
+// the reason of a failure. On a terminal, the directories are left out if there is no room for them.
+func (t *listTable) rowLine(l listRow) string {
+	path, room := printable(relPath(l.Path)), t.columns
+	for _, c := range t.shown {
+		room -= c.width + 2
+	}
+	switch {
+	case t.columns == 0 && l.Reason != "":
+		path += " (" + l.reason() + ")"
+	case t.columns > 0 && displayWidth(t.look.fold(path)) > room:
+		path = printable(filepath.Base(l.Path))
+	}
 	return t.line(func(c listColumn) string { return c.text(l) }, path)
 }
 
 // plain returns the first line of a row without colors, in the whole width.
 func (t *listTable) plain(l listRow) string {
-	line := t.rowLine(l, printable(relPath(l.Path)))
+	line := t.rowLine(l)
 	return line + strings.Repeat(" ", max(0, t.columns-displayWidth(line)))
 }
 
@@ -225,10 +233,7 @@ const (
 
 // mapLine returns the map of the pieces of a file.
 func (t *listTable) mapLine(l listRow) string {
-	if l.Size < 0 {
-		return "  size unknown"
-	}
-	width := plainMapWidth
+	width, line := plainMapWidth, "  size unknown"
 	if t.columns > 0 {
 		width = max(1, min(t.columns-4, maxMapWidth))
 	}
@@ -236,11 +241,17 @@ func (t *listTable) mapLine(l listRow) string {
 	if t.look.unicode {
 		glyphs = [...]string{"·", "▒", "█"}
 	}
-	var b strings.Builder
-	for _, c := range pieceMap(l.held, l.Size, width) {
-		b.WriteString(glyphs[c])
+	if l.Size >= 0 {
+		var b strings.Builder
+		for _, c := range pieceMap(l.held, l.Size, width) {
+			b.WriteString(glyphs[c])
+		}
+		line = "  [" + b.String() + "]"
 	}
-	return "  [" + b.String() + "]"
+	if t.columns > 0 {
+		line = t.look.shorten(line, t.columns)
+	}
+	return line
 }
 
 // How much of a piece is here.

@@ -21,9 +21,9 @@ const (
 
 // A screen owns a terminal until close. Its methods are for one goroutine, except for close.
 type screen struct {
-	in, out  *os.File
-	keys     chan key       // closed when the input ends; nil if the input is no terminal
-	suspends chan os.Signal // the terminal wants the program to stop for a while
+	in, out *os.File
+	keys    chan key       // closed when the input ends; nil if the input is no terminal
+	signals chan os.Signal // to be given to pass
 
 	last []string // lines of the last frame; nil if the terminal must be cleared
 
@@ -35,11 +35,11 @@ type screen struct {
 // openScreen takes over the terminal out. If in is a terminal too, its keys are read. close must be
 // called in the end, also after a panic.
 func openScreen(in, out *os.File) (*screen, error) {
-	s := &screen{in: in, out: out, suspends: make(chan os.Signal, 1)}
+	s := &screen{in: in, out: out, signals: make(chan os.Signal, 1)}
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
-	notifySuspend(s.suspends)
+	s.catch()
 	if term.IsTerminal(int(in.Fd())) {
 		s.keys = make(chan key)
 		go s.read() // ends with the input, or with the process: a read of a terminal cannot be interrupted
@@ -77,7 +77,7 @@ func (s *screen) leave() {
 
 // close gives the terminal back for good. It may be called again, and by any goroutine.
 func (s *screen) close() {
-	signal.Stop(s.suspends)
+	signal.Stop(s.signals)
 	s.leave()
 }
 
@@ -90,14 +90,21 @@ func (s *screen) closeOnPanic() {
 	}
 }
 
-// suspend gives the terminal back, stops the program as Ctrl-Z does, and goes on when the user wants it
-// back.
-func (s *screen) suspend() {
+// pass lets a signal have its effect while the terminal is given back. If that only stops the program for
+// a while, the screen comes back afterwards.
+func (s *screen) pass(sig os.Signal) {
 	s.leave()
-	signal.Stop(s.suspends)
-	stopSelf()
-	notifySuspend(s.suspends)
+	signal.Stop(s.signals)
+	raise(sig)
+	s.catch()
 	s.enter() // if the terminal is gone, the end of the keys follows
+}
+
+// catch makes signals receive screenSignals. Without any, signal.Notify would catch all.
+func (s *screen) catch() {
+	if len(screenSignals) > 0 {
+		signal.Notify(s.signals, screenSignals...)
+	}
 }
 
 // forget makes the next frame draw all lines again.

@@ -10,13 +10,21 @@ import (
 	"time"
 )
 
-// notifySuspend makes to receive the signal that asks the program to stop for a while.
-func notifySuspend(to chan<- os.Signal) { signal.Notify(to, syscall.SIGTSTP) }
+// screenSignals are the signals before whose effect a screen must be left, besides those that end every
+// command of pawl: SIGTSTP stops the program for a while, SIGQUIT ends it with a dump.
+var screenSignals = []os.Signal{syscall.SIGTSTP, syscall.SIGQUIT}
 
-// stopSelf stops the processes of this job, as Ctrl-Z does, until the user continues them.
-func stopSelf() {
-	signal.Reset(syscall.SIGTSTP)
-	syscall.Kill(0, syscall.SIGTSTP)
+// suspendSignal is what Ctrl-Z means.
+const suspendSignal = syscall.SIGTSTP
+
+// raise lets a signal have its effect: SIGTSTP on all processes of this job, as Ctrl-Z does.
+func raise(s os.Signal) {
+	signal.Reset(s)
+	job := os.Getpid()
+	if s == suspendSignal {
+		job = 0
+	}
+	syscall.Kill(job, s.(syscall.Signal))
 	time.Sleep(10 * time.Millisecond) // another thread may get the signal, a moment later
 }
 

@@ -8,11 +8,14 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// notifySuspend does nothing, because Windows has no such signal.
-func notifySuspend(chan<- os.Signal) {}
+// screenSignals are the signals before whose effect a screen must be left: none on Windows.
+var screenSignals []os.Signal
 
-// stopSelf does nothing.
-func stopSelf() {}
+// suspendSignal is what Ctrl-Z means: nothing.
+const suspendSignal = syscall.Signal(0)
+
+// raise does nothing.
+func raise(os.Signal) {}
 
 // detach makes cmd independent of the console and of its end.
 func detach(cmd *exec.Cmd) {

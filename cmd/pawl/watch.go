@@ -98,8 +98,8 @@ func (w *watch) run(ctx context.Context, keep func(string)) error {
 			if err := w.refresh(); err != nil {
 				return err
 			}
-		case <-w.screen.suspends:
-			w.screen.suspend()
+		case s := <-w.screen.signals:
+			w.screen.pass(s)
 		case <-tick.C:
 			if err := w.refresh(); err != nil {
 				return err
@@ -175,7 +175,7 @@ func (w *watch) press(k key) (quit bool) {
 	case "m":
 		w.mapped = !w.mapped
 	case keySuspend:
-		w.screen.suspend()
+		w.screen.pass(suspendSignal)
 	case keyRedraw:
 		w.screen.forget()
 	case "p", "r", "x", keyDelete:

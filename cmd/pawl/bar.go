@@ -145,7 +145,7 @@ func fileLines(files []fileView, columns int, l look) []string {
 	name = max(0, min(name, widest))
 	lines := make([]string, len(files))
 	for i, f := range files {
-		text := l.shortenName(names[i], name)
+		text := l.shortenPath(names[i], name)
 		line := "  " + text + strings.Repeat(" ", name-displayWidth(text))
 		for _, c := range cells[:shown] {
 			line += fmt.Sprintf("  %*s", c.width, c.text(f))

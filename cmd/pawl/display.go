@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"time"
@@ -79,6 +80,8 @@ type display struct {
 	source source // set by start
 	bar    *bar   // nil without a terminal
 
+	suspends chan os.Signal // the user stops the program for a while; nil without a terminal
+
 	mu    sync.Mutex
 	queue []func() // to be called by the goroutine, in order; guarded by mu
 	more  bool     // the number of files still grows; guarded by mu, like files
@@ -141,7 +144,7 @@ type lastRetry struct {
 func newDisplay(out *printer, o displayOptions) *display {
 	s := &display{displayOptions: o, out: out, quit: make(chan struct{}), done: make(chan struct{})}
 	if f, ok := out.stderr.(*os.File); ok && o.bar && !o.json && out.look.terminal {
-		s.bar = newBar(f, out.look)
+		s.bar, s.suspends = newBar(f, out.look), make(chan os.Signal, 1)
 	}
 	return s
 }
@@ -183,6 +186,8 @@ func (s *display) enqueue(print func()) {
 // loop is the goroutine of the display.
 func (s *display) loop() {
 	defer close(s.done)
+	catchSuspend(s.suspends)
+	defer func() { signal.Stop(s.suspends) }()
 	tick := time.NewTicker(drawInterval)
 	defer tick.Stop()
 	for {
@@ -190,6 +195,10 @@ func (s *display) loop() {
 		case now := <-tick.C:
 			s.flush()
 			s.showProgress(now)
+		case sig := <-s.suspends: // the shell prints where the bar was
+			s.bar.clear()
+			raise(sig, false)
+			catchSuspend(s.suspends)
 		case <-s.quit:
 			s.flush()
 			s.bar.clear()

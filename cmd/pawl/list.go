@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -111,7 +110,7 @@ type listTable struct {
 const (
 	// minPathColumns is how many columns the path has at least; if there is less room, other columns are
 	// left out. A guess, as minNameColumns.
-	minPathColumns = 8
+	minPathColumns = 6
 	// shortID is how many digits of an ID a terminal shows, and longID all of them. Any four digits name
 	// a download, if they are unique.
 	shortID, longID = 8, 16
@@ -139,7 +138,7 @@ func newListTable(l look, columns int, mapped bool) *listTable {
 	for _, c := range []listColumn{done, id, state, rate, total, left} { // the most important ones first
 		least := 0
 		if c.title == left.title { // it can be guessed from the others
-			least = 2 * minPathColumns
+			least = 3 * minPathColumns
 		}
 		if room-c.width-2 < least {
 			break
@@ -204,8 +203,8 @@ func (t *listTable) rowLine(l listRow) string {
 	switch {
 	case t.columns == 0 && l.Reason != "":
 		path += " (" + l.reason() + ")"
-	case t.columns > 0 && displayWidth(t.look.fold(path)) > room:
-		path = printable(filepath.Base(l.Path))
+	case t.columns > 0:
+		path = t.look.shortenPath(t.look.fold(path), room)
 	}
 	return t.line(func(c listColumn) string { return c.text(l) }, path)
 }

@@ -171,7 +171,7 @@ q quit  p pause  r resume  x remove  m map  up/down or k...`)
 	w = newTestWatch()
 	check(30, 5, `
 pawl: no unfinished downloads
-       DONE  PATH
+  ID             DONE  PATH
 
 
 q quit  p pause  r resume ...`)
@@ -207,6 +207,7 @@ func TestWatchKeys(t *testing.T) {
 		{1, []key{keyInterrupt}, "", true},
 		{1, []key{keyEnd}, "", true},
 		{1, []key{"z", keyOther}, "", false},
+		{1, []key{"p", "m"}, "", false},
 	} {
 		w := newTestWatch(rows...)
 		w.selected = rows[tt.row].ID
@@ -242,6 +243,31 @@ func TestParseKeys(t *testing.T) {
 		if got, rest := parseKeys(tt.text); !slices.Equal(got, tt.want) || rest != tt.rest {
 			t.Errorf("%q: got %q and %q, want %q and %q", tt.text, got, rest, tt.want, tt.rest)
 		}
+	}
+}
+
+// TestPauseOfMirrorIsAsked checks that the user must agree before a run over lists is stopped.
+func TestPauseOfMirrorIsAsked(t *testing.T) {
+	st, err := store.Open(t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := st.Create(store.Record{URL: "http://h/f", Target: t.TempDir() + "/f", Size: 10, Lists: store.Lists{store.Nameless}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer part.Close()
+	if _, ok := st.Holder(part.Record()); !ok {
+		t.Skip("the system does not say when a process started")
+	}
+	w := newTestWatch(newListRow(st, part.Record()))
+	w.store = state{Store: st}
+	w.press("p") // yes would stop the test
+	if got := w.message(); !strings.Contains(got, "mirrors lists; stop all of it? y/n") {
+		t.Errorf("got %q, want a question", got)
+	}
+	if w.press("n"); w.message() != "" {
+		t.Errorf("after no: got %q", w.message())
 	}
 }
 

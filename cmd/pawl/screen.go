@@ -91,11 +91,11 @@ func (s *screen) closeOnPanic() {
 }
 
 // pass lets a signal have its effect while the terminal is given back. If that only stops the program for
-// a while, the screen comes back afterwards.
-func (s *screen) pass(sig os.Signal) {
+// a while, the screen comes back afterwards. fromKey is as in raise.
+func (s *screen) pass(sig os.Signal, fromKey bool) {
 	s.leave()
 	signal.Stop(s.signals)
-	raise(sig)
+	raise(sig, fromKey)
 	s.catch()
 	s.enter() // if the terminal is gone, the end of the keys follows
 }

@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // screenSignals are the signals before whose effect a screen must be left, besides those that end every
@@ -17,14 +19,30 @@ var screenSignals = []os.Signal{syscall.SIGTSTP, syscall.SIGQUIT}
 // suspendSignal is what Ctrl-Z means.
 const suspendSignal = syscall.SIGTSTP
 
-// raise lets a signal have its effect: SIGTSTP on all processes of this job, as Ctrl-Z does.
-func raise(s os.Signal) {
-	signal.Reset(s)
-	job := os.Getpid()
-	if s == suspendSignal {
-		job = 0
+// catchSuspend makes to receive suspendSignal. It does nothing if to is nil, or if the program was started
+// with the signal ignored.
+func catchSuspend(to chan<- os.Signal) {
+	if to != nil && !signal.Ignored(suspendSignal) {
+		signal.Notify(to, suspendSignal)
 	}
-	syscall.Kill(job, s.(syscall.Signal))
+}
+
+// raise lets a signal have its effect on this process. If it comes from a key that the terminal has not
+// turned into a signal, it goes to all processes of this job, as the terminal would send it.
+//
+// SIGTSTP that was caught once has no effect any more (its handler stays with the Go runtime), so SIGSTOP
+// does it. The job is not stopped if nobody could continue it: if it is the one of the session leader,
+// which is a shell with job control otherwise. The system would ignore SIGTSTP then, too.
+func raise(s os.Signal, fromKey bool) {
+	signal.Reset(s)
+	if s != suspendSignal {
+		syscall.Kill(os.Getpid(), s.(syscall.Signal))
+	} else if sid, err := unix.Getsid(0); err == nil && sid != syscall.Getpgrp() {
+		if fromKey {
+			syscall.Kill(0, syscall.SIGTSTP)
+		}
+		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
 	time.Sleep(10 * time.Millisecond) // another thread may get the signal, a moment later
 }
 

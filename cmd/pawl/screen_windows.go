@@ -14,8 +14,11 @@ var screenSignals []os.Signal
 // suspendSignal is what Ctrl-Z means: nothing.
 const suspendSignal = syscall.Signal(0)
 
+// catchSuspend does nothing.
+func catchSuspend(chan<- os.Signal) {}
+
 // raise does nothing.
-func raise(os.Signal) {}
+func raise(os.Signal, bool) {}
 
 // detach makes cmd independent of the console and of its end.
 func detach(cmd *exec.Cmd) {

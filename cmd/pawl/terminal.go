@@ -5,6 +5,7 @@ package main
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -95,6 +96,14 @@ func (l look) shortenTitle(title string, n int, several bool) string {
 		return l.shorten(title, n)
 	}
 	return l.shortenName(title, n)
+}
+
+// shortenPath is shortenName for a path. Its directories are left out first.
+func (l look) shortenPath(path string, n int) string {
+	if displayWidth(path) > n {
+		path = filepath.Base(path)
+	}
+	return l.shortenName(path, n)
 }
 
 func (l look) ellipsis() string {

@@ -95,7 +95,13 @@ func (p *tty) resize(columns, rows int) {
 // start runs pawl in the terminal. env is added to its environment.
 func (p *tty) start(dir string, env []string, args ...string) *tty {
 	p.Helper()
-	p.cmd = pawlCommand(dir, args...)
+	return p.startCommand(pawlCommand(dir, args...), env)
+}
+
+// startCommand is start for another command.
+func (p *tty) startCommand(cmd *exec.Cmd, env []string) *tty {
+	p.Helper()
+	p.cmd = cmd
 	p.cmd.Env = append(append(p.cmd.Env, "TERM=xterm", "LC_ALL=C", "NO_COLOR="), env...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = p.slave, p.slave, p.slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -239,7 +245,6 @@ func TestTerminalLooks(t *testing.T) {
 		{"--no-color", nil, []string{"--no-color"}, func(p *tty, _ string) bool { return !p.grid.colored }},
 		{"PAWL_NO_COLOR", []string{"PAWL_NO_COLOR=1"}, nil, func(p *tty, _ string) bool { return !p.grid.colored }},
 		{"dumb", []string{"TERM=dumb"}, nil, func(_ *tty, o string) bool { return !strings.Contains(o, "\x1b") && strings.Contains(o, "done") }},
-		{"no TERM", []string{"TERM="}, nil, func(_ *tty, o string) bool { return !strings.Contains(o, "\x1b") && strings.Contains(o, "done") }},
 		{"--quiet", nil, []string{"-q"}, func(_ *tty, o string) bool { return o == "\x05" }},
 		{"--no-progress", nil, []string{"--no-progress"}, func(_ *tty, o string) bool { return !strings.Contains(o, "\x1b[K") && strings.Contains(o, "done") }},
 	} {
@@ -396,24 +401,57 @@ func TestWatchRestoresAfterPanic(t *testing.T) {
 	}
 }
 
-// TestWatchSuspend checks that Ctrl-Z gives the terminal back, and that the watch goes on afterwards. The
-// system ignores the signal itself, because nobody in the session could continue the job.
+// TestWatchSuspend checks that Ctrl-Z stops the watch and gives the terminal back, and that the watch
+// goes on afterwards. The shell continues it at once, with fg.
 func TestWatchSuspend(t *testing.T) {
 	t.Parallel()
 	p := openTTY(t, 60, 12)
 	before := p.modes()
-	p.start(t.TempDir(), nil, "list", "--watch")
+	p.startCommand(viaJobControl(pawlCommand(t.TempDir(), "list", "--watch"), "fg"), nil)
 	p.shows("no unfinished downloads")
-	raw := p.modes()
 	p.press("\x1a")
 	p.until("the second screen again", func(string) bool { return strings.Count(p.output(), enterScreen) == 2 })
-	if got := p.modes(); got != raw || raw == before {
-		t.Errorf("modes after Ctrl-Z: got %+v, want %+v", got, raw)
+	_, between, _ := strings.Cut(p.output(), leaveScreen)
+	if between, _, _ = strings.Cut(between, enterScreen); strings.TrimSpace(between) == "" {
+		t.Errorf("the shell has printed nothing, so the watch was not stopped: %q", p.output())
 	}
 	p.shows("no unfinished downloads")
 	p.press("q")
 	p.wait(0)
 	p.wantRestored(before)
+}
+
+// TestWatchIgnoresSuspend checks that Ctrl-Z does not stop a watch that nobody could continue.
+func TestWatchIgnoresSuspend(t *testing.T) {
+	t.Parallel()
+	p := openTTY(t, 60, 12).start(t.TempDir(), nil, "list", "--watch")
+	p.shows("no unfinished downloads")
+	p.press("\x1a")
+	p.until("the second screen again", func(string) bool { return strings.Count(p.output(), enterScreen) == 2 })
+	p.press("q")
+	p.wait(0)
+}
+
+// TestBarSuspend checks that Ctrl-Z stops a download, and that the bar makes room for the shell before.
+func TestBarSuspend(t *testing.T) {
+	t.Parallel()
+	url, open := newHeldServer(t, 3<<20, map[string]int64{"f.bin": 8 << 20})
+	p := openTTY(t, 90, 24)
+	p.startCommand(viaJobControl(pawlCommand(t.TempDir(), "--stall-timeout", "10m", url+"/f.bin"), "echo; echo stopped; fg"), nil)
+	p.shows(`^ *[1-9]\d% \[`)
+	p.press("\x1a")
+	p.shows(`(?s)^stopped$.*^ *[1-9]\d% \[`)
+	open()
+	if got := p.wait(0); !regexp.MustCompile(`(?m)^pawl: f\.bin: done, `).MatchString(got) || strings.Contains(got, "[") && regexp.MustCompile(`\d% \[`).MatchString(got) {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// viaJobControl runs cmd as a job of a shell, which runs then when the job has been stopped.
+func viaJobControl(cmd *exec.Cmd, then string) *exec.Cmd {
+	c := exec.Command("sh", append([]string{"-m", "-c", `"$0" "$@"; ` + then}, cmd.Args...)...)
+	c.Dir, c.Env = cmd.Dir, cmd.Env
+	return c
 }
 
 func noError(t testing.TB, err error) {

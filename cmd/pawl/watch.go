@@ -99,7 +99,7 @@ func (w *watch) run(ctx context.Context, keep func(string)) error {
 				return err
 			}
 		case s := <-w.screen.signals:
-			w.screen.pass(s)
+			w.screen.pass(s, false)
 		case <-tick.C:
 			if err := w.refresh(); err != nil {
 				return err
@@ -175,7 +175,7 @@ func (w *watch) press(k key) (quit bool) {
 	case "m":
 		w.mapped = !w.mapped
 	case keySuspend:
-		w.screen.pass(suspendSignal)
+		w.screen.pass(suspendSignal, true)
 	case keyRedraw:
 		w.screen.forget()
 	case "p", "r", "x", keyDelete:

@@ -29,7 +29,7 @@ func (j *job) attempt(ctx context.Context) error {
 		return err
 	}
 	// The last attempt may have counted bytes that were received and not written.
-	j.progress.held.Store(held.Len())
+	j.progress.setHeld(held.Len())
 	j.progress.countConns(nil)
 	// An earlier run may have ended between its last commit and the end of the file.
 	if j.isComplete(held) {

@@ -32,13 +32,13 @@ func (b blamer) mismatched(want promise, got chunk.Sum) error {
 	}
 	if kept := b.keep(m); kept.Len() > 0 {
 		m.kept = b.origin.recorded
-		b.progress.held.Store(kept.Len())
+		b.progress.setHeld(kept.Len())
 		if err := b.discardAllBut(kept); err != nil {
 			return errors.Join(m, err)
 		}
 		return m
 	}
-	b.progress.held.Store(0)
+	b.progress.setHeld(0)
 	size := b.version.Size
 	if m.coded {
 		size = -1 // the next download may have another form

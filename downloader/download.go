@@ -125,7 +125,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 		req:      req,
 		goal:     g,
 		budget:   newRetryBudget(e.opts),
-		progress: &progress{},
+		progress: &progress{all: &e.received},
 		version:  version{Version: response.Version{Size: -1}, digest: g.promise()},
 	}
 	d.pieces.hashes = req.Pieces
@@ -137,6 +137,16 @@ func newDownload(e *engine, req Request) (*download, error) {
 	d.progress.show(store.Record{Target: d.origin.recorded, Size: -1})
 	d.addMirrors(namer{given: true}, req.Mirrors...)
 	return d, nil
+}
+
+// snapshot returns the progress for a front end. It may be called at any time, and waits for no
+// connection. A download without a transfer, such as a small file, has its first connection.
+func (d *download) snapshot() Progress {
+	s := d.progress.snapshot()
+	if d.first.held.Load() {
+		s.Conns++
+	}
+	return s
 }
 
 // emit reports a transition of this download.

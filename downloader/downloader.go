@@ -16,6 +16,7 @@ type Downloader struct {
 
 	mu   sync.Mutex
 	jobs []*job // running, in order of their start; guarded by mu
+	last int64  // number of the last job; guarded by mu
 }
 
 // New returns a Downloader into s. Close must be called once.
@@ -56,6 +57,8 @@ func (d *Downloader) getOnce(ctx context.Context, req Request, wrong mismatches)
 	}
 	j.wrong, j.origin.oneStream = wrong, wrong.decode()
 	d.mu.Lock()
+	d.last++
+	j.progress.shown.Number = d.last // nobody else knows j yet
 	d.jobs = append(d.jobs, j)
 	d.mu.Unlock()
 	d.running.Add(1)
@@ -75,7 +78,12 @@ func (d *Downloader) Snapshot() []Progress {
 	defer d.mu.Unlock()
 	all := make([]Progress, len(d.jobs))
 	for i, j := range d.jobs {
-		all[i] = j.progress.snapshot()
+		all[i] = j.snapshot()
 	}
 	return all
 }
+
+// Received returns how many bytes all downloads have received, those of ended downloads included.
+// Bytes that were received twice count twice; bytes of earlier runs do not count. So the growth of
+// the number is the rate of the network.
+func (d *Downloader) Received() int64 { return d.received.Load() }

@@ -21,6 +21,7 @@ type engine struct {
 	transport *transport.Transport
 	network   *transport.Network
 	running   atomic.Int64 // downloads
+	received  atomic.Int64 // bytes of all downloads, including those received twice
 
 	names nameClaims // of the files whose names come from servers
 

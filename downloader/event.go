@@ -52,6 +52,7 @@ type Retry struct {
 // An Outcome is the end of a download, in an Event.
 type Outcome struct {
 	Fetched  int64         // bytes received by this run
+	Resumed  int64         // bytes of the file that an earlier run received
 	Elapsed  time.Duration // of this run
 	Current  bool          // the file was finished already, and has not changed
 	Page     bool          // the file is a web page, although neither its name nor its URL says so
@@ -62,9 +63,13 @@ type Outcome struct {
 
 // Progress is the progress of a running download.
 type Progress struct {
+	Number int64 // of the download, in order of start; unlike Target it never changes
 	ID     store.ID
 	Target string // absolute path; "-" for a stream
 	Size   int64  // bytes; -1 if unknown
 	Have   int64  // arrived bytes, in this run and in earlier ones
-	Conns  int    // open connections
+	Conns  int    // connections that are open or being opened
+
+	Received int64 // bytes received by this run; those received twice count twice
+	Retries  int   // failures that were followed by another try
 }

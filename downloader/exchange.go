@@ -379,7 +379,7 @@ func (d *download) paced(ctx context.Context, rep *reply) pacedReader {
 
 func (r pacedReader) Read(p []byte) (int, error) {
 	n, err := r.pace.Read(r.ctx, r.body, p)
-	r.j.progress.received.Add(int64(n))
+	r.j.progress.receive(int64(n))
 	return n, err
 }
 

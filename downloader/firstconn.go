@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"context"
+	"sync/atomic"
 
 	"pawl/downloader/hosts"
 )
@@ -13,10 +14,10 @@ const maxYields = 5
 
 // A firstConn is the permission for the first connection of a download. The scheduler of the
 // transfer takes it over; before and after, requests for samples use it. It is for one
-// goroutine at a time.
+// goroutine at a time, except that any goroutine may read held.
 type firstConn struct {
 	host   *hosts.Host // that is asked
-	held   bool        // the connection counts at the host
+	held   atomic.Bool // the connection counts at the host
 	yields int         // consecutive times that it was handed back
 }
 
@@ -24,7 +25,7 @@ type firstConn struct {
 func (f *firstConn) acquire(ctx context.Context, host *hosts.Host) error {
 	f.host = host
 	err := host.Acquire(ctx)
-	f.held = err == nil
+	f.held.Store(err == nil)
 	return err
 }
 
@@ -36,16 +37,16 @@ func (f *firstConn) moveTo(host *hosts.Host) {
 	}
 	f.release()
 	host.Adopt()
-	f.host, f.held = host, true
+	f.host = host
+	f.held.Store(true)
 }
 
 // handOver leaves the connection to the scheduler, which gives it back.
-func (f *firstConn) handOver() { f.held = false }
+func (f *firstConn) handOver() { f.held.Store(false) }
 
 // release gives the connection back, if it is held.
 func (f *firstConn) release() {
-	if f.held {
+	if f.held.Swap(false) {
 		f.host.Release()
 	}
-	f.held = false
 }

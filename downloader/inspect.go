@@ -100,6 +100,6 @@ func (j *job) beginning(rep *reply, n int) []byte {
 	b := make([]byte, n)
 	got, _ := readFull(j.paced(rep.ctx, rep), b) // the next read of the body returns the error again
 	rep.Body = readCloser{io.MultiReader(bytes.NewReader(b[:got]), rep.Body), rep.Body}
-	j.progress.received.Add(-int64(got)) // they are counted again when they are read
+	j.progress.receive(-int64(got)) // they are counted again when they are read
 	return b[:got]
 }

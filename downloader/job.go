@@ -76,7 +76,7 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		r.Proof = j.proof()
 	}
 	if !repeated {
-		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Elapsed: r.Elapsed, Current: current, Page: r.Page, Unframed: r.Unframed, Proof: r.Proof, Sum: r.Sum}}
+		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Resumed: j.progress.resumed.Load(), Elapsed: r.Elapsed, Current: current, Page: r.Page, Unframed: r.Unframed, Proof: r.Proof, Sum: r.Sum}}
 		if err != nil {
 			e.Kind, e.Err = Stopped, err
 		}
@@ -182,7 +182,7 @@ func (j *job) rewind(why restartError) error {
 	j.version.evidence.Abandoned(j.version.Version)
 	j.version.Version = response.Version{Size: -1, MediaType: j.version.MediaType}
 	j.version.digest = j.goal.promise()
-	j.progress.held.Store(0)
+	j.progress.setHeld(0)
 	if !j.origin.oneStream { // one stream must surpass the most bytes that there ever were
 		j.progress.highWater.Store(0)
 	}
@@ -234,6 +234,6 @@ func (j *job) dropTooLarge(rec store.Record, err error) error {
 	if !errors.As(err, &large) || !large.arrived || rec.ID == "" {
 		return err
 	}
-	j.progress.held.Store(0)
+	j.progress.setHeld(0)
 	return errors.Join(err, j.engine.store.Remove(rec.ID, true))
 }

@@ -163,7 +163,7 @@ func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err e
 	rec = part.Record()
 	l.progress.show(rec)
 	if rec.State == store.Done { // only the rename was missing, after a crash
-		l.progress.held.Store(rec.Size)
+		l.progress.setHeld(rec.Size)
 		return true, errors.Join(part.Close(), l.verifySum(ctx, rec))
 	}
 	return false, l.resume(part)
@@ -239,7 +239,7 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 			return false, err
 		}
 		if why == nil {
-			l.progress.held.Store(rec.Size)
+			l.progress.setHeld(rec.Size)
 			return true, nil
 		}
 		l.emit(Event{Kind: Restarted, Err: why})
@@ -328,7 +328,7 @@ func (l lookup) stillWanted(ctx context.Context, rec store.Record) (bool, error)
 			return false, err
 		}
 	}
-	l.progress.held.Store(rec.Size)
+	l.progress.setHeld(rec.Size)
 	return true, nil
 }
 

@@ -309,7 +309,7 @@ func (t mirroring) discardUnproven() (bool, error) {
 		return true, failure.Permanent(err)
 	}
 	held := t.file.held()
-	t.progress.held.Store(held.Len())
+	t.progress.setHeld(held.Len())
 	return true, nil
 }
 

@@ -74,12 +74,12 @@ func (l lookup) presentByDigest(ctx context.Context, rec store.Record, seen stor
 	defer f.Close()
 	sum, crc := l.goal.sum.NewHash(), crc32.New(castagnoli)
 	body := heldCounter{l.download, contextReader{ctx, io.NewSectionReader(f, 0, seen.Size)}}
-	l.progress.held.Store(0)
+	l.progress.setHeld(0)
 	if _, err := io.CopyBuffer(io.MultiWriter(sum, crc), body, make([]byte, compareBytes)); err != nil {
 		return false, err
 	}
 	if !l.goal.sum.Matches(sum) {
-		l.progress.held.Store(0)
+		l.progress.setHeld(0)
 		return false, nil
 	}
 	rec.Sum, rec.CRC = l.goal.sum, crc.Sum32()
@@ -150,7 +150,7 @@ func (l lookup) adoptFile(rec store.Record, like store.ID, seen store.FileStamp)
 		return false, err
 	}
 	l.progress.show(rec)
-	l.progress.held.Store(rec.Size)
+	l.progress.setHeld(rec.Size)
 	return true, nil
 }
 
@@ -203,7 +203,7 @@ func (l lookup) isSameFile(ctx context.Context, rec store.Record) (bool, error) 
 	if err := l.engine.store.Amend(rec); err != nil {
 		return false, err
 	}
-	l.progress.held.Store(rec.Size)
+	l.progress.setHeld(rec.Size)
 	return true, nil
 }
 

@@ -105,7 +105,7 @@ func (s *smallFile) failed(ctx context.Context, err error) error {
 	if failure.IsPermanent(err) || ctx.Err() != nil || errors.Is(err, failure.ErrChecksum) {
 		return errors.Join(context.Cause(ctx), err)
 	}
-	s.progress.held.Store(0)
+	s.progress.setHeld(0)
 	s.file.brokenOff = true
 	wait, again := s.setback(err)
 	if !again {

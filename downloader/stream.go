@@ -112,7 +112,7 @@ func (c *conn) agree(ctx context.Context, rep *reply) error {
 			return err
 		}
 		rep.Body = readCloser{io.MultiReader(bytes.NewReader(rest), rep.Body), rep.Body}
-		t.progress.received.Add(-int64(len(rest))) // they are counted again when they are read
+		t.progress.receive(-int64(len(rest))) // they are counted again when they are read
 	}
 	size := t.version.Size
 	if t.version.Version = rep.Version; t.version.Size < 0 {
@@ -144,7 +144,7 @@ func (c *conn) dropBeyond(v response.Version, held, beyond int64, same bool) err
 	if err := t.file.part.DiscardFrom(held); err != nil {
 		return failure.Permanent(err)
 	}
-	t.progress.held.Store(held)
+	t.progress.setHeld(held)
 	return nil
 }
 
@@ -160,7 +160,7 @@ func (c *conn) discardFrom(off, held int64) error {
 	}
 	t.sched.Lose(off)
 	t.discarded = true
-	t.progress.held.Store(off)
+	t.progress.setHeld(off)
 	return nil
 }
 

@@ -54,7 +54,7 @@ func newTransfer(s sampler, plan *chunk.Plan, single bool) *transfer {
 // many bytes there are already.
 func (t *transfer) fetch(ctx context.Context, rep *reply, held int64) error {
 	t.written(held)
-	if t.progress.start() {
+	if t.progress.start(held) {
 		t.emit(Event{Kind: Started, Size: t.version.Size, Held: held})
 	}
 	if err := t.run(ctx, rep); err != nil {

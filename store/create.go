@@ -45,7 +45,7 @@ func (s *Store) tryCreate(rec Record) (*Part, error) {
 		return nil, err
 	}
 	s.makePrivate(rec.Part())
-	rec.ID, rec.State, rec.Held = newID(), Active, chunk.Set{}
+	rec.ID, rec.State, rec.Held, rec.Process = newID(), Active, chunk.Set{}, thisProcess()
 	rec.PieceLength = pieceLength(rec.Size)
 	rec.Created = time.Now()
 	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWrittenBytes(rec.PieceLength)}

@@ -321,5 +321,7 @@
 // The state file is opened for each transaction and closed after it. Any number of
 // processes may therefore work at once, and none waits longer than a transaction of another
 // takes. A download holds an advisory lock on its part file from Create or Resume until
-// Close. The package starts no goroutine.
+// Close. Its record names the process that holds the lock, by its number and the time of its
+// start, so that another process can ask it to stop and never asks a third one. The package
+// starts no goroutine.
 package store

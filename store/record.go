@@ -85,6 +85,8 @@ type Record struct {
 	State  State  `json:"state"`
 	Reason string `json:"reason,omitempty"` // error text of a Failed download
 	Rate   int64  `json:"rate,omitempty"`   // bytes per second at the last commit
+	// Process is the last process that has opened the part file. See Store.Holder.
+	Process Process `json:"process,omitzero"`
 
 	Sum     chunk.Sum `json:"sum,omitzero"`      // requested digest, if any
 	Replace bool      `json:"replace,omitempty"` // a file at Target may be replaced

@@ -114,6 +114,7 @@ func (s *Store) resumeLocked(id ID, lock io.Closer, lost bool) (_ *Part, err err
 	defer p.mu.Unlock()
 	return p, p.updateLocked(func(r *Record) {
 		r.Held, r.PieceLength, r.State, r.Reason = p.written.set.Clone(), p.written.sums.Length(), Active, ""
+		r.Process = thisProcess()
 	}, p.written.takeUnsaved(false), true)
 }
 

@@ -14,8 +14,8 @@ import (
 	"pawl/downloader"
 )
 
-// A grid is a terminal that understands only what the bar uses: characters, \r, \n, ESC[K,
-// ESC[J and ESC[nA. It fails the test for any other escape sequence.
+// A grid is a terminal that understands only what pawl uses: characters, \r, \n, ESC[K,
+// ESC[J, ESC[H, ESC[nA, colors, and a second screen. It fails the test for any other escape sequence.
 type grid struct {
 	t             *testing.T
 	mu            sync.Mutex // guards all fields below, because the display has a goroutine
@@ -24,6 +24,8 @@ type grid struct {
 	row, column   int      // position of the cursor
 	above         []string // lines that have scrolled out at the top
 	escape        string   // beginning of an escape sequence, "" outside of one
+	full, hidden  bool     // the second screen is shown; the cursor is not
+	colored       bool     // a color was used
 }
 
 func newGrid(t *testing.T, columns, rows int) *grid {
@@ -60,20 +62,36 @@ func (g *grid) Write(p []byte) (int, error) {
 // sequence adds r to the escape sequence and executes it once it is complete.
 func (g *grid) sequence(r rune) {
 	g.escape += string(r)
-	if r == '[' || r >= '0' && r <= '9' {
+	if strings.ContainsRune("[0123456789;?", r) {
 		return
 	}
 	n := 0
 	fmt.Sscanf(g.escape, "\x1b[%d", &n)
-	switch r {
-	case 'A':
+	switch {
+	case g.escape == "\x1b[?1049h", g.escape == "\x1b[?1049l":
+		g.full = r == 'h'
+		for _, row := range g.cells { // a terminal would keep the lines of the first screen
+			clear(row)
+		}
+		g.row, g.column = 0, 0
+	case g.escape == "\x1b[?25h", g.escape == "\x1b[?25l":
+		g.hidden = r == 'l'
+	case g.escape == "\x1b[2J":
+		for _, row := range g.cells {
+			clear(row)
+		}
+	case r == 'm':
+		g.colored = true
+	case g.escape == "\x1b[H":
+		g.row, g.column = 0, 0
+	case r == 'A':
 		g.row = max(0, g.row-max(1, n))
-	case 'J':
+	case r == 'J':
 		for _, row := range g.cells[g.row+1:] {
 			clear(row)
 		}
 		fallthrough
-	case 'K':
+	case r == 'K':
 		clear(g.cells[g.row][min(g.column, g.columns-1):])
 	default:
 		g.t.Errorf("unknown escape sequence %q", g.escape)
@@ -173,10 +191,10 @@ const unknownBar = "0 B, 0 connections  0 of 9 files so far"
 func newTestBar(t *testing.T, columns, rows int) (*grid, *bar, progressView) {
 	g := newGrid(t, columns, rows)
 	fmt.Fprintln(g, "$ pawl")
-	return g, &bar{out: g, size: g.size}, progressView{files: 9, more: true, total: -1}
+	return g, &bar{out: g, look: look{terminal: true, unicode: true}, size: g.size}, progressView{files: 9, more: true, total: -1}
 }
 
-// TestBarPicture checks that the last three names are shown below the bar and that clear
+// TestBarPicture checks that the last three names are shown above the bar and that clear
 // removes everything, also at the bottom of the screen.
 func TestBarPicture(t *testing.T) {
 	for _, rows := range []int{5, 6, 24} {
@@ -189,12 +207,12 @@ func TestBarPicture(t *testing.T) {
 			b.draw(v)
 		}
 		b.draw(v)
-		g.wantPicture("$ pawl", unknownBar, "  a long name", "  c", "  d")
+		g.wantPicture("$ pawl", "  a long name", "  c", "  d", unknownBar)
 		b.clear()
 		g.wantPicture("$ pawl")
 		fmt.Fprintln(g, "pawl: a line")
 		b.draw(v)
-		g.wantPicture("$ pawl", "pawl: a line", unknownBar, "  a long name", "  c", "  d")
+		g.wantPicture("$ pawl", "pawl: a line", "  a long name", "  c", "  d", unknownBar)
 		b.clear()
 		b.clear()
 		g.wantPicture("$ pawl", "pawl: a line")
@@ -209,13 +227,13 @@ func TestBarWithoutRoom(t *testing.T) {
 	b.add("this is a rather long name")
 	b.add("漢字漢字漢字漢字漢字漢字漢字")
 	b.draw(v)
-	g.wantPicture("$ pawl", "0 B  0 of 9 files so f…", "  this is a rather lon…", "  漢 字 漢 字 漢 字 漢 字 漢 字 …")
+	g.wantPicture("$ pawl", "  this is a rat…ng name", "  漢 字 漢 字 漢 字 漢 …字 漢 字", "0 B, 0 connections  0/9")
 	b.clear()
 	g.wantPicture("$ pawl")
 	g, b, v = newTestBar(t, 24, 2)
 	b.add("one")
 	b.draw(v)
-	g.wantPicture("$ pawl", "0 B  0 of 9 files so f…")
+	g.wantPicture("$ pawl", "0 B, 0 connections  0/9")
 }
 
 // TestBarErasesTerminalEcho checks that characters echoed by the terminal, such as ^C, are
@@ -225,10 +243,11 @@ func TestBarErasesTerminalEcho(t *testing.T) {
 		for _, names := range [][]string{nil, {"name"}} {
 			g, b, v := newTestBar(t, 20, 10)
 			v.files, b.recent = 1234567890123, names
-			want := []string{"$ pawl", "0 B  0 of 12345678…"}
+			want := []string{"$ pawl"}
 			for _, name := range names {
 				want = append(want, "  "+name)
 			}
+			want = append(want, "0/1234567890123")
 			b.draw(v)
 			fmt.Fprint(g, echo)
 			b.draw(v)
@@ -255,11 +274,32 @@ func TestBarResize(t *testing.T) {
 			b.draw(v)
 			g.resize(10 + rand.IntN(100))
 			b.draw(v)
-			g.wantPicture("$ pawl", barLine(v, g.columns-1), truncate("  "+b.recent[0], g.columns-1), truncate("  short", g.columns-1))
+			g.wantPicture("$ pawl", b.look.shortenName("  "+b.recent[0], g.columns-1), b.look.shortenName("  short", g.columns-1), barLine(v, g.columns-1, b.look))
 		}
 		b.clear()
 		g.wantPicture("$ pawl")
 	}
+}
+
+// A fakeSource is the source of a display. The zero value has no downloads.
+type fakeSource struct {
+	running  atomic.Pointer[[]downloader.Progress]
+	received atomic.Int64
+}
+
+// with makes these the running downloads.
+func (f *fakeSource) with(running ...downloader.Progress) *fakeSource {
+	f.running.Store(&running)
+	return f
+}
+
+func (f *fakeSource) Received() int64 { return f.received.Load() }
+
+func (f *fakeSource) Snapshot() []downloader.Progress {
+	if p := f.running.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // TestDisplayPicture follows a run over a list on a terminal. The count grows while the
@@ -272,11 +312,10 @@ func TestDisplayPicture(t *testing.T) {
 		var counts atomic.Pointer[fileCounts]
 		counts.Store(&fileCounts{})
 		s := newDisplay(say, displayOptions{bar: true, counts: func() fileCounts { return *counts.Load() }})
-		s.bar = &bar{out: g, size: g.size}
-		var running atomic.Pointer[[]downloader.Progress]
-		running.Store(new([]downloader.Progress))
+		s.bar = &bar{out: g, look: look{terminal: true}, size: g.size}
+		var running fakeSource
 		s.setFiles(0, true)
-		s.start(func() []downloader.Progress { return *running.Load() })
+		s.start(&running)
 		show := func(want ...string) {
 			t.Helper()
 			time.Sleep(drawInterval)
@@ -286,48 +325,49 @@ func TestDisplayPicture(t *testing.T) {
 		show("0 B, 0 connections  reading the lists")
 		s.setFiles(12, true)
 		counts.Store(&fileCounts{current: 5})
-		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 100, Have: 50, Conns: 2}})
+		running.with(downloader.Progress{Target: "/d/a", Size: 100, Have: 50, Conns: 2})
+		running.received.Store(50)
 		show("50 B, 250 B/s, 2 connections  5 of 12 files so far, 5 already here")
+		show("50 B, 125 B/s, 2 connections  5 of 12 files so far, 5 already here", "  a   50%                   100 B           2 conns")
 		counts.Store(&fileCounts{current: 5, fetched: 2, failed: 1})
 		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/a", Size: 100})
 		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b\n", Size: 2000, Outcome: downloader.Outcome{Current: true}})
 		s.onEvent(downloader.Event{Kind: downloader.Stopped, Err: errors.New("x")}) // failures of a round are counted by the caller
 		say.note("a line")
-		running.Store(new([]downloader.Progress))
+		running.with()
 		s.setFiles(20, false)
 		time.Sleep(4 * time.Second)
-		show("pawl: a line", " 40% [===>       ] 2.1 KiB, 0 connections  7 of 20 files, 1 failed, 5 …", "  a  100 B", "  b   unchanged")
+		show("pawl: a line", "  a  100 B", "  b   unchanged", " 40% [===>       ] 2.1 KiB, 0 connections  7 of 20 files, 1 failed, ...")
 		half := downloader.Progress{Target: "/d/e", Size: 10, Have: 5}
-		running.Store(&[]downloader.Progress{half, half, half, half})
+		running.with(half, half, half, half)
 		time.Sleep(drawInterval)
 		synctest.Wait()
 		if got := g.picture(); !strings.Contains(got, "\n 50% [=") {
 			t.Errorf("8 of 20 files and 4 halves: got %s, want 50%%", got)
 		}
-		running.Store(new([]downloader.Progress))
+		running.with()
 		time.Sleep(4 * time.Second)
 		counts.Store(&fileCounts{current: 5, fetched: 14, failed: 1})
-		show("pawl: a line", "100% [===========] 2.1 KiB/2.1 KiB, 0 connections  19 of 20 files, 1 f…", "  a  100 B", "  b   unchanged")
+		show("pawl: a line", "  a  100 B", "  b   unchanged", "100% [===========] 2.1 KiB/2.1 KiB, 0 conn  19 of 20 files, 1 failed...")
 		s.stop()
 		g.wantPicture("pawl: a line")
 	})
 }
 
-// TestRateExcludesHeldBytes checks that bytes held before the run do not count in the rate.
+// TestRateExcludesHeldBytes checks that bytes held before the run do not count in the rates.
 func TestRateExcludesHeldBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGrid(t, 72, 24)
 		s := newDisplay(&printer{stderr: g, stdout: g, quiet: true}, displayOptions{bar: true, files: 3})
-		s.bar = &bar{out: g, size: g.size}
-		var running atomic.Pointer[[]downloader.Progress]
-		running.Store(new([]downloader.Progress))
-		s.start(func() []downloader.Progress { return *running.Load() })
+		s.bar = &bar{out: g, look: look{terminal: true}, size: g.size}
+		var running fakeSource
+		s.start(&running)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		running.Store(&[]downloader.Progress{{Target: "/d/a", Size: 1 << 30, Have: 1 << 20, Conns: 1}})
+		running.with(downloader.Progress{Target: "/d/a", Size: 1 << 30, Have: 1 << 20, Conns: 1})
 		s.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/b", Size: 1 << 30, Outcome: downloader.Outcome{Current: true}})
 		s.onEvent(downloader.Event{Kind: downloader.Started, Target: "/d/a", Size: 1 << 30, Held: 1 << 20})
-		time.Sleep(drawInterval)
+		time.Sleep(2 * drawInterval)
 		synctest.Wait()
 		if got := g.picture(); strings.Contains(got, "/s") || !strings.Contains(got, "1 of 3 files, 1 already here") {
 			t.Errorf("got %q, want no rate, and one file already here", got)

@@ -49,6 +49,7 @@ type ConfigOptions struct {
 type OutputOptions struct {
 	Quiet   bool             `short:"q" group:"Output" help:"Print only errors and warnings."`
 	Verbose bool             `short:"v" group:"Output" help:"Print every retry, every refused connection and every message, however many are alike."`
+	NoColor bool             `group:"Output" help:"Print no colors. The variable NO_COLOR and a terminal without them do the same."`
 	JSON    bool             `name:"json" group:"Output" help:"Print events on stdout, one JSON object per line."`
 	Version kong.VersionFlag `short:"V" env:"-" group:"Output" help:"Print the version, the commit and the version of Go."`
 }
@@ -163,7 +164,6 @@ type ResultOptions struct {
 
 // IgnoredOptions have no effect.
 type IgnoredOptions struct {
-	NoColor  bool `hidden:"" help:"Accepted; pawl prints no colors."`
 	Continue bool `short:"c" hidden:"" help:"Accepted: pawl always resumes."`
 }
 
@@ -192,8 +192,10 @@ type ResumeCmd struct {
 
 // ListCmd prints the recorded downloads.
 type ListCmd struct {
-	All bool `short:"a" help:"Print finished downloads too."`
-	IDs bool `name:"ids" hidden:"" help:"Print the ID and the path of each download, for the completion of shells."`
+	All   bool `short:"a" help:"Print finished downloads too."`
+	Map   bool `help:"Show below each unfinished download which pieces of it are here: # all of a piece, + a part, . nothing."`
+	Watch bool `help:"Show the downloads live on a terminal, with keys: p pauses the selected one, r resumes it, x removes it, q quits."`
+	IDs   bool `name:"ids" hidden:"" help:"Print the ID and the path of each download, for the completion of shells."`
 }
 
 // VerifyCmd reads files again.

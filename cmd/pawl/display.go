@@ -4,13 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"pawl/downloader"
 	"pawl/downloader/failure"
@@ -49,7 +47,7 @@ type displayOptions struct {
 
 	// counts returns how many files of the lists have had which outcome. If it is nil, the
 	// display counts events itself. With it, the bar measures files rather than bytes, and
-	// names the last finished files below instead of printing a line for each. It is called at
+	// names the last small files above itself instead of printing a line for each. It is called at
 	// each drawing, so it must not block.
 	counts func() fileCounts
 }
@@ -62,6 +60,12 @@ type fileCounts struct {
 	failed    int // for good: no further round tries them
 }
 
+// A source has the counters that a display shows, as a downloader.Downloader. It must not block.
+type source interface {
+	Snapshot() []downloader.Progress // of the running downloads
+	Received() int64                 // bytes of all downloads
+}
+
 // A display shows the progress of downloads: a bar on a terminal, progress lines elsewhere,
 // or JSON objects. Between start and stop, its goroutine owns stdout and stderr. Everybody
 // else hands it functions with enqueue, so that no download waits for a slow terminal.
@@ -72,9 +76,11 @@ type fileCounts struct {
 // would deadlock.
 type display struct {
 	displayOptions
-	out      *printer
-	snapshot func() []downloader.Progress // returns the running downloads; set by start
-	bar      *bar                         // nil without a terminal
+	out    *printer
+	source source // set by start
+	bar    *bar   // nil without a terminal
+
+	suspends chan os.Signal // the user stops the program for a while; nil without a terminal
 
 	mu    sync.Mutex
 	queue []func() // to be called by the goroutine, in order; guarded by mu
@@ -86,15 +92,39 @@ type display struct {
 	totals
 	plainLines
 	lastRetry
-	rate     rateMeter
+	rates    rates
 	lastJSON time.Time // of progress objects
 }
 
 // totals are sums over all downloads of a display.
 type totals struct {
 	finished int64 // bytes of finished files
-	before   int64 // bytes that were on disk before this run; they do not count for the rate
 	ended    fileCounts
+}
+
+// rates are the meters of a display.
+type rates struct {
+	all   rateMeter
+	files map[int64]*rateMeter // of the running files, by Progress.Number
+}
+
+// update takes a sample of each running file, and forgets the others. It returns the views of the files
+// that were running at the last sample, too, so that the lines of small files do not flicker.
+func (r *rates) update(now time.Time, running []downloader.Progress, name func(string) string) (views []fileView) {
+	files := make(map[int64]*rateMeter, len(running))
+	for _, p := range running {
+		m, known := r.files[p.Number]
+		if !known {
+			m = &rateMeter{}
+		}
+		files[p.Number] = m
+		rate := m.sample(now, p.Received)
+		if known {
+			views = append(views, fileView{name: name(p.Target), have: p.Have, size: p.Size, rate: rate, conns: p.Conns, retries: p.Retries})
+		}
+	}
+	r.files = files
+	return views
 }
 
 // plainLines is the timing of progress lines without a terminal.
@@ -113,8 +143,8 @@ type lastRetry struct {
 // newDisplay returns a display. To use it, call start and later stop.
 func newDisplay(out *printer, o displayOptions) *display {
 	s := &display{displayOptions: o, out: out, quit: make(chan struct{}), done: make(chan struct{})}
-	if f, ok := out.stderr.(*os.File); ok && o.bar && !o.json && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		s.bar = newBar(f)
+	if f, ok := out.stderr.(*os.File); ok && o.bar && !o.json && out.look.terminal {
+		s.bar, s.suspends = newBar(f, out.look), make(chan os.Signal, 1)
 	}
 	return s
 }
@@ -127,10 +157,10 @@ func (s *display) setFiles(n int, more bool) {
 	s.files, s.more = n, more
 }
 
-// start begins to show the downloads that snapshot returns. From now on, all lines of the
+// start begins to show the downloads of from. From now on, all lines of the
 // printer go through the display. stop must be called once afterwards.
-func (s *display) start(snapshot func() []downloader.Progress) {
-	s.snapshot = snapshot
+func (s *display) start(from source) {
+	s.source = from
 	s.lastPlain, s.lastJSON = time.Now(), time.Now()
 	s.plainWait = minPlainInterval
 	s.out.divert(func(line string) { s.enqueue(func() { s.out.print(line) }) }, func() {})
@@ -156,6 +186,8 @@ func (s *display) enqueue(print func()) {
 // loop is the goroutine of the display.
 func (s *display) loop() {
 	defer close(s.done)
+	catchSuspend(s.suspends)
+	defer func() { signal.Stop(s.suspends) }()
 	tick := time.NewTicker(drawInterval)
 	defer tick.Stop()
 	for {
@@ -163,6 +195,10 @@ func (s *display) loop() {
 		case now := <-tick.C:
 			s.flush()
 			s.showProgress(now)
+		case sig := <-s.suspends: // the shell prints where the bar was
+			s.bar.clear()
+			raise(sig, false)
+			catchSuspend(s.suspends)
 		case <-s.quit:
 			s.flush()
 			s.bar.clear()
@@ -202,6 +238,7 @@ func (s *display) view(running []downloader.Progress) progressView {
 	for _, p := range running {
 		v.have += p.Have
 		v.conns += p.Conns
+		v.retries += p.Retries
 		if p.Size > 0 {
 			v.begun += float64(p.Have) / float64(p.Size)
 		}
@@ -220,17 +257,18 @@ func (s *display) view(running []downloader.Progress) progressView {
 
 // showProgress shows the progress of the downloads in the form that the options ask for.
 func (s *display) showProgress(now time.Time) {
-	running := s.snapshot()
+	running := s.source.Snapshot()
 	v := s.view(running)
-	// Bytes of earlier runs are subtracted, or the first sample after a resume would show a rate
-	// of gigabytes per second.
-	v.rate = s.rate.sample(now, v.have-s.before)
+	v.rate = s.rates.all.sample(now, s.source.Received())
+	if views := s.rates.update(now, running, s.name); v.several() && v.conns >= 0 {
+		v.running = views
+	}
 	switch {
 	case len(running) == 0 && !v.several(): // nothing to show between two downloads
 	case s.json && now.Sub(s.lastJSON) >= jsonInterval:
 		s.lastJSON = now
 		for _, p := range running {
-			s.writeJSON(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns})
+			s.writeJSON(map[string]any{"event": "progress", "time": now, "id": p.ID, "path": p.Target, "size": p.Size, "have": p.Have, "connections": p.Conns, "retries": p.Retries})
 		}
 	case s.bar != nil:
 		s.bar.draw(v)
@@ -343,7 +381,6 @@ func (s *display) printEvent(e downloader.Event) {
 	}
 	switch e.Kind {
 	case downloader.Started:
-		s.before += e.Held
 		if e.Held > 0 {
 			s.note("%s: resuming at %s of %s", name, size(e.Held), sizeText(e.Size))
 		}
@@ -388,34 +425,55 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	s.finished += e.Size
 	if e.Outcome.Current {
 		s.ended.unchanged++
-		s.before += e.Size
 	} else {
 		s.ended.fetched++
 	}
 	if s.paths && e.Target != "-" && !isTerminal(s.out.stdout) {
 		fmt.Fprintln(s.out.stdout, relPath(e.Target))
 	}
-	proof := proofText(e.Outcome)
-	if s.counts != nil { // the report has it for each file of a list
-		proof = ""
-	}
+	small := s.counts != nil && (e.Outcome.Current || e.Outcome.Fetched < minRatedSize)
 	switch {
-	case s.bar != nil && s.counts != nil && e.Outcome.Current:
+	case small && !s.verbose && s.bar != nil && e.Outcome.Current:
 		s.bar.add(name + "  unchanged")
-	case s.bar != nil && s.counts != nil:
+	case small && !s.verbose && s.bar != nil:
 		s.bar.add(name + "  " + sizeText(e.Size))
-	case e.Outcome.Current && s.counts != nil && !s.verbose: // no line: these may be most files of a list
-	case e.Outcome.Current:
-		s.note("%s: already downloaded, and unchanged%s", name, knownDigest(e.Outcome))
+	case small && !s.verbose && e.Outcome.Current: // no line: these may be most files of a list
 	case e.Target == "-":
 		s.note("%s in %s (%s/s)%s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome), knownDigest(e.Outcome))
-	case e.Outcome.Fetched == 0 && e.Size > 0:
-		s.note("%s: done, %s, all of it downloaded before%s", name, size(e.Size), proof)
-	case e.Size == 0, s.counts != nil && e.Outcome.Fetched < minRatedSize:
-		s.note("%s: done, %s%s", name, size(e.Size), proof)
+	case e.Outcome.Current:
+		s.note("%s: already downloaded, and unchanged%s", s.path(e.Target), knownDigest(e.Outcome))
 	default:
-		s.note("%s: done, %s in %s (%s/s)%s", name, size(e.Size), span(e.Outcome.Elapsed), meanRate(e.Outcome), proof)
+		s.note("%s: %s, %s", s.path(e.Target), s.out.look.paint(green, "done"), s.doneText(e))
 	}
+}
+
+// path returns the path of a finished file for messages, as the user would type it.
+func (s *display) path(target string) string {
+	if s.counts != nil {
+		return s.name(target)
+	}
+	return printable(relPath(target))
+}
+
+// doneText returns the size of a finished file, the time and the rate of its download, what was resumed,
+// and how the file was verified. The report has that for the files of a list, so of small ones there is
+// the size alone.
+func (s *display) doneText(e downloader.Event) string {
+	o := e.Outcome
+	text := size(e.Size)
+	switch {
+	case o.Fetched == 0 && e.Size > 0:
+		text += ", all of it downloaded before"
+	case e.Size > 0 && (s.counts == nil || o.Fetched >= minRatedSize):
+		text += fmt.Sprintf(" in %s (%s/s)", span(o.Elapsed), meanRate(o))
+	}
+	if o.Resumed > 0 && o.Fetched > 0 {
+		text += fmt.Sprintf(", %s of it downloaded before", size(o.Resumed))
+	}
+	if s.counts == nil {
+		text += proofText(o)
+	}
+	return text
 }
 
 // proofText continues the line of a finished file with how it was verified, for example
@@ -465,12 +523,6 @@ func (s *display) fileWarning(e downloader.Event, text string) {
 	}
 }
 
-// isTerminal reports whether w is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // triesText continues the number of a try, for example " of 10". It is empty if there is
 // no limit.
 func triesText(n int) string {
@@ -497,6 +549,7 @@ func eventFields(e downloader.Event) map[string]any {
 		f["size"], f["held"] = e.Size, e.Held
 	case downloader.Finished:
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Outcome.Fetched, e.Outcome.Elapsed.Seconds(), e.Outcome.Current
+		optional("resumed", e.Outcome.Resumed, e.Outcome.Resumed > 0)
 		optional("complete", "unknown", e.Outcome.Unframed)
 		optional("page", true, e.Outcome.Page)
 		optional("proof", e.Outcome.Proof, true)

@@ -18,7 +18,7 @@ func TestDisplayStopLosesNoLines(t *testing.T) {
 		var out strings.Builder
 		say := &printer{stderr: &out}
 		show := newDisplay(say, displayOptions{})
-		show.start(func() []downloader.Progress { return nil })
+		show.start(&fakeSource{})
 		var writer sync.WaitGroup
 		writer.Go(func() {
 			for range lines {

@@ -63,7 +63,7 @@ func (c *InfoCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	opts.OnEvent = show.onEvent
 	d := downloader.New(st.Store, opts)
 	defer d.Close()
-	show.start(d.Snapshot)
+	show.start(d)
 	i, err := d.Info(ctx, downloader.Request{URL: headers.requestURL(c.URL), Access: downloader.Access{Credentials: headers.forTyped}})
 	show.stop()
 	if err != nil {

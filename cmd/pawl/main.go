@@ -65,7 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return out.reportExit(usageErr{err})
 	}
 	cli := &app.cli
-	out.quiet = cli.Quiet
+	out.quiet, out.look = cli.Quiet, lookOf(stderr, cli.NoColor)
 	if !cli.Verbose {
 		out.repeats = new(repeats)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type printer struct {
 	stdout, stderr io.Writer
 	quiet          bool // print only warnings and errors; set before the first message
 	timestamps     bool // begin each line on stderr with the time; see addTimestamps
+	look           look // of stderr; set before the first message
 
 	repeats *repeats // hides messages of the same kind; nil if all are printed
 
@@ -53,7 +55,17 @@ func (p *printer) print(text string) {
 	if p.timestamps {
 		text = time.Now().Format("2006-01-02 15:04:05 ") + text
 	}
-	fmt.Fprintln(p.stderr, weburl.RedactText(text))
+	fmt.Fprintln(p.stderr, p.look.decorate(p.look.fold(weburl.RedactText(text))))
+}
+
+// decorate colors the word of a line that says how bad it is. A hint needs none.
+func (l look) decorate(line string) string {
+	for word, color := range map[string]string{"error:": red, "warning:": magenta} {
+		if rest, ok := strings.CutPrefix(line, "pawl: "+word); ok {
+			return "pawl: " + l.paint(color, word) + rest
+		}
+	}
+	return line
 }
 
 // addTimestamps makes each later line begin with the local time, for example "2026-03-31

@@ -43,15 +43,15 @@ func TestTimestampsInLog(t *testing.T) {
 	print := func(s *printer) {
 		s.note("a")
 		show := newDisplay(s, displayOptions{bar: true, files: 1})
-		show.start(func() []downloader.Progress { return []downloader.Progress{{Target: "/d/f", Have: 1, Size: 2}} })
+		show.start(new(fakeSource).with(downloader.Progress{Target: "/d/f", Have: 1, Size: 2}))
 		s.warn("b")
 		show.onEvent(downloader.Event{Kind: downloader.Finished, Target: "/d/f", Outcome: downloader.Outcome{Current: true}})
 		time.Sleep(minPlainInterval)
 		show.stop()
 	}
 	for journal, want := range map[bool]string{
-		false: "2000-01-01 01:00:00 pawl: a\n2000-01-01 01:00:00 pawl: warning: b\n2000-01-01 01:00:00 pawl: f: already downloaded, and unchanged\n2000-01-01 01:00:10 pawl: f: 1 B/2 B, 0 connections\n",
-		true:  "pawl: a\npawl: warning: b\npawl: f: already downloaded, and unchanged\npawl: f: 1 B/2 B, 0 connections\n",
+		false: "2000-01-01 01:00:00 pawl: a\n2000-01-01 01:00:00 pawl: warning: b\n2000-01-01 01:00:00 pawl: /d/f: already downloaded, and unchanged\n2000-01-01 01:00:10 pawl: f: 1 B/2 B, 0 connections\n",
+		true:  "pawl: a\npawl: warning: b\npawl: /d/f: already downloaded, and unchanged\npawl: f: 1 B/2 B, 0 connections\n",
 	} {
 		t.Setenv("JOURNAL_STREAM", "8:1")
 		if !journal {

@@ -372,7 +372,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	stop := make(chan struct{})
 	o.Stop = stop
 	rec.run = mirror.NewRun(d, l.store.Store, o)
-	rec.show.start(d.Snapshot)
+	rec.show.start(d)
 	again, err = runUntilHangup(ctx, l.hup, func(ctx context.Context) error {
 		return rec.run.Do(ctx, c.lists(ctx, lists, l.out))
 	}, func() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,42 +15,19 @@ import (
 	"pawl/downloader/faultserver"
 )
 
-// openPTY opens a pseudo terminal (pty(7)): what is written to master is typed on slave.
-func openPTY(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("no pseudo terminal: %v", err)
-	}
-	t.Cleanup(func() { master.Close() })
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { slave.Close() })
-	return master, slave
-}
-
-// A screen collects what a terminal shows. Safe for concurrent use.
-type screen struct {
+// A transcript collects what a terminal shows. Safe for concurrent use.
+type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
 }
 
-func (s *screen) Write(p []byte) (int, error) {
+func (s *transcript) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.Write(p)
 }
 
-func (s *screen) String() string {
+func (s *transcript) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
@@ -73,7 +49,9 @@ func TestPassword(t *testing.T) {
 			srv.Put("f.bin", f)
 			srv.Set(requireHeader("Authorization", "Basic dTpzM2NyZXQ6eA=="))
 			dir := t.TempDir()
-			master, slave := openPTY(t)
+			master, slave := openPTY(t, 80, 24)
+			defer master.Close()
+			defer slave.Close()
 			args := []string{"-u", "u", srv.URL + "/f.bin"}
 			if tt.list {
 				args = []string{"mirror", "-u", "u", "--base", srv.URL + "/", "-"}
@@ -84,7 +62,7 @@ func TestPassword(t *testing.T) {
 				cmd.Stdin = strings.NewReader(srv.URL + "/f.bin\n")
 			}
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 2}
-			var shown screen
+			var shown transcript
 			go io.Copy(&shown, master) // ends with master
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)

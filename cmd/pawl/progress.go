@@ -1,17 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"io"
-	"os"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
-// A progressView is the content of one progress line.
+// A progressView is what a bar shows.
 type progressView struct {
 	name        string  // one of the running files; shown if there is only one
 	files       int     // expected files, as far as they are known
@@ -24,6 +24,10 @@ type progressView struct {
 	have, total int64   // bytes; total is -1 if it is unknown
 	rate        float64 // bytes per second
 	conns       int     // open connections; -1 if nothing is transferred
+	retries     int     // of the running files
+
+	running []fileView // of several files, in order of their start
+	recent  []string   // names of finished files, oldest first
 }
 
 // several reports whether v is about more than one file.
@@ -66,28 +70,62 @@ func (v progressView) scale() (done, maximum int64) {
 	return 0, 0
 }
 
-// numbers returns the bytes, the rate and the remaining time, for example
-// "8.4 GiB/20.0 GiB, 71.3 MiB/s, eta 2m47s". Unknown numbers are left out.
-func (v progressView) numbers() string {
-	parts := []string{size(v.have)}
-	if v.total >= 0 {
-		parts[0] += "/" + size(v.total)
+// amount returns the bytes, for example "8.4 GiB/20.0 GiB".
+func (v progressView) amount() string {
+	if v.total < 0 {
+		return size(v.have)
 	}
-	if v.rate > 0 {
-		parts = append(parts, size(int64(v.rate))+"/s")
-	}
-	if v.total > v.have && v.rate > 1 {
-		parts = append(parts, "eta "+eta(time.Duration(float64(v.total-v.have)/v.rate*float64(time.Second))))
-	}
-	return strings.Join(parts, ", ")
+	return size(v.have) + "/" + size(v.total)
 }
 
-// text returns the numbers and, during a transfer, the connections.
-func (v progressView) text() string {
-	if v.conns < 0 {
-		return v.numbers()
+// rateText returns the rate, for example "71.3 MiB/s", or "" if there is none.
+func (v progressView) rateText() string {
+	if v.rate < 1 {
+		return ""
 	}
-	return v.numbers() + ", " + connections(v.conns)
+	return size(int64(v.rate)) + "/s"
+}
+
+// etaText returns the remaining time, for example "eta 2m47s", or "" if it is unknown.
+func (v progressView) etaText() string {
+	if v.total <= v.have || v.rate <= 1 {
+		return ""
+	}
+	return "eta " + remaining(v.total-v.have, v.rate)
+}
+
+// remaining returns how long n bytes take at a rate in bytes per second.
+func remaining(n int64, rate float64) string {
+	return eta(time.Duration(min(float64(n)/rate*float64(time.Second), math.MaxInt64/2)))
+}
+
+// connsText returns the connections, or "" if nothing is transferred.
+func (v progressView) connsText() string {
+	if v.conns < 0 {
+		return ""
+	}
+	return connections(v.conns)
+}
+
+// retriesText returns how often requests were repeated, or "" if none was.
+func retriesText(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "1 retry"
+	}
+	return fmt.Sprintf("%d retries", n)
+}
+
+// listed joins the texts that are not empty.
+func listed(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(t string) bool { return t == "" }), ", ")
+}
+
+// text returns all numbers, for example "8.4 GiB/20.0 GiB, 71.3 MiB/s, eta 2m47s, 8 connections".
+func (v progressView) text() string {
+	return listed(v.amount(), v.rateText(), v.etaText(), v.connsText(), retriesText(v.retries))
 }
 
 // connections returns "1 connection" or, for example, "8 connections".
@@ -99,24 +137,49 @@ func connections(n int) string {
 }
 
 // minTitleWidth is how many columns the title must have, unless it is shorter anyway. If
-// there is less room, the connections are dropped from the line. It is a guess: about the
+// there is less room, numbers are dropped from the line. It is a guess: about the
 // first word of a file name. With half, the title would say nothing.
 const minTitleWidth = 12
 
-// fit returns as much of the view as fits into a number of columns. The numbers come
-// first, then the title, then the connections.
-func (v progressView) fit(columns int) string {
-	texts := []string{v.text(), fmt.Sprintf("%s, %d conn", v.numbers(), v.conns), v.numbers()}
-	if v.conns < 0 {
-		texts = texts[:1]
+// minCountsWidth is minTitleWidth for several files: the length of "30 of 35 files, 1 failed".
+const minCountsWidth = 24
+
+// fit returns as much of the view as fits into a number of columns, at least 10. The least important
+// numbers are left out first, and the title of one file last: the user has just typed it. Of several
+// files, their number stays.
+func (v progressView) fit(columns int, l look) string {
+	short := ""
+	if v.conns >= 0 {
+		short = fmt.Sprintf("%d conn", v.conns)
 	}
-	for _, text := range texts {
+	texts := []string{
+		v.text(),
+		listed(v.amount(), v.rateText(), v.etaText(), short, retriesText(v.retries)),
+		listed(v.amount(), v.rateText(), v.etaText(), short),
+		listed(v.amount(), v.rateText(), v.etaText()),
+		listed(size(v.have), v.rateText(), v.etaText()),
+		listed(v.rateText(), v.etaText()),
+		cmp.Or(v.rateText(), size(v.have)),
+	}
+	title, least, count := l.fold(v.title()), minTitleWidth, ""
+	if v.several() && v.files > 0 {
+		least, count = minCountsWidth, fmt.Sprintf("%d/%d", v.done, v.files)
+	}
+	for i, text := range texts {
+		if i == len(texts)-1 && count == "" { // the remaining time says more than the name
+			break
+		}
 		room := columns - displayWidth(text) - 2
-		if room >= min(minTitleWidth, displayWidth(v.title())) {
-			return text + "  " + truncate(v.title(), room)
+		if text != "" && room >= min(least, displayWidth(title)) {
+			return text + "  " + l.shortenTitle(title, room, v.several())
 		}
 	}
-	return truncate(v.numbers(), columns)
+	for _, text := range append(texts, cmp.Or(v.etaText(), size(v.have))) {
+		if line := strings.TrimSuffix(text+"  "+count, "  "); text != "" && displayWidth(line) <= columns {
+			return line
+		}
+	}
+	return l.shorten(cmp.Or(count, size(v.have)), columns)
 }
 
 // eta formats a remaining time with at most two units, because it is only an estimate.
@@ -140,16 +203,11 @@ type rateMeter struct {
 	n     int // samples taken; sample i is at index i modulo 16
 }
 
-// sample records that have bytes are present at the time now, and returns the rate in
-// bytes per second. Fewer bytes than before mean that a download has started over: then
-// the measurement starts over too, because a rate must not be negative.
-func (m *rateMeter) sample(now time.Time, have int64) float64 {
-	last := (m.n + len(m.times) - 1) % len(m.times)
-	if m.n > 0 && have < m.bytes[last] {
-		m.n = 0
-	}
+// sample records that n bytes were received until the time now, and returns the rate in bytes per
+// second. If n has become smaller, because bytes were taken back, the rate is 0 and not negative.
+func (m *rateMeter) sample(now time.Time, n int64) float64 {
 	i := m.n % len(m.times)
-	m.times[i], m.bytes[i] = now, have
+	m.times[i], m.bytes[i] = now, n
 	m.n++
 	oldest := i
 	for k := range min(m.n, len(m.times)) {
@@ -163,94 +221,57 @@ func (m *rateMeter) sample(now time.Time, have int64) float64 {
 	if d <= 0 {
 		return 0
 	}
-	return float64(have-m.bytes[oldest]) / d
+	return float64(max(0, n-m.bytes[oldest])) / d
 }
 
-// maxRecentNames is how many finished files are named below the bar: enough to see that
-// files are finished, few enough to leave the terminal to its user.
-const maxRecentNames = 3
+// The glyphs of a bar. The ASCII ones need brackets, because a blank shows no end.
+var (
+	asciiTheme   = progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}
+	unicodeTheme = progressbar.Theme{Saucer: "━", SaucerHead: "━", SaucerPadding: "─"}
+)
 
-// A bar draws the lines at the bottom of a terminal: the progress line, and below it the
-// names of the files that were finished last. A nil bar draws nothing.
-//
-// Between two calls the cursor is at the start of the first line. So the next drawing
-// overwrites text that the terminal itself prints there, such as ^C, and also the debris
-// of a resized window, because everything below the cursor belongs to the bar.
-type bar struct {
-	out    io.Writer
-	size   func() (columns, rows int) // of the terminal, which may be resized at any time
-	shown  bool                       // the lines are on the screen
-	recent []string                   // names of finished files, oldest first
-}
+// minBarColumns is the width of a terminal from which there is a bar. Below it, the numbers need the
+// room. A guess.
+const minBarColumns = 40
 
-// newBar returns the bar of a terminal. A terminal of unknown size counts as 80 by 24.
-func newBar(tty *os.File) *bar {
-	return &bar{out: tty, size: func() (int, int) {
-		if w, h, err := term.GetSize(int(tty.Fd())); err == nil && w > 0 && h > 0 {
-			return w, h
-		}
-		return 80, 24
-	}}
-}
-
-// add appends the name of a finished file, to be shown by the next drawing.
-func (b *bar) add(name string) {
-	b.recent = append(b.recent, name)
-	b.recent = b.recent[max(0, len(b.recent)-maxRecentNames):]
-}
-
-// draw shows v. The lines leave the last column free, because some terminals wrap at once
-// when a character is printed there. They also leave the top row free, so that the last
-// message above the bar stays readable.
-func (b *bar) draw(v progressView) {
-	if b == nil {
-		return
-	}
-	columns, rows := b.size()
-	var out strings.Builder
-	out.WriteString("\r" + barLine(v, columns-1) + "\x1b[K")
-	names := b.recent[max(0, len(b.recent)-max(0, rows-2)):]
-	for _, name := range names {
-		out.WriteString("\r\n" + truncate("  "+name, columns-1) + "\x1b[K")
-	}
-	out.WriteString("\x1b[J") // erase what is left of an earlier drawing with more or longer lines
-	if up := len(names); up > 0 {
-		fmt.Fprintf(&out, "\x1b[%dA", up)
-	}
-	out.WriteByte('\r')
-	b.shown = true
-	io.WriteString(b.out, out.String())
-}
-
-// clear erases the bar, so that a line can be printed in its place.
-func (b *bar) clear() {
-	if b != nil && b.shown {
-		io.WriteString(b.out, "\r\x1b[J")
-		b.shown = false
-	}
-}
-
-// barLine returns the progress line for v in a number of columns. A narrow terminal (below
-// 40 columns) has no bar, only numbers. progressbar draws into a string, because on a
-// terminal it would sync a file at each drawing, and wrap lines that are too long.
-func barLine(v progressView, columns int) string {
+// barLine returns the progress line for v in a number of columns. progressbar draws into a string,
+// because on a terminal it would sync a file at each drawing, and wrap lines that are too long.
+func barLine(v progressView, columns int, l look) string {
 	done, maximum := v.scale()
-	if maximum == 0 || columns < 40 {
-		return v.fit(columns)
+	switch {
+	case maximum == 0:
+		return v.fit(columns, l)
+	case columns < minBarColumns:
+		percent := fmt.Sprintf("%d%% ", int64(100*float64(done)/float64(maximum)))
+		return l.shorten(percent+v.fit(columns-len(percent), l), columns)
 	}
-	length := min(26, columns/6) // the numbers say more than the bar, so it gets a sixth of the line
+	theme, length := asciiTheme, min(40, columns/6) // the numbers say more than the bar, so it gets a sixth of the line
+	if l.unicode {
+		theme = unicodeTheme
+	}
 	var out strings.Builder
 	p := progressbar.NewOptions64(maximum,
 		progressbar.OptionSetWriter(&out),
 		progressbar.OptionSetWidth(length),
 		progressbar.OptionSetPredictTime(false),
 		progressbar.OptionSetElapsedTime(false),
-		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}),
+		progressbar.OptionSetTheme(theme),
 	)
 	// An error of the bar must not disturb a download, so errors are ignored.
 	p.RenderBlank()
 	p.Set64(done)
 	line := strings.TrimRight(out.String(), " \r\n")
 	line = strings.TrimPrefix(line[strings.LastIndexByte(line, '\r')+1:], " ") // the blank follows an empty description
-	return line + " " + v.fit(columns-displayWidth(line)-1)
+	return l.paintBar(line) + " " + v.fit(columns-displayWidth(line)-1, l)
+}
+
+// paintBar colors the finished part of a bar.
+func (l look) paintBar(line string) string {
+	isFinished := func(r rune) bool { return r == '=' || r == '>' || r == '━' }
+	from := strings.IndexFunc(line, isFinished)
+	if from < 0 {
+		return line
+	}
+	rest := strings.TrimLeftFunc(line[from:], isFinished)
+	return line[:from] + l.paint(green, line[from:len(line)-len(rest)]) + rest
 }

@@ -3,21 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"pawl/cmd/pawl/dropin"
 	"pawl/downloader"
-	"pawl/downloader/weburl"
 	"pawl/store"
 )
 
@@ -191,106 +185,6 @@ func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
 		}
 	}
 	return records, err
-}
-
-// A listRow is the state of one download: a line of the table, or an object of --json.
-type listRow struct {
-	V       int       `json:"v"` // format version
-	ID      store.ID  `json:"id"`
-	State   string    `json:"state"` // running, interrupted, paused, failed or done
-	URL     string    `json:"url"`
-	Path    string    `json:"path"`
-	Size    int64     `json:"size"`           // bytes; -1 if unknown
-	Held    int64     `json:"held"`           // bytes that are recorded
-	Rate    int64     `json:"rate,omitempty"` // bytes per second, only while running
-	Reason  string    `json:"reason,omitempty"`
-	Created time.Time `json:"created"`
-	Updated time.Time `json:"updated"`
-}
-
-// maxAlignedRows is how many rows of the table are aligned with each other. There may be
-// millions of rows, and aligning them all would need them all in memory. With far fewer,
-// the columns would jump from screen to screen.
-const maxAlignedRows = 1000
-
-// Run prints the downloads, also while other processes run them. The records come one by one,
-// because a ledger may have millions of finished files.
-func (c *ListCmd) Run(g *Globals, out *printer) error {
-	st, err := g.openStore(out, store.Options{})
-	if err != nil {
-		return err
-	}
-	if c.IDs {
-		return printIDs(st.Store, c.All, out.stdout)
-	}
-	enc := json.NewEncoder(out.stdout)
-	enc.SetEscapeHTML(false)
-	w := tabwriter.NewWriter(out.stdout, 0, 0, 2, ' ', 0)
-	n := 0
-	for r, err := range allRecords(st.Store, c.All) {
-		if err != nil {
-			return err
-		}
-		l := c.describe(st.Store, r)
-		switch n++; {
-		case g.JSON:
-			l.URL, l.Path, l.Reason = escaped(l.URL), escaped(l.Path), escaped(l.Reason)
-			err = enc.Encode(l)
-		case n == 1:
-			fmt.Fprintln(w, "ID\tSTATE\tDONE\tSIZE\tRATE\tPATH")
-			fallthrough
-		default:
-			l.print(w)
-		}
-		if n%maxAlignedRows == 0 && err == nil {
-			err = w.Flush()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if n == 0 && !g.JSON {
-		out.note("no %sdownloads%s", map[bool]string{false: "unfinished "}[c.All], map[bool]string{false: "; see finished ones with: pawl list --all"}[c.All])
-	}
-	return w.Flush()
-}
-
-// describe returns the state of a download. A download that is recorded as active, but that
-// no process is running, was interrupted.
-func (c *ListCmd) describe(st *store.Store, r store.Record) listRow {
-	l := listRow{1, r.ID, string(r.State), r.URL, r.Target, r.Size, r.Held.Len(), 0, r.Reason, r.Created, r.Updated}
-	switch {
-	case r.State == store.Done: // finished files in the ledger have no ranges
-		l.Held = r.Size
-	case st.Running(r):
-		l.State, l.Rate = "running", r.Rate
-	case r.State == store.Active:
-		l.State = "interrupted"
-	}
-	return l
-}
-
-// print writes l as a row of the table.
-func (l listRow) print(w io.Writer) {
-	// Of an unknown size there is no percentage, so DONE shows the held bytes.
-	done, total, rate := "-", "?", "-"
-	if l.Size >= 0 {
-		total = size(l.Size)
-		done = "100.0%"
-		if l.Held < l.Size {
-			done = fmt.Sprintf("%.1f%%", math.Floor(1000*float64(l.Held)/float64(l.Size))/10) // rounded down, so that 100 % means complete
-		}
-	} else {
-		done = size(l.Held)
-	}
-	if l.Rate > 0 {
-		rate = size(l.Rate) + "/s"
-	}
-	path := printable(relPath(l.Path))
-	if l.Reason != "" {
-		path += " (" + truncate(printable(weburl.RedactText(l.Reason)), 60) + ")"
-	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.State, done, total, rate, path)
 }
 
 // Run removes the records of the named downloads. A failure does not stop the others.

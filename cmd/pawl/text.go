@@ -116,19 +116,33 @@ func delayText(d time.Duration) string {
 func displayWidth(text string) int { return uniseg.StringWidth(text) }
 
 // truncate shortens text to at most n columns. Shortened text ends in "…".
-func truncate(text string, n int) string {
-	switch {
-	case displayWidth(text) <= n:
+func truncate(text string, n int) string { return omit(text, n, "…", 0) }
+
+// omit shortens text to at most n columns, with mark in the place of what is left out. The last tail
+// columns stay, or fewer if there is a wide character at their beginning.
+func omit(text string, n int, mark string, tail int) string {
+	if displayWidth(text) <= n {
 		return text
-	case n < 1:
-		return ""
 	}
-	used := 0
+	if n <= displayWidth(mark) {
+		return strings.Repeat(mark[:len(mark)/displayWidth(mark)], max(n, 0))
+	}
+	var starts, widths []int // of the characters, as people see them
 	for g := uniseg.NewGraphemes(text); g.Next(); {
-		if used += g.Width(); used >= n {
-			from, _ := g.Positions()
-			return text[:from] + "…"
-		}
+		from, _ := g.Positions()
+		starts, widths = append(starts, from), append(widths, g.Width())
 	}
-	return text
+	first, last := 0, len(starts) // characters before first and from last on stay
+	for used := 0; used+widths[last-1] <= tail; last-- {
+		used += widths[last-1]
+		n -= widths[last-1]
+	}
+	for n -= displayWidth(mark); widths[first] <= n; first++ {
+		n -= widths[first]
+	}
+	end := ""
+	if last < len(starts) {
+		end = text[starts[last]:]
+	}
+	return text[:starts[first]] + mark + end
 }

@@ -56,6 +56,7 @@ type batch struct {
 	mu       sync.Mutex
 	failures []error      // of downloads that were not interrupted; guarded by mu
 	summary  summary      // guarded by mu
+	begun    time.Time    // of the first download; set by download
 	ended    map[int]bool // indexes of requests that were not interrupted; nil after close, which drops later outcomes; guarded by mu
 	end      error        // why no more downloads start, although ctx has not ended; guarded by mu
 }
@@ -90,7 +91,7 @@ func (b *batch) run(ctx context.Context) error {
 	d := downloader.New(b.store.Store, opts)
 	defer d.Close()
 	defer b.options.followRates(d)()
-	show.start(d.Snapshot)
+	show.start(d)
 	defer show.stop()
 	b.download(ctx, d)
 	return b.close(ctx)
@@ -99,7 +100,7 @@ func (b *batch) run(ctx context.Context) error {
 // download runs the requests and waits for them. If ctx ends, a stream may still be
 // running when download returns; see waitForGroup.
 func (b *batch) download(ctx context.Context, d *downloader.Downloader) {
-	b.summary.Files = len(b.requests)
+	b.summary.Files, b.begun = len(b.requests), time.Now()
 	b.ended = make(map[int]bool)
 	if len(b.requests) > 1 {
 		d.ReserveNames(b.requests)
@@ -193,13 +194,22 @@ func (b *batch) close(ctx context.Context) error {
 	defer b.mu.Unlock()
 	defer func() { b.ended = nil }()
 	b.out.printRepeats()
+	var interruption error
+	next := ""
 	if len(b.ended) < len(b.requests) {
-		why := context.Cause(ctx)
-		if why == nil {
-			why = b.end
+		if interruption = context.Cause(ctx); interruption == nil {
+			interruption = b.end
 		}
-		b.out.report(why, b.recordPending())
-		b.failures = append(b.failures, why)
+		next = b.recordPending()
+		b.failures = append(b.failures, interruption)
+	}
+	if b.summary.Seconds = time.Since(b.begun).Seconds(); len(b.requests) > 1 {
+		for _, line := range summaryLines(b.summary) {
+			b.out.note("%s", line)
+		}
+	}
+	if interruption != nil { // last, because the hint says what to type
+		b.out.report(interruption, next)
 	}
 	if err := b.recorder.close(b.summary, errors.Join(b.failures...)); err != nil {
 		b.out.report(err, hint(err, ""))

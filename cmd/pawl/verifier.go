@@ -313,17 +313,29 @@ func (v *verification) repair(ctx context.Context, st state) error {
 // showProgress draws a bar, if stderr is a terminal, until stop is called.
 func (v *verification) showProgress() (stop func()) {
 	s := newDisplay(v.out, displayOptions{bar: !v.globals.Quiet && !v.globals.JSON && !v.cmd.NoProgress, files: 1, counts: v.counts})
-	s.start(func() []downloader.Progress {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		s.setFiles(v.listed, false)
-		if v.listed == 0 {
-			return nil
-		}
-		return []downloader.Progress{{Target: v.name, Size: v.total, Have: min(v.checker.Read(), v.total), Conns: -1}}
-	})
+	s.start(verifyProgress{v, s})
 	return s.stop
 }
+
+// A verifyProgress shows a verification as if it were a download of all its files.
+type verifyProgress struct {
+	v    *verification
+	show *display
+}
+
+// Snapshot implements source.
+func (p verifyProgress) Snapshot() []downloader.Progress {
+	p.v.mu.Lock()
+	defer p.v.mu.Unlock()
+	p.show.setFiles(p.v.listed, false)
+	if p.v.listed == 0 {
+		return nil
+	}
+	return []downloader.Progress{{Target: p.v.name, Size: p.v.total, Have: min(p.v.checker.Read(), p.v.total), Conns: -1}}
+}
+
+// Received implements source.
+func (p verifyProgress) Received() int64 { return p.v.checker.Read() }
 
 // counts returns the numbers of files for the display.
 func (v *verification) counts() fileCounts {

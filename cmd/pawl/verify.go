@@ -295,13 +295,13 @@ type verifiedRow struct {
 	Size    int64       `json:"size"`              // bytes on the disk; -1 if the file is missing
 	Read    int64       `json:"read"`              // bytes that were compared
 	Proof   string      `json:"proof,omitempty"`   // pieces, or the algorithm of the digest
-	Wrong   []wrongSpan `json:"wrong,omitempty"`   // ranges
+	Wrong   []jsonRange `json:"wrong,omitempty"`   // ranges
 	Error   string      `json:"error,omitempty"`   // if the file could not be verified
 	Partial bool        `json:"partial,omitempty"` // the file is unfinished, and its held bytes were compared
 }
 
-// A wrongSpan is a range of a verifiedRow.
-type wrongSpan struct {
+// A jsonRange is a range of bytes in JSON.
+type jsonRange struct {
 	Start int64 `json:"start"`
 	End   int64 `json:"end"` // exclusive
 }
@@ -310,7 +310,7 @@ type wrongSpan struct {
 func (v *verification) printRow(w wanted, c downloader.Checked, err error) {
 	row := verifiedRow{V: 1, Event: "verified", Path: escaped(w.rec.Target), ID: w.rec.ID, Outcome: outcomeOf(c, err), Size: c.Size, Read: c.Read, Proof: c.Proof, Partial: isUnfinished(w.rec)}
 	for r := range c.Wrong.All() {
-		row.Wrong = append(row.Wrong, wrongSpan{r.Off, r.End})
+		row.Wrong = append(row.Wrong, jsonRange{r.Off, r.End})
 	}
 	if err != nil {
 		row.Error = escaped(err.Error())

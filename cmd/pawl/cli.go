@@ -26,9 +26,9 @@ type CLI struct {
 	Info   InfoCmd   `cmd:"" help:"Ask a server about a file, without downloading it."`
 	Remove RemoveCmd `cmd:"" help:"Forget downloads."`
 	Report ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
-	Config ConfigCmd `cmd:"" help:"Print each setting, and where it comes from."`
 
-	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
+	ConfigCommand ConfigCmd     `cmd:"" name:"config" help:"Print each setting, and where it comes from."` // Config is an option
+	Completion    CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
 }
 
 // Globals are the options of every command.

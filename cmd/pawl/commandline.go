@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -93,7 +94,7 @@ func commandFields() map[string]string {
 	fields := make(map[string]string)
 	for field := range reflect.TypeFor[CLI]().Fields() {
 		if _, isCommand := field.Tag.Lookup("cmd"); isCommand {
-			fields[strings.ToLower(field.Name)] = field.Name
+			fields[cmp.Or(field.Tag.Get("name"), strings.ToLower(field.Name))] = field.Name
 		}
 	}
 	return fields

@@ -45,7 +45,7 @@ func TestArgumentsKeepTheirBytes(t *testing.T) {
 		}
 		return path
 	}
-	got := []any{cli.Get.Output, cli.Get.Dir, cli.Get.Mirror, cli.State, cli.Globals.Config, cli.Get.OnComplete, cli.Get.URLs, cli.Get.Referer, cli.Get.UserAgent, cli.Get.Report, cli.Get.Header}
+	got := []any{cli.Get.Output, cli.Get.Dir, cli.Get.Mirror, cli.State, cli.Config, cli.Get.OnComplete, cli.Get.URLs, cli.Get.Referer, cli.Get.UserAgent, cli.Get.Report, cli.Get.Header}
 	want := []any{"o\xe9", abs("d\xe9"), []string{"http://m/a,\xe9", "http://m/\xe8"}, filepath.Join(dir, "\xe9"), config, "c\xe9", []string{"http://h/\xe9?\xe8"},
 		"http://r/\xe9", "\xe9", abs("r\xe9"), []header{oneField("A", "é")}}
 	if !reflect.DeepEqual(got, want) {

@@ -29,7 +29,8 @@ type CLI struct {
 	Settings ConfigCmd `cmd:"" name:"config" help:"Print each setting, and where it comes from; or turn the configuration file of another tool into one of pawl."`
 	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 
-	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
+	ConfigCommand ConfigCmd     `cmd:"" name:"config" help:"Print each setting, and where it comes from."` // Config is an option
+	Completion    CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
 }
 
 // Globals are the options of every command.

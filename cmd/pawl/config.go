@@ -149,7 +149,6 @@ func (l *configLoader) read(path string, named bool) (*configFile, error) {
 
 // checkEnvironment returns an error if a variable has a value that its option cannot have. It must come
 // before kong reads the variables, because the errors of kong repeat the values, which may be secrets.
-// An empty variable that the option cannot have is as good as none, so checkEnvironment removes it.
 func checkEnvironment(ctx *kong.Context) error {
 	for _, flag := range ctx.Flags() {
 		for _, env := range flag.Envs {
@@ -157,9 +156,7 @@ func checkEnvironment(ctx *kong.Context) error {
 			if !ok || onCommandLine(ctx, flag.Name) {
 				continue
 			}
-			if _, err := decode(flag, value); err != nil && value == "" {
-				os.Unsetenv(env)
-			} else if err != nil {
+			if _, err := decode(flag, value); err != nil {
 				return fmt.Errorf("%s: %w", env, err)
 			}
 		}

@@ -13,13 +13,13 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// unfinished are the commands and options of testdata/surface.txt that do not work yet.
+// unfinished are the commands and options of testdata/surface that do not work yet.
 var unfinished = strings.Fields(`
 	daemon add pause work queue
 	--no-clobber --continue
 `)
 
-// TestSurface checks that each command and option of testdata/surface.txt is in the grammar, is shown by
+// TestSurface checks that each command and option of testdata/surface is in the grammar, is shown by
 // help, has an effect and has a test; and that no visible option or command is missing in that file.
 func TestSurface(t *testing.T) {
 	app := newCommandLine(&printer{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, "").Model
@@ -36,7 +36,7 @@ func TestSurface(t *testing.T) {
 			t.Errorf("%s %s", name, strings.Join(problems, " and "))
 		}
 	}
-	for line := range strings.Lines(readFile(t, "testdata/surface.txt")) {
+	for line := range strings.Lines(readFile(t, "testdata/surface")) {
 		words := strings.Fields(line)
 		switch {
 		case len(words) == 0 || words[0] == "#":
@@ -50,17 +50,17 @@ func TestSurface(t *testing.T) {
 	}
 	for _, name := range unfinished {
 		if !listed[name] {
-			t.Errorf("unfinished: %s is not in testdata/surface.txt", name)
+			t.Errorf("unfinished: %s is not in testdata/surface", name)
 		}
 	}
 	for _, c := range app.Children {
 		if !c.Hidden && !listed[c.Name] {
-			t.Errorf("the command %s is not in testdata/surface.txt", c.Name)
+			t.Errorf("the command %s is not in testdata/surface", c.Name)
 		}
 	}
 	for _, flag := range allFlags(app) {
 		if !flag.Hidden && !listed["--"+flag.Name] {
-			t.Errorf("--%s is not in testdata/surface.txt", flag.Name)
+			t.Errorf("--%s is not in testdata/surface", flag.Name)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -63,9 +64,9 @@ func TestParseStart(t *testing.T) {
 
 // A shiftedClock is a clock that is set, or that goes on while the machine is suspended, in which
 // time no timer runs.
-type shiftedClock struct{ by time.Duration }
+type shiftedClock struct{ by atomic.Int64 } // a time.Duration
 
-func (c *shiftedClock) now() time.Time { return time.Now().Add(c.by) }
+func (c *shiftedClock) now() time.Time { return time.Now().Add(time.Duration(c.by.Load())) }
 
 // TestStartWait checks that the wait ends when the clock shows the time, also if the clock is set or
 // the machine was suspended meanwhile.
@@ -87,7 +88,7 @@ func TestStartWait(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := new(shiftedClock)
 				s := startTime{c.now().Round(0).Add(tt.wait)}
-				time.AfterFunc(time.Minute-time.Millisecond, func() { c.by = tt.shift })
+				time.AfterFunc(time.Minute-time.Millisecond, func() { c.by.Store(int64(tt.shift)) })
 				begun := time.Now()
 				if err := s.wait(t.Context(), c.now, nil); err != nil {
 					t.Error(err)

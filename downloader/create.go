@@ -22,7 +22,7 @@ type takenError struct{ error }
 
 // mayAvoid reports whether a file that is in the way, as err says, is avoided by another name.
 func (e Existing) mayAvoid(err error) bool {
-	return e.AutoRename && (errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrIrregular) || errors.Is(err, failure.ErrClaimed))
+	return e.InTheWay == Rename && (errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrIrregular) || errors.Is(err, failure.ErrClaimed))
 }
 
 // create creates the part file, with the requested name or the name in the response. Only now the
@@ -120,7 +120,7 @@ func (j *job) conflict(old store.Record, v response.Version, chosen bool) error 
 		return nil
 	case old.URL == j.origin.recorded, !restart && old.State == store.Done && j.isResigned(old, v):
 		return begunError{old}
-	case !chosen && !j.goal.replace && !j.mayHaveMoved(old, v), j.req.Existing.AutoRename && !restart:
+	case !chosen && !j.goal.replace && !j.mayHaveMoved(old, v), j.req.Existing.InTheWay == Rename && !restart:
 		return takenError{claimed(old)}
 	case restart || chosen && old.State == store.Done: // then Create decides
 		return nil

@@ -52,12 +52,12 @@ func claimed(rec store.Record) error {
 //
 //	no record                     download; the target must be free, or have the wanted file (present.go)
 //	unfinished, same URL          resume
-//	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it, or the
+//	unfinished, other URL         ClaimedError, unless Replace or Restart discards it, or the
 //	                              new file may get another name (create.go)
 //	finished, unchanged, intact   nothing to do
 //	finished, changed remotely    download again, and replace at the end
 //	finished, from another URL    nothing to do if it is the same file (present.go), else ClaimedError
-//	finished, altered locally     ErrForeign, unless Overwrite; a file of a list is replaced
+//	finished, altered locally     ErrForeign, unless Replace; a file of a list is replaced
 type lookup struct{ asker }
 
 // continueRecord resumes the download on record, if there is one. It reports whether the file
@@ -119,7 +119,7 @@ func (l lookup) find() (store.Record, error) {
 			return rec, err
 		}
 	case err != nil || rec.URL == l.origin.recorded || l.req.Existing.Restart || l.goal.replace:
-	case l.req.Existing.AutoRename:
+	case l.req.Existing.InTheWay == Rename:
 		return rec, store.ErrNotFound
 	case rec.State != store.Done:
 		return rec, claimed(rec)

@@ -20,7 +20,7 @@ import (
 //	                                       version if only the host or the signature is another one
 //	not on record, with a wanted digest    its own digest proves it
 //	not on record, moved from elsewhere    the checksums of the record there prove it
-//	not on record, with Existing.Adopt     its size must be that of the file on the server
+//	not on record, with TakeSameSize       its size must be that of the file on the server
 //
 // A proved file is recorded, and nothing is downloaded.
 
@@ -51,7 +51,7 @@ func (l lookup) present(ctx context.Context) (bool, error) {
 		return l.presentByDigest(ctx, rec, seen)
 	case moved.ID != "":
 		return l.presentByRecord(ctx, moved, rec.Target, seen)
-	case l.req.Existing.Adopt:
+	case l.req.Existing.Taking == TakeSameSize:
 		return l.presentBySize(ctx, rec, seen)
 	}
 	return false, nil

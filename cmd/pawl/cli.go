@@ -111,6 +111,7 @@ type TrustOptions struct {
 type FileOptions struct {
 	Overwrite    bool        `aliases:"allow-overwrite" group:"Files" help:"Replace files that were not downloaded by pawl."`
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
+	Continue     bool        `short:"c" group:"Files" help:"Also continue what another program has left: a part of the file under its name, or as NAME.part, NAME.crdownload and the like; of aria2 also with its control file. Some of its bytes are compared with the server first. What pawl began itself is continued in any case."`
 	AutoRename   bool        `aliases:"auto-file-renaming" group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
 	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
@@ -134,7 +135,6 @@ type IgnoredOptions struct {
 	NoColor  bool `hidden:"" help:"Accepted; pawl prints no colors."`
 	Fail     bool `short:"f" hidden:"" help:"Accepted for users who paste curl's flags."`
 	Location bool `short:"L" hidden:"" help:"Accepted for users who paste curl's flags."`
-	Continue bool `short:"c" hidden:"" help:"Accepted for users who type wget's flags: pawl always resumes."`
 }
 
 // GetCmd downloads URLs.

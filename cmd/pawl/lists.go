@@ -110,7 +110,7 @@ func (l ListLimit) maxText() int64 {
 // newListOpener returns a listOpener that downloads with d into the state directory
 // stateDir. req has the settings that all requests for lists share.
 func (l ListLimit) newListOpener(d *downloader.Downloader, stateDir string, req downloader.Request) listOpener {
-	req.Existing.Overwrite, req.MaxSize = true, int64(l.MaxListSize)
+	req.Existing.InTheWay, req.MaxSize = downloader.Replace, int64(l.MaxListSize)
 	return listOpener{d: d, req: req, dir: filepath.Join(stateDir, "lists"), maxText: l.maxText(), private: new(sync.Map)}
 }
 

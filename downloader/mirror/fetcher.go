@@ -102,7 +102,9 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 		if r.Held.Len() > 0 {
 			to.Resume = r.ID
 		} else { // nothing to resume
-			req.Existing.Overwrite = req.Existing.Overwrite || r.Replace
+			if r.Replace {
+				req.Existing.InTheWay = downloader.Replace
+			}
 			req.Existing.Restart = true
 		}
 	}

@@ -72,6 +72,13 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 		if current, err := l.present(ctx); current || err != nil {
 			return current, err
 		}
+		if taken, err := l.takeOver(ctx); taken || err != nil {
+			return false, err
+		}
+		if l.req.Existing.Taking == TakePartial { // an empty file may be gone
+			rec, err = l.find()
+			isUnknown = l.goal.record == "" && errors.Is(err, store.ErrNotFound)
+		}
 	}
 	switch {
 	case err == nil:
@@ -223,6 +230,9 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 			return false, err
 		}
 		if l.engine.store.Exists(rec) && !l.goal.replace {
+			if taken, err := l.takeOver(ctx); taken || err != nil {
+				return false, err
+			}
 			return false, altered(rec)
 		}
 		return false, nil

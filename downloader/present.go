@@ -21,6 +21,7 @@ import (
 //	not on record, with a wanted digest    its own digest proves it
 //	not on record, moved from elsewhere    the checksums of the record there prove it
 //	not on record, with TakeSameSize       its size must be that of the file on the server
+//	not on record, with TakePartial        samples of it must be those of the server (takeover.go)
 //
 // A proved file is recorded, and nothing is downloaded.
 

@@ -62,7 +62,7 @@ func (s *Store) tryTakeOver(rec Record, left Leftover, mode fs.FileMode) (_ *Par
 		return nil, fmt.Errorf("%q: %w", rec.Part(), errNameTaken)
 	}
 	if left.Path != rec.Target {
-		s.removePlaceholder(rec.Target)
+		s.RemovePlaceholder(rec.Target)
 		if err := s.checkTarget(&rec); err != nil {
 			return nil, err
 		}
@@ -153,9 +153,9 @@ func (p *Part) addSums(r chunk.Range, buf []byte) error {
 	return nil
 }
 
-// removePlaceholder removes an empty file at the target. Firefox puts one there while it
-// downloads to another name.
-func (s *Store) removePlaceholder(target string) {
+// RemovePlaceholder removes an empty file of this user at the absolute path target. Firefox puts
+// one there while it downloads to another name.
+func (s *Store) RemovePlaceholder(target string) {
 	info, err := s.fs.Lstat(target)
 	if err == nil && info.Mode().IsRegular() && info.Size() == 0 && s.fs.CheckPrivate(target, info) == nil && !s.fs.Locked(target) {
 		s.fs.Remove(target)

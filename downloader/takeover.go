@@ -1,0 +1,351 @@
+package downloader
+
+// This file continues what another program has left of a file; see TakePartial.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+
+	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/downloader/leftover"
+	"pawl/downloader/response"
+	"pawl/store"
+)
+
+const (
+	// maxProvenRuns is how many rows of zeros, and how many runs of bytes between them, are compared:
+	// the longest ones. A guess: a program with more connections leaves more holes, of which the
+	// shorter are fetched again.
+	maxProvenRuns = 8
+	// maxTakenRuns is how many runs of bytes are taken from a file with holes. With double, the
+	// record of the download is twice as long; with half, more bytes are fetched again.
+	maxTakenRuns = 64
+	// edgeSize is the length of a sample at the edge of a run, in bytes: a block of most disks.
+	edgeSize = 4 << 10
+)
+
+// A PartialError means that the file in the way is smaller than the wanted one, so that it may be a
+// part of it, which another program has left. It is a store.ErrForeign.
+type PartialError struct {
+	Target     string
+	Here, Size int64 // bytes of the file in the way, and of the wanted one
+}
+
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("%q: %v; it has %d of %d bytes", e.Target, store.ErrForeign, e.Here, e.Size)
+}
+
+// Is is for errors.Is.
+func (e *PartialError) Is(kind error) bool { return kind == store.ErrForeign }
+
+// A partialFile is a partial file of another program.
+type partialFile struct {
+	path, target string
+	stamp        store.FileStamp
+	control      string           // path of its control file; "" for none
+	noted        leftover.Control // content of that
+}
+
+// takeOver looks for a part of the file that another program has left, compares it with the bytes of
+// the server, and makes it the part file of the download. It reports whether there was one.
+func (l lookup) takeOver(ctx context.Context) (taken bool, err error) {
+	if l.req.Existing.Taking != TakePartial {
+		return false, nil
+	}
+	name := l.goal.output
+	if name == "" {
+		name = response.FilenameFromURL(l.origin.recorded)
+	}
+	target, err := absTarget(l.goal.dir, name)
+	if err != nil {
+		return false, err
+	}
+	if _, ok := l.partialOf(target); !ok && l.goal.named { // no request is needed
+		l.engine.store.RemovePlaceholder(target)
+		return false, nil
+	}
+	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+		return false, err
+	}
+	defer l.first.release()
+	rep, err := l.ask(ctx, nil, chunk.Range{End: edgeSize})
+	if errors.Is(err, errUnsatisfiable) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	rep.close()
+	if !l.goal.named {
+		if target, err = l.wantedPath(rep); err != nil {
+			return false, err
+		}
+	}
+	f, ok := l.partialOf(target)
+	if !ok {
+		l.engine.store.RemovePlaceholder(target)
+	}
+	if !ok || !l.claimName(target) {
+		return false, nil
+	}
+	part, err := l.takeOverFile(ctx, f, rep)
+	if isOther := errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrNotOurs); isOther && f.path != target {
+		l.warn("%w; it is not continued", err) // it is not in the way
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	l.progress.show(part.Record())
+	return true, l.resume(part)
+}
+
+// partialOf returns the partial file of target. ok is false if there is none, or if it is on record: a
+// finished file with wrong bytes must be repaired, and not taken for right.
+func (l lookup) partialOf(target string) (f partialFile, ok bool) {
+	st := l.engine.store
+	if rec, err := st.ByTarget(target); err == nil {
+		if seen, isThere := st.Stamp(target); rec.State != store.Done || isThere && seen.Size >= rec.Size {
+			return f, false
+		}
+	}
+	for _, path := range l.partialNames(target) {
+		seen, isFile := st.Stamp(path)
+		if !isFile || seen.Size == 0 {
+			continue
+		}
+		if _, err := st.ByPath(path); path != target && err == nil {
+			continue
+		}
+		return partialFile{path: path, target: target, stamp: seen}, true
+	}
+	return f, false
+}
+
+// partialNames returns the paths at which a partial file of target may be.
+func (l lookup) partialNames(target string) []string {
+	names := leftover.Names(target)
+	dir, base := filepath.Split(target)
+	found, err := l.engine.store.NamesWith(dir, leftover.SaltPrefix(base))
+	if err != nil {
+		return names
+	}
+	for _, n := range slices.Sorted(slices.Values(found)) {
+		if leftover.IsSalted(n, base) {
+			names = append(names, filepath.Join(dir, n))
+		}
+	}
+	return names
+}
+
+// takeOverFile compares a partial file with the file of the server, whose version is that of rep. An
+// error that says that it is no part of that file is a store.ErrForeign.
+func (l lookup) takeOverFile(ctx context.Context, f partialFile, rep *reply) (*store.Part, error) {
+	switch now := rep.Version; {
+	case now.Size < 0:
+		return nil, f.refused("the server does not say how long the file is")
+	case f.stamp.Size > now.Size:
+		return nil, f.refused("it has %d bytes, and the file of the server has %d", f.stamp.Size, now.Size)
+	case rep.Whole, rep.Gzip:
+		return nil, f.refused("the server serves no ranges, so it can neither be compared nor continued")
+	}
+	if err := l.fits(rep.Version); err != nil {
+		return nil, err
+	}
+	if err := checkSize(rep.Version.Size, l.req.MaxSize); err != nil {
+		return nil, err
+	}
+	l.version.Version = l.version.Merge(rep.Version)
+	if err := f.readControl(l.engine.store, rep.Version.Size); err != nil {
+		return nil, err
+	}
+	held, err := l.heldOf(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.deniesPartial(ctx, f, held); err != nil {
+		return nil, err
+	}
+	rec := l.newRecord(f.target)
+	l.note(&rec, false)
+	if sum := l.serverDigest(rep); l.goal.sum.IsZero() {
+		rec.ServerSum = sum
+	}
+	return l.engine.store.TakeOver(rec, store.Leftover{Path: f.path, Stamp: f.stamp, Held: held, Control: f.control})
+}
+
+// refused returns the error of a file that is no part of the wanted one.
+func (f partialFile) refused(format string, args ...any) error {
+	return failure.Wrap(store.ErrForeign, fmt.Errorf("%q: "+format, append([]any{f.path}, args...)...))
+}
+
+// readControl reads the control file of aria2 beside a file, if there is one.
+func (f *partialFile) readControl(st *store.Store, size int64) error {
+	path := f.path + leftover.ControlSuffix
+	seen, ok := st.Stamp(path)
+	if !ok {
+		return nil
+	}
+	file, err := st.OpenAt(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.NewSectionReader(file, 0, min(seen.Size, leftover.MaxControl)))
+	if err != nil {
+		return err
+	}
+	f.control = path
+	if f.noted, err = leftover.ParseControl(b); err != nil {
+		return f.refused("%q says which bytes of it are there, and cannot be read: %w", path, err)
+	}
+	if f.noted.Size != size {
+		return f.refused("%q is of a file of %d bytes, and the file of the server has %d", path, f.noted.Size, size)
+	}
+	f.noted.Finished.Remove(chunk.Range{Off: f.stamp.Size, End: chunk.Unbounded})
+	return nil
+}
+
+// heldOf returns the bytes of a partial file that are those of the server, as far as samples show:
+//
+//   - the ranges that its control file calls finished;
+//   - beyond these, the bytes that are not zero. The program has not noted them before it was killed;
+//   - without a control file, rows of zeros too, if all that were compared are zeros on the server.
+//     Otherwise they are holes, which a program with several connections has not filled.
+func (l lookup) heldOf(ctx context.Context, f partialFile) (held chunk.Set, err error) {
+	file, err := l.engine.store.OpenAt(f.path)
+	if err != nil {
+		return held, err
+	}
+	defer file.Close()
+	zeros, err := leftover.Zeros(contextReader{ctx, io.NewSectionReader(file, 0, f.stamp.Size)}, f.stamp.Size)
+	if err != nil {
+		return held, err
+	}
+	whole := chunk.NewSet(chunk.Range{End: f.stamp.Size})
+	hasHoles := f.control != ""
+	if !hasHoles {
+		if hasHoles, err = l.areHoles(ctx, zeros, file); err != nil {
+			return held, err
+		}
+	}
+	if !hasHoles {
+		return whole, l.requireSamples(ctx, f, whole, file)
+	}
+	held = f.noted.Finished.Clone()
+	if held.Len() > 0 {
+		if err := l.requireSamples(ctx, f, held, file); err != nil {
+			return held, err
+		}
+	}
+	for r := range held.All() {
+		whole.Remove(r)
+	}
+	for _, r := range zeros {
+		whole.Remove(r)
+	}
+	runs := longest(slices.Collect(whole.All()), maxTakenRuns)
+	for i, r := range runs {
+		if i < maxProvenRuns {
+			same, err := l.hasEdges(ctx, r, file)
+			if err != nil {
+				return held, err
+			}
+			if !same && f.control == "" {
+				return held, f.refused("it has other bytes than the file of the server, for example in %s", response.FormatRange(r))
+			}
+			if !same {
+				continue
+			}
+		} else if f.control != "" {
+			break // nobody says that they are of the file
+		}
+		held.Add(r)
+	}
+	if held.Len() == 0 && len(runs) > 0 { // a file of zeros holds nothing, and nothing is lost with it
+		return held, f.refused("it has other bytes than the file of the server")
+	}
+	return held, nil
+}
+
+// requireSamples compares samples of held with the server, and returns a store.ErrForeign if they
+// differ.
+func (l lookup) requireSamples(ctx context.Context, f partialFile, held chunk.Set, file io.ReaderAt) error {
+	for _, r := range samples(held) {
+		same, err := l.hasSample(ctx, r, file)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return f.refused("it has other bytes than the file of the server, for example in %s", response.FormatRange(r))
+		}
+	}
+	return nil
+}
+
+// hasSample reports whether the server has the bytes of the range r of file.
+func (l lookup) hasSample(ctx context.Context, r chunk.Range, file io.ReaderAt) (bool, error) {
+	err := sampler(l).proveSample(ctx, r, file)
+	var again restartError
+	if errors.As(err, &again) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// areHoles reports whether some of the longest rows of zeros are not zero on the server.
+func (l lookup) areHoles(ctx context.Context, zeros []chunk.Range, file io.ReaderAt) (bool, error) {
+	for _, r := range longest(zeros, maxProvenRuns) {
+		same, err := l.hasEdges(ctx, r, file)
+		if err != nil || !same {
+			return !same, err
+		}
+		middle := (r.Off + r.End) / 2
+		same, err = l.hasSample(ctx, chunk.Range{Off: middle, End: min(middle+edgeSize, r.End)}, file)
+		if err != nil || !same {
+			return !same, err
+		}
+	}
+	return false, nil
+}
+
+// hasEdges reports whether the server has the first and the last bytes of the range r of file.
+func (l lookup) hasEdges(ctx context.Context, r chunk.Range, file io.ReaderAt) (bool, error) {
+	same, err := l.hasSample(ctx, chunk.Range{Off: r.Off, End: min(r.Off+edgeSize, r.End)}, file)
+	if err != nil || !same || r.Len() <= edgeSize {
+		return same, err
+	}
+	return l.hasSample(ctx, chunk.Range{Off: r.End - edgeSize, End: r.End}, file)
+}
+
+// longest returns the n longest of ranges, the longest first.
+func longest(ranges []chunk.Range, n int) []chunk.Range {
+	all := slices.Clone(ranges)
+	slices.SortStableFunc(all, func(a, b chunk.Range) int { return int(min(1, max(-1, b.Len()-a.Len()))) })
+	return all[:min(n, len(all))]
+}
+
+// deniesPartial returns an error if a partial file that seems complete does not have the wanted
+// digest. It would have to be replaced, which the user has not asked for.
+func (l lookup) deniesPartial(ctx context.Context, f partialFile, held chunk.Set) error {
+	want := l.goal.sum
+	if want.IsZero() || held.Len() < l.version.Size {
+		return nil
+	}
+	file, err := l.engine.store.OpenAt(f.path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := newVerifier(want, file).verdict(ctx, l.version.Size); errors.Is(err, failure.ErrChecksum) {
+		return f.refused("it has the size of the file of the server, and another digest than %v", l.goal.promise())
+	} else if err != nil {
+		return err
+	}
+	return nil
+}

@@ -116,7 +116,7 @@ func (j *job) createAt(target string, rep *reply) error {
 		return takenError{err}
 	}
 	if err != nil {
-		return err
+		return j.explainTarget(err, target, rep.Version.Size)
 	}
 	j.file.setPart(part)
 	j.progress.show(part.Record())

@@ -86,7 +86,7 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 	case isUnknown:
 		return false, nil
 	}
-	return false, err
+	return false, l.explainForeign(ctx, err)
 }
 
 // find returns the record that the request is about, or store.ErrNotFound. If there is none,

@@ -59,7 +59,7 @@ func (j *job) smallFileAt(target string, rep *reply) (*smallFile, error) {
 		if err := j.engine.store.CheckTarget(target, j.goal.replace); j.req.Existing.mayAvoid(err) {
 			return nil, takenError{err}
 		} else if err != nil {
-			return nil, err
+			return nil, j.explainTarget(err, target, rep.Version.Size)
 		}
 	}
 	rec := store.Record{

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
@@ -42,6 +43,55 @@ func (e *PartialError) Error() string {
 
 // Is is for errors.Is.
 func (e *PartialError) Is(kind error) bool { return kind == store.ErrForeign }
+
+// explainTarget returns a PartialError in place of err if that says that a foreign file is at target,
+// and the file is smaller than the wanted one, of which size bytes are known, -1 if unknown.
+func (d *download) explainTarget(err error, target string, size int64) error {
+	isForeign := errors.Is(err, store.ErrForeign) && !errors.Is(err, store.ErrIrregular) && !errors.Is(err, failure.ErrClaimed)
+	if !isForeign || d.req.Existing.Taking == TakePartial {
+		return err
+	}
+	seen, ok := d.engine.store.Stamp(target)
+	if _, onRecord := d.engine.store.ByTarget(target); !ok || seen.Size == 0 || seen.Size >= size || !errors.Is(onRecord, store.ErrNotFound) {
+		return err
+	}
+	return &PartialError{target, seen.Size, size}
+}
+
+// maxExplaining is how long pawl waits for the size of a file that cannot be stored, to say why. A
+// guess; a user who has mistyped a name should not wait for longer.
+const maxExplaining = 5 * time.Second
+
+// explainForeign is explainTarget for the target of the request. It asks the server for the size,
+// once, if no list says it.
+func (l lookup) explainForeign(ctx context.Context, err error) error {
+	target, pathErr := absTarget(l.goal.dir, l.goal.output)
+	if pathErr != nil || l.explainTarget(err, target, chunk.Unbounded) == err {
+		return err
+	}
+	if l.goal.listed != nil {
+		return l.explainTarget(err, target, l.goal.listed.Size)
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxExplaining)
+	defer cancel()
+	if l.first.acquire(ctx, l.engine.host(l.origin.url)) != nil {
+		return err
+	}
+	defer l.first.release()
+	dest, release, resolveErr := l.origin.resolve(ctx)
+	if resolveErr != nil {
+		return err
+	}
+	defer release()
+	to := l.target(dest)
+	to.judge = noRetry
+	rep, askErr := send(ctx, l.download, to, nil, chunk.Range{End: 1})
+	if askErr != nil {
+		return err
+	}
+	rep.close()
+	return l.explainTarget(err, target, rep.Version.Size)
+}
 
 // A partialFile is a partial file of another program.
 type partialFile struct {

@@ -106,7 +106,7 @@ type hazard struct {
 
 // hazards returns all rows.
 func hazards() []hazard {
-	return slices.Concat(lies, breaks, limits, changes, links, names, disks, states, signalHazards, codings, rangesRefused, silences, digests, serverDigests, evidence, origins, trickles, partNames, owners, space, homes, treeLinks, sizes, servers, present, tlsHazards, framing, pieceHazards)
+	return slices.Concat(lies, breaks, limits, changes, links, names, disks, states, signalHazards, codings, rangesRefused, silences, digests, serverDigests, evidence, origins, trickles, partNames, owners, space, homes, treeLinks, sizes, servers, present, leftovers, tlsHazards, framing, pieceHazards)
 }
 
 var (

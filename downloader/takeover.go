@@ -115,6 +115,17 @@ func (l lookup) takeOver(ctx context.Context) (taken bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if rec, err := l.engine.store.FindMoved(target); err == nil && rec.URL == l.origin.recorded {
+		if err := l.engine.store.Move(rec.ID, target); err != nil {
+			return false, err
+		}
+		part, err := l.engine.store.Resume(rec.ID)
+		if err != nil {
+			return false, err
+		}
+		l.progress.show(part.Record())
+		return true, l.resume(part)
+	}
 	if _, ok := l.partialOf(target); !ok && l.goal.named { // no request is needed
 		l.engine.store.RemovePlaceholder(target)
 		return false, nil

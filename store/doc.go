@@ -114,6 +114,12 @@
 // An error puts the file back. A control file of the other program stays until step 5 of the
 // commit protocol, after the rename and before the state "done".
 //
+// # Moved part files
+//
+// If somebody has moved a part file, for example with its directory, FindMoved recognises it by its
+// change time, or else by the checksums of its pieces. Move then makes its bytes durable in the new
+// place, and only after that one transaction changes the record.
+//
 // # Group commit
 //
 // A sync and a transaction cost little more for many downloads than for one. Therefore

@@ -154,7 +154,7 @@ type GetCmd struct {
 
 // ResumeCmd resumes recorded downloads.
 type ResumeCmd struct {
-	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to resume; all unfinished ones if none is named."`
+	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to resume, also at the place to which their files were moved, or a directory with all downloads below it; all unfinished ones if none is named."`
 	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"New URL, for example if a signed link has expired (one download)."`
 	Transfer
 }

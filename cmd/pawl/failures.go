@@ -218,7 +218,7 @@ var hints = slices.Concat([]hintRule{
 	// The state directory, part files and target files.
 	{is(store.ErrCannotRepair), "download it anew: pawl -o FILE URL"},
 	{is(store.ErrNewer), "use the newer pawl, or another state directory with --state DIR"},
-	{is(store.ErrNoDirectory), "is its disk mounted? create the directory to start over there, or forget the download with: pawl remove $ID"},
+	{is(store.ErrNoDirectory), "is its disk mounted? if the directory was moved, continue there with: pawl resume DIR; otherwise create it to start over, or forget the download with: pawl remove $ID"},
 	{is(store.ErrGone), "run the same command again"},
 	{is(store.ErrCannotTruncate), "delete that file, then run the same command again"},
 	{both(is(store.ErrState), is(store.ErrNotOurs)), "use another state directory with --state DIR or, if nobody has tampered with this one, make it yours with chown and chmod go-w"},

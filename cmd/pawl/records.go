@@ -9,7 +9,9 @@ import (
 	"io"
 	"iter"
 	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -83,9 +85,12 @@ func (c *ResumeCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	records, err := c.records(st.Store)
+	records, err := c.records(st.Store, out)
 	if err != nil {
 		return err
+	}
+	if c.URL != "" && len(records) > 1 {
+		return usageErr{errors.New("--url needs exactly one download")}
 	}
 	if len(records) == 0 {
 		out.note("nothing to resume")
@@ -120,16 +125,62 @@ func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	return urls
 }
 
+// resolveMoved is resolveDownload for an argument that may also be a directory, or the path of a part
+// file that was moved. Moved downloads are recorded at their new place.
+func resolveMoved(st *store.Store, word string, out *printer) ([]store.Record, error) {
+	rec, err := resolveDownload(st, word)
+	if err == nil || !errors.Is(err, store.ErrNotFound) {
+		return []store.Record{rec}, err
+	}
+	path, absErr := filepath.Abs(word)
+	if absErr != nil {
+		return nil, absErr
+	}
+	moved := make(map[store.ID]string)
+	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+		if moved, absErr = st.FindMovedBelow(path); absErr != nil {
+			return nil, absErr
+		}
+	} else if rec, err := st.FindMoved(path); err == nil {
+		moved[rec.ID] = filepath.Join(filepath.Dir(path), filepath.Base(rec.Target))
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	for id, target := range moved {
+		if err := st.Move(id, target); err != nil {
+			return nil, err
+		}
+		out.note("%q has been moved here, and is continued", relPath(target))
+	}
+	return recordsBelow(st, word, path, moved)
+}
+
+// recordsBelow returns the unfinished downloads below the directory path, which the user has called
+// word, and the moved ones.
+func recordsBelow(st *store.Store, word, path string, moved map[store.ID]string) ([]store.Record, error) {
+	all, err := st.Unfinished()
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(r store.Record) bool {
+		return moved[r.ID] == "" && (!strings.HasPrefix(r.Target, path+string(filepath.Separator)) || st.Running(r))
+	})
+	if len(all) == 0 {
+		err = fmt.Errorf("%q: %w", word, store.ErrNotFound)
+	}
+	return all, err
+}
+
 // records returns the downloads to resume: the named ones or, without names, all unfinished
 // downloads that no other process is running.
-func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
+func (c *ResumeCmd) records(st *store.Store, out *printer) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
-		r, err := resolveDownload(st, word)
+		found, err := resolveMoved(st, word, out)
 		if err != nil {
 			return nil, err
 		}
-		records = append(records, r)
+		records = append(records, found...)
 	}
 	if len(c.Downloads) > 0 {
 		return records, nil

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -134,14 +136,13 @@ func (l lookup) takeOver(ctx context.Context) (taken bool, err error) {
 		return false, err
 	}
 	defer l.first.release()
-	rep, err := l.ask(ctx, nil, chunk.Range{End: edgeSize})
+	rep, err := l.askEdge(ctx)
 	if errors.Is(err, errUnsatisfiable) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	rep.close()
 	if !l.goal.named {
 		if target, err = l.wantedPath(rep); err != nil {
 			return false, err
@@ -164,6 +165,57 @@ func (l lookup) takeOver(ctx context.Context) (taken bool, err error) {
 	}
 	l.progress.show(part.Record())
 	return true, l.resume(part)
+}
+
+// askEdge asks for the first bytes of the file, for the header of the response. The body is closed.
+func (l lookup) askEdge(ctx context.Context) (*reply, error) {
+	rep, err := l.askWith(ctx, http.Header{"Want-Repr-Digest": {response.WantReprDigest}}, nil, chunk.Range{End: edgeSize})
+	if err == nil {
+		rep.close()
+	}
+	return rep, err
+}
+
+// TakeOver records the file at path, which another program or machine has left, as a download of
+// req.URL, as TakePartial does. Its target is the path without the suffix of a partial file, if it has
+// one. Of a file that is complete, Get has only to verify the digest. Of req, URL, Mirrors, Access, Sum
+// and MaxSize are used. If the file is no part of that of the server, the error is a store.ErrForeign
+// and a failure.ErrChecksum, and the file is not touched.
+func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (store.Record, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return store.Record{}, err
+	}
+	req.Into, req.Existing = File{Output: leftover.Target(path)}, Existing{Taking: TakePartial}
+	dl, err := newDownload(d.engine, req)
+	if err != nil {
+		return store.Record{}, err
+	}
+	l := lookup{asker{dl}}
+	seen, ok := d.store.Stamp(path)
+	if !ok {
+		return store.Record{}, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+		return store.Record{}, err
+	}
+	defer l.first.release()
+	rep, err := l.askEdge(ctx)
+	if errors.Is(err, errUnsatisfiable) {
+		err = failure.Wrap(failure.ErrChecksum, fmt.Errorf("%q has %d bytes, and the file of the server is empty", path, seen.Size))
+	}
+	if err != nil {
+		return store.Record{}, err
+	}
+	part, err := l.takeOverFile(ctx, partialFile{path: path, target: leftover.Target(path), stamp: seen}, rep)
+	var other *notPartError
+	if errors.As(err, &other) {
+		err = failure.Wrap(failure.ErrChecksum, err)
+	}
+	if err != nil {
+		return store.Record{}, err
+	}
+	return part.Record(), part.Close()
 }
 
 // partialOf returns the partial file of target. ok is false if there is none, or if it is on record: a
@@ -212,8 +264,6 @@ func (l lookup) takeOverFile(ctx context.Context, f partialFile, rep *reply) (*s
 		return nil, f.refused("the server does not say how long the file is")
 	case f.stamp.Size > now.Size:
 		return nil, f.refused("it has %d bytes, and the file of the server has %d", f.stamp.Size, now.Size)
-	case rep.Whole, rep.Gzip:
-		return nil, f.refused("the server serves no ranges, so it can neither be compared nor continued")
 	}
 	if err := l.fits(rep.Version); err != nil {
 		return nil, err
@@ -225,25 +275,66 @@ func (l lookup) takeOverFile(ctx context.Context, f partialFile, rep *reply) (*s
 	if err := f.readControl(l.engine.store, rep.Version.Size); err != nil {
 		return nil, err
 	}
-	held, err := l.heldOf(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.deniesPartial(ctx, f, held); err != nil {
-		return nil, err
-	}
 	rec := l.newRecord(f.target)
 	l.note(&rec, false)
-	if sum := l.serverDigest(rep); l.goal.sum.IsZero() {
+	want := l.goal.promise()
+	if sum := l.serverDigest(rep); want.IsZero() && !sum.IsZero() {
 		rec.ServerSum = sum
+		want = promise{Sum: sum, by: ProofServer, field: "digest"}
+	}
+	held, err := l.provenBytes(ctx, f, rep, want)
+	if err != nil {
+		return nil, err
 	}
 	return l.engine.store.TakeOver(rec, store.Leftover{Path: f.path, Stamp: f.stamp, Held: held, Control: f.control})
 }
 
+// provenBytes returns the bytes of a partial file that are those of the server: all of them if they
+// have the wanted digest, else as heldOf. If the file seems complete, and has another digest, it
+// would have to be replaced, which the user has not asked for.
+func (l lookup) provenBytes(ctx context.Context, f partialFile, rep *reply, want promise) (held chunk.Set, err error) {
+	mayBeComplete := f.stamp.Size == l.version.Size && !want.IsZero()
+	if mayBeComplete {
+		same, err := l.hasDigestAt(ctx, f.path, want.Sum)
+		if err != nil || same {
+			return chunk.NewSet(chunk.Range{End: f.stamp.Size}), err
+		}
+	}
+	if rep.Whole || rep.Gzip {
+		return held, f.refused("the server serves no ranges, so it can neither be compared nor continued")
+	}
+	if held, err = l.heldOf(ctx, f); err != nil {
+		return held, err
+	}
+	if mayBeComplete && held.Len() == l.version.Size {
+		return held, f.refused("it has the size of the file of the server, and another digest than %v", want)
+	}
+	return held, nil
+}
+
+// hasDigestAt reports whether the file at path, which has the size of the wanted one, has this digest.
+func (l lookup) hasDigestAt(ctx context.Context, path string, sum chunk.Sum) (bool, error) {
+	file, err := l.engine.store.OpenAt(path)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	err = newVerifier(sum, file).verdict(ctx, l.version.Size)
+	if errors.Is(err, failure.ErrChecksum) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // refused returns the error of a file that is no part of the wanted one.
 func (f partialFile) refused(format string, args ...any) error {
-	return failure.Wrap(store.ErrForeign, fmt.Errorf("%q: "+format, append([]any{f.path}, args...)...))
+	return failure.Wrap(store.ErrForeign, &notPartError{fmt.Errorf("%q: "+format, append([]any{f.path}, args...)...)})
 }
+
+// A notPartError means that a file is no part of the wanted one.
+type notPartError struct{ error }
+
+func (e *notPartError) Unwrap() error { return e.error }
 
 // readControl reads the control file of aria2 beside a file, if there is one.
 func (f *partialFile) readControl(st *store.Store, size int64) error {
@@ -389,24 +480,4 @@ func longest(ranges []chunk.Range, n int) []chunk.Range {
 	all := slices.Clone(ranges)
 	slices.SortStableFunc(all, func(a, b chunk.Range) int { return int(min(1, max(-1, b.Len()-a.Len()))) })
 	return all[:min(n, len(all))]
-}
-
-// deniesPartial returns an error if a partial file that seems complete does not have the wanted
-// digest. It would have to be replaced, which the user has not asked for.
-func (l lookup) deniesPartial(ctx context.Context, f partialFile, held chunk.Set) error {
-	want := l.goal.sum
-	if want.IsZero() || held.Len() < l.version.Size {
-		return nil
-	}
-	file, err := l.engine.store.OpenAt(f.path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if err := newVerifier(want, file).verdict(ctx, l.version.Size); errors.Is(err, failure.ErrChecksum) {
-		return f.refused("it has the size of the file of the server, and another digest than %v", l.goal.promise())
-	} else if err != nil {
-		return err
-	}
-	return nil
 }

@@ -168,6 +168,7 @@ type ListCmd struct {
 type VerifyCmd struct {
 	Files     []string `arg:"" optional:"" name:"file" placeholder:"ID|PATH|LIST" help:"What to verify: downloads, files, directories with all that was downloaded below them, or lists of files in --dir."`
 	All       bool     `short:"a" help:"Verify everything that was ever downloaded."`
+	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"With --adopt PATH: where the file is from. A part file, or a finished one, that was copied from another machine or left by another program is compared with it, recorded and, with --repair, completed."`
 	Repair    bool     `help:"Fetch the wrong pieces again from where they came from, if that still has the same file. Unfinished files are completed."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one file)."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file with the digests of the files; without other arguments, of all files in it. They need not be downloaded by pawl."`

@@ -226,6 +226,7 @@ var hints = slices.Concat([]hintRule{
 	{both(is(store.ErrState), isDiskFull), "free some space, or use another state directory with --state DIR"},
 	{is(store.ErrState), "use another state directory with --state DIR"},
 	{is(store.ErrIrregular), "choose another name with -o FILE, or another directory with -d DIR"},
+	{both(is(store.ErrForeign), is(failure.ErrChecksum)), "check the URL; the file was not touched"},
 	{as[*downloader.PartialError](), "if it is a part of the same file, which another program has left, continue it with -c; otherwise choose another name with -o FILE"},
 	{is(store.ErrForeign), "choose another name with -o FILE, or replace the file with --overwrite"},
 	{as[*downloader.ClaimedError](), "choose another name with -o FILE or -d DIR; if the same file has moved to a new URL: pawl resume --url URL $CLAIMED"},

@@ -25,6 +25,15 @@ import (
 
 // Validate refuses impossible options. kong calls it after parsing.
 func (c *VerifyCmd) Validate() error {
+	if c.Adopt || c.URL != "" {
+		switch {
+		case !c.Adopt || c.URL == "" || len(c.Files) != 1 || c.All || c.Checksums != "":
+			return errors.New("--adopt takes one file, and needs its URL: pawl verify --adopt PATH --url URL")
+		case isURL(c.Files[0]):
+			return fmt.Errorf("%q is a URL, and not the path of a file", weburl.Redact(c.Files[0]))
+		}
+		return weburl.Check(c.URL)
+	}
 	switch {
 	case c.All && (len(c.Files) > 0 || c.Checksums != ""):
 		return errors.New("--all verifies everything, so it takes no files")
@@ -70,7 +79,7 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	opts.OnEvent = func(e downloader.Event) { printListEvent(out, e) }
 	d := downloader.New(st.Store, opts)
 	defer d.Close()
-	headers := c.originHeaders(append([]string{c.Checksums}, c.Files...)...)
+	headers := c.originHeaders(append([]string{c.Checksums, c.URL}, c.Files...)...)
 	t := verifyTargets{cmd: c, store: st, out: out, d: d}
 	t.lists = c.newListOpener(d, st.dir, downloader.Request{Access: downloader.Access{Credentials: headers.forTyped}})
 	if c.Checksums != "" && len(c.Files) > 0 {
@@ -79,6 +88,9 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		}
 	}
 	v := newVerification(c, g, out, st.Store)
+	if c.Adopt {
+		return v.adopt(ctx, st, d, headers)
+	}
 	err = v.run(ctx, t.all(ctx))
 	out.printRepeats()
 	if ctx.Err() != nil {

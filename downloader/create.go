@@ -120,7 +120,10 @@ func (j *job) createAt(target string, rep *reply) error {
 	}
 	j.file.setPart(part)
 	j.progress.show(part.Record())
-	return nil
+	if j.pieces.hashes.IsZero() {
+		return nil
+	}
+	return j.engine.store.KeepHashes(part.Record().ID, j.pieces.hashes) // so that a later run has them, too
 }
 
 // conflict returns the error if the download old has the target of the file of version v: a

@@ -201,6 +201,9 @@ func (l lookup) resume(part *store.Part) error {
 		l.version.ETag, l.version.LastModified = "", ""
 		l.file.moved = rec.Held.Len() > 0
 	}
+	if err := l.resumeHashes(rec.ID); err != nil {
+		return err
+	}
 	if len(l.wrong) == 0 {
 		l.addMirrors(namer{given: true, public: rec.Public}, rec.Mirrors...)
 	}
@@ -210,6 +213,19 @@ func (l lookup) resume(part *store.Part) error {
 			r.Mirrors = l.givenMirrors()
 		}
 	})
+}
+
+// resumeHashes records the digests of the pieces of the request. If it has none, those on record count.
+func (l lookup) resumeHashes(id store.ID) error {
+	kept, err := l.engine.store.Hashes(id)
+	switch {
+	case err != nil || l.pieces.hashes == kept:
+		return err
+	case l.pieces.hashes.IsZero():
+		l.pieces.hashes = kept
+		return nil
+	}
+	return l.engine.store.KeepHashes(id, l.pieces.hashes)
 }
 
 // reopen checks whether a finished file is still the one on the server. If it is not, the

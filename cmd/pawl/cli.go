@@ -166,7 +166,7 @@ type ListCmd struct {
 
 // VerifyCmd reads files again.
 type VerifyCmd struct {
-	Files     []string `arg:"" optional:"" name:"file" placeholder:"ID|PATH|LIST" help:"What to verify: downloads, files, directories with all that was downloaded below them, or lists of files in --dir."`
+	Files     []string `arg:"" optional:"" name:"file" placeholder:"ID|PATH|LIST" help:"What to verify: downloads, files, directories with all that was downloaded below them, or lists of files in --dir. A downloaded list of digests is verified itself, and then the files that it names; its ID means the list alone."`
 	All       bool     `short:"a" help:"Verify everything that was ever downloaded."`
 	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"With --adopt PATH: where the file is from. A part file, or a finished one, that was copied from another machine or left by another program is compared with it, recorded and, with --repair, completed."`
 	Repair    bool     `help:"Fetch the wrong pieces again from where they came from, if that still has the same file. Unfinished files are completed."`

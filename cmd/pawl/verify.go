@@ -135,7 +135,8 @@ func (t *verifyTargets) all(ctx context.Context) iter.Seq2[wanted, error] {
 }
 
 // word yields the files that an argument names. A recorded download comes before a directory, a
-// list and any other file. It returns false if no more files are wanted.
+// list and any other file. If its file is a list with digests, such as SHA256SUMS, and is not named by
+// its ID, the files that it names follow: who wants the list alone can say so. It returns false if no more files are wanted.
 func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted, error) bool) bool {
 	rec, err := t.record(word)
 	switch {
@@ -143,7 +144,8 @@ func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted
 		return yield(wanted{}, fmt.Errorf("%q: %w", relPath(rec.Target), store.ErrBusy))
 	case err == nil:
 		sum, err := t.digest(rec.Target)
-		return yield(wanted{rec, sum, true}, err)
+		isNamedList := word != string(rec.ID) && rec.State == store.Done && t.sums == nil && sum.IsZero() && hasDigests(rec.Target)
+		return yield(wanted{rec, sum, true}, err) && (!isNamedList || t.listed(ctx, rec.Target, yield))
 	case !errors.Is(err, store.ErrNotFound):
 		return yield(wanted{}, err)
 	case isURL(word):

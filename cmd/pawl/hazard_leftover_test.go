@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -193,6 +194,57 @@ var leftovers = []hazard{
 		tr.prefixOf(f, "f.bin", 3<<20)
 		tr.wantContinued(3<<20, "-c")
 	}},
+}
+
+// repairs are damaged files whose wrong pieces are fetched again. The server counts the bytes.
+var repairs = []hazard{
+	{name: "repair: three bytes of a finished file", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
+		tr.runPawl().wantDownloaded("f.bin", f)
+		for _, off := range []int64{1, 7<<20 + 5, f.Size - 1} {
+			tr.flipBit(tr.dir+"/f.bin", off)
+		}
+		tr.wantWrong(0, 7<<20, 15<<20)
+		tr.srv.Reset()
+		tr.runPawl("verify", "-x", "1", "--repair", "f.bin").wantDownloaded("f.bin", f)
+		tr.wantSentAtMost(3<<20 + 1)
+		tr.markMet()
+	}},
+	{name: "repair: 1 MiB of an unfinished file", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
+		tr.killHalfway("-x", "1", tr.fileURL())
+		held := tr.heldRanges()
+		tr.zero("f.bin.part", chunk.Range{Off: 2<<20 + 300_000, End: 3<<20 + 300_000})
+		tr.wantWrong(2<<20, 4<<20) // both pieces, as one range that ends at 4 MiB
+		tr.srv.Reset()
+		tr.runPawl("verify", "-x", "1", "--repair", "f.bin").wantDownloaded("f.bin", f)
+		tr.wantSentAtMost(f.Size - held.Len() + 3<<20)
+		tr.markMet()
+	}},
+	{name: "repair: the end of an unfinished file is cut off", run: func(tr *testRun) {
+		f := tr.serveFile(16 << 20)
+		tr.killHalfway("-x", "1", tr.fileURL())
+		held := tr.heldRanges()
+		end := held.Prefix()
+		must(tr, os.Truncate(tr.partPath(), end-1<<20))
+		tr.srv.Reset()
+		tr.runPawl("verify", "-x", "1", "--repair", "f.bin").wantDownloaded("f.bin", f)
+		tr.wantSentAtMost(f.Size - end + 3<<20)
+		tr.markMet()
+	}},
+}
+
+// wantWrong checks that verify names pieces of f.bin by their first or last bytes.
+func (tr *testRun) wantWrong(edges ...int64) {
+	tr.Helper()
+	o := tr.runPawl("verify", "f.bin")
+	o.wantExit(32)
+	_, ranges, _ := strings.Cut(o.stderr, "are wrong, in bytes")
+	for _, edge := range edges {
+		if !strings.Contains(ranges, fmt.Sprintf(" %d-", edge)) && !strings.Contains(ranges, fmt.Sprintf("-%d", edge-1)) {
+			tr.Errorf("verify does not name a piece at %d", edge)
+		}
+	}
 }
 
 // continues returns the steps of a hazard in which another program has left a prefix of f.bin at path,

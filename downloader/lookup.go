@@ -72,6 +72,9 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 		if current, err := l.present(ctx); current || err != nil {
 			return current, err
 		}
+		if moved, err := l.continueMoved(); moved || err != nil {
+			return false, err
+		}
 		if taken, err := l.takeOver(ctx); taken || err != nil {
 			return false, err
 		}

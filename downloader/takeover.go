@@ -109,26 +109,11 @@ func (l lookup) takeOver(ctx context.Context) (taken bool, err error) {
 	if l.req.Existing.Taking != TakePartial {
 		return false, nil
 	}
-	name := l.goal.output
-	if name == "" {
-		name = response.FilenameFromURL(l.origin.recorded)
-	}
-	target, err := absTarget(l.goal.dir, name)
+	target, err := l.likelyTarget()
 	if err != nil {
 		return false, err
 	}
-	if rec, err := l.engine.store.FindMoved(target); err == nil && rec.URL == l.origin.recorded {
-		if err := l.engine.store.Move(rec.ID, target); err != nil {
-			return false, err
-		}
-		part, err := l.engine.store.Resume(rec.ID)
-		if err != nil {
-			return false, err
-		}
-		l.progress.show(part.Record())
-		return true, l.resume(part)
-	}
-	if _, ok := l.partialOf(target); !ok && l.goal.named { // no request is needed
+	if len(l.partialsOf(target)) == 0 && l.goal.named { // no request is needed
 		l.engine.store.RemovePlaceholder(target)
 		return false, nil
 	}
@@ -148,18 +133,54 @@ func (l lookup) takeOver(ctx context.Context) (taken bool, err error) {
 			return false, err
 		}
 	}
-	f, ok := l.partialOf(target)
-	if !ok {
-		l.engine.store.RemovePlaceholder(target)
-	}
-	if !ok || !l.claimName(target) {
+	found := l.partialsOf(target)
+	if len(found) > 0 && !l.claimName(target) {
 		return false, nil
 	}
-	part, err := l.takeOverFile(ctx, f, rep)
-	if isOther := errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrNotOurs); isOther && f.path != target {
-		l.warn("%w; it is not continued", err) // it is not in the way
+	for _, f := range found {
+		part, err := l.takeOverFile(ctx, f, rep)
+		if isOther := errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrNotOurs); isOther && f.path != target {
+			l.warn("%w; it is not continued", err) // it is not in the way
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		l.progress.show(part.Record())
+		return true, l.resume(part)
+	}
+	l.engine.store.RemovePlaceholder(target)
+	return false, nil
+}
+
+// likelyTarget returns the path of the file, as far as it is known without a response.
+func (l lookup) likelyTarget() (string, error) {
+	name := l.goal.output
+	if name == "" {
+		name = response.FilenameFromURL(l.origin.recorded)
+	}
+	return absTarget(l.goal.dir, name)
+}
+
+// continueMoved continues an unfinished download of the URL whose part file was moved to the place where
+// this one would have its own. It reports whether there is one.
+func (l lookup) continueMoved() (bool, error) {
+	target, err := l.likelyTarget()
+	if err != nil {
+		return false, err
+	}
+	st := l.engine.store
+	if _, isThere := st.Stamp((&store.Record{Target: target}).Part()); !isThere {
 		return false, nil
 	}
+	rec, err := st.FindMoved(target)
+	if err != nil || rec.URL != l.origin.recorded {
+		return false, nil
+	}
+	if err := st.Move(rec.ID, target); err != nil {
+		return false, err
+	}
+	part, err := st.Resume(rec.ID)
 	if err != nil {
 		return false, err
 	}
@@ -178,7 +199,7 @@ func (l lookup) askEdge(ctx context.Context) (*reply, error) {
 
 // TakeOver records the file at path, which another program or machine has left, as a download of
 // req.URL, as TakePartial does. Its target is the path without the suffix of a partial file, if it has
-// one. Of a file that is complete, Get has only to verify the digest. Of req, URL, Mirrors, Access, Sum
+// one; the name is that in the URL if the partial file does not tell it. Of a file that is complete, Get has only to verify the digest. Of req, URL, Mirrors, Access, Sum
 // and MaxSize are used. If the file is no part of that of the server, the error is a store.ErrForeign
 // and a failure.ErrChecksum, and the file is not touched.
 func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (store.Record, error) {
@@ -186,7 +207,11 @@ func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (st
 	if err != nil {
 		return store.Record{}, err
 	}
-	req.Into, req.Existing = File{Output: leftover.Target(path)}, Existing{Taking: TakePartial}
+	target := leftover.Target(path)
+	if leftover.IsUnconfirmed(filepath.Base(path)) {
+		target = filepath.Join(filepath.Dir(path), response.FilenameFromURL(req.URL))
+	}
+	req.Into, req.Existing = File{Output: target}, Existing{Taking: TakePartial}
 	dl, err := newDownload(d.engine, req)
 	if err != nil {
 		return store.Record{}, err
@@ -207,7 +232,7 @@ func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (st
 	if err != nil {
 		return store.Record{}, err
 	}
-	part, err := l.takeOverFile(ctx, partialFile{path: path, target: leftover.Target(path), stamp: seen}, rep)
+	part, err := l.takeOverFile(ctx, partialFile{path: path, target: target, stamp: seen}, rep)
 	var other *notPartError
 	if errors.As(err, &other) {
 		err = failure.Wrap(failure.ErrChecksum, err)
@@ -218,13 +243,13 @@ func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (st
 	return part.Record(), part.Close()
 }
 
-// partialOf returns the partial file of target. ok is false if there is none, or if it is on record: a
-// finished file with wrong bytes must be repaired, and not taken for right.
-func (l lookup) partialOf(target string) (f partialFile, ok bool) {
+// partialsOf returns the partial files of target that are not on record, the likeliest first. A finished
+// file on record that has wrong bytes must be repaired, and not taken for right.
+func (l lookup) partialsOf(target string) (found []partialFile) {
 	st := l.engine.store
 	if rec, err := st.ByTarget(target); err == nil {
 		if seen, isThere := st.Stamp(target); rec.State != store.Done || isThere && seen.Size >= rec.Size {
-			return f, false
+			return nil
 		}
 	}
 	for _, path := range l.partialNames(target) {
@@ -235,22 +260,21 @@ func (l lookup) partialOf(target string) (f partialFile, ok bool) {
 		if _, err := st.ByPath(path); path != target && err == nil {
 			continue
 		}
-		return partialFile{path: path, target: target, stamp: seen}, true
+		found = append(found, partialFile{path: path, target: target, stamp: seen})
 	}
-	return f, false
+	return found
 }
 
 // partialNames returns the paths at which a partial file of target may be.
 func (l lookup) partialNames(target string) []string {
 	names := leftover.Names(target)
 	dir, base := filepath.Split(target)
-	found, err := l.engine.store.NamesWith(dir, leftover.SaltPrefix(base))
-	if err != nil {
-		return names
-	}
-	for _, n := range slices.Sorted(slices.Values(found)) {
-		if leftover.IsSalted(n, base) {
-			names = append(names, filepath.Join(dir, n))
+	for _, prefix := range []string{leftover.SaltPrefix(base), leftover.Unconfirmed} {
+		found, _ := l.engine.store.NamesWith(dir, prefix) // without the directory there are none
+		for _, n := range slices.Sorted(slices.Values(found)) {
+			if leftover.IsSalted(n, base) || leftover.IsUnconfirmed(n) {
+				names = append(names, filepath.Join(dir, n))
+			}
 		}
 	}
 	return names

@@ -386,7 +386,7 @@ var finalHints = map[int]string{
 	6:  "send credentials with -H 'HOST=Authorization: …', or with a line header=Authorization: … below the URL in the list",
 	8:  "fix these URLs in the lists, or " + runAgain,
 	9:  "free some space, then " + runAgain,
-	13: "move these files away, replace them with --overwrite, or take them with --adopt if they are the wanted ones",
+	13: "move these files away, replace them with --overwrite, take them with --adopt if they are the wanted ones, or continue them with -c if they are parts of these",
 	32: "fix these digests in the lists, or " + runAgain,
 }
 

@@ -41,6 +41,34 @@ var leftovers = []hazard{
 		tr.wantContinued(3<<20, "-c")
 		tr.wantOnlyFiles("f.bin")
 	}},
+	{name: "leftover: a prefix of Chrome, which does not tell the name", run: func(tr *testRun) {
+		tr.prefix("Unconfirmed 123456.crdownload", 3<<20)
+		tr.writeFile(tr.dir+"/Unconfirmed 1.crdownload", tr.randomBytes(1<<20)) // of another file
+		tr.wantContinued(3<<20, "-c")
+		tr.wantOnlyFiles("f.bin", "Unconfirmed 1.crdownload")
+	}},
+	{name: "leftover: a server without validators", run: func(tr *testRun) {
+		tr.prefix("f.bin", 3<<20)
+		tr.srv.Set(faultserver.NoValidators)
+		tr.wantContinued(3<<20, "-c")
+	}},
+	{name: "leftover: a signed URL", run: func(tr *testRun) {
+		f := tr.prefix("x.bin", 3<<20)
+		tr.runPawl("-x", "1", "-c", "-o", "x.bin", tr.fileURL()+"?X-Amz-Signature=1").wantDownloaded("x.bin", f)
+		tr.wantSentAtMost(3<<20 + 1<<20)
+		tr.markMet()
+	}},
+	{name: "leftover: several files at once", run: func(tr *testRun) {
+		f := tr.prefix("f.bin", 3<<20)
+		g := tr.putFile("g.bin", faultserver.NewFile(leftoverSize, 9))
+		tr.prefixOf(g, "g.bin.crdownload", 4<<20)
+		tr.runPawl("-x", "1", "-c", tr.fileURL(), tr.srv.URL+"/g.bin").wantExit(0)
+		tr.wantFile("f.bin", f)
+		tr.wantFile("g.bin", g)
+		tr.wantSentAtMost(5<<20 + 2<<20)
+		tr.wantOnlyFiles("f.bin", "g.bin")
+		tr.markMet()
+	}},
 	{name: "leftover: an empty file", run: func(tr *testRun) {
 		tr.prefix("f.bin", 0)
 		tr.wantContinued(0, "-c")

@@ -53,6 +53,17 @@ func IsSalted(name, base string) bool {
 	return begins && ends && len(salt) == saltLength && !strings.ContainsAny(salt, ". ")
 }
 
+// Unconfirmed begins the names of partial files of Chrome that do not tell the name of the file.
+const Unconfirmed = "Unconfirmed "
+
+// IsUnconfirmed reports whether name is, for example, "Unconfirmed 123456.crdownload": Chrome names a
+// partial file so until it knows, or the user has said, what the file is called.
+func IsUnconfirmed(name string) bool {
+	number, begins := strings.CutPrefix(name, Unconfirmed)
+	number, ends := strings.CutSuffix(number, ".crdownload")
+	return begins && ends && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
 const (
 	// minZeros is how many zeros in a row may be a hole, in bytes: a block of most file systems,
 	// and of what programs write at once. With half of it, archives have thousands of such rows;

@@ -124,6 +124,16 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestIsUnconfirmed(t *testing.T) {
+	for name, want := range map[string]bool{
+		"Unconfirmed 123456.crdownload": true, "Unconfirmed .crdownload": false, "Unconfirmed 1a.crdownload": false, "Unconfirmed 123456": false, "a.crdownload": false,
+	} {
+		if got := IsUnconfirmed(name); got != want {
+			t.Errorf("IsUnconfirmed(%q): got %v, want %v", name, got, want)
+		}
+	}
+}
+
 // Rows of zeros are found wherever they begin and end; short ones are data.
 func TestZeros(t *testing.T) {
 	const size = 1<<20 + 77

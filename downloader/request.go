@@ -39,7 +39,8 @@ type Request struct {
 	SumBy Proof
 	// Pieces are digests that the pieces of the file must have; zero for none. A wrong piece is
 	// fetched again as soon as it is complete, from another source if there is one. If they
-	// contradict Sum, Sum decides. A Stream is not verified by them.
+	// contradict Sum, Sum decides. A Stream gets each piece when it is right, if the pieces have at most
+	// 16 MiB, and a wrong one ends it only after some tries.
 	Pieces chunk.PieceHashes
 	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes

@@ -69,6 +69,16 @@ var leftovers = []hazard{
 		tr.wantOnlyFiles("f.bin", "g.bin")
 		tr.markMet()
 	}},
+	{name: "leftover: a part file of many connections, whose record is lost", run: func(tr *testRun) {
+		f := tr.serveFile(12 << 20)
+		tr.killHalfway()
+		held := tr.heldRanges()
+		must(tr, os.RemoveAll(filepath.Join(tr.dir, "state")))
+		tr.srv.Reset()
+		tr.runPawl("-c", "-x", "1", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.wantSentAtMost(f.Size - held.Len() + 1<<20)
+		tr.markMet()
+	}},
 	{name: "leftover: an empty file", run: func(tr *testRun) {
 		tr.prefix("f.bin", 0)
 		tr.wantContinued(0, "-c")

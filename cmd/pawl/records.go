@@ -125,45 +125,57 @@ func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	return urls
 }
 
-// resolveMoved is resolveDownload for an argument that may also be a directory, or the path of a part
-// file that was moved. Moved downloads are recorded at their new place.
-func resolveMoved(st *store.Store, word string, out *printer) ([]store.Record, error) {
+// resolveMoved is resolveDownload for an argument that may also be the path of an unfinished download
+// that was moved. It is recorded at its new place.
+func resolveMoved(st *store.Store, word string, out *printer) (store.Record, error) {
 	rec, err := resolveDownload(st, word)
-	if err == nil || !errors.Is(err, store.ErrNotFound) {
+	path, absErr := filepath.Abs(word)
+	if err == nil || absErr != nil || !errors.Is(err, store.ErrNotFound) {
+		return rec, errors.Join(err, absErr)
+	}
+	moved, movedErr := st.FindMoved(path)
+	if errors.Is(movedErr, store.ErrNotFound) {
+		return rec, err
+	}
+	if movedErr != nil {
+		return rec, movedErr
+	}
+	return recordMoved(st, moved.ID, filepath.Join(filepath.Dir(path), filepath.Base(moved.Target)), out)
+}
+
+// recordMoved records that the download id was moved to target, and returns its record.
+func recordMoved(st *store.Store, id store.ID, target string, out *printer) (store.Record, error) {
+	if err := st.Move(id, target); err != nil {
+		return store.Record{}, err
+	}
+	out.note("%q has been moved here, and is continued", relPath(target))
+	return st.Get(id)
+}
+
+// resolveAll returns the downloads of an argument of resume: those below a directory, including those
+// that were moved there, or else one.
+func resolveAll(st *store.Store, word string, out *printer) ([]store.Record, error) {
+	rec, err := resolveMoved(st, word, out)
+	path, absErr := filepath.Abs(word)
+	info, statErr := os.Stat(path)
+	if !errors.Is(err, store.ErrNotFound) || absErr != nil || statErr != nil || !info.IsDir() {
 		return []store.Record{rec}, err
 	}
-	path, absErr := filepath.Abs(word)
-	if absErr != nil {
-		return nil, absErr
-	}
-	moved := make(map[store.ID]string)
-	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
-		if moved, absErr = st.FindMovedBelow(path); absErr != nil {
-			return nil, absErr
-		}
-	} else if rec, err := st.FindMoved(path); err == nil {
-		moved[rec.ID] = filepath.Join(filepath.Dir(path), filepath.Base(rec.Target))
-	} else if !errors.Is(err, store.ErrNotFound) {
+	moved, err := st.FindMovedBelow(path)
+	if err != nil {
 		return nil, err
 	}
 	for id, target := range moved {
-		if err := st.Move(id, target); err != nil {
+		if _, err := recordMoved(st, id, target, out); err != nil {
 			return nil, err
 		}
-		out.note("%q has been moved here, and is continued", relPath(target))
 	}
-	return recordsBelow(st, word, path, moved)
-}
-
-// recordsBelow returns the unfinished downloads below the directory path, which the user has called
-// word, and the moved ones.
-func recordsBelow(st *store.Store, word, path string, moved map[store.ID]string) ([]store.Record, error) {
 	all, err := st.Unfinished()
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(r store.Record) bool {
-		return moved[r.ID] == "" && (!strings.HasPrefix(r.Target, path+string(filepath.Separator)) || st.Running(r))
+		return !strings.HasPrefix(r.Target, path+string(filepath.Separator)) || st.Running(r)
 	})
 	if len(all) == 0 {
 		err = fmt.Errorf("%q: %w", word, store.ErrNotFound)
@@ -176,7 +188,7 @@ func recordsBelow(st *store.Store, word, path string, moved map[store.ID]string)
 func (c *ResumeCmd) records(st *store.Store, out *printer) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
-		found, err := resolveMoved(st, word, out)
+		found, err := resolveAll(st, word, out)
 		if err != nil {
 			return nil, err
 		}

@@ -176,7 +176,7 @@ func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted
 // record returns the record that an argument names, also by the URL of a download into --dir.
 func (t *verifyTargets) record(word string) (store.Record, error) {
 	if !isURL(word) {
-		return resolveDownload(t.store.Store, word)
+		return resolveMoved(t.store.Store, word, t.out)
 	}
 	dir, err := filepath.Abs(t.cmd.Dir)
 	if err != nil {

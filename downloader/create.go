@@ -112,11 +112,8 @@ func (j *job) createAt(target string, rep *reply) error {
 			err = cmp.Or(j.conflict(old, rep.Version, j.goal.named), err)
 		}
 	}
-	if j.req.Existing.mayAvoid(err) {
-		return takenError{err}
-	}
 	if err != nil {
-		return j.explainTarget(err, target, rep.Version.Size)
+		return j.inTheWay(err, target, rep.Version.Size)
 	}
 	j.file.setPart(part)
 	j.progress.show(part.Record())
@@ -124,6 +121,15 @@ func (j *job) createAt(target string, rep *reply) error {
 		return nil
 	}
 	return j.engine.store.KeepHashes(part.Record().ID, j.pieces.hashes) // so that a later run has them, too
+}
+
+// inTheWay returns the error of a target that cannot be used because of err: a takenError if another name
+// may be used. size is that of the wanted file, -1 if unknown.
+func (d *download) inTheWay(err error, target string, size int64) error {
+	if d.req.Existing.mayAvoid(err) {
+		return takenError{err}
+	}
+	return d.explainTarget(err, target, size)
 }
 
 // conflict returns the error if the download old has the target of the file of version v: a

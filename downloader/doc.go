@@ -20,7 +20,8 @@
 //
 // # The phases of a download
 //
-//	lookup    finds the record of the file, which may be finished or unfinished (lookup.go)
+//	lookup    finds the record of the file, which may be finished or unfinished (lookup.go), or
+//	          the file of another program (present.go, takeover.go)
 //	attempt   requests the first missing bytes; the response shows size, ranges, version and
 //	          name, and its body is the first work of the transfer (attempt.go, origin.go);
 //	          then the part file is created (create.go)
@@ -47,6 +48,6 @@
 // # The packages below
 //
 // They decide or act, and know nothing of downloads: package failure classifies errors, response
-// reads responses, sched distributes work, hosts limits connections and pauses requests, and
-// transport sends requests.
+// reads responses, sched distributes work, hosts limits connections and pauses requests,
+// transport sends requests, and leftover knows the partial files of other programs.
 package downloader

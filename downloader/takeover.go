@@ -247,27 +247,32 @@ func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (st
 // file on record that has wrong bytes must be repaired, and not taken for right.
 func (l lookup) partialsOf(target string) (found []partialFile) {
 	st := l.engine.store
+	for _, path := range l.partialNames(target) {
+		if seen, isFile := st.Stamp(path); isFile && seen.Size > 0 {
+			found = append(found, partialFile{path: path, target: target, stamp: seen})
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
 	if rec, err := st.ByTarget(target); err == nil {
 		if seen, isThere := st.Stamp(target); rec.State != store.Done || isThere && seen.Size >= rec.Size {
 			return nil
 		}
 	}
-	for _, path := range l.partialNames(target) {
-		seen, isFile := st.Stamp(path)
-		if !isFile || seen.Size == 0 {
-			continue
-		}
-		if _, err := st.ByPath(path); path != target && err == nil {
-			continue
-		}
-		found = append(found, partialFile{path: path, target: target, stamp: seen})
-	}
-	return found
+	return slices.DeleteFunc(found, func(f partialFile) bool {
+		_, err := st.ByPath(f.path)
+		return f.path != target && err == nil
+	})
 }
 
-// partialNames returns the paths at which a partial file of target may be.
+// partialNames returns the paths at which a partial file of target may be. For a file of a list, the
+// directory is not read, because it may have as many files as the list.
 func (l lookup) partialNames(target string) []string {
 	names := leftover.Names(target)
+	if l.goal.listed != nil {
+		return names
+	}
 	dir, base := filepath.Split(target)
 	for _, prefix := range []string{leftover.SaltPrefix(base), leftover.Unconfirmed} {
 		found, _ := l.engine.store.NamesWith(dir, prefix) // without the directory there are none

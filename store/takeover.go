@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"pawl/chunk"
 )
@@ -154,9 +155,13 @@ func (p *Part) addSums(r chunk.Range, buf []byte) error {
 }
 
 // RemovePlaceholder removes an empty file of this user at the absolute path target. Firefox puts
-// one there while it downloads to another name.
+// one there while it downloads to another name. The new part file of another download, which is empty,
+// too, is none.
 func (s *Store) RemovePlaceholder(target string) {
 	info, err := s.fs.Lstat(target)
+	if strings.HasSuffix(target, partSuffix) {
+		return
+	}
 	if err == nil && info.Mode().IsRegular() && info.Size() == 0 && s.fs.CheckPrivate(target, info) == nil && !s.fs.Locked(target) {
 		s.fs.Remove(target)
 	}

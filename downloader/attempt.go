@@ -82,6 +82,9 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 // transfer fetches the bytes that held lacks, beginning with the body of rep, and finishes the
 // file.
 func (j *job) transfer(ctx context.Context, rep *reply, held chunk.Set) error {
+	if s := j.file.stream; s != nil {
+		s.holdBack(&j.pieces, j.version.Size)
+	}
 	size := j.version.Size
 	if rep.Whole && rep.Version.Size >= 0 { // a growing file is longer than the held version
 		size = rep.Version.Size

@@ -22,7 +22,7 @@ type takenError struct{ error }
 
 // mayAvoid reports whether a file that is in the way, as err says, is avoided by another name.
 func (e Existing) mayAvoid(err error) bool {
-	return e.AutoRename && (errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrIrregular) || errors.Is(err, failure.ErrClaimed))
+	return e.InTheWay == Rename && (errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrIrregular) || errors.Is(err, failure.ErrClaimed))
 }
 
 // create creates the part file, with the requested name or the name in the response. Only now the
@@ -35,16 +35,7 @@ func (j *job) create(rep *reply) error { return j.underFreeName(rep, j.createAt)
 // underFreeName calls do with the wanted path of the file, and then with further ones while do returns a
 // takenError. It reports another name.
 func (j *job) underFreeName(rep *reply, do func(target string, rep *reply) error) error {
-	disposition, name := rep.Header.Get("Content-Disposition"), j.goal.output
-	switch {
-	case name == "":
-		name = response.Filename(disposition, j.origin.url)
-	case !j.goal.named:
-		if own := response.ServerName(disposition); own != "" {
-			name = filepath.Join(filepath.Dir(name), own)
-		}
-	}
-	wanted, err := absTarget(j.goal.dir, name)
+	wanted, err := j.wantedPath(rep)
 	if err != nil {
 		return err
 	}
@@ -63,15 +54,43 @@ func (j *job) underFreeName(rep *reply, do func(target string, rep *reply) error
 	return err
 }
 
+// wantedPath returns the path that the file has if no other file is there.
+func (d *download) wantedPath(rep *reply) (string, error) {
+	disposition, name := rep.Header.Get("Content-Disposition"), d.goal.output
+	switch {
+	case name == "":
+		name = response.Filename(disposition, d.origin.url)
+	case !d.goal.named:
+		if own := response.ServerName(disposition); own != "" {
+			name = filepath.Join(filepath.Dir(name), own)
+		}
+	}
+	return absTarget(d.goal.dir, name)
+}
+
+// claimName reports whether no other download of the process has the name of a target that nobody
+// has chosen.
+func (d *download) claimName(target string) bool {
+	claims := d.engine.names.claim
+	if d.goal.listed != nil { // others of the list may get the same name at the same moment
+		claims = d.engine.names.reserve
+	}
+	return d.goal.named || claims(target, d.origin.recorded)
+}
+
+// newRecord returns the record of a new download to target, without a version.
+func (d *download) newRecord(target string) store.Record {
+	rec := store.Record{Target: target, Named: d.goal.isNamed(), Sum: d.goal.sum, Replace: d.goal.replace, Mirrors: d.givenMirrors()}
+	if d.goal.listed != nil {
+		rec.Lists = d.goal.listed.Lists
+	}
+	return rec
+}
+
 // claim claims the name of a target for the download. It returns a takenError if another file has the
 // target, and the download may get another name.
 func (j *job) claim(target string, rep *reply) error {
-	names := &j.engine.names
-	claims := names.claim
-	if j.goal.listed != nil { // others of the list may get the same name at the same moment
-		claims = names.reserve
-	}
-	if !j.goal.named && !claims(target, j.origin.recorded) {
+	if !j.claimName(target) {
 		return takenError{failure.Wrap(store.ErrForeign, fmt.Errorf("%q: file exists", target))}
 	}
 	if old, err := j.engine.store.ByTarget(target); err == nil {
@@ -85,10 +104,7 @@ func (j *job) createAt(target string, rep *reply) error {
 	if err := j.claim(target, rep); err != nil {
 		return err
 	}
-	rec := store.Record{Target: target, Named: j.goal.isNamed(), Sum: j.goal.sum, Replace: j.goal.replace, Mirrors: j.givenMirrors()}
-	if j.goal.listed != nil {
-		rec.Lists = j.goal.listed.Lists
-	}
+	rec := j.newRecord(target)
 	j.note(&rec, rep.Whole)
 	part, err := j.engine.store.Create(rec)
 	if errors.Is(err, store.ErrForeign) || errors.Is(err, store.ErrBusy) { // perhaps another process was faster
@@ -96,15 +112,24 @@ func (j *job) createAt(target string, rep *reply) error {
 			err = cmp.Or(j.conflict(old, rep.Version, j.goal.named), err)
 		}
 	}
-	if j.req.Existing.mayAvoid(err) {
-		return takenError{err}
-	}
 	if err != nil {
-		return err
+		return j.inTheWay(err, target, rep.Version.Size)
 	}
 	j.file.setPart(part)
 	j.progress.show(part.Record())
-	return nil
+	if j.pieces.hashes.IsZero() {
+		return nil
+	}
+	return j.engine.store.KeepHashes(part.Record().ID, j.pieces.hashes) // so that a later run has them, too
+}
+
+// inTheWay returns the error of a target that cannot be used because of err: a takenError if another name
+// may be used. size is that of the wanted file, -1 if unknown.
+func (d *download) inTheWay(err error, target string, size int64) error {
+	if d.req.Existing.mayAvoid(err) {
+		return takenError{err}
+	}
+	return d.explainTarget(err, target, size)
 }
 
 // conflict returns the error if the download old has the target of the file of version v: a
@@ -120,7 +145,7 @@ func (j *job) conflict(old store.Record, v response.Version, chosen bool) error 
 		return nil
 	case old.URL == j.origin.recorded, !restart && old.State == store.Done && j.isResigned(old, v):
 		return begunError{old}
-	case !chosen && !j.goal.replace && !j.mayHaveMoved(old, v), j.req.Existing.AutoRename && !restart:
+	case !chosen && !j.goal.replace && !j.mayHaveMoved(old, v), j.req.Existing.InTheWay == Rename && !restart:
 		return takenError{claimed(old)}
 	case restart || chosen && old.State == store.Done: // then Create decides
 		return nil

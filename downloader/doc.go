@@ -20,7 +20,8 @@
 //
 // # The phases of a download
 //
-//	lookup    finds the record of the file, which may be finished or unfinished (lookup.go)
+//	lookup    finds the record of the file, which may be finished or unfinished (lookup.go), or
+//	          the file of another program (present.go, takeover.go)
 //	attempt   requests the first missing bytes; the response shows size, ranges, version and
 //	          name, and its body is the first work of the transfer (attempt.go, origin.go);
 //	          then the part file is created (create.go)
@@ -48,5 +49,6 @@
 //
 // They decide or act, and know nothing of downloads: package failure classifies errors, response
 // reads responses, sched distributes work, hosts limits connections and pauses requests,
-// transport sends requests, and credentials reads files of logins and the challenges of servers.
+// transport sends requests, credentials reads files of logins and the challenges of servers, and
+// leftover knows the partial files of other programs.
 package downloader

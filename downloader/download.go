@@ -58,7 +58,7 @@ type goal struct {
 
 // newGoal returns the goal of a request.
 func newGoal(req Request) (goal, error) {
-	g := goal{replace: req.Existing.Overwrite, sum: req.Sum, sumBy: cmp.Or(req.SumBy, ProofYours)}
+	g := goal{replace: req.Existing.InTheWay == Replace, sum: req.Sum, sumBy: cmp.Or(req.SumBy, ProofYours)}
 	complete := true
 	switch to := req.Into.(type) {
 	case nil:

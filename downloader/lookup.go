@@ -52,12 +52,12 @@ func claimed(rec store.Record) error {
 //
 //	no record                     download; the target must be free, or have the wanted file (present.go)
 //	unfinished, same URL          resume
-//	unfinished, other URL         ClaimedError, unless Overwrite or Restart discards it, or the
+//	unfinished, other URL         ClaimedError, unless Replace or Restart discards it, or the
 //	                              new file may get another name (create.go)
 //	finished, unchanged, intact   nothing to do
 //	finished, changed remotely    download again, and replace at the end
 //	finished, from another URL    nothing to do if it is the same file (present.go), else ClaimedError
-//	finished, altered locally     ErrForeign, unless Overwrite; a file of a list is replaced
+//	finished, altered locally     ErrForeign, unless Replace; a file of a list is replaced
 type lookup struct{ asker }
 
 // continueRecord resumes the download on record, if there is one. It reports whether the file
@@ -72,6 +72,16 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 		if current, err := l.present(ctx); current || err != nil {
 			return current, err
 		}
+		if moved, err := l.continueMoved(); moved || err != nil {
+			return false, err
+		}
+		if taken, err := l.takeOver(ctx); taken || err != nil {
+			return false, err
+		}
+		if l.req.Existing.Taking == TakePartial { // an empty file may be gone
+			rec, err = l.find()
+			isUnknown = l.goal.record == "" && errors.Is(err, store.ErrNotFound)
+		}
 	}
 	switch {
 	case err == nil:
@@ -79,7 +89,7 @@ func (l lookup) continueRecord(ctx context.Context) (current bool, err error) {
 	case isUnknown:
 		return false, nil
 	}
-	return false, err
+	return false, l.explainForeign(ctx, err)
 }
 
 // find returns the record that the request is about, or store.ErrNotFound. If there is none,
@@ -119,7 +129,7 @@ func (l lookup) find() (store.Record, error) {
 			return rec, err
 		}
 	case err != nil || rec.URL == l.origin.recorded || l.req.Existing.Restart || l.goal.replace:
-	case l.req.Existing.AutoRename:
+	case l.req.Existing.InTheWay == Rename:
 		return rec, store.ErrNotFound
 	case rec.State != store.Done:
 		return rec, claimed(rec)
@@ -194,6 +204,9 @@ func (l lookup) resume(part *store.Part) error {
 		l.version.ETag, l.version.LastModified = "", ""
 		l.file.moved = rec.Held.Len() > 0
 	}
+	if err := l.resumeHashes(rec.ID); err != nil {
+		return err
+	}
 	if len(l.wrong) == 0 {
 		l.addMirrors(namer{given: true, public: rec.Public}, rec.Mirrors...)
 	}
@@ -203,6 +216,19 @@ func (l lookup) resume(part *store.Part) error {
 			r.Mirrors = l.givenMirrors()
 		}
 	})
+}
+
+// resumeHashes records the digests of the pieces of the request. If it has none, those on record count.
+func (l lookup) resumeHashes(id store.ID) error {
+	kept, err := l.engine.store.Hashes(id)
+	switch {
+	case err != nil || l.pieces.hashes == kept:
+		return err
+	case l.pieces.hashes.IsZero():
+		l.pieces.hashes = kept
+		return nil
+	}
+	return l.engine.store.KeepHashes(id, l.pieces.hashes)
 }
 
 // reopen checks whether a finished file is still the one on the server. If it is not, the
@@ -223,6 +249,9 @@ func (l lookup) reopen(ctx context.Context, rec store.Record) (current bool, err
 			return false, err
 		}
 		if l.engine.store.Exists(rec) && !l.goal.replace {
+			if taken, err := l.takeOver(ctx); taken || err != nil {
+				return false, err
+			}
 			return false, altered(rec)
 		}
 		return false, nil

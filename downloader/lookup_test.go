@@ -74,7 +74,7 @@ func TestResume(t *testing.T) {
 
 // A second download of a finished file costs one small request if the server has a validator.
 // If the remote file has changed, the new version replaces the finished file. If somebody has
-// altered the finished file, only Request.Overwrite replaces it.
+// altered the finished file, only Replace replaces it.
 func TestFinishedFile(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -116,7 +116,7 @@ func TestFinishedFile(t *testing.T) {
 		if got, _ := os.ReadFile(path); string(got) != "mine" {
 			t.Errorf("altered file: got %q, want %q", got, "mine")
 		}
-		r.mustGet("f", changed, func(q *Request) { q.Existing.Overwrite = true })
+		r.mustGet("f", changed, func(q *Request) { q.Existing.InTheWay = Replace })
 	})
 }
 

@@ -206,7 +206,7 @@ func TestMirrorFromLinkField(t *testing.T) {
 		}
 		r.srv.Set(link, faultserver.SetHeader("Repr-Digest", reprDigestOf(t, r.f)), faultserver.Rate(10<<20))
 		r.mustGet("f", r.f, func(q *Request) {
-			q.Access.Header, q.Existing.Restart, q.Existing.Overwrite = http.Header{"X-Secret": {"s"}}, true, true
+			q.Access.Header, q.Existing.Restart, q.Existing.InTheWay = http.Header{"X-Secret": {"s"}}, true, Replace
 		})
 		if r.mirror.Sent() < 1<<20 {
 			t.Errorf("with a digest: got %d bytes from the mirror, want at least 1 MiB", r.mirror.Sent())

@@ -20,7 +20,7 @@ var errWrongPiece = restartError{why: "a piece has a wrong digest", keep: true}
 // A pieceCheck is what a download knows about its pieces, whose digests the request has. One
 // goroutine at a time verifies pieces; the other methods are safe for concurrent use.
 type pieceCheck struct {
-	hashes chunk.PieceHashes // zero for none; immutable
+	hashes chunk.PieceHashes // zero for none; immutable once the part file is open
 
 	mu       sync.Mutex
 	proven   chunk.Set             // whole pieces with the right digest; guarded by mu

@@ -20,7 +20,8 @@ import (
 //	                                       version if only the host or the signature is another one
 //	not on record, with a wanted digest    its own digest proves it
 //	not on record, moved from elsewhere    the checksums of the record there prove it
-//	not on record, with Existing.Adopt     its size must be that of the file on the server
+//	not on record, with TakeSameSize       its size must be that of the file on the server
+//	not on record, with TakePartial        samples of it must be those of the server (takeover.go)
 //
 // A proved file is recorded, and nothing is downloaded.
 
@@ -51,7 +52,7 @@ func (l lookup) present(ctx context.Context) (bool, error) {
 		return l.presentByDigest(ctx, rec, seen)
 	case moved.ID != "":
 		return l.presentByRecord(ctx, moved, rec.Target, seen)
-	case l.req.Existing.Adopt:
+	case l.req.Existing.Taking == TakeSameSize:
 		return l.presentBySize(ctx, rec, seen)
 	}
 	return false, nil
@@ -72,17 +73,15 @@ func (l lookup) presentByDigest(ctx context.Context, rec store.Record, seen stor
 		return false, nil
 	}
 	defer f.Close()
-	sum, crc := l.goal.sum.NewHash(), crc32.New(castagnoli)
-	body := heldCounter{l.download, contextReader{ctx, io.NewSectionReader(f, 0, seen.Size)}}
-	l.progress.setHeld(0)
-	if _, err := io.CopyBuffer(io.MultiWriter(sum, crc), body, make([]byte, compareBytes)); err != nil {
+	sum := l.goal.sum.NewHash()
+	if rec.CRC, err = l.crcOf(ctx, f, seen.Size, sum); err != nil {
 		return false, err
 	}
 	if !l.goal.sum.Matches(sum) {
 		l.progress.setHeld(0)
 		return false, nil
 	}
-	rec.Sum, rec.CRC = l.goal.sum, crc.Sum32()
+	rec.Sum = l.goal.sum
 	return l.adoptFile(rec, "", seen)
 }
 
@@ -104,15 +103,13 @@ func (l lookup) presentByRecord(ctx context.Context, moved store.Record, target 
 	return l.adoptFile(moved, like, seen)
 }
 
-// crcOf returns the CRC-32C of the first size bytes of a file.
-func (l lookup) crcOf(ctx context.Context, target string, size int64) (uint32, error) {
-	f, err := l.engine.store.OpenDone(store.Record{Target: target})
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
+// crcOf returns the CRC-32C of the first size bytes of a file, and writes these to the hash also. It
+// shows the progress.
+func (l lookup) crcOf(ctx context.Context, file io.ReaderAt, size int64, also io.Writer) (uint32, error) {
 	crc := crc32.New(castagnoli)
-	_, err = io.CopyBuffer(crc, contextReader{ctx, io.NewSectionReader(f, 0, size)}, make([]byte, compareBytes))
+	l.progress.setHeld(0)
+	body := heldCounter{l.download, contextReader{ctx, io.NewSectionReader(file, 0, size)}}
+	_, err := io.CopyBuffer(io.MultiWriter(also, crc), body, make([]byte, compareBytes))
 	return crc.Sum32(), err
 }
 
@@ -136,7 +133,12 @@ func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.
 	if rep.Version.Size != seen.Size {
 		return false, nil
 	}
-	if rec.CRC, err = l.crcOf(ctx, rec.Target, seen.Size); err != nil {
+	f, err := l.engine.store.OpenDone(rec)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if rec.CRC, err = l.crcOf(ctx, f, seen.Size, io.Discard); err != nil {
 		return false, err
 	}
 	rec.ETag, rec.LastModified, rec.Type = rep.Version.ETag, rep.Version.LastModified, rep.Version.MediaType

@@ -39,7 +39,8 @@ type Request struct {
 	SumBy Proof
 	// Pieces are digests that the pieces of the file must have; zero for none. A wrong piece is
 	// fetched again as soon as it is complete, from another source if there is one. If they
-	// contradict Sum, Sum decides. A Stream is not verified by them.
+	// contradict Sum, Sum decides. A Stream gets each piece when it is right, if the pieces have at most
+	// 16 MiB, and a wrong one ends it only after some tries.
 	Pieces chunk.PieceHashes
 	// MaxSize limits the size of the file, in bytes; 0 for no limit. A larger file ends with
 	// failure.ErrTooLarge: before its body is read if its size is known, else when more bytes
@@ -153,12 +154,38 @@ type Credentials struct {
 
 // Existing says what happens to an existing file and to the held bytes of a download.
 type Existing struct {
-	Overwrite    bool // a file that pawl did not download may be replaced
-	Adopt        bool // a file that pawl did not download is the wanted one if it has the size that the server says
-	AutoRename   bool // if any file is in the way, the new one gets a number; without it, only a file of another URL is numbered, if nobody has chosen its name
-	Restart      bool // the held bytes of the download are discarded
-	FailOnChange bool // if the remote file has changed, the download ends with failure.ErrChanged and keeps its bytes; otherwise it starts over
+	Taking       Taking   // when a file that pawl did not download is taken as the wanted one
+	InTheWay     InTheWay // what happens if a file is in the way, and is not taken
+	Restart      bool     // the held bytes of the download are discarded
+	FailOnChange bool     // if the remote file has changed, the download ends with failure.ErrChanged and keeps its bytes; otherwise it starts over
 }
+
+// A Taking says when a file that pawl did not download is taken as the wanted one.
+type Taking int
+
+const (
+	// TakeProved takes a file that has the wanted digest, or the checksums on record.
+	TakeProved Taking = iota
+	// TakeSameSize also takes a file that has the size that the server says.
+	TakeSameSize
+	// TakePartial also takes the part of the file that another program has left, at the target or
+	// under the name of a partial file beside it, if samples of it are those of the server. The
+	// missing bytes are fetched. A whole file must pass the same comparison.
+	TakePartial
+)
+
+// An InTheWay says what happens if a file that may not be replaced has the name of the wanted file.
+type InTheWay int
+
+const (
+	// Refuse ends the download with store.ErrForeign or a ClaimedError. If nobody has chosen the
+	// name, and the file is that of another URL, the new one gets a number.
+	Refuse InTheWay = iota
+	// Replace replaces a file that pawl did not download.
+	Replace
+	// Rename gives the new file a number.
+	Rename
+)
 
 // A Result is the outcome of a download. After an error it says how far the download came.
 type Result struct {

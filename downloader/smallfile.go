@@ -56,10 +56,8 @@ func (j *job) smallFileAt(target string, rep *reply) (*smallFile, error) {
 		if err := j.claim(target, rep); err != nil {
 			return nil, err
 		}
-		if err := j.engine.store.CheckTarget(target, j.goal.replace); j.req.Existing.mayAvoid(err) {
-			return nil, takenError{err}
-		} else if err != nil {
-			return nil, err
+		if err := j.engine.store.CheckTarget(target, j.goal.replace); err != nil {
+			return nil, j.inTheWay(err, target, rep.Version.Size)
 		}
 	}
 	rec := store.Record{

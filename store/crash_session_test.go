@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"pawl/chunk"
 )
@@ -32,6 +33,44 @@ func (s *session) create(etag string, size int64) {
 	s.do("Create", func() (err error) {
 		if s.part, err = s.w.store.Create(rec); err == nil {
 			err = smallPieces(s.part, 1000)
+		}
+		return err
+	})
+}
+
+// takeOver takes over a partial file of another program, which has not synced it.
+func (s *session) takeOver(suffix string, held chunk.Set) {
+	left := Leftover{Path: s.w.target + suffix, Held: held}
+	fsys := s.w.store.fs
+	s.do("write a partial file", func() error {
+		if err := fsys.MkdirAll(filepath.Dir(left.Path)); err != nil {
+			return err
+		}
+		lock, err := fsys.Lock(left.Path, true)
+		if err != nil {
+			return err
+		}
+		lock.Close()
+		f, err := fsys.Open(left.Path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		for r := range held.All() {
+			if _, err := f.WriteAt(version("v1")[r.Off:r.End], r.Off); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.do("TakeOver", func() (err error) {
+		var ok bool
+		if left.Stamp, ok = s.w.store.Stamp(left.Path); !ok {
+			return errInjected // the only reason here
+		}
+		s.part, err = s.w.store.TakeOver(Record{URL: "https://example.com/file", Target: s.w.target, Size: 2900, ETag: "v1"}, left)
+		if err == nil {
+			s.w.promised = held.Clone()
 		}
 		return err
 	})

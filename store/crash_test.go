@@ -103,6 +103,17 @@ var scenarios = []scenario{
 		s.close()
 		s.do("PutBack", func() error { return s.w.store.PutBack(id) })
 	}},
+	{name: "take over", etag: "v1", first: func(s *session) {
+		s.takeOver(".crdownload", chunk.NewSet(chunk.Range{End: 900}, chunk.Range{Off: 1100, End: 1700}))
+		s.completeRest()
+		s.close()
+	}},
+	{name: "take over of a part file", etag: "v1", first: func(s *session) {
+		s.takeOver(".part", chunk.NewSet(chunk.Range{End: 1700}))
+		s.write(2000, 2300)
+		s.commit()
+		s.close()
+	}},
 }
 
 func straight(s *session) {

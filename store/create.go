@@ -45,17 +45,30 @@ func (s *Store) tryCreate(rec Record) (*Part, error) {
 		return nil, err
 	}
 	s.makePrivate(rec.Part())
-	rec.ID, rec.State, rec.Held, rec.Process = newID(), Active, chunk.Set{}, thisProcess()
-	rec.PieceLength = pieceLength(rec.Size)
-	rec.Created = time.Now()
-	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWrittenBytes(rec.PieceLength)}
-	p.adoptSize()
-	if err := p.recordNew(); err != nil {
+	p := s.newPart(rec, lock)
+	err = p.checkSpace(0)
+	if err == nil {
+		err = p.openNew()
+	}
+	if err == nil {
+		err = p.recordNew(nil)
+	}
+	if err != nil {
 		s.removeEmpty(rec.Part())
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// newPart returns the Part of a new download, which holds nothing yet. It owns lock.
+func (s *Store) newPart(rec Record, lock io.Closer) *Part {
+	rec.ID, rec.State, rec.Held, rec.Process = newID(), Active, chunk.Set{}, thisProcess()
+	rec.PieceLength = pieceLength(rec.Size)
+	rec.Created = time.Now()
+	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWrittenBytes(rec.PieceLength)}
+	p.adoptSize()
+	return p
 }
 
 // makePrivate removes the permissions of other users from a part file in the state
@@ -258,22 +271,21 @@ func (s *Store) clearPart(rec *Record) (bool, error) {
 	return false, err
 }
 
-// recordNew opens the empty, locked part file and records the download. It deletes an
-// unfinished record of the same target in the same transaction.
-func (p *Part) recordNew() (err error) {
-	if err := p.checkSpace(0); err != nil {
-		return err
-	}
+// openNew opens the locked part file of a new download.
+func (p *Part) openNew() (err error) {
 	if p.file, err = p.store.fs.Open(p.name); err != nil {
 		return err
 	}
 	info, err := p.file.Stat()
-	if err == nil {
-		err = p.store.checkOurs(&p.rec, info)
-	}
 	if err != nil {
 		return err
 	}
+	return p.store.checkOurs(&p.rec, info)
+}
+
+// recordNew records a new download, with pages of checksums of the bytes that it holds. It
+// deletes an unfinished record of the same target in the same transaction.
+func (p *Part) recordNew(pages []sumPage) error {
 	p.rec.Updated = p.rec.Created
 	return p.store.write(func(t tx) error {
 		if err := t.checkNames(&p.rec); err != nil {
@@ -289,6 +301,9 @@ func (p *Part) recordNew() (err error) {
 			err = t.dropDamaged(bad)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := t.putPages(p.rec.ID, pages); err != nil {
 			return err
 		}
 		if err := t.put(&p.rec); err != nil {

@@ -100,6 +100,26 @@
 // one, and the repair is given up. If a piece cannot be told apart because the file has a
 // single checksum, the whole file is downloaded anew and replaces the old one in the end.
 //
+// # Partial files of other programs
+//
+// A partial file that another program has left becomes the part file of a new download, after
+// the caller has compared some of its bytes with the server's (TakeOver):
+//
+//	take over  1. rename the file to NAME.part, never over another file; lock it
+//	           2. read its bytes, for their checksums; fdatasync NAME.part; fsync DIR
+//	           3. one transaction records the download, with the ranges and the checksums
+//	                                                         <- the commit point
+//
+// A crash before 3 leaves NAME.part without a record, which can be taken over in the same way.
+// An error puts the file back. A control file of the other program stays until step 5 of the
+// commit protocol, after the rename and before the state "done".
+//
+// # Moved part files
+//
+// If somebody has moved a part file, for example with its directory, FindMoved recognises it by its
+// change time, or else by the checksums of its pieces. Move then makes its bytes durable in the new
+// place, and only after that one transaction changes the record.
+//
 // # Group commit
 //
 // A sync and a transaction cost little more for many downloads than for one. Therefore

@@ -135,6 +135,9 @@ func (p *Part) recordDone() error {
 	if err := p.store.fs.SyncDir(filepath.Dir(p.rec.Target)); err != nil {
 		return err
 	}
+	if p.rec.Control != "" {
+		p.store.fs.Remove(p.rec.Control) // best effort: the file that it describes is finished
+	}
 	rec := p.rec
 	if err := p.store.refreshModTime(&rec); err != nil {
 		return err

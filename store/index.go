@@ -219,6 +219,9 @@ func (t tx) dropRecord(r *Record) error {
 			return err
 		}
 	}
+	if err := t.dropHashes(r.ID); err != nil {
+		return err
+	}
 	return t.Bucket(recordBucket).Delete([]byte(r.ID))
 }
 
@@ -238,7 +241,7 @@ func (t tx) dropDamaged(bad damagedRecordError) error {
 	if bad.target != "" {
 		return t.Bucket(ledgerBucket).Delete([]byte(bad.target))
 	}
-	if err := t.dropPages(bad.id); err != nil {
+	if err := errors.Join(t.dropPages(bad.id), t.dropHashes(bad.id)); err != nil {
 		return err
 	}
 	return t.Bucket(recordBucket).Delete([]byte(bad.id))

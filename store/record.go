@@ -60,8 +60,8 @@ type Record struct {
 	// .tar.gz. It is not kept for finished files.
 	Coding  string   `json:"coding,omitempty"`
 	Mirrors []string `json:"mirrors,omitempty"` // other URLs of the same file, best first
-	// Mixed is set if some bytes may come from a mirror of which only samples were
-	// compared with the original.
+	// Mixed is set if some bytes may come from a mirror, or from another program, of which
+	// only samples were compared with the original.
 	Mixed    bool `json:"mixed,omitempty"`
 	NoRanges bool `json:"no_ranges,omitempty"` // the server ignores Range and sends whole files
 	// Unframed is set if the server did not mark the end of the response, so the file
@@ -96,6 +96,9 @@ type Record struct {
 	// Repairs describes the damaged finished file that the download repairs, zero for none.
 	// If there is no part file, Resume moves the file there.
 	Repairs FileStamp `json:"repairs,omitzero"`
+	// Control is the absolute path of a file in which another program has noted the progress
+	// of the download, "" for none. It is removed when the file is finished.
+	Control string `json:"control,omitempty"`
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`          // time of the last transaction that changed the record
@@ -122,7 +125,7 @@ func (r *Record) Texts() []*string {
 	for i := range r.Mirrors {
 		all = append(all, &r.Mirrors[i])
 	}
-	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason, &r.Root)
+	return append(all, &r.Target, &r.URL, &r.ETag, &r.LastModified, &r.Type, &r.Coding, &r.Reason, &r.Root, &r.Control)
 }
 
 // RawTexts returns the bytes of texts, the string fields of a value that is stored as

@@ -30,7 +30,7 @@ func fullRecord(t testing.TB) Record {
 		ID: newID(), URL: "https://example.com/a?b=c&d=<e>", Target: target, Size: 1 << 40,
 		Type: "text/html", Lists: Lists{Nameless, "0123456789abcdef"}, ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", Public: true, Named: true, NoRanges: true, Unframed: true, Coding: "gzip", Mixed: true, Mirrors: []string{"https://b.example/a"},
 		Held:        chunk.NewSet(chunk.Range{Off: 0, End: 10}, chunk.Range{Off: 1 << 39, End: 1 << 40}),
-		Credentials: []string{"-u"}, State: Failed, Reason: "it broke", Rate: 12345, Process: Process{42, "boot/1"}, PartNumber: 3, Root: "/downloads",
+		Credentials: []string{"-u"}, State: Failed, Reason: "it broke", Rate: 12345, Process: Process{42, "boot/1"}, PartNumber: 3, Root: "/downloads", Control: "/downloads/x.aria2",
 		PieceLength: 1 << 24, ChangeTime: when.Add(time.Minute), Sum: sum, ServerSum: sum, Replace: true, Repairs: FileStamp{77, when.Add(-time.Minute)}, Created: when, Updated: when.Add(time.Second), ModTime: when.Add(-time.Hour),
 	}
 }
@@ -138,7 +138,7 @@ func TestRecordKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := slices.Sorted(maps.Keys(fields))
-	want := strings.Fields("coding created credentials etag held id last_modified list mirrors mixed modtime named no_ranges part piece process public rate reason repairs replace root server_sum size state sum target touched type unframed updated url v")
+	want := strings.Fields("coding control created credentials etag held id last_modified list mirrors mixed modtime named no_ranges part piece process public rate reason repairs replace root server_sum size state sum target touched type unframed updated url v")
 	if !slices.Equal(got, want) {
 		t.Errorf("keys: got %q, want %q", got, want)
 	}

@@ -41,6 +41,7 @@ var (
 	urlBucket     = []byte("asked")     // urlKey -> ID, or Target of a finished file
 	hostBucket    = []byte("hosts")     // origin -> HostNote; created at the first use
 	pieceBucket   = []byte("pieces")    // pageKey -> page of piece checksums; created at the first use
+	hashBucket    = []byte("hashes")    // ID of an unfinished download -> piece hashes; created at the first use
 	ledgerBucket  = []byte("files")     // Target of a finished file -> ledger entry; created at the first use
 	versionKey    = []byte("version")
 	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, urlBucket}

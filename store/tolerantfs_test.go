@@ -38,7 +38,7 @@ var lackings = []limitedFS{
 	{[]string{"truncate"}, plus(syscall.EINVAL, syscall.EPERM, syscall.EACCES), "", []string{"restart", "too long"}},
 	{[]string{"exclusive"}, plus(syscall.EINVAL, syscall.EPERM, syscall.EACCES, syscall.ENOENT), "", nil},
 	{[]string{"exclusive", "hardlink"}, plus(syscall.EINVAL, syscall.EPERM, syscall.EMLINK, syscall.EXDEV), "cannot rename without replacing", []string{"replace"}},
-	{[]string{"overwrite"}, plus(syscall.EEXIST, syscall.EPERM, syscall.EACCES, syscall.EINVAL), "cannot replace a file in one step", []string{"straight", "restart", "resume", "again", "unknown size", "too long", "cut", "repair", "repair given up"}},
+	{[]string{"overwrite"}, plus(syscall.EEXIST, syscall.EPERM, syscall.EACCES, syscall.EINVAL), "cannot replace a file in one step", []string{"straight", "restart", "resume", "again", "unknown size", "too long", "cut", "repair", "repair given up", "take over", "take over of a part file"}},
 	{[]string{"free"}, plus(syscall.EINVAL, syscall.EIO), "", nil},
 }
 

@@ -29,8 +29,7 @@ type CLI struct {
 	Settings ConfigCmd `cmd:"" name:"config" help:"Print each setting, and where it comes from; or turn the configuration file of another tool into one of pawl."`
 	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 
-	ConfigCommand ConfigCmd     `cmd:"" name:"config" help:"Print each setting, and where it comes from."` // Config is an option
-	Completion    CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
+	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
 }
 
 // Globals are the options of every command.
@@ -66,7 +65,6 @@ type Transfer struct {
 	TrustOptions
 	FileOptions
 	ResultOptions
-	IgnoredOptions
 }
 
 // SpeedOptions limit how much is transferred at the same time.
@@ -144,6 +142,7 @@ type TrustOptions struct {
 type FileOptions struct {
 	Overwrite    bool        `group:"Files" help:"Replace files that were not downloaded by pawl."`
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
+	Continue     bool        `short:"c" group:"Files" help:"Also continue what another program has left: a part of the file under its name, or as NAME.part, NAME.crdownload and the like; of aria2 also with its control file. Some of its bytes are compared with the server first. What pawl began itself is continued in any case."`
 	AutoRename   bool        `group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
 	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
@@ -163,11 +162,6 @@ type ResultOptions struct {
 	NoProgress  bool     `group:"Output" help:"Draw no progress bar."`
 }
 
-// IgnoredOptions have no effect.
-type IgnoredOptions struct {
-	Continue bool `short:"c" hidden:"" help:"Accepted: pawl always resumes."`
-}
-
 // GetCmd downloads URLs.
 type GetCmd struct {
 	URLs      []string `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; [1-20] and {a,b} in them are patterns."`
@@ -185,7 +179,7 @@ type GetCmd struct {
 
 // ResumeCmd resumes recorded downloads.
 type ResumeCmd struct {
-	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to resume; all unfinished ones if none is named."`
+	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to resume, also at the place to which their files were moved, or a directory with all downloads below it; all unfinished ones if none is named."`
 	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"New URL, for example if a signed link has expired (one download)."`
 	AsCurl    string   `name:"as-curl" env:"-" placeholder:"'curl …'" group:"Request" help:"New URL and headers, from a browser's \"copy as cURL\", if a link or a cookie has expired (one download); - reads the command from standard input."`
 	Transfer
@@ -201,8 +195,9 @@ type ListCmd struct {
 
 // VerifyCmd reads files again.
 type VerifyCmd struct {
-	Files     []string `arg:"" optional:"" name:"file" placeholder:"ID|PATH|LIST" help:"What to verify: downloads, files, directories with all that was downloaded below them, or lists of files in --dir."`
+	Files     []string `arg:"" optional:"" name:"file" placeholder:"ID|PATH|LIST" help:"What to verify: downloads, files, directories with all that was downloaded below them, or lists of files in --dir. A downloaded list of digests is verified itself, and then the files that it names; its ID means the list alone."`
 	All       bool     `short:"a" help:"Verify everything that was ever downloaded."`
+	URL       string   `name:"url" placeholder:"URL" group:"Request" help:"With --adopt PATH: where the file is from. A part file, or a finished one, that was copied from another machine or left by another program is compared with it, recorded and, with --repair, completed."`
 	Repair    bool     `help:"Fetch the wrong pieces again from where they came from, if that still has the same file. Unfinished files are completed."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one file)."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file with the digests of the files; without other arguments, of all files in it. They need not be downloaded by pawl."`

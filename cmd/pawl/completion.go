@@ -204,7 +204,7 @@ func reportEntry(x mirror.Outcome) reportFile {
 		f.Page, f.Proof = x.Result.Page, string(x.Result.Proof)
 	case mirror.Current, mirror.Pruned:
 		f.Size, f.Sum, f.CRC32C, f.Complete = knownSize(x.Record.Size), x.Record.Sum.String(), crcText(x.Record.CRC), completeText(x.Record.Unframed)
-		f.Page, f.Proof = downloader.IsUnexpectedPage(x.Record), string(downloader.ProofOf(x.Record.Sum, true))
+		f.Page, f.Proof = downloader.IsUnexpectedPage(x.Record), string(currentProof(x))
 	}
 	if x.Err != nil {
 		f.Error = x.Err.Error()
@@ -213,6 +213,14 @@ func reportEntry(x mirror.Outcome) reportFile {
 		f.Exit = exitCode(x.Err)
 	}
 	return f
+}
+
+// currentProof returns how a file that was here before the run is proved.
+func currentProof(x mirror.Outcome) downloader.Proof {
+	if x.SumBy != "" && x.Entry.Sum == x.Record.Sum {
+		return x.SumBy
+	}
+	return downloader.ProofOf(x.Record.Sum, true)
 }
 
 // completeText returns the value of "complete" in a report. It is "unknown" if the server
@@ -378,7 +386,7 @@ var finalHints = map[int]string{
 	6:  "send credentials with -H 'HOST=Authorization: …', with a line header=Authorization: … below the URL in the list, or, if you trust the list, to all its hosts with --headers-everywhere and -u USER or a netrc file",
 	8:  "fix these URLs in the lists, or " + runAgain,
 	9:  "free some space, then " + runAgain,
-	13: "move these files away, replace them with --overwrite, or take them with --adopt if they are the wanted ones",
+	13: "move these files away, replace them with --overwrite, take them with --adopt if they are the wanted ones, or continue them with -c if they are parts of these",
 	32: "fix these digests in the lists, or " + runAgain,
 }
 

@@ -253,7 +253,7 @@ var hints = slices.Concat([]hintRule{
 	// The state directory, part files and target files.
 	{is(store.ErrCannotRepair), "download it anew: pawl -o FILE URL"},
 	{is(store.ErrNewer), "use the newer pawl, or another state directory with --state DIR"},
-	{is(store.ErrNoDirectory), "is its disk mounted? create the directory to start over there, or forget the download with: pawl remove $ID"},
+	{is(store.ErrNoDirectory), "is its disk mounted? if the directory was moved, continue there with: pawl resume DIR; otherwise create it to start over, or forget the download with: pawl remove $ID"},
 	{is(store.ErrGone), "run the same command again"},
 	{is(store.ErrCannotTruncate), "delete that file, then run the same command again"},
 	{both(is(store.ErrState), is(store.ErrNotOurs)), "use another state directory with --state DIR or, if nobody has tampered with this one, make it yours with chown and chmod go-w"},
@@ -261,6 +261,8 @@ var hints = slices.Concat([]hintRule{
 	{both(is(store.ErrState), isDiskFull), "free some space, or use another state directory with --state DIR"},
 	{is(store.ErrState), "use another state directory with --state DIR"},
 	{is(store.ErrIrregular), "choose another name with -o FILE, or another directory with -d DIR"},
+	{both(is(store.ErrForeign), is(failure.ErrChecksum)), "check the URL; the file was not touched"},
+	{as[*downloader.PartialError](), "if it is a part of the same file, which another program has left, continue it with -c; otherwise choose another name with -o FILE"},
 	{is(store.ErrForeign), "choose another name with -o FILE, or replace the file with --overwrite"},
 	{as[*downloader.ClaimedError](), "choose another name with -o FILE or -d DIR; if the same file has moved to a new URL: pawl resume --url URL $CLAIMED"},
 

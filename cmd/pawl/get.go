@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"pawl/chunk"
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/weburl"
@@ -160,7 +159,7 @@ func (c *GetCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	sum, err := c.checksums(ctx, st, headers, out)
+	sums, err := c.checksums(ctx, st, headers, out)
 	if err != nil {
 		return err
 	}
@@ -176,11 +175,11 @@ func (c *GetCmd) run(ctx context.Context, g *Globals, out *printer) error {
 		}
 		// Credentials decides anew for each origin, so a redirect to another host gets no secrets.
 		req := downloader.Request{URL: headers.requestURL(u), Into: downloader.File{Dir: c.Dir, Output: c.Output}, Mirrors: mirrors, Sum: c.Checksum.Sum, Access: downloader.Access{Credentials: headers.forTyped}}
-		if sum != nil {
-			if req.Sum, err = sum(downloader.FilenameFromURL(u)); err != nil {
+		if sums.find != nil {
+			if req.Sum, err = sums.find(downloader.FilenameFromURL(u)); err != nil {
 				return fmt.Errorf("%q: %w", weburl.Redact(u), err)
 			}
-			req.SumBy = downloader.ProofList
+			req.SumBy = sums.by
 		}
 		if stream != nil {
 			req.Into = downloader.Stream{Writer: stream}
@@ -190,16 +189,15 @@ func (c *GetCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, headers: headers, streams: c.Output == "-"}).run(ctx)
 }
 
-// checksums reads the file of --checksums. It returns a function that returns the digest of
-// a file name, or nil without --checksums. The downloader for the checksum file is closed
+// checksums reads the file of --checksums. The digestFinder is zero without --checksums. The downloader for the checksum file is closed
 // here: its events must not appear in the display of the files.
-func (c *GetCmd) checksums(ctx context.Context, st state, headers originHeaders, out *printer) (func(string) (chunk.Sum, error), error) {
+func (c *GetCmd) checksums(ctx context.Context, st state, headers originHeaders, out *printer) (digestFinder, error) {
 	if c.Checksums == "" {
-		return nil, nil
+		return digestFinder{}, nil
 	}
 	opts, err := c.downloaderOptions()
 	if err != nil {
-		return nil, err
+		return digestFinder{}, err
 	}
 	opts.TLS.Certificate = headers.certificate
 	d := downloader.New(st.Store, opts)

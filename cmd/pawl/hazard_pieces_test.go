@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 
+	"pawl/chunk"
 	"pawl/downloader/faultserver"
 )
 
@@ -34,6 +35,30 @@ var pieceHazards = []hazard{
 		second.Set(faultserver.CorruptTimes(math.MaxInt64, 5<<20))
 		tr.writeList("list", metalinkTest{version: 4}.text(f, tr.fileURL(), second.URL+"/f.bin"))
 		tr.runPawl("mirror", "list").wantDownloaded("f.bin", f)
+	}},
+	{name: "pieces: a wrong byte that arrives after pawl resume", run: func(tr *testRun) {
+		f, second := tr.serveFile(6<<20), secondMirror(tr)
+		second.Put("f.bin", f)
+		tr.writeList("list", metalinkTest{version: 4}.text(f, tr.fileURL(), second.URL+"/f.bin"))
+		second.Set(faultserver.Status(503, 0)) // so that only one server counts until the kill
+		tr.killHalfway("mirror", "-x", "1", "list")
+		second.Set()
+		var missing int64
+		for r := range tr.unfinished()[0].Held.Missing(chunk.Range{End: f.Size}) {
+			missing = r.Off
+		}
+		tr.srv.Set(faultserver.CorruptTimes(math.MaxInt64, missing+300_000))
+		o := tr.runPawl("resume", "-x", "1")
+		o.wantDownloaded("f.bin", f)
+		o.wantStderr(tr.fileURL())
+	}},
+	{name: "pieces: held bytes that change on the disk before pawl resume", run: func(tr *testRun) {
+		f := tr.serveFile(6 << 20)
+		tr.writeList("list", metalinkTest{version: 3}.text(f, tr.fileURL()))
+		tr.killHalfway("mirror", "-x", "1", "list")
+		tr.flipBit(tr.partPath(), 100_000)
+		tr.runPawl("resume").wantDownloaded("f.bin", f)
+		tr.markMet()
 	}},
 	{name: "pieces: digests of another file", run: func(tr *testRun) {
 		f := tr.serveFile(2 << 20)

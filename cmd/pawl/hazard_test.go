@@ -106,7 +106,7 @@ type hazard struct {
 
 // hazards returns all rows.
 func hazards() []hazard {
-	return slices.Concat(lies, breaks, limits, changes, links, names, disks, states, signalHazards, codings, rangesRefused, silences, digests, serverDigests, evidence, origins, trickles, partNames, owners, space, homes, treeLinks, sizes, servers, present, tlsHazards, framing, pieceHazards, credentialHazards, plantedHazards)
+	return slices.Concat(lies, breaks, limits, changes, links, names, disks, states, signalHazards, codings, rangesRefused, silences, digests, serverDigests, evidence, origins, trickles, partNames, owners, space, homes, treeLinks, sizes, servers, present, leftovers, repairs, tlsHazards, framing, pieceHazards, credentialHazards, plantedHazards)
 }
 
 var (
@@ -284,7 +284,7 @@ func (tr *testRun) pawlCmd(args []string) *exec.Cmd {
 	case len(args) == 0:
 		args = append(slices.Clone(testWaits), tr.fileURL())
 	case slices.Contains([]string{"list", "remove", "report"}, args[0]):
-	case slices.Contains([]string{"resume", "mirror", "info"}, args[0]):
+	case slices.Contains([]string{"resume", "mirror", "info", "verify"}, args[0]):
 		args = append([]string{args[0]}, append(slices.Clone(testWaits), args[1:]...)...)
 	default:
 		args = append(slices.Clone(testWaits), args...)

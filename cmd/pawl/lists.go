@@ -46,6 +46,14 @@ type openedList struct {
 	verified bool     // its signature was verified
 }
 
+// sumBy says whose the digests of the list are.
+func (l openedList) sumBy() downloader.Proof {
+	if l.verified {
+		return downloader.ProofSignature
+	}
+	return downloader.ProofList
+}
+
 // A webPage says where a list came from that is a web page, and perhaps an index.
 type webPage struct {
 	url     string // after redirects, without user and password
@@ -110,7 +118,7 @@ func (l ListLimit) maxText() int64 {
 // newListOpener returns a listOpener that downloads with d into the state directory
 // stateDir. req has the settings that all requests for lists share.
 func (l ListLimit) newListOpener(d *downloader.Downloader, stateDir string, req downloader.Request) listOpener {
-	req.Existing.Overwrite, req.MaxSize = true, int64(l.MaxListSize)
+	req.Existing.InTheWay, req.MaxSize = downloader.Replace, int64(l.MaxListSize)
 	return listOpener{d: d, req: req, dir: filepath.Join(stateDir, "lists"), maxText: l.maxText(), private: new(sync.Map)}
 }
 
@@ -325,33 +333,38 @@ func (l listOpener) openFile(name string) (openedList, error) {
 // 10 would double the time of the collector.
 const checksumGCPercent = 20
 
-// readChecksums reads a checksum file and returns a function that returns the digest of a
-// path. That function fails if the file has no digest for the path, because a file that is
-// to be verified must not be downloaded without. readChecksums returns nil if name is "". It warns if
-// the checksum file has a signature that is not verified.
-func (l listOpener) readChecksums(ctx context.Context, name string, out *printer) (func(string) (chunk.Sum, error), error) {
-	if name == "" {
-		return nil, nil
-	}
-	sums, shown, err := l.readSums(ctx, name, out)
-	if err != nil {
-		return nil, err
-	}
-	return func(path string) (chunk.Sum, error) {
-		sum, err := sums.Find(path)
-		if err == nil && sum.IsZero() {
-			err = usageErr{fmt.Errorf("%q has no digest for %q; the file is not downloaded", shown, path)}
-		}
-		return sum, err
-	}, nil
+// A digestFinder returns the digest of a path, and by says whose it is.
+type digestFinder struct {
+	find func(path string) (chunk.Sum, error)
+	by   downloader.Proof
 }
 
-// readSums reads a checksum file. It also returns its name for messages.
-func (l listOpener) readSums(ctx context.Context, name string, out *printer) (sums *list.Sums, shown string, err error) {
-	l.options = list.Options{}
-	in, err := l.openSigned(ctx, name)
+// readChecksums reads a checksum file and returns a function that returns the digest of a
+// path. That function fails if the file has no digest for the path, because a file that is
+// to be verified must not be downloaded without. The function is nil if name is "". It warns if
+// the checksum file has a signature that is not verified.
+func (l listOpener) readChecksums(ctx context.Context, name string, out *printer) (digestFinder, error) {
+	if name == "" {
+		return digestFinder{}, nil
+	}
+	sums, in, err := l.readSums(ctx, name, out)
 	if err != nil {
-		return nil, "", err
+		return digestFinder{}, err
+	}
+	return digestFinder{by: in.sumBy(), find: func(path string) (chunk.Sum, error) {
+		sum, err := sums.Find(path)
+		if err == nil && sum.IsZero() {
+			err = usageErr{fmt.Errorf("%q has no digest for %q; the file is not downloaded", in.name, path)}
+		}
+		return sum, err
+	}}, nil
+}
+
+// readSums reads a checksum file. It also returns the file, which is closed.
+func (l listOpener) readSums(ctx context.Context, name string, out *printer) (sums *list.Sums, in openedList, err error) {
+	l.options = list.Options{}
+	if in, err = l.openSigned(ctx, name); err != nil {
+		return nil, in, err
 	}
 	defer in.Close()
 	defer debug.SetGCPercent(debug.SetGCPercent(checksumGCPercent)) // the deferred call restores the old value
@@ -362,7 +375,7 @@ func (l listOpener) readSums(ctx context.Context, name string, out *printer) (su
 	if err == nil && sums.Signed() && !in.verified {
 		out.warn("%s: %v; verify it with --keyring FILE", in.name, list.ErrSigned)
 	}
-	return sums, in.name, err
+	return sums, in, err
 }
 
 // lists opens the lists one after another. It yields the error of a list that cannot be
@@ -402,7 +415,7 @@ func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *index
 		return yield(mirror.List{}, err)
 	}
 	defer in.Close()
-	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, Entries: c.entries(in, walk, empty), Again: c.again(in)}, nil)
+	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.again(in)}, nil)
 }
 
 // again returns a function that reads a list anew for the names of its files, nil if that is not

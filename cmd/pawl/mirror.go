@@ -400,7 +400,8 @@ func (l *mirrorLoop) runOptions(ctx context.Context, lists listOpener, rec *mirr
 	}
 	c.applyTo(&o.Request)
 	lists.signature = c.SignatureOptions
-	o.Sum, err = lists.readChecksums(ctx, c.Checksums, l.out)
+	sums, err := lists.readChecksums(ctx, c.Checksums, l.out)
+	o.Sum, o.SumBy = sums.find, sums.by
 	return o, err
 }
 

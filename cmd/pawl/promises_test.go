@@ -22,7 +22,7 @@ var promises = map[string][]string{
 	"Mirrors are checked":                    {"evidence: a mirror", "digests: wrong bytes from", "downloader.TestMirrorLies", "downloader.TestMirrorFromLinkField", "downloader.TestMirrorNotUsed"},
 	"The file is downloaded as it is stored": {"codings:", "downloader/response.TestCodingOf"},
 	"A truncated file is not complete":       {"evidence: https without framing", "evidence: http without framing"},
-	"Nothing of yours is destroyed":          {"disks: foreign file", "disks: target is", "names:", "cmd/pawl.TestScripts"},
+	"Nothing of yours is destroyed":          {"disks: foreign file", "disks: target is", "leftover:", "names:", "cmd/pawl.TestScripts"},
 	"One failure is one failure":             {"cmd/pawl.TestMirrorDead", "cmd/pawl.TestMirrorRounds"},
 	"Every wait ends":                        {"silences:", "trickles:", "breaks:", "downloader/transport.TestWatchdogOneClock", "downloader/transport.TestH2PoolNoStreams", "downloader.TestRetryBudgetSilence", "cmd/pawl.TestGetOffline"},
 	"No secret leaks":                        {"origins:", "links:", "credentials: planted secrets", "credentials: not for other origins", "cmd/pawl.TestPrivateAddresses", "downloader/transport.TestCheckRedirect", "downloader/weburl.TestRedact", "store.TestRecordKeys"},

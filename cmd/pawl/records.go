@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,9 +87,12 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	records, err := c.records(st.Store)
+	records, err := c.records(st.Store, out)
 	if err != nil {
 		return err
+	}
+	if c.URL != "" && len(records) > 1 {
+		return usageErr{errors.New("--url needs exactly one download")}
 	}
 	if len(records) == 0 {
 		out.note("nothing to resume")
@@ -164,16 +168,74 @@ func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	return urls
 }
 
+// resolveMoved is resolveDownload for an argument that may also be the path of an unfinished download
+// that was moved. It is recorded at its new place.
+func resolveMoved(st *store.Store, word string, out *printer) (store.Record, error) {
+	rec, err := resolveDownload(st, word)
+	path, absErr := filepath.Abs(word)
+	if err == nil || absErr != nil || !errors.Is(err, store.ErrNotFound) {
+		return rec, errors.Join(err, absErr)
+	}
+	moved, movedErr := st.FindMoved(path)
+	if errors.Is(movedErr, store.ErrNotFound) {
+		return rec, err
+	}
+	if movedErr != nil {
+		return rec, movedErr
+	}
+	return recordMoved(st, moved.ID, filepath.Join(filepath.Dir(path), filepath.Base(moved.Target)), out)
+}
+
+// recordMoved records that the download id was moved to target, and returns its record.
+func recordMoved(st *store.Store, id store.ID, target string, out *printer) (store.Record, error) {
+	if err := st.Move(id, target); err != nil {
+		return store.Record{}, err
+	}
+	out.note("%q has been moved here, and is continued", relPath(target))
+	return st.Get(id)
+}
+
+// resolveAll returns the downloads of an argument of resume: those below a directory, including those
+// that were moved there, or else one.
+func resolveAll(st *store.Store, word string, out *printer) ([]store.Record, error) {
+	rec, err := resolveMoved(st, word, out)
+	path, absErr := filepath.Abs(word)
+	info, statErr := os.Stat(path)
+	if !errors.Is(err, store.ErrNotFound) || absErr != nil || statErr != nil || !info.IsDir() {
+		return []store.Record{rec}, err
+	}
+	moved, err := st.FindMovedBelow(path)
+	if err != nil {
+		return nil, err
+	}
+	for id, target := range moved {
+		if _, err := recordMoved(st, id, target, out); err != nil {
+			return nil, err
+		}
+	}
+	all, err := st.Unfinished()
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(r store.Record) bool {
+		return !strings.HasPrefix(r.Target, path+string(filepath.Separator)) || st.Running(r)
+	})
+	if len(all) == 0 {
+		err = fmt.Errorf("%q: %w", word, store.ErrNotFound)
+	}
+	return all, err
+}
+
 // records returns the downloads to resume: the named ones or, without names, all unfinished
 // downloads that no other process is running.
-func (c *ResumeCmd) records(st *store.Store) ([]store.Record, error) {
+func (c *ResumeCmd) records(st *store.Store, out *printer) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
-		r, err := resolveDownload(st, word)
+		found, err := resolveAll(st, word, out)
 		if err != nil {
 			return nil, err
 		}
-		records = append(records, r)
+		records = append(records, found...)
 	}
 	if len(c.Downloads) > 0 {
 		return records, nil

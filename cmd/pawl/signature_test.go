@@ -272,6 +272,53 @@ func TestEd25519Signatures(t *testing.T) {
 	}
 }
 
+// TestProofOfSignedList checks that a verified signature is the proof of the files of a list in the
+// report, in JSON and in the last line, also of files that are here already; and that it is not the
+// proof of another digest.
+func TestProofOfSignedList(t *testing.T) {
+	t.Parallel()
+	s, signer := newSignedSite(t), newEd25519Signer(1)
+	sums := s.sums()
+	s.srv.Put("none.bin", s.file) // the list has no digest of it
+	s.write("key.pub", []byte(signer.public()))
+	s.write("SUMS", []byte(sums))
+	s.write("SUMS.minisig", []byte(signer.minisign(sums, "c")))
+	plain := s.srv.URL + "/f.bin\n" + s.srv.URL + "/none.bin\n"
+	s.write("plain", []byte(plain))
+	s.write("plain.minisig", []byte(signer.minisign(plain, "c")))
+	url, key := s.srv.URL+"/f.bin", []string{"--keyring", "key.pub", "--signature"}
+	for _, r := range []struct {
+		args  []string
+		proof string
+		last  string // in stderr; "" for anything
+	}{
+		{append(key, "SUMS.minisig", "--checksums", "SUMS", "-d", "get", url), "signature", "the signed list's sha256 verified"},
+		{append(key, "SUMS.minisig", "--checksums", "SUMS", "-d", "get", url), "signature", ""}, // it is there
+		{append(key, "SUMS.minisig", "mirror", "--base", s.srv.URL+"/", "SUMS", "-d", "m"), "signature", ""},
+		{append(key, "SUMS.minisig", "mirror", "--base", s.srv.URL+"/", "SUMS", "-d", "m"), "signature", ""}, // it is there
+		{[]string{"mirror", "--base", s.srv.URL + "/", "SUMS", "-d", "m"}, "digest:list", ""},
+		{[]string{"--checksums", "SUMS", "-d", "get2", url}, "digest:list", "the list's sha256 verified"},
+		{append(key, "plain.minisig", "mirror", "plain", "-d", "p"), "checksums", ""}, // the signature is not of a digest
+	} {
+		args := slices.Clone(r.args)
+		if i := slices.Index(args, "mirror"); i > 0 {
+			args = slices.Concat([]string{"mirror"}, args[:i], args[i+1:])
+		}
+		out := pawlOK(t, s.dir, append(args, "--report", "report.json")...)
+		if !strings.Contains(out, r.last) {
+			t.Errorf("%q: no %q in %s", args, r.last, out)
+		}
+		report, err := os.ReadFile(filepath.Join(s.dir, "report.json"))
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(report), " ", ""), `"proof":"`+r.proof+`"`) {
+			t.Errorf("%q: got %v and %s, want the proof %q", args, err, report, r.proof)
+		}
+	}
+	cmd := pawlCommand(s.dir, append(key, "SUMS.minisig", "--checksums", "SUMS", "-d", "json", "--json", url)...)
+	if events, err := cmd.Output(); err != nil || !strings.Contains(string(events), `"proof":"signature"`) {
+		t.Errorf("--json: got %v and %s", err, events)
+	}
+}
+
 // TestRemoveOldCopies checks that the copies of killed processes are removed, and no others.
 func TestRemoveOldCopies(t *testing.T) {
 	dir := t.TempDir()

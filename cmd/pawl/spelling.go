@@ -388,9 +388,16 @@ func isFile(path string) bool {
 
 // isList reports whether path is standard input, or a file that begins like a list.
 func isList(path string) bool {
-	if path == "-" {
-		return true
-	}
+	return path == "-" || namesFiles(path, func(e list.Entry) bool { return !e.Sum.IsZero() || !strings.HasPrefix(e.URLs[0], checksumBase) })
+}
+
+// hasDigests reports whether the file at path is a list with digests, such as SHA256SUMS.
+func hasDigests(path string) bool {
+	return namesFiles(path, func(e list.Entry) bool { return !e.Sum.IsZero() })
+}
+
+// namesFiles reports whether the file at path is a list, and one of its first entries is as wanted.
+func namesFiles(path string, wanted func(list.Entry) bool) bool {
 	f, err := os.Open(path)
 	if err != nil {
 		return false
@@ -399,9 +406,8 @@ func isList(path string) bool {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return false
 	}
-	const base = "http://base.invalid/" // so that the names in a checksum file are entries
-	for e, err := range list.Read(path, io.LimitReader(f, downloader.InspectBytes), list.Options{Base: base}) {
-		if err == nil && (!e.Sum.IsZero() || !strings.HasPrefix(e.URLs[0], base)) {
+	for e, err := range list.Read(path, io.LimitReader(f, downloader.InspectBytes), list.Options{Base: checksumBase}) {
+		if err == nil && wanted(e) {
 			return true
 		}
 	}

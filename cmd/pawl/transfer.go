@@ -312,7 +312,19 @@ func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, conte
 
 // applyTo sets the fields of req that are the same for all requests of a command.
 func (o *FileOptions) applyTo(req *downloader.Request) {
-	req.Existing = downloader.Existing{Overwrite: o.Overwrite, Adopt: o.Adopt, AutoRename: o.AutoRename, Restart: o.Restart, FailOnChange: o.OnChange == "fail"}
+	req.Existing = downloader.Existing{Restart: o.Restart, FailOnChange: o.OnChange == "fail"}
+	switch {
+	case o.Overwrite:
+		req.Existing.InTheWay = downloader.Replace
+	case o.AutoRename:
+		req.Existing.InTheWay = downloader.Rename
+	}
+	switch {
+	case o.Continue:
+		req.Existing.Taking = downloader.TakePartial
+	case o.Adopt:
+		req.Existing.Taking = downloader.TakeSameSize
+	}
 	req.MaxSize = int64(o.MaxSize)
 	for _, t := range o.Expect {
 		req.Expect = append(req.Expect, string(t))

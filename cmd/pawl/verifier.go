@@ -310,6 +310,39 @@ func (v *verification) repair(ctx context.Context, st state) error {
 	return v.result()
 }
 
+// proofSamples is the proof of an adopted file in verify --json.
+const proofSamples = "samples"
+
+// adopt takes the file of the command line into the state, if it is that of --url. A complete file is
+// finished, a part of one only with --repair.
+func (v *verification) adopt(ctx context.Context, st state, d *downloader.Downloader, headers originHeaders) error {
+	word := v.cmd.Files[0]
+	path, err := filepath.Abs(word)
+	if err != nil {
+		return err
+	}
+	if rec, err := st.ByPath(path); err == nil {
+		return usageErr{fmt.Errorf("%q is on record, with the URL %s; verify it without --adopt", word, weburl.Redact(rec.URL))}
+	}
+	req := downloader.Request{URL: headers.requestURL(v.cmd.URL), Sum: v.cmd.Checksum.Sum, MaxSize: int64(v.cmd.MaxSize), Access: downloader.Access{Credentials: headers.forTyped}}
+	seen, _ := st.Stamp(path)
+	rec, err := d.TakeOver(ctx, req, path)
+	if v.globals.JSON && ctx.Err() == nil {
+		w := wanted{rec: rec}
+		w.rec.Target = cmp.Or(rec.Target, path)
+		v.printRow(w, downloader.Checked{Path: path, Size: seen.Size, Proof: proofSamples}, err)
+	}
+	if err != nil {
+		return err
+	}
+	if !v.cmd.Repair && rec.Held.Len() < rec.Size {
+		v.out.note("%q is recorded; %s of %s are here, as far as samples show; it goes on with: pawl resume %s", relPath(rec.Target), size(rec.Held.Len()), size(rec.Size), rec.ID)
+		return nil
+	}
+	req.Into = downloader.Recorded{ID: rec.ID}
+	return (&batch{options: &v.cmd.Transfer, globals: v.globals, out: v.out, store: st, requests: []downloader.Request{req}}).run(ctx)
+}
+
 // showProgress draws a bar, if stderr is a terminal, until stop is called.
 func (v *verification) showProgress() (stop func()) {
 	s := newDisplay(v.out, displayOptions{bar: !v.globals.Quiet && !v.globals.JSON && !v.cmd.NoProgress, files: 1, counts: v.counts})

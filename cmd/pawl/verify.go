@@ -26,6 +26,15 @@ import (
 
 // Validate refuses impossible options. kong calls it after parsing.
 func (c *VerifyCmd) Validate() error {
+	if c.Adopt || c.URL != "" {
+		switch {
+		case !c.Adopt || c.URL == "" || len(c.Files) != 1 || c.All || c.Checksums != "":
+			return errors.New("--adopt takes one file, and needs its URL: pawl verify --adopt PATH --url URL")
+		case isURL(c.Files[0]):
+			return fmt.Errorf("%q is a URL, and not the path of a file", weburl.Redact(c.Files[0]))
+		}
+		return weburl.Check(c.URL)
+	}
 	switch {
 	case c.All && (len(c.Files) > 0 || c.Checksums != ""):
 		return errors.New("--all verifies everything, so it takes no files")
@@ -67,7 +76,7 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	named := append([]string{c.Checksums}, c.Files...)
+	named := append([]string{c.Checksums, c.URL}, c.Files...)
 	headers := c.originHeaders(named...)
 	if c.Repair || slices.ContainsFunc(named, isURL) { // else nothing is requested
 		if headers, err = c.openHeaders(ctx, out, named...); err != nil {
@@ -86,6 +95,9 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		}
 	}
 	v := newVerification(c, g, out, st.Store)
+	if c.Adopt {
+		return v.adopt(ctx, st, d, headers)
+	}
 	err = v.run(ctx, t.all(ctx))
 	out.printRepeats()
 	if ctx.Err() != nil {
@@ -130,7 +142,8 @@ func (t *verifyTargets) all(ctx context.Context) iter.Seq2[wanted, error] {
 }
 
 // word yields the files that an argument names. A recorded download comes before a directory, a
-// list and any other file. It returns false if no more files are wanted.
+// list and any other file. If its file is a list with digests, such as SHA256SUMS, and is not named by
+// its ID, the files that it names follow. It returns false if no more files are wanted.
 func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted, error) bool) bool {
 	rec, err := t.record(word)
 	switch {
@@ -138,7 +151,8 @@ func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted
 		return yield(wanted{}, fmt.Errorf("%q: %w", relPath(rec.Target), store.ErrBusy))
 	case err == nil:
 		sum, err := t.digest(rec.Target)
-		return yield(wanted{rec, sum, true}, err)
+		isNamedList := word != string(rec.ID) && rec.State == store.Done && t.sums == nil && sum.IsZero() && hasDigests(rec.Target)
+		return yield(wanted{rec, sum, true}, err) && (!isNamedList || t.listed(ctx, rec.Target, yield))
 	case !errors.Is(err, store.ErrNotFound):
 		return yield(wanted{}, err)
 	case isURL(word):
@@ -169,7 +183,7 @@ func (t *verifyTargets) word(ctx context.Context, word string, yield func(wanted
 // record returns the record that an argument names, also by the URL of a download into --dir.
 func (t *verifyTargets) record(word string) (store.Record, error) {
 	if !isURL(word) {
-		return resolveDownload(t.store.Store, word)
+		return resolveMoved(t.store.Store, word, t.out)
 	}
 	dir, err := filepath.Abs(t.cmd.Dir)
 	if err != nil {

@@ -102,7 +102,9 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 		if r.Held.Len() > 0 {
 			to.Resume = r.ID
 		} else { // nothing to resume
-			req.Existing.Overwrite = req.Existing.Overwrite || r.Replace
+			if r.Replace {
+				req.Existing.InTheWay = downloader.Replace
+			}
 			req.Existing.Restart = true
 		}
 	}
@@ -123,7 +125,7 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 // destination.
 func (f *fetcher) request(it *item, u string) (req downloader.Request, to downloader.Listed) {
 	req = f.opts.Request
-	req.URL, req.Sum, req.Pieces = u, it.Entry.Sum, it.Entry.Pieces
+	req.URL, req.Sum, req.SumBy, req.Pieces = u, it.Entry.Sum, it.SumBy, it.Entry.Pieces
 	req.Existing.Restart = req.Existing.Restart && it.Rounds == 0 // later rounds resume the download of the first one
 	req.Access.Header = maps.Clone(req.Access.Header)             // the template is shared
 	for name, values := range it.Entry.Header {

@@ -15,13 +15,14 @@ import (
 // 500 bytes.
 type item struct {
 	Entry      list.Entry
-	List       string       // key of the list that names the file
-	Path       string       // absolute path of the file
-	Record     store.Record // the record of Path; zero if there is none
-	Rounds     int          // number of rounds in which the file was tried
-	ByURL      bool         // the path does not follow from the entry alone
-	ServerName bool         // the name of a new file may come from the server
-	LastError  string       // text of the error in the last round; empty if the file was not tried
+	List       string           // key of the list that names the file
+	Path       string           // absolute path of the file
+	Record     store.Record     // the record of Path; zero if there is none
+	SumBy      downloader.Proof `json:",omitempty"` // whose the digest of Entry is; "" if it has none
+	Rounds     int              // number of rounds in which the file was tried
+	ByURL      bool             // the path does not follow from the entry alone
+	ServerName bool             // the name of a new file may come from the server
+	LastError  string           // text of the error in the last round; empty if the file was not tried
 
 	unnamed   bool  // the entry has no name of its own; not stored
 	entrySize int64 // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored
@@ -78,7 +79,7 @@ func (it *item) needsClaim() bool {
 }
 
 func (it *item) outcome(s State, err error) Outcome {
-	return Outcome{Entry: it.Entry, Path: it.Path, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}
+	return Outcome{Entry: it.Entry, Path: it.Path, SumBy: it.SumBy, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}
 }
 
 // storedItem is the JSON form of an item.

@@ -62,6 +62,8 @@ type Options struct {
 	// Sum returns the digest of a file by its slash-separated path below Dir, for entries
 	// without a digest. The zero Sum means that none is known. Default: none is known.
 	Sum func(path string) (chunk.Sum, error)
+	// SumBy says whose the digests of Sum are, as List.SumBy.
+	SumBy downloader.Proof
 
 	// OnOutcome reports how a file ended, OnProblem an error in a list, OnRest that the files
 	// of a host are not tried any more in this round, and OnRound that the files that are
@@ -113,8 +115,9 @@ const (
 
 // An Outcome says how one file ended.
 type Outcome struct {
-	Entry  list.Entry // the entry that names the file; zero if Pruned
-	Path   string     // absolute path of the file
+	Entry  list.Entry       // the entry that names the file; zero if Pruned
+	Path   string           // absolute path of the file
+	SumBy  downloader.Proof // whose the digest of Entry is; "" if it has none
 	State  State
 	URL    string            // the source that was asked last, including any credentials in the list
 	Result downloader.Result // of the last request; set if Fetched, Unchanged or Failed

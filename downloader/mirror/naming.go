@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/store"
 )
@@ -20,6 +21,9 @@ type List struct {
 	// MayBeEmpty reports that the list is meant even if it names no files. Otherwise an empty
 	// list prunes nothing, because it is more likely to be broken.
 	MayBeEmpty bool
+	// SumBy says whose the digests of the entries are: downloader.ProofSignature if the signature of
+	// the list was verified; "" means downloader.ProofList.
+	SumBy downloader.Proof
 	// Entries is iterated once. It must yield entries and errors as list.Read does.
 	Entries iter.Seq2[list.Entry, error]
 	// Again reads the list from its beginning, as often as it is called, while Entries has not ended. It is

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"pawl/downloader"
 	"pawl/downloader/faultserver"
 	"pawl/downloader/list"
 	"pawl/store"
@@ -144,7 +145,7 @@ func TestPruneDespiteGone(t *testing.T) {
 			if tt.line != "" {
 				dead += "\t" + r.srv.URL + tt.line
 			}
-			c, err := r.run(t.Context(), firstOf(2, all)+dead+"\n", withPrune, func(o *Options) { o.Request.Existing.Overwrite = true })
+			c, err := r.run(t.Context(), firstOf(2, all)+dead+"\n", withPrune, func(o *Options) { o.Request.Existing.InTheWay = downloader.Replace })
 			if c.Failed != 1 || (c.Gone == 1) != tt.prunes || errors.Is(err, ErrNotPruned) == tt.prunes {
 				t.Errorf("got %+v, %v", c, err)
 			}
@@ -409,7 +410,7 @@ func TestPruneKeepsLinkedFile(t *testing.T) {
 		t.Skip("no symbolic links here")
 	}
 	r.mustRun(entries("current"))
-	c := r.mustRun(firstOf(4, entries("v1")), withPrune, func(o *Options) { o.Request.Existing.Overwrite = true })
+	c := r.mustRun(firstOf(4, entries("v1")), withPrune, func(o *Options) { o.Request.Existing.InTheWay = downloader.Replace })
 	if c.Pruned != 1 {
 		t.Errorf("got %+v, want one pruned", c)
 	}

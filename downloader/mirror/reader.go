@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 		}
 		var it *item
 		if err == nil {
-			it, err = r.newItem(l.Key, e)
+			it, err = r.newItem(&l, e)
 		}
 		if it != nil {
 			found(it)
@@ -107,9 +108,10 @@ func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 	}
 }
 
-// newItem returns the item of an entry of the list with this key, or nil if the entry must not be
+// newItem returns the item of an entry of a list, or nil if the entry must not be
 // fetched. Even then the list claims the path, so that no other list prunes the file.
-func (r *reader) newItem(key string, e list.Entry) (*item, error) {
+func (r *reader) newItem(l *List, e list.Entry) (*item, error) {
+	key, sumBy := l.Key, cmp.Or(l.SumBy, downloader.ProofList)
 	problem := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
 	hasName := e.Out != ""
 	e, byURL := r.namer.name(e)
@@ -138,12 +140,16 @@ func (r *reader) newItem(key string, e list.Entry) (*item, error) {
 			r.deferClaim(key, rel)
 			return nil, problem(err)
 		}
+		sumBy = cmp.Or(r.opts.SumBy, downloader.ProofList)
+	}
+	if e.Sum.IsZero() {
+		sumBy = ""
 	}
 	if !r.opts.Shard.owns(rel, e.URLs[0]) { // last, so that all shards agree on names and problems
 		return nil, nil
 	}
 	r.report.addListed()
-	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ByURL: byURL, ServerName: r.opts.Naming.Server && !hasName && !byURL, unnamed: !hasName}, nil
+	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ByURL: byURL, ServerName: r.opts.Naming.Server && !hasName && !byURL, unnamed: !hasName, SumBy: sumBy}, nil
 }
 
 // claimAgain claims a path that an earlier entry has named. If the run has seen one list only,

@@ -1,0 +1,151 @@
+// Package leftover knows what other programs leave of a download that they did not finish: the
+// names of their partial files, the control file of aria2, and the holes of a file that was filled
+// in several places at once. It compares nothing with a server, so its results are guesses that
+// the caller must prove.
+package leftover
+
+import (
+	"bytes"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pawl/chunk"
+)
+
+// suffixes are added to the name of a file while it is downloaded: by pawl, Firefox, yt-dlp and
+// Transmission; by Chrome, Edge and others; by Opera; by old browsers; by WinSCP and Safari.
+var suffixes = []string{".part", ".crdownload", ".opdownload", ".partial", ".filepart", ".download"}
+
+// Names returns the paths at which a partial file of target may be: target itself, which curl,
+// wget, aria2 and axel fill in place, and then target with the suffixes of others.
+func Names(target string) []string {
+	names := []string{target}
+	for _, s := range suffixes {
+		names = append(names, target+s)
+	}
+	return names
+}
+
+// Target returns the path of the finished file, given that of a partial file: path without its
+// suffix, if it has one.
+func Target(path string) string {
+	for _, s := range suffixes {
+		if t, ok := strings.CutSuffix(path, s); ok && filepath.Base(t) != string(filepath.Separator) && !strings.HasSuffix(t, string(filepath.Separator)) {
+			return t
+		}
+	}
+	return path
+}
+
+// saltLength is the number of letters that Firefox adds to a name.
+const saltLength = 8
+
+// SaltPrefix returns the beginning of the names that IsSalted accepts for a file of the name base.
+func SaltPrefix(base string) string { return strings.TrimSuffix(base, filepath.Ext(base)) + "." }
+
+// IsSalted reports whether Firefox may have chosen name for the partial file of base: it calls
+// that of a.iso, for example, a.Xy1Zk-3Q.iso.part.
+func IsSalted(name, base string) bool {
+	salt, begins := strings.CutPrefix(name, SaltPrefix(base))
+	salt, ends := strings.CutSuffix(salt, filepath.Ext(base)+".part")
+	return begins && ends && len(salt) == saltLength && !strings.ContainsAny(salt, ". ")
+}
+
+// Unconfirmed begins the names of partial files of Chrome that do not tell the name of the file.
+const Unconfirmed = "Unconfirmed "
+
+// IsUnconfirmed reports whether name is, for example, "Unconfirmed 123456.crdownload": Chrome names a
+// partial file so until it knows, or the user has said, what the file is called.
+func IsUnconfirmed(name string) bool {
+	number, begins := strings.CutPrefix(name, Unconfirmed)
+	number, ends := strings.CutSuffix(number, ".crdownload")
+	return begins && ends && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+const (
+	// minZeros is how many zeros in a row may be a hole, in bytes: a block of most file systems,
+	// and of what programs write at once. With half of it, archives have thousands of such rows;
+	// with double, a hole of one block is not seen.
+	minZeros = 4 << 10
+	// maxZeros is how many rows of zeros are remembered. A disk image may have millions, which
+	// would fill the memory. Of more, the shorter half is taken for data.
+	maxZeros = 4 << 10
+	// scanBytes is how many bytes are read at a time.
+	scanBytes = 256 << 10
+)
+
+// Zeros reads the first size bytes of a file and returns the ranges of at least 4 KiB in which
+// all bytes are zero, in order. They are either data, or holes that no program has filled yet.
+func Zeros(file io.Reader, size int64) ([]chunk.Range, error) {
+	s := zeroScan{least: minZeros}
+	buf := make([]byte, scanBytes)
+	for off := int64(0); off < size; {
+		n, err := io.ReadFull(file, buf[:min(int64(len(buf)), size-off)])
+		if err != nil {
+			return nil, err
+		}
+		s.add(buf[:n], off)
+		off += int64(n)
+	}
+	s.end(size)
+	return s.found, nil
+}
+
+// A zeroScan finds the rows of zeros in consecutive bytes.
+type zeroScan struct {
+	least int64 // shortest row that counts
+	found []chunk.Range
+	in    bool  // the last byte was zero
+	start int64 // of the row, if in
+}
+
+// zeroBlock is compared with the bytes of a file, because that is faster than a loop.
+var zeroBlock [512]byte
+
+// add scans b, which is at off.
+func (s *zeroScan) add(b []byte, off int64) {
+	for block := range slices.Chunk(b, len(zeroBlock)) {
+		switch isZero := bytes.Equal(block, zeroBlock[:len(block)]); {
+		case isZero && s.in:
+		case isZero:
+			s.in, s.start = true, off
+		case s.in || block[len(block)-1] == 0: // a row ends or begins in the block
+			s.addBytes(block, off)
+		}
+		off += int64(len(block))
+	}
+}
+
+// addBytes is add byte by byte, for a block that is not zero as a whole.
+func (s *zeroScan) addBytes(b []byte, off int64) {
+	first := bytes.IndexFunc(b, func(r rune) bool { return r != 0 })
+	if s.in {
+		s.end(off + int64(first))
+	}
+	last := len(b)
+	for b[last-1] == 0 {
+		last--
+	}
+	if last < len(b) {
+		s.in, s.start = true, off+int64(last)
+	}
+}
+
+// end ends the row before off, if there is one.
+func (s *zeroScan) end(off int64) {
+	if s.in && off-s.start >= s.least {
+		s.found = append(s.found, chunk.Range{Off: s.start, End: off})
+	}
+	s.in = false
+	if len(s.found) > maxZeros {
+		lengths := make([]int64, len(s.found))
+		for i, r := range s.found {
+			lengths[i] = r.Len()
+		}
+		slices.Sort(lengths)
+		s.least = lengths[len(lengths)/2] + 1
+		s.found = slices.DeleteFunc(s.found, func(r chunk.Range) bool { return r.Len() < s.least })
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,11 +40,11 @@ func checkSystemRoots() error {
 	// These are the names that crypto/x509 reads, too.
 	const file, dir = "SSL_CERT_FILE", "SSL_CERT_DIR"
 	if path := os.Getenv(file); path != "" {
-		pem, err := os.ReadFile(path)
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return &settingError{file, fmt.Sprintf("cannot be used: %v", err), "unset it, or name a file of certificates"}
 		}
-		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		if !hasCertificate(text) {
 			return &settingError{file, fmt.Sprintf("names %q, which contains no certificate", path), "unset it, or name a file of certificates in PEM form"}
 		}
 	}
@@ -61,4 +62,15 @@ func checkSystemRoots() error {
 		return &settingError{dir, fmt.Sprintf("cannot be used: %v", firstErr), "unset it, or name a directory of certificates"}
 	}
 	return nil
+}
+
+// hasCertificate reports whether a text in PEM form contains a certificate. It stops at the first one,
+// because the system has a hundred.
+func hasCertificate(text []byte) bool {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if _, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			return true
+		}
+	}
+	return false
 }

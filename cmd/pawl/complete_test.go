@@ -20,7 +20,7 @@ import (
 var completions = []struct{ line, want, not string }{
 	{"pawl ", "get mirror resume list verify info remove report config completion help", "DONE list.txt --connections"},
 	{"pawl m", "mirror", "remove"},
-	{"pawl --con", "--connections --connect-timeout --config", "--continue --rounds"},
+	{"pawl --con", "--connections --connect-timeout --continue --config", "--rounds"},
 	{"pawl -", "--connections --output --dir --json --no-glob", "--rounds --repair"},
 	{"pawl http://h/x --con", "--connections --connect-timeout", "--rounds"},
 	{"pawl http://h/x ", "", "get list list.txt"},

@@ -33,7 +33,7 @@ func TestItemRoundTrip(t *testing.T) {
 			List: text, Path: "/d/" + text, Rounds: 2, LastError: "why " + text,
 			Record: store.Record{
 				ID: "0123456789abcdef", URL: text, Target: "/d/" + text, Public: true, Named: true, Size: 5, ETag: text, LastModified: text, Type: text,
-				Coding: "gzip", Mirrors: []string{text}, Mixed: true, NoRanges: true, Unframed: true, Held: chunk.NewSet(chunk.Range{End: 5}), PieceLength: 3, ChangeTime: when, Credentials: []string{"-u USER"}, State: store.Done, Reason: text, Rate: 4, PartNumber: 2, Root: text, Control: text, Sum: sum, ServerSum: sum,
+				Coding: "gzip", Mirrors: []string{text}, Mixed: true, NoRanges: true, Unframed: true, Held: chunk.NewSet(chunk.Range{End: 5}), PieceLength: 3, ChangeTime: when, Credentials: []string{"-u USER"}, State: store.Done, Reason: text, Rate: 4, Process: store.Process{PID: 1, Start: "boot/1"}, PartNumber: 2, Root: text, Control: text, Sum: sum, ServerSum: sum,
 				Replace: true, Repairs: store.FileStamp{Size: 4, ModTime: when}, Lists: store.Lists{store.Nameless, "0123456789abcdef"}, Created: when, Updated: when, ModTime: when, CRC: 9, Publishing: true, Replaces: store.FileStamp{Size: 3, ModTime: when},
 			},
 		}

@@ -16,7 +16,7 @@ func processStart(pid int) string {
 	}
 	text := string(stat)
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const state, start = 3 - 3, 22 - 3                // field 3 is the first one
+	const state, start = 0, 22 - 3                    // field 3 is the first one
 	if len(fields) <= start || fields[state] == "Z" { // a zombie runs no more
 		return ""
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -91,7 +92,7 @@ func testLink(t *testing.T, s Shape) *link {
 
 // clientAt returns a client at the client's end of a link.
 func clientAt(l *link) *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, addr string) (conn net.Conn, err error) {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, _, addr string) (conn net.Conn, err error) {
 		inNamespace(l.name+"c", func() error {
 			conn, err = net.Dial("tcp", addr)
 			return err

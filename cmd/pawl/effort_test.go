@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Two variables of the environment choose how much the tests do. Without them one row of each
-// kind runs, which is what a developer waits for. PAWL_TEST_ALL=1 adds the variants, the
+// Two variables of the environment choose how much the tests do. Without them a sample runs, of
+// one row of each kind, which is what a developer waits for. PAWL_TEST_ALL=1 adds the variants, the
 // further random samples, and a few expensive measurements, as CI does. PAWL_TEST_LONG=1 also
 // makes lists, kills and waits as large as they are in practice, which takes an hour.
 

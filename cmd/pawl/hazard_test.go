@@ -124,8 +124,8 @@ const maxConcurrent = 12
 const hangLimit = 2 * time.Minute
 
 // TestHazards runs hazards in random order: those that -run chooses, or all with
-// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and under the race detector, which
-// makes each start of the program slow, it runs only a quarter of the rest.
+// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs half of the rest, another half
+// each time; under the race detector, which makes each start of the program slow, a quarter.
 func TestHazards(t *testing.T) {
 	t.Parallel()
 	seed := *seedFlag
@@ -139,8 +139,12 @@ func TestHazards(t *testing.T) {
 		all = withoutVariants(all)
 	}
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	if raceEnabled && !chosen {
+	switch {
+	case chosen:
+	case raceEnabled:
 		all = all[:len(all)/4]
+	default:
+		all = all[:len(all)/2]
 	}
 	runs := make([]*testRun, len(all))
 	var wg sync.WaitGroup

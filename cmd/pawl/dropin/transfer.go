@@ -164,11 +164,6 @@ func (x *transfer) to(name string) handler {
 	return func(s setting) error { x.set(name, s.value); return nil }
 }
 
-// toAll is to for an option that may be repeated.
-func (x *transfer) toAll(name string) handler {
-	return func(s setting) error { x.add(name, s.value); return nil }
-}
-
 // toFlag returns a handler for an option of pawl without a value.
 func (x *transfer) toFlag(name string) handler {
 	return func(s setting) error { x.flag(name, !s.off); return nil }

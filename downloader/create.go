@@ -126,8 +126,12 @@ func (j *job) createAt(target string, rep *reply) error {
 // inTheWay returns the error of a target that cannot be used because of err: a takenError if another name
 // may be used. size is that of the wanted file, -1 if unknown.
 func (d *download) inTheWay(err error, target string, size int64) error {
-	if d.req.Existing.mayAvoid(err) {
+	switch {
+	case d.req.Existing.mayAvoid(err):
 		return takenError{err}
+	case d.req.Existing.keeps(err):
+		d.progress.show(store.Record{Target: target, Size: size})
+		return err
 	}
 	return d.explainTarget(err, target, size)
 }

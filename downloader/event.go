@@ -55,6 +55,7 @@ type Outcome struct {
 	Resumed  int64         // bytes of the file that an earlier run received
 	Elapsed  time.Duration // of this run
 	Current  bool          // the file was finished already, and has not changed
+	Kept     bool          // Current says only that another file has the name; it is left as it is
 	Page     bool          // the file is a web page, although neither its name nor its URL says so
 	Unframed bool          // the server did not mark the end of the file, so it may be truncated
 	Proof    Proof         // how the file was proved; "" if it is not complete

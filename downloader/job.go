@@ -48,6 +48,10 @@ func newJob(e *engine, req Request) (*job, error) {
 func (j *job) run(ctx context.Context) (Result, error) {
 	begun := time.Now()
 	current, err := j.get(ctx)
+	kept := j.req.Existing.keeps(err)
+	if kept {
+		current, err = true, nil
+	}
 	// A trickle sends bytes all the time, so "without a byte" would be wrong for it.
 	if n := j.budget.exhaustedAfter(); err != nil && n > 1 {
 		words := "given up after %d tries without a byte"
@@ -72,11 +76,11 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	if err == nil && j.goal.listed != nil && !j.goal.named {
 		j.engine.names.release(r.Target)
 	}
-	if err == nil {
+	if err == nil && !kept {
 		r.Proof = j.proof()
 	}
 	if !repeated {
-		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Resumed: j.progress.resumed.Load(), Elapsed: r.Elapsed, Current: current, Page: r.Page, Unframed: r.Unframed, Proof: r.Proof, Sum: r.Sum}}
+		e := Event{Kind: Finished, Size: r.Size, Held: j.progress.held.Load(), Outcome: Outcome{Fetched: r.Fetched, Resumed: j.progress.resumed.Load(), Elapsed: r.Elapsed, Current: current, Kept: kept, Page: r.Page, Unframed: r.Unframed, Proof: r.Proof, Sum: r.Sum}}
 		if err != nil {
 			e.Kind, e.Err = Stopped, err
 		}

@@ -1,6 +1,7 @@
 package downloader
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -185,7 +186,15 @@ const (
 	Replace
 	// Rename gives the new file a number.
 	Rename
+	// Keep leaves the file, and ends the download without an error: Result.Current and
+	// Outcome.Kept are true. If the name is known, no request is sent.
+	Keep
 )
+
+// keeps reports whether a file that is in the way, as err says, is kept.
+func (e Existing) keeps(err error) bool {
+	return e.InTheWay == Keep && errors.Is(err, store.ErrForeign) && !errors.Is(err, store.ErrIrregular)
+}
 
 // A Result is the outcome of a download. After an error it says how far the download came.
 type Result struct {

@@ -144,6 +144,7 @@ type FileOptions struct {
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
 	Continue     bool        `short:"c" group:"Files" help:"Also continue what another program has left: a part of the file under its name, or as NAME.part, NAME.crdownload and the like; of aria2 also with its control file. Some of its bytes are compared with the server first. What pawl began itself is continued in any case."`
 	AutoRename   bool        `group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
+	NoClobber    bool        `group:"Files" help:"If a file is in the way that may not be replaced, leave it, and take it as done: exit code 0. It has priority over --overwrite and --auto-rename."`
 	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
 	Expect       []mediaType `placeholder:"TYPE" group:"Files" help:"Media type that the server must send, such as application/zip or image/*, or must not send, such as !text/html; repeatable. Another type fails with exit code 7 before anything is stored."`

@@ -440,6 +440,8 @@ func (s *display) printFinished(e downloader.Event, name string) {
 	case small && !s.verbose && e.Outcome.Current: // no line: these may be most files of a list
 	case e.Target == "-":
 		s.note("%s in %s (%s/s)%s", size(e.Outcome.Fetched), span(e.Outcome.Elapsed), meanRate(e.Outcome), knownDigest(e.Outcome))
+	case e.Outcome.Kept:
+		s.note("%s: exists, and is kept as it is", s.path(e.Target))
 	case e.Outcome.Current:
 		s.note("%s: already downloaded, and unchanged%s", s.path(e.Target), knownDigest(e.Outcome))
 	default:
@@ -551,6 +553,7 @@ func eventFields(e downloader.Event) map[string]any {
 		f["size"], f["fetched"], f["seconds"], f["current"] = e.Size, e.Outcome.Fetched, e.Outcome.Elapsed.Seconds(), e.Outcome.Current
 		optional("resumed", e.Outcome.Resumed, e.Outcome.Resumed > 0)
 		optional("complete", "unknown", e.Outcome.Unframed)
+		optional("kept", true, e.Outcome.Kept)
 		optional("page", true, e.Outcome.Page)
 		optional("proof", e.Outcome.Proof, true)
 		optional("sum", e.Outcome.Sum, !e.Outcome.Sum.IsZero())

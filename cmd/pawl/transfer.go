@@ -314,6 +314,8 @@ func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, conte
 func (o *FileOptions) applyTo(req *downloader.Request) {
 	req.Existing = downloader.Existing{Restart: o.Restart, FailOnChange: o.OnChange == "fail"}
 	switch {
+	case o.NoClobber:
+		req.Existing.InTheWay = downloader.Keep
 	case o.Overwrite:
 		req.Existing.InTheWay = downloader.Replace
 	case o.AutoRename:

@@ -61,8 +61,8 @@ func ParseControl(b []byte) (Control, error) {
 	return c, nil
 }
 
-// add adds the blocks of the range in that have their bit. The highest bit of the first byte is
-// that of the first block.
+// add adds the blocks of the range in whose bit is set. The highest bit of the first byte stands
+// for the first block.
 func (c *Control) add(bits []byte, in chunk.Range, block int64) {
 	for i := range int64(len(bits)) * 8 {
 		r := chunk.Range{Off: in.Off + i*block, End: min(in.Off+(i+1)*block, in.End)}

@@ -28,8 +28,8 @@ func Names(target string) []string {
 	return names
 }
 
-// Target returns the path of the finished file, given that of a partial file: path without its
-// suffix, if it has one.
+// Target returns the path of the finished file for the path of a partial file: the same path without
+// its suffix, if it has one.
 func Target(path string) string {
 	for _, s := range suffixes {
 		if t, ok := strings.CutSuffix(path, s); ok && filepath.Base(t) != string(filepath.Separator) && !strings.HasSuffix(t, string(filepath.Separator)) {
@@ -46,7 +46,7 @@ const saltLength = 8
 func SaltPrefix(base string) string { return strings.TrimSuffix(base, filepath.Ext(base)) + "." }
 
 // IsSalted reports whether Firefox may have chosen name for the partial file of base: it calls
-// that of a.iso, for example, a.Xy1Zk-3Q.iso.part.
+// the partial file of a.iso, for example, a.Xy1Zk-3Q.iso.part.
 func IsSalted(name, base string) bool {
 	salt, begins := strings.CutPrefix(name, SaltPrefix(base))
 	salt, ends := strings.CutSuffix(salt, filepath.Ext(base)+".part")
@@ -66,7 +66,7 @@ func IsUnconfirmed(name string) bool {
 
 const (
 	// minZeros is how many zeros in a row may be a hole, in bytes: a block of most file systems,
-	// and of what programs write at once. With half of it, archives have thousands of such rows;
+	// and the least that most programs write at once. With half of it, archives have thousands of such rows;
 	// with double, a hole of one block is not seen.
 	minZeros = 4 << 10
 	// maxZeros is how many rows of zeros are remembered. A disk image may have millions, which

@@ -167,7 +167,7 @@ func (a *aria2Line) stop(s setting) error {
 	return err
 }
 
-// limitOne reads the rate of each download. pawl has one for all together, so that of all wins.
+// limitOne reads the rate of each download. pawl has one rate for all together, so a limit of all wins.
 func (a *aria2Line) limitOne(s setting) error {
 	rate, err := size(s.value)
 	if rate != "" && !a.has("--limit-rate") {

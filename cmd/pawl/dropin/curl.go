@@ -30,14 +30,14 @@ type curl struct {
 	outputs    []curlOutput // the n-th one is for the n-th URL
 	schemes    []string     // allowed by --proto; nil for all
 	dataOption string       // the first option with data, as it was typed
-	query      []string     // what is added to each URL
+	query      []string     // query strings that are added to each URL
 	cookies    []string
 	useNetrc   bool
 	writeOut   string   // the format of --write-out
 	taken      []string // the files of the runs so far
 }
 
-// A curlOutput says where a file goes: to a name, or to that of the URL.
+// A curlOutput says where a file goes: to a given name, or to the name in its URL.
 type curlOutput struct {
 	name   string
 	remote bool

@@ -62,7 +62,7 @@ type Env struct {
 	Getenv func(name string) string
 	// Expand returns the URLs that the patterns in a URL stand for, such as [1-20] and {a,b}.
 	Expand func(url string) ([]string, error)
-	// Version is that of pawl, for --version.
+	// Version is pawl's version, for --version.
 	Version string
 }
 
@@ -110,7 +110,7 @@ type tool struct {
 	other   int // exit code of a failure that is not in exits
 }
 
-// tools returns all tools. A name that contains that of a tool stands for it, and the first one wins.
+// tools returns all tools. A name that contains the name of a tool stands for the tool; the first one wins.
 func tools() []*tool { return []*tool{aria2Tool(), curlTool(), wgetTool(), axelTool()} }
 
 // Names are the names of the tools, as in "pawl as NAME".
@@ -172,8 +172,8 @@ func ExitCode(name string, f Failure) int {
 	return t.other
 }
 
-// Combine returns the exit code of several runs of a tool, from that of the runs before and that of the next
-// one: the first failure counts, and in wget the lowest code above 1 (EXIT STATUS of wget(1)).
+// Combine returns the exit code of several runs of a tool, from the code of the runs before and the code of
+// the next one: the first failure counts, and in wget the lowest code above 1 (EXIT STATUS of wget(1)).
 func Combine(name string, before, next int) int {
 	if before == 0 || ToolOf(name) == "wget" && next > 1 && (next < before || before == 1) {
 		return next
@@ -181,12 +181,12 @@ func Combine(name string, before, next int) int {
 	return before
 }
 
-// versionText answers --version. The first words are those of the tool, because scripts look for them.
+// versionText answers --version. The first words are the tool's own, because scripts look for them.
 func (t *tool) versionText(title string, env Env) string {
 	return fmt.Sprintf("%s %s\n%s reads the command line of %s; see: pawl help as\n", title, t.version, env.Version, t.name)
 }
 
-// helpText answers --help: what becomes of each option.
+// helpText answers --help: how pawl treats each option.
 func (t *tool) helpText() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: pawl as %s ARGUMENTS OF %s\n", t.name, strings.ToUpper(t.name))

@@ -48,7 +48,7 @@ func newJob(e *engine, req Request) (*job, error) {
 func (j *job) run(ctx context.Context) (Result, error) {
 	begun := time.Now()
 	current, err := j.get(ctx)
-	kept := j.req.Existing.keeps(err)
+	kept := j.file.part == nil && j.req.Existing.keeps(err) && j.showTarget()
 	if kept {
 		current, err = true, nil
 	}
@@ -87,6 +87,20 @@ func (j *job) run(ctx context.Context) (Result, error) {
 		j.emit(e)
 	}
 	return r, err
+}
+
+// showTarget shows the path of the file if nothing is known but its name. It reports whether the path is
+// known.
+func (j *job) showTarget() bool {
+	if j.progress.snapshot().Target != j.origin.recorded {
+		return true
+	}
+	target, err := absTarget(j.goal.dir, j.goal.output)
+	if err != nil || j.goal.output == "" {
+		return false
+	}
+	j.progress.show(store.Record{Target: target, Size: -1})
+	return true
 }
 
 // result returns the outcome of the download, which began at begun.

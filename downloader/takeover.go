@@ -68,11 +68,7 @@ const maxExplaining = 5 * time.Second
 // once, if no list says it.
 func (l lookup) explainForeign(ctx context.Context, err error) error {
 	target, pathErr := absTarget(l.goal.dir, l.goal.output)
-	if pathErr == nil && l.req.Existing.keeps(err) {
-		l.progress.show(store.Record{Target: target, Size: -1})
-		return err
-	}
-	if pathErr != nil || l.explainTarget(err, target, chunk.Unbounded) == err {
+	if pathErr != nil || l.req.Existing.keeps(err) || l.explainTarget(err, target, chunk.Unbounded) == err {
 		return err
 	}
 	if l.goal.listed != nil {

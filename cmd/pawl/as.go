@@ -144,7 +144,7 @@ type asRun struct {
 // do does one run. An error is one of the translation itself.
 func (r asRun) do(ctx context.Context, run dropin.Run) (o dropin.Outcome, err error) {
 	stream := &streamWriter{Writer: r.out.stdout} // which is no terminal any more: the tools write to terminals, too
-	out := &printer{stdout: io.Discard, stderr: r.out.stderr}
+	out := &printer{stdout: io.Discard, stderr: r.out.stderr, look: lookOf(r.out.stderr, r.globals.NoColor)}
 	if run.Stream {
 		out.stdout = stream
 	}

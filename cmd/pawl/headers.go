@@ -141,6 +141,13 @@ func (t *Transfer) openHeaders(ctx context.Context, out *printer, urls ...string
 	for _, path := range exposed {
 		warnExposed(out, path)
 	}
+	if t.User.given && t.BearerFile != "" && t.hosts.typedUser != t.hosts.typedBearer { // the other one is of a config file
+		if t.hosts.typedUser {
+			t.BearerFile = ""
+		} else {
+			t.User = userLogin{}
+		}
+	}
 	if err := t.loadCredentials(ctx, out); err != nil {
 		return originHeaders{}, err
 	}
@@ -234,6 +241,7 @@ func (o originHeaders) collect(origin string, wanted func(headerField) bool, tru
 		maps.Copy(c.Header, general)
 	}
 	maps.Copy(c.Header, o.hosts.header(origin))
+	c.User = o.hosts.user(origin)
 	if trusted {
 		o.addCredentials(&c, origin)
 	}
@@ -250,16 +258,15 @@ const certOption = "--cert FILE"
 // addCredentials adds the user, the token and the cookies for an origin.
 func (o originHeaders) addCredentials(c *downloader.Credentials, origin string) {
 	user, option := o.login(origin)
-	if option == o.set.netrc.name && c.Header.Get("Authorization") != "" { // a section of pawl's own config is for this host, too
-		user = nil
-	}
 	switch {
+	case o.hasOwnLogin(c, origin, user, option):
 	case user != nil:
 		c.Header.Del("Authorization")
 		c.User = user
 		c.Options = append(c.Options, option)
 	case o.set.bearer != "":
 		c.Header.Set("Authorization", "Bearer "+o.set.bearer)
+		c.User = nil
 		c.Options = append(c.Options, "--bearer-file FILE")
 	}
 	if o.set.cookies != nil {
@@ -269,6 +276,21 @@ func (o originHeaders) addCredentials(c *downloader.Credentials, origin string) 
 	if o.certificate(origin) != nil {
 		c.Options = append(c.Options, certOption)
 	}
+}
+
+// hasOwnLogin reports whether c has a login of a config file for the origin that overrides the user that login
+// has returned, and the token: those of config files and of netrc, which are for more hosts, and a user
+// in the URL that lacks the password.
+func (o originHeaders) hasOwnLogin(c *downloader.Credentials, origin string, user *url.Userinfo, option string) bool {
+	inURL := o.typed[origin]
+	switch {
+	case c.User == nil && c.Header.Get("Authorization") == "":
+		return false
+	case inURL != nil && user == inURL:
+		_, hasPassword := inURL.Password()
+		return !hasPassword && c.User != nil && c.User.Username() == inURL.Username()
+	}
+	return user != nil && option == o.set.netrc.name || !o.hosts.typedUser && !o.hosts.typedBearer
 }
 
 // requestURL returns the URL to request for a URL that the user typed. It has no user if a header field or

@@ -118,14 +118,15 @@ func (p hostPattern) String() string {
 type hostSettings struct {
 	downloader.HostOptions
 	fields []headerField
-	proxy  *url.URL // nil for that of the other hosts; without a host for none
+	user   *url.Userinfo // nil for none
+	proxy  *url.URL      // nil for that of the other hosts; without a host for none
 }
 
 // hostSetters apply the settings that one host can have, by option. The value is of hostParsers, or else
 // has the type of the field of the option.
 var hostSetters = map[string]func(h *hostSettings, s hostSetting){
 	"bearer-file":      func(h *hostSettings, s hostSetting) { h.setField("Authorization", "Bearer "+s.value.(hostToken).text) },
-	"user":             func(h *hostSettings, s hostSetting) { h.setField("Authorization", basicAuth(s.value.(*url.Userinfo))) },
+	"user":             func(h *hostSettings, s hostSetting) { h.user = s.value.(*url.Userinfo) },
 	"connections":      func(h *hostSettings, s hostSetting) { h.Connections = s.value.(int) },
 	"header":           func(h *hostSettings, s hostSetting) { h.addHeaders(s.value.([]header)) },
 	"limit-rate":       func(h *hostSettings, s hostSetting) { h.limitRate(s.value.(timetable), s.host.String()) },
@@ -155,14 +156,6 @@ var hostParsers = map[string]func(text string) (any, error){
 		}
 		return url.UserPassword(name, password), nil
 	},
-}
-
-// basicAuth returns the Authorization field of a user (RFC 7617).
-func basicAuth(user *url.Userinfo) string {
-	req := http.Request{Header: make(http.Header)}
-	password, _ := user.Password()
-	req.SetBasicAuth(user.Username(), password)
-	return req.Header.Get("Authorization")
 }
 
 // A hostToken is the token of a file (RFC 6750 §2.1).
@@ -228,14 +221,13 @@ type hostSetting struct {
 type hostTable struct {
 	settings    []hostSetting
 	aboveHeader bool // the fields of --header come from a config file, too, so that those of sections have priority
+
+	typedUser, typedBearer bool // --user, --bearer-file do not come from a config file
 }
 
 // newHostTable returns the table of some config files, the later ones with priority. ctx must have been
 // parsed so far that the options of the command line are known.
 func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err error) {
-	if !slices.ContainsFunc(files, func(c *configFile) bool { return len(c.sections) > 0 }) {
-		return t, nil
-	}
 	flags := make(map[string]*kong.Flag)
 	for _, flag := range allFlags(ctx.Model) {
 		flags[flag.Name] = flag
@@ -243,10 +235,13 @@ func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err erro
 	overridden := func(option string) bool {
 		return onCommandLine(ctx, option) || flags[option] != nil && fromEnvironment(flags[option]) != ""
 	}
-	t.aboveHeader = !overridden("header")
+	t.aboveHeader, t.typedUser, t.typedBearer = !overridden("header"), overridden("user"), overridden("bearer-file")
 	for _, c := range files {
 		for _, section := range c.sections {
 			for _, option := range section.settings.names() {
+				if flags[option] == nil && hostParsers[option] == nil { // a command without requests
+					continue
+				}
 				lines := section.settings[option]
 				value, err := c.hostValue(option, flags[option], lines)
 				if n, isNumber := value.(int); err == nil && isNumber && n < 1 {
@@ -324,10 +319,18 @@ func (t hostTable) header(origin string) http.Header {
 	h := make(http.Header)
 	if _, hostPort, ok := strings.Cut(origin, "://"); ok {
 		for _, f := range t.forHost(hostPort).fields {
-			h.Add(f.name, f.value)
+			if f.host == "" || f.matchesOrigin(origin) {
+				h.Add(f.name, f.value)
+			}
 		}
 	}
 	return h
+}
+
+// user returns the user for an origin, nil for none.
+func (t hostTable) user(origin string) *url.Userinfo {
+	_, hostPort, _ := strings.Cut(origin, "://")
+	return t.forHost(hostPort).user
 }
 
 // rows returns the settings for "pawl config", those of the sections for the fewest hosts first.
@@ -377,10 +380,14 @@ func (t hostTable) exposed() (paths []string) {
 // is called.
 func (t *Transfer) followRates(d *downloader.Downloader) (stop func()) {
 	stops := []func(){t.LimitRate.follow(d.SetLimitRate)}
+	last := make(map[string]timetable) // by pattern; the last one has priority
 	for _, s := range t.hosts.settings {
 		if rates, ok := s.value.(timetable); ok {
-			stops = append(stops, rates.follow(func(rate int64) { d.SetHostLimitRate(s.host.String(), rate) }))
+			last[s.host.String()] = rates
 		}
+	}
+	for host, rates := range last {
+		stops = append(stops, rates.follow(func(rate int64) { d.SetHostLimitRate(host, rate) }))
 	}
 	return func() {
 		for _, stop := range stops {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pawl/downloader"
 	"pawl/downloader/faultserver"
 	"pawl/downloader/mirror"
 )
@@ -150,9 +152,9 @@ func TestHostHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := p.cli.Get.originHeaders("http://a.example/")
-	for origin, want := range map[string]string{"http://a.example:80": "Basic dTpwOnE=", "http://b.example:80": "Bearer tok3n", "http://c.example:80": ""} {
-		if got := o.forTyped(origin).Header.Get("Authorization"); got != want {
-			t.Errorf("%s gets Authorization %q, want %q", origin, got, want)
+	for origin, want := range map[string]string{"http://a.example:80": "u:p%3Aq@ ", "http://b.example:80": "@ Bearer tok3n", "http://c.example:80": "@ "} {
+		if got := loginText(o.forTyped(origin)); got != want {
+			t.Errorf("%s gets %q, want %q", origin, got, want)
 		}
 	}
 	if exposed := p.cli.Get.hosts.exposed(); !slices.Equal(exposed, []string{token}) && runtime.GOOS != "windows" {
@@ -167,6 +169,67 @@ func TestHostHeaders(t *testing.T) {
 	check(headers("https://u:p@a.example/x", "-H", "X-A: typed", "--referer", "http://typed/"), []field{
 		{a, "X-A", "typed"}, {a, "Referer", "http://typed/"}, {a, "Cookie", "wide"}, {a, "Authorization", ""}, {a, "user", "u:p"},
 	})
+}
+
+// loginText returns the user and the Authorization field of credentials.
+func loginText(c downloader.Credentials) string {
+	return cmp.Or(c.User, new(url.Userinfo)).String() + "@ " + c.Header.Get("Authorization")
+}
+
+// TestLoginPrecedence checks which login a host gets, if several are set for it: on the command line, in
+// its section, and for all hosts in the config file.
+func TestLoginPrecedence(t *testing.T) {
+	const section = "[host h]\nuser = section:1\n"
+	token := filepath.Join(t.TempDir(), "token")
+	os.WriteFile(token, []byte("t0ken"), 0o600)
+	for _, tt := range []struct {
+		config, url string
+		args        []string
+		want        string
+	}{
+		{section, "http://h/", nil, "section:1@ "},
+		{"user = all:2\n" + section, "http://h/", nil, "section:1@ "},
+		{"bearer-file = " + token + "\n" + section, "http://h/", nil, "section:1@ "},
+		{"user = all:2\n" + section, "http://other/", nil, "all:2@ "},
+		{section, "http://h/", []string{"-u", "typed:3"}, "typed:3@ "},
+		{section, "http://h/", []string{"--bearer-file", token}, "@ Bearer t0ken"},
+		{section, "http://url:4@h/", nil, "url:4@ "},
+		{section, "http://section@h/", nil, "section:1@ "},
+		{section, "http://stranger@h/", nil, "stranger@ "},
+		{"header = Authorization: all\n", "http://h/", []string{"-u", "typed:3"}, "typed:3@ "},
+		{"header = Authorization: all\n[host x]\nconnections = 1\n", "http://h/", []string{"-u", "typed:3"}, "typed:3@ "},
+		{"[host h]\nheader = Authorization: own\n", "http://h/", []string{"-u", "typed:3"}, "typed:3@ "},
+		{"user = all:2\n[host h]\nheader = Authorization: own\n", "http://h/", nil, "@ own"},
+		{"[host h]\nheader = x=Authorization: of-x\n", "http://h/", nil, "@ "},
+		{"user = all:2\n", "http://h/", []string{"--bearer-file", token}, "@ Bearer t0ken"},
+		{"bearer-file = " + token + "\n", "http://h/", []string{"-u", "typed:3"}, "typed:3@ "},
+	} {
+		p, err := parseConfigs(t, "", tt.config, append(tt.args, "--no-netrc", tt.url)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := p.cli.Get.openHeaders(t.Context(), &printer{stderr: io.Discard}, tt.url)
+		if err != nil {
+			t.Errorf("%q %q: %v", tt.config, tt.args, err)
+			continue
+		}
+		if got := loginText(o.forTyped(downloader.Origin(tt.url))); got != tt.want {
+			t.Errorf("%q %q %s: got %q, want %q", tt.config, tt.args, tt.url, got, tt.want)
+		}
+	}
+}
+
+// TestSectionsOfOtherCommands: a command without requests reads a config file with sections.
+func TestSectionsOfOtherCommands(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config", "pawl", "config")
+	os.MkdirAll(filepath.Dir(config), 0o700)
+	os.WriteFile(config, []byte("[host h]\nconnections = 1\nheader = A: b\nreferer = http://r/\nuser = a:b\nproxy = off\n"), 0o600)
+	for _, args := range [][]string{{"list"}, {"completion", "bash"}, {"list", "--help"}} {
+		if out, err := pawlCommand(dir, args...).CombinedOutput(); err != nil {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
 }
 
 // TestHostOptionsOfShards checks that the shards of a run share the limits of a host, as those of all hosts.

@@ -194,6 +194,34 @@ func newSpreadServer(t *testing.T, addrs ...string) *spreadServer {
 	return s
 }
 
+// connsTo and connsFrom return how many connections there were to an address of the server, and from
+// one of a client.
+func (s *spreadServer) connsTo(addr string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns[addr]
+}
+
+func (s *spreadServer) connsFrom(addr string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from[addr]
+}
+
+// reset forgets the connections to the server.
+func (s *spreadServer) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.conns)
+}
+
+// String shows the connections, for messages.
+func (s *spreadServer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("%v from %v", s.conns, s.from)
+}
+
 // fetch gets so many files of the host files.test, one after another, with a report. It returns
 // their outcomes.
 func (s *spreadServer) fetch(t *testing.T, files int, code int, args ...string) (outcomes map[string]int) {
@@ -225,13 +253,13 @@ func TestResolve(t *testing.T) {
 	addrs := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}
 	s := newSpreadServer(t, addrs...)
 	s.fetch(t, 12, 0, "--resolve", "files.test:"+s.port+":127.0.0.1,127.0.0.2,127.0.0.3")
-	if s.conns["127.0.0.1"] != 4 || s.conns["127.0.0.2"] != 4 || s.conns["127.0.0.3"] != 4 {
-		t.Errorf("got the connections %v, want 4 to each address", s.conns)
+	if s.connsTo("127.0.0.1") != 4 || s.connsTo("127.0.0.2") != 4 || s.connsTo("127.0.0.3") != 4 {
+		t.Errorf("got the connections %v, want 4 to each address", s)
 	}
-	clear(s.conns)
+	s.reset()
 	s.fetch(t, 12, 0, "--tries", "1", "--resolve", "*:"+s.port+":127.0.0.9,127.0.0.1,127.0.0.8,127.0.0.2")
-	if s.conns["127.0.0.1"] < 5 || s.conns["127.0.0.2"] < 5 || s.conns["127.0.0.1"]+s.conns["127.0.0.2"] != 12 {
-		t.Errorf("with dead addresses: got the connections %v, want about 6 to each that is not", s.conns)
+	if s.connsTo("127.0.0.1") < 5 || s.connsTo("127.0.0.2") < 5 || s.connsTo("127.0.0.1")+s.connsTo("127.0.0.2") != 12 {
+		t.Errorf("with dead addresses: got the connections %v, want about 6 to each that is not", s)
 	}
 	for _, args := range [][]string{
 		{"--resolve", "*:" + s.port + ":127.0.0.1", "--resolve=-files.test:" + s.port},
@@ -242,10 +270,10 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%q: got %v", args, got)
 		}
 	}
-	clear(s.conns)
+	s.reset()
 	s.fetch(t, 3, 0, "--resolve", "files.test:"+s.port+":127.0.0.2", "--resolve", "+files.test:"+s.port+":127.0.0.3")
-	if s.conns["127.0.0.3"] != 3 {
-		t.Errorf("got the connections %v, want the address that was given last", s.conns)
+	if s.connsTo("127.0.0.3") != 3 {
+		t.Errorf("got the connections %v, want the address that was given last", s)
 	}
 }
 
@@ -255,21 +283,21 @@ func TestFamilies(t *testing.T) {
 	s := newSpreadServer(t, "127.0.0.1", "::1")
 	both := []string{"--tries", "1", "--resolve", "files.test:" + s.port + ":127.0.0.1,[::1]"}
 	s.fetch(t, 4, 0, both...)
-	if s.conns["127.0.0.1"] != 2 || s.conns["::1"] != 2 {
-		t.Errorf("got the connections %v, want 2 to each address", s.conns)
+	if s.connsTo("127.0.0.1") != 2 || s.connsTo("::1") != 2 {
+		t.Errorf("got the connections %v, want 2 to each address", s)
 	}
 	for option, want := range map[string]string{"-4": "127.0.0.1", "--ipv4": "127.0.0.1", "-6": "::1", "--ipv6": "::1"} {
-		clear(s.conns)
+		s.reset()
 		s.fetch(t, 4, 0, append(both, option)...)
-		if s.conns[want] != 4 {
-			t.Errorf("%s: got the connections %v", option, s.conns)
+		if s.connsTo(want) != 4 {
+			t.Errorf("%s: got the connections %v", option, s)
 		}
 	}
 	s.fetch(t, 1, 4, "-6", "--tries", "1", "--resolve", "files.test:"+s.port+":127.0.0.1")
-	clear(s.conns)
+	s.reset()
 	s.fetch(t, 4, 0, "--tries", "1", "--resolve", "files.test:"+s.port+":2001:db8::1,127.0.0.1") // an address for documentation
-	if s.conns["127.0.0.1"] != 4 {
-		t.Errorf("with IPv6 that does not work: got the connections %v", s.conns)
+	if s.connsTo("127.0.0.1") != 4 {
+		t.Errorf("with IPv6 that does not work: got the connections %v", s)
 	}
 }
 
@@ -282,8 +310,8 @@ func TestInterface(t *testing.T) {
 	}
 	resolve := "files.test:" + s.port + ":127.0.0.1"
 	s.fetch(t, 2, 0, "--interface", "127.0.0.7", "--resolve", resolve)
-	if s.from["127.0.0.7"] != 2 {
-		t.Errorf("got connections from %v", s.from)
+	if s.connsFrom("127.0.0.7") != 2 {
+		t.Errorf("got connections from %v", s)
 	}
 	lo := ""
 	all, _ := net.Interfaces()
@@ -293,8 +321,8 @@ func TestInterface(t *testing.T) {
 		}
 	}
 	s.fetch(t, 2, 0, "--interface", lo, "--resolve", resolve)
-	if s.from["127.0.0.1"] != 2 {
-		t.Errorf("%s: got connections from %v", lo, s.from)
+	if s.connsFrom("127.0.0.1") != 2 {
+		t.Errorf("%s: got connections from %v", lo, s)
 	}
 	s.fetch(t, 1, 4, "--interface", "127.0.0.7", "--tries", "1", "--resolve", "files.test:"+s.port+":::1")
 	dir := t.TempDir()
@@ -328,15 +356,15 @@ func TestResolvePrivate(t *testing.T) {
 		{"a redirect behind socks5", "socks5", "", "http://public.test/f", redirect.Listener.Addr().String(), []string{"get", "--resolve", "public.test:80:203.0.113.1"}, false},
 		{"the URL that was typed", "http", "files.test", "http://files.test:" + inside.port + "/f1.bin", "", []string{"get"}, true},
 	} {
-		clear(inside.conns)
+		inside.reset()
 		p := newTestProxy(t, tt.proxy, tt.to)
 		args := append(tt.args, "--proxy", p.url, "--no-proxy", tt.exempt, "--resolve", "files.test:"+inside.port+":127.0.0.1", tt.url)
 		if tt.args[0] == "mirror" {
 			args = append(args, "--rounds", "1")
 		}
 		out, err := proxyCommand(t, t.TempDir(), nil, args...).CombinedOutput()
-		if (err == nil) != tt.reached || inside.conns["127.0.0.1"] > 0 != tt.reached || !tt.reached && !strings.Contains(string(out), "is a private address") {
-			t.Errorf("%s: %v, %d connections\n%s", tt.name, err, inside.conns["127.0.0.1"], out)
+		if (err == nil) != tt.reached || inside.connsTo("127.0.0.1") > 0 != tt.reached || !tt.reached && !strings.Contains(string(out), "is a private address") {
+			t.Errorf("%s: %v, %d connections\n%s", tt.name, err, inside.connsTo("127.0.0.1"), out)
 		}
 		if _, ok := p.targets.Load("127.0.0.1:" + inside.port); ok {
 			t.Errorf("%s: the proxy was asked for the private address", tt.name)

@@ -112,8 +112,8 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	return (&batch{options: &c.Transfer, globals: g, out: out, store: st, requests: requests, headers: headers}).run(ctx)
 }
 
-// readCurl takes the URL and the headers from --as-curl. Headers that are typed replace those of the same
-// name.
+// readCurl takes the URL and the headers from --as-curl. They replace the settings of config files; what is
+// typed beside --as-curl replaces them.
 func (c *ResumeCmd) readCurl(out *printer) error {
 	switch {
 	case c.AsCurl == "":
@@ -135,16 +135,26 @@ func (c *ResumeCmd) readCurl(out *printer) error {
 		out.warn("%s", printable(w))
 	}
 	typed := c.headerFields()
+	if c.hosts.aboveHeader { // they are of a config file
+		typed = nil
+	}
 	var pasted header
 	for _, text := range r.Header {
 		f, err := parseField(text)
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(typed, func(t headerField) bool { return t.host == "" && strings.EqualFold(t.name, f.name) }) {
+		hasLogin := strings.EqualFold(f.name, "Authorization") && (c.hosts.typedUser || c.hosts.typedBearer)
+		if !hasLogin && !slices.ContainsFunc(typed, func(t headerField) bool { return t.host == "" && strings.EqualFold(t.name, f.name) }) {
 			pasted.fields = append(pasted.fields, f)
 		}
 	}
+	for i, h := range c.Header {
+		c.Header[i].fields = slices.DeleteFunc(slices.Clone(h.fields), func(old headerField) bool {
+			return slices.ContainsFunc(pasted.fields, func(f headerField) bool { return strings.EqualFold(f.name, old.name) })
+		})
+	}
+	c.hosts.aboveHeader = false
 	c.URL, c.Insecure = r.URL, c.Insecure || r.Insecure
 	c.Header = append(c.Header, pasted)
 	c.UserAgent, c.Referer = cmp.Or(c.UserAgent, r.UserAgent), cmp.Or(c.Referer, r.Referer)
@@ -152,13 +162,19 @@ func (c *ResumeCmd) readCurl(out *printer) error {
 }
 
 // typedURLs returns the URLs that the user typed, now or when the downloads began. The URL
-// of a download that a list began counts only if the user named the download now. Only the
+// of a download that a list began counts only if the user named the download now, and not only its
+// directory. Only the
 // origins of typed URLs get the headers of the command line: a list could otherwise name a
 // host, and receive a secret with the next pawl resume.
 func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	urls := []string{c.URL}
+	isDir := func(word string) bool {
+		info, err := os.Stat(word)
+		return err == nil && info.IsDir()
+	}
+	named := len(c.Downloads) > 0 && !slices.ContainsFunc(c.Downloads, isDir)
 	for _, r := range records {
-		if len(r.Lists) == 0 || len(c.Downloads) > 0 {
+		if len(r.Lists) == 0 || named {
 			urls = append(urls, r.URL)
 		}
 		if len(r.Lists) == 0 {

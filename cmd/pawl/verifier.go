@@ -340,7 +340,7 @@ func (v *verification) adopt(ctx context.Context, st state, d *downloader.Downlo
 		return nil
 	}
 	req.Into = downloader.Recorded{ID: rec.ID}
-	return (&batch{options: &v.cmd.Transfer, globals: v.globals, out: v.out, store: st, requests: []downloader.Request{req}}).run(ctx)
+	return (&batch{options: &v.cmd.Transfer, globals: v.globals, out: v.out, store: st, requests: []downloader.Request{req}, headers: headers}).run(ctx)
 }
 
 // showProgress draws a bar, if stderr is a terminal, until stop is called.

@@ -328,7 +328,10 @@ func (a *aria2Line) ownRuns() ([]Run, error) {
 
 // mirror returns the run for a list of files.
 func (a *aria2Line) mirror(list, format string) Run {
-	args := slices.Concat([]string{"mirror"}, a.args, []string{"--dir=" + orDot(a.value("dir")), "--format=" + format, "--rounds=1", "--headers-everywhere"})
+	args := slices.Concat([]string{"mirror"}, a.args, []string{"--dir=" + orDot(a.value("dir")), "--format=" + format, "--rounds=1"})
+	if slices.ContainsFunc(a.args, func(arg string) bool { return strings.HasPrefix(arg, "--header=") || strings.HasPrefix(arg, "--user=") }) {
+		args = append(args, "--headers-everywhere") // as aria2 does
+	}
 	if a.quiet {
 		args = append(args, "--no-progress")
 	}

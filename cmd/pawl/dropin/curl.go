@@ -127,7 +127,7 @@ func (c *curl) newHandlers() map[string]handler {
 
 		"insecure": c.toFlag("--insecure"), "cacert": c.to("--cacert"), "cert": c.certificate, "cert-type": onlyPEM, "key": c.to("--key"), "key-type": onlyPEM,
 		"proto": c.protocols, "proto-redir": c.redirectProtocols, "tls-max": c.tlsMax, "ipv4": c.toFlag("-4"), "ipv6": c.toFlag("-6"), "interface": c.bind,
-		"resolve": func(s setting) error { c.add("--resolve", strings.TrimPrefix(s.value, "+")); return nil },
+		"resolve": func(s setting) error { c.add("--resolve", s.value); return nil },
 	}
 }
 

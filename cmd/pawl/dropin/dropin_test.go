@@ -88,7 +88,7 @@ func TestCurlTranslation(t *testing.T) {
 		{"curl --socks5-hostname p:1080 --noproxy a,b -o x http://h/f", "get --no-proxy=a,b --proxy=socks5h://p:1080 --output=x -- http://h/f"},
 		{"curl -x '' -o x http://h/f", "get --no-proxy=* --output=x -- http://h/f"},
 		{"curl -m 5 --connect-timeout 2.5 -Y 100 -y 5 --limit-rate 10k --max-filesize 5M -o x http://h/f", "get --deadline=5s --connect-timeout=2.5s --limit-rate=10K --max-size=5M --min-rate=100:5s --output=x -- http://h/f"},
-		{"curl -k --cacert c --cert e --key k -4 --interface if!eth0 --resolve +h:80:::1 -o x https://h/f", "get --insecure --cacert=c --cert=e --key=k -4 --interface=eth0 --resolve=h:80:::1 --output=x -- https://h/f"},
+		{"curl -k --cacert c --cert e --key k -4 --interface if!eth0 --resolve +h:80:::1 -o x https://h/f", "get --insecure --cacert=c --cert=e --key=k -4 --interface=eth0 --resolve=+h:80:::1 --output=x -- https://h/f"},
 		{"curl --proto =https --tlsv1.2 -sSf https://h/f", "get --proto=https --quiet --output=- -- https://h/f"},
 		{"curl --rate 30/m -o x http://h/f", "get --max-request-rate=30/m --output=x -- http://h/f"},
 		{"curl -G -d a=b --data-urlencode 'c=d e&' http://h/f?z", "get --output=- -- http://h/f?z&a=b&c=d%20e%26"},

@@ -18,7 +18,7 @@ type Request struct {
 }
 
 // ReadCurl reads a pasted curl command. Options that only say where the file goes, or how curl works, have
-// no effect. An error is a *RefusedError, and contains no value of an option.
+// no effect; files and proxies that it names are warned of. An error is a *RefusedError, and contains no value of an option.
 func ReadCurl(command string, env Env) (Request, error) {
 	r, err := readRequest(command, env)
 	if err != nil {
@@ -55,6 +55,9 @@ func readRequest(command string, env Env) (r Request, err error) {
 		case "--header":
 			r.Header = append(r.Header, value)
 		case "--user":
+			if !strings.Contains(value, ":") {
+				return r, errors.New("-u has no password; give the user to pawl, with -u")
+			}
 			r.Header = append(r.Header, "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(value)))
 		case "--user-agent":
 			r.UserAgent = value
@@ -62,6 +65,8 @@ func readRequest(command string, env Env) (r Request, err error) {
 			r.Referer = value
 		case "--insecure":
 			r.Insecure = true
+		case "--load-cookies", "--cert", "--key", "--cacert", "--netrc-file", "--proxy", "--resolve":
+			r.Warnings = append(r.Warnings, name+" is not taken from the command; give it to pawl, too")
 		}
 	}
 	return r, nil

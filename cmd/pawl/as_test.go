@@ -131,6 +131,7 @@ var asName = regexp.MustCompile(`(?:^| )-\w*[oO] ?(\S+)|--out(?:put)?[ =](\S+)`)
 
 // TestCallers runs the command lines of testdata/as/callers.txt with pawl, and with the tools themselves.
 func TestCallers(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	srv := newAsServer(t)
 	refused := false
@@ -241,6 +242,7 @@ type asCase struct {
 
 // TestToolExitCodes checks the exit codes that callers of each tool read.
 func TestToolExitCodes(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	var all []asCase
 	for tool, codes := range map[string]map[string]int{
@@ -278,6 +280,7 @@ func TestToolExitCodes(t *testing.T) {
 
 // TestToolPlaces checks where files go, also if there are others.
 func TestToolPlaces(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	old, same := map[string]string{"f": "old"}, map[string]string{"f": string(asBody)}
 	runCases(t, []asCase{

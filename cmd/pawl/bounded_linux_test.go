@@ -25,15 +25,6 @@ import (
 // with its input.
 const maxHostileRSS = 100 << 10
 
-// skipUnderRace skips a test that measures the memory of the program: the race detector multiplies
-// it, and makes the run take minutes. CI runs the tests without the detector, too.
-func skipUnderRace(t *testing.T) {
-	t.Helper()
-	if raceEnabled {
-		t.Skip("measures memory, which the race detector multiplies")
-	}
-}
-
 // A measuredRun is a completed run of pawl and the resources that it used.
 type measuredRun struct {
 	code   int

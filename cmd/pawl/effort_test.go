@@ -23,3 +23,11 @@ func skipExpensive(t *testing.T) {
 
 // longTests reports whether the tests have the sizes of practice.
 func longTests() bool { return os.Getenv("PAWL_TEST_LONG") != "" }
+
+// skipUnderRace skips a test whose memory or time the race detector would multiply.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("the race detector multiplies its memory or its time")
+	}
+}

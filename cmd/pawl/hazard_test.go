@@ -125,7 +125,7 @@ const hangLimit = 2 * time.Minute
 
 // TestHazards runs hazards in random order: those that -run chooses, or all with
 // PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs half of the rest, another half
-// each time; under the race detector, which makes each start of the program slow, a quarter.
+// each time; under the race detector, which makes each start of the program slow, an eighth.
 func TestHazards(t *testing.T) {
 	t.Parallel()
 	seed := *seedFlag
@@ -142,7 +142,7 @@ func TestHazards(t *testing.T) {
 	switch {
 	case chosen:
 	case raceEnabled:
-		all = all[:len(all)/4]
+		all = all[:len(all)/8]
 	default:
 		all = all[:len(all)/2]
 	}

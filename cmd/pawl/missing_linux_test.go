@@ -128,6 +128,7 @@ func eachSmall(call, on, warns string, code int, errs string) (all []missingCall
 // a step that it does not need. If a promise becomes weaker it must warn once, and the
 // download must succeed.
 func TestMissingCalls(t *testing.T) {
+	skipUnderRace(t)
 	requireStrace(t)
 	for _, mc := range missingCalls {
 		name := strings.ReplaceAll(strings.Join([]string{mc.calls, mc.on}, " "), "/", "_")

@@ -38,6 +38,7 @@ var commandsNotRun = map[string]string{
 //
 // All hosts are one server on loopback, behind a proxy; see readmeRig.
 func TestReadmeCommands(t *testing.T) {
+	skipUnderRace(t)
 	ran, skipped := 0, make(map[string]bool)
 	for _, s := range readmeSessions(t) {
 		s.commands = slices.DeleteFunc(s.commands, func(c readmeCommand) bool {

@@ -32,7 +32,7 @@ func TestSpelling(t *testing.T) {
 		{[]string{"file://LIST.txt"}, "pawl mirror LIST.txt"},
 		{[]string{"-"}, "pawl mirror -"},
 		{[]string{"-nc", "http://h/x"}, "pawl http://h/x"},
-		{[]string{"get", "--no-clobber", "http://h/x", "-O", "y"}, "pawl get http://h/x -o y"},
+		{[]string{"get", "--no-clobber", "http://h/x", "-O", "y"}, "pawl get http://h/x --no-clobber -o y"},
 		{[]string{"mirror", "-nc", "urls"}, "pawl mirror urls"},
 		{[]string{"-nv", "-N", "http://h/x"}, "pawl http://h/x -q"},
 		{[]string{"-fsSLO", "http://h/x"}, "pawl http://h/x -q"},

@@ -55,9 +55,6 @@ func (p *tty) read() {
 	buf := make([]byte, 4096)
 	for {
 		n, err := p.master.Read(buf)
-		p.mu.Lock()
-		p.raw = append(p.raw, buf[:n]...)
-		p.mu.Unlock()
 		text := append(rest, buf[:n]...)
 		end := len(text)
 		for i := 1; i < utf8.UTFMax && i <= len(text); i++ {
@@ -66,6 +63,9 @@ func (p *tty) read() {
 			}
 		}
 		p.grid.Write(text[:end])
+		p.mu.Lock()
+		p.raw = append(p.raw, buf[:n]...) // last, so that the grid has it when output returns it
+		p.mu.Unlock()
 		rest = slices.Clone(text[end:])
 		if err != nil {
 			return
@@ -330,6 +330,8 @@ func (p *tty) wantRestored(before unix.Termios) {
 	if got := p.modes(); got != before {
 		p.Errorf("modes of the terminal: got %+v, want %+v", got, before)
 	}
+	p.grid.mu.Lock()
+	defer p.grid.mu.Unlock()
 	if p.grid.full || p.grid.hidden {
 		p.Errorf("full screen %v, hidden cursor %v after the end", p.grid.full, p.grid.hidden)
 	}

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -127,6 +128,7 @@ type originHeaders struct {
 	typed      map[string]*url.Userinfo // the origins that the user typed, with the users of their URLs, nil for none
 	hosts      hostTable                // fields of the config files for single hosts
 	everywhere bool                     // --headers-everywhere: send secrets to all origins in the user's lists
+	onWithheld func()                   // called when an origin of a list of the user does not get them; nil for nothing
 }
 
 // openHeaders is originHeaders at the beginning of a command: it first reads the files of credentials,
@@ -152,6 +154,11 @@ func (t *Transfer) openHeaders(ctx context.Context, out *printer, urls ...string
 		return originHeaders{}, err
 	}
 	o := t.originHeaders(urls...)
+	if o.hasSecrets() {
+		o.onWithheld = sync.OnceFunc(func() {
+			out.warn("credentials are not sent to hosts that only a list names; if you trust the list, add --headers-everywhere")
+		})
+	}
 	for origin := range o.typed {
 		if _, option := o.login(origin); o.set.netrc.exposed != "" && option == o.set.netrc.name {
 			warnExposed(out, o.set.netrc.exposed)
@@ -205,7 +212,17 @@ func (o originHeaders) forTyped(origin string) downloader.Credentials {
 // --headers-everywhere is given.
 func (o originHeaders) forUserList(origin string) downloader.Credentials {
 	trusted := o.everywhere || o.isTyped(origin)
+	if !trusted && o.onWithheld != nil {
+		o.onWithheld()
+	}
 	return o.collect(origin, func(f headerField) bool { return trusted || !isSecretName(f.name) }, trusted)
+}
+
+// hasSecrets reports whether the options have a secret for all origins that are trusted. Those of a netrc
+// file are for hosts.
+func (o originHeaders) hasSecrets() bool {
+	return o.set.user != nil || o.set.bearer != "" || o.set.cookies != nil ||
+		slices.ContainsFunc(o.fields, func(f headerField) bool { return f.host == "" && isSecretName(f.name) })
 }
 
 // forList returns the credentials for an origin in the list called name. A list from

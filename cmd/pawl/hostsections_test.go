@@ -219,6 +219,29 @@ func TestLoginPrecedence(t *testing.T) {
 	}
 }
 
+// TestWithheldIsSaid: a list of the user names another host, which does not get the credentials. That is
+// said once, and only if there are any.
+func TestWithheldIsSaid(t *testing.T) {
+	for args, want := range map[string]int{"-u a:b": 1, "-H Cookie:x": 1, "-H X-A:x": 0, "-u a:b --headers-everywhere": 0, "--no-netrc": 0} {
+		p, err := parseConfigs(t, "", "", append([]string{"mirror", "list.txt", "--no-netrc"}, strings.Fields(args)...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr strings.Builder
+		o, err := p.cli.Mirror.openHeaders(t.Context(), &printer{stderr: &stderr}, "http://typed/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.everywhere = p.cli.Mirror.HeadersEverywhere
+		for _, origin := range []string{"http://typed:80", "http://b:80", "http://c:80"} {
+			o.forUserList(origin)
+		}
+		if got := strings.Count(stderr.String(), "credentials are not sent"); got != want {
+			t.Errorf("%s: got %d warnings, want %d\n%s", args, got, want, &stderr)
+		}
+	}
+}
+
 // TestSectionsOfOtherCommands: a command without requests reads a config file with sections.
 func TestSectionsOfOtherCommands(t *testing.T) {
 	dir := t.TempDir()

@@ -101,7 +101,8 @@ func isSetByClient() bool {
 }
 
 const (
-	proxyHint   = `SCHEME://USER:PASSWORD@HOST:PORT, with the special characters of the password percent-encoded, for example "%" as %25`
+	// It names the user apart, because a message shows no user and password of a URL.
+	proxyHint   = `SCHEME://HOST:PORT, with USER:PASSWORD@ before HOST, and the special characters of the password percent-encoded, for example "@" as %40`
 	noProxyHint = "HOST,.DOMAIN,ADDRESS,NETWORK/BITS"
 )
 

@@ -77,6 +77,7 @@ type indexWalk struct {
 	onPage  int      // length of pending before the current page was read
 	seed    maphash.Seed
 	seen    map[uint64]bool // hashes of the paths of all directories that are visited or pending
+	tooDeep bool            // some directories are below --depth
 	limit   error           // reported by next: some directories are not visited
 }
 
@@ -109,7 +110,11 @@ func (w *indexWalk) setOptions(o *list.Options, in openedList) {
 
 // add notes a directory that a page links to, if it is not too deep, and new.
 func (w *indexWalk) add(path, url string) {
-	if strings.Count(path, "/") >= w.opts.Depth || w.limit != nil {
+	if strings.Count(path, "/") >= w.opts.Depth {
+		w.tooDeep = true
+		return
+	}
+	if w.limit != nil {
 		return
 	}
 	if !w.isNew(path) {

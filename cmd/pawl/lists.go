@@ -400,6 +400,9 @@ func (c *MirrorCmd) lists(ctx context.Context, l listOpener, out *printer) iter.
 					return
 				}
 			}
+			if walk != nil && walk.tooDeep && c.Depth == 0 {
+				out.note("%q names directories, which are not followed; see --depth", shown)
+			}
 			if empty && !c.AllowEmpty && !yield(mirror.List{}, listError{emptyListError{shown}}) {
 				return
 			}

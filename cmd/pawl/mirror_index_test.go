@@ -92,7 +92,7 @@ func (s *indexSite) wantRequested(paths ...string) {
 // TestIndexDepth checks which pages and files of an index are requested: each once, and nothing else.
 func TestIndexDepth(t *testing.T) {
 	s := newIndexSite(t)
-	s.runMirror("-q", s.url()).wantExit(0)
+	s.runMirror(s.url()).wantExit(0).wantStderr("names directories, which are not followed; see --depth")
 	s.wantOut("a.bin", "b.iso")
 	s.wantRequested("pub/", "pub/a.bin", "pub/b.iso")
 	s.runMirror("-q", "--depth", "1", s.url()).wantExit(0)

@@ -70,8 +70,12 @@ func TestHostRests(t *testing.T) {
 			if c.Fetched != 1 || c.Failed != 200 || r.notTried() < 200-tt.most {
 				t.Errorf("got %+v, and %d files that were not tried", c, r.notTried())
 			}
-			for _, x := range rests {
-				if x.Host != r.srv.URL || x.Files < 150 || x.Err == nil {
+			for i, x := range rests {
+				least := 150
+				if i == 0 { // the list may still be read
+					least = 1
+				}
+				if x.Host != r.srv.URL || x.Files < least || x.Err == nil {
 					t.Errorf("got %+v", x)
 				}
 			}

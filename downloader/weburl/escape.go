@@ -92,7 +92,7 @@ func writeEscaped(b *strings.Builder, s, special string) {
 }
 
 // Unwrap returns a URL without the blanks, angle brackets and quotation marks that people
-// paste around it (RFC 3986, appendix C).
+// paste around it, and without the tabs and line breaks in it (RFC 3986, appendix C).
 func Unwrap(s string) string {
 	s = strings.TrimFunc(s, func(r rune) bool { return r <= ' ' || strings.ContainsRune(invisible, r) })
 	for _, pair := range []string{"<>", `""`, "''", "“”", "«»"} {
@@ -101,7 +101,7 @@ func Unwrap(s string) string {
 			s = strings.TrimPrefix(strings.TrimSpace(s[len(open):len(s)-len(end)]), "URL:")
 		}
 	}
-	return s
+	return lineBreaks.Replace(s)
 }
 
 // invisible are a no-break space, a zero-width space, and a byte order mark.

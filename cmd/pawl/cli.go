@@ -11,10 +11,9 @@ import (
 // fields have the order of the help pages. Embedded structs group options by subject; they
 // have no effect on the grammar.
 //
-// The tags follow some rules. The options of other tools belong to pawl as, and not to this
-// grammar. Lists of URLs and headers have
-// sep:"none", because commas are legal in both. Every option can also be set by PAWL_NAME,
-// unless env:"-" excludes it.
+// The tags follow some rules. The options of other tools belong to "pawl as", and not to this
+// grammar. Lists of URLs and headers have sep:"none", because commas are legal in both. Every
+// option can also be set by PAWL_NAME, unless env:"-" excludes it.
 type CLI struct {
 	Globals
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"pawl/cmd/pawl/dropin"
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/weburl"
@@ -107,32 +108,11 @@ func suggestion(word string) string {
 func nearest(word string, known iter.Seq[string]) string {
 	near, best := "", 3
 	for _, k := range slices.Sorted(known) {
-		if d := distance(word, k); d < best && d < len(k) { // not <=, so that the first of several stays
+		if d := dropin.Distance(word, k); d < best && d < len(k) { // not <=, so that the first of several stays
 			near, best = k, d
 		}
 	}
 	return near
-}
-
-// distance returns the Levenshtein distance of a and b: how many letters must be inserted,
-// deleted or replaced to turn one into the other.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1) // row[j] is the distance of the first i letters of a from b[:j]
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := diagonal
-			if a[i] != b[j] {
-				next = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }
 
 // Run downloads the URLs.

@@ -126,7 +126,7 @@ type hostSettings struct {
 // has the type of the field of the option.
 var hostSetters = map[string]func(h *hostSettings, s hostSetting){
 	"bearer-file":      func(h *hostSettings, s hostSetting) { h.setField("Authorization", "Bearer "+s.value.(hostToken).text) },
-	"user":             func(h *hostSettings, s hostSetting) { h.user = s.value.(*url.Userinfo) },
+	"user":             func(h *hostSettings, s hostSetting) { h.setUser(s.value.(*url.Userinfo)) },
 	"connections":      func(h *hostSettings, s hostSetting) { h.Connections = s.value.(int) },
 	"header":           func(h *hostSettings, s hostSetting) { h.addHeaders(s.value.([]header)) },
 	"limit-rate":       func(h *hostSettings, s hostSetting) { h.limitRate(s.value.(timetable), s.host.String()) },
@@ -198,7 +198,17 @@ func (h *hostSettings) addHeaders(headers []header) {
 		return slices.ContainsFunc(fields, func(f headerField) bool { return strings.EqualFold(f.name, old.name) })
 	})
 	h.fields = append(h.fields, fields...)
+	if slices.ContainsFunc(fields, isAuthorization) {
+		h.user = nil
+	}
 }
+
+// setUser sets the user, in place of another login.
+func (h *hostSettings) setUser(user *url.Userinfo) {
+	h.user, h.fields = user, slices.DeleteFunc(h.fields, isAuthorization)
+}
+
+func isAuthorization(f headerField) bool { return strings.EqualFold(f.name, "Authorization") }
 
 // setField sets one header field.
 func (h *hostSettings) setField(name, value string) {

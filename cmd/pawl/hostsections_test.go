@@ -192,6 +192,8 @@ func TestLoginPrecedence(t *testing.T) {
 		{"bearer-file = " + token + "\n" + section, "http://h/", nil, "section:1@ "},
 		{"user = all:2\n" + section, "http://other/", nil, "all:2@ "},
 		{section, "http://h/", []string{"-u", "typed:3"}, "typed:3@ "},
+		{section + "[host *.h]\nbearer-file = " + token + "\n[host a.h]\nuser = narrow:5\n", "http://a.h/", nil, "narrow:5@ "},
+		{"[host *.h]\nuser = wide:6\n[host a.h]\nbearer-file = " + token + "\n", "http://a.h/", nil, "@ Bearer t0ken"},
 		{section, "http://h/", []string{"--bearer-file", token}, "@ Bearer t0ken"},
 		{section, "http://url:4@h/", nil, "url:4@ "},
 		{section, "http://section@h/", nil, "section:1@ "},

@@ -151,7 +151,7 @@ func (c *ResumeCmd) readCurl(out *printer) error {
 	}
 	for i, h := range c.Header {
 		c.Header[i].fields = slices.DeleteFunc(slices.Clone(h.fields), func(old headerField) bool {
-			return slices.ContainsFunc(pasted.fields, func(f headerField) bool { return strings.EqualFold(f.name, old.name) })
+			return old.host == "" && slices.ContainsFunc(pasted.fields, func(f headerField) bool { return strings.EqualFold(f.name, old.name) })
 		})
 	}
 	c.hosts.aboveHeader = false
@@ -163,9 +163,8 @@ func (c *ResumeCmd) readCurl(out *printer) error {
 
 // typedURLs returns the URLs that the user typed, now or when the downloads began. The URL
 // of a download that a list began counts only if the user named the download now, and not only its
-// directory. Only the
-// origins of typed URLs get the headers of the command line: a list could otherwise name a
-// host, and receive a secret with the next pawl resume.
+// directory. Only the origins of typed URLs get the headers of the command line: a list could
+// otherwise name a host, and receive a secret with the next pawl resume.
 func (c *ResumeCmd) typedURLs(records []store.Record) []string {
 	urls := []string{c.URL}
 	isDir := func(word string) bool {

@@ -228,7 +228,7 @@ func (w *watch) askPause(l listRow) {
 	case len(rec.Lists) > 0:
 		w.question = question{fmt.Sprintf("process %d mirrors lists; stop all of it? y/n", holder.PID), stop}
 	case others > 0:
-		w.question = question{fmt.Sprintf("process %d downloads %s more; pause all? y/n", holder.PID, filesText(others)), stop}
+		w.question = question{fmt.Sprintf("process %d downloads %s more; pause all? y/n", holder.PID, fileCountText(others)), stop}
 	default:
 		w.status = stop()
 	}
@@ -377,13 +377,6 @@ func (w *watch) title() string {
 		return fmt.Sprintf("pawl: %s, none running", downloads(len(w.rows)))
 	}
 	return fmt.Sprintf("pawl: %s, %d running, %s/s", downloads(len(w.rows)), running, size(rate))
-}
-
-func filesText(n int) string {
-	if n == 1 {
-		return "1 file"
-	}
-	return fmt.Sprintf("%d files", n)
 }
 
 func downloads(n int) string {

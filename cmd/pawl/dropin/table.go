@@ -175,7 +175,7 @@ func (t *table) byLetter(letter byte) *option {
 func (t *table) unknown(name string) error {
 	near, best := "", 4
 	for n := range t.names() {
-		if d := distance(strings.TrimLeft(name, "-"), n); d < best || d == best && n < near {
+		if d := Distance(strings.TrimLeft(name, "-"), n); d < best || d == best && n < near {
 			near, best = n, d
 		}
 	}
@@ -185,9 +185,10 @@ func (t *table) unknown(name string) error {
 	return fmt.Errorf("there is no option %q; did you mean %q?", name, "--"+near)
 }
 
-// distance returns how many letters must be inserted, deleted or replaced to turn a into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+// Distance returns the Levenshtein distance of a and b: how many letters must be inserted, deleted or
+// replaced to turn one into the other.
+func Distance(a, b string) int {
+	row := make([]int, len(b)+1) // row[j] is the distance of the first i letters of a from b[:j]
 	for j := range row {
 		row[j] = j
 	}

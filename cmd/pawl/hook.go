@@ -177,13 +177,10 @@ func (h *hooks) loop() {
 		select {
 		case f := <-h.queue:
 			h.handle(f)
-			continue
-		default:
-		}
-		select {
-		case f := <-h.queue:
-			h.handle(f)
-		case <-h.closing: // and the queue was empty
+		case <-h.closing:
+			for len(h.queue) > 0 { // select chooses at random, so hooks may be left
+				h.handle(<-h.queue)
+			}
 			return
 		}
 	}

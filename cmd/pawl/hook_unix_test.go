@@ -185,6 +185,25 @@ func TestHookAfterClose(t *testing.T) {
 	}
 }
 
+// TestHookBeforeClose checks that no hook is lost that was queued just before close. The context
+// has ended, so the hooks are only counted.
+func TestHookBeforeClose(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	const runs = 5000
+	counted := 0
+	for range runs {
+		var out lockedText
+		h := newHooks(ctx, hookOptions{onComplete: "true"}, &printer{stderr: &out})
+		h.push(hookFile{path: "/d/f"})
+		h.close()
+		counted += h.dropped
+	}
+	if counted != runs {
+		t.Errorf("%d of %d hooks were handled", counted, runs)
+	}
+}
+
 // TestHookOrder checks that hooks run one after another, in order, and all before close
 // returns. Events without a hook command do nothing.
 func TestHookOrder(t *testing.T) {

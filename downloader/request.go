@@ -55,6 +55,8 @@ type Request struct {
 	Inspect func(beginning []byte) error
 	// Existing says what happens to an existing file and to held bytes.
 	Existing Existing
+	Handle   *Handle
+	OnEvent  func(Event)
 }
 
 // InspectBytes is how many bytes Request.Inspect gets, if the file has so many. The first reads of
@@ -70,6 +72,7 @@ type Destination interface{ isDestination() }
 type File struct {
 	Dir    string // directory; "" for the working directory
 	Output string // name or path; "" for the name in the response or in the URL
+	ID     store.ID
 	// Released is for a file that may be one of many small ones, which are made durable together, and are
 	// not resumed. It is called when the file needs no connection any more, and waits for that. nil for a
 	// single file.

@@ -30,7 +30,7 @@ func (s *Store) Stamp(target string) (m FileStamp, ok bool) {
 // group.
 func (s *Store) Adopt(rec Record, like ID, seen FileStamp) (Record, error) {
 	if rec.ID == "" {
-		rec.ID, rec.Created = newID(), time.Now()
+		rec.ID, rec.Created = NewID(), time.Now()
 	}
 	rec.State, rec.Size, rec.ModTime, rec.Updated, rec.Publishing, rec.Replaces = Done, seen.Size, seen.ModTime, time.Now(), false, FileStamp{}
 	rec.Held = chunk.NewSet(chunk.Range{End: rec.Size})

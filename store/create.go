@@ -63,7 +63,7 @@ func (s *Store) tryCreate(rec Record) (*Part, error) {
 
 // newPart returns the Part of a new download, which holds nothing yet. It owns lock.
 func (s *Store) newPart(rec Record, lock io.Closer) *Part {
-	rec.ID, rec.State, rec.Held, rec.Process = newID(), Active, chunk.Set{}, thisProcess()
+	rec.ID, rec.State, rec.Held, rec.Process = NewID(), Active, chunk.Set{}, thisProcess()
 	rec.PieceLength = pieceLength(rec.Size)
 	rec.Created = time.Now()
 	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWrittenBytes(rec.PieceLength)}

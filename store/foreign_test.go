@@ -340,7 +340,7 @@ func TestPartNameIsPublished(t *testing.T) {
 	l := newFixture(t)
 	part := l.target + ".part"
 	l.store.fs.FS = &lstatFS{l.store.fs.FS, part, func() { // the lock is held, and the part file not recorded
-		rec := Record{ID: newID(), Target: part, State: Done, Named: true, Size: 10, ModTime: time.Unix(1e9, 0), Publishing: true}
+		rec := Record{ID: NewID(), Target: part, State: Done, Named: true, Size: 10, ModTime: time.Unix(1e9, 0), Publishing: true}
 		must(t, l.store.write(func(t tx) error { return t.put(&rec) }))
 	}}
 	p := l.opened(l.store.Create(l.record()))

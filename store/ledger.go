@@ -183,7 +183,7 @@ func (t tx) finishedAt(target string) (Record, error) {
 // It reads the whole ledger, which is acceptable because only people ask for an ID.
 func (t tx) finishedByID(id ID) (Record, error) {
 	b := t.Bucket(ledgerBucket)
-	if b == nil || len(id) != len(newID()) {
+	if b == nil || len(id) != len(NewID()) {
 		return Record{}, ErrNotFound
 	}
 	c := b.Cursor()

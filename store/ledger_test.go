@@ -32,7 +32,7 @@ func sameEntry(got, want Record) bool {
 
 func TestEntryRoundTrip(t *testing.T) {
 	full := fullEntry(t)
-	least := Record{ID: newID(), Target: full.Target, State: Done, Created: full.Created, Updated: full.Updated, ModTime: full.ModTime}
+	least := Record{ID: NewID(), Target: full.Target, State: Done, Created: full.Created, Updated: full.Updated, ModTime: full.ModTime}
 	for _, rec := range []Record{full, least} {
 		sealed, err := rec.encodeEntry()
 		must(t, err)
@@ -58,7 +58,7 @@ func TestEntryRoundTrip(t *testing.T) {
 }
 
 func FuzzEntry(f *testing.F) {
-	r := Record{ID: newID(), Target: "/a/b", URL: "http://a/b", State: Done, Created: time.Now(), Updated: time.Now(), ModTime: time.Now()}
+	r := Record{ID: NewID(), Target: "/a/b", URL: "http://a/b", State: Done, Created: time.Now(), Updated: time.Now(), ModTime: time.Now()}
 	sealed, err := r.encodeEntry()
 	if err != nil {
 		f.Fatal(err)
@@ -106,7 +106,7 @@ func TestLedger(t *testing.T) {
 	must(t, l.store.write(func(tx tx) error {
 		for i := range 3*ledgerBatch + 7 {
 			r := fullEntry(t)
-			r.ID, r.Target = newID(), l.path(fmt.Sprintf("many/%04d", i))
+			r.ID, r.Target = NewID(), l.path(fmt.Sprintf("many/%04d", i))
 			if err := tx.put(&r); err != nil {
 				return err
 			}

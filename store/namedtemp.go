@@ -45,7 +45,7 @@ func (s *Store) createNamedTemp(dir string) (File, error) {
 	}
 	s.removeLeftovers(dir)
 	for range 10 {
-		f, err := s.tryNamedTemp(filepath.Join(dir, tempPrefix+s.tempOwner()+"-"+string(newID())+tempSuffix))
+		f, err := s.tryNamedTemp(filepath.Join(dir, tempPrefix+s.tempOwner()+"-"+string(NewID())+tempSuffix))
 		if !errors.Is(err, ErrBusy) {
 			return f, err
 		}
@@ -114,7 +114,7 @@ func ownerOfTemp(name string) (owner string, ok bool) {
 	middle, isTemp := strings.CutPrefix(name, tempPrefix)
 	middle, hasSuffix := strings.CutSuffix(middle, tempSuffix)
 	owner, id, _ := strings.Cut(middle, "-")
-	return owner, isTemp && hasSuffix && isHex(owner, ownerBytes) && isHex(id, len(newID())/2)
+	return owner, isTemp && hasSuffix && isHex(owner, ownerBytes) && isHex(id, len(NewID())/2)
 }
 
 // isHex reports whether s is n bytes in hexadecimal form.

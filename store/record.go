@@ -19,8 +19,8 @@ import (
 // An ID identifies a download. It is 16 hex digits.
 type ID string
 
-// newID returns a random ID.
-func newID() ID {
+// NewID returns a random ID.
+func NewID() ID {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
 	return ID(hex.EncodeToString(b[:]))

@@ -27,7 +27,7 @@ func fullRecord(t testing.TB) Record {
 	}
 	when := time.Date(2024, 2, 29, 23, 59, 59, 123456789, time.FixedZone("", 5*3600+1800))
 	return Record{
-		ID: newID(), URL: "https://example.com/a?b=c&d=<e>", Target: target, Size: 1 << 40,
+		ID: NewID(), URL: "https://example.com/a?b=c&d=<e>", Target: target, Size: 1 << 40,
 		Type: "text/html", Lists: Lists{Nameless, "0123456789abcdef"}, ETag: `W/"x"`, LastModified: "Thu, 29 Feb 2024 23:59:59 GMT", Public: true, Named: true, NoRanges: true, Unframed: true, Coding: "gzip", Mixed: true, Mirrors: []string{"https://b.example/a"},
 		Held:        chunk.NewSet(chunk.Range{Off: 0, End: 10}, chunk.Range{Off: 1 << 39, End: 1 << 40}),
 		Credentials: []string{"-u"}, State: Failed, Reason: "it broke", Rate: 12345, Process: Process{42, "boot/1"}, PartNumber: 3, Root: "/downloads", Control: "/downloads/x.aria2",
@@ -53,8 +53,8 @@ func TestRecordRoundTrip(t *testing.T) {
 			t.Errorf("field %s is zero; give it a value", v.Type().Field(i).Name)
 		}
 	}
-	least := Record{ID: newID(), Target: full.Target}
-	unknown := Record{ID: newID(), Target: full.Target, Size: -1, Held: full.Held}
+	least := Record{ID: NewID(), Target: full.Target}
+	unknown := Record{ID: NewID(), Target: full.Target, Size: -1, Held: full.Held}
 	for _, rec := range []Record{full, least, unknown} {
 		data, err := rec.encode()
 		if err != nil {
@@ -110,7 +110,7 @@ func TestRecordBytes(t *testing.T) {
 func TestIndexLeadsElsewhere(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	must(t, err)
-	rec := Record{ID: newID(), Target: filepath.Join(t.TempDir(), "a.bin"), State: Paused}
+	rec := Record{ID: NewID(), Target: filepath.Join(t.TempDir(), "a.bin"), State: Paused}
 	target := filepath.Join(filepath.Dir(rec.Target), "b.bin")
 	must(t, s.write(func(t tx) error {
 		if err := t.put(&rec); err != nil {
@@ -216,7 +216,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 func TestNewID(t *testing.T) {
 	seen := map[ID]bool{}
 	for range 1000 {
-		id := newID()
+		id := NewID()
 		if len(id) != 16 || strings.Trim(string(id), "0123456789abcdef") != "" || seen[id] {
 			t.Fatalf("got %q, want 16 hex digits, new ones", id)
 		}

@@ -4,6 +4,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -157,4 +158,34 @@ func (s *Store) RemoveEmpty(root, dir string) {
 			return
 		}
 	}
+}
+
+// DeleteFinished deletes the finished file of the download id and its entry in the ledger, whatever lists
+// claim it, with the steps of Release. If somebody has changed the file, or put another one in its place,
+// the error is ErrForeign, and both stay.
+func (s *Store) DeleteFinished(id ID) error {
+	rec, err := s.Get(id)
+	if err != nil {
+		return err
+	}
+	s = s.forRecord(&rec)
+	return s.write(func(t tx) error {
+		stored, err := t.finishedAt(rec.Target)
+		if err != nil || stored.ID != id {
+			return err // nil if another download has replaced it
+		}
+		if _, err := s.fs.Lstat(rec.Target); errors.Is(err, fs.ErrNotExist) {
+			return t.dropFinished(&stored)
+		}
+		if !s.Intact(stored) {
+			return fmt.Errorf("%w: it was changed since", ErrForeign)
+		}
+		if err := s.fs.Remove(stored.Target); err != nil {
+			return err
+		}
+		if err := s.fs.SyncDir(filepath.Dir(stored.Target)); err != nil {
+			return err
+		}
+		return t.dropFinished(&stored)
+	})
 }

@@ -38,7 +38,7 @@ func (s *Store) Reopen(rec Record, damaged chunk.Set) (ID, error) {
 		return "", fmt.Errorf("%w: %w", ErrCannotRepair, err)
 	}
 	r := rec
-	r.ID, r.State, r.Reason, r.Updated, r.PartNumber = newID(), Active, "", time.Now(), 0
+	r.ID, r.State, r.Reason, r.Updated, r.PartNumber = NewID(), Active, "", time.Now(), 0
 	r.Held = chunk.NewSet(chunk.Range{End: rec.Size})
 	for d := range damaged.All() {
 		r.Held.Remove(d)

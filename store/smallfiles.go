@@ -43,7 +43,7 @@ func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec.ID, rec.State, rec.Created, rec.Publishing = newID(), Done, time.Now(), true
+	rec.ID, rec.State, rec.Created, rec.Publishing = NewID(), Done, time.Now(), true
 	return &TempFile{rec: rec, file: f}, nil
 }
 

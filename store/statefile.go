@@ -42,6 +42,7 @@ var (
 	hostBucket    = []byte("hosts")     // origin -> HostNote; created at the first use
 	pieceBucket   = []byte("pieces")    // pageKey -> page of piece checksums; created at the first use
 	hashBucket    = []byte("hashes")    // ID of an unfinished download -> piece hashes; created at the first use
+	queueBucket   = []byte("queue")     // key of package queue -> its value; created at the first use
 	ledgerBucket  = []byte("files")     // Target of a finished file -> ledger entry; created at the first use
 	versionKey    = []byte("version")
 	schemaBuckets = [][]byte{metaBucket, recordBucket, targetBucket, urlBucket}

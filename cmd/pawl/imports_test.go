@@ -84,6 +84,10 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/weburl"},
 		not: []string{"os/...", "log", "flag", "net", "net/http/..."},
 	},
+	"pawl/downloader/queue": {
+		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/weburl"},
+		not: []string{"os", "os/...", "log", "flag", "net", "net/http/..."},
+	},
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},

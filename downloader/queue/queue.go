@@ -1,0 +1,683 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pawl/downloader"
+	"pawl/downloader/weburl"
+	"pawl/store"
+)
+
+// Errors of the methods of Queue.
+var (
+	ErrNotFound = errors.New("no such download in the queue")
+	ErrState    = errors.New("not possible in this state")
+	ErrSpec     = errors.New("cannot be downloaded")
+	ErrFull     = errors.New("the queue is full")
+)
+
+const (
+	// defaultJobs is how many tasks run at the same time, as in pawl get.
+	defaultJobs = 4
+	// defaultHistory is how many ended tasks are kept, as aria2 keeps them.
+	defaultHistory = 1000
+	// defaultTasks is the most unfinished tasks. A guess: a task takes about a kilobyte of memory.
+	defaultTasks = 100_000
+	// rankStep is the distance of the ranks of two tasks that follow each other. So many halvings fit
+	// between them before all tasks must be stored with new ranks: log2 of it.
+	rankStep = 1 << 32
+)
+
+// Options are the settings of a Queue. Root must be set.
+type Options struct {
+	Root    string // absolute; the files of all tasks are below it
+	Jobs    int    // tasks that run at the same time; default 4
+	History int    // ended tasks that are kept; default 1000
+	Tasks   int    // unfinished tasks that are accepted; default 100,000
+	// Request is the template of the requests.
+	Request downloader.Request
+	// RunList downloads the files of a list; nil if the queue has no lists. It calls report from time to
+	// time, and returns nil if all files are here.
+	RunList func(ctx context.Context, t Task, h *downloader.Handle, report func(Files)) error
+	// ExitCode classifies failures, for Task.Exit. Default: always 1.
+	ExitCode func(error) int
+	// Warn is called with messages for the user, by any goroutine. Default: they are dropped.
+	Warn func(string)
+}
+
+// A Queue is the queue of a state directory. Its methods are safe for concurrent use. Their changes are
+// visible at once, and durable when Sync returns.
+type Queue struct {
+	options Options
+	store   *store.Store
+	d       *downloader.Downloader
+	kick    chan struct{} // capacity 1; has a value if something may start
+
+	mu      sync.Mutex
+	byID    map[store.ID]*entry
+	order   []*entry // that have not ended, by rank
+	history []*entry // that have ended, oldest first
+	jobs    int
+	running int
+	hold    hold // why nothing starts
+
+	saver
+	listeners
+}
+
+// A hold stops all starts until a time.
+type hold struct {
+	until  time.Time
+	reason string
+}
+
+// An entry is a task of a Queue. All fields are guarded by Queue.mu.
+type entry struct {
+	Task
+	rank    int64
+	saved   bool      // the task is in the state file
+	delete  bool      // the task is removed with its files, which are still here
+	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
+	notYet  time.Time // it does not start before
+	changed bool      // it must be started again, because its Spec has changed
+}
+
+// Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
+// queue open; see Lock.
+func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) {
+	o.Jobs, o.History, o.Tasks = cmp.Or(o.Jobs, defaultJobs), cmp.Or(o.History, defaultHistory), cmp.Or(o.Tasks, defaultTasks)
+	if o.ExitCode == nil {
+		o.ExitCode = func(error) int { return 1 }
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	entries, err := readEntries(st, o.Warn)
+	if err != nil {
+		return nil, err
+	}
+	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1), byID: make(map[store.ID]*entry)}
+	for _, e := range entries {
+		q.byID[e.ID] = e
+		if e.State.Ended() {
+			q.history = append(q.history, e)
+		} else {
+			q.order = append(q.order, e)
+		}
+	}
+	for _, e := range slices.Clone(q.history) {
+		if e.delete {
+			q.deleteFiles(e)
+		}
+	}
+	return q, nil
+}
+
+// readEntries returns the entries in the state file: by rank, and those that have ended by their end.
+func readEntries(st *store.Store, warn func(string)) ([]*entry, error) {
+	stored, err := st.Queue()
+	if err != nil {
+		return nil, err
+	}
+	var entries []*entry
+	for key, value := range stored {
+		e, err := decodeEntry(value)
+		if err != nil {
+			warn(fmt.Sprintf("the entry %q of the queue cannot be read, and is left alone: %v", key, err))
+			continue
+		}
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b *entry) int {
+		return cmp.Or(a.Ended.Compare(b.Ended), cmp.Compare(a.rank, b.rank), cmp.Compare(a.ID, b.ID))
+	})
+	return entries, nil
+}
+
+// Read returns the tasks in the state file, in order, those that have ended last. It may be called
+// while another process has the queue open; then an active task is shown as waiting.
+func Read(st *store.Store) ([]Task, error) {
+	entries, err := readEntries(st, func(string) {})
+	tasks := make([]Task, len(entries))
+	for i, e := range entries {
+		tasks[i] = e.Task
+	}
+	slices.SortStableFunc(tasks, func(a, b Task) int {
+		return cmp.Compare(btoi(a.State.Ended()), btoi(b.State.Ended()))
+	})
+	return tasks, err
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Place says where Add and Move put a task.
+type Place struct {
+	From Origin
+	N    int // tasks behind From; before it if negative
+}
+
+// An Origin is what a Place counts from.
+type Origin int
+
+// The origins of a Place. The zero Place is the first position.
+const (
+	Start   Origin = iota // the first unfinished task that does not run
+	Current               // the present position of the task
+	End                   // behind the last task
+)
+
+// Last is the place behind all tasks.
+var Last = Place{From: End}
+
+// Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
+// Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
+// returned. An unfinished download on record continues in its task.
+func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	entries := make([]*entry, len(specs))
+	for i := range specs {
+		var err error
+		if entries[i], err = q.newEntry(specs[i]); err != nil {
+			return nil, err
+		}
+	}
+	if len(q.order)+len(entries) > q.options.Tasks {
+		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
+	}
+	tasks := make([]Task, len(entries))
+	for i, e := range entries {
+		if paused {
+			e.State = Paused
+		}
+		if known := q.byID[e.ID]; known != nil {
+			if !known.State.Ended() {
+				q.update(known, e.Spec)
+				tasks[i] = q.view(known)
+				continue
+			}
+			q.history = remove(q.history, known)
+			e.saved = known.saved
+		}
+		q.byID[e.ID] = e
+		q.insert(e, at)
+		if at.From != End {
+			at.N++ // the next one behind it
+		}
+		q.dirty(e)
+		q.tell(Event{Kind: Added, Task: q.view(e)})
+		tasks[i] = q.view(e)
+	}
+	q.wake()
+	return tasks, nil
+}
+
+// newEntry checks a spec and returns an entry for it, which is not yet in the queue.
+func (q *Queue) newEntry(s Spec) (*entry, error) {
+	var err error
+	if s.Dir, err = q.below(s.Dir); err != nil {
+		return nil, err
+	}
+	switch {
+	case s.List && q.options.RunList == nil:
+		return nil, fmt.Errorf("%w: no lists here", ErrSpec)
+	case s.List && len(s.URLs) > 0 == (len(s.Text) > 0):
+		return nil, fmt.Errorf("%w: a list has one URL or a text", ErrSpec)
+	case !s.List && len(s.URLs) == 0:
+		return nil, fmt.Errorf("%w: no URL", ErrSpec)
+	}
+	for _, u := range s.URLs {
+		if err := weburl.Check(u); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSpec, err)
+		}
+	}
+	if s.Name != "" && !filepath.IsLocal(s.Name) {
+		return nil, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
+	}
+	e := &entry{Task: Task{ID: q.idFor(&s), State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
+	if rec, err := q.store.Get(e.ID); err == nil {
+		e.Record, e.Path, e.Size, e.Held = rec.ID, rec.Target, rec.Size, rec.Held.Len()
+	}
+	return e, nil
+}
+
+// below returns an absolute directory, which must be the root or below it.
+func (q *Queue) below(dir string) (string, error) {
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(q.options.Root, dir)
+	}
+	if rel, err := filepath.Rel(q.options.Root, dir); err != nil || !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("%w: %q is not below %q", ErrSpec, dir, q.options.Root)
+	}
+	return filepath.Clean(dir), nil
+}
+
+// idFor returns the ID of the unfinished task, or of the unfinished download on record, that has the
+// URL and the place of s, or else a new one.
+func (q *Queue) idFor(s *Spec) store.ID {
+	if s.List {
+		return store.NewID()
+	}
+	for _, e := range q.order {
+		if !e.List && e.URL() == s.URL() && e.Dir == s.Dir && e.Name == s.Name {
+			return e.ID
+		}
+	}
+	rec, err := q.store.ByURL(s.Dir, s.URL())
+	if s.Name != "" {
+		rec, err = q.store.ByTarget(filepath.Join(s.Dir, s.Name))
+	}
+	if err == nil && rec.State != store.Done && rec.URL == s.URL() {
+		return rec.ID
+	}
+	return store.NewID()
+}
+
+// AddRecord adds the unfinished download id of the state file, with what is on record about it.
+func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
+	rec, err := q.store.Get(id)
+	if err == nil && rec.State == store.Done {
+		err = fmt.Errorf("%w: the file is finished", ErrState)
+	}
+	if err != nil {
+		return Task{}, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e := q.byID[id]; e != nil && !e.State.Ended() {
+		return q.view(e), nil
+	} else if e != nil {
+		q.history = remove(q.history, e)
+	}
+	if _, err := q.below(filepath.Dir(rec.Target)); err != nil {
+		return Task{}, err
+	}
+	e := &entry{Task: Task{
+		ID: id, State: Waiting, Added: time.Now(), Record: id, Path: rec.Target, Size: rec.Size, Held: rec.Held.Len(), Lost: rec.Credentials,
+		Spec: Spec{URLs: append([]string{rec.URL}, rec.Mirrors...), Dir: filepath.Dir(rec.Target), Sum: rec.Sum},
+	}}
+	if rec.Named {
+		e.Name = filepath.Base(rec.Target)
+	}
+	if paused {
+		e.State = Paused
+	}
+	q.byID[id] = e
+	q.insert(e, Last)
+	q.dirty(e)
+	q.tell(Event{Kind: Added, Task: q.view(e)})
+	q.wake()
+	return q.view(e), nil
+}
+
+// insert puts e into the order and gives it a rank.
+func (q *Queue) insert(e *entry, at Place) {
+	q.order = slices.Insert(q.order, q.index(e, at), e)
+	q.rerank(e)
+}
+
+// index returns the index in order for a place. Positions count the tasks that do not run.
+func (q *Queue) index(e *entry, at Place) int {
+	var idle []int // indexes in order
+	current := 0
+	for i, o := range q.order {
+		if o == e {
+			current = len(idle)
+		} else if o.run == nil {
+			idle = append(idle, i)
+		}
+	}
+	n := at.N
+	switch at.From {
+	case Current:
+		n += current
+	case End:
+		n += len(idle)
+	}
+	if n = max(0, min(n, len(idle))); n == len(idle) {
+		return len(q.order)
+	}
+	return idle[n]
+}
+
+// rerank gives e, which is in the order, a rank between its neighbours. If there is none, all get new ones.
+func (q *Queue) rerank(e *entry) {
+	i := slices.Index(q.order, e)
+	switch {
+	case len(q.order) == 1:
+		e.rank = 0
+	case i == len(q.order)-1:
+		e.rank = q.order[i-1].rank + rankStep
+	case i == 0:
+		e.rank = q.order[1].rank - rankStep
+	default:
+		before, after := q.order[i-1].rank, q.order[i+1].rank
+		if e.rank = before + (after-before)/2; e.rank == before {
+			for i, o := range q.order {
+				o.rank = int64(i) * rankStep
+				q.dirty(o)
+			}
+		}
+	}
+}
+
+// find returns the entry of an ID.
+func (q *Queue) find(id store.ID) (*entry, error) {
+	if e := q.byID[id]; e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("%q: %w", id, ErrNotFound)
+}
+
+// Resolve returns the ID that begins with prefix, if exactly one does.
+func (q *Queue) Resolve(prefix string) (store.ID, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.byID[store.ID(prefix)] != nil {
+		return store.ID(prefix), nil
+	}
+	var found store.ID
+	for id := range q.byID {
+		if strings.HasPrefix(string(id), prefix) {
+			if found != "" {
+				return "", fmt.Errorf("%q: several downloads begin with it", prefix)
+			}
+			found = id
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("%q: %w", prefix, ErrNotFound)
+	}
+	return found, nil
+}
+
+// Task returns one task.
+func (q *Queue) Task(id store.ID) (Task, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e, err := q.find(id)
+	if err != nil {
+		return Task{}, err
+	}
+	return q.view(e), nil
+}
+
+// Tasks returns the unfinished tasks in their order, and those that have ended, oldest first.
+func (q *Queue) Tasks() (unfinished, ended []Task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.order {
+		unfinished = append(unfinished, q.view(e))
+	}
+	for _, e := range q.history {
+		ended = append(ended, q.view(e))
+	}
+	return unfinished, ended
+}
+
+// Detail returns what is known about the running download of a task; ok is false if it does not run.
+func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
+	q.mu.Lock()
+	e := q.byID[id]
+	if e == nil || e.run == nil {
+		q.mu.Unlock()
+		return d, false
+	}
+	handle := &e.run.handle
+	q.mu.Unlock()
+	return handle.Detail(), true
+}
+
+// view returns e as others see it.
+func (q *Queue) view(e *entry) Task {
+	t := e.Task
+	if t.State == Waiting && e.run != nil {
+		t.State = Active
+		if p, ok := e.run.handle.Progress(); ok {
+			t.Progress = p
+			t.Path, t.Size, t.Held = cmp.Or(p.Target, t.Path), p.Size, p.Have
+		}
+	}
+	if t.State == Waiting && t.Reason == "" {
+		t.Reason = q.hold.reason
+	}
+	return t
+}
+
+// Pause stops tasks until Resume. A running one keeps its bytes. Tasks that are paused already stay so.
+func (q *Queue) Pause(ids ...store.ID) error {
+	return q.each(ids, func(e *entry) error {
+		switch {
+		case e.State == Paused:
+			return nil
+		case e.State.Ended():
+			return ErrState
+		}
+		e.State, e.Reason = Paused, ""
+		e.stop()
+		q.dirty(e)
+		q.tell(Event{Kind: PausedByUser, Task: q.view(e)})
+		return nil
+	})
+}
+
+// Resume lets paused and failed tasks run again. A failed one goes to the end of the queue.
+func (q *Queue) Resume(ids ...store.ID) error {
+	return q.each(ids, func(e *entry) error {
+		switch e.State {
+		case Waiting:
+			e.notYet = time.Time{} // the user knows better
+		case Paused:
+		case Failed:
+			q.history = remove(q.history, e)
+			e.Ended = time.Time{}
+			e.State = Waiting
+			q.insert(e, Last)
+		default:
+			return ErrState
+		}
+		e.State, e.Reason, e.Exit = Waiting, "", 0
+		q.dirty(e)
+		q.tell(Event{Kind: Resumed, Task: q.view(e)})
+		return nil
+	})
+}
+
+// each calls do for the entries of the IDs, until one fails.
+func (q *Queue) each(ids []store.ID, do func(*entry) error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer q.wake()
+	for _, id := range ids {
+		e, err := q.find(id)
+		if err == nil {
+			err = do(e)
+		}
+		if err != nil {
+			return fmt.Errorf("%q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Move changes the position of a task and returns the new one, among those that do not run.
+func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
+	err = q.each([]store.ID{id}, func(e *entry) error {
+		if e.State.Ended() || e.run != nil {
+			return ErrState
+		}
+		i := q.index(e, to)
+		old := slices.Index(q.order, e)
+		if old < i {
+			i-- // e itself leaves
+		}
+		q.order = slices.Insert(slices.Delete(q.order, old, old+1), i, e)
+		q.rerank(e)
+		q.dirty(e)
+		for _, o := range q.order[:i] {
+			if o.run == nil {
+				position++
+			}
+		}
+		q.tell(Event{Kind: Moved, Task: q.view(e)})
+		return nil
+	})
+	return position, err
+}
+
+// Change calls change with the Spec of a task that has not ended, or has failed. New limits hold at once;
+// for other changes, a running download starts again with the bytes that it has.
+func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
+	return q.each([]store.ID{id}, func(e *entry) error {
+		if e.State == Complete || e.State == Removed {
+			return ErrState
+		}
+		s := e.Spec
+		s.URLs, s.Header = slices.Clone(s.URLs), s.Header.Clone()
+		if err := change(&s); err != nil {
+			return err
+		}
+		if _, err := q.newEntry(s); err != nil {
+			return err
+		}
+		q.update(e, s)
+		return nil
+	})
+}
+
+// update gives e another spec.
+func (q *Queue) update(e *entry, s Spec) {
+	before := e.Spec
+	e.Spec = s
+	given := s.secrets()
+	e.Lost = slices.DeleteFunc(slices.Clone(e.Lost), func(name string) bool { return slices.Contains(given, name) })
+	if e.run != nil {
+		e.run.handle.SetLimitRate(s.LimitRate)
+		e.run.handle.SetConnections(s.Connections)
+		before.LimitRate, before.Connections = s.LimitRate, s.Connections
+		if !reflect.DeepEqual(before, s) {
+			e.changed = true
+			e.stop()
+		}
+	}
+	q.dirty(e)
+	q.tell(Event{Kind: Changed, Task: q.view(e)})
+}
+
+// Remove removes tasks. A task that runs or has begun becomes history, unless it has ended already.
+// files says that its files are deleted, too: the part file and, if it is unchanged, the finished file.
+// Without files, what was downloaded stays, and continues if the URL is added again.
+func (q *Queue) Remove(files bool, ids ...store.ID) error {
+	return q.each(ids, func(e *entry) error {
+		ended, running := e.State.Ended(), e.run != nil
+		if !ended {
+			q.order = remove(q.order, e)
+			e.State, e.Ended, e.Reason = Removed, time.Now(), ""
+			q.history = append(q.history, e)
+			q.tell(Event{Kind: Stopped, Task: q.view(e)})
+		}
+		e.stop()
+		if e.delete = files; files && !running {
+			q.deleteFiles(e)
+		}
+		if ended || !running {
+			q.forget(e)
+			return nil
+		}
+		q.dirty(e)
+		q.trim()
+		return nil
+	})
+}
+
+// Forget removes all ended tasks from the history. Their files stay.
+func (q *Queue) Forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range slices.Clone(q.history) {
+		if e.run == nil {
+			q.forget(e)
+		}
+	}
+}
+
+// forget removes an ended entry.
+func (q *Queue) forget(e *entry) {
+	q.history = remove(q.history, e)
+	delete(q.byID, e.ID)
+	q.dirty(e)
+	q.tell(Event{Kind: Forgotten, Task: e.Task})
+}
+
+// trim bounds the history.
+func (q *Queue) trim() {
+	for _, e := range slices.Clone(q.history[:max(0, len(q.history)-q.options.History)]) {
+		if e.run == nil && !e.delete {
+			q.forget(e)
+		}
+	}
+}
+
+// deleteFiles deletes the files of a removed entry, which does not run.
+func (q *Queue) deleteFiles(e *entry) {
+	e.delete = false
+	id := cmp.Or(e.Record, e.ID)
+	rec, err := q.store.Get(id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = nil
+	case err == nil && rec.State == store.Done:
+		err = q.store.DeleteFinished(id)
+	case err == nil:
+		err = q.store.Remove(id, true)
+	}
+	if err != nil {
+		q.options.Warn(fmt.Sprintf("the files of %s are not deleted: %v", e.ID, err))
+	}
+	q.dirty(e)
+}
+
+// remove returns entries without e.
+func remove(entries []*entry, e *entry) []*entry {
+	if i := slices.Index(entries, e); i >= 0 {
+		return slices.Delete(entries, i, i+1)
+	}
+	return entries
+}
+
+// Jobs returns how many tasks may run at the same time.
+func (q *Queue) Jobs() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.jobs
+}
+
+// SetJobs changes how many tasks may run at the same time. Running ones are not stopped.
+func (q *Queue) SetJobs(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = max(1, n)
+	q.wake()
+}
+
+// wake makes Run look for tasks that can start.
+func (q *Queue) wake() {
+	select {
+	case q.kick <- struct{}{}:
+	default:
+	}
+}

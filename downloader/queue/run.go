@@ -1,0 +1,228 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pawl/downloader"
+	"pawl/downloader/weburl"
+	"pawl/store"
+)
+
+const (
+	// spaceWait is the time until the queue tries again after the disk was full. A guess: somebody must
+	// delete files, and nobody watches.
+	spaceWait = time.Minute
+	// busyWait is the time until a task tries again whose file another process downloads. A guess.
+	busyWait = 10 * time.Second
+	// saveWait is the time until changes are saved again after the state file could not be written. A guess.
+	saveWait = 2 * time.Second
+)
+
+// errStopped is the cause of the end of a run that Pause, Change or Remove has stopped.
+var errStopped = errors.New("stopped by the user")
+
+// A run is a task that runs.
+type run struct {
+	handle downloader.Handle
+	cancel context.CancelCauseFunc
+}
+
+// stop stops the run of e, if there is one. Its end comes later; see end.
+func (e *entry) stop() {
+	if e.run != nil {
+		e.run.cancel(errStopped)
+	}
+}
+
+// Run runs the tasks until ctx ends. Then it stops those that run, keeps their bytes, and returns nil when all
+// changes are durable. It must be called once.
+func (q *Queue) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for ctx.Err() == nil {
+		wait := time.Duration(-1)
+		if err := q.Sync(); err != nil {
+			q.options.Warn(err.Error())
+			wait = saveWait
+		}
+		if next := q.start(ctx, &running); wait < 0 || next >= 0 && next < wait {
+			wait = next
+		}
+		q.sleep(ctx, wait)
+	}
+	running.Wait()
+	return q.Sync()
+}
+
+// sleep waits until something may start, for at most the time if it is not negative.
+func (q *Queue) sleep(ctx context.Context, limit time.Duration) {
+	var timer <-chan time.Time
+	if limit >= 0 {
+		timer = time.After(limit)
+	}
+	select {
+	case <-ctx.Done():
+	case <-q.kick:
+	case <-timer:
+	}
+}
+
+// start starts tasks as long as there is room. It returns after which time to call it again; negative if
+// only after an event.
+func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if wait := q.hold.until.Sub(now); wait > 0 {
+		return wait
+	}
+	q.hold = hold{}
+	next := time.Duration(-1)
+	for _, e := range q.order {
+		if q.running >= q.jobs {
+			break
+		}
+		if e.State != Waiting || e.run != nil || !e.saved {
+			continue
+		}
+		if wait := e.notYet.Sub(now); wait > 0 {
+			if next < 0 || wait < next {
+				next = wait
+			}
+			continue
+		}
+		taskCtx, cancel := context.WithCancelCause(ctx)
+		r := &run{cancel: cancel}
+		r.handle.SetLimitRate(e.LimitRate)
+		r.handle.SetConnections(e.Connections)
+		e.run, e.Reason, e.changed = r, "", false
+		q.running++
+		q.tell(Event{Kind: Started, Task: q.view(e)})
+		t := e.Task
+		running.Go(func() {
+			defer cancel(nil)
+			res, err := q.download(taskCtx, t, r)
+			q.end(ctx, e, res, err)
+		})
+	}
+	return next
+}
+
+// download runs a task.
+func (q *Queue) download(ctx context.Context, t Task, r *run) (downloader.Result, error) {
+	if t.List {
+		return downloader.Result{Size: -1}, q.options.RunList(ctx, t, &r.handle, func(f Files) {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			if e := q.byID[t.ID]; e != nil && e.run == r {
+				e.Files = f
+			}
+		})
+	}
+	return q.d.Get(ctx, q.request(t, &r.handle))
+}
+
+// request returns the request of a task.
+func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
+	req := q.options.Request
+	req.URL, req.Mirrors, req.Sum = t.URLs[0], t.URLs[1:], t.Sum
+	req.Handle, req.Existing = h, t.Existing
+	req.Into = downloader.File{Dir: t.Dir, Output: t.Name, ID: t.ID}
+	rec, err := q.store.Get(t.ID)
+	begun := err == nil && rec.State != store.Done
+	if begun {
+		req.Into = downloader.Recorded{ID: t.ID}
+		req.Sum = t.Sum
+	}
+	header := req.Access.Header.Clone()
+	if header == nil {
+		header = make(http.Header)
+	}
+	for name, values := range t.Header {
+		header[name] = values
+	}
+	if t.UserAgent != "" {
+		header.Set("User-Agent", t.UserAgent)
+	}
+	if t.Referer != "" {
+		header.Set("Referer", t.Referer)
+	}
+	req.Access.Header = header
+	if t.User != nil {
+		var own []string
+		for _, u := range t.URLs {
+			own = append(own, downloader.Origin(u))
+		}
+		others := req.Access.Credentials
+		req.Access.Credentials = func(origin string) (c downloader.Credentials) {
+			if others != nil {
+				c = others(origin)
+			}
+			if slices.Contains(own, origin) {
+				c.User = t.User
+			}
+			return c
+		}
+	}
+	if ext := strings.ToLower(path.Ext(strings.SplitN(t.URL(), "?", 2)[0])); len(t.Lost) > 0 && !begun && ext != ".html" && ext != ".htm" {
+		req.Expect = append(slices.Clone(req.Expect), "!text/html")
+	}
+	return req
+}
+
+// end notes how the run of e ended. ctx is that of Run.
+func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer q.wake()
+	e.run = nil
+	q.running--
+	if res.ID != "" {
+		e.Record, e.Path, e.Size = res.ID, cmp.Or(res.Target, e.Path), res.Size
+		if rec, err := q.store.Get(res.ID); err == nil {
+			e.Held = rec.Held.Len()
+		}
+	}
+	switch {
+	case e.State == Removed:
+		if e.delete {
+			q.deleteFiles(e)
+		}
+	case err == nil:
+		e.State, e.Reason, e.Exit = Complete, "", 0
+		e.Size, e.Held, e.Proof = res.Size, res.Size, res.Proof
+		q.archive(e, Finished)
+	case e.State == Paused, e.changed, ctx.Err() != nil:
+		e.changed = false
+	case errors.Is(err, store.ErrNoSpace) && !errors.Is(err, store.ErrDoesNotFit):
+		e.Reason = redacted(err)
+		q.hold = hold{until: time.Now().Add(spaceWait), reason: e.Reason}
+		q.tell(Event{Kind: Delayed, Task: q.view(e)})
+	case errors.Is(err, store.ErrBusy):
+		e.Reason, e.notYet = redacted(err), time.Now().Add(busyWait)
+		q.tell(Event{Kind: Delayed, Task: q.view(e)})
+	default:
+		e.State, e.Reason, e.Exit = Failed, redacted(err), q.options.ExitCode(err)
+		q.archive(e, FailedNow)
+	}
+	q.dirty(e)
+	q.trim()
+}
+
+// archive moves e to the history.
+func (q *Queue) archive(e *entry, kind Kind) {
+	e.Ended = time.Now()
+	q.order = remove(q.order, e)
+	q.history = append(q.history, e)
+	q.tell(Event{Kind: kind, Task: q.view(e)})
+}
+
+// redacted returns the text of an error without passwords in URLs.
+func redacted(err error) string { return weburl.RedactText(err.Error()) }

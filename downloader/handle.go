@@ -19,6 +19,9 @@ var (
 	errResting = errors.New("the host wants a pause")
 	// errNoRoom means that all connections that the host may have are in use.
 	errNoRoom = errors.New("all connections to the host are in use")
+	// errOthersConnect means that the connections to the host are shared with other processes, which
+	// have all of them.
+	errOthersConnect = errors.New("other processes have all connections to the host")
 	// errRequestRate means that the limit of requests per second is reached.
 	errRequestRate = errors.New("the limit of requests to the host is reached")
 )
@@ -248,6 +251,13 @@ func (m *mirror) detail(t *transfer) Source {
 func (d *download) pauseNow(now time.Time) Pause {
 	if p := d.progress.pause.Load(); p != nil && (p.Until.IsZero() || now.Before(p.Until)) {
 		return *p
+	}
+	t := d.progress.current()
+	if t != nil && !t.sched.IsMoving(now) && t.source.Gate.Queued() {
+		return Pause{Err: errOthersConnect}
+	}
+	if to, _ := d.origin.current(); t == nil && d.first.held.Load() && d.engine.host(to.url).Queued() {
+		return Pause{Err: errOthersConnect}
 	}
 	return Pause{}
 }

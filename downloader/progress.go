@@ -43,6 +43,19 @@ func (p *progress) receive(n int64) {
 	}
 }
 
+// responded notes that a host has responded, at a private address or a public one: a pause without a known
+// end is over.
+func (p *progress) responded(private bool) {
+	if private {
+		p.private.Store(true)
+	} else {
+		p.public.Store(true)
+	}
+	if known := p.pause.Load(); known != nil && known.Until.IsZero() {
+		p.pause.CompareAndSwap(known, nil)
+	}
+}
+
 // setHeld makes n the number of held bytes. If there were more, the bytes of earlier runs are
 // assumed to remain as far as possible.
 func (p *progress) setHeld(n int64) {

@@ -20,9 +20,12 @@ import (
 // An ID identifies a download. It is 16 hex digits in lower case.
 type ID string
 
-// IsValid reports whether id may be the ID of a download.
-func (id ID) IsValid() bool {
-	return isHex(string(id), idBytes) && strings.ToLower(string(id)) == string(id)
+// Check returns an error if id cannot be the ID of a download.
+func (id ID) Check() error {
+	if !isHex(string(id), idBytes) || strings.ToLower(string(id)) != string(id) {
+		return fmt.Errorf("the ID of a download is 16 hex digits in lower case, and not %q", string(id))
+	}
+	return nil
 }
 
 // idBytes is how many random bytes an ID stands for: as many as the GID of aria2 has. With half, two of

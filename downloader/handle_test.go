@@ -409,7 +409,7 @@ func TestRequestEvents(t *testing.T) {
 		r := newRig(t)
 		r.srv.Put("a", faultserver.NewFile(2<<20, 1))
 		r.srv.Put("b", faultserver.NewFile(2<<20, 2))
-		r.srv.Set(faultserver.ConnRate(1<<20), faultserver.First(1, faultserver.Status(503, -1)))
+		r.srv.Set(faultserver.ConnRate(64<<10), faultserver.First(1, faultserver.Status(503, -1)))
 		d := New(r.store, r.opts)
 		defer d.Close()
 		h := new(Handle)

@@ -89,3 +89,36 @@ func TestMaxConnsSources(t *testing.T) {
 		t.Error("a third source is proven for two connections")
 	}
 }
+
+// TestMaxConnsNewSource: a source without a connection gets the place of one of several to another source,
+// once it can open one. The only one of a source stays, however slow it is.
+func TestMaxConnsNewSource(t *testing.T) {
+	f := newFixture(t, 500*mB, member{mB, 1e6, 0, false}, member{mB, 5e5, 0, false}, member{mB, 8e5, 0, false})
+	f.gate.ceiling = 16
+	first, second := &gate{ceiling: 0}, &gate{ceiling: 4}
+	f.s.Add(&Source{Gate: first})
+	f.tickWith(3)
+	f.wantStops("the source can open none", 0, 0, 0)
+	first.ceiling = 4
+	if f.tickWith(3) != 1 || first.open != 1 {
+		t.Errorf("got %d connections to the new source, want 1", first.open)
+	}
+	f.wantStops("for the new source", 0, Yielded, 0, 0)
+	f.conns[1].LeaveUnlessLast()
+	c := f.conns[3]
+	if !c.Next(f.now) {
+		t.Fatal("no work for the new source")
+	}
+	f.request(3, f.now)
+	c.Responded(Response{BodyEnd: f.s.plan.Size()}, f.now)
+	c.Received(1, f.now)
+	f.s.Add(&Source{Gate: second})
+	if f.tickWith(3) != 1 || second.open != 1 {
+		t.Errorf("got %d connections to the second new source, want 1", second.open)
+	}
+	f.wantStops("for the second one", 0, Yielded, Yielded, 0, 0)
+	f.conns[2].LeaveUnlessLast()
+	if f.tickWith(3) != 0 || f.gate.open != 1 || first.open != 1 {
+		t.Errorf("then: got %d, %d and %d connections, want one to each source", f.gate.open, first.open, second.open)
+	}
+}

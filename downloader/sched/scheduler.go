@@ -189,6 +189,13 @@ func (s *Scheduler) surplus() int {
 	return len(s.conns) - s.conns.yielding() + s.proofs - s.maxConns
 }
 
+// hasRoom reports whether the user allows another connection, to src. The first one to src may take the place
+// of one of several to another source, which is closed in the same Tick.
+func (s *Scheduler) hasRoom(src *Source) bool {
+	several := func(o *Source) bool { return s.conns.count(o) > 1 }
+	return s.surplus() < 0 || s.surplus() == 0 && s.conns.count(src) == 0 && s.plan.Unclaimed() > 0 && slices.ContainsFunc(s.sources, several)
+}
+
 // remove takes c out of the download, if it is in.
 func (s *Scheduler) remove(c *Conn) {
 	c.release()

@@ -299,11 +299,12 @@ func TestRateFalls(t *testing.T) {
 			all.Go(func() {
 				buf := make([]byte, testBuffer)
 				for begun := time.Now(); ; begun = time.Now() {
-					if _, err := tr.Read(ctx, readFunc(func(p []byte) (int, error) { return len(p), nil }), buf); err != nil {
-						return
-					}
+					_, err := tr.Read(ctx, readFunc(func(p []byte) (int, error) { return len(p), nil }), buf)
 					if took := int64(time.Since(begun)); took > longest.Load() {
 						longest.Store(took)
+					}
+					if err != nil {
+						return
 					}
 				}
 			})

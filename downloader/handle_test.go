@@ -14,6 +14,7 @@ import (
 
 	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
+	"pawl/downloader/sched"
 	"pawl/store"
 )
 
@@ -551,4 +552,79 @@ func TestRequestIDRefused(t *testing.T) {
 			t.Errorf("got files %v, error %v, want f alone", all, err)
 		}
 	})
+}
+
+// A download says that its host wants a pause, also if another download was told so, and that other processes
+// have all connections.
+func TestHandleWaitsForOthers(t *testing.T) {
+	tests := map[string]struct {
+		fault faultserver.Fault
+		err   error
+		until bool // the end of the wait is known
+	}{
+		"the host rests":  {faultserver.First(1, faultserver.Status(429, 8)), errResting, true},
+		"other processes": {faultserver.ConnRate(128 << 10), errOthersConnect, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t)
+				r.opts.Connections, r.opts.Timeouts.Stall = 1, time.Minute
+				if tt.until {
+					r.opts.Connections = 2
+				}
+				f := faultserver.NewFile(1<<20, 1)
+				r.srv.Put("f", f)
+				r.srv.Set(tt.fault)
+				d := New(r.store, r.opts)
+				defer d.Close()
+				others := d
+				if !tt.until {
+					st, err := store.Open(r.state, store.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					others = New(st, r.opts)
+					defer others.Close()
+				}
+				var all sync.WaitGroup
+				get := func(d *Downloader, h *Handle) {
+					if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/f", Into: File{Dir: t.TempDir()}, Handle: h}); err != nil {
+						t.Error(err)
+					}
+				}
+				all.Go(func() { get(others, nil) })
+				time.Sleep(time.Second)
+				h := new(Handle)
+				all.Go(func() { get(d, h) })
+				time.Sleep(2 * time.Second)
+				if got := h.Detail().Waiting; got.Err != tt.err || got.Until.IsZero() == tt.until {
+					t.Errorf("got %+v, want %v", got, tt.err)
+				}
+				all.Wait()
+			})
+		})
+	}
+}
+
+// The limits of a Handle are in addition to those of the Downloader.
+func TestHandleLimits(t *testing.T) {
+	var h Handle
+	h.SetConnections(3)
+	for _, tt := range []struct {
+		set  int64
+		l    sched.Limit
+		want sched.Limit
+	}{
+		{0, sched.Limit{Rate: 1e6, Low: true}, sched.Limit{Rate: 1e6, Low: true, Conns: 3}},
+		{2e6, sched.Limit{Rate: 1e6}, sched.Limit{Rate: 1e6, Conns: 3}},
+		{2e6, sched.Limit{Rate: 3e6}, sched.Limit{Rate: 2e6, Conns: 3}},
+		{1000, sched.Limit{}, sched.Limit{Rate: 1000, Low: true, Conns: 3}},
+		{-1, sched.Limit{}, sched.Limit{Conns: 3}},
+	} {
+		h.SetLimitRate(tt.set)
+		if got := h.limit(tt.l); got != tt.want {
+			t.Errorf("%d with %+v: got %+v, want %+v", tt.set, tt.l, got, tt.want)
+		}
+	}
 }

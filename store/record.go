@@ -20,9 +20,14 @@ import (
 // An ID identifies a download. It is 16 hex digits in lower case.
 type ID string
 
-// Check returns an error if id cannot be the ID of a download.
+// IsValid reports whether id may be the ID of a download.
+func (id ID) IsValid() bool {
+	return isHex(string(id), idBytes) && strings.ToLower(string(id)) == string(id)
+}
+
+// Check returns an error for people if id is not valid.
 func (id ID) Check() error {
-	if !isHex(string(id), idBytes) || strings.ToLower(string(id)) != string(id) {
+	if !id.IsValid() {
 		return fmt.Errorf("the ID of a download is 16 hex digits in lower case, and not %q", string(id))
 	}
 	return nil

@@ -291,10 +291,8 @@ func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) 
 
 // judge returns the next step after an attempt.
 func (x *exchange) judge(resp *http.Response, err error) verdict {
-	if resp != nil && x.info.Private() {
-		x.progress.private.Store(true)
-	} else if resp != nil {
-		x.progress.public.Store(true)
+	if resp != nil {
+		x.progress.responded(x.info.Private())
 	}
 	if x.failed = x.outcome(resp, err); x.failed == nil {
 		return verdict{}

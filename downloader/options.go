@@ -18,7 +18,8 @@ import (
 const defaultMinRate = 64
 
 // Options are the settings of a Downloader. The zero value is good. A download reads them when it
-// starts; only LimitRate can be changed afterwards, by Downloader.SetLimitRate.
+// starts; only LimitRate can be changed afterwards, by Downloader.SetLimitRate. A Handle changes the limits of a
+// single download.
 type Options struct {
 	Connections     int     // most connections to a host; default 16
 	LimitRate       int64   // bytes per second of all downloads together; 0 for no limit

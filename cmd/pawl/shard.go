@@ -147,8 +147,8 @@ func (c *MirrorCmd) divide() error {
 		s := &c.hosts.settings[i]
 		option := fmt.Sprintf("[host %s] %s", s.host, s.option)
 		switch v := s.value.(type) {
-		case int:
-			s.value = share(option, v)
+		case connLimit:
+			s.value = connLimit(share(option, int(v)))
 		case requestRate:
 			s.value = shareRate(option, v)
 		}

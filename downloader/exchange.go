@@ -228,7 +228,7 @@ type exchange struct {
 // reply whose body is closed.
 func send(ctx context.Context, d *download, to target, c requester, r chunk.Range) (*reply, error) {
 	x := &exchange{download: d, to: to, conn: c, r: r, info: &transport.RequestInfo{
-		Timeout: to.timeout, Public: to.public, Proven: !d.goal.sum.IsZero(), Redirect: d.req.Access.Redirect,
+		Timeout: to.timeout, Public: to.public, Proven: !d.goal.sum.IsZero(), Redirect: d.req.Access.Redirect, Small: c == nil && d.mayBeSmall(),
 	}}
 	ctx, cancel := context.WithCancelCause(ctx)
 	rep, err := x.run(ctx, cancel)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/downloader/failure"
 	"pawl/downloader/list"
 )
 
@@ -67,7 +68,7 @@ func (r *reporter) count(o Outcome) {
 		Pending: &c.Pending, Wanted: &c.Wanted, Pruned: &c.Pruned,
 	}[o.State]
 	*n++
-	if o.State == Failed && isGone(o.Err) {
+	if o.State == Failed && failure.IsGone(o.Err) {
 		c.Gone++
 	}
 	c.Bytes += o.Result.Fetched

@@ -124,8 +124,9 @@ const maxConcurrent = 12
 const hangLimit = 2 * time.Minute
 
 // TestHazards runs hazards in random order: those that -run chooses, or all with
-// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs half of the rest, another half
-// each time; under the race detector, which makes each start of the program slow, an eighth.
+// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs a quarter of the rest, another
+// quarter each time; under the race detector, which makes each start of the program slow, a
+// sixteenth.
 func TestHazards(t *testing.T) {
 	t.Parallel()
 	seed := *seedFlag
@@ -142,9 +143,9 @@ func TestHazards(t *testing.T) {
 	switch {
 	case chosen:
 	case raceEnabled:
-		all = all[:len(all)/8]
+		all = all[:len(all)/16]
 	default:
-		all = all[:len(all)/2]
+		all = all[:len(all)/4]
 	}
 	runs := make([]*testRun, len(all))
 	var wg sync.WaitGroup

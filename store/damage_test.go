@@ -158,7 +158,7 @@ func TestDamagedPages(t *testing.T) {
 					size := os.Getpagesize()
 					damage(b[size*rng.IntN(len(b)/size):][:size], rng)
 				}
-				l := newFixtureIn(t, memDir(t))
+				l := newFixture(t)
 				must(t, os.WriteFile(l.dbPath(), b, 0o600))
 				err := l.useDamaged(rng.IntN(2) == 0)
 				if err != nil && !errors.Is(err, ErrState) {

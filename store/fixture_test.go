@@ -26,10 +26,10 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	return newFixtureIn(t, t.TempDir())
+	return newFixtureIn(t, memDir(t))
 }
 
-// newFixtureIn is newFixture in a directory. Tests that need many fixtures take one in memory.
+// newFixtureIn is newFixture in a directory that is not in memory, for tests of a disk.
 func newFixtureIn(t *testing.T, dir string) *fixture {
 	t.Helper()
 	l := &fixture{t: t, state: filepath.Join(dir, "state"), target: filepath.Join(dir, "files", "file.bin"), data: bytes.Clone(fixtureData())}

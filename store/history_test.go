@@ -64,7 +64,7 @@ func newHistory(t *testing.T) history {
 // at some time, and that a new download can be created on it.
 func (h history) check(t *testing.T, damaged []byte) {
 	t.Helper()
-	l := newFixtureIn(t, memDir(t))
+	l := newFixture(t)
 	must(t, os.WriteFile(l.dbPath(), damaged, 0o600))
 	err := l.withinTimeout(func() error {
 		records, err := l.store.Records()

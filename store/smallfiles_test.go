@@ -236,7 +236,7 @@ func TestPublishFails(t *testing.T) {
 
 // TestPublishOnRealFS publishes files on the real file system.
 func TestPublishOnRealFS(t *testing.T) {
-	l := newFixture(t)
+	l := newFixtureIn(t, t.TempDir())
 	var group []*TempFile
 	for i := range 10 {
 		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(fmt.Sprintf("sub/%d", i%5)), Named: true, ModTime: time.Unix(1e9, 5000)})

@@ -361,7 +361,7 @@ func (tr *testRun) serveBytesOf(text []byte) []byte {
 func (tr *testRun) wantSentAtMost(n int64) {
 	tr.Helper()
 	if got := tr.srv.Sent(); got > n {
-		tr.Errorf("the server sent %d bytes, want at most %d", got, n)
+		tr.reportExcess("the server sent %d bytes, want at most %d", got, n)
 	}
 }
 

@@ -15,6 +15,7 @@ func TestSpelling(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	app := newCommandLine(&printer{stdout: io.Discard, stderr: io.Discard}, "").Kong
 	for _, tt := range []struct {
 		args []string
 		want string // "" for no idea
@@ -68,7 +69,6 @@ func TestSpelling(t *testing.T) {
 		{[]string{"http://h/x", "http://h:99999/y"}, ""},
 		{nil, ""},
 	} {
-		app := newCommandLine(&printer{stdout: io.Discard, stderr: io.Discard}, "").Kong
 		_, err := app.Parse(tt.args)
 		if err == nil {
 			t.Errorf("%q: pawl understands it", tt.args)

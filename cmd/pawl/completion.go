@@ -335,6 +335,9 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 	if n := o.run.Counts().Clashes; n > 0 {
 		o.out.note("files whose names by their URLs are those of others, and which have a number or a query in their names: %d; --tree keeps directories", n)
 	}
+	if n := o.run.Counts().LeftOut; n > 0 {
+		o.out.note("%s that earlier runs fetched %s left out by --depth, --include or --exclude now, and %s kept", fileCountText(n), isOrAre(n), isOrAre(n))
+	}
 	if errors.Is(err, mirror.ErrNotPruned) {
 		o.out.warn("%s", err)
 		err = nil

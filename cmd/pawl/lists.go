@@ -418,7 +418,11 @@ func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *index
 		return yield(mirror.List{}, err)
 	}
 	defer in.Close()
-	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.again(in)}, nil)
+	l := mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.again(in)}
+	if walk != nil {
+		l.Covers = c.IndexOptions.covers
+	}
+	return yield(l, nil)
 }
 
 // again returns a function that reads a list anew for the names of its files, nil if that is not

@@ -201,7 +201,8 @@ type VerifyCmd struct {
 	Repair    bool     `help:"Fetch the wrong pieces again from where they came from, if that still has the same file. Unfinished files are completed."`
 	Checksum  digest   `placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one file)."`
 	Checksums string   `placeholder:"FILE|URL" group:"Files" help:"Checksum file with the digests of the files; without other arguments, of all files in it. They need not be downloaded by pawl."`
-	Dir       string   `short:"d" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory of the files that lists and checksum files name (default: the working directory)."`
+	SignatureOptions
+	Dir string `short:"d" default:"." placeholder:"DIR" type:"path" group:"Files" help:"Directory of the files that lists and checksum files name (default: the working directory)."`
 	ListLimit
 	Transfer
 }

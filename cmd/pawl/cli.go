@@ -57,6 +57,7 @@ type OutputOptions struct {
 type Transfer struct {
 	SpeedOptions
 	RetryOptions
+	RunOptions
 	RequestOptions
 	CredentialOptions
 	NetworkOptions
@@ -84,8 +85,12 @@ type RetryOptions struct {
 	ConnectTimeout *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait for a connection (default: 30s)."`
 	StallTimeout   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest silence of a connection (default: 30s)."`
 	MinRate        minRate   `placeholder:"RATE[:D]" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
-	Deadline       duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
-	StartAt        startTime `placeholder:"TIME" group:"Retries and timeouts" help:"Wait until TIME by the clock before anything is requested: 23:30, 'tomorrow 2:00', '2026-12-01 02:00', a time of RFC 3339, or +2h from now."`
+}
+
+// RunOptions say when a run begins and ends.
+type RunOptions struct {
+	Deadline duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
+	StartAt  startTime `placeholder:"TIME" group:"Retries and timeouts" help:"Wait until TIME by the clock before anything is requested: 23:30, 'tomorrow 2:00', '2026-12-01 02:00', a time of RFC 3339, or +2h from now."`
 }
 
 // RequestOptions are the header fields of requests.
@@ -99,15 +104,30 @@ type RequestOptions struct {
 
 // CredentialOptions say who the user is. Like headers, they are for the origins that the user types.
 type CredentialOptions struct {
-	User        userLogin  `short:"u" placeholder:"USER[:PASS]" group:"Credentials" help:"User and password for the hosts of the URLs that you type; without a password, pawl asks for it. The server chooses Basic or Digest authentication."`
-	NetrcFile   secretFile `placeholder:"FILE" group:"Credentials" help:"Take users and passwords from FILE (default: $${NETRC} or ~/.netrc)."`
-	NoNetrc     bool       `group:"Credentials" help:"Read no netrc file."`
-	BearerFile  secretFile `placeholder:"FILE" group:"Credentials" help:"Send the token in FILE, as Authorization: Bearer."`
-	LoadCookies secretFile `placeholder:"FILE" group:"Credentials" help:"Send the cookies in FILE, which has Netscape's format (cookies.txt)."`
-	Cert        secretFile `placeholder:"FILE" group:"Credentials" help:"Client certificate in PEM form, with the certificates of its issuers if the server needs them."`
-	Key         secretFile `placeholder:"FILE" group:"Credentials" help:"Private key of --cert in PEM form (default: in the same file)."`
+	LoginOptions
+	StoredCredentials
+	CertificateOptions
 
 	loaded credentialSet // by loadCredentials
+}
+
+// LoginOptions are the credentials for all origins that the user types.
+type LoginOptions struct {
+	User       userLogin  `short:"u" placeholder:"USER[:PASS]" group:"Credentials" help:"User and password for the hosts of the URLs that you type; without a password, pawl asks for it. The server chooses Basic or Digest authentication."`
+	BearerFile secretFile `placeholder:"FILE" group:"Credentials" help:"Send the token in FILE, as Authorization: Bearer."`
+}
+
+// StoredCredentials are credentials that are stored by host.
+type StoredCredentials struct {
+	NetrcFile   secretFile `placeholder:"FILE" group:"Credentials" help:"Take users and passwords from FILE (default: $${NETRC} or ~/.netrc)."`
+	NoNetrc     bool       `group:"Credentials" help:"Read no netrc file."`
+	LoadCookies secretFile `placeholder:"FILE" group:"Credentials" help:"Send the cookies in FILE, which has Netscape's format (cookies.txt)."`
+}
+
+// CertificateOptions are the client certificate.
+type CertificateOptions struct {
+	Cert secretFile `placeholder:"FILE" group:"Credentials" help:"Client certificate in PEM form, with the certificates of its issuers if the server needs them."`
+	Key  secretFile `placeholder:"FILE" group:"Credentials" help:"Private key of --cert in PEM form (default: in the same file)."`
 }
 
 // NetworkOptions say how hosts are reached.
@@ -139,12 +159,17 @@ type TrustOptions struct {
 
 // FileOptions say what may be written to the disk.
 type FileOptions struct {
+	PlaceOptions
+	Restart bool `group:"Files" help:"Discard the progress and start over."`
+}
+
+// PlaceOptions say which files may be replaced, and what their servers may send.
+type PlaceOptions struct {
 	Overwrite    bool        `group:"Files" help:"Replace files that were not downloaded by pawl."`
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
 	Continue     bool        `short:"c" group:"Files" help:"Also continue what another program has left: a part of the file under its name, or as NAME.part, NAME.crdownload and the like; of aria2 also with its control file. Some of its bytes are compared with the server first. What pawl began itself is continued in any case."`
 	AutoRename   bool        `group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
 	NoClobber    bool        `group:"Files" help:"If a file is in the way that may not be replaced, leave it, and take it as done: exit code 0. It has priority over --overwrite and --auto-rename."`
-	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
 	Expect       []mediaType `placeholder:"TYPE" group:"Files" help:"Media type that the server must send, such as application/zip or image/*, or must not send, such as !text/html; repeatable. Another type fails with exit code 7 before anything is stored."`
 	MinFree      byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`

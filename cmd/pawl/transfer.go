@@ -303,7 +303,7 @@ func findRecord(st *store.Store, req downloader.Request) (found store.Record, er
 }
 
 // withDeadline returns ctx with the time limit of --deadline, if one is given.
-func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+func (o *RunOptions) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.Deadline == 0 {
 		return context.WithCancel(ctx)
 	}

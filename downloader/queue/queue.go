@@ -43,8 +43,12 @@ type Options struct {
 	Jobs    int    // tasks that run at the same time; default 4
 	History int    // ended tasks that are kept; default 1000
 	Tasks   int    // unfinished tasks that are accepted; default 100,000
-	// Request is the template of the requests.
+	// Request is the template of the requests. A task with a Spec.Existing of its own does not use that of
+	// the template.
 	Request downloader.Request
+	// Complete adds to the request of a task what depends on it, such as the credentials that the user has
+	// stored for its hosts. Header fields and users of the task have priority. It may be nil.
+	Complete func(t Task, req *downloader.Request)
 	// RunList downloads the files of a list; nil if the queue has no lists. It calls report from time to
 	// time, and returns nil if all files are here.
 	RunList func(ctx context.Context, t Task, h *downloader.Handle, report func(Files)) error

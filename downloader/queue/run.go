@@ -133,8 +133,14 @@ func (q *Queue) download(ctx context.Context, t Task, r *run) (downloader.Result
 func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	req := q.options.Request
 	req.URL, req.Mirrors, req.Sum = t.URLs[0], t.URLs[1:], t.Sum
-	req.Handle, req.Existing = h, t.Existing
+	req.Handle = h
+	if t.Existing != (downloader.Existing{}) {
+		req.Existing = t.Existing
+	}
 	req.Into = downloader.File{Dir: t.Dir, Output: t.Name, ID: t.ID}
+	if q.options.Complete != nil {
+		q.options.Complete(t, &req)
+	}
 	rec, err := q.store.Get(t.ID)
 	begun := err == nil && rec.State != store.Done
 	if begun {

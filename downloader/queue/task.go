@@ -109,6 +109,18 @@ type Files struct {
 	Failed  int  `json:"failed"`  // so far
 	Problem int  `json:"problem"` // lines of the list that cannot be understood
 	Read    bool `json:"read"`    // the list was read to its end
+
+	// Failures and Problems say more about the first ones of Failed and Problem. RunList bounds them,
+	// because they are stored with the task. Their elements must not be changed.
+	Failures []FailedFile `json:"failures,omitempty"`
+	Problems []string     `json:"problems,omitempty"`
+}
+
+// A FailedFile is a file of a list that is not here.
+type FailedFile struct {
+	URL    string `json:"url"` // without user and password
+	Path   string `json:"path,omitempty"`
+	Reason string `json:"reason"`
 }
 
 // taskVersion is the version of the stored form.

@@ -26,7 +26,9 @@ type rig struct {
 	state string
 	root  string
 	*Queue
-	stop func() // of the present process
+
+	minFree int64  // bytes that later processes leave free
+	stop    func() // of the present process
 }
 
 // inBubble runs a test with a fake clock.
@@ -45,7 +47,7 @@ func inBubble(t *testing.T, test func(t *testing.T, r *rig)) {
 // open opens the queue in a new process, which does not run it yet.
 func (r *rig) open(o Options) *downloader.Downloader {
 	r.t.Helper()
-	st, err := store.Open(r.state, store.Options{Root: r.root, Warn: func(s string) { r.t.Log(s) }})
+	st, err := store.Open(r.state, store.Options{Root: r.root, MinFree: r.minFree, Warn: func(s string) { r.t.Log(s) }})
 	if err != nil {
 		r.t.Fatal(err)
 	}

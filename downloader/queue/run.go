@@ -152,7 +152,7 @@ func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	if t.Existing != (downloader.Existing{}) {
 		req.Existing = t.Existing
 	}
-	req.Into = downloader.File{Dir: t.Dir, Output: t.Name, ID: t.ID}
+	req.ID, req.Into = t.ID, downloader.File{Dir: t.Dir, Output: t.Name}
 	if q.options.Complete != nil {
 		q.options.Complete(t, &req)
 	}

@@ -273,7 +273,8 @@ func TestBusyFile(t *testing.T) {
 		}
 		delayed := false
 		for len(events) > 0 {
-			delayed = delayed || (<-events).Kind == Delayed
+			e := <-events
+			delayed = delayed || e.Kind == Delayed
 		}
 		if !delayed {
 			t.Error("no event")

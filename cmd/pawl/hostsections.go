@@ -386,10 +386,10 @@ func (t hostTable) exposed() (paths []string) {
 	return paths
 }
 
-// followRates changes the limits of d with the time of day, of all downloads and of hosts, until stop
-// is called.
-func (t *Transfer) followRates(d *downloader.Downloader) (stop func()) {
-	stops := []func(){t.LimitRate.follow(d.SetLimitRate)}
+// followRates changes the limits of d with the time of day, of all downloads by calling set, and of hosts,
+// until stop is called.
+func (t *Transfer) followRates(d *downloader.Downloader, set func(bytesPerSecond int64)) (stop func()) {
+	stops := []func(){t.LimitRate.follow(set)}
 	last := make(map[string]timetable) // by pattern; the last one has priority
 	for _, s := range t.hosts.settings {
 		if rates, ok := s.value.(timetable); ok {

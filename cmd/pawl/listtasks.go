@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -149,11 +150,11 @@ type listTally struct {
 	report func(queue.Files)
 	run    *mirror.Run // source of all counts
 
-	mu       sync.Mutex
-	codes    map[int]int // failed files and problems, by exit code; guarded by mu
-	first    error       // of them; guarded by mu
-	failures []queue.FailedFile
-	problems []string
+	mu      sync.Mutex
+	codes   map[int]int    // failed files and problems, by exit code; guarded by mu
+	first   error          // of them; guarded by mu
+	trouble queue.Trouble  // guarded by mu
+	shown   *queue.Trouble // copy of it for others, nil if there is none; guarded by mu
 }
 
 // outcome counts the outcome of a file.
@@ -173,8 +174,9 @@ func (y *listTally) failed(x mirror.Outcome) {
 	if y.first == nil {
 		y.first = fmt.Errorf("%q: %w", filepath.Base(x.Path), x.Err)
 	}
-	if len(y.failures) < maxShownFailures {
-		y.failures = append(y.failures, queue.FailedFile{URL: weburl.WithoutUser(x.URL), Path: x.Path, Reason: shownReason(x.Err)})
+	if len(y.trouble.Failures) < maxShownFailures {
+		y.trouble.Failures = append(y.trouble.Failures, queue.FailedFile{URL: weburl.WithoutUser(x.URL), Path: x.Path, Reason: shownReason(x.Err)})
+		y.show()
 	}
 }
 
@@ -196,9 +198,15 @@ func (y *listTally) problem(err error) {
 	if y.first == nil {
 		y.first = err
 	}
-	if len(y.problems) < maxShownFailures {
-		y.problems = append(y.problems, shownReason(err))
+	if len(y.trouble.Problems) < maxShownFailures {
+		y.trouble.Problems = append(y.trouble.Problems, shownReason(err))
+		y.show()
 	}
+}
+
+// show makes a copy of the trouble. mu must be held.
+func (y *listTally) show() {
+	y.shown = &queue.Trouble{Failures: slices.Clone(y.trouble.Failures), Problems: slices.Clone(y.trouble.Problems)}
 }
 
 // rest logs that a host rests.
@@ -229,7 +237,7 @@ func (y *listTally) send() {
 	defer y.mu.Unlock()
 	y.report(queue.Files{
 		Listed: c.Listed, Here: c.Fetched + c.Current + c.Unchanged, Failed: c.Failed, Problem: c.Problems, Read: c.Read,
-		Failures: y.failures[:len(y.failures):len(y.failures)], Problems: y.problems[:len(y.problems):len(y.problems)],
+		Trouble: y.shown,
 	})
 }
 

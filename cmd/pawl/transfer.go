@@ -90,7 +90,7 @@ func (b *batch) run(ctx context.Context) error {
 	opts.OnEvent = show.onEvent
 	d := downloader.New(b.store.Store, opts)
 	defer d.Close()
-	defer b.options.followRates(d)()
+	defer b.options.followRates(d, d.SetLimitRate)()
 	show.start(d)
 	defer show.stop()
 	b.download(ctx, d)

@@ -111,8 +111,12 @@ type Files struct {
 	Problem int  `json:"problem"` // lines of the list that cannot be understood
 	Read    bool `json:"read"`    // the list was read to its end
 
-	// Failures and Problems say more about the first ones of Failed and Problem. RunList bounds them,
-	// because they are stored with the task. Their elements must not be changed.
+	*Trouble // nil if there is none
+}
+
+// A Trouble says more about the first ones of Files.Failed and Files.Problem. RunList bounds it, because it
+// is stored with the task. It must not be changed once it is reported.
+type Trouble struct {
 	Failures []FailedFile `json:"failures,omitempty"`
 	Problems []string     `json:"problems,omitempty"`
 }

@@ -53,6 +53,23 @@ func LoadSecret(stateDir string) (string, error) {
 	return secret, writeFile(filepath.Join(stateDir, secretName), []byte(secret+"\n"))
 }
 
+// StoreSecret makes text the secret of the state directory, and returns it without the blanks around it.
+func StoreSecret(stateDir, text string) (string, error) {
+	secret := strings.TrimSpace(text)
+	if !isSecret(secret) {
+		return "", fmt.Errorf("a secret must have at least %d characters, ASCII without blanks", minSecret)
+	}
+	if old, err := readSecret(stateDir); err == nil && old == secret {
+		return secret, nil
+	}
+	return secret, writeFile(filepath.Join(stateDir, secretName), []byte(secret+"\n"))
+}
+
+// isSecret reports whether a text may be a secret.
+func isSecret(text string) bool {
+	return len(text) >= minSecret && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
 // readSecret returns the secret of the state directory.
 func readSecret(stateDir string) (string, error) {
 	path := filepath.Join(stateDir, secretName)
@@ -61,7 +78,7 @@ func readSecret(stateDir string) (string, error) {
 		return "", err
 	}
 	secret := strings.TrimSpace(string(text))
-	if len(secret) < minSecret || strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !isSecret(secret) {
 		return "", fmt.Errorf("the secret in %q must have at least %d characters, ASCII without blanks; remove the file for a new one", path, minSecret)
 	}
 	return secret, nil
@@ -112,7 +129,7 @@ type address struct {
 
 // publish writes the address of a listener for Find, and returns a function that takes it back.
 func publish(stateDir string, l net.Listener, config *tls.Config) (withdraw func(), err error) {
-	a := address{V: 1, Address: addressOf(l.Addr(), config != nil), PID: os.Getpid()}
+	a := address{V: 1, Address: AddressOf(l.Addr(), config != nil), PID: os.Getpid()}
 	if config != nil && len(config.Certificates) > 0 {
 		sum := sha256.Sum256(config.Certificates[0].Certificate[0])
 		a.Certificate = hex.EncodeToString(sum[:])
@@ -138,8 +155,8 @@ func publish(stateDir string, l net.Listener, config *tls.Config) (withdraw func
 	}, nil
 }
 
-// addressOf returns an address of this machine that leads to a listener.
-func addressOf(a net.Addr, secured bool) string {
+// AddressOf returns an address of this machine that leads to a listener.
+func AddressOf(a net.Addr, secured bool) string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return "unix:" + a.String()

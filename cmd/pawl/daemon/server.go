@@ -125,7 +125,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	conns := &connList{max: maxConns}
 	for _, l := range listeners {
 		l = listener{l, conns}
-		if s.options.TLS != nil {
+		if s.options.TLS != nil && l.Addr().Network() != "unix" { // which nobody else can read
 			l = tls.NewListener(l, s.options.TLS)
 		}
 		serving.Go(func() { ended <- server.Serve(l) })

@@ -35,6 +35,15 @@ func (s *Server) showAt(t queue.Task, positions map[store.ID]int) *Task {
 
 // show returns a task without its position.
 func (s *Server) show(t queue.Task) *Task {
+	shown := NewTask(t)
+	if t.State == queue.Active {
+		shown.Rate, shown.Conns = s.hub.rate(t.ID), t.Progress.Conns
+	}
+	return shown
+}
+
+// NewTask returns a task as it is known without a daemon.
+func NewTask(t queue.Task) *Task {
 	shown := &Task{
 		V: 1, ID: t.ID, State: t.State, URL: escaped(t.URL()), Path: escaped(t.Path), Size: t.Size, Held: t.Held,
 		Reason: escaped(weburl.RedactText(t.Reason)), Created: t.Added, Updated: t.Updated,
@@ -46,9 +55,6 @@ func (s *Server) show(t queue.Task) *Task {
 	}
 	if t.List {
 		shown.Files = &t.Files
-	}
-	if t.State == queue.Active {
-		shown.Rate, shown.Conns = s.hub.rate(t.ID), t.Progress.Conns
 	}
 	return shown
 }

@@ -195,7 +195,10 @@ func daemonFailure(err error) error {
 }
 
 // A kindError is an error that is also of another kind.
-type kindError struct{ error; kind error }
+type kindError struct {
+	error
+	kind error
+}
 
 func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 
@@ -260,7 +263,9 @@ func findTask(tasks []server.Task, word string) (server.Task, bool) {
 	path, _ := filepath.Abs(word)
 	matches := []func(t server.Task) bool{
 		func(t server.Task) bool { return string(t.ID) == word },
-		func(t server.Task) bool { return !t.State.Ended() && (taskPath(t) == path || taskPath(t)+".part" == path) },
+		func(t server.Task) bool {
+			return !t.State.Ended() && (taskPath(t) == path || taskPath(t)+".part" == path)
+		},
 		func(t server.Task) bool { return t.State.Ended() && t.Path == path },
 		func(t server.Task) bool { return len(word) >= 4 && strings.HasPrefix(string(t.ID), word) },
 	}

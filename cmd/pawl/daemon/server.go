@@ -77,7 +77,8 @@ func New(q *queue.Queue, o Options) *Server {
 // routes returns the handler of all paths.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(apiPrefix+"/", s.api())
+	mux.Handle("/api", s.api())
+	mux.Handle("/api/", s.api())
 	mux.HandleFunc("/open", s.openPage)
 	if s.options.RPC != nil {
 		mux.Handle("/jsonrpc", s.options.RPC(s))

@@ -72,6 +72,7 @@ func (s *Server) sendEvents(ctx context.Context, to stream) error {
 		case <-ping.C:
 			err = to.ping()
 		case text := <-sub.events:
+			sub.took(text)
 			if sub.behind.Load() {
 				sub.drop()
 				err = to.send(answerTime, s.writeHello)
@@ -92,7 +93,8 @@ func (s *Server) sendEvents(ctx context.Context, to stream) error {
 func (sub *subscriber) drop() {
 	for {
 		select {
-		case <-sub.events:
+		case text := <-sub.events:
+			sub.took(text)
 		default:
 			sub.behind.Store(false) // an event from now on is sent after the state, which may contain it
 			return

@@ -14,6 +14,8 @@ const (
 	// maxBehind is how many events wait for a subscriber. The one that is further behind gets the whole
 	// state again. A guess: the texts, of about 1 KB, belong to all subscribers together.
 	maxBehind = 1024
+	// maxBehindBytes is the same in bytes: a task may have a megabyte of URLs. A guess.
+	maxBehindBytes = 4 << 20
 	// progressTime is the time between two messages about the progress: nobody sees more.
 	progressTime = time.Second
 	// rateTime is the time over which a rate is averaged. A guess: shorter makes it jump, longer makes it lag.
@@ -33,9 +35,28 @@ type hub struct {
 
 // A subscriber gets events. Its channel has room for maxBehind.
 type subscriber struct {
-	events chan []byte // JSON; nil if there is none, but the state must be sent again
-	behind atomic.Bool // events were left out, so the state must be sent again
+	events chan []byte  // JSON; nil if there is none, but the state must be sent again
+	size   atomic.Int64 // bytes of events
+	behind atomic.Bool  // events were left out, so the state must be sent again
 }
+
+// offer gives the subscriber an event, unless it is too far behind. The caller must hold hub.mu.
+func (s *subscriber) offer(text []byte) {
+	n := int64(len(text))
+	if before := s.size.Load(); before == 0 || before+n <= maxBehindBytes {
+		s.size.Add(n)
+		select {
+		case s.events <- text:
+			return
+		default:
+			s.size.Add(-n)
+		}
+	}
+	s.behind.Store(true)
+}
+
+// took notes that the subscriber has received an event.
+func (s *subscriber) took(text []byte) { s.size.Add(-int64(len(text))) }
 
 // A meter measures the rate of a task.
 type meter struct {
@@ -140,11 +161,7 @@ func (h *hub) send(text []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for sub := range h.subscribers {
-		select {
-		case sub.events <- text:
-		default:
-			sub.behind.Store(true)
-		}
+		sub.offer(text)
 	}
 }
 

@@ -111,6 +111,13 @@ func (l *connList) add(nc net.Conn) *conn {
 	return c
 }
 
+// count returns how many connections are open.
+func (l *connList) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
 // closeAll closes all connections.
 func (l *connList) closeAll() {
 	l.mu.Lock()

@@ -48,6 +48,7 @@ type Server struct {
 	refusals    *sparseLog
 	keeper      *keeper
 	hub         *hub
+	conns       *connList
 	largeBodies slots
 	streams     slots // of events
 	sockets     slots // of the RPC handler
@@ -59,7 +60,7 @@ type Server struct {
 func New(q *queue.Queue, o Options) *Server {
 	s := &Server{
 		queue: q, options: o, log: o.Log, hub: newHub(q),
-		largeBodies: make(slots, maxLargeBodies), streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
+		conns: &connList{max: maxConns}, largeBodies: make(slots, maxLargeBodies), streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -77,7 +78,8 @@ func New(q *queue.Queue, o Options) *Server {
 // routes returns the handler of all paths.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(apiPrefix+"/", s.api())
+	mux.Handle("/api", s.api())
+	mux.Handle("/api/", s.api())
 	mux.HandleFunc("/open", s.openPage)
 	if s.options.RPC != nil {
 		mux.Handle("/jsonrpc", s.options.RPC(s))
@@ -122,9 +124,8 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	var serving sync.WaitGroup
 	serving.Go(func() { s.hub.run(ctx) })
 	ended := make(chan error, len(listeners))
-	conns := &connList{max: maxConns}
 	for _, l := range listeners {
-		l = listener{l, conns}
+		l = listener{l, s.conns}
 		if s.options.TLS != nil && l.Addr().Network() != "unix" { // which nobody else can read
 			l = tls.NewListener(l, s.options.TLS)
 		}
@@ -136,7 +137,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	case err = <-ended:
 	}
 	cancel()
-	s.shutdown(server, conns)
+	s.shutdown(server)
 	serving.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -145,13 +146,13 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 }
 
 // shutdown lets the requests end, and then cuts off those that do not.
-func (s *Server) shutdown(server *http.Server, conns *connList) {
+func (s *Server) shutdown(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
 		server.Close()
 	}
-	conns.closeAll() // also those that net/http does not know any more, because they are WebSockets
+	s.conns.closeAll() // also those that net/http does not know any more, because they are WebSockets
 	s.streams.drain()
 	s.sockets.drain()
 }

@@ -27,7 +27,7 @@ const watchKeys = "q quit  p pause  r resume  x remove  m map  up/down or k/j se
 type watch struct {
 	globals *Globals
 	store   state
-	queue   *queueWatch
+	queue   queueWatch
 	screen  *screen
 	look    look
 	mapped  bool // show the maps of pieces
@@ -80,7 +80,7 @@ func (c *ListCmd) watch(ctx context.Context, g *Globals, out *printer) (err erro
 	}
 	defer w.screen.close()
 	ctx, cancel := context.WithCancelCause(ctx)
-	w.queue = &queueWatch{store: w.store, changed: make(chan struct{}, 1)}
+	w.queue.store, w.queue.changed = w.store, make(chan struct{}, 1)
 	followed := make(chan struct{})
 	go func() { // ends with ctx
 		defer close(followed)

@@ -23,6 +23,7 @@ var (
 	ErrState    = errors.New("not possible in this state")
 	ErrSpec     = errors.New("cannot be downloaded")
 	ErrFull     = errors.New("the queue is full")
+	ErrIDTaken  = errors.New("another download has this ID")
 )
 
 const (
@@ -226,6 +227,9 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	return tasks, nil
 }
 
+// Root returns the directory that the files of all tasks are below.
+func (q *Queue) Root() string { return q.options.Root }
+
 // Check returns the error that Add would return for a spec, unless the queue is full.
 func (q *Queue) Check(s Spec) error {
 	_, err := q.check(s)
@@ -254,6 +258,9 @@ func (q *Queue) check(s Spec) (Spec, error) {
 	if s.Name != "" && !filepath.IsLocal(s.Name) || strings.ContainsRune(s.Name, 0) {
 		return s, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
 	}
+	if s.ChosenID != "" && !s.ChosenID.IsValid() {
+		return s, fmt.Errorf("%w: the ID %q is not 16 hex digits in lower case", ErrSpec, s.ChosenID)
+	}
 	return s, nil
 }
 
@@ -263,10 +270,22 @@ func (q *Queue) newEntry(s Spec) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{Task: Task{ID: q.idFor(&s), State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
-	if rec, err := q.store.Get(e.ID); err == nil {
-		e.Record, e.Path, e.Size, e.Held = rec.ID, rec.Target, rec.Size, rec.Held.Len()
+	id, known := q.idFor(&s)
+	e := &entry{Task: Task{ID: id, State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
+	switch {
+	case known:
+		if rec, err := q.store.Get(id); err == nil {
+			e.Record, e.Path, e.Size, e.Held = rec.ID, rec.Target, rec.Size, rec.Held.Len()
+		}
+	case s.ChosenID == "":
+		e.ID = store.NewID()
+	default:
+		e.ID = s.ChosenID
+		if _, err := q.store.Get(e.ID); err == nil || q.byID[e.ID] != nil {
+			return nil, fmt.Errorf("%q: %w", e.ID, ErrIDTaken)
+		}
 	}
+	e.ChosenID = ""
 	return e, nil
 }
 
@@ -282,24 +301,28 @@ func (q *Queue) below(dir string) (string, error) {
 }
 
 // idFor returns the ID of the unfinished task, or of the unfinished download on record, that has the
-// URL and the place of s, or else a new one.
-func (q *Queue) idFor(s *Spec) store.ID {
+// URL and the place of s, if there is one.
+func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 	if s.List {
-		return store.NewID()
+		return "", false
 	}
+	url := s.URL()
 	for _, e := range q.order {
-		if !e.List && e.URL() == s.URL() && e.Dir == s.Dir && e.Name == s.Name {
-			return e.ID
+		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.hasURL(url) {
+			return e.ID, true
 		}
 	}
-	rec, err := q.store.ByURL(s.Dir, s.URL())
-	if s.Name != "" {
+	var rec store.Record
+	var err error
+	if s.Name == "" {
+		rec, err = q.store.ByURL(s.Dir, url)
+	} else {
 		rec, err = q.store.ByTarget(filepath.Join(s.Dir, s.Name))
 	}
-	if err == nil && rec.State != store.Done && rec.URL == s.URL() {
-		return rec.ID
+	if err == nil && rec.State != store.Done && rec.URL == url {
+		return rec.ID, true
 	}
-	return store.NewID()
+	return "", false
 }
 
 // AddRecord adds the unfinished download id of the state file, with what is on record about it.

@@ -455,3 +455,28 @@ func TestCheck(t *testing.T) {
 		}
 	})
 }
+
+// TestChosenID checks that a new task has the ID that was chosen for it, and that no two tasks have the same.
+func TestChosenID(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(Options{})
+		const id = "00000000000000ab"
+		url := r.put("a.bin", 1<<20)
+		if got := r.add(Spec{URLs: []string{url}, ChosenID: id}); got != id {
+			t.Fatalf("got %s", got)
+		}
+		if got := r.add(Spec{URLs: []string{url}, ChosenID: "00000000000000ac"}); got != id {
+			t.Errorf("a download that is there already has the ID %s", got)
+		}
+		other := r.put("b.bin", 1<<20)
+		if _, err := r.Add([]Spec{{URLs: []string{other}, ChosenID: id}}, Last, false); !errors.Is(err, ErrIDTaken) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := r.Add([]Spec{{URLs: []string{other}, ChosenID: "00AB"}}, Last, false); !errors.Is(err, ErrSpec) {
+			t.Errorf("got %v", err)
+		}
+		if task := r.await(id, Complete); task.Record != id {
+			t.Errorf("the record is %s", task.Record)
+		}
+	})
+}

@@ -487,15 +487,19 @@ func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	return d, false
 }
 
-// view returns e as others see it.
+// view returns e as others see it. It notes what is known of the running download, which e shows until the run
+// has ended for good.
 func (q *Queue) view(e *entry) Task {
+	var p downloader.Progress
+	if e.run != nil {
+		var ok bool
+		if p, ok = e.run.handle.Progress(); ok {
+			e.Path, e.Size, e.Held = cmp.Or(p.Target, e.Path), p.Size, p.Have
+		}
+	}
 	t := e.Task
 	if t.State == Waiting && e.run != nil {
-		t.State = Active
-		if p, ok := e.run.handle.Progress(); ok {
-			t.Progress = p
-			t.Path, t.Size, t.Held = cmp.Or(p.Target, t.Path), p.Size, p.Have
-		}
+		t.State, t.Progress = Active, p
 	}
 	if t.State == Waiting && t.Reason == "" {
 		t.Reason = q.hold.reason
@@ -599,6 +603,11 @@ func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
 		s, err := q.check(s)
 		if err != nil {
 			return err
+		}
+		if s.Dir != e.Dir || s.Name != e.Name {
+			if _, err := q.store.Get(e.ID); err == nil || e.run != nil {
+				return fmt.Errorf("%w: the download has begun, and keeps its directory and name", ErrState)
+			}
 		}
 		q.update(e, s)
 		return nil

@@ -359,6 +359,13 @@ func TestLimitsChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		err = r.Change(id, func(s *Spec) error {
+			s.Dir = "elsewhere"
+			return nil
+		})
+		if !errors.Is(err, ErrState) {
+			t.Errorf("a download that has begun moves: %v", err)
+		}
 		r.await(id, Complete)
 		if more := r.srv.Sent() - 64<<20; more > 2<<20 {
 			t.Errorf("%d bytes were sent twice", more)

@@ -354,9 +354,6 @@ func changeOption(x *exchange, p params) (any, error) {
 		if err := x.apply(&d, given, aria2.RPCChange); err != nil {
 			return err
 		}
-		if t.Record != "" && (d.spec.Dir != s.Dir || d.spec.Name != s.Name) {
-			return failf("the download has begun, and cannot move to another dir or out")
-		}
 		*s = d.spec
 		return nil
 	})

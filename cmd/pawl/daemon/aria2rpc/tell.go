@@ -125,7 +125,7 @@ func (x *exchange) status(t queue.Task, keys keySet) fields {
 		say("errorCode", code)
 		say("errorMessage", message)
 	}
-	if t.Size > 0 && (t.Record != "" || t.State == queue.Active) {
+	if t.Size > 0 {
 		put("bitfield", func() any { return bitfield(t.Size, x.held(t)) })
 	}
 	return f

@@ -89,7 +89,7 @@ type entry struct {
 	delete  bool      // the task is removed with its files, which are still here
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
-	changed bool      // it must be started again, because its Spec has changed
+	changed bool      // it must be started again when run has stopped
 }
 
 // Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
@@ -531,6 +531,7 @@ func (q *Queue) Resume(ids ...store.ID) error {
 		case Waiting:
 			e.notYet = time.Time{} // the user knows better
 		case Paused:
+			e.changed = e.run != nil // it has not stopped yet
 		case Failed:
 			q.history = remove(q.history, e)
 			e.Ended = time.Time{}

@@ -231,8 +231,13 @@ func TestPause(t *testing.T) {
 		if err := r.Resume(id); err != nil {
 			t.Fatal(err)
 		}
+		r.await(id, Active)
+		time.Sleep(5 * time.Second)
+		if err := errors.Join(r.Pause(id), r.Resume(id)); err != nil { // before it has stopped
+			t.Fatal(err)
+		}
 		r.await(id, Complete)
-		if more := r.srv.Sent() - 64<<20; more > 2<<20 {
+		if more := r.srv.Sent() - 64<<20; more > 4<<20 {
 			t.Errorf("%d bytes were sent twice", more)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	server "pawl/cmd/pawl/daemon"
+	"pawl/cmd/pawl/daemon/aria2rpc"
 	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/store"
@@ -338,5 +340,14 @@ func (d *daemonRun) serverOptions(secret string, config *tls.Config) server.Opti
 		Free: func() int64 { return d.store.FreeSpace(d.root) },
 		Stop: func() { d.stop(errStopped) },
 		Log:  d.log,
+		RPC:  d.rpc,
 	}
+}
+
+// rpc returns the handler of aria2's RPC.
+func (d *daemonRun) rpc(srv *server.Server) http.Handler {
+	return aria2rpc.New(d.queue, aria2rpc.Options{
+		Authorize: srv.Authorize, Version: version(), Stats: srv.Rate, LimitRate: d.limitRate.Load, SetLimitRate: d.setLimitRate,
+		AcquireSocket: srv.AcquireSocket, CheckOrigin: srv.CheckOrigin, Stop: func() { d.stop(errStopped) }, Log: d.log,
+	})
 }

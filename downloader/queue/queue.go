@@ -23,6 +23,7 @@ var (
 	ErrState    = errors.New("not possible in this state")
 	ErrSpec     = errors.New("cannot be downloaded")
 	ErrFull     = errors.New("the queue is full")
+	ErrIDTaken  = errors.New("another download has this ID")
 )
 
 const (
@@ -92,7 +93,7 @@ type entry struct {
 	delete  bool      // the task is removed with its files, which are still here
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
-	changed bool      // it must be started again, because its Spec has changed
+	changed bool      // it must be started again when run has stopped
 }
 
 // Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
@@ -230,6 +231,9 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	return tasks, nil
 }
 
+// Root returns the directory that the files of all tasks are below.
+func (q *Queue) Root() string { return q.options.Root }
+
 // Check returns the error that Add would return for a spec, unless the queue is full.
 func (q *Queue) Check(s Spec) error {
 	_, err := q.check(s)
@@ -258,6 +262,9 @@ func (q *Queue) check(s Spec) (Spec, error) {
 	if s.Name != "" && !filepath.IsLocal(s.Name) || strings.ContainsRune(s.Name, 0) {
 		return s, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
 	}
+	if s.ChosenID != "" && !s.ChosenID.IsValid() {
+		return s, fmt.Errorf("%w: the ID %q is not 16 hex digits in lower case", ErrSpec, s.ChosenID)
+	}
 	return s, nil
 }
 
@@ -267,10 +274,22 @@ func (q *Queue) newEntry(s Spec) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{Task: Task{ID: q.idFor(&s), State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
-	if rec, err := q.store.Get(e.ID); err == nil {
-		e.Record, e.Path, e.Size, e.Held = rec.ID, rec.Target, rec.Size, rec.Held.Len()
+	id, known := q.idFor(&s)
+	e := &entry{Task: Task{ID: id, State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
+	switch {
+	case known:
+		if rec, err := q.store.Get(id); err == nil {
+			e.Record, e.Path, e.Size, e.Held = rec.ID, rec.Target, rec.Size, rec.Held.Len()
+		}
+	case s.ChosenID == "":
+		e.ID = store.NewID()
+	default:
+		e.ID = s.ChosenID
+		if _, err := q.store.Get(e.ID); err == nil || q.byID[e.ID] != nil {
+			return nil, fmt.Errorf("%q: %w", e.ID, ErrIDTaken)
+		}
 	}
+	e.ChosenID = ""
 	return e, nil
 }
 
@@ -286,24 +305,28 @@ func (q *Queue) below(dir string) (string, error) {
 }
 
 // idFor returns the ID of the unfinished task, or of the unfinished download on record, that has the
-// URL and the place of s, or else a new one.
-func (q *Queue) idFor(s *Spec) store.ID {
+// URL and the place of s, if there is one.
+func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 	if s.List {
-		return store.NewID()
+		return "", false
 	}
+	url := s.URL()
 	for _, e := range q.order {
-		if !e.List && e.URL() == s.URL() && e.Dir == s.Dir && e.Name == s.Name {
-			return e.ID
+		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.hasURL(url) {
+			return e.ID, true
 		}
 	}
-	rec, err := q.store.ByURL(s.Dir, s.URL())
-	if s.Name != "" {
+	var rec store.Record
+	var err error
+	if s.Name == "" {
+		rec, err = q.store.ByURL(s.Dir, url)
+	} else {
 		rec, err = q.store.ByTarget(filepath.Join(s.Dir, s.Name))
 	}
-	if err == nil && rec.State != store.Done && rec.URL == s.URL() {
-		return rec.ID
+	if err == nil && rec.State != store.Done && rec.URL == url {
+		return rec.ID, true
 	}
-	return store.NewID()
+	return "", false
 }
 
 // AddRecord adds the unfinished download id of the state file, with what is on record about it.
@@ -468,15 +491,19 @@ func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	return d, false
 }
 
-// view returns e as others see it.
+// view returns e as others see it. It notes what is known of the running download, which e shows until the run
+// has ended for good.
 func (q *Queue) view(e *entry) Task {
+	var p downloader.Progress
+	if e.run != nil {
+		var ok bool
+		if p, ok = e.run.handle.Progress(); ok {
+			e.Path, e.Size, e.Held = cmp.Or(p.Target, e.Path), p.Size, p.Have
+		}
+	}
 	t := e.Task
 	if t.State == Waiting && e.run != nil {
-		t.State = Active
-		if p, ok := e.run.handle.Progress(); ok {
-			t.Progress = p
-			t.Path, t.Size, t.Held = cmp.Or(p.Target, t.Path), p.Size, p.Have
-		}
+		t.State, t.Progress = Active, p
 	}
 	if t.State == Waiting && t.Reason == "" {
 		t.Reason = q.hold.reason
@@ -508,6 +535,7 @@ func (q *Queue) Resume(ids ...store.ID) error {
 		case Waiting:
 			e.notYet = time.Time{} // the user knows better
 		case Paused:
+			e.changed = e.run != nil // it has not stopped yet
 		case Failed:
 			q.history = remove(q.history, e)
 			e.Ended = time.Time{}
@@ -580,6 +608,11 @@ func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
 		s, err := q.check(s)
 		if err != nil {
 			return err
+		}
+		if s.Dir != e.Dir || s.Name != e.Name {
+			if _, err := q.store.Get(e.ID); err == nil || e.run != nil {
+				return fmt.Errorf("%w: the download has begun, and keeps its directory and name", ErrState)
+			}
 		}
 		q.update(e, s)
 		return nil

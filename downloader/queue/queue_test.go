@@ -233,8 +233,13 @@ func TestPause(t *testing.T) {
 		if err := r.Resume(id); err != nil {
 			t.Fatal(err)
 		}
+		r.await(id, Active)
+		time.Sleep(5 * time.Second)
+		if err := errors.Join(r.Pause(id), r.Resume(id)); err != nil { // before it has stopped
+			t.Fatal(err)
+		}
 		r.await(id, Complete)
-		if more := r.srv.Sent() - 64<<20; more > 2<<20 {
+		if more := r.srv.Sent() - 64<<20; more > 4<<20 {
 			t.Errorf("%d bytes were sent twice", more)
 		}
 	})
@@ -361,6 +366,13 @@ func TestLimitsChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		err = r.Change(id, func(s *Spec) error {
+			s.Dir = "elsewhere"
+			return nil
+		})
+		if !errors.Is(err, ErrState) {
+			t.Errorf("a download that has begun moves: %v", err)
+		}
 		r.await(id, Complete)
 		if more := r.srv.Sent() - 64<<20; more > 2<<20 {
 			t.Errorf("%d bytes were sent twice", more)
@@ -454,6 +466,31 @@ func TestCheck(t *testing.T) {
 		}
 		if err := r.Check(Spec{URLs: []string{u}, Dir: "sub", Name: "a/b"}); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestChosenID checks that a new task has the ID that was chosen for it, and that no two tasks have the same.
+func TestChosenID(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(Options{})
+		const id = "00000000000000ab"
+		url := r.put("a.bin", 1<<20)
+		if got := r.add(Spec{URLs: []string{url}, ChosenID: id}); got != id {
+			t.Fatalf("got %s", got)
+		}
+		if got := r.add(Spec{URLs: []string{url}, ChosenID: "00000000000000ac"}); got != id {
+			t.Errorf("a download that is there already has the ID %s", got)
+		}
+		other := r.put("b.bin", 1<<20)
+		if _, err := r.Add([]Spec{{URLs: []string{other}, ChosenID: id}}, Last, false); !errors.Is(err, ErrIDTaken) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := r.Add([]Spec{{URLs: []string{other}, ChosenID: "00AB"}}, Last, false); !errors.Is(err, ErrSpec) {
+			t.Errorf("got %v", err)
+		}
+		if task := r.await(id, Complete); task.Record != id {
+			t.Errorf("the record is %s", task.Record)
 		}
 	})
 }

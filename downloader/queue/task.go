@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"pawl/chunk"
@@ -55,6 +56,10 @@ type Spec struct {
 	Header http.Header `json:"-"`
 	// User is a user and a password for the origins of URLs; nil for none. It is kept in memory only.
 	User *url.Userinfo `json:"-"`
+
+	// ChosenID is the ID that Add gives to a new task; "" for a random one. It is ignored for a download that
+	// has an ID already.
+	ChosenID store.ID `json:"-"`
 }
 
 // URL returns the first URL without user and password, "" if there is none.
@@ -63,6 +68,15 @@ func (s *Spec) URL() string {
 		return ""
 	}
 	return weburl.WithoutUser(s.URLs[0])
+}
+
+// hasURL reports whether url is the URL of s. Most often it is not, and then that must be cheap.
+func (s *Spec) hasURL(url string) bool {
+	first := ""
+	if len(s.URLs) > 0 {
+		first = s.URLs[0]
+	}
+	return first == url || strings.Contains(first, "@") && s.URL() == url
 }
 
 // secrets returns the names of what is kept in memory only: of header fields, and "user".

@@ -204,7 +204,7 @@ func TestAddressOf(t *testing.T) {
 		"http://192.0.2.1:5":  &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5},
 		"unix:/run/pawl.sock": &net.UnixAddr{Name: "/run/pawl.sock", Net: "unix"},
 	} {
-		if got := addressOf(addr, false); got != want {
+		if got := AddressOf(addr, false); got != want {
 			t.Errorf("%v: got %q, want %q", addr, got, want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -74,8 +75,14 @@ func (r *daemonRig) state() string { return filepath.Join(r.dir, "state", "pawl"
 // begin starts a daemon, which is not ready yet.
 func (r *daemonRig) begin(args ...string) {
 	r.Helper()
+	r.beginAt([]string{"--listen", "127.0.0.1:0"}, args...)
+}
+
+// beginAt is begin with other options for the address.
+func (r *daemonRig) beginAt(listen []string, args ...string) {
+	r.Helper()
 	r.client = nil
-	r.cmd = pawlCommand(r.dir, slices.Concat([]string{"daemon", "--root", r.files(), "--listen", "127.0.0.1:0"}, testWaits, args)...)
+	r.cmd = pawlCommand(r.dir, slices.Concat([]string{"daemon", "--root", r.files()}, listen, testWaits, args)...)
 	r.cmd.Env = append(r.cmd.Env, r.env...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
 	if err := r.cmd.Start(); err != nil {
@@ -191,6 +198,11 @@ func (r *daemonRig) await(id string, want queue.State) server.Task {
 	r.Fatalf("task %s: %s (%s), want %s", id, t.State, t.Reason, want)
 	return t
 }
+
+// regexpID matches what pawl add prints.
+var regexpID = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+func idOf(text string) store.ID { return store.ID(text) }
 
 // put serves a file of random bytes, and returns its URL.
 func (r *daemonRig) put(name string, size int64, seed uint64) (string, faultserver.File) {

@@ -29,8 +29,7 @@ func (j *job) attempt(ctx context.Context) error {
 		return err
 	}
 	// The last attempt may have counted bytes that were received and not written.
-	j.progress.setHeld(held.Len())
-	j.progress.countConns(nil)
+	j.progress.begin(held)
 	// An earlier run may have ended between its last commit and the end of the file.
 	if j.isComplete(held) {
 		if err := j.proveAgain(ctx); err != nil {
@@ -38,7 +37,7 @@ func (j *job) attempt(ctx context.Context) error {
 		}
 		return j.finish(ctx, nil)
 	}
-	if err := j.first.acquire(ctx, j.first.host); err != nil {
+	if err := j.acquireFirst(ctx, j.first.host); err != nil {
 		return err
 	}
 	rep, err := j.begin(ctx, held)

@@ -188,7 +188,7 @@ func (c *conn) copy(ctx context.Context, rep *reply) (got int64, err error) {
 		n, err = rep.pace.Read(rep.ctx, rep.Body, c.buf.space(int(most)))
 		kept, left = c.Received(n, time.Now())
 		got += int64(kept)
-		j.progress.receive(int64(n))
+		j.receive(rep, int64(n))
 		j.progress.held.Add(int64(kept))
 		if j.version.Size < 0 && (err == nil || err == io.EOF) {
 			err = cmp.Or(checkArrived(j.progress.held.Load(), j.req.MaxSize), err)

@@ -80,7 +80,7 @@ func (d *download) claimName(target string) bool {
 
 // newRecord returns the record of a new download to target, without a version.
 func (d *download) newRecord(target string) store.Record {
-	rec := store.Record{Target: target, Named: d.goal.isNamed(), Sum: d.goal.sum, Replace: d.goal.replace, Mirrors: d.givenMirrors()}
+	rec := store.Record{ID: d.req.ID, Target: target, Named: d.goal.isNamed(), Sum: d.goal.sum, Replace: d.goal.replace, Mirrors: d.givenMirrors()}
 	if d.goal.listed != nil {
 		rec.Lists = d.goal.listed.Lists
 	}

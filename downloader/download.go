@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
+	"pawl/downloader/transport"
 	"pawl/store"
 )
 
@@ -94,12 +96,16 @@ type origin struct {
 	user       *url.Userinfo // of the URL, for the origin of url alone; nil for none; immutable
 	oneStream  bool          // no more ranges are requested
 	plainTried bool          // a request without Range was tried because one with Range failed
+	received   atomic.Int64  // bytes from the URL
 }
 
 func newDownload(e *engine, req Request) (*download, error) {
 	g, err := newGoal(req)
 	if err != nil {
 		return nil, err
+	}
+	if req.ID != "" && !req.ID.IsValid() {
+		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("the ID of a download is 16 hex digits in lower case, and not %q", string(req.ID)))
 	}
 	if g.record != "" && req.URL == "" {
 		rec, err := e.store.Get(g.record)
@@ -130,7 +136,7 @@ func newDownload(e *engine, req Request) (*download, error) {
 	}
 	d.pieces.hashes = req.Pieces
 	d.version.pieces = &d.pieces
-	d.origin = origin{url: u, user: u.User}
+	d.origin.url, d.origin.user = u, u.User
 	u.User = nil
 	d.origin.recorded = u.String()
 	d.origin.resolver = newResolver(destination{url: u, public: req.isPublic(u)})
@@ -153,7 +159,36 @@ func (d *download) snapshot() Progress {
 func (d *download) emit(e Event) {
 	p := d.progress.snapshot()
 	e.ID, e.URL, e.Target = p.ID, d.origin.recorded, p.Target
-	d.engine.emit(e)
+	d.engine.emit(&d.req, e)
+}
+
+// receive counts n bytes of the body of rep. A negative n takes bytes back that are going to be counted
+// again.
+func (d *download) receive(rep *reply, n int64) {
+	d.progress.receive(n)
+	if rep.source != nil {
+		rep.source.Add(n)
+	}
+}
+
+// waits notes why no byte arrives, and for how long that is known to last; 0 if it is not. The caller may
+// call the function that it returns when the wait has ended.
+func (d *download) waits(err error, wait time.Duration) (ended func()) {
+	p := &Pause{Err: err}
+	if wait > 0 {
+		p.Until = time.Now().Add(wait)
+	}
+	d.progress.pause.Store(p)
+	return func() { d.progress.pause.CompareAndSwap(p, nil) }
+}
+
+// pace returns the limits of the bodies from the host of u.
+func (d *download) pace(u *url.URL) transport.Pace {
+	p := d.engine.transport.PaceOf(u)
+	if h := d.req.Handle; h != nil {
+		p = p.With(h.limiter())
+	}
+	return p
 }
 
 // written notes that n bytes of the file are written. New ones refill the retry budget.
@@ -263,6 +298,7 @@ func (d *download) addMirrors(by namer, texts ...string) {
 		}
 		if !known {
 			d.mirrors = append(d.mirrors, &mirror{url: u, namer: namer{by.given, by.public || d.req.isPublic(u)}, ended: make(chan struct{})})
+			d.progress.showMirrors(d.mirrors)
 		}
 	}
 }

@@ -42,6 +42,12 @@ func (d *Downloader) SetHostLimitRate(byteRates string, bytesPerSecond int64) {
 // error is of one of the kinds of packages failure and store, an error of the file system, or the
 // cause of ctx.
 func (d *Downloader) Get(ctx context.Context, req Request) (Result, error) {
+	if h := req.Handle; h != nil {
+		if err := h.begin(req); err != nil {
+			return Result{}, err
+		}
+		defer h.end()
+	}
 	if _, listed := req.Into.(Listed); listed || len(req.Mirrors) == 0 { // package mirror chooses the source of a list's file
 		return d.getVerified(ctx, req)
 	}
@@ -61,6 +67,7 @@ func (d *Downloader) getOnce(ctx context.Context, req Request, wrong mismatches)
 	j.progress.shown.Number = d.last // nobody else knows j yet
 	d.jobs = append(d.jobs, j)
 	d.mu.Unlock()
+	req.Handle.watch(j)
 	d.running.Add(1)
 	defer func() {
 		d.running.Add(-1)

@@ -25,7 +25,7 @@ type engine struct {
 
 	names nameClaims // of the files whose names come from servers
 
-	eventMu sync.Mutex // held during Options.OnEvent
+	eventMu sync.Mutex // held during Options.OnEvent and Request.OnEvent
 
 	mu    sync.Mutex
 	hosts recent.Map[*hosts.Host] // by origin; guarded by mu
@@ -104,10 +104,13 @@ func (e *engine) host(u *url.URL) *hosts.Host {
 	})
 }
 
-// emit reports an event, at the present time.
-func (e *engine) emit(event Event) {
+// emit reports an event of req, at the present time.
+func (e *engine) emit(req *Request, event Event) {
 	e.eventMu.Lock()
 	defer e.eventMu.Unlock()
 	event.Time = time.Now()
 	e.opts.OnEvent(event)
+	if req.OnEvent != nil {
+		req.OnEvent(event)
+	}
 }

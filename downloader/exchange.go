@@ -12,6 +12,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pawl/chunk"
@@ -33,6 +34,7 @@ type reply struct {
 	way         way
 	info        *transport.RequestInfo
 	pace        transport.Pace
+	source      *atomic.Int64   // counts the bytes of the source that was asked; nil for none
 	ctx         context.Context // of the request
 	cancel      context.CancelCauseFunc
 }
@@ -104,15 +106,16 @@ func (t *wayTrace) way() way {
 
 // A target is the destination of a request, with a judge of its failures.
 type target struct {
-	url     *url.URL
-	asked   *url.URL // URL of the user that leads to url, whose origin may get the user's headers; nil for none
-	strayed bool     // a redirect on the way left that origin, so only harmless headers may go to url
-	host    *hosts.Host
-	public  bool                 // a public source named url
-	extra   http.Header          // further fields, which replace the same fields of the user
-	ifRange string               // strong ETag that the file must have; "" for any version
-	timeout func() time.Duration // for a response and for each next byte; nil for Timeouts.Stall
-	judge   func(*http.Response, error) (verdict, error)
+	url      *url.URL
+	asked    *url.URL // URL of the user that leads to url, whose origin may get the user's headers; nil for none
+	strayed  bool     // a redirect on the way left that origin, so only harmless headers may go to url
+	host     *hosts.Host
+	public   bool                 // a public source named url
+	received *atomic.Int64        // counts the bytes of the source; nil for none
+	extra    http.Header          // further fields, which replace the same fields of the user
+	ifRange  string               // strong ETag that the file must have; "" for any version
+	timeout  func() time.Duration // for a response and for each next byte; nil for Timeouts.Stall
+	judge    func(*http.Response, error) (verdict, error)
 }
 
 // noRetry is the judge of a request that is not repeated.
@@ -271,10 +274,17 @@ func (x *exchange) run(ctx context.Context, cancel context.CancelCauseFunc) (*re
 // context returns the context of the request, with its properties for the transport.
 func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) context.Context {
 	sent := func() {}
+	ended := func() {}
+	x.info.OnQueued = func(waits bool) {
+		if ended(); waits {
+			ended = x.waits(errRequestRate, 0)
+		}
+	}
 	if c := x.conn; c != nil {
 		c.Requesting(func(r sched.Reason) { cancel(stopError(r)) }, time.Now())
 		sent = func() { c.Sent(time.Now()) }
-		x.info.OnQueued = func(waits bool) { c.Queued(waits, time.Now()) }
+		noted := x.info.OnQueued
+		x.info.OnQueued = func(waits bool) { c.Queued(waits, time.Now()); noted(waits) }
 	}
 	return x.trace.trace(transport.WithRequest(ctx, x.info), sent)
 }
@@ -315,7 +325,7 @@ func (x *exchange) countFailure(now time.Time) {
 // read checks the header of resp, the last response.
 func (x *exchange) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) (*reply, error) {
 	content := response.Read(resp, x.r, x.known())
-	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, pace: x.engine.transport.PaceOf(resp.Request.URL), ctx: ctx, cancel: cancel}
+	rep := &reply{Response: resp, Content: content, asked: x.r, way: x.trace.way(), info: x.info, pace: x.pace(resp.Request.URL), source: x.to.received, ctx: ctx, cancel: cancel}
 	rep.conditional = !x.r.Empty() && x.to.ifRange != ""
 	rep.unframed = !content.Gzip && resp.TLS == nil && !transport.IsFramed(resp) // gzip and TLS mark the end themselves
 	if content.Gzip {
@@ -366,20 +376,19 @@ func (x *exchange) known() response.Known {
 // A pacedReader reads the body of a reply, whose bytes are not written to the file. It counts them,
 // and keeps to the rate limits.
 type pacedReader struct {
-	ctx  context.Context
-	j    *download
-	pace transport.Pace
-	body io.Reader
+	ctx context.Context
+	d   *download
+	rep *reply
 }
 
 // paced returns a reader of the body of rep, which stops when ctx ends.
 func (d *download) paced(ctx context.Context, rep *reply) pacedReader {
-	return pacedReader{ctx, d, rep.pace, rep.Body}
+	return pacedReader{ctx, d, rep}
 }
 
 func (r pacedReader) Read(p []byte) (int, error) {
-	n, err := r.pace.Read(r.ctx, r.body, p)
-	r.j.progress.receive(int64(n))
+	n, err := r.rep.pace.Read(r.ctx, r.rep.Body, p)
+	r.d.receive(r.rep, int64(n))
 	return n, err
 }
 

@@ -27,7 +27,7 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 	var failed error
 	for i, u := range urls {
 		if i > 0 {
-			d.emit(Event{Kind: Warning, URL: weburl.WithoutUser(u), Target: cmp.Or(all.Target, weburl.WithoutUser(req.URL)), Err: fmt.Errorf("%w; trying the mirror %s", failed, weburl.Redact(u))})
+			d.emit(&req, Event{Kind: Warning, URL: weburl.WithoutUser(u), Target: cmp.Or(all.Target, weburl.WithoutUser(req.URL)), Err: fmt.Errorf("%w; trying the mirror %s", failed, weburl.Redact(u))})
 		}
 		next := req.resuming(all.ID)
 		next.URL, next.Mirrors = u, urls[i+1:]
@@ -38,6 +38,7 @@ func (d *Downloader) getFallback(ctx context.Context, req Request) (Result, erro
 			return all, err
 		}
 		failed = cmp.Or(failed, err)
+		req.Handle.putAside(u, err)
 	}
 	return all, failed
 }

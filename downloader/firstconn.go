@@ -21,6 +21,12 @@ type firstConn struct {
 	yields int         // consecutive times that it was handed back
 }
 
+// acquireFirst waits until host grants the first connection of the download.
+func (d *download) acquireFirst(ctx context.Context, host *hosts.Host) error {
+	defer d.waits(errNoRoom, 0)()
+	return d.first.acquire(ctx, host)
+}
+
 // acquire waits until host grants a connection.
 func (f *firstConn) acquire(ctx context.Context, host *hosts.Host) error {
 	f.host = host

@@ -1,30 +1,253 @@
 package downloader
 
 import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
+	"pawl/downloader/sched"
+	"pawl/downloader/transport"
+	"pawl/downloader/weburl"
 )
 
-type Handle struct{}
+var (
+	// errResting means that the host wants no request for a while.
+	errResting = errors.New("the host wants a pause")
+	// errNoRoom means that all connections that the host may have are in use.
+	errNoRoom = errors.New("all connections to the host are in use")
+	// errRequestRate means that the limit of requests per second is reached.
+	errRequestRate = errors.New("the limit of requests to the host is reached")
+)
 
-func (h *Handle) SetLimitRate(bytesPerSecond int64) {}
-func (h *Handle) SetConnections(n int)              {}
-func (h *Handle) Progress() (p Progress, ok bool)   { return p, false }
-func (h *Handle) Detail() (d Detail)                { return d }
+// A Handle watches and steers the download of one Request while it runs, over all its attempts and from
+// all its sources. The zero Handle is ready for use. It must be given to one Request at a time, and must
+// not be copied. Settings that are made before the download starts hold from its start, and those of one
+// download hold for the next one. Safe for concurrent use.
+type Handle struct {
+	connections atomic.Int64 // most connections; 0 for no limit
 
+	mu    sync.Mutex
+	bytes *transport.Limiter // nil before it is needed; guarded by mu, as the fields below are
+	run   *handleRun         // nil if no download runs
+}
+
+// A handleRun is what a Handle knows of the download that runs: one job, or several after one another if
+// a source fails or sends wrong bytes.
+type handleRun struct {
+	job     *job     // the last one; nil before the first
+	urls    []string // all sources of all jobs, in the order in which Detail has them
+	aside   map[string]error
+	earlier struct { // of the jobs before the last
+		received map[string]int64 // by source
+		total    int64
+		retries  int
+	}
+}
+
+// SetLimitRate limits the rate of this download alone to bytes per second, in addition to all other limits,
+// also for reads that wait under the previous limit. 0 means no limit.
+func (h *Handle) SetLimitRate(bytesPerSecond int64) { h.limiter().SetByteRate(bytesPerSecond) }
+
+// SetConnections limits the connections of this download, to all its sources together; 0 means no
+// limit of its own. If there are more, the slowest ones are closed within moments; the bytes that have been read stay. If there may be more,
+// they are opened as far as they pay. A single request for a sample of a mirror does not count.
+func (h *Handle) SetConnections(n int) { h.connections.Store(int64(max(0, n))) }
+
+// Progress returns the progress of the download, as Downloader.Snapshot does, with the received bytes
+// and retries of all its attempts. It reports false if no download with the Handle runs.
+func (h *Handle) Progress() (Progress, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run == nil || h.run.job == nil {
+		return Progress{}, false
+	}
+	p := h.run.job.snapshot()
+	p.Received += h.run.earlier.total
+	p.Retries += h.run.earlier.retries
+	return p, true
+}
+
+// A Detail is the state of a running download in detail.
 type Detail struct {
-	Held    chunk.Set
-	Sources []Source
-	Waiting Wait
+	Held    chunk.Set // bytes that are here, durable or not, without those in the buffers of connections
+	Sources []Source  // the URL and its mirrors, in the order of the Request, then those on record, then those that the server has named
+	Waiting Pause     // zero if bytes arrive, or an answer is expected at any moment
 }
-type Wait struct {
-	Err   error
-	Until time.Time
-}
+
+// A Source is a URL of the file of a download.
 type Source struct {
-	URL      string
-	Conns    int
-	Received int64
-	Err      error
+	URL      string // without user and password
+	Conns    int    // connections that are open or being opened
+	Received int64  // bytes received from it by this run; those received twice count twice
+	Err      error  // why it is not used any more; nil if it is or may be used
+}
+
+// A Pause says why no byte of a download arrives.
+type Pause struct {
+	Err   error     // for example the failure that is followed by another try
+	Until time.Time // when the next request is sent; zero if that is not known
+}
+
+// Detail returns the state of the download in detail, a copy. It returns the zero Detail if no download
+// with the Handle runs. A call costs some microseconds.
+func (h *Handle) Detail() Detail {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run == nil || h.run.job == nil {
+		return Detail{}
+	}
+	j := h.run.job
+	return Detail{Held: j.progress.heldSet(), Sources: h.run.sources(), Waiting: j.pauseNow(time.Now())}
+}
+
+// limiter returns the limiter of the download.
+func (h *Handle) limiter() *transport.Limiter {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.bytes == nil {
+		h.bytes = transport.NewByteLimiter(0)
+	}
+	return h.bytes
+}
+
+// limit returns the limits of a transfer, of which l are those without the Handle.
+func (h *Handle) limit(l sched.Limit) sched.Limit {
+	own := transport.Pace{}.With(h.limiter())
+	if rate := float64(own.ByteRate()); rate > 0 && (l.Rate == 0 || rate < l.Rate) {
+		l.Rate = rate
+	}
+	l.Low = l.Low || own.IsRateLow()
+	l.Conns = int(h.connections.Load())
+	return l
+}
+
+// begin makes the Handle that of the download of req.
+func (h *Handle) begin(req Request) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run != nil {
+		return failure.Wrap(failure.ErrUsage, errors.New("the Handle belongs to a download that runs"))
+	}
+	h.run = &handleRun{aside: make(map[string]error)}
+	h.run.earlier.received = make(map[string]int64)
+	for _, u := range append([]string{req.URL}, req.Mirrors...) {
+		h.run.add(weburl.Canonical(u))
+	}
+	return nil
+}
+
+// end ends the use of the Handle by the download.
+func (h *Handle) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.run = nil
+}
+
+// watch makes j the job of the download. It does nothing for a nil Handle.
+func (h *Handle) watch(j *job) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.run.watch(j)
+}
+
+// putAside notes why the source u is not asked again. It does nothing for a nil Handle.
+func (h *Handle) putAside(u string, why error) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.run.aside[weburl.Canonical(u)] = why
+}
+
+// add adds a source, unless it is known or not a URL.
+func (r *handleRun) add(u string) {
+	if u != "" && !slices.Contains(r.urls, u) {
+		r.urls = append(r.urls, u)
+	}
+}
+
+// watch makes j the job, and adds the counts of the job before to the earlier ones.
+func (r *handleRun) watch(j *job) {
+	if old := r.job; old != nil {
+		for _, s := range old.sources() {
+			r.add(s.URL)
+			r.earlier.received[s.URL] += s.Received
+			if s.Err != nil {
+				r.aside[s.URL] = s.Err
+			}
+		}
+		p := old.snapshot()
+		r.earlier.total += p.Received
+		r.earlier.retries += p.Retries
+	}
+	r.job = j
+}
+
+// sources returns the sources of all jobs. A source of the present job is in use, whatever has happened
+// before.
+func (r *handleRun) sources() []Source {
+	now := make(map[string]Source)
+	for _, s := range r.job.sources() {
+		r.add(s.URL)
+		now[s.URL] = s
+	}
+	all := make([]Source, len(r.urls))
+	for i, u := range r.urls {
+		s, used := now[u]
+		if !used {
+			s = Source{URL: u, Err: r.aside[u]}
+		}
+		s.Received += r.earlier.received[u]
+		all[i] = s
+	}
+	return all
+}
+
+// sources returns the sources of the download. It may be called at any time.
+func (d *download) sources() []Source {
+	d.progress.mu.Lock()
+	t, mirrors := d.progress.transfer, d.progress.mirrors
+	d.progress.mu.Unlock()
+	origin := Source{URL: d.origin.recorded, Received: d.origin.received.Load()}
+	if d.first.held.Load() {
+		origin.Conns++
+	}
+	if t != nil {
+		origin.Conns += t.sched.Conns(t.source)
+	}
+	all := append(make([]Source, 0, 1+len(mirrors)), origin)
+	for _, m := range mirrors {
+		all = append(all, m.detail(t))
+	}
+	return all
+}
+
+// detail returns the mirror as a Source. t is the transfer that it may be used by, nil for none.
+func (m *mirror) detail(t *transfer) Source {
+	m.mu.Lock()
+	source, s := m.source, Source{URL: m.url.String(), Received: m.received.Load(), Err: m.disabled}
+	m.mu.Unlock()
+	if t != nil && source != nil {
+		s.Conns = t.sched.Conns(source)
+	}
+	if m.proving.Load() {
+		s.Conns++
+	}
+	return s
+}
+
+// pauseNow returns why no byte arrives now. It may be called at any time.
+func (d *download) pauseNow(now time.Time) Pause {
+	if p := d.progress.pause.Load(); p != nil && (p.Until.IsZero() || now.Before(p.Until)) {
+		return *p
+	}
+	return Pause{}
 }

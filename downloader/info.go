@@ -52,7 +52,7 @@ func (d *Downloader) Info(ctx context.Context, req Request) (Info, error) {
 		return Info{}, err
 	}
 	a := asker{dl}
-	if err := a.first.acquire(ctx, a.engine.host(a.origin.url)); err != nil {
+	if err := a.acquireFirst(ctx, a.engine.host(a.origin.url)); err != nil {
 		return Info{}, err
 	}
 	defer a.first.release()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"pawl/chunk"
 	"pawl/downloader/failure"
 	"pawl/downloader/response"
 	"pawl/downloader/weburl"
@@ -200,7 +201,7 @@ func (j *job) rewind(why restartError) error {
 	j.version.evidence.Abandoned(j.version.Version)
 	j.version.Version = response.Version{Size: -1, MediaType: j.version.MediaType}
 	j.version.digest = j.goal.promise()
-	j.progress.setHeld(0)
+	j.progress.begin(chunk.Set{})
 	if !j.origin.oneStream { // one stream must surpass the most bytes that there ever were
 		j.progress.highWater.Store(0)
 	}

@@ -372,7 +372,7 @@ const maxStateRequests = 3
 // have an older version, so the server is asked again if the version is not the same. If no response
 // has a validator to compare, all bytes are compared; if the responses contradict each other, samples.
 func (l lookup) unchanged(ctx context.Context, rec store.Record) (bool, error) {
-	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+	if err := l.acquireFirst(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err
 	}
 	defer l.first.release()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
@@ -28,6 +29,9 @@ type mirror struct {
 	url *url.URL // immutable
 	namer
 	ended chan struct{} // closed when the mirror is disabled
+
+	received atomic.Int64 // bytes, also those of samples
+	proving  atomic.Bool  // a connection is open for samples
 
 	mu       sync.Mutex
 	host     *hosts.Host      // guarded by mu, as the fields below are

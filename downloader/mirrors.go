@@ -112,7 +112,11 @@ func (m *mirror) prove(ctx context.Context, t *transfer) error {
 			return err
 		}
 	}
-	defer m.host.Release()
+	m.proving.Store(true)
+	defer func() {
+		m.proving.Store(false)
+		m.host.Release()
+	}()
 	for i, r := range all {
 		got, err := m.sample(ctx, t, r)
 		if err != nil {
@@ -222,7 +226,7 @@ func (m *mirror) ask(ctx context.Context, c *conn, r chunk.Range) (*reply, error
 // askOnce requests range r of the file, and checks that the response is of the version of the
 // mirror.
 func (m *mirror) askOnce(ctx context.Context, j *download, c requester, r chunk.Range) (*reply, error) {
-	to := target{url: m.url, asked: m.url, host: m.host, public: m.public, judge: func(resp *http.Response, _ error) (verdict, error) {
+	to := target{url: m.url, asked: m.url, host: m.host, public: m.public, received: &m.received, judge: func(resp *http.Response, _ error) (verdict, error) {
 		if resp != nil {
 			j.obey(m.host, c, resp)
 		}
@@ -333,7 +337,7 @@ func (t mirroring) checkSamples(ctx context.Context) error {
 	}
 	asking, cancel := t.samplesTimeout(ctx, randomSamples*len(written))
 	defer cancel()
-	if t.first.acquire(asking, t.first.host) != nil {
+	if t.acquireFirst(asking, t.first.host) != nil {
 		return context.Cause(ctx)
 	}
 	defer t.first.release()

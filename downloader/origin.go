@@ -54,7 +54,7 @@ type asker struct{ *download }
 
 // target returns the target of a request to dest, to which the URL of the request leads.
 func (a asker) target(dest destination) target {
-	to := target{url: dest.url, asked: a.origin.url, strayed: dest.strayed, host: a.first.host, public: dest.public, timeout: a.timeout}
+	to := target{url: dest.url, asked: a.origin.url, strayed: dest.strayed, host: a.first.host, public: dest.public, timeout: a.timeout, received: &a.origin.received}
 	tag := a.version.StrongETag()
 	if tag != "" && !a.version.evidence.Uncertain() && !a.first.host.Ranges.AreUnconditional() { // the ETag of the response is compared in any case
 		to.ifRange = tag
@@ -86,7 +86,7 @@ func (a asker) ask(ctx context.Context, c requester, r chunk.Range) (*reply, err
 // errUnsatisfiable with a reply whose body is closed.
 func (a asker) askWith(ctx context.Context, extra http.Header, c requester, r chunk.Range) (*reply, error) {
 	for lies, useful := 0, a.progress.useful.Load(); ; {
-		if err := sleep(ctx, a.first.host.PausedFor(time.Now())); err != nil {
+		if err := a.rest(ctx, a.first.host); err != nil {
 			return nil, err
 		}
 		dest, release, err := a.origin.resolve(ctx)
@@ -271,6 +271,7 @@ func (a asker) judge(c requester, resp *http.Response, failed error) (v verdict,
 	}
 	if resp != nil {
 		if until := a.obey(a.first.host, c, resp); until > 0 && c != nil && a.progress.connections() > 1 { // otherwise the event of the retry has it
+			a.waits(failed, until)
 			a.emit(Event{Kind: Waiting, Err: failed, Retry: Retry{Wait: until}})
 		}
 	}
@@ -295,5 +296,5 @@ func (a asker) yieldFirst(ctx context.Context) error {
 	a.first.release()
 	h.Refused(time.Now())
 	a.emit(Event{Kind: Limited, Err: errCrowded})
-	return a.first.acquire(ctx, h)
+	return a.acquireFirst(ctx, h)
 }

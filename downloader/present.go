@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"time"
 
 	"pawl/chunk"
 	"pawl/downloader/failure"
@@ -43,7 +44,7 @@ func (l lookup) present(ctx context.Context) (bool, error) {
 	if !ok || l.goal.listed != nil && l.goal.listed.Size >= 0 && l.goal.listed.Size != seen.Size {
 		return false, nil
 	}
-	rec := store.Record{URL: l.origin.recorded, Target: target, Named: l.goal.isNamed()}
+	rec := store.Record{ID: l.req.ID, URL: l.origin.recorded, Target: target, Named: l.goal.isNamed()}
 	if l.goal.listed != nil { // it was not made by pawl, so no list may prune it
 		rec.Lists = l.goal.listed.Lists.With(store.Nameless)
 	}
@@ -99,7 +100,7 @@ func (l lookup) presentByRecord(ctx context.Context, moved store.Record, target 
 		lists = lists.With(store.Nameless)
 	}
 	like := moved.ID
-	moved.ID, moved.Target, moved.Lists = "", target, lists
+	moved.ID, moved.Created, moved.Target, moved.Lists = l.req.ID, time.Time{}, target, lists
 	return l.adoptFile(moved, like, seen)
 }
 
@@ -115,7 +116,7 @@ func (l lookup) crcOf(ctx context.Context, file io.ReaderAt, size int64, also io
 
 // presentBySize asks the server for the size of the file and its validators.
 func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.FileStamp) (bool, error) {
-	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+	if err := l.acquireFirst(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err
 	}
 	defer l.first.release()
@@ -211,7 +212,7 @@ func (l lookup) isSameFile(ctx context.Context, rec store.Record) (bool, error) 
 
 // hasVersion asks the server once whether its file is that of rec.
 func (l lookup) hasVersion(ctx context.Context, rec store.Record) (bool, error) {
-	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+	if err := l.acquireFirst(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err
 	}
 	defer l.first.release()

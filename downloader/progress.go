@@ -1,9 +1,11 @@
 package downloader
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"pawl/chunk"
 	"pawl/store"
 )
 
@@ -22,16 +24,23 @@ type progress struct {
 	private   atomic.Bool   // a response came from a private address
 	surplus   atomic.Bool   // a body was longer than its header says, which is reported once
 
-	mu      sync.Mutex
-	started bool       // the event Started was sent; guarded by mu
-	shown   Progress   // without its counts; guarded by mu
-	conns   func() int // of the transfer under way; nil if there is none; guarded by mu
+	pause atomic.Pointer[Pause] // why no byte has arrived since; nil if one has
+
+	mu       sync.Mutex
+	started  bool      // the event Started was sent; guarded by mu
+	shown    Progress  // without its counts; guarded by mu
+	begunBy  chunk.Set // held bytes at the begin of the attempt; immutable, the field is guarded by mu
+	transfer *transfer // of the attempt, which may have ended; nil if there is none; guarded by mu
+	mirrors  []*mirror // guarded by mu; nobody changes the elements
 }
 
 // receive counts n received bytes. A negative n takes bytes back that are going to be counted again.
 func (p *progress) receive(n int64) {
 	p.received.Add(n)
 	p.all.Add(n)
+	if p.pause.Load() != nil {
+		p.pause.Store(nil)
+	}
 }
 
 // setHeld makes n the number of held bytes. If there were more, the bytes of earlier runs are
@@ -60,31 +69,62 @@ func (p *progress) show(r store.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.shown.ID, p.shown.Target, p.shown.Size = r.ID, r.Target, r.Size
+	p.begunBy = r.Held.Clone()
 }
 
-// countConns makes conns the function that counts the open connections; nil for none.
-func (p *progress) countConns(conns func() int) {
+// showMirrors makes the mirrors visible.
+func (p *progress) showMirrors(all []*mirror) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.conns = conns
+	p.mirrors = slices.Clone(all)
+}
+
+// begin begins an attempt with these held bytes, which has no transfer yet.
+func (p *progress) begin(held chunk.Set) {
+	p.setHeld(held.Len())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begunBy, p.transfer = held.Clone(), nil
+}
+
+// transferBy makes t the transfer of the attempt.
+func (p *progress) transferBy(t *transfer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.transfer = t
+}
+
+// current returns the transfer of the attempt, which may have ended; nil if there is none.
+func (p *progress) current() *transfer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.transfer
 }
 
 // connections returns how many connections the transfer has, 0 if there is none.
 func (p *progress) connections() int {
-	p.mu.Lock()
-	conns := p.conns
-	p.mu.Unlock()
-	if conns == nil {
-		return 0
+	if t := p.current(); t != nil {
+		return t.conns()
 	}
-	return conns()
+	return 0
 }
 
 // isTransferring reports whether the attempt has a transfer, which may have ended.
-func (p *progress) isTransferring() bool {
+func (p *progress) isTransferring() bool { return p.current() != nil }
+
+// heldSet returns the bytes that are here, without those in buffers. Without a transfer, the bytes that
+// have arrived since the begin of the attempt are the first ones of the file.
+func (p *progress) heldSet() chunk.Set {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.conns != nil
+	t, held := p.transfer, p.begunBy.Clone()
+	p.mu.Unlock()
+	if t != nil {
+		return t.sched.Held()
+	}
+	if n := p.held.Load(); n > held.Len() {
+		held.Add(chunk.Range{End: n})
+	}
+	return held
 }
 
 // start reports whether the transfer starts for the first time. held is how many bytes there are

@@ -36,12 +36,13 @@ func (d *Downloader) getVerified(ctx context.Context, req Request) (Result, erro
 			continue
 		case len(wrong) > 0 && slices.ContainsFunc(sources, func(s string) bool { return s != req.URL }) && failure.TryOtherSource(err):
 			sources = slices.DeleteFunc(sources, func(s string) bool { return s == req.URL })
+			req.Handle.putAside(req.URL, err)
 		default:
 			return all, err
 		}
 		all.Retries++
 		next := wrong.next(sources)
-		d.emit(Event{Kind: Restarted, ID: res.ID, URL: weburl.WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching %s again from %s", err, wrong.suspects(), weburl.Redact(next))})
+		d.emit(&req, Event{Kind: Restarted, ID: res.ID, URL: weburl.WithoutUser(req.URL), Target: res.Target, Held: max(0, res.Size), Err: fmt.Errorf("%w; fetching %s again from %s", err, wrong.suspects(), weburl.Redact(next))})
 		req = d.again(req, next, res.ID)
 	}
 }

@@ -75,7 +75,7 @@ func (l lookup) fetchAnew(rec store.Record) {
 // error is failure.ErrChanged. Machines that share a load may disagree about validators, so another
 // version is asked for again.
 func (l lookup) requireVersion(ctx context.Context, rec store.Record) error {
-	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+	if err := l.acquireFirst(ctx, l.engine.host(l.origin.url)); err != nil {
 		return err
 	}
 	defer l.first.release()

@@ -55,8 +55,16 @@ type Request struct {
 	Inspect func(beginning []byte) error
 	// Existing says what happens to an existing file and to held bytes.
 	Existing Existing
-	Handle   *Handle
-	OnEvent  func(Event)
+	// ID is the ID of the download if it is a new one: 16 hex digits in lower case; "" for a random one.
+	// A download on record keeps its own. If the download of another target has it, the error is
+	// store.ErrIDTaken.
+	ID store.ID
+	// Handle watches and steers the download while it runs. It must not be the Handle of another
+	// Request at the same time. May be nil.
+	Handle *Handle
+	// OnEvent is called beside Options.OnEvent for the transitions of this download, never by two
+	// goroutines at a time. It must return soon. Default none.
+	OnEvent func(Event)
 }
 
 // InspectBytes is how many bytes Request.Inspect gets, if the file has so many. The first reads of
@@ -72,7 +80,6 @@ type Destination interface{ isDestination() }
 type File struct {
 	Dir    string // directory; "" for the working directory
 	Output string // name or path; "" for the name in the response or in the URL
-	ID     store.ID
 	// Released is for a file that may be one of many small ones, which are made durable together, and are
 	// not resumed. It is called when the file needs no connection any more, and waits for that. nil for a
 	// single file.

@@ -36,6 +36,15 @@ func hasRetryAfter(resp *http.Response) bool {
 	return ok
 }
 
+// rest waits while the host wants no request.
+func (d *download) rest(ctx context.Context, h *hosts.Host) error {
+	wait := h.PausedFor(time.Now())
+	if known := d.progress.pause.Load(); wait > 0 && (known == nil || known.Until.Before(time.Now())) { // otherwise it is most likely the same pause, with its cause
+		d.waits(errResting, wait)
+	}
+	return sleep(ctx, wait)
+}
+
 // obey applies the Retry-After of a response from h. With status 429 it pauses all requests to
 // the host, unless it is long. With another status it means that there are enough connections, if
 // other connections of the source go on. It returns how long all requests pause, if that is news.
@@ -99,6 +108,7 @@ func (d *download) awaitPreparation(p *preparation, resp *http.Response, failed 
 	now := time.Now()
 	wish, _ := response.RetryAfter(resp.Header, now)
 	wait := max(p.next(), min(max(wish, d.engine.opts.Retry.Wait), d.engine.opts.Retry.MaxRetryAfter))
+	d.waits(failed, wait)
 	if now.Sub(p.told) >= preparationNews {
 		p.told = now
 		d.emit(Event{Kind: Waiting, Err: failed, Retry: Retry{Wait: wait}})
@@ -127,6 +137,7 @@ func (d *download) pause(ctx context.Context, c requester, err error) error {
 // do not count.
 func (d *download) setback(err error) (wait time.Duration, again bool) {
 	if offline, first := d.engine.network.IsDown(err); offline {
+		d.waits(err, 0)
 		if first {
 			d.emit(Event{Kind: Offline, Err: err})
 		}
@@ -137,6 +148,7 @@ func (d *download) setback(err error) (wait time.Duration, again bool) {
 	if again {
 		d.progress.retries.Add(1)
 		wait = max(wait, d.first.host.PausedFor(time.Now()))
+		d.waits(err, wait)
 		d.emit(Event{Kind: Retrying, Err: err, Retry: Retry{Wait: wait, Attempt: n, Tries: limit}})
 	}
 	return wait, again

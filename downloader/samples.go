@@ -126,7 +126,7 @@ func (s sampler) proveAgain(ctx context.Context) error {
 	}
 	asking, cancel := s.samplesTimeout(ctx, 2+randomSamples)
 	defer cancel()
-	err := s.first.acquire(asking, s.first.host)
+	err := s.acquireFirst(asking, s.first.host)
 	if err == nil {
 		err = s.prove(asking, chunk.NewSet(chunk.Range{End: s.version.Size}))
 		s.first.release()

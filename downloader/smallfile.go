@@ -61,7 +61,7 @@ func (j *job) smallFileAt(target string, rep *reply) (*smallFile, error) {
 		}
 	}
 	rec := store.Record{
-		URL: j.origin.recorded, Target: target, Named: j.goal.isNamed(), NoRanges: rep.Whole,
+		ID: j.req.ID, URL: j.origin.recorded, Target: target, Named: j.goal.isNamed(), NoRanges: rep.Whole,
 		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
 		Public: j.origin.start.public, Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
 	}

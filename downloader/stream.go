@@ -112,7 +112,7 @@ func (c *conn) agree(ctx context.Context, rep *reply) error {
 			return err
 		}
 		rep.Body = readCloser{io.MultiReader(bytes.NewReader(rest), rep.Body), rep.Body}
-		t.progress.receive(-int64(len(rest))) // they are counted again when they are read
+		t.receive(rep, -int64(len(rest))) // they are counted again when they are read
 	}
 	size := t.version.Size
 	if t.version.Version = rep.Version; t.version.Size < 0 {

@@ -76,7 +76,7 @@ func (l lookup) explainForeign(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxExplaining)
 	defer cancel()
-	if l.first.acquire(ctx, l.engine.host(l.origin.url)) != nil {
+	if l.acquireFirst(ctx, l.engine.host(l.origin.url)) != nil {
 		return err
 	}
 	defer l.first.release()
@@ -117,7 +117,7 @@ func (l lookup) takeOver(ctx context.Context) (taken bool, err error) {
 		l.engine.store.RemovePlaceholder(target)
 		return false, nil
 	}
-	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+	if err := l.acquireFirst(ctx, l.engine.host(l.origin.url)); err != nil {
 		return false, err
 	}
 	defer l.first.release()
@@ -221,7 +221,7 @@ func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (st
 	if !ok {
 		return store.Record{}, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
-	if err := l.first.acquire(ctx, l.engine.host(l.origin.url)); err != nil {
+	if err := l.acquireFirst(ctx, l.engine.host(l.origin.url)); err != nil {
 		return store.Record{}, err
 	}
 	defer l.first.release()

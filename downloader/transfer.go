@@ -26,6 +26,7 @@ const reserveInterval = 50 * time.Millisecond
 type transfer struct {
 	sampler
 	sched   *sched.Scheduler
+	source  *sched.Source // the origin; immutable
 	buffers bufferSet
 	commits committer
 	cancel  context.CancelCauseFunc // ends all goroutines
@@ -45,8 +46,9 @@ func newTransfer(s sampler, plan *chunk.Plan, single bool) *transfer {
 	t.commits.t = t
 	t.first.handOver()
 	t.first.host.Recall(time.Now())
-	t.sched = sched.New(plan, schedSource(t.first.host, originSource{}), sched.Options{Single: single, TrickleTimeout: t.engine.opts.Timeouts.Stall})
-	t.progress.countConns(t.conns)
+	t.source = schedSource(t.first.host, originSource{})
+	t.sched = sched.New(plan, t.source, sched.Options{Single: single, TrickleTimeout: t.engine.opts.Timeouts.Stall})
+	t.progress.transferBy(t)
 	return t
 }
 
@@ -216,11 +218,14 @@ func (t *transfer) tick(ctx context.Context, open func(*sched.Conn)) error {
 	}
 }
 
-// limit returns the rate that the transfer may have, which may change while it runs. The limit of a
-// host says little about a transfer that has mirrors at other hosts.
+// limit returns the limits of the user for the transfer, which may change while it runs. The rate limit of
+// a host says little about a transfer that has mirrors at other hosts.
 func (t *transfer) limit() sched.Limit {
 	tr := t.engine.transport
 	l := sched.Limit{Rate: float64(tr.ByteRate()) / float64(t.engine.downloads()), Low: tr.IsRateLow()}
+	if h := t.req.Handle; h != nil {
+		l = h.limit(l)
+	}
 	if t.engine.opts.ForHost == nil {
 		return l
 	}

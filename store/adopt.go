@@ -24,13 +24,17 @@ func (s *Store) Stamp(target string) (m FileStamp, ok bool) {
 
 // Adopt records the file at rec.Target as finished. The caller must have proved that it
 // has the bytes of rec since it had the stamp seen. If another file is there by now, the
-// error is ErrForeign. A record without an ID gets a new one, and the piece checksums of
-// the finished file like, whose bytes it has, unless like is "". Another record of the
+// error is ErrForeign. A record without an ID, or that was never created, gets an ID as Create does, and the piece
+// checksums of the finished file like, whose bytes it has, unless like is "". Another record of the
 // target is replaced. Adopt returns the complete record. Concurrent calls are done as a
 // group.
 func (s *Store) Adopt(rec Record, like ID, seen FileStamp) (Record, error) {
-	if rec.ID == "" {
-		rec.ID, rec.Created = NewID(), time.Now()
+	if rec.ID == "" || rec.Created.IsZero() {
+		if err := s.checkID(&rec); err != nil {
+			return rec, err
+		}
+		rec.chooseID()
+		rec.Created = time.Now()
 	}
 	rec.State, rec.Size, rec.ModTime, rec.Updated, rec.Publishing, rec.Replaces = Done, seen.Size, seen.ModTime, time.Now(), false, FileStamp{}
 	rec.Held = chunk.NewSet(chunk.Range{End: rec.Size})

@@ -14,11 +14,15 @@ import (
 )
 
 // Create starts a download (step 0). The caller sets URL, Target, Size, validators, Sum,
-// Lists and Replace of rec; Create fills in the rest. An unfinished record with the same
+// Lists and Replace of rec; Create fills in the rest; it keeps an ID
+// that the caller has chosen, and makes one otherwise. An unfinished record with the same
 // Target is replaced, so the caller must have decided that the download starts over. The
-// errors are ErrBusy, ErrForeign, ErrNoSpace and errors of the file system and the state
+// errors are ErrBusy, ErrForeign, ErrNoSpace, ErrIDTaken and errors of the file system and the state
 // file. After an error nothing is left behind.
 func (s *Store) Create(rec Record) (*Part, error) {
+	if err := s.checkID(&rec); err != nil {
+		return nil, err
+	}
 	if err := s.fs.MkdirAll(filepath.Dir(rec.Target)); err != nil {
 		return nil, err
 	}
@@ -63,7 +67,8 @@ func (s *Store) tryCreate(rec Record) (*Part, error) {
 
 // newPart returns the Part of a new download, which holds nothing yet. It owns lock.
 func (s *Store) newPart(rec Record, lock io.Closer) *Part {
-	rec.ID, rec.State, rec.Held, rec.Process = NewID(), Active, chunk.Set{}, thisProcess()
+	rec.chooseID()
+	rec.State, rec.Held, rec.Process = Active, chunk.Set{}, thisProcess()
 	rec.PieceLength = pieceLength(rec.Size)
 	rec.Created = time.Now()
 	p := &Part{store: s, name: rec.Part(), lock: lock, rec: rec, written: newWrittenBytes(rec.PieceLength)}
@@ -301,6 +306,9 @@ func (p *Part) recordNew(pages []sumPage) error {
 			err = t.dropDamaged(bad)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := t.freeID(&p.rec); err != nil {
 			return err
 		}
 		if err := t.putPages(p.rec.ID, pages); err != nil {

@@ -10,18 +10,28 @@ import (
 	"hash/crc32"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"pawl/chunk"
 )
 
-// An ID identifies a download. It is 16 hex digits.
+// An ID identifies a download. It is 16 hex digits in lower case.
 type ID string
+
+// IsValid reports whether id may be the ID of a download.
+func (id ID) IsValid() bool {
+	return isHex(string(id), idBytes) && strings.ToLower(string(id)) == string(id)
+}
+
+// idBytes is how many random bytes an ID stands for: as many as the GID of aria2 has. With half, two of
+// some 10,000 downloads may get the same one; double would be no GID.
+const idBytes = 8
 
 // NewID returns a random ID.
 func NewID() ID {
-	var b [8]byte
+	var b [idBytes]byte
 	rand.Read(b[:]) // never fails
 	return ID(hex.EncodeToString(b[:]))
 }

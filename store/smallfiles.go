@@ -25,11 +25,14 @@ type TempFile struct {
 }
 
 // CreateTemp starts a TempFile for rec. The caller sets URL, Target, validators, Sum,
-// Lists and Replace of rec. CreateTemp does not check whether a file is at the target:
+// Lists and Replace of rec, and may choose its ID as for Create. CreateTemp does not check whether a file is at the target:
 // the caller may call CheckTarget before, and Publish checks it. On Windows the error is
 // errors.ErrUnsupported, and the caller must use Create instead.
 func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	dir := filepath.Dir(rec.Target)
+	if err := s.checkID(&rec); err != nil {
+		return nil, err
+	}
 	if err := s.checkFree(rec.Target, 0); err != nil {
 		return nil, err
 	}
@@ -43,7 +46,8 @@ func (s *Store) CreateTemp(rec Record) (*TempFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec.ID, rec.State, rec.Created, rec.Publishing = NewID(), Done, time.Now(), true
+	rec.chooseID()
+	rec.State, rec.Created, rec.Publishing = Done, time.Now(), true
 	return &TempFile{rec: rec, file: f}, nil
 }
 

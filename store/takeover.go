@@ -28,6 +28,9 @@ type Leftover struct {
 // changed since it was compared, the error is ErrBusy, because its program may still be at work;
 // the others are those of Create. After an error the file is where it was.
 func (s *Store) TakeOver(rec Record, left Leftover) (*Part, error) {
+	if err := s.checkID(&rec); err != nil {
+		return nil, err
+	}
 	info, err := s.fs.Lstat(left.Path)
 	if err != nil {
 		return nil, err

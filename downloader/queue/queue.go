@@ -88,6 +88,7 @@ type entry struct {
 	delete  bool      // the task is removed with its files, which are still here
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
+	url     [2]string // the first URL, and what Spec.URL makes of it
 	changed bool      // it must be started again, because its Spec has changed
 }
 
@@ -190,11 +191,21 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	entries := make([]*entry, len(specs))
+	same := make(map[[3]string]store.ID) // the ID of a URL, directory and name
 	for i := range specs {
-		var err error
-		if entries[i], err = q.newEntry(specs[i]); err != nil {
+		e, err := q.newEntry(specs[i])
+		if err != nil {
 			return nil, err
 		}
+		entries[i] = e
+		if e.List {
+			continue
+		}
+		key := [3]string{e.canonical(), e.Dir, e.Name}
+		if id, ok := same[key]; ok {
+			e.ID = id
+		}
+		same[key] = e.ID
 	}
 	if len(q.order)+len(entries) > q.options.Tasks {
 		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
@@ -226,27 +237,42 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	return tasks, nil
 }
 
-// newEntry checks a spec and returns an entry for it, which is not yet in the queue.
-func (q *Queue) newEntry(s Spec) (*entry, error) {
+// Check returns the error that Add would return for a spec, unless the queue is full.
+func (q *Queue) Check(s Spec) error {
+	_, err := q.check(s)
+	return err
+}
+
+// check returns s with an absolute directory.
+func (q *Queue) check(s Spec) (Spec, error) {
 	var err error
 	if s.Dir, err = q.below(s.Dir); err != nil {
-		return nil, err
+		return s, err
 	}
 	switch {
 	case s.List && q.options.RunList == nil:
-		return nil, fmt.Errorf("%w: no lists here", ErrSpec)
-	case s.List && len(s.URLs) > 0 == (len(s.Text) > 0):
-		return nil, fmt.Errorf("%w: a list has one URL or a text", ErrSpec)
+		return s, fmt.Errorf("%w: no lists here", ErrSpec)
+	case s.List && (len(s.URLs) > 1 || len(s.URLs) > 0 == (len(s.Text) > 0)):
+		return s, fmt.Errorf("%w: a list has one URL or a text", ErrSpec)
 	case !s.List && len(s.URLs) == 0:
-		return nil, fmt.Errorf("%w: no URL", ErrSpec)
+		return s, fmt.Errorf("%w: no URL", ErrSpec)
 	}
 	for _, u := range s.URLs {
 		if err := weburl.Check(u); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSpec, err)
+			return s, fmt.Errorf("%w: %w", ErrSpec, err)
 		}
 	}
-	if s.Name != "" && !filepath.IsLocal(s.Name) {
-		return nil, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
+	if s.Name != "" && !filepath.IsLocal(s.Name) || strings.ContainsRune(s.Name, 0) {
+		return s, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
+	}
+	return s, nil
+}
+
+// newEntry checks a spec and returns an entry for it, which is not yet in the queue.
+func (q *Queue) newEntry(s Spec) (*entry, error) {
+	s, err := q.check(s)
+	if err != nil {
+		return nil, err
 	}
 	e := &entry{Task: Task{ID: q.idFor(&s), State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
 	if rec, err := q.store.Get(e.ID); err == nil {
@@ -260,7 +286,7 @@ func (q *Queue) below(dir string) (string, error) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(q.options.Root, dir)
 	}
-	if rel, err := filepath.Rel(q.options.Root, dir); err != nil || !filepath.IsLocal(rel) {
+	if rel, err := filepath.Rel(q.options.Root, dir); err != nil || !filepath.IsLocal(rel) || strings.ContainsRune(dir, 0) {
 		return "", fmt.Errorf("%w: %q is not below %q", ErrSpec, dir, q.options.Root)
 	}
 	return filepath.Clean(dir), nil
@@ -272,19 +298,28 @@ func (q *Queue) idFor(s *Spec) store.ID {
 	if s.List {
 		return store.NewID()
 	}
+	url := s.URL()
 	for _, e := range q.order {
-		if !e.List && e.URL() == s.URL() && e.Dir == s.Dir && e.Name == s.Name {
+		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.canonical() == url {
 			return e.ID
 		}
 	}
-	rec, err := q.store.ByURL(s.Dir, s.URL())
+	rec, err := q.store.ByURL(s.Dir, url)
 	if s.Name != "" {
 		rec, err = q.store.ByTarget(filepath.Join(s.Dir, s.Name))
 	}
-	if err == nil && rec.State != store.Done && rec.URL == s.URL() {
+	if err == nil && rec.State != store.Done && rec.URL == url {
 		return rec.ID
 	}
 	return store.NewID()
+}
+
+// canonical returns Spec.URL. It remembers it, because Add compares a URL with those of all tasks.
+func (e *entry) canonical() string {
+	if first := e.URLs[0]; e.url[0] != first {
+		e.url = [2]string{first, e.URL()}
+	}
+	return e.url[1]
 }
 
 // AddRecord adds the unfinished download id of the state file, with what is on record about it.
@@ -429,17 +464,24 @@ func (q *Queue) Tasks() (unfinished, ended []Task) {
 	return unfinished, ended
 }
 
-// Detail returns what is known about the running download of a task; ok is false if it does not run.
+// Detail returns what is known about the running download of a task. If it does not run, ok is false, and
+// there is only what is on record.
 func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	q.mu.Lock()
 	e := q.byID[id]
-	if e == nil || e.run == nil {
+	if e == nil {
 		q.mu.Unlock()
 		return d, false
 	}
-	handle := &e.run.handle
+	r, record := e.run, cmp.Or(e.Record, e.ID)
 	q.mu.Unlock()
-	return handle.Detail(), true
+	if r != nil {
+		return r.handle.Detail(), true
+	}
+	if rec, err := q.store.Get(record); err == nil {
+		d.Held = rec.Held
+	}
+	return d, false
 }
 
 // view returns e as others see it.
@@ -551,7 +593,8 @@ func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
 		if err := change(&s); err != nil {
 			return err
 		}
-		if _, err := q.newEntry(s); err != nil {
+		s, err := q.check(s)
+		if err != nil {
 			return err
 		}
 		q.update(e, s)

@@ -387,3 +387,87 @@ func TestHistory(t *testing.T) {
 		}
 	})
 }
+
+// TestSummary checks that the counts, IDs and positions are those of the tasks, and that an unfinished
+// download shows its bytes while it does not run.
+func TestSummary(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.srv.Set(faultserver.Rate(1 << 20))
+		r.start(Options{Jobs: 1})
+		first := r.add(Spec{URLs: []string{r.put("a.bin", 8<<20)}})
+		second, third := r.add(Spec{URLs: []string{r.put("b.bin", 8<<20)}}), r.add(Spec{URLs: []string{r.put("c.bin", 8<<20)}})
+		r.await(first, Active)
+		if err := r.Pause(second); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := r.Summary(), (Summary{Active: 1, Waiting: 1, Paused: 1}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if ids, ended := r.IDs(); !slices.Equal(ids, []store.ID{first, second, third}) || len(ended) != 0 {
+			t.Errorf("got %v and %v", ids, ended)
+		}
+		if running := r.Running(); len(running) != 1 || running[0].ID != first {
+			t.Errorf("got %v", running)
+		}
+		for id, want := range map[store.ID]int{second: 0, third: 1} {
+			if n, ok := r.Position(id); n != want || !ok {
+				t.Errorf("got %d, %t, want %d", n, ok, want)
+			}
+		}
+		if _, ok := r.Position(first); ok {
+			t.Error("a running task has a position")
+		}
+		time.Sleep(3 * time.Second)
+		before, _ := r.Task(first)
+		if err := r.Pause(first); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		task, _ := r.Task(first)
+		if d, running := r.Detail(first); running || d.Held.Len() == 0 || d.Held.Len() != task.Held {
+			t.Errorf("got %v of %d bytes, running %t", d.Held, task.Held, running)
+		}
+		if !task.Updated.After(before.Updated) {
+			t.Errorf("updated at %v, and before the pause at %v", task.Updated, before.Updated)
+		}
+	})
+}
+
+// TestCheck checks that Check refuses what Add refuses.
+func TestCheck(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error { return nil }})
+		const u = "http://127.0.0.1/f"
+		for _, s := range []Spec{
+			{}, {URLs: []string{"ftp://h/f"}}, {URLs: []string{u}, Dir: "/elsewhere"}, {URLs: []string{u}, Dir: ".."}, {URLs: []string{u}, Dir: "a\x00b"},
+			{URLs: []string{u}, Name: "../f"}, {URLs: []string{u}, Name: "/f"}, {URLs: []string{u}, Name: "f\x00"},
+			{List: true}, {List: true, URLs: []string{u}, Text: []byte("x")}, {List: true, URLs: []string{u, u}},
+		} {
+			if err := r.Check(s); !errors.Is(err, ErrSpec) {
+				t.Errorf("%+v: Check returns %v", s, err)
+			}
+			if _, err := r.Add([]Spec{s}, Last, false); !errors.Is(err, ErrSpec) {
+				t.Errorf("%+v: Add returns %v", s, err)
+			}
+		}
+		if err := r.Check(Spec{URLs: []string{u}, Dir: "sub", Name: "a/b"}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAddTwice checks that a download which is twice in one call has one task, with the last settings.
+func TestAddTwice(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{})
+		const u = "http://127.0.0.1/f"
+		tasks, err := r.Add([]Spec{{URLs: []string{u}}, {URLs: []string{"http://me:secret@127.0.0.1/f"}, LimitRate: 5}, {URLs: []string{u}, Name: "g"}}, Last, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unfinished, _ := r.Tasks()
+		if len(unfinished) != 2 || tasks[0].ID != tasks[1].ID || unfinished[0].LimitRate != 5 || unfinished[1].Name != "g" {
+			t.Errorf("got %+v", unfinished)
+		}
+	})
+}

@@ -134,7 +134,7 @@ func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	req := q.options.Request
 	req.URL, req.Mirrors, req.Sum = t.URLs[0], t.URLs[1:], t.Sum
 	req.Handle, req.Existing = h, t.Existing
-	req.Into = downloader.File{Dir: t.Dir, Output: t.Name, ID: t.ID}
+	req.ID, req.Into = t.ID, downloader.File{Dir: t.Dir, Output: t.Name}
 	rec, err := q.store.Get(t.ID)
 	begun := err == nil && rec.State != store.Done
 	if begun {

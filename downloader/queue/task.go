@@ -86,8 +86,9 @@ type Task struct {
 	// of header fields, and "user".
 	Lost []string `json:"lost,omitempty"`
 
-	Added time.Time `json:"added"`
-	Ended time.Time `json:"ended,omitzero"` // zero while it has not ended
+	Added   time.Time `json:"added"`
+	Updated time.Time `json:"updated"`        // when the queue has changed it, which the bytes do not
+	Ended   time.Time `json:"ended,omitzero"` // zero while it has not ended
 
 	Record store.ID         `json:"record,omitempty"` // the download in the state file, "" if there is none yet
 	Path   string           `json:"path,omitempty"`   // absolute; "" if unknown

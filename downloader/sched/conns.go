@@ -15,6 +15,27 @@ func (all conns) count(src *Source) (n int) {
 	return n
 }
 
+// yielding returns how many of them are about to leave, because others need them.
+func (all conns) yielding() (n int) {
+	for _, c := range all {
+		if c.request.state == yielding {
+			n++
+		}
+	}
+	return n
+}
+
+// slowest returns the connection with the lowest known rate that receives a body, the newest one of
+// several; nil if none does.
+func (all conns) slowest(now time.Time) (slowest *Conn) {
+	for _, c := range all {
+		if c.claim != nil && c.request.state == receiving && (slowest == nil || c.rateAt(now) <= slowest.rateAt(now)) {
+			slowest = c
+		}
+	}
+	return slowest
+}
+
 // meanRate returns the mean rate of the connections to src, or of all if src is nil, in
 // bytes per second. Connections without a known rate do not count; 0 if none has one.
 func (all conns) meanRate(src *Source, now time.Time) float64 {

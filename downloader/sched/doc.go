@@ -46,7 +46,7 @@
 //  2. ramp up: whether further connections are opened ([Source], ramp.go).
 //  3. expire: whether requests without a response, or with next to no bytes, are stopped (timeout.go).
 //  4. replace: whether a slow connection is exchanged for a new one (replace.go).
-//  5. yield: whether a connection is given to another download or process (yield.go).
+//  5. yield: whether connections are too many, or one is given to another download or process (yield.go).
 //
 // All other decisions are made when a connection asks for work ([Conn.Next]): the size of
 // its request, and which bytes it takes over from a slower connection (steal.go).

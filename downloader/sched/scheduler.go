@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -30,10 +31,11 @@ type Options struct {
 	TrickleTimeout time.Duration // a connection below 1 KiB/s for longer than this is stopped
 }
 
-// A Limit is the rate limit of the user at the time of a Tick.
+// A Limit is the limits of the user at the time of a Tick.
 type Limit struct {
-	Rate float64 // bytes per second that this download may receive; 0 for no limit
-	Low  bool    // so low that a connection may trickle because of it
+	Rate  float64 // bytes per second that this download may receive; 0 for no limit
+	Low   bool    // so low that a connection may trickle because of it
+	Conns int     // most connections of this download, to all sources together; 0 for no limit
 }
 
 // A Scheduler distributes the work of one download among its connections. Its methods and
@@ -50,6 +52,7 @@ type Scheduler struct {
 	replacement replacement
 	yielder     yielder
 	rateLimited bool // the rate limit of the user keeps the connections from being faster
+	maxConns    int  // most connections; 0 for no limit
 }
 
 // New returns the Scheduler of a download of the missing bytes of plan, which it owns from
@@ -134,13 +137,14 @@ func (s *Scheduler) Tick(now time.Time, l Limit, open func(*Conn)) {
 	s.yielder.yield(s, now)
 }
 
-// setLimit takes a rate limit into account, which may change at any time.
+// setLimit takes the limits into account, which may change at any time.
 func (s *Scheduler) setLimit(l Limit, now time.Time) {
 	if l.Low { // then a trickle says nothing about the source
 		for _, c := range s.conns {
 			c.meter.tricklingSince = time.Time{}
 		}
 	}
+	s.maxConns = l.Conns
 	s.rateLimited = l.Rate > 0 && s.conns.totalRate(now)*nearLimit > l.Rate
 }
 
@@ -155,6 +159,15 @@ func (s *Scheduler) admit(src *Source, now time.Time, open func(*Conn)) {
 	c := &Conn{s: s, source: src}
 	s.conns = append(s.conns, c)
 	open(c)
+}
+
+// surplus returns how many connections there are beyond the limit of the user, without those that are
+// about to leave. It is 0 if there may be exactly as many, and negative if further ones may be opened.
+func (s *Scheduler) surplus() int {
+	if s.maxConns <= 0 {
+		return math.MinInt
+	}
+	return len(s.conns) - s.conns.yielding() - s.maxConns
 }
 
 // remove takes c out of the download, if it is in.
@@ -186,11 +199,12 @@ func (s *Scheduler) timeLeft(now time.Time) float64 {
 	return float64(missing) / max(rate, 1)
 }
 
-// NeedsSource reports whether the download will take so long that another source is of use.
+// NeedsSource reports whether the download will take so long that another source is of use, and may have
+// a further connection.
 func (s *Scheduler) NeedsSource(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.conns.meanRate(nil, now) > 0 && s.plan.HeldLen() > 0 && s.timeLeft(now) > worthSource.Seconds()
+	return s.surplus() < 0 && s.conns.meanRate(nil, now) > 0 && s.plan.HeldLen() > 0 && s.timeLeft(now) > worthSource.Seconds()
 }
 
 // IsSingle reports whether one connection fetches everything.

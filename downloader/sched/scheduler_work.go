@@ -37,9 +37,9 @@ const (
 )
 
 // mustLeave reports whether others have taken the place of c, or there are too many
-// connections to its source.
+// connections, to its source or in all.
 func (s *Scheduler) mustLeave(c *Conn) bool {
-	return c.replacedBy != nil || c.source.Gate.OverShare() ||
+	return c.replacedBy != nil || s.surplus() > 0 || c.source.Gate.OverShare() ||
 		s.plan.Unclaimed() > 0 && c.source.isTooMany(s.conns.count(c.source))
 }
 

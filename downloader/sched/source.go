@@ -77,7 +77,7 @@ func (src *Source) noteLeft(rate float64) {
 // rampUp opens further connections if the ramp, the Gate and the remaining work allow.
 func (src *Source) rampUp(s *Scheduler, now time.Time, open func(*Conn)) {
 	for range src.openable(s, now) {
-		if !src.hasWork(s, now) || s.conns.count(src) >= src.Gate.FairShare() || !src.Gate.TryOpen(now) {
+		if s.surplus() >= 0 || !src.hasWork(s, now) || s.conns.count(src) >= src.Gate.FairShare() || !src.Gate.TryOpen(now) {
 			return
 		}
 		s.admit(src, now, open)

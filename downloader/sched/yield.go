@@ -7,7 +7,7 @@ import "time"
 // download gives two connections to one newcomer; at double, newcomers start later.
 const yieldInterval = 200 * time.Millisecond
 
-// A yielder gives connections to other downloads and processes.
+// A yielder ends connections that are too many, and gives connections to other downloads and processes.
 type yielder struct {
 	last time.Time // when a connection was given to another download
 }
@@ -19,6 +19,7 @@ func (y *yielder) yield(s *Scheduler, now time.Time) {
 	if s.single {
 		return
 	}
+	y.shed(s, now)
 	for _, c := range s.conns {
 		if c.claim == nil || c.request.state != receiving || now.Sub(c.lastActive) > stuckTimeout {
 			continue
@@ -27,6 +28,18 @@ func (y *yielder) yield(s *Scheduler, now time.Time) {
 			c.request.yield()
 			return
 		}
+	}
+}
+
+// shed stops the requests of the slowest connections, if there are more than the user allows. The read
+// bytes of their bodies stay. A connection without a response leaves when that has come.
+func (y *yielder) shed(s *Scheduler, now time.Time) {
+	for s.surplus() > 0 {
+		c := s.conns.slowest(now)
+		if c == nil {
+			return
+		}
+		c.request.yield()
 	}
 }
 

@@ -8,8 +8,12 @@ import (
 )
 
 // A Pace is the limits of bytes per second that a body keeps to, all at the same time: of all bodies,
-// and of its host. The zero Pace has no limit. Safe for concurrent use.
-type Pace []*limiter
+// of its host, and of a group of bodies, such as those of one download (With). The zero Pace has no limit. Safe for concurrent use.
+type Pace []*Limiter
+
+// With returns p with one more limit. It comes first, so that a body that waits for it takes nothing
+// from the bodies that only have the limits of p.
+func (p Pace) With(l *Limiter) Pace { return append(Pace{l}, p...) }
 
 // ByteRate returns the lowest limit in bytes per second, 0 for no limit.
 func (p Pace) ByteRate() (lowest int64) {
@@ -73,7 +77,7 @@ func (p Pace) MaxDrain(n int64) int64 {
 
 // SetByteRate changes the limit of all bodies together to bytes per second, also for reads that
 // wait under the previous limit. 0 means no limit.
-func (t *Transport) SetByteRate(perSecond int64) { t.Pace[0].setRate(float64(max(0, perSecond))) }
+func (t *Transport) SetByteRate(perSecond int64) { t.Pace[0].SetByteRate(perSecond) }
 
 // PaceOf returns the limits of the bodies from the host of u. Its own limit comes first, so that
 // a body that waits for it takes nothing from the other hosts.
@@ -86,25 +90,25 @@ func (t *Transport) PaceOf(u *url.URL) Pace {
 
 // SetHostByteRate changes the limit of the hosts with these ByteRates, as SetByteRate does.
 func (t *Transport) SetHostByteRate(byteRates string, perSecond int64) {
-	t.hostPaces.limiter(HostOptions{ByteRates: byteRates}).setRate(float64(max(0, perSecond)))
+	t.hostPaces.limiter(HostOptions{ByteRates: byteRates}).SetByteRate(perSecond)
 }
 
 // hostPaces has the limiters of hosts with a limit of their own. Safe for concurrent use.
 type hostPaces struct {
 	mu       sync.Mutex
-	limiters map[string]*limiter // by HostOptions.ByteRates; guarded by mu
+	limiters map[string]*Limiter // by HostOptions.ByteRates; guarded by mu
 }
 
 // limiter returns the limiter of a host.
-func (h *hostPaces) limiter(o HostOptions) *limiter {
+func (h *hostPaces) limiter(o HostOptions) *Limiter {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.limiters[o.ByteRates]
 	if l == nil {
 		if h.limiters == nil {
-			h.limiters = make(map[string]*limiter)
+			h.limiters = make(map[string]*Limiter)
 		}
-		l = newLimiter(float64(max(0, o.ByteRate)), burstTime)
+		l = NewByteLimiter(o.ByteRate)
 		h.limiters[o.ByteRates] = l
 	}
 	return l

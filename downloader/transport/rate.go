@@ -29,9 +29,9 @@ const (
 	lowRate = 1 << 20
 )
 
-// A limiter is a token bucket. It lets a rate of something pass, bytes or requests, in the order
+// A Limiter is a token bucket. It lets a rate of something pass, bytes or requests, in the order
 // in which the callers asked. Safe for concurrent use.
-type limiter struct {
+type Limiter struct {
 	turn chan struct{} // holds a mark while the first caller waits for time; the other callers wait to put theirs
 
 	mu      sync.Mutex
@@ -42,19 +42,28 @@ type limiter struct {
 }
 
 // newLimiter returns a limiter that nothing has passed yet.
-func newLimiter(rate float64, burst time.Duration) *limiter {
-	return &limiter{turn: make(chan struct{}, 1), rate: rate, burst: burst, changed: make(chan struct{})}
+func newLimiter(rate float64, burst time.Duration) *Limiter {
+	return &Limiter{turn: make(chan struct{}, 1), rate: rate, burst: burst, changed: make(chan struct{})}
 }
 
+// NewByteLimiter returns a Limiter of bytes per second for Pace.With; 0 means no limit.
+func NewByteLimiter(perSecond int64) *Limiter {
+	return newLimiter(float64(max(0, perSecond)), burstTime)
+}
+
+// SetByteRate changes the limit to bytes per second, also for reads that wait under the previous limit. 0
+// means no limit.
+func (l *Limiter) SetByteRate(perSecond int64) { l.setRate(float64(max(0, perSecond))) }
+
 // isIdle reports whether the limiter is like a new one: nobody waits, and nothing is used up.
-func (l *limiter) isIdle() bool {
+func (l *Limiter) isIdle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.turn) == 0 && time.Since(l.spent) > l.burst
 }
 
 // setRate changes the rate, also for callers that wait.
-func (l *limiter) setRate(rate float64) {
+func (l *Limiter) setRate(rate float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rate = rate
@@ -63,7 +72,7 @@ func (l *limiter) setRate(rate float64) {
 }
 
 // take waits until n may pass. If ctx ends first, take returns its cause and has taken nothing.
-func (l *limiter) take(ctx context.Context, n int) error {
+func (l *Limiter) take(ctx context.Context, n int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -95,7 +104,7 @@ func (l *limiter) take(ctx context.Context, n int) error {
 // long they are not, and a channel that is closed when the rate changes. A wait that ended up
 // to maxLate too late is credited, because many short waits would otherwise add up to a lower
 // rate.
-func (l *limiter) try(n int, asked time.Time) (wait time.Duration, changed <-chan struct{}) {
+func (l *Limiter) try(n int, asked time.Time) (wait time.Duration, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rate <= 0 {
@@ -118,7 +127,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // giveBack returns n that were taken and not used.
-func (l *limiter) giveBack(n int) {
+func (l *Limiter) giveBack(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rate > 0 {
@@ -127,12 +136,12 @@ func (l *limiter) giveBack(n int) {
 }
 
 // timeLocked returns how long the rate takes for n. The caller holds mu.
-func (l *limiter) timeLocked(n int) time.Duration {
+func (l *Limiter) timeLocked(n int) time.Duration {
 	return time.Duration(min(float64(n)/l.rate*float64(time.Second), math.MaxInt64/4))
 }
 
 // limit returns the rate as a whole number, 0 for no limit.
-func (l *limiter) limit() int64 {
+func (l *Limiter) limit() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return int64(min(l.rate, 1<<62))

@@ -16,7 +16,7 @@ type requestLimiter struct {
 	rate func(hostPort string) float64 // requests per second, 0 for no limit
 
 	mu    sync.Mutex
-	hosts recent.Map[*limiter] // by host and port; guarded by mu
+	hosts recent.Map[*Limiter] // by host and port; guarded by mu
 }
 
 // newRequestLimiter returns the limiter of the rates in o, nil if there are none.
@@ -24,7 +24,7 @@ func newRequestLimiter(o Options) *requestLimiter {
 	if o.ForHost == nil && !(o.RequestRate > 0) { // NaN, too
 		return nil
 	}
-	return &requestLimiter{rate: o.requestRate, hosts: recent.NewMap((*limiter).isIdle)}
+	return &requestLimiter{rate: o.requestRate, hosts: recent.NewMap((*Limiter).isIdle)}
 }
 
 // time returns how long n requests to a host take, 0 without a limit.
@@ -55,9 +55,9 @@ func (r *requestLimiter) wait(ctx context.Context, u *url.URL, onQueued func(boo
 
 // host returns the limiter of the host of u. One request may follow a pause at once, so its
 // burst is the time of one request.
-func (r *requestLimiter) host(u *url.URL) *limiter {
+func (r *requestLimiter) host(u *url.URL) *Limiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	host := hostPort(u)
-	return r.hosts.Get(host, func() *limiter { return newLimiter(r.rate(host), r.time(host, 1)) })
+	return r.hosts.Get(host, func() *Limiter { return newLimiter(r.rate(host), r.time(host, 1)) })
 }

@@ -107,7 +107,7 @@ type Transport struct {
 // not limited across processes.
 func New(o Options, slots func(addr string, n int) Slots) *Transport {
 	t := &Transport{
-		Pace:        Pace{newLimiter(float64(max(0, o.ByteRate)), burstTime)},
+		Pace:        Pace{NewByteLimiter(o.ByteRate)},
 		options:     o,
 		proxies:     newProxies(o.Proxy),
 		dialer:      newDialer(o.ConnectTimeout, o.Dial, o.Address),

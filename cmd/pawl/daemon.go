@@ -25,6 +25,7 @@ import (
 
 	server "pawl/cmd/pawl/daemon"
 	"pawl/cmd/pawl/daemon/aria2rpc"
+	webpage "pawl/cmd/pawl/daemon/page"
 	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/store"
@@ -341,6 +342,7 @@ func (d *daemonRun) serverOptions(secret string, config *tls.Config) server.Opti
 		Stop: func() { d.stop(errStopped) },
 		Log:  d.log,
 		RPC:  d.rpc,
+		Page: webpage.Handler(),
 	}
 }
 

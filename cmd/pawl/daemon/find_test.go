@@ -170,7 +170,7 @@ func TestFind(t *testing.T) {
 }
 
 // listenAt listens at an address.
-func listenAt(t *testing.T, network, address string) net.Listener {
+func listenAt(t testing.TB, network, address string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	if err != nil {

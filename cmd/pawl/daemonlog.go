@@ -75,7 +75,7 @@ func (d *daemonRun) logEvent(e queue.Event) {
 	}
 	attrs := []slog.Attr{slog.String("id", string(t.ID))}
 	if u := t.URL(); u != "" {
-		attrs = append(attrs, slog.String("url", weburl.Redact(u)))
+		attrs = append(attrs, slog.String("url", shortText(weburl.Redact(u))))
 	}
 	if t.Path != "" {
 		attrs = append(attrs, slog.String("path", escaped(t.Path)))
@@ -87,7 +87,7 @@ func (d *daemonRun) logEvent(e queue.Event) {
 		attrs = append(attrs, slog.Int("files", t.Files.Listed), slog.Int("here", t.Files.Here), slog.Int("failed", t.Files.Failed))
 	}
 	if t.Reason != "" {
-		attrs = append(attrs, slog.String("reason", printable(t.Reason)))
+		attrs = append(attrs, slog.String("reason", shortText(printable(t.Reason))))
 	}
 	if t.Exit != 0 {
 		attrs = append(attrs, slog.Int("exit", t.Exit))
@@ -110,5 +110,5 @@ func (d *daemonRun) onEvent(e downloader.Event) {
 		text = printable(weburl.RedactText(e.Err.Error()))
 	}
 	d.log.LogAttrs(context.Background(), level, "download", slog.String("event", string(e.Kind)), slog.String("id", string(e.ID)),
-		slog.String("url", weburl.Redact(e.URL)), slog.String("error", text))
+		slog.String("url", shortText(weburl.Redact(e.URL))), slog.String("error", shortText(text)))
 }

@@ -29,7 +29,7 @@ const (
 	// times as many would make the state file larger by 100 MB.
 	maxShownFailures = 50
 	// maxShownReason limits a text of them, in bytes.
-	maxShownReason = 300
+	maxShownReason = 400
 )
 
 // listTasks downloads the files of lists as tasks of a queue. It is safe for concurrent use.
@@ -160,7 +160,7 @@ type listTally struct {
 // outcome counts the outcome of a file.
 func (y *listTally) outcome(x mirror.Outcome) {
 	if x.State == mirror.Failed {
-		y.log.Warn("file of a list failed", "list", y.task.ID, "url", weburl.Redact(x.URL), "path", x.Path, "error", printable(x.Err.Error()))
+		y.log.Warn("file of a list failed", "list", y.task.ID, "url", shortText(weburl.Redact(x.URL)), "path", x.Path, "error", printable(x.Err.Error()))
 		y.failed(x)
 	}
 	y.send()
@@ -222,8 +222,10 @@ func (y *listTally) round(n, files int, wait time.Duration) {
 }
 
 // shownReason returns the text of an error for people and programs, without secrets.
-func shownReason(err error) string {
-	text := escaped(weburl.RedactText(err.Error()))
+func shownReason(err error) string { return shortText(escaped(weburl.RedactText(err.Error()))) }
+
+// shortText returns the beginning of a text.
+func shortText(text string) string {
 	if len(text) > maxShownReason {
 		text = strings.ToValidUTF8(text[:maxShownReason], "") + "…"
 	}

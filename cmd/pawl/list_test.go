@@ -1,11 +1,13 @@
 package main
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"pawl/chunk"
+	"pawl/cmd/pawl/daemon"
 	"pawl/store"
 )
 
@@ -297,5 +299,20 @@ func TestForeignProcessIsNotStopped(t *testing.T) {
 		if got := w.pause(rec, process); !strings.Contains(got, "ended meanwhile") && !strings.Contains(got, "cannot be stopped") {
 			t.Errorf("%+v: got %q, want a refusal", process, got)
 		}
+	}
+}
+
+// TestSameKeys checks that the first keys of a task of the daemon are those of list --json.
+func TestSameKeys(t *testing.T) {
+	keys := func(v any) (all []string) {
+		for field := range reflect.TypeOf(v).Fields() {
+			if name := field.Tag.Get("json"); name != "" && !strings.HasPrefix(name, "ranges") { // these are in "detail"
+				all = append(all, name)
+			}
+		}
+		return all
+	}
+	if row, task := keys(listRow{}), keys(daemon.Task{}); len(row) < 11 || !slices.Equal(row, task[:len(row)]) {
+		t.Errorf("list --json has %q, and the daemon %q", row, task)
 	}
 }

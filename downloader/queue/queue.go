@@ -89,6 +89,7 @@ type entry struct {
 	delete  bool      // the task is removed with its files, which are still here
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
+	url     [2]string // the first URL, and what Spec.URL makes of it
 	changed bool      // it must be started again when run has stopped
 }
 
@@ -191,11 +192,21 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	entries := make([]*entry, len(specs))
+	same := make(map[[3]string]store.ID) // the ID of a URL, directory and name
 	for i := range specs {
-		var err error
-		if entries[i], err = q.newEntry(specs[i]); err != nil {
+		e, err := q.newEntry(specs[i])
+		if err != nil {
 			return nil, err
 		}
+		entries[i] = e
+		if e.List {
+			continue
+		}
+		key := [3]string{e.canonical(), e.Dir, e.Name}
+		if id, ok := same[key]; ok {
+			e.ID = id
+		}
+		same[key] = e.ID
 	}
 	if len(q.order)+len(entries) > q.options.Tasks {
 		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
@@ -308,7 +319,7 @@ func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 	}
 	url := s.URL()
 	for _, e := range q.order {
-		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.hasURL(url) {
+		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.canonical() == url {
 			return e.ID, true
 		}
 	}
@@ -323,6 +334,14 @@ func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 		return rec.ID, true
 	}
 	return "", false
+}
+
+// canonical returns Spec.URL. It remembers it, because Add compares a URL with those of all tasks.
+func (e *entry) canonical() string {
+	if first := e.URLs[0]; e.url[0] != first {
+		e.url = [2]string{first, e.URL()}
+	}
+	return e.url[1]
 }
 
 // AddRecord adds the unfinished download id of the state file, with what is on record about it.

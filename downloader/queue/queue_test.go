@@ -492,3 +492,19 @@ func TestChosenID(t *testing.T) {
 		}
 	})
 }
+
+// TestAddTwice checks that a download which is twice in one call has one task, with the last settings.
+func TestAddTwice(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{})
+		const u = "http://127.0.0.1/f"
+		tasks, err := r.Add([]Spec{{URLs: []string{u}}, {URLs: []string{"http://me:secret@127.0.0.1/f"}, LimitRate: 5}, {URLs: []string{u}, Name: "g"}}, Last, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unfinished, _ := r.Tasks()
+		if len(unfinished) != 2 || tasks[0].ID != tasks[1].ID || unfinished[0].LimitRate != 5 || unfinished[1].Name != "g" {
+			t.Errorf("got %+v", unfinished)
+		}
+	})
+}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"pawl/chunk"
@@ -58,7 +57,7 @@ type Spec struct {
 	User *url.Userinfo `json:"-"`
 
 	// ChosenID is the ID that Add gives to a new task; "" for a random one. It is ignored for a download that
-	// has an ID already.
+	// has an ID already. No other Spec of the call may have it.
 	ChosenID store.ID `json:"-"`
 }
 
@@ -68,15 +67,6 @@ func (s *Spec) URL() string {
 		return ""
 	}
 	return weburl.WithoutUser(s.URLs[0])
-}
-
-// hasURL reports whether url is the URL of s. Most often it is not, and then that must be cheap.
-func (s *Spec) hasURL(url string) bool {
-	first := ""
-	if len(s.URLs) > 0 {
-		first = s.URLs[0]
-	}
-	return first == url || strings.Contains(first, "@") && s.URL() == url
 }
 
 // secrets returns the names of what is kept in memory only: of header fields, and "user".

@@ -70,3 +70,16 @@ func (q *Queue) Position(id store.ID) (n int, ok bool) {
 	}
 	return 0, false
 }
+
+// Positions returns the positions of all tasks that have one.
+func (q *Queue) Positions() map[store.ID]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	positions := make(map[store.ID]int, len(q.order))
+	for _, e := range q.order {
+		if e.run == nil {
+			positions[e.ID] = len(positions)
+		}
+	}
+	return positions
+}

@@ -122,7 +122,7 @@ func (h *handler) servePost(w http.ResponseWriter, r *http.Request) {
 	text, release, err := h.receive(w, r)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
-		status := http.StatusBadRequest
+		status := http.StatusServiceUnavailable // or the client has gone, and then it does not matter
 		if errors.As(err, &tooLarge) {
 			status = http.StatusRequestEntityTooLarge
 		}

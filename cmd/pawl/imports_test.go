@@ -108,6 +108,11 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		others: []string{"github.com/coder/websocket", "github.com/gofrs/flock", "golang.org/x/net/http/httpguts"},
 		not:    []string{"flag", "os/exec", "os/signal"},
 	},
+	"pawl/cmd/pawl/daemon/aria2rpc": { // a translation: it reads no file and runs nothing
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/aria2", "pawl/downloader/list", "pawl/downloader/queue", "pawl/downloader/weburl"},
+		others: []string{"github.com/coder/websocket", "golang.org/x/net/http/httpguts"},
+		not:    []string{"flag", "log", "net", "os", "os/..."},
+	},
 	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
 		own:    []string{"pawl/chunk", "pawl/cmd/pawl/daemon", "pawl/cmd/pawl/daemon/aria2rpc", "pawl/cmd/pawl/daemon/page", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/queue", "pawl/downloader/signature", "pawl/downloader/weburl"},

@@ -210,6 +210,8 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 		if rec, err := q.store.Get(res.ID); err == nil {
 			e.Held = rec.Held.Len()
 		}
+	} else if e.Record == "" && !e.List {
+		e.Path, e.Size, e.Held = "", -1, 0 // nothing of what view has noted is on record
 	}
 	switch {
 	case e.State == Removed:

@@ -57,7 +57,7 @@ type Spec struct {
 	User *url.Userinfo `json:"-"`
 
 	// ChosenID is the ID that Add gives to a new task; "" for a random one. It is ignored for a download that
-	// has an ID already.
+	// has an ID already. No other Spec of the call may have it.
 	ChosenID store.ID `json:"-"`
 }
 

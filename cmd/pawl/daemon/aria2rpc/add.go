@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"pawl/downloader/list"
@@ -55,13 +54,15 @@ func usable(uris []string) (urls []string, err error) {
 		return nil, failf("URI is not provided.")
 	}
 	var reason error
+	seen := make(map[string]bool)
 	for _, u := range uris {
 		switch err := weburl.Check(u); {
 		case strings.HasPrefix(strings.ToLower(u), "magnet:"):
 			reason = errBitTorrent
 		case err != nil:
 			reason = err
-		case !slices.Contains(urls, u):
+		case !seen[u]:
+			seen[u] = true
 			urls = append(urls, u)
 		}
 	}

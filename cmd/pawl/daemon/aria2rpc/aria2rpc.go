@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -71,10 +72,11 @@ func (o Options) withDefaults() Options {
 type handler struct {
 	queue    *queue.Queue
 	options  Options
-	session  string        // random, for getSessionInfo
-	large    chan struct{} // has a value for each large request under way
-	defaults defaults      // what changeGlobalOption has set
-	ignored  ignored       // options that the log has
+	session  string          // random, for getSessionInfo
+	methods  json.RawMessage // the names of all, as a list
+	large    chan struct{}   // has a value for each large request under way
+	defaults defaults        // what changeGlobalOption has set
+	ignored  ignored         // options that the log has
 	rates    rates
 	notifier notifier
 }
@@ -84,6 +86,7 @@ func New(q *queue.Queue, o Options) http.Handler {
 	session := make([]byte, 20) // as long as aria2's
 	rand.Read(session)          // never fails
 	h := &handler{queue: q, options: o.withDefaults(), session: hex.EncodeToString(session), large: make(chan struct{}, maxLarge)}
+	h.methods, _ = json.Marshal(methodNames()) // never fails
 	h.notifier.queue = q
 	h.ignored.log = h.options.Log
 	return h
@@ -116,15 +119,10 @@ func isUpgrade(r *http.Request) bool {
 }
 
 func (h *handler) servePost(w http.ResponseWriter, r *http.Request) {
-	release, err := h.enter(r, r.ContentLength)
-	if err != nil {
-		return // the client has gone
-	}
-	defer release()
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	text, release, err := h.receive(w, r)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
-		status := http.StatusBadRequest
+		status := http.StatusServiceUnavailable // or the client has gone, and then it does not matter
 		if errors.As(err, &tooLarge) {
 			status = http.StatusRequestEntityTooLarge
 		}
@@ -133,8 +131,22 @@ func (h *handler) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 	x := newExchange(h, r)
 	body, status := x.process(text)
+	release()
 	h.send(w, body, contentType, status)
 	x.end()
+}
+
+// receive reads the body of a request. After it is processed, release must be called.
+func (h *handler) receive(w http.ResponseWriter, r *http.Request) (text []byte, release func(), err error) {
+	release, err = h.enter(r, r.ContentLength)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		release()
+	}
+	return text, release, err
 }
 
 // enter waits until a request of so many bytes, -1 if unknown, may be read. release must be called at its end.

@@ -370,7 +370,7 @@ func TestGuesses(t *testing.T) {
 	h := &handler{options: Options{Authorize: func(_ *http.Request, token string) bool {
 		tried[token]++
 		return token == secret
-	}}.withDefaults(), session: "x"}
+	}}.withDefaults()}
 	var calls []string
 	for i := range 100 {
 		calls = append(calls, fmt.Sprintf(`{"methodName":"aria2.getSessionInfo","params":["token:%d"]}`, i), fmt.Sprintf(`{"methodName":"aria2.getSessionInfo","params":["token:%d"]}`, i))

@@ -31,6 +31,7 @@
 //	add.go          methods that add downloads
 //	control.go      methods that change downloads
 //	tell.go         methods that show downloads
+//	struct.go       encodes a struct of aria2
 //	pieces.go       bitfields
 //	rates.go        bytes per second
 //	options.go      options of aria2 and what they mean for a download

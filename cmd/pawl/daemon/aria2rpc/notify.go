@@ -125,20 +125,16 @@ func (s *states) note(e queue.Event) (all []notification) {
 	} else {
 		s.of[id] = e.Task.State
 	}
-	switch e.Kind {
-	case queue.Started:
+	switch {
+	case e.Task.State == queue.Active && !running:
 		return []notification{{onStart, id}}
-	case queue.PausedByUser:
-		if running {
-			return []notification{{onPause, id}}
-		}
-	case queue.Stopped:
-		if running {
-			return []notification{{onStop, id}}
-		}
-	case queue.Finished:
+	case e.Kind == queue.PausedByUser && running:
+		return []notification{{onPause, id}}
+	case e.Kind == queue.Stopped && running:
+		return []notification{{onStop, id}}
+	case e.Kind == queue.Finished:
 		return []notification{{onComplete, id}}
-	case queue.FailedNow:
+	case e.Kind == queue.FailedNow:
 		return []notification{{onError, id}}
 	}
 	return nil

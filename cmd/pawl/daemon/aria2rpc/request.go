@@ -18,6 +18,8 @@ const (
 	// maxAnswer is the most bytes of all answers to a request, because each of many calls may want the whole
 	// queue. A queue of 60,000 downloads fits.
 	maxAnswer = 64 << 20
+	// maxBare is the most bytes of the answers to a request without the secret: lists of methods and notifications.
+	maxBare = 64 << 10
 	// maxGuesses is how many wrong tokens of a request are looked at. Each takes a second.
 	maxGuesses = 3
 )
@@ -38,7 +40,7 @@ var (
 	errInvalid      = &rpcError{-32600, "Invalid Request."}
 	errParams       = &rpcError{-32602, "Invalid params."}
 	errUnauthorized = &rpcError{1, "Unauthorized"}
-	errLarge        = &rpcError{1, fmt.Sprintf("the answer would have more than %d MiB; ask for less at a time", maxAnswer>>20)}
+	errLarge        = &rpcError{1, "the answer would be too large; ask for less at a time"}
 )
 
 // An exchange is the work for one request over HTTP, or for one message of a WebSocket. It is used by one
@@ -56,7 +58,7 @@ type exchange struct {
 }
 
 func newExchange(h *handler, r *http.Request) *exchange {
-	return &exchange{handler: h, request: r, room: maxAnswer, wrong: make(map[string]bool)}
+	return &exchange{handler: h, request: r, room: maxBare, wrong: make(map[string]bool)}
 }
 
 // end does what must come after the answer.
@@ -207,7 +209,7 @@ func asRPCError(err error) *rpcError {
 func (x *exchange) call(name string, p params) (result any, changes bool, err error) {
 	switch name {
 	case "system.listMethods":
-		return methodNames(), false, nil
+		return x.methods, false, nil
 	case "system.listNotifications":
 		return notificationNames, false, nil
 	case "system.multicall":
@@ -235,6 +237,9 @@ func (x *exchange) authorize(token string) bool {
 	case token == "" && x.lenient && x.request.Header.Get("Authorization") == "":
 		return false // a script of another page, which has no token, could come with the session of the user
 	case x.options.Authorize(x.request, token):
+		if !x.right {
+			x.room += maxAnswer - maxBare
+		}
 		x.right, x.token = true, token
 		return true
 	}
@@ -250,7 +255,7 @@ func (x *exchange) multicall(p params) (result any, changes bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	results, taken := make([]json.RawMessage, len(calls)), 0
+	results, given := make([]json.RawMessage, len(calls)), 0
 	for i, value := range calls {
 		result, changed, err := x.inner(value, outer)
 		changes = changes || changed
@@ -259,11 +264,9 @@ func (x *exchange) multicall(p params) (result any, changes bool, err error) {
 			text, _ = json.Marshal(rpcErr) // never fails
 		}
 		results[i] = text
-		if rpcErr == nil {
-			taken += len(text)
-		}
+		given += len(text) + len(",")
 	}
-	x.room += taken // for the whole list
+	x.room += given + len("[]") // the whole list takes it again
 	return results, changes, nil
 }
 

@@ -346,3 +346,30 @@ func needProgram(t *testing.T, missing error, reason string) {
 		t.Skipf("%s: %v", reason, missing)
 	}
 }
+
+// dial opens a WebSocket, and returns a function that sends a request and returns the answer to it.
+func (c *client) dial() func(text string) string {
+	c.t.Helper()
+	conn, _, err := websocket.Dial(context.Background(), strings.Replace(c.url, "http", "ws", 1), nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	conn.SetReadLimit(64 << 20)
+	c.t.Cleanup(func() { conn.CloseNow() })
+	return func(text string) string {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := conn.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+			c.t.Fatal(err)
+		}
+		for {
+			_, answer, err := conn.Read(ctx)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if !bytes.Contains(answer, []byte(`"method":"aria2.on`)) {
+				return string(answer)
+			}
+		}
+	}
+}

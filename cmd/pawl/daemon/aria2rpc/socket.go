@@ -79,9 +79,9 @@ func (s *socket) answer(ctx context.Context, h *handler, r *http.Request, text [
 	if err != nil {
 		return false
 	}
-	defer release()
 	x := newExchange(h, r)
 	body, _ := x.process(text)
+	release()
 	err = s.write(ctx, body)
 	x.end()
 	return err == nil

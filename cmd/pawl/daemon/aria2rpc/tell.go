@@ -1,7 +1,6 @@
 package aria2rpc
 
 import (
-	"bytes"
 	"encoding/json"
 	"path/filepath"
 	"slices"
@@ -29,7 +28,7 @@ func tellStatus(x *exchange, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.status(t, keys), nil
+	return json.RawMessage(x.appendStatus(nil, t, keys)), nil
 }
 
 func tellActive(x *exchange, p params) (any, error) {
@@ -80,55 +79,46 @@ func (x *exchange) page(p params, all func() []queue.Task) (any, error) {
 
 // statuses returns the list of the statuses of tasks, already encoded, because it may become too long.
 func (x *exchange) statuses(tasks []queue.Task, keys keySet) (any, error) {
-	var b bytes.Buffer
-	b.WriteByte('[')
+	b := []byte{'['}
 	for i, t := range tasks {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		text, err := json.Marshal(x.status(t, keys))
-		if err != nil {
-			return nil, err
-		}
-		if b.Write(text); b.Len() > x.room {
+		if b = x.appendStatus(b, t, keys); len(b) > x.room {
 			return nil, errLarge
 		}
 	}
-	b.WriteByte(']')
-	return json.RawMessage(b.Bytes()), nil
+	return json.RawMessage(append(b, ']')), nil
 }
 
-// status returns what aria2 says about a download.
-func (x *exchange) status(t queue.Task, keys keySet) fields {
-	f := make(fields)
-	put := func(key string, value func() any) {
-		if keys.has(key) {
-			f[key] = value()
-		}
+// appendStatus appends what aria2 says about a download.
+func (x *exchange) appendStatus(b []byte, t queue.Task, keys keySet) []byte {
+	s := newStruct(b, keys)
+	s.text("gid", string(t.ID))
+	s.text("status", string(t.State))
+	s.number("totalLength", max(0, t.Size))
+	s.number("completedLength", t.Held)
+	s.number("uploadLength", 0)
+	s.number("uploadSpeed", 0)
+	s.number("connections", int64(t.Progress.Conns))
+	s.text("dir", t.Dir)
+	if keys.has("downloadSpeed") {
+		s.number("downloadSpeed", x.rate(t))
 	}
-	say := func(key, value string) { put(key, func() any { return value }) }
-
-	say("gid", string(t.ID))
-	say("status", string(t.State))
-	say("totalLength", decimal(max(0, t.Size)))
-	say("completedLength", decimal(t.Held))
-	say("uploadLength", "0")
-	say("uploadSpeed", "0")
-	say("connections", decimal(t.Progress.Conns))
-	say("dir", t.Dir)
-	put("downloadSpeed", func() any { return decimal(x.rate(t)) })
-	say("pieceLength", decimal(pieceLength(t.Size)))
-	say("numPieces", decimal(countPieces(t.Size)))
-	put("files", func() any { return x.files(t) })
+	s.number("pieceLength", pieceLength(t.Size))
+	s.number("numPieces", countPieces(t.Size))
+	if keys.has("files") {
+		s.value("files", func(b []byte) []byte { return x.appendFiles(b, t) })
+	}
 	if t.State.Ended() {
 		code, message := outcome(t)
-		say("errorCode", code)
-		say("errorMessage", message)
+		s.text("errorCode", code)
+		s.text("errorMessage", message)
 	}
-	if t.Size > 0 {
-		put("bitfield", func() any { return bitfield(t.Size, x.held(t)) })
+	if t.Size > 0 && keys.has("bitfield") {
+		s.text("bitfield", bitfield(t.Size, x.held(t)))
 	}
-	return f
+	return s.end()
 }
 
 // outcome returns aria2's error code and message of a task that has ended.
@@ -175,12 +165,16 @@ func (x *exchange) rate(t queue.Task) int64 {
 	return x.options.Stats() * int64(t.Progress.Conns) / int64(max(1, conns))
 }
 
-// files returns aria2's list of the files of a download, which is one.
-func (x *exchange) files(t queue.Task) []fields {
-	return []fields{{
-		"index": "1", "path": path(t), "selected": "true",
-		"length": decimal(max(0, t.Size)), "completedLength": decimal(t.Held), "uris": x.uris(t),
-	}}
+// appendFiles appends aria2's list of the files of a download, which is one.
+func (x *exchange) appendFiles(b []byte, t queue.Task) []byte {
+	s := newStruct(append(b, '['), nil)
+	s.text("index", "1")
+	s.text("path", path(t))
+	s.text("selected", "true")
+	s.number("length", max(0, t.Size))
+	s.number("completedLength", t.Held)
+	s.value("uris", func(b []byte) []byte { return x.appendURIs(b, t) })
+	return append(s.end(), ']')
 }
 
 // path returns the path of the file of a task, "" if it is not known yet.
@@ -196,8 +190,8 @@ func path(t queue.Task) string {
 	return ""
 }
 
-// uris returns the URIs of a task. One is used if bytes have come from it.
-func (x *exchange) uris(t queue.Task) []fields {
+// appendURIs appends the URIs of a task. One is used if bytes have come from it.
+func (x *exchange) appendURIs(b []byte, t queue.Task) []byte {
 	used := make(map[string]bool)
 	if t.State == queue.Active {
 		d, _ := x.queue.Detail(t.ID)
@@ -207,15 +201,21 @@ func (x *exchange) uris(t queue.Task) []fields {
 	} else if t.Held > 0 && len(t.URLs) > 0 {
 		used[weburl.Canonical(t.URLs[0])] = true
 	}
-	all := make([]fields, 0, len(t.URLs)) // which is a list and not null if there are none
-	for _, u := range t.URLs {
+	b = append(b, '[')
+	for i, u := range t.URLs {
 		status := "waiting"
 		if used[weburl.Canonical(u)] {
 			status = "used"
 		}
-		all = append(all, fields{"uri": weburl.WithoutUser(u), "status": status})
+		if i > 0 {
+			b = append(b, ',')
+		}
+		s := newStruct(b, nil)
+		s.text("uri", weburl.WithoutUser(u))
+		s.text("status", status)
+		b = s.end()
 	}
-	return all
+	return append(b, ']')
 }
 
 func getFiles(x *exchange, p params) (any, error) {
@@ -223,7 +223,7 @@ func getFiles(x *exchange, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.files(t), nil
+	return json.RawMessage(x.appendFiles(nil, t)), nil
 }
 
 func getURIs(x *exchange, p params) (any, error) {
@@ -234,7 +234,7 @@ func getURIs(x *exchange, p params) (any, error) {
 	if t.State.Ended() {
 		return nil, failf("No URI data is available for GID#%s", t.ID)
 	}
-	return x.uris(t), nil
+	return json.RawMessage(x.appendURIs(nil, t)), nil
 }
 
 // getPeers returns an empty list, because there is no BitTorrent.

@@ -173,6 +173,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(r.Body)
 	var large *http.MaxBytesError
 	switch {
+	case errors.Is(err, errBusy):
+		return nil, err
 	case errors.As(err, &large):
 		return nil, errTooLarge
 	case err != nil:

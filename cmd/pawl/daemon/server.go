@@ -41,26 +41,27 @@ type Options struct {
 
 // A Server serves a queue. Its methods are safe for concurrent use.
 type Server struct {
-	queue       *queue.Queue
-	options     Options
-	hosts       []string // Options.Hosts as hostOf returns them
-	log         *slog.Logger
-	refusals    *sparseLog
-	keeper      *keeper
-	hub         *hub
-	conns       *connList
-	largeBodies slots
-	streams     slots // of events
-	sockets     slots // of the RPC handler
-	handler     http.Handler
-	ctx         context.Context // that of Serve
+	queue                      *queue.Queue
+	options                    Options
+	hosts                      []string // Options.Hosts as hostOf returns them
+	log                        *slog.Logger
+	refusals                   *sparseLog
+	keeper                     *keeper
+	hub                        *hub
+	conns                      *connList
+	largeBodies, unknownBodies slots // see meteredBody
+	streams                    slots // of events
+	sockets                    slots // of the RPC handler
+	handler                    http.Handler
+	ctx                        context.Context // that of Serve
 }
 
 // New returns a server of q.
 func New(q *queue.Queue, o Options) *Server {
 	s := &Server{
 		queue: q, options: o, log: o.Log, hub: newHub(q),
-		conns: &connList{max: maxConns}, largeBodies: make(slots, maxLargeBodies), streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
+		conns: &connList{max: maxConns}, largeBodies: make(slots, maxLargeBodies), unknownBodies: make(slots, maxUnknownBodies),
+		streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

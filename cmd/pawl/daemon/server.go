@@ -94,7 +94,7 @@ func (s *Server) routes() http.Handler {
 // connKey is the key of the conn in the context of a connection.
 type connKey struct{}
 
-// Serve serves the listeners until ctx ends, and returns when no request is answered any more. It must
+// Serve serves the listeners, at least one, until ctx ends, and returns when no request is answered any more. It must
 // be called once, and closes the listeners. Find names the first.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -118,6 +118,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if s.options.StateDir != "" {
 		withdraw, err := publish(s.options.StateDir, listeners[0], s.options.TLS)
 		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
 			return err
 		}
 		defer withdraw()

@@ -87,14 +87,19 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			writeError(w, errTooLarge)
 			return
 		}
-		c, _ := r.Context().Value(connKey{}).(*conn)
+		c, ok := r.Context().Value(connKey{}).(*conn)
+		if ok {
+			c.busy.Store(true)
+			defer c.busy.Store(false)
+		}
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{conn: c, own: own, once: !isUpgrade(r)}))
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		if given, ok := bearer(r); !ok || !s.keeper.isSecret(given) {
-			body := &meteredBody{ReadCloser: r.Body, slots: s.largeBodies}
-			defer body.done()
-			r.Body = body
+		body := &meteredBody{ReadCloser: r.Body, slots: s.unknownBodies}
+		if given, ok := bearer(r); ok && s.keeper.isSecret(given) {
+			body.slots = s.largeBodies
 		}
+		defer body.done()
+		r.Body = body
 		next.ServeHTTP(w, r)
 	})
 }

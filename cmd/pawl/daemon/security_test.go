@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -244,8 +245,8 @@ func TestBodies(t *testing.T) {
 			fmt.Fprintf(r.dial(), "POST /jsonrpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", maxBody, large)
 		}
 		time.Sleep(time.Second)
-		if n := len(r.server.largeBodies); n == 0 || n > maxLargeBodies {
-			t.Errorf("%d large bodies are in memory, want at most %d", n, maxLargeBodies)
+		if n := len(r.server.unknownBodies); n == 0 || n > maxUnknownBodies {
+			t.Errorf("%d large bodies are in memory, want at most %d", n, maxUnknownBodies)
 		}
 		t.Logf("%d bodies: %d KiB", maxConns+20, (heap()-memory)>>10)
 		if a := r.send("POST", "/jsonrpc", secret); a.body != "true\n" {
@@ -257,8 +258,15 @@ func TestBodies(t *testing.T) {
 		if a := r.api("POST", "/tasks", `{"list":true,"text":"`+strings.Repeat("x", maxBody-100)+`"}`); a.status != 201 {
 			t.Errorf("a large body with the secret: %+v", a)
 		}
+		for range maxLargeBodies {
+			fmt.Fprintf(r.dial(), "POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n%s\r\nContent-Length: %d\r\n\r\n%s", withSecret, maxBody, large)
+		}
+		time.Sleep(time.Second)
+		if a := r.api("POST", "/tasks", large); a.status != 503 || a.errorCode() != "busy" || a.header.Get("Retry-After") == "" {
+			t.Errorf("one large body more: %+v", a)
+		}
 		time.Sleep(2 * requestTime)
-		if n := len(r.server.largeBodies); n != 0 {
+		if n := len(r.server.unknownBodies) + len(r.server.largeBodies); n != 0 {
 			t.Errorf("%d large bodies are still in memory", n)
 		}
 	})
@@ -336,18 +344,30 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// TestTooManyWithSecret checks that connections with the secret are not closed for new ones.
+// TestTooManyWithSecret checks that connections with the secret are closed for new ones only if they wait for
+// their next request.
 func TestTooManyWithSecret(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		r.server.conns.max = 10
+		var idle []net.Conn
 		for range 10 {
 			c := r.dial()
 			fmt.Fprintf(c, "GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", withSecret)
+			idle = append(idle, c)
 		}
-		synctest.Wait()
-		if n, err := io.Copy(io.Discard, r.dial()); n != 0 || err != nil || r.server.conns.count() != 10 {
-			t.Errorf("the next connection: %d bytes, %v; %d are open", n, err, r.server.conns.count())
+		time.Sleep(time.Second)
+		for range 10 {
+			fmt.Fprintf(r.dial(), "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", withSecret)
+			time.Sleep(time.Second)
+		}
+		for _, c := range idle {
+			if _, err := io.Copy(io.Discard, c); err != nil {
+				t.Error(err)
+			}
+		}
+		if n, err := io.Copy(io.Discard, r.dial()); n != 0 || err != nil || r.server.conns.count() != 10 || len(r.server.streams) != 10 {
+			t.Errorf("the next connection: %d bytes, %v; %d are open with %d streams", n, err, r.server.conns.count(), len(r.server.streams))
 		}
 	})
 }

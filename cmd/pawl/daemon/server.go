@@ -41,26 +41,27 @@ type Options struct {
 
 // A Server serves a queue. Its methods are safe for concurrent use.
 type Server struct {
-	queue       *queue.Queue
-	options     Options
-	hosts       []string // Options.Hosts as hostOf returns them
-	log         *slog.Logger
-	refusals    *sparseLog
-	keeper      *keeper
-	hub         *hub
-	conns       *connList
-	largeBodies slots
-	streams     slots // of events
-	sockets     slots // of the RPC handler
-	handler     http.Handler
-	ctx         context.Context // that of Serve
+	queue                      *queue.Queue
+	options                    Options
+	hosts                      []string // Options.Hosts as hostOf returns them
+	log                        *slog.Logger
+	refusals                   *sparseLog
+	keeper                     *keeper
+	hub                        *hub
+	conns                      *connList
+	largeBodies, unknownBodies slots // see meteredBody
+	streams                    slots // of events
+	sockets                    slots // of the RPC handler
+	handler                    http.Handler
+	ctx                        context.Context // that of Serve
 }
 
 // New returns a server of q.
 func New(q *queue.Queue, o Options) *Server {
 	s := &Server{
 		queue: q, options: o, log: o.Log, hub: newHub(q),
-		conns: &connList{max: maxConns}, largeBodies: make(slots, maxLargeBodies), streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
+		conns: &connList{max: maxConns}, largeBodies: make(slots, maxLargeBodies), unknownBodies: make(slots, maxUnknownBodies),
+		streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -93,7 +94,7 @@ func (s *Server) routes() http.Handler {
 // connKey is the key of the conn in the context of a connection.
 type connKey struct{}
 
-// Serve serves the listeners until ctx ends, and returns when no request is answered any more. It must
+// Serve serves the listeners, at least one, until ctx ends, and returns when no request is answered any more. It must
 // be called once, and closes the listeners. Find names the first.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -117,6 +118,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if s.options.StateDir != "" {
 		withdraw, err := publish(s.options.StateDir, listeners[0], s.options.TLS)
 		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
 			return err
 		}
 		defer withdraw()

@@ -27,10 +27,9 @@ func TestClient(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.files.Set(faultserver.Rate(1 << 20))
 		position := 0
 		tasks, err := c.Add(ctx,
-			Addition{URLs: []string{r.put("a.bin", 8<<20)}, Dir: "sub"},
+			Addition{URLs: []string{r.put("a.bin", 8<<20)}, Dir: "sub", LimitRate: 1 << 20},
 			Addition{URLs: []string{r.put("b.bin", 1<<20)}, Name: "other.bin", LimitRate: 1 << 30, Connections: 3, Paused: true},
 		)
 		must(err)

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/store"
@@ -67,6 +69,26 @@ func BenchmarkAddOneByOne(b *testing.B) {
 			if _, err := c.Add(b.Context(), a); err != nil {
 				b.Fatal(err)
 			}
+		}
+	}
+}
+
+// BenchmarkAddInParallel adds 1,000 tasks by 1,000 requests, eight at a time, which share transactions.
+func BenchmarkAddInParallel(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		c := benchmark(b)
+		b.StartTimer()
+		var adding errgroup.Group
+		adding.SetLimit(8)
+		for _, a := range additions(manyTasks) {
+			adding.Go(func() error {
+				_, err := c.Add(b.Context(), a)
+				return err
+			})
+		}
+		if err := adding.Wait(); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

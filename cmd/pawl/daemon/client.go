@@ -55,7 +55,7 @@ func (c *Client) client() *http.Client {
 
 // transport returns a transport without proxies, which would get the secret.
 func (c *Client) transport() *http.Transport {
-	t := &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: idleTime / 2}
+	t := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: idleTime / 2}
 	if path, ok := strings.CutPrefix(c.Address, "unix:"); ok {
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)

@@ -365,8 +365,7 @@ func (p *tab) press(key string) {
 // write replaces the text of a field, as a user who types.
 func (p *tab) write(element, text string) {
 	p.t.Helper()
-	p.wait(element)
-	p.eval(element+".focus(), "+element+".select()", nil)
+	p.wait("(e => { e?.focus(); e?.select(); return e && document.activeElement === e; })(" + element + ")") // a dialog may be about to close
 	if text == "" {
 		p.press("Delete")
 		return

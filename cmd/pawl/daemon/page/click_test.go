@@ -55,7 +55,7 @@ func TestPage(t *testing.T) {
 	}{
 		{"add", testAdd}, {"pause", testPause}, {"order", testOrder}, {"limits", testLimits}, {"remove", testRemove},
 		{"details", testDetails}, {"lost", testLost}, {"login", testLogin}, {"hostile", testHostile}, {"many", testMany},
-		{"keys", testKeys}, {"accessibility", testAccessibility}, {"widths", testWidths}, {"pictures", testPictures},
+		{"keys", testKeys}, {"accessibility", testAccessibility}, {"motion", testMotion}, {"widths", testWidths}, {"pictures", testPictures},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.takeProblems()
@@ -221,8 +221,24 @@ func testOrder(t *testing.T, b *browser) {
 		order(tt.want)
 		p.wantSection("queue", tt.want)
 	}
+	// The same with a finger.
+	from, to := p.center(row(all[4], ".grip")), p.center(row(all[1], ".grip"))
+	touch := func(kind string, at ...point) {
+		points := []map[string]float64{}
+		for _, a := range at {
+			points = append(points, map[string]float64{"x": a.X, "y": a.Y})
+		}
+		p.call("Input.dispatchTouchEvent", map[string]any{"type": kind, "touchPoints": points}, nil)
+	}
+	touch("touchStart", from)
+	touch("touchMove", point{from.X, from.Y - 20})
+	touch("touchMove", point{to.X, to.Y - 10})
+	p.wait("document.querySelector('.before')")
+	touch("touchEnd")
+	order("e b c d a")
+	p.wantSection("queue", "e b c d a")
 	// Escape ends a drag, and nothing moves.
-	at := p.center(row(all[4], ".grip"))
+	at := p.center(row(all[0], ".grip"))
 	p.mouse("mousePressed", at)
 	p.mouse("mouseMoved", point{at.X, at.Y - 100})
 	p.wait("document.querySelector('.dragged')")
@@ -231,13 +247,13 @@ func testOrder(t *testing.T, b *browser) {
 	p.mouse("mouseReleased", point{at.X, at.Y - 100})
 	// Somebody else moves two at once: the page shows the true order.
 	f.mu.Lock()
-	f.move(all[4], 0)
-	f.move(all[0], 1)
+	f.move(all[0], 0)
+	f.move(all[3], 1)
+	f.tell("moved", all[3])
 	f.tell("moved", all[0])
-	f.tell("moved", all[4])
 	f.mu.Unlock()
-	p.wantSection("queue", "e a b c d")
-	p.wait(row(all[1], ".pos") + ".textContent === '3'")
+	p.wantSection("queue", "a d e b c")
+	p.wait(row(all[1], ".pos") + ".textContent === '4'")
 }
 
 func testLimits(t *testing.T, b *browser) {
@@ -367,6 +383,7 @@ func testLost(t *testing.T, b *browser) {
 	f.setDown(true)
 	p.wait("!document.getElementById('lost').hidden && document.getElementById('link').textContent.includes('Connection lost')")
 	p.wait("document.getElementById('lost-when').textContent.startsWith('Next try in')")
+	p.picture("lost.png")
 	f.put(waiting("two"))
 	p.click(row(one, ".toggle"))
 	p.wait("document.getElementById('wrong').textContent === 'pawl does not answer'")
@@ -613,6 +630,18 @@ func testAccessibility(t *testing.T, b *browser) {
 	if n := p.text("spoken"); n != "0" {
 		t.Errorf("progress was announced %s times", n)
 	}
+}
+
+// testMotion checks that nothing moves by itself for those who do not want it.
+func testMotion(t *testing.T, b *browser) {
+	f := newFake()
+	f.put(states()...)
+	p := serve(t, b, f, 1200, 900)
+	const moving = "[...document.querySelectorAll('*')].filter(e => parseFloat(getComputedStyle(e).transitionDuration) > 0 || getComputedStyle(e).animationName !== 'none').length"
+	p.prefer("prefers-reduced-motion", "no-preference")
+	p.wait(moving + " > 0")
+	p.prefer("prefers-reduced-motion", "reduce")
+	p.wait(moving + " === 0")
 }
 
 // testWidths checks several widths for horizontal scrolling.

@@ -214,16 +214,7 @@ func (f *fake) setDown(down bool) {
 	}
 }
 
-// get returns a copy of the task with an ID.
-func (f *fake) get(id string) (t fakeTask, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if t := f.find(id); t != nil {
-		return *t, true
-	}
-	return t, false
-}
-
+// find returns the task with an ID, nil if there is none. f.mu is held.
 func (f *fake) find(id string) *fakeTask {
 	for _, t := range append(slices.Clone(f.unfinished), f.ended...) {
 		if t.ID == id {

@@ -938,6 +938,7 @@ sections.queue.list.addEventListener("pointercancel", endDrag);
 document.addEventListener("keydown", ev => { if (ev.key === "Escape") endDrag(); });
 
 $("add").onclick = () => openAdd();
+document.onvisibilitychange = () => { if (!document.hidden && !connected) connect(); };
 $("again").onclick = () => { tries = 0; connect(); };
 $("clear").onclick = () => sure(() => call("DELETE", "history"), "Clear the history?", "", "All finished, failed and removed downloads leave this list. No file is deleted.", "Clear", "", "");
 const many = (path, ids) => attempt(() => call("POST", path, ids ? {ids} : {}));

@@ -55,7 +55,7 @@ func TestDaemonCommands(t *testing.T) {
 		}
 		states[filepath.Base(l.Path)] = l.State + " " + l.Reason
 	}
-	for name, want := range map[string]string{"slow.bin": "running ", "name.bin": "paused paused by the user", "f1.bin": "waiting ", "f2.bin": "waiting "} {
+	for name, want := range map[string]string{"slow.bin": "running ", "name.bin": "paused by the user", "f1.bin": "waiting ", "f2.bin": "waiting "} {
 		if states[name] != want {
 			t.Errorf("list --json: %s is %q, want %q", name, states[name], want)
 		}
@@ -86,7 +86,7 @@ func TestDaemonCommands(t *testing.T) {
 
 	// Without the daemon, the queue is still shown, and a paused task can be removed.
 	out := r.want("list")
-	if strings.Count(out, "paused by the user") != 2 {
+	if strings.Count(out, "(by the user)") != 2 {
 		t.Errorf("list without a daemon:\n%s", out)
 	}
 	f1 := strings.Fields(third)[0]

@@ -95,11 +95,6 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/downloader/aria2"},
 		not: []string{"context", "io", "io/...", "net", "net/http", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
-	"pawl/cmd/pawl/daemon/aria2rpc": { // a translation: it knows no server, and no command line
-		own:    []string{"pawl/chunk", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/aria2", "pawl/downloader/list", "pawl/downloader/queue", "pawl/downloader/weburl"},
-		others: []string{"github.com/coder/websocket", "golang.org/x/net/http/httpguts"},
-		not:    []string{"flag", "os", "os/..."},
-	},
 	"pawl/cmd/pawl/daemon/page": { // files that it serves; it knows nothing of the queue
 		not: []string{"os", "os/...", "log", "flag", "sync", "sync/..."},
 	},

@@ -77,7 +77,7 @@ func (l listRow) withTask(t server.Task) listRow {
 	l.State, l.Reason = taskStates[t.State], t.Reason
 	switch {
 	case t.State == queue.Paused:
-		l.Reason = "paused by the user"
+		l.Reason = "by the user"
 	case t.Files != nil && t.State != queue.Failed && t.Files.Listed > 0:
 		l.Reason = fmt.Sprintf("%d of %s here, %d failed", t.Files.Here, fileCountText(t.Files.Listed), t.Files.Failed)
 	}

@@ -248,7 +248,7 @@ func findTasks(ctx context.Context, client *server.Client, words []string) (ids 
 		return nil, err
 	}
 	for _, word := range words {
-		t, ok := findTask(tasks, word)
+		t, ok := findTask(tasks, word, true)
 		if !ok {
 			return nil, fmt.Errorf("%q: %w in the queue of the daemon", word, store.ErrNotFound)
 		}
@@ -257,17 +257,24 @@ func findTasks(ctx context.Context, client *server.Client, words []string) (ids 
 	return ids, nil
 }
 
-// findTask returns the task that a word names: by its ID, by at least four digits of its beginning if they are
-// unique, or by the path of its file or part file. Unfinished tasks have priority.
-func findTask(tasks []server.Task, word string) (server.Task, bool) {
+// findTask returns the task that a word names: by its ID or the path of its file or part file, or else, if loose is
+// set and no other has the same, by at least four digits of the beginning of its ID, by its URL, or by the name of
+// its file. Unfinished tasks have priority.
+func findTask(tasks []server.Task, word string, loose bool) (server.Task, bool) {
 	path, _ := filepath.Abs(word)
+	isAt := func(t server.Task) bool { return taskPath(t) == path || taskPath(t)+".part" == path }
+	isCalled := func(t server.Task) bool { return t.URL == word || filepath.Base(taskPath(t)) == word }
 	matches := []func(t server.Task) bool{
 		func(t server.Task) bool { return string(t.ID) == word },
-		func(t server.Task) bool {
-			return !t.State.Ended() && (taskPath(t) == path || taskPath(t)+".part" == path)
-		},
-		func(t server.Task) bool { return t.State.Ended() && t.Path == path },
-		func(t server.Task) bool { return len(word) >= 4 && strings.HasPrefix(string(t.ID), word) },
+		func(t server.Task) bool { return !t.State.Ended() && isAt(t) },
+		isAt,
+	}
+	exact := len(matches)
+	if loose {
+		matches = append(matches,
+			func(t server.Task) bool { return len(word) >= 4 && strings.HasPrefix(string(t.ID), word) },
+			func(t server.Task) bool { return !t.State.Ended() && isCalled(t) },
+			isCalled)
 	}
 	for i, match := range matches {
 		var found []server.Task
@@ -276,11 +283,23 @@ func findTask(tasks []server.Task, word string) (server.Task, bool) {
 				found = append(found, t)
 			}
 		}
-		if len(found) == 1 || len(found) > 1 && i < len(matches)-1 {
+		if len(found) == 1 || len(found) > 1 && i < exact { // the first one of those that ended is the newest
 			return found[0], true
 		}
 	}
 	return server.Task{}, false
+}
+
+// find returns the task that a word names. A download on record that the word names exactly has priority over a
+// task that it only resembles.
+func (l taskList) find(st *store.Store, word string) (server.Task, bool) {
+	if t, ok := findTask(l.tasks, word, false); ok {
+		return t, true
+	}
+	if rec, err := resolveDownload(st, word); err == nil {
+		return findTask(l.tasks, string(rec.ID), false)
+	}
+	return findTask(l.tasks, word, true)
 }
 
 // A taskList is the queue as a command finds it: that of the daemon or, if none runs, the one in the state file.
@@ -324,7 +343,7 @@ func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (ot
 		}
 	}
 	for _, word := range c.Downloads {
-		t, ok := findTask(l.tasks, word)
+		t, ok := l.find(st.Store, word)
 		if !ok || t.State == queue.Complete || t.State == queue.Removed {
 			others = append(others, word)
 			continue
@@ -375,7 +394,7 @@ func (c *ResumeCmd) change() (change server.Change, changes bool) {
 // removeTask removes a download from the queue. ok is false if the queue does not have it. The record and, with
 // --files, the part file are removed afterwards, as those of any download.
 func (c *RemoveCmd) removeTask(ctx context.Context, st state, l taskList, word string) (t server.Task, ok bool, err error) {
-	if t, ok = findTask(l.tasks, word); !ok {
+	if t, ok = l.find(st.Store, word); !ok {
 		return t, false, nil
 	}
 	if l.client != nil {

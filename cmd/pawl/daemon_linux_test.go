@@ -15,6 +15,7 @@ import (
 	"time"
 
 	server "pawl/cmd/pawl/daemon"
+	"pawl/downloader/faultserver"
 	"pawl/downloader/queue"
 )
 
@@ -272,4 +273,45 @@ func wantTasks(r *daemonRig, ids []string) {
 	if !slices.Equal(got, want) {
 		r.Errorf("%d tasks %q, want %d: %q", len(got), got, len(want), want)
 	}
+}
+
+// TestWatchOfDaemon checks that the live table shows the queue of the daemon, and that its keys ask the daemon.
+func TestWatchOfDaemon(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	r.srv.Set(faultserver.Rate(1 << 20))
+	url, _ := r.put("f.bin", 60<<20, 1)
+	r.start("--jobs", "1")
+	p := openTTY(t, 110, 20)
+	p.start(r.dir, nil, "list", "--watch")
+	p.shows(`no unfinished downloads`)
+	id := r.want("add", url)
+	p.shows(`^> .*running .*/f\.bin$`)
+	waiting := r.want("add", url+"2")
+	p.shows(`^  .*waiting .*/f\.bin2$`)
+	p.press("p")
+	r.await(id, queue.Paused)
+	p.shows(`^> .*paused .*/f\.bin$`)
+	p.shows(`by the user`)
+	p.press("r")
+	r.await(id, queue.Active)
+	p.press("j")
+	p.shows(`^> .*/f\.bin2$`)
+	p.press("x")
+	p.shows(`remove .*f\.bin2" from the queue, and delete its part file .* y/n`)
+	p.press("y")
+	p.shows(`^> .*/f\.bin$`)
+	if _, err := r.client.Task(t.Context(), idOf(waiting)); err == nil {
+		t.Error("the removed task is still there")
+	}
+	p.press("x")
+	p.shows(`y/n`)
+	p.press("y")
+	p.shows(`no unfinished downloads`)
+	if left, _ := filepath.Glob(filepath.Join(r.files(), "*")); len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+	r.kill()
+	p.press("q")
+	p.wait(0)
 }

@@ -90,6 +90,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		c, ok := r.Context().Value(connKey{}).(*conn)
 		if ok {
 			c.busy.Store(true)
+			c.socket.Store(isUpgrade(r))
 			defer c.busy.Store(false)
 		}
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{conn: c, own: own, once: !isUpgrade(r)}))

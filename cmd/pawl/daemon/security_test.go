@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -21,6 +22,10 @@ import (
 func withRPC(o *Options) {
 	o.RPC = func(s *Server) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isUpgrade(r) {
+				serveSocket(s, w, r)
+				return
+			}
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				http.Error(w, err.Error(), asError(err).Status)
@@ -31,6 +36,82 @@ func withRPC(o *Options) {
 			}
 		})
 	}
+}
+
+// serveSocket answers each message of a WebSocket with whether it is the secret.
+func serveSocket(s *Server, w http.ResponseWriter, r *http.Request) {
+	release, ok := s.AcquireSocket()
+	if !ok {
+		http.Error(w, "too many", http.StatusServiceUnavailable)
+		return
+	}
+	defer release()
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	for {
+		_, token, err := c.Read(r.Context())
+		if err != nil {
+			return
+		}
+		if err := c.Write(r.Context(), websocket.MessageText, fmt.Append(nil, s.Authorize(r, string(token)))); err != nil {
+			return
+		}
+	}
+}
+
+// TestSockets checks that 200 WebSockets of the RPC handler without the secret are few, that they do not keep out one
+// with the secret, and that they do not push out those.
+func TestSockets(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, withRPC)
+		open := func() *websocket.Conn {
+			c, _, err := websocket.Dial(t.Context(), "ws://"+r.address+"/jsonrpc", &websocket.DialOptions{HTTPClient: r.client.HTTP})
+			if err != nil {
+				return nil
+			}
+			t.Cleanup(func() { c.CloseNow() })
+			return c
+		}
+		authorize := func(c *websocket.Conn, token string) string {
+			if err := c.Write(t.Context(), websocket.MessageText, []byte(token)); err != nil {
+				return err.Error()
+			}
+			_, text, err := c.Read(t.Context())
+			if err != nil {
+				return err.Error()
+			}
+			return string(text)
+		}
+		friend := open()
+		for token, want := range map[string]string{"wrong": "false", secret: "true"} {
+			if got := authorize(friend, token); got != want {
+				t.Errorf("%q: got %s", token, got)
+			}
+		}
+		for i := range 200 {
+			if open() == nil {
+				t.Errorf("the socket %d is refused", i)
+			}
+		}
+		if n := r.server.conns.count(); n > maxStreams+2 {
+			t.Errorf("%d connections are open", n)
+		}
+		second := open()
+		if second == nil || authorize(second, secret) != "true" || authorize(friend, secret) != "true" {
+			t.Error("there is no socket for somebody with the secret")
+		}
+		for range maxStreams - 2 {
+			if c := open(); c == nil || authorize(c, secret) != "true" {
+				t.Fatal("fewer sockets than the limit")
+			}
+		}
+		if open() != nil || authorize(friend, secret) != "true" {
+			t.Error("more sockets with the secret than the limit")
+		}
+	})
 }
 
 // TestForeign checks which Hosts and Origins are refused, on all paths and before anything else.
@@ -285,10 +366,15 @@ func TestSlowClients(t *testing.T) {
 		"body":          {"POST /jsonrpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nab", requestTime},
 		"body with key": {"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n" + withSecret + "\r\nContent-Length: 100\r\n\r\nab", requestTime},
 		"next request":  {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", idleTime},
+		"TLS":           {"\x16\x03\x01", headerTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r := newRig(t, withRPC)
+				r := newRig(t, func(o *Options) {
+					if withRPC(o); name == "TLS" {
+						o.TLS = &tls.Config{Certificates: []tls.Certificate{newCertificate(t)}}
+					}
+				})
 				start := time.Now()
 				n := maxConns + 50
 				if strings.Contains(tt.text, secret) { // those with the secret may keep out others
@@ -302,6 +388,11 @@ func TestSlowClients(t *testing.T) {
 				synctest.Wait()
 				if n := r.server.conns.count(); n > maxConns {
 					t.Errorf("%d connections", n)
+				}
+				if name == "TLS" {
+					t := &http.Transport{DialContext: r.net.Dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+					defer t.CloseIdleConnections()
+					r.client.HTTP, r.scheme = &http.Client{Transport: t}, "https://"
 				}
 				if a := r.api("GET", "/status", ""); a.status != 200 || time.Since(start) > headerTime/2 {
 					t.Errorf("somebody with the secret: %d after %v", a.status, time.Since(start))

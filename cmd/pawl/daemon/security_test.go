@@ -143,10 +143,11 @@ func TestForeign(t *testing.T) {
 			"Host: 127.0.0.2", "Host: [::2]:" + port, "Host: 2130706433", "Host: x.localhost", "Host: nas.example.evil.example",
 			"Origin: http://evil.example", "Origin: http://localhost:3000", "Origin: http://127.0.0.1", "Origin: http://localhost:" + port, // not the Host of the request
 			"Origin: https://ariang.example.evil.example", "Origin: http://ariang.example", "Origin: file://", "Origin: ", "Origin: chrome-extension://", "Origin: ftp://" + r.address,
+			"Sec-Fetch-Mode: no-cors\nSec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors\nSec-Fetch-Site: same-site",
 		}
 		for _, f := range foreign {
 			for _, req := range requests {
-				a := r.send(req.method, req.path, req.body, append(req.fields, f)...)
+				a := r.send(req.method, req.path, req.body, append(req.fields, strings.Split(f, "\n")...)...)
 				if a.status != 403 || a.errorCode() != "origin" || a.header.Get("Access-Control-Allow-Origin") != "" {
 					t.Errorf("%s %s with %q: got %d %s, want 403", req.method, req.path, f, a.status, a.body)
 				}
@@ -158,8 +159,9 @@ func TestForeign(t *testing.T) {
 		for _, f := range []string{
 			"Host: localhost", "Host: LOCALHOST:" + port, "Host: localhost.:" + port, "Host: 127.0.0.1:1", "Host: [::1]:" + port, "Host: nas.example:80",
 			"Origin: http://" + r.address, "Origin: https://" + r.address, "Origin: chrome-extension://abcdef", "Origin: moz-extension://0-1-2", "Origin: https://ariang.example", "Origin: null",
+			"Sec-Fetch-Mode: no-cors\nSec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate\nSec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors\nSec-Fetch-Site: none",
 		} {
-			a := r.send("GET", "/api/v1/status", "", withSecret, f)
+			a := r.send("GET", "/api/v1/status", "", append(strings.Split(f, "\n"), withSecret)...)
 			if a.status != 200 {
 				t.Errorf("%q: got %d %s", f, a.status, a.body)
 			}
@@ -472,6 +474,21 @@ func TestLargeHeader(t *testing.T) {
 		}
 		if a := r.send("GET", "/api/v1/status", "", withSecret, "X-A: "+strings.Repeat("x", maxHeaderBytes+20_000)); a.status != 431 {
 			t.Errorf("above the limit: %d", a.status)
+		}
+	})
+}
+
+// TestPanic checks that a mistake in a handler ends its request only, and is in the log.
+func TestPanic(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.Page = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") }) })
+		c := r.dial()
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if n, _ := io.Copy(io.Discard, c); n != 0 {
+			t.Errorf("got %d bytes", n)
+		}
+		if a := r.api("GET", "/status", ""); a.status != 200 || !strings.Contains(r.log.String(), "level=ERROR") || !strings.Contains(r.log.String(), "a mistake") {
+			t.Errorf("got %d, and the log %s", a.status, r.log)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -170,9 +171,13 @@ func (s *Server) shutdown(server *http.Server) {
 // httpErrors passes on what net/http logs.
 type httpErrors struct{ log *slog.Logger }
 
-// Write logs a line. They are about single connections.
+// Write logs a line. Most are about single connections that somebody has broken.
 func (e *httpErrors) Write(line []byte) (int, error) {
-	e.log.Debug("http", "message", short(string(line)))
+	if bytes.Contains(line, []byte("panic serving")) {
+		e.log.Error("a request has failed because of a mistake in pawl", "panic", string(line))
+	} else {
+		e.log.Debug("http", "message", short(string(line)))
+	}
 	return len(line), nil
 }
 

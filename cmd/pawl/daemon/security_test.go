@@ -481,7 +481,9 @@ func TestLargeHeader(t *testing.T) {
 // TestPanic checks that a mistake in a handler ends its request only, and is in the log.
 func TestPanic(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, func(o *Options) { o.Page = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") }) })
+		r := newRig(t, func(o *Options) {
+			o.Page = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") })
+		})
 		c := r.dial()
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if n, _ := io.Copy(io.Discard, c); n != 0 {

@@ -476,10 +476,13 @@ func (s *Server) writeTask(w http.ResponseWriter, id store.ID, detail bool) erro
 	return writeJSON(w, http.StatusOK, shown)
 }
 
+// minPrefix is the fewest digits that stand for an ID, as in the commands.
+const minPrefix = 4
+
 // find returns the ID that begins with a text.
 func (s *Server) find(text string) (store.ID, error) {
-	if text == "" {
-		return "", badRequest("an ID is empty")
+	if len(text) < minPrefix {
+		return "", badRequest("%q is no ID, and as the beginning of one it has less than %d digits", text, minPrefix)
 	}
 	id, err := s.queue.Resolve(strings.ToLower(text))
 	if err != nil && !errors.Is(err, queue.ErrNotFound) {

@@ -52,6 +52,8 @@ const (
 	maxGuesses = 16
 	// stopTime is how long requests may go on after the end of Serve's context. SIGTERM must end the daemon within two seconds.
 	stopTime = time.Second
+	// roomTime is how long a new WebSocket waits for the end of one that is closed for it. A guess: it takes moments.
+	roomTime = time.Second
 )
 
 // A connList has the open connections.
@@ -68,6 +70,7 @@ type conn struct {
 	list    *connList
 	trusted atomic.Bool // a request on it had the right secret
 	busy    atomic.Bool // a request is being answered
+	socket  atomic.Bool // the last request has asked for a WebSocket
 }
 
 // Close closes the connection.
@@ -123,6 +126,22 @@ func (l *connList) leastWanted() int {
 	return slices.IndexFunc(l.open, func(c *conn) bool { return !c.busy.Load() })
 }
 
+// closeSocket closes the oldest WebSocket that is not trusted. It reports whether there was one.
+func (l *connList) closeSocket() bool {
+	l.mu.Lock()
+	i := slices.IndexFunc(l.open, func(c *conn) bool { return c.socket.Load() && !c.trusted.Load() })
+	var c *conn
+	if i >= 0 {
+		c = l.open[i]
+	}
+	l.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
 // count returns how many connections are open.
 func (l *connList) count() int {
 	l.mu.Lock()
@@ -168,6 +187,16 @@ func (s slots) acquire() (release func(), ok bool) {
 	case s <- struct{}{}:
 		return sync.OnceFunc(func() { <-s }), true
 	default:
+		return nil, false
+	}
+}
+
+// await is acquire, but waits for some time.
+func (s slots) await(limit time.Duration) (release func(), ok bool) {
+	select {
+	case s <- struct{}{}:
+		return sync.OnceFunc(func() { <-s }), true
+	case <-time.After(limit):
 		return nil, false
 	}
 }

@@ -266,7 +266,7 @@ func (q *Queue) check(s Spec) (Spec, error) {
 			return s, fmt.Errorf("%w: %w", ErrSpec, err)
 		}
 	}
-	if s.Name != "" && !filepath.IsLocal(s.Name) || strings.ContainsRune(s.Name, 0) {
+	if s.Name != "" && (!filepath.IsLocal(s.Name) || filepath.Clean(s.Name) == ".") || strings.ContainsRune(s.Name, 0) {
 		return s, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
 	}
 	if s.ChosenID != "" && !s.ChosenID.IsValid() {

@@ -517,7 +517,7 @@ func (q *Queue) view(e *entry) Task {
 		}
 	}
 	t := e.Task
-	if t.State == Waiting && e.run != nil {
+	if e.isActive() {
 		t.State, t.Progress = Active, p
 	}
 	if t.State == Waiting && t.Reason == "" {
@@ -525,6 +525,9 @@ func (q *Queue) view(e *entry) Task {
 	}
 	return t
 }
+
+// isActive reports whether e runs, and is not about to stop.
+func (e *entry) isActive() bool { return e.State == Waiting && e.run != nil && !e.changed }
 
 // Pause stops tasks until Resume. A running one keeps its bytes. Tasks that are paused already stay so.
 func (q *Queue) Pause(ids ...store.ID) error {

@@ -236,6 +236,9 @@ func TestPause(t *testing.T) {
 		if err := errors.Join(r.Pause(id), r.Resume(id)); err != nil { // before it has stopped
 			t.Fatal(err)
 		}
+		if task, _ := r.Task(id); task.State != Waiting || r.Summary().Waiting != 1 {
+			t.Errorf("%s, while it stops", task.State)
+		}
 		r.await(id, Complete)
 		if more := r.srv.Sent() - 64<<20; more > 4<<20 {
 			t.Errorf("%d bytes were sent twice", more)

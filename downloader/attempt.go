@@ -61,6 +61,9 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	if err == nil {
 		small, err = j.newSmallFile(rep)
 	}
+	if err == nil && small == nil && j.mayBeSmall() {
+		err = j.takePlaceOfLarge()
+	}
 	if err == nil && small == nil {
 		err = j.accept(rep, &held)
 	}
@@ -76,6 +79,16 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 		return small.fetch(ctx, rep)
 	}
 	return j.transfer(ctx, rep, held)
+}
+
+// takePlaceOfLarge makes the connection that of a large file. If small files have made the connections to
+// the host too many for large ones, it returns a restartError: the next attempt waits for its turn.
+func (j *job) takePlaceOfLarge() error {
+	j.first.large = true
+	if j.first.host.ServesLarge() {
+		return restartError{why: "too many connections for large files", keep: true}
+	}
+	return nil
 }
 
 // transfer fetches the bytes that held lacks, beginning with the body of rep, and finishes the

@@ -59,7 +59,7 @@ func TestYieldedConn(t *testing.T) {
 func acquireNow(t *testing.T, h *hosts.Host, n int) {
 	t.Helper()
 	for range n {
-		if err := h.Acquire(t.Context()); err != nil {
+		if err := h.Acquire(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,7 +15,8 @@
 // A [Request] also names the directory or the writer for the bytes, other sources, a digest and
 // header fields. [Options] are the limits and the patience of all downloads of a [Downloader].
 // Any number of goroutines may call [Downloader.Get]. While they wait, a front end polls
-// [Downloader.Snapshot], and [Options.OnEvent] gets the transitions. Package mirror downloads
+// [Downloader.Snapshot], and [Options.OnEvent] gets the transitions. A [Handle] watches and steers a
+// single download. Package mirror downloads
 // lists of files. The library prints nothing, reads no environment and exits nothing.
 //
 // # The phases of a download

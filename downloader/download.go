@@ -104,8 +104,10 @@ func newDownload(e *engine, req Request) (*download, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.ID != "" && !req.ID.IsValid() {
-		return nil, failure.Wrap(failure.ErrUsage, fmt.Errorf("the ID of a download is 16 hex digits in lower case, and not %q", string(req.ID)))
+	if req.ID != "" {
+		if err := req.ID.Check(); err != nil {
+			return nil, failure.Wrap(failure.ErrUsage, err)
+		}
 	}
 	if g.record != "" && req.URL == "" {
 		rec, err := e.store.Get(g.record)

@@ -50,24 +50,25 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 		slots = func(addr string, n int) transport.Slots { return s.Slots(addr, n) }
 	}
 	return transport.New(transport.Options{
-		Connections:    o.Connections,
-		ConnectTimeout: o.Timeouts.Connect,
-		StallTimeout:   o.Timeouts.Stall,
-		MinRate:        o.Timeouts.MinRate,
-		MinRateTime:    o.Timeouts.MinRateTime,
-		ByteRate:       o.LimitRate,
-		RequestRate:    o.RequestRate,
-		UserAgent:      o.UserAgent,
-		ForHost:        o.ForHost,
-		Dial:           o.Dial,
-		Address:        o.Address,
-		Proxy:          o.Proxy,
-		RootCAs:        o.TLS.RootCAs,
-		Certificate:    o.TLS.Certificate,
-		Insecure:       o.TLS.Insecure,
-		Legacy:         o.TLS.Legacy,
-		Follow:         o.Follow,
-		Fields:         response.Fields,
+		Connections:      o.Connections,
+		SmallConnections: o.smallConnections,
+		ConnectTimeout:   o.Timeouts.Connect,
+		StallTimeout:     o.Timeouts.Stall,
+		MinRate:          o.Timeouts.MinRate,
+		MinRateTime:      o.Timeouts.MinRateTime,
+		ByteRate:         o.LimitRate,
+		RequestRate:      o.RequestRate,
+		UserAgent:        o.UserAgent,
+		ForHost:          o.ForHost,
+		Dial:             o.Dial,
+		Address:          o.Address,
+		Proxy:            o.Proxy,
+		RootCAs:          o.TLS.RootCAs,
+		Certificate:      o.TLS.Certificate,
+		Insecure:         o.TLS.Insecure,
+		Legacy:           o.TLS.Legacy,
+		Follow:           o.Follow,
+		Fields:           response.Fields,
 	}, slots)
 }
 
@@ -96,7 +97,7 @@ func (e *engine) host(u *url.URL) *hosts.Host {
 	defer e.mu.Unlock()
 	key := transport.Origin(u)
 	return e.hosts.Get(key, func() *hosts.Host {
-		o := hosts.Options{Origin: key, Ceiling: e.transport.Connections(u), Address: e.transport.Address(u)}
+		o := hosts.Options{Origin: key, Ceiling: e.transport.Connections(u), Many: e.transport.SmallConnections(u), Address: e.transport.Address(u)}
 		if e.store != nil {
 			o.Memory = e.store
 		}

@@ -228,7 +228,7 @@ type exchange struct {
 // reply whose body is closed.
 func send(ctx context.Context, d *download, to target, c requester, r chunk.Range) (*reply, error) {
 	x := &exchange{download: d, to: to, conn: c, r: r, info: &transport.RequestInfo{
-		Timeout: to.timeout, Public: to.public, Proven: !d.goal.sum.IsZero(), Redirect: d.req.Access.Redirect,
+		Timeout: to.timeout, Public: to.public, Proven: !d.goal.sum.IsZero(), Redirect: d.req.Access.Redirect, Small: c == nil && d.mayBeSmall(),
 	}}
 	ctx, cancel := context.WithCancelCause(ctx)
 	rep, err := x.run(ctx, cancel)
@@ -291,10 +291,8 @@ func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) 
 
 // judge returns the next step after an attempt.
 func (x *exchange) judge(resp *http.Response, err error) verdict {
-	if resp != nil && x.info.Private() {
-		x.progress.private.Store(true)
-	} else if resp != nil {
-		x.progress.public.Store(true)
+	if resp != nil {
+		x.progress.responded(x.info.Private())
 	}
 	if x.failed = x.outcome(resp, err); x.failed == nil {
 		return verdict{}

@@ -19,18 +19,25 @@ type firstConn struct {
 	host   *hosts.Host // that is asked
 	held   atomic.Bool // the connection counts at the host
 	yields int         // consecutive times that it was handed back
+	large  bool        // the file is too large to be one of many small ones
 }
 
 // acquireFirst waits until host grants the first connection of the download.
 func (d *download) acquireFirst(ctx context.Context, host *hosts.Host) error {
 	defer d.waits(errNoRoom, 0)()
-	return d.first.acquire(ctx, host)
+	return d.first.acquire(ctx, host, d.mayBeSmall())
 }
 
-// acquire waits until host grants a connection.
-func (f *firstConn) acquire(ctx context.Context, host *hosts.Host) error {
+// mayBeSmall reports whether the file is one of many that may be small, as far as is known.
+func (d *download) mayBeSmall() bool {
+	tooLarge := d.goal.listed != nil && d.goal.listed.Size > maxSmallFile
+	return d.goal.released != nil && d.file.part == nil && !d.first.large && !tooLarge
+}
+
+// acquire waits until host grants a connection. small says that the file is one of many that may be small.
+func (f *firstConn) acquire(ctx context.Context, host *hosts.Host, small bool) error {
 	f.host = host
-	err := host.Acquire(ctx)
+	err := host.Acquire(ctx, small)
 	f.held.Store(err == nil)
 	return err
 }

@@ -19,6 +19,9 @@ var (
 	errResting = errors.New("the host wants a pause")
 	// errNoRoom means that all connections that the host may have are in use.
 	errNoRoom = errors.New("all connections to the host are in use")
+	// errOthersConnect means that the connections to the host are shared with other processes, which
+	// have all of them.
+	errOthersConnect = errors.New("other processes have all connections to the host")
 	// errRequestRate means that the limit of requests per second is reached.
 	errRequestRate = errors.New("the limit of requests to the host is reached")
 )
@@ -30,18 +33,18 @@ var (
 type Handle struct {
 	connections atomic.Int64 // most connections; 0 for no limit
 
-	mu    sync.Mutex
-	bytes *transport.Limiter // nil before it is needed; guarded by mu, as the fields below are
-	run   *handleRun         // nil if no download runs
+	mu   sync.Mutex
+	rate *transport.Limiter // nil before it is needed; guarded by mu
+	run  *handleRun         // nil if no download runs; guarded by mu
 }
 
 // A handleRun is what a Handle knows of the download that runs: one job, or several after one another if
-// a source fails or sends wrong bytes.
+// a source fails or sends wrong bytes. All fields are guarded by the mutex of the Handle.
 type handleRun struct {
-	job     *job     // the last one; nil before the first
-	urls    []string // all sources of all jobs, in the order in which Detail has them
-	aside   map[string]error
-	earlier struct { // of the jobs before the last
+	job     *job             // the last one; nil before the first
+	urls    []string         // all sources of all jobs, in the order in which Detail has them
+	aside   map[string]error // why a source of an earlier job is not used any more
+	earlier struct {         // of the jobs before the last
 		received map[string]int64 // by source
 		total    int64
 		retries  int
@@ -52,9 +55,10 @@ type handleRun struct {
 // also for reads that wait under the previous limit. 0 means no limit.
 func (h *Handle) SetLimitRate(bytesPerSecond int64) { h.limiter().SetByteRate(bytesPerSecond) }
 
-// SetConnections limits the connections of this download, to all its sources together; 0 means no
-// limit of its own. If there are more, the slowest ones are closed within moments; the bytes that have been read stay. If there may be more,
-// they are opened as far as they pay. A single request for a sample of a mirror does not count.
+// SetConnections limits the connections of this download, to all its sources together; 0 means no limit of
+// its own. If there are more, the slowest ones are closed within moments, and the bytes that have been read
+// from them stay. If there may be more, they are opened as far as they pay. With at least two, each source
+// gets one before others get several; with one, no mirror is used beside the URL.
 func (h *Handle) SetConnections(n int) { h.connections.Store(int64(max(0, n))) }
 
 // Progress returns the progress of the download, as Downloader.Snapshot does, with the received bytes
@@ -73,15 +77,20 @@ func (h *Handle) Progress() (Progress, bool) {
 
 // A Detail is the state of a running download in detail.
 type Detail struct {
-	Held    chunk.Set // bytes that are here, durable or not, without those in the buffers of connections
-	Sources []Source  // the URL and its mirrors, in the order of the Request, then those on record, then those that the server has named
-	Waiting Pause     // zero if bytes arrive, or an answer is expected at any moment
+	// Held are the bytes that are here, durable or not. Those in the buffers of connections, which
+	// Progress.Have counts, are not in it.
+	Held chunk.Set
+	// Sources are the URL and its mirrors, in the order of the Request, then those on record, then those
+	// that a server has named.
+	Sources []Source
+	// Waiting is zero if bytes arrive, or may arrive at any moment.
+	Waiting Pause
 }
 
 // A Source is a URL of the file of a download.
 type Source struct {
 	URL      string // without user and password
-	Conns    int    // connections that are open or being opened
+	Conns    int    // connections that are open or being opened, also for samples
 	Received int64  // bytes received from it by this run; those received twice count twice
 	Err      error  // why it is not used any more; nil if it is or may be used
 }
@@ -108,10 +117,10 @@ func (h *Handle) Detail() Detail {
 func (h *Handle) limiter() *transport.Limiter {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.bytes == nil {
-		h.bytes = transport.NewByteLimiter(0)
+	if h.rate == nil {
+		h.rate = transport.NewByteLimiter(0)
 	}
-	return h.bytes
+	return h.rate
 }
 
 // limit returns the limits of a transfer, of which l are those without the Handle.
@@ -213,9 +222,7 @@ func (r *handleRun) sources() []Source {
 
 // sources returns the sources of the download. It may be called at any time.
 func (d *download) sources() []Source {
-	d.progress.mu.Lock()
-	t, mirrors := d.progress.transfer, d.progress.mirrors
-	d.progress.mu.Unlock()
+	t, mirrors := d.progress.sources()
 	origin := Source{URL: d.origin.recorded, Received: d.origin.received.Load()}
 	if d.first.held.Load() {
 		origin.Conns++
@@ -248,6 +255,13 @@ func (m *mirror) detail(t *transfer) Source {
 func (d *download) pauseNow(now time.Time) Pause {
 	if p := d.progress.pause.Load(); p != nil && (p.Until.IsZero() || now.Before(p.Until)) {
 		return *p
+	}
+	t := d.progress.current()
+	if t != nil && !t.sched.IsMoving(now) && t.source.Gate.Queued() {
+		return Pause{Err: errOthersConnect}
+	}
+	if to, _ := d.origin.current(); t == nil && d.first.held.Load() && d.engine.host(to.url).Queued() {
+		return Pause{Err: errOthersConnect}
 	}
 	return Pause{}
 }

@@ -55,19 +55,15 @@ func (t mirroring) use(ctx context.Context) error {
 // or ctx ends, so that it counts as active until then. An error of the mirror disables it and is
 // not returned; only an error of the part file is.
 func (m *mirror) use(ctx context.Context, t *transfer) error {
-	for m.reason() == nil && ctx.Err() == nil && !t.sched.NeedsSource(time.Now()) {
-		sleep(ctx, mirrorInterval)
-	}
-	if m.reason() != nil || ctx.Err() != nil {
-		return nil
-	}
-	if err := m.prove(ctx, t); err != nil {
-		if ctx.Err() == nil {
-			m.disable(t, err)
+	m.mu.Lock()
+	m.version, m.host = response.Version{Size: -1}, t.engine.host(m.url)
+	m.mu.Unlock()
+	for !m.mayProve(t, time.Now()) {
+		if sleep(ctx, mirrorInterval); m.reason() != nil || ctx.Err() != nil {
+			return nil
 		}
-		return nil
 	}
-	if err := m.admit(t); err != nil {
+	if proven, err := m.tryOut(ctx, t); !proven {
 		return err
 	}
 	select {
@@ -75,6 +71,38 @@ func (m *mirror) use(ctx context.Context, t *transfer) error {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// mayProve reports whether the transfer is worth the proof of the mirror now, and counts a connection
+// for that.
+func (m *mirror) mayProve(t *transfer, now time.Time) bool {
+	if m.reason() != nil || !t.sched.BeginProof(now) {
+		return false
+	}
+	if m.host.TryOpen(now) {
+		m.proving.Store(true)
+		return true
+	}
+	t.sched.EndProof()
+	return false
+}
+
+// tryOut proves the mirror and admits it, or disables it, after mayProve. It reports whether the mirror is
+// admitted.
+func (m *mirror) tryOut(ctx context.Context, t *transfer) (admitted bool, err error) {
+	defer func() {
+		m.proving.Store(false)
+		m.host.Release()
+		t.sched.EndProof()
+	}()
+	if err := m.prove(ctx, t); err != nil {
+		if ctx.Err() == nil {
+			m.disable(t, err)
+		}
+		return false, nil
+	}
+	err = m.admit(t)
+	return err == nil, err
 }
 
 // admit makes the proven mirror a source of the transfer. If no digest will prove its bytes, the
@@ -103,20 +131,7 @@ func (m *mirror) admit(t *transfer) error {
 // mirror names proves nothing, but a digest that contradicts the wanted one excludes the mirror
 // (RFC 6249 §7).
 func (m *mirror) prove(ctx context.Context, t *transfer) error {
-	m.mu.Lock()
-	m.version, m.host = response.Version{Size: -1}, t.engine.host(m.url)
-	m.mu.Unlock()
 	all := append(samples(t.sched.Held()), chunk.Range{Off: max(0, t.version.Size-sampleSize), End: t.version.Size})
-	for !m.host.TryOpen(time.Now()) {
-		if err := sleep(ctx, mirrorInterval); err != nil {
-			return err
-		}
-	}
-	m.proving.Store(true)
-	defer func() {
-		m.proving.Store(false)
-		m.host.Release()
-	}()
 	for i, r := range all {
 		got, err := m.sample(ctx, t, r)
 		if err != nil {

@@ -17,10 +17,20 @@ import (
 // be faster than double.
 const defaultMinRate = 64
 
+const (
+	// defaultConnections is a guess between what servers refuse and what distant ones need. At half, a download
+	// over 80 ms takes 1.2 times as long; double gains 5 % at most there, and more servers refuse it.
+	defaultConnections = 16
+	// defaultSmallConnections are enough to fetch more than 2,000 small files per second from a server at
+	// 20 ms. At half, that takes nearly twice as long; at double, the processor is the limit.
+	defaultSmallConnections = 48
+)
+
 // Options are the settings of a Downloader. The zero value is good. A download reads them when it
-// starts; only LimitRate can be changed afterwards, by Downloader.SetLimitRate.
+// starts; only LimitRate can be changed afterwards, by Downloader.SetLimitRate. A Handle changes the limits of a
+// single download.
 type Options struct {
-	Connections     int     // most connections to a host; default 16
+	Connections     int     // most connections to a host; default 16, and 48 while it serves small files of lists over HTTP/1.1
 	LimitRate       int64   // bytes per second of all downloads together; 0 for no limit
 	RequestRate     float64 // requests per second to each host; 0 for no limit
 	Retry           RetryPolicy
@@ -37,6 +47,8 @@ type Options struct {
 	// IgnoreServerDigest makes no use of the digests that servers name, for servers whose fields
 	// are wrong.
 	IgnoreServerDigest bool
+
+	smallConnections int // most connections to a host while it serves small files; set by withDefaults
 
 	// Dial opens a TCP connection to an IP address and port, for example in memory. Default package
 	// net.
@@ -124,8 +136,9 @@ func (o Options) withDefaults() Options {
 	if o.Timeouts.MinRate <= 0 {
 		o.Timeouts.MinRate = defaultMinRate
 	}
+	o.smallConnections = o.Connections
 	if o.Connections <= 0 {
-		o.Connections = 16
+		o.Connections, o.smallConnections = defaultConnections, defaultSmallConnections
 	}
 	switch {
 	case o.Retry.Tries == 0:

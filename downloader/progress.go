@@ -1,17 +1,13 @@
 package downloader
 
 import (
-	"slices"
-	"sync"
 	"sync/atomic"
 
 	"pawl/chunk"
-	"pawl/store"
 )
 
 // progress counts the bytes and responses of one download. Connections update the counts without a
-// lock, because they do so for each read. It also keeps the part of the
-// state that a front end shows. Safe for concurrent use.
+// lock, because they do so for each read. Safe for concurrent use.
 type progress struct {
 	received  atomic.Int64  // bytes received by this run, including those received twice
 	all       *atomic.Int64 // received bytes of all downloads of the process
@@ -22,16 +18,11 @@ type progress struct {
 	useful    atomic.Int64  // responses whose bytes could be used
 	public    atomic.Bool   // a response came from a public address
 	private   atomic.Bool   // a response came from a private address
+	started   atomic.Bool   // the event Started was sent
 	surplus   atomic.Bool   // a body was longer than its header says, which is reported once
 
 	pause atomic.Pointer[Pause] // why no byte has arrived since; nil if one has
-
-	mu       sync.Mutex
-	started  bool      // the event Started was sent; guarded by mu
-	shown    Progress  // without its counts; guarded by mu
-	begunBy  chunk.Set // held bytes at the begin of the attempt; immutable, the field is guarded by mu
-	transfer *transfer // of the attempt, which may have ended; nil if there is none; guarded by mu
-	mirrors  []*mirror // guarded by mu; nobody changes the elements
+	view
 }
 
 // receive counts n received bytes. A negative n takes bytes back that are going to be counted again.
@@ -40,6 +31,19 @@ func (p *progress) receive(n int64) {
 	p.all.Add(n)
 	if p.pause.Load() != nil {
 		p.pause.Store(nil)
+	}
+}
+
+// responded notes that a host has responded, at a private address or a public one: a pause without a known
+// end is over.
+func (p *progress) responded(private bool) {
+	if private {
+		p.private.Store(true)
+	} else {
+		p.public.Store(true)
+	}
+	if known := p.pause.Load(); known != nil && known.Until.IsZero() {
+		p.pause.CompareAndSwap(known, nil)
 	}
 }
 
@@ -64,86 +68,35 @@ func (p *progress) written(n int64) (gained int64) {
 	}
 }
 
-// show makes the ID, target and size of a record visible.
-func (p *progress) show(r store.Record) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.shown.ID, p.shown.Target, p.shown.Size = r.ID, r.Target, r.Size
-	p.begunBy = r.Held.Clone()
-}
-
-// showMirrors makes the mirrors visible.
-func (p *progress) showMirrors(all []*mirror) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mirrors = slices.Clone(all)
-}
-
 // begin begins an attempt with these held bytes, which has no transfer yet.
 func (p *progress) begin(held chunk.Set) {
 	p.setHeld(held.Len())
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.begunBy, p.transfer = held.Clone(), nil
-}
-
-// transferBy makes t the transfer of the attempt.
-func (p *progress) transferBy(t *transfer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.transfer = t
-}
-
-// current returns the transfer of the attempt, which may have ended; nil if there is none.
-func (p *progress) current() *transfer {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.transfer
-}
-
-// connections returns how many connections the transfer has, 0 if there is none.
-func (p *progress) connections() int {
-	if t := p.current(); t != nil {
-		return t.conns()
-	}
-	return 0
-}
-
-// isTransferring reports whether the attempt has a transfer, which may have ended.
-func (p *progress) isTransferring() bool { return p.current() != nil }
-
-// heldSet returns the bytes that are here, without those in buffers. Without a transfer, the bytes that
-// have arrived since the begin of the attempt are the first ones of the file.
-func (p *progress) heldSet() chunk.Set {
-	p.mu.Lock()
-	t, held := p.transfer, p.begunBy.Clone()
-	p.mu.Unlock()
-	if t != nil {
-		return t.sched.Held()
-	}
-	if n := p.held.Load(); n > held.Len() {
-		held.Add(chunk.Range{End: n})
-	}
-	return held
+	p.view.begin(held)
 }
 
 // start reports whether the transfer starts for the first time. held is how many bytes there are
 // already.
 func (p *progress) start(held int64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	first := !p.started
-	if p.started = true; first {
+	first := !p.started.Swap(true)
+	if first {
 		p.resumed.Store(held)
 	}
 	return first
 }
 
+// heldSet returns the bytes that are here, without those in buffers. Without a transfer, the bytes that
+// have arrived since the begin of the attempt are the first ones of the file.
+func (p *progress) heldSet() chunk.Set {
+	held, complete := p.knownHeld()
+	if n := p.held.Load(); !complete && n > held.Len() {
+		held.Add(chunk.Range{End: n})
+	}
+	return held
+}
+
 // snapshot returns the progress for a front end, without the first connection of the download.
 func (p *progress) snapshot() Progress {
-	p.mu.Lock()
-	s := p.shown
-	p.mu.Unlock()
+	s := p.identity()
 	s.Have, s.Received, s.Retries, s.Conns = p.held.Load(), p.received.Load(), int(p.retries.Load()), p.connections()
 	return s
 }

@@ -16,6 +16,11 @@ import (
 // a crash loses all of it. A guess; at 10 Mbit/s, 256 KiB take 0.2 s.
 const maxSmallFile = 256 << 10
 
+// manyBytes is how many bytes a file may have that more connections than usual are of use for: most of its
+// time is round trips. A guess: at half, files of 40 KiB are fetched over fewer connections; at double, slow links
+// are shared by connections that bring nothing.
+const manyBytes = 64 << 10
+
 // smallBuffers hold a quarter of the largest small file each, so that the buffers of many files
 // stay in the cache of the processor.
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, maxSmallFile/4); return &b }}
@@ -82,6 +87,9 @@ func (j *job) smallFileAt(target string, rep *reply) (*smallFile, error) {
 func (s *smallFile) fetch(ctx context.Context, rep *reply) error {
 	err := s.read(ctx, rep)
 	rep.close()
+	if err == nil && s.version.Size <= manyBytes {
+		s.first.host.ServedSmall()
+	}
 	s.first.release()
 	if err != nil {
 		s.temp.Close()

@@ -199,8 +199,8 @@ func (l lookup) askEdge(ctx context.Context) (*reply, error) {
 
 // TakeOver records the file at path, which another program or machine has left, as a download of
 // req.URL, as TakePartial does. Its target is the path without the suffix of a partial file, if it has
-// one; the name is that in the URL if the partial file does not tell it. Of a file that is complete, Get has only to verify the digest. Of req, URL, Mirrors, Access, Sum
-// and MaxSize are used. If the file is no part of that of the server, the error is a store.ErrForeign
+// one; the name is that in the URL if the partial file does not tell it. Of a file that is complete, Get has only to verify the digest. Of req, URL, Mirrors, Access, Sum,
+// MaxSize, ID and OnEvent are used. If the file is no part of that of the server, the error is a store.ErrForeign
 // and a failure.ErrChecksum, and the file is not touched.
 func (d *Downloader) TakeOver(ctx context.Context, req Request, path string) (store.Record, error) {
 	path, err := filepath.Abs(path)

@@ -23,8 +23,8 @@ func (s *Store) checkID(r *Record) error {
 	if r.ID == "" {
 		return nil
 	}
-	if !r.ID.IsValid() {
-		return fmt.Errorf("the ID of a download is 16 hex digits in lower case, and not %q", string(r.ID))
+	if err := r.ID.Check(); err != nil {
+		return err
 	}
 	old, err := s.Get(r.ID)
 	switch {

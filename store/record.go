@@ -25,6 +25,14 @@ func (id ID) IsValid() bool {
 	return isHex(string(id), idBytes) && strings.ToLower(string(id)) == string(id)
 }
 
+// Check returns an error for people if id is not valid.
+func (id ID) Check() error {
+	if !id.IsValid() {
+		return fmt.Errorf("the ID of a download is 16 hex digits in lower case, and not %q", string(id))
+	}
+	return nil
+}
+
 // idBytes is how many random bytes an ID stands for: as many as the GID of aria2 has. With half, two of
 // some 10,000 downloads may get the same one; double would be no GID.
 const idBytes = 8

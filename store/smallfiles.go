@@ -181,6 +181,11 @@ func (s *Store) recordPublishing(group []*TempFile, errs []error) error {
 			}
 			errs[i] = nil // errNameTaken: the name of the part file matters only if linkTarget needs it
 			if old, err := t.finishedAt(tmp.rec.Target); err == nil {
+				if old.ID == tmp.rec.ID { // a chosen one; a small file has no piece checksums
+					if err := t.dropPages(old.ID); err != nil {
+						return err
+					}
+				}
 				if tmp.old = old; tmp.rec.Replaces.ModTime.IsZero() {
 					tmp.rec.Replaces = FileStamp{old.Size, old.ModTime}
 				}

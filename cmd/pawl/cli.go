@@ -68,7 +68,7 @@ type Transfer struct {
 
 // SpeedOptions limit how much is transferred at the same time.
 type SpeedOptions struct {
-	Connections     int         `short:"x" default:"16" placeholder:"N" group:"Transfer" help:"Most connections per host (default: ${default}); they are opened as needed."`
+	Connections     connLimit   `short:"x" placeholder:"N" group:"Transfer" help:"Most connections per host (default: 16, and 48 while a host serves the small files of a list); they are opened as needed."`
 	SplitUnverified bool        `group:"Transfer" help:"Use several connections even if the server sends no validator and no digest is known. If the file changes meanwhile, two versions may be mixed unnoticed."`
 	Jobs            int         `short:"j" placeholder:"N" group:"Transfer" help:"Files to download at the same time (default: 4, or 16 for many URLs; in mirror, as many as the connections allow)."`
 	LimitRate       timetable   `placeholder:"RATE" group:"Transfer" help:"Bytes per second of all downloads together, such as 500K, 10M or 1G, or a rate for each time of day, such as 08:00=2M,18:00=off."`

@@ -127,7 +127,7 @@ type hostSettings struct {
 var hostSetters = map[string]func(h *hostSettings, s hostSetting){
 	"bearer-file":      func(h *hostSettings, s hostSetting) { h.setField("Authorization", "Bearer "+s.value.(hostToken).text) },
 	"user":             func(h *hostSettings, s hostSetting) { h.setUser(s.value.(*url.Userinfo)) },
-	"connections":      func(h *hostSettings, s hostSetting) { h.Connections = s.value.(int) },
+	"connections":      func(h *hostSettings, s hostSetting) { h.Connections = int(s.value.(connLimit)) },
 	"header":           func(h *hostSettings, s hostSetting) { h.addHeaders(s.value.([]header)) },
 	"limit-rate":       func(h *hostSettings, s hostSetting) { h.limitRate(s.value.(timetable), s.host.String()) },
 	"max-request-rate": func(h *hostSettings, s hostSetting) { h.RequestRate = cmp.Or(s.value.(requestRate).perSecond(), -1) },
@@ -254,9 +254,6 @@ func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err erro
 				}
 				lines := section.settings[option]
 				value, err := c.hostValue(option, flags[option], lines)
-				if n, isNumber := value.(int); err == nil && isNumber && n < 1 {
-					err = c.errorAt(lines[len(lines)-1].line, errors.New("must be at least 1"))
-				}
 				if err != nil {
 					return t, fmt.Errorf("--%s: %w", option, err) // as kong words it for the others
 				}

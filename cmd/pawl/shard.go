@@ -3,6 +3,7 @@ package main
 // This file divides a mirror run among many machines.
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -112,6 +113,9 @@ func (e *scheduler) slurm() (mirror.Shard, error) {
 // A shareError reports a limit that is smaller than the number of shards.
 type shareError struct{ error }
 
+// defaultConnections are those to a host that serves large files, as package downloader has them.
+const defaultConnections connLimit = 16
+
 // divide sets c.Shard.By, and replaces the limits of a host by the share of this shard.
 func (c *MirrorCmd) divide() error {
 	c.Shard.By = c.ShardBy
@@ -126,10 +130,7 @@ func (c *MirrorCmd) divide() error {
 		}
 		return part
 	}
-	if c.Connections < 1 { // downloaderOptions refuses it
-		return nil
-	}
-	c.Connections = share("--connections", c.Connections)
+	c.Connections = connLimit(share("--connections", int(cmp.Or(c.Connections, defaultConnections))))
 	shareRate := func(option string, rate requestRate) requestRate {
 		if rate.requests > 0 {
 			whole, fraction := math.Modf(rate.requests)
@@ -146,8 +147,8 @@ func (c *MirrorCmd) divide() error {
 		s := &c.hosts.settings[i]
 		option := fmt.Sprintf("[host %s] %s", s.host, s.option)
 		switch v := s.value.(type) {
-		case int:
-			s.value = share(option, v)
+		case connLimit:
+			s.value = connLimit(share(option, int(v)))
 		case requestRate:
 			s.value = shareRate(option, v)
 		}

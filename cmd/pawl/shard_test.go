@@ -92,7 +92,7 @@ func TestDivide(t *testing.T) {
 		connections, requests := 0, 0.0
 		for i := range tt.shards {
 			c := MirrorCmd{ShardOptions: ShardOptions{shard{mirror.Shard{Index: i + 1, Count: tt.shards}}, tt.by}}
-			c.Connections, c.MaxRequestRate = tt.connections, rate
+			c.Connections, c.MaxRequestRate = connLimit(tt.connections), rate
 			err := c.divide()
 			if (err == nil) != (tt.fails == "") || err != nil && (!errors.Is(err, failure.ErrUsage) || !strings.HasPrefix(err.Error(), tt.fails) || !strings.Contains(hint(err, ""), "--shard-by host")) {
 				t.Fatalf("%+v: got %v", tt, err)
@@ -100,10 +100,10 @@ func TestDivide(t *testing.T) {
 			if err != nil {
 				break
 			}
-			if tt.by == mirror.ByHost && (c.Connections != tt.connections || c.MaxRequestRate != rate) {
+			if tt.by == mirror.ByHost && (int(c.Connections) != tt.connections || c.MaxRequestRate != rate) {
 				t.Errorf("%+v: shard %d has %d connections and %v", tt, i+1, c.Connections, c.MaxRequestRate)
 			}
-			connections, requests = connections+c.Connections, requests+c.MaxRequestRate.requests
+			connections, requests = connections+int(c.Connections), requests+c.MaxRequestRate.requests
 		}
 		if tt.by == mirror.ByPath && tt.fails == "" && (connections != tt.connections || requests != rate.requests) {
 			t.Errorf("%+v: the shards have %d connections and %v requests", tt, connections, requests)

@@ -338,7 +338,7 @@ func (o *FileOptions) applyTo(req *downloader.Request) {
 // stop it, because without them it would connect in a way that the user does not want.
 func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	o := downloader.Options{
-		Connections: t.Connections,
+		Connections: int(t.Connections),
 		Retry: downloader.RetryPolicy{
 			Wait:          max(1, time.Duration(t.RetryWait)), // 1 ns, because the downloader takes 0 for its default
 			MaxWait:       t.RetryMaxWait.or(time.Minute),
@@ -365,8 +365,8 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	if t.Tries != nil {
 		o.Retry.Tries = cmp.Or(int(*t.Tries), -1) // the downloader takes -1 for no limit, and 0 for its default
 	}
-	if o.Connections < 1 || t.Jobs < 0 { // 0 jobs means the default
-		return o, usageErr{errors.New("--connections and --jobs must be at least 1")}
+	if t.Jobs < 0 { // 0 means the default
+		return o, usageErr{errors.New("--jobs must be at least 1")}
 	}
 	err := t.applyNetwork(&o)
 	if err != nil {

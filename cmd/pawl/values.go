@@ -50,6 +50,18 @@ func (r *byteRate) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// connLimit is a limit of connections, 0 if none is given.
+type connLimit int
+
+func (c *connLimit) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 {
+		return fmt.Errorf("%q is not a number of connections; it must be at least 1", text)
+	}
+	*c = connLimit(n)
+	return nil
+}
+
 // byteSize is a number of bytes, 0 for no limit. It is written like a byteRate.
 type byteSize int64
 

@@ -10,6 +10,7 @@ import (
 type Options struct {
 	Origin  string  // scheme, host and port, for example "https://example.com"
 	Ceiling int     // most connections
+	Many    int     // most connections while the host serves small files over HTTP/1.1; default Ceiling
 	Address Address // nil if no other process counts
 	Memory  Memory  // of earlier runs; nil for none
 }
@@ -50,17 +51,22 @@ func New(o Options) *Host {
 	}
 	return &Host{
 		Origin: o.Origin, Address: o.Address,
-		counts: counts{freed: make(chan struct{})}, limit: newLimit(o.Ceiling), memory: memory{store: o.Memory},
+		counts: counts{freed: make(chan struct{})}, limit: newLimit(o.Ceiling, o.Many), memory: memory{store: o.Memory},
 	}
 }
 
 // Acquire counts the first connection of a download. It waits until there is room for one, or
-// until ctx ends, and then returns the cause of ctx. The caller must call Release once.
-func (h *Host) Acquire(ctx context.Context) error {
+// until ctx ends, and then returns the cause of ctx. The caller must call Release once. small says that
+// the file is one of many that may be small.
+func (h *Host) Acquire(ctx context.Context, small bool) error {
 	for {
 		h.mu.Lock()
 		stale := h.untilStale()
-		if h.counts.open < h.limit.granted || h.counts.open < h.limit.maxFirst() && stale <= 0 {
+		most := h.limit.maxFirst()
+		if !small && !h.limit.isHTTP2 {
+			most = h.limit.ceiling
+		}
+		if h.counts.open < min(h.limit.granted, most) || h.counts.open < most && stale <= 0 {
 			h.counts.open++
 			h.limit.granted = max(h.limit.granted, h.counts.open)
 			h.mu.Unlock()
@@ -105,6 +111,24 @@ func (h *Host) MaxParallel() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.limit.maxFirst()
+}
+
+// ServedSmall reports that the host has served a small file over a connection of its own.
+func (h *Host) ServedSmall() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.limit.servedSmall() {
+		h.wake()
+	}
+}
+
+// ServesLarge reports that the host responds with a large file. It returns whether the host then has more
+// connections than it may, so that the caller must close this one.
+func (h *Host) ServesLarge() (isTooMany bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.limit.servedLarge()
+	return !h.limit.isHTTP2 && h.counts.open > h.limit.ceiling
 }
 
 // SpeaksHTTP2 reports that the host has responded over HTTP/2: one connection has room for many

@@ -25,7 +25,7 @@ func newHost(t *testing.T, n, open int) *Host {
 func acquire(t *testing.T, h *Host, n int) {
 	t.Helper()
 	for range n {
-		if err := h.Acquire(t.Context()); err != nil {
+		if err := h.Acquire(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -228,7 +228,7 @@ func TestPause(t *testing.T) {
 // whether it has returned, and with which error.
 func acquiring(ctx context.Context, h *Host) (done func() (bool, error)) {
 	result := make(chan error, 1)
-	go func() { result <- h.Acquire(ctx) }()
+	go func() { result <- h.Acquire(ctx, false) }()
 	return func() (bool, error) {
 		synctest.Wait()
 		select {
@@ -501,7 +501,7 @@ func TestRandom(t *testing.T) {
 				switch now := time.Now(); r.IntN(7) {
 				case 0:
 					all.Go(func() {
-						if err := h.Acquire(t.Context()); err != nil {
+						if err := h.Acquire(t.Context(), false); err != nil {
 							t.Error(err)
 						}
 						mu.Lock()

@@ -24,7 +24,9 @@ const maxStreams = 256
 // A limit is the number of connections that a server grants, as far as is known.
 type limit struct {
 	ceiling    int // the number that the user allows
-	granted    int // at most the ceiling, or maxStreams
+	many       int // the number that the user allows while the host serves small files; at least ceiling
+	granted    int // at most the ceiling, or maxFirst
+	small      int // small files that the host has served since the last large one, as far as they matter
 	isRefusing bool
 	isNew      bool          // a refusal of this run, and not of an earlier one, has shown it
 	isHTTP2    bool          // a connection has room for many small files
@@ -36,8 +38,8 @@ type limit struct {
 	proven     int           // connections that worked after a ban; 0 if there was none
 }
 
-func newLimit(ceiling int) limit {
-	return limit{ceiling: ceiling, granted: ceiling, penalty: minPenalty}
+func newLimit(ceiling, many int) limit {
+	return limit{ceiling: ceiling, many: max(ceiling, many), granted: ceiling, penalty: minPenalty}
 }
 
 // refuse notes that the server has refused a connection while open others work. It returns the
@@ -56,7 +58,7 @@ func (l *limit) refuse(open int, now time.Time) time.Time {
 
 // remember begins with a number that the server granted in an earlier run.
 func (l *limit) remember(granted int, now time.Time) {
-	l.granted, l.isRefusing, l.penalty = granted, true, maxPenalty
+	l.granted, l.isRefusing, l.penalty = min(granted, l.ceiling), true, maxPenalty
 	l.retryAt = now.Add(l.penalty)
 }
 
@@ -72,7 +74,7 @@ func (l *limit) recover(now, since time.Time) bool {
 		return false
 	}
 	isHTTP2 := l.isHTTP2
-	*l = newLimit(l.ceiling)
+	*l = newLimit(l.ceiling, l.many)
 	l.isHTTP2 = isHTTP2
 	if !isBan {
 		return true
@@ -96,10 +98,30 @@ func (l *limit) useStreams() bool {
 	return true
 }
 
-// maxFirst returns how many first connections may be in use. Over HTTP/2, these are streams.
+// servedSmall notes that the host has served a small file over a connection of its own, and reports
+// whether it may be asked for more of them at once. A small file holds a connection for a round trip or
+// two, so more connections than for large files are no more load for the server. Each small file
+// that it serves allows one more, so that their number doubles with each round trip.
+func (l *limit) servedSmall() bool {
+	if l.isHTTP2 || l.ceiling+l.small >= l.many {
+		return false
+	}
+	l.small++
+	return true
+}
+
+// servedLarge notes that the host serves a large file.
+func (l *limit) servedLarge() {
+	if !l.isHTTP2 {
+		l.small, l.granted = 0, min(l.granted, l.ceiling)
+	}
+}
+
+// maxFirst returns how many first connections of files that may be small may be in use. Over HTTP/2, these
+// are streams.
 func (l *limit) maxFirst() int {
 	if l.isHTTP2 {
 		return max(l.ceiling, maxStreams)
 	}
-	return l.ceiling
+	return l.ceiling + l.small
 }

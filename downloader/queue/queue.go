@@ -365,12 +365,27 @@ func (e *entry) canonical() string {
 	return e.url[1]
 }
 
-// AddRecord adds the unfinished download id of the state file, with what is on record about it.
-func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
+// CheckRecord returns the error that AddRecord would return.
+func (q *Queue) CheckRecord(id store.ID) error {
+	_, err := q.record(id)
+	return err
+}
+
+// record returns an unfinished download of the state file that may be added.
+func (q *Queue) record(id store.ID) (store.Record, error) {
 	rec, err := q.store.Get(id)
 	if err == nil && rec.State == store.Done {
 		err = fmt.Errorf("%w: the file is finished", ErrState)
 	}
+	if err == nil {
+		_, err = q.below(filepath.Dir(rec.Target))
+	}
+	return rec, err
+}
+
+// AddRecord adds the unfinished download id of the state file, with what is on record about it.
+func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
+	rec, err := q.record(id)
 	if err != nil {
 		return Task{}, err
 	}
@@ -380,9 +395,6 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 		return q.view(e), nil
 	} else if e != nil {
 		q.history = remove(q.history, e)
-	}
-	if _, err := q.below(filepath.Dir(rec.Target)); err != nil {
-		return Task{}, err
 	}
 	e := &entry{Task: Task{
 		ID: id, State: Waiting, Added: time.Now(), Record: id, Path: rec.Target, Size: rec.Size, Held: rec.Held.Len(), Lost: rec.Credentials,

@@ -1,6 +1,9 @@
 package sched
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // conns are the connections of a download, in the order in which they were admitted.
 type conns []*Conn
@@ -25,15 +28,28 @@ func (all conns) yielding() (n int) {
 	return n
 }
 
-// slowest returns the connection with the lowest known rate that receives a body, the newest one of
-// several; nil if none does.
-func (all conns) slowest(now time.Time) (slowest *Conn) {
+// dispensable returns the connection that is missed least among those that receive a body, nil if none
+// does: the slowest one to a source that has several, or else the slowest one.
+func (all conns) dispensable(now time.Time) (least *Conn) {
 	for _, c := range all {
-		if c.claim != nil && c.request.state == receiving && (slowest == nil || c.rateAt(now) <= slowest.rateAt(now)) {
-			slowest = c
+		if c.claim == nil || c.request.state != receiving {
+			continue
+		}
+		if least == nil || cmp.Or(cmp.Compare(min(2, all.staying(c.source)), min(2, all.staying(least.source))), cmp.Compare(least.rateAt(now), c.rateAt(now))) >= 0 {
+			least = c
 		}
 	}
-	return slowest
+	return least
+}
+
+// staying returns how many connections to src are not about to leave.
+func (all conns) staying(src *Source) (n int) {
+	for _, c := range all {
+		if c.source == src && c.request.state != yielding {
+			n++
+		}
+	}
+	return n
 }
 
 // meanRate returns the mean rate of the connections to src, or of all if src is nil, in

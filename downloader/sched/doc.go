@@ -42,7 +42,8 @@
 // The caller calls [Scheduler.Tick] every [TickInterval], and when [Scheduler.Wake]
 // reports that a new connection works. Tick decides, in this order and under one lock:
 //
-//  1. limit: whether the rate limit of the user keeps the connections from being faster.
+//  1. limit: how many connections the user allows, and whether the rate limit of the user keeps them from
+//     being faster.
 //  2. ramp up: whether further connections are opened ([Source], ramp.go).
 //  3. expire: whether requests without a response, or with next to no bytes, are stopped (timeout.go).
 //  4. replace: whether a slow connection is exchanged for a new one (replace.go).

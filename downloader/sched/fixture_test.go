@@ -36,6 +36,7 @@ func (g *gate) Join()          { g.joined++ }
 func (g *gate) Leave()         { g.joined-- }
 func (g *gate) Adopt()         { g.open++ }
 func (g *gate) Release()       { g.open-- }
+func (g *gate) Downloads() int { return max(1, g.joined) }
 func (g *gate) FairShare() int { return cmp.Or(g.fair, g.ceiling) }
 func (g *gate) OverShare() bool {
 	return g.overShare

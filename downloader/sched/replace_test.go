@@ -7,18 +7,18 @@ import (
 
 // TestReplace: of several connections, one that is much slower than the mean is replaced.
 func TestReplace(t *testing.T) {
-	fast, slow := member{mB, 400e3, 0, false}, member{mB, 150e3, 0, false}
+	fast, slow := member{mB, 400e3, 0, false}, member{mB, 60e3, 0, false}
 	tests := []struct {
 		name    string
 		members []member
 		want    Reason // of the last one
 	}{
 		{"much slower", []member{fast, fast, fast, slow}, Replaced},
-		{"slower", []member{fast, fast, fast, {mB, 250e3, 0, false}}, 0},
+		{"slower", []member{fast, fast, fast, {mB, 100e3, 0, false}}, 0},
 		{"of few", []member{fast, fast, slow}, 0},
-		{"nearly done", []member{fast, fast, fast, {250 * kB, 150e3, 0, false}}, 0},
+		{"nearly done", []member{fast, fast, fast, {50 * kB, 60e3, 0, false}}, 0},
 		{"not measured", []member{fast, fast, fast, {mB, 0, 0, false}}, 0},
-		{"without a response", []member{fast, fast, fast, {mB, 150e3, 0, true}}, 0},
+		{"without a response", []member{fast, fast, fast, {mB, 60e3, 0, true}}, 0},
 	}
 	for _, tt := range tests {
 		f := newFixture(t, 0, tt.members...)

@@ -22,7 +22,7 @@ const (
 	Replaced                    // a new connection is likely to be faster, or to get a response
 	Overdue                     // no response for long, though other connections receive bytes
 	Trickling                   // next to no bytes for long
-	Yielded                     // another process or download needs the connection
+	Yielded                     // another process or download needs the connection, or the user allows fewer
 	Disabled                    // its source is not used any more
 )
 

@@ -215,15 +215,15 @@ func TestWakeOnce(t *testing.T) {
 	}
 }
 
-// TestNeedsSourceHeld: a source is tested by comparing bytes, so some must be held.
-func TestNeedsSourceHeld(t *testing.T) {
+// TestBeginProofHeld: a source is tested by comparing bytes, so some must be held.
+func TestBeginProofHeld(t *testing.T) {
 	f := one(t, 100*mB, Options{})
 	f.now = f.now.Add(rateWindow)
 	f.conns[0].Received(100_000, f.now)
-	if f.s.NeedsSource(f.now) {
+	if f.s.BeginProof(f.now) {
 		t.Error("it needs a source without a held byte")
 	}
-	if f.conns[0].Written(100_000); !f.s.NeedsSource(f.now) {
+	if f.conns[0].Written(100_000); !f.s.BeginProof(f.now) {
 		t.Error("it needs none")
 	}
 }

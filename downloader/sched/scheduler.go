@@ -52,7 +52,8 @@ type Scheduler struct {
 	replacement replacement
 	yielder     yielder
 	rateLimited bool // the rate limit of the user keeps the connections from being faster
-	maxConns    int  // most connections; 0 for no limit
+	maxConns    int  // most connections, with those for proofs; 0 for no limit
+	proofs      int  // connections outside of the Scheduler that fetch samples of further sources
 }
 
 // New returns the Scheduler of a download of the missing bytes of plan, which it owns from
@@ -128,7 +129,7 @@ func (s *Scheduler) Tick(now time.Time, l Limit, open func(*Conn)) {
 	defer s.mu.Unlock()
 	s.setLimit(l, now)
 	if !s.single && len(s.conns) > 0 {
-		for _, src := range s.sources {
+		for _, src := range s.emptyFirst() {
 			src.rampUp(s, now, open)
 		}
 	}
@@ -161,13 +162,38 @@ func (s *Scheduler) admit(src *Source, now time.Time, open func(*Conn)) {
 	open(c)
 }
 
+// emptyFirst returns the sources in the order in which they open connections: if the user limits their number,
+// those without one come first, so that each source shows how fast it is.
+func (s *Scheduler) emptyFirst() []*Source {
+	if s.maxConns <= 0 || len(s.sources) == 1 {
+		return s.sources
+	}
+	all := slices.Clone(s.sources)
+	slices.SortStableFunc(all, func(a, b *Source) int { return min(1, s.conns.count(a)) - min(1, s.conns.count(b)) })
+	return all
+}
+
+// IsMoving reports whether a connection has received bytes lately.
+func (s *Scheduler) IsMoving(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns.othersMove(nil, now)
+}
+
 // surplus returns how many connections there are beyond the limit of the user, without those that are
 // about to leave. It is 0 if there may be exactly as many, and negative if further ones may be opened.
 func (s *Scheduler) surplus() int {
 	if s.maxConns <= 0 {
 		return math.MinInt
 	}
-	return len(s.conns) - s.conns.yielding() - s.maxConns
+	return len(s.conns) - s.conns.yielding() + s.proofs - s.maxConns
+}
+
+// hasRoom reports whether the user allows another connection, to src. The first one to src may take the place
+// of one of several to another source, which is closed in the same Tick.
+func (s *Scheduler) hasRoom(src *Source) bool {
+	several := func(o *Source) bool { return s.conns.count(o) > 1 }
+	return s.surplus() < 0 || s.surplus() == 0 && s.conns.count(src) == 0 && s.plan.Unclaimed() > 0 && slices.ContainsFunc(s.sources, several)
 }
 
 // remove takes c out of the download, if it is in.
@@ -199,12 +225,27 @@ func (s *Scheduler) timeLeft(now time.Time) float64 {
 	return float64(missing) / max(rate, 1)
 }
 
-// NeedsSource reports whether the download will take so long that another source is of use, and may have
-// a further connection.
-func (s *Scheduler) NeedsSource(now time.Time) bool {
+// BeginProof reports whether the download will take so long that another source is of use, and may have
+// one more beside the connections to the others. Then a connection, which the caller opens, counts for
+// samples of the source until EndProof. The source may be added before that.
+func (s *Scheduler) BeginProof(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.surplus() < 0 && s.conns.meanRate(nil, now) > 0 && s.plan.HeldLen() > 0 && s.timeLeft(now) > worthSource.Seconds()
+	if s.maxConns > 0 && len(s.sources)+s.proofs >= s.maxConns {
+		return false
+	}
+	if s.conns.meanRate(nil, now) == 0 || s.plan.HeldLen() == 0 || s.timeLeft(now) <= worthSource.Seconds() {
+		return false
+	}
+	s.proofs++
+	return true
+}
+
+// EndProof ends a proof that BeginProof has begun.
+func (s *Scheduler) EndProof() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proofs--
 }
 
 // IsSingle reports whether one connection fetches everything.

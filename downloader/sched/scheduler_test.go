@@ -448,14 +448,14 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// TestNeedsSource: another source is of use if the rest takes long, as far as is known.
-func TestNeedsSource(t *testing.T) {
+// TestBeginProof: another source is of use if the rest takes long, as far as is known.
+func TestBeginProof(t *testing.T) {
 	for _, tt := range []struct {
 		of   member
 		want bool
 	}{{member{mB, 1e6, 0, false}, true}, {member{mB, 0, 0, false}, false}, {member{500 * kB, 2e6, 0, false}, false}} {
 		f := newFixture(t, 0, tt.of)
-		if got := f.s.NeedsSource(f.now); got != tt.want {
+		if got := f.s.BeginProof(f.now); got != tt.want {
 			t.Errorf("%+v: got %t", tt.of, got)
 		}
 	}

@@ -28,6 +28,7 @@ type Gate interface {
 	Adopt()                     // counts one in any case
 	Release()                   // a counted connection has ended
 
+	Downloads() int             // downloads that have joined, this one included
 	FairShare() int             // connections that each download may have beside the others
 	OverShare() bool            // another download has no connection, or another process has too few
 	Wanted(mine int) bool       // another download needs a connection of a download that has so many
@@ -77,7 +78,7 @@ func (src *Source) noteLeft(rate float64) {
 // rampUp opens further connections if the ramp, the Gate and the remaining work allow.
 func (src *Source) rampUp(s *Scheduler, now time.Time, open func(*Conn)) {
 	for range src.openable(s, now) {
-		if s.surplus() >= 0 || !src.hasWork(s, now) || s.conns.count(src) >= src.Gate.FairShare() || !src.Gate.TryOpen(now) {
+		if !s.hasRoom(src) || !src.hasWork(s, now) || s.conns.count(src) >= src.Gate.FairShare() || !src.Gate.TryOpen(now) {
 			return
 		}
 		s.admit(src, now, open)
@@ -106,13 +107,16 @@ func (src *Source) openable(s *Scheduler, now time.Time) int {
 	return more
 }
 
-// hasWork reports whether another connection would have something to do.
+// hasWork reports whether another connection would have something to do. What it must gain grows with the
+// number of downloads that share the source: it takes a part of its rate from their connections, so a file
+// that is about as large as the others is not worth a second one.
 func (src *Source) hasWork(s *Scheduler, now time.Time) bool {
-	worth := max(minTimeLeft, minTripsLeft*src.timing.rtt).Seconds()
+	sharers := src.Gate.Downloads()
+	worth := float64(sharers) * max(minTimeLeft, minTripsLeft*src.timing.rtt).Seconds()
 	if s.plan.Unclaimed() > 0 && s.timeLeft(now) > worth {
 		return true
 	}
-	t := thief{source: src, rate: src.expectedRate(s.conns, now), trips: coldTrips}
+	t := thief{source: src, rate: src.expectedRate(s.conns, now), trips: coldTrips, sharers: sharers}
 	return t.slowest(s, now).victim != nil
 }
 

@@ -31,6 +31,7 @@ type thief struct {
 	isMeasured  bool    // rate was measured on this connection; otherwise it is estimated from others
 	rateLimited bool    // the rate limit of the user keeps all connections from being faster; set by slowest
 	trips       int     // round trips until its first byte
+	sharers     int     // downloads that share the source, if the connection does not exist yet; else 1
 }
 
 // A victim is a connection from which something could be taken over.
@@ -52,7 +53,7 @@ type steal struct {
 
 // thiefOf returns c as a thief.
 func thiefOf(c *Conn, now time.Time) thief {
-	t := thief{source: c.source, rate: c.expectedRate(now), isMeasured: c.rateAt(now) > 0, trips: coldTrips}
+	t := thief{source: c.source, rate: c.expectedRate(now), isMeasured: c.rateAt(now) > 0, trips: coldTrips, sharers: 1}
 	if c.isReusable {
 		t.trips = warmTrips
 	}
@@ -65,7 +66,7 @@ func thiefOf(c *Conn, now time.Time) thief {
 // such claim.
 func (t thief) slowest(s *Scheduler, now time.Time) (slowest steal) {
 	t.rateLimited = s.rateLimited
-	least, longest := max(minGain, t.source.timing.rtt).Seconds(), 0.0
+	least, longest := float64(t.sharers)*max(minGain, t.source.timing.rtt).Seconds(), 0.0
 	for _, c := range s.conns {
 		if c.remaining().Empty() || c.request.state == queued { // its successor would have to queue, too
 			continue

@@ -12,7 +12,7 @@ import (
 // whether that is worth a request.
 func TestDivide(t *testing.T) {
 	thiefOf := func(rate float64) thief {
-		return thief{source: &Source{}, rate: rate, isMeasured: true, trips: coldTrips}
+		return thief{source: &Source{}, rate: rate, isMeasured: true, trips: coldTrips, sharers: 1}
 	}
 	of := func(bytes int64, rate float64) victim {
 		return victim{bytes: bytes, left: float64(bytes) / rate, state: receiving}

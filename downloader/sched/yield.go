@@ -31,11 +31,11 @@ func (y *yielder) yield(s *Scheduler, now time.Time) {
 	}
 }
 
-// shed stops the requests of the slowest connections, if there are more than the user allows. The read
-// bytes of their bodies stay. A connection without a response leaves when that has come.
+// shed stops the requests of slow connections, if there are more than the user allows. The read bytes of
+// their bodies stay. A connection without a response leaves when that has come.
 func (y *yielder) shed(s *Scheduler, now time.Time) {
 	for s.surplus() > 0 {
-		c := s.conns.slowest(now)
+		c := s.conns.dispensable(now)
 		if c == nil {
 			return
 		}

@@ -81,6 +81,7 @@ var errClosed = errors.New("the downloader was closed")
 type connLimiter struct {
 	slots     func(addr string, n int) Slots // nil if connections are not limited
 	max       func(addr string) int          // connections to an address
+	maxSmall  func(addr string) int          // connections to an address, those for small files included
 	closeIdle []func()                       // of all transports that dial through it; immutable after the first dial
 
 	mu         sync.Mutex
@@ -93,8 +94,8 @@ type connLimiter struct {
 	dials       sync.WaitGroup // one for each dial that waits for a slot
 }
 
-func newConnLimiter(slots func(addr string, n int) Slots, most func(addr string) int) *connLimiter {
-	return &connLimiter{slots: slots, max: most, addrs: recent.NewMap((*addrLimiter).isUnused), done: make(chan struct{})}
+func newConnLimiter(slots func(addr string, n int) Slots, most, mostSmall func(addr string) int) *connLimiter {
+	return &connLimiter{slots: slots, max: most, maxSmall: mostSmall, addrs: recent.NewMap((*addrLimiter).isUnused), done: make(chan struct{})}
 }
 
 // limited makes dial take a slot first.
@@ -173,7 +174,11 @@ func (l *connLimiter) limiter(addr string) *addrLimiter {
 	defer l.mu.Unlock()
 	return l.addrs.Get(addr, func() *addrLimiter {
 		n := l.max(addr)
-		return &addrLimiter{owner: l, max: n, slots: l.slots(addr, n), polling: make(chan struct{}, 1), conns: make(map[*limitedConn]struct{})}
+		a := &addrLimiter{owner: l, max: n, slots: l.slots(addr, n), polling: make(chan struct{}, 1), conns: make(map[*limitedConn]struct{})}
+		if more := l.maxSmall(addr) - n; more > 0 {
+			a.small = l.slots(addr+" small", more)
+		}
+		return a
 	})
 }
 
@@ -218,7 +223,7 @@ func (l *connLimiter) close() {
 		time.Sleep(CloseNoticeDelay)
 	}
 	for a := range l.addrs.All() {
-		a.slots.Close()
+		a.closeSlots()
 	}
 }
 
@@ -227,6 +232,7 @@ type addrLimiter struct {
 	owner   *connLimiter
 	max     int // connections
 	slots   Slots
+	small   Slots         // further ones for small files; nil for none
 	polling chan struct{} // holds a mark while a dial looks for a slot, so that only one does
 
 	mu         sync.Mutex
@@ -279,7 +285,7 @@ func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 	}
 	defer func() { <-a.polling }()
 	for {
-		if slot, ok := a.slots.Try(); ok {
+		if slot, ok := a.try(ctx); ok {
 			return slot, nil
 		}
 		if time.Since(begun) > maxSlotWait {
@@ -297,6 +303,23 @@ func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 			poll.Stop()
 			return nil, errClosed
 		}
+	}
+}
+
+// try takes a slot for the request of ctx, if one is free.
+func (a *addrLimiter) try(ctx context.Context) (io.Closer, bool) {
+	slot, ok := a.slots.Try()
+	if info := infoOf(ctx); !ok && a.small != nil && info != nil && info.Small {
+		return a.small.Try()
+	}
+	return slot, ok
+}
+
+// closeSlots releases all slots.
+func (a *addrLimiter) closeSlots() {
+	a.slots.Close()
+	if a.small != nil {
+		a.small.Close()
 	}
 }
 
@@ -364,7 +387,7 @@ func (a *addrLimiter) rebalance(now time.Time) (drop, unused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting == 0 && len(a.conns) == 0 && a.slots.Held() == 0 {
-		a.slots.Close()
+		a.closeSlots()
 		a.maintained = false
 		return false, true
 	}

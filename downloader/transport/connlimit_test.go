@@ -33,7 +33,7 @@ func storeSlots(t testing.TB, state string) func(addr string, n int) Slots {
 // openLimiter returns the limiter of a process on a state directory.
 func openLimiter(t testing.TB, state string, n int) *connLimiter {
 	t.Helper()
-	l := newConnLimiter(storeSlots(t, state), func(string) int { return n })
+	l := newConnLimiter(storeSlots(t, state), func(string) int { return n }, func(string) int { return n })
 	t.Cleanup(l.close)
 	return l
 }
@@ -142,7 +142,7 @@ func TestUnlimited(t *testing.T) {
 			t.Error("a connection must be released for nobody")
 		}
 	})
-	none := newConnLimiter(nil, func(string) int { return 2 })
+	none := newConnLimiter(nil, func(string) int { return 2 }, func(string) int { return 2 })
 	if a := none.limiter("h:80"); a != nil || a.mustRelease(true) || a.isQueued() || a.share() != math.MaxInt {
 		t.Error("without slots there is a limit")
 	}

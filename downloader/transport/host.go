@@ -34,6 +34,11 @@ func (o Options) connections(hostPort string) int {
 	return cmp.Or(o.forHost(hostPort).Connections, o.Connections)
 }
 
+// smallConnections returns the most connections to a host, or to the proxy, while it serves small files.
+func (o Options) smallConnections(hostPort string) int {
+	return max(o.connections(hostPort), cmp.Or(o.forHost(hostPort).Connections, o.SmallConnections))
+}
+
 // requestRate returns how many requests per second a host gets, 0 for no limit.
 func (o Options) requestRate(hostPort string) float64 {
 	if rate := cmp.Or(o.forHost(hostPort).RequestRate, o.RequestRate); rate > 0 { // not for NaN
@@ -49,6 +54,9 @@ func (o Options) userAgent(u *url.URL) string {
 
 // Connections returns the most connections to the host of u.
 func (t *Transport) Connections(u *url.URL) int { return t.options.connections(hostPort(u)) }
+
+// SmallConnections returns the most connections to the host of u while it serves small files.
+func (t *Transport) SmallConnections(u *url.URL) int { return t.options.smallConnections(hostPort(u)) }
 
 // UserAgent returns the User-Agent of requests to u, for which the user has not chosen another one.
 func (t *Transport) UserAgent(u *url.URL) string { return t.options.userAgent(u) }

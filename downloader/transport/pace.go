@@ -36,12 +36,17 @@ func (p Pace) IsRateLow() bool {
 // before it reads, so that the bytes in the buffers of many connections do not exceed a limit. If
 // ctx ends first, Read returns its cause and reads nothing.
 func (p Pace) Read(ctx context.Context, body io.Reader, b []byte) (int, error) {
-	b = b[:p.maxRead(len(b))]
+	most := func() int { return p.maxRead(len(b)) }
 	for i, l := range p {
-		if err := l.take(ctx, len(b)); err != nil {
+		n, err := l.takeMost(ctx, most)
+		if err != nil {
 			p[:i].giveBack(len(b))
 			return 0, err
 		}
+		if i > 0 {
+			p[:i].giveBack(len(b) - n) // a limit has become lower meanwhile
+		}
+		b = b[:n]
 	}
 	n, err := body.Read(b)
 	if n < len(b) {

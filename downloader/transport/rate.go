@@ -73,20 +73,28 @@ func (l *Limiter) setRate(rate float64) {
 
 // take waits until n may pass. If ctx ends first, take returns its cause and has taken nothing.
 func (l *Limiter) take(ctx context.Context, n int) error {
+	_, err := l.takeMost(ctx, func() int { return n })
+	return err
+}
+
+// takeMost is take for as many as most returns, which it calls again when the rate has changed. It returns
+// how many it has taken.
+func (l *Limiter) takeMost(ctx context.Context, most func() int) (n int, err error) {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
 	asked := time.Now()
 	select {
 	case l.turn <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
 	defer func() { <-l.turn }()
 	for {
+		n = most()
 		wait, changed := l.try(n, asked)
 		if wait <= 0 {
-			return nil
+			return n, nil
 		}
 		due := time.NewTimer(wait)
 		select {
@@ -94,7 +102,7 @@ func (l *Limiter) take(ctx context.Context, n int) error {
 		case <-changed:
 		case <-ctx.Done():
 			due.Stop()
-			return context.Cause(ctx)
+			return 0, context.Cause(ctx)
 		}
 		due.Stop()
 	}

@@ -256,3 +256,64 @@ func TestTakeLate(t *testing.T) {
 		}
 	})
 }
+
+// TestRateOfGroup: bodies with one more limit keep to it together, whatever it is changed to, and the others
+// do not.
+func TestRateOfGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTestTransport(t, Options{ByteRate: 10e6})
+		l := NewByteLimiter(100e3)
+		group := &Transport{Pace: tr.With(l)}
+		ctx, cancel := context.WithCancel(t.Context())
+		var limited, free atomic.Int64
+		all := []*sync.WaitGroup{startPull(ctx, group, 8, testBuffer, &limited), startPull(ctx, tr, 2, testBuffer, &free)}
+		for _, perSecond := range []int64{100e3, 1e6, 20e3, 50e3} {
+			l.SetByteRate(perSecond)
+			begun, before, others := time.Now(), limited.Load(), free.Load()
+			if time.Sleep(20 * time.Second); !isRate(limited.Load()-before, perSecond, begun) {
+				t.Errorf("%d B/s: got %d bytes in 20s", perSecond, limited.Load()-before)
+			}
+			if !isRate(free.Load()-others, 10e6-perSecond, begun) {
+				t.Errorf("beside %d B/s: the others got %d bytes in 20s", perSecond, free.Load()-others)
+			}
+		}
+		if low := group.IsRateLow(); !low || tr.IsRateLow() || group.ByteRate() != 50e3 {
+			t.Errorf("got a low rate %v of %d for the group, and %v for the others", low, group.ByteRate(), tr.IsRateLow())
+		}
+		cancel()
+		for _, a := range all {
+			a.Wait()
+		}
+	})
+}
+
+// TestRateFalls: when a rate falls, a read that waits becomes a smaller one, so that none waits for long.
+func TestRateFalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTestTransport(t, Options{ByteRate: 200e6})
+		var longest atomic.Int64 // time of one read
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				buf := make([]byte, testBuffer)
+				for begun := time.Now(); ; begun = time.Now() {
+					_, err := tr.Read(ctx, readFunc(func(p []byte) (int, error) { return len(p), nil }), buf)
+					if took := int64(time.Since(begun)); took > longest.Load() {
+						longest.Store(took)
+					}
+					if err != nil {
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		tr.SetByteRate(20e3)
+		all.Wait()
+		if most := time.Duration(longest.Load()); most > time.Second {
+			t.Errorf("a read waited for %v, want the time of 8 short ones at most", most)
+		}
+	})
+}

@@ -25,6 +25,9 @@ type RequestInfo struct {
 	// Redirect returns an error if a redirect to a URL must not be followed. Default: all are, within
 	// Options.Follow.
 	Redirect func(to *url.URL) error
+	// Small means that the file is one of many that may be small, so that a connection for the request may be
+	// one of Options.SmallConnections.
+	Small bool
 	// Proven means that a digest will prove the bytes, so that they may come over http although the
 	// URL is https.
 	Proven bool

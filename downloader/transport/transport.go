@@ -40,14 +40,15 @@ import (
 // Options are the settings of a Transport. Connections, ConnectTimeout and StallTimeout must
 // be positive.
 type Options struct {
-	Connections    int           // most connections per address
-	ConnectTimeout time.Duration // for TCP, and again for TLS
-	StallTimeout   time.Duration // until the response header, and until each next byte of a body
-	MinRate        int64         // bytes per second of a body, below which it is ended; default no minimum
-	MinRateTime    time.Duration // time over which MinRate is measured; default twice the timeout of the request
-	ByteRate       int64         // bytes per second of all bodies together; default no limit
-	RequestRate    float64       // requests per second to each host; default no limit
-	UserAgent      string        // of requests for which the user has not chosen another one
+	Connections      int           // most connections per address
+	SmallConnections int           // most of them while requests have RequestInfo.Small; default Connections
+	ConnectTimeout   time.Duration // for TCP, and again for TLS
+	StallTimeout     time.Duration // until the response header, and until each next byte of a body
+	MinRate          int64         // bytes per second of a body, below which it is ended; default no minimum
+	MinRateTime      time.Duration // time over which MinRate is measured; default twice the timeout of the request
+	ByteRate         int64         // bytes per second of all bodies together; default no limit
+	RequestRate      float64       // requests per second to each host; default no limit
+	UserAgent        string        // of requests for which the user has not chosen another one
 
 	// ForHost returns the settings of a host that differ from those above. Its argument is host and
 	// port in lower case, for example "example.org:443". It is called by any goroutine. Default: no
@@ -112,7 +113,7 @@ func New(o Options, slots func(addr string, n int) Slots) *Transport {
 		proxies:     newProxies(o.Proxy),
 		dialer:      newDialer(o.ConnectTimeout, o.Dial, o.Address),
 		tunnels:     newRoutes(),
-		connections: newConnLimiter(slots, o.connections),
+		connections: newConnLimiter(slots, o.connections, o.smallConnections),
 		requests:    newRequestLimiter(o),
 	}
 	http1, http2 := t.watched(o, false), t.watched(o, true)
@@ -173,8 +174,8 @@ func (t *Transport) limited(o Options, public, http2 bool) http.RoundTripper {
 		DialContext:         tracked(mended(dial)),
 		TLSClientConfig:     o.tlsConfig(http2),
 		TLSHandshakeTimeout: o.ConnectTimeout,
-		MaxIdleConns:        max(maxIdleConns, o.Connections),
-		MaxIdleConnsPerHost: max(maxIdleConns, o.Connections), // the connections to a host are limited already
+		MaxIdleConns:        max(maxIdleConns, o.Connections, o.SmallConnections),
+		MaxIdleConnsPerHost: max(maxIdleConns, o.Connections, o.SmallConnections), // the connections to a host are limited already
 		IdleConnTimeout:     idleTimeout,
 		ReadBufferSize:      readBufferSize,
 

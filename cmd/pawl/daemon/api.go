@@ -173,6 +173,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(r.Body)
 	var large *http.MaxBytesError
 	switch {
+	case errors.Is(err, errBusy):
+		return nil, err
 	case errors.As(err, &large):
 		return nil, errTooLarge
 	case err != nil:
@@ -185,7 +187,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// decode decodes a JSON object into what v points to. Errors name the key.
+// decode decodes a JSON object, or an array of objects, into what v points to. Errors name the key.
 func decode(text []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
@@ -194,7 +196,7 @@ func decode(text []byte, v any) error {
 		if _, more := dec.Token(); more != io.EOF {
 			return badRequest("there is something behind the JSON of the body")
 		}
-		return nil
+		return checkKeys(text, knownKeys(reflect.TypeOf(v).Elem()))
 	}
 	var wrong *json.UnmarshalTypeError
 	switch {
@@ -205,7 +207,56 @@ func decode(text []byte, v any) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return badRequest("the JSON of the body ends too early")
 	}
-	return badRequest("the body is wrong: %s", strings.TrimPrefix(err.Error(), "json: "))
+	why := strings.Replace(strings.TrimPrefix(err.Error(), "json: "), "unknown field", "unknown key", 1)
+	return badRequest("the body is wrong: %s", why)
+}
+
+// knownKeys returns the JSON keys of a struct, or of the structs of a slice.
+func knownKeys(t reflect.Type) (keys []string) {
+	if t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		keys = append(keys, name)
+	}
+	return keys
+}
+
+// checkKeys returns an error if an object, or one of an array, has a key twice, or in another spelling: package
+// json ignores the case of letters. The text must be valid for its type.
+func checkKeys(text []byte, known []string) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	var seen []string // keys of the object; nil outside of objects
+	for {
+		token, err := dec.Token()
+		if err != nil {
+			return nil
+		}
+		switch token {
+		case json.Delim('{'):
+			seen = []string{}
+			continue
+		case json.Delim('}'):
+			seen = nil
+			continue
+		}
+		key, ok := token.(string)
+		if !ok || seen == nil {
+			continue // the array around the objects
+		}
+		switch {
+		case !slices.Contains(known, key):
+			return badRequest("unknown key %q", key)
+		case slices.Contains(seen, key):
+			return badRequest("the key %q is there twice", key)
+		}
+		seen = append(seen, key)
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil
+		}
+	}
 }
 
 // jsonType returns the name of the JSON type that is decoded to a type.
@@ -425,10 +476,13 @@ func (s *Server) writeTask(w http.ResponseWriter, id store.ID, detail bool) erro
 	return writeJSON(w, http.StatusOK, shown)
 }
 
+// minPrefix is the fewest digits that stand for an ID, as in the commands.
+const minPrefix = 4
+
 // find returns the ID that begins with a text.
 func (s *Server) find(text string) (store.ID, error) {
-	if text == "" {
-		return "", badRequest("an ID is empty")
+	if len(text) < minPrefix {
+		return "", badRequest("%q is no ID, and as the beginning of one it has less than %d digits", text, minPrefix)
 	}
 	id, err := s.queue.Resolve(strings.ToLower(text))
 	if err != nil && !errors.Is(err, queue.ErrNotFound) {
@@ -495,11 +549,22 @@ func (s *Server) deleteHistory(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) durable(err error) error { return cmp.Or(err, s.queue.Sync()) }
 
 func (s *Server) pauseTasks(w http.ResponseWriter, r *http.Request) error {
-	return s.changeStates(w, r, s.queue.Pause, func(t queue.State) bool { return t == queue.Waiting || t == queue.Active })
+	return s.changeStates(w, r, stateChange{
+		change: s.queue.Pause, all: []queue.State{queue.Waiting, queue.Active}, named: []queue.State{queue.Waiting, queue.Active, queue.Paused},
+	})
 }
 
 func (s *Server) resumeTasks(w http.ResponseWriter, r *http.Request) error {
-	return s.changeStates(w, r, s.queue.Resume, func(t queue.State) bool { return t == queue.Paused })
+	return s.changeStates(w, r, stateChange{
+		change: s.queue.Resume, all: []queue.State{queue.Paused}, named: []queue.State{queue.Waiting, queue.Active, queue.Paused, queue.Failed},
+	})
+}
+
+// A stateChange changes the states of tasks.
+type stateChange struct {
+	change func(...store.ID) error
+	all    []queue.State // of the tasks that are changed if none is named
+	named  []queue.State // that a named task may have
 }
 
 // An idList is the body of the requests that change the states of tasks.
@@ -507,9 +572,9 @@ type idList struct {
 	IDs []string `json:"ids,omitzero"`
 }
 
-// changeStates calls change for the tasks that the body names. If it names none, not even an empty list, it does
-// so for all tasks of which all is true.
-func (s *Server) changeStates(w http.ResponseWriter, r *http.Request, change func(...store.ID) error, all func(queue.State) bool) error {
+// changeStates changes the tasks that the body names: all or, if one has the wrong state, none. If the body names
+// none, not even an empty list, it changes all tasks for which that means something.
+func (s *Server) changeStates(w http.ResponseWriter, r *http.Request, c stateChange) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
@@ -523,11 +588,11 @@ func (s *Server) changeStates(w http.ResponseWriter, r *http.Request, change fun
 			return err
 		}
 	}
-	ids, err := s.chosen(list.IDs, all)
+	ids, err := s.chosen(list.IDs, c)
 	if err != nil {
 		return err
 	}
-	if err := s.durable(change(ids...)); err != nil {
+	if err := s.durable(c.change(ids...)); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -545,17 +610,24 @@ func (s *Server) changeStates(w http.ResponseWriter, r *http.Request, change fun
 	return nil
 }
 
-// chosen returns the IDs of the named tasks, or, if names is nil, of those with a state for which all is true.
-func (s *Server) chosen(names []string, all func(queue.State) bool) (ids []store.ID, err error) {
+// chosen returns the IDs of the named tasks, or, if names is nil, of all with one of the states of c.
+func (s *Server) chosen(names []string, c stateChange) (ids []store.ID, err error) {
 	if names == nil {
 		unfinished, _ := s.queue.IDs()
 		return slices.DeleteFunc(unfinished, func(id store.ID) bool {
 			t, err := s.queue.Task(id)
-			return err != nil || !all(t.State)
+			return err != nil || !slices.Contains(c.all, t.State)
 		}), nil
 	}
 	for _, name := range names {
 		id, err := s.find(name)
+		if err != nil {
+			return nil, err
+		}
+		t, err := s.queue.Task(id)
+		if err == nil && !slices.Contains(c.named, t.State) {
+			err = fmt.Errorf("%q: %w: %s", id, queue.ErrState, t.State)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -23,10 +23,12 @@ const (
 	maxHeaderBytes = 64 << 10
 	// maxBody is the most bytes of a body: that of aria2 (--rpc-max-request-size).
 	maxBody = 2 << 20
-	// smallBody is the size of the bodies of which each connection without a secret may have one in memory, 16
-	// MiB in all. Only maxLargeBodies may be larger at a time. Nearly all requests of aria2's clients are smaller.
-	smallBody      = 64 << 10
-	maxLargeBodies = 4
+	// smallBody is the size of the bodies of which each connection may have one in memory, 16 MiB in all.
+	// maxLargeBodies may be larger at a time if their requests have the secret in the header, and maxUnknownBodies
+	// if they have not, as those of aria2's clients. Nearly all requests are smaller.
+	smallBody        = 64 << 10
+	maxLargeBodies   = 16
+	maxUnknownBodies = 4
 	// maxDepth is the most arrays and objects in each other. The API needs 3.
 	maxDepth = 64
 
@@ -50,6 +52,8 @@ const (
 	maxGuesses = 16
 	// stopTime is how long requests may go on after the end of Serve's context. SIGTERM must end the daemon within two seconds.
 	stopTime = time.Second
+	// roomTime is how long a new WebSocket waits for the end of one that is closed for it. A guess: it takes moments.
+	roomTime = time.Second
 )
 
 // A connList has the open connections.
@@ -65,6 +69,8 @@ type conn struct {
 	net.Conn
 	list    *connList
 	trusted atomic.Bool // a request on it had the right secret
+	busy    atomic.Bool // a request is being answered
+	socket  atomic.Bool // the last request has asked for a WebSocket
 }
 
 // Close closes the connection.
@@ -90,15 +96,15 @@ func (l *connList) remove(c *conn) {
 	}
 }
 
-// add adds a connection. If there are too many, it closes the oldest that is not trusted; if there is none, it
-// closes the new one and returns nil.
+// add adds a connection. If there are too many, it closes the oldest that is not trusted, or else the oldest that waits
+// for its next request; if there is none, it closes the new one and returns nil.
 func (l *connList) add(nc net.Conn) *conn {
 	c := &conn{Conn: nc, list: l}
 	l.mu.Lock()
 	var old net.Conn
 	if len(l.open) < l.max {
 		l.open = append(l.open, c)
-	} else if i := slices.IndexFunc(l.open, func(o *conn) bool { return !o.trusted.Load() }); i >= 0 {
+	} else if i := l.leastWanted(); i >= 0 {
 		old = l.open[i].Conn
 		l.open = append(slices.Delete(l.open, i, i+1), c)
 	} else {
@@ -109,6 +115,31 @@ func (l *connList) add(nc net.Conn) *conn {
 		old.Close()
 	}
 	return c
+}
+
+// leastWanted returns the index of the connection that is closed for a new one, -1 if there is none. The
+// caller must hold mu.
+func (l *connList) leastWanted() int {
+	if i := slices.IndexFunc(l.open, func(c *conn) bool { return !c.trusted.Load() }); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(l.open, func(c *conn) bool { return !c.busy.Load() })
+}
+
+// closeSocket closes the oldest WebSocket that is not trusted. It reports whether there was one.
+func (l *connList) closeSocket() bool {
+	l.mu.Lock()
+	i := slices.IndexFunc(l.open, func(c *conn) bool { return c.socket.Load() && !c.trusted.Load() })
+	var c *conn
+	if i >= 0 {
+		c = l.open[i]
+	}
+	l.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 // count returns how many connections are open.
@@ -160,6 +191,16 @@ func (s slots) acquire() (release func(), ok bool) {
 	}
 }
 
+// await is acquire, but waits for some time.
+func (s slots) await(limit time.Duration) (release func(), ok bool) {
+	select {
+	case s <- struct{}{}:
+		return sync.OnceFunc(func() { <-s }), true
+	case <-time.After(limit):
+		return nil, false
+	}
+}
+
 // drain waits until none is taken, and lets none be taken any more.
 func (s slots) drain() {
 	for range cap(s) {
@@ -170,8 +211,7 @@ func (s slots) drain() {
 // errBusy means that too many do the same at a time.
 var errBusy = &Error{Status: http.StatusServiceUnavailable, Code: "busy", Message: "too many at a time; try again later"}
 
-// A meteredBody is the body of a request without the right secret in its header. It takes a slot before
-// it grows beyond smallBody.
+// A meteredBody is the body of a request. It takes a slot before it grows beyond smallBody.
 type meteredBody struct {
 	io.ReadCloser
 	read    int64

@@ -42,7 +42,7 @@ func (s *Server) isHost(r *http.Request) bool {
 func (s *Server) checkOrigin(r *http.Request) (origin string, own, ok bool) {
 	all := r.Header.Values("Origin")
 	if len(all) == 0 {
-		return "", false, true
+		return "", false, !isEmbedded(r)
 	}
 	origin = all[0]
 	scheme, host, _ := strings.Cut(origin, "://")
@@ -54,6 +54,13 @@ func (s *Server) checkOrigin(r *http.Request) (origin string, own, ok bool) {
 		return origin, false, true
 	}
 	return origin, false, false
+}
+
+// isEmbedded reports whether a foreign page has sent r without an Origin: for a script, an image, or by fetch
+// with the mode no-cors (W3C Fetch Metadata). Another port of this machine is foreign, too.
+func isEmbedded(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return r.Header.Get("Sec-Fetch-Mode") == "no-cors" && site != "same-origin" && site != "none"
 }
 
 // guard passes on the requests that name the daemon as their Host and come from no foreign web page. It
@@ -87,14 +94,20 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			writeError(w, errTooLarge)
 			return
 		}
-		c, _ := r.Context().Value(connKey{}).(*conn)
+		c, ok := r.Context().Value(connKey{}).(*conn)
+		if ok {
+			c.busy.Store(true)
+			c.socket.Store(isUpgrade(r))
+			defer c.busy.Store(false)
+		}
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{conn: c, own: own, once: !isUpgrade(r)}))
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		if given, ok := bearer(r); !ok || !s.keeper.isSecret(given) {
-			body := &meteredBody{ReadCloser: r.Body, slots: s.largeBodies}
-			defer body.done()
-			r.Body = body
+		body := &meteredBody{ReadCloser: r.Body, slots: s.unknownBodies}
+		if given, ok := bearer(r); ok && s.keeper.isSecret(given) {
+			body.slots = s.largeBodies
 		}
+		defer body.done()
+		r.Body = body
 		next.ServeHTTP(w, r)
 	})
 }

@@ -35,6 +35,7 @@ type rig struct {
 	root    string
 	queue   *queue.Queue
 	server  *Server
+	scheme  string // http:// or https://
 	address string // HOST:PORT
 	client  *Client
 	log     *syncBuffer
@@ -71,7 +72,7 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 // newRig starts a daemon. change may be nil.
 func newRig(t testing.TB, change func(*Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, net: faultserver.NewNetwork(), state: t.TempDir(), root: t.TempDir(), log: new(syncBuffer)}
+	r := &rig{t: t, scheme: "http://", net: faultserver.NewNetwork(), state: t.TempDir(), root: t.TempDir(), log: new(syncBuffer)}
 	r.files = r.net.New()
 	t.Cleanup(r.files.Close)
 	st, err := store.Open(r.state, store.Options{Root: r.root})
@@ -151,7 +152,7 @@ func (a answer) errorCode() string {
 // send sends a request with header fields of the form "Name: value"; Host is one of them.
 func (r *rig) send(method, path, body string, fields ...string) answer {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.address+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.scheme+r.address+path, strings.NewReader(body))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -20,6 +22,10 @@ import (
 func withRPC(o *Options) {
 	o.RPC = func(s *Server) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isUpgrade(r) {
+				serveSocket(s, w, r)
+				return
+			}
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				http.Error(w, err.Error(), asError(err).Status)
@@ -30,6 +36,82 @@ func withRPC(o *Options) {
 			}
 		})
 	}
+}
+
+// serveSocket answers each message of a WebSocket with whether it is the secret.
+func serveSocket(s *Server, w http.ResponseWriter, r *http.Request) {
+	release, ok := s.AcquireSocket()
+	if !ok {
+		http.Error(w, "too many", http.StatusServiceUnavailable)
+		return
+	}
+	defer release()
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	for {
+		_, token, err := c.Read(r.Context())
+		if err != nil {
+			return
+		}
+		if err := c.Write(r.Context(), websocket.MessageText, fmt.Append(nil, s.Authorize(r, string(token)))); err != nil {
+			return
+		}
+	}
+}
+
+// TestSockets checks that 200 WebSockets of the RPC handler without the secret are few, that they do not keep out one
+// with the secret, and that they do not push out those.
+func TestSockets(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, withRPC)
+		open := func() *websocket.Conn {
+			c, _, err := websocket.Dial(t.Context(), "ws://"+r.address+"/jsonrpc", &websocket.DialOptions{HTTPClient: r.client.HTTP})
+			if err != nil {
+				return nil
+			}
+			t.Cleanup(func() { c.CloseNow() })
+			return c
+		}
+		authorize := func(c *websocket.Conn, token string) string {
+			if err := c.Write(t.Context(), websocket.MessageText, []byte(token)); err != nil {
+				return err.Error()
+			}
+			_, text, err := c.Read(t.Context())
+			if err != nil {
+				return err.Error()
+			}
+			return string(text)
+		}
+		friend := open()
+		for token, want := range map[string]string{"wrong": "false", secret: "true"} {
+			if got := authorize(friend, token); got != want {
+				t.Errorf("%q: got %s", token, got)
+			}
+		}
+		for i := range 200 {
+			if open() == nil {
+				t.Errorf("the socket %d is refused", i)
+			}
+		}
+		if n := r.server.conns.count(); n > maxStreams+2 {
+			t.Errorf("%d connections are open", n)
+		}
+		second := open()
+		if second == nil || authorize(second, secret) != "true" || authorize(friend, secret) != "true" {
+			t.Error("there is no socket for somebody with the secret")
+		}
+		for range maxStreams - 2 {
+			if c := open(); c == nil || authorize(c, secret) != "true" {
+				t.Fatal("fewer sockets than the limit")
+			}
+		}
+		if open() != nil || authorize(friend, secret) != "true" {
+			t.Error("more sockets with the secret than the limit")
+		}
+	})
 }
 
 // TestForeign checks which Hosts and Origins are refused, on all paths and before anything else.
@@ -61,10 +143,11 @@ func TestForeign(t *testing.T) {
 			"Host: 127.0.0.2", "Host: [::2]:" + port, "Host: 2130706433", "Host: x.localhost", "Host: nas.example.evil.example",
 			"Origin: http://evil.example", "Origin: http://localhost:3000", "Origin: http://127.0.0.1", "Origin: http://localhost:" + port, // not the Host of the request
 			"Origin: https://ariang.example.evil.example", "Origin: http://ariang.example", "Origin: file://", "Origin: ", "Origin: chrome-extension://", "Origin: ftp://" + r.address,
+			"Sec-Fetch-Mode: no-cors\nSec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors\nSec-Fetch-Site: same-site",
 		}
 		for _, f := range foreign {
 			for _, req := range requests {
-				a := r.send(req.method, req.path, req.body, append(req.fields, f)...)
+				a := r.send(req.method, req.path, req.body, append(req.fields, strings.Split(f, "\n")...)...)
 				if a.status != 403 || a.errorCode() != "origin" || a.header.Get("Access-Control-Allow-Origin") != "" {
 					t.Errorf("%s %s with %q: got %d %s, want 403", req.method, req.path, f, a.status, a.body)
 				}
@@ -76,8 +159,9 @@ func TestForeign(t *testing.T) {
 		for _, f := range []string{
 			"Host: localhost", "Host: LOCALHOST:" + port, "Host: localhost.:" + port, "Host: 127.0.0.1:1", "Host: [::1]:" + port, "Host: nas.example:80",
 			"Origin: http://" + r.address, "Origin: https://" + r.address, "Origin: chrome-extension://abcdef", "Origin: moz-extension://0-1-2", "Origin: https://ariang.example", "Origin: null",
+			"Sec-Fetch-Mode: no-cors\nSec-Fetch-Site: same-origin", "Sec-Fetch-Mode: navigate\nSec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors\nSec-Fetch-Site: none",
 		} {
-			a := r.send("GET", "/api/v1/status", "", withSecret, f)
+			a := r.send("GET", "/api/v1/status", "", append(strings.Split(f, "\n"), withSecret)...)
 			if a.status != 200 {
 				t.Errorf("%q: got %d %s", f, a.status, a.body)
 			}
@@ -244,8 +328,8 @@ func TestBodies(t *testing.T) {
 			fmt.Fprintf(r.dial(), "POST /jsonrpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", maxBody, large)
 		}
 		time.Sleep(time.Second)
-		if n := len(r.server.largeBodies); n == 0 || n > maxLargeBodies {
-			t.Errorf("%d large bodies are in memory, want at most %d", n, maxLargeBodies)
+		if n := len(r.server.unknownBodies); n == 0 || n > maxUnknownBodies {
+			t.Errorf("%d large bodies are in memory, want at most %d", n, maxUnknownBodies)
 		}
 		t.Logf("%d bodies: %d KiB", maxConns+20, (heap()-memory)>>10)
 		if a := r.send("POST", "/jsonrpc", secret); a.body != "true\n" {
@@ -257,8 +341,15 @@ func TestBodies(t *testing.T) {
 		if a := r.api("POST", "/tasks", `{"list":true,"text":"`+strings.Repeat("x", maxBody-100)+`"}`); a.status != 201 {
 			t.Errorf("a large body with the secret: %+v", a)
 		}
+		for range maxLargeBodies {
+			fmt.Fprintf(r.dial(), "POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n%s\r\nContent-Length: %d\r\n\r\n%s", withSecret, maxBody, large)
+		}
+		time.Sleep(time.Second)
+		if a := r.api("POST", "/tasks", large); a.status != 503 || a.errorCode() != "busy" || a.header.Get("Retry-After") == "" {
+			t.Errorf("one large body more: %+v", a)
+		}
 		time.Sleep(2 * requestTime)
-		if n := len(r.server.largeBodies); n != 0 {
+		if n := len(r.server.unknownBodies) + len(r.server.largeBodies); n != 0 {
 			t.Errorf("%d large bodies are still in memory", n)
 		}
 	})
@@ -277,10 +368,15 @@ func TestSlowClients(t *testing.T) {
 		"body":          {"POST /jsonrpc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nab", requestTime},
 		"body with key": {"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n" + withSecret + "\r\nContent-Length: 100\r\n\r\nab", requestTime},
 		"next request":  {"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", idleTime},
+		"TLS":           {"\x16\x03\x01", headerTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r := newRig(t, withRPC)
+				r := newRig(t, func(o *Options) {
+					if withRPC(o); name == "TLS" {
+						o.TLS = &tls.Config{Certificates: []tls.Certificate{newCertificate(t)}}
+					}
+				})
 				start := time.Now()
 				n := maxConns + 50
 				if strings.Contains(tt.text, secret) { // those with the secret may keep out others
@@ -294,6 +390,11 @@ func TestSlowClients(t *testing.T) {
 				synctest.Wait()
 				if n := r.server.conns.count(); n > maxConns {
 					t.Errorf("%d connections", n)
+				}
+				if name == "TLS" {
+					t := &http.Transport{DialContext: r.net.Dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+					defer t.CloseIdleConnections()
+					r.client.HTTP, r.scheme = &http.Client{Transport: t}, "https://"
 				}
 				if a := r.api("GET", "/status", ""); a.status != 200 || time.Since(start) > headerTime/2 {
 					t.Errorf("somebody with the secret: %d after %v", a.status, time.Since(start))
@@ -336,18 +437,30 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// TestTooManyWithSecret checks that connections with the secret are not closed for new ones.
+// TestTooManyWithSecret checks that connections with the secret are closed for new ones only if they wait for
+// their next request.
 func TestTooManyWithSecret(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		r.server.conns.max = 10
+		var idle []net.Conn
 		for range 10 {
 			c := r.dial()
 			fmt.Fprintf(c, "GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", withSecret)
+			idle = append(idle, c)
 		}
-		synctest.Wait()
-		if n, err := io.Copy(io.Discard, r.dial()); n != 0 || err != nil || r.server.conns.count() != 10 {
-			t.Errorf("the next connection: %d bytes, %v; %d are open", n, err, r.server.conns.count())
+		time.Sleep(time.Second)
+		for range 10 {
+			fmt.Fprintf(r.dial(), "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", withSecret)
+			time.Sleep(time.Second)
+		}
+		for _, c := range idle {
+			if _, err := io.Copy(io.Discard, c); err != nil {
+				t.Error(err)
+			}
+		}
+		if n, err := io.Copy(io.Discard, r.dial()); n != 0 || err != nil || r.server.conns.count() != 10 || len(r.server.streams) != 10 {
+			t.Errorf("the next connection: %d bytes, %v; %d are open with %d streams", n, err, r.server.conns.count(), len(r.server.streams))
 		}
 	})
 }
@@ -361,6 +474,23 @@ func TestLargeHeader(t *testing.T) {
 		}
 		if a := r.send("GET", "/api/v1/status", "", withSecret, "X-A: "+strings.Repeat("x", maxHeaderBytes+20_000)); a.status != 431 {
 			t.Errorf("above the limit: %d", a.status)
+		}
+	})
+}
+
+// TestPanic checks that a mistake in a handler ends its request only, and is in the log.
+func TestPanic(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) {
+			o.Page = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") })
+		})
+		c := r.dial()
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if n, _ := io.Copy(io.Discard, c); n != 0 {
+			t.Errorf("got %d bytes", n)
+		}
+		if a := r.api("GET", "/status", ""); a.status != 200 || !strings.Contains(r.log.String(), "level=ERROR") || !strings.Contains(r.log.String(), "a mistake") {
+			t.Errorf("got %d, and the log %s", a.status, r.log)
 		}
 	})
 }

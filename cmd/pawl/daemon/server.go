@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,26 +42,27 @@ type Options struct {
 
 // A Server serves a queue. Its methods are safe for concurrent use.
 type Server struct {
-	queue       *queue.Queue
-	options     Options
-	hosts       []string // Options.Hosts as hostOf returns them
-	log         *slog.Logger
-	refusals    *sparseLog
-	keeper      *keeper
-	hub         *hub
-	conns       *connList
-	largeBodies slots
-	streams     slots // of events
-	sockets     slots // of the RPC handler
-	handler     http.Handler
-	ctx         context.Context // that of Serve
+	queue                      *queue.Queue
+	options                    Options
+	hosts                      []string // Options.Hosts as hostOf returns them
+	log                        *slog.Logger
+	refusals                   *sparseLog
+	keeper                     *keeper
+	hub                        *hub
+	conns                      *connList
+	largeBodies, unknownBodies slots // see meteredBody
+	streams                    slots // of events
+	sockets                    slots // of the RPC handler
+	handler                    http.Handler
+	ctx                        context.Context // that of Serve
 }
 
 // New returns a server of q.
 func New(q *queue.Queue, o Options) *Server {
 	s := &Server{
 		queue: q, options: o, log: o.Log, hub: newHub(q),
-		conns: &connList{max: maxConns}, largeBodies: make(slots, maxLargeBodies), streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
+		conns: &connList{max: maxConns}, largeBodies: make(slots, maxLargeBodies), unknownBodies: make(slots, maxUnknownBodies),
+		streams: make(slots, maxStreams), sockets: make(slots, maxStreams), ctx: context.Background(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -93,30 +95,19 @@ func (s *Server) routes() http.Handler {
 // connKey is the key of the conn in the context of a connection.
 type connKey struct{}
 
-// Serve serves the listeners until ctx ends, and returns when no request is answered any more. It must
+// Serve serves the listeners, at least one, until ctx ends, and returns when no request is answered any more. It must
 // be called once, and closes the listeners. Find names the first.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.ctx = ctx
-	server := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
-		MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog:       log.New(&httpErrors{s.log}, "", 0),
-		BaseContext:    func(net.Listener) context.Context { return ctx },
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if secured, ok := c.(*tls.Conn); ok {
-				c = secured.NetConn()
-			}
-			return context.WithValue(ctx, connKey{}, c)
-		},
-	}
-	server.Protocols = new(http.Protocols) // HTTP/2 would put any number of requests on one connection
-	server.Protocols.SetHTTP1(true)
+	server := s.newHTTPServer(ctx)
 	if s.options.StateDir != "" {
 		withdraw, err := publish(s.options.StateDir, listeners[0], s.options.TLS)
 		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
 			return err
 		}
 		defer withdraw()
@@ -145,6 +136,26 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	return err
 }
 
+// newHTTPServer returns the server of net/http with its limits.
+func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: headerTime, ReadTimeout: requestTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       log.New(&httpErrors{s.log}, "", 0),
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if secured, ok := c.(*tls.Conn); ok {
+				c = secured.NetConn()
+			}
+			return context.WithValue(ctx, connKey{}, c)
+		},
+	}
+	server.Protocols = new(http.Protocols) // HTTP/2 would put any number of requests on one connection
+	server.Protocols.SetHTTP1(true)
+	return server
+}
+
 // shutdown lets the requests end, and then cuts off those that do not.
 func (s *Server) shutdown(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
@@ -160,9 +171,13 @@ func (s *Server) shutdown(server *http.Server) {
 // httpErrors passes on what net/http logs.
 type httpErrors struct{ log *slog.Logger }
 
-// Write logs a line. They are about single connections.
+// Write logs a line. Most are about single connections that somebody has broken.
 func (e *httpErrors) Write(line []byte) (int, error) {
-	e.log.Debug("http", "message", short(string(line)))
+	if bytes.Contains(line, []byte("panic serving")) {
+		e.log.Error("a request has failed because of a mistake in pawl", "panic", string(line))
+	} else {
+		e.log.Debug("http", "message", short(string(line)))
+	}
 	return len(line), nil
 }
 
@@ -178,9 +193,15 @@ func (s *Server) CheckOrigin(r *http.Request) bool {
 	return ok
 }
 
-// AcquireSocket takes one of the WebSockets that the RPC handler may have. ok is false if there are too many;
-// else release must be called at its end, which must come soon after the end of the request's context.
-func (s *Server) AcquireSocket() (release func(), ok bool) { return s.sockets.acquire() }
+// AcquireSocket takes one of the WebSockets that the RPC handler may have. If there are too many, it closes the oldest
+// that has not shown the secret; ok is false if there is none. Otherwise release must be called at the end of the socket,
+// which must come soon after the end of the request's context.
+func (s *Server) AcquireSocket() (release func(), ok bool) {
+	if release, ok = s.sockets.acquire(); ok || !s.conns.closeSocket() {
+		return release, ok
+	}
+	return s.sockets.await(roomTime)
+}
 
 // Rate returns the bytes per second of all downloads.
 func (s *Server) Rate() int64 { return s.hub.total() }

@@ -142,38 +142,11 @@ func encode(v any) ([]byte, error) {
 
 // add adds downloads, all or, if one is wrong, none, and returns their tasks when they are durable.
 func (s *Server) add(all []Addition) ([]*Task, error) {
-	specs := make([]queue.Spec, len(all))
-	for i, a := range all {
-		err := checkNumber("position", a.Position, 0, math.MaxInt32)
-		if err == nil && a.Record == "" {
-			if specs[i], err = a.spec(); err == nil {
-				err = s.queue.Check(specs[i])
-			}
-		} else if err == nil {
-			err = a.checkRecord()
-		}
-		if err != nil {
-			return nil, numbered(err, i, len(all))
-		}
+	specs, err := s.checkAll(all)
+	if err != nil {
+		return nil, err
 	}
-	var tasks []queue.Task
-	var err error
-	for i := 0; i < len(all) && err == nil; {
-		n := alike(all[i:])
-		var added []queue.Task
-		if all[i].Record != "" {
-			added = make([]queue.Task, 1)
-			added[0], err = s.queue.AddRecord(all[i].Record, all[i].Paused)
-		} else {
-			added, err = s.queue.Add(specs[i:i+n], all[i].place(), all[i].Paused)
-		}
-		if err == nil {
-			tasks = append(tasks, added...)
-		} else if i > 0 { // only if the queue is full, or a record has gone just now
-			err = fmt.Errorf("%w; only the first %d were added", err, i)
-		}
-		i += n
-	}
+	tasks, err := s.addAll(all, specs)
 	if err := s.durable(err); err != nil {
 		return nil, err
 	}
@@ -182,6 +155,52 @@ func (s *Server) add(all []Addition) ([]*Task, error) {
 		shown[i] = s.showAt(t, positions)
 	}
 	return shown, nil
+}
+
+// checkAll returns what all say. Those with a record have an empty Spec.
+func (s *Server) checkAll(all []Addition) ([]queue.Spec, error) {
+	specs := make([]queue.Spec, len(all))
+	for i, a := range all {
+		err := checkNumber("position", a.Position, 0, math.MaxInt32)
+		switch {
+		case err != nil:
+		case a.Record != "":
+			if err = a.checkRecord(); err == nil {
+				err = s.queue.CheckRecord(a.Record)
+			}
+		default:
+			if specs[i], err = a.spec(); err == nil {
+				err = s.queue.Check(specs[i])
+			}
+		}
+		if err != nil {
+			return nil, numbered(err, i, len(all))
+		}
+	}
+	return specs, nil
+}
+
+// addAll adds all to the queue, as many as possible by one call. It fails only if the queue is full, or if a record has
+// gone since it was checked.
+func (s *Server) addAll(all []Addition, specs []queue.Spec) (tasks []queue.Task, err error) {
+	for len(tasks) < len(all) {
+		i := len(tasks)
+		var added []queue.Task
+		if all[i].Record != "" {
+			added = make([]queue.Task, 1)
+			added[0], err = s.queue.AddRecord(all[i].Record, all[i].Paused)
+		} else {
+			added, err = s.queue.Add(specs[i:i+alike(all[i:])], all[i].place(), all[i].Paused)
+		}
+		if err != nil && i > 0 {
+			err = fmt.Errorf("%w; only the first %d were added", err, i)
+		}
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, added...)
+	}
+	return tasks, nil
 }
 
 // numbered adds to an error which of several elements it is about, counted from 1.

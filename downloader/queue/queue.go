@@ -191,7 +191,8 @@ var Last = Place{From: End}
 
 // Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
 // Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
-// returned. An unfinished download on record continues in its task.
+// returned. An unfinished download on record continues in its task. If it is added again without
+// header fields and users, it keeps those that the queue has, because who reads a Task does not see them.
 func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -270,7 +271,7 @@ func (q *Queue) check(s Spec) (Spec, error) {
 			return s, fmt.Errorf("%w: %w", ErrSpec, err)
 		}
 	}
-	if s.Name != "" && !filepath.IsLocal(s.Name) || strings.ContainsRune(s.Name, 0) {
+	if s.Name != "" && (!filepath.IsLocal(s.Name) || filepath.Clean(s.Name) == ".") || strings.ContainsRune(s.Name, 0) {
 		return s, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
 	}
 	if s.ChosenID != "" && !s.ChosenID.IsValid() {
@@ -301,7 +302,27 @@ func (q *Queue) newEntry(s Spec) (*entry, error) {
 		}
 	}
 	e.ChosenID = ""
+	if old := q.earlier(e); old != nil && len(e.secrets()) == 0 {
+		e.Header, e.User, e.Lost = old.Header, old.User, old.Lost
+		e.URLs = append([]string{old.URLs[0]}, e.URLs[1:]...) // the same one, perhaps with a user
+	}
 	return e, nil
+}
+
+// earlier returns the last task that has the URL and the place of e; nil if there is none.
+func (q *Queue) earlier(e *entry) *entry {
+	if e.List {
+		return nil
+	}
+	if known := q.byID[e.ID]; known != nil && known.canonical() == e.canonical() {
+		return known
+	}
+	for _, old := range slices.Backward(q.history) {
+		if !old.List && old.Dir == e.Dir && old.Name == e.Name && old.canonical() == e.canonical() {
+			return old
+		}
+	}
+	return nil
 }
 
 // below returns an absolute directory, which must be the root or below it.
@@ -533,7 +554,7 @@ func (q *Queue) view(e *entry) Task {
 		}
 	}
 	t := e.Task
-	if t.State == Waiting && e.run != nil {
+	if e.isActive() {
 		t.State, t.Progress = Active, p
 	}
 	if t.State == Waiting && t.Reason == "" {
@@ -541,6 +562,9 @@ func (q *Queue) view(e *entry) Task {
 	}
 	return t
 }
+
+// isActive reports whether e runs, and is not about to stop.
+func (e *entry) isActive() bool { return e.State == Waiting && e.run != nil && !e.changed }
 
 // Pause stops tasks until Resume. A running one keeps its bytes. Tasks that are paused already stay so.
 func (q *Queue) Pause(ids ...store.ID) error {

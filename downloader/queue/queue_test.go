@@ -238,6 +238,9 @@ func TestPause(t *testing.T) {
 		if err := errors.Join(r.Pause(id), r.Resume(id)); err != nil { // before it has stopped
 			t.Fatal(err)
 		}
+		if task, _ := r.Task(id); task.State != Waiting || r.Summary().Waiting != 1 {
+			t.Errorf("%s, while it stops", task.State)
+		}
 		r.await(id, Complete)
 		if more := r.srv.Sent() - 64<<20; more > 4<<20 {
 			t.Errorf("%d bytes were sent twice", more)
@@ -507,6 +510,44 @@ func TestAddTwice(t *testing.T) {
 		unfinished, _ := r.Tasks()
 		if len(unfinished) != 2 || tasks[0].ID != tasks[1].ID || unfinished[0].LimitRate != 5 || unfinished[1].Name != "g" {
 			t.Errorf("got %+v", unfinished)
+		}
+	})
+}
+
+// TestAddAgain checks that a download which is added again, as it was shown, keeps what is not shown.
+func TestAddAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(Options{})
+		url := r.srv.URL + "/missing"
+		withUser := strings.Replace(url, "://", "://me:secret@", 1)
+		header := http.Header{"Cookie": {"a=b"}}
+		first := r.add(Spec{URLs: []string{withUser}, Header: header, Name: "x"})
+		r.await(first, Failed)
+		for _, c := range []struct {
+			spec   Spec
+			cookie string
+			url    string
+		}{
+			{Spec{URLs: []string{url}, Name: "x"}, "a=b", withUser},
+			{Spec{URLs: []string{url}, Name: "x", Header: http.Header{"Cookie": {"c=d"}}}, "c=d", url},
+			{Spec{URLs: []string{url}, Name: "y"}, "", url},
+		} {
+			id := r.add(c.spec)
+			if task, _ := r.Task(id); task.Header.Get("Cookie") != c.cookie || task.URLs[0] != c.url {
+				t.Errorf("%+v: got %v and %s", c.spec, task.Header, task.URLs[0])
+			}
+			r.await(id, Failed)
+		}
+		again := Spec{URLs: []string{r.put("a.bin", 64<<20)}, Header: header}
+		r.srv.Set(faultserver.Rate(1 << 20))
+		id := r.add(again)
+		r.await(id, Active)
+		again.Header = nil
+		if got := r.add(again); got != id {
+			t.Errorf("%s and %s", got, id)
+		}
+		if task, _ := r.Task(id); task.Header == nil || task.State != Active {
+			t.Errorf("%s, header %v", task.State, task.Header)
 		}
 	})
 }

@@ -18,7 +18,7 @@ func (q *Queue) Summary() Summary {
 		switch {
 		case e.State == Paused:
 			s.Paused++
-		case e.run != nil:
+		case e.isActive():
 			s.Active++
 		default:
 			s.Waiting++

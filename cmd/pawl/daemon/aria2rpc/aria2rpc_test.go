@@ -138,6 +138,8 @@ func TestOptions(t *testing.T) {
 		{`{"dir":"/etc"}`, `error "/etc" is not below "$ROOT"`},
 		{`{"dir":"$ROOT/../x"}`, `error is not below "$ROOT"`},
 		{`{"out":"../x"}`, `error "../x" is not a name below the directory`},
+		{`{"out":"."}`, `error "." is not a name below the directory`},
+		{`{"out":"a/.."}`, `error "a/.." is not a name below the directory`},
 		{`{"out":"/x"}`, `error "/x" is not a name below the directory`},
 		{`{"split":"8","max-connection-per-server":"4"}`, `"split":"4"`},
 		{`{"split":"8"}`, ``},
@@ -221,7 +223,7 @@ func TestSpec(t *testing.T) {
 		t.Errorf("%d jobs, rate %d", r.queue.Jobs(), r.rate.Load())
 	}
 	all, _ := json.Marshal(r.must("aria2.getGlobalOption"))
-	want := fmt.Sprintf(`{"allow-overwrite":"false","auto-file-renaming":"true","continue":"false","dir":"all","max-concurrent-downloads":"7","max-download-limit":"1024","max-overall-download-limit":"%d"}`, 2<<20)
+	want := fmt.Sprintf(`{"allow-overwrite":"false","auto-file-renaming":"true","continue":"false","dir":"%s","max-concurrent-downloads":"7","max-download-limit":"1024","max-overall-download-limit":"%d"}`, filepath.Join(r.root, "all"), 2<<20)
 	if string(all) != want {
 		t.Errorf("got  %s\nwant %s", all, want)
 	}
@@ -239,6 +241,22 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// TestOutcome checks aria2's error codes, which are those of pawl as aria2c.
+func TestOutcome(t *testing.T) {
+	for _, c := range []struct {
+		state queue.State
+		exit  int
+		want  string
+	}{
+		{queue.Complete, 0, "0"}, {queue.Removed, 0, "31"}, {queue.Failed, 1, "1"}, {queue.Failed, 2, "1"}, {queue.Failed, 4, "6"}, {queue.Failed, 6, "24"},
+		{queue.Failed, 8, "3"}, {queue.Failed, 9, "9"}, {queue.Failed, 13, "13"}, {queue.Failed, 32, "32"}, {queue.Failed, 75, "29"}, {queue.Failed, 99, "1"},
+	} {
+		if got, _ := outcome(queue.Task{State: c.state, Exit: c.exit}); got != c.want {
+			t.Errorf("%s %d: got %s, want %s", c.state, c.exit, got, c.want)
+		}
+	}
 }
 
 // TestDownload downloads a file, and changes one that runs.

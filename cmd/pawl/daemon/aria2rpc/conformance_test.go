@@ -481,6 +481,7 @@ func runScript(t *testing.T, c *client, o *origin) *script {
 // TestConformance runs a script against aria2c of the system and against pawl, and compares what they answer.
 // With PAWL_TEST_SERVERS=required a missing aria2c fails the test.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	_, err := exec.LookPath("aria2c")
 	needProgram(t, err, "aria2c is needed to compare with it")
 	o := newOrigin(t)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -392,8 +393,8 @@ func getGlobalOption(x *exchange, _ params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.spec.Dir == "" {
-		d.spec.Dir = x.queue.Root()
+	if !filepath.IsAbs(d.spec.Dir) {
+		d.spec.Dir = filepath.Join(x.queue.Root(), d.spec.Dir)
 	}
 	f := shown(&d.spec)
 	f["max-concurrent-downloads"] = decimal(x.queue.Jobs())

@@ -428,3 +428,48 @@ func TestDaemonLog(t *testing.T) {
 		t.Errorf("log:\n%s", log)
 	}
 }
+
+// TestDaemonSettings checks that a section of a config file and a netrc file hold for the downloads of the daemon,
+// that a header field which may be secret goes to no host without being for it, and that a list obeys its limit.
+func TestDaemonSettings(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	config := filepath.Join(r.dir, "config", "pawl", "config")
+	os.MkdirAll(filepath.Dir(config), 0o700)
+	os.WriteFile(config, []byte("header = X-Everywhere: 1\nheader = X-Api-Key: hidden\nlimit-rate = 50M\n[host 127.0.0.1]\nheader = X-Section: 2\nlimit-rate = 40M\n"), 0o600)
+	os.WriteFile(filepath.Join(r.dir, "netrc"), []byte("machine 127.0.0.1 login me password pass\n"), 0o600)
+	r.start("--netrc-file", filepath.Join(r.dir, "netrc"))
+	url, _ := r.put("a.bin", 1000, 1)
+	r.await(r.want("add", url), queue.Complete)
+	got := r.srv.Requests()[0].Header
+	if got.Get("X-Everywhere") != "1" || got.Get("X-Section") != "2" || got.Get("X-Api-Key") != "" {
+		t.Errorf("header %v", got)
+	}
+	if !strings.Contains(r.log.String(), "X-Api-Key") || strings.Contains(r.log.String(), "hidden") {
+		t.Error("the log does not say that the field is not sent, or has its value")
+	}
+	if status, err := r.client.Status(t.Context()); err != nil || status.LimitRate != 50<<20 {
+		t.Errorf("%+v, %v", status, err)
+	}
+
+	var list strings.Builder
+	for i := range 4 {
+		u, _ := r.put(fmt.Sprintf("l%d", i), 512<<10, uint64(i))
+		list.WriteString(u + "\n")
+	}
+	path := filepath.Join(r.dir, "list")
+	os.WriteFile(path, []byte(list.String()), 0o600)
+	begun := time.Now()
+	id := r.want("add", "--list", path, "--limit-rate", "1M")
+	for task := r.await(id, queue.Active); task.Rate == 0; { // the rate of all its files
+		var err error
+		if task, err = r.client.Task(t.Context(), idOf(id)); err != nil || task.State.Ended() {
+			t.Fatalf("no rate is shown: %s, %v", task.State, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	r.await(id, queue.Complete)
+	if took := time.Since(begun); took < 1200*time.Millisecond {
+		t.Errorf("2 MiB at 1 MiB/s took %v", took)
+	}
+}

@@ -240,7 +240,9 @@ type hostTable struct {
 func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err error) {
 	flags := make(map[string]*kong.Flag)
 	for _, flag := range allFlags(ctx.Model) {
-		flags[flag.Name] = flag
+		if !isTyped(flag) { // that of another command with the same name may have another type
+			flags[flag.Name] = flag
+		}
 	}
 	overridden := func(option string) bool {
 		return onCommandLine(ctx, option) || flags[option] != nil && fromEnvironment(flags[option]) != ""

@@ -72,6 +72,7 @@ func (l *listTasks) run(ctx context.Context, t queue.Task, h *downloader.Handle,
 	}
 	o.Request.Access.Header = taskAccess(headers, t).Header
 	o.ForList = func(list string, req *downloader.Request) {
+		req.Handle = h.Part()
 		public := opener.isPublic(list)
 		req.Access.Credentials = func(origin string) downloader.Credentials { return headers.forList(list, origin) }
 		req.Access.Public = func(string) bool { return public }

@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,12 +32,19 @@ var (
 // not be copied. Settings that are made before the download starts hold from its start, and those of one
 // download hold for the next one. Safe for concurrent use.
 type Handle struct {
+	group       *Handle      // whose limits hold, and that counts the download; nil for none; immutable
 	connections atomic.Int64 // most connections; 0 for no limit
 
-	mu   sync.Mutex
-	rate *transport.Limiter // nil before it is needed; guarded by mu
-	run  *handleRun         // nil if no download runs; guarded by mu
+	mu    sync.Mutex
+	rate  *transport.Limiter   // nil before it is needed; guarded by mu, as the fields below are
+	run   *handleRun           // nil if no download runs
+	parts map[*Handle]struct{} // of Part, with a download that runs; nil before the first
+	ended Progress             // sums of those that have ended
 }
+
+// Part returns a Handle for one of several downloads, such as the files of a list. The rate limit of h holds for all
+// of them together, its limit of connections for each, and Progress of h has their sums.
+func (h *Handle) Part() *Handle { return &Handle{group: h} }
 
 // A handleRun is what a Handle knows of the download that runs: one job, or several after one another if
 // a source fails or sends wrong bytes. All fields are guarded by the mutex of the Handle.
@@ -62,8 +70,12 @@ func (h *Handle) SetLimitRate(bytesPerSecond int64) { h.limiter().SetByteRate(by
 func (h *Handle) SetConnections(n int) { h.connections.Store(int64(max(0, n))) }
 
 // Progress returns the progress of the download, as Downloader.Snapshot does, with the received bytes
-// and retries of all its attempts. It reports false if no download with the Handle runs.
+// and retries of all its attempts. It reports false if no download with the Handle runs. For a Handle with
+// parts, it has the sums of all parts so far; Size is -1, and Have is Received.
 func (h *Handle) Progress() (Progress, bool) {
+	if p, ok := h.sum(); ok {
+		return p, true
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run == nil || h.run.job == nil {
@@ -73,6 +85,45 @@ func (h *Handle) Progress() (Progress, bool) {
 	p.Received += h.run.earlier.total
 	p.Retries += h.run.earlier.retries
 	return p, true
+}
+
+// sum returns the sums of the parts. It reports false if there has been none.
+func (h *Handle) sum() (Progress, bool) {
+	h.mu.Lock()
+	p, parts, known := h.ended, slices.Collect(maps.Keys(h.parts)), h.parts != nil
+	h.mu.Unlock()
+	for _, part := range parts {
+		one, _ := part.Progress()
+		p.add(one)
+	}
+	p.Size, p.Have = -1, p.Received
+	return p, known
+}
+
+// add adds the counts of a part.
+func (p *Progress) add(part Progress) {
+	p.Conns += part.Conns
+	p.Received += part.Received
+	p.Retries += part.Retries
+}
+
+// enter notes that the download of a part begins.
+func (h *Handle) enter(part *Handle) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.parts == nil {
+		h.parts = make(map[*Handle]struct{})
+	}
+	h.parts[part] = struct{}{}
+}
+
+// leave notes that the download of a part has ended, with what progress.
+func (h *Handle) leave(part *Handle, p Progress) {
+	p.Conns = 0
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.parts, part)
+	h.ended.add(p)
 }
 
 // A Detail is the state of a running download in detail.
@@ -115,6 +166,9 @@ func (h *Handle) Detail() Detail {
 
 // limiter returns the limiter of the download.
 func (h *Handle) limiter() *transport.Limiter {
+	if h.group != nil {
+		return h.group.limiter()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.rate == nil {
@@ -131,6 +185,9 @@ func (h *Handle) limit(l sched.Limit) sched.Limit {
 	}
 	l.Low = l.Low || own.IsRateLow()
 	l.Conns = int(h.connections.Load())
+	if h.group != nil {
+		l.Conns = int(h.group.connections.Load())
+	}
 	return l
 }
 
@@ -146,11 +203,18 @@ func (h *Handle) begin(req Request) error {
 	for _, u := range append([]string{req.URL}, req.Mirrors...) {
 		h.run.add(weburl.Canonical(u))
 	}
+	if h.group != nil {
+		h.group.enter(h)
+	}
 	return nil
 }
 
 // end ends the use of the Handle by the download.
 func (h *Handle) end() {
+	if h.group != nil {
+		p, _ := h.Progress()
+		defer h.group.leave(h, p)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.run = nil

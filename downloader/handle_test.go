@@ -2,6 +2,7 @@ package downloader
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -96,6 +97,39 @@ func TestHandleLimitRate(t *testing.T) {
 		w.end(f)
 		if took := time.Since(changed); took > 5*time.Second {
 			t.Errorf("without a limit, the rest took %v", took)
+		}
+	})
+}
+
+// TestHandleParts checks that the limit of a Handle holds for all its parts together, and that it has their sums.
+func TestHandleParts(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const size, rate = 2 << 20, 512 << 10
+		r := newRig(t)
+		all := new(Handle)
+		all.SetLimitRate(rate)
+		all.SetConnections(1)
+		if _, ok := all.Progress(); ok {
+			t.Error("there is progress before the first part")
+		}
+		begun := time.Now()
+		var parts sync.WaitGroup
+		for i := range 3 {
+			name := fmt.Sprint(i)
+			f := faultserver.NewFile(size, uint64(i))
+			r.srv.Put(name, f)
+			parts.Go(func() { r.mustGet(name, f, func(q *Request) { q.Handle = all.Part() }) })
+		}
+		time.Sleep(4 * time.Second)
+		if p, ok := all.Progress(); !ok || p.Conns != 3 || p.Size != -1 || p.Received < 3*rate || p.Received > 6*rate || p.Have != p.Received {
+			t.Errorf("after 4 s: %+v", p)
+		}
+		parts.Wait()
+		if took := time.Since(begun); took < 3*size/rate*time.Second*8/10 {
+			t.Errorf("took %v for %d bytes at %d bytes/s", took, 3*size, rate)
+		}
+		if p, ok := all.Progress(); !ok || p.Conns != 0 || p.Received < 3*size {
+			t.Errorf("at the end: %+v", p)
 		}
 	})
 }

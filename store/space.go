@@ -57,6 +57,16 @@ func (p *Part) checkSpace(allocated int64) error {
 	return p.store.checkFree(p.rec.Target, max(0, p.rec.Size-allocated))
 }
 
+// FreeSpace returns how many bytes may be written to the disk of dir, besides those that Options.MinFree
+// keeps; -1 if that is unknown.
+func (s *Store) FreeSpace(dir string) int64 {
+	free, err := s.fs.FreeSpace(dir)
+	if err != nil {
+		return -1
+	}
+	return max(0, free-s.minFree)
+}
+
 // checkFree returns ErrNoSpace if the disk of the file target has no room for missing
 // more bytes, or ErrDoesNotFit if it has room for fewer. If the free space is unknown, it
 // returns nil, and writing fails instead.

@@ -284,6 +284,5 @@ func failureOf(err error) dropin.Failure {
 	}
 	var code exitCodeError
 	errors.As(err, &code)
-	return map[exitCodeError]dropin.Failure{2: dropin.Usage, 3: dropin.CannotWrite, 4: dropin.BrokenTransfer, 5: dropin.TLSFailure, 6: dropin.WrongUser, 7: dropin.ProtocolError,
-		8: dropin.ServerRefused, 9: dropin.DiskFull, 13: dropin.FileExists, 17: dropin.FileChanged, 32: dropin.WrongDigest, 75: dropin.Busy}[code]
+	return dropin.FailureOf(int(code))
 }

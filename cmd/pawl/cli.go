@@ -13,7 +13,7 @@ import (
 //
 // The tags follow some rules. The options of other tools belong to "pawl as", and not to this
 // grammar. Lists of URLs and headers have sep:"none", because commas are legal in both. Every
-// option can also be set by PAWL_NAME, unless env:"-" excludes it.
+// option can also be set by PAWL_NAME, unless env:"-" excludes it, and in config files, unless typed:"" does.
 type CLI struct {
 	Globals
 
@@ -26,6 +26,9 @@ type CLI struct {
 	Remove   RemoveCmd `cmd:"" help:"Forget downloads."`
 	Report   ReportCmd `cmd:"" help:"Merge the reports of the shards of a run."`
 	Settings ConfigCmd `cmd:"" name:"config" help:"Print each setting, and where it comes from; or turn the configuration file of another tool into one of pawl."`
+	Daemon   DaemonCmd `cmd:"" help:"Run a queue of downloads that outlives the terminal, for pawl add, for programs that speak aria2's RPC, and with a page for the browser."`
+	Add      AddCmd    `cmd:"" help:"Add downloads, or a list of files, to the queue of the daemon."`
+	Pause    PauseCmd  `cmd:"" help:"Stop downloads of the daemon until pawl resume."`
 	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 
 	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
@@ -57,6 +60,7 @@ type OutputOptions struct {
 type Transfer struct {
 	SpeedOptions
 	RetryOptions
+	RunOptions
 	RequestOptions
 	CredentialOptions
 	NetworkOptions
@@ -84,8 +88,12 @@ type RetryOptions struct {
 	ConnectTimeout *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest wait for a connection (default: 30s)."`
 	StallTimeout   *duration `placeholder:"D" group:"Retries and timeouts" help:"Longest silence of a connection (default: 30s)."`
 	MinRate        minRate   `placeholder:"RATE[:D]" group:"Retries and timeouts" help:"Close a connection that is slower than RATE for D (default: 64 bytes per second for a minute; D defaults to 30s)."`
-	Deadline       duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
-	StartAt        startTime `placeholder:"TIME" group:"Retries and timeouts" help:"Wait until TIME by the clock before anything is requested: 23:30, 'tomorrow 2:00', '2026-12-01 02:00', a time of RFC 3339, or +2h from now."`
+}
+
+// RunOptions say when a run begins and ends.
+type RunOptions struct {
+	Deadline duration  `placeholder:"D" group:"Retries and timeouts" help:"Stop cleanly after D, with exit code 75."`
+	StartAt  startTime `placeholder:"TIME" group:"Retries and timeouts" help:"Wait until TIME by the clock before anything is requested: 23:30, 'tomorrow 2:00', '2026-12-01 02:00', a time of RFC 3339, or +2h from now."`
 }
 
 // RequestOptions are the header fields of requests.
@@ -99,15 +107,30 @@ type RequestOptions struct {
 
 // CredentialOptions say who the user is. Like headers, they are for the origins that the user types.
 type CredentialOptions struct {
-	User        userLogin  `short:"u" placeholder:"USER[:PASS]" group:"Credentials" help:"User and password for the hosts of the URLs that you type; without a password, pawl asks for it. The server chooses Basic or Digest authentication."`
-	NetrcFile   secretFile `placeholder:"FILE" group:"Credentials" help:"Take users and passwords from FILE (default: $${NETRC} or ~/.netrc)."`
-	NoNetrc     bool       `group:"Credentials" help:"Read no netrc file."`
-	BearerFile  secretFile `placeholder:"FILE" group:"Credentials" help:"Send the token in FILE, as Authorization: Bearer."`
-	LoadCookies secretFile `placeholder:"FILE" group:"Credentials" help:"Send the cookies in FILE, which has Netscape's format (cookies.txt)."`
-	Cert        secretFile `placeholder:"FILE" group:"Credentials" help:"Client certificate in PEM form, with the certificates of its issuers if the server needs them."`
-	Key         secretFile `placeholder:"FILE" group:"Credentials" help:"Private key of --cert in PEM form (default: in the same file)."`
+	LoginOptions
+	StoredCredentials
+	CertificateOptions
 
 	loaded credentialSet // by loadCredentials
+}
+
+// LoginOptions are the credentials for all origins that the user types.
+type LoginOptions struct {
+	User       userLogin  `short:"u" placeholder:"USER[:PASS]" group:"Credentials" help:"User and password for the hosts of the URLs that you type; without a password, pawl asks for it. The server chooses Basic or Digest authentication."`
+	BearerFile secretFile `placeholder:"FILE" group:"Credentials" help:"Send the token in FILE, as Authorization: Bearer."`
+}
+
+// StoredCredentials are credentials that are stored by host.
+type StoredCredentials struct {
+	NetrcFile   secretFile `placeholder:"FILE" group:"Credentials" help:"Take users and passwords from FILE (default: $${NETRC} or ~/.netrc)."`
+	NoNetrc     bool       `group:"Credentials" help:"Read no netrc file."`
+	LoadCookies secretFile `placeholder:"FILE" group:"Credentials" help:"Send the cookies in FILE, which has Netscape's format (cookies.txt)."`
+}
+
+// CertificateOptions are the client certificate.
+type CertificateOptions struct {
+	Cert secretFile `placeholder:"FILE" group:"Credentials" help:"Client certificate in PEM form, with the certificates of its issuers if the server needs them."`
+	Key  secretFile `placeholder:"FILE" group:"Credentials" help:"Private key of --cert in PEM form (default: in the same file)."`
 }
 
 // NetworkOptions say how hosts are reached.
@@ -139,12 +162,17 @@ type TrustOptions struct {
 
 // FileOptions say what may be written to the disk.
 type FileOptions struct {
+	PlaceOptions
+	Restart bool `group:"Files" help:"Discard the progress and start over."`
+}
+
+// PlaceOptions say which files may be replaced, and what their servers may send.
+type PlaceOptions struct {
 	Overwrite    bool        `group:"Files" help:"Replace files that were not downloaded by pawl."`
 	Adopt        bool        `group:"Files" help:"Take a file that is there already, although pawl did not download it, if its size is that of the file on the server, which costs one small request. A file with the wanted digest is taken in any case."`
 	Continue     bool        `short:"c" group:"Files" help:"Also continue what another program has left: a part of the file under its name, or as NAME.part, NAME.crdownload and the like; of aria2 also with its control file. Some of its bytes are compared with the server first. What pawl began itself is continued in any case."`
 	AutoRename   bool        `group:"Files" help:"If a file is in the way that may not be replaced, add a number to the name: a.1.zip."`
 	NoClobber    bool        `group:"Files" help:"If a file is in the way that may not be replaced, leave it, and take it as done: exit code 0. It has priority over --overwrite and --auto-rename."`
-	Restart      bool        `group:"Files" help:"Discard the progress and start over."`
 	OnChange     string      `enum:"restart,fail" default:"restart" placeholder:"restart|fail" group:"Files" help:"If the remote file has changed: start over, the default, or fail with exit code 17 and keep the downloaded part."`
 	Expect       []mediaType `placeholder:"TYPE" group:"Files" help:"Media type that the server must send, such as application/zip or image/*, or must not send, such as !text/html; repeatable. Another type fails with exit code 7 before anything is stored."`
 	MinFree      byteSize    `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G: a download that would leave less fails with exit code 9 (default: no limit)."`
@@ -191,6 +219,54 @@ type ListCmd struct {
 	Map   bool `help:"Show below each unfinished download which pieces of it are here: # all of a piece, + a part, . nothing."`
 	Watch bool `help:"Show the downloads live on a terminal, with keys: p pauses the selected one, r resumes it, x removes it, q quits."`
 	IDs   bool `name:"ids" hidden:"" help:"Print the ID and the path of each download, for the completion of shells."`
+}
+
+// DaemonCmd runs the queue. It has the options of downloads that can be defaults for those of all programs and
+// pages that add some: so no login that would go to any host.
+type DaemonCmd struct {
+	Root        string     `placeholder:"DIR" type:"path" group:"Daemon" help:"Directory for all files; nothing is written outside of it (default: the user's directory of downloads, such as ~/Downloads, or the working directory if there is none)."`
+	Listen      []string   `sep:"none" placeholder:"ADDR" group:"Daemon" help:"Listen at HOST:PORT or unix:PATH, repeatable (default: 127.0.0.1:6800). An address that other machines reach needs --tls-cert and --tls-key. A socket of systemd has priority."`
+	Host        []string   `sep:"none" placeholder:"NAME" group:"Daemon" help:"Another name of this machine by which browsers and programs may call the daemon, such as nas.lan; repeatable."`
+	AllowOrigin []string   `sep:"none" placeholder:"ORIGIN" group:"Daemon" help:"Also let the web pages of ORIGIN use the daemon, such as https://ariang.example.org, if they have its secret; null stands for files on this machine; repeatable."`
+	SecretFile  secretFile `placeholder:"FILE" group:"Daemon" help:"Take the secret, of at least 16 characters, from FILE, and keep it in the state directory, as the one that is made at the first start (daemon-secret)."`
+	TLSCert     secretFile `name:"tls-cert" placeholder:"FILE" group:"Daemon" help:"Speak https with the certificate in FILE, in PEM form, with those of its issuers."`
+	TLSKey      secretFile `name:"tls-key" placeholder:"FILE" group:"Daemon" help:"Private key of --tls-cert in PEM form (default: in the same file)."`
+	Open        bool       `env:"-" group:"Daemon" help:"Open the page of the daemon in the browser, or print a link to it, which holds once and for a minute. If a daemon runs already, only do that."`
+	Keyring     string     `placeholder:"FILE" type:"path" group:"Lists" help:"Take only lists that have a signature in them, made by a key of FILE."`
+	SpeedOptions
+	RetryOptions
+	RequestOptions
+	StoredCredentials
+	NetworkOptions
+	TLSOptions
+	TrustOptions
+	PlaceOptions
+	ListLimit
+}
+
+// AddCmd adds downloads to the queue of the daemon. Its options are about these downloads alone, so they are
+// not taken from config files and the environment, where the same names are about all downloads.
+type AddCmd struct {
+	URLs        []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; or with --list, lists of files: URLs, files, or - for standard input."`
+	Dir         string    `short:"d" typed:"" env:"-" placeholder:"DIR" group:"Files" help:"Directory below the --root of the daemon, or an absolute path in it (default: the root itself)."`
+	Output      string    `short:"o" typed:"" env:"-" placeholder:"FILE" group:"Files" help:"Local name below the directory (one URL)."`
+	Checksum    digest    `typed:"" env:"-" placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one URL)."`
+	Mirror      []string  `sep:"none" typed:"" env:"-" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL)."`
+	LimitRate   byteRate  `typed:"" env:"-" placeholder:"RATE" group:"Transfer" help:"Bytes per second of each of these downloads, such as 500K, 10M or 1G."`
+	Connections int       `short:"x" typed:"" env:"-" placeholder:"N" group:"Transfer" help:"Most connections of each of these downloads."`
+	Header      []header  `short:"H" sep:"none" typed:"" env:"-" placeholder:"'N: V'" group:"Request" help:"Send a header to the hosts of the URLs; @FILE reads headers from FILE, which ps does not show; repeatable. The daemon keeps them in memory only: after a restart it asks for them."`
+	UserAgent   string    `short:"U" typed:"" env:"-" placeholder:"NAME" group:"Request" help:"Send as User-Agent."`
+	Referer     string    `typed:"" env:"-" placeholder:"URL" group:"Request" help:"Send as Referer."`
+	User        userLogin `short:"u" typed:"" env:"-" placeholder:"USER[:PASS]" group:"Credentials" help:"User and password for the hosts of the URLs; without a password, pawl asks for it. The daemon keeps them in memory only."`
+	Overwrite   bool      `typed:"" env:"-" group:"Files" help:"Replace files that were not downloaded by pawl."`
+	List        bool      `typed:"" env:"-" help:"Each URL is a list of files, as of pawl mirror, and they are downloaded below the directory."`
+	Paused      bool      `typed:"" env:"-" help:"Do not start before pawl resume."`
+	First       bool      `typed:"" env:"-" help:"Put them before all others that wait (default: behind them)."`
+}
+
+// PauseCmd pauses downloads of the daemon.
+type PauseCmd struct {
+	Downloads []string `arg:"" optional:"" placeholder:"ID|PATH" help:"Downloads to pause; all of the daemon if none is named."`
 }
 
 // VerifyCmd reads files again.
@@ -274,6 +350,9 @@ Commands (see "pawl COMMAND --help"):
   report merge FILE...  merge the reports of the shards of a run
   config                print each setting, and where it comes from
   config --import FILE  turn aria2.conf, .curlrc or .wgetrc into a config file
+  daemon                run a queue of downloads, with a page and aria2's RPC
+  add URL...            add downloads to the queue of the daemon
+  pause [ID|PATH...]    pause downloads of the daemon
   as TOOL ARGS...       read the command line of aria2c, curl, wget or axel
   completion SHELL      print a script that completes command lines
 

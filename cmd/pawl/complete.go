@@ -249,13 +249,13 @@ func newCompletionValue(v *kong.Value, placeholder string) completionValue {
 const maxCompletedIDs = 500
 
 // printIDs prints the ID and the name of each download for a shell.
-func printIDs(st state, finished bool, to io.Writer) error {
+func printIDs(rows iter.Seq2[listRow, error], to io.Writer) error {
 	n := 0
-	for r, err := range st.downloads(finished) {
+	for l, err := range rows {
 		if n++; err != nil || n > maxCompletedIDs {
 			return err
 		}
-		fmt.Fprintf(to, "%s\t%s\n", r.ID, printable(filepath.Base(r.Target)))
+		fmt.Fprintf(to, "%s\t%s\n", l.ID, printable(filepath.Base(l.Path)))
 	}
 	return nil
 }

@@ -287,13 +287,16 @@ func (c *configFile) secretLine() (first int) {
 // onlyTyped are the options that only make sense on the command line.
 var onlyTyped = []string{"config", "no-config", "help", "version"}
 
+// isTyped reports whether an option is only taken from the command line, although others may be called the same.
+func isTyped(flag *kong.Flag) bool { return flag.Tag.Has("typed") }
+
 // Validate refuses names that are not an option of any command, options that only make sense on the
 // command line, and options that a single host cannot have.
 func (c *configFile) Validate(app *kong.Application) error {
 	// A setting of another command is known too, because all commands read the same file.
 	known := make(map[string]string) // the option of each name, also of the names in other tools
 	for _, flag := range allFlags(app) {
-		if !slices.Contains(onlyTyped, flag.Name) {
+		if !slices.Contains(onlyTyped, flag.Name) && !isTyped(flag) {
 			for _, name := range append(slices.Clone(flag.Aliases), flag.Name) {
 				known[name] = flag.Name
 			}
@@ -337,7 +340,7 @@ func (c *configFile) checkNames(part settings, known map[string]string) error {
 // does not.
 func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	lines, ok := c.settings[flag.Name]
-	if !ok || fromEnvironment(flag) != "" { // kong asks the next resolver, and in the end takes the default
+	if !ok || isTyped(flag) || fromEnvironment(flag) != "" { // kong asks the next resolver, and in the end takes the default
 		return nil, nil
 	}
 	value, _, err := c.value(flag, lines)

@@ -20,7 +20,7 @@ func TestCookieHosts(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := &CredentialOptions{LoadCookies: secretFile(path)}
+	o := &CredentialOptions{StoredCredentials: StoredCredentials{LoadCookies: secretFile(path)}}
 	cookies, err := o.readCookies(&printer{stdout: io.Discard, stderr: io.Discard})
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func readFile(t *testing.T, name string) string {
 func shownTexts(t *testing.T) map[string]string {
 	t.Helper()
 	names := []string{"../../README.md"}
-	for _, pattern := range []string{"help/*.txt", "systemd/*", "jobs/*"} {
+	for _, pattern := range []string{"help/*.txt", "systemd/*.*", "systemd/user/*", "jobs/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(found), err)

@@ -240,7 +240,9 @@ type hostTable struct {
 func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err error) {
 	flags := make(map[string]*kong.Flag)
 	for _, flag := range allFlags(ctx.Model) {
-		flags[flag.Name] = flag
+		if !isTyped(flag) { // that of another command with the same name may have another type
+			flags[flag.Name] = flag
+		}
 	}
 	overridden := func(option string) bool {
 		return onCommandLine(ctx, option) || flags[option] != nil && fromEnvironment(flags[option]) != ""
@@ -384,10 +386,10 @@ func (t hostTable) exposed() (paths []string) {
 	return paths
 }
 
-// followRates changes the limits of d with the time of day, of all downloads and of hosts, until stop
-// is called.
-func (t *Transfer) followRates(d *downloader.Downloader) (stop func()) {
-	stops := []func(){t.LimitRate.follow(d.SetLimitRate)}
+// followRates changes the limits of d with the time of day, of all downloads by calling set, and of hosts,
+// until stop is called.
+func (t *Transfer) followRates(d *downloader.Downloader, set func(bytesPerSecond int64)) (stop func()) {
+	stops := []func(){t.LimitRate.follow(set)}
 	last := make(map[string]timetable) // by pattern; the last one has priority
 	for _, s := range t.hosts.settings {
 		if rates, ok := s.value.(timetable); ok {

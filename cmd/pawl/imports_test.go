@@ -95,10 +95,23 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/downloader/aria2"},
 		not: []string{"context", "io", "io/...", "net", "net/http", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
+	"pawl/cmd/pawl/daemon/page": { // files that it serves; it knows nothing of the queue
+		not: []string{"os", "os/...", "log", "flag", "sync", "sync/..."},
+	},
+	"pawl/cmd/pawl/daemon": { // the queue over HTTP; it knows no command line
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/queue", "pawl/downloader/weburl"},
+		others: []string{"github.com/coder/websocket", "github.com/gofrs/flock", "golang.org/x/net/http/httpguts"},
+		not:    []string{"flag", "os/exec", "os/signal"},
+	},
+	"pawl/cmd/pawl/daemon/aria2rpc": { // a translation: it reads no file and runs nothing
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/aria2", "pawl/downloader/list", "pawl/downloader/queue", "pawl/downloader/weburl"},
+		others: []string{"github.com/coder/websocket", "golang.org/x/net/http/httpguts"},
+		not:    []string{"flag", "log", "net", "os", "os/..."},
+	},
 	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/signature", "pawl/downloader/weburl"},
-		others: []string{"github.com/alecthomas/kong", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/term", "golang.org/x/sync/...", "golang.org/x/sys/..."},
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/daemon", "pawl/cmd/pawl/daemon/aria2rpc", "pawl/cmd/pawl/daemon/page", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/queue", "pawl/downloader/signature", "pawl/downloader/weburl"},
+		others: []string{"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/...", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/term", "golang.org/x/sync/...", "golang.org/x/sys/..."},
 	},
 }
 

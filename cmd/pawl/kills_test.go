@@ -180,7 +180,7 @@ func (k *killer) check() {
 		}
 		for r := range rec.Held.All() {
 			k.ranges++
-			if !k.hasRange(rec.Part(), f, r.Off, r.End) {
+			if !hasRange(rec.Part(), f, r.Off, r.End) {
 				k.Errorf("after %d kills: %s lacks bytes of %v, which is recorded as held", k.kills, rec.Part(), r)
 			}
 		}
@@ -194,7 +194,7 @@ func (k *killer) check() {
 }
 
 // hasRange reports whether the file at path has the bytes [off, end) of f.
-func (k *killer) hasRange(path string, f faultserver.File, off, end int64) bool {
+func hasRange(path string, f faultserver.File, off, end int64) bool {
 	part, err := os.Open(path)
 	if err != nil {
 		return false

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"os"
 	"strings"
 	"time"
 
 	"pawl/chunk"
+	server "pawl/cmd/pawl/daemon"
+	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
 	"pawl/store"
 )
@@ -20,7 +23,7 @@ import (
 type listRow struct {
 	V       int         `json:"v"` // format version
 	ID      store.ID    `json:"id"`
-	State   string      `json:"state"` // running, interrupted, paused, failed or done
+	State   string      `json:"state"` // running, interrupted, paused, failed or done; in the queue of a daemon also waiting
 	URL     string      `json:"url"`
 	Path    string      `json:"path"`
 	Size    int64       `json:"size"`             // bytes; -1 if unknown
@@ -31,7 +34,8 @@ type listRow struct {
 	Created time.Time   `json:"created"`
 	Updated time.Time   `json:"updated"`
 
-	held chunk.Set // for the map
+	held  chunk.Set // for the map
+	queue bool      // it is in the queue of a daemon
 }
 
 // newListRow returns the row of a download. A download that is recorded as active, but that
@@ -50,6 +54,66 @@ func newListRow(st *store.Store, r store.Record) listRow {
 		l.State = "interrupted"
 	}
 	return l
+}
+
+// taskStates are the states of tasks as pawl list shows them.
+var taskStates = map[queue.State]string{
+	queue.Waiting: "waiting", queue.Active: "running", queue.Paused: string(store.Paused), queue.Failed: string(store.Failed), queue.Complete: string(store.Done),
+}
+
+// newTaskRow returns the row of a task of the queue that has no record.
+func newTaskRow(t server.Task) listRow {
+	l := listRow{V: 1, ID: t.ID, URL: t.URL, Path: taskPath(t), Size: t.Size, Held: t.Held, Rate: t.Rate, Created: t.Created, Updated: t.Updated}
+	return l.withTask(t)
+}
+
+// withTask returns l with what the queue knows about it. A file that is downloaded now, or finished, is so
+// whatever the queue says.
+func (l listRow) withTask(t server.Task) listRow {
+	l.queue = true
+	if l.State == "running" || l.isDone() || t.State == queue.Removed {
+		return l
+	}
+	l.State, l.Reason = taskStates[t.State], t.Reason
+	switch {
+	case t.State == queue.Paused:
+		l.Reason = "by the user"
+	case t.Files != nil && t.State != queue.Failed && t.Files.Listed > 0:
+		l.Reason = fmt.Sprintf("%d of %s here, %d failed", t.Files.Here, fileCountText(t.Files.Listed), t.Files.Failed)
+	}
+	return l
+}
+
+// allRows returns the rows of the downloads on record, and then of those that are only in a queue. If finished is
+// set, finished ones are among both.
+func allRows(st state, tasks []server.Task, finished bool) iter.Seq2[listRow, error] {
+	return func(yield func(listRow, error) bool) {
+		byID := make(map[store.ID]server.Task, len(tasks))
+		for _, t := range tasks {
+			byID[t.ID] = t
+		}
+		for r, err := range st.downloads(finished) {
+			if err != nil {
+				yield(listRow{}, err)
+				return
+			}
+			l := newListRow(st.Store, r)
+			if t, ok := byID[r.ID]; ok {
+				delete(byID, r.ID)
+				l = l.withTask(t)
+			}
+			if !yield(l, nil) {
+				return
+			}
+		}
+		for _, t := range tasks {
+			_, isLeft := byID[t.ID]
+			isOver := t.State == queue.Removed || t.State == queue.Complete && (!finished || !t.List) // of a file, the record says more
+			if isLeft && !isOver && !yield(newTaskRow(t), nil) {
+				return
+			}
+		}
+	}
 }
 
 // isDone reports whether the file is finished.
@@ -302,18 +366,22 @@ func (c *ListCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
+	l, err := openQueue(ctx, st)
+	if err != nil && !c.IDs {
+		out.warn("the queue is not shown: %s", printable(err.Error()))
+	}
+	rows := allRows(st, l.tasks, c.All)
 	if c.IDs {
-		return printIDs(st, c.All, out.stdout)
+		return printIDs(rows, out.stdout)
 	}
 	table := c.table(g, out.stdout)
 	enc := json.NewEncoder(out.stdout)
 	enc.SetEscapeHTML(false)
 	n := 0
-	for r, err := range st.downloads(c.All) {
+	for l, err := range rows {
 		if err != nil {
 			return err
 		}
-		l := newListRow(st.Store, r)
 		switch n++; {
 		case g.JSON:
 			err = enc.Encode(l.forJSON(c.Map))

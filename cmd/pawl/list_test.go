@@ -3,11 +3,13 @@ package main
 import (
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"pawl/chunk"
+	"pawl/cmd/pawl/daemon"
 	"pawl/downloader/faultserver"
 	"pawl/store"
 )
@@ -333,4 +335,19 @@ func TestKeptLists(t *testing.T) {
 		}
 	}
 	s.runPawl("resume").wantExit(0).wantStderr("nothing to resume")
+}
+
+// TestSameKeys checks that the first keys of a task of the daemon are those of list --json.
+func TestSameKeys(t *testing.T) {
+	keys := func(v any) (all []string) {
+		for field := range reflect.TypeOf(v).Fields() {
+			if name := field.Tag.Get("json"); name != "" && !strings.HasPrefix(name, "ranges") { // these are in "detail"
+				all = append(all, name)
+			}
+		}
+		return all
+	}
+	if row, task := keys(listRow{}), keys(daemon.Task{}); len(row) < 11 || !slices.Equal(row, task[:len(row)]) {
+		t.Errorf("list --json has %q, and the daemon %q", row, task)
+	}
 }

@@ -23,6 +23,8 @@ var manualTopics = []struct{ topic, title string }{
 	{"report", "OUTPUT"},
 	{"security", "SECURITY"},
 	{"as", "OTHER TOOLS"},
+	{"daemon", "DAEMON"},
+	{"api", "DAEMON API"},
 	{"exit-codes", "EXIT STATUS"},
 	{"examples", "EXAMPLES"},
 }

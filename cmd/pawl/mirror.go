@@ -357,7 +357,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	opts.OnEvent = rec.show.onEvent
 	d := downloader.New(l.store.Store, opts)
 	defer d.Close()
-	defer c.followRates(d)()
+	defer c.followRates(d, d.SetLimitRate)()
 	o, err := l.runOptions(ctx, lists, rec)
 	if err != nil {
 		rec.abort()

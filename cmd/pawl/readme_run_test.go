@@ -29,6 +29,12 @@ import (
 var commandsNotRun = map[string]string{
 	"go run ./cmd/bench --quick": "takes minutes, and cmd/bench has tests of its own",
 	"pawl -u USER URL":           "asks for a password, as TestPassword checks",
+
+	"pawl daemon --open":                    "does not end by itself; TestDaemonCommands checks it",
+	"pawl add https://example.com/disk.iso": "needs a daemon, as in TestDaemonCommands",
+	"pawl pause":                            "needs a daemon, as in TestDaemonCommands",
+	"pawl add --list LIST":                  "needs a daemon, as in TestDaemonLists",
+	"pawl list --watch":                     "needs a terminal, as in TestWatch",
 }
 
 // TestReadmeCommands runs each command that the README shows, as it is there. The commands

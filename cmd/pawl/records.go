@@ -87,9 +87,20 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
+	// What is in the queue of a daemon that runs is its business.
+	words, inQueue, err := c.resumeTasks(ctx, st, out)
+	if err != nil || len(c.Downloads) > 0 && len(words) == 0 {
+		return err
+	}
+	resumed := len(words) < len(c.Downloads) || len(inQueue) > 0
+	c.Downloads = words
 	records, err := c.records(st, out)
 	if err != nil {
 		return err
+	}
+	records = withoutTasks(records, inQueue)
+	if len(records) == 0 && resumed {
+		return nil
 	}
 	if c.URL != "" && len(records) > 1 {
 		return usageErr{errors.New("--url needs exactly one download")}
@@ -264,17 +275,34 @@ func (c *ResumeCmd) records(st state, out *printer) ([]store.Record, error) {
 	return records, err
 }
 
-// Run removes the records of the named downloads. A failure does not stop the others.
-func (c *RemoveCmd) Run(g *Globals, out *printer) error {
+// Run removes the records of the named downloads, also from the queue of the daemon. A failure does not stop
+// the others.
+func (c *RemoveCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	st, err := g.openStore(out, store.Options{})
+	if err != nil {
+		return err
+	}
+	l, err := openQueue(ctx, st)
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, word := range c.Downloads {
+		task, inQueue, err := c.removeTask(ctx, st, l, word)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		if inQueue {
+			word = string(task.ID)
+		}
 		rec, err := resolveDownload(st.Store, word)
+		if inQueue && errors.Is(err, store.ErrNotFound) { // it had not begun
+			out.note("%q is removed from the queue", relPath(taskPath(task)))
+			continue
+		}
 		if err == nil {
-			err = st.Remove(rec.ID, c.Files)
+			err = c.removeRecord(st, rec.ID)
 		}
 		if err != nil {
 			failures = append(failures, err)

@@ -62,7 +62,7 @@ func (c *ConfigCmd) Run(g *Globals, config *configLoader, parsed *kong.Context, 
 func optionsByName(app *kong.Application) (options [][]*kong.Flag) {
 	at := make(map[string]int)
 	for _, flag := range allFlags(app) {
-		if flag.Hidden || flag.Name == "help" || flag.Name == "version" {
+		if flag.Hidden || isTyped(flag) || flag.Name == "help" || flag.Name == "version" {
 			continue
 		}
 		i, known := at[flag.Name]

@@ -15,7 +15,7 @@ import (
 
 // unfinished are the commands and options of testdata/surface that do not work yet.
 var unfinished = strings.Fields(`
-	daemon add pause work queue
+	work queue
 `)
 
 // TestSurface checks that each command and option of testdata/surface is in the grammar, is shown by

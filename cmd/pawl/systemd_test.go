@@ -80,6 +80,44 @@ func TestSystemdService(t *testing.T) {
 	}
 }
 
+// TestSystemdDaemon checks the units of the daemon: the grammar accepts their command lines, a clean stop is no
+// failure, a mistake in the settings does not start it again and again, and the port is the usual one.
+func TestSystemdDaemon(t *testing.T) {
+	for _, dir := range []string{"systemd/", "systemd/user/"} {
+		unit := readUnit(t, dir+"pawl-daemon.service")
+		args := strings.Fields(strings.Join(unit["Service.ExecStart"], "\n"))
+		if len(args) < 2 || filepath.Base(args[0]) != "pawl" {
+			t.Fatalf("%s: ExecStart is %q", dir, args)
+		}
+		var cli CLI
+		parser, err := kong.New(&cli, rawTextMappers(), kong.DefaultEnvars("PAWL"), kong.Vars{"version": ""}, kong.Bind(new(configLoader)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed, err := parser.Parse(args[1:]); err != nil || parsed.Selected().Name != "daemon" {
+			t.Errorf("%s: %q is not a command line of pawl daemon: %v", dir, args, err)
+		}
+		if root := cli.Daemon.Root; root != "" && !slices.Equal(unit["Service.ReadWritePaths"], []string{root}) {
+			t.Errorf("%s: ReadWritePaths is %q, want the --root %q", dir, unit["Service.ReadWritePaths"], root)
+		}
+		for key, want := range map[string]string{
+			"Service.Type": "notify", "Service.SuccessExitStatus": "143", "Service.RestartPreventExitStatus": "2", "Service.Restart": "on-failure",
+		} {
+			if !slices.Equal(unit[key], []string{want}) {
+				t.Errorf("%s: %s is %q, want %q", dir, key, unit[key], want)
+			}
+		}
+		if socket := readUnit(t, dir+"pawl-daemon.socket"); !slices.Equal(socket["Socket.ListenStream"], []string{defaultListen}) {
+			t.Errorf("%s: ListenStream is %q, want %s", dir, socket["Socket.ListenStream"], defaultListen)
+		}
+		for _, name := range []string{"pawl-daemon.service", "pawl-daemon.socket"} {
+			if len(readUnit(t, dir+name)["Install.WantedBy"]) != 1 {
+				t.Errorf("%s%s: systemctl cannot enable it", dir, name)
+			}
+		}
+	}
+}
+
 // TestSystemdTimer checks that systemctl can enable the timer, and that it repeats.
 func TestSystemdTimer(t *testing.T) {
 	unit := readUnit(t, "systemd/pawl-mirror.timer")
@@ -106,16 +144,23 @@ func TestSystemdVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	here := strings.NewReplacer("/usr/local/bin/pawl", pawl, "User=mirror", "User="+me.Username)
+	here := strings.NewReplacer("/usr/local/bin/pawl", pawl, "User=mirror", "User="+me.Username, "User=pawl", "User="+me.Username)
+	t.Setenv("XDG_RUNTIME_DIR", dir) // for --user
 	var units []string
-	for _, name := range []string{"pawl-mirror.service", "pawl-mirror.timer"} {
-		units = append(units, filepath.Join(dir, name))
-		if err := os.WriteFile(units[len(units)-1], []byte(here.Replace(readFile(t, "systemd/"+name))), 0o644); err != nil {
+	for _, name := range []string{"pawl-mirror.service", "pawl-mirror.timer", "pawl-daemon.service", "pawl-daemon.socket", "user/pawl-daemon.service", "user/pawl-daemon.socket"} {
+		path := filepath.Join(dir, name)
+		units = append(units, path)
+		os.MkdirAll(filepath.Dir(path), 0o755)
+		if err := os.WriteFile(path, []byte(here.Replace(readFile(t, "systemd/"+name))), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, u := range append(units, breakUnit(t, units[0])) {
-		out, err := exec.Command(analyze, "verify", "--man=no", u).CombinedOutput()
+		args := []string{"verify", "--man=no", u}
+		if filepath.Base(filepath.Dir(u)) == "user" {
+			args = append(args, "--user")
+		}
+		out, err := exec.Command(analyze, args...).CombinedOutput()
 		complains := strings.Contains(string(out), filepath.Base(u))
 		if isBroken := !slices.Contains(units, u); (err != nil || complains) != isBroken {
 			t.Errorf("systemd-analyze verify %s: %v\n%s", filepath.Base(u), err, out)

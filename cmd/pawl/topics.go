@@ -28,6 +28,8 @@ var helpTopics = []helpTopic{
 	{"config", "settings, credentials, proxies, addresses, times, state"},
 	{"security", "what is checked, who gets your headers, limits"},
 	{"as", "command lines and settings of aria2c, curl, wget, axel"},
+	{"daemon", "the queue, its page, aria2's RPC, systemd, other machines"},
+	{"api", "requests and events of the daemon"},
 	{"exit-codes", "what they mean, what is resumable, signals"},
 	{"examples", "command lines for common tasks"},
 }

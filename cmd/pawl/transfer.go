@@ -91,7 +91,7 @@ func (b *batch) run(ctx context.Context) error {
 	opts.OnEvent = show.onEvent
 	d := downloader.New(b.store.Store, opts)
 	defer d.Close()
-	defer b.options.followRates(d)()
+	defer b.options.followRates(d, d.SetLimitRate)()
 	show.start(d)
 	defer show.stop()
 	b.download(ctx, d)
@@ -325,7 +325,7 @@ func findRecord(st *store.Store, req downloader.Request) (found store.Record, er
 }
 
 // withDeadline returns ctx with the time limit of --deadline, if one is given.
-func (o *RetryOptions) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+func (o *RunOptions) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.Deadline == 0 {
 		return context.WithCancel(ctx)
 	}

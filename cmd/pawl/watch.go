@@ -27,6 +27,7 @@ const watchKeys = "q quit  p pause  r resume  x remove  m map  up/down or k/j se
 type watch struct {
 	globals *Globals
 	store   state
+	queue   queueWatch
 	screen  *screen
 	look    look
 	mapped  bool // show the maps of pieces
@@ -78,6 +79,18 @@ func (c *ListCmd) watch(ctx context.Context, g *Globals, out *printer) (err erro
 		return err
 	}
 	defer w.screen.close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	w.queue.store, w.queue.changed = w.store, make(chan struct{}, 1)
+	followed := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(followed)
+		defer w.screen.closeOnPanic()
+		w.queue.follow(ctx)
+	}()
+	defer func() {
+		cancel(nil)
+		<-followed
+	}()
 	return w.run(ctx, func(line string) { kept = append(kept[max(0, len(kept)-9):], line) })
 }
 
@@ -104,6 +117,10 @@ func (w *watch) run(ctx context.Context, keep func(string)) error {
 			if err := w.refresh(); err != nil {
 				return err
 			}
+		case <-w.queue.changed:
+			if err := w.refresh(); err != nil {
+				return err
+			}
 		case line := <-w.warnings:
 			w.status = printable(line)
 			keep(line)
@@ -114,25 +131,31 @@ func (w *watch) run(ctx context.Context, keep func(string)) error {
 	}
 }
 
-// refresh reads the state: the unfinished downloads, and those that have been finished since the watch
-// has begun.
+// refresh reads the state and the queue: the unfinished downloads, and those that have been finished since the
+// watch has begun.
 func (w *watch) refresh() error {
-	records, err := w.store.Unfinished()
-	if err != nil {
-		return err
+	_, tasks := w.queue.snapshot()
+	found := make(map[store.ID]listRow)
+	var order []store.ID
+	for l, err := range allRows(w.store, tasks, false) {
+		if err != nil {
+			return err
+		}
+		found[l.ID] = l
+		order = append(order, l.ID)
 	}
 	var rows []listRow
 	for _, old := range w.rows { // in their order, so that no row jumps
-		i := slices.IndexFunc(records, func(r store.Record) bool { return r.ID == old.ID })
-		if i >= 0 {
-			rows = append(rows, newListRow(w.store.Store, records[i]))
+		if l, ok := found[old.ID]; ok {
+			rows = append(rows, l)
+			delete(found, old.ID)
 		} else if r, err := w.store.Get(old.ID); err == nil && r.State == store.Done {
 			rows = append(rows, newListRow(w.store.Store, r))
 		}
 	}
-	for _, r := range records {
-		if r.State != store.Done && !w.store.isKeptList(r) && !slices.ContainsFunc(rows, func(l listRow) bool { return l.ID == r.ID }) {
-			rows = append(rows, newListRow(w.store.Store, r))
+	for _, id := range order {
+		if l, ok := found[id]; ok {
+			rows = append(rows, l)
 		}
 	}
 	at := w.index()
@@ -191,11 +214,20 @@ func (w *watch) act(k key) {
 		w.status = "there is no download"
 		return
 	}
-	switch l := w.rows[i]; k {
-	case "p":
+	l := w.rows[i]
+	client, _ := w.queue.snapshot()
+	ofDaemon := l.queue && client != nil
+	switch {
+	case k == "p" && ofDaemon:
+		w.status = w.queue.pause(l)
+	case k == "p":
 		w.askPause(l)
-	case "r":
+	case k == "r" && ofDaemon:
+		w.status = w.queue.resume(l)
+	case k == "r":
 		w.status = w.resume(l)
+	case ofDaemon:
+		w.question = question{fmt.Sprintf("remove %q from the queue, and delete its part file (%s)? y/n", pathOf(l), size(l.Held)), func() string { return w.queue.remove(l) }}
 	default:
 		w.askRemove(l)
 	}

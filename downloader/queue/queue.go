@@ -23,6 +23,7 @@ var (
 	ErrState    = errors.New("not possible in this state")
 	ErrSpec     = errors.New("cannot be downloaded")
 	ErrFull     = errors.New("the queue is full")
+	ErrIDTaken  = errors.New("another download has this ID")
 )
 
 const (
@@ -43,8 +44,12 @@ type Options struct {
 	Jobs    int    // tasks that run at the same time; default 4
 	History int    // ended tasks that are kept; default 1000
 	Tasks   int    // unfinished tasks that are accepted; default 100,000
-	// Request is the template of the requests.
+	// Request is the template of the requests. A task with a Spec.Existing of its own does not use that of
+	// the template.
 	Request downloader.Request
+	// Complete adds to the request of a task what depends on it, such as the credentials that the user has
+	// stored for its hosts. Header fields and users of the task have priority. It may be nil.
+	Complete func(t Task, req *downloader.Request)
 	// RunList downloads the files of a list; nil if the queue has no lists. It calls report from time to
 	// time, and returns nil if all files are here.
 	RunList func(ctx context.Context, t Task, h *downloader.Handle, report func(Files)) error
@@ -88,7 +93,8 @@ type entry struct {
 	delete  bool      // the task is removed with its files, which are still here
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
-	changed bool      // it must be started again, because its Spec has changed
+	url     [2]string // the first URL, and what Spec.URL makes of it
+	changed bool      // it must be started again when run has stopped
 }
 
 // Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
@@ -185,16 +191,27 @@ var Last = Place{From: End}
 
 // Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
 // Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
-// returned. An unfinished download on record continues in its task.
+// returned. An unfinished download on record continues in its task. If it is added again without
+// header fields and users, it keeps those that the queue has, because who reads a Task does not see them.
 func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	entries := make([]*entry, len(specs))
+	same := make(map[[3]string]store.ID) // the ID of a URL, directory and name
 	for i := range specs {
-		var err error
-		if entries[i], err = q.newEntry(specs[i]); err != nil {
+		e, err := q.newEntry(specs[i])
+		if err != nil {
 			return nil, err
 		}
+		entries[i] = e
+		if e.List {
+			continue
+		}
+		key := [3]string{e.canonical(), e.Dir, e.Name}
+		if id, ok := same[key]; ok {
+			e.ID = id
+		}
+		same[key] = e.ID
 	}
 	if len(q.order)+len(entries) > q.options.Tasks {
 		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
@@ -226,33 +243,86 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	return tasks, nil
 }
 
-// newEntry checks a spec and returns an entry for it, which is not yet in the queue.
-func (q *Queue) newEntry(s Spec) (*entry, error) {
+// Root returns the directory that the files of all tasks are below.
+func (q *Queue) Root() string { return q.options.Root }
+
+// Check returns the error that Add would return for a spec, unless the queue is full.
+func (q *Queue) Check(s Spec) error {
+	_, err := q.check(s)
+	return err
+}
+
+// check returns s with an absolute directory.
+func (q *Queue) check(s Spec) (Spec, error) {
 	var err error
 	if s.Dir, err = q.below(s.Dir); err != nil {
-		return nil, err
+		return s, err
 	}
 	switch {
 	case s.List && q.options.RunList == nil:
-		return nil, fmt.Errorf("%w: no lists here", ErrSpec)
-	case s.List && len(s.URLs) > 0 == (len(s.Text) > 0):
-		return nil, fmt.Errorf("%w: a list has one URL or a text", ErrSpec)
+		return s, fmt.Errorf("%w: no lists here", ErrSpec)
+	case s.List && (len(s.URLs) > 1 || len(s.URLs) > 0 == (len(s.Text) > 0)):
+		return s, fmt.Errorf("%w: a list has one URL or a text", ErrSpec)
 	case !s.List && len(s.URLs) == 0:
-		return nil, fmt.Errorf("%w: no URL", ErrSpec)
+		return s, fmt.Errorf("%w: no URL", ErrSpec)
 	}
 	for _, u := range s.URLs {
 		if err := weburl.Check(u); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSpec, err)
+			return s, fmt.Errorf("%w: %w", ErrSpec, err)
 		}
 	}
-	if s.Name != "" && !filepath.IsLocal(s.Name) {
-		return nil, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
+	if s.Name != "" && (!filepath.IsLocal(s.Name) || filepath.Clean(s.Name) == ".") || strings.ContainsRune(s.Name, 0) {
+		return s, fmt.Errorf("%w: %q is not a name below the directory", ErrSpec, s.Name)
 	}
-	e := &entry{Task: Task{ID: q.idFor(&s), State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
-	if rec, err := q.store.Get(e.ID); err == nil {
-		e.Record, e.Path, e.Size, e.Held = rec.ID, rec.Target, rec.Size, rec.Held.Len()
+	if s.ChosenID != "" && !s.ChosenID.IsValid() {
+		return s, fmt.Errorf("%w: the ID %q is not 16 hex digits in lower case", ErrSpec, s.ChosenID)
+	}
+	return s, nil
+}
+
+// newEntry checks a spec and returns an entry for it, which is not yet in the queue.
+func (q *Queue) newEntry(s Spec) (*entry, error) {
+	s, err := q.check(s)
+	if err != nil {
+		return nil, err
+	}
+	id, known := q.idFor(&s)
+	e := &entry{Task: Task{ID: id, State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
+	switch {
+	case known:
+		if rec, err := q.store.Get(id); err == nil {
+			e.Record, e.Path, e.Size, e.Held = rec.ID, rec.Target, rec.Size, rec.Held.Len()
+		}
+	case s.ChosenID == "":
+		e.ID = store.NewID()
+	default:
+		e.ID = s.ChosenID
+		if _, err := q.store.Get(e.ID); err == nil || q.byID[e.ID] != nil {
+			return nil, fmt.Errorf("%q: %w", e.ID, ErrIDTaken)
+		}
+	}
+	e.ChosenID = ""
+	if old := q.earlier(e); old != nil && len(e.secrets()) == 0 {
+		e.Header, e.User, e.Lost = old.Header, old.User, old.Lost
+		e.URLs = append([]string{old.URLs[0]}, e.URLs[1:]...) // the same one, perhaps with a user
 	}
 	return e, nil
+}
+
+// earlier returns the last task that has the URL and the place of e; nil if there is none.
+func (q *Queue) earlier(e *entry) *entry {
+	if e.List {
+		return nil
+	}
+	if known := q.byID[e.ID]; known != nil && known.canonical() == e.canonical() {
+		return known
+	}
+	for _, old := range slices.Backward(q.history) {
+		if !old.List && old.Dir == e.Dir && old.Name == e.Name && old.canonical() == e.canonical() {
+			return old
+		}
+	}
+	return nil
 }
 
 // below returns an absolute directory, which must be the root or below it.
@@ -260,39 +330,66 @@ func (q *Queue) below(dir string) (string, error) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(q.options.Root, dir)
 	}
-	if rel, err := filepath.Rel(q.options.Root, dir); err != nil || !filepath.IsLocal(rel) {
+	if rel, err := filepath.Rel(q.options.Root, dir); err != nil || !filepath.IsLocal(rel) || strings.ContainsRune(dir, 0) {
 		return "", fmt.Errorf("%w: %q is not below %q", ErrSpec, dir, q.options.Root)
 	}
 	return filepath.Clean(dir), nil
 }
 
 // idFor returns the ID of the unfinished task, or of the unfinished download on record, that has the
-// URL and the place of s, or else a new one.
-func (q *Queue) idFor(s *Spec) store.ID {
+// URL and the place of s, if there is one.
+func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 	if s.List {
-		return store.NewID()
+		return "", false
 	}
+	url := s.URL()
 	for _, e := range q.order {
-		if !e.List && e.URL() == s.URL() && e.Dir == s.Dir && e.Name == s.Name {
-			return e.ID
+		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.canonical() == url {
+			return e.ID, true
 		}
 	}
-	rec, err := q.store.ByURL(s.Dir, s.URL())
-	if s.Name != "" {
+	var rec store.Record
+	var err error
+	if s.Name == "" {
+		rec, err = q.store.ByURL(s.Dir, url)
+	} else {
 		rec, err = q.store.ByTarget(filepath.Join(s.Dir, s.Name))
 	}
-	if err == nil && rec.State != store.Done && rec.URL == s.URL() {
-		return rec.ID
+	if err == nil && rec.State != store.Done && rec.URL == url {
+		return rec.ID, true
 	}
-	return store.NewID()
+	return "", false
 }
 
-// AddRecord adds the unfinished download id of the state file, with what is on record about it.
-func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
+// canonical returns Spec.URL. It remembers it, because Add compares a URL with those of all tasks.
+func (e *entry) canonical() string {
+	if first := e.URLs[0]; e.url[0] != first {
+		e.url = [2]string{first, e.URL()}
+	}
+	return e.url[1]
+}
+
+// CheckRecord returns the error that AddRecord would return.
+func (q *Queue) CheckRecord(id store.ID) error {
+	_, err := q.record(id)
+	return err
+}
+
+// record returns an unfinished download of the state file that may be added.
+func (q *Queue) record(id store.ID) (store.Record, error) {
 	rec, err := q.store.Get(id)
 	if err == nil && rec.State == store.Done {
 		err = fmt.Errorf("%w: the file is finished", ErrState)
 	}
+	if err == nil {
+		_, err = q.below(filepath.Dir(rec.Target))
+	}
+	return rec, err
+}
+
+// AddRecord adds the unfinished download id of the state file, with what is on record about it.
+func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
+	rec, err := q.record(id)
 	if err != nil {
 		return Task{}, err
 	}
@@ -302,9 +399,6 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 		return q.view(e), nil
 	} else if e != nil {
 		q.history = remove(q.history, e)
-	}
-	if _, err := q.below(filepath.Dir(rec.Target)); err != nil {
-		return Task{}, err
 	}
 	e := &entry{Task: Task{
 		ID: id, State: Waiting, Added: time.Now(), Record: id, Path: rec.Target, Size: rec.Size, Held: rec.Held.Len(), Lost: rec.Credentials,
@@ -429,34 +523,48 @@ func (q *Queue) Tasks() (unfinished, ended []Task) {
 	return unfinished, ended
 }
 
-// Detail returns what is known about the running download of a task; ok is false if it does not run.
+// Detail returns what is known about the running download of a task. If it does not run, ok is false, and
+// there is only what is on record.
 func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	q.mu.Lock()
 	e := q.byID[id]
-	if e == nil || e.run == nil {
+	if e == nil {
 		q.mu.Unlock()
 		return d, false
 	}
-	handle := &e.run.handle
+	r, record := e.run, cmp.Or(e.Record, e.ID)
 	q.mu.Unlock()
-	return handle.Detail(), true
+	if r != nil {
+		return r.handle.Detail(), true
+	}
+	if rec, err := q.store.Get(record); err == nil {
+		d.Held = rec.Held
+	}
+	return d, false
 }
 
-// view returns e as others see it.
+// view returns e as others see it. It notes what is known of the running download, which e shows until the run
+// has ended for good.
 func (q *Queue) view(e *entry) Task {
-	t := e.Task
-	if t.State == Waiting && e.run != nil {
-		t.State = Active
-		if p, ok := e.run.handle.Progress(); ok {
-			t.Progress = p
-			t.Path, t.Size, t.Held = cmp.Or(p.Target, t.Path), p.Size, p.Have
+	var p downloader.Progress
+	if e.run != nil {
+		var ok bool
+		if p, ok = e.run.handle.Progress(); ok {
+			e.Path, e.Size, e.Held = cmp.Or(p.Target, e.Path), p.Size, p.Have
 		}
+	}
+	t := e.Task
+	if e.isActive() {
+		t.State, t.Progress = Active, p
 	}
 	if t.State == Waiting && t.Reason == "" {
 		t.Reason = q.hold.reason
 	}
 	return t
 }
+
+// isActive reports whether e runs, and is not about to stop.
+func (e *entry) isActive() bool { return e.State == Waiting && e.run != nil && !e.changed }
 
 // Pause stops tasks until Resume. A running one keeps its bytes. Tasks that are paused already stay so.
 func (q *Queue) Pause(ids ...store.ID) error {
@@ -482,6 +590,7 @@ func (q *Queue) Resume(ids ...store.ID) error {
 		case Waiting:
 			e.notYet = time.Time{} // the user knows better
 		case Paused:
+			e.changed = e.run != nil // it has not stopped yet
 		case Failed:
 			q.history = remove(q.history, e)
 			e.Ended = time.Time{}
@@ -551,8 +660,14 @@ func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
 		if err := change(&s); err != nil {
 			return err
 		}
-		if _, err := q.newEntry(s); err != nil {
+		s, err := q.check(s)
+		if err != nil {
 			return err
+		}
+		if s.Dir != e.Dir || s.Name != e.Name {
+			if _, err := q.store.Get(e.ID); err == nil || e.run != nil {
+				return fmt.Errorf("%w: the download has begun, and keeps its directory and name", ErrState)
+			}
 		}
 		q.update(e, s)
 		return nil

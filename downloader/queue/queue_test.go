@@ -26,7 +26,9 @@ type rig struct {
 	state string
 	root  string
 	*Queue
-	stop func() // of the present process
+
+	minFree int64  // bytes that later processes leave free
+	stop    func() // of the present process
 }
 
 // inBubble runs a test with a fake clock.
@@ -45,7 +47,7 @@ func inBubble(t *testing.T, test func(t *testing.T, r *rig)) {
 // open opens the queue in a new process, which does not run it yet.
 func (r *rig) open(o Options) *downloader.Downloader {
 	r.t.Helper()
-	st, err := store.Open(r.state, store.Options{Root: r.root, Warn: func(s string) { r.t.Log(s) }})
+	st, err := store.Open(r.state, store.Options{Root: r.root, MinFree: r.minFree, Warn: func(s string) { r.t.Log(s) }})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -231,8 +233,16 @@ func TestPause(t *testing.T) {
 		if err := r.Resume(id); err != nil {
 			t.Fatal(err)
 		}
+		r.await(id, Active)
+		time.Sleep(5 * time.Second)
+		if err := errors.Join(r.Pause(id), r.Resume(id)); err != nil { // before it has stopped
+			t.Fatal(err)
+		}
+		if task, _ := r.Task(id); task.State != Waiting || r.Summary().Waiting != 1 {
+			t.Errorf("%s, while it stops", task.State)
+		}
 		r.await(id, Complete)
-		if more := r.srv.Sent() - 64<<20; more > 2<<20 {
+		if more := r.srv.Sent() - 64<<20; more > 4<<20 {
 			t.Errorf("%d bytes were sent twice", more)
 		}
 	})
@@ -359,6 +369,13 @@ func TestLimitsChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		err = r.Change(id, func(s *Spec) error {
+			s.Dir = "elsewhere"
+			return nil
+		})
+		if !errors.Is(err, ErrState) {
+			t.Errorf("a download that has begun moves: %v", err)
+		}
 		r.await(id, Complete)
 		if more := r.srv.Sent() - 64<<20; more > 2<<20 {
 			t.Errorf("%d bytes were sent twice", more)
@@ -384,6 +401,153 @@ func TestHistory(t *testing.T) {
 		r.start(Options{})
 		if _, ended := r.Tasks(); len(ended) != 0 {
 			t.Errorf("%d ended", len(ended))
+		}
+	})
+}
+
+// TestSummary checks that the counts, IDs and positions are those of the tasks, and that an unfinished
+// download shows its bytes while it does not run.
+func TestSummary(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.srv.Set(faultserver.Rate(1 << 20))
+		r.start(Options{Jobs: 1})
+		first := r.add(Spec{URLs: []string{r.put("a.bin", 8<<20)}})
+		second, third := r.add(Spec{URLs: []string{r.put("b.bin", 8<<20)}}), r.add(Spec{URLs: []string{r.put("c.bin", 8<<20)}})
+		r.await(first, Active)
+		if err := r.Pause(second); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := r.Summary(), (Summary{Active: 1, Waiting: 1, Paused: 1}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if ids, ended := r.IDs(); !slices.Equal(ids, []store.ID{first, second, third}) || len(ended) != 0 {
+			t.Errorf("got %v and %v", ids, ended)
+		}
+		if running := r.Running(); len(running) != 1 || running[0].ID != first {
+			t.Errorf("got %v", running)
+		}
+		for id, want := range map[store.ID]int{second: 0, third: 1} {
+			if n, ok := r.Position(id); n != want || !ok {
+				t.Errorf("got %d, %t, want %d", n, ok, want)
+			}
+		}
+		if _, ok := r.Position(first); ok {
+			t.Error("a running task has a position")
+		}
+		time.Sleep(3 * time.Second)
+		before, _ := r.Task(first)
+		if err := r.Pause(first); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		task, _ := r.Task(first)
+		if d, running := r.Detail(first); running || d.Held.Len() == 0 || d.Held.Len() != task.Held {
+			t.Errorf("got %v of %d bytes, running %t", d.Held, task.Held, running)
+		}
+		if !task.Updated.After(before.Updated) {
+			t.Errorf("updated at %v, and before the pause at %v", task.Updated, before.Updated)
+		}
+	})
+}
+
+// TestCheck checks that Check refuses what Add refuses.
+func TestCheck(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error { return nil }})
+		const u = "http://127.0.0.1/f"
+		for _, s := range []Spec{
+			{}, {URLs: []string{"ftp://h/f"}}, {URLs: []string{u}, Dir: "/elsewhere"}, {URLs: []string{u}, Dir: ".."}, {URLs: []string{u}, Dir: "a\x00b"},
+			{URLs: []string{u}, Name: "../f"}, {URLs: []string{u}, Name: "/f"}, {URLs: []string{u}, Name: "f\x00"},
+			{List: true}, {List: true, URLs: []string{u}, Text: []byte("x")}, {List: true, URLs: []string{u, u}},
+		} {
+			if err := r.Check(s); !errors.Is(err, ErrSpec) {
+				t.Errorf("%+v: Check returns %v", s, err)
+			}
+			if _, err := r.Add([]Spec{s}, Last, false); !errors.Is(err, ErrSpec) {
+				t.Errorf("%+v: Add returns %v", s, err)
+			}
+		}
+		if err := r.Check(Spec{URLs: []string{u}, Dir: "sub", Name: "a/b"}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestChosenID checks that a new task has the ID that was chosen for it, and that no two tasks have the same.
+func TestChosenID(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(Options{})
+		const id = "00000000000000ab"
+		url := r.put("a.bin", 1<<20)
+		if got := r.add(Spec{URLs: []string{url}, ChosenID: id}); got != id {
+			t.Fatalf("got %s", got)
+		}
+		if got := r.add(Spec{URLs: []string{url}, ChosenID: "00000000000000ac"}); got != id {
+			t.Errorf("a download that is there already has the ID %s", got)
+		}
+		other := r.put("b.bin", 1<<20)
+		if _, err := r.Add([]Spec{{URLs: []string{other}, ChosenID: id}}, Last, false); !errors.Is(err, ErrIDTaken) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := r.Add([]Spec{{URLs: []string{other}, ChosenID: "00AB"}}, Last, false); !errors.Is(err, ErrSpec) {
+			t.Errorf("got %v", err)
+		}
+		if task := r.await(id, Complete); task.Record != id {
+			t.Errorf("the record is %s", task.Record)
+		}
+	})
+}
+
+// TestAddTwice checks that a download which is twice in one call has one task, with the last settings.
+func TestAddTwice(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{})
+		const u = "http://127.0.0.1/f"
+		tasks, err := r.Add([]Spec{{URLs: []string{u}}, {URLs: []string{"http://me:secret@127.0.0.1/f"}, LimitRate: 5}, {URLs: []string{u}, Name: "g"}}, Last, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unfinished, _ := r.Tasks()
+		if len(unfinished) != 2 || tasks[0].ID != tasks[1].ID || unfinished[0].LimitRate != 5 || unfinished[1].Name != "g" {
+			t.Errorf("got %+v", unfinished)
+		}
+	})
+}
+
+// TestAddAgain checks that a download which is added again, as it was shown, keeps what is not shown.
+func TestAddAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.start(Options{})
+		url := r.srv.URL + "/missing"
+		withUser := strings.Replace(url, "://", "://me:secret@", 1)
+		header := http.Header{"Cookie": {"a=b"}}
+		first := r.add(Spec{URLs: []string{withUser}, Header: header, Name: "x"})
+		r.await(first, Failed)
+		for _, c := range []struct {
+			spec   Spec
+			cookie string
+			url    string
+		}{
+			{Spec{URLs: []string{url}, Name: "x"}, "a=b", withUser},
+			{Spec{URLs: []string{url}, Name: "x", Header: http.Header{"Cookie": {"c=d"}}}, "c=d", url},
+			{Spec{URLs: []string{url}, Name: "y"}, "", url},
+		} {
+			id := r.add(c.spec)
+			if task, _ := r.Task(id); task.Header.Get("Cookie") != c.cookie || task.URLs[0] != c.url {
+				t.Errorf("%+v: got %v and %s", c.spec, task.Header, task.URLs[0])
+			}
+			r.await(id, Failed)
+		}
+		again := Spec{URLs: []string{r.put("a.bin", 64<<20)}, Header: header}
+		r.srv.Set(faultserver.Rate(1 << 20))
+		id := r.add(again)
+		r.await(id, Active)
+		again.Header = nil
+		if got := r.add(again); got != id {
+			t.Errorf("%s and %s", got, id)
+		}
+		if task, _ := r.Task(id); task.Header == nil || task.State != Active {
+			t.Errorf("%s, header %v", task.State, task.Header)
 		}
 	})
 }

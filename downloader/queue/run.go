@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"pawl/downloader"
@@ -46,11 +47,17 @@ func (e *entry) stop() {
 // changes are durable. It must be called once.
 func (q *Queue) Run(ctx context.Context) error {
 	var running sync.WaitGroup
+	warned := ""
 	for ctx.Err() == nil {
 		wait := time.Duration(-1)
-		if err := q.Sync(); err != nil {
-			q.options.Warn(err.Error())
+		err := q.Sync()
+		if err != nil {
 			wait = saveWait
+		}
+		if text := errorText(err); text != warned { // once, and not every saveWait
+			if warned = text; text != "" {
+				q.options.Warn(text)
+			}
 		}
 		if next := q.start(ctx, &running); wait < 0 || next >= 0 && next < wait {
 			wait = next
@@ -59,6 +66,14 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 	running.Wait()
 	return q.Sync()
+}
+
+// errorText returns the text of an error, "" for nil.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // sleep waits until something may start, for at most the time if it is not negative.
@@ -133,8 +148,14 @@ func (q *Queue) download(ctx context.Context, t Task, r *run) (downloader.Result
 func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	req := q.options.Request
 	req.URL, req.Mirrors, req.Sum = t.URLs[0], t.URLs[1:], t.Sum
-	req.Handle, req.Existing = h, t.Existing
+	req.Handle = h
+	if t.Existing != (downloader.Existing{}) {
+		req.Existing = t.Existing
+	}
 	req.ID, req.Into = t.ID, downloader.File{Dir: t.Dir, Output: t.Name}
+	if q.options.Complete != nil {
+		q.options.Complete(t, &req)
+	}
 	rec, err := q.store.Get(t.ID)
 	begun := err == nil && rec.State != store.Done
 	if begun {
@@ -189,6 +210,8 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 		if rec, err := q.store.Get(res.ID); err == nil {
 			e.Held = rec.Held.Len()
 		}
+	} else if e.Record == "" && !e.List {
+		e.Path, e.Size, e.Held = "", -1, 0 // nothing of what view has noted is on record
 	}
 	switch {
 	case e.State == Removed:
@@ -199,9 +222,9 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 		e.State, e.Reason, e.Exit = Complete, "", 0
 		e.Size, e.Held, e.Proof = res.Size, res.Size, res.Proof
 		q.archive(e, Finished)
-	case e.State == Paused, e.changed, ctx.Err() != nil:
+	case errors.Is(err, errStopped), e.changed, ctx.Err() != nil:
 		e.changed = false
-	case errors.Is(err, store.ErrNoSpace) && !errors.Is(err, store.ErrDoesNotFit):
+	case holdsUp(err):
 		e.Reason = redacted(err)
 		q.hold = hold{until: time.Now().Add(spaceWait), reason: e.Reason}
 		q.tell(Event{Kind: Delayed, Task: q.view(e)})
@@ -214,6 +237,13 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 	}
 	q.dirty(e)
 	q.trim()
+}
+
+// holdsUp reports whether a failure of a task would be that of all tasks, because the disk is full or has
+// become read-only, or the state directory cannot be used. A file that is too large for the disk is alone.
+func holdsUp(err error) bool {
+	return errors.Is(err, store.ErrNoSpace) && !errors.Is(err, store.ErrDoesNotFit) || errors.Is(err, store.ErrState) ||
+		errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
 }
 
 // archive moves e to the history.

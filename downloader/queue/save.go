@@ -2,6 +2,7 @@ package queue
 
 import (
 	"sync"
+	"time"
 
 	"pawl/store"
 )
@@ -21,6 +22,7 @@ func (q *Queue) dirty(e *entry) {
 		q.changed = make(map[store.ID]struct{})
 	}
 	q.changed[e.ID] = struct{}{}
+	e.Updated = time.Now()
 	q.count++
 	q.wake()
 }

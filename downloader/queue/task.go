@@ -55,6 +55,10 @@ type Spec struct {
 	Header http.Header `json:"-"`
 	// User is a user and a password for the origins of URLs; nil for none. It is kept in memory only.
 	User *url.Userinfo `json:"-"`
+
+	// ChosenID is the ID that Add gives to a new task; "" for a random one. It is ignored for a download that
+	// has an ID already. No other Spec of the call may have it.
+	ChosenID store.ID `json:"-"`
 }
 
 // URL returns the first URL without user and password, "" if there is none.
@@ -86,8 +90,9 @@ type Task struct {
 	// of header fields, and "user".
 	Lost []string `json:"lost,omitempty"`
 
-	Added time.Time `json:"added"`
-	Ended time.Time `json:"ended,omitzero"` // zero while it has not ended
+	Added   time.Time `json:"added"`
+	Updated time.Time `json:"updated"`        // when the queue has changed it, which the bytes do not
+	Ended   time.Time `json:"ended,omitzero"` // zero while it has not ended
 
 	Record store.ID         `json:"record,omitempty"` // the download in the state file, "" if there is none yet
 	Path   string           `json:"path,omitempty"`   // absolute; "" if unknown
@@ -109,6 +114,22 @@ type Files struct {
 	Failed  int  `json:"failed"`  // so far
 	Problem int  `json:"problem"` // lines of the list that cannot be understood
 	Read    bool `json:"read"`    // the list was read to its end
+
+	*Trouble // nil if there is none
+}
+
+// A Trouble says more about the first ones of Files.Failed and Files.Problem. RunList bounds it, because it
+// is stored with the task. It must not be changed once it is reported.
+type Trouble struct {
+	Failures []FailedFile `json:"failures,omitempty"`
+	Problems []string     `json:"problems,omitempty"`
+}
+
+// A FailedFile is a file of a list that is not here.
+type FailedFile struct {
+	URL    string `json:"url"` // without user and password
+	Path   string `json:"path,omitempty"`
+	Reason string `json:"reason"`
 }
 
 // taskVersion is the version of the stored form.

@@ -253,7 +253,7 @@ func (a *aria2Line) addCollected() error {
 	return a.addProxy(a.value("all-proxy-user", "http-proxy-user", "https-proxy-user"), a.value("all-proxy-passwd", "http-proxy-passwd", "https-proxy-passwd"))
 }
 
-// addNumbers adds the numbers of files and connections. aria2 opens at most --split connections for a file.
+// addNumbers adds the numbers of files and connections.
 func (a *aria2Line) addNumbers() error {
 	numbers := make(map[string]int)
 	for _, name := range []string{"max-concurrent-downloads", "split", "max-connection-per-server"} {
@@ -267,12 +267,8 @@ func (a *aria2Line) addNumbers() error {
 		}
 		numbers[name] = n
 	}
-	split, perServer := numbers["split"], numbers["max-connection-per-server"]
-	switch {
-	case perServer > 0 && split > 0:
-		a.set("--connections", strconv.Itoa(min(perServer, split)))
-	case perServer > 0, split == 1: // more than one is for several servers
-		a.set("--connections", strconv.Itoa(max(perServer, split)))
+	if n := aria2.Connections(numbers["split"], numbers["max-connection-per-server"]); n > 0 {
+		a.set("--connections", strconv.Itoa(n))
 	}
 	return nil
 }

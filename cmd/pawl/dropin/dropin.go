@@ -196,6 +196,12 @@ func ExitCode(name string, f Failure) int {
 	return t.other
 }
 
+// FailureOf returns the failure that an exit code of pawl stands for, as far as the code says it.
+func FailureOf(exit int) Failure {
+	return map[int]Failure{2: Usage, 3: CannotWrite, 4: BrokenTransfer, 5: TLSFailure, 6: WrongUser, 7: ProtocolError,
+		8: ServerRefused, 9: DiskFull, 13: FileExists, 17: FileChanged, 32: WrongDigest, 75: Busy}[exit]
+}
+
 // Combine returns the exit code of several runs of a tool, from the code of the runs before and the code of
 // the next one: the first failure counts, and in wget the lowest code above 1 (EXIT STATUS of wget(1)).
 func Combine(name string, before, next int) int {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"pawl/chunk"
+	"pawl/downloader/failure"
 	"pawl/downloader/hosts"
 	"pawl/downloader/response"
 	"pawl/downloader/sched"
@@ -42,6 +43,9 @@ func (j *job) attempt(ctx context.Context) error {
 	}
 	rep, err := j.begin(ctx, held)
 	if err != nil {
+		if j.mayBeSmall() && !failure.IsGone(err) {
+			j.first.host.ServesNone()
+		}
 		j.first.release()
 		return err
 	}

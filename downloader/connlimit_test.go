@@ -22,74 +22,80 @@ import (
 // Options.Connections connections. They wait for a connection longer than the response timeout,
 // which must not count.
 func TestProcessesShareConnections(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{1, 4} {
-		r := newRig(t)
-		var mu sync.Mutex
-		open, peak := 0, 0
-		front := httptest.NewUnstartedServer(r.srv)
-		front.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-			mu.Lock()
-			defer mu.Unlock()
-			switch s {
-			case http.StateNew:
-				open++
-				peak = max(peak, open)
-			case http.StateClosed:
-				open--
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			var mu sync.Mutex
+			open, peak := 0, 0
+			front := httptest.NewUnstartedServer(r.srv)
+			front.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+				mu.Lock()
+				defer mu.Unlock()
+				switch s {
+				case http.StateNew:
+					open++
+					peak = max(peak, open)
+				case http.StateClosed:
+					open--
+				}
 			}
-		}
-		front.StartTLS() // so that opening a connection takes several round trips
-		t.Cleanup(front.Close)
-		r.srv.Set(faultserver.ConnRate(4 << 20))
-		r.opts.TLS.Insecure, r.opts.Connections, r.opts.Timeouts.Stall, r.opts.Timeouts.Connect = true, limit, time.Second, time.Second
-		var all sync.WaitGroup
-		for i, name := range []string{"a", "b", "c"} {
-			f := faultserver.NewFile(6<<20, uint64(i))
-			r.srv.Put(name, f)
-			all.Go(func() {
-				st, err := store.Open(r.state, store.Options{})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				d := New(st, r.opts)
-				defer d.Close()
-				res, err := d.Get(t.Context(), Request{URL: front.URL + "/" + name, Into: File{Dir: r.dir}})
-				if err != nil {
-					t.Errorf("%s: %v", name, err)
-					return
-				}
-				r.checkFile(res.Target, f)
-			})
-		}
-		all.Wait()
-		if n := r.countEvents(Retrying) + r.countEvents(Limited); peak != limit || n > 0 {
-			t.Errorf("limit of %d connections: got %d at the same time, and %d refusals or retries, want %d and 0", limit, peak, n, limit)
-		}
+			front.StartTLS() // so that opening a connection takes several round trips
+			t.Cleanup(front.Close)
+			r.srv.Set(faultserver.ConnRate(4 << 20))
+			r.opts.TLS.Insecure, r.opts.Connections, r.opts.Timeouts.Stall, r.opts.Timeouts.Connect = true, limit, time.Second, time.Second
+			var all sync.WaitGroup
+			for i, name := range []string{"a", "b", "c"} {
+				f := faultserver.NewFile(6<<20, uint64(i))
+				r.srv.Put(name, f)
+				all.Go(func() {
+					st, err := store.Open(r.state, store.Options{})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					d := New(st, r.opts)
+					defer d.Close()
+					res, err := d.Get(t.Context(), Request{URL: front.URL + "/" + name, Into: File{Dir: r.dir}})
+					if err != nil {
+						t.Errorf("%s: %v", name, err)
+						return
+					}
+					r.checkFile(res.Target, f)
+				})
+			}
+			all.Wait()
+			if n := r.countEvents(Retrying) + r.countEvents(Limited); peak != limit || n > 0 {
+				t.Errorf("limit of %d connections: got %d at the same time, and %d refusals or retries, want %d and 0", limit, peak, n, limit)
+			}
+		})
 	}
 }
 
 // If a host refuses the first connection of a download because other downloads have all
 // connections that it grants, the download waits and does not fail.
 func TestCrowdedHost(t *testing.T) {
-	r := newRig(t)
-	r.opts.Retry.Tries = 3
-	r.srv.Set(faultserver.Rate(16<<20), faultserver.MoreThan(1, faultserver.Status(503, -1)))
-	d := New(r.store, r.opts)
-	defer d.Close()
-	var wg sync.WaitGroup
-	for _, name := range []string{"a", "b", "c"} {
-		f := faultserver.NewFile(8<<20, 1)
-		r.srv.Put(name, f)
-		wg.Go(func() {
-			if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Into: File{Dir: r.dir}}); err != nil {
-				t.Errorf("%s: %v", name, err)
-				return
-			}
-			r.checkFile(filepath.Join(r.dir, name), f)
-		})
-	}
-	wg.Wait()
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.opts.Retry.Tries = 3
+		r.srv.Set(faultserver.Rate(16<<20), faultserver.MoreThan(1, faultserver.Status(503, -1)))
+		d := New(r.store, r.opts)
+		defer d.Close()
+		var wg sync.WaitGroup
+		for _, name := range []string{"a", "b", "c"} {
+			f := faultserver.NewFile(8<<20, 1)
+			r.srv.Put(name, f)
+			wg.Go(func() {
+				if _, err := d.Get(t.Context(), Request{URL: r.srv.URL + "/" + name, Into: File{Dir: r.dir}}); err != nil {
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+				r.checkFile(filepath.Join(r.dir, name), f)
+			})
+		}
+		wg.Wait()
+	})
 }
 
 // All downloads of a Downloader share the connections to a host.
@@ -123,30 +129,32 @@ func TestDownloadsShareConnections(t *testing.T) {
 // The second run opens as many connections as the server granted in the first run, and none is
 // refused.
 func TestLimitRemembered(t *testing.T) {
-	r := newRig(t)
-	for run := range 2 {
-		f := faultserver.NewFile(24<<20, uint64(run+1))
-		name := fmt.Sprintf("f%d", run)
-		r.srv.Put(name, f)
-		r.srv.Reset()
-		r.srv.Set(faultserver.ConnRate(8<<20), faultserver.MoreThan(3, faultserver.Status(503, -1)))
-		r.mustGet(name, f)
-		refused := 0
-		for _, q := range r.srv.Requests() {
-			if q.Status == 503 {
-				refused++
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		for run := range 2 {
+			f := faultserver.NewFile(24<<20, uint64(run+1))
+			name := fmt.Sprintf("f%d", run)
+			r.srv.Put(name, f)
+			r.srv.Reset()
+			r.srv.Set(faultserver.ConnRate(8<<20), faultserver.MoreThan(3, faultserver.Status(503, -1)))
+			r.mustGet(name, f)
+			refused := 0
+			for _, q := range r.srv.Requests() {
+				if q.Status == 503 {
+					refused++
+				}
+			}
+			// A connection may arrive before the server has noticed that its predecessor is closed,
+			// so one refusal is allowed.
+			if peak := r.srv.Peak(); run == 0 && refused == 0 || run == 1 && (refused > 1 || peak < 2) {
+				t.Errorf("run %d: got %d refusals and %d connections at the same time", run, refused, peak)
 			}
 		}
-		// A connection may arrive before the server has noticed that its predecessor is closed,
-		// so one refusal is allowed.
-		if peak := r.srv.Peak(); run == 0 && refused == 0 || run == 1 && (refused > 1 || peak < 2) {
-			t.Errorf("run %d: got %d refusals and %d connections at the same time", run, refused, peak)
+		n, err := r.store.Host(Origin(r.srv.URL))
+		if err != nil || n.Limit < 2 || n.Limit > 3 {
+			t.Errorf("remembered: got %+v, error %v, want limit 3, or 2 on a busy machine", n, err)
 		}
-	}
-	n, err := r.store.Host(Origin(r.srv.URL))
-	if err != nil || n.Limit < 2 || n.Limit > 3 {
-		t.Errorf("remembered: got %+v, error %v, want limit 3, or 2 on a busy machine", n, err)
-	}
+	})
 }
 
 // A URL that always fails is given up, even while another download has a connection to the same
@@ -185,25 +193,27 @@ func TestBrokenURLOnCrowdedHost(t *testing.T) {
 // If a download is cancelled during an outage of its host, the failures are not remembered as a
 // connection limit.
 func TestOutageIsNoConnLimit(t *testing.T) {
-	r := newRig(t)
-	f := faultserver.NewFile(200<<20, 1)
-	r.srv.Put("f", f)
-	r.srv.Set(faultserver.ConnRate(4 << 20))
-	r.opts.Retry.Tries = -1
-	ctx, cancel := context.WithCancel(t.Context())
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		if r.srv.WaitSent(24<<20, stop) {
-			r.srv.Set(faultserver.ResetFirst)
-			r.srv.CloseClientConnections()
-			time.Sleep(2 * time.Second)
-			cancel()
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t)
+		f := faultserver.NewFile(200<<20, 1)
+		r.srv.Put("f", f)
+		r.srv.Set(faultserver.ConnRate(4 << 20))
+		r.opts.Retry.Tries = -1
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			if r.srv.WaitSent(24<<20, stop) {
+				r.srv.Set(faultserver.ResetFirst)
+				r.srv.CloseClientConnections()
+				time.Sleep(2 * time.Second)
+				cancel()
+			}
+		}()
+		_, err := r.get(ctx, "f")
+		n, _ := r.store.Host(Origin(r.srv.URL))
+		if n.Limit != 0 {
+			t.Errorf("remembered: got %+v, want limit 0; the download ended with %v", n, err)
 		}
-	}()
-	_, err := r.get(ctx, "f")
-	n, _ := r.store.Host(Origin(r.srv.URL))
-	if n.Limit != 0 {
-		t.Errorf("remembered: got %+v, want limit 0; the download ended with %v", n, err)
-	}
+	})
 }

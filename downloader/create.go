@@ -117,6 +117,9 @@ func (j *job) createAt(target string, rep *reply) error {
 	}
 	j.file.setPart(part)
 	j.progress.show(part.Record())
+	if beside := (lookup{j.asker}).leftoverBeside(target, rep.Version.Size); beside != "" && j.req.Existing.Taking != TakePartial {
+		j.emit(Event{Kind: Warning, Err: &LeftoverWarning{beside, j.origin.recorded}})
+	}
 	if j.pieces.hashes.IsZero() {
 		return nil
 	}

@@ -32,32 +32,76 @@ const (
 	edgeSize = 4 << 10
 )
 
-// A PartialError means that the file in the way is smaller than the wanted one, so that it may be a
-// part of it, which another program has left. It is a store.ErrForeign.
+// A PartialError means that another program has left the file in the way, and perhaps a part of the wanted
+// file: the file is smaller than the wanted one, or there is another file beside it. It is a
+// store.ErrForeign.
 type PartialError struct {
 	Target     string
-	Here, Size int64 // bytes of the file in the way, and of the wanted one
+	Here, Size int64  // bytes of the file in the way, and of the wanted one; if Beside is "", Size is known
+	Beside     string // path of the partial file, if Target is only a placeholder, or of a control file; else ""
 }
 
 func (e *PartialError) Error() string {
-	return fmt.Sprintf("%q: %v; it has %d of %d bytes", e.Target, store.ErrForeign, e.Here, e.Size)
+	switch {
+	case e.Beside == "":
+		return fmt.Sprintf("%q: %v; it has %d of %d bytes", e.Target, store.ErrForeign, e.Here, e.Size)
+	case e.Here == 0:
+		return fmt.Sprintf("%q: %v; it is empty, and %q may be a part of the wanted file", e.Target, store.ErrForeign, e.Beside)
+	}
+	return fmt.Sprintf("%q: %v; %q says which parts of it are here", e.Target, store.ErrForeign, e.Beside)
 }
 
 // Is is for errors.Is.
 func (e *PartialError) Is(kind error) bool { return kind == store.ErrForeign }
 
-// explainTarget returns a PartialError in place of err if that says that a foreign file is at target,
-// and the file is smaller than the wanted one, of which size bytes are known, -1 if unknown.
+// explainTarget returns a PartialError in place of err if that says that a foreign file is at target, and
+// another program has perhaps left a part of the wanted file, which has size bytes, -1 if unknown.
 func (d *download) explainTarget(err error, target string, size int64) error {
 	isForeign := errors.Is(err, store.ErrForeign) && !errors.Is(err, store.ErrIrregular) && !errors.Is(err, failure.ErrClaimed)
 	if !isForeign || d.req.Existing.Taking == TakePartial {
 		return err
 	}
 	seen, ok := d.engine.store.Stamp(target)
-	if _, onRecord := d.engine.store.ByTarget(target); !ok || seen.Size == 0 || seen.Size >= size || !errors.Is(onRecord, store.ErrNotFound) {
+	if _, onRecord := d.engine.store.ByTarget(target); !ok || !errors.Is(onRecord, store.ErrNotFound) {
 		return err
 	}
-	return &PartialError{target, seen.Size, size}
+	explained := &PartialError{target, seen.Size, size, ""}
+	if control := target + leftover.ControlSuffix; seen.Size == 0 {
+		explained.Beside = lookup{asker{d}}.leftoverBeside(target, size)
+	} else if noted, ok := d.engine.store.Stamp(control); ok && noted.Size > 0 {
+		explained.Beside = control
+	}
+	if explained.Beside == "" && (seen.Size == 0 || seen.Size >= size) {
+		return err
+	}
+	return explained
+}
+
+// A LeftoverWarning says that a download begins anew, although another program may have left a part of its
+// file.
+type LeftoverWarning struct {
+	Path string // of the part
+	URL  string // of the download, without user and password
+}
+
+func (w *LeftoverWarning) Error() string {
+	return fmt.Sprintf("%q may be a part of it, which another program has left", w.Path)
+}
+
+// leftoverBeside returns the path of a file beside target whose name says that another program has left it
+// there of a file of size bytes, -1 if unknown, or "". Nothing is requested.
+func (l lookup) leftoverBeside(target string, size int64) string {
+	st := l.engine.store
+	for _, path := range l.partialNames(target) {
+		seen, isFile := st.Stamp(path)
+		if !isFile || seen.Size == 0 || size >= 0 && seen.Size >= size || path == target || leftover.IsUnconfirmed(filepath.Base(path)) {
+			continue
+		}
+		if _, err := st.ByPath(path); errors.Is(err, store.ErrNotFound) {
+			return path
+		}
+	}
+	return ""
 }
 
 // maxExplaining is how long pawl waits for the size of a file that cannot be stored, to say why. A
@@ -68,8 +112,12 @@ const maxExplaining = 5 * time.Second
 // once, if no list says it.
 func (l lookup) explainForeign(ctx context.Context, err error) error {
 	target, pathErr := absTarget(l.goal.dir, l.goal.output)
-	if pathErr != nil || l.req.Existing.keeps(err) || l.explainTarget(err, target, chunk.Unbounded) == err {
+	if pathErr != nil || l.req.Existing.keeps(err) {
 		return err
+	}
+	explained := l.explainTarget(err, target, chunk.Unbounded)
+	if partial, ok := explained.(*PartialError); !ok || partial.Beside != "" {
+		return explained
 	}
 	if l.goal.listed != nil {
 		return l.explainTarget(err, target, l.goal.listed.Size)

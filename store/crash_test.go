@@ -130,7 +130,7 @@ func straight(s *session) {
 	s.close()
 }
 
-// TestCrashEverywhere cuts the power before and after each operation of each scenario.
+// TestCrashEverywhere cuts the power before and after sampled operations of each scenario.
 func TestCrashEverywhere(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
@@ -152,7 +152,8 @@ func TestCrashEmptyFile(t *testing.T) {
 
 func crashEverywhere(t *testing.T, sc scenario) {
 	fresh := newWorld(t, sc, 0)
-	n, step := sampledOperations()
+	n, step := sampled(6)
+	n++ // operations count from 1
 	for crashed := true; crashed; n += step {
 		for _, does := range []string{"before", "after"} {
 			if does == "after" && sc.lacks != nil {
@@ -173,14 +174,13 @@ func crashEverywhere(t *testing.T, sc scenario) {
 	}
 }
 
-// sampledOperations returns the first operation that a test lets crash or fail, and the distance
-// to the next one. With PAWL_TEST_ALL=1 they are all operations, otherwise every third, in each
-// run from another one on.
-func sampledOperations() (first, step int) {
+// sampled returns the first of the cases 0, 1, 2 and so on that a test tries, and the distance to
+// the next one: one case in n, in each run from another one on, or all with PAWL_TEST_ALL=1.
+func sampled(n int) (first, step int) {
 	if os.Getenv("PAWL_TEST_ALL") != "" {
-		return 1, 1
+		return 0, 1
 	}
-	return 1 + rand.IntN(3), 3
+	return rand.IntN(n), n
 }
 
 // firstRun runs the first process of a scenario.

@@ -53,8 +53,8 @@ type world struct {
 	finished bool      // Finish has returned nil
 }
 
-// memDir returns a temporary directory in memory, if the system has such a file system. Crash
-// tests create thousands of state files, and none of these depends on a disk.
+// memDir returns a temporary directory in memory, if the system has such a file system. The tests
+// create thousands of small state files, and hardly any of these depends on a disk.
 func memDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "pawl-test-")
 	if err != nil {

@@ -150,8 +150,9 @@ func TestDamagedPages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(25) {
-				rng := rand.New(rand.NewPCG(seed, 0))
+			first, step := sampled(3)
+			for seed := first; seed < 25; seed += step {
+				rng := rand.New(rand.NewPCG(uint64(seed), 0))
 				b := bytes.Clone(sound)
 				for range 1 + rng.IntN(5) {
 					size := os.Getpagesize()

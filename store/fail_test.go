@@ -17,7 +17,8 @@ func TestFailEverywhere(t *testing.T) {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
 			fresh := newWorld(t, sc, 0)
-			n, step := sampledOperations()
+			n, step := sampled(4)
+			n++ // operations count from 1
 			for ; failOnce(fresh.anew(uint64(n)), sc, n) && !t.Failed(); n += step {
 			}
 		})

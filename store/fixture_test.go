@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,16 +26,26 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	dir := t.TempDir()
-	l := &fixture{t: t, state: filepath.Join(dir, "state"), target: filepath.Join(dir, "files", "file.bin")}
-	l.data = make([]byte, 100_000)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range l.data {
-		l.data[i] = byte(1 + rng.IntN(255))
-	}
+	return newFixtureIn(t, memDir(t))
+}
+
+// newFixtureIn is newFixture in a directory that is not in memory, for tests of a disk.
+func newFixtureIn(t *testing.T, dir string) *fixture {
+	t.Helper()
+	l := &fixture{t: t, state: filepath.Join(dir, "state"), target: filepath.Join(dir, "files", "file.bin"), data: bytes.Clone(fixtureData())}
 	l.open()
 	return l
 }
+
+// fixtureData returns the content of the file to download. No byte of it is zero.
+var fixtureData = sync.OnceValue(func() []byte {
+	data := make([]byte, 100_000)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range data {
+		data[i] = byte(1 + rng.IntN(255))
+	}
+	return data
+})
 
 // open opens the Store as another process would.
 func (l *fixture) open() {

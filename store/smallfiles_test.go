@@ -185,7 +185,8 @@ func TestPublishCrash(t *testing.T) {
 var tempLacks = [][]string{nil, {"unnamed"}, {"unnamed", "exclusive"}, {"unnamed", "exclusive", "hardlink"}, {"unnamed", "lock"}}
 
 func publishCrash(t *testing.T, lacks []string) {
-	n, step := sampledOperations()
+	n, step := sampled(6)
+	n++ // operations count from 1
 	for crashed := true; crashed && !t.Failed(); n += step {
 		for _, does := range []string{"before", "after"} {
 			if does == "after" && lacks != nil {
@@ -215,7 +216,8 @@ func publishCrash(t *testing.T, lacks []string) {
 func TestPublishFails(t *testing.T) {
 	for _, lacks := range tempLacks {
 		failed := true
-		for n := 1; failed && !t.Failed(); n++ {
+		first, step := sampled(3)
+		for n := 1 + first; failed && !t.Failed(); n += step {
 			g := newPublisher(t, uint64(n), lacks...)
 			g.fs.trap = trap{n: n, does: "fail"}
 			g.run()
@@ -234,7 +236,7 @@ func TestPublishFails(t *testing.T) {
 
 // TestPublishOnRealFS publishes files on the real file system.
 func TestPublishOnRealFS(t *testing.T) {
-	l := newFixture(t)
+	l := newFixtureIn(t, t.TempDir())
 	var group []*TempFile
 	for i := range 10 {
 		u, err := l.store.CreateTemp(Record{URL: "https://example.com/", Target: l.path(fmt.Sprintf("sub/%d", i%5)), Named: true, ModTime: time.Unix(1e9, 5000)})

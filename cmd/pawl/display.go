@@ -351,9 +351,12 @@ func (s *display) showsWarning(err error) bool {
 }
 
 // warningHint returns what a user can do about a warning, as the end of its line, or "".
-func warningHint(err error) string {
-	if page := (*downloader.PageWarning)(nil); errors.As(err, &page) {
+func warningHint(e downloader.Event) string {
+	if page := (*downloader.PageWarning)(nil); errors.As(e.Err, &page) {
 		return "; --expect '!text/html' makes that an error"
+	}
+	if left := (*downloader.LeftoverWarning)(nil); errors.As(e.Err, &left) {
+		return "; to continue that instead, stop this download, then: pawl remove --files " + shellQuote(relPath(e.Target)) + "; pawl -c " + shellQuote(left.URL)
 	}
 	return ""
 }
@@ -392,7 +395,7 @@ func (s *display) printEvent(e downloader.Event) {
 		s.note("%s: %s", name, reason)
 	case downloader.Warning:
 		if s.showsWarning(e.Err) {
-			s.fileWarning(e, reason+warningHint(e.Err))
+			s.fileWarning(e, reason+warningHint(e))
 		}
 	case downloader.Retrying:
 		if s.showsRetry(e, reason) {

@@ -1,17 +1,39 @@
 package main
 
 import (
+	"flag"
+	"math/rand/v2"
 	"os"
 	"testing"
 )
 
-// Two variables of the environment choose how much the tests do. Without them a sample runs, of
-// one row of each kind, which is what a developer waits for. PAWL_TEST_ALL=1 adds the variants, the
+// Two variables of the environment choose how much the tests do. Without them a sample of the long
+// tables runs, which is what a developer waits for. PAWL_TEST_ALL=1 runs the whole tables, the
 // further random samples, and a few expensive measurements, as CI does. PAWL_TEST_LONG=1 also
 // makes lists, kills and waits as large as they are in practice, which takes an hour.
 
-// allTests reports whether the variants run, too.
+// allTests reports whether the whole tables run.
 func allTests() bool { return os.Getenv("PAWL_TEST_ALL") != "" || longTests() }
+
+// sample returns one in n of the rows of a table, in random order and another part in each run. It
+// returns all of them with PAWL_TEST_ALL=1, and if -run chooses tests. Under the race detector,
+// which makes each start of the program slow, the part is a quarter as large.
+//
+// It is for tables whose rows start the program, each for a fault of its own in the same code. A
+// row that fails is named by the test, and -run repeats it.
+func sample[R any](n int, rows []R) []R {
+	if allTests() || flag.Lookup("test.run").Value.String() != "" {
+		return rows
+	}
+	if raceEnabled {
+		n *= 4
+	}
+	part := make([]R, 0, len(rows)/n+1)
+	for _, i := range rand.Perm(len(rows))[:(len(rows)+n-1)/n] {
+		part = append(part, rows[i])
+	}
+	return part
+}
 
 // skipExpensive skips a test that takes seconds of CPU time and runs only with PAWL_TEST_ALL=1.
 func skipExpensive(t *testing.T) {

@@ -210,6 +210,49 @@ var leftovers = []hazard{
 		}
 		tr.markMet()
 	}},
+	{name: "leftover: not asked for, beside an empty file", run: func(tr *testRun) {
+		f := tr.serveFile(leftoverSize)
+		delete(tr.served, "f.bin")
+		for _, part := range []string{"f.bin.part", "f.Xy-1Zk3Q.bin.part", "f.bin.crdownload", "f.bin.filepart"} {
+			tr.writeFile(tr.dir+"/f.bin", nil)
+			tr.prefixOf(f, part, 3<<20)
+			same := tr.untouched(tr.dir + "/" + part)
+			for _, args := range [][]string{{}, {"-o", "f.bin"}} {
+				tr.srv.Reset()
+				o := tr.runPawl(append(args, tr.fileURL())...)
+				o.wantRefusal(13)
+				if !strings.Contains(o.stderr, fmt.Sprintf("%q may be a part", filepath.Join(tr.dir, part))) || !strings.Contains(o.stderr, "continue it with -c") {
+					tr.Errorf("%s, %q: the hint is not -c", part, args)
+				}
+				if n := len(tr.srv.Requests()); n > 0 && len(args) > 0 {
+					tr.Errorf("%s, %q: %d requests", part, args, n)
+				}
+			}
+			same()
+			must(tr, os.Remove(filepath.Join(tr.dir, part)))
+		}
+		o := tr.runPawl(tr.fileURL())
+		o.wantRefusal(13)
+		if strings.Contains(o.stderr, " -c") {
+			tr.Error("the hint is -c, although there is nothing to continue")
+		}
+		tr.markMet()
+	}},
+	{name: "leftover: not asked for, a file of aria2 with all of its size", run: func(tr *testRun) {
+		tr.prefix("f.bin", leftoverSize)
+		delete(tr.served, "f.bin")
+		must(tr, os.WriteFile(filepath.Join(tr.dir, "f.bin.aria2"), ariaControl(leftoverSize, 1<<20, 0b11000000), 0o666))
+		o := tr.runPawl(tr.fileURL())
+		o.wantRefusal(13)
+		if !strings.Contains(o.stderr, "continue it with -c") {
+			tr.Error("the hint is not -c")
+		}
+		tr.markMet()
+	}},
+	{name: "leftover: not asked for, of Firefox or yt-dlp", run: suggestsContinuing("f.bin.part")},
+	{name: "leftover: not asked for, of Firefox with its salt", run: suggestsContinuing("f.Xy-1Zk3Q.bin.part")},
+	{name: "leftover: not asked for, of Chrome", run: suggestsContinuing("f.bin.crdownload")},
+	{name: "leftover: not asked for, of WinSCP", run: suggestsContinuing("f.bin.filepart")},
 	{name: "leftover: a file of another browser download is not in the way", run: func(tr *testRun) {
 		tr.prefix("f.bin", 0)
 		must(tr, os.Remove(filepath.Join(tr.dir, "f.bin")))
@@ -294,6 +337,24 @@ func continues(path string, n int64, args ...string) func(*testRun) {
 	}
 }
 
+// suggestsContinuing returns the steps of a hazard in which another program has left a prefix of f.bin at path,
+// and a download without -c says once how to continue it, which works.
+func suggestsContinuing(path string) func(*testRun) {
+	return func(tr *testRun) {
+		tr.prefix(path, 3<<20)
+		tr.srv.Set(faultserver.CutAt(2<<20, func() { tr.srv.Set(faultserver.Status(http.StatusNotFound, 0)) }))
+		o := tr.runPawl("-x", "1", tr.fileURL())
+		if n := strings.Count(o.stderr, "pawl remove --files f.bin; pawl -c "+tr.fileURL()); n != 1 || !strings.Contains(o.stderr, path) {
+			tr.Errorf("%d hints, want 1", n)
+		}
+		tr.srv.Set()
+		tr.srv.Reset()
+		tr.runPawl("remove", "--files", "f.bin").wantExit(0)
+		tr.wantContinued(3<<20, "-c")
+		tr.wantOnlyFiles("f.bin")
+	}
+}
+
 // refusesLeftover returns the steps of a hazard in which -c must refuse what put has left, and not
 // touch it.
 func refusesLeftover(put func(*testRun), args ...string) func(*testRun) {
@@ -361,7 +422,7 @@ func (tr *testRun) serveBytesOf(text []byte) []byte {
 func (tr *testRun) wantSentAtMost(n int64) {
 	tr.Helper()
 	if got := tr.srv.Sent(); got > n {
-		tr.Errorf("the server sent %d bytes, want at most %d", got, n)
+		tr.reportExcess("the server sent %d bytes, want at most %d", got, n)
 	}
 }
 

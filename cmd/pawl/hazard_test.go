@@ -86,6 +86,7 @@ import (
 //     that waits then runs into hangLimit.
 //   - Kill and change things at a byte and not at a time: killHalfway, killOnceHeld,
 //     signalAt and runAndDoPaused hold the server there.
+//   - Check sent bytes with wantSentRatio or reportExcess, which repeat the hazard before it fails.
 //   - If pawl must time out, a timeout that also strikes in the wrong place must lead to the
 //     same end.
 //
@@ -124,8 +125,9 @@ const maxConcurrent = 12
 const hangLimit = 2 * time.Minute
 
 // TestHazards runs hazards in random order: those that -run chooses, or all with
-// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs half of the rest, another half
-// each time; under the race detector, which makes each start of the program slow, an eighth.
+// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs a quarter of the rest, another
+// quarter each time; under the race detector, which makes each start of the program slow, a
+// sixteenth.
 func TestHazards(t *testing.T) {
 	t.Parallel()
 	seed := *seedFlag
@@ -142,9 +144,9 @@ func TestHazards(t *testing.T) {
 	switch {
 	case chosen:
 	case raceEnabled:
-		all = all[:len(all)/8]
+		all = all[:len(all)/16]
 	default:
-		all = all[:len(all)/2]
+		all = all[:len(all)/4]
 	}
 	runs := make([]*testRun, len(all))
 	var wg sync.WaitGroup
@@ -179,19 +181,28 @@ func withoutVariants(all []hazard) (examples []hazard) {
 	return examples
 }
 
+// maxAttempts is how often a hazard may exceed a limit of reportExcess. One attempt in twenty does
+// on a machine with three times as many programs as cores.
+const maxAttempts = 3
+
 // runHazard runs one hazard as a subtest. The result has ran unset if -run excludes it.
-func runHazard(t *testing.T, hz hazard, seed uint64) *testRun {
-	tr := &testRun{hazard: hz}
+func runHazard(t *testing.T, hz hazard, seed uint64) (tr *testRun) {
+	tr = &testRun{hazard: hz}
 	begun := time.Now()
 	t.Run(hz.name, func(t *testing.T) {
-		tr.ran = true
-		tr.setUp(t, seed)
 		defer func() {
 			tr.failed, tr.skipped = t.Failed(), t.Skipped()
 			tr.elapsed = time.Since(begun)
 		}()
-		hz.run(tr)
-		tr.checkEnd()
+		for left := maxAttempts - 1; ; left-- {
+			tr = &testRun{hazard: hz, ran: true, attemptsLeft: left}
+			tr.setUp(t, seed+uint64(left))
+			hz.run(tr)
+			tr.checkEnd()
+			if !tr.exceeded {
+				return
+			}
+		}
 	})
 	return tr
 }
@@ -213,6 +224,9 @@ type testRun struct {
 	started   atomic.Int32                  // number of runs of pawl that have begun
 	results   []runResult                   // of all runs of pawl that have ended, in order
 	checked   map[string]int32              // value of started, by name of the files that wantDownloaded has found whole when no pawl was running
+
+	attemptsLeft int  // how often the hazard can be repeated after this attempt
+	exceeded     bool // set by reportExcess if the hazard is to be repeated
 
 	ran, failed, skipped bool
 	elapsed, cpu         time.Duration // cpu is the time of pawl's processes
@@ -518,14 +532,28 @@ func (tr *testRun) wantPartKept() {
 	}
 }
 
-// wantSentRatio checks that the server has sent at most maxRatio times the size of the file.
-// On a slow machine a few tenths of the size may be sent in vain over many connections, when
-// ranges are divided. A download that starts over after half of the file has 1.5.
+// wantSentRatio checks that the server has sent at most maxRatio times the size of the file. A
+// download that starts over after half of the file has 1.5. It need not pass at the first
+// attempt; see reportExcess.
 func (tr *testRun) wantSentRatio(maxRatio float64) {
 	tr.Helper()
 	if got := float64(tr.srv.Sent()) / float64(tr.fileSize); got > maxRatio {
-		tr.Errorf("bytes sent / size: got %.3f, want at most %.3f", got, maxRatio)
+		tr.reportExcess("bytes sent / size: got %.3f, want at most %.3f", got, maxRatio)
 	}
+}
+
+// reportExcess reports an amount above its limit that a busy machine can raise: sent bytes. If
+// pawl divides a range, the server has already sent some of the second part into the buffers of
+// the connection, in vain. The slower pawl reads, the more. A fault of pawl makes each attempt
+// exceed the limit, so TestHazards repeats the hazard, and only the last attempt fails.
+func (tr *testRun) reportExcess(format string, args ...any) {
+	tr.Helper()
+	if tr.attemptsLeft == 0 {
+		tr.Errorf(format, args...)
+		return
+	}
+	tr.exceeded = true
+	tr.Logf("to be repeated: "+format, args...)
 }
 
 // printTable prints the table of results: all rows with -v, otherwise the failed rows and

@@ -61,6 +61,19 @@ func (o *IndexOptions) wanted(path string, isDir bool) bool {
 	return isDir || len(o.Include) == 0 || slices.ContainsFunc(o.Include, matches)
 }
 
+// covers reports whether a walk with these options would find a file with this path relative to the first page.
+func (o *IndexOptions) covers(path string) bool {
+	if strings.Count(path, "/") > o.Depth {
+		return false
+	}
+	for i := range len(path) {
+		if path[i] == '/' && !o.wanted(path[:i], true) {
+			return false
+		}
+	}
+	return o.wanted(path, false)
+}
+
 // An indexWalk visits the pages of an index: the page that the user named and, as far as --depth
 // allows, the directories below it. Each page is a list. They are visited depth first, so that few
 // directories wait. No page is visited twice, no other host, and nothing above the first page.

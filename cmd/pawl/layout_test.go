@@ -73,7 +73,7 @@ func TestLinesFit(t *testing.T) {
 	many.running = slices.Repeat(threeFiles.running, 10)
 	for _, v := range []progressView{oneFile, threeFiles, many, {more: true, total: -1}, {files: 3, total: -1}} {
 		for columns := range 250 {
-			for rows := 1; rows < 15; rows++ {
+			for _, rows := range []int{1, 2, 3, 4, 7, maxRunningLines + 4} {
 				for _, l := range []look{{terminal: true}, {terminal: true, unicode: true}} {
 					lines := v.lines(columns, rows, l)
 					if len(lines) > rows {

@@ -86,18 +86,18 @@ func (l listRow) withTask(t server.Task) listRow {
 
 // allRows returns the rows of the downloads on record, and then of those that are only in a queue. If finished is
 // set, finished ones are among both.
-func allRows(st *store.Store, tasks []server.Task, finished bool) iter.Seq2[listRow, error] {
+func allRows(st state, tasks []server.Task, finished bool) iter.Seq2[listRow, error] {
 	return func(yield func(listRow, error) bool) {
 		byID := make(map[store.ID]server.Task, len(tasks))
 		for _, t := range tasks {
 			byID[t.ID] = t
 		}
-		for r, err := range allRecords(st, finished) {
+		for r, err := range st.downloads(finished) {
 			if err != nil {
 				yield(listRow{}, err)
 				return
 			}
-			l := newListRow(st, r)
+			l := newListRow(st.Store, r)
 			if t, ok := byID[r.ID]; ok {
 				delete(byID, r.ID)
 				l = l.withTask(t)
@@ -370,7 +370,7 @@ func (c *ListCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil && !c.IDs {
 		out.warn("the queue is not shown: %s", printable(err.Error()))
 	}
-	rows := allRows(st.Store, l.tasks, c.All)
+	rows := allRows(st, l.tasks, c.All)
 	if c.IDs {
 		return printIDs(rows, out.stdout)
 	}

@@ -119,8 +119,11 @@ func (l ListLimit) maxText() int64 {
 // stateDir. req has the settings that all requests for lists share.
 func (l ListLimit) newListOpener(d *downloader.Downloader, stateDir string, req downloader.Request) listOpener {
 	req.Existing.InTheWay, req.MaxSize = downloader.Replace, int64(l.MaxListSize)
-	return listOpener{d: d, req: req, dir: filepath.Join(stateDir, "lists"), maxText: l.maxText(), private: new(sync.Map)}
+	return listOpener{d: d, req: req, dir: listDir(stateDir), maxText: l.maxText(), private: new(sync.Map)}
 }
+
+// listDir returns the directory of the downloaded lists in a state directory.
+func listDir(stateDir string) string { return filepath.Join(stateDir, "lists") }
 
 // A keptOpen is a file that is not closed with the list. A list that is a file can be read again.
 type keptOpen struct{ *os.File }
@@ -418,7 +421,11 @@ func (c *MirrorCmd) yieldList(name string, in openedList, err error, walk *index
 		return yield(mirror.List{}, err)
 	}
 	defer in.Close()
-	return yield(mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.again(in)}, nil)
+	l := mirror.List{Key: c.listKey(name, in.nameless), Complete: in.complete, MayBeEmpty: c.AllowEmpty, SumBy: in.sumBy(), Entries: c.entries(in, walk, empty), Again: c.again(in)}
+	if walk != nil {
+		l.Covers = c.IndexOptions.covers
+	}
+	return yield(l, nil)
 }
 
 // again returns a function that reads a list anew for the names of its files, nil if that is not

@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"pawl": pawl, "pawl-aria2c": pawl, "pawl-curl": pawl, "pawl-wget": pawl, "pawl-axel": pawl})
 }
 
-// TestScripts runs testdata/*.txtar: the real program against a fault server of the
+// TestScripts runs half of testdata/*.txtar, another half each time, or all with PAWL_TEST_ALL=1
+// and those that -run chooses. A script is the real program against a fault server of the
 // script's own. Besides the commands of testscript the scripts have these:
 //
 //	serve NAME SIZE [SEED]     serves SIZE random bytes (K, M, G) as NAME
@@ -61,8 +62,12 @@ func TestMain(m *testing.M) {
 // The faults are noranges, nolength, rate=BYTES, cut=BYTES, conns=N, stall=BYTES,
 // status=CODE and disposition=VALUE; see cmdFaults.
 func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d scripts, %v", len(files), err)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Files: sample(2, files),
 		Setup: func(e *testscript.Env) error {
 			srv := faultserver.New()
 			e.Defer(srv.Close)

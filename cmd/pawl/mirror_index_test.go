@@ -111,11 +111,95 @@ func TestIndexGlobs(t *testing.T) {
 	s.runMirror("-q", "--depth", "9", "--include", "*.iso", "--include", "/sub/*", "--exclude", "old", s.url()).wantExit(0)
 	s.wantOut("b.iso", "sub/c.bin", "sub/deep/d.bin", "sub/deep/e.iso")
 	s.wantRequested("pub/", "pub/sub/", "pub/sub/deep/", "pub/b.iso", "pub/sub/c.bin", "pub/sub/deep/d.bin", "pub/sub/deep/e.iso")
-	s.runMirror("-q", "--prune", "--depth", "9", "--exclude", "sub/deep/", "--exclude", "*.iso", s.url()).wantExit(0)
-	s.wantOut("a.bin", "sub/c.bin", "old/f.bin")
+	s.runMirror("-q", "--depth", "9", "--exclude", "sub/deep/", "--exclude", "*.iso", s.url()).wantExit(0)
+	s.wantOut("a.bin", "b.iso", "sub/c.bin", "sub/deep/d.bin", "sub/deep/e.iso", "old/f.bin")
 	s.wantRequested("pub/", "pub/sub/", "pub/old/", "pub/a.bin", "pub/old/f.bin")
 	s.writeList("list", s.srv.URL+"/pub/a.bin")
 	s.runMirror("--include", "*.iso", "list").wantExit(0).wantStderr("no index page", "--include")
+}
+
+// TestIndexNarrowed checks that a run with narrower options deletes only files that it would have named: the
+// others may still be on the server.
+func TestIndexNarrowed(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		narrow []string
+		kept   []string // files that the server no longer has, and that the options leave out
+		pruned []string
+	}{
+		{"depth", nil, []string{"sub/c.bin", "sub/deep/d.bin", "old/f.bin"}, []string{"a.bin"}},
+		{"less depth", []string{"--depth", "1"}, []string{"sub/deep/d.bin"}, []string{"a.bin", "sub/c.bin", "old/f.bin"}},
+		{"include", []string{"--depth", "9", "--include", "d.*", "--include", "e.*"}, []string{"a.bin", "sub/c.bin", "old/f.bin"}, []string{"sub/deep/d.bin"}},
+		{"exclude", []string{"--depth", "9", "--exclude", "/a.bin"}, []string{"a.bin"}, []string{"sub/c.bin", "sub/deep/d.bin", "old/f.bin"}},
+		{"exclude a directory", []string{"--depth", "9", "--exclude", "sub/"}, []string{"sub/c.bin", "sub/deep/d.bin"}, []string{"a.bin", "old/f.bin"}},
+		{"the same name", []string{"--list-name", "x", "--include", "*.iso"}, []string{"a.bin", "sub/c.bin", "sub/deep/d.bin", "old/f.bin"}, nil},
+		{"none", []string{"--depth", "2"}, nil, []string{"a.bin", "sub/c.bin", "sub/deep/d.bin", "old/f.bin"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newIndexSite(t)
+			wide := []string{"-q", "--depth", "2"}
+			if slices.Contains(tt.narrow, "--list-name") {
+				wide = append(wide, "--list-name", "x")
+			}
+			s.runMirror(append(wide, s.url())...).wantExit(0)
+			s.setPage("pub/", indexPage("b.iso", "sub/"))
+			s.setPage("pub/sub/", indexPage("deep/"))
+			s.setPage("pub/sub/deep/", indexPage("e.iso"))
+			dry := s.runMirror(append(tt.narrow, "--prune", "--dry-run", s.url())...).wantExit(0)
+			out := s.runMirror(append(tt.narrow, "--prune", s.url())...).wantExit(0)
+			for _, name := range append(tt.kept, "b.iso", "sub/deep/e.iso") {
+				if !exists(s.path(name)) {
+					t.Errorf("%s was deleted", name)
+				}
+			}
+			for _, name := range tt.pruned {
+				if exists(s.path(name)) {
+					t.Errorf("%s was not deleted", name)
+				}
+			}
+			if kept := strings.Contains(out.stderr, "left out by --depth, --include or --exclude"); kept != (len(tt.kept) > 0) {
+				t.Errorf("kept files are mentioned: %v\n%s", kept, out.stderr)
+			}
+			if len(tt.kept) > 0 {
+				dry.wantStderr("left out by --depth")
+			}
+			s.runMirror(append(wide, "--prune", s.url())...).wantExit(0)
+			s.wantOut("b.iso", "sub/deep/e.iso")
+		})
+	}
+}
+
+// TestIndexNarrowedPart checks that the part file of a file that the options leave out is kept as well.
+func TestIndexNarrowedPart(t *testing.T) {
+	s := newIndexSite(t)
+	s.add("pub/sub/c.bin", 4<<20)
+	s.serve(faultserver.CutAt(3<<20, func() { s.srv.Set(faultserver.Status(500, 0)) }))
+	s.runMirror("-q", "--depth", "1", "--tries", "1", "--rounds", "1", s.url()).wantExit(75)
+	if !exists(s.path("sub/c.bin.part")) {
+		t.Fatal("no part file")
+	}
+	s.serve()
+	s.runMirror("-q", "--prune", s.url()).wantExit(0)
+	if !exists(s.path("sub/c.bin.part")) {
+		t.Error("the part file was deleted")
+	}
+}
+
+// TestPatternsWithoutGlob checks that a run without --glob does not delete the files of a pattern.
+func TestPatternsWithoutGlob(t *testing.T) {
+	for _, pattern := range []string{"f000[0-3]", "f000{0,1,2,3}"} {
+		s := newSite(t)
+		s.addMany(5, sameSize(10))
+		s.writeList("list", s.srv.URL+"/"+pattern, s.srv.URL+"/f0004")
+		s.runMirror("-q", "--glob", "list").wantExit(0)
+		s.wantFileCount(5)
+		s.runMirror("--prune", "list").wantExit(8).wantStderr("nothing is pruned")
+		s.wantFileCount(5)
+		s.writeList("list", s.srv.URL+"/f0004", s.srv.URL+"/f000[0-2]")
+		s.runMirror("-q", "--glob", "--prune", "list").wantExit(0)
+		s.wantFileCount(4)
+	}
 }
 
 // TestIndexAsList checks that an index works with the other options of mirror as any list does.

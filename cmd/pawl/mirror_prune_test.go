@@ -129,9 +129,10 @@ func TestPruneNotByUnframedList(t *testing.T) {
 // TestPruneKills kills pawl while --prune deletes files. No remaining file may have lost its
 // record, and after the next run exactly the files of the list must remain.
 func TestPruneKills(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.addMany(600, sameSize(10))
-	rounds := 2
+	rounds := 1
 	if allTests() {
 		rounds = 5
 	}

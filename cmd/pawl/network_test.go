@@ -91,6 +91,7 @@ func TestExemptions(t *testing.T) {
 // the environment, that --no-proxy exempts hosts from it, and that nothing shows the user and the
 // password.
 func TestProxyOption(t *testing.T) {
+	t.Parallel()
 	srv := faultserver.New()
 	defer srv.Close()
 	f := faultserver.NewFile(300<<10, 1)

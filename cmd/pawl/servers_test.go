@@ -71,6 +71,7 @@ server.errorlog = "DIR/error.log"`,
 // TestRealServers downloads from each installed server, in one run and after an
 // interruption. With PAWL_TEST_SERVERS=required a missing server fails the test.
 func TestRealServers(t *testing.T) {
+	t.Parallel()
 	f := faultserver.NewFile(40<<20+123, 1)
 	for _, s := range realServers {
 		t.Run(s.name, func(t *testing.T) {
@@ -183,6 +184,7 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 // TestRealIndexes mirrors index pages of each installed server, in all the ways in which Apache shows them,
 // and of Go's file server. With PAWL_TEST_SERVERS=required a missing server fails the test.
 func TestRealIndexes(t *testing.T) {
+	t.Parallel()
 	servers := slices.Clone(realServers)
 	for _, s := range realServers {
 		if s.name == "apache2" {

@@ -19,7 +19,7 @@ import (
 	"pawl/downloader/weburl"
 )
 
-// SignatureOptions say how the checksum file of --checksums is signed; in mirror, without
+// SignatureOptions say how the checksum file of --checksums is signed; in mirror and verify, without
 // --checksums, the list.
 type SignatureOptions struct {
 	Signature string `placeholder:"FILE|URL" group:"Files" help:"Signature of the checksum file: of OpenPGP (.asc, .gpg, .sig), minisign or signify. It is not needed if the checksum file has its signature in it. Nothing is downloaded unless a key of --keyring has made it."`

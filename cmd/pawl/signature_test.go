@@ -319,6 +319,56 @@ func TestProofOfSignedList(t *testing.T) {
 	}
 }
 
+// TestVerifySignedList checks that verify verifies the signature of a checksum file and of a list, and
+// compares nothing with one that is not as it was signed.
+func TestVerifySignedList(t *testing.T) {
+	t.Parallel()
+	s, right, other := newSignedSite(t), newEd25519Signer(1), newEd25519Signer(2)
+	sums := s.sums()
+	pawlOK(t, s.dir, s.srv.URL+"/f.bin")
+	s.write("key.pub", []byte(right.public()))
+	s.write("other.pub", []byte(other.public()))
+	s.write("SUMS", []byte(sums))
+	s.write("SUMS.altered", []byte(altered(sums)))
+	s.write("SUMS.minisig", []byte(right.minisign(sums, "c")))
+	s.write("SHA256.sig", []byte(right.signify(sums)+sums))
+	s.write("ALTERED.sig", []byte(right.signify(sums)+altered(sums)))
+	detached := []string{"--signature", "SUMS.minisig", "--keyring", "key.pub"}
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string // in stderr; must not be there if it begins with "!"
+	}{
+		{append(detached, "--checksums", "SUMS"), 0, "!warning"},
+		{append(detached, "--checksums", "SUMS", "f.bin"), 0, "!warning"},
+		{append(detached, "SUMS"), 0, "!warning"},
+		{[]string{"--keyring", "key.pub", "--checksums", "SHA256.sig"}, 0, "!warning"},
+		{[]string{"--keyring", "key.pub", "--checksums", "SHA256.sig", "f.bin"}, 0, "!warning"},
+		{[]string{"--keyring", "key.pub", "SHA256.sig"}, 0, "!warning"},
+		{[]string{"--keyring", "key.pub", "f.bin"}, 0, "!warning"}, // such as from a config file
+		{[]string{"--checksums", "SHA256.sig"}, 0, "not verified; verify it with --keyring FILE"},
+		{[]string{"SHA256.sig"}, 0, "not verified; verify it with --keyring FILE"},
+		{append(detached, "--checksums", "SUMS.altered"), 32, "the signature does not match"},
+		{append(detached, "--checksums", "SUMS.altered", "f.bin"), 32, "the signature does not match"},
+		{append(detached, "SUMS.altered"), 32, "the signature does not match"},
+		{[]string{"--keyring", "key.pub", "--checksums", "ALTERED.sig"}, 32, "the signature does not match"},
+		{[]string{"--keyring", "other.pub", "--checksums", "SHA256.sig"}, 32, "not in the keyring"},
+		{[]string{"--keyring", "key.pub", "--checksums", "SUMS"}, 32, "give its signature with --signature"},
+		{append(detached, "SUMS", "SHA256.sig"), 2, "--signature is for one list"},
+		{append(detached, "--all"), 2, "--signature is for one list"},
+		{[]string{"--signature", "SUMS.minisig", "--checksums", "SUMS"}, 2, "--keyring FILE"},
+	} {
+		cmd := pawlCommand(s.dir, append([]string{"verify"}, tt.args...)...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		cmd.Run()
+		want, absent := strings.CutPrefix(tt.want, "!")
+		if code := cmd.ProcessState.ExitCode(); code != tt.code || strings.Contains(stderr.String(), want) == absent {
+			t.Errorf("verify %q: got exit %d, want %d and %q in\n%s", tt.args, code, tt.code, tt.want, stderr.String())
+		}
+	}
+}
+
 // TestRemoveOldCopies checks that the copies of killed processes are removed, and no others.
 func TestRemoveOldCopies(t *testing.T) {
 	dir := t.TempDir()

@@ -26,6 +26,9 @@ import (
 
 // Validate refuses impossible options. kong calls it after parsing.
 func (c *VerifyCmd) Validate() error {
+	if err := c.SignatureOptions.validate(); err != nil {
+		return err
+	}
 	if c.Adopt || c.URL != "" {
 		switch {
 		case !c.Adopt || c.URL == "" || len(c.Files) != 1 || c.All || c.Checksums != "":
@@ -40,6 +43,8 @@ func (c *VerifyCmd) Validate() error {
 		return errors.New("--all verifies everything, so it takes no files")
 	case !c.All && len(c.Files) == 0 && c.Checksums == "":
 		return errors.New("nothing to verify: name an ID, a PATH or a LIST, or give --checksums FILE, or --all")
+	case c.Signature != "" && c.Checksums == "" && len(c.Files) != 1:
+		return errors.New("--signature is for one list, or for --checksums")
 	case !c.Checksum.IsZero() && (len(c.Files) != 1 || c.Checksums != ""):
 		return errors.New("--checksum needs exactly one file; use --checksums for several")
 	}
@@ -76,7 +81,7 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	named := append([]string{c.Checksums, c.URL}, c.Files...)
+	named := append([]string{c.Checksums, c.Signature, c.URL}, c.Files...)
 	headers := c.originHeaders(named...)
 	if c.Repair || slices.ContainsFunc(named, isURL) { // else nothing is requested
 		if headers, err = c.openHeaders(ctx, out, named...); err != nil {
@@ -89,10 +94,12 @@ func (c *VerifyCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	defer d.Close()
 	t := verifyTargets{cmd: c, store: st, out: out, d: d}
 	t.lists = c.newListOpener(d, st.dir, downloader.Request{Access: downloader.Access{Credentials: headers.forTyped}})
+	t.lists.signature = c.SignatureOptions
 	if c.Checksums != "" && len(c.Files) > 0 {
 		if t.sums, _, err = t.lists.readSums(ctx, c.Checksums, out); err != nil {
 			return err
 		}
+		t.lists.signature = SignatureOptions{} // it is that of the checksum file
 	}
 	v := newVerification(c, g, out, st.Store)
 	if c.Adopt {
@@ -224,6 +231,7 @@ func (t *verifyTargets) below(dir string, yield func(wanted, error) bool) bool {
 	n := 0
 	for _, r := range records {
 		switch again[r.Target] = true; {
+		case dir == "" && t.store.isKeptList(r):
 		case !strings.HasPrefix(r.Target, prefix):
 		case t.store.Running(r):
 			n++
@@ -235,7 +243,7 @@ func (t *verifyTargets) below(dir string, yield func(wanted, error) bool) bool {
 		}
 	}
 	for r, err := range t.store.Finished(prefix) {
-		if err == nil && again[r.Target] && !t.store.Exists(r) {
+		if err == nil && (again[r.Target] && !t.store.Exists(r) || dir == "" && t.store.isKeptList(r)) {
 			continue
 		}
 		if n++; !yield(wanted{rec: r}, err) {
@@ -288,7 +296,10 @@ func (t *verifyTargets) listed(ctx context.Context, name string, yield func(want
 		},
 		OnProblem: func(err error) {
 			var p *list.Problem
-			if !errors.As(err, &p) || !p.Warning {
+			switch isWarning := errors.As(err, &p) && p.Warning; {
+			case errors.Is(err, list.ErrSigned):
+				t.out.warn("%v; verify it with --keyring FILE", err)
+			case !isWarning:
 				pass(wanted{}, err)
 			}
 		},

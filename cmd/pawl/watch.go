@@ -137,7 +137,7 @@ func (w *watch) refresh() error {
 	_, tasks := w.queue.snapshot()
 	found := make(map[store.ID]listRow)
 	var order []store.ID
-	for l, err := range allRows(w.store.Store, tasks, false) {
+	for l, err := range allRows(w.store, tasks, false) {
 		if err != nil {
 			return err
 		}

@@ -73,6 +73,12 @@ func IsRefusal(err error) bool {
 	return errors.As(err, &status) && status.Code != http.StatusProxyAuthRequired && IsPermanent(err)
 }
 
+// IsGone reports whether the server says for good that the file is not there.
+func IsGone(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone)
+}
+
 // MayBeBan reports whether err is a status with which servers refuse everything from clients that
 // had too many connections, for a while.
 func MayBeBan(err error) bool {

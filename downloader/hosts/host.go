@@ -127,8 +127,16 @@ func (h *Host) ServedSmall() {
 func (h *Host) ServesLarge() (isTooMany bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit.servedLarge()
+	h.limit.usual()
 	return !h.limit.isHTTP2 && h.counts.open > h.limit.ceiling
+}
+
+// ServesNone reports that the host has refused or failed to serve a file that may be small, so that not many
+// more meet the same.
+func (h *Host) ServesNone() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.limit.usual()
 }
 
 // SpeaksHTTP2 reports that the host has responded over HTTP/2: one connection has room for many

@@ -110,8 +110,8 @@ func (l *limit) servedSmall() bool {
 	return true
 }
 
-// servedLarge notes that the host serves a large file.
-func (l *limit) servedLarge() {
+// usual ends what servedSmall has allowed, because the host serves a large file or refuses one.
+func (l *limit) usual() {
 	if !l.isHTTP2 {
 		l.small, l.granted = 0, min(l.granted, l.ceiling)
 	}

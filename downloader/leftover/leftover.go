@@ -15,8 +15,9 @@ import (
 )
 
 // suffixes are added to the name of a file while it is downloaded: by pawl, Firefox, yt-dlp and
-// Transmission; by Chrome, Edge and others; by Opera; by old browsers; by WinSCP and Safari.
-var suffixes = []string{".part", ".crdownload", ".opdownload", ".partial", ".filepart", ".download"}
+// Transmission; by Chrome, Edge and others; by Opera; by old browsers; by WinSCP and Safari. pawl renames
+// a foreign .part to .part.1 when it begins one of its own.
+var suffixes = []string{".part", ".crdownload", ".opdownload", ".partial", ".filepart", ".download", ".part.1"}
 
 // Names returns the paths at which a partial file of target may be: target itself, which curl,
 // wget, aria2 and axel fill in place, and then target with the suffixes of others.

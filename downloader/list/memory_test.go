@@ -47,6 +47,9 @@ func numbered(before, behind string) func(b []byte, i int) []byte {
 
 // The memory for reading a list does not grow with its length.
 func TestReadMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector multiplies its time")
+	}
 	const maxGrowth = 1 << 20 // bytes of heap; all entries of a list would take at least four times as much
 	lists := map[string]*generatedList{
 		"plain":    {entry: numbered("http://example.org/some/path/file-", ".iso\n"), n: 2e4},

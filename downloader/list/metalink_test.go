@@ -80,6 +80,9 @@ func TestReadMetalink(t *testing.T) {
 
 // Depth, tokens, mirrors and entries of a Metalink have limits.
 func TestReadMetalinkBounds(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector multiplies its time")
+	}
 	deep := strings.Repeat("<a>", maxDepth)
 	long := strings.Repeat("x", maxLine)
 	parts := strings.Repeat("<!-- -->"+long[:maxLine/4], 5)

@@ -89,6 +89,9 @@ func TestReadPieces(t *testing.T) {
 
 // 100,000 digests fit into an entry. A list with more of them takes no more memory.
 func TestReadPiecesBounded(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector multiplies its time")
+	}
 	read := func(n int) (e Entry, text string) {
 		list := metalink4Head + "<file name='x'><pieces length='1' type='sha-1'>" + strings.Repeat("<hash>"+hex40+"</hash>", n) + "</pieces><url>http://h/x</url></file></metalink>"
 		for got, err := range Read("L", strings.NewReader(list), Options{}) {

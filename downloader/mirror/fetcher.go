@@ -148,16 +148,10 @@ func (f *fetcher) request(it *item, u string) (req downloader.Request, to downlo
 // may pass, so that the file is tried again, or else the first error that leaves open whether the
 // file exists, or else the first error.
 func betterError(a, b error) error {
-	if a == nil || !mayRecover(a) && mayRecover(b) || isGone(a) && !isGone(b) {
+	if a == nil || !mayRecover(a) && mayRecover(b) || failure.IsGone(a) && !failure.IsGone(b) {
 		return b
 	}
 	return a
-}
-
-// isGone reports whether the server says for good that the file is not there.
-func isGone(err error) bool {
-	var status *failure.StatusError
-	return errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusGone)
 }
 
 // tryOtherSource reports whether another source may succeed after err. Within a list this includes

@@ -391,7 +391,7 @@ func TestFileReplacedByLink(t *testing.T) {
 	r := newRig(t)
 	text := r.put(1)
 	r.mustRun(text)
-	name, moved := filepath.Join(r.dir, "f0000"), filepath.Join(t.TempDir(), "moved")
+	name, moved := filepath.Join(r.dir, "f0000"), filepath.Join(memDir(t), "moved")
 	if err := os.Rename(name, moved); err != nil {
 		t.Fatal(err)
 	}

@@ -190,5 +190,5 @@ func isRefusal(err error) bool {
 		return !errors.Is(err, failure.ErrDowngrade)
 	}
 	var status *failure.StatusError
-	return errors.As(err, &status) && status.Code >= 400 && !isHostError(err) && !isGone(err) && status.Code != http.StatusRequestedRangeNotSatisfiable
+	return errors.As(err, &status) && status.Code >= 400 && !isHostError(err) && !failure.IsGone(err) && status.Code != http.StatusRequestedRangeNotSatisfiable
 }

@@ -149,6 +149,7 @@ type Counts struct {
 	Problems int   // errors in the lists, without warnings
 	Clashes  int   // files whose names by their URLs are those of other files
 	ToRetry  int   // files that wait for the next round
+	LeftOut  int   // files of earlier runs that Prune keeps because their lists, as they were read, do not cover them
 	Bytes    int64 // received bytes
 	Read     bool  // all lists were read to the end
 }

@@ -49,7 +49,7 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, net: faultserver.NewNetwork(), state: memDir(t), dir: t.TempDir(), files: map[string]faultserver.File{}}
+	r := &rig{t: t, net: faultserver.NewNetwork(), state: memDir(t), dir: memDir(t), files: map[string]faultserver.File{}}
 	r.srv = r.net.New()
 	t.Cleanup(r.srv.Close)
 	st, err := store.Open(r.state, store.Options{Warn: func(s string) { t.Log(s) }})

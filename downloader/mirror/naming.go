@@ -21,6 +21,10 @@ type List struct {
 	// MayBeEmpty reports that the list is meant even if it names no files. Otherwise an empty
 	// list prunes nothing, because it is more likely to be broken.
 	MayBeEmpty bool
+	// Covers reports whether the list, as it was read, would name a file with this slash-separated path
+	// below Options.Dir if it existed. A file that it does not cover may exist although the list does
+	// not name it, so it is not pruned. Default: the list covers all files.
+	Covers func(path string) bool
 	// SumBy says whose the digests of the entries are: downloader.ProofSignature if the signature of
 	// the list was verified; "" means downloader.ProofList.
 	SumBy downloader.Proof
@@ -47,6 +51,8 @@ type naming struct {
 type listState struct {
 	complete bool // all of them are complete
 	empty    bool // none of them has named a file yet, and none may be empty
+
+	covers func(path string) bool // List.Covers of one of them; nil if all files are covered
 }
 
 func newNaming() *naming {
@@ -57,7 +63,11 @@ func newNaming() *naming {
 // if all of them are.
 func (n *naming) open(l List) {
 	was, again := n.lists[l.Key]
-	n.lists[l.Key] = listState{complete: l.Complete && (was.complete || !again), empty: !l.MayBeEmpty && (was.empty || !again)}
+	now := listState{complete: l.Complete && (was.complete || !again), empty: !l.MayBeEmpty && (was.empty || !again), covers: was.covers}
+	if l.Covers != nil {
+		now.covers = l.Covers
+	}
+	n.lists[l.Key] = now
 }
 
 // name records that the list with this key names a path, and reports whether an earlier entry
@@ -94,6 +104,16 @@ func (n *naming) has(rel string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.kept[rel] || n.paths.Has(rel)
+}
+
+// isCovered reports whether all lists of this run that claim a file would name it if it existed.
+func (n *naming) isCovered(rel string, claims store.Lists) bool {
+	for key, l := range n.lists {
+		if l.covers != nil && claims.Has(key) && !l.covers(filepath.ToSlash(rel)) {
+			return false
+		}
+	}
+	return true
 }
 
 // pruningKeys returns the keys of the lists whose claims may be released: lists that have a

@@ -72,16 +72,36 @@ func (p *pruning) run() error {
 	return nil
 }
 
+// A claimStatus says what the lists of this run say about a file on record.
+type claimStatus int
+
+const (
+	unnamed claimStatus = iota
+	named               // the lists name it, for whatever shard
+	leftOut             // the lists do not cover it: see List.Covers
+)
+
+// status returns the status of a file by its path below Dir.
+func (p *pruning) status(rel string, claims store.Lists) claimStatus {
+	switch {
+	case p.names.has(rel):
+		return named
+	case !p.names.isCovered(rel, claims):
+		return leftOut
+	}
+	return unnamed
+}
+
 // each calls fn for each finished file below Dir that a list has made, until fn returns an error
-// or ctx ends. named reports whether this run's lists name the file, for whatever shard.
-func (p *pruning) each(fn func(rec store.Record, named bool) error) error {
+// or ctx ends.
+func (p *pruning) each(fn func(rec store.Record, is claimStatus) error) error {
 	prefix := strings.TrimSuffix(p.opts.Dir, string(filepath.Separator)) + string(filepath.Separator)
 	for rec, err := range p.store.Finished(prefix) {
 		if err == nil {
 			err = context.Cause(p.ctx)
 		}
 		if err == nil && len(rec.Lists) > 0 {
-			err = fn(rec, p.names.has(strings.TrimPrefix(rec.Target, prefix)))
+			err = fn(rec, p.status(strings.TrimPrefix(rec.Target, prefix), rec.Lists))
 		}
 		if err != nil {
 			return err
@@ -90,9 +110,9 @@ func (p *pruning) each(fn func(rec store.Record, named bool) error) error {
 	return nil
 }
 
-// drops reports whether a file loses claims: lists of keys claim it, and no list names it.
-func (p *pruning) drops(rec store.Record, named bool) bool {
-	return !named && rec.Lists.Has(p.keys...)
+// drops reports whether a file loses claims: lists of keys claim it and cover it, and no list names it.
+func (p *pruning) drops(rec store.Record, is claimStatus) bool {
+	return is == unnamed && rec.Lists.Has(p.keys...)
 }
 
 // owns reports whether a file that no list names belongs to the shard of this run. All shards share
@@ -128,16 +148,19 @@ func (t tally) minus(all, own int) tally { return tally{max(0, t.all-all), max(0
 
 // count counts the files that would be deleted, and returns a LimitError if they are too many. The
 // limit may be a share of the files that earlier runs made for these lists, so count also
-// counts these: the files that are named or claimed, without the new files of this run.
+// counts these: the files that are named, or claimed and covered, without the new files of this run.
 func (p *pruning) count() error {
 	var made, deletions tally
 	ids := make(map[store.FileID]tally) // number of paths of each file that would be deleted
-	err := p.each(func(rec store.Record, named bool) error {
+	err := p.each(func(rec store.Record, is claimStatus) error {
 		own := p.owns(rec)
-		if named || rec.Lists.Has(p.keys...) {
+		switch {
+		case is == leftOut:
+			p.report.addLeftOut(own)
+		case is == named || rec.Lists.Has(p.keys...):
 			made = made.plus(own)
 		}
-		if !p.drops(rec, named) {
+		if !p.drops(rec, is) {
 			return nil
 		}
 		if p.drop = p.drop || own; !p.frees(rec) {
@@ -189,8 +212,8 @@ func (p *pruning) share(ids map[store.FileID]tally) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return p.each(func(rec store.Record, named bool) error {
-		if !named {
+	return p.each(func(rec store.Record, is claimStatus) error {
+		if is != named {
 			return nil
 		}
 		if id, ok := p.store.FileID(rec); ok && ids[id].all > 0 {
@@ -209,8 +232,8 @@ func (p *pruning) files() error {
 	}
 	var batch []store.Record
 	left := p.limit
-	err := p.each(func(rec store.Record, named bool) error {
-		if !p.drops(rec, named) || !p.owns(rec) {
+	err := p.each(func(rec store.Record, is claimStatus) error {
+		if !p.drops(rec, is) || !p.owns(rec) {
 			return nil
 		}
 		if p.frees(rec) && p.store.Intact(rec) {
@@ -267,7 +290,7 @@ func (p *pruning) parts() error {
 	}
 	for _, rec := range records {
 		rel, err := filepath.Rel(p.opts.Dir, rec.Target)
-		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.names.has(rel)) || !p.owns(rec) {
+		if err != nil || !filepath.IsLocal(rel) || !p.drops(rec, p.status(rel, rec.Lists)) || !p.owns(rec) {
 			continue
 		}
 		if p.ctx.Err() != nil {

@@ -2,9 +2,11 @@ package mirror
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
+	"pawl/downloader/failure"
 	"pawl/downloader/list"
 )
 
@@ -42,6 +44,16 @@ func (r *reporter) addClashes(n int) {
 	r.counts.Clashes += n
 }
 
+// addLeftOut counts a file that the lists do not cover, if it belongs to this shard.
+func (r *reporter) addLeftOut(own bool) {
+	if !own {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.LeftOut++
+}
+
 // setRead records whether all lists were read to the end.
 func (r *reporter) setRead(all bool) {
 	r.mu.Lock()
@@ -67,10 +79,17 @@ func (r *reporter) count(o Outcome) {
 		Pending: &c.Pending, Wanted: &c.Wanted, Pruned: &c.Pruned,
 	}[o.State]
 	*n++
-	if o.State == Failed && isGone(o.Err) {
+	if o.State == Failed && failure.IsGone(o.Err) && !slices.ContainsFunc(o.Entry.URLs, isPattern) {
 		c.Gone++
 	}
 	c.Bytes += o.Result.Fetched
+}
+
+// isPattern reports whether a URL is a pattern that was not expanded. If it is not there, that says nothing
+// about the files that it means.
+func isPattern(url string) bool {
+	n, err := list.Count(url)
+	return err == nil && n > 1
 }
 
 // pending reports that the run ends before these items were fetched.

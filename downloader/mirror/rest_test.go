@@ -123,7 +123,7 @@ func TestHostRecovers(t *testing.T) {
 					banned = false
 				}
 			})
-			if err != nil || rounds != 1 || c.Fetched < 200-16-maxReady-maxRefusals || // those that were running when the ban began, too
+			if err != nil || rounds != 1 || c.Fetched < 200-48-maxReady-maxRefusals || // those that were running when the ban began, too, at most 48 at once
 				c.Fetched+c.Failed != 200 {
 				t.Errorf("got %+v, %v after %d further rounds", c, err, rounds)
 			}

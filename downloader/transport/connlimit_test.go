@@ -398,6 +398,7 @@ func TestUnused(t *testing.T) {
 // TestRequestReleasesConnection: while too many connections are open, a request is the last one
 // of its connection. The limit is the one of the address that is dialed.
 func TestRequestReleasesConnection(t *testing.T) {
+	t.Parallel()
 	hold := make(chan struct{})
 	var closes atomic.Bool // the last request asked for the end of its connection
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -443,39 +444,39 @@ func TestRequestReleasesConnection(t *testing.T) {
 // TestSlotNotSilence: a request that waits for a slot, also behind another one, or over HTTP/2,
 // does not wait for a silent server.
 func TestSlotNotSilence(t *testing.T) {
-	for _, streams := range []bool{false, true} {
-		state := t.TempDir()
-		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-		srv.EnableHTTP2 = true
-		srv.StartTLS()
-		defer srv.Close()
-		slot, err := openLimiter(t, state, 1).limiter(srv.Listener.Addr().String()).acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer slot.Close()
-		tr := New(Options{Connections: 1, ConnectTimeout: 400 * time.Millisecond, StallTimeout: 400 * time.Millisecond, Insecure: true}, storeSlots(t, state))
-		defer tr.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // the clock of the watchdog would end after 1.2 s
-		defer cancel()
-		ends := make(chan error)
-		for range 2 {
-			go func() {
-				_, err := tr.Client(streams).Do(newRequest(t, ctx, srv.URL))
-				ends <- err
-			}()
-		}
-		for range 2 {
-			if err := <-ends; !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil {
-				t.Errorf("streams %t: got %v", streams, err)
+	inBubble(t, func(t *testing.T) {
+		for _, streams := range []bool{false, true} {
+			const addr = "127.0.0.1:1"
+			state := t.TempDir()
+			slot, err := openLimiter(t, state, 1).limiter(addr).acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer slot.Close()
+			tr := New(Options{Connections: 1, ConnectTimeout: 400 * time.Millisecond, StallTimeout: 400 * time.Millisecond, Insecure: true}, storeSlots(t, state))
+			defer tr.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the clock of the watchdog would end after 1.2 s
+			defer cancel()
+			ends := make(chan error)
+			for range 2 {
+				go func() {
+					_, err := tr.Client(streams).Do(newRequest(t, ctx, "https://"+addr))
+					ends <- err
+				}()
+			}
+			for range 2 {
+				if err := <-ends; !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil {
+					t.Errorf("streams %t: got %v", streams, err)
+				}
 			}
 		}
-	}
+	})
 }
 
 // TestSlotsOfBothProtocols: HTTP/1.1 and HTTP/2 share the connections to an address. An idle
 // connection of one protocol makes room for the other.
 func TestSlotsOfBothProtocols(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	open, peak := 0, 0
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

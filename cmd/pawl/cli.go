@@ -224,14 +224,14 @@ type ListCmd struct {
 // DaemonCmd runs the queue. It has the options of downloads that can be defaults for those of all programs and
 // pages that add some: so no login that would go to any host.
 type DaemonCmd struct {
-	Root        string     `placeholder:"DIR" type:"path" group:"Daemon" help:"Directory for all files; nothing is written outside of it (default: the user's directory of downloads, such as ~/Downloads, or the working directory if there is none)."`
+	Root        string     `placeholder:"DIR" type:"path" group:"Daemon" help:"Directory for all files; nothing is written outside of it (default: the user's directory of downloads or, if there is none, the working directory)."`
 	Listen      []string   `sep:"none" placeholder:"ADDR" group:"Daemon" help:"Listen at HOST:PORT or unix:PATH, repeatable (default: 127.0.0.1:6800). An address that other machines reach needs --tls-cert and --tls-key. A socket of systemd has priority."`
 	Host        []string   `sep:"none" placeholder:"NAME" group:"Daemon" help:"Another name of this machine by which browsers and programs may call the daemon, such as nas.lan; repeatable."`
 	AllowOrigin []string   `sep:"none" placeholder:"ORIGIN" group:"Daemon" help:"Also let the web pages of ORIGIN use the daemon, such as https://ariang.example.org, if they have its secret; null stands for files on this machine; repeatable."`
 	SecretFile  secretFile `placeholder:"FILE" group:"Daemon" help:"Take the secret, of at least 16 characters, from FILE, and keep it in the state directory, as the one that is made at the first start (daemon-secret)."`
 	TLSCert     secretFile `name:"tls-cert" placeholder:"FILE" group:"Daemon" help:"Speak https with the certificate in FILE, in PEM form, with those of its issuers."`
 	TLSKey      secretFile `name:"tls-key" placeholder:"FILE" group:"Daemon" help:"Private key of --tls-cert in PEM form (default: in the same file)."`
-	Open        bool       `env:"-" group:"Daemon" help:"Open the page of the daemon in the browser, or print a link to it, which holds once and for a minute. If a daemon runs already, only do that."`
+	Open        bool       `typed:"" env:"-" group:"Daemon" help:"Open the page of the daemon in the browser, or print a link to it, which holds once and for a minute. If a daemon runs already, only do that."`
 	Keyring     string     `placeholder:"FILE" type:"path" group:"Lists" help:"Take only lists that have a signature in them, made by a key of FILE."`
 	SpeedOptions
 	RetryOptions

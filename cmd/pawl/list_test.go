@@ -305,6 +305,21 @@ func TestForeignProcessIsNotStopped(t *testing.T) {
 	}
 }
 
+// TestSameKeys checks that the first keys of a task of the daemon are those of list --json.
+func TestSameKeys(t *testing.T) {
+	keys := func(v any) (all []string) {
+		for field := range reflect.TypeOf(v).Fields() {
+			if name := field.Tag.Get("json"); name != "" && !strings.HasPrefix(name, "ranges") { // these are in "detail"
+				all = append(all, name)
+			}
+		}
+		return all
+	}
+	if row, task := keys(listRow{}), keys(daemon.Task{}); len(row) < 11 || !slices.Equal(row, task[:len(row)]) {
+		t.Errorf("list --json has %q, and the daemon %q", row, task)
+	}
+}
+
 // TestKeptLists checks that lists and checksum files that pawl keeps in the state directory are no downloads: they
 // are not listed, verified with --all, completed, or resumed.
 func TestKeptLists(t *testing.T) {
@@ -335,19 +350,4 @@ func TestKeptLists(t *testing.T) {
 		}
 	}
 	s.runPawl("resume").wantExit(0).wantStderr("nothing to resume")
-}
-
-// TestSameKeys checks that the first keys of a task of the daemon are those of list --json.
-func TestSameKeys(t *testing.T) {
-	keys := func(v any) (all []string) {
-		for field := range reflect.TypeOf(v).Fields() {
-			if name := field.Tag.Get("json"); name != "" && !strings.HasPrefix(name, "ranges") { // these are in "detail"
-				all = append(all, name)
-			}
-		}
-		return all
-	}
-	if row, task := keys(listRow{}), keys(daemon.Task{}); len(row) < 11 || !slices.Equal(row, task[:len(row)]) {
-		t.Errorf("list --json has %q, and the daemon %q", row, task)
-	}
 }

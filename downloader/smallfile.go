@@ -63,7 +63,8 @@ func (j *job) smallFileAt(target string, rep *reply) (*smallFile, error) {
 	rec := store.Record{
 		URL: j.origin.recorded, Target: target, Named: j.goal.isNamed(), NoRanges: rep.Whole,
 		ETag: rep.Version.ETag, LastModified: rep.Version.LastModified, Type: rep.Version.MediaType,
-		Public: j.origin.start.public, Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
+		Credentials: j.credentials(j.origin.url).Options,
+		Public:      j.origin.start.public, Sum: j.goal.sum, Replace: j.goal.replace, ModTime: j.modTime(rep.Version),
 	}
 	if j.goal.listed != nil {
 		rec.Lists = j.goal.listed.Lists

@@ -34,6 +34,7 @@ const (
 	entryReplaces
 	entryUnframed
 	entryPublic
+	entryCredentials
 )
 
 // entryTexts returns the string fields of an entry, in the order in which they are
@@ -46,7 +47,7 @@ func (r *Record) entryTexts() []*string {
 func (r *Record) flags() (f uint64) {
 	for bit, set := range map[uint64]bool{
 		entryNamed: r.Named, entryNoRanges: r.NoRanges, entryPublishing: r.Publishing, entryReplaces: !r.Replaces.ModTime.IsZero(),
-		entryUnframed: r.Unframed, entryPublic: r.Public,
+		entryUnframed: r.Unframed, entryPublic: r.Public, entryCredentials: len(r.Credentials) > 0,
 	} {
 		if set {
 			f |= bit
@@ -74,6 +75,12 @@ func (r *Record) encodeEntry() ([]byte, error) {
 	}
 	if !r.Replaces.ModTime.IsZero() {
 		b = binary.AppendVarint(binary.AppendVarint(b, r.Replaces.Size), r.Replaces.ModTime.UnixNano())
+	}
+	if len(r.Credentials) > 0 { // behind all the rest, so that an older pawl ignores it
+		b = binary.AppendUvarint(b, uint64(len(r.Credentials)))
+		for _, option := range r.Credentials {
+			b = appendText(b, option)
+		}
 	}
 	return addChecksum(b), nil
 }
@@ -153,6 +160,11 @@ func decodeEntry(target string, sealed []byte) (Record, error) {
 	r.PieceLength, r.CRC = e.varint(), uint32(e.varint())
 	if flags&entryReplaces != 0 {
 		r.Replaces = FileStamp{e.varint(), e.time()}
+	}
+	if flags&entryCredentials != 0 {
+		for n := e.uvarint(); n > 0 && !e.failed; n-- {
+			r.Credentials = append(r.Credentials, e.text())
+		}
 	}
 	if err := errors.Join(r.Lists.UnmarshalText([]byte(lists)), r.Sum.UnmarshalText([]byte(sum))); err != nil || e.failed || r.Size < 0 || r.ID == "" {
 		return Record{}, errEntry

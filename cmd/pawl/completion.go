@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"pawl/downloader"
@@ -94,7 +95,8 @@ type mirrorRecorder struct {
 	empty     int            // number of lists without entries, which are problems
 	mirrors   int            // number of mirrors that are not used because of their scheme
 	pages     int            // number of fetched files that are unexpected web pages
-	hints     map[int]string // the first optionHint of the failed files, by exit code
+	hints     map[int]string // the first hint of a failed file, by exit code
+	headers   originHeaders
 }
 
 // newMirrorRecorder begins the files of --failed and --report. The fields show and run must
@@ -137,7 +139,7 @@ func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 	case mirror.Failed:
 		code := exitCode(x.Err)
 		o.codes[code]++
-		o.hints[code] = cmp.Or(o.hints[code], optionHint(x.Err))
+		o.hints[code] = cmp.Or(o.hints[code], o.hint(x))
 		o.printFailure(x)
 		o.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
 	case mirror.Fetched:
@@ -161,6 +163,17 @@ func (o *mirrorRecorder) outcome(x mirror.Outcome) {
 	if x.State != mirror.Fetched && x.State != mirror.Current && x.State != mirror.Unchanged {
 		o.jsonEvent("outcome", "file", file.forJSON())
 	}
+}
+
+// hint returns what the user can do about a failed file that is more exact than a hint for its exit code, or "".
+func (o *mirrorRecorder) hint(x mirror.Outcome) string {
+	origin := downloader.Origin(x.URL)
+	f := hintSubject{err: x.Err, begun: x.Record.Credentials, given: o.headers.forList(x.Entry.List, origin).Options}
+	isGeneral := func(option string) bool { return !isForHost(option) }
+	if o.headers.isWithheld(x.Entry.List, origin) && slices.ContainsFunc(f.begun, isGeneral) {
+		f.begun = append(slices.Clone(f.begun), "--headers-everywhere")
+	}
+	return f.hint(listHints)
 }
 
 // printFailure prints the error of a failed file. There is no line of its own for a file that was

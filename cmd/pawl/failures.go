@@ -222,6 +222,26 @@ var optionHints = []hintRule{
 	{is(failure.ErrDowngrade), "give the digest of the file with --checksum, or in its list, or follow the redirect anyway with --allow-http"},
 }
 
+// lacksLogin applies if this run lacks credentials that an earlier one had, and the failure may be due to that.
+var lacksLogin = both(lacksCredentials, is(failure.ErrAuth, failure.ErrRefused, failure.ErrPage, failure.ErrMediaType, failure.ErrWantsCert))
+
+// loginHints are the hints for credentials that a server refuses.
+var loginHints = []hintRule{
+	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in --proxy, http_proxy, https_proxy or all_proxy, given as " + proxyHint},
+	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with --no-proxy HOST"},
+	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
+	{both(is(failure.ErrAuth), both(hasCredentials, isRedirected)), "credentials do not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
+	{both(is(failure.ErrAuth), hasCredentials), "the server does not accept the credentials of $GIVEN, or no longer: check them, or log in again, and run the same command with the new ones"},
+}
+
+// listHints are the hints for a file of a list. A file that has none gets the one of its exit code.
+var listHints = slices.Concat([]hintRule{
+	{lacksLogin, "the file was downloaded with $MISSING: run the same command again with that, which must not have expired"},
+}, loginHints, []hintRule{
+	{both(either(is(failure.ErrPage), isForbidden), hasCredentials), "the credentials of $GIVEN may have expired: check them, or log in again, and run the same command with the new ones"},
+	{is(failure.ErrPage), "log in, for example with --load-cookies FILE; the files downloaded before are unchanged"},
+}, optionHints)
+
 // hints are the hints for all failures. The first row that applies is used, so a special
 // case must stand above the general one: an unreadable list above a usage error, a full
 // disk above any other file error.
@@ -232,7 +252,8 @@ var hints = slices.Concat([]hintRule{
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{as[*mirror.EndedError](), ""}, // the summary has the hint
 	{either(as[listTooLargeError](), is(list.ErrTooLong)), "allow it with --max-list-size N"},
-	{both(lacksCredentials, is(failure.ErrAuth, failure.ErrRefused, failure.ErrPage, failure.ErrMediaType, failure.ErrWantsCert)), "the download was begun with $MISSING; the downloaded part is kept; resume with: pawl resume $ID"},
+	{both(lacksLogin, isKept), "the download was begun with $MISSING; the downloaded part is kept; resume with: pawl resume $ID"},
+	{lacksLogin, "the file was downloaded with $MISSING: run the same command again with that, which must not have expired"},
 }, optionHints, []hintRule{
 	{as[emptyListError](), "if that is intended, allow it with --allow-empty"},
 	{as[*notListError](), "$NOTLIST"},
@@ -273,11 +294,7 @@ var hints = slices.Concat([]hintRule{
 	{both(is(failure.ErrChanged), isKept), "the downloaded part is kept; start over with --restart, or use another URL with: pawl resume --url URL $ID"},
 
 	// Credentials and TLS.
-	{both(is(failure.ErrAuth), as[*failure.ProxyError]()), "check the user and the password of the proxy in --proxy, http_proxy, https_proxy or all_proxy, given as " + proxyHint},
-	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with --no-proxy HOST"},
-	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
-	{both(is(failure.ErrAuth), both(hasCredentials, isRedirected)), "credentials do not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
-	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, the token, or whether the cookies have expired"},
+}, loginHints, []hintRule{
 	{is(failure.ErrAuth), "log in with -u USER, with --bearer-file FILE, or with the cookies of a browser in --load-cookies FILE"},
 	{is(http.ErrSchemeMismatch), "try http:// instead of https://"},
 	{is(failure.ErrNotTLS), "check the port in the URL"},
@@ -317,9 +334,6 @@ var hints = slices.Concat([]hintRule{
 // unfinished download that err is about, or "" if nothing of it is kept.
 func hint(err error, id store.ID) string { return hintSubject{err: err, id: id}.hint(hints) }
 
-// optionHint returns the hint for the option that would allow the failure, or "".
-func optionHint(err error) string { return hintSubject{err: err}.hint(optionHints) }
-
 // hint returns the hint of the first rule that applies, or "" if none does.
 func (f hintSubject) hint(rules []hintRule) string {
 	for _, rule := range rules {
@@ -334,14 +348,14 @@ func (f hintSubject) hint(rules []hintRule) string {
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
 // settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of
 // a signatureError), $MISSING (the options of credentials that were given to an earlier run
-// only) and $AGAIN (how to repeat the download). The command "pawl resume $ID" also gets the
+// only), $GIVEN (those of this run) and $AGAIN (how to repeat the download). The command "pawl resume $ID" also gets the
 // options that the download needs.
 func (f hintSubject) expand(text string) string {
 	again, resume := "run the same command again", resumeCommand(f.begun)+" "+string(f.id)
 	if isKept(f) {
 		again = "the downloaded part is kept; resume with: " + resume
 	}
-	values := []string{"pawl resume $ID", resume, "$ID", string(f.id), "$AGAIN", again, "$MISSING", joinWords(printableAll(missing(f.begun, f.given)))}
+	values := []string{"pawl resume $ID", resume, "$ID", string(f.id), "$AGAIN", again, "$MISSING", joinWords(printableAll(missing(f.begun, f.given))), "$GIVEN", joinWords(printableAll(f.given))}
 	var setting *settingError
 	if errors.As(f.err, &setting) {
 		values = append(values, "$SETTING", setting.hint)

@@ -218,6 +218,18 @@ func (o originHeaders) forUserList(origin string) downloader.Credentials {
 	return o.collect(origin, func(f headerField) bool { return trusted || !isSecretName(f.name) }, trusted)
 }
 
+// isWithheld reports whether an origin in the list called name gets no credentials, because --headers-everywhere
+// is not given.
+func (o originHeaders) isWithheld(name, origin string) bool {
+	return !isURL(name) && !o.isTyped(origin) && !o.everywhere
+}
+
+// isForHost reports whether an option of credentials, as Credentials.Options has it, is for one host, so that a list
+// need not be trusted.
+func isForHost(option string) bool {
+	return strings.HasPrefix(option, "-H '") && strings.Contains(option, "=")
+}
+
 // hasSecrets reports whether the options have a secret for all origins that are trusted. Those of a netrc
 // file are for hosts.
 func (o originHeaders) hasSecrets() bool {
@@ -241,15 +253,17 @@ func (o originHeaders) forList(name, origin string) downloader.Credentials {
 func (o originHeaders) collect(origin string, wanted func(headerField) bool, trusted bool) (c downloader.Credentials) {
 	general, own := make(http.Header), make(http.Header) // repeated fields of one kind are all sent
 	for _, f := range o.fields {
+		option := fmt.Sprintf("-H '%s: …'", f.name)
 		switch {
 		case f.host == "" && wanted(f):
 			general.Add(f.name, f.value)
 		case f.matchesOrigin(origin):
 			own.Add(f.name, f.value)
+			option = fmt.Sprintf("-H '%s=%s: …'", f.host, f.name)
 		default:
 			continue
 		}
-		if option := fmt.Sprintf("-H '%s: …'", f.name); isSecretName(f.name) && !slices.Contains(c.Options, option) {
+		if isSecretName(f.name) && !slices.Contains(c.Options, option) {
 			c.Options = append(c.Options, option)
 		}
 	}

@@ -342,6 +342,7 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	listOpts.OnEvent = func(e downloader.Event) { printListEvent(l.out, e) }
 	fetcher := downloader.New(l.store.Store, listOpts)
 	defer fetcher.Close()
+	rec.headers = headers
 	lists := c.newListOpener(fetcher, l.store.dir, downloader.Request{Existing: downloader.Existing{Restart: c.Restart}, Access: downloader.Access{Credentials: headers.forTyped}})
 	if c.Checksums == "" {
 		lists.signature = c.SignatureOptions

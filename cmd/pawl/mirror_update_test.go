@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"pawl/downloader/faultserver"
 )
 
 // TestMirrorUpdate checks that -N sends one conditional request per file, and downloads the
@@ -82,5 +84,71 @@ func (s *site) wantOneRequestEach(names []string, changed map[string]bool) {
 	}
 	if statuses[http.StatusNotModified] != len(names)-len(changed) {
 		s.Errorf("got statuses %v, want %d times 304", statuses, len(names)-len(changed))
+	}
+}
+
+// TestUpdateWithoutLogin checks the hint of a run with -N that lacks the credentials of an earlier one, or whose
+// login has expired: it names the options that were given, which the records of the files have.
+func TestUpdateWithoutLogin(t *testing.T) {
+	const again = ": run the same command again with that"
+	for _, tt := range []struct {
+		name    string
+		login   []string
+		missing string // of the hint without login
+		refused string // of the hint for a login that is not accepted
+	}{
+		{"cookies", []string{"--load-cookies", "cookies", "--headers-everywhere"}, "downloaded with --load-cookies FILE and --headers-everywhere" + again, "--load-cookies FILE"},
+		{"a user", []string{"-u", "u:s3cret", "--headers-everywhere"}, "downloaded with -u USER and --headers-everywhere" + again, "-u USER"},
+		{"a header for the host", []string{"-H", "127.0.0.1=Authorization: Basic dTpzM2NyZXQ="}, "downloaded with -H '127.0.0.1=Authorization: …'" + again, "-H '127.0.0.1=Authorization: …'"},
+		{"a header", []string{"-H", "Authorization: Basic dTpzM2NyZXQ=", "--headers-everywhere"}, "downloaded with -H 'Authorization: …' and --headers-everywhere" + again, "-H 'Authorization: …'"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.add("small", 10)
+			s.add("large", 3<<20)
+			s.writeFile(s.dir+"/cookies", []byte("127.0.0.1\tFALSE\t/\tFALSE\t0\tsid\ts3cret\n"))
+			s.writeListOfAll("list")
+			s.runMirror(append(tt.login, "-q", "list")...).wantExit(0)
+			page := newPage("<!doctype html><title>Log in</title><form>")
+			for _, refuse := range []struct {
+				fault faultserver.Fault
+				code  int
+			}{
+				{faultserver.Status(http.StatusUnauthorized, -1), 6},
+				{faultserver.Status(http.StatusForbidden, -1), 8},
+				{handling(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+					servePage(r.URL.Path, page)(nil).ServeHTTP(w, r)
+				}), 7},
+			} {
+				s.srv.Set(refuse.fault)
+				s.runMirror("-N", "--rounds", "1", "--tries", "1", "list").wantExit(refuse.code).wantStderr(tt.missing)
+				s.runMirror(append(tt.login, "-N", "--rounds", "1", "--tries", "1", "list")...).wantExit(refuse.code).wantStderr("the credentials of "+tt.refused, "log in again")
+			}
+			s.wantFiles()
+			s.wantNoSecrets("s3cret", "dTpzM2NyZXQ=")
+		})
+	}
+}
+
+// TestUpdateThroughProxy checks that a proxy that wants a login is not taken for the server.
+func TestUpdateThroughProxy(t *testing.T) {
+	s := newSite(t)
+	s.add("f", 10)
+	s.writeListOfAll("list")
+	s.srv.Set(faultserver.Status(http.StatusProxyAuthRequired, -1))
+	s.runMirror("--rounds", "1", "--proxy", s.srv.URL, "list").wantExit(6).wantStderr("the user and the password of the proxy")
+}
+
+// TestGetWithoutLogin checks the same hint for a finished file that is asked for again.
+func TestGetWithoutLogin(t *testing.T) {
+	s := newSite(t)
+	s.add("f", 10)
+	for _, args := range [][]string{{s.srv.URL + "/f"}, {"-o", "g", s.srv.URL + "/f"}} {
+		s.srv.Set()
+		s.runPawl(append(args, "-u", "u:s3cret")...).wantExit(0)
+		s.srv.Set(faultserver.Status(http.StatusUnauthorized, -1))
+		s.runPawl(args...).wantExit(6).wantStderr("downloaded with -u USER: run the same command again")
+		s.runPawl(append(args, "-u", "u:other")...).wantExit(6).wantStderr("does not accept the credentials of -u USER")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -169,6 +170,8 @@ func (b *batch) hint(req downloader.Request, err error) string {
 	f := hintSubject{err: err, given: b.credentialOptions(req)}
 	if rec, ok := findUnfinished(b.store, req); ok {
 		f.id, f.begun = rec.ID, rec.Credentials
+	} else if rec, err := findFinished(b.store.Store, req); err == nil {
+		f.begun = rec.Credentials
 	}
 	return f.hint(hints)
 }
@@ -280,6 +283,25 @@ func findUnfinished(st state, req downloader.Request) (rec store.Record, ok bool
 	}
 	rec, err := findRecord(st.Store, req)
 	return rec, err == nil && rec.Held.Len() > 0 && rec.State != store.Done
+}
+
+// findFinished returns the record of the finished file that req is about.
+func findFinished(st *store.Store, req downloader.Request) (store.Record, error) {
+	to, ok := req.Into.(downloader.File)
+	if !ok {
+		return store.Record{}, store.ErrNotFound
+	}
+	dir, err := filepath.Abs(to.Dir)
+	switch {
+	case err != nil:
+		return store.Record{}, err
+	case to.Output == "":
+		recorded, _, _ := strings.Cut(weburl.WithoutUser(req.URL), "#")
+		return st.ByURL(dir, recorded)
+	case filepath.IsAbs(to.Output):
+		return st.ByTarget(filepath.Clean(to.Output))
+	}
+	return st.ByTarget(filepath.Join(dir, to.Output))
 }
 
 // findRecord returns the record of the download of req. If several records have its URL,

@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
-
-	"pawl/store"
 )
 
 // CompletionCmd prints the completion script of a shell.
@@ -225,9 +223,9 @@ func newCompletionValue(v *kong.Value, placeholder string) completionValue {
 const maxCompletedIDs = 500
 
 // printIDs prints the ID and the name of each download for a shell.
-func printIDs(st *store.Store, finished bool, to io.Writer) error {
+func printIDs(st state, finished bool, to io.Writer) error {
 	n := 0
-	for r, err := range allRecords(st, finished) {
+	for r, err := range st.downloads(finished) {
 		if n++; err != nil || n > maxCompletedIDs {
 			return err
 		}

@@ -303,13 +303,13 @@ func (c *ListCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		return err
 	}
 	if c.IDs {
-		return printIDs(st.Store, c.All, out.stdout)
+		return printIDs(st, c.All, out.stdout)
 	}
 	table := c.table(g, out.stdout)
 	enc := json.NewEncoder(out.stdout)
 	enc.SetEscapeHTML(false)
 	n := 0
-	for r, err := range allRecords(st.Store, c.All) {
+	for r, err := range st.downloads(c.All) {
 		if err != nil {
 			return err
 		}

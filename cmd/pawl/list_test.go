@@ -1,11 +1,14 @@
 package main
 
 import (
+	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"pawl/chunk"
+	"pawl/downloader/faultserver"
 	"pawl/store"
 )
 
@@ -298,4 +301,36 @@ func TestForeignProcessIsNotStopped(t *testing.T) {
 			t.Errorf("%+v: got %q, want a refusal", process, got)
 		}
 	}
+}
+
+// TestKeptLists checks that lists and checksum files that pawl keeps in the state directory are no downloads: they
+// are not listed, verified with --all, completed, or resumed.
+func TestKeptLists(t *testing.T) {
+	s := newSite(t)
+	s.add("f", 10)
+	s.add("g", 10)
+	texts := map[string]string{"list": s.srv.URL + "/f\n", "SUMS": strings.TrimPrefix(checksumOf(s.testRun, s.files["g"]), "sha256:") + "  g\n", "pub/": indexPage("h")}
+	s.add("pub/h", 10)
+	s.srv.Set(serveTexts(texts))
+	s.runMirror("-q", s.srv.URL+"/list", s.srv.URL+"/pub/").wantExit(0)
+	s.runPawl("-q", "--checksums", s.srv.URL+"/SUMS", s.srv.URL+"/g").wantExit(0)
+	for _, args := range [][]string{{"list", "--all"}, {"list", "--all", "--json"}, {"list", "--all", "--ids"}, {"verify", "--all", "--json"}} {
+		out := s.runPawl(args...).stdout
+		if n := strings.Count(out, "\n"); strings.Contains(out, "lists") || n < 2 || strings.Contains(out, "SUMS") {
+			t.Errorf("pawl %q: got\n%s", args, out)
+		}
+	}
+
+	// A list whose download was interrupted.
+	s.srv.Set(faultserver.CutAt(1<<20, func() { s.srv.Set(faultserver.Status(http.StatusInternalServerError, 0)) }), serveTexts(map[string]string{"long": strings.Repeat(s.srv.URL+"/f\n", 100_000)}))
+	s.runMirror("-q", "--tries", "1", s.srv.URL+"/long").wantExit(75)
+	if parts, _ := filepath.Glob(filepath.Join(s.dir, "state", "pawl", "lists", "*.part")); len(parts) != 1 {
+		t.Fatalf("got part files %q, want one", parts)
+	}
+	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"list", "--ids"}} {
+		if out := s.runPawl(args...).stdout; strings.Contains(out, "long") || strings.Contains(out, "lists") {
+			t.Errorf("pawl %q: got\n%s", args, out)
+		}
+	}
+	s.runPawl("resume").wantExit(0).wantStderr("nothing to resume")
 }

@@ -119,8 +119,11 @@ func (l ListLimit) maxText() int64 {
 // stateDir. req has the settings that all requests for lists share.
 func (l ListLimit) newListOpener(d *downloader.Downloader, stateDir string, req downloader.Request) listOpener {
 	req.Existing.InTheWay, req.MaxSize = downloader.Replace, int64(l.MaxListSize)
-	return listOpener{d: d, req: req, dir: filepath.Join(stateDir, "lists"), maxText: l.maxText(), private: new(sync.Map)}
+	return listOpener{d: d, req: req, dir: listDir(stateDir), maxText: l.maxText(), private: new(sync.Map)}
 }
+
+// listDir returns the directory of the downloaded lists in a state directory.
+func listDir(stateDir string) string { return filepath.Join(stateDir, "lists") }
 
 // A keptOpen is a file that is not closed with the list. A list that is a file can be read again.
 type keptOpen struct{ *os.File }

@@ -87,7 +87,7 @@ func (c *ResumeCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	if err != nil {
 		return err
 	}
-	records, err := c.records(st.Store, out)
+	records, err := c.records(st, out)
 	if err != nil {
 		return err
 	}
@@ -243,10 +243,10 @@ func resolveAll(st *store.Store, word string, out *printer) ([]store.Record, err
 
 // records returns the downloads to resume: the named ones or, without names, all unfinished
 // downloads that no other process is running.
-func (c *ResumeCmd) records(st *store.Store, out *printer) ([]store.Record, error) {
+func (c *ResumeCmd) records(st state, out *printer) ([]store.Record, error) {
 	var records []store.Record
 	for _, word := range c.Downloads {
-		found, err := resolveAll(st, word, out)
+		found, err := resolveAll(st.Store, word, out)
 		if err != nil {
 			return nil, err
 		}
@@ -257,7 +257,7 @@ func (c *ResumeCmd) records(st *store.Store, out *printer) ([]store.Record, erro
 	}
 	all, err := st.Unfinished()
 	for _, r := range all {
-		if r.State != store.Done && !st.Running(r) {
+		if r.State != store.Done && !st.Running(r) && !st.isKeptList(r) {
 			records = append(records, r)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -52,6 +53,24 @@ func (g *Globals) openAnyStore(out *printer, opts store.Options) (state, error) 
 		os.RemoveAll(dir)
 	}
 	return st, err
+}
+
+// isKeptList reports whether a record is of a list or checksum file that pawl keeps in the state directory,
+// which is no download of the user.
+func (st state) isKeptList(r store.Record) bool {
+	dir, err := filepath.Abs(listDir(st.dir))
+	return err == nil && filepath.Dir(r.Target) == dir
+}
+
+// downloads is allRecords for the downloads of the user.
+func (st state) downloads(finished bool) iter.Seq2[store.Record, error] {
+	return func(yield func(store.Record, error) bool) {
+		for r, err := range allRecords(st.Store, finished) {
+			if (err != nil || !st.isKeptList(r)) && !yield(r, err) {
+				return
+			}
+		}
+	}
 }
 
 // close removes a temporary state, and the part files that nothing could continue.

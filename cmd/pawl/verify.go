@@ -231,6 +231,7 @@ func (t *verifyTargets) below(dir string, yield func(wanted, error) bool) bool {
 	n := 0
 	for _, r := range records {
 		switch again[r.Target] = true; {
+		case dir == "" && t.store.isKeptList(r):
 		case !strings.HasPrefix(r.Target, prefix):
 		case t.store.Running(r):
 			n++
@@ -242,7 +243,7 @@ func (t *verifyTargets) below(dir string, yield func(wanted, error) bool) bool {
 		}
 	}
 	for r, err := range t.store.Finished(prefix) {
-		if err == nil && again[r.Target] && !t.store.Exists(r) {
+		if err == nil && (again[r.Target] && !t.store.Exists(r) || dir == "" && t.store.isKeptList(r)) {
 			continue
 		}
 		if n++; !yield(wanted{rec: r}, err) {

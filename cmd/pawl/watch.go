@@ -131,7 +131,7 @@ func (w *watch) refresh() error {
 		}
 	}
 	for _, r := range records {
-		if r.State != store.Done && !slices.ContainsFunc(rows, func(l listRow) bool { return l.ID == r.ID }) {
+		if r.State != store.Done && !w.store.isKeptList(r) && !slices.ContainsFunc(rows, func(l listRow) bool { return l.ID == r.ID }) {
 			rows = append(rows, newListRow(w.store.Store, r))
 		}
 	}

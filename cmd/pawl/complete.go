@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"pawl/cmd/pawl/dropin"
 )
 
 // CompletionCmd prints the completion script of a shell.
@@ -32,7 +34,8 @@ func (c *CompletionCmd) Run(out *printer) error {
 // options of get, the default command, and the commands as arguments.
 type completionGrammar struct {
 	commands []completionCommand
-	valued   []string // all spellings of all options that take a value, with dashes
+	tools    []completionCommand // pawl as TOOL, with the options of the tool
+	valued   []string            // all spellings of all options that take a value, with dashes
 }
 
 // A completionCommand is a command, or a word that others follow, such as "report".
@@ -81,6 +84,12 @@ func newCompletionGrammar(app *kong.Application) (g completionGrammar) {
 		}
 	}
 	g.commands[0].options = g.commands[g.index("get")].options
+	as := &g.commands[g.index("as")]
+	as.arguments = completionValue{name: "tool"}
+	for _, tool := range dropin.Names {
+		as.arguments.words = append(as.arguments.words, completionWord{tool, "Read a command line of " + tool})
+		g.tools = append(g.tools, newCompletionTool(tool))
+	}
 	g.commands = append(g.commands, completionCommand{name: "help", help: helpHelp, arguments: completionValue{name: "topic", words: helpWords(app)}})
 	for _, flag := range allFlags(app) {
 		if takesValue(flag) {
@@ -111,6 +120,23 @@ func helpWords(app *kong.Application) (words []completionWord) {
 	}
 	return words
 }
+
+// newCompletionTool returns the command that reads the command lines of a tool, with all of its options that
+// pawl does not refuse.
+func newCompletionTool(tool string) completionCommand {
+	c := completionCommand{name: "as " + tool, arguments: completionValue{name: "URL", files: true}}
+	for names, takesValue := range dropin.Options(tool) {
+		o := completionOption{names: names, help: "An option of " + tool, repeats: true}
+		if takesValue {
+			o.argument = &completionValue{name: "value", files: true}
+		}
+		c.options = append(c.options, o)
+	}
+	return c
+}
+
+// all returns the commands of pawl and those that read the command lines of tools.
+func (g completionGrammar) all() []completionCommand { return slices.Concat(g.commands, g.tools) }
 
 // options returns the options of all commands.
 func (g completionGrammar) options() iter.Seq[completionOption] {

@@ -19,6 +19,7 @@ func writeBash(w io.Writer, g completionGrammar) {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         [[ $word == = && $option ]] && continue
+        [[ $command == 'as '* ]] && break
         if [[ $option ]]; then
             [[ $option == --state ]] && state=$word
             option=
@@ -81,7 +82,7 @@ complete -F _pawl pawl
 // bashCommands returns the cases that follow the words of commands.
 func bashCommands(g completionGrammar) string {
 	var b strings.Builder
-	for _, c := range g.commands[1:] {
+	for _, c := range g.all()[1:] {
 		before, word := "", c.name
 		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
 			before, word = c.name[:i], c.name[i+1:]
@@ -121,7 +122,7 @@ func bashValues(g completionGrammar) string {
 // bashOptions returns the cases that complete the options of a command.
 func bashOptions(g completionGrammar) string {
 	var b strings.Builder
-	for _, c := range g.commands {
+	for _, c := range g.all() {
 		var names []string
 		for _, o := range c.options {
 			names = append(names, o.names...)
@@ -136,7 +137,7 @@ func bashOptions(g completionGrammar) string {
 // bashArguments returns the cases that complete the arguments of a command.
 func bashArguments(g completionGrammar) string {
 	var b strings.Builder
-	for _, c := range g.commands {
+	for _, c := range g.all() {
 		if action := bashAction(c.arguments); action != "" {
 			fmt.Fprintf(&b, "        %s) %s ;;\n", quoted(c.name), action)
 		}

@@ -15,6 +15,7 @@ func writeFish(w io.Writer, g completionGrammar) {
     set -l command
     set -l option
     for word in (commandline -opc)[2..-1]
+        string match -q -- 'as ?*' "$command"; and break
         if set -q option[1]
             set option
             continue
@@ -53,7 +54,7 @@ end
 
 complete -c pawl -f
 `, strings.Join(g.valued, " "), fishCommands(g))
-	for _, c := range g.commands {
+	for _, c := range g.all() {
 		fishArguments(w, c)
 	}
 	fishOptions(w, g)
@@ -62,7 +63,7 @@ complete -c pawl -f
 // fishCommands returns the cases that follow the words of commands.
 func fishCommands(g completionGrammar) string {
 	var b strings.Builder
-	for _, c := range g.commands[1:] {
+	for _, c := range g.all()[1:] {
 		before, word := "", c.name
 		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
 			before, word = c.name[:i], c.name[i+1:]
@@ -93,7 +94,7 @@ func fishArguments(w io.Writer, c completionCommand) {
 func fishOptions(w io.Writer, g completionGrammar) {
 	commands := make(map[string][]string) // that have an option, by its line
 	var lines []string
-	for _, c := range g.commands {
+	for _, c := range g.all() {
 		for _, o := range c.options {
 			line := fishOption(o)
 			if commands[line] == nil {

@@ -44,6 +44,14 @@ var completions = []struct{ line, want, not string }{
 	{"pawl report merge --o", "--output", ""},
 	{"pawl help ", "config exit-codes manual mirror", "list.txt"},
 	{"pawl completion ", "bash zsh fish", "list.txt"},
+	{"pawl as ", "aria2c curl wget axel", "list.txt --connections"},
+	{"pawl as curl --out", "--output --output-dir", "--output-document"},
+	{"pawl -q as wget --out", "--output-document", "--output-dir"},
+	{"pawl as curl -o ", "list.txt sub", "get curl"},
+	{"pawl as wget --rec", "", "--recursive"},
+	{"pawl as aria2c --max-conn", "--max-connection-per-server", "--connections"},
+	{"pawl as axel --num", "--num-connections", ""},
+	{"pawl as curl -fL -x list --rem", "--remote-name --remote-time", "--remove"},
 }
 
 // shells run the completion of a shell in a process of its own: they read the file "lines", and print

@@ -17,6 +17,7 @@ func writeZsh(w io.Writer, g completionGrammar) {
     local -a options
     while ((i < CURRENT)); do
         word=${words[i]}
+        [[ $command == 'as '* ]] && break
         if [[ -n $option ]]; then
             [[ $option == --state ]] && state=$word
             option=
@@ -62,7 +63,7 @@ fi
 // zshCommands returns the cases that complete a command.
 func zshCommands(g completionGrammar) string {
 	var b strings.Builder
-	for _, c := range g.commands {
+	for _, c := range g.all() {
 		fmt.Fprintf(&b, "    %s)\n        options=(\n", quoted(c.name))
 		for _, o := range c.options {
 			fmt.Fprintf(&b, "            %s\n", zshOption(o))

@@ -23,6 +23,7 @@ package dropin
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -115,6 +116,29 @@ func tools() []*tool { return []*tool{aria2Tool(), curlTool(), wgetTool(), axelT
 
 // Names are the names of the tools, as in "pawl as NAME".
 var Names = []string{"aria2c", "curl", "wget", "axel"}
+
+// Options yields the options of a tool that pawl accepts in "pawl as", as their spellings with dashes, and whether
+// a value must follow.
+func Options(tool string) iter.Seq2[[]string, bool] {
+	return func(yield func([]string, bool) bool) {
+		t := findTool(tool)
+		if t == nil {
+			return
+		}
+		for _, o := range t.options.all {
+			var names []string
+			if o.short != 0 {
+				names = append(names, "-"+string(o.short))
+			}
+			if o.long != "" {
+				names = append(names, "--"+o.long)
+			}
+			if o.verdict != refuse && !yield(names, o.argument == required) {
+				return
+			}
+		}
+	}
+}
 
 // ToolOf returns the tool that the name of a program contains, for example "aria2c" for
 // "pawl-aria2c.exe", or "" for none.

@@ -11,7 +11,7 @@ import (
 func (c *ConfigCmd) runImport(out *printer) error {
 	text, err := readConfigFile(c.Import)
 	if err != nil {
-		return err
+		return &settingError{"--import", "cannot be used: " + err.Error(), "name an aria2.conf, .curlrc or .wgetrc, or - for standard input"}
 	}
 	config, tool, err := dropin.Import(c.Import, string(text), dropinEnv())
 	if err != nil {

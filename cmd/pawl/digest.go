@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pawl/chunk"
+	"pawl/downloader/weburl"
 )
 
 // A digest is the argument of --checksum. People paste it from a web page, from a line of a
@@ -31,12 +32,15 @@ func (d *digest) UnmarshalText(text []byte) (err error) {
 		d.Sum = chunk.Sum{}
 		return nil
 	}
+	if isURL(s) {
+		return fmt.Errorf("%q is a URL and no digest; did you mean --checksums?", weburl.Redact(s))
+	}
 	for _, parse := range []func(string) (chunk.Sum, error){parseIntegrity, parseTaggedLine, parseBareDigest, parseNamedDigest} {
 		if d.Sum, err = parse(s); err != nil || !d.Sum.IsZero() {
 			return err
 		}
 	}
-	return fmt.Errorf("%.100q is not a digest such as sha256:HEX, or a line of a checksum file; the file itself is an argument of --checksums", s)
+	return fmt.Errorf("%.100q is not a digest such as sha256:HEX, or a line of a checksum file; for the file itself, did you mean --checksums?", s)
 }
 
 // integrity matches one digest of Subresource Integrity, with its options.

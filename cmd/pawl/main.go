@@ -59,7 +59,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return app.exit
 	}
 	if err != nil {
-		return out.reportExit(usageErr{withIntention(errors.New(trimCommand(err.Error())), app.Kong, args)})
+		return out.reportExit(usageErr{withIntention(explained(errors.New(trimCommand(err.Error())), app.Kong), app.Kong, args)})
 	}
 	if err := checkGuards(args); err != nil {
 		return out.reportExit(usageErr{err})

@@ -7,6 +7,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -76,6 +77,24 @@ var (
 	// letters.
 	brokenScheme = regexp.MustCompile(`^(?i)(h?t{1,3}ps?)(:/*|/+)`)
 )
+
+// lacksValue matches the text of kong for an option without its value: at the end of the command line, or before
+// another option.
+var lacksValue = regexp.MustCompile(`^--([\w-]+): (?:missing value\b|expected .* value but got (?:"EOL"|"-.*" \((?:short|long) flag\)))`)
+
+// explained returns the error of a command line in the words of pawl, if kong's would puzzle its user.
+func explained(err error, app *kong.Kong) error {
+	m := lacksValue.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	for _, f := range allFlags(app.Model) {
+		if f.Name == m[1] {
+			return fmt.Errorf("--%s needs a value: --%[1]s %s", f.Name, cmp.Or(f.PlaceHolder, "VALUE"))
+		}
+	}
+	return err
+}
 
 // withIntention adds to the error of a command line the command that was most likely meant, if
 // there is one that pawl understands.
@@ -150,8 +169,9 @@ func commandNames(app *kong.Kong) (names []string) {
 
 // understands reports whether pawl understands a command line.
 func understands(args []string) bool {
-	_, err := newCommandLine(&printer{stdout: io.Discard, stderr: io.Discard}, "").Parse(args)
-	return err == nil
+	p := newCommandLine(&printer{stdout: io.Discard, stderr: io.Discard}, "")
+	_, err := p.Parse(args)
+	return err == nil || p.exit >= 0 // --help or --version
 }
 
 // A speller reads a command line as its user may have meant it.
@@ -207,15 +227,23 @@ func (s *speller) next(args []string) (rest []string) {
 	}
 	short := len(arg) > 2 && arg[0] == '-' && arg[1] != '-'
 	switch stands, known := foreignOptions[name]; {
+	case strings.HasPrefix(arg, "-") && !s.isKnown(name) && infoOptions[bareName(arg)] != "":
+		s.replace(arg)
+		s.options = append(s.options, infoOptions[bareName(arg)])
 	case arg == "-" || !strings.HasPrefix(arg, "-"):
 		s.words = append(s.words, arg)
 	case arg == "--":
 		s.words = append(s.words, rest...)
 		return nil
 	case s.takesValue[name]:
-		s.options = append(s.options, arg)
-		if !joined {
-			s.options = append(s.options, take())
+		v := take()
+		if digestOptions[name] && (strings.Contains(v, "://") || isFile(v)) {
+			s.changed, name = true, "--checksums"
+		}
+		if s.options = append(s.options, name); joined {
+			s.options[len(s.options)-1] += "=" + v
+		} else {
+			s.options = append(s.options, v)
 		}
 	case slices.Contains(listOptions, name):
 		s.replace(name)
@@ -243,6 +271,9 @@ func (s *speller) next(args []string) (rest []string) {
 		s.replace("-C")
 	case strings.HasPrefix(name, "--") && !s.isKnown(name):
 		near := nearest(name, maps.Keys(s.takesValue))
+		if lower := strings.ToLower(name); s.isKnown(lower) {
+			near = lower
+		}
 		if near == "" || near == name {
 			s.options = append(s.options, arg)
 			break
@@ -254,6 +285,15 @@ func (s *speller) next(args []string) (rest []string) {
 	}
 	return rest
 }
+
+// infoOptions are the options that only print something, by the names that other tools have for them.
+var infoOptions = map[string]string{"version": "--version", "help": "--help", "usage": "--help", "?": "--help"}
+
+// bareName returns an option, or a word, without its dashes and in lower case.
+func bareName(arg string) string { return strings.ToLower(strings.TrimLeft(arg, "-")) }
+
+// digestOptions take a digest, and no file of digests.
+var digestOptions = map[string]bool{"--checksum": true, "--sha256": true}
 
 // replace notes that an option of another tool is replaced.
 func (s *speller) replace(option string) {
@@ -306,6 +346,10 @@ func (s *speller) findCommand() {
 	}
 	word := s.words[0]
 	meant := commandWords[strings.ToLower(word)]
+	if option := infoOptions[bareName(word)]; option != "" && !isFile(word) {
+		s.changed, s.words, s.options = true, nil, append(s.options, option)
+		return
+	}
 	switch {
 	case slices.Contains(s.commands, word):
 		meant = word

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -60,6 +63,23 @@ func TestSpelling(t *testing.T) {
 		{[]string{"--limit-rat=4M", "http://h/x"}, "pawl http://h/x --limit-rate=4M"},
 		{[]string{"-nc", "http://h/it's?a=1&b=2"}, `pawl 'http://h/it'\''s?a=1&b=2'`},
 		{[]string{"-nc", "-H", "A: open-sesame", "-HB: open-sesame", "http://h/x"}, "pawl http://h/x -H '…' '-H…'"},
+		{[]string{"-version"}, "pawl --version"},
+		{[]string{"--Version"}, "pawl --version"},
+		{[]string{"--VERSION"}, "pawl --version"},
+		{[]string{"version"}, "pawl --version"},
+		{[]string{"-help"}, "pawl --help"},
+		{[]string{"-Help"}, "pawl --help"},
+		{[]string{"--HELP"}, "pawl --help"},
+		{[]string{"-?"}, "pawl --help"},
+		{[]string{"--usage"}, "pawl --help"},
+		{[]string{"Help"}, "pawl --help"},
+		{[]string{"mirror", "-help"}, "pawl mirror --help"},
+		{[]string{"mirror", "--Help", "urls"}, "pawl mirror urls --help"},
+		{[]string{"--JSON", "http://h/x"}, "pawl http://h/x --json"},
+		{[]string{"--Limit-Rate=4M", "http://h/x"}, "pawl http://h/x --limit-rate=4M"},
+		{[]string{"http://h/x", "--checksum", "https://h/SHA256SUMS"}, "pawl http://h/x --checksums https://h/SHA256SUMS"},
+		{[]string{"http://h/x", "--checksum=urls"}, "pawl http://h/x --checksums=urls"},
+		{[]string{"http://h/x", "--sha256", "urls"}, "pawl http://h/x --checksums urls"},
 		{[]string{"f.iso"}, ""},
 		{[]string{"none.txt"}, ""},
 		{[]string{"ftp://h/x"}, ""},
@@ -78,6 +98,44 @@ func TestSpelling(t *testing.T) {
 		errors.As(withIntention(err, app, tt.args), &got)
 		if got.command != tt.want {
 			t.Errorf("%q: got %s, want %s", tt.args, got.command, tt.want)
+		}
+	}
+}
+
+// TestMissingValue checks that an option without its value is named with its placeholder.
+func TestMissingValue(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"http://h/x", "-o"}, "--output needs a value: --output FILE"},
+		{[]string{"http://h/x", "--output"}, "--output needs a value: --output FILE"},
+		{[]string{"http://h/x", "-x"}, "--connections needs a value: --connections N"},
+		{[]string{"http://h/x", "-H"}, "--header needs a value: --header 'N: V'"},
+		{[]string{"http://h/x", "--mirror"}, "--mirror needs a value: --mirror URL"},
+		{[]string{"http://h/x", "--on-change"}, "--on-change needs a value: --on-change restart|fail"},
+		{[]string{"http://h/x", "--limit-rate", "-q"}, "--limit-rate needs a value: --limit-rate RATE"},
+		{[]string{"-d", "--quiet", "http://h/x"}, "--dir needs a value: --dir DIR"},
+		{[]string{"mirror", "list", "--depth"}, "--depth needs a value: --depth N"},
+		{[]string{"mirror", "list", "--include"}, "--include needs a value: --include GLOB"},
+		{[]string{"report", "merge", "a", "-o"}, "--output needs a value: --output FILE"},
+		{[]string{"config", "--import"}, "--import needs a value: --import FILE"},
+		{[]string{"resume", "--as-curl"}, "--as-curl needs a value: --as-curl 'curl …'"},
+	} {
+		var stderr bytes.Buffer
+		if code := run(tt.args, io.Discard, &stderr); code != 2 || !strings.Contains(stderr.String(), "pawl: error: "+tt.want+"\n") {
+			t.Errorf("%q: got exit %d, want 2 and %q in %s", tt.args, code, tt.want, &stderr)
+		}
+	}
+}
+
+// TestImportMissing checks the error of a configuration file that cannot be read.
+func TestImportMissing(t *testing.T) {
+	for _, path := range []string{filepath.Join(t.TempDir(), "none"), t.TempDir()} {
+		var stderr bytes.Buffer
+		code := run([]string{"config", "--import", path}, io.Discard, &stderr)
+		if code != 2 || !strings.Contains(stderr.String(), "--import cannot be used: ") || !strings.Contains(stderr.String(), "hint: name an aria2.conf, .curlrc or .wgetrc") {
+			t.Errorf("%s: got exit %d and %s", path, code, &stderr)
 		}
 	}
 }

@@ -232,7 +232,7 @@ type hostTable struct {
 	settings    []hostSetting
 	aboveHeader bool // the fields of --header come from a config file, too, so that those of sections have priority
 
-	typedUser, typedBearer bool // --user, --bearer-file do not come from a config file
+	typedUser, typedBearer, typedNoProxy bool // --user, --bearer-file, --no-proxy do not come from a config file
 }
 
 // newHostTable returns the table of some config files, the later ones with priority. ctx must have been
@@ -246,6 +246,7 @@ func newHostTable(ctx *kong.Context, files []*configFile) (t hostTable, err erro
 		return onCommandLine(ctx, option) || flags[option] != nil && fromEnvironment(flags[option]) != ""
 	}
 	t.aboveHeader, t.typedUser, t.typedBearer = !overridden("header"), overridden("user"), overridden("bearer-file")
+	t.typedNoProxy = overridden("no-proxy")
 	for _, c := range files {
 		for _, section := range c.sections {
 			for _, option := range section.settings.names() {
@@ -306,16 +307,16 @@ func (t hostTable) options() func(hostPort string) downloader.HostOptions {
 	return func(hostPort string) downloader.HostOptions { return t.forHost(hostPort).HostOptions }
 }
 
-// proxies returns a function that returns the proxy of a request: that of its host, or else that of others,
-// which may be nil.
-func (t hostTable) proxies(others func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+// proxies returns a function that returns the proxy of a request: that of its host, unless exempt has the host, or
+// else that of others, which may be nil.
+func (t hostTable) proxies(exempt exemptions, others func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
 	if !slices.ContainsFunc(t.settings, func(s hostSetting) bool { return s.option == "proxy" }) {
 		return others
 	}
 	return func(r *http.Request) (*url.URL, error) {
 		_, hostPort, _ := strings.Cut(downloader.Origin(r.URL.String()), "://")
 		switch proxy := t.forHost(hostPort).proxy; {
-		case proxy != nil && proxy.Host != "":
+		case proxy != nil && proxy.Host != "" && !exempt.match(r.URL):
 			return proxy, nil
 		case proxy != nil || others == nil:
 			return nil, nil

@@ -341,3 +341,53 @@ func TestHostProxies(t *testing.T) {
 		}
 	}
 }
+
+// TestHostProxyExemptions checks which exceptions from proxies are also exceptions from the proxy of a section.
+func TestHostProxyExemptions(t *testing.T) {
+	const sections = "[host *.example]\nproxy = wide:2\n[host a.example]\nproxy = own:3\n"
+	for _, tt := range []struct {
+		name, top string // settings above the sections
+		args      []string
+		env       map[string]string
+		want      map[string]string // proxies by host
+	}{
+		{"none", "", nil, nil, map[string]string{"a.example": "own:3", "b.example": "wide:2", "c.org": ""}},
+		{"command line", "", []string{"--no-proxy", "a.example"}, nil, map[string]string{"a.example": "", "b.example": "wide:2"}},
+		{"command line, a domain", "", []string{"--no-proxy", ".example"}, nil, map[string]string{"a.example": "", "b.example": ""}},
+		{"command line, all", "", []string{"--no-proxy=*"}, nil, map[string]string{"a.example": "", "b.example": ""}},
+		{"command line, none", "", []string{"--no-proxy="}, map[string]string{"no_proxy": "*"}, map[string]string{"a.example": "own:3"}},
+		{"a variable of pawl", "", nil, map[string]string{"PAWL_NO_PROXY": "a.example"}, map[string]string{"a.example": "", "b.example": "wide:2"}},
+		{"no_proxy", "", nil, map[string]string{"no_proxy": "b.example"}, map[string]string{"a.example": "own:3", "b.example": ""}},
+		{"NO_PROXY", "", nil, map[string]string{"NO_PROXY": "example"}, map[string]string{"a.example": "", "b.example": ""}},
+		{"a config file", "no-proxy = *\n", nil, map[string]string{"all_proxy": "all:1"}, map[string]string{"a.example": "own:3", "b.example": "wide:2", "c.org": ""}},
+		{"a config file and the command line", "no-proxy = c.org\n", []string{"--no-proxy", "a.example"}, map[string]string{"all_proxy": "all:1"}, map[string]string{"a.example": "", "b.example": "wide:2", "c.org": "all:1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "all_proxy"} {
+				t.Setenv(strings.ToUpper(name), "")
+				t.Setenv(name, "")
+			}
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			p, err := parseConfigs(t, "", tt.top+sections, append(tt.args, "http://h/")...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opts, err := p.cli.Get.downloaderOptions()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for host, want := range tt.want {
+				r, _ := http.NewRequest(http.MethodGet, "http://"+host+"/x", nil)
+				u, err := opts.Proxy(r)
+				if u == nil {
+					u = new(url.URL)
+				}
+				if err != nil || u.Host != want {
+					t.Errorf("%s: got proxy %q, %v, want %q", host, u.Host, err, want)
+				}
+			}
+		})
+	}
+}

@@ -65,16 +65,10 @@ func newProxyChoice(o NetworkOptions) (func(*http.Request) (*url.URL, error), er
 		c.add("http", u)
 		c.add("https", u)
 	}
-	exempt, err := proxyVariable("no_proxy", checkNoProxy, noProxyHint)
-	if o.NoProxy != nil {
-		if exempt, err = checkNoProxy(*o.NoProxy); err != nil {
-			err = &settingError{"--no-proxy", err.Error(), "give --no-proxy " + noProxyHint}
-		}
-	}
-	if err != nil || len(c.proxies) == 0 {
+	var err error
+	if c.exempt, err = newExemptions(o); err != nil || len(c.proxies) == 0 {
 		return nil, err
 	}
-	c.exempt = parseExemptions(exempt)
 	return c.proxy, nil
 }
 
@@ -227,6 +221,17 @@ type exemption struct {
 	suffix string       // end of the names, in lower case and with a dot before it: ".example.com"; "." for all
 	below  bool         // only for names that are longer than suffix
 	port   string       // "" for all
+}
+
+// newExemptions reads --no-proxy or, in its place, no_proxy.
+func newExemptions(o NetworkOptions) (exemptions, error) {
+	exempt, err := proxyVariable("no_proxy", checkNoProxy, noProxyHint)
+	if o.NoProxy != nil {
+		if exempt, err = checkNoProxy(*o.NoProxy); err != nil {
+			err = &settingError{"--no-proxy", err.Error(), "give --no-proxy " + noProxyHint}
+		}
+	}
+	return parseExemptions(exempt), err
 }
 
 // parseExemptions returns the entries of a text that checkNoProxy has returned.

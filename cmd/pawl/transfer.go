@@ -394,7 +394,14 @@ func (t *Transfer) downloaderOptions() (downloader.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	o.Proxy = t.hosts.proxies(o.Proxy)
+	exempt, err := newExemptions(t.NetworkOptions)
+	if err != nil {
+		return o, err
+	}
+	if t.NoProxy != nil && !t.hosts.typedNoProxy { // of a config file, whose sections are more exact
+		exempt = nil
+	}
+	o.Proxy = t.hosts.proxies(exempt, o.Proxy)
 	o.TLS.RootCAs, err = t.rootCAs()
 	return o, err
 }

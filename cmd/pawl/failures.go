@@ -264,6 +264,7 @@ var hints = slices.Concat([]hintRule{
 	{is(credentials.ErrNoCookies), "export the cookies of your browser as cookies.txt, for example with an extension"},
 	{is(errNoTerminal), "give it as -u USER:PASS, in PAWL_USER, or in a netrc file"},
 	{as[shareError](), "allow at least one for each shard, or give each shard whole hosts, with all of the limit, by --shard-by host"},
+	{as[importError](), "name an aria2.conf, .curlrc or .wgetrc, or - for standard input"},
 	{as[mergeError](), "give one report of each shard of the same run; a shard without a report must run again"},
 	{as[*dropin.RefusedError](), "see: pawl help as"},
 	{is(failure.ErrUsage), "see: pawl --help"},

@@ -134,8 +134,8 @@ func TestImportMissing(t *testing.T) {
 	for _, path := range []string{filepath.Join(t.TempDir(), "none"), t.TempDir()} {
 		var stderr bytes.Buffer
 		code := run([]string{"config", "--import", path}, io.Discard, &stderr)
-		if code != 2 || !strings.Contains(stderr.String(), "--import cannot be used: ") || !strings.Contains(stderr.String(), "hint: name an aria2.conf, .curlrc or .wgetrc") {
-			t.Errorf("%s: got exit %d and %s", path, code, &stderr)
+		if code != 3 || !strings.Contains(stderr.String(), "--import cannot be used: ") || !strings.Contains(stderr.String(), "hint: name an aria2.conf, .curlrc or .wgetrc") {
+			t.Errorf("%s: got exit %d, want 3, and %s", path, code, &stderr)
 		}
 	}
 }

@@ -80,6 +80,7 @@ func TestSpelling(t *testing.T) {
 		{[]string{"http://h/x", "--checksum", "https://h/SHA256SUMS"}, "pawl http://h/x --checksums https://h/SHA256SUMS"},
 		{[]string{"http://h/x", "--checksum=urls"}, "pawl http://h/x --checksums=urls"},
 		{[]string{"http://h/x", "--sha256", "urls"}, "pawl http://h/x --checksums urls"},
+		{[]string{"http://h/x", "--checksums", "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709"}, "pawl http://h/x --checksum sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709"},
 		{[]string{"f.iso"}, ""},
 		{[]string{"none.txt"}, ""},
 		{[]string{"ftp://h/x"}, ""},

@@ -40,7 +40,7 @@ func (d *digest) UnmarshalText(text []byte) (err error) {
 			return err
 		}
 	}
-	return fmt.Errorf("%.100q is not a digest such as sha256:HEX, or a line of a checksum file; for the file itself, did you mean --checksums?", s)
+	return fmt.Errorf("%.100q is not a digest such as sha256:HEX, or a line of a checksum file; the file itself is an argument of --checksums", s)
 }
 
 // checkChecksumFile returns an error if the argument of --checksums is a digest, which is one of --checksum.

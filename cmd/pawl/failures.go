@@ -231,7 +231,7 @@ var loginHints = []hintRule{
 	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with --no-proxy HOST"},
 	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
 	{both(is(failure.ErrAuth), both(hasCredentials, isRedirected)), "credentials do not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
-	{both(is(failure.ErrAuth), hasCredentials), "the server does not accept the credentials of $GIVEN, or no longer: check them, or log in again, and run the same command with the new ones"},
+	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, the token, or whether the cookies have expired: those of $GIVEN are not accepted"},
 }
 
 // listHints are the hints for a file of a list. A file that has none gets the one of its exit code.

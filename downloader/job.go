@@ -49,8 +49,12 @@ func newJob(e *engine, req Request) (*job, error) {
 func (j *job) run(ctx context.Context) (Result, error) {
 	begun := time.Now()
 	current, err := j.get(ctx)
-	kept := j.file.part == nil && j.req.Existing.keeps(err) && j.showTarget()
+	path := j.knownPath()
+	kept := j.file.part == nil && j.req.Existing.keeps(err) && path != ""
 	if kept {
+		if j.progress.snapshot().Target != path { // nothing is known but its name
+			j.progress.show(store.Record{Target: path, Size: -1})
+		}
 		current, err = true, nil
 	}
 	// A trickle sends bytes all the time, so "without a byte" would be wrong for it.
@@ -90,18 +94,16 @@ func (j *job) run(ctx context.Context) (Result, error) {
 	return r, err
 }
 
-// showTarget shows the path of the file if nothing is known but its name. It reports whether the path is
-// known.
-func (j *job) showTarget() bool {
-	if j.progress.snapshot().Target != j.origin.recorded {
-		return true
+// knownPath returns the path of the file, or "" if it is not known, because the server names the file.
+func (j *job) knownPath() string {
+	if shown := j.progress.snapshot().Target; shown != j.origin.recorded {
+		return shown
 	}
 	target, err := absTarget(j.goal.dir, j.goal.output)
 	if err != nil || j.goal.output == "" {
-		return false
+		return ""
 	}
-	j.progress.show(store.Record{Target: target, Size: -1})
-	return true
+	return target
 }
 
 // result returns the outcome of the download, which began at begun.

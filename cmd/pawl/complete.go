@@ -46,6 +46,12 @@ type completionCommand struct {
 	arguments completionValue
 }
 
+// lastWord returns the last word of the name of a command, and the words before it.
+func (c completionCommand) lastWord() (before, word string) {
+	i := strings.LastIndexByte(c.name, ' ')
+	return c.name[:max(0, i)], c.name[i+1:]
+}
+
 // A completionOption is an option of a command.
 type completionOption struct {
 	names    []string // with dashes

@@ -83,10 +83,7 @@ complete -F _pawl pawl
 func bashCommands(g completionGrammar) string {
 	var b strings.Builder
 	for _, c := range g.all()[1:] {
-		before, word := "", c.name
-		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
-			before, word = c.name[:i], c.name[i+1:]
-		}
+		before, word := c.lastWord()
 		fmt.Fprintf(&b, "            %s) command=%s ;;\n", quoted(before+" "+word), quoted(c.name))
 	}
 	return b.String()

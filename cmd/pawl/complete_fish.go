@@ -64,10 +64,7 @@ complete -c pawl -f
 func fishCommands(g completionGrammar) string {
 	var b strings.Builder
 	for _, c := range g.all()[1:] {
-		before, word := "", c.name
-		if i := strings.LastIndexByte(c.name, ' '); i >= 0 {
-			before, word = c.name[:i], c.name[i+1:]
-		}
+		before, word := c.lastWord()
 		fmt.Fprintf(&b, "                    case %s\n                        set command %s\n", fishQuoted(before+" "+word), fishQuoted(c.name))
 	}
 	return b.String()

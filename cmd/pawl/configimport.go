@@ -7,11 +7,16 @@ import (
 	"pawl/cmd/pawl/dropin"
 )
 
+// An importError reports that the file of --import cannot be read.
+type importError struct{ error }
+
+func (e importError) Unwrap() error { return e.error }
+
 // runImport prints the settings of the file that --import names.
 func (c *ConfigCmd) runImport(out *printer) error {
 	text, err := readConfigFile(c.Import)
 	if err != nil {
-		return &settingError{"--import", "cannot be used: " + err.Error(), "name an aria2.conf, .curlrc or .wgetrc, or - for standard input"}
+		return importError{fmt.Errorf("--import cannot be used: %w", err)}
 	}
 	config, tool, err := dropin.Import(c.Import, string(text), dropinEnv())
 	if err != nil {

@@ -43,6 +43,15 @@ func (d *digest) UnmarshalText(text []byte) (err error) {
 	return fmt.Errorf("%.100q is not a digest such as sha256:HEX, or a line of a checksum file; for the file itself, did you mean --checksums?", s)
 }
 
+// checkChecksumFile returns an error if the argument of --checksums is a digest, which is one of --checksum.
+func checkChecksumFile(arg string) error {
+	var d digest
+	if arg == "" || isURL(arg) || isFile(arg) || d.UnmarshalText([]byte(arg)) != nil || d.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("--checksums: %.100q is a digest and no file; did you mean --checksum?", arg)
+}
+
 // integrity matches one digest of Subresource Integrity, with its options.
 var integrity = regexp.MustCompile(`^(?i:(md5|sha1|sha224|sha256|sha384|sha512))-([A-Za-z0-9+/_-]+={0,2})(\?.*)?$`)
 

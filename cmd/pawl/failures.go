@@ -232,7 +232,7 @@ var loginHints = []hintRule{
 	{both(is(failure.ErrRefused), as[*failure.ProxyError]()), "use another proxy, or none for this host, with --no-proxy HOST"},
 	{wantsForeignScheme, "log in with a browser, and give its cookies with --load-cookies FILE"},
 	{both(is(failure.ErrAuth), both(hasCredentials, isRedirected)), "credentials do not follow a redirect to another origin; if you trust it, give the URL that it leads to"},
-	{both(is(failure.ErrAuth), hasCredentials), "the server does not accept the credentials of $GIVEN, or no longer: check them, or log in again, and run the same command with the new ones"},
+	{both(is(failure.ErrAuth), hasCredentials), "check the user and the password, the token, or whether the cookies have expired: those of $GIVEN are not accepted"},
 }
 
 // listHints are the hints for a file of a list. A file that has none gets the one of its exit code.
@@ -265,6 +265,7 @@ var hints = slices.Concat([]hintRule{
 	{is(credentials.ErrNoCookies), "export the cookies of your browser as cookies.txt, for example with an extension"},
 	{is(errNoTerminal), "give it as -u USER:PASS, in PAWL_USER, or in a netrc file"},
 	{as[shareError](), "allow at least one for each shard, or give each shard whole hosts, with all of the limit, by --shard-by host"},
+	{as[importError](), "name an aria2.conf, .curlrc or .wgetrc, or - for standard input"},
 	{as[mergeError](), "give one report of each shard of the same run; a shard without a report must run again"},
 	{as[*dropin.RefusedError](), "see: pawl help as"},
 	{is(failure.ErrUsage), "see: pawl --help"},

@@ -22,6 +22,9 @@ func (c *GetCmd) Validate() error {
 	if err := c.expand(); err != nil {
 		return err
 	}
+	if err := checkChecksumFile(c.Checksums); err != nil {
+		return err
+	}
 	for _, s := range c.URLs {
 		switch err := weburl.Check(s); {
 		case err != nil && isList(s):

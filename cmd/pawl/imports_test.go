@@ -76,7 +76,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not:    []string{"os", "os/...", "log", "flag"},
 	},
 	"pawl/downloader/list": {
-		own:    []string{"pawl/chunk", "pawl/downloader/aria2", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/downloader/aria2", "pawl/downloader/credentials", "pawl/downloader/weburl"},
 		others: []string{"golang.org/x/net/html", "golang.org/x/net/html/charset", "golang.org/x/net/http/httpguts", "golang.org/x/text/encoding", "golang.org/x/text/encoding/..."},
 		not:    []string{"context", "database/...", "net", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
@@ -92,7 +92,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		others: []string{"golang.org/x/time/..."},
 	},
 	"pawl/cmd/pawl/dropin": { // pure: it gets texts, and returns arguments
-		own: []string{"pawl/downloader/aria2"},
+		own: []string{"pawl/downloader/aria2", "pawl/downloader/credentials"},
 		not: []string{"context", "io", "io/...", "net", "net/http", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
 	},
 	"pawl/cmd/pawl/daemon/page": { // files that it serves; it knows nothing of the queue

@@ -124,7 +124,7 @@ func TestUpdateWithoutLogin(t *testing.T) {
 			} {
 				s.srv.Set(refuse.fault)
 				s.runMirror("-N", "--rounds", "1", "--tries", "1", "list").wantExit(refuse.code).wantStderr(tt.missing)
-				s.runMirror(append(tt.login, "-N", "--rounds", "1", "--tries", "1", "list")...).wantExit(refuse.code).wantStderr("the credentials of "+tt.refused, "log in again")
+				s.runMirror(append(tt.login, "-N", "--rounds", "1", "--tries", "1", "list")...).wantExit(refuse.code).wantStderr("of "+tt.refused+" ", "expired")
 			}
 			s.wantFiles()
 			s.wantNoSecrets("s3cret", "dTpzM2NyZXQ=")
@@ -150,6 +150,6 @@ func TestGetWithoutLogin(t *testing.T) {
 		s.runPawl(append(args, "-u", "u:s3cret")...).wantExit(0)
 		s.srv.Set(faultserver.Status(http.StatusUnauthorized, -1))
 		s.runPawl(args...).wantExit(6).wantStderr("downloaded with -u USER: run the same command again")
-		s.runPawl(append(args, "-u", "u:other")...).wantExit(6).wantStderr("does not accept the credentials of -u USER")
+		s.runPawl(append(args, "-u", "u:other")...).wantExit(6).wantStderr("those of -u USER are not accepted")
 	}
 }

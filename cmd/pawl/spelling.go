@@ -237,6 +237,9 @@ func (s *speller) next(args []string) (rest []string) {
 		return nil
 	case s.takesValue[name]:
 		v := take()
+		if name == "--checksums" && checkChecksumFile(v) != nil {
+			s.changed, name = true, "--checksum"
+		}
 		if digestOptions[name] && (strings.Contains(v, "://") || isFile(v)) {
 			s.changed, name = true, "--checksums"
 		}
@@ -292,7 +295,7 @@ var infoOptions = map[string]string{"version": "--version", "help": "--help", "u
 // bareName returns an option, or a word, without its dashes and in lower case.
 func bareName(arg string) string { return strings.ToLower(strings.TrimLeft(arg, "-")) }
 
-// digestOptions take a digest, and no file of digests.
+// digestOptions take a digest, and no file of digests, which --checksums takes.
 var digestOptions = map[string]bool{"--checksum": true, "--sha256": true}
 
 // replace notes that an option of another tool is replaced.

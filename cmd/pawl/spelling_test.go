@@ -81,6 +81,7 @@ func TestSpelling(t *testing.T) {
 		{[]string{"http://h/x", "--checksum", "https://h/SHA256SUMS"}, "pawl http://h/x --checksums https://h/SHA256SUMS"},
 		{[]string{"http://h/x", "--checksum=urls"}, "pawl http://h/x --checksums=urls"},
 		{[]string{"http://h/x", "--sha256", "urls"}, "pawl http://h/x --checksums urls"},
+		{[]string{"http://h/x", "--checksums", "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709"}, "pawl http://h/x --checksum sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709"},
 		{[]string{"f.iso"}, ""},
 		{[]string{"none.txt"}, ""},
 		{[]string{"ftp://h/x"}, ""},
@@ -134,8 +135,8 @@ func TestImportMissing(t *testing.T) {
 	for _, path := range []string{filepath.Join(t.TempDir(), "none"), t.TempDir()} {
 		var stderr bytes.Buffer
 		code := run([]string{"config", "--import", path}, io.Discard, &stderr)
-		if code != 2 || !strings.Contains(stderr.String(), "--import cannot be used: ") || !strings.Contains(stderr.String(), "hint: name an aria2.conf, .curlrc or .wgetrc") {
-			t.Errorf("%s: got exit %d and %s", path, code, &stderr)
+		if code != 3 || !strings.Contains(stderr.String(), "--import cannot be used: ") || !strings.Contains(stderr.String(), "hint: name an aria2.conf, .curlrc or .wgetrc") {
+			t.Errorf("%s: got exit %d, want 3, and %s", path, code, &stderr)
 		}
 	}
 }

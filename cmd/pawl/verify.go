@@ -4,6 +4,7 @@ package main
 // repaired. verifier.go reads them.
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,7 @@ import (
 
 // Validate refuses impossible options. kong calls it after parsing.
 func (c *VerifyCmd) Validate() error {
-	if err := c.SignatureOptions.validate(); err != nil {
+	if err := cmp.Or(c.SignatureOptions.validate(), checkChecksumFile(c.Checksums)); err != nil {
 		return err
 	}
 	if c.Adopt || c.URL != "" {

@@ -1,7 +1,6 @@
 package list
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 
 	"pawl/chunk"
 	"pawl/downloader/aria2"
+	"pawl/downloader/credentials"
 )
 
 // maxHeaderBytes limits the header options of one entry. Without it an entry could grow
@@ -91,7 +91,7 @@ func (r *aria2Reader) finish() {
 	r.setDefaultHeader("Referer", r.referer)
 	r.setDefaultHeader("User-Agent", r.userAgent)
 	if r.user != "" {
-		r.setDefaultHeader("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(r.user+":"+r.password)))
+		r.setDefaultHeader("Authorization", credentials.Basic(r.user, r.password))
 	}
 	if len(r.entry.URLs) < 2 || r.isOneFile() {
 		if !r.failed {

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
 	"io"
 	"net/http"
@@ -51,7 +50,7 @@ func (s loginSender) RoundTrip(req *http.Request) (*http.Response, error) {
 	if x.login.wantsDigest() {
 		return x.sendDigest(nil)
 	}
-	resp, err := x.send(basic(x.user, x.password))
+	resp, err := x.send(credentials.Basic(x.user, x.password))
 	if err != nil {
 		return nil, err
 	}
@@ -63,11 +62,6 @@ func (s loginSender) RoundTrip(req *http.Request) (*http.Response, error) {
 		return x.sendDigest(&d)
 	}
 	return resp, nil
-}
-
-// basic returns the Authorization field of the Basic scheme.
-func basic(user, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
 // challenges returns the ways that the server of a 401 offers, nil for another status.

@@ -1,6 +1,7 @@
 package dropin
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,9 +10,9 @@ import (
 // blanks separate the words of configuration files.
 const blanks = " \t\r"
 
-// parseCurlConfig reads a configuration file of curl: a line has the name of an option, with or without
-// dashes, and its value behind blanks, "=" or ":". A value may be quoted.
-func parseCurlConfig(t *table, text string) (all []setting, err error) {
+// parseLines reads a configuration file: parse reads a line without the blanks around it. Empty lines and comments are
+// left out.
+func parseLines(text string, parse func(line string) ([]setting, error)) (all []setting, err error) {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -19,13 +20,19 @@ func parseCurlConfig(t *table, text string) (all []setting, err error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		s, err := parseCurlLine(t, line)
+		found, err := parse(line)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		all = append(all, s...)
+		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// parseCurlConfig reads a configuration file of curl: a line has the name of an option, with or without
+// dashes, and its value behind blanks, "=" or ":". A value may be quoted.
+func parseCurlConfig(t *table, text string) ([]setting, error) {
+	return parseLines(text, func(line string) ([]setting, error) { return parseCurlLine(t, line) })
 }
 
 func parseCurlLine(t *table, line string) ([]setting, error) {
@@ -90,26 +97,15 @@ func curlValue(text string) (string, error) {
 }
 
 // parseAria2Config reads aria2.conf: lines of name=value.
-func parseAria2Config(t *table, text string) (all []setting, err error) {
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.Trim(line, blanks+"\n")
-		if line == "" || line[0] == '#' {
-			continue
-		}
+func parseAria2Config(t *table, text string) ([]setting, error) {
+	return parseLines(text, func(line string) ([]setting, error) {
 		name, value, ok := strings.Cut(line, "=")
-		name, value = strings.Trim(name, blanks), strings.Trim(value, blanks)
 		if !ok {
-			return nil, fmt.Errorf("line %d: not of the form name=value", n)
+			return nil, errors.New("not of the form name=value")
 		}
-		s, err := t.setting(name, value)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		all = append(all, s)
-	}
-	return all, nil
+		s, err := t.setting(strings.Trim(name, blanks), strings.Trim(value, blanks))
+		return []setting{s}, err
+	})
 }
 
 // setting returns the setting of a whole name and its value, as in a configuration file.
@@ -125,21 +121,11 @@ func (t *table) setting(name, value string) (s setting, err error) {
 }
 
 // parseWgetConfig reads .wgetrc: lines of name = value. In a name, case, "-" and "_" do not count.
-func parseWgetConfig(t *table, text string) (all []setting, err error) {
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.Trim(line, blanks+"\n")
-		if line == "" || line[0] == '#' {
-			continue
-		}
+func parseWgetConfig(t *table, text string) ([]setting, error) {
+	return parseLines(text, func(line string) ([]setting, error) {
 		s, err := parseWgetCommand(t, line)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		all = append(all, s)
-	}
-	return all, nil
+		return []setting{s}, err
+	})
 }
 
 // wgetCommands are the names of .wgetrc whose option has another name on the command line.

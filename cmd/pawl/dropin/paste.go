@@ -1,10 +1,11 @@
 package dropin
 
 import (
-	"encoding/base64"
 	"errors"
 	"path"
 	"strings"
+
+	"pawl/downloader/credentials"
 )
 
 // A Request is what a pasted curl command asks for, for example a browser's "copy as cURL".
@@ -55,10 +56,11 @@ func readRequest(command string, env Env) (r Request, err error) {
 		case "--header":
 			r.Header = append(r.Header, value)
 		case "--user":
-			if !strings.Contains(value, ":") {
+			user, password, hasPassword := strings.Cut(value, ":")
+			if !hasPassword {
 				return r, errors.New("-u has no password; give the user to pawl, with -u")
 			}
-			r.Header = append(r.Header, "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(value)))
+			r.Header = append(r.Header, "Authorization: "+credentials.Basic(user, password))
 		case "--user-agent":
 			r.UserAgent = value
 		case "--referer":

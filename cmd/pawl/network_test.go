@@ -129,7 +129,9 @@ func TestProxyOption(t *testing.T) {
 			run(true, 0, "info", "--proxy", u.String(), srv.URL+"/f.bin")
 			run(false, 0, "info", "--proxy", u.String(), "--no-proxy", "other.test, 127.0.0.0/8", srv.URL+"/f.bin")
 			run(true, 0, "info", "--proxy", u.String(), "--no-proxy", "", srv.URL+"/f.bin")
-			run(true, 75, "get", "--limit-rate", "10K", "--deadline", "500ms", "-o", "g.bin", "--proxy", u.String(), srv.URL+"/f.bin")
+			srv.Set(faultserver.First(1, faultserver.Cut(f.Size/2)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(503, -1)))
+			run(true, 75, "get", "-o", "g.bin", "--proxy", u.String(), srv.URL+"/f.bin")
+			srv.Set()
 			run(true, 0, "resume", "--proxy", u.String())
 			u.Host = "127.0.0.1:1"
 			run(false, 4, "get", "--restart", "-v", "-o", "h.bin", "--proxy", u.String(), srv.URL+"/f.bin")

@@ -317,6 +317,7 @@ func TestProxySchemes(t *testing.T) {
 // TestProxyPrecedence checks the order of the variables: lower case before upper case, the
 // scheme's own variable before all_proxy, and no_proxy before all of them.
 func TestProxyPrecedence(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	srv := faultserver.New()
 	defer srv.Close()
@@ -359,6 +360,7 @@ func exitCodeOf(err error) int {
 // downloads fail before any request, and no other command, and that the error does not
 // contain the password. TestProxyURL has the unusable values.
 func TestUnusableProxyIsError(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	srv := faultserver.New()
 	defer srv.Close()

@@ -184,6 +184,7 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 // TestRealIndexes mirrors index pages of each installed server, in all the ways in which Apache shows them,
 // and of Go's file server. With PAWL_TEST_SERVERS=required a missing server fails the test.
 func TestRealIndexes(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	servers := slices.Clone(realServers)
 	for _, s := range realServers {

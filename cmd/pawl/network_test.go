@@ -253,6 +253,7 @@ func (s *spreadServer) fetch(t *testing.T, files int, code int, args ...string) 
 // TestResolve checks that the connections to a host are spread over all addresses of --resolve, that
 // a dead one costs nothing but a try, and that hosts are looked up if --resolve says so.
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	addrs := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}
 	s := newSpreadServer(t, addrs...)
 	s.fetch(t, 12, 0, "--resolve", "files.test:"+s.port+":127.0.0.1,127.0.0.2,127.0.0.3")
@@ -283,6 +284,7 @@ func TestResolve(t *testing.T) {
 // TestFamilies checks -4 and -6, and that a host with addresses of both families is reached although
 // one of them does not work.
 func TestFamilies(t *testing.T) {
+	t.Parallel()
 	s := newSpreadServer(t, "127.0.0.1", "::1")
 	both := []string{"--tries", "1", "--resolve", "files.test:" + s.port + ":127.0.0.1,[::1]"}
 	s.fetch(t, 4, 0, both...)
@@ -307,6 +309,7 @@ func TestFamilies(t *testing.T) {
 // TestInterface checks that --interface binds connections to an address or an interface, those to a
 // proxy, too, and that an unusable one is an error.
 func TestInterface(t *testing.T) {
+	t.Parallel()
 	s := newSpreadServer(t, "127.0.0.1")
 	if _, err := net.ListenPacket("udp", "127.0.0.7:0"); err != nil {
 		t.Skipf("this machine has no address 127.0.0.7: %v", err)
@@ -340,6 +343,7 @@ func TestInterface(t *testing.T) {
 // TestResolvePrivate checks that --resolve and proxies do not lead a public list or server to a
 // private address, unless --allow-private is given.
 func TestResolvePrivate(t *testing.T) {
+	t.Parallel()
 	inside := newSpreadServer(t, "127.0.0.1")
 	public := faultserver.New() // reached through a proxy, so that its address is not known to be private
 	defer public.Close()

@@ -531,14 +531,12 @@ func TestProxyRefuses(t *testing.T) {
 // named as the reason.
 func TestProxyUnusable(t *testing.T) {
 	t.Parallel()
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	for _, tt := range []struct {
 		proxy string
 		code  int
-	}{{closed.URL, 4}, {strings.Replace(plain.URL, "http:", "https:", 1), 5}, {"http://nowhere.invalid:3128", 4}} {
+	}{{refusing(t), 4}, {strings.Replace(plain.URL, "http:", "https:", 1), 5}, {"http://nowhere.invalid:3128", 4}} {
 		for _, target := range []string{"http", "https"} {
 			out, err := proxyCommand(t, t.TempDir(), []string{"all_proxy=" + tt.proxy}, "get", target+"://example.com/f.bin").CombinedOutput()
 			if code := exitCodeOf(err); code != tt.code || !strings.Contains(string(out), "the proxy "+strings.SplitN(tt.proxy, "/", 3)[2]+" cannot be used: ") {

@@ -80,6 +80,7 @@ func TestServedBytes(t *testing.T) {
 // TestMaxRequestsIsEnforced checks that the third of three concurrent requests gets 503
 // if two are allowed, and that a later request succeeds.
 func TestMaxRequestsIsEnforced(t *testing.T) {
+	t.Parallel()
 	s := startTestServer(t, serverConfig{Shape: Shape{ConnRate: mega}, MaxRequests: 2, Files: map[string]content{"f": {noise(), 1, 300_000}}})
 	status := make([]int, 3)
 	var all sync.WaitGroup

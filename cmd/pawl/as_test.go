@@ -459,6 +459,7 @@ func TestResumeAsCurl(t *testing.T) {
 
 // TestConfigImport checks that pawl accepts the configuration files that it has made of those of other tools.
 func TestConfigImport(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	srv := newAsServer(t)
 	for name, text := range map[string]string{
@@ -489,6 +490,7 @@ func TestConfigImport(t *testing.T) {
 // TestAsOutput checks what the tools print: nothing but the file on standard output, nothing at all if
 // they are silent, and no secret in an error.
 func TestAsOutput(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	srv := newAsServer(t)
 	for line, want := range map[string]string{ // want is a part of stderr, "" for nothing

@@ -270,6 +270,7 @@ func TestServerCannotEnlargeRecords(t *testing.T) {
 // TestLongURL checks that a URL of 100 KiB is downloaded and found again, although it is too
 // long for a key of the state file.
 func TestLongURL(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	body := bytes.Repeat([]byte("y"), 500_000)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -297,6 +298,7 @@ func TestLongURL(t *testing.T) {
 // TestUnbelievableLastModified checks that pawl does not use a Last-Modified before 1970 or
 // in the future as the modification time of the file.
 func TestUnbelievableLastModified(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	for date, believed := range map[string]bool{
 		"Mon, 01 Jan 1601 00:00:00 GMT":                              false,

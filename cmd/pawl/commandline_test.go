@@ -13,6 +13,7 @@ import (
 // The grammar of one command understands a command line as the whole grammar does, or leaves it to
 // that.
 func TestGrammarOfOneCommand(t *testing.T) {
+	skipUnderRace(t)
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")

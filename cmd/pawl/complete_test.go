@@ -108,6 +108,7 @@ zle -N zle-line-init
 // TestCompletion runs the scripts of "pawl completion" in real shells. With PAWL_TEST_SERVERS=required
 // a missing shell fails the test.
 func TestCompletion(t *testing.T) {
+	skipUnderRace(t)
 	if runtime.GOOS == "windows" {
 		t.Skip("its shells have other paths")
 	}

@@ -46,7 +46,9 @@ func skipExpensive(t *testing.T) {
 // longTests reports whether the tests have the sizes of practice.
 func longTests() bool { return os.Getenv("PAWL_TEST_LONG") != "" }
 
-// skipUnderRace skips a test whose memory or time the race detector would multiply.
+// skipUnderRace skips a test whose memory or time the race detector would multiply. It is for tests
+// that measure, and for those that start the program many times for what it does in one
+// goroutine.
 func skipUnderRace(t *testing.T) {
 	t.Helper()
 	if raceEnabled {

@@ -162,6 +162,7 @@ func TestHookTimeout(t *testing.T) {
 
 // TestHookPatience checks the warning about a hook without a timeout that does not end.
 func TestHookPatience(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out lockedText

@@ -27,6 +27,8 @@ func TestThousandKills(t *testing.T) {
 		kills = 1000
 	case allTests():
 		kills = 50
+	case raceEnabled:
+		kills = 5
 	}
 	seed := *seedFlag
 	if seed == 0 {

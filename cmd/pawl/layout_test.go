@@ -69,6 +69,7 @@ func TestLinesAtWidths(t *testing.T) {
 // TestLinesFit checks at all sizes that no line is wider than the terminal, that there are not more
 // lines than rows, and that there is nothing but ASCII where that is asked for.
 func TestLinesFit(t *testing.T) {
+	skipUnderRace(t)
 	many := threeFiles
 	many.running = slices.Repeat(threeFiles.running, 10)
 	for _, v := range []progressView{oneFile, threeFiles, many, {more: true, total: -1}, {files: 3, total: -1}} {

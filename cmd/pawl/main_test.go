@@ -62,6 +62,7 @@ func TestMain(m *testing.M) {
 // The faults are noranges, nolength, rate=BYTES, cut=BYTES, conns=N, stall=BYTES,
 // status=CODE and disposition=VALUE; see cmdFaults.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d scripts, %v", len(files), err)

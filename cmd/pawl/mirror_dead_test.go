@@ -51,12 +51,7 @@ func newSilentHost(t *testing.T) *silentHost {
 // refusing returns the URL of a host that refuses connections.
 func refusing(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	return "http://" + freeAddress(t)
 }
 
 // TestMirrorDead mirrors 200 files, of which 10 are missing or on hosts that refuse

@@ -91,6 +91,7 @@ func (s *indexSite) wantRequested(paths ...string) {
 
 // TestIndexDepth checks which pages and files of an index are requested: each once, and nothing else.
 func TestIndexDepth(t *testing.T) {
+	t.Parallel()
 	s := newIndexSite(t)
 	s.runMirror(s.url()).wantExit(0).wantStderr("names directories, which are not followed; see --depth")
 	s.wantOut("a.bin", "b.iso")
@@ -204,6 +205,7 @@ func TestPatternsWithoutGlob(t *testing.T) {
 
 // TestIndexAsList checks that an index works with the other options of mirror as any list does.
 func TestIndexAsList(t *testing.T) {
+	t.Parallel()
 	s := newIndexSite(t)
 	args := func(more ...string) []string { return append(more, "--depth", "9", s.url()) }
 	s.runMirror(args("--dry-run")...).wantExit(0).wantStderr("sub/deep/d.bin: would be fetched")

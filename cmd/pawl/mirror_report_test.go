@@ -104,6 +104,7 @@ func (s *site) mirrorFailedList() {
 // TestMirrorDeadlineReport checks that a run that --deadline interrupts writes its missing
 // files to --failed, and reports them as pending.
 func TestMirrorDeadlineReport(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.addMany(40, sameSize(200<<10))
 	s.writeListOfAll("list")

@@ -12,6 +12,7 @@ import (
 // TestMirrorUpdate checks that -N sends one conditional request per file, and downloads the
 // 7 of 1,000 files that have changed.
 func TestMirrorUpdate(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	s := newSite(t)
 	names := s.addMany(1000, func(i int) int64 { return 500 + int64(i) })

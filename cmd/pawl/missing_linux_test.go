@@ -128,6 +128,7 @@ func eachSmall(call, on, warns string, code int, errs string) (all []missingCall
 // a step that it does not need. If a promise becomes weaker it must warn once, and the
 // download must succeed.
 func TestMissingCalls(t *testing.T) {
+	t.Parallel()
 	skipUnderRace(t)
 	requireStrace(t)
 	for _, mc := range sample(3, missingCalls) {

@@ -129,7 +129,9 @@ func TestProxyOption(t *testing.T) {
 			run(true, 0, "info", "--proxy", u.String(), srv.URL+"/f.bin")
 			run(false, 0, "info", "--proxy", u.String(), "--no-proxy", "other.test, 127.0.0.0/8", srv.URL+"/f.bin")
 			run(true, 0, "info", "--proxy", u.String(), "--no-proxy", "", srv.URL+"/f.bin")
-			run(true, 75, "get", "--limit-rate", "10K", "--deadline", "500ms", "-o", "g.bin", "--proxy", u.String(), srv.URL+"/f.bin")
+			srv.Set(faultserver.First(1, faultserver.Cut(f.Size/2)), faultserver.Only(func(n int) bool { return n > 0 }, faultserver.Status(503, -1)))
+			run(true, 75, "get", "-o", "g.bin", "--proxy", u.String(), srv.URL+"/f.bin")
+			srv.Set()
 			run(true, 0, "resume", "--proxy", u.String())
 			u.Host = "127.0.0.1:1"
 			run(false, 4, "get", "--restart", "-v", "-o", "h.bin", "--proxy", u.String(), srv.URL+"/f.bin")
@@ -251,6 +253,7 @@ func (s *spreadServer) fetch(t *testing.T, files int, code int, args ...string) 
 // TestResolve checks that the connections to a host are spread over all addresses of --resolve, that
 // a dead one costs nothing but a try, and that hosts are looked up if --resolve says so.
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	addrs := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}
 	s := newSpreadServer(t, addrs...)
 	s.fetch(t, 12, 0, "--resolve", "files.test:"+s.port+":127.0.0.1,127.0.0.2,127.0.0.3")
@@ -281,6 +284,7 @@ func TestResolve(t *testing.T) {
 // TestFamilies checks -4 and -6, and that a host with addresses of both families is reached although
 // one of them does not work.
 func TestFamilies(t *testing.T) {
+	t.Parallel()
 	s := newSpreadServer(t, "127.0.0.1", "::1")
 	both := []string{"--tries", "1", "--resolve", "files.test:" + s.port + ":127.0.0.1,[::1]"}
 	s.fetch(t, 4, 0, both...)
@@ -305,6 +309,7 @@ func TestFamilies(t *testing.T) {
 // TestInterface checks that --interface binds connections to an address or an interface, those to a
 // proxy, too, and that an unusable one is an error.
 func TestInterface(t *testing.T) {
+	t.Parallel()
 	s := newSpreadServer(t, "127.0.0.1")
 	if _, err := net.ListenPacket("udp", "127.0.0.7:0"); err != nil {
 		t.Skipf("this machine has no address 127.0.0.7: %v", err)
@@ -338,6 +343,7 @@ func TestInterface(t *testing.T) {
 // TestResolvePrivate checks that --resolve and proxies do not lead a public list or server to a
 // private address, unless --allow-private is given.
 func TestResolvePrivate(t *testing.T) {
+	t.Parallel()
 	inside := newSpreadServer(t, "127.0.0.1")
 	public := faultserver.New() // reached through a proxy, so that its address is not known to be private
 	defer public.Close()

@@ -12,6 +12,7 @@ import (
 // TestNoProgress checks that a terminal shows a bar while a server pauses in the middle of a file, and with
 // --no-progress only lines.
 func TestNoProgress(t *testing.T) {
+	t.Parallel()
 	for _, option := range []string{"--json=false", "--no-progress"} {
 		srv := faultserver.New()
 		defer srv.Close()

@@ -317,6 +317,7 @@ func TestProxySchemes(t *testing.T) {
 // TestProxyPrecedence checks the order of the variables: lower case before upper case, the
 // scheme's own variable before all_proxy, and no_proxy before all of them.
 func TestProxyPrecedence(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	srv := faultserver.New()
 	defer srv.Close()
@@ -359,6 +360,7 @@ func exitCodeOf(err error) int {
 // downloads fail before any request, and no other command, and that the error does not
 // contain the password. TestProxyURL has the unusable values.
 func TestUnusableProxyIsError(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	srv := faultserver.New()
 	defer srv.Close()
@@ -529,14 +531,12 @@ func TestProxyRefuses(t *testing.T) {
 // named as the reason.
 func TestProxyUnusable(t *testing.T) {
 	t.Parallel()
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	for _, tt := range []struct {
 		proxy string
 		code  int
-	}{{closed.URL, 4}, {strings.Replace(plain.URL, "http:", "https:", 1), 5}, {"http://nowhere.invalid:3128", 4}} {
+	}{{refusing(t), 4}, {strings.Replace(plain.URL, "http:", "https:", 1), 5}, {"http://nowhere.invalid:3128", 4}} {
 		for _, target := range []string{"http", "https"} {
 			out, err := proxyCommand(t, t.TempDir(), []string{"all_proxy=" + tt.proxy}, "get", target+"://example.com/f.bin").CombinedOutput()
 			if code := exitCodeOf(err); code != tt.code || !strings.Contains(string(out), "the proxy "+strings.SplitN(tt.proxy, "/", 3)[2]+" cannot be used: ") {

@@ -61,6 +61,7 @@ socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }`,
 // TestProxyServers downloads through each installed proxy, over http and https, with the right and a
 // wrong password. With PAWL_TEST_SERVERS=required a missing proxy fails the test.
 func TestProxyServers(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	plain, secure := faultserver.New(), faultserver.NewTLS()
 	defer plain.Close()

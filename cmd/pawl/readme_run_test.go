@@ -45,6 +45,7 @@ var commandsNotRun = map[string]string{
 //
 // All hosts are one server on loopback, behind a proxy; see readmeRig.
 func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
 	skipUnderRace(t)
 	ran, skipped := 0, make(map[string]bool)
 	for _, s := range readmeSessions(t) {

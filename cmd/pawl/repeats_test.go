@@ -45,6 +45,7 @@ func TestRepeats(t *testing.T) {
 
 // TestRepeatsBounded checks that messages of very many kinds are bounded in lines and in memory.
 func TestRepeatsBounded(t *testing.T) {
+	skipUnderRace(t)
 	var r repeats
 	printed := 0
 	for i := range 100 * maxKinds {

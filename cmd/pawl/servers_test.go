@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -132,13 +133,8 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 		}
 		t.Skipf("%s is not installed", s.binary)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
+	addr := freeAddress(t)
 	_, port, _ := net.SplitHostPort(addr)
-	l.Close() // frees the port for the server
 	fill := strings.NewReplacer("DIR", dir, "ROOT", root, "ADDR", addr, "PORT", port)
 	config := fill.Replace(s.config)
 	if os.Getuid() == 0 && s.binary == "nginx" {
@@ -181,9 +177,25 @@ func (s realServer) start(t *testing.T, dir, root string) (url string) {
 	return "http://" + addr
 }
 
+// freeAddress returns an address of the loopback interface on which nobody listens. Its port is none
+// of those that the system gives to connections and servers, so that no other test gets it.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
 // TestRealIndexes mirrors index pages of each installed server, in all the ways in which Apache shows them,
 // and of Go's file server. With PAWL_TEST_SERVERS=required a missing server fails the test.
 func TestRealIndexes(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	servers := slices.Clone(realServers)
 	for _, s := range realServers {

@@ -158,6 +158,7 @@ func altered(text string) string {
 
 // TestOpenPGPSignatures checks lists that are signed with gpg in each form.
 func TestOpenPGPSignatures(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	pgp, s := newPGPSigner(t), newSignedSite(t)
 	pgp.newKey("right", "never")
@@ -243,6 +244,7 @@ func TestSignatureURL(t *testing.T) {
 
 // TestEd25519Signatures checks lists that are signed by minisign and signify.
 func TestEd25519Signatures(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	s, right, other := newSignedSite(t), newEd25519Signer(1), newEd25519Signer(2)
 	sums := s.sums()

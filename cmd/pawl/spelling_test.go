@@ -12,6 +12,7 @@ import (
 
 // A command line that pawl does not understand gets the command that was meant.
 func TestSpelling(t *testing.T) {
+	skipUnderRace(t)
 	t.Chdir(t.TempDir())
 	for name, text := range map[string]string{"LIST.txt": "https://h/x\n", "urls": " https://h/x\n", "f.iso": "\x00\x01\x02"} {
 		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {

@@ -193,6 +193,7 @@ func TestSizeOfUnknownLength(t *testing.T) {
 // TestChecksumRepaired: a large file with the wrong digest fails until the server has the right
 // version.
 func TestChecksumRepaired(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	good, bad := blob(2<<20, 1), blob(2<<20, 9)
 	var mended atomic.Bool
@@ -265,6 +266,7 @@ func (c *slowCut) Write(b []byte) (int, error) {
 // TestHTTP2Streams: all files are fetched over HTTP/2 with one stream for each connection, and with
 // streams that break.
 func TestHTTP2Streams(t *testing.T) {
+	t.Parallel()
 	for _, streams := range []int{1, 100} {
 		r := newRig(t)
 		r.opts.Connections = 3

@@ -171,6 +171,7 @@ func TestNamesTaken(t *testing.T) {
 
 // The memory for clashes is bounded.
 func TestManyClashes(t *testing.T) {
+	t.Parallel()
 	n := testNamer(Naming{}, nil)
 	many := func() iter.Seq2[list.Entry, error] {
 		return func(yield func(list.Entry, error) bool) {

@@ -208,6 +208,7 @@ func TestClaims(t *testing.T) {
 // TestClaimsOfOverlappingLists: if two lists of one run name a file, both claim it, whether it was on
 // record before or not, and even if the run has failures.
 func TestClaimsOfOverlappingLists(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	all := r.put(3*maxLookupBatch + 7)
 	lines := strings.SplitAfter(all, "\n")
@@ -336,6 +337,7 @@ func TestPruneAfterCrash(t *testing.T) {
 // TestPruneDuringOtherRun: while a run prunes files, another process begins to mirror a list that
 // names them. In whatever order their steps happen, in the end all files of that list are there.
 func TestPruneDuringOtherRun(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	all := r.put(60)
 	for round := range 5 {

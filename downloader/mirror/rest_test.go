@@ -34,6 +34,7 @@ func (r *rig) notTried() (n int) {
 // one file in a further round. The other files fail with its reason, and those of another host
 // are fetched.
 func TestHostRests(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault  faultserver.Fault
 		most   int // files that may be requested in all rounds
@@ -86,6 +87,7 @@ func TestHostRests(t *testing.T) {
 // TestHostRecovers: a host that has banned the client in the middle of a round, or that was down for
 // a while, sends the other files in the next round.
 func TestHostRecovers(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]faultserver.Fault{
 		"403":   faultserver.Status(403, -1),
 		"500":   faultserver.Status(500, -1),
@@ -136,6 +138,7 @@ func TestHostRecovers(t *testing.T) {
 
 // TestForbiddenFiles: files that a host refuses, between others that it sends, do not make it rest.
 func TestForbiddenFiles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	lines := strings.SplitAfter(r.put(100), "\n")
 	var mixed strings.Builder

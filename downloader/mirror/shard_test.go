@@ -144,6 +144,7 @@ func noChange(int, *Options) {}
 // TestShards: 16 shards fetch together what one run fetches, each file once. A run without shards,
 // and other numbers of shards, find all of it if they share the state.
 func TestShards(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	text := r.put(200) + r.srv.URL + "/none\n" + r.srv.URL + "/f0000\n"
 	sum, all := r.runShards(16, text, noChange)
@@ -227,6 +228,7 @@ func (r *rig) left() (n int) {
 // TestShardPrunesItsOwn: a shard prunes its own paths only, whoever has fetched them, and all shards
 // together prune what one run would.
 func TestShardPrunesItsOwn(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]int{"the same shards": 8, "other shards": 5, "one run": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -259,6 +261,7 @@ func TestShardPrunesItsOwn(t *testing.T) {
 // TestShardPruneLimit: the limit of Prune is for all shards together, so that many small shards do
 // not delete everything, and all of them refuse where one run would.
 func TestShardPruneLimit(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	text := r.put(60)
 	r.runShards(16, text, noChange)
@@ -278,6 +281,7 @@ func TestShardPruneLimit(t *testing.T) {
 // TestShardsWithOwnState: shards with a state directory of their own prune their own files, and a
 // shard without any file of the list does so as well.
 func TestShardsWithOwnState(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	text := r.put(40)
 	rigs := make([]*rig, 8)
@@ -327,6 +331,7 @@ func TestShardsAgreeOnProblems(t *testing.T) {
 // TestShardSharedPath: an entry of a second list with the path of an earlier entry keeps the file,
 // although another shard may own the path.
 func TestShardSharedPath(t *testing.T) {
+	t.Parallel()
 	const listB = "bbbbbbbbbbbbbbbb"
 	r := newRig(t)
 	text := r.put(12)

@@ -442,6 +442,7 @@ func TestH2PoolForgets(t *testing.T) {
 // TestH2PoolManyHosts: of the connections to many hosts few stay open, and no origin whose
 // connections have ended is kept.
 func TestH2PoolManyHosts(t *testing.T) {
+	t.Parallel()
 	var open atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	s.EnableHTTP2 = true

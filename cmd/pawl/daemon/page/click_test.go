@@ -362,7 +362,8 @@ func testDetails(t *testing.T, b *browser) {
 	shows("backup.tar.zst", "for its turn: 1 download before it, 4 at a time", "User, Authorization")
 	shows("signed.tar.gz", "for its turn: it is the next")
 	shows("expired.bin", "HTTP error 403", "exit code 8")
-	shows("SHA256SUMS", "40 files, 31 here, 2 failed, 1 line of the list not understood")
+	shows("SHA256SUMS", "40 files, 31 here, 2 failed, 1 line of the list not understood",
+		"pool/a.deb: HTTP error 404: not found", "and 1 more", "line 7: a digest of 13 digits")
 	shows("ubuntu.iso", "the digest of a list whose signature was verified", "/srv/downloads/images/ubuntu.iso")
 	shows("readme.txt", "it proves the transport, not the server")
 	// The sources change while one looks.

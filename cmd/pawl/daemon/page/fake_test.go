@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pawl/downloader/queue"
 )
 
 // A fake answers as the API of the daemon does, from tasks that a test has made up. It moves no bytes:
@@ -27,43 +29,35 @@ type fake struct {
 
 // A fakeTask is a task as the API shows it.
 type fakeTask struct {
-	V           int         `json:"v"`
-	ID          string      `json:"id"`
-	State       string      `json:"state"`
-	URL         string      `json:"url"`
-	URLs        []string    `json:"urls,omitempty"`
-	Path        string      `json:"path"`
-	Size        int64       `json:"size"`
-	Held        int64       `json:"held"`
-	Rate        int64       `json:"rate,omitempty"`
-	Conns       int         `json:"conns,omitempty"`
-	Reason      string      `json:"reason,omitempty"`
-	List        bool        `json:"list,omitempty"`
-	Text        string      `json:"text,omitempty"`
-	Dir         string      `json:"dir"`
-	Name        string      `json:"name,omitempty"`
-	Position    *int        `json:"position,omitempty"`
-	LimitRate   int64       `json:"limit_rate,omitempty"`
-	Connections int         `json:"connections,omitempty"`
-	Checksum    string      `json:"-"`
-	Header      []string    `json:"-"`
-	User        string      `json:"-"`
-	Added       time.Time   `json:"added"`
-	Created     time.Time   `json:"created"`
-	Ended       time.Time   `json:"ended,omitzero"`
-	Proof       string      `json:"proof,omitempty"`
-	Exit        int         `json:"exit,omitempty"`
-	Lost        []string    `json:"lost,omitempty"`
-	Files       *fakeFiles  `json:"files,omitempty"`
-	Detail      *fakeDetail `json:"detail,omitempty"`
-}
-
-type fakeFiles struct {
-	Listed  int  `json:"listed"`
-	Here    int  `json:"here"`
-	Failed  int  `json:"failed"`
-	Problem int  `json:"problem"`
-	Read    bool `json:"read"`
+	V           int          `json:"v"`
+	ID          string       `json:"id"`
+	State       string       `json:"state"`
+	URL         string       `json:"url"`
+	URLs        []string     `json:"urls,omitempty"`
+	Path        string       `json:"path"`
+	Size        int64        `json:"size"`
+	Held        int64        `json:"held"`
+	Rate        int64        `json:"rate,omitempty"`
+	Conns       int          `json:"conns,omitempty"`
+	Reason      string       `json:"reason,omitempty"`
+	List        bool         `json:"list,omitempty"`
+	Text        string       `json:"text,omitempty"`
+	Dir         string       `json:"dir"`
+	Name        string       `json:"name,omitempty"`
+	Position    *int         `json:"position,omitempty"`
+	LimitRate   int64        `json:"limit_rate,omitempty"`
+	Connections int          `json:"connections,omitempty"`
+	Checksum    string       `json:"-"`
+	Header      []string     `json:"-"`
+	User        string       `json:"-"`
+	Added       time.Time    `json:"added"`
+	Created     time.Time    `json:"created"`
+	Ended       time.Time    `json:"ended,omitzero"`
+	Proof       string       `json:"proof,omitempty"`
+	Exit        int          `json:"exit,omitempty"`
+	Lost        []string     `json:"lost,omitempty"`
+	Files       *queue.Files `json:"files,omitempty"`
+	Detail      *fakeDetail  `json:"detail,omitempty"`
 }
 
 type fakeDetail struct {

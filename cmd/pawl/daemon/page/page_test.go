@@ -10,7 +10,7 @@ import (
 
 // maxSize is how many bytes the page may have together. A person who looks at it over a slow line from
 // far away waits for all of them.
-const maxSize = 60 * 1000
+const maxSize = 60 << 10
 
 func TestSize(t *testing.T) {
 	total := 0

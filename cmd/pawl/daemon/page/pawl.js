@@ -387,6 +387,9 @@ function facts(e) {
 	if (t.proof) rows.push(["Proved by", proofs[t.proof]?.[1] || t.proof, stateText(t)[1] === "good" && "good"]);
 	if (t.lost?.length) rows.push(["Missing", t.lost.join(", ") + ": kept in memory only, and lost when pawl was restarted. Give it again with “Change”", "warn"]);
 	if (t.list && t.files) rows.push(["List", filesText(t.files) + (t.files.read ? "" : "; it is still being read"), (t.files.failed || t.files.problem) && "warn"]);
+	const failed = t.files?.failures || [], problems = t.files?.problems || [], more = (n, shown) => n > shown.length ? [`and ${n - shown.length} more`] : [];
+	if (failed.length) rows.push(["Failed files", [...failed.map(f => `${f.path || f.url}: ${f.reason}`), ...more(t.files.failed, failed)], "bad"]);
+	if (problems.length) rows.push(["Problems", [...problems, ...more(t.files.problem, problems)], "warn"]);
 	rows.push(t.path ? ["File", t.path] : ["Directory", t.dir || status.root || ""]);
 	const urls = t.urls?.length ? t.urls : [t.url].filter(Boolean);
 	if (urls.length) rows.push([urls.length > 1 ? "Addresses" : "Address", urls]);

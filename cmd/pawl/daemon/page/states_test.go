@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"pawl/downloader/queue"
 )
 
 // states returns tasks in all states.
@@ -33,7 +35,10 @@ func states() []*fakeTask {
 		{State: "waiting", URL: "https://slow.example.com/dataset.parquet", Size: 8 * gib, Held: 2 * gib, Path: root + "dataset.parquet", Reason: "another pawl downloads this file"},
 		{State: "error", URL: "https://signed.example.com/x/expired.bin", Path: root + "expired.bin", Size: 3 * gib, Held: 2900 * mib, Reason: "HTTP error 403: the address has expired", Exit: 8, Ended: time.Now()},
 		{State: "error", List: true, URL: "https://mirror.example.net/pool/SHA256SUMS", Dir: root + "pool", Size: -1, Reason: "2 of 40 files failed", Exit: 8, Ended: day,
-			Files: &fakeFiles{Listed: 40, Here: 31, Failed: 2, Problem: 1, Read: true}},
+			Files: &queue.Files{Listed: 40, Here: 31, Failed: 2, Problem: 1, Read: true, Trouble: &queue.Trouble{
+				Failures: []queue.FailedFile{{URL: "https://mirror.example.net/pool/a.deb", Path: root + "pool/a.deb", Reason: "HTTP error 404: not found"}},
+				Problems: []string{"line 7: a digest of 13 digits"},
+			}}},
 		{State: "complete", URL: "https://releases.example.com/ubuntu.iso", Dir: root + "images", Path: root + "images/ubuntu.iso", Size: 5 * gib, Held: 5 * gib, Proof: "signature", Ended: time.Now()},
 		{State: "complete", URL: "https://www.example.com/readme.txt", Path: root + "readme.txt", Size: 4711, Held: 4711, Proof: "digest:server", Ended: time.Now().Add(-time.Hour)},
 		{State: "complete", URL: "https://www.example.com/video.mkv", Path: root + "video.mkv", Size: 1400 * mib, Held: 1400 * mib, Proof: "checksums", Ended: day},

@@ -268,9 +268,6 @@ func brief(help string) string {
 	return strings.TrimSuffix(help, ".")
 }
 
-// quoted returns text as one word of a shell, in single quotes.
-func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-
 // completionHead is the comment at the top of the script of a shell.
 func completionHead(shell, use string) string {
 	return fmt.Sprintf("# Completion of pawl for %s, made by \"pawl completion %s\".\n# %s\n\n", shell, shell, use)

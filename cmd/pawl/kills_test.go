@@ -16,14 +16,17 @@ import (
 
 // TestThousandKills kills downloads at random moments until they complete. After each kill
 // it checks that every recorded range is in the part file with the right bytes. It kills
-// 25 times, and 1,000 times with PAWL_TEST_LONG=1.
+// 10 times, 50 times with PAWL_TEST_ALL=1, and 1,000 times with PAWL_TEST_LONG=1.
 //
 //	go test ./cmd/pawl -run ThousandKills -v -count=1 -seed 7
 func TestThousandKills(t *testing.T) {
 	t.Parallel()
-	kills := 25
-	if longTests() {
+	kills := 10
+	switch {
+	case longTests():
 		kills = 1000
+	case allTests():
+		kills = 50
 	}
 	seed := *seedFlag
 	if seed == 0 {

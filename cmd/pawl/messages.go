@@ -18,6 +18,7 @@ import (
 //     and begins with "pawl:".
 //   - A message begins in lower case and has no full stop. Text that the user typed or a
 //     server sent is quoted with %q.
+//   - Names of files may have any bytes. Callers need not care, because each line is made printable.
 //   - A secret in a URL is shown as "…". Callers need not care, because print redacts
 //     every line.
 //   - An error says what happened to which file. A hint says what to type next.
@@ -40,7 +41,7 @@ type printer struct {
 func (p *printer) line(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text := fmt.Sprintf(format, args...)
+	text := printable(fmt.Sprintf(format, args...))
 	if p.post != nil {
 		p.post(text)
 		return
@@ -48,7 +49,7 @@ func (p *printer) line(format string, args ...any) {
 	p.print(text)
 }
 
-// print writes a line to stderr at once. Only the owner of stderr may call it: line, or
+// print writes a printable line to stderr at once. Only the owner of stderr may call it: line, or
 // the display that receives the lines. Everybody else must use line, or the text ends up
 // in the middle of the progress bar.
 func (p *printer) print(text string) {

@@ -15,13 +15,16 @@ const maxUnfinished = 4 << 20
 
 // TestMirrorKills kills a run over many files of mixed sizes at random points with SIGKILL. In
 // the end all files must be right, no finished file may be requested again, and each kill may
-// cost maxUnfinished bytes. With PAWL_TEST_LONG=1 there are 1,000 files of about 490 MiB, and
-// 10 kills instead of 5.
+// cost maxUnfinished bytes. There are 250 files and 3 kills, twice as many with PAWL_TEST_ALL=1, and
+// with PAWL_TEST_LONG=1 1,000 files of about 490 MiB and 10 kills.
 func TestMirrorKills(t *testing.T) {
 	t.Parallel()
-	files, kills, largest := 500, int64(5), int64(320<<10)
-	if longTests() {
+	files, kills, largest := 250, int64(3), int64(320<<10)
+	switch {
+	case longTests():
 		files, kills, largest = 1000, 10, 4<<20
+	case allTests():
+		files, kills = 500, 5
 	}
 	s := newSite(t)
 	s.addMany(files, func(int) int64 { return s.logUniform(1<<10, largest) })

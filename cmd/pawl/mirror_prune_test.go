@@ -22,11 +22,12 @@ func (s *site) writeListOfFirst(name string, n int) {
 // TestPruneLimit checks that a run that would delete more files than --max-delete allows
 // deletes nothing and reports the number.
 func TestPruneLimit(t *testing.T) {
-	for _, tt := range []struct {
+	type row struct {
 		made, left int
 		args       []string
 		refused    string // part of the error; "" if the files are deleted
-	}{
+	}
+	for _, tt := range sample(2, []row{
 		{30, 15, nil, ""},
 		{30, 14, nil, "nothing is deleted: pruning would delete 16 of the 30 files that earlier runs made, and the limit is 15"},
 		{12, 2, nil, ""},
@@ -40,7 +41,7 @@ func TestPruneLimit(t *testing.T) {
 		{5, 4, []string{"--max-delete", "0%"}, "and the limit is 0"},
 		{30, 1, []string{"--max-delete", "100%"}, ""},
 		{30, 1, []string{"--max-delete", "inf"}, ""},
-	} {
+	}) {
 		t.Run(fmt.Sprint(tt.made, tt.left, tt.args), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)

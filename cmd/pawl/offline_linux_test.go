@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"pawl/downloader/faultserver"
+	"pawl/store"
 )
 
 // insideEnv is set in the process of a test that runs in a network namespace of its own.
@@ -181,8 +183,7 @@ func TestGetOffline(t *testing.T) {
 	waitFor(t, func() bool { return s.srv.Sent() > 1<<20 })
 	begun := get(s.urls("resumed")...)
 	waitFor(t, func() bool { // until some bytes are recorded
-		out, _ := s.pawlCmd([]string{"list"}).Output()
-		return strings.Contains(string(out), "resumed") && !strings.Contains(string(out), " 0.0%")
+		return slices.ContainsFunc(s.unfinished(), func(r store.Record) bool { return filepath.Base(r.Target) == "resumed" && r.Held.Len() > 0 })
 	})
 	begun.cmd.Process.Kill()
 	<-begun.ended

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"pawl/downloader/faultserver"
+	"pawl/store"
 )
 
 // commandsNotRun are the commands that TestReadmeCommands does not run, with the reason. Each
@@ -215,16 +216,18 @@ func (r *readmeRig) run(t *testing.T, c readmeCommand) {
 }
 
 // interrupt sends SIGINT to cmd when half of a file was sent, and pawl has recorded some of
-// it. The server stops there until cmd has ended, or until it has had time to.
+// it. The server stops there until cmd has ended.
 func (r *readmeRig) interrupt(cmd *exec.Cmd, ended chan struct{}) {
 	r.DoAt(r.size/2, ended, func() {
-		for begin := time.Now(); r.listed().Held == 0 && time.Since(begin) < withSlack(10*time.Second); {
+		recorded := func(rec store.Record) bool { return rec.Held.Len() > 0 }
+		for begun := time.Now(); !slices.ContainsFunc(unfinishedRecords(filepath.Join(r.dir, "state", "pawl")), recorded) && time.Since(begun) < hangLimit; {
 			time.Sleep(10 * time.Millisecond)
 		}
 		cmd.Process.Signal(syscall.SIGINT)
 		select {
 		case <-ended:
-		case <-time.After(withSlack(2 * time.Second)):
+		case <-time.After(hangLimit):
+			cmd.Process.Kill()
 		}
 	})
 }

@@ -179,7 +179,7 @@ func printRows(to io.Writer, rows []settingRow) error {
 			values = []string{r.Value}
 		}
 		for i, v := range values {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, cmp.Or(printable(v), "-"), r.origin(i))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, cmp.Or(printable(v), "-"), printable(r.origin(i)))
 		}
 	}
 	return w.Flush()

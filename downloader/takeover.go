@@ -475,7 +475,10 @@ func (l lookup) heldOf(ctx context.Context, f partialFile) (held chunk.Set, err 
 	for r := range held.All() {
 		whole.Remove(r)
 	}
-	for _, r := range zeros {
+	for i, r := range longest(zeros, len(zeros)) {
+		if i >= maxTakenRuns && r.Len() < edgeSize { // most likely data: the rows of holes are longer
+			break
+		}
 		whole.Remove(r)
 	}
 	runs := longest(slices.Collect(whole.All()), maxTakenRuns)
@@ -533,6 +536,9 @@ func (l lookup) areHoles(ctx context.Context, zeros []chunk.Range, file io.Reade
 		same, err := l.hasEdges(ctx, r, file)
 		if err != nil || !same {
 			return !same, err
+		}
+		if r.Len() <= edgeSize {
+			continue
 		}
 		middle := (r.Off + r.End) / 2
 		same, err = l.hasSample(ctx, chunk.Range{Off: middle, End: min(middle+edgeSize, r.End)}, file)

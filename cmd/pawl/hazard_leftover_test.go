@@ -116,6 +116,21 @@ var leftovers = []hazard{
 		tr.wantSentAtMost(leftoverSize - 4*900_001 + 1<<20)
 		tr.markMet()
 	}},
+	{name: "leftover: a hole of some bytes, before the next range", run: func(tr *testRun) {
+		f := tr.prefix("f.bin", leftoverSize)
+		tr.zero("f.bin", chunk.Range{Off: 3<<20 - 100, End: 3 << 20})
+		tr.runPawl("-x", "1", "-c", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.wantSentAtMost(1 << 20)
+		tr.markMet()
+	}},
+	{name: "leftover: holes, long ones and one of some bytes", run: func(tr *testRun) {
+		f := tr.prefix("f.bin", leftoverSize)
+		tr.zero("f.bin", chunk.Range{Off: 2<<20 - 300_000, End: 2 << 20})
+		tr.zero("f.bin", chunk.Range{Off: 3<<20 - 65, End: 3 << 20})
+		tr.runPawl("-x", "1", "-c", tr.fileURL()).wantDownloaded("f.bin", f)
+		tr.wantSentAtMost(2 << 20)
+		tr.markMet()
+	}},
 	{name: "leftover: more holes than are compared", run: func(tr *testRun) {
 		f := tr.prefix("f.bin", leftoverSize)
 		for i := range int64(40) {

@@ -249,7 +249,7 @@ type DaemonCmd struct {
 type AddCmd struct {
 	URLs        []string  `arg:"" name:"url" placeholder:"URL" help:"http or https URLs; or with --list, lists of files: URLs, files, or - for standard input."`
 	Dir         string    `short:"d" typed:"" env:"-" placeholder:"DIR" group:"Files" help:"Directory below the --root of the daemon, or an absolute path in it (default: the root itself)."`
-	Output      string    `short:"o" typed:"" env:"-" placeholder:"FILE" group:"Files" help:"Local name below the directory (one URL)."`
+	Output      string    `short:"o" aliases:"name" typed:"" env:"-" placeholder:"FILE" group:"Files" help:"Local name below the directory (one URL)."`
 	Checksum    digest    `typed:"" env:"-" placeholder:"ALGO:HEX" group:"Files" help:"Digest that the file must have, in any form that get accepts (one URL)."`
 	Mirror      []string  `sep:"none" typed:"" env:"-" placeholder:"URL" group:"Request" help:"Another URL of the same file, repeatable (one URL)."`
 	LimitRate   byteRate  `typed:"" env:"-" placeholder:"RATE" group:"Transfer" help:"Bytes per second of each of these downloads, such as 500K, 10M or 1G."`

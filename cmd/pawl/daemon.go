@@ -249,7 +249,7 @@ func (d *daemonRun) run(ctx context.Context, listeners []net.Listener, config *t
 func (d *daemonRun) ready(srv *server.Server, listeners []net.Listener, config *tls.Config) {
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	for _, l := range listeners {
-		d.log.Info("listening", "address", server.AddressOf(l.Addr(), config != nil), "root", d.root)
+		d.log.Info("listening", "address", server.AddressOf(l.Addr(), config != nil), "root", d.root, "state", d.store.dir)
 	}
 	if !d.cmd.Open {
 		return

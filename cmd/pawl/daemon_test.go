@@ -68,10 +68,11 @@ func TestDaemonCommands(t *testing.T) {
 	}
 
 	// Pause one by the beginning of its ID, one by its path, and all.
-	r.want("pause", id[:8])
-	r.await(id, queue.Paused)
+	f1 := strings.Fields(third)[0]
+	r.want("pause", f1[:8])
 	r.want("pause", filepath.Join(r.files(), "f2.bin"))
 	r.want("pause")
+	r.await(id, queue.Paused)
 	r.want("resume", id)
 	r.await(id, queue.Active)
 	if got := r.want("remove", second); got != "" {
@@ -89,7 +90,6 @@ func TestDaemonCommands(t *testing.T) {
 	if strings.Count(out, "(by the user)") != 2 {
 		t.Errorf("list without a daemon:\n%s", out)
 	}
-	f1 := strings.Fields(third)[0]
 	r.want("remove", f1)
 	r.refused(1, []string{"no daemon is running", "pawl daemon"}, "add", slow)
 	r.refused(1, []string{"no daemon is running", "pawl daemon"}, "pause")

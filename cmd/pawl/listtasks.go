@@ -26,7 +26,7 @@ import (
 const (
 	// maxShownFailures is how many failed files and how many problems a task of a list has in its Files.
 	// A guess: as many as a person looks at. They are stored with the task, so 1,000 failed tasks with ten
-	// times as many would make the state file larger by 100 MB.
+	// times as many would make the state file larger by 300 MB.
 	maxShownFailures = 50
 	// maxShownReason limits a text of them, in bytes.
 	maxShownReason = 400

@@ -34,9 +34,9 @@ const (
 	EntryUnsupported                 // it may change the result, so pawl warns
 )
 
-// An RPCUse says what "pawl daemon" makes of an option that comes over RPC: a set of the methods that
-// apply it. The other methods ignore it, as aria2 ignores those that it does not know or accept there. No
-// option reads a file or runs a command.
+// An RPCUse is how "pawl daemon" treats an option that comes over RPC: a set of the methods that apply it. Other
+// methods ignore the option, as aria2 ignores options that it does not know or does not accept there. No
+// option makes pawl read a file or run a command.
 type RPCUse int
 
 const (

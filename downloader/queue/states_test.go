@@ -399,3 +399,38 @@ func TestEntries(t *testing.T) {
 		}
 	})
 }
+
+// TestTemplate checks that the template of the requests holds for all tasks, that Complete may add to a request, and
+// that what the task says has priority.
+func TestTemplate(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		for _, name := range []string{"a.bin", "b.bin"} {
+			if err := os.WriteFile(filepath.Join(r.root, name), []byte("mine"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		credentials := func(string) downloader.Credentials {
+			return downloader.Credentials{Header: http.Header{"X-Host": {"1"}}}
+		}
+		r.start(Options{
+			Request: downloader.Request{
+				Existing: downloader.Existing{InTheWay: downloader.Rename}, MaxSize: 2 << 20,
+				Access: downloader.Access{Header: http.Header{"X-All": {"1"}, "X-Own": {"1"}}},
+			},
+			Complete: func(t Task, req *downloader.Request) { req.Access.Credentials = credentials },
+		})
+		first := r.add(Spec{URLs: []string{r.put("a.bin", 1<<20)}, Header: http.Header{"X-Own": {"2"}}})
+		if task := r.await(first, Complete); filepath.Base(task.Path) != "a.1.bin" {
+			t.Errorf("path %s", task.Path)
+		}
+		got := r.srv.Requests()[0].Header
+		if got.Get("X-All") != "1" || got.Get("X-Own") != "2" || got.Get("X-Host") != "1" {
+			t.Errorf("header %v", got)
+		}
+		second := r.add(Spec{URLs: []string{r.put("b.bin", 1<<20)}, Existing: downloader.Existing{InTheWay: downloader.Replace}})
+		if task := r.await(second, Complete); filepath.Base(task.Path) != "b.bin" {
+			t.Errorf("path %s", task.Path)
+		}
+		r.await(r.add(Spec{URLs: []string{r.put("large.bin", 3<<20)}}), Failed)
+	})
+}

@@ -48,7 +48,7 @@ func addURI(x *exchange, p params) (any, error) {
 	return tasks[0].ID, nil
 }
 
-// usable returns those of the URIs that pawl can download, without duplicates. It is an error if there are none.
+// usable returns the URIs that pawl can download, without duplicates. It is an error if there are none.
 func usable(uris []string) (urls []string, err error) {
 	if len(uris) == 0 {
 		return nil, failf("URI is not provided.")

@@ -23,12 +23,12 @@ const (
 	maxLarge = 4
 )
 
-// Options are what a handler needs besides the queue. Authorize must be set.
+// Options are the settings of a handler. Authorize must be set.
 type Options struct {
 	// Authorize reports whether a request has the right secret: as token, or, if that is "", by itself. It waits
 	// after a wrong one. For a WebSocket, r is the request that has opened it.
 	Authorize func(r *http.Request, token string) bool
-	// Version is the version of pawl, which getVersion returns beside that of aria2.
+	// Version is the version of pawl, which getVersion returns beside the version of aria2.
 	Version string
 	// Stats returns the bytes per second of all downloads. May be nil.
 	Stats func() (rate int64)
@@ -75,7 +75,7 @@ type handler struct {
 	session  string          // random, for getSessionInfo
 	methods  json.RawMessage // the names of all, as a list
 	large    chan struct{}   // has a value for each large request under way
-	defaults defaults        // what changeGlobalOption has set
+	defaults defaults        // options that changeGlobalOption has set
 	ignored  ignored         // options that the log has
 	rates    rates
 	notifier notifier

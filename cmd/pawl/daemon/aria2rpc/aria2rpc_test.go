@@ -3,6 +3,7 @@ package aria2rpc
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"pawl/chunk"
 	"pawl/downloader/aria2"
 	"pawl/downloader/queue"
+	"pawl/store"
 )
 
 // TestOptionTable checks that the table and the code have the same options.
@@ -342,6 +344,35 @@ func TestDurable(t *testing.T) {
 	stored := must(queue.Read(r.state))
 	if len(stored) != 21 {
 		t.Errorf("%d tasks are durable", len(stored))
+	}
+}
+
+// TestNotDurable checks that a change which cannot be stored is not confirmed, and that the rest of a batch is answered.
+func TestNotDurable(t *testing.T) {
+	r := newRig(t, 0)
+	r.add("http://localhost:1/a", nil)
+	file := filepath.Join(r.dir, store.FileName)
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	add := request("aria2.addUri", "token:"+secret, []string{"http://localhost:1/b"}, map[string]any{"out": "b"})
+	pause := request("aria2.pauseAll", "token:"+secret)
+	_, body := r.post("[" + pause + "," + request("aria2.getGlobalStat", "token:"+secret) + "," + request("aria2.tellStatus", "token:"+secret, "zz") + "]")
+	var answers []reply
+	if err := json.Unmarshal([]byte(body), &answers); err != nil || answers[0].Error == nil || !strings.Contains(answers[0].Error.Message, "not durable") || answers[1].Error != nil || answers[2].Error.Message != "Invalid GID zz" {
+		t.Errorf("%v %s", err, body)
+	}
+	if status, body := r.post(add); status != 400 || strings.Contains(body, "result") {
+		t.Errorf("%d %s", status, body)
+	}
+	if err := errors.Join(os.Remove(file), os.Rename(file+".away", file)); err != nil {
+		t.Fatal(err)
+	}
+	if r.must("aria2.unpauseAll") != "OK" {
+		t.Error("the next change is not confirmed")
 	}
 }
 

@@ -145,8 +145,8 @@ func changeURI(x *exchange, p params) (any, error) {
 	return counts, nil
 }
 
-// changed returns urls without one of each of old, and with those of added at an index, -1 for the end; and how
-// many were removed and added. Clients know the URLs without users.
+// changed returns urls without one of each of old, and with added at an index, -1 for the end; and how
+// many URLs were removed and added. Clients know the URLs without users.
 func changed(urls, old, added []string, at int) ([]string, [2]int) {
 	removed := 0
 	for _, u := range old {

@@ -19,7 +19,7 @@ type method struct {
 	changes bool // the queue
 }
 
-// methods are the methods by name, without those of system.
+// methods are the methods by name, without "system.…".
 var methods = map[string]method{
 	"aria2.addUri":               {addURI, true},
 	"aria2.addTorrent":           {addTorrent, false},

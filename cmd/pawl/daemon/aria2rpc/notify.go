@@ -22,7 +22,7 @@ const (
 // notificationNames are all notifications.
 var notificationNames = []string{onStart, onPause, onStop, onComplete, onError}
 
-// A notification tells what has become of a download.
+// A notification reports the start or the end of a download.
 type notification struct {
 	name string
 	id   store.ID
@@ -83,7 +83,8 @@ func (n *notifier) remove(o *outbox) {
 	}
 }
 
-// run passes on the events until ctx ends. If it was too slow for the queue, it finds out what it has missed.
+// run passes on the events until ctx ends. If it was too slow for the queue, it compares the tasks with the states that it
+// knows.
 func (n *notifier) run(ctx context.Context, s *states, events <-chan queue.Event) {
 	for {
 		for e := range events {
@@ -108,7 +109,7 @@ func (n *notifier) tell(all ...notification) {
 	}
 }
 
-// states are the states of the unfinished tasks, as far as clients know them. aria2 tells of a pause or a
+// states are the states of the unfinished tasks, as far as clients know them. aria2 reports a pause or a
 // removal only if the download was running.
 type states struct {
 	of   map[store.ID]queue.State
@@ -140,7 +141,7 @@ func (s *states) note(e queue.Event) (all []notification) {
 	return nil
 }
 
-// compare makes the states those of the tasks, and returns the notifications of the differences.
+// compare replaces the states by the states of the tasks, and returns the notifications of the differences.
 func (s *states) compare(unfinished, ended []queue.Task) (all []notification) {
 	before := s.of
 	s.of = make(map[store.ID]queue.State, len(unfinished))

@@ -31,7 +31,7 @@ type download struct {
 	split, perServer int // as given; 0 for not given
 }
 
-// An option is what an option of aria2 means for a download.
+// An option is the meaning of an option of aria2 for a download.
 type option struct {
 	set func(d *download, value string) error // the error must not have the value, which may be a secret
 	get func(s *queue.Spec) string            // as aria2 shows it; "" for not at all. nil if it must not be shown
@@ -73,7 +73,7 @@ var refusals = map[string]string{
 
 const oneProxy = "all downloads of pawl daemon have the proxy that it was started with"
 
-// newDownload returns a download with the options that changeGlobalOption has set, and with those of a call.
+// newDownload returns a download with the options that changeGlobalOption has set, and then the options of a call.
 func (x *exchange) newDownload(given map[string]json.RawMessage) (download, error) {
 	d := download{spec: queue.Spec{Existing: downloader.Existing{InTheWay: downloader.Rename}}} // the default of aria2
 	if err := x.apply(&d, x.defaults.all(), aria2.RPCAdd); err != nil {
@@ -402,7 +402,7 @@ func getGlobalOption(x *exchange, _ params) (any, error) {
 	return f, nil
 }
 
-// changeGlobalOption changes the limits of all downloads, and the options of those that are added later.
+// changeGlobalOption changes the limits of all downloads, and the options of downloads that are added later.
 func changeGlobalOption(x *exchange, p params) (any, error) {
 	if _, err := p.at(0, isObject); err != nil {
 		return nil, err
@@ -454,7 +454,7 @@ type ignored struct {
 	names map[string]bool // guarded by mu
 }
 
-// note logs those of the given options that use does not have.
+// note logs the given options that use does not have.
 func (g *ignored) note(given map[string]json.RawMessage, use aria2.RPCUse) {
 	for name := range given {
 		o, known := aria2.Lookup(name)

@@ -172,7 +172,7 @@ func (x *exchange) task(p params, i int) (queue.Task, error) {
 	return t, err
 }
 
-// waiting reports whether a task is in aria2's list of those that wait.
+// waiting reports whether a task is in aria2's list of waiting downloads.
 func waiting(t queue.Task) bool { return t.State == queue.Waiting || t.State == queue.Paused }
 
 // gids returns IDs as a list of GIDs.

@@ -59,7 +59,7 @@ func quote(text string) string {
 	return string(b)
 }
 
-// decodeBase64 decodes base64, with or without padding and line breaks, in either alphabet. It returns what comes
+// decodeBase64 decodes base64, with or without padding and line breaks, in either alphabet. It returns the bytes
 // before the first wrong character.
 func decodeBase64(text string) []byte {
 	text = strings.NewReplacer("-", "+", "_", "/", "\n", "", "\r", "", " ", "").Replace(text)

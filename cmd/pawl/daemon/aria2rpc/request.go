@@ -26,7 +26,7 @@ const (
 
 // An rpcError is an error that a client sees.
 type rpcError struct {
-	Code    int    `json:"code"` // 1, or that of JSON-RPC 2.0 §5.1
+	Code    int    `json:"code"` // 1, or a code of JSON-RPC 2.0 §5.1
 	Message string `json:"message"`
 }
 
@@ -61,7 +61,7 @@ func newExchange(h *handler, r *http.Request) *exchange {
 	return &exchange{handler: h, request: r, room: maxBare, wrong: make(map[string]bool)}
 }
 
-// end does what must come after the answer.
+// end must be called when the answer is sent.
 func (x *exchange) end() {
 	if x.stop {
 		x.options.Stop()
@@ -82,7 +82,7 @@ func (x *exchange) process(text []byte) (body []byte, status int) {
 		return failed(errParse).encode(), errParse.status()
 	}
 	var value json.RawMessage
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&value); err != nil { // aria2 ignores what follows the value
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&value); err != nil { // aria2 ignores text behind the value
 		if x.lenient {
 			return failed(errInvalid).encode(), errInvalid.status()
 		}
@@ -248,7 +248,7 @@ func (x *exchange) authorize(token string) bool {
 }
 
 // multicall answers system.multicall: a list with a list of the result, or an error, for each call. The calls
-// have tokens of their own. One before them counts for those that have none.
+// have tokens of their own. A token before the list counts for calls without one.
 func (x *exchange) multicall(p params) (result any, changes bool, err error) {
 	outer, p := p.token()
 	calls, err := p.list(0)

@@ -114,6 +114,7 @@ type rig struct {
 	root  string
 	log   *lockedBuffer
 	state *store.Store
+	dir   string       // of state
 	rate  atomic.Int64 // limit of all downloads, set by the handler
 	stops atomic.Int64 // calls of Options.Stop
 }
@@ -140,7 +141,8 @@ func (l *lockedBuffer) String() string {
 func newRig(t testing.TB, jobs int) *rig {
 	t.Helper()
 	r := &rig{root: t.TempDir(), log: new(lockedBuffer)}
-	st, err := store.Open(t.TempDir(), store.Options{Root: r.root, Warn: func(s string) { t.Log(s) }})
+	r.dir = t.TempDir()
+	st, err := store.Open(r.dir, store.Options{Root: r.root, Warn: func(s string) { t.Log(s) }})
 	if err != nil {
 		t.Fatal(err)
 	}

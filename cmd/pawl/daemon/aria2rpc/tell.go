@@ -91,7 +91,7 @@ func (x *exchange) statuses(tasks []queue.Task, keys keySet) (any, error) {
 	return json.RawMessage(append(b, ']')), nil
 }
 
-// appendStatus appends what aria2 says about a download.
+// appendStatus appends aria2's description of a download.
 func (x *exchange) appendStatus(b []byte, t queue.Task, keys keySet) []byte {
 	s := newStruct(b, keys)
 	s.text("gid", string(t.ID))
@@ -130,7 +130,7 @@ func outcome(t queue.Task) (code, message string) {
 		return removedByUser, ""
 	}
 	f := dropin.FailureOf(t.Exit)
-	if f == dropin.Usage { // aria2's code for it is that of a timeout
+	if f == dropin.Usage { // dropin.ExitCode has 2 for it, which in aria2 is a timeout
 		f = dropin.OtherFailure
 	}
 	return decimal(dropin.ExitCode("aria2c", f)), t.Reason

@@ -156,7 +156,7 @@ func TestCallers(t *testing.T) {
 	if len(all) < 29 {
 		t.Errorf("only %d command lines", len(all))
 	}
-	for _, c := range sample(3, all) {
+	for _, c := range sample(6, all) {
 		t.Run(fmt.Sprintf("%d %s", c.line, c.words[0]), func(t *testing.T) {
 			t.Parallel()
 			runCaller(t, srv.URL, c.words, c.refused)
@@ -345,7 +345,7 @@ func runCases(t *testing.T, all []asCase) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	for _, c := range sample(3, all) {
+	for _, c := range sample(6, all) {
 		t.Run(c.line, func(t *testing.T) {
 			t.Parallel()
 			fill := strings.NewReplacer("U/", srv.URL+"/", "T/", secure.URL+"/").Replace

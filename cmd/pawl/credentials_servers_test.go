@@ -86,7 +86,7 @@ func TestRealLogins(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
 	f := faultserver.NewFile(12<<20+123, 1)
-	for _, s := range sample(2, authServers) {
+	for _, s := range sample(4, authServers) {
 		t.Run(s.name, func(t *testing.T) {
 			dir, root := newAuthDir(t), publicDir(t)
 			writeFile(t, filepath.Join(root, "a.bin"), f)

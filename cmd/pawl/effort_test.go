@@ -17,7 +17,7 @@ func allTests() bool { return os.Getenv("PAWL_TEST_ALL") != "" || longTests() }
 
 // sample returns one in n of the rows of a table, in random order and another part in each run. It
 // returns all of them with PAWL_TEST_ALL=1, and if -run chooses tests. Under the race detector,
-// which makes each start of the program slow, the part is a quarter as large.
+// which makes each start of the program slow, the part is half as large.
 //
 // It is for tables whose rows start the program, each for a fault of its own in the same code. A
 // row that fails is named by the test, and -run repeats it.
@@ -26,7 +26,7 @@ func sample[R any](n int, rows []R) []R {
 		return rows
 	}
 	if raceEnabled {
-		n *= 4
+		n *= 2
 	}
 	part := make([]R, 0, len(rows)/n+1)
 	for _, i := range rand.Perm(len(rows))[:(len(rows)+n-1)/n] {

@@ -28,7 +28,7 @@ func TestPruneLimit(t *testing.T) {
 		args       []string
 		refused    string // part of the error; "" if the files are deleted
 	}
-	for _, tt := range sample(2, []row{
+	for _, tt := range sample(4, []row{
 		{30, 15, nil, ""},
 		{30, 14, nil, "nothing is deleted: pruning would delete 16 of the 30 files that earlier runs made, and the limit is 15"},
 		{12, 2, nil, ""},

@@ -131,7 +131,7 @@ func TestMissingCalls(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
 	requireStrace(t)
-	for _, mc := range sample(3, missingCalls) {
+	for _, mc := range sample(6, missingCalls) {
 		name := strings.ReplaceAll(strings.Join([]string{mc.calls, mc.on}, " "), "/", "_")
 		if mc.mirror {
 			name += " mirror"

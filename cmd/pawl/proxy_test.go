@@ -258,7 +258,7 @@ func TestProxySchemes(t *testing.T) {
 	srv.Put("f.bin", f)
 	tls.Put("f.bin", f)
 	type row struct{ scheme, variables, target string }
-	for _, tt := range sample(2, []row{
+	for _, tt := range sample(4, []row{
 		{"http", "http_proxy HTTP_PROXY all_proxy ALL_PROXY", "http"},
 		{"https", "http_proxy", "http"},
 		{"socks5", "http_proxy all_proxy", "http"},
@@ -472,7 +472,7 @@ func TestProxyRefuses(t *testing.T) {
 		requests  int64 // that the proxy gets
 		text      string
 	}
-	for _, tt := range sample(2, []row{
+	for _, tt := range sample(4, []row{
 		{"407 to CONNECT", "http", 407, "Basic realm=x", nil, false, "https", 6, 1, wantsUser},
 		{"407 to CONNECT with a user", "http", 407, "Basic realm=x", nil, true, "https", 6, 1, wrongUser},
 		{"407 to GET", "http", 407, "Basic realm=x", nil, false, "http", 6, 1, wantsUser},

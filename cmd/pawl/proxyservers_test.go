@@ -69,7 +69,7 @@ func TestProxyServers(t *testing.T) {
 	f := faultserver.NewFile(3<<20+7, 1)
 	plain.Put("f.bin", f)
 	secure.Put("f.bin", f)
-	for _, p := range sample(2, realProxies) {
+	for _, p := range sample(4, realProxies) {
 		t.Run(p.name, func(t *testing.T) {
 			dir := publicDir(t)
 			// The password file is for squid; the hash is that of "open-sesame".

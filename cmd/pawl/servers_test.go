@@ -74,7 +74,7 @@ server.errorlog = "DIR/error.log"`,
 func TestRealServers(t *testing.T) {
 	t.Parallel()
 	f := faultserver.NewFile(16<<20+123, 1)
-	for _, s := range sample(2, realServers) {
+	for _, s := range sample(4, realServers) {
 		t.Run(s.name, func(t *testing.T) {
 			dir := publicDir(t)
 			root := filepath.Join(dir, "root")
@@ -206,7 +206,7 @@ func TestRealIndexes(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range sample(2, servers) {
+	for _, s := range sample(4, servers) {
 		t.Run(s.name, func(t *testing.T) {
 			dir, root := publicDir(t), publicDir(t)
 			checkIndex(t, dir, root, s.start(t, dir, root))

@@ -186,7 +186,7 @@ func TestOpenPGPSignatures(t *testing.T) {
 	s.write("CLEAR.twice", []byte(strings.Replace(clear, sums, evil, 1)+clear))
 	s.write("EMPTY", nil)
 	bin := t.TempDir() // a PATH without gpgv
-	for _, r := range sample(2, []signedRun{
+	for _, r := range sample(4, []signedRun{
 		{name: "armored", sums: "SUMS", args: []string{"--signature", "SUMS.asc", "--keyring", "keys.gpg"}, want: "!warning"},
 		{name: "binary", sums: "SUMS", args: []string{"--signature", "SUMS.gpg", "--keyring", "keys.gpg"}, want: "!warning"},
 		{name: "armored keys", sums: "SUMS", args: []string{"--signature", "SUMS.gpg", "--keyring", "keys.asc"}, want: "!warning"},

@@ -482,8 +482,8 @@ func TestConfigImport(t *testing.T) {
 	if got := runAs(t, map[string]string{"x": "what is this\n"}, "", "pawl", "config", "--import", "x"); got.code != 2 {
 		t.Errorf("exit code %d for an unknown file, want 2", got.code)
 	}
-	if got := runAs(t, nil, "", "pawl", "config", "--import", "none"); got.code != 2 {
-		t.Errorf("exit code %d for a missing file, want 2", got.code)
+	if got := runAs(t, nil, "", "pawl", "config", "--import", "none"); got.code != 3 {
+		t.Errorf("exit code %d for a missing file, want 3", got.code)
 	}
 }
 

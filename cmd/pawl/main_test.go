@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "8") // most tests wait for other processes; -parallel on the command line wins
+	flag.Set("test.parallel", "6") // most tests wait for other processes; -parallel on the command line wins
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
 		if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(s) { // nohup go test &: the programs under test must not inherit that
 			signal.Notify(make(chan os.Signal, 1), s)

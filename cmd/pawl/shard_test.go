@@ -198,7 +198,6 @@ func TestMergeProblems(t *testing.T) {
 // TestMergeMemory checks that a merge does not hold the entries of a report in memory. It is not
 // parallel, because it measures the memory of this process.
 func TestMergeMemory(t *testing.T) {
-	t.Parallel()
 	skipUnderRace(t)
 	const files, size = 20_000, 1000
 	path := filepath.Join(t.TempDir(), "report")

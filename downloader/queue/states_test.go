@@ -344,6 +344,7 @@ func TestSyncFails(t *testing.T) {
 		if n := len(r.srv.Requests()); n != requests {
 			t.Errorf("%d requests although the task is not durable", n-requests)
 		}
+		synctest.Wait()
 		if len(warnings) != 1 {
 			t.Errorf("%d warnings: %q", len(warnings), warnings)
 		}

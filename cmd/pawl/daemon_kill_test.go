@@ -100,6 +100,21 @@ func (k *daemonKiller) moment(sent int64) func(exited <-chan struct{}) {
 	}
 }
 
+// toggle pauses a task, or resumes it if it is paused. It returns false if the daemon does not answer.
+func (k *daemonKiller) toggle(id store.ID) bool {
+	if k.paused[id] {
+		delete(k.paused, id) // from now on, both is possible
+		_, err := k.client.Resume(k.Context(), id)
+		return err == nil
+	}
+	if len(k.paused) < 5 {
+		if _, err := k.client.Pause(k.Context(), id); err == nil {
+			k.paused[id] = true
+		}
+	}
+	return true
+}
+
 // change adds tasks until enough are under way, and pauses and resumes some, until the daemon is killed.
 func (k *daemonKiller) change() {
 	for {
@@ -130,17 +145,9 @@ func (k *daemonKiller) change() {
 				k.confirmed[t.ID] = filepath.Base(t.URL)
 			}
 		}
-		ids := slices.Sorted(maps.Keys(k.confirmed))
-		id := ids[k.rand.IntN(len(ids))]
-		if k.paused[id] {
-			delete(k.paused, id) // from now on, both is possible
-			if _, err := k.client.Resume(k.Context(), id); err != nil {
-				return
-			}
-		} else if len(k.paused) < 5 {
-			if _, err := k.client.Pause(k.Context(), id); err == nil {
-				k.paused[id] = true
-			}
+		// None may be confirmed, if each daemon was killed before it answered.
+		if ids := slices.Sorted(maps.Keys(k.confirmed)); len(ids) > 0 && !k.toggle(ids[k.rand.IntN(len(ids))]) {
+			return
 		}
 		time.Sleep(20 * time.Millisecond)
 		select {

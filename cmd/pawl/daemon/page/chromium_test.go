@@ -144,12 +144,13 @@ func (b *browser) read(from *os.File) {
 	}
 }
 
-// problemOf returns what an event says about an error in the page, "" if it does not.
+// problemOf returns what an event says about an error in the page, "" if it does not. The stream of events
+// may break off when the server of the test before ends.
 func problemOf(method string, text []byte) string {
 	var event struct {
 		Params struct {
 			Type  string
-			Entry struct{ Level, Text, URL string }
+			Entry struct{ Source, Level, Text, URL string }
 		}
 	}
 	json.Unmarshal(text, &event)
@@ -158,6 +159,7 @@ func problemOf(method string, text []byte) string {
 	case method == "Runtime.exceptionThrown",
 		method == "Runtime.consoleAPICalled" && (p.Type == "error" || p.Type == "warning"):
 		return string(text)
+	case p.Entry.Source == "network" && strings.HasSuffix(p.Entry.URL, "/api/v1/events"):
 	case method == "Log.entryAdded" && (p.Entry.Level == "error" || p.Entry.Level == "warning"):
 		return p.Entry.Text + " " + p.Entry.URL
 	}
@@ -365,7 +367,10 @@ func (p *tab) press(key string) {
 // write replaces the text of a field, as a user who types.
 func (p *tab) write(element, text string) {
 	p.t.Helper()
-	p.wait("(e => { e?.focus(); e?.select(); return e && document.activeElement === e; })(" + element + ")") // a dialog may be about to close
+	focused := "(e => { e?.focus(); e?.select(); return e && document.activeElement === e; })(" + element + ")"
+	p.wait(focused) // a dialog may be about to close
+	time.Sleep(50 * time.Millisecond)
+	p.wait(focused) // and then gives the focus back to what has opened it
 	if text == "" {
 		p.press("Delete")
 		return

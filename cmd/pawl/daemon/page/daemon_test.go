@@ -174,6 +174,7 @@ func TestPageOfDaemon(t *testing.T) {
 	p.click(named("slow.bin", "[data-do=change]"))
 	p.write(dialog("change", "[name=limit]"), "5M")
 	p.click(dialog("change", ".main"))
+	p.wait(named("slow.bin", "[data-do=change]") + " === document.activeElement") // which has the focus again
 	d.await(t, "the task is limited", func(all, _ []queue.Task) bool { return all[0].LimitRate == 5<<20 && all[0].State == queue.Active })
 	p.write("document.getElementById('limit')", "20M")
 	p.press("Enter")
@@ -207,7 +208,7 @@ func TestPageOfDaemon(t *testing.T) {
 	p.press("c")
 	p.write(dialog("change", "[name=urls]"), d.files+"/found.txt")
 	p.click(dialog("change", ".main"))
-	p.wait("!document.querySelector('dialog[open]')")
+	p.wait("!document.querySelector('dialog[open]') && " + named("found.txt", ".name") + " === document.activeElement")
 	p.press("p")
 	p.wait("document.getElementById('s-failed').hidden && document.querySelectorAll('#s-done .task').length === 5")
 

@@ -138,10 +138,17 @@ function insert(e, name) {
 	sections[name].dirty = true;
 }
 
+// isOlder reports whether the answer to a request has come after an event that says more.
+function isOlder(t, than) {
+	const step = x => x.ended ? 2 : x.state === "active" ? 1 : 0, d = Date.parse(t.updated) - Date.parse(than.updated);
+	return d < 0 || d === 0 && step(t) < step(than);
+}
+
 // apply takes a task from the daemon. While this page moves it, the position is the one that it has asked for.
 function apply(t) {
 	let e = all.get(t.id);
 	if (!e) all.set(t.id, e = {t});
+	if (isOlder(t, e.t)) return;
 	const list = listOf(t), p = e.moving ? undefined : t.position;
 	e.stale = true;
 	e.t = t;

@@ -39,14 +39,16 @@ type message struct {
 	} `json:"error,omitempty"`
 }
 
-// newBrowser starts Chromium. The test is skipped if there is none. With PAWL_TEST_SERVERS=required it fails.
+// newBrowser starts Chromium. The test is skipped without PAWL_TEST_BROWSER=1, because a browser needs the
+// machine for itself: beside other tests it is so slow that a click meets what has moved away.
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
+	if os.Getenv("PAWL_TEST_BROWSER") != "1" {
+		t.Skip("runs with PAWL_TEST_BROWSER=1")
+	}
 	path, err := exec.LookPath("chromium")
-	if err != nil && os.Getenv("PAWL_TEST_SERVERS") == "required" {
+	if err != nil {
 		t.Fatal(err)
-	} else if err != nil {
-		t.Skip(err)
 	}
 	if runtime.GOOS == "windows" {
 		t.Skip("a program cannot inherit a pipe there")

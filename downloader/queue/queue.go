@@ -98,7 +98,7 @@ type entry struct {
 }
 
 // Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
-// queue open; see Lock.
+// queue open: the caller must hold a lock, such as that of store.Store.LockRun.
 func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) {
 	o.Jobs, o.History, o.Tasks = cmp.Or(o.Jobs, defaultJobs), cmp.Or(o.History, defaultHistory), cmp.Or(o.Tasks, defaultTasks)
 	if o.ExitCode == nil {
@@ -157,17 +157,7 @@ func Read(st *store.Store) ([]Task, error) {
 	for i, e := range entries {
 		tasks[i] = e.Task
 	}
-	slices.SortStableFunc(tasks, func(a, b Task) int {
-		return cmp.Compare(btoi(a.State.Ended()), btoi(b.State.Ended()))
-	})
 	return tasks, err
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // Place says where Add and Move put a task.
@@ -397,6 +387,8 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	defer q.mu.Unlock()
 	if e := q.byID[id]; e != nil && !e.State.Ended() {
 		return q.view(e), nil
+	} else if len(q.order) >= q.options.Tasks {
+		return Task{}, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
 	} else if e != nil {
 		q.history = remove(q.history, e)
 	}
@@ -426,6 +418,9 @@ func (q *Queue) insert(e *entry, at Place) {
 
 // index returns the index in order for a place. Positions count the tasks that do not run.
 func (q *Queue) index(e *entry, at Place) int {
+	if at == Last {
+		return len(q.order)
+	}
 	var idle []int // indexes in order
 	current := 0
 	for i, o := range q.order {
@@ -678,7 +673,7 @@ func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
 func (q *Queue) update(e *entry, s Spec) {
 	before := e.Spec
 	e.Spec = s
-	given := s.secrets()
+	given := s.memoryOnly()
 	e.Lost = slices.DeleteFunc(slices.Clone(e.Lost), func(name string) bool { return slices.Contains(given, name) })
 	if e.run != nil {
 		e.run.handle.SetLimitRate(s.LimitRate)

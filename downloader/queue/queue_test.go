@@ -283,7 +283,7 @@ func TestSecrets(t *testing.T) {
 		})
 		url := strings.Replace(r.put("a.bin", 1<<20), "://", "://me:hidden2@", 1)
 		r.open(Options{})
-		id := r.add(Spec{URLs: []string{url}, Header: http.Header{"Cookie": {"hidden1"}}})
+		id := r.add(Spec{URLs: []string{url}, Header: http.Header{"Cookie": {"hidden1"}}, Referer: "http://h/hidden3"})
 		if err := r.Sync(); err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +293,7 @@ func TestSecrets(t *testing.T) {
 		}
 		r.start(Options{})
 		task := r.await(id, Failed)
-		if !slices.Equal(task.Lost, []string{"Cookie", "user"}) {
+		if !slices.Equal(task.Lost, []string{"Cookie", "user", "Referer"}) {
 			t.Errorf("lost %q", task.Lost)
 		}
 		if _, err := os.Stat(filepath.Join(r.root, "a.bin")); err == nil {
@@ -301,7 +301,7 @@ func TestSecrets(t *testing.T) {
 		}
 		err := r.Change(id, func(s *Spec) error {
 			s.URLs = []string{url}
-			s.Header = http.Header{"Cookie": {"hidden1"}}
+			s.Header, s.Referer = http.Header{"Cookie": {"hidden1"}}, "http://h/hidden3"
 			return nil
 		})
 		if err := errors.Join(err, r.Resume(id)); err != nil {

@@ -160,7 +160,6 @@ func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	begun := err == nil && rec.State != store.Done
 	if begun {
 		req.Into = downloader.Recorded{ID: t.ID}
-		req.Sum = t.Sum
 	}
 	header := req.Access.Header.Clone()
 	if header == nil {

@@ -46,8 +46,8 @@ type Spec struct {
 
 	LimitRate   int64  `json:"limit_rate,omitempty"`  // bytes per second; 0 for none
 	Connections int    `json:"connections,omitempty"` // most connections; 0 for no limit of its own
-	UserAgent   string `json:"user_agent,omitempty"`  // "" for that of the queue
-	Referer     string `json:"referer,omitempty"`
+	UserAgent   string `json:"-"`                     // "" for that of the queue; kept in memory only, as Header
+	Referer     string `json:"-"`                     // kept in memory only
 
 	Existing downloader.Existing `json:"existing,omitzero"`
 
@@ -77,6 +77,19 @@ func (s *Spec) secrets() (names []string) {
 	slices.Sort(names)
 	if s.User != nil || slices.ContainsFunc(s.URLs, func(u string) bool { return weburl.WithoutUser(u) != u }) {
 		names = append(names, "user")
+	}
+	return names
+}
+
+// memoryOnly returns the names of all that is kept in memory only: secrets, and the header fields that have
+// a field of their own.
+func (s *Spec) memoryOnly() []string {
+	names := s.secrets()
+	if s.Referer != "" {
+		names = append(names, "Referer")
+	}
+	if s.UserAgent != "" {
+		names = append(names, "User-Agent")
 	}
 	return names
 }
@@ -154,7 +167,7 @@ func (e *entry) encode() []byte {
 	for i, u := range t.URLs {
 		t.URLs[i] = weburl.WithoutUser(u)
 	}
-	data, err := json.Marshal(storedTask{V: taskVersion, Task: t, Rank: e.rank, Secrets: append(e.secrets(), e.Lost...), Delete: e.delete})
+	data, err := json.Marshal(storedTask{V: taskVersion, Task: t, Rank: e.rank, Secrets: append(e.memoryOnly(), e.Lost...), Delete: e.delete})
 	if err != nil {
 		panic(fmt.Sprintf("queue: %v", err)) // all fields can be encoded
 	}

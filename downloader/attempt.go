@@ -44,7 +44,7 @@ func (j *job) attempt(ctx context.Context) error {
 	rep, err := j.begin(ctx, held)
 	if err != nil {
 		if j.mayBeSmall() && !failure.IsGone(err) {
-			j.first.host.ServesNone()
+			j.first.host.FailedSmall()
 		}
 		j.first.release()
 		return err
@@ -66,7 +66,7 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 		small, err = j.newSmallFile(rep)
 	}
 	if err == nil && small == nil && j.mayBeSmall() {
-		err = j.takePlaceOfLarge()
+		err = j.becomeLarge()
 	}
 	if err == nil && small == nil {
 		err = j.accept(rep, &held)
@@ -85,9 +85,9 @@ func (j *job) use(ctx context.Context, rep *reply, held chunk.Set) error {
 	return j.transfer(ctx, rep, held)
 }
 
-// takePlaceOfLarge makes the connection that of a large file. If small files have made the connections to
-// the host too many for large ones, it returns a restartError: the next attempt waits for its turn.
-func (j *job) takePlaceOfLarge() error {
+// becomeLarge notes that the file is not one of the small ones. If small files have made the connections to
+// the host too many for large ones, it returns a restartError, and the next attempt waits for its turn.
+func (j *job) becomeLarge() error {
 	j.first.large = true
 	if j.first.host.ServesLarge() {
 		return restartError{why: "too many connections for large files", keep: true}

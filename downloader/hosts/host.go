@@ -127,16 +127,16 @@ func (h *Host) ServedSmall() {
 func (h *Host) ServesLarge() (isTooMany bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit.usual()
+	h.limit.endSmall()
 	return !h.limit.isHTTP2 && h.counts.open > h.limit.ceiling
 }
 
-// ServesNone reports that the host has refused or failed to serve a file that may be small, so that not many
+// FailedSmall reports that the host has refused or failed to serve a file that may be small, so that not many
 // more meet the same.
-func (h *Host) ServesNone() {
+func (h *Host) FailedSmall() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.limit.usual()
+	h.limit.endSmall()
 }
 
 // SpeaksHTTP2 reports that the host has responded over HTTP/2: one connection has room for many

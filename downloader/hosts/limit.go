@@ -110,8 +110,8 @@ func (l *limit) servedSmall() bool {
 	return true
 }
 
-// usual ends what servedSmall has allowed, because the host serves a large file or refuses one.
-func (l *limit) usual() {
+// endSmall ends what servedSmall has allowed, because the host serves a large file or refuses one.
+func (l *limit) endSmall() {
 	if !l.isHTTP2 {
 		l.small, l.granted = 0, min(l.granted, l.ceiling)
 	}

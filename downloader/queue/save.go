@@ -9,7 +9,7 @@ import (
 
 // A saver makes the changes of a Queue durable, those of many callers in one transaction.
 type saver struct {
-	changed map[store.ID]struct{} // not yet in the state file; guarded by Queue.mu
+	unsaved map[store.ID]struct{} // changed, and not yet in the state file; guarded by Queue.mu
 	count   uint64                // of changes; guarded by Queue.mu
 	durable uint64                // value of count up to which changes are durable; guarded by Queue.mu
 
@@ -18,10 +18,10 @@ type saver struct {
 
 // dirty notes that e has changed, or is no longer in the queue.
 func (q *Queue) dirty(e *entry) {
-	if q.changed == nil {
-		q.changed = make(map[store.ID]struct{})
+	if q.unsaved == nil {
+		q.unsaved = make(map[store.ID]struct{})
 	}
-	q.changed[e.ID] = struct{}{}
+	q.unsaved[e.ID] = struct{}{}
 	e.Updated = time.Now()
 	q.count++
 	q.wake()
@@ -40,8 +40,8 @@ func (q *Queue) Sync() error {
 		q.mu.Unlock()
 		return nil
 	}
-	ids, count := q.changed, q.count
-	q.changed = nil
+	ids, count := q.unsaved, q.count
+	q.unsaved = nil
 	values := make(map[string][]byte, len(ids))
 	entries := make([]*entry, 0, len(ids))
 	for id := range ids {
@@ -58,11 +58,11 @@ func (q *Queue) Sync() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err != nil {
-		if q.changed == nil {
-			q.changed = ids
+		if q.unsaved == nil {
+			q.unsaved = ids
 		}
 		for id := range ids {
-			q.changed[id] = struct{}{}
+			q.unsaved[id] = struct{}{}
 		}
 		return err
 	}

@@ -182,7 +182,7 @@ func (s *Server) WaitSent(n int64, cancel <-chan struct{}) bool {
 
 // HoldAt is like WaitSent, but stops all bodies at that point until Open is called, so that
 // the caller can act there, however slow the machine is. Each body may exceed the point by one
-// write.
+// write. Headers are not stopped.
 func (s *Server) HoldAt(n int64, cancel <-chan struct{}) bool {
 	s.setGate(max(n, 1))
 	return s.WaitSent(n, cancel)
@@ -211,15 +211,18 @@ func (s *Server) setGate(n int64) {
 	s.gateChanged = make(chan struct{})
 }
 
-// waitGate waits as long as the gate stops all bodies. It returns early if ctx ends, which
-// means that the client has gone.
-func (s *Server) waitGate(ctx context.Context) {
-	for {
+// waitGate waits as long as the gate stops all bodies. It calls beforeWait first if it must
+// wait, and returns early if ctx ends, which means that the client has gone.
+func (s *Server) waitGate(ctx context.Context, beforeWait func()) {
+	for first := true; ; first = false {
 		s.mu.Lock()
 		shut, opened := s.gate > 0 && s.Sent() >= s.gate, s.gateChanged
 		s.mu.Unlock()
 		if !shut {
 			return
+		}
+		if first {
+			beforeWait()
 		}
 		select {
 		case <-opened:
@@ -279,10 +282,11 @@ func (c *countingWriter) WriteHeader(status int) {
 }
 
 // Write waits at the gate, writes, and wakes the callers of WaitSent. The bytes are counted
-// after the write, so Sent never includes bytes that may not have been sent.
+// after the write, so Sent never includes bytes that may not have been sent. The gate stops
+// bodies only: the client gets the header of a response whose body waits.
 func (c *countingWriter) Write(b []byte) (int, error) {
 	s := c.server
-	s.waitGate(c.ctx)
+	s.waitGate(c.ctx, func() { http.NewResponseController(c.ResponseWriter).Flush() })
 	n, err := c.ResponseWriter.Write(b)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,7 +26,7 @@ type fetcher struct {
 
 // fetch downloads a file from the first of its sources that has it. It calls released, perhaps
 // more than once, when the file needs no connection any more.
-func (f *fetcher) fetch(ctx context.Context, it *item, released func()) Outcome {
+func (f *fetcher) fetch(ctx context.Context, it *Item, released func()) Outcome {
 	o := it.outcome(Failed, nil)
 	for _, u := range it.sources() {
 		res, err := f.tryHost(ctx, it, u, released)
@@ -63,14 +63,14 @@ func (f *fetcher) fetch(ctx context.Context, it *item, released func()) Outcome 
 // otherProcessFetched reports whether the file that is in the way is the wanted file, because
 // another process has fetched it after the item was looked up. The failed request has refreshed
 // the record.
-func (f *fetcher) otherProcessFetched(it *item) bool {
+func (f *fetcher) otherProcessFetched(it *Item) bool {
 	current, err := f.ledger.isCurrent(it)
 	return current && err == nil
 }
 
 // tryHost fetches a file from u, unless the host of u rests, and records whether the host
 // responded.
-func (f *fetcher) tryHost(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
+func (f *fetcher) tryHost(ctx context.Context, it *Item, u string, released func()) (downloader.Result, error) {
 	host := downloader.Origin(u)
 	if err := f.sched.resting(host); err != nil {
 		return downloader.Result{}, err
@@ -92,7 +92,7 @@ func (f *fetcher) tryHost(ctx context.Context, it *item, u string, released func
 // get requests a file from u. If another source has left an unfinished download, get resumes
 // it, provided that u has the same version; otherwise the download starts over, unless
 // FailOnChange is set.
-func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) (downloader.Result, error) {
+func (f *fetcher) get(ctx context.Context, it *Item, u string, released func()) (downloader.Result, error) {
 	req, to := f.request(it, u)
 	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool {
 		return o == u || f.sched.resting(downloader.Origin(o)) != nil
@@ -123,7 +123,7 @@ func (f *fetcher) get(ctx context.Context, it *item, u string, released func()) 
 
 // request returns the request for a file from u, made from Options.Request and the entry, and its
 // destination.
-func (f *fetcher) request(it *item, u string) (req downloader.Request, to downloader.Listed) {
+func (f *fetcher) request(it *Item, u string) (req downloader.Request, to downloader.Listed) {
 	req = f.opts.Request
 	req.URL, req.Sum, req.SumBy, req.Pieces = u, it.Entry.Sum, it.SumBy, it.Entry.Pieces
 	req.Existing.Restart = req.Existing.Restart && it.Rounds == 0 // later rounds resume the download of the first one

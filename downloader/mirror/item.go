@@ -11,9 +11,9 @@ import (
 	"pawl/store"
 )
 
-// An item is a file that a list names. While it waits in a queue, it is stored as JSON, about
-// 500 bytes.
-type item struct {
+// An Item is a file that a list names, and its state on record. While it waits in a queue, it is
+// stored as JSON, about 500 bytes.
+type Item struct {
 	Entry      list.Entry
 	List       string           // key of the list that names the file
 	Path       string           // absolute path of the file
@@ -30,12 +30,12 @@ type item struct {
 
 // host returns the origin of the first source. The item waits in the queue of this host, even
 // if a later source is asked.
-func (it *item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
+func (it *Item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
 
 // sources returns the URLs of the entry in the order in which they must be asked: first the URL
 // of an unfinished download, because some bytes from there are on disk, then the others in
 // the order of the list.
-func (it *item) sources() []string {
+func (it *Item) sources() []string {
 	urls := slices.Clone(it.Entry.URLs)
 	if i := slices.IndexFunc(urls, func(u string) bool { return weburl.Canonical(u) == it.Record.URL }); i > 0 {
 		u := urls[i]
@@ -46,7 +46,7 @@ func (it *item) sources() []string {
 
 // isOthers reports whether the path, which the entry does not name itself, is that of another file, which
 // other lists or nobody claims.
-func (it *item) isOthers() bool {
+func (it *Item) isOthers() bool {
 	r := it.Record
 	return it.unnamed && r.ID != "" && !r.Lists.Has(it.List) && !slices.ContainsFunc(it.Entry.URLs, func(u string) bool { return weburl.SamePath(u, r.URL) })
 }
@@ -54,7 +54,7 @@ func (it *item) isOthers() bool {
 // isNew reports whether this run will add the file to the finished files of lists. The limit of
 // Prune must not count such files as files of earlier runs. An unfinished download with Replace
 // adds none, because the file that it replaces has a record already.
-func (it *item) isNew() bool {
+func (it *Item) isNew() bool {
 	r := it.Record
 	return r.ID == "" || r.State != store.Done && !r.Replace && len(r.Lists) > 0
 }
@@ -62,7 +62,7 @@ func (it *item) isNew() bool {
 // claims returns the lists that must claim the file once it is fetched. If the file was
 // downloaded without a list, for example by pawl get, store.Nameless is added, a claim that no
 // run releases, so that Prune never deletes the file.
-func (it *item) claims() store.Lists {
+func (it *Item) claims() store.Lists {
 	r := it.Record
 	if r.State == store.Done && len(r.Lists) == 0 {
 		return r.Lists.With(it.List, store.Nameless)
@@ -73,18 +73,21 @@ func (it *item) claims() store.Lists {
 // needsClaim reports whether the state file may lack the claim of the item's list. For an
 // unfinished download it always may, because the finished file that it replaces has a record
 // of its own, which Record does not show.
-func (it *item) needsClaim() bool {
+func (it *Item) needsClaim() bool {
 	r := it.Record
 	return r.ID != "" && (r.State != store.Done || len(r.Lists) > 0 && !r.Lists.Has(it.List))
 }
 
-func (it *item) outcome(s State, err error) Outcome {
+func (it *Item) outcome(s State, err error) Outcome {
 	return Outcome{Entry: it.Entry, Path: it.Path, SumBy: it.SumBy, State: s, URL: it.Entry.URLs[0], Record: it.Record, Rounds: it.Rounds, Err: err}
 }
 
+// plainItem is an Item without methods, so that encoding/json does not call them again.
+type plainItem Item
+
 // storedItem is the JSON form of an item.
 type storedItem struct {
-	Item *item
+	Item *plainItem
 	Raw  [][]byte `json:",omitempty"` // the texts as bytes, if some are not UTF-8 and JSON would alter them; see store.RawTexts
 
 	// These fields are not part of the JSON form of a record.
@@ -94,8 +97,8 @@ type storedItem struct {
 }
 
 // texts returns pointers to all strings of the item that may contain any bytes, such as paths
-// and header values. The order must be the same in encode and decode.
-func (it *item) texts() []*string {
+// and header values. The order must be the same in MarshalJSON and UnmarshalJSON.
+func (it *Item) texts() []*string {
 	e := &it.Entry
 	all := append([]*string{&it.Path, &it.List, &it.LastError, &e.Out, &e.Dir, &e.List}, it.Record.Texts()...)
 	for i := range e.URLs {
@@ -109,15 +112,15 @@ func (it *item) texts() []*string {
 	return all
 }
 
-// encode returns the item as JSON.
-func (it *item) encode() ([]byte, error) {
+// MarshalJSON returns the item as JSON, from which UnmarshalJSON restores every byte of its texts.
+func (it *Item) MarshalJSON() ([]byte, error) {
 	r := &it.Record
-	return json.Marshal(storedItem{it, store.RawTexts(it.texts()), r.CRC, r.Publishing, r.Replaces})
+	return json.Marshal(storedItem{(*plainItem)(it), store.RawTexts(it.texts()), r.CRC, r.Publishing, r.Replaces})
 }
 
-// decode reads the JSON of encode into the item, which must be zero.
-func (it *item) decode(b []byte) error {
-	s := storedItem{Item: it}
+// UnmarshalJSON reads the JSON of MarshalJSON into the item, which must be zero.
+func (it *Item) UnmarshalJSON(b []byte) error {
+	s := storedItem{Item: (*plainItem)(it)}
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 	"pawl/store"
 )
 
-// TestItemRoundTrip: decode restores all fields that encode has stored, also texts that are not
+// TestItemRoundTrip: UnmarshalJSON restores all fields that MarshalJSON has stored, also texts that are not
 // UTF-8.
 func TestItemRoundTrip(t *testing.T) {
 	sum, err := chunk.ParseSum("md5:00112233445566778899aabbccddeeff")
@@ -25,7 +25,7 @@ func TestItemRoundTrip(t *testing.T) {
 	}
 	when := time.Unix(1e9, 7).UTC()
 	for _, text := range []string{"plain", "caf\xe9 \xff"} {
-		want := item{
+		want := Item{
 			Entry: list.Entry{
 				URLs: []string{"http://a/" + text, "http://b/"}, Out: text, Dir: "d" + text, Sum: sum, Pieces: pieces, Size: 5, List: text, Line: 7,
 				Header: http.Header{"A": {text, "x"}, "B": {"y" + text}},
@@ -42,12 +42,12 @@ func TestItemRoundTrip(t *testing.T) {
 				t.Errorf("field %s is zero; give it a value", v.Type().Field(i).Name)
 			}
 		}
-		b, err := want.encode()
+		b, err := want.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got item
-		if err := got.decode(b); err != nil || !reflect.DeepEqual(got, want) {
+		var got Item
+		if err := got.UnmarshalJSON(b); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
 	}

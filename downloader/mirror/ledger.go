@@ -49,7 +49,7 @@ func newLedger(st *store.Store, names *naming, o Options) *ledger {
 // lookUpAndClaim sets the records of a batch and claims the files for the lists of the items. The
 // caller must look at the files on disk only afterwards, because another process that prunes
 // may delete a file until it is claimed.
-func (l *ledger) lookUpAndClaim(batch []*item) error {
+func (l *ledger) lookUpAndClaim(batch []*Item) error {
 	if err := l.lookUp(batch); err != nil {
 		return err
 	}
@@ -79,11 +79,11 @@ func (l *ledger) lookUpAndClaim(batch []*item) error {
 }
 
 // avoidOthers gives an item the next numbered path that no other file has.
-func (l *ledger) avoidOthers(it *item) error {
+func (l *ledger) avoidOthers(it *Item) error {
 	wanted := it.Path
 	for n := 1; it.isOthers() || it.Record.ID == "" && (l.exists(it) || l.names.isKept(l.dir, it.Path)); n++ {
 		it.Path = downloader.NumberedName(wanted, n)
-		if err := l.lookUp([]*item{it}); err != nil {
+		if err := l.lookUp([]*Item{it}); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ func (l *ledger) avoidOthers(it *item) error {
 }
 
 // lookUp sets the records of a batch.
-func (l *ledger) lookUp(batch []*item) error {
+func (l *ledger) lookUp(batch []*Item) error {
 	targets := make([]string, len(batch))
 	for i, it := range batch {
 		targets[i] = it.Path
@@ -115,11 +115,11 @@ func (l *ledger) lookUp(batch []*item) error {
 // refresh sets the record of an item again after a failed request, which may have left an
 // unfinished download, or after another process may have fetched the file. If the state file
 // cannot be read, the old record stays.
-func (l *ledger) refresh(it *item) { l.lookUpAndClaim([]*item{it}) }
+func (l *ledger) refresh(it *Item) { l.lookUpAndClaim([]*Item{it}) }
 
 // isCurrent reports whether the file is on disk as the entry wants it, so that no server needs to
 // be asked. The record must have been looked up.
-func (l *ledger) isCurrent(it *item) (bool, error) {
+func (l *ledger) isCurrent(it *Item) (bool, error) {
 	r, e := it.Record, it.Entry
 	if r.ID == "" || r.State != store.Done || l.refetch || r.Type != "" && !l.expects(r.Type) {
 		return false, nil
@@ -134,7 +134,7 @@ func (l *ledger) isCurrent(it *item) (bool, error) {
 }
 
 // exists reports whether a regular file is at the path of the item.
-func (l *ledger) exists(it *item) bool {
+func (l *ledger) exists(it *Item) bool {
 	_, ok := l.store.Stamp(it.Path)
 	return ok
 }

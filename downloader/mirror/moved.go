@@ -27,7 +27,7 @@ type moveFinder struct {
 }
 
 // find returns the record of the file that an item names, at its former path; zero if there is none.
-func (m *moveFinder) find(it *item) store.Record {
+func (m *moveFinder) find(it *Item) store.Record {
 	rel, err := filepath.Rel(m.dir, it.Path)
 	if err != nil {
 		return store.Record{}

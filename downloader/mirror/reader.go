@@ -44,7 +44,7 @@ func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err er
 		r.sched.fail(err)
 		return errUnread
 	}
-	found := make(chan *item, 2*maxLookupBatch) // a batch in progress and the next one
+	found := make(chan *Item, 2*maxLookupBatch) // a batch in progress and the next one
 	room := newByteBudget(maxReadAheadBytes)
 	var lookups sync.WaitGroup
 	lookups.Go(func() {
@@ -65,7 +65,7 @@ func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err er
 			r.report.problem(listErr)
 			continue
 		}
-		r.readList(ctx, l, func(it *item) {
+		r.readList(ctx, l, func(it *Item) {
 			it.entrySize = min(int64(it.Entry.Len()), maxReadAheadBytes)
 			room.acquire(it.entrySize) // needs no ctx: process returns soon once ctx has ended
 			found <- it
@@ -80,7 +80,7 @@ func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err er
 }
 
 // readList passes an item for each new path of a list to found, until ctx ends.
-func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
+func (r *reader) readList(ctx context.Context, l List, found func(*Item)) {
 	r.names.open(l)
 	r.namer.clashes = nil
 	if l.Again != nil {
@@ -95,7 +95,7 @@ func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 		if ctx.Err() != nil {
 			return
 		}
-		var it *item
+		var it *Item
 		if err == nil {
 			it, err = r.newItem(&l, e)
 		}
@@ -110,7 +110,7 @@ func (r *reader) readList(ctx context.Context, l List, found func(*item)) {
 
 // newItem returns the item of an entry of a list, or nil if the entry must not be
 // fetched. Even then the list claims the path, so that no other list prunes the file.
-func (r *reader) newItem(l *List, e list.Entry) (*item, error) {
+func (r *reader) newItem(l *List, e list.Entry) (*Item, error) {
 	key, sumBy := l.Key, cmp.Or(l.SumBy, downloader.ProofList)
 	problem := func(err error) error { return &list.Problem{List: e.List, Line: e.Line, Err: err} }
 	hasName := e.Out != ""
@@ -149,7 +149,7 @@ func (r *reader) newItem(l *List, e list.Entry) (*item, error) {
 		return nil, nil
 	}
 	r.report.addListed()
-	return &item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ByURL: byURL, ServerName: r.opts.Naming.Server && !hasName && !byURL, unnamed: !hasName, SumBy: sumBy}, nil
+	return &Item{Entry: e, List: key, Path: filepath.Join(r.opts.Dir, rel), ByURL: byURL, ServerName: r.opts.Naming.Server && !hasName && !byURL, unnamed: !hasName, SumBy: sumBy}, nil
 }
 
 // claimAgain claims a path that an earlier entry has named. If the run has seen one list only,
@@ -198,7 +198,7 @@ func localPath(dir string, e list.Entry) (string, error) {
 // process looks up and claims the files of a batch. It reports current files and queues the
 // others. If ctx has ended, it still claims all files, because the lists have named them, but
 // reports them as Pending and queues none.
-func (r *reader) process(ctx context.Context, batch []*item) error {
+func (r *reader) process(ctx context.Context, batch []*Item) error {
 	err := r.ledger.lookUpAndClaim(batch)
 	if err != nil || ctx.Err() != nil {
 		r.report.pending(batch...)
@@ -228,10 +228,10 @@ func (r *reader) process(ctx context.Context, batch []*item) error {
 
 // batches yields the items in batches of at most maxLookupBatch. A batch holds the items that are
 // there; it does not wait for more, because the input may be slow.
-func batches(found <-chan *item) iter.Seq[[]*item] {
-	return func(yield func([]*item) bool) {
+func batches(found <-chan *Item) iter.Seq[[]*Item] {
+	return func(yield func([]*Item) bool) {
 		for it := range found {
-			batch := []*item{it}
+			batch := []*Item{it}
 			for len(batch) < maxLookupBatch && len(found) > 0 {
 				batch = append(batch, <-found)
 			}
@@ -243,7 +243,7 @@ func batches(found <-chan *item) iter.Seq[[]*item] {
 }
 
 // totalSize returns the sum of the entry sizes of a batch.
-func totalSize(batch []*item) (n int64) {
+func totalSize(batch []*Item) (n int64) {
 	for _, it := range batch {
 		n += it.entrySize
 	}

@@ -93,7 +93,7 @@ func isPattern(url string) bool {
 }
 
 // pending reports that the run ends before these items were fetched.
-func (r *reporter) pending(items ...*item) {
+func (r *reporter) pending(items ...*Item) {
 	for _, it := range items {
 		var err error
 		if it.LastError != "" {

@@ -28,7 +28,7 @@ const (
 // A job is an item that was taken from the queue and runs.
 type job struct {
 	host       string // the host in whose queue the item was; the fetch may ask other hosts, too
-	item       *item
+	item       *Item
 	bytes      int64 // of the JSON of item
 	publishing bool  // the file is fetched and waits to be made durable; guarded by mu of the scheduler
 }
@@ -79,8 +79,8 @@ func newScheduler(o Options, maxParallel func(host string) int) *scheduler {
 }
 
 // push queues an item for this round.
-func (s *scheduler) push(it *item) error {
-	b, err := it.encode()
+func (s *scheduler) push(it *Item) error {
+	b, err := it.MarshalJSON()
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (s *scheduler) push(it *item) error {
 
 // retry queues the item of a job for the next round.
 func (s *scheduler) retry(j *job) error {
-	b, err := j.item.encode()
+	b, err := j.item.MarshalJSON()
 	if err != nil {
 		return err
 	}
@@ -151,8 +151,8 @@ func (s *scheduler) take() (*job, error) {
 		h.unprobed++
 		s.load.unprobed++
 	}
-	j := &job{host: name, item: &item{}, bytes: int64(len(b))}
-	return j, j.item.decode(b)
+	j := &job{host: name, item: &Item{}, bytes: int64(len(b))}
+	return j, j.item.UnmarshalJSON(b)
 }
 
 // hasRoom reports whether another file of a host may start. mu must be held.
@@ -289,7 +289,7 @@ func (s *scheduler) startRound() {
 
 // takeRest removes and returns an item that is still queued in either round, or nil. It must be
 // called after stop. With an error it may return an item, too.
-func (s *scheduler) takeRest() (*item, error) {
+func (s *scheduler) takeRest() (*Item, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wakeUnprobed()
@@ -299,8 +299,8 @@ func (s *scheduler) takeRest() (*item, error) {
 			return nil, err
 		}
 		if ok {
-			var it item
-			return &it, it.decode(b)
+			var it Item
+			return &it, it.UnmarshalJSON(b)
 		}
 	}
 	return nil, nil

@@ -1,0 +1,67 @@
+package fleet
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"pawl/downloader/mirror"
+	"pawl/store"
+)
+
+// version is the version of the messages. Whoever meets a higher one leaves the message to others.
+const version = 1
+
+// ErrNewer reports a message of a newer version of pawl.
+var ErrNewer = fmt.Errorf("written by a newer version of pawl")
+
+// A Batch is a message of a queue: files of one lane that one worker fetches.
+type Batch struct {
+	Version   int       `json:"v"`
+	Run       string    `json:"run"`
+	ID        string    `json:"id"`
+	Round     int       `json:"round"`               // from 1
+	NotBefore time.Time `json:"not_before,omitzero"` // a later round waits until then
+	Tried     []string  `json:"tried,omitempty"`     // workers for which these files failed
+	Items     []Item    `json:"items"`
+}
+
+// An Item is a file of a Batch.
+type Item struct {
+	ID     string          `json:"n"`              // mirror.Item.Key: the same entry has the same ID in each process
+	File   mirror.Item     `json:"i"`              // its Path is relative and slash-separated
+	There  store.FileStamp `json:"there,omitzero"` // of the file at the path when the item was queued; zero for none
+	Sealed []byte          `json:"h,omitempty"`    // secrets of the entry, see seal.go
+}
+
+// A Report is an entry of the log of a run. Either Sent is set: these files were queued; or Ended.
+type Report struct {
+	Version int      `json:"v"`
+	Sent    []string `json:"sent,omitempty"` // IDs of items
+	Ended   []Ended  `json:"ended,omitempty"`
+	Worker  string   `json:"worker,omitempty"` // name of the worker
+	Batch   string   `json:"batch,omitempty"`
+}
+
+// An Ended says how a file ended.
+type Ended struct {
+	ID      string       `json:"n"`
+	File    mirror.Item  `json:"i"` // complete if the file failed; otherwise without what nobody needs any more
+	State   mirror.State `json:"o"`
+	URL     string       `json:"url,omitempty"`     // that was asked last, without password
+	Record  store.Record `json:"r,omitzero"`        // of the finished file, with a relative Target
+	Fetched int64        `json:"fetched,omitempty"` // bytes
+	Seconds float64      `json:"sec,omitempty"`
+	Rounds  int          `json:"rounds,omitempty"`
+	Kind    string       `json:"kind,omitempty"` // of the error
+	Error   string       `json:"err,omitempty"`  // its text
+}
+
+// encode returns a message as JSON.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil { // the types are ours
+		panic(err)
+	}
+	return b
+}

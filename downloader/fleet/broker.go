@@ -12,6 +12,7 @@ var (
 	ErrNoKey    = errors.New("no such key")
 	ErrConflict = errors.New("the key has changed") // another process was faster
 	ErrNoRun    = errors.New("no such run")
+	ErrLease    = errors.New("the lease of the message is over") // somebody else may work on it
 )
 
 // A Broker keeps the queues, logs and keys of runs. Everything that it has confirmed must
@@ -19,10 +20,12 @@ var (
 //
 // A queue consists of lanes, each with messages in their order. A message is given to one
 // consumer at a time, and to another one if it has been neither extended, acknowledged nor given
-// back for the lease. A log is a sequence of entries that all readers see.
+// back for the lease. A log is a sequence of entries that all readers see. Runs and lanes consist of
+// letters, digits and the characters "-" and "_".
 //
 // The methods are safe for concurrent use. While the broker cannot be reached they wait until ctx
-// ends.
+// ends. The methods that have a run, and those of a Message or Bucket, return ErrNoRun if the queue
+// or the bucket does not exist or has been deleted.
 type Broker interface {
 	// CreateQueue creates the queue and the log of a run, and the lanes that it does not have yet.
 	CreateQueue(ctx context.Context, run string, lanes []string) error
@@ -32,9 +35,10 @@ type Broker interface {
 	// with the same id within an hour, only the first is kept.
 	Publish(ctx context.Context, run, lane, id string, data []byte) error
 	// Waiting returns how many messages each lane has, those that somebody works on included.
-	// Lanes without messages are missing. The error is ErrNoRun if there is no such queue.
+	// Lanes without messages are missing.
 	Waiting(ctx context.Context, run string) (map[string]int, error)
-	// Take returns the next message of a lane, or nil if there is none within about a second.
+	// Take returns the next message of a lane, or nil if there is none within about a second. It
+	// creates the lane if it is missing.
 	Take(ctx context.Context, run, lane string) (Message, error)
 
 	// Append appends an entry to the log of a run, as Publish does to a lane.
@@ -66,11 +70,12 @@ type Broker interface {
 type Message interface {
 	Data() []byte
 	Delivery() int // 1 for the first time that it is given to anybody
-	// Extend keeps the message for another lease.
+	// Extend keeps the message for another lease. The error is ErrLease if the last one is over.
 	Extend() error
-	// Done removes the message. It is durable when Done returns.
+	// Done removes the message, even if its lease is over. It is durable when Done returns.
 	Done(ctx context.Context) error
-	// Back gives the message back, to be delivered again after a wait.
+	// Back gives the message back, to be delivered again after a wait. The error is ErrLease if the
+	// lease is over.
 	Back(wait time.Duration) error
 }
 
@@ -81,7 +86,8 @@ type LogEntry struct {
 }
 
 // A Bucket is a set of keys, each with a value and a revision that grows with each change. Keys
-// consist of letters, digits and the characters "-", "_", "=", "/" and ".".
+// consist of letters, digits and the characters "-", "_", "=", "/" and ".", with no "." at either
+// end and no two in a row.
 type Bucket interface {
 	Get(ctx context.Context, key string) (Value, error)                                   // ErrNoKey if there is none
 	Create(ctx context.Context, key string, data []byte) (uint64, error)                  // ErrConflict if the key exists

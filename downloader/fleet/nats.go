@@ -1,0 +1,1331 @@
+package fleet
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// This file is the only one that knows NATS. A queue is a work queue stream with a durable
+// consumer for each lane, a log is a stream, and a bucket is a key-value bucket as other NATS
+// clients know it. Names and settings of streams are part of the format: other versions of pawl
+// use the same.
+
+const (
+	// oldestNATS is the first version with markers for expired keys (ADR-43).
+	oldestNATS = "2.11"
+	// maxReaders limits the consumers of a stream, because the server's own default since 2.15 is
+	// 1,000. With half of it, 64 lanes and some hundred workers that watch a bucket would not fit.
+	maxReaders = 4096
+	// maxWaiting is how many messages of a lane may be given out at once. No lane has more places.
+	maxWaiting = 1000
+	// markerTTL is how long a deleted or expired key leaves a marker. A process that was cut off for
+	// longer finds the difference by comparing all keys.
+	markerTTL = time.Hour
+	// leastPayload is the size of the largest message of the server that pawl needs, in bytes: twice
+	// the largest batch.
+	leastPayload = 512 << 10
+	// mostSkew is the largest difference of clocks that Check accepts. Batches of later rounds name
+	// a time.
+	mostSkew = 5 * time.Second
+
+	takeWait    = time.Second           // how long Take waits for a message
+	readWait    = 2 * time.Second       // how long a reader waits, and so notices that its consumer is gone
+	readBatch   = 64                    // messages for a reader at once: at most 16 MiB, at 256 KiB each
+	attempt     = 5 * time.Second       // for an answer, before a request is sent again
+	firstPause  = 50 * time.Millisecond // before a request is sent again
+	longestWait = 2 * time.Second       // doubled up to this
+	signals     = "pawl.signal"         // the subject of all signals
+	kvOperation = "KV-Operation"        // header of markers of deleted keys (ADR-8)
+	kvMarker    = "Nats-Marker-Reason"  // header of markers of expired keys (ADR-43)
+)
+
+// NATSOptions are the options of ConnectNATS. URLs must be set.
+type NATSOptions struct {
+	URLs     []string      // of one or more servers of one cluster: tls://host:4222
+	Insecure bool          // allows nats:// to other machines
+	CA       string        // file with certificates to trust (PEM); "": those of the system
+	Cert     string        // file with a client certificate (PEM)
+	Key      string        // file with its key (PEM)
+	Creds    string        // file with a JWT and an nkey seed, or with only a seed
+	Name     string        // of the connection, for the administrator of the server
+	Monitor  string        // URL of the server's monitoring port, which only Check uses
+	Replicas int           // of streams and buckets; 0 means 1
+	MaxBytes int64         // of each stream; 0 means no limit
+	Lease    time.Duration // of a message; 0 means 30 s
+	Heal     time.Duration // how long a lane may give out none of its messages; 0 means a minute
+}
+
+func (o NATSOptions) withDefaults() NATSOptions {
+	o.Replicas = cmp.Or(o.Replicas, 1)
+	o.MaxBytes = cmp.Or(o.MaxBytes, -1)
+	o.Lease = cmp.Or(o.Lease, 30*time.Second)
+	o.Heal = cmp.Or(o.Heal, time.Minute)
+	return o
+}
+
+// ConnectNATS connects to a NATS server, version 2.11 or newer, with JetStream. It fails at once if
+// no server can be reached; later it reconnects without limit.
+func ConnectNATS(ctx context.Context, o NATSOptions) (Broker, error) {
+	b := &natsBroker{o: o.withDefaults(), lanes: make(map[string]*natsLane), calls: make(map[*natsCall]bool)}
+	options, err := b.options()
+	if err != nil {
+		return nil, err
+	}
+	if err := b.connect(ctx, options); err != nil {
+		return nil, err
+	}
+	if err := b.verify(ctx); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+type natsBroker struct {
+	o          NATSOptions
+	nc         *nats.Conn
+	js         jetstream.JetStream
+	background sync.WaitGroup // of Take, Signals and Watch; Close waits for them
+
+	mu    sync.Mutex
+	lanes map[string]*natsLane // by stream and lane; guarded by mu
+	calls map[*natsCall]bool   // those in progress; guarded by mu
+}
+
+// A natsLane is the consumer of a lane.
+type natsLane struct {
+	consumer jetstream.Consumer
+
+	mu    sync.Mutex
+	since time.Time // of the last message, or of the last look at the stream; guarded by mu
+	stuck bool      // at that look, the lane had messages that the consumer did not know; guarded by mu
+}
+
+// Close implements Broker.
+func (b *natsBroker) Close() error {
+	b.nc.Close()
+	b.background.Wait()
+	return nil
+}
+
+func workStream(run string) string        { return "PAWL_" + run + "_WORK" }
+func logStream(run string) string         { return "PAWL_" + run + "_LOG" }
+func workSubject(run, lane string) string { return "pawl." + run + ".work." + lane }
+func logSubject(run string) string        { return "pawl." + run + ".log" }
+
+// # Connecting
+
+// options returns the options of the connection.
+func (b *natsBroker) options() ([]nats.Option, error) {
+	all := []nats.Option{
+		nats.Name(cmp.Or(b.o.Name, "pawl")),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.ReconnectBufSize(-1), // requests fail at once and are sent again here, none twice
+		nats.Timeout(attempt),
+		nats.PingInterval(10 * time.Second), // a dead server is noticed before sessions end
+		nats.MaxPingsOutstanding(2),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.refused(err) }),
+	}
+	secure, err := b.checkURLs()
+	if err != nil {
+		return nil, err
+	}
+	config, err := b.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	if secure { // also for servers that the cluster adds to those of the URLs
+		all = append(all, nats.Secure(config))
+	}
+	if b.o.Creds != "" {
+		creds, err := credentialsOption(b.o.Creds)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, creds)
+	}
+	return all, nil
+}
+
+// checkURLs returns an error if a URL is unsafe, and whether TLS is required.
+func (b *natsBroker) checkURLs() (secure bool, err error) {
+	if len(b.o.URLs) == 0 {
+		return false, errors.New("no URL of a queue")
+	}
+	for _, s := range b.o.URLs {
+		u, err := url.Parse(s)
+		if err != nil || u.Hostname() == "" {
+			return false, fmt.Errorf("the URL of the queue must be like tls://host:4222")
+		}
+		switch {
+		case u.User != nil:
+			return false, fmt.Errorf("the URL of the queue %q must not contain credentials; put them into a file", u.Redacted())
+		case u.Scheme == "tls":
+			secure = true
+		case u.Scheme != "nats":
+			return false, fmt.Errorf("the URL of the queue %q must begin with tls://", s)
+		case !b.o.Insecure && !loopback(u.Hostname()):
+			return false, fmt.Errorf("the URL of the queue %q must begin with tls://, because nats:// is not encrypted", s)
+		}
+	}
+	return secure, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (b *natsBroker) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if b.o.CA != "" {
+		pem, err := os.ReadFile(b.o.CA)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%q contains no certificate", b.o.CA)
+		}
+	}
+	if (b.o.Cert == "") != (b.o.Key == "") {
+		return nil, errors.New("a client certificate for the queue needs a certificate file and a key file")
+	}
+	if b.o.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(b.o.Cert, b.o.Key)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate for the queue: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// credentialsOption reads a file of credentials: a JWT with its seed, or a seed alone, for servers
+// that list the public keys of users.
+func credentialsOption(file string) (nats.Option, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	if bytes.Contains(text, []byte("BEGIN NATS USER JWT")) {
+		return nats.UserCredentials(file), nil
+	}
+	option, err := nats.NkeyOptionFromSeed(file)
+	if err != nil { // its text could contain the seed
+		return nil, fmt.Errorf("%q contains neither NATS credentials nor an nkey seed", file)
+	}
+	return option, nil
+}
+
+// connect connects until ctx ends.
+func (b *natsBroker) connect(ctx context.Context, options []nats.Option) error {
+	type result struct {
+		nc  *nats.Conn
+		err error
+	}
+	done := make(chan result, 1)
+	go func() { // nats.Connect knows no context, but ends by its timeout
+		nc, err := nats.Connect(strings.Join(b.o.URLs, ","), options...)
+		if ctx.Err() != nil && nc != nil {
+			nc.Close()
+		}
+		done <- result{nc, err}
+	}()
+	var r result
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r = <-done:
+	}
+	servers := strings.Join(b.o.URLs, ", ")
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.Is(r.err, nats.ErrNoServers):
+		return fmt.Errorf("no NATS server answers at %s: %w", servers, r.err)
+	case errors.Is(r.err, nats.ErrAuthorization), errors.Is(r.err, nats.ErrAuthExpired), errors.Is(r.err, nats.ErrAuthRevoked):
+		return fmt.Errorf("the NATS server at %s refuses the credentials: %w", servers, r.err)
+	case errors.Is(r.err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("the NATS server at %s has no TLS: %w", servers, r.err)
+	case errors.As(r.err, &unknown):
+		return fmt.Errorf("the certificate of the NATS server at %s is of an unknown authority: %w", servers, r.err)
+	case r.err != nil:
+		return fmt.Errorf("the NATS server at %s: %w", servers, r.err)
+	}
+	b.nc = r.nc
+	b.js, r.err = jetstream.New(b.nc)
+	return r.err
+}
+
+// verify returns an error if the server cannot be used.
+func (b *natsBroker) verify(ctx context.Context) error {
+	if v := b.nc.ConnectedServerVersion(); older(v, oldestNATS) {
+		return fmt.Errorf("the NATS server has version %s, and pawl needs %s or newer", v, oldestNATS)
+	}
+	if !b.nc.HeadersSupported() {
+		return errors.New("the NATS server does not support headers")
+	}
+	return b.do(ctx, []string{"$JS.API.INFO"}, func(ctx context.Context) error {
+		_, err := b.js.AccountInfo(ctx)
+		if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+			return errNoJetStream
+		}
+		return err
+	})
+}
+
+var errNoJetStream = errors.New("the NATS server has no JetStream, or not for this account; add \"jetstream { }\" to its configuration")
+
+// older reports whether version v is older than the version than, as far as both have the same parts.
+// Versions that are not numbers are never older.
+func older(v, than string) bool {
+	a, b := strings.Split(v, "."), strings.Split(than, ".")
+	for i := range min(len(a), len(b)) {
+		x, err := strconv.Atoi(a[i])
+		y, err2 := strconv.Atoi(b[i])
+		if err != nil || err2 != nil || x > y {
+			return false
+		}
+		if x < y {
+			return true
+		}
+	}
+	return false
+}
+
+// # Requests
+
+// A natsCall is a request in progress. The server does not answer a request that the user may not
+// send, but reports its subject on the connection.
+type natsCall struct {
+	objects []string // parts of its subjects: a stream, or a whole subject
+	cancel  context.CancelCauseFunc
+}
+
+// A deniedError reports a missing permission.
+type deniedError struct{ action, subject string }
+
+func (e *deniedError) Error() string {
+	return fmt.Sprintf("the NATS server does not permit the user to %s %q", e.action, e.subject)
+}
+
+var deniedText = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "?([^"]*)"?`)
+
+// denied returns the deniedError that err means, or nil.
+func denied(err error) *deniedError {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return nil
+	}
+	m := deniedText.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+		return nil
+	case strings.EqualFold(m[1], "publish"):
+		return &deniedError{"publish to", m[2]}
+	}
+	return &deniedError{"subscribe to", m[2]}
+}
+
+// refused ends the requests for which a permission is missing.
+func (b *natsBroker) refused(err error) {
+	e := denied(err)
+	if e == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.calls {
+		if slices.ContainsFunc(c.objects, func(o string) bool { return strings.Contains(e.subject, o) }) {
+			c.cancel(e)
+		}
+	}
+}
+
+// do calls f until it succeeds, fails for good, or ctx ends. objects are what the subjects of f
+// contain.
+func (b *natsBroker) do(ctx context.Context, objects []string, f func(context.Context) error) error {
+	for pause := firstPause; ; pause = min(2*pause, longestWait) {
+		err := b.try(ctx, objects, f)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !transient(err):
+			return b.explain(err)
+		}
+		sleep(ctx, pause)
+	}
+}
+
+func (b *natsBroker) try(ctx context.Context, objects []string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	c := &natsCall{objects, fail}
+	b.mu.Lock()
+	b.calls[c] = true
+	b.mu.Unlock()
+	err := f(ctx)
+	b.mu.Lock()
+	delete(b.calls, c)
+	b.mu.Unlock()
+	var e *deniedError
+	if err != nil && errors.As(context.Cause(ctx), &e) {
+		return e
+	}
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// transient reports whether a request may succeed later.
+func transient(err error) bool {
+	for _, t := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, nats.ErrStaleConnection,
+		jetstream.ErrJetStreamNotEnabled, jetstream.ErrServerShutdown, jetstream.ErrConsumerLeadershipChanged,
+		jetstream.ErrConsumerDeleted, jetstream.ErrConsumerNotFound, jetstream.ErrConsumerDoesNotExist,
+	} {
+		if errors.Is(err, t) {
+			return true
+		}
+	}
+	var e *jetstream.APIError
+	// 10008: system temporarily unavailable; 10009: cannot handle request; both during elections
+	return errors.As(err, &e) && (e.ErrorCode == 10008 || e.ErrorCode == 10009)
+}
+
+// limits are the error codes of limits of the account, the server or a stream, from the server's
+// errors.json.
+var limits = []jetstream.ErrorCode{10002, 10023, 10026, 10027, 10028, 10047, 10054, 10077, 10120, 10122}
+
+// explain returns an error in the words of Broker.
+func (b *natsBroker) explain(err error) error {
+	var e *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return ErrNoRun
+	case errors.Is(err, nats.ErrConnectionClosed):
+		if last := b.nc.LastError(); last != nil {
+			return fmt.Errorf("the NATS server has ended the connection: %w", last)
+		}
+		return err
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("the NATS server takes messages of at most %d bytes (max_payload): %w", b.nc.MaxPayload(), err)
+	case errors.As(err, &e) && slices.Contains(limits, e.ErrorCode):
+		return fmt.Errorf("the NATS server has reached a limit: %w", err)
+	}
+	return err
+}
+
+// publish stores a message in a stream once, and returns its sequence number.
+func (b *natsBroker) publish(ctx context.Context, stream string, m *nats.Msg) (seq uint64, err error) {
+	err = b.do(ctx, []string{m.Subject, stream}, func(ctx context.Context) error {
+		ack, err := b.js.PublishMsg(ctx, m)
+		if errors.Is(err, jetstream.ErrNoStreamResponse) { // no stream, or it has no leader
+			if _, err := b.js.Stream(ctx, stream); err != nil {
+				return err
+			}
+		}
+		if err == nil {
+			seq = ack.Sequence
+		}
+		return err
+	})
+	return seq, err
+}
+
+// createStream creates a stream if it is missing.
+func (b *natsBroker) createStream(ctx context.Context, c jetstream.StreamConfig) error {
+	c.Storage, c.Compression, c.Discard = jetstream.FileStorage, jetstream.S2Compression, jetstream.DiscardNew
+	c.Replicas, c.MaxBytes, c.MaxConsumers = b.o.Replicas, b.o.MaxBytes, maxReaders
+	c.MaxMsgs, c.MaxMsgSize = -1, -1
+	return b.do(ctx, []string{c.Name}, func(ctx context.Context) error {
+		_, err := b.js.CreateStream(ctx, c)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // with other settings, of another version or an administrator
+			return nil
+		}
+		return err
+	})
+}
+
+func (b *natsBroker) deleteStream(ctx context.Context, name string) error {
+	err := b.do(ctx, []string{name}, func(ctx context.Context) error { return b.js.DeleteStream(ctx, name) })
+	if errors.Is(err, ErrNoRun) {
+		return nil
+	}
+	return err
+}
+
+// # Queues
+
+// CreateQueue implements Broker.
+func (b *natsBroker) CreateQueue(ctx context.Context, run string, lanes []string) error {
+	for _, name := range append([]string{run}, lanes...) {
+		if err := checkName(name); err != nil {
+			return err
+		}
+	}
+	err := b.createStream(ctx, jetstream.StreamConfig{
+		Name: workStream(run), Subjects: []string{workSubject(run, "*")},
+		Retention: jetstream.WorkQueuePolicy, Duplicates: time.Hour,
+	})
+	if err != nil {
+		return err
+	}
+	err = b.createStream(ctx, jetstream.StreamConfig{
+		Name: logStream(run), Subjects: []string{logSubject(run)},
+		Retention: jetstream.LimitsPolicy, Duplicates: time.Hour,
+	})
+	for _, lane := range lanes {
+		if err != nil {
+			return err
+		}
+		err = b.do(ctx, []string{workStream(run)}, func(ctx context.Context) error {
+			_, err := b.lane(ctx, run, lane)
+			return err
+		})
+	}
+	return err
+}
+
+var nameText = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// checkName returns an error if a run, lane or bucket cannot be part of subjects and streams.
+func checkName(name string) error {
+	if !nameText.MatchString(name) {
+		return fmt.Errorf("bad name %q for a queue", name)
+	}
+	return nil
+}
+
+// DeleteQueue implements Broker.
+func (b *natsBroker) DeleteQueue(ctx context.Context, run string) error {
+	return errors.Join(b.deleteStream(ctx, workStream(run)), b.deleteStream(ctx, logStream(run)))
+}
+
+// Publish implements Broker.
+func (b *natsBroker) Publish(ctx context.Context, run, lane, id string, data []byte) error {
+	if err := checkName(lane); err != nil {
+		return err
+	}
+	_, err := b.publish(ctx, workStream(run), newMsg(workSubject(run, lane), id, data))
+	return err
+}
+
+func newMsg(subject, id string, data []byte) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Data = data
+	m.Header.Set(jetstream.MsgIDHeader, id)
+	return m
+}
+
+// Waiting implements Broker.
+func (b *natsBroker) Waiting(ctx context.Context, run string) (map[string]int, error) {
+	return b.waiting(ctx, run, "*")
+}
+
+func (b *natsBroker) waiting(ctx context.Context, run, lane string) (map[string]int, error) {
+	all := make(map[string]int)
+	err := b.do(ctx, []string{workStream(run)}, func(ctx context.Context) error {
+		s, err := b.js.Stream(ctx, workStream(run))
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(workSubject(run, lane)))
+		if err != nil {
+			return err
+		}
+		for subject, n := range info.State.Subjects {
+			all[strings.TrimPrefix(subject, workSubject(run, ""))] = int(n)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// lane returns the consumer of a lane, and creates it if it is missing.
+func (b *natsBroker) lane(ctx context.Context, run, lane string) (*natsLane, error) {
+	stream, name := workStream(run), "l"+lane
+	b.mu.Lock()
+	l := b.lanes[stream+"."+lane]
+	b.mu.Unlock()
+	if l != nil {
+		return l, nil
+	}
+	c, err := b.js.Consumer(ctx, stream, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		c, err = b.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+			Durable:       name,
+			FilterSubject: workSubject(run, lane),
+			DeliverPolicy: jetstream.DeliverAllPolicy,
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       b.o.Lease,
+			MaxAckPending: maxWaiting,
+			MaxDeliver:    -1,
+			MaxWaiting:    maxReaders,
+			Replicas:      b.o.Replicas,
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l = &natsLane{consumer: c, since: time.Now()}
+	b.lanes[stream+"."+lane] = l
+	return l, nil
+}
+
+// forget makes the next use of a lane look it up again.
+func (b *natsBroker) forget(run, lane string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.lanes, workStream(run)+"."+lane)
+}
+
+// Take implements Broker.
+func (b *natsBroker) Take(ctx context.Context, run, lane string) (Message, error) {
+	if err := checkName(lane); err != nil {
+		return nil, err
+	}
+	var l *natsLane
+	var m jetstream.Msg
+	err := b.do(ctx, []string{workStream(run)}, func(ctx context.Context) (err error) {
+		if l, err = b.lane(ctx, run, lane); err != nil {
+			return err
+		}
+		if m, err = b.next(ctx, l); err != nil {
+			b.forget(run, lane)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return nil, b.heal(ctx, run, lane, l)
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	lease := l.consumer.CachedInfo().Config.AckWait
+	return &natsMessage{b: b, msg: m, stream: workStream(run), delivery: int(meta.NumDelivered), lease: lease, end: time.Now().Add(lease)}, nil
+}
+
+// next returns the next message of a lane, or nil if there is none within takeWait.
+func (b *natsBroker) next(ctx context.Context, l *natsLane) (jetstream.Msg, error) {
+	batch, err := l.consumer.Fetch(1, jetstream.FetchMaxWait(takeWait))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case m, ok := <-batch.Messages():
+		if !ok {
+			return nil, batch.Error()
+		}
+		l.mu.Lock()
+		l.since, l.stuck = time.Now(), false
+		l.mu.Unlock()
+		return m, nil
+	case <-ctx.Done():
+		b.background.Go(func() { // a message that still comes would wait for its lease
+			if m, ok := <-batch.Messages(); ok {
+				m.Nak()
+			}
+		})
+		return nil, ctx.Err()
+	}
+}
+
+// heal creates the consumer of a lane anew if the stream has messages for it, and it knows of none,
+// twice in a row: nats-server has open reports of such consumers of work queues (#4736, #7680). All
+// messages stay in the stream.
+func (b *natsBroker) heal(ctx context.Context, run, lane string, l *natsLane) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.since) < b.o.Heal {
+		return nil
+	}
+	was := l.stuck
+	l.since, l.stuck = time.Now(), false
+	waiting, err := b.waiting(ctx, run, lane)
+	if err != nil || waiting[lane] == 0 {
+		return err
+	}
+	return b.do(ctx, []string{workStream(run)}, func(ctx context.Context) error {
+		info, err := l.consumer.Info(ctx)
+		switch {
+		case errors.Is(err, jetstream.ErrConsumerNotFound):
+			b.forget(run, lane)
+			return nil
+		case err != nil:
+			return err
+		}
+		l.stuck = info.NumPending == 0 && info.NumAckPending == 0
+		if !l.stuck || !was {
+			return nil
+		}
+		b.forget(run, lane)
+		return b.js.DeleteConsumer(ctx, workStream(run), "l"+lane)
+	})
+}
+
+// A natsMessage implements Message.
+type natsMessage struct {
+	b        *natsBroker
+	msg      jetstream.Msg
+	stream   string
+	delivery int
+	lease    time.Duration
+
+	mu  sync.Mutex
+	end time.Time // of the lease; guarded by mu
+}
+
+func (m *natsMessage) Data() []byte  { return m.msg.Data() }
+func (m *natsMessage) Delivery() int { return m.delivery }
+
+// Extend implements Message. The server would extend the lease of the next consumer, too, so the
+// end of the lease is known here.
+func (m *natsMessage) Extend() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if now.After(m.end) {
+		return ErrLease
+	}
+	if err := m.msg.InProgress(); err != nil {
+		return err
+	}
+	m.end = now.Add(m.lease)
+	return nil
+}
+
+func (m *natsMessage) Done(ctx context.Context) error {
+	return m.b.do(ctx, []string{m.msg.Reply(), m.stream}, func(ctx context.Context) error {
+		err := m.msg.DoubleAck(ctx)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgAlreadyAckd):
+			return nil
+		case errors.Is(err, nats.ErrNoResponders): // the stream or the consumer is gone, or has no leader
+			if _, err := m.b.js.Stream(ctx, m.stream); err != nil {
+				return err
+			}
+		}
+		return err
+	})
+}
+
+func (m *natsMessage) Back(wait time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Now().After(m.end) {
+		return ErrLease
+	}
+	m.end = time.Time{}
+	if wait <= 0 {
+		return m.msg.Nak()
+	}
+	return m.msg.NakWithDelay(wait)
+}
+
+// # Reading streams
+
+// Append implements Broker.
+func (b *natsBroker) Append(ctx context.Context, run, id string, data []byte) error {
+	_, err := b.publish(ctx, logStream(run), newMsg(logSubject(run), id, data))
+	return err
+}
+
+// Log implements Broker.
+func (b *natsBroker) Log(ctx context.Context, run string) iter.Seq2[LogEntry, error] {
+	return func(yield func(LogEntry, error) bool) {
+		last := uint64(0)
+		for ctx.Err() == nil {
+			r, err := b.reader(ctx, logStream(run), func(end uint64) jetstream.ConsumerConfig {
+				if last > end { // the server has lost entries
+					last = 0
+				}
+				return jetstream.ConsumerConfig{
+					FilterSubject: logSubject(run),
+					DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: last + 1,
+				}
+			})
+			if err != nil {
+				if ctx.Err() == nil {
+					yield(LogEntry{}, err)
+				}
+				return
+			}
+			for m := range r.messages(ctx) {
+				e := LogEntry{Seq: last}
+				if m != nil {
+					last = m.seq
+					e = LogEntry{Seq: m.seq, Data: m.Data()}
+					if e.Data == nil {
+						e.Data = []byte{}
+					}
+				}
+				if !yield(e, nil) {
+					r.close()
+					return
+				}
+			}
+			r.close()
+		}
+	}
+}
+
+// A natsReader reads messages of a stream that stay there, with a consumer of its own.
+type natsReader struct {
+	b        *natsBroker
+	stream   string
+	consumer jetstream.Consumer
+}
+
+// A readMsg is a message and its place in the stream.
+type readMsg struct {
+	jetstream.Msg
+	seq uint64
+}
+
+// reader returns a reader with the policy that config returns, which is given the last sequence
+// number of the stream.
+func (b *natsBroker) reader(ctx context.Context, stream string, config func(end uint64) jetstream.ConsumerConfig) (*natsReader, error) {
+	r := &natsReader{b: b, stream: stream}
+	err := b.do(ctx, []string{stream}, func(ctx context.Context) error {
+		s, err := b.js.Stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		c := config(s.CachedInfo().State.LastSeq)
+		c.Name = "r" + rand.Text()
+		c.AckPolicy, c.InactiveThreshold = jetstream.AckNonePolicy, time.Minute
+		c.Replicas, c.MemoryStorage = 1, true // whoever loses it makes another one
+		r.consumer, err = b.js.CreateConsumer(ctx, stream, c)
+		return err
+	})
+	return r, err
+}
+
+// close deletes the consumer, which the server would do after a minute.
+func (r *natsReader) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if r.b.nc.IsConnected() {
+		r.b.js.DeleteConsumer(ctx, r.stream, r.consumer.CachedInfo().Name)
+	}
+}
+
+// messages yields the messages, and nil whenever it has yielded all, until ctx ends or
+// the reader has missed something.
+func (r *natsReader) messages(ctx context.Context) iter.Seq[*readMsg] {
+	return func(yield func(*readMsg) bool) {
+		read, marked := uint64(0), false // messages; whether nil was yielded after the last one
+		mark := func() bool {
+			if marked {
+				return true
+			}
+			marked = true
+			return yield(nil)
+		}
+		if r.consumer.CachedInfo().NumPending == 0 && !mark() {
+			return
+		}
+		for ctx.Err() == nil {
+			batch, err := r.consumer.Fetch(readBatch, jetstream.FetchMaxWait(readWait))
+			if err != nil {
+				sleep(ctx, firstPause)
+				return
+			}
+			before := read
+			for m := range received(ctx, batch) {
+				meta, err := m.Metadata()
+				if err != nil || meta.Sequence.Consumer != read+1 {
+					return
+				}
+				read, marked = read+1, false
+				if !yield(&readMsg{m, meta.Sequence.Stream}) || meta.NumPending == 0 && !mark() {
+					return
+				}
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if batch.Error() != nil {
+				sleep(ctx, firstPause)
+				return
+			}
+			if read == before && r.b.nc.IsConnected() && !mark() {
+				return
+			}
+		}
+	}
+}
+
+// received yields the messages of a batch until ctx ends.
+func received(ctx context.Context, batch jetstream.MessageBatch) iter.Seq[jetstream.Msg] {
+	return func(yield func(jetstream.Msg) bool) {
+		for {
+			select {
+			case m, ok := <-batch.Messages():
+				if !ok || !yield(m) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// # Buckets
+
+// A natsBucket implements Bucket.
+type natsBucket struct {
+	b            *natsBroker
+	name, stream string
+}
+
+// Bucket implements Broker.
+func (b *natsBroker) Bucket(ctx context.Context, name string, expiry time.Duration) (Bucket, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	k := &natsBucket{b: b, name: name, stream: "KV_" + name}
+	err := b.do(ctx, []string{k.stream}, func(ctx context.Context) error {
+		_, err := b.js.Stream(ctx, k.stream)
+		return err
+	})
+	if !errors.Is(err, ErrNoRun) {
+		return k, err
+	}
+	duplicates := 2 * time.Minute
+	if expiry > 0 {
+		duplicates = min(duplicates, expiry)
+	}
+	return k, b.createStream(ctx, jetstream.StreamConfig{
+		Name: k.stream, Subjects: []string{k.subject(">")},
+		MaxMsgsPerSubject: 1, MaxAge: expiry, Duplicates: duplicates,
+		DenyDelete: true, AllowRollup: true, AllowDirect: true,
+		AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerTTL,
+	})
+}
+
+// DeleteBucket implements Broker.
+func (b *natsBroker) DeleteBucket(ctx context.Context, name string) error {
+	return b.deleteStream(ctx, "KV_"+name)
+}
+
+func (k *natsBucket) subject(key string) string { return "$KV." + k.name + "." + key }
+
+var keyText = regexp.MustCompile(`^[-_=/A-Za-z0-9]+(\.[-_=/A-Za-z0-9]+)*$`)
+
+// last returns the last message of a key, perhaps a marker, or nil.
+func (k *natsBucket) last(ctx context.Context, key string) (m *jetstream.RawStreamMsg, err error) {
+	if !keyText.MatchString(key) {
+		return nil, fmt.Errorf("bad key %q", key)
+	}
+	err = k.b.do(ctx, []string{k.stream}, func(ctx context.Context) error {
+		s, err := k.b.js.Stream(ctx, k.stream)
+		if err != nil {
+			return err
+		}
+		m, err = s.GetLastMsgForSubject(ctx, k.subject(key))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			m = nil
+			return nil
+		}
+		return err
+	})
+	return m, err
+}
+
+// isMarker reports whether a message says that a key was deleted or has expired.
+func isMarker(h nats.Header) bool { return h.Get(kvOperation) != "" || h.Get(kvMarker) != "" }
+
+// Get implements Bucket.
+func (k *natsBucket) Get(ctx context.Context, key string) (Value, error) {
+	m, err := k.last(ctx, key)
+	switch {
+	case err != nil:
+		return Value{}, err
+	case m == nil || isMarker(m.Header):
+		return Value{}, ErrNoKey
+	}
+	return Value{m.Data, m.Sequence}, nil
+}
+
+// Create implements Bucket. If there is a marker, the key must still have it.
+func (k *natsBucket) Create(ctx context.Context, key string, data []byte) (uint64, error) {
+	m := newMsg(k.subject(key), rand.Text(), data)
+	revision, err := k.replace(ctx, key, m, 0)
+	for errors.Is(err, ErrConflict) {
+		last, e := k.last(ctx, key)
+		switch {
+		case e != nil:
+			return 0, e
+		case last == nil: // the marker has just expired
+			revision, err = k.replace(ctx, key, m, 0)
+		case isMarker(last.Header):
+			revision, err = k.replace(ctx, key, m, last.Sequence)
+		default:
+			return 0, err
+		}
+	}
+	return revision, err
+}
+
+// Update implements Bucket.
+func (k *natsBucket) Update(ctx context.Context, key string, data []byte, revision uint64) (uint64, error) {
+	return k.replace(ctx, key, newMsg(k.subject(key), rand.Text(), data), revision)
+}
+
+// Put implements Bucket.
+func (k *natsBucket) Put(ctx context.Context, key string, data []byte) (uint64, error) {
+	if !keyText.MatchString(key) {
+		return 0, fmt.Errorf("bad key %q", key)
+	}
+	return k.b.publish(ctx, k.stream, newMsg(k.subject(key), rand.Text(), data))
+}
+
+// Delete implements Bucket.
+func (k *natsBucket) Delete(ctx context.Context, key string, revision uint64) error {
+	m := newMsg(k.subject(key), rand.Text(), nil)
+	m.Header.Set(kvOperation, "PURGE")
+	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	m.Header.Set(jetstream.MsgTTLHeader, markerTTL.String())
+	if revision != 0 {
+		_, err := k.replace(ctx, key, m, revision)
+		return err
+	}
+	if !keyText.MatchString(key) {
+		return fmt.Errorf("bad key %q", key)
+	}
+	_, err := k.b.publish(ctx, k.stream, m)
+	return err
+}
+
+// replace stores a message if the key has this revision. If the answer to a request is lost, the
+// second one finds the message of the first one, by its ID.
+func (k *natsBucket) replace(ctx context.Context, key string, m *nats.Msg, revision uint64) (uint64, error) {
+	if !keyText.MatchString(key) {
+		return 0, fmt.Errorf("bad key %q", key)
+	}
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
+	seq, err := k.b.publish(ctx, k.stream, m)
+	var e *jetstream.APIError
+	if !errors.As(err, &e) || e.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence && e.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
+		return seq, err
+	}
+	last, err := k.last(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	if last != nil && last.Header.Get(jetstream.MsgIDHeader) == m.Header.Get(jetstream.MsgIDHeader) {
+		return last.Sequence, nil
+	}
+	return 0, ErrConflict
+}
+
+// List implements Bucket.
+func (k *natsBucket) List(ctx context.Context, prefix string) (map[string]Value, error) {
+	all := make(map[string]Value)
+	for {
+		r, err := k.reader(ctx, prefix)
+		if err != nil {
+			return nil, err
+		}
+		for m := range r.messages(ctx) {
+			if m == nil {
+				r.close()
+				return all, nil
+			}
+			if key := k.key(m); isMarker(m.Headers()) {
+				delete(all, key)
+			} else if strings.HasPrefix(key, prefix) {
+				all[key] = Value{m.Data(), m.seq}
+			}
+		}
+		r.close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		clear(all)
+	}
+}
+
+func (k *natsBucket) key(m *readMsg) string { return strings.TrimPrefix(m.Subject(), k.subject("")) }
+
+// reader returns a reader of the keys with a prefix, and perhaps of others.
+func (k *natsBucket) reader(ctx context.Context, prefix string) (*natsReader, error) {
+	filter := prefix[:strings.LastIndex(prefix, ".")+1] + ">"
+	return k.b.reader(ctx, k.stream, func(uint64) jetstream.ConsumerConfig {
+		return jetstream.ConsumerConfig{FilterSubject: k.subject(filter), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy}
+	})
+}
+
+// Watch implements Bucket.
+func (k *natsBucket) Watch(ctx context.Context, prefix string) (<-chan Change, error) {
+	r, err := k.reader(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan Change, readBatch)
+	k.b.background.Go(func() {
+		defer close(out)
+		w := natsWatch{k: k, prefix: prefix, known: make(map[string]uint64), out: out}
+		for err == nil && ctx.Err() == nil {
+			w.pass(ctx, r)
+			r.close()
+			r, err = k.reader(ctx, prefix)
+		}
+	})
+	return out, nil
+}
+
+// A natsWatch tells a receiver the changes of keys.
+type natsWatch struct {
+	k      *natsBucket
+	prefix string
+	known  map[string]uint64 // revisions of the keys that the receiver knows
+	out    chan<- Change
+}
+
+// pass reads all keys and then changes, until the reader ends. Keys that were deleted between two
+// passes are missing in the second.
+func (w *natsWatch) pass(ctx context.Context, r *natsReader) {
+	seen := make(map[string]bool)
+	for m := range r.messages(ctx) {
+		if m == nil {
+			for key := range w.known {
+				if seen != nil && !seen[key] && !w.tell(ctx, Change{Key: key, Deleted: true}) {
+					return
+				}
+			}
+			seen = nil
+			continue
+		}
+		key := w.k.key(m)
+		if !strings.HasPrefix(key, w.prefix) {
+			continue
+		}
+		c := Change{Key: key, Value: Value{m.Data(), m.seq}}
+		if isMarker(m.Headers()) {
+			c = Change{Key: key, Value: Value{Revision: m.seq}, Deleted: true}
+		} else if seen != nil {
+			seen[key] = true
+		}
+		if !w.tell(ctx, c) {
+			return
+		}
+	}
+}
+
+// tell sends a change unless the receiver knows it. It returns false if ctx has ended.
+func (w *natsWatch) tell(ctx context.Context, c Change) bool {
+	revision, known := w.known[c.Key]
+	if !known && c.Deleted || known && !c.Deleted && revision == c.Revision {
+		return true
+	}
+	select {
+	case w.out <- c:
+	case <-ctx.Done():
+		return false
+	}
+	if c.Deleted {
+		delete(w.known, c.Key)
+	} else {
+		w.known[c.Key] = c.Revision
+	}
+	return true
+}
+
+// # Signals
+
+// Signal implements Broker.
+func (b *natsBroker) Signal(ctx context.Context, name string) error {
+	return b.do(ctx, []string{signals}, func(ctx context.Context) error {
+		if err := b.nc.Publish(signals, []byte(name)); err != nil {
+			return err
+		}
+		return b.settle(ctx, signals)
+	})
+}
+
+// settle waits until the server has read what was sent, and returns an error if it has denied the
+// subject.
+func (b *natsBroker) settle(ctx context.Context, subject string) error {
+	if err := b.nc.FlushWithContext(ctx); err != nil {
+		return err
+	}
+	if e := denied(b.nc.LastError()); e != nil && e.subject == subject {
+		return e
+	}
+	return nil
+}
+
+// Signals implements Broker.
+func (b *natsBroker) Signals(ctx context.Context) (<-chan string, error) {
+	var sub *nats.Subscription
+	err := b.do(ctx, []string{signals}, func(ctx context.Context) (err error) {
+		if sub, err = b.nc.SubscribeSync(signals); err != nil {
+			return err
+		}
+		if err = b.settle(ctx, signals); err != nil {
+			sub.Unsubscribe()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan string, readBatch)
+	b.background.Go(func() {
+		defer close(out)
+		defer sub.Unsubscribe()
+		for {
+			m, err := sub.NextMsgWithContext(ctx)
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				continue
+			} else if err != nil {
+				return
+			}
+			select {
+			case out <- string(m.Data):
+			default: // the receiver is too slow
+			}
+		}
+	})
+	return out, nil
+}
+
+// # Checking
+
+// Check implements Broker.
+func (b *natsBroker) Check(ctx context.Context) ([]string, error) {
+	var wrong []string
+	if n := b.nc.MaxPayload(); n < leastPayload {
+		wrong = append(wrong, fmt.Sprintf("the server takes messages of at most %d bytes: set max_payload to %d or more", n, leastPayload))
+	}
+	tried, err := b.checkBucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	synced, err := b.checkSync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(wrong, tried, synced), nil
+}
+
+// checkBucket tries a write, a conflict and an expiry, and compares the clocks.
+func (b *natsBroker) checkBucket(ctx context.Context) (wrong []string, err error) {
+	const expiry = time.Second
+	name := "PAWL_CHECK_" + rand.Text()
+	k, err := b.Bucket(ctx, name, expiry)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.DeleteBucket(context.WithoutCancel(ctx), name)) }()
+	sent := time.Now()
+	revision, err := k.Create(ctx, "k", []byte("1"))
+	if err != nil {
+		return nil, err
+	}
+	m, err := k.(*natsBucket).last(ctx, "k")
+	if err != nil {
+		return nil, err
+	}
+	if m != nil && (m.Time.Before(sent.Add(-mostSkew)) || m.Time.After(time.Now().Add(mostSkew))) {
+		wrong = append(wrong, fmt.Sprintf("the server's clock differs by %v from the clock of this machine", m.Time.Sub(sent).Round(time.Second)))
+	}
+	if _, err := k.Update(ctx, "k", []byte("2"), revision+1); err == nil {
+		wrong = append(wrong, "the server changes keys that have another revision")
+	} else if !errors.Is(err, ErrConflict) {
+		return wrong, err
+	}
+	for end := sent.Add(10 * expiry); ; sleep(ctx, expiry/4) {
+		_, err := k.Create(ctx, "k", []byte("3"))
+		switch {
+		case err == nil && time.Since(sent) < expiry:
+			return append(wrong, "keys expire too soon"), nil
+		case err == nil:
+			return wrong, nil
+		case !errors.Is(err, ErrConflict):
+			return wrong, err
+		case time.Now().After(end):
+			return append(wrong, "keys do not expire"), nil
+		}
+	}
+}
+
+// checkSync asks the monitoring port whether the server syncs each write to disk. NATS has no
+// other way to tell.
+func (b *natsBroker) checkSync(ctx context.Context) ([]string, error) {
+	if b.o.Monitor == "" {
+		return []string{"it is not known whether the server syncs each write to disk (sync_interval: always): give the URL of its monitoring port"}, nil
+	}
+	u, err := url.Parse(b.o.Monitor)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath("varz").String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("monitoring port of the NATS server: %w", err)
+	}
+	defer resp.Body.Close()
+	var v struct {
+		JetStream struct {
+			Config struct {
+				SyncAlways bool `json:"sync_always"`
+			} `json:"config"`
+		} `json:"jetstream"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&v); err != nil {
+		return nil, fmt.Errorf("monitoring port of the NATS server: %w", err)
+	}
+	if !v.JetStream.Config.SyncAlways {
+		return []string{"the server does not sync each write to disk, so a power cut can lose whole runs: set sync_interval: always in its jetstream block"}, nil
+	}
+	return nil, nil
+}

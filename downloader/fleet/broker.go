@@ -32,7 +32,8 @@ type Broker interface {
 	// DeleteQueue deletes the queue and the log of a run, if they exist.
 	DeleteQueue(ctx context.Context, run string) error
 	// Publish appends a message to a lane. It is durable when Publish returns. Of several messages
-	// with the same id within an hour, only the first is kept.
+	// with the same id within an hour, only the first is kept. A crash of the broker may make it
+	// forget the ids of messages that are done.
 	Publish(ctx context.Context, run, lane, id string, data []byte) error
 	// Waiting returns how many messages each lane has, those that somebody works on included.
 	// Lanes without messages are missing.
@@ -69,10 +70,13 @@ type Broker interface {
 // A Message is a message that this process works on.
 type Message interface {
 	Data() []byte
-	Delivery() int // 1 for the first time that it is given to anybody
+	// Delivery is 1 for the first time that the message is given to anybody. A crash of the broker may
+	// make it count again from a lower number.
+	Delivery() int
 	// Extend keeps the message for another lease. The error is ErrLease if the last one is over.
 	Extend() error
-	// Done removes the message, even if its lease is over. It is durable when Done returns.
+	// Done removes the message, even if its lease is over. It is durable when Done returns. The error
+	// is ErrLease if the broker has crashed, has forgotten the delivery, and delivers the message again.
 	Done(ctx context.Context) error
 	// Back gives the message back, to be delivered again after a wait. The error is ErrLease if the
 	// lease is over.

@@ -642,7 +642,7 @@ func (b *natsBroker) Take(ctx context.Context, run, lane string) (Message, error
 		return nil, err
 	}
 	lease := l.consumer.CachedInfo().Config.AckWait
-	return &natsMessage{b: b, msg: m, stream: workStream(run), delivery: int(meta.NumDelivered), lease: lease, end: time.Now().Add(lease)}, nil
+	return &natsMessage{b: b, msg: m, meta: meta, stream: workStream(run), lease: lease, end: time.Now().Add(lease)}, nil
 }
 
 // next returns the next message of a lane, or nil if there is none within takeWait.
@@ -705,18 +705,18 @@ func (b *natsBroker) heal(ctx context.Context, run, lane string, l *natsLane) er
 
 // A natsMessage implements Message.
 type natsMessage struct {
-	b        *natsBroker
-	msg      jetstream.Msg
-	stream   string
-	delivery int
-	lease    time.Duration
+	b      *natsBroker
+	msg    jetstream.Msg
+	meta   *jetstream.MsgMetadata
+	stream string
+	lease  time.Duration
 
 	mu  sync.Mutex
 	end time.Time // of the lease; guarded by mu
 }
 
 func (m *natsMessage) Data() []byte  { return m.msg.Data() }
-func (m *natsMessage) Delivery() int { return m.delivery }
+func (m *natsMessage) Delivery() int { return int(m.meta.NumDelivered) }
 
 // Extend implements Message. The server would extend the lease of the next consumer, too, so the
 // end of the lease is known here.
@@ -736,17 +736,38 @@ func (m *natsMessage) Extend() error {
 
 func (m *natsMessage) Done(ctx context.Context) error {
 	return m.b.do(ctx, []string{m.msg.Reply(), m.stream}, func(ctx context.Context) error {
-		err := m.msg.DoubleAck(ctx)
+		soon, cancel := context.WithTimeout(ctx, attempt/2)
+		defer cancel()
+		err := m.msg.DoubleAck(soon)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgAlreadyAckd):
 			return nil
-		case errors.Is(err, nats.ErrNoResponders): // the stream or the consumer is gone, or has no leader
-			if _, err := m.b.js.Stream(ctx, m.stream); err != nil {
-				return err
+		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
+			if e := m.undelivered(ctx); e != nil {
+				return e
 			}
 		}
 		return err
 	})
+}
+
+// undelivered returns an error if the server will never answer Done: ErrLease if it has forgotten
+// that it has delivered the message, as it may after a crash, and so will deliver it again.
+func (m *natsMessage) undelivered(ctx context.Context) error {
+	s, err := m.b.js.Stream(ctx, m.stream)
+	if err != nil {
+		return err
+	}
+	c, err := s.Consumer(ctx, m.meta.Consumer)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return ErrLease
+	case err != nil:
+		return err
+	case c.CachedInfo().Delivered.Stream < m.meta.Sequence.Stream:
+		return ErrLease
+	}
+	return nil
 }
 
 func (m *natsMessage) Back(wait time.Duration) error {

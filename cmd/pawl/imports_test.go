@@ -88,6 +88,18 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/weburl"},
 		not: []string{"os", "os/...", "log", "flag", "net", "net/http/..."},
 	},
+	"pawl/downloader/fleet": { // net/http is for the monitoring port of NATS
+		own:    []string{"pawl/store", "pawl/downloader/mirror"},
+		others: []string{"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+		not:    []string{"os/...", "log", "flag"},
+	},
+	"pawl/downloader/fleet/fakebroker": {
+		own: []string{"pawl/downloader/fleet"},
+		not: []string{"net", "net/...", "os", "os/...", "log", "flag"},
+	},
+	"pawl/downloader/fleet/natstest": {
+		others: []string{"github.com/nats-io/nats-server/v2/server", "github.com/nats-io/nkeys"},
+	},
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
@@ -117,7 +129,10 @@ var mayImport = map[string]struct{ own, others, not []string }{
 
 // singleFileLibraries are the libraries that exactly one file may import, so that each can
 // be replaced in one place.
-var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/dunglas/httpsfv", "github.com/schollz/progressbar/v3", "github.com/rivo/uniseg"}
+var singleFileLibraries = []string{"go.etcd.io/bbolt", "github.com/hashicorp/go-retryablehttp", "github.com/dunglas/httpsfv", "github.com/schollz/progressbar/v3", "github.com/rivo/uniseg", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"}
+
+// testOnly are the packages that only tests may import, with all that they need.
+var testOnly = []string{"github.com/nats-io/nats-server/...", "pawl/downloader/fleet/natstest", "pawl/downloader/fleet/fakebroker", "testing"}
 
 // topLevel are the files and directories that the root directory may contain.
 var topLevel = []string{"README.md", "LICENSE", "go.mod", "go.sum", ".gitignore", ".git", ".ci", ".github", "cmd", "downloader", "store", "chunk"}
@@ -182,6 +197,21 @@ func TestImports(t *testing.T) {
 	for _, library := range singleFileLibraries {
 		if len(users[library]) != 1 {
 			t.Errorf("%s is imported by %v, want one file", library, users[library])
+		}
+	}
+}
+
+// TestLinkedPackages checks that the program contains nothing that is for tests.
+func TestLinkedPackages(t *testing.T) {
+	for _, p := range []string{"pawl/cmd/pawl", "pawl/downloader/fleet"} {
+		out, err := exec.Command("go", "list", "-deps", p).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range strings.Lines(string(out)) {
+			if name = strings.TrimSpace(name); matches(testOnly, name) {
+				t.Errorf("%s needs %s, which only tests may import", p, name)
+			}
 		}
 	}
 }

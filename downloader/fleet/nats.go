@@ -148,6 +148,7 @@ func (b *natsBroker) options() ([]nats.Option, error) {
 		nats.PingInterval(10 * time.Second), // a dead server is noticed before sessions end
 		nats.MaxPingsOutstanding(2),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.refused(err) }),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { b.abort(nats.ErrDisconnected, "") }),
 	}
 	secure, err := b.checkURLs()
 	if err != nil {
@@ -352,15 +353,19 @@ func denied(err error) *deniedError {
 
 // refused ends the requests for which a permission is missing.
 func (b *natsBroker) refused(err error) {
-	e := denied(err)
-	if e == nil {
-		return
+	if e := denied(err); e != nil {
+		b.abort(e, e.subject)
 	}
+}
+
+// abort ends the requests of a subject, or all for "", with an error. Requests whose connection is
+// lost get no answer.
+func (b *natsBroker) abort(err error, subject string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for c := range b.calls {
-		if slices.ContainsFunc(c.objects, func(o string) bool { return strings.Contains(e.subject, o) }) {
-			c.cancel(e)
+		if subject == "" || slices.ContainsFunc(c.objects, func(o string) bool { return strings.Contains(subject, o) }) {
+			c.cancel(err)
 		}
 	}
 }
@@ -385,9 +390,9 @@ func (b *natsBroker) do(ctx context.Context, objects []string, f func(context.Co
 func (b *natsBroker) try(ctx context.Context, objects []string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	c := &natsCall{objects, fail}
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
+	c := &natsCall{objects, abort}
 	b.mu.Lock()
 	b.calls[c] = true
 	b.mu.Unlock()
@@ -395,9 +400,8 @@ func (b *natsBroker) try(ctx context.Context, objects []string, f func(context.C
 	b.mu.Lock()
 	delete(b.calls, c)
 	b.mu.Unlock()
-	var e *deniedError
-	if err != nil && errors.As(context.Cause(ctx), &e) {
-		return e
+	if errors.Is(err, context.Canceled) {
+		return context.Cause(ctx)
 	}
 	return err
 }

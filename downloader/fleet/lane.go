@@ -80,10 +80,14 @@ func (l *lane) see(i int, h holder) {
 	if mine, ok := l.held[i]; ok && mine.revision != h.revision {
 		l.drop(i)
 	}
-	if h.session == "" {
-		if _, ok := l.seen[i]; ok { // a hungry process has one to take
-			l.giveAt, l.mustYield = time.Time{}, false
-		}
+	switch old := l.seen[i].session; {
+	case h.session == "" && old != "": // a hungry process has one to take
+		l.giveAt, l.mustYield = time.Time{}, false
+	case h.session != "" && h.session != old && !l.hungrySince.IsZero():
+		// The oldest one has got it, and the next one calls.
+		now := time.Now()
+		l.calledAt = now.Add(l.delay(now, l.lease.plea()/4) - l.lease.plea())
+		l.oldestAt = time.Time{}
 	}
 	if h == (holder{}) {
 		delete(l.seen, i)
@@ -245,12 +249,25 @@ func (l *lane) hear(now time.Time, age time.Duration) {
 	} else if since.Sub(l.oldestSince) < l.lease.tick() {
 		l.oldestAt = now // the same one again
 	}
-	if len(l.held) > 0 && l.giveAt.IsZero() && !l.mustYield && !l.leaving && !l.hasFree() {
+	if len(l.held) == 0 || !l.giveAt.IsZero() || l.mustYield || l.leaving || l.hasFree() || len(l.held) < l.mostHeld() {
+		return
+	}
+	l.giveAt = now
+	if len(l.held) > 1 || !l.wanted { // the others need not do the same; a file ends at a random time anyway
 		l.giveAt = now.Add(randomly(l.lease.tick()))
-		if len(l.held) == 1 { // those that have more come first
-			l.giveAt = l.giveAt.Add(l.lease.tick())
+	}
+}
+
+// mostHeld returns the largest number of places that a session holds.
+func (l *lane) mostHeld() (most int) {
+	count := make(map[string]int)
+	for _, h := range l.seen {
+		if h.session != "" {
+			count[h.session]++
+			most = max(most, count[h.session])
 		}
 	}
+	return most
 }
 
 // isHeard reports whether another process is looking for its first place.
@@ -363,7 +380,7 @@ func (l *lane) mustCall(now time.Time) bool {
 	if now.Sub(l.calledAt) < l.lease.plea() {
 		return false
 	}
-	isOther := now.Sub(l.oldestAt) < 2*l.lease.plea() && !l.hungrySince.Before(l.oldestSince)
+	isOther := now.Sub(l.oldestAt) < 2*l.lease.plea() && !l.hungrySince.Before(l.oldestSince.Add(-l.lease.tick()))
 	if !isOther {
 		l.calledAt = now
 	}

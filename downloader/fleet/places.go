@@ -495,7 +495,11 @@ func (p *Places) seek(s *Session, l *lane, now time.Time, next time.Duration) (f
 			signal := fmt.Sprintf("hungry.%s.%s.%d", l.name, s.id, now.Sub(l.hungrySince).Milliseconds())
 			return func(ctx context.Context) { p.broker.Signal(ctx, signal) }, 0
 		}
-		return nil, min(next, p.lease.plea()/4)
+		wait := p.lease.plea()/4 + randomly(p.lease.plea()/4)
+		if d := l.calledAt.Add(p.lease.plea()).Sub(now); d > 0 {
+			wait = min(wait, d)
+		}
+		return nil, min(next, wait)
 	}
 	if l.takeAt.IsZero() {
 		window := min(maxDelay, time.Duration(p.contenders(now))*perContender) / time.Duration(len(free))

@@ -19,6 +19,7 @@ type model struct {
 	limits Limits
 	hosts  []string
 	files  func() time.Duration // how long a file takes
+	poll   time.Duration        // between two tries for a connection
 
 	mu    sync.Mutex
 	open  map[string]map[*machine]int // connections by host; those of stopped machines are not counted
@@ -42,6 +43,7 @@ type machine struct {
 	wokenAt time.Time
 	session *Session
 	places  *Places
+	asked   time.Time       // last request to the host with a rate
 	waited  []time.Duration // until each place
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -49,7 +51,7 @@ type machine struct {
 }
 
 func newModel(t *testing.T, seed uint64, rules HostLimits, hosts ...string) *model {
-	m := &model{world: newWorld(t, seed), hosts: hosts, open: make(map[string]map[*machine]int), most: make(map[string]int), asked: make(map[string]time.Time), least: make(map[string]time.Duration)}
+	m := &model{world: newWorld(t, seed), hosts: hosts, poll: 30 * time.Millisecond, open: make(map[string]map[*machine]int), most: make(map[string]int), asked: make(map[string]time.Time), least: make(map[string]time.Duration)}
 	m.files = func() time.Duration { return time.Second + time.Duration(m.intN(int(9*time.Second))) }
 	if err := SetLimits(t.Context(), m.link(), "run", rules); err != nil {
 		t.Fatal(err)
@@ -278,19 +280,28 @@ func (c *machine) work(ctx context.Context, host string) {
 				conns.Go(func() { c.fetch(ctx, host, slots, slot, rate); <-inWork })
 			}
 		}
-		if !c.nap(ctx, 30*time.Millisecond) {
+		if !c.nap(ctx, c.poll) {
 			return
 		}
 	}
 }
 
+// mayAsk waits for no one, as a limiter of requests does.
+func (c *machine) mayAsk(rate float64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ok := time.Since(c.asked) >= time.Duration(float64(time.Second)/rate)
+	if ok {
+		c.asked = time.Now()
+	}
+	return ok
+}
+
 // fetch fetches a file, and closes its connection as transport does.
 func (c *machine) fetch(ctx context.Context, host string, slots transport.Slots, slot io.Closer, rate float64) {
 	end := time.Now().Add(c.files())
-	asked := time.Time{}
 	for time.Now().Before(end) && slots.Held() <= slots.Share() && ctx.Err() == nil {
-		if rate > 0 && time.Since(asked) >= time.Duration(float64(time.Second)/rate) {
-			asked = time.Now()
+		if rate > 0 && c.mayAsk(rate) {
 			c.ask(host, c)
 		}
 		c.nap(ctx, 200*time.Millisecond)
@@ -452,6 +463,7 @@ func TestNobodyStarves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := "example.org:443"
 		m := newModel(t, rand.Uint64(), nil, host)
+		m.poll = 500 * time.Millisecond
 		var all []*machine
 		for i := range 200 {
 			all = append(all, m.start(fmt.Sprint(i), "", 1, host))

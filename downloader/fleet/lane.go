@@ -393,11 +393,11 @@ func (l *lane) delay(now time.Time, window time.Duration) time.Duration {
 	if len(l.held) > 0 {
 		return window + randomly(window)
 	}
-	noise := l.lease.patience()
 	oldest := max(now.Sub(l.hungrySince), 0)
 	if now.Sub(l.oldestAt) < 5*l.lease.plea() {
 		oldest = max(oldest, now.Sub(l.oldestSince))
 	}
+	noise := max(l.lease.patience(), oldest/3) // many may have begun at the same time
 	age := now.Sub(l.hungrySince) + randomly(noise)
 	return time.Duration(float64(window) * max(0, 1-float64(age)/float64(oldest+noise)))
 }

@@ -116,9 +116,6 @@ func parsePattern(text string) (HostLimit, error) {
 		return r, nil
 	}
 	if host, port, err := net.SplitHostPort(text); err == nil {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return r, fmt.Errorf("%q has a port that is not a number from 1 to 65535", text)
-		}
 		r.name, r.port = host, port
 	} else {
 		r.name = strings.TrimSuffix(strings.TrimPrefix(r.name, "["), "]")
@@ -130,6 +127,9 @@ func parsePattern(text string) (HostLimit, error) {
 	name, err := hostName(domain)
 	if err != nil {
 		return r, fmt.Errorf("%q is not a host such as example.org, *.example.org or example.org:8080", text)
+	}
+	if n, err := strconv.ParseUint(r.port, 10, 16); r.port != "" && (err != nil || n == 0) {
+		return r, fmt.Errorf("%q has a port that is not a number from 1 to 65535", text)
 	}
 	r.name = name
 	if isDomain {

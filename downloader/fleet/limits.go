@@ -125,7 +125,7 @@ func parsePattern(text string) (HostLimit, error) {
 		return r, fmt.Errorf("%q is for all hosts of a domain, and cannot have a port", text)
 	}
 	name, err := hostName(domain)
-	if err != nil {
+	if err != nil || strings.Contains(r.port, "/") {
 		return r, fmt.Errorf("%q is not a host such as example.org, *.example.org or example.org:8080", text)
 	}
 	if n, err := strconv.ParseUint(r.port, 10, 16); r.port != "" && (err != nil || n == 0) {

@@ -186,7 +186,6 @@ func TestSlotsOfTwoUsers(t *testing.T) {
 func TestPlaceLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := openDesk(t, newWorld(t, 1))
-		lane := d.places.Lane(testHost)
 		s := d.places.Slots(testHost, 4)
 		all := dial(s, 4, 10*time.Second)
 		time.Sleep(3 * time.Second) // it looks for no more
@@ -201,26 +200,37 @@ func TestPlaceLost(t *testing.T) {
 		s.Close()
 		time.Sleep(time.Second)
 		// A place that is ours without our knowing is deleted if nobody wants it, and adopted if so.
-		key := placePrefix + lane + ".15"
+		key := placePrefix + d.places.Lane(testHost) + ".15"
 		must(d.places.bucket.Put(t.Context(), key, []byte(d.session.ID())))
 		time.Sleep(2 * time.Second)
 		if _, err := d.places.bucket.Get(t.Context(), key); err != ErrNoKey {
 			t.Errorf("a place that nobody wants is kept: %v", err)
 		}
-		d.cut() // with the place, whose revision must change
-		revision := must(d.world.link().Bucket(t.Context(), placesBucket, 0)).(linkBucket).put(t, key, d.session.ID())
-		d.places.Want(lane)
-		d.mend()
-		time.Sleep(2 * time.Second)
-		v, err := d.places.bucket.Get(t.Context(), key)
-		if err != nil || string(v.Data) != d.session.ID() || v.Revision == revision || !d.places.Has(lane) {
-			t.Errorf("a place that is wanted is not adopted: %+v, %v", v, err)
-		}
 	})
 }
 
-func (b linkBucket) put(t *testing.T, key, value string) uint64 {
-	return must(b.Put(t.Context(), key, []byte(value)))
+// TestPlaceAdopted checks that a place whose Create was not confirmed is used, with a new revision,
+// so that no earlier Delete can take it away.
+func TestPlaceAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		if err := SetLimits(t.Context(), w.link(), "", rules(t, "example.org=1")); err != nil {
+			t.Fatal(err)
+		}
+		d := openDesk(t, w)
+		lane := d.places.Lane(testHost)
+		key := placePrefix + lane + ".0"
+		d.cut()
+		d.places.Want(lane)
+		bucket := must(w.link().Bucket(t.Context(), placesBucket, 0))
+		revision := must(bucket.Create(t.Context(), key, []byte(d.session.ID())))
+		d.mend()
+		time.Sleep(2 * time.Second)
+		v, err := bucket.Get(t.Context(), key)
+		if err != nil || string(v.Data) != d.session.ID() || v.Revision == revision || !d.places.Has(lane) {
+			t.Errorf("%+v, %v", v, err)
+		}
+	})
 }
 
 func must[T any](v T, err error) T {

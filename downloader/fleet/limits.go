@@ -254,8 +254,8 @@ type Limits struct {
 	owners map[string]HostLimits // immutable
 }
 
-// limits is the form in which Limits are stored.
-type limits struct {
+// storedLimits is the form in which Limits are stored.
+type storedLimits struct {
 	Version int                   `json:"v"`
 	Rules   map[string]HostLimits `json:"rules,omitempty"` // by owner
 }
@@ -346,7 +346,7 @@ func (l Limits) with(owner string, rules HostLimits) Limits {
 }
 
 // encode returns the stored form.
-func (l Limits) encode() []byte { return encode(limits{Version: version, Rules: l.owners}) }
+func (l Limits) encode() []byte { return encode(storedLimits{Version: version, Rules: l.owners}) }
 
 // decodeLimits decodes the stored form; none is the zero value.
 func decodeLimits(data []byte) (Limits, error) {
@@ -362,7 +362,7 @@ func decodeLimits(data []byte) (Limits, error) {
 	if version1.Version > version {
 		return Limits{}, fmt.Errorf("limits of the fleet: %w", ErrNewer)
 	}
-	var stored limits
+	var stored storedLimits
 	if err := json.Unmarshal(data, &stored); err != nil {
 		return Limits{}, fmt.Errorf("limits of the fleet: %w", err)
 	}

@@ -106,6 +106,11 @@ func OpenSession(ctx context.Context, b Broker, o SessionOptions) (*Session, err
 	}
 	s.sentAt = time.Now()
 	s.revision, err = bucket.Create(ctx, sessionPrefix+id, encode(s.info))
+	if errors.Is(err, ErrConflict) { // it was done, and sent again, because the first answer was lost
+		var v Value
+		v, err = bucket.Get(ctx, sessionPrefix+id)
+		s.revision = v.Revision
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,209 @@
+package fleet
+
+import (
+	"io"
+	"strings"
+	"time"
+
+	"pawl/downloader/transport"
+)
+
+// An address is a host and port that connections are open to, or wanted. Everything is guarded by
+// Places.mu.
+type address struct {
+	lane  *lane
+	open  int // connections
+	users map[*slots]struct{}
+
+	nextAt time.Time // not to open a connection before, if the host has a request rate
+}
+
+// slots are the connections of one user to one address. They satisfy transport.Slots.
+type slots struct {
+	places *Places
+	addr   string
+	most   int
+
+	// guarded by Places.mu
+	held      map[*slot]struct{}
+	heldSince time.Time // when held was last empty
+	failedAt  time.Time // when Try last failed because other users of the address have all
+}
+
+// A slot is a connection that may be open.
+type slot struct{ slots *slots }
+
+// Slots returns the connections to an address, at most n of them, for downloader.Options.Slots.
+// Several users of one address share what the places allow. If the process has no place of the lane,
+// Try makes it look for one.
+func (p *Places) Slots(addr string, n int) transport.Slots {
+	if strings.HasSuffix(addr, " small") { // further ones for small files would exceed the limit
+		n = 0
+	}
+	return &slots{places: p, addr: addr, most: n, held: make(map[*slot]struct{})}
+}
+
+// address returns the address of s, which must be in use from now on. The caller must hold mu.
+func (s *slots) address() *address {
+	p := s.places
+	a := p.addrs[s.addr]
+	if a == nil {
+		a = &address{lane: p.lane(p.limits.Lane(s.addr)), users: make(map[*slots]struct{})}
+		p.addrs[s.addr] = a
+		a.lane.addrs[s.addr] = a
+	}
+	a.users[s] = struct{}{}
+	return a
+}
+
+// Try takes a slot. Closing the result releases it.
+func (s *slots) Try() (io.Closer, bool) {
+	taken, full, limit := s.try(time.Now())
+	if full && s.places.full != nil {
+		s.places.full(s.addr, limit)
+	}
+	if taken == nil {
+		return nil, false
+	}
+	return taken, true
+}
+
+// try takes a slot. full means that the caller must tell that the limit is reached.
+func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
+	p := s.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.most <= 0 {
+		return nil, false, limit
+	}
+	a := s.address()
+	l := a.lane
+	l.use(now)
+	switch {
+	case !p.isFresh() || len(s.held) >= s.most:
+		return nil, false, limit
+	case a.open >= l.allowed(now):
+		l.lackedAt, s.failedAt = now, now
+		notify(p.kick)
+		full = len(l.held) > 0 && !l.hasFree() && !p.told[s.addr] && len(p.told) < maxTold
+		if full {
+			p.told[s.addr] = true
+		}
+		return nil, full, l.limit
+	case now.Before(a.nextAt) || s.mustLeaveOne(a, now):
+		return nil, false, limit
+	}
+	if len(s.held) == 0 {
+		s.heldSince = now
+	}
+	a.open++
+	a.nextAt = now.Add(l.interval())
+	taken = &slot{s}
+	s.held[taken] = struct{}{}
+	s.failedAt = time.Time{}
+	return taken, false, limit
+}
+
+// mustLeaveOne reports whether another user of the address has no connection, and waits for one.
+func (s *slots) mustLeaveOne(a *address, now time.Time) bool {
+	if len(s.held) == 0 {
+		return false
+	}
+	for o := range a.users {
+		if o != s && len(o.held) == 0 && now.Sub(o.failedAt) < time.Second {
+			return true
+		}
+	}
+	return false
+}
+
+// Close releases the slot. It may be called again.
+func (c *slot) Close() error {
+	s := c.slots
+	p := s.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := s.held[c]; ok {
+		delete(s.held, c)
+		s.released(1)
+	}
+	return nil
+}
+
+// released counts connections that are closed. The caller must hold mu.
+func (s *slots) released(n int) {
+	p := s.places
+	a := s.address()
+	a.open -= n
+	a.lane.usedAt = time.Now()
+	notify(p.kick)
+}
+
+// Share returns how many connections may be open now: those that the held places allow, and those
+// that free places would. It is 0 if the session is lost or the places are gone, and then all
+// connections must be closed.
+func (s *slots) Share() int {
+	p := s.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if s.most <= 0 || !p.isFresh() {
+		return 0
+	}
+	a := p.addrs[s.addr]
+	if a == nil {
+		a = &address{lane: p.lane(p.limits.Lane(s.addr))}
+	}
+	l := a.lane
+	held := len(s.held)
+	allowed := l.allowed(now)
+	switch {
+	case a.open > allowed:
+		return max(0, held-(a.open-allowed))
+	case held > 1 && s.mustLeaveOne(a, now), held == 1 && now.Sub(s.heldSince) > p.lease.patience() && s.mustLeaveOne(a, now):
+		return held - 1
+	case !l.isDemanded(now): // the transport closes idle connections if there could be more
+		return min(held, max(1, s.most-1))
+	}
+	share := held + allowed - a.open
+	if l.limit.Rate > 0 && len(l.held) > 0 || l.isHeard(now) || l.mustYield || l.leaving {
+		return min(s.most, share)
+	}
+	for i := range l.limit.places() {
+		if l.seen[i].session == "" {
+			share += l.limit.worth(i)
+			if l.limit.Rate > 0 { // one place at most
+				break
+			}
+		}
+	}
+	return min(s.most, share)
+}
+
+// Held returns how many connections are open.
+func (s *slots) Held() int {
+	s.places.mu.Lock()
+	defer s.places.mu.Unlock()
+	return len(s.held)
+}
+
+// Close releases all slots.
+func (s *slots) Close() error {
+	p := s.places
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.addrs[s.addr]
+	if a == nil {
+		return nil
+	}
+	if n := len(s.held); n > 0 {
+		clear(s.held)
+		s.released(n)
+	}
+	delete(a.users, s)
+	if len(a.users) == 0 {
+		delete(p.addrs, s.addr)
+		delete(a.lane.addrs, s.addr)
+	}
+	return nil
+}

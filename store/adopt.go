@@ -7,6 +7,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"pawl/chunk"
@@ -105,14 +107,13 @@ func (s *Store) AdoptAll(records []Record) error {
 	}
 	skipped := make([]error, len(records))
 	err := s.write(func(t tx) error {
-		for i := range records {
+		for _, i := range byTarget(records) {
 			if skipped[i] = wrong[i]; skipped[i] != nil {
 				continue
 			}
-			if skipped[i] = t.checkNames(&records[i]); errors.Is(skipped[i], ErrPartFile) {
+			if skipped[i] = t.checkTargetName(&records[i]); skipped[i] != nil {
 				continue
 			}
-			skipped[i] = nil // errNameTaken: a finished file needs no part file
 			if err := t.adoptFinished(&records[i]); err != nil {
 				return fmt.Errorf("%q: %w", records[i].Target, err)
 			}
@@ -123,6 +124,17 @@ func (s *Store) AdoptAll(records []Record) error {
 		err = fmt.Errorf("%w: %w", ErrState, err)
 	}
 	return errors.Join(errors.Join(skipped...), err)
+}
+
+// byTarget returns the indexes of records in the order of their targets, in which the ledger is written fastest.
+// Of two records with one target, the later one stays the later one.
+func byTarget(records []Record) []int {
+	order := make([]int, len(records))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(records[a].Target, records[b].Target) })
+	return order
 }
 
 // checkFinished returns an error unless r can be the record of a finished file.
@@ -163,5 +175,5 @@ func (t tx) adoptFinished(r *Record) error {
 			pages = t.pages(old.ID)
 		}
 	}
-	return errors.Join(t.put(r), t.putPages(r.ID, pages))
+	return errors.Join(t.putFinished(r), t.putPages(r.ID, pages)) // not put: nothing else has the ID
 }

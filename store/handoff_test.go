@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -649,9 +650,91 @@ func TestHandoffCrashEverywhere(t *testing.T) {
 	t.Logf("at most %d bytes are fetched again", again)
 }
 
+// next is the work of the next machine that gets the download: it continues, or begins anew if nothing was
+// handed over. It returns true once the file is finished.
+func (r *relay) next(w *world) bool {
+	w.t.Helper()
+	s := &session{w: w}
+	_, err := w.fs.Lstat(w.target + partSuffix)
+	switch got, isDone := w.fs.peek(w.target); {
+	case isDone:
+		if !bytes.Equal(got.data, version("v1")) {
+			w.errorf("the target has %d bytes, or wrong ones", len(got.data))
+		}
+		return true
+	case err != nil && r.claimed.Len() > 0:
+		w.errorf("the part file is gone, but for %s: %v", r.claimed, err)
+		return true
+	case err != nil || r.handoff.Seq == 0:
+		s.create("v1", 2900)
+	default:
+		s.do("Import", func() error {
+			id, err := w.store.Import(r.handoff, w.target)
+			if err == nil {
+				s.part, err = w.store.Resume(id)
+			}
+			return err
+		})
+		if s.err == nil && s.part.Record().State == Done { // by its own record, only the rename was missing
+			s.close()
+			return false
+		}
+		s.verifyAll()
+		if s.err == nil && (s.part.Lost() > 0 || !s.part.rec.holdsAll(&r.claimed)) {
+			w.errorf("got %s, %d bytes lost, want %s as handed over", s.part.rec.Held, s.part.Lost(), r.claimed)
+		}
+	}
+	r.handoff.Seq = 0 // of another process
+	r.save(s)
+	r.run(s)
+	if s.err == nil {
+		s.finish()
+		s.close()
+	}
+	if s.err != nil {
+		w.errorf("%v", s.err)
+		return true
+	}
+	return false
+}
+
+// FuzzRelay gives a download to one machine after the other, each of which ends at a random step, in half of
+// the cases together with the file server. An earlier machine may get it again. The seed determines everything.
+func FuzzRelay(f *testing.F) {
+	for seed := range uint64(40) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		w := newWorld(t, scenario{etag: "v1"}, seed)
+		machines := []*world{w, w.elsewhere(), w.elsewhere()}
+		var r relay
+		fs := w.fs
+		for turn := range 12 {
+			m := machines[rng.IntN(len(machines))]
+			m.open(fs, m.state)
+			m.story = fmt.Sprintf("seed %d, turn %d", seed, turn)
+			if turn < 10 {
+				fs.trap = trap{n: 1 + rng.IntN(40), does: []string{"before", "after"}[rng.IntN(2)]}
+			}
+			done := false
+			crashes(func() { done = r.next(m) })
+			if done || t.Failed() {
+				return
+			}
+			if names, data := rng.Float64(), rng.Float64(); rng.IntN(2) == 0 {
+				fs = fs.reboot(names, data)
+			} else {
+				fs = fs.reboot(killed[0], killed[1])
+			}
+		}
+		t.Errorf("seed %d: the file was never finished", seed)
+	})
+}
+
 // FuzzHandoff imports what a hostile queue sends.
 func FuzzHandoff(f *testing.F) {
-	state, dir := filepath.Join(f.TempDir(), "state"), f.TempDir()
+	state, dir := filepath.Join(memDir(f), "state"), memDir(f)
 	s, err := Open(state, Options{Root: dir})
 	if err != nil {
 		f.Fatal(err)

@@ -41,24 +41,51 @@ func (s *Store) Import(h Handoff, target string) (ID, error) {
 		return "", err
 	}
 	defer lock.Close()
-	var id ID
+	own, keep, err := s.ownOf(&rec)
+	if err != nil {
+		return "", err
+	}
 	err = s.write(func(t tx) error {
-		own, err := t.unfinishedAt(target)
-		if err == nil && own.Part() != rec.Part() && s.fs.Locked(own.Part()) {
+		now, err := t.unfinishedAt(target)
+		if err == nil && now.ID != own.ID {
 			return fmt.Errorf("%q: %w", target, ErrBusy)
 		}
-		if err == nil && own.supersedes(&rec) && s.existsAt(own.Part()) {
-			id = own.ID
+		if err == nil && keep {
+			rec.ID = own.ID
 			return nil
 		}
 		imported := rec
-		id = imported.ID
 		if err := t.putNew(&imported, h.pages()); !errors.Is(err, errNameTaken) {
 			return err
 		}
 		return fmt.Errorf("%q: %w", rec.Part(), ErrForeign)
 	})
-	return id, err
+	if err != nil {
+		return "", err
+	}
+	return rec.ID, nil
+}
+
+// ownOf returns the unfinished record that this state file has of the target of rec, the zero Record
+// if there is none. keep reports whether it must be kept.
+func (s *Store) ownOf(rec *Record) (own Record, keep bool, err error) {
+	err = s.read(func(t tx) error {
+		found, err := t.unfinishedAt(rec.Target)
+		if err == nil {
+			own = found
+		}
+		if errors.Is(err, ErrNewer) {
+			return err
+		}
+		return nil // a damaged record is replaced
+	})
+	if err != nil || own.ID == "" {
+		return own, false, err
+	}
+	if own.Part() != rec.Part() && s.fs.Locked(own.Part()) {
+		return own, false, fmt.Errorf("%q: %w", rec.Target, ErrBusy)
+	}
+	return own, own.supersedes(rec) && s.existsAt(own.Part()), nil
 }
 
 // lockImported locks the part file of rec, which another machine has created. A lock that other machines

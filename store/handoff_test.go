@@ -331,6 +331,7 @@ func TestImportHostile(t *testing.T) {
 		"unknown state":      func(h *Handoff) { h.Record.State = "x" },
 		"repair":             func(h *Handoff) { h.Record.Repairs = FileStamp{Size: 8} },
 		"password":           func(h *Handoff) { h.Record.URL = "http://u:p@h/" },
+		"user":               func(h *Handoff) { h.Record.URL = "http://u@h?x" },
 		"no URL":             func(h *Handoff) { h.Record.URL = "" },
 		"long text":          func(h *Handoff) { h.Record.ETag = strings.Repeat("x", maxHandoffText) },
 		"key of a list":      func(h *Handoff) { h.Record.Lists = Lists{"../x"} },
@@ -361,6 +362,7 @@ func TestImportHostile(t *testing.T) {
 	b.wantFile(outside+".part", "valuable")
 
 	h := good
+	h.Record.URL = "http://h/@x?a@b" // no user
 	h.Record.Replace, h.Record.Control, h.Record.Mirrors, h.Record.Root, h.Record.State = true, outside+".part", []string{"http://127.0.0.1/"}, "/", Finishing
 	h.Record.Process, h.Record.Target, h.Record.ID, h.Record.ModTime = thisProcess(), outside, "../../x", time.Unix(1e9, 0)
 	id, err := b.store.Import(h, b.target)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,15 +17,16 @@ import (
 // target, so that Resume continues it. h must be complete (Handoff.Since is 0). If this state
 // file has a newer record of an unfinished download to target, Import keeps that, and returns its ID.
 //
-// Import believes no more of h than it must: h must not lead out of Options.Root, claims are
-// held ranges with checksums, and Resume reports the bytes as lost that the part file
-// does not have. The imported record has no Replace, no Mirrors and no Control. If the part file has another
-// change time than h says, the Part is Dirty after Resume.
+// Import believes no more of h than it must. The target must be below Options.Root. The
+// imported record has no Replace, no Mirrors and no Control. Resume reports the bytes as lost
+// that have no checksum, or that the part file does not have. If the part file has another change
+// time than h says, the Part is Dirty after Resume.
 //
-// The errors are ErrHandoff if h or target is not valid, ErrBusy if another process works on the
-// download, fs.ErrNotExist if there is no part file, ErrNoDirectory if there is no directory, ErrForeign if the name of the
-// part file or of the target belongs to another download, those of a part file that is not
-// ours, and errors.ErrUnsupported if the file system cannot lock it. After an error, nothing was recorded.
+// The errors are ErrHandoff if h or target is not valid, ErrBusy if another process works on
+// the download, fs.ErrNotExist if there is no part file, ErrNoDirectory if there is no
+// directory, ErrForeign if the name of the part file or of the target belongs to another
+// download, those of a part file that is not ours, and errors.ErrUnsupported if the file system
+// cannot lock it. After an error, nothing was recorded.
 func (s *Store) Import(h Handoff, target string) (ID, error) {
 	if err := s.checkPath(target); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrHandoff, err)
@@ -145,12 +145,11 @@ func (r *Record) holdsAll(set *chunk.Set) bool {
 // check returns an error unless h can be a result of Store.Handoff.
 func (h *Handoff) check() error {
 	r := &h.Record
-	asked, err := url.Parse(r.URL)
 	switch {
 	case h.Since != 0:
 		return errors.New("it has only the changes since another one")
-	case r.URL == "" || err != nil || asked.User != nil:
-		return errors.New("its URL is missing, not valid, or has a password")
+	case r.URL == "" || hasUserinfo(r.URL):
+		return errors.New("its URL is missing, or has a password")
 	case r.textBytes() > maxHandoffText:
 		return errors.New("its texts are too long")
 	case !slices.Contains([]State{Active, Paused, Failed, Finishing}, r.State):
@@ -166,6 +165,15 @@ func (h *Handoff) check() error {
 		return err
 	}
 	return h.checkPages()
+}
+
+// hasUserinfo reports whether a URL has a user or a password, which a record must not contain.
+func hasUserinfo(u string) bool {
+	_, rest, _ := strings.Cut(u, "//")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	return strings.Contains(rest, "@")
 }
 
 // checkHeld returns an error unless the size, the held ranges and the pieces of r fit together.

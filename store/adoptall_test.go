@@ -169,6 +169,7 @@ func TestAdoptAllKilled(t *testing.T) {
 	must(t, err)
 	cmd.Stderr = os.Stderr
 	must(t, cmd.Start())
+	defer cmd.Process.Kill()
 	lines := bufio.NewScanner(out)
 	last, end := -1, 3+rand.IntN(5)
 	read := func() (more bool) {

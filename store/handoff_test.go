@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,6 +82,67 @@ func TestHandoff(t *testing.T) {
 	}
 	b.complete(q)
 	a.wantNo(a.target + ".part")
+}
+
+// handoffEnv makes the test binary the child process of TestHandoffKilled. Its value is the directory to work in.
+const handoffEnv = "PAWL_STORE_TEST_HANDOFF"
+
+// handOverUntilKilled downloads into the directory files below dir, with a state directory of its own, and prints what changes
+// after each commit.
+func handOverUntilKilled(dir string) int {
+	s, err := Open(filepath.Join(dir, "first"), Options{})
+	if err != nil {
+		return 1
+	}
+	data := fixtureData()
+	p, err := s.Create(Record{URL: "https://example.com/file.bin", Target: filepath.Join(dir, "files", "file.bin"), Size: int64(len(data))})
+	if err != nil || smallPieces(p, 10_000) != nil {
+		return 1
+	}
+	out := json.NewEncoder(os.Stdout)
+	var seq uint64
+	for off := 0; off < len(data); off += 1000 {
+		_, err := p.WriteAt(data[off:off+1000], int64(off))
+		h, handoffErr := Handoff{}, p.Commit(0)
+		if handoffErr == nil {
+			h, handoffErr = s.Handoff(p.Record().ID, seq)
+		}
+		if errors.Join(err, handoffErr, out.Encode(h)) != nil {
+			return 1
+		}
+		seq = h.Seq
+	}
+	time.Sleep(time.Minute) // the test kills it before
+	return 1
+}
+
+// A process is killed while it downloads, and a process with another state directory continues.
+func TestHandoffKilled(t *testing.T) {
+	l := newFixture(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), handoffEnv+"="+filepath.Dir(l.state))
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	cmd.Stderr = os.Stderr
+	must(t, cmd.Start())
+	defer cmd.Process.Kill()
+	in := json.NewDecoder(out)
+	var h Handoff
+	for n, end := 0, 5+rand.IntN(60); n < end; n++ {
+		var next Handoff
+		if err := in.Decode(&next); err != nil || !h.Merge(next) {
+			t.Fatalf("handoff %d: %v, since %d after %d", n, err, next.Since, h.Seq)
+		}
+	}
+	_, err = l.store.Import(h, l.target)
+	l.wantErr("Import while the process works", err, ErrBusy)
+	cmd.Process.Kill()
+	cmd.Wait()
+	p := l.importAndResume(h)
+	if got := p.Record().Held; p.Lost() > 0 || !got.Equal(h.Record.Held) {
+		t.Errorf("got %s, %d bytes lost, want %s as handed over", got, p.Lost(), h.Record.Held)
+	}
+	l.complete(p)
 }
 
 // Nothing has changed since the handoff, so nothing needs to be verified.

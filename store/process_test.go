@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(adoptEnv); dir != "" {
 		os.Exit(adoptUntilKilled(dir))
 	}
+	if dir := os.Getenv(handoffEnv); dir != "" {
+		os.Exit(handOverUntilKilled(dir))
+	}
 	dir := os.Getenv(childEnv)
 	if dir == "" {
 		os.Exit(m.Run())

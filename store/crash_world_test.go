@@ -55,7 +55,7 @@ type world struct {
 
 // memDir returns a temporary directory in memory, if the system has such a file system. The tests
 // create thousands of small state files, and hardly any of these depends on a disk.
-func memDir(t *testing.T) string {
+func memDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "pawl-test-")
 	if err != nil {
 		return t.TempDir()

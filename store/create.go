@@ -292,31 +292,35 @@ func (p *Part) openNew() (err error) {
 // deletes an unfinished record of the same target in the same transaction.
 func (p *Part) recordNew(pages []sumPage) error {
 	p.rec.Updated = p.rec.Created
-	return p.store.write(func(t tx) error {
-		if err := t.checkNames(&p.rec); err != nil {
-			return err
-		}
-		old, err := t.byTarget(p.rec.Target)
-		var bad damagedRecordError
-		switch {
-		case err == nil && old.State != Done: // the entry of a finished file stays until the file is replaced
-			p.rec.inheritLists(&old)
-			err = t.drop(&old)
-		case errors.As(err, &bad):
-			err = t.dropDamaged(bad)
-		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if err := t.freeID(&p.rec); err != nil {
-			return err
-		}
-		if err := t.putPages(p.rec.ID, pages); err != nil {
-			return err
-		}
-		if err := t.put(&p.rec); err != nil {
-			return err
-		}
-		return t.putIndex(&p.rec)
-	})
+	return p.store.write(func(t tx) error { return t.putNew(&p.rec, pages) })
+}
+
+// putNew writes r, a new unfinished download, its index keys and its pages of checksums. It deletes another
+// unfinished record of the same target.
+func (t tx) putNew(r *Record, pages []sumPage) error {
+	if err := t.checkNames(r); err != nil {
+		return err
+	}
+	old, err := t.byTarget(r.Target)
+	var bad damagedRecordError
+	switch {
+	case err == nil && old.State != Done: // the entry of a finished file stays until the file is replaced
+		r.inheritLists(&old)
+		err = t.drop(&old)
+	case errors.As(err, &bad):
+		err = t.dropDamaged(bad)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err := t.freeID(r); err != nil {
+		return err
+	}
+	if err := t.putPages(r.ID, pages); err != nil {
+		return err
+	}
+	if err := t.put(r); err != nil {
+		return err
+	}
+	return t.putIndex(r)
 }

@@ -205,6 +205,50 @@
 // OWNER is 8 hex digits of a hash of the host name and the state directory, ID is 16 random
 // hex digits. On Windows, small files go through NAME.part like large ones.
 //
+// # Downloads that move to another machine
+//
+// Several machines may fill one directory of a shared file system. Each has a state directory
+// on a disk of its own. If one is taken away, another one continues its unfinished downloads:
+//
+//	hand over  1. after a commit, read the record and the checksums of its pieces in one
+//	              transaction (Handoff), and save them where the other machines find them
+//	import     2. lock NAME.part
+//	           3. one transaction records the download with a new ID, and the checksums
+//	                                                         <- the commit point
+//	           4. unlock; Resume as any other download
+//
+// A Handoff is read from the state file. It therefore claims only bytes that were synced
+// before, and an old one claims less, never more. After Restart an old one claims bytes of
+// another version; the caller should save a new one before the first new byte. If it does not,
+// the checksums of the pieces reveal it: unless NAME.part has the change time that the
+// Handoff says, the Part is Dirty after Resume, and every held piece is verified.
+//
+// A Handoff comes from a queue, which is trusted no more than a list is. Import believes
+// nothing that leads out of Options.Root, replaces a file, deletes a file or names a host.
+// It refuses ranges and checksums that do not fit together, so that nobody can make
+// Resume claim more than the Handoff, or work for hours.
+//
+// If this state file has an unfinished download to the same target that is newer, or that
+// holds more of the same version, it stays as it is and is continued. A crash before 3 leaves
+// nothing behind, and a crash after it an unfinished download like any other.
+//
+// The lock of a part file is on the file itself (flock), except on Windows, where it is on
+// NAME.part.lock. A machine that is only frozen therefore still keeps the others out: Import and
+// Resume return ErrBusy until its file server gives up its locks. If the file system
+// cannot lock at all, Import fails. If it can, but keeps the locks to each machine, pawl cannot
+// find that out here: for example NFS with the mount options nolock or local_lock, and Lustre
+// with localflock. Two machines may then write to the same part file. As long as both fetch the same
+// version, they write the same bytes. Once one of them finishes, the next commit of the other one returns
+// ErrGone, and its Finish finds a foreign file. If one of them restarts with another version,
+// the other one notices that the file was truncated only if it has become smaller than at its last commit;
+// otherwise only a digest of the whole file reveals the damage. So whoever lets machines share
+// a directory must first test whether they see each other's locks.
+//
+// AdoptAll records the files that other machines have finished, thousands in one transaction,
+// for the report and the next run of their list. They are on disk, and synced, before their
+// machine reports them. AdoptAll does not look at them; the next run compares them with
+// their records. The machine that has fetched them then removes its own entries (Forget).
+//
 // # Disk space
 //
 // A download does not start if the disk has no room for the whole file. While it runs,

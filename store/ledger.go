@@ -246,6 +246,23 @@ func (t tx) dropFinished(r *Record) error {
 	return t.Bucket(ledgerBucket).Delete([]byte(r.Target))
 }
 
+// Forget deletes the ledger entries of finished files in one transaction: of each record the entry of its
+// target, if that has its ID. It touches no file. The files then count as files that pawl did not
+// download.
+func (s *Store) Forget(records []Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	return s.write(func(t tx) error {
+		for i := range records {
+			if err := t.dropFinished(&records[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // LookupTargets returns the record of each of the absolute paths, or the zero Record if
 // there is none. If a finished file is being downloaded again, it returns the unfinished
 // record. All reads are one transaction, which keeps the touched pages in memory, so the

@@ -57,6 +57,11 @@ func (l Lists) Has(keys ...string) bool {
 	return slices.ContainsFunc(l, func(key string) bool { return slices.Contains(keys, key) })
 }
 
+// areValid reports whether all keys have the form of a key.
+func (l Lists) areValid() bool {
+	return !slices.ContainsFunc(l, func(key string) bool { return key != Nameless && !isHex(key, 8) })
+}
+
 // String returns the keys separated by spaces.
 func (l Lists) String() string { return strings.Join(l, " ") }
 

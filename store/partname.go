@@ -64,12 +64,12 @@ func (t tx) partOwner(path string, r *Record) (Record, error) {
 
 // checkNames returns ErrPartFile if the target of r is the part file of another download.
 // It returns errNameTaken if the part file of r is the target or the part file of another
-// download. No other function compares the names of different records. A download that
+// download. Only checkNames and checkTargetName compare the names of different records. A download that
 // writes its record must call checkNames in the same transaction, or two processes could
 // choose the same name.
 func (t tx) checkNames(r *Record) error {
-	if owner, err := t.partOwner(r.Target, r); err == nil {
-		return fmt.Errorf("%q: %w, %q", r.Target, ErrPartFile, owner.Target)
+	if err := t.checkTargetName(r); err != nil {
+		return err
 	}
 	_, err := t.byTarget(r.Part())
 	var bad damagedRecordError
@@ -78,6 +78,14 @@ func (t tx) checkNames(r *Record) error {
 	}
 	if _, err := t.partOwner(r.Part(), r); err == nil {
 		return fmt.Errorf("%q: %w", r.Part(), errNameTaken)
+	}
+	return nil
+}
+
+// checkTargetName returns ErrPartFile if the target of r is the part file of another download.
+func (t tx) checkTargetName(r *Record) error {
+	if owner, err := t.partOwner(r.Target, r); err == nil {
+		return fmt.Errorf("%q: %w, %q", r.Target, ErrPartFile, owner.Target)
 	}
 	return nil
 }

@@ -30,6 +30,12 @@ func TestMain(m *testing.M) {
 	if state := os.Getenv(cycleEnv); state != "" {
 		os.Exit(readCycle(state))
 	}
+	if dir := os.Getenv(adoptEnv); dir != "" {
+		os.Exit(adoptUntilKilled(dir))
+	}
+	if dir := os.Getenv(handoffEnv); dir != "" {
+		os.Exit(handOverUntilKilled(dir))
+	}
 	dir := os.Getenv(childEnv)
 	if dir == "" {
 		os.Exit(m.Run())

@@ -90,7 +90,8 @@ type Store struct {
 	publishes *batcher[*TempFile]
 	adoptions *batcher[adoption]
 
-	swept sweptDirs // directories without leftovers of killed processes
+	swept    sweptDirs // directories without leftovers of killed processes
+	handoffs handoffs
 
 	publishMu sync.Mutex // must be locked before a transaction begins, never within one
 	// published lists the files that are in place while their entries still have the

@@ -48,7 +48,7 @@ func (f *fetcher) fetch(ctx context.Context, it *Item, released func()) Outcome 
 			o.State, o.URL, o.Record, o.Err = Current, u, it.Record, nil
 			return o
 		}
-		if o.Err == nil || !mayRecover(err) {
+		if o.Err == nil || !MayRecover(err) {
 			o.URL = u
 		}
 		res.Fetched += o.Result.Fetched
@@ -148,7 +148,7 @@ func (f *fetcher) request(it *Item, u string) (req downloader.Request, to downlo
 // may pass, so that the file is tried again, or else the first error that leaves open whether the
 // file exists, or else the first error.
 func betterError(a, b error) error {
-	if a == nil || !mayRecover(a) && mayRecover(b) || failure.IsGone(a) && !failure.IsGone(b) {
+	if a == nil || !MayRecover(a) && MayRecover(b) || failure.IsGone(a) && !failure.IsGone(b) {
 		return b
 	}
 	return a
@@ -163,10 +163,10 @@ func tryOtherSource(err error) bool {
 	return failure.TryOtherSource(err) || errors.Is(err, failure.ErrChecksum) || errors.Is(err, failure.ErrChanged)
 }
 
-// mayRecover reports whether a later round may succeed after err: the host may be back, the server
+// MayRecover reports whether a later round may succeed after err, the error of a file: the host may be back, the server
 // may be repaired, a login page may be gone, or the download of which this path is the part file
 // may have ended.
-func mayRecover(err error) bool {
+func MayRecover(err error) bool {
 	var rest *restError
 	if errors.As(err, &rest) {
 		return !rest.final

@@ -99,7 +99,7 @@ func (h *host) noteFailure(err error) (rests bool) {
 	if h.allowed = h.maxFailures(err); h.failures < h.allowed {
 		return false
 	}
-	h.rest = &restError{err, h.probation && !mayRecover(err)}
+	h.rest = &restError{err, h.probation && !MayRecover(err)}
 	return true
 }
 

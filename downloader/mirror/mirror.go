@@ -54,6 +54,10 @@ type Options struct {
 	DryRun    bool  // fetch, delete and record nothing; report outcomes Wanted and Pruned
 	Shard     Shard // the files of the lists that this run fetches and prunes; default: all of them
 
+	// Elsewhere fetches the files in other processes, in place of this one, which then uses neither
+	// Jobs nor Rounds. Prune must not be set. With DryRun nothing is sent. Default: none.
+	Elsewhere Elsewhere
+
 	// Request is the template of the request for each file.
 	Request downloader.Request
 	// ForList completes the request for a file of the named list, for example with the
@@ -121,7 +125,7 @@ type Outcome struct {
 	State  State
 	URL    string            // the source that was asked last, including any credentials in the list
 	Result downloader.Result // of the last request; set if Fetched, Unchanged or Failed
-	Record store.Record      // the record of the file when it was last looked up; zero if there was none
+	Record store.Record      // the record of the file when it was last looked up, zero if there was none; the new record if a Worker or an Elsewhere has fetched the file
 	Rounds int               // number of rounds in which the file was tried
 	Err    error             // why the file failed
 }

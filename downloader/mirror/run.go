@@ -173,7 +173,7 @@ func (m *Run) fetchJob(ctx context.Context, j *job) {
 	it := j.item
 	o := m.fetch.fetch(ctx, it, func() { m.sched.publishing(j) })
 	o.Rounds = it.Rounds + 1
-	retry := o.State == Failed && mayRecover(o.Err) && o.Rounds < m.maxRounds(o.Err)
+	retry := o.State == Failed && MayRecover(o.Err) && o.Rounds < m.maxRounds(o.Err)
 	m.sched.done(j)
 	if end := m.end.judge(o.Err); end != nil && ctx.Err() == nil {
 		m.sched.end(end)

@@ -125,9 +125,10 @@ type Outcome struct {
 	State  State
 	URL    string            // the source that was asked last, including any credentials in the list
 	Result downloader.Result // of the last request; set if Fetched, Unchanged or Failed
-	Record store.Record      // the record of the file when it was last looked up, zero if there was none; the new record if a Worker or an Elsewhere has fetched the file
+	Record store.Record      // the record of the file when it was last looked up, zero if there was none; of a file that a Worker or an Elsewhere has finished, the new one
 	Rounds int               // number of rounds in which the file was tried
 	Err    error             // why the file failed
+	Key    string            // Item.Key of the file if it was fetched elsewhere; otherwise ""
 }
 
 // A Rest says that a host has failed or refused so many files in a row that the others are not
@@ -144,6 +145,15 @@ func WasNotTried(err error) bool {
 	var rest *restError
 	return errors.As(err, &rest)
 }
+
+// NotTried returns err, which is the text of such a failure from another process, as an error for which
+// WasNotTried is true.
+func NotTried(err error) error { return toldNotTried{err} }
+
+// toldNotTried is the failure of a file that another process has not tried.
+type toldNotTried struct{ error }
+
+func (e toldNotTried) Unwrap() []error { return []error{e.error, &restError{err: e.error}} }
 
 // Counts say how far a run has come. Listed counts each path once, however many entries name it.
 type Counts struct {

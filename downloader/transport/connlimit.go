@@ -314,6 +314,7 @@ func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 	defer func() { <-a.polling }()
 	for {
 		if slot, ok := a.try(ctx); ok {
+			attemptOf(ctx).gotSlot()
 			return slot, nil
 		}
 		if !a.owner.leased && time.Since(begun) > maxSlotWait {

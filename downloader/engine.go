@@ -42,11 +42,11 @@ func newEngine(s *store.Store, o Options) *engine {
 }
 
 // newTransport returns a transport whose connections are limited together with the other
-// processes that use s. s may be nil. A nil *store.Store must not become the interface that the
+// processes that use s, or as o.Slots says. s may be nil. A nil *store.Store must not become the interface that the
 // transport gets, because that would not be nil.
 func newTransport(s *store.Store, o Options) *transport.Transport {
-	var slots func(addr string, n int) transport.Slots
-	if s != nil {
+	slots := o.Slots
+	if slots == nil && s != nil {
 		slots = func(addr string, n int) transport.Slots { return s.Slots(addr, n) }
 	}
 	return transport.New(transport.Options{
@@ -60,6 +60,7 @@ func newTransport(s *store.Store, o Options) *transport.Transport {
 		RequestRate:      o.RequestRate,
 		UserAgent:        o.UserAgent,
 		ForHost:          o.ForHost,
+		Leased:           o.Slots != nil,
 		Dial:             o.Dial,
 		Address:          o.Address,
 		Proxy:            o.Proxy,

@@ -201,6 +201,7 @@ func rangeField(r chunk.Range) string {
 type requester interface {
 	Requesting(stop func(sched.Reason), now time.Time)
 	Queued(waits bool, now time.Time)
+	Dialing(now time.Time)
 	Sent(now time.Time)
 	Retrying()
 	MayRetry() bool
@@ -285,6 +286,7 @@ func (x *exchange) context(ctx context.Context, cancel context.CancelCauseFunc) 
 		sent = func() { c.Sent(time.Now()) }
 		noted := x.info.OnQueued
 		x.info.OnQueued = func(waits bool) { c.Queued(waits, time.Now()); noted(waits) }
+		x.info.OnSlot = func() { c.Dialing(time.Now()) }
 	}
 	return x.trace.trace(transport.WithRequest(ctx, x.info), sent)
 }

@@ -48,6 +48,15 @@ type Options struct {
 	// are wrong.
 	IgnoreServerDigest bool
 
+	// Slots returns the connections to an address that all processes share, on other machines, too.
+	// Its arguments are host and port, for example "example.org:443", of the server or its proxy, and
+	// the most connections that this process opens; small files get no further ones. A set of slots whose
+	// Share is 0 was taken away: all its connections are closed, also those in use, and the downloads
+	// wait, however long, until there is a slot again; that is no failure. Slots is
+	// called by any goroutine. Default: the processes that use the same directory of the Store share
+	// the connections.
+	Slots func(addr string, n int) Slots
+
 	smallConnections int // most connections to a host while it serves small files; set by withDefaults
 
 	// Dial opens a TCP connection to an IP address and port, for example in memory. Default package
@@ -116,6 +125,9 @@ func NewBinding(name string) (*Binding, error) { return transport.NewBinding(nam
 // Interfaces returns the names of the interfaces that are up.
 func Interfaces() []string { return transport.Interfaces() }
 
+// Slots are the connections to one address that several processes share.
+type Slots = transport.Slots
+
 // HostOptions are the settings of one host that differ from those of all hosts.
 type HostOptions = transport.HostOptions
 
@@ -139,6 +151,9 @@ func (o Options) withDefaults() Options {
 	o.smallConnections = o.Connections
 	if o.Connections <= 0 {
 		o.Connections, o.smallConnections = defaultConnections, defaultSmallConnections
+	}
+	if o.Slots != nil {
+		o.smallConnections = o.Connections
 	}
 	switch {
 	case o.Retry.Tries == 0:

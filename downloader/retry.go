@@ -120,8 +120,12 @@ func (d *download) awaitPreparation(p *preparation, resp *http.Response, failed 
 func (d *download) stepDown(c requester, err error) bool { return c != nil && c.stepDown(err) }
 
 // pause handles a body that ended with few bytes or none: the other connections go on without
-// c, or c waits, or the retry budget is exhausted, and err is returned.
+// c, or c waits, or the retry budget is exhausted, and err is returned. A connection that was taken
+// away is no failure: the next request waits for another one.
 func (d *download) pause(ctx context.Context, c requester, err error) error {
+	if errors.Is(err, transport.ErrTaken) {
+		return nil
+	}
 	if d.stepDown(c, err) {
 		return errSteppedDown
 	}
@@ -134,8 +138,11 @@ func (d *download) pause(ctx context.Context, c requester, err error) error {
 
 // setback counts a failure without a byte. It returns how long to wait before the next try, and
 // whether there is one. While the machine is offline and Options.WaitNetwork is set, failures
-// do not count.
+// do not count. Neither do connections that were taken away.
 func (d *download) setback(err error) (wait time.Duration, again bool) {
+	if errors.Is(err, transport.ErrTaken) {
+		return 0, true
+	}
 	if offline, first := d.engine.network.IsDown(err); offline {
 		d.waits(err, 0)
 		if first {

@@ -20,8 +20,17 @@ type fetcher struct {
 	ledger *ledger
 	moves  *moveFinder
 	names  *naming
-	sched  *scheduler
-	report *reporter
+	hosts  hostStates
+	onRest func(Rest)
+}
+
+// hostStates decide which hosts are asked. They are safe for concurrent use.
+type hostStates interface {
+	// resting returns the error because of which a host must not be asked now, or nil.
+	resting(host string) error
+	// noteResult records how a request to a host ended. If the host begins to rest because of it,
+	// noteResult returns the number of its queued files.
+	noteResult(host string, err error) (rests bool, files int)
 }
 
 // fetch downloads a file from the first of its sources that has it. It calls released, perhaps
@@ -48,7 +57,7 @@ func (f *fetcher) fetch(ctx context.Context, it *Item, released func()) Outcome 
 			o.State, o.URL, o.Record, o.Err = Current, u, it.Record, nil
 			return o
 		}
-		if o.Err == nil || !mayRecover(err) {
+		if o.Err == nil || !MayRecover(err) {
 			o.URL = u
 		}
 		res.Fetched += o.Result.Fetched
@@ -72,18 +81,18 @@ func (f *fetcher) otherProcessFetched(it *Item) bool {
 // responded.
 func (f *fetcher) tryHost(ctx context.Context, it *Item, u string, released func()) (downloader.Result, error) {
 	host := downloader.Origin(u)
-	if err := f.sched.resting(host); err != nil {
+	if err := f.hosts.resting(host); err != nil {
 		return downloader.Result{}, err
 	}
 	responded := false
 	res, err := f.get(ctx, it, u, func() {
 		responded = true
-		f.sched.noteResult(host, nil) // now, because get may wait long until the file is durable
+		f.hosts.noteResult(host, nil) // now, because get may wait long until the file is durable
 		released()
 	})
 	if !responded && ctx.Err() == nil {
-		if rests, files := f.sched.noteResult(host, err); rests {
-			f.report.rest(Rest{Host: host, Files: files, Err: err})
+		if rests, files := f.hosts.noteResult(host, err); rests {
+			f.onRest(Rest{Host: host, Files: files, Err: err})
 		}
 	}
 	return res, err
@@ -95,7 +104,7 @@ func (f *fetcher) tryHost(ctx context.Context, it *Item, u string, released func
 func (f *fetcher) get(ctx context.Context, it *Item, u string, released func()) (downloader.Result, error) {
 	req, to := f.request(it, u)
 	req.Mirrors = slices.DeleteFunc(slices.Clone(it.Entry.URLs), func(o string) bool {
-		return o == u || f.sched.resting(downloader.Origin(o)) != nil
+		return o == u || f.hosts.resting(downloader.Origin(o)) != nil
 	})
 	to.Released = released
 	if r := it.Record; r.ID != "" && r.State != store.Done && r.URL != weburl.Canonical(u) {
@@ -148,7 +157,7 @@ func (f *fetcher) request(it *Item, u string) (req downloader.Request, to downlo
 // may pass, so that the file is tried again, or else the first error that leaves open whether the
 // file exists, or else the first error.
 func betterError(a, b error) error {
-	if a == nil || !mayRecover(a) && mayRecover(b) || failure.IsGone(a) && !failure.IsGone(b) {
+	if a == nil || !MayRecover(a) && MayRecover(b) || failure.IsGone(a) && !failure.IsGone(b) {
 		return b
 	}
 	return a
@@ -163,10 +172,10 @@ func tryOtherSource(err error) bool {
 	return failure.TryOtherSource(err) || errors.Is(err, failure.ErrChecksum) || errors.Is(err, failure.ErrChanged)
 }
 
-// mayRecover reports whether a later round may succeed after err: the host may be back, the server
+// MayRecover reports whether a later round may succeed after err, the error of a file: the host may be back, the server
 // may be repaired, a login page may be gone, or the download of which this path is the part file
 // may have ended.
-func mayRecover(err error) bool {
+func MayRecover(err error) bool {
 	var rest *restError
 	if errors.As(err, &rest) {
 		return !rest.final

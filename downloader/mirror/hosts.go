@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"pawl/downloader/failure"
 )
@@ -65,8 +66,9 @@ type host struct {
 
 // A restError is the failure of a file that was not tried, because its host rests.
 type restError struct {
-	err   error // the last failure of the host
-	final bool  // the file need not be tried in another round
+	err   error     // the last failure of the host
+	final bool      // the file need not be tried in another round
+	until time.Time // zero if the host rests until the next round
 }
 
 func (e *restError) Error() string {
@@ -99,8 +101,32 @@ func (h *host) noteFailure(err error) (rests bool) {
 	if h.allowed = h.maxFailures(err); h.failures < h.allowed {
 		return false
 	}
-	h.rest = &restError{err, h.probation && !mayRecover(err)}
+	h.rest = &restError{err: err, final: h.probation && !MayRecover(err)}
 	return true
+}
+
+// noteResult records how a request ended. Any error that is neither isHostError nor isRefusal is a
+// response. A host that rests goes on resting, whatever its last requests return. changed means
+// that another number of files may run than before.
+func (h *host) noteResult(err error) (rests, changed bool) {
+	if h.rest != nil {
+		return false, false
+	}
+	if isRefusal(err) {
+		h.responded = true
+	}
+	if !isHostError(err) && !isRefusal(err) {
+		h.noteResponse()
+		return false, true
+	}
+	rests = h.noteFailure(err)
+	return rests, rests || h.responded
+}
+
+// inNextRound returns the host as a new round begins with it: one that has refused files is on
+// probation, and nothing is known of others.
+func (h *host) inNextRound() *host {
+	return &host{probation: h.rest != nil && !isHostError(h.rest.err)}
 }
 
 // maxFailures returns how many failures in a row make the host rest, the last of which is err.
@@ -166,11 +192,11 @@ func (t *hostTable) sweep(waiting func(name string) int) {
 // that have refused files are now on probation. It returns their names. No file may run.
 func (t *hostTable) startRound() (onProbation []string) {
 	for name, h := range t.byName {
-		if h.rest == nil || isHostError(h.rest.err) {
+		if h = h.inNextRound(); !h.probation {
 			delete(t.byName, name)
 			continue
 		}
-		t.byName[name] = &host{probation: true}
+		t.byName[name] = h
 		onProbation = append(onProbation, name)
 	}
 	return onProbation

@@ -1,9 +1,14 @@
 package mirror
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"path"
 	"slices"
+	"strconv"
 
 	"pawl/downloader"
 	"pawl/downloader/list"
@@ -31,6 +36,30 @@ type Item struct {
 // host returns the origin of the first source. The item waits in the queue of this host, even
 // if a later source is asked.
 func (it *Item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
+
+// Key returns the identity of the file in a run: 16 hex digits of a SHA-256 of the path as the
+// entry has it, and of the URLs without credentials, the size and the digest. It is the same in
+// each process that reads the same entry, and in each version of pawl. Request header fields are
+// not part of it, so that a new password does not make another file.
+func (it *Item) Key() string {
+	e := it.Entry
+	h := sha256.New()
+	add := func(s string) { fmt.Fprintf(h, "%d:%s,", len(s), s) } // a netstring, so that no two lists of texts look alike
+	name := e.Out
+	if name == "" {
+		name = downloader.FilenameFromURL(e.URLs[0])
+	}
+	if !path.IsAbs(name) {
+		name = path.Join(e.Dir, name)
+	}
+	add(name)
+	add(strconv.FormatInt(e.Size, 10))
+	add(e.Sum.String())
+	for _, u := range e.URLs {
+		add(weburl.Canonical(u))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
 
 // sources returns the URLs of the entry in the order in which they must be asked: first the URL
 // of an unfinished download, because some bytes from there are on disk, then the others in

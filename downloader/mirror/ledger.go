@@ -33,6 +33,7 @@ type ledger struct {
 	names   *naming
 	dir     string // Options.Dir
 	dryRun  bool   // record no claims
+	absent  bool   // the files are not in dir of this process (Elsewhere.Sees), so that only their records count
 	refetch bool   // even a file that is current must be requested (Options.Update or Request.Restart)
 
 	expects func(mediaType string) bool // reports whether a file may have the media type
@@ -43,7 +44,8 @@ type ledger struct {
 }
 
 func newLedger(st *store.Store, names *naming, o Options) *ledger {
-	return &ledger{store: st, names: names, dir: o.Dir, dryRun: o.DryRun, refetch: o.Update || o.Request.Existing.Restart, expects: o.Request.Expects, deferred: newQueue(o.Temp)}
+	absent := o.Elsewhere != nil && !o.Elsewhere.Sees()
+	return &ledger{store: st, names: names, dir: o.Dir, dryRun: o.DryRun, absent: absent, refetch: o.Update || o.Request.Existing.Restart, expects: o.Request.Expects, deferred: newQueue(o.Temp)}
 }
 
 // lookUpAndClaim sets the records of a batch and claims the files for the lists of the items. The
@@ -117,7 +119,7 @@ func (l *ledger) lookUp(batch []*Item) error {
 // cannot be read, the old record stays.
 func (l *ledger) refresh(it *Item) { l.lookUpAndClaim([]*Item{it}) }
 
-// isCurrent reports whether the file is on disk as the entry wants it, so that no server needs to
+// isCurrent reports whether the file is on disk, here or elsewhere, as the entry wants it, so that no server needs to
 // be asked. The record must have been looked up.
 func (l *ledger) isCurrent(it *Item) (bool, error) {
 	r, e := it.Record, it.Entry
@@ -130,13 +132,16 @@ func (l *ledger) isCurrent(it *Item) (bool, error) {
 	if e.Sum.IsZero() && !slices.ContainsFunc(e.URLs, func(u string) bool { return weburl.Canonical(u) == r.URL }) {
 		return false, nil
 	}
+	if l.absent {
+		return true, nil
+	}
 	return l.store.Reconcile(r)
 }
 
-// exists reports whether a regular file is at the path of the item.
+// exists reports whether a regular file is at the path of the item, as far as this process sees it.
 func (l *ledger) exists(it *Item) bool {
 	_, ok := l.store.Stamp(it.Path)
-	return ok
+	return ok && !l.absent
 }
 
 // deferClaim notes that a list names a path for which there is no item, so that

@@ -54,6 +54,10 @@ type Options struct {
 	DryRun    bool  // fetch, delete and record nothing; report outcomes Wanted and Pruned
 	Shard     Shard // the files of the lists that this run fetches and prunes; default: all of them
 
+	// Elsewhere fetches the files in other processes, in place of this one, which then uses neither
+	// Jobs nor Rounds. Prune must not be set. With DryRun nothing is sent. Default: none.
+	Elsewhere Elsewhere
+
 	// Request is the template of the request for each file.
 	Request downloader.Request
 	// ForList completes the request for a file of the named list, for example with the
@@ -121,9 +125,10 @@ type Outcome struct {
 	State  State
 	URL    string            // the source that was asked last, including any credentials in the list
 	Result downloader.Result // of the last request; set if Fetched, Unchanged or Failed
-	Record store.Record      // the record of the file when it was last looked up; zero if there was none
+	Record store.Record      // the record of the file when it was last looked up, zero if there was none; of a file that a Worker or an Elsewhere has finished, the new one
 	Rounds int               // number of rounds in which the file was tried
 	Err    error             // why the file failed
+	Key    string            // Item.Key of the file if it was fetched elsewhere; otherwise ""
 }
 
 // A Rest says that a host has failed or refused so many files in a row that the others are not
@@ -140,6 +145,15 @@ func WasNotTried(err error) bool {
 	var rest *restError
 	return errors.As(err, &rest)
 }
+
+// NotTried returns err, which is the text of such a failure from another process, as an error for which
+// WasNotTried is true.
+func NotTried(err error) error { return toldNotTried{err} }
+
+// toldNotTried is the failure of a file that another process has not tried.
+type toldNotTried struct{ error }
+
+func (e toldNotTried) Unwrap() []error { return []error{e.error, &restError{err: e.error}} }
 
 // Counts say how far a run has come. Listed counts each path once, however many entries name it.
 type Counts struct {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"pawl/downloader"
@@ -35,26 +36,39 @@ type reader struct {
 	namer  *namer
 	ledger *ledger
 	sched  *scheduler
+	fail   func(error) // ends the run
+
+	elsewhere *collector // gets the items in place of sched; nil for none
 }
 
 // read processes the entries of lists until ctx ends. It returns errUnread if some entries were
-// not processed; it has then passed the reason, unless that is ctx, to the scheduler.
+// not processed; it has then passed the reason, unless that is ctx, to fail.
 func (r *reader) read(ctx context.Context, lists iter.Seq2[List, error]) (err error) {
 	if err := r.namer.recall(r.ledger.store); err != nil {
-		r.sched.fail(err)
+		r.fail(err)
 		return errUnread
 	}
 	found := make(chan *Item, 2*maxLookupBatch) // a batch in progress and the next one
 	room := newByteBudget(maxReadAheadBytes)
 	var lookups sync.WaitGroup
 	lookups.Go(func() {
-		for batch := range batches(found) {
+		var flush <-chan time.Time // never, unless files go elsewhere
+		if r.elsewhere != nil {
+			tick := time.NewTicker(flushInterval)
+			defer tick.Stop()
+			flush = tick.C
+		}
+		for batch := range batches(found, flush) {
 			lookupErr := r.process(ctx, batch)
 			room.release(totalSize(batch))
 			if lookupErr != nil && err == nil {
 				err = errUnread
-				r.sched.fail(lookupErr)
+				r.fail(lookupErr)
 			}
+		}
+		if flushErr := r.flush(ctx); flushErr != nil && err == nil {
+			err = errUnread
+			r.fail(flushErr)
 		}
 	})
 	for l, listErr := range lists {
@@ -163,7 +177,7 @@ func (r *reader) claimAgain(key, rel string) {
 // deferClaim defers a claim, and ends the run if the temporary file cannot be written.
 func (r *reader) deferClaim(key, rel string) {
 	if err := r.ledger.deferClaim(key, rel); err != nil {
-		r.sched.fail(err)
+		r.fail(err)
 	}
 }
 
@@ -197,8 +211,11 @@ func localPath(dir string, e list.Entry) (string, error) {
 
 // process looks up and claims the files of a batch. It reports current files and queues the
 // others. If ctx has ended, it still claims all files, because the lists have named them, but
-// reports them as Pending and queues none.
+// reports them as Pending and queues none. An empty batch makes what was sent elsewhere durable.
 func (r *reader) process(ctx context.Context, batch []*Item) error {
+	if len(batch) == 0 {
+		return r.flush(ctx)
+	}
 	err := r.ledger.lookUpAndClaim(batch)
 	if err != nil || ctx.Err() != nil {
 		r.report.pending(batch...)
@@ -217,7 +234,7 @@ func (r *reader) process(ctx context.Context, batch []*Item) error {
 			if it.isNew() {
 				r.names.newFiles++
 			}
-			if err := r.sched.push(it); err != nil {
+			if err := r.queue(ctx, it); err != nil {
 				r.report.pending(batch[i:]...)
 				return err
 			}
@@ -226,13 +243,45 @@ func (r *reader) process(ctx context.Context, batch []*Item) error {
 	return nil
 }
 
+// queue queues an item here or elsewhere. errUnread means that the run has ended.
+func (r *reader) queue(ctx context.Context, it *Item) error {
+	if r.elsewhere == nil {
+		return r.sched.push(it)
+	}
+	err := r.elsewhere.send(ctx, it)
+	if err != nil && ctx.Err() != nil {
+		return errUnread
+	}
+	return err
+}
+
+// flush makes the items that were sent elsewhere durable there, unless ctx has ended.
+func (r *reader) flush(ctx context.Context) error {
+	if r.elsewhere == nil || ctx.Err() != nil {
+		return nil
+	}
+	if err := r.elsewhere.flush(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
 // batches yields the items in batches of at most maxLookupBatch. A batch holds the items that are
-// there; it does not wait for more, because the input may be slow.
-func batches(found <-chan *Item) iter.Seq[[]*Item] {
+// there; it does not wait for more, because the input may be slow. Whenever flush sends a time, an empty
+// batch is yielded.
+func batches(found <-chan *Item, flush <-chan time.Time) iter.Seq[[]*Item] {
 	return func(yield func([]*Item) bool) {
-		for it := range found {
-			batch := []*Item{it}
-			for len(batch) < maxLookupBatch && len(found) > 0 {
+		for {
+			var batch []*Item
+			select {
+			case <-flush:
+			case it, ok := <-found:
+				if !ok {
+					return
+				}
+				batch = append(batch, it)
+			}
+			for len(batch) > 0 && len(batch) < maxLookupBatch && len(found) > 0 {
 				batch = append(batch, <-found)
 			}
 			if !yield(batch) {

@@ -35,6 +35,8 @@ type Run struct {
 	sched  *scheduler
 	fetch  fetcher
 	end    endJudge
+
+	elsewhere *collector // in place of sched and fetch; nil if this process fetches the files
 }
 
 // NewRun returns a run, which Do starts.
@@ -44,8 +46,11 @@ func NewRun(d *downloader.Downloader, st *store.Store, o Options) *Run {
 	m.report = &reporter{onOutcome: o.OnOutcome, onProblem: o.OnProblem, onRest: o.OnRest, onRound: o.OnRound}
 	m.ledger = newLedger(st, m.names, o)
 	m.sched = newScheduler(o, d.MaxParallel)
-	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, names: m.names, sched: m.sched, report: m.report}
+	m.fetch = fetcher{d: d, opts: o, ledger: m.ledger, moves: &moveFinder{store: st, dir: o.Dir}, names: m.names, hosts: m.sched, onRest: m.report.rest}
 	m.end = endJudge{store: st, dir: o.Dir}
+	if o.Elsewhere != nil && !o.DryRun {
+		m.elsewhere = newCollector(m)
+	}
 	return m
 }
 
@@ -78,7 +83,11 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 	}()
 	read := make(chan error, 1) // buffered, because nobody receives after readerStopTimeout
 	go func() { read <- m.read(starting, lists) }()
-	m.fetchAll(ctx, starting)
+	if m.elsewhere != nil {
+		m.elsewhere.collect(starting)
+	} else {
+		m.fetchAll(ctx, starting)
+	}
 	stop()
 	err := m.awaitReader(read)
 	m.reportRest()
@@ -100,11 +109,22 @@ func (m *Run) Do(ctx context.Context, lists iter.Seq2[List, error]) error {
 
 // read runs the reader, and lets the scheduler know when it ends.
 func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) error {
-	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts), ledger: m.ledger, sched: m.sched}
+	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts), ledger: m.ledger, sched: m.sched, elsewhere: m.elsewhere, fail: m.fail}
 	err := r.read(ctx, lists)
 	m.report.setRead(err == nil)
 	m.sched.readerEnded()
+	if m.elsewhere != nil {
+		m.elsewhere.readerEnded()
+	}
 	return err
+}
+
+// fail ends the run because of err.
+func (m *Run) fail(err error) {
+	m.sched.fail(err)
+	if m.elsewhere != nil {
+		m.elsewhere.wake()
+	}
 }
 
 // awaitReader returns the error of the reader, or errUnread if the reader does not end within
@@ -117,6 +137,9 @@ func (m *Run) awaitReader(read <-chan error) error {
 	}
 	m.sched.stop()
 	m.ledger.stop()
+	if m.elsewhere != nil {
+		m.elsewhere.stop()
+	}
 	return err
 }
 
@@ -124,6 +147,9 @@ func (m *Run) awaitReader(read <-chan error) error {
 func (m *Run) close() {
 	m.sched.close()
 	m.ledger.close()
+	if m.elsewhere != nil {
+		m.elsewhere.close()
+	}
 }
 
 // fetchAll fetches the queued files, round by round, until all have ended or one of the contexts
@@ -173,7 +199,7 @@ func (m *Run) fetchJob(ctx context.Context, j *job) {
 	it := j.item
 	o := m.fetch.fetch(ctx, it, func() { m.sched.publishing(j) })
 	o.Rounds = it.Rounds + 1
-	retry := o.State == Failed && mayRecover(o.Err) && o.Rounds < m.maxRounds(o.Err)
+	retry := o.State == Failed && MayRecover(o.Err) && o.Rounds < m.maxRounds(o.Err)
 	m.sched.done(j)
 	if end := m.end.judge(o.Err); end != nil && ctx.Err() == nil {
 		m.sched.end(end)
@@ -201,8 +227,11 @@ func (m *Run) maxRounds(err error) int {
 	return m.opts.Rounds
 }
 
-// reportRest reports the files that are still queued as Pending.
+// reportRest reports the files that are still queued, here or elsewhere, as Pending.
 func (m *Run) reportRest() {
+	if m.elsewhere != nil {
+		m.elsewhere.reportRest()
+	}
 	for {
 		it, err := m.sched.takeRest()
 		if err != nil {

@@ -229,30 +229,19 @@ func (s *scheduler) resting(name string) error {
 	return nil
 }
 
-// noteResult records how a request to a host ended. Any error that is neither isHostError nor
-// isRefusal is a response. A host that rests goes on resting, whatever its last requests
-// return. If the host begins to rest because of err, noteResult returns the number of its
-// queued files.
+// noteResult records how a request to a host ended. If the host begins to rest because of err, noteResult
+// returns the number of its queued files.
 func (s *scheduler) noteResult(name string, err error) (rests bool, files int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.host(name)
-	if h.rest != nil {
-		return false, 0
+	rests, changed := s.host(name).noteResult(err)
+	if rests {
+		files = s.queue.LenHost(name)
 	}
-	if isRefusal(err) {
-		h.responded = true
+	if changed {
+		s.queue.Wake(name)
+		s.changed.Signal()
 	}
-	switch {
-	case !isHostError(err) && !isRefusal(err):
-		h.noteResponse()
-	case h.noteFailure(err):
-		rests, files = true, s.queue.LenHost(name)
-	case !h.responded:
-		return false, 0 // nothing has changed for next
-	}
-	s.queue.Wake(name)
-	s.changed.Signal()
 	return rests, files
 }
 

@@ -91,6 +91,16 @@ func (c *Conn) Queued(waits bool, now time.Time) {
 	c.lastActive = now
 }
 
+// Dialing reports that the request opens its connection, for which it may have waited because other
+// processes had all of them. The time without a response begins now.
+func (c *Conn) Dialing(now time.Time) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.request.state == connecting {
+		c.lastActive = now
+	}
+}
+
 // Sent reports that the request was sent, the first time or again.
 func (c *Conn) Sent(now time.Time) {
 	c.s.mu.Lock()

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,8 +39,8 @@ const (
 	// its only connection. A guess: at half, closing the idle connections may not have helped
 	// yet; double keeps a newcomer waiting.
 	lastReleaseAfter = time.Second
-	// maxSlotWait limits the wait of a dial for a slot, including the wait for earlier dials of
-	// this process. A guess: within ten seconds a process should have its first slot, so that two
+	// maxSlotWait limits the wait of a dial for a slot that is not leased, including the wait for
+	// earlier dials of this process. A guess: within ten seconds a process should have its first slot, so that two
 	// minutes mean that the others do not work properly. Half may give up behind a stopped
 	// process that continues, double hides the reason from the user for longer.
 	maxSlotWait = 2 * time.Minute
@@ -60,13 +62,18 @@ type Slots interface {
 	// The slot is released by Close.
 	Try() (io.Closer, bool)
 	// Share returns how many slots the process may hold now, and the maximum if no other
-	// process holds one or waits for one.
+	// process holds one or waits for one. If slots are leased, 0 means that all were taken away.
 	Share() int
 	// Held returns how many slots the process holds.
 	Held() int
 	// Close releases all slots, and no longer waits for one. The next Try starts anew.
 	Close() error
 }
+
+// ErrTaken means that a connection was closed because the process may have none to its address any
+// more (Options.Leased). It is no failure of the server. Requests that have no response yet are
+// repeated, so only the reader of a body meets it.
+var ErrTaken = errors.New("the connection was taken away")
 
 // errClosed means that a dial waited for a slot when the Transport was closed.
 var errClosed = errors.New("the downloader was closed")
@@ -75,11 +82,15 @@ var errClosed = errors.New("the downloader was closed")
 // that share the slots. Each connection holds a slot of its address from before the dial until
 // the server has noticed that the connection is closed.
 //
+// Leased slots may be taken away. While the share is 0 then, all connections of the address are closed at
+// once, and dials wait.
+//
 // A process that exceeds its share first closes idle connections. Then requests close their
 // connections at their end, and downloads end requests (addrLimiter.mustRelease). Safe for
 // concurrent use.
 type connLimiter struct {
 	slots     func(addr string, n int) Slots // nil if connections are not limited
+	leased    bool                           // see Options.Leased
 	max       func(addr string) int          // connections to an address
 	maxSmall  func(addr string) int          // connections to an address, those for small files included
 	closeIdle []func()                       // of all transports that dial through it; immutable after the first dial
@@ -94,8 +105,8 @@ type connLimiter struct {
 	dials       sync.WaitGroup // one for each dial that waits for a slot
 }
 
-func newConnLimiter(slots func(addr string, n int) Slots, most, mostSmall func(addr string) int) *connLimiter {
-	return &connLimiter{slots: slots, max: most, maxSmall: mostSmall, addrs: recent.NewMap((*addrLimiter).isUnused), done: make(chan struct{})}
+func newConnLimiter(slots func(addr string, n int) Slots, leased bool, most, mostSmall func(addr string) int) *connLimiter {
+	return &connLimiter{slots: slots, leased: leased, max: most, maxSmall: mostSmall, addrs: recent.NewMap((*addrLimiter).isUnused), done: make(chan struct{})}
 }
 
 // limited makes dial take a slot first.
@@ -119,7 +130,8 @@ func (l *connLimiter) wrap(rt idleCloser, proxy func(*http.Request) (*url.URL, e
 }
 
 // A limitedTripper makes requests the last ones of their connections while too many connections
-// are open.
+// are open. It repeats requests whose connections were taken away before the response; they must have no
+// body.
 type limitedTripper struct {
 	limiter *connLimiter
 	next    http.RoundTripper
@@ -131,7 +143,12 @@ func (t limitedTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.WithContext(req.Context()) // a copy, because a RoundTripper must not change the caller's request
 		req.Close = true
 	}
-	return t.next.RoundTrip(req)
+	for {
+		resp, err := t.next.RoundTrip(req)
+		if !errors.Is(err, ErrTaken) || req.Context().Err() != nil {
+			return resp, err
+		}
+	}
 }
 
 // dialedAddress returns the address that is dialed for u: host and port of the server, or of
@@ -239,16 +256,21 @@ type addrLimiter struct {
 	conns      map[*limitedConn]struct{} // open connections; guarded by mu
 	waiting    int                       // dials without a slot; guarded by mu
 	maintained bool                      // maintain is running; guarded by mu
+	takings    int                       // how often all connections were taken away; guarded by mu
 	surplus    int                       // connections to be released; guarded by mu
 	overSince  time.Time                 // since when the share is exceeded, zero if it is not; guarded by mu
 }
 
-// dial takes a slot, for which it may wait up to maxSlotWait, and then dials.
+// dial takes a slot, for which it may wait up to maxSlotWait, or without limit if slots are leased, and then
+// dials.
 func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (net.Conn, error) {
 	slot, err := a.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
+	a.mu.Lock()
+	takings := a.takings
+	a.mu.Unlock()
 	conn, err := dial()
 	if err != nil {
 		slot.Close()
@@ -258,6 +280,11 @@ func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (
 	c.used.Store(time.Now().UnixNano())
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.takings != takings { // the slot with them
+		conn.Close()
+		slot.Close()
+		return nil, ErrTaken
+	}
 	a.conns[c] = struct{}{}
 	return c, nil
 }
@@ -265,7 +292,8 @@ func (a *addrLimiter) dial(ctx context.Context, dial func() (net.Conn, error)) (
 // acquire waits for a slot, which the caller must close. Only one dial at a time looks for a slot,
 // every minPoll to minPoll+pollSpread. Each look says that our own queue is slow, and not the
 // server, so that the clock of the request starts again; maxSlotWait limits the wait instead, from
-// the beginning and including the wait for earlier dials of this process.
+// the beginning and including the wait for earlier dials of this process. A leased slot is waited for
+// without limit, because other machines may need theirs for hours.
 //
 // ctx is the context of the dial, which may outlive its request: net/http ends it in
 // CloseIdleConnections, and so in dropIdle, once no request waits for the connection (Go 1.26).
@@ -286,9 +314,10 @@ func (a *addrLimiter) acquire(ctx context.Context) (io.Closer, error) {
 	defer func() { <-a.polling }()
 	for {
 		if slot, ok := a.try(ctx); ok {
+			attemptOf(ctx).gotSlot()
 			return slot, nil
 		}
-		if time.Since(begun) > maxSlotWait {
+		if !a.owner.leased && time.Since(begun) > maxSlotWait {
 			return nil, failure.New(failure.ErrThrottled, "no connection to the host became free in time; other pawls may have all of them")
 		}
 		attemptOf(ctx).notSilent(false)
@@ -371,6 +400,7 @@ func (a *addrLimiter) maintain() {
 		case <-a.owner.done:
 			return
 		}
+		a.obeyLease()
 		drop, unused := a.rebalance(time.Now())
 		if unused {
 			return
@@ -378,6 +408,20 @@ func (a *addrLimiter) maintain() {
 		if drop {
 			a.owner.dropIdle()
 		}
+	}
+}
+
+// obeyLease closes all connections if the slots were taken away.
+func (a *addrLimiter) obeyLease() {
+	if !a.owner.leased || a.slots.Share() > 0 {
+		return
+	}
+	a.mu.Lock()
+	conns := slices.Collect(maps.Keys(a.conns))
+	a.takings++
+	a.mu.Unlock()
+	for _, c := range conns {
+		c.take()
 	}
 }
 
@@ -464,6 +508,7 @@ type limitedConn struct {
 	slot    io.Closer
 	used    atomic.Int64 // time of the last read or write, in Unix nanoseconds
 	gone    atomic.Bool  // the server has closed it
+	taken   atomic.Bool  // it was closed by take
 	once    sync.Once    // for the first Close
 }
 
@@ -473,12 +518,27 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, net.ErrClosed) && !isTimeout(err) {
 		c.gone.Store(true)
 	}
-	return n, err
+	return n, c.explain(err)
 }
 
 func (c *limitedConn) Write(p []byte) (int, error) {
 	c.used.Store(time.Now().UnixNano())
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	return n, c.explain(err)
+}
+
+// explain returns the reason for an error of the connection.
+func (c *limitedConn) explain(err error) error {
+	if err != nil && c.taken.Load() {
+		return ErrTaken
+	}
+	return err
+}
+
+// take closes the connection, whose users meet ErrTaken.
+func (c *limitedConn) take() {
+	c.taken.Store(true)
+	c.Close()
 }
 
 // Close closes the connection, and releases its slot when the server should have noticed.

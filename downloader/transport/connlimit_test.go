@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"math"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pawl/downloader/faultserver"
 	"pawl/store"
 )
 
@@ -33,7 +35,7 @@ func storeSlots(t testing.TB, state string) func(addr string, n int) Slots {
 // openLimiter returns the limiter of a process on a state directory.
 func openLimiter(t testing.TB, state string, n int) *connLimiter {
 	t.Helper()
-	l := newConnLimiter(storeSlots(t, state), func(string) int { return n }, func(string) int { return n })
+	l := newConnLimiter(storeSlots(t, state), false, func(string) int { return n }, func(string) int { return n })
 	t.Cleanup(l.close)
 	return l
 }
@@ -142,7 +144,7 @@ func TestUnlimited(t *testing.T) {
 			t.Error("a connection must be released for nobody")
 		}
 	})
-	none := newConnLimiter(nil, func(string) int { return 2 }, func(string) int { return 2 })
+	none := newConnLimiter(nil, false, func(string) int { return 2 }, func(string) int { return 2 })
 	if a := none.limiter("h:80"); a != nil || a.mustRelease(true) || a.isQueued() || a.share() != math.MaxInt {
 		t.Error("without slots there is a limit")
 	}
@@ -521,4 +523,156 @@ func BenchmarkDial(b *testing.B) {
 		}
 		slot.Close()
 	}
+}
+
+// TestShareOfNothing: with slots of the state directory, a share of 0 means that the connections are given back
+// in turn; they are not closed.
+func TestShareOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newConnLimiter(func(string, int) Slots { return new(fakeSlots) }, false, func(string) int { return 2 }, func(string) int { return 2 })
+		conn := dialNow(t, l)
+		time.Sleep(time.Minute)
+		if _, err := conn.Write([]byte("used")); err != nil || !l.limiter("h:80").mustRelease(true) {
+			t.Errorf("got %v, want an open connection that must be released", err)
+		}
+		conn.Close()
+		l.close()
+	})
+}
+
+// TestLeasedSlotsWait: a dial waits for a leased slot for longer than for others.
+func TestLeasedSlotsWait(t *testing.T) {
+	for _, leased := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			slots := &leasedSlots{}
+			l := newConnLimiter(func(string, int) Slots { return slots }, leased, func(string) int { return 2 }, func(string) int { return 2 })
+			waits := startDial(t.Context(), l)
+			time.Sleep(maxSlotWait + time.Minute)
+			if _, err, ended := waits(); ended == leased {
+				t.Fatalf("leased %t: got %v, ended %t", leased, err, ended)
+			}
+			if leased {
+				time.Sleep(10 * time.Hour)
+				slots.share.Store(1)
+				time.Sleep(minPoll + pollSpread)
+				conn, err, _ := waits()
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.Close()
+			}
+			l.close()
+		})
+	}
+}
+
+// leasedSlots grant as many slots as their share.
+type leasedSlots struct{ fakeSlots }
+
+func (s *leasedSlots) Try() (io.Closer, bool) {
+	if s.held.Load() >= s.share.Load() {
+		return nil, false
+	}
+	return s.fakeSlots.Try()
+}
+
+// TestSlotsTaken: when leased slots are taken away, all connections are closed: idle ones, those with a body, and
+// those that wait for a response, whose requests are repeated once there is a slot again.
+func TestSlotsTaken(t *testing.T) {
+	for name, streams := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) { inBubble(t, func(t *testing.T) { testSlotsTaken(t, streams) }) })
+	}
+}
+
+func testSlotsTaken(t *testing.T, streams bool) {
+	var requests atomic.Int32
+	hold := make(chan struct{})
+	url, dial, open := countingServer(t, streams, func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		if r.URL.Path == "/body" {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+		if r.URL.Path == "/silent" {
+			select {
+			case <-hold:
+			case <-r.Context().Done():
+			}
+		}
+	})
+	slots := &leasedSlots{}
+	slots.share.Store(3)
+	tr := New(Options{Connections: 3, ConnectTimeout: time.Second, StallTimeout: time.Hour, Insecure: true, Leased: true, Dial: dial}, func(string, int) Slots { return slots })
+	defer tr.Close()
+	get := func(path string) (*http.Response, error) {
+		return tr.Client(streams).Do(newRequest(t, t.Context(), url+path))
+	}
+	body, err := get("/body")
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := make(chan error, 1)
+	go func() {
+		resp, err := get("/silent")
+		if err == nil {
+			resp.Body.Close()
+		}
+		silent <- err
+	}()
+	time.Sleep(time.Second)
+	idle, err := get("/idle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain(idle)
+	time.Sleep(time.Second)
+	before := requests.Load()
+	if n := open.Load(); !streams && n != 3 {
+		t.Errorf("got %d connections, want 3", n)
+	}
+	slots.share.Store(0)
+	time.Sleep(maintainInterval + CloseNoticeDelay + time.Millisecond)
+	if n, held := open.Load(), slots.Held(); n != 0 || held != 0 {
+		t.Errorf("got %d connections, %d slots after all were taken away", n, held)
+	}
+	if _, err := io.ReadAll(body.Body); !errors.Is(err, ErrTaken) {
+		t.Errorf("the body ends with %v, want %v", err, ErrTaken)
+	}
+	body.Body.Close()
+	time.Sleep(10 * time.Minute)
+	if n := open.Load(); n != 0 || len(silent) != 0 {
+		t.Errorf("got %d connections, %d ended requests while there is no slot", n, len(silent))
+	}
+	slots.share.Store(1)
+	time.Sleep(time.Second)
+	if n := open.Load(); n != 1 || requests.Load() != before+1 {
+		t.Errorf("got %d connections, %d further requests, want 1 each", n, requests.Load()-before)
+	}
+	close(hold)
+	if err := <-silent; err != nil {
+		t.Error(err)
+	}
+}
+
+// countingServer returns the URL of a server, the dial that leads to it, and the number of its open
+// connections.
+func countingServer(t *testing.T, http2 bool, h http.HandlerFunc) (url string, dial dialFunc, open *atomic.Int32) {
+	network := faultserver.NewNetwork()
+	srv := httptest.NewUnstartedServer(h)
+	open = new(atomic.Int32)
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	srv.EnableHTTP2 = http2
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Listener.Close()
+	srv.Listener = network.Listen()
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	return srv.URL, network.Dial, open
 }

@@ -40,6 +40,9 @@ type RequestInfo struct {
 	// OnQueued is called with true when the request begins to wait for the request rate, and
 	// with false when it no longer waits. Default none.
 	OnQueued func(waiting bool)
+	// OnSlot is called when the request has a slot and opens its connection. Until then it was not the
+	// server that was silent. Default none.
+	OnSlot func()
 
 	restricted bool // a public source named the URL that is being requested now
 	private    bool // the last response came from a private address
@@ -84,6 +87,8 @@ type attempt struct {
 	// notSilent is called again and again while the attempt waits in a queue of ours, so that the
 	// server is not silent. The argument reports whether there is a connection to the server.
 	notSilent func(connected bool)
+	// onSlot is called when the attempt has a slot; nil for none.
+	onSlot func()
 	// conn is the connection that carries the request, or the dialed connection; nil if there
 	// is none yet, or if it is not known.
 	conn atomic.Pointer[trackedConn]
@@ -99,6 +104,13 @@ type attempt struct {
 
 // target returns the URL of the request or of the dial, nil if it is not known.
 func (a *attempt) target() *url.URL { return cmp.Or(a.url, a.dialFor) }
+
+// gotSlot reports that the attempt has a slot.
+func (a *attempt) gotSlot() {
+	if a.onSlot != nil {
+		a.onSlot()
+	}
+}
 
 // gotConn notes the connection that carries the request.
 func (a *attempt) gotConn(c net.Conn) {

@@ -55,6 +55,10 @@ type Options struct {
 	// host has settings of its own.
 	ForHost func(hostPort string) HostOptions
 
+	// Leased means that slots may be taken away from this process, and may be missing for hours. See
+	// ErrTaken and Slots.Share.
+	Leased bool
+
 	// Dial opens a connection to an IP address and port. Default package net.
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	Address Addressing                            // between which addresses connections are opened
@@ -113,7 +117,7 @@ func New(o Options, slots func(addr string, n int) Slots) *Transport {
 		proxies:     newProxies(o.Proxy),
 		dialer:      newDialer(o.ConnectTimeout, o.Dial, o.Address),
 		tunnels:     newRoutes(),
-		connections: newConnLimiter(slots, o.connections, o.smallConnections),
+		connections: newConnLimiter(slots, o.Leased, o.connections, o.smallConnections),
 		requests:    newRequestLimiter(o),
 	}
 	http1, http2 := t.watched(o, false), t.watched(o, true)

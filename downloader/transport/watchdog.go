@@ -72,6 +72,13 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		clock.restart(d.connectTimeout + timeout)
 	}}
+	if info.OnSlot != nil {
+		a.onSlot = func() { // the dial may outlive the request
+			if clock.isRunning() {
+				info.OnSlot()
+			}
+		}
+	}
 	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), &httptrace.ClientTrace{
 		GotConn:      func(info httptrace.GotConnInfo) { a.gotConn(info.Conn) },
 		WroteRequest: func(httptrace.WroteRequestInfo) { clock.restart(timeout) },
@@ -127,6 +134,12 @@ func (t *headerTimer) restart(timeout time.Duration) {
 	if !t.ended {
 		t.timer.Reset(timeout)
 	}
+}
+
+func (t *headerTimer) isRunning() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.ended
 }
 
 func (t *headerTimer) end() {

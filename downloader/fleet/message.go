@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"pawl/downloader"
 	"pawl/downloader/mirror"
 	"pawl/store"
 )
@@ -43,18 +44,16 @@ type Report struct {
 	Batch   string   `json:"batch,omitempty"`
 }
 
-// An Ended says how a file ended.
+// An Ended says how a file ended. See endedOf and Ended.outcome.
 type Ended struct {
-	ID      string       `json:"n"`
-	File    mirror.Item  `json:"i"` // complete if the file failed; otherwise without what nobody needs any more
-	State   mirror.State `json:"o"`
-	URL     string       `json:"url,omitempty"`     // that was asked last, without password
-	Record  store.Record `json:"r,omitzero"`        // of the finished file, with a relative Target
-	Fetched int64        `json:"fetched,omitempty"` // bytes
-	Seconds float64      `json:"sec,omitempty"`
-	Rounds  int          `json:"rounds,omitempty"`
-	Kind    string       `json:"kind,omitempty"` // of the error
-	Error   string       `json:"err,omitempty"`  // its text
+	ID     string            `json:"n"`
+	File   mirror.Item       `json:"i"` // with the record of the finished file; the Entry is complete only if the file failed. Paths are relative.
+	State  mirror.State      `json:"o"`
+	URL    string            `json:"url,omitempty"` // that was asked last, without password
+	Result downloader.Result `json:"res"`           // its Target is relative
+	Rounds int               `json:"rounds,omitempty"`
+	Kind   string            `json:"kind,omitempty"` // of the error, see failure.Name
+	Error  string            `json:"err,omitempty"`  // its text
 }
 
 // encode returns a message as JSON.

@@ -233,6 +233,9 @@ func exactly(hostPort string) HostLimit {
 	return HostLimit{name: host, port: port}
 }
 
+// hostPort returns the host and port that the result of exactly is for.
+func (r HostLimit) hostPort() string { return net.JoinHostPort(r.name, r.port) }
+
 // HostLimits are the rules of one owner. Of those for a host, the most exact one holds.
 type HostLimits []HostLimit
 
@@ -285,7 +288,7 @@ func (l Limits) Lane(hostPort string) string {
 		}
 	}
 	if best == nil || best.name == "" {
-		return hashLane(net.JoinHostPort(r.name, r.port))
+		return hashLane(r.hostPort())
 	}
 	return ruleLane(*best)
 }

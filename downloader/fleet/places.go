@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,20 +38,20 @@ type PlacesOptions struct {
 // never wait for the broker. A Places is safe for concurrent use; a process must have one.
 type Places struct {
 	broker        Broker
-	bucket, alive Bucket
+	bucket, alive Bucket // the keys of places and of sessions
 	lease         lease
 	full          func(addr string, l Limit)
 	kick, changed chan struct{} // capacity 1
 	cancel        context.CancelFunc
 	done          chan struct{} // closed when run has ended
 
-	mu       sync.Mutex
-	session  *Session // nil for none; guarded by mu, as all fields below
-	limits   Limits
-	lanes    map[string]*lane    // by name
-	addrs    map[string]*address // those in use, by host and port
-	sessions map[string]time.Time
-	told     map[string]bool // addresses that Full was called for
+	mu      sync.Mutex
+	session *Session // nil for none; guarded by mu, as all fields below
+	limits  Limits
+	lanes   map[string]*lane    // by name
+	addrs   map[string]*address // those in use, by host and port
+	roster  roster
+	told    map[string]bool // addresses that Full was called for
 }
 
 // OpenPlaces begins to watch the places of the fleet. They are taken once Use has been called.
@@ -63,7 +62,7 @@ func OpenPlaces(ctx context.Context, b Broker, o PlacesOptions) (*Places, error)
 	}
 	p := &Places{
 		broker: b, lease: l, full: o.Full, kick: make(chan struct{}, 1), changed: make(chan struct{}, 1), done: make(chan struct{}),
-		lanes: make(map[string]*lane), addrs: make(map[string]*address), sessions: make(map[string]time.Time), told: make(map[string]bool),
+		lanes: make(map[string]*lane), addrs: make(map[string]*address), roster: roster{l, make(map[string]time.Time)}, told: make(map[string]bool),
 	}
 	if p.limits, err = ReadLimits(ctx, b); err != nil {
 		return nil, err
@@ -81,7 +80,12 @@ func OpenPlaces(ctx context.Context, b Broker, o PlacesOptions) (*Places, error)
 		p.cancel()
 		return nil, err
 	}
-	go p.run(runCtx, w)
+	go func() {
+		defer close(p.done)
+		for p.run(runCtx, w) == nil { // what a watch has missed, the next one says
+			w = p.watchAgain(runCtx, w)
+		}
+	}()
 	return p, nil
 }
 
@@ -234,9 +238,17 @@ func (p *Places) setLimits(limits Limits) {
 type watch struct {
 	places, sessions <-chan Change
 	signals          <-chan string
+	cancel           context.CancelFunc
 }
 
+// watch begins a watch, which ends with ctx.
 func (p *Places) watch(ctx context.Context) (w watch, err error) {
+	ctx, w.cancel = context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			w.cancel()
+		}
+	}()
 	if w.places, err = p.bucket.Watch(ctx, ""); err != nil {
 		return w, err
 	}
@@ -247,24 +259,48 @@ func (p *Places) watch(ctx context.Context) (w watch, err error) {
 	return w, err
 }
 
-// run takes and gives places until ctx ends.
-func (p *Places) run(ctx context.Context, w watch) {
-	defer close(p.done)
+// watchAgain begins a watch in place of one that the broker has ended.
+func (p *Places) watchAgain(ctx context.Context, w watch) watch {
+	w.cancel()
+	for ctx.Err() == nil {
+		next, err := p.watch(ctx)
+		if err == nil {
+			return next
+		}
+		select {
+		case <-time.After(p.lease.tick()):
+		case <-ctx.Done():
+		}
+	}
+	return watch{cancel: func() {}}
+}
+
+// run takes and gives places until ctx ends, whose error it returns, or until the watch does.
+func (p *Places) run(ctx context.Context, w watch) error {
+	defer w.cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	syncAt := time.Now().Add(time.Duration(p.lease) / 2)
 	for ctx.Err() == nil {
 		select {
 		case c, ok := <-w.places:
-			p.onPlace(c, ok)
+			if !ok {
+				return ctx.Err()
+			}
+			p.onPlace(c)
 		case c, ok := <-w.sessions:
-			p.onSession(c, ok)
-		case s := <-w.signals:
+			if !ok {
+				return ctx.Err()
+			}
+			p.onSession(c)
+		case s, ok := <-w.signals:
+			if !ok {
+				return ctx.Err()
+			}
 			p.onSignal(s)
 		case <-p.kick:
 		case <-timer.C:
 		case <-ctx.Done():
-			return
 		}
 		if time.Now().After(syncAt) { // a watch may have missed something
 			p.sync(ctx)
@@ -272,13 +308,11 @@ func (p *Places) run(ctx context.Context, w watch) {
 		}
 		timer.Reset(p.step(ctx))
 	}
+	return ctx.Err()
 }
 
 // onPlace follows a change in the bucket of places.
-func (p *Places) onPlace(c Change, ok bool) {
-	if !ok {
-		return
-	}
+func (p *Places) onPlace(c Change) {
 	if c.Key == limitsKey {
 		if l, err := decodeLimits(c.Data); err == nil { // else the old ones hold
 			p.setLimits(l)
@@ -307,38 +341,18 @@ func parsePlace(key string) (lane string, i int, ok bool) {
 }
 
 // onSession follows a change of a session.
-func (p *Places) onSession(c Change, ok bool) {
+func (p *Places) onSession(c Change) {
 	id := strings.TrimPrefix(c.Key, sessionPrefix)
-	if !ok || !isSessionID(id) {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case c.Deleted:
+		p.roster.forgotten(id)
 	case string(c.Data) == deadMark:
-		p.sessions[id] = isDead
-	case c.Deleted && p.sessions[id] != isDead:
-		delete(p.sessions, id)
-	case !c.Deleted:
-		p.sessions[id] = time.Now()
+		p.roster.died(id)
+	default:
+		p.roster.lives(id, time.Now())
 	}
-}
-
-// isDead is the time at which a dead session was last alive. It counts for all lanes.
-var isDead = time.Unix(0, 0)
-
-// contenders returns how many sessions seem to be alive. The caller must hold mu.
-func (p *Places) contenders(now time.Time) int {
-	n := 0
-	for id, seen := range p.sessions {
-		switch {
-		case now.Sub(seen) <= time.Duration(p.lease):
-			n++
-		case now.Sub(seen) > 100*time.Duration(p.lease) && seen != isDead:
-			delete(p.sessions, id)
-		}
-	}
-	return max(1, n)
 }
 
 // onSignal hears that a process has no place of a lane: "hungry.LANE.SESSION.MILLISECONDS", with the
@@ -387,7 +401,7 @@ func (p *Places) sync(ctx context.Context) {
 			holders[string(v.Data)] = true
 		}
 	}
-	maps.DeleteFunc(p.sessions, func(id string, seen time.Time) bool { return seen == isDead && !holders[id] })
+	p.roster.keep(holders, time.Now())
 }
 
 // isActive reports whether the process looks for places or holds any.
@@ -488,7 +502,7 @@ func (p *Places) decide(l *lane, now time.Time) (func(context.Context), time.Dur
 // seek returns the call that takes a place, or that tells that there is none. The caller must hold
 // mu.
 func (p *Places) seek(s *Session, l *lane, now time.Time, next time.Duration) (func(context.Context), time.Duration) {
-	free := l.free(func(id string) bool { return p.maybeDead(id, now) })
+	free := l.free(func(id string) bool { return p.roster.maybeDead(id, now) })
 	if len(free) == 0 {
 		l.takeAt = time.Time{}
 		if len(l.held) == 0 && l.mustCall(now) {
@@ -502,7 +516,7 @@ func (p *Places) seek(s *Session, l *lane, now time.Time, next time.Duration) (f
 		return nil, min(next, wait)
 	}
 	if l.takeAt.IsZero() {
-		window := min(maxDelay, time.Duration(p.contenders(now))*perContender) / time.Duration(len(free))
+		window := min(maxDelay, time.Duration(p.roster.count(now))*perContender) / time.Duration(len(free))
 		l.takeAt = now.Add(l.delay(now, window))
 	}
 	if d := l.takeAt.Sub(now); d > 0 {
@@ -512,12 +526,6 @@ func (p *Places) seek(s *Session, l *lane, now time.Time, next time.Duration) (f
 	i := free[randN(len(free))]
 	h := l.seen[i]
 	return func(ctx context.Context) { p.take(ctx, s, l, i, h) }, 0
-}
-
-// maybeDead reports whether a session may have ended. The caller must hold mu.
-func (p *Places) maybeDead(id string, now time.Time) bool {
-	seen, ok := p.sessions[id]
-	return !ok || now.Sub(seen) > time.Duration(p.lease)
 }
 
 // take takes place i of a lane, whose holder was h.
@@ -591,7 +599,7 @@ func (p *Places) mayHaveChanged(ctx context.Context, l *lane, i int, err error) 
 // renew it. A read alone may be stale.
 func (p *Places) endSession(ctx context.Context, id string) (dead bool, err error) {
 	p.mu.Lock()
-	known := p.sessions[id] == isDead
+	known := p.roster.isDead(id)
 	p.mu.Unlock()
 	if known {
 		return true, nil
@@ -608,9 +616,9 @@ func (p *Places) endSession(ctx context.Context, id string) (dead bool, err erro
 	defer p.mu.Unlock()
 	switch {
 	case dead:
-		p.sessions[id] = isDead
+		p.roster.died(id)
 	case err == nil:
-		p.sessions[id] = time.Now()
+		p.roster.lives(id, time.Now())
 	}
 	return dead, err
 }

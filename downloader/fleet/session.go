@@ -332,10 +332,11 @@ func Sessions(ctx context.Context, b Broker) ([]SessionInfo, error) {
 		if string(v.Data) == deadMark {
 			continue
 		}
-		info := SessionInfo{ID: strings.TrimPrefix(key, sessionPrefix)}
+		var info SessionInfo
 		if err := json.Unmarshal(v.Data, &info); err != nil {
-			return nil, fmt.Errorf("session %q: %w", info.ID, err)
+			info = SessionInfo{Paused: err.Error()} // it is alive, whatever it says
 		}
+		info.ID = strings.TrimPrefix(key, sessionPrefix)
 		all = append(all, info)
 	}
 	slices.SortFunc(all, func(a, b SessionInfo) int {

@@ -40,7 +40,7 @@ func (p *Places) Slots(addr string, n int) transport.Slots {
 	if strings.HasSuffix(addr, " small") { // further ones for small files would exceed the limit
 		n = 0
 	}
-	return &slots{places: p, addr: addr, most: n, held: make(map[*slot]struct{})}
+	return &slots{places: p, addr: exactly(addr).hostPort(), most: n, held: make(map[*slot]struct{})}
 }
 
 // address returns the address of s, which must be in use from now on. The caller must hold mu.

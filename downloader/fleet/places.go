@@ -24,8 +24,8 @@ type PlacesOptions struct {
 // Places are the places of all lanes that this process holds. Each place allows some connections
 // to each host of its lane, and only the process whose session holds it may have them open.
 //
-// One goroutine takes and gives places, see taker. The methods only look at what it has, so that none
-// but GiveAll waits for the broker. A Places is safe for concurrent use; a process must have one.
+// One goroutine takes and gives places, see taker. No other method but GiveAll
+// waits for the broker. A Places is safe for concurrent use; a process must have one.
 type Places struct {
 	bucket        Bucket // the keys of places
 	lease         lease
@@ -72,7 +72,7 @@ func OpenPlaces(ctx context.Context, b Broker, o PlacesOptions) (*Places, error)
 	}
 	go func() {
 		defer close(p.done)
-		for t.run(runCtx, w) == nil { // what a watch has missed, the next one says
+		for t.run(runCtx, w) == nil { // the next watch begins with all keys
 			w = t.watchAgain(runCtx, w)
 		}
 	}()
@@ -160,7 +160,7 @@ func (p *Places) Has(lane string) bool {
 
 // MustYield reports whether other processes have no place of the lane while this one has had one for
 // half a lease. The caller should begin no other file of the lane, and call Release
-// when those that are in work have ended. It may call Want again at once.
+// when the files in work have ended. It may call Want again at once.
 func (p *Places) MustYield(lane string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

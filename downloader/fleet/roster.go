@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// A roster is what a process knows of the sessions of the fleet: when each was last seen alive by
-// the clock of this process, and which have ended. That a session has ended counts for all lanes.
+// A roster says of the sessions of the fleet when each was last seen alive, by the clock of this
+// process, and which have ended. That a session has ended counts for all lanes.
 type roster struct {
 	lease lease
-	seen  map[string]time.Time // by ID; the zero time of one that has ended
+	seen  map[string]time.Time // by ID; the zero time if the session has ended
 }
 
 // lives notes that a session was alive at a time.

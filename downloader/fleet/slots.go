@@ -34,7 +34,7 @@ type slots struct {
 type slot struct{ slots *slots }
 
 // Slots returns the connections to an address, at most n of them, for downloader.Options.Slots.
-// Several users of one address share what the places allow. If the process has no place of the lane,
+// Several users of one address share the connections that the places allow. If the process has no place of the lane,
 // Try makes it look for one.
 func (p *Places) Slots(addr string, n int) transport.Slots {
 	if strings.HasSuffix(addr, " small") { // further ones for small files would exceed the limit
@@ -68,7 +68,7 @@ func (s *slots) Try() (io.Closer, bool) {
 	return taken, true
 }
 
-// try takes a slot. full means that the caller must tell that the limit is reached.
+// try takes a slot. full means that the caller must call Places.full.
 func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 	p := s.places
 	p.mu.Lock()
@@ -139,8 +139,8 @@ func (s *slots) released(n int) {
 	notify(p.kick)
 }
 
-// Share returns how many connections may be open now: those that the held places allow, and those
-// that free places would. It is 0 if the session is lost or the places are gone, and then all
+// Share returns how many connections may be open now: as many as the held places and the free ones
+// allow. It is 0 if the session is lost or the places are gone, and then all
 // connections must be closed.
 func (s *slots) Share() int {
 	p := s.places

@@ -18,15 +18,14 @@ const (
 	maxDelay = 2 * time.Second
 )
 
-// A taker takes and gives the places of a process. Its goroutine is the only one that waits for the
-// broker.
+// A taker takes and gives the places of a process. Only its goroutine waits for the broker.
 type taker struct {
 	*Places
 	broker Broker
 	alive  Bucket // the keys of sessions
 }
 
-// A watch is what the broker tells.
+// A watch receives the changes of keys, and signals.
 type watch struct {
 	places, sessions <-chan Change
 	signals          <-chan string
@@ -51,7 +50,7 @@ func (t *taker) watch(ctx context.Context) (w watch, err error) {
 	return w, err
 }
 
-// watchAgain begins a watch in place of one that the broker has ended.
+// watchAgain begins another watch after the broker has ended w.
 func (t *taker) watchAgain(ctx context.Context, w watch) watch {
 	w.cancel()
 	for ctx.Err() == nil {
@@ -165,7 +164,7 @@ func (t *taker) onSignal(signal string) {
 	}
 }
 
-// sync replaces what was seen of the places by what there is.
+// sync compares the known holders of the places with the keys, because a watch may have missed some.
 func (t *taker) sync(ctx context.Context) {
 	if !t.isActive() {
 		return
@@ -291,7 +290,7 @@ func (t *taker) decide(l *lane, now time.Time) (func(context.Context), time.Dura
 	return t.seek(s, l, now, next)
 }
 
-// seek returns the call that takes a place, or that tells that there is none. The caller must hold
+// seek returns the call that takes a place, or the signal that there is none. The caller must hold
 // mu.
 func (t *taker) seek(s *Session, l *lane, now time.Time, next time.Duration) (func(context.Context), time.Duration) {
 	free := l.free(func(id string) bool { return t.roster.maybeDead(id, now) })

@@ -15,7 +15,19 @@ type address struct {
 	open  int // connections
 	users map[*slots]struct{}
 
-	nextAt time.Time // not to open a connection before, if the host has a request rate
+	// Requests to a host with a request rate have had their turns while there was no place. Their
+	// connections are opened one after the other, at the rate, not before nextAt.
+	backlog bool
+	nextAt  time.Time
+}
+
+// opened notes that a connection was opened. interval is the time between two requests.
+func (a *address) opened(now time.Time, interval time.Duration) {
+	a.open++
+	if !a.nextAt.IsZero() && now.Sub(a.nextAt) > interval { // nobody was waiting any more
+		a.backlog = false
+	}
+	a.nextAt = now.Add(interval)
 }
 
 // slots are the connections of one user to one address. They satisfy transport.Slots.
@@ -84,20 +96,22 @@ func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 		return nil, false, limit
 	case a.open >= l.allowed(now):
 		l.lackedAt, s.failedAt = now, now
+		if l.limit.Rate > 0 && a.open == 0 && !a.backlog {
+			a.backlog, a.nextAt = true, time.Time{}
+		}
 		notify(p.kick)
 		full = len(l.held) > 0 && !l.hasFree() && !p.told[s.addr] && len(p.told) < maxTold
 		if full {
 			p.told[s.addr] = true
 		}
 		return nil, full, l.limit
-	case now.Before(a.nextAt) || s.mustLeaveOne(a, now):
+	case a.backlog && now.Before(a.nextAt) || s.mustLeaveOne(a, now):
 		return nil, false, limit
 	}
 	if len(s.held) == 0 {
 		s.heldSince = now
 	}
-	a.open++
-	a.nextAt = now.Add(l.interval())
+	a.opened(now, l.interval())
 	taken = &slot{s}
 	s.held[taken] = struct{}{}
 	s.failedAt = time.Time{}

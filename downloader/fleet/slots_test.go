@@ -152,6 +152,33 @@ func TestSlotsOfOneHost(t *testing.T) {
 	})
 }
 
+// TestSlotsOfRate checks that requests that wait for a place are not sent all at once when there is
+// one, and that later connections do not wait.
+func TestSlotsOfRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		if err := SetLimits(t.Context(), w.link(), "", rules(t, "example.org=8,5/s")); err != nil {
+			t.Fatal(err)
+		}
+		d := openDesk(t, w)
+		s := d.places.Slots(testHost, 16)
+		begun := time.Now()
+		all := dial(s, 4, 10*time.Second)
+		if took := time.Since(begun); len(all) != 4 || took < 800*time.Millisecond || took > 1200*time.Millisecond {
+			t.Errorf("%d connections within %v", len(all), took)
+		}
+		time.Sleep(time.Second)
+		begun = time.Now()
+		all = append(all, dial(s, 4, 10*time.Second)...)
+		if took := time.Since(begun); len(all) != 8 || took > 200*time.Millisecond {
+			t.Errorf("%d connections, the last ones within %v", len(all), took)
+		}
+		if n := d.taken(t); n != 1 {
+			t.Errorf("%d places of a host with one owner", n)
+		}
+	})
+}
+
 // TestWatchEnds checks that a process sees changes after the broker has ended its watches.
 func TestWatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

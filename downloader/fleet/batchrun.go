@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -182,7 +181,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	if err != nil {
 		return time.Second, false
 	}
-	b.checks = checkpoints{bucket: bucket, batch: b.batch.ID, owner: b.m.session.ID() + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)}
+	b.checks = checkpoints{bucket: bucket, batch: b.batch.ID, owner: fmt.Sprint(b.m.session.ID(), "-", b.m.taken.Add(1))}
 	delivery := b.message().Delivery()
 	cp, deaths, err := b.checks.takeOver(b.ctx, delivery, b.m.o.Name)
 	if err != nil {
@@ -214,11 +213,10 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	b.m.complain(b.batch.Run, "")
 	b.files = b.m.fetchers(b.r)
 	for _, i := range cp.givenUp() {
-		it := b.batch.Items[i]
-		b.tell(i, strike(it, fmt.Sprintf("%d workers ended while they had it", cp.Strikes[i])))
+		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
 	}
 	if deaths > 0 {
-		b.m.o.OnNote(fmt.Sprintf("going on with a batch of %d files, of which %d had ended, that %s has left", len(b.batch.Items), cp.Done.count(), workerText(deaths)))
+		b.m.o.OnNote(fmt.Sprintf("going on with a batch of %d files, of which %d had ended, after the end of %s", len(b.batch.Items), cp.Done.count(), workerText(deaths)))
 	}
 	return 0, true
 }
@@ -244,7 +242,7 @@ func (b *batchRun) fetchAll() {
 		it := b.batch.Items[i]
 		file, err := b.file(&it)
 		if err != nil {
-			b.tell(i, endedOf(b.m.o.Dir, b.batch.Items[i], mirror.Outcome{State: mirror.Failed, URL: firstURL(&it), Path: b.m.o.Dir, Rounds: it.File.Rounds + 1, Err: err}))
+			b.tellFailed(i, err)
 			continue
 		}
 		origin := downloader.Origin(firstURL(&it))
@@ -459,6 +457,15 @@ func (b *batchRun) tell(i int, e Ended) {
 	defer b.mu.Unlock()
 	b.untold = append(b.untold, toldFile{i, e})
 	notify(b.wake)
+}
+
+// tellFailed makes sure that the failure of a file that was not fetched gets into the log.
+func (b *batchRun) tellFailed(i int, err error) {
+	it := b.batch.Items[i]
+	o := mirror.Outcome{Entry: it.File.Entry, State: mirror.Failed, URL: firstURL(&it), Rounds: it.File.Rounds + 1, Err: err}
+	b.tell(i, endedOf(b.m.o.Dir, it, o))
+	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
+	b.m.o.OnOutcome(o)
 }
 
 // tellSoon appends outcomes to the log until ctx ends. What comes while it waits for the broker is one entry.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pawl/downloader"
@@ -182,6 +183,7 @@ type membership struct {
 	gate    *gate
 	kick    chan struct{}  // capacity 1: loop must look again
 	all     sync.WaitGroup // everything that the membership has started
+	taken   atomic.Int64   // batches
 
 	mu          sync.Mutex
 	runs        map[string]*workerRun // by ID; guarded by mu, as all fields below

@@ -114,7 +114,7 @@ func TestConnectContext(t *testing.T) {
 // Each role is denied what it does not need, at once and with the name of the subject.
 func TestMissingPermissions(t *testing.T) {
 	s := natstest.Start(t, natstest.Options{Roles: true})
-	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role) })
+	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish("1")
 	r.bucket(r.submit, 0)
 	k := r.bucket(r.watch, 0)
@@ -144,7 +144,7 @@ func TestMissingPermissions(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	s := natstest.Start(t, natstest.Options{Configure: func(o *server.Options) { o.JetStreamMaxStore = 1 << 20 }})
-	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role) })
+	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish()
 	var err error
 	for range 100 {
@@ -211,7 +211,7 @@ func TestStuckConsumer(t *testing.T) {
 // The settings of streams and consumers are part of the format.
 func TestSettings(t *testing.T) {
 	s := natstest.Start(t, natstest.Options{})
-	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role) })
+	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish()
 	r.bucket(r.submit, time.Minute)
 	nc, err := nats.Connect(s.URL())

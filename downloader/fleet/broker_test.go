@@ -528,6 +528,7 @@ func natsOptions(s *natstest.Server, role string) fleet.NATSOptions {
 }
 
 func TestContractOfNATS(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.Options{Roles: true})
 	t.Run("all", func(t *testing.T) {
 		for _, c := range contract {
@@ -549,6 +550,7 @@ var restarts = []struct {
 }
 
 func TestRestartOfNATS(t *testing.T) {
+	t.Parallel()
 	for _, restart := range restarts {
 		t.Run(restart.name, func(t *testing.T) {
 			t.Parallel()
@@ -625,6 +627,7 @@ func TestRestartOfFake(t *testing.T) {
 
 // Connections end and come back while the server goes on: no request may have its effect twice.
 func TestCutConnections(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.Options{Roles: true})
 	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish()

@@ -274,6 +274,7 @@ var contract = []struct {
 	{"the log ends with its context", 30 * time.Second, func(r *rig) {
 		r.publish()
 		ctx, cancel := context.WithCancel(r.ctx)
+		defer cancel()
 		for _, err := range r.watch.Log(ctx, r.run) {
 			r.must(err)
 			cancel()

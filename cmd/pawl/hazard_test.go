@@ -126,7 +126,7 @@ const hangLimit = 2 * time.Minute
 
 // TestHazards runs hazards in random order: those that -run chooses, or all with
 // PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs a twelfth of the rest, another
-// eighth each time; under the race detector, which makes each start of the program slow, a
+// twelfth each time; under the race detector, which makes each start of the program slow, a
 // sixteenth.
 func TestHazards(t *testing.T) {
 	t.Parallel()

@@ -550,3 +550,37 @@ func TestElsewhereStale(t *testing.T) {
 	}
 	r.check()
 }
+
+// TestElsewhereOrder: when a file is reported, it is on record. If it cannot be recorded, it is Pending, because the
+// next process of the run will record it.
+func TestElsewhereOrder(t *testing.T) {
+	r := newRig(t)
+	f := newFakeElsewhere()
+	r.startWorker(f, 4)
+	recorded := func(o *Options) {
+		report := o.OnOutcome
+		o.OnOutcome = func(x Outcome) {
+			if rec, err := r.store.ByTarget(x.Path); err != nil || rec.State != store.Done || rec.ID != x.Record.ID {
+				t.Errorf("%s is reported before it is on record: got %+v, %v", x.Path, rec, err)
+			}
+			report(x)
+		}
+	}
+	if c := r.mustRun(r.put(300), through(f), recorded); c.Fetched != 300 {
+		t.Errorf("got %+v", c)
+	}
+	broken := newRig(t)
+	f = newFakeElsewhere()
+	go func() {
+		it := f.take()
+		os.RemoveAll(broken.state)
+		os.WriteFile(broken.state, nil, 0o600)
+		f.change(func() {
+			f.log = append(f.log, Outcome{Key: it.Key(), State: Fetched, Record: store.Record{ID: store.NewID(), Size: 100}})
+		})
+	}()
+	c, err := broken.run(t.Context(), broken.put(1), through(f))
+	if c.Fetched != 0 || c.Pending != 1 || !errors.Is(err, store.ErrState) {
+		t.Errorf("without a state file: got %+v, %v", c, err)
+	}
+}

@@ -411,6 +411,31 @@ func TestElsewhereFails(t *testing.T) {
 	}
 }
 
+// TestElsewhereUnrecordable: a finished file that cannot be one of the run has failed, whatever a worker says; the
+// others of its group are recorded.
+func TestElsewhereUnrecordable(t *testing.T) {
+	r := newRig(t)
+	text := r.put(4)
+	f := newFakeElsewhere()
+	go func() {
+		var all []Outcome
+		for _, path := range []string{"", filepath.Join(r.dir, "..", "away"), filepath.Join(r.dir, strings.Repeat("long/", 10_000)+"f"), ""} {
+			it := f.take()
+			all = append(all, Outcome{Key: it.Key(), Path: path, State: Fetched, Record: store.Record{ID: store.NewID(), URL: it.Entry.URLs[0], Size: 100}})
+		}
+		f.change(func() { f.log = all })
+	}()
+	c, err := r.run(t.Context(), text, through(f))
+	if err != nil || c.Fetched != 2 || c.Failed != 2 || len(r.finished()) != 2 {
+		t.Errorf("got %+v, %v, %d records", c, err, len(r.finished()))
+	}
+	for rel, o := range r.outcomes {
+		if o.State == Failed && (o.Err == nil || MayRecover(o.Err)) {
+			t.Errorf("%s: got %+v", rel, o)
+		}
+	}
+}
+
 // TestElsewhereDryRun: nothing is sent.
 func TestElsewhereDryRun(t *testing.T) {
 	r := newRig(t)

@@ -13,7 +13,8 @@
 //	run       the record has the ID of the task
 //	end       the file has its final name; then the task is complete. A kill between the two makes
 //	          the next process find the finished file, and nothing is downloaded
-//	remove    the task is marked; then its files are deleted; then the mark is removed
+//	remove    the mark of the task is durable; then its files are deleted, without the lock of the queue;
+//	          then the task is gone. A kill between makes the next process delete the rest
 //
 // Header fields, cookies, users and passwords are never stored. After a restart their tasks run without
 // them: Task.Lost has the names of what is missing. A file whose download had not begun then fails if the

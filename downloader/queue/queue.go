@@ -76,6 +76,7 @@ type Queue struct {
 	hold    hold // why nothing starts
 
 	saver
+	deleter
 	listeners
 }
 
@@ -89,8 +90,9 @@ type hold struct {
 type entry struct {
 	Task
 	rank    int64
-	saved   bool      // the task is in the state file
-	delete  bool      // the task is removed with its files, which are still here
+	saved   bool      // the task is in the state file; a removed one with its mark
+	delete  bool      // the task is removed with its files, which may still be here
+	keep    bool      // it stays in the history when its files are deleted
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
 	url     [2]string // the first URL, and what Spec.URL makes of it
@@ -120,11 +122,7 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 			q.order = append(q.order, e)
 		}
 	}
-	for _, e := range slices.Clone(q.history) {
-		if e.delete {
-			q.deleteFiles(e)
-		}
-	}
+	q.deleteFiles()
 	return q, nil
 }
 
@@ -308,11 +306,16 @@ func (q *Queue) earlier(e *entry) *entry {
 		return known
 	}
 	for _, old := range slices.Backward(q.history) {
-		if !old.List && old.Dir == e.Dir && old.Name == e.Name && old.canonical() == e.canonical() {
+		if e.isSame(old) {
 			return old
 		}
 	}
 	return nil
+}
+
+// isSame reports whether two entries download the same URL to the same place.
+func (e *entry) isSame(o *entry) bool {
+	return !e.List && !o.List && e.Dir == o.Dir && e.Name == o.Name && e.canonical() == o.canonical()
 }
 
 // below returns an absolute directory, which must be the root or below it.
@@ -387,6 +390,8 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	defer q.mu.Unlock()
 	if e := q.byID[id]; e != nil && !e.State.Ended() {
 		return q.view(e), nil
+	} else if e != nil && e.delete {
+		return Task{}, fmt.Errorf("%w: its files are being deleted", ErrState)
 	} else if len(q.order) >= q.options.Tasks {
 		return Task{}, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
 	} else if e != nil {
@@ -688,11 +693,15 @@ func (q *Queue) update(e *entry, s Spec) {
 	q.tell(Event{Kind: Changed, Task: q.view(e)})
 }
 
-// Remove removes tasks. A task that runs or has begun becomes history, unless it has ended already.
-// files says that its files are deleted, too: the part file and, if it is unchanged, the finished file.
-// Without files, what was downloaded stays, and continues if the URL is added again.
+// Remove removes tasks. A task that runs becomes history; any other vanishes. files says that its files are
+// deleted, too: the part file and, if it is unchanged, the finished file. Remove then returns when they are
+// deleted; a running task deletes them when it has stopped. Without files, the downloaded bytes stay, and the
+// download continues if the URL is added again.
 func (q *Queue) Remove(files bool, ids ...store.ID) error {
-	return q.each(ids, func(e *entry) error {
+	err := q.each(ids, func(e *entry) error {
+		if e.delete {
+			return nil // its removal is under way
+		}
 		ended, running := e.State.Ended(), e.run != nil
 		if !ended {
 			q.order = remove(q.order, e)
@@ -701,17 +710,21 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 			q.tell(Event{Kind: Stopped, Task: q.view(e)})
 		}
 		e.stop()
-		if e.delete = files; files && !running {
-			q.deleteFiles(e)
-		}
-		if ended || !running {
+		if !files && (ended || !running) {
 			q.forget(e)
 			return nil
+		}
+		if files {
+			e.State, e.delete, e.keep, e.saved = Removed, true, running, false
 		}
 		q.dirty(e)
 		q.trim()
 		return nil
 	})
+	if files && err == nil {
+		err = q.settle()
+	}
+	return err
 }
 
 // Forget removes all ended tasks from the history. Their files stay.
@@ -719,7 +732,7 @@ func (q *Queue) Forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range slices.Clone(q.history) {
-		if e.run == nil {
+		if e.run == nil && !e.delete {
 			q.forget(e)
 		}
 	}
@@ -740,25 +753,6 @@ func (q *Queue) trim() {
 			q.forget(e)
 		}
 	}
-}
-
-// deleteFiles deletes the files of a removed entry, which does not run.
-func (q *Queue) deleteFiles(e *entry) {
-	e.delete = false
-	id := cmp.Or(e.Record, e.ID)
-	rec, err := q.store.Get(id)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		err = nil
-	case err == nil && rec.State == store.Done:
-		err = q.store.DeleteFinished(id)
-	case err == nil:
-		err = q.store.Remove(id, true)
-	}
-	if err != nil {
-		q.options.Warn(fmt.Sprintf("the files of %s are not deleted: %v", e.ID, err))
-	}
-	q.dirty(e)
 }
 
 // remove returns entries without e.

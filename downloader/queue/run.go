@@ -50,7 +50,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	warned := ""
 	for ctx.Err() == nil {
 		wait := time.Duration(-1)
-		err := q.Sync()
+		err := q.settle()
 		if err != nil {
 			wait = saveWait
 		}
@@ -100,11 +100,12 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 	}
 	q.hold = hold{}
 	next := time.Duration(-1)
+	removing := q.removing()
 	for _, e := range q.order {
 		if q.running >= q.jobs {
 			break
 		}
-		if e.State != Waiting || e.run != nil || !e.saved {
+		if e.State != Waiting || e.run != nil || !e.saved || slices.ContainsFunc(removing, e.isSame) {
 			continue
 		}
 		if wait := e.notYet.Sub(now); wait > 0 {
@@ -213,10 +214,7 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 		e.Path, e.Size, e.Held = "", -1, 0 // nothing of what view has noted is on record
 	}
 	switch {
-	case e.State == Removed:
-		if e.delete {
-			q.deleteFiles(e)
-		}
+	case e.State == Removed: // Run deletes its files, if the user wants that
 	case err == nil:
 		e.State, e.Reason, e.Exit = Complete, "", 0
 		e.Size, e.Held, e.Proof = res.Size, res.Size, res.Proof

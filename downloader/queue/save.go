@@ -68,7 +68,9 @@ func (q *Queue) Sync() error {
 	}
 	q.durable = count
 	for _, e := range entries {
-		e.saved = true
+		if _, again := q.unsaved[e.ID]; !again {
+			e.saved = true
+		}
 	}
 	q.wake()
 	return nil

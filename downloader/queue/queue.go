@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pawl/downloader"
+	"pawl/downloader/list"
 	"pawl/downloader/weburl"
 	"pawl/store"
 )
@@ -274,7 +275,13 @@ func (q *Queue) newEntry(s Spec) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.follows(&s) && list.HasMetalinkName(s.URL()) {
+		s = asList(s)
+	}
 	id, known := q.idFor(&s)
+	if old := q.byID[id]; old != nil && old.delete {
+		known = false // the download begins anew, when the old bytes are deleted
+	}
 	e := &entry{Task: Task{ID: id, State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
 	switch {
 	case known:

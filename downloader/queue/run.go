@@ -195,6 +195,9 @@ func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	if ext := strings.ToLower(path.Ext(strings.SplitN(t.URL(), "?", 2)[0])); len(t.Lost) > 0 && !begun && ext != ".html" && ext != ".htm" {
 		req.Expect = append(slices.Clone(req.Expect), "!text/html")
 	}
+	if q.follows(&t.Spec) && !begun {
+		req.Expect = withoutMetalinks(req.Expect)
+	}
 	return req
 }
 
@@ -221,6 +224,9 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 		q.archive(e, Finished)
 	case errors.Is(err, errStopped), e.changed, ctx.Err() != nil:
 		e.changed = false
+	case isMetalink(err) && q.follows(&e.Spec):
+		e.Spec = asList(e.Spec)
+		q.tell(Event{Kind: Changed, Task: q.view(e)})
 	case holdsUp(err):
 		e.Reason = redacted(err)
 		q.hold = hold{until: time.Now().Add(spaceWait), reason: e.Reason}

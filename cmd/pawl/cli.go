@@ -232,6 +232,7 @@ type DaemonCmd struct {
 	TLSCert     secretFile `name:"tls-cert" placeholder:"FILE" group:"Daemon" help:"Speak https with the certificate in FILE, in PEM form, with those of its issuers."`
 	TLSKey      secretFile `name:"tls-key" placeholder:"FILE" group:"Daemon" help:"Private key of --tls-cert in PEM form (default: in the same file)."`
 	Open        bool       `typed:"" env:"-" group:"Daemon" help:"Open the page of the daemon in the browser, or print a link to it, which holds once and for a minute. If a daemon runs already, only do that."`
+	Stop        bool       `typed:"" env:"-" group:"Daemon" help:"End the daemon of the state directory, as a signal does, and wait until it has ended. If none runs, do nothing."`
 	Keyring     string     `placeholder:"FILE" type:"path" group:"Lists" help:"Take only lists that have a signature in them, made by a key of FILE."`
 	SpeedOptions
 	RetryOptions

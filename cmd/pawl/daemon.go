@@ -36,6 +36,9 @@ func (c *DaemonCmd) Validate() error {
 	if c.TLSKey != "" && c.TLSCert == "" {
 		return errors.New("--tls-key needs the certificate in --tls-cert FILE")
 	}
+	if c.Stop && c.Open {
+		return errors.New("--open and --stop exclude each other")
+	}
 	for _, origin := range c.AllowOrigin {
 		if origin != "null" && !isWebOrigin(origin) {
 			return fmt.Errorf("--allow-origin: %q is not an origin such as https://example.org, or null", origin)
@@ -60,6 +63,9 @@ func (c *DaemonCmd) transfer() *Transfer {
 
 // Run runs the daemon until a signal, or a request to stop.
 func (c *DaemonCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	if c.Stop {
+		return stopRunning(ctx, g, out)
+	}
 	if c.Open {
 		if done, err := openRunning(ctx, g, out); done || err != nil {
 			return err
@@ -174,6 +180,43 @@ func lockDaemon(st state) (interface{ Close() error }, error) {
 		other += ", at " + client.Address
 	}
 	return nil, &daemonError{other}
+}
+
+// stopTime is how long a daemon may take to end. It needs two seconds at most, unless the disk is very slow.
+const stopTime = 30 * time.Second
+
+// stopRunning ends the daemon that runs, and waits until another one could start.
+func stopRunning(ctx context.Context, g *Globals, out *printer) error {
+	st, err := g.openStore(out, store.Options{})
+	if err != nil {
+		return err
+	}
+	client, err := server.Find(st.dir)
+	if err == nil {
+		err = client.Stop(ctx)
+	}
+	if errors.Is(err, server.ErrNotRunning) {
+		out.note("no daemon is running")
+		return nil
+	}
+	if err != nil {
+		return daemonFailure(err)
+	}
+	for end := time.Now().Add(stopTime); ; {
+		lock, err := lockDaemon(st)
+		if err == nil {
+			out.note("the daemon has ended; what was downloaded is kept")
+			return lock.Close()
+		}
+		if !errors.Is(err, store.ErrBusy) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func closeAll(listeners []net.Listener) {

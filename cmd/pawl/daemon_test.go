@@ -105,13 +105,18 @@ func TestDaemonCommands(t *testing.T) {
 	if len(r.srv.Requests()) == 0 || r.srv.Requests()[0].Header.Get("X-A") != "b, c" || r.srv.Requests()[0].Header.Get("User-Agent") != "me/1" || r.srv.Requests()[0].Header.Get("Referer") != "http://r/" {
 		t.Errorf("the header of the first request is %v", r.srv.Requests()[0].Header)
 	}
-	if err := r.client.Stop(t.Context()); err != nil {
-		t.Error(err)
+	for range 2 { // the second time, none runs
+		if got := r.want("daemon", "--stop"); got != "" {
+			t.Errorf("--stop prints %q", got)
+		}
 	}
 	<-r.ended
 	if code := r.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d after a request to stop", code)
 	}
+	r.start() // the address and the state directory are free
+	r.want("daemon", "--stop")
+	r.refused(2, []string{"--open", "--stop"}, "daemon", "--open", "--stop")
 }
 
 // TestAddRefuses checks what pawl add refuses, before and by the daemon.

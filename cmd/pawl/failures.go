@@ -271,7 +271,7 @@ var hints = slices.Concat([]hintRule{
 	{is(failure.ErrUsage), "see: pawl --help"},
 	{is(store.ErrNotFound), "see all downloads with: pawl list --all"},
 	{as[lockedError](), "wait for it to end, or stop it"},
-	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; or start another one with --state DIR"},
+	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; end it with: pawl daemon --stop; or start another one with --state DIR"},
 	{is(server.ErrNotRunning), "start it with: pawl daemon; or download without it: pawl URL"},
 	{is(store.ErrBusy), "see it with: pawl list"},
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/cmd/pawl/bytetext"
 	server "pawl/cmd/pawl/daemon"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
@@ -63,7 +64,7 @@ var taskStates = map[queue.State]string{
 
 // newTaskRow returns the row of a task of the queue that has no record.
 func newTaskRow(t server.Task) listRow {
-	l := listRow{V: 1, ID: t.ID, URL: t.URL, Path: taskPath(t), Size: t.Size, Held: t.Held, Rate: t.Rate, Created: t.Created, Updated: t.Updated}
+	l := listRow{V: 1, ID: t.ID, URL: t.URL, Path: t.FilePath(), Size: t.Size, Held: t.Held, Rate: t.Rate, Created: t.Created, Updated: t.Updated}
 	return l.withTask(t)
 }
 
@@ -421,7 +422,7 @@ func printLines(w io.Writer, lines []string) error {
 
 // forJSON returns l with escaped texts, and with its ranges if they are wanted.
 func (l listRow) forJSON(ranges bool) listRow {
-	l.URL, l.Path, l.Reason = escaped(l.URL), escaped(l.Path), escaped(l.Reason)
+	l.URL, l.Path, l.Reason = bytetext.Escape(l.URL), bytetext.Escape(l.Path), bytetext.Escape(l.Reason)
 	if ranges && !l.isDone() {
 		for r := range l.held.All() {
 			l.Ranges = append(l.Ranges, jsonRange{r.Off, r.End})

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
@@ -223,7 +224,7 @@ func (y *listTally) round(n, files int, wait time.Duration) {
 }
 
 // shownReason returns the text of an error for people and programs, without secrets.
-func shownReason(err error) string { return shortText(escaped(weburl.RedactText(err.Error()))) }
+func shownReason(err error) string { return shortText(bytetext.Escape(weburl.RedactText(err.Error()))) }
 
 // shortText returns the beginning of a text.
 func shortText(text string) string {

@@ -20,7 +20,6 @@ import (
 	"unicode/utf8"
 
 	server "pawl/cmd/pawl/daemon"
-	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
 	"pawl/store"
@@ -112,7 +111,7 @@ func (c *AddCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 // printAdded prints the ID of an added task, or all of it as JSON.
 func printAdded(g *Globals, out *printer, t server.Task, name string) error {
 	what := map[queue.State]string{queue.Paused: "added, and paused", queue.Active: "runs already", queue.Waiting: "added"}[t.State]
-	out.note("%q: %s; its place is %q", weburl.Redact(name), cmp.Or(what, string(t.State)), taskPath(t))
+	out.note("%q: %s; its place is %q", weburl.Redact(name), cmp.Or(what, string(t.State)), t.FilePath())
 	if g.JSON {
 		enc := json.NewEncoder(out.stdout)
 		enc.SetEscapeHTML(false)
@@ -202,19 +201,6 @@ type kindError struct {
 
 func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 
-// taskPath returns the path of the file of a task, as far as it is known, or the directory of a list.
-func taskPath(t server.Task) string {
-	switch {
-	case t.Path != "":
-		return t.Path
-	case t.List:
-		return t.Dir
-	case t.Name != "":
-		return filepath.Join(t.Dir, t.Name)
-	}
-	return filepath.Join(t.Dir, downloader.FilenameFromURL(t.URL))
-}
-
 // Run pauses downloads of the daemon.
 func (c *PauseCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	client, err := g.findDaemon(out)
@@ -230,7 +216,7 @@ func (c *PauseCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		return daemonFailure(err)
 	}
 	for _, t := range tasks {
-		out.note("%q is paused; continue it with: pawl resume %s", relPath(taskPath(t)), t.ID)
+		out.note("%q is paused; continue it with: pawl resume %s", relPath(t.FilePath()), t.ID)
 	}
 	if len(tasks) == 0 {
 		out.note("the daemon has nothing to pause")
@@ -262,8 +248,8 @@ func findTasks(ctx context.Context, client *server.Client, words []string) (ids 
 // its file. Unfinished tasks have priority.
 func findTask(tasks []server.Task, word string, loose bool) (server.Task, bool) {
 	path, _ := filepath.Abs(word)
-	isAt := func(t server.Task) bool { return taskPath(t) == path || taskPath(t)+".part" == path }
-	isCalled := func(t server.Task) bool { return t.URL == word || filepath.Base(taskPath(t)) == word }
+	isAt := func(t server.Task) bool { return t.FilePath() == path || t.FilePath()+".part" == path }
+	isCalled := func(t server.Task) bool { return t.URL == word || filepath.Base(t.FilePath()) == word }
 	matches := []func(t server.Task) bool{
 		func(t server.Task) bool { return string(t.ID) == word },
 		func(t server.Task) bool { return !t.State.Ended() && isAt(t) },
@@ -360,7 +346,7 @@ func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (ot
 	}
 	tasks, err := l.client.Resume(ctx, ids...)
 	for _, t := range tasks {
-		out.note("%q: the daemon continues it", relPath(taskPath(t)))
+		out.note("%q: the daemon continues it", relPath(t.FilePath()))
 	}
 	return others, inQueue, daemonFailure(err)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -118,6 +119,19 @@ type Task struct {
 
 	// Progress is that of the running download. It is zero if the task does not run.
 	Progress downloader.Progress `json:"-"`
+}
+
+// KnownPath returns the path of the file, or the directory of a list; "" if the server has still to name the file.
+func (t *Task) KnownPath() string {
+	switch {
+	case t.Path != "":
+		return t.Path
+	case t.List:
+		return t.Dir
+	case t.Name != "":
+		return filepath.Join(t.Dir, t.Name)
+	}
+	return ""
 }
 
 // Files counts the files of a list.

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"path/filepath"
 	"time"
 
+	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/store"
 )
@@ -60,6 +62,16 @@ type Task struct {
 	Lost        []string     `json:"lost,omitempty"`  // names of header fields, and "user", that a restart has lost
 	Files       *queue.Files `json:"files,omitempty"` // of a list
 	Detail      *Detail      `json:"detail,omitempty"`
+}
+
+// FilePath returns the path of the file, or the directory of a list. As long as the server has not named the file,
+// it is a guess from the URL.
+func (t *Task) FilePath() string {
+	known := queue.Task{Path: t.Path, Spec: queue.Spec{List: t.List, Dir: t.Dir, Name: t.Name}}
+	if path := known.KnownPath(); path != "" {
+		return path
+	}
+	return filepath.Join(t.Dir, downloader.FilenameFromURL(t.URL))
 }
 
 // A Detail is what only the answer about one task has.

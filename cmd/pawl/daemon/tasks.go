@@ -10,11 +10,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 
 	"pawl/chunk"
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
@@ -45,13 +45,13 @@ func (s *Server) show(t queue.Task) *Task {
 // NewTask returns a task as it is known without a daemon.
 func NewTask(t queue.Task) *Task {
 	shown := &Task{
-		V: 1, ID: t.ID, State: t.State, URL: escaped(t.URL()), Path: escaped(t.Path), Size: t.Size, Held: t.Held,
-		Reason: escaped(weburl.RedactText(t.Reason)), Created: t.Added, Updated: t.Updated,
-		List: t.List, Dir: escaped(t.Dir), Name: escaped(t.Name), LimitRate: t.LimitRate, Connections: t.Connections,
+		V: 1, ID: t.ID, State: t.State, URL: bytetext.Escape(t.URL()), Path: bytetext.Escape(t.Path), Size: t.Size, Held: t.Held,
+		Reason: bytetext.Escape(weburl.RedactText(t.Reason)), Created: t.Added, Updated: t.Updated,
+		List: t.List, Dir: bytetext.Escape(t.Dir), Name: bytetext.Escape(t.Name), LimitRate: t.LimitRate, Connections: t.Connections,
 		Added: t.Added, Ended: t.Ended, Proof: string(t.Proof), Exit: t.Exit, Lost: t.Lost,
 	}
 	for _, u := range t.URLs {
-		shown.URLs = append(shown.URLs, escaped(weburl.WithoutUser(u)))
+		shown.URLs = append(shown.URLs, bytetext.Escape(weburl.WithoutUser(u)))
 	}
 	if t.List {
 		shown.Files = &t.Files
@@ -85,32 +85,16 @@ func (s *Server) detail(id store.ID) *Detail {
 		shown.Ranges = append(shown.Ranges, [2]int64{r.Off, r.End})
 	}
 	for _, source := range d.Sources {
-		u := Source{URL: escaped(weburl.WithoutUser(source.URL)), Conns: source.Conns, Received: source.Received}
+		u := Source{URL: bytetext.Escape(weburl.WithoutUser(source.URL)), Conns: source.Conns, Received: source.Received}
 		if source.Err != nil {
-			u.Error = escaped(weburl.RedactText(source.Err.Error()))
+			u.Error = bytetext.Escape(weburl.RedactText(source.Err.Error()))
 		}
 		shown.Sources = append(shown.Sources, u)
 	}
 	if d.Waiting.Err != nil {
-		shown.Waiting = &Pause{Why: escaped(weburl.RedactText(d.Waiting.Err.Error())), Until: d.Waiting.Until}
+		shown.Waiting = &Pause{Why: bytetext.Escape(weburl.RedactText(d.Waiting.Err.Error())), Until: d.Waiting.Until}
 	}
 	return shown
-}
-
-// escaped writes each byte that is not UTF-8 as \xNN, as all JSON of pawl does.
-func escaped(text string) string {
-	if utf8.ValidString(text) {
-		return text
-	}
-	var b strings.Builder
-	for i, r := range text {
-		if _, size := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // An arrayWriter writes a JSON array, one element after another.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"pawl/store"
@@ -38,21 +37,16 @@ func (q *Queue) deleteFiles() {
 	}
 }
 
-// removing returns the removed entries whose files may still be here. The caller must hold mu.
-func (q *Queue) removing() (entries []*entry) {
+// marked returns the removed entries whose files may be deleted now. Nobody changes their IDs until unmark.
+func (q *Queue) marked() (entries []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, e := range q.history {
-		if e.delete {
+		if e.delete && e.saved && e.run == nil {
 			entries = append(entries, e)
 		}
 	}
 	return entries
-}
-
-// marked returns the removed entries whose files may be deleted now. Nobody changes their IDs until unmark.
-func (q *Queue) marked() []*entry {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return slices.DeleteFunc(q.removing(), func(e *entry) bool { return !e.saved || e.run != nil })
 }
 
 // unmark ends the removal of an entry, which is forgotten unless it ran when the user removed it.

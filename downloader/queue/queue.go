@@ -68,8 +68,8 @@ type Queue struct {
 	d       *downloader.Downloader
 	kick    chan struct{} // capacity 1; has a value if something may start
 
-	mu      sync.Mutex
-	byID    map[store.ID]*entry
+	mu sync.Mutex
+	catalog
 	order   []*entry // that have not ended, by rank
 	history []*entry // that have ended, oldest first
 	jobs    int
@@ -96,7 +96,7 @@ type entry struct {
 	keep    bool      // it stays in the history when its files are deleted
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
-	url     [2]string // the first URL, and what Spec.URL makes of it
+	spot    spot      // of Spec, as the catalog has it
 	changed bool      // it must be started again when run has stopped
 }
 
@@ -114,9 +114,9 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1), byID: make(map[store.ID]*entry)}
+	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1)}
 	for _, e := range entries {
-		q.byID[e.ID] = e
+		q.include(e)
 		if e.State.Ended() {
 			q.history = append(q.history, e)
 		} else {
@@ -186,7 +186,7 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	entries := make([]*entry, len(specs))
-	same := make(map[[3]string]store.ID) // the ID of a URL, directory and name
+	same := make(map[spot]store.ID)
 	for i := range specs {
 		e, err := q.newEntry(specs[i])
 		if err != nil {
@@ -196,11 +196,11 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 		if e.List {
 			continue
 		}
-		key := [3]string{e.canonical(), e.Dir, e.Name}
-		if id, ok := same[key]; ok {
+		at := e.Spec.spot()
+		if id, ok := same[at]; ok {
 			e.ID = id
 		}
-		same[key] = e.ID
+		same[at] = e.ID
 	}
 	if len(q.order)+len(entries) > q.options.Tasks {
 		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
@@ -217,9 +217,10 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 				continue
 			}
 			q.history = remove(q.history, known)
+			q.exclude(known)
 			e.saved = known.saved
 		}
-		q.byID[e.ID] = e
+		q.include(e)
 		q.insert(e, at)
 		if at.From != End {
 			at.N++ // the next one behind it
@@ -309,20 +310,10 @@ func (q *Queue) earlier(e *entry) *entry {
 	if e.List {
 		return nil
 	}
-	if known := q.byID[e.ID]; known != nil && known.canonical() == e.canonical() {
+	if known := q.byID[e.ID]; known != nil && known.URL() == e.URL() {
 		return known
 	}
-	for _, old := range slices.Backward(q.history) {
-		if e.isSame(old) {
-			return old
-		}
-	}
-	return nil
-}
-
-// isSame reports whether two entries download the same URL to the same place.
-func (e *entry) isSame(o *entry) bool {
-	return !e.List && !o.List && e.Dir == o.Dir && e.Name == o.Name && e.canonical() == o.canonical()
+	return q.endedAt(e.Spec.spot())
 }
 
 // below returns an absolute directory, which must be the root or below it.
@@ -342,12 +333,10 @@ func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 	if s.List {
 		return "", false
 	}
-	url := s.URL()
-	for _, e := range q.order {
-		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.canonical() == url {
-			return e.ID, true
-		}
+	if e := q.unfinishedAt(s.spot()); e != nil {
+		return e.ID, true
 	}
+	url := s.URL()
 	var rec store.Record
 	var err error
 	if s.Name == "" {
@@ -359,14 +348,6 @@ func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 		return rec.ID, true
 	}
 	return "", false
-}
-
-// canonical returns Spec.URL. It remembers it, because Add compares a URL with those of all tasks.
-func (e *entry) canonical() string {
-	if first := e.URLs[0]; e.url[0] != first {
-		e.url = [2]string{first, e.URL()}
-	}
-	return e.url[1]
 }
 
 // CheckRecord returns the error that AddRecord would return.
@@ -403,6 +384,7 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 		return Task{}, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
 	} else if e != nil {
 		q.history = remove(q.history, e)
+		q.exclude(e)
 	}
 	e := &entry{Task: Task{
 		ID: id, State: Waiting, Added: time.Now(), Record: id, Path: rec.Target, Size: rec.Size, Held: rec.Held.Len(), Lost: rec.Credentials,
@@ -414,7 +396,7 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	if paused {
 		e.State = Paused
 	}
-	q.byID[id] = e
+	q.include(e)
 	q.insert(e, Last)
 	q.dirty(e)
 	q.tell(Event{Kind: Added, Task: q.view(e)})
@@ -684,7 +666,7 @@ func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
 // update gives e another spec.
 func (q *Queue) update(e *entry, s Spec) {
 	before := e.Spec
-	e.Spec = s
+	q.setSpec(e, s)
 	given := s.memoryOnly()
 	e.Lost = slices.DeleteFunc(slices.Clone(e.Lost), func(name string) bool { return slices.Contains(given, name) })
 	if e.run != nil {
@@ -748,7 +730,7 @@ func (q *Queue) Forget() {
 // forget removes an ended entry.
 func (q *Queue) forget(e *entry) {
 	q.history = remove(q.history, e)
-	delete(q.byID, e.ID)
+	q.exclude(e)
 	q.dirty(e)
 	q.tell(Event{Kind: Forgotten, Task: e.Task})
 }

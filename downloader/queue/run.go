@@ -100,12 +100,11 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 	}
 	q.hold = hold{}
 	next := time.Duration(-1)
-	removing := q.removing()
 	for _, e := range q.order {
 		if q.running >= q.jobs {
 			break
 		}
-		if e.State != Waiting || e.run != nil || !e.saved || slices.ContainsFunc(removing, e.isSame) {
+		if e.State != Waiting || e.run != nil || !e.saved || q.isRemovedAt(e.spot) {
 			continue
 		}
 		if wait := e.notYet.Sub(now); wait > 0 {
@@ -225,7 +224,7 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 	case errors.Is(err, errStopped), e.changed, ctx.Err() != nil:
 		e.changed = false
 	case isMetalink(err) && q.follows(&e.Spec):
-		e.Spec = asList(e.Spec)
+		q.setSpec(e, asList(e.Spec))
 		q.tell(Event{Kind: Changed, Task: q.view(e)})
 	case holdsUp(err):
 		e.Reason = redacted(err)

@@ -140,6 +140,9 @@ func (s *Server) add(all []Addition) ([]*Task, error) {
 	if err := s.durable(err); err != nil {
 		return nil, err
 	}
+	if len(tasks) == 1 {
+		return []*Task{s.showWithPosition(tasks[0])}, nil
+	}
 	positions, shown := s.queue.Positions(), make([]*Task, len(tasks))
 	for i, t := range tasks {
 		shown[i] = s.showAt(t, positions)

@@ -236,6 +236,7 @@ type daemonRun struct {
 	stop    context.CancelCauseFunc
 
 	d         *downloader.Downloader
+	hooks     *hooks
 	queue     *queue.Queue
 	limitRate atomic.Int64 // of all downloads together; 0 for none
 }
@@ -254,6 +255,8 @@ func (d *daemonRun) run(ctx context.Context, listeners []net.Listener, config *t
 	if _, err := d.options.openHeaders(ctx, d.out); err != nil {
 		return err
 	}
+	d.hooks = newHooks(ctx, d.cmd.hookOptions(), d.out)
+	defer d.hooks.close()
 	opts.OnEvent = d.onEvent
 	d.d = downloader.New(d.store.Store, opts)
 	defer d.d.Close()
@@ -364,9 +367,10 @@ func (d *daemonRun) setLimitRate(bytesPerSecond int64) {
 
 // queueOptions returns the options of the queue.
 func (d *daemonRun) queueOptions() queue.Options {
-	lists := &listTasks{options: d.options, limit: d.cmd.ListLimit, keyring: d.cmd.Keyring, store: d.store, d: d.d, out: d.out, log: d.log}
+	lists := &listTasks{options: d.options, limit: d.cmd.ListLimit, keyring: d.cmd.Keyring, store: d.store, d: d.d, hooks: d.hooks, out: d.out, log: d.log}
+	ends := &taskHooks{hooks: d.hooks, codes: make(map[int]int)}
 	o := queue.Options{
-		Root: d.root, Jobs: d.cmd.Jobs, RunList: lists.run, ExitCode: exitCode,
+		Root: d.root, Jobs: d.cmd.Jobs, RunList: lists.run, ExitCode: exitCode, OnEnd: ends.ended, OnIdle: ends.idle,
 		Warn: func(text string) { d.out.warn("%s", text) },
 		Complete: func(t queue.Task, req *downloader.Request) {
 			req.Access.Credentials = taskHeaders(d.options, t).forTyped

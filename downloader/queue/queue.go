@@ -54,6 +54,11 @@ type Options struct {
 	// RunList downloads the files of a list; nil if the queue has no lists. It calls report from time to
 	// time, and returns nil if all files are here.
 	RunList func(ctx context.Context, t Task, h *downloader.Handle, report func(Files)) error
+	// OnEnd is called when a task is complete or has failed. The task counts as running until OnEnd returns.
+	// OnIdle is called when no task runs or waits any more, after the last OnEnd. Any goroutine may call them.
+	// They may be nil.
+	OnEnd  func(t Task, res downloader.Result, err error)
+	OnIdle func()
 	// ExitCode classifies failures, for Task.Exit. Default: always 1.
 	ExitCode func(error) int
 	// Warn is called with messages for the user, by any goroutine. Default: they are dropped.
@@ -109,6 +114,12 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	}
 	if o.Warn == nil {
 		o.Warn = func(string) {}
+	}
+	if o.OnEnd == nil {
+		o.OnEnd = func(Task, downloader.Result, error) {}
+	}
+	if o.OnIdle == nil {
+		o.OnIdle = func() {}
 	}
 	entries, err := readEntries(st, o.Warn)
 	if err != nil {

@@ -124,7 +124,12 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 		running.Go(func() {
 			defer cancel(nil)
 			res, err := q.download(taskCtx, t, r)
-			q.end(ctx, e, res, err)
+			if t, ended := q.end(ctx, e, res, err); ended {
+				q.options.OnEnd(t, res, err)
+			}
+			if q.release() {
+				q.options.OnIdle()
+			}
 		})
 	}
 	return next
@@ -200,13 +205,22 @@ func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	return req
 }
 
-// end notes how the run of e ended. ctx is that of Run.
-func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err error) {
+// release ends the place of a task among the running ones, and reports whether the queue is idle now.
+func (q *Queue) release() (idle bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running--
+	q.wake()
+	return q.running == 0 && !slices.ContainsFunc(q.order, func(e *entry) bool { return e.State == Waiting })
+}
+
+// end notes how the run of e ended, and returns its task, and whether it is complete or has failed. ctx is
+// that of Run.
+func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err error) (t Task, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer q.wake()
 	e.run = nil
-	q.running--
 	if res.ID != "" {
 		e.Record, e.Path, e.Size = res.ID, cmp.Or(res.Target, e.Path), res.Size
 		if rec, err := q.store.Get(res.ID); err == nil {
@@ -239,6 +253,7 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 	}
 	q.dirty(e)
 	q.trim()
+	return e.Task, e.State == Complete || e.State == Failed
 }
 
 // holdsUp reports whether a failure of a task would be that of all tasks, because the disk is full or has

@@ -49,7 +49,7 @@ func TestOnEnd(t *testing.T) {
 		}
 		slices.Sort(said[:5])
 		done := "complete 100 true"
-		if got := fmt.Sprint(said); got != fmt.Sprint([]string{done, done, done, done, "error 0 false", "idle"}) {
+		if got := fmt.Sprint(said); got != fmt.Sprint([]string{done, done, done, done, "error -1 false", "idle"}) {
 			t.Errorf("said %s", got)
 		}
 

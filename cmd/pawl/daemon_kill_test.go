@@ -46,7 +46,7 @@ func TestDaemonKills(t *testing.T) {
 // underWay is how many downloads run when a daemon is killed.
 const underWay = 20
 
-// A daemonKiller kills daemons, and knows what they have confirmed.
+// A daemonKiller kills daemons, and remembers the changes that they have confirmed.
 type daemonKiller struct {
 	*daemonRig
 	rand     *rand.Rand
@@ -158,7 +158,7 @@ func (k *daemonKiller) change() {
 	}
 }
 
-// check compares the queue with what was confirmed, and the records with the disk.
+// check compares the queue with the confirmed changes, and the records with the disk.
 func (k *daemonKiller) check() {
 	if !hasState(k.state()) {
 		return // killed before the state file was there

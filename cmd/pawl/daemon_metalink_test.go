@@ -12,8 +12,8 @@ import (
 	"pawl/downloader/queue"
 )
 
-// TestDaemonMetalinks checks that the queue downloads the files that a Metalink names, whoever adds it and whether its
-// name or its media type says what it is, and the Metalink itself if the user chooses another name for it.
+// TestDaemonMetalinks checks that the queue downloads the files that a Metalink names, for each way to add it, by its
+// name or by its media type, and the Metalink itself if the user chooses another name for it.
 func TestDaemonMetalinks(t *testing.T) {
 	t.Parallel()
 	r := newDaemonRig(t)

@@ -119,7 +119,7 @@ func TestDaemonCommands(t *testing.T) {
 	r.refused(2, []string{"--open", "--stop"}, "daemon", "--open", "--stop")
 }
 
-// TestAddRefuses checks what pawl add refuses, before and by the daemon.
+// TestAddRefuses checks the refusals of pawl add, its own and the ones of the daemon.
 func TestAddRefuses(t *testing.T) {
 	t.Parallel()
 	r := newDaemonRig(t)
@@ -157,7 +157,7 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
-// TestDaemonRefuses checks when a daemon does not start, and what it says then.
+// TestDaemonRefuses checks the reasons and messages of a daemon that does not start.
 func TestDaemonRefuses(t *testing.T) {
 	t.Parallel()
 	r := newDaemonRig(t)
@@ -311,7 +311,7 @@ func TestDaemonLists(t *testing.T) {
 	}
 }
 
-// TestDaemonResumesOthers checks that resume and remove leave to the daemon what is in its queue, and do the rest
+// TestDaemonResumesOthers checks that resume and remove leave the tasks of the queue to the daemon, and do the rest
 // themselves.
 func TestDaemonResumesOthers(t *testing.T) {
 	t.Parallel()

@@ -40,7 +40,7 @@ func checkListenAddress(addr string) error {
 	return nil
 }
 
-// listen opens the sockets, or takes those of systemd (LISTEN_FDS). config is nil without TLS.
+// listen opens the sockets, or takes the ones that systemd passes (LISTEN_FDS). config is nil without TLS.
 func (c *DaemonCmd) listen() (listeners []net.Listener, config *tls.Config, err error) {
 	if config, err = c.tlsConfig(); err != nil {
 		return nil, nil, err

@@ -52,7 +52,7 @@ func logLine(log *slog.Logger, line string) {
 	}
 }
 
-// logEvents logs what happens to the tasks until ctx ends.
+// logEvents logs the events of the tasks until ctx ends.
 func (d *daemonRun) logEvents(ctx context.Context, events <-chan queue.Event) {
 	for ctx.Err() == nil {
 		for e := range events {

@@ -105,7 +105,7 @@ func (l *listTasks) nameOf(t queue.Task) (name string, remove func(), err error)
 	return path, func() { os.Remove(path) }, nil
 }
 
-// taskHeaders returns the header fields and credentials for the URLs of a task: its own, and those that
+// taskHeaders returns the header fields and credentials for the URLs of a task: its own, and the ones that
 // the user has stored for their hosts.
 func taskHeaders(options *Transfer, t queue.Task) originHeaders {
 	o := options.originHeaders(t.URLs...)

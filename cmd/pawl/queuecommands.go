@@ -269,7 +269,7 @@ func findTask(tasks []server.Task, word string, loose bool) (server.Task, bool) 
 				found = append(found, t)
 			}
 		}
-		if len(found) == 1 || len(found) > 1 && i < exact { // the first one of those that ended is the newest
+		if len(found) == 1 || len(found) > 1 && i < exact { // the first ended one is the newest
 			return found[0], true
 		}
 	}
@@ -312,7 +312,7 @@ func openQueue(ctx context.Context, st state) (taskList, error) {
 	return taskList{client, tasks}, err
 }
 
-// resumeTasks resumes those of the named downloads that are in the queue of a daemon that runs; without names, all
+// resumeTasks resumes the named downloads that are in the queue of a running daemon; without names, all
 // paused ones. It returns the names of the others, and the IDs of all tasks that the daemon takes care of.
 func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (others []string, inQueue []store.ID, err error) {
 	l, err := openQueue(ctx, st)
@@ -351,7 +351,7 @@ func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (ot
 	return others, inQueue, daemonFailure(err)
 }
 
-// change returns what the options change of the only task that is resumed.
+// change returns the changes that the options make to the only task that is resumed.
 func (c *ResumeCmd) change() (change server.Change, changes bool) {
 	if c.URL == "" {
 		return change, false
@@ -378,7 +378,7 @@ func (c *ResumeCmd) change() (change server.Change, changes bool) {
 }
 
 // removeTask removes a download from the queue. ok is false if the queue does not have it. The record and, with
-// --files, the part file are removed afterwards, as those of any download.
+// --files, the part file are removed afterwards, as for any download.
 func (c *RemoveCmd) removeTask(ctx context.Context, st state, l taskList, word string) (t server.Task, ok bool, err error) {
 	if t, ok = l.find(st.Store, word); !ok {
 		return t, false, nil
@@ -404,7 +404,7 @@ func (c *RemoveCmd) removeRecord(st state, id store.ID) error {
 	return err
 }
 
-// withoutTasks returns records without those of tasks.
+// withoutTasks returns the records that do not belong to tasks.
 func withoutTasks(records []store.Record, ids []store.ID) []store.Record {
 	return slices.DeleteFunc(records, func(r store.Record) bool { return slices.Contains(ids, r.ID) })
 }

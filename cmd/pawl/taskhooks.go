@@ -15,7 +15,7 @@ func (c *DaemonCmd) hookOptions() hookOptions {
 	return hookOptions{onComplete: c.OnComplete, onError: c.OnError, onEnd: c.OnEnd, timeout: time.Duration(c.HookTimeout)}
 }
 
-// taskHooks runs the hooks of the tasks of the queue. The hooks of the files of a list are those of listTally.
+// taskHooks runs the hooks of the tasks of the queue. The hooks of the files of a list are run by listTally.
 type taskHooks struct {
 	hooks *hooks
 

@@ -48,7 +48,7 @@ type Options struct {
 	// Request is the template of the requests. A task with a Spec.Existing of its own does not use that of
 	// the template.
 	Request downloader.Request
-	// Complete adds to the request of a task what depends on it, such as the credentials that the user has
+	// Complete adds settings that depend on the task to its request, such as the credentials that the user has
 	// stored for its hosts. Header fields and users of the task have priority. It may be nil.
 	Complete func(t Task, req *downloader.Request)
 	// RunList downloads the files of a list; nil if the queue has no lists. It calls report from time to
@@ -138,7 +138,7 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	return q, nil
 }
 
-// readEntries returns the entries in the state file: by rank, and those that have ended by their end.
+// readEntries returns the entries in the state file: the unfinished ones by rank, then the ended ones by their end.
 func readEntries(st *store.Store, warn func(string)) ([]*entry, error) {
 	stored, err := st.Queue()
 	if err != nil {
@@ -159,7 +159,7 @@ func readEntries(st *store.Store, warn func(string)) ([]*entry, error) {
 	return entries, nil
 }
 
-// Read returns the tasks in the state file, in order, those that have ended last. It may be called
+// Read returns the tasks in the state file: the unfinished ones in order, then the ended ones. It may be called
 // while another process has the queue open; then an active task is shown as waiting.
 func Read(st *store.Store) ([]Task, error) {
 	entries, err := readEntries(st, func(string) {})
@@ -176,7 +176,7 @@ type Place struct {
 	N    int // tasks behind From; before it if negative
 }
 
-// An Origin is what a Place counts from.
+// An Origin is the position that a Place counts from.
 type Origin int
 
 // The origins of a Place. The zero Place is the first position.
@@ -192,7 +192,7 @@ var Last = Place{From: End}
 // Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
 // Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
 // returned. An unfinished download on record continues in its task. If it is added again without
-// header fields and users, it keeps those that the queue has, because who reads a Task does not see them.
+// header fields and users, it keeps its present ones, because a caller that copies a Task does not see them.
 func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -379,7 +379,7 @@ func (q *Queue) record(id store.ID) (store.Record, error) {
 	return rec, err
 }
 
-// AddRecord adds the unfinished download id of the state file, with what is on record about it.
+// AddRecord adds the unfinished download id of the state file, with the URLs, path and digest on record.
 func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	rec, err := q.record(id)
 	if err != nil {
@@ -510,7 +510,7 @@ func (q *Queue) Task(id store.ID) (Task, error) {
 	return q.view(e), nil
 }
 
-// Tasks returns the unfinished tasks in their order, and those that have ended, oldest first.
+// Tasks returns the unfinished tasks in their order, and the ended ones, oldest first.
 func (q *Queue) Tasks() (unfinished, ended []Task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -523,8 +523,8 @@ func (q *Queue) Tasks() (unfinished, ended []Task) {
 	return unfinished, ended
 }
 
-// Detail returns what is known about the running download of a task. If it does not run, ok is false, and
-// there is only what is on record.
+// Detail returns the details of the running download of a task. If it does not run, ok is false, and d has only
+// the held bytes on record.
 func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	q.mu.Lock()
 	e := q.byID[id]
@@ -543,8 +543,8 @@ func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	return d, false
 }
 
-// view returns e as others see it. It notes what is known of the running download, which e shows until the run
-// has ended for good.
+// view returns e as callers see it. It copies the progress of the running download to e, so that e still has it while
+// the task waits for another run.
 func (q *Queue) view(e *entry) Task {
 	var p downloader.Progress
 	if e.run != nil {
@@ -623,7 +623,7 @@ func (q *Queue) each(ids []store.ID, do func(*entry) error) error {
 	return nil
 }
 
-// Move changes the position of a task and returns the new one, among those that do not run.
+// Move changes the position of a task and returns the new one. Positions count the tasks that do not run.
 func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
 	err = q.each([]store.ID{id}, func(e *entry) error {
 		if e.State.Ended() || e.run != nil {

@@ -43,7 +43,7 @@ func (e *entry) stop() {
 	}
 }
 
-// Run runs the tasks until ctx ends. Then it stops those that run, keeps their bytes, and returns nil when all
+// Run runs the tasks until ctx ends. Then it stops the running ones, keeps their bytes, and returns nil when all
 // changes are durable. It must be called once.
 func (q *Queue) Run(ctx context.Context) error {
 	var running sync.WaitGroup
@@ -227,7 +227,7 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 			e.Held = rec.Held.Len()
 		}
 	} else if e.Record == "" && !e.List {
-		e.Path, e.Size, e.Held = "", -1, 0 // nothing of what view has noted is on record
+		e.Path, e.Size, e.Held = "", -1, 0 // the values that view has copied are not on record
 	}
 	switch {
 	case e.State == Removed: // Run deletes its files, if the user wants that

@@ -31,7 +31,7 @@ const (
 // Ended reports whether a task with this state belongs to the history.
 func (s State) Ended() bool { return s == Complete || s == Failed || s == Removed }
 
-// A Spec says what a task downloads, and how.
+// A Spec has the URLs of a task, the place of its file, and the settings of its download.
 type Spec struct {
 	// URLs are the URLs of the file: the first one, and mirrors of it. A list has one, or none if Text is set.
 	// Users and passwords in them are kept in memory only.
@@ -70,7 +70,7 @@ func (s *Spec) URL() string {
 	return weburl.WithoutUser(s.URLs[0])
 }
 
-// secrets returns the names of what is kept in memory only: of header fields, and "user".
+// secrets returns the names of the secrets, which are kept in memory only: of header fields, and "user".
 func (s *Spec) secrets() (names []string) {
 	for name := range s.Header {
 		names = append(names, name)
@@ -100,8 +100,8 @@ type Task struct {
 	ID    store.ID `json:"id"` // also of the record of a download that the task begins
 	State State    `json:"state"`
 	Spec
-	// Lost are the names of what the last process kept in memory only, and of which this one knows nothing:
-	// of header fields, and "user".
+	// Lost are the names of the settings that were kept in memory only, and that a restart has lost: of header
+	// fields, and "user".
 	Lost []string `json:"lost,omitempty"`
 
 	Added   time.Time `json:"added"`
@@ -114,7 +114,7 @@ type Task struct {
 	Held   int64            `json:"held"`             // bytes that are here
 	Proof  downloader.Proof `json:"proof,omitempty"`  // of a complete file
 	Reason string           `json:"reason,omitempty"` // why it failed, or why it waits although there is room
-	Exit   int              `json:"exit,omitempty"`   // what Options.ExitCode returned for the failure
+	Exit   int              `json:"exit,omitempty"`   // from Options.ExitCode, for the failure
 	Files  Files            `json:"files,omitzero"`   // of a list
 
 	// Progress is that of the running download. It is zero if the task does not run.

@@ -188,7 +188,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// decode decodes a JSON object, or an array of objects, into what v points to. Errors name the key.
+// decode decodes a JSON object, or an array of objects, into *v. Errors name the key.
 func decode(text []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()

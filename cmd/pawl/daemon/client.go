@@ -30,7 +30,7 @@ type Client struct {
 	// Address is "http://HOST:PORT", "https://HOST:PORT" or "unix:/PATH".
 	Address string
 	Secret  string
-	// Certificate is the SHA-256 of the only certificate that is accepted, in hex; "" for those that the system trusts.
+	// Certificate is the SHA-256 of the only certificate that is accepted, in hex; "" for the ones that the system trusts.
 	Certificate string
 	// HTTP sends the requests; nil for a client of its own that reaches Address.
 	HTTP *http.Client
@@ -126,7 +126,7 @@ func readError(res *http.Response) error {
 	return answer.Error
 }
 
-// call sends a request, and decodes the answer into what answer points to, unless that is nil.
+// call sends a request, and decodes the body of the response into *answer, unless answer is nil.
 func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, clientTime)
 	defer cancel()
@@ -159,7 +159,7 @@ type taskList struct {
 	Tasks []Task `json:"tasks"`
 }
 
-// Tasks returns the unfinished tasks in their order, and then those that ended, the newest first.
+// Tasks returns the unfinished tasks in their order, and then the ended ones, the newest first.
 func (c *Client) Tasks(ctx context.Context) ([]Task, error) {
 	var list taskList
 	err := c.call(ctx, http.MethodGet, "/tasks", nil, &list)
@@ -214,7 +214,7 @@ func (c *Client) Forget(ctx context.Context) error {
 	return c.call(ctx, http.MethodDelete, "/history", nil, nil)
 }
 
-// Events yields what happens until ctx ends or an error: first "hello", which comes again if
+// Events yields the events until ctx ends or an error: first "hello", which comes again if
 // events were missed.
 func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {

@@ -59,7 +59,7 @@ func NewTask(t queue.Task) *Task {
 	return shown
 }
 
-// eachTask calls do for the unfinished tasks in their order, and for those that have ended, the newest first,
+// eachTask calls do for the unfinished tasks in their order, and for the ended ones, the newest first,
 // until it returns an error. The tasks are taken one after another, because there may be many.
 func (s *Server) eachTask(do func(*Task) error) error {
 	ids, ended := s.queue.IDs()
@@ -77,7 +77,7 @@ func (s *Server) eachTask(do func(*Task) error) error {
 	return nil
 }
 
-// detail returns what only the answer about one task has.
+// detail returns the Detail of a task.
 func (s *Server) detail(id store.ID) *Detail {
 	d, _ := s.queue.Detail(id)
 	shown := &Detail{Ranges: [][2]int64{}}
@@ -150,7 +150,7 @@ func (s *Server) add(all []Addition) ([]*Task, error) {
 	return shown, nil
 }
 
-// checkAll returns what all say. Those with a record have an empty Spec.
+// checkAll returns the specs of additions. The Spec of an addition with a record is empty.
 func (s *Server) checkAll(all []Addition) ([]queue.Spec, error) {
 	specs := make([]queue.Spec, len(all))
 	for i, a := range all {
@@ -242,7 +242,7 @@ func isID(text string) bool {
 	return len(text) == 16 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// spec returns what a says.
+// spec returns the Spec of a.
 func (a *Addition) spec() (s queue.Spec, err error) {
 	s = queue.Spec{
 		URLs: a.URLs, List: a.List, Dir: a.Dir, Name: a.Name, LimitRate: a.LimitRate, Connections: a.Connections,
@@ -272,7 +272,7 @@ func (a *Addition) spec() (s queue.Spec, err error) {
 	return s, checkSpec(&s)
 }
 
-// checkSpec checks what the queue takes as it is.
+// checkSpec checks the fields that the queue does not check.
 func checkSpec(s *queue.Spec) error {
 	if !httpguts.ValidHeaderFieldValue(s.UserAgent) {
 		return badRequest("the value of the key %q is not possible in a header", "user_agent")
@@ -340,7 +340,7 @@ func (s *Server) change(id store.ID, c Change) error {
 	return s.durable(err)
 }
 
-// changeSpec changes what a task downloads, and how.
+// changeSpec changes the Spec of a task.
 func (s *Server) changeSpec(id store.ID, c Change) error {
 	c.State, c.Position = "", nil
 	if text, _ := encode(c); string(text) == "{}" {

@@ -66,7 +66,7 @@ func TestManyCalls(t *testing.T) {
 	}
 }
 
-// TestAttacks sends what is meant to do harm within the limit of a request.
+// TestAttacks sends harmful requests within the limit of their size.
 func TestAttacks(t *testing.T) {
 	r := newRig(t, 0)
 	const limit = maxRequest / 8 // more takes long under the race detector, and shows nothing else
@@ -219,7 +219,7 @@ func TestOutbox(t *testing.T) {
 	}
 }
 
-// TestMissedEvents checks that a notifier that was too slow for the queue tells what it has missed.
+// TestMissedEvents checks that a notifier that was too slow for the queue sends the events that it has missed.
 func TestMissedEvents(t *testing.T) {
 	now := time.Now()
 	s := &states{last: now, of: map[store.ID]queue.State{"started": queue.Waiting, "paused": queue.Active, "idle": queue.Waiting, "stopped": queue.Active, "done": queue.Active, "gone": queue.Waiting, "same": queue.Active}}

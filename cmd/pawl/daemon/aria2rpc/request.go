@@ -101,7 +101,7 @@ func (x *exchange) process(text []byte) (body []byte, status int) {
 	return failed(errInvalid).encode(), errInvalid.status()
 }
 
-// batch answers a batch of calls. What is no object gets no answer, as in aria2.
+// batch answers a batch of calls. An element that is no object gets no answer, as in aria2.
 func (x *exchange) batch(value json.RawMessage) []byte {
 	var calls []json.RawMessage
 	json.Unmarshal(value, &calls) // the value is a list

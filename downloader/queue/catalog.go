@@ -76,5 +76,5 @@ func (c *catalog) endedAt(at spot) *entry {
 
 // isRemovedAt reports whether the files of a removed task at a spot may still be here.
 func (c *catalog) isRemovedAt(at spot) bool {
-	return slices.ContainsFunc(c.bySpot[at], func(e *entry) bool { return e.delete })
+	return slices.ContainsFunc(c.bySpot[at], func(e *entry) bool { return e.removal != notRemoved })
 }

@@ -42,7 +42,7 @@ func (q *Queue) marked() (entries []*entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range q.history {
-		if e.delete && e.saved && e.run == nil {
+		if e.removal != notRemoved && e.saved && e.run == nil {
 			entries = append(entries, e)
 		}
 	}
@@ -53,12 +53,12 @@ func (q *Queue) marked() (entries []*entry) {
 func (q *Queue) unmark(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e.delete = false
-	if e.keep {
-		q.dirty(e)
-	} else {
+	done := e.removal
+	if e.removal = notRemoved; done == thenForget {
 		q.forget(e)
+		return
 	}
+	q.dirty(e)
 }
 
 // deleteFilesOf deletes the files and the record of a download, which may be gone already.

@@ -82,7 +82,7 @@ func TestRemoveContinues(t *testing.T) {
 		r.mu.Lock()
 		for _, id := range []store.ID{begun, done} {
 			e := r.byID[id]
-			e.State, e.delete = Removed, true
+			e.State, e.removal = Removed, thenForget
 			r.dirty(e)
 		}
 		r.mu.Unlock()

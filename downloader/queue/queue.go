@@ -97,13 +97,21 @@ type entry struct {
 	Task
 	rank    int64
 	saved   bool      // the task is in the state file; a removed one with its mark
-	delete  bool      // the task is removed with its files, which may still be here
-	keep    bool      // it stays in the history when its files are deleted
+	removal removal   // whether the task is removed with its files, which may still be here
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
 	spot    spot      // of Spec, as the catalog has it
 	changed bool      // it must be started again when run has stopped
 }
+
+// A removal says whether a task is removed with its files, and what comes when they are deleted.
+type removal int
+
+const (
+	notRemoved removal = iota
+	thenForget         // the task is forgotten
+	thenKeep           // the task, which ran, becomes history
+)
 
 // Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
 // queue open: the caller must hold a lock, such as that of store.Store.LockRun.
@@ -291,7 +299,7 @@ func (q *Queue) newEntry(s Spec) (*entry, error) {
 		s = asList(s)
 	}
 	id, known := q.idFor(&s)
-	if old := q.byID[id]; old != nil && old.delete {
+	if old := q.byID[id]; old != nil && old.removal != notRemoved {
 		known = false // the download begins anew, when the old bytes are deleted
 	}
 	e := &entry{Task: Task{ID: id, State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
@@ -389,7 +397,7 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	defer q.mu.Unlock()
 	if e := q.byID[id]; e != nil && !e.State.Ended() {
 		return q.view(e), nil
-	} else if e != nil && e.delete {
+	} else if e != nil && e.removal != notRemoved {
 		return Task{}, fmt.Errorf("%w: its files are being deleted", ErrState)
 	} else if len(q.order) >= q.options.Tasks {
 		return Task{}, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
@@ -699,7 +707,7 @@ func (q *Queue) update(e *entry, s Spec) {
 // download continues if the URL is added again.
 func (q *Queue) Remove(files bool, ids ...store.ID) error {
 	err := q.each(ids, func(e *entry) error {
-		if e.delete {
+		if e.removal != notRemoved {
 			return nil // its removal is under way
 		}
 		ended, running := e.State.Ended(), e.run != nil
@@ -715,7 +723,10 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 			return nil
 		}
 		if files {
-			e.State, e.delete, e.keep, e.saved = Removed, true, running, false
+			e.State, e.removal, e.saved = Removed, thenForget, false
+			if running {
+				e.removal = thenKeep
+			}
 		}
 		q.dirty(e)
 		q.trim()
@@ -732,7 +743,7 @@ func (q *Queue) Forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range slices.Clone(q.history) {
-		if e.run == nil && !e.delete {
+		if e.run == nil && e.removal == notRemoved {
 			q.forget(e)
 		}
 	}
@@ -749,7 +760,7 @@ func (q *Queue) forget(e *entry) {
 // trim bounds the history.
 func (q *Queue) trim() {
 	for _, e := range slices.Clone(q.history[:max(0, len(q.history)-q.options.History)]) {
-		if e.run == nil && !e.delete {
+		if e.run == nil && e.removal == notRemoved {
 			q.forget(e)
 		}
 	}

@@ -181,7 +181,7 @@ func (e *entry) encode() []byte {
 	for i, u := range t.URLs {
 		t.URLs[i] = weburl.WithoutUser(u)
 	}
-	data, err := json.Marshal(storedTask{V: taskVersion, Task: t, Rank: e.rank, Secrets: append(e.memoryOnly(), e.Lost...), Delete: e.delete})
+	data, err := json.Marshal(storedTask{V: taskVersion, Task: t, Rank: e.rank, Secrets: append(e.memoryOnly(), e.Lost...), Delete: e.removal != notRemoved})
 	if err != nil {
 		panic(fmt.Sprintf("queue: %v", err)) // all fields can be encoded
 	}
@@ -200,5 +200,9 @@ func decodeEntry(data []byte) (*entry, error) {
 		return nil, fmt.Errorf("no ID or state")
 	}
 	s.Lost = s.Secrets
-	return &entry{Task: s.Task, rank: s.Rank, delete: s.Delete, saved: true}, nil
+	e := &entry{Task: s.Task, rank: s.Rank, saved: true}
+	if s.Delete {
+		e.removal = thenForget
+	}
+	return e, nil
 }

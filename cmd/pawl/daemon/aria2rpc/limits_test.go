@@ -59,7 +59,7 @@ func TestManyCalls(t *testing.T) {
 	h := New(r.queue, Options{Authorize: func(*http.Request, string) bool { return true }}).(*handler)
 	x := newExchange(h, httptest.NewRequest("POST", "/jsonrpc", nil))
 	x.authorize("")
-	x.room = 200_000
+	x.limit = 200_000
 	answer, _ := x.process([]byte(`{"id":1,"method":"system.multicall","params":[[` + strings.Repeat(`{"methodName":"aria2.tellWaiting","params":[0,500]},`, 10) + `{}]]}`))
 	if body := string(answer); len(body) > 204_000 || !strings.Contains(body, "ask for less at a time") || !strings.Contains(body, "[[") || !json.Valid(answer) {
 		t.Errorf("%d bytes: %.100s", len(body), body)

@@ -83,7 +83,7 @@ func (x *exchange) statuses(tasks []queue.Task, keys keySet) (any, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if b = x.appendStatus(b, t, keys); len(b) > x.room {
+		if b = x.appendStatus(b, t, keys); len(b) > x.room() {
 			return nil, errLarge
 		}
 	}

@@ -291,13 +291,16 @@ func (d *daemonRun) run(ctx context.Context, listeners []net.Listener, config *t
 	return context.Cause(ctx)
 }
 
-// ready tells systemd and the user that the daemon runs.
+// ready reports to systemd and to the user that the daemon runs.
 func (d *daemonRun) ready(srv *server.Server, listeners []net.Listener, config *tls.Config) {
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	for _, l := range listeners {
 		d.log.Info("listening", "address", server.AddressOf(l.Addr(), config != nil), "root", d.root, "state", d.store.dir)
 	}
 	if !d.cmd.Open {
+		if isTerminal(d.out.stderr) {
+			d.log.Info("in another terminal, or in the browser: pawl add URL, pawl list --watch, pawl daemon --open; Ctrl-C ends the daemon")
+		}
 		return
 	}
 	for _, l := range listeners {

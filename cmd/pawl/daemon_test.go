@@ -378,6 +378,13 @@ func TestDaemonSecret(t *testing.T) {
 	if strings.Contains(r.log.String(), secret) {
 		t.Error("the secret is in the log")
 	}
+	stored := filepath.Join(r.state(), "daemon-secret")
+	if err := os.WriteFile(stored, []byte("another-secret-of-someone\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"pause"}, {"add", r.srv.URL + "/a"}, {"daemon", "--stop"}} {
+		r.refused(1, []string{r.client.Address, "refuses the secret", "restart the daemon"}, args...)
+	}
 }
 
 // TestDaemonListeners checks Unix sockets and several addresses, and that the socket of a killed daemon is no obstacle.

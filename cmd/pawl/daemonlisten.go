@@ -111,7 +111,7 @@ func (c *DaemonCmd) listenAt(addr string) (net.Listener, error) {
 	l, err := net.ListenTCP("tcp", at)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, &settingError{"--listen", fmt.Sprintf("cannot be used: another program listens at %s", at), "is it aria2? stop it, or use another port with --listen 127.0.0.1:PORT"}
+		return nil, &settingError{"--listen", fmt.Sprintf("cannot be used: another program listens at %s", at), "is it aria2, or another daemon of pawl? stop it, or use another port with --listen 127.0.0.1:PORT"}
 	case err != nil:
 		return nil, &settingError{"--listen", "cannot be used: " + err.Error(), "use another address, such as --listen " + defaultListen}
 	}

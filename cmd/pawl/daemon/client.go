@@ -107,6 +107,9 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 		return nil, fmt.Errorf("%w at %s", ErrNotRunning, c.Address)
 	case err != nil:
 		return nil, fmt.Errorf("the daemon at %s does not answer: %w", c.Address, err)
+	case res.StatusCode == http.StatusUnauthorized:
+		res.Body.Close()
+		return nil, &Error{Status: res.StatusCode, Code: errUnauthorized.Code, Message: fmt.Sprintf("the daemon at %s refuses the secret", c.Address)}
 	case res.StatusCode/100 != 2:
 		defer res.Body.Close()
 		return nil, readError(res)
@@ -114,7 +117,7 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 	return res, nil
 }
 
-// readError returns the error that a response tells.
+// readError returns the error in a response.
 func readError(res *http.Response) error {
 	var answer struct {
 		Error *Error `json:"error"`

@@ -378,6 +378,14 @@ func TestDaemonSecret(t *testing.T) {
 	if strings.Contains(r.log.String(), secret) {
 		t.Error("the secret is in the log")
 	}
+	id := r.want("add", r.srv.URL+"/members", "-u", "me:pass", "-H", "Cookie: a=b", "--paused")
+	r.want("daemon", "--stop")
+	r.start()
+	r.want("resume", id)
+	r.await(id, queue.Failed)
+	if rows := r.want("list"); !strings.Contains(rows, "404") || !strings.Contains(rows, "lost: Cookie, user") {
+		t.Errorf("list does not say what is missing:\n%s", rows)
+	}
 	stored := filepath.Join(r.state(), "daemon-secret")
 	if err := os.WriteFile(stored, []byte("another-secret-of-someone\n"), 0o600); err != nil {
 		t.Fatal(err)

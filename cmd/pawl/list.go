@@ -68,8 +68,8 @@ func newTaskRow(t server.Task) listRow {
 	return l.withTask(t)
 }
 
-// withTask returns l with what the queue knows about it. A file that is downloaded now, or finished, is so
-// whatever the queue says.
+// withTask returns l with the state and the reason of its task. A file that is downloaded now, or finished, keeps
+// its state.
 func (l listRow) withTask(t server.Task) listRow {
 	l.queue = true
 	if l.State == "running" || l.isDone() || t.State == queue.Removed {
@@ -81,6 +81,8 @@ func (l listRow) withTask(t server.Task) listRow {
 		l.Reason = "by the user"
 	case t.Files != nil && t.State != queue.Failed && t.Files.Listed > 0:
 		l.Reason = fmt.Sprintf("%d of %s here, %d failed", t.Files.Here, fileCountText(t.Files.Listed), t.Files.Failed)
+	case t.State == queue.Failed && len(t.Lost) > 0:
+		l.Reason += "; the restart of the daemon has lost: " + strings.Join(t.Lost, ", ")
 	}
 	return l
 }

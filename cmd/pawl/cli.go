@@ -232,6 +232,11 @@ type DaemonCmd struct {
 	TLSCert     secretFile `name:"tls-cert" placeholder:"FILE" group:"Daemon" help:"Speak https with the certificate in FILE, in PEM form, with those of its issuers."`
 	TLSKey      secretFile `name:"tls-key" placeholder:"FILE" group:"Daemon" help:"Private key of --tls-cert in PEM form (default: in the same file)."`
 	Open        bool       `typed:"" env:"-" group:"Daemon" help:"Open the page of the daemon in the browser, or print a link to it, which holds once and for a minute. If a daemon runs already, only do that."`
+	Stop        bool       `typed:"" env:"-" group:"Daemon" help:"End the daemon of the state directory, as a signal does, and wait until it has ended. If none runs, do nothing."`
+	OnComplete  string     `typed:"" env:"-" placeholder:"CMD" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment; see pawl help report. Only the command line of the daemon has these commands: neither config files nor programs that add downloads can set them."`
+	OnError     string     `typed:"" env:"-" placeholder:"CMD" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	OnEnd       string     `typed:"" env:"-" placeholder:"CMD" group:"Output" help:"Run CMD in the same way each time when the last download of the queue has ended, with PAWL_END_EXIT in the environment: 0 or the exit code of the worst failure."`
+	HookTimeout duration   `typed:"" env:"-" placeholder:"D" group:"Output" help:"Stop a CMD that runs longer than D, with all its processes (default: no limit, but a warning after 10 minutes)."`
 	Keyring     string     `placeholder:"FILE" type:"path" group:"Lists" help:"Take only lists that have a signature in them, made by a key of FILE."`
 	SpeedOptions
 	RetryOptions

@@ -31,9 +31,6 @@ const (
 	// untriedWait is how long a batch that this worker has tried is left to others, and untriedFor how long in all. At
 	// half, the others have less time to notice it; double makes its last files wait longer.
 	untriedWait, untriedFor = 5 * time.Second, time.Minute
-	// busyWait is how long a batch goes back with a file that another process has locked, most likely a
-	// frozen one. It is half of a lease.
-	busyWait = 15 * time.Second
 	// longestBack limits the wait of a batch that is not due, so that a clock that is wrong does not matter for long.
 	longestBack = 10 * time.Minute
 	// maxReport limits the files, and maxReportBytes the JSON, of an entry of the log.
@@ -202,6 +199,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	case now.Before(due):
 		return min(due.Sub(now), longestBack), false
 	case now.Before(due.Add(untriedFor)) && b.m.hasUntried(b.batch.Tried):
+		b.m.leave(b.lane, 3*untriedWait) // so that this worker is not always the first that sees it again
 		return untriedWait, false
 	}
 	for i := range b.batch.Items {
@@ -254,7 +252,7 @@ func (b *batchRun) fetchAll() {
 		}
 		if p == nil {
 			if b.solo { // the other files take too long
-				b.delay(busyWait)
+				b.delay(b.m.o.MessageLease / 2)
 			}
 			break
 		}
@@ -344,7 +342,7 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 		err = b.outcome(i, o)
 	}
 	if errors.Is(err, store.ErrBusy) {
-		b.delay(busyWait)
+		b.delay(b.m.o.MessageLease / 2)
 	}
 	b.ended(i, err == nil)
 }
@@ -473,7 +471,7 @@ func (b *batchRun) tellSoon(ctx context.Context) {
 	for {
 		select {
 		case <-b.wake:
-			if err := b.tellAll(ctx); err != nil {
+			if err := b.tellAll(b.ctx); err != nil && ctx.Err() == nil { // finish tries it again
 				b.m.sleep(time.Second)
 				notify(b.wake)
 			}

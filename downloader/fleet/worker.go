@@ -42,7 +42,7 @@ const (
 	// untakenFor is how long a worker looks for a place of a lane before it looks for one of another lane.
 	untakenFor = 10 * time.Second
 	// firstDry and longestDry limit how long a lane is left alone in which others work on all messages.
-	firstDry, longestDry = 5 * time.Second, time.Minute
+	firstDry, longestDry = 5 * time.Second, 15 * time.Second
 )
 
 // WorkerOptions are the options of a Worker. Those without a comment that says so must be set.
@@ -145,7 +145,7 @@ func (w *Worker) session(ctx context.Context) error {
 	defer stop(nil)
 	m := &membership{
 		w: w, o: w.o, session: s, places: w.places, d: w.o.Downloader(w.places.Slots, w.places.Host), ctx: work, stop: stop,
-		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun),
+		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), again: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun),
 	}
 	w.places.Use(s)
 	m.loop()
@@ -182,6 +182,7 @@ type membership struct {
 	stop    context.CancelCauseFunc // ends ctx
 	gate    *gate
 	kick    chan struct{}  // capacity 1: loop must look again
+	again   chan struct{}  // capacity 1: survey must ask again
 	all     sync.WaitGroup // everything that the membership has started
 	taken   atomic.Int64   // batches
 
@@ -217,6 +218,7 @@ type laneWork struct {
 	dryUntil time.Time // others work on everything that waits
 	dryCount int       // messages then
 	backAt   time.Time // when a batch comes that was given back; zero if there is none
+	leave    time.Time // until when others must see what is given back first
 }
 
 // loop takes batches until ctx ends.
@@ -385,7 +387,12 @@ func (m *membership) survey() {
 			m.stop(errNothingLeft)
 			return
 		}
-		m.sleep(surveyInterval)
+		select {
+		case <-m.again:
+			m.sleep(surveyInterval / 20)
+		case <-time.After(surveyInterval):
+		case <-m.ctx.Done():
+		}
 	}
 }
 
@@ -608,9 +615,12 @@ func (m *membership) take(name string, l *laneWork) {
 	} else {
 		l.dry = min(max(firstDry, 2*l.dry), longestDry)
 		now := time.Now()
-		l.dryUntil, l.dryCount = now.Add(l.dry), count
+		l.dryUntil, l.dryCount = now.Add(l.dry/2+randomly(l.dry/2)), count // not all workers at once
 		if l.backAt.After(now) && l.backAt.Before(l.dryUntil) {
 			l.dryUntil = l.backAt
+		}
+		if l.leave.After(l.dryUntil) {
+			l.dryUntil = l.leave
 		}
 	}
 	notify(m.kick)
@@ -657,6 +667,7 @@ func (m *membership) begin(r *workerRun, lane string, msg Message) {
 		delete(m.batches, key)
 		r.fresh = false
 		notify(m.kick)
+		notify(m.again)
 	})
 }
 
@@ -667,6 +678,15 @@ func (m *membership) noteBack(lane string, wait time.Duration) {
 	now := time.Now()
 	if l := m.lanes[lane]; l != nil && (l.backAt.Before(now) || l.backAt.After(now.Add(wait))) {
 		l.backAt = now.Add(wait)
+	}
+}
+
+// leave leaves what comes back in a lane to others for a time, if there is nothing else.
+func (m *membership) leave(lane string, d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.lanes[lane]; l != nil {
+		l.leave = time.Now().Add(d)
 	}
 }
 

@@ -92,6 +92,12 @@ func (e *CancelledError) Error() string {
 	return "the run was cancelled: " + e.Reason
 }
 
+// Is makes all CancelledErrors equal for errors.Is, whatever their reason.
+func (e *CancelledError) Is(target error) bool {
+	_, ok := target.(*CancelledError)
+	return ok
+}
+
 // OpenRun continues the run of key that has not ended, or creates one like r. The key stands for the lists and the directory; it
 // must be valid in names of queues. A run that continues gets the Settings and Limits of r. The error is
 // ErrOtherTarget if it has another Target, because some files may be there.

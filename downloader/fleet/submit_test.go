@@ -314,4 +314,3 @@ func lines(m map[string]string) string {
 	}
 	return all.String()
 }
-

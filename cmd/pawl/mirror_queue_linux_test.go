@@ -107,7 +107,7 @@ func (s *queueSite) endBatch(ctx context.Context, m fleet.Message) (int, error) 
 	for _, it := range batch.Items {
 		u := it.File.Entry.URLs[0]
 		id := store.NewID()
-		e := fleet.Ended{ID: it.ID, State: mirror.Fetched, URL: u, Rounds: 1, Result: downloader.Result{ID: id, Size: 1000, Fetched: 1000, Final: u, CRC: 7, Elapsed: time.Second, Proof: downloader.ProofOf(it.File.Entry.Sum, true)}}
+		e := fleet.Ended{ID: it.ID, State: mirror.Fetched, URL: u, Rounds: 1, Result: fleet.Result{ID: id, Size: 1000, Fetched: 1000, Final: u, CRC: 7, Elapsed: time.Second, Proof: downloader.ProofOf(it.File.Entry.Sum, true)}}
 		e.File = mirror.Item{Path: it.File.Path, List: it.File.List}
 		e.File.Entry.List, e.File.Entry.Line = it.File.Entry.List, it.File.Entry.Line
 		e.File.Record = store.Record{ID: id, URL: u, Named: true, Size: 1000, State: store.Done, Created: now, Updated: now, ModTime: now, ETag: `"5f3b-1a2b3c"`, CRC: 7}

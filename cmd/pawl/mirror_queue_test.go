@@ -119,7 +119,7 @@ func (s *queueSite) fetchBatch(ctx context.Context, w *mirror.Worker, dir string
 		for file.Rounds = o.Rounds; o.State == mirror.Failed && mirror.MayRecover(o.Err) && o.Rounds < run.Settings.Rounds; file.Rounds = o.Rounds {
 			o = w.Fetch(ctx, &file, func() {})
 		}
-		e := fleet.Ended{ID: it.ID, File: it.File, State: o.State, URL: o.URL, Result: o.Result, Rounds: o.Rounds}
+		e := fleet.Ended{ID: it.ID, File: it.File, State: o.State, URL: o.URL, Result: fleet.Result(o.Result), Rounds: o.Rounds}
 		e.File.Record = o.Record
 		if o.Err != nil {
 			e.Kind, e.Error = failure.Name(o.Err), o.Err.Error()

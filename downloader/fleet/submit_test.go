@@ -151,23 +151,28 @@ func (r *submitRig) alone(text string) mirror.Counts {
 	return m.Counts()
 }
 
-// work runs a simulated worker until ctx ends. It takes batches of all lanes, and appends how their items ended.
-func (r *submitRig) work(ctx context.Context, run string) {
+// work runs a simulated worker until stopping ends. It takes batches of all lanes, and appends how their items ended.
+func (r *submitRig) work(stopping context.Context, run string) {
+	ctx := r.Context()
 	st := r.openStore(r.TempDir())
 	d := r.downloader(st)
 	defer d.Close()
+	defer st.FlushPublished()
 	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.dir, Update: r.run.Settings.Update})
 	b := r.broker.Connect("worker")
-	for ctx.Err() == nil {
+	for stopping.Err() == nil {
 		lanes, err := b.Waiting(ctx, run)
 		if err != nil || len(lanes) == 0 {
 			select {
 			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
+			case <-stopping.Done():
 			}
 			continue
 		}
 		for lane := range lanes {
+			if stopping.Err() != nil {
+				break
+			}
 			m, err := b.Take(ctx, run, lane)
 			if err != nil || m == nil {
 				continue
@@ -213,7 +218,7 @@ func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w *mirror.Wo
 		}
 		report.Ended = append(report.Ended, fleet.EndedOf(r.dir, it, o))
 	}
-	if err := b.Append(ctx, batch.Run, batch.ID, fleet.Encode(report)); err != nil && ctx.Err() == nil {
+	if err := b.Append(ctx, batch.Run, batch.ID, fleet.Encode(report)); err != nil {
 		r.Error(err)
 	}
 	m.Done(ctx)
@@ -327,6 +332,15 @@ func (r *submitRig) putMany(n int) string {
 	return text.String()
 }
 
+// putLong serves n small files with URLs of which only two fit into a batch, and returns a list of them.
+func (r *submitRig) putLong(n int) string {
+	var text strings.Builder
+	for line := range strings.Lines(r.putMany(n)) {
+		fmt.Fprintf(&text, "%s?%s\n", strings.TrimSpace(line), strings.Repeat("x", 30_000))
+	}
+	return text.String()
+}
+
 // wantRequests checks that each of n files was requested once.
 func (r *submitRig) wantRequests(n int) {
 	r.Helper()
@@ -388,8 +402,8 @@ func TestSubmitterDies(t *testing.T) {
 			t.Run(fmt.Sprintf("write %d, after its effect %v", n, after), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newSubmitRig(t)
-					const files = 700 // three batches
-					text := r.putMany(files)
+					const files = 6 // in three batches
+					text := r.putLong(files)
 					ctx, die := context.WithCancel(t.Context())
 					dying := &dyingBroker{Client: r.broker.Connect("dying"), left: n, after: after, die: die}
 					if err := r.submitOver(ctx, dying, text); err == nil && n <= 4 {
@@ -451,10 +465,11 @@ func (r *submitRig) waiting() (n int) {
 func TestSubmitterComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSubmitRig(t)
-		text := r.putMany(600)
+		const files = 6
+		text := r.putLong(files)
 		for range 2 {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			if c, err := r.submit(ctx, text, nil); err == nil || c.Pending != 600 || !c.Read {
+			if c, err := r.submit(ctx, text, nil); err == nil || c.Pending != files || !c.Read {
 				t.Errorf("without workers: got %+v, %v", c, err)
 			}
 			cancel()
@@ -468,13 +483,13 @@ func TestSubmitterComesBack(t *testing.T) {
 			}
 		})
 		r.withWorker(firstRun, func() {
-			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 600 || r.n != 600 {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != files || r.n != files {
 				t.Errorf("got %+v, %d outcomes, %v", c, r.n, err)
 			}
 		})
-		r.wantRequests(600)
+		r.wantRequests(files)
 		// The next run of the same lists is another one, in which all files are here.
-		if c, err := r.submit(t.Context(), text, nil); err != nil || c.Current != 600 {
+		if c, err := r.submit(t.Context(), text, nil); err != nil || c.Current != files {
 			t.Errorf("the next run: got %+v, %v", c, err)
 		}
 		runs, err := fleet.ListRuns(t.Context(), r.b)

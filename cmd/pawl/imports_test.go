@@ -122,7 +122,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/cmd/pawl/daemon", "pawl/cmd/pawl/daemon/aria2rpc", "pawl/cmd/pawl/daemon/page", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/queue", "pawl/downloader/signature", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/daemon", "pawl/cmd/pawl/daemon/aria2rpc", "pawl/cmd/pawl/daemon/page", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/fleet", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/queue", "pawl/downloader/signature", "pawl/downloader/weburl"},
 		others: []string{"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/...", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/term", "golang.org/x/sync/...", "golang.org/x/sys/..."},
 	},
 }

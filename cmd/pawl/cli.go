@@ -29,6 +29,7 @@ type CLI struct {
 	Daemon   DaemonCmd `cmd:"" help:"Run a queue of downloads that outlives the terminal, for pawl add, for programs that speak aria2's RPC, and with a page for the browser."`
 	Add      AddCmd    `cmd:"" help:"Add downloads, or a list of files, to the queue of the daemon."`
 	Pause    PauseCmd  `cmd:"" help:"Stop downloads of the daemon until pawl resume."`
+	Queue    QueueCmd  `cmd:"" help:"Administer the queue of a fleet, which fetches lists on many machines (pawl help fleet). For the queue of the daemon, see list, pause and resume."`
 	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 
 	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
@@ -353,6 +354,8 @@ Commands (see "pawl COMMAND --help"):
   daemon                run a queue of downloads, with a page and aria2's RPC
   add URL...            add downloads to the queue of the daemon
   pause [ID|PATH...]    pause downloads of the daemon
+  queue COMMAND         administer the queue of a fleet: status, pause, resume,
+                        cancel, delete, limit, report, check
   as TOOL ARGS...       read the command line of aria2c, curl, wget or axel
   completion SHELL      print a script that completes command lines
 

@@ -249,6 +249,7 @@ var listHints = slices.Concat([]hintRule{
 var hints = slices.Concat([]hintRule{
 	{as[*settingError](), "$SETTING"},
 	{as[spellingError](), "type: $COMMAND"},
+	{as[queueError](), "$QUEUE"},
 	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{as[*mirror.EndedError](), ""}, // the summary has the hint
@@ -350,7 +351,7 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of
+// settingError), $COMMAND (of a spellingError), $QUEUE (of a queueError), $NOTLIST (of a notListError), $SIGNATURE (of
 // a signatureError), $MISSING (the options of credentials that were given to an earlier run
 // only), $GIVEN (those of this run) and $AGAIN (how to repeat the download). The command "pawl resume $ID" also gets the
 // options that the download needs.
@@ -367,6 +368,10 @@ func (f hintSubject) expand(text string) string {
 	var spelling spellingError
 	if errors.As(f.err, &spelling) {
 		values = append(values, "$COMMAND", spelling.command)
+	}
+	var queue queueError
+	if errors.As(f.err, &queue) {
+		values = append(values, "$QUEUE", queue.hint())
 	}
 	var notList *notListError
 	if errors.As(f.err, &notList) {

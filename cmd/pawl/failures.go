@@ -39,8 +39,8 @@ var exitKinds = []struct {
 	{failure.ErrUsage, 2},
 	{store.ErrNotFound, 2},
 	{failure.ErrChecksum, 32},
-	{errNoGpgv, 1}, // says nothing about the signature
-	{(*signatureError)(nil), 32},
+	{errNoGpgv, 1},          // says nothing about the signature
+	{&signatureError{}, 32}, // not nil, because the errors of some libraries ask a kind for its text
 	{store.ErrNoSpace, 9},
 	{syscall.ENOSPC, 9},
 	{syscall.EDQUOT, 9},

@@ -111,9 +111,18 @@ func (c *QueueCmd) withQueue(ctx context.Context, out *printer, patient bool, f 
 // runID matches the ID of a run.
 var runID = regexp.MustCompile(`^[0-9a-f]{16}-[0-9]+$`)
 
+// listRuns returns all runs, the oldest first.
+func listRuns(ctx context.Context, b fleet.Broker) ([]fleet.Run, error) {
+	runs, err := fleet.ListRuns(ctx, b)
+	if errors.Is(err, fleet.ErrNoRun) { // there has never been one, and this user cannot begin one
+		return nil, nil
+	}
+	return runs, err
+}
+
 // findRun returns the run with that ID, or the only one whose ID begins so.
 func findRun(ctx context.Context, b fleet.Broker, id string) (fleet.Run, error) {
-	runs, err := fleet.ListRuns(ctx, b)
+	runs, err := listRuns(ctx, b)
 	if err != nil {
 		return fleet.Run{}, err
 	}
@@ -324,7 +333,7 @@ func printLimits(ctx context.Context, g *Globals, b fleet.Broker, one bool, owne
 	}
 	owners := []string{owner}
 	if !one {
-		runs, err := fleet.ListRuns(ctx, b)
+		runs, err := listRuns(ctx, b)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -60,7 +61,7 @@ func (c *QueueStatusCmd) rows(ctx context.Context, b fleet.Broker) (rows []runRo
 			return nil, err
 		}
 		runs = []fleet.Run{run}
-	} else if runs, err = fleet.ListRuns(ctx, b); err != nil {
+	} else if runs, err = listRuns(ctx, b); err != nil {
 		return nil, err
 	}
 	for _, run := range runs {
@@ -116,11 +117,18 @@ func (t *fleetTable) add(cells ...string) {
 }
 
 func (t fleetTable) print(to io.Writer) error {
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{t.titles}, t.rows...) {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
-	return w.Flush()
+	w.Flush() // a Builder cannot fail
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(to, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // runTable has a line for each run.
@@ -144,7 +152,7 @@ func (s fleetStatus) runTable() fleetTable {
 func listLabel(name string) string {
 	if isURL(name) {
 		name, _, _ = strings.Cut(name, "?")
-		return cmp.Or(name[strings.LastIndexByte(name, '/')+1:], name)
+		return cmp.Or(path.Base(strings.TrimSuffix(name, "/")), name)
 	}
 	return filepath.Base(name)
 }
@@ -195,22 +203,13 @@ func withReason(state, reason string) string {
 
 // workerTable has a line for each process that belongs to the fleet.
 func (s fleetStatus) workerTable() fleetTable {
-	t := fleetTable{titles: []string{"WORKER", "MACHINE", "FOR", "FILES", "RATE", ""}}
+	t := fleetTable{titles: []string{"WORKER", "MACHINE", "FOR", "FILES", "RATE", "PAUSES BECAUSE"}}
 	for _, w := range s.workers {
 		rate := ""
 		if w.Rate > 0 {
 			rate = size(int64(w.Rate)) + "/s"
 		}
-		why := " "
-		if w.Paused != "" {
-			why = "pauses: " + w.Paused
-		}
-		t.add(cmp.Or(w.Worker, w.ID), w.Host, longSpan(max(0, s.now.Sub(w.Since)).Round(time.Second)), strconv.Itoa(w.Busy), rate, why)
-	}
-	for _, row := range t.rows {
-		if row[len(row)-1] == "-" {
-			row[len(row)-1] = ""
-		}
+		t.add(cmp.Or(w.Worker, w.ID), w.Host, longSpan(max(0, s.now.Sub(w.Since)).Round(time.Second)), strconv.Itoa(w.Busy), rate, w.Paused)
 	}
 	return t
 }

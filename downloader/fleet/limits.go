@@ -372,6 +372,9 @@ func decodeLimits(data []byte) (Limits, error) {
 // ReadLimits returns the limits of the fleet.
 func ReadLimits(ctx context.Context, b Broker) (Limits, error) {
 	bucket, err := b.Bucket(ctx, placesBucket, 0)
+	if errors.Is(err, ErrNoRun) { // there is none yet, and this user may not create it
+		return Limits{}, nil
+	}
 	if err != nil {
 		return Limits{}, err
 	}

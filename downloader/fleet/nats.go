@@ -289,7 +289,7 @@ func connectError(err error, servers string) error {
 	return kindError{fmt.Errorf("the NATS server at %s: %w", servers, err), failure.ErrNetwork}
 }
 
-// A kindError is an error that is also of a kind of package failure.
+// A kindError is an error that is also of another kind.
 type kindError struct {
 	error
 	kind error
@@ -980,12 +980,16 @@ func (b *natsBroker) Bucket(ctx context.Context, name string, expiry time.Durati
 	if expiry > 0 {
 		duplicates = min(duplicates, expiry)
 	}
-	return k, b.createStream(ctx, jetstream.StreamConfig{
+	err = b.createStream(ctx, jetstream.StreamConfig{
 		Name: k.stream, Subjects: []string{k.subject(">")},
 		MaxMsgsPerSubject: 1, MaxAge: expiry, Duplicates: duplicates,
 		DenyDelete: true, AllowRollup: true, AllowDirect: true,
 		AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerTTL,
 	})
+	if denied := (*deniedError)(nil); errors.As(err, &denied) { // the user may only read
+		err = kindError{err, ErrNoRun}
+	}
+	return k, err
 }
 
 // DeleteBucket implements Broker.

@@ -52,8 +52,8 @@ type Options struct {
 	// Its arguments are host and port, for example "example.org:443", of the server or its proxy, and
 	// the most connections that this process opens; small files get no further ones. A set of slots whose
 	// Share is 0 was taken away: all its connections are closed, also those in use, and the downloads
-	// wait, however long, until there is a slot again; that is no failure. Slots is
-	// called by any goroutine. Default: the processes that use the same directory of the Store share
+	// wait, however long, until there is a slot again; that is no failure. Slots is called by any
+	// goroutine, and again for an address that was not used for a while. Default: the processes that use the same directory of the Store share
 	// the connections.
 	Slots func(addr string, n int) Slots
 

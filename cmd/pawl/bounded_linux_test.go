@@ -144,12 +144,13 @@ func TestHugeHeaders(t *testing.T) {
 			h.Set(fmt.Sprintf("%sX-Big-%d", prefix, i), big)
 		}
 	}
-	for _, c := range []struct {
+	type row struct {
 		name  string
 		code  int
 		tls   bool
 		serve http.HandlerFunc
-	}{
+	}
+	for _, c := range sample(3, []row{
 		{"header", 7, false, func(w http.ResponseWriter, r *http.Request) { fill(w.Header(), ""); fmt.Fprint(w, "body") }},
 		{"header over HTTP2", 7, true, func(w http.ResponseWriter, r *http.Request) { fill(w.Header(), ""); fmt.Fprint(w, "body") }},
 		{"interim responses", 7, false, func(w http.ResponseWriter, r *http.Request) {
@@ -180,7 +181,7 @@ func TestHugeHeaders(t *testing.T) {
 			w.Header().Set("Location", "/"+big)
 			w.WriteHeader(302)
 		}},
-	} {
+	}) {
 		t.Run(c.name, func(t *testing.T) {
 			var requests atomic.Int64
 			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

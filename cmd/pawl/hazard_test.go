@@ -125,8 +125,8 @@ const maxConcurrent = 12
 const hangLimit = 2 * time.Minute
 
 // TestHazards runs hazards in random order: those that -run chooses, or all with
-// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs an eighth of the rest, another
-// eighth each time; under the race detector, which makes each start of the program slow, a
+// PAWL_TEST_ALL=1. Otherwise it leaves out the variants, and runs a twelfth of the rest, another
+// twelfth each time; under the race detector, which makes each start of the program slow, a
 // sixteenth.
 func TestHazards(t *testing.T) {
 	t.Parallel()
@@ -146,7 +146,7 @@ func TestHazards(t *testing.T) {
 	case raceEnabled:
 		all = all[:len(all)/16]
 	default:
-		all = all[:len(all)/8]
+		all = all[:len(all)/12]
 	}
 	runs := make([]*testRun, len(all))
 	var wg sync.WaitGroup

@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "6") // most tests wait for other processes; -parallel on the command line wins
+	flag.Set("test.parallel", "8") // most tests wait for other processes; -parallel on the command line wins
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
 		if filepath.Base(os.Args[0]) != "pawl" && signal.Ignored(s) { // nohup go test &: the programs under test must not inherit that
 			signal.Notify(make(chan os.Signal, 1), s)
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"pawl": pawl, "pawl-aria2c": pawl, "pawl-curl": pawl, "pawl-wget": pawl, "pawl-axel": pawl})
 }
 
-// TestScripts runs a third of testdata/*.txtar, another third each time, or all with PAWL_TEST_ALL=1
+// TestScripts runs a fifth of testdata/*.txtar, another fifth each time, or all with PAWL_TEST_ALL=1
 // and those that -run chooses. A script is the real program against a fault server of the
 // script's own. Besides the commands of testscript the scripts have these:
 //
@@ -68,7 +68,7 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("%d scripts, %v", len(files), err)
 	}
 	testscript.Run(t, testscript.Params{
-		Files: sample(3, files),
+		Files: sample(5, files),
 		Setup: func(e *testscript.Env) error {
 			srv := faultserver.New()
 			e.Defer(srv.Close)

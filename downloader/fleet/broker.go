@@ -101,7 +101,7 @@ type Bucket interface {
 	// List returns the keys that begin with prefix.
 	List(ctx context.Context, prefix string) (map[string]Value, error)
 	// Watch receives the keys that begin with prefix as they are now, and each change, until ctx
-	// ends. It may leave out values that were replaced soon.
+	// ends or the bucket is deleted. It may leave out values that were replaced soon.
 	Watch(ctx context.Context, prefix string) (<-chan Change, error)
 }
 

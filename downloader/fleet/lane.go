@@ -29,7 +29,7 @@ type lane struct {
 	hunger
 }
 
-// A demand is what the process itself wants of a lane.
+// A demand is the need of this process for connections of a lane.
 type demand struct {
 	wanted       bool      // the worker has work
 	usedAt       time.Time // when a connection was last tried for, or closed
@@ -39,7 +39,7 @@ type demand struct {
 	toldYield    bool      // the same of MustYield
 }
 
-// A hunger is what other processes want of a lane.
+// A hunger is the state of the processes without a place of a lane, this one included.
 type hunger struct {
 	hungrySince time.Time // since when this process has been looking for its first place; zero if it does not
 	calledAt    time.Time // when this process last said so
@@ -75,7 +75,7 @@ func randomly(d time.Duration) time.Duration {
 
 func (l *lane) key(i int) string { return fmt.Sprint(placePrefix, l.name, ".", i) }
 
-// see notes who holds a place. A place that somebody else has is not held.
+// see notes the holder of a place. If it is another session, this process no longer holds the place.
 func (l *lane) see(i int, h holder) {
 	if mine, ok := l.held[i]; ok && mine.revision != h.revision {
 		l.drop(i)
@@ -192,7 +192,7 @@ func (l *lane) isDemanded(now time.Time) bool {
 
 // use notes that somebody here looks for a connection, or will soon.
 func (l *lane) use(now time.Time) {
-	if !l.isDemanded(now) { // what happened long ago does not matter
+	if !l.isDemanded(now) { // the last search has ended long ago
 		l.hungrySince, l.takeAt = time.Time{}, time.Time{}
 	}
 	l.usedAt = now
@@ -219,7 +219,7 @@ func (l *lane) hasStray(session string) bool {
 	return ok
 }
 
-// surplusPlace returns a place to give back: one that is not in use and that no connection needs
+// surplusPlace returns a place to give back, which is not in use, if the connections do not need it
 // any more.
 func (l *lane) surplusPlace() (int, bool) {
 	used := l.numbers()
@@ -320,7 +320,7 @@ func (l *lane) update(now time.Time) time.Duration {
 		least = 1
 	}
 	switch {
-	case l.lacks(now) && !l.isHeard(now): // those that were to be given back
+	case l.lacks(now) && !l.isHeard(now): // places that were to be given back are used again
 		l.keep = held
 	case least == 0: // given back with their connections
 		l.keep = min(l.keep, needed)
@@ -341,7 +341,7 @@ func (l *lane) update(now time.Time) time.Duration {
 	return next
 }
 
-// giveToHungry gives one place to those that have none.
+// giveToHungry makes the lane give one place back, because another process has none.
 func (l *lane) giveToHungry(now time.Time) {
 	isIdle := l.open() == 0 && now.Sub(l.usedAt) > l.lease.plea()
 	switch {
@@ -374,7 +374,7 @@ func (l *lane) wantsMore(now time.Time) bool {
 	}
 }
 
-// mustCall reports whether to tell the others that this process has no place. Only the one that has
+// mustCall reports whether to signal that this process has no place. Only the process that has
 // been looking for the longest time calls, so that there is one signal for each lane.
 func (l *lane) mustCall(now time.Time) bool {
 	if now.Sub(l.calledAt) < l.lease.plea() {
@@ -388,7 +388,7 @@ func (l *lane) mustCall(now time.Time) bool {
 }
 
 // delay returns when to try to take a free place. The process that has been looking for the longest
-// time comes first, and one that has a place already comes last.
+// time comes first, and a process that has a place already comes last.
 func (l *lane) delay(now time.Time, window time.Duration) time.Duration {
 	if len(l.held) > 0 {
 		return window + randomly(window)

@@ -18,7 +18,7 @@ import (
 
 const (
 	// defaultConnections is the limit of connections to a host without a rule, by all processes
-	// together. It is what one process without a fleet may have.
+	// together. One process without a fleet has the same limit.
 	defaultConnections = 16
 	// maxPlaces is the most places of a lane. A place is a key of the broker: with half of them,
 	// half as many workers can share a lane; double doubles the writes of a worker alone.
@@ -33,7 +33,7 @@ const (
 	limitsKey    = "limits"
 )
 
-// A Limit is what all processes together may do to one host and port.
+// A Limit limits the load of all processes together on one host and port.
 type Limit struct {
 	Connections int     // open at the same time
 	Rate        float64 // requests per second; 0 for no limit
@@ -233,6 +233,9 @@ func exactly(hostPort string) HostLimit {
 	return HostLimit{name: host, port: port}
 }
 
+// hostPort returns the host and port that the result of exactly is for.
+func (r HostLimit) hostPort() string { return net.JoinHostPort(r.name, r.port) }
+
 // HostLimits are the rules of one owner. Of those for a host, the most exact one holds.
 type HostLimits []HostLimit
 
@@ -285,7 +288,7 @@ func (l Limits) Lane(hostPort string) string {
 		}
 	}
 	if best == nil || best.name == "" {
-		return hashLane(net.JoinHostPort(r.name, r.port))
+		return hashLane(r.hostPort())
 	}
 	return ruleLane(*best)
 }
@@ -316,8 +319,8 @@ func (l Limits) byLane() map[string]HostLimit {
 	return all
 }
 
-// ofLane returns the limit of each host of a lane. A lane whose rule is gone has no hosts; what is
-// queued there still needs a place.
+// ofLane returns the limit of each host of a lane. A lane whose rule is gone has no hosts, but
+// batches that are queued there still need a place.
 func (l Limits) ofLane(lane string) Limit {
 	if isHashLane(lane) {
 		return l.of(HostLimit{})

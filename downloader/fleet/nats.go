@@ -89,7 +89,7 @@ func (o NATSOptions) withDefaults() NATSOptions {
 // ConnectNATS connects to a NATS server, version 2.11 or newer, with JetStream. It fails at once if
 // no server can be reached; later it reconnects without limit.
 func ConnectNATS(ctx context.Context, o NATSOptions) (Broker, error) {
-	b := &natsBroker{o: o.withDefaults(), lanes: make(map[string]*natsLane), calls: make(map[*natsCall]bool)}
+	b := &natsBroker{o: o.withDefaults(), closed: make(chan struct{}), lanes: make(map[string]*natsLane), calls: make(map[*natsCall]bool)}
 	options, err := b.options()
 	if err != nil {
 		return nil, err
@@ -109,6 +109,8 @@ type natsBroker struct {
 	nc         *nats.Conn
 	js         jetstream.JetStream
 	background sync.WaitGroup // of Take, Signals and Watch; Close waits for them
+	closed     chan struct{}  // closed by Close
+	closing    sync.Once
 
 	mu    sync.Mutex
 	lanes map[string]*natsLane // by stream and lane; guarded by mu
@@ -126,7 +128,10 @@ type natsLane struct {
 
 // Close implements Broker.
 func (b *natsBroker) Close() error {
-	b.nc.Close()
+	b.closing.Do(func() {
+		close(b.closed)
+		b.nc.Close()
+	})
 	b.background.Wait()
 	return nil
 }
@@ -160,7 +165,8 @@ func (b *natsBroker) options() ([]nats.Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	if secure { // also for servers that the cluster adds to those of the URLs
+	// With TLS for one server, it is required for all, and for those that the cluster adds.
+	if secure || b.o.CA != "" || b.o.Cert != "" {
 		all = append(all, nats.Secure(config))
 	}
 	if b.o.Creds != "" {
@@ -254,14 +260,16 @@ func (b *natsBroker) connect(ctx context.Context, options []nats.Option) error {
 	done := make(chan result, 1)
 	go func() { // nats.Connect knows no context, but ends by its timeout
 		nc, err := nats.Connect(strings.Join(b.o.URLs, ","), options...)
-		if ctx.Err() != nil && nc != nil {
-			nc.Close()
-		}
 		done <- result{nc, err}
 	}()
 	var r result
 	select {
 	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.nc != nil {
+				r.nc.Close()
+			}
+		}()
 		return ctx.Err()
 	case r = <-done:
 	}
@@ -569,7 +577,7 @@ func (b *natsBroker) Publish(ctx context.Context, run, lane, id string, data []b
 func newMsg(subject, id string, data []byte) *nats.Msg {
 	m := nats.NewMsg(subject)
 	m.Data = data
-	m.Header.Set(jetstream.MsgIDHeader, id)
+	m.Header.Set(jetstream.MsgIDHeader, cmp.Or(id, rand.Text())) // a request may be sent again
 	return m
 }
 
@@ -1202,7 +1210,7 @@ func (w *natsWatch) pass(ctx context.Context, r *natsReader) {
 	}
 }
 
-// tell sends a change unless the receiver knows it. It returns false if ctx has ended.
+// tell sends a change unless the receiver knows it. It returns false if ctx or the broker has ended.
 func (w *natsWatch) tell(ctx context.Context, c Change) bool {
 	revision, known := w.known[c.Key]
 	if !known && c.Deleted || known && !c.Deleted && revision == c.Revision {
@@ -1211,6 +1219,8 @@ func (w *natsWatch) tell(ctx context.Context, c Change) bool {
 	select {
 	case w.out <- c:
 	case <-ctx.Done():
+		return false
+	case <-w.k.b.closed:
 		return false
 	}
 	if c.Deleted {

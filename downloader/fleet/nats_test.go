@@ -3,8 +3,12 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +118,7 @@ func TestConnectContext(t *testing.T) {
 // Each role is denied what it does not need, at once and with the name of the subject.
 func TestMissingPermissions(t *testing.T) {
 	s := natstest.Start(t, natstest.Options{Roles: true})
-	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role) })
+	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish("1")
 	r.bucket(r.submit, 0)
 	k := r.bucket(r.watch, 0)
@@ -144,7 +148,7 @@ func TestMissingPermissions(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	s := natstest.Start(t, natstest.Options{Configure: func(o *server.Options) { o.JetStreamMaxStore = 1 << 20 }})
-	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role) })
+	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish()
 	var err error
 	for range 100 {
@@ -181,6 +185,7 @@ func TestMaxBytes(t *testing.T) {
 
 // A consumer that does not know of the messages of its lane is made anew.
 func TestStuckConsumer(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.Options{})
 	o := natsOptions(s, "")
 	o.Heal = time.Second
@@ -211,7 +216,7 @@ func TestStuckConsumer(t *testing.T) {
 // The settings of streams and consumers are part of the format.
 func TestSettings(t *testing.T) {
 	s := natstest.Start(t, natstest.Options{})
-	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role) })
+	r := newRig(t, func(t *testing.T, role string) fleet.Broker { return dial(t, s, role, lease) })
 	r.publish()
 	r.bucket(r.submit, time.Minute)
 	nc, err := nats.Connect(s.URL())
@@ -249,6 +254,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		monitor bool
@@ -283,4 +289,76 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// startCluster starts three servers that share streams with three replicas.
+func startCluster(t *testing.T) []*natstest.Server {
+	t.Helper()
+	const n = 3
+	var routes []*url.URL
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+		l.Close()
+	}
+	var all []*natstest.Server
+	for i := range n {
+		all = append(all, natstest.Start(t, natstest.Options{Configure: func(o *server.Options) {
+			port, _ := strconv.Atoi(routes[i].Port())
+			o.ServerName = fmt.Sprint("s", i)
+			o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port, NoAdvertise: true}
+			o.Routes = routes
+		}}))
+	}
+	return all
+}
+
+// Each of three servers is killed in turn, while clients go on.
+func TestCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("elections of leaders take seconds")
+	}
+	t.Parallel()
+	servers := startCluster(t)
+	o := fleet.NATSOptions{Lease: 30 * time.Second, Replicas: 3}
+	for _, s := range servers {
+		o.URLs = append(o.URLs, s.URL())
+	}
+	r := newRig(t, func(t *testing.T, _ string) fleet.Broker {
+		b, err := fleet.ConnectNATS(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
+	r.publish("1", "2", "3")
+	k := r.bucket(r.submit, 0)
+	revision, err := k.Create(r.ctx, "n", []byte("0"))
+	r.must(err)
+	var want []string
+	write := func() {
+		for range 10 {
+			entry := fmt.Sprint(len(want))
+			want = append(want, entry)
+			r.must(r.work.Append(r.ctx, r.run, entry, []byte(entry)))
+			revision, err = k.Update(r.ctx, "n", []byte(entry), revision) // never a conflict with itself
+			r.must(err)
+		}
+	}
+	for i, s := range servers {
+		write()
+		m := r.take(r.work, fmt.Sprint(i+1), 1)
+		s.Kill()
+		write()
+		r.must(m.Done(r.ctx))
+		s.Restart()
+	}
+	r.wantLog(want...)
+	r.wantWaiting(map[string]int{})
+	_, err = k.Create(r.ctx, "n", nil)
+	r.wantErr("Create", err, fleet.ErrConflict)
+	r.must(k.Delete(r.ctx, "n", revision))
 }

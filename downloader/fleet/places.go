@@ -3,23 +3,12 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
 
 const (
 	placePrefix = "p."
-
-	// perContender is the delay per session that may want the same free place, so that not all of
-	// them try at once. A few round trips to the broker: at half, more tries are in vain; double
-	// leaves a free place unused for longer.
-	perContender = 10 * time.Millisecond
-	// maxDelay limits the delay in a fleet of many sessions.
-	maxDelay = 2 * time.Second
 	// maxTold limits the addresses that Full is called for.
 	maxTold = 1000
 )
@@ -35,24 +24,23 @@ type PlacesOptions struct {
 // Places are the places of all lanes that this process holds. Each place allows some connections
 // to each host of its lane, and only the process whose session holds it may have them open.
 //
-// One goroutine takes and gives places. The other methods only look at what it has, so that they
-// never wait for the broker. A Places is safe for concurrent use; a process must have one.
+// One goroutine takes and gives places, see taker. No other method but GiveAll
+// waits for the broker. A Places is safe for concurrent use; a process must have one.
 type Places struct {
-	broker        Broker
-	bucket, alive Bucket
+	bucket        Bucket // the keys of places
 	lease         lease
 	full          func(addr string, l Limit)
 	kick, changed chan struct{} // capacity 1
 	cancel        context.CancelFunc
 	done          chan struct{} // closed when run has ended
 
-	mu       sync.Mutex
-	session  *Session // nil for none; guarded by mu, as all fields below
-	limits   Limits
-	lanes    map[string]*lane    // by name
-	addrs    map[string]*address // those in use, by host and port
-	sessions map[string]time.Time
-	told     map[string]bool // addresses that Full was called for
+	mu      sync.Mutex
+	session *Session // nil for none; guarded by mu, as all fields below
+	limits  Limits
+	lanes   map[string]*lane    // by name
+	addrs   map[string]*address // those in use, by host and port
+	roster  roster
+	told    map[string]bool // addresses that Full was called for
 }
 
 // OpenPlaces begins to watch the places of the fleet. They are taken once Use has been called.
@@ -62,8 +50,8 @@ func OpenPlaces(ctx context.Context, b Broker, o PlacesOptions) (*Places, error)
 		return nil, err
 	}
 	p := &Places{
-		broker: b, lease: l, full: o.Full, kick: make(chan struct{}, 1), changed: make(chan struct{}, 1), done: make(chan struct{}),
-		lanes: make(map[string]*lane), addrs: make(map[string]*address), sessions: make(map[string]time.Time), told: make(map[string]bool),
+		lease: l, full: o.Full, kick: make(chan struct{}, 1), changed: make(chan struct{}, 1), done: make(chan struct{}),
+		lanes: make(map[string]*lane), addrs: make(map[string]*address), roster: roster{l, make(map[string]time.Time)}, told: make(map[string]bool),
 	}
 	if p.limits, err = ReadLimits(ctx, b); err != nil {
 		return nil, err
@@ -71,17 +59,23 @@ func OpenPlaces(ctx context.Context, b Broker, o PlacesOptions) (*Places, error)
 	if p.bucket, err = b.Bucket(ctx, placesBucket, 0); err != nil {
 		return nil, err
 	}
-	if p.alive, err = b.Bucket(ctx, aliveBucket, time.Duration(l)); err != nil {
+	t := &taker{Places: p, broker: b}
+	if t.alive, err = b.Bucket(ctx, aliveBucket, time.Duration(l)); err != nil {
 		return nil, err
 	}
 	var runCtx context.Context
 	runCtx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	w, err := p.watch(runCtx)
+	w, err := t.watch(runCtx)
 	if err != nil {
 		p.cancel()
 		return nil, err
 	}
-	go p.run(runCtx, w)
+	go func() {
+		defer close(p.done)
+		for t.run(runCtx, w) == nil { // the next watch begins with all keys
+			w = t.watchAgain(runCtx, w)
+		}
+	}()
 	return p, nil
 }
 
@@ -166,7 +160,7 @@ func (p *Places) Has(lane string) bool {
 
 // MustYield reports whether other processes have no place of the lane while this one has had one for
 // half a lease. The caller should begin no other file of the lane, and call Release
-// when those that are in work have ended. It may call Want again at once.
+// when the files in work have ended. It may call Want again at once.
 func (p *Places) MustYield(lane string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,389 +222,4 @@ func (p *Places) setLimits(limits Limits) {
 		a.lane.addrs[addr] = a
 	}
 	notify(p.changed)
-}
-
-// A watch is what the broker tells.
-type watch struct {
-	places, sessions <-chan Change
-	signals          <-chan string
-}
-
-func (p *Places) watch(ctx context.Context) (w watch, err error) {
-	if w.places, err = p.bucket.Watch(ctx, ""); err != nil {
-		return w, err
-	}
-	if w.sessions, err = p.alive.Watch(ctx, sessionPrefix); err != nil {
-		return w, err
-	}
-	w.signals, err = p.broker.Signals(ctx)
-	return w, err
-}
-
-// run takes and gives places until ctx ends.
-func (p *Places) run(ctx context.Context, w watch) {
-	defer close(p.done)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	syncAt := time.Now().Add(time.Duration(p.lease) / 2)
-	for ctx.Err() == nil {
-		select {
-		case c, ok := <-w.places:
-			p.onPlace(c, ok)
-		case c, ok := <-w.sessions:
-			p.onSession(c, ok)
-		case s := <-w.signals:
-			p.onSignal(s)
-		case <-p.kick:
-		case <-timer.C:
-		case <-ctx.Done():
-			return
-		}
-		if time.Now().After(syncAt) { // a watch may have missed something
-			p.sync(ctx)
-			syncAt = time.Now().Add(time.Duration(p.lease) / 2)
-		}
-		timer.Reset(p.step(ctx))
-	}
-}
-
-// onPlace follows a change in the bucket of places.
-func (p *Places) onPlace(c Change, ok bool) {
-	if !ok {
-		return
-	}
-	if c.Key == limitsKey {
-		if l, err := decodeLimits(c.Data); err == nil { // else the old ones hold
-			p.setLimits(l)
-		}
-		return
-	}
-	name, i, ok := parsePlace(c.Key)
-	if !ok {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.lane(name)
-	if old, ok := l.seen[i]; ok && c.Revision != 0 && c.Revision <= old.revision {
-		return // old news
-	}
-	l.see(i, holder{string(c.Data), c.Revision})
-}
-
-// parsePlace parses the key of a place.
-func parsePlace(key string) (lane string, i int, ok bool) {
-	rest, ok := strings.CutPrefix(key, placePrefix)
-	lane, number, found := strings.Cut(rest, ".")
-	i, err := strconv.Atoi(number)
-	return lane, i, ok && found && err == nil && i >= 0 && i < maxPlaces
-}
-
-// onSession follows a change of a session.
-func (p *Places) onSession(c Change, ok bool) {
-	id := strings.TrimPrefix(c.Key, sessionPrefix)
-	if !ok || !isSessionID(id) {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case string(c.Data) == deadMark:
-		p.sessions[id] = isDead
-	case c.Deleted && p.sessions[id] != isDead:
-		delete(p.sessions, id)
-	case !c.Deleted:
-		p.sessions[id] = time.Now()
-	}
-}
-
-// isDead is the time at which a dead session was last alive. It counts for all lanes.
-var isDead = time.Unix(0, 0)
-
-// contenders returns how many sessions seem to be alive. The caller must hold mu.
-func (p *Places) contenders(now time.Time) int {
-	n := 0
-	for id, seen := range p.sessions {
-		switch {
-		case now.Sub(seen) <= time.Duration(p.lease):
-			n++
-		case now.Sub(seen) > 100*time.Duration(p.lease) && seen != isDead:
-			delete(p.sessions, id)
-		}
-	}
-	return max(1, n)
-}
-
-// onSignal hears that a process has no place of a lane: "hungry.LANE.SESSION.MILLISECONDS", with the
-// time for which it has had none.
-func (p *Places) onSignal(signal string) {
-	fields := strings.Split(signal, ".")
-	if len(fields) != 4 || fields[0] != "hungry" {
-		return
-	}
-	ms, err := strconv.ParseInt(fields[3], 10, 64)
-	if err != nil || ms < 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if l := p.lanes[fields[1]]; l != nil && p.session != nil && fields[2] != p.session.id {
-		l.hear(time.Now(), time.Duration(ms)*time.Millisecond)
-	}
-}
-
-// sync replaces what was seen of the places by what there is.
-func (p *Places) sync(ctx context.Context) {
-	if !p.isActive() {
-		return
-	}
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, p.lease.patience())
-	defer cancel()
-	values, err := p.bucket.List(ctx, placePrefix)
-	if err != nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range p.lanes {
-		for i := range l.seen {
-			if _, ok := values[l.key(i)]; !ok && l.held[i].since.Before(begun.Add(-p.lease.tick())) {
-				l.see(i, holder{})
-			}
-		}
-	}
-	holders := make(map[string]bool)
-	for key, v := range values {
-		if name, i, ok := parsePlace(key); ok {
-			p.lane(name).see(i, holder{string(v.Data), v.Revision})
-			holders[string(v.Data)] = true
-		}
-	}
-	maps.DeleteFunc(p.sessions, func(id string, seen time.Time) bool { return seen == isDead && !holders[id] })
-}
-
-// isActive reports whether the process looks for places or holds any.
-func (p *Places) isActive() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range p.lanes {
-		if p.session != nil && l.isActive(time.Now()) {
-			return true
-		}
-	}
-	return false
-}
-
-// step does everything that is to be done now, and returns how long nothing else is to be done.
-func (p *Places) step(ctx context.Context) time.Duration {
-	wait := time.Duration(p.lease)
-	for _, l := range p.activeLanes() {
-		for range maxPlaces { // a limit, in case that the broker and we disagree
-			p.mu.Lock()
-			act, next := p.decide(l, time.Now())
-			p.mu.Unlock()
-			if act == nil {
-				wait = min(wait, next)
-				break
-			}
-			callCtx, cancel := context.WithTimeout(ctx, p.lease.patience())
-			act(callCtx)
-			cancel()
-			if ctx.Err() != nil {
-				return 0
-			}
-		}
-	}
-	return max(wait, time.Millisecond)
-}
-
-func (p *Places) activeLanes() (all []*lane) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.session == nil {
-		return nil
-	}
-	if !p.session.Valid() {
-		for _, l := range p.lanes {
-			if len(l.held) > 0 {
-				notify(p.changed)
-			}
-			l.forget()
-		}
-		return nil
-	}
-	now := time.Now()
-	for _, l := range p.lanes {
-		if l.isActive(now) || l.hasStray(p.session.id) {
-			all = append(all, l)
-		}
-	}
-	return all
-}
-
-// decide returns the next call of the broker for a lane, or nil and how long there is none. The
-// caller must hold mu.
-func (p *Places) decide(l *lane, now time.Time) (func(context.Context), time.Duration) {
-	s := p.session
-	if s == nil || !s.Valid() {
-		return nil, p.lease.tick()
-	}
-	next := l.update(now)
-	defer func() {
-		if usable := s.isFresh() && l.isUsable(now); usable != l.toldUsable || l.mustYield != l.toldYield {
-			l.toldUsable, l.toldYield = usable, l.mustYield
-			notify(p.changed)
-		}
-	}()
-	if !s.isFresh() {
-		return nil, p.lease.tick()
-	}
-	if i, ok := l.surplusPlace(); ok { // forgotten first
-		revision := l.held[i].revision
-		l.drop(i)
-		return func(ctx context.Context) { p.give(ctx, l, i, revision) }, 0
-	}
-	want := l.wantsMore(now)
-	if i, ok := l.stray(s.id); ok && now.After(l.retryAt) {
-		h := l.seen[i]
-		if want && i < l.limit.places() {
-			return func(ctx context.Context) { p.take(ctx, s, l, i, h) }, 0
-		}
-		return func(ctx context.Context) { p.give(ctx, l, i, h.revision) }, 0
-	}
-	if !want || now.Before(l.retryAt) {
-		return nil, next
-	}
-	return p.seek(s, l, now, next)
-}
-
-// seek returns the call that takes a place, or that tells that there is none. The caller must hold
-// mu.
-func (p *Places) seek(s *Session, l *lane, now time.Time, next time.Duration) (func(context.Context), time.Duration) {
-	free := l.free(func(id string) bool { return p.maybeDead(id, now) })
-	if len(free) == 0 {
-		l.takeAt = time.Time{}
-		if len(l.held) == 0 && l.mustCall(now) {
-			signal := fmt.Sprintf("hungry.%s.%s.%d", l.name, s.id, now.Sub(l.hungrySince).Milliseconds())
-			return func(ctx context.Context) { p.broker.Signal(ctx, signal) }, 0
-		}
-		wait := p.lease.plea()/4 + randomly(p.lease.plea()/4)
-		if d := l.calledAt.Add(p.lease.plea()).Sub(now); d > 0 {
-			wait = min(wait, d)
-		}
-		return nil, min(next, wait)
-	}
-	if l.takeAt.IsZero() {
-		window := min(maxDelay, time.Duration(p.contenders(now))*perContender) / time.Duration(len(free))
-		l.takeAt = now.Add(l.delay(now, window))
-	}
-	if d := l.takeAt.Sub(now); d > 0 {
-		return nil, min(next, d)
-	}
-	l.takeAt = time.Time{}
-	i := free[randN(len(free))]
-	h := l.seen[i]
-	return func(ctx context.Context) { p.take(ctx, s, l, i, h) }, 0
-}
-
-// maybeDead reports whether a session may have ended. The caller must hold mu.
-func (p *Places) maybeDead(id string, now time.Time) bool {
-	seen, ok := p.sessions[id]
-	return !ok || now.Sub(seen) > time.Duration(p.lease)
-}
-
-// take takes place i of a lane, whose holder was h.
-func (p *Places) take(ctx context.Context, s *Session, l *lane, i int, h holder) {
-	var revision uint64
-	var err error
-	switch {
-	case h.session == "":
-		revision, err = p.bucket.Create(ctx, l.key(i), []byte(s.id))
-	case h.session == s.id:
-		// An earlier call was done, but not confirmed. The new revision makes
-		// others that are still under way fail.
-		revision, err = p.bucket.Update(ctx, l.key(i), []byte(s.id), h.revision)
-	default:
-		var dead bool
-		if dead, err = p.endSession(ctx, h.session); err == nil && !dead {
-			return
-		}
-		if err == nil {
-			revision, err = p.bucket.Update(ctx, l.key(i), []byte(s.id), h.revision)
-		}
-	}
-	if p.mayHaveChanged(ctx, l, i, err) {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	l.see(i, holder{s.id, revision})
-	if p.session == s && s.Valid() {
-		l.hold(i, revision, now)
-	}
-}
-
-// give deletes place i of a lane, which the process has forgotten. If it fails, the place is a
-// stray of the session, which step finds again.
-func (p *Places) give(ctx context.Context, l *lane, i int, revision uint64) {
-	err := p.bucket.Delete(ctx, l.key(i), revision)
-	if p.mayHaveChanged(ctx, l, i, err) {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l.see(i, holder{revision: revision})
-}
-
-// mayHaveChanged looks at a place after a call that failed. It returns false if err is nil.
-func (p *Places) mayHaveChanged(ctx context.Context, l *lane, i int, err error) bool {
-	if err == nil {
-		return false
-	}
-	v, getErr := Value{}, err
-	if errors.Is(err, ErrConflict) || errors.Is(err, ErrNoKey) {
-		v, getErr = p.bucket.Get(ctx, l.key(i))
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case getErr == nil:
-		l.see(i, holder{string(v.Data), v.Revision})
-	case errors.Is(getErr, ErrNoKey):
-		l.see(i, holder{})
-	default:
-		l.retryAt = time.Now().Add(p.lease.tick())
-	}
-	return true
-}
-
-// endSession reports whether a session has ended. It may only say so if the key says that it has
-// ended, or if the broker has forgotten the session: then the mark makes sure that its owner cannot
-// renew it. A read alone may be stale.
-func (p *Places) endSession(ctx context.Context, id string) (dead bool, err error) {
-	p.mu.Lock()
-	known := p.sessions[id] == isDead
-	p.mu.Unlock()
-	if known {
-		return true, nil
-	}
-	_, err = p.alive.Create(ctx, sessionPrefix+id, []byte(deadMark))
-	if errors.Is(err, ErrConflict) {
-		var v Value
-		v, err = p.alive.Get(ctx, sessionPrefix+id)
-		dead = err == nil && string(v.Data) == deadMark
-	} else {
-		dead = err == nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case dead:
-		p.sessions[id] = isDead
-	case err == nil:
-		p.sessions[id] = time.Now()
-	}
-	return dead, err
 }

@@ -91,6 +91,13 @@ func (m *model) count(host string, c *machine, n int) {
 	}
 }
 
+// mostOf returns how many connections to a host were open at the same time.
+func (m *model) mostOf(host string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.most[host]
+}
+
 // isOut reports whether the machine is stopped, or was so for too long and has only just noticed.
 func (c *machine) isOut() bool {
 	c.mu.Lock()
@@ -453,8 +460,8 @@ func TestNewcomerGetsPlace(t *testing.T) {
 					all = append(all, m.start(fmt.Sprint(i), "", test.conns, host))
 				}
 				time.Sleep(time.Minute)
-				if m.most[host] != 16 {
-					t.Errorf("%d connections are open, not 16", m.most[host])
+				if most := m.mostOf(host); most != 16 {
+					t.Errorf("%d connections are open, not 16", most)
 				}
 				c := m.start("newcomer", "", 4, host)
 				time.Sleep(test.within)

@@ -44,6 +44,19 @@ type watcher struct {
 	prefix string
 	queue  []Change
 	more   chan struct{}
+	end    chan struct{} // closed by endWatches
+}
+
+// endWatches ends all watches of the keys, as a broker may that was restarted.
+func (w *world) endWatches() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, b := range w.buckets {
+		for o := range b.watchers {
+			close(o.end)
+			delete(b.watchers, o)
+		}
+	}
 }
 
 // change changes a key. The caller must hold w.mu.
@@ -274,7 +287,7 @@ func (b linkBucket) Watch(ctx context.Context, prefix string) (<-chan Change, er
 	if err := b.k.pass(ctx); err != nil {
 		return nil, err
 	}
-	w := &watcher{prefix: prefix, more: make(chan struct{}, 1)}
+	w := &watcher{prefix: prefix, more: make(chan struct{}, 1), end: make(chan struct{})}
 	b.k.world.mu.Lock()
 	defer b.k.world.mu.Unlock()
 	for key, v := range b.b.values {
@@ -293,6 +306,9 @@ func (b linkBucket) deliver(ctx context.Context, w *watcher, c chan<- Change) {
 	for {
 		select {
 		case <-w.more:
+		case <-w.end:
+			close(c)
+			return
 		case <-ctx.Done():
 			b.k.world.mu.Lock()
 			delete(b.b.watchers, w)

@@ -50,7 +50,7 @@ type SessionOptions struct {
 	Worker string        // name of the worker
 }
 
-// SessionInfo is what a session tells the others.
+// SessionInfo is the value of the key of a session, for status.
 type SessionInfo struct {
 	Version int       `json:"v"`
 	ID      string    `json:"-"`
@@ -200,7 +200,7 @@ func (s *Session) Report(busy int, rate float64, paused string) {
 }
 
 // Valid reports whether the session is valid now. A process that was stopped, on a machine that may
-// have been stopped, learns here what has become of its session.
+// have been stopped, learns here whether its session has survived.
 func (s *Session) Valid() bool { return s.age() < s.lease.validFor() }
 
 // isFresh reports whether connections may be open. The rest of the time that the session is valid is
@@ -336,10 +336,11 @@ func Sessions(ctx context.Context, b Broker) ([]SessionInfo, error) {
 		if string(v.Data) == deadMark {
 			continue
 		}
-		info := SessionInfo{ID: strings.TrimPrefix(key, sessionPrefix)}
+		var info SessionInfo
 		if err := json.Unmarshal(v.Data, &info); err != nil {
-			return nil, fmt.Errorf("session %q: %w", info.ID, err)
+			info = SessionInfo{Paused: err.Error()} // it is alive, whatever it says
 		}
+		info.ID = strings.TrimPrefix(key, sessionPrefix)
 		all = append(all, info)
 	}
 	slices.SortFunc(all, func(a, b SessionInfo) int {

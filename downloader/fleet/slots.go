@@ -15,7 +15,19 @@ type address struct {
 	open  int // connections
 	users map[*slots]struct{}
 
-	nextAt time.Time // not to open a connection before, if the host has a request rate
+	// Requests to a host with a request rate have had their turns while there was no place. Their
+	// connections are opened one after the other, at the rate, not before nextAt.
+	backlog bool
+	nextAt  time.Time
+}
+
+// opened notes that a connection was opened. interval is the time between two requests.
+func (a *address) opened(now time.Time, interval time.Duration) {
+	a.open++
+	if !a.nextAt.IsZero() && now.Sub(a.nextAt) > interval { // nobody was waiting any more
+		a.backlog = false
+	}
+	a.nextAt = now.Add(interval)
 }
 
 // slots are the connections of one user to one address. They satisfy transport.Slots.
@@ -34,13 +46,13 @@ type slots struct {
 type slot struct{ slots *slots }
 
 // Slots returns the connections to an address, at most n of them, for downloader.Options.Slots.
-// Several users of one address share what the places allow. If the process has no place of the lane,
+// Several users of one address share the connections that the places allow. If the process has no place of the lane,
 // Try makes it look for one.
 func (p *Places) Slots(addr string, n int) transport.Slots {
 	if strings.HasSuffix(addr, " small") { // further ones for small files would exceed the limit
 		n = 0
 	}
-	return &slots{places: p, addr: addr, most: n, held: make(map[*slot]struct{})}
+	return &slots{places: p, addr: exactly(addr).hostPort(), most: n, held: make(map[*slot]struct{})}
 }
 
 // address returns the address of s, which must be in use from now on. The caller must hold mu.
@@ -68,7 +80,7 @@ func (s *slots) Try() (io.Closer, bool) {
 	return taken, true
 }
 
-// try takes a slot. full means that the caller must tell that the limit is reached.
+// try takes a slot. full means that the caller must call Places.full.
 func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 	p := s.places
 	p.mu.Lock()
@@ -84,20 +96,22 @@ func (s *slots) try(now time.Time) (taken *slot, full bool, limit Limit) {
 		return nil, false, limit
 	case a.open >= l.allowed(now):
 		l.lackedAt, s.failedAt = now, now
+		if l.limit.Rate > 0 && a.open == 0 && !a.backlog {
+			a.backlog, a.nextAt = true, time.Time{}
+		}
 		notify(p.kick)
 		full = len(l.held) > 0 && !l.hasFree() && !p.told[s.addr] && len(p.told) < maxTold
 		if full {
 			p.told[s.addr] = true
 		}
 		return nil, full, l.limit
-	case now.Before(a.nextAt) || s.mustLeaveOne(a, now):
+	case a.backlog && now.Before(a.nextAt) || s.mustLeaveOne(a, now):
 		return nil, false, limit
 	}
 	if len(s.held) == 0 {
 		s.heldSince = now
 	}
-	a.open++
-	a.nextAt = now.Add(l.interval())
+	a.opened(now, l.interval())
 	taken = &slot{s}
 	s.held[taken] = struct{}{}
 	s.failedAt = time.Time{}
@@ -139,8 +153,8 @@ func (s *slots) released(n int) {
 	notify(p.kick)
 }
 
-// Share returns how many connections may be open now: those that the held places allow, and those
-// that free places would. It is 0 if the session is lost or the places are gone, and then all
+// Share returns how many connections may be open now: as many as the held places and the free ones
+// allow. It is 0 if the session is lost or the places are gone, and then all
 // connections must be closed.
 func (s *slots) Share() int {
 	p := s.places

@@ -138,6 +138,68 @@ func TestSlotsWithoutSession(t *testing.T) {
 	})
 }
 
+// TestSlotsOfOneHost checks that the names of a host have its limit together.
+func TestSlotsOfOneHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := openDesk(t, newWorld(t, 1))
+		n := 0
+		for _, addr := range []string{"example.org:443", "example.org.:443", "EXAMPLE.org:443"} {
+			n += len(dial(d.places.Slots(addr, 16), 10, 3*time.Second))
+		}
+		if n != 16 {
+			t.Errorf("%d connections, not 16", n)
+		}
+	})
+}
+
+// TestSlotsOfRate checks that requests that wait for a place are not sent all at once when there is
+// one, and that later connections do not wait.
+func TestSlotsOfRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		if err := SetLimits(t.Context(), w.link(), "", rules(t, "example.org=8,5/s")); err != nil {
+			t.Fatal(err)
+		}
+		d := openDesk(t, w)
+		s := d.places.Slots(testHost, 16)
+		begun := time.Now()
+		all := dial(s, 4, 10*time.Second)
+		if took := time.Since(begun); len(all) != 4 || took < 800*time.Millisecond || took > 1200*time.Millisecond {
+			t.Errorf("%d connections within %v", len(all), took)
+		}
+		time.Sleep(time.Second)
+		begun = time.Now()
+		all = append(all, dial(s, 4, 10*time.Second)...)
+		if took := time.Since(begun); len(all) != 8 || took > 200*time.Millisecond {
+			t.Errorf("%d connections, the last ones within %v", len(all), took)
+		}
+		if n := d.taken(t); n != 1 {
+			t.Errorf("%d places of a host with one owner", n)
+		}
+	})
+}
+
+// TestWatchEnds checks that a process sees changes after the broker has ended its watches.
+func TestWatchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		d := openDesk(t, w)
+		time.Sleep(time.Second)
+		w.endWatches()
+		time.Sleep(2 * time.Second)
+		if err := SetLimits(t.Context(), w.link(), "", rules(t, "example.org=2")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got := d.places.Limits().For(testHost); got.Connections != 2 {
+			t.Errorf("%v", got)
+		}
+		if n := len(dial(d.places.Slots(testHost, 16), 16, 2*time.Second)); n != 2 {
+			t.Errorf("%d connections, not 2", n)
+		}
+	})
+}
+
 // TestSlotsAfterEnd checks that the places are free at once after an orderly end.
 func TestSlotsAfterEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -32,6 +32,10 @@ const (
 	flushInterval = time.Second
 )
 
+// maxPathBytes is the length of the longest key of the state file (bbolt). Linux opens paths of up to 4 KiB, and
+// Windows of up to 32,767 characters.
+const maxPathBytes = 32 << 10
+
 // errKey means that an Elsewhere does not say which file an outcome is of.
 var errKey = errors.New("an outcome from elsewhere has no valid key")
 
@@ -256,23 +260,51 @@ func (c *collector) next(ctx context.Context) (group []arrival, err error) {
 // reported is never missing in the state file.
 func (c *collector) record(group []arrival) {
 	outcomes, unlisted := c.complete(group)
-	records, err := c.unrecorded(unlisted)
-	for _, o := range outcomes {
-		if isFinished(o.State) {
-			records = append(records, o.Record)
+	var finished []*Outcome
+	var records []store.Record
+	for i := range outcomes {
+		if o := &outcomes[i]; isFinished(o.State) {
+			finished, records = append(finished, o), append(records, o.Record)
 		}
 	}
+	missing, err := c.unrecorded(unlisted)
+	records = append(records, missing...)
 	if err == nil && len(records) > 0 {
 		err = c.store.AdoptAll(records)
 	}
-	if err != nil {
-		c.fail(err)
+	for i, o := range finished {
+		if err != nil { // of some of them, or of the state file
+			c.recordAlone(o)
+		} else {
+			o.recorded(records[i])
+		}
 	}
 	for _, o := range outcomes {
-		if err != nil && isFinished(o.State) { // the next process of the run records it
-			o.State = Pending
-		}
 		c.report.outcome(o)
+	}
+}
+
+// recorded sets the record of a finished file, which may have another ID in this state file.
+func (o *Outcome) recorded(r store.Record) { o.Record, o.Result.ID = r, r.ID }
+
+// recordAlone records a finished file after its group could not be recorded as a whole. A file that
+// cannot be recorded has failed. If the state file cannot be written, the run ends, and the file is
+// Pending, because the next process of the run will record it.
+func (c *collector) recordAlone(o *Outcome) {
+	if c.failed() != nil {
+		o.State = Pending
+		return
+	}
+	record := []store.Record{o.Record}
+	err := c.store.AdoptAll(record)
+	switch {
+	case err == nil:
+		o.recorded(record[0])
+	case errors.Is(err, store.ErrState):
+		c.fail(err)
+		o.State = Pending
+	default:
+		o.State, o.Err = Failed, err
 	}
 }
 
@@ -314,7 +346,7 @@ func (c *collector) completeRecord(o *Outcome, lists store.Lists) error {
 	if !isFinished(o.State) {
 		return nil
 	}
-	if rel, err := filepath.Rel(c.dir, o.Path); err != nil || !filepath.IsLocal(rel) || !o.Record.ID.IsValid() {
+	if rel, err := filepath.Rel(c.dir, o.Path); err != nil || !filepath.IsLocal(rel) || len(o.Path) > maxPathBytes {
 		return fmt.Errorf("a worker reports the file %q, which cannot be one of the directory %q", o.Path, c.dir)
 	}
 	r := &o.Record

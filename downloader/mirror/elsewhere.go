@@ -21,21 +21,25 @@ type Elsewhere interface {
 	// Flush returns when all files that were sent are queued and durable there. It is called at the
 	// end of the lists, and about every second while they are read.
 	Flush(ctx context.Context) error
-	// Outcomes yields how the files ended. It is called once, when the reading of the lists begins.
+	// Outcomes yields how the files ended, from the first outcome of the run, also if an earlier process has
+	// received it. It is called once, when the reading of the lists begins. The run ends ctx when
+	// each file that it has sent has an outcome. If Outcomes ends before, or yields an error, the run
+	// ends, the other files are Pending, and Run.Do returns the error.
 	//
-	// Outcome.Key must be the Item.Key of the file. The run itself adds the Entry and SumBy
-	// of the item, and its Path unless the outcome has another one, which must be absolute. The Record of a file that is
-	// Fetched, Current or Unchanged must be the record of the finished file; the run records it at
-	// Path before it reports the outcome. Result should be complete, because the report shows it.
-	// Rounds must be counted.
+	// In an Outcome,
 	//
-	// An outcome may come before Send has been called for its file, because an earlier process of the run
-	// has sent it; the run then keeps it until then. Of several outcomes of a file, the
-	// first one counts. Outcomes of files that no list names any more are not reported, but
-	// the finished files are recorded.
+	//   - Key must be the Item.Key of the file;
+	//   - Path is "", or the absolute path if it is not that of the item, because the server has named
+	//     the file;
+	//   - Entry and SumBy are not used; the run sets them from the item;
+	//   - Record must be that of the finished file if the file is Fetched, Current or Unchanged. The run
+	//     adds the lists that claim the file, and records it before it reports the outcome;
+	//   - Result should be complete, because the report of the run shows it, and Rounds must be set.
 	//
-	// The run ends ctx when each file that it has sent has an outcome. If Outcomes ends before, or
-	// yields an error, the run ends, the other files are Pending, and Run.Do returns the error.
+	// An outcome may come before Send was called for its file, which is then no longer called; the run
+	// keeps the outcome until the lists name the file. Of several outcomes of a file, the first one counts.
+	// Outcomes of files that no list names any more are not reported, but the finished files are recorded.
+	// A file that will be tried again has no outcome yet.
 	Outcomes(ctx context.Context) iter.Seq2[Outcome, error]
 	// Sees reports whether the files that are fetched are in Options.Dir of this process. If it
 	// returns false, the run believes its records, and does not look for the files.

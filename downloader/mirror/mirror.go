@@ -20,6 +20,10 @@
 // and tries the items that have failed. After the last round, a run with [Options.Prune] deletes
 // the files that earlier runs fetched and that the lists no longer name.
 //
+// With [Options.Elsewhere], other processes fetch the files. The reader then sends the items there in
+// place of queueing them, and a collector takes the outcomes in place of the scheduler: it records the finished
+// files in groups, and then reports them. A [Worker] is the fetch of such a process.
+//
 // Lists may have millions of entries. A queue that outgrows 4 MiB continues in a temporary file, so
 // memory grows only by 15 to 25 bytes for each path that the lists name, by 8 to 16 bytes for each
 // file to fetch, and by about 100 bytes for each host that has such files.

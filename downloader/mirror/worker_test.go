@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -98,13 +99,13 @@ func TestWorkerOutcomes(t *testing.T) {
 		r := newRig(t)
 		r.put(3)
 		w := r.newWorker(Options{})
-		released := 0
+		var released atomic.Int32
 		it := r.item("f0002")
 		it.Rounds = 1
-		o := w.Fetch(t.Context(), it, func() { released++ })
+		o := w.Fetch(t.Context(), it, func() { released.Add(1) })
 		rec := o.Record
-		if o.State != Fetched || o.Rounds != 2 || rec.ID != o.Result.ID || rec.State != store.Done || rec.Target != it.Path || rec.Size != 174 || rec.Publishing || !rec.Lists.Has(listA) || rec.CRC != o.Result.CRC || released == 0 {
-			t.Errorf("got %+v, released %d times", o, released)
+		if o.State != Fetched || o.Rounds != 2 || rec.ID != o.Result.ID || rec.State != store.Done || rec.Target != it.Path || rec.Size != 174 || rec.Publishing || !rec.Lists.Has(listA) || rec.CRC != o.Result.CRC || released.Load() == 0 {
+			t.Errorf("got %+v, released %d times", o, released.Load())
 		}
 		if it.Record.ID != "" {
 			t.Errorf("the item was changed: %+v", it)

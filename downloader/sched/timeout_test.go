@@ -96,6 +96,28 @@ func TestExpireQueued(t *testing.T) {
 	f.wantStops("overdue", Replaced)
 }
 
+// TestExpireDialing: a request that has waited for its connection has the whole timeout from then on,
+// although other connections receive bytes meanwhile.
+func TestExpireDialing(t *testing.T) {
+	for _, dialing := range []bool{false, true} {
+		f := newFixture(t, 0, member{mB, 1e6, 0, false}, member{mB, 0, 0, false})
+		f.gate.ceiling = 2
+		f.conns[1].Requesting(f.stop(1), f.now)
+		now := f.now.Add(stuckTimeout + 1)
+		f.conns[0].Received(100_000, now)
+		if dialing {
+			f.conns[1].Dialing(now)
+		}
+		f.tick(now)
+		f.wantStops("with a connection", 0, map[bool]Reason{false: Overdue, true: 0}[dialing])
+		if now = now.Add(stuckTimeout + 1); dialing {
+			f.conns[0].Received(100_000, now)
+			f.tick(now)
+			f.wantStops("no response then", 0, Overdue)
+		}
+	}
+}
+
 // TestExpireSlowServer: a server that is slow, always or now and then, is soon left in peace,
 // because a replacement waits twice as long.
 func TestExpireSlowServer(t *testing.T) {

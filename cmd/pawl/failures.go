@@ -20,6 +20,7 @@ import (
 	"pawl/downloader"
 	"pawl/downloader/credentials"
 	"pawl/downloader/failure"
+	"pawl/downloader/fleet"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
@@ -61,6 +62,8 @@ var exitKinds = []struct {
 	{failure.ErrThrottled, 75},
 	{errDeadline, 75},
 	{lockedError{}, 75},
+	{(*fleet.CancelledError)(nil), 75},
+	{errNotEnded, 75},
 	{listError{}, 2},
 }
 
@@ -272,6 +275,10 @@ var hints = slices.Concat([]hintRule{
 	{is(failure.ErrUsage), "see: pawl --help"},
 	{is(store.ErrNotFound), "see all downloads with: pawl list --all"},
 	{as[lockedError](), "wait for it to end, or stop it"},
+	{as[*fleet.CancelledError](), "the same command begins another run, which only requests missing files"},
+	{is(fleet.ErrNoRun), "see all runs with: pawl queue status"},
+	{is(fleet.ErrOtherTarget), "use the same --shared or --local and the same directory, or cancel the run first: pawl queue cancel RUN"},
+	{is(errNotEnded), "wait for them with --wait"},
 	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; or start another one with --state DIR"},
 	{is(server.ErrNotRunning), "start it with: pawl daemon; or download without it: pawl URL"},
 	{is(store.ErrBusy), "see it with: pawl list"},

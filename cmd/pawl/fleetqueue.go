@@ -27,7 +27,7 @@ type QueueCmd struct {
 	Pause  QueuePauseCmd  `cmd:"" help:"Let the workers of a fleet begin no more files of a run."`
 	Resume QueueResumeCmd `cmd:"" help:"Let the workers of a fleet continue a paused run."`
 	Cancel QueueCancelCmd `cmd:"" help:"Stop a run of a fleet for good; the files that are done stay."`
-	Delete QueueDeleteCmd `cmd:"" help:"Delete all that the queue keeps of a run that has ended or was canceled, and no file."`
+	Delete QueueDeleteCmd `cmd:"" help:"Delete all that the queue keeps of a run that has ended or was cancelled, and no file."`
 	Limit  QueueLimitCmd  `cmd:"" help:"Limit how many connections and requests the whole fleet may use for a host; without arguments, print all limits."`
 	Report QueueReportCmd `cmd:"" help:"Report how the files of a run of a fleet ended, with the exit code that the run on one machine would have."`
 	Check  QueueCheckCmd  `cmd:"" help:"Check whether a NATS server can be the queue of a fleet: its version, what it keeps, its clock, and your permissions."`
@@ -213,7 +213,7 @@ func (c *QueueResumeCmd) Run(ctx context.Context, q *QueueCmd, out *printer) err
 func (c *QueueCancelCmd) Run(ctx context.Context, q *QueueCmd, out *printer) error {
 	id, err := c.setControl(ctx, q, out, fleet.Cancelled, true)
 	if err == nil {
-		out.note("run %s is canceled; forget it with: pawl queue delete %s; the same pawl mirror would fetch what is missing", id, id)
+		out.note("run %s is cancelled; forget it with: pawl queue delete %s; the same pawl mirror would fetch what is missing", id, id)
 	}
 	return err
 }

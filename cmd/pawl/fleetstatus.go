@@ -182,7 +182,7 @@ func (r runRow) state() string {
 	case r.run.State == fleet.Complete:
 		return "ended"
 	case r.run.Control == fleet.Cancelled:
-		return withReason("canceled", r.run.Reason)
+		return withReason("cancelled", r.run.Reason)
 	case r.run.Control == fleet.Paused:
 		return withReason("paused", r.run.Reason)
 	case r.run.State == fleet.Submitting:

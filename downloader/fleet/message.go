@@ -33,15 +33,36 @@ type Item struct {
 	File   mirror.Item     `json:"i"`              // its Path is relative and slash-separated
 	There  store.FileStamp `json:"there,omitzero"` // of the file at the path when the item was queued; zero for none
 	Sealed []byte          `json:"h,omitempty"`    // secrets of the entry, see seal.go
+	// Private is set unless a public list has named the file, which then must not lead to private addresses.
+	Private bool `json:"pr,omitempty"`
 }
 
-// A Report is an entry of the log of a run. Either Sent is set: these files were queued; or Ended.
+// A Report is an entry of the log of a run. Sent, Ended, or Problems is set.
 type Report struct {
-	Version int      `json:"v"`
-	Sent    []string `json:"sent,omitempty"` // IDs of items
-	Ended   []Ended  `json:"ended,omitempty"`
-	Worker  string   `json:"worker,omitempty"` // name of the worker
-	Batch   string   `json:"batch,omitempty"`
+	Version  int       `json:"v"`
+	Time     time.Time `json:"t,omitzero"`     // when it was written, for rates
+	Sent     []string  `json:"sent,omitempty"` // IDs of items that are queued
+	Ended    []Ended   `json:"ended,omitempty"`
+	Retry    *Retry    `json:"retry,omitempty"`    // a batch of the next round was queued
+	Problems []Problem `json:"problems,omitempty"` // of the lists
+	Worker   string    `json:"worker,omitempty"`   // name of the worker
+	Batch    string    `json:"batch,omitempty"`
+}
+
+// A Retry says that files will be tried again.
+type Retry struct {
+	Batch     string    `json:"batch"`
+	Round     int       `json:"round"` // from 2
+	Files     int       `json:"files"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+}
+
+// A Problem is an unusable line or list. It is in the log so that a report can be written without the lists.
+type Problem struct {
+	List  string `json:"list,omitempty"`
+	Line  int    `json:"line,omitempty"` // 0 for a whole list
+	Kind  string `json:"kind,omitempty"` // of the error, see Ended
+	Error string `json:"err"`
 }
 
 // An Ended says how a file ended. See endedOf and Ended.outcome.
@@ -52,8 +73,10 @@ type Ended struct {
 	URL    string            `json:"url,omitempty"` // that was asked last, without password
 	Result downloader.Result `json:"res"`           // its Target is relative
 	Rounds int               `json:"rounds,omitempty"`
-	Kind   string            `json:"kind,omitempty"` // of the error, see failure.Name
-	Error  string            `json:"err,omitempty"`  // its text
+	Kind   string            `json:"kind,omitempty"`  // of the error, see errorName
+	Error  string            `json:"err,omitempty"`   // its text
+	Again  bool              `json:"again,omitempty"` // the file failed, and is tried again in another round
+	Raw    [][]byte          `json:"raw,omitempty"`   // the texts as bytes, see store.RawTexts
 }
 
 // encode returns a message as JSON.

@@ -17,17 +17,17 @@ import (
 )
 
 // An Item is a file that a list names, and its state on record. While it waits in a queue, it is
-// stored as JSON, about 500 bytes.
+// stored as JSON, about 300 bytes.
 type Item struct {
 	Entry      list.Entry
 	List       string           // key of the list that names the file
 	Path       string           // absolute path of the file
-	Record     store.Record     // the record of Path; zero if there is none
+	Record     store.Record     `json:",omitzero"`  // the record of Path; zero if there is none
 	SumBy      downloader.Proof `json:",omitempty"` // whose the digest of Entry is; "" if it has none
-	Rounds     int              // number of rounds in which the file was tried
-	ByURL      bool             // the path does not follow from the entry alone
-	ServerName bool             // the name of a new file may come from the server
-	LastError  string           // text of the error in the last round; empty if the file was not tried
+	Rounds     int              `json:",omitempty"` // number of rounds in which the file was tried
+	ByURL      bool             `json:",omitempty"` // the path does not follow from the entry alone
+	ServerName bool             `json:",omitempty"` // the name of a new file may come from the server
+	LastError  string           `json:",omitempty"` // text of the error in the last round; empty if the file was not tried
 
 	unnamed   bool  // the entry has no name of its own; not stored
 	entrySize int64 // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored

@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"pawl/downloader"
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/natstest"
+	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 )
 
@@ -379,4 +381,40 @@ TRIED AGAIN  ROUND  NEXT                   RUN
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
+}
+
+// TestQueueReport reports a run from its log, before and after its end.
+func TestQueueReport(t *testing.T) {
+	r := newQueueRig(t)
+	dir := t.TempDir()
+	report, failed := filepath.Join(dir, "R.json"), filepath.Join(dir, "failed")
+	log := func(id string, entry fleet.Report) {
+		t.Helper()
+		entry.Version = 1
+		text, err := json.Marshal(entry)
+		if err == nil {
+			err = r.broker.Append(t.Context(), runGoing, id, text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := func(name string) mirror.Item {
+		return mirror.Item{Path: name, Entry: list.Entry{URLs: []string{"https://example.org/" + name}, Size: -1, List: "/lists/submitted.txt", Line: 1}}
+	}
+	log("1", fleet.Report{Sent: []string{"a", "b"}})
+	log("2", fleet.Report{Ended: []fleet.Ended{{ID: "a", File: file("a.bin"), State: mirror.Fetched, Rounds: 1, Result: downloader.Result{Size: 10, Fetched: 10}}}})
+	r.pawl("watch", "report", runGoing, "--report", report).wantExit(t, 75, "1 fetched", "1 is left")
+	log("3", fleet.Report{Ended: []fleet.Ended{{ID: "b", File: file("b.bin"), State: mirror.Failed, Rounds: 3, Kind: "refused", Error: "HTTP error 404"}}})
+	c := r.pawl("watch", "report", runGoing[:6], "--report", report, "--failed", failed, "--wait")
+	if c.exit == 0 || c.exit == 75 || !strings.Contains(c.stderr, "1 failed") {
+		t.Errorf("exit code %d, want one for a failed file\n%s", c.exit, c.stderr)
+	}
+	if text := readFile(t, report); !strings.Contains(text, "b.bin") || !strings.Contains(text, `"fetched":1`) {
+		t.Errorf("the report is %s", text)
+	}
+	if text := readFile(t, failed); !strings.Contains(text, "https://example.org/b.bin") || strings.Contains(text, "a.bin") {
+		t.Errorf("the failed files are %s", text)
+	}
+	r.pawl("watch", "report", "nonsense").wantExit(t, 2, "not in the queue")
 }

@@ -138,7 +138,7 @@ func TestExitCodeTexts(t *testing.T) {
 
 // otherOptions are the options of other programs that the texts mention.
 var otherOptions = map[string]string{
-	"--quick": "cmd/bench", "--now": "systemctl", "PAWL_SHARDS": "--shard auto", "--parsable": "sbatch", "--dependency": "sbatch", "--wrap": "sbatch", "--job-name": "sbatch", "--array": "sbatch",
+	"--quick": "cmd/bench", "PAWL_SHARDS": "--shard auto", "--parsable": "sbatch", "--dependency": "sbatch", "--wrap": "sbatch", "--job-name": "sbatch", "--array": "sbatch",
 	"--ntasks": "sbatch", "--cpus-per-task": "sbatch", "--mem": "sbatch", "--time": "sbatch", "--signal": "sbatch", "--requeue": "sbatch", "--open-mode": "sbatch",
 }
 

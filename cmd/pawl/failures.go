@@ -144,6 +144,12 @@ func as[E error]() condition {
 	}
 }
 
+// refusesSecret is the condition that the daemon does not accept the secret of the state directory.
+func refusesSecret(f hintSubject) bool {
+	var answer *server.Error
+	return errors.As(f.err, &answer) && answer.Status == http.StatusUnauthorized
+}
+
 // both returns the condition that a and b hold.
 func both(a, b condition) condition { return func(f hintSubject) bool { return a(f) && b(f) } }
 
@@ -279,7 +285,8 @@ var hints = slices.Concat([]hintRule{
 	{is(fleet.ErrNoRun), "see all runs with: pawl queue status"},
 	{is(fleet.ErrOtherTarget), "use the same --shared or --local and the same directory, or cancel the run first: pawl queue cancel RUN"},
 	{is(errNotEnded), "wait for them with --wait"},
-	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; or start another one with --state DIR"},
+	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; end it with: pawl daemon --stop; or start another one with --state DIR"},
+	{refusesSecret, "was the file daemon-secret in the state directory changed? restart the daemon, so that it reads it again"},
 	{is(server.ErrNotRunning), "start it with: pawl daemon; or download without it: pawl URL"},
 	{is(store.ErrBusy), "see it with: pawl list"},
 

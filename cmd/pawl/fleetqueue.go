@@ -420,9 +420,9 @@ func (c *QueueCheckCmd) Run(ctx context.Context, g *Globals, q *QueueCmd, out *p
 
 // checkServer connects to the server, and returns what is wrong with it.
 func checkServer(ctx context.Context, options fleet.NATSOptions) ([]string, error) {
-	b, err := fleet.ConnectNATS(ctx, options)
+	b, err := connectQueue(ctx, options)
 	if err != nil {
-		return nil, queueError{err}
+		return nil, err
 	}
 	defer b.Close()
 	problems, err := b.Check(ctx)

@@ -62,7 +62,7 @@ var exitKinds = []struct {
 	{failure.ErrThrottled, 75},
 	{errDeadline, 75},
 	{lockedError{}, 75},
-	{(*fleet.CancelledError)(nil), 75},
+	{&fleet.CancelledError{}, 75},
 	{errNotEnded, 75},
 	{listError{}, 2},
 }

@@ -333,15 +333,23 @@ func (s *fleetSource) adjust(v *progressView) {
 		v.rate += i.Rate
 		busy += i.Busy
 	}
-	v.workers = fmt.Sprintf("%d workers", len(sessions))
-	if len(sessions) == 1 {
-		v.workers = "1 worker"
-	}
+	v.workers = workersText(len(sessions))
 	if run := s.q.submitter.Run(); run.Control == fleet.Paused {
 		v.workers += ", paused" + reasonText(run.Reason)
 	} else if i := slices.IndexFunc(sessions, func(i fleet.SessionInfo) bool { return i.Paused == "" }); i < 0 && len(sessions) > 0 {
 		v.workers += ", all paused" + reasonText(sessions[0].Paused)
-	} else {
+	} else if len(sessions) > 0 {
 		v.workers += fmt.Sprintf(", %d busy", busy)
 	}
+}
+
+// workersText returns for example "3 workers".
+func workersText(n int) string {
+	switch n {
+	case 0:
+		return "no worker"
+	case 1:
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", n)
 }

@@ -211,6 +211,9 @@ func ReadRun(ctx context.Context, b Broker, id string) (Run, error) {
 // ListRuns returns all runs, the oldest first. Those of newer versions are left out.
 func ListRuns(ctx context.Context, b Broker) ([]Run, error) {
 	bucket, err := b.Bucket(ctx, runsBucket, 0)
+	if errors.Is(err, ErrNoRun) { // there has never been one, and this user may not create the bucket
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,8 @@
 package fleet_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -316,5 +314,3 @@ func lines(m map[string]string) string {
 	}
 	return all.String()
 }
-
-var _ = []any{bytes.Equal, errors.Is, http.StatusOK}

@@ -279,7 +279,7 @@ type WorkCmd struct {
 	Local  bool   `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
 	QueueOptions
 	QueueSecretOptions
-	OneRun string `name:"run" placeholder:"ID" group:"Fleet" help:"Work only for this run (default: for all)."`
+	OneRun string `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
 	Once   bool   `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
 	Name   string `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
 

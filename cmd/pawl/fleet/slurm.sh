@@ -6,7 +6,8 @@
 #	job=$(sbatch --parsable slurm.sh)
 #	sbatch --dependency=afterany:$job --wrap="pawl queue report $run --report /scratch/report.json"
 #
-# with PAWL_QUEUE and PAWL_QUEUE_CREDS, which sbatch passes on, for the user of each of them.
+# with PAWL_QUEUE and PAWL_QUEUE_CREDS of a submitter, which sbatch passes on. The workers take their
+# own credentials from WORK_CREDS.
 # Nodes may be taken away, and tasks may start late or not at all: others do their work.
 
 #SBATCH --job-name=pawl-work
@@ -25,7 +26,7 @@ DIR=/scratch/mirror
 STATE=${TMPDIR:-/tmp}/pawl-work-$SLURM_ARRAY_TASK_ID
 
 export PAWL_QUEUE=${PAWL_QUEUE:-tls://queue.example.org}
-export PAWL_QUEUE_CREDS=${PAWL_QUEUE_WORK_CREDS:-$HOME/.config/pawl/work.creds}
+export PAWL_QUEUE_CREDS=${WORK_CREDS:-$HOME/.config/pawl/work.creds}
 
 srun pawl work -q --once -d "$DIR" --shared --state "$STATE"
 code=$?

@@ -29,8 +29,7 @@ var (
 
 // A Handle watches and steers the download of one Request while it runs, over all its attempts and from
 // all its sources. The zero Handle is ready for use. It must be given to one Request at a time, and must
-// not be copied. Settings that are made before the download starts hold from its start, and those of one
-// download hold for the next one. Safe for concurrent use.
+// not be copied. Settings may be made before the download starts, and hold for the next download as well. Safe for concurrent use.
 type Handle struct {
 	group       *Handle      // whose limits hold, and that counts the download; nil for none; immutable
 	connections atomic.Int64 // most connections; 0 for no limit
@@ -39,14 +38,14 @@ type Handle struct {
 	rate  *transport.Limiter   // nil before it is needed; guarded by mu, as the fields below are
 	run   *handleRun           // nil if no download runs
 	parts map[*Handle]struct{} // of Part, with a download that runs; nil before the first
-	ended Progress             // sums of those that have ended
+	ended Progress             // sums of the ended parts
 }
 
 // Part returns a Handle for one of several downloads, such as the files of a list. The rate limit of h holds for all
 // of them together, its limit of connections for each, and Progress of h has their sums.
 func (h *Handle) Part() *Handle { return &Handle{group: h} }
 
-// A handleRun is what a Handle knows of the download that runs: one job, or several after one another if
+// A handleRun is the running download of a Handle: one job, or several after one another if
 // a source fails or sends wrong bytes. All fields are guarded by the mutex of the Handle.
 type handleRun struct {
 	job     *job             // the last one; nil before the first
@@ -117,7 +116,7 @@ func (h *Handle) enter(part *Handle) {
 	h.parts[part] = struct{}{}
 }
 
-// leave notes that the download of a part has ended, with what progress.
+// leave adds the final progress of a part whose download has ended.
 func (h *Handle) leave(part *Handle, p Progress) {
 	p.Conns = 0
 	h.mu.Lock()
@@ -131,7 +130,7 @@ type Detail struct {
 	// Held are the bytes that are here, durable or not. Those in the buffers of connections, which
 	// Progress.Have counts, are not in it.
 	Held chunk.Set
-	// Sources are the URL and its mirrors, in the order of the Request, then those on record, then those
+	// Sources are the URL and its mirrors, in the order of the Request, then the mirrors on record, then the ones
 	// that a server has named.
 	Sources []Source
 	// Waiting is zero if bytes arrive, or may arrive at any moment.
@@ -142,7 +141,7 @@ type Detail struct {
 type Source struct {
 	URL      string // without user and password
 	Conns    int    // connections that are open or being opened, also for samples
-	Received int64  // bytes received from it by this run; those received twice count twice
+	Received int64  // bytes received from it by this run; a byte that is received twice counts twice
 	Err      error  // why it is not used any more; nil if it is or may be used
 }
 
@@ -177,7 +176,7 @@ func (h *Handle) limiter() *transport.Limiter {
 	return h.rate
 }
 
-// limit returns the limits of a transfer, of which l are those without the Handle.
+// limit returns l, the limits of a transfer, with the limits of the Handle.
 func (h *Handle) limit(l sched.Limit) sched.Limit {
 	own := transport.Pace{}.With(h.limiter())
 	if rate := float64(own.ByteRate()); rate > 0 && (l.Rate == 0 || rate < l.Rate) {
@@ -264,8 +263,8 @@ func (r *handleRun) watch(j *job) {
 	r.job = j
 }
 
-// sources returns the sources of all jobs. A source of the present job is in use, whatever has happened
-// before.
+// sources returns the sources of all jobs. A source of the present job counts as in use, even if an earlier job
+// has put it aside.
 func (r *handleRun) sources() []Source {
 	now := make(map[string]Source)
 	for _, s := range r.job.sources() {

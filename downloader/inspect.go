@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pawl/downloader/failure"
@@ -42,7 +43,7 @@ func (j *job) inspect(rep *reply, resumed bool) (warning *PageWarning, err error
 	}
 	media := cmp.Or(rep.Version.MediaType, j.version.MediaType) // a part may come without (RFC 9110 §15.3.7)
 	if !j.req.Expects(media) {
-		return nil, failure.Permanent(failure.New(failure.ErrMediaType, j.unexpectedType(rep, media)))
+		return nil, failure.Permanent(&failure.MediaTypeError{Media: media, Text: j.unexpectedType(rep, media)})
 	}
 	if j.req.Inspect != nil && !resumed {
 		if err := j.req.Inspect(j.beginning(rep, InspectBytes)); err != nil {
@@ -54,7 +55,7 @@ func (j *job) inspect(rep *reply, resumed bool) (warning *PageWarning, err error
 		name = response.Filename(rep.Header.Get("Content-Disposition"), j.origin.url)
 	}
 	known := j.version.page
-	j.version.page = len(j.req.Expect) == 0 && response.IsUnexpectedPage(media, filepath.Base(name), j.origin.url)
+	j.version.page = !j.req.wantsType() && response.IsUnexpectedPage(media, filepath.Base(name), j.origin.url)
 	if j.version.page && !known && !resumed {
 		warning = &PageWarning{media, j.excerpt(rep)}
 	}
@@ -63,6 +64,11 @@ func (j *job) inspect(rep *reply, resumed bool) (warning *PageWarning, err error
 
 // Expects reports whether the request expects files of a media type, "" if it is unknown.
 func (r *Request) Expects(media string) bool { return response.MatchesType(media, r.Expect) }
+
+// wantsType reports whether the request says which media types it expects, and not only which ones it refuses.
+func (r *Request) wantsType() bool {
+	return slices.ContainsFunc(r.Expect, func(pattern string) bool { return !strings.HasPrefix(pattern, "!") })
+}
 
 // IsUnexpectedPage reports whether the file of a record is a web page, although neither its name
 // nor its URL says so.

@@ -142,7 +142,7 @@ func (l lookup) find() (store.Record, error) {
 func (l lookup) open(ctx context.Context, rec store.Record) (current bool, err error) {
 	l.progress.show(rec)
 	l.version.unframed = rec.Unframed
-	l.version.page = rec.State == store.Done && len(l.req.Expect) == 0 && IsUnexpectedPage(rec)
+	l.version.page = rec.State == store.Done && !l.req.wantsType() && IsUnexpectedPage(rec)
 	if rec.State == store.Done {
 		current, err := l.reopen(ctx, rec)
 		if current && l.goal.sum.IsZero() { // it was verified when it was downloaded

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"net/http"
 	"time"
 
 	"pawl/chunk"
@@ -22,6 +23,7 @@ import (
 //	not on record, with a wanted digest    its own digest proves it
 //	not on record, moved from elsewhere    the checksums of the record there prove it
 //	not on record, with TakeSameSize       its size must be that of the file on the server
+//	not on record, with TakeSameVersion    its size and time must be those of the file on the server
 //	not on record, with TakePartial        samples of it must be those of the server (takeover.go)
 //
 // A proved file is recorded, and nothing is downloaded.
@@ -53,7 +55,7 @@ func (l lookup) present(ctx context.Context) (bool, error) {
 		return l.presentByDigest(ctx, rec, seen)
 	case moved.ID != "":
 		return l.presentByRecord(ctx, moved, rec.Target, seen)
-	case l.req.Existing.Taking == TakeSameSize:
+	case l.req.Existing.Taking == TakeSameSize, l.req.Existing.Taking == TakeSameVersion:
 		return l.presentBySize(ctx, rec, seen)
 	}
 	return false, nil
@@ -122,7 +124,7 @@ func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.
 	defer l.first.release()
 	rep, err := l.ask(ctx, nil, chunk.Range{End: 1})
 	if errors.Is(err, errUnsatisfiable) {
-		if rep.Version.Size > 0 || seen.Size > 0 {
+		if rep.Version.Size > 0 || seen.Size > 0 || !l.hasWantedTime(rep, seen) {
 			return false, nil
 		}
 		return l.adoptFile(rec, "", seen)
@@ -131,7 +133,7 @@ func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.
 		return false, err
 	}
 	rep.close()
-	if rep.Version.Size != seen.Size {
+	if rep.Version.Size != seen.Size || !l.hasWantedTime(rep, seen) {
 		return false, nil
 	}
 	f, err := l.engine.store.OpenDone(rec)
@@ -144,6 +146,15 @@ func (l lookup) presentBySize(ctx context.Context, rec store.Record, seen store.
 	}
 	rec.ETag, rec.LastModified, rec.Type = rep.Version.ETag, rep.Version.LastModified, rep.Version.MediaType
 	return l.adoptFile(rec, "", seen)
+}
+
+// hasWantedTime reports whether a file has the modification time of the response, if it must have.
+func (l lookup) hasWantedTime(rep *reply, seen store.FileStamp) bool {
+	if l.req.Existing.Taking != TakeSameVersion {
+		return true
+	}
+	t, err := http.ParseTime(rep.Version.LastModified)
+	return err == nil && t.Equal(seen.ModTime.Truncate(time.Second))
 }
 
 // adoptFile records a proved file, which has the bytes of the finished file like.

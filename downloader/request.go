@@ -183,6 +183,9 @@ const (
 	// under the name of a partial file beside it, if samples of it are those of the server. The
 	// missing bytes are fetched. A whole file must pass the same comparison.
 	TakePartial
+	// TakeSameVersion also takes, like TakeSameSize, a file that has the size and the modification time that the server says. A
+	// process that has ended since may have downloaded it.
+	TakeSameVersion
 )
 
 // An InTheWay says what happens if a file that may not be replaced has the name of the wanted file.

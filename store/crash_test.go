@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -257,4 +258,46 @@ func FuzzCrashes(f *testing.F) {
 		w = w.reboot(0, 0)
 		w.check()
 	})
+}
+
+// TestCrashInRemove cuts the power before and after each operation of a removal with files. A part
+// file must not stay without a record that leads to it.
+func TestCrashInRemove(t *testing.T) {
+	t.Parallel()
+	begun := func(s *session) {
+		s.create("v1", 2900)
+		s.write(0, 1700)
+		s.commit()
+		s.close()
+	}
+	fresh := newWorld(t, scenario{etag: "v1"}, 0)
+	n := 1
+	for crashed := true; crashed; n++ {
+		for _, does := range []string{"before", "after"} {
+			w := fresh.anew(uint64(n))
+			w.firstRun(scenario{first: begun})
+			rec, err := w.store.ByTarget(w.target)
+			must(t, err)
+			w.promised = chunk.Set{}
+			w.fs.trap = trap{n: n, does: does}
+			crashes(func() { err = w.store.Remove(rec.ID, true) })
+			if crashed = w.fs.down; err != nil && !crashed { // a crash within a transaction is an error
+				w.errorf("Remove: %v", err)
+			}
+			for _, k := range w.fs.powerFailures() {
+				next := w.reboot(k[0], k[1])
+				_, left := next.fs.peek(rec.Part())
+				if p, err := next.store.Resume(rec.ID); err == nil {
+					must(t, p.Close())
+				} else if left || !errors.Is(err, ErrNotFound) {
+					next.errorf("Resume: %v, and a part file: %t", err, left)
+				}
+				next.forget()
+			}
+			w.forget()
+		}
+	}
+	if n < 4 {
+		t.Errorf("operations: got at most %d, want more", n-1)
+	}
 }

@@ -37,7 +37,8 @@ func (s *Store) Queue() (map[string][]byte, error) {
 	return entries, s.ChangeQueue(damaged)
 }
 
-// ChangeQueue stores entries of the queue, and deletes those whose value is nil, in one transaction.
+// ChangeQueue stores the entries of the queue that have a value, and deletes the ones whose value is nil, in one
+// transaction.
 func (s *Store) ChangeQueue(entries map[string][]byte) error {
 	return s.write(func(t tx) error {
 		b, err := t.CreateBucketIfNotExists(queueBucket)

@@ -135,7 +135,7 @@ func (s *Store) Abandon(id ID, keys []string) (bool, error) {
 			return t.rewrite(&rec)
 		}
 		if isOurs {
-			if err := s.fs.Remove(rec.Part()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := s.removeDurably(rec.Part()); err != nil {
 				return err
 			}
 		}
@@ -180,10 +180,7 @@ func (s *Store) DeleteFinished(id ID) error {
 		if !s.Intact(stored) {
 			return fmt.Errorf("%w: it was changed since", ErrForeign)
 		}
-		if err := s.fs.Remove(stored.Target); err != nil {
-			return err
-		}
-		if err := s.fs.SyncDir(filepath.Dir(stored.Target)); err != nil {
+		if err := s.removeDurably(stored.Target); err != nil {
 			return err
 		}
 		return t.dropFinished(&stored)

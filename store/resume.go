@@ -206,8 +206,9 @@ func (s *Store) Running(rec Record) bool {
 	return rec.State != Done && s.fs.Locked(rec.Part())
 }
 
-// Remove deletes the record of the download id. If files is set, it also deletes the part
-// file, but never a finished file. If the download is running, the error is ErrBusy.
+// Remove deletes the record of the download id. If files is set, it first deletes the part
+// file, but never a finished file: a crash between the two leaves a record whose bytes are
+// lost, and not a part file that nobody knows. If the download is running, the error is ErrBusy.
 func (s *Store) Remove(id ID, files bool) error {
 	rec, err := s.Get(id)
 	if err != nil {
@@ -225,21 +226,30 @@ func (s *Store) Remove(id ID, files bool) error {
 			return err
 		}
 	}
-	err = s.write(func(t tx) error {
+	return s.write(func(t tx) error {
 		latest, err := t.byTarget(rec.Target)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		files = files && latest.ID == id && latest.State != Done // else the part file belongs to another download, or is gone
+		if files && latest.ID == id && latest.State != Done { // else the part file belongs to another download, or is gone
+			if err := s.removeDurably(rec.Part()); err != nil {
+				return err
+			}
+		}
 		return t.drop(&rec)
 	})
-	if err != nil || !files {
-		return err
+}
+
+// removeDurably deletes a file, unless it does not exist, and syncs its directory.
+func (s *Store) removeDurably(path string) error {
+	err := s.fs.Remove(path)
+	if err == nil {
+		err = s.fs.SyncDir(filepath.Dir(path))
 	}
-	if err := s.fs.Remove(rec.Part()); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // OpenDone opens the finished file of rec for reading.

@@ -28,7 +28,9 @@ type CLI struct {
 	Settings ConfigCmd `cmd:"" name:"config" help:"Print each setting, and where it comes from; or turn the configuration file of another tool into one of pawl."`
 	Daemon   DaemonCmd `cmd:"" help:"Run a queue of downloads that outlives the terminal, for pawl add, for programs that speak aria2's RPC, and with a page for the browser."`
 	Add      AddCmd    `cmd:"" help:"Add downloads, or a list of files, to the queue of the daemon."`
+	Work     WorkCmd   `cmd:"" help:"Fetch files of the queue of a fleet, for pawl mirror --queue on any machine."`
 	Pause    PauseCmd  `cmd:"" help:"Stop downloads of the daemon until pawl resume."`
+	Queue    QueueCmd  `cmd:"" help:"Administer the queue of a fleet, which fetches lists on many machines (pawl help fleet). For the queue of the daemon, see list, pause and resume."`
 	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 
 	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
@@ -232,6 +234,11 @@ type DaemonCmd struct {
 	TLSCert     secretFile `name:"tls-cert" placeholder:"FILE" group:"Daemon" help:"Speak https with the certificate in FILE, in PEM form, with those of its issuers."`
 	TLSKey      secretFile `name:"tls-key" placeholder:"FILE" group:"Daemon" help:"Private key of --tls-cert in PEM form (default: in the same file)."`
 	Open        bool       `typed:"" env:"-" group:"Daemon" help:"Open the page of the daemon in the browser, or print a link to it, which holds once and for a minute. If a daemon runs already, only do that."`
+	Stop        bool       `typed:"" env:"-" group:"Daemon" help:"End the daemon of the state directory, as a signal does, and wait until it has ended. If none runs, do nothing."`
+	OnComplete  string     `typed:"" env:"-" placeholder:"CMD" group:"Output" help:"Run CMD in a shell for each downloaded file, with its path as $$1 and PAWL_FILE_* in the environment; see pawl help report. Only the command line of the daemon has these commands: neither config files nor programs that add downloads can set them."`
+	OnError     string     `typed:"" env:"-" placeholder:"CMD" group:"Output" help:"Run CMD in the same way for each file that failed."`
+	OnEnd       string     `typed:"" env:"-" placeholder:"CMD" group:"Output" help:"Run CMD in the same way each time when the last download of the queue has ended, with PAWL_END_EXIT in the environment: 0 or the exit code of the worst failure."`
+	HookTimeout duration   `typed:"" env:"-" placeholder:"D" group:"Output" help:"Stop a CMD that runs longer than D, with all its processes (default: no limit, but a warning after 10 minutes)."`
 	Keyring     string     `placeholder:"FILE" type:"path" group:"Lists" help:"Take only lists that have a signature in them, made by a key of FILE."`
 	SpeedOptions
 	RetryOptions
@@ -262,6 +269,32 @@ type AddCmd struct {
 	List        bool      `typed:"" env:"-" help:"Each URL is a list of files, as of pawl mirror, and they are downloaded below the directory."`
 	Paused      bool      `typed:"" env:"-" help:"Do not start before pawl resume."`
 	First       bool      `typed:"" env:"-" help:"Put them before all others that wait (default: behind them)."`
+}
+
+// WorkCmd is a worker of a fleet. The run decides how files are placed; the options are about this machine, and
+// about what hosts get from it.
+type WorkCmd struct {
+	Dir    string `short:"d" required:"" placeholder:"DIR" type:"path" group:"Files" help:"Directory for the files; nothing is written outside of it."`
+	Shared bool   `xor:"place" required:"" group:"Fleet" help:"All machines see DIR, which is on a shared file system. A file that a lost worker has begun is continued by another one."`
+	Local  bool   `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
+	QueueOptions
+	QueueSecretOptions
+	OneRun string   `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
+	Once   bool     `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
+	Lease  duration `placeholder:"D" group:"Fleet" help:"How long the connections of a lost machine count as open, the same for all processes of the fleet (default: 1m). Its files go to others after half of it, at most 30s."`
+	Name   string   `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
+
+	HeadersEverywhere bool     `group:"Lists" help:"Send users and passwords, tokens, cookies, and headers that may be secrets to all hosts that the lists name."`
+	MinFree           byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G; without enough room, the worker ends with exit code 9, or with --shared the run pauses (default: no limit)."`
+	NoRemoteTime      bool     `group:"Files" help:"Do not take the modification time from the server."`
+	SpeedOptions
+	RetryOptions
+	RunOptions
+	RequestOptions
+	CredentialOptions
+	NetworkOptions
+	TLSOptions
+	TrustOptions
 }
 
 // PauseCmd pauses downloads of the daemon.
@@ -353,6 +386,9 @@ Commands (see "pawl COMMAND --help"):
   daemon                run a queue of downloads, with a page and aria2's RPC
   add URL...            add downloads to the queue of the daemon
   pause [ID|PATH...]    pause downloads of the daemon
+  work -d DIR           fetch files of the queue of a fleet
+  queue COMMAND         administer the queue of a fleet: status, pause, resume,
+                        cancel, delete, limit, report, check
   as TOOL ARGS...       read the command line of aria2c, curl, wget or axel
   completion SHELL      print a script that completes command lines
 

@@ -36,6 +36,9 @@ func (c *DaemonCmd) Validate() error {
 	if c.TLSKey != "" && c.TLSCert == "" {
 		return errors.New("--tls-key needs the certificate in --tls-cert FILE")
 	}
+	if c.Stop && c.Open {
+		return errors.New("--open and --stop exclude each other")
+	}
 	for _, origin := range c.AllowOrigin {
 		if origin != "null" && !isWebOrigin(origin) {
 			return fmt.Errorf("--allow-origin: %q is not an origin such as https://example.org, or null", origin)
@@ -60,6 +63,9 @@ func (c *DaemonCmd) transfer() *Transfer {
 
 // Run runs the daemon until a signal, or a request to stop.
 func (c *DaemonCmd) Run(ctx context.Context, g *Globals, out *printer) error {
+	if c.Stop {
+		return stopRunning(ctx, g, out)
+	}
 	if c.Open {
 		if done, err := openRunning(ctx, g, out); done || err != nil {
 			return err
@@ -176,6 +182,43 @@ func lockDaemon(st state) (interface{ Close() error }, error) {
 	return nil, &daemonError{other}
 }
 
+// stopTime is how long a daemon may take to end. It needs two seconds at most, unless the disk is very slow.
+const stopTime = 30 * time.Second
+
+// stopRunning ends the daemon that runs, and waits until another one could start.
+func stopRunning(ctx context.Context, g *Globals, out *printer) error {
+	st, err := g.openStore(out, store.Options{})
+	if err != nil {
+		return err
+	}
+	client, err := server.Find(st.dir)
+	if err == nil {
+		err = client.Stop(ctx)
+	}
+	if errors.Is(err, server.ErrNotRunning) {
+		out.note("no daemon is running")
+		return nil
+	}
+	if err != nil {
+		return daemonFailure(err)
+	}
+	for end := time.Now().Add(stopTime); ; {
+		lock, err := lockDaemon(st)
+		if err == nil {
+			out.note("the daemon has ended; what was downloaded is kept")
+			return lock.Close()
+		}
+		if !errors.Is(err, store.ErrBusy) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {
 		l.Close()
@@ -193,6 +236,7 @@ type daemonRun struct {
 	stop    context.CancelCauseFunc
 
 	d         *downloader.Downloader
+	hooks     *hooks
 	queue     *queue.Queue
 	limitRate atomic.Int64 // of all downloads together; 0 for none
 }
@@ -211,6 +255,8 @@ func (d *daemonRun) run(ctx context.Context, listeners []net.Listener, config *t
 	if _, err := d.options.openHeaders(ctx, d.out); err != nil {
 		return err
 	}
+	d.hooks = newHooks(ctx, d.cmd.hookOptions(), d.out)
+	defer d.hooks.close()
 	opts.OnEvent = d.onEvent
 	d.d = downloader.New(d.store.Store, opts)
 	defer d.d.Close()
@@ -245,13 +291,16 @@ func (d *daemonRun) run(ctx context.Context, listeners []net.Listener, config *t
 	return context.Cause(ctx)
 }
 
-// ready tells systemd and the user that the daemon runs.
+// ready reports to systemd and to the user that the daemon runs.
 func (d *daemonRun) ready(srv *server.Server, listeners []net.Listener, config *tls.Config) {
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	for _, l := range listeners {
 		d.log.Info("listening", "address", server.AddressOf(l.Addr(), config != nil), "root", d.root, "state", d.store.dir)
 	}
 	if !d.cmd.Open {
+		if isTerminal(d.out.stderr) {
+			d.log.Info("in another terminal, or in the browser: pawl add URL, pawl list --watch, pawl daemon --open; Ctrl-C ends the daemon")
+		}
 		return
 	}
 	for _, l := range listeners {
@@ -321,9 +370,10 @@ func (d *daemonRun) setLimitRate(bytesPerSecond int64) {
 
 // queueOptions returns the options of the queue.
 func (d *daemonRun) queueOptions() queue.Options {
-	lists := &listTasks{options: d.options, limit: d.cmd.ListLimit, keyring: d.cmd.Keyring, store: d.store, d: d.d, out: d.out, log: d.log}
+	lists := &listTasks{options: d.options, limit: d.cmd.ListLimit, keyring: d.cmd.Keyring, store: d.store, d: d.d, hooks: d.hooks, out: d.out, log: d.log}
+	ends := &taskHooks{hooks: d.hooks, codes: make(map[int]int)}
 	o := queue.Options{
-		Root: d.root, Jobs: d.cmd.Jobs, RunList: lists.run, ExitCode: exitCode,
+		Root: d.root, Jobs: d.cmd.Jobs, RunList: lists.run, ExitCode: exitCode, OnEnd: ends.ended, OnIdle: ends.idle,
 		Warn: func(text string) { d.out.warn("%s", text) },
 		Complete: func(t queue.Task, req *downloader.Request) {
 			req.Access.Credentials = taskHeaders(d.options, t).forTyped

@@ -46,7 +46,7 @@ func TestDaemonKills(t *testing.T) {
 // underWay is how many downloads run when a daemon is killed.
 const underWay = 20
 
-// A daemonKiller kills daemons, and knows what they have confirmed.
+// A daemonKiller kills daemons, and remembers the changes that they have confirmed.
 type daemonKiller struct {
 	*daemonRig
 	rand     *rand.Rand
@@ -158,7 +158,7 @@ func (k *daemonKiller) change() {
 	}
 }
 
-// check compares the queue with what was confirmed, and the records with the disk.
+// check compares the queue with the confirmed changes, and the records with the disk.
 func (k *daemonKiller) check() {
 	if !hasState(k.state()) {
 		return // killed before the state file was there
@@ -246,4 +246,62 @@ func (k *daemonKiller) finish() {
 			k.Errorf("left over: %q", left)
 		}
 	}
+}
+
+// TestRemovalKills kills the daemon while tasks are removed with their files. Afterwards, the next daemon has either
+// a task and all its bytes, or neither the task nor a file of it. It kills 3 times, and 50 times with PAWL_TEST_ALL=1.
+func TestRemovalKills(t *testing.T) {
+	t.Parallel()
+	kills := 3
+	if allTests() {
+		kills = 50
+	}
+	r := newDaemonRig(t)
+	removed, kept := 0, 0
+	for round := range kills {
+		r.start("--quiet", "--jobs", "20")
+		files, names := make(map[store.ID]faultserver.File), make(map[store.ID]string)
+		var all []server.Addition
+		for i := range 20 {
+			url, _ := r.put(fmt.Sprintf("%d-%d.bin", round, i), 20_000, uint64(i))
+			all = append(all, server.Addition{URLs: []string{url}})
+		}
+		tasks, err := r.client.Add(t.Context(), all...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, task := range tasks {
+			files[task.ID], names[task.ID] = faultserver.NewFile(20_000, uint64(i)), filepath.Base(task.URL)
+			r.await(string(task.ID), queue.Complete)
+		}
+		cmd := r.cmd
+		time.AfterFunc(time.Duration(rand.Int64N(int64(60*time.Millisecond))), func() { cmd.Process.Kill() })
+		for id := range files {
+			if r.client.Remove(t.Context(), id, true) != nil {
+				break
+			}
+			delete(files, id) // this removal is confirmed
+			if entries, _ := filepath.Glob(filepath.Join(r.files(), names[id]+"*")); len(entries) > 0 {
+				t.Errorf("removed, but there: %q", entries)
+			}
+			removed++
+		}
+		r.kill()
+		r.start("--quiet")
+		for id, name := range names {
+			_, err := r.client.Task(t.Context(), id)
+			entries, _ := filepath.Glob(filepath.Join(r.files(), name+"*"))
+			f, mayBeThere := files[id]
+			switch {
+			case err == nil && mayBeThere && len(entries) == 1 && hasContent(entries[0], f):
+				kept++
+			case err == nil || len(entries) > 0:
+				t.Errorf("%s: the task is there: %t, removal confirmed: %t, files %q", name, err == nil, !mayBeThere, entries)
+			}
+		}
+		r.want("daemon", "--stop")
+		<-r.ended
+		r.cmd = nil
+	}
+	t.Logf("%d confirmed removals, %d tasks kept", removed, kept)
 }

@@ -80,7 +80,7 @@ func TestDaemonSystemd(t *testing.T) {
 	<-r.ended
 }
 
-// TestDaemonHosts checks --host and --allow-origin: who else may use the daemon.
+// TestDaemonHosts checks --host and --allow-origin: which others may use the daemon.
 func TestDaemonHosts(t *testing.T) {
 	t.Parallel()
 	r := newDaemonRig(t)
@@ -178,7 +178,7 @@ func peakOf(t *testing.T, pid int) int64 {
 	return 0
 }
 
-// TestDaemonStateDisk checks what happens if the disk of the state directory is full, or has become read-only: an
+// TestDaemonStateDisk checks a disk of the state directory that is full, or has become read-only: an
 // addition fails and says why, nothing that was confirmed is lost, and all goes on when there is room.
 func TestDaemonStateDisk(t *testing.T) {
 	t.Parallel()

@@ -146,7 +146,7 @@ func (r *daemonRig) stop(sig os.Signal) (code int, took time.Duration) {
 	return cmd.ProcessState.ExitCode(), time.Since(begun)
 }
 
-// pawl runs another command of pawl, and returns its exit code and what it prints.
+// pawl runs another command of pawl, and returns its exit code and its output.
 func (r *daemonRig) pawl(args ...string) (code int, stdout, stderr string) {
 	var out, errs strings.Builder
 	cmd := pawlCommand(r.dir, args...)
@@ -199,7 +199,7 @@ func (r *daemonRig) await(id string, want queue.State) server.Task {
 	return t
 }
 
-// regexpID matches what pawl add prints.
+// regexpID matches the output of pawl add.
 var regexpID = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 func idOf(text string) store.ID { return store.ID(text) }

@@ -105,16 +105,21 @@ func TestDaemonCommands(t *testing.T) {
 	if len(r.srv.Requests()) == 0 || r.srv.Requests()[0].Header.Get("X-A") != "b, c" || r.srv.Requests()[0].Header.Get("User-Agent") != "me/1" || r.srv.Requests()[0].Header.Get("Referer") != "http://r/" {
 		t.Errorf("the header of the first request is %v", r.srv.Requests()[0].Header)
 	}
-	if err := r.client.Stop(t.Context()); err != nil {
-		t.Error(err)
+	for range 2 { // the second time, none runs
+		if got := r.want("daemon", "--stop"); got != "" {
+			t.Errorf("--stop prints %q", got)
+		}
 	}
 	<-r.ended
 	if code := r.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d after a request to stop", code)
 	}
+	r.start() // the address and the state directory are free
+	r.want("daemon", "--stop")
+	r.refused(2, []string{"--open", "--stop"}, "daemon", "--open", "--stop")
 }
 
-// TestAddRefuses checks what pawl add refuses, before and by the daemon.
+// TestAddRefuses checks the refusals of pawl add, its own and the ones of the daemon.
 func TestAddRefuses(t *testing.T) {
 	t.Parallel()
 	r := newDaemonRig(t)
@@ -152,7 +157,7 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
-// TestDaemonRefuses checks when a daemon does not start, and what it says then.
+// TestDaemonRefuses checks the reasons and messages of a daemon that does not start.
 func TestDaemonRefuses(t *testing.T) {
 	t.Parallel()
 	r := newDaemonRig(t)
@@ -306,7 +311,7 @@ func TestDaemonLists(t *testing.T) {
 	}
 }
 
-// TestDaemonResumesOthers checks that resume and remove leave to the daemon what is in its queue, and do the rest
+// TestDaemonResumesOthers checks that resume and remove leave the tasks of the queue to the daemon, and do the rest
 // themselves.
 func TestDaemonResumesOthers(t *testing.T) {
 	t.Parallel()
@@ -372,6 +377,21 @@ func TestDaemonSecret(t *testing.T) {
 	}
 	if strings.Contains(r.log.String(), secret) {
 		t.Error("the secret is in the log")
+	}
+	id := r.want("add", r.srv.URL+"/members", "-u", "me:pass", "-H", "Cookie: a=b", "--paused")
+	r.want("daemon", "--stop")
+	r.start()
+	r.want("resume", id)
+	r.await(id, queue.Failed)
+	if rows := r.want("list"); !strings.Contains(rows, "404") || !strings.Contains(rows, "lost: Cookie, user") {
+		t.Errorf("list does not say what is missing:\n%s", rows)
+	}
+	stored := filepath.Join(r.state(), "daemon-secret")
+	if err := os.WriteFile(stored, []byte("another-secret-of-someone\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"pause"}, {"add", r.srv.URL + "/a"}, {"daemon", "--stop"}} {
+		r.refused(1, []string{r.client.Address, "refuses the secret", "restart the daemon"}, args...)
 	}
 }
 

@@ -40,7 +40,7 @@ func checkListenAddress(addr string) error {
 	return nil
 }
 
-// listen opens the sockets, or takes those of systemd (LISTEN_FDS). config is nil without TLS.
+// listen opens the sockets, or takes the ones that systemd passes (LISTEN_FDS). config is nil without TLS.
 func (c *DaemonCmd) listen() (listeners []net.Listener, config *tls.Config, err error) {
 	if config, err = c.tlsConfig(); err != nil {
 		return nil, nil, err
@@ -111,7 +111,7 @@ func (c *DaemonCmd) listenAt(addr string) (net.Listener, error) {
 	l, err := net.ListenTCP("tcp", at)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, &settingError{"--listen", fmt.Sprintf("cannot be used: another program listens at %s", at), "is it aria2? stop it, or use another port with --listen 127.0.0.1:PORT"}
+		return nil, &settingError{"--listen", fmt.Sprintf("cannot be used: another program listens at %s", at), "is it aria2, or another daemon of pawl? stop it, or use another port with --listen 127.0.0.1:PORT"}
 	case err != nil:
 		return nil, &settingError{"--listen", "cannot be used: " + err.Error(), "use another address, such as --listen " + defaultListen}
 	}

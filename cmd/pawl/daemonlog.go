@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
@@ -51,7 +52,7 @@ func logLine(log *slog.Logger, line string) {
 	}
 }
 
-// logEvents logs what happens to the tasks until ctx ends.
+// logEvents logs the events of the tasks until ctx ends.
 func (d *daemonRun) logEvents(ctx context.Context, events <-chan queue.Event) {
 	for ctx.Err() == nil {
 		for e := range events {
@@ -78,7 +79,7 @@ func (d *daemonRun) logEvent(e queue.Event) {
 		attrs = append(attrs, slog.String("url", shortText(weburl.Redact(u))))
 	}
 	if t.Path != "" {
-		attrs = append(attrs, slog.String("path", escaped(t.Path)))
+		attrs = append(attrs, slog.String("path", bytetext.Escape(t.Path)))
 	}
 	if e.Kind == queue.Finished && !t.List {
 		attrs = append(attrs, slog.Int64("size", t.Size), slog.String("proof", string(t.Proof)))

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/failure"
 	"pawl/downloader/weburl"
@@ -292,7 +293,7 @@ func (s *display) writeJSON(fields map[string]any) {
 	fields["v"] = 1
 	for name, value := range fields {
 		if text, ok := value.(string); ok {
-			fields[name] = escaped(text)
+			fields[name] = bytetext.Escape(text)
 		}
 	}
 	enc := json.NewEncoder(s.out.stdout)

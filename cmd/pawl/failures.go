@@ -40,8 +40,8 @@ var exitKinds = []struct {
 	{failure.ErrUsage, 2},
 	{store.ErrNotFound, 2},
 	{failure.ErrChecksum, 32},
-	{errNoGpgv, 1}, // says nothing about the signature
-	{(*signatureError)(nil), 32},
+	{errNoGpgv, 1},          // says nothing about the signature
+	{&signatureError{}, 32}, // not nil, because the errors of some libraries ask a kind for its text
 	{store.ErrNoSpace, 9},
 	{syscall.ENOSPC, 9},
 	{syscall.EDQUOT, 9},
@@ -142,6 +142,12 @@ func as[E error]() condition {
 		var e E
 		return errors.As(f.err, &e)
 	}
+}
+
+// refusesSecret is the condition that the daemon does not accept the secret of the state directory.
+func refusesSecret(f hintSubject) bool {
+	var answer *server.Error
+	return errors.As(f.err, &answer) && answer.Status == http.StatusUnauthorized
 }
 
 // both returns the condition that a and b hold.
@@ -252,6 +258,7 @@ var listHints = slices.Concat([]hintRule{
 var hints = slices.Concat([]hintRule{
 	{as[*settingError](), "$SETTING"},
 	{as[spellingError](), "type: $COMMAND"},
+	{as[queueError](), "$QUEUE"},
 	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{as[*mirror.EndedError](), ""}, // the summary has the hint
@@ -278,7 +285,8 @@ var hints = slices.Concat([]hintRule{
 	{is(fleet.ErrNoRun), "see all runs with: pawl queue status"},
 	{is(fleet.ErrOtherTarget), "use the same --shared or --local and the same directory, or cancel the run first: pawl queue cancel RUN"},
 	{is(errNotEnded), "wait for them with --wait"},
-	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; or start another one with --state DIR"},
+	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; end it with: pawl daemon --stop; or start another one with --state DIR"},
+	{refusesSecret, "was the file daemon-secret in the state directory changed? restart the daemon, so that it reads it again"},
 	{is(server.ErrNotRunning), "start it with: pawl daemon; or download without it: pawl URL"},
 	{is(store.ErrBusy), "see it with: pawl list"},
 
@@ -357,7 +365,7 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of
+// settingError), $COMMAND (of a spellingError), $QUEUE (of a queueError), $NOTLIST (of a notListError), $SIGNATURE (of
 // a signatureError), $MISSING (the options of credentials that were given to an earlier run
 // only), $GIVEN (those of this run) and $AGAIN (how to repeat the download). The command "pawl resume $ID" also gets the
 // options that the download needs.
@@ -374,6 +382,10 @@ func (f hintSubject) expand(text string) string {
 	var spelling spellingError
 	if errors.As(f.err, &spelling) {
 		values = append(values, "$COMMAND", spelling.command)
+	}
+	var queue queueError
+	if errors.As(f.err, &queue) {
+		values = append(values, "$QUEUE", queue.hint())
 	}
 	var notList *notListError
 	if errors.As(f.err, &notList) {

@@ -95,6 +95,7 @@ func hookError(err error) string {
 // hookOptions are the settings of hooks.
 type hookOptions struct {
 	onComplete, onError string        // shell commands; "" for none
+	onEnd               string        // of the daemon, see hooks.pushEnd; "" for none
 	timeout             time.Duration // longest time of one hook; 0 for no limit
 	killDelay           time.Duration // hookKillDelay, except in tests
 	patience            time.Duration // hookPatience, except in tests
@@ -109,7 +110,7 @@ func (o hookOptions) withDefaults() hookOptions {
 }
 
 // hooks runs the commands of --on-complete and --on-error, one after another, in the order
-// of the files. Their output goes to stderr line by line. If a hook fails, pawl warns; the
+// of the files, and the --on-end of the daemon. Their output goes to stderr line by line. If a hook fails, pawl warns; the
 // outcome of the file stays.
 //
 // It is safe for concurrent use. All methods do nothing if the receiver is nil.
@@ -117,7 +118,7 @@ type hooks struct {
 	hookOptions
 	out     *printer
 	ctx     context.Context // its end stops the running hook and drops the queued ones
-	queue   chan hookFile   // never closed, because a push may come after close
+	queue   chan hookCall   // never closed, because a push may come after close
 	closing chan struct{}   // closed by close
 	done    chan struct{}   // closed by the goroutine when it ends
 	dropped int             // hooks that did not run; owned by the goroutine until done
@@ -126,12 +127,12 @@ type hooks struct {
 // newHooks starts the goroutine that runs the hooks. close must be called to end it. If
 // there are no commands, newHooks returns nil.
 func newHooks(ctx context.Context, o hookOptions, out *printer) *hooks {
-	if o.onComplete == "" && o.onError == "" {
+	if o.onComplete == "" && o.onError == "" && o.onEnd == "" {
 		return nil
 	}
 	h := &hooks{
 		hookOptions: o.withDefaults(), out: out, ctx: ctx,
-		queue: make(chan hookFile, maxQueuedHooks), closing: make(chan struct{}), done: make(chan struct{}),
+		queue: make(chan hookCall, maxQueuedHooks), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	go h.loop()
 	return h
@@ -141,11 +142,28 @@ func newHooks(ctx context.Context, o hookOptions, out *printer) *hooks {
 // down to the pace of the hooks. After close it does nothing: a download that hung may still
 // end then, but nobody waits for its hook.
 func (h *hooks) push(f hookFile) {
-	if h == nil || h.command(f) == "" {
+	if h == nil {
+		return
+	}
+	h.pushCall(hookCall{
+		command: h.command(f), of: fmt.Sprintf("for %q", f.path), path: f.path, pathVariable: "PAWL_FILE_PATH", environ: f.environ(),
+	})
+}
+
+// pushEnd queues the hook of the end of all downloads of the daemon. code is the worst exit code among them.
+func (h *hooks) pushEnd(code int) {
+	if h != nil {
+		h.pushCall(hookCall{command: h.onEnd, of: "at the end", pathVariable: "PAWL_END_REPORT", environ: endEnviron("", code, nil)})
+	}
+}
+
+// pushCall queues a call, unless it has no command.
+func (h *hooks) pushCall(call hookCall) {
+	if call.command == "" {
 		return
 	}
 	select {
-	case h.queue <- f: // does not hang after an interrupt: the goroutine then empties the queue
+	case h.queue <- call: // does not hang after an interrupt: the goroutine then empties the queue
 	case <-h.done:
 	}
 }
@@ -175,8 +193,8 @@ func (h *hooks) loop() {
 	defer close(h.done)
 	for {
 		select {
-		case f := <-h.queue:
-			h.handle(f)
+		case call := <-h.queue:
+			h.handle(call)
 		case <-h.closing:
 			for len(h.queue) > 0 { // select chooses at random, so hooks may be left
 				h.handle(<-h.queue)
@@ -186,15 +204,13 @@ func (h *hooks) loop() {
 	}
 }
 
-// handle runs the hook of f and warns if it fails, or drops it after an interrupt.
-func (h *hooks) handle(f hookFile) {
+// handle runs a hook and warns if it fails, or drops it after an interrupt.
+func (h *hooks) handle(call hookCall) {
 	if h.ctx.Err() != nil {
 		h.dropped++
 		return
 	}
-	h.hookOptions.run(h.ctx, h.out, hookCall{
-		command: h.command(f), of: fmt.Sprintf("for %q", f.path), path: f.path, pathVariable: "PAWL_FILE_PATH", environ: f.environ(),
-	})
+	h.hookOptions.run(h.ctx, h.out, call)
 }
 
 // A hookCall is one run of a hook.

@@ -84,13 +84,13 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/weburl"},
 		not: []string{"os/...", "log", "flag", "net", "net/http/..."},
 	},
-	"pawl/downloader/queue": {
-		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/weburl"},
+	"pawl/downloader/queue": { // of package list, it needs the names and media types of Metalinks
+		own: []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/weburl"},
 		not: []string{"os", "os/...", "log", "flag", "net", "net/http/..."},
 	},
 	"pawl/downloader/fleet": { // net/http is for the monitoring port of NATS
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/weburl"},
-		others: []string{"github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/transport", "pawl/downloader/weburl"},
+		others: []string{"github.com/gofrs/flock", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "golang.org/x/net/idna"},
 		not:    []string{"os/...", "log", "flag"},
 	},
 	"pawl/downloader/fleet/fakebroker": {
@@ -103,6 +103,9 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	"pawl/downloader/faultserver": {
 		others: []string{"golang.org/x/time/..."},
 	},
+	"pawl/cmd/pawl/bytetext": { // pure
+		not: []string{"context", "io", "io/...", "net", "net/...", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
+	},
 	"pawl/cmd/pawl/dropin": { // pure: it gets texts, and returns arguments
 		own: []string{"pawl/downloader/aria2", "pawl/downloader/credentials"},
 		not: []string{"context", "io", "io/...", "net", "net/http", "os", "os/...", "log", "flag", "sync", "sync/...", "time"},
@@ -111,7 +114,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag", "sync", "sync/..."},
 	},
 	"pawl/cmd/pawl/daemon": { // the queue over HTTP; it knows no command line
-		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/queue", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/bytetext", "pawl/store", "pawl/downloader", "pawl/downloader/queue", "pawl/downloader/weburl"},
 		others: []string{"github.com/coder/websocket", "github.com/gofrs/flock", "golang.org/x/net/http/httpguts"},
 		not:    []string{"flag", "os/exec", "os/signal"},
 	},
@@ -122,7 +125,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 	},
 	"pawl/cmd/bench": {others: []string{"golang.org/x/sys/unix"}}, // for links between namespaces
 	"pawl/cmd/pawl": {
-		own:    []string{"pawl/chunk", "pawl/cmd/pawl/daemon", "pawl/cmd/pawl/daemon/aria2rpc", "pawl/cmd/pawl/daemon/page", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/queue", "pawl/downloader/signature", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/cmd/pawl/bytetext", "pawl/cmd/pawl/daemon", "pawl/cmd/pawl/daemon/aria2rpc", "pawl/cmd/pawl/daemon/page", "pawl/cmd/pawl/dropin", "pawl/store", "pawl/downloader", "pawl/downloader/credentials", "pawl/downloader/failure", "pawl/downloader/fleet", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/queue", "pawl/downloader/signature", "pawl/downloader/weburl"},
 		others: []string{"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/...", "github.com/rivo/uniseg", "github.com/schollz/progressbar/v3", "golang.org/x/net/http/httpguts", "golang.org/x/net/idna", "golang.org/x/term", "golang.org/x/sync/...", "golang.org/x/sys/..."},
 	},
 }

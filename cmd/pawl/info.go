@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/weburl"
 	"pawl/store"
@@ -91,7 +92,7 @@ func (r infoRow) writeJSON(out *printer) error {
 		}
 	}
 	for _, t := range texts {
-		*t = escaped(*t)
+		*t = bytetext.Escape(*t)
 	}
 	enc := json.NewEncoder(out.stdout)
 	enc.SetEscapeHTML(false)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pawl/chunk"
+	"pawl/cmd/pawl/bytetext"
 	server "pawl/cmd/pawl/daemon"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
@@ -63,12 +64,12 @@ var taskStates = map[queue.State]string{
 
 // newTaskRow returns the row of a task of the queue that has no record.
 func newTaskRow(t server.Task) listRow {
-	l := listRow{V: 1, ID: t.ID, URL: t.URL, Path: taskPath(t), Size: t.Size, Held: t.Held, Rate: t.Rate, Created: t.Created, Updated: t.Updated}
+	l := listRow{V: 1, ID: t.ID, URL: t.URL, Path: t.FilePath(), Size: t.Size, Held: t.Held, Rate: t.Rate, Created: t.Created, Updated: t.Updated}
 	return l.withTask(t)
 }
 
-// withTask returns l with what the queue knows about it. A file that is downloaded now, or finished, is so
-// whatever the queue says.
+// withTask returns l with the state and the reason of its task. A file that is downloaded now, or finished, keeps
+// its state.
 func (l listRow) withTask(t server.Task) listRow {
 	l.queue = true
 	if l.State == "running" || l.isDone() || t.State == queue.Removed {
@@ -80,6 +81,8 @@ func (l listRow) withTask(t server.Task) listRow {
 		l.Reason = "by the user"
 	case t.Files != nil && t.State != queue.Failed && t.Files.Listed > 0:
 		l.Reason = fmt.Sprintf("%d of %s here, %d failed", t.Files.Here, fileCountText(t.Files.Listed), t.Files.Failed)
+	case t.State == queue.Failed && len(t.Lost) > 0:
+		l.Reason += "; the restart of the daemon has lost: " + strings.Join(t.Lost, ", ")
 	}
 	return l
 }
@@ -421,7 +424,7 @@ func printLines(w io.Writer, lines []string) error {
 
 // forJSON returns l with escaped texts, and with its ranges if they are wanted.
 func (l listRow) forJSON(ranges bool) listRow {
-	l.URL, l.Path, l.Reason = escaped(l.URL), escaped(l.Path), escaped(l.Reason)
+	l.URL, l.Path, l.Reason = bytetext.Escape(l.URL), bytetext.Escape(l.Path), bytetext.Escape(l.Reason)
 	if ranges && !l.isDone() {
 		for r := range l.held.All() {
 			l.Ranges = append(l.Ranges, jsonRange{r.Off, r.End})

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
@@ -39,6 +40,7 @@ type listTasks struct {
 	keyring string // keys of which one must have signed each list; "" for no signatures
 	store   state
 	d       *downloader.Downloader
+	hooks   *hooks
 	out     *printer // for messages of the list opener
 	log     *slog.Logger
 }
@@ -64,7 +66,7 @@ func (l *listTasks) run(ctx context.Context, t queue.Task, h *downloader.Handle,
 		return err
 	}
 	defer lock.Close()
-	tally := &listTally{task: t, log: l.log, report: report, codes: make(map[int]int)}
+	tally := &listTally{task: t, hooks: l.hooks, log: l.log, report: report, codes: make(map[int]int)}
 	o := mirror.Options{Dir: t.Dir, Temp: l.store.dir, OnOutcome: tally.outcome, OnProblem: tally.problem, OnRound: tally.round, OnRest: tally.rest}
 	l.options.applyTo(&o.Request)
 	if t.Existing != (downloader.Existing{}) {
@@ -103,7 +105,7 @@ func (l *listTasks) nameOf(t queue.Task) (name string, remove func(), err error)
 	return path, func() { os.Remove(path) }, nil
 }
 
-// taskHeaders returns the header fields and credentials for the URLs of a task: its own, and those that
+// taskHeaders returns the header fields and credentials for the URLs of a task: its own, and the ones that
 // the user has stored for their hosts.
 func taskHeaders(options *Transfer, t queue.Task) originHeaders {
 	o := options.originHeaders(t.URLs...)
@@ -147,6 +149,7 @@ func taskAccess(headers originHeaders, t queue.Task) downloader.Access {
 // so it needs a lock for send only, which is also called at the end.
 type listTally struct {
 	task   queue.Task
+	hooks  *hooks
 	log    *slog.Logger
 	report func(queue.Files)
 	run    *mirror.Run // source of all counts
@@ -158,13 +161,19 @@ type listTally struct {
 	shown   *queue.Trouble // copy of it for others, nil if there is none; guarded by mu
 }
 
-// outcome counts the outcome of a file.
+// outcome counts the outcome of a file, and runs its hook.
 func (y *listTally) outcome(x mirror.Outcome) {
 	if x.State == mirror.Failed {
 		y.log.Warn("file of a list failed", "list", y.task.ID, "url", shortText(weburl.Redact(x.URL)), "path", x.Path, "error", printable(x.Err.Error()))
 		y.failed(x)
 	}
 	y.send()
+	switch x.State {
+	case mirror.Failed:
+		y.hooks.push(hookFile{x.Path, x.URL, -1, x.Record.ID, x.Err})
+	case mirror.Fetched:
+		y.hooks.push(hookFile{x.Path, x.URL, x.Result.Size, x.Result.ID, nil})
+	}
 }
 
 // failed notes a failed file.
@@ -223,7 +232,7 @@ func (y *listTally) round(n, files int, wait time.Duration) {
 }
 
 // shownReason returns the text of an error for people and programs, without secrets.
-func shownReason(err error) string { return shortText(escaped(weburl.RedactText(err.Error()))) }
+func shownReason(err error) string { return shortText(bytetext.Escape(weburl.RedactText(err.Error()))) }
 
 // shortText returns the beginning of a text.
 func shortText(text string) string {

@@ -20,7 +20,6 @@ import (
 	"unicode/utf8"
 
 	server "pawl/cmd/pawl/daemon"
-	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
 	"pawl/store"
@@ -112,7 +111,7 @@ func (c *AddCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 // printAdded prints the ID of an added task, or all of it as JSON.
 func printAdded(g *Globals, out *printer, t server.Task, name string) error {
 	what := map[queue.State]string{queue.Paused: "added, and paused", queue.Active: "runs already", queue.Waiting: "added"}[t.State]
-	out.note("%q: %s; its place is %q", weburl.Redact(name), cmp.Or(what, string(t.State)), taskPath(t))
+	out.note("%q: %s; its place is %q", weburl.Redact(name), cmp.Or(what, string(t.State)), t.FilePath())
 	if g.JSON {
 		enc := json.NewEncoder(out.stdout)
 		enc.SetEscapeHTML(false)
@@ -202,19 +201,6 @@ type kindError struct {
 
 func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 
-// taskPath returns the path of the file of a task, as far as it is known, or the directory of a list.
-func taskPath(t server.Task) string {
-	switch {
-	case t.Path != "":
-		return t.Path
-	case t.List:
-		return t.Dir
-	case t.Name != "":
-		return filepath.Join(t.Dir, t.Name)
-	}
-	return filepath.Join(t.Dir, downloader.FilenameFromURL(t.URL))
-}
-
 // Run pauses downloads of the daemon.
 func (c *PauseCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 	client, err := g.findDaemon(out)
@@ -230,7 +216,7 @@ func (c *PauseCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		return daemonFailure(err)
 	}
 	for _, t := range tasks {
-		out.note("%q is paused; continue it with: pawl resume %s", relPath(taskPath(t)), t.ID)
+		out.note("%q is paused; continue it with: pawl resume %s", relPath(t.FilePath()), t.ID)
 	}
 	if len(tasks) == 0 {
 		out.note("the daemon has nothing to pause")
@@ -262,8 +248,8 @@ func findTasks(ctx context.Context, client *server.Client, words []string) (ids 
 // its file. Unfinished tasks have priority.
 func findTask(tasks []server.Task, word string, loose bool) (server.Task, bool) {
 	path, _ := filepath.Abs(word)
-	isAt := func(t server.Task) bool { return taskPath(t) == path || taskPath(t)+".part" == path }
-	isCalled := func(t server.Task) bool { return t.URL == word || filepath.Base(taskPath(t)) == word }
+	isAt := func(t server.Task) bool { return t.FilePath() == path || t.FilePath()+".part" == path }
+	isCalled := func(t server.Task) bool { return t.URL == word || filepath.Base(t.FilePath()) == word }
 	matches := []func(t server.Task) bool{
 		func(t server.Task) bool { return string(t.ID) == word },
 		func(t server.Task) bool { return !t.State.Ended() && isAt(t) },
@@ -283,7 +269,7 @@ func findTask(tasks []server.Task, word string, loose bool) (server.Task, bool) 
 				found = append(found, t)
 			}
 		}
-		if len(found) == 1 || len(found) > 1 && i < exact { // the first one of those that ended is the newest
+		if len(found) == 1 || len(found) > 1 && i < exact { // the first ended one is the newest
 			return found[0], true
 		}
 	}
@@ -326,7 +312,7 @@ func openQueue(ctx context.Context, st state) (taskList, error) {
 	return taskList{client, tasks}, err
 }
 
-// resumeTasks resumes those of the named downloads that are in the queue of a daemon that runs; without names, all
+// resumeTasks resumes the named downloads that are in the queue of a running daemon; without names, all
 // paused ones. It returns the names of the others, and the IDs of all tasks that the daemon takes care of.
 func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (others []string, inQueue []store.ID, err error) {
 	l, err := openQueue(ctx, st)
@@ -360,12 +346,12 @@ func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (ot
 	}
 	tasks, err := l.client.Resume(ctx, ids...)
 	for _, t := range tasks {
-		out.note("%q: the daemon continues it", relPath(taskPath(t)))
+		out.note("%q: the daemon continues it", relPath(t.FilePath()))
 	}
 	return others, inQueue, daemonFailure(err)
 }
 
-// change returns what the options change of the only task that is resumed.
+// change returns the changes that the options make to the only task that is resumed.
 func (c *ResumeCmd) change() (change server.Change, changes bool) {
 	if c.URL == "" {
 		return change, false
@@ -392,7 +378,7 @@ func (c *ResumeCmd) change() (change server.Change, changes bool) {
 }
 
 // removeTask removes a download from the queue. ok is false if the queue does not have it. The record and, with
-// --files, the part file are removed afterwards, as those of any download.
+// --files, the part file are removed afterwards, as for any download.
 func (c *RemoveCmd) removeTask(ctx context.Context, st state, l taskList, word string) (t server.Task, ok bool, err error) {
 	if t, ok = l.find(st.Store, word); !ok {
 		return t, false, nil
@@ -418,7 +404,7 @@ func (c *RemoveCmd) removeRecord(st state, id store.ID) error {
 	return err
 }
 
-// withoutTasks returns records without those of tasks.
+// withoutTasks returns the records that do not belong to tasks.
 func withoutTasks(records []store.Record, ids []store.ID) []store.Record {
 	return slices.DeleteFunc(records, func(r store.Record) bool { return slices.Contains(ids, r.ID) })
 }

@@ -96,6 +96,11 @@ func (o QueueOptions) connect(ctx context.Context, out *printer) (fleet.Broker, 
 	if err != nil {
 		return nil, err
 	}
+	return connectQueue(ctx, options)
+}
+
+// connectQueue connects to a queue.
+func connectQueue(ctx context.Context, options fleet.NATSOptions) (fleet.Broker, error) {
 	b, err := fleet.ConnectNATS(ctx, options)
 	if err != nil {
 		return nil, queueError{err}

@@ -298,7 +298,7 @@ func (c *RemoveCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		}
 		rec, err := resolveDownload(st.Store, word)
 		if inQueue && errors.Is(err, store.ErrNotFound) { // it had not begun
-			out.note("%q is removed from the queue", relPath(taskPath(task)))
+			out.note("%q is removed from the queue", relPath(task.FilePath()))
 			continue
 		}
 		if err == nil {

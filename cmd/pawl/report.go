@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader/weburl"
 )
 
@@ -115,7 +116,7 @@ func newReport(path string, h reportHeader) (*report, error) {
 		return nil, err
 	}
 	r := &report{out: out}
-	h.V, h.Dir, h.Lists = reportVersion, escaped(h.Dir), slices.Clone(h.Lists)
+	h.V, h.Dir, h.Lists = reportVersion, bytetext.Escape(h.Dir), slices.Clone(h.Lists)
 	for i, list := range h.Lists {
 		h.Lists[i] = listForJSON(list)
 	}
@@ -130,7 +131,7 @@ func listForJSON(name string) string {
 	if strings.Contains(name, "://") {
 		name = weburl.WithoutUser(name)
 	}
-	return escaped(name)
+	return bytetext.Escape(name)
 }
 
 // encode returns v as JSON. The result is valid until the next call. The caller must hold
@@ -161,14 +162,14 @@ func (r *report) writeElement(out *atomicFile, v any, first bool) {
 // forJSON returns f with escaped texts, and without user and password in its URLs.
 func (f reportFile) forJSON() reportFile {
 	f.List = listForJSON(f.List)
-	f.URL, f.FinalURL = escaped(weburl.WithoutUser(f.URL)), escaped(weburl.WithoutUser(f.FinalURL))
-	f.Path, f.Error = escaped(f.Path), escaped(f.Error)
+	f.URL, f.FinalURL = bytetext.Escape(weburl.WithoutUser(f.URL)), bytetext.Escape(weburl.WithoutUser(f.FinalURL))
+	f.Path, f.Error = bytetext.Escape(f.Path), bytetext.Escape(f.Error)
 	return f
 }
 
 // forJSON returns p with escaped texts, and without user and password in its URL.
 func (p reportProblem) forJSON() reportProblem {
-	p.List, p.Error = listForJSON(p.List), escaped(p.Error)
+	p.List, p.Error = listForJSON(p.List), bytetext.Escape(p.Error)
 	return p
 }
 

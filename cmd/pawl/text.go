@@ -10,9 +10,10 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
+
+	"pawl/cmd/pawl/bytetext"
 )
 
 // printable turns text from elsewhere into one line that is safe to print. It replaces
@@ -24,25 +25,7 @@ func printable(text string) string {
 			return r
 		}
 		return ' '
-	}, escaped(text))
-}
-
-// escaped writes each byte that is not UTF-8 as \xNN, for example "caf\xe9". Both messages
-// and JSON need it: JSON cannot contain such bytes, and encoding/json would replace them
-// all with the same character.
-func escaped(text string) string {
-	if utf8.ValidString(text) {
-		return text
-	}
-	var b strings.Builder
-	for i, r := range text {
-		if _, size := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	}, bytetext.Escape(text))
 }
 
 // relPath returns path relative to the working directory, as the user would type it. A

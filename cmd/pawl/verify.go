@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"pawl/chunk"
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/failure"
 	"pawl/downloader/list"
@@ -334,12 +335,12 @@ type jsonRange struct {
 
 // printRow prints the outcome of a file for programs.
 func (v *verification) printRow(w wanted, c downloader.Checked, err error) {
-	row := verifiedRow{V: 1, Event: "verified", Path: escaped(w.rec.Target), ID: w.rec.ID, Outcome: outcomeOf(c, err), Size: c.Size, Read: c.Read, Proof: c.Proof, Partial: isUnfinished(w.rec)}
+	row := verifiedRow{V: 1, Event: "verified", Path: bytetext.Escape(w.rec.Target), ID: w.rec.ID, Outcome: outcomeOf(c, err), Size: c.Size, Read: c.Read, Proof: c.Proof, Partial: isUnfinished(w.rec)}
 	for r := range c.Wrong.All() {
 		row.Wrong = append(row.Wrong, jsonRange{r.Off, r.End})
 	}
 	if err != nil {
-		row.Error = escaped(err.Error())
+		row.Error = bytetext.Escape(err.Error())
 	}
 	enc := json.NewEncoder(v.out.stdout)
 	enc.SetEscapeHTML(false)

@@ -14,7 +14,7 @@ import (
 	"pawl/store"
 )
 
-// findInterval is the time between two looks for a daemon, while none runs. A guess: somebody who starts one sees
+// findInterval is the time between two looks for a daemon, while none runs. A guess: a user who starts one sees
 // it soon.
 const findInterval = 2 * time.Second
 
@@ -122,7 +122,7 @@ func (q *queueWatch) do(request func(ctx context.Context, client *server.Client)
 	return done
 }
 
-// pause, resume and remove are what the keys do with a task.
+// pause, resume and remove are the actions of the keys on a task.
 
 func (q *queueWatch) pause(l listRow) string {
 	return q.do(func(ctx context.Context, c *server.Client) error {

@@ -101,6 +101,18 @@ type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
+// A MediaTypeError is a response with a media type that the request does not expect. To errors.Is it
+// is an ErrMediaType.
+type MediaTypeError struct {
+	Media string // in lower case and without parameters; "" if the server sends none
+	Text  string // of the error
+}
+
+func (e *MediaTypeError) Error() string { return e.Text }
+
+// Unwrap returns the kind of the error.
+func (e *MediaTypeError) Unwrap() error { return ErrMediaType }
+
 // A StatusError is a response whose status ends an exchange. To errors.Is it is an
 // ErrAuth, ErrThrottled, ErrProtocol or ErrRefused.
 type StatusError struct {

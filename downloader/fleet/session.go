@@ -48,6 +48,8 @@ type SessionOptions struct {
 	Dir    string        // state directory, whose lock the caller must hold; "" if there is none
 	Host   string        // name of the machine
 	Worker string        // name of the worker
+	Target string        // ID of the shared directory, see ReadTarget; "" for none
+	Lock   string        // see TargetLock.Name
 }
 
 // SessionInfo is the value of the key of a session, for status.
@@ -59,6 +61,8 @@ type SessionInfo struct {
 	Since   time.Time `json:"since"`
 	Busy    int       `json:"busy,omitempty"`   // files in work
 	Rate    float64   `json:"rate,omitempty"`   // bytes per second
+	Target  string    `json:"target,omitempty"` // ID of its shared directory; "" for none
+	Lock    string    `json:"lock,omitempty"`   // name of the lock that it holds there
 	Paused  string    `json:"paused,omitempty"` // why it takes no work; "" if it does
 }
 
@@ -99,7 +103,7 @@ func OpenSession(ctx context.Context, b Broker, o SessionOptions) (*Session, err
 	id := newSessionID()
 	s := &Session{
 		id: id, bucket: bucket, lease: l, dir: o.Dir, lost: make(chan struct{}), done: make(chan struct{}),
-		info: SessionInfo{Version: version, ID: id, Host: o.Host, Worker: o.Worker, Since: time.Now().UTC().Truncate(time.Second)},
+		info: SessionInfo{Version: version, ID: id, Host: o.Host, Worker: o.Worker, Target: o.Target, Lock: o.Lock, Since: time.Now().UTC().Truncate(time.Second)},
 	}
 	if err := s.endPredecessor(ctx); err != nil {
 		return nil, err
@@ -310,7 +314,9 @@ func (s *Session) Close(ctx context.Context) error {
 // vanished is among them for up to a lease.
 func Sessions(ctx context.Context, b Broker) ([]SessionInfo, error) {
 	places, err := b.Bucket(ctx, placesBucket, 0)
-	if err != nil {
+	if errors.Is(err, ErrNoRun) { // as below, and this user may not create it
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	l, err := readLease(ctx, places)
@@ -320,7 +326,9 @@ func Sessions(ctx context.Context, b Broker) ([]SessionInfo, error) {
 		return nil, err
 	}
 	bucket, err := b.Bucket(ctx, aliveBucket, time.Duration(l))
-	if err != nil {
+	if errors.Is(err, ErrNoRun) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	values, err := bucket.List(ctx, sessionPrefix)

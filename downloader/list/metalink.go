@@ -58,6 +58,20 @@ func (g *tokenLimiter) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
+// metalinkTypes are the media types of Metalink 4 (RFC 5854 section 8.2) and of Metalink 3.
+var metalinkTypes = []string{"application/metalink4+xml", "application/metalink+xml"}
+
+// MetalinkTypes returns the media types of Metalinks, in lower case.
+func MetalinkTypes() []string { return slices.Clone(metalinkTypes) }
+
+// HasMetalinkName reports whether a file name, or the path of a URL, has a suffix of Metalinks.
+func HasMetalinkName(nameOrURL string) bool {
+	name, _, _ := strings.Cut(nameOrURL, "#")
+	name, _, _ = strings.Cut(name, "?")
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, ".meta4") || strings.HasSuffix(name, ".metalink")
+}
+
 // A metalinkReader reads Metalink 4 (RFC 5854) and its predecessor, Metalink 3. Version 3
 // has elements of the same names inside a few more containers (files, resources,
 // verification).

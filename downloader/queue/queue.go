@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pawl/downloader"
+	"pawl/downloader/list"
 	"pawl/downloader/weburl"
 	"pawl/store"
 )
@@ -47,12 +48,17 @@ type Options struct {
 	// Request is the template of the requests. A task with a Spec.Existing of its own does not use that of
 	// the template.
 	Request downloader.Request
-	// Complete adds to the request of a task what depends on it, such as the credentials that the user has
+	// Complete adds settings that depend on the task to its request, such as the credentials that the user has
 	// stored for its hosts. Header fields and users of the task have priority. It may be nil.
 	Complete func(t Task, req *downloader.Request)
 	// RunList downloads the files of a list; nil if the queue has no lists. It calls report from time to
 	// time, and returns nil if all files are here.
 	RunList func(ctx context.Context, t Task, h *downloader.Handle, report func(Files)) error
+	// OnEnd is called when a task is complete or has failed. The task counts as running until OnEnd returns.
+	// OnIdle is called when no task runs or waits any more, after the last OnEnd. Any goroutine may call them.
+	// They may be nil.
+	OnEnd  func(t Task, res downloader.Result, err error)
+	OnIdle func()
 	// ExitCode classifies failures, for Task.Exit. Default: always 1.
 	ExitCode func(error) int
 	// Warn is called with messages for the user, by any goroutine. Default: they are dropped.
@@ -67,8 +73,8 @@ type Queue struct {
 	d       *downloader.Downloader
 	kick    chan struct{} // capacity 1; has a value if something may start
 
-	mu      sync.Mutex
-	byID    map[store.ID]*entry
+	mu sync.Mutex
+	catalog
 	order   []*entry // that have not ended, by rank
 	history []*entry // that have ended, oldest first
 	jobs    int
@@ -76,6 +82,7 @@ type Queue struct {
 	hold    hold // why nothing starts
 
 	saver
+	deleter
 	listeners
 }
 
@@ -89,13 +96,22 @@ type hold struct {
 type entry struct {
 	Task
 	rank    int64
-	saved   bool      // the task is in the state file
-	delete  bool      // the task is removed with its files, which are still here
+	saved   bool      // the task is in the state file; a removed one with its mark
+	removal removal   // whether the task is removed with its files, which may still be here
 	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
 	notYet  time.Time // it does not start before
-	url     [2]string // the first URL, and what Spec.URL makes of it
+	spot    spot      // of Spec, as the catalog has it
 	changed bool      // it must be started again when run has stopped
 }
+
+// A removal says whether a task is removed with its files, and what comes when they are deleted.
+type removal int
+
+const (
+	notRemoved removal = iota
+	thenForget         // the task is forgotten
+	thenKeep           // the task, which ran, becomes history
+)
 
 // Open returns the queue in the state file of st, whose files d downloads. Only one process may have the
 // queue open: the caller must hold a lock, such as that of store.Store.LockRun.
@@ -107,28 +123,30 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
+	if o.OnEnd == nil {
+		o.OnEnd = func(Task, downloader.Result, error) {}
+	}
+	if o.OnIdle == nil {
+		o.OnIdle = func() {}
+	}
 	entries, err := readEntries(st, o.Warn)
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1), byID: make(map[store.ID]*entry)}
+	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1)}
 	for _, e := range entries {
-		q.byID[e.ID] = e
+		q.include(e)
 		if e.State.Ended() {
 			q.history = append(q.history, e)
 		} else {
 			q.order = append(q.order, e)
 		}
 	}
-	for _, e := range slices.Clone(q.history) {
-		if e.delete {
-			q.deleteFiles(e)
-		}
-	}
+	q.deleteFiles()
 	return q, nil
 }
 
-// readEntries returns the entries in the state file: by rank, and those that have ended by their end.
+// readEntries returns the entries in the state file: the unfinished ones by rank, then the ended ones by their end.
 func readEntries(st *store.Store, warn func(string)) ([]*entry, error) {
 	stored, err := st.Queue()
 	if err != nil {
@@ -149,7 +167,7 @@ func readEntries(st *store.Store, warn func(string)) ([]*entry, error) {
 	return entries, nil
 }
 
-// Read returns the tasks in the state file, in order, those that have ended last. It may be called
+// Read returns the tasks in the state file: the unfinished ones in order, then the ended ones. It may be called
 // while another process has the queue open; then an active task is shown as waiting.
 func Read(st *store.Store) ([]Task, error) {
 	entries, err := readEntries(st, func(string) {})
@@ -166,7 +184,7 @@ type Place struct {
 	N    int // tasks behind From; before it if negative
 }
 
-// An Origin is what a Place counts from.
+// An Origin is the position that a Place counts from.
 type Origin int
 
 // The origins of a Place. The zero Place is the first position.
@@ -182,12 +200,12 @@ var Last = Place{From: End}
 // Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
 // Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
 // returned. An unfinished download on record continues in its task. If it is added again without
-// header fields and users, it keeps those that the queue has, because who reads a Task does not see them.
+// header fields and users, it keeps its present ones, because a caller that copies a Task does not see them.
 func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	entries := make([]*entry, len(specs))
-	same := make(map[[3]string]store.ID) // the ID of a URL, directory and name
+	same := make(map[spot]store.ID)
 	for i := range specs {
 		e, err := q.newEntry(specs[i])
 		if err != nil {
@@ -197,11 +215,11 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 		if e.List {
 			continue
 		}
-		key := [3]string{e.canonical(), e.Dir, e.Name}
-		if id, ok := same[key]; ok {
+		at := e.Spec.spot()
+		if id, ok := same[at]; ok {
 			e.ID = id
 		}
-		same[key] = e.ID
+		same[at] = e.ID
 	}
 	if len(q.order)+len(entries) > q.options.Tasks {
 		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
@@ -218,9 +236,10 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 				continue
 			}
 			q.history = remove(q.history, known)
+			q.exclude(known)
 			e.saved = known.saved
 		}
-		q.byID[e.ID] = e
+		q.include(e)
 		q.insert(e, at)
 		if at.From != End {
 			at.N++ // the next one behind it
@@ -276,7 +295,13 @@ func (q *Queue) newEntry(s Spec) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.follows(&s) && list.HasMetalinkName(s.URL()) {
+		s = asList(s)
+	}
 	id, known := q.idFor(&s)
+	if old := q.byID[id]; old != nil && old.removal != notRemoved {
+		known = false // the download begins anew, when the old bytes are deleted
+	}
 	e := &entry{Task: Task{ID: id, State: Waiting, Spec: s, Added: time.Now(), Size: -1}}
 	switch {
 	case known:
@@ -304,15 +329,10 @@ func (q *Queue) earlier(e *entry) *entry {
 	if e.List {
 		return nil
 	}
-	if known := q.byID[e.ID]; known != nil && known.canonical() == e.canonical() {
+	if known := q.byID[e.ID]; known != nil && known.URL() == e.URL() {
 		return known
 	}
-	for _, old := range slices.Backward(q.history) {
-		if !old.List && old.Dir == e.Dir && old.Name == e.Name && old.canonical() == e.canonical() {
-			return old
-		}
-	}
-	return nil
+	return q.endedAt(e.Spec.spot())
 }
 
 // below returns an absolute directory, which must be the root or below it.
@@ -332,12 +352,10 @@ func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 	if s.List {
 		return "", false
 	}
-	url := s.URL()
-	for _, e := range q.order {
-		if !e.List && e.Dir == s.Dir && e.Name == s.Name && e.canonical() == url {
-			return e.ID, true
-		}
+	if e := q.unfinishedAt(s.spot()); e != nil {
+		return e.ID, true
 	}
+	url := s.URL()
 	var rec store.Record
 	var err error
 	if s.Name == "" {
@@ -349,14 +367,6 @@ func (q *Queue) idFor(s *Spec) (id store.ID, known bool) {
 		return rec.ID, true
 	}
 	return "", false
-}
-
-// canonical returns Spec.URL. It remembers it, because Add compares a URL with those of all tasks.
-func (e *entry) canonical() string {
-	if first := e.URLs[0]; e.url[0] != first {
-		e.url = [2]string{first, e.URL()}
-	}
-	return e.url[1]
 }
 
 // CheckRecord returns the error that AddRecord would return.
@@ -377,7 +387,7 @@ func (q *Queue) record(id store.ID) (store.Record, error) {
 	return rec, err
 }
 
-// AddRecord adds the unfinished download id of the state file, with what is on record about it.
+// AddRecord adds the unfinished download id of the state file, with the URLs, path and digest on record.
 func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	rec, err := q.record(id)
 	if err != nil {
@@ -387,10 +397,13 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	defer q.mu.Unlock()
 	if e := q.byID[id]; e != nil && !e.State.Ended() {
 		return q.view(e), nil
+	} else if e != nil && e.removal != notRemoved {
+		return Task{}, fmt.Errorf("%w: its files are being deleted", ErrState)
 	} else if len(q.order) >= q.options.Tasks {
 		return Task{}, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
 	} else if e != nil {
 		q.history = remove(q.history, e)
+		q.exclude(e)
 	}
 	e := &entry{Task: Task{
 		ID: id, State: Waiting, Added: time.Now(), Record: id, Path: rec.Target, Size: rec.Size, Held: rec.Held.Len(), Lost: rec.Credentials,
@@ -402,7 +415,7 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	if paused {
 		e.State = Paused
 	}
-	q.byID[id] = e
+	q.include(e)
 	q.insert(e, Last)
 	q.dirty(e)
 	q.tell(Event{Kind: Added, Task: q.view(e)})
@@ -505,7 +518,7 @@ func (q *Queue) Task(id store.ID) (Task, error) {
 	return q.view(e), nil
 }
 
-// Tasks returns the unfinished tasks in their order, and those that have ended, oldest first.
+// Tasks returns the unfinished tasks in their order, and the ended ones, oldest first.
 func (q *Queue) Tasks() (unfinished, ended []Task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -518,8 +531,8 @@ func (q *Queue) Tasks() (unfinished, ended []Task) {
 	return unfinished, ended
 }
 
-// Detail returns what is known about the running download of a task. If it does not run, ok is false, and
-// there is only what is on record.
+// Detail returns the details of the running download of a task. If it does not run, ok is false, and d has only
+// the held bytes on record.
 func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	q.mu.Lock()
 	e := q.byID[id]
@@ -538,8 +551,8 @@ func (q *Queue) Detail(id store.ID) (d downloader.Detail, ok bool) {
 	return d, false
 }
 
-// view returns e as others see it. It notes what is known of the running download, which e shows until the run
-// has ended for good.
+// view returns e as callers see it. It copies the progress of the running download to e, so that e still has it while
+// the task waits for another run.
 func (q *Queue) view(e *entry) Task {
 	var p downloader.Progress
 	if e.run != nil {
@@ -618,7 +631,7 @@ func (q *Queue) each(ids []store.ID, do func(*entry) error) error {
 	return nil
 }
 
-// Move changes the position of a task and returns the new one, among those that do not run.
+// Move changes the position of a task and returns the new one. Positions count the tasks that do not run.
 func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
 	err = q.each([]store.ID{id}, func(e *entry) error {
 		if e.State.Ended() || e.run != nil {
@@ -672,7 +685,7 @@ func (q *Queue) Change(id store.ID, change func(*Spec) error) error {
 // update gives e another spec.
 func (q *Queue) update(e *entry, s Spec) {
 	before := e.Spec
-	e.Spec = s
+	q.setSpec(e, s)
 	given := s.memoryOnly()
 	e.Lost = slices.DeleteFunc(slices.Clone(e.Lost), func(name string) bool { return slices.Contains(given, name) })
 	if e.run != nil {
@@ -688,11 +701,15 @@ func (q *Queue) update(e *entry, s Spec) {
 	q.tell(Event{Kind: Changed, Task: q.view(e)})
 }
 
-// Remove removes tasks. A task that runs or has begun becomes history, unless it has ended already.
-// files says that its files are deleted, too: the part file and, if it is unchanged, the finished file.
-// Without files, what was downloaded stays, and continues if the URL is added again.
+// Remove removes tasks. A task that runs becomes history; any other vanishes. files says that its files are
+// deleted, too: the part file and, if it is unchanged, the finished file. Remove then returns when they are
+// deleted; a running task deletes them when it has stopped. Without files, the downloaded bytes stay, and the
+// download continues if the URL is added again.
 func (q *Queue) Remove(files bool, ids ...store.ID) error {
-	return q.each(ids, func(e *entry) error {
+	err := q.each(ids, func(e *entry) error {
+		if e.removal != notRemoved {
+			return nil // its removal is under way
+		}
 		ended, running := e.State.Ended(), e.run != nil
 		if !ended {
 			q.order = remove(q.order, e)
@@ -701,17 +718,24 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 			q.tell(Event{Kind: Stopped, Task: q.view(e)})
 		}
 		e.stop()
-		if e.delete = files; files && !running {
-			q.deleteFiles(e)
-		}
-		if ended || !running {
+		if !files && (ended || !running) {
 			q.forget(e)
 			return nil
+		}
+		if files {
+			e.State, e.removal, e.saved = Removed, thenForget, false
+			if running {
+				e.removal = thenKeep
+			}
 		}
 		q.dirty(e)
 		q.trim()
 		return nil
 	})
+	if files && err == nil {
+		err = q.settle()
+	}
+	return err
 }
 
 // Forget removes all ended tasks from the history. Their files stay.
@@ -719,7 +743,7 @@ func (q *Queue) Forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range slices.Clone(q.history) {
-		if e.run == nil {
+		if e.run == nil && e.removal == notRemoved {
 			q.forget(e)
 		}
 	}
@@ -728,7 +752,7 @@ func (q *Queue) Forget() {
 // forget removes an ended entry.
 func (q *Queue) forget(e *entry) {
 	q.history = remove(q.history, e)
-	delete(q.byID, e.ID)
+	q.exclude(e)
 	q.dirty(e)
 	q.tell(Event{Kind: Forgotten, Task: e.Task})
 }
@@ -736,29 +760,10 @@ func (q *Queue) forget(e *entry) {
 // trim bounds the history.
 func (q *Queue) trim() {
 	for _, e := range slices.Clone(q.history[:max(0, len(q.history)-q.options.History)]) {
-		if e.run == nil && !e.delete {
+		if e.run == nil && e.removal == notRemoved {
 			q.forget(e)
 		}
 	}
-}
-
-// deleteFiles deletes the files of a removed entry, which does not run.
-func (q *Queue) deleteFiles(e *entry) {
-	e.delete = false
-	id := cmp.Or(e.Record, e.ID)
-	rec, err := q.store.Get(id)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		err = nil
-	case err == nil && rec.State == store.Done:
-		err = q.store.DeleteFinished(id)
-	case err == nil:
-		err = q.store.Remove(id, true)
-	}
-	if err != nil {
-		q.options.Warn(fmt.Sprintf("the files of %s are not deleted: %v", e.ID, err))
-	}
-	q.dirty(e)
 }
 
 // remove returns entries without e.

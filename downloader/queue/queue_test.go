@@ -266,7 +266,7 @@ func TestTwice(t *testing.T) {
 	})
 }
 
-// TestSecrets checks that what is secret is not in the state file, and what happens without it.
+// TestSecrets checks that secrets are not in the state file, and that tasks run without them.
 func TestSecrets(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		var cookies []string
@@ -313,7 +313,7 @@ func TestSecrets(t *testing.T) {
 	})
 }
 
-// TestRemove checks what is left of removed tasks.
+// TestRemove checks which files and entries of removed tasks are left.
 func TestRemove(t *testing.T) {
 	for _, files := range []bool{false, true} {
 		t.Run(fmt.Sprint("files=", files), func(t *testing.T) {
@@ -450,7 +450,7 @@ func TestSummary(t *testing.T) {
 	})
 }
 
-// TestCheck checks that Check refuses what Add refuses.
+// TestCheck checks that Check refuses the same specs as Add.
 func TestCheck(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.open(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error { return nil }})
@@ -514,7 +514,7 @@ func TestAddTwice(t *testing.T) {
 	})
 }
 
-// TestAddAgain checks that a download which is added again, as it was shown, keeps what is not shown.
+// TestAddAgain checks that a download which is added again, as it was shown, keeps its hidden settings.
 func TestAddAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.start(Options{})

@@ -43,14 +43,14 @@ func (e *entry) stop() {
 	}
 }
 
-// Run runs the tasks until ctx ends. Then it stops those that run, keeps their bytes, and returns nil when all
+// Run runs the tasks until ctx ends. Then it stops the running ones, keeps their bytes, and returns nil when all
 // changes are durable. It must be called once.
 func (q *Queue) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	warned := ""
 	for ctx.Err() == nil {
 		wait := time.Duration(-1)
-		err := q.Sync()
+		err := q.settle()
 		if err != nil {
 			wait = saveWait
 		}
@@ -104,7 +104,7 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 		if q.running >= q.jobs {
 			break
 		}
-		if e.State != Waiting || e.run != nil || !e.saved {
+		if e.State != Waiting || e.run != nil || !e.saved || q.isRemovedAt(e.spot) {
 			continue
 		}
 		if wait := e.notYet.Sub(now); wait > 0 {
@@ -124,7 +124,12 @@ func (q *Queue) start(ctx context.Context, running *sync.WaitGroup) time.Duratio
 		running.Go(func() {
 			defer cancel(nil)
 			res, err := q.download(taskCtx, t, r)
-			q.end(ctx, e, res, err)
+			if t, ended := q.end(ctx, e, res, err); ended {
+				q.options.OnEnd(t, res, err)
+			}
+			if q.release() {
+				q.options.OnIdle()
+			}
 		})
 	}
 	return next
@@ -194,35 +199,47 @@ func (q *Queue) request(t Task, h *downloader.Handle) downloader.Request {
 	if ext := strings.ToLower(path.Ext(strings.SplitN(t.URL(), "?", 2)[0])); len(t.Lost) > 0 && !begun && ext != ".html" && ext != ".htm" {
 		req.Expect = append(slices.Clone(req.Expect), "!text/html")
 	}
+	if q.follows(&t.Spec) && !begun {
+		req.Expect = withoutMetalinks(req.Expect)
+	}
 	return req
 }
 
-// end notes how the run of e ended. ctx is that of Run.
-func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err error) {
+// release ends the place of a task among the running ones, and reports whether the queue is idle now.
+func (q *Queue) release() (idle bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running--
+	q.wake()
+	return q.running == 0 && !slices.ContainsFunc(q.order, func(e *entry) bool { return e.State == Waiting })
+}
+
+// end notes how the run of e ended, and returns its task, and whether it is complete or has failed. ctx is
+// that of Run.
+func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err error) (t Task, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer q.wake()
 	e.run = nil
-	q.running--
 	if res.ID != "" {
 		e.Record, e.Path, e.Size = res.ID, cmp.Or(res.Target, e.Path), res.Size
 		if rec, err := q.store.Get(res.ID); err == nil {
 			e.Held = rec.Held.Len()
 		}
 	} else if e.Record == "" && !e.List {
-		e.Path, e.Size, e.Held = "", -1, 0 // nothing of what view has noted is on record
+		e.Path, e.Size, e.Held = "", -1, 0 // the values that view has copied are not on record
 	}
 	switch {
-	case e.State == Removed:
-		if e.delete {
-			q.deleteFiles(e)
-		}
+	case e.State == Removed: // Run deletes its files, if the user wants that
 	case err == nil:
 		e.State, e.Reason, e.Exit = Complete, "", 0
 		e.Size, e.Held, e.Proof = res.Size, res.Size, res.Proof
 		q.archive(e, Finished)
 	case errors.Is(err, errStopped), e.changed, ctx.Err() != nil:
 		e.changed = false
+	case isMetalink(err) && q.follows(&e.Spec):
+		q.setSpec(e, asList(e.Spec))
+		q.tell(Event{Kind: Changed, Task: q.view(e)})
 	case holdsUp(err):
 		e.Reason = redacted(err)
 		q.hold = hold{until: time.Now().Add(spaceWait), reason: e.Reason}
@@ -236,6 +253,7 @@ func (q *Queue) end(ctx context.Context, e *entry, res downloader.Result, err er
 	}
 	q.dirty(e)
 	q.trim()
+	return e.Task, e.State == Complete || e.State == Failed
 }
 
 // holdsUp reports whether a failure of a task would be that of all tasks, because the disk is full or has

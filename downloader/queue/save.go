@@ -7,7 +7,7 @@ import (
 	"pawl/store"
 )
 
-// A saver makes the changes of a Queue durable, those of many callers in one transaction.
+// A saver makes the changes of a Queue durable. The changes of concurrent callers share one transaction.
 type saver struct {
 	unsaved map[store.ID]struct{} // changed, and not yet in the state file; guarded by Queue.mu
 	count   uint64                // of changes; guarded by Queue.mu
@@ -68,7 +68,9 @@ func (q *Queue) Sync() error {
 	}
 	q.durable = count
 	for _, e := range entries {
-		e.saved = true
+		if _, again := q.unsaved[e.ID]; !again {
+			e.saved = true
+		}
 	}
 	q.wake()
 	return nil

@@ -227,7 +227,7 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// TestHoldsUp checks which failures of a task would be those of all tasks.
+// TestHoldsUp checks which failures of a task hold up all tasks.
 func TestHoldsUp(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
@@ -362,7 +362,7 @@ func TestSyncFails(t *testing.T) {
 	})
 }
 
-// TestEntries checks what becomes of entries in the state file that this version cannot read.
+// TestEntries checks that entries in the state file that this version cannot read are left alone.
 func TestEntries(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.open(Options{})
@@ -402,7 +402,7 @@ func TestEntries(t *testing.T) {
 }
 
 // TestTemplate checks that the template of the requests holds for all tasks, that Complete may add to a request, and
-// that what the task says has priority.
+// that the settings of the task have priority.
 func TestTemplate(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		for _, name := range []string{"a.bin", "b.bin"} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ const (
 // Ended reports whether a task with this state belongs to the history.
 func (s State) Ended() bool { return s == Complete || s == Failed || s == Removed }
 
-// A Spec says what a task downloads, and how.
+// A Spec has the URLs of a task, the place of its file, and the settings of its download.
 type Spec struct {
 	// URLs are the URLs of the file: the first one, and mirrors of it. A list has one, or none if Text is set.
 	// Users and passwords in them are kept in memory only.
@@ -69,7 +70,7 @@ func (s *Spec) URL() string {
 	return weburl.WithoutUser(s.URLs[0])
 }
 
-// secrets returns the names of what is kept in memory only: of header fields, and "user".
+// secrets returns the names of the secrets, which are kept in memory only: of header fields, and "user".
 func (s *Spec) secrets() (names []string) {
 	for name := range s.Header {
 		names = append(names, name)
@@ -99,8 +100,8 @@ type Task struct {
 	ID    store.ID `json:"id"` // also of the record of a download that the task begins
 	State State    `json:"state"`
 	Spec
-	// Lost are the names of what the last process kept in memory only, and of which this one knows nothing:
-	// of header fields, and "user".
+	// Lost are the names of the settings that were kept in memory only, and that a restart has lost: of header
+	// fields, and "user".
 	Lost []string `json:"lost,omitempty"`
 
 	Added   time.Time `json:"added"`
@@ -113,11 +114,24 @@ type Task struct {
 	Held   int64            `json:"held"`             // bytes that are here
 	Proof  downloader.Proof `json:"proof,omitempty"`  // of a complete file
 	Reason string           `json:"reason,omitempty"` // why it failed, or why it waits although there is room
-	Exit   int              `json:"exit,omitempty"`   // what Options.ExitCode returned for the failure
+	Exit   int              `json:"exit,omitempty"`   // from Options.ExitCode, for the failure
 	Files  Files            `json:"files,omitzero"`   // of a list
 
 	// Progress is that of the running download. It is zero if the task does not run.
 	Progress downloader.Progress `json:"-"`
+}
+
+// KnownPath returns the path of the file, or the directory of a list; "" if the server has still to name the file.
+func (t *Task) KnownPath() string {
+	switch {
+	case t.Path != "":
+		return t.Path
+	case t.List:
+		return t.Dir
+	case t.Name != "":
+		return filepath.Join(t.Dir, t.Name)
+	}
+	return ""
 }
 
 // Files counts the files of a list.
@@ -167,7 +181,7 @@ func (e *entry) encode() []byte {
 	for i, u := range t.URLs {
 		t.URLs[i] = weburl.WithoutUser(u)
 	}
-	data, err := json.Marshal(storedTask{V: taskVersion, Task: t, Rank: e.rank, Secrets: append(e.memoryOnly(), e.Lost...), Delete: e.delete})
+	data, err := json.Marshal(storedTask{V: taskVersion, Task: t, Rank: e.rank, Secrets: append(e.memoryOnly(), e.Lost...), Delete: e.removal != notRemoved})
 	if err != nil {
 		panic(fmt.Sprintf("queue: %v", err)) // all fields can be encoded
 	}
@@ -186,5 +200,9 @@ func decodeEntry(data []byte) (*entry, error) {
 		return nil, fmt.Errorf("no ID or state")
 	}
 	s.Lost = s.Secrets
-	return &entry{Task: s.Task, rank: s.Rank, delete: s.Delete, saved: true}, nil
+	e := &entry{Task: s.Task, rank: s.Rank, saved: true}
+	if s.Delete {
+		e.removal = thenForget
+	}
+	return e, nil
 }

@@ -27,7 +27,7 @@ func (q *Queue) Summary() Summary {
 	return s
 }
 
-// IDs returns the IDs of the unfinished tasks in their order, and of those that have ended, oldest first.
+// IDs returns the IDs of the unfinished tasks in their order, and of the ended ones, oldest first.
 // It costs less than Tasks if a caller wants a few of them.
 func (q *Queue) IDs() (unfinished, ended []store.ID) {
 	q.mu.Lock()

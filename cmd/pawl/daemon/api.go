@@ -17,6 +17,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
 	"pawl/store"
@@ -187,7 +188,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// decode decodes a JSON object, or an array of objects, into what v points to. Errors name the key.
+// decode decodes a JSON object, or an array of objects, into *v. Errors name the key.
 func decode(text []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
@@ -350,8 +351,8 @@ func (s *Server) patchStatus(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) status() Status {
 	sum := s.queue.Summary()
 	st := Status{
-		V: 1, Version: s.options.Version, Root: escaped(s.options.Root), Jobs: s.queue.Jobs(), Rate: s.Rate(), Free: -1,
-		Active: sum.Active, Waiting: sum.Waiting, Paused: sum.Paused, Ended: sum.Ended, HeldUp: escaped(weburl.RedactText(sum.HeldUp)),
+		V: 1, Version: s.options.Version, Root: bytetext.Escape(s.options.Root), Jobs: s.queue.Jobs(), Rate: s.Rate(), Free: -1,
+		Active: sum.Active, Waiting: sum.Waiting, Paused: sum.Paused, Ended: sum.Ended, HeldUp: bytetext.Escape(weburl.RedactText(sum.HeldUp)),
 	}
 	if s.options.LimitRate != nil {
 		st.LimitRate = s.options.LimitRate()

@@ -25,7 +25,7 @@ const (
 	maxTokens = 16
 )
 
-// A keeper knows the secret, and what has been made of it.
+// A keeper checks the secret, and the tokens and sessions that are derived from it.
 type keeper struct {
 	secret []byte
 	secure bool // the session is for https only
@@ -52,7 +52,7 @@ func (k *keeper) isSecret(given string) bool {
 	return len(k.secret) > 0 && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// sign returns a code that only the one who has the secret can make.
+// sign returns a code that cannot be made without the secret.
 func (k *keeper) sign(text string) string {
 	mac := hmac.New(sha256.New, k.secret)
 	mac.Write([]byte(text))
@@ -117,7 +117,7 @@ func (k *keeper) punish(ctx context.Context, r *http.Request) {
 	}
 }
 
-// A visit is what is known about a request.
+// A visit has the facts about a request that its checks need.
 type visit struct {
 	conn *conn       // nil if unknown
 	own  bool        // it comes from the server's own page, as Origin says

@@ -30,7 +30,7 @@ type Client struct {
 	// Address is "http://HOST:PORT", "https://HOST:PORT" or "unix:/PATH".
 	Address string
 	Secret  string
-	// Certificate is the SHA-256 of the only certificate that is accepted, in hex; "" for those that the system trusts.
+	// Certificate is the SHA-256 of the only certificate that is accepted, in hex; "" for the ones that the system trusts.
 	Certificate string
 	// HTTP sends the requests; nil for a client of its own that reaches Address.
 	HTTP *http.Client
@@ -107,6 +107,9 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 		return nil, fmt.Errorf("%w at %s", ErrNotRunning, c.Address)
 	case err != nil:
 		return nil, fmt.Errorf("the daemon at %s does not answer: %w", c.Address, err)
+	case res.StatusCode == http.StatusUnauthorized:
+		res.Body.Close()
+		return nil, &Error{Status: res.StatusCode, Code: errUnauthorized.Code, Message: fmt.Sprintf("the daemon at %s refuses the secret", c.Address)}
 	case res.StatusCode/100 != 2:
 		defer res.Body.Close()
 		return nil, readError(res)
@@ -114,7 +117,7 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 	return res, nil
 }
 
-// readError returns the error that a response tells.
+// readError returns the error in a response.
 func readError(res *http.Response) error {
 	var answer struct {
 		Error *Error `json:"error"`
@@ -126,7 +129,7 @@ func readError(res *http.Response) error {
 	return answer.Error
 }
 
-// call sends a request, and decodes the answer into what answer points to, unless that is nil.
+// call sends a request, and decodes the body of the response into *answer, unless answer is nil.
 func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, clientTime)
 	defer cancel()
@@ -159,7 +162,7 @@ type taskList struct {
 	Tasks []Task `json:"tasks"`
 }
 
-// Tasks returns the unfinished tasks in their order, and then those that ended, the newest first.
+// Tasks returns the unfinished tasks in their order, and then the ended ones, the newest first.
 func (c *Client) Tasks(ctx context.Context) ([]Task, error) {
 	var list taskList
 	err := c.call(ctx, http.MethodGet, "/tasks", nil, &list)
@@ -214,7 +217,7 @@ func (c *Client) Forget(ctx context.Context) error {
 	return c.call(ctx, http.MethodDelete, "/history", nil, nil)
 }
 
-// Events yields what happens until ctx ends or an error: first "hello", which comes again if
+// Events yields the events until ctx ends or an error: first "hello", which comes again if
 // events were missed.
 func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {

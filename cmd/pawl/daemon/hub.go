@@ -175,7 +175,7 @@ func (h *hub) resend() {
 	h.send(nil)
 }
 
-// measure measures the rates of the running tasks, and sends those that have progressed.
+// measure measures the rates of the running tasks, and sends the tasks that have progressed.
 func (h *hub) measure() {
 	running := h.queue.Running()
 	now := time.Now()

@@ -25,7 +25,7 @@ const (
 	maxBody = 2 << 20
 	// smallBody is the size of the bodies of which each connection may have one in memory, 16 MiB in all.
 	// maxLargeBodies may be larger at a time if their requests have the secret in the header, and maxUnknownBodies
-	// if they have not, as those of aria2's clients. Nearly all requests are smaller.
+	// if they have not, like the bodies of aria2's clients. Nearly all requests are smaller.
 	smallBody        = 64 << 10
 	maxLargeBodies   = 16
 	maxUnknownBodies = 4
@@ -43,7 +43,7 @@ const (
 	idleTime = time.Minute
 	// eventTime is the time in which a client must take an event. A guess, for a phone that changes its network.
 	eventTime = 10 * time.Second
-	// pingTime is the time between two signs of life in a stream of events. Proxies close what is silent for a minute.
+	// pingTime is the time between two signs of life in a stream of events. Proxies close a connection that is silent for a minute.
 	pingTime = 30 * time.Second
 	// guessTime is how long a wrong secret waits for its answer, and maxGuesses how many wait at a time. Further
 	// ones are answered at once, because otherwise they would take connections; a secret of 32 random bytes

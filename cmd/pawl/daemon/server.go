@@ -156,19 +156,19 @@ func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
 	return server
 }
 
-// shutdown lets the requests end, and then cuts off those that do not.
+// shutdown waits for the requests that are in progress, for stopTime at most, and then closes their connections.
 func (s *Server) shutdown(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
 		server.Close()
 	}
-	s.conns.closeAll() // also those that net/http does not know any more, because they are WebSockets
+	s.conns.closeAll() // also WebSockets, which net/http does not track
 	s.streams.drain()
 	s.sockets.drain()
 }
 
-// httpErrors passes on what net/http logs.
+// httpErrors passes the messages of net/http to the log.
 type httpErrors struct{ log *slog.Logger }
 
 // Write logs a line. Most are about single connections that somebody has broken.

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"path/filepath"
 	"time"
 
+	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/store"
 )
@@ -25,13 +27,13 @@ type Status struct {
 	HeldUp    string `json:"held_up,omitempty"` // why nothing starts
 }
 
-// Settings are changes of the daemon's settings. What is nil stays.
+// Settings are changes of the daemon's settings. A nil field leaves its setting as it is.
 type Settings struct {
 	Jobs      *int   `json:"jobs,omitempty"`
 	LimitRate *int64 `json:"limit_rate,omitempty"` // bytes per second; 0 for none
 }
 
-// A Task is a task of the queue. The first keys are those of pawl list --json.
+// A Task is a task of the queue. The first keys are the same as in pawl list --json.
 type Task struct {
 	V       int         `json:"v"`  // format version
 	ID      store.ID    `json:"id"` // also of the record
@@ -62,7 +64,17 @@ type Task struct {
 	Detail      *Detail      `json:"detail,omitempty"`
 }
 
-// A Detail is what only the answer about one task has.
+// FilePath returns the path of the file, or the directory of a list. As long as the server has not named the file,
+// it is a guess from the URL.
+func (t *Task) FilePath() string {
+	known := queue.Task{Path: t.Path, Spec: queue.Spec{List: t.List, Dir: t.Dir, Name: t.Name}}
+	if path := known.KnownPath(); path != "" {
+		return path
+	}
+	return filepath.Join(t.Dir, downloader.FilenameFromURL(t.URL))
+}
+
+// A Detail is sent only in a response about one task.
 type Detail struct {
 	Ranges  [][2]int64 `json:"ranges"`            // held bytes: first, and the one after the last
 	Sources []Source   `json:"sources,omitempty"` // while it runs
@@ -104,7 +116,7 @@ type Addition struct {
 	Position    *int     `json:"position,omitempty"` // nil for the end
 }
 
-// A Change changes a task. What is nil stays.
+// A Change changes a task. A nil field leaves its setting as it is.
 type Change struct {
 	State       queue.State `json:"state,omitempty"` // paused or waiting
 	Position    *int        `json:"position,omitempty"`

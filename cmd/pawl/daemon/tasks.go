@@ -10,11 +10,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 
 	"pawl/chunk"
+	"pawl/cmd/pawl/bytetext"
 	"pawl/downloader"
 	"pawl/downloader/queue"
 	"pawl/downloader/weburl"
@@ -45,13 +45,13 @@ func (s *Server) show(t queue.Task) *Task {
 // NewTask returns a task as it is known without a daemon.
 func NewTask(t queue.Task) *Task {
 	shown := &Task{
-		V: 1, ID: t.ID, State: t.State, URL: escaped(t.URL()), Path: escaped(t.Path), Size: t.Size, Held: t.Held,
-		Reason: escaped(weburl.RedactText(t.Reason)), Created: t.Added, Updated: t.Updated,
-		List: t.List, Dir: escaped(t.Dir), Name: escaped(t.Name), LimitRate: t.LimitRate, Connections: t.Connections,
+		V: 1, ID: t.ID, State: t.State, URL: bytetext.Escape(t.URL()), Path: bytetext.Escape(t.Path), Size: t.Size, Held: t.Held,
+		Reason: bytetext.Escape(weburl.RedactText(t.Reason)), Created: t.Added, Updated: t.Updated,
+		List: t.List, Dir: bytetext.Escape(t.Dir), Name: bytetext.Escape(t.Name), LimitRate: t.LimitRate, Connections: t.Connections,
 		Added: t.Added, Ended: t.Ended, Proof: string(t.Proof), Exit: t.Exit, Lost: t.Lost,
 	}
 	for _, u := range t.URLs {
-		shown.URLs = append(shown.URLs, escaped(weburl.WithoutUser(u)))
+		shown.URLs = append(shown.URLs, bytetext.Escape(weburl.WithoutUser(u)))
 	}
 	if t.List {
 		shown.Files = &t.Files
@@ -59,7 +59,7 @@ func NewTask(t queue.Task) *Task {
 	return shown
 }
 
-// eachTask calls do for the unfinished tasks in their order, and for those that have ended, the newest first,
+// eachTask calls do for the unfinished tasks in their order, and for the ended ones, the newest first,
 // until it returns an error. The tasks are taken one after another, because there may be many.
 func (s *Server) eachTask(do func(*Task) error) error {
 	ids, ended := s.queue.IDs()
@@ -77,7 +77,7 @@ func (s *Server) eachTask(do func(*Task) error) error {
 	return nil
 }
 
-// detail returns what only the answer about one task has.
+// detail returns the Detail of a task.
 func (s *Server) detail(id store.ID) *Detail {
 	d, _ := s.queue.Detail(id)
 	shown := &Detail{Ranges: [][2]int64{}}
@@ -85,32 +85,16 @@ func (s *Server) detail(id store.ID) *Detail {
 		shown.Ranges = append(shown.Ranges, [2]int64{r.Off, r.End})
 	}
 	for _, source := range d.Sources {
-		u := Source{URL: escaped(weburl.WithoutUser(source.URL)), Conns: source.Conns, Received: source.Received}
+		u := Source{URL: bytetext.Escape(weburl.WithoutUser(source.URL)), Conns: source.Conns, Received: source.Received}
 		if source.Err != nil {
-			u.Error = escaped(weburl.RedactText(source.Err.Error()))
+			u.Error = bytetext.Escape(weburl.RedactText(source.Err.Error()))
 		}
 		shown.Sources = append(shown.Sources, u)
 	}
 	if d.Waiting.Err != nil {
-		shown.Waiting = &Pause{Why: escaped(weburl.RedactText(d.Waiting.Err.Error())), Until: d.Waiting.Until}
+		shown.Waiting = &Pause{Why: bytetext.Escape(weburl.RedactText(d.Waiting.Err.Error())), Until: d.Waiting.Until}
 	}
 	return shown
-}
-
-// escaped writes each byte that is not UTF-8 as \xNN, as all JSON of pawl does.
-func escaped(text string) string {
-	if utf8.ValidString(text) {
-		return text
-	}
-	var b strings.Builder
-	for i, r := range text {
-		if _, size := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // An arrayWriter writes a JSON array, one element after another.
@@ -156,6 +140,9 @@ func (s *Server) add(all []Addition) ([]*Task, error) {
 	if err := s.durable(err); err != nil {
 		return nil, err
 	}
+	if len(tasks) == 1 {
+		return []*Task{s.showWithPosition(tasks[0])}, nil
+	}
 	positions, shown := s.queue.Positions(), make([]*Task, len(tasks))
 	for i, t := range tasks {
 		shown[i] = s.showAt(t, positions)
@@ -163,7 +150,7 @@ func (s *Server) add(all []Addition) ([]*Task, error) {
 	return shown, nil
 }
 
-// checkAll returns what all say. Those with a record have an empty Spec.
+// checkAll returns the specs of additions. The Spec of an addition with a record is empty.
 func (s *Server) checkAll(all []Addition) ([]queue.Spec, error) {
 	specs := make([]queue.Spec, len(all))
 	for i, a := range all {
@@ -255,7 +242,7 @@ func isID(text string) bool {
 	return len(text) == 16 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// spec returns what a says.
+// spec returns the Spec of a.
 func (a *Addition) spec() (s queue.Spec, err error) {
 	s = queue.Spec{
 		URLs: a.URLs, List: a.List, Dir: a.Dir, Name: a.Name, LimitRate: a.LimitRate, Connections: a.Connections,
@@ -285,7 +272,7 @@ func (a *Addition) spec() (s queue.Spec, err error) {
 	return s, checkSpec(&s)
 }
 
-// checkSpec checks what the queue takes as it is.
+// checkSpec checks the fields that the queue does not check.
 func checkSpec(s *queue.Spec) error {
 	if !httpguts.ValidHeaderFieldValue(s.UserAgent) {
 		return badRequest("the value of the key %q is not possible in a header", "user_agent")
@@ -353,7 +340,7 @@ func (s *Server) change(id store.ID, c Change) error {
 	return s.durable(err)
 }
 
-// changeSpec changes what a task downloads, and how.
+// changeSpec changes the Spec of a task.
 func (s *Server) changeSpec(id store.ID, c Change) error {
 	c.State, c.Position = "", nil
 	if text, _ := encode(c); string(text) == "{}" {

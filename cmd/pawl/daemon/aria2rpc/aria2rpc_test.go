@@ -127,7 +127,7 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// TestOptions checks what options make of a download.
+// TestOptions checks the effects of options on a download.
 func TestOptions(t *testing.T) {
 	r := newRig(t, 0)
 	sum := strings.Repeat("ab", 32)
@@ -209,7 +209,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestSpec checks what a download gets that getOption does not show.
+// TestSpec checks the options that getOption does not show.
 func TestSpec(t *testing.T) {
 	r := newRig(t, 0)
 	r.must("aria2.changeGlobalOption", map[string]any{"header": []string{"A: global", "B: global"}, "max-download-limit": "1K", "dir": "all", "max-concurrent-downloads": "7", "max-overall-download-limit": "2M"})
@@ -376,7 +376,7 @@ func TestNotDurable(t *testing.T) {
 	}
 }
 
-// TestTokens checks who may call what.
+// TestTokens checks which calls need the token.
 func TestTokens(t *testing.T) {
 	r := newRig(t, 0)
 	info := func(params string) string {
@@ -465,7 +465,7 @@ func TestMetalink(t *testing.T) {
 	}
 }
 
-// TestURIs checks what URIs a download may have.
+// TestURIs checks which URIs a download may have.
 func TestURIs(t *testing.T) {
 	r := newRig(t, 0)
 	for uri, want := range map[string]string{"magnet:?xt=urn:btih:x": "BitTorrent is not supported", "ftp://h/f": "No URI to download", "nonsense": "No URI to download", "http://u:pw@/": "No URI to download"} {

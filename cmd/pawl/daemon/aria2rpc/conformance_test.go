@@ -479,7 +479,7 @@ func runScript(t *testing.T, c *client, o *origin) *script {
 	return s
 }
 
-// TestConformance runs a script against aria2c of the system and against pawl, and compares what they answer.
+// TestConformance runs a script against aria2c of the system and against pawl, and compares their answers.
 // With PAWL_TEST_SERVERS=required a missing aria2c fails the test.
 func TestConformance(t *testing.T) {
 	t.Parallel()

@@ -1,14 +1,14 @@
 // Package aria2rpc speaks aria2's JSON-RPC (aria2c(1), section RPC INTERFACE) for a queue of pawl, so that the
 // clients of aria2 can use it. It is a translation: package queue has the state.
 //
-// # What is the same
+// # Same as aria2
 //
 // A GID is the ID of a task. Methods, keys, messages of errors and HTTP statuses are as in aria2 1.37. As aria2
 // does, the package accepts requests that JSON-RPC 2.0 forbids, because clients send them: with any "jsonrpc", with
 // any id, and by GET with parameters in base64. Notifications go to every WebSocket, also before it has shown the
 // secret, because some clients only listen; a notification contains nothing but an ID.
 //
-// # What is different, and why
+// # Different from aria2
 //
 //   - A download that is in the queue already is not added twice; addUri returns its GID.
 //   - An answer is sent when its changes are durable. All changes of a request or message share one transaction.
@@ -18,7 +18,7 @@
 //   - There is no BitTorrent, FTP and XML-RPC.
 //   - A piece is as long as it takes to have at most 10,240 of them, which is as many as clients draw.
 //
-// # What is bounded
+// # Limits
 //
 // A request or message has at most 2 MiB, a depth of 64 and 300,000 values. Its answers have at most 64 MiB
 // together. A WebSocket that does not read is closed.

@@ -59,14 +59,14 @@ func TestManyCalls(t *testing.T) {
 	h := New(r.queue, Options{Authorize: func(*http.Request, string) bool { return true }}).(*handler)
 	x := newExchange(h, httptest.NewRequest("POST", "/jsonrpc", nil))
 	x.authorize("")
-	x.room = 200_000
+	x.limit = 200_000
 	answer, _ := x.process([]byte(`{"id":1,"method":"system.multicall","params":[[` + strings.Repeat(`{"methodName":"aria2.tellWaiting","params":[0,500]},`, 10) + `{}]]}`))
 	if body := string(answer); len(body) > 204_000 || !strings.Contains(body, "ask for less at a time") || !strings.Contains(body, "[[") || !json.Valid(answer) {
 		t.Errorf("%d bytes: %.100s", len(body), body)
 	}
 }
 
-// TestAttacks sends what is meant to do harm within the limit of a request.
+// TestAttacks sends harmful requests within the limit of their size.
 func TestAttacks(t *testing.T) {
 	r := newRig(t, 0)
 	const limit = maxRequest / 8 // more takes long under the race detector, and shows nothing else
@@ -219,7 +219,7 @@ func TestOutbox(t *testing.T) {
 	}
 }
 
-// TestMissedEvents checks that a notifier that was too slow for the queue tells what it has missed.
+// TestMissedEvents checks that a notifier that was too slow for the queue sends the events that it has missed.
 func TestMissedEvents(t *testing.T) {
 	now := time.Now()
 	s := &states{last: now, of: map[store.ID]queue.State{"started": queue.Waiting, "paused": queue.Active, "idle": queue.Waiting, "stopped": queue.Active, "done": queue.Active, "gone": queue.Waiting, "same": queue.Active}}

@@ -96,7 +96,7 @@ func getGlobalStat(x *exchange, _ params) (any, error) {
 func saveSession(*exchange, params) (any, error) { return success, nil }
 
 func shutdown(x *exchange, _ params) (any, error) {
-	x.stop = true
+	x.after = x.options.Stop
 	return success, nil
 }
 

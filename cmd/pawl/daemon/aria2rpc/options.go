@@ -37,7 +37,7 @@ type option struct {
 	get func(s *queue.Spec) string            // as aria2 shows it; "" for not at all. nil if it must not be shown
 }
 
-// options are those options of the table of package aria2 that RPC applies to a download.
+// options are the options in the table of package aria2 that RPC applies to a download.
 var options = map[string]option{
 	"dir":                       {func(d *download, v string) error { d.spec.Dir = v; return nil }, func(s *queue.Spec) string { return s.Dir }},
 	"out":                       {func(d *download, v string) error { d.spec.Name = v; return nil }, func(s *queue.Spec) string { return s.Name }},
@@ -331,7 +331,7 @@ func getOption(x *exchange, p params) (any, error) {
 	return shown(&t.Spec), nil
 }
 
-// changeOption changes options of a download. What has begun keeps its place.
+// changeOption changes options of a download. A download that has begun keeps its directory and name.
 func changeOption(x *exchange, p params) (any, error) {
 	if _, err := p.text(0); err != nil {
 		return nil, err

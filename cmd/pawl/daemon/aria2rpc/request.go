@@ -50,21 +50,20 @@ type exchange struct {
 	request *http.Request
 	lenient bool // a text that is no JSON is an invalid request, as it is for aria2 in a URL
 
-	token string          // that was right
-	right bool            // token is set
-	wrong map[string]bool // tokens that were wrong
-	room  int             // bytes that the answers may still have
-	stop  bool            // the daemon ends after the answer
+	tokens map[string]bool // the tokens that were checked, and whether they were right
+	used   int             // bytes of the answers so far
+	limit  int             // most bytes of the answers: maxBare, or maxAnswer after a right token
+	after  func()          // called when the answer is sent; nil for nothing
 }
 
 func newExchange(h *handler, r *http.Request) *exchange {
-	return &exchange{handler: h, request: r, room: maxBare, wrong: make(map[string]bool)}
+	return &exchange{handler: h, request: r, limit: maxBare, tokens: make(map[string]bool)}
 }
 
 // end must be called when the answer is sent.
 func (x *exchange) end() {
-	if x.stop {
-		x.options.Stop()
+	if x.after != nil {
+		x.after()
 	}
 }
 
@@ -101,7 +100,7 @@ func (x *exchange) process(text []byte) (body []byte, status int) {
 	return failed(errInvalid).encode(), errInvalid.status()
 }
 
-// batch answers a batch of calls. What is no object gets no answer, as in aria2.
+// batch answers a batch of calls. An element that is no object gets no answer, as in aria2.
 func (x *exchange) batch(value json.RawMessage) []byte {
 	var calls []json.RawMessage
 	json.Unmarshal(value, &calls) // the value is a list
@@ -187,12 +186,15 @@ func (x *exchange) encodeResult(result any, err error) (json.RawMessage, *rpcErr
 	return text, nil
 }
 
+// room returns how many bytes the answers may still have.
+func (x *exchange) room() int { return x.limit - x.used }
+
 // take takes n bytes of the room for answers. It reports false if there is not so much.
 func (x *exchange) take(n int) bool {
-	if n > x.room {
+	if n > x.room() {
 		return false
 	}
-	x.room -= n
+	x.used += n
 	return true
 }
 
@@ -229,22 +231,30 @@ func (x *exchange) call(name string, p params) (result any, changes bool, err er
 
 // authorize reports whether a token is the right one.
 func (x *exchange) authorize(token string) bool {
+	right, checked := x.tokens[token]
 	switch {
-	case x.right && token == x.token:
-		return true
-	case x.wrong[token], len(x.wrong) >= maxGuesses:
+	case checked:
+		return right
+	case x.wrongTokens() >= maxGuesses:
 		return false
 	case token == "" && x.lenient && x.request.Header.Get("Authorization") == "":
 		return false // a script of another page, which has no token, could come with the session of the user
-	case x.options.Authorize(x.request, token):
-		if !x.right {
-			x.room += maxAnswer - maxBare
-		}
-		x.right, x.token = true, token
-		return true
 	}
-	x.wrong[token] = true
-	return false
+	if right = x.options.Authorize(x.request, token); right {
+		x.limit = maxAnswer
+	}
+	x.tokens[token] = right
+	return right
+}
+
+// wrongTokens returns how many tokens were wrong.
+func (x *exchange) wrongTokens() (n int) {
+	for _, right := range x.tokens {
+		if !right {
+			n++
+		}
+	}
+	return n
 }
 
 // multicall answers system.multicall: a list with a list of the result, or an error, for each call. The calls
@@ -266,7 +276,7 @@ func (x *exchange) multicall(p params) (result any, changes bool, err error) {
 		results[i] = text
 		given += len(text) + len(",")
 	}
-	x.room += given + len("[]") // the whole list takes it again
+	x.used -= given + len("[]") // the whole list takes it again
 	return results, changes, nil
 }
 

@@ -26,7 +26,7 @@ import (
 // secret is the secret of all servers in the tests.
 const secret = "secret-of-test"
 
-// patience is how long a test waits for what must come. It is long, because machines may be slow.
+// patience is how long a test waits for an event. It is long, because machines may be slow.
 const patience = time.Minute
 
 // An origin is a server of files. Its files /slow… take minutes, all connections together, and all others come at
@@ -277,7 +277,7 @@ type listener struct {
 	ids  []string            // ids of the answers; guarded by mu
 }
 
-// listen opens a WebSocket, and collects what comes until the test ends.
+// listen opens a WebSocket, and collects the messages until the test ends.
 func (c *client) listen() *listener {
 	c.t.Helper()
 	conn, _, err := websocket.Dial(context.Background(), strings.Replace(c.url, "http", "ws", 1), nil)

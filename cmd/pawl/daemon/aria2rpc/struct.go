@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// A structure appends a struct of aria2 to a text of JSON, with those keys that a client wants. It costs a tenth of
+// A structure appends a struct of aria2 to a text of JSON, with the keys that a client wants. It costs a tenth of
 // package encoding/json with a map, which matters for lists of a thousand downloads. Numbers are texts.
 type structure struct {
 	b     []byte

@@ -2,7 +2,6 @@ package aria2rpc
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -84,7 +83,7 @@ func (x *exchange) statuses(tasks []queue.Task, keys keySet) (any, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if b = x.appendStatus(b, t, keys); len(b) > x.room {
+		if b = x.appendStatus(b, t, keys); len(b) > x.room() {
 			return nil, errLarge
 		}
 	}
@@ -169,25 +168,12 @@ func (x *exchange) rate(t queue.Task) int64 {
 func (x *exchange) appendFiles(b []byte, t queue.Task) []byte {
 	s := newStruct(append(b, '['), nil)
 	s.text("index", "1")
-	s.text("path", path(t))
+	s.text("path", t.KnownPath())
 	s.text("selected", "true")
 	s.number("length", max(0, t.Size))
 	s.number("completedLength", t.Held)
 	s.value("uris", func(b []byte) []byte { return x.appendURIs(b, t) })
 	return append(s.end(), ']')
-}
-
-// path returns the path of the file of a task, "" if it is not known yet.
-func path(t queue.Task) string {
-	switch {
-	case t.Path != "":
-		return t.Path
-	case t.List:
-		return t.Dir
-	case t.Name != "":
-		return filepath.Join(t.Dir, t.Name)
-	}
-	return ""
 }
 
 // appendURIs appends the URIs of a task. One is used if bytes have come from it.

@@ -1,0 +1,783 @@
+package fleet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"pawl/downloader"
+	"pawl/downloader/mirror"
+	"pawl/store"
+)
+
+const (
+	// checkpointAfter is how old a batch is when its first checkpoint is written, and the time between two. Half
+	// doubles the writes of large files; double doubles what a worker that is killed loses.
+	checkpointAfter = 5 * time.Second
+	// roundWaitFactor: each wait between rounds is three times as long as the one before, as in package mirror.
+	roundWaitFactor = 3
+	// untriedWait is how long a batch that this worker has tried is left to others, and untriedFor how long in all. At
+	// half, the others have less time to notice it; double makes its last files wait longer.
+	untriedWait, untriedFor = 5 * time.Second, time.Minute
+	// busyWait is how long a batch goes back with a file that another process has locked, most likely a
+	// frozen one. It is half of a lease.
+	busyWait = 15 * time.Second
+	// longestBack limits the wait of a batch that is not due, so that a clock that is wrong does not matter for long.
+	longestBack = 10 * time.Minute
+	// maxReport limits the files, and maxReportBytes the JSON, of an entry of the log.
+	maxReport, maxReportBytes = 256, 192 << 10
+	// saveTime limits one write of a checkpoint. It is tried again.
+	saveTime = 10 * time.Second
+)
+
+// errTaken means that another worker has the batch.
+var errTaken = errors.New("another worker has taken the batch over")
+
+// A batchRun is the work on one batch.
+type batchRun struct {
+	m      *membership
+	r      *workerRun
+	lane   string
+	batch  Batch
+	files  *fetchers
+	begun  time.Time
+	ctx    context.Context // ends with cancel, and with that of the membership
+	cancel context.CancelCauseFunc
+
+	checks    checkpoints // used by one goroutine at a time
+	later     bool        // a worker may have begun it before
+	solo      bool        // its files are fetched alone
+	opened    bool        // checks is ready
+	telling   sync.Mutex  // held while something is appended to the log
+	told      int         // entries of the log
+	records   []store.Record
+	retryWait time.Duration
+
+	mu      sync.Mutex
+	msg     Message          // guarded by mu, as all fields below
+	stopped bool             // begin no further file
+	started bool             // no further file will begin
+	wait    time.Duration    // how long the batch must go back; 0 unless a file could not begin
+	cp      checkpoint       // as it is now; Parts as last saved
+	running map[int]*fileRun // files in work
+	untold  []toldFile       // outcomes that are not in the log yet
+	retries map[int]Item     // files for the next round
+	wake    chan struct{}    // capacity 1: there is something to tell
+}
+
+// A fileRun is a file in work.
+type fileRun struct {
+	path   string
+	saved  store.Handoff // the last one in a saved checkpoint, with all pages; Seq is 0 if there is none
+	paged  bool          // its pages have keys of their own
+	passed *pass
+}
+
+// A toldFile is an outcome for the log.
+type toldFile struct {
+	i     int
+	ended Ended
+}
+
+func newBatchRun(m *membership, r *workerRun, lane string, batch Batch, msg Message) *batchRun {
+	b := &batchRun{
+		m: m, r: r, lane: lane, batch: batch, msg: msg, begun: time.Now(), retryWait: r.run.Settings.RoundWait,
+		running: make(map[int]*fileRun), retries: make(map[int]Item), wake: make(chan struct{}, 1),
+	}
+	b.ctx, b.cancel = context.WithCancelCause(m.ctx)
+	return b
+}
+
+// setMessage replaces the message, of which the broker has begun another delivery.
+func (b *batchRun) setMessage(msg Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.msg = msg
+}
+
+func (b *batchRun) message() Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.msg
+}
+
+// stopStarting makes the batch go back when the files in work have ended.
+func (b *batchRun) stopStarting() {
+	b.mu.Lock()
+	b.stopped = true
+	b.mu.Unlock()
+	b.m.gate.wake()
+}
+
+// isStopped reports whether no further file must begin.
+func (b *batchRun) isStopped() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stopped || b.wait > 0 || b.ctx.Err() != nil
+}
+
+// isStarted reports whether no further file will begin.
+func (b *batchRun) isStarted() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.started
+}
+
+// run works on the batch until it is done or goes back.
+func (b *batchRun) run() {
+	defer b.cancel(nil)
+	defer context.AfterFunc(b.ctx, b.m.gate.wake)()
+	keep, stopKeeping := context.WithCancel(context.WithoutCancel(b.ctx))
+	var keeping sync.WaitGroup
+	keeping.Go(func() { b.extend(keep) })
+	defer keeping.Wait()
+	defer stopKeeping()
+	wait, ok := b.open()
+	if !ok {
+		b.giveBack(wait)
+		return
+	}
+	var helpers sync.WaitGroup
+	helping, stopHelping := context.WithCancel(b.ctx)
+	helpers.Go(func() { b.saveOften(helping) })
+	helpers.Go(func() { b.tellSoon(helping) })
+	b.fetchAll()
+	stopHelping()
+	helpers.Wait()
+	b.finish()
+}
+
+// extend keeps the message for this worker until ctx ends.
+func (b *batchRun) extend(ctx context.Context) {
+	tick := time.NewTicker(b.m.o.MessageLease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			// An error means that the broker is away, or was for too long. Then the next checkpoint
+			// tells whether another worker has the batch.
+			b.message().Extend()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// open prepares the batch. If ok is false, the batch must go back for a time.
+func (b *batchRun) open() (wait time.Duration, ok bool) {
+	bucket, err := b.m.o.Broker.Bucket(b.ctx, runBucketPrefix+b.batch.Run, 0)
+	if err != nil {
+		return time.Second, false
+	}
+	b.checks = checkpoints{bucket: bucket, batch: b.batch.ID, owner: fmt.Sprint(b.m.session.ID(), "-", b.m.taken.Add(1))}
+	delivery := b.message().Delivery()
+	cp, deaths, err := b.checks.takeOver(b.ctx, delivery, b.m.o.Name)
+	if err != nil {
+		if errors.Is(err, ErrNewer) {
+			b.m.complain(b.batch.Run, err.Error())
+			return b.m.o.MessageLease, false
+		}
+		b.m.o.OnWarning(fmt.Sprintf("run %s: %v", b.batch.Run, err))
+		return untriedWait, false
+	}
+	b.mu.Lock()
+	b.cp, b.opened = cp, true
+	b.mu.Unlock()
+	b.later = delivery > 1 || b.checks.revision != 0 || b.batch.Round > 1
+	b.solo = deaths >= soloDeaths
+	now := time.Now()
+	switch due := b.batch.NotBefore; {
+	case now.Before(due):
+		return min(due.Sub(now), longestBack), false
+	case now.Before(due.Add(untriedFor)) && b.m.hasUntried(b.batch.Tried):
+		return untriedWait, false
+	}
+	for i := range b.batch.Items {
+		if err := b.m.o.Sealer.Open(b.batch.Run, &Item{ID: b.batch.Items[i].ID, File: b.batch.Items[i].File, Sealed: b.batch.Items[i].Sealed}); err != nil {
+			b.m.complain(b.batch.Run, "some of its entries have secrets; give this worker the key with --queue-key-file")
+			return untriedWait, false
+		}
+	}
+	b.m.complain(b.batch.Run, "")
+	b.files = b.m.fetchers(b.r)
+	for _, i := range cp.givenUp() {
+		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
+	}
+	if deaths > 0 {
+		b.m.o.OnNote(fmt.Sprintf("going on with a batch of %d files, of which %d had ended, after the end of %s", len(b.batch.Items), cp.Done.count(), workerText(deaths)))
+	}
+	return 0, true
+}
+
+func workerText(n int) string {
+	if n == 1 {
+		return "a worker"
+	}
+	return fmt.Sprint(n, " workers")
+}
+
+// fetchAll fetches the files that have not ended.
+func (b *batchRun) fetchAll() {
+	var files sync.WaitGroup
+	defer files.Wait()
+	for i := range b.batch.Items {
+		b.mu.Lock()
+		skip := b.cp.Done.has(i) || b.cp.Strikes[i] >= maxStrikes
+		b.mu.Unlock()
+		if skip {
+			continue
+		}
+		it := b.batch.Items[i]
+		file, err := b.file(&it)
+		if err != nil {
+			b.tellFailed(i, err)
+			continue
+		}
+		origin := downloader.Origin(firstURL(&it))
+		var p *pass
+		if b.solo {
+			p = b.m.gate.enterAlone(b.ctx, origin, b.isStopped)
+		} else {
+			p = b.m.gate.enter(origin, b.m.d.MaxParallel(origin), b.isStopped)
+		}
+		if p == nil {
+			if b.solo { // the other files take too long
+				b.delay(busyWait)
+			}
+			break
+		}
+		run := &fileRun{path: file.Path, passed: p}
+		b.mu.Lock()
+		b.running[i] = run
+		b.mu.Unlock()
+		if b.solo && !b.mark(i) {
+			b.ended(i, false)
+			break
+		}
+		files.Go(func() { b.fetch(i, file, run) })
+		if b.solo { // the next one waits until this one has ended
+			files.Wait()
+		}
+	}
+	b.mu.Lock()
+	b.started = true
+	b.mu.Unlock()
+	notify(b.m.kick)
+}
+
+func firstURL(it *Item) string {
+	if len(it.File.Entry.URLs) == 0 {
+		return ""
+	}
+	return it.File.Entry.URLs[0]
+}
+
+// file returns the file of an item as package mirror wants it. The item comes from the queue, so it is trusted no more than a
+// list.
+func (b *batchRun) file(it *Item) (*mirror.Item, error) {
+	file := it.File
+	rel := filepath.FromSlash(file.Path)
+	if rel == "." || !filepath.IsLocal(rel) || filepath.Clean(rel) != rel || strings.ContainsRune(rel, 0) || runtime.GOOS == "windows" && !utf8.ValidString(rel) {
+		return nil, fmt.Errorf("%q is not in the directory of the worker", file.Path)
+	}
+	if len(file.Entry.URLs) == 0 || it.ID == "" {
+		return nil, errors.New("the entry has no URL")
+	}
+	if err := b.m.o.Sealer.Open(b.batch.Run, it); err != nil {
+		return nil, err
+	}
+	file = it.File
+	file.Path = filepath.Join(b.m.o.Dir, rel)
+	if it.Private {
+		b.r.lists.Store(file.Entry.List, true)
+	}
+	return &file, nil
+}
+
+// mark records that a file is fetched alone from now on, so that the end of the worker is a strike for it.
+func (b *batchRun) mark(i int) bool {
+	b.mu.Lock()
+	b.cp.Now = map[int]int64{i: b.cp.Parts[i].Held}
+	b.mu.Unlock()
+	return b.save(b.ctx) == nil
+}
+
+// delay makes the batch go back for a time, and begin no further file.
+func (b *batchRun) delay(wait time.Duration) {
+	b.mu.Lock()
+	b.wait = wait
+	b.mu.Unlock()
+	b.m.gate.wake()
+}
+
+// ended notes that a file is not in work any more. What an interrupted one has is in the last checkpoint.
+func (b *batchRun) ended(i int, done bool) {
+	b.mu.Lock()
+	run := b.running[i]
+	if done {
+		delete(b.running, i)
+	}
+	b.mu.Unlock()
+	b.m.gate.leave(run.passed)
+}
+
+// fetch fetches a file.
+func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
+	worker, err := b.prepare(i, file)
+	if err == nil {
+		o := worker.Fetch(b.ctx, file, func() { b.m.gate.release(run.passed) })
+		if ended := worker.Ended(); ended != nil && o.State == mirror.Pending && b.ctx.Err() == nil {
+			b.m.noteEnded(b.r, ended)
+		}
+		err = b.outcome(i, o)
+	}
+	if errors.Is(err, store.ErrBusy) {
+		b.delay(busyWait)
+	}
+	b.ended(i, err == nil)
+}
+
+// prepare imports what an earlier worker has of a file, and returns what fetches it.
+func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
+	if !b.later {
+		return b.files.first, nil
+	}
+	st, it := b.m.o.Store, &b.batch.Items[i]
+	b.mu.Lock()
+	part, hasPart := b.cp.Parts[i]
+	b.mu.Unlock()
+	if !b.m.o.Shared {
+		if hasPart && part.Owner != b.m.o.Host {
+			b.m.o.OnNote(fmt.Sprintf("%q begins anew: %d bytes are on a local disk of %s", it.File.Path, part.Held, part.Owner))
+		}
+		return b.files.again, nil
+	}
+	own, err := st.ByTarget(file.Path)
+	if err == nil && own.State == store.Done {
+		if st.Intact(own) {
+			return b.files.again, nil
+		}
+		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
+	}
+	stamp, _ := st.Stamp(file.Path)
+	replaces := stamp.Size != it.There.Size || !stamp.ModTime.Equal(it.There.ModTime)
+	if replaces { // an ended worker has put it there
+		file.Record = store.Record{}
+	}
+	if hasPart && part.Handoff != nil {
+		if err := b.importPart(i, part, file, replaces); errors.Is(err, store.ErrBusy) {
+			return nil, err
+		}
+	}
+	if replaces {
+		return b.files.over, nil
+	}
+	return b.files.again, nil
+}
+
+// importPart imports the part file of an earlier worker. An error other than store.ErrBusy means that the file begins anew.
+func (b *batchRun) importPart(i int, part partOnDisk, file *mirror.Item, replaces bool) error {
+	h, err := b.readHandoff(i, part)
+	if err != nil {
+		return err
+	}
+	id, err := b.m.o.Store.Import(h, file.Path)
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrBusy), errors.Is(err, fs.ErrNotExist): // finished, or that of a worker that still ends
+		return err
+	default:
+		b.m.o.OnNote(fmt.Sprintf("%q begins anew: %v", b.batch.Items[i].File.Path, err))
+		return err
+	}
+	if replaces || file.Record.State == store.Done {
+		return b.m.o.Store.AllowReplace(id)
+	}
+	return nil
+}
+
+// readHandoff returns a Handoff with its pages.
+func (b *batchRun) readHandoff(i int, part partOnDisk) (store.Handoff, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, saveTime)
+	defer cancel()
+	return b.checks.handoff(ctx, i, part)
+}
+
+// outcome takes the outcome of a file. An error means that the file has not ended.
+func (b *batchRun) outcome(i int, o mirror.Outcome) error {
+	b.m.noteReach(&o)
+	it := b.batch.Items[i]
+	switch {
+	case o.State == mirror.Pending:
+		return context.Canceled
+	case b.m.o.Shared && errors.Is(o.Err, store.ErrBusy):
+		return o.Err
+	case o.State == mirror.Failed && mirror.MayRecover(o.Err) && o.Rounds < b.maxRounds(o.Err):
+		it.File.Rounds, it.File.LastError = o.Rounds, o.Err.Error()
+		b.mu.Lock()
+		b.retries[i] = it
+		b.mu.Unlock()
+		return nil
+	}
+	if o.State != mirror.Failed {
+		b.mu.Lock()
+		b.records = append(b.records, o.Record)
+		b.mu.Unlock()
+	}
+	b.m.o.OnOutcome(o)
+	b.tell(i, endedOf(b.m.o.Dir, it, o))
+	return nil
+}
+
+// maxRounds returns how often a file is tried that fails with err, as in package mirror: one whose path is the part file of
+// another one waits until that is finished.
+func (b *batchRun) maxRounds(err error) int {
+	n := max(1, b.r.run.Settings.Rounds)
+	if errors.Is(err, store.ErrPartFile) {
+		n++
+	}
+	return n
+}
+
+// tell makes sure that an outcome gets into the log.
+func (b *batchRun) tell(i int, e Ended) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.untold = append(b.untold, toldFile{i, e})
+	notify(b.wake)
+}
+
+// tellFailed makes sure that the failure of a file that was not fetched gets into the log.
+func (b *batchRun) tellFailed(i int, err error) {
+	it := b.batch.Items[i]
+	o := mirror.Outcome{Entry: it.File.Entry, State: mirror.Failed, URL: firstURL(&it), Rounds: it.File.Rounds + 1, Err: err}
+	b.tell(i, endedOf(b.m.o.Dir, it, o))
+	o.Path = filepath.Join(b.m.o.Dir, filepath.FromSlash(it.File.Path))
+	b.m.o.OnOutcome(o)
+}
+
+// tellSoon appends outcomes to the log until ctx ends. What comes while it waits for the broker is one entry.
+func (b *batchRun) tellSoon(ctx context.Context) {
+	for {
+		select {
+		case <-b.wake:
+			if err := b.tellAll(ctx); err != nil {
+				b.m.sleep(time.Second)
+				notify(b.wake)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tellAll appends all outcomes to the log.
+func (b *batchRun) tellAll(ctx context.Context) error {
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	for {
+		b.mu.Lock()
+		group, size := b.untold, 0
+		for n := range group {
+			if size += len(encode(group[n].ended)); n == maxReport || n > 0 && size > maxReportBytes {
+				group = group[:n]
+				break
+			}
+		}
+		b.mu.Unlock()
+		if len(group) == 0 {
+			return nil
+		}
+		r := Report{Version: version, Time: time.Now().UTC(), Worker: b.m.o.Name, Batch: b.batch.ID}
+		for _, t := range group {
+			r.Ended = append(r.Ended, t.ended)
+		}
+		// The same outcomes have the same ID until the broker has confirmed them. A later report has more.
+		id := fmt.Sprint(b.checks.owner, ".", b.told, ".", len(group))
+		if err := b.append(ctx, id, r); err != nil {
+			return err
+		}
+		b.told++
+		b.mu.Lock()
+		b.untold = b.untold[len(group):]
+		for _, t := range group {
+			b.doneLocked(t.i)
+		}
+		b.mu.Unlock()
+	}
+}
+
+// append appends an entry to the log.
+func (b *batchRun) append(ctx context.Context, id string, r Report) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTime)
+	defer cancel()
+	return b.m.o.Broker.Append(ctx, b.batch.Run, id, encode(r))
+}
+
+// doneLocked notes that a file has ended for this batch. The caller must hold mu.
+func (b *batchRun) doneLocked(i int) {
+	b.cp.Done.add(i)
+	delete(b.cp.Now, i)
+	delete(b.cp.Parts, i)
+}
+
+// saveOften writes checkpoints until ctx ends.
+func (b *batchRun) saveOften(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	next := b.begun.Add(checkpointAfter)
+	for {
+		select {
+		case now := <-tick.C:
+			if now.Before(next) && !b.hasNewPart() {
+				continue
+			}
+			if b.save(ctx) == nil {
+				next = time.Now().Add(checkpointAfter)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// hasNewPart reports whether a file in work has a part file that no checkpoint names. Without one, the next worker begins anew
+// and leaves the part file behind.
+func (b *batchRun) hasNewPart() bool {
+	b.mu.Lock()
+	var paths []string
+	for i, run := range b.running {
+		if _, ok := b.cp.Parts[i]; !ok && b.m.o.Shared {
+			paths = append(paths, run.path)
+		}
+	}
+	b.mu.Unlock()
+	if len(paths) == 0 {
+		return false
+	}
+	records, err := b.m.o.Store.LookupTargets(paths)
+	return err == nil && slices.ContainsFunc(records, func(r store.Record) bool { return r.ID != "" && r.State != store.Done && r.Held.Len() > 0 })
+}
+
+// save writes a checkpoint. If another worker has the batch, it interrupts everything.
+func (b *batchRun) save(ctx context.Context) error {
+	b.telling.Lock() // not while Done changes with the log, and not twice at a time
+	defer b.telling.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, saveTime)
+	defer cancel()
+	b.mu.Lock()
+	cp := b.cp.clone()
+	running := maps.Clone(b.running)
+	b.mu.Unlock()
+	handoffs, err := b.addParts(ctx, &cp, running)
+	if err == nil {
+		err = b.checks.write(ctx, cp)
+	}
+	switch {
+	case errors.Is(err, ErrConflict):
+		b.cancel(errTaken)
+		return err
+	case errors.Is(err, ErrNoRun):
+		b.cancel(errGone)
+		return err
+	case err != nil:
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, h := range handoffs {
+		running[i].saved, running[i].paged = h, len(cp.Parts[i].Pages) > 0
+		if b.cp.Parts == nil {
+			b.cp.Parts = make(map[int]partOnDisk)
+		}
+		if !b.cp.Done.has(i) {
+			b.cp.Parts[i] = cp.Parts[i]
+		}
+	}
+	return nil
+}
+
+// addParts adds the part files of the files in work to a checkpoint, and returns their Handoffs.
+func (b *batchRun) addParts(ctx context.Context, cp *checkpoint, running map[int]*fileRun) (map[int]store.Handoff, error) {
+	all := make(map[int]store.Handoff)
+	st, inline := b.m.o.Store, 0
+	for _, i := range slices.Sorted(maps.Keys(running)) {
+		run := running[i]
+		rec, err := st.ByTarget(run.path)
+		if err != nil || rec.State == store.Done {
+			continue
+		}
+		if cp.Parts == nil {
+			cp.Parts = make(map[int]partOnDisk)
+		}
+		if !b.m.o.Shared {
+			cp.Parts[i] = partOnDisk{Owner: b.m.o.Host, Held: rec.Held.Len()}
+			continue
+		}
+		next, err := st.Handoff(rec.ID, run.saved.Seq)
+		h := run.saved
+		if err == nil && !h.Merge(next) {
+			if next, err = st.Handoff(rec.ID, 0); err == nil {
+				h = next
+			}
+		}
+		if err != nil || h.Record.Held.Len() == 0 {
+			continue
+		}
+		all[i] = h
+		part := partOnDisk{Handoff: &h, Owner: b.checks.owner, Held: h.Record.Held.Len()}
+		if size := len(encode(h)); !run.paged && size <= maxInline && inline+size <= maxCheckpoint {
+			inline += size
+			cp.Parts[i] = part
+			continue
+		}
+		changed := h.Pages
+		if run.paged && next.Since != 0 {
+			changed = next.Pages
+		}
+		if err := b.checks.putPages(ctx, i, changed); err != nil {
+			return nil, err
+		}
+		for _, pg := range h.Pages {
+			part.Pages = append(part.Pages, pg.Number)
+		}
+		record := h
+		record.Pages = nil
+		part.Handoff = &record
+		cp.Parts[i] = part
+	}
+	return all, nil
+}
+
+// finish ends the batch: it is done, or goes back.
+func (b *batchRun) finish() {
+	cause := context.Cause(b.ctx)
+	if errors.Is(cause, errTaken) || errors.Is(cause, errGone) {
+		b.drop()
+		return
+	}
+	ctx, cancel := context.WithCancel(b.ctx)
+	if cause != nil {
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(b.ctx), endTime)
+	}
+	defer cancel()
+	if err := b.tellAll(ctx); err == nil {
+		err = b.publishRetries(ctx)
+	}
+	if !b.isDone() {
+		b.mu.Lock()
+		wait := b.wait
+		b.mu.Unlock()
+		b.giveBack(wait)
+		return
+	}
+	switch err := b.message().Done(ctx); {
+	case err == nil:
+		b.checks.delete(ctx) // best effort
+		b.forget()
+	case ctx.Err() == nil && !errors.Is(err, ErrNoRun): // it comes again
+		b.save(ctx)
+	}
+}
+
+// isDone reports whether all files have ended, and others know.
+func (b *batchRun) isDone() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cp.Done.count() == len(b.batch.Items)
+}
+
+// publishRetries queues the files that are tried again.
+func (b *batchRun) publishRetries(ctx context.Context) error {
+	b.mu.Lock()
+	retries := maps.Clone(b.retries)
+	b.mu.Unlock()
+	if len(retries) == 0 {
+		return nil
+	}
+	wait := b.retryWait
+	for range b.batch.Round - 1 {
+		wait = min(longestBack, wait*roundWaitFactor)
+	}
+	next := Batch{Version: version, Run: b.batch.Run, Round: b.batch.Round + 1, NotBefore: time.Now().Add(wait).UTC(), Tried: b.batch.Tried}
+	if !slices.Contains(next.Tried, b.m.o.Name) {
+		next.Tried = append(slices.Clone(next.Tried), b.m.o.Name)
+	}
+	sum := sha256.New()
+	json.NewEncoder(sum).Encode([]any{b.batch.Run, b.batch.ID, next.Round})
+	for _, i := range slices.Sorted(maps.Keys(retries)) {
+		next.Items = append(next.Items, retries[i])
+		json.NewEncoder(sum).Encode([]any{retries[i].ID, retries[i].File.Rounds})
+	}
+	next.ID = hex.EncodeToString(sum.Sum(nil)[:8]) // the same if it is queued twice
+	if err := b.m.o.Broker.Publish(ctx, next.Run, b.lane, next.ID, encode(next)); err != nil {
+		return err
+	}
+	r := Report{Version: version, Time: time.Now().UTC(), Worker: b.m.o.Name, Batch: b.batch.ID, Retry: &Retry{Batch: next.ID, Round: next.Round, Files: len(next.Items), NotBefore: next.NotBefore}}
+	if err := b.append(ctx, "retry-"+next.ID, r); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range retries {
+		b.doneLocked(i)
+		delete(b.retries, i)
+	}
+	b.m.o.OnNote(fmt.Sprintf("%d files are tried again in round %d", len(next.Items), next.Round))
+	return nil
+}
+
+// giveBack gives the batch to others, after a time. What it cannot tell the broker costs a lease.
+func (b *batchRun) giveBack(wait time.Duration) {
+	if cause := context.Cause(b.ctx); errors.Is(cause, errTaken) || errors.Is(cause, errGone) {
+		b.drop()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), endTime)
+	defer cancel()
+	b.mu.Lock()
+	b.cp.Now = nil
+	b.cp.Backs++
+	b.cp.Version, b.cp.Owner, b.cp.Worker = version, b.checks.owner, b.m.o.Name
+	b.mu.Unlock()
+	if !b.opened || b.save(ctx) == nil {
+		b.m.noteBack(b.lane, wait)
+		b.message().Back(wait)
+	}
+}
+
+// drop forgets the batch, which others have or nobody wants.
+func (b *batchRun) drop() {
+	b.m.o.OnNote(fmt.Sprintf("a batch of %d files was dropped: %v", len(b.batch.Items), context.Cause(b.ctx)))
+	for i := range b.batch.Items {
+		path := filepath.Join(b.m.o.Dir, filepath.FromSlash(b.batch.Items[i].File.Path))
+		rec, err := b.m.o.Store.ByTarget(path)
+		if err == nil && rec.State != store.Done {
+			// On a shared disk, the part file is that of the next worker.
+			b.m.o.Store.Remove(rec.ID, !b.m.o.Shared) // best effort
+		}
+	}
+}
+
+// forget removes the files of the batch from the state of this worker, which would grow with each run. With
+// local disks, it is all that tells which files there are pawl's own.
+func (b *batchRun) forget() {
+	if !b.m.o.Shared || len(b.records) == 0 {
+		return
+	}
+	if err := b.m.o.Store.FlushPublished(); err == nil {
+		b.m.o.Store.Forget(b.records) // best effort
+	}
+}

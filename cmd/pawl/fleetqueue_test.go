@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"pawl/downloader"
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/natstest"
 	"pawl/downloader/list"
@@ -403,7 +402,7 @@ func TestQueueReport(t *testing.T) {
 		return mirror.Item{Path: name, Entry: list.Entry{URLs: []string{"https://example.org/" + name}, Size: -1, List: "/lists/submitted.txt", Line: 1}}
 	}
 	log("1", fleet.Report{Sent: []string{"a", "b"}})
-	log("2", fleet.Report{Ended: []fleet.Ended{{ID: "a", File: file("a.bin"), State: mirror.Fetched, Rounds: 1, Result: downloader.Result{Size: 10, Fetched: 10}}}})
+	log("2", fleet.Report{Ended: []fleet.Ended{{ID: "a", File: file("a.bin"), State: mirror.Fetched, Rounds: 1, Result: fleet.Result{Size: 10, Fetched: 10}}}})
 	r.pawl("watch", "report", runGoing, "--report", report).wantExit(t, 75, "1 fetched", "1 is left")
 	log("3", fleet.Report{Ended: []fleet.Ended{{ID: "b", File: file("b.bin"), State: mirror.Failed, Rounds: 3, Kind: "refused", Error: "HTTP error 404"}}})
 	c := r.pawl("watch", "report", runGoing[:6], "--report", report, "--failed", failed, "--wait")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -14,13 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"pawl/downloader"
 	"pawl/downloader/failure"
 	"pawl/downloader/faultserver"
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/natstest"
-	"pawl/downloader/mirror"
-	"pawl/store"
 )
 
 // A queueSite is a site with a NATS server.
@@ -63,79 +59,16 @@ func (s *queueSite) run() fleet.Run {
 	}
 }
 
-// startWorker starts a simulated worker in this process: one batch after the other, and all rounds of a file at once.
+// startWorker starts a worker with a state directory of its own. The result ends it.
 func (s *queueSite) startWorker() (stop func()) {
 	s.Helper()
-	st, err := store.Open(s.TempDir(), store.Options{})
-	if err != nil {
-		s.Fatal(err)
-	}
-	d := downloader.New(st, downloader.Options{Retry: downloader.RetryPolicy{Tries: 1, Wait: time.Millisecond}})
-	dir := filepath.Join(s.dir, "out")
-	w := mirror.NewWorker(d, st, mirror.Options{Dir: dir})
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		for ctx.Err() == nil {
-			s.workOnce(ctx, w, dir)
-		}
-	})
+	p := s.startCommand(pawlCommand(s.dir, "work", "--queue", s.nats.URL(), "-d", "out", "--shared", "--state", "state-worker", "--name", "w", "--retry-wait", "20ms", "--tries", "1", "--lease", "10s"))
 	stop = sync.OnceFunc(func() {
-		cancel()
-		running.Wait()
-		d.Close()
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		p.wait().wantExit(143)
 	})
 	s.Cleanup(stop)
 	return stop
-}
-
-// workOnce fetches the batches that wait in all runs.
-func (s *queueSite) workOnce(ctx context.Context, w *mirror.Worker, dir string) {
-	time.Sleep(20 * time.Millisecond)
-	runs, _ := fleet.ListRuns(ctx, s.broker)
-	for _, run := range runs {
-		if run.State == fleet.Complete || run.Control != fleet.Running {
-			continue
-		}
-		lanes, _ := s.broker.Waiting(ctx, run.ID)
-		for lane := range lanes {
-			if m, err := s.broker.Take(ctx, run.ID, lane); err == nil && m != nil {
-				s.fetchBatch(ctx, w, dir, run, m)
-			}
-		}
-	}
-}
-
-func (s *queueSite) fetchBatch(ctx context.Context, w *mirror.Worker, dir string, run fleet.Run, m fleet.Message) {
-	var batch fleet.Batch
-	if err := json.Unmarshal(m.Data(), &batch); err != nil {
-		s.Error(err)
-	}
-	report := fleet.Report{Version: 1, Time: time.Now(), Worker: "test", Batch: batch.ID}
-	for _, it := range batch.Items {
-		file := it.File
-		file.Path = filepath.Join(dir, filepath.FromSlash(file.Path))
-		o := w.Fetch(ctx, &file, func() {})
-		for file.Rounds = o.Rounds; o.State == mirror.Failed && mirror.MayRecover(o.Err) && o.Rounds < run.Settings.Rounds; file.Rounds = o.Rounds {
-			o = w.Fetch(ctx, &file, func() {})
-		}
-		e := fleet.Ended{ID: it.ID, File: it.File, State: o.State, URL: o.URL, Result: fleet.Result(o.Result), Rounds: o.Rounds}
-		e.File.Record = o.Record
-		if o.Err != nil {
-			e.Kind, e.Error = failure.Name(o.Err), o.Err.Error()
-		}
-		report.Ended = append(report.Ended, e)
-	}
-	data, err := json.Marshal(report)
-	if err == nil {
-		err = s.broker.Append(ctx, batch.Run, batch.ID, data)
-	}
-	if err == nil {
-		err = m.Done(ctx)
-	}
-	if err != nil && ctx.Err() == nil {
-		s.Error(err)
-	}
 }
 
 // withoutTimes returns a report without what differs between two runs of the same list.

@@ -14,6 +14,7 @@ import (
 
 	"pawl/downloader"
 	"pawl/downloader/fleet"
+	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 )
 
@@ -115,7 +116,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 		return nil, err
 	}
 	if run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run); err == nil {
-		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: func(list string) bool { return !lists.isPublic(list) }, Detach: c.Detach}
+		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach}
 		if c.Shared {
 			o.Stamp = l.store.Stamp
 		}
@@ -135,6 +136,15 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 	q.stop = stop
 	q.watching.Go(func() { q.watch(watch) })
 	return q, nil
+}
+
+// mayBePrivate returns a function that reports whether a file may be at a private address: its list is not public, or the user typed
+// its origin with --base.
+func (c *MirrorCmd) mayBePrivate(lists listOpener) func(list.Entry) bool {
+	base := downloader.Origin(c.Base)
+	return func(e list.Entry) bool {
+		return !lists.isPublic(e.List) || c.Base != "" && !slices.ContainsFunc(e.URLs, func(u string) bool { return downloader.Origin(u) != base })
+	}
 }
 
 // close ends the connection. Nothing of the run changes.

@@ -30,6 +30,7 @@ type CLI struct {
 	Add      AddCmd    `cmd:"" help:"Add downloads, or a list of files, to the queue of the daemon."`
 	Work     WorkCmd   `cmd:"" help:"Fetch files of the queue of a fleet, for pawl mirror --queue on any machine."`
 	Pause    PauseCmd  `cmd:"" help:"Stop downloads of the daemon until pawl resume."`
+	Queue    QueueCmd  `cmd:"" help:"Administer the queue of a fleet, which fetches lists on many machines (pawl help fleet). For the queue of the daemon, see list, pause and resume."`
 	As       AsCmd     `cmd:"" passthrough:"" help:"Read another tool's command line: as aria2c, curl, wget or axel."`
 
 	Completion CompletionCmd `cmd:"" help:"Print a script that completes command lines of pawl in a shell."`
@@ -278,7 +279,7 @@ type WorkCmd struct {
 	Local  bool   `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
 	QueueOptions
 	QueueSecretOptions
-	OneRun string   `name:"run" placeholder:"ID" group:"Fleet" help:"Work only for this run (default: for all)."`
+	OneRun string   `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
 	Once   bool     `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
 	Lease  duration `placeholder:"D" group:"Fleet" help:"How long the connections of a lost machine count as open, the same for all processes of the fleet (default: 1m). Its files go to others after half of it, at most 30s."`
 	Name   string   `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
@@ -386,6 +387,8 @@ Commands (see "pawl COMMAND --help"):
   add URL...            add downloads to the queue of the daemon
   pause [ID|PATH...]    pause downloads of the daemon
   work -d DIR           fetch files of the queue of a fleet
+  queue COMMAND         administer the queue of a fleet: status, pause, resume,
+                        cancel, delete, limit, report, check
   as TOOL ARGS...       read the command line of aria2c, curl, wget or axel
   completion SHELL      print a script that completes command lines
 

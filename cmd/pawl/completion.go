@@ -87,7 +87,7 @@ type mirrorRecorder struct {
 	cmd       *MirrorCmd
 	out       *printer
 	show      *display
-	run       *mirror.Run    // source of all counts
+	run       counter        // source of all counts
 	failed    *atomicFile    // the list of --failed, or nil
 	codes     map[int]int    // number of failed files, by exit code
 	listCodes map[int]int    // number of unusable lines and unreadable lists, by exit code
@@ -97,7 +97,12 @@ type mirrorRecorder struct {
 	pages     int            // number of fetched files that are unexpected web pages
 	hints     map[int]string // the first hint of a failed file, by exit code
 	headers   originHeaders
+
+	interrupted func() string // hint after a signal or a deadline
 }
+
+// A counter counts the files of a run, as mirror.Run does.
+type counter interface{ Counts() mirror.Counts }
 
 // newMirrorRecorder begins the files of --failed and --report. The fields show and run must
 // be set before the first outcome.
@@ -380,7 +385,7 @@ func (o *mirrorRecorder) finish(ctx context.Context, g *Globals, err error) erro
 		o.show.writeJSON(map[string]any{"event": "summary", "time": time.Now(), "summary": s})
 	}
 	if ctx.Err() != nil {
-		o.out.report(context.Cause(ctx), "the downloaded parts are kept; run the same command again to resume")
+		o.out.report(context.Cause(ctx), o.interrupted())
 	} else if next := o.finalHint(); next != "" && o.cmd.Every == 0 {
 		o.out.line("pawl: hint: %s", next)
 	}

@@ -264,6 +264,9 @@ func (s *display) showProgress(now time.Time) {
 	if views := s.rates.update(now, running, s.name); v.several() && v.conns >= 0 {
 		v.running = views
 	}
+	if f, ok := s.source.(interface{ adjust(*progressView) }); ok {
+		f.adjust(&v)
+	}
 	switch {
 	case len(running) == 0 && !v.several(): // nothing to show between two downloads
 	case s.json && now.Sub(s.lastJSON) >= jsonInterval:

@@ -20,6 +20,7 @@ import (
 	"pawl/downloader"
 	"pawl/downloader/credentials"
 	"pawl/downloader/failure"
+	"pawl/downloader/fleet"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
 	"pawl/store"
@@ -39,8 +40,8 @@ var exitKinds = []struct {
 	{failure.ErrUsage, 2},
 	{store.ErrNotFound, 2},
 	{failure.ErrChecksum, 32},
-	{errNoGpgv, 1}, // says nothing about the signature
-	{(*signatureError)(nil), 32},
+	{errNoGpgv, 1},          // says nothing about the signature
+	{&signatureError{}, 32}, // not nil, because the errors of some libraries ask a kind for its text
 	{store.ErrNoSpace, 9},
 	{syscall.ENOSPC, 9},
 	{syscall.EDQUOT, 9},
@@ -61,6 +62,8 @@ var exitKinds = []struct {
 	{failure.ErrThrottled, 75},
 	{errDeadline, 75},
 	{lockedError{}, 75},
+	{&fleet.CancelledError{}, 75},
+	{errNotEnded, 75},
 	{listError{}, 2},
 }
 
@@ -255,6 +258,7 @@ var listHints = slices.Concat([]hintRule{
 var hints = slices.Concat([]hintRule{
 	{as[*settingError](), "$SETTING"},
 	{as[spellingError](), "type: $COMMAND"},
+	{as[queueError](), "$QUEUE"},
 	{as[*mirror.LimitError](), "if the lists are right, allow it with: --max-delete $DELETE"},
 	{is(mirror.ErrUndeleted), "check their directories, then run the same command again"},
 	{as[*mirror.EndedError](), ""}, // the summary has the hint
@@ -277,6 +281,10 @@ var hints = slices.Concat([]hintRule{
 	{is(failure.ErrUsage), "see: pawl --help"},
 	{is(store.ErrNotFound), "see all downloads with: pawl list --all"},
 	{as[lockedError](), "wait for it to end, or stop it"},
+	{as[*fleet.CancelledError](), "the same command begins another run, which only requests missing files"},
+	{is(fleet.ErrNoRun), "see all runs with: pawl queue status"},
+	{is(fleet.ErrOtherTarget), "use the same --shared or --local and the same directory, or cancel the run first: pawl queue cancel RUN"},
+	{is(errNotEnded), "wait for them with --wait"},
 	{as[*daemonError](), "use it, with: pawl add URL, pawl list, pawl daemon --open; end it with: pawl daemon --stop; or start another one with --state DIR"},
 	{refusesSecret, "was the file daemon-secret in the state directory changed? restart the daemon, so that it reads it again"},
 	{is(server.ErrNotRunning), "start it with: pawl daemon; or download without it: pawl URL"},
@@ -357,7 +365,7 @@ func (f hintSubject) hint(rules []hintRule) string {
 
 // expand replaces the placeholders of a hint: $ID, $CLAIMED (the download that owns the
 // target), $DELETE (how many files would be deleted), $SETTING (the hint of a
-// settingError), $COMMAND (of a spellingError), $NOTLIST (of a notListError), $SIGNATURE (of
+// settingError), $COMMAND (of a spellingError), $QUEUE (of a queueError), $NOTLIST (of a notListError), $SIGNATURE (of
 // a signatureError), $MISSING (the options of credentials that were given to an earlier run
 // only), $GIVEN (those of this run) and $AGAIN (how to repeat the download). The command "pawl resume $ID" also gets the
 // options that the download needs.
@@ -374,6 +382,10 @@ func (f hintSubject) expand(text string) string {
 	var spelling spellingError
 	if errors.As(f.err, &spelling) {
 		values = append(values, "$COMMAND", spelling.command)
+	}
+	var queue queueError
+	if errors.As(f.err, &queue) {
+		values = append(values, "$QUEUE", queue.hint())
 	}
 	var notList *notListError
 	if errors.As(f.err, &notList) {

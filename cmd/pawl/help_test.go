@@ -29,11 +29,11 @@ func readFile(t *testing.T, name string) string {
 }
 
 // shownTexts returns the texts that tell users about options: the README, the help topics,
-// the systemd units and the job files, by file name.
+// the systemd units, the job files and the examples for a fleet, by file name.
 func shownTexts(t *testing.T) map[string]string {
 	t.Helper()
 	names := []string{"../../README.md"}
-	for _, pattern := range []string{"help/*.txt", "systemd/*.*", "systemd/user/*", "jobs/*"} {
+	for _, pattern := range []string{"help/*.txt", "systemd/*.*", "systemd/user/*", "jobs/*", "fleet/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
@@ -138,7 +138,7 @@ func TestExitCodeTexts(t *testing.T) {
 
 // otherOptions are the options of other programs that the texts mention.
 var otherOptions = map[string]string{
-	"--quick": "cmd/bench", "--now": "systemctl", "PAWL_SHARDS": "--shard auto", "--parsable": "sbatch", "--dependency": "sbatch", "--wrap": "sbatch", "--job-name": "sbatch", "--array": "sbatch",
+	"--quick": "cmd/bench", "--from-file": "kubectl", "--replicas": "kubectl", "PAWL_SHARDS": "--shard auto", "--parsable": "sbatch", "--dependency": "sbatch", "--wrap": "sbatch", "--job-name": "sbatch", "--array": "sbatch",
 	"--ntasks": "sbatch", "--cpus-per-task": "sbatch", "--mem": "sbatch", "--time": "sbatch", "--signal": "sbatch", "--requeue": "sbatch", "--open-mode": "sbatch",
 }
 

@@ -14,7 +14,7 @@ import (
 
 // manualDate is when the texts of the manual were last revised. It is a constant, so that the same source
 // makes the same page.
-const manualDate = "2026-11-29"
+const manualDate = "2026-11-30"
 
 // manualTopics are the sections of the manual that are help topics, with their titles, in their order.
 var manualTopics = []struct{ topic, title string }{
@@ -25,6 +25,7 @@ var manualTopics = []struct{ topic, title string }{
 	{"as", "OTHER TOOLS"},
 	{"daemon", "DAEMON"},
 	{"api", "DAEMON API"},
+	{"fleet", "FLEET"},
 	{"exit-codes", "EXIT STATUS"},
 	{"examples", "EXAMPLES"},
 }

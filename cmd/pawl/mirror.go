@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -37,6 +39,7 @@ type MirrorCmd struct {
 	RepeatOptions
 	ListLimit
 	Pruning
+	FleetOptions
 	Transfer
 }
 
@@ -101,6 +104,9 @@ func (c *MirrorCmd) Validate() error {
 			return fmt.Errorf("--base: %w", err)
 		}
 	}
+	if err := c.checkFleet(); err != nil {
+		return err
+	}
 	if n := slices.Index(c.Lists, "-"); n >= 0 && (c.Every > 0 || slices.Contains(c.Lists[n+1:], "-")) {
 		return errors.New("standard input can be read only once")
 	}
@@ -131,6 +137,10 @@ func (c *MirrorCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	// it runs more often again, to keep the memory near that.
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(64 << 20)
+	if c.isGiven() { // a submitter needs more for millions of files, and the limit would make it collect all the time
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}
 	var err error
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err
@@ -347,6 +357,13 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	if c.Checksums == "" {
 		lists.signature = c.SignatureOptions
 	}
+	queue, err := l.openQueueRun(ctx, lists)
+	if err != nil {
+		rec.abort()
+		return false, err
+	}
+	defer queue.close()
+	rec.interrupted = queue.interruptHint
 	lists.options = list.Options{Format: list.Format(c.Format), Base: c.Base, Glob: c.Glob}
 	// The number of files is only a start value above 1, for a run over many files: counts sets
 	// the real one.
@@ -372,10 +389,12 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 	}
 	stop := make(chan struct{})
 	o.Stop = stop
-	rec.run = mirror.NewRun(d, l.store.Store, o)
-	rec.show.start(d)
+	queue.apply(&o, rec)
+	run := mirror.NewRun(d, l.store.Store, o)
+	rec.run = run
+	rec.show.start(queue.source(d, run))
 	again, err = runUntilHangup(ctx, l.hup, func(ctx context.Context) error {
-		return rec.run.Do(ctx, c.lists(ctx, lists, l.out))
+		return run.Do(ctx, queue.lists(c.lists(ctx, lists, l.out)))
 	}, func() {
 		l.out.note("SIGHUP: rereading the lists as soon as the running downloads are finished or interrupted")
 		close(stop)
@@ -385,7 +404,13 @@ func (l *mirrorLoop) once(ctx context.Context) (again bool, err error) {
 		rec.abort()
 		return true, nil // an error of this run will come again in the next one
 	}
-	return false, rec.finish(ctx, l.globals, err)
+	err = queue.ended(ctx, err)
+	if err == nil && ctx.Err() == nil && c.Detach && queue != nil {
+		return false, queue.detach(rec)
+	}
+	finished := rec.finish(ctx, l.globals, err)
+	queue.complete(ctx, run.Counts(), cmp.Or(err, context.Cause(ctx)))
+	return false, finished
 }
 
 // runOptions returns the options of one run, whose outcomes go to rec. It reads the file of

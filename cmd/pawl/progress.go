@@ -28,6 +28,7 @@ type progressView struct {
 
 	running []fileView // of several files, in order of their start
 	recent  []string   // names of finished files, oldest first
+	workers string     // of a fleet, for example "3 workers, 12 busy"; "" without one
 }
 
 // several reports whether v is about more than one file.
@@ -50,6 +51,9 @@ func (v progressView) title() string {
 	}
 	if v.before > 0 {
 		title += fmt.Sprintf(", %d already here", v.before)
+	}
+	if v.workers != "" {
+		title += ", " + v.workers
 	}
 	return title
 }

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
+	"pawl/downloader/failure"
 	"pawl/downloader/fleet"
 )
 
@@ -69,6 +71,11 @@ func (o QueueOptions) nats(out *printer) (fleet.NATSOptions, error) {
 	if err := o.check(); err != nil {
 		return fleet.NATSOptions{}, usageErr{err}
 	}
+	if o.QueueCA != "" {
+		if _, err := os.ReadFile(o.QueueCA); err != nil {
+			return fleet.NATSOptions{}, usageErr{fmt.Errorf("--queue-ca: %w", err)}
+		}
+	}
 	for option, path := range map[string]secretFile{"--queue-creds": o.QueueCreds, "--queue-key": cmp.Or(o.QueueKey, o.QueueCert)} {
 		if path == "" {
 			continue
@@ -89,7 +96,34 @@ func (o QueueOptions) connect(ctx context.Context, out *printer) (fleet.Broker, 
 	if err != nil {
 		return nil, err
 	}
-	return fleet.ConnectNATS(ctx, options)
+	return connectQueue(ctx, options)
+}
+
+// connectQueue connects to a queue.
+func connectQueue(ctx context.Context, options fleet.NATSOptions) (fleet.Broker, error) {
+	b, err := fleet.ConnectNATS(ctx, options)
+	if err != nil {
+		return nil, queueError{err}
+	}
+	return b, nil
+}
+
+// A queueError is a failure of the queue of a fleet, and not of a download.
+type queueError struct{ error }
+
+func (e queueError) Unwrap() error { return e.error }
+
+// hint returns what to do about the error.
+func (e queueError) hint() string {
+	switch {
+	case errors.Is(e, failure.ErrTLS):
+		return "trust the authority of its certificate with --queue-ca FILE, and name the server as its certificate does"
+	case errors.Is(e, failure.ErrAuth):
+		return "give the credentials of a user who may do this, with --queue-creds FILE; for the three roles see: pawl help fleet"
+	case errors.Is(e, failure.ErrNetwork):
+		return "check --queue, and whether the server runs; then run the same command again"
+	}
+	return "check the server with: pawl queue check --queue URL"
 }
 
 // queueKeySize is the size of a key for AES-256, in bytes.
@@ -143,7 +177,7 @@ func (q *queueServers) UnmarshalText(text []byte) error {
 // parseQueueURL parses the URL of one server, and adds the default port.
 func parseQueueURL(server string) (*url.URL, error) {
 	if strings.Contains(server, "@") {
-		return nil, errors.New("a URL with a user, password or token in it, which others can see in ps; put the login into a file, and name that with --queue-creds FILE")
+		return nil, errors.New("the URL has a user, a password or a token in it, which others can see in ps; put the login into a file, and name it with --queue-creds FILE")
 	}
 	u, err := url.Parse(server)
 	switch {

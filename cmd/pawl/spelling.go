@@ -37,7 +37,7 @@ func (e spellingError) Unwrap() error { return e.error }
 var commandWords = map[string]string{
 	"download": "get", "fetch": "get", "dl": "get", "pull": "get", "add": "get", "url": "get",
 	"sync": "mirror", "batch": "mirror", "clone": "mirror", "input": "mirror", "from": "mirror", "file": "mirror",
-	"ls": "list", "status": "list", "ps": "list", "show": "list", "downloads": "list", "jobs": "list", "queue": "list",
+	"ls": "list", "status": "list", "ps": "list", "show": "list", "downloads": "list", "jobs": "list",
 	"rm": "remove", "delete": "remove", "del": "remove", "forget": "remove", "cancel": "remove", "clean": "remove",
 	"continue": "resume", "cont": "resume", "restart": "resume", "retry": "resume", "start": "resume", "unpause": "resume",
 	"check": "verify", "validate": "verify", "fsck": "verify", "scrub": "verify", "checksum": "verify", "sha256sum": "verify",

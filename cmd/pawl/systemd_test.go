@@ -147,7 +147,7 @@ func TestSystemdVerify(t *testing.T) {
 	here := strings.NewReplacer("/usr/local/bin/pawl", pawl, "User=mirror", "User="+me.Username, "User=pawl", "User="+me.Username)
 	t.Setenv("XDG_RUNTIME_DIR", dir) // for --user
 	var units []string
-	for _, name := range []string{"pawl-mirror.service", "pawl-mirror.timer", "pawl-daemon.service", "pawl-daemon.socket", "user/pawl-daemon.service", "user/pawl-daemon.socket"} {
+	for _, name := range []string{"pawl-mirror.service", "pawl-mirror.timer", "pawl-daemon.service", "pawl-daemon.socket", "pawl-work@.service", "user/pawl-daemon.service", "user/pawl-daemon.socket"} {
 		path := filepath.Join(dir, name)
 		units = append(units, path)
 		os.MkdirAll(filepath.Dir(path), 0o755)

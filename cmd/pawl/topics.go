@@ -30,6 +30,7 @@ var helpTopics = []helpTopic{
 	{"as", "command lines and settings of aria2c, curl, wget, axel"},
 	{"daemon", "the queue, its page, aria2's RPC, systemd, other machines"},
 	{"api", "requests and events of the daemon"},
+	{"fleet", "one list on many machines: the queue, workers, limits"},
 	{"exit-codes", "what they mean, what is resumable, signals"},
 	{"examples", "command lines for common tasks"},
 }

@@ -49,8 +49,8 @@ type Broker interface {
 	// entries that are there.
 	Log(ctx context.Context, run string) iter.Seq2[LogEntry, error]
 
-	// Bucket returns a set of keys, which is created if it is missing. A key expires so long after
-	// its last change; 0 means never.
+	// Bucket returns a set of keys, which is created if it is missing; the error is ErrNoRun if this
+	// user may not create it. A key expires so long after its last change; 0 means never.
 	Bucket(ctx context.Context, name string, expiry time.Duration) (Bucket, error)
 	// DeleteBucket deletes a bucket and its keys, if it exists.
 	DeleteBucket(ctx context.Context, name string) error

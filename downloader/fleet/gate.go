@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxPublishing is how many files may be fetched but not yet durable; see package mirror.
-	maxPublishing = 512
+	// maxUnpublished is how many files may be fetched but not yet durable; see package mirror.
+	maxUnpublished = 512
 	// soloTime is how long a file that may end the process has the process for itself. A guess: what ends a process
 	// does so soon; with half of it, a slow machine blames other files. Double delays the others by as much for
 	// each large file of machines that are often taken away.
@@ -57,7 +57,7 @@ func (g *gate) hasRoom() bool {
 }
 
 func (g *gate) isOpen() bool {
-	return g.solo == nil && !g.waiting && g.running < g.jobs && g.inWork < g.jobs+maxPublishing
+	return g.solo == nil && !g.waiting && g.running < g.jobs && g.inWork < g.jobs+maxUnpublished
 }
 
 // enter waits until a file of an origin may begin, of which parallel ones may run. It returns nil if stopped returns

@@ -375,6 +375,9 @@ func decodeLimits(data []byte) (Limits, error) {
 // ReadLimits returns the limits of the fleet.
 func ReadLimits(ctx context.Context, b Broker) (Limits, error) {
 	bucket, err := b.Bucket(ctx, placesBucket, 0)
+	if errors.Is(err, ErrNoRun) { // there is none yet, and this user may not create it
+		return Limits{}, nil
+	}
 	if err != nil {
 		return Limits{}, err
 	}
@@ -388,9 +391,12 @@ func ReadLimits(ctx context.Context, b Broker) (Limits, error) {
 // SetLimits replaces the rules of an owner: the ID of a run, or "" for the administrator. All
 // processes of the fleet follow soon. Without rules the owner is forgotten.
 func SetLimits(ctx context.Context, b Broker, owner string, rules HostLimits) error {
-	if len(rules) > maxRules {
-		return fmt.Errorf("%d limits of hosts are more than %d", len(rules), maxRules)
-	}
+	return ChangeLimits(ctx, b, owner, func(HostLimits) HostLimits { return rules })
+}
+
+// ChangeLimits replaces the rules of an owner, as SetLimits, by those that change returns for the
+// present ones. It calls change again if another process was faster.
+func ChangeLimits(ctx context.Context, b Broker, owner string, change func(HostLimits) HostLimits) error {
 	bucket, err := b.Bucket(ctx, placesBucket, 0)
 	if err != nil {
 		return err
@@ -404,6 +410,10 @@ func SetLimits(ctx context.Context, b Broker, owner string, rules HostLimits) er
 		l, err := decodeLimits(v.Data)
 		if err != nil {
 			return err
+		}
+		rules := change(l.Of(owner))
+		if len(rules) > maxRules {
+			return fmt.Errorf("%d limits of hosts are more than %d", len(rules), maxRules)
 		}
 		data := l.with(owner, rules).encode()
 		switch {

@@ -24,6 +24,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"pawl/downloader/failure"
 )
 
 // This file is the only one that knows NATS. A queue is a work queue stream with a durable
@@ -271,24 +273,37 @@ func (b *natsBroker) connect(ctx context.Context, options []nats.Option) error {
 		return ctx.Err()
 	case r = <-done:
 	}
-	servers := strings.Join(b.o.URLs, ", ")
-	var unknown x509.UnknownAuthorityError
-	switch {
-	case errors.Is(r.err, nats.ErrNoServers):
-		return fmt.Errorf("no NATS server answers at %s: %w", servers, r.err)
-	case errors.Is(r.err, nats.ErrAuthorization), errors.Is(r.err, nats.ErrAuthExpired), errors.Is(r.err, nats.ErrAuthRevoked):
-		return fmt.Errorf("the NATS server at %s refuses the credentials: %w", servers, r.err)
-	case errors.Is(r.err, nats.ErrSecureConnWanted):
-		return fmt.Errorf("the NATS server at %s has no TLS: %w", servers, r.err)
-	case errors.As(r.err, &unknown):
-		return fmt.Errorf("the certificate of the NATS server at %s is of an unknown authority: %w", servers, r.err)
-	case r.err != nil:
-		return fmt.Errorf("the NATS server at %s: %w", servers, r.err)
+	if r.err != nil {
+		return connectError(r.err, strings.Join(b.o.URLs, ", "))
 	}
 	b.nc = r.nc
 	b.js, r.err = jetstream.New(b.nc)
 	return r.err
 }
+
+// connectError says why there is no connection to servers, and is of one of the kinds of package failure.
+func connectError(err error, servers string) error {
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, nats.ErrNoServers):
+		return kindError{fmt.Errorf("no NATS server answers at %s: %w", servers, err), failure.ErrNetwork}
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return kindError{fmt.Errorf("the NATS server at %s refuses the credentials: %w", servers, err), failure.ErrAuth}
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return kindError{fmt.Errorf("the NATS server at %s has no TLS: %w", servers, err), failure.ErrTLS}
+	case errors.As(err, &certificate):
+		return kindError{fmt.Errorf("the NATS server at %s does not prove its identity: %w", servers, err), failure.ErrTLS}
+	}
+	return kindError{fmt.Errorf("the NATS server at %s: %w", servers, err), failure.ErrNetwork}
+}
+
+// A kindError is an error that is also of another kind.
+type kindError struct {
+	error
+	kind error
+}
+
+func (e kindError) Unwrap() []error { return []error{e.error, e.kind} }
 
 // verify returns an error if the server cannot be used.
 func (b *natsBroker) verify(ctx context.Context) error {
@@ -337,6 +352,9 @@ type natsCall struct {
 
 // A deniedError reports a missing permission.
 type deniedError struct{ action, subject string }
+
+// Is makes it a failure of authentication for errors.Is.
+func (e *deniedError) Is(kind error) bool { return kind == failure.ErrAuth }
 
 func (e *deniedError) Error() string {
 	return fmt.Sprintf("the NATS server does not permit the user to %s %q", e.action, e.subject)
@@ -970,12 +988,16 @@ func (b *natsBroker) Bucket(ctx context.Context, name string, expiry time.Durati
 	if expiry > 0 {
 		duplicates = min(duplicates, expiry)
 	}
-	return k, b.createStream(ctx, jetstream.StreamConfig{
+	err = b.createStream(ctx, jetstream.StreamConfig{
 		Name: k.stream, Subjects: []string{k.subject(">")},
 		MaxMsgsPerSubject: 1, MaxAge: expiry, Duplicates: duplicates,
 		DenyDelete: true, AllowRollup: true, AllowDirect: true,
 		AllowMsgTTL: true, SubjectDeleteMarkerTTL: markerTTL,
 	})
+	if denied := (*deniedError)(nil); errors.As(err, &denied) { // the user may only read
+		err = kindError{err, ErrNoRun}
+	}
+	return k, err
 }
 
 // DeleteBucket implements Broker.

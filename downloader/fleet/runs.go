@@ -92,6 +92,12 @@ func (e *CancelledError) Error() string {
 	return "the run was cancelled: " + e.Reason
 }
 
+// Is makes all CancelledErrors equal for errors.Is, whatever their reason.
+func (e *CancelledError) Is(target error) bool {
+	_, ok := target.(*CancelledError)
+	return ok
+}
+
 // OpenRun continues the run of key that has not ended, or creates one like r. The key stands for the lists and the directory; it
 // must be valid in names of queues. A run that continues gets the Settings and Limits of r. The error is
 // ErrOtherTarget if it has another Target, because some files may be there.
@@ -205,6 +211,9 @@ func ReadRun(ctx context.Context, b Broker, id string) (Run, error) {
 // ListRuns returns all runs, the oldest first. Those of newer versions are left out.
 func ListRuns(ctx context.Context, b Broker) ([]Run, error) {
 	bucket, err := b.Bucket(ctx, runsBucket, 0)
+	if errors.Is(err, ErrNoRun) { // there has never been one, and this user may not create the bucket
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -314,7 +314,9 @@ func (s *Session) Close(ctx context.Context) error {
 // vanished is among them for up to a lease.
 func Sessions(ctx context.Context, b Broker) ([]SessionInfo, error) {
 	places, err := b.Bucket(ctx, placesBucket, 0)
-	if err != nil {
+	if errors.Is(err, ErrNoRun) { // as below, and this user may not create it
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	l, err := readLease(ctx, places)
@@ -324,7 +326,9 @@ func Sessions(ctx context.Context, b Broker) ([]SessionInfo, error) {
 		return nil, err
 	}
 	bucket, err := b.Bucket(ctx, aliveBucket, time.Duration(l))
-	if err != nil {
+	if errors.Is(err, ErrNoRun) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	values, err := bucket.List(ctx, sessionPrefix)

@@ -31,6 +31,7 @@ package mirror
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"time"
 
@@ -81,6 +82,9 @@ type Options struct {
 	OnProblem func(error)
 	OnRest    func(Rest)
 	OnRound   func(round, files int, wait time.Duration)
+	// OnRead reports that all lists were read to their end, and that all files that must be fetched are queued, here or
+	// elsewhere. It may be called at the same time as the others. ctx ends when no more files may start. Default: none.
+	OnRead func(ctx context.Context)
 
 	// Stop, once closed, prevents the run from starting more files. Running ones complete.
 	Stop <-chan struct{}
@@ -100,6 +104,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnRest == nil {
 		o.OnRest = func(Rest) {}
+	}
+	if o.OnRead == nil {
+		o.OnRead = func(context.Context) {}
 	}
 	if o.OnRound == nil {
 		o.OnRound = func(int, int, time.Duration) {}

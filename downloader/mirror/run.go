@@ -112,6 +112,9 @@ func (m *Run) read(ctx context.Context, lists iter.Seq2[List, error]) error {
 	r := &reader{opts: m.opts, report: m.report, names: m.names, namer: newNamer(m.opts), ledger: m.ledger, sched: m.sched, elsewhere: m.elsewhere, fail: m.fail}
 	err := r.read(ctx, lists)
 	m.report.setRead(err == nil)
+	if err == nil {
+		m.opts.OnRead(ctx)
+	}
 	m.sched.readerEnded()
 	if m.elsewhere != nil {
 		m.elsewhere.readerEnded()

@@ -48,7 +48,6 @@ type batchRun struct {
 	r      *workerRun
 	lane   string
 	batch  Batch
-	files  *fetchers
 	begun  time.Time
 	ctx    context.Context // ends with cancel, and with that of the membership
 	cancel context.CancelCauseFunc
@@ -102,6 +101,7 @@ func (b *batchRun) setMessage(msg Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.msg = msg
+	b.cp.Backs++ // nobody has died
 }
 
 func (b *batchRun) message() Message {
@@ -209,7 +209,6 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 		}
 	}
 	b.m.complain(b.batch.Run, "")
-	b.files = b.m.fetchers(b.r)
 	for _, i := range cp.givenUp() {
 		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
 	}
@@ -298,9 +297,6 @@ func (b *batchRun) file(it *Item) (*mirror.Item, error) {
 	}
 	file = it.File
 	file.Path = filepath.Join(b.m.o.Dir, rel)
-	if it.Private {
-		b.r.lists.Store(file.Entry.List, true)
-	}
 	return &file, nil
 }
 
@@ -349,10 +345,11 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 
 // prepare imports what an earlier worker has of a file, and returns what fetches it.
 func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
-	if !b.later {
-		return b.files.first, nil
-	}
 	st, it := b.m.o.Store, &b.batch.Items[i]
+	fetch := b.m.fetchers(b.r, it.Private)
+	if !b.later {
+		return fetch.first, nil
+	}
 	b.mu.Lock()
 	part, hasPart := b.cp.Parts[i]
 	b.mu.Unlock()
@@ -360,12 +357,12 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 		if hasPart && part.Owner != b.m.o.Host {
 			b.m.o.OnNote(fmt.Sprintf("%q begins anew: %d bytes are on a local disk of %s", it.File.Path, part.Held, part.Owner))
 		}
-		return b.files.again, nil
+		return fetch.again, nil
 	}
 	own, err := st.ByTarget(file.Path)
 	if err == nil && own.State == store.Done {
 		if st.Intact(own) {
-			return b.files.again, nil
+			return fetch.again, nil
 		}
 		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
 	}
@@ -380,9 +377,9 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 		}
 	}
 	if replaces {
-		return b.files.over, nil
+		return fetch.over, nil
 	}
-	return b.files.again, nil
+	return fetch.again, nil
 }
 
 // importPart imports the part file of an earlier worker. An error other than store.ErrBusy means that the file begins anew.

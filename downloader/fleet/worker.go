@@ -206,8 +206,7 @@ type workerRun struct {
 	waiting map[string]int // messages by lane
 	fresh   bool           // waiting was asked for since the last batch ended
 
-	lists sync.Map // names of lists whose files may be at private addresses
-	fetch *fetchers
+	fetch map[bool]*fetchers // by whether the files may be at private addresses
 }
 
 // A laneWork is what the worker does in one lane.
@@ -715,27 +714,28 @@ type fetchers struct {
 }
 
 // fetchers returns the fetchers of a run.
-func (m *membership) fetchers(r *workerRun) *fetchers {
+func (m *membership) fetchers(r *workerRun, mayBePrivate bool) *fetchers {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r.fetch != nil {
-		return r.fetch
+	if f := r.fetch[mayBePrivate]; f != nil {
+		return f
 	}
 	o := mirror.Options{Dir: m.o.Dir, Update: r.run.Settings.Update, Request: m.o.Request}
 	r.run.Settings.Apply(&o.Request)
-	o.ForList = func(list string, req *downloader.Request) {
-		_, mayBePrivate := r.lists.Load(list)
-		if m.o.ForList != nil {
-			m.o.ForList(list, mayBePrivate, req)
-		}
+	if m.o.ForList != nil {
+		o.ForList = func(list string, req *downloader.Request) { m.o.ForList(list, mayBePrivate, req) }
 	}
 	o.OnRest = func(rest mirror.Rest) { m.o.OnNote(fmt.Sprintf("%s rests for a minute: %v", rest.Host, rest.Err)) }
-	r.fetch = &fetchers{first: mirror.NewWorker(m.d, m.o.Store, o)}
+	f := &fetchers{first: mirror.NewWorker(m.d, m.o.Store, o)}
 	o.Request.Existing.Restart = false
-	r.fetch.again = mirror.NewWorker(m.d, m.o.Store, o)
+	f.again = mirror.NewWorker(m.d, m.o.Store, o)
 	o.Request.Existing.InTheWay, o.Request.Existing.Taking = downloader.Replace, downloader.TakeSameVersion
-	r.fetch.over = mirror.NewWorker(m.d, m.o.Store, o)
-	return r.fetch
+	f.over = mirror.NewWorker(m.d, m.o.Store, o)
+	if r.fetch == nil {
+		r.fetch = make(map[bool]*fetchers)
+	}
+	r.fetch[mayBePrivate] = f
+	return f
 }
 
 // noteReach notes whether a file could be fetched. If this worker reaches none of several hosts in a row, it

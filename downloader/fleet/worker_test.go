@@ -533,6 +533,7 @@ func TestWorkerForeign(t *testing.T) {
 		"first":          {false, false, mirror.Failed, 0},
 		"later, same":    {true, true, mirror.Current, 1},
 		"later, another": {true, false, mirror.Fetched, 1001},
+		"later, no time": {true, true, mirror.Fetched, 1001},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
@@ -556,6 +557,9 @@ func TestWorkerForeign(t *testing.T) {
 						r.Fatal(err)
 					}
 					dead.Kill()
+				}
+				if tt.same && tt.sent > 1 {
+					r.srv.Set(faultserver.NoValidators)
 				}
 				before := r.srv.Sent()
 				r.start("a").wait()

@@ -211,7 +211,6 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 			return untriedWait, false
 		}
 	}
-	b.m.complain(b.batch.Run, "")
 	for _, i := range cp.givenUp() {
 		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
 	}
@@ -558,14 +557,20 @@ func (b *batchRun) saveOften(ctx context.Context) {
 	}
 }
 
-// hasNewPart reports whether a file in work has a part file that no checkpoint names. Without one, the next worker begins anew
-// and leaves the part file behind.
+// hasNewPart reports whether a file in work has a part file that no checkpoint names, or that has begun anew since. Without a
+// checkpoint, the next worker begins anew and leaves the part file behind; with that of another version, it fetches wrong pieces again.
 func (b *batchRun) hasNewPart() bool {
+	if !b.m.o.Shared {
+		return false
+	}
 	b.mu.Lock()
 	var paths []string
+	var saved []store.Record
 	for i, run := range b.running {
-		if _, ok := b.cp.Parts[i]; !ok && b.m.o.Shared {
-			paths = append(paths, run.path)
+		if p, ok := b.cp.Parts[i]; !ok {
+			paths, saved = append(paths, run.path), append(saved, store.Record{})
+		} else if p.Handoff != nil {
+			paths, saved = append(paths, run.path), append(saved, p.Handoff.Record)
 		}
 	}
 	b.mu.Unlock()
@@ -573,7 +578,18 @@ func (b *batchRun) hasNewPart() bool {
 		return false
 	}
 	records, err := b.m.o.Store.LookupTargets(paths)
-	return err == nil && slices.ContainsFunc(records, func(r store.Record) bool { return r.ID != "" && r.State != store.Done && r.Held.Len() > 0 })
+	if err != nil {
+		return false
+	}
+	for i, r := range records {
+		was := saved[i]
+		switch {
+		case r.ID == "" || r.State == store.Done || r.Held.Len() == 0:
+		case was.URL == "", r.Held.Len() < was.Held.Len(), r.URL != was.URL, r.ETag != was.ETag, r.LastModified != was.LastModified:
+			return true
+		}
+	}
+	return false
 }
 
 // save writes a checkpoint. If another worker has the batch, it interrupts everything.
@@ -765,13 +781,14 @@ func (b *batchRun) giveBack(wait time.Duration) {
 
 // drop forgets the batch, which others have or nobody wants.
 func (b *batchRun) drop() {
-	b.m.o.OnNote(fmt.Sprintf("a batch of %d files was dropped: %v", len(b.batch.Items), context.Cause(b.ctx)))
-	for i := range b.batch.Items {
-		path := filepath.Join(b.m.o.Dir, filepath.FromSlash(b.batch.Items[i].File.Path))
-		rec, err := b.m.o.Store.ByTarget(path)
+	cause := context.Cause(b.ctx)
+	b.m.o.OnNote(fmt.Sprintf("a batch of %d files was dropped: %v", len(b.batch.Items), cause))
+	// On a shared disk, the part file is that of the next worker, if there is one.
+	files := !b.m.o.Shared || errors.Is(cause, errGone)
+	for _, run := range b.running { // nothing is in work any more
+		rec, err := b.m.o.Store.ByTarget(run.path)
 		if err == nil && rec.State != store.Done {
-			// On a shared disk, the part file is that of the next worker.
-			b.m.o.Store.Remove(rec.ID, !b.m.o.Shared) // best effort
+			b.m.o.Store.Remove(rec.ID, files) // best effort
 		}
 	}
 }

@@ -145,7 +145,7 @@ func (w *Worker) session(ctx context.Context) error {
 	defer stop(nil)
 	m := &membership{
 		w: w, o: w.o, session: s, places: w.places, d: w.o.Downloader(w.places.Slots, w.places.Host), ctx: work, stop: stop,
-		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), again: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun),
+		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), again: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun), complaints: make(map[string]string),
 	}
 	w.places.Use(s)
 	m.loop()
@@ -259,18 +259,11 @@ func (m *membership) pauseText(now time.Time) string {
 	return strings.Join(slices.Compact(slices.Sorted(maps.Values(m.complaints))), "; ")
 }
 
-// complain notes why the messages of a run cannot be worked on, "" if they can.
+// complain notes why some messages of a run cannot be worked on, until the run ends.
 func (m *membership) complain(run, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.complaints[run] == why {
-		return
-	}
-	if m.complaints == nil {
-		m.complaints = make(map[string]string)
-	}
-	if why == "" {
-		delete(m.complaints, run)
 		return
 	}
 	m.complaints[run] = why
@@ -315,6 +308,7 @@ func (m *membership) onRun(c RunChange) {
 	r := m.runs[id]
 	if c.Deleted || c.Run.State == Complete {
 		delete(m.runs, id)
+		delete(m.complaints, id)
 		if r != nil {
 			m.interruptLocked(r, errGone)
 		}

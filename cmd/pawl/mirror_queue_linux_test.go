@@ -14,6 +14,7 @@ import (
 
 	"pawl/downloader"
 	"pawl/downloader/fleet"
+	"pawl/downloader/fleet/natstest"
 	"pawl/downloader/mirror"
 	"pawl/store"
 )
@@ -28,7 +29,7 @@ func TestMirrorQueueMany(t *testing.T) {
 	}
 	for _, n := range sizes {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			s := newQueueSite(t)
+			s := newQueueSite(t, natstest.Options{})
 			f, err := os.Create(filepath.Join(s.dir, "list"))
 			must(s.testRun, err)
 			w := bufio.NewWriter(f)

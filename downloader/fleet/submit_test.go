@@ -779,3 +779,103 @@ func TestErrorNames(t *testing.T) {
 		}
 	}
 }
+
+// The log alone has how the files ended, and waits for those that have not.
+func TestLogReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		text := r.mixedList()
+		read := func(wait bool) (*fleet.LogReader, map[string]mirror.State, []fleet.Problem, error) {
+			run, err := fleet.ReadRun(t.Context(), r.b, firstRun)
+			if err != nil {
+				t.Fatal(err)
+			}
+			states := make(map[string]mirror.State)
+			var problems []fleet.Problem
+			log := &fleet.LogReader{
+				OnOutcome: func(o mirror.Outcome) { states[o.Path] = o.State },
+				OnProblem: func(p fleet.Problem) { problems = append(problems, p) },
+			}
+			err = log.Read(t.Context(), r.b, run, wait)
+			return log, states, problems, err
+		}
+		if _, err := r.submit(t.Context(), text, func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
+			t.Fatal(err)
+		}
+		log, states, _, err := read(false)
+		if c := log.Counts(); err != nil || len(states) > 0 || c.Pending != 7 || c.Listed != 7 || !c.Read {
+			t.Errorf("before: got %+v, %v, %v", c, states, err)
+		}
+		var worker sync.WaitGroup
+		worker.Go(func() {
+			time.Sleep(10 * time.Second)
+			r.withWorker(firstRun, func() {
+				for r.waiting() > 0 {
+					time.Sleep(time.Second)
+				}
+			})
+		})
+		log, states, _, err = read(true)
+		worker.Wait()
+		if c := log.Counts(); err != nil || len(states) != 7 || c.Pending != 0 || c.Fetched != 3 || c.Failed != 4 || c.Gone != 1 || c.Bytes == 0 {
+			t.Errorf("with wait: got %+v, %v, %v", c, states, err)
+		}
+		if states[filepath.Join(r.dir, "bad\xff")] != mirror.Fetched {
+			t.Errorf("got paths %q", slices.Collect(maps.Keys(states)))
+		}
+		if err := fleet.SetControl(t.Context(), r.b, firstRun, fleet.Cancelled, true, "why"); err != nil {
+			t.Error(err)
+		}
+		var cancelled *fleet.CancelledError
+		if _, _, _, err := read(false); !errors.As(err, &cancelled) || cancelled.Reason != "why" {
+			t.Errorf("cancelled: got %v", err)
+		}
+	})
+}
+
+// Each change of a run is seen by all that watch it.
+func TestWatchRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := fakebroker.New().Connect("x")
+		ctx, cancel := context.WithCancel(t.Context())
+		run, err := fleet.OpenRun(ctx, b, "k", fleet.Run{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fleet.OpenRun(ctx, b, "other", fleet.Run{}); err != nil {
+			t.Fatal(err)
+		}
+		changes, err := fleet.WatchRuns(ctx, b, run.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(control fleet.Control, deleted bool) {
+			t.Helper()
+			if c := <-changes; c.Run.ID != run.ID || c.Run.Control != control || c.Deleted != deleted {
+				t.Errorf("got %+v", c)
+			}
+		}
+		want(fleet.Running, false)
+		if err := fleet.PauseFor(ctx, b, run.ID, store.ErrNoSpace); err != nil {
+			t.Error(err)
+		}
+		c := <-changes
+		if err := c.Run.PauseError(); !errors.Is(err, store.ErrNoSpace) {
+			t.Errorf("got %v", err)
+		}
+		if err := fleet.SetControl(ctx, b, run.ID, fleet.Running, false, ""); err != nil {
+			t.Error(err)
+		}
+		if c := <-changes; c.Run.PauseError() != nil {
+			t.Errorf("got %v", c.Run.PauseError())
+		}
+		if err := fleet.DeleteRun(ctx, b, run.ID); err != nil {
+			t.Error(err)
+		}
+		want("", true)
+		cancel()
+		for range changes {
+		}
+		b.Close()
+	})
+}

@@ -116,7 +116,7 @@ func (l *mirrorLoop) openQueueRun(ctx context.Context, lists listOpener) (*queue
 		return nil, err
 	}
 	if run, err = fleet.OpenRun(ctx, q.broker, c.runKey(), run); err == nil {
-		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach}
+		o := fleet.SubmitterOptions{Run: run, Dir: c.Dir, Private: c.mayBePrivate(lists), Detach: c.Detach, Unreported: c.Report == "" && c.Failed == "" && !l.globals.JSON}
 		if c.Shared {
 			o.Stamp = l.store.Stamp
 		}

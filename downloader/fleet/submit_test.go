@@ -36,6 +36,7 @@ type submitRig struct {
 	b      *fakebroker.Client // of the submitter
 	store  *store.Store
 	dir    string
+	place  string // directory of the workers: dir, or another one
 	run    fleet.Run
 	key    []byte // of the sealers; nil for none
 
@@ -49,7 +50,7 @@ type submitRig struct {
 func newSubmitRig(t *testing.T) *submitRig {
 	t.Helper()
 	r := &submitRig{T: t, net: faultserver.NewNetwork(), broker: fakebroker.New(), dir: t.TempDir()}
-	r.b = r.broker.Connect("submitter")
+	r.b, r.place = r.broker.Connect("submitter"), r.dir
 	r.srv = r.net.New()
 	t.Cleanup(r.srv.Close)
 	r.store = r.openStore(t.TempDir())
@@ -158,7 +159,7 @@ func (r *submitRig) work(stopping context.Context, run string) {
 	d := r.downloader(st)
 	defer d.Close()
 	defer st.FlushPublished()
-	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.dir, Update: r.run.Settings.Update})
+	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.place, Update: r.run.Settings.Update})
 	b := r.broker.Connect("worker")
 	for stopping.Err() == nil {
 		lanes, err := b.Waiting(ctx, run)
@@ -204,19 +205,19 @@ func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w *mirror.Wo
 			}
 		}
 		file := open.File
-		file.Path = filepath.Join(r.dir, filepath.FromSlash(file.Path))
+		file.Path = filepath.Join(r.place, filepath.FromSlash(file.Path))
 		var o mirror.Outcome
 		for ended := false; !ended; {
 			o = w.Fetch(ctx, &file, func() {})
 			file.Rounds = o.Rounds
 			ended = o.State != mirror.Failed || !mirror.MayRecover(o.Err) || o.Rounds >= r.run.Settings.Rounds
 			if !ended {
-				again := fleet.EndedOf(r.dir, it, o)
+				again := fleet.EndedOf(r.place, it, o)
 				again.Again = true
 				report.Ended = append(report.Ended, again)
 			}
 		}
-		report.Ended = append(report.Ended, fleet.EndedOf(r.dir, it, o))
+		report.Ended = append(report.Ended, fleet.EndedOf(r.place, it, o))
 	}
 	if err := b.Append(ctx, batch.Run, batch.ID, fleet.Encode(report)); err != nil {
 		r.Error(err)
@@ -674,6 +675,53 @@ func TestSubmitterCancelled(t *testing.T) {
 		}
 		if err := fleet.SetControl(t.Context(), r.b, firstRun, fleet.Running, false, ""); !errors.Is(err, fleet.ErrComplete) {
 			t.Errorf("a cancelled run goes on: %v", err)
+		}
+	})
+}
+
+// With local disks of the workers the submitter records files that it does not see, and believes these records.
+func TestSubmitterLocal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.run.Target, r.place = "", t.TempDir()
+		text := r.putMany(3)
+		local := func(o *fleet.SubmitterOptions) { o.Stamp = nil }
+		r.withWorker(firstRun, func() {
+			if c, err := r.submit(t.Context(), text, local); err != nil || c.Fetched != 3 {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+		for path, o := range r.got {
+			if o.Path != filepath.Join(r.dir, path) || o.Record.Target != o.Path {
+				t.Errorf("%s: got %q, record %q", path, o.Path, o.Record.Target)
+			}
+		}
+		if c, err := r.submit(t.Context(), text, local); err != nil || c.Current != 3 {
+			t.Errorf("again: got %+v, %v", c, err)
+		}
+	})
+}
+
+// With --update, workers get the records of finished files, so that unchanged ones cost a small request.
+func TestSubmitterUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.run.Settings.Update = true
+		text := r.putMany(3)
+		r.withWorker(firstRun, func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 3 {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+		r.srv.Put("f0001", faultserver.NewFile(99, 99))
+		sent := r.srv.Sent()
+		r.withWorker("0000000000000001-2", func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 1 || c.Unchanged != 2 {
+				t.Errorf("update: got %+v, %v, %s", c, err, lines(r.summary()))
+			}
+		})
+		if n := r.srv.Sent() - sent; n > 110 {
+			t.Errorf("%d bytes were sent, want those of the changed file", n)
 		}
 	})
 }

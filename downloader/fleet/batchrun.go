@@ -691,7 +691,7 @@ func (b *batchRun) finish() {
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
 	if cause != nil {
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(b.ctx), endTime)
+		ctx, cancel = b.m.last()
 	}
 	defer cancel()
 	if err := b.tellAll(ctx); err == nil {
@@ -766,7 +766,7 @@ func (b *batchRun) giveBack(wait time.Duration) {
 		b.drop()
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), endTime)
+	ctx, cancel := b.m.last()
 	defer cancel()
 	b.mu.Lock()
 	b.cp.Now = nil

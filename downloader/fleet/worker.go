@@ -151,7 +151,7 @@ func (w *Worker) session(ctx context.Context) error {
 	m.loop()
 	m.all.Wait()
 	m.d.Close()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	end, cancel := m.last()
 	defer cancel()
 	err = context.Cause(work)
 	if errors.Is(err, errNothingLeft) {
@@ -166,6 +166,21 @@ func (w *Worker) session(ctx context.Context) error {
 		w.o.OnWarning("the session of this worker ends in a minute: " + closeErr.Error())
 	}
 	return err
+}
+
+// last returns a context for what is still told the broker: it ends endTime after the work has, or after this call if the work
+// goes on.
+func (m *membership) last() (context.Context, context.CancelFunc) {
+	ctx := context.WithoutCancel(m.ctx)
+	if m.ctx.Err() == nil {
+		return context.WithTimeout(ctx, endTime)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.endBy.IsZero() {
+		m.endBy = time.Now().Add(endTime)
+	}
+	return context.WithDeadline(ctx, m.endBy)
 }
 
 // errNothingLeft ends a worker with Once.
@@ -196,6 +211,7 @@ type membership struct {
 	reach       map[string]bool // hosts in a row that could not be reached
 	pausedUntil time.Time
 	paused      string            // why, for others
+	endBy       time.Time         // when the last call of the broker must end; zero before the work has ended
 	complaints  map[string]string // what messages cannot be worked on, and why; by run
 }
 

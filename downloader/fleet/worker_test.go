@@ -845,3 +845,36 @@ func ctxOf(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// TestWorkerEnds: a worker that is told to end does so within two seconds, whether the broker answers or not.
+func TestWorkerEnds(t *testing.T) {
+	for name, away := range map[string]bool{"connected": false, "broker away": true} {
+		t.Run(name, func(t *testing.T) {
+			inFleet(t, fleet.Settings{Rounds: 3, RoundWait: 10 * time.Second}, func(r *fleetRig) {
+				r.publish(r.item("large", 4<<20), r.item("small", 100))
+				r.srv.Set(faultserver.Rate(4 << 20 / 60))
+				a := r.start("a")
+				time.Sleep(20 * time.Second)
+				if away {
+					r.broker.StopAnswering()
+				}
+				began := time.Now()
+				a.stop()
+				if d := time.Since(began); d > 2*time.Second {
+					r.Errorf("it took %v", d)
+				}
+				if !errors.Is(a.err, context.Canceled) {
+					r.Errorf("got %v", a.err)
+				}
+				r.broker.StartAnswering()
+				began = time.Now()
+				r.start("b").wait()
+				if d := time.Since(began); !away && d > time.Minute { // 40 s of bytes, and not a lease
+					r.Errorf("the next one took %v", d)
+				}
+				r.wantFetched(3)
+				r.wantNothingLeft()
+			})
+		})
+	}
+}

@@ -682,35 +682,44 @@ func (b *batchRun) addParts(ctx context.Context, cp *checkpoint, running map[int
 	return all, nil
 }
 
-// finish ends the batch: it is done, or goes back.
+// finish ends the batch: it is done, or goes back. If it is interrupted meanwhile, it has a little more time.
 func (b *batchRun) finish() {
-	cause := context.Cause(b.ctx)
-	if errors.Is(cause, errTaken) || errors.Is(cause, errGone) {
-		b.drop()
+	if b.ctx.Err() == nil && b.complete(b.ctx) {
 		return
 	}
-	ctx, cancel := context.WithCancel(b.ctx)
-	if cause != nil {
-		ctx, cancel = b.m.last()
+	cause := context.Cause(b.ctx)
+	if cause != nil && !errors.Is(cause, errTaken) && !errors.Is(cause, errGone) {
+		ctx, cancel := b.m.last()
+		defer cancel()
+		if b.complete(ctx) {
+			return
+		}
 	}
-	defer cancel()
+	b.mu.Lock()
+	wait := b.wait
+	b.mu.Unlock()
+	b.giveBack(wait)
+}
+
+// complete tells what has not been told, and ends the message if all files have ended. It reports whether there is nothing more
+// to do.
+func (b *batchRun) complete(ctx context.Context) bool {
 	if err := b.tellAll(ctx); err == nil {
-		err = b.publishRetries(ctx)
+		b.publishRetries(ctx) // what is not queued has not ended
 	}
 	if !b.isDone() {
-		b.mu.Lock()
-		wait := b.wait
-		b.mu.Unlock()
-		b.giveBack(wait)
-		return
+		return false
 	}
 	switch err := b.message().Done(ctx); {
 	case err == nil:
 		b.checks.delete(ctx) // best effort
 		b.forget()
-	case ctx.Err() == nil && !errors.Is(err, ErrNoRun): // it comes again
+	case ctx.Err() != nil:
+		return false
+	case !errors.Is(err, ErrNoRun): // the message comes again
 		b.save(ctx)
 	}
+	return true
 }
 
 // isDone reports whether all files have ended, and others know.

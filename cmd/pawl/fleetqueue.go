@@ -221,7 +221,11 @@ func (c *QueueCancelCmd) Run(ctx context.Context, q *QueueCmd, out *printer) err
 // Run deletes what the queue keeps of the run.
 func (c *QueueDeleteCmd) Run(ctx context.Context, q *QueueCmd, out *printer) error {
 	return c.change(ctx, q, out, func(ctx context.Context, b fleet.Broker, run fleet.Run) error {
-		if run.State != fleet.Complete && run.Control != fleet.Cancelled {
+		over, err := isOver(ctx, b, run)
+		if err != nil {
+			return err
+		}
+		if !over {
 			return &settingError{fmt.Sprintf("run %q", run.ID), "has not ended", "stop it first, with: pawl queue cancel " + run.ID}
 		}
 		if err := fleet.DeleteRun(ctx, b, run.ID); err != nil {
@@ -230,6 +234,15 @@ func (c *QueueDeleteCmd) Run(ctx context.Context, q *QueueCmd, out *printer) err
 		out.note("run %s is deleted from the queue; its files stay", run.ID)
 		return nil
 	})
+}
+
+// isOver reports whether no worker has anything left to do for a run, although perhaps nobody has collected it.
+func isOver(ctx context.Context, b fleet.Broker, run fleet.Run) (bool, error) {
+	if run.State == fleet.Complete || run.Control == fleet.Cancelled {
+		return true, nil
+	}
+	s, err := fleet.StatusOf(ctx, b, run.ID)
+	return err == nil && allEnded(s), err
 }
 
 // Run writes the report.

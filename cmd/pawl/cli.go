@@ -279,9 +279,10 @@ type WorkCmd struct {
 	Local  bool   `xor:"place" required:"" group:"Fleet" help:"DIR is on a disk of this machine."`
 	QueueOptions
 	QueueSecretOptions
-	OneRun string `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
-	Once   bool   `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
-	Name   string `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
+	OneRun string   `name:"run" placeholder:"RUN" group:"Fleet" help:"Work only for this run (default: for all)."`
+	Once   bool     `group:"Fleet" help:"End when nothing is left to do (default: wait for more)."`
+	Lease  duration `placeholder:"D" group:"Fleet" help:"How long the connections of a lost machine count as open, the same for all processes of the fleet (default: 1m). Its files go to others after half of it, at most 30s."`
+	Name   string   `placeholder:"NAME" group:"Fleet" help:"Name of this worker (default: that of the machine). Files that failed go to workers with other names, which should mean other ways to the servers."`
 
 	HeadersEverywhere bool     `group:"Lists" help:"Send users and passwords, tokens, cookies, and headers that may be secrets to all hosts that the lists name."`
 	MinFree           byteSize `placeholder:"N" group:"Files" help:"Leave N bytes of the disk free, such as 500M or 10G; without enough room, the worker ends with exit code 9, or with --shared the run pauses (default: no limit)."`

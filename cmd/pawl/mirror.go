@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -136,6 +137,10 @@ func (c *MirrorCmd) run(ctx context.Context, g *Globals, out *printer) error {
 	// it runs more often again, to keep the memory near that.
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(64 << 20)
+	if c.isGiven() { // a submitter needs more for millions of files, and the limit would make it collect all the time
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}
 	var err error
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return err

@@ -155,9 +155,6 @@ func (q *queueRun) apply(o *mirror.Options, rec *mirrorRecorder) {
 	o.Elsewhere = q.submitter
 	o.OnRead = q.read
 	o.OnOutcome = func(x mirror.Outcome) {
-		if q.cmd.Detach && x.State == mirror.Pending { // others fetch the file
-			return
-		}
 		rec.outcome(x)
 		if x.State == mirror.Fetched || x.State == mirror.Unchanged { // a download here would have told the display itself
 			rec.show.onEvent(finishedEvent(x))

@@ -70,7 +70,12 @@ func (c *WorkCmd) Run(ctx context.Context, g *Globals, out *printer) (err error)
 	defer lock.Close()
 	ctx, stop := c.withDeadline(ctx)
 	defer stop()
-	broker, err := c.connect(ctx, out)
+	queue, err := c.nats(out)
+	if err != nil {
+		return err
+	}
+	queue.Lease = c.messageLease()
+	broker, err := fleet.ConnectNATS(ctx, queue)
 	if err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (c *WorkCmd) Run(ctx context.Context, g *Globals, out *printer) (err error)
 	}
 	w := &workDisplay{cmd: c, out: out, headers: headers, base: opts}
 	o := fleet.WorkerOptions{
-		Broker: broker, Store: st.Store, Downloader: w.newDownloader(st.Store), Dir: c.Dir, Shared: c.Shared, Jobs: c.Jobs, Name: c.Name, StateDir: st.dir, RunID: c.OneRun, Once: c.Once,
+		Broker: broker, Store: st.Store, Downloader: w.newDownloader(st.Store), Dir: c.Dir, Shared: c.Shared, Jobs: c.Jobs, Name: c.Name, StateDir: st.dir, RunID: c.OneRun, Once: c.Once, Lease: time.Duration(c.Lease), MessageLease: queue.Lease,
 		ForList: w.forList, OnOutcome: w.outcome, OnNote: func(s string) { out.note("%s", printable(s)) }, OnWarning: func(s string) { out.warn("%s", printable(s)) },
 	}
 	if o.Host, err = os.Hostname(); err != nil {
@@ -112,6 +117,11 @@ func (c *WorkCmd) Run(ctx context.Context, g *Globals, out *printer) (err error)
 		return reportedError{err}
 	}
 	return err
+}
+
+// messageLease returns how long a message of this worker is left to it if nothing is heard of it.
+func (c *WorkCmd) messageLease() time.Duration {
+	return min(time.Duration(cmp.Or(c.Lease, duration(fleet.DefaultLease)))/2, fleet.DefaultLease/2)
 }
 
 // openState opens the state directory. Each directory for files has one of its own by default, so that several workers on

@@ -443,6 +443,7 @@ func (s *Submitter) Outcomes(ctx context.Context) iter.Seq2[mirror.Outcome, erro
 		if s.o.Detach {
 			select {
 			case <-s.queued:
+				yield(mirror.Outcome{}, mirror.ErrDetached)
 				return
 			case <-ended.Done():
 			}

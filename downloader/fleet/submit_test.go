@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -313,4 +314,453 @@ func lines(m map[string]string) string {
 		fmt.Fprintf(&all, "\n%q: %s", k, m[k])
 	}
 	return all.String()
+}
+
+// putMany serves n small files, and returns a list of them.
+func (r *submitRig) putMany(n int) string {
+	var text strings.Builder
+	for i := range n {
+		name := fmt.Sprintf("f%04d", i)
+		r.srv.Put(name, faultserver.NewFile(int64(100+i), uint64(i)))
+		fmt.Fprintf(&text, "%s/%s\n", r.srv.URL, name)
+	}
+	return text.String()
+}
+
+// wantRequests checks that each of n files was requested once.
+func (r *submitRig) wantRequests(n int) {
+	r.Helper()
+	counts := make(map[string]int)
+	for _, q := range r.srv.Requests() {
+		counts[q.Path]++
+	}
+	for path, times := range counts {
+		if times != 1 {
+			r.Errorf("%s was requested %d times", path, times)
+		}
+	}
+	if len(counts) != n {
+		r.Errorf("%d files were requested, want %d", len(counts), n)
+	}
+}
+
+// A dyingBroker ends the process of its submitter at the n-th write to the queue or the log, before or after its effect.
+type dyingBroker struct {
+	*fakebroker.Client
+	mu    sync.Mutex
+	left  int
+	after bool
+	die   context.CancelFunc
+}
+
+func (b *dyingBroker) write(do func() error) error {
+	b.mu.Lock()
+	b.left--
+	dead, last := b.left < 0, b.left == 0
+	b.mu.Unlock()
+	if dead || last && !b.after {
+		b.Kill()
+		b.die()
+		return fakebroker.ErrKilled
+	}
+	err := do()
+	if last {
+		b.Kill()
+		b.die()
+		return fakebroker.ErrKilled
+	}
+	return err
+}
+
+func (b *dyingBroker) Publish(ctx context.Context, run, lane, id string, data []byte) error {
+	return b.write(func() error { return b.Client.Publish(ctx, run, lane, id, data) })
+}
+
+func (b *dyingBroker) Append(ctx context.Context, run, id string, data []byte) error {
+	return b.write(func() error { return b.Client.Append(ctx, run, id, data) })
+}
+
+// A submitter that ends at any write is followed by another one, which queues the missing files. A file is queued twice only if the
+// submitter died between its batch and the log.
+func TestSubmitterDies(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("write %d, after its effect %v", n, after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newSubmitRig(t)
+					const files = 700 // three batches
+					text := r.putMany(files)
+					ctx, die := context.WithCancel(t.Context())
+					dying := &dyingBroker{Client: r.broker.Connect("dying"), left: n, after: after, die: die}
+					if err := r.submitOver(ctx, dying, text); err == nil && n <= 4 {
+						t.Error("the submitter did not die")
+					}
+					queued := r.waiting()
+					if _, err := r.submit(t.Context(), text, func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
+						t.Fatal(err)
+					}
+					twice := r.waiting() - 3 // batches
+					if twice > 0 && queued == 0 || twice > 3 {
+						t.Errorf("%d batches before, %d too many after", queued, twice)
+					}
+					r.withWorker(firstRun, func() {
+						c, err := r.submit(t.Context(), text, nil)
+						if err != nil || c.Listed != files || c.Fetched+c.Current != files || r.n != files {
+							t.Errorf("got %+v, %d outcomes, %v", c, r.n, err)
+						}
+					})
+				})
+			})
+		}
+	}
+}
+
+// submitOver runs a submitter over another connection.
+func (r *submitRig) submitOver(ctx context.Context, b fleet.Broker, text string) error {
+	run, err := fleet.OpenRun(ctx, r.b, "0000000000000001", r.run)
+	if err != nil {
+		r.Fatal(err)
+	}
+	s, err := fleet.OpenSubmitter(ctx, b, fleet.SubmitterOptions{Run: run, Dir: r.dir, Detach: true})
+	if err != nil {
+		return err
+	}
+	opts := r.options()
+	opts.Elsewhere = s
+	opts.OnRead = func(ctx context.Context) { s.AllSent(ctx) }
+	d := r.downloader(r.store)
+	defer d.Close()
+	err = mirror.NewRun(d, r.store, opts).Do(ctx, r.lists(text))
+	s.Close(ctx)
+	return err
+}
+
+// waiting returns how many batches wait.
+func (r *submitRig) waiting() (n int) {
+	lanes, err := r.b.Waiting(r.Context(), firstRun)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, m := range lanes {
+		n += m
+	}
+	return n
+}
+
+// The submitter may end at any time. The next one waits for what was queued, and queues nothing again: each file is requested once.
+func TestSubmitterComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		text := r.putMany(600)
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			if c, err := r.submit(ctx, text, nil); err == nil || c.Pending != 600 || !c.Read {
+				t.Errorf("without workers: got %+v, %v", c, err)
+			}
+			cancel()
+			if n := r.waiting(); n != 3 {
+				t.Errorf("%d batches wait, want 3", n)
+			}
+		}
+		r.withWorker(firstRun, func() { // it works while there is no submitter
+			for r.waiting() > 1 {
+				time.Sleep(time.Second)
+			}
+		})
+		r.withWorker(firstRun, func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 600 || r.n != 600 {
+				t.Errorf("got %+v, %d outcomes, %v", c, r.n, err)
+			}
+		})
+		r.wantRequests(600)
+		// The next run of the same lists is another one, in which all files are here.
+		if c, err := r.submit(t.Context(), text, nil); err != nil || c.Current != 600 {
+			t.Errorf("the next run: got %+v, %v", c, err)
+		}
+		runs, err := fleet.ListRuns(t.Context(), r.b)
+		if err != nil || len(runs) != 2 || runs[1].ID != "0000000000000001-2" {
+			t.Errorf("got runs %+v, %v", runs, err)
+		}
+	})
+}
+
+// Of a list that changes under a run, the new entries are queued, and those that are gone are not reported.
+func TestSubmitterListChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		text := r.putMany(10)
+		entries := strings.SplitAfter(text, "\n")
+		if _, err := r.submit(t.Context(), strings.Join(entries[:6], ""), func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
+			t.Fatal(err)
+		}
+		r.withWorker(firstRun, func() {
+			c, err := r.submit(t.Context(), strings.Join(entries[3:], ""), nil)
+			if err != nil || c.Listed != 7 || c.Fetched != 7 || r.n != 7 {
+				t.Errorf("got %+v, %d outcomes, %v", c, r.n, err)
+			}
+		})
+		for r.waiting() > 0 { // of files that no list names
+			r.withWorker(firstRun, func() { time.Sleep(time.Second) })
+		}
+		r.wantRequests(10)
+	})
+}
+
+// A batch is of one lane, and has at most 256 files and 64 KiB of text. Large files are alone.
+func TestSubmitterBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.run.Limits = fleet.HostLimits{must(t, "b.example.org=2"), must(t, "*.c.example.org=2,5/s")}
+		var text strings.Builder
+		for i := range 600 {
+			fmt.Fprintf(&text, "http://%s.example.org/%d\n  out=%d\n", []string{"a", "b", "x.c", "y.c"}[i%4], i, i)
+		}
+		fmt.Fprintf(&text, "http://a.example.org/large\n  size=%d\n", 64<<20)
+		for i := range 20 {
+			fmt.Fprintf(&text, "http://b.example.org/%s\n  out=long%d\n", strings.Repeat("x", 10_000), i)
+		}
+		if _, err := r.submit(t.Context(), text.String(), func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
+			t.Fatal(err)
+		}
+		byLane := make(map[string][]fleet.Batch)
+		lanes, err := r.b.Waiting(t.Context(), firstRun)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for lane, count := range lanes {
+			for range count {
+				m, err := r.b.Take(t.Context(), firstRun, lane)
+				if err != nil || m == nil {
+					t.Fatal(m, err)
+				}
+				var b fleet.Batch
+				if err := json.Unmarshal(m.Data(), &b); err != nil || len(m.Data()) > 256<<10 || b.Round != 1 || b.Version != 1 || b.Run != firstRun || len(b.ID) != 16 {
+					t.Errorf("got %d bytes, %+v, %v", len(m.Data()), b, err)
+				}
+				byLane[lane] = append(byLane[lane], b)
+				n += len(b.Items)
+			}
+		}
+		if n != 621 || len(byLane) != 3 {
+			t.Errorf("%d items in lanes %v", n, slices.Collect(maps.Keys(byLane)))
+		}
+		for lane, batches := range byLane {
+			hosts := make(map[string]bool)
+			for _, b := range batches {
+				text := 0
+				for _, it := range b.Items {
+					text += it.File.Entry.Len()
+					u := it.File.Entry.URLs[0]
+					hosts[u[:strings.Index(u, ".example")]] = true
+					if it.ID != it.File.Key() || filepath.IsAbs(it.File.Path) || it.File.List != listKey || it.File.Entry.Line == 0 {
+						t.Errorf("item %+v", it)
+					}
+					if it.File.Entry.Size == 64<<20 && len(b.Items) > 1 {
+						t.Error("a large file is not alone")
+					}
+				}
+				if text > 64<<10 || len(b.Items) > 256 {
+					t.Errorf("a batch has %d items and %d bytes of text", len(b.Items), text)
+				}
+			}
+			if want := map[bool]int{true: 1, false: 2}[!hosts["http://x.c"]]; len(hosts) != want {
+				t.Errorf("lane %s has hosts %v", lane, hosts)
+			}
+		}
+	})
+}
+
+func must(t *testing.T, text string) (r fleet.HostLimit) {
+	t.Helper()
+	if err := r.UnmarshalText([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Passwords and header fields are in no message: they are sealed, or without a key a problem of their line. An entry that
+// is too large for a message fails alone.
+func TestSubmitterSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.srv.Put("a", faultserver.NewFile(10, 1))
+		withUser := strings.Replace(r.srv.URL, "http://", "http://me:SECRET@", 1)
+		text := strings.Join([]string{
+			r.srv.URL + "/a", withUser + "/a", "  out=b", r.srv.URL + "/a", "  out=c", "  header=X-Token: SECRET",
+			r.srv.URL + "/a", "  out=d", "  referer=http://r/SECRET",
+			r.srv.URL + "/a?" + strings.Repeat("x", 300<<10), "  out=large",
+		}, "\n") + "\n"
+		r.withWorker(firstRun, func() {
+			c, err := r.submit(t.Context(), text, nil)
+			if err != nil || c.Listed != 2 || c.Fetched != 1 || c.Problems != 3 || c.Failed != 1 {
+				t.Errorf("without a key: got %+v, %v, %v", c, r.problems, err)
+			}
+			if err := r.got["large"].Err; err == nil || !strings.Contains(err.Error(), "too much for a queue") {
+				t.Errorf("a large entry: got %v", err)
+			}
+		})
+		r.key = []byte(strings.Repeat("k", 32))
+		r.withWorker("0000000000000001-2", func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 3 || c.Current != 1 || c.Failed != 1 {
+				t.Errorf("with a key: got %+v, %v, %v", c, r.problems, err)
+			}
+		})
+		for _, b := range r.batches {
+			if text := string(fleet.Encode(b)); strings.Contains(text, "SECRET") {
+				t.Errorf("a batch has a secret: %s", text)
+			}
+		}
+		for _, run := range []string{firstRun, "0000000000000001-2"} {
+			for e, err := range r.b.Log(t.Context(), run) {
+				if err != nil || e.Data == nil {
+					break
+				}
+				if strings.Contains(string(e.Data), "SECRET") {
+					t.Errorf("the log has a secret: %s", e.Data)
+				}
+			}
+		}
+		var tokens []string
+		for _, q := range r.srv.Requests() {
+			tokens = append(tokens, q.Header.Get("X-Token")+q.Header.Get("Referer"))
+		}
+		if !slices.Contains(tokens, "SECRET") || !slices.Contains(tokens, "http://r/SECRET") {
+			t.Errorf("the workers have sent %q", tokens)
+		}
+	})
+}
+
+// A run that is cancelled or deleted ends its submitter, and the same command begins another one.
+func TestSubmitterCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		text := r.putMany(3)
+		for i, end := range []func(id string) error{
+			func(id string) error {
+				return fleet.SetControl(t.Context(), r.b, id, fleet.Cancelled, true, "no more")
+			},
+			func(id string) error { return fleet.DeleteRun(t.Context(), r.b, id) },
+		} {
+			id := fmt.Sprintf("0000000000000001-%d", i+1)
+			var ending sync.WaitGroup
+			ending.Go(func() {
+				time.Sleep(5 * time.Second)
+				if err := end(id); err != nil {
+					t.Error(err)
+				}
+			})
+			c, err := r.submit(t.Context(), text, nil)
+			ending.Wait()
+			want := []error{&fleet.CancelledError{}, fleet.ErrNoRun}[i]
+			if !errors.Is(err, want) || c.Pending != 3 {
+				t.Errorf("got %+v, %v, want %v", c, err, want)
+			}
+		}
+		if err := fleet.SetControl(t.Context(), r.b, firstRun, fleet.Running, false, ""); !errors.Is(err, fleet.ErrComplete) {
+			t.Errorf("a cancelled run goes on: %v", err)
+		}
+	})
+}
+
+// A run has one directory.
+func TestOpenRunOtherTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := fakebroker.New().Connect("x")
+		first, err := fleet.OpenRun(t.Context(), b, "k", fleet.Run{Target: "one", Settings: fleet.Settings{Rounds: 3}})
+		if err != nil || first.ID != "k-1" || first.State != fleet.Submitting || first.Control != fleet.Running {
+			t.Fatalf("got %+v, %v", first, err)
+		}
+		if _, err := fleet.OpenRun(t.Context(), b, "k", fleet.Run{Target: "two"}); !errors.Is(err, fleet.ErrOtherTarget) {
+			t.Errorf("another directory: got %v", err)
+		}
+		again, err := fleet.OpenRun(t.Context(), b, "k", fleet.Run{Target: "one", Settings: fleet.Settings{Rounds: 5}})
+		if err != nil || again.ID != "k-1" || again.Settings.Rounds != 5 || !again.Created.Equal(first.Created) {
+			t.Errorf("the same command: got %+v, %v", again, err)
+		}
+		other, err := fleet.OpenRun(t.Context(), b, "k2", fleet.Run{})
+		if err != nil || other.ID != "k2-1" {
+			t.Errorf("another list: got %+v, %v", other, err)
+		}
+		full := errors.New("full")
+		if err := fleet.PauseFor(t.Context(), b, "k-1", full); err != nil {
+			t.Error(err)
+		}
+		if r, err := fleet.ReadRun(t.Context(), b, "k-1"); err != nil || r.Control != fleet.Paused || r.Reason != "full" {
+			t.Errorf("paused: got %+v, %v", r, err)
+		}
+		if err := fleet.CompleteRun(t.Context(), b, "k-1"); err != nil {
+			t.Error(err)
+		}
+		if err := fleet.SetControl(t.Context(), b, "k-1", fleet.Paused, false, ""); !errors.Is(err, fleet.ErrComplete) {
+			t.Errorf("control of a complete run: got %v", err)
+		}
+		if next, err := fleet.OpenRun(t.Context(), b, "k", fleet.Run{Target: "two"}); err != nil || next.ID != "k-2" {
+			t.Errorf("after its end: got %+v, %v", next, err)
+		}
+	})
+}
+
+// A status has what the log, the queue and the sessions say.
+func TestStatusOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		text := r.mixedList()
+		if _, err := r.submit(t.Context(), text, func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
+			t.Fatal(err)
+		}
+		s, err := fleet.OpenSession(t.Context(), r.b, fleet.SessionOptions{Host: "m1", Worker: "w1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Report(3, 1000, "")
+		time.Sleep(20 * time.Second)
+		before, err := fleet.StatusOf(t.Context(), r.b, firstRun)
+		if err != nil || before.Sent != 7 || len(before.Ended) > 0 || len(before.Waiting) != 1 || before.ETA != 0 ||
+			before.Run.State != fleet.Submitted || len(before.Workers) != 1 || before.InWork != 3 || before.Rate != 1000 {
+			t.Errorf("before: got %+v, %v", before, err)
+		}
+		r.withWorker(firstRun, func() {
+			for r.waiting() > 0 {
+				time.Sleep(time.Second)
+			}
+		})
+		retry := fleet.Report{Version: 1, Retry: &fleet.Retry{Batch: "b", Round: 2, Files: 4, NotBefore: time.Now().Add(time.Minute)}}
+		if err := r.b.Append(t.Context(), firstRun, "retry", fleet.Encode(retry)); err != nil {
+			t.Error(err)
+		}
+		after, err := fleet.StatusOf(t.Context(), r.b, firstRun)
+		if err != nil || after.Sent != 7 || after.Ended[mirror.Fetched] != 3 || after.Ended[mirror.Failed] != 4 || len(after.Waiting) > 0 || after.FileRate == 0 || len(after.Retries) != 1 || after.Retries[0].Files != 4 {
+			t.Errorf("after: got %+v, %v", after, err)
+		}
+		if _, err := fleet.StatusOf(t.Context(), r.b, "none-1"); !errors.Is(err, fleet.ErrNoRun) {
+			t.Errorf("no run: got %v", err)
+		}
+		s.Close(t.Context())
+	})
+}
+
+// Errors of package store and mirror keep their kinds in the log.
+func TestErrorNames(t *testing.T) {
+	for _, err := range []error{
+		store.ErrNotFound, store.ErrBusy, store.ErrForeign, store.ErrGone, store.ErrCannotTruncate, store.ErrNoDirectory, store.ErrNoSpace,
+		store.ErrDoesNotFit, store.ErrState, store.ErrNotOurs, store.ErrLink, store.ErrIrregular, store.ErrPartFile, store.ErrCannotRepair,
+		&os.LinkError{Op: "rename", Old: "a", New: "b", Err: os.ErrPermission}, mirror.NotTried(&failure.StatusError{Code: 503, Host: "h"}),
+		fmt.Errorf("%q: %w: %w", "x", store.ErrForeign, failure.New(failure.ErrChecksum, "sum")), errors.New("other"),
+	} {
+		name := fleet.ErrorName(err)
+		got := fleet.NamedError(name, err.Error())
+		if got.Error() != err.Error() || fleet.ErrorName(got) != name || mirror.WasNotTried(got) != mirror.WasNotTried(err) || mirror.MayRecover(got) != mirror.MayRecover(err) {
+			t.Errorf("%v (%s): got %v (%s)", err, name, got, fleet.ErrorName(got))
+		}
+		for _, kind := range []error{store.ErrForeign, store.ErrNoSpace, store.ErrIrregular, store.ErrPartFile, store.ErrLink, store.ErrState} {
+			if errors.Is(got, kind) != errors.Is(err, kind) {
+				t.Errorf("%v is %v: got %v", err, kind, errors.Is(got, kind))
+			}
+		}
+		var a, b *os.LinkError
+		if errors.As(got, &a) != errors.As(err, &b) {
+			t.Errorf("%v: got a LinkError %v", err, a)
+		}
+	}
 }

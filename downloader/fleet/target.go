@@ -22,6 +22,11 @@ const (
 	lockPrefix, lockSuffix = ".pawl-fleet-", ".lock"
 	// lockPoll is how often a process looks whether another one, whose lock is free, still renews its session.
 	lockPoll = time.Second
+	// oldLock is how old the file of a lock must be to be removed, if it is free: longer than a process takes to lock it, and than the
+	// session of a killed process lasts.
+	oldLock = time.Hour
+	// maxNames limits the names of a directory among which old locks are looked for. It may have millions of files.
+	maxNames = 10_000
 )
 
 var (
@@ -92,11 +97,40 @@ func LockTarget(ctx context.Context, b Broker, dir, target, host string) (*Targe
 		return nil, fmt.Errorf("%q: files cannot be locked there: %w", dir, errors.Join(ErrLocks, err))
 	}
 	l.lock = lock
+	removeOldLocks(dir, l.path)
 	if err := testLocks(ctx, b, dir, target, host); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// removeOldLocks removes the files of processes that have been killed. It compares times of the file system only. Best effort.
+func removeOldLocks(dir, own string) {
+	now, err := os.Stat(own)
+	if err != nil {
+		return
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(maxNames)
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if !strings.HasPrefix(name, lockPrefix) || !strings.HasSuffix(name, lockSuffix) {
+			continue
+		}
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() || now.ModTime().Sub(info.ModTime()) < oldLock {
+			continue
+		}
+		if lock, err := tryLock(path, false); err == nil { // held for as long as its process lives
+			os.Remove(path)
+			lock.Close()
+		}
+	}
 }
 
 // Name returns the name of the lock, for SessionOptions.Lock.

@@ -57,15 +57,16 @@ type collector struct {
 	unflushed bool // something was sent since the last flush; owned by the reader
 
 	// mu guards all fields below.
-	mu      sync.Mutex
-	changed *sync.Cond         // on mu
-	items   *spool             // the items of awaited and arrived
-	awaited map[uint64]int64   // offsets in items of the files that were sent and have no outcome, by key
-	early   map[uint64]Outcome // of files that were not sent yet, by key
-	arrived []arrival          // outcomes that must be recorded and reported
-	reading bool               // the reader may still send files
-	pulled  bool               // no further outcomes come
-	stopped bool               // nothing more may be sent
+	mu       sync.Mutex
+	changed  *sync.Cond         // on mu
+	items    *spool             // the items of awaited and arrived
+	awaited  map[uint64]int64   // offsets in items of the files that were sent and have no outcome, by key
+	early    map[uint64]Outcome // of files that were not sent yet, by key
+	arrived  []arrival          // outcomes that must be recorded and reported
+	reading  bool               // the reader may still send files
+	pulled   bool               // no further outcomes come
+	stopped  bool               // nothing more may be sent
+	detached bool               // the files without an outcome are left to other processes
 }
 
 // An arrival is an outcome, and the item of its file.
@@ -90,7 +91,8 @@ func (c *collector) send(ctx context.Context, it *Item) error {
 	if err != nil {
 		return err
 	}
-	key, err := parseKey(it.Key())
+	it.key = it.Key()
+	key, err := parseKey(it.key)
 	if err != nil {
 		return err
 	}
@@ -182,6 +184,12 @@ func (c *collector) collect(ctx context.Context) {
 // pull receives the outcomes until ctx ends.
 func (c *collector) pull(ctx context.Context) {
 	for o, err := range c.to.Outcomes(ctx) {
+		if errors.Is(err, ErrDetached) {
+			c.mu.Lock()
+			c.detached = true
+			c.mu.Unlock()
+			break
+		}
 		if err == nil {
 			err = c.arrive(ctx, o)
 		}
@@ -399,7 +407,12 @@ func (c *collector) reportRest() {
 		}
 	}
 	c.awaited, c.arrived = make(map[uint64]int64), nil
+	detached := c.detached
 	c.mu.Unlock()
+	if detached {
+		c.report.addPending(len(offsets))
+		return
+	}
 	for _, off := range offsets {
 		it, err := c.item(off)
 		if err != nil {

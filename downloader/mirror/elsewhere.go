@@ -2,8 +2,12 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"iter"
 )
+
+// ErrDetached ends Elsewhere.Outcomes if another process will report the files.
+var ErrDetached = errors.New("another process reports the files")
 
 // An Elsewhere fetches the files of a run in other processes. A run with one still reads the lists,
 // looks up which files are there, records the files that were fetched, and reports each outcome; see
@@ -24,7 +28,8 @@ type Elsewhere interface {
 	// Outcomes yields how the files ended, from the first outcome of the run, also if an earlier process has
 	// received it. It is called once, when the reading of the lists begins. The run ends ctx when
 	// each file that it has sent has an outcome. If Outcomes ends before, or yields an error, the run
-	// ends, the other files are Pending, and Run.Do returns the error.
+	// ends, the other files are Pending, and Run.Do returns the error. After ErrDetached, Run.Do returns
+	// no error, and the other files are only counted as Pending.
 	//
 	// In an Outcome,
 	//

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -30,6 +29,7 @@ type Item struct {
 	LastError  string           `json:",omitempty"` // text of the error in the last round; empty if the file was not tried
 
 	unnamed   bool  // the entry has no name of its own; not stored
+	key       string // of an item that does not change any more, so that Key need not compute it again; not stored
 	entrySize int64 // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored
 }
 
@@ -42,9 +42,14 @@ func (it *Item) host() string { return downloader.Origin(it.Entry.URLs[0]) }
 // each process that reads the same entry, and in each version of pawl. Request header fields are
 // not part of it, so that a new password does not make another file.
 func (it *Item) Key() string {
-	e := it.Entry
-	h := sha256.New()
-	add := func(s string) { fmt.Fprintf(h, "%d:%s,", len(s), s) } // a netstring, so that no two lists of texts look alike
+	if it.key != "" {
+		return it.key
+	}
+	e := &it.Entry
+	text := make([]byte, 0, 256)
+	add := func(s string) { // a netstring, so that no two lists of texts look alike
+		text = append(append(append(strconv.AppendInt(text, int64(len(s)), 10), ':'), s...), ',')
+	}
 	name := e.Out
 	if name == "" {
 		name = downloader.FilenameFromURL(e.URLs[0])
@@ -58,7 +63,8 @@ func (it *Item) Key() string {
 	for _, u := range e.URLs {
 		add(weburl.Canonical(u))
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 // sources returns the URLs of the entry in the order in which they must be asked: first the URL

@@ -54,6 +54,13 @@ func (r *reporter) addLeftOut(own bool) {
 	r.counts.LeftOut++
 }
 
+// addPending counts files that the run leaves to other processes, without reporting them.
+func (r *reporter) addPending(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.Pending += n
+}
+
 // setRead records whether all lists were read to the end.
 func (r *reporter) setRead(all bool) {
 	r.mu.Lock()

@@ -452,7 +452,7 @@ func TestQueueWholeRun(t *testing.T) {
 	start := func(role string, args ...string) (string, int) {
 		cmd := pawlCommand(home, args...)
 		cmd.Env = append(cmd.Env, "PAWL_QUEUE="+r.nats.URL(), "PAWL_QUEUE_CA="+r.nats.CA(), "PAWL_QUEUE_CREDS="+r.nats.Creds(role))
-		cmd.Stderr = os.Stderr
+		cmd.Stderr = r.Output()
 		out, _ := cmd.Output()
 		return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
 	}
@@ -464,7 +464,7 @@ func TestQueueWholeRun(t *testing.T) {
 		t.Errorf("before: %s%s", c.stdout, c.stderr)
 	}
 	r.pawl("watch", "report", id).wantExit(t, 75, "13 are left")
-	if _, code := start("work", "work", "-q", "-d", dir, "--shared", "--once", "--run", id, "--state", filepath.Join(home, "worker")); code != 0 {
+	if _, code := start("work", "work", "--deadline", "60s", "-q", "-d", dir, "--shared", "--once", "--run", id, "--state", filepath.Join(home, "worker")); code != 0 {
 		t.Errorf("the worker: exit code %d", code)
 	}
 	if c := r.pawl("watch", "status", id); !regexp.MustCompile(id + ` +ended +12 +1 +13 `).MatchString(c.stdout) {

@@ -169,6 +169,10 @@ func prepareQueue(ctx context.Context, b Broker, r Run) error {
 	if err != nil {
 		return err
 	}
+	// Workers may not create the bucket of checkpoints: NATS has no permission for the buckets of single runs.
+	if _, err := b.Bucket(ctx, runBucketPrefix+r.ID, 0); err != nil {
+		return err
+	}
 	return b.CreateQueue(ctx, r.ID, limits.Lanes())
 }
 

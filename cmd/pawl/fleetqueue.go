@@ -111,6 +111,17 @@ func (c *QueueCmd) withQueue(ctx context.Context, out *printer, patient bool, f 
 // runID matches the ID of a run.
 var runID = regexp.MustCompile(`^[0-9a-f]{16}-[0-9]+$`)
 
+// refuseRuns returns an error if a word for a download of this machine is a run of a fleet, with the command for
+// that.
+func refuseRuns(command string, words []string) error {
+	for _, word := range words {
+		if _, err := os.Lstat(word); err != nil && runID.MatchString(word) {
+			return &settingError{fmt.Sprintf("%q", word), "is a run of a fleet", "type: pawl queue " + command + " " + word}
+		}
+	}
+	return nil
+}
+
 // listRuns returns all runs, the oldest first.
 func listRuns(ctx context.Context, b fleet.Broker) ([]fleet.Run, error) {
 	runs, err := fleet.ListRuns(ctx, b)

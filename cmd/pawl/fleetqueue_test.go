@@ -164,6 +164,16 @@ func TestQueueOptions(t *testing.T) {
 	}
 }
 
+// TestQueueOfDaemon checks that the commands of the other queue know what a run is.
+func TestQueueOfDaemon(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, command := range []string{"pause", "resume"} {
+		var out, errs bytes.Buffer
+		code := run([]string{command, "--state", t.TempDir(), runGoing}, &out, &errs)
+		commandResult{code, out.String(), errs.String()}.wantExit(t, 2, "is a run of a fleet", "pawl queue "+command+" "+runGoing)
+	}
+}
+
 // TestQueueServers checks how servers are named.
 func TestQueueServers(t *testing.T) {
 	for text, want := range map[string]string{

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"pawl/downloader"
 	"pawl/downloader/faultserver"
 	"pawl/downloader/fleet"
 	"pawl/downloader/fleet/natstest"
@@ -420,7 +419,7 @@ func TestQueueReport(t *testing.T) {
 		return mirror.Item{Path: name, Entry: list.Entry{URLs: []string{"https://example.org/" + name}, Size: -1, List: "/lists/submitted.txt", Line: 1}}
 	}
 	r.log(runGoing, "1", fleet.Report{Sent: []string{"a", "b"}, Ended: []fleet.Ended{{ID: "0", File: file("0.bin"), State: mirror.Unchanged, Rounds: 1}}})
-	r.log(runGoing, "2", fleet.Report{Ended: []fleet.Ended{{ID: "a", File: file("a.bin"), State: mirror.Fetched, Rounds: 1, Result: downloader.Result{Size: 10, Fetched: 10}}}})
+	r.log(runGoing, "2", fleet.Report{Ended: []fleet.Ended{{ID: "a", File: file("a.bin"), State: mirror.Fetched, Rounds: 1, Result: fleet.Result{Size: 10, Fetched: 10}}}})
 	r.pawl("watch", "report", runGoing, "--report", report).wantExit(t, 75, "1 fetched", "1 is left")
 	r.pawl("submit", "delete", runGoing).wantExit(t, 2, "has not ended")
 	r.log(runGoing, "3", fleet.Report{Ended: []fleet.Ended{{ID: "b", File: file("b.bin"), State: mirror.Failed, Rounds: 3, Kind: "refused", Error: "HTTP error 404"}}})

@@ -89,7 +89,7 @@ var mayImport = map[string]struct{ own, others, not []string }{
 		not: []string{"os", "os/...", "log", "flag", "net", "net/http/..."},
 	},
 	"pawl/downloader/fleet": { // net/http is for the monitoring port of NATS
-		own:    []string{"pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/transport", "pawl/downloader/weburl"},
+		own:    []string{"pawl/chunk", "pawl/store", "pawl/downloader", "pawl/downloader/failure", "pawl/downloader/list", "pawl/downloader/mirror", "pawl/downloader/transport", "pawl/downloader/weburl"},
 		others: []string{"github.com/gofrs/flock", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "golang.org/x/net/idna"},
 		not:    []string{"os/...", "log", "flag"},
 	},

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pawl/downloader"
 	"pawl/downloader/failure"
 	"pawl/downloader/list"
 	"pawl/downloader/mirror"
@@ -15,12 +16,11 @@ import (
 // endedOf returns the log entry of an outcome of an item whose entry is as it is in the queue, without secrets. dir is the
 // directory of this process, in which the file is.
 func endedOf(dir string, it Item, o mirror.Outcome) Ended {
-	e := Ended{ID: it.ID, State: o.State, URL: withoutUser(o.URL), Result: o.Result, Rounds: o.Rounds, Kind: errorName(o.Err)}
+	e := Ended{ID: it.ID, State: o.State, URL: withoutUser(o.URL), Result: Result(o.Result), Rounds: o.Rounds, Kind: errorName(o.Err)}
 	if o.Err != nil {
 		e.Error = o.Err.Error()
 	}
 	e.File = mirror.Item{Entry: it.File.Entry, List: it.File.List, Path: relative(dir, o.Path, it.File.Path), SumBy: it.File.SumBy}
-	e.Result.Target = ""
 	if o.State == mirror.Fetched || o.State == mirror.Current || o.State == mirror.Unchanged {
 		e.File.Record = o.Record
 		e.File.Record.Target, e.File.Record.Root, e.File.Record.Lists = "", "", nil
@@ -30,10 +30,10 @@ func endedOf(dir string, it Item, o mirror.Outcome) Ended {
 	return e
 }
 
-// relative returns path relative to dir with slashes; or otherwise, if it is not in dir.
+// relative returns path relative to dir with slashes; or otherwise, if it is not in dir or not known.
 func relative(dir, path, otherwise string) string {
 	rel, err := filepath.Rel(dir, path)
-	if err != nil || !filepath.IsLocal(rel) {
+	if err != nil || path == "" || !filepath.IsLocal(rel) {
 		return otherwise
 	}
 	return filepath.ToSlash(rel)
@@ -69,7 +69,7 @@ func (e *Ended) texts() []*string {
 func (e *Ended) outcome(dir string) mirror.Outcome {
 	store.RestoreTexts(e.texts(), e.Raw)
 	path := filepath.Join(dir, filepath.FromSlash(e.File.Path))
-	o := mirror.Outcome{Entry: e.File.Entry, Path: path, SumBy: e.File.SumBy, State: e.State, URL: e.URL, Result: e.Result, Record: e.File.Record, Rounds: e.Rounds, Key: e.ID}
+	o := mirror.Outcome{Entry: e.File.Entry, Path: path, SumBy: e.File.SumBy, State: e.State, URL: e.URL, Result: downloader.Result(e.Result), Record: e.File.Record, Rounds: e.Rounds, Key: e.ID}
 	if o.Record.ID != "" {
 		o.Record.Target = path
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"pawl/chunk"
 	"pawl/downloader"
 	"pawl/downloader/mirror"
 	"pawl/store"
@@ -67,16 +68,35 @@ type Problem struct {
 
 // An Ended says how a file ended. See endedOf and Ended.outcome.
 type Ended struct {
-	ID     string            `json:"n"`
-	File   mirror.Item       `json:"i"` // with the record of the finished file; the Entry is complete only if the file failed. Paths are relative.
-	State  mirror.State      `json:"o"`
-	URL    string            `json:"url,omitempty"` // that was asked last, without password
-	Result downloader.Result `json:"res"`           // its Target is relative
-	Rounds int               `json:"rounds,omitempty"`
-	Kind   string            `json:"kind,omitempty"`  // of the error, see errorName
-	Error  string            `json:"err,omitempty"`   // its text
-	Again  bool              `json:"again,omitempty"` // the file failed, and is tried again in another round
-	Raw    [][]byte          `json:"raw,omitempty"`   // the texts as bytes, see store.RawTexts
+	ID     string       `json:"n"`
+	File   mirror.Item  `json:"i"` // with the record of the finished file; the Entry is complete only if the file failed. Paths are relative.
+	State  mirror.State `json:"o"`
+	URL    string       `json:"url,omitempty"` // that was asked last, without password
+	Result Result       `json:"res,omitzero"`  // without Target
+	Rounds int          `json:"rounds,omitempty"`
+	Kind   string       `json:"kind,omitempty"`  // of the error, see errorName
+	Error  string       `json:"err,omitempty"`   // its text
+	Again  bool         `json:"again,omitempty"` // the file failed, and is tried again in another round
+	Raw    [][]byte     `json:"raw,omitempty"`   // the texts as bytes, see store.RawTexts
+}
+
+// A Result is a downloader.Result, whose JSON leaves out what is zero.
+type Result struct {
+	ID       store.ID         `json:"id,omitempty"`
+	Target   string           `json:"-"`
+	Size     int64            `json:"s"`
+	Fetched  int64            `json:"f,omitempty"`
+	Elapsed  time.Duration    `json:"t,omitempty"` // nanoseconds
+	Current  bool             `json:"cur,omitempty"`
+	Unframed bool             `json:"unf,omitempty"`
+	Page     bool             `json:"page,omitempty"`
+	Private  bool             `json:"priv,omitempty"`
+	Retries  int              `json:"r,omitempty"`
+	Final    string           `json:"url,omitempty"`
+	Charset  string           `json:"cs,omitempty"`
+	CRC      uint32           `json:"crc,omitempty"`
+	Sum      chunk.Sum        `json:"sum,omitzero"`
+	Proof    downloader.Proof `json:"p,omitempty"`
 }
 
 // encode returns a message as JSON.

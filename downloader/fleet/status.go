@@ -75,7 +75,7 @@ type statusReport struct {
 		State  mirror.State `json:"o"`
 		Again  bool         `json:"again"`
 		Result struct {
-			Fetched int64
+			Fetched int64 `json:"f"`
 		} `json:"res"`
 	} `json:"ended"`
 }

@@ -57,10 +57,13 @@ type SubmitterOptions struct {
 	Dir    string                                         // absolute directory of the files
 	Sealer *Sealer                                        // nil: entries with secrets fail, see WithoutSecrets
 	Stamp  func(path string) (s store.FileStamp, ok bool) // of the file at a path, if there is one; nil if the files are elsewhere
-	// Private reports whether a list, as its entries name it, may name private addresses. nil: none may.
-	Private func(list string) bool
+	// Private reports whether the file of an entry may be at a private address. nil: none may.
+	Private func(list.Entry) bool
 	// Detach makes Outcomes end once everything is queued, without any outcome.
 	Detach bool
+	// Unreported says that files which have not ended when the submitter does need not be reported one by one, which
+	// takes 10 seconds for a million of them.
+	Unreported bool
 }
 
 // A Submitter queues the files of a run, and returns what its workers tell: it is the mirror.Elsewhere of
@@ -208,7 +211,7 @@ func (s *Submitter) Send(ctx context.Context, it *mirror.Item) error {
 // item returns the item as it is queued: with a relative path, without secrets, and with the record of a finished file only,
 // because the part files of this process mean nothing to others.
 func (s *Submitter) item(id string, it *mirror.Item) (Item, error) {
-	item := Item{ID: id, File: *it, Private: s.isPrivate(it.Entry)}
+	item := Item{ID: id, File: *it, Private: s.o.Private != nil && s.o.Private(it.Entry)}
 	rel, err := filepath.Rel(s.o.Dir, it.Path)
 	if err != nil {
 		return item, err
@@ -220,8 +223,6 @@ func (s *Submitter) item(id string, it *mirror.Item) (Item, error) {
 	item.File.Record.Target, item.File.Record.Root = "", ""
 	return item, s.o.Sealer.Seal(s.o.Run.ID, &item)
 }
-
-func (s *Submitter) isPrivate(e list.Entry) bool { return s.o.Private != nil && s.o.Private(e.List) }
 
 // add adds an item to the batch of its lane, which is published when it is full.
 func (s *Submitter) add(ctx context.Context, lane string, q queuedItem, e list.Entry) error {
@@ -450,8 +451,11 @@ func (s *Submitter) Outcomes(ctx context.Context) iter.Seq2[mirror.Outcome, erro
 		} else if !s.yieldOutcomes(ended, yield) {
 			return
 		}
-		if ctx.Err() == nil {
+		switch {
+		case ctx.Err() == nil:
 			yield(mirror.Outcome{}, context.Cause(ended))
+		case s.o.Unreported:
+			yield(mirror.Outcome{}, mirror.ErrDetached)
 		}
 	}
 }

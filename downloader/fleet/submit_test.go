@@ -36,6 +36,7 @@ type submitRig struct {
 	b      *fakebroker.Client // of the submitter
 	store  *store.Store
 	dir    string
+	place  string // directory of the workers: dir, or another one
 	run    fleet.Run
 	key    []byte // of the sealers; nil for none
 
@@ -49,7 +50,7 @@ type submitRig struct {
 func newSubmitRig(t *testing.T) *submitRig {
 	t.Helper()
 	r := &submitRig{T: t, net: faultserver.NewNetwork(), broker: fakebroker.New(), dir: t.TempDir()}
-	r.b = r.broker.Connect("submitter")
+	r.b, r.place = r.broker.Connect("submitter"), r.dir
 	r.srv = r.net.New()
 	t.Cleanup(r.srv.Close)
 	r.store = r.openStore(t.TempDir())
@@ -151,23 +152,28 @@ func (r *submitRig) alone(text string) mirror.Counts {
 	return m.Counts()
 }
 
-// work runs a simulated worker until ctx ends. It takes batches of all lanes, and appends how their items ended.
-func (r *submitRig) work(ctx context.Context, run string) {
+// work runs a simulated worker until stopping ends. It takes batches of all lanes, and appends how their items ended.
+func (r *submitRig) work(stopping context.Context, run string) {
+	ctx := r.Context()
 	st := r.openStore(r.TempDir())
 	d := r.downloader(st)
 	defer d.Close()
-	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.dir, Update: r.run.Settings.Update})
+	defer st.FlushPublished()
+	w := mirror.NewWorker(d, st, mirror.Options{Dir: r.place, Update: r.run.Settings.Update})
 	b := r.broker.Connect("worker")
-	for ctx.Err() == nil {
+	for stopping.Err() == nil {
 		lanes, err := b.Waiting(ctx, run)
 		if err != nil || len(lanes) == 0 {
 			select {
 			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
+			case <-stopping.Done():
 			}
 			continue
 		}
 		for lane := range lanes {
+			if stopping.Err() != nil {
+				break
+			}
 			m, err := b.Take(ctx, run, lane)
 			if err != nil || m == nil {
 				continue
@@ -199,21 +205,21 @@ func (r *submitRig) fetchBatch(ctx context.Context, b fleet.Broker, w *mirror.Wo
 			}
 		}
 		file := open.File
-		file.Path = filepath.Join(r.dir, filepath.FromSlash(file.Path))
+		file.Path = filepath.Join(r.place, filepath.FromSlash(file.Path))
 		var o mirror.Outcome
 		for ended := false; !ended; {
 			o = w.Fetch(ctx, &file, func() {})
 			file.Rounds = o.Rounds
 			ended = o.State != mirror.Failed || !mirror.MayRecover(o.Err) || o.Rounds >= r.run.Settings.Rounds
 			if !ended {
-				again := fleet.EndedOf(r.dir, it, o)
+				again := fleet.EndedOf(r.place, it, o)
 				again.Again = true
 				report.Ended = append(report.Ended, again)
 			}
 		}
-		report.Ended = append(report.Ended, fleet.EndedOf(r.dir, it, o))
+		report.Ended = append(report.Ended, fleet.EndedOf(r.place, it, o))
 	}
-	if err := b.Append(ctx, batch.Run, batch.ID, fleet.Encode(report)); err != nil && ctx.Err() == nil {
+	if err := b.Append(ctx, batch.Run, batch.ID, fleet.Encode(report)); err != nil {
 		r.Error(err)
 	}
 	m.Done(ctx)
@@ -327,6 +333,15 @@ func (r *submitRig) putMany(n int) string {
 	return text.String()
 }
 
+// putLong serves n small files with URLs of which only two fit into a batch, and returns a list of them.
+func (r *submitRig) putLong(n int) string {
+	var text strings.Builder
+	for line := range strings.Lines(r.putMany(n)) {
+		fmt.Fprintf(&text, "%s?%s\n", strings.TrimSpace(line), strings.Repeat("x", 30_000))
+	}
+	return text.String()
+}
+
 // wantRequests checks that each of n files was requested once.
 func (r *submitRig) wantRequests(n int) {
 	r.Helper()
@@ -388,8 +403,8 @@ func TestSubmitterDies(t *testing.T) {
 			t.Run(fmt.Sprintf("write %d, after its effect %v", n, after), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newSubmitRig(t)
-					const files = 700 // three batches
-					text := r.putMany(files)
+					const files = 6 // in three batches
+					text := r.putLong(files)
 					ctx, die := context.WithCancel(t.Context())
 					dying := &dyingBroker{Client: r.broker.Connect("dying"), left: n, after: after, die: die}
 					if err := r.submitOver(ctx, dying, text); err == nil && n <= 4 {
@@ -451,10 +466,11 @@ func (r *submitRig) waiting() (n int) {
 func TestSubmitterComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSubmitRig(t)
-		text := r.putMany(600)
+		const files = 6
+		text := r.putLong(files)
 		for range 2 {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			if c, err := r.submit(ctx, text, nil); err == nil || c.Pending != 600 || !c.Read {
+			if c, err := r.submit(ctx, text, nil); err == nil || c.Pending != files || !c.Read {
 				t.Errorf("without workers: got %+v, %v", c, err)
 			}
 			cancel()
@@ -468,13 +484,13 @@ func TestSubmitterComesBack(t *testing.T) {
 			}
 		})
 		r.withWorker(firstRun, func() {
-			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 600 || r.n != 600 {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != files || r.n != files {
 				t.Errorf("got %+v, %d outcomes, %v", c, r.n, err)
 			}
 		})
-		r.wantRequests(600)
+		r.wantRequests(files)
 		// The next run of the same lists is another one, in which all files are here.
-		if c, err := r.submit(t.Context(), text, nil); err != nil || c.Current != 600 {
+		if c, err := r.submit(t.Context(), text, nil); err != nil || c.Current != files {
 			t.Errorf("the next run: got %+v, %v", c, err)
 		}
 		runs, err := fleet.ListRuns(t.Context(), r.b)
@@ -663,6 +679,53 @@ func TestSubmitterCancelled(t *testing.T) {
 	})
 }
 
+// With local disks of the workers the submitter records files that it does not see, and believes these records.
+func TestSubmitterLocal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.run.Target, r.place = "", t.TempDir()
+		text := r.putMany(3)
+		local := func(o *fleet.SubmitterOptions) { o.Stamp = nil }
+		r.withWorker(firstRun, func() {
+			if c, err := r.submit(t.Context(), text, local); err != nil || c.Fetched != 3 {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+		for path, o := range r.got {
+			if o.Path != filepath.Join(r.dir, path) || o.Record.Target != o.Path {
+				t.Errorf("%s: got %q, record %q", path, o.Path, o.Record.Target)
+			}
+		}
+		if c, err := r.submit(t.Context(), text, local); err != nil || c.Current != 3 {
+			t.Errorf("again: got %+v, %v", c, err)
+		}
+	})
+}
+
+// With --update, workers get the records of finished files, so that unchanged ones cost a small request.
+func TestSubmitterUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		r.run.Settings.Update = true
+		text := r.putMany(3)
+		r.withWorker(firstRun, func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 3 {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+		r.srv.Put("f0001", faultserver.NewFile(99, 99))
+		sent := r.srv.Sent()
+		r.withWorker("0000000000000001-2", func() {
+			if c, err := r.submit(t.Context(), text, nil); err != nil || c.Fetched != 1 || c.Unchanged != 2 {
+				t.Errorf("update: got %+v, %v, %s", c, err, lines(r.summary()))
+			}
+		})
+		if n := r.srv.Sent() - sent; n > 110 {
+			t.Errorf("%d bytes were sent, want those of the changed file", n)
+		}
+	})
+}
+
 // A run has one directory.
 func TestOpenRunOtherTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -763,4 +826,104 @@ func TestErrorNames(t *testing.T) {
 			t.Errorf("%v: got a LinkError %v", err, a)
 		}
 	}
+}
+
+// The log alone has how the files ended, and waits for those that have not.
+func TestLogReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSubmitRig(t)
+		text := r.mixedList()
+		read := func(wait bool) (*fleet.LogReader, map[string]mirror.State, []fleet.Problem, error) {
+			run, err := fleet.ReadRun(t.Context(), r.b, firstRun)
+			if err != nil {
+				t.Fatal(err)
+			}
+			states := make(map[string]mirror.State)
+			var problems []fleet.Problem
+			log := &fleet.LogReader{
+				OnOutcome: func(o mirror.Outcome) { states[o.Path] = o.State },
+				OnProblem: func(p fleet.Problem) { problems = append(problems, p) },
+			}
+			err = log.Read(t.Context(), r.b, run, wait)
+			return log, states, problems, err
+		}
+		if _, err := r.submit(t.Context(), text, func(o *fleet.SubmitterOptions) { o.Detach = true }); err != nil {
+			t.Fatal(err)
+		}
+		log, states, _, err := read(false)
+		if c := log.Counts(); err != nil || len(states) > 0 || c.Pending != 7 || c.Listed != 7 || !c.Read {
+			t.Errorf("before: got %+v, %v, %v", c, states, err)
+		}
+		var worker sync.WaitGroup
+		worker.Go(func() {
+			time.Sleep(10 * time.Second)
+			r.withWorker(firstRun, func() {
+				for r.waiting() > 0 {
+					time.Sleep(time.Second)
+				}
+			})
+		})
+		log, states, _, err = read(true)
+		worker.Wait()
+		if c := log.Counts(); err != nil || len(states) != 7 || c.Pending != 0 || c.Fetched != 3 || c.Failed != 4 || c.Gone != 1 || c.Bytes == 0 {
+			t.Errorf("with wait: got %+v, %v, %v", c, states, err)
+		}
+		if states[filepath.Join(r.dir, "bad\xff")] != mirror.Fetched {
+			t.Errorf("got paths %q", slices.Collect(maps.Keys(states)))
+		}
+		if err := fleet.SetControl(t.Context(), r.b, firstRun, fleet.Cancelled, true, "why"); err != nil {
+			t.Error(err)
+		}
+		var cancelled *fleet.CancelledError
+		if _, _, _, err := read(false); !errors.As(err, &cancelled) || cancelled.Reason != "why" {
+			t.Errorf("cancelled: got %v", err)
+		}
+	})
+}
+
+// Each change of a run is seen by all that watch it.
+func TestWatchRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := fakebroker.New().Connect("x")
+		ctx, cancel := context.WithCancel(t.Context())
+		run, err := fleet.OpenRun(ctx, b, "k", fleet.Run{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fleet.OpenRun(ctx, b, "other", fleet.Run{}); err != nil {
+			t.Fatal(err)
+		}
+		changes, err := fleet.WatchRuns(ctx, b, run.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(control fleet.Control, deleted bool) {
+			t.Helper()
+			if c := <-changes; c.Run.ID != run.ID || c.Run.Control != control || c.Deleted != deleted {
+				t.Errorf("got %+v", c)
+			}
+		}
+		want(fleet.Running, false)
+		if err := fleet.PauseFor(ctx, b, run.ID, store.ErrNoSpace); err != nil {
+			t.Error(err)
+		}
+		c := <-changes
+		if err := c.Run.PauseError(); !errors.Is(err, store.ErrNoSpace) {
+			t.Errorf("got %v", err)
+		}
+		if err := fleet.SetControl(ctx, b, run.ID, fleet.Running, false, ""); err != nil {
+			t.Error(err)
+		}
+		if c := <-changes; c.Run.PauseError() != nil {
+			t.Errorf("got %v", c.Run.PauseError())
+		}
+		if err := fleet.DeleteRun(ctx, b, run.ID); err != nil {
+			t.Error(err)
+		}
+		want("", true)
+		cancel()
+		for range changes {
+		}
+		b.Close()
+	})
 }

@@ -28,9 +28,9 @@ type Item struct {
 	ServerName bool             `json:",omitempty"` // the name of a new file may come from the server
 	LastError  string           `json:",omitempty"` // text of the error in the last round; empty if the file was not tried
 
-	unnamed   bool  // the entry has no name of its own; not stored
+	unnamed   bool   // the entry has no name of its own; not stored
 	key       string // of an item that does not change any more, so that Key need not compute it again; not stored
-	entrySize int64 // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored
+	entrySize int64  // bytes of Entry, at most maxReadAheadBytes; set by the reader for byteBudget and not stored
 }
 
 // host returns the origin of the first source. The item waits in the queue of this host, even

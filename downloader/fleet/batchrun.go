@@ -179,6 +179,9 @@ func (b *batchRun) extend(ctx context.Context) {
 func (b *batchRun) open() (wait time.Duration, ok bool) {
 	bucket, err := b.m.o.Broker.Bucket(b.ctx, runBucketPrefix+b.batch.Run, 0)
 	if err != nil {
+		if b.ctx.Err() == nil {
+			b.m.complain(b.batch.Run, err.Error())
+		}
 		return time.Second, false
 	}
 	b.checks = checkpoints{bucket: bucket, batch: b.batch.ID, owner: fmt.Sprint(b.m.session.ID(), "-", b.m.taken.Add(1))}

@@ -255,7 +255,8 @@ func (b *batchRun) fetchAll() {
 			p = b.m.gate.enter(origin, b.m.d.MaxParallel(origin), b.isStopped)
 		}
 		if p == nil {
-			if b.solo { // the other files take too long
+			if b.solo { // the other files take too long; another worker may have none
+				b.m.leave(b.lane, 3*untriedWait)
 				b.delay(b.m.o.MessageLease / 2)
 			}
 			break

@@ -31,13 +31,13 @@ const (
 	// untriedWait is how long a batch that this worker has tried is left to others, and untriedFor how long in all. At
 	// half, the others have less time to notice it; double makes its last files wait longer.
 	untriedWait, untriedFor = 5 * time.Second, time.Minute
-	// busyWait is how long a batch goes back with a file that another process has locked, most likely a
-	// frozen one. It is half of a lease.
-	busyWait = 15 * time.Second
 	// longestBack limits the wait of a batch that is not due, so that a clock that is wrong does not matter for long.
 	longestBack = 10 * time.Minute
 	// maxReport limits the files, and maxReportBytes the JSON, of an entry of the log.
 	maxReport, maxReportBytes = 256, 192 << 10
+	// tellWait is how long an outcome waits for others of its batch, so that one entry of the log has several. At half, the
+	// broker syncs twice as many; double is a delay that people notice in the progress of the submitter.
+	tellWait = 200 * time.Millisecond
 	// saveTime limits one write of a checkpoint. It is tried again.
 	saveTime = 10 * time.Second
 )
@@ -51,7 +51,6 @@ type batchRun struct {
 	r      *workerRun
 	lane   string
 	batch  Batch
-	files  *fetchers
 	begun  time.Time
 	ctx    context.Context // ends with cancel, and with that of the membership
 	cancel context.CancelCauseFunc
@@ -105,6 +104,7 @@ func (b *batchRun) setMessage(msg Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.msg = msg
+	b.cp.Backs++ // nobody has died
 }
 
 func (b *batchRun) message() Message {
@@ -179,6 +179,9 @@ func (b *batchRun) extend(ctx context.Context) {
 func (b *batchRun) open() (wait time.Duration, ok bool) {
 	bucket, err := b.m.o.Broker.Bucket(b.ctx, runBucketPrefix+b.batch.Run, 0)
 	if err != nil {
+		if b.ctx.Err() == nil {
+			b.m.complain(b.batch.Run, err.Error())
+		}
 		return time.Second, false
 	}
 	b.checks = checkpoints{bucket: bucket, batch: b.batch.ID, owner: fmt.Sprint(b.m.session.ID(), "-", b.m.taken.Add(1))}
@@ -202,6 +205,7 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 	case now.Before(due):
 		return min(due.Sub(now), longestBack), false
 	case now.Before(due.Add(untriedFor)) && b.m.hasUntried(b.batch.Tried):
+		b.m.leave(b.lane, 3*untriedWait) // so that this worker is not always the first that sees it again
 		return untriedWait, false
 	}
 	for i := range b.batch.Items {
@@ -211,7 +215,6 @@ func (b *batchRun) open() (wait time.Duration, ok bool) {
 		}
 	}
 	b.m.complain(b.batch.Run, "")
-	b.files = b.m.fetchers(b.r)
 	for _, i := range cp.givenUp() {
 		b.tellFailed(i, fmt.Errorf("%d workers ended while they had it", cp.Strikes[i]))
 	}
@@ -254,7 +257,7 @@ func (b *batchRun) fetchAll() {
 		}
 		if p == nil {
 			if b.solo { // the other files take too long
-				b.delay(busyWait)
+				b.delay(b.m.o.MessageLease / 2)
 			}
 			break
 		}
@@ -300,9 +303,6 @@ func (b *batchRun) file(it *Item) (*mirror.Item, error) {
 	}
 	file = it.File
 	file.Path = filepath.Join(b.m.o.Dir, rel)
-	if it.Private {
-		b.r.lists.Store(file.Entry.List, true)
-	}
 	return &file, nil
 }
 
@@ -344,17 +344,18 @@ func (b *batchRun) fetch(i int, file *mirror.Item, run *fileRun) {
 		err = b.outcome(i, o)
 	}
 	if errors.Is(err, store.ErrBusy) {
-		b.delay(busyWait)
+		b.delay(b.m.o.MessageLease / 2)
 	}
 	b.ended(i, err == nil)
 }
 
 // prepare imports what an earlier worker has of a file, and returns what fetches it.
 func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
-	if !b.later {
-		return b.files.first, nil
-	}
 	st, it := b.m.o.Store, &b.batch.Items[i]
+	fetch := b.m.fetchers(b.r, it.Private)
+	if !b.later {
+		return fetch.first, nil
+	}
 	b.mu.Lock()
 	part, hasPart := b.cp.Parts[i]
 	b.mu.Unlock()
@@ -362,12 +363,12 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 		if hasPart && part.Owner != b.m.o.Host {
 			b.m.o.OnNote(fmt.Sprintf("%q begins anew: %d bytes are on a local disk of %s", it.File.Path, part.Held, part.Owner))
 		}
-		return b.files.again, nil
+		return fetch.again, nil
 	}
 	own, err := st.ByTarget(file.Path)
 	if err == nil && own.State == store.Done {
 		if st.Intact(own) {
-			return b.files.again, nil
+			return fetch.again, nil
 		}
 		st.Forget([]store.Record{own}) // best effort: it is of an earlier file
 	}
@@ -382,9 +383,9 @@ func (b *batchRun) prepare(i int, file *mirror.Item) (*mirror.Worker, error) {
 		}
 	}
 	if replaces {
-		return b.files.over, nil
+		return fetch.over, nil
 	}
-	return b.files.again, nil
+	return fetch.again, nil
 }
 
 // importPart imports the part file of an earlier worker. An error other than store.ErrBusy means that the file begins anew.
@@ -468,12 +469,19 @@ func (b *batchRun) tellFailed(i int, err error) {
 	b.m.o.OnOutcome(o)
 }
 
-// tellSoon appends outcomes to the log until ctx ends. What comes while it waits for the broker is one entry.
+// tellSoon appends outcomes to the log until ctx ends.
 func (b *batchRun) tellSoon(ctx context.Context) {
 	for {
 		select {
 		case <-b.wake:
-			if err := b.tellAll(ctx); err != nil {
+			timer := time.NewTimer(tellWait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			}
+			if err := b.tellAll(b.ctx); err != nil && ctx.Err() == nil { // finish tries it again
 				b.m.sleep(time.Second)
 				notify(b.wake)
 			}

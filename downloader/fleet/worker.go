@@ -42,7 +42,7 @@ const (
 	// untakenFor is how long a worker looks for a place of a lane before it looks for one of another lane.
 	untakenFor = 10 * time.Second
 	// firstDry and longestDry limit how long a lane is left alone in which others work on all messages.
-	firstDry, longestDry = 5 * time.Second, time.Minute
+	firstDry, longestDry = 5 * time.Second, 15 * time.Second
 )
 
 // WorkerOptions are the options of a Worker. Those without a comment that says so must be set.
@@ -145,7 +145,7 @@ func (w *Worker) session(ctx context.Context) error {
 	defer stop(nil)
 	m := &membership{
 		w: w, o: w.o, session: s, places: w.places, d: w.o.Downloader(w.places.Slots, w.places.Host), ctx: work, stop: stop,
-		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun),
+		gate: newGate(w.o.Jobs), kick: make(chan struct{}, 1), again: make(chan struct{}, 1), batches: make(map[string]*batchRun), lanes: make(map[string]*laneWork), runs: make(map[string]*workerRun),
 	}
 	w.places.Use(s)
 	m.loop()
@@ -182,6 +182,7 @@ type membership struct {
 	stop    context.CancelCauseFunc // ends ctx
 	gate    *gate
 	kick    chan struct{}  // capacity 1: loop must look again
+	again   chan struct{}  // capacity 1: survey must ask again
 	all     sync.WaitGroup // everything that the membership has started
 	taken   atomic.Int64   // batches
 
@@ -205,8 +206,7 @@ type workerRun struct {
 	waiting map[string]int // messages by lane
 	fresh   bool           // waiting was asked for since the last batch ended
 
-	lists sync.Map // names of lists whose files may be at private addresses
-	fetch *fetchers
+	fetch map[bool]*fetchers // by whether the files may be at private addresses
 }
 
 // A laneWork is what the worker does in one lane.
@@ -217,6 +217,7 @@ type laneWork struct {
 	dryUntil time.Time // others work on everything that waits
 	dryCount int       // messages then
 	backAt   time.Time // when a batch comes that was given back; zero if there is none
+	leave    time.Time // until when others must see what is given back first
 }
 
 // loop takes batches until ctx ends.
@@ -385,7 +386,12 @@ func (m *membership) survey() {
 			m.stop(errNothingLeft)
 			return
 		}
-		m.sleep(surveyInterval)
+		select {
+		case <-m.again:
+			m.sleep(surveyInterval / 20)
+		case <-time.After(surveyInterval):
+		case <-m.ctx.Done():
+		}
 	}
 }
 
@@ -608,9 +614,12 @@ func (m *membership) take(name string, l *laneWork) {
 	} else {
 		l.dry = min(max(firstDry, 2*l.dry), longestDry)
 		now := time.Now()
-		l.dryUntil, l.dryCount = now.Add(l.dry), count
+		l.dryUntil, l.dryCount = now.Add(l.dry/2+randomly(l.dry/2)), count // not all workers at once
 		if l.backAt.After(now) && l.backAt.Before(l.dryUntil) {
 			l.dryUntil = l.backAt
+		}
+		if l.leave.After(l.dryUntil) {
+			l.dryUntil = l.leave
 		}
 	}
 	notify(m.kick)
@@ -657,6 +666,7 @@ func (m *membership) begin(r *workerRun, lane string, msg Message) {
 		delete(m.batches, key)
 		r.fresh = false
 		notify(m.kick)
+		notify(m.again)
 	})
 }
 
@@ -667,6 +677,15 @@ func (m *membership) noteBack(lane string, wait time.Duration) {
 	now := time.Now()
 	if l := m.lanes[lane]; l != nil && (l.backAt.Before(now) || l.backAt.After(now.Add(wait))) {
 		l.backAt = now.Add(wait)
+	}
+}
+
+// leave leaves what comes back in a lane to others for a time, if there is nothing else.
+func (m *membership) leave(lane string, d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.lanes[lane]; l != nil {
+		l.leave = time.Now().Add(d)
 	}
 }
 
@@ -695,27 +714,28 @@ type fetchers struct {
 }
 
 // fetchers returns the fetchers of a run.
-func (m *membership) fetchers(r *workerRun) *fetchers {
+func (m *membership) fetchers(r *workerRun, mayBePrivate bool) *fetchers {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r.fetch != nil {
-		return r.fetch
+	if f := r.fetch[mayBePrivate]; f != nil {
+		return f
 	}
 	o := mirror.Options{Dir: m.o.Dir, Update: r.run.Settings.Update, Request: m.o.Request}
 	r.run.Settings.Apply(&o.Request)
-	o.ForList = func(list string, req *downloader.Request) {
-		_, mayBePrivate := r.lists.Load(list)
-		if m.o.ForList != nil {
-			m.o.ForList(list, mayBePrivate, req)
-		}
+	if m.o.ForList != nil {
+		o.ForList = func(list string, req *downloader.Request) { m.o.ForList(list, mayBePrivate, req) }
 	}
 	o.OnRest = func(rest mirror.Rest) { m.o.OnNote(fmt.Sprintf("%s rests for a minute: %v", rest.Host, rest.Err)) }
-	r.fetch = &fetchers{first: mirror.NewWorker(m.d, m.o.Store, o)}
+	f := &fetchers{first: mirror.NewWorker(m.d, m.o.Store, o)}
 	o.Request.Existing.Restart = false
-	r.fetch.again = mirror.NewWorker(m.d, m.o.Store, o)
+	f.again = mirror.NewWorker(m.d, m.o.Store, o)
 	o.Request.Existing.InTheWay, o.Request.Existing.Taking = downloader.Replace, downloader.TakeSameVersion
-	r.fetch.over = mirror.NewWorker(m.d, m.o.Store, o)
-	return r.fetch
+	f.over = mirror.NewWorker(m.d, m.o.Store, o)
+	if r.fetch == nil {
+		r.fetch = make(map[bool]*fetchers)
+	}
+	r.fetch[mayBePrivate] = f
+	return f
 }
 
 // noteReach notes whether a file could be fetched. If this worker reaches none of several hosts in a row, it

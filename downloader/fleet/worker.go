@@ -205,7 +205,6 @@ type membership struct {
 	runs        map[string]*workerRun // by ID; guarded by mu, as all fields below
 	batches     map[string]*batchRun  // those in hand, by run and ID
 	lanes       map[string]*laneWork  // by name
-	surveyed    bool                  // all runs are known
 	others      []SessionInfo         // the last result of Sessions
 	othersAt    time.Time
 	reach       map[string]bool // hosts in a row that could not be reached

@@ -425,11 +425,12 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 
 // insert puts e into the order and gives it a rank.
 func (q *Queue) insert(e *entry, at Place) {
-	q.order = slices.Insert(q.order, q.index(e, at), e)
-	q.rerank(e)
+	i := q.index(e, at)
+	q.order = slices.Insert(q.order, i, e)
+	q.rerank(i)
 }
 
-// index returns the index in order for a place. Positions count the tasks that do not run.
+// index returns the index in order for a place. Positions count the tasks that are not active.
 func (q *Queue) index(e *entry, at Place) int {
 	if at == Last {
 		return len(q.order)
@@ -439,7 +440,7 @@ func (q *Queue) index(e *entry, at Place) int {
 	for i, o := range q.order {
 		if o == e {
 			current = len(idle)
-		} else if o.run == nil {
+		} else if !o.isActive() {
 			idle = append(idle, i)
 		}
 	}
@@ -456,10 +457,9 @@ func (q *Queue) index(e *entry, at Place) int {
 	return idle[n]
 }
 
-// rerank gives e, which is in the order, a rank between its neighbours. If there is none, all get new ones.
-func (q *Queue) rerank(e *entry) {
-	i := slices.Index(q.order, e)
-	switch {
+// rerank gives the entry at index i of the order a rank between its neighbours. If there is none, all get new ones.
+func (q *Queue) rerank(i int) {
+	switch e := q.order[i]; {
 	case len(q.order) == 1:
 		e.rank = 0
 	case i == len(q.order)-1:
@@ -631,10 +631,10 @@ func (q *Queue) each(ids []store.ID, do func(*entry) error) error {
 	return nil
 }
 
-// Move changes the position of a task and returns the new one. Positions count the tasks that do not run.
+// Move changes the position of a task that is not active, and returns the new one. Positions count such tasks.
 func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
 	err = q.each([]store.ID{id}, func(e *entry) error {
-		if e.State.Ended() || e.run != nil {
+		if e.State.Ended() || e.isActive() {
 			return ErrState
 		}
 		i := q.index(e, to)
@@ -643,10 +643,10 @@ func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
 			i-- // e itself leaves
 		}
 		q.order = slices.Insert(slices.Delete(q.order, old, old+1), i, e)
-		q.rerank(e)
+		q.rerank(i)
 		q.dirty(e)
 		for _, o := range q.order[:i] {
-			if o.run == nil {
+			if !o.isActive() {
 				position++
 			}
 		}

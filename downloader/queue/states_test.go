@@ -435,3 +435,77 @@ func TestTemplate(t *testing.T) {
 		r.await(r.add(Spec{URLs: []string{r.put("large.bin", 3<<20)}}), Failed)
 	})
 }
+
+// A countingContext counts the functions that wait for its end.
+type countingContext struct {
+	context.Context
+	done    chan struct{}
+	waiting int
+}
+
+func (c *countingContext) Done() <-chan struct{} { return c.done }
+
+// AfterFunc is called by context.AfterFunc.
+func (c *countingContext) AfterFunc(func()) (stop func() bool) {
+	c.waiting++
+	return func() bool {
+		c.waiting--
+		return true
+	}
+}
+
+// TestListenOverflowFrees checks that a context does not keep a listener that was dropped.
+func TestListenOverflowFrees(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{})
+		ctx := &countingContext{Context: t.Context(), done: make(chan struct{})}
+		events := r.Listen(ctx)
+		id := r.add(Spec{URLs: []string{r.srv.URL + "/a"}})
+		for range maxEvents {
+			if err := errors.Join(r.Pause(id), r.Resume(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range events { // ends because the channel is closed
+		}
+		if ctx.waiting != 0 {
+			t.Errorf("%d functions wait for the end of the context", ctx.waiting)
+		}
+	})
+}
+
+// TestMoveWhilePausing checks that a task moves as soon as it is paused, or waits for its next run, although its
+// run has not stopped yet, and that all positions count it.
+func TestMoveWhilePausing(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.srv.Set(faultserver.Rate(1 << 20))
+		r.start(Options{Jobs: 2})
+		var ids []store.ID
+		for i := range 4 {
+			ids = append(ids, r.add(Spec{URLs: []string{r.put(fmt.Sprintf("f%d", i), 64<<20)}}))
+		}
+		r.await(ids[0], Active)
+		r.await(ids[1], Active)
+		for _, c := range []struct {
+			name   string
+			change func() error
+		}{
+			{"paused", func() error { return r.Pause(ids[1]) }},
+			{"resumed before it stopped", func() error { return errors.Join(r.Pause(ids[0]), r.Resume(ids[0])) }},
+		} {
+			id := ids[1]
+			if c.name != "paused" {
+				id = ids[0]
+			}
+			if err := c.change(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := r.Move(id, Place{Start, 1}); got != 1 || err != nil {
+				t.Errorf("%s: moved to %d: %v", c.name, got, err)
+			}
+			if got, ok := r.Position(id); got != 1 || !ok || r.Positions()[id] != 1 {
+				t.Errorf("%s: position %d, %t, and in the list %d", c.name, got, ok, r.Positions()[id])
+			}
+		}
+	})
+}

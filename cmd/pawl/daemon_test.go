@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -491,5 +492,49 @@ func TestDaemonSettings(t *testing.T) {
 	r.await(id, queue.Complete)
 	if took := time.Since(begun); took < 1200*time.Millisecond {
 		t.Errorf("2 MiB at 1 MiB/s took %v", took)
+	}
+}
+
+// TestResumeLeavesLists checks that resume leaves the files of a list in the queue to the daemon, and that a file can
+// still be resumed by its name.
+func TestResumeLeavesLists(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"URL", "text"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			r := newDaemonRig(t)
+			r.srv.Set(faultserver.Rate(1 << 20))
+			first, f := r.put("first.bin", 8<<20, 1)
+			second, _ := r.put("second.bin", 8<<20, 2)
+			list := filepath.Join(r.dir, "list.txt")
+			if err := os.WriteFile(list, []byte(first+"\n"+second+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if kind == "URL" {
+				srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, first+"\n"+second) }))
+				t.Cleanup(srv.Close)
+				list = srv.URL + "/list.txt"
+			}
+			r.start()
+			id := r.want("add", "--list", list, "-d", "all")
+			r.srv.WaitSent(4<<20, r.ended)
+			r.want("pause", id)
+			r.await(id, queue.Paused)
+			waitForRecord(r, "files/all/first.bin")
+			waitForRecord(r, "files/all/second.bin")
+			_, _, said := r.pawl("resume")
+			if strings.Contains(said, "resuming at") || !strings.Contains(said, "the daemon continues it") {
+				t.Errorf("resume said:\n%s", said)
+			}
+			r.want("pause", id)
+			r.await(id, queue.Paused)
+			r.srv.Set()
+			r.want("resume", "files/all/first.bin")
+			if !hasContent(filepath.Join(r.files(), "all", "first.bin"), f) {
+				t.Error("first.bin does not have the served bytes")
+			}
+			r.want("resume")
+			r.await(id, queue.Complete)
+		})
 	}
 }

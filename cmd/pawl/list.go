@@ -37,6 +37,7 @@ type listRow struct {
 
 	held  chunk.Set // for the map
 	queue bool      // it is in the queue of a daemon
+	owner store.ID  // task of the unfinished list in that queue that the file belongs to, "" if there is none
 }
 
 // newListRow returns the row of a download. A download that is recorded as active, but that
@@ -95,6 +96,7 @@ func allRows(st state, tasks []server.Task, finished bool) iter.Seq2[listRow, er
 		for _, t := range tasks {
 			byID[t.ID] = t
 		}
+		owners := listOwners(st, tasks)
 		for r, err := range st.downloads(finished) {
 			if err != nil {
 				yield(listRow{}, err)
@@ -104,6 +106,9 @@ func allRows(st state, tasks []server.Task, finished bool) iter.Seq2[listRow, er
 			if t, ok := byID[r.ID]; ok {
 				delete(byID, r.ID)
 				l = l.withTask(t)
+			}
+			if t, ok := ownerOf(r, owners); ok {
+				l.owner = t.ID
 			}
 			if !yield(l, nil) {
 				return

@@ -313,8 +313,8 @@ func openQueue(ctx context.Context, st state) (taskList, error) {
 }
 
 // resumeTasks resumes the named downloads that are in the queue of a running daemon; without names, all
-// paused ones. It returns the names of the others, and the IDs of all tasks that the daemon takes care of.
-func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (others []string, inQueue []store.ID, err error) {
+// paused ones. It returns the names of the others, and all tasks that the daemon takes care of.
+func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (others []string, inQueue []server.Task, err error) {
 	l, err := openQueue(ctx, st)
 	if err != nil || l.client == nil {
 		return c.Downloads, nil, err
@@ -322,7 +322,7 @@ func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (ot
 	var ids []store.ID
 	for _, t := range l.tasks {
 		if !t.State.Ended() {
-			inQueue = append(inQueue, t.ID)
+			inQueue = append(inQueue, t)
 			if len(c.Downloads) == 0 && t.State == queue.Paused {
 				ids = append(ids, t.ID)
 			}
@@ -404,7 +404,11 @@ func (c *RemoveCmd) removeRecord(st state, id store.ID) error {
 	return err
 }
 
-// withoutTasks returns the records that do not belong to tasks.
-func withoutTasks(records []store.Record, ids []store.ID) []store.Record {
-	return slices.DeleteFunc(records, func(r store.Record) bool { return slices.Contains(ids, r.ID) })
+// withoutTasks returns the records that belong neither to tasks nor to files of their lists.
+func withoutTasks(st state, records []store.Record, tasks []server.Task) []store.Record {
+	owners := listOwners(st, tasks)
+	return slices.DeleteFunc(records, func(r store.Record) bool {
+		_, ofList := ownerOf(r, owners)
+		return ofList || slices.ContainsFunc(tasks, func(t server.Task) bool { return t.ID == r.ID })
+	})
 }

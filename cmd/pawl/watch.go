@@ -218,6 +218,8 @@ func (w *watch) act(k key) {
 	client, _ := w.queue.snapshot()
 	ofDaemon := l.queue && client != nil
 	switch {
+	case (k == "p" || k == "r") && l.owner != "" && client != nil:
+		w.askOwner(k, l)
 	case k == "p" && ofDaemon:
 		w.status = w.queue.pause(l)
 	case k == "p":
@@ -231,6 +233,19 @@ func (w *watch) act(k key) {
 	default:
 		w.askRemove(l)
 	}
+}
+
+// askOwner asks whether to pause or to resume the list that a file belongs to. Only the whole list can be.
+func (w *watch) askOwner(k key, l listRow) {
+	list := listRow{ID: l.owner}
+	if i := slices.IndexFunc(w.rows, func(o listRow) bool { return o.ID == l.owner }); i >= 0 {
+		list = w.rows[i]
+	}
+	verb, do := "pause", w.queue.pause
+	if k == "r" {
+		verb, do = "resume", w.queue.resume
+	}
+	w.question = question{fmt.Sprintf("it belongs to the list %q of the daemon; %s all of the list? y/n", pathOf(list), verb), func() string { return do(list) }}
 }
 
 // pathOf returns the path of a row for messages.
@@ -399,7 +414,9 @@ func (w *watch) title() string {
 	for _, l := range w.rows {
 		if l.State == "running" {
 			running++
-			rate += l.Rate
+			if l.owner == "" { // or the rate of its list contains it
+				rate += l.Rate
+			}
 		}
 	}
 	switch {

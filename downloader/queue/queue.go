@@ -102,6 +102,7 @@ type entry struct {
 	notYet  time.Time // it does not start before
 	spot    spot      // of Spec, as the catalog has it
 	changed bool      // it must be started again when run has stopped
+	outside error     // it does not start, because its directory is not below this Root; nil if it is
 }
 
 // A removal says whether a task is removed with its files, and what comes when they are deleted.
@@ -136,6 +137,7 @@ func Open(st *store.Store, d *downloader.Downloader, o Options) (*Queue, error) 
 	q := &Queue{options: o, store: st, d: d, jobs: o.Jobs, kick: make(chan struct{}, 1)}
 	for _, e := range entries {
 		q.include(e)
+		_, e.outside = q.below(e.Dir) // an earlier process may have had another Root
 		if e.State.Ended() {
 			q.history = append(q.history, e)
 		} else {
@@ -269,7 +271,7 @@ func (q *Queue) check(s Spec) (Spec, error) {
 	}
 	switch {
 	case s.List && q.options.RunList == nil:
-		return s, fmt.Errorf("%w: no lists here", ErrSpec)
+		return s, errNoLists
 	case s.List && (len(s.URLs) > 1 || len(s.URLs) > 0 == (len(s.Text) > 0)):
 		return s, fmt.Errorf("%w: a list has one URL or a text", ErrSpec)
 	case !s.List && len(s.URLs) == 0:
@@ -565,7 +567,9 @@ func (q *Queue) view(e *entry) Task {
 	if e.isActive() {
 		t.State, t.Progress = Active, p
 	}
-	if t.State == Waiting && t.Reason == "" {
+	if t.State == Waiting && e.outside != nil {
+		t.Reason = e.outside.Error()
+	} else if t.State == Waiting && t.Reason == "" {
 		t.Reason = q.hold.reason
 	}
 	return t

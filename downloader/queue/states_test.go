@@ -509,3 +509,66 @@ func TestMoveWhilePausing(t *testing.T) {
 		}
 	})
 }
+
+// TestOtherRoot checks that a task of an earlier process with another Root writes nothing there, and waits for a
+// process that has the old Root again.
+func TestOtherRoot(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error { return nil }})
+		file := r.add(Spec{URLs: []string{r.put("a.bin", 100)}, Dir: "sub"})
+		list := r.add(Spec{List: true, Text: []byte(r.put("b.bin", 100))})
+		if err := r.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		before := r.root
+		r.root = t.TempDir()
+		r.start(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error {
+			t.Error("the list runs")
+			return nil
+		}})
+		inside := r.add(Spec{URLs: []string{r.put("c.bin", 100)}})
+		r.await(inside, Complete)
+		time.Sleep(time.Minute)
+		for _, id := range []store.ID{file, list} {
+			if task, err := r.Task(id); task.State != Waiting || !strings.Contains(task.Reason, "is not below") {
+				t.Errorf("%s: %q, %v", task.State, task.Reason, err)
+			}
+		}
+		if err := errors.Join(r.Pause(file), r.Resume(file)); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if left, _ := os.ReadDir(before); len(left) > 0 || len(r.srv.Requests()) > 1 {
+			t.Errorf("%d files are below the old root, after %d requests", len(left), len(r.srv.Requests()))
+		}
+		r.root = before
+		r.start(Options{})
+		r.await(file, Complete)
+		if task := r.await(list, Failed); !strings.Contains(task.Reason, "no lists") {
+			t.Errorf("a list without RunList: %q", task.Reason)
+		}
+	})
+}
+
+// TestListDoesNotFit checks that a list waits whose files do not fit on the disk, and that other tasks run meanwhile.
+func TestListDoesNotFit(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		runs := 0
+		r.start(Options{RunList: func(context.Context, Task, *downloader.Handle, func(Files)) error {
+			if runs++; runs < 3 {
+				return fmt.Errorf("no further files: %w", store.ErrDoesNotFit)
+			}
+			return nil
+		}})
+		id := r.add(Spec{List: true, Text: []byte("x")})
+		time.Sleep(spaceWait / 2)
+		if task, _ := r.Task(id); task.State != Waiting || !strings.Contains(task.Reason, "no further files") {
+			t.Errorf("%s: %q", task.State, task.Reason)
+		}
+		r.await(r.add(Spec{URLs: []string{r.put("a.bin", 100)}}), Complete)
+		r.await(id, Complete)
+		if runs != 3 {
+			t.Errorf("%d runs", runs)
+		}
+	})
+}

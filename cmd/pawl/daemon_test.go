@@ -144,6 +144,9 @@ func TestAddRefuses(t *testing.T) {
 		if code != tt.code || !strings.Contains(stderr, tt.text) {
 			t.Errorf("add %q: exit code %d, %q", tt.args, code, stderr)
 		}
+		if strings.Contains(stderr, "--allow-empty") { // which add does not have
+			t.Errorf("add %q: %q", tt.args, stderr)
+		}
 	}
 	if tasks, err := r.client.Tasks(t.Context()); err != nil || len(tasks) != 0 {
 		t.Errorf("%d tasks, %v", len(tasks), err)

@@ -173,7 +173,7 @@ func readListText(name string) (string, error) {
 	case !utf8.Valid(text):
 		return "", fmt.Errorf("list %q is not text in UTF-8; use: pawl mirror", name)
 	case len(bytes.TrimSpace(text)) == 0:
-		return "", emptyListError{name}
+		return "", usageErr{fmt.Errorf("list %q%s", name, namesNoFiles)}
 	}
 	return string(text), nil
 }

@@ -248,6 +248,8 @@ func (s *speller) next(args []string) (rest []string) {
 		} else {
 			s.options = append(s.options, v)
 		}
+	case arg == "--list" && len(s.words) > 0 && s.words[0] == "add": // its own, without a value
+		s.options = append(s.options, arg)
 	case slices.Contains(listOptions, name):
 		s.replace(name)
 		s.lists = append(s.lists, cmp.Or(take(), "LIST"))
@@ -370,7 +372,7 @@ func (s *speller) findCommand() {
 }
 
 // findLists makes mirror the command if a list is given: by an option, or by a word that is the
-// name of one.
+// name of one. The command add takes lists itself.
 func (s *speller) findLists() {
 	if s.command == "" || s.command == "get" {
 		for _, w := range s.words {
@@ -383,7 +385,10 @@ func (s *speller) findLists() {
 			}
 		}
 	}
-	if len(s.lists) > 0 {
+	switch {
+	case len(s.lists) > 0 && s.command == "add":
+		s.changed, s.words, s.options = true, s.lists, append(s.options, "--list")
+	case len(s.lists) > 0:
 		s.changed, s.command, s.words = true, "mirror", s.lists
 	}
 	if s.command == "mirror" { // which has no name for one file

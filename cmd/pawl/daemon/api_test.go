@@ -69,7 +69,7 @@ func TestClient(t *testing.T) {
 		}
 		r.await(last, queue.Complete)
 		paused, err := c.Pause(ctx)
-		if must(err); summaryOf(paused) != "a.bin paused -" {
+		if must(err); summaryOf(paused) != "a.bin paused 0" {
 			t.Errorf("paused: %s", summaryOf(paused))
 		}
 		time.Sleep(time.Second)
@@ -148,6 +148,7 @@ func TestErrors(t *testing.T) {
 			{"GET", "/tasks?limit=99999999999999999999", "", 400, "spec", `"limit"`},
 			{"GET", "/tasks?limit=1&limit=2", "", 400, "spec", `"limit"`},
 			{"GET", "/status?a=b", "", 400, "spec", `"a"`},
+			{"PATCH", "/status?a=b", "{}", 400, "spec", `"a"`},
 			{"GET", "/events?a=b", "", 400, "spec", `"a"`},
 			{"GET", one + "?a=b", "", 400, "spec", `"a"`},
 			{"PUT", "/tasks", "", 405, "method", "GET, POST"},

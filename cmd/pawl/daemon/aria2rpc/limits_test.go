@@ -107,6 +107,13 @@ func TestAttacks(t *testing.T) {
 	if n := strings.Count(r.log.String(), "is ignored"); n > maxIgnored {
 		t.Errorf("%d lines in the log", n)
 	}
+	before := len(r.log.String())
+	for range 2 {
+		r.process(request("aria2.changeGlobalOption", "token:"+secret, map[string]string{many("z", 100_000): ""}))
+	}
+	if n := len(r.log.String()) - before; n > 1000 {
+		t.Errorf("a long name of an option, twice: %d bytes in the log", n)
+	}
 }
 
 func manyOptions(n int) map[string]string {

@@ -95,14 +95,15 @@ type hold struct {
 // An entry is a task of a Queue. All fields are guarded by Queue.mu.
 type entry struct {
 	Task
-	rank    int64
-	saved   bool      // the task is in the state file; a removed one with its mark
-	removal removal   // whether the task is removed with its files, which may still be here
-	run     *run      // nil if it does not run; after Pause and Remove it runs for a moment still
-	notYet  time.Time // it does not start before
-	spot    spot      // of Spec, as the catalog has it
-	changed bool      // it must be started again when run has stopped
-	outside error     // it does not start, because its directory is not below this Root; nil if it is
+	rank      int64
+	saved     bool      // the task is in the state file; a removed one with its mark
+	removal   removal   // whether the task is removed with its files, which may still be here
+	run       *run      // nil if it does not run; after Pause and Remove it runs for a moment still
+	notYet    time.Time // it does not start before
+	spot      spot      // of Spec, as the catalog has it
+	changed   bool      // it must be started again when run has stopped
+	undeleted error     // why the files of a removed one are still here; nil if they are not
+	outside   error     // it does not start, because its directory is not below this Root; nil if it is
 }
 
 // A removal says whether a task is removed with its files, and what comes when they are deleted.
@@ -708,9 +709,12 @@ func (q *Queue) update(e *entry, s Spec) {
 // Remove removes tasks. A task that runs becomes history; any other vanishes. files says that its files are
 // deleted, too: the part file and, if it is unchanged, the finished file. Remove then returns when they are
 // deleted; a running task deletes them when it has stopped. Without files, the downloaded bytes stay, and the
-// download continues if the URL is added again.
+// download continues if the URL is added again. The error of files that cannot be deleted, such as store.ErrForeign
+// for one that somebody has changed since, comes when the tasks are removed. The files of a list always stay.
 func (q *Queue) Remove(files bool, ids ...store.ID) error {
+	var removed []*entry
 	err := q.each(ids, func(e *entry) error {
+		removed = append(removed, e)
 		if e.removal != notRemoved {
 			return nil // its removal is under way
 		}
@@ -738,6 +742,9 @@ func (q *Queue) Remove(files bool, ids ...store.ID) error {
 	})
 	if files && err == nil {
 		err = q.settle()
+	}
+	if files && err == nil {
+		err = q.undeleted(removed)
 	}
 	return err
 }

@@ -66,6 +66,7 @@ var queueErrors = []struct {
 	{queue.ErrNotFound, http.StatusNotFound, "not_found"},
 	{store.ErrNotFound, http.StatusNotFound, "not_found"},
 	{queue.ErrState, http.StatusConflict, "state"},
+	{store.ErrForeign, http.StatusConflict, "state"}, // of a removed task: somebody has changed its file
 	{queue.ErrSpec, http.StatusBadRequest, "spec"},
 	{queue.ErrFull, http.StatusServiceUnavailable, "full"},
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -250,6 +251,32 @@ func TestErrors(t *testing.T) {
 		}
 		if after := len(r.api("GET", "/tasks", "").body); after != before {
 			t.Errorf("wrong requests have changed the queue: %s", r.api("GET", "/tasks", "").body)
+		}
+	})
+}
+
+// TestDeleteChanged checks that the answer says that a file is still here, because somebody has changed it.
+func TestDeleteChanged(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		added, err := r.queue.Add([]queue.Spec{{URLs: []string{r.put("a.bin", 100)}}}, queue.Last, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.await(added[0].ID, queue.Complete)
+		path := filepath.Join(r.root, "a.bin")
+		if err := os.WriteFile(path, []byte("of the user"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		one := "/tasks/" + string(added[0].ID)
+		if a := r.api("DELETE", one+"?files=true", ""); a.status != 409 || a.errorCode() != "state" || !strings.Contains(a.body, "still here") {
+			t.Errorf("got %d %s", a.status, a.body)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+		if a := r.api("GET", one, ""); a.status != 404 {
+			t.Errorf("the task: got %d %s", a.status, a.body)
 		}
 	})
 }

@@ -228,6 +228,7 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 		return nil, fmt.Errorf("%w: it has %d downloads", ErrFull, len(q.order))
 	}
 	tasks := make([]Task, len(entries))
+	var added []*entry
 	for i, e := range entries {
 		if paused {
 			e.State = Paused
@@ -243,14 +244,12 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 			e.saved = known.saved
 		}
 		q.include(e)
-		q.insert(e, at)
-		if at.From != End {
-			at.N++ // the next one behind it
-		}
+		added = append(added, e)
 		q.dirty(e)
 		q.tell(Event{Kind: Added, Task: q.view(e)})
 		tasks[i] = q.view(e)
 	}
+	q.insert(at, added...)
 	q.wake()
 	return tasks, nil
 }
@@ -419,21 +418,21 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 		e.State = Paused
 	}
 	q.include(e)
-	q.insert(e, Last)
+	q.insert(Last, e)
 	q.dirty(e)
 	q.tell(Event{Kind: Added, Task: q.view(e)})
 	q.wake()
 	return q.view(e), nil
 }
 
-// insert puts e into the order and gives it a rank.
-func (q *Queue) insert(e *entry, at Place) {
-	i := q.index(e, at)
-	q.order = slices.Insert(q.order, i, e)
-	q.rerank(i)
+// insert puts entries, one behind another, into the order and gives them ranks.
+func (q *Queue) insert(at Place, entries ...*entry) {
+	i := q.index(nil, at)
+	q.order = slices.Insert(q.order, i, entries...)
+	q.rerank(i, len(entries))
 }
 
-// index returns the index in order for a place. Positions count the tasks that are not active.
+// index returns the index in order for a place of e, which may be nil for a new entry. Positions count the tasks that are not active.
 func (q *Queue) index(e *entry, at Place) int {
 	if at == Last {
 		return len(q.order)
@@ -460,23 +459,28 @@ func (q *Queue) index(e *entry, at Place) int {
 	return idle[n]
 }
 
-// rerank gives the entry at index i of the order a rank between its neighbours. If there is none, all get new ones.
-func (q *Queue) rerank(i int) {
-	switch e := q.order[i]; {
-	case len(q.order) == 1:
-		e.rank = 0
-	case i == len(q.order)-1:
-		e.rank = q.order[i-1].rank + rankStep
-	case i == 0:
-		e.rank = q.order[1].rank - rankStep
-	default:
-		before, after := q.order[i-1].rank, q.order[i+1].rank
-		if e.rank = before + (after-before)/2; e.rank == before {
-			for i, o := range q.order {
-				o.rank = int64(i) * rankStep
-				q.dirty(o)
-			}
+// rerank gives the n entries from index i of the order on ranks between their neighbours. If there are not so many, all
+// get new ones.
+func (q *Queue) rerank(i, n int) {
+	first, step, end := int64(0), int64(rankStep), i+n
+	switch {
+	case i > 0 && end < len(q.order):
+		before := q.order[i-1].rank
+		step = (q.order[end].rank - before) / int64(n+1)
+		first = before + step
+	case i > 0:
+		first = q.order[i-1].rank + step
+	case end < len(q.order):
+		first = q.order[end].rank - int64(n)*step
+	}
+	if step == 0 {
+		for _, o := range q.order {
+			q.dirty(o)
 		}
+		i, end, first, step = 0, len(q.order), 0, rankStep
+	}
+	for k, e := range q.order[i:end] {
+		e.rank = first + int64(k)*step
 	}
 }
 
@@ -608,7 +612,7 @@ func (q *Queue) Resume(ids ...store.ID) error {
 			q.history = remove(q.history, e)
 			e.Ended = time.Time{}
 			e.State = Waiting
-			q.insert(e, Last)
+			q.insert(Last, e)
 		default:
 			return ErrState
 		}
@@ -648,7 +652,7 @@ func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
 			i-- // e itself leaves
 		}
 		q.order = slices.Insert(slices.Delete(q.order, old, old+1), i, e)
-		q.rerank(i)
+		q.rerank(i, 1)
 		q.dirty(e)
 		for _, o := range q.order[:i] {
 			if !o.isActive() {

@@ -572,3 +572,60 @@ func TestListDoesNotFit(t *testing.T) {
 		}
 	})
 }
+
+// TestAddBlock checks that tasks that are added at a place together follow each other there, that their number does not
+// use up the ranks between their neighbours, and that the order survives.
+func TestAddBlock(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.open(Options{})
+		specs := func(prefix string, n int) (all []Spec) {
+			for i := range n {
+				all = append(all, Spec{URLs: []string{fmt.Sprintf("%s/%s%d", r.srv.URL, prefix, i)}})
+			}
+			return all
+		}
+		add := func(at Place, all []Spec) {
+			t.Helper()
+			if _, err := r.Add(all, at, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(Last, specs("a", 3))
+		add(Place{N: 1}, specs("b", 100))
+		add(Place{}, append(specs("c", 2), specs("b", 2)...)) // b0 and b1 are in the queue already
+		add(Place{From: End, N: -1}, specs("d", 2))
+		var want []string
+		for _, s := range slices.Concat(specs("c", 2), specs("a", 1), specs("b", 100), specs("a", 2)[1:], specs("d", 2), specs("a", 3)[2:]) {
+			want = append(want, filepath.Base(s.URLs[0])+" paused")
+		}
+		if got := r.names(); got != strings.Join(want, ", ") {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		stored := r.order[0].rank
+		for range 20 {
+			add(Place{N: 1}, specs("e", 1000))
+			for id := range r.byID {
+				if strings.Contains(r.byID[id].URL(), "/e") {
+					if err := r.Remove(false, id); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if r.order[0].rank != stored {
+			t.Error("all tasks have new ranks")
+		}
+		for i, e := range r.order[1:] {
+			if e.rank <= r.order[i].rank {
+				t.Errorf("rank %d behind %d", e.rank, r.order[i].rank)
+			}
+		}
+		if err := r.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		r.open(Options{})
+		if got := r.names(); got != strings.Join(want, ", ") {
+			t.Errorf("after a restart, got %s", got)
+		}
+	})
+}

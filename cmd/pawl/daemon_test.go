@@ -541,3 +541,17 @@ func TestResumeLeavesLists(t *testing.T) {
 		})
 	}
 }
+
+// TestResumeWithoutDaemon checks what resume says about a task of the queue that has no record, while no daemon runs.
+func TestResumeWithoutDaemon(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	url, _ := r.put("a.bin", 1000, 1)
+	r.start()
+	id := r.want("add", "--paused", url)
+	r.kill()
+	for _, word := range []string{id, id[:6], "a.bin", url} {
+		r.refused(1, []string{"is in the queue", "no daemon is running", "pawl daemon"}, "resume", word)
+	}
+	r.refused(2, []string{"no such download"}, "resume", "b.bin")
+}

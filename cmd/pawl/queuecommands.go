@@ -288,6 +288,22 @@ func (l taskList) find(st *store.Store, word string) (server.Task, bool) {
 	return findTask(l.tasks, word, true)
 }
 
+// checkRecords returns an error if a word names the task of a file that has no record, so that only the daemon can
+// continue it.
+func (l taskList) checkRecords(st *store.Store, words []string) error {
+	for _, word := range words {
+		t, ok := findTask(l.tasks, word, true)
+		if !ok || t.List || t.State == queue.Complete || t.State == queue.Removed {
+			continue
+		}
+		_, named := resolveDownload(st, word)
+		if _, err := st.Get(t.ID); errors.Is(named, store.ErrNotFound) && errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%q is in the queue, and has not begun: %w", word, server.ErrNotRunning)
+		}
+	}
+	return nil
+}
+
 // A taskList is the queue as a command finds it: that of the daemon or, if none runs, the one in the state file.
 type taskList struct {
 	client *server.Client // nil if no daemon runs
@@ -316,6 +332,9 @@ func openQueue(ctx context.Context, st state) (taskList, error) {
 // paused ones. It returns the names of the others, and all tasks that the daemon takes care of.
 func (c *ResumeCmd) resumeTasks(ctx context.Context, st state, out *printer) (others []string, inQueue []server.Task, err error) {
 	l, err := openQueue(ctx, st)
+	if err == nil && l.client == nil {
+		err = l.checkRecords(st.Store, c.Downloads)
+	}
 	if err != nil || l.client == nil {
 		return c.Downloads, nil, err
 	}

@@ -555,3 +555,39 @@ func TestResumeWithoutDaemon(t *testing.T) {
 	}
 	r.refused(2, []string{"no such download"}, "resume", "b.bin")
 }
+
+// TestLeftTextList checks that a daemon removes the text of a list that a killed one has left, also if its task is gone.
+func TestLeftTextList(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	r.srv.Set(faultserver.Rate(1 << 20))
+	url, _ := r.put("a.bin", 8<<20, 1)
+	list := filepath.Join(r.dir, "list.txt")
+	if err := os.WriteFile(list, []byte(url+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	id := r.want("add", "--list", list, "-d", "all")
+	r.srv.WaitSent(1<<20, r.ended)
+	r.kill()
+	left := func() []string {
+		paths, _ := filepath.Glob(filepath.Join(r.state(), "lists", "text-*"))
+		return paths
+	}
+	if len(left()) != 1 {
+		t.Fatalf("left by the kill: %q", left())
+	}
+	r.want("remove", id)
+	r.start()
+	if len(left()) != 0 {
+		t.Errorf("left: %q", left())
+	}
+}
+
+// TestAddTooMuch checks what add says if the request would be too large for the daemon.
+func TestAddTooMuch(t *testing.T) {
+	t.Parallel()
+	r := newDaemonRig(t)
+	r.start()
+	r.refused(2, []string{"too many downloads at a time", "--list"}, "add", "--paused", "-H", "Cookie: "+strings.Repeat("x", 400), r.srv.URL+"/f[1-9999]")
+}

@@ -111,6 +111,14 @@ func textListPath(st state, id store.ID) string {
 	return filepath.Join(st.dir, "lists", "text-"+string(id))
 }
 
+// removeTextLists removes the files of textListPath that a daemon has left that was killed. None may be in use.
+func removeTextLists(st state) {
+	left, _ := filepath.Glob(textListPath(st, "*"))
+	for _, path := range left {
+		os.Remove(path)
+	}
+}
+
 // listOwners returns the unfinished tasks of lists by the keys that the records of their files have in Lists.
 func listOwners(st state, tasks []server.Task) map[string]server.Task {
 	owners := make(map[string]server.Task)

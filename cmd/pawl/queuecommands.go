@@ -189,6 +189,8 @@ func daemonFailure(err error) error {
 		return usageErr{err}
 	case "not_found":
 		return kindError{err, store.ErrNotFound}
+	case "too_large":
+		return usageErr{fmt.Errorf("too many downloads at a time: %w; add fewer, or a list of them with --list", err)}
 	}
 	return err
 }

@@ -69,10 +69,13 @@ func newTaskRow(t server.Task) listRow {
 	return l.withTask(t)
 }
 
-// withTask returns l with the state and the reason of its task. A file that is downloaded now, or finished, keeps
-// its state.
+// withTask returns l with the state, the rate and the reason of its task. A file that is downloaded now, or finished,
+// keeps its state.
 func (l listRow) withTask(t server.Task) listRow {
 	l.queue = true
+	if t.State == queue.Active {
+		l.Rate = t.Rate // that on record is of the last bytes, however long ago they came
+	}
 	if l.State == "running" || l.isDone() || t.State == queue.Removed {
 		return l
 	}

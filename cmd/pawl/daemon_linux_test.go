@@ -344,9 +344,20 @@ func TestWatchOfList(t *testing.T) {
 	p.shows(`resume all of the list\? y/n`)
 	p.press("y")
 	r.await(id, queue.Active)
+	p.press("j")
+	p.press("x")
+	p.shows(`remove the list .*all" from the queue\? its files are kept; y/n`)
+	p.press("y")
+	p.shows(`^> .*paused .*/f\.bin$`)
+	if _, err := os.Stat(filepath.Join(r.files(), "all", "f.bin.part")); err != nil {
+		t.Error(err)
+	}
 	p.press("q")
 	p.wait(0)
 
+	if text := removalText(listRow{State: "done", queue: true}); !strings.Contains(text, "its file is kept") {
+		t.Errorf("%q", text)
+	}
 	w := newTestWatch(
 		listRow{ID: "0000000000000001", State: "running", Rate: 3 << 20, queue: true},
 		listRow{ID: "0000000000000002", State: "running", Rate: 2 << 20, owner: "0000000000000001"},

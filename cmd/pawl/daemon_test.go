@@ -577,7 +577,9 @@ func TestLeftTextList(t *testing.T) {
 	if len(left()) != 1 {
 		t.Fatalf("left by the kill: %q", left())
 	}
-	r.want("remove", id)
+	if _, _, said := r.pawl("remove", "--files", id); !strings.Contains(said, "files of the list are kept") {
+		t.Errorf("remove said %q", said)
+	}
 	r.start()
 	if len(left()) != 0 {
 		t.Errorf("left: %q", left())

@@ -37,6 +37,7 @@ type listRow struct {
 
 	held  chunk.Set // for the map
 	queue bool      // it is in the queue of a daemon
+	list  bool      // it is the task of a list there
 	owner store.ID  // task of the unfinished list in that queue that the file belongs to, "" if there is none
 }
 
@@ -72,7 +73,7 @@ func newTaskRow(t server.Task) listRow {
 // withTask returns l with the state, the rate and the reason of its task. A file that is downloaded now, or finished,
 // keeps its state.
 func (l listRow) withTask(t server.Task) listRow {
-	l.queue = true
+	l.queue, l.list = true, t.List
 	if t.State == queue.Active {
 		l.Rate = t.Rate // that on record is of the last bytes, however long ago they came
 	}

@@ -301,7 +301,7 @@ func (c *RemoveCmd) Run(ctx context.Context, g *Globals, out *printer) error {
 		}
 		rec, err := resolveDownload(st.Store, word)
 		if inQueue && errors.Is(err, store.ErrNotFound) { // it had not begun
-			out.note("%q is removed from the queue", relPath(task.FilePath()))
+			out.note("%q is removed from the queue%s", relPath(task.FilePath()), map[bool]string{true: "; the files of the list are kept"}[task.List])
 			continue
 		}
 		if err == nil {

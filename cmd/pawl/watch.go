@@ -229,10 +229,21 @@ func (w *watch) act(k key) {
 	case k == "r":
 		w.status = w.resume(l)
 	case ofDaemon:
-		w.question = question{fmt.Sprintf("remove %q from the queue, and delete its part file (%s)? y/n", pathOf(l), size(l.Held)), func() string { return w.queue.remove(l) }}
+		w.question = question{removalText(l), func() string { return w.queue.remove(l) }}
 	default:
 		w.askRemove(l)
 	}
+}
+
+// removalText returns the question whether a task is to be removed from the queue of the daemon.
+func removalText(l listRow) string {
+	switch {
+	case l.list:
+		return fmt.Sprintf("remove the list %q from the queue? its files are kept; y/n", pathOf(l))
+	case l.isDone():
+		return fmt.Sprintf("remove %q from the queue? its file is kept; y/n", pathOf(l))
+	}
+	return fmt.Sprintf("remove %q from the queue, and delete its part file (%s)? y/n", pathOf(l), size(l.Held))
 }
 
 // askOwner asks whether to pause or to resume the list that a file belongs to. Only the whole list can be.

@@ -34,9 +34,6 @@ const (
 	defaultHistory = 1000
 	// defaultTasks is the most unfinished tasks. A guess: a task takes about a kilobyte of memory.
 	defaultTasks = 100_000
-	// rankStep is the distance of the ranks of two tasks that follow each other. So many halvings fit
-	// between them before all tasks must be stored with new ranks: log2 of it.
-	rankStep = 1 << 32
 )
 
 // Options are the settings of a Queue. Root must be set.
@@ -180,25 +177,6 @@ func Read(st *store.Store) ([]Task, error) {
 	}
 	return tasks, err
 }
-
-// Place says where Add and Move put a task.
-type Place struct {
-	From Origin
-	N    int // tasks behind From; before it if negative
-}
-
-// An Origin is the position that a Place counts from.
-type Origin int
-
-// The origins of a Place. The zero Place is the first position.
-const (
-	Start   Origin = iota // the first unfinished task that does not run
-	Current               // the present position of the task
-	End                   // behind the last task
-)
-
-// Last is the place behind all tasks.
-var Last = Place{From: End}
 
 // Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
 // Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
@@ -425,65 +403,6 @@ func (q *Queue) AddRecord(id store.ID, paused bool) (Task, error) {
 	return q.view(e), nil
 }
 
-// insert puts entries, one behind another, into the order and gives them ranks.
-func (q *Queue) insert(at Place, entries ...*entry) {
-	i := q.index(nil, at)
-	q.order = slices.Insert(q.order, i, entries...)
-	q.rerank(i, len(entries))
-}
-
-// index returns the index in order for a place of e, which may be nil for a new entry. Positions count the tasks that are not active.
-func (q *Queue) index(e *entry, at Place) int {
-	if at == Last {
-		return len(q.order)
-	}
-	var idle []int // indexes in order
-	current := 0
-	for i, o := range q.order {
-		if o == e {
-			current = len(idle)
-		} else if !o.isActive() {
-			idle = append(idle, i)
-		}
-	}
-	n := at.N
-	switch at.From {
-	case Current:
-		n += current
-	case End:
-		n += len(idle)
-	}
-	if n = max(0, min(n, len(idle))); n == len(idle) {
-		return len(q.order)
-	}
-	return idle[n]
-}
-
-// rerank gives the n entries from index i of the order on ranks between their neighbours. If there are not so many, all
-// get new ones.
-func (q *Queue) rerank(i, n int) {
-	first, step, end := int64(0), int64(rankStep), i+n
-	switch {
-	case i > 0 && end < len(q.order):
-		before := q.order[i-1].rank
-		step = (q.order[end].rank - before) / int64(n+1)
-		first = before + step
-	case i > 0:
-		first = q.order[i-1].rank + step
-	case end < len(q.order):
-		first = q.order[end].rank - int64(n)*step
-	}
-	if step == 0 {
-		for _, o := range q.order {
-			q.dirty(o)
-		}
-		i, end, first, step = 0, len(q.order), 0, rankStep
-	}
-	for k, e := range q.order[i:end] {
-		e.rank = first + int64(k)*step
-	}
-}
-
 // find returns the entry of an ID.
 func (q *Queue) find(id store.ID) (*entry, error) {
 	if e := q.byID[id]; e != nil {
@@ -638,31 +557,6 @@ func (q *Queue) each(ids []store.ID, do func(*entry) error) error {
 		}
 	}
 	return nil
-}
-
-// Move changes the position of a task that is not active, and returns the new one. Positions count such tasks.
-func (q *Queue) Move(id store.ID, to Place) (position int, err error) {
-	err = q.each([]store.ID{id}, func(e *entry) error {
-		if e.State.Ended() || e.isActive() {
-			return ErrState
-		}
-		i := q.index(e, to)
-		old := slices.Index(q.order, e)
-		if old < i {
-			i-- // e itself leaves
-		}
-		q.order = slices.Insert(slices.Delete(q.order, old, old+1), i, e)
-		q.rerank(i, 1)
-		q.dirty(e)
-		for _, o := range q.order[:i] {
-			if !o.isActive() {
-				position++
-			}
-		}
-		q.tell(Event{Kind: Moved, Task: q.view(e)})
-		return nil
-	})
-	return position, err
 }
 
 // Change calls change with the Spec of a task that has not ended, or has failed. New limits hold at once;

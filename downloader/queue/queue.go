@@ -181,7 +181,8 @@ func Read(st *store.Store) ([]Task, error) {
 // Add appends tasks, in their order, at a place, and returns them. paused says that they wait for
 // Resume. A download that is in the queue already is not added twice: its task gets the spec, and is
 // returned. An unfinished download on record continues in its task. If it is added again without
-// header fields and users, it keeps its present ones, because a caller that copies a Task does not see them.
+// header fields and users, it keeps its present ones, because a caller that copies a Task does not see them. Without
+// a digest, it keeps that as long as it is unfinished.
 func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -213,6 +214,9 @@ func (q *Queue) Add(specs []Spec, at Place, paused bool) ([]Task, error) {
 		}
 		if known := q.byID[e.ID]; known != nil {
 			if !known.State.Ended() {
+				if e.Sum.IsZero() { // somebody who does not know the digest must not take it away
+					e.Sum = known.Sum
+				}
 				q.update(known, e.Spec)
 				tasks[i] = q.view(known)
 				continue

@@ -194,6 +194,7 @@ func (s *speller) read(args []string) []string {
 		args = s.next(args)
 	}
 	s.findCommand()
+	s.findDaemonOption()
 	s.findLists()
 	if s.command != "mirror" {
 		if slices.Contains(s.options, "-N") { // get always asks whether a file has changed
@@ -368,6 +369,24 @@ func (s *speller) findCommand() {
 	s.changed = s.changed || meant != word
 	if s.words = s.words[1:]; s.command == "" { // -r asks for mirror, whatever the command is
 		s.command = meant
+	}
+}
+
+// daemonWords are words behind daemon, as other programs have them, and the options that stand for them; "" for none.
+var daemonWords = map[string]string{"start": "", "run": "", "stop": "--stop", "quit": "--stop", "shutdown": "--stop", "open": "--open"}
+
+// findDaemonOption replaces a word behind daemon by its option.
+func (s *speller) findDaemonOption() {
+	if s.command != "daemon" || len(s.words) != 1 {
+		return
+	}
+	option, known := daemonWords[s.words[0]]
+	if !known {
+		return
+	}
+	s.changed, s.words = true, nil
+	if option != "" {
+		s.options = append(s.options, option)
 	}
 }
 

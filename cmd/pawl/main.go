@@ -26,20 +26,20 @@ func main() {
 	os.Exit(run(withTool(os.Args[0], os.Args[1:]), os.Stdout, os.Stderr))
 }
 
-// minHeap is how large the heap becomes before a garbage collection, in bytes. A collection costs about as much
-// for little memory as for some MiB, because it scans the stacks of some hundred downloads. At half, the
-// collections of a list of small files take twice the time; double only needs more memory.
-const minHeap = 16 << 20
+// minGarbage is how much memory is allocated at least between two garbage collections, in bytes. A collection
+// costs about as much for little memory as for some MiB, because it scans the stacks of some hundred downloads. At
+// half, the collections of a list of small files take twice the time; double only needs more memory.
+const minGarbage = 16 << 20
 
-// delayCollector makes garbage collections come at minHeap instead of Go's 4 MiB. As usual they come at twice
-// the memory in use if that is more, so that large runs need no more memory.
+// delayCollector makes garbage collections come after minGarbage instead of Go's 4 MiB. As usual they come
+// when the memory in use has doubled if that is later, so that large runs need no more memory.
 func delayCollector() {
 	if os.Getenv("GOGC") == "" {
 		adjustCollector()
 	}
 }
 
-// adjustCollector sets the value of GOGC with which the next collection comes at minHeap, and does so again after
+// adjustCollector sets the value of GOGC with which the next collection comes after minGarbage, and does so again after
 // that collection, in another goroutine.
 func adjustCollector() {
 	scanned := []metrics.Sample{{Name: "/gc/scan/total:bytes"}} // by the last collection; 0 before the first
@@ -50,10 +50,10 @@ func adjustCollector() {
 	runtime.AddCleanup(new(*int), func(int) { adjustCollector() }, 0)
 }
 
-// collectorPercent returns the value of GOGC with which the heap of a program that uses so many bytes becomes
-// minHeap, but at least 100. It is at most 400, because Go multiplies 4 MiB with it if less is in use.
+// collectorPercent returns the value of GOGC with which a program that uses so many bytes allocates minGarbage
+// until the next collection, but at least 100. It is at most 400, because Go takes 4 MiB if less is in use.
 func collectorPercent(used uint64) int {
-	return int(min(max(minHeap*100/max(used, 1), 200), 500)) - 100
+	return int(min(max(minGarbage*100/max(used, 1), 100), 400))
 }
 
 // run is the whole program, so that tests can call it. It returns the exit code. Signals are

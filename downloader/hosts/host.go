@@ -40,8 +40,8 @@ type counts struct {
 
 // A waiter is a download that waits for its first connection.
 type waiter struct {
-	small    bool          // the file may be one of many small ones
-	admitted chan struct{} // closed when the connection is counted
+	small bool          // the file may be one of many small ones
+	look  chan struct{} // of capacity 1; has a value when there may be room
 }
 
 // fairShare returns how many of share connections each download may have.
@@ -70,34 +70,26 @@ func (h *Host) Acquire(ctx context.Context, small bool) error {
 	if h.admit(small) {
 		return nil
 	}
-	w := &waiter{small, make(chan struct{})}
+	w := &waiter{small, make(chan struct{}, 1)}
 	h.counts.waiting = append(h.counts.waiting, w)
-	for {
+	var err error
+	for admitted := false; !admitted && err == nil; admitted = err == nil && h.admit(small) {
 		stale := h.untilStale()
 		if stale <= 0 {
 			stale = maxPenalty
 		}
 		h.mu.Unlock()
-		err := wait(ctx, w.admitted, stale)
+		err = wait(ctx, w.look, stale)
 		h.mu.Lock()
-		switch {
-		case isClosed(w.admitted): // if ctx has ended as well, the caller will notice
-			return nil
-		case err != nil:
-			h.counts.waiting = slices.DeleteFunc(h.counts.waiting, func(o *waiter) bool { return o == w })
-			return err
-		}
-		h.wake() // perhaps w itself
 	}
+	h.counts.waiting = slices.DeleteFunc(h.counts.waiting, func(o *waiter) bool { return o == w })
+	h.wake() // there may be room for more
+	return err
 }
 
 // admit counts the first connection of a download if there is room for one. mu must be held.
 func (h *Host) admit(small bool) bool {
-	most := h.limit.maxFirst()
-	if !small && !h.limit.isHTTP2 {
-		most = h.limit.ceiling
-	}
-	if h.counts.open >= most || h.counts.open >= h.limit.granted && h.untilStale() > 0 {
+	if !h.hasRoom(small) {
 		return false
 	}
 	h.counts.open++
@@ -105,34 +97,35 @@ func (h *Host) admit(small bool) bool {
 	return true
 }
 
-// wake admits the waiting downloads for which there is room. The others sleep on, because there may be
-// hundreds for each connection. mu must be held.
-func (h *Host) wake() {
-	h.counts.waiting = slices.DeleteFunc(h.counts.waiting, func(w *waiter) bool {
-		admitted := h.admit(w.small)
-		if admitted {
-			close(w.admitted)
-		}
-		return admitted
-	})
+// hasRoom reports whether there is room for the first connection of a download. mu must be held.
+func (h *Host) hasRoom(small bool) bool {
+	most := h.limit.maxFirst()
+	if !small && !h.limit.isHTTP2 {
+		most = h.limit.ceiling
+	}
+	return h.counts.open < most && (h.counts.open < h.limit.granted || h.untilStale() <= 0)
 }
 
-// isClosed reports whether c is closed. Nothing is ever sent on it.
-func isClosed(c <-chan struct{}) bool {
+// wake makes the oldest waiting download look again for which there is room. When it has its connection,
+// it wakes the next one. So the others sleep on, of which there may be hundreds for each connection.
+// mu must be held.
+func (h *Host) wake() {
+	i := slices.IndexFunc(h.counts.waiting, func(w *waiter) bool { return h.hasRoom(w.small) })
+	if i < 0 {
+		return
+	}
 	select {
-	case <-c:
-		return true
+	case h.counts.waiting[i].look <- struct{}{}:
 	default:
-		return false
 	}
 }
 
-// wait returns when admitted is closed, or after d, or when ctx ends, with its cause.
-func wait(ctx context.Context, admitted <-chan struct{}, d time.Duration) error {
+// wait returns when look has a value, or after d, or when ctx ends, with its cause.
+func wait(ctx context.Context, look <-chan struct{}, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-admitted:
+	case <-look:
 	case <-timer.C:
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -275,7 +275,8 @@ func TestAcquireOrder(t *testing.T) {
 			synctest.Wait()
 		}
 		for n := range done {
-			if h.Release(); opened(h) != 2 {
+			h.Release()
+			if synctest.Wait(); opened(h) != 2 {
 				t.Errorf("%d open after release %d, want 2", opened(h), n)
 			}
 			for i, done := range done[n:] {

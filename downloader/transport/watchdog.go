@@ -79,10 +79,7 @@ func (d watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 		}
 	}
-	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { a.gotConn(info.Conn) },
-		WroteRequest: func(httptrace.WroteRequestInfo) { clock.restart(timeout) },
-	})
+	ctx = httptrace.WithClientTrace(withAttempt(ctx, a), a.trace(info, func() { clock.restart(timeout) }))
 	resp, err := d.next.RoundTrip(req.WithContext(ctx))
 	clock.end()
 	if err != nil {
